@@ -1,0 +1,55 @@
+package cpu
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/cpu"
+)
+
+// cpuName is the processor's own name where the system tells it.
+func cpuName() string {
+	if name := procField("/proc/cpuinfo", "model name"); name != "" {
+		return name
+	}
+	return "CPU"
+}
+
+// totalMemory is the machine's memory in bytes, 0 where the system does not say.
+func totalMemory() int64 {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}
+
+func procField(file, key string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == key {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func cpuFeatures() []string {
+	var f []string
+	for _, x := range []struct {
+		name string
+		has  bool
+	}{
+		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F},
+		{"neon", cpu.ARM64.HasASIMD},
+	} {
+		if x.has {
+			f = append(f, x.name)
+		}
+	}
+	return f
+}

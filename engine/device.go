@@ -1,0 +1,96 @@
+// Package engine runs the kernels that package shaders declares. A Program is
+// recorded once for its shapes, planned (where activations lie in memory, which
+// barriers dependence asks for), compiled by a Device and replayed each step.
+// The engine knows no model.
+package engine
+
+import (
+	"context"
+	"time"
+
+	"patchwork/shaders"
+)
+
+// Device is one backend's device. Its methods may be called from one goroutine
+// at a time.
+type Device interface {
+	// Info describes the device.
+	Info() Info
+
+	// Allocate reserves memory of the given size in bytes; what names it in
+	// errors. Its contents are zero.
+	Allocate(bytes int64, what string) (Memory, error)
+
+	// Write copies data to memory at a byte offset, before any later Run.
+	Write(m Memory, offset int64, data []byte) error
+
+	// Read copies memory at a byte offset into data, after every earlier Run.
+	Read(m Memory, offset int64, data []byte) error
+
+	// Compile makes a planned program ready to be run many times. Its
+	// temporaries lie in arena, or in memory of its own when arena is nil:
+	// programs that never need each other's temporaries can share one.
+	Compile(p *Plan, arena Memory) (Executable, error)
+
+	// Close releases everything that the device has handed out.
+	Close() error
+}
+
+// Memory is an allocation on a device.
+type Memory interface {
+	Size() int64
+	Free()
+}
+
+// Executable is a compiled program.
+type Executable interface {
+	// Run replays the program with the given step block and waits for its end.
+	// A cancelled context stops it between submitted pieces.
+	Run(ctx context.Context, step *[shaders.StepWords]uint32) error
+
+	// Profile replays the program and measures every dispatch.
+	Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]Timing, error)
+
+	// Arena is the memory that holds the plan's temporaries.
+	Arena() Memory
+
+	// HostTime is the time the last Run spent outside the device.
+	HostTime() time.Duration
+
+	// Free releases what the executable holds, its own arena included.
+	Free()
+}
+
+// Timing is one measured dispatch.
+type Timing struct {
+	Dispatch int           // index into Plan.Dispatches
+	Start    time.Duration // since the start of the replay
+	Duration time.Duration
+}
+
+// Info describes a device and its limits.
+type Info struct {
+	Device   string        `json:"device"` // "cpu", "vulkan:0": as --device takes it
+	Name     string        `json:"name"`
+	Kind     string        `json:"kind"` // "cpu", "discrete", "integrated", "virtual", "software", "other"
+	Driver   string        `json:"driver"`
+	API      string        `json:"api,omitempty"` // API version
+	Class    shaders.Class `json:"-"`
+	Memory   int64         `json:"memory_bytes"`
+	Limits   Limits        `json:"limits"`
+	Features []string      `json:"features"`
+}
+
+// Limits of a device that the planner and the variants respect.
+type Limits struct {
+	MaxBindingBytes    int64 `json:"max_binding_bytes"`    // largest range that one binding sees
+	MaxAllocationBytes int64 `json:"max_allocation_bytes"` // largest single allocation
+	MaxWorkgroupMemory int64 `json:"max_workgroup_memory_bytes"`
+	MaxInvocations     int   `json:"max_workgroup_invocations"`
+	SubgroupSize       int   `json:"subgroup_size"`
+}
+
+// Hardware says whether the device is a GPU and not a rasteriser on the CPU.
+func (i Info) Hardware() bool {
+	return i.Kind == "discrete" || i.Kind == "integrated" || i.Kind == "virtual"
+}

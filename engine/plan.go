@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"patchwork/shaders"
+)
+
+// Plan is a recorded program with every temporary buffer placed in one arena
+// and every dependence between dispatches known.
+type Plan struct {
+	Program    *Program
+	Dispatches []Dispatch
+	Arena      int64 // bytes of temporary memory
+	// Barrier[i] says that dispatch i must see what earlier ones wrote, or must
+	// not overwrite what they still read: it waits for all before it.
+	Barrier []bool
+}
+
+// NewPlan places a program's temporary buffers by liveness and finds its
+// barriers. It needs no device; the arena's size is what a run will take.
+func NewPlan(p *Program) (*Plan, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	plan := &Plan{Program: p, Dispatches: p.Dispatches}
+	plan.Arena = place(lifetimes(p))
+	plan.Barrier = barriers(p.Dispatches)
+	return plan, nil
+}
+
+// lifetime of a temporary buffer, in dispatch numbers.
+type lifetime struct {
+	buffer      *Buffer
+	first, last int
+}
+
+func lifetimes(p *Program) []lifetime {
+	index := map[*Buffer]int{}
+	var lives []lifetime
+	for i, d := range p.Dispatches {
+		for _, v := range d.Views {
+			if v.Buffer == nil || !v.Buffer.temp {
+				continue
+			}
+			at, seen := index[v.Buffer]
+			if !seen {
+				at = len(lives)
+				index[v.Buffer] = at
+				lives = append(lives, lifetime{v.Buffer, i, i})
+			}
+			lives[at].last = i
+		}
+	}
+	for i := range lives {
+		if lives[i].buffer.keep {
+			lives[i].last = len(p.Dispatches)
+		}
+	}
+	return lives
+}
+
+// place gives every buffer an offset such that buffers alive at the same time
+// do not overlap, largest first, each at the lowest free offset (greedy by
+// size: Pisarchyk and Lee, "Efficient memory management for deep neural net
+// inference", 2020). It returns the size of the arena.
+func place(lives []lifetime) int64 {
+	order := slices.Clone(lives)
+	slices.SortStableFunc(order, func(a, b lifetime) int { return cmp.Compare(b.buffer.Bytes, a.buffer.Bytes) })
+	var placed []lifetime // by offset
+	var arena int64
+	for _, l := range order {
+		var at int64
+		for _, other := range placed {
+			if other.last < l.first || l.last < other.first {
+				continue
+			}
+			if at+align(l.buffer.Bytes) <= other.buffer.offset {
+				break
+			}
+			at = max(at, other.buffer.offset+align(other.buffer.Bytes))
+		}
+		l.buffer.offset = at
+		arena = max(arena, at+align(l.buffer.Bytes))
+		i, _ := slices.BinarySearchFunc(placed, at, func(o lifetime, at int64) int { return cmp.Compare(o.buffer.offset, at) })
+		placed = slices.Insert(placed, i, l)
+	}
+	return arena
+}
+
+// span is a touched byte range of a memory; the nil memory is the arena.
+type span struct {
+	memory Memory
+	buffer *Buffer // tells persistent buffers apart before they are placed
+	lo, hi int64
+}
+
+func (s span) overlaps(o span) bool {
+	return s.memory == o.memory && s.buffer == o.buffer && s.lo < o.hi && o.lo < s.hi
+}
+
+func spanOf(v View) span {
+	if v.Buffer.temp {
+		return span{nil, nil, v.Buffer.offset + v.Offset, v.Buffer.offset + v.Offset + v.Bytes}
+	}
+	return span{v.Buffer.memory, v.Buffer, v.Offset, v.Offset + v.Bytes}
+}
+
+// barriers finds, in order, the dispatches that touch what an earlier one since
+// the last barrier wrote, or write what one read.
+func barriers(dispatches []Dispatch) []bool {
+	need := make([]bool, len(dispatches))
+	var reads, writes []span
+	for i, d := range dispatches {
+		var r, w []span
+		for j, v := range d.Views {
+			if v.Buffer == nil {
+				continue
+			}
+			switch d.Kernel.Bindings[j].Access {
+			case shaders.Read:
+				r = append(r, spanOf(v))
+			default:
+				w = append(w, spanOf(v))
+			}
+		}
+		if anyOverlap(r, writes) || anyOverlap(w, writes) || anyOverlap(w, reads) {
+			need[i] = true
+			reads, writes = reads[:0], writes[:0]
+		}
+		reads, writes = append(reads, r...), append(writes, w...)
+	}
+	return need
+}
+
+func anyOverlap(a, b []span) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.overlaps(y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ResolvedView is where a view lies once its plan is compiled: Temp says that
+// Offset counts from the start of the plan's arena, otherwise from the start of
+// Memory. An absent view has Bytes 0.
+type ResolvedView struct {
+	Temp   bool
+	Memory Memory
+	Offset int64
+	Bytes  int64
+}
+
+// Resolve locates a view for a backend that compiles the plan.
+func Resolve(v View) ResolvedView {
+	if v.Buffer == nil {
+		return ResolvedView{}
+	}
+	return ResolvedView{v.Buffer.temp, v.Buffer.memory, v.Buffer.offset + v.Offset, v.Bytes}
+}
+
+// Unplaced returns the first persistent buffer of the plan that has no memory.
+func (p *Plan) Unplaced() *Buffer {
+	for _, d := range p.Dispatches {
+		for _, v := range d.Views {
+			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.memory == nil {
+				return v.Buffer
+			}
+		}
+	}
+	return nil
+}

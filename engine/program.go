@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"fmt"
+
+	"patchwork/shaders"
+)
+
+// Alignment of buffers inside an allocation, in bytes: the largest that Vulkan
+// and WebGPU devices ask of a storage binding's offset.
+const Alignment = 256
+
+// Buffer is a named range of device memory. A persistent buffer (weights,
+// inputs, a key/value cache) is placed by Allocate and outlives programs; a
+// temporary one belongs to a Program, whose plan places it by liveness.
+type Buffer struct {
+	Label string
+	Bytes int64
+
+	temp   bool
+	keep   bool
+	memory Memory // nil until placed
+	offset int64
+}
+
+// NewBuffer describes a persistent buffer; Allocate places it on a device.
+func NewBuffer(label string, bytes int64) *Buffer {
+	return &Buffer{Label: label, Bytes: bytes}
+}
+
+// View is the whole buffer.
+func (b *Buffer) View() View { return View{b, 0, b.Bytes} }
+
+// Placed returns where a persistent buffer lies.
+func (b *Buffer) Placed() (Memory, int64) { return b.memory, b.offset }
+
+// View is a byte range of a buffer. The zero View is an absent optional binding.
+type View struct {
+	Buffer *Buffer
+	Offset int64
+	Bytes  int64
+}
+
+// Slice is a part of the view, in bytes.
+func (v View) Slice(offset, bytes int64) View {
+	if offset < 0 || bytes < 0 || offset+bytes > v.Bytes {
+		panic(fmt.Sprintf("engine: slice [%d,+%d) of %q, which has %d bytes", offset, bytes, v.Buffer.Label, v.Bytes))
+	}
+	return View{v.Buffer, v.Offset + offset, bytes}
+}
+
+// Allocate places persistent buffers on a device, each aligned, together in one
+// allocation where the device's limits let it. what names them in errors.
+func Allocate(dev Device, what string, buffers ...*Buffer) ([]Memory, error) {
+	limit := dev.Info().Limits.MaxAllocationBytes
+	var memories []Memory
+	for start := 0; start < len(buffers); {
+		var size int64
+		end := start
+		for ; end < len(buffers); end++ {
+			next := size + align(buffers[end].Bytes)
+			if limit > 0 && next > limit && end > start {
+				break
+			}
+			size = next
+		}
+		m, err := dev.Allocate(max(size, Alignment), what)
+		if err != nil {
+			for _, m := range memories {
+				m.Free()
+			}
+			return nil, err
+		}
+		memories = append(memories, m)
+		var at int64
+		for _, b := range buffers[start:end] {
+			b.memory, b.offset = m, at
+			at += align(b.Bytes)
+		}
+		start = end
+	}
+	return memories, nil
+}
+
+func align(n int64) int64 { return (n + Alignment - 1) / Alignment * Alignment }
+
+// Dispatch is one recorded call of a kernel.
+type Dispatch struct {
+	Kernel *shaders.Kernel
+	Params any
+	Views  []View // in binding order, scratch included
+	Label  string // what it computes, for traces: "layers.0.mlp.down"
+}
+
+// Program is a recorded list of kernel calls for fixed shapes. Recording needs
+// no device.
+type Program struct {
+	Name       string
+	Dispatches []Dispatch
+
+	label string
+	temps []*Buffer
+	err   error
+}
+
+// NewProgram starts an empty recording.
+func NewProgram(name string) *Program { return &Program{Name: name} }
+
+// Temp describes a temporary buffer, which lives from the first dispatch that
+// names it to the last.
+func (p *Program) Temp(label string, bytes int64) *Buffer {
+	b := &Buffer{Label: label, Bytes: bytes, temp: true}
+	p.temps = append(p.temps, b)
+	return b
+}
+
+// Keep makes a temporary buffer keep its contents to the end of the program, so
+// that it can be read afterwards.
+func (p *Program) Keep(b *Buffer) { b.keep = true }
+
+// SetLabel names the dispatches recorded from here on.
+func (p *Program) SetLabel(label string) { p.label = label }
+
+// Dispatch records a call. Views are in binding order without the scratch.
+// The first mistake is kept and returned by Err and NewPlan.
+func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
+	if k.HasScratch() {
+		var scratch View
+		if n := k.Scratch(params); n > 0 {
+			scratch = p.Temp(k.Name+" scratch", n).View()
+		}
+		views = append(views[:len(views):len(views)], scratch)
+	}
+	if err := checkCall(k, params, views); err != nil && p.err == nil {
+		p.err = fmt.Errorf("%s: dispatch %d (%s): %w", p.Name, len(p.Dispatches), p.label, err)
+	}
+	p.Dispatches = append(p.Dispatches, Dispatch{k, params, views, p.label})
+}
+
+// Err is the first mistake made while recording.
+func (p *Program) Err() error { return p.err }
+
+func checkCall(k *shaders.Kernel, params any, views []View) error {
+	if err := k.CheckParams(params); err != nil {
+		return err
+	}
+	if len(views) != len(k.Bindings) {
+		return fmt.Errorf("kernel %s has %d bindings, got %d", k.Name, len(k.Bindings), len(views))
+	}
+	for i, v := range views {
+		b := k.Bindings[i]
+		switch {
+		case v.Buffer == nil && !b.Optional && b.Name != "scratch":
+			return fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
+		case v.Buffer != nil && v.Offset%4 != 0:
+			return fmt.Errorf("kernel %s: binding %s starts at byte %d", k.Name, b.Name, v.Offset)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package shaders
+
+// AddParams are the parameters of Add.
+type AddParams struct {
+	N Count // elements
+}
+
+// Add computes y = a + b, elementwise.
+var Add = Declare(Decl[AddParams]{
+	Name: "add",
+	Bindings: []Binding{
+		{Name: "a", Access: Read},
+		{Name: "b", Access: Read},
+		{Name: "y", Access: Write},
+	},
+	Variants: One(func(p AddParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	CPU: func(h Host, p AddParams, bufs Buffers) {
+		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
+		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
+			a, b, y := a[lo:hi], b[lo:hi], y[lo:hi]
+			for i := range y {
+				y[i] = a[i] + b[i]
+			}
+		})
+	},
+	Reference: func(p AddParams, b []Array) {
+		for i := range b[2].F {
+			b[2].F[i] = b[0].F[i] + b[1].F[i]
+		}
+	},
+	Cost: func(p AddParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
+	Cases: func() []Case {
+		return overSizes(func(n int) Case {
+			return Case{Params: AddParams{N(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}}, Rtol: 1e-6}
+		})
+	},
+})

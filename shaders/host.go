@@ -1,0 +1,88 @@
+package shaders
+
+import "unsafe"
+
+// Host is what a CPU form may use of the machine.
+type Host interface {
+	// Parallel calls f over [0,n) in pieces of at least grain, on all cores.
+	// How [0,n) is cut depends on n and grain alone, so that results do not
+	// depend on the number of cores.
+	Parallel(n, grain int, f func(lo, hi int))
+
+	// Gemm computes c = op(a)·op(b) + beta·c on all cores, row-major with the
+	// given leading dimensions: op(a) [m,k], op(b) [k,n], c [m,n].
+	Gemm(g Gemm)
+
+	// GemmSerial is Gemm on the calling goroutine alone, for use inside Parallel.
+	GemmSerial(g Gemm)
+
+	// Step is the step block of this replay.
+	Step() []uint32
+
+	// Scratch returns working memory of n floats, of unknown contents, for the
+	// calling goroutine until release is called.
+	Scratch(n int) (buf []float32, release func())
+}
+
+// Gemm is one single-precision matrix product: c = alpha·op(a)·op(b) + beta·c.
+type Gemm struct {
+	TransA, TransB bool
+	M, N, K        int
+	Alpha          float32
+	A              []float32
+	LDA            int
+	B              []float32
+	LDB            int
+	Beta           float32
+	C              []float32
+	LDC            int
+}
+
+// Buffers are the bound memory ranges of a call on the CPU, in binding order;
+// an optional binding that is absent has length 0.
+type Buffers [][]byte
+
+// F32 returns binding i as float32 values.
+func (b Buffers) F32(i int) []float32 { return cast[float32](b[i]) }
+
+// I32 returns binding i as int32 values.
+func (b Buffers) I32(i int) []int32 { return cast[int32](b[i]) }
+
+// U32 returns binding i as uint32 values.
+func (b Buffers) U32(i int) []uint32 { return cast[uint32](b[i]) }
+
+func cast[T any](b []byte) []T {
+	if len(b) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+// Array is a binding's contents for the float64 reference: F for F32 bindings,
+// I for I32 and U32 ones.
+type Array struct {
+	F []float64
+	I []int64
+}
+
+// Case is one conformance case of a kernel.
+type Case struct {
+	Name   string
+	Params any
+	Inputs []Input // in binding order, without the scratch binding
+	// Tolerance of the outputs: |got-want| <= Atol + Rtol·|want|.
+	Atol, Rtol float64
+	Step       []uint32 // step block, when the case needs one
+}
+
+// Input is a binding's contents before the call, one of the fields; N alone
+// asks for N normally distributed values (F32) of the given Scale and Mean.
+// A Write binding's contents are filled with NaN first.
+type Input struct {
+	N           int
+	Scale, Mean float64
+	F           []float32
+	I           []int32
+	U           []uint32
+	Absent      bool
+}

@@ -1,0 +1,277 @@
+// Package shaders declares every compute kernel of the engine, each once: its
+// bindings, parameters, grid rule, CPU form, float64 reference, cost and test
+// cases stand in x.go beside the shader x.wgsl. The Vulkan, WebGPU and CPU
+// backends, the conformance tests, the benchmarks and the SPIR-V generator are
+// all driven by that one value.
+package shaders
+
+import (
+	"fmt"
+	"reflect"
+	"sort"
+)
+
+// Access says how a kernel uses a binding.
+type Access int
+
+const (
+	Read Access = iota
+	Write
+	ReadWrite
+)
+
+// Type is the element type of a storage binding.
+type Type int
+
+const (
+	F32 Type = iota
+	I32
+	U32
+)
+
+// Size is the number of bytes of one element.
+func (t Type) Size() int64 { return 4 }
+
+// Binding is one storage buffer of a kernel, in binding order. A binding that
+// a call leaves out (an absent bias, say) is bound to a small dummy buffer; the
+// kernel learns of it by its parameters.
+type Binding struct {
+	Name     string
+	Type     Type
+	Access   Access
+	Optional bool
+}
+
+// Count is a number of rows that may change from step to step without a new
+// recording: the rows left when Base of them are taken from entry Slot of the
+// step block, at most Max. Slot 0 means that it is Max always.
+type Count struct {
+	Max, Slot, Base uint32
+}
+
+// N is a Count that never changes.
+func N(n int) Count { return Count{Max: uint32(n)} }
+
+// At returns the rows to do under the given step block.
+func (c Count) At(step []uint32) int {
+	if c.Slot == 0 {
+		return int(c.Max)
+	}
+	n := step[c.Slot]
+	if n <= c.Base {
+		return 0
+	}
+	return int(min(n-c.Base, c.Max))
+}
+
+// StepWords is the length of the step block: the small uniform buffer in which
+// everything lies that changes from one replay of a program to the next.
+const StepWords = 64
+
+// Class is the kind of device a variant is meant for.
+type Class int
+
+const (
+	Software   Class = iota // a rasteriser on the CPU: no shared memory, long rows per invocation
+	Integrated              // small workgroups, shared memory with the CPU
+	Discrete                // shared-memory tiles
+)
+
+// Cost is the work of one dispatch, for rooflines.
+type Cost struct {
+	Flops float64
+	Bytes float64
+}
+
+// Kernel is a declared kernel with its parameter type erased; Declare makes it.
+type Kernel struct {
+	Name     string
+	Bindings []Binding
+	Variants []Variant
+
+	scratch   func(params any) int64
+	cpu       func(h Host, params any, b Buffers)
+	reference func(params any, b []Array)
+	cost      func(params any) Cost
+	cases     func() []Case
+	params    reflect.Type
+}
+
+// Variant is one way to run a kernel on a GPU: a source, constants and passes.
+type Variant struct {
+	Name   string            // "" for the plain one
+	Source string            // file name without ".wgsl"; "" = the kernel's name
+	Consts map[string]uint32 // WGSL constants put before the source
+	Vec4   []string          // bindings seen as arrays of vec4<f32>
+	Passes []Pass
+
+	when func(params any, class Class) bool
+}
+
+// Pass is one dispatch of an entry point. Passes run one after another over the
+// same bindings, each seeing what the one before it wrote.
+type Pass struct {
+	Entry string // "" = "main"
+	grid  func(params any) [3]uint32
+}
+
+// EntryPoint is the name of the shader function.
+func (p Pass) EntryPoint() string {
+	if p.Entry == "" {
+		return "main"
+	}
+	return p.Entry
+}
+
+// Grid is the number of workgroups.
+func (p Pass) Grid(params any) [3]uint32 { return p.grid(params) }
+
+// ID names the variant's SPIR-V file: "matmul.nt4".
+func (k *Kernel) ID(v *Variant) string {
+	if v.Name == "" {
+		return k.Name
+	}
+	return k.Name + "." + v.Name
+}
+
+// Choose returns the first variant that fits the parameters and the device.
+func (k *Kernel) Choose(params any, class Class) *Variant {
+	for i := range k.Variants {
+		if v := &k.Variants[i]; v.when == nil || v.when(params, class) {
+			return v
+		}
+	}
+	return nil
+}
+
+// Scratch is the number of bytes of working memory that the GPU passes need in
+// the last binding, 0 for most kernels.
+func (k *Kernel) Scratch(params any) int64 {
+	if k.scratch == nil {
+		return 0
+	}
+	return k.scratch(params)
+}
+
+// HasScratch says whether the last binding is working memory.
+func (k *Kernel) HasScratch() bool { return k.scratch != nil }
+
+// Run does the kernel's work on the CPU.
+func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
+
+// Reference computes the outputs slowly in float64, over b in binding order.
+func (k *Kernel) Reference(params any, b []Array) { k.reference(params, b) }
+
+// Cost returns the work of a call.
+func (k *Kernel) Cost(params any) Cost { return k.cost(params) }
+
+// Cases returns the conformance cases.
+func (k *Kernel) Cases() []Case {
+	if k.cases == nil {
+		return nil
+	}
+	return k.cases()
+}
+
+// CheckParams reports a call with the wrong parameter type.
+func (k *Kernel) CheckParams(params any) error {
+	if t := reflect.TypeOf(params); t != k.params {
+		return fmt.Errorf("kernel %s takes %v, got %v", k.Name, k.params, t)
+	}
+	return nil
+}
+
+// Decl is a kernel's declaration with parameters of type P, a struct of uint32,
+// float32 and Count fields that becomes the shader's parameter block.
+type Decl[P any] struct {
+	Name      string
+	Bindings  []Binding
+	Variants  []DeclVariant[P]
+	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
+	CPU       func(h Host, p P, b Buffers)
+	Reference func(p P, b []Array)
+	Cost      func(p P) Cost
+	Cases     func() []Case
+}
+
+// DeclVariant declares a variant of a kernel with parameters of type P.
+type DeclVariant[P any] struct {
+	Name   string
+	Source string
+	Consts map[string]uint32
+	Vec4   []string
+	When   func(p P, class Class) bool
+	Passes []DeclPass[P]
+}
+
+// DeclPass declares a pass of a kernel with parameters of type P.
+type DeclPass[P any] struct {
+	Entry string
+	Grid  func(p P) [3]uint32
+}
+
+// One is the single plain variant with a single pass.
+func One[P any](grid func(p P) [3]uint32) []DeclVariant[P] {
+	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Grid: grid}}}}
+}
+
+var registry = map[string]*Kernel{}
+
+// Declare registers a kernel. It is called from package variables only.
+func Declare[P any](d Decl[P]) *Kernel {
+	k := &Kernel{
+		Name:     d.Name,
+		Bindings: d.Bindings,
+		params:   reflect.TypeFor[P](),
+		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
+		cases:    d.Cases,
+	}
+	if d.Reference != nil {
+		k.reference = func(p any, b []Array) { d.Reference(p.(P), b) }
+	}
+	if d.Cost != nil {
+		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
+	}
+	if d.Scratch != nil {
+		k.scratch = func(p any) int64 { return d.Scratch(p.(P)) }
+		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
+	}
+	for _, dv := range d.Variants {
+		v := Variant{Name: dv.Name, Source: dv.Source, Consts: dv.Consts, Vec4: dv.Vec4}
+		if v.Source == "" {
+			v.Source = d.Name
+		}
+		if dv.When != nil {
+			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
+		}
+		for _, dp := range dv.Passes {
+			v.Passes = append(v.Passes, Pass{Entry: dp.Entry, grid: func(p any) [3]uint32 { return dp.Grid(p.(P)) }})
+		}
+		k.Variants = append(k.Variants, v)
+	}
+	if registry[d.Name] != nil {
+		panic("shaders: kernel " + d.Name + " is declared twice")
+	}
+	registry[d.Name] = k
+	return k
+}
+
+// All returns every kernel, sorted by name.
+func All() []*Kernel {
+	all := make([]*Kernel, 0, len(registry))
+	for _, k := range registry {
+		all = append(all, k)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all
+}
+
+// grid1 spreads n invocations over workgroups of size wg, in two dimensions
+// where one would pass 65535. group_index() in the shader undoes it.
+func grid1(n, wg int) [3]uint32 {
+	groups := max(1, (n+wg-1)/wg)
+	if groups <= 65535 {
+		return [3]uint32{uint32(groups), 1, 1}
+	}
+	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
+}
