@@ -1,0 +1,230 @@
+package shaders
+
+import (
+	"math"
+)
+
+// AttentionParams are the parameters of Attention and AttentionBackward.
+type AttentionParams struct {
+	Batch   uint32 // B
+	Queries uint32 // Tq, a row of the batch
+	Keys    uint32 // Tk
+	Heads   uint32 // H
+	KVHeads uint32 // K; query head h reads key head h/(H/K)
+	HeadDim uint32 // D
+	Scale   float32
+	// Accumulate* make the backward kernel add to dq, dk and dv.
+	AccumulateQ, AccumulateK, AccumulateV uint32
+}
+
+// Attention computes y = softmax(q·kᵀ·Scale)·v for q [B,Tq,H,D], k and v
+// [B,Tk,K,D]. Which keys a query sees stands in intervals [B,Tq,4]: those in
+// [prefix_lo, prefix_hi) and in [own_lo, own_hi), counted within the row; a key
+// in both counts once, and with none y is 0. lse [B,Tq,H] keeps
+// log Σ exp(scores) for the backward pass, 0 where there is no key.
+var Attention = Declare(Decl[AttentionParams]{
+	Name: "attention",
+	Bindings: []Binding{
+		{Name: "q", Access: Read},
+		{Name: "k", Access: Read},
+		{Name: "v", Access: Read},
+		{Name: "intervals", Type: I32, Access: Read},
+		{Name: "y", Access: Write},
+		{Name: "lse", Access: Write},
+	},
+	CPU: attentionCPU,
+})
+
+// attentionTile is the number of queries that share one block of scores on the
+// CPU.
+const attentionTile = 64
+
+func attentionCPU(h Host, p AttentionParams, bufs Buffers) {
+	a := attentionArgs(p, bufs)
+	y, lse := bufs.F32(4), bufs.F32(5)
+	tiles := (a.tq + attentionTile - 1) / attentionTile
+	h.Parallel(a.batch*a.heads*tiles, 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			t0 := i % tiles * attentionTile
+			t := a.tile(i/tiles/a.heads, i/tiles%a.heads, t0, min(t0+attentionTile, a.tq))
+			scores, release := h.Scratch(t.rows() * t.width)
+			t.scores(h, scores)
+			for r := range t.rows() {
+				lse[t.row(r)*a.heads+t.head] = t.softmax(scores, r)
+			}
+			t.weighted(h, scores, y)
+			release()
+		}
+	})
+}
+
+// attention is one call's arguments.
+type attention struct {
+	batch, tq, tk, heads, kv, d int
+	scale                       float32
+	q, k, v                     []float32
+	intervals                   []int32
+}
+
+func attentionArgs(p AttentionParams, b Buffers) attention {
+	return attention{
+		int(p.Batch), int(p.Queries), int(p.Keys), int(p.Heads), int(p.KVHeads), int(p.HeadDim),
+		p.Scale, b.F32(0), b.F32(1), b.F32(2), b.I32(3),
+	}
+}
+
+// interval is a half-open range of keys.
+type interval struct{ lo, hi int }
+
+func (i interval) empty() bool { return i.lo >= i.hi }
+
+// union of two ranges that overlap or touch, or either when the other is empty.
+func (i interval) union(o interval) interval {
+	switch {
+	case i.empty():
+		return o
+	case o.empty():
+		return i
+	}
+	return interval{min(i.lo, o.lo), max(i.hi, o.hi)}
+}
+
+func (i interval) overlaps(o interval) bool {
+	return !i.empty() && !o.empty() && i.lo < o.hi && o.lo < i.hi
+}
+
+// visible returns the keys that query row r (over the whole batch) sees, as two
+// ranges that do not overlap.
+func (a *attention) visible(r int) [2]interval {
+	v := a.intervals[4*r:]
+	prefix, own := interval{int(v[0]), int(v[1])}, interval{int(v[2]), int(v[3])}
+	if prefix.overlaps(own) {
+		return [2]interval{{}, prefix.union(own)}
+	}
+	return [2]interval{prefix, own}
+}
+
+// attentionTileArgs is a block of queries of one head with the keys that any of
+// them sees: two ranges that do not overlap, side by side in the scores.
+type attentionTileArgs struct {
+	*attention
+	b, head int
+	t0, t1  int
+	ranges  [2]interval
+	width   int
+}
+
+func (a *attention) tile(b, head, t0, t1 int) attentionTileArgs {
+	t := attentionTileArgs{attention: a, b: b, head: head, t0: t0, t1: t1}
+	for q := t0; q < t1; q++ {
+		for i, v := range a.visible(b*a.tq + q) {
+			t.ranges[i] = t.ranges[i].union(v)
+		}
+	}
+	if t.ranges[0].overlaps(t.ranges[1]) {
+		t.ranges = [2]interval{{}, t.ranges[0].union(t.ranges[1])}
+	}
+	for _, r := range t.ranges {
+		t.width += max(0, r.hi-r.lo)
+	}
+	return t
+}
+
+func (t *attentionTileArgs) rows() int     { return t.t1 - t.t0 }
+func (t *attentionTileArgs) row(r int) int { return t.b*t.tq + t.t0 + r }
+
+// eachRange calls f for both ranges of keys with the column of the scores where
+// the range starts.
+func (t *attentionTileArgs) eachRange(f func(keys interval, col int)) {
+	col := 0
+	for _, r := range t.ranges {
+		if !r.empty() {
+			f(r, col)
+			col += r.hi - r.lo
+		}
+	}
+}
+
+// eachVisible calls f for the columns of the scores that row r sees.
+func (t *attentionTileArgs) eachVisible(r int, f func(lo, hi int)) {
+	visible := t.visible(t.row(r))
+	t.eachRange(func(keys interval, col int) {
+		for _, v := range visible {
+			if v.overlaps(keys) {
+				f(col+max(v.lo, keys.lo)-keys.lo, col+min(v.hi, keys.hi)-keys.lo)
+			}
+		}
+	})
+}
+
+// The rows of q, and of everything laid out as q, lie heads·d apart; those of k
+// and v kv·d.
+func (t *attentionTileArgs) queryAt() int { return (t.row(0)*t.heads + t.head) * t.d }
+func (t *attentionTileArgs) keyAt(key int) int {
+	return ((t.b*t.tk+key)*t.kv + t.head/(t.heads/t.kv)) * t.d
+}
+
+// dots computes out = scale·x·kᵀ for rows x laid out as q and keys laid out as k.
+func (t *attentionTileArgs) dots(h Host, x, keys []float32, scale float32, out []float32) {
+	t.eachRange(func(r interval, col int) {
+		h.GemmSerial(Gemm{TransB: true, M: t.rows(), N: r.hi - r.lo, K: t.d, Alpha: scale,
+			A: x[t.queryAt():], LDA: t.heads * t.d, B: keys[t.keyAt(r.lo):], LDB: t.kv * t.d, C: out[col:], LDC: t.width})
+	})
+}
+
+func (t *attentionTileArgs) scores(h Host, out []float32) { t.dots(h, t.q, t.k, t.scale, out) }
+
+// softmax normalises row r of the scores over its visible columns, zeroes the
+// others, and returns the log of the sum.
+func (t *attentionTileArgs) softmax(scores []float32, r int) float32 {
+	row := scores[r*t.width : (r+1)*t.width]
+	most := float32(math.Inf(-1))
+	t.eachVisible(r, func(lo, hi int) {
+		for _, v := range row[lo:hi] {
+			most = max(most, v)
+		}
+	})
+	var sum float64
+	at := 0
+	t.eachVisible(r, func(lo, hi int) {
+		clear(row[at:lo])
+		at = hi
+		for i, v := range row[lo:hi] {
+			e := exp32(v - most)
+			row[lo+i] = e
+			sum += float64(e)
+		}
+	})
+	clear(row[at:])
+	if sum == 0 {
+		return 0
+	}
+	inverse := float32(1 / sum)
+	for i := range row {
+		row[i] *= inverse
+	}
+	return most + float32(math.Log(sum))
+}
+
+// weighted computes out = weights·v into rows laid out as q.
+func (t *attentionTileArgs) weighted(h Host, weights, out []float32) {
+	t.mix(h, weights, t.v, out, 1, false)
+}
+
+// mix computes out = scale·weights·x for x laid out as k and out laid out as q.
+func (t *attentionTileArgs) mix(h Host, weights, x, out []float32, scale float32, accumulate bool) {
+	g := Gemm{M: t.rows(), N: t.d, Alpha: scale, A: weights, LDA: t.width, C: out[t.queryAt():], LDC: t.heads * t.d}
+	if accumulate {
+		g.Beta = 1
+	}
+	if t.width == 0 {
+		g.LDA = 1
+		h.GemmSerial(g)
+		return
+	}
+	t.eachRange(func(r interval, col int) {
+		g.A, g.K, g.B, g.LDB = weights[col:], r.hi-r.lo, x[t.keyAt(r.lo):], t.kv*t.d
+		h.GemmSerial(g)
+		g.Beta = 1
+	})
+}

@@ -1,0 +1,150 @@
+package shaders
+
+// AttentionBackward computes the gradients of Attention from dy, with its
+// outputs y and lse, by FlashAttention-2's formulas (Dao, 2023): with the
+// weights P = exp(scores - lse) and delta = Σ dy·y over a head,
+//
+//	dv = Pᵀ·dy,  dS = P·(dy·vᵀ - delta)·Scale,  dq = dS·k,  dk = dSᵀ·q
+var AttentionBackward = Declare(Decl[AttentionParams]{
+	Name: "attention_backward",
+	Bindings: []Binding{
+		{Name: "q", Access: Read},
+		{Name: "k", Access: Read},
+		{Name: "v", Access: Read},
+		{Name: "intervals", Type: I32, Access: Read},
+		{Name: "y", Access: Read},
+		{Name: "lse", Access: Read},
+		{Name: "dy", Access: Read},
+		{Name: "dq", Access: ReadWrite},
+		{Name: "dk", Access: ReadWrite},
+		{Name: "dv", Access: ReadWrite},
+	},
+	// delta [B,Tq,H], for the GPU passes.
+	Scratch: func(p AttentionParams) int64 { return 4 * int64(p.Batch) * int64(p.Queries) * int64(p.Heads) },
+	CPU:     attentionBackwardCPU,
+})
+
+// attentionBackwardCPU works on islands: runs of queries whose keys no query
+// outside the run sees (a packed sample is one), so that each (row, key head,
+// island) has its part of dk and dv for itself.
+func attentionBackwardCPU(h Host, p AttentionParams, bufs Buffers) {
+	a := attentionArgs(p, bufs)
+	g := attentionGradients{
+		y: bufs.F32(4), lse: bufs.F32(5), dy: bufs.F32(6), dq: bufs.F32(7), dk: bufs.F32(8), dv: bufs.F32(9),
+		accumulateQ: p.AccumulateQ != 0,
+	}
+	// Keys that no query sees get no gradient from the islands.
+	if p.AccumulateK == 0 {
+		clear(g.dk[:a.batch*a.tk*a.kv*a.d])
+	}
+	if p.AccumulateV == 0 {
+		clear(g.dv[:a.batch*a.tk*a.kv*a.d])
+	}
+	type unit struct{ b, kv, t0, t1 int }
+	var units []unit
+	for b := range a.batch {
+		for _, island := range a.islands(b) {
+			for kv := range a.kv {
+				units = append(units, unit{b, kv, island.lo, island.hi})
+			}
+		}
+	}
+	h.Parallel(len(units), 1, func(lo, hi int) {
+		for _, u := range units[lo:hi] {
+			for head := u.kv * (a.heads / a.kv); head < (u.kv+1)*(a.heads/a.kv); head++ {
+				for t0 := u.t0; t0 < u.t1; t0 += attentionTile {
+					t := a.tile(u.b, head, t0, min(t0+attentionTile, u.t1))
+					g.tile(h, &t)
+				}
+			}
+		}
+	})
+}
+
+// islands cuts the queries of row b wherever none before the cut sees a key that
+// one behind it sees.
+func (a *attention) islands(b int) []interval {
+	lowest := make([]int, a.tq+1) // lowest key seen from query t on
+	lowest[a.tq] = a.tk
+	for t := a.tq - 1; t >= 0; t-- {
+		lowest[t] = lowest[t+1]
+		for _, v := range a.visible(b*a.tq + t) {
+			if !v.empty() {
+				lowest[t] = min(lowest[t], v.lo)
+			}
+		}
+	}
+	var islands []interval
+	start, highest := 0, 0
+	for t := range a.tq {
+		if t > start && highest <= lowest[t] {
+			islands = append(islands, interval{start, t})
+			start = t
+		}
+		for _, v := range a.visible(b*a.tq + t) {
+			if !v.empty() {
+				highest = max(highest, v.hi)
+			}
+		}
+	}
+	return append(islands, interval{start, a.tq})
+}
+
+type attentionGradients struct {
+	y, lse, dy  []float32
+	dq, dk, dv  []float32
+	accumulateQ bool
+}
+
+func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
+	size := t.rows() * t.width
+	buf, release := h.Scratch(2 * size)
+	defer release()
+	weights, dscores := buf[:size], buf[size:]
+	t.scores(h, weights)
+	t.dots(h, g.dy, t.v, 1, dscores)
+	for r := range t.rows() {
+		at := t.queryAt() + r*t.heads*t.d
+		delta := dot(g.dy[at:][:t.d], g.y[at:][:t.d])
+		t.softmaxGradient(weights, dscores, r, g.lse[t.row(r)*t.heads+t.head], delta)
+	}
+	t.mix(h, dscores, t.k, g.dq, t.scale, g.accumulateQ)
+	t.scatter(h, dscores, t.q, g.dk, t.scale)
+	t.scatter(h, weights, g.dy, g.dv, 1)
+}
+
+// softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the
+// gradient of the scores.
+func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse, delta float32) {
+	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
+	at := 0
+	t.eachVisible(r, func(lo, hi int) {
+		clear(w[at:lo])
+		clear(ds[at:lo])
+		at = hi
+		for i := lo; i < hi; i++ {
+			w[i] = exp32(w[i] - lse)
+			ds[i] = w[i] * (ds[i] - delta)
+		}
+	})
+	clear(w[at:])
+	clear(ds[at:])
+}
+
+// scatter adds scale·weightsᵀ·x to the rows of out that belong to the tile's
+// keys: x laid out as q, out laid out as k.
+func (t *attentionTileArgs) scatter(h Host, weights, x, out []float32, scale float32) {
+	t.eachRange(func(r interval, col int) {
+		h.GemmSerial(Gemm{TransA: true, M: r.hi - r.lo, N: t.d, K: t.rows(), Alpha: scale, Beta: 1,
+			A: weights[col:], LDA: t.width, B: x[t.queryAt():], LDB: t.heads * t.d, C: out[t.keyAt(r.lo):], LDC: t.kv * t.d})
+	})
+}
+
+// dot is the scalar product.
+func dot(x, y []float32) float32 {
+	var sum float64
+	for i, v := range x {
+		sum += float64(v) * float64(y[i])
+	}
+	return float32(sum)
+}

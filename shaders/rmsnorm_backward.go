@@ -1,0 +1,54 @@
+package shaders
+
+// RMSNormBackwardParams are the parameters of RMSNormBackward.
+type RMSNormBackwardParams struct {
+	Rows        Count
+	Cols        uint32
+	AccumulateX uint32 // add to dx
+	AccumulateW uint32 // add to dw
+}
+
+// RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
+//
+//	dx = rstd·(g - x̂·mean(g·x̂)),  g = dy·w,  x̂ = x·rstd
+//	dw = Σ dy·x̂
+var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
+	Name: "rmsnorm_backward",
+	Bindings: []Binding{
+		{Name: "x", Access: Read},
+		{Name: "w", Access: Read},
+		{Name: "rstd", Access: Read},
+		{Name: "dy", Access: Read},
+		{Name: "dx", Access: ReadWrite},
+		{Name: "dw", Access: ReadWrite},
+	},
+	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
+		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
+		cols := int(p.Cols)
+		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) {
+			for r := lo; r < hi; r++ {
+				rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], acc, rstd[r], p.AccumulateX != 0)
+			}
+		}, dw[:cols])
+	},
+})
+
+func rmsNormRowBackward(x, w, dy, dx, dw []float32, rstd float32, accumulate bool) {
+	var sum float64
+	dw, w, x, dx = dw[:len(dy)], w[:len(dy)], x[:len(dy)], dx[:len(dy)]
+	for i := range dy {
+		t := dy[i] * x[i] * rstd
+		dw[i] += t
+		sum += float64(t * w[i])
+	}
+	a := float32(sum/float64(len(dy))) * rstd
+	if !accumulate {
+		for i := range dx {
+			dx[i] = rstd * (dy[i]*w[i] - x[i]*a)
+		}
+		return
+	}
+	for i := range dx {
+		dx[i] += rstd * (dy[i]*w[i] - x[i]*a)
+	}
+}
