@@ -20,7 +20,8 @@ const adamChunk = 64 << 20
 // the global norm, the clip factor, and one AdamW kernel a contiguous run. slot
 // gives, for a learning-rate group, where the step block holds what SetAdamW
 // writes. It returns [2] values: the norm and the clip factor.
-func (o AdamW) Update(g *Graph, s *Params, slot func(group string) int) *Tensor {
+func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
+	s := g.Options.Params
 	squares, clip := g.New("sum of squares", 1), g.New("clip", 2)
 	g.fill(squares.View(), 1, 0)
 	for _, r := range s.Ranges() {

@@ -80,7 +80,7 @@ func (r *goldenRun) run(op string) {
 		r.t.Fatalf("no test for operator %q", op)
 	}
 	r.in, r.ints, r.output = map[string]*Tensor{}, map[string][]int32{}, map[string]engine.View{}
-	program, err := Record(op, true, func(g *Graph) {
+	program, err := Record(op, Options{Train: true}, func(g *Graph) {
 		r.g = g
 		for _, name := range r.Inputs {
 			r.load(name)

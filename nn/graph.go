@@ -11,17 +11,23 @@ import (
 // Backward adds the gradients' kernels in reverse order.
 type Graph struct {
 	Program *engine.Program
+	Options
 
-	// Train makes operators keep what their gradients need.
-	Train bool
+	tape   []func()
+	params map[*Param]*Tensor
+}
 
-	tape []func()
+// Options of a recording.
+type Options struct {
+	Params     *Params
+	Train      bool // operators keep what their gradients need
+	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
 }
 
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
-func Record(name string, train bool, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Train: train}
+func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)

@@ -129,15 +129,20 @@ func (s *Params) Ranges() []Range {
 	return ranges
 }
 
-// Param is the parameter as a tensor of the recording. With accumulate, its
-// gradient is added to what an earlier micro-batch left.
-func (g *Graph) Param(s *Params, p *Param, accumulate bool) *Tensor {
+// Param is a parameter as a tensor of the recording, the same one each time: a
+// table that is also the head has one gradient.
+func (g *Graph) Param(p *Param) *Tensor {
+	if t := g.params[p]; t != nil {
+		return t
+	}
+	s := g.Options.Params
 	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
 	if g.Train && !s.frozen[p.Group] {
-		n.needsGrad, n.written = true, accumulate
+		n.needsGrad, n.written = true, g.Accumulate
 		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
 	}
-	return &Tensor{Shape: p.Shape, node: n}
+	g.params[p] = &Tensor{Shape: p.Shape, node: n}
+	return g.params[p]
 }
 
 // Initialise draws every parameter from its Init; each has a stream of its own
