@@ -76,7 +76,12 @@ func triangle(in, out, first, count int) []taps {
 	return all
 }
 
+// fixedPoint normalises the weights, without zeros at the end: where no size
+// changes, one of two is left.
 func fixedPoint(weights []float64, total float64) []int32 {
+	for weights[len(weights)-1] == 0 {
+		weights = weights[:len(weights)-1]
+	}
 	fixed := make([]int32, len(weights))
 	for i, w := range weights {
 		fixed[i] = int32(0.5 + float64(w/total*(1<<fractionBits)))
