@@ -87,7 +87,7 @@ func reason(err error) string {
 		return "the data ends too early"
 	}
 	s, _, _ := strings.Cut(err.Error(), "\n")
-	for _, prefix := range []string{"png: ", "jpeg: ", "gif: ", "bmp: ", "tiff: ", "webp: ", "invalid format: "} {
+	for _, prefix := range []string{"png: ", "jpeg: ", "gif: ", "bmp: ", "tiff: ", "webp: ", "invalid format: ", "invalid JPEG format: "} {
 		s = strings.TrimPrefix(s, prefix)
 	}
 	return s
