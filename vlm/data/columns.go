@@ -98,13 +98,9 @@ func describe(c *parquet.Column) string {
 
 func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
 
-// read returns a column's lists, [row][entry]bytes; nil bytes for a null. A
-// column that is missing has empty lists.
-func (c *column) read(chunks []parquet.ColumnChunk, rows int) ([][][]byte, error) {
-	if c == nil {
-		return make([][][]byte, rows), nil
-	}
-	pages := chunks[c.index].Pages()
+// read returns a column's lists, [row][entry]bytes; nil bytes for a null.
+func (c *column) read(chunk parquet.ColumnChunk, rows int) ([][][]byte, error) {
+	pages := chunk.Pages()
 	defer pages.Close()
 	var lists [][][]byte
 	for {

@@ -107,11 +107,23 @@ func (s *shard) read(g *group) ([]Row, error) {
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
 	for i, c := range s.columns.all() {
 		var err error
-		if lists[i], err = c.read(chunks, g.rows); err != nil {
+		if lists[i], err = s.readColumn(c, chunks, g); err != nil {
 			return nil, fmt.Errorf("row group %d, column %s: %s", g.index, c.name, firstLine(err))
 		}
 	}
 	return assemble(g, lists[0], lists[1], lists[2], lists[3])
+}
+
+// readColumn returns a column's lists, [row][entry]bytes; empty lists where the
+// file lacks the column.
+func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group) ([][][]byte, error) {
+	if c == nil {
+		return make([][][]byte, g.rows), nil
+	}
+	if err := checkLZ4(s.file, &s.parquet.Metadata().RowGroups[g.index].Columns[c.index].MetaData); err != nil {
+		return nil, err
+	}
+	return c.read(chunks[c.index], g.rows)
 }
 
 func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, error) {
