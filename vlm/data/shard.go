@@ -100,7 +100,7 @@ func (s *shard) read(g *group) ([]Row, error) {
 	if g.index >= len(groups) || int(groups[g.index].NumRows()) != g.rows {
 		return nil, errors.New("the file has changed since it was opened")
 	}
-	if n := s.unpackedBytes(g.index); n < 0 || n > maxGroupBytes {
+	if n := s.unpackedBytes(g.index); n > maxGroupBytes {
 		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, n>>20, maxGroupBytes>>20)
 	}
 	chunks := groups[g.index].ColumnChunks()
@@ -114,11 +114,11 @@ func (s *shard) read(g *group) ([]Row, error) {
 	return assemble(g, lists[0], lists[1], lists[2], lists[3])
 }
 
-// readColumn returns a column's lists, [row][entry]bytes; empty lists where the
-// file lacks the column.
+// readColumn returns a column's lists, [row][entry]bytes; nil where the file
+// lacks the column.
 func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group) ([][][]byte, error) {
 	if c == nil {
-		return make([][][]byte, g.rows), nil
+		return nil, nil
 	}
 	if err := checkLZ4(s.file, &s.parquet.Metadata().RowGroups[g.index].Columns[c.index].MetaData); err != nil {
 		return nil, err
@@ -126,6 +126,7 @@ func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group) ([
 	return c.read(chunks[c.index], g.rows)
 }
 
+// assemble makes rows of the columns; images and sources may be nil.
 func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, error) {
 	rows := make([]Row, g.rows)
 	for i := range rows {
@@ -133,8 +134,11 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Images: images[i], Turns: turns}
-		if len(sources[i]) > 0 {
+		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns}
+		if images != nil {
+			rows[i].Images = images[i]
+		}
+		if sources != nil && len(sources[i]) > 0 {
 			rows[i].Source = text(sources[i][0])
 		}
 	}
