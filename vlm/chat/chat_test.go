@@ -226,6 +226,20 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+func BenchmarkConversation(b *testing.B) {
+	for _, name := range []string{smolLM2, qwen3} {
+		b.Run(name, func(b *testing.B) {
+			e := encoder(b, name, 256)
+			c := chat.Conversation{Images: 1, Turns: []chat.Turn{{"Describe the picture.", strings.Repeat("A brown dog runs over a green field. ", 30)}}}
+			for b.Loop() {
+				if _, err := e.Conversation(c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func FuzzTemplate(f *testing.F) {
 	f.Add("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m.content }}<|im_end|>\n{% endfor %}", "a<|im_end|>", "b \U000F0000")
 	f.Add("{{ messages[-1].content | trim }}{{- eos_token }}", "\xff", "</think>c")

@@ -43,6 +43,7 @@ type Encoder struct {
 	imageTokens int // of one picture
 	imageID     int32
 	endOfTurn   int32
+	specials    []string
 }
 
 // NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
@@ -60,7 +61,7 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{tok, template, imageTokens, image, end}, nil
+	return &Encoder{tok, template, imageTokens, image, end, tok.Specials()}, nil
 }
 
 // ImageID returns the id of ImageToken.
@@ -150,7 +151,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 // mark returns the messages with marks around untrusted names and around answers,
 // and with the image tokens put in.
 func (e *Encoder) mark(m marks, messages []Message) []Message {
-	protect := m.protector(e.tokenizer.Specials())
+	protect := m.protector(e.specials)
 	clean := func(text string) string { return protect.Replace(strings.ToValidUTF8(text, "\uFFFD")) }
 	out := slices.Clone(messages)
 	for i := range out {
