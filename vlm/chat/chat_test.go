@@ -123,30 +123,35 @@ func TestBranchesAreConversationsOfOneTurn(t *testing.T) {
 	system := "Be brief."
 	turns := []chat.Turn{{"Shape?", "Circle."}, {" is it <|image|>?", "no"}, {"\n\nColour?", "Red."}}
 	for _, name := range []string{smolLM2, qwen3} {
-		for _, c := range []chat.Conversation{
-			{Turns: turns, Images: 1}, {Turns: turns, Images: 3, System: &system}, {Turns: turns},
-		} {
+		t.Run(name, func(t *testing.T) {
 			e := encoder(t, name, 4)
-			got, err := e.Branches(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(got.Branches) != len(turns) || len(got.Prefix.Images) != c.Images {
-				t.Fatalf("%d branches and %d images", len(got.Branches), len(got.Prefix.Images))
-			}
-			for i, branch := range got.Branches {
-				want, err := e.Conversation(chat.Conversation{System: c.System, Turns: turns[i : i+1], Images: c.Images})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ids, mask := slices.Concat(got.Prefix.IDs, branch.IDs), slices.Concat(got.Prefix.Answer, branch.Answer)
-				if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.Answer) {
-					t.Errorf("%s: prefix and branch %d\n got %v\nwant %v", name, i, ids, want.IDs)
-				}
-				if slices.Contains(branch.IDs, e.ImageID()) {
-					t.Errorf("branch %d holds an image token", i)
-				}
-			}
+			checkBranches(t, e, chat.Conversation{Turns: turns, Images: 1})
+			checkBranches(t, e, chat.Conversation{Turns: turns, Images: 3, System: &system})
+			checkBranches(t, e, chat.Conversation{Turns: turns})
+		})
+	}
+}
+
+func checkBranches(t *testing.T, e *chat.Encoder, c chat.Conversation) {
+	t.Helper()
+	got, err := e.Branches(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Branches) != len(c.Turns) || len(got.Prefix.Images) != c.Images {
+		t.Fatalf("%d branches and %d images", len(got.Branches), len(got.Prefix.Images))
+	}
+	for i, branch := range got.Branches {
+		want, err := e.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[i : i+1], Images: c.Images})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, mask := slices.Concat(got.Prefix.IDs, branch.IDs), slices.Concat(got.Prefix.Answer, branch.Answer)
+		if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.Answer) {
+			t.Errorf("prefix and branch %d\n got %v\nwant %v", i, ids, want.IDs)
+		}
+		if slices.Contains(branch.IDs, e.ImageID()) {
+			t.Errorf("branch %d holds an image token", i)
 		}
 	}
 }
