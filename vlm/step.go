@@ -8,6 +8,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
+	"patchwork/vlm/batch"
 )
 
 // StepShape is the static size of a training step.
@@ -121,7 +122,7 @@ func (s *Stepper) compiled(key string, plan func() (*engine.Plan, *stepProgram, 
 // Backward runs the forward and backward pass of a micro-batch and returns its
 // summed loss and its number of targets. scale is one over the targets of all
 // micro-batches that are accumulated; first says that this one starts anew.
-func (s *Stepper) Backward(ctx context.Context, t *Tokens, scale float64, first bool) (sum float64, targets int, err error) {
+func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
 	key := "first"
 	if !first {
 		key = "further"
@@ -130,7 +131,7 @@ func (s *Stepper) Backward(ctx context.Context, t *Tokens, scale float64, first 
 	if err != nil {
 		return 0, 0, err
 	}
-	targets, err = s.in.upload(s.dev, t, &s.step)
+	targets, err = s.in.upload(s.dev, b, pixels, &s.step)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -163,12 +164,12 @@ func (s *Stepper) Update(ctx context.Context, t int, rate func(group string) flo
 
 // Evaluate runs the forward pass and returns, for every target in order, its
 // negative log-likelihood in nats and the likeliest id in its place.
-func (s *Stepper) Evaluate(ctx context.Context, t *Tokens) (nll []float32, best []int32, err error) {
+func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
 	p, err := s.compiled("evaluate", func() (*engine.Plan, *stepProgram, error) { return planStep(s.model, s.in, false, false) })
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := s.in.upload(s.dev, t, &s.step)
+	n, err := s.in.upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
 	}
