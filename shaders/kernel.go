@@ -163,7 +163,12 @@ func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 func (k *Kernel) Reference(params any, b []Array) { k.reference(params, b) }
 
 // Cost returns the work of a call.
-func (k *Kernel) Cost(params any) Cost { return k.cost(params) }
+func (k *Kernel) Cost(params any) Cost {
+	if k.cost == nil {
+		return Cost{}
+	}
+	return k.cost(params)
+}
 
 // Cases returns the conformance cases.
 func (k *Kernel) Cases() []Case {

@@ -33,7 +33,8 @@ type Stepper struct {
 	optimizer nn.AdamW
 	in        *Inputs
 	step      [shaders.StepWords]uint32
-	arena     engine.Memory
+	arena     engine.Memory // of the first program, shared by those that fit
+	owner     string        // the program that it belongs to
 	programs  map[string]*stepProgram
 }
 
@@ -113,7 +114,7 @@ func (s *Stepper) compiled(key string, plan func() (*engine.Plan, *stepProgram, 
 		return nil, err
 	}
 	if s.arena == nil {
-		s.arena = p.exe.Arena()
+		s.arena, s.owner = p.exe.Arena(), key
 	}
 	s.programs[key] = p
 	return p, nil
@@ -144,15 +145,54 @@ func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, s
 	return float64(loss[0]), targets, err
 }
 
-// Update takes an optimiser step, the t-th from 1, with a learning rate for each
-// group, and returns the norm of the gradients before clipping.
-func (s *Stepper) Update(ctx context.Context, t int, rate func(group string) float64) (norm float64, err error) {
+// Freeze chooses the stage: with true the decoder takes no gradients and no
+// updates. It is called between steps.
+func (s *Stepper) Freeze(decoder bool) {
+	s.Free()
+	if decoder {
+		s.model.Params.Freeze(GroupDecoder)
+	} else {
+		s.model.Params.Freeze()
+	}
+}
+
+// Close releases the programs and the inputs.
+func (s *Stepper) Close() {
+	s.Free()
+	s.in.free()
+}
+
+// adamless is no optimiser, for steppers that only evaluate.
+var adamless nn.AdamW
+
+// Free releases the programs; the next use compiles them anew.
+func (s *Stepper) Free() {
+	for key, p := range s.programs {
+		if key != s.owner {
+			p.exe.Free()
+		}
+	}
+	if p := s.programs[s.owner]; p != nil {
+		p.exe.Free()
+	}
+	clear(s.programs)
+	s.arena, s.owner = nil, ""
+}
+
+// Rate is a group's learning rate in a step, and the step's number in the
+// group's own count, from 1.
+type Rate func(group string) (lr float64, t int)
+
+// Update takes an optimiser step and returns the norm of the gradients before
+// clipping.
+func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err error) {
 	p, err := s.compiled("update", func() (*engine.Plan, *stepProgram, error) { return planUpdate(s.model, s.optimizer) })
 	if err != nil {
 		return 0, err
 	}
 	for _, group := range []string{GroupEmbedder, GroupDecoder} {
-		s.optimizer.Set(&s.step, adamSlot(group), rate(group), t)
+		lr, t := rate(group)
+		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}
 	if err := p.exe.Run(ctx, &s.step); err != nil {
 		return 0, err

@@ -50,7 +50,7 @@ func BenchmarkShapes(b *testing.B) {
 		i++
 		_, n, err := s.Backward(context.Background(), t, pixels, 1.0/800, true)
 		must(b, err)
-		_, err = s.Update(context.Background(), i, func(string) float64 { return 1e-3 })
+		_, err = s.Update(context.Background(), func(string) (float64, int) { return 1e-3, i })
 		must(b, err)
 		_ = n
 	}
