@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -114,7 +115,7 @@ func PackParams(params any) []uint32 {
 		case f.Kind() == reflect.Uint32:
 			words = append(words, uint32(f.Uint()))
 		case f.Kind() == reflect.Float32:
-			words = append(words, floatBits(float32(f.Float())))
+			words = append(words, math.Float32bits(float32(f.Float())))
 		}
 	}
 	for len(words)%4 != 0 {
