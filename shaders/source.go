@@ -124,6 +124,19 @@ func PackParams(params any) []uint32 {
 	return words
 }
 
+// AtStep returns the parameters with every Count replaced by the number of rows
+// that it stands for under the given step block.
+func AtStep(params any, step []uint32) any {
+	v := reflect.New(reflect.TypeOf(params)).Elem()
+	v.Set(reflect.ValueOf(params))
+	for i := range v.NumField() {
+		if c, ok := v.Field(i).Interface().(Count); ok {
+			v.Field(i).Set(reflect.ValueOf(N(c.At(step))))
+		}
+	}
+	return v.Interface()
+}
+
 // snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "M" → "m".
 func snake(name string) string {
 	var w strings.Builder
