@@ -31,6 +31,9 @@ func NewBuffer(label string, bytes int64) *Buffer {
 // View is the whole buffer.
 func (b *Buffer) View() View { return View{b, 0, b.Bytes} }
 
+// Temporary says whether the buffer belongs to a program's arena.
+func (b *Buffer) Temporary() bool { return b.temp }
+
 // Placed returns where a persistent buffer lies.
 func (b *Buffer) Placed() (Memory, int64) { return b.memory, b.offset }
 

@@ -1,8 +1,6 @@
 package shaders
 
-import (
-	"math"
-)
+import "math"
 
 // AttentionParams are the parameters of Attention and AttentionBackward.
 type AttentionParams struct {
@@ -94,12 +92,15 @@ func (i interval) overlaps(o interval) bool {
 }
 
 // visible returns the keys that query row r (over the whole batch) sees, as two
-// ranges that do not overlap.
+// ranges in order that do not overlap.
 func (a *attention) visible(r int) [2]interval {
 	v := a.intervals[4*r:]
 	prefix, own := interval{int(v[0]), int(v[1])}, interval{int(v[2]), int(v[3])}
 	if prefix.overlaps(own) {
 		return [2]interval{{}, prefix.union(own)}
+	}
+	if !own.empty() && own.lo < prefix.lo {
+		return [2]interval{own, prefix}
 	}
 	return [2]interval{prefix, own}
 }

@@ -30,7 +30,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 func attentionBackwardCPU(h Host, p AttentionParams, bufs Buffers) {
 	a := attentionArgs(p, bufs)
 	g := attentionGradients{
-		y: bufs.F32(4), lse: bufs.F32(5), dy: bufs.F32(6), dq: bufs.F32(7), dk: bufs.F32(8), dv: bufs.F32(9),
+		lse: bufs.F32(5), dy: bufs.F32(6), dq: bufs.F32(7), dk: bufs.F32(8), dv: bufs.F32(9),
 		accumulateQ: p.AccumulateQ != 0,
 	}
 	// Keys that no query sees get no gradient from the islands.
@@ -91,7 +91,7 @@ func (a *attention) islands(b int) []interval {
 }
 
 type attentionGradients struct {
-	y, lse, dy  []float32
+	lse, dy     []float32
 	dq, dk, dv  []float32
 	accumulateQ bool
 }
@@ -104,9 +104,7 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 	t.scores(h, weights)
 	t.dots(h, g.dy, t.v, 1, dscores)
 	for r := range t.rows() {
-		at := t.queryAt() + r*t.heads*t.d
-		delta := dot(g.dy[at:][:t.d], g.y[at:][:t.d])
-		t.softmaxGradient(weights, dscores, r, g.lse[t.row(r)*t.heads+t.head], delta)
+		t.softmaxGradient(weights, dscores, r, g.lse[t.row(r)*t.heads+t.head])
 	}
 	t.mix(h, dscores, t.k, g.dq, t.scale, g.accumulateQ)
 	t.scatter(h, dscores, t.q, g.dk, t.scale)
@@ -114,21 +112,26 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 }
 
 // softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the
-// gradient of the scores.
-func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse, delta float32) {
+// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ), the same number,
+// whose rounding cancels where a query sees one key.
+func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse float32) {
 	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
-	at := 0
+	at, delta := 0, 0.0
 	t.eachVisible(r, func(lo, hi int) {
 		clear(w[at:lo])
 		clear(ds[at:lo])
 		at = hi
 		for i := lo; i < hi; i++ {
 			w[i] = exp32(w[i] - lse)
-			ds[i] = w[i] * (ds[i] - delta)
+			delta += float64(w[i]) * float64(ds[i])
 		}
 	})
 	clear(w[at:])
 	clear(ds[at:])
+	d := float32(delta)
+	for i := range ds {
+		ds[i] = w[i] * (ds[i] - d)
+	}
 }
 
 // scatter adds scale·weightsᵀ·x to the rows of out that belong to the tile's
@@ -138,13 +141,4 @@ func (t *attentionTileArgs) scatter(h Host, weights, x, out []float32, scale flo
 		h.GemmSerial(Gemm{TransA: true, M: r.hi - r.lo, N: t.d, K: t.rows(), Alpha: scale, Beta: 1,
 			A: weights[col:], LDA: t.width, B: x[t.queryAt():], LDB: t.heads * t.d, C: out[t.keyAt(r.lo):], LDC: t.kv * t.d})
 	})
-}
-
-// dot is the scalar product.
-func dot(x, y []float32) float32 {
-	var sum float64
-	for i, v := range x {
-		sum += float64(v) * float64(y[i])
-	}
-	return float32(sum)
 }

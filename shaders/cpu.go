@@ -81,7 +81,6 @@ func put(y []float32, i int, v float32, accumulate bool) {
 	y[i] = v
 }
 
-
 // Flag is 1 for true, as parameters carry it.
 func Flag(b bool) uint32 {
 	if b {

@@ -6,14 +6,14 @@ type LayerNormBackwardParams struct {
 	Cols        uint32
 	AccumulateX uint32 // add to dx
 	AccumulateW uint32 // add to dw and db
+	WithX       uint32 // dx is wanted: pixels need none
+	WithW       uint32 // dw and db are wanted: a frozen layer needs none
 }
 
 // LayerNormBackward computes the gradients of LayerNorm from dy [Rows,Cols]:
 //
 //	dx = rstd·(g - mean(g) - x̂·mean(g·x̂)),  g = dy·w,  x̂ = (x - mean)·rstd
 //	dw = Σ dy·x̂,  db = Σ dy
-//
-// dx is optional: pixels need none.
 var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 	Name: "layernorm_backward",
 	Bindings: []Binding{
@@ -23,13 +23,21 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 		{Name: "rstd", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite, Optional: true},
-		{Name: "dw", Access: ReadWrite},
-		{Name: "db", Access: ReadWrite},
+		{Name: "dw", Access: ReadWrite, Optional: true},
+		{Name: "db", Access: ReadWrite, Optional: true},
 	},
 	CPU: func(h Host, p LayerNormBackwardParams, bufs Buffers) {
 		x, w, mean, rstd, dy := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4)
 		dx, dw, db := bufs.F32(5), bufs.F32(6), bufs.F32(7)
 		cols := int(p.Cols)
+		if p.WithW == 0 {
+			h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
+				for r := lo; r < hi; r++ {
+					layerNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], mean[r], rstd[r], p.AccumulateX != 0)
+				}
+			})
+			return
+		}
 		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) {
 			accW, accB := acc[:cols], acc[cols:]
 			for r := lo; r < hi; r++ {
@@ -39,7 +47,7 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 					accW[i] += dy[i] * (x[i] - m) * s
 					accB[i] += dy[i]
 				}
-				if len(dx) > 0 {
+				if p.WithX != 0 {
 					layerNormRowBackward(x, w[:cols], dy, dx[r*cols:][:cols], m, s, p.AccumulateX != 0)
 				}
 			}

@@ -6,6 +6,7 @@ type RMSNormBackwardParams struct {
 	Cols        uint32
 	AccumulateX uint32 // add to dx
 	AccumulateW uint32 // add to dw
+	WithW       uint32 // dw is wanted: a frozen layer needs none
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
@@ -20,11 +21,20 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "rstd", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
-		{Name: "dw", Access: ReadWrite},
+		{Name: "dw", Access: ReadWrite, Optional: true},
 	},
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
 		cols := int(p.Cols)
+		if p.WithW == 0 {
+			h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
+				unused := make([]float32, cols)
+				for r := lo; r < hi; r++ {
+					rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], unused, rstd[r], p.AccumulateX != 0)
+				}
+			})
+			return
+		}
 		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) {
 			for r := lo; r < hi; r++ {
 				rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], acc, rstd[r], p.AccumulateX != 0)

@@ -1,0 +1,60 @@
+package nn
+
+import (
+	"math"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// AdamW is the optimiser's fixed settings; the learning rates change each step.
+type AdamW struct {
+	Beta1, Beta2, Eps, WeightDecay float64
+	MaxNorm                        float64 // of all gradients together; 0 = no clipping
+}
+
+// adamChunk bounds the bytes that one dispatch sees of a buffer.
+const adamChunk = 64 << 20
+
+// Update records the optimiser's step over every parameter that is not frozen:
+// the global norm, the clip factor, and one AdamW kernel a contiguous run. slot
+// gives, for a learning-rate group, where the step block holds what SetAdamW
+// writes. It returns [2] values: the norm and the clip factor.
+func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
+	s := g.Options.Params
+	squares, clip := g.New("sum of squares", 1), g.New("clip", 2)
+	g.fill(squares.View(), 1, 0)
+	for _, r := range s.Ranges() {
+		eachChunk(r, func(offset, bytes int64) {
+			g.record(shaders.SumSquares, shaders.SumParams{N: shaders.N(int(bytes / 4)), Accumulate: 1},
+				s.Grads.View().Slice(offset, bytes), squares.View())
+		})
+	}
+	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm)}, squares.View(), clip.View())
+	for _, r := range s.Ranges() {
+		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group))}
+		if r.Decay {
+			p.WeightDecay = float32(o.WeightDecay)
+		}
+		eachChunk(r, func(offset, bytes int64) {
+			p.N = uint32(bytes / 4)
+			at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
+			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V))
+		})
+	}
+	return clip
+}
+
+func eachChunk(r Range, f func(offset, bytes int64)) {
+	for at := int64(0); at < r.Bytes; at += adamChunk {
+		f(r.Offset+at, min(adamChunk, r.Bytes-at))
+	}
+}
+
+// Set writes what the AdamW kernel reads from the step block: the learning rate
+// and the bias corrections of step t, counted from 1.
+func (o AdamW) Set(step *[shaders.StepWords]uint32, slot int, lr float64, t int) {
+	step[slot] = math.Float32bits(float32(lr))
+	step[slot+1] = math.Float32bits(float32(1 / (1 - math.Pow(o.Beta1, float64(t)))))
+	step[slot+2] = math.Float32bits(float32(1 / math.Sqrt(1-math.Pow(o.Beta2, float64(t)))))
+}

@@ -1,0 +1,33 @@
+package nn
+
+import (
+	"math"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D];
+// intervals (int32 [B,Tq,4]) say which keys a query sees, as shaders.Attention
+// tells. It returns y [B,Tq,H,D].
+func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
+	ok := len(q.Shape) == 4 && len(k.Shape) == 4 && k.Size() == v.Size() &&
+		q.Shape[0] == k.Shape[0] && q.Shape[3] == k.Shape[3] && q.Shape[2]%k.Shape[2] == 0
+	check(ok, "attention", "q [B,Tq,H,D], k and v [B,Tk,K,D]", q, k, v)
+	batch, queries, heads, d := q.Shape[0], q.Shape[1], q.Shape[2], q.Shape[3]
+	check(intervals.Size() == batch*queries*4, "attention", "intervals [B,Tq,4]", q, intervals)
+	p := shaders.AttentionParams{
+		Batch: uint32(batch), Queries: uint32(queries), Keys: uint32(k.Shape[1]),
+		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(1 / math.Sqrt(float64(d))),
+	}
+	y, lse := g.New("attention", q.Shape...), g.New("lse", batch, queries, heads)
+	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
+	g.onBackward(y, func(dy engine.View) {
+		dq, addQ, _ := g.gradient(q)
+		dk, addK, _ := g.gradient(k)
+		dv, addV, _ := g.gradient(v)
+		p.AccumulateQ, p.AccumulateK, p.AccumulateV = shaders.Flag(addQ), shaders.Flag(addK), shaders.Flag(addV)
+		g.record(shaders.AttentionBackward, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View(), dy, dq, dk, dv)
+	})
+	return y
+}

@@ -1,0 +1,76 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Targets is what a loss needs to know of a batch: the tokens that have a
+// target and the targets, both int32 [n], as many of them as the step block's
+// entry CountSlot says (0 = all), and where the step block holds the factor of
+// the loss's gradient (0 = 1): one over the number of targets of the batch.
+type Targets struct {
+	Rows, IDs            *Tensor
+	CountSlot, ScaleSlot int
+}
+
+// HeadLoss is the outcome of a HeadCrossEntropy.
+type HeadLoss struct {
+	Sum  *Tensor // [1]: the summed loss
+	NLL  *Tensor // [n]: negative log-likelihood of every target, in nats
+	Best *Tensor // [n] int32: the likeliest id in the target's place; nil in training
+}
+
+// headChunk is the size of the logits that are in memory at once, in elements.
+const headChunk = 1 << 24
+
+// HeadCrossEntropy is the language model's head and its loss in one: logits
+// x·wᵀ of the tokens that have a target, a chunk of rows at a time, so that they
+// are never whole in memory, their cross-entropy, and in training at once the
+// gradients of x [T,D] and w [V,D].
+func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
+	check(x.Cols() == w.Cols(), "head", "x [T,D] and w [V,D]", x, w)
+	n, d, vocabulary := t.IDs.Size(), x.Cols(), w.Shape[0]
+	loss := HeadLoss{Sum: g.New("loss", 1), NLL: g.New("nll", n)}
+	if !g.Train {
+		loss.Best = g.New("best", n)
+	}
+	chunk := min(n, max(64, headChunk/vocabulary))
+	var dx engine.View
+	if g.Train {
+		dx, _, _ = g.gradient(x)
+		g.fill(dx, x.Size(), 0)
+	}
+	for base := 0; base < n; base += chunk {
+		rows := shaders.Count{Max: uint32(min(chunk, n-base)), Slot: uint32(t.CountSlot), Base: uint32(base)}
+		g.headChunk(x, w, t, loss, rows, dx, base, d, vocabulary)
+	}
+	g.record(shaders.Sum, shaders.SumParams{N: shaders.Count{Max: uint32(n), Slot: uint32(t.CountSlot)}}, loss.NLL.View(), loss.Sum.View())
+	return loss
+}
+
+func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.Count, dx engine.View, base, d, vocabulary int) {
+	n := int(rows.Max)
+	if t.CountSlot == 0 {
+		rows = shaders.N(n)
+	}
+	hidden, logits := g.New("head hidden", n, d), g.New("logits", n, vocabulary)
+	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
+	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
+	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d)}, operand{hidden.View(), false}, operand{w.View(), true}, logits.View())
+	if loss.Best != nil {
+		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), Base: uint32(base)}, logits.View(), loss.Best.View())
+	}
+	g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{
+		Rows: rows, Cols: uint32(vocabulary), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot),
+	}, t.IDs.View(), logits.View(), loss.NLL.View())
+	if !g.Train {
+		return
+	}
+	if dw, add, ok := g.gradient(w); ok { // dw = dlogitsᵀ·hidden
+		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{logits.View(), true}, operand{hidden.View(), false}, dw)
+	}
+	dhidden := g.New("grad head hidden", n, d)
+	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{logits.View(), false}, operand{w.View(), false}, dhidden.View())
+	g.record(shaders.ScatterRows, gather, t.Rows.View(), dhidden.View(), dx)
+}

@@ -1,0 +1,54 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// TokenIndex is what embedding lookups need to know of a batch: the ids and
+// which tokens are pictures', and for the gradients the text tokens sorted by
+// id (see shaders.EmbedBackward) and the token of every picture slot. All are
+// int32.
+type TokenIndex struct {
+	IDs          *Tensor // [T]
+	Slots        *Tensor // [T]: row of the features that replaces the embedding, or -1
+	Order        *Tensor // [T]: text tokens by id
+	Starts       *Tensor // [T+1]: where a run of equal ids starts in Order
+	SegmentIDs   *Tensor // [T]: the id of the run
+	SegmentsSlot int     // step block entry with the number of runs; 0 = all
+	SlotTokens   *Tensor // [slots]: the token that a slot replaces
+}
+
+// Embed looks the tokens up in table [V,D] and puts features [slots,D] (nil for
+// text alone) in place of the pictures' tokens: [T,D].
+func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
+	d, tokens := table.Cols(), index.IDs.Size()
+	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
+	y := g.New("embeddings", tokens, d)
+	g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d)},
+		index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
+	g.onBackward(y, func(dy engine.View) {
+		g.embedTableGradient(index, table, dy)
+		if features == nil {
+			return
+		}
+		if df, add, ok := g.gradient(features); ok {
+			g.record(shaders.GatherRows, shaders.GatherRowsParams{Rows: features.rows(), Cols: uint32(d), Accumulate: shaders.Flag(add)},
+				index.SlotTokens.View(), dy, df)
+		}
+	})
+	return y
+}
+
+func (g *Graph) embedTableGradient(index TokenIndex, table *Tensor, dy engine.View) {
+	dtable, add, ok := g.gradient(table)
+	if !ok {
+		return
+	}
+	if !add {
+		g.fill(dtable, table.Size(), 0)
+	}
+	runs := shaders.Count{Max: uint32(index.SegmentIDs.Size()), Slot: uint32(index.SegmentsSlot)}
+	g.record(shaders.EmbedBackward, shaders.EmbedBackwardParams{Segments: runs, Cols: uint32(table.Cols())},
+		index.Order.View(), index.Starts.View(), index.SegmentIDs.View(), dy, dtable)
+}

@@ -1,0 +1,18 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// GELU is the tanh form of the Gaussian error linear unit, elementwise.
+func (g *Graph) GELU(x *Tensor) *Tensor {
+	y, n := g.New("gelu", x.Shape...), shaders.N(x.Size())
+	g.record(shaders.GELU, shaders.GELUParams{N: n}, x.View(), y.View())
+	g.onBackward(y, func(dy engine.View) {
+		if dx, add, ok := g.gradient(x); ok {
+			g.record(shaders.GELUBackward, shaders.GELUBackwardParams{N: n, Accumulate: shaders.Flag(add)}, x.View(), dy, dx)
+		}
+	})
+	return y
+}

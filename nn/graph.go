@@ -1,0 +1,177 @@
+package nn
+
+import (
+	"slices"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Graph is one recording: operators add their forward kernels to Program, and
+// Backward adds the gradients' kernels in reverse order.
+type Graph struct {
+	Program *engine.Program
+	Options
+
+	tape   []func()
+	params map[*Param]*Tensor
+}
+
+// Options of a recording.
+type Options struct {
+	Params     *Params
+	Train      bool // operators keep what their gradients need
+	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
+}
+
+// Record runs f on a new recording and returns the program. Shapes that do not
+// fit are returned as a *ShapeError.
+func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}}
+	defer func() {
+		if r := recover(); r != nil {
+			shape, ok := r.(*ShapeError)
+			if !ok {
+				panic(r)
+			}
+			program, err = nil, shape
+		}
+	}()
+	f(g)
+	return g.Program, g.Program.Err()
+}
+
+// New makes a temporary tensor.
+func (g *Graph) New(name string, shape ...int) *Tensor {
+	buffer := g.Program.Temp(name, 4*int64(max(1, size(shape))))
+	return &Tensor{Shape: shape, node: &node{name: name, view: buffer.View(), needsGrad: g.Train}}
+}
+
+// Keep makes a temporary tensor readable after the program has run.
+func (g *Graph) Keep(t *Tensor) *Tensor {
+	g.Program.Keep(t.node.view.Buffer)
+	return t
+}
+
+// KeepGrad makes a temporary tensor's gradient readable after the program has
+// run; to be called after Backward.
+func (g *Graph) KeepGrad(t *Tensor) engine.View {
+	if t.node.grad.Buffer != nil {
+		g.Program.Keep(t.node.grad.Buffer)
+	}
+	return t.node.grad
+}
+
+// Input is a tensor over a persistent buffer of the caller's, with no gradient.
+func Input(b *engine.Buffer, shape ...int) *Tensor {
+	return &Tensor{Shape: shape, node: &node{name: b.Label, view: b.View()}}
+}
+
+// Variable is an Input whose gradient is wanted.
+func (g *Graph) Variable(b *engine.Buffer, shape ...int) *Tensor {
+	t := Input(b, shape...)
+	t.node.needsGrad = true
+	return t
+}
+
+// RowCount makes the tensor's rows, counted along the last axis, those that the
+// step block's entry slot says when the program runs.
+func (t *Tensor) RowCount(slot int) *Tensor {
+	return t.rowCount(shaders.Count{Max: uint32(t.Size() / t.Cols()), Slot: uint32(slot)})
+}
+
+func (t *Tensor) rowCount(c shaders.Count) *Tensor {
+	t.node.rows, t.node.rowSize = c, t.Cols()
+	return t
+}
+
+// sameRows gives t as many rows in use as x has.
+func (t *Tensor) sameRows(x *Tensor) *Tensor {
+	if x.node.rows.Slot != 0 {
+		t.rowCount(x.rows())
+	}
+	return t
+}
+
+// Reshape is the same storage under another shape of the same size.
+func (t *Tensor) Reshape(shape ...int) *Tensor {
+	check(size(shape) == t.Size(), "reshape", "as many elements", t, &Tensor{Shape: shape})
+	return &Tensor{Shape: slices.Clone(shape), node: t.node}
+}
+
+// record adds a kernel call.
+func (g *Graph) record(k *shaders.Kernel, params any, views ...engine.View) {
+	g.Program.Dispatch(k, params, views...)
+}
+
+// onBackward puts an operator's backward on the tape. It runs only when the
+// gradient of the output y has been written.
+func (g *Graph) onBackward(y *Tensor, f func(dy engine.View)) {
+	if !g.Train {
+		return
+	}
+	g.tape = append(g.tape, func() {
+		if y.node.written {
+			f(y.node.grad)
+		}
+	})
+}
+
+// Backward records the gradients of everything on the tape, last first.
+func (g *Graph) Backward() {
+	for _, f := range slices.Backward(g.tape) {
+		f()
+	}
+	g.tape = nil
+}
+
+// Seed sets the gradient that comes in at y.
+func (g *Graph) Seed(y *Tensor, dy engine.View) { y.node.grad, y.node.written = dy, true }
+
+// gradient returns where the gradient of t goes and whether it must be added to
+// what is there. ok is false when none is wanted.
+func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
+	n := t.node
+	if !n.needsGrad {
+		return engine.View{}, false, false
+	}
+	if n.grad.Buffer == nil {
+		n.grad = g.Program.Temp("grad "+n.name, n.view.Bytes).View()
+	}
+	accumulate, n.written = n.written, true
+	return n.grad, accumulate, true
+}
+
+// passGradient adds the gradient dy to that of t, which has the same size. When
+// it is the first, t takes dy's storage over: nothing else reads dy once the
+// operator that calls this has recorded its other gradients.
+func (g *Graph) passGradient(t *Tensor, dy engine.View) {
+	n := t.node
+	switch {
+	case !n.needsGrad:
+	case n.written:
+		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(t.Size())}, dy, n.grad)
+	case n.grad.Buffer == nil:
+		n.grad, n.written = dy, true
+	default: // a place of its own: a parameter or a variable
+		g.copy(dy, n.grad, t.Size())
+		n.written = true
+	}
+}
+
+// copyGradient is passGradient for a second receiver of dy.
+func (g *Graph) copyGradient(t *Tensor, dy engine.View) {
+	if t.node.needsGrad && t.node.grad.Buffer == nil {
+		t.node.grad = g.Program.Temp("grad "+t.node.name, t.node.view.Bytes).View()
+	}
+	g.passGradient(t, dy)
+}
+
+// copy copies n elements. The step block's entry 0 is always 0.
+func (g *Graph) copy(from, to engine.View, n int) {
+	g.record(shaders.AppendRows, shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(n)}, from, to)
+}
+
+func (g *Graph) fill(v engine.View, n int, value float32) {
+	g.record(shaders.Fill, shaders.FillParams{N: uint32(n), Value: value}, v)
+}

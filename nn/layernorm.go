@@ -1,0 +1,31 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// LayerNorm normalises the last axis of x [...,C] and scales and shifts it by w
+// and b [C].
+func (g *Graph) LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
+	cols := x.Cols()
+	check(w.Size() == cols && b.Size() == cols, "layernorm", "w and b [C]", x, w, b)
+	rows := x.rows()
+	y := g.New("layernorm", x.Shape...).sameRows(x)
+	mean, rstd := g.New("mean", int(rows.Max)), g.New("rstd", int(rows.Max))
+	g.record(shaders.LayerNorm, shaders.LayerNormParams{Rows: rows, Cols: uint32(cols), Eps: eps},
+		x.View(), w.View(), b.View(), y.View(), mean.View(), rstd.View())
+	g.onBackward(y, func(dy engine.View) {
+		dx, addX, withX := g.gradient(x)
+		dw, addW, withW := g.gradient(w)
+		db, _, _ := g.gradient(b)
+		if !withX && !withW {
+			return
+		}
+		g.record(shaders.LayerNormBackward, shaders.LayerNormBackwardParams{
+			Rows: rows, Cols: uint32(cols), AccumulateX: shaders.Flag(addX), AccumulateW: shaders.Flag(addW),
+			WithX: shaders.Flag(withX), WithW: shaders.Flag(withW),
+		}, x.View(), w.View(), mean.View(), rstd.View(), dy, dx, dw, db)
+	})
+	return y
+}

@@ -1,0 +1,72 @@
+package nn
+
+// Linear is a weight [O,I] and an optional bias [O].
+type Linear struct{ Weight, Bias *Param }
+
+// Forward computes x·wᵀ + bias.
+func (l Linear) Forward(g *Graph, x *Tensor) *Tensor { return l.ForwardAdd(g, x, nil) }
+
+// ForwardAdd computes x·wᵀ + bias + residual.
+func (l Linear) ForwardAdd(g *Graph, x, residual *Tensor) *Tensor {
+	var bias *Tensor
+	if l.Bias != nil {
+		bias = g.Param(l.Bias)
+	}
+	return g.Linear(x, g.Param(l.Weight), bias, residual)
+}
+
+// LayerNorm is a scale and a shift [C].
+type LayerNorm struct {
+	Weight, Bias *Param
+	Eps          float32
+}
+
+// Forward normalises the last axis.
+func (l LayerNorm) Forward(g *Graph, x *Tensor) *Tensor {
+	return g.LayerNorm(x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
+}
+
+// RMSNorm is a scale [C].
+type RMSNorm struct {
+	Weight *Param
+	Eps    float32
+}
+
+// Forward normalises the last axis.
+func (l RMSNorm) Forward(g *Graph, x *Tensor) *Tensor {
+	return g.RMSNorm(x, g.Param(l.Weight), l.Eps)
+}
+
+// Declarer declares the parameters of one learning-rate group.
+type Declarer struct {
+	Params *Params
+	Group  string
+}
+
+// Linear declares a Linear layer, its weight drawn with the given spread.
+func (d Declarer) Linear(name string, in, out int, bias bool, init Init) Linear {
+	l := Linear{Weight: d.Matrix(name+".weight", out, in, true, init)}
+	if bias {
+		l.Bias = d.vector(name+".bias", out, 0)
+	}
+	return l
+}
+
+// LayerNorm declares a LayerNorm.
+func (d Declarer) LayerNorm(name string, cols int, eps float32) LayerNorm {
+	return LayerNorm{d.vector(name+".weight", cols, 1), d.vector(name+".bias", cols, 0), eps}
+}
+
+// RMSNorm declares an RMSNorm.
+func (d Declarer) RMSNorm(name string, cols int, eps float32) RMSNorm {
+	return RMSNorm{d.vector(name+".weight", cols, 1), eps}
+}
+
+// Matrix declares a matrix or a table.
+func (d Declarer) Matrix(name string, rows, cols int, decay bool, init Init) *Param {
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Decay: decay, Init: init})
+}
+
+func (d Declarer) vector(name string, n int, value float64) *Param {
+	return d.Params.Add(&Param{Name: name, Shape: []int{n}, Group: d.Group, Init: Init{Mean: value}})
+}

@@ -1,0 +1,48 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Linear computes y = x·wᵀ + bias + residual for x [...,I], w [O,I], bias [O]
+// and residual [...,O]; the last two may be nil.
+func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
+	check(len(w.Shape) == 2 && x.Cols() == w.Shape[1], "linear", "x [...,I] and w [O,I]", x, w)
+	out, in := w.Shape[0], w.Shape[1]
+	check(bias == nil || bias.Size() == out, "linear", "bias [O]", w, bias)
+	y := g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out)...).sameRows(x)
+	check(residual == nil || residual.Size() == y.Size(), "linear", "residual as y", y, residual)
+	rows := x.rows()
+	p := product{batch: 1, m: rows, n: out, k: shaders.N(in)}
+	g.productBias(p, operand{x.View(), false}, operand{w.View(), true}, y.View(), viewOf(bias), viewOf(residual))
+	g.onBackward(y, func(dy engine.View) {
+		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
+			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{dy, false}, operand{w.View(), false}, dx)
+		}
+		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
+			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{dy, true}, operand{x.View(), false}, dw)
+		}
+		if bias != nil {
+			g.biasGradient(bias, dy, rows)
+		}
+		if residual != nil {
+			g.passGradient(residual, dy)
+		}
+	})
+	return y
+}
+
+func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
+	if db, add, ok := g.gradient(bias); ok {
+		g.record(shaders.ColumnSum, shaders.ColumnSumParams{Rows: rows, Cols: uint32(bias.Size()), Accumulate: shaders.Flag(add)}, dy, db)
+	}
+}
+
+// viewOf is the view of a tensor that may be nil.
+func viewOf(t *Tensor) engine.View {
+	if t == nil {
+		return engine.View{}
+	}
+	return t.View()
+}

@@ -1,0 +1,199 @@
+package nn
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"patchwork/engine"
+)
+
+// Param is a trainable tensor with its checkpoint name.
+type Param struct {
+	Name  string
+	Shape []int
+	Group string // learning-rate group
+	Decay bool   // weight decay applies
+	Init  Init
+
+	offset int64 // in bytes, in each of the set's buffers
+}
+
+// Bytes is the parameter's size.
+func (p *Param) Bytes() int64 { return 4 * int64(size(p.Shape)) }
+
+// Init is how a parameter starts: normal of standard deviation Std around Mean.
+type Init struct{ Mean, Std float64 }
+
+// Params is a model's set of parameters. Weights, gradients and both of AdamW's
+// moments each lie in one buffer, in the same order, so that the parameters of a
+// learning-rate group that are decayed, and those that are not, are contiguous.
+type Params struct {
+	Weights, Grads, M, V *engine.Buffer
+
+	list   []*Param
+	byName map[string]*Param
+	frozen map[string]bool // groups that take no gradient
+	sealed bool
+}
+
+// NewParams starts an empty set.
+func NewParams() *Params { return &Params{byName: map[string]*Param{}} }
+
+// Add declares a parameter.
+func (s *Params) Add(p *Param) *Param {
+	s.list = append(s.list, p)
+	s.byName[p.Name] = p
+	return p
+}
+
+// All returns the parameters in the order of memory, once sealed.
+func (s *Params) All() []*Param { return s.list }
+
+// ByName returns a parameter or nil.
+func (s *Params) ByName(name string) *Param { return s.byName[name] }
+
+// Count is the number of trainable values.
+func (s *Params) Count() int64 {
+	var n int64
+	for _, p := range s.list {
+		n += p.Bytes() / 4
+	}
+	return n
+}
+
+// Seal lays the parameters out: by group, decayed ones first, in the order in
+// which they were declared.
+func (s *Params) Seal() {
+	groups := map[string]int{}
+	for _, p := range s.list {
+		if _, ok := groups[p.Group]; !ok {
+			groups[p.Group] = len(groups)
+		}
+	}
+	slices.SortStableFunc(s.list, func(a, b *Param) int {
+		return cmp.Or(cmp.Compare(groups[a.Group], groups[b.Group]), cmp.Compare(undecayed(a), undecayed(b)))
+	})
+	var at int64
+	for _, p := range s.list {
+		p.offset = at
+		at += (p.Bytes() + engine.Alignment - 1) / engine.Alignment * engine.Alignment
+	}
+	s.Weights, s.Grads = engine.NewBuffer("weights", at), engine.NewBuffer("gradients", at)
+	s.M, s.V = engine.NewBuffer("first moments", at), engine.NewBuffer("second moments", at)
+	s.sealed = true
+}
+
+func undecayed(p *Param) int {
+	if p.Decay {
+		return 0
+	}
+	return 1
+}
+
+// Freeze makes the recordings that follow take no gradients for a group.
+func (s *Params) Freeze(groups ...string) {
+	s.frozen = map[string]bool{}
+	for _, g := range groups {
+		s.frozen[g] = true
+	}
+}
+
+// Range is a contiguous run of parameters that AdamW treats alike.
+type Range struct {
+	Group         string
+	Decay         bool
+	Offset, Bytes int64
+}
+
+// Ranges returns the runs of parameters that are not frozen.
+func (s *Params) Ranges() []Range {
+	var ranges []Range
+	for i, p := range s.list {
+		if s.frozen[p.Group] {
+			continue
+		}
+		end := s.Weights.Bytes
+		if i+1 < len(s.list) {
+			end = s.list[i+1].offset
+		}
+		last := len(ranges) - 1
+		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay {
+			ranges[last].Bytes = end - ranges[last].Offset
+			continue
+		}
+		ranges = append(ranges, Range{p.Group, p.Decay, p.offset, end - p.offset})
+	}
+	return ranges
+}
+
+// Param is a parameter as a tensor of the recording, the same one each time: a
+// table that is also the head has one gradient.
+func (g *Graph) Param(p *Param) *Tensor {
+	if t := g.params[p]; t != nil {
+		return t
+	}
+	s := g.Options.Params
+	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
+	if g.Train && !s.frozen[p.Group] {
+		n.needsGrad, n.written = true, g.Accumulate
+		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
+	}
+	g.params[p] = &Tensor{Shape: p.Shape, node: n}
+	return g.params[p]
+}
+
+// Initialise draws every parameter from its Init; each has a stream of its own
+// from the seed and its name, so that a model's layers do not depend on the order
+// in which they were declared.
+func (s *Params) Initialise(dev engine.Device, seed uint64) error {
+	for _, p := range s.list {
+		random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
+		values := make([]float32, size(p.Shape))
+		for i := range values {
+			values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
+		}
+		if err := s.Write(dev, p, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameHash is FNV-1a.
+func nameHash(name string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range []byte(name) {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// Write sets a parameter's values.
+func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
+	if len(values) != size(p.Shape) {
+		return fmt.Errorf("%s: got %d values, want shape %v", p.Name, len(values), p.Shape)
+	}
+	return engine.Upload(dev, s.view(s.Weights, p), values)
+}
+
+// Read returns a parameter's values from one of the set's buffers: Weights,
+// Grads, M or V.
+func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
+	values := make([]float32, size(p.Shape))
+	return values, engine.Download(dev, s.view(from, p), values)
+}
+
+// WriteTo sets a parameter's values in one of the set's buffers.
+func (s *Params) WriteTo(dev engine.Device, to *engine.Buffer, p *Param, values []float32) error {
+	return engine.Upload(dev, s.view(to, p), values)
+}
+
+func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
+	return b.View().Slice(p.offset, p.Bytes())
+}
+
+// FanIn is the initial spread of a Linear's weight with the given inputs.
+func FanIn(inputs int) Init { return Init{Std: 1 / math.Sqrt(float64(inputs))} }

@@ -1,0 +1,43 @@
+package nn
+
+import (
+	"math"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// RoPE turns every head of x [...,H,D] by the angle of its token's position
+// (int32, one a token), with a table made by RoPETable.
+func (g *Graph) RoPE(x, table, positions *Tensor) *Tensor {
+	n := len(x.Shape)
+	check(n >= 3 && x.Cols()%2 == 0 && table.Cols() == x.Cols(), "rope", "x [...,H,D] with D even and table [positions,D]", x, table)
+	heads, d := x.Shape[n-2], x.Shape[n-1]
+	check(positions.Size() == x.Size()/heads/d, "rope", "a position a token", x, positions)
+	p := shaders.RoPEParams{Tokens: shaders.N(positions.Size()), Heads: uint32(heads), HeadDim: uint32(d)}
+	y := g.New("rope", x.Shape...)
+	g.record(shaders.RoPE, p, x.View(), table.View(), positions.View(), y.View())
+	g.onBackward(y, func(dy engine.View) {
+		if dx, add, ok := g.gradient(x); ok {
+			p.Inverse, p.Accumulate = 1, shaders.Flag(add)
+			g.record(shaders.RoPE, p, dy, table.View(), positions.View(), dx)
+		}
+	})
+	return y
+}
+
+// RoPETable returns [positions, headDim] values: for each position the cosines
+// and then the sines of position·theta^(-2i/headDim). The angles are taken in
+// float64: in float32 they would lose 6e-8 of themselves.
+func RoPETable(positions, headDim int, theta float64) []float32 {
+	half := headDim / 2
+	table := make([]float32, positions*headDim)
+	for i := range half {
+		frequency := math.Pow(theta, -float64(i)/float64(half))
+		for p := range positions {
+			sin, cos := math.Sincos(float64(p) * frequency)
+			table[p*headDim+i], table[p*headDim+half+i] = float32(cos), float32(sin)
+		}
+	}
+	return table
+}

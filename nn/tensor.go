@@ -1,0 +1,91 @@
+// Package nn is a thin autograd layer over the engine: operators record their
+// forward kernels into a program and put their backward on a tape, layers hold
+// parameters, and AdamW updates them. Recording needs no device.
+package nn
+
+import (
+	"fmt"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Tensor is a row-major array of 4-byte elements in a recording. Tensors that
+// share storage (a reshape) share their gradient.
+type Tensor struct {
+	Shape []int
+	node  *node
+}
+
+// node is the storage behind tensors.
+type node struct {
+	name      string
+	view      engine.View
+	rows      shaders.Count // leading rows in use, in units of rowSize elements
+	rowSize   int
+	needsGrad bool
+
+	grad    engine.View
+	written bool // the gradient holds a value that further ones are added to
+}
+
+// Size is the number of elements.
+func (t *Tensor) Size() int { return size(t.Shape) }
+
+// Cols is the length of the last axis.
+func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
+
+// View is where the elements lie.
+func (t *Tensor) View() engine.View { return t.node.view }
+
+// Name is the tensor's name in checkpoints and traces.
+func (t *Tensor) Name() string { return t.node.name }
+
+// Grad is where the gradient lies; its Buffer is nil when there is none.
+func (t *Tensor) Grad() engine.View { return t.node.grad }
+
+// rows counts the rows of the last axis: static, or as many as the step says
+// when the tensor was made with RowCount.
+func (t *Tensor) rows() shaders.Count {
+	n := t.Size() / t.Cols()
+	if t.node.rows.Slot == 0 {
+		return shaders.N(n)
+	}
+	if t.Cols() != t.node.rowSize {
+		panic(&ShapeError{Op: "rows of " + t.node.name, Got: t.Shape, Want: fmt.Sprintf("a last axis of %d", t.node.rowSize)})
+	}
+	return t.node.rows
+}
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// ShapeError says which operator got shapes that do not fit.
+type ShapeError struct {
+	Op   string
+	Got  any
+	Want string
+}
+
+func (e *ShapeError) Error() string {
+	return fmt.Sprintf("%s: got shape %v, want %s", e.Op, e.Got, e.Want)
+}
+
+// check panics with a *ShapeError, which Record turns into an error.
+func check(ok bool, op string, want string, got ...*Tensor) {
+	if ok {
+		return
+	}
+	shapes := make([][]int, len(got))
+	for i, t := range got {
+		if t != nil {
+			shapes[i] = t.Shape
+		}
+	}
+	panic(&ShapeError{Op: op, Got: shapes, Want: want})
+}

@@ -1,0 +1,193 @@
+package chat
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"patchwork/vlm/tokenizer"
+)
+
+// ImageToken stands in the text for one patch of a picture.
+const ImageToken = "<|image|>"
+
+// Turn is one question with its answer.
+type Turn struct{ User, Assistant string }
+
+// Conversation is a sample: pictures and turns about them.
+type Conversation struct {
+	System *string // nil: the template's own default, if it has one
+	Turns  []Turn
+	Images int // they open the first user message
+}
+
+// Tokens are an encoded text.
+type Tokens struct {
+	IDs    []int32
+	Answer []bool // the assistant's words and the end of its turn
+	Images []int  // where each picture's run of image tokens starts
+}
+
+// Branched is a conversation whose turns stand side by side behind what they share:
+// Prefix followed by one of Branches is that turn's own conversation.
+type Branched struct {
+	// Prefix ends with the last image token; without images it is empty.
+	Prefix   Tokens
+	Branches []Tokens
+}
+
+// Encoder turns conversations into ids. It is safe for concurrent use.
+type Encoder struct {
+	tokenizer   *tokenizer.Tokenizer
+	template    *Template
+	imageTokens int // of one picture
+	imageID     int32
+	endOfTurn   int32
+	specials    []string
+}
+
+// NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
+// where that lacks it; imageTokens is the number of patches of a picture. The
+// template's eos_token must be in the vocabulary.
+func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (*Encoder, error) {
+	if imageTokens < 1 {
+		return nil, fmt.Errorf("chat: a picture of %d tokens", imageTokens)
+	}
+	end, ok := tok.ID(template.EndOfTurn())
+	if !ok {
+		return nil, &TemplateError{fmt.Sprintf("the eos_token %q is not in the tokenizer", template.EndOfTurn())}
+	}
+	image, err := tok.AddSpecial(ImageToken)
+	if err != nil {
+		return nil, err
+	}
+	return &Encoder{tok, template, imageTokens, image, end, tok.Specials()}, nil
+}
+
+// ImageID returns the id of ImageToken.
+func (e *Encoder) ImageID() int32 { return e.imageID }
+
+// EndOfTurn returns the id that ends the assistant's turns.
+func (e *Encoder) EndOfTurn() int32 { return e.endOfTurn }
+
+// Conversation encodes the turns one after another. The error is a *TemplateError.
+func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
+	return e.Messages(c.messages(), Options{})
+}
+
+// Prompt encodes what the model sees before it answers the last turn, whose
+// Assistant is not looked at.
+func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
+	messages := c.messages()
+	if len(c.Turns) > 0 {
+		messages = messages[:len(messages)-1]
+	}
+	return e.Messages(messages, Options{AddGenerationPrompt: true, Thinking: thinking})
+}
+
+// Branches encodes every turn as if it were the only one.
+func (e *Encoder) Branches(c Conversation) (Branched, error) {
+	var out Branched
+	for i, turn := range c.Turns {
+		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
+		if err != nil {
+			return Branched{}, err
+		}
+		shared := 0
+		if n := len(one.Images); n > 0 {
+			shared = one.Images[n-1] + e.imageTokens
+		}
+		prefix, branch := one.cut(shared)
+		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
+			return Branched{}, &TemplateError{"what stands before the images differs from turn to turn"}
+		}
+		out.Prefix, out.Branches = prefix, append(out.Branches, branch)
+	}
+	return out, nil
+}
+
+// cut cuts before the token at, which no image reaches beyond.
+func (t Tokens) cut(at int) (head, tail Tokens) {
+	return Tokens{t.IDs[:at:at], t.Answer[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], Answer: t.Answer[at:]}
+}
+
+func (c Conversation) messages() []Message {
+	var out []Message
+	if c.System != nil {
+		out = append(out, Message{Role: "system", Content: *c.System})
+	}
+	for i, turn := range c.Turns {
+		user := Message{Role: "user", Content: turn.User}
+		if i == 0 {
+			user.Images = c.Images
+		}
+		out = append(out, user, Message{Role: "assistant", Content: turn.Assistant})
+	}
+	return out
+}
+
+// Messages encodes any messages. Roles are trusted, contents are not.
+func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
+	marks := newMarks(e.template.source, messages)
+	text, err := e.template.Render(e.mark(marks, messages), o)
+	if err != nil {
+		return Tokens{}, err
+	}
+	pieces, answers := marks.split(text)
+	ids, starts := e.tokenizer.EncodeOffsets(pieces...)
+	t := Tokens{IDs: ids, Answer: e.answered(ids, starts, answers)}
+	for i := 0; i < len(ids); i++ {
+		if ids[i] == e.imageID {
+			t.Images = append(t.Images, i)
+			i += e.imageTokens - 1
+		}
+	}
+	if want := images(messages); len(t.Images) != want {
+		return Tokens{}, &TemplateError{fmt.Sprintf("%d of %d images are left in the rendered text", len(t.Images), want)}
+	}
+	return t, nil
+}
+
+// mark returns the messages with marks around untrusted names and around answers,
+// and with the image tokens put in.
+func (e *Encoder) mark(m marks, messages []Message) []Message {
+	protect := m.protector(e.specials)
+	clean := func(text string) string { return protect.Replace(strings.ToValidUTF8(text, "\uFFFD")) }
+	out := slices.Clone(messages)
+	for i := range out {
+		one := &out[i]
+		one.Content, one.Reasoning = clean(one.Content), clean(one.Reasoning)
+		if one.Role == "assistant" {
+			one.Content = m.answer(one.Content)
+		}
+		one.Content = strings.Repeat(ImageToken, one.Images*e.imageTokens) + one.Content
+	}
+	return out
+}
+
+// answered marks the tokens that touch an answer, up to the end of its turn.
+func (e *Encoder) answered(ids, starts []int32, answers []span) []bool {
+	out := make([]bool, len(ids))
+	for i, id := range ids {
+		if len(answers) == 0 {
+			break
+		}
+		last := i+1 == len(ids)
+		if !last && int(starts[i+1]) <= answers[0].lo {
+			continue
+		}
+		out[i] = true
+		if id == e.endOfTurn && int(starts[i]) >= answers[0].hi {
+			answers = answers[1:]
+		}
+	}
+	return out
+}
+
+func images(messages []Message) int {
+	n := 0
+	for _, m := range messages {
+		n += m.Images
+	}
+	return n
+}

@@ -1,0 +1,123 @@
+package chat_test
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/vlm/chat"
+	"patchwork/vlm/internal/golden"
+	"patchwork/vlm/tokenizer"
+)
+
+// loaded keeps tokenizers over tests: Qwen3's takes half a second to read.
+var loaded = map[string]*tokenizer.Tokenizer{}
+
+// model returns a tokenizer and a template of the golden set.
+func model(t testing.TB, name string) (*tokenizer.Tokenizer, *chat.Template) {
+	t.Helper()
+	dir := golden.Model(t, name)
+	template, err := chat.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded[name] == nil {
+		if loaded[name], err = tokenizer.Load(filepath.Join(dir, "tokenizer.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return loaded[name], template
+}
+
+func encoder(t testing.TB, name string, imageTokens int) *chat.Encoder {
+	t.Helper()
+	tok, template := model(t, name)
+	e, err := chat.NewEncoder(tok, template, imageTokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestGoldenChat(t *testing.T) {
+	type row struct {
+		Messages []struct {
+			Role, Content string
+			Reasoning     string `json:"reasoning_content"`
+		}
+		AddGenerationPrompt bool  `json:"add_generation_prompt"`
+		EnableThinking      *bool `json:"enable_thinking"`
+		Rendered            string
+		IDs                 []int32 `json:"ids"`
+	}
+	for _, name := range golden.Members(t, "tokenizers") {
+		t.Run(name, func(t *testing.T) {
+			rows := golden.Lines[row](t, filepath.Join(golden.Dir(t, filepath.Join("tokenizers", name)), "chat.jsonl"))
+			_, template := model(t, name)
+			e := encoder(t, name, 1)
+			for _, r := range rows {
+				var messages []chat.Message
+				for _, m := range r.Messages {
+					messages = append(messages, chat.Message{Role: m.Role, Content: m.Content, Reasoning: m.Reasoning})
+				}
+				o := chat.Options{AddGenerationPrompt: r.AddGenerationPrompt, Thinking: r.EnableThinking}
+				text, err := template.Render(messages, o)
+				if err != nil || text != r.Rendered {
+					t.Errorf("rendered %q (%v)\nwant %q", text, err, r.Rendered)
+				}
+				got, err := e.Messages(messages, o)
+				if err != nil || !slices.Equal(got.IDs, r.IDs) {
+					t.Errorf("%q (%v)\n got %v\nwant %v", r.Rendered, err, got.IDs, r.IDs)
+				}
+			}
+		})
+	}
+}
+
+func TestGoldenImageConversations(t *testing.T) {
+	type row struct {
+		Texts []struct {
+			User      string
+			Assistant *string
+		}
+		System              *string
+		ImageTokens         int   `json:"image_tokens"`
+		ImageTokenID        int32 `json:"image_token_id"`
+		AddGenerationPrompt bool  `json:"add_generation_prompt"`
+		EnableThinking      *bool `json:"enable_thinking"`
+		Rendered            string
+		IDs                 []int32 `json:"ids"`
+	}
+	for _, name := range golden.Members(t, "tokenizers") {
+		t.Run(name, func(t *testing.T) {
+			rows := golden.Lines[row](t, filepath.Join(golden.Dir(t, filepath.Join("tokenizers", name)), "image_conversations.jsonl"))
+			encoders := map[int]*chat.Encoder{}
+			for _, r := range rows {
+				if encoders[r.ImageTokens] == nil {
+					encoders[r.ImageTokens] = encoder(t, name, r.ImageTokens)
+				}
+				e := encoders[r.ImageTokens]
+				c := chat.Conversation{System: r.System, Images: 1}
+				for _, turn := range r.Texts {
+					one := chat.Turn{User: turn.User}
+					if turn.Assistant != nil {
+						one.Assistant = *turn.Assistant
+					}
+					c.Turns = append(c.Turns, one)
+				}
+				encode := e.Conversation
+				if r.AddGenerationPrompt {
+					encode = func(c chat.Conversation) (chat.Tokens, error) { return e.Prompt(c, r.EnableThinking) }
+				}
+				got, err := encode(c)
+				if err != nil || !slices.Equal(got.IDs, r.IDs) {
+					t.Errorf("%.60q (%v)\n got %v\nwant %v", r.Rendered, err, got.IDs, r.IDs)
+					continue
+				}
+				if e.ImageID() != r.ImageTokenID || !slices.Equal(got.Images, []int{slices.Index(r.IDs, r.ImageTokenID)}) {
+					t.Errorf("image token %d starts at %v; want %d", e.ImageID(), got.Images, r.ImageTokenID)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// columns are the leaves that are read; images' and source's may be missing.
+type columns struct{ image, user, assistant, source *column }
+
+// A column is a leaf of the schema. Its values come with a definition level:
+// how far down its path there is something.
+type column struct {
+	name  string // of the top-level column
+	index int
+	entry int // the level from which the list has an entry, null or not
+	value int // the level of a value
+}
+
+func findColumns(root *parquet.Column) (columns, error) {
+	texts := root.Column("texts")
+	if texts == nil {
+		return columns{}, fmt.Errorf("no column texts; there are %s", strings.Join(names(root), ", "))
+	}
+	turn, err := listFields(texts, "user", "assistant")
+	if err != nil {
+		return columns{}, err
+	}
+	c := columns{user: turn[0], assistant: turn[1]}
+	if images := root.Column("images"); images != nil {
+		image, err := listFields(images, "bytes")
+		if err != nil {
+			return columns{}, err
+		}
+		c.image = image[0]
+	}
+	if source := root.Column("source"); source != nil && isText(source) && source.MaxRepetitionLevel() == 0 {
+		c.source = &column{"source", source.Index(), 0, source.MaxDefinitionLevel()}
+	}
+	return c, nil
+}
+
+func names(c *parquet.Column) []string {
+	var all []string
+	for _, child := range c.Columns() {
+		all = append(all, child.Name())
+	}
+	return all
+}
+
+func isText(c *parquet.Column) bool { return c.Leaf() && c.Type().Kind() == parquet.ByteArray }
+
+// listFields finds fields of the structs in a list, whatever the groups between
+// are called: writers disagree on list, element, item and array.
+func listFields(list *parquet.Column, fields ...string) ([]*column, error) {
+	at, entry := list, 0
+	for {
+		if at.Repeated() {
+			entry = at.MaxDefinitionLevel()
+		}
+		if at.Column(fields[0]) != nil || len(at.Columns()) != 1 {
+			break
+		}
+		at = at.Columns()[0]
+	}
+	var found []*column
+	for _, field := range fields {
+		leaf := at.Column(field)
+		if leaf == nil || !isText(leaf) || leaf.MaxRepetitionLevel() != 1 {
+			return nil, fmt.Errorf("the column %s is %s, not a list of structs with %s",
+				list.Name(), describe(list), strings.Join(fields, " and "))
+		}
+		found = append(found, &column{list.Name(), leaf.Index(), entry, leaf.MaxDefinitionLevel()})
+	}
+	return found, nil
+}
+
+func describe(c *parquet.Column) string {
+	if c.Leaf() {
+		return "of type " + c.Type().String()
+	}
+	inner := c
+	for len(inner.Columns()) == 1 {
+		inner = inner.Columns()[0]
+	}
+	if inner.MaxRepetitionLevel() > 1 {
+		return "a list of lists"
+	}
+	if inner.Leaf() {
+		return "made of " + inner.Type().String()
+	}
+	return "made of {" + strings.Join(names(inner), ", ") + "}"
+}
+
+func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
+
+// read returns a column's lists, [row][entry]bytes; nil bytes for a null.
+func (c *column) read(chunk parquet.ColumnChunk, rows int) ([][][]byte, error) {
+	pages := chunk.Pages()
+	defer pages.Close()
+	var lists [][][]byte
+	for {
+		page, err := pages.ReadPage()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		lists, err = c.appendPage(lists, page, rows)
+		parquet.Release(page)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(lists) != rows {
+		return nil, fmt.Errorf("%d rows, not %d", len(lists), rows)
+	}
+	return lists, nil
+}
+
+// appendPage takes a page's values: a repetition level of 0 begins a row.
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int) ([][][]byte, error) {
+	var buffer [128]parquet.Value
+	values := page.Values()
+	for {
+		n, err := values.ReadValues(buffer[:])
+		for _, v := range buffer[:n] {
+			if v.RepetitionLevel() == 0 {
+				lists = append(lists, nil)
+			}
+			if len(lists) == 0 || len(lists) > rows {
+				return nil, errors.New("the pages do not match the row group")
+			}
+			if v.DefinitionLevel() < c.entry {
+				continue // a null or empty list
+			}
+			last := &lists[len(lists)-1]
+			*last = append(*last, c.bytes(v))
+		}
+		if err == io.EOF {
+			return lists, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, io.ErrNoProgress
+		}
+	}
+}
+
+// bytes copies a value out of its page.
+func (c *column) bytes(v parquet.Value) []byte {
+	if v.DefinitionLevel() < c.value {
+		return nil
+	}
+	return append([]byte{}, v.ByteArray()...) // not nil, even where empty
+}

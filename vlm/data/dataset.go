@@ -1,0 +1,139 @@
+// Package data reads and writes image-text data sets in the FineVision schema:
+// parquet files with the columns
+//
+//	images: list<struct<bytes: binary, path: string>>
+//	texts:  list<struct<user: string, assistant: string>>
+//	source: string
+//
+// Columns are found by name. Only texts is needed: rows without images are text
+// alone. Other columns, the ratings among them, are passed over.
+package data
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"sort"
+)
+
+// cacheBytes bounds what a Dataset keeps of decoded row groups; one is kept
+// however large it is.
+const cacheBytes = 256 << 20
+
+// A Dataset is the rows of some parquet files, one after another. It holds no
+// file open and reads a row group when one of its rows is asked for. Its methods
+// may be called by several goroutines.
+type Dataset struct {
+	files       []string
+	groups      []group
+	rows        int
+	fingerprint string
+	cache       *cache
+}
+
+// A group is one row group of a file.
+type group struct {
+	file        string
+	index       int // in its file
+	first       int // its first row in the data set
+	firstInFile int
+	rows        int
+}
+
+// Open reads the footers of the files, in the order given. The error is a
+// *DataError that names the first file that is no parquet file, is cut, or lacks
+// the columns.
+func Open(files []string) (*Dataset, error) {
+	d := &Dataset{files: files, cache: newCache(cacheBytes)}
+	hash := sha256.New()
+	for _, path := range files {
+		s, err := openShard(path)
+		if err != nil {
+			return nil, err
+		}
+		d.add(path, s.groupRows())
+		fmt.Fprintf(hash, "%s\x00%d\x00%x\n", filepath.Base(path), s.size, sha256.Sum256(s.footer))
+		s.close()
+	}
+	d.fingerprint = hex.EncodeToString(hash.Sum(nil))
+	return d, nil
+}
+
+func (d *Dataset) add(path string, groupRows []int) {
+	inFile := 0
+	for i, n := range groupRows {
+		d.groups = append(d.groups, group{path, i, d.rows, inFile, n})
+		d.rows += n
+		inFile += n
+	}
+}
+
+// Len returns the number of rows, usable or not.
+func (d *Dataset) Len() int { return d.rows }
+
+// Files returns the paths that were opened.
+func (d *Dataset) Files() []string { return d.files }
+
+// Fingerprint returns the SHA-256, in hexadecimal, of the files' names without
+// folders, their sizes and their footers.
+func (d *Dataset) Fingerprint() string { return d.fingerprint }
+
+// Locate returns the file of row i and the row's number in that file, from 0.
+// i must be at least 0 and less than Len.
+func (d *Dataset) Locate(i int) (file string, row int) {
+	g := &d.groups[d.groupOf(i)]
+	return g.file, g.firstInFile + i - g.first
+}
+
+// groupOf returns the number of the row group that holds row i.
+func (d *Dataset) groupOf(i int) int {
+	return sort.Search(len(d.groups), func(k int) bool { return d.groups[k].first > i }) - 1
+}
+
+// Row returns row i, from 0. The error is a *DataError where the row's part of
+// the file cannot be read; other rows may still be. The row shares its memory
+// with the data set: do not change it.
+func (d *Dataset) Row(i int) (Row, error) {
+	if i < 0 || i >= d.rows {
+		return Row{}, &DataError{Row: i, Reason: fmt.Sprintf("no such row; there are %d", d.rows)}
+	}
+	k := d.groupOf(i)
+	g := &d.groups[k]
+	rows, err := d.cache.get(k, func() ([]Row, error) { return readGroup(g) })
+	if err != nil {
+		return Row{}, &DataError{File: g.file, Row: g.firstInFile + i - g.first, Reason: err.Error()}
+	}
+	return rows[i-g.first], nil
+}
+
+// readGroup decodes all rows of a group.
+func readGroup(g *group) (rows []Row, err error) {
+	s, err := openShard(g.file)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	defer recovered(&err)
+	return s.read(g)
+}
+
+// HoldOut tells which rows, counted over the whole data set before any is
+// skipped, are for validation: the last of every n. None are where n is below 1.
+func HoldOut(n int) func(index int) bool {
+	return func(index int) bool { return n > 0 && index%n == n-1 }
+}
+
+// A DataError says what is wrong with a file or a row of it.
+type DataError struct {
+	File   string
+	Row    int // from 0; -1 for the file as a whole
+	Reason string
+}
+
+func (e *DataError) Error() string {
+	if e.Row < 0 {
+		return e.File + ": " + e.Reason
+	}
+	return fmt.Sprintf("%s: row %d: %s", e.File, e.Row, e.Reason)
+}

@@ -1,0 +1,96 @@
+package data
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Resolve turns paths into the names of parquet files, sorted, each once. A path
+// is a file, a glob, or a folder, which stands for its own *.parquet. A folder
+// that mixes splits (train-*, test-*, …) is refused: one must be named.
+func Resolve(patterns []string) ([]string, error) {
+	var files []string
+	for _, pattern := range patterns {
+		found, err := resolve(pattern)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+func resolve(pattern string) ([]string, error) {
+	info, err := os.Stat(pattern)
+	switch {
+	case err == nil && info.IsDir():
+		return folder(pattern)
+	case err == nil:
+		return []string{filepath.Clean(pattern)}, nil
+	case !os.IsNotExist(err):
+		return nil, &DataError{pattern, -1, cause(err)}
+	}
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, &DataError{pattern, -1, "not a valid glob"}
+	}
+	found = slices.DeleteFunc(found, isFolder)
+	if len(found) == 0 {
+		return nil, &DataError{pattern, -1, "no such file"}
+	}
+	return found, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// folder lists the parquet files directly in a folder.
+func folder(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, &DataError{path, -1, cause(err)}
+	}
+	var files, splits []string
+	for _, entry := range entries {
+		name := entry.Name()
+		if entry.IsDir() || strings.HasPrefix(name, ".") || filepath.Ext(name) != ".parquet" {
+			continue
+		}
+		files = append(files, filepath.Join(path, name))
+		if s := split(name); s != "" && !slices.Contains(splits, s) {
+			splits = append(splits, s)
+		}
+	}
+	if len(files) == 0 {
+		return nil, &DataError{path, -1, "no *.parquet in this folder"}
+	}
+	if len(splits) > 1 {
+		return nil, &DataError{path, -1, fmt.Sprintf("holds the splits %s; name one of them, for example %s",
+			strings.Join(splits, " and "), filepath.Join(path, splits[len(splits)-1]+"-*.parquet"))}
+	}
+	return files, nil
+}
+
+// split is the part of a data set that a file's name says it belongs to, as in
+// train-00000-of-00002.parquet, or nothing.
+func split(name string) string {
+	word, _, ok := strings.Cut(name, "-")
+	if ok && slices.Contains([]string{"train", "test", "validation", "val"}, word) {
+		return word
+	}
+	return ""
+}
+
+// cause is what the operating system says, without the path.
+func cause(err error) string {
+	if p, ok := err.(*os.PathError); ok {
+		err = p.Err
+	}
+	return err.Error()
+}

@@ -1,0 +1,99 @@
+package data
+
+import (
+	"fmt"
+	"strings"
+
+	"patchwork/vlm/picture"
+)
+
+// A Row is one sample: some pictures and a conversation about them.
+type Row struct {
+	File   string
+	Index  int      // in File, from 0
+	Images [][]byte // each a whole image file; nil where the row has none in its place
+	Turns  []Turn
+	Source string
+}
+
+// A Turn is a question and its answer, as valid UTF-8: an invalid piece is
+// replaced by U+FFFD. What looks like a control token is literal text. A null is
+// an empty string.
+type Turn struct{ User, Assistant string }
+
+// Answered returns the turns that can be used: those whose answer is not blank.
+func (r Row) Answered() []Turn {
+	var turns []Turn
+	for _, t := range r.Turns {
+		if strings.TrimSpace(t.Assistant) != "" {
+			turns = append(turns, t)
+		}
+	}
+	return turns
+}
+
+// bytes is roughly the memory that the row takes.
+func (r *Row) bytes() int {
+	n := 100 + len(r.Source)
+	for _, image := range r.Images {
+		n += 24 + len(image)
+	}
+	for _, t := range r.Turns {
+		n += 32 + len(t.User) + len(t.Assistant)
+	}
+	return n
+}
+
+// The values of Verdict.Status.
+const (
+	Use  = "use"
+	Skip = "skip"
+)
+
+// A Verdict says whether a row can be used. In JSON it is a line of
+// vlmtool inspect --rows.
+type Verdict struct {
+	File   string `json:"file"`
+	Row    int    `json:"row"`
+	Status string `json:"status"` // Use or Skip
+	Reason string `json:"reason"` // why it is skipped
+	Images []Size `json:"images"` // upright; none where the row is skipped
+	Turns  int    `json:"turns"`  // how many can be used
+}
+
+// Size is a picture's in pixels.
+type Size struct {
+	Width  int `json:"width"`
+	Height int `json:"height"`
+}
+
+// Check judges a row by decoding its pictures.
+func Check(r Row) Verdict { return CheckEach(r, func(*picture.RGB) {}) }
+
+// CheckEach is Check and hands each picture over as soon as it is decoded, so
+// that no second decoding is needed and full-size pictures need not pile up.
+// Where a later picture turns out to be broken, the row is skipped though
+// earlier ones were handed over.
+func CheckEach(r Row, each func(*picture.RGB)) Verdict {
+	turns := len(r.Answered())
+	if turns == 0 {
+		return r.skip("no turn has an answer")
+	}
+	v := Verdict{File: r.File, Row: r.Index, Status: Use, Images: []Size{}, Turns: turns}
+	for i, data := range r.Images {
+		if data == nil { // a path alone is never followed
+			return r.skip("image %d has no bytes", i+1)
+		}
+		p, err := picture.Decode(data)
+		if err != nil {
+			return r.skip("image %d cannot be decoded: %v", i+1, err)
+		}
+		each(p)
+		v.Images = append(v.Images, Size{p.W, p.H})
+	}
+	return v
+}
+
+func (r Row) skip(format string, args ...any) Verdict {
+	return Verdict{File: r.File, Row: r.Index, Status: Skip, Reason: fmt.Sprintf(format, args...), Images: []Size{}}
+}

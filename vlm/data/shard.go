@@ -1,0 +1,183 @@
+package data
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// maxGroupBytes is the largest row group that is read, unpacked.
+const maxGroupBytes = 2 << 30
+
+// A shard is an open parquet file.
+type shard struct {
+	path    string
+	size    int64
+	footer  []byte
+	file    *os.File
+	parquet *parquet.File
+	columns columns
+}
+
+// openShard checks a file's frame, footer and columns. The error is a *DataError.
+func openShard(path string) (s *shard, err error) {
+	s = &shard{path: path}
+	if s.file, err = os.Open(path); err != nil {
+		return nil, &DataError{path, -1, cause(err)}
+	}
+	if err = s.open(); err != nil {
+		s.close()
+		return nil, &DataError{path, -1, firstLine(err)}
+	}
+	return s, nil
+}
+
+func (s *shard) open() (err error) {
+	defer recovered(&err)
+	if err := s.readFooter(); err != nil {
+		return err
+	}
+	s.parquet, err = parquet.OpenFile(s.file, s.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return fmt.Errorf("the footer is damaged: %w", err)
+	}
+	for _, g := range s.parquet.RowGroups() {
+		if g.NumRows() < 0 {
+			return errors.New("the footer is damaged: fewer than no rows")
+		}
+	}
+	s.columns, err = findColumns(s.parquet.Root())
+	return err
+}
+
+func (s *shard) close() { s.file.Close() }
+
+// readFooter checks that the file is whole: PAR1, pages, the footer, its length
+// in four bytes, PAR1.
+func (s *shard) readFooter() error {
+	info, err := s.file.Stat()
+	if err != nil {
+		return errors.New(cause(err))
+	}
+	const magic, tail = "PAR1", 8
+	s.size = info.Size()
+	head, end := make([]byte, 4), make([]byte, tail)
+	if s.size == 0 {
+		return errors.New("the file is empty")
+	}
+	if _, err := s.file.ReadAt(head, 0); err != nil || string(head) != magic {
+		return errors.New("not a parquet file")
+	}
+	if _, err := s.file.ReadAt(end, max(4, s.size-tail)); err != nil || string(end[4:]) != magic {
+		return errors.New("the file is cut short: it has no footer")
+	}
+	length := int64(binary.LittleEndian.Uint32(end))
+	if length > s.size-4-tail {
+		return errors.New("the footer is damaged: it is longer than the file")
+	}
+	s.footer = make([]byte, length)
+	_, err = s.file.ReadAt(s.footer, s.size-tail-length)
+	return err
+}
+
+// groupRows returns the number of rows in each row group.
+func (s *shard) groupRows() []int {
+	var rows []int
+	for _, g := range s.parquet.RowGroups() {
+		rows = append(rows, int(g.NumRows()))
+	}
+	return rows
+}
+
+// read decodes the rows of a group. It may panic on damaged pages.
+func (s *shard) read(g *group) ([]Row, error) {
+	groups := s.parquet.RowGroups()
+	if g.index >= len(groups) || int(groups[g.index].NumRows()) != g.rows {
+		return nil, errors.New("the file has changed since it was opened")
+	}
+	if n := s.unpackedBytes(g.index); n > maxGroupBytes {
+		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, n>>20, maxGroupBytes>>20)
+	}
+	chunks := groups[g.index].ColumnChunks()
+	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
+	for i, c := range s.columns.all() {
+		var err error
+		if lists[i], err = s.readColumn(c, chunks, g); err != nil {
+			return nil, fmt.Errorf("row group %d, column %s: %s", g.index, c.name, firstLine(err))
+		}
+	}
+	return assemble(g, lists[0], lists[1], lists[2], lists[3])
+}
+
+// readColumn returns a column's lists, [row][entry]bytes; nil where the file
+// lacks the column.
+func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group) ([][][]byte, error) {
+	if c == nil {
+		return nil, nil
+	}
+	if err := checkLZ4(s.file, &s.parquet.Metadata().RowGroups[g.index].Columns[c.index].MetaData); err != nil {
+		return nil, err
+	}
+	return c.read(chunks[c.index], g.rows)
+}
+
+// assemble makes rows of the columns; images and sources may be nil.
+func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, error) {
+	rows := make([]Row, g.rows)
+	for i := range rows {
+		turns, err := zip(users[i], assistants[i])
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns}
+		if images != nil {
+			rows[i].Images = images[i]
+		}
+		if sources != nil && len(sources[i]) > 0 {
+			rows[i].Source = text(sources[i][0])
+		}
+	}
+	return rows, nil
+}
+
+// unpackedBytes is what the footer says the columns that are read take.
+func (s *shard) unpackedBytes(group int) (total int64) {
+	chunks := s.parquet.Metadata().RowGroups[group].Columns
+	for _, c := range s.columns.all() {
+		if c != nil && c.index < len(chunks) {
+			total += max(0, chunks[c.index].MetaData.TotalUncompressedSize)
+		}
+	}
+	return total
+}
+
+// zip joins questions and answers.
+func zip(users, assistants [][]byte) ([]Turn, error) {
+	if len(users) != len(assistants) {
+		return nil, fmt.Errorf("%d questions and %d answers in a row", len(users), len(assistants))
+	}
+	turns := make([]Turn, len(users))
+	for i := range turns {
+		turns[i] = Turn{text(users[i]), text(assistants[i])}
+	}
+	return turns, nil
+}
+
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+
+// recovered, deferred, makes an error of a panic of the parquet reader.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = errors.New("damaged: " + firstLine(fmt.Errorf("%v", r)))
+	}
+}
+
+func firstLine(err error) string {
+	line, _, _ := bytes.Cut([]byte(err.Error()), []byte("\n"))
+	return string(line)
+}

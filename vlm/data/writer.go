@@ -1,0 +1,116 @@
+package data
+
+import (
+	"errors"
+	"os"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// A row group is closed at the first of these.
+const (
+	groupRows  = 256
+	groupBytes = 64 << 20
+)
+
+// features lets the Hugging Face datasets library show the pictures.
+const features = `{"info": {"features": {` +
+	`"images": {"feature": {"_type": "Image"}, "_type": "List"}, ` +
+	`"texts": {"feature": {"user": {"dtype": "string", "_type": "Value"}, "assistant": {"dtype": "string", "_type": "Value"}}, "_type": "List"}, ` +
+	`"source": {"dtype": "string", "_type": "Value"}}}}`
+
+// A record is a Row in the FineVision schema. The ratings columns are left out.
+type record struct {
+	Images []*imageRecord `parquet:"images,list,optional" parquet-element:",optional"`
+	Texts  []*turnRecord  `parquet:"texts,list,optional" parquet-element:",optional"`
+	Source *string        `parquet:"source,optional"`
+}
+
+type imageRecord struct {
+	Bytes []byte  `parquet:"bytes,optional"`
+	Path  *string `parquet:"path,optional"`
+}
+
+type turnRecord struct {
+	User      *string `parquet:"user,optional"`
+	Assistant *string `parquet:"assistant,optional"`
+}
+
+// A Writer writes rows to a parquet file in the FineVision schema, compressed
+// with Snappy. The file appears under its name when Close returns without error.
+type Writer struct {
+	path    string
+	file    *os.File
+	parquet *parquet.GenericWriter[record]
+	rows    int // in the open row group
+	bytes   int
+	err     error
+}
+
+// Create begins a file. Close must be called.
+func Create(path string) (*Writer, error) {
+	file, err := os.Create(path + ".tmp")
+	if err != nil {
+		return nil, err
+	}
+	w := parquet.NewGenericWriter[record](file,
+		parquet.Compression(&parquet.Snappy), parquet.KeyValueMetadata("huggingface", features))
+	return &Writer{path: path, file: file, parquet: w}, nil
+}
+
+// Write appends a row; File and Index are not written. After an error, further
+// calls return the same one.
+func (w *Writer) Write(r Row) error {
+	if w.err != nil {
+		return w.err
+	}
+	if _, w.err = w.parquet.Write([]record{recordOf(r)}); w.err != nil {
+		return w.err
+	}
+	w.rows++
+	w.bytes += r.bytes()
+	if w.rows >= groupRows || w.bytes >= groupBytes {
+		w.rows, w.bytes = 0, 0
+		w.err = w.parquet.Flush()
+	}
+	return w.err
+}
+
+func recordOf(r Row) record {
+	rec := record{Source: &r.Source}
+	for _, image := range r.Images {
+		rec.Images = append(rec.Images, &imageRecord{Bytes: image})
+	}
+	for i := range r.Turns {
+		rec.Texts = append(rec.Texts, &turnRecord{&r.Turns[i].User, &r.Turns[i].Assistant})
+	}
+	return rec
+}
+
+// Close writes the footer, makes sure that all is on the disk, and gives the
+// file its name. After an error of Write it removes what was written and returns
+// that error.
+func (w *Writer) Close() error {
+	if w.err == nil {
+		w.err = w.parquet.Close()
+	}
+	if w.err == nil {
+		w.err = w.file.Sync()
+	}
+	if err := w.file.Close(); w.err == nil {
+		w.err = err
+	}
+	if w.err == nil {
+		w.err = os.Rename(w.file.Name(), w.path)
+	}
+	if w.err != nil {
+		os.Remove(w.file.Name())
+	}
+	return w.err
+}
+
+// Abort gives the file up and removes what was written.
+func (w *Writer) Abort() {
+	w.err = errors.New("given up")
+	w.Close()
+}

@@ -1,0 +1,139 @@
+package vlm
+
+import (
+	"fmt"
+	"math"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/shaders"
+)
+
+// decoder is a Llama or Qwen3 language model; its parameters carry Hugging
+// Face's names behind "decoder.".
+type decoder struct {
+	config TextConfig
+	embed  *nn.Param // [V, D]
+	layers []decoderLayer
+	norm   nn.RMSNorm
+	head   *nn.Param // [V, D]; the same as embed where they are tied
+}
+
+type decoderLayer struct {
+	inputNorm, postNorm nn.RMSNorm
+	q, k, v, o          nn.Linear
+	qNorm, kNorm        *nn.RMSNorm // Qwen3
+	gate, up, down      nn.Linear
+}
+
+func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
+	dec := decoder{config: c, embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
+	for i := range c.NumHiddenLayers {
+		dec.layers = append(dec.layers, newDecoderLayer(d, c, fmt.Sprintf("decoder.model.layers.%d.", i), init))
+	}
+	dec.norm = d.RMSNorm("decoder.model.norm", c.HiddenSize, float32(c.RMSNormEps))
+	dec.head = dec.embed
+	if !c.TieWordEmbeddings {
+		dec.head = d.Matrix("decoder.lm_head.weight", c.VocabSize, c.HiddenSize, true, init.linear(c.HiddenSize))
+	}
+	return dec
+}
+
+func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
+	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
+	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	// What is added to the residual stream starts smaller, the more layers add.
+	residual := func(in int) nn.Init {
+		i := init.linear(in)
+		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
+		return i
+	}
+	l := decoderLayer{
+		inputNorm: d.RMSNorm(name+"input_layernorm", hidden, eps),
+		q:         d.Linear(name+"self_attn.q_proj", hidden, queries, c.AttentionBias, init.linear(hidden)),
+		k:         d.Linear(name+"self_attn.k_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
+		v:         d.Linear(name+"self_attn.v_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
+		o:         d.Linear(name+"self_attn.o_proj", queries, hidden, c.AttentionBias, residual(queries)),
+		postNorm:  d.RMSNorm(name+"post_attention_layernorm", hidden, eps),
+		gate:      d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
+		up:        d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
+		down:      d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner)),
+	}
+	if c.QKNorm() {
+		qNorm, kNorm := d.RMSNorm(name+"self_attn.q_norm", c.HeadDim, eps), d.RMSNorm(name+"self_attn.k_norm", c.HeadDim, eps)
+		l.qNorm, l.kNorm = &qNorm, &kNorm
+	}
+	return l
+}
+
+// attentionContext is what a layer's attention needs besides the hidden states.
+type attentionContext struct {
+	rows, tokens int        // B, T
+	table        *nn.Tensor // RoPE [positions, head size]
+	positions    *nn.Tensor // [B·T]
+	intervals    *nn.Tensor // [B·T, 4]
+	cache        *Cache     // nil: keys and values are those of the tokens themselves
+}
+
+// forward takes the embeddings [B·T, D] through every layer to the final norm.
+func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
+	for i := range d.layers {
+		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), d.layers[i].forward(g, x, c, d.config, i))
+	}
+	g.Program.SetLabel("head")
+	return trace.keep(g, "norm", d.norm.Forward(g, x))
+}
+
+func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
+	h := l.inputNorm.Forward(g, x)                         // [B·T, D]
+	x = l.attention(g, h, x, c, config, layer)             // x + attention(h)
+	h = l.postNorm.Forward(g, x)                           //
+	h = g.SwiGLU(l.gate.Forward(g, h), l.up.Forward(g, h)) // [B·T, FFN]
+	return l.down.ForwardAdd(g, h, x)                      // x + mlp(h)
+}
+
+func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
+	heads, kv, d := config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadDim
+	q := l.q.Forward(g, h).Reshape(c.rows, c.tokens, heads, d)
+	k := l.k.Forward(g, h).Reshape(c.rows, c.tokens, kv, d)
+	v := l.v.Forward(g, h).Reshape(c.rows, c.tokens, kv, d)
+	if l.qNorm != nil {
+		q, k = l.qNorm.Forward(g, q), l.kNorm.Forward(g, k)
+	}
+	q, k = g.RoPE(q, c.table, c.positions), g.RoPE(k, c.table, c.positions)
+	if c.cache != nil {
+		k, v = c.cache.append(g, layer, k, v)
+	}
+	y := g.Attention(q, k, v, c.intervals)
+	return l.o.ForwardAdd(g, y.Reshape(c.rows*c.tokens, heads*d), residual)
+}
+
+// Cache holds the keys and values of one sequence, for every layer.
+type Cache struct {
+	Capacity int // tokens
+	buffers  []*engine.Buffer
+	shape    []int // [1, capacity, K, D]
+}
+
+// newCache describes a cache; engine.Allocate places its buffers.
+func newCache(c TextConfig, capacity int) *Cache {
+	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
+	bytes := 4 * int64(capacity) * int64(c.NumKeyValueHeads*c.HeadDim)
+	for i := range c.NumHiddenLayers {
+		cache.buffers = append(cache.buffers,
+			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
+	}
+	return cache
+}
+
+// append writes the tokens' keys and values behind those already there, where
+// the step block's entry slotPast says, and returns the whole cache.
+func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor) (keys, values *nn.Tensor) {
+	keys, values = nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
+	width := c.shape[2] * c.shape[3]
+	p := shaders.AppendRowsParams{Rows: shaders.N(k.Size() / width), Cols: uint32(width), Slot: slotPast}
+	g.Program.Dispatch(shaders.AppendRows, p, k.View(), keys.View())
+	g.Program.Dispatch(shaders.AppendRows, p, v.View(), values.View())
+	return keys, values
+}

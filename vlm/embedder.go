@@ -1,0 +1,38 @@
+package vlm
+
+import "patchwork/nn"
+
+// embedder turns patches into vectors of the decoder's size, without an encoder.
+type embedder struct {
+	config      VisionConfig
+	ln1         nn.LayerNorm
+	fc          nn.Linear
+	ln2         nn.LayerNorm
+	yPos, xPos  *nn.Param
+	ln3         nn.LayerNorm
+	connectorFC nn.Linear
+}
+
+func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
+	eps := float32(c.LayerNormEps)
+	return embedder{
+		config:      c,
+		ln1:         d.LayerNorm("embedder.ln1", c.Features(), float32(c.PatchNormEps)),
+		fc:          d.Linear("embedder.fc", c.Features(), c.HiddenSize, true, init.linear(c.Features())),
+		ln2:         d.LayerNorm("embedder.ln2", c.HiddenSize, eps),
+		yPos:        d.Matrix("embedder.y_pos_emb", c.MaxGrid, c.HiddenSize, false, nn.Init{Std: init.Positions}),
+		xPos:        d.Matrix("embedder.x_pos_emb", c.MaxGrid, c.HiddenSize, false, nn.Init{Std: init.Positions}),
+		ln3:         d.LayerNorm("embedder.ln3", c.HiddenSize, eps),
+		connectorFC: d.Linear("connector", c.HiddenSize, c.HiddenSize, true, init.linear(c.HiddenSize)),
+	}
+}
+
+// forward is the embedder and the connector: patches [N·256, 3072] → [N·256, D].
+func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, trace Trace) *nn.Tensor {
+	x := trace.keep(g, "embedder.ln1", e.ln1.Forward(g, patches)) // [N·256, 3072]
+	x = trace.keep(g, "embedder.fc", e.fc.Forward(g, x))          // [N·256, D]
+	x = trace.keep(g, "embedder.ln2", e.ln2.Forward(g, x))
+	x = trace.keep(g, "embedder.pos", g.PositionAdd(x, g.Param(e.yPos), g.Param(e.xPos), e.config.Grid(), e.config.Grid()))
+	x = trace.keep(g, "embedder.ln3", e.ln3.Forward(g, x))
+	return trace.keep(g, "connector", e.connectorFC.Forward(g, x))
+}

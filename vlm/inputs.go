@@ -1,0 +1,130 @@
+package vlm
+
+import (
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/shaders"
+	"patchwork/vlm/batch"
+)
+
+// Inputs are the buffers in which a batch of fixed shape reaches the device.
+type Inputs struct {
+	Rows, Tokens int // B, T
+	Pictures     int // room for so many; 0 = text alone
+
+	vision    VisionConfig
+	headDim   int
+	theta     float64
+	positionN int // rows of the RoPE table
+
+	ids, slots, positions, intervals *engine.Buffer
+	order, starts, runs, slotTokens  *engine.Buffer
+	targetRows, targetIDs            *engine.Buffer
+	pixels, pixelTable, ropeTable    *engine.Buffer
+	floatPixels                      *engine.Buffer // instead of pixels, in tests
+}
+
+// newInputs describes buffers for batches of rows × tokens with at most so many
+// pictures. positions is the highest position and one.
+func (m *Model) newInputs(rows, tokens, pictures, positions int) *Inputs {
+	n := rows * tokens
+	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
+	v, t := m.Config.Vision, m.Config.Text
+	return &Inputs{
+		Rows: rows, Tokens: tokens, Pictures: pictures, vision: v, headDim: t.HeadDim, theta: t.RopeTheta, positionN: positions,
+		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
+		order: words("order", n), starts: words("starts", n+1), runs: words("runs", n), slotTokens: words("slot tokens", pictures*v.Patches()),
+		targetRows: words("target rows", n), targetIDs: words("targets", n),
+		pixels:     words("pixels", (pictures*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
+		pixelTable: words("pixel values", 256), ropeTable: words("rope table", positions*t.HeadDim),
+	}
+}
+
+func (in *Inputs) buffers() []*engine.Buffer {
+	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.runs, in.slotTokens,
+		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
+}
+
+// bytes is the memory that the inputs take.
+func (in *Inputs) bytes() int64 {
+	var n int64
+	for _, b := range in.buffers() {
+		n += b.Bytes
+	}
+	return n
+}
+
+// allocate places the buffers and writes the tables that never change.
+func (in *Inputs) allocate(dev engine.Device) error {
+	if _, err := engine.Allocate(dev, "inputs", in.buffers()...); err != nil {
+		return err
+	}
+	// value/255 as the original's float32 division rounds it.
+	var values [256]float32
+	for i := range values {
+		values[i] = float32(i) / 255
+	}
+	if err := engine.Upload(dev, in.pixelTable.View(), values[:]); err != nil {
+		return err
+	}
+	return engine.Upload(dev, in.ropeTable.View(), nn.RoPETable(in.positionN, in.headDim, in.theta))
+}
+
+func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
+
+func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.headDim) }
+
+// patches records the cutting of the pictures: [N·L, C·P²].
+func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
+	v := in.vision
+	if in.floatPixels != nil {
+		x := nn.Input(in.floatPixels, in.Pictures, v.NumChannels, v.ImageSize, v.ImageSize)
+		return g.Patchify(x, v.PatchSize).Reshape(in.Pictures*v.Patches(), v.Features())
+	}
+	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Pictures, v.ImageSize, v.PatchSize, v.NumChannels, slotPatches)
+}
+
+func (in *Inputs) tokens() nn.TokenIndex {
+	return nn.TokenIndex{
+		IDs: in.tensor(in.ids), Slots: in.tensor(in.slots), Order: in.tensor(in.order), Starts: in.tensor(in.starts),
+		SegmentIDs: in.tensor(in.runs), SegmentsSlot: slotRuns, SlotTokens: in.tensor(in.slotTokens),
+	}
+}
+
+// upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
+// what the step block says of it. It returns the number of targets.
+func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
+	index := b.EmbeddingOrder()
+	slotTokens := make([]int32, in.slotTokens.Bytes/4)
+	var rows, targets []int32
+	patches := 0
+	for t, slot := range b.ImageSlots {
+		if slot >= 0 {
+			slotTokens[slot] = int32(t)
+			patches++
+		}
+		if b.Targets[t] >= 0 {
+			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
+		}
+	}
+	step[slotPatches], step[slotTargets], step[slotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
+	for _, u := range []struct {
+		to     *engine.Buffer
+		values []int32
+	}{
+		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
+		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.runs, index.SegmentID},
+		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
+	} {
+		if err := engine.Upload(dev, u.to.View(), u.values); err != nil {
+			return 0, err
+		}
+	}
+	if len(pixels) > 0 {
+		memory, offset := in.pixels.Placed()
+		if err := dev.Write(memory, offset, pixels); err != nil {
+			return 0, err
+		}
+	}
+	return len(targets), nil
+}

@@ -1,0 +1,186 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// goldenImages is the index of the golden family "images".
+type goldenImages struct {
+	Images []goldenImage
+}
+
+type goldenImage struct {
+	File          string
+	Format, Mode  string
+	Width, Height int
+	Exact         bool
+	Required      bool
+	Expected      []struct {
+		Size        int
+		File        string
+		Resized     [2]int
+		CropLeftTop [2]int `json:"crop_left_top"`
+		White       string
+		HighByte    string `json:"high_byte"`
+	}
+}
+
+// readGolden reads the index in the folder that PATCHWORK_GOLDEN names, or in
+// the project's own.
+func readGolden(t *testing.T) (folder string, index goldenImages) {
+	t.Helper()
+	root := os.Getenv("PATCHWORK_GOLDEN")
+	if root == "" {
+		root = filepath.Join("..", "..", "testdata", "golden")
+	}
+	folder = filepath.Join(root, "images")
+	data, err := os.ReadFile(filepath.Join(folder, "index.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("no golden images in %s", root)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		t.Fatal(err)
+	}
+	return folder, index
+}
+
+func TestGoldenPreprocess(t *testing.T) {
+	folder, index := readGolden(t)
+	for _, entry := range index.Images {
+		t.Run(filepath.Base(entry.File), func(t *testing.T) {
+			data := readFile(t, filepath.Join(folder, entry.File))
+			img := mustDecode(t, data)
+			turned := orientation(exifOf(data)) != 1
+			if !turned && (img.W != entry.Width || img.H != entry.Height) {
+				t.Fatalf("decoded to %dx%d, want %dx%d", img.W, img.H, entry.Width, entry.Height)
+			}
+			for _, e := range entry.Expected {
+				seen := img
+				if turned { // the golden picture is not: compare the pixels as stored
+					seen = mustDecode(t, withoutExif(data))
+				}
+				w, h := resizedSize(seen.W, seen.H, e.Size)
+				if [2]int{w, h} != e.Resized {
+					t.Errorf("size %d: resized to %dx%d, want %v", e.Size, w, h, e.Resized)
+				}
+				if got := [2]int{cropOffset(w, e.Size), cropOffset(h, e.Size)}; got != e.CropLeftTop {
+					t.Errorf("size %d: cut at %v, want %v", e.Size, got, e.CropLeftTop)
+				}
+				want := e.File
+				if e.White != "" {
+					want = e.White
+				}
+				if e.HighByte != "" {
+					want = e.HighByte
+				}
+				compare(t, want, Preprocess(seen, e.Size), readPixels(t, filepath.Join(folder, want)), tolerance(t, entry, data))
+			}
+		})
+	}
+}
+
+// limits are the mean and the largest difference allowed, of 255.
+type limits struct {
+	mean float64
+	max  int
+}
+
+// tolerance follows the golden set's README: PNGs are equal; JPEG decoders
+// differ in rounding, and more where they stretch the chroma planes.
+func tolerance(t *testing.T, entry goldenImage, data []byte) limits {
+	if entry.Exact {
+		return limits{0, 0}
+	}
+	m, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y, ok := m.(*image.YCbCr); ok && y.SubsampleRatio != image.YCbCrSubsampleRatio444 {
+		return limits{3, 80}
+	}
+	if entry.Mode == "CMYK" { // Go reads its four planes without smoothing too
+		return limits{3, 80}
+	}
+	return limits{0.5, 4}
+}
+
+func compare(t *testing.T, name string, got, want []byte, allow limits) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d bytes, want %d", name, len(got), len(want))
+	}
+	sum, worst, at := 0, 0, 0
+	for i := range got {
+		d := max(int(got[i])-int(want[i]), int(want[i])-int(got[i]))
+		sum += d
+		if d > worst {
+			worst, at = d, i
+		}
+	}
+	mean := float64(sum) / float64(len(got))
+	if mean > allow.mean || worst > allow.max {
+		t.Errorf("%s: mean difference %.3f, want at most %.3f; largest %d at byte %d (got %d, want %d), want at most %d",
+			name, mean, allow.mean, worst, at, got[at], want[at], allow.max)
+	}
+}
+
+// readPixels reads a golden PNG with the standard library alone.
+func readPixels(t *testing.T, path string) []byte {
+	t.Helper()
+	m, err := png.Decode(bytes.NewReader(readFile(t, path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pix []byte
+	b := m.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, b, _ := m.At(x, y).RGBA()
+			pix = append(pix, byte(r>>8), byte(g>>8), byte(b>>8))
+		}
+	}
+	return pix
+}
+
+func exifOf(data []byte) []byte {
+	if f := sniff(data); f.exif != nil {
+		return f.exif(data)
+	}
+	return nil
+}
+
+// withoutExif spoils the name of the EXIF segment, so that readers pass it by.
+func withoutExif(data []byte) []byte {
+	return []byte(strings.Replace(string(data), "Exif\x00", "None\x00", 1))
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func mustDecode(t *testing.T, data []byte) *RGB {
+	t.Helper()
+	img, err := Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}

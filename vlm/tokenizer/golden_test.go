@@ -1,0 +1,127 @@
+package tokenizer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/vlm/internal/golden"
+	"patchwork/vlm/tokenizer"
+)
+
+func load(t testing.TB, name string) *tokenizer.Tokenizer {
+	t.Helper()
+	tok, err := tokenizer.Load(filepath.Join(golden.Model(t, name), "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// each runs a test for every tokenizer that has golden files.
+func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir string)) {
+	for _, name := range golden.Members(t, "tokenizers") {
+		t.Run(name, func(t *testing.T) {
+			dir := golden.Dir(t, filepath.Join("tokenizers", name))
+			test(t, load(t, name), dir)
+		})
+	}
+}
+
+func TestGoldenTokenizers(t *testing.T) {
+	type row struct {
+		Text               string
+		IDs                []int32 `json:"ids"`
+		IDsPlain           []int32 `json:"ids_plain"`
+		Decoded            string
+		DecodedSkipSpecial string `json:"decoded_skip_special"`
+		DecodedPlain       string `json:"decoded_plain"`
+		Kind               string
+		ID                 int
+	}
+	each(t, func(t *testing.T, tok *tokenizer.Tokenizer, dir string) {
+		for _, r := range golden.Lines[row](t, filepath.Join(dir, "tokenizers.jsonl")) {
+			what := fmt.Sprintf("text %d (%s) %q", r.ID, r.Kind, r.Text)
+			same(t, what+": trusted", tok.EncodeTrusted(r.Text), r.IDs)
+			same(t, what+": plain", tok.EncodePlain(r.Text), r.IDsPlain)
+			sameText(t, what, tok.Decode(r.IDs, false), r.Decoded)
+			sameText(t, what, tok.Decode(r.IDs, true), r.DecodedSkipSpecial)
+			sameText(t, what, tok.Decode(r.IDsPlain, false), r.DecodedPlain)
+		}
+	})
+}
+
+func TestGoldenDecode(t *testing.T) {
+	type row struct {
+		IDs                []int32 `json:"ids"`
+		Decoded            string
+		DecodedSkipSpecial string `json:"decoded_skip_special"`
+	}
+	each(t, func(t *testing.T, tok *tokenizer.Tokenizer, dir string) {
+		for _, r := range golden.Lines[row](t, filepath.Join(dir, "decode.jsonl")) {
+			what := fmt.Sprintf("ids %v", r.IDs)
+			sameText(t, what, tok.Decode(r.IDs, false), r.Decoded)
+			sameText(t, what, tok.Decode(r.IDs, true), r.DecodedSkipSpecial)
+			sameText(t, what+" streamed", streamed(tok, r.IDs), r.Decoded)
+		}
+	})
+}
+
+func streamed(tok *tokenizer.Tokenizer, ids []int32) string {
+	s, text := tok.NewStream(false), ""
+	for _, id := range ids {
+		text += s.Next(id)
+	}
+	return text + s.Flush()
+}
+
+func TestGoldenInfo(t *testing.T) {
+	type info struct {
+		Vocabulary   int
+		ImageTokenID int32 `json:"image_token_id"`
+		AddedTokens  []struct {
+			ID      int32
+			Content string
+			Special bool
+		} `json:"added_tokens"`
+	}
+	each(t, func(t *testing.T, tok *tokenizer.Tokenizer, dir string) {
+		data, err := os.ReadFile(filepath.Join(dir, "info.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want info
+		if err := json.Unmarshal(data, &want); err != nil {
+			t.Fatal(err)
+		}
+		if tok.Len() != want.Vocabulary {
+			t.Errorf("Len() = %d, want %d", tok.Len(), want.Vocabulary)
+		}
+		for _, a := range want.AddedTokens {
+			if id, ok := tok.ID(a.Content); !ok || id != a.ID || tok.IsSpecial(id) != a.Special {
+				t.Errorf("%q: id %d (%v), special %v; want %d, %v", a.Content, id, ok, tok.IsSpecial(id), a.ID, a.Special)
+			}
+		}
+		id, err := tok.AddSpecial("<|image|>")
+		if err != nil || id != want.ImageTokenID || tok.Len() != want.Vocabulary+1 {
+			t.Errorf("AddSpecial: id %d of %d (%v), want %d", id, tok.Len(), err, want.ImageTokenID)
+		}
+	})
+}
+
+func same(t *testing.T, what string, got, want []int32) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s\n got %v\nwant %v", what, got, want)
+	}
+}
+
+func sameText(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s\n got %q\nwant %q", what, got, want)
+	}
+}

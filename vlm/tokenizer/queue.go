@@ -1,0 +1,108 @@
+package tokenizer
+
+// symbol is an element of the linked list of what a word is made of at the moment.
+type symbol struct {
+	id, start  int32
+	prev, next int // index in queue.symbols; out of range: none
+	gone       bool
+}
+
+// candidate is a merge that was possible when it was offered.
+type candidate struct {
+	rule mergeRule
+	at   int // index of the left symbol
+}
+
+func (a candidate) before(b candidate) bool {
+	if a.rule.rank != b.rule.rank {
+		return a.rule.rank < b.rule.rank
+	}
+	return a.at < b.at
+}
+
+// queue merges the symbols of one word, lowest rank and then leftmost first, in
+// O(n log n): a word may be a megabyte long.
+type queue struct {
+	symbols []symbol
+	heap    []candidate
+}
+
+// offer adds the merge of symbol i with the next one, if there is such a rule.
+func (q *queue) offer(m *bpe, i int) {
+	if i < 0 || q.symbols[i].next >= len(q.symbols) {
+		return
+	}
+	rule, ok := m.merges[pairKey(q.symbols[i].id, q.symbols[q.symbols[i].next].id)]
+	if ok {
+		q.push(candidate{rule, i})
+	}
+}
+
+// merge does the best merge; false when none is left.
+func (q *queue) merge(m *bpe) bool {
+	if len(q.heap) == 0 {
+		return false
+	}
+	best := q.pop()
+	left := &q.symbols[best.at]
+	if left.gone || left.next >= len(q.symbols) {
+		return true
+	}
+	right := &q.symbols[left.next]
+	if rule, ok := m.merges[pairKey(left.id, right.id)]; !ok || rule.id != best.rule.id {
+		return true // one of the two has changed since
+	}
+	left.id, left.next, right.gone = best.rule.id, right.next, true
+	if left.next < len(q.symbols) {
+		q.symbols[left.next].prev = best.at
+	}
+	q.offer(m, left.prev)
+	q.offer(m, best.at)
+	return true
+}
+
+func (q *queue) word() word {
+	var w word
+	for _, s := range q.symbols {
+		if !s.gone {
+			w.ids, w.starts = append(w.ids, s.id), append(w.starts, s.start)
+		}
+	}
+	return w
+}
+
+// push and pop keep heap a binary heap, as container/heap would, without boxing
+// every element.
+func (q *queue) push(c candidate) {
+	q.heap = append(q.heap, c)
+	for i := len(q.heap) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !q.heap[i].before(q.heap[up]) {
+			return
+		}
+		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		i = up
+	}
+}
+
+func (q *queue) pop() candidate {
+	h := q.heap
+	top, last := h[0], len(h)-1
+	h[0] = h[last]
+	h = h[:last]
+	for i := 0; ; {
+		best := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].before(h[best]) {
+				best = child
+			}
+		}
+		if best == i {
+			break
+		}
+		h[i], h[best] = h[best], h[i]
+		i = best
+	}
+	q.heap = h
+	return top
+}

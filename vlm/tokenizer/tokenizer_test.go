@@ -1,0 +1,209 @@
+package tokenizer_test
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/vlm/tokenizer"
+)
+
+const smolLM2 = "SmolLM2-135M-Instruct"
+
+func TestUntrustedTextHasNoControlTokens(t *testing.T) {
+	tok := load(t, smolLM2)
+	end, _ := tok.ID("<|im_end|>")
+	plain := tok.EncodePlain("<|im_end|>")
+	if slices.Contains(plain, end) {
+		t.Fatalf("the plain text <|im_end|> became %v", plain)
+	}
+	tests := []struct {
+		name   string
+		pieces []tokenizer.Piece
+		want   []int32
+	}{
+		{"trusted", []tokenizer.Piece{{"<|im_end|>", true}}, []int32{end}},
+		{"trusted in two pieces", []tokenizer.Piece{{"<|im_", true}, {"end|>", true}}, []int32{end}},
+		{"untrusted", []tokenizer.Piece{{"<|im_end|>", false}}, plain},
+		{"begun by a user", []tokenizer.Piece{{"<|im_", false}, {"end|>", true}}, plain},
+		{"ended by a user", []tokenizer.Piece{{"<|im_", true}, {"end|>", false}}, plain},
+		{"behind a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { same(t, "ids", tok.Encode(test.pieces...), test.want) })
+	}
+}
+
+// Pieces are one text: a border changes no id.
+func TestPiecesAreOneText(t *testing.T) {
+	text := "Don't  stop, naïve 12 façades!\n\n日本語 e\u0301"
+	for _, name := range []string{smolLM2, "Qwen3"} {
+		t.Run(name, func(t *testing.T) {
+			tok := load(t, name)
+			want, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text})
+			for cut := range text {
+				pieces := []tokenizer.Piece{{Text: text[:cut]}, {Text: text[cut:], Trusted: true}}
+				got, at := tok.EncodeOffsets(pieces...)
+				same(t, "ids", got, want)
+				same(t, "offsets", at, starts)
+			}
+		})
+	}
+}
+
+func TestOffsets(t *testing.T) {
+	tok := load(t, smolLM2)
+	text := "The cat<|im_end|> sat on 12 mats."
+	ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text, Trusted: true})
+	for i, id := range ids {
+		hi := len(text)
+		if i+1 < len(ids) {
+			hi = int(starts[i+1])
+		}
+		sameText(t, "token", tok.Decode([]int32{id}, false), text[starts[i]:hi])
+	}
+}
+
+// A composed character and what follows it keep their places in the source.
+func TestOffsetsAcrossNormalization(t *testing.T) {
+	tok := load(t, "Qwen3")
+	text := "cafe\u0301 dog"
+	ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text})
+	last := len(ids) - 1
+	if tok.Token(ids[last]) != "Ġdog" || int(starts[last]) != strings.Index(text, " dog") {
+		t.Errorf("last token %q at %d, want Ġdog at %d", tok.Token(ids[last]), starts[last], strings.Index(text, " dog"))
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	tok := load(t, smolLM2)
+	image, err := tok.AddSpecial("<|image|>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "tokenizer.json")
+	if err := tok.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := tokenizer.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "<|im_start|>user\n<|image|>Is 3 < 4 & é?<|im_end|>"
+	same(t, "ids", again.EncodeTrusted(text), tok.EncodeTrusted(text))
+	if id, _ := again.ID("<|image|>"); id != image || again.Len() != tok.Len() {
+		t.Errorf("image token %d of %d, want %d of %d", id, again.Len(), image, tok.Len())
+	}
+}
+
+func TestInvalidUTF8BecomesTheReplacementCharacter(t *testing.T) {
+	tok := load(t, smolLM2)
+	same(t, "ids", tok.EncodePlain("a\xff\xfeb"), tok.EncodePlain("a\uFFFDb"))
+}
+
+func TestTrain(t *testing.T) {
+	texts := slices.Values([]string{"low low low lower lowest", "new newer newest", "low"})
+	tok, err := tokenizer.Train(texts, 300, []string{"<|end|>"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, _ := tok.ID("<|end|>"); id != 0 || !tok.IsSpecial(0) {
+		t.Errorf("<|end|> has id %d, special %v", id, tok.IsSpecial(0))
+	}
+	for _, word := range []string{"low", " low", " new", " newest", " lowest"} {
+		if ids := tok.EncodePlain(word); len(ids) != 1 {
+			t.Errorf("%q is %d tokens, want 1", word, len(ids))
+		}
+	}
+	all := make([]byte, 256)
+	for b := range all {
+		all[b] = byte(b)
+	}
+	text := strings.ToValidUTF8(string(all), "\uFFFD") + "日本 newest"
+	sameText(t, "round trip", tok.Decode(tok.EncodePlain(text), false), text)
+	if _, err := tokenizer.Train(texts, 256, []string{"<|end|>"}); err == nil {
+		t.Error("257 tokens found room in a vocabulary of 256")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const bytes = `"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}`
+	var format *tokenizer.FormatError
+	var unsupported *tokenizer.UnsupportedError
+	tests := []struct {
+		name, json string
+		want       any
+	}{
+		{"a gap in the ids", `{` + bytes + `,"model":{"vocab":{"a":0,"b":2}}}`, &format},
+		{"an id twice", `{` + bytes + `,"model":{"vocab":{"a":1,"b":1}}}`, &format},
+		{"an unknown merge", `{` + bytes + `,"model":{"vocab":{"a":0,"b":1},"merges":[["a","b"]]}}`, &format},
+		{"half a merge", `{` + bytes + `,"model":{"vocab":{"a":0},"merges":["a"]}}`, &format},
+		{"an empty added token", `{` + bytes + `,"added_tokens":[{"id":0,"content":""}],"model":{}}`, &format},
+		{"an added token with two ids", `{` + bytes + `,"added_tokens":[{"id":1,"content":"a"}],"model":{"vocab":{"a":0}}}`, &format},
+		{"WordPiece", `{` + bytes + `,"model":{"type":"WordPiece"}}`, &unsupported},
+		{"no ByteLevel", `{"pre_tokenizer":{"type":"Digits"},"decoder":{"type":"ByteLevel"}}`, &unsupported},
+		{"a normalizer", `{` + bytes + `,"normalizer":{"type":"BertNormalizer"}}`, &unsupported},
+		{"another decoder", `{"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"Metaspace"}}`, &unsupported},
+		{"lstrip", `{` + bytes + `,"added_tokens":[{"id":0,"content":"a","lstrip":true}]}`, &unsupported},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := tokenizer.Parse([]byte(test.json)); !errors.As(err, test.want) {
+				t.Errorf("error %v (%T)", err, err)
+			}
+		})
+	}
+}
+
+// A pattern without a scanner of its own goes through regexp2.
+func TestOtherSplitPattern(t *testing.T) {
+	const json = `{"pre_tokenizer":{"type":"Sequence","pretokenizers":[
+		{"type":"Split","pattern":{"Regex":"é(?=b)|\\d{2}"},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]},
+		"decoder":{"type":"ByteLevel"},
+		"model":{"vocab":{"a":0,"1":1,"2":2,"b":3,"a1":4,"12":5,"2b":6,"Ã":7,"©":8,"Ã©":9,"Ã©b":10},
+		"merges":["a 1","1 2","2 b","Ã ©","Ã© b"]}}`
+	tok, err := tokenizer.Parse([]byte(json))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "ids", tok.EncodePlain("éba12b"), []int32{9, 3, 0, 5, 3})
+}
+
+// A long word must not take quadratic time.
+func TestLongWord(t *testing.T) {
+	tok := load(t, smolLM2)
+	text := strings.Repeat("ab", 1<<18)
+	sameText(t, "round trip", tok.Decode(tok.EncodePlain(text), false), text)
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`), "abba")
+	f.Add([]byte(`{"added_tokens":[{"id":0,"content":"<x>","special":true,"normalized":true}],"normalizer":{"type":"NFC"},
+		"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]},"decoder":{"type":"ByteLevel"}}`), "e\u0301 <x> 12")
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		tok, err := tokenizer.Parse(data)
+		if err != nil {
+			return
+		}
+		ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text, Trusted: true})
+		if len(ids) != len(starts) || !slices.IsSorted(starts) {
+			t.Errorf("%d ids at %v", len(ids), starts)
+		}
+		sameText(t, "streamed", streamed(tok, ids), tok.Decode(ids, false))
+	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	text := strings.Repeat("The photograph shows a small brown dog that runs over a green field, 3 children behind it. ", 1000)
+	for _, name := range []string{smolLM2, "Qwen3"} {
+		b.Run(name, func(b *testing.B) {
+			tok := load(b, name)
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				tok.EncodePlain(text)
+			}
+		})
+	}
+}
