@@ -11,6 +11,18 @@ import (
 	"patchwork/engine/enginetest"
 )
 
+// TestMain keeps the tests out of the user's cache directory.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "patchwork")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_CACHE_HOME", dir)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // find returns the index of the first device that fits.
 func find(fits func(engine.Info) bool) (index int, why error) {
 	infos, err := List()
