@@ -18,10 +18,11 @@ const (
 	hostCached  = vk.MemoryPropertyHostCachedBit
 )
 
-// Preferences for a memory's properties, best first.
+// Preferences for a memory's properties, best first. Device memory is mapped
+// only where the host caches it: uncached reads are slower than a copy.
 var (
 	deviceMemory  = []vk.MemoryPropertyFlagBits{deviceLocal, 0}
-	mappedMemory  = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible | hostCached, deviceLocal | hostVisible}
+	mappedMemory  = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible | hostCached}
 	blockMemory   = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible, hostVisible} // written by the host, read by shaders
 	stagingMemory = []vk.MemoryPropertyFlagBits{hostVisible | hostCached, hostVisible}
 )
@@ -39,7 +40,7 @@ func (p *physical) memoryKind(bits uint32, wanted []vk.MemoryPropertyFlagBits) (
 	return 0, false
 }
 
-// canMap says whether device memory is visible to the host.
+// canMap says whether there is device memory that the host sees and caches.
 func (p *physical) canMap() bool {
 	_, ok := p.memoryKind(^uint32(0), mappedMemory)
 	return ok
