@@ -55,7 +55,7 @@ func TestSoftware(t *testing.T) {
 
 // TestStaged copies through staging memory, as a discrete GPU must.
 func TestStaged(t *testing.T) {
-	enginetest.Run(t, func(t *testing.T) engine.Device { return openSoftware(t, true) })
+	enginetest.RunEngine(t, func(t *testing.T) engine.Device { return openSoftware(t, true) })
 }
 
 func TestHardware(t *testing.T) {
