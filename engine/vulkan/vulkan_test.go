@@ -62,9 +62,9 @@ func TestHardware(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) engine.Device {
 		index, _ := find(engine.Info.Hardware)
 		if index < 0 && os.Getenv("REQUIRE_GPU") == "1" {
-			t.Fatal("REQUIRE_GPU=1: ", Diagnose())
+			t.Fatalf("REQUIRE_GPU=1: %v", Diagnose())
 		} else if index < 0 {
-			t.Skip("no hardware GPU: ", Diagnose())
+			t.Skipf("no hardware GPU: %v", Diagnose())
 		}
 		d, err := Open(index)
 		if err != nil {
