@@ -94,3 +94,9 @@ type Limits struct {
 func (i Info) Hardware() bool {
 	return i.Kind == "discrete" || i.Kind == "integrated" || i.Kind == "virtual"
 }
+
+// MemoryReporter is a device that knows how much it has allocated.
+type MemoryReporter interface {
+	// MemoryInUse returns the bytes allocated now, and the most there ever were.
+	MemoryInUse() (now, peak int64)
+}

@@ -53,4 +53,3 @@ func Estimate(r Recipe) (Estimation, error) {
 		FlopsPerStep: float64(r.Accumulate)*planFlops(plan) + planFlops(update), MemoryBytes: memory,
 	}, nil
 }
-

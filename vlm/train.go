@@ -36,7 +36,6 @@ type Observer struct {
 	Validation func(ValMetrics, []Sample)
 	BadRow     func(data.Verdict)
 	Note       func(string)
-	Compiled   func(*Stepper) // before the first step
 }
 
 // RunInfo describes a run before its first step.
@@ -76,6 +75,7 @@ type trainer struct {
 	metrics    *metricsLog
 	state      trainerState
 	steps      int
+	started    int // step that this process went on after
 	frozen     bool
 	rates      map[string]nn.Schedule
 	valLoss    float64
@@ -244,6 +244,7 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 	feedCtx, stop := context.WithCancel(context.Background())
 	defer stop()
+	t.started = t.state.Step
 	batches := t.train.Batches(feedCtx, t.state.Cursor)
 	for t.state.Step < t.steps {
 		start := time.Now()
@@ -285,7 +286,7 @@ func (t *trainer) announce() error {
 
 // step takes one optimiser step. TokensPerS holds the tokens until the caller
 // knows the time.
-func (t *trainer) step(ctx context.Context, batches <-chan Fed) (StepMetrics, error) {
+func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, err error) {
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
 		t.stepper.Freeze(freeze)
@@ -294,7 +295,12 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (StepMetrics, er
 	if err != nil {
 		return StepMetrics{}, err
 	}
-	m := StepMetrics{Step: t.state.Step + 1}
+	// The first step compiles, the second is as good as any.
+	if profile := t.Profile != "" && t.state.Step == t.started+1; profile {
+		t.stepper.Trace()
+		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.stepper.Traced())) }()
+	}
+	m = StepMetrics{Step: t.state.Step + 1}
 	tokens := 0
 	for i, b := range group {
 		sum, _, err := t.stepper.Backward(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0)
