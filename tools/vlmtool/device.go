@@ -74,7 +74,7 @@ func runDevices(_ context.Context, a *app, args []string) error {
 		printDevice(a, info)
 	}
 	if why := vulkan.Diagnose(); why != nil && !a.quiet {
-		fmt.Fprintln(a.stderr, "no GPU:", oneLine(why))
+		fmt.Fprintln(a.stderr, oneLine(why))
 	}
 	return nil
 }
