@@ -58,10 +58,12 @@ func openMetrics(path string, step int) (*metricsLog, error) {
 		keep.Write(lines.Bytes())
 		keep.WriteByte('\n')
 	}
-	if m.file, err = os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644); err != nil {
-		return nil, err
+	if !bytes.Equal(old, keep.Bytes()) {
+		if err := writeFile(path, keep.Bytes()); err != nil {
+			return nil, err
+		}
 	}
-	_, err = m.file.Write(keep.Bytes())
+	m.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	return m, err
 }
 

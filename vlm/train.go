@@ -95,6 +95,10 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 		return Result{}, errors.Join(err, lock.abandon())
 	}
 	defer t.metrics.close()
+	if t.state.Step >= t.steps && Finished(t.Out) {
+		t.note("the run in %s is finished", t.Out)
+		return t.result(), nil
+	}
 	err = t.run(ctx)
 	if err == nil {
 		err = t.finish()
