@@ -17,6 +17,7 @@ type StepMetrics struct {
 	LR         float64 `json:"lr"`
 	TokensPerS float64 `json:"tokens_per_s"`
 	Seconds    float64 `json:"seconds"` // since the start of the run, interruptions left out
+	ImagesPerS float64 `json:"images_per_s"`
 }
 
 // ValMetrics is a line of metrics.jsonl about a validation.

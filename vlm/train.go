@@ -262,7 +262,7 @@ func (t *trainer) run(ctx context.Context) error {
 		}
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
-		m.Seconds, m.TokensPerS = t.state.Seconds, m.TokensPerS/elapsed
+		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
 		if err := t.report(m); err != nil {
 			return err
 		}
@@ -288,8 +288,8 @@ func (t *trainer) announce() error {
 	return nil
 }
 
-// step takes one optimiser step. TokensPerS holds the tokens until the caller
-// knows the time.
+// step takes one optimiser step. TokensPerS and ImagesPerS hold the numbers until
+// the caller knows the time.
 func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, err error) {
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
@@ -313,6 +313,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		}
 		m.Loss += sum / float64(targets)
 		tokens += b.Tokens
+		m.ImagesPerS += float64(len(b.Pictures))
 	}
 	m.GradNorm, err = t.stepper.Update(ctx, func(group string) (float64, int) {
 		steps := m.Step
