@@ -24,7 +24,7 @@ var Add = Declare(Decl[AddParams]{
 		})
 	},
 	Reference: func(p AddParams, b []Array) {
-		for i := range b[2].F {
+		for i := range p.N.Max {
 			b[2].F[i] = b[0].F[i] + b[1].F[i]
 		}
 	},

@@ -160,10 +160,17 @@ func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 
 // Reference computes the outputs slowly in float64, over b in binding order.
+// Every Count in params is given as its value, N(rows); outputs beyond those
+// rows are left as they are.
 func (k *Kernel) Reference(params any, b []Array) { k.reference(params, b) }
 
-// Cost returns the work of a call.
-func (k *Kernel) Cost(params any) Cost { return k.cost(params) }
+// Cost returns the work of a call, zero where the kernel does not declare it.
+func (k *Kernel) Cost(params any) Cost {
+	if k.cost == nil {
+		return Cost{}
+	}
+	return k.cost(params)
+}
 
 // Cases returns the conformance cases.
 func (k *Kernel) Cases() []Case {

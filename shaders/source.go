@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -114,13 +115,26 @@ func PackParams(params any) []uint32 {
 		case f.Kind() == reflect.Uint32:
 			words = append(words, uint32(f.Uint()))
 		case f.Kind() == reflect.Float32:
-			words = append(words, floatBits(float32(f.Float())))
+			words = append(words, math.Float32bits(float32(f.Float())))
 		}
 	}
 	for len(words)%4 != 0 {
 		words = append(words, 0)
 	}
 	return words
+}
+
+// AtStep returns the parameters with every Count replaced by the number of rows
+// that it stands for under the given step block.
+func AtStep(params any, step []uint32) any {
+	v := reflect.New(reflect.TypeOf(params)).Elem()
+	v.Set(reflect.ValueOf(params))
+	for i := range v.NumField() {
+		if c, ok := v.Field(i).Interface().(Count); ok {
+			v.Field(i).Set(reflect.ValueOf(N(c.At(step))))
+		}
+	}
+	return v.Interface()
 }
 
 // snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "M" → "m".
