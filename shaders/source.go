@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -15,22 +16,26 @@ import (
 var sources embed.FS
 
 // WGSL returns the whole shader of a variant: the declarations generated from
-// the kernel (parameter block, step block, bindings, load and store functions)
-// followed by the text of its .wgsl file.
+// the kernel (parameter block, step block, bindings, load and store functions),
+// the files that it includes and the text of its .wgsl file. A literal takes the
+// place of GROUP in @workgroup_size(GROUP), where older compilers want one.
 func (k *Kernel) WGSL(v *Variant) (string, error) {
-	body, err := fs.ReadFile(sources, v.Source+".wgsl")
-	if err != nil {
-		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-	}
 	var w strings.Builder
-	writeConsts(&w, v.Consts)
+	writeConsts(&w, v)
 	writeParams(&w, k.params)
 	w.WriteString(stepSource)
 	for i, b := range k.Bindings {
 		writeBinding(&w, i, b, slices.Contains(v.Vec4, b.Name))
 	}
-	w.Write(body)
-	return w.String(), nil
+	for _, include := range k.Include {
+		if err := writeFile(&w, "include_"+include); err != nil {
+			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+		}
+	}
+	if err := writeFile(&w, v.Source); err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	return strings.ReplaceAll(w.String(), "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group)), nil
 }
 
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
@@ -48,14 +53,18 @@ fn count_at(most: u32, slot: u32, base: u32) -> u32 {
 fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * groups.x; }
 `
 
-func writeConsts(w *strings.Builder, consts map[string]uint32) {
-	names := make([]string, 0, len(consts))
-	for n := range consts {
-		names = append(names, n)
+func writeFile(w *strings.Builder, name string) error {
+	text, err := fs.ReadFile(sources, name+".wgsl")
+	w.Write(text)
+	return err
+}
+
+func writeConsts(w *strings.Builder, v *Variant) {
+	if v.Group != 0 {
+		fmt.Fprintf(w, "const GROUP: u32 = %du;\n", v.Group)
 	}
-	slices.Sort(names)
-	for _, n := range names {
-		fmt.Fprintf(w, "const %s: u32 = %du;\n", n, consts[n])
+	for _, name := range slices.Sorted(maps.Keys(v.Consts)) {
+		fmt.Fprintf(w, "const %s: u32 = %du;\n", name, v.Consts[name])
 	}
 }
 
@@ -98,7 +107,7 @@ func writeBinding(w *strings.Builder, i int, b Binding, vec4 bool) {
 		fmt.Fprintf(w, "fn load%s_%s(i: u32) -> %s { return %s[i]; }\n", suffix, b.Name, element, b.Name)
 	}
 	if b.Access != Read {
-		fmt.Fprintf(w, "fn store%s_%s(i: u32, v: %s) { %s[i] = v; }\n", suffix, b.Name, element, b.Name)
+		fmt.Fprintf(w, "fn store%s_%s(i: u32, value: %s) { %s[i] = value; }\n", suffix, b.Name, element, b.Name)
 	}
 }
 
@@ -124,9 +133,9 @@ func PackParams(params any) []uint32 {
 	return words
 }
 
-// AtStep returns the parameters with every Count replaced by the number of rows
+// atStep returns the parameters with every Count replaced by the number of rows
 // that it stands for under the given step block.
-func AtStep(params any, step []uint32) any {
+func atStep(params any, step []uint32) any {
 	v := reflect.New(reflect.TypeOf(params)).Elem()
 	v.Set(reflect.ValueOf(params))
 	for i := range v.NumField() {
