@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -82,27 +80,35 @@ func Stale() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	stale := map[string]string{}
+	return stale(manifest.Modules, sources, modules), nil
+}
+
+// stale compares the manifest with the texts and the modules, all by variant ID.
+func stale(manifest map[string]Module, sources map[string]string, modules map[string][]byte) map[string]string {
+	reasons := map[string]string{}
 	for id, text := range sources {
-		entry, listed := manifest.Modules[id]
+		entry, listed := manifest[id]
 		module, there := modules[id]
 		switch {
 		case !listed || !there:
-			stale[id] = "has no SPIR-V"
+			reasons[id] = "has no SPIR-V"
 		case entry.Source != Hash([]byte(text)):
-			stale[id] = "its WGSL has changed"
+			reasons[id] = "has changed since its SPIR-V was made"
 		case entry.Module != Hash(module):
-			stale[id] = "its SPIR-V is not the one in the manifest"
+			reasons[id] = "has another SPIR-V than the manifest says"
 		}
 	}
-	for _, ids := range [][]string{slices.Collect(maps.Keys(modules)), slices.Collect(maps.Keys(manifest.Modules))} {
-		for _, id := range ids {
-			if _, declared := sources[id]; !declared {
-				stale[id] = "is no longer declared"
-			}
+	for id := range manifest {
+		if _, declared := sources[id]; !declared {
+			reasons[id] = "is no longer declared"
 		}
 	}
-	return stale, nil
+	for id := range modules {
+		if _, declared := sources[id]; !declared {
+			reasons[id] = "is no longer declared"
+		}
+	}
+	return reasons
 }
 
 // committed returns the modules in spirv, by variant ID.

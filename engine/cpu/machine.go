@@ -4,26 +4,27 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/cpu"
 )
 
 // cpuName is the processor's own name where the system tells it.
-func cpuName() string {
+var cpuName = sync.OnceValue(func() string {
 	if name := procField("/proc/cpuinfo", "model name"); name != "" {
 		return name
 	}
 	return "CPU"
-}
+})
 
 // totalMemory is the machine's memory in bytes, 0 where the system does not say.
-func totalMemory() int64 {
+var totalMemory = sync.OnceValue(func() int64 {
 	kib, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return kib << 10
-}
+})
 
 func procField(file, key string) string {
 	data, err := os.ReadFile(file)

@@ -11,8 +11,28 @@ import (
 )
 
 // Run runs the whole suite. open returns a device that the suite closes; it
-// skips or fails the test when there is none.
+// skips or fails the test when there is none. With -short, large cases are left
+// out.
 func Run(t *testing.T, open func(t *testing.T) engine.Device) {
+	with(t, open, func(dev engine.Device) {
+		t.Run("Kernels", func(t *testing.T) { testKernels(t, dev) })
+		testEngine(t, dev)
+	})
+}
+
+// RunEngine runs the suite without the kernels' cases, for a second device that
+// differs from the first in how it moves data and not in how it computes.
+func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {
+	with(t, open, func(dev engine.Device) { testEngine(t, dev) })
+}
+
+func testEngine(t *testing.T, dev engine.Device) {
+	t.Run("Programs", func(t *testing.T) { testPrograms(t, dev) })
+	t.Run("Errors", func(t *testing.T) { testErrors(t, dev) })
+}
+
+// with opens a device for f and closes it.
+func with(t *testing.T, open func(t *testing.T) engine.Device, f func(dev engine.Device)) {
 	dev := open(t)
 	defer func() {
 		if err := dev.Close(); err != nil {
@@ -20,9 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Device) {
 		}
 	}()
 	t.Logf("%s: %s, %s", dev.Info().Device, dev.Info().Name, dev.Info().Driver)
-	t.Run("Kernels", func(t *testing.T) { testKernels(t, dev) })
-	t.Run("Programs", func(t *testing.T) { testPrograms(t, dev) })
-	t.Run("Errors", func(t *testing.T) { testErrors(t, dev) })
+	f(dev)
 }
 
 // classed is a device that can run the variants meant for another class.

@@ -21,6 +21,9 @@ func testKernels(t *testing.T, dev engine.Device) {
 				t.Skip("declares no cases")
 			}
 			for _, c := range cases {
+				if testing.Short() && large(c) {
+					continue
+				}
 				classes := variantsOf(dev, k, c.Params)
 				if len(classes) == 0 {
 					t.Errorf("%s: no variant for %+v", c.Name, c.Params)
@@ -37,6 +40,13 @@ func testKernels(t *testing.T, dev engine.Device) {
 			}
 		})
 	}
+}
+
+// large says whether a case has a million elements or more in one binding.
+func large(c shaders.Case) bool {
+	return slices.ContainsFunc(c.Inputs, func(in shaders.Input) bool {
+		return max(in.N, len(in.F), len(in.I), len(in.U)) >= 1<<20
+	})
 }
 
 // testCase compares one call with its reference.

@@ -73,41 +73,55 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (_ engine.Executab
 
 // resolve chooses variants and locates views, and checks all against the limits.
 func (e *executable) resolve() error {
-	d := e.device
 	e.calls = make([]call, len(e.plan.Dispatches))
-	for i := range e.plan.Dispatches {
-		dispatch, c := &e.plan.Dispatches[i], &e.calls[i]
-		variant := dispatch.Kernel.Choose(dispatch.Params, d.info.Class)
-		if variant == nil {
-			return fmt.Errorf("kernel %s has no variant for %+v on %s: %w", dispatch.Kernel.Name, dispatch.Params, d.info.Device, engine.ErrUnsupported)
-		}
-		l, err := d.pipelines.layout(d, len(dispatch.Views))
-		if err != nil {
-			return err
-		}
-		c.build = build{dispatch.Kernel, variant, l}
-		c.params = shaders.PackParams(dispatch.Params)
-		for j, v := range dispatch.Views {
-			r := engine.Resolve(v)
-			if err := e.checkView(v, r); err != nil {
-				return fmt.Errorf("dispatch %d (%s), kernel %s, binding %s: %w", i, dispatch.Label, dispatch.Kernel.Name, dispatch.Kernel.Bindings[j].Name, err)
-			}
-			c.views = append(c.views, r)
-		}
-		for _, s := range variant.Passes {
-			grid := s.Grid(dispatch.Params)
-			for axis, n := range grid {
-				if most := d.physical.limits.groups[axis]; n > most {
-					return fmt.Errorf("dispatch %d (%s), kernel %s: a grid of %v, %s allows %d workgroups along axis %d: %w",
-						i, dispatch.Label, dispatch.Kernel.Name, grid, d.info.Device, most, axis, engine.ErrUnsupported)
-				}
-			}
-			c.passes = append(c.passes, pass{grid: grid})
+	for i := range e.calls {
+		d := &e.plan.Dispatches[i]
+		if err := e.resolveCall(d, &e.calls[i]); err != nil {
+			return fmt.Errorf("dispatch %d (%s), kernel %s: %w", i, d.Label, d.Kernel.Name, err)
 		}
 	}
 	return nil
 }
 
+func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) error {
+	d := e.device
+	variant := dispatch.Kernel.Choose(dispatch.Params, d.info.Class)
+	if variant == nil {
+		return fmt.Errorf("no variant for %+v on %s: %w", dispatch.Params, d.info.Device, engine.ErrUnsupported)
+	}
+	l, err := d.pipelines.layout(d, len(dispatch.Views))
+	if err != nil {
+		return err
+	}
+	c.build = build{dispatch.Kernel, variant, l}
+	c.params = shaders.PackParams(dispatch.Params)
+	for j, v := range dispatch.Views {
+		r := engine.Resolve(v)
+		if err := e.checkView(v, r); err != nil {
+			return fmt.Errorf("binding %s: %w", dispatch.Kernel.Bindings[j].Name, err)
+		}
+		c.views = append(c.views, r)
+	}
+	for _, s := range variant.Passes {
+		grid := s.Grid(dispatch.Params)
+		if err := d.checkGrid(grid); err != nil {
+			return err
+		}
+		c.passes = append(c.passes, pass{grid: grid})
+	}
+	return nil
+}
+
+func (d *Device) checkGrid(grid [3]uint32) error {
+	for axis, most := range d.physical.limits.groups {
+		if grid[axis] > most {
+			return fmt.Errorf("a grid of %v workgroups, %s allows %v: %w", grid, d.info.Device, d.physical.limits.groups, engine.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// checkView checks where a view lies and notes whose memory it needs.
 func (e *executable) checkView(v engine.View, r engine.ResolvedView) error {
 	d := e.device
 	size := e.plan.Arena

@@ -151,8 +151,13 @@ func (d *Device) createHandle() error {
 		names[i] = cString(name)
 	}
 	info.extensions = unsafe.SliceData(names)
-	return check("vkCreateDevice", d.instance.procs.createDevice.call(
-		id(p.handle), uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(&d.handle))))
+	var handle vk.Device
+	r := d.instance.procs.createDevice.call(id(p.handle), uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(&handle)))
+	if err := check("vkCreateDevice", r); err != nil {
+		return err
+	}
+	d.handle = handle
+	return nil
 }
 
 func (d *Device) newFence() (fence vk.Fence, err error) {

@@ -18,10 +18,11 @@ const (
 	hostCached  = vk.MemoryPropertyHostCachedBit
 )
 
-// Preferences for a memory's properties, best first.
+// Preferences for a memory's properties, best first. Device memory is mapped
+// only where the host caches it: uncached reads are slower than a copy.
 var (
 	deviceMemory  = []vk.MemoryPropertyFlagBits{deviceLocal, 0}
-	mappedMemory  = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible | hostCached, deviceLocal | hostVisible}
+	mappedMemory  = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible | hostCached}
 	blockMemory   = []vk.MemoryPropertyFlagBits{deviceLocal | hostVisible, hostVisible} // written by the host, read by shaders
 	stagingMemory = []vk.MemoryPropertyFlagBits{hostVisible | hostCached, hostVisible}
 )
@@ -39,7 +40,7 @@ func (p *physical) memoryKind(bits uint32, wanted []vk.MemoryPropertyFlagBits) (
 	return 0, false
 }
 
-// canMap says whether device memory is visible to the host.
+// canMap says whether there is device memory that the host sees and caches.
 func (p *physical) canMap() bool {
 	_, ok := p.memoryKind(^uint32(0), mappedMemory)
 	return ok
@@ -81,18 +82,18 @@ func (m *memory) destroy() {
 
 // Allocate reserves zeroed memory. Where the device has not enough, the error is
 // an *engine.OutOfMemoryError.
-func (d *Device) Allocate(bytes int64, what string) (engine.Memory, error) {
+func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	if bytes <= 0 {
-		return nil, fmt.Errorf("allocation of %d bytes for %s", bytes, what)
+	if size <= 0 {
+		return nil, fmt.Errorf("allocation of %d bytes for %s", size, what)
 	}
 	wanted := deviceMemory
 	if d.mapped {
 		wanted = mappedMemory
 	}
-	m, err := d.allocate(bytes, what, wanted)
+	m, err := d.allocate(size, what, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -106,23 +107,25 @@ func (d *Device) Allocate(bytes int64, what string) (engine.Memory, error) {
 
 // allocate reserves memory with the wanted properties and maps it where the
 // host can see it and is meant to. Its contents are unknown.
-func (d *Device) allocate(bytes int64, what string, wanted []vk.MemoryPropertyFlagBits) (_ *memory, err error) {
+func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFlagBits) (_ *memory, err error) {
 	kind, ok := d.physical.memoryKind(^uint32(0), wanted)
 	if !ok {
 		return nil, d.noMemoryFor(what)
 	}
 	heap := d.physical.memory.types[kind].heap
-	if free := d.free(heap); bytes > free {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: free}
+	// A driver may allocate more at once than its maxMemoryAllocationSize says,
+	// NVIDIA's does; it is asked. The size of a buffer is a hard limit.
+	if free := min(d.free(heap), d.physical.limits.bufferBytes); size > free {
+		return nil, &engine.OutOfMemoryError{What: what, Asked: size, Available: free}
 	}
-	m := &memory{device: d, size: bytes}
+	m := &memory{device: d, size: size}
 	defer func() {
 		if err != nil {
 			m.destroy()
-			err = d.outOfMemory(err, what, bytes, heap)
+			err = d.outOfMemory(err, what, size, heap)
 		}
 	}()
-	if m.buffer, err = d.newBuffer(bytes); err != nil {
+	if m.buffer, err = d.newBuffer(size); err != nil {
 		return nil, err
 	}
 	var needs vk.MemoryRequirements
@@ -144,10 +147,10 @@ func (d *Device) allocate(bytes int64, what string, wanted []vk.MemoryPropertyFl
 	return m, m.mapAll()
 }
 
-func (d *Device) newBuffer(bytes int64) (buffer vk.Buffer, err error) {
+func (d *Device) newBuffer(size int64) (buffer vk.Buffer, err error) {
 	info := vk.BufferCreateInfo{
 		SType: vk.StructureTypeBufferCreateInfo,
-		Size:  vk.DeviceSize((bytes + 3) / 4 * 4),
+		Size:  vk.DeviceSize((size + 3) / 4 * 4),
 		Usage: vk.BufferUsageFlags(vk.BufferUsageStorageBufferBit | vk.BufferUsageUniformBufferBit |
 			vk.BufferUsageTransferSrcBit | vk.BufferUsageTransferDstBit),
 	}
@@ -180,13 +183,13 @@ func (m *memory) mapAll() error {
 // free is how many bytes of a heap this process may still allocate.
 func (d *Device) free(heap uint32) int64 {
 	_, free := d.instance.readHeaps(d.physical)
-	return int64(min(free[heap], 1<<62))
+	return signed(free[heap])
 }
 
 // outOfMemory puts numbers to an error of the driver when it is about memory.
-func (d *Device) outOfMemory(err error, what string, bytes int64, heap uint32) error {
+func (d *Device) outOfMemory(err error, what string, size int64, heap uint32) error {
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		return &engine.OutOfMemoryError{What: what, Asked: bytes, Available: d.free(heap)}
+		return &engine.OutOfMemoryError{What: what, Asked: size, Available: d.free(heap)}
 	}
 	return err
 }

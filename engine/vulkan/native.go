@@ -29,9 +29,6 @@ func (p proc) call(args ...uintptr) vk.Result {
 // id is a handle as an argument.
 func id[H any](handle H) uintptr { return *(*uintptr)(unsafe.Pointer(&handle)) }
 
-// ptr is a pointer as an argument.
-func ptr[T any](p *T) unsafe.Pointer { return unsafe.Pointer(p) }
-
 // instanceProcs are the functions that are asked of an instance.
 type instanceProcs struct {
 	createDevice         proc
@@ -93,7 +90,7 @@ func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
 // lookup asks vkGetInstanceProcAddr or vkGetDeviceProcAddr for a function.
 func lookup(get proc, owner uintptr, name string) proc {
 	symbol := cString(name)
-	address, _, _ := purego.SyscallN(uintptr(get), owner, uintptr(ptr(symbol)))
+	address, _, _ := purego.SyscallN(uintptr(get), owner, uintptr(unsafe.Pointer(symbol)))
 	return proc(address)
 }
 

@@ -4,6 +4,7 @@ package vulkan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"unsafe"
@@ -58,6 +59,7 @@ type limits struct {
 	storageAlignment int64 // of a storage binding's offset
 	uniformAlignment int64 // of a uniform binding's offset
 	groups           [3]uint32
+	bufferBytes      int64   // of a buffer
 	timestampPeriod  float64 // nanoseconds
 }
 
@@ -77,6 +79,7 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 		storageAlignment: int64(core.Limits.MinStorageBufferOffsetAlignment),
 		uniformAlignment: int64(core.Limits.MinUniformBufferOffsetAlignment),
 		groups:           core.Limits.MaxComputeWorkGroupCount,
+		bufferBytes:      math.MaxInt64,
 		timestampPeriod:  float64(core.Limits.TimestampPeriod),
 	}
 	p.readMemory(i)
@@ -130,10 +133,16 @@ func (p *physical) readProperties2(i *instance) {
 	p.uuid = ids.deviceUUID
 	p.info.Driver = goString(driver.name[:]) + " " + goString(driver.info[:])
 	p.info.Limits.SubgroupSize = int(subgroup.size)
+	if maintenance4.maxBufferSize > 0 {
+		p.limits.bufferBytes = signed(maintenance4.maxBufferSize)
+	}
 	if maintenance3.maxMemoryAllocationSize > 0 {
-		p.info.Limits.MaxAllocationBytes = int64(min(maintenance3.maxMemoryAllocationSize, 1<<62))
+		p.info.Limits.MaxAllocationBytes = signed(maintenance3.maxMemoryAllocationSize)
 	}
 }
+
+// signed turns a driver's size, which may be "no limit", into a signed one.
+func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // readMemory finds the heap of device memory.
 func (p *physical) readMemory(i *instance) {

@@ -17,11 +17,13 @@ import (
 // the device never waits for the host, few enough that a cancelled run ends soon.
 const window = 3
 
-// batch holds the arguments of a submission, so that a replay allocates nothing.
+// batch holds the arguments of the calls that a replay makes, so that it
+// allocates nothing. It is part of the Device and stays where it is.
 type batch struct {
 	command vk.CommandBuffer
 	fence   vk.Fence
 	info    submitInfo
+	args    [5]uintptr
 }
 
 // submit queues a command buffer; fence is signalled at its end.
@@ -29,11 +31,13 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 	b := &d.batch
 	b.command, b.fence = command, fence
 	b.info = submitInfo{header: header{sType: vk.StructureTypeSubmitInfo}, commandCount: 1, commands: &b.command}
-	r := d.procs.resetFences.call(id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)))
+	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence))}
+	r := d.procs.resetFences.call(b.args[:3]...)
 	if err := check("vkResetFences", r); err != nil {
 		return d.fail(err)
 	}
-	r = d.procs.queueSubmit.call(id(d.queue), 1, uintptr(unsafe.Pointer(&b.info)), id(fence))
+	b.args = [5]uintptr{id(d.queue), 1, uintptr(unsafe.Pointer(&b.info)), id(fence)}
+	r = d.procs.queueSubmit.call(b.args[:4]...)
 	if err := check("vkQueueSubmit", r); err != nil {
 		return d.fail(err)
 	}
@@ -45,7 +49,8 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 func (d *Device) wait(fence vk.Fence) error {
 	b := &d.batch
 	b.fence = fence
-	r := d.procs.waitForFences.call(id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience))
+	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience)}
+	r := d.procs.waitForFences.call(b.args[:]...)
 	if r == vk.Timeout {
 		return d.fail(fmt.Errorf("%s has not answered for %v: %w", d.info.Device, d.patience, engine.ErrDeviceLost))
 	}

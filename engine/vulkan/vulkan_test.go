@@ -11,6 +11,18 @@ import (
 	"patchwork/engine/enginetest"
 )
 
+// TestMain keeps the tests out of the user's cache directory.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "patchwork")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_CACHE_HOME", dir)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // find returns the index of the first device that fits.
 func find(fits func(engine.Info) bool) (index int, why error) {
 	infos, err := List()
@@ -43,16 +55,16 @@ func TestSoftware(t *testing.T) {
 
 // TestStaged copies through staging memory, as a discrete GPU must.
 func TestStaged(t *testing.T) {
-	enginetest.Run(t, func(t *testing.T) engine.Device { return openSoftware(t, true) })
+	enginetest.RunEngine(t, func(t *testing.T) engine.Device { return openSoftware(t, true) })
 }
 
 func TestHardware(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) engine.Device {
 		index, _ := find(engine.Info.Hardware)
 		if index < 0 && os.Getenv("REQUIRE_GPU") == "1" {
-			t.Fatal("REQUIRE_GPU=1: ", Diagnose())
+			t.Fatalf("REQUIRE_GPU=1: %v", Diagnose())
 		} else if index < 0 {
-			t.Skip("no hardware GPU: ", Diagnose())
+			t.Skipf("no hardware GPU: %v", Diagnose())
 		}
 		d, err := Open(index)
 		if err != nil {
