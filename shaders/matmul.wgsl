@@ -29,7 +29,7 @@ fn finish(sum: f32, at: u32, col: u32) {
 
 fn finish_row(sum: vec4<f32>, row: u32, col: u32, batch: u32) {
   if (row >= m()) { return; }
-  let at = batch * p.stride_c + row * p.l_d_c + col;
+  let at = batch * p.stride_c + row * p.ldc + col;
   if (col < p.n) { finish(sum.x, at, col); }
   if (col + 8u < p.n) { finish(sum.y, at + 8u, col + 8u); }
   if (col + 16u < p.n) { finish(sum.z, at + 16u, col + 16u); }
@@ -49,10 +49,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   let last_row = m() - 1u;
   let last_col = p.n - 1u;
-  let row_stride = select(p.l_d_a, 1u, p.trans_a != 0u);
-  let col_stride = select(1u, p.l_d_b, p.trans_b != 0u);
-  let stride_a = select(1u, p.l_d_a, p.trans_a != 0u);
-  let stride_b = select(p.l_d_b, 1u, p.trans_b != 0u);
+  let row_stride = select(p.lda, 1u, p.trans_a != 0u);
+  let col_stride = select(1u, p.ldb, p.trans_b != 0u);
+  let stride_a = select(1u, p.lda, p.trans_a != 0u);
+  let stride_b = select(p.ldb, 1u, p.trans_b != 0u);
   let a = batch * p.stride_a;
   let b = batch * p.stride_b;
   let a0 = a + row * row_stride;

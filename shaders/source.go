@@ -92,24 +92,52 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 	}
 }
 
+// writeBinding declares a binding and how it is read and written. load4 and
+// store4 take four elements from i on, of which the first n, at least one, are
+// there; the others read 0. Seen as vec4, i is a multiple of 4 and all are there.
 func writeBinding(w *strings.Builder, i int, b Binding, vec4 bool) {
 	element := [...]string{"f32", "i32", "u32"}[b.Type]
-	suffix := ""
+	view, load, store := element, loadOne, storeOne
+	if b.Type == F32 {
+		load, store = loadOne+loadFour, storeOne+storeFour
+	}
 	if vec4 {
-		element, suffix = "vec4<"+element+">", "4"
+		view, load, store = "vec4<f32>", loadVec4, storeVec4
 	}
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
 	}
-	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, element)
+	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, view)
+	text := strings.NewReplacer("NAME", b.Name, "TYPE", element)
 	if b.Access != Write {
-		fmt.Fprintf(w, "fn load%s_%s(i: u32) -> %s { return %s[i]; }\n", suffix, b.Name, element, b.Name)
+		text.WriteString(w, load)
 	}
 	if b.Access != Read {
-		fmt.Fprintf(w, "fn store%s_%s(i: u32, value: %s) { %s[i] = value; }\n", suffix, b.Name, element, b.Name)
+		text.WriteString(w, store)
 	}
 }
+
+const (
+	loadOne  = "fn load_NAME(i: u32) -> TYPE { return NAME[i]; }\n"
+	storeOne = "fn store_NAME(i: u32, value: TYPE) { NAME[i] = value; }\n"
+	loadFour = `fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
+  return vec4<f32>(NAME[i], select(0.0, NAME[i + min(1u, n - 1u)], n > 1u),
+    select(0.0, NAME[i + min(2u, n - 1u)], n > 2u), select(0.0, NAME[i + min(3u, n - 1u)], n > 3u));
+}
+`
+	storeFour = `fn store4_NAME(i: u32, n: u32, value: vec4<f32>) {
+  NAME[i] = value.x;
+  if (n > 1u) { NAME[i + 1u] = value.y; }
+  if (n > 2u) { NAME[i + 2u] = value.z; }
+  if (n > 3u) { NAME[i + 3u] = value.w; }
+}
+`
+	loadVec4 = `fn load_NAME(i: u32) -> f32 { return NAME[i / 4u][i % 4u]; }
+fn load4_NAME(i: u32, n: u32) -> vec4<f32> { return NAME[i / 4u]; }
+`
+	storeVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = value; }\n"
+)
 
 // PackParams lays the parameters out as the shader's uniform block reads them:
 // little-endian 32-bit words, padded to 16 bytes.
@@ -146,12 +174,16 @@ func atStep(params any, step []uint32) any {
 	return v.Interface()
 }
 
-// snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "M" → "m".
+// snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "KVHeads" →
+// "kv_heads", "LDA" → "lda".
 func snake(name string) string {
 	var w strings.Builder
 	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 {
-			w.WriteByte('_')
+		if i > 0 && unicode.IsUpper(r) {
+			lower := func(at int) bool { return at < len(name) && unicode.IsLower(rune(name[at])) }
+			if lower(i-1) || lower(i+1) {
+				w.WriteByte('_')
+			}
 		}
 		w.WriteRune(unicode.ToLower(r))
 	}
