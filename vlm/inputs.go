@@ -22,6 +22,8 @@ type Inputs struct {
 	targetRows, targetIDs            *engine.Buffer
 	pixels, pixelTable, ropeTable    *engine.Buffer
 	floatPixels                      *engine.Buffer // instead of pixels, in tests
+
+	memories []engine.Memory
 }
 
 // newInputs describes buffers for batches of rows × tokens with at most so many
@@ -56,9 +58,11 @@ func (in *Inputs) bytes() int64 {
 
 // allocate places the buffers and writes the tables that never change.
 func (in *Inputs) allocate(dev engine.Device) error {
-	if _, err := engine.Allocate(dev, "inputs", in.buffers()...); err != nil {
+	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
+	if err != nil {
 		return err
 	}
+	in.memories = memories
 	// value/255 as the original's float32 division rounds it.
 	var values [256]float32
 	for i := range values {
@@ -68,6 +72,13 @@ func (in *Inputs) allocate(dev engine.Device) error {
 		return err
 	}
 	return engine.Upload(dev, in.ropeTable.View(), nn.RoPETable(in.positionN, in.headDim, in.theta))
+}
+
+// free releases the buffers.
+func (in *Inputs) free() {
+	for _, m := range in.memories {
+		m.Free()
+	}
 }
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
