@@ -30,8 +30,9 @@ var Add = Declare(Decl[AddParams]{
 	},
 	Cost: func(p AddParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
 	Cases: func() []Case {
-		return overSizes(func(n int) Case {
-			return Case{Params: AddParams{N(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}}, Rtol: 1e-6}
+		return overSizes(func(n Count) Case {
+			m := int(n.Max)
+			return Case{Params: AddParams{n}, Inputs: []Input{{N: m, Scale: 1}, {N: m, Scale: 1}, {N: m}}, Rtol: 1e-6} // one rounding
 		})
 	},
 })

@@ -1,6 +1,9 @@
 package shaders
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // AttentionParams are the parameters of Attention and AttentionBackward.
 type AttentionParams struct {
@@ -30,8 +33,56 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
+	Include: []string{"exp", "attention"},
+	Variants: attentionVariants(
+		DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
+		}},
+	),
 	CPU: attentionCPU,
+	Reference: func(p AttentionParams, b []Array) {
+		clear(b[4].F)
+		clear(b[5].F)
+		eachQuery(p, b, func(q attentionQuery) {
+			for j, key := range q.keys {
+				for i := range q.d {
+					b[4].F[q.at+i] += q.weights[j] * b[2].F[key+i]
+				}
+			}
+			b[5].F[q.row] = q.lse
+		})
+	},
+	// As if every query saw every key: what is skipped, only the data tell.
+	Cost: func(p AttentionParams) Cost {
+		q, k := attentionSizes(p)
+		return Cost{Flops: 4 * float64(q) * float64(p.Keys), Bytes: 8 * float64(q+k)}
+	},
+	Cases: func() []Case {
+		return attentionCases(func(p AttentionParams, in []Input) []Input {
+			q, _ := attentionSizes(p)
+			return append(in, Input{N: q}, Input{N: q / int(p.HeadDim)})
+		})
+	},
 })
+
+// gpuTile is the number of queries, and of keys, of a tile on a GPU.
+const gpuTile = 32
+
+// attentionVariants are one variant for each power of two of slices of 32
+// columns that a head may have, with four columns loaded at once where they lie
+// so.
+func attentionVariants(passes ...DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+	var variants []DeclVariant[AttentionParams]
+	for _, slices := range []uint32{1, 2, 4, 8} {
+		variants = append(variants, DeclVariant[AttentionParams]{
+			Name:   fmt.Sprintf("d%d", 32*slices),
+			Consts: map[string]uint32{"SLICES": slices},
+			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices },
+			Passes: passes,
+		})
+	}
+	return variants
+}
 
 // attentionTile is the number of queries that share one block of scores on the
 // CPU.
