@@ -1,0 +1,6 @@
+package main
+
+import "github.com/mmcloughlin/avo/build"
+
+func defineVector(c *build.Context) {
+}
