@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // AttentionParams are the parameters of Attention and AttentionBackward.
 type AttentionParams struct {
@@ -180,30 +184,19 @@ func (t *attentionTileArgs) scores(h Host, out []float32) { t.dots(h, t.q, t.k, 
 func (t *attentionTileArgs) softmax(scores []float32, r int) float32 {
 	row := scores[r*t.width : (r+1)*t.width]
 	most := float32(math.Inf(-1))
-	t.eachVisible(r, func(lo, hi int) {
-		for _, v := range row[lo:hi] {
-			most = max(most, v)
-		}
-	})
+	t.eachVisible(r, func(lo, hi int) { most = max(most, simd.Max(row[lo:hi])) })
 	var sum float64
 	at := 0
 	t.eachVisible(r, func(lo, hi int) {
 		clear(row[at:lo])
 		at = hi
-		for i, v := range row[lo:hi] {
-			e := exp32(v - most)
-			row[lo+i] = e
-			sum += float64(e)
-		}
+		sum += simd.ExpSum(row[lo:hi], row[lo:hi], most)
 	})
 	clear(row[at:])
 	if sum == 0 {
 		return 0
 	}
-	inverse := float32(1 / sum)
-	for i := range row {
-		row[i] *= inverse
-	}
+	simd.Scale(row[:at], row[:at], float32(1/sum))
 	return most + float32(math.Log(sum))
 }
 

@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // AttentionBackward computes the gradients of Attention from dy, with its
 // outputs y and lse, by FlashAttention-2's formulas (Dao, 2023): with the
 // weights P = exp(scores - lse) and delta = Σ dy·y over a head,
@@ -121,17 +123,11 @@ func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, l
 		clear(w[at:lo])
 		clear(ds[at:lo])
 		at = hi
-		for i := lo; i < hi; i++ {
-			w[i] = exp32(w[i] - lse)
-			delta += float64(w[i]) * float64(ds[i])
-		}
+		delta += simd.ExpDot(w[lo:hi], ds[lo:hi], lse)
 	})
 	clear(w[at:])
 	clear(ds[at:])
-	d := float32(delta)
-	for i := range ds {
-		ds[i] = w[i] * (ds[i] - d)
-	}
+	simd.MulDiff(ds[:at], w[:at], float32(delta))
 }
 
 // scatter adds scale·weightsᵀ·x to the rows of out that belong to the tile's

@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // GELUParams are the parameters of GELU.
 type GELUParams struct {
@@ -19,7 +23,7 @@ var GELU = Declare(Decl[GELUParams]{
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				y[i] = x[i] * sigmoid32(geluInner(x[i]))
+				y[i] = x[i] * simd.Sigmoid(geluInner(x[i]))
 			}
 		})
 	},
@@ -34,7 +38,7 @@ func geluInner(x float32) float32 {
 // geluSlope is the derivative of GELU.
 func geluSlope(x float32) float32 {
 	const c = 2 * 0.7978845608028654
-	s := sigmoid32(geluInner(x))
+	s := simd.Sigmoid(geluInner(x))
 	inner := c * (1 + 3*0.044715*x*x)
 	if math.IsInf(float64(inner), 0) {
 		return s

@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // SumParams are the parameters of Sum and SumSquares.
 type SumParams struct {
 	N          Count
@@ -15,7 +17,7 @@ var Sum = Declare(Decl[SumParams]{
 	},
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], func(v float32) float64 { return float64(v) })), p.Accumulate != 0)
+		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
 	},
 })
 
@@ -29,25 +31,25 @@ var SumSquares = Declare(Decl[SumParams]{
 	},
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], func(v float32) float64 { return float64(v) * float64(v) })), p.Accumulate != 0)
+		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
 	},
 })
 
-func sumPieces(h Host, x []float32, f func(float32) float64) float64 {
+// sumPieces adds up f over pieces of x.
+func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
 	const piece = 1 << 14
 	sums := make([]float64, (len(x)+piece-1)/piece)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			var sum float64
-			for _, v := range x[i*piece : min((i+1)*piece, len(x))] {
-				sum += f(v)
-			}
-			sums[i] = sum
+			sums[i] = f(x[i*piece : min((i+1)*piece, len(x))])
 		}
 	})
-	var total float64
-	for _, s := range sums {
-		total += s
+	return total(sums)
+}
+
+func total[F float32 | float64](x []F) (sum float64) {
+	for _, v := range x {
+		sum += float64(v)
 	}
-	return total
+	return sum
 }
