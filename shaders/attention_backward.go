@@ -118,16 +118,15 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 // whose rounding cancels where a query sees one key.
 func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse float32) {
 	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
-	at, delta := 0, 0.0
-	t.eachVisible(r, func(lo, hi int) {
-		clear(w[at:lo])
-		clear(ds[at:lo])
-		at = hi
-		delta += simd.ExpDot(w[lo:hi], ds[lo:hi], lse)
-	})
-	clear(w[at:])
-	clear(ds[at:])
-	simd.MulDiff(ds[:at], w[:at], float32(delta))
+	cols, delta := t.columns(r), 0.0
+	clearOutside(w, cols)
+	clearOutside(ds, cols)
+	for _, c := range cols {
+		if !c.empty() {
+			delta += simd.ExpDot(w[c.lo:c.hi], ds[c.lo:c.hi], lse)
+		}
+	}
+	simd.MulDiff(ds, w, float32(delta))
 }
 
 // scatter adds scale·weightsᵀ·x to the rows of out that belong to the tile's

@@ -101,6 +101,10 @@ func (t *blocked) packB(to []float32, g shaders.Gemm, k, depth, j, n int) {
 		simd.Transpose(to, t.Cols, g.B[j*g.LDB+k:], g.LDB, n, depth)
 		return
 	}
+	if n == t.Cols {
+		t.CopyRows(&to[0], &g.B[k*g.LDB+j], g.LDB, depth)
+		return
+	}
 	for l := range depth {
 		copy(to[l*t.Cols:][:n], g.B[(k+l)*g.LDB+j:])
 	}

@@ -12,4 +12,7 @@ type Tile struct {
 	Name       string
 	Rows, Cols int
 	Kernels    []Microkernel // for 1 to Rows rows
+
+	// CopyRows copies rows of Cols values, lds apart, to follow each other.
+	CopyRows func(dst, src *float32, lds, rows int)
 }
