@@ -60,15 +60,16 @@ func (h *host) Gemm(g shaders.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	tm, tn := h.product.tile(g.M, g.N, g.K, h.threads)
-	rows, cols := (g.M+tm-1)/tm, (g.N+tn-1)/tn
+	p := h.product.forShape(g)
+	tm, tn := p.tile(g.M, g.N, g.K, h.threads)
+	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	if rows*cols == 1 {
-		h.GemmSerial(g)
+		p.serial(g)
 		return
 	}
 	h.Parallel(rows*cols, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			h.GemmSerial(part(g, i/cols*tm, tm, i%cols*tn, tn))
+			p.serial(part(g, i/cols*tm, tm, i%cols*tn, tn))
 		}
 	})
 }
@@ -90,26 +91,11 @@ func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	return g
 }
 
-// GemmSerial computes one product on the calling goroutine. With k = 0 the
-// product is empty and c is only scaled.
+// GemmSerial computes one product on the calling goroutine.
 func (h *host) GemmSerial(g shaders.Gemm) {
-	if g.M == 0 || g.N == 0 {
-		return
+	if g.M > 0 && g.N > 0 {
+		h.product.forShape(g).serial(g)
 	}
-	if g.K == 0 || g.Alpha == 0 {
-		for i := range g.M {
-			row := g.C[i*g.LDC:][:g.N]
-			for j := range row {
-				if g.Beta == 0 {
-					row[j] = 0
-				} else {
-					row[j] *= g.Beta
-				}
-			}
-		}
-		return
-	}
-	h.product.gemm(g)
 }
 
 // Scratch hands out working memory from a pool.

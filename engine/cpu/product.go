@@ -38,6 +38,33 @@ func ownProducts() []product {
 	return products
 }
 
+// forShape is p, or what replaces it for products that it is slow on.
+func (p product) forShape(g shaders.Gemm) product {
+	if p.exact && dotsFit(g) {
+		return product{p.name, dots, fewRows, 64, true}
+	}
+	return p
+}
+
+// serial computes a product on the calling goroutine. With k = 0 the product is
+// empty and c is only scaled.
+func (p product) serial(g shaders.Gemm) {
+	if g.K > 0 && g.Alpha != 0 {
+		p.gemm(g)
+		return
+	}
+	for i := range g.M {
+		row := g.C[i*g.LDC:][:g.N]
+		for j := range row {
+			if g.Beta == 0 {
+				row[j] = 0
+			} else {
+				row[j] *= g.Beta
+			}
+		}
+	}
+}
+
 // tile chooses the size of the parts of c [m,n] that one call computes: pieces
 // worth a call of their own, twice as many as there are threads to even out.
 func (p product) tile(m, n, k, threads int) (tm, tn int) {

@@ -9,12 +9,12 @@ import (
 // TestTiling checks that the bits of a product do not depend on the threads.
 func TestTiling(t *testing.T) {
 	for _, p := range allProducts() {
-		for _, s := range [][3]int{{1248, 256, 96}, {145, 384, 700}, {96, 96, 1248}, {3, 2000, 500}} {
+		for _, s := range [][3]int{{300, 256, 200}, {145, 384, 700}, {96, 96, 1248}, {3, 2000, 300}} {
 			for trans := range 4 {
 				g := randomGemm(s[0], s[1], s[2], trans&1 != 0, trans&2 != 0, 0)
 				g.Alpha = 0.5
 				var want []float32
-				for _, threads := range []int{1, 2, 7, 64} {
+				for _, threads := range []int{1, 2, 7} {
 					newHost(threads, p).Gemm(g)
 					if want == nil {
 						want = slices.Clone(g.C)
