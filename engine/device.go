@@ -32,6 +32,9 @@ type Device interface {
 	// programs that never need each other's temporaries can share one.
 	Compile(p *Plan, arena Memory) (Executable, error)
 
+	// MemoryInUse returns the bytes allocated now, and the most there ever were.
+	MemoryInUse() (now, peak int64)
+
 	// Close releases everything that the device has handed out.
 	Close() error
 }
@@ -93,10 +96,4 @@ type Limits struct {
 // Hardware says whether the device is a GPU and not a rasteriser on the CPU.
 func (i Info) Hardware() bool {
 	return i.Kind == "discrete" || i.Kind == "integrated" || i.Kind == "virtual"
-}
-
-// MemoryReporter is a device that knows how much it has allocated.
-type MemoryReporter interface {
-	// MemoryInUse returns the bytes allocated now, and the most there ever were.
-	MemoryInUse() (now, peak int64)
 }

@@ -17,6 +17,7 @@ type StepMetrics struct {
 	LR         float64 `json:"lr"`
 	TokensPerS float64 `json:"tokens_per_s"`
 	Seconds    float64 `json:"seconds"` // since the start of the run, interruptions left out
+	ImagesPerS float64 `json:"images_per_s"`
 }
 
 // ValMetrics is a line of metrics.jsonl about a validation.
@@ -58,10 +59,12 @@ func openMetrics(path string, step int) (*metricsLog, error) {
 		keep.Write(lines.Bytes())
 		keep.WriteByte('\n')
 	}
-	if m.file, err = os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644); err != nil {
-		return nil, err
+	if !bytes.Equal(old, keep.Bytes()) {
+		if err := writeFile(path, keep.Bytes()); err != nil {
+			return nil, err
+		}
 	}
-	_, err = m.file.Write(keep.Bytes())
+	m.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	return m, err
 }
 

@@ -18,6 +18,7 @@ import (
 
 // Device is the CPU as an engine device.
 type Device struct {
+	engine.Meter
 	host *host
 	blas string
 }
@@ -43,10 +44,18 @@ func (d *Device) Info() engine.Info {
 }
 
 // memory is a Go slice, aligned for vector loads.
-type memory struct{ data []byte }
+type memory struct {
+	device *Device
+	data   []byte
+}
 
 func (m *memory) Size() int64 { return int64(len(m.data)) }
-func (m *memory) Free()       { m.data = nil }
+
+// Free may be called again.
+func (m *memory) Free() {
+	m.device.Count(-m.Size())
+	m.data = nil
+}
 
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
@@ -56,7 +65,8 @@ func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error)
 	words := make([]uint64, (bytes+engine.Alignment)/8+1)
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(raw))) % engine.Alignment
-	return &memory{raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
+	d.Count(bytes)
+	return &memory{d, raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
 }
 
 // Write copies data into memory.

@@ -15,6 +15,7 @@ import (
 
 // Device is an opened Vulkan device with one compute queue.
 type Device struct {
+	engine.Meter
 	instance *instance
 	physical *physical
 	info     engine.Info

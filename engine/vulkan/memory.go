@@ -75,6 +75,7 @@ func (m *memory) destroy() {
 	if m == nil || m.device == nil {
 		return
 	}
+	m.device.Count(-m.size)
 	vk.DestroyBuffer(m.device.handle, m.buffer, nil)
 	vk.FreeMemory(m.device.handle, m.handle, nil) // unmaps it too
 	m.device, m.data = nil, nil
@@ -119,6 +120,7 @@ func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFla
 		return nil, &engine.OutOfMemoryError{What: what, Asked: size, Available: free}
 	}
 	m := &memory{device: d, size: size}
+	d.Count(size)
 	defer func() {
 		if err != nil {
 			m.destroy()

@@ -80,7 +80,7 @@ type trainBench struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPs     float64 `json:"gflops"`        // per second
 	HostShare  float64 `json:"host_fraction"` // of the step, outside the device
-	Memory     int64   `json:"memory_peak_bytes,omitempty"`
+	Memory     int64   `json:"memory_peak_bytes"`
 }
 
 // Steps are measured for this long, and at least so many.
@@ -119,9 +119,7 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 		Bench: "train", Preset: r.Preset, BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), MS: ms(median), MSMin: ms(times[0]),
 		TokensPerS: float64(bench.Tokens) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9, HostShare: host.Seconds() / median.Seconds(),
 	}
-	if m, ok := dev.(engine.MemoryReporter); ok {
-		_, out.Memory = m.MemoryInUse()
-	}
+	_, out.Memory = dev.MemoryInUse()
 	if a.json {
 		return a.result(out)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/engine/vulkan"
 )
 
 // openDevice opens the device that --device names.
@@ -20,7 +21,7 @@ func (a *app) openDevice() (engine.Device, error) {
 	case "cpu":
 		return cpu.Open(a.threads), nil
 	case "vulkan":
-		return openVulkan(number)
+		return vulkan.Open(number)
 	case "webgpu":
 		return nil, fmt.Errorf("--device webgpu: %w: this vlmtool has no WebGPU backend yet; vulkan and cpu are there", engine.ErrNoDevice)
 	}
@@ -48,10 +49,10 @@ func splitDevice(s string) (kind string, number int, err error) {
 
 // bestDevice is the first real GPU, else the CPU.
 func (a *app) bestDevice() (engine.Device, error) {
-	infos, _ := listVulkan() // why there is none is vlmtool devices' to tell
+	infos, _ := vulkan.List() // why there is none is vlmtool devices' to tell
 	for i, info := range infos {
 		if info.Hardware() {
-			return openVulkan(i)
+			return vulkan.Open(i)
 		}
 	}
 	return cpu.Open(a.threads), nil
@@ -61,11 +62,9 @@ func runDevices(_ context.Context, a *app, args []string) error {
 	if err := a.parse(args, 0); err != nil {
 		return err
 	}
-	infos, why := listVulkan()
+	infos, _ := vulkan.List() // Diagnose tells why there are none
 	infos = append([]engine.Info{cpu.Open(a.threads).Info()}, infos...)
-	hardware := false
 	for _, info := range infos {
-		hardware = hardware || info.Hardware()
 		if a.json {
 			if err := a.result(info); err != nil {
 				return err
@@ -74,14 +73,9 @@ func runDevices(_ context.Context, a *app, args []string) error {
 		}
 		printDevice(a, info)
 	}
-	if hardware {
-		return nil
+	if why := vulkan.Diagnose(); why != nil && !a.quiet {
+		fmt.Fprintln(a.stderr, oneLine(why))
 	}
-	reason := "no GPU: the Vulkan loader lists no hardware device (is its driver installed?)"
-	if why != nil {
-		reason = "no GPU: " + oneLine(why)
-	}
-	fmt.Fprintln(a.stderr, reason)
 	return nil
 }
 

@@ -169,7 +169,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (string, error
 		o.Token = func(id int32) { fmt.Fprint(s.a.stdout, stream.Next(id)) }
 	}
 	got, err := s.generator.Generate(ctx, prompt, s.pictures, o)
-	if !s.a.json {
+	if !s.a.json && (err == nil || len(got.IDs) > 0) {
 		fmt.Fprintln(s.a.stdout, stream.Flush())
 	}
 	if err != nil {

@@ -180,10 +180,10 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		return err
 	}
 	defer dev.Close()
-	view := newTrainView(a)
+	view := newTrainView(a, dev)
 	result, err := vlm.Train(ctx, vlm.TrainOptions{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Resume: f.resume, Device: dev, Version: version(), Profile: f.profile,
-		Observe: view.observer(dev.Info()),
+		Observe: view.observer(),
 	})
 	view.end()
 	if err != nil {

@@ -17,14 +17,17 @@ import (
 // trainView shows a run: one live line on a terminal, else a plain line every
 // few seconds.
 type trainView struct {
-	a     *app
-	live  bool
-	width int
-	info  vlm.RunInfo
-	mean  float64 // of the loss, running
-	rate  float64 // tokens/s, running
-	last  time.Time
-	drawn bool
+	a      *app
+	device engine.Device
+	live   bool
+	width  int
+	info   vlm.RunInfo
+	mean   float64 // of the loss, running
+	rate   float64 // tokens/s, running
+	images float64 // per second, running
+	steps  int     // seen
+	last   time.Time
+	drawn  bool
 }
 
 // Between two lines of a view that is not live, and two drawings of one that is.
@@ -33,8 +36,8 @@ const (
 	liveEvery  = 100 * time.Millisecond
 )
 
-func newTrainView(a *app) *trainView {
-	v := &trainView{a: a, width: 100}
+func newTrainView(a *app, dev engine.Device) *trainView {
+	v := &trainView{a: a, device: dev, width: 100}
 	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet {
 		v.live = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
@@ -44,7 +47,8 @@ func newTrainView(a *app) *trainView {
 	return v
 }
 
-func (v *trainView) observer(device engine.Info) vlm.Observer {
+func (v *trainView) observer() vlm.Observer {
+	device := v.device.Info()
 	return vlm.Observer{
 		Start: func(r vlm.RunInfo) {
 			v.info = r
@@ -62,10 +66,10 @@ func (v *trainView) observer(device engine.Info) vlm.Observer {
 }
 
 func (v *trainView) step(m vlm.StepMetrics) {
-	if v.mean == 0 {
-		v.mean, v.rate = m.Loss, m.TokensPerS
-	}
-	v.mean, v.rate = 0.97*v.mean+0.03*m.Loss, 0.95*v.rate+0.05*m.TokensPerS
+	v.steps++
+	follow(&v.mean, m.Loss, min(v.steps, 30))
+	follow(&v.rate, m.TokensPerS, min(v.steps, 20))
+	follow(&v.images, m.ImagesPerS, min(v.steps, 20))
 	every := plainEvery
 	if v.live {
 		every = liveEvery
@@ -79,13 +83,18 @@ func (v *trainView) step(m vlm.StepMetrics) {
 		perStep := m.Seconds / float64(m.Step)
 		left = seconds(perStep * float64(v.info.Steps-m.Step))
 	}
-	line := fmt.Sprintf("step %d/%d  loss %.4f  %s tokens/s  lr %.1e  |g| %.2f  %s left", m.Step, v.info.Steps, v.mean, thousands(int64(v.rate)), m.LR, m.GradNorm, left)
+	memory, _ := v.device.MemoryInUse()
+	line := fmt.Sprintf("step %d/%d  loss %.4f  %s tokens/s  %.0f images/s  %s  %s left",
+		m.Step, v.info.Steps, v.mean, thousands(int64(v.rate)), v.images, engine.Bytes(memory), left)
 	if !v.live {
 		fmt.Fprintln(v.a.stderr, line)
 		return
 	}
 	v.draw(bar(float64(m.Step)/float64(v.info.Steps), 20) + " " + line)
 }
+
+// follow moves a running mean over some n values towards the next one.
+func follow(mean *float64, value float64, n int) { *mean += (value - *mean) / float64(n) }
 
 // draw replaces the live line.
 func (v *trainView) draw(line string) {
