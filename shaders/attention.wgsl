@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var most = HIDDEN; // of the scores of query `local`, for the first 32 invocations
   var total = 0.0;   // of exp(score - most)
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_tile(seen, key)) { continue; }
+    if (!sees_keys(seen, key, 32u)) { continue; }
     let mine = key + local / 8u * 4u;
     let s = scores(queries, keys_at(batch, mine, kv));
     weights[query * 8u + local / 8u] = masked(s[0], seen0, mine);

@@ -22,7 +22,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants(
+	Variants: attentionVariants([]string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"},
 		DeclPass[AttentionParams]{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
 			return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64)
 		}},

@@ -97,7 +97,7 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 
   var sums: array<mat4x4<f32>, SLICES>;
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_tile(seen, key)) { continue; }
+    if (!sees_keys(seen, key, 32u)) { continue; }
     let mine = key + local / 8u * 4u;
     let keys = keys_at(batch, mine, kv);
     var s = mat4x4<f32>();
@@ -158,7 +158,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var dk: array<mat4x4<f32>, SLICES>;
   var dv: array<mat4x4<f32>, SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
-    if (!sees_tile(seen_from_scratch(batch, t / 32u), first)) { continue; }
+    if (!sees_keys(seen_from_scratch(batch, t / 32u), first, 32u)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
       let mine = t + local / 8u * 4u;
       let rows = queries_at(batch, mine, head);

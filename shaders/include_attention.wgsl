@@ -25,10 +25,11 @@ fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
   return all;
 }
 
-// Whether queries that see these intervals see any of the 32 keys from first on.
-fn sees_tile(seen: vec4<i32>, first: u32) -> bool {
-  let k = i32(first);
-  return (k < seen.y && k + 32 > seen.x) || (k < seen.w && k + 32 > seen.z);
+// Whether queries that see these intervals see any of n keys from first on.
+fn sees_keys(seen: vec4<i32>, first: u32, n: u32) -> bool {
+  let lo = i32(first);
+  let hi = i32(first + n);
+  return (lo < seen.y && hi > seen.x) || (lo < seen.w && hi > seen.z);
 }
 
 // Where a query's row of q, y and lse's like begins; beyond the end the last row.
