@@ -1,6 +1,7 @@
 // Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023).
 // Each of 64 invocations has 4×4 scores of a tile, and of the results 4 rows of 4
-// columns in each slice of 32 columns. Sums of products are 4×4 matrices: for A
+// columns in each of SLICES slices of 32 columns; a head with more columns takes
+// several workgroups, each with all of the scores. Sums of products are 4×4 matrices: for A
 // and B with rows of a and b as their columns, transpose(A)·B has the dot
 // products of b's first row, second row, … with all rows of a as its columns.
 
