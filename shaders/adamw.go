@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // AdamWParams are the parameters of AdamW.
 type AdamWParams struct {
@@ -39,15 +43,12 @@ var AdamW = Declare(Decl[AdamWParams]{
 		g, w, m, v := b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		step := h.Step()[p.Slot:]
 		lr, c1, c2 := math.Float32frombits(step[0]), math.Float32frombits(step[1]), math.Float32frombits(step[2])
-		decay := 1 - lr*p.WeightDecay
+		s := simd.AdamStep{
+			Factor: factor, Beta1: p.Beta1, Beta2: p.Beta2, Eps: p.Eps,
+			Decay: 1 - lr*p.WeightDecay, Rate: lr * c1, Correction: c2,
+		}
 		h.Parallel(int(p.N), elementGrain, func(lo, hi int) {
-			g, w, m, v := g[lo:hi], w[lo:hi], m[lo:hi], v[lo:hi]
-			for i := range w {
-				gi := g[i] * factor
-				m[i] = p.Beta1*m[i] + (1-p.Beta1)*gi
-				v[i] = p.Beta2*v[i] + (1-p.Beta2)*gi*gi
-				w[i] = w[i]*decay - lr*c1*m[i]/(float32(math.Sqrt(float64(v[i])))*c2+p.Eps)
-			}
+			simd.AdamW(w[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], s)
 		})
 	},
 	Reference: func(p AdamWParams, b []Array) {

@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // AddParams are the parameters of Add.
 type AddParams struct {
 	N Count // elements
@@ -17,10 +19,7 @@ var Add = Declare(Decl[AddParams]{
 	CPU: func(h Host, p AddParams, bufs Buffers) {
 		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			a, b, y := a[lo:hi], b[lo:hi], y[lo:hi]
-			for i := range y {
-				y[i] = a[i] + b[i]
-			}
+			simd.Add(y[lo:hi], a[lo:hi], b[lo:hi])
 		})
 	},
 	Reference: func(p AddParams, b []Array) {

@@ -1,6 +1,8 @@
 package shaders
 
-import "math"
+import (
+	"patchwork/shaders/simd"
+)
 
 // AttentionBackward computes the gradients of Attention from dy, with its
 // outputs y and lse, by FlashAttention-2's formulas (Dao, 2023): with the
@@ -156,27 +158,24 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 }
 
 // softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the
-// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ) over Σ P, the same
-// number, which is dy·vᵀ itself where a query sees one key.
+// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ), the same number.
+// Where a query sees one key it is that key's, so that the gradient is exactly 0.
 func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse float32) {
 	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
-	at, delta, sum := 0, 0.0, 0.0
-	t.eachVisible(r, func(lo, hi int) {
-		clear(w[at:lo])
-		clear(ds[at:lo])
-		at = hi
-		for i := lo; i < hi; i++ {
-			w[i] = exp32(w[i] - lse)
-			delta += float64(w[i]) * float64(ds[i])
-			sum += float64(w[i])
+	cols, delta := t.columns(r), 0.0
+	clearOutside(w, cols)
+	clearOutside(ds, cols)
+	keys, only := 0, 0
+	for _, c := range cols {
+		if !c.empty() {
+			delta += simd.ExpDot(w[c.lo:c.hi], ds[c.lo:c.hi], lse)
+			keys, only = keys+c.hi-c.lo, c.lo
 		}
-	})
-	clear(w[at:])
-	clear(ds[at:])
-	d := float32(delta / max(sum, math.SmallestNonzeroFloat64))
-	for i := range ds {
-		ds[i] = w[i] * (ds[i] - d)
 	}
+	if keys == 1 {
+		delta = float64(ds[only])
+	}
+	simd.MulDiff(ds, w, float32(delta))
 }
 
 // scatter adds scale·weightsᵀ·x to the rows of out that belong to the tile's

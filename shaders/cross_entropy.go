@@ -3,6 +3,8 @@ package shaders
 import (
 	"math"
 	"slices"
+
+	"patchwork/shaders/simd"
 )
 
 // CrossEntropyParams are the parameters of CrossEntropy.
@@ -109,25 +111,22 @@ func crossEntropyRow(x []float32, target int, grad bool, scale float32) float32 
 		}
 		return 0
 	}
-	most := x[0]
-	for _, v := range x {
-		most = max(most, v)
+	most, at := simd.Max(x), x[target]
+	if !grad {
+		return float32(math.Log(expSum(x, most))) + most - at
 	}
-	at := x[target]
-	var sum float64
-	for i, v := range x {
-		e := exp32(v - most)
-		sum += float64(e)
-		if grad {
-			x[i] = e
-		}
-	}
-	if grad {
-		factor := float32(float64(scale) / sum)
-		for i := range x {
-			x[i] *= factor
-		}
-		x[target] -= scale
-	}
+	sum := simd.ExpSum(x, x, most)
+	simd.Scale(x, x, float32(float64(scale)/sum))
+	x[target] -= scale
 	return float32(math.Log(sum)) + most - at
+}
+
+// expSum is Σ exp(x - shift), x staying as it is.
+func expSum(x []float32, shift float32) (sum float64) {
+	y := make([]float32, min(len(x), 1024))
+	for lo := 0; lo < len(x); lo += len(y) {
+		n := min(len(y), len(x)-lo)
+		sum += simd.ExpSum(y[:n], x[lo:lo+n], shift)
+	}
+	return sum
 }

@@ -3,6 +3,8 @@ package shaders
 import (
 	"math"
 	"slices"
+
+	"patchwork/shaders/simd"
 )
 
 // GELUParams are the parameters of GELU.
@@ -24,7 +26,7 @@ var GELU = Declare(Decl[GELUParams]{
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				y[i] = x[i] * sigmoid32(geluInner(x[i]))
+				y[i] = x[i] * simd.Sigmoid(geluInner(x[i]))
 			}
 		})
 	},
@@ -55,7 +57,7 @@ func geluInner(x float32) float32 {
 // geluSlope is the derivative of GELU.
 func geluSlope(x float32) float32 {
 	const c = 2 * 0.7978845608028654
-	s := sigmoid32(geluInner(x))
+	s := simd.Sigmoid(geluInner(x))
 	inner := c * (1 + 3*0.044715*x*x)
 	if math.IsInf(float64(inner), 0) {
 		return s

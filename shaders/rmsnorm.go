@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // RMSNormParams are the parameters of RMSNorm.
 type RMSNormParams struct {
@@ -27,15 +31,8 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				x, y, w := x[r*cols:][:cols], y[r*cols:][:cols], w[:cols]
-				var sum float64
-				for _, v := range x {
-					sum += float64(v) * float64(v)
-				}
-				s := float32(1 / math.Sqrt(sum/float64(cols)+float64(p.Eps)))
-				rstd[r] = s
-				for i := range y {
-					y[i] = x[i] * s * w[i]
-				}
+				rstd[r] = float32(1 / math.Sqrt(simd.SumSquares(x)/float64(cols)+float64(p.Eps)))
+				simd.RMSNorm(y, x, w, rstd[r])
 			}
 		})
 	},

@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // RMSNormBackwardParams are the parameters of RMSNormBackward.
 type RMSNormBackwardParams struct {
@@ -104,21 +108,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 })
 
 func rmsNormRowBackward(x, w, dy, dx, dw []float32, rstd float32, accumulate bool) {
-	var sum float64
-	dw, w, x, dx = dw[:len(dy)], w[:len(dy)], x[:len(dy)], dx[:len(dy)]
-	for i := range dy {
-		t := dy[i] * x[i] * rstd
-		dw[i] += t
-		sum += float64(t * w[i])
-	}
-	a := float32(sum/float64(len(dy))) * rstd
-	if !accumulate {
-		for i := range dx {
-			dx[i] = rstd * (dy[i]*w[i] - x[i]*a)
-		}
-		return
-	}
-	for i := range dx {
-		dx[i] += rstd * (dy[i]*w[i] - x[i]*a)
-	}
+	n := len(dy)
+	sum := simd.RMSNormSums(dw[:n], dy, x, w, rstd)
+	simd.RMSNormGradient(dx[:n], dy, w, x, rstd, float32(sum/float64(n))*rstd, accumulate)
 }

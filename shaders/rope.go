@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // RoPEParams are the parameters of RoPE.
 type RoPEParams struct {
 	Tokens     Count
@@ -78,12 +80,5 @@ func rotate(x, angles, y []float32, inverse, accumulate bool) {
 	if inverse {
 		sign = -1
 	}
-	for i := range x0 {
-		c, s := cos[i], sign*sin[i]
-		u, v := x0[i]*c-x1[i]*s, x1[i]*c+x0[i]*s
-		if accumulate {
-			u, v = u+y0[i], v+y1[i]
-		}
-		y0[i], y1[i] = u, v
-	}
+	simd.Rotate(y0, y1, x0, x1, cos, sin, sign, accumulate)
 }

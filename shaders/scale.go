@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // ScaleParams are the parameters of Scale.
 type ScaleParams struct {
 	N  Count
@@ -18,10 +20,7 @@ var Scale = Declare(Decl[ScaleParams]{
 	CPU: func(h Host, p ScaleParams, b Buffers) {
 		f, x, y := b.F32(0)[p.At], b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			x, y := x[lo:hi], y[lo:hi]
-			for i := range y {
-				y[i] = x[i] * f
-			}
+			simd.Scale(y[lo:hi], x[lo:hi], f)
 		})
 	},
 	Reference: func(p ScaleParams, b []Array) {

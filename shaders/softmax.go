@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SoftmaxParams are the parameters of Softmax.
 type SoftmaxParams struct {
@@ -80,7 +84,7 @@ func softmaxRow(x []float32, mask []int32, y []float32) {
 	for i, v := range x {
 		y[i] = 0
 		if mask[i] != 0 {
-			y[i] = exp32(v - most)
+			y[i] = simd.Exp(v - most)
 			sum += float64(y[i])
 		}
 	}

@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SumParams are the parameters of Sum and SumSquares.
 type SumParams struct {
@@ -20,7 +24,7 @@ var Sum = Declare(Decl[SumParams]{
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], func(v float32) float64 { return float64(v) })), p.Accumulate != 0)
+		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
 	},
 	Reference: func(p SumParams, b []Array) {
 		var sum float64
@@ -46,7 +50,7 @@ var SumSquares = Declare(Decl[SumParams]{
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], func(v float32) float64 { return float64(v) * float64(v) })), p.Accumulate != 0)
+		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
 	},
 	Reference: func(p SumParams, b []Array) {
 		var sum float64
@@ -60,25 +64,24 @@ var SumSquares = Declare(Decl[SumParams]{
 })
 
 // sumPiece is the number of elements that one partial sum covers.
-const sumPiece = 16384
+const sumPiece = 1 << 14
 
-func sumPieces(h Host, x []float32, f func(float32) float64) float64 {
-
+// sumPieces adds up f over pieces of x.
+func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
 	sums := make([]float64, (len(x)+sumPiece-1)/sumPiece)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			var sum float64
-			for _, v := range x[i*sumPiece : min((i+1)*sumPiece, len(x))] {
-				sum += f(v)
-			}
-			sums[i] = sum
+			sums[i] = f(x[i*sumPiece : min((i+1)*sumPiece, len(x))])
 		}
 	})
-	var total float64
-	for _, s := range sums {
-		total += s
+	return total(sums)
+}
+
+func total[F float32 | float64](x []F) (sum float64) {
+	for _, v := range x {
+		sum += float64(v)
 	}
-	return total
+	return sum
 }
 
 // sumVariants are byGroup's with the constant that tells the kernels apart.

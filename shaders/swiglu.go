@@ -3,6 +3,8 @@ package shaders
 import (
 	"math"
 	"slices"
+
+	"patchwork/shaders/simd"
 )
 
 // SwiGLUParams are the parameters of SwiGLU.
@@ -24,10 +26,7 @@ var SwiGLU = Declare(Decl[SwiGLUParams]{
 	CPU: func(h Host, p SwiGLUParams, b Buffers) {
 		gate, up, y := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			gate, up, y := gate[lo:hi], up[lo:hi], y[lo:hi]
-			for i, g := range gate {
-				y[i] = g * sigmoid32(g) * up[i]
-			}
+			simd.SwiGLU(y[lo:hi], gate[lo:hi], up[lo:hi])
 		})
 	},
 	Reference: func(p SwiGLUParams, b []Array) {

@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SwiGLUBackwardParams are the parameters of SwiGLUBackward.
 type SwiGLUBackwardParams struct {
@@ -26,12 +30,14 @@ var SwiGLUBackward = Declare(Decl[SwiGLUBackwardParams]{
 	CPU: func(h Host, p SwiGLUBackwardParams, b Buffers) {
 		gate, up, dy, dgate, dup := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				g := gate[i]
-				s := sigmoid32(g)
-				put(dgate, i, dy[i]*up[i]*s*(1+g*(1-s)), p.AccumulateGate != 0)
-				put(dup, i, dy[i]*g*s, p.AccumulateUp != 0)
+			add := p.AccumulateGate != 0 || p.AccumulateUp != 0
+			if add && p.AccumulateGate == 0 {
+				clear(dgate[lo:hi])
 			}
+			if add && p.AccumulateUp == 0 {
+				clear(dup[lo:hi])
+			}
+			simd.SwiGLUGradient(dgate[lo:hi], dup[lo:hi], gate[lo:hi], up[lo:hi], dy[lo:hi], add)
 		})
 	},
 	Reference: func(p SwiGLUBackwardParams, b []Array) {
