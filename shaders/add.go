@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // AddParams are the parameters of Add.
 type AddParams struct {
 	N Count // elements
@@ -17,10 +19,7 @@ var Add = Declare(Decl[AddParams]{
 	CPU: func(h Host, p AddParams, bufs Buffers) {
 		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			a, b, y := a[lo:hi], b[lo:hi], y[lo:hi]
-			for i := range y {
-				y[i] = a[i] + b[i]
-			}
+			simd.Add(y[lo:hi], a[lo:hi], b[lo:hi])
 		})
 	},
 	Reference: func(p AddParams, b []Array) {
@@ -30,8 +29,9 @@ var Add = Declare(Decl[AddParams]{
 	},
 	Cost: func(p AddParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
 	Cases: func() []Case {
-		return overSizes(func(n int) Case {
-			return Case{Params: AddParams{N(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}}, Rtol: 1e-6}
+		return overSizes(func(n Count) Case {
+			m := int(n.Max)
+			return Case{Params: AddParams{n}, Inputs: []Input{{N: m, Scale: 1}, {N: m, Scale: 1}, {N: m}}, Rtol: 1e-6} // one rounding
 		})
 	},
 })

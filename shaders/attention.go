@@ -1,6 +1,11 @@
 package shaders
 
-import "math"
+import (
+	"fmt"
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // AttentionParams are the parameters of Attention and AttentionBackward.
 type AttentionParams struct {
@@ -30,8 +35,56 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
+	Include: []string{"exp", "attention"},
+	Variants: attentionVariants(
+		DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
+		}},
+	),
 	CPU: attentionCPU,
+	Reference: func(p AttentionParams, b []Array) {
+		clear(b[4].F)
+		clear(b[5].F)
+		eachQuery(p, b, func(q attentionQuery) {
+			for j, key := range q.keys {
+				for i := range q.d {
+					b[4].F[q.at+i] += q.weights[j] * b[2].F[key+i]
+				}
+			}
+			b[5].F[q.row] = q.lse
+		})
+	},
+	// As if every query saw every key: what is skipped, only the data tell.
+	Cost: func(p AttentionParams) Cost {
+		q, k := attentionSizes(p)
+		return Cost{Flops: 4 * float64(q) * float64(p.Keys), Bytes: 8 * float64(q+k)}
+	},
+	Cases: func() []Case {
+		return attentionCases(func(p AttentionParams, in []Input) []Input {
+			q, _ := attentionSizes(p)
+			return append(in, Input{N: q}, Input{N: q / int(p.HeadDim)})
+		})
+	},
 })
+
+// gpuTile is the number of queries, and of keys, of a tile on a GPU.
+const gpuTile = 32
+
+// attentionVariants are one variant for each power of two of slices of 32
+// columns that a head may have, with four columns loaded at once where they lie
+// so.
+func attentionVariants(passes ...DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+	var variants []DeclVariant[AttentionParams]
+	for _, slices := range []uint32{1, 2, 4, 8} {
+		variants = append(variants, DeclVariant[AttentionParams]{
+			Name:   fmt.Sprintf("d%d", 32*slices),
+			Consts: map[string]uint32{"SLICES": slices},
+			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices },
+			Passes: passes,
+		})
+	}
+	return variants
+}
 
 // attentionTile is the number of queries that share one block of scores on the
 // CPU.
@@ -146,16 +199,21 @@ func (t *attentionTileArgs) eachRange(f func(keys interval, col int)) {
 	}
 }
 
-// eachVisible calls f for the columns of the scores that row r sees.
-func (t *attentionTileArgs) eachVisible(r int, f func(lo, hi int)) {
-	visible := t.visible(t.row(r))
-	t.eachRange(func(keys interval, col int) {
-		for _, v := range visible {
-			if v.overlaps(keys) {
-				f(col+max(v.lo, keys.lo)-keys.lo, col+min(v.hi, keys.hi)-keys.lo)
-			}
+// columns are the columns of the scores that row r sees, as two ranges in order.
+// What a query sees lies within the tile's range of the same number, or in the
+// second where both became one.
+func (t *attentionTileArgs) columns(r int) (cols [2]interval) {
+	first := max(0, t.ranges[0].hi-t.ranges[0].lo)
+	for i, v := range t.visible(t.row(r)) {
+		switch {
+		case v.empty():
+		case i == 0 && first > 0:
+			cols[0] = interval{v.lo - t.ranges[0].lo, v.hi - t.ranges[0].lo}
+		default:
+			cols[i] = interval{v.lo - t.ranges[1].lo + first, v.hi - t.ranges[1].lo + first}
 		}
-	})
+	}
+	return cols
 }
 
 // The rows of q, and of everything laid out as q, lie heads·d apart; those of k
@@ -178,33 +236,37 @@ func (t *attentionTileArgs) scores(h Host, out []float32) { t.dots(h, t.q, t.k, 
 // softmax normalises row r of the scores over its visible columns, zeroes the
 // others, and returns the log of the sum.
 func (t *attentionTileArgs) softmax(scores []float32, r int) float32 {
-	row := scores[r*t.width : (r+1)*t.width]
+	row, cols := scores[r*t.width:(r+1)*t.width], t.columns(r)
+	clearOutside(row, cols)
 	most := float32(math.Inf(-1))
-	t.eachVisible(r, func(lo, hi int) {
-		for _, v := range row[lo:hi] {
-			most = max(most, v)
+	for _, c := range cols {
+		if !c.empty() {
+			most = max(most, simd.Max(row[c.lo:c.hi]))
 		}
-	})
+	}
 	var sum float64
-	at := 0
-	t.eachVisible(r, func(lo, hi int) {
-		clear(row[at:lo])
-		at = hi
-		for i, v := range row[lo:hi] {
-			e := exp32(v - most)
-			row[lo+i] = e
-			sum += float64(e)
+	for _, c := range cols {
+		if !c.empty() {
+			sum += simd.ExpSum(row[c.lo:c.hi], row[c.lo:c.hi], most)
 		}
-	})
-	clear(row[at:])
+	}
 	if sum == 0 {
 		return 0
 	}
-	inverse := float32(1 / sum)
-	for i := range row {
-		row[i] *= inverse
-	}
+	simd.Scale(row, row, float32(1/sum))
 	return most + float32(math.Log(sum))
+}
+
+// clearOutside zeroes what lies in neither of two ranges in order.
+func clearOutside(row []float32, cols [2]interval) {
+	at := 0
+	for _, c := range cols {
+		if !c.empty() {
+			clear(row[at:c.lo])
+			at = c.hi
+		}
+	}
+	clear(row[at:])
 }
 
 // weighted computes out = weights·v into rows laid out as q.

@@ -87,6 +87,7 @@ type Cost struct {
 type Kernel struct {
 	Name     string
 	Bindings []Binding
+	Include  []string // files put before every source: "exp" is include_exp.wgsl
 	Variants []Variant
 
 	scratch   func(params any) int64
@@ -101,6 +102,7 @@ type Kernel struct {
 type Variant struct {
 	Name   string            // "" for the plain one
 	Source string            // file name without ".wgsl"; "" = the kernel's name
+	Group  uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
 	Consts map[string]uint32 // WGSL constants put before the source
 	Vec4   []string          // bindings seen as arrays of vec4<f32>
 	Passes []Pass
@@ -159,10 +161,15 @@ func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 // Run does the kernel's work on the CPU.
 func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 
-// Reference computes the outputs slowly in float64, over b in binding order.
-// Every Count in params is given as its value, N(rows); outputs beyond those
-// rows are left as they are.
-func (k *Kernel) Reference(params any, b []Array) { k.reference(params, b) }
+// Reference computes the outputs slowly in float64, over b in binding order
+// without the scratch binding, under the given step block.
+func (k *Kernel) Reference(params any, step []uint32, b []Array) {
+	words := make([]int64, len(step))
+	for i, w := range step {
+		words[i] = int64(w)
+	}
+	k.reference(atStep(params, step), append(b[:len(b):len(b)], Array{I: words}))
+}
 
 // Cost returns the work of a call, zero where the kernel does not declare it.
 func (k *Kernel) Cost(params any) Cost {
@@ -193,10 +200,11 @@ func (k *Kernel) CheckParams(params any) error {
 type Decl[P any] struct {
 	Name      string
 	Bindings  []Binding
+	Include   []string
 	Variants  []DeclVariant[P]
 	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
 	CPU       func(h Host, p P, b Buffers)
-	Reference func(p P, b []Array)
+	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
 	Cases     func() []Case
 }
@@ -205,6 +213,7 @@ type Decl[P any] struct {
 type DeclVariant[P any] struct {
 	Name   string
 	Source string
+	Group  uint32
 	Consts map[string]uint32
 	Vec4   []string
 	When   func(p P, class Class) bool
@@ -229,6 +238,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 	k := &Kernel{
 		Name:     d.Name,
 		Bindings: d.Bindings,
+		Include:  d.Include,
 		params:   reflect.TypeFor[P](),
 		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
 		cases:    d.Cases,
@@ -244,7 +254,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
 	}
 	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Consts: dv.Consts, Vec4: dv.Vec4}
+		v := Variant{Name: dv.Name, Source: dv.Source, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
 		if v.Source == "" {
 			v.Source = d.Name
 		}
@@ -281,4 +291,27 @@ func grid1(n, wg int) [3]uint32 {
 		return [3]uint32{uint32(groups), 1, 1}
 	}
 	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
+}
+
+// gridRows lays workgroups of 64 along the columns of every row; place() in the
+// shader undoes it.
+func gridRows(rows, cols int) [3]uint32 { return grid1(rows*((cols+63)/64), 1) }
+
+// gridGroups is a workgroup for each of n rows.
+func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
+
+// chunksOf is how many chunks of the given size cover n rows.
+func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
+
+// byGroup are the variants of a kernel whose workgroups each work together on a
+// row of cols elements: on a software device as many invocations as a vector has
+// lanes, where more would only take turns; on a GPU enough to hide memory's
+// latency. Long rows are not for lanes: llvmpipe ends a shader's loops after 65535
+// iterations in all.
+func byGroup[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
+	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
+	return []DeclVariant[P]{
+		{Name: "lanes", Group: 8, When: lanes, Passes: passes},
+		{Group: 128, Passes: passes},
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
@@ -63,7 +64,7 @@ func TestBranchIsAlone(t *testing.T) {
 	pixels := picture.Preprocess(img, 64)
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"},
 		{User: "what is the green shape?", Assistant: "rectangle"}, {User: "is there not a circle?", Assistant: "yes"}}
-	for _, dev := range testDevices(t) {
+	for _, dev := range devices.Open(t) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := testModel(t, dev, attention)
@@ -106,7 +107,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 	img, err := picture.Decode(testPicture(t, testColors[2].rgb, 5, 9, 30))
 	must(t, err)
 	pixels := picture.Preprocess(img, 64)
-	for _, dev := range testDevices(t) {
+	for _, dev := range devices.Open(t) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := testModel(t, dev, attention)
@@ -141,7 +142,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 // is the one that generating every answer gives.
 func TestEvaluateMatchesGeneration(t *testing.T) {
 	file := testData(t, 12)
-	for _, dev := range testDevices(t) {
+	for _, dev := range devices.Open(t) {
 		l := testModel(t, dev, batch.DocumentBidirectionalImage)
 		g := NewGenerator(l)
 		defer g.Free()

@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/picture"
 )
@@ -21,7 +22,7 @@ func TestDevicesAgree(t *testing.T) {
 	must(t, err)
 	want := losses(t, reference)
 	answer := testAnswer(t, cpu.Open(0), reference)
-	for _, dev := range testDevices(t) {
+	for _, dev := range devices.Open(t) {
 		name := dev.Info().Device
 		if name == "cpu" {
 			continue

@@ -12,15 +12,13 @@ import (
 	"testing"
 
 	"patchwork/engine"
-	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
 )
-
-func testDevices(t testing.TB) []engine.Device { return []engine.Device{cpu.Open(0)} }
 
 // goldenConfig is a tiny model's config.json, a flat format of the tests' own.
 type goldenConfig struct {
@@ -62,7 +60,7 @@ func TestGoldenTiny(t *testing.T) {
 			for _, dir := range golden.Dirs(t, family) {
 				var c goldenConfig
 				golden.JSON(t, filepath.Join(dir, "config.json"), &c)
-				for _, dev := range testDevices(t) {
+				for _, dev := range devices.Open(t) {
 					for _, mode := range c.MaskModes {
 						file, err := safetensors.Open(filepath.Join(dir, mode+".safetensors"))
 						if errors.Is(err, fs.ErrNotExist) {

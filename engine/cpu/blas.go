@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -9,26 +8,35 @@ import (
 	"patchwork/shaders"
 )
 
-// loadBLAS opens OpenBLAS once; where there is none the Go kernel takes over.
-var loadBLAS = sync.OnceValues(func() (func(shaders.Gemm), string) {
-	for _, name := range blasLibraries {
-		lib, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
-		if err != nil {
-			continue
-		}
-		sgemm, err := purego.Dlsym(lib, "sgemm_")
-		if err != nil {
-			continue
-		}
-		// One thread a call: the tiling over goroutines is ours, so that results
-		// do not depend on how many threads OpenBLAS would take.
-		if set, err := purego.Dlsym(lib, "openblas_set_num_threads"); err == nil {
-			purego.SyscallN(set, 1)
-		}
-		return func(g shaders.Gemm) { callSGEMM(sgemm, g) }, blasName(lib)
+// blasProduct opens OpenBLAS; ok is false where there is none.
+func blasProduct() (p product, ok bool) {
+	lib, sgemm, err := openBLAS()
+	if err != nil {
+		return product{}, false
 	}
-	return goGemm, "Go (install libopenblas0 for speed)"
-})
+	// One thread a call: the tiling over goroutines is ours, so that results
+	// do not depend on how many threads OpenBLAS would take.
+	setBLASThreads(lib, 1)
+	return product{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false}, true
+}
+
+func openBLAS() (lib, sgemm uintptr, err error) {
+	for _, name := range blasLibraries {
+		if lib, err = purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL); err != nil {
+			continue
+		}
+		if sgemm, err = purego.Dlsym(lib, "sgemm_"); err == nil {
+			break
+		}
+	}
+	return lib, sgemm, err
+}
+
+func setBLASThreads(lib uintptr, n int) {
+	if set, err := purego.Dlsym(lib, "openblas_set_num_threads"); err == nil {
+		purego.SyscallN(set, uintptr(n))
+	}
+}
 
 var blasLibraries = []string{"libopenblas.so.0", "libopenblas.so"}
 
@@ -78,76 +86,4 @@ func blasTrans(t bool) byte {
 		return 'T'
 	}
 	return 'N'
-}
-
-// goGemm is the product in plain Go: rows of c in registers' reach, four rows
-// of b at a time.
-func goGemm(g shaders.Gemm) {
-	for i := range g.M {
-		row := g.C[i*g.LDC:][:g.N]
-		switch g.Beta {
-		case 1:
-		case 0:
-			clear(row)
-		default:
-			for j := range row {
-				row[j] *= g.Beta
-			}
-		}
-		if g.TransB {
-			goRowTransB(g, i, row)
-		} else {
-			goRow(g, i, row)
-		}
-	}
-}
-
-func (g gemmRow) at(k int) float32 {
-	if g.TransA {
-		return g.Alpha * g.A[k*g.LDA+g.i]
-	}
-	return g.Alpha * g.A[g.i*g.LDA+k]
-}
-
-type gemmRow struct {
-	shaders.Gemm
-	i int
-}
-
-func goRow(g shaders.Gemm, i int, row []float32) {
-	a := gemmRow{g, i}
-	k := 0
-	for ; k+4 <= g.K; k += 4 {
-		a0, a1, a2, a3 := a.at(k), a.at(k+1), a.at(k+2), a.at(k+3)
-		b0, b1 := g.B[k*g.LDB:][:len(row)], g.B[(k+1)*g.LDB:][:len(row)]
-		b2, b3 := g.B[(k+2)*g.LDB:][:len(row)], g.B[(k+3)*g.LDB:][:len(row)]
-		for j := range row {
-			row[j] += a0*b0[j] + a1*b1[j] + a2*b2[j] + a3*b3[j]
-		}
-	}
-	for ; k < g.K; k++ {
-		ak, b := a.at(k), g.B[k*g.LDB:][:len(row)]
-		for j := range row {
-			row[j] += ak * b[j]
-		}
-	}
-}
-
-func goRowTransB(g shaders.Gemm, i int, row []float32) {
-	a := gemmRow{g, i}
-	for j := range row {
-		b := g.B[j*g.LDB:][:g.K]
-		var s0, s1, s2, s3 float32
-		k := 0
-		for ; k+4 <= len(b); k += 4 {
-			s0 += a.at(k) * b[k]
-			s1 += a.at(k+1) * b[k+1]
-			s2 += a.at(k+2) * b[k+2]
-			s3 += a.at(k+3) * b[k+3]
-		}
-		for ; k < len(b); k++ {
-			s0 += a.at(k) * b[k]
-		}
-		row[j] += (s0 + s1) + (s2 + s3)
-	}
 }

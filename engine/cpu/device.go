@@ -1,6 +1,6 @@
-// Package cpu runs programs on the CPU: matrix products by OpenBLAS where its
-// library is installed and by a Go kernel where it is not, everything else by
-// the kernels' CPU forms on all cores.
+// Package cpu runs programs on the CPU by the kernels' CPU forms on all cores.
+// Matrix products are our own where there is assembly for the processor, else
+// OpenBLAS's where its library is installed, else plain Go.
 package cpu
 
 import (
@@ -20,7 +20,6 @@ import (
 type Device struct {
 	engine.Meter
 	host *host
-	blas string
 }
 
 // Open returns the CPU device working on the given number of threads, or on
@@ -29,14 +28,13 @@ func Open(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	gemm, name := loadBLAS()
-	return &Device{host: newHost(threads, gemm), blas: name}
+	return &Device{host: newHost(threads, bestProduct())}
 }
 
-// Info describes the CPU; Driver names the BLAS in use.
+// Info describes the CPU; Driver names what multiplies matrices.
 func (d *Device) Info() engine.Info {
 	return engine.Info{
-		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.blas, Class: shaders.Software,
+		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.product.name, Class: shaders.Software,
 		Memory:   totalMemory(),
 		Features: cpuFeatures(),
 		Limits:   engine.Limits{MaxInvocations: d.host.threads},

@@ -7,17 +7,15 @@ import (
 	"patchwork/shaders"
 )
 
-// host offers the cores and the BLAS to the kernels' CPU forms.
+// host offers the cores and the matrix products to the kernels' CPU forms.
 type host struct {
 	threads int
-	gemm    func(g shaders.Gemm) // on the calling goroutine
+	product product
 	step    []uint32
 	scratch sync.Pool
 }
 
-func newHost(threads int, gemm func(shaders.Gemm)) *host {
-	return &host{threads: threads, gemm: gemm}
-}
+func newHost(threads int, p product) *host { return &host{threads: threads, product: p} }
 
 func (h *host) Step() []uint32 { return h.step }
 
@@ -57,39 +55,24 @@ func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	wait.Wait()
 }
 
-// Gemm cuts c into tiles whose size depends on its shape alone.
+// Gemm cuts c into tiles.
 func (h *host) Gemm(g shaders.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	tm, tn := tile(g.M, g.N, g.K)
-	rows, cols := (g.M+tm-1)/tm, (g.N+tn-1)/tn
+	p := h.product.forShape(g)
+	tm, tn := p.tile(g.M, g.N, g.K, h.threads)
+	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	if rows*cols == 1 {
-		h.GemmSerial(g)
+		p.serial(g)
 		return
 	}
 	h.Parallel(rows*cols, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			h.GemmSerial(part(g, i/cols*tm, tm, i%cols*tn, tn))
+			p.serial(part(g, i/cols*tm, tm, i%cols*tn, tn))
 		}
 	})
 }
-
-// tile chooses the size of the parts of c [m,n] that one call computes.
-func tile(m, n, k int) (tm, tn int) {
-	const smallest = 1 << 17 // multiply-adds that are worth a call of their own
-	tm, tn = m, n
-	for tm*tn*k > 2*smallest && (tm > 64 || tn > 64) && (m+tm-1)/tm*((n+tn-1)/tn) < pieces/4 {
-		if tm >= tn {
-			tm = roundUp((tm+1)/2, 16)
-		} else {
-			tn = roundUp((tn+1)/2, 16)
-		}
-	}
-	return tm, tn
-}
-
-func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // part is the product restricted to rows [i,i+tm) and columns [j,j+tn) of c.
 func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
@@ -108,26 +91,11 @@ func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	return g
 }
 
-// GemmSerial computes one product on the calling goroutine. With k = 0 the
-// product is empty and c is only scaled.
+// GemmSerial computes one product on the calling goroutine.
 func (h *host) GemmSerial(g shaders.Gemm) {
-	if g.M == 0 || g.N == 0 {
-		return
+	if g.M > 0 && g.N > 0 {
+		h.product.forShape(g).serial(g)
 	}
-	if g.K == 0 || g.Alpha == 0 {
-		for i := range g.M {
-			row := g.C[i*g.LDC:][:g.N]
-			for j := range row {
-				if g.Beta == 0 {
-					row[j] = 0
-				} else {
-					row[j] *= g.Beta
-				}
-			}
-		}
-		return
-	}
-	h.gemm(g)
 }
 
 // Scratch hands out working memory from a pool.

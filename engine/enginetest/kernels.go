@@ -159,7 +159,7 @@ func reference(k *shaders.Kernel, c shaders.Case, contents [][]uint32) []shaders
 		}
 	}
 	block := stepBlock(c.Step)
-	k.Reference(shaders.AtStep(c.Params, block[:]), arrays)
+	k.Reference(c.Params, block[:], arrays)
 	return arrays
 }
 

@@ -1,0 +1,87 @@
+package cpu
+
+import (
+	"sync"
+
+	"patchwork/shaders"
+	"patchwork/shaders/simd"
+)
+
+// product is a way to multiply matrices on one goroutine.
+type product struct {
+	name       string
+	gemm       func(g shaders.Gemm)
+	rows, cols int // of c, of which a tile should be a multiple
+	// exact says that an element of c has the same bits in whatever tile it is
+	// computed, so that the tiling may follow the number of threads.
+	exact bool
+}
+
+// bestProduct is our own microkernel where the processor has vectors for it.
+// OpenBLAS comes second: on shapes as small as a 96-wide model's it is slower,
+// and a release older than the processor falls back to SSE kernels.
+var bestProduct = sync.OnceValue(func() product {
+	if own := ownProducts(); len(own) > 0 {
+		return own[0]
+	}
+	if p, ok := blasProduct(); ok {
+		return p
+	}
+	return goProduct
+})
+
+func ownProducts() []product {
+	var products []product
+	for _, t := range simd.Tiles() {
+		products = append(products, product{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true})
+	}
+	return products
+}
+
+// forShape is p, or what replaces it for products that it is slow on.
+func (p product) forShape(g shaders.Gemm) product {
+	if p.exact && dotsFit(g) {
+		return product{p.name, dots, fewRows, 64, true}
+	}
+	return p
+}
+
+// serial computes a product on the calling goroutine. With k = 0 the product is
+// empty and c is only scaled.
+func (p product) serial(g shaders.Gemm) {
+	if g.K > 0 && g.Alpha != 0 {
+		p.gemm(g)
+		return
+	}
+	for i := range g.M {
+		row := g.C[i*g.LDC:][:g.N]
+		for j := range row {
+			if g.Beta == 0 {
+				row[j] = 0
+			} else {
+				row[j] *= g.Beta
+			}
+		}
+	}
+}
+
+// tile chooses the size of the parts of c [m,n] that one call computes: pieces
+// worth a call of their own, twice as many as there are threads to even out.
+func (p product) tile(m, n, k, threads int) (tm, tn int) {
+	const smallest = 1 << 20 // multiply-adds: some 10 µs
+	const reuse = 4          // uses of a packed panel of b that make up for its packing
+	if !p.exact {
+		threads = 8
+	}
+	count := min(max(1, m*n*k/smallest), 2*threads)
+	if threads == 1 {
+		count = 1
+	}
+	rows := min(count, ceil(m, reuse*p.rows))
+	cols := min(ceil(count, rows), ceil(n, p.cols))
+	return roundUp(ceil(m, rows), p.rows), roundUp(ceil(n, cols), p.cols)
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+func roundUp(n, to int) int { return ceil(n, to) * to }

@@ -1,0 +1,31 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+// TestTiling checks that the bits of a product do not depend on the threads.
+func TestTiling(t *testing.T) {
+	for _, p := range allProducts() {
+		for _, s := range [][3]int{{300, 256, 200}, {145, 384, 700}, {96, 96, 1248}, {3, 2000, 300}} {
+			for trans := range 4 {
+				g := randomGemm(s[0], s[1], s[2], trans&1 != 0, trans&2 != 0, 0)
+				g.Alpha = 0.5
+				var want []float32
+				for _, threads := range []int{1, 2, 7} {
+					newHost(threads, p).Gemm(g)
+					if want == nil {
+						want = slices.Clone(g.C)
+					}
+					for i := range want {
+						if math.Float32bits(g.C[i]) != math.Float32bits(want[i]) {
+							t.Fatalf("%.8s %v: element %d is %g with %d threads, %g with 1", p.name, s, i, g.C[i], threads, want[i])
+						}
+					}
+				}
+			}
+		}
+	}
+}

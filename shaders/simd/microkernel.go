@@ -1,0 +1,18 @@
+package simd
+
+// Microkernel computes c = alpha·a·b + beta·c for a few rows and at most Tile's
+// columns of c, keeping them in registers. Element [i,l] of a lies at i·rs + l·ks,
+// so that a may be stored either way; b holds k whole rows of Tile.Cols values,
+// ldb apart, whatever n is; c has n columns and rows ldc apart. The sum over k is
+// taken in order with fused multiply-adds, the same on every processor. k ≥ 1.
+type Microkernel func(k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc, n int, alpha, beta float32)
+
+// Tile is the part of c that this processor's registers hold.
+type Tile struct {
+	Name       string
+	Rows, Cols int
+	Kernels    []Microkernel // for 1 to Rows rows
+
+	// CopyRows copies rows of Cols values, lds apart, to follow each other.
+	CopyRows func(dst, src *float32, lds, rows int)
+}

@@ -1,0 +1,12 @@
+// Package simd holds the inner loops of the kernels' CPU forms: in assembly for
+// processors with AVX2 or AVX-512, written by tools/simdgen, in Go elsewhere.
+package simd
+
+// transposeRest transposes columns [from,cols) of src.
+func transposeRest(dst []float32, ldd int, src []float32, lds, rows, from, cols int) {
+	for j := from; j < cols; j++ {
+		for i := range rows {
+			dst[j*ldd+i] = src[i*lds+j]
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package simd
+
+import "golang.org/x/sys/cpu"
+
+var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+
+var tileAVX2 = Tile{"AVX2", 6, 16, []Microkernel{gemmAVX2_1, gemmAVX2_2, gemmAVX2_3, gemmAVX2_4, gemmAVX2_5, gemmAVX2_6}, copyRows16AVX2}
+
+var tileAVX512 = Tile{"AVX-512", 12, 32, []Microkernel{
+	gemmAVX512_1, gemmAVX512_2, gemmAVX512_3, gemmAVX512_4, gemmAVX512_5, gemmAVX512_6,
+	gemmAVX512_7, gemmAVX512_8, gemmAVX512_9, gemmAVX512_10, gemmAVX512_11, gemmAVX512_12,
+}, copyRows32AVX512}
+
+// Tiles returns the microkernels that this processor runs, the best first; none
+// where there is no assembly for it.
+func Tiles() []Tile {
+	switch {
+	case hasAVX2 && cpu.X86.HasAVX512F:
+		return []Tile{tileAVX512, tileAVX2}
+	case hasAVX2:
+		return []Tile{tileAVX2}
+	}
+	return nil
+}
+
+// Transpose writes the transpose of src [rows,cols] to dst [cols,rows], whose
+// rows lie ldd and lds apart.
+func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	r := 0
+	if hasAVX2 {
+		for ; r+8 <= rows && cols >= 8; r += 8 {
+			transpose8AVX2(&dst[r], ldd, &src[r*lds], lds, cols/8)
+			transposeRest(dst[r:], ldd, src[r*lds:], lds, 8, cols&^7, cols)
+		}
+		for ; r+4 <= rows && cols >= 4; r += 4 {
+			transpose4AVX2(&dst[r], ldd, &src[r*lds], lds, cols/4)
+			transposeRest(dst[r:], ldd, src[r*lds:], lds, 4, cols&^3, cols)
+		}
+	}
+	if r < rows {
+		transposeRest(dst[r:], ldd, src[r*lds:], lds, rows-r, 0, cols)
+	}
+}

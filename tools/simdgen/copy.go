@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+)
+
+// defineCopy generates the copying of rows as wide as a panel of b: a call of
+// memmove for each of so short rows would cost more than the row.
+func defineCopy(c *build.Context) {
+	for _, s := range []isa{avx2, avx512} {
+		cols := 2 * s.lanes
+		name := fmt.Sprintf("copyRows%d%s", cols, s.name)
+		function(c, name, "func(dst, src *float32, lds, rows int)",
+			fmt.Sprintf("%s copies rows of %d values, lds apart, to follow each other.", name, cols))
+		dst, src, lds, rows := param(c, "dst"), param(c, "src"), param(c, "lds"), param(c, "rows")
+		c.SHLQ(operand.U8(2), lds)
+		c.Label("loop")
+		for i := range 2 {
+			v := s.vector(c)
+			c.VMOVUPS(operand.Mem{Base: src, Disp: i * s.bytes()}, v)
+			c.VMOVUPS(v, operand.Mem{Base: dst, Disp: i * s.bytes()})
+		}
+		c.ADDQ(lds, src)
+		c.ADDQ(operand.U32(2*s.bytes()), dst)
+		c.DECQ(rows)
+		c.JNZ(operand.LabelRef("loop"))
+		c.VZEROUPPER()
+		c.RET()
+	}
+}

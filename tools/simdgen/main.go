@@ -1,0 +1,66 @@
+// Command simdgen writes the assembly of package shaders/simd, by avo:
+//
+//	go run ./tools/simdgen shaders/simd
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: simdgen DIR")
+		os.Exit(2)
+	}
+	if err := write(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "simdgen:", err)
+		os.Exit(1)
+	}
+}
+
+// write generates every file into dir.
+func write(dir string) error {
+	files, err := generate()
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// generate returns the text of every file by its name.
+func generate() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for name, define := range map[string]func(*build.Context){
+		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
+		"vector": defineVector, "transpose": defineTranspose, "copy": defineCopy,
+	} {
+		c := build.NewContext()
+		define(c)
+		file, err := c.Result()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := pass.Compile.Execute(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		config := printer.Config{Argv: []string{"go", "run", "./tools/simdgen", "shaders/simd"}, Pkg: "simd"}
+		if files[name+"_amd64.s"], err = printer.NewGoAsm(config).Print(file); err != nil {
+			return nil, err
+		}
+		if files[name+"_stub_amd64.go"], err = printer.NewStubs(config).Print(file); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
