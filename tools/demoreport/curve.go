@@ -39,6 +39,7 @@ func readMetrics(path string) (train []vlm.StepMetrics, val []vlm.ValMetrics, er
 // curve is the loss curve as SVG paths in a box of curveW × curveH.
 type curve struct {
 	W, H       float64
+	BoxW, BoxH float64 // with the labels
 	Train, Val string
 	XTicks     []tick
 	YTicks     []tick
@@ -52,13 +53,13 @@ type tick struct {
 
 const (
 	curveW, curveH = 640.0, 240.0
-	buckets        = 160 // points of the training curve
+	buckets        = 100 // points of the training curve
 )
 
 // newCurve draws the losses on a logarithmic axis; a point of the training curve
 // is the mean of its bucket of steps.
 func newCurve(train []vlm.StepMetrics, val []vlm.ValMetrics) curve {
-	c := curve{W: curveW, H: curveH}
+	c := curve{W: curveW, H: curveH, BoxW: curveW + 60, BoxH: curveH + 34}
 	last := float64(train[len(train)-1].Step)
 	var points [][2]float64
 	lo, hi := math.Inf(1), math.Inf(-1)

@@ -8,6 +8,7 @@ import (
 	"image/draw"
 	"image/png"
 	"os"
+	"strings"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/gobold"
@@ -26,7 +27,8 @@ const (
 	gap      = 28
 	margin   = 36
 	header   = 92
-	captionH = 62 // question and answer under a picture
+	lineH    = 20
+	captionH = 3*lineH + 26 // a question of one or two lines and the answer
 )
 
 var (
@@ -90,8 +92,12 @@ func (s *sheet) card(at image.Point, e example) error {
 		return err
 	}
 	xdraw.CatmullRom.Scale(s, image.Rectangle{at, at.Add(image.Pt(tile, tile))}, picture, picture.Bounds(), draw.Src, nil)
-	s.write(s.text, ink, at.X, at.Y+tile+21, e.Question)
-	y := at.Y + tile + 42
+	y := at.Y + tile + lineH + 2
+	for _, line := range s.wrap(e.Question) {
+		s.write(s.text, ink, at.X, y, line)
+		y += lineH
+	}
+	y += 2
 	if e.Match {
 		s.mark(right, at.X, y, [][2]float32{{1, -6}, {3, -8}, {5.5, -5.5}, {11.5, -12}, {13.5, -10}, {5.5, -1.5}})
 		s.write(s.bold, right, at.X+20, y, e.Answer)
@@ -101,6 +107,20 @@ func (s *sheet) card(at image.Point, e example) error {
 	end := s.write(s.bold, wrong, at.X+20, y, e.Answer)
 	s.write(s.text, soft, end+10, y, "truth: "+e.Truth)
 	return nil
+}
+
+// wrap breaks a text into lines as wide as a picture.
+func (s *sheet) wrap(text string) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		longer := strings.TrimSpace(line + " " + word)
+		if line != "" && font.MeasureString(s.text, longer).Ceil() > tile {
+			lines = append(lines, line)
+			longer = word
+		}
+		line = longer
+	}
+	return append(lines, line)
 }
 
 // write puts text on a baseline and returns where it ends.

@@ -15,6 +15,9 @@ import (
 // side is the pictures' width and height, that of the shapes preset.
 const side = 64
 
+// pairs is the fraction of pictures with two shapes.
+const pairs = 0.3
+
 // kinds are the shapes there are; a kind is named as its answer.
 var kinds = []string{"circle", "square", "triangle", "star"}
 
@@ -53,7 +56,10 @@ type scene struct {
 func randomScene(rng *rand.Rand) scene {
 	s := scene{background: pale(rng)}
 	kind, colour := rng.Perm(len(kinds)), rng.Perm(len(paints))
-	n := 1 + rng.IntN(2)
+	n := 1
+	if rng.Float64() < pairs {
+		n = 2
+	}
 	for i := range n {
 		p := paints[colour[i]]
 		sh := shape{kind: kinds[kind[i]], paint: p.name, fill: p.shade(rng)}
