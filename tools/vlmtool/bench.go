@@ -141,16 +141,22 @@ type kernelBench struct {
 	USMin  float64 `json:"us_min"`
 	GFLOPs float64 `json:"gflops"`
 	GBs    float64 `json:"gb_per_s"`
-	Share  float64 `json:"share"` // of the step
+	Share  float64 `json:"share"` // of the step or the set
 	times  []time.Duration
 	params any
 	kernel *shaders.Kernel
 }
 
+// profiler runs something once and measures its dispatches.
+type profiler interface {
+	Profile(ctx context.Context) ([]vlm.Traced, error)
+}
+
 // kernels measures every kernel of a training step of the preset, at the shapes
-// of the step. Without a preset it is a small step of shapes.
+// of the step. Without a preset it is square products and a small step of shapes.
 func (f *benchFlags) kernels(ctx context.Context, a *app) error {
-	if f.preset == "" && f.tokens == 0 {
+	small := f.preset == ""
+	if small && f.tokens == 0 {
 		f.tokens = 208
 	}
 	r, err := f.recipe()
@@ -162,33 +168,43 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 		return err
 	}
 	defer dev.Close()
-	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
+	step, err := vlm.NewBench(dev, r, f.rows, f.tokens)
 	if err != nil {
 		return err
 	}
-	if _, err := bench.Profile(ctx); err != nil { // warm-up
-		return err
-	}
-	cases, err := f.measure(ctx, bench)
-	if err != nil {
-		return err
+	benches := []profiler{step}
+	if small {
+		products, err := newSquares(dev)
+		if err != nil {
+			return err
+		}
+		benches = []profiler{products, step}
 	}
 	a.benchHeader(dev.Info())
-	for _, c := range cases {
-		if !f.match.MatchString(c.Kernel + "/" + c.Case) {
-			continue
-		}
-		c.Device = dev.Info().Device
-		if err := a.printKernel(c); err != nil {
+	for _, b := range benches {
+		cases, err := f.measure(ctx, b)
+		if err != nil {
 			return err
+		}
+		for _, c := range cases {
+			if !f.match.MatchString(c.Kernel + "/" + c.Case) {
+				continue
+			}
+			c.Device = dev.Info().Device
+			if err := a.printKernel(c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (f *benchFlags) measure(ctx context.Context, bench *vlm.Bench) ([]*kernelBench, error) {
+func (f *benchFlags) measure(ctx context.Context, bench profiler) ([]*kernelBench, error) {
 	index := map[string]*kernelBench{}
 	var cases []*kernelBench
+	if _, err := bench.Profile(ctx); err != nil { // warm-up
+		return nil, err
+	}
 	runs := 0
 	var total time.Duration
 	for start := time.Now(); runs < 3 || time.Since(start) < benchTime && runs < 100; runs++ {
