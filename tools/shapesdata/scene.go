@@ -97,6 +97,15 @@ func (s *shape) place(rng *rand.Rand, i, n int) {
 	s.turn = between(-0.15, 0.15)
 }
 
+// encoder compresses fast rather than well: thousands of pictures are written.
+var encoder = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
+
+// buffers keeps the encoder's memory from one picture to the next.
+type buffers struct{ kept *png.EncoderBuffer }
+
+func (b *buffers) Get() *png.EncoderBuffer  { return b.kept }
+func (b *buffers) Put(e *png.EncoderBuffer) { b.kept = e }
+
 // png draws the scene.
 func (s scene) png() ([]byte, error) {
 	picture := image.NewRGBA(image.Rect(0, 0, side, side))
@@ -107,7 +116,7 @@ func (s scene) png() ([]byte, error) {
 		pen.Draw(picture, picture.Bounds(), image.NewUniform(sh.fill), image.Point{})
 	}
 	var out bytes.Buffer
-	err := png.Encode(&out, picture)
+	err := encoder.Encode(&out, picture)
 	return out.Bytes(), err
 }
 
