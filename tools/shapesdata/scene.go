@@ -15,6 +15,9 @@ import (
 // side is the pictures' width and height, that of the shapes preset.
 const side = 64
 
+// pairs is the fraction of pictures with two shapes.
+const pairs = 0.3
+
 // kinds are the shapes there are; a kind is named as its answer.
 var kinds = []string{"circle", "square", "triangle", "star"}
 
@@ -53,7 +56,10 @@ type scene struct {
 func randomScene(rng *rand.Rand) scene {
 	s := scene{background: pale(rng)}
 	kind, colour := rng.Perm(len(kinds)), rng.Perm(len(paints))
-	n := 1 + rng.IntN(2)
+	n := 1
+	if rng.Float64() < pairs {
+		n = 2
+	}
 	for i := range n {
 		p := paints[colour[i]]
 		sh := shape{kind: kinds[kind[i]], paint: p.name, fill: p.shade(rng)}
@@ -91,6 +97,15 @@ func (s *shape) place(rng *rand.Rand, i, n int) {
 	s.turn = between(-0.15, 0.15)
 }
 
+// encoder compresses fast rather than well: thousands of pictures are written.
+var encoder = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
+
+// buffers keeps the encoder's memory from one picture to the next.
+type buffers struct{ kept *png.EncoderBuffer }
+
+func (b *buffers) Get() *png.EncoderBuffer  { return b.kept }
+func (b *buffers) Put(e *png.EncoderBuffer) { b.kept = e }
+
 // png draws the scene.
 func (s scene) png() ([]byte, error) {
 	picture := image.NewRGBA(image.Rect(0, 0, side, side))
@@ -101,7 +116,7 @@ func (s scene) png() ([]byte, error) {
 		pen.Draw(picture, picture.Bounds(), image.NewUniform(sh.fill), image.Point{})
 	}
 	var out bytes.Buffer
-	err := png.Encode(&out, picture)
+	err := encoder.Encode(&out, picture)
 	return out.Bytes(), err
 }
 
