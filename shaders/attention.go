@@ -99,9 +99,8 @@ func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[Atte
 			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": blocks, "SIDE": 8 / blocks},
 		})
 	}
-	software := func(_ AttentionParams, c Class) bool { return c == Software }
 	add("lanes.d32", 16, 2, 1, nil, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim <= 32 })
-	add("lanes.d64", 16, 2, 2, nil, software)
+	add("lanes.d64", 16, 2, 2, nil, func(_ AttentionParams, c Class) bool { return c == Software })
 	for _, slices := range []uint32{1, 2, 4} {
 		fits := func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 }
 		name := fmt.Sprintf("d%d", 32*slices)

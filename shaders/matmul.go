@@ -33,8 +33,11 @@ var MatMul = Declare(Decl[MatMulParams]{
 	},
 	Include: []string{"matmul"},
 	Variants: slices.Concat(
-		matmulRows("rows"),
-		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool { return uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 1<<20 }),
+		matmulRows(),
+		// Where 64 tiles and more keep the device busy.
+		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool {
+			return p.M.Max >= 96 && p.N >= 96 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*128*128
+		}),
 		matmulTiles("tile64", 1, 16, func(MatMulParams) bool { return true }),
 		matmulLanes("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
 		matmulLanes("", 2, 2, func(MatMulParams) bool { return true }),
@@ -54,9 +57,9 @@ var MatMul = Declare(Decl[MatMulParams]{
 
 // matmulRows is for up to 4 rows and b stored transposed, a token at a time on a
 // GPU.
-func matmulRows(name string) []DeclVariant[MatMulParams] {
+func matmulRows() []DeclVariant[MatMulParams] {
 	return []DeclVariant[MatMulParams]{{
-		Name: name, Source: "matmul_row", Include: []string{"group"}, Group: 64,
+		Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
 		When: func(p MatMulParams, c Class) bool {
 			return c != Software && p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1
 		},
@@ -167,7 +170,7 @@ func matmulCases() []Case {
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
 	}
-	wide := matmulCase(MatMulParams{M: N(70), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
+	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
 	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
 	p := gaps.Params.(MatMulParams)
