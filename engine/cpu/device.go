@@ -107,6 +107,7 @@ type executable struct {
 	host  *host
 	arena *memory
 	calls []call
+	pace  pace
 }
 
 func (e *executable) slice(v engine.ResolvedView) []byte {
@@ -122,31 +123,33 @@ func (e *executable) slice(v engine.ResolvedView) []byte {
 
 // Run walks the calls in order.
 func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
-	e.host.step = step[:]
-	for i := range e.calls {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c := &e.calls[i]
-		c.kernel.Run(e.host, c.params, c.buffers)
-	}
-	return nil
+	return e.walk(ctx, step, func(int, time.Duration, time.Duration) {})
 }
 
 // Profile walks the calls and measures each.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
-	e.host.step = step[:]
 	timings := make([]engine.Timing, len(e.calls))
-	begin := time.Now()
-	for i := range e.calls {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
+		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
+	})
+	return timings, err
+}
+
+// walk runs the calls and tells done the time of each since the beginning.
+func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, done func(i int, start, end time.Duration)) error {
+	e.host.step = step[:]
+	return e.host.during(&e.pace, func() error {
+		begin := time.Now()
+		for i := range e.calls {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c, start := &e.calls[i], time.Since(begin)
+			c.kernel.Run(e.host, c.params, c.buffers)
+			done(i, start, time.Since(begin))
 		}
-		c, start := &e.calls[i], time.Since(begin)
-		c.kernel.Run(e.host, c.params, c.buffers)
-		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: time.Since(begin) - start}
-	}
-	return timings, nil
+		return nil
+	})
 }
 
 func (e *executable) Arena() engine.Memory    { return e.arena }
