@@ -32,6 +32,9 @@ type Device interface {
 	// programs that never need each other's temporaries can share one.
 	Compile(p *Plan, arena Memory) (Executable, error)
 
+	// MemoryInUse returns the bytes allocated now, and the most there ever were.
+	MemoryInUse() (now, peak int64)
+
 	// Close releases everything that the device has handed out.
 	Close() error
 }

@@ -124,7 +124,8 @@ func (p *Program) Keep(b *Buffer) { b.keep = true }
 // SetLabel names the dispatches recorded from here on.
 func (p *Program) SetLabel(label string) { p.label = label }
 
-// Dispatch records a call. Views are in binding order without the scratch.
+// Dispatch records a call. Views are in binding order without the scratch, and
+// start at multiples of Alignment.
 // The first mistake is kept and returned by Err and NewPlan.
 func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	if k.HasScratch() {
@@ -155,8 +156,8 @@ func checkCall(k *shaders.Kernel, params any, views []View) error {
 		switch {
 		case v.Buffer == nil && !b.Optional && b.Name != "scratch":
 			return fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
-		case v.Buffer != nil && v.Offset%4 != 0:
-			return fmt.Errorf("kernel %s: binding %s starts at byte %d", k.Name, b.Name, v.Offset)
+		case v.Buffer != nil && v.Offset%Alignment != 0:
+			return fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
 		}
 	}
 	return nil

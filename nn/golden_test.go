@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
@@ -56,7 +57,7 @@ func TestGoldenOps(t *testing.T) {
 	for _, dir := range golden.Dirs(t, "ops") {
 		var index goldenIndex
 		golden.JSON(t, filepath.Join(dir, "index.json"), &index)
-		for _, dev := range testDevices(t) {
+		for _, dev := range devices.Open(t) {
 			for _, op := range slices.Sorted(maps.Keys(index.Ops)) {
 				file, err := safetensors.Open(filepath.Join(dir, index.Ops[op].File))
 				if err != nil {

@@ -10,7 +10,7 @@ func (g *Graph) Patchify(x *Tensor, patch int) *Tensor {
 	check(len(x.Shape) == 4 && x.Shape[2]%patch == 0 && x.Shape[3]%patch == 0, "patchify", "[N,C,H,W] of whole patches", x)
 	n, c, h, w := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
 	patches := h / patch * (w / patch)
-	p := shaders.PatchifyParams{Rows: shaders.N(n * patches), Height: uint32(h), Width: uint32(w), Patch: uint32(patch), Channels: uint32(c)}
+	p := shaders.PatchifyParams{Rows: shaders.N(n * patches), Height: uint32(h), Width: uint32(w), Side: uint32(patch), Channels: uint32(c)}
 	y := g.New("patches", n, patches, c*patch*patch)
 	g.record(shaders.Patchify, p, x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
@@ -34,7 +34,7 @@ func (g *Graph) PatchifyPixels(pixels, table *Tensor, pictures, size, patch, cha
 	if slot != 0 {
 		y.RowCount(slot)
 	}
-	g.record(shaders.PatchifyPixels, shaders.PatchifyPixelsParams{Rows: y.rows(), Size: uint32(size), Patch: uint32(patch), Channels: uint32(channels)},
+	g.record(shaders.PatchifyPixels, shaders.PatchifyPixelsParams{Rows: y.rows(), Size: uint32(size), Side: uint32(patch), Channels: uint32(channels)},
 		pixels.View(), table.View(), y.View())
 	return y
 }

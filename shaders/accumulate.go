@@ -12,8 +12,21 @@ var Accumulate = Declare(Decl[AccumulateParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Variants: One(func(p AccumulateParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
 	CPU: func(h Host, p AccumulateParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) { addTo(y[lo:hi], x[lo:hi]) })
+	},
+	Reference: func(p AccumulateParams, b []Array) {
+		for i := range int(p.N.Max) {
+			b[1].F[i] += b[0].F[i]
+		}
+	},
+	Cost: func(p AccumulateParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
+	Cases: func() []Case {
+		return overSizes(func(n Count) Case {
+			in := Input{N: int(n.Max), Scale: 1}
+			return Case{Params: AccumulateParams{n}, Inputs: []Input{in, in}, Rtol: 1e-6} // one rounding
+		})
 	},
 })

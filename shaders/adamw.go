@@ -34,6 +34,7 @@ var AdamW = Declare(Decl[AdamWParams]{
 		{Name: "m", Access: ReadWrite},
 		{Name: "v", Access: ReadWrite},
 	},
+	Variants: One(func(p AdamWParams) [3]uint32 { return grid1(int(p.N), 64) }),
 	CPU: func(h Host, p AdamWParams, b Buffers) {
 		factor := b.F32(0)[1]
 		if factor == 0 {
@@ -49,5 +50,37 @@ var AdamW = Declare(Decl[AdamWParams]{
 		h.Parallel(int(p.N), elementGrain, func(lo, hi int) {
 			simd.AdamW(w[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], s)
 		})
+	},
+	Reference: func(p AdamWParams, b []Array) {
+		clip, g, w, m, v, step := b[0].F[1], b[1].F, b[2].F, b[3].F, b[4].F, b[5]
+		if clip == 0 {
+			return
+		}
+		lr, c1, c2 := stepFloat(step, p.Slot), stepFloat(step, p.Slot+1), stepFloat(step, p.Slot+2)
+		beta1, beta2 := float64(p.Beta1), float64(p.Beta2)
+		for i := range int(p.N) {
+			gi := g[i] * clip
+			w[i] -= lr * float64(p.WeightDecay) * w[i]
+			m[i] = beta1*m[i] + (1-beta1)*gi
+			v[i] = beta2*v[i] + (1-beta2)*gi*gi
+			w[i] -= lr * m[i] * c1 / (math.Sqrt(v[i])*c2 + float64(p.Eps))
+		}
+	},
+	Cost: func(p AdamWParams) Cost { return Cost{Flops: 16 * float64(p.N), Bytes: 28 * float64(p.N)} },
+	Cases: func() []Case {
+		const slot = 7
+		call := func(n int, clip float32, decay float32, scale float64) Case {
+			c := Case{
+				Params: AdamWParams{N: uint32(n), Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: decay, Slot: slot},
+				Inputs: []Input{{F: []float32{3, clip}}, {N: n, Scale: scale}, {N: n, Scale: 1}, {N: n, Scale: scale}, positives(n)},
+				Rtol:   2e-6, // a handful of roundings of like size; 1-beta2 is off by 1e-6 of itself
+				Atol:   1e-7,
+			}
+			for i, f := range []float32{1e-3, 1.9, 2.3} {
+				c.Step = withWord(c.Step, slot+i, math.Float32bits(f))
+			}
+			return c.named("n=%d clip=%g decay=%g g=%g", n, clip, decay, scale)
+		}
+		return []Case{call(1, 1, 0, 1), call(65, 0.25, 0.1, 1), call(1025, 1, 0.1, 1e-3), call(1025, 0, 0.1, 1), call(65535*64+1, 1, 0.1, 1)}
 	},
 })

@@ -23,14 +23,15 @@ var Add = Declare(Decl[AddParams]{
 		})
 	},
 	Reference: func(p AddParams, b []Array) {
-		for i := range b[2].F {
+		for i := range p.N.Max {
 			b[2].F[i] = b[0].F[i] + b[1].F[i]
 		}
 	},
 	Cost: func(p AddParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
 	Cases: func() []Case {
-		return overSizes(func(n int) Case {
-			return Case{Params: AddParams{N(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}}, Rtol: 1e-6}
+		return overSizes(func(n Count) Case {
+			m := int(n.Max)
+			return Case{Params: AddParams{n}, Inputs: []Input{{N: m, Scale: 1}, {N: m, Scale: 1}, {N: m}}, Rtol: 1e-6} // one rounding
 		})
 	},
 })

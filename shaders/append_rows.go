@@ -15,9 +15,29 @@ var AppendRows = Declare(Decl[AppendRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Variants: One(func(p AppendRowsParams) [3]uint32 { return grid1(int(p.Rows.Max)*int(p.Cols), 64) }),
 	CPU: func(h Host, p AppendRowsParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		n := p.Rows.At(h.Step()) * int(p.Cols)
 		copy(y[int(h.Step()[p.Slot])*int(p.Cols):][:n], x[:n])
+	},
+	Reference: func(p AppendRowsParams, b []Array) {
+		first := int(b[2].I[p.Slot])
+		for i := range int(p.Rows.Max * p.Cols) {
+			b[1].F[first*int(p.Cols)+i] = b[0].F[i]
+		}
+	},
+	Cost: func(p AppendRowsParams) Cost { return Cost{Bytes: 8 * float64(p.Rows.Max) * float64(p.Cols)} },
+	Cases: func() []Case {
+		cases := overRows(func(rows Count, cols int) Case {
+			n := int(rows.Max)
+			return Case{
+				Params: AppendRowsParams{Rows: rows, Cols: uint32(cols), Slot: 5}, Step: withWord(nil, 5, 3),
+				Inputs: []Input{{N: n * cols, Scale: 1}, {N: (n + 5) * cols, Scale: 1}},
+			}
+		})
+		const many = 65535*64 + 1
+		long := Case{Params: AppendRowsParams{Rows: N(1), Cols: many}, Inputs: []Input{{N: many, Scale: 1}, {N: many, Scale: 1}}}
+		return append(cases, long.named("one long row"))
 	},
 })

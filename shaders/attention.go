@@ -1,6 +1,7 @@
 package shaders
 
 import (
+	"fmt"
 	"math"
 
 	"patchwork/shaders/simd"
@@ -34,8 +35,77 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
+	Include: []string{"exp", "attention"},
+	Variants: append(attentionRows(), attentionVariants([]string{"q", "k", "v", "y"}, func(slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
+	})...),
 	CPU: attentionCPU,
+	Reference: func(p AttentionParams, b []Array) {
+		clear(b[4].F)
+		clear(b[5].F)
+		eachQuery(p, b, func(q attentionQuery) {
+			for j, key := range q.keys {
+				for i := range q.d {
+					b[4].F[q.at+i] += q.weights[j] * b[2].F[key+i]
+				}
+			}
+			b[5].F[q.row] = q.lse
+		})
+	},
+	// As if every query saw every key: what is skipped, only the data tell.
+	Cost: func(p AttentionParams) Cost {
+		q, k := attentionSizes(p)
+		return Cost{Flops: 4 * float64(q) * float64(p.Keys), Bytes: 8 * float64(q+k)}
+	},
+	Cases: func() []Case {
+		return attentionCases(func(p AttentionParams, in []Input) []Input {
+			q, _ := attentionSizes(p)
+			return append(in, Input{N: q}, Input{N: q / int(p.HeadDim)})
+		})
+	},
 })
+
+// gpuTile is the number of queries, and of keys, of a tile on a GPU.
+const gpuTile = 32
+
+// attentionGrid is a workgroup for every tile of queries of every head and for
+// every part of its columns.
+func attentionGrid(slices uint32) func(p AttentionParams) [3]uint32 {
+	return func(p AttentionParams) [3]uint32 {
+		return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
+	}
+}
+
+// attentionRows is for a few queries, a token at a time.
+func attentionRows() []DeclVariant[AttentionParams] {
+	return []DeclVariant[AttentionParams]{{
+		Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64,
+		Consts: map[string]uint32{"COLUMNS": 4},
+		When:   func(p AttentionParams, _ Class) bool { return p.Queries <= 4 && p.HeadDim <= 256 },
+		Passes: []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch * p.Queries * p.Heads))
+		}}},
+	}}
+}
+
+// attentionVariants are for heads of up to 32, 64 and 128 columns, the last for
+// any; on GPUs with four columns at once where they lie so.
+func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+	var variants []DeclVariant[AttentionParams]
+	for _, slices := range []uint32{1, 2, 4} {
+		v := DeclVariant[AttentionParams]{
+			Name:   fmt.Sprintf("d%d", 32*slices),
+			Consts: map[string]uint32{"SLICES": slices},
+			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 },
+			Passes: passes(slices),
+		}
+		wide := v
+		wide.Name, wide.Vec4 = v.Name+"x4", vec4
+		wide.When = func(p AttentionParams, c Class) bool { return c != Software && p.HeadDim%4 == 0 && v.When(p, c) }
+		variants = append(variants, wide, v)
+	}
+	return variants
+}
 
 // attentionTile is the number of queries that share one block of scores on the
 // CPU.

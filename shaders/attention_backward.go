@@ -1,6 +1,8 @@
 package shaders
 
-import "patchwork/shaders/simd"
+import (
+	"patchwork/shaders/simd"
+)
 
 // AttentionBackward computes the gradients of Attention from dy, with its
 // outputs y and lse, by FlashAttention-2's formulas (Dao, 2023): with the
@@ -21,9 +23,51 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dk", Access: ReadWrite},
 		{Name: "dv", Access: ReadWrite},
 	},
-	// delta [B,Tq,H], for the GPU passes.
-	Scratch: func(p AttentionParams) int64 { return 4 * int64(p.Batch) * int64(p.Queries) * int64(p.Heads) },
-	CPU:     attentionBackwardCPU,
+	Include: []string{"exp", "attention"},
+	Variants: attentionVariants([]string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, func(slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{
+			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64) }},
+			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), 64) }},
+			{Entry: "queries", Grid: attentionGrid(slices)},
+			{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
+				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
+			}},
+		}
+	}),
+	// delta [B,Tq,H] and the intervals of every tile of queries.
+	Scratch: func(p AttentionParams) int64 {
+		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))
+	},
+	CPU: attentionBackwardCPU,
+	Reference: func(p AttentionParams, b []Array) {
+		dq, dk, dv := b[7].F, b[8].F, b[9].F
+		for i, accumulate := range []uint32{p.AccumulateQ, p.AccumulateK, p.AccumulateV} {
+			if accumulate == 0 {
+				clear(b[7+i].F)
+			}
+		}
+		eachQuery(p, b, func(q attentionQuery) {
+			dy := b[6].F[q.at:][:q.d]
+			var delta float64
+			for j, key := range q.keys {
+				delta += q.weights[j] * dot(dy, b[2].F[key:])
+			}
+			for j, key := range q.keys {
+				ds := q.weights[j] * (dot(dy, b[2].F[key:]) - delta) * float64(p.Scale)
+				for i := range q.d {
+					dq[q.at+i] += ds * b[1].F[key+i]
+					dk[key+i] += ds * b[0].F[q.at+i]
+					dv[key+i] += q.weights[j] * dy[i]
+				}
+			}
+		})
+	},
+	// As if every query saw every key: what is skipped, only the data tell.
+	Cost: func(p AttentionParams) Cost {
+		q, k := attentionSizes(p)
+		return Cost{Flops: 14 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
+	},
+	Cases: attentionBackwardCases,
 })
 
 // attentionBackwardCPU works on islands: runs of queries whose keys no query
@@ -114,17 +158,22 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 }
 
 // softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the
-// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ), the same number,
-// whose rounding cancels where a query sees one key.
+// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ), the same number.
+// Where a query sees one key it is that key's, so that the gradient is exactly 0.
 func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse float32) {
 	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
 	cols, delta := t.columns(r), 0.0
 	clearOutside(w, cols)
 	clearOutside(ds, cols)
+	keys, only := 0, 0
 	for _, c := range cols {
 		if !c.empty() {
 			delta += simd.ExpDot(w[c.lo:c.hi], ds[c.lo:c.hi], lse)
+			keys, only = keys+c.hi-c.lo, c.lo
 		}
+	}
+	if keys == 1 {
+		delta = float64(ds[only])
 	}
 	simd.MulDiff(ds, w, float32(delta))
 }

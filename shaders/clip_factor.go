@@ -16,6 +16,7 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
+	Variants: One(func(ClipFactorParams) [3]uint32 { return [3]uint32{1, 1, 1} }),
 	CPU: func(h Host, p ClipFactorParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		norm := float32(math.Sqrt(float64(x[0])))
@@ -28,5 +29,26 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 		default:
 			y[1] = min(1, p.MaxNorm/(norm+1e-6))
 		}
+	},
+	Reference: func(p ClipFactorParams, b []Array) {
+		x, y := b[0].F[0], b[1].F
+		y[0], y[1] = math.Sqrt(x), 1
+		if p.MaxNorm != 0 {
+			y[1] = min(1, float64(p.MaxNorm)/(y[0]+1e-6))
+		}
+		if math.IsInf(x, 0) || math.IsNaN(x) {
+			y[1] = 0
+		}
+	},
+	Cost: func(ClipFactorParams) Cost { return Cost{Flops: 3, Bytes: 12} },
+	Cases: func() []Case {
+		var cases []Case
+		for _, most := range []float32{0, 1} {
+			for _, x := range []float32{0, 1e-12, 0.25, 9, 1e30, float32(math.Inf(1)), float32(math.NaN())} {
+				c := Case{Params: ClipFactorParams{most}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
+				cases = append(cases, c.named("x=%g most=%g", x, most))
+			}
+		}
+		return cases
 	},
 })

@@ -1,5 +1,7 @@
 package shaders
 
+import "math"
+
 // ColumnSumParams are the parameters of ColumnSum.
 type ColumnSumParams struct {
 	Rows       Count
@@ -15,6 +17,12 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include: []string{"sum", "place"},
+	Variants: []DeclVariant[ColumnSumParams]{{Passes: []DeclPass[ColumnSumParams]{
+		{Entry: "chunks", Grid: func(p ColumnSumParams) [3]uint32 { return gridRows(chunksOf(p.Rows.Max, sumChunk), int(p.Cols)) }},
+		{Grid: func(p ColumnSumParams) [3]uint32 { return grid1(int(p.Cols), 64) }},
+	}}},
+	Scratch: func(p ColumnSumParams) int64 { return 4 * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols) },
 	CPU: func(h Host, p ColumnSumParams, b Buffers) {
 		x, y, cols := b.F32(0), b.F32(1), int(p.Cols)
 		sumRows(h, p.Rows.At(h.Step()), p.Accumulate != 0, func(lo, hi int, acc []float32) {
@@ -22,5 +30,30 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 				addTo(acc, x[r*cols:])
 			}
 		}, y[:cols])
+	},
+	Reference: func(p ColumnSumParams, b []Array) {
+		for c := range int(p.Cols) {
+			var sum float64
+			for r := range int(p.Rows.Max) {
+				sum += b[0].F[r*int(p.Cols)+c]
+			}
+			set(b[1].F, c, sum, p.Accumulate)
+		}
+	},
+	Cost: func(p ColumnSumParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: n, Bytes: 4 * n}
+	},
+	Cases: func() []Case {
+		return writingAndAdding(func(accumulate uint32) []Case {
+			return overRows(func(rows Count, cols int) Case {
+				return Case{
+					Params: ColumnSumParams{rows, uint32(cols), accumulate},
+					Inputs: []Input{{N: int(rows.Max) * cols, Scale: 1}, output(cols, accumulate)},
+					// 64 roundings of sums of size 8 in each chunk, as a random walk.
+					Atol: 5e-7 * math.Sqrt(float64(rows.Max)), Rtol: 1e-6,
+				}
+			})
+		})
 	},
 })

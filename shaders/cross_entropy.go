@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -26,6 +27,8 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		{Name: "logits", Access: ReadWrite},
 		{Name: "nll", Access: ReadWrite},
 	},
+	Include:  []string{"exp", "sum", "group"},
+	Variants: byGroup(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	CPU: func(h Host, p CrossEntropyParams, b Buffers) {
 		targets, logits, nll := b.I32(0), b.F32(1), b.F32(2)
 		cols, base, scale := int(p.Cols), int(p.Base), p.Scale
@@ -37,6 +40,64 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 				nll[base+r] = crossEntropyRow(logits[r*cols:][:cols], int(targets[base+r]), p.Grad != 0, scale)
 			}
 		})
+	},
+	Reference: func(p CrossEntropyParams, b []Array) {
+		targets, logits, nll, cols := b[0].I[p.Base:], b[1].F, b[2].F[p.Base:], int(p.Cols)
+		scale := float64(p.Scale)
+		if p.ScaleSlot != 0 {
+			scale *= stepFloat(b[3], p.ScaleSlot)
+		}
+		for r := range int(p.Rows.Max) {
+			x, hit := logits[r*cols:][:cols], int(targets[r])
+			most, sum := slices.Max(x), 0.0
+			for _, v := range x {
+				sum += math.Exp(v - most)
+			}
+			nll[r] = 0
+			if hit >= 0 {
+				nll[r] = math.Log(sum) + most - x[hit]
+			}
+			if p.Grad == 0 {
+				continue
+			}
+			for i, v := range x {
+				x[i] = scale * math.Exp(v-most) / sum
+				if i == hit {
+					x[i] -= scale
+				}
+				if hit < 0 {
+					x[i] = 0
+				}
+			}
+		}
+	},
+	Cost: func(p CrossEntropyParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: (20 + 20*float64(p.Grad)) * n, Bytes: (8 + 8*float64(p.Grad)) * n}
+	},
+	Cases: func() []Case {
+		call := func(rows Count, cols int, scale float64, grad uint32, factor float32) Case {
+			n := int(rows.Max)
+			targets := integers(n+2, 0, cols)
+			for i := 2; i < n+2; i += 3 {
+				targets.I[i] = Ignore
+			}
+			c := Case{
+				Params: CrossEntropyParams{Rows: rows, Cols: uint32(cols), Base: 2, Grad: grad, Scale: 0.5},
+				Inputs: []Input{targets, {N: n * cols, Scale: scale}, {N: n + 2, Scale: 1}},
+				// exp and log are within a few units in the last place; the gradient at
+				// the target is a difference from Scale.
+				Atol: 1e-6 + 3e-7*scale, Rtol: 5e-6,
+			}
+			if factor != 0 {
+				p := c.Params.(CrossEntropyParams)
+				p.ScaleSlot = 9
+				c.Params, c.Step = p, withWord(nil, 9, math.Float32bits(factor))
+			}
+			return c
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 2, 1, 0.25) }),
+			call(N(7), 300, 2, 0, 0).named("without gradient"), call(N(7), 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
 })
 

@@ -18,6 +18,8 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "features", Access: Read, Optional: true},
 		{Name: "y", Access: Write},
 	},
+	Include:  []string{"place"},
+	Variants: One(func(p EmbedParams) [3]uint32 { return gridRows(int(p.Tokens.Max), int(p.Cols)) }),
 	CPU: func(h Host, p EmbedParams, b Buffers) {
 		ids, slots, table, features, y := b.I32(0), b.I32(1), b.F32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)
@@ -30,5 +32,25 @@ var Embed = Declare(Decl[EmbedParams]{
 				copy(y[t*cols:][:cols], from[:cols])
 			}
 		})
+	},
+	Reference: func(p EmbedParams, b []Array) {
+		ids, slots, table, features, y, d := b[0].I, b[1].I, b[2].F, b[3].F, b[4].F, int(p.Cols)
+		for t := range int(p.Tokens.Max) {
+			from := table[int(ids[t])*d:]
+			if slots[t] >= 0 {
+				from = features[int(slots[t])*d:]
+			}
+			copy(y[t*d:][:d], from)
+		}
+	},
+	Cost: func(p EmbedParams) Cost { return Cost{Bytes: 8 * float64(p.Tokens.Max) * float64(p.Cols)} },
+	Cases: func() []Case {
+		cases := overRows(func(tokens Count, cols int) Case {
+			n := int(tokens.Max)
+			inputs := []Input{integers(n, 0, 11), integers(n, -1, 5), {N: 11 * cols, Scale: 1}, {N: 5 * cols, Scale: 1}, {N: n * cols}}
+			return Case{Params: EmbedParams{tokens, uint32(cols)}, Inputs: inputs}
+		})
+		text := []Input{integers(9, 0, 11), integers(9, -1, 0), {N: 11 * 7, Scale: 1}, {Absent: true}, {N: 9 * 7}}
+		return append(cases, Case{Name: "no features", Params: EmbedParams{N(9), 7}, Inputs: text})
 	},
 })

@@ -1,5 +1,7 @@
 package shaders
 
+import "math"
+
 // EmbedBackwardParams are the parameters of EmbedBackward.
 type EmbedBackwardParams struct {
 	Segments Count
@@ -20,6 +22,8 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dtable", Access: ReadWrite},
 	},
+	Include:  []string{"sum", "place"},
+	Variants: One(func(p EmbedBackwardParams) [3]uint32 { return gridRows(int(p.Segments.Max), int(p.Cols)) }),
 	CPU: func(h Host, p EmbedBackwardParams, b Buffers) {
 		order, starts, ids, dy, dtable := b.I32(0), b.I32(1), b.I32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)
@@ -31,5 +35,37 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 				}
 			}
 		})
+	},
+	Reference: func(p EmbedBackwardParams, b []Array) {
+		order, starts, ids, dy, dtable, d := b[0].I, b[1].I, b[2].I, b[3].F, b[4].F, int(p.Cols)
+		for s := range int(p.Segments.Max) {
+			for _, t := range order[starts[s]:starts[s+1]] {
+				for i := range d {
+					dtable[int(ids[s])*d+i] += dy[int(t)*d+i]
+				}
+			}
+		}
+	},
+	Cost: func(p EmbedBackwardParams) Cost {
+		n := float64(p.Segments.Max) * float64(p.Cols) // of one token each, at least
+		return Cost{Flops: n, Bytes: 12 * n}
+	},
+	Cases: func() []Case {
+		// Every table row has tokens, one has most of them.
+		call := func(segments Count, cols, tokens int) Case {
+			n := int(segments.Max)
+			starts := make([]int32, n+1)
+			for i := range starts {
+				starts[i] = int32(i)
+			}
+			starts[n] = int32(tokens)
+			return Case{
+				Params: EmbedBackwardParams{segments, uint32(cols)},
+				Inputs: []Input{{I: permutation(tokens)}, {I: starts}, {I: permutation(n)}, {N: tokens * cols, Scale: 1}, {N: n * cols, Scale: 1}},
+				Atol:   1e-5 * math.Sqrt(float64(tokens)), Rtol: 1e-6, // as many roundings of sums of size √tokens, at random
+			}.named("%dx%d of %d tokens", n, cols, tokens)
+		}
+		return append(overCounts(9, func(n Count) Case { return call(n, 17, 30) }),
+			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(65537), 2, 65600))
 	},
 })

@@ -10,6 +10,7 @@ type FillParams struct {
 var Fill = Declare(Decl[FillParams]{
 	Name:     "fill",
 	Bindings: []Binding{{Name: "y", Access: Write}},
+	Variants: One(func(p FillParams) [3]uint32 { return grid1(int(p.N), 64) }),
 	CPU: func(h Host, p FillParams, b Buffers) {
 		y := b.F32(0)
 		h.Parallel(int(p.N), elementGrain, func(lo, hi int) {
@@ -17,5 +18,19 @@ var Fill = Declare(Decl[FillParams]{
 				y[lo+i] = p.Value
 			}
 		})
+	},
+	Reference: func(p FillParams, b []Array) {
+		for i := range int(p.N) {
+			b[0].F[i] = float64(p.Value)
+		}
+	},
+	Cost: func(p FillParams) Cost { return Cost{Bytes: 4 * float64(p.N)} },
+	Cases: func() []Case {
+		var cases []Case
+		for _, n := range []int{0, 1, 65, 65535*64 + 1} {
+			c := Case{Params: FillParams{N: uint32(n), Value: 1.5}, Inputs: []Input{{N: max(n, 1)}}}
+			cases = append(cases, c.named("n=%d", n))
+		}
+		return cases
 	},
 })

@@ -16,6 +16,8 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"place"},
+	Variants: One(func(p GatherRowsParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
 		index, x, y := b.I32(0), b.F32(1), b.F32(2)
 		cols := int(p.Cols)
@@ -23,6 +25,26 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 			for r := lo; r < hi; r++ {
 				moveRow(y[r*cols:][:cols], x[int(index[int(p.Base)+r])*cols:], p.Accumulate != 0)
 			}
+		})
+	},
+	Reference: func(p GatherRowsParams, b []Array) {
+		index, x, y, d := b[0].I[p.Base:], b[1].F, b[2].F, int(p.Cols)
+		for i := range int(p.Rows.Max) * d {
+			set(y, i, x[int(index[i/d])*d+i%d], p.Accumulate)
+		}
+	},
+	Cost: gatherCost,
+	Cases: func() []Case {
+		return writingAndAdding(func(accumulate uint32) []Case {
+			return overRows(func(rows Count, cols int) Case {
+				n := int(rows.Max)
+				index := append([]int32{-1, -1}, permutation(n)...) // Base leaves the first two out
+				return Case{
+					Params: GatherRowsParams{Rows: rows, Cols: uint32(cols), Base: 2, Accumulate: accumulate},
+					Inputs: []Input{{I: index}, {N: n * cols, Scale: 1}, output(n*cols, accumulate)},
+					Rtol:   1e-6, // one rounding, when adding
+				}
+			})
 		})
 	},
 })
@@ -36,6 +58,8 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"place"},
+	Variants: One(func(p GatherRowsParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
 		index, x, y := b.I32(0), b.F32(1), b.F32(2)
 		cols := int(p.Cols)
@@ -43,6 +67,26 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 			for r := lo; r < hi; r++ {
 				moveRow(y[int(index[int(p.Base)+r])*cols:][:cols], x[r*cols:], p.Accumulate != 0)
 			}
+		})
+	},
+	Reference: func(p GatherRowsParams, b []Array) {
+		index, x, y, d := b[0].I[p.Base:], b[1].F, b[2].F, int(p.Cols)
+		for i := range int(p.Rows.Max) * d {
+			set(y, int(index[i/d])*d+i%d, x[i], p.Accumulate)
+		}
+	},
+	Cost: gatherCost,
+	Cases: func() []Case {
+		return writingAndAdding(func(accumulate uint32) []Case {
+			return overRows(func(rows Count, cols int) Case {
+				n := int(rows.Max)
+				index := append([]int32{-1, -1}, permutation(n)...) // Base leaves the first two out
+				return Case{
+					Params: GatherRowsParams{Rows: rows, Cols: uint32(cols), Base: 2, Accumulate: accumulate},
+					Inputs: []Input{{I: index}, {N: n * cols, Scale: 1}, output(n*cols, accumulate)},
+					Rtol:   1e-6, // one rounding, when adding
+				}
+			})
 		})
 	},
 })
@@ -53,4 +97,9 @@ func moveRow(to, from []float32, accumulate bool) {
 	} else {
 		copy(to, from)
 	}
+}
+
+func gatherCost(p GatherRowsParams) Cost {
+	n := float64(p.Rows.Max) * float64(p.Cols)
+	return Cost{Flops: n * float64(p.Accumulate), Bytes: n * float64(8+4*p.Accumulate)}
 }

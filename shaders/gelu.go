@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -19,6 +20,8 @@ var GELU = Declare(Decl[GELUParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
+	Include:  []string{"exp", "gelu"},
+	Variants: One(func(p GELUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
 	CPU: func(h Host, p GELUParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
@@ -26,6 +29,22 @@ var GELU = Declare(Decl[GELUParams]{
 				y[i] = x[i] * simd.Sigmoid(geluInner(x[i]))
 			}
 		})
+	},
+	Reference: func(p GELUParams, b []Array) {
+		for i := range int(p.N.Max) {
+			x := b[0].F[i]
+			b[1].F[i] = x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+		}
+	},
+	Cost: func(p GELUParams) Cost { return Cost{Flops: 30 * float64(p.N.Max), Bytes: 8 * float64(p.N.Max)} },
+	Cases: func() []Case {
+		return slices.Concat(
+			overSizes(func(n Count) Case {
+				// The rounding of the sigmoid's argument, up to 20 where it counts.
+				return Case{Params: GELUParams{n}, Inputs: []Input{{N: int(n.Max), Scale: 3}, {N: int(n.Max)}}, Atol: 1e-6, Rtol: 5e-6}
+			}),
+			[]Case{Case{Params: GELUParams{N(len(extremes))}, Inputs: []Input{{F: extremes}, {N: len(extremes)}}, Atol: 1e-6, Rtol: 1e-6}.named("extremes")},
+		)
 	},
 })
 
@@ -45,3 +64,6 @@ func geluSlope(x float32) float32 {
 	}
 	return s + x*s*(1-s)*inner
 }
+
+// extremes are arguments at which an activation is 0, itself, or near overflow.
+var extremes = []float32{0, -100, 100, -88, 88, -20, 20, -1e4, 1e4, -1e20, 1e20, -1e38, 1e38}

@@ -8,6 +8,7 @@ package shaders
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 )
 
@@ -99,11 +100,13 @@ type Kernel struct {
 
 // Variant is one way to run a kernel on a GPU: a source, constants and passes.
 type Variant struct {
-	Name   string            // "" for the plain one
-	Source string            // file name without ".wgsl"; "" = the kernel's name
-	Consts map[string]uint32 // WGSL constants put before the source
-	Vec4   []string          // bindings seen as arrays of vec4<f32>
-	Passes []Pass
+	Name    string            // "" for the plain one
+	Source  string            // file name without ".wgsl"; "" = the kernel's name
+	Include []string          // files put before the source: "exp" is include_exp.wgsl
+	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
+	Consts  map[string]uint32 // WGSL constants put before the source
+	Vec4    []string          // bindings seen as arrays of vec4<f32>
+	Passes  []Pass
 
 	when func(params any, class Class) bool
 }
@@ -159,11 +162,23 @@ func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 // Run does the kernel's work on the CPU.
 func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 
-// Reference computes the outputs slowly in float64, over b in binding order.
-func (k *Kernel) Reference(params any, b []Array) { k.reference(params, b) }
+// Reference computes the outputs slowly in float64, over b in binding order
+// without the scratch binding, under the given step block.
+func (k *Kernel) Reference(params any, step []uint32, b []Array) {
+	words := make([]int64, len(step))
+	for i, w := range step {
+		words[i] = int64(w)
+	}
+	k.reference(atStep(params, step), append(b[:len(b):len(b)], Array{I: words}))
+}
 
-// Cost returns the work of a call.
-func (k *Kernel) Cost(params any) Cost { return k.cost(params) }
+// Cost returns the work of a call, zero where the kernel does not declare it.
+func (k *Kernel) Cost(params any) Cost {
+	if k.cost == nil {
+		return Cost{}
+	}
+	return k.cost(params)
+}
 
 // Cases returns the conformance cases.
 func (k *Kernel) Cases() []Case {
@@ -186,22 +201,25 @@ func (k *Kernel) CheckParams(params any) error {
 type Decl[P any] struct {
 	Name      string
 	Bindings  []Binding
+	Include   []string // by every variant, before its own
 	Variants  []DeclVariant[P]
 	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
 	CPU       func(h Host, p P, b Buffers)
-	Reference func(p P, b []Array)
+	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
 	Cases     func() []Case
 }
 
 // DeclVariant declares a variant of a kernel with parameters of type P.
 type DeclVariant[P any] struct {
-	Name   string
-	Source string
-	Consts map[string]uint32
-	Vec4   []string
-	When   func(p P, class Class) bool
-	Passes []DeclPass[P]
+	Name    string
+	Source  string
+	Include []string
+	Group   uint32
+	Consts  map[string]uint32
+	Vec4    []string
+	When    func(p P, class Class) bool
+	Passes  []DeclPass[P]
 }
 
 // DeclPass declares a pass of a kernel with parameters of type P.
@@ -237,7 +255,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
 	}
 	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Consts: dv.Consts, Vec4: dv.Vec4}
+		v := Variant{Name: dv.Name, Source: dv.Source, Include: slices.Concat(d.Include, dv.Include), Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
 		if v.Source == "" {
 			v.Source = d.Name
 		}
@@ -274,4 +292,27 @@ func grid1(n, wg int) [3]uint32 {
 		return [3]uint32{uint32(groups), 1, 1}
 	}
 	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
+}
+
+// gridRows lays workgroups of 64 along the columns of every row; place() in the
+// shader undoes it.
+func gridRows(rows, cols int) [3]uint32 { return grid1(rows*((cols+63)/64), 1) }
+
+// gridGroups is a workgroup for each of n rows.
+func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
+
+// chunksOf is how many chunks of the given size cover n rows.
+func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
+
+// byGroup are the variants of a kernel whose workgroups each work together on a
+// row of cols elements: on a software device as many invocations as a vector has
+// lanes, where more would only take turns; on a GPU enough to hide memory's
+// latency. Long rows are not for lanes: llvmpipe ends a shader's loops after 65535
+// iterations in all.
+func byGroup[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
+	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
+	return []DeclVariant[P]{
+		{Name: "lanes", Group: 8, When: lanes, Passes: passes},
+		{Group: 128, Passes: passes},
+	}
 }

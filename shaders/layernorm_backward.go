@@ -1,5 +1,7 @@
 package shaders
 
+import "math"
+
 // LayerNormBackwardParams are the parameters of LayerNormBackward.
 type LayerNormBackwardParams struct {
 	Rows        Count
@@ -25,6 +27,17 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 		{Name: "dx", Access: ReadWrite, Optional: true},
 		{Name: "dw", Access: ReadWrite, Optional: true},
 		{Name: "db", Access: ReadWrite, Optional: true},
+	},
+	Include: []string{"sum", "group", "place"},
+	Variants: byGroup(func(p LayerNormBackwardParams) uint32 { return p.Cols },
+		DeclPass[LayerNormBackwardParams]{Grid: func(p LayerNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
+		DeclPass[LayerNormBackwardParams]{Entry: "chunks", Grid: func(p LayerNormBackwardParams) [3]uint32 {
+			return gridRows(chunksOf(p.Rows.Max, sumChunk), int(p.Cols))
+		}},
+		DeclPass[LayerNormBackwardParams]{Entry: "total", Grid: func(p LayerNormBackwardParams) [3]uint32 { return grid1(int(p.Cols), 64) }},
+	),
+	Scratch: func(p LayerNormBackwardParams) int64 {
+		return 8 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
 	},
 	CPU: func(h Host, p LayerNormBackwardParams, bufs Buffers) {
 		x, w, mean, rstd, dy := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4)
@@ -52,6 +65,62 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 				}
 			}
 		}, dw[:cols], db[:cols])
+	},
+	Reference: func(p LayerNormBackwardParams, b []Array) {
+		x, w, mean, rstd, dy, dx, dw, db := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, b[6].F, b[7].F
+		cols := int(p.Cols)
+		if p.WithW != 0 && p.AccumulateW == 0 {
+			clear(dw)
+			clear(db)
+		}
+		for r := range int(p.Rows.Max) {
+			var meanG, meanGX float64
+			for c := range cols {
+				i := r*cols + c
+				hat := (x[i] - mean[r]) * rstd[r]
+				meanG += dy[i] * w[c] / float64(cols)
+				meanGX += dy[i] * w[c] * hat / float64(cols)
+				if p.WithW != 0 {
+					dw[c] += dy[i] * hat
+					db[c] += dy[i]
+				}
+			}
+			for c := range cols {
+				if i := r*cols + c; p.WithX != 0 {
+					set(dx, i, rstd[r]*(dy[i]*w[c]-meanG-(x[i]-mean[r])*rstd[r]*meanGX), p.AccumulateX)
+				}
+			}
+		}
+	},
+	Cost: func(p LayerNormBackwardParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: n * float64(12*p.WithX+5*p.WithW), Bytes: n * float64(12*p.WithX+8*p.WithW)}
+	},
+	Cases: func() []Case {
+		call := func(rows Count, cols int, p LayerNormBackwardParams) Case {
+			n, m := int(rows.Max)*cols, int(rows.Max)
+			p.Rows, p.Cols = rows, uint32(cols)
+			c := Case{
+				Params: p,
+				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, {N: m, Scale: 0.1}, positives(m), {N: n, Scale: 1},
+					output(n, p.AccumulateX), output(cols, p.AccumulateW), output(cols, p.AccumulateW)},
+				// A few roundings of values of size 1 to 10 and, in dw, a random walk of them.
+				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
+			}
+			c.Inputs[5].Absent = p.WithX == 0
+			c.Inputs[6].Absent, c.Inputs[7].Absent = p.WithW == 0, p.WithW == 0
+			return c
+		}
+		cases := writingAndAdding(func(accumulate uint32) []Case {
+			return overRows(func(rows Count, cols int) Case {
+				return call(rows, cols, LayerNormBackwardParams{AccumulateX: accumulate, AccumulateW: accumulate, WithX: 1, WithW: 1})
+			})
+		})
+		return append(cases,
+			call(N(70), 65, LayerNormBackwardParams{AccumulateX: 1, WithX: 1, WithW: 1}).named("adding to dx"),
+			call(N(70), 65, LayerNormBackwardParams{AccumulateW: 1, WithX: 1, WithW: 1}).named("adding to dw"),
+			call(N(70), 65, LayerNormBackwardParams{WithX: 1}).named("dx alone"),
+			call(N(70), 65, LayerNormBackwardParams{WithW: 1}).named("dw alone"))
 	},
 })
 

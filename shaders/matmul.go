@@ -1,5 +1,7 @@
 package shaders
 
+import "slices"
+
 // MatMulParams are the parameters of MatMul. Leading dimensions and strides
 // count elements. M and K may shrink from step to step.
 type MatMulParams struct {
@@ -29,8 +31,150 @@ var MatMul = Declare(Decl[MatMulParams]{
 		{Name: "residual", Access: Read, Optional: true},
 		{Name: "c", Access: ReadWrite},
 	},
+	Include: []string{"matmul"},
+	Variants: slices.Concat(
+		matmulRows("rows"),
+		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool { return uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 1<<20 }),
+		matmulTiles("tile64", 1, 16, func(MatMulParams) bool { return true }),
+		matmulLanes("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
+		matmulLanes("", 2, 2, func(MatMulParams) bool { return true }),
+	),
 	CPU: matmulCPU,
+	Reference: func(p MatMulParams, b []Array) {
+		for i := range int(p.Batch) {
+			matmulReference(p, b, i*int(p.StrideA), i*int(p.StrideB), i*int(p.StrideC))
+		}
+	},
+	Cost: func(p MatMulParams) Cost {
+		m, n, k, batch := float64(p.M.Max), float64(p.N), float64(p.K.Max), float64(p.Batch)
+		return Cost{Flops: 2 * batch * m * n * k, Bytes: 4 * batch * (m*k + k*n + m*n)}
+	},
+	Cases: matmulCases,
 })
+
+// matmulRows is for up to 4 rows and b stored transposed, a token at a time on a
+// GPU.
+func matmulRows(name string) []DeclVariant[MatMulParams] {
+	return []DeclVariant[MatMulParams]{{
+		Name: name, Source: "matmul_row", Include: []string{"group"}, Group: 64,
+		When: func(p MatMulParams, c Class) bool {
+			return c != Software && p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1
+		},
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(int(p.M.Max) * chunksOf(p.N, 4) * int(p.Batch))
+		}}},
+	}}
+}
+
+// matmulTiles shares tiles of 64·blocks rows and columns in a GPU's workgroups,
+// 4·blocks squared to an invocation.
+func matmulTiles(name string, blocks, depth uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
+	side := int(64 * blocks)
+	return []DeclVariant[MatMulParams]{{
+		Name: name, Source: "matmul_tile",
+		Consts: map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
+		When:   func(p MatMulParams, c Class) bool { return c != Software && when(p) },
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(chunksOf(p.M.Max, side) * chunksOf(p.N, side) * int(p.Batch))
+		}}},
+	}}
+}
+
+// matmulLanes makes 4·rows by 4·cols values an invocation, and shares nothing:
+// a rasteriser reads memory one lane at a time, so that nothing counts but how
+// few reads there are to a product.
+func matmulLanes(name string, rows, cols uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+	return []DeclVariant[MatMulParams]{{
+		Name:   name,
+		Consts: map[string]uint32{"ROWS": rows, "COLS": cols, "RESULTS": 16*rows*cols + 1},
+		When:   func(p MatMulParams, _ Class) bool { return when(p) },
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(chunksOf(p.M.Max, int(4*rows)) * chunksOf(p.N, int(32*cols)) * int(p.Batch))
+		}}},
+	}}
+}
+
+func matmulReference(p MatMulParams, bufs []Array, atA, atB, atC int) {
+	a, b, bias, residual, c := bufs[0].F[atA:], bufs[1].F[atB:], bufs[2].F, bufs[3].F, bufs[4].F[atC:]
+	at := func(row, col, ld int, trans uint32) int {
+		if trans != 0 {
+			row, col = col, row
+		}
+		return row*ld + col
+	}
+	for i := range int(p.M.Max) {
+		for j := range int(p.N) {
+			sum, y := 0.0, i*int(p.LDC)+j
+			for k := range int(p.K.Max) {
+				sum += a[at(i, k, int(p.LDA), p.TransA)] * b[at(k, j, int(p.LDB), p.TransB)]
+			}
+			sum *= float64(p.Alpha)
+			if p.Beta != 0 {
+				sum += float64(p.Beta) * c[y]
+			}
+			if p.Bias != 0 {
+				sum += bias[j]
+			}
+			if p.Residual != 0 {
+				sum += residual[atC+y]
+			}
+			c[y] = sum
+		}
+	}
+}
+
+// matmulCase is a call on matrices without gaps between their rows.
+func matmulCase(p MatMulParams) Case {
+	m, n, k := int(p.M.Max), int(p.N), int(p.K.Max)
+	p.LDA, p.LDB, p.LDC = uint32(k), uint32(n), uint32(n)
+	if p.TransA != 0 {
+		p.LDA = uint32(m)
+	}
+	if p.TransB != 0 {
+		p.LDB = uint32(k)
+	}
+	p.Batch = max(p.Batch, 1)
+	batch := int(p.Batch)
+	p.StrideA, p.StrideB, p.StrideC = uint32(m*k), uint32(k*n), uint32(m*n)
+	return Case{
+		Params: p,
+		Inputs: []Input{
+			{N: batch * m * k, Scale: 1}, {N: batch * k * n, Scale: 1}, {N: n, Scale: 1, Absent: p.Bias == 0},
+			{N: batch * m * n, Scale: 1, Absent: p.Residual == 0}, output(batch*m*n, Flag(p.Beta != 0)),
+		},
+		// k roundings of sums of size √k, at random.
+		Atol: 1e-6 * max(1, float64(k)/10), Rtol: 1e-6,
+	}.named("%dx%dx%d ta=%d tb=%d batch=%d alpha=%g beta=%g bias=%d residual=%d",
+		m, n, k, p.TransA, p.TransB, batch, p.Alpha, p.Beta, p.Bias, p.Residual)
+}
+
+func matmulCases() []Case {
+	var cases []Case
+	for trans := range uint32(4) {
+		call := func(m, k Count, n, batch int, beta float32, bias, residual uint32) Case {
+			return matmulCase(MatMulParams{
+				M: m, N: uint32(n), K: k, TransA: trans & 1, TransB: trans >> 1,
+				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
+			})
+		}
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {132, 20, 8}} {
+			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
+		}
+		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
+		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
+		cases = append(cases,
+			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
+			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
+	}
+	wide := matmulCase(MatMulParams{M: N(70), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
+	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
+	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
+	p := gaps.Params.(MatMulParams)
+	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
+	gaps.Params = p
+	return append(cases, wide, long, gaps.named("with gaps between rows"))
+}
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {
 	a, b, bias, residual, c := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4)

@@ -2,10 +2,10 @@ package shaders
 
 // PatchifyParams are the parameters of Patchify and PatchifyBackward.
 type PatchifyParams struct {
-	Rows       Count  // patches: pictures × (Height/Patch)·(Width/Patch)
+	Rows       Count  // patches: pictures × (Height/Side)·(Width/Side)
 	Height     uint32 // of the pictures
 	Width      uint32
-	Patch      uint32 // side of a patch, P
+	Side       uint32 // side of a patch, P
 	Channels   uint32 // C
 	Accumulate uint32
 }
@@ -19,12 +19,21 @@ var Patchify = Declare(Decl[PatchifyParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include: []string{"patches", "place"},
+	Variants: One(func(p PatchifyParams) [3]uint32 {
+		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
+	}),
 	CPU: func(h Host, p PatchifyParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		patchLines(h, p, func(pixel, feature, n int) {
 			moveRow(y[feature:][:n], x[pixel:], p.Accumulate != 0)
 		})
 	},
+	Reference: func(p PatchifyParams, b []Array) {
+		eachPixel(p, func(pixel, feature int) { set(b[1].F, feature, b[0].F[pixel], p.Accumulate) })
+	},
+	Cost:  patchifyCost,
+	Cases: patchifyCases,
 })
 
 // PatchifyBackward puts the gradient of the patches back in its place in the
@@ -35,18 +44,27 @@ var PatchifyBackward = Declare(Decl[PatchifyParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
+	Include: []string{"patches", "place"},
+	Variants: One(func(p PatchifyParams) [3]uint32 {
+		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
+	}),
 	CPU: func(h Host, p PatchifyParams, b Buffers) {
 		dy, dx := b.F32(0), b.F32(1)
 		patchLines(h, p, func(pixel, feature, n int) {
 			moveRow(dx[pixel:][:n], dy[feature:], p.Accumulate != 0)
 		})
 	},
+	Reference: func(p PatchifyParams, b []Array) {
+		eachPixel(p, func(pixel, feature int) { set(b[1].F, pixel, b[0].F[feature], p.Accumulate) })
+	},
+	Cost:  patchifyCost,
+	Cases: patchifyCases,
 })
 
 // patchLines calls f for every line of every patch with where it lies in the
 // pictures and in the patches, and its length.
 func patchLines(h Host, p PatchifyParams, f func(pixel, feature, n int)) {
-	height, width, side, channels := int(p.Height), int(p.Width), int(p.Patch), int(p.Channels)
+	height, width, side, channels := int(p.Height), int(p.Width), int(p.Side), int(p.Channels)
 	across := width / side
 	patches := height / side * across
 	h.Parallel(p.Rows.At(h.Step()), rowGrain(channels*side*side), func(lo, hi int) {
@@ -57,5 +75,43 @@ func patchLines(h Host, p PatchifyParams, f func(pixel, feature, n int)) {
 				f(((picture*channels+c)*height+at/across*side+row)*width+at%across*side, (r*channels*side+i)*side, side)
 			}
 		}
+	})
+}
+
+// eachPixel is patchLines for the references, a pixel at a time.
+func eachPixel(p PatchifyParams, f func(pixel, feature int)) {
+	height, width, side, channels := int(p.Height), int(p.Width), int(p.Side), int(p.Channels)
+	feature := 0
+	for patch := range int(p.Rows.Max) {
+		picture, down, across := patch/(height/side*(width/side)), patch/(width/side)%(height/side), patch%(width/side)
+		for c := range channels {
+			for y := down * side; y < (down+1)*side; y++ {
+				for x := across * side; x < (across+1)*side; x++ {
+					f(((picture*channels+c)*height+y)*width+x, feature)
+					feature++
+				}
+			}
+		}
+	}
+}
+
+func patchifyCost(p PatchifyParams) Cost {
+	n := float64(p.Rows.Max) * float64(p.Channels*p.Side*p.Side)
+	return Cost{Flops: n * float64(p.Accumulate), Bytes: n * float64(8+4*p.Accumulate)}
+}
+
+func patchifyCases() []Case {
+	call := func(patches Count, height, width, side, channels int, accumulate uint32) Case {
+		n := int(patches.Max) * channels * side * side
+		return Case{
+			Params: PatchifyParams{patches, uint32(height), uint32(width), uint32(side), uint32(channels), accumulate},
+			Inputs: []Input{{N: n, Scale: 1}, output(n, accumulate)},
+			Rtol:   1e-6, // one rounding, when adding
+		}.named("%d patches of %d in %dx%d, %d channels", patches.Max, side, height, width, channels)
+	}
+	return writingAndAdding(func(accumulate uint32) []Case {
+		return append(overCounts(8, func(n Count) Case { return call(n, 8, 16, 4, 3, accumulate) }),
+			call(N(1), 1, 1, 1, 1, accumulate), call(N(20), 6, 15, 3, 3, accumulate), call(N(32), 32, 32, 8, 3, accumulate),
+			call(N(3), 21, 7, 7, 4, accumulate), call(N(65536), 256, 256, 1, 1, accumulate))
 	})
 }

@@ -20,6 +20,8 @@ var PositionAdd = Declare(Decl[PositionAddParams]{
 		{Name: "x_pos", Access: Read},
 		{Name: "y", Access: Write},
 	},
+	Include:  []string{"place"},
+	Variants: One(func(p PositionAddParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
 		x, yPos, xPos, y := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
 		d, gh, gw := int(p.Cols), int(p.GridH), int(p.GridW)
@@ -33,6 +35,22 @@ var PositionAdd = Declare(Decl[PositionAddParams]{
 			}
 		})
 	},
+	Reference: func(p PositionAddParams, b []Array) {
+		d, gh, gw := int(p.Cols), int(p.GridH), int(p.GridW)
+		for i := range int(p.Rows.Max) * d {
+			r, c := i/d, i%d
+			b[3].F[i] = b[0].F[i] + b[1].F[r/gw%gh*d+c] + b[2].F[r%gw*d+c]
+		}
+	},
+	Cost: func(p PositionAddParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: 2 * n, Bytes: 8 * n}
+	},
+	Cases: func() []Case {
+		return positionCases(0, func(rows, table int) []Input {
+			return []Input{{N: rows, Scale: 1}, {N: table, Scale: 1}, {N: table, Scale: 1}, {N: rows}}
+		})
+	},
 })
 
 // PositionAddBackward adds up dy over the patches of a row into dy_pos and over
@@ -44,6 +62,8 @@ var PositionAddBackward = Declare(Decl[PositionAddParams]{
 		{Name: "dy_pos", Access: ReadWrite},
 		{Name: "dx_pos", Access: ReadWrite},
 	},
+	Include:  []string{"sum", "place"},
+	Variants: One(func(p PositionAddParams) [3]uint32 { return gridRows(2*int(p.MaxGrid), int(p.Cols)) }),
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
 		dy, dyPos, dxPos := b.F32(0), b.F32(1), b.F32(2)
 		d, gh, gw, rows := int(p.Cols), int(p.GridH), int(p.GridW), p.Rows.At(h.Step())
@@ -57,6 +77,29 @@ var PositionAddBackward = Declare(Decl[PositionAddParams]{
 			}
 		})
 	},
+	Reference: func(p PositionAddParams, b []Array) {
+		d, gh, gw := int(p.Cols), int(p.GridH), int(p.GridW)
+		if p.Accumulate == 0 {
+			clear(b[1].F)
+			clear(b[2].F)
+		}
+		for i := range int(p.Rows.Max) * d {
+			r, c := i/d, i%d
+			b[1].F[r/gw%gh*d+c] += b[0].F[i]
+			b[2].F[r%gw*d+c] += b[0].F[i]
+		}
+	},
+	Cost: func(p PositionAddParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: 2 * n, Bytes: 8 * n}
+	},
+	Cases: func() []Case {
+		return writingAndAdding(func(accumulate uint32) []Case {
+			return positionCases(accumulate, func(rows, table int) []Input {
+				return []Input{{N: rows, Scale: 1}, output(table, accumulate), output(table, accumulate)}
+			})
+		})
+	},
 })
 
 func positionSum(sum, dy []float32, rows int, accumulate bool, mine func(r int) bool) {
@@ -68,4 +111,16 @@ func positionSum(sum, dy []float32, rows int, accumulate bool, mine func(r int) 
 			addTo(sum, dy[r*len(sum):])
 		}
 	}
+}
+
+func positionCases(accumulate uint32, inputs func(rows, table int) []Input) []Case {
+	call := func(rows Count, cols, gh, gw, most int) Case {
+		return Case{
+			Params: PositionAddParams{rows, uint32(cols), uint32(gh), uint32(gw), uint32(most), accumulate},
+			Inputs: inputs(int(rows.Max)*cols, most*cols),
+			Atol:   2e-6 + 1e-7*float64(rows.Max), Rtol: 1e-6, // as many roundings of sums of size √rows, at random
+		}.named("%dx%d on %dx%d of %d", rows.Max, cols, gh, gw, most)
+	}
+	return append(overCounts(32, func(rows Count) Case { return call(rows, 17, 4, 4, 6) }),
+		call(N(1), 1, 1, 1, 1), call(N(30), 33, 2, 5, 7), call(N(512), 96, 16, 16, 16), call(N(65537), 2, 4, 4, 5))
 }

@@ -23,6 +23,8 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 		{Name: "y", Access: Write},
 		{Name: "rstd", Access: Write},
 	},
+	Include:  []string{"sum", "group"},
+	Variants: byGroup(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	CPU: func(h Host, p RMSNormParams, b Buffers) {
 		x, w, y, rstd := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
 		cols := int(p.Cols)
@@ -33,5 +35,35 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 				simd.RMSNorm(y, x, w, rstd[r])
 			}
 		})
+	},
+	Reference: func(p RMSNormParams, b []Array) {
+		x, w, y, rstds, cols := b[0].F, b[1].F, b[2].F, b[3].F, int(p.Cols)
+		for r := range int(p.Rows.Max) {
+			row := x[r*cols:][:cols]
+			var square float64
+			for _, v := range row {
+				square += v * v / float64(cols)
+			}
+			rstds[r] = 1 / math.Sqrt(square+float64(p.Eps))
+			for i, v := range row {
+				y[r*cols+i] = v * rstds[r] * w[i]
+			}
+		}
+	},
+	Cost: func(p RMSNormParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: 4 * n, Bytes: 8 * n}
+	},
+	Cases: func() []Case {
+		call := func(rows Count, cols int, scale float64) Case {
+			n := int(rows.Max) * cols
+			return Case{
+				Params: RMSNormParams{rows, uint32(cols), 1e-6},
+				Inputs: []Input{{N: n, Scale: scale}, {N: cols, Scale: 1}, {N: n}, {N: int(rows.Max)}},
+				Rtol:   2e-6, // positive terms: a few roundings, and a GPU's square root and division
+			}
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 1) }),
+			call(N(3), 576, 1e5).named("large values"), call(N(3), 576, 1e-4).named("small values"), call(N(3), 64, 0).named("zeros"))
 	},
 })

@@ -1,6 +1,10 @@
 package shaders
 
-import "patchwork/shaders/simd"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // RMSNormBackwardParams are the parameters of RMSNormBackward.
 type RMSNormBackwardParams struct {
@@ -25,6 +29,17 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "dx", Access: ReadWrite},
 		{Name: "dw", Access: ReadWrite, Optional: true},
 	},
+	Include: []string{"sum", "group", "place"},
+	Variants: byGroup(func(p RMSNormBackwardParams) uint32 { return p.Cols },
+		DeclPass[RMSNormBackwardParams]{Grid: func(p RMSNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
+		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Grid: func(p RMSNormBackwardParams) [3]uint32 {
+			return gridRows(chunksOf(p.Rows.Max, sumChunk), int(p.Cols))
+		}},
+		DeclPass[RMSNormBackwardParams]{Entry: "total", Grid: func(p RMSNormBackwardParams) [3]uint32 { return grid1(int(p.Cols), 64) }},
+	),
+	Scratch: func(p RMSNormBackwardParams) int64 {
+		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
+	},
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
 		cols := int(p.Cols)
@@ -42,6 +57,53 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 				rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], acc, rstd[r], p.AccumulateX != 0)
 			}
 		}, dw[:cols])
+	},
+	Reference: func(p RMSNormBackwardParams, b []Array) {
+		x, w, rstd, dy, dx, dw, cols := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
+		if p.WithW != 0 && p.AccumulateW == 0 {
+			clear(dw)
+		}
+		for r := range int(p.Rows.Max) {
+			var meanGX float64
+			for c := range cols {
+				i := r*cols + c
+				meanGX += dy[i] * w[c] * x[i] * rstd[r] / float64(cols)
+				if p.WithW != 0 {
+					dw[c] += dy[i] * x[i] * rstd[r]
+				}
+			}
+			for c := range cols {
+				i := r*cols + c
+				set(dx, i, rstd[r]*(dy[i]*w[c]-x[i]*rstd[r]*meanGX), p.AccumulateX)
+			}
+		}
+	},
+	Cost: func(p RMSNormBackwardParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: n * float64(9+3*p.WithW), Bytes: n * float64(12+8*p.WithW)}
+	},
+	Cases: func() []Case {
+		call := func(rows Count, cols int, p RMSNormBackwardParams) Case {
+			n, m := int(rows.Max)*cols, int(rows.Max)
+			p.Rows, p.Cols = rows, uint32(cols)
+			c := Case{
+				Params: p,
+				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW)},
+				// A few roundings of values of size 1 to 10 and, in dw, a random walk of them.
+				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
+			}
+			c.Inputs[5].Absent = p.WithW == 0
+			return c
+		}
+		cases := writingAndAdding(func(accumulate uint32) []Case {
+			return overRows(func(rows Count, cols int) Case {
+				return call(rows, cols, RMSNormBackwardParams{AccumulateX: accumulate, AccumulateW: accumulate, WithW: 1})
+			})
+		})
+		return append(cases,
+			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1}).named("adding to dx"),
+			call(N(70), 65, RMSNormBackwardParams{AccumulateW: 1, WithW: 1}).named("adding to dw"),
+			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"))
 	},
 })
 

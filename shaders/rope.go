@@ -24,6 +24,7 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Variants: One(func(p RoPEParams) [3]uint32 { return grid1(int(p.Tokens.Max*p.Heads*p.HeadDim/2), 64) }),
 	CPU: func(h Host, p RoPEParams, b Buffers) {
 		x, table, positions, y := b.F32(0), b.F32(1), b.I32(2), b.F32(3)
 		heads, d := int(p.Heads), int(p.HeadDim)
@@ -36,6 +37,38 @@ var RoPE = Declare(Decl[RoPEParams]{
 				}
 			}
 		})
+	},
+	Reference: func(p RoPEParams, b []Array) {
+		x, table, positions, y := b[0].F, b[1].F, b[2].I, b[3].F
+		d := int(p.HeadDim)
+		sign := 1 - 2*float64(p.Inverse)
+		for head := range int(p.Tokens.Max * p.Heads) {
+			angles := table[int(positions[head/int(p.Heads)])*d:][:d]
+			for i := range d / 2 {
+				i0, i1 := head*d+i, head*d+d/2+i
+				c, s := angles[i], sign*angles[d/2+i]
+				set(y, i0, x[i0]*c-x[i1]*s, p.Accumulate)
+				set(y, i1, x[i1]*c+x[i0]*s, p.Accumulate)
+			}
+		}
+	},
+	Cost: func(p RoPEParams) Cost {
+		n := float64(p.Tokens.Max) * float64(p.Heads) * float64(p.HeadDim)
+		return Cost{Flops: 3 * n, Bytes: 12 * n}
+	},
+	Cases: func() []Case {
+		call := func(tokens Count, heads, d int, inverse, accumulate uint32) Case {
+			const positions = 50
+			n := int(tokens.Max) * heads * d
+			return Case{
+				Params: RoPEParams{tokens, uint32(heads), uint32(d), inverse, accumulate},
+				Inputs: []Input{{N: n, Scale: 1}, {N: positions * d, Scale: 1}, integers(int(tokens.Max), 0, positions), output(n, accumulate)},
+				Atol:   1e-6, Rtol: 1e-6, // three roundings of values of size 1
+			}.named("%dx%dx%d inverse=%d add=%d", tokens.Max, heads, d, inverse, accumulate)
+		}
+		return append(overCounts(9, func(tokens Count) Case { return call(tokens, 3, 16, 0, 0) }),
+			call(N(1), 1, 2, 0, 0), call(N(7), 3, 6, 0, 0), call(N(33), 9, 64, 1, 0), call(N(33), 9, 64, 0, 1), call(N(5), 2, 128, 1, 1),
+			call(N(65537), 16, 8, 0, 0))
 	},
 })
 

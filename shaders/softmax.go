@@ -22,6 +22,8 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 		{Name: "mask", Type: I32, Access: Read},
 		{Name: "y", Access: Write},
 	},
+	Include:  []string{"exp", "sum", "group"},
+	Variants: byGroup(func(p SoftmaxParams) uint32 { return p.Cols }, DeclPass[SoftmaxParams]{Grid: func(p SoftmaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	CPU: func(h Host, p SoftmaxParams, b Buffers) {
 		x, mask, y, cols := b.F32(0), b.I32(1), b.F32(2), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
@@ -29,6 +31,45 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 				softmaxRow(x[r*cols:][:cols], mask[r*cols:][:cols], y[r*cols:][:cols])
 			}
 		})
+	},
+	Reference: func(p SoftmaxParams, b []Array) {
+		cols := int(p.Cols)
+		for r := range int(p.Rows.Max) {
+			x, mask, y := b[0].F[r*cols:][:cols], b[1].I[r*cols:][:cols], b[2].F[r*cols:][:cols]
+			most, sum := math.Inf(-1), 0.0
+			for i, v := range x {
+				if mask[i] != 0 {
+					most = max(most, v)
+				}
+			}
+			for i, v := range x {
+				y[i] = 0
+				if mask[i] != 0 {
+					y[i] = math.Exp(v - most)
+					sum += y[i]
+				}
+			}
+			for i := range y {
+				y[i] /= max(sum, math.SmallestNonzeroFloat64)
+			}
+		}
+	},
+	Cost: func(p SoftmaxParams) Cost {
+		n := float64(p.Rows.Max) * float64(p.Cols)
+		return Cost{Flops: 40 * n, Bytes: 12 * n}
+	},
+	Cases: func() []Case {
+		call := func(rows Count, cols int, scale float64, lo, hi int) Case {
+			n := int(rows.Max) * cols
+			return Case{
+				Params: SoftmaxParams{rows, uint32(cols)},
+				Inputs: []Input{{N: n, Scale: scale}, integers(n, lo, hi), {N: n}},
+				// exp and the sum are within a few units in the last place; below e^-87 exp is 0.
+				Rtol: 3e-6, Atol: 1e-37,
+			}
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 3, 0, 3) }),
+			call(N(5), 70, 3, 1, 2).named("all columns"), call(N(5), 70, 3, 0, 1).named("no column"), call(N(5), 70, 80, 0, 2).named("large values"))
 	},
 })
 

@@ -4,6 +4,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,22 +16,26 @@ import (
 var sources embed.FS
 
 // WGSL returns the whole shader of a variant: the declarations generated from
-// the kernel (parameter block, step block, bindings, load and store functions)
-// followed by the text of its .wgsl file.
+// the kernel (parameter block, step block, bindings, load and store functions),
+// the files that it includes and the text of its .wgsl file. A literal takes the
+// place of GROUP in @workgroup_size(GROUP), where older compilers want one.
 func (k *Kernel) WGSL(v *Variant) (string, error) {
-	body, err := fs.ReadFile(sources, v.Source+".wgsl")
-	if err != nil {
-		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-	}
 	var w strings.Builder
-	writeConsts(&w, v.Consts)
+	writeConsts(&w, v)
 	writeParams(&w, k.params)
 	w.WriteString(stepSource)
 	for i, b := range k.Bindings {
 		writeBinding(&w, i, b, slices.Contains(v.Vec4, b.Name))
 	}
-	w.Write(body)
-	return w.String(), nil
+	for _, include := range v.Include {
+		if err := writeFile(&w, "include_"+include); err != nil {
+			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+		}
+	}
+	if err := writeFile(&w, v.Source); err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	return strings.ReplaceAll(w.String(), "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group)), nil
 }
 
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
@@ -47,14 +53,18 @@ fn count_at(most: u32, slot: u32, base: u32) -> u32 {
 fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * groups.x; }
 `
 
-func writeConsts(w *strings.Builder, consts map[string]uint32) {
-	names := make([]string, 0, len(consts))
-	for n := range consts {
-		names = append(names, n)
+func writeFile(w *strings.Builder, name string) error {
+	text, err := fs.ReadFile(sources, name+".wgsl")
+	w.Write(text)
+	return err
+}
+
+func writeConsts(w *strings.Builder, v *Variant) {
+	if v.Group != 0 {
+		fmt.Fprintf(w, "const GROUP: u32 = %du;\n", v.Group)
 	}
-	slices.Sort(names)
-	for _, n := range names {
-		fmt.Fprintf(w, "const %s: u32 = %du;\n", n, consts[n])
+	for _, name := range slices.Sorted(maps.Keys(v.Consts)) {
+		fmt.Fprintf(w, "const %s: u32 = %du;\n", name, v.Consts[name])
 	}
 }
 
@@ -82,24 +92,52 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 	}
 }
 
+// writeBinding declares a binding and how it is read and written. load4 and
+// store4 take four elements from i on, of which the first n, at least one, are
+// there; the others read 0. Seen as vec4, i is a multiple of 4 and all are there.
 func writeBinding(w *strings.Builder, i int, b Binding, vec4 bool) {
 	element := [...]string{"f32", "i32", "u32"}[b.Type]
-	suffix := ""
+	view, load, store := element, loadOne, storeOne
+	if b.Type == F32 {
+		load, store = loadOne+loadFour, storeOne+storeFour
+	}
 	if vec4 {
-		element, suffix = "vec4<"+element+">", "4"
+		view, load, store = "vec4<f32>", loadVec4, storeVec4
 	}
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
 	}
-	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, element)
+	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, view)
+	text := strings.NewReplacer("NAME", b.Name, "TYPE", element)
 	if b.Access != Write {
-		fmt.Fprintf(w, "fn load%s_%s(i: u32) -> %s { return %s[i]; }\n", suffix, b.Name, element, b.Name)
+		text.WriteString(w, load)
 	}
 	if b.Access != Read {
-		fmt.Fprintf(w, "fn store%s_%s(i: u32, v: %s) { %s[i] = v; }\n", suffix, b.Name, element, b.Name)
+		text.WriteString(w, store)
 	}
 }
+
+const (
+	loadOne  = "fn load_NAME(i: u32) -> TYPE { return NAME[i]; }\n"
+	storeOne = "fn store_NAME(i: u32, value: TYPE) { NAME[i] = value; }\n"
+	loadFour = `fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
+  return vec4<f32>(NAME[i], select(0.0, NAME[i + min(1u, n - 1u)], n > 1u),
+    select(0.0, NAME[i + min(2u, n - 1u)], n > 2u), select(0.0, NAME[i + min(3u, n - 1u)], n > 3u));
+}
+`
+	storeFour = `fn store4_NAME(i: u32, n: u32, value: vec4<f32>) {
+  NAME[i] = value.x;
+  if (n > 1u) { NAME[i + 1u] = value.y; }
+  if (n > 2u) { NAME[i + 2u] = value.z; }
+  if (n > 3u) { NAME[i + 3u] = value.w; }
+}
+`
+	loadVec4 = `fn load_NAME(i: u32) -> f32 { return NAME[i / 4u][i % 4u]; }
+fn load4_NAME(i: u32, n: u32) -> vec4<f32> { return NAME[i / 4u]; }
+`
+	storeVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = value; }\n"
+)
 
 // PackParams lays the parameters out as the shader's uniform block reads them:
 // little-endian 32-bit words, padded to 16 bytes.
@@ -114,7 +152,7 @@ func PackParams(params any) []uint32 {
 		case f.Kind() == reflect.Uint32:
 			words = append(words, uint32(f.Uint()))
 		case f.Kind() == reflect.Float32:
-			words = append(words, floatBits(float32(f.Float())))
+			words = append(words, math.Float32bits(float32(f.Float())))
 		}
 	}
 	for len(words)%4 != 0 {
@@ -123,12 +161,29 @@ func PackParams(params any) []uint32 {
 	return words
 }
 
-// snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "M" → "m".
+// atStep returns the parameters with every Count replaced by the number of rows
+// that it stands for under the given step block.
+func atStep(params any, step []uint32) any {
+	v := reflect.New(reflect.TypeOf(params)).Elem()
+	v.Set(reflect.ValueOf(params))
+	for i := range v.NumField() {
+		if c, ok := v.Field(i).Interface().(Count); ok {
+			v.Field(i).Set(reflect.ValueOf(N(c.At(step))))
+		}
+	}
+	return v.Interface()
+}
+
+// snake turns a Go name into a WGSL one: "HeadDim" → "head_dim", "KVHeads" →
+// "kv_heads", "LDA" → "lda".
 func snake(name string) string {
 	var w strings.Builder
 	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 {
-			w.WriteByte('_')
+		if i > 0 && unicode.IsUpper(r) {
+			lower := func(at int) bool { return at < len(name) && unicode.IsLower(rune(name[at])) }
+			if lower(i-1) || lower(i+1) {
+				w.WriteByte('_')
+			}
 		}
 		w.WriteRune(unicode.ToLower(r))
 	}

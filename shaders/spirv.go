@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
-	"sync"
+	"io/fs"
+	"strings"
 )
 
 //go:embed spirv
@@ -22,26 +22,114 @@ func (k *Kernel) SPIRV(v *Variant) ([]byte, error) {
 	return module, nil
 }
 
-// Entry of spirv/manifest.json: which source a committed module was made from.
-type ManifestEntry struct {
+// Manifest is spirv/manifest.json: what the committed modules were made from.
+type Manifest struct {
+	Generator string            `json:"generator"` // "tools/shadergen"
+	Compiler  string            `json:"compiler"`  // "naga 30.0.1"
+	Modules   map[string]Module `json:"modules"`   // by variant ID
+}
+
+// Module is the manifest's entry of one variant.
+type Module struct {
 	Source string `json:"source"` // SHA-256 of the WGSL text
 	Module string `json:"module"` // SHA-256 of the .spv file
 }
 
-// Manifest returns the committed manifest, by variant ID.
-var Manifest = sync.OnceValues(func() (map[string]ManifestEntry, error) {
+// ReadManifest returns the committed manifest.
+func ReadManifest() (Manifest, error) {
 	data, err := spirv.ReadFile("spirv/manifest.json")
+	if err != nil {
+		return Manifest{}, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, fmt.Errorf("shaders/spirv/manifest.json: %w", err)
+	}
+	return m, nil
+}
+
+// Sources returns the WGSL text of every variant of every kernel, by variant ID.
+func Sources() (map[string]string, error) {
+	sources := map[string]string{}
+	for _, k := range All() {
+		for i := range k.Variants {
+			v := &k.Variants[i]
+			text, err := k.WGSL(v)
+			if err != nil {
+				return nil, err
+			}
+			sources[k.ID(v)] = text
+		}
+	}
+	return sources, nil
+}
+
+// Stale returns the variants whose committed module was not made from their
+// present WGSL text, each with the reason; nothing when all are fresh. A module
+// without a variant is stale too.
+func Stale() (map[string]string, error) {
+	manifest, err := ReadManifest()
 	if err != nil {
 		return nil, err
 	}
-	m := map[string]ManifestEntry{}
-	return m, json.Unmarshal(data, &m)
-})
+	sources, err := Sources()
+	if err != nil {
+		return nil, err
+	}
+	modules, err := committed()
+	if err != nil {
+		return nil, err
+	}
+	return stale(manifest.Modules, sources, modules), nil
+}
+
+// stale compares the manifest with the texts and the modules, all by variant ID.
+func stale(manifest map[string]Module, sources map[string]string, modules map[string][]byte) map[string]string {
+	reasons := map[string]string{}
+	for id, text := range sources {
+		entry, listed := manifest[id]
+		module, there := modules[id]
+		switch {
+		case !listed || !there:
+			reasons[id] = "has no SPIR-V"
+		case entry.Source != Hash([]byte(text)):
+			reasons[id] = "has changed since its SPIR-V was made"
+		case entry.Module != Hash(module):
+			reasons[id] = "has another SPIR-V than the manifest says"
+		}
+	}
+	for id := range manifest {
+		if _, declared := sources[id]; !declared {
+			reasons[id] = "is no longer declared"
+		}
+	}
+	for id := range modules {
+		if _, declared := sources[id]; !declared {
+			reasons[id] = "is no longer declared"
+		}
+	}
+	return reasons
+}
+
+// committed returns the modules in spirv, by variant ID.
+func committed() (map[string][]byte, error) {
+	files, err := fs.Glob(spirv, "spirv/*.spv")
+	if err != nil {
+		return nil, err
+	}
+	modules := map[string][]byte{}
+	for _, f := range files {
+		data, err := spirv.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		modules[strings.TrimSuffix(strings.TrimPrefix(f, "spirv/"), ".spv")] = data
+	}
+	return modules, nil
+}
 
 // Hash is the hex SHA-256 that the manifest uses.
 func Hash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
-
-func floatBits(f float32) uint32 { return math.Float32bits(f) }

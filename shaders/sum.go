@@ -1,6 +1,10 @@
 package shaders
 
-import "patchwork/shaders/simd"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SumParams are the parameters of Sum and SumSquares.
 type SumParams struct {
@@ -15,10 +19,22 @@ var Sum = Declare(Decl[SumParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"sum", "group"},
+	Variants: sumVariants(0),
+	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
 	},
+	Reference: func(p SumParams, b []Array) {
+		var sum float64
+		for _, v := range b[0].F[:p.N.Max] {
+			sum += v
+		}
+		set(b[1].F, 0, sum, p.Accumulate)
+	},
+	Cost:  func(p SumParams) Cost { return Cost{Flops: float64(p.N.Max), Bytes: 4 * float64(p.N.Max)} },
+	Cases: sumCases,
 })
 
 // SumSquares adds up the squares of the elements of x into y[0], in a fixed
@@ -29,19 +45,33 @@ var SumSquares = Declare(Decl[SumParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"sum", "group"},
+	Variants: sumVariants(1),
+	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
 	},
+	Reference: func(p SumParams, b []Array) {
+		var sum float64
+		for _, v := range b[0].F[:p.N.Max] {
+			sum += v * v
+		}
+		set(b[1].F, 0, sum, p.Accumulate)
+	},
+	Cost:  func(p SumParams) Cost { return Cost{Flops: 2 * float64(p.N.Max), Bytes: 4 * float64(p.N.Max)} },
+	Cases: sumCases,
 })
+
+// sumPiece is the number of elements that one partial sum covers.
+const sumPiece = 1 << 14
 
 // sumPieces adds up f over pieces of x.
 func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
-	const piece = 1 << 14
-	sums := make([]float64, (len(x)+piece-1)/piece)
+	sums := make([]float64, (len(x)+sumPiece-1)/sumPiece)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			sums[i] = f(x[i*piece : min((i+1)*piece, len(x))])
+			sums[i] = f(x[i*sumPiece : min((i+1)*sumPiece, len(x))])
 		}
 	})
 	return total(sums)
@@ -52,4 +82,32 @@ func total[F float32 | float64](x []F) (sum float64) {
 		sum += float64(v)
 	}
 	return sum
+}
+
+// sumVariants are byGroup's with the constant that tells the kernels apart.
+func sumVariants(squares uint32) []DeclVariant[SumParams] {
+	variants := byGroup(func(p SumParams) uint32 { return sumPiece },
+		DeclPass[SumParams]{Entry: "chunks", Grid: func(p SumParams) [3]uint32 { return gridGroups(chunksOf(p.N.Max, sumPiece)) }},
+		DeclPass[SumParams]{Grid: func(SumParams) [3]uint32 { return [3]uint32{1, 1, 1} }},
+	)
+	for i := range variants {
+		variants[i].Source, variants[i].Consts = "sum", map[string]uint32{"SQUARES": squares}
+	}
+	return variants
+}
+
+func sumCases() []Case {
+	return writingAndAdding(func(accumulate uint32) []Case {
+		call := func(n Count, mean, scale float64) Case {
+			// Compensated sums of at most 16384 terms, then a tree: some roundings of
+			// the total of the terms' sizes.
+			size := (math.Abs(mean) + scale) * float64(n.Max)
+			return Case{
+				Params: SumParams{n, accumulate}, Inputs: []Input{{N: int(n.Max), Mean: mean, Scale: scale}, output(1, accumulate)},
+				Atol: 1e-7 * size, Rtol: 1e-6,
+			}.named("n=%d mean=%g", n.Max, mean)
+		}
+		return append(overCounts(40000, func(n Count) Case { return call(n, 1, 1) }),
+			call(N(1), 0, 1), call(N(7), 0, 1), call(N(16384), 100, 1), call(N(16385), 0, 1), call(N(3000001), 1, 0.1))
+	})
 }

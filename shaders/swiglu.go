@@ -1,6 +1,11 @@
 package shaders
 
-import "patchwork/shaders/simd"
+import (
+	"math"
+	"slices"
+
+	"patchwork/shaders/simd"
+)
 
 // SwiGLUParams are the parameters of SwiGLU.
 type SwiGLUParams struct {
@@ -16,10 +21,32 @@ var SwiGLU = Declare(Decl[SwiGLUParams]{
 		{Name: "up", Access: Read},
 		{Name: "y", Access: Write},
 	},
+	Include:  []string{"exp"},
+	Variants: One(func(p SwiGLUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
 	CPU: func(h Host, p SwiGLUParams, b Buffers) {
 		gate, up, y := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
 			simd.SwiGLU(y[lo:hi], gate[lo:hi], up[lo:hi])
 		})
+	},
+	Reference: func(p SwiGLUParams, b []Array) {
+		for i := range int(p.N.Max) {
+			gate := b[0].F[i]
+			b[2].F[i] = gate / (1 + math.Exp(-gate)) * b[1].F[i]
+		}
+	},
+	Cost: func(p SwiGLUParams) Cost { return Cost{Flops: 20 * float64(p.N.Max), Bytes: 12 * float64(p.N.Max)} },
+	Cases: func() []Case {
+		return slices.Concat(
+			overSizes(func(n Count) Case {
+				m := int(n.Max)
+				// exp is within two units in the last place, the rest are four roundings.
+				return Case{Params: SwiGLUParams{n}, Inputs: []Input{{N: m, Scale: 5}, {N: m, Scale: 2}, {N: m}}, Atol: 1e-7, Rtol: 2e-6}
+			}),
+			[]Case{Case{
+				Params: SwiGLUParams{N(len(extremes))}, Inputs: []Input{{F: extremes}, {N: len(extremes), Scale: 1}, {N: len(extremes)}},
+				Atol: 1e-6, Rtol: 2e-6,
+			}.named("extremes")},
+		)
 	},
 })

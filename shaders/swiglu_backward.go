@@ -1,6 +1,10 @@
 package shaders
 
-import "patchwork/shaders/simd"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SwiGLUBackwardParams are the parameters of SwiGLUBackward.
 type SwiGLUBackwardParams struct {
@@ -21,6 +25,8 @@ var SwiGLUBackward = Declare(Decl[SwiGLUBackwardParams]{
 		{Name: "dgate", Access: ReadWrite},
 		{Name: "dup", Access: ReadWrite},
 	},
+	Include:  []string{"exp"},
+	Variants: One(func(p SwiGLUBackwardParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
 	CPU: func(h Host, p SwiGLUBackwardParams, b Buffers) {
 		gate, up, dy, dgate, dup := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
@@ -33,5 +39,31 @@ var SwiGLUBackward = Declare(Decl[SwiGLUBackwardParams]{
 			}
 			simd.SwiGLUGradient(dgate[lo:hi], dup[lo:hi], gate[lo:hi], up[lo:hi], dy[lo:hi], add)
 		})
+	},
+	Reference: func(p SwiGLUBackwardParams, b []Array) {
+		for i := range int(p.N.Max) {
+			gate, up, dy := b[0].F[i], b[1].F[i], b[2].F[i]
+			s := 1 / (1 + math.Exp(-gate))
+			set(b[3].F, i, dy*up*s*(1+gate*(1-s)), p.AccumulateGate)
+			set(b[4].F, i, dy*gate*s, p.AccumulateUp)
+		}
+	},
+	Cost: func(p SwiGLUBackwardParams) Cost {
+		return Cost{Flops: 30 * float64(p.N.Max), Bytes: 20 * float64(p.N.Max)}
+	},
+	Cases: func() []Case {
+		// As SwiGLU; the slope is a difference where it crosses 0.
+		call := func(n Count, gate Input, addGate, addUp uint32) Case {
+			m := int(n.Max)
+			inputs := []Input{gate, {N: m, Scale: 1}, {N: m, Scale: 1}, output(m, addGate), output(m, addUp)}
+			return Case{Params: SwiGLUBackwardParams{n, addGate, addUp}, Inputs: inputs, Atol: 5e-6, Rtol: 5e-6}
+		}
+		cases := writingAndAdding(func(accumulate uint32) []Case {
+			return overSizes(func(n Count) Case { return call(n, Input{N: int(n.Max), Scale: 3}, accumulate, accumulate) })
+		})
+		return append(cases,
+			call(N(65), Input{N: 65, Scale: 3}, 1, 0).named("adding to dgate"),
+			call(N(65), Input{N: 65, Scale: 3}, 0, 1).named("adding to dup"),
+			call(N(len(extremes)), Input{F: extremes}, 0, 0).named("extremes"))
 	},
 })

@@ -9,18 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-)
 
-// Attention modes, stored with the model.
-const (
-	Document              = "document"                     // causal inside each sample, positions restart
-	DocumentBidirectional = "document_bidirectional_image" // and the tokens of one image see each other both ways
-	Seed                  = "seed"                         // plain causal over the whole row, as in the original recipe
+	"patchwork/vlm/batch"
 )
-
-// AttentionModes are the values of --attention.
-var AttentionModes = []string{Document, DocumentBidirectional, Seed}
 
 // formatVersion is the version of the model directory that this code writes.
 const formatVersion = 1
@@ -29,12 +20,12 @@ const modelType = "encoder_free_vlm"
 
 // Config is config.json.
 type Config struct {
-	ModelType     string       `json:"model_type"`
-	Vision        VisionConfig `json:"vision_config"`
-	Text          TextConfig   `json:"text_config"`
-	ImageTokenID  int          `json:"image_token_id"`
-	Attention     string       `json:"attention"`
-	FormatVersion int          `json:"format_version"`
+	ModelType     string          `json:"model_type"`
+	Vision        VisionConfig    `json:"vision_config"`
+	Text          TextConfig      `json:"text_config"`
+	ImageTokenID  int             `json:"image_token_id"`
+	Attention     batch.Attention `json:"attention"`
+	FormatVersion int             `json:"format_version"`
 }
 
 // VisionConfig describes the embedder.
@@ -203,10 +194,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("vision_config.hidden_size is %d, text_config's is %d", c.Vision.HiddenSize, c.Text.HiddenSize)
 	case c.ImageTokenID < 0 || c.ImageTokenID >= c.Text.VocabSize:
 		return fmt.Errorf("image_token_id %d is outside the vocabulary of %d", c.ImageTokenID, c.Text.VocabSize)
-	case !slices.Contains(AttentionModes, c.Attention):
-		return fmt.Errorf("attention is %q, want one of %v", c.Attention, AttentionModes)
 	}
-	return nil
+	return batch.Modes{Attention: c.Attention, Turns: batch.InConversation, Loss: batch.OnAll}.Check()
 }
 
 // ReadConfig reads and checks the config.json of a model directory.

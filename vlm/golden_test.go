@@ -3,21 +3,22 @@ package vlm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"patchwork/engine"
-	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
+	"patchwork/vlm/batch"
 )
-
-func testDevices(t testing.TB) []engine.Device { return []engine.Device{cpu.Open(0)} }
 
 // goldenConfig is a tiny model's config.json, a flat format of the tests' own.
 type goldenConfig struct {
@@ -42,7 +43,7 @@ type goldenConfig struct {
 	} `json:"training"`
 }
 
-func (c goldenConfig) config(t *testing.T, mode string) Config {
+func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
 	out := Config{
 		ModelType: modelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: formatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
@@ -59,13 +60,14 @@ func TestGoldenTiny(t *testing.T) {
 			for _, dir := range golden.Dirs(t, family) {
 				var c goldenConfig
 				golden.JSON(t, filepath.Join(dir, "config.json"), &c)
-				for _, dev := range testDevices(t) {
+				for _, dev := range devices.Open(t) {
 					for _, mode := range c.MaskModes {
 						file, err := safetensors.Open(filepath.Join(dir, mode+".safetensors"))
-						if err != nil {
+						if errors.Is(err, fs.ErrNotExist) {
 							t.Logf("%s has no %s", dir, mode)
 							continue
 						}
+						must(t, err)
 						t.Run(dev.Info().Device+"/"+mode, func(t *testing.T) {
 							run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 							run.run(mode)
@@ -99,7 +101,7 @@ func (r *goldenTiny) rtol(gpu float64) float64 {
 }
 
 func (r *goldenTiny) run(mode string) {
-	model, err := NewModel(r.c.config(r.t, mode), Init{})
+	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
 	must(r.t, err)
 	r.model = model
 	must(r.t, model.allocate(r.dev, true))
@@ -210,23 +212,22 @@ func (r *goldenTiny) loadInputs(mode string) {
 	must(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), must1(file.Float32("pixels"))(r.t)))
 
 	segments := ints("segment_ids")
-	batch := &Tokens{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode)}
+	b := &batch.Batch{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode), Segments: segments}
 	allowed, slot := ints("allowed."+mode), int32(0)
-	for i, id := range batch.IDs {
-		batch.Pad = append(batch.Pad, segments[i] < 0)
+	for i, id := range b.IDs {
 		r.real = append(r.real, segments[i] >= 0)
-		batch.Slots = append(batch.Slots, -1)
+		b.ImageSlots = append(b.ImageSlots, -1)
 		if int(id) == r.c.ImageTokenID {
-			batch.Slots[i] = slot
+			b.ImageSlots[i] = slot
 			slot++
 		}
 		lo, hi := 0, 0
 		if segments[i] >= 0 {
 			lo, hi = r.visible(allowed[i*tokens:(i+1)*tokens], segments[i/tokens*tokens:][:tokens])
 		}
-		batch.Intervals = append(batch.Intervals, 0, 0, int32(lo), int32(hi))
+		b.Intervals = append(b.Intervals, 0, 0, int32(lo), int32(hi))
 	}
-	n, err := r.in.upload(r.dev, batch, &r.step)
+	n, err := r.in.upload(r.dev, b, nil, &r.step)
 	must(r.t, err)
 	r.step[slotScale] = math.Float32bits(1 / float32(n))
 	if want := int(r.tensor("token_count")[0]); n != want {

@@ -1,11 +1,10 @@
 package vlm
 
 import (
-	"slices"
-
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
+	"patchwork/vlm/batch"
 )
 
 // Inputs are the buffers in which a batch of fixed shape reaches the device.
@@ -23,6 +22,8 @@ type Inputs struct {
 	targetRows, targetIDs            *engine.Buffer
 	pixels, pixelTable, ropeTable    *engine.Buffer
 	floatPixels                      *engine.Buffer // instead of pixels, in tests
+
+	memories []engine.Memory
 }
 
 // newInputs describes buffers for batches of rows × tokens with at most so many
@@ -57,9 +58,11 @@ func (in *Inputs) bytes() int64 {
 
 // allocate places the buffers and writes the tables that never change.
 func (in *Inputs) allocate(dev engine.Device) error {
-	if _, err := engine.Allocate(dev, "inputs", in.buffers()...); err != nil {
+	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
+	if err != nil {
 		return err
 	}
+	in.memories = memories
 	// value/255 as the original's float32 division rounds it.
 	var values [256]float32
 	for i := range values {
@@ -69,6 +72,13 @@ func (in *Inputs) allocate(dev engine.Device) error {
 		return err
 	}
 	return engine.Upload(dev, in.ropeTable.View(), nn.RoPETable(in.positionN, in.headDim, in.theta))
+}
+
+// free releases the buffers.
+func (in *Inputs) free() {
+	for _, m := range in.memories {
+		m.Free()
+	}
 }
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
@@ -92,68 +102,40 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Tokens is one batch as the model reads it, every slice of B·T elements.
-type Tokens struct {
-	IDs       []int32
-	Slots     []int32 // row of the pictures' vectors that a token takes, or -1
-	Positions []int32
-	Intervals []int32 // [B·T,4]: the keys that a token sees, see shaders.Attention
-	Targets   []int32 // the next token, or shaders.Ignore
-	Pad       []bool  // tokens that are none
-	Pixels    []byte  // [pictures,S,S,C]
-}
-
-// upload writes a batch and sets what the step block says of it. It returns the
-// number of targets.
-func (in *Inputs) upload(dev engine.Device, t *Tokens, step *[shaders.StepWords]uint32) (int, error) {
-	order, starts, runs := sortedRuns(t)
+// upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
+// what the step block says of it. It returns the number of targets.
+func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
+	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
+	var rows, targets []int32
 	patches := 0
-	for i, s := range t.Slots {
-		if s >= 0 {
-			slotTokens[s] = int32(i)
+	for t, slot := range b.ImageSlots {
+		if slot >= 0 {
+			slotTokens[slot] = int32(t)
 			patches++
 		}
-	}
-	var rows, targets []int32
-	for i, id := range t.Targets {
-		if id >= 0 {
-			rows, targets = append(rows, int32(i)), append(targets, id)
+		if b.Targets[t] >= 0 {
+			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
 		}
 	}
-	step[slotPatches], step[slotTargets], step[slotRuns] = uint32(patches), uint32(len(targets)), uint32(len(runs))
+	step[slotPatches], step[slotTargets], step[slotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
 	for _, u := range []struct {
 		to     *engine.Buffer
 		values []int32
 	}{
-		{in.ids, t.IDs}, {in.slots, t.Slots}, {in.positions, t.Positions}, {in.intervals, t.Intervals}, {in.order, order},
-		{in.starts, starts}, {in.runs, runs}, {in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
+		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
+		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.runs, index.SegmentID},
+		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
 	} {
 		if err := engine.Upload(dev, u.to.View(), u.values); err != nil {
 			return 0, err
 		}
 	}
-	if len(t.Pixels) > 0 {
+	if len(pixels) > 0 {
 		memory, offset := in.pixels.Placed()
-		if err := dev.Write(memory, offset, t.Pixels); err != nil {
+		if err := dev.Write(memory, offset, pixels); err != nil {
 			return 0, err
 		}
 	}
 	return len(targets), nil
-}
-
-// sortedRuns sorts the text tokens by id, for the embedding's gradient.
-func sortedRuns(t *Tokens) (order, starts, runs []int32) {
-	for i := range t.IDs {
-		if t.Slots[i] < 0 && !t.Pad[i] {
-			order = append(order, int32(i))
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return int(t.IDs[a]) - int(t.IDs[b]) })
-	for i, token := range order {
-		if id := t.IDs[token]; i == 0 || id != runs[len(runs)-1] {
-			starts, runs = append(starts, int32(i)), append(runs, id)
-		}
-	}
-	return order, append(starts, int32(len(order))), runs
 }

@@ -5,8 +5,10 @@ package cpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -15,7 +17,10 @@ import (
 )
 
 // Device is the CPU as an engine device.
-type Device struct{ host *host }
+type Device struct {
+	engine.Meter
+	host *host
+}
 
 // Open returns the CPU device working on the given number of threads, or on
 // every core when threads is 0.
@@ -37,10 +42,18 @@ func (d *Device) Info() engine.Info {
 }
 
 // memory is a Go slice, aligned for vector loads.
-type memory struct{ data []byte }
+type memory struct {
+	device *Device
+	data   []byte
+}
 
 func (m *memory) Size() int64 { return int64(len(m.data)) }
-func (m *memory) Free()       { m.data = nil }
+
+// Free may be called again.
+func (m *memory) Free() {
+	m.device.Count(-m.Size())
+	m.data = nil
+}
 
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
@@ -50,26 +63,46 @@ func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error)
 	words := make([]uint64, (bytes+engine.Alignment)/8+1)
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(raw))) % engine.Alignment
-	return &memory{raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
+	d.Count(bytes)
+	return &memory{d, raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
 }
 
 // Write copies data into memory.
 func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
-	if offset < 0 || offset+int64(len(data)) > m.Size() {
-		return fmt.Errorf("write of %d bytes at %d into %d", len(data), offset, m.Size())
+	at, err := within(m, offset, int64(len(data)))
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
-	copy(m.(*memory).data[offset:], data)
+	copy(at, data)
 	return nil
 }
 
 // Read copies memory into data.
 func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
-	if offset < 0 || offset+int64(len(data)) > m.Size() {
-		return fmt.Errorf("read of %d bytes at %d from %d", len(data), offset, m.Size())
+	at, err := within(m, offset, int64(len(data)))
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
 	}
-	copy(data, m.(*memory).data[offset:])
+	copy(data, at)
 	return nil
 }
+
+// within returns a range of memory, or an error for one outside it and for memory
+// that was freed or belongs to another device.
+func within(m engine.Memory, offset, bytes int64) ([]byte, error) {
+	mine, ok := m.(*memory)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("cpu: %T is not memory of this device", m)
+	case mine.data == nil:
+		return nil, errFreed
+	case offset < 0 || bytes < 0 || offset > mine.Size()-bytes:
+		return nil, fmt.Errorf("cpu: %d bytes at %d of memory with %d", bytes, offset, mine.Size())
+	}
+	return mine.data[offset : offset+bytes : offset+bytes], nil
+}
+
+var errFreed = errors.New("cpu: memory or a program is used after it was freed")
 
 // Close has nothing to release.
 func (d *Device) Close() error { return nil }
@@ -79,18 +112,27 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable
 	if b := p.Unplaced(); b != nil {
 		return nil, fmt.Errorf("%s: buffer %q has no memory", p.Program.Name, b.Label)
 	}
+	e := &executable{host: d.host, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
 	if arena == nil {
 		m, err := d.Allocate(max(p.Arena, 1), "activations")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", p.Program.Name, err)
 		}
-		arena = m
+		arena, e.ownArena = m, true
 	}
-	e := &executable{host: d.host, arena: arena.(*memory), calls: make([]call, len(p.Dispatches))}
+	if _, err := within(arena, 0, p.Arena); err != nil {
+		return nil, fmt.Errorf("%s: the temporaries: %w", p.Program.Name, err)
+	}
+	e.arena = arena.(*memory)
+	e.uses = append(e.uses, e.arena)
 	for i, dispatch := range p.Dispatches {
 		buffers := make(shaders.Buffers, len(dispatch.Views))
 		for j, v := range dispatch.Views {
-			buffers[j] = e.slice(engine.Resolve(v))
+			b, err := e.slice(engine.Resolve(v))
+			if err != nil {
+				return nil, fmt.Errorf("%s: dispatch %d (%s), buffer %q: %w", p.Program.Name, i, dispatch.Label, v.Buffer.Label, err)
+			}
+			buffers[j] = b
 		}
 		e.calls[i] = call{dispatch.Kernel, dispatch.Params, buffers}
 	}
@@ -104,21 +146,41 @@ type call struct {
 }
 
 type executable struct {
-	host  *host
-	arena *memory
-	calls []call
-	pace  pace
+	host     *host
+	name     string
+	arena    *memory
+	ownArena bool
+	calls    []call
+	uses     []*memory // what must not have been freed when it runs
+	freed    bool
+	pace     pace
 }
 
-func (e *executable) slice(v engine.ResolvedView) []byte {
+// slice returns the bytes that a view sees, nil for an absent one.
+func (e *executable) slice(v engine.ResolvedView) ([]byte, error) {
 	if v.Bytes == 0 {
-		return nil
+		return nil, nil
 	}
-	data := e.arena.data
-	if !v.Temp {
-		data = v.Memory.(*memory).data
+	if v.Temp {
+		return within(e.arena, v.Offset, v.Bytes)
 	}
-	return data[v.Offset : v.Offset+v.Bytes : v.Offset+v.Bytes]
+	b, err := within(v.Memory, v.Offset, v.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if m := v.Memory.(*memory); !slices.Contains(e.uses, m) {
+		e.uses = append(e.uses, m)
+	}
+	return b, nil
+}
+
+// prepare checks that everything the calls use is there and takes the step block.
+func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
+	if e.freed || slices.ContainsFunc(e.uses, func(m *memory) bool { return m.data == nil }) {
+		return fmt.Errorf("%s: %w", e.name, errFreed)
+	}
+	e.host.step = step[:]
+	return nil
 }
 
 // Run walks the calls in order.
@@ -137,7 +199,9 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 
 // walk runs the calls and tells done the time of each since the beginning.
 func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, done func(i int, start, end time.Duration)) error {
-	e.host.step = step[:]
+	if err := e.prepare(step); err != nil {
+		return err
+	}
 	return e.host.during(&e.pace, func() error {
 		begin := time.Now()
 		for i := range e.calls {
@@ -152,6 +216,16 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	})
 }
 
-func (e *executable) Arena() engine.Memory    { return e.arena }
+// Arena is the memory that holds the plan's temporaries.
+func (e *executable) Arena() engine.Memory { return e.arena }
+
+// HostTime is zero: the host is the device.
 func (e *executable) HostTime() time.Duration { return 0 }
-func (e *executable) Free()                   { e.calls = nil }
+
+// Free releases the executable's own arena. It may be called again.
+func (e *executable) Free() {
+	if e.ownArena && !e.freed {
+		e.arena.Free()
+	}
+	e.freed, e.calls = true, nil
+}

@@ -1,15 +1,20 @@
-// Package golden finds and compares the golden vectors in tests. They lie in the
-// project's testdata/golden, or where PATCHWORK_GOLDEN says, in the same layout;
-// families that the committed set leaves out are looked for in ../shared/golden
-// beside the project.
+// Package golden finds the golden vectors in tests and compares with them.
+//
+// They lie in the project's testdata/golden; what is too big to commit is looked
+// for in ../shared/golden beside the project. PATCHWORK_GOLDEN names another
+// directory of the same layout, which then is the only one. Tokenizers lie in
+// models/ beside a golden directory. The families are described in
+// CONTRIBUTING.md.
 package golden
 
 import (
+	"bufio"
 	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -19,29 +24,65 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Dirs are the golden folders that hold a family ("ops", "tiny_llama"): the one
-// of PATCHWORK_GOLDEN alone when it is set, else the committed one and the one
-// beside the project. The test is skipped when there is none.
+// places are the golden directories, those that do not exist among them.
+func places() []string {
+	if dir := os.Getenv("PATCHWORK_GOLDEN"); dir != "" {
+		return []string{filepath.Clean(dir)}
+	}
+	return []string{filepath.Join(Root(), "testdata", "golden"), filepath.Join(Root(), "..", "shared", "golden")}
+}
+
+// Dirs returns every directory of a family, such as "ops". The test is skipped
+// where there is none.
 func Dirs(t testing.TB, family string) []string {
 	t.Helper()
 	var dirs []string
-	for _, root := range roots() {
-		dir := filepath.Join(root, family)
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+	for _, place := range places() {
+		if dir := filepath.Join(place, family); isDir(dir) {
 			dirs = append(dirs, dir)
 		}
 	}
 	if len(dirs) == 0 {
-		t.Skipf("no golden vectors %q in %v", family, roots())
+		t.Skipf("no golden vectors %q in %v; PATCHWORK_GOLDEN can name a directory that has them", family, places())
 	}
 	return dirs
 }
 
-func roots() []string {
-	if dir := os.Getenv("PATCHWORK_GOLDEN"); dir != "" {
-		return []string{dir}
+// Dir returns the first directory of a family.
+func Dir(t testing.TB, family string) string {
+	t.Helper()
+	return Dirs(t, family)[0]
+}
+
+// Members lists the directories in a family's over all places, such as the
+// tokenizers there are. The test is skipped where there is none.
+func Members(t testing.TB, family string) []string {
+	t.Helper()
+	var names []string
+	for _, dir := range Dirs(t, family) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() && !slices.Contains(names, e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
 	}
-	return []string{filepath.Join(Root(), "testdata", "golden"), filepath.Join(Root(), "..", "shared", "golden")}
+	return names
+}
+
+// Model returns the directory of a model's tokenizer. The test is skipped where
+// there is none.
+func Model(t testing.TB, name string) string {
+	t.Helper()
+	return Dir(t, filepath.Join("..", "models", name))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // JSON reads a JSON file into v.
@@ -52,8 +93,35 @@ func JSON(t testing.TB, path string, v any) {
 		err = json.Unmarshal(data, v)
 	}
 	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// Lines reads a file of one JSON value a line.
+func Lines[T any](t testing.TB, path string) []T {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Close()
+	var out []T
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var v T
+		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
+			t.Fatalf("%s: line %d: %v", path, len(out)+1, err)
+		}
+		out = append(out, v)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(out) == 0 {
+		t.Fatalf("%s is empty", path)
+	}
+	return out
 }
 
 // Tolerance bounds |got-want| by Atol + Rtol·|want|.

@@ -31,14 +31,14 @@ var corpus = []struct {
 	// Words of a demo about shapes, one after another until the room is used up.
 	{100, []string{"a square", "square"}},
 	{90, []string{"how many"}},
-	{80, []string{"two"}},
-	{70, []string{"one"}},
-	{60, []string{"three"}},
+	{80, []string{"two", "one"}},
+	{70, []string{"is shapes"}},
+	{60, []string{"is on"}},
 	{50, []string{"is left"}},
 	{40, []string{"is right"}},
-	{30, []string{"is two"}},
-	{20, []string{"is one"}},
-	{10, []string{"is three"}},
+	{30, []string{"is are"}},
+	{20, []string{"a star", "star"}},
+	{10, []string{"three"}},
 }
 
 func texts() iter.Seq[string] {

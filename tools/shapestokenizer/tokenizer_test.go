@@ -38,9 +38,9 @@ func TestWordsAreOneToken(t *testing.T) {
 	}
 	first := "what is does yes no circle rectangle triangle red green blue black gray teal brown yellow"
 	inside := "shape the a image there not is present contain in color no does of circle rectangle triangle red green blue black gray teal brown yellow"
-	demo := "square two one three"
+	demo := "square star two one how"
 	words := strings.Fields(first + " " + demo)
-	for _, word := range strings.Fields(inside + " square many left right two one three") {
+	for _, word := range strings.Fields(inside + " square star shapes are on many left right") {
 		words = append(words, " "+word)
 	}
 	for _, word := range append(words, "?") {

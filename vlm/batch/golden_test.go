@@ -1,15 +1,13 @@
 package batch
 
 import (
-	"encoding/binary"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"patchwork/vlm/internal/golden"
+	"patchwork/nn/golden"
+	"patchwork/nn/safetensors"
 )
 
 func TestGoldenPacking(t *testing.T) {
@@ -27,7 +25,7 @@ func TestGoldenPacking(t *testing.T) {
 			Padding   int
 		}
 	}
-	readJSON(t, filepath.Join(golden.Dir(t, "packing"), "cases.json"), &file)
+	golden.JSON(t, filepath.Join(golden.Dir(t, "packing"), "cases.json"), &file)
 	if len(file.Cases) == 0 {
 		t.Fatal("no cases")
 	}
@@ -62,25 +60,26 @@ func equal3(a, b [][][]int) bool {
 
 // The rows of the tiny models, laid out in each attention mode.
 func TestGoldenLayout(t *testing.T) {
-	found := false
-	for _, name := range golden.Members(t, "") {
-		if !strings.HasPrefix(name, "tiny_") {
-			continue
-		}
-		found = true
+	for _, name := range tinyModels(t) {
 		dir := golden.Dir(t, name)
 		in := readInts(t, filepath.Join(dir, "inputs.safetensors"))
 		var config struct {
 			MaskModes []Attention `json:"mask_modes"`
 		}
-		readJSON(t, filepath.Join(dir, "config.json"), &config)
+		golden.JSON(t, filepath.Join(dir, "config.json"), &config)
 		for _, mode := range config.MaskModes {
 			t.Run(name+"/"+string(mode), func(t *testing.T) { checkLayout(t, in, mode) })
 		}
 	}
-	if !found {
-		t.Skip("no tiny_* golden files; PATCHWORK_GOLDEN can name a golden directory that has them")
+}
+
+func tinyModels(t *testing.T) []string {
+	t.Helper()
+	names := slices.DeleteFunc(golden.Members(t, ""), func(name string) bool { return !strings.HasPrefix(name, "tiny_") })
+	if len(names) == 0 {
+		t.Skip("no golden tiny_* models; PATCHWORK_GOLDEN can name a directory that has them")
 	}
+	return names
 }
 
 func checkLayout(t *testing.T, in map[string]ints, mode Attention) {
@@ -136,17 +135,6 @@ func sameInts(t *testing.T, what string, got, want []int32) {
 	}
 }
 
-func readJSON(t *testing.T, path string, v any) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, v)
-	}
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-}
-
 type ints struct {
 	shape []int
 	data  []int32
@@ -155,30 +143,22 @@ type ints struct {
 // readInts reads the I32 tensors of a safetensors file.
 func readInts(t *testing.T, path string) map[string]ints {
 	t.Helper()
-	data, err := os.ReadFile(path)
+	file, err := safetensors.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	size := binary.LittleEndian.Uint64(data)
-	var header map[string]struct {
-		Dtype   string
-		Shape   []int
-		Offsets [2]int `json:"data_offsets"`
-	}
-	if err := json.Unmarshal(data[8:8+size], &header); err != nil {
-		t.Fatal(err)
-	}
+	defer file.Close()
 	out := map[string]ints{}
-	for name, h := range header {
-		if h.Dtype != "I32" {
+	for _, name := range file.Names() {
+		tensor, _ := file.Tensor(name)
+		if tensor.DType != "I32" {
 			continue
 		}
-		bytes := data[8+int(size):][h.Offsets[0]:h.Offsets[1]]
-		values := make([]int32, len(bytes)/4)
-		for i := range values {
-			values[i] = int32(binary.LittleEndian.Uint32(bytes[4*i:]))
+		data, err := file.Int32(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		out[name] = ints{h.Shape, values}
+		out[name] = ints{tensor.Shape, data}
 	}
 	return out
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"patchwork/nn/golden"
 	"patchwork/vlm/chat"
-	"patchwork/vlm/internal/golden"
 	"patchwork/vlm/tokenizer"
 )
 

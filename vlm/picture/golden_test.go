@@ -2,16 +2,15 @@ package picture
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"image"
 	"image/jpeg"
 	"image/png"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"patchwork/nn/golden"
 )
 
 // goldenImages is the index of the golden family "images".
@@ -35,25 +34,11 @@ type goldenImage struct {
 	}
 }
 
-// readGolden reads the index in the folder that PATCHWORK_GOLDEN names, or in
-// the project's own.
+// readGolden reads the index of the golden pictures.
 func readGolden(t *testing.T) (folder string, index goldenImages) {
 	t.Helper()
-	root := os.Getenv("PATCHWORK_GOLDEN")
-	if root == "" {
-		root = filepath.Join("..", "..", "testdata", "golden")
-	}
-	folder = filepath.Join(root, "images")
-	data, err := os.ReadFile(filepath.Join(folder, "index.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("no golden images in %s", root)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &index); err != nil {
-		t.Fatal(err)
-	}
+	folder = golden.Dir(t, "images")
+	golden.JSON(t, filepath.Join(folder, "index.json"), &index)
 	return folder, index
 }
 

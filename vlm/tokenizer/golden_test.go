@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"patchwork/vlm/internal/golden"
+	"patchwork/nn/golden"
 	"patchwork/vlm/tokenizer"
 )
 

@@ -1,0 +1,76 @@
+# What a developer does often. `make help` lists it.
+
+# The demo's files, and how long it trains.
+DEMO       := demo
+DEMO_STEPS := 2200
+
+# Where a C compiler works, Go uses it: the Vulkan backend needs it.
+GO = CGO_ENABLED=$$(tools/deps.sh cgo) go
+
+.PHONY: build
+build: ## build bin/vlmtool (the default)
+	@$(GO) build -o bin/vlmtool ./tools/vlmtool
+
+.PHONY: demo
+demo: ## train from scratch on pictures of shapes, then look at demo/index.html
+	@tools/deps.sh demo
+	@echo "building (the first time takes a minute)"
+	@$(GO) build -o bin/ ./tools/vlmtool ./tools/shapesdata ./tools/demoreport
+	@rm -rf $(DEMO)
+	@bin/shapesdata --out $(DEMO)/data
+	@bin/vlmtool train --preset shapes --steps $(DEMO_STEPS) --data '$(DEMO)/data/train-*.parquet' --out $(DEMO)/model
+	@for control in none blank shuffled; do \
+		bin/vlmtool eval --model $(DEMO)/model --data '$(DEMO)/data/test-*.parquet' --control $$control --json --answers \
+			> $(DEMO)/eval-$$control.jsonl || exit; \
+	done
+	@bin/demoreport $(DEMO)
+
+.PHONY: test
+test: ## vet and test everything; Vulkan runs in software (lavapipe)
+	@tools/deps.sh $(REQUIRE) test
+	@$(GO) vet ./...
+	@$(GO) test ./...
+
+.PHONY: lint
+lint: ## gofmt and vet
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
+	@$(GO) vet ./...
+
+.PHONY: bench
+bench: build ## measure a training step of the shapes preset and its kernels
+	@bin/vlmtool bench train --preset shapes --batch-size 6 --seq-len 208
+	@bin/vlmtool bench kernels --preset shapes --batch-size 6 --seq-len 208
+
+.PHONY: shaders
+shaders: ## compile changed kernels to SPIR-V (needs naga)
+	@go run ./tools/shadergen
+
+.PHONY: shaders-check
+shaders-check: ## name the kernels whose SPIR-V is stale
+	@go run ./tools/shadergen -check
+
+.PHONY: gpu-report
+gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
+	@rm -rf out/gpu-report && mkdir -p out/gpu-report
+	@CGO_ENABLED=1 go build -o out/gpu-report/vlmtool ./tools/vlmtool
+	@CGO_ENABLED=1 go test -c -o out/gpu-report/vulkan.test ./engine/vulkan
+	@cp tools/gpureport.sh out/gpu-report/run.sh
+	@tar -C out -czf out/gpu-report.tar.gz gpu-report
+	@echo "out/gpu-report.tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report"
+
+FUZZTIME := 30s
+.PHONY: fuzz
+fuzz: ## fuzz every parser of outside bytes, FUZZTIME=30s each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$file"); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## delete what was built or made
+	@rm -rf bin out $(DEMO)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name about; do printf '  make %-14s %s\n' "$$name" "$$about"; done

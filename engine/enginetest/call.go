@@ -1,0 +1,89 @@
+package enginetest
+
+import (
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// call is a program of one dispatch over buffers of its own, each with a guard
+// behind it.
+type call struct {
+	dev      engine.Device
+	buffers  []*engine.Buffer // nil where a binding is absent
+	memories []engine.Memory
+	program  engine.Executable
+}
+
+func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32) (_ *call, err error) {
+	x := &call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
+	defer func() {
+		if err != nil {
+			x.free()
+		}
+	}()
+	views := make([]engine.View, len(contents))
+	var present []*engine.Buffer
+	for i, w := range contents {
+		if c.Inputs[i].Absent {
+			continue
+		}
+		b := engine.NewBuffer(k.Bindings[i].Name, int64(4*len(w)+engine.Alignment))
+		x.buffers[i], views[i] = b, b.View().Slice(0, int64(4*len(w)))
+		present = append(present, b)
+	}
+	if x.memories, err = engine.Allocate(dev, "a test", present...); err != nil {
+		return nil, err
+	}
+	if err = x.reset(contents); err != nil {
+		return nil, err
+	}
+	program := engine.NewProgram(k.Name)
+	program.Dispatch(k, c.Params, views...)
+	x.program, err = compile(dev, program, nil)
+	return x, err
+}
+
+// compile plans and compiles a recording.
+func compile(dev engine.Device, p *engine.Program, arena engine.Memory) (engine.Executable, error) {
+	plan, err := engine.NewPlan(p)
+	if err != nil {
+		return nil, err
+	}
+	return dev.Compile(plan, arena)
+}
+
+// reset writes the contents and the guards.
+func (x *call) reset(contents [][]uint32) error {
+	for i, b := range x.buffers {
+		if b == nil {
+			continue
+		}
+		if err := engine.Upload(x.dev, b.View(), slices.Concat(contents[i], guard())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *call) run(t *testing.T, step []uint32) error {
+	block := stepBlock(step)
+	return x.program.Run(t.Context(), &block)
+}
+
+// read returns a binding's words and its guard.
+func (x *call) read(i int) ([]uint32, error) {
+	got := make([]uint32, x.buffers[i].Bytes/4)
+	return got, engine.Download(x.dev, x.buffers[i].View(), got)
+}
+
+func (x *call) free() {
+	if x.program != nil {
+		x.program.Free()
+	}
+	for _, m := range x.memories {
+		m.Free()
+	}
+}

@@ -1,0 +1,317 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// testPrograms checks what holds for programs of any kernels, with additions.
+func testPrograms(t *testing.T, dev engine.Device) {
+	t.Run("Random", func(t *testing.T) { testRandom(t, dev) })
+	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
+	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
+	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
+	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
+	t.Run("Profile", func(t *testing.T) { testProfile(t, dev) })
+	t.Run("Replay", func(t *testing.T) { testReplay(t, dev) })
+}
+
+// noStep is the step block of programs that do not look at it.
+var noStep [shaders.StepWords]uint32
+
+// place allocates persistent buffers for the length of a test.
+func place(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
+	t.Helper()
+	memories, err := engine.Allocate(dev, "a test", buffers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, m := range memories {
+			m.Free()
+		}
+	})
+}
+
+// mustCompile compiles a recording for the length of a test.
+func mustCompile(t *testing.T, dev engine.Device, p *engine.Program, arena engine.Memory) engine.Executable {
+	t.Helper()
+	e, err := compile(dev, p, arena)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Free)
+	return e
+}
+
+func mustRun(t *testing.T, e engine.Executable, step *[shaders.StepWords]uint32) {
+	t.Helper()
+	if err := e.Run(t.Context(), step); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func upload(t *testing.T, dev engine.Device, b *engine.Buffer, values []float32) {
+	t.Helper()
+	if err := engine.Upload(dev, b.View(), values); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func download(t *testing.T, dev engine.Device, b *engine.Buffer) []float32 {
+	t.Helper()
+	values := make([]float32, b.Bytes/4)
+	if err := engine.Download(dev, b.View(), values); err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// testRandom runs random programs, all in one arena, and compares every output
+// and kept temporary with what the recording says. Additions in float32 leave
+// no room for a tolerance.
+func testRandom(t *testing.T, dev engine.Device) {
+	arena, err := dev.Allocate(1<<20, "a shared arena")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arena.Free()
+	for seed := range uint64(10) {
+		r := Random(seed, 100)
+		place(t, dev, slices.Concat(r.Inputs, r.Outputs)...)
+		for _, b := range r.Inputs {
+			upload(t, dev, b, r.Before[b])
+		}
+		e := mustCompile(t, dev, r.Program, arena)
+		for replay := range 2 {
+			mustRun(t, e, &noStep)
+			for _, b := range r.Outputs {
+				expect(t, seed, replay, b, download(t, dev, b), r.After[b])
+			}
+			for _, b := range r.Kept {
+				got := make([]float32, b.Bytes/4)
+				if err := engine.DownloadTemp(dev, e, b.View(), got); err != nil {
+					t.Fatal(err)
+				}
+				expect(t, seed, replay, b, got, r.After[b])
+			}
+		}
+	}
+}
+
+func expect(t *testing.T, seed uint64, replay int, b *engine.Buffer, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("program %d, replay %d: %s[%d] = %g, want %g", seed, replay, b.Label, i, got[i], want[i])
+		}
+	}
+}
+
+// testStep changes from replay to replay how many elements are computed.
+func testStep(t *testing.T, dev engine.Device) {
+	const n, slot, base, before = 1000, 3, 100, -1
+	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
+	place(t, dev, a, y)
+	upload(t, dev, a, slices.Repeat([]float32{1}, n))
+	p := engine.NewProgram("step")
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot, Base: base}}, a.View(), a.View(), y.View())
+	e := mustCompile(t, dev, p, nil)
+	for _, s := range []struct{ step, rows int }{{0, 0}, {base, 0}, {base + 1, 1}, {base + 500, 500}, {base + n, n}, {5000, n}, {50, 0}} {
+		upload(t, dev, y, slices.Repeat([]float32{before}, n))
+		var step [shaders.StepWords]uint32
+		step[slot] = uint32(s.step)
+		mustRun(t, e, &step)
+		for i, got := range download(t, dev, y) {
+			want := float32(before)
+			if i < s.rows {
+				want = 2
+			}
+			if got != want {
+				t.Fatalf("step[%d] = %d: y[%d] = %g, want %g", slot, s.step, i, got, want)
+			}
+		}
+	}
+}
+
+// testSharedBuffers runs two programs over one set of buffers in turn, as
+// accumulation and update do.
+func testSharedBuffers(t *testing.T, dev engine.Device) {
+	const n = 300
+	one, x, y := engine.NewBuffer("one", 4*n), engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
+	place(t, dev, one, x, y)
+	upload(t, dev, one, slices.Repeat([]float32{1}, n))
+	if slices.ContainsFunc(download(t, dev, x), func(v float32) bool { return v != 0 }) {
+		t.Fatal("fresh memory is not zero")
+	}
+	there, back := engine.NewProgram("there"), engine.NewProgram("back")
+	there.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, x.View(), one.View(), y.View())
+	back.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, y.View(), one.View(), x.View())
+	first, second := mustCompile(t, dev, there, nil), mustCompile(t, dev, back, nil)
+	for range 3 {
+		mustRun(t, first, &noStep)
+		mustRun(t, second, &noStep)
+	}
+	for i, got := range download(t, dev, x) {
+		if got != 6 {
+			t.Fatalf("x[%d] = %g after six programs that add 1", i, got)
+		}
+	}
+}
+
+// chain records n dispatches that each add one to the result of the last.
+func chain(n, floats int) (p *engine.Program, x, one, y *engine.Buffer) {
+	p = engine.NewProgram("chain")
+	bytes := int64(4 * floats)
+	x, one, y = engine.NewBuffer("x", bytes), engine.NewBuffer("one", bytes), engine.NewBuffer("y", bytes)
+	last := x
+	for i := range n {
+		next := y
+		if i < n-1 {
+			next = p.Temp("sum", bytes)
+		}
+		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(floats)}, last.View(), one.View(), next.View())
+		last = next
+	}
+	return p, x, one, y
+}
+
+// testCancel cancels a context before and during a run; the device stays usable.
+func testCancel(t *testing.T, dev engine.Device) {
+	p, x, one, y := chain(3000, 1<<14)
+	place(t, dev, x, one, y)
+	e := mustCompile(t, dev, p, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(5*time.Millisecond, cancel)
+	for {
+		if err := e.Run(ctx, &noStep); errors.Is(err, context.Canceled) {
+			break
+		} else if err != nil {
+			t.Fatalf("cancelled during a run: %v", err)
+		}
+	}
+	upload(t, dev, y, slices.Repeat([]float32{-1}, 1<<14))
+	if err := e.Run(ctx, &noStep); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before a run: %v", err)
+	}
+	if got := download(t, dev, y)[0]; got != -1 {
+		t.Errorf("a run that was cancelled before its start wrote %g", got)
+	}
+	mustRun(t, e, &noStep)
+}
+
+// testLong compiles and replays as many dispatches as a training step has.
+func testLong(t *testing.T, dev engine.Device) {
+	const n, floats = 5000, 64
+	p, x, one, y := chain(n, floats)
+	place(t, dev, x, one, y)
+	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
+	begin := time.Now()
+	e := mustCompile(t, dev, p, nil)
+	compiled := time.Since(begin)
+	mustRun(t, e, &noStep)
+	begin = time.Now()
+	mustRun(t, e, &noStep)
+	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which the host alone %v", n, compiled, time.Since(begin), e.HostTime())
+	if got := download(t, dev, y)[0]; got != n {
+		t.Errorf("%d additions of 1 make %g", n, got)
+	}
+	// A second is twenty times what it takes: only something quadratic is slower.
+	if compiled > time.Second {
+		t.Errorf("compiling took %v", compiled)
+	}
+}
+
+// testProfile checks that every dispatch is measured, in order, and that a
+// profiled run computes what a plain one does.
+func testProfile(t *testing.T, dev engine.Device) {
+	const n, floats = 600, 1 << 12
+	p, x, one, y := chain(n, floats)
+	place(t, dev, x, one, y)
+	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
+	e := mustCompile(t, dev, p, nil)
+	for range 2 {
+		upload(t, dev, y, make([]float32, floats))
+		timings, err := e.Profile(t.Context(), &noStep)
+		if errors.Is(err, engine.ErrUnsupported) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkTimings(t, timings, n)
+		if got := download(t, dev, y)[floats-1]; got != n {
+			t.Errorf("%d additions of 1 make %g", n, got)
+		}
+	}
+}
+
+func checkTimings(t *testing.T, timings []engine.Timing, n int) {
+	t.Helper()
+	if len(timings) != n {
+		t.Fatalf("%d timings of %d dispatches", len(timings), n)
+	}
+	var end, total time.Duration
+	for i, m := range timings {
+		if m.Dispatch != i || m.Start < end || m.Duration < 0 {
+			t.Fatalf("timing %d is %+v, the one before ended at %v", i, m, end)
+		}
+		end = m.Start + m.Duration
+		total += m.Duration
+	}
+	if total <= 0 || end > time.Minute {
+		t.Errorf("%d dispatches took %v and ended after %v", n, total, end)
+	}
+}
+
+// testReplay runs the first case of every kernel twice: the same bits.
+func testReplay(t *testing.T, dev engine.Device) {
+	for _, k := range shaders.All() {
+		cases := k.Cases()
+		if len(cases) == 0 || len(variantsOf(dev, k, cases[0].Params)) == 0 {
+			continue
+		}
+		t.Run(k.Name, func(t *testing.T) {
+			c := cases[len(cases)-1]
+			contents := fill(k, c)
+			x, err := newCall(dev, k, c, contents)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer x.free()
+			first := outputs(t, x, c, contents)
+			for i, again := range outputs(t, x, c, contents) {
+				if !slices.Equal(first[i], again) {
+					t.Errorf("binding %s differs from one replay to the next", k.Bindings[i].Name)
+				}
+			}
+		})
+	}
+}
+
+// outputs runs a call from fresh contents and reads all its bindings.
+func outputs(t *testing.T, x *call, c shaders.Case, contents [][]uint32) [][]uint32 {
+	if err := x.reset(contents); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.run(t, c.Step); err != nil {
+		t.Fatal(err)
+	}
+	got := make([][]uint32, len(contents))
+	for i := range contents {
+		if c.Inputs[i].Absent {
+			continue
+		}
+		var err error
+		if got[i], err = x.read(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}

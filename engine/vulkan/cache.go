@@ -1,0 +1,96 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+)
+
+// cache keeps compiled shaders from one process to the next, in a file of the
+// user's cache directory for each device and driver. It is best effort: without
+// it, or with a damaged one, the shaders are compiled again.
+type cache struct {
+	handle  vk.PipelineCache
+	file    string // "" where there is no place for it
+	changed bool
+}
+
+func (c *cache) open(d *Device) error {
+	c.file = cacheFile(d.physical)
+	saved := readCache(c.file)
+	info := vk.PipelineCacheCreateInfo{SType: vk.StructureTypePipelineCacheCreateInfo}
+	defer info.Free()
+	if len(saved) > 0 {
+		info.InitialDataSize, info.PInitialData = uint(len(saved)), unsafe.Pointer(unsafe.SliceData(saved))
+	}
+	var handle vk.PipelineCache
+	err := check("vkCreatePipelineCache", vk.CreatePipelineCache(d.handle, &info, nil, &handle))
+	c.handle = handle
+	return err
+}
+
+func (c *cache) close(d *Device) {
+	if c.changed && c.file != "" {
+		writeCache(c.file, c.data(d))
+	}
+	vk.DestroyPipelineCache(d.handle, c.handle, nil)
+}
+
+func (c *cache) data(d *Device) []byte {
+	var n uint
+	if vk.GetPipelineCacheData(d.handle, c.handle, &n, nil) != vk.Success || n == 0 {
+		return nil
+	}
+	data := make([]byte, n)
+	if vk.GetPipelineCacheData(d.handle, c.handle, &n, unsafe.Pointer(unsafe.SliceData(data))) != vk.Success {
+		return nil
+	}
+	return data[:n]
+}
+
+func cacheFile(p *physical) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	driver := sha256.Sum256([]byte(p.info.Name + p.info.Driver))
+	name := "vulkan-" + hex.EncodeToString(p.uuid[:]) + "-" + hex.EncodeToString(driver[:8])
+	return filepath.Join(dir, "patchwork", name)
+}
+
+// readCache returns what writeCache saved, or nothing: the file begins with the
+// SHA-256 of the rest, since a driver may trust what it is given.
+func readCache(file string) []byte {
+	data, err := os.ReadFile(file)
+	if err != nil || len(data) < sha256.Size {
+		return nil
+	}
+	sum := sha256.Sum256(data[sha256.Size:])
+	if !bytes.Equal(sum[:], data[:sha256.Size]) {
+		return nil
+	}
+	return data[sha256.Size:]
+}
+
+// writeCache replaces the file at once, so that another process never reads half.
+func writeCache(file string, data []byte) {
+	if len(data) == 0 || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
+		return
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "new")
+	if err != nil {
+		return
+	}
+	sum := sha256.Sum256(data)
+	_, err = f.Write(append(sum[:], data...))
+	if closing := f.Close(); err != nil || closing != nil || os.Rename(f.Name(), file) != nil {
+		os.Remove(f.Name())
+	}
+}

@@ -1,0 +1,224 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Device is an opened Vulkan device with one compute queue.
+type Device struct {
+	engine.Meter
+	instance *instance
+	physical *physical
+	info     engine.Info
+	procs    deviceProcs
+
+	handle   vk.Device
+	queue    vk.Queue
+	commands vk.CommandPool
+	fences   [window]vk.Fence
+	batch    batch
+
+	pipelines pipelines
+	staging   staging
+	dummy     *memory // bound where an optional binding is absent
+	mapped    bool    // device memory is written and read in place
+
+	// live is everything handed out that is not yet freed.
+	live map[releaser]struct{}
+	// patience is how long a piece of work may take before the device counts as lost.
+	patience time.Duration
+	lost     error // why nothing can be asked of the device any more
+	closed   bool
+}
+
+// releaser is a memory or an executable.
+type releaser interface{ Free() }
+
+// Longest that one submitted piece may take: far above what pieces are cut to.
+const (
+	hardwarePatience = 2 * time.Minute
+	softwarePatience = 30 * time.Minute
+)
+
+// Open opens device number index of List. Its errors match engine.ErrNoDevice
+// and engine.ErrUnsupported.
+func Open(index int) (engine.Device, error) {
+	d, err := open(index, false)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// open opens a device; staged makes it copy through staging memory even where
+// device memory can be mapped.
+func open(index int, staged bool) (_ *Device, err error) {
+	inst, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{instance: inst, live: map[releaser]struct{}{}}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	devices, err := inst.physicalDevices()
+	if err != nil {
+		return nil, err
+	}
+	if index < 0 || index >= len(devices) {
+		return nil, fmt.Errorf("vulkan:%d: there are %d Vulkan devices, counted from 0: %w", index, len(devices), engine.ErrNoDevice)
+	}
+	d.physical = inst.describe(index, devices[index])
+	d.info = d.physical.info
+	if err := d.create(); err != nil {
+		return nil, fmt.Errorf("vulkan:%d (%s): %w", index, d.info.Name, err)
+	}
+	d.patience = hardwarePatience
+	if !d.info.Hardware() {
+		d.patience = softwarePatience
+	}
+	d.mapped = !staged && d.info.Class != shaders.Discrete && d.physical.canMap()
+	if err := d.pipelines.open(d); err != nil {
+		return nil, err
+	}
+	if d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", deviceMemory); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// create makes the device with its queue, command pool and fences.
+func (d *Device) create() error {
+	p := d.physical
+	switch {
+	case p.api < vk.Version(vk.MakeVersion(1, 1, 0)):
+		return fmt.Errorf("it offers Vulkan %s, 1.1 is needed: %w", p.api, engine.ErrUnsupported)
+	case p.family == noQueue:
+		return fmt.Errorf("it has no compute queue: %w", engine.ErrUnsupported)
+	}
+	if err := d.createHandle(); err != nil {
+		return err
+	}
+	d.procs = loadDeviceProcs(d.instance.procs.getDeviceProcAddress, d.handle)
+	var queue vk.Queue
+	vk.GetDeviceQueue(d.handle, p.family, 0, &queue)
+	d.queue = queue
+	pool := vk.CommandPoolCreateInfo{
+		SType:            vk.StructureTypeCommandPoolCreateInfo,
+		Flags:            vk.CommandPoolCreateFlags(vk.CommandPoolCreateResetCommandBufferBit),
+		QueueFamilyIndex: p.family,
+	}
+	defer pool.Free()
+	var commands vk.CommandPool
+	if err := check("vkCreateCommandPool", vk.CreateCommandPool(d.handle, &pool, nil, &commands)); err != nil {
+		return err
+	}
+	d.commands = commands
+	for i := range d.fences {
+		var err error
+		if d.fences[i], err = d.newFence(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Device) createHandle() error {
+	p := d.physical
+	priority := float32(1)
+	queue := queueCreateInfo{
+		header: header{sType: vk.StructureTypeDeviceQueueCreateInfo},
+		family: p.family, count: 1, priorities: &priority,
+	}
+	info := deviceCreateInfo{
+		header:         header{vk.StructureTypeDeviceCreateInfo, unsafe.Pointer(p.features.chain)},
+		queueCount:     1,
+		queues:         &queue,
+		extensionCount: uint32(len(p.features.extensions)),
+	}
+	names := make([]*byte, len(p.features.extensions))
+	for i, name := range p.features.extensions {
+		names[i] = cString(name)
+	}
+	info.extensions = unsafe.SliceData(names)
+	var handle vk.Device
+	r := d.instance.procs.createDevice.call(id(p.handle), uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(&handle)))
+	if err := check("vkCreateDevice", r); err != nil {
+		return err
+	}
+	d.handle = handle
+	return nil
+}
+
+func (d *Device) newFence() (fence vk.Fence, err error) {
+	info := vk.FenceCreateInfo{SType: vk.StructureTypeFenceCreateInfo}
+	defer info.Free()
+	err = check("vkCreateFence", vk.CreateFence(d.handle, &info, nil, &fence))
+	return fence, err
+}
+
+// Info describes the device.
+func (d *Device) Info() engine.Info { return d.info }
+
+// SetClass makes later calls of Compile choose the variants that are meant for
+// another class of device: tests and benchmarks run them all.
+func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
+
+// usable returns why the device can no longer be used, if so.
+func (d *Device) usable() error {
+	if d.closed {
+		return fmt.Errorf("%s is closed", d.info.Device)
+	}
+	return d.lost
+}
+
+// fail remembers the loss of the device.
+func (d *Device) fail(err error) error {
+	if d.lost == nil {
+		d.lost = err
+	}
+	return err
+}
+
+// Close waits for the device and releases everything that it has handed out.
+// After a time-out nothing is released: the device may still be using it.
+func (d *Device) Close() error {
+	if d.closed {
+		return nil
+	}
+	if d.handle != nil && d.lost == nil {
+		if err := check("vkDeviceWaitIdle", vk.DeviceWaitIdle(d.handle)); err != nil {
+			d.fail(err)
+		}
+	}
+	d.closed = true
+	if d.lost != nil {
+		return nil
+	}
+	for r := range d.live {
+		r.Free()
+	}
+	if d.handle != nil {
+		d.staging.close(d)
+		d.dummy.destroy()
+		d.pipelines.close(d)
+		for _, f := range d.fences {
+			vk.DestroyFence(d.handle, f, nil)
+		}
+		vk.DestroyCommandPool(d.handle, d.commands, nil)
+		vk.DestroyDevice(d.handle, nil)
+	}
+	d.instance.close()
+	return nil
+}

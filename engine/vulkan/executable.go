@@ -1,0 +1,110 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// executable is a program recorded into command buffers.
+type executable struct {
+	device *Device // nil once freed
+	plan   *engine.Plan
+	calls  []call
+
+	arena    *memory
+	ownArena bool
+	params   *memory   // the parameter blocks of all dispatches
+	step     *memory   // the step block
+	uses     []*memory // what must not have been freed when it runs
+	pool     vk.DescriptorPool
+
+	commands []vk.CommandBuffer // to be submitted in this order
+	hostTime time.Duration
+	profile  *profile // made by the first call of Profile
+}
+
+// Run replays the program with the given step block and waits for its end.
+func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
+	begin := time.Now()
+	if err := e.prepare(step); err != nil {
+		return err
+	}
+	return e.replay(ctx, begin, e.commands)
+}
+
+// replay runs command buffers and keeps the time spent outside the device.
+func (e *executable) replay(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
+	before := time.Since(begin)
+	host, err := e.device.replay(ctx, commands)
+	e.hostTime = before + host
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+	}
+	return nil
+}
+
+// prepare checks that everything the commands use is there and writes the step
+// block; the submission makes it visible to the device.
+func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
+	if e.device == nil {
+		return errors.New("a program is run after it was freed")
+	}
+	if err := e.device.usable(); err != nil {
+		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+	}
+	for _, m := range e.uses {
+		if m.device == nil {
+			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
+		}
+	}
+	for i, w := range step {
+		binary.NativeEndian.PutUint32(e.step.data[4*i:], w)
+	}
+	return nil
+}
+
+// Arena is the memory that holds the plan's temporaries.
+func (e *executable) Arena() engine.Memory { return e.arena }
+
+// HostTime is the time that the last Run took before the device had its first
+// work; what the host does afterwards runs beside the device.
+func (e *executable) HostTime() time.Duration { return e.hostTime }
+
+// Free releases what the executable holds, its own arena included. It may be
+// called again.
+func (e *executable) Free() {
+	if e.device == nil {
+		return
+	}
+	delete(e.device.live, e)
+	e.release()
+}
+
+func (e *executable) release() {
+	d := e.device
+	e.device = nil
+	if d.lost != nil {
+		return
+	}
+	if e.profile != nil {
+		vk.DestroyQueryPool(d.handle, e.profile.queries, nil)
+		d.freeCommands(e.profile.commands)
+	}
+	d.freeCommands(e.commands)
+	vk.DestroyDescriptorPool(d.handle, e.pool, nil)
+	e.params.destroy()
+	e.step.destroy()
+	if e.ownArena {
+		e.arena.Free()
+	}
+}

@@ -1,0 +1,305 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	vk "github.com/vulkan-go/vulkan"
+)
+
+// vulkan-go copies a slice of structs, or one nested in a struct, to C memory
+// that a finalizer frees, possibly while the driver still reads it; and it ends
+// at Vulkan 1.0's functions. The calls with such arguments, and those of Vulkan
+// 1.1, are made here directly, with the structs laid out as 64-bit C does.
+
+// proc is the address of a Vulkan function.
+type proc uintptr
+
+// call calls the function. What unsafe.Pointer arguments point to stays alive
+// and in place until it returns.
+//
+//go:uintptrescapes
+func (p proc) call(args ...uintptr) vk.Result {
+	r, _, _ := purego.SyscallN(uintptr(p), args...)
+	return vk.Result(int32(r))
+}
+
+// id is a handle as an argument.
+func id[H any](handle H) uintptr { return *(*uintptr)(unsafe.Pointer(&handle)) }
+
+// instanceProcs are the functions that are asked of an instance.
+type instanceProcs struct {
+	createDevice         proc
+	enumerateExtensions  proc
+	properties2          proc
+	features2            proc
+	memoryProperties2    proc
+	queueFamilies        proc
+	getDeviceProcAddress proc
+}
+
+func loadInstanceProcs(get proc, instance vk.Instance) instanceProcs {
+	load := func(name string) proc { return lookup(get, id(instance), name) }
+	return instanceProcs{
+		createDevice:         load("vkCreateDevice"),
+		enumerateExtensions:  load("vkEnumerateDeviceExtensionProperties"),
+		properties2:          load("vkGetPhysicalDeviceProperties2"),
+		features2:            load("vkGetPhysicalDeviceFeatures2"),
+		memoryProperties2:    load("vkGetPhysicalDeviceMemoryProperties2"),
+		queueFamilies:        load("vkGetPhysicalDeviceQueueFamilyProperties"),
+		getDeviceProcAddress: load("vkGetDeviceProcAddr"),
+	}
+}
+
+// deviceProcs are the functions that are asked of a device.
+type deviceProcs struct {
+	allocateDescriptorSets    proc
+	cmdCopyBuffer             proc
+	cmdPipelineBarrier        proc
+	createComputePipelines    proc
+	createDescriptorPool      proc
+	createDescriptorSetLayout proc
+	createPipelineLayout      proc
+	createShaderModule        proc
+	queueSubmit               proc
+	resetFences               proc
+	updateDescriptorSets      proc
+	waitForFences             proc
+}
+
+func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
+	load := func(name string) proc { return lookup(get, id(device), name) }
+	return deviceProcs{
+		allocateDescriptorSets:    load("vkAllocateDescriptorSets"),
+		cmdCopyBuffer:             load("vkCmdCopyBuffer"),
+		cmdPipelineBarrier:        load("vkCmdPipelineBarrier"),
+		createComputePipelines:    load("vkCreateComputePipelines"),
+		createDescriptorPool:      load("vkCreateDescriptorPool"),
+		createDescriptorSetLayout: load("vkCreateDescriptorSetLayout"),
+		createPipelineLayout:      load("vkCreatePipelineLayout"),
+		createShaderModule:        load("vkCreateShaderModule"),
+		queueSubmit:               load("vkQueueSubmit"),
+		resetFences:               load("vkResetFences"),
+		updateDescriptorSets:      load("vkUpdateDescriptorSets"),
+		waitForFences:             load("vkWaitForFences"),
+	}
+}
+
+// lookup asks vkGetInstanceProcAddr or vkGetDeviceProcAddr for a function.
+func lookup(get proc, owner uintptr, name string) proc {
+	symbol := cString(name)
+	address, _, _ := purego.SyscallN(uintptr(get), owner, uintptr(unsafe.Pointer(symbol)))
+	return proc(address)
+}
+
+// cString copies a string to memory that ends with a zero byte.
+func cString(s string) *byte { return unsafe.SliceData(append([]byte(s), 0)) }
+
+// goString reads a C string in an array of fixed size.
+func goString(s []byte) string {
+	for i, c := range s {
+		if c == 0 {
+			return string(s[:i])
+		}
+	}
+	return string(s)
+}
+
+// header begins every extensible struct.
+type header struct {
+	sType vk.StructureType
+	next  unsafe.Pointer
+}
+
+// Structure types that are newer than vulkan-go's headers.
+const (
+	structDriverProperties       vk.StructureType = 1000196000
+	structMaintenance4Properties vk.StructureType = 1000413001
+	structMemoryBudgetProperties vk.StructureType = 1000237000
+)
+
+type extensionProperties struct {
+	name    [256]byte
+	version uint32
+}
+
+// properties2 is VkPhysicalDeviceProperties2 with its 824 bytes of core
+// properties, which vulkan-go reads.
+type properties2 struct {
+	header
+	core [824]byte
+}
+
+type idProperties struct {
+	header
+	deviceUUID, driverUUID [16]byte
+	luid                   [8]byte
+	nodeMask, luidValid    uint32
+}
+
+type driverProperties struct {
+	header
+	driverID    uint32
+	name, info  [256]byte
+	conformance [4]byte
+}
+
+type subgroupProperties struct {
+	header
+	size, stages, operations, quad uint32
+}
+
+type maintenance3Properties struct {
+	header
+	maxPerSetDescriptors    uint32
+	maxMemoryAllocationSize uint64
+}
+
+type maintenance4Properties struct {
+	header
+	maxBufferSize uint64
+}
+
+type memoryProperties2 struct {
+	header
+	typeCount uint32
+	types     [32]memoryType
+	heapCount uint32
+	heaps     [16]memoryHeap
+}
+
+type memoryType struct {
+	flags vk.MemoryPropertyFlagBits
+	heap  uint32
+}
+
+type memoryHeap struct {
+	size  uint64
+	flags uint32
+}
+
+type memoryBudgetProperties struct {
+	header
+	budget, usage [16]uint64
+}
+
+type queueFamilyProperties struct {
+	flags                vk.QueueFlagBits
+	count, timestampBits uint32
+	granularity          [3]uint32
+}
+
+// features2 is VkPhysicalDeviceFeatures2.
+type features2 struct {
+	header
+	core [55]uint32
+}
+
+type queueCreateInfo struct {
+	header
+	flags, family, count uint32
+	priorities           *float32
+}
+
+type deviceCreateInfo struct {
+	header
+	flags, queueCount uint32
+	queues            *queueCreateInfo
+	layerCount        uint32
+	layers            **byte
+	extensionCount    uint32
+	extensions        **byte
+	features          unsafe.Pointer
+}
+
+type shaderModuleCreateInfo struct {
+	header
+	flags uint32
+	size  uint64
+	code  *byte
+}
+
+type setLayoutBinding struct {
+	binding, kind, count, stages uint32
+	samplers                     unsafe.Pointer
+}
+
+type setLayoutCreateInfo struct {
+	header
+	flags, count uint32
+	bindings     *setLayoutBinding
+}
+
+type pipelineLayoutCreateInfo struct {
+	header
+	flags, setCount uint32
+	sets            *vk.DescriptorSetLayout
+	pushCount       uint32
+	push            unsafe.Pointer
+}
+
+type shaderStage struct {
+	header
+	flags, stage   uint32
+	module         vk.ShaderModule
+	entry          *byte
+	specialization unsafe.Pointer
+}
+
+type computePipelineCreateInfo struct {
+	header
+	flags     uint32
+	stage     shaderStage
+	layout    vk.PipelineLayout
+	base      vk.Pipeline
+	baseIndex int32
+}
+
+type descriptorPoolSize struct{ kind, count uint32 }
+
+type descriptorPoolCreateInfo struct {
+	header
+	flags, maxSets, sizeCount uint32
+	sizes                     *descriptorPoolSize
+}
+
+type descriptorSetAllocateInfo struct {
+	header
+	pool    vk.DescriptorPool
+	count   uint32
+	layouts *vk.DescriptorSetLayout
+}
+
+type bufferRange struct {
+	buffer       vk.Buffer
+	offset, size uint64
+}
+
+type descriptorWrite struct {
+	header
+	set                           vk.DescriptorSet
+	binding, element, count, kind uint32
+	images                        unsafe.Pointer
+	buffers                       *bufferRange
+	texels                        unsafe.Pointer
+}
+
+type memoryBarrier struct {
+	header
+	from, to vk.AccessFlagBits
+}
+
+type bufferCopy struct{ from, to, size uint64 }
+
+type submitInfo struct {
+	header
+	waitCount    uint32
+	waits        unsafe.Pointer
+	waitStages   unsafe.Pointer
+	commandCount uint32
+	commands     *vk.CommandBuffer
+	signalCount  uint32
+	signals      unsafe.Pointer
+}

@@ -1,0 +1,196 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// List describes every Vulkan device, software rasterisers too. The error says
+// why there is none; it matches engine.ErrNoDevice.
+func List() ([]engine.Info, error) {
+	inst, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	defer inst.close()
+	devices, err := inst.physicalDevices()
+	if err != nil {
+		return nil, err
+	}
+	if len(devices) == 0 {
+		return nil, fmt.Errorf("no Vulkan driver finds a device: %w", engine.ErrNoDevice)
+	}
+	infos := make([]engine.Info, len(devices))
+	for n, d := range devices {
+		infos[n] = inst.describe(n, d).info
+	}
+	return infos, nil
+}
+
+// physical is a device before it is opened.
+type physical struct {
+	handle   vk.PhysicalDevice
+	info     engine.Info
+	features features
+	limits   limits
+	memory   memoryProperties2
+	heap     uint32 // of device memory
+	budget   bool   // the driver tells how much of a heap is free
+	uuid     [16]byte
+	family   uint32 // of the compute queue, noQueue where there is none
+	// timestamps says how many bits of a time stamp count, 0 for no time stamps.
+	timestamps uint32
+	api        vk.Version
+}
+
+// limits that programs are checked against when they are compiled.
+type limits struct {
+	bindingBytes     int64 // of a storage binding
+	storageAlignment int64 // of a storage binding's offset
+	uniformAlignment int64 // of a uniform binding's offset
+	groups           [3]uint32
+	bufferBytes      int64   // of a buffer
+	timestampPeriod  float64 // nanoseconds
+}
+
+const noQueue = ^uint32(0)
+
+// describe reads all that is known of a device.
+func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
+	p := &physical{handle: device, features: i.queryFeatures(device)}
+	var core vk.PhysicalDeviceProperties
+	vk.GetPhysicalDeviceProperties(device, &core)
+	defer core.Free()
+	core.Deref()
+	core.Limits.Deref()
+	p.api = vk.Version(core.ApiVersion)
+	p.limits = limits{
+		bindingBytes:     int64(core.Limits.MaxStorageBufferRange),
+		storageAlignment: int64(core.Limits.MinStorageBufferOffsetAlignment),
+		uniformAlignment: int64(core.Limits.MinUniformBufferOffsetAlignment),
+		groups:           core.Limits.MaxComputeWorkGroupCount,
+		bufferBytes:      math.MaxInt64,
+		timestampPeriod:  float64(core.Limits.TimestampPeriod),
+	}
+	p.readMemory(i)
+	p.readQueue(i)
+	p.info = engine.Info{
+		Device:   "vulkan:" + strconv.Itoa(n),
+		Name:     goString(core.DeviceName[:]),
+		API:      p.api.String(),
+		Memory:   int64(p.memory.heaps[p.heap].size),
+		Features: p.features.names,
+		Limits: engine.Limits{
+			MaxBindingBytes:    p.limits.bindingBytes,
+			MaxAllocationBytes: int64(p.memory.heaps[p.heap].size),
+			MaxWorkgroupMemory: int64(core.Limits.MaxComputeSharedMemorySize),
+			MaxInvocations:     int(core.Limits.MaxComputeWorkGroupInvocations),
+		},
+	}
+	p.info.Kind, p.info.Class = kind(core.DeviceType)
+	if p.timestamps > 0 {
+		p.info.Features = append(p.info.Features, "timestampQueries")
+	}
+	p.readProperties2(i)
+	return p
+}
+
+func kind(t vk.PhysicalDeviceType) (string, shaders.Class) {
+	switch t {
+	case vk.PhysicalDeviceTypeDiscreteGpu:
+		return "discrete", shaders.Discrete
+	case vk.PhysicalDeviceTypeIntegratedGpu:
+		return "integrated", shaders.Integrated
+	case vk.PhysicalDeviceTypeVirtualGpu:
+		return "virtual", shaders.Discrete
+	case vk.PhysicalDeviceTypeCpu:
+		return "software", shaders.Software
+	}
+	return "other", shaders.Integrated
+}
+
+// readProperties2 fills in what Vulkan 1.0 does not tell. A driver leaves the
+// structs that it does not know untouched.
+func (p *physical) readProperties2(i *instance) {
+	maintenance4 := &maintenance4Properties{header: header{structMaintenance4Properties, nil}}
+	maintenance3 := &maintenance3Properties{header: header{vk.StructureTypePhysicalDeviceMaintenance3Properties, unsafe.Pointer(maintenance4)}}
+	subgroup := &subgroupProperties{header: header{vk.StructureTypePhysicalDeviceSubgroupProperties, unsafe.Pointer(maintenance3)}}
+	driver := &driverProperties{header: header{structDriverProperties, unsafe.Pointer(subgroup)}}
+	ids := &idProperties{header: header{vk.StructureTypePhysicalDeviceIdProperties, unsafe.Pointer(driver)}}
+	all := &properties2{header: header{vk.StructureTypePhysicalDeviceProperties2, unsafe.Pointer(ids)}}
+	i.procs.properties2.call(id(p.handle), uintptr(unsafe.Pointer(all)))
+
+	p.uuid = ids.deviceUUID
+	p.info.Driver = goString(driver.name[:]) + " " + goString(driver.info[:])
+	p.info.Limits.SubgroupSize = int(subgroup.size)
+	if maintenance4.maxBufferSize > 0 {
+		p.limits.bufferBytes = signed(maintenance4.maxBufferSize)
+	}
+	if maintenance3.maxMemoryAllocationSize > 0 {
+		p.info.Limits.MaxAllocationBytes = signed(maintenance3.maxMemoryAllocationSize)
+	}
+}
+
+// signed turns a driver's size, which may be "no limit", into a signed one.
+func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+// readMemory finds the heap of device memory.
+func (p *physical) readMemory(i *instance) {
+	p.budget = slices.Contains(p.features.names, "VK_EXT_memory_budget")
+	p.memory, _ = i.readHeaps(p)
+	kind, ok := p.memoryKind(^uint32(0), deviceMemory)
+	if ok {
+		p.heap = p.memory.types[kind].heap
+	}
+}
+
+// readHeaps returns the memory types, and for every heap how many bytes of it
+// this process may still allocate.
+func (i *instance) readHeaps(p *physical) (memoryProperties2, [16]uint64) {
+	budget := &memoryBudgetProperties{header: header{structMemoryBudgetProperties, nil}}
+	memory := &memoryProperties2{header: header{sType: vk.StructureTypePhysicalDeviceMemoryProperties2}}
+	if p.budget {
+		memory.next = unsafe.Pointer(budget)
+	}
+	i.procs.memoryProperties2.call(id(p.handle), uintptr(unsafe.Pointer(memory)))
+	var free [16]uint64
+	for h := range memory.heapCount {
+		free[h] = memory.heaps[h].size
+		if p.budget && budget.budget[h] > 0 {
+			free[h] = budget.budget[h] - min(budget.usage[h], budget.budget[h])
+		}
+	}
+	memory.next = nil
+	return *memory, free
+}
+
+// readQueue finds a queue family that computes, one that does nothing else if
+// there is one: the desktop does not wait for it.
+func (p *physical) readQueue(i *instance) {
+	var families [16]queueFamilyProperties
+	n := uint32(len(families))
+	i.procs.queueFamilies.call(id(p.handle), uintptr(unsafe.Pointer(&n)), uintptr(unsafe.Pointer(&families)))
+	p.family = noQueue
+	for f, q := range families[:n] {
+		if q.flags&vk.QueueComputeBit == 0 {
+			continue
+		}
+		alone := q.flags&vk.QueueGraphicsBit == 0
+		if p.family == noQueue || alone {
+			p.family, p.timestamps = uint32(f), q.timestampBits
+		}
+		if alone {
+			return
+		}
+	}
+}

@@ -1,0 +1,152 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+	"golang.org/x/sync/errgroup"
+
+	"patchwork/shaders"
+)
+
+// pipelines are the compiled shaders of a device, each made once.
+type pipelines struct {
+	cache   cache
+	layouts map[int]layout // by number of storage bindings
+	made    map[pipelineKey]vk.Pipeline
+}
+
+// layout is the shape of a kernel's descriptor set: the parameter and step
+// blocks, then the storage bindings.
+type layout struct {
+	set      vk.DescriptorSetLayout
+	pipeline vk.PipelineLayout
+}
+
+// pipelineKey names an entry point of a kernel's variant.
+type pipelineKey struct{ id, entry string }
+
+func (p *pipelines) open(d *Device) error {
+	p.layouts, p.made = map[int]layout{}, map[pipelineKey]vk.Pipeline{}
+	return p.cache.open(d)
+}
+
+func (p *pipelines) close(d *Device) {
+	p.cache.close(d)
+	for _, made := range p.made {
+		vk.DestroyPipeline(d.handle, made, nil)
+	}
+	for _, l := range p.layouts {
+		vk.DestroyPipelineLayout(d.handle, l.pipeline, nil)
+		vk.DestroyDescriptorSetLayout(d.handle, l.set, nil)
+	}
+}
+
+// layout returns the layout for a number of storage bindings.
+func (p *pipelines) layout(d *Device, storage int) (layout, error) {
+	if l, ok := p.layouts[storage]; ok {
+		return l, nil
+	}
+	bindings := make([]setLayoutBinding, shaders.FirstStorageBinding+storage)
+	for i := range bindings {
+		bindings[i] = setLayoutBinding{binding: uint32(i), kind: storageBuffer, count: 1, stages: uint32(vk.ShaderStageComputeBit)}
+		if i < shaders.FirstStorageBinding {
+			bindings[i].kind = uniformBuffer
+		}
+	}
+	var l layout
+	set := setLayoutCreateInfo{
+		header:   header{sType: vk.StructureTypeDescriptorSetLayoutCreateInfo},
+		count:    uint32(len(bindings)),
+		bindings: unsafe.SliceData(bindings),
+	}
+	r := d.procs.createDescriptorSetLayout.call(id(d.handle), uintptr(unsafe.Pointer(&set)), 0, uintptr(unsafe.Pointer(&l.set)))
+	if err := check("vkCreateDescriptorSetLayout", r); err != nil {
+		return l, err
+	}
+	pipeline := pipelineLayoutCreateInfo{
+		header:   header{sType: vk.StructureTypePipelineLayoutCreateInfo},
+		setCount: 1,
+		sets:     &l.set,
+	}
+	r = d.procs.createPipelineLayout.call(id(d.handle), uintptr(unsafe.Pointer(&pipeline)), 0, uintptr(unsafe.Pointer(&l.pipeline)))
+	if err := check("vkCreatePipelineLayout", r); err != nil {
+		vk.DestroyDescriptorSetLayout(d.handle, l.set, nil)
+		return l, err
+	}
+	p.layouts[storage] = l
+	return l, nil
+}
+
+// build is a variant whose pipelines are to be made.
+type build struct {
+	kernel  *shaders.Kernel
+	variant *shaders.Variant
+	layout  layout
+}
+
+// make makes the pipelines that are still missing, on all cores: a driver's
+// compiler takes its time.
+func (p *pipelines) make(d *Device, builds []build) error {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	missing := map[pipelineKey]*vk.Pipeline{}
+	for _, b := range builds {
+		for _, pass := range b.variant.Passes {
+			key := pipelineKey{b.kernel.ID(b.variant), pass.EntryPoint()}
+			if p.made[key] != nil || missing[key] != nil {
+				continue
+			}
+			pipeline := new(vk.Pipeline)
+			missing[key] = pipeline
+			group.Go(func() error { return d.newPipeline(b, key, pipeline) })
+		}
+	}
+	err := group.Wait()
+	for key, pipeline := range missing {
+		if *pipeline != nil {
+			p.made[key] = *pipeline
+			p.cache.changed = true
+		}
+	}
+	return err
+}
+
+// newPipeline compiles one entry point. It may run beside others of its kind.
+func (d *Device) newPipeline(b build, key pipelineKey, pipeline *vk.Pipeline) error {
+	code, err := b.kernel.SPIRV(b.variant)
+	if err != nil {
+		return err
+	}
+	var module vk.ShaderModule
+	source := shaderModuleCreateInfo{
+		header: header{sType: vk.StructureTypeShaderModuleCreateInfo},
+		size:   uint64(len(code)),
+		code:   unsafe.SliceData(code),
+	}
+	r := d.procs.createShaderModule.call(id(d.handle), uintptr(unsafe.Pointer(&source)), 0, uintptr(unsafe.Pointer(&module)))
+	if err := check("vkCreateShaderModule", r); err != nil {
+		return fmt.Errorf("kernel %s: %w", key.id, err)
+	}
+	defer vk.DestroyShaderModule(d.handle, module, nil)
+	info := computePipelineCreateInfo{
+		header: header{sType: vk.StructureTypeComputePipelineCreateInfo},
+		stage: shaderStage{
+			header: header{sType: vk.StructureTypePipelineShaderStageCreateInfo},
+			stage:  uint32(vk.ShaderStageComputeBit),
+			module: module,
+			entry:  cString(key.entry),
+		},
+		layout: b.layout.pipeline,
+	}
+	r = d.procs.createComputePipelines.call(id(d.handle), id(d.pipelines.cache.handle), 1,
+		uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(pipeline)))
+	if err := check("vkCreateComputePipelines", r); err != nil {
+		return fmt.Errorf("kernel %s: %w", key.id, err)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+)
+
+// window is how many submitted command buffers may be under way: enough that
+// the device never waits for the host, few enough that a cancelled run ends soon.
+const window = 3
+
+// batch holds the arguments of the calls that a replay makes, so that it
+// allocates nothing. It is part of the Device and stays where it is.
+type batch struct {
+	command vk.CommandBuffer
+	fence   vk.Fence
+	info    submitInfo
+	args    [5]uintptr
+}
+
+// submit queues a command buffer; fence is signalled at its end.
+func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
+	b := &d.batch
+	b.command, b.fence = command, fence
+	b.info = submitInfo{header: header{sType: vk.StructureTypeSubmitInfo}, commandCount: 1, commands: &b.command}
+	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence))}
+	r := d.procs.resetFences.call(b.args[:3]...)
+	if err := check("vkResetFences", r); err != nil {
+		return d.fail(err)
+	}
+	b.args = [5]uintptr{id(d.queue), 1, uintptr(unsafe.Pointer(&b.info)), id(fence)}
+	r = d.procs.queueSubmit.call(b.args[:4]...)
+	if err := check("vkQueueSubmit", r); err != nil {
+		return d.fail(err)
+	}
+	return nil
+}
+
+// wait waits for a submitted command buffer. The device counts as lost when
+// that takes longer than its patience.
+func (d *Device) wait(fence vk.Fence) error {
+	b := &d.batch
+	b.fence = fence
+	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience)}
+	r := d.procs.waitForFences.call(b.args[:]...)
+	if r == vk.Timeout {
+		return d.fail(fmt.Errorf("%s has not answered for %v: %w", d.info.Device, d.patience, engine.ErrDeviceLost))
+	}
+	if err := check("vkWaitForFences", r); err != nil {
+		return d.fail(err)
+	}
+	return nil
+}
+
+// replay submits command buffers in order, a few at a time, and waits for all.
+// A cancelled context keeps those not yet submitted from running. It returns
+// the time that the host took before the device had work and after it had done it.
+func (d *Device) replay(ctx context.Context, commands []vk.CommandBuffer) (host time.Duration, err error) {
+	begin := time.Now()
+	submitted, waited := 0, 0
+	for ; submitted < len(commands); submitted++ {
+		if submitted-waited == window {
+			if err := d.wait(d.fences[waited%window]); err != nil {
+				return 0, err
+			}
+			waited++
+		}
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		if err := d.submit(commands[submitted], d.fences[submitted%window]); err != nil {
+			return 0, err
+		}
+		if submitted == 0 {
+			host = time.Since(begin)
+		}
+	}
+	for ; waited < submitted; waited++ {
+		if err := d.wait(d.fences[waited%window]); err != nil {
+			return 0, err
+		}
+	}
+	return host, err
+}
+
+// newCommands allocates command buffers.
+func (d *Device) newCommands(n int) ([]vk.CommandBuffer, error) {
+	info := vk.CommandBufferAllocateInfo{
+		SType:              vk.StructureTypeCommandBufferAllocateInfo,
+		CommandPool:        d.commands,
+		Level:              vk.CommandBufferLevelPrimary,
+		CommandBufferCount: uint32(n),
+	}
+	defer info.Free()
+	commands := make([]vk.CommandBuffer, n)
+	return commands, check("vkAllocateCommandBuffers", vk.AllocateCommandBuffers(d.handle, &info, commands))
+}
+
+func (d *Device) freeCommands(commands []vk.CommandBuffer) {
+	if len(commands) > 0 {
+		vk.FreeCommandBuffers(d.handle, d.commands, uint32(len(commands)), commands)
+	}
+}
+
+// record fills a command buffer anew.
+func (d *Device) record(command vk.CommandBuffer, fill func(c vk.CommandBuffer)) error {
+	info := vk.CommandBufferBeginInfo{SType: vk.StructureTypeCommandBufferBeginInfo}
+	defer info.Free()
+	if err := check("vkBeginCommandBuffer", vk.BeginCommandBuffer(command, &info)); err != nil {
+		return err
+	}
+	fill(command)
+	return check("vkEndCommandBuffer", vk.EndCommandBuffer(command))
+}
+
+// scope is what a barrier separates.
+type scope struct {
+	from, to             vk.PipelineStageFlagBits
+	fromAccess, toAccess vk.AccessFlagBits
+}
+
+const (
+	compute     = vk.PipelineStageComputeShaderBit
+	transfer    = vk.PipelineStageTransferBit
+	shaderWrite = vk.AccessShaderWriteBit
+	shaderBoth  = vk.AccessShaderReadBit | vk.AccessShaderWriteBit
+	copyWrite   = vk.AccessTransferWriteBit
+	copyBoth    = vk.AccessTransferReadBit | vk.AccessTransferWriteBit
+)
+
+var (
+	betweenDispatches = scope{compute, compute, shaderWrite, shaderBoth}
+	everything        = scope{compute | transfer, compute | transfer, shaderWrite | copyWrite, shaderBoth | copyBoth}
+	toHost            = scope{compute | transfer, vk.PipelineStageHostBit, shaderWrite | copyWrite, vk.AccessHostReadBit}
+)
+
+// barrier records a global memory barrier.
+func (d *Device) barrier(c vk.CommandBuffer, s scope) {
+	b := memoryBarrier{header: header{sType: vk.StructureTypeMemoryBarrier}, from: s.fromAccess, to: s.toAccess}
+	d.procs.cmdPipelineBarrier.call(id(c), uintptr(s.from), uintptr(s.to), 0, 1, uintptr(unsafe.Pointer(&b)), 0, 0, 0, 0)
+}

@@ -1,0 +1,94 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// pace is how fast the slower devices of a class are and how long one submitted
+// piece of a program should take them: far from any watchdog, and short enough
+// that a cancelled run ends soon.
+type pace struct {
+	flops, bytes float64 // a second
+	seconds      float64
+}
+
+var paces = map[shaders.Class]pace{
+	shaders.Software:   {2e9, 1e9, 0.2},
+	shaders.Integrated: {3e11, 2e10, 0.1},
+	shaders.Discrete:   {5e12, 2e11, 0.1},
+}
+
+// maxPiece is the most dispatches of one piece.
+const maxPiece = 256
+
+// cut divides the dispatches into pieces, given by their ends.
+func cut(dispatches []engine.Dispatch, p pace) (ends []int) {
+	seconds, first := 0.0, 0
+	for i, d := range dispatches {
+		cost := d.Kernel.Cost(d.Params)
+		seconds += max(cost.Flops/p.flops, cost.Bytes/p.bytes)
+		if seconds >= p.seconds || i+1-first >= maxPiece || i+1 == len(dispatches) {
+			ends, first, seconds = append(ends, i+1), i+1, 0
+		}
+	}
+	return ends
+}
+
+// record fills one command buffer for each piece. With stamps, every dispatch
+// stands alone between two time stamps.
+func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
+	d := e.device
+	ends := cut(e.plan.Dispatches, paces[d.physical.info.Class])
+	if len(ends) == 0 {
+		return nil, nil
+	}
+	commands, err := d.newCommands(len(ends))
+	if err != nil {
+		return nil, err
+	}
+	first := 0
+	for i, end := range ends {
+		err := d.record(commands[i], func(c vk.CommandBuffer) {
+			if first == 0 {
+				d.barrier(c, everything)
+				stamps.reset(c)
+			}
+			for n := first; n < end; n++ {
+				e.recordCall(c, n, stamps)
+			}
+			if end == len(e.calls) {
+				d.barrier(c, toHost)
+			}
+		})
+		if err != nil {
+			d.freeCommands(commands)
+			return nil, err
+		}
+		first = end
+	}
+	return commands, nil
+}
+
+// recordCall records one dispatch: its passes with a barrier between them.
+func (e *executable) recordCall(c vk.CommandBuffer, n int, stamps *profile) {
+	call := &e.calls[n]
+	if e.plan.Barrier[n] || stamps != nil {
+		e.device.barrier(c, betweenDispatches)
+	}
+	stamps.mark(c, 2*n)
+	layout := call.build.layout.pipeline
+	vk.CmdBindDescriptorSets(c, vk.PipelineBindPointCompute, layout, 0, 1, []vk.DescriptorSet{call.set}, 0, nil)
+	for i, p := range call.passes {
+		if i > 0 {
+			e.device.barrier(c, betweenDispatches)
+		}
+		vk.CmdBindPipeline(c, vk.PipelineBindPointCompute, p.pipeline)
+		vk.CmdDispatch(c, p.grid[0], p.grid[1], p.grid[2])
+	}
+	stamps.mark(c, 2*n+1)
+}

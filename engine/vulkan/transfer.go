@@ -1,0 +1,198 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"fmt"
+	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/engine"
+)
+
+// staging is a ring of host-visible buffers through which memory that the host
+// cannot see is written and read: while the device copies one, the host fills
+// or empties the next. It is made at its first use.
+type staging struct {
+	slots []*slot
+	next  int
+}
+
+const (
+	stagingSlots = 3
+	slotBytes    = 8 << 20
+)
+
+// slot is one buffer of the ring.
+type slot struct {
+	memory  *memory
+	command vk.CommandBuffer
+	fence   vk.Fence
+	busy    bool
+	out     []byte // where what the device copies to the slot goes
+}
+
+// Write copies data to memory at a byte offset, before any later Run.
+func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
+	mine, err := d.transferable(m, offset, len(data))
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if mine.data != nil {
+		copy(mine.data[offset:], data)
+		return nil
+	}
+	for len(data) > 0 {
+		s, err := d.takeSlot()
+		if err != nil {
+			return err
+		}
+		n := copy(s.memory.data, data)
+		if err := d.copySlot(s, s.memory, mine, bufferCopy{0, uint64(offset), uint64(n)}); err != nil {
+			return err
+		}
+		offset, data = offset+int64(n), data[n:]
+	}
+	return nil
+}
+
+// Read copies memory at a byte offset into data, after every earlier Run.
+func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
+	mine, err := d.transferable(m, offset, len(data))
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if mine.data != nil {
+		copy(data, mine.data[offset:])
+		return nil
+	}
+	for len(data) > 0 {
+		s, err := d.takeSlot()
+		if err != nil {
+			return err
+		}
+		n := min(len(data), slotBytes)
+		s.out = data[:n]
+		if err := d.copySlot(s, mine, s.memory, bufferCopy{uint64(offset), 0, uint64(n)}); err != nil {
+			return err
+		}
+		offset, data = offset+int64(n), data[n:]
+	}
+	return d.drain()
+}
+
+// drain waits for every copy under way.
+func (d *Device) drain() error {
+	for range d.staging.slots {
+		if _, err := d.takeSlot(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, error) {
+	if err := d.usable(); err != nil {
+		return nil, err
+	}
+	mine, err := d.own(m)
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || offset > mine.size-int64(n) {
+		return nil, fmt.Errorf("%s: %d bytes at %d of memory with %d", d.info.Device, n, offset, mine.size)
+	}
+	return mine, nil
+}
+
+// takeSlot returns the next slot once the device is done with it and what it
+// read has reached its reader.
+func (d *Device) takeSlot() (*slot, error) {
+	if len(d.staging.slots) == 0 {
+		if err := d.staging.open(d); err != nil {
+			return nil, err
+		}
+	}
+	s := d.staging.slots[d.staging.next]
+	d.staging.next = (d.staging.next + 1) % len(d.staging.slots)
+	if !s.busy {
+		return s, nil
+	}
+	if err := d.wait(s.fence); err != nil {
+		return nil, err
+	}
+	copy(s.out, s.memory.data)
+	s.busy, s.out = false, nil
+	return s, nil
+}
+
+// copySlot submits one copy from or to a slot.
+func (d *Device) copySlot(s *slot, from, to *memory, region bufferCopy) error {
+	err := d.record(s.command, func(c vk.CommandBuffer) {
+		d.barrier(c, everything)
+		d.procs.cmdCopyBuffer.call(id(c), id(from.buffer), id(to.buffer), 1, uintptr(unsafe.Pointer(&region)))
+		d.barrier(c, toHost)
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.submit(s.command, s.fence); err != nil {
+		return err
+	}
+	s.busy = true
+	return nil
+}
+
+func (r *staging) open(d *Device) (err error) {
+	commands, err := d.newCommands(stagingSlots)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			r.close(d)
+		}
+	}()
+	for _, c := range commands {
+		s := &slot{command: c}
+		r.slots = append(r.slots, s)
+		if s.memory, err = d.allocate(slotBytes, "staging", stagingMemory); err != nil {
+			return err
+		}
+		if s.fence, err = d.newFence(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *staging) close(d *Device) {
+	for _, s := range r.slots {
+		s.memory.destroy()
+		d.freeCommands([]vk.CommandBuffer{s.command})
+		vk.DestroyFence(d.handle, s.fence, nil)
+	}
+	r.slots = nil
+}
+
+// zero clears memory on the device.
+func (d *Device) zero(m *memory) error {
+	commands, err := d.newCommands(1)
+	if err != nil {
+		return err
+	}
+	defer d.freeCommands(commands)
+	err = d.record(commands[0], func(c vk.CommandBuffer) {
+		vk.CmdFillBuffer(c, m.buffer, 0, vk.DeviceSize(vk.WholeSize), 0)
+		d.barrier(c, everything)
+		d.barrier(c, toHost)
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.submit(commands[0], d.fences[0]); err != nil {
+		return err
+	}
+	return d.wait(d.fences[0])
+}

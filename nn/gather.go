@@ -1,0 +1,34 @@
+package nn
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// GatherRows returns y[r] = x[index[r]] for the n first entries of index (int32),
+// which must differ from each other.
+func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
+	check(index.Size() >= n, "gather rows", "an index a row", x, index)
+	p := shaders.GatherRowsParams{Rows: shaders.N(n), Cols: uint32(x.Cols())}
+	y := g.New("rows", n, x.Cols())
+	g.record(shaders.GatherRows, p, index.View(), x.View(), y.View())
+	g.onBackward(y, func(dy engine.View) {
+		dx, add, ok := g.gradient(x)
+		if !ok {
+			return
+		}
+		if !add {
+			g.fill(dx, x.Size(), 0)
+		}
+		p.Accumulate = 1
+		g.record(shaders.ScatterRows, p, index.View(), dy, dx)
+	})
+	return y
+}
+
+// ArgMax returns the column (int32) of the largest value of every row of x.
+func (g *Graph) ArgMax(x *Tensor) *Tensor {
+	y := g.New("argmax", x.Size()/x.Cols())
+	g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: x.rows(), Cols: uint32(x.Cols())}, x.View(), y.View())
+	return y
+}

@@ -1,0 +1,177 @@
+package shaders
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// attentionQuery is a query of one head with the keys that it sees, in float64.
+type attentionQuery struct {
+	d       int
+	row     int // in lse
+	at      int // in q and y
+	lse     float64
+	keys    []int // in k and v
+	weights []float64
+}
+
+// eachQuery calls f for every query and head of the bindings q, k, v, intervals.
+func eachQuery(p AttentionParams, b []Array, f func(q attentionQuery)) {
+	d, heads, group := int(p.HeadDim), int(p.Heads), int(p.Heads/p.KVHeads)
+	for row := range int(p.Batch * p.Queries * p.Heads) {
+		t, head := row/heads, row%heads
+		q := attentionQuery{d: d, row: row, at: row * d}
+		most, sees := math.Inf(-1), b[3].I[4*t:][:4]
+		for j := range int64(p.Keys) {
+			if (j >= sees[0] && j < sees[1]) || (j >= sees[2] && j < sees[3]) {
+				key := ((t/int(p.Queries)*int(p.Keys)+int(j))*int(p.KVHeads) + head/group) * d
+				score := float64(p.Scale) * dot(b[0].F[q.at:][:d], b[1].F[key:])
+				most = max(most, score)
+				q.keys, q.weights = append(q.keys, key), append(q.weights, score)
+			}
+		}
+		var sum float64
+		for _, score := range q.weights {
+			sum += math.Exp(score - most)
+		}
+		if sum > 0 {
+			q.lse = most + math.Log(sum)
+		}
+		for j, score := range q.weights {
+			q.weights[j] = math.Exp(score - q.lse)
+		}
+		f(q)
+	}
+}
+
+func dot(a, b []float64) float64 {
+	var sum float64
+	for i := range a {
+		sum += a[i] * b[i]
+	}
+	return sum
+}
+
+// attentionSizes is how many elements q and k have.
+func attentionSizes(p AttentionParams) (q, k int) {
+	return int(p.Batch * p.Queries * p.Heads * p.HeadDim), int(p.Batch * p.Keys * p.KVHeads * p.HeadDim)
+}
+
+// attentionModes say which keys query t of n, the last n of keys, sees.
+var attentionModes = []struct {
+	name string
+	sees func(t, n, keys int) [4]int
+}{
+	{"causal", func(t, n, keys int) [4]int { return [4]int{0, 0, 0, keys - n + t + 1} }},
+	{"packed", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 11 * 11, t + 1} }},
+	{"both ways", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 40 * 40, min(t/40*40+40, keys)} }},
+	{"branches", func(t, n, keys int) [4]int { // a prefix of 9, then branches of 13; some rows of padding
+		if t < 9 {
+			return [4]int{0, 0, 0, t + 1}
+		}
+		if t > 60 && t < 66 {
+			return [4]int{}
+		}
+		return [4]int{0, 9, 9 + (t-9)/13*13, t + 1}
+	}},
+	{"overlapping", func(t, n, keys int) [4]int { return [4]int{t / 2, t + 1, 0, t/2 + 1} }},
+	{"one key", func(t, n, keys int) [4]int { return [4]int{0, 0, t, t + 1} }},
+	{"nothing", func(t, n, keys int) [4]int { return [4]int{5, 5, 3, 0} }},
+}
+
+// attentionCases makes the cases of both kernels; bindings adds what follows
+// intervals.
+func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case {
+	var cases []Case
+	call := func(mode, batch, queries, keys, heads, kv, d int, scale float64) {
+		p := AttentionParams{
+			Batch: uint32(batch), Queries: uint32(queries), Keys: uint32(keys), Heads: uint32(heads), KVHeads: uint32(kv),
+			HeadDim: uint32(d), Scale: float32(1 / math.Sqrt(float64(d))),
+		}
+		q, k := attentionSizes(p)
+		m := attentionModes[mode]
+		in := []Input{values(q, 0, scale), values(k, 1, scale), values(k, 2, 1), {}}
+		for range batch {
+			for t := range queries {
+				for _, v := range m.sees(t, queries, keys) {
+					in[3].I = append(in[3].I, int32(v))
+				}
+			}
+		}
+		c := Case{
+			Params: p, Inputs: bindings(p, in),
+			// Scores of size scale² are rounded, which changes the weights by as much of
+			// themselves; keys of size scale carry that on into dq.
+			Atol: 2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),
+		}
+		cases = append(cases, c.named("%s %dx%d of %d, %d heads over %d of %d, scale %g", m.name, batch, queries, keys, heads, kv, d, scale))
+	}
+	for mode := range attentionModes {
+		call(mode, 2, 70, 70, 4, 2, 16, 1)
+		call(mode, 1, 33, 33, 2, 2, 64, 1)
+	}
+	for _, d := range []int{1, 5, 8, 40, 100, 128, 300} {
+		call(0, 1, 37, 37, 3, 1, d, 1)
+	}
+	call(0, 1, 1, 1, 1, 1, 32, 1)
+	call(0, 3, 1, 77, 6, 2, 32, 1)
+	call(0, 1, 5, 200, 2, 1, 48, 1)
+	call(0, 1, 70, 70, 2, 1, 32, 4)
+	call(1, 1, 513, 513, 1, 1, 16, 1)
+	return cases
+}
+
+// attentionBackwardCases gives the backward kernel the forward one's outputs.
+func attentionBackwardCases() []Case {
+	cases := attentionCases(func(p AttentionParams, in []Input) []Input {
+		b := []Array{wide(in[0].F), wide(in[1].F), wide(in[2].F), {}, {F: make([]float64, len(in[0].F))}, {F: make([]float64, len(in[0].F)/int(p.HeadDim))}}
+		for _, v := range in[3].I {
+			b[3].I = append(b[3].I, int64(v))
+		}
+		Attention.Reference(p, nil, b)
+		q, k := attentionSizes(p)
+		return append(in, narrow(b[4]), narrow(b[5]), values(q, 3, 1), output(q, 0), output(k, 0), output(k, 0))
+	})
+	for i, c := range cases {
+		if p := c.Params.(AttentionParams); p.Heads == p.KVHeads && strings.HasPrefix(c.Name, "one key") {
+			cases[i].Atol = 0 // no gradient reaches q and k, not even a rounding's
+		}
+	}
+	for i, c := range slices.Clone(cases[:6]) {
+		p := c.Params.(AttentionParams)
+		p.AccumulateQ, p.AccumulateK, p.AccumulateV = Flag(i < 2 || i == 3), Flag(i < 2 || i == 4), Flag(i < 2 || i == 5)
+		c.Params, c.Inputs = p, slices.Clone(c.Inputs)
+		q, k := attentionSizes(p)
+		c.Inputs[7], c.Inputs[8], c.Inputs[9] = output(q, p.AccumulateQ), output(k, p.AccumulateK), output(k, p.AccumulateV)
+		cases = append(cases, c.named("%s, adding %d%d%d", c.Name, p.AccumulateQ, p.AccumulateK, p.AccumulateV))
+	}
+	return cases
+}
+
+// values is n normally distributed values; the stream tells inputs apart.
+func values(n int, stream uint64, scale float64) Input {
+	random := rand.New(rand.NewPCG(uint64(n), stream))
+	in := Input{F: make([]float32, n)}
+	for i := range in.F {
+		in.F[i] = float32(scale * random.NormFloat64())
+	}
+	return in
+}
+
+func wide(x []float32) Array {
+	a := Array{F: make([]float64, len(x))}
+	for i, v := range x {
+		a.F[i] = float64(v)
+	}
+	return a
+}
+
+func narrow(a Array) Input {
+	in := Input{F: make([]float32, len(a.F))}
+	for i, v := range a.F {
+		in.F[i] = float32(v)
+	}
+	return in
+}

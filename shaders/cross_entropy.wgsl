@@ -1,0 +1,32 @@
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+  let row = group_index(group, groups);
+  if (row >= rows()) { return; }
+  let start = row * p.cols;
+  let end = start + p.cols;
+  let id = load_targets(p.base + row);
+  if (id < 0) {
+    if (local == 0u) { store_nll(p.base + row, 0.0); }
+    if (p.grad != 0u) {
+      for (var i = start + local; i < end; i = i + GROUP) { store_logits(i, 0.0); }
+    }
+    return;
+  }
+  let hit = start + u32(id);
+  let right = load_logits(hit);
+  var most = right;
+  for (var i = start + local; i < end; i = i + GROUP) { most = max(most, load_logits(i)); }
+  most = group_max(most, local);
+  var sum = Sum(0.0, 0u, 0.0);
+  for (var i = start + local; i < end; i = i + GROUP) { sum = add_to(sum, exp_f32(load_logits(i) - most)); }
+  let total = group_sum(value_of(sum), local);
+  if (local == 0u) { store_nll(p.base + row, log_f32(total) + (most - right)); }
+  if (p.grad == 0u) { return; }
+  var scale = p.scale;
+  if (p.scale_slot != 0u) { scale = scale * step_f32(p.scale_slot); }
+  let factor = scale / total;
+  for (var i = start + local; i < end; i = i + GROUP) {
+    store_logits(i, exp_f32(load_logits(i) - most) * factor - select(0.0, scale, i == hit));
+  }
+}

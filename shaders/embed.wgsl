@@ -1,0 +1,14 @@
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+  let at = place(group_index(group, groups), local, p.cols);
+  if (at.row >= tokens() || at.col >= p.cols) { return; }
+  let slot = load_slots(at.row);
+  var y = 0.0;
+  if (slot >= 0) {
+    y = load_features(u32(slot) * p.cols + at.col);
+  } else {
+    y = load_table(u32(load_ids(at.row)) * p.cols + at.col);
+  }
+  store_y(at.row * p.cols + at.col, y);
+}

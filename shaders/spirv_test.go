@@ -1,0 +1,51 @@
+package shaders_test
+
+import (
+	"bytes"
+	"testing"
+
+	"patchwork/shaders"
+	"patchwork/shaders/naga"
+)
+
+// TestFresh fails when a committed module does not belong to its kernel's text.
+func TestFresh(t *testing.T) {
+	stale, err := shaders.Stale()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, why := range stale {
+		t.Errorf("kernel %s %s: run make shaders", id, why)
+	}
+}
+
+// TestReproducible compiles every shader again, where the manifest's compiler
+// is installed, and compares bytes.
+func TestReproducible(t *testing.T) {
+	manifest, err := shaders.ReadManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version, err := naga.Version(); err != nil || version != manifest.Compiler {
+		t.Skipf("needs %s: found %q, %v", manifest.Compiler, version, err)
+	}
+	for _, k := range shaders.All() {
+		for i := range k.Variants {
+			v := &k.Variants[i]
+			t.Run(k.ID(v), func(t *testing.T) {
+				t.Parallel()
+				text, err := k.WGSL(v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := naga.Compile(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := k.SPIRV(v); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("the committed module is not what naga makes of the text (%v): run make shaders", err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,59 @@
+// Command demoreport shows what the demo's model learnt: it writes index.html,
+// answers.png and example.png into the demo's folder and a summary to the
+// terminal.
+//
+//	go run ./tools/demoreport demo
+//
+// The folder holds data/ (of shapesdata), model/ (of vlmtool train) and
+// eval-none.jsonl, eval-blank.jsonl and eval-shuffled.jsonl, which are what
+// vlmtool eval --json --answers --control … wrote.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: demoreport DIR")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "demoreport:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string, out io.Writer) error {
+	r, err := load(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "example.png"), r.Example.Picture, 0o644); err != nil {
+		return err
+	}
+	if err := writeSheet(filepath.Join(dir, "answers.png"), r); err != nil {
+		return err
+	}
+	if err := writePage(filepath.Join(dir, "index.html"), r); err != nil {
+		return err
+	}
+	r.print(out)
+	return nil
+}
+
+// print is the summary for the terminal.
+func (r *report) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%s of %s questions about %d unseen pictures are answered exactly right,\n", percent(r.All.Model), thousands(r.All.Turns), r.Samples)
+	fmt.Fprintf(out, "after %s of training on %s.\n\n", duration(r.Seconds), r.Device)
+	fmt.Fprintf(out, "  %-32s %s\n", "most frequent answer, no picture", percent(r.All.Baseline))
+	fmt.Fprintf(out, "  %-32s %s\n", "the model, white pictures", percent(r.All.Blank))
+	fmt.Fprintf(out, "  %-32s %s\n\n", "the model, another's pictures", percent(r.All.Shuffled))
+	for _, f := range r.Families {
+		fmt.Fprintf(out, "  %-32s %s  (most frequent answer %s)\n", f.Name, percent(f.Model), percent(f.Baseline))
+	}
+	fmt.Fprintf(out, "\nLook at %s and %s. Then ask it yourself:\n\n  %s\n\n", filepath.Join(r.Dir, "index.html"), filepath.Join(r.Dir, "answers.png"), r.Command)
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+	"patchwork/vlm/data"
+)
+
+// report is all that the page, the picture and the summary say.
+type report struct {
+	Dir        string
+	All        score
+	Families   []score
+	Samples    int       // test pictures
+	Examples   []example // an even selection, right or wrong as it comes
+	Mistakes   []example
+	Example    example // the picture to try
+	Command    string  // the vlmtool infer line
+	Device     string
+	Steps      int
+	Seconds    float64 // of training
+	TokensPerS float64
+	Parameters int64
+	Train      []vlm.StepMetrics
+	Val        []vlm.ValMetrics
+}
+
+// score is the fraction of exact answers to a family of questions: of the model,
+// of the most frequent training answer to each question, and of the model with
+// pictures taken away.
+type score struct {
+	Name                             string
+	Turns                            int
+	Model, Baseline, Blank, Shuffled float64
+}
+
+// example is a question about a test picture.
+type example struct {
+	vlm.EvalAnswer
+	Picture []byte // PNG
+}
+
+// examples and mistakes are shown, at most.
+const (
+	examples = 8
+	mistakes = 4
+)
+
+func load(dir string) (*report, error) {
+	r := &report{Dir: dir}
+	evals := map[string][]vlm.EvalAnswer{}
+	for _, control := range []string{vlm.ControlNone, vlm.ControlBlank, vlm.ControlShuffled} {
+		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
+		if err != nil {
+			return nil, err
+		}
+		evals[control] = answers
+		r.Samples = result.Samples
+	}
+	prior, err := readPrior(filepath.Join(dir, "data", "train-*.parquet"))
+	if err != nil {
+		return nil, err
+	}
+	r.score(evals, prior)
+	if err := r.choose(evals[vlm.ControlNone]); err != nil {
+		return nil, err
+	}
+	return r, r.readRun(filepath.Join(dir, "model"))
+}
+
+// readEval reads the answers and the result of vlmtool eval --json --answers.
+func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, result, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var line struct {
+			vlm.EvalAnswer
+			vlm.EvalResult
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return nil, result, fmt.Errorf("%s: %w", path, err)
+		}
+		if line.Turns > 0 {
+			result = line.EvalResult
+		} else {
+			answers = append(answers, line.EvalAnswer)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, result, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(answers) == 0 || len(answers) != result.Turns {
+		return nil, result, fmt.Errorf("%s: %d answers, the result says %d: was it written by vlmtool eval --json --answers?", path, len(answers), result.Turns)
+	}
+	return answers, result, nil
+}
+
+// family names what a question is about.
+func family(question string) string {
+	switch {
+	case strings.Contains(question, "left") || strings.Contains(question, "right"):
+		return "what is on the left or right?"
+	case strings.HasPrefix(question, "how many"):
+		return "how many shapes are there?"
+	case strings.HasPrefix(question, "is "):
+		return "is there a red circle?"
+	case strings.Contains(question, "color"):
+		return "what color is the circle?"
+	}
+	return "what shape is red?"
+}
+
+// score compares the evaluations, family by family.
+func (r *report) score(evals map[string][]vlm.EvalAnswer, prior *prior) {
+	r.All = scoreOf("all questions", evals, prior, func(string) bool { return true })
+	seen := map[string]bool{}
+	for _, a := range evals[vlm.ControlNone] {
+		name := family(a.Question)
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		r.Families = append(r.Families, scoreOf(name, evals, prior, func(question string) bool { return family(question) == name }))
+	}
+}
+
+func scoreOf(name string, evals map[string][]vlm.EvalAnswer, prior *prior, in func(question string) bool) score {
+	matches := func(control string, match func(vlm.EvalAnswer) bool) (fraction float64, turns int) {
+		n := 0
+		for _, a := range evals[control] {
+			if in(a.Question) {
+				turns++
+				if match(a) {
+					n++
+				}
+			}
+		}
+		return float64(n) / float64(max(1, turns)), turns
+	}
+	right := func(a vlm.EvalAnswer) bool { return a.Match }
+	s := score{Name: name}
+	s.Model, s.Turns = matches(vlm.ControlNone, right)
+	s.Blank, _ = matches(vlm.ControlBlank, right)
+	s.Shuffled, _ = matches(vlm.ControlShuffled, right)
+	s.Baseline, _ = matches(vlm.ControlNone, func(a vlm.EvalAnswer) bool { return prior.answer(a.Question) == a.Truth })
+	return s
+}
+
+// choose picks examples from pictures all over the test set, taking the families
+// in turn, and some mistakes.
+func (r *report) choose(answers []vlm.EvalAnswer) error {
+	set, err := data.Open([]string{answers[0].File})
+	if err != nil {
+		return err
+	}
+	show := func(a vlm.EvalAnswer) (example, error) {
+		row, err := set.Row(a.Row)
+		if err != nil {
+			return example{}, err
+		}
+		if len(row.Images) == 0 {
+			return example{}, fmt.Errorf("%s: row %d has no picture", a.File, a.Row)
+		}
+		return example{a, row.Images[0]}, nil
+	}
+	for i := range examples {
+		want := r.Families[i%len(r.Families)].Name
+		for _, a := range answers[i*len(answers)/examples:] {
+			if family(a.Question) != want {
+				continue
+			}
+			e, err := show(a)
+			if err != nil {
+				return err
+			}
+			r.Examples = append(r.Examples, e)
+			break
+		}
+	}
+	for _, a := range answers {
+		if a.Match || len(r.Mistakes) == mistakes {
+			continue
+		}
+		e, err := show(a)
+		if err != nil {
+			return err
+		}
+		r.Mistakes = append(r.Mistakes, e)
+	}
+	if len(r.Examples) == 0 {
+		return errors.New("there is nothing to show")
+	}
+	r.Example = r.Examples[0]
+	r.Command = fmt.Sprintf("bin/vlmtool infer --model %s --image %s --prompt %q",
+		filepath.Join(r.Dir, "model"), filepath.Join(r.Dir, "example.png"), r.Example.Question)
+	return nil
+}
+
+// readRun reads how the model was trained.
+func (r *report) readRun(dir string) error {
+	var run struct {
+		Device struct{ Device, Name string }
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &run)
+	}
+	if err != nil {
+		return err
+	}
+	r.Device = fmt.Sprintf("%s (%s)", run.Device.Device, run.Device.Name)
+	if r.Train, r.Val, err = readMetrics(filepath.Join(dir, "metrics.jsonl")); err != nil {
+		return err
+	}
+	if len(r.Train) == 0 {
+		return fmt.Errorf("%s: the run has no steps", dir)
+	}
+	last := r.Train[len(r.Train)-1]
+	r.Steps, r.Seconds, r.TokensPerS = last.Step, last.Seconds, float64(last.Tokens)/last.Seconds
+	weights, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
+	if err != nil {
+		return err
+	}
+	defer weights.Close()
+	for _, name := range weights.Names() {
+		t, _ := weights.Tensor(name)
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		r.Parameters += n
+	}
+	return nil
+}
+
+// percent formats a fraction.
+func percent(fraction float64) string { return fmt.Sprintf("%.1f%%", 100*fraction) }
+
+// duration formats seconds: "1m42s".
+func duration(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+}
+
+// thousands formats 1234567 as "1,234,567".
+func thousands[T int | int64](n T) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Installs what a Debian or Ubuntu machine lacks for PURPOSE, where that is allowed:
+#
+#   tools/deps.sh demo             what trains fastest here
+#   tools/deps.sh test             the same, and a Vulkan device in software
+#   tools/deps.sh --require test   fail where something is still missing
+#   tools/deps.sh cgo              print 1 where Go can use a C compiler, else 0
+#
+# Nothing of it is needed to build: without a C compiler vlmtool runs on the CPU
+# alone, without OpenBLAS it is slower.
+set -eu
+
+require=no
+if [ "${1:-}" = --require ]; then
+	require=yes
+	shift
+fi
+purpose=${1:?usage: deps.sh [--require] demo|test|cgo}
+
+has_cgo() {
+	printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | ${CC:-gcc} -x c -o /dev/null - 2>/dev/null
+}
+
+has_library() {
+	{ /sbin/ldconfig -p || ldconfig -p; } 2>/dev/null | grep -qF "$1"
+}
+
+has_software_vulkan() {
+	ls /usr/share/vulkan/icd.d/lvp_icd* >/dev/null 2>&1
+}
+
+# Mesa's drivers are worth their 100 MB for a graphics card that they drive, or for tests.
+wants_mesa() {
+	[ "$purpose" = test ] || ls /dev/dri/renderD* >/dev/null 2>&1
+}
+
+missing() {
+	has_cgo || echo gcc libc6-dev
+	has_library libvulkan.so.1 || echo libvulkan1
+	has_library libopenblas.so.0 || echo libopenblas0
+	if wants_mesa && ! has_software_vulkan; then
+		echo mesa-vulkan-drivers
+	fi
+}
+
+if [ "$purpose" = cgo ]; then
+	if has_cgo; then echo 1; else echo 0; fi
+	exit 0
+fi
+
+if ! command -v go >/dev/null; then
+	echo "Go is missing: https://go.dev/doc/install" >&2
+	exit 1
+fi
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if [ "$(uname -s)" != Linux ]; then # the names below are Debian's
+	exit 0
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	as_root="sudo -n"
+fi
+if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
+	echo "installing $packages"
+	export DEBIAN_FRONTEND=noninteractive
+	install="$as_root apt-get install -y -qq --no-install-recommends $packages"
+	{ $install || { $as_root apt-get update -qq && $install; }; } >/dev/null 2>&1 || true
+	packages=$(missing | tr '\n' ' ')
+fi
+if [ -n "$packages" ]; then
+	echo "not installed: $packages(apt-get install $packages)" >&2
+	echo "Going on without: no C compiler means no Vulkan, no OpenBLAS means slower." >&2
+	[ "$require" = no ]
+fi

@@ -1,0 +1,184 @@
+// Command goldensubset copies the part of a full golden directory that is small
+// enough to be committed:
+//
+//	go run ./tools/goldensubset ../shared/golden testdata/golden
+//
+// Of the operators it leaves out the largest cases, of the tiny models all but
+// one attention mode each, a different one for every model.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"patchwork/nn/safetensors"
+)
+
+// opBytes bounds the tensors of one operator.
+const opBytes = 160 << 10
+
+// modes are the attention modes that are kept.
+var modes = map[string]string{
+	"tiny_llama":        "document_bidirectional_image",
+	"tiny_qwen3":        "document",
+	"tiny_qwen3_untied": "seed",
+}
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: goldensubset FROM TO")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "goldensubset:", err)
+		os.Exit(1)
+	}
+}
+
+func run(from, to string) error {
+	if err := subsetOps(filepath.Join(from, "ops"), filepath.Join(to, "ops")); err != nil {
+		return err
+	}
+	for model, mode := range modes {
+		for _, name := range []string{"config.json", "inputs.safetensors", "model.safetensors", mode + ".safetensors"} {
+			if err := copyFile(filepath.Join(from, model, name), filepath.Join(to, model, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return write(to, data)
+}
+
+func write(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}
+
+// index is ops/index.json; what is not needed here stays as it is.
+type index struct {
+	About string               `json:"about"`
+	Seed  json.RawMessage      `json:"seed"`
+	Ops   map[string]*operator `json:"ops"`
+}
+
+type operator struct {
+	File  string            `json:"file"`
+	About string            `json:"about"`
+	Cases []json.RawMessage `json:"cases"`
+}
+
+func subsetOps(from, to string) error {
+	data, err := os.ReadFile(filepath.Join(from, "index.json"))
+	if err != nil {
+		return err
+	}
+	var all index
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	for _, o := range all.Ops {
+		if err := subsetOp(from, to, o); err != nil {
+			return err
+		}
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(all); err != nil {
+		return err
+	}
+	return write(filepath.Join(to, "index.json"), out.Bytes())
+}
+
+// subsetOp keeps the smallest cases of an operator, as many as fit.
+func subsetOp(from, to string, o *operator) error {
+	file, err := safetensors.Open(filepath.Join(from, o.File))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	keep := smallest(file)
+	fmt.Printf("%s: %d of %d cases\n", o.File, len(keep), len(o.Cases))
+	o.Cases = slices.DeleteFunc(o.Cases, func(c json.RawMessage) bool { return !slices.Contains(keep, nameOf(c)) })
+	var entries []safetensors.Entry
+	for _, tensor := range file.Names() {
+		if slices.Contains(keep, caseOf(tensor)) {
+			entries = append(entries, entry(file, tensor))
+		}
+	}
+	var out bytes.Buffer
+	if err := safetensors.Write(&out, nil, entries); err != nil {
+		return err
+	}
+	return write(filepath.Join(to, o.File), out.Bytes())
+}
+
+// smallest names the smallest cases of a file.
+func smallest(file *safetensors.File) (keep []string) {
+	size := map[string]int{}
+	for _, tensor := range file.Names() {
+		size[caseOf(tensor)] += bytesOf(file, tensor)
+	}
+	total := 0
+	for _, name := range slices.SortedFunc(maps.Keys(size), func(a, b string) int {
+		return cmp.Or(cmp.Compare(size[a], size[b]), cmp.Compare(a, b))
+	}) {
+		if total += size[name]; total > opBytes {
+			break
+		}
+		keep = append(keep, name)
+	}
+	return keep
+}
+
+// caseOf cuts "case0" out of "case0.dx".
+func caseOf(tensor string) string {
+	name, _, _ := strings.Cut(tensor, ".")
+	return name
+}
+
+func nameOf(c json.RawMessage) string {
+	var named struct{ Name string }
+	if json.Unmarshal(c, &named) != nil {
+		return ""
+	}
+	return named.Name
+}
+
+// bytesOf is the size of a tensor, whose elements all have 4 bytes here.
+func bytesOf(file *safetensors.File, tensor string) int {
+	t, _ := file.Tensor(tensor)
+	n := 4
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+func entry(file *safetensors.File, tensor string) safetensors.Entry {
+	t, _ := file.Tensor(tensor)
+	return safetensors.Entry{Name: tensor, Shape: t.Shape, DType: t.DType, Values: func() (any, error) {
+		if t.DType == "I32" {
+			return file.Int32(tensor)
+		}
+		return file.Float32(tensor)
+	}}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"math"
+	"math/rand/v2"
+
+	"golang.org/x/image/vector"
+)
+
+// side is the pictures' width and height, that of the shapes preset.
+const side = 64
+
+// pairs is the fraction of pictures with two shapes.
+const pairs = 0.3
+
+// kinds are the shapes there are; a kind is named as its answer.
+var kinds = []string{"circle", "square", "triangle", "star"}
+
+// paint is a named colour: the middle of what a shape of that name is filled with.
+type paint struct {
+	name    string
+	r, g, b float64
+}
+
+var paints = []paint{
+	{"red", 215, 40, 40},
+	{"green", 50, 160, 60},
+	{"blue", 45, 80, 215},
+	{"yellow", 240, 200, 30},
+	{"teal", 40, 175, 180},
+	{"black", 30, 30, 35},
+}
+
+// A shape is one figure of a scene.
+type shape struct {
+	kind   string
+	paint  string
+	fill   color.RGBA
+	x, y   float64 // its centre in pixels
+	radius float64 // of its circumscribed circle
+	turn   float64 // radians
+}
+
+// A scene is a tinted background with one or two shapes, from left to right. Two
+// shapes differ in kind and in colour, so that either names one of them.
+type scene struct {
+	background color.RGBA
+	shapes     []shape
+}
+
+func randomScene(rng *rand.Rand) scene {
+	s := scene{background: pale(rng)}
+	kind, colour := rng.Perm(len(kinds)), rng.Perm(len(paints))
+	n := 1
+	if rng.Float64() < pairs {
+		n = 2
+	}
+	for i := range n {
+		p := paints[colour[i]]
+		sh := shape{kind: kinds[kind[i]], paint: p.name, fill: p.shade(rng)}
+		sh.place(rng, i, n)
+		s.shapes = append(s.shapes, sh)
+	}
+	return s
+}
+
+// pale is a background: light, with a tint.
+func pale(rng *rand.Rand) color.RGBA {
+	v := func() uint8 { return uint8(222 + rng.IntN(34)) }
+	return color.RGBA{v(), v(), v(), 255}
+}
+
+// shade varies a colour a little.
+func (p paint) shade(rng *rand.Rand) color.RGBA {
+	light := 1 + 0.1*(2*rng.Float64()-1)
+	v := func(mean float64) uint8 {
+		return uint8(math.Round(min(255, max(0, mean*light+8*(2*rng.Float64()-1)))))
+	}
+	return color.RGBA{v(p.r), v(p.g), v(p.b), 255}
+}
+
+// place gives the i-th of n shapes a size and a position in its column.
+func (s *shape) place(rng *rand.Rand, i, n int) {
+	between := func(lo, hi float64) float64 { return lo + (hi-lo)*rng.Float64() }
+	column := side / float64(n)
+	s.radius = between(10, 15)
+	if n == 1 {
+		s.radius = between(10, 24)
+	}
+	s.x = column*float64(i) + between(s.radius+1, column-s.radius-1)
+	s.y = between(s.radius+1, side-s.radius-1)
+	s.turn = between(-0.15, 0.15)
+}
+
+// encoder compresses fast rather than well: thousands of pictures are written.
+var encoder = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
+
+// buffers keeps the encoder's memory from one picture to the next.
+type buffers struct{ kept *png.EncoderBuffer }
+
+func (b *buffers) Get() *png.EncoderBuffer  { return b.kept }
+func (b *buffers) Put(e *png.EncoderBuffer) { b.kept = e }
+
+// png draws the scene.
+func (s scene) png() ([]byte, error) {
+	picture := image.NewRGBA(image.Rect(0, 0, side, side))
+	draw.Draw(picture, picture.Bounds(), image.NewUniform(s.background), image.Point{}, draw.Src)
+	for _, sh := range s.shapes {
+		pen := vector.NewRasterizer(side, side)
+		sh.outline(pen)
+		pen.Draw(picture, picture.Bounds(), image.NewUniform(sh.fill), image.Point{})
+	}
+	var out bytes.Buffer
+	err := encoder.Encode(&out, picture)
+	return out.Bytes(), err
+}
+
+// outline draws the shape's edge.
+func (s shape) outline(pen *vector.Rasterizer) {
+	switch s.kind {
+	case "circle":
+		s.circle(pen)
+	case "square":
+		s.polygon(pen, 4, math.Pi/4, 1)
+	case "triangle":
+		s.polygon(pen, 3, 0, 1)
+	case "star":
+		s.polygon(pen, 10, 0, 0.42)
+	}
+}
+
+// polygon draws n corners, the first above the centre and turned by start; every
+// second one lies at inner times the radius.
+func (s shape) polygon(pen *vector.Rasterizer, n int, start, inner float64) {
+	for i := range n {
+		r := s.radius
+		if i%2 == 1 {
+			r *= inner
+		}
+		sin, cos := math.Sincos(start + s.turn + 2*math.Pi*float64(i)/float64(n))
+		x, y := float32(s.x+r*sin), float32(s.y-r*cos)
+		if i == 0 {
+			pen.MoveTo(x, y)
+		} else {
+			pen.LineTo(x, y)
+		}
+	}
+	pen.ClosePath()
+}
+
+// circle draws four cubic Bézier curves, each a quarter; the factor puts their
+// middles on the circle.
+func (s shape) circle(pen *vector.Rasterizer) {
+	const k = 4 * (math.Sqrt2 - 1) / 3
+	x, y, r := float32(s.x), float32(s.y), float32(s.radius*0.9) // as large to the eye as the others
+	c := float32(k) * r
+	pen.MoveTo(x+r, y)
+	pen.CubeTo(x+r, y+c, x+c, y+r, x, y+r)
+	pen.CubeTo(x-c, y+r, x-r, y+c, x-r, y)
+	pen.CubeTo(x-r, y-c, x-c, y-r, x, y-r)
+	pen.CubeTo(x+c, y-r, x+r, y-c, x+r, y)
+	pen.ClosePath()
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/engine/vulkan"
+)
+
+// openDevice opens the device that --device names.
+func (a *app) openDevice() (engine.Device, error) {
+	kind, number, err := splitDevice(a.device)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "cpu":
+		return cpu.Open(a.threads), nil
+	case "vulkan":
+		return vulkan.Open(number)
+	case "webgpu":
+		return nil, fmt.Errorf("--device webgpu: %w: this vlmtool has no WebGPU backend yet; vulkan and cpu are there", engine.ErrNoDevice)
+	}
+	return a.bestDevice()
+}
+
+// splitDevice reads "vulkan:1".
+func splitDevice(s string) (kind string, number int, err error) {
+	kind, n, numbered := strings.Cut(s, ":")
+	if numbered {
+		if number, err = strconv.Atoi(n); err != nil || number < 0 {
+			return "", 0, usagef("--device is %q; after the colon stands a number", s)
+		}
+	}
+	switch kind {
+	case "vulkan", "webgpu":
+		return kind, number, nil
+	case "auto", "cpu":
+		if !numbered {
+			return kind, 0, nil
+		}
+	}
+	return "", 0, usagef("--device is %q, want auto, cpu, vulkan[:N] or webgpu[:N]", s)
+}
+
+// bestDevice is the first real GPU, else the CPU.
+func (a *app) bestDevice() (engine.Device, error) {
+	infos, _ := vulkan.List() // why there is none is vlmtool devices' to tell
+	for i, info := range infos {
+		if info.Hardware() {
+			return vulkan.Open(i)
+		}
+	}
+	return cpu.Open(a.threads), nil
+}
+
+func runDevices(_ context.Context, a *app, args []string) error {
+	if err := a.parse(args, 0); err != nil {
+		return err
+	}
+	infos, _ := vulkan.List() // Diagnose tells why there are none
+	infos = append([]engine.Info{cpu.Open(a.threads).Info()}, infos...)
+	for _, info := range infos {
+		if a.json {
+			if err := a.result(info); err != nil {
+				return err
+			}
+			continue
+		}
+		printDevice(a, info)
+	}
+	if why := vulkan.Diagnose(); why != nil && !a.quiet {
+		fmt.Fprintln(a.stderr, oneLine(why))
+	}
+	return nil
+}
+
+func printDevice(a *app, d engine.Info) {
+	fmt.Fprintf(a.stdout, "%-9s %s (%s)\n", d.Device, d.Name, d.Kind)
+	fmt.Fprintf(a.stdout, "          driver   %s %s\n", d.Driver, d.API)
+	fmt.Fprintf(a.stdout, "          memory   %s", engine.Bytes(d.Memory))
+	if d.Limits.MaxBindingBytes > 0 {
+		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
+	}
+	fmt.Fprintln(a.stdout)
+	if len(d.Features) > 0 {
+		fmt.Fprintf(a.stdout, "          features %s\n", strings.Join(d.Features, " "))
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+	"patchwork/vlm/data"
+)
+
+func runInspect(ctx context.Context, a *app, args []string) error {
+	rows := a.flags.Bool("rows", false, "judge every row of a data set")
+	if err := a.parse(args, 1); err != nil {
+		return err
+	}
+	if a.flags.NArg() == 0 {
+		return usagef("PATH is missing: a data set, a model's folder or a checkpoint")
+	}
+	path := a.flags.Arg(0)
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !*rows {
+		return a.inspectModel(path)
+	}
+	if strings.HasSuffix(path, ".safetensors") {
+		return a.inspectTensors(path)
+	}
+	files, err := data.Resolve(strings.Split(path, ","))
+	if err != nil {
+		return usageError{err}
+	}
+	if *rows {
+		return a.inspectRows(ctx, files)
+	}
+	return a.inspectData(files)
+}
+
+// inspectData describes each file; one that is bad does not hide the others.
+func (a *app) inspectData(files []string) error {
+	var failed error
+	for _, f := range files {
+		set, err := data.Open([]string{f})
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		if a.json {
+			if err := a.result(map[string]any{"file": f, "rows": set.Len(), "fingerprint": set.Fingerprint()}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(a.stdout, "%s: %d rows, fingerprint %.12s\n", f, set.Len(), set.Fingerprint())
+	}
+	return failed
+}
+
+func (a *app) inspectRows(ctx context.Context, files []string) error {
+	set, err := data.Open(files)
+	if err != nil {
+		return err
+	}
+	used := 0
+	for i := range set.Len() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		row, err := set.Row(i)
+		if err != nil {
+			return err
+		}
+		v := data.Check(row)
+		if v.Status == data.Use {
+			used++
+		}
+		if a.json {
+			if err := a.result(v); err != nil {
+				return err
+			}
+			continue
+		}
+		what := fmt.Sprintf("%d pictures, %d turns", len(v.Images), v.Turns)
+		if v.Status == data.Skip {
+			what = v.Reason
+		}
+		fmt.Fprintf(a.stdout, "%s:%d %s: %s\n", v.File, v.Row, v.Status, what)
+	}
+	if !a.json {
+		fmt.Fprintf(a.stdout, "%d of %d rows can be used\n", used, set.Len())
+	}
+	return nil
+}
+
+func (a *app) inspectModel(dir string) error {
+	m, err := vlm.Describe(dir)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.result(m)
+	}
+	v, t := m.Config.Vision, m.Config.Text
+	fmt.Fprintf(a.stdout, "encoder-free vision-language model, %s parameters (%s)\n", thousands(m.Parameters), engine.Bytes(4*m.Parameters))
+	fmt.Fprintf(a.stdout, "  pictures  %d×%d pixels in %d patches of %d×%d\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize)
+	fmt.Fprintf(a.stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
+		t.ModelType, t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)
+	fmt.Fprintf(a.stdout, "  attention %s\n", m.Config.Attention)
+	if m.Step > 0 {
+		fmt.Fprintf(a.stdout, "  checkpoint of step %d\n", m.Step)
+	}
+	return nil
+}
+
+func (a *app) inspectTensors(path string) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, name := range f.Names() {
+		t, _ := f.Tensor(name)
+		if a.json {
+			if err := a.result(map[string]any{"name": name, "dtype": t.DType, "shape": t.Shape}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(a.stdout, "%-60s %-5s %v\n", name, t.DType, t.Shape)
+	}
+	return nil
+}

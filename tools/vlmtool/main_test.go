@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/nn/safetensors"
+	"patchwork/vlm/data"
+)
+
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func vlmtool(args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), args, &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const quirks = "../../vlm/data/testdata/quirks"
+
+// smallRun trains a model for a few steps and returns its folder and its data.
+func smallRun(t testing.TB) (model, file string) {
+	t.Helper()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "train-00000-of-00001.parquet")
+	set, err := data.Open([]string{filepath.Join(quirks, "train-00000-of-00001.parquet")})
+	must(t, err)
+	row, err := set.Row(2) // an ordinary one
+	must(t, err)
+	w, err := data.Create(file)
+	must(t, err)
+	for range 20 {
+		must(t, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}, Source: "test"}))
+	}
+	must(t, w.Close())
+	model = filepath.Join(dir, "run")
+	got := vlmtool("train", "--data", file, "--out", model, "--device", "cpu", "--steps", "3", "--seq-len", "160", "--pool-size", "8", "--val-every", "2", "--quiet", "--json")
+	if got.code != 0 || strings.Count(got.stdout, "\n") != 1 || got.stderr != "" {
+		t.Fatalf("train: %+v", got)
+	}
+	return model, file
+}
+
+// TestBadInput: every mistake gives one clear line, the right exit code and
+// nothing on stdout.
+func TestBadInput(t *testing.T) {
+	model, file := smallRun(t)
+	dir := t.TempDir()
+	write := func(name string, data string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte(data), 0o644))
+		return path
+	}
+	noPicture, empty := write("x.png", "no picture"), write("empty.parquet", "")
+	picture := filepath.Join(dir, "p.png")
+	set, err := data.Open([]string{file})
+	must(t, err)
+	row, err := set.Row(0)
+	must(t, err)
+	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	broken := func(name string, change func(dir string)) string {
+		copied := filepath.Join(dir, name)
+		must(t, os.CopyFS(copied, os.DirFS(model)))
+		change(copied)
+		return copied
+	}
+	truncated := broken("truncated", func(d string) {
+		must(t, os.Truncate(filepath.Join(d, "model.safetensors"), 100_000))
+	})
+	missing := broken("missing", func(d string) { rewrite(t, d, "connector.bias", nil) })
+	misshapen := broken("misshapen", func(d string) { rewrite(t, d, "connector.bias", []int{48, 2}) })
+	noConfig := broken("no-config", func(d string) { must(t, os.Remove(filepath.Join(d, "config.json"))) })
+	badConfig := broken("bad-config", func(d string) { must(t, os.WriteFile(filepath.Join(d, "config.json"), []byte("{"), 0o644)) })
+	future := broken("future", func(d string) {
+		path := filepath.Join(d, "config.json")
+		text, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, bytes.Replace(text, []byte(`"format_version": 1`), []byte(`"format_version": 99`), 1), 0o644))
+	})
+	out := filepath.Join(dir, "out")
+	ask := func(model string, more ...string) []string {
+		return append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color is the shape?"}, more...)
+	}
+	long := strings.Repeat("what color is the shape? ", 1000)
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no command", nil, 2, "vlmtool"},
+		{"unknown command", []string{"trian"}, 2, `no command "trian"`},
+		{"unknown flag", []string{"train", "--stepz", "3"}, 2, "stepz"},
+		{"not a number", []string{"train", "--steps", "many"}, 2, "many"},
+		{"surplus argument", []string{"devices", "x"}, 2, `"x"`},
+		{"no data", []string{"train", "--out", out}, 2, "--data"},
+		{"no out", []string{"train", "--data", file}, 2, "--out"},
+		{"missing file", []string{"train", "--data", "nowhere.parquet", "--out", out}, 2, "nowhere.parquet"},
+		{"not parquet", []string{"train", "--data", quirks + "/files/not_parquet.parquet", "--out", out, "--device", "cpu"}, 1, "not_parquet.parquet"},
+		{"empty file", []string{"train", "--data", empty, "--out", out, "--device", "cpu"}, 1, "empty.parquet"},
+		{"no texts", []string{"train", "--data", quirks + "/files/no_columns.parquet", "--out", out, "--device", "cpu"}, 1, "texts"},
+		{"no rows", []string{"train", "--data", quirks + "/files/zero_rows.parquet", "--out", out, "--device", "cpu"}, 1, "rows"},
+		{"unknown preset", []string{"train", "--data", file, "--out", out, "--preset", "gpt"}, 2, "gpt"},
+		{"negative steps", []string{"train", "--data", file, "--out", out, "--steps", "-1"}, 2, "steps"},
+		{"unknown attention", []string{"train", "--data", file, "--out", out, "--attention", "all"}, 2, "attention"},
+		{"branches with seed attention", []string{"train", "--data", file, "--out", out, "--attention", "seed"}, 2, "seed"},
+		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
+		{"out is in use", []string{"train", "--data", file, "--out", model}, 2, "--resume"},
+		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--lr", "0.5"}, 2, "lr"},
+		{"unknown device", []string{"train", "--data", file, "--out", out, "--device", "tpu"}, 2, "tpu"},
+		{"device that is not there", []string{"train", "--data", file, "--out", out, "--device", "vulkan:99"}, 1, "vulkan:99"},
+		{"no model", []string{"infer", "--prompt", "x"}, 2, "--model"},
+		{"model that is not there", ask("nowhere"), 1, "nowhere"},
+		{"no prompt", []string{"infer", "--model", model}, 2, "--prompt"},
+		{"no config", ask(noConfig), 1, "config.json"},
+		{"bad config", ask(badConfig), 1, "config.json"},
+		{"future format", ask(future), 1, "99"},
+		{"truncated weights", ask(truncated), 1, "model.safetensors"},
+		{"missing tensor", ask(missing), 1, "connector.bias"},
+		{"misshapen tensor", ask(misshapen), 1, "connector.bias"},
+		{"missing picture", ask(model, "--image", "nowhere.png"), 1, "nowhere.png"},
+		{"no picture", ask(model, "--image", noPicture), 1, "x.png"},
+		{"prompt longer than the context", []string{"infer", "--model", model, "--device", "cpu", "--image", picture, "--prompt", long}, 1, "context"},
+		{"eval without data", []string{"eval", "--model", model}, 2, "--data"},
+		{"unknown control", []string{"eval", "--model", model, "--data", file, "--control", "black"}, 2, "black"},
+		{"bench what", []string{"bench"}, 2, "kernels"},
+		{"bad filter", []string{"bench", "kernels", "--filter", "("}, 2, "filter"},
+		{"inspect nothing", []string{"inspect"}, 2, "PATH"},
+		{"inspect what is not there", []string{"inspect", "nowhere"}, 2, "nowhere"},
+		{"bad log level", []string{"devices", "--log-level", "loud"}, 2, "loud"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := vlmtool(c.args...)
+			lines := strings.Count(got.stderr, "\n")
+			if got.code != c.code || !strings.Contains(got.stderr, c.says) || got.stdout != "" {
+				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.says)
+			}
+			if lines > 12 || c.code == 1 && lines > 1 {
+				t.Errorf("%d lines on stderr:\n%s", lines, got.stderr)
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Errorf("%s was left behind", out)
+				must(t, os.RemoveAll(out))
+			}
+		})
+	}
+}
+
+// rewrite leaves a tensor out of a model's weights, or gives it another shape.
+func rewrite(t *testing.T, dir, name string, shape []int) {
+	t.Helper()
+	path := filepath.Join(dir, "model.safetensors")
+	f, err := safetensors.Open(path)
+	must(t, err)
+	defer f.Close()
+	var entries []safetensors.Entry
+	for _, n := range f.Names() {
+		info, _ := f.Tensor(n)
+		if n == name {
+			if shape == nil {
+				continue
+			}
+			info.Shape = shape
+		}
+		entries = append(entries, safetensors.Floats(n, info.Shape, func() ([]float32, error) { return f.Float32(n) }))
+	}
+	changed, err := os.Create(path + ".new")
+	must(t, err)
+	must(t, safetensors.Write(changed, nil, entries))
+	must(t, changed.Close())
+	must(t, os.Rename(path+".new", path))
+}
+
+// TestJSON: with --json stdout carries one object a line, the result last.
+func TestJSON(t *testing.T) {
+	model, file := smallRun(t)
+	set, err := data.Open([]string{file})
+	must(t, err)
+	row, err := set.Row(0)
+	must(t, err)
+	picture := filepath.Join(t.TempDir(), "p.png")
+	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	for _, c := range []struct {
+		args []string
+		keys []string // of the last object
+	}{
+		{[]string{"devices"}, []string{"device", "name", "limits"}},
+		{[]string{"train", "--print-config"}, []string{"preset", "attention", "lr", "vision_config"}},
+		{[]string{"train", "--dry-run"}, []string{"parameters", "tokens_per_step", "flops_per_step", "memory_bytes", "hours", "dollars"}},
+		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b"}, []string{"parameters", "memory_bytes"}},
+		{[]string{"train", "--resume", "--data", file, "--out", model, "--device", "cpu"}, []string{"steps", "device", "out"}},
+		{[]string{"infer", "--model", model, "--image", picture, "--prompt", "what color is the shape?", "--device", "cpu"},
+			[]string{"text", "prompt_tokens", "completion_tokens", "finish_reason", "device", "timings"}},
+		{[]string{"eval", "--model", model, "--data", file, "--device", "cpu"}, []string{"samples", "turns", "exact_match", "nll_per_token", "device"}},
+		{[]string{"inspect", file, "--rows"}, []string{"file", "row", "status", "reason", "images", "turns"}},
+		{[]string{"inspect", model}, []string{"config", "parameters"}},
+	} {
+		t.Run(strings.Join(c.args[:min(2, len(c.args))], " "), func(t *testing.T) {
+			got := vlmtool(append(c.args, "--json")...)
+			if got.code != 0 {
+				t.Fatalf("%+v", got)
+			}
+			lines := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")
+			var last map[string]any
+			for _, line := range lines {
+				last = nil
+				if err := json.Unmarshal([]byte(line), &last); err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+			}
+			for _, k := range c.keys {
+				if _, ok := last[k]; !ok {
+					t.Errorf("no %q in %s", k, lines[len(lines)-1])
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package vlm
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/vlm/batch"
+)
+
+// Bench is a training step on random data: rows whose first half, and every
+// other half of two pictures' length, is a picture, causal attention over the
+// row, a loss on all text. It is the work that the PyTorch peer is timed on.
+type Bench struct {
+	Flops  float64 // of a step
+	Tokens int     // of a step
+
+	model   *Model
+	stepper *Stepper
+	batch   *batch.Batch
+	pixels  []byte
+	targets int
+	steps   int
+}
+
+// NewBench prepares the step of a recipe's model on a device.
+func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
+	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.allocate(dev, true); err != nil {
+		return nil, err
+	}
+	if err := m.Params.Initialise(dev, 0); err != nil {
+		return nil, err
+	}
+	patches := m.Config.Vision.Patches()
+	pictures := max(1, tokens/(2*patches))
+	shape := StepShape{rows, tokens, rows * pictures}
+	s, err := NewStepper(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
+	if err != nil {
+		return nil, err
+	}
+	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
+	b.fill(m.Config, rows, tokens, pictures)
+	for _, plan := range []func() (*engine.Plan, *stepProgram, error){
+		func() (*engine.Plan, *stepProgram, error) { return planStep(m, s.in, true, false) },
+		func() (*engine.Plan, *stepProgram, error) { return planUpdate(m, s.optimizer) },
+	} {
+		p, _, err := plan()
+		if err != nil {
+			return nil, err
+		}
+		b.Flops += planFlops(p)
+	}
+	return b, nil
+}
+
+func (b *Bench) fill(c Config, rows, tokens, pictures int) {
+	random := rand.New(rand.NewPCG(1, 1))
+	patches, size := c.Vision.Patches(), c.Vision.ImageSize
+	b.batch = &batch.Batch{Shape: batch.Shape{Rows: rows, T: tokens, Patches: patches}}
+	slot := int32(0)
+	picture := func(t int) bool { return t < 2*patches*pictures && t%(2*patches) < patches }
+	for i := range rows * tokens {
+		t, image, target := i%tokens, int32(-1), int32(batch.Ignore)
+		if picture(t) {
+			image = slot
+			slot++
+		}
+		if t+1 < tokens && !picture(t+1) {
+			target = int32(random.IntN(c.Text.VocabSize - 1))
+			b.targets++
+		}
+		x := b.batch
+		x.IDs, x.Segments = append(x.IDs, int32(random.IntN(c.Text.VocabSize-1))), append(x.Segments, 0)
+		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, image)
+		x.Intervals, x.Targets = append(x.Intervals, 0, 0, 0, int32(t+1)), append(x.Targets, target)
+	}
+	b.pixels = make([]byte, rows*pictures*size*size*c.Vision.NumChannels)
+	for i := range b.pixels {
+		b.pixels[i] = byte(random.Uint32())
+	}
+}
+
+// Step takes one training step and returns its time and the part of it spent
+// outside the device.
+func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
+	b.steps++
+	start := time.Now()
+	if _, _, err := b.stepper.Backward(ctx, b.batch, b.pixels, 1/float64(b.targets), true); err != nil {
+		return 0, 0, err
+	}
+	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps })
+	return time.Since(start), b.stepper.HostTime(), err
+}
+
+// Profile takes one training step and measures every dispatch.
+func (b *Bench) Profile(ctx context.Context) ([]Traced, error) {
+	b.stepper.Trace()
+	_, _, err := b.Step(ctx)
+	return b.stepper.Traced(), err
+}

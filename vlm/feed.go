@@ -1,0 +1,226 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
+	"patchwork/vlm/picture"
+)
+
+// Cursor is a place in the data: the batches of an epoch that were consumed.
+type Cursor struct {
+	Epoch int `json:"epoch"`
+	Batch int `json:"batch"`
+}
+
+// Feed turns the rows of a data set into batches for the device.
+type Feed struct {
+	dataset  *data.Dataset
+	rows     []int // of the data set
+	recipe   Recipe
+	shape    StepShape
+	vision   VisionConfig
+	sampler  batch.Sampler
+	schedule batch.Schedule
+	tally    *Tally
+
+	mu     sync.Mutex
+	cache  map[int][]*batch.Sample // by row: the same text is asked for every epoch
+	cached int                     // tokens in it
+}
+
+// cacheTokens bounds the encoded text that a Feed keeps.
+const cacheTokens = 1 << 24
+
+// NewFeed reads the given rows as the recipe says.
+func NewFeed(d *data.Dataset, rows []int, l *Language, r Recipe, v VisionConfig, tally *Tally) *Feed {
+	return &Feed{
+		dataset: d, rows: rows, recipe: r, vision: v, tally: tally, cache: map[int][]*batch.Sample{},
+		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
+		sampler:  batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
+		schedule: batch.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: r.BatchSize},
+	}
+}
+
+// FedBatch is a batch with its pixels and the cursor behind it.
+type FedBatch struct {
+	*batch.Batch
+	Pixels []byte // [pictures,S,S,C]
+	Tokens int    // that are not padding
+	Next   Cursor
+	// The samples as they lie in the rows, for reading results back.
+	Samples [][]*batch.Sample
+}
+
+// Batches sends batches from a cursor on, epoch after epoch, until ctx ends; they
+// are made ahead of their use. The error of the sequence, if any, comes last.
+func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
+	out := make(chan Fed, 4)
+	go func() {
+		defer close(out)
+		send := func(item Fed) bool {
+			select {
+			case out <- item:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
+			n, err := f.epoch(epoch, skip, func(b *FedBatch) bool { return send(Fed{Batch: b}) })
+			switch {
+			case err != nil:
+				send(Fed{Err: err})
+				return
+			case n+skip == 0:
+				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
+				return
+			case ctx.Err() != nil:
+				return
+			}
+			if err := f.tally.check(f.recipe.MaxBadFraction, true); err != nil {
+				send(Fed{Err: err})
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// Fed is a batch or the error that ended the sequence.
+type Fed struct {
+	Batch *FedBatch
+	Err   error
+}
+
+// Epoch calls use for every batch of one epoch, until it returns false.
+func (f *Feed) epoch(epoch, skip int, use func(*FedBatch) bool) (n int, err error) {
+	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samples) {
+		if err != nil {
+			return n, err
+		}
+		b, err := f.build(samples)
+		if err != nil {
+			return n, err
+		}
+		n++
+		b.Next = Cursor{epoch, skip + n}
+		if err := f.tally.check(f.recipe.MaxBadFraction, false); err != nil {
+			return n, err
+		}
+		if !use(b) {
+			return n, nil
+		}
+	}
+	return n, nil
+}
+
+// CountBatches is the number of batches of an epoch, found by encoding all its
+// text.
+func (f *Feed) CountBatches(epoch int) (int, error) {
+	n := 0
+	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samples) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// samples encodes the text of a row. A row without an answer gives none.
+func (f *Feed) samples(i int) ([]*batch.Sample, error) {
+	f.mu.Lock()
+	cached, ok := f.cache[i]
+	f.mu.Unlock()
+	if ok {
+		return cached, nil
+	}
+	row, err := f.dataset.Row(f.rows[i])
+	if err != nil {
+		return nil, err
+	}
+	samples, counts, err := f.encode(row)
+	if err != nil {
+		return nil, fmt.Errorf("%s: row %d: %w", row.File, row.Index, err)
+	}
+	f.tally.encoded(f.rows[i], row, counts)
+	tokens := 0
+	for _, s := range samples {
+		s.Row = f.rows[i]
+		tokens += s.Len()
+	}
+	f.mu.Lock()
+	if f.cached+tokens <= cacheTokens {
+		f.cache[i] = samples
+		f.cached += tokens
+	}
+	f.mu.Unlock()
+	return samples, nil
+}
+
+func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
+	c := chat.Conversation{Images: len(row.Images)}
+	for _, t := range row.Answered() {
+		c.Turns = append(c.Turns, chat.Turn{User: t.User, Assistant: t.Assistant})
+	}
+	if len(c.Turns) == 0 {
+		return nil, batch.Counts{}, nil
+	}
+	return f.sampler.Samples(row.Index, c)
+}
+
+// build decodes the pictures of the samples, drops the samples whose pictures
+// cannot be decoded, and lays the rest out.
+func (f *Feed) build(rows [][]*batch.Sample) (*FedBatch, error) {
+	pictures := map[int][][]byte{} // by row of the data set; nil where it is bad
+	kept := make([][]*batch.Sample, len(rows))
+	for i, row := range rows {
+		for _, s := range row {
+			if _, seen := pictures[s.Row]; !seen {
+				p, err := f.pictures(s.Row)
+				if err != nil {
+					return nil, err
+				}
+				pictures[s.Row] = p
+			}
+			if pictures[s.Row] != nil {
+				kept[i] = append(kept[i], s)
+			}
+		}
+	}
+	b, err := batch.Build(batch.Shape{Rows: f.shape.Rows, T: f.shape.Tokens, Patches: f.vision.Patches()}, f.recipe.Modes(), kept)
+	if err != nil {
+		return nil, err
+	}
+	out := &FedBatch{Batch: b, Samples: kept}
+	for _, p := range b.Pictures {
+		out.Pixels = append(out.Pixels, pictures[p.Row][p.Image]...)
+	}
+	for _, s := range b.Segments {
+		if s >= 0 {
+			out.Tokens++
+		}
+	}
+	return out, nil
+}
+
+// pictures returns the prepared pictures of a row, nil when one is bad.
+func (f *Feed) pictures(i int) ([][]byte, error) {
+	row, err := f.dataset.Row(i)
+	if err != nil {
+		return nil, err
+	}
+	out := [][]byte{}
+	verdict := data.CheckEach(row, func(p *picture.RGB) { out = append(out, picture.Preprocess(p, f.vision.ImageSize)) })
+	f.tally.judged(i, verdict)
+	if verdict.Status != data.Use {
+		return nil, nil
+	}
+	return out, nil
+}

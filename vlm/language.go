@@ -1,0 +1,99 @@
+package vlm
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
+)
+
+// Language is how a model reads and writes text: its tokenizer, with <|image|>
+// added, and its chat template.
+type Language struct {
+	*chat.Encoder
+	Tokenizer *tokenizer.Tokenizer
+
+	patches  int    // tokens of a picture
+	config   []byte // tokenizer_config.json
+	template []byte // chat_template.jinja; nil where the template stands in config
+}
+
+//go:embed presets
+var presets embed.FS
+
+// loadLanguage reads the tokenizer and the template of a model's directory.
+// patches is the number of tokens of a picture.
+func loadLanguage(dir string, patches int) (*Language, error) {
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	l := &Language{Tokenizer: tok, patches: patches}
+	if l.config, err = os.ReadFile(filepath.Join(dir, "tokenizer_config.json")); err != nil {
+		return nil, err
+	}
+	l.template, err = os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	template, err := chat.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	l.Encoder, err = chat.NewEncoder(tok, template, patches)
+	return l, err
+}
+
+// presetLanguage is a preset's own small tokenizer and template.
+func presetLanguage(preset string, patches int) (*Language, error) {
+	text, err := presets.ReadFile("presets/" + preset + "/tokenizer.json")
+	if err != nil {
+		return nil, fmt.Errorf("preset %q has no tokenizer of its own: --decoder must name a model", preset)
+	}
+	config, err := presets.ReadFile("presets/" + preset + "/tokenizer_config.json")
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	template, err := chat.ParseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	l := &Language{Tokenizer: tok, patches: patches, config: config}
+	l.Encoder, err = chat.NewEncoder(tok, template, patches)
+	return l, err
+}
+
+// save writes the tokenizer's files into a model's directory.
+func (l *Language) save(dir string) error {
+	if err := l.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
+		return err
+	}
+	if l.template != nil {
+		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), l.template, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.config, 0o644)
+}
+
+// Raw encodes a text as it is, control tokens included, behind so many pictures.
+func (l *Language) Raw(text string, images int) chat.Tokens {
+	var t chat.Tokens
+	for range images {
+		t.Images = append(t.Images, len(t.IDs))
+		for range l.patches {
+			t.IDs = append(t.IDs, l.ImageID())
+		}
+	}
+	t.IDs = append(t.IDs, l.Tokenizer.EncodeTrusted(text)...)
+	t.Answer = make([]bool, len(t.IDs))
+	return t
+}

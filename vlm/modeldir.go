@@ -1,0 +1,144 @@
+package vlm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"patchwork/engine"
+	"patchwork/nn/safetensors"
+)
+
+const weightsFile = "model.safetensors"
+
+// save writes the model's directory: configuration, weights, tokenizer and the
+// small files that Hugging Face's tools look for.
+func (m *Model) save(dev engine.Device, l *Language, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	end := l.EndOfTurn()
+	for name, value := range map[string]any{
+		"config.json": m.Config,
+		"preprocessor_config.json": map[string]any{
+			"image_processor_type": modelType, "size": map[string]int{"shortest_edge": m.Config.Vision.ImageSize},
+			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
+			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
+		},
+		"generation_config.json": map[string]any{"eos_token_id": end, "pad_token_id": end},
+	} {
+		if err := writeJSON(filepath.Join(dir, name), value); err != nil {
+			return err
+		}
+	}
+	if err := l.save(dir); err != nil {
+		return err
+	}
+	return m.writeTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+}
+
+// writeTensors writes one of the parameters' buffers under the parameters' names.
+func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string) error {
+	var entries []safetensors.Entry
+	for _, p := range m.Params.All() {
+		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return m.Params.Read(dev, from, p) }))
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = safetensors.Write(f, map[string]string{"format": "pt"}, entries)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// readTensors fills one of the parameters' buffers from a file that has every
+// parameter with its shape, and nothing else.
+func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range m.Params.All() {
+		t, ok := f.Tensor(p.Name)
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: tensor %q is missing", path, p.Name)
+		case !slices.Equal(t.Shape, p.Shape):
+			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", path, p.Name, t.Shape, p.Shape)
+		}
+		values, err := f.Float32(p.Name)
+		if err != nil {
+			return err
+		}
+		if err := m.Params.WriteTo(dev, to, p, values); err != nil {
+			return err
+		}
+	}
+	for _, name := range f.Names() {
+		if m.Params.ByName(name) == nil {
+			return fmt.Errorf("%s: tensor %q is none of the model's", path, name)
+		}
+	}
+	return nil
+}
+
+// Loaded is a model that is ready on a device.
+type Loaded struct {
+	*Model
+	Language *Language
+	Device   engine.Device
+}
+
+// Load reads a model's directory onto a device, for use without training.
+func Load(dir string, dev engine.Device) (*Loaded, error) {
+	m, l, err := openModel(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.allocate(dev, false); err != nil {
+		return nil, err
+	}
+	return &Loaded{m, l, dev}, m.readTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+}
+
+// openModel reads everything of a model's directory but the weights.
+func openModel(dir string) (*Model, *Language, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, nil, fmt.Errorf("%s is no model directory", dir)
+	}
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := loadLanguage(dir, c.Vision.Patches())
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := l.Tokenizer.Len(); n > c.Text.VocabSize || int(l.ImageID()) != c.ImageTokenID {
+		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids with <|image|> as %d, config.json has %d with %d", dir, n, l.ImageID(), c.Text.VocabSize, c.ImageTokenID)
+	}
+	m, err := NewModel(c, Init{})
+	return m, l, err
+}
+
+func writeJSON(path string, value any) error {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(data, '\n'))
+}
+
+// writeFile writes and syncs a file.
+func writeFile(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,269 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/vlm/data"
+)
+
+// TrainOptions are a run's inputs and outputs.
+type TrainOptions struct {
+	Recipe  Recipe
+	Data    []string // resolved files
+	ValData []string // resolved files; nil: every HoldOut-th row of Data
+	Out     string
+	Model   string // a model's directory to go on from; "" = from scratch
+	Resume  bool
+	Device  engine.Device
+	Version string
+	Profile string // file for a trace of one step; "" = none
+	Observe Observer
+}
+
+// Observer is told of a run's course.
+type Observer struct {
+	Start      func(RunInfo)
+	Step       func(StepMetrics)
+	Validation func(ValMetrics, []Sample)
+	BadRow     func(data.Verdict)
+	Note       func(string)
+}
+
+// RunInfo describes a run before its first step.
+type RunInfo struct {
+	Steps, Done   int
+	Parameters    int64
+	TokensPerStep int // places, padding included
+	Rows, ValRows int
+	FlopsPerStep  float64
+}
+
+// Sample is a question of the validation rows with the model's answer.
+type Sample struct{ Question, Truth, Answer string }
+
+// Result is how a run ended.
+type Result struct {
+	Steps       int     `json:"steps"`
+	Loss        float64 `json:"loss"` // of the last step
+	ValLoss     float64 `json:"val_loss"`
+	Tokens      int64   `json:"tokens"`
+	Seconds     float64 `json:"seconds"`
+	TokensPerS  float64 `json:"tokens_per_s"`
+	RowsSkipped int     `json:"rows_skipped"`
+	Device      string  `json:"device"`
+	Out         string  `json:"out"`
+}
+
+// trainer is a run in progress.
+type trainer struct {
+	TrainOptions
+	lock       *runLock
+	model      *Model
+	language   *Language
+	stepper    *Stepper
+	tally      *Tally
+	train, val *Feed
+	metrics    *metricsLog
+	state      trainerState
+	steps      int
+	started    int // step that this process went on after
+	frozen     bool
+	rates      map[string]nn.Schedule
+	valLoss    float64
+}
+
+// Train runs a recipe to its end, or until ctx is cancelled: then it saves a
+// checkpoint and returns the context's error.
+func Train(ctx context.Context, o TrainOptions) (Result, error) {
+	t := &trainer{TrainOptions: o, tally: NewTally(o.Observe.BadRow)}
+	lock, err := lockRun(o.Out)
+	if err != nil {
+		return Result{}, err
+	}
+	defer lock.release()
+	t.lock = lock
+	if err := t.open(); err != nil {
+		return Result{}, errors.Join(err, lock.abandon())
+	}
+	defer t.metrics.close()
+	if t.state.Step >= t.steps && Finished(t.Out) {
+		t.note("the run in %s is finished", t.Out)
+		return t.result(), nil
+	}
+	err = t.run(ctx)
+	if err == nil {
+		err = t.finish()
+	}
+	return t.result(), err
+}
+
+func (t *trainer) note(format string, args ...any) {
+	if t.Observe.Note != nil {
+		t.Observe.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *trainer) run(ctx context.Context) error {
+	if err := t.announce(); err != nil {
+		return err
+	}
+	feedCtx, stop := context.WithCancel(context.Background())
+	defer stop()
+	t.started = t.state.Step
+	batches := t.train.Batches(feedCtx, t.state.Cursor)
+	for t.state.Step < t.steps {
+		start := time.Now()
+		m, err := t.step(ctx, batches)
+		if ctx.Err() != nil { // nothing of the interrupted step counts
+			t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
+			return errors.Join(ctx.Err(), t.checkpoint())
+		}
+		if err != nil {
+			return err
+		}
+		elapsed := time.Since(start).Seconds()
+		t.state.Seconds += elapsed
+		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
+		if err := t.report(m); err != nil {
+			return err
+		}
+		if err := t.periodic(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trainer) announce() error {
+	plan, _, err := planStep(t.model, t.stepper.in, true, false)
+	if err != nil {
+		return err
+	}
+	if t.Observe.Start != nil {
+		t.Observe.Start(RunInfo{
+			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
+			TokensPerStep: t.Recipe.BatchSize * t.Recipe.SeqLen * t.Recipe.Accumulate,
+			Rows:          len(t.train.rows), ValRows: len(t.val.rows), FlopsPerStep: float64(t.Recipe.Accumulate) * planFlops(plan),
+		})
+	}
+	return nil
+}
+
+// step takes one optimiser step. TokensPerS and ImagesPerS hold the numbers until
+// the caller knows the time.
+func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, err error) {
+	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
+		t.frozen = freeze
+		t.stepper.Freeze(freeze)
+	}
+	group, targets, err := t.collect(ctx, batches)
+	if err != nil {
+		return StepMetrics{}, err
+	}
+	// The first step compiles, the second is as good as any.
+	if profile := t.Profile != "" && t.state.Step == t.started+1; profile {
+		t.stepper.Trace()
+		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.stepper.Traced())) }()
+	}
+	m = StepMetrics{Step: t.state.Step + 1}
+	tokens := 0
+	for i, b := range group {
+		sum, _, err := t.stepper.Backward(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0)
+		if err != nil {
+			return m, err
+		}
+		m.Loss += sum / float64(targets)
+		tokens += b.Tokens
+		m.ImagesPerS += float64(len(b.Pictures))
+	}
+	m.GradNorm, err = t.stepper.Update(ctx, func(group string) (float64, int) {
+		steps := m.Step
+		if group == GroupDecoder {
+			steps -= t.Recipe.FreezeDecoderSteps
+		}
+		return t.rates[group].At(m.Step), steps
+	})
+	if err != nil {
+		return m, err
+	}
+	if math.IsNaN(m.GradNorm) || math.IsInf(m.GradNorm, 0) {
+		if t.state.Skipped++; t.state.Skipped > maxSkipped {
+			return m, fmt.Errorf("step %d: the gradients are not finite, for the %dth time; a lower --lr would help", m.Step, t.state.Skipped)
+		}
+		t.note("step %d: the gradients are not finite; the step is left out", m.Step)
+	}
+	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
+	t.state.Tokens += int64(tokens)
+	m.Tokens, m.TokensPerS, m.LR = t.state.Tokens, float64(tokens), t.rates[GroupDecoder].At(m.Step)
+	return m, nil
+}
+
+// maxSkipped is how many steps a run may leave out.
+const maxSkipped = 20
+
+// collect takes a step's micro-batches; those without a target are passed over.
+func (t *trainer) collect(ctx context.Context, batches <-chan Fed) (group []*FedBatch, targets int, err error) {
+	for len(group) < t.Recipe.Accumulate || targets == 0 {
+		select {
+		case fed := <-batches:
+			if fed.Err != nil {
+				return nil, 0, fed.Err
+			}
+			if len(group) == t.Recipe.Accumulate {
+				group = group[1:]
+			}
+			group = append(group, fed.Batch)
+			targets += fed.Batch.TargetCount
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+	return group, targets, nil
+}
+
+func (t *trainer) report(m StepMetrics) error {
+	if t.Observe.Step != nil {
+		t.Observe.Step(m)
+	}
+	return t.metrics.step(m)
+}
+
+// periodic validates and saves where the step's number asks for it.
+func (t *trainer) periodic(ctx context.Context) error {
+	last := t.state.Step == t.steps
+	if every := t.Recipe.ValEvery; every > 0 && (t.state.Step%every == 0 || last) && len(t.val.rows) > 0 {
+		if err := t.validate(ctx); err != nil {
+			return err
+		}
+	}
+	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 || last {
+		return t.checkpoint()
+	}
+	return nil
+}
+
+func (t *trainer) result() Result {
+	r := Result{Steps: t.state.Step, ValLoss: t.valLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
+	if t.metrics != nil && len(t.metrics.train) > 0 {
+		r.Loss = t.metrics.train[len(t.metrics.train)-1].Loss
+	}
+	if r.Seconds > 0 {
+		r.TokensPerS = float64(r.Tokens) / r.Seconds
+	}
+	return r
+}
+
+// planFlops adds up the work of a plan's dispatches at their full size.
+func planFlops(p *engine.Plan) float64 {
+	var flops float64
+	for _, d := range p.Dispatches {
+		flops += d.Kernel.Cost(d.Params).Flops
+	}
+	return flops
+}

@@ -1,0 +1,139 @@
+package vlm
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"patchwork/nn"
+	"patchwork/vlm/data"
+)
+
+// open reads the data's and the model's descriptions, allocates, and brings a
+// checkpoint back.
+func (t *trainer) open() error {
+	if err := t.openData(); err != nil {
+		return err
+	}
+	if err := t.writeRun(); err != nil {
+		return err
+	}
+	if err := t.model.allocate(t.Device, true); err != nil {
+		return err
+	}
+	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
+	var err error
+	if t.stepper, err = NewStepper(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
+		return err
+	}
+	if err := t.restore(); err != nil {
+		return err
+	}
+	if t.steps, err = t.countSteps(); err != nil {
+		return err
+	}
+	t.rates = map[string]nn.Schedule{
+		GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
+		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
+	}
+	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
+	return err
+}
+
+func (t *trainer) openData() error {
+	train, err := data.Open(t.Data)
+	if err != nil {
+		return err
+	}
+	valSet, hold := train, t.Recipe.HoldOut
+	if t.ValData != nil {
+		hold = 0
+		if valSet, err = data.Open(t.ValData); err != nil {
+			return err
+		}
+	}
+	held := data.HoldOut(hold)
+	var rows, valRows []int
+	for i := range train.Len() {
+		if held(i) {
+			valRows = append(valRows, i)
+		} else {
+			rows = append(rows, i)
+		}
+	}
+	if t.ValData != nil {
+		for i := range valSet.Len() {
+			valRows = append(valRows, i)
+		}
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("%s: there are no rows to train on", t.Data[0])
+	}
+	if err := t.openModel(); err != nil {
+		return err
+	}
+	t.train = NewFeed(train, rows, t.language, t.Recipe, t.model.Config.Vision, t.tally)
+	valRecipe := t.Recipe
+	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
+	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, NewTally(nil))
+	return nil
+}
+
+// thin takes n of the rows, evenly spread.
+func thin(rows []int, n int) []int {
+	if n <= 0 || len(rows) <= n {
+		return rows
+	}
+	var out []int
+	for i := range n {
+		out = append(out, rows[i*len(rows)/n])
+	}
+	return out
+}
+
+func (t *trainer) openModel() error {
+	var err error
+	if t.Model != "" {
+		if t.model, t.language, err = openModel(t.Model); err != nil {
+			return err
+		}
+		t.model.Config.Attention = t.Recipe.Attention
+		return nil
+	}
+	if t.language, err = presetLanguage(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
+		return err
+	}
+	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
+	if err == nil && t.language.Tokenizer.Len() > t.Recipe.Text.VocabSize {
+		err = fmt.Errorf("the tokenizer has %d ids, vocab_size is %d", t.language.Tokenizer.Len(), t.Recipe.Text.VocabSize)
+	}
+	return err
+}
+
+// restore brings back the newest checkpoint of a resumed run, or the weights to
+// start from.
+func (t *trainer) restore() error {
+	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); t.Resume && len(all) > 0 {
+		s, err := t.model.loadCheckpoint(t.Device, all[len(all)-1])
+		if err != nil {
+			return err
+		}
+		if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Driver {
+			t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Driver)
+		}
+		t.state = s
+		return nil
+	}
+	if t.Model != "" {
+		return t.model.readTensors(t.Device, t.model.Params.Weights, filepath.Join(t.Model, weightsFile))
+	}
+	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
+}
+
+// countSteps is the run's length; epochs are counted by packing one.
+func (t *trainer) countSteps() (int, error) {
+	if t.Recipe.Epochs == 0 {
+		return t.Recipe.Steps, nil
+	}
+	n, err := t.train.CountBatches(0)
+	return max(1, t.Recipe.Epochs*n/t.Recipe.Accumulate), err
+}

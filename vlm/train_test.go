@@ -1,0 +1,179 @@
+package vlm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+)
+
+func trainOn(t testing.TB, dev engine.Device, r Recipe, files []string, out string, resume bool, observe Observer) (Result, error) {
+	t.Helper()
+	return Train(context.Background(), TrainOptions{Recipe: r, Data: files, Out: out, Resume: resume, Device: dev, Observe: observe})
+}
+
+// losses reads the loss of every step from metrics.jsonl.
+func losses(t testing.TB, out string) []float64 {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
+	must(t, err)
+	var all []float64
+	for line := range strings.Lines(string(text)) {
+		var m struct {
+			Step int
+			Loss *float64
+		}
+		must(t, json.Unmarshal([]byte(line), &m))
+		if m.Loss != nil {
+			if all = append(all, *m.Loss); len(all) != m.Step {
+				t.Fatalf("line %d of metrics.jsonl is step %d", len(all), m.Step)
+			}
+		}
+	}
+	return all
+}
+
+func same(t *testing.T, what string, a, b []float64) {
+	t.Helper()
+	if len(a) != len(b) {
+		t.Fatalf("%s: %d and %d steps", what, len(a), len(b))
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			t.Fatalf("%s: losses of step %d are %v and %v", what, i+1, a[i], b[i])
+		}
+	}
+}
+
+// TestTrainIsDeterministic: the same seed gives the same bits, whatever the
+// number of threads.
+func TestTrainIsDeterministic(t *testing.T) {
+	files, r := []string{testData(t, 40)}, testRecipe(t, 12)
+	var runs [][]float64
+	for _, threads := range []int{1, 2, 3} {
+		out := filepath.Join(t.TempDir(), "run")
+		_, err := trainOn(t, cpu.Open(threads), r, files, out, false, Observer{})
+		must(t, err)
+		runs = append(runs, losses(t, out))
+	}
+	same(t, "1 and 2 threads", runs[0], runs[1])
+	same(t, "1 and 3 threads", runs[0], runs[2])
+	if first, last := runs[0][0], runs[0][11]; last >= first {
+		t.Errorf("the loss went from %v to %v", first, last)
+	}
+}
+
+// TestResume stops a run twice and goes on: its losses and its weights are those
+// of a run that was not stopped.
+func TestResume(t *testing.T) {
+	files, r := []string{testData(t, 40)}, testRecipe(t, 14)
+	r.Accumulate = 2
+	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
+	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	must(t, err)
+	for attempt, until := range []int{5, 9, 0} {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: stopped, Resume: attempt > 0, Device: cpu.Open(0),
+			Observe: Observer{Step: func(m StepMetrics) {
+				if m.Step == until {
+					cancel()
+				}
+			}}})
+		if until > 0 && !errors.Is(err, context.Canceled) {
+			t.Fatalf("a run that was interrupted returned %v", err)
+		}
+		if until == 0 {
+			must(t, err)
+		}
+	}
+	same(t, "an interrupted run and a whole one", losses(t, whole), losses(t, stopped))
+	a, err := os.ReadFile(filepath.Join(whole, weightsFile))
+	must(t, err)
+	b, err := os.ReadFile(filepath.Join(stopped, weightsFile))
+	must(t, err)
+	if string(a) != string(b) {
+		t.Error("the weights differ")
+	}
+	if n := len(checkpoints(filepath.Join(stopped, "checkpoints"))); n > keepCheckpoints {
+		t.Errorf("%d checkpoints are kept, want %d", n, keepCheckpoints)
+	}
+}
+
+func TestResumeRefusesOtherSettings(t *testing.T) {
+	files, r := []string{testData(t, 20)}, testRecipe(t, 3)
+	out := filepath.Join(t.TempDir(), "run")
+	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+	must(t, err)
+	r.LR, r.SeqLen = 2*r.LR, 200
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+	var settings *SettingsError
+	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "lr seq-len" {
+		t.Errorf("got %v, want lr and seq-len named", err)
+	}
+	if !Finished(out) {
+		t.Error("the refused run has harmed the finished one")
+	}
+}
+
+// TestAccumulate: two micro-batches give the step that one of both rows gives.
+func TestAccumulate(t *testing.T) {
+	files := []string{testData(t, 40)}
+	run := func(rows, accumulate int) []float64 {
+		r := testRecipe(t, 6)
+		r.BatchSize, r.Accumulate, r.Shuffle = rows, accumulate, false
+		out := filepath.Join(t.TempDir(), "run")
+		_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+		must(t, err)
+		return losses(t, out)
+	}
+	one, two := run(2, 1), run(1, 2)
+	for i := range one {
+		// Sums in another order: a few units of 2^-24 of a loss of about 10, grown
+		// by six steps.
+		if math.Abs(one[i]-two[i]) > 1e-4*math.Abs(one[i]) {
+			t.Errorf("step %d: %v with one batch of two rows, %v with two of one", i+1, one[i], two[i])
+		}
+	}
+}
+
+// TestMemoryAsAnnounced holds the device's own count against the estimate.
+func TestMemoryAsAnnounced(t *testing.T) {
+	files, r := []string{testData(t, 40)}, testRecipe(t, 4)
+	r.ValEvery = 2
+	e, err := Estimate(r)
+	must(t, err)
+	dev := cpu.Open(0)
+	_, err = trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
+	must(t, err)
+	_, peak := dev.MemoryInUse()
+	if ratio := float64(peak) / float64(e.MemoryBytes.Total); ratio > 1.1 || ratio < 0.9 {
+		t.Errorf("the run took %d bytes, %d were announced: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
+	}
+}
+
+func TestTooManyBadRows(t *testing.T) {
+	r := testRecipe(t, 4)
+	files := []string{filepath.Join("data", "testdata", "quirks", "train-00000-of-00001.parquet")}
+	r.HoldOut = 0
+	out := filepath.Join(t.TempDir(), "run")
+	r.Steps = 10000
+	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+	var bad *BadRowsError
+	if !errors.As(err, &bad) {
+		t.Fatalf("got %v, want too many bad rows", err)
+	}
+	r.MaxBadFraction, r.Steps = 0.5, 6
+	result, err := trainOn(t, cpu.Open(0), r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
+	must(t, err)
+	if result.RowsSkipped == 0 {
+		t.Error("no row was skipped")
+	}
+}
