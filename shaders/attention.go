@@ -88,21 +88,25 @@ func attentionRows() []DeclVariant[AttentionParams] {
 	}}
 }
 
-// attentionVariants are for heads of up to 32, 64 and 128 columns, the last for
-// any; on GPUs with four columns at once where they lie so.
+// attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64
+// invocations have 4×4 scores each, and read four columns at once where they lie
+// so; on a software device, where reading costs most, 16 have 8×8.
 func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
+	add := func(name string, group, blocks, slices uint32, vec4 []string, when func(p AttentionParams, c Class) bool) {
+		variants = append(variants, DeclVariant[AttentionParams]{
+			Name: name, Include: []string{"attention_tile"}, Group: group, Vec4: vec4, When: when, Passes: passes(slices),
+			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": blocks, "SIDE": 8 / blocks},
+		})
+	}
+	software := func(_ AttentionParams, c Class) bool { return c == Software }
+	add("lanes.d32", 16, 2, 1, nil, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim <= 32 })
+	add("lanes.d64", 16, 2, 2, nil, software)
 	for _, slices := range []uint32{1, 2, 4} {
-		v := DeclVariant[AttentionParams]{
-			Name:   fmt.Sprintf("d%d", 32*slices),
-			Consts: map[string]uint32{"SLICES": slices},
-			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 },
-			Passes: passes(slices),
-		}
-		wide := v
-		wide.Name, wide.Vec4 = v.Name+"x4", vec4
-		wide.When = func(p AttentionParams, c Class) bool { return c != Software && p.HeadDim%4 == 0 && v.When(p, c) }
-		variants = append(variants, wide, v)
+		fits := func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 }
+		name := fmt.Sprintf("d%d", 32*slices)
+		add(name+"x4", 64, 1, slices, vec4, func(p AttentionParams, c Class) bool { return p.HeadDim%4 == 0 && fits(p, c) })
+		add(name, 64, 1, slices, nil, fits)
 	}
 	return variants
 }

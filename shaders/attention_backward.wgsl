@@ -1,6 +1,9 @@
 // Scratch: delta [B,Tq,H], then the intervals of every tile of queries, as floats.
 
-var<workgroup> weights: array<vec4<f32>, 256>;  // [32 rows][8], each 4 of the others
+var<workgroup> seen: array<vec4<i32>, 32>;     // by each query of the tile
+var<workgroup> lses: array<f32, 32>;
+var<workgroup> deltas_by: array<f32, 32>;
+var<workgroup> weights: array<vec4<f32>, 256>; // [32 rows][8], each 4 of the others
 var<workgroup> dscores: array<vec4<f32>, 256>;
 
 fn block_y(at: vec4<u32>, d: u32) -> mat4x4<f32> {
@@ -59,165 +62,237 @@ fn seen_from_scratch(batch: u32, tile: u32) -> vec4<i32> {
   return vec4<i32>(vec4<f32>(load_scratch(at), load_scratch(at + 1u), load_scratch(at + 2u), load_scratch(at + 3u)));
 }
 
-// What a query needs to turn its scores into weights and gradients.
-struct Query { seen: vec4<i32>, lse: f32, delta: f32 }
-fn query_of(batch: u32, t: u32, head: u32) -> Query {
-  let row = batch * p.queries + min(t, p.queries - 1u);
-  var seen = intervals_of(row);
-  if (t >= p.queries) { seen = vec4<i32>(0); }
-  return Query(seen, load_lse(row * p.heads + head), load_scratch(row * p.heads + head));
+// Puts what the queries of a tile need into shared memory. Those past the end
+// see nothing.
+fn prepare(batch: u32, first: u32, head: u32, local: u32) {
+  for (var i = local; i < 32u; i = i + GROUP) {
+    let row = batch * p.queries + min(first + i, p.queries - 1u);
+    seen[i] = select(vec4<i32>(0), intervals_of(row), vec4<bool>(first + i < p.queries));
+    lses[i] = load_lse(row * p.heads + head);
+    deltas_by[i] = load_scratch(row * p.heads + head);
+  }
 }
 
-fn weight(q: Query, score: f32, key: u32) -> f32 {
-  return select(0.0, exp_f32(score * p.scale - q.lse), sees(q.seen, key));
-}
-fn weights_of(q: Query, s: vec4<f32>, key: u32) -> vec4<f32> {
-  return vec4<f32>(weight(q, s.x, key), weight(q, s.y, key + 1u), weight(q, s.z, key + 2u), weight(q, s.w, key + 3u));
+// The weight of a score; where a query does not see a key it is 0.
+fn weight(score: f32, query: u32, key: u32) -> f32 {
+  return select(0.0, exp_f32(score * p.scale - lses[query]), sees(seen[query], key));
 }
 
 // dq of 32 queries and a head: over the tiles of keys, the gradients of the
 // scores and their products with k.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) local: u32) {
-  let across = (p.queries + 31u) / 32u;
   let parts = (p.head_dim + 32u * SLICES - 1u) / (32u * SLICES);
+  let across = (p.queries + 31u) / 32u;
+  let part = group_index(group, groups) % parts;
   let index = group_index(group, groups) / parts;
-  let column = group_index(group, groups) % parts * 32u * SLICES + local / 8u * 4u;
   let first = index % across * 32u;
   let head = index / across % p.heads;
   let batch = index / across / p.heads;
   if (batch >= p.batch) { return; }
   let kv = head / (p.heads / p.kv_heads);
-  let query = local % 8u * 4u;
-  let at = queries_at(batch, first + query, head);
-  let q0 = query_of(batch, first + query, head);
-  let q1 = query_of(batch, first + query + 1u, head);
-  let q2 = query_of(batch, first + query + 2u, head);
-  let q3 = query_of(batch, first + query + 3u, head);
-  let seen = seen_from_scratch(batch, first / 32u);
+  let x = 4u * (local % SIDE); // the first of this invocation's queries
+  let y = 4u * (local / SIDE); // and of its keys, or columns
+  prepare(batch, first, head, local);
+  workgroupBarrier();
+  let by_tile = seen_from_scratch(batch, first / 32u);
+  var rows: array<vec4<u32>, BLOCKS>;
+  for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = queries_at(batch, first + x + 4u * SIDE * r, head); }
 
-  var sums: array<mat4x4<f32>, SLICES>;
+  var sums: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // slice, columns, queries
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_keys(seen, key, 32u)) { continue; }
-    let mine = key + local / 8u * 4u;
-    let keys = keys_at(batch, mine, kv);
-    var s = mat4x4<f32>();
-    var dw = mat4x4<f32>();
+    if (!sees_keys(by_tile, key, 32u)) { continue; }
+    var keys: array<vec4<u32>, BLOCKS>;
+    for (var c = 0u; c < BLOCKS; c = c + 1u) { keys[c] = keys_at(batch, key + y + 4u * SIDE * c, kv); }
+    var s = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>();  // scores: keys, queries
+    var dw = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>(); // gradients of the weights
     for (var d = 0u; d < p.head_dim; d = d + 4u) {
-      s = s + transpose(block_k(keys, d)) * block_q(at, d);
-      dw = dw + transpose(block_v(keys, d)) * block_dy(at, d);
-    }
-    let to = query * 8u + local / 8u;
-    dscores[to] = weights_of(q0, s[0], mine) * (dw[0] - q0.delta);
-    dscores[to + 8u] = weights_of(q1, s[1], mine) * (dw[1] - q1.delta);
-    dscores[to + 16u] = weights_of(q2, s[2], mine) * (dw[2] - q2.delta);
-    dscores[to + 24u] = weights_of(q3, s[3], mine) * (dw[3] - q3.delta);
-    workgroupBarrier();
-    for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-      let d = column + 32u * slice;
-      if (d < p.head_dim) {
-        var sum = sums[slice];
-        for (var i = 0u; i < 8u; i = i + 1u) {
-          let ds = mat4x4<f32>(dscores[query * 8u + i], dscores[query * 8u + 8u + i], dscores[query * 8u + 16u + i], dscores[query * 8u + 24u + i]);
-          sum = sum + block_k(keys_at(batch, key + 4u * i, kv), d) * ds;
+      var q: array<mat4x4<f32>, BLOCKS>;
+      var dy: array<mat4x4<f32>, BLOCKS>;
+      for (var r = 0u; r < BLOCKS; r = r + 1u) {
+        q[r] = block_q(rows[r], d);
+        dy[r] = block_dy(rows[r], d);
+      }
+      for (var c = 0u; c < BLOCKS; c = c + 1u) {
+        let k = transpose(block_k(keys[c], d));
+        let v = transpose(block_v(keys[c], d));
+        for (var r = 0u; r < BLOCKS; r = r + 1u) {
+          s[c][r] = s[c][r] + k * q[r];
+          dw[c][r] = dw[c][r] + v * dy[r];
         }
-        sums[slice] = sum;
+      }
+    }
+    for (var c = 0u; c < BLOCKS; c = c + 1u) {
+      for (var r = 0u; r < BLOCKS; r = r + 1u) {
+        for (var i = 0u; i < 4u; i = i + 1u) {
+          weights[at_weights(x, y, r, c) + 8u * i] = s[c][r][i];
+          dscores[at_weights(x, y, r, c) + 8u * i] = dw[c][r][i];
+        }
+      }
+    }
+    workgroupBarrier();
+    for (var i = local; i < 256u; i = i + GROUP) {
+      let query = i / 8u;
+      let one = weights[i];
+      let by = key + i % 8u * 4u;
+      let w = vec4<f32>(weight(one.x, query, by), weight(one.y, query, by + 1u), weight(one.z, query, by + 2u), weight(one.w, query, by + 3u));
+      dscores[i] = w * (dscores[i] - deltas_by[query]);
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < 8u; i = i + 1u) {
+      let four = keys_at(batch, key + 4u * i, kv);
+      var ds: array<mat4x4<f32>, BLOCKS>;
+      for (var r = 0u; r < BLOCKS; r = r + 1u) {
+        let at = at_weights(x, 4u * i, r, 0u);
+        ds[r] = mat4x4<f32>(dscores[at], dscores[at + 8u], dscores[at + 16u], dscores[at + 24u]);
+      }
+      for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
+        for (var c = 0u; c < BLOCKS; c = c + 1u) {
+          let d = 32u * (part * SLICES + slice) + y + 4u * SIDE * c;
+          if (d < p.head_dim) {
+            let k = block_k(four, d);
+            for (var r = 0u; r < BLOCKS; r = r + 1u) { sums[slice][c][r] = sums[slice][c][r] + k * ds[r]; }
+          }
+        }
       }
     }
     workgroupBarrier();
   }
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-    let d = column + 32u * slice;
-    if (d < p.head_dim) {
-      for (var i = 0u; i < 4u; i = i + 1u) {
-        if (first + query + i < p.queries) {
-          let to = query_at(batch, first + query + i, head) + d;
-          var dq = sums[slice][i] * p.scale;
-          if (p.accumulate_q != 0u) { dq = dq + load4_dq(to, p.head_dim - d); }
-          store4_dq(to, p.head_dim - d, dq);
-        }
+    for (var c = 0u; c < BLOCKS; c = c + 1u) {
+      for (var r = 0u; r < BLOCKS; r = r + 1u) {
+        for (var i = 0u; i < 4u; i = i + 1u) { dscores[at_weights(x, y, r, c) + 8u * i] = sums[slice][c][r][i]; }
       }
     }
+    workgroupBarrier();
+    for (var i = local; i < 256u; i = i + GROUP) {
+      let query = first + i / 8u;
+      let d = 32u * (part * SLICES + slice) + i % 8u * 4u;
+      if (d < p.head_dim && query < p.queries) {
+        let to = query_at(batch, query, head) + d;
+        var dq = dscores[i] * p.scale;
+        if (p.accumulate_q != 0u) { dq = dq + load4_dq(to, p.head_dim - d); }
+        store4_dq(to, p.head_dim - d, dq);
+      }
+    }
+    workgroupBarrier();
   }
 }
 
 // dk and dv of 32 keys of a key head: over the heads that read it and the tiles
 // of queries that see any of them.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let across = (p.keys + 31u) / 32u;
   let parts = (p.head_dim + 32u * SLICES - 1u) / (32u * SLICES);
+  let across = (p.keys + 31u) / 32u;
+  let part = group_index(group, groups) % parts;
   let index = group_index(group, groups) / parts;
-  let column = group_index(group, groups) % parts * 32u * SLICES + local / 8u * 4u;
   let first = index % across * 32u;
   let kv = index / across % p.kv_heads;
   let batch = index / across / p.kv_heads;
   if (batch >= p.batch) { return; }
   let shared_by = p.heads / p.kv_heads;
-  let key = local % 8u * 4u;
-  let at = keys_at(batch, first + key, kv);
+  let x = 4u * (local % SIDE); // the first of this invocation's keys
+  let y = 4u * (local / SIDE); // and of its queries, or columns
+  var rows: array<vec4<u32>, BLOCKS>;
+  for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = keys_at(batch, first + x + 4u * SIDE * r, kv); }
 
-  var dk: array<mat4x4<f32>, SLICES>;
-  var dv: array<mat4x4<f32>, SLICES>;
+  var dk: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // slice, columns, keys
+  var dv: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
     if (!sees_keys(seen_from_scratch(batch, t / 32u), first, 32u)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
-      let mine = t + local / 8u * 4u;
-      let rows = queries_at(batch, mine, head);
-      var s = mat4x4<f32>();
-      var dw = mat4x4<f32>();
+      prepare(batch, t, head, local);
+      var others: array<vec4<u32>, BLOCKS>;
+      for (var c = 0u; c < BLOCKS; c = c + 1u) { others[c] = queries_at(batch, t + y + 4u * SIDE * c, head); }
+      var s = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>();  // scores: queries, keys
+      var dw = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>(); // gradients of the weights
       for (var d = 0u; d < p.head_dim; d = d + 4u) {
-        s = s + transpose(block_k(at, d)) * block_q(rows, d);
-        dw = dw + transpose(block_v(at, d)) * block_dy(rows, d);
+        var k: array<mat4x4<f32>, BLOCKS>;
+        var v: array<mat4x4<f32>, BLOCKS>;
+        for (var r = 0u; r < BLOCKS; r = r + 1u) {
+          k[r] = block_k(rows[r], d);
+          v[r] = block_v(rows[r], d);
+        }
+        for (var c = 0u; c < BLOCKS; c = c + 1u) {
+          let q = transpose(block_q(others[c], d));
+          let dy = transpose(block_dy(others[c], d));
+          for (var r = 0u; r < BLOCKS; r = r + 1u) {
+            s[c][r] = s[c][r] + q * k[r];
+            dw[c][r] = dw[c][r] + dy * v[r];
+          }
+        }
       }
-      let q0 = query_of(batch, mine, head);
-      let q1 = query_of(batch, mine + 1u, head);
-      let q2 = query_of(batch, mine + 2u, head);
-      let q3 = query_of(batch, mine + 3u, head);
-      let w = mat4x4<f32>(weights_of(q0, s[0], first + key), weights_of(q1, s[1], first + key), weights_of(q2, s[2], first + key), weights_of(q3, s[3], first + key));
-      var ds = transpose(mat4x4<f32>(w[0] * (dw[0] - q0.delta), w[1] * (dw[1] - q1.delta), w[2] * (dw[2] - q2.delta), w[3] * (dw[3] - q3.delta)));
-      var wt = transpose(w);
-      let to = key * 8u + local / 8u;
-      for (var i = 0u; i < 4u; i = i + 1u) {
-        weights[to + 8u * i] = wt[i];
-        dscores[to + 8u * i] = ds[i];
+      for (var c = 0u; c < BLOCKS; c = c + 1u) {
+        for (var r = 0u; r < BLOCKS; r = r + 1u) {
+          for (var i = 0u; i < 4u; i = i + 1u) {
+            weights[at_weights(x, y, r, c) + 8u * i] = s[c][r][i];
+            dscores[at_weights(x, y, r, c) + 8u * i] = dw[c][r][i];
+          }
+        }
       }
       workgroupBarrier();
-      for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-        let d = column + 32u * slice;
-        if (d < p.head_dim) {
-          var sum_k = dk[slice];
-          var sum_v = dv[slice];
-          for (var i = 0u; i < 8u; i = i + 1u) {
-            let block = key * 8u + i;
-            let four = queries_at(batch, t + 4u * i, head);
-            sum_k = sum_k + block_q(four, d) * mat4x4<f32>(dscores[block], dscores[block + 8u], dscores[block + 16u], dscores[block + 24u]);
-            sum_v = sum_v + block_dy(four, d) * mat4x4<f32>(weights[block], weights[block + 8u], weights[block + 16u], weights[block + 24u]);
+      for (var i = local; i < 256u; i = i + GROUP) {
+        let key = first + i / 8u;
+        let by = i % 8u * 4u;
+        let one = weights[i];
+        let w = vec4<f32>(weight(one.x, by, key), weight(one.y, by + 1u, key), weight(one.z, by + 2u, key), weight(one.w, by + 3u, key));
+        weights[i] = w;
+        dscores[i] = w * (dscores[i] - vec4<f32>(deltas_by[by], deltas_by[by + 1u], deltas_by[by + 2u], deltas_by[by + 3u]));
+      }
+      workgroupBarrier();
+      for (var i = 0u; i < 8u; i = i + 1u) {
+        let four = queries_at(batch, t + 4u * i, head);
+        var w: array<mat4x4<f32>, BLOCKS>;
+        var ds: array<mat4x4<f32>, BLOCKS>;
+        for (var r = 0u; r < BLOCKS; r = r + 1u) {
+          let at = at_weights(x, 4u * i, r, 0u);
+          w[r] = mat4x4<f32>(weights[at], weights[at + 8u], weights[at + 16u], weights[at + 24u]);
+          ds[r] = mat4x4<f32>(dscores[at], dscores[at + 8u], dscores[at + 16u], dscores[at + 24u]);
+        }
+        for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
+          for (var c = 0u; c < BLOCKS; c = c + 1u) {
+            let d = 32u * (part * SLICES + slice) + y + 4u * SIDE * c;
+            if (d < p.head_dim) {
+              let q = block_q(four, d);
+              let dy = block_dy(four, d);
+              for (var r = 0u; r < BLOCKS; r = r + 1u) {
+                dk[slice][c][r] = dk[slice][c][r] + q * ds[r];
+                dv[slice][c][r] = dv[slice][c][r] + dy * w[r];
+              }
+            }
           }
-          dk[slice] = sum_k;
-          dv[slice] = sum_v;
         }
       }
       workgroupBarrier();
     }
   }
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-    let d = column + 32u * slice;
-    if (d < p.head_dim) {
-      for (var i = 0u; i < 4u; i = i + 1u) {
-        if (first + key + i < p.keys) {
-          let n = p.head_dim - d;
-          let to = key_at(batch, first + key + i, kv) + d;
-          var k = dk[slice][i] * p.scale;
-          var v = dv[slice][i];
-          if (p.accumulate_k != 0u) { k = k + load4_dk(to, n); }
-          if (p.accumulate_v != 0u) { v = v + load4_dv(to, n); }
-          store4_dk(to, n, k);
-          store4_dv(to, n, v);
+    for (var c = 0u; c < BLOCKS; c = c + 1u) {
+      for (var r = 0u; r < BLOCKS; r = r + 1u) {
+        for (var i = 0u; i < 4u; i = i + 1u) {
+          weights[at_weights(x, y, r, c) + 8u * i] = dv[slice][c][r][i];
+          dscores[at_weights(x, y, r, c) + 8u * i] = dk[slice][c][r][i];
         }
       }
     }
+    workgroupBarrier();
+    for (var i = local; i < 256u; i = i + GROUP) {
+      let key = first + i / 8u;
+      let d = 32u * (part * SLICES + slice) + i % 8u * 4u;
+      if (d < p.head_dim && key < p.keys) {
+        let n = p.head_dim - d;
+        let to = key_at(batch, key, kv) + d;
+        var k = dscores[i] * p.scale;
+        var v = weights[i];
+        if (p.accumulate_k != 0u) { k = k + load4_dk(to, n); }
+        if (p.accumulate_v != 0u) { v = v + load4_dv(to, n); }
+        store4_dk(to, n, k);
+        store4_dv(to, n, v);
+      }
+    }
+    workgroupBarrier();
   }
 }

@@ -1,10 +1,3 @@
-// Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023).
-// Each of 64 invocations has 4×4 scores of a tile, and of the results 4 rows of 4
-// columns in each of SLICES slices of 32 columns; a head with more columns takes
-// several workgroups, each with all of the scores. Sums of products are 4×4 matrices: for A
-// and B with rows of a and b as their columns, transpose(A)·B has the dot
-// products of b's first row, second row, … with all rows of a as its columns.
-
 // The keys that a query sees, [x,y) and [z,w).
 fn intervals_of(row: u32) -> vec4<i32> {
   return vec4<i32>(load_intervals(4u * row), load_intervals(4u * row + 1u), load_intervals(4u * row + 2u), load_intervals(4u * row + 3u));
@@ -13,17 +6,6 @@ fn intervals_of(row: u32) -> vec4<i32> {
 fn sees(seen: vec4<i32>, key: u32) -> bool {
   let k = i32(key);
   return (k >= seen.x && k < seen.y) || (k >= seen.z && k < seen.w);
-}
-
-// The smallest intervals that hold those of all queries of a tile.
-fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
-  var all = vec4<i32>(2147483647, 0, 2147483647, 0);
-  for (var t = first; t < min(first + 32u, p.queries); t = t + 1u) {
-    let one = intervals_of(batch * p.queries + t);
-    if (one.x < one.y) { all = vec4<i32>(min(all.x, one.x), max(all.y, one.y), all.z, all.w); }
-    if (one.z < one.w) { all = vec4<i32>(all.x, all.y, min(all.z, one.z), max(all.w, one.w)); }
-  }
-  return all;
 }
 
 // Whether queries that see these intervals see any of n keys from first on.
@@ -39,26 +21,4 @@ fn query_at(batch: u32, t: u32, head: u32) -> u32 {
 }
 fn key_at(batch: u32, t: u32, kv: u32) -> u32 {
   return ((batch * p.keys + min(t, p.keys - 1u)) * p.kv_heads + kv) * p.head_dim;
-}
-
-// Four rows' addresses.
-fn queries_at(batch: u32, t: u32, head: u32) -> vec4<u32> {
-  return vec4<u32>(query_at(batch, t, head), query_at(batch, t + 1u, head), query_at(batch, t + 2u, head), query_at(batch, t + 3u, head));
-}
-fn keys_at(batch: u32, t: u32, kv: u32) -> vec4<u32> {
-  return vec4<u32>(key_at(batch, t, kv), key_at(batch, t + 1u, kv), key_at(batch, t + 2u, kv), key_at(batch, t + 3u, kv));
-}
-
-// Four columns of four rows, the rows as the matrix's columns.
-fn block_q(at: vec4<u32>, d: u32) -> mat4x4<f32> {
-  let n = p.head_dim - d;
-  return mat4x4<f32>(load4_q(at.x + d, n), load4_q(at.y + d, n), load4_q(at.z + d, n), load4_q(at.w + d, n));
-}
-fn block_k(at: vec4<u32>, d: u32) -> mat4x4<f32> {
-  let n = p.head_dim - d;
-  return mat4x4<f32>(load4_k(at.x + d, n), load4_k(at.y + d, n), load4_k(at.z + d, n), load4_k(at.w + d, n));
-}
-fn block_v(at: vec4<u32>, d: u32) -> mat4x4<f32> {
-  let n = p.head_dim - d;
-  return mat4x4<f32>(load4_v(at.x + d, n), load4_v(at.y + d, n), load4_v(at.z + d, n), load4_v(at.w + d, n));
 }
