@@ -36,11 +36,9 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "lse", Access: Write},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants(
-		DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
-		}},
-	),
+	Variants: append(attentionRows(), attentionVariants([]string{"q", "k", "v", "y"}, func(slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
+	})...),
 	CPU: attentionCPU,
 	Reference: func(p AttentionParams, b []Array) {
 		clear(b[4].F)
@@ -70,18 +68,41 @@ var Attention = Declare(Decl[AttentionParams]{
 // gpuTile is the number of queries, and of keys, of a tile on a GPU.
 const gpuTile = 32
 
-// attentionVariants are one variant for each power of two of slices of 32
-// columns that a head may have, with four columns loaded at once where they lie
-// so.
-func attentionVariants(passes ...DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+// attentionGrid is a workgroup for every tile of queries of every head and for
+// every part of its columns.
+func attentionGrid(slices uint32) func(p AttentionParams) [3]uint32 {
+	return func(p AttentionParams) [3]uint32 {
+		return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
+	}
+}
+
+// attentionRows is for a few queries, a token at a time.
+func attentionRows() []DeclVariant[AttentionParams] {
+	return []DeclVariant[AttentionParams]{{
+		Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64,
+		Consts: map[string]uint32{"COLUMNS": 4},
+		When:   func(p AttentionParams, _ Class) bool { return p.Queries <= 4 && p.HeadDim <= 256 },
+		Passes: []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch * p.Queries * p.Heads))
+		}}},
+	}}
+}
+
+// attentionVariants are for heads of up to 32, 64 and 128 columns, the last for
+// any; on GPUs with four columns at once where they lie so.
+func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
-	for _, slices := range []uint32{1, 2, 4, 8} {
-		variants = append(variants, DeclVariant[AttentionParams]{
+	for _, slices := range []uint32{1, 2, 4} {
+		v := DeclVariant[AttentionParams]{
 			Name:   fmt.Sprintf("d%d", 32*slices),
 			Consts: map[string]uint32{"SLICES": slices},
-			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices },
-			Passes: passes,
-		})
+			When:   func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 },
+			Passes: passes(slices),
+		}
+		wide := v
+		wide.Name, wide.Vec4 = v.Name+"x4", vec4
+		wide.When = func(p AttentionParams, c Class) bool { return c != Software && p.HeadDim%4 == 0 && v.When(p, c) }
+		variants = append(variants, wide, v)
 	}
 	return variants
 }

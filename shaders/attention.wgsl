@@ -20,7 +20,9 @@ fn masked(s: vec4<f32>, seen: vec4<i32>, key: u32) -> vec4<f32> {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
   let tiles = (p.queries + 31u) / 32u;
-  let index = group_index(group, groups);
+  let parts = (p.head_dim + 32u * SLICES - 1u) / (32u * SLICES);
+  let index = group_index(group, groups) / parts;
+  let part = group_index(group, groups) % parts;
   let first = index % tiles * 32u;
   let head = index / tiles % p.heads;
   let batch = index / tiles / p.heads;
@@ -29,6 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   // This invocation's four queries; local / 8 is its block of four keys or columns.
   let query = local % 8u * 4u;
+  let column = part * 32u * SLICES + local / 8u * 4u;
   let queries = queries_at(batch, first + query, head);
   let row = batch * p.queries;
   let last = p.queries - 1u;
@@ -44,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var most = HIDDEN; // of the scores of query `local`, for the first 32 invocations
   var total = 0.0;   // of exp(score - most)
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_tile(seen, key)) { continue; }
+    if (!sees_keys(seen, key, 32u)) { continue; }
     let mine = key + local / 8u * 4u;
     let s = scores(queries, keys_at(batch, mine, kv));
     weights[query * 8u + local / 8u] = masked(s[0], seen0, mine);
@@ -70,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
     for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-      let d = slice * 32u + local / 8u * 4u;
+      let d = column + 32u * slice;
       if (d < p.head_dim) {
         var sum = sums[slice];
         sum = mat4x4<f32>(sum[0] * factors[query], sum[1] * factors[query + 1u], sum[2] * factors[query + 2u], sum[3] * factors[query + 3u]);
@@ -86,13 +89,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   if (local < 32u) {
     factors[local] = select(0.0, 1.0 / total, total > 0.0);
-    if (first + local < p.queries) {
+    if (part == 0u && first + local < p.queries) {
       store_lse((row + first + local) * p.heads + head, select(0.0, most + log_f32(total), total > 0.0));
     }
   }
   workgroupBarrier();
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-    let d = slice * 32u + local / 8u * 4u;
+    let d = column + 32u * slice;
     if (d < p.head_dim) {
       for (var i = 0u; i < 4u; i = i + 1u) {
         if (first + query + i < p.queries) {

@@ -24,20 +24,16 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants(
-		DeclPass[AttentionParams]{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
-			return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64)
-		}},
-		DeclPass[AttentionParams]{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 {
-			return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), 64)
-		}},
-		DeclPass[AttentionParams]{Entry: "queries", Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
-		}},
-		DeclPass[AttentionParams]{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile))
-		}},
-	),
+	Variants: attentionVariants([]string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, func(slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{
+			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64) }},
+			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), 64) }},
+			{Entry: "queries", Grid: attentionGrid(slices)},
+			{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
+				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
+			}},
+		}
+	}),
 	// delta [B,Tq,H] and the intervals of every tile of queries.
 	Scratch: func(p AttentionParams) int64 {
 		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))

@@ -81,7 +81,9 @@ fn weights_of(q: Query, s: vec4<f32>, key: u32) -> vec4<f32> {
 fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) local: u32) {
   let across = (p.queries + 31u) / 32u;
-  let index = group_index(group, groups);
+  let parts = (p.head_dim + 32u * SLICES - 1u) / (32u * SLICES);
+  let index = group_index(group, groups) / parts;
+  let column = group_index(group, groups) % parts * 32u * SLICES + local / 8u * 4u;
   let first = index % across * 32u;
   let head = index / across % p.heads;
   let batch = index / across / p.heads;
@@ -97,7 +99,7 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 
   var sums: array<mat4x4<f32>, SLICES>;
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_tile(seen, key)) { continue; }
+    if (!sees_keys(seen, key, 32u)) { continue; }
     let mine = key + local / 8u * 4u;
     let keys = keys_at(batch, mine, kv);
     var s = mat4x4<f32>();
@@ -113,7 +115,7 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     dscores[to + 24u] = weights_of(q3, s[3], mine) * (dw[3] - q3.delta);
     workgroupBarrier();
     for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-      let d = slice * 32u + local / 8u * 4u;
+      let d = column + 32u * slice;
       if (d < p.head_dim) {
         var sum = sums[slice];
         for (var i = 0u; i < 8u; i = i + 1u) {
@@ -126,7 +128,7 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     workgroupBarrier();
   }
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-    let d = slice * 32u + local / 8u * 4u;
+    let d = column + 32u * slice;
     if (d < p.head_dim) {
       for (var i = 0u; i < 4u; i = i + 1u) {
         if (first + query + i < p.queries) {
@@ -146,7 +148,9 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
   let across = (p.keys + 31u) / 32u;
-  let index = group_index(group, groups);
+  let parts = (p.head_dim + 32u * SLICES - 1u) / (32u * SLICES);
+  let index = group_index(group, groups) / parts;
+  let column = group_index(group, groups) % parts * 32u * SLICES + local / 8u * 4u;
   let first = index % across * 32u;
   let kv = index / across % p.kv_heads;
   let batch = index / across / p.kv_heads;
@@ -158,7 +162,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var dk: array<mat4x4<f32>, SLICES>;
   var dv: array<mat4x4<f32>, SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
-    if (!sees_tile(seen_from_scratch(batch, t / 32u), first)) { continue; }
+    if (!sees_keys(seen_from_scratch(batch, t / 32u), first, 32u)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
       let mine = t + local / 8u * 4u;
       let rows = queries_at(batch, mine, head);
@@ -182,7 +186,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
       workgroupBarrier();
       for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-        let d = slice * 32u + local / 8u * 4u;
+        let d = column + 32u * slice;
         if (d < p.head_dim) {
           var sum_k = dk[slice];
           var sum_v = dv[slice];
@@ -200,7 +204,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
-    let d = slice * 32u + local / 8u * 4u;
+    let d = column + 32u * slice;
     if (d < p.head_dim) {
       for (var i = 0u; i < 4u; i = i + 1u) {
         if (first + key + i < p.keys) {

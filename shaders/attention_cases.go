@@ -112,7 +112,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		call(mode, 2, 70, 70, 4, 2, 16, 1)
 		call(mode, 1, 33, 33, 2, 2, 64, 1)
 	}
-	for _, d := range []int{1, 5, 8, 40, 100, 128, 256} {
+	for _, d := range []int{1, 5, 8, 40, 100, 128, 300} {
 		call(0, 1, 37, 37, 3, 1, d, 1)
 	}
 	call(0, 1, 1, 1, 1, 1, 32, 1)

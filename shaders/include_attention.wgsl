@@ -1,6 +1,7 @@
 // Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023).
 // Each of 64 invocations has 4×4 scores of a tile, and of the results 4 rows of 4
-// columns in each slice of 32 columns. Sums of products are 4×4 matrices: for A
+// columns in each of SLICES slices of 32 columns; a head with more columns takes
+// several workgroups, each with all of the scores. Sums of products are 4×4 matrices: for A
 // and B with rows of a and b as their columns, transpose(A)·B has the dot
 // products of b's first row, second row, … with all rows of a as its columns.
 
@@ -25,10 +26,11 @@ fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
   return all;
 }
 
-// Whether queries that see these intervals see any of the 32 keys from first on.
-fn sees_tile(seen: vec4<i32>, first: u32) -> bool {
-  let k = i32(first);
-  return (k < seen.y && k + 32 > seen.x) || (k < seen.w && k + 32 > seen.z);
+// Whether queries that see these intervals see any of n keys from first on.
+fn sees_keys(seen: vec4<i32>, first: u32, n: u32) -> bool {
+  let lo = i32(first);
+  let hi = i32(first + n);
+  return (lo < seen.y && hi > seen.x) || (lo < seen.w && hi > seen.z);
 }
 
 // Where a query's row of q, y and lse's like begins; beyond the end the last row.

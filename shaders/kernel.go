@@ -8,6 +8,7 @@ package shaders
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 )
 
@@ -87,7 +88,6 @@ type Cost struct {
 type Kernel struct {
 	Name     string
 	Bindings []Binding
-	Include  []string // files put before every source: "exp" is include_exp.wgsl
 	Variants []Variant
 
 	scratch   func(params any) int64
@@ -100,12 +100,13 @@ type Kernel struct {
 
 // Variant is one way to run a kernel on a GPU: a source, constants and passes.
 type Variant struct {
-	Name   string            // "" for the plain one
-	Source string            // file name without ".wgsl"; "" = the kernel's name
-	Group  uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
-	Consts map[string]uint32 // WGSL constants put before the source
-	Vec4   []string          // bindings seen as arrays of vec4<f32>
-	Passes []Pass
+	Name    string            // "" for the plain one
+	Source  string            // file name without ".wgsl"; "" = the kernel's name
+	Include []string          // files put before the source: "exp" is include_exp.wgsl
+	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
+	Consts  map[string]uint32 // WGSL constants put before the source
+	Vec4    []string          // bindings seen as arrays of vec4<f32>
+	Passes  []Pass
 
 	when func(params any, class Class) bool
 }
@@ -200,7 +201,7 @@ func (k *Kernel) CheckParams(params any) error {
 type Decl[P any] struct {
 	Name      string
 	Bindings  []Binding
-	Include   []string
+	Include   []string // by every variant, before its own
 	Variants  []DeclVariant[P]
 	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
 	CPU       func(h Host, p P, b Buffers)
@@ -211,13 +212,14 @@ type Decl[P any] struct {
 
 // DeclVariant declares a variant of a kernel with parameters of type P.
 type DeclVariant[P any] struct {
-	Name   string
-	Source string
-	Group  uint32
-	Consts map[string]uint32
-	Vec4   []string
-	When   func(p P, class Class) bool
-	Passes []DeclPass[P]
+	Name    string
+	Source  string
+	Include []string
+	Group   uint32
+	Consts  map[string]uint32
+	Vec4    []string
+	When    func(p P, class Class) bool
+	Passes  []DeclPass[P]
 }
 
 // DeclPass declares a pass of a kernel with parameters of type P.
@@ -238,7 +240,6 @@ func Declare[P any](d Decl[P]) *Kernel {
 	k := &Kernel{
 		Name:     d.Name,
 		Bindings: d.Bindings,
-		Include:  d.Include,
 		params:   reflect.TypeFor[P](),
 		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
 		cases:    d.Cases,
@@ -254,7 +255,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
 	}
 	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
+		v := Variant{Name: dv.Name, Source: dv.Source, Include: slices.Concat(d.Include, dv.Include), Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
 		if v.Source == "" {
 			v.Source = d.Name
 		}

@@ -1,5 +1,7 @@
 package shaders
 
+import "slices"
+
 // MatMulParams are the parameters of MatMul. Leading dimensions and strides
 // count elements. M and K may shrink from step to step.
 type MatMulParams struct {
@@ -29,9 +31,14 @@ var MatMul = Declare(Decl[MatMulParams]{
 		{Name: "residual", Access: Read, Optional: true},
 		{Name: "c", Access: ReadWrite},
 	},
-	Variants: One(func(p MatMulParams) [3]uint32 {
-		return gridGroups(chunksOf(p.M.Max, 8) * chunksOf(p.N, 64) * int(p.Batch))
-	}),
+	Include: []string{"matmul"},
+	Variants: slices.Concat(
+		matmulRows("rows"),
+		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool { return uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 1<<20 }),
+		matmulTiles("tile64", 1, 16, func(MatMulParams) bool { return true }),
+		matmulLanes("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
+		matmulLanes("", 2, 2, func(MatMulParams) bool { return true }),
+	),
 	CPU: matmulCPU,
 	Reference: func(p MatMulParams, b []Array) {
 		for i := range int(p.Batch) {
@@ -44,6 +51,49 @@ var MatMul = Declare(Decl[MatMulParams]{
 	},
 	Cases: matmulCases,
 })
+
+// matmulRows is for up to 4 rows and b stored transposed, a token at a time on a
+// GPU.
+func matmulRows(name string) []DeclVariant[MatMulParams] {
+	return []DeclVariant[MatMulParams]{{
+		Name: name, Source: "matmul_row", Include: []string{"group"}, Group: 64,
+		When: func(p MatMulParams, c Class) bool {
+			return c != Software && p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1
+		},
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(int(p.M.Max) * chunksOf(p.N, 4) * int(p.Batch))
+		}}},
+	}}
+}
+
+// matmulTiles shares tiles of 64·blocks rows and columns in a GPU's workgroups,
+// 4·blocks squared to an invocation.
+func matmulTiles(name string, blocks, depth uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
+	side := int(64 * blocks)
+	return []DeclVariant[MatMulParams]{{
+		Name: name, Source: "matmul_tile",
+		Consts: map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
+		When:   func(p MatMulParams, c Class) bool { return c != Software && when(p) },
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(chunksOf(p.M.Max, side) * chunksOf(p.N, side) * int(p.Batch))
+		}}},
+	}}
+}
+
+// matmulLanes makes 4·rows by 4·cols values an invocation, and shares nothing:
+// a rasteriser reads memory one lane at a time, so that nothing counts but how
+// few reads there are to a product.
+func matmulLanes(name string, rows, cols uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+	return []DeclVariant[MatMulParams]{{
+		Name:   name,
+		Consts: map[string]uint32{"ROWS": rows, "COLS": cols, "RESULTS": 16*rows*cols + 1},
+		When:   func(p MatMulParams, _ Class) bool { return when(p) },
+		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(chunksOf(p.M.Max, int(4*rows)) * chunksOf(p.N, int(32*cols)) * int(p.Batch))
+		}}},
+	}}
+}
 
 func matmulReference(p MatMulParams, bufs []Array, atA, atB, atC int) {
 	a, b, bias, residual, c := bufs[0].F[atA:], bufs[1].F[atB:], bufs[2].F, bufs[3].F, bufs[4].F[atC:]

@@ -27,7 +27,7 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	for i, b := range k.Bindings {
 		writeBinding(&w, i, b, slices.Contains(v.Vec4, b.Name))
 	}
-	for _, include := range k.Include {
+	for _, include := range v.Include {
 		if err := writeFile(&w, "include_"+include); err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}

@@ -1,3 +1,5 @@
+//go:build cgo && linux && (amd64 || arm64)
+
 package vulkan
 
 import (
@@ -37,6 +39,27 @@ func BenchmarkMatMul(b *testing.B) {
 	}
 }
 
+// BenchmarkAttention measures attention of 9 heads over 3 of 64, as the
+// 135M model has them, and its gradient.
+func BenchmarkAttention(b *testing.B) {
+	dev, err := Open(0)
+	if err != nil {
+		b.Skip(err)
+	}
+	defer dev.Close()
+	for _, d := range []int{32, 64, 128} {
+		const tokens, heads, kv = 512, 9, 3
+		p := shaders.AttentionParams{Batch: 1, Queries: tokens, Keys: tokens, Heads: heads, KVHeads: kv, HeadDim: uint32(d), Scale: 0.125}
+		q, k := 4*tokens*heads*d, 4*tokens*kv*d
+		b.Run(fmt.Sprintf("forward/d%d", d), func(b *testing.B) {
+			benchmark(b, dev, shaders.Attention, p, q, k, k, 16*tokens, q, q/d)
+		})
+		b.Run(fmt.Sprintf("backward/d%d", d), func(b *testing.B) {
+			benchmark(b, dev, shaders.AttentionBackward, p, q, k, k, 16*tokens, q, q/d, q, q, k, k)
+		})
+	}
+}
+
 // benchmark runs one dispatch over bindings of the given sizes, 0 for absent ones.
 func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, sizes ...int) {
 	program := engine.NewProgram(k.Name)
@@ -54,6 +77,17 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 	if err != nil {
 		b.Fatal(err)
 	}
+	for i, v := range views {
+		if k.Bindings[i].Name == "intervals" { // every query sees every key
+			seen := make([]int32, sizes[i]/4)
+			for j := 3; j < len(seen); j += 4 {
+				seen[j] = int32(len(seen) / 4)
+			}
+			if err := engine.Upload(dev, v, seen); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 	program.Dispatch(k, params, views...)
 	plan, err := engine.NewPlan(program)
 	if err != nil {
@@ -64,6 +98,9 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 		b.Fatal(err)
 	}
 	var step [shaders.StepWords]uint32
+	if err := exe.Run(b.Context(), &step); err != nil { // drivers compile late
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		if err := exe.Run(b.Context(), &step); err != nil {
 			b.Fatal(err)

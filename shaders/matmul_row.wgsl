@@ -1,0 +1,26 @@
+// For few rows and b as it is stored transposed, as when tokens are generated: a
+// workgroup makes 4 columns of a row of c, its invocations side by side along k.
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+  let index = group_index(group, groups);
+  let across = (p.n + 3u) / 4u;
+  let col = index % across * 4u;
+  let row = index / across % p.m_max;
+  let batch = index / across / p.m_max;
+  if (batch >= p.batch || row >= m()) { return; }
+  let a = batch * p.stride_a + row * p.lda;
+  let cols = min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(p.n - 1u));
+  let b = batch * p.stride_b + cols * p.ldb;
+  var sum = vec4<f32>(0.0);
+  for (var i = local; i < k(); i = i + GROUP) {
+    sum = sum + load_a(a + i) * vec4<f32>(load_b(b.x + i), load_b(b.y + i), load_b(b.z + i), load_b(b.w + i));
+  }
+  let total = vec4<f32>(group_sum(sum.x, local), group_sum(sum.y, local), group_sum(sum.z, local), group_sum(sum.w, local));
+  if (local == 0u) {
+    finish(total.x, row, col, batch);
+    finish(total.y, row, col + 1u, batch);
+    finish(total.z, row, col + 2u, batch);
+    finish(total.w, row, col + 3u, batch);
+  }
+}
