@@ -153,6 +153,7 @@ type executable struct {
 	calls    []call
 	uses     []*memory // what must not have been freed when it runs
 	freed    bool
+	pace     pace
 }
 
 // slice returns the bytes that a view sees, nil for an absent one.
@@ -184,35 +185,35 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 
 // Run walks the calls in order.
 func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
-	if err := e.prepare(step); err != nil {
-		return err
-	}
-	for i := range e.calls {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c := &e.calls[i]
-		c.kernel.Run(e.host, c.params, c.buffers)
-	}
-	return nil
+	return e.walk(ctx, step, func(int, time.Duration, time.Duration) {})
 }
 
 // Profile walks the calls and measures each.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
-	if err := e.prepare(step); err != nil {
-		return nil, err
-	}
 	timings := make([]engine.Timing, len(e.calls))
-	begin := time.Now()
-	for i := range e.calls {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		c, start := &e.calls[i], time.Since(begin)
-		c.kernel.Run(e.host, c.params, c.buffers)
-		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: time.Since(begin) - start}
+	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
+		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
+	})
+	return timings, err
+}
+
+// walk runs the calls and tells done the time of each since the beginning.
+func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, done func(i int, start, end time.Duration)) error {
+	if err := e.prepare(step); err != nil {
+		return err
 	}
-	return timings, nil
+	return e.host.during(&e.pace, func() error {
+		begin := time.Now()
+		for i := range e.calls {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c, start := &e.calls[i], time.Since(begin)
+			c.kernel.Run(e.host, c.params, c.buffers)
+			done(i, start, time.Since(begin))
+		}
+		return nil
+	})
 }
 
 // Arena is the memory that holds the plan's temporaries.

@@ -2,7 +2,7 @@ package cpu
 
 import (
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"patchwork/shaders"
 )
@@ -13,6 +13,7 @@ type host struct {
 	product product
 	step    []uint32
 	scratch sync.Pool
+	team    *team // while a program runs with one
 }
 
 func newHost(threads int, p product) *host { return &host{threads: threads, product: p} }
@@ -23,36 +24,37 @@ func (h *host) Step() []uint32 { return h.step }
 // uneven pieces even out over the cores, the same on every machine.
 const pieces = 64
 
+// during runs f, a program, with a team if its pace says so.
+func (h *host) during(p *pace, f func() error) error {
+	spinning := h.threads > 1 && p.spinning()
+	if spinning {
+		h.team = gather(h.threads - 1)
+		defer func() { h.team.dismiss(); h.team = nil }()
+	}
+	start := time.Now()
+	err := f()
+	p.record(spinning, time.Since(start))
+	return err
+}
+
 // Parallel hands out pieces of [0,n) to the cores as they become free.
 func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	if n <= 0 {
 		return
 	}
-	size := max(grain, (n+pieces-1)/pieces, 1)
-	count := (n + size - 1) / size
-	workers := min(h.threads, count)
-	if workers == 1 {
-		for lo := 0; lo < n; lo += size {
-			f(lo, min(lo+size, n))
-		}
-		return
-	}
-	var next atomic.Int64
-	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= count {
-				return
-			}
-			f(i*size, min((i+1)*size, n))
+	size := max(grain, ceil(n, pieces), 1)
+	j := &job{n: n, size: size, count: ceil(n, size), f: f}
+	switch helpers := min(h.threads, j.count) - 1; {
+	case helpers == 0:
+	case h.team != nil:
+		h.team.job.Store(j)
+	default:
+		for range helpers {
+			go j.work()
 		}
 	}
-	var wait sync.WaitGroup
-	for range workers - 1 {
-		wait.Go(work)
-	}
-	work()
-	wait.Wait()
+	j.work()
+	spin(j.finished)
 }
 
 // Gemm cuts c into tiles.

@@ -23,6 +23,9 @@ func Tiles() []Tile {
 	return nil
 }
 
+// Pause tells the processor that a loop waits for another thread.
+func Pause() { pause() }
+
 // Transpose writes the transpose of src [rows,cols] to dst [cols,rows], whose
 // rows lie ldd and lds apart.
 func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {

@@ -116,7 +116,7 @@ func family(question string) string {
 	case strings.HasPrefix(question, "how many"):
 		return "how many shapes are there?"
 	case strings.HasPrefix(question, "is "):
-		return "is there a red circle?"
+		return "is there a circle?"
 	case strings.Contains(question, "color"):
 		return "what color is the circle?"
 	}

@@ -34,7 +34,7 @@ type options struct {
 func main() {
 	var o options
 	pflag.StringVar(&o.out, "out", "", "folder for the two parquet files")
-	pflag.IntVar(&o.train, "train", 8000, "pictures to train on")
+	pflag.IntVar(&o.train, "train", 16000, "pictures to train on")
 	pflag.IntVar(&o.test, "test", 500, "pictures to test on")
 	pflag.Uint64Var(&o.seed, "seed", 1, "seed of the random pictures")
 	pflag.Parse()

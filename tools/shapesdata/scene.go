@@ -16,10 +16,10 @@ import (
 const side = 64
 
 // pairs is the fraction of pictures with two shapes.
-const pairs = 0.3
+const pairs = 0.25
 
 // kinds are the shapes there are; a kind is named as its answer.
-var kinds = []string{"circle", "square", "triangle", "star"}
+var kinds = []string{"circle", "square", "triangle"}
 
 // paint is a named colour: the middle of what a shape of that name is filled with.
 type paint struct {
@@ -126,24 +126,17 @@ func (s shape) outline(pen *vector.Rasterizer) {
 	case "circle":
 		s.circle(pen)
 	case "square":
-		s.polygon(pen, 4, math.Pi/4, 1)
+		s.polygon(pen, 4, math.Pi/4)
 	case "triangle":
-		s.polygon(pen, 3, 0, 1)
-	case "star":
-		s.polygon(pen, 10, 0, 0.42)
+		s.polygon(pen, 3, 0)
 	}
 }
 
-// polygon draws n corners, the first above the centre and turned by start; every
-// second one lies at inner times the radius.
-func (s shape) polygon(pen *vector.Rasterizer, n int, start, inner float64) {
+// polygon draws n corners, the first above the centre and turned by start.
+func (s shape) polygon(pen *vector.Rasterizer, n int, start float64) {
 	for i := range n {
-		r := s.radius
-		if i%2 == 1 {
-			r *= inner
-		}
 		sin, cos := math.Sincos(start + s.turn + 2*math.Pi*float64(i)/float64(n))
-		x, y := float32(s.x+r*sin), float32(s.y-r*cos)
+		x, y := float32(s.x+s.radius*sin), float32(s.y-s.radius*cos)
 		if i == 0 {
 			pen.MoveTo(x, y)
 		} else {

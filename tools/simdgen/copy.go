@@ -7,6 +7,13 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 )
 
+// definePause generates the hint that a loop waits for another thread.
+func definePause(c *build.Context) {
+	function(c, "pause", "func()", "pause gives way to the other thread of the core for some cycles.")
+	c.PAUSE()
+	c.RET()
+}
+
 // defineCopy generates the copying of rows as wide as a panel of b: a call of
 // memmove for each of so short rows would cost more than the row.
 func defineCopy(c *build.Context) {

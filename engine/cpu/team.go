@@ -1,0 +1,72 @@
+package cpu
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"patchwork/shaders/simd"
+)
+
+// job is a range cut into pieces.
+type job struct {
+	n, size, count int
+	f              func(lo, hi int)
+	next, done     atomic.Int64 // pieces
+}
+
+// work does pieces until none is left.
+func (j *job) work() {
+	for {
+		i := int(j.next.Add(1)) - 1
+		if i >= j.count {
+			return
+		}
+		j.f(i*j.size, min((i+1)*j.size, j.n))
+		j.done.Add(1)
+	}
+}
+
+func (j *job) finished() bool { return j.done.Load() == int64(j.count) }
+
+// team is the helpers that share the caller's jobs during a run of a program.
+type team struct {
+	job  atomic.Pointer[job]
+	quit atomic.Bool
+}
+
+// gather starts helpers that wait for jobs spinning: a step has some 300 of
+// 100 µs, and to wake a sleeping thread takes up to as long.
+func gather(helpers int) *team {
+	t := &team{}
+	for range helpers {
+		go t.help()
+	}
+	return t
+}
+
+// dismiss ends the helpers. Nobody waits for them: what they still might do is
+// to find that no piece is left.
+func (t *team) dismiss() { t.quit.Store(true) }
+
+func (t *team) help() {
+	var last *job
+	for !t.quit.Load() {
+		spin(func() bool { return t.job.Load() != last || t.quit.Load() })
+		if last = t.job.Load(); last != nil {
+			last.work()
+		}
+	}
+}
+
+// spin waits for ready, letting other goroutines run now and then.
+func spin(ready func() bool) {
+	for {
+		for range 32 {
+			if ready() {
+				return
+			}
+			simd.Pause()
+		}
+		runtime.Gosched()
+	}
+}

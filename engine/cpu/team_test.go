@@ -1,0 +1,61 @@
+package cpu
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestParallel checks that every element is visited once, with and without a
+// team, and from within a piece.
+func TestParallel(t *testing.T) {
+	for _, threads := range []int{1, 2, 5} {
+		for _, team := range []bool{false, true} {
+			h := newHost(threads, goProduct)
+			if team && threads > 1 {
+				h.team = gather(threads - 1)
+				defer h.team.dismiss()
+			}
+			for _, n := range []int{0, 1, 63, 64, 65, 1000} {
+				visits := make([]atomic.Int32, n*2)
+				h.Parallel(n, 1, func(lo, hi int) {
+					h.Parallel(2*(hi-lo), 1, func(l, r int) {
+						for i := 2*lo + l; i < 2*lo+r; i++ {
+							visits[i].Add(1)
+						}
+					})
+				})
+				for i := range visits {
+					if v := visits[i].Load(); v != 1 {
+						t.Fatalf("%d threads, team %v, n = %d: element %d visited %d times", threads, team, n, i, v)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPace checks that the faster way is taken but for the trials, and that it
+// changes when the other one has become faster.
+func TestPace(t *testing.T) {
+	var p pace
+	run := func(n int, alone, spun time.Duration) (spinning int) {
+		for range n {
+			s := p.spinning()
+			if s {
+				spinning++
+				p.record(s, spun)
+			} else {
+				p.record(s, alone)
+			}
+		}
+		return spinning
+	}
+	if n := run(20*trial, 37, 27); n < 18*trial {
+		t.Errorf("on a quiet machine only %d of %d runs had a team", n, 20*trial)
+	}
+	run(20*trial, 50, 200)
+	if n := run(20*trial, 50, 200); n > 2*trial {
+		t.Errorf("on a busy machine %d of %d runs had a team", n, 20*trial)
+	}
+}
