@@ -2,7 +2,7 @@
 
 # The demo's files, and how long it trains.
 DEMO       := demo
-DEMO_STEPS := 3600
+DEMO_STEPS := 4000
 
 # Where a C compiler works, Go uses it: the Vulkan backend needs it.
 GO = CGO_ENABLED=$$(tools/deps.sh cgo) go

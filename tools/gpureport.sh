@@ -19,7 +19,7 @@ part() { # NAME COMMAND…
 }
 
 part devices.jsonl ./vlmtool devices --json
-REQUIRE_GPU=1 part conformance.txt ./vulkan.test -test.v
+part conformance.txt env REQUIRE_GPU=1 ./vulkan.test -test.v
 part bench-kernels.jsonl ./vlmtool bench kernels --device vulkan --json
 part bench-train.json ./vlmtool bench train --device vulkan --json
 part bench-train-cpu.json ./vlmtool bench train --device cpu --json

@@ -16,7 +16,7 @@ import (
 const side = 64
 
 // pairs is the fraction of pictures with two shapes.
-const pairs = 0.25
+const pairs = 0.5
 
 // kinds are the shapes there are; a kind is named as its answer.
 var kinds = []string{"circle", "square", "triangle"}
