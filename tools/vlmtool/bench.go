@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -60,7 +61,25 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	return r, nil
 }
 
-// header is what benchstat takes as the run's configuration.
+// open opens the device and prepares the preset's step on it.
+func (f *benchFlags) open(a *app) (engine.Device, *vlm.Bench, error) {
+	r, err := f.recipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	f.preset = r.Preset
+	dev, err := a.openDevice()
+	if err != nil {
+		return nil, nil, err
+	}
+	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
+	if err != nil {
+		return nil, nil, errors.Join(err, dev.Close())
+	}
+	return dev, bench, nil
+}
+
+// benchHeader is what benchstat takes as the run's configuration.
 func (a *app) benchHeader(d engine.Info) {
 	if !a.json {
 		fmt.Fprintf(a.stdout, "goos: %s\ngoarch: %s\npkg: patchwork\ndevice: %s %s\n", runtime.GOOS, runtime.GOARCH, d.Device, d.Name)
@@ -90,19 +109,11 @@ const (
 )
 
 func (f *benchFlags) train(ctx context.Context, a *app) error {
-	r, err := f.recipe()
-	if err != nil {
-		return err
-	}
-	dev, err := a.openDevice()
+	dev, bench, err := f.open(a)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
-	if err != nil {
-		return err
-	}
 	var times []time.Duration
 	var host time.Duration
 	for start := time.Now(); len(times) < benchSteps+2 || time.Since(start) < benchTime; {
@@ -116,7 +127,7 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := trainBench{
-		Bench: "train", Preset: r.Preset, BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), MS: ms(median), MSMin: ms(times[0]),
+		Bench: "train", Preset: f.preset, BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), MS: ms(median), MSMin: ms(times[0]),
 		TokensPerS: float64(bench.Tokens) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9, HostShare: host.Seconds() / median.Seconds(),
 	}
 	_, out.Memory = dev.MemoryInUse()
@@ -125,7 +136,7 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 	}
 	a.benchHeader(dev.Info())
 	fmt.Fprintf(a.stdout, "BenchmarkTrain/%s/rows=%d/seq=%d %8d %12d ns/op %10.0f tokens/s %8.2f GFLOP/s %6.2f %%host\n",
-		r.Preset, f.rows, f.tokens, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare)
+		f.preset, f.rows, f.tokens, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare)
 	return nil
 }
 
@@ -159,19 +170,11 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 	if small && f.tokens == 0 {
 		f.tokens = 208
 	}
-	r, err := f.recipe()
-	if err != nil {
-		return err
-	}
-	dev, err := a.openDevice()
+	dev, step, err := f.open(a)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	step, err := vlm.NewBench(dev, r, f.rows, f.tokens)
-	if err != nil {
-		return err
-	}
 	benches := []profiler{step}
 	if small {
 		products, err := newSquares(dev)
