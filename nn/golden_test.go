@@ -89,9 +89,8 @@ func (r *goldenRun) run(op string) {
 		f(r)
 		for _, name := range r.Outputs {
 			in, isGradient := r.in[strings.TrimPrefix(name, "d")]
-			if v, given := r.output[name]; !given && strings.HasPrefix(name, "d") && isGradient {
-				v = in.Grad()
-				r.output[name] = v
+			if _, given := r.output[name]; !given && strings.HasPrefix(name, "d") && isGradient {
+				r.output[name] = in.Grad()
 			}
 			if v := r.output[name]; v.Buffer != nil {
 				g.Program.Keep(v.Buffer)

@@ -1,8 +1,6 @@
 package vlm
 
 import (
-	"errors"
-
 	"patchwork/nn"
 )
 
@@ -27,8 +25,8 @@ type MemoryBytes struct {
 
 // Estimate records and plans a recipe's step.
 func Estimate(r Recipe) (Estimation, error) {
-	if r.Text == nil {
-		return Estimation{}, errors.New("the recipe has no text_config")
+	if err := r.Check(); err != nil {
+		return Estimation{}, err
 	}
 	text := *r.Text
 	m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)

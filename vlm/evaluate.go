@@ -10,7 +10,6 @@ import (
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
-	"patchwork/vlm/picture"
 )
 
 // Controls replace the pictures of an evaluation, to show whether a model looks
@@ -163,15 +162,12 @@ func (e *evaluator) read(set *data.Dataset, i int) (*evalSample, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &evalSample{Row: row}
-	v := data.CheckEach(row, func(p *picture.RGB) {
-		s.pictures = append(s.pictures, picture.Preprocess(p, e.Config.Vision.ImageSize))
-	})
-	e.tally.judged(i, v)
-	if v.Status != data.Use {
+	pictures, verdict := prepare(row, e.Config.Vision.ImageSize)
+	e.tally.judged(i, verdict)
+	if verdict.Status != data.Use {
 		return nil, nil
 	}
-	return s, nil
+	return &evalSample{row, pictures}, nil
 }
 
 // score asks all turns of a sample.

@@ -216,11 +216,18 @@ func (f *Feed) pictures(i int) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := [][]byte{}
-	verdict := data.CheckEach(row, func(p *picture.RGB) { out = append(out, picture.Preprocess(p, f.vision.ImageSize)) })
+	out, verdict := prepare(row, f.vision.ImageSize)
 	f.tally.judged(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}
 	return out, nil
+}
+
+// prepare judges a row and returns its pictures as pixels [size,size,3]; they
+// are not nil, though there may be none.
+func prepare(row data.Row, size int) ([][]byte, data.Verdict) {
+	pictures := [][]byte{}
+	verdict := data.CheckEach(row, func(p *picture.RGB) { pictures = append(pictures, picture.Preprocess(p, size)) })
+	return pictures, verdict
 }

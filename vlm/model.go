@@ -94,9 +94,6 @@ func (m *Model) loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 	return loss
 }
 
-// Memory of the parameters on a device, in bytes.
-func (m *Model) weightBytes() int64 { return m.Params.Weights.Bytes }
-
 // allocate places the weights and, for training, the gradients and moments.
 func (m *Model) allocate(dev engine.Device, train bool) error {
 	if _, err := engine.Allocate(dev, "weights", m.Params.Weights); err != nil {

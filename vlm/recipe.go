@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -93,6 +94,12 @@ func (r *Recipe) Modes() batch.Modes {
 func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {
 		return err
+	}
+	if err := r.Vision.check(); err != nil {
+		return err
+	}
+	if r.Text == nil {
+		return errors.New("the recipe has no text_config")
 	}
 	for _, s := range []struct {
 		name  string

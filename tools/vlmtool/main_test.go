@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -92,6 +93,9 @@ func TestBadInput(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(path, bytes.Replace(text, []byte(`"format_version": 1`), []byte(`"format_version": 99`), 1), 0o644))
 	})
+	recipe := vlmtool("train", "--print-config").stdout
+	noText := write("no-text.json", regexp.MustCompile(`"text_config":\{[^}]*\},`).ReplaceAllString(recipe, ""))
+	noPatch := write("no-patch.json", strings.Replace(recipe, `"patch_size":8`, `"patch_size":0`, 1))
 	out := filepath.Join(dir, "out")
 	ask := func(model string, more ...string) []string {
 		return append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color is the shape?"}, more...)
@@ -120,6 +124,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown attention", []string{"train", "--data", file, "--out", out, "--attention", "all"}, 2, "attention"},
 		{"branches with seed attention", []string{"train", "--data", file, "--out", out, "--attention", "seed"}, 2, "seed"},
 		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
+		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},
+		{"recipe without patches", []string{"train", "--data", file, "--out", out, "--config", noPatch}, 2, "patch_size"},
 		{"out is in use", []string{"train", "--data", file, "--out", model}, 2, "--resume"},
 		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--lr", "0.5"}, 2, "lr"},
 		{"unknown device", []string{"train", "--data", file, "--out", out, "--device", "tpu"}, 2, "tpu"},
