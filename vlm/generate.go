@@ -85,7 +85,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 		if o.Token != nil {
 			o.Token(next)
 		}
-		if next == g.Language.EndOfTurn() {
+		if g.Language.Ends(next) {
 			out.Finish = "stop"
 			break
 		}

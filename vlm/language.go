@@ -2,10 +2,12 @@ package vlm
 
 import (
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
@@ -17,10 +19,12 @@ type Language struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches  int    // tokens of a picture; 0 = text alone
-	added    bool   // the tokenizer had no <|image|> of its own
-	config   []byte // tokenizer_config.json
-	template []byte // chat_template.jinja; nil where the template stands in config
+	patches  int     // tokens of a picture; 0 = text alone
+	added    bool    // the tokenizer had no <|image|> of its own
+	bare     bool    // there is no chat template
+	ends     []int32 // what generation stops at besides the end of turn
+	config   []byte  // tokenizer_config.json
+	template []byte  // chat_template.jinja; nil where the template stands in config
 }
 
 //go:embed presets
@@ -42,6 +46,9 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, err
 	}
 	template, err := chat.Load(dir)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -50,7 +57,60 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l.template = jinja
-	return l, nil
+	l.ends, err = generationEnds(dir)
+	return l, err
+}
+
+// generationEnds reads the eos_token_id of generation_config.json, where there is
+// one: an id or a list of them.
+func generationEnds(dir string) ([]int32, error) {
+	path := filepath.Join(dir, "generation_config.json")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var c struct {
+		EOS json.RawMessage `json:"eos_token_id"`
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var one int32
+	var several []int32
+	switch {
+	case len(c.EOS) == 0 || json.Unmarshal(c.EOS, &several) == nil: // absent, null or a list
+		return several, nil
+	case json.Unmarshal(c.EOS, &one) == nil:
+		return []int32{one}, nil
+	}
+	return nil, fmt.Errorf("%s: eos_token_id is %s, want an id or a list of them", path, c.EOS)
+}
+
+// Ends says whether generation stops at a token: the end of a turn, or what the
+// model's generation_config.json lists.
+func (l *Language) Ends(id int32) bool { return id == l.EndOfTurn() || slices.Contains(l.ends, id) }
+
+// generationConfig is generation_config.json.
+func (l *Language) generationConfig() map[string]any {
+	return map[string]any{"eos_token_id": l.endIDs(), "pad_token_id": l.EndOfTurn()}
+}
+
+// endIDs are the tokens that generation stops at, for generation_config.json: an
+// id, or a list of several.
+func (l *Language) endIDs() any {
+	ids := []int32{l.EndOfTurn()}
+	for _, id := range l.ends {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 1 {
+		return ids[0]
+	}
+	return ids
 }
 
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
@@ -60,7 +120,7 @@ func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int,
 	if err != nil {
 		return nil, err
 	}
-	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, config: config}, nil
+	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), config: config}, nil
 }
 
 // presetLanguage is a preset's own small tokenizer and template.

@@ -223,10 +223,20 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	template, err := chat.ParseConfig(config)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return newLanguage(tok, template, patches, config)
+	l, err := newLanguage(tok, template, patches, config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if id, ok := f.Metadata.Int("tokenizer.ggml.eot_token_id"); ok && id >= 0 && id < tok.Len() {
+		l.ends = []int32{int32(id)}
+	}
+	return l, nil
 }
 
 func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
