@@ -20,6 +20,9 @@ func openGGUF(path string) (*Pretrained, error) {
 		return nil, err
 	}
 	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	if err := f.Readable(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if p.Text, err = ggufConfig(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
