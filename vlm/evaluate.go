@@ -21,6 +21,7 @@ const (
 type EvalOptions struct {
 	Data    []string // resolved files
 	Limit   int      // samples; 0 = all
+	HoldOut int      // only the rows that training with --holdout N leaves out; 0 = all
 	Control string
 	// Choices, when set, names the answers that a question has to choose from.
 	Choices Choices
@@ -112,9 +113,13 @@ type evalSample struct {
 
 func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 	var first, previous *evalSample
+	held := data.HoldOut(e.HoldOut)
 	for i := range set.Len() {
 		if e.Limit > 0 && e.result.Samples >= e.Limit || ctx.Err() != nil {
 			break
+		}
+		if e.HoldOut > 0 && !held(i) {
+			continue
 		}
 		s, err := e.read(set, i)
 		if err != nil {

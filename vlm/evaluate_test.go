@@ -109,6 +109,22 @@ func TestCaptions(t *testing.T) {
 	}
 }
 
+// TestEvaluateHeldOut: the rows are those that training leaves out.
+func TestEvaluateHeldOut(t *testing.T) {
+	dev := cpu.Open(0)
+	defer dev.Close()
+	var rows []int
+	_, err := Evaluate(t.Context(), testModel(t, dev, batch.Document), EvalOptions{Data: []string{testData(t, 12)}, HoldOut: 5, Answer: func(a EvalAnswer) {
+		if !slices.Contains(rows, a.Row) {
+			rows = append(rows, a.Row)
+		}
+	}})
+	must(t, err)
+	if want := []int{4, 9}; !slices.Equal(rows, want) {
+		t.Errorf("rows %v, want %v", rows, want)
+	}
+}
+
 // TestEvaluateText: a text's NLL is that of its logits, and a long text is scored
 // window by window.
 func TestEvaluateText(t *testing.T) {

@@ -26,6 +26,7 @@ func runEval(ctx context.Context, a *app, args []string) error {
 	a.flags.StringVar(&f.model, "model", "", "model's folder")
 	a.flags.StringVar(&f.data, "data", "", "parquet files, globs or folders, separated by commas")
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
+	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
 	a.flags.StringSliceVar(&f.controls, "control", []string{vlm.ControlNone}, "none, shuffled (another sample's picture) or blank (a white one); several, separated by commas, one after another")
 	a.flags.BoolVar(&o.Captions, "captions", false, "generate every answer to its end, and compare the words: BLEU-4 and CIDEr-D")
 	a.flags.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: longest answer, in tokens")
@@ -63,6 +64,8 @@ func (f *evalFlags) check() error {
 		return usagef("--data is missing: parquet files, a glob or a folder")
 	case f.data != "" && f.text != "":
 		return usagef("--data and --text are both given; one is enough")
+	case f.options.HoldOut < 0:
+		return usagef("--holdout cannot be %d", f.options.HoldOut)
 	case f.options.Limit < 0:
 		return usagef("--limit cannot be %d", f.options.Limit)
 	case f.options.MaxNewTokens < 1:
