@@ -26,6 +26,9 @@ type decoderLayer struct {
 	gate, up, down      nn.Linear
 }
 
+// decoderPrefix stands before Hugging Face's names of a decoder's parameters.
+const decoderPrefix = "decoder."
+
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	dec := decoder{config: c, embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
