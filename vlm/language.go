@@ -17,9 +17,10 @@ type Language struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches  int    // tokens of a picture
-	config   []byte // tokenizer_config.json
-	template []byte // chat_template.jinja; nil where the template stands in config
+	patches  int     // tokens of a picture
+	ends     []int32 // what else ends an answer besides the end of turn
+	config   []byte  // tokenizer_config.json
+	template []byte  // chat_template.jinja; nil where the template stands in config
 }
 
 //go:embed presets
