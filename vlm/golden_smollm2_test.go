@@ -79,7 +79,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 				rtol = 0
 			}
 			for _, p := range want.prompts {
-				nll, logits := score(t, l, p.IDs, true)
+				nll, logits := scoreText(t, l, p.IDs, true)
 				golden.Compare(t, p.Name+".nll", nll, must1(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 				for _, top := range p.Top20 {
 					golden.Compare(t, p.Name+".top20", logits[top.ID:][:1], []float32{top.Logit}, golden.Tolerance{Atol: 2e-4, Rtol: rtol})
@@ -97,7 +97,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 			if info.Kind == "software" {
 				ids = ids[:softwareTokens]
 			}
-			nll, _ := score(t, l, ids, false)
+			nll, _ := scoreText(t, l, ids, false)
 			golden.Compare(t, "text.nll", nll, must1(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {
 				t.Errorf("text: %v nats a token, want %v", mean, want.text.MeanNLL)
@@ -114,9 +114,9 @@ func mean(x []float32) float64 {
 	return sum / float64(len(x))
 }
 
-// score runs a text: the negative log-likelihood of ids[1:], and the logits behind
+// scoreText runs a text: the negative log-likelihood of ids[1:], and the logits behind
 // the last id where they are asked for.
-func score(t *testing.T, l *Loaded, ids []int32, last bool) (nll, logits []float32) {
+func scoreText(t *testing.T, l *Loaded, ids []int32, last bool) (nll, logits []float32) {
 	t.Helper()
 	in := l.newInputs(1, len(ids), 0, len(ids))
 	must(t, in.allocate(l.Device))
@@ -124,7 +124,7 @@ func score(t *testing.T, l *Loaded, ids []int32, last bool) (nll, logits []float
 	var loss nn.HeadLoss
 	var all *nn.Tensor
 	program, err := nn.Record("score", nn.Options{Params: l.Params}, func(g *nn.Graph) {
-		x := l.hidden(g, in, nil, nil)
+		x := l.hidden(g, in, nil)
 		loss = g.HeadCrossEntropy(x, g.Param(l.decoder.head), nn.Targets{Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets})
 		g.Keep(loss.NLL)
 		if last {

@@ -17,10 +17,11 @@ type Language struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches  int    // tokens of a picture; 0 = text alone
-	added    bool   // the tokenizer had no <|image|> of its own
-	config   []byte // tokenizer_config.json
-	template []byte // chat_template.jinja; nil where the template stands in config
+	patches  int     // tokens of a picture; 0 = text alone
+	added    bool    // the tokenizer had no <|image|> of its own
+	ends     []int32 // what else ends an answer besides the end of turn
+	config   []byte  // tokenizer_config.json
+	template []byte  // chat_template.jinja; nil where the template stands in config
 }
 
 //go:embed presets
