@@ -46,15 +46,16 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
 	b.fill(m.Config, rows, tokens, pictures)
-	for _, plan := range []func() (*engine.Plan, *stepProgram, error){
-		func() (*engine.Plan, *stepProgram, error) { return planStep(m, s.in, true, false) },
-		func() (*engine.Plan, *stepProgram, error) { return planUpdate(m, s.optimizer) },
-	} {
-		p, _, err := plan()
+	s.Visible = float64(tokens+1) / float64(2*tokens)
+	if _, err := s.in.upload(dev, b.batch, b.pixels, &s.step); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{programFirst, programUpdate} {
+		p, _, err := s.plan(key)
 		if err != nil {
 			return nil, err
 		}
-		b.Flops += planFlops(p)
+		b.Flops += planFlops(p, &s.step)
 	}
 	return b, nil
 }

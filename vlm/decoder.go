@@ -84,7 +84,9 @@ type attentionContext struct {
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
-		x = trace.keep(g, fmt.Sprintf("layer.%d", i), d.layers[i].forward(g, x, c, d.config, i))
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
+			return d.layers[i].forward(g, x, c, d.config, i)
+		}))
 	}
 	g.Program.SetLabel("head")
 	return trace.keep(g, "norm", d.norm.Forward(g, x))

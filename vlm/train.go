@@ -143,15 +143,15 @@ func (t *trainer) run(ctx context.Context) error {
 }
 
 func (t *trainer) announce() error {
-	plan, _, err := planStep(t.model, t.stepper.in, true, false)
+	e, err := t.Recipe.estimate(t.model, t.stepper.Recompute)
 	if err != nil {
 		return err
 	}
 	if t.Observe.Start != nil {
 		t.Observe.Start(RunInfo{
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
-			TokensPerStep: t.Recipe.BatchSize * t.Recipe.SeqLen * t.Recipe.Accumulate,
-			Rows:          len(t.train.rows), ValRows: len(t.val.rows), FlopsPerStep: float64(t.Recipe.Accumulate) * planFlops(plan),
+			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
+			Rows: len(t.train.rows), ValRows: len(t.val.rows),
 		})
 	}
 	return nil
@@ -259,13 +259,4 @@ func (t *trainer) result() Result {
 		r.TokensPerS = float64(r.Tokens) / r.Seconds
 	}
 	return r
-}
-
-// planFlops adds up the work of a plan's dispatches at their full size.
-func planFlops(p *engine.Plan) float64 {
-	var flops float64
-	for _, d := range p.Dispatches {
-		flops += d.Kernel.Cost(d.Params).Flops
-	}
-	return flops
 }

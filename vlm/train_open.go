@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/vlm/data"
 )
@@ -25,6 +26,10 @@ func (t *trainer) open() error {
 	if t.stepper, err = NewStepper(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
 		return err
 	}
+	t.stepper.Visible = t.Recipe.expected().visible
+	if t.stepper.Recompute, err = t.recompute(); err != nil {
+		return err
+	}
 	if err := t.restore(); err != nil {
 		return err
 	}
@@ -37,6 +42,25 @@ func (t *trainer) open() error {
 	}
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	return err
+}
+
+// recompute decides whether activations are computed again in the backward pass.
+func (t *trainer) recompute() (bool, error) {
+	if t.Recipe.Recompute != "auto" {
+		return t.Recipe.Recompute == "on", nil
+	}
+	kept, err := t.Recipe.estimate(t.model, false)
+	room := t.Device.Info().Memory
+	if err != nil || room == 0 || kept.MemoryBytes.Fits(room) {
+		return false, err
+	}
+	again, err := t.Recipe.estimate(t.model, true)
+	if err != nil {
+		return false, err
+	}
+	t.note("recomputing activations: training takes %s when they are all kept, %s so, and the device has %s; --recompute off keeps them",
+		engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), engine.Bytes(room))
+	return true, nil
 }
 
 func (t *trainer) openData() error {
