@@ -18,6 +18,9 @@ func (t *trainer) open() error {
 	if err := t.writeRun(); err != nil {
 		return err
 	}
+	if t.Recipe.frozenThroughout() {
+		t.model.Params.Untrained(GroupDecoder)
+	}
 	if err := t.model.allocate(t.Device, true); err != nil {
 		return err
 	}
