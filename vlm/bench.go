@@ -12,7 +12,8 @@ import (
 
 // Bench is a training step on random data: rows whose first half, and every
 // other half of two pictures' length, is a picture, causal attention over the
-// row, a loss on all text. It is the work that the PyTorch peer is timed on.
+// row, a loss on all text. Rows too short for a picture are text
+// alone. It is the work that the PyTorch peer is timed on.
 type Bench struct {
 	Flops  float64 // of a step
 	Tokens int     // of a step
@@ -39,6 +40,9 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	patches := m.Config.Vision.Patches()
 	pictures := max(1, tokens/(2*patches))
+	if patches >= tokens {
+		pictures = 0
+	}
 	shape := StepShape{rows, tokens, rows * pictures}
 	s, err := NewStepper(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
 	if err != nil {

@@ -50,6 +50,9 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
+	if r.frozenThroughout() {
+		m.Params.Untrained(GroupDecoder)
+	}
 	return r.estimate(m, recompute)
 }
 
@@ -76,17 +79,18 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
 		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
 	}
-	e.MemoryBytes = memoryFor(m.Params.Weights.Bytes, o.Half)
+	e.MemoryBytes = memoryFor(m.Params, o.Half)
 	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil
 }
 
-// memoryFor is the memory beside activations for so many bytes of float32 weights.
-func memoryFor(weights int64, half bool) MemoryBytes {
-	m := MemoryBytes{Weights: weights, Gradients: weights, Optimizer: 2 * weights}
+// memoryFor is the memory beside activations.
+func memoryFor(p *nn.Params, half bool) MemoryBytes {
+	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
 	if half {
-		m.Weights, m.Optimizer = weights/2, 3*weights
+		m.Weights /= 2
+		m.Optimizer += p.Grads.Bytes // the trained weights in float32
 	}
 	m.Total = m.Weights + m.Gradients + m.Optimizer
 	return m

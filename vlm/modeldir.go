@@ -43,7 +43,7 @@ func (m *Model) save(dev engine.Device, l *Language, dir string) error {
 // writeTensors writes one of the parameters' buffers under the parameters' names.
 func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string) error {
 	var entries []safetensors.Entry
-	for _, p := range m.Params.All() {
+	for _, p := range m.Params.In(from) {
 		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return m.Params.Read(dev, from, p) }))
 	}
 	f, err := os.Create(path)
@@ -55,14 +55,14 @@ func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string
 }
 
 // readTensors fills one of the parameters' buffers from a file that has every
-// parameter with its shape, and nothing else.
+// parameter of that buffer with its shape, and nothing else.
 func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) error {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for _, p := range m.Params.All() {
+	for _, p := range m.Params.In(to) {
 		t, ok := f.Tensor(p.Name)
 		switch {
 		case !ok:

@@ -91,6 +91,9 @@ func (r *Recipe) Modes() batch.Modes {
 	return batch.Modes{Attention: r.Attention, Turns: r.Turns, Loss: r.Loss}
 }
 
+// frozenThroughout says whether the decoder is never trained.
+func (r *Recipe) frozenThroughout() bool { return r.Epochs == 0 && r.FreezeDecoderSteps >= r.Steps }
+
 // Check says which setting is wrong.
 func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {

@@ -18,6 +18,9 @@ func (t *trainer) open() error {
 	if err := t.writeRun(); err != nil {
 		return err
 	}
+	if t.Recipe.frozenThroughout() {
+		t.model.Params.Untrained(GroupDecoder)
+	}
 	if err := t.model.allocate(t.Device, true); err != nil {
 		return err
 	}
@@ -38,7 +41,7 @@ func (t *trainer) open() error {
 	}
 	t.rates = map[string]nn.Schedule{
 		GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
-		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
+		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps - t.Recipe.FreezeDecoderSteps, Floor: t.Recipe.LRFloor},
 	}
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	return err

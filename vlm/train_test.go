@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -71,10 +72,17 @@ func TestTrainIsDeterministic(t *testing.T) {
 }
 
 // TestResume stops a run twice and goes on: its losses and its weights are those
-// of a run that was not stopped.
+// of a run that was not stopped, also where it stops before the decoder is
+// trained, as soon as it is, and where it never is.
 func TestResume(t *testing.T) {
+	for _, frozen := range []int{0, 5, 7, 14} {
+		t.Run(fmt.Sprintf("frozen %d", frozen), func(t *testing.T) { testResume(t, frozen) })
+	}
+}
+
+func testResume(t *testing.T, frozen int) {
 	files, r := []string{testData(t, 40)}, testRecipe(t, 14)
-	r.Accumulate = 2
+	r.Accumulate, r.FreezeDecoderSteps = 2, frozen
 	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	must(t, err)
