@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"patchwork/engine"
 )
@@ -33,10 +34,11 @@ type Init struct{ Mean, Std float64 }
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
 
-	list   []*Param
-	byName map[string]*Param
-	frozen map[string]bool // groups that take no gradient
-	sealed bool
+	list      []*Param
+	byName    map[string]*Param
+	frozen    map[string]bool // groups that take no gradient for now
+	untrained map[string]bool // groups that never take one
+	sealed    bool
 }
 
 // NewParams starts an empty set.
@@ -101,6 +103,30 @@ func (s *Params) Freeze(groups ...string) {
 	}
 }
 
+// Untrained gives groups neither gradients nor moments, and those that were
+// declared last no memory for them. It is called before the buffers are placed.
+func (s *Params) Untrained(groups ...string) {
+	s.untrained = map[string]bool{}
+	for _, g := range groups {
+		s.untrained[g] = true
+	}
+	end := s.Weights.Bytes
+	for i := len(s.list) - 1; i >= 0 && s.untrained[s.list[i].Group]; i-- {
+		end = s.list[i].offset
+	}
+	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
+}
+
+// In returns the parameters that have values in one of the set's buffers.
+func (s *Params) In(b *engine.Buffer) []*Param {
+	if b == s.Weights {
+		return s.list
+	}
+	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] })
+}
+
+func (s *Params) takesGradient(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
+
 // Range is a contiguous run of parameters that AdamW treats alike.
 type Range struct {
 	Group         string
@@ -112,7 +138,7 @@ type Range struct {
 func (s *Params) Ranges() []Range {
 	var ranges []Range
 	for i, p := range s.list {
-		if s.frozen[p.Group] {
+		if !s.takesGradient(p) {
 			continue
 		}
 		end := s.Weights.Bytes
@@ -137,7 +163,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 	}
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
-	if g.Train && !s.frozen[p.Group] {
+	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate
 		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
 	}
@@ -145,17 +171,57 @@ func (g *Graph) Param(p *Param) *Tensor {
 	return g.params[p]
 }
 
-// Initialise draws every parameter from its Init; each has a stream of its own
-// from the seed and its name, so that a model's layers do not depend on the order
-// in which they were declared.
-func (s *Params) Initialise(dev engine.Device, seed uint64) error {
+// Initialise draws every parameter of the groups from its Init; without groups,
+// of all. Each has a stream of its own from the seed and its name, so that a
+// model's layers do not depend on the order in which they were declared.
+func (s *Params) Initialise(dev engine.Device, seed uint64, groups ...string) error {
 	for _, p := range s.list {
-		random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
-		values := make([]float32, size(p.Shape))
-		for i := range values {
-			values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
+		if len(groups) > 0 && !slices.Contains(groups, p.Group) {
+			continue
 		}
-		if err := s.Write(dev, p, values); err != nil {
+		if err := s.Write(dev, p, p.Draw(seed, size(p.Shape))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Draw returns the first n values of the parameter's stream.
+func (p *Param) Draw(seed uint64, n int) []float32 {
+	random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
+	}
+	return values
+}
+
+// fillElements is the most that Fill holds at once, unless a row is longer.
+const fillElements = 1 << 20
+
+// fillBuffers are used again: what loading a model leaves to the garbage collector
+// would otherwise be as large as the model.
+var fillBuffers sync.Pool // of *[]float32
+
+// Fill writes a parameter's first rows in one of the set's buffers, some rows at a
+// time: read puts the elements from row-major index from on into its dst.
+func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, read func(from int, dst []float32) error) error {
+	cols := size(p.Shape[1:])
+	step := max(1, fillElements/max(1, cols))
+	buffer, _ := fillBuffers.Get().(*[]float32)
+	if need := min(rows, step) * cols; buffer == nil || cap(*buffer) < need {
+		values := make([]float32, max(need, fillElements))
+		buffer = &values
+	}
+	defer fillBuffers.Put(buffer)
+	values := (*buffer)[:cap(*buffer)]
+	for row := 0; row < rows; row += step {
+		part := values[:min(step, rows-row)*cols]
+		if err := read(row*cols, part); err != nil {
+			return err
+		}
+		at := s.view(to, p).Slice(4*int64(row*cols), 4*int64(len(part)))
+		if err := engine.Upload(dev, at, part); err != nil {
 			return err
 		}
 	}
@@ -184,6 +250,15 @@ func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
 func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
 	values := make([]float32, size(p.Shape))
 	return values, engine.Download(dev, s.view(from, p), values)
+}
+
+// SetRow sets one row of a parameter.
+func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) error {
+	cols := size(p.Shape[1:])
+	if len(values) != cols || row < 0 || row >= p.Shape[0] {
+		return fmt.Errorf("%s: got %d values for row %d of shape %v", p.Name, len(values), row, p.Shape)
+	}
+	return engine.Upload(dev, s.view(s.Weights, p).Slice(4*int64(row*cols), 4*int64(cols)), values)
 }
 
 // WriteTo sets a parameter's values in one of the set's buffers.

@@ -108,7 +108,7 @@ func NewEmbedderBench(l *Loaded, batch int) (*EmbedderBench, error) {
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
 	}
-	b.Flops = planFlops(e.plan)
+	b.Flops = planFlops(e.plan, &e.step)
 	return b, nil
 }
 

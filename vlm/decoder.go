@@ -27,6 +27,9 @@ type decoderLayer struct {
 	gate, up, down      nn.Linear
 }
 
+// decoderPrefix stands before Hugging Face's names of a decoder's parameters.
+const decoderPrefix = "decoder."
+
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	dec := decoder{config: c, embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
@@ -81,7 +84,9 @@ type attentionContext struct {
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
-		x = trace.keep(g, fmt.Sprintf("layer.%d", i), d.layers[i].forward(g, x, c, d.config, i))
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
+			return d.layers[i].forward(g, x, c, d.config, i)
+		}))
 	}
 	g.Program.SetLabel("head")
 	return trace.keep(g, "norm", d.norm.Forward(g, x))

@@ -54,7 +54,9 @@ func NewModel(c Config, init Init) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{Config: c, Params: nn.NewParams()}
-	m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
+	if !c.Vision.None() {
+		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
+	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c.Text, init)
 	m.Params.Seal()
 	return m, nil

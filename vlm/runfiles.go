@@ -18,11 +18,18 @@ import (
 type runFile struct {
 	Recipe  Recipe      `json:"recipe"`
 	Model   string      `json:"model,omitempty"` // the directory it went on from
+	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
+}
+
+// runDecoder is the pretrained decoder that a run started from.
+type runDecoder struct {
+	Path        string `json:"path"`
+	Fingerprint string `json:"fingerprint"`
 }
 
 type runData struct {
@@ -54,6 +61,16 @@ func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	return saved.Recipe, err == nil, err
 }
 
+// SavedDecoder returns the path of the pretrained decoder that the run in a folder
+// started from; "" where there is none.
+func SavedDecoder(out string) string {
+	saved, err := readRun(out)
+	if err != nil || saved.Decoder == nil {
+		return ""
+	}
+	return saved.Decoder.Path
+}
+
 func readRun(out string) (runFile, error) {
 	var r runFile
 	path := filepath.Join(out, "run.json")
@@ -77,7 +94,7 @@ func Finished(out string) bool {
 // the one that is there.
 func (t *trainer) writeRun() error {
 	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
+		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
 		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
@@ -105,13 +122,17 @@ func (t *trainer) writeRun() error {
 	if saved.Model != now.Model {
 		names = append(names, "model")
 	}
+	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
+		names = append(names, "decoder")
+	}
 	if len(names) > 0 {
 		return &SettingsError{t.Out, names}
 	}
 	return nil
 }
 
-// RecipeDiff names the settings in which two recipes differ, as flags.
+// RecipeDiff names the settings in which two recipes differ, as flags. How
+// activations are kept is none of them: it changes no result.
 func RecipeDiff(a, b Recipe) ([]string, error) {
 	x, err := fields(a)
 	if err != nil {
@@ -123,7 +144,7 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 	}
 	var names []string
 	for _, k := range slices.Sorted(maps.Keys(x)) {
-		if string(x[k]) != string(y[k]) {
+		if k != "recompute" && string(x[k]) != string(y[k]) {
 			names = append(names, strings.ReplaceAll(k, "_", "-"))
 		}
 	}
