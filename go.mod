@@ -11,6 +11,7 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.21
 	github.com/spf13/pflag v1.0.10
 	github.com/vulkan-go/vulkan v0.0.0-20221209234627-c0a353ae26c8
+	github.com/x448/float16 v0.8.4
 	golang.org/x/image v0.47.0
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0

@@ -83,8 +83,11 @@ func (g *Graph) KeepGrad(t *Tensor) engine.View {
 }
 
 // Input is a tensor over a persistent buffer of the caller's, with no gradient.
-func Input(b *engine.Buffer, shape ...int) *Tensor {
-	return &Tensor{Shape: shape, node: &node{name: b.Label, view: b.View()}}
+func Input(b *engine.Buffer, shape ...int) *Tensor { return InputAt(b.View(), shape...) }
+
+// InputAt is an Input over a part of a buffer.
+func InputAt(v engine.View, shape ...int) *Tensor {
+	return &Tensor{Shape: shape, node: &node{name: v.Buffer.Label, view: v}}
 }
 
 // Variable is an Input whose gradient is wanted.

@@ -170,17 +170,47 @@ func (g *Graph) Param(p *Param) *Tensor {
 	return g.params[p]
 }
 
-// Initialise draws every parameter from its Init; each has a stream of its own
-// from the seed and its name, so that a model's layers do not depend on the order
-// in which they were declared.
-func (s *Params) Initialise(dev engine.Device, seed uint64) error {
+// Initialise draws every parameter of the groups from its Init; without groups,
+// of all. Each has a stream of its own from the seed and its name, so that a
+// model's layers do not depend on the order in which they were declared.
+func (s *Params) Initialise(dev engine.Device, seed uint64, groups ...string) error {
 	for _, p := range s.list {
-		random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
-		values := make([]float32, size(p.Shape))
-		for i := range values {
-			values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
+		if len(groups) > 0 && !slices.Contains(groups, p.Group) {
+			continue
 		}
-		if err := s.Write(dev, p, values); err != nil {
+		if err := s.Write(dev, p, p.Draw(seed, size(p.Shape))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Draw returns the first n values of the parameter's stream.
+func (p *Param) Draw(seed uint64, n int) []float32 {
+	random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
+	}
+	return values
+}
+
+// fillElements is the most that Fill holds at once, unless a row is longer.
+const fillElements = 1 << 22
+
+// Fill writes a parameter's first rows in one of the set's buffers, some rows at a
+// time: read puts the elements from row-major index from on into its dst.
+func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, read func(from int, dst []float32) error) error {
+	cols := size(p.Shape[1:])
+	step := max(1, fillElements/max(1, cols))
+	values := make([]float32, min(rows, step)*cols)
+	for row := 0; row < rows; row += step {
+		part := values[:min(step, rows-row)*cols]
+		if err := read(row*cols, part); err != nil {
+			return err
+		}
+		at := s.view(to, p).Slice(4*int64(row*cols), 4*int64(len(part)))
+		if err := engine.Upload(dev, at, part); err != nil {
 			return err
 		}
 	}
@@ -209,6 +239,15 @@ func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
 func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
 	values := make([]float32, size(p.Shape))
 	return values, engine.Download(dev, s.view(from, p), values)
+}
+
+// SetRow sets one row of a parameter.
+func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) error {
+	cols := size(p.Shape[1:])
+	if len(values) != cols || row < 0 || row >= p.Shape[0] {
+		return fmt.Errorf("%s: got %d values for row %d of shape %v", p.Name, len(values), row, p.Shape)
+	}
+	return engine.Upload(dev, s.view(s.Weights, p).Slice(4*int64(row*cols), 4*int64(cols)), values)
 }
 
 // WriteTo sets a parameter's values in one of the set's buffers.

@@ -39,8 +39,11 @@ type VisionConfig struct {
 	PatchNormEps float64 `json:"patch_norm_eps"` // of ln1
 }
 
+// None says that the model has no embedder and reads text alone.
+func (v VisionConfig) None() bool { return v == VisionConfig{} }
+
 // Grid is the number of patches along a side.
-func (v VisionConfig) Grid() int { return v.ImageSize / v.PatchSize }
+func (v VisionConfig) Grid() int { return v.ImageSize / max(1, v.PatchSize) }
 
 // Patches is the number of patches, and of tokens, of a picture.
 func (v VisionConfig) Patches() int { return v.Grid() * v.Grid() }
@@ -125,7 +128,9 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 		if p.RopeType != "" && p.RopeType != "default" {
 			return fmt.Errorf("text_config: rope_type %q is not supported", p.RopeType)
 		}
-		f.RopeTheta = p.RopeTheta
+		if p.RopeTheta != 0 {
+			f.RopeTheta = p.RopeTheta
+		}
 	}
 	if f.NumKeyValueHeads == 0 {
 		f.NumKeyValueHeads = f.NumAttentionHeads
@@ -153,6 +158,8 @@ func (c *TextConfig) check(f textFields) error {
 		return fmt.Errorf("text_config: a size is too large to be true")
 	case c.NumAttentionHeads%c.NumKeyValueHeads != 0:
 		return fmt.Errorf("text_config: %d attention heads are no multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)
+	case c.RopeTheta <= 0 || c.RMSNormEps <= 0:
+		return fmt.Errorf("text_config: rope_theta and rms_norm_eps must be above 0")
 	case c.HeadDim%2 != 0:
 		return fmt.Errorf("text_config: head_dim %d is odd", c.HeadDim)
 	}
@@ -186,6 +193,9 @@ func (c *Config) Check() error {
 	if c.FormatVersion != formatVersion {
 		return fmt.Errorf("format_version is %d; this vlmtool reads %d", c.FormatVersion, formatVersion)
 	}
+	if c.Vision.None() {
+		return nil
+	}
 	if err := c.Vision.check(); err != nil {
 		return err
 	}
@@ -208,6 +218,9 @@ func ReadConfig(dir string) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.ModelType == modelType && c.Vision.None() {
+		return c, fmt.Errorf("%s: it has no vision_config", path)
 	}
 	if c.Vision.PatchNormEps == 0 {
 		c.Vision.PatchNormEps = c.Vision.LayerNormEps

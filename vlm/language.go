@@ -17,9 +17,11 @@ type Language struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches  int    // tokens of a picture
-	config   []byte // tokenizer_config.json
-	template []byte // chat_template.jinja; nil where the template stands in config
+	patches  int     // tokens of a picture; 0 = text alone
+	added    bool    // the tokenizer had no <|image|> of its own
+	ends     []int32 // what else ends an answer besides the end of turn
+	config   []byte  // tokenizer_config.json
+	template []byte  // chat_template.jinja; nil where the template stands in config
 }
 
 //go:embed presets
@@ -32,11 +34,11 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Language{Tokenizer: tok, patches: patches}
-	if l.config, err = os.ReadFile(filepath.Join(dir, "tokenizer_config.json")); err != nil {
+	config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	if err != nil {
 		return nil, err
 	}
-	l.template, err = os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	jinja, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -44,8 +46,22 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l.Encoder, err = chat.NewEncoder(tok, template, patches)
-	return l, err
+	l, err := newLanguage(tok, template, patches, config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	l.template = jinja
+	return l, nil
+}
+
+// newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
+func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Language, error) {
+	own := tok.Len()
+	encoder, err := chat.NewEncoder(tok, template, patches)
+	if err != nil {
+		return nil, err
+	}
+	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, config: config}, nil
 }
 
 // presetLanguage is a preset's own small tokenizer and template.
@@ -66,9 +82,7 @@ func presetLanguage(preset string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Language{Tokenizer: tok, patches: patches, config: config}
-	l.Encoder, err = chat.NewEncoder(tok, template, patches)
-	return l, err
+	return newLanguage(tok, template, patches, config)
 }
 
 // save writes the tokenizer's files into a model's directory.

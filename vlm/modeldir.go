@@ -70,11 +70,8 @@ func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) e
 		case !slices.Equal(t.Shape, p.Shape):
 			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", path, p.Name, t.Shape, p.Shape)
 		}
-		values, err := f.Float32(p.Name)
-		if err != nil {
-			return err
-		}
-		if err := m.Params.WriteTo(dev, to, p, values); err != nil {
+		read := func(from int, dst []float32) error { return f.ReadFloats(p.Name, from, dst) }
+		if err := m.Params.Fill(dev, to, p, p.Shape[0], read); err != nil {
 			return err
 		}
 	}
@@ -93,8 +90,61 @@ type Loaded struct {
 	Device   engine.Device
 }
 
-// Load reads a model's directory onto a device, for use without training.
-func Load(dir string, dev engine.Device) (*Loaded, error) {
+// Load reads a model onto a device, for use without training: a model's directory,
+// or a bare decoder as OpenPretrained takes it, which reads text alone.
+func Load(path string, dev engine.Device) (*Loaded, error) {
+	bare, err := isDecoder(path)
+	if err != nil {
+		return nil, err
+	}
+	if bare {
+		return loadDecoder(path, dev)
+	}
+	return loadModel(path, dev)
+}
+
+// isDecoder says whether the path is a GGUF file, or a folder whose config.json
+// describes anything but our own model.
+func isDecoder(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return true, err
+	}
+	file := filepath.Join(path, "config.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	var c struct {
+		ModelType string `json:"model_type"`
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return false, fmt.Errorf("%s: %w", file, err)
+	}
+	return c.ModelType != modelType, nil
+}
+
+func loadDecoder(path string, dev engine.Device) (*Loaded, error) {
+	p, err := OpenPretrained(path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	l, err := p.Language(0)
+	if err != nil {
+		return nil, err
+	}
+	m, err := NewModel(p.config(), Init{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := m.allocate(dev, false); err != nil {
+		return nil, err
+	}
+	return &Loaded{m, l, dev}, p.load(dev, m, l, 0)
+}
+
+func loadModel(dir string, dev engine.Device) (*Loaded, error) {
 	m, l, err := openModel(dir)
 	if err != nil {
 		return nil, err

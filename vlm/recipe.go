@@ -53,7 +53,7 @@ type Recipe struct {
 }
 
 // PresetNames are the values of --preset.
-var PresetNames = []string{"shapes", "smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
+var PresetNames = []string{"shapes", "smollm2-135m-small", "smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
 
 // Preset returns a preset's recipe.
 func Preset(name string) (Recipe, error) {

@@ -18,11 +18,18 @@ import (
 type runFile struct {
 	Recipe  Recipe      `json:"recipe"`
 	Model   string      `json:"model,omitempty"` // the directory it went on from
+	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
+}
+
+// runDecoder is the pretrained decoder that a run started from.
+type runDecoder struct {
+	Path        string `json:"path"`
+	Fingerprint string `json:"fingerprint"`
 }
 
 type runData struct {
@@ -54,6 +61,16 @@ func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	return saved.Recipe, err == nil, err
 }
 
+// SavedDecoder returns the path of the pretrained decoder that the run in a folder
+// started from; "" where there is none.
+func SavedDecoder(out string) string {
+	saved, err := readRun(out)
+	if err != nil || saved.Decoder == nil {
+		return ""
+	}
+	return saved.Decoder.Path
+}
+
 func readRun(out string) (runFile, error) {
 	var r runFile
 	path := filepath.Join(out, "run.json")
@@ -77,7 +94,7 @@ func Finished(out string) bool {
 // the one that is there.
 func (t *trainer) writeRun() error {
 	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
+		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
 		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
@@ -104,6 +121,9 @@ func (t *trainer) writeRun() error {
 	}
 	if saved.Model != now.Model {
 		names = append(names, "model")
+	}
+	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
+		names = append(names, "decoder")
 	}
 	if len(names) > 0 {
 		return &SettingsError{t.Out, names}

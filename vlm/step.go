@@ -20,7 +20,7 @@ type StepShape struct {
 // shapeFor is the step for rows of tokens, with room for as many pictures as
 // the tokens can hold.
 func shapeFor(c Config, rows, tokens int) StepShape {
-	return StepShape{rows, tokens, rows * (tokens / c.Vision.Patches())}
+	return StepShape{rows, tokens, rows * (tokens / max(1, c.Vision.Patches()))}
 }
 
 // Stepper holds the programs of training over one set of parameters: forward

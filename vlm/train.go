@@ -19,6 +19,7 @@ type TrainOptions struct {
 	ValData []string // resolved files; nil: every HoldOut-th row of Data
 	Out     string
 	Model   string // a model's directory to go on from; "" = from scratch
+	Decoder string // a pretrained decoder to start from, as OpenPretrained takes it; "" = none
 	Resume  bool
 	Device  engine.Device
 	Version string
@@ -66,6 +67,7 @@ type trainer struct {
 	lock       *runLock
 	model      *Model
 	language   *Language
+	decoder    *runDecoder // what the run started from, for run.json
 	stepper    *Stepper
 	tally      *Tally
 	train, val *Feed

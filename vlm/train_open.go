@@ -126,6 +126,9 @@ func (t *trainer) openModel() error {
 		t.model.Config.Attention = t.Recipe.Attention
 		return nil
 	}
+	if t.Decoder != "" {
+		return t.openDecoder()
+	}
 	if t.language, err = presetLanguage(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
 		return err
 	}
@@ -152,6 +155,9 @@ func (t *trainer) restore() error {
 	}
 	if t.Model != "" {
 		return t.model.readTensors(t.Device, t.model.Params.Weights, filepath.Join(t.Model, weightsFile))
+	}
+	if t.Decoder != "" {
+		return t.loadDecoder()
 	}
 	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
 }

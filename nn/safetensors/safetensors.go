@@ -165,6 +165,15 @@ func (s *File) Tensor(name string) (t Tensor, ok bool) {
 	return t, ok
 }
 
+// Size is the number of elements.
+func (t Tensor) Size() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
 // Float32 reads a tensor of type F32.
 func (s *File) Float32(name string) ([]float32, error) { return read[float32](s, name, "F32") }
 
@@ -180,19 +189,14 @@ func read[T float32 | int32](s *File, name, dtype string) ([]T, error) {
 		return nil, s.bad("tensor %q is %s, want %s", name, t.DType, dtype)
 	}
 	values := make([]T, t.bytes/4)
-	if len(values) == 0 {
-		return values, nil
-	}
-	if _, err := s.file.ReadAt(raw(values), t.start); err != nil {
-		return nil, s.bad("tensor %q: %v", name, err)
-	}
-	return values, nil
+	return values, s.readAt(name, raw(values), t.start)
 }
 
 // raw is the memory behind values; the format and every platform of ours are
 // little-endian.
-func raw[T float32 | int32](values []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+func raw[T float32 | int32 | uint16](values []T) []byte {
+	var one T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), int(unsafe.Sizeof(one))*len(values))
 }
 
 // Entry is a tensor to be written; Values is called when its turn comes, so that
@@ -200,7 +204,7 @@ func raw[T float32 | int32](values []T) []byte {
 type Entry struct {
 	Name   string
 	Shape  []int
-	DType  string // "F32" or "I32"
+	DType  string // "F32", "I32", "F16" or "BF16"
 	Values func() (any, error)
 }
 
@@ -259,6 +263,8 @@ func writeValues(w io.Writer, e Entry) error {
 	case []float32:
 		data = raw(v)
 	case []int32:
+		data = raw(v)
+	case []uint16:
 		data = raw(v)
 	}
 	if want, _ := shapeBytes(e.DType, e.Shape); int64(len(data)) != want {

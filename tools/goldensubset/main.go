@@ -4,7 +4,8 @@
 //	go run ./tools/goldensubset ../shared/golden testdata/golden
 //
 // Of the operators it leaves out the largest cases, of the tiny models all but
-// one attention mode each, a different one for every model.
+// one attention mode each, a different one for every model, of the real decoder
+// all but one prompt's logits.
 package main
 
 import (
@@ -53,7 +54,38 @@ func run(from, to string) error {
 			}
 		}
 	}
-	return nil
+	return subsetDecoder(filepath.Join(from, "smollm2_logits"), filepath.Join(to, "smollm2_logits"))
+}
+
+// subsetDecoder keeps the losses, and the first prompt's logits.
+func subsetDecoder(from, to string) error {
+	for _, name := range []string{"config.json", "prompts.json", "text.json"} {
+		if err := copyFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	file, err := safetensors.Open(filepath.Join(from, "values.safetensors"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	keep := slices.DeleteFunc(file.Names(), func(name string) bool {
+		return strings.HasSuffix(name, ".logits") && name != "prompt0.logits"
+	})
+	return writeTensors(filepath.Join(to, "values.safetensors"), file, keep)
+}
+
+// writeTensors copies some of a file's tensors.
+func writeTensors(path string, file *safetensors.File, names []string) error {
+	var entries []safetensors.Entry
+	for _, tensor := range names {
+		entries = append(entries, entry(file, tensor))
+	}
+	var out bytes.Buffer
+	if err := safetensors.Write(&out, nil, entries); err != nil {
+		return err
+	}
+	return write(path, out.Bytes())
 }
 
 func copyFile(from, to string) error {
@@ -118,17 +150,8 @@ func subsetOp(from, to string, o *operator) error {
 	keep := smallest(file)
 	fmt.Printf("%s: %d of %d cases\n", o.File, len(keep), len(o.Cases))
 	o.Cases = slices.DeleteFunc(o.Cases, func(c json.RawMessage) bool { return !slices.Contains(keep, nameOf(c)) })
-	var entries []safetensors.Entry
-	for _, tensor := range file.Names() {
-		if slices.Contains(keep, caseOf(tensor)) {
-			entries = append(entries, entry(file, tensor))
-		}
-	}
-	var out bytes.Buffer
-	if err := safetensors.Write(&out, nil, entries); err != nil {
-		return err
-	}
-	return write(filepath.Join(to, o.File), out.Bytes())
+	names := slices.DeleteFunc(file.Names(), func(tensor string) bool { return !slices.Contains(keep, caseOf(tensor)) })
+	return writeTensors(filepath.Join(to, o.File), file, names)
 }
 
 // smallest names the smallest cases of a file.

@@ -43,7 +43,7 @@ type inferTimings struct {
 func runInfer(ctx context.Context, a *app, args []string) error {
 	f := &inferFlags{}
 	s := &f.options.Sampling
-	a.flags.StringVar(&f.model, "model", "", "model's folder")
+	a.flags.StringVar(&f.model, "model", "", "model's folder, or a bare decoder: a Hugging Face folder or a GGUF file")
 	a.flags.StringArrayVar(&f.images, "image", nil, "picture's file, or - for standard input; may be given several times")
 	a.flags.StringVar(&f.prompt, "prompt", "", "question")
 	a.flags.BoolVar(&f.raw, "raw", false, "give the prompt to the model as it is, without the chat template")
@@ -97,6 +97,9 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	load := time.Since(start)
+	if model.Config.Vision.None() && len(raw) > 0 {
+		return usagef("--image: %s is a decoder that reads text alone; train it with vlmtool train --decoder first", f.model)
+	}
 	start = time.Now()
 	pictures := make([][]byte, len(raw))
 	for i, data := range raw {

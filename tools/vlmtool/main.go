@@ -38,8 +38,9 @@ func init() {
 		{"train", "--data PATH[,PATH…] --out DIR [flags]", "train a model on FineVision-schema parquet", runTrain},
 		{"infer", "--model DIR [--image FILE]… --prompt TEXT [flags]", "ask a model about pictures", runInfer},
 		{"eval", "--model DIR --data PATH [flags]", "score a model on questions with known answers", runEval},
-		{"bench", "kernels|train [flags]", "measure kernels and training steps", runBench},
+		{"bench", "kernels|train|infer|embedder [flags]", "measure kernels, training steps and generation", runBench},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
+		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
 		{"inspect", "PATH [--rows] [--json]", "say what a data set, model or checkpoint holds", runInspect},
 	}
 }

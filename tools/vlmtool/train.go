@@ -147,6 +147,9 @@ func (f *trainFlags) base(s *pflag.FlagSet) (vlm.Recipe, error) {
 }
 
 func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
+	if f.resume && f.decoder == "" && f.model == "" {
+		f.decoder = vlm.SavedDecoder(f.out)
+	}
 	switch {
 	case f.out == "":
 		return usagef("--out is missing: the folder that receives the model")
@@ -154,9 +157,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		return usagef("--data is missing: parquet files, a glob or a folder")
 	case f.decoder != "" && f.model != "":
 		return usagef("--decoder and --model are both given; one is enough")
-	case f.decoder != "":
-		return usagef("--decoder: this vlmtool trains decoders from scratch (--preset shapes) or goes on from --model; it reads no pretrained decoder yet")
-	case r.Decoder != "" && f.model == "":
+	case r.Decoder != "" && f.decoder == "" && f.model == "":
 		return usagef("preset %s starts from a pretrained decoder (%s): --decoder or --model is missing", r.Preset, r.Decoder)
 	case r.DType != "f32":
 		return usagef("--dtype %s: this vlmtool trains in f32 only", r.DType)
@@ -184,7 +185,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	defer dev.Close()
 	view := newTrainView(a, dev)
 	result, err := vlm.Train(ctx, vlm.TrainOptions{
-		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Resume: f.resume, Device: dev, Version: version(), Profile: f.profile,
+		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Device: dev, Version: version(), Profile: f.profile,
 		Observe: view.observer(),
 	})
 	view.end()

@@ -47,15 +47,19 @@ type Encoder struct {
 }
 
 // NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
-// where that lacks it; imageTokens is the number of patches of a picture. The
-// template's eos_token must be in the vocabulary.
+// where that lacks it; imageTokens is the number of patches of a picture. With 0
+// the conversations are text alone, and ImageToken is no token. The template's
+// eos_token must be in the vocabulary.
 func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (*Encoder, error) {
-	if imageTokens < 1 {
+	if imageTokens < 0 {
 		return nil, fmt.Errorf("chat: a picture of %d tokens", imageTokens)
 	}
 	end, ok := tok.ID(template.EndOfTurn())
 	if !ok {
 		return nil, &TemplateError{fmt.Sprintf("the eos_token %q is not in the tokenizer", template.EndOfTurn())}
+	}
+	if imageTokens == 0 {
+		return &Encoder{tok, template, 0, noImageID, end, tok.Specials()}, nil
 	}
 	image, err := tok.AddSpecial(ImageToken)
 	if err != nil {
@@ -64,7 +68,10 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	return &Encoder{tok, template, imageTokens, image, end, tok.Specials()}, nil
 }
 
-// ImageID returns the id of ImageToken.
+// noImageID stands for the id of ImageToken where there is none.
+const noImageID = -1
+
+// ImageID returns the id of ImageToken; -1 where conversations are text alone.
 func (e *Encoder) ImageID() int32 { return e.imageID }
 
 // EndOfTurn returns the id that ends the assistant's turns.

@@ -1,0 +1,190 @@
+package vlm
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/nn"
+	"patchwork/nn/golden"
+	"patchwork/nn/safetensors"
+	"patchwork/shaders"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+)
+
+// smolLM2 is the path of the real decoder's GGUF file.
+func smolLM2(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("PATCHWORK_SMOLLM2_GGUF")
+	if path == "" {
+		t.Skip("PATCHWORK_SMOLLM2_GGUF names no file of SmolLM2-135M-Instruct")
+	}
+	return path
+}
+
+// smolLM2Golden are the values of smollm2_logits.
+type smolLM2Golden struct {
+	prompts []smolLM2Prompt
+	text    smolLM2Prompt
+	values  *safetensors.File
+}
+
+type smolLM2Prompt struct {
+	Name, Text string
+	IDs        []int32 `json:"ids"`
+	Top20      []struct {
+		ID    int32
+		Logit float32
+	} `json:"top20"`
+	MeanNLL float64 `json:"mean_nll"`
+	Greedy  []int32 `json:"greedy_ids"`
+}
+
+func readSmolLM2(t *testing.T) smolLM2Golden {
+	dir := golden.Dir(t, "smollm2_logits")
+	var g smolLM2Golden
+	var file struct{ Prompts []smolLM2Prompt }
+	golden.JSON(t, filepath.Join(dir, "prompts.json"), &file)
+	golden.JSON(t, filepath.Join(dir, "text.json"), &g.text)
+	g.prompts, g.text.Name = file.Prompts, "text"
+	values, err := safetensors.Open(filepath.Join(dir, "values.safetensors"))
+	must(t, err)
+	t.Cleanup(func() { values.Close() })
+	g.values = values
+	return g
+}
+
+// softwareTokens is how much of the long text a software GPU is held to.
+const softwareTokens = 64
+
+// TestGoldenSmolLM2 holds the real decoder, read from its GGUF file, to the logits
+// and the losses that transformers finds in float64, on every device, and to its
+// greedy continuations on the CPU.
+func TestGoldenSmolLM2(t *testing.T) {
+	path, want := smolLM2(t), readSmolLM2(t)
+	for _, dev := range devices.Open(t) {
+		info := dev.Info()
+		t.Run(info.Device, func(t *testing.T) {
+			l, err := Load(path, dev)
+			must(t, err)
+			rtol := 1e-5
+			if info.Device == "cpu" {
+				rtol = 0
+			}
+			for _, p := range want.prompts {
+				nll, logits := scoreText(t, l, p.IDs, true)
+				golden.Compare(t, p.Name+".nll", nll, must1(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+				for _, top := range p.Top20 {
+					golden.Compare(t, p.Name+".top20", logits[top.ID:][:1], []float32{top.Logit}, golden.Tolerance{Atol: 2e-4, Rtol: rtol})
+				}
+				if _, ok := want.values.Tensor(p.Name + ".logits"); ok {
+					golden.Compare(t, p.Name+".logits", logits, must1(want.values.Float32(p.Name+".logits"))(t), golden.Tolerance{Atol: 2e-4, Rtol: rtol})
+				}
+				if info.Device == "cpu" {
+					if got := continuation(t, l, p.IDs, len(p.Greedy)); !slices.Equal(got, p.Greedy) {
+						t.Errorf("%s goes on with\n %v, want\n %v", p.Name, got, p.Greedy)
+					}
+				}
+			}
+			ids := want.text.IDs
+			if info.Kind == "software" {
+				ids = ids[:softwareTokens]
+			}
+			nll, _ := scoreText(t, l, ids, false)
+			golden.Compare(t, "text.nll", nll, must1(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {
+				t.Errorf("text: %v nats a token, want %v", mean, want.text.MeanNLL)
+			}
+		})
+	}
+}
+
+func mean(x []float32) float64 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v)
+	}
+	return sum / float64(len(x))
+}
+
+// scoreText runs a text: the negative log-likelihood of ids[1:], and the logits behind
+// the last id where they are asked for.
+func scoreText(t *testing.T, l *Loaded, ids []int32, last bool) (nll, logits []float32) {
+	t.Helper()
+	in := l.newInputs(1, len(ids), 0, len(ids))
+	must(t, in.allocate(l.Device))
+	defer in.free()
+	var loss nn.HeadLoss
+	var all *nn.Tensor
+	program, err := nn.Record("score", nn.Options{Params: l.Params}, func(g *nn.Graph) {
+		x := l.hidden(g, in, nil)
+		loss = g.HeadCrossEntropy(x, g.Param(l.decoder.head), nn.Targets{Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets})
+		g.Keep(loss.NLL)
+		if last {
+			all = g.Keep(g.Linear(x, g.Param(l.decoder.head), nil, nil))
+		}
+	})
+	must(t, err)
+	exe, err := l.Device.Compile(must1(engine.NewPlan(program))(t), nil)
+	must(t, err)
+	defer exe.Free()
+	b, err := batch.Build(batch.Shape{Rows: 1, T: len(ids)}, batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
+		[][]*batch.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
+	must(t, err)
+	var step [shaders.StepWords]uint32
+	_, err = in.upload(l.Device, b, nil, &step)
+	must(t, err)
+	must(t, exe.Run(context.Background(), &step))
+	nll = make([]float32, loss.NLL.Size())
+	must(t, engine.DownloadTemp(l.Device, exe, loss.NLL.View(), nll))
+	if last {
+		logits = make([]float32, all.Size())
+		must(t, engine.DownloadTemp(l.Device, exe, all.View(), logits))
+		logits = logits[len(logits)-l.Config.Text.VocabSize:]
+	}
+	return nll[:len(ids)-1], logits
+}
+
+// continuation takes the likeliest tokens, past the end of turn too.
+func continuation(t *testing.T, l *Loaded, ids []int32, n int) []int32 {
+	t.Helper()
+	g := NewGenerator(l)
+	defer g.Free()
+	var out []int32
+	for len(out) < n {
+		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
+		prompt.Answer = make([]bool, len(prompt.IDs))
+		got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: n - len(out)})
+		must(t, err)
+		out = append(out, got.IDs...)
+		if got.Finish == "stop" {
+			out = append(out, l.Language.EndOfTurn())
+		}
+	}
+	return out
+}
+
+// TestGoldenSmolLM2Config compares the configuration that the metadata give.
+func TestGoldenSmolLM2Config(t *testing.T) {
+	p, err := OpenPretrained(smolLM2(t))
+	must(t, err)
+	defer p.Close()
+	var want, got map[string]any
+	golden.JSON(t, filepath.Join(golden.Dir(t, "smollm2_logits"), "config.json"), &want)
+	text, err := json.Marshal(p.Text)
+	must(t, err)
+	must(t, json.Unmarshal(text, &got))
+	delete(want, "model")
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s is %v, want %v", key, got[key], value)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package vlm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/tokenizer"
+)
+
+// Pretrained is a language model to start from: a Hugging Face folder or a GGUF
+// file of the Llama or the Qwen3 architecture.
+type Pretrained struct {
+	Path string
+	Text TextConfig // the decoder's own
+
+	weights  weightSource
+	language func(patches int) (*Language, error)
+}
+
+// weightSource is where a decoder's parameters come from, under Hugging Face's
+// names. It holds none of them in memory.
+type weightSource interface {
+	// shape is a parameter's, as Hugging Face has it.
+	shape(name string) (shape []int, ok bool)
+	// read puts the elements from row-major index from on into dst: whole rows.
+	read(name string, from int, dst []float32) error
+	// unexpected returns the name of a tensor that a decoder of the configuration
+	// does not have, and "" when there is none.
+	unexpected(known func(name string) bool) string
+	// files are the paths that the weights lie in.
+	files() []string
+	Close() error
+}
+
+// OpenPretrained opens a decoder without reading its weights.
+func OpenPretrained(path string) (*Pretrained, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return openGGUF(path)
+	}
+	return openHuggingFace(path)
+}
+
+// Close closes the files.
+func (p *Pretrained) Close() error { return p.weights.Close() }
+
+// Language reads the decoder's tokenizer and chat template. patches is the number
+// of tokens of a picture, for which <|image|> is added; 0 is for text alone.
+func (p *Pretrained) Language(patches int) (*Language, error) {
+	l, err := p.language(patches)
+	if err != nil {
+		return nil, err
+	}
+	own := l.Tokenizer.Len()
+	if l.added {
+		own--
+	}
+	if own > p.Text.VocabSize {
+		return nil, fmt.Errorf("%s: the tokenizer has %d ids, the embedding has %d rows: they do not belong together", p.Path, own, p.Text.VocabSize)
+	}
+	return l, nil
+}
+
+// withTokens is the decoder's configuration with room for every id of the
+// tokenizer: embeddings are often padded, so that <|image|> may need no new row.
+func (p *Pretrained) withTokens(tok *tokenizer.Tokenizer) TextConfig {
+	text := p.Text
+	text.VocabSize = max(text.VocabSize, tok.Len())
+	return text
+}
+
+// config is the decoder as a model of its own, without pictures.
+func (p *Pretrained) config() Config {
+	return Config{ModelType: modelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: formatVersion}
+}
+
+// load writes the decoder's weights into the model's, and draws the rows of a
+// tokenizer's new token: that of <|image|>, which may be one that padded the
+// embedding.
+func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64) error {
+	known := map[string]bool{}
+	for _, param := range m.Params.All() {
+		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
+		if !ok {
+			continue
+		}
+		known[name] = true
+		if err := p.loadParam(dev, m, param, name); err != nil {
+			return err
+		}
+	}
+	if name := p.weights.unexpected(func(name string) bool { return known[name] }); name != "" {
+		return fmt.Errorf("%s: tensor %q is none of a %s decoder's", p.Path, name, p.Text.ModelType)
+	}
+	if l == nil || !l.added {
+		return nil
+	}
+	for _, param := range []*nn.Param{m.decoder.embed, m.decoder.head} {
+		if err := m.Params.SetRow(dev, param, int(l.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadParam fills a parameter. The vocabulary's may have more rows than the file.
+func (p *Pretrained) loadParam(dev engine.Device, m *Model, param *nn.Param, name string) error {
+	got, ok := p.weights.shape(name)
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is missing", p.Path, name)
+	}
+	want := slices.Clone(param.Shape)
+	if param == m.decoder.embed || param == m.decoder.head {
+		want[0] = p.Text.VocabSize
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", p.Path, name, got, want)
+	}
+	err := m.Params.Fill(dev, m.Params.Weights, param, want[0], func(from int, dst []float32) error { return p.weights.read(name, from, dst) })
+	if err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	return nil
+}
+
+// fingerprintBytes is how much of either end of a file goes into a fingerprint.
+const fingerprintBytes = 1 << 20
+
+// Fingerprint tells decoders apart: a hash of the weights' sizes and
+// ends. A whole hash would take longer than the loading.
+func (p *Pretrained) Fingerprint() (string, error) {
+	h := sha256.New()
+	for _, path := range p.weights.files() {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		err = hashEnds(h, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func hashEnds(h io.Writer, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(h, "%d\n", info.Size())
+	for _, at := range []int64{0, max(0, info.Size()-fingerprintBytes)} {
+		if _, err := io.Copy(h, io.NewSectionReader(f, at, fingerprintBytes)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,272 @@
+package vlm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+
+	"patchwork/nn/gguf"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
+)
+
+// openGGUF opens a GGUF file; everything about the decoder stands in its metadata.
+func openGGUF(path string) (*Pretrained, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	if p.Text, err = ggufConfig(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	p.weights = &ggufSource{File: f, config: p.Text}
+	return p, nil
+}
+
+// ggufConfig makes the decoder's config.json of the metadata.
+func ggufConfig(f *gguf.File) (TextConfig, error) {
+	m := f.Metadata
+	arch, _ := m.Text("general.architecture")
+	if arch != "llama" && arch != "qwen3" {
+		return TextConfig{}, fmt.Errorf("general.architecture is %q; llama and qwen3 can be read", arch)
+	}
+	key := func(name string) string { return arch + "." + name }
+	fields := map[string]any{
+		"model_type": arch, "hidden_act": "silu",
+		"architectures": []string{architectures[arch]},
+	}
+	for _, one := range []struct {
+		field, key string
+		needed     bool
+	}{
+		{"hidden_size", "embedding_length", true}, {"intermediate_size", "feed_forward_length", true},
+		{"num_hidden_layers", "block_count", true}, {"num_attention_heads", "attention.head_count", true},
+		{"num_key_value_heads", "attention.head_count_kv", false}, {"head_dim", "attention.key_length", false},
+		{"max_position_embeddings", "context_length", true},
+	} {
+		n, ok := m.Int(key(one.key))
+		switch {
+		case ok:
+			fields[one.field] = n
+		case one.needed || m.Has(key(one.key)):
+			return TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(one.key))
+		}
+	}
+	for field, name := range map[string]string{"rope_theta": "rope.freq_base", "rms_norm_eps": "attention.layer_norm_rms_epsilon"} {
+		if x, ok := m.Float(key(name)); ok {
+			fields[field] = shortest(x)
+		} else if field == "rms_norm_eps" {
+			return TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(name))
+		}
+	}
+	embedding, ok := f.Tensor("token_embd.weight")
+	if !ok || len(embedding.Shape) != 2 {
+		return TextConfig{}, fmt.Errorf("tensor %q is missing or no matrix", "token_embd.weight")
+	}
+	fields["vocab_size"] = embedding.Shape[0]
+	_, untied := f.Tensor("output.weight")
+	_, biased := f.Tensor("blk.0.attn_q.bias")
+	fields["tie_word_embeddings"], fields["attention_bias"] = !untied, biased
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return TextConfig{}, err
+	}
+	var c TextConfig
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, err
+	}
+	return c, checkGGUF(f, c)
+}
+
+// architectures are the classes of transformers that read a decoder.
+var architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+// shortest is the shortest decimal of a number that was a float32: 1e-05 for
+// 9.999999747378752e-06.
+func shortest(x float64) float64 {
+	if float64(float32(x)) != x {
+		return x
+	}
+	short, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'g', -1, 32), 64) // it was just formatted
+	return short
+}
+
+// checkGGUF refuses what the decoder cannot do.
+func checkGGUF(f *gguf.File, c TextConfig) error {
+	m, arch := f.Metadata, c.ModelType
+	if scaling, ok := m.Text(arch + ".rope.scaling.type"); ok && scaling != "none" {
+		return fmt.Errorf("RoPE scaling %q is not supported", scaling)
+	}
+	if factor, ok := m.Float(arch + ".rope.scaling.factor"); ok && factor != 1 && factor != 0 {
+		return fmt.Errorf("RoPE scaling by %g is not supported", factor)
+	}
+	if _, ok := f.Tensor("rope_freqs.weight"); ok {
+		return errors.New(`RoPE scaling (tensor "rope_freqs.weight") is not supported`)
+	}
+	for name, want := range map[string]int{"rope.dimension_count": c.HeadDim, "attention.value_length": c.HeadDim, "expert_count": 0} {
+		if n, ok := m.Int(arch + "." + name); ok && n != want {
+			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, name, n, want)
+		}
+	}
+	return nil
+}
+
+// ggufSource gives a GGUF file's tensors Hugging Face's names and order.
+type ggufSource struct {
+	*gguf.File
+	config TextConfig
+}
+
+// The tensors' names: one of Hugging Face's, one of GGUF's.
+const (
+	embedName = "model.embed_tokens.weight"
+	headName  = "lm_head.weight"
+)
+
+var (
+	ggufNames = map[string]string{embedName: "token_embd.weight", "model.norm.weight": "output_norm.weight", headName: "output.weight"}
+	// layerParts are the parts of a layer.
+	layerParts = map[string]string{
+		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	}
+	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
+)
+
+// ggufName is GGUF's name of a parameter; "" where it has none.
+func ggufName(name string) string {
+	if name, ok := ggufNames[name]; ok {
+		return name
+	}
+	if p := layerName.FindStringSubmatch(name); p != nil && layerParts[p[2]] != "" {
+		return "blk." + p[1] + "." + layerParts[p[2]] + "." + p[3]
+	}
+	return ""
+}
+
+func (s *ggufSource) shape(name string) ([]int, bool) {
+	t, ok := s.Tensor(ggufName(name))
+	return t.Shape, ok
+}
+
+func (s *ggufSource) files() []string { return []string{s.Name()} }
+
+func (s *ggufSource) unexpected(known func(string) bool) string {
+	theirs := map[string]bool{}
+	for name := range ggufNames {
+		theirs[ggufName(name)] = known(name)
+	}
+	for layer := range s.config.NumHiddenLayers {
+		for part := range layerParts {
+			for _, kind := range []string{"weight", "bias"} {
+				name := fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind)
+				theirs[ggufName(name)] = known(name)
+			}
+		}
+	}
+	for _, t := range s.Tensors {
+		if !theirs[t.Name] {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+func (s *ggufSource) read(name string, from int, dst []float32) error {
+	their := ggufName(name)
+	t, ok := s.Tensor(their)
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is missing", s.Name(), their)
+	}
+	if !s.permuted(name) {
+		return s.Read(their, from, dst)
+	}
+	// llama.cpp rotates neighbouring rows of a head where Hugging Face rotates rows
+	// half a head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's
+	// row (half, pair) of a head is the file's (pair, half).
+	cols, d := t.Size()/t.Shape[0], s.config.HeadDim
+	first, last := from/cols/d*d, ((from+len(dst))/cols+d-1)/d*d // whole heads
+	theirs := make([]float32, (last-first)*cols)
+	if err := s.Read(their, first*cols, theirs); err != nil {
+		return err
+	}
+	for ; len(dst) > 0; dst, from = dst[cols:], from+cols {
+		row := from / cols
+		half, pair := row%d/(d/2), row%d%(d/2)
+		source := row - row%d + 2*pair + half - first
+		copy(dst[:cols], theirs[source*cols:(source+1)*cols])
+	}
+	return nil
+}
+
+var queryOrKey = regexp.MustCompile(`\.self_attn\.[qk]_proj\.`)
+
+// permuted says whether the parameter's rows lie in llama.cpp's order.
+func (s *ggufSource) permuted(name string) bool {
+	return s.config.ModelType == "llama" && queryOrKey.MatchString(name)
+}
+
+// ggufLanguage makes the tokenizer and the template that stand in the metadata.
+func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
+	tok, err := ggufTokenizer(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	config, err := ggufTokenizerConfig(f, tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	template, err := chat.ParseConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return newLanguage(tok, template, patches, config)
+}
+
+func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
+	m := f.Metadata
+	if kind, _ := m.Text("tokenizer.ggml.model"); kind != "gpt2" {
+		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2, byte-level BPE, is supported", kind)
+	}
+	var v tokenizer.Vocabulary
+	var ok, okMerges bool
+	v.Tokens, ok = m.Texts("tokenizer.ggml.tokens")
+	v.Merges, okMerges = m.Texts("tokenizer.ggml.merges")
+	if !ok || !okMerges {
+		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
+	}
+	v.Pre, _ = m.Text("tokenizer.ggml.pre")
+	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
+		for _, k := range kinds {
+			v.Kinds = append(v.Kinds, tokenizer.Kind(k))
+		}
+	}
+	return tokenizer.FromVocabulary(v)
+}
+
+// ggufTokenizerConfig makes a tokenizer_config.json.
+func ggufTokenizerConfig(f *gguf.File, tok *tokenizer.Tokenizer) ([]byte, error) {
+	m := f.Metadata
+	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": false, "clean_up_tokenization_spaces": false}
+	for field, key := range map[string]string{"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"} {
+		key = "tokenizer.ggml." + key + "_token_id"
+		if !m.Has(key) {
+			continue
+		}
+		id, ok := m.Int(key)
+		if !ok || id < 0 || id > math.MaxInt32 || tok.Token(int32(id)) == "" {
+			return nil, fmt.Errorf("%s is %v, which is none of the tokenizer's %d tokens", key, m.Value(key), tok.Len())
+		}
+		config[field] = tok.Token(int32(id))
+	}
+	if template, ok := m.Text("tokenizer.chat_template"); ok {
+		config["chat_template"] = template
+	}
+	return json.MarshalIndent(config, "", "  ")
+}

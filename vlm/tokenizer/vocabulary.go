@@ -1,0 +1,100 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Kind is what a token of a GGUF vocabulary is for; the numbers are that format's
+// (llama.cpp, enum llama_token_type).
+type Kind int32
+
+// Kinds of tokens.
+const (
+	KindNormal      Kind = 1
+	KindUnknown     Kind = 2
+	KindControl     Kind = 3 // special: never recognised in users' text
+	KindUserDefined Kind = 4 // added, recognised everywhere
+	KindUnused      Kind = 5
+	KindByte        Kind = 6
+)
+
+// Vocabulary is a byte-level BPE as GGUF files carry it.
+type Vocabulary struct {
+	Tokens []string // by id, in the byte-level alphabet
+	Kinds  []Kind   // of each token; nil: all normal
+	Merges []string // "left right", in the order of their ranks
+	Pre    string   // names the pre-tokenizer
+}
+
+// pipeline is what the name of a pre-tokenizer stands for in tokenizer.json.
+type pipeline struct{ normalizer, preTokenizer string }
+
+const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":%v}`
+
+// pipelines are llama.cpp's names (llama-vocab.cpp, tokenizer_pre) of the
+// pre-tokenizers that are the same as Hugging Face's.
+var pipelines = map[string]pipeline{
+	"gpt-2":  {"null", fmt.Sprintf(byteLevel, true)},
+	"smollm": {"null", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` + fmt.Sprintf(byteLevel, true) + `]}`},
+	"qwen2":  {`{"type":"NFC"}`, `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + quoted(qwenPattern) + `},"behavior":"Isolated","invert":false},` + fmt.Sprintf(byteLevel, false) + `]}`},
+}
+
+func quoted(s string) string {
+	text, _ := encodeJSON(s) // a string always can be
+	return string(text)
+}
+
+// FromVocabulary makes the tokenizer that Hugging Face's files of the same model
+// describe. Unused tokens at the end, which only pad the embedding, are left out.
+// The error is a *FormatError or an *UnsupportedError.
+func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
+	pipe, ok := pipelines[v.Pre]
+	if !ok {
+		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (there are %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
+	}
+	if v.Kinds != nil && len(v.Kinds) != len(v.Tokens) {
+		return nil, &FormatError{fmt.Sprintf("%d tokens with %d types", len(v.Tokens), len(v.Kinds))}
+	}
+	f := file{
+		Version: "1.0", Normalizer: json.RawMessage(pipe.normalizer), PreTokenizer: json.RawMessage(pipe.preTokenizer),
+		Truncation: json.RawMessage("null"), Padding: json.RawMessage("null"), PostProcessor: json.RawMessage("null"),
+		Decoder: json.RawMessage(fmt.Sprintf(byteLevel, true)), Model: modelFile{Type: "BPE", Vocab: vocabulary{}},
+	}
+	tokens := v.Tokens
+	for v.Kinds != nil && len(tokens) > 0 && v.Kinds[len(tokens)-1] == KindUnused {
+		tokens = tokens[:len(tokens)-1]
+	}
+	for id, token := range tokens {
+		if first, ok := f.Model.Vocab[token]; ok {
+			return nil, &FormatError{fmt.Sprintf("token %q has the ids %d and %d", token, first, id)}
+		}
+		f.Model.Vocab[token] = int32(id)
+		if v.Kinds != nil && (v.Kinds[id] == KindControl || v.Kinds[id] == KindUserDefined) {
+			f.AddedTokens = append(f.AddedTokens, addedToken{ID: int32(id), Content: token, Special: v.Kinds[id] == KindControl})
+		}
+	}
+	for _, m := range v.Merges {
+		left, right, ok := cutMerge(m)
+		if !ok {
+			return nil, &FormatError{fmt.Sprintf("merge %.80q is no pair", m)}
+		}
+		f.Model.Merges = append(f.Model.Merges, merge{left, right})
+	}
+	return build(f)
+}
+
+// cutMerge cuts at the first space that is not the first character.
+func cutMerge(m string) (left, right string, ok bool) {
+	if m == "" {
+		return "", "", false
+	}
+	at := strings.IndexByte(m[1:], ' ') + 1
+	if at == 0 || at == len(m)-1 {
+		return "", "", false
+	}
+	return m[:at], m[at+1:], true
+}

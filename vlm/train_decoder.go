@@ -1,0 +1,82 @@
+package vlm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// openDecoder builds the model around a pretrained decoder, whose own
+// configuration takes the place of the recipe's. A run that has a checkpoint
+// needs the decoder's files no more.
+func (t *trainer) openDecoder() error {
+	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); t.Resume && len(all) > 0 {
+		return t.reopenDecoder(all[len(all)-1])
+	}
+	p, err := OpenPretrained(t.Decoder)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if t.decoder, err = describeDecoder(p); err != nil {
+		return err
+	}
+	if t.language, err = p.Language(t.Recipe.Vision.Patches()); err != nil {
+		return err
+	}
+	t.adopt(p.withTokens(t.language.Tokenizer))
+	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
+	return err
+}
+
+// reopenDecoder builds the model from a checkpoint of the run.
+func (t *trainer) reopenDecoder(checkpoint string) error {
+	saved, err := readRun(t.Out)
+	if err != nil {
+		return err
+	}
+	p, err := OpenPretrained(t.Decoder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && saved.Decoder != nil && saved.Decoder.Path == t.Decoder:
+		t.decoder = saved.Decoder
+	case err != nil:
+		return err
+	default:
+		t.decoder, err = describeDecoder(p)
+		if err := errors.Join(err, p.Close()); err != nil {
+			return err
+		}
+	}
+	if t.model, t.language, err = openModel(checkpoint); err != nil {
+		return err
+	}
+	t.adopt(t.model.Config.Text)
+	return nil
+}
+
+// adopt makes the decoder's configuration the recipe's.
+func (t *trainer) adopt(text TextConfig) {
+	t.Recipe.Text, t.Recipe.Vision.HiddenSize = &text, text.HiddenSize
+}
+
+func describeDecoder(p *Pretrained) (*runDecoder, error) {
+	fingerprint, err := p.Fingerprint()
+	return &runDecoder{p.Path, fingerprint}, err
+}
+
+// loadDecoder draws the embedder and reads the decoder's weights.
+func (t *trainer) loadDecoder() error {
+	if err := t.model.Params.Initialise(t.Device, t.Recipe.Seed, GroupEmbedder); err != nil {
+		return err
+	}
+	p, err := OpenPretrained(t.Decoder)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := p.load(t.Device, t.model, t.language, t.Recipe.Seed); err != nil {
+		return fmt.Errorf("--decoder: %w", err)
+	}
+	return nil
+}
