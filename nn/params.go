@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"patchwork/engine"
 )
@@ -196,14 +197,24 @@ func (p *Param) Draw(seed uint64, n int) []float32 {
 }
 
 // fillElements is the most that Fill holds at once, unless a row is longer.
-const fillElements = 1 << 22
+const fillElements = 1 << 20
+
+// fillBuffers are used again: what loading a model leaves to the garbage collector
+// would otherwise be as large as the model.
+var fillBuffers sync.Pool // of *[]float32
 
 // Fill writes a parameter's first rows in one of the set's buffers, some rows at a
 // time: read puts the elements from row-major index from on into its dst.
 func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, read func(from int, dst []float32) error) error {
 	cols := size(p.Shape[1:])
 	step := max(1, fillElements/max(1, cols))
-	values := make([]float32, min(rows, step)*cols)
+	buffer, _ := fillBuffers.Get().(*[]float32)
+	if need := min(rows, step) * cols; buffer == nil || cap(*buffer) < need {
+		values := make([]float32, max(need, fillElements))
+		buffer = &values
+	}
+	defer fillBuffers.Put(buffer)
+	values := (*buffer)[:cap(*buffer)]
 	for row := 0; row < rows; row += step {
 		part := values[:min(step, rows-row)*cols]
 		if err := read(row*cols, part); err != nil {

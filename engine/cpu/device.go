@@ -62,10 +62,13 @@ func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error)
 	}
 	words := make([]uint64, (bytes+engine.Alignment)/8+1)
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
-	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(raw))) % engine.Alignment
+	largePages(raw)
+	skip := -address(raw) % engine.Alignment
 	d.Count(bytes)
 	return &memory{d, raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
 }
+
+func address(data []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(data))) }
 
 // Write copies data into memory.
 func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {

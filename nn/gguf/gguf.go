@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -114,6 +115,9 @@ func (g *File) Tensor(name string) (t Tensor, ok bool) {
 // block.
 const pieceElements = 1 << 16
 
+// pieceBuffers hold a piece of any type.
+var pieceBuffers = sync.Pool{New: func() any { b := make([]byte, 4*pieceElements); return &b }}
+
 // Read dequantises the tensor's elements from row-major index from on into dst.
 // Both from and len(dst) must be multiples of the type's block, as whole rows are.
 func (g *File) Read(name string, from int, dst []float32) error {
@@ -134,7 +138,9 @@ func (g *File) Read(name string, from int, dst []float32) error {
 		start := t.start + int64(from/l.elements)*int64(l.bytes)
 		from += len(piece)
 		group.Go(func() error {
-			raw := make([]byte, len(piece)/l.elements*l.bytes)
+			buffer := pieceBuffers.Get().(*[]byte)
+			defer pieceBuffers.Put(buffer)
+			raw := (*buffer)[:len(piece)/l.elements*l.bytes]
 			if _, err := g.data.ReadAt(raw, start); err != nil {
 				return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}
 			}
