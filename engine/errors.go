@@ -32,7 +32,7 @@ func (e *OutOfMemoryError) Error() string {
 	if e.Available > 0 {
 		s += fmt.Sprintf(", %s are there", Bytes(e.Available))
 	}
-	return s + "; a smaller --batch-size or --seq-len would make it fit"
+	return s + "; a smaller --batch-size or --seq-len, or in training --recompute on, would make it fit"
 }
 
 func (e *OutOfMemoryError) Is(target error) bool { return target == ErrOutOfMemory }

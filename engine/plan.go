@@ -18,16 +18,51 @@ type Plan struct {
 	Barrier []bool
 }
 
-// NewPlan places a program's temporary buffers by liveness and finds its
-// barriers. It needs no device; the arena's size is what a run will take.
+// NewPlan leaves out what nobody reads, places the temporary buffers by liveness
+// and finds the barriers. It needs no device; the arena's size is what a run will
+// take.
 func NewPlan(p *Program) (*Plan, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	plan := &Plan{Program: p, Dispatches: p.Dispatches}
-	plan.Arena = place(lifetimes(p))
-	plan.Barrier = barriers(p.Dispatches)
+	plan := &Plan{Program: p, Dispatches: needed(p.Dispatches)}
+	plan.Arena = place(lifetimes(plan.Dispatches))
+	plan.Barrier = barriers(plan.Dispatches)
 	return plan, nil
+}
+
+// needed leaves out the dispatches that only write temporaries which nothing
+// behind them reads: a layer that is computed again for its gradients ends with a
+// product that they do not take.
+func needed(dispatches []Dispatch) []Dispatch {
+	read := map[*Buffer]bool{} // by a needed dispatch further on
+	kept := make([]Dispatch, 0, len(dispatches))
+	for _, d := range slices.Backward(dispatches) {
+		if !lasting(d, read) {
+			continue
+		}
+		for i, v := range d.Views {
+			if v.Buffer != nil && d.Kernel.Bindings[i].Access != shaders.Write {
+				read[v.Buffer] = true
+			}
+		}
+		kept = append(kept, d)
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+// lasting says whether a dispatch writes what is read later or outlives the program.
+func lasting(d Dispatch, read map[*Buffer]bool) bool {
+	for i, v := range d.Views {
+		if v.Buffer == nil || d.Kernel.Bindings[i].Access == shaders.Read {
+			continue
+		}
+		if !v.Buffer.temp || v.Buffer.keep || read[v.Buffer] {
+			return true
+		}
+	}
+	return false
 }
 
 // lifetime of a temporary buffer, in dispatch numbers.
@@ -36,10 +71,10 @@ type lifetime struct {
 	first, last int
 }
 
-func lifetimes(p *Program) []lifetime {
+func lifetimes(dispatches []Dispatch) []lifetime {
 	index := map[*Buffer]int{}
 	var lives []lifetime
-	for i, d := range p.Dispatches {
+	for i, d := range dispatches {
 		for _, v := range d.Views {
 			if v.Buffer == nil || !v.Buffer.temp {
 				continue
@@ -55,7 +90,7 @@ func lifetimes(p *Program) []lifetime {
 	}
 	for i := range lives {
 		if lives[i].buffer.keep {
-			lives[i].last = len(p.Dispatches)
+			lives[i].last = len(dispatches)
 		}
 	}
 	return lives

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 
 	"patchwork/engine"
@@ -119,6 +120,34 @@ func conflicts(a, b []touch) bool {
 		}
 	}
 	return false
+}
+
+// TestPlanLeavesOut checks that a call goes when nothing reads what it writes,
+// with the calls that only served it, and that no other does.
+func TestPlanLeavesOut(t *testing.T) {
+	p, x := engine.NewProgram("dead ends"), engine.NewBuffer("x", 4)
+	add := func(label string, a, b, y *engine.Buffer) *engine.Buffer {
+		p.SetLabel(label)
+		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, a.View(), b.View(), y.View())
+		return y
+	}
+	used := add("used", x, x, p.Temp("used", 4))
+	served := add("served a dead end", x, x, p.Temp("served", 4))
+	add("dead end", served, used, p.Temp("dead end", 4))
+	kept := p.Temp("kept", 4)
+	p.Keep(add("kept", used, x, kept))
+	add("lasting", x, x, engine.NewBuffer("y", 4))
+	plan, err := engine.NewPlan(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range plan.Dispatches {
+		got = append(got, d.Label)
+	}
+	if want := "used, kept, lasting"; strings.Join(got, ", ") != want {
+		t.Errorf("the plan has %q, want %q", got, want)
+	}
 }
 
 // TestRecordingErrors checks that the first mistake of a recording is kept.

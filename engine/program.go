@@ -91,8 +91,22 @@ func align(n int64) int64 { return (n + Alignment - 1) / Alignment * Alignment }
 type Dispatch struct {
 	Kernel *shaders.Kernel
 	Params any
-	Views  []View // in binding order, scratch included
-	Label  string // what it computes, for traces: "layers.0.mlp.down"
+	Views  []View  // in binding order, scratch included
+	Label  string  // what it computes, for traces: "layers.0.mlp.down"
+	Share  float64 // part of the declared cost that the data leave to do; 0 = all
+}
+
+// Cost is the work of the call under a step block, which says how many rows there
+// are; nil stands for as many as there is room for.
+func (d *Dispatch) Cost(step []uint32) shaders.Cost {
+	cost := d.Kernel.Cost(d.Params)
+	if step != nil {
+		cost = d.Kernel.CostAt(d.Params, step)
+	}
+	if d.Share > 0 {
+		cost.Flops *= d.Share
+	}
+	return cost
 }
 
 // Program is a recorded list of kernel calls for fixed shapes. Recording needs
@@ -138,8 +152,12 @@ func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	if err := checkCall(k, params, views); err != nil && p.err == nil {
 		p.err = fmt.Errorf("%s: dispatch %d (%s): %w", p.Name, len(p.Dispatches), p.label, err)
 	}
-	p.Dispatches = append(p.Dispatches, Dispatch{k, params, views, p.label})
+	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Label: p.label})
 }
+
+// Share says which part of its declared cost the last recorded call has: data
+// that leave most of an attention's scores out, for example.
+func (p *Program) Share(share float64) { p.Dispatches[len(p.Dispatches)-1].Share = share }
 
 // Err is the first mistake made while recording.
 func (p *Program) Err() error { return p.err }

@@ -22,7 +22,7 @@ const adamChunk = 64 << 20
 // writes. It returns [2] values: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	s := g.Options.Params
-	squares, clip := g.New("sum of squares", 1), g.New("clip", 2)
+	squares, clip := g.NewFloat32("sum of squares", 1), g.NewFloat32("clip", 2)
 	g.fill(squares.View(), 1, 0)
 	for _, r := range s.Ranges() {
 		eachChunk(r, func(offset, bytes int64) {

@@ -31,9 +31,9 @@ const headChunk = 1 << 24
 func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
 	check(x.Cols() == w.Cols(), "head", "x [T,D] and w [V,D]", x, w)
 	n, d, vocabulary := t.IDs.Size(), x.Cols(), w.Shape[0]
-	loss := HeadLoss{Sum: g.New("loss", 1), NLL: g.New("nll", n)}
+	loss := HeadLoss{Sum: g.NewFloat32("loss", 1), NLL: g.NewFloat32("nll", n)}
 	if !g.Train {
-		loss.Best = g.New("best", n)
+		loss.Best = g.NewFloat32("best", n)
 	}
 	chunk := min(n, max(64, headChunk/vocabulary))
 	var dx engine.View
@@ -54,7 +54,7 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	if t.CountSlot == 0 {
 		rows = shaders.N(n)
 	}
-	hidden, logits := g.New("head hidden", n, d), g.New("logits", n, vocabulary)
+	hidden, logits := g.New("head hidden", n, d), g.NewFloat32("logits", n, vocabulary)
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
 	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d)}, operand{hidden.View(), false}, operand{w.View(), true}, logits.View())

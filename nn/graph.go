@@ -22,6 +22,15 @@ type Options struct {
 	Params     *Params
 	Train      bool // operators keep what their gradients need
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
+	Recompute  bool // Recomputed keeps its input alone and does its work again for the gradients
+
+	// Visible is the part of all pairs of a query and a key that attention
+	// computes, where that is known; 0 = all. It is for the cost alone.
+	Visible float64
+	// Half plans with tensors of 2 bytes an element; statistics, losses and the
+	// parameters' gradients keep 4. No kernel reads such tensors yet: a program
+	// that was recorded so says what it would take, and cannot run.
+	Half bool
 }
 
 // Record runs f on a new recording and returns the program. Shapes that do not
@@ -43,7 +52,18 @@ func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, 
 
 // New makes a temporary tensor.
 func (g *Graph) New(name string, shape ...int) *Tensor {
-	buffer := g.Program.Temp(name, 4*int64(max(1, size(shape))))
+	element := 4
+	if g.Half {
+		element = 2
+	}
+	return g.temporary(name, element, shape)
+}
+
+// NewFloat32 makes a temporary tensor whose elements always have 4 bytes.
+func (g *Graph) NewFloat32(name string, shape ...int) *Tensor { return g.temporary(name, 4, shape) }
+
+func (g *Graph) temporary(name string, element int, shape []int) *Tensor {
+	buffer := g.Program.Temp(name, int64(element)*int64(max(1, size(shape))))
 	return &Tensor{Shape: shape, node: &node{name: name, view: buffer.View(), needsGrad: g.Train}}
 }
 
@@ -63,8 +83,11 @@ func (g *Graph) KeepGrad(t *Tensor) engine.View {
 }
 
 // Input is a tensor over a persistent buffer of the caller's, with no gradient.
-func Input(b *engine.Buffer, shape ...int) *Tensor {
-	return &Tensor{Shape: shape, node: &node{name: b.Label, view: b.View()}}
+func Input(b *engine.Buffer, shape ...int) *Tensor { return InputAt(b.View(), shape...) }
+
+// InputAt is an Input over a part of a buffer.
+func InputAt(v engine.View, shape ...int) *Tensor {
+	return &Tensor{Shape: shape, node: &node{name: v.Buffer.Label, view: v}}
 }
 
 // Variable is an Input whose gradient is wanted.

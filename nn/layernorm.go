@@ -12,7 +12,7 @@ func (g *Graph) LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
 	check(w.Size() == cols && b.Size() == cols, "layernorm", "w and b [C]", x, w, b)
 	rows := x.rows()
 	y := g.New("layernorm", x.Shape...).sameRows(x)
-	mean, rstd := g.New("mean", int(rows.Max)), g.New("rstd", int(rows.Max))
+	mean, rstd := g.NewFloat32("mean", int(rows.Max)), g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.LayerNorm, shaders.LayerNormParams{Rows: rows, Cols: uint32(cols), Eps: eps},
 		x.View(), w.View(), b.View(), y.View(), mean.View(), rstd.View())
 	g.onBackward(y, func(dy engine.View) {

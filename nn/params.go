@@ -34,10 +34,11 @@ type Init struct{ Mean, Std float64 }
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
 
-	list   []*Param
-	byName map[string]*Param
-	frozen map[string]bool // groups that take no gradient
-	sealed bool
+	list      []*Param
+	byName    map[string]*Param
+	frozen    map[string]bool // groups that take no gradient for now
+	untrained map[string]bool // groups that never take one
+	sealed    bool
 }
 
 // NewParams starts an empty set.
@@ -102,6 +103,30 @@ func (s *Params) Freeze(groups ...string) {
 	}
 }
 
+// Untrained gives groups neither gradients nor moments, and those that were
+// declared last no memory for them. It is called before the buffers are placed.
+func (s *Params) Untrained(groups ...string) {
+	s.untrained = map[string]bool{}
+	for _, g := range groups {
+		s.untrained[g] = true
+	}
+	end := s.Weights.Bytes
+	for i := len(s.list) - 1; i >= 0 && s.untrained[s.list[i].Group]; i-- {
+		end = s.list[i].offset
+	}
+	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
+}
+
+// In returns the parameters that have values in one of the set's buffers.
+func (s *Params) In(b *engine.Buffer) []*Param {
+	if b == s.Weights {
+		return s.list
+	}
+	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] })
+}
+
+func (s *Params) takesGradient(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
+
 // Range is a contiguous run of parameters that AdamW treats alike.
 type Range struct {
 	Group         string
@@ -113,7 +138,7 @@ type Range struct {
 func (s *Params) Ranges() []Range {
 	var ranges []Range
 	for i, p := range s.list {
-		if s.frozen[p.Group] {
+		if !s.takesGradient(p) {
 			continue
 		}
 		end := s.Weights.Bytes
@@ -138,7 +163,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 	}
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
-	if g.Train && !s.frozen[p.Group] {
+	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate
 		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
 	}

@@ -11,7 +11,7 @@ func (g *Graph) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 	cols := x.Cols()
 	check(w.Size() == cols, "rmsnorm", "w [C]", x, w)
 	rows := x.rows()
-	y, rstd := g.New("rmsnorm", x.Shape...).sameRows(x), g.New("rstd", int(rows.Max))
+	y, rstd := g.New("rmsnorm", x.Shape...).sameRows(x), g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.RMSNorm, shaders.RMSNormParams{Rows: rows, Cols: uint32(cols), Eps: eps},
 		x.View(), w.View(), y.View(), rstd.View())
 	g.onBackward(y, func(dy engine.View) {

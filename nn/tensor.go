@@ -45,10 +45,12 @@ func (t *Tensor) Name() string { return t.node.name }
 func (t *Tensor) Grad() engine.View { return t.node.grad }
 
 // rows counts the rows of the last axis: static, or as many as the step says
-// when the tensor was made with RowCount.
+// when the tensor was made with RowCount. Seen in rows of another length, the
+// heads of a token say, all of them count, unless gradients would add up what
+// the rows not in use hold.
 func (t *Tensor) rows() shaders.Count {
 	n := t.Size() / t.Cols()
-	if t.node.rows.Slot == 0 {
+	if t.node.rows.Slot == 0 || t.Cols() != t.node.rowSize && !t.node.needsGrad {
 		return shaders.N(n)
 	}
 	if t.Cols() != t.node.rowSize {

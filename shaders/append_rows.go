@@ -19,7 +19,8 @@ var AppendRows = Declare(Decl[AppendRowsParams]{
 	CPU: func(h Host, p AppendRowsParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		n := p.Rows.At(h.Step()) * int(p.Cols)
-		copy(y[int(h.Step()[p.Slot])*int(p.Cols):][:n], x[:n])
+		y = y[int(h.Step()[p.Slot])*int(p.Cols):]
+		h.Parallel(n, elementGrain, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })
 	},
 	Reference: func(p AppendRowsParams, b []Array) {
 		first := int(b[2].I[p.Slot])

@@ -62,10 +62,11 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 			}
 		})
 	},
-	// As if every query saw every key: what is skipped, only the data tell.
+	// Five products, as if every query saw every key: what is skipped, only the
+	// data tell. What a GPU's passes compute twice is not counted.
 	Cost: func(p AttentionParams) Cost {
 		q, k := attentionSizes(p)
-		return Cost{Flops: 14 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
+		return Cost{Flops: 10 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
 	},
 	Cases: attentionBackwardCases,
 })

@@ -180,6 +180,9 @@ func (k *Kernel) Cost(params any) Cost {
 	return k.cost(params)
 }
 
+// CostAt is the cost of a call under the given step block.
+func (k *Kernel) CostAt(params any, step []uint32) Cost { return k.Cost(atStep(params, step)) }
+
 // Cases returns the conformance cases.
 func (k *Kernel) Cases() []Case {
 	if k.cases == nil {

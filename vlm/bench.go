@@ -12,7 +12,8 @@ import (
 
 // Bench is a training step on random data: rows whose first half, and every
 // other half of two pictures' length, is a picture, causal attention over the
-// row, a loss on all text. It is the work that the PyTorch peer is timed on.
+// row, a loss on all text. Rows too short for a picture are text
+// alone. It is the work that the PyTorch peer is timed on.
 type Bench struct {
 	Flops  float64 // of a step
 	Tokens int     // of a step
@@ -39,6 +40,9 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	patches := m.Config.Vision.Patches()
 	pictures := max(1, tokens/(2*patches))
+	if patches >= tokens {
+		pictures = 0
+	}
 	shape := StepShape{rows, tokens, rows * pictures}
 	s, err := NewStepper(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
 	if err != nil {
@@ -46,15 +50,16 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
 	b.fill(m.Config, rows, tokens, pictures)
-	for _, plan := range []func() (*engine.Plan, *stepProgram, error){
-		func() (*engine.Plan, *stepProgram, error) { return planStep(m, s.in, true, false) },
-		func() (*engine.Plan, *stepProgram, error) { return planUpdate(m, s.optimizer) },
-	} {
-		p, _, err := plan()
+	s.Visible = float64(tokens+1) / float64(2*tokens)
+	if _, err := s.in.upload(dev, b.batch, b.pixels, &s.step); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{programFirst, programUpdate} {
+		p, _, err := s.plan(key)
 		if err != nil {
 			return nil, err
 		}
-		b.Flops += planFlops(p)
+		b.Flops += planFlops(p, &s.step)
 	}
 	return b, nil
 }

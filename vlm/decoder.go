@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -76,13 +77,16 @@ type attentionContext struct {
 	positions    *nn.Tensor // [B·T]
 	intervals    *nn.Tensor // [B·T, 4]
 	cache        *Cache     // nil: keys and values are those of the tokens themselves
+	count        int        // entry of the step block with the tokens in use; 0 = all
 }
 
 // forward takes the embeddings [B·T, D] through every layer to the final norm.
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
-		x = trace.keep(g, fmt.Sprintf("layer.%d", i), d.layers[i].forward(g, x, c, d.config, i))
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
+			return d.layers[i].forward(g, x, c, d.config, i)
+		}))
 	}
 	g.Program.SetLabel("head")
 	return trace.keep(g, "norm", d.norm.Forward(g, x))
@@ -106,10 +110,10 @@ func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentio
 	}
 	q, k = g.RoPE(q, c.table, c.positions), g.RoPE(k, c.table, c.positions)
 	if c.cache != nil {
-		k, v = c.cache.append(g, layer, k, v)
+		k, v = c.cache.append(g, layer, k, v, c.count)
 	}
-	y := g.Attention(q, k, v, c.intervals)
-	return l.o.ForwardAdd(g, y.Reshape(c.rows*c.tokens, heads*d), residual)
+	y := g.Attention(q, k, v, c.intervals).Reshape(c.rows*c.tokens, heads*d)
+	return l.o.ForwardAdd(g, y.RowCount(c.count), residual)
 }
 
 // Cache holds the keys and values of one sequence, for every layer.
@@ -130,13 +134,34 @@ func newCache(c TextConfig, capacity int) *Cache {
 	return cache
 }
 
-// append writes the tokens' keys and values behind those already there, where
-// the step block's entry slotPast says, and returns the whole cache.
-func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor) (keys, values *nn.Tensor) {
+// append writes the tokens' keys and values, as many as the step block's entry
+// count says, behind those already there, where its entry slotPast says, and
+// returns the whole cache.
+func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor, count int) (keys, values *nn.Tensor) {
 	keys, values = nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
 	width := c.shape[2] * c.shape[3]
-	p := shaders.AppendRowsParams{Rows: shaders.N(k.Size() / width), Cols: uint32(width), Slot: slotPast}
+	p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(k.Size() / width), Slot: uint32(count)}, Cols: uint32(width), Slot: slotPast}
 	g.Program.Dispatch(shaders.AppendRows, p, k.View(), keys.View())
 	g.Program.Dispatch(shaders.AppendRows, p, v.View(), values.View())
 	return keys, values
+}
+
+// copyTo copies everything to the beginning of a larger cache.
+func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
+	program := engine.NewProgram("grow the cache")
+	for i, from := range c.buffers {
+		// The step block's entry 0 is always 0.
+		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / 4)}
+		program.Dispatch(shaders.AppendRows, p, from.View(), larger.buffers[i].View())
+	}
+	plan, err := engine.NewPlan(program)
+	if err != nil {
+		return err
+	}
+	exe, err := dev.Compile(plan, nil)
+	if err != nil {
+		return err
+	}
+	defer exe.Free()
+	return exe.Run(ctx, &[shaders.StepWords]uint32{})
 }

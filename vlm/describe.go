@@ -52,7 +52,7 @@ func Describe(dir string) (Description, error) {
 		return Description{}, err
 	}
 	defer set.Close()
-	if err := m.checkTensors(dir, set); err != nil {
+	if err := m.checkTensors(dir, set, m.Params.All()); err != nil {
 		return Description{}, err
 	}
 	d := Description{Config: m.Config, Parameters: m.Params.Count()}

@@ -1,20 +1,29 @@
 package vlm
 
 import (
+	"patchwork/engine"
 	"patchwork/nn"
+	"patchwork/shaders"
+	"patchwork/vlm/batch"
 )
 
 // Estimation is what a run will take, found by recording it without a device.
 type Estimation struct {
 	Parameters    int64       `json:"parameters"`
 	TokensPerStep int         `json:"tokens_per_step"` // places, padding included
-	FlopsPerStep  float64     `json:"flops_per_step"`
+	FlopsPerStep  float64     `json:"flops_per_step"`  // of full rows of the samples assumed
 	MemoryBytes   MemoryBytes `json:"memory_bytes"`
+	DType         string      `json:"dtype"`
+	Recompute     bool        `json:"recompute"`
+	SampleTokens  int         `json:"sample_tokens"` // of the sample assumed, its picture included
+	Steps         int         `json:"steps"`
 	Hours         float64     `json:"hours"`
 	Dollars       float64     `json:"dollars"`
 }
 
-// MemoryBytes is the engine's own memory.
+// MemoryBytes is the engine's own memory. In 16 bits the weights and most
+// activations take 2 bytes an element; the optimizer then holds weights of 4
+// bytes besides its moments, and gradients keep 4.
 type MemoryBytes struct {
 	Weights     int64 `json:"weights"`
 	Gradients   int64 `json:"gradients"`
@@ -23,8 +32,16 @@ type MemoryBytes struct {
 	Total       int64 `json:"total"`
 }
 
-// Estimate records and plans a recipe's step.
-func Estimate(r Recipe) (Estimation, error) {
+// Fits says whether a device of so many bytes holds it, with a tenth to spare for
+// what a driver and other processes take.
+func (m MemoryBytes) Fits(device int64) bool { return m.Total <= device-device/10 }
+
+// sampleText is how many tokens a sample is taken to have beside its picture: a
+// question, an answer and the template around them, as in FineVision's captions.
+const sampleText = 274
+
+// Estimate records and plans a recipe's step, with recomputation or without.
+func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if err := r.Check(); err != nil {
 		return Estimation{}, err
 	}
@@ -33,9 +50,23 @@ func Estimate(r Recipe) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
+	if r.frozenThroughout() {
+		m.Params.Untrained(GroupDecoder)
+	}
+	return r.estimate(m, recompute)
+}
+
+func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
 	in := m.newInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
-	plan, _, err := planStep(m, in, true, r.Accumulate > 1)
+	load := r.expected()
+	o := nn.Options{Train: true, Recompute: recompute, Half: r.DType != "f32", Visible: load.visible}
+	first, _, err := planStep(m, in, o)
+	if err != nil {
+		return Estimation{}, err
+	}
+	o.Accumulate = true
+	further, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
 	}
@@ -43,11 +74,62 @@ func Estimate(r Recipe) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
-	weights := m.Params.Weights.Bytes
-	memory := MemoryBytes{Weights: weights, Gradients: weights, Optimizer: 2 * weights, Activations: max(plan.Arena, update.Arena) + in.bytes()}
-	memory.Total = memory.Weights + memory.Gradients + memory.Optimizer + memory.Activations
-	return Estimation{
+	e := Estimation{
 		Parameters: m.Params.Count(), TokensPerStep: r.BatchSize * r.SeqLen * r.Accumulate,
-		FlopsPerStep: float64(r.Accumulate)*planFlops(plan) + planFlops(update), MemoryBytes: memory,
-	}, nil
+		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
+		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
+	}
+	e.MemoryBytes = memoryFor(m.Params, o.Half)
+	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
+	e.MemoryBytes.Total += e.MemoryBytes.Activations
+	return e, nil
+}
+
+// memoryFor is the memory beside activations.
+func memoryFor(p *nn.Params, half bool) MemoryBytes {
+	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
+	if half {
+		m.Weights /= 2
+		m.Optimizer += p.Grads.Bytes // the trained weights in float32
+	}
+	m.Total = m.Weights + m.Gradients + m.Optimizer
+	return m
+}
+
+// expectation is how full a micro-batch is taken to be.
+type expectation struct {
+	step    [shaders.StepWords]uint32 // its counts
+	visible float64                   // part of the pairs of a row's tokens that attention computes
+	sample  int                       // tokens
+}
+
+// expected fills a recipe's rows with samples of one picture and sampleText tokens.
+func (r Recipe) expected() expectation {
+	patches := r.Vision.Patches()
+	sample := min(patches+sampleText, r.SeqLen)
+	perRow := float64(r.SeqLen) / float64(sample)
+	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
+	e := expectation{sample: sample}
+	e.step[slotPatches] = count(min(patches, sample))
+	e.step[slotTargets] = max(1, count(max(0, sample-patches)))
+	e.step[slotRuns] = e.step[slotTargets]
+	triangle := func(n int) float64 { return float64(n) * float64(n+1) / 2 }
+	pairs := perRow * triangle(sample)
+	switch r.Attention {
+	case batch.Seed:
+		pairs = triangle(r.SeqLen)
+	case batch.DocumentBidirectionalImage:
+		pairs += perRow * (float64(patches*patches) - triangle(patches))
+	}
+	e.visible = pairs / float64(r.SeqLen) / float64(r.SeqLen)
+	return e
+}
+
+// planFlops adds up the work of a plan's dispatches under a step block.
+func planFlops(p *engine.Plan, step *[shaders.StepWords]uint32) float64 {
+	var flops float64
+	for i := range p.Dispatches {
+		flops += p.Dispatches[i].Cost(step[:]).Flops
+	}
+	return flops
 }

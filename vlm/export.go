@@ -125,7 +125,7 @@ func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, err
 	}
 	out["architectures"] = []string{architectures[c.ModelType]}
 	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
-	out["eos_token_id"] = l.endIDs()
+	out["eos_token_id"] = l.eosTokens()
 	return out, nil
 }
 
@@ -140,7 +140,7 @@ func exportModel(o ExportOptions) (Description, error) {
 		return Description{}, err
 	}
 	defer set.Close()
-	if err := m.checkTensors(o.Model, set); err != nil {
+	if err := m.checkTensors(o.Model, set, m.Params.All()); err != nil {
 		return Description{}, err
 	}
 	var entries []safetensors.Entry

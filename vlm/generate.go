@@ -2,36 +2,31 @@ package vlm
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"patchwork/engine"
 	"patchwork/nn"
-	"patchwork/shaders"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 )
 
-// Generator continues texts, with a key/value cache.
+// Generator continues texts. What the key/value cache holds of an earlier text is
+// not computed again where the next one begins alike, pictures included; its
+// programs are compiled once and replayed.
 type Generator struct {
 	*Loaded
 
 	cache    *Cache
+	rope     *engine.Buffer // a row for each of the cache's tokens
 	memories []engine.Memory
-	decode   *generation
-}
-
-// generation is a compiled program that ends in the logits of one token.
-type generation struct {
-	exe          engine.Executable
-	in           *Inputs
-	logits, best *nn.Tensor
-	step         [shaders.StepWords]uint32
+	held     sequence // what the cache holds
+	passes   map[int]*pass
+	eyes     *eyes // nil until there is a picture
 }
 
 // NewGenerator generates with a model that is on its device.
-func NewGenerator(l *Loaded) *Generator { return &Generator{Loaded: l} }
+func NewGenerator(l *Loaded) *Generator { return &Generator{Loaded: l, passes: map[int]*pass{}} }
 
 // GenerateOptions say how a text is continued.
 type GenerateOptions struct {
@@ -43,8 +38,9 @@ type GenerateOptions struct {
 
 // Generated is a continuation.
 type Generated struct {
-	IDs          []int32 // without the end of turn
+	IDs          []int32 // without the token that ends it
 	PromptTokens int
+	CachedTokens int    // of the prompt, which were in the cache already
 	Finish       string // "stop" at the end of turn, "length" otherwise
 	Prefill      time.Duration
 	Decode       time.Duration
@@ -58,30 +54,37 @@ func (e *ContextError) Error() string {
 }
 
 // Generate continues a prompt whose pictures are given as pixels [S,S,C] each.
+// When ctx is cancelled it returns what there is with the context's error.
 func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [][]byte, o GenerateOptions) (Generated, error) {
 	out := Generated{PromptTokens: len(prompt.IDs), Finish: "length"}
 	total, limit := len(prompt.IDs)+o.MaxNewTokens, g.Config.Text.MaxPositionEmbeddings
 	switch {
 	case len(prompt.IDs) == 0:
-		return out, fmt.Errorf("the prompt is empty")
-	case len(prompt.IDs) >= limit || total > limit && o.MaxNewTokens > 0 && len(prompt.IDs)+1 > limit:
+		return out, errors.New("the prompt is empty")
+	case len(prompt.IDs) >= limit:
 		return out, &ContextError{len(prompt.IDs), o.MaxNewTokens, limit}
 	case len(pictures) != len(prompt.Images):
 		return out, fmt.Errorf("%d pictures for %d places in the prompt", len(pictures), len(prompt.Images))
 	}
 	total = min(total, limit)
-	if err := g.reserve(total); err != nil {
+	if err := g.reserve(ctx, total); err != nil {
 		return out, err
 	}
-	sampler := o.Sampling.sampler()
+	sampler := o.Sampling.sampler(prompt.IDs)
 	start := time.Now()
-	next, err := g.prefill(ctx, prompt, pictures, sampler)
+	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
+	out.CachedTokens = cached
+	var next int32
+	if err == nil {
+		next, err = g.choose(p, sampler)
+	}
 	if err != nil {
 		return out, err
 	}
 	out.Prefill = time.Since(start)
 	start = time.Now()
-	for past := len(prompt.IDs); len(out.IDs) < total-len(prompt.IDs); past++ {
+	defer func() { out.Decode = time.Since(start) }()
+	for len(out.IDs) < total-len(prompt.IDs) {
 		if o.Token != nil {
 			o.Token(next)
 		}
@@ -90,127 +93,74 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 			break
 		}
 		out.IDs = append(out.IDs, next)
-		if past+1 >= total {
+		if len(prompt.IDs)+len(out.IDs) >= total {
 			break
 		}
-		if next, err = g.continueWith(ctx, next, past, sampler); err != nil {
-			return out, err
+		if p, err = g.decode(ctx, next); err == nil {
+			next, err = g.choose(p, sampler)
+		}
+		if err != nil {
+			break
 		}
 	}
 	out.Decode = time.Since(start)
-	return out, nil
+	return out, err
 }
 
-// reserve makes room for a sequence of so many tokens. The decoding program is
-// bound to the cache, so that both live until a longer sequence comes.
-func (g *Generator) reserve(tokens int) error {
-	if g.cache != nil && g.cache.Capacity >= tokens {
-		return nil
-	}
-	g.Free()
-	capacity := min((tokens+255)/256*256, g.Config.Text.MaxPositionEmbeddings)
-	g.cache = newCache(g.Config.Text, capacity)
-	memories, err := engine.Allocate(g.Device, "the key/value cache", g.cache.buffers...)
-	g.memories = memories
-	if err != nil {
-		g.cache = nil
-	}
-	return err
-}
-
-// Free releases the cache and the decoding program.
-func (g *Generator) Free() {
-	if g.decode != nil {
-		g.decode.free()
-		g.decode = nil
-	}
-	for _, m := range g.memories {
-		m.Free()
-	}
-	g.memories, g.cache = nil, nil
-}
-
-func (p *generation) free() {
-	p.exe.Free()
-	p.in.free()
-}
-
-// prefill runs the whole prompt and returns the token after it.
-func (g *Generator) prefill(ctx context.Context, prompt chat.Tokens, pictures [][]byte, s *sampler) (int32, error) {
-	b, err := batch.Build(batch.Shape{Rows: 1, T: len(prompt.IDs), Patches: g.Config.Vision.Patches()},
-		batch.Modes{Attention: g.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
-		[][]*batch.Sample{{{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}}})
-	if err != nil {
-		return 0, err
-	}
-	p, err := g.compile(len(prompt.IDs), len(pictures))
-	if err != nil {
-		return 0, err
-	}
-	defer p.free()
-	return g.run(ctx, p, b, slices.Concat(pictures...), 0, s)
-}
-
-// continueWith runs one token behind past others and returns the next.
-func (g *Generator) continueWith(ctx context.Context, id int32, past int, s *sampler) (int32, error) {
-	if g.decode == nil {
-		p, err := g.compile(1, 0)
-		if err != nil {
-			return 0, err
-		}
-		g.decode = p
-	}
-	b := &batch.Batch{
-		IDs: []int32{id}, Positions: []int32{int32(past)}, Segments: []int32{0}, ImageSlots: []int32{-1},
-		Intervals: []int32{0, 0, 0, int32(past + 1)}, Targets: []int32{batch.Ignore},
-	}
-	return g.run(ctx, g.decode, b, nil, past, s)
-}
-
-// compile records the pass over so many tokens that writes the cache and ends in
-// the last token's logits.
-func (g *Generator) compile(tokens, pictures int) (*generation, error) {
-	p := &generation{in: g.newInputs(1, tokens, pictures, g.cache.Capacity)}
-	program, err := nn.Record("generate", nn.Options{Params: g.Params}, func(r *nn.Graph) {
-		x := g.hidden(r, p.in, g.cache, nil)
-		last := r.GatherRows(x, p.in.tensor(p.in.targetRows), 1)
-		p.logits = r.Keep(r.Linear(last, r.Param(g.decoder.head), nil, nil))
-		p.best = r.Keep(r.ArgMax(p.logits))
-	})
-	if err != nil {
-		return nil, err
-	}
-	plan, err := engine.NewPlan(program)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.in.allocate(g.Device); err != nil {
-		return nil, err
-	}
-	p.exe, err = g.Device.Compile(plan, nil)
-	return p, err
-}
-
-func (g *Generator) run(ctx context.Context, p *generation, b *batch.Batch, pixels []byte, past int, s *sampler) (int32, error) {
-	if _, err := p.in.upload(g.Device, b, pixels, &p.step); err != nil {
-		return 0, err
-	}
-	// The row whose logits are wanted: the last.
-	if err := engine.Upload(g.Device, p.in.targetRows.View(), []int32{int32(len(b.IDs) - 1)}); err != nil {
-		return 0, err
-	}
-	p.step[slotPast] = uint32(past)
-	if err := p.exe.Run(ctx, &p.step); err != nil {
-		return 0, err
-	}
+// choose picks the token after a pass.
+func (g *Generator) choose(p *pass, s *sampler) (int32, error) {
 	if s == nil {
 		var best [1]int32
 		err := engine.DownloadTemp(g.Device, p.exe, p.best.View(), best[:])
 		return best[0], err
 	}
-	logits := make([]float32, p.logits.Size())
+	logits := s.room(p.logits.Size())
 	if err := engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
 		return 0, err
 	}
 	return s.next(logits), nil
+}
+
+// cacheStep is what the cache's size is rounded up to, in tokens.
+const cacheStep = 256
+
+// reserve makes room for a sequence of so many tokens. A cache that has to grow
+// doubles, and keeps what it holds.
+func (g *Generator) reserve(ctx context.Context, tokens int) error {
+	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUp(tokens, cacheStep)
+	if g.cache != nil {
+		if g.cache.Capacity >= tokens {
+			return nil
+		}
+		size = max(size, 2*g.cache.Capacity)
+	}
+	size = min(size, limit)
+	t := g.Config.Text
+	cache, rope := newCache(t, size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
+	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.buffers, rope)...)
+	if err != nil {
+		return err
+	}
+	if err := engine.Upload(g.Device, rope.View(), nn.RoPETable(size, t.HeadDim, t.RopeTheta)); err != nil {
+		return err
+	}
+	held := g.held
+	if g.cache != nil {
+		if err := g.cache.copyTo(ctx, g.Device, cache); err != nil {
+			return err
+		}
+	}
+	g.Free() // the programs are bound to the old cache
+	g.cache, g.rope, g.memories, g.held = cache, rope, memories, held
+	return nil
+}
+
+// Free releases the cache and the programs.
+func (g *Generator) Free() {
+	g.freePasses()
+	g.eyes.free()
+	for _, m := range g.memories {
+		m.Free()
+	}
+	g.memories, g.cache, g.rope, g.held, g.eyes = nil, nil, nil, sequence{}, nil
 }

@@ -63,15 +63,19 @@ func (in *Inputs) allocate(dev engine.Device) error {
 		return err
 	}
 	in.memories = memories
-	// value/255 as the original's float32 division rounds it.
-	var values [256]float32
-	for i := range values {
-		values[i] = float32(i) / 255
-	}
-	if err := engine.Upload(dev, in.pixelTable.View(), values[:]); err != nil {
+	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
 	return engine.Upload(dev, in.ropeTable.View(), nn.RoPETable(in.positionN, in.headDim, in.theta))
+}
+
+// pixelValues are value/255 as the original's float32 division rounds it.
+func pixelValues() []float32 {
+	values := make([]float32, 256)
+	for i := range values {
+		values[i] = float32(i) / 255
+	}
+	return values
 }
 
 // free releases the buffers.

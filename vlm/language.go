@@ -2,12 +2,10 @@ package vlm
 
 import (
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
@@ -22,7 +20,7 @@ type Language struct {
 	patches  int     // tokens of a picture; 0 = text alone
 	added    bool    // the tokenizer had no <|image|> of its own
 	bare     bool    // there is no chat template
-	ends     []int32 // what generation stops at besides the end of turn
+	ends     []int32 // what else ends an answer besides the end of turn
 	config   []byte  // tokenizer_config.json
 	template []byte  // chat_template.jinja; nil where the template stands in config
 }
@@ -57,60 +55,8 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l.template = jinja
-	l.ends, err = generationEnds(dir)
+	l.ends, err = readEnds(dir)
 	return l, err
-}
-
-// generationEnds reads the eos_token_id of generation_config.json, where there is
-// one: an id or a list of them.
-func generationEnds(dir string) ([]int32, error) {
-	path := filepath.Join(dir, "generation_config.json")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var c struct {
-		EOS json.RawMessage `json:"eos_token_id"`
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &c)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	var one int32
-	var several []int32
-	switch {
-	case len(c.EOS) == 0 || json.Unmarshal(c.EOS, &several) == nil: // absent, null or a list
-		return several, nil
-	case json.Unmarshal(c.EOS, &one) == nil:
-		return []int32{one}, nil
-	}
-	return nil, fmt.Errorf("%s: eos_token_id is %s, want an id or a list of them", path, c.EOS)
-}
-
-// Ends says whether generation stops at a token: the end of a turn, or what the
-// model's generation_config.json lists.
-func (l *Language) Ends(id int32) bool { return id == l.EndOfTurn() || slices.Contains(l.ends, id) }
-
-// generationConfig is generation_config.json.
-func (l *Language) generationConfig() map[string]any {
-	return map[string]any{"eos_token_id": l.endIDs(), "pad_token_id": l.EndOfTurn()}
-}
-
-// endIDs are the tokens that generation stops at, for generation_config.json: an
-// id, or a list of several.
-func (l *Language) endIDs() any {
-	ids := []int32{l.EndOfTurn()}
-	for _, id := range l.ends {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	if len(ids) == 1 {
-		return ids[0]
-	}
-	return ids
 }
 
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.

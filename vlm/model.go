@@ -18,6 +18,8 @@ const (
 	slotScale   = 3 // f32: 1 / targets of the accumulated batch
 	slotRuns    = 4 // runs of equal ids among the text tokens
 	slotPast    = 5 // tokens in the key/value cache before this call
+	slotTokens  = 6 // tokens of this call
+	slotVectors = 7 // picture vectors before those that this call writes
 	slotAdam    = 8 // f32: three entries for each learning-rate group
 )
 
@@ -72,7 +74,7 @@ func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
 }
 
 // hidden records everything up to the final norm: [B·T, D].
-func (m *Model) hidden(g *nn.Graph, in *Inputs, cache *Cache, trace Trace) *nn.Tensor {
+func (m *Model) hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	var features *nn.Tensor
 	if in.Pictures > 0 {
 		g.Program.SetLabel("embedder")
@@ -80,14 +82,14 @@ func (m *Model) hidden(g *nn.Graph, in *Inputs, cache *Cache, trace Trace) *nn.T
 	}
 	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features))
 	return m.decoder.forward(g, x, attentionContext{
-		rows: in.Rows, tokens: in.Tokens, table: in.table(), positions: in.tensor(in.positions), intervals: in.tensor(in.intervals), cache: cache,
+		rows: in.Rows, tokens: in.Tokens, table: in.table(), positions: in.tensor(in.positions), intervals: in.tensor(in.intervals),
 	}, trace)
 }
 
 // loss records the forward pass and the loss of the batch's targets, and in a
 // training recording every gradient.
 func (m *Model) loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
-	x := m.hidden(g, in, nil, trace)
+	x := m.hidden(g, in, trace)
 	loss := g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
 		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets, ScaleSlot: slotScale,
 	})

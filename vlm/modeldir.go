@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/nn"
 	"patchwork/nn/safetensors"
 )
 
@@ -47,7 +48,7 @@ func (m *Model) saveSmall(l *Language, dir string) error {
 // writeTensors writes one of the parameters' buffers under the parameters' names.
 func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string) error {
 	var entries []safetensors.Entry
-	for _, p := range m.Params.All() {
+	for _, p := range m.Params.In(from) {
 		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return m.Params.Read(dev, from, p) }))
 	}
 	return writeEntries(path, entries)
@@ -60,10 +61,10 @@ type tensorFile interface {
 	ReadFloats(name string, from int, dst []float32) error
 }
 
-// checkTensors says which parameter a file lacks or has in another shape, and what
-// else it has.
-func (m *Model) checkTensors(path string, f tensorFile) error {
-	for _, p := range m.Params.All() {
+// checkTensors says which of the parameters a file lacks or has in another shape,
+// and what it has that is none of the model's.
+func (m *Model) checkTensors(path string, f tensorFile, params []*nn.Param) error {
+	for _, p := range params {
 		t, ok := f.Tensor(p.Name)
 		switch {
 		case !ok:
@@ -100,12 +101,13 @@ func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) e
 	return m.fill(dev, to, path, f)
 }
 
-// fill takes every parameter from a file that has nothing else.
+// fill takes every parameter of a buffer from a file that has nothing else.
 func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
-	if err := m.checkTensors(path, f); err != nil {
+	params := m.Params.In(to)
+	if err := m.checkTensors(path, f, params); err != nil {
 		return err
 	}
-	for _, p := range m.Params.All() {
+	for _, p := range params {
 		read := func(from int, dst []float32) error { return f.ReadFloats(p.Name, from, dst) }
 		if err := m.Params.Fill(dev, to, p, p.Shape[0], read); err != nil {
 			return err

@@ -17,11 +17,10 @@ func WriteTrace(path string, traced []Traced) error {
 	}
 	events := make([]event, len(traced))
 	for i, t := range traced {
-		cost := t.Kernel.Cost(t.Params)
 		events[i] = event{
 			Name: t.Kernel.Name, Category: t.Label, Phase: "X", Process: 1, Thread: 1,
 			Start: float64(t.Start.Nanoseconds()) / 1e3, Duration: float64(t.Duration.Nanoseconds()) / 1e3,
-			Args: map[string]any{"part": t.Label, "params": t.Params, "flops": cost.Flops, "bytes": cost.Bytes},
+			Args: map[string]any{"part": t.Label, "params": t.Params, "flops": t.Work.Flops, "bytes": t.Work.Bytes},
 		}
 	}
 	data, err := json.Marshal(map[string]any{"displayTimeUnit": "ms", "traceEvents": events})

@@ -47,12 +47,13 @@ type Recipe struct {
 	ValRows            int     `json:"val_rows"` // of the held-out rows, at each validation
 	SaveEvery          int     `json:"save_every"`
 	DType              string  `json:"dtype"`
+	Recompute          string  `json:"recompute"` // activations: "on", "off", or "auto": when memory asks for it
 	Seed               uint64  `json:"seed"`
 	MaxBadFraction     float64 `json:"max_bad_fraction"`
 }
 
 // PresetNames are the values of --preset.
-var PresetNames = []string{"shapes", "smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
+var PresetNames = []string{"shapes", "smollm2-135m-small", "smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
 
 // Preset returns a preset's recipe.
 func Preset(name string) (Recipe, error) {
@@ -76,7 +77,7 @@ func ReadRecipe(path string) (Recipe, error) {
 }
 
 func parseRecipe(data []byte, name string) (Recipe, error) {
-	var r Recipe
+	r := Recipe{Recompute: "auto"}
 	d := json.NewDecoder(strings.NewReader(string(data)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
@@ -89,6 +90,9 @@ func parseRecipe(data []byte, name string) (Recipe, error) {
 func (r *Recipe) Modes() batch.Modes {
 	return batch.Modes{Attention: r.Attention, Turns: r.Turns, Loss: r.Loss}
 }
+
+// frozenThroughout says whether the decoder is never trained.
+func (r *Recipe) frozenThroughout() bool { return r.Epochs == 0 && r.FreezeDecoderSteps >= r.Steps }
 
 // Check says which setting is wrong.
 func (r *Recipe) Check() error {
@@ -127,6 +131,9 @@ func (r *Recipe) Check() error {
 	}
 	if !slices.Contains([]string{"f32", "f16", "bf16"}, r.DType) {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)
+	}
+	if !slices.Contains([]string{"auto", "on", "off"}, r.Recompute) {
+		return fmt.Errorf("--recompute is %q, want auto, on or off", r.Recompute)
 	}
 	return nil
 }

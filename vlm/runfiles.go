@@ -131,7 +131,8 @@ func (t *trainer) writeRun() error {
 	return nil
 }
 
-// RecipeDiff names the settings in which two recipes differ, as flags.
+// RecipeDiff names the settings in which two recipes differ, as flags. How
+// activations are kept is none of them: it changes no result.
 func RecipeDiff(a, b Recipe) ([]string, error) {
 	x, err := fields(a)
 	if err != nil {
@@ -143,7 +144,7 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 	}
 	var names []string
 	for _, k := range slices.Sorted(maps.Keys(x)) {
-		if string(x[k]) != string(y[k]) {
+		if k != "recompute" && string(x[k]) != string(y[k]) {
 			names = append(names, strings.ReplaceAll(k, "_", "-"))
 		}
 	}

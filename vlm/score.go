@@ -36,7 +36,7 @@ func (l *Loaded) Score(ctx context.Context, ids []int32) (nll, logits []float32,
 	var loss nn.HeadLoss
 	var last *nn.Tensor
 	program, err := nn.Record("score", nn.Options{Params: l.Params}, func(g *nn.Graph) {
-		x := l.hidden(g, in, nil, nil)
+		x := l.hidden(g, in, nil)
 		head := g.Param(l.decoder.head)
 		loss = g.HeadCrossEntropy(x, head, nn.Targets{Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets})
 		g.Keep(loss.NLL)

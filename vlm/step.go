@@ -27,14 +27,17 @@ func shapeFor(c Config, rows, tokens int) StepShape {
 // and backward of a first micro-batch, of a further one, and the update.
 type Stepper struct {
 	Shape StepShape
+	// Recompute trades time for memory: every decoder layer is computed again for
+	// its gradients. Visible is nn.Options'. Both are set before the first step.
+	Recompute bool
+	Visible   float64
 
 	model     *Model
 	dev       engine.Device
 	optimizer nn.AdamW
 	in        *Inputs
 	step      [shaders.StepWords]uint32
-	arena     engine.Memory // of the first program, shared by those that fit
-	owner     string        // the program that it belongs to
+	arena     engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
 	tracing   bool
 	traced    []Traced
@@ -59,13 +62,15 @@ func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper,
 	return st, nil
 }
 
-// planStep records the forward and backward pass of one micro-batch.
-func planStep(m *Model, in *Inputs, train, accumulate bool) (*engine.Plan, *stepProgram, error) {
+// planStep records the forward pass of one micro-batch and, with Train, the
+// backward pass.
+func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, error) {
 	out := &stepProgram{}
-	program, err := nn.Record("step", nn.Options{Params: m.Params, Train: train, Accumulate: accumulate}, func(g *nn.Graph) {
+	o.Params = m.Params
+	program, err := nn.Record("step", o, func(g *nn.Graph) {
 		out.loss = m.loss(g, in, nil)
 		g.Keep(out.loss.Sum)
-		if !train {
+		if !o.Train {
 			g.Keep(out.loss.NLL)
 			g.Keep(out.loss.Best)
 		}
@@ -99,40 +104,74 @@ func adamSlot(group string) int {
 	return slotAdam + 3
 }
 
-func (s *Stepper) compiled(key string, plan func() (*engine.Plan, *stepProgram, error)) (*stepProgram, error) {
+// Names of a stepper's programs.
+const (
+	programFirst    = "first"   // of a step: its gradients replace what was there
+	programFurther  = "further" // its gradients are added
+	programUpdate   = "update"
+	programEvaluate = "evaluate"
+)
+
+func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
+	switch key {
+	case programUpdate:
+		return planUpdate(s.model, s.optimizer)
+	case programEvaluate:
+		return planStep(s.model, s.in, nn.Options{Visible: s.Visible})
+	}
+	return planStep(s.model, s.in, nn.Options{Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible})
+}
+
+func (s *Stepper) compiled(key string) (*stepProgram, error) {
 	if p := s.programs[key]; p != nil {
 		return p, nil
 	}
-	planned, p, err := plan()
+	if err := s.reserve(); err != nil {
+		return nil, err
+	}
+	planned, p, err := s.plan(key)
 	if err != nil {
 		return nil, err
 	}
-	// Programs share one arena: none needs another's temporaries. The step's is
-	// the largest and comes first.
-	var arena engine.Memory
-	if s.arena != nil && s.arena.Size() >= planned.Arena {
-		arena = s.arena
-	}
-	if p.exe, err = s.dev.Compile(planned, arena); err != nil {
+	if p.exe, err = s.dev.Compile(planned, s.arena); err != nil {
 		return nil, err
 	}
 	p.dispatches = planned.Dispatches
-	if s.arena == nil {
-		s.arena, s.owner = p.exe.Arena(), key
-	}
 	s.programs[key] = p
 	return p, nil
+}
+
+// reserve allocates the arena, as large as the largest of the programs asks for.
+func (s *Stepper) reserve() error {
+	if s.arena != nil {
+		return nil
+	}
+	keys := []string{programEvaluate}
+	if s.optimizer != adamless {
+		keys = append(keys, programFirst, programFurther, programUpdate)
+	}
+	most := int64(engine.Alignment)
+	for _, key := range keys {
+		planned, _, err := s.plan(key)
+		if err != nil {
+			return err
+		}
+		most = max(most, planned.Arena)
+	}
+	var err error
+	s.arena, err = s.dev.Allocate(most, "activations")
+	return err
 }
 
 // Backward runs the forward and backward pass of a micro-batch and returns its
 // summed loss and its number of targets. scale is one over the targets of all
 // micro-batches that are accumulated; first says that this one starts anew.
 func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
-	key := "first"
+	key := programFirst
 	if !first {
-		key = "further"
+		key = programFurther
 	}
-	p, err := s.compiled(key, func() (*engine.Plan, *stepProgram, error) { return planStep(s.model, s.in, true, !first) })
+	p, err := s.compiled(key)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -171,16 +210,14 @@ var adamless nn.AdamW
 
 // Free releases the programs; the next use compiles them anew.
 func (s *Stepper) Free() {
-	for key, p := range s.programs {
-		if key != s.owner {
-			p.exe.Free()
-		}
-	}
-	if p := s.programs[s.owner]; p != nil {
+	for _, p := range s.programs {
 		p.exe.Free()
 	}
 	clear(s.programs)
-	s.arena, s.owner = nil, ""
+	if s.arena != nil {
+		s.arena.Free()
+		s.arena = nil
+	}
 }
 
 // Rate is a group's learning rate in a step, and the step's number in the
@@ -190,7 +227,7 @@ type Rate func(group string) (lr float64, t int)
 // Update takes an optimiser step and returns the norm of the gradients before
 // clipping.
 func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err error) {
-	p, err := s.compiled("update", func() (*engine.Plan, *stepProgram, error) { return planUpdate(s.model, s.optimizer) })
+	p, err := s.compiled(programUpdate)
 	if err != nil {
 		return 0, err
 	}
@@ -209,7 +246,7 @@ func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err erro
 // Evaluate runs the forward pass and returns, for every target in order, its
 // negative log-likelihood in nats and the likeliest id in its place.
 func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
-	p, err := s.compiled("evaluate", func() (*engine.Plan, *stepProgram, error) { return planStep(s.model, s.in, false, false) })
+	p, err := s.compiled(programEvaluate)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -231,6 +268,7 @@ func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (
 type Traced struct {
 	engine.Dispatch
 	engine.Timing
+	Work shaders.Cost // of this step's data
 }
 
 // Trace makes the programs that run from here on be measured, until Traced is
@@ -254,7 +292,8 @@ func (s *Stepper) execute(ctx context.Context, p *stepProgram) error {
 	}
 	for _, t := range timings {
 		t.Start += start
-		s.traced = append(s.traced, Traced{p.dispatches[t.Dispatch], t})
+		d := p.dispatches[t.Dispatch]
+		s.traced = append(s.traced, Traced{d, t, d.Cost(s.step[:])})
 	}
 	return err
 }
@@ -263,7 +302,7 @@ func (s *Stepper) execute(ctx context.Context, p *stepProgram) error {
 // outside the device.
 func (s *Stepper) HostTime() time.Duration {
 	var d time.Duration
-	for _, key := range []string{"first", "update"} {
+	for _, key := range []string{programFirst, programUpdate} {
 		if p := s.programs[key]; p != nil {
 			d += p.exe.HostTime()
 		}

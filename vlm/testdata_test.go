@@ -63,3 +63,10 @@ func testRecipe(t testing.TB, steps int) Recipe {
 	r.Text = &text
 	return r
 }
+
+// testQwen3 is a small decoder of Qwen3's kind: norms on queries and keys, fewer
+// key heads, heads that are wider together than the hidden state.
+func testQwen3(c TextConfig) *TextConfig {
+	c.ModelType, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim = "qwen3", 4, 2, 32
+	return &c
+}

@@ -143,15 +143,15 @@ func (t *trainer) run(ctx context.Context) error {
 }
 
 func (t *trainer) announce() error {
-	plan, _, err := planStep(t.model, t.stepper.in, true, false)
+	e, err := t.Recipe.estimate(t.model, t.stepper.Recompute)
 	if err != nil {
 		return err
 	}
 	if t.Observe.Start != nil {
 		t.Observe.Start(RunInfo{
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
-			TokensPerStep: t.Recipe.BatchSize * t.Recipe.SeqLen * t.Recipe.Accumulate,
-			Rows:          len(t.train.rows), ValRows: len(t.val.rows), FlopsPerStep: float64(t.Recipe.Accumulate) * planFlops(plan),
+			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
+			Rows: len(t.train.rows), ValRows: len(t.val.rows),
 		})
 	}
 	return nil
@@ -184,13 +184,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		tokens += b.Tokens
 		m.ImagesPerS += float64(len(b.Pictures))
 	}
-	m.GradNorm, err = t.stepper.Update(ctx, func(group string) (float64, int) {
-		steps := m.Step
-		if group == GroupDecoder {
-			steps -= t.Recipe.FreezeDecoderSteps
-		}
-		return t.rates[group].At(m.Step), steps
-	})
+	m.GradNorm, err = t.stepper.Update(ctx, func(group string) (float64, int) { return t.rate(group, m.Step) })
 	if err != nil {
 		return m, err
 	}
@@ -202,8 +196,21 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	}
 	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
 	t.state.Tokens += int64(tokens)
-	m.Tokens, m.TokensPerS, m.LR = t.state.Tokens, float64(tokens), t.rates[GroupDecoder].At(m.Step)
+	m.Tokens, m.TokensPerS = t.state.Tokens, float64(tokens)
+	m.LR, _ = t.rate(GroupDecoder, m.Step)
 	return m, nil
+}
+
+// rate is a group's learning rate in a step, and the step's number in the group's
+// own count: the decoder's begins, with its warm-up, when it is no longer frozen.
+func (t *trainer) rate(group string, step int) (lr float64, n int) {
+	if group == GroupDecoder {
+		step -= t.Recipe.FreezeDecoderSteps
+	}
+	if step < 1 {
+		return 0, 0
+	}
+	return t.rates[group].At(step), step
 }
 
 // maxSkipped is how many steps a run may leave out.
@@ -259,13 +266,4 @@ func (t *trainer) result() Result {
 		r.TokensPerS = float64(r.Tokens) / r.Seconds
 	}
 	return r
-}
-
-// planFlops adds up the work of a plan's dispatches at their full size.
-func planFlops(p *engine.Plan) float64 {
-	var flops float64
-	for _, d := range p.Dispatches {
-		flops += d.Kernel.Cost(d.Params).Flops
-	}
-	return flops
 }

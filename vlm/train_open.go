@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/vlm/data"
 )
@@ -17,12 +18,19 @@ func (t *trainer) open() error {
 	if err := t.writeRun(); err != nil {
 		return err
 	}
+	if t.Recipe.frozenThroughout() {
+		t.model.Params.Untrained(GroupDecoder)
+	}
 	if err := t.model.allocate(t.Device, true); err != nil {
 		return err
 	}
 	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
 	var err error
 	if t.stepper, err = NewStepper(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
+		return err
+	}
+	t.stepper.Visible = t.Recipe.expected().visible
+	if t.stepper.Recompute, err = t.recompute(); err != nil {
 		return err
 	}
 	if err := t.restore(); err != nil {
@@ -33,10 +41,29 @@ func (t *trainer) open() error {
 	}
 	t.rates = map[string]nn.Schedule{
 		GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
-		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
+		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps - t.Recipe.FreezeDecoderSteps, Floor: t.Recipe.LRFloor},
 	}
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	return err
+}
+
+// recompute decides whether activations are computed again in the backward pass.
+func (t *trainer) recompute() (bool, error) {
+	if t.Recipe.Recompute != "auto" {
+		return t.Recipe.Recompute == "on", nil
+	}
+	kept, err := t.Recipe.estimate(t.model, false)
+	room := t.Device.Info().Memory
+	if err != nil || room == 0 || kept.MemoryBytes.Fits(room) {
+		return false, err
+	}
+	again, err := t.Recipe.estimate(t.model, true)
+	if err != nil {
+		return false, err
+	}
+	t.note("recomputing activations: training takes %s when they are all kept, %s so, and the device has %s; --recompute off keeps them",
+		engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), engine.Bytes(room))
+	return true, nil
 }
 
 func (t *trainer) openData() error {

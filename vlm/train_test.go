@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -71,10 +72,17 @@ func TestTrainIsDeterministic(t *testing.T) {
 }
 
 // TestResume stops a run twice and goes on: its losses and its weights are those
-// of a run that was not stopped.
+// of a run that was not stopped, also where it stops before the decoder is
+// trained, as soon as it is, and where it never is.
 func TestResume(t *testing.T) {
+	for _, frozen := range []int{0, 5, 7, 14} {
+		t.Run(fmt.Sprintf("frozen %d", frozen), func(t *testing.T) { testResume(t, frozen) })
+	}
+}
+
+func testResume(t *testing.T, frozen int) {
 	files, r := []string{testData(t, 40)}, testRecipe(t, 14)
-	r.Accumulate = 2
+	r.Accumulate, r.FreezeDecoderSteps = 2, frozen
 	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	must(t, err)
@@ -146,16 +154,35 @@ func TestAccumulate(t *testing.T) {
 
 // TestMemoryAsAnnounced holds the device's own count against the estimate.
 func TestMemoryAsAnnounced(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 4)
-	r.ValEvery = 2
-	e, err := Estimate(r)
-	must(t, err)
-	dev := cpu.Open(0)
-	_, err = trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
-	must(t, err)
-	_, peak := dev.MemoryInUse()
-	if ratio := float64(peak) / float64(e.MemoryBytes.Total); ratio > 1.1 || ratio < 0.9 {
-		t.Errorf("the run took %d bytes, %d were announced: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
+	files := []string{testData(t, 40)}
+	for _, c := range []struct {
+		name string
+		set  func(r *Recipe)
+	}{
+		{"llama", func(r *Recipe) {}},
+		{"qwen3", func(r *Recipe) { r.Text = testQwen3(*r.Text) }},
+		{"accumulated", func(r *Recipe) { r.Accumulate = 3 }},
+		{"qwen3 accumulated", func(r *Recipe) { r.Text, r.Accumulate = testQwen3(*r.Text), 2 }},
+		{"validated", func(r *Recipe) { r.ValEvery = 2 }},
+		{"frozen at first", func(r *Recipe) { r.FreezeDecoderSteps = 2 }},
+		{"frozen to the end", func(r *Recipe) { r.FreezeDecoderSteps = r.Steps }},
+		{"recomputed", func(r *Recipe) { r.Recompute = "on" }},
+		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = testQwen3(*r.Text), "on", 2 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := testRecipe(t, 4)
+			r.Text.NumHiddenLayers = 6
+			c.set(&r)
+			e, err := Estimate(r, r.Recompute == "on")
+			must(t, err)
+			dev := cpu.Open(0)
+			_, err = trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
+			must(t, err)
+			_, peak := dev.MemoryInUse()
+			if ratio := float64(peak) / float64(e.MemoryBytes.Total); ratio > 1.1 || ratio < 0.9 {
+				t.Errorf("the run took %d bytes, %d were announced: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
+			}
+		})
 	}
 }
 

@@ -17,7 +17,7 @@ func blasProduct() (p product, ok bool) {
 	// One thread a call: the tiling over goroutines is ours, so that results
 	// do not depend on how many threads OpenBLAS would take.
 	setBLASThreads(lib, 1)
-	return product{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false}, true
+	return product{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
 }
 
 func openBLAS() (lib, sgemm uintptr, err error) {

@@ -54,10 +54,15 @@ func (t *blocked) gemm(g shaders.Gemm) {
 		}
 		for j := 0; j < g.N; j += t.Cols {
 			n := min(t.Cols, g.N-j)
-			t.packB(b, g, k, depth, j, n)
+			panel, ldb := &b[0], t.Cols
+			if !g.TransB && n == t.Cols && g.M <= t.Rows { // packed it would be used once
+				panel, ldb = &g.B[k*g.LDB+j], g.LDB
+			} else {
+				t.packB(b, g, k, depth, j, n)
+			}
 			for i := 0; i < g.M; i += t.Rows {
 				kernel := t.Kernels[min(t.Rows, g.M-i)-1]
-				kernel(depth, &a.data[i/t.Rows*a.panel], a.rs, a.ks, &b[0], t.Cols, &g.C[i*g.LDC+j], g.LDC, n, g.Alpha, beta)
+				kernel(depth, &a.data[i/t.Rows*a.panel], a.rs, a.ks, panel, ldb, &g.C[i*g.LDC+j], g.LDC, n, g.Alpha, beta)
 			}
 		}
 	}

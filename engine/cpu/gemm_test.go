@@ -10,7 +10,8 @@ import (
 // all transposes and leading dimensions larger than the rows.
 func TestGemm(t *testing.T) {
 	for _, p := range allProducts() {
-		for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {1, 700, 40}, {3, 600, 1000}, {7, 9, 0}, {40, 50, 600}} {
+		for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {1, 700, 40}, {3, 600, 1000}, {7, 9, 0}, {40, 50, 600},
+			{1, 33, 64}, {2, 31, 129}, {3, 5, 1000}, {4, 130, 75}, {5, 64, 48}, {8, 200, 576}} {
 			for trans := range 4 {
 				t.Run(fmt.Sprintf("%.8s/%v/%d", p.name, s, trans), func(t *testing.T) {
 					testGemm(t, p, s, trans&1 != 0, trans&2 != 0)

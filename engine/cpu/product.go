@@ -15,6 +15,9 @@ type product struct {
 	// exact says that an element of c has the same bits in whatever tile it is
 	// computed, so that the tiling may follow the number of threads.
 	exact bool
+	// smallest is how many multiply-adds are worth a call of their own.
+	smallest int
+	few      *product // for few rows of a and b transposed; nil: this one
 }
 
 // bestProduct is our own microkernel where the processor has vectors for it.
@@ -33,18 +36,22 @@ var bestProduct = sync.OnceValue(func() product {
 func ownProducts() []product {
 	var products []product
 	for _, t := range simd.Tiles() {
-		products = append(products, product{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true})
+		few := dotsProduct(t.Name, t)
+		products = append(products, product{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
 	}
 	return products
 }
 
 // forShape is p, or what replaces it for products that it is slow on.
 func (p product) forShape(g shaders.Gemm) product {
-	if p.exact && dotsFit(g) {
-		return product{p.name, dots, fewRows, 64, true}
+	if p.few != nil && dotsFit(g) {
+		return *p.few
 	}
 	return p
 }
+
+// blockedWork is how many multiply-adds are worth a call: some 10 µs.
+const blockedWork = 1 << 20
 
 // serial computes a product on the calling goroutine. With k = 0 the product is
 // empty and c is only scaled.
@@ -68,12 +75,11 @@ func (p product) serial(g shaders.Gemm) {
 // tile chooses the size of the parts of c [m,n] that one call computes: pieces
 // worth a call of their own, twice as many as there are threads to even out.
 func (p product) tile(m, n, k, threads int) (tm, tn int) {
-	const smallest = 1 << 20 // multiply-adds: some 10 µs
-	const reuse = 4          // uses of a packed panel of b that make up for its packing
+	const reuse = 4 // uses of a packed panel of b that make up for its packing
 	if !p.exact {
 		threads = 8
 	}
-	count := min(max(1, m*n*k/smallest), 2*threads)
+	count := min(max(1, m*n*k/p.smallest), 2*threads)
 	if threads == 1 {
 		count = 1
 	}

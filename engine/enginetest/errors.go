@@ -29,8 +29,9 @@ func testOutOfMemory(t *testing.T, dev engine.Device) {
 	checkOutOfMemory(t, err, "a petabyte", asked)
 
 	p := engine.NewProgram("huge")
-	half := p.Temp("half", asked/2)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, half.View().Slice(0, 4), half.View().Slice(256, 4), p.Temp("other", asked/2).View().Slice(0, 4))
+	half, other := p.Temp("half", asked/2), p.Temp("other", asked/2)
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, half.View().Slice(0, 4), half.View().Slice(256, 4), other.View().Slice(0, 4))
+	p.Keep(other)
 	if _, err := compile(dev, p, nil); err == nil {
 		t.Error("temporaries of a petabyte were allocated")
 	} else {
@@ -56,7 +57,9 @@ func testBindingLimit(t *testing.T, dev engine.Device) {
 	}
 	p := engine.NewProgram("wide")
 	wide := p.Temp("the wide one", limit+engine.Alignment)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, wide.View(), wide.View(), p.Temp("y", 4).View())
+	y := p.Temp("y", 4)
+	p.Keep(y)
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, wide.View(), wide.View(), y.View())
 	_, err := compile(dev, p, nil)
 	if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "the wide one") {
 		t.Errorf("got %v, want an unsupported-error that names the buffer", err)
@@ -132,7 +135,9 @@ func testSmallArena(t *testing.T, dev engine.Device) {
 	}
 	defer arena.Free()
 	p := engine.NewProgram("roomy")
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, p.Temp("a", 4).View(), p.Temp("b", 4).View(), p.Temp("c", 4).View())
+	c := p.Temp("c", 4)
+	p.Keep(c)
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, p.Temp("a", 4).View(), p.Temp("b", 4).View(), c.View())
 	if _, err := compile(dev, p, arena); err == nil {
 		t.Error("an arena that is too small was taken")
 	}

@@ -30,6 +30,7 @@ func chain(t testing.TB, d *Device, n int) engine.Executable {
 		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(64)}, last.View(), x.View(), next.View())
 		last = next
 	}
+	p.Keep(last)
 	plan, err := engine.NewPlan(p)
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ const maxPiece = 256
 func cut(dispatches []engine.Dispatch, p pace) (ends []int) {
 	seconds, first := 0.0, 0
 	for i, d := range dispatches {
-		cost := d.Kernel.Cost(d.Params)
+		cost := d.Cost(nil)
 		seconds += max(cost.Flops/p.flops, cost.Bytes/p.bytes)
 		if seconds >= p.seconds || i+1-first >= maxPiece || i+1 == len(dispatches) {
 			ends, first, seconds = append(ends, i+1), i+1, 0

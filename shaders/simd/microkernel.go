@@ -7,11 +7,18 @@ package simd
 // taken in order with fused multiply-adds, the same on every processor. k ≥ 1.
 type Microkernel func(k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc, n int, alpha, beta float32)
 
+// DotsKernel computes c = alpha·a·bᵀ + beta·c for a few rows of a, all of b's n
+// rows and k columns, rows lda, ldb and ldc apart. Every value is a sum in several
+// lanes, the same whatever n is. k and n ≥ 1.
+type DotsKernel func(k int, a *float32, lda int, b *float32, ldb, n int, c *float32, ldc int, alpha, beta float32)
+
 // Tile is the part of c that this processor's registers hold.
 type Tile struct {
 	Name       string
 	Rows, Cols int
 	Kernels    []Microkernel // for 1 to Rows rows
+
+	Dots []DotsKernel // for 1 row of a and more
 
 	// CopyRows copies rows of Cols values, lds apart, to follow each other.
 	CopyRows func(dst, src *float32, lds, rows int)

@@ -4,12 +4,13 @@ import "golang.org/x/sys/cpu"
 
 var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
-var tileAVX2 = Tile{"AVX2", 6, 16, []Microkernel{gemmAVX2_1, gemmAVX2_2, gemmAVX2_3, gemmAVX2_4, gemmAVX2_5, gemmAVX2_6}, copyRows16AVX2}
+var tileAVX2 = Tile{"AVX2", 6, 16, []Microkernel{gemmAVX2_1, gemmAVX2_2, gemmAVX2_3, gemmAVX2_4, gemmAVX2_5, gemmAVX2_6},
+	[]DotsKernel{dotsAVX2_1, dotsAVX2_2, dotsAVX2_3, dotsAVX2_4}, copyRows16AVX2}
 
 var tileAVX512 = Tile{"AVX-512", 12, 32, []Microkernel{
 	gemmAVX512_1, gemmAVX512_2, gemmAVX512_3, gemmAVX512_4, gemmAVX512_5, gemmAVX512_6,
 	gemmAVX512_7, gemmAVX512_8, gemmAVX512_9, gemmAVX512_10, gemmAVX512_11, gemmAVX512_12,
-}, copyRows32AVX512}
+}, []DotsKernel{dotsAVX512_1, dotsAVX512_2, dotsAVX512_3, dotsAVX512_4}, copyRows32AVX512}
 
 // Tiles returns the microkernels that this processor runs, the best first; none
 // where there is no assembly for it.

@@ -86,17 +86,15 @@ func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var line struct {
-			vlm.EvalAnswer
-			vlm.EvalResult
-		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+		var answer vlm.EvalAnswer
+		var last vlm.EvalResult
+		if err := errors.Join(json.Unmarshal(lines.Bytes(), &answer), json.Unmarshal(lines.Bytes(), &last)); err != nil {
 			return nil, result, fmt.Errorf("%s: %w", path, err)
 		}
-		if line.Turns > 0 {
-			result = line.EvalResult
+		if last.Turns > 0 {
+			result = last
 		} else {
-			answers = append(answers, line.EvalAnswer)
+			answers = append(answers, answer)
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -43,6 +43,7 @@ func generate() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, define := range map[string]func(*build.Context){
 		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
+		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
 		"vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause,
 	} {
 		c := build.NewContext()

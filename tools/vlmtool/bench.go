@@ -16,16 +16,20 @@ import (
 )
 
 type benchFlags struct {
-	preset, filter string
-	rows, tokens   int
-	match          *regexp.Regexp
+	preset, model, filter string
+	rows, tokens          int
+	prompt, fresh         int
+	match                 *regexp.Regexp
 }
 
 func runBench(ctx context.Context, a *app, args []string) error {
 	f := &benchFlags{}
 	a.flags.StringVar(&f.preset, "preset", "", "model: shapes, smollm2-135m, …")
-	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the step")
-	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's")
+	a.flags.StringVar(&f.model, "model", "", "infer, embedder: a model instead of a preset with random weights")
+	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step, or pictures of the embedder's")
+	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's; rows too short for a picture are text alone")
+	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
+	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
@@ -35,16 +39,23 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
 		return usagef("--filter: %v", err)
 	}
-	if f.rows < 1 || f.tokens < 0 {
-		return usagef("--batch-size and --seq-len must be above 0")
+	if f.rows < 1 || f.tokens < 0 || f.prompt < 1 || f.fresh < 1 {
+		return usagef("--batch-size, --seq-len, --prompt-tokens and --new must be above 0")
+	}
+	if f.model != "" && f.preset != "" {
+		return usagef("--model and --preset are both given; one is enough")
 	}
 	switch a.flags.Arg(0) {
 	case "kernels":
 		return f.kernels(ctx, a)
 	case "train":
 		return f.train(ctx, a)
+	case "infer":
+		return f.infer(ctx, a)
+	case "embedder":
+		return f.embedder(ctx, a)
 	}
-	return usagef("bench what? kernels or train")
+	return usagef("bench what? kernels, train, infer or embedder")
 }
 
 func (f *benchFlags) recipe() (vlm.Recipe, error) {
@@ -55,8 +66,8 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}
-	if r.Vision.Patches() >= f.tokens {
-		return r, usagef("--seq-len %d leaves no room for text behind a picture of %d tokens", f.tokens, r.Vision.Patches())
+	if f.tokens < 2 {
+		return r, usagef("--seq-len %d leaves no token to predict", f.tokens)
 	}
 	return r, nil
 }
@@ -154,8 +165,7 @@ type kernelBench struct {
 	GBs    float64 `json:"gb_per_s"`
 	Share  float64 `json:"share"` // of the step or the set
 	times  []time.Duration
-	params any
-	kernel *shaders.Kernel
+	work   shaders.Cost
 }
 
 // profiler runs something once and measures its dispatches.
@@ -219,7 +229,7 @@ func (f *benchFlags) measure(ctx context.Context, bench profiler) ([]*kernelBenc
 			key := fmt.Sprintf("%s%v", t.Kernel.Name, t.Params)
 			c := index[key]
 			if c == nil {
-				c = &kernelBench{Bench: "kernel", Kernel: t.Kernel.Name, Case: describe(t.Params), params: t.Params, kernel: t.Kernel}
+				c = &kernelBench{Bench: "kernel", Kernel: t.Kernel.Name, Case: describe(t.Params), work: t.Work}
 				index[key], cases = c, append(cases, c)
 			}
 			c.times = append(c.times, t.Duration)
@@ -240,10 +250,9 @@ func (c *kernelBench) summarise(runs int, total time.Duration) {
 	}
 	slices.Sort(c.times)
 	median := c.times[len(c.times)/2]
-	cost := c.kernel.Cost(c.params)
 	c.Runs, c.Calls, c.US, c.USMin = runs, len(c.times)/runs, us(median), us(c.times[0])
 	if s := median.Seconds(); s > 0 {
-		c.GFLOPs, c.GBs = cost.Flops/s/1e9, cost.Bytes/s/1e9
+		c.GFLOPs, c.GBs = c.work.Flops/s/1e9, c.work.Bytes/s/1e9
 	}
 	c.Share = sum.Seconds() / total.Seconds()
 }

@@ -59,7 +59,8 @@ func (s *squares) Profile(ctx context.Context) ([]vlm.Traced, error) {
 	timings, err := s.exe.Profile(ctx, &step)
 	traced := make([]vlm.Traced, len(timings))
 	for i, t := range timings {
-		traced[i] = vlm.Traced{Dispatch: s.plan.Dispatches[t.Dispatch], Timing: t}
+		d := s.plan.Dispatches[t.Dispatch]
+		traced[i] = vlm.Traced{Dispatch: d, Timing: t, Work: d.Cost(step[:])}
 	}
 	return traced, err
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -10,56 +13,197 @@ import (
 	"patchwork/vlm/data"
 )
 
+type evalFlags struct {
+	model, data, text, choices, output string
+	controls                           []string
+	answers                            bool
+	options                            vlm.EvalOptions
+}
+
 func runEval(ctx context.Context, a *app, args []string) error {
-	var model, path string
-	o := vlm.EvalOptions{BadRow: warnBadRow}
-	a.flags.StringVar(&model, "model", "", "model's folder")
-	a.flags.StringVar(&path, "data", "", "parquet files, globs or folders, separated by commas")
+	f := &evalFlags{}
+	o := &f.options
+	a.flags.StringVar(&f.model, "model", "", "model's folder")
+	a.flags.StringVar(&f.data, "data", "", "parquet files, globs or folders, separated by commas")
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
-	a.flags.StringVar(&o.Control, "control", vlm.ControlNone, "none, shuffled (another sample's picture) or blank (a white one)")
-	answers := a.flags.Bool("answers", false, "with --json: a line for every answer, before the result")
+	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
+	a.flags.StringSliceVar(&f.controls, "control", []string{vlm.ControlNone}, "none, shuffled (another sample's picture) or blank (a white one); several, separated by commas, one after another")
+	a.flags.BoolVar(&o.Captions, "captions", false, "generate every answer to its end, and compare the words: BLEU-4 and CIDEr-D")
+	a.flags.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: longest answer, in tokens")
+	a.flags.StringVar(&f.choices, "choices", "", "choose by likelihood: 'letters' for the options that a question lists (A. cat), or the answers themselves, separated by commas, or a file with one a line")
+	a.flags.StringVar(&f.text, "text", "", "score a text file instead of --data: NLL and perplexity, without pictures")
+	a.flags.StringVar(&f.output, "output", "", "file for a line of JSON for every answer")
+	a.flags.BoolVar(&f.answers, "answers", false, "with --json: these lines on standard output, before the result")
 	a.deviceFlag()
 	if err := a.parse(args, 0); err != nil {
 		return err
 	}
-	switch {
-	case model == "":
-		return usagef("--model is missing: a model's folder")
-	case path == "":
-		return usagef("--data is missing: parquet files, a glob or a folder")
-	case o.Limit < 0:
-		return usagef("--limit cannot be %d", o.Limit)
-	case !slices.Contains([]string{vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank}, o.Control):
-		return usagef("--control is %q, want none, shuffled or blank", o.Control)
+	if err := f.check(); err != nil {
+		return err
 	}
-	files, err := data.Resolve(strings.Split(path, ","))
-	if err != nil {
-		return usageError{err}
-	}
-	o.Data = files
 	dev, err := a.openDevice()
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	loaded, err := vlm.Load(model, dev)
+	loaded, err := vlm.Load(f.model, dev)
 	if err != nil {
 		return err
 	}
-	if *answers && a.json {
-		o.Answer = func(e vlm.EvalAnswer) { a.result(e) }
+	if f.text != "" {
+		return f.evalText(ctx, a, loaded)
 	}
-	r, err := vlm.Evaluate(ctx, loaded, o)
+	return f.evalData(ctx, a, loaded)
+}
+
+func (f *evalFlags) check() error {
+	switch {
+	case f.model == "":
+		return usagef("--model is missing: a model's folder")
+	case f.data == "" && f.text == "":
+		return usagef("--data is missing: parquet files, a glob or a folder")
+	case f.data != "" && f.text != "":
+		return usagef("--data and --text are both given; one is enough")
+	case f.options.HoldOut < 0:
+		return usagef("--holdout cannot be %d", f.options.HoldOut)
+	case f.options.Limit < 0:
+		return usagef("--limit cannot be %d", f.options.Limit)
+	case f.options.MaxNewTokens < 1:
+		return usagef("--max-new-tokens cannot be %d", f.options.MaxNewTokens)
+	}
+	for _, c := range f.controls {
+		if !slices.Contains([]string{vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank}, c) {
+			return usagef("--control is %q, want none, shuffled or blank", c)
+		}
+	}
+	if f.data != "" {
+		files, err := data.Resolve(strings.Split(f.data, ","))
+		if err != nil {
+			return usageError{err}
+		}
+		f.options.Data = files
+	}
+	return f.readChoices()
+}
+
+// readChoices turns --choices into what the evaluation asks for.
+func (f *evalFlags) readChoices() error {
+	switch f.choices {
+	case "":
+		return nil
+	case "letters":
+		f.options.Choices = vlm.LetteredChoices
+		return nil
+	}
+	list, separator := f.choices, ","
+	if text, err := os.ReadFile(f.choices); err == nil {
+		list, separator = string(text), "\n"
+	} else if !strings.Contains(f.choices, ",") {
+		return usagef("--choices: %w; want 'letters', answers separated by commas, or a file", err)
+	}
+	var choices []string
+	for c := range strings.SplitSeq(list, separator) {
+		if c = strings.TrimSpace(c); c != "" && !slices.Contains(choices, c) {
+			choices = append(choices, c)
+		}
+	}
+	if len(choices) < 2 {
+		return usagef("--choices %s names %d answers; two are the least", f.choices, len(choices))
+	}
+	f.options.Choices = vlm.FixedChoices(choices)
+	return nil
+}
+
+func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
+	text, err := os.ReadFile(f.text)
 	if err != nil {
-		return err
+		return fmt.Errorf("--text: %w", err)
+	}
+	r, err := vlm.EvaluateText(ctx, l, strings.ToValidUTF8(string(text), "\uFFFD"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.text, err)
 	}
 	if a.json {
 		return a.result(r)
 	}
-	fmt.Fprintf(a.stdout, "exact match  %.2f%% of %d turns about %d samples\n", 100*r.ExactMatch, r.Turns, r.Samples)
-	fmt.Fprintf(a.stdout, "NLL          %.4f nats a token\n", r.NLLPerToken)
-	if r.Control != vlm.ControlNone {
-		fmt.Fprintf(a.stdout, "control      %s pictures\n", r.Control)
+	fmt.Fprintf(a.stdout, "NLL         %.4f nats a token over %s tokens\nperplexity  %.3f\n", r.NLLPerToken, thousands(int64(r.Tokens)), r.Perplexity)
+	return nil
+}
+
+// evalData evaluates once for each control.
+func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Loaded) (failed error) {
+	o := f.options
+	tell := func(vlm.EvalAnswer) error { return nil }
+	switch {
+	case f.output != "":
+		file, err := os.Create(f.output)
+		if err != nil {
+			return fmt.Errorf("--output: %w", err)
+		}
+		defer func() { failed = errors.Join(failed, file.Close()) }()
+		lines := json.NewEncoder(file)
+		lines.SetEscapeHTML(false)
+		tell = func(e vlm.EvalAnswer) error { return lines.Encode(e) }
+	case f.answers && a.json:
+		tell = func(e vlm.EvalAnswer) error { return a.result(e) }
+	}
+	var written error
+	o.Answer = func(e vlm.EvalAnswer) { written = errors.Join(written, tell(e)) }
+	var results []vlm.EvalResult
+	for i, control := range f.controls {
+		o.Control, o.BadRow = control, nil
+		if i == 0 {
+			o.BadRow = warnBadRow
+		}
+		r, err := vlm.Evaluate(ctx, l, o)
+		if err = errors.Join(err, written); err != nil {
+			return err
+		}
+		results = append(results, r)
+		if a.json {
+			if err := a.result(r); err != nil {
+				return err
+			}
+		}
+	}
+	if !a.json {
+		printEval(a, results)
 	}
 	return nil
+}
+
+// printEval prints a column for every control.
+func printEval(a *app, results []vlm.EvalResult) {
+	first := results[0]
+	fmt.Fprintf(a.stdout, "%d turns about %d samples\n", first.Turns, first.Samples)
+	row := func(name string, value func(vlm.EvalResult) string) {
+		fmt.Fprintf(a.stdout, "%-24s", name)
+		for _, r := range results {
+			fmt.Fprintf(a.stdout, "  %10s", value(r))
+		}
+		fmt.Fprintln(a.stdout)
+	}
+	percent := func(x float64) string { return fmt.Sprintf("%.2f%%", 100*x) }
+	if len(results) > 1 || first.Control != vlm.ControlNone {
+		row("pictures", func(r vlm.EvalResult) string {
+			if r.Control == vlm.ControlNone {
+				return "true"
+			}
+			return r.Control
+		})
+	}
+	row("exact match", func(r vlm.EvalResult) string { return percent(r.ExactMatch) })
+	row("NLL, nats a token", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
+	row("perplexity", func(r vlm.EvalResult) string { return fmt.Sprintf("%.3f", r.Perplexity) })
+	if first.CaptionResult != nil {
+		row("BLEU-4", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.BLEU4) })
+		row("CIDEr-D", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.CIDErD) })
+	}
+	if first.ChoiceResult != nil {
+		row("right choice", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.Accuracy) })
+		row("  likelihood per token", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.PerToken) })
+		row("  by guessing", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.Chance) })
+	} else if f := first; a.flags.Changed("choices") {
+		fmt.Fprintf(a.stdout, "no question of %d has choices with the true answer among them\n", f.Turns)
+	}
 }

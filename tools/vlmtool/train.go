@@ -17,7 +17,7 @@ import (
 // trainFlags are train's own; recipe flags are read where they were set.
 type trainFlags struct {
 	data, valData, out, preset, config, decoder, model, profile string
-	attention, turns, loss, dtype                               string
+	attention, turns, loss, dtype, recompute                    string
 	resume, noShuffle, printConfig, dryRun                      bool
 	recipe                                                      vlm.Recipe
 	peakTFLOPs, price                                           float64
@@ -71,14 +71,15 @@ func (f *trainFlags) declare(s *pflag.FlagSet) {
 	s.IntVar(&r.HoldOut, "holdout", 0, "every Nth row is for validation; 0 = none")
 	s.IntVar(&r.ValEvery, "val-every", 0, "steps between validations; 0 = never")
 	s.IntVar(&r.SaveEvery, "save-every", 0, "steps between checkpoints; 0 = at the end only")
-	s.StringVar(&f.dtype, "dtype", "", "f32")
+	s.StringVar(&f.dtype, "dtype", "", "f32; with --dry-run f16 and bf16 too")
+	s.StringVar(&f.recompute, "recompute", "", "compute activations again in the backward pass: auto (when memory asks for it), on or off")
 	s.Uint64Var(&r.Seed, "seed", 0, "seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "largest share of data rows that cannot be used")
 	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out")
 	s.StringVar(&f.profile, "profile", "", "write a Perfetto trace of one step")
 	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost, and stop")
-	s.Float64Var(&f.peakTFLOPs, "peak-tflops", defaultPeak, "with --dry-run: the device's peak in TFLOP/s")
+	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "with --dry-run: the device's peak in TFLOP/s; 0 = an H100's for the --dtype")
 	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "with --dry-run: the device's price in dollars")
 }
 
@@ -108,7 +109,8 @@ func (f *trainFlags) resolve(s *pflag.FlagSet) (vlm.Recipe, error) {
 		"freeze-decoder-steps": func() { r.FreezeDecoderSteps = f.recipe.FreezeDecoderSteps },
 		"holdout":              func() { r.HoldOut = f.recipe.HoldOut }, "val-every": func() { r.ValEvery = f.recipe.ValEvery },
 		"save-every": func() { r.SaveEvery = f.recipe.SaveEvery }, "dtype": func() { r.DType = f.dtype },
-		"seed": func() { r.Seed = f.recipe.Seed }, "max-bad-fraction": func() { r.MaxBadFraction = f.recipe.MaxBadFraction },
+		"recompute": func() { r.Recompute = f.recompute },
+		"seed":      func() { r.Seed = f.recipe.Seed }, "max-bad-fraction": func() { r.MaxBadFraction = f.recipe.MaxBadFraction },
 	}
 	s.Visit(func(flag *pflag.Flag) {
 		if apply := set[flag.Name]; apply != nil {
@@ -156,7 +158,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	case f.decoder != "" && f.model != "":
 		return usagef("--decoder and --model are both given; one is enough")
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
-		return usagef("preset %s starts from a pretrained decoder (%s): --decoder or --model is missing", r.Preset, r.Decoder)
+		return usagef("preset %s starts from a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
 	case r.DType != "f32":
 		return usagef("--dtype %s: this vlmtool trains in f32 only", r.DType)
 	}

@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"patchwork/engine"
 	"patchwork/vlm"
@@ -19,32 +16,16 @@ import (
 type trainView struct {
 	a      *app
 	device engine.Device
-	live   bool
-	width  int
+	line   *liveLine
 	info   vlm.RunInfo
 	mean   float64 // of the loss, running
 	rate   float64 // tokens/s, running
 	images float64 // per second, running
 	steps  int     // seen
-	last   time.Time
-	drawn  bool
 }
 
-// Between two lines of a view that is not live, and two drawings of one that is.
-const (
-	plainEvery = 5 * time.Second
-	liveEvery  = 100 * time.Millisecond
-)
-
 func newTrainView(a *app, dev engine.Device) *trainView {
-	v := &trainView{a: a, device: dev, width: 100}
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet {
-		v.live = true
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			v.width = w
-		}
-	}
-	return v
+	return &trainView{a: a, device: dev, line: newLiveLine(a)}
 }
 
 func (v *trainView) observer() vlm.Observer {
@@ -60,8 +41,8 @@ func (v *trainView) observer() vlm.Observer {
 		},
 		Step:       v.step,
 		Validation: v.validation,
-		BadRow:     func(b data.Verdict) { v.above(func() { warnBadRow(b) }) },
-		Note:       func(s string) { v.above(func() { slog.Info(s) }) },
+		BadRow:     func(b data.Verdict) { v.line.above(func() { warnBadRow(b) }) },
+		Note:       func(s string) { v.line.above(func() { slog.Info(s) }) },
 	}
 }
 
@@ -70,51 +51,24 @@ func (v *trainView) step(m vlm.StepMetrics) {
 	follow(&v.mean, m.Loss, min(v.steps, 30))
 	follow(&v.rate, m.TokensPerS, min(v.steps, 20))
 	follow(&v.images, m.ImagesPerS, min(v.steps, 20))
-	every := plainEvery
-	if v.live {
-		every = liveEvery
-	}
-	if v.a.quiet || time.Since(v.last) < every && m.Step != v.info.Steps {
+	if !v.line.due(m.Step == v.info.Steps) {
 		return
 	}
-	v.last = time.Now()
 	left := "?"
 	if done := m.Step - v.info.Done; done > 0 {
 		perStep := m.Seconds / float64(m.Step)
 		left = seconds(perStep * float64(v.info.Steps-m.Step))
 	}
 	memory, _ := v.device.MemoryInUse()
-	line := fmt.Sprintf("step %d/%d  loss %.4f  %s tokens/s  %.0f images/s  %s  %s left",
-		m.Step, v.info.Steps, v.mean, thousands(int64(v.rate)), v.images, engine.Bytes(memory), left)
-	if !v.live {
-		fmt.Fprintln(v.a.stderr, line)
-		return
-	}
-	v.draw(bar(float64(m.Step)/float64(v.info.Steps), 20) + " " + line)
+	v.line.show(float64(m.Step)/float64(v.info.Steps), fmt.Sprintf("step %d/%d  loss %.4f  %s tokens/s  %.0f images/s  %s  %s left",
+		m.Step, v.info.Steps, v.mean, thousands(int64(v.rate)), v.images, engine.Bytes(memory), left))
 }
 
 // follow moves a running mean over some n values towards the next one.
 func follow(mean *float64, value float64, n int) { *mean += (value - *mean) / float64(n) }
 
-// draw replaces the live line.
-func (v *trainView) draw(line string) {
-	if r := []rune(line); len(r) > v.width-1 {
-		line = string(r[:max(0, v.width-1)])
-	}
-	fmt.Fprintf(v.a.stderr, "\r\x1b[K%s", line)
-	v.drawn = true
-}
-
-// above writes something above the live line.
-func (v *trainView) above(write func()) {
-	if v.drawn {
-		fmt.Fprint(v.a.stderr, "\r\x1b[K")
-	}
-	write()
-}
-
 func (v *trainView) validation(m vlm.ValMetrics, samples []vlm.Sample) {
-	v.above(func() {
+	v.line.above(func() {
 		slog.Info(fmt.Sprintf("validation after step %d: loss %.4f", m.Step, m.ValLoss))
 		for _, s := range samples {
 			slog.Info(fmt.Sprintf("  %s → %s (%s)", shorten(s.Question, 60), shorten(s.Answer, 60), shorten(s.Truth, 60)))
@@ -123,17 +77,7 @@ func (v *trainView) validation(m vlm.ValMetrics, samples []vlm.Sample) {
 }
 
 // end leaves the live line behind.
-func (v *trainView) end() {
-	if v.drawn {
-		fmt.Fprintln(v.a.stderr)
-		v.drawn = false
-	}
-}
-
-func bar(done float64, width int) string {
-	full := int(done*float64(width) + 0.5)
-	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
-}
+func (v *trainView) end() { v.line.end() }
 
 func shorten(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// dotsRows is up to how many rows of a meet each row of b on its way through the
+// registers.
+const dotsRows = 4
+
+func defineDots(c *build.Context, s isa) {
+	iota := laneNumbers(c, "dotsLanes"+s.name, s.lanes)
+	for rows := 1; rows <= dotsRows; rows++ {
+		d := dots{Context: c, isa: s, rows: rows, lanes: iota}
+		d.define()
+	}
+}
+
+// dots generates the products of a few rows of a with all rows of b, which are
+// read once from end to end: in generation memory's speed is all that counts.
+// To prefetch by instruction made no difference.
+type dots struct {
+	*build.Context
+	isa
+	rows  int
+	lanes operand.Mem
+
+	acc  [][]reg.Register // of each row of a, enough to hide the latency of adding
+	a, b reg.GPVirtual
+	lda  reg.GPVirtual
+	at   reg.GPVirtual // byte in the rows
+}
+
+func (d *dots) define() {
+	function(d.Context, fmt.Sprintf("dots%s_%d", d.name, d.rows),
+		"func(k int, a *float32, lda int, b *float32, ldb, n int, c *float32, ldc int, alpha, beta float32)",
+		fmt.Sprintf("%d rows of a; see DotsKernel.", d.rows))
+	d.a, d.b = param(d.Context, "a"), param(d.Context, "b")
+	c, n := param(d.Context, "c"), param(d.Context, "n")
+	d.lda = param(d.Context, "lda")
+	ldb, ldc := param(d.Context, "ldb"), param(d.Context, "ldc")
+	for _, r := range []reg.GPVirtual{d.lda, ldb, ldc} {
+		d.SHLQ(operand.U8(2), r)
+	}
+	k, end, whole := param(d.Context, "k"), d.GP64(), d.GP64()
+	unroll := max(2, 4/d.rows)
+	d.MOVQ(k, end) // of whole vectors, in bytes
+	d.ANDQ(operand.I32(-d.isa.lanes), end)
+	d.SHLQ(operand.U8(2), end)
+	d.MOVQ(k, whole) // of whole steps
+	d.ANDQ(operand.I32(-unroll*d.isa.lanes), whole)
+	d.SHLQ(operand.U8(2), whole)
+	mask := d.tail(k)
+	d.at = d.GP64()
+
+	d.Label("row")
+	d.acc = nil
+	for range d.rows {
+		var accs []reg.Register
+		for range unroll {
+			accs = append(accs, d.zero(d.Context))
+		}
+		d.acc = append(d.acc, accs)
+	}
+	d.XORQ(d.at, d.at)
+	d.Label("steps")
+	d.CMPQ(d.at, whole)
+	d.JGE(operand.LabelRef("vectors"))
+	for u := range unroll {
+		d.multiply(u, u, nil)
+	}
+	d.ADDQ(operand.I32(unroll*d.bytes()), d.at)
+	d.JMP(operand.LabelRef("steps"))
+	d.Label("vectors")
+	d.CMPQ(d.at, end)
+	d.JGE(operand.LabelRef("part"))
+	d.multiply(0, 0, nil)
+	d.ADDQ(operand.I32(d.bytes()), d.at)
+	d.JMP(operand.LabelRef("vectors"))
+	d.Label("part")
+	d.TESTQ(operand.I32(d.isa.lanes-1), k)
+	d.JZ(operand.LabelRef("sum"))
+	d.multiply(0, 0, mask)
+	d.Label("sum")
+	d.write(c, ldc)
+	d.ADDQ(ldb, d.b)
+	d.ADDQ(operand.I8(4), c)
+	d.DECQ(n)
+	d.JNZ(operand.LabelRef("row"))
+	d.VZEROUPPER()
+	d.RET()
+}
+
+// tail is the mask of the lanes of the last vector.
+func (d *dots) tail(k reg.GPVirtual) reg.Register {
+	rest, x, count := d.GP64(), d.XMM(), d.vector(d.Context)
+	d.MOVQ(k, rest)
+	d.ANDQ(operand.I32(d.isa.lanes-1), rest)
+	d.VMOVD(rest.As32(), x)
+	d.VPBROADCASTD(x, count)
+	return d.isa.mask(d.Context, d.lanes, count, 0)
+}
+
+// multiply adds the products of vector number u from here on to accumulator i.
+func (d *dots) multiply(u, i int, mask reg.Register) {
+	b := d.vector(d.Context)
+	d.load(d.Context, operand.Mem{Base: d.b, Index: d.at, Scale: 1, Disp: u * d.bytes()}, mask, b)
+	row := d.GP64()
+	d.LEAQ(operand.Mem{Base: d.a, Index: d.at, Scale: 1}, row)
+	for r := range d.rows {
+		if r > 0 {
+			d.ADDQ(d.lda, row)
+		}
+		m := operand.Mem{Base: row, Disp: u * d.bytes()}
+		if mask == nil {
+			d.VFMADD231PS(m, b, d.acc[r][i])
+			continue
+		}
+		a := d.vector(d.Context)
+		d.load(d.Context, m, mask, a)
+		d.VFMADD231PS(a, b, d.acc[r][i])
+	}
+}
+
+// write folds the accumulators, halves onto each other, and writes alpha times
+// the sums, or adds them to beta times what is there.
+func (d *dots) write(c, ldc reg.GPVirtual) {
+	bits, at := d.GP32(), d.GP64()
+	d.MOVL(address(d.Context, "beta"), bits)
+	d.MOVQ(c, at)
+	for r, accs := range d.acc {
+		for n := len(accs) / 2; n > 0; n /= 2 {
+			for i := range n {
+				d.VADDPS(accs[i+n], accs[i], accs[i])
+			}
+		}
+		x := d.fold(accs[0])
+		d.VMULSS(address(d.Context, "alpha"), x, x)
+		label := fmt.Sprintf("store%d", r)
+		d.TESTL(operand.U32(0x7fffffff), bits) // -0 is 0 too
+		d.JZ(operand.LabelRef(label))
+		old := d.XMM()
+		d.VMOVSS(operand.Mem{Base: at}, old)
+		beta := d.XMM() // vet knows no fused operation's operand size
+		d.VMOVSS(address(d.Context, "beta"), beta)
+		d.VFMADD231SS(beta, old, x)
+		d.Label(label)
+		d.VMOVSS(x, operand.Mem{Base: at})
+		if r+1 < d.rows {
+			d.ADDQ(ldc, at)
+		}
+	}
+}
+
+// fold adds up the lanes of a vector.
+func (d *dots) fold(v reg.Register) reg.VecVirtual {
+	y := v.(reg.VecVirtual)
+	if d.wide {
+		half := d.YMM()
+		d.VEXTRACTF64X4(operand.U8(1), y, half)
+		d.VADDPS(half, y.AsY(), y.AsY())
+	}
+	half := d.XMM()
+	d.VEXTRACTF128(operand.U8(1), y.AsY(), half)
+	d.VADDPS(half, y.AsX(), y.AsX())
+	d.VSHUFPS(operand.U8(0x4E), y.AsX(), y.AsX(), half)
+	d.VADDPS(half, y.AsX(), y.AsX())
+	d.VSHUFPS(operand.U8(0xB1), y.AsX(), y.AsX(), half)
+	d.VADDPS(half, y.AsX(), y.AsX())
+	return y.AsX().(reg.VecVirtual)
+}

@@ -1,0 +1,61 @@
+package vlm
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"patchwork/vlm/batch"
+)
+
+// TextResult is how well a model foretells a text without pictures.
+type TextResult struct {
+	Tokens      int     `json:"tokens"` // predicted
+	Windows     int     `json:"windows"`
+	NLLPerToken float64 `json:"nll_per_token"`
+	Perplexity  float64 `json:"perplexity"`
+	Device      string  `json:"device"`
+}
+
+// maxTextWindow is the context in which a text is scored, in tokens.
+const maxTextWindow = 2048
+
+// EvaluateText scores a plain text, what looks like control tokens included as
+// text. A text longer than the context is cut into windows that do not overlap;
+// the first token of each is not predicted.
+func EvaluateText(ctx context.Context, l *Loaded, text string) (TextResult, error) {
+	ids := l.Language.Tokenizer.EncodePlain(text)
+	if len(ids) < 2 {
+		return TextResult{}, fmt.Errorf("the text has %d tokens; two are the least that can be scored", len(ids))
+	}
+	window := min(roundUp(len(ids), 64), maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
+	stepper, err := NewStepper(l.Model, l.Device, StepShape{Rows: 1, Tokens: window}, adamless)
+	if err != nil {
+		return TextResult{}, err
+	}
+	defer stepper.Close()
+	r := TextResult{Device: l.Device.Info().Device}
+	var sum float64
+	for len(ids) > 1 {
+		n := min(window, len(ids))
+		sample := &batch.Sample{IDs: ids[:n], Answer: make([]bool, n)}
+		b, err := batch.Build(batch.Shape{Rows: 1, T: window, Patches: l.Config.Vision.Patches()},
+			batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll}, [][]*batch.Sample{{sample}})
+		if err != nil {
+			return r, err
+		}
+		nll, _, err := stepper.Evaluate(ctx, b, nil)
+		if err != nil {
+			return r, err
+		}
+		for _, v := range nll {
+			sum += float64(v)
+		}
+		r.Tokens, r.Windows, ids = r.Tokens+len(nll), r.Windows+1, ids[n:]
+	}
+	if r.NLLPerToken = sum / float64(r.Tokens); math.IsNaN(r.NLLPerToken) {
+		return r, fmt.Errorf("the model's output is not a number")
+	}
+	r.Perplexity = math.Exp(r.NLLPerToken)
+	return r, nil
+}

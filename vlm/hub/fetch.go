@@ -1,0 +1,150 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say what of a repository is fetched, and where to.
+type Options struct {
+	Out     string   // folder; made when it is not there
+	Include []string // patterns as of path.Match, of a path or its last part; nil: what a model's use needs, a data set whole
+	Exclude []string
+	Jobs    int // files at a time; 0 = 4
+	Observe Observer
+}
+
+// Observer is told of a fetch's course. Bytes is called from several goroutines.
+type Observer struct {
+	Start func(r Repo, files []File, bytes int64)
+	Bytes func(here int64) // of all files, on disk
+	Done  func(f File, downloaded int64)
+}
+
+// Result is what a fetch has brought.
+type Result struct {
+	Repo       string `json:"repo"`
+	Kind       Kind   `json:"kind"`
+	Commit     string `json:"commit"`
+	Files      int    `json:"files"`
+	Bytes      int64  `json:"bytes"`
+	Downloaded int64  `json:"downloaded_bytes"` // the rest was there already
+	Out        string `json:"out"`
+}
+
+// Fetch brings the chosen files of a repository into a folder. Called again after
+// an interruption, it goes on.
+func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
+	r, files, err := c.List(ctx, r)
+	if err != nil {
+		return Result{}, err
+	}
+	if files, err = choose(r, files, o.Include, o.Exclude); err != nil {
+		return Result{}, err
+	}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return Result{}, err
+	}
+	result := Result{Repo: r.Name, Kind: r.Kind, Commit: r.Revision, Files: len(files), Out: o.Out}
+	for _, f := range files {
+		result.Bytes += max(0, f.Size)
+	}
+	if o.Observe.Start != nil {
+		o.Observe.Start(r, files, result.Bytes)
+	}
+	var here, downloaded atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	if g.SetLimit(o.Jobs); o.Jobs <= 0 {
+		g.SetLimit(4)
+	}
+	for _, f := range files {
+		g.Go(func() error {
+			n, err := c.download(ctx, r, f, o.Out, func(delta int64) {
+				now := here.Add(delta)
+				if o.Observe.Bytes != nil {
+					o.Observe.Bytes(now)
+				}
+			})
+			downloaded.Add(n)
+			if err == nil && o.Observe.Done != nil {
+				o.Observe.Done(f, n)
+			}
+			return err
+		})
+	}
+	err = g.Wait()
+	result.Downloaded, result.Bytes = downloaded.Load(), max(result.Bytes, here.Load())
+	return result, err
+}
+
+// needed are the files of a model's repository that a model is loaded from; other
+// formats of the same weights lie beside them.
+var needed = []string{
+	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+	"chat_template.jinja", "*.safetensors", "model.safetensors.index.json", "LICENSE*",
+}
+
+func choose(r Repo, files []File, include, exclude []string) ([]File, error) {
+	for _, p := range slices.Concat(include, exclude) {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("the pattern %q is wrong: %w", p, err)
+		}
+	}
+	var chosen []File
+	for _, f := range files {
+		wanted := matches(include, f.Path)
+		switch {
+		case include == nil && r.Kind == Dataset:
+			wanted = true
+		case include == nil:
+			wanted = !strings.Contains(f.Path, "/") && matches(needed, f.Path)
+		}
+		if wanted && !matches(exclude, f.Path) {
+			chosen = append(chosen, f)
+		}
+	}
+	if include == nil && r.Kind == Model && len(ending(chosen, ".safetensors")) == 0 {
+		if gguf := ending(files, ".gguf"); len(gguf) > 0 {
+			files = gguf
+		}
+		return nil, fmt.Errorf("%s has no safetensors weights; choose with --include among: %s", r, names(files))
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("%s: no file matches; it has: %s", r, names(files))
+	}
+	return chosen, nil
+}
+
+func ending(files []File, suffix string) []File {
+	return slices.DeleteFunc(slices.Clone(files), func(f File) bool { return !strings.HasSuffix(f.Path, suffix) })
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		whole, _ := path.Match(p, name)
+		last, _ := path.Match(p, path.Base(name))
+		return whole || last || strings.HasSuffix(p, "/") && strings.HasPrefix(name, p)
+	})
+}
+
+// names lists some files, for an error.
+func names(files []File) string {
+	const most = 12
+	var s []string
+	for _, f := range files {
+		if !strings.HasPrefix(f.Path, ".git") {
+			s = append(s, f.Path)
+		}
+	}
+	if len(s) > most {
+		s = append(s[:most:most], fmt.Sprintf("and %d more", len(s)-most))
+	}
+	return strings.Join(s, ", ")
+}

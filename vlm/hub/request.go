@@ -1,0 +1,175 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// StatusError is an answer of the hub that no repetition mends.
+type StatusError struct {
+	URL    string
+	Status int
+	Reason string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s: %s (HTTP %d)", e.URL, e.Reason, e.Status)
+}
+
+// reasons say what a status means here, and what to do.
+var reasons = map[int]string{
+	http.StatusUnauthorized: "there is no such repository, or it is private; set HF_TOKEN to a token that may read it",
+	http.StatusForbidden:    "access is refused; accept the repository's conditions on its page, and set HF_TOKEN to your token",
+	http.StatusNotFound:     "not found; check the name and the revision",
+}
+
+func statusError(r *http.Response) error {
+	reason := reasons[r.StatusCode]
+	if reason == "" {
+		reason = "the hub answered: " + http.StatusText(r.StatusCode)
+	}
+	return &StatusError{r.Request.URL.Redacted(), r.StatusCode, reason}
+}
+
+// busyError is an answer that asks to come again later.
+type busyError struct {
+	error
+	after time.Duration
+}
+
+// request sends one request. Answers other than 2xx and 3xx are errors; the
+// caller closes the body of the rest. Go's client drops the token by itself when
+// a redirect leaves the hub's host.
+func (c *Client) request(ctx context.Context, client *http.Client, method, url string, header map[string]string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "patchwork-vlmtool")
+	// Ranges and sizes are those of the file, not of a compressed transfer.
+	req.Header.Set("Accept-Encoding", "identity")
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	r, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if r.StatusCode < 400 {
+		return r, nil
+	}
+	defer r.Body.Close()
+	err = statusError(r)
+	switch {
+	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusRequestTimeout, r.StatusCode >= 500:
+		return nil, &busyError{err, retryAfter(r.Header.Get("Retry-After"))}
+	}
+	return nil, err
+}
+
+// maxWait bounds what a server may ask for.
+const maxWait = 5 * time.Minute
+
+func retryAfter(s string) time.Duration {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 {
+		return min(time.Duration(n*float64(time.Second)), maxWait)
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return min(max(0, time.Until(at)), maxWait)
+	}
+	return 0
+}
+
+// permanent reports whether trying again is of no use.
+func permanent(err error) bool {
+	var status *StatusError
+	var busy *busyError
+	var local *localError
+	return errors.As(err, &local) || errors.As(err, &status) && !errors.As(err, &busy)
+}
+
+func (e *busyError) Unwrap() error { return e.error }
+
+// localError is a failure on this side: a disk, not a network.
+type localError struct{ error }
+
+func (e *localError) Unwrap() error { return e.error }
+
+// persist calls try until it succeeds, fails for good, or has failed Attempts
+// times in a row without any progress.
+func (c *Client) persist(ctx context.Context, try func() (progress bool, err error)) error {
+	pause := c.Pause
+	for attempts, failures := 0, 0; ; {
+		progress, err := try()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case permanent(err):
+			return err
+		}
+		if progress {
+			attempts, failures, pause = 0, 0, c.Pause
+		}
+		attempts++
+		if failures++; unreachable(err) {
+			failures++
+		}
+		if failures >= c.Attempts {
+			return fmt.Errorf("%w; gave up after %d attempts", err, attempts)
+		}
+		wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
+		var busy *busyError
+		if errors.As(err, &busy) {
+			wait = max(wait, busy.after)
+		}
+		c.note("%v; trying again in %s", err, wait.Round(100*time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// unreachable reports whether there was no connection at all, which seldom mends
+// itself.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// errStalled is the cause of a connection's end after too long a silence.
+var errStalled = errors.New("the connection went silent")
+
+// watch cancels a request when its answer is silent for too long.
+type watch struct {
+	r     io.Reader
+	timer *time.Timer
+	idle  time.Duration
+}
+
+func (w *watch) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	w.timer.Reset(w.idle)
+	return n, err
+}
+
+// watched is a context that ends when nothing has been read for c.Idle.
+func (c *Client) watched(ctx context.Context) (context.Context, *watch, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(c.Idle, func() { cancel(errStalled) })
+	return ctx, &watch{timer: timer, idle: c.Idle}, func() { timer.Stop(); cancel(nil) }
+}

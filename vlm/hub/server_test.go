@@ -1,0 +1,176 @@
+package hub
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const commit = "0123456789abcdef0123456789abcdef01234567"
+
+// server is a hub with one repository, and the ways in which networks go wrong.
+type server struct {
+	*httptest.Server
+	kind   Kind
+	name   string
+	files  map[string][]byte
+	large  map[string]bool // kept in large-file storage: a redirect to another host leads to them
+	token  string          // asked for, when set
+	noTree bool            // as some mirrors: no listing with sizes and hashes
+	page   int             // entries of a page of the listing; 0 = all
+
+	// fault, when set, may answer a file's request in the storage's place.
+	fault func(path string, w http.ResponseWriter, r *http.Request) (answered bool)
+
+	storage *httptest.Server
+	mu      sync.Mutex
+	ranges  []string // Range headers of the requests for files
+	leaked  bool     // a token reached the storage
+}
+
+func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, large ...string) *server {
+	s := &server{kind: kind, name: name, files: files, large: map[string]bool{}}
+	for _, l := range large {
+		s.large[l] = true
+	}
+	mux := http.NewServeMux()
+	prefix := "/api/" + string(kind) + "s/" + name
+	mux.HandleFunc(prefix+"/revision/main", s.revision)
+	mux.HandleFunc(prefix+"/tree/"+commit, s.tree)
+	path := "/" + name
+	if kind == Dataset {
+		path = "/datasets/" + name
+	}
+	mux.HandleFunc(path+"/resolve/"+commit+"/", s.resolve)
+	s.Server = httptest.NewServer(mux)
+	s.storage = httptest.NewServer(http.HandlerFunc(s.content))
+	// Another name of the same machine is another host to a client.
+	s.storage.URL = strings.Replace(s.storage.URL, "127.0.0.1", "localhost", 1)
+	t.Cleanup(func() { s.Close(); s.storage.Close() })
+	return s
+}
+
+func (s *server) client(t *testing.T) *Client {
+	t.Setenv("HF_ENDPOINT", s.URL)
+	t.Setenv("HF_TOKEN", s.token)
+	t.Setenv("HF_TOKEN_PATH", "/nonexistent")
+	c, err := NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Pause, c.Idle = time.Millisecond, 300*time.Millisecond
+	return c
+}
+
+func (s *server) allowed(w http.ResponseWriter, r *http.Request) bool {
+	if s.token == "" || r.Header.Get("Authorization") == "Bearer "+s.token {
+		return true
+	}
+	w.WriteHeader(http.StatusUnauthorized)
+	return false
+}
+
+func (s *server) names() []string {
+	var names []string
+	for n := range s.files {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s *server) revision(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(w, r) {
+		return
+	}
+	var siblings []map[string]string
+	for _, n := range s.names() {
+		siblings = append(siblings, map[string]string{"rfilename": n})
+	}
+	json.NewEncoder(w).Encode(map[string]any{"id": s.name, "sha": commit, "siblings": siblings})
+}
+
+func (s *server) hash(name string) string {
+	if s.large[name] {
+		h := sha256.Sum256(s.files[name])
+		return hex.EncodeToString(h[:])
+	}
+	h := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(s.files[name])), s.files[name]...))
+	return hex.EncodeToString(h[:])
+}
+
+func (s *server) tree(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(w, r) {
+		return
+	}
+	if s.noTree {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	entries := []map[string]any{{"type": "directory", "path": "folder", "oid": commit, "size": 0}}
+	for _, n := range s.names() {
+		e := map[string]any{"type": "file", "path": n, "size": len(s.files[n]), "oid": s.hash(n)}
+		if s.large[n] {
+			e["oid"], e["lfs"] = commit, map[string]any{"oid": s.hash(n), "size": len(s.files[n]), "pointerSize": 134}
+		}
+		entries = append(entries, e)
+	}
+	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
+	to := len(entries)
+	if s.page > 0 && from+s.page < to {
+		to = from + s.page
+		w.Header().Set("Link", fmt.Sprintf(`<%s%s?recursive=true&cursor=%d>; rel="next"`, s.URL, r.URL.Path, to))
+	}
+	json.NewEncoder(w).Encode(entries[from:to])
+}
+
+func (s *server) resolve(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(w, r) {
+		return
+	}
+	_, name, _ := strings.Cut(r.URL.Path, "/resolve/"+commit+"/")
+	if _, ok := s.files[name]; !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.Header().Set("X-Repo-Commit", commit)
+	if s.large[name] {
+		w.Header().Set("X-Linked-ETag", `"`+s.hash(name)+`"`)
+		w.Header().Set("X-Linked-Size", fmt.Sprint(len(s.files[name])))
+		http.Redirect(w, r, s.storage.URL+"/"+url.PathEscape(name), http.StatusFound)
+		return
+	}
+	w.Header().Set("ETag", `"`+s.hash(name)+`"`)
+	s.serve(name, w, r)
+}
+
+// content is the storage's handler.
+func (s *server) content(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.leaked = s.leaked || r.Header.Get("Authorization") != ""
+	s.mu.Unlock()
+	s.serve(strings.TrimPrefix(r.URL.Path, "/"), w, r)
+}
+
+func (s *server) serve(name string, w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.mu.Lock()
+		s.ranges = append(s.ranges, r.Header.Get("Range"))
+		s.mu.Unlock()
+		if s.fault != nil && s.fault(name, w, r) {
+			return
+		}
+	}
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(s.files[name])))
+}
