@@ -191,7 +191,7 @@ func loadModel(dir string, dev engine.Device) (*Loaded, error) {
 // openModel reads everything of a model's directory but the weights.
 func openModel(dir string) (*Model, *Language, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is no model directory", dir)
+		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}
 	c, err := ReadConfig(dir)
 	if err != nil {
