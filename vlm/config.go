@@ -135,6 +135,9 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	if f.NumKeyValueHeads == 0 {
 		f.NumKeyValueHeads = f.NumAttentionHeads
 	}
+	if f.HeadDim == 0 && f.ModelType == "qwen3" {
+		f.HeadDim = 128 // transformers' default for Qwen3, whatever the hidden size
+	}
 	if f.HeadDim == 0 && f.NumAttentionHeads > 0 {
 		f.HeadDim = f.HiddenSize / f.NumAttentionHeads
 	}

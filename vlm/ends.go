@@ -25,6 +25,11 @@ func (l *Language) eosTokens() any {
 	return append([]int32{end}, others...)
 }
 
+// generationConfig is generation_config.json.
+func (l *Language) generationConfig() map[string]any {
+	return map[string]any{"eos_token_id": l.eosTokens(), "pad_token_id": l.EndOfTurn()}
+}
+
 // readEnds reads eos_token_id, a number or a list, of a folder's
 // generation_config.json. It may be absent.
 func readEnds(dir string) ([]int32, error) {

@@ -25,6 +25,9 @@ func (t *trainer) openDecoder() error {
 	if t.language, err = p.Language(t.Recipe.Vision.Patches()); err != nil {
 		return err
 	}
+	if t.language.bare {
+		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
+	}
 	t.adopt(p.withTokens(t.language.Tokenizer))
 	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
 	return err
