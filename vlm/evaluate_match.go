@@ -92,7 +92,7 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 // already decide that the answer differs, or ends.
 func (e *evaluator) settle(turn chat.Turn, ids []int32) (answer string, settled bool) {
 	last := len(ids) - 1
-	if ids[last] == e.Language.EndOfTurn() {
+	if e.Language.Ends(ids[last]) {
 		return strings.TrimSpace(e.Language.Tokenizer.Decode(ids[:last], true)), true
 	}
 	text := e.Language.Tokenizer.Decode(ids, true)

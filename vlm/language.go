@@ -51,7 +51,8 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l.template = jinja
-	return l, nil
+	l.ends, err = readEnds(dir)
+	return l, err
 }
 
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.

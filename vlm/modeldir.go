@@ -28,7 +28,7 @@ func (m *Model) save(dev engine.Device, l *Language, dir string) error {
 			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		},
-		"generation_config.json": map[string]any{"eos_token_id": end, "pad_token_id": end},
+		"generation_config.json": map[string]any{"eos_token_id": l.eosTokens(), "pad_token_id": end},
 	} {
 		if err := writeJSON(filepath.Join(dir, name), value); err != nil {
 			return err

@@ -221,8 +221,3 @@ func (p *pass) layout() map[string]engine.View {
 	}
 	return views
 }
-
-// Ends says whether a token ends an answer.
-func (l *Language) Ends(id int32) bool {
-	return l != nil && (id == l.EndOfTurn() || slices.Contains(l.ends, id))
-}

@@ -61,7 +61,7 @@ func (s *sampler) room(vocabulary int) []float32 {
 	return s.logits
 }
 
-// next draws a token and takes note of it. It changes the logits.
+// next draws a token and takes note of it. It uses the logits up.
 func (s *sampler) next(logits []float32) int32 {
 	for _, id := range s.seen {
 		if logits[id] > 0 {
@@ -86,24 +86,10 @@ type candidate struct {
 func likelier(a, b candidate) int { return cmp.Or(cmp.Compare(b.v, a.v), cmp.Compare(a.id, b.id)) }
 
 func (s *sampler) draw(logits []float32) int32 {
-	most := simd.Max(logits)
 	if s.Temperature <= 0 {
-		return int32(max(0, slices.Index(logits, most))) // none equals what is not a number
+		return int32(max(0, slices.Index(logits, simd.Max(logits)))) // none equals what is not a number
 	}
-	s.kept = s.kept[:0]
-	if s.TopK > 0 && s.TopK < len(logits) {
-		s.kept = top(s.kept, logits, s.TopK)
-	} else {
-		for i, v := range logits {
-			s.kept = append(s.kept, candidate{int32(i), v})
-		}
-	}
-	total := 0.0
-	for i := range s.kept {
-		c := &s.kept[i]
-		c.v = simd.Exp(float32(float64(c.v-most) / s.Temperature))
-		total += float64(c.v)
-	}
+	total := s.weigh(logits)
 	if s.TopP > 0 && s.TopP < 1 {
 		s.kept, total = nucleus(s.kept, s.TopP, total)
 	}
@@ -116,38 +102,66 @@ func (s *sampler) draw(logits []float32) int32 {
 	return s.kept[len(s.kept)-1].id
 }
 
+// weigh keeps the top k with exp(logit/temperature), the largest made 1, and
+// returns their sum.
+func (s *sampler) weigh(logits []float32) float64 {
+	most, factor := simd.Max(logits), float32(1/s.Temperature)
+	s.kept = s.kept[:0]
+	if s.TopK > 0 && s.TopK < len(logits) {
+		s.kept = top(s.kept, logits, s.TopK)
+		total := 0.0
+		for i := range s.kept {
+			c := &s.kept[i]
+			c.v = simd.Exp((c.v - most) * factor)
+			total += float64(c.v)
+		}
+		return total
+	}
+	for i, v := range logits {
+		logits[i] = (v - most) * factor
+	}
+	total := simd.ExpSum(logits, logits, 0)
+	for i, v := range logits {
+		s.kept = append(s.kept, candidate{int32(i), v})
+	}
+	return total
+}
+
 // top appends the k largest logits: a heap of them with the least at its root,
 // which few of the logits pass.
 func top(heap []candidate, logits []float32, k int) []candidate {
 	for i, v := range logits {
-		c := candidate{int32(i), v}
 		switch {
 		case len(heap) < k:
-			heap = append(heap, c)
-			if len(heap) == k {
-				for i := k/2 - 1; i >= 0; i-- {
-					sink(heap, i)
-				}
+			if heap = append(heap, candidate{int32(i), v}); len(heap) == k {
+				heapify(heap, likelier)
 			}
 		case v > heap[0].v:
-			heap[0] = c
-			sink(heap, 0)
+			heap[0] = candidate{int32(i), v}
+			sink(heap, 0, likelier)
 		}
 	}
 	return heap
 }
 
-// sink restores a heap whose root is the least likely after element i changed.
-func sink(heap []candidate, i int) {
+// heapify makes a heap with the last in an order at its root.
+func heapify(heap []candidate, order func(a, b candidate) int) {
+	for i := len(heap)/2 - 1; i >= 0; i-- {
+		sink(heap, i, order)
+	}
+}
+
+// sink restores a heap after element i changed.
+func sink(heap []candidate, i int, order func(a, b candidate) int) {
 	for {
 		child := 2*i + 1
 		if child >= len(heap) {
 			return
 		}
-		if child+1 < len(heap) && likelier(heap[child], heap[child+1]) < 0 {
+		if child+1 < len(heap) && order(heap[child], heap[child+1]) < 0 {
 			child++
 		}
-		if likelier(heap[i], heap[child]) > 0 {
+		if order(heap[i], heap[child]) >= 0 {
 			return
 		}
 		heap[i], heap[child] = heap[child], heap[i]
@@ -157,22 +171,20 @@ func sink(heap []candidate, i int) {
 
 // nucleus keeps the fewest of the likeliest that have the share of the total
 // (Holtzman et al., "The curious case of neural text degeneration", 2020), and
-// returns what they have. Those that have less than their part of the rest are
-// not even sorted: all of them together do not have the rest.
+// returns what they have. It takes them from the root of a heap, and does not
+// even put into it what has less than its part of the rest: all that together
+// does not have the rest.
 func nucleus(all []candidate, share, total float64) ([]candidate, float64) {
 	least := float32((1 - share) * total / float64(len(all)))
-	kept := all[:0]
-	for _, c := range all {
-		if c.v >= least {
-			kept = append(kept, c)
-		}
+	heap := slices.DeleteFunc(all, func(c candidate) bool { return c.v < least })
+	unlikelier := func(a, b candidate) int { return -likelier(a, b) }
+	heapify(heap, unlikelier)
+	sum, end := 0.0, len(heap)
+	for end > 0 && sum < share*total {
+		end--
+		sum += float64(heap[0].v)
+		heap[0], heap[end] = heap[end], heap[0]
+		sink(heap[:end], 0, unlikelier)
 	}
-	slices.SortFunc(kept, likelier)
-	sum := 0.0
-	for i, c := range kept {
-		if sum += float64(c.v); sum >= share*total {
-			return kept[:i+1], sum
-		}
-	}
-	return kept, sum
+	return heap[end:], sum
 }

@@ -75,7 +75,7 @@ func (p product) serial(g shaders.Gemm) {
 // tile chooses the size of the parts of c [m,n] that one call computes: pieces
 // worth a call of their own, twice as many as there are threads to even out.
 func (p product) tile(m, n, k, threads int) (tm, tn int) {
-	const reuse = 4          // uses of a packed panel of b that make up for its packing
+	const reuse = 4 // uses of a packed panel of b that make up for its packing
 	if !p.exact {
 		threads = 8
 	}

@@ -1,0 +1,180 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/picture"
+)
+
+func testPixels(t testing.TB, color int) []byte {
+	t.Helper()
+	img, err := picture.Decode(testPicture(t, testColors[color].rgb, 5, 9, 30))
+	must(t, err)
+	return picture.Preprocess(img, 64)
+}
+
+// smallPasses makes prompts go through in many pieces.
+func smallPasses(t *testing.T) {
+	before := passSizes
+	passSizes = []int{1, 4, 24}
+	t.Cleanup(func() { passSizes = before })
+}
+
+// lastLogits takes a prompt through a generator and returns the last logits.
+func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, pictures [][]byte) (logits []float32, cached int) {
+	t.Helper()
+	ctx := context.Background()
+	must(t, g.reserve(ctx, len(prompt.IDs)))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
+	must(t, err)
+	logits = make([]float32, p.logits.Size())
+	must(t, engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits))
+	return logits, cached
+}
+
+func closeTo(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		// Sums of some 100 terms of size 1 in another order.
+		if math.Abs(float64(got[i]-want[i])) > 1e-4 {
+			t.Fatalf("%s: logit %d is %g, want %g", what, i, got[i], want[i])
+		}
+	}
+}
+
+// TestPrefill: a prompt in pieces gives the logits of the whole text at once; a
+// conversation that goes on computes nothing again that the cache holds, with
+// pictures in earlier and later turns; another picture or word is noticed.
+func TestPrefill(t *testing.T) {
+	smallPasses(t)
+	for _, dev := range devices.Open(t) {
+		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
+				l := testModel(t, dev, attention)
+				g := NewGenerator(l)
+				defer g.Free()
+				a, b := testPixels(t, 0), testPixels(t, 1)
+				patches := l.Config.Vision.Patches()
+				said := func(role, text string, images int) chat.Message {
+					return chat.Message{Role: role, Content: text, Images: images}
+				}
+				first := []chat.Message{said("user", "what color is the shape?", 1)}
+				second := append(slices.Clone(first), said("assistant", "red", 0), said("user", "is there a blue shape?", 1))
+				third := append(slices.Clone(second), said("assistant", "no", 0), said("user", "why?", 0))
+				var lengths []int
+				for i, c := range []struct {
+					messages []chat.Message
+					pictures [][]byte
+					cached   func() (least, most int)
+				}{
+					{first, [][]byte{a}, func() (int, int) { return 0, 0 }},
+					{second, [][]byte{a, b}, func() (int, int) { return patches + 2, lengths[0] }},
+					{third, [][]byte{a, b}, func() (int, int) { return lengths[0] + patches, lengths[1] }},
+					{third, [][]byte{a, b}, func() (int, int) { return lengths[2] - 1, lengths[2] - 1 }},
+					{third, [][]byte{a, a}, func() (int, int) { return lengths[0], lengths[1] - patches }},
+					{third, [][]byte{b, a}, func() (int, int) { return 0, 4 }},
+					{first, [][]byte{b}, func() (int, int) { return patches, lengths[0] }},
+				} {
+					prompt, err := l.Language.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
+					must(t, err)
+					got, cached := lastLogits(t, g, prompt, c.pictures)
+					s := &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
+					all := logits(t, l, s, batch.InConversation, slices.Concat(c.pictures...))
+					closeTo(t, "logits", got, all[len(all)-len(got):])
+					lengths = append(lengths, len(prompt.IDs))
+					if least, most := c.cached(); cached < least || cached > most {
+						t.Errorf("prompt %d: %d of %d tokens were in the cache, want %d to %d", i, cached, len(prompt.IDs), least, most)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestCacheGrows: a longer text than there was room for keeps what was computed.
+func TestCacheGrows(t *testing.T) {
+	for _, dev := range devices.Open(t) {
+		t.Run(dev.Info().Device, func(t *testing.T) {
+			l := testModel(t, dev, batch.Document)
+			g := NewGenerator(l)
+			defer g.Free()
+			prompt := chat.Tokens{}
+			for i := range 3 * cacheStep / 2 {
+				prompt.IDs = append(prompt.IDs, int32(3+i%200))
+			}
+			start := chat.Tokens{IDs: prompt.IDs[:100]}
+			lastLogits(t, g, start, nil)
+			before := g.cache.Capacity
+			got, cached := lastLogits(t, g, prompt, nil)
+			if cached != 100 || g.cache.Capacity <= before {
+				t.Errorf("%d tokens were in the cache and it has room for %d after %d, want 100 and more", cached, g.cache.Capacity, before)
+			}
+			all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, batch.InConversation, nil)
+			closeTo(t, "logits", got, all[len(all)-len(got):])
+		})
+	}
+}
+
+// TestGenerateStops at any of the tokens that end an answer, at the limit of
+// tokens, at that of the context, and when it is cancelled; what came so far is
+// there each time.
+func TestGenerateStops(t *testing.T) {
+	l := testModel(t, cpu.Open(0), batch.Document)
+	g := NewGenerator(l)
+	defer g.Free()
+	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
+	must(t, err)
+	free, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	must(t, err)
+	if free.Finish != "length" || len(free.IDs) != 12 {
+		t.Fatalf("%s after %d tokens, want length after 12", free.Finish, len(free.IDs))
+	}
+	fourth := free.IDs[3]
+	cut := slices.Index(free.IDs, fourth)
+	l.Language.ends = []int32{fourth}
+	got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	must(t, err)
+	if got.Finish != "stop" || !slices.Equal(got.IDs, free.IDs[:cut]) {
+		t.Errorf("%s after %v, want stop after %v", got.Finish, got.IDs, free.IDs[:cut])
+	}
+	l.Language.ends = nil
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	count := 0
+	got, err = g.Generate(ctx, prompt, nil, GenerateOptions{MaxNewTokens: 12, Token: func(int32) {
+		if count++; count == 5 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(got.IDs, free.IDs[:5]) {
+		t.Errorf("%v after %v, want cancelled after %v", err, got.IDs, free.IDs[:5])
+	}
+	again, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	must(t, err)
+	if !slices.Equal(again.IDs, free.IDs) {
+		t.Errorf("after a cancelled answer %v, want %v", again.IDs, free.IDs)
+	}
+
+	limit := l.Config.Text.MaxPositionEmbeddings
+	long := chat.Tokens{IDs: slices.Repeat([]int32{5}, limit-3)}
+	got, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12})
+	must(t, err)
+	if len(got.IDs) > 3 {
+		t.Errorf("%d tokens behind a prompt that leaves room for 3", len(got.IDs))
+	}
+	long.IDs = append(long.IDs, 5, 5, 5)
+	var full *ContextError
+	if _, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12}); !errors.As(err, &full) {
+		t.Errorf("a prompt as long as the context: %v, want a ContextError", err)
+	}
+}
