@@ -240,7 +240,7 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 func ggufEnds(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
 	var ends []int32
 	for _, key := range []string{"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
-		if id, ok := f.Metadata.Int(key); ok && id >= 0 && id < int64(tok.Len()) {
+		if id, ok := f.Metadata.Int(key); ok && id >= 0 && id < tok.Len() {
 			ends = append(ends, int32(id))
 		}
 	}
