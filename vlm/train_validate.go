@@ -29,6 +29,7 @@ func (t *trainer) validate(ctx context.Context) error {
 	}
 	m := ValMetrics{t.state.Step, sum / float64(targets)}
 	t.valLoss = m.ValLoss
+	t.stepper.Free() // the generator takes the place of the activations
 	samples, err := t.samples(ctx)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"time"
-	"unsafe"
 
 	"patchwork/engine"
 	"patchwork/shaders"
@@ -41,34 +40,17 @@ func (d *Device) Info() engine.Info {
 	}
 }
 
-// memory is a Go slice, aligned for vector loads.
-type memory struct {
-	device *Device
-	data   []byte
-}
-
-func (m *memory) Size() int64 { return int64(len(m.data)) }
-
-// Free may be called again.
-func (m *memory) Free() {
-	m.device.Count(-m.Size())
-	m.data = nil
-}
-
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
 	if total := totalMemory(); total > 0 && bytes > total {
 		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: total}
 	}
-	words := make([]uint64, (bytes+engine.Alignment)/8+1)
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
-	largePages(raw)
-	skip := -address(raw) % engine.Alignment
-	d.Count(bytes)
-	return &memory{d, raw[skip : int64(skip)+bytes : int64(skip)+bytes]}, nil
+	allocated := d.newMemory(bytes)
+	if allocated == nil {
+		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: totalMemory()}
+	}
+	return allocated, nil
 }
-
-func address(data []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(data))) }
 
 // Write copies data into memory.
 func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
@@ -77,6 +59,7 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		return fmt.Errorf("write: %w", err)
 	}
 	copy(at, data)
+	runtime.KeepAlive(m)
 	return nil
 }
 
@@ -87,6 +70,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 		return fmt.Errorf("read: %w", err)
 	}
 	copy(data, at)
+	runtime.KeepAlive(m)
 	return nil
 }
 
@@ -205,6 +189,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	if err := e.prepare(step); err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(e)
 	return e.host.during(&e.pace, func() error {
 		begin := time.Now()
 		for i := range e.calls {

@@ -96,7 +96,8 @@ sum:
 	TESTL        $0x7fffffff, R10
 	JZ           store0
 	VMOVSS       (R11), X2
-	VFMADD231SS  beta+68(FP), X2, X1
+	VMOVSS       beta+68(FP), X3
+	VFMADD231SS  X3, X2, X1
 
 store0:
 	VMOVSS X1, (R11)
@@ -192,7 +193,8 @@ sum:
 	TESTL        $0x7fffffff, R12
 	JZ           store0
 	VMOVSS       (R13), X2
-	VFMADD231SS  beta+68(FP), X2, X1
+	VMOVSS       beta+68(FP), X5
+	VFMADD231SS  X5, X2, X1
 
 store0:
 	VMOVSS       X1, (R13)
@@ -208,7 +210,8 @@ store0:
 	TESTL        $0x7fffffff, R12
 	JZ           store1
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X3
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X3
 
 store1:
 	VMOVSS X3, (R13)
@@ -315,7 +318,8 @@ sum:
 	TESTL        $0x7fffffff, R12
 	JZ           store0
 	VMOVSS       (R13), X2
-	VFMADD231SS  beta+68(FP), X2, X1
+	VMOVSS       beta+68(FP), X7
+	VFMADD231SS  X7, X2, X1
 
 store0:
 	VMOVSS       X1, (R13)
@@ -331,7 +335,8 @@ store0:
 	TESTL        $0x7fffffff, R12
 	JZ           store1
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X3
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X3
 
 store1:
 	VMOVSS       X3, (R13)
@@ -347,7 +352,8 @@ store1:
 	TESTL        $0x7fffffff, R12
 	JZ           store2
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X5
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X5
 
 store2:
 	VMOVSS X5, (R13)
@@ -465,7 +471,8 @@ sum:
 	TESTL        $0x7fffffff, R12
 	JZ           store0
 	VMOVSS       (R13), X2
-	VFMADD231SS  beta+68(FP), X2, X1
+	VMOVSS       beta+68(FP), X9
+	VFMADD231SS  X9, X2, X1
 
 store0:
 	VMOVSS       X1, (R13)
@@ -481,7 +488,8 @@ store0:
 	TESTL        $0x7fffffff, R12
 	JZ           store1
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X3
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X3
 
 store1:
 	VMOVSS       X3, (R13)
@@ -497,7 +505,8 @@ store1:
 	TESTL        $0x7fffffff, R12
 	JZ           store2
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X5
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X5
 
 store2:
 	VMOVSS       X5, (R13)
@@ -513,7 +522,8 @@ store2:
 	TESTL        $0x7fffffff, R12
 	JZ           store3
 	VMOVSS       (R13), X1
-	VFMADD231SS  beta+68(FP), X1, X7
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X7
 
 store3:
 	VMOVSS X7, (R13)

@@ -107,7 +107,8 @@ sum:
 	TESTL         $0x7fffffff, R10
 	JZ            store0
 	VMOVSS        (R11), X0
-	VFMADD231SS   beta+68(FP), X0, X1
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X0, X1
 
 store0:
 	VMOVSS X1, (R11)
@@ -206,7 +207,8 @@ sum:
 	TESTL         $0x7fffffff, R12
 	JZ            store0
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X1
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X0, X1
 
 store0:
 	VMOVSS        X1, (R13)
@@ -224,7 +226,8 @@ store0:
 	TESTL         $0x7fffffff, R12
 	JZ            store1
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X3
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X0, X3
 
 store1:
 	VMOVSS X3, (R13)
@@ -334,7 +337,8 @@ sum:
 	TESTL         $0x7fffffff, R12
 	JZ            store0
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X1
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X0, X1
 
 store0:
 	VMOVSS        X1, (R13)
@@ -352,7 +356,8 @@ store0:
 	TESTL         $0x7fffffff, R12
 	JZ            store1
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X3
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X0, X3
 
 store1:
 	VMOVSS        X3, (R13)
@@ -370,7 +375,8 @@ store1:
 	TESTL         $0x7fffffff, R12
 	JZ            store2
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X5
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X0, X5
 
 store2:
 	VMOVSS X5, (R13)
@@ -491,7 +497,8 @@ sum:
 	TESTL         $0x7fffffff, R12
 	JZ            store0
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X1
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X0, X1
 
 store0:
 	VMOVSS        X1, (R13)
@@ -509,7 +516,8 @@ store0:
 	TESTL         $0x7fffffff, R12
 	JZ            store1
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X3
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X0, X3
 
 store1:
 	VMOVSS        X3, (R13)
@@ -527,7 +535,8 @@ store1:
 	TESTL         $0x7fffffff, R12
 	JZ            store2
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X5
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X0, X5
 
 store2:
 	VMOVSS        X5, (R13)
@@ -545,7 +554,8 @@ store2:
 	TESTL         $0x7fffffff, R12
 	JZ            store3
 	VMOVSS        (R13), X0
-	VFMADD231SS   beta+68(FP), X0, X7
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X0, X7
 
 store3:
 	VMOVSS X7, (R13)

@@ -145,7 +145,9 @@ func (d *dots) write(c, ldc reg.GPVirtual) {
 		d.JZ(operand.LabelRef(label))
 		old := d.XMM()
 		d.VMOVSS(operand.Mem{Base: at}, old)
-		d.VFMADD231SS(address(d.Context, "beta"), old, x)
+		beta := d.XMM() // vet knows no fused operation's operand size
+		d.VMOVSS(address(d.Context, "beta"), beta)
+		d.VFMADD231SS(beta, old, x)
 		d.Label(label)
 		d.VMOVSS(x, operand.Mem{Base: at})
 		if r+1 < d.rows {

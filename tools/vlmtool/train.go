@@ -158,7 +158,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	case f.decoder != "" && f.model != "":
 		return usagef("--decoder and --model are both given; one is enough")
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
-		return usagef("preset %s starts from a pretrained decoder (%s): --decoder or --model is missing", r.Preset, r.Decoder)
+		return usagef("preset %s starts from a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
 	case r.DType != "f32":
 		return usagef("--dtype %s: this vlmtool trains in f32 only", r.DType)
 	}

@@ -96,7 +96,7 @@ func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes
 		n, err := c.transfer(ctx, r, f, part, bytes)
 		downloaded += n
 		if err != nil {
-			return downloaded, fmt.Errorf("%s: %w", f.Path, err)
+			return downloaded, err
 		}
 		var ok bool
 		if got, ok, err = f.check(ctx, part); err != nil {
@@ -218,9 +218,9 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 	}
 	switch {
 	case err != nil:
-		return cause(ctx, err)
+		return fmt.Errorf("%s: %w after %d of %d bytes", f.Path, cause(ctx, err), *at, f.Size)
 	case *at < f.Size:
-		return fmt.Errorf("the connection was cut after %d of %d bytes", *at, f.Size)
+		return fmt.Errorf("%s: %w after %d of %d bytes", f.Path, errCut, *at, f.Size)
 	}
 	return nil
 }
@@ -230,10 +230,15 @@ func continues(r *http.Response, at int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", at))
 }
 
-// cause names the silence that ended a request.
+var errCut = errors.New("the connection was cut")
+
+// cause names what ended a request.
 func cause(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
+	switch {
+	case errors.Is(context.Cause(ctx), errStalled):
 		return errStalled
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errCut
 	}
 	return err
 }
