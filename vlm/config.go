@@ -222,7 +222,10 @@ func ReadConfig(dir string) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.ModelType == modelType && c.Vision.None() {
+	switch {
+	case architectures[c.ModelType] != "":
+		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
+	case c.ModelType == modelType && c.Vision.None():
 		return c, fmt.Errorf("%s: it has no vision_config", path)
 	}
 	if c.Vision.PatchNormEps == 0 {

@@ -18,10 +18,10 @@ func (l *Language) Ends(id int32) bool {
 // eosTokens are the ids to write to generation_config.json: one, or a list.
 func (l *Language) eosTokens() any {
 	end := l.EndOfTurn()
-	if len(l.ends) == 0 {
+	others := slices.DeleteFunc(slices.Clone(l.ends), func(id int32) bool { return id == end })
+	if len(others) == 0 {
 		return end
 	}
-	others := slices.DeleteFunc(slices.Clone(l.ends), func(id int32) bool { return id == end })
 	return append([]int32{end}, others...)
 }
 

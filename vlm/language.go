@@ -20,7 +20,7 @@ type Language struct {
 	patches  int     // tokens of a picture; 0 = text alone
 	added    bool    // the tokenizer had no <|image|> of its own
 	bare     bool    // there is no chat template
-	ends     []int32 // what generation stops at besides the end of turn
+	ends     []int32 // what else ends an answer besides the end of turn
 	config   []byte  // tokenizer_config.json
 	template []byte  // chat_template.jinja; nil where the template stands in config
 }

@@ -61,7 +61,7 @@ type tensorFile interface {
 	ReadFloats(name string, from int, dst []float32) error
 }
 
-// checkTensors says which of some parameters a file lacks or has in another shape,
+// checkTensors says which of the parameters a file lacks or has in another shape,
 // and what it has that is none of the model's.
 func (m *Model) checkTensors(path string, f tensorFile, params []*nn.Param) error {
 	for _, p := range params {
@@ -101,7 +101,7 @@ func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) e
 	return m.fill(dev, to, path, f)
 }
 
-// fill takes every parameter from a file that has nothing else.
+// fill takes every parameter of a buffer from a file that has nothing else.
 func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
 	params := m.Params.In(to)
 	if err := m.checkTensors(path, f, params); err != nil {
@@ -191,7 +191,7 @@ func loadModel(dir string, dev engine.Device) (*Loaded, error) {
 // openModel reads everything of a model's directory but the weights.
 func openModel(dir string) (*Model, *Language, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is no model directory", dir)
+		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}
 	c, err := ReadConfig(dir)
 	if err != nil {
