@@ -58,6 +58,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 type app struct {
 	name           string // of the command
 	flags          *pflag.FlagSet
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	json, quiet    bool
 	threads        int
@@ -96,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func runCommand(ctx context.Context, c command, args []string, stdout, stderr io.Writer) int {
-	a := &app{name: c.name, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
+	a := &app{name: c.name, stdin: os.Stdin, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
 	a.flags.SetOutput(io.Discard)
 	a.flags.Usage = func() {}
 	a.flags.SortFlags = false
