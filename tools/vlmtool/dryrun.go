@@ -44,6 +44,12 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if err != nil {
 		return err
 	}
+	if f.decoder != "" {
+		var err error
+		if r, err = r.WithDecoder(f.decoder); err != nil {
+			return err
+		}
+	}
 	kept, err := vlm.Estimate(r, false)
 	if err != nil {
 		return err
