@@ -85,7 +85,7 @@ func (k *Kernel) Bucket(params any) string {
 		case Count:
 			fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f.Max))
 		case uint32:
-			if !isPlace(field) {
+			if !IsPlace(field) {
 				fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f))
 			}
 		}
@@ -93,8 +93,8 @@ func (k *Kernel) Bucket(params any) string {
 	return w.String()
 }
 
-// isPlace says whether a parameter says where something lies, not how much there is.
-func isPlace(field string) bool {
+// IsPlace says whether a parameter says where something lies, not how much there is.
+func IsPlace(field string) bool {
 	return strings.HasPrefix(field, "LD") || strings.HasPrefix(field, "Stride") || strings.HasSuffix(field, "Slot") || field == "Base" || field == "At"
 }
 

@@ -1,0 +1,3 @@
+package main
+
+func plotRoofline(path string, r *kernelRun) error { return nil }
