@@ -123,16 +123,11 @@ func (f *benchFlags) cases(r vlm.Recipe, small bool) ([]*kernelbench.Case, error
 	if small {
 		all = squareCases()
 	}
-	for _, work := range vlm.Works {
-		if f.work != "all" && f.work != work {
-			continue
-		}
-		recorded, err := vlm.RecordWork(r, work, f.rows, f.tokens)
-		if err != nil {
-			return nil, err
-		}
-		all = joined(all, kernelbench.FromDispatches(work, recorded.Dispatches, &recorded.Step))
+	used, err := f.works(r)
+	if err != nil {
+		return nil, err
 	}
+	all = joined(all, used)
 	if f.work == "all" {
 		most := int64(elements)
 		if small {
