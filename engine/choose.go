@@ -1,6 +1,14 @@
 package engine
 
-import "patchwork/shaders"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+
+	"patchwork/shaders"
+)
 
 // Target is what the choice of a kernel's variant depends on.
 func (i Info) Target() shaders.Target {
@@ -19,4 +27,17 @@ type Tunable interface {
 	Device
 	// SetChoices makes later calls of Compile prefer these variants.
 	SetChoices(c shaders.Choices)
+}
+
+// Arithmetic names what decides the bits of results beside the program: the driver
+// and the tuned variants.
+func (i Info) Arithmetic() string {
+	if len(i.Choices) == 0 {
+		return i.Driver
+	}
+	h := sha256.New()
+	for _, bucket := range slices.Sorted(maps.Keys(i.Choices)) {
+		fmt.Fprintf(h, "%s: %s\n", bucket, i.Choices[bucket])
+	}
+	return i.Driver + ", kernels tuned " + hex.EncodeToString(h.Sum(nil)[:4])
 }

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// earlierRun is the seconds of every sample of an earlier run, by case; nil when
-// nothing is to be compared.
+// earlierRun is the whole nanoseconds of every sample of an earlier run, by case;
+// nil when nothing is to be compared. Whole ones tie as the clock's did.
 type earlierRun map[string][]float64
 
 // change is a case's course from an earlier run to this one: medians, and the
@@ -72,7 +72,7 @@ func readRun(data []byte) (earlierRun, error) {
 		case *benchfmt.Result:
 			if seconds, ok := record.Value("sec/op"); ok && seconds > 0 {
 				name := string(record.Name.Full())
-				run[name] = append(run[name], seconds)
+				run[name] = append(run[name], math.Round(1e9*seconds))
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func readRunJSON(data []byte) (earlierRun, error) {
 			return nil, fmt.Errorf("line %d: %v", number, err)
 		}
 		for _, t := range l.Samples {
-			run[l.name()] = append(run[l.name()], t/1e6)
+			run[l.name()] = append(run[l.name()], math.Round(1e3*t))
 		}
 	}
 	return run, lines.Err()
@@ -115,7 +115,7 @@ func (old earlierRun) compare(lines []kernelLine) (map[string]*change, meanChang
 		}
 		now := make([]float64, len(l.Samples))
 		for j, t := range l.Samples {
-			now[j] = t / 1e6
+			now[j] = math.Round(1e3 * t)
 		}
 		c := compareSamples(before, now)
 		changes[l.name()] = c
@@ -133,7 +133,7 @@ func (old earlierRun) compare(lines []kernelLine) (map[string]*change, meanChang
 	return changes, mean
 }
 
-// compareSamples compares seconds as benchstat does.
+// compareSamples compares nanoseconds as benchstat does.
 func compareSamples(before, now []float64) *change {
 	sample := func(x []float64) *benchmath.Sample {
 		return benchmath.NewSample(slices.Clone(x), &benchmath.DefaultThresholds)
@@ -143,7 +143,7 @@ func compareSamples(before, now []float64) *change {
 	old, fresh := benchmath.AssumeNothing.Summary(a, confidence), benchmath.AssumeNothing.Summary(b, confidence)
 	test := benchmath.AssumeNothing.Compare(a, b)
 	return &change{
-		OldUS: 1e6 * old.Center, NewUS: 1e6 * fresh.Center, Ratio: fresh.Center / old.Center, P: test.P, Significant: test.P <= test.Alpha,
+		OldUS: old.Center / 1e3, NewUS: fresh.Center / 1e3, Ratio: fresh.Center / old.Center, P: test.P, Significant: test.P <= test.Alpha,
 		shown: test.FormatDelta(old.Center, fresh.Center) + " (" + test.String() + ")",
 	}
 }

@@ -101,19 +101,19 @@ func plotRoofline(path string, r *kernelRun) error {
 		return err
 	}
 	dots.GlyphStyle = draw.GlyphStyle{Color: rooflineBlue, Radius: 3.5, Shape: draw.CircleGlyph{}}
-	p.Add(dots, names{points})
+	p.Add(names{points}, dots)
 	return savePNG(path, p)
 }
 
 // limits are the axes': every point and the ridge of every roof lie inside.
 func limits(p *plot.Plot, points []point, roof kernelbench.Roof) {
 	p.X.Min, p.X.Max = points[0].intensity/1.6, 2*points[len(points)-1].intensity
-	p.Y.Min, p.Y.Max = math.Inf(1), 2*roof.Flops/1e9
+	p.Y.Min, p.Y.Max = math.Inf(1), 6*roof.Flops/1e9 // room for the legend
 	for _, q := range points {
 		p.Y.Min, p.Y.Max = min(p.Y.Min, q.gflops/1.6), max(p.Y.Max, 1.4*q.gflops)
 	}
 	slowest := roof.Levels[len(roof.Levels)-1].PerSecond
-	p.X.Max = max(p.X.Max, 3*roof.Flops/slowest)
+	p.X.Max = max(p.X.Max, 4*roof.Flops/slowest)
 }
 
 // addRoofs draws the compute roof and the memory roofs of the largest working set
@@ -143,33 +143,18 @@ func addRoofs(p *plot.Plot, roof kernelbench.Roof) error {
 		if i == 1 {
 			line.Color, line.Width, line.Dashes = rooflinePale, 1.4, []vg.Length{5, 3}
 		}
-		p.Add(line, roofName{start, start * l.PerSecond / 1e9, ridge, roof.Flops / 1e9,
-			fmt.Sprintf("%.3g GB/s at %s", l.PerSecond/1e9, engine.Bytes(l.Bytes)), line.Color})
+		p.Add(line)
+		name := fmt.Sprintf("%.3g GB/s at %s", l.PerSecond/1e9, engine.Bytes(l.Bytes))
+		if i == 0 {
+			name = fmt.Sprintf("%.4g GFLOP/s, ", roof.Flops/1e9) + name
+		}
+		p.Legend.Add(name, line)
 	}
-	p.Add(roofName{0, 0, p.X.Max, roof.Flops / 1e9, fmt.Sprintf("%.4g GFLOP/s", roof.Flops/1e9), rooflineInk})
+	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.XOffs, p.Legend.YOffs, p.Legend.Padding, p.Legend.ThumbnailWidth = 8, -4, 4, 26
+	p.Legend.TextStyle = labelStyle(rooflineInk)
+	p.Legend.TextStyle.Font.Size = 11
 	return nil
-}
-
-// roofName writes a roof's figure along it: above its slope, or at the right end of
-// a level one.
-type roofName struct {
-	x0, y0, x1, y1 float64
-	name           string
-	color          color.Color
-}
-
-func (n roofName) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	style := labelStyle(n.color)
-	if n.x0 == 0 {
-		style.XAlign = text.XRight
-		c.FillText(style, vg.Point{X: x(n.x1) - 4, Y: y(n.y1) + 5}, n.name)
-		return
-	}
-	from, to := vg.Point{X: x(n.x0), Y: y(n.y0)}, vg.Point{X: x(n.x1), Y: y(n.y1)}
-	style.Rotation = math.Atan2(float64(to.Y-from.Y), float64(to.X-from.X))
-	at := vg.Point{X: from.X + 0.06*(to.X-from.X), Y: from.Y + 0.06*(to.Y-from.Y)}
-	c.FillText(style, vg.Point{X: at.X - 6*vg.Length(math.Sin(style.Rotation)), Y: at.Y + 6*vg.Length(math.Cos(style.Rotation))}, n.name)
 }
 
 func labelStyle(ink color.Color) text.Style {
@@ -193,20 +178,20 @@ func (n names) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, q := range n.points {
 		at := vg.Point{X: x(q.intensity), Y: y(q.gflops)}
 		width, height := style.Width(q.kernel), style.Font.Size
-		box, distance := place(at, width, height, taken, c.Rectangle)
+		box, distance := room(at, width, height, taken, c.Rectangle)
 		taken = append(taken, box)
 		if distance > 14 {
 			c.StrokeLine2(draw.LineStyle{Color: rooflinePale, Width: 0.6}, at.X, at.Y, (box.Min.X+box.Max.X)/2, (box.Min.Y+box.Max.Y)/2)
-			c.SetColor(color.White)
-			c.Fill(box.Path())
 		}
+		c.SetColor(color.White) // roofs do not run through names
+		c.Fill(box.Path())
 		c.FillText(style, vg.Point{X: box.Min.X, Y: box.Min.Y + 2}, q.kernel)
 	}
 }
 
-// place finds room for a name of the given size around a point, the nearest that
+// room finds room for a name of the given size around a point, the nearest that
 // overlaps nothing taken and lies inside; its distance says how far off it had to go.
-func place(at vg.Point, width, height vg.Length, taken []vg.Rectangle, inside vg.Rectangle) (box vg.Rectangle, distance float64) {
+func room(at vg.Point, width, height vg.Length, taken []vg.Rectangle, inside vg.Rectangle) (box vg.Rectangle, distance float64) {
 	for distance = 7; distance < 160; distance += 3 {
 		for turn := range 24 {
 			angle := 2 * math.Pi * float64(turn) / 24
