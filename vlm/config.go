@@ -135,6 +135,9 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	if f.NumKeyValueHeads == 0 {
 		f.NumKeyValueHeads = f.NumAttentionHeads
 	}
+	if f.HeadDim == 0 && f.ModelType == "qwen3" {
+		f.HeadDim = 128 // transformers' default for Qwen3, whatever the hidden size
+	}
 	if f.HeadDim == 0 && f.NumAttentionHeads > 0 {
 		f.HeadDim = f.HiddenSize / f.NumAttentionHeads
 	}
@@ -219,7 +222,10 @@ func ReadConfig(dir string) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.ModelType == modelType && c.Vision.None() {
+	switch {
+	case architectures[c.ModelType] != "":
+		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
+	case c.ModelType == modelType && c.Vision.None():
 		return c, fmt.Errorf("%s: it has no vision_config", path)
 	}
 	if c.Vision.PatchNormEps == 0 {

@@ -20,6 +20,9 @@ func openGGUF(path string) (*Pretrained, error) {
 		return nil, err
 	}
 	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	if err := f.Readable(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if p.Text, err = ggufConfig(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
@@ -223,12 +226,15 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	template, err := chat.ParseConfig(config)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	l, err := newLanguage(tok, template, patches, config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	l.ends = ggufEnds(f, tok)
 	return l, nil

@@ -38,6 +38,12 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if f.price < 0 || f.peakTFLOPs < 0 || a.flags.Changed("peak-tflops") && f.peakTFLOPs == 0 {
 		return usagef("--peak-tflops and --price-per-hour must be above 0")
 	}
+	if f.decoder != "" {
+		var err error
+		if r, err = r.WithDecoder(f.decoder); err != nil {
+			return err
+		}
+	}
 	kept, err := vlm.Estimate(r, false)
 	if err != nil {
 		return err
