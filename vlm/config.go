@@ -157,7 +157,7 @@ func (c *TextConfig) check(f textFields) error {
 		return fmt.Errorf("text_config: mlp_bias, use_sliding_window and rope_scaling are not supported")
 	case min(c.HiddenSize, c.IntermediateSize, c.NumHiddenLayers, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.VocabSize, c.MaxPositionEmbeddings) < 1:
 		return fmt.Errorf("text_config: a size is missing or not above 0")
-	case max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.MaxPositionEmbeddings) > 1<<20 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
+	case c.NumAttentionHeads > 1<<16 || max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.NumAttentionHeads*c.HeadDim, c.MaxPositionEmbeddings) > 1<<20 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
 		return fmt.Errorf("text_config: a size is too large to be true")
 	case c.NumAttentionHeads%c.NumKeyValueHeads != 0:
 		return fmt.Errorf("text_config: %d attention heads are no multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"patchwork/nn"
 	"patchwork/vlm/batch"
 )
 
@@ -75,6 +76,29 @@ func TestEstimateIn16Bits(t *testing.T) {
 		}
 		if half.FlopsPerStep != full.FlopsPerStep {
 			t.Errorf("%s: %g FLOP, in f32 %g", dtype, half.FlopsPerStep, full.FlopsPerStep)
+		}
+	}
+}
+
+// TestBindings: no dispatch of SmolLM2-135M's training over rows of 1024 tokens
+// binds more than the 128 MiB that software devices and WebGPU grant.
+func TestBindings(t *testing.T) {
+	r, err := Preset("smollm2-135m")
+	must(t, err)
+	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	must(t, err)
+	for _, recompute := range []bool{false, true} {
+		s := Stepper{model: m, in: m.newInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}
+		for _, key := range []string{programFirst, programFurther, programUpdate, programEvaluate} {
+			plan, _, err := s.plan(key)
+			must(t, err)
+			for _, d := range plan.Dispatches {
+				for i, v := range d.Views {
+					if v.Bytes > 128<<20 {
+						t.Errorf("%s: %s %s binds %d bytes as %s", key, d.Label, d.Kernel.Name, v.Bytes, d.Kernel.Bindings[i].Name)
+					}
+				}
+			}
 		}
 	}
 }

@@ -171,6 +171,9 @@ func loadDecoder(path string, dev engine.Device) (*Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := p.check(m); err != nil { // before memory is asked for
+		return nil, err
+	}
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}

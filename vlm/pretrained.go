@@ -86,13 +86,11 @@ func (p *Pretrained) config() Config {
 	return Config{ModelType: modelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: formatVersion}
 }
 
-// load writes the decoder's weights into the model's, and draws the rows of a
+// load writes the decoder's weights into the model's, which has passed check, and
+// draws the rows of a
 // tokenizer's new token: that of <|image|>, which may be one that padded the
 // embedding.
 func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64) error {
-	if err := p.check(m); err != nil {
-		return err
-	}
 	for _, param := range m.Params.All() {
 		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
 		if !ok {

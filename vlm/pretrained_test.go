@@ -86,6 +86,7 @@ func TestImageRow(t *testing.T) {
 			r := testRecipe(t, 1)
 			m, err := NewModel(r.config(text, tokens), r.Init)
 			must(t, err)
+			must(t, p.check(m))
 			load := func(seed uint64) (embed, head []float32) {
 				dev := cpu.Open(0)
 				must(t, m.allocate(dev, false))
@@ -330,4 +331,36 @@ func TestNoTemplate(t *testing.T) {
 			t.Errorf("training: %v", err)
 		}
 	}
+}
+
+// FuzzGGUF opens whatever comes as a decoder, up to where its weights would be read.
+func FuzzGGUF(f *testing.F) {
+	for _, family := range tinyFamilies {
+		d := newTinyDecoder(f, family, 259)
+		d.tokens = tinyTokens{tokens: []string{"<|end|>", "a", "b", "ab"}, kinds: []int32{3, 1, 1, 1}, merges: []string{"a b"}}
+		for name := range d.weights { // headers are what is looked at
+			d.weights[name] = d.weights[name][:d.shapes[name][len(d.shapes[name])-1]]
+			if len(d.shapes[name]) == 2 {
+				d.shapes[name] = []int{1, d.shapes[name][1]}
+			}
+		}
+		data, err := os.ReadFile(d.gguf(f, nil, nil))
+		must(f, err)
+		f.Add(data)
+	}
+	path := filepath.Join(f.TempDir(), "x.gguf")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		must(t, os.WriteFile(path, data, 0o644))
+		p, err := OpenPretrained(path)
+		if err != nil {
+			return
+		}
+		defer p.Close()
+		if tok, err := ggufTokenizer(p.weights.(*ggufSource).File); err == nil { // templates have a target of their own
+			tok.Decode(tok.EncodePlain("abba <|end|>"), false)
+		}
+		if m, err := NewModel(p.config(), Init{}); err == nil {
+			_ = p.check(m) // any error is a good one
+		}
+	})
 }

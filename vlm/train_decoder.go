@@ -29,8 +29,10 @@ func (t *trainer) openDecoder() error {
 		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
 	}
 	t.adopt(p.withTokens(t.language.Tokenizer))
-	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
-	return err
+	if t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init); err != nil {
+		return err
+	}
+	return p.check(t.model)
 }
 
 // reopenDecoder builds the model from a checkpoint of the run.

@@ -127,6 +127,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown way to recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
 		{"16 bits", []string{"train", "--data", file, "--out", out, "--dtype", "bf16"}, 2, "bf16"},
 		{"no peak", []string{"train", "--dry-run", "--peak-tflops", "0"}, 2, "--peak-tflops"},
+		{"no number for a price", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
+		{"dry run on what is no device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
 		{"more than a kernel counts", []string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--batch-size", "4096", "--seq-len", "131072"}, 1, "elements"},
 		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},
 		{"recipe without patches", []string{"train", "--data", file, "--out", out, "--config", noPatch}, 2, "patch_size"},
@@ -217,6 +219,8 @@ func TestDryRun(t *testing.T) {
 		// An H100 does not hold all of it.
 		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},
 		{[]string{"--preset", "qwen3-1.7b", "--recompute", "off"}, "with all activations kept", "with activations recomputed"},
+		{[]string{"--preset", "qwen3-1.7b", "--device", "webgpu"}, "the device has 80.0 GiB", ""},
+		{[]string{"--preset", "qwen3-1.7b", "--device", "cpu"}, "the device has", ""},
 		{[]string{"--preset", "qwen3-1.7b"}, "1.00 passes over 1.03 M samples", ""},
 		{[]string{"--preset", "qwen3-1.7b", "--epochs", "2"}, "2.00 passes over 1.03 M samples", ""},
 	} {
