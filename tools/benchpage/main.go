@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	peer := pflag.String("peer", "", "NAME=FILE: square products of a peer, {\"bench\":\"matmul\",\"m\":…,\"tflops\":…} a line")
+	peer := pflag.String("peer", "", "NAME=FILE: square products of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line")
 	note := pflag.String("note", "", "what to say of the machine and of what else it did")
 	pflag.Parse()
 	if err := write(os.Stdout, *peer, *note, pflag.Args()); err != nil {
@@ -124,12 +124,14 @@ func writeSquares(w io.Writer, runs []run, peer string) error {
 			var l struct {
 				Bench  string
 				M      int
-				TFLOPs float64
+				MS     float64 `json:"ms"`
+				MSMin  float64 `json:"ms_min"`
+				TFLOPs float64 `json:"tflops"`
 			}
 			if err := json.Unmarshal(data, &l); err != nil || l.Bench != "matmul" {
 				return err
 			}
-			theirs[l.M] = 1e3 * l.TFLOPs
+			theirs[l.M] = 1e3 * l.TFLOPs * l.MS / l.MSMin
 			return nil
 		})
 		if err != nil {
@@ -148,7 +150,7 @@ func writeSquares(w io.Writer, runs []run, peer string) error {
 				if ours[l.Device] == nil {
 					ours[l.Device], devices = map[int]float64{}, append(devices, l.Device)
 				}
-				ours[l.Device][n] = l.GFLOPs
+				ours[l.Device][n] = l.GFLOPs * l.US / l.USMin
 			}
 		}
 	}
@@ -159,7 +161,7 @@ func writeSquares(w io.Writer, runs []run, peer string) error {
 	if given {
 		columns++
 	}
-	fmt.Fprintf(w, "## Square products, 32-bit floats, GFLOP/s\n\n| size |")
+	fmt.Fprintf(w, "## Square products, 32-bit floats, GFLOP/s of the fastest run\n\n| size |")
 	for _, d := range devices {
 		fmt.Fprintf(w, " %s |", d)
 	}
@@ -200,8 +202,8 @@ func (r run) write(w io.Writer) {
 	total, spent := 0.0, map[string]float64{}
 	for _, l := range r.lines {
 		if strings.HasPrefix(l.Work, "train") {
-			total += float64(l.Calls) * l.US
-			spent[l.Kernel] += float64(l.Calls) * l.US
+			total += float64(l.Calls) * l.USMin
+			spent[l.Kernel] += float64(l.Calls) * l.USMin
 		}
 	}
 	fmt.Fprintf(w, "## %s on %s\n\n", r.preset(), r.lines[0].Device)
@@ -211,7 +213,7 @@ func (r run) write(w io.Writer) {
 	fmt.Fprint(w, "| kernel | costliest case | variant | µs, median | µs, least | GFLOP/s | GB/s | of its roofline | of the training step | checked |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	rest := slices.Clone(r.lines)
 	slices.SortStableFunc(rest, func(a, b line) int {
-		return cmp.Or(cmp.Compare(spent[b.Kernel], spent[a.Kernel]), cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(float64(b.Calls)*b.US, float64(a.Calls)*a.US))
+		return cmp.Or(cmp.Compare(spent[b.Kernel], spent[a.Kernel]), cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(float64(b.Calls)*b.USMin, float64(a.Calls)*a.USMin))
 	})
 	skipped, written := 0, map[string]bool{}
 	for _, l := range rest {
@@ -222,12 +224,12 @@ func (r run) write(w io.Writer) {
 			continue
 		}
 		written[l.Kernel] = true
-		share := "–"
+		share, best := "–", l.US/l.USMin
 		if spent[l.Kernel] > 0 {
 			share = fmt.Sprintf("%.1f %%", 100*spent[l.Kernel]/total)
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %.1f | %.1f | %s | %s | %.0f %%, %s | %s | %s |\n", l.Kernel, strings.ReplaceAll(l.Case, "/", " "), cmp.Or(l.Variant, "plain"),
-			l.US, l.USMin, figure(l.GFLOPs), figure(l.GBs), 100*l.Roofline, l.Bound, share, l.Checked)
+			l.US, l.USMin, figure(best*l.GFLOPs), figure(best*l.GBs), 100*l.Roofline, l.Bound, share, l.Checked)
 	}
 	fmt.Fprintf(w, "\n%d cases, of which %d were left out for their time or for want of it", len(r.lines), skipped)
 	if worst := r.spread(); worst > 0 {
@@ -265,7 +267,7 @@ make bench-page
 ` + "```" + `
 
 - Every kernel runs at the shapes of a training step, of a prompt and of a token, alone and in buffers of its own, after a check against its float64 reference: at the same shape where the reference can compute that in a fraction of a second, else at a conformance case that runs the same variant.
-- Times are the device's own (time stamps on Vulkan). The rates are of the median. The part of the roofline is of the fastest run, as the roofs are of theirs.
+- Times are the device's own (time stamps on Vulkan). Rates, the part of the roofline and that of the training step are of the fastest run, as the roofs are of theirs; what disturbs a machine shows in the median.
 - The roofs are measured in the same run: multiply-adds in registers, and copies of seven working sets from 64 KiB to 256 MiB. A call is held to the copy of at least its own bytes. What is bound by neither is bound by the launch of a call.
 - More than 100 % happens: what only reads moves more bytes a second than a copy, and a roof that was disturbed all through the run is too low.
 - Each table ends with how far medians and least times lay apart, which says how quiet the machine was. Compare figures within a table.

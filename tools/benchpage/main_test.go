@@ -17,12 +17,12 @@ func TestPage(t *testing.T) {
 		}
 		return path
 	}
-	run := file("shapes-cpu.jsonl", `{"kernel":"matmul","case":"m=256/k=256/n=256/batch=1","work":"squares","device":"cpu","calls_per_step":1,"us":200,"us_min":100,"gflops":167.8,"roofline":0.9,"bound":"compute"}
+	run := file("shapes-cpu.jsonl", `{"kernel":"matmul","case":"m=256/k=256/n=256/batch=1","work":"squares","device":"cpu","calls_per_step":1,"us":200,"us_min":100,"gflops":83.9,"roofline":0.9,"bound":"compute"}
 {"kernel":"add","case":"n=3","work":"train","device":"cpu","calls_per_step":3,"us":10,"us_min":10,"gb_per_s":5,"roofline":0.5,"bound":"memory","checked":"shape"}
 {"kernel":"copy","case":"n=4","work":"train+decode","device":"cpu","calls_per_step":1,"us":10,"us_min":10,"roofline":0.25,"bound":"memory"}
 {"kernel":"copy","case":"n=5","work":"train","device":"cpu","skipped":"too long"}
 `)
-	peer := file("peer.jsonl", `{"bench":"matmul","m":256,"tflops":0.185}`+"\n")
+	peer := file("peer.jsonl", `{"bench":"matmul","m":256,"ms":0.4,"ms_min":0.2,"tflops":0.0925}`+"\n")
 	var page strings.Builder
 	if err := write(&page, "Peer="+peer, "it was quiet.", []string{run}); err != nil {
 		t.Fatal(err)
