@@ -98,7 +98,11 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 	}
 	defer run.bench.Free()
 	for i, c := range everyKernelFirst(cases) {
-		if err := run.measure(ctx, c, f.limit, start); err != nil {
+		err := run.measure(ctx, c, f.limit, start)
+		if err != nil && ctx.Err() != nil { // what there is, is worth having
+			return errors.Join(ctx.Err(), run.print())
+		}
+		if err != nil {
 			return err
 		}
 		a.progress("%d of %d: %s/%s", i+1, len(cases), c.Kernel.Name, c.Name)
