@@ -1,0 +1,128 @@
+//go:build cgo && !nowebgpu && ((linux && amd64) || darwin || (windows && amd64))
+
+package webgpu
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Device is an opened WebGPU device with its queue.
+type Device struct {
+	engine.Meter
+	info     engine.Info
+	limits   wgpu.Limits
+	instance *wgpu.Instance
+	adapter  *wgpu.Adapter
+	device   *wgpu.Device
+	queue    *wgpu.Queue
+
+	pipelines pipelines
+	dummy     *memory      // bound where an optional binding is absent
+	out       *wgpu.Buffer // through which memory is read
+	period    float64      // nanoseconds of a tick of the time stamps; 0 = not measured yet
+
+	// live is everything handed out that is not yet freed.
+	live map[releaser]struct{}
+}
+
+// releaser is a memory or an executable.
+type releaser interface{ Free() }
+
+// Open opens adapter number index of List with all the limits that it has. Its
+// errors match engine.ErrNoDevice and engine.ErrUnsupported.
+func Open(index int) (engine.Device, error) {
+	d, err := open(index)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func open(index int) (_ *Device, err error) {
+	d := &Device{instance: newInstance(), live: map[releaser]struct{}{}}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	adapters := d.instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends()})
+	for i, a := range adapters {
+		if i != index {
+			a.Release()
+		}
+	}
+	if index < 0 || index >= len(adapters) {
+		return nil, fmt.Errorf("webgpu:%d: there are %d WebGPU adapters, counted from 0: %w", index, len(adapters), engine.ErrNoDevice)
+	}
+	d.adapter = adapters[index]
+	d.info, d.limits = describe(index, d.adapter), d.adapter.GetLimits().Limits
+	descriptor := &wgpu.DeviceDescriptor{RequiredLimits: &wgpu.RequiredLimits{Limits: d.limits}}
+	if slices.Contains(d.info.Features, "timestamp-query") {
+		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}
+	}
+	if d.device, err = d.adapter.RequestDevice(descriptor); err != nil {
+		return nil, fmt.Errorf("webgpu:%d (%s): %w: %w", index, d.info.Name, err, engine.ErrUnsupported)
+	}
+	watchErrors(d.device)
+	d.queue = d.device.GetQueue()
+	d.pipelines = newPipelines()
+	d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", storageUsage)
+	return d, err
+}
+
+// Info describes the device.
+func (d *Device) Info() engine.Info { return d.info }
+
+// SetClass makes later calls of Compile choose the variants that are meant for
+// another class of device: tests and benchmarks run them all.
+func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
+
+func (d *Device) usable() error {
+	if d.device == nil {
+		return fmt.Errorf("%s is closed", d.info.Device)
+	}
+	return nil
+}
+
+// Close waits for the device and releases everything that it has handed out.
+func (d *Device) Close() error {
+	if d.instance == nil {
+		return nil
+	}
+	if d.device != nil {
+		d.device.Poll(true, nil)
+		for r := range d.live {
+			r.Free()
+		}
+		d.pipelines.release()
+		d.dummy.release()
+		if d.out != nil {
+			d.out.Release()
+		}
+		d.device.Poll(true, nil) // lets it forget what was released
+		d.queue.Release()
+		d.device.Release()
+	}
+	if d.adapter != nil {
+		d.adapter.Release()
+	}
+	d.instance.Release()
+	d.instance, d.device = nil, nil
+	return nil
+}
+
+// clean is a message of the library as one line without its own preamble.
+func clean(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(slices.DeleteFunc(lines, func(s string) bool { return s == "" }), "; ")
+}

@@ -1,0 +1,110 @@
+//go:build cgo && !nowebgpu && ((linux && amd64) || darwin || (windows && amd64))
+
+package webgpu
+
+/*
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+// What is needed of webgpu.h beyond the Go binding, which hands C pointers into
+// Go's memory to keep.
+typedef void (*map_callback)(uint32_t status, void *userdata);
+typedef void (*error_callback)(uint32_t type, char const *message, void *userdata);
+extern void wgpuBufferMapAsync(void *buffer, uint32_t mode, size_t offset, size_t size, map_callback callback, void *userdata);
+extern void const *wgpuBufferGetConstMappedRange(void *buffer, size_t offset, size_t size);
+extern void wgpuBufferUnmap(void *buffer);
+extern bool wgpuDevicePoll(void *device, bool wait, void const *submission);
+extern void wgpuDeviceSetUncapturedErrorCallback(void *device, error_callback callback, void *userdata);
+
+static void mapped(uint32_t status, void *userdata) { *(uint32_t *)userdata = status; }
+
+// patchwork_read waits for the device and copies the beginning of a buffer that
+// is meant for reading. It returns the status of the mapping, 0 = success.
+static uint32_t patchwork_read(void *device, void *buffer, void *to, size_t size) {
+	uint32_t status = UINT32_MAX;
+	wgpuBufferMapAsync(buffer, 1, 0, size, mapped, &status);
+	while (status == UINT32_MAX) wgpuDevicePoll(device, true, NULL);
+	if (status != 0) return status;
+	void const *from = wgpuBufferGetConstMappedRange(buffer, 0, size);
+	if (from == NULL) return UINT32_MAX;
+	memcpy(to, from, size);
+	wgpuBufferUnmap(buffer);
+	return 0;
+}
+
+// The last error that no scope caught; the engine calls from one goroutine at a time.
+static uint32_t error_type;
+static char error_text[1024];
+
+static void uncaught(uint32_t type, char const *message, void *userdata) {
+	error_type = type;
+	snprintf(error_text, sizeof error_text, "%s", message == NULL ? "" : message);
+}
+
+static void patchwork_watch(void *device) { wgpuDeviceSetUncapturedErrorCallback(device, uncaught, NULL); }
+
+static uint32_t patchwork_error(void) {
+	uint32_t type = error_type;
+	error_type = 0;
+	return type;
+}
+
+static char const *patchwork_error_text(void) { return error_text; }
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"patchwork/engine"
+)
+
+// The binding keeps its C handles to itself; these are its structs' layouts.
+func deviceRef(d *wgpu.Device) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(d)) }
+
+func bufferRef(b *wgpu.Buffer) unsafe.Pointer {
+	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
+}
+
+// readMapped waits for the device and copies the beginning of a MapRead buffer.
+func readMapped(d *wgpu.Device, b *wgpu.Buffer, to []byte) error {
+	if len(to) == 0 {
+		return nil
+	}
+	status := C.patchwork_read(deviceRef(d), bufferRef(b), unsafe.Pointer(unsafe.SliceData(to)), C.size_t(len(to)))
+	if status != 0 {
+		return fmt.Errorf("mapping a buffer for reading failed with status %d: %w", uint32(status), engine.ErrDeviceLost)
+	}
+	return nil
+}
+
+// watchErrors keeps errors that no scope catches from ending the process.
+func watchErrors(d *wgpu.Device) { C.patchwork_watch(deviceRef(d)) }
+
+const (
+	errorOutOfMemory = 2
+	errorDeviceLost  = 5
+)
+
+// uncaught returns the error since the last call that no scope has caught.
+func uncaught() error {
+	kind := C.patchwork_error()
+	if kind == 0 {
+		return nil
+	}
+	err := errors.New(clean(C.GoString(C.patchwork_error_text())))
+	switch kind {
+	case errorOutOfMemory:
+		return fmt.Errorf("%w: %w", engine.ErrOutOfMemory, err)
+	case errorDeviceLost:
+		return fmt.Errorf("%w: %w", engine.ErrDeviceLost, err)
+	}
+	return err
+}
