@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"math"
 	"slices"
 
 	"patchwork/engine"
@@ -63,6 +64,7 @@ func (g *Graph) New(name string, shape ...int) *Tensor {
 func (g *Graph) NewFloat32(name string, shape ...int) *Tensor { return g.temporary(name, 4, shape) }
 
 func (g *Graph) temporary(name string, element int, shape []int) *Tensor {
+	check(size(shape) <= math.MaxUint32, name, "at most 2^32-1 elements, which kernels count", &Tensor{Shape: shape})
 	buffer := g.Program.Temp(name, int64(element)*int64(max(1, size(shape))))
 	return &Tensor{Shape: shape, node: &node{name: name, view: buffer.View(), needsGrad: g.Train}}
 }

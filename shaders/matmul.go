@@ -1,6 +1,9 @@
 package shaders
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // MatMulParams are the parameters of MatMul. Leading dimensions and strides
 // count elements. M and K may shrink from step to step.
@@ -55,18 +58,35 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Cases: matmulCases,
 })
 
-// matmulRows is for up to 4 rows and b stored transposed, a token at a time on a
-// GPU.
+// matmulRows is for few rows and b stored transposed, a token at a time: all
+// that counts is to read b once. Where rows lie so, four terms are read at once.
 func matmulRows() []DeclVariant[MatMulParams] {
-	return []DeclVariant[MatMulParams]{{
-		Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
-		When: func(p MatMulParams, c Class) bool {
-			return c != Software && p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1
+	fits := func(p MatMulParams) bool { return p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1 }
+	four := func(p MatMulParams) bool {
+		return fits(p) && p.K.Slot == 0 && p.K.Max%4 == 0 && p.LDA%4 == 0 && p.LDB%4 == 0 && p.StrideA%4 == 0 && p.StrideB%4 == 0
+	}
+	grid := func(cols int) []DeclPass[MatMulParams] {
+		return []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(int(p.M.Max) * chunksOf(p.N, cols) * int(p.Batch))
+		}}}
+	}
+	lane := func(cols uint32, when func(p MatMulParams) bool) DeclVariant[MatMulParams] {
+		return DeclVariant[MatMulParams]{
+			Name: fmt.Sprintf("lane%d", cols), Source: "matmul_lane", Group: 8, Vec4: []string{"a", "b"}, Consts: map[string]uint32{"COLS": cols},
+			When: func(p MatMulParams, c Class) bool { return c == Software && four(p) && when(p) }, Passes: grid(int(8 * cols)),
+		}
+	}
+	return []DeclVariant[MatMulParams]{
+		lane(4, func(p MatMulParams) bool { return p.M.Max <= 2 }),
+		{
+			Name: "rows4", Source: "matmul_row4", Group: 64, Vec4: []string{"a", "b"},
+			When: func(p MatMulParams, c Class) bool { return c != Software && four(p) }, Passes: grid(4),
 		},
-		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
-			return gridGroups(int(p.M.Max) * chunksOf(p.N, 4) * int(p.Batch))
-		}}},
-	}}
+		{
+			Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
+			When: func(p MatMulParams, c Class) bool { return c != Software && fits(p) }, Passes: grid(4),
+		},
+	}
 }
 
 // matmulTiles shares tiles of 64·blocks rows and columns in a GPU's workgroups,
@@ -161,12 +181,14 @@ func matmulCases() []Case {
 				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {132, 20, 8}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
 			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
 		}
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
+		cases = append(cases, overCounts(4, func(m Count) Case { return call(m, N(64), 9, 1, 0, 1, 0) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
 		cases = append(cases,
+			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
 	}

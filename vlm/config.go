@@ -135,6 +135,9 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	if f.NumKeyValueHeads == 0 {
 		f.NumKeyValueHeads = f.NumAttentionHeads
 	}
+	if f.HeadDim == 0 && f.ModelType == "qwen3" {
+		f.HeadDim = 128 // transformers' default for Qwen3, whatever the hidden size
+	}
 	if f.HeadDim == 0 && f.NumAttentionHeads > 0 {
 		f.HeadDim = f.HiddenSize / f.NumAttentionHeads
 	}
@@ -154,7 +157,7 @@ func (c *TextConfig) check(f textFields) error {
 		return fmt.Errorf("text_config: mlp_bias, use_sliding_window and rope_scaling are not supported")
 	case min(c.HiddenSize, c.IntermediateSize, c.NumHiddenLayers, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.VocabSize, c.MaxPositionEmbeddings) < 1:
 		return fmt.Errorf("text_config: a size is missing or not above 0")
-	case max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.MaxPositionEmbeddings) > 1<<20 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
+	case c.NumAttentionHeads > 1<<16 || max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.NumAttentionHeads*c.HeadDim, c.MaxPositionEmbeddings) > 1<<20 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
 		return fmt.Errorf("text_config: a size is too large to be true")
 	case c.NumAttentionHeads%c.NumKeyValueHeads != 0:
 		return fmt.Errorf("text_config: %d attention heads are no multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)
@@ -219,7 +222,10 @@ func ReadConfig(dir string) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.ModelType == modelType && c.Vision.None() {
+	switch {
+	case architectures[c.ModelType] != "":
+		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
+	case c.ModelType == modelType && c.Vision.None():
 		return c, fmt.Errorf("%s: it has no vision_config", path)
 	}
 	if c.Vision.PatchNormEps == 0 {

@@ -3,10 +3,8 @@ package vlm
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"patchwork/nn/safetensors"
 )
@@ -18,23 +16,44 @@ type Description struct {
 	Step       int    `json:"step,omitempty"` // of a checkpoint
 }
 
-// Describe reads a model's folder without its weights, and checks that every
-// tensor is there with its shape.
+// describeBare reads a decoder; its tokenizer and chat template must be readable
+// too.
+func describeBare(path string) (Description, error) {
+	p, err := OpenPretrained(path)
+	if err != nil {
+		return Description{}, err
+	}
+	defer p.Close()
+	if _, err := p.Language(0); err != nil {
+		return Description{}, err
+	}
+	m, err := NewModel(p.config(), Init{})
+	if err != nil {
+		return Description{}, err
+	}
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.check(m)
+}
+
+// Describe reads a model's or a bare decoder's folder without its weights, and
+// checks that every tensor is there with its shape.
 func Describe(dir string) (Description, error) {
+	if bare, err := isDecoder(dir); bare || err != nil {
+		if err != nil {
+			return Description{}, err
+		}
+		return describeBare(dir)
+	}
 	m, _, err := openModel(dir)
 	if err != nil {
 		return Description{}, err
 	}
-	path := filepath.Join(dir, weightsFile)
-	f, err := safetensors.Open(path)
+	set, err := safetensors.OpenSet(dir)
 	if err != nil {
 		return Description{}, err
 	}
-	defer f.Close()
-	for _, p := range m.Params.All() {
-		if t, ok := f.Tensor(p.Name); !ok || !slices.Equal(t.Shape, p.Shape) {
-			return Description{}, fmt.Errorf("%s: tensor %q is missing or misshapen: %v, want %v", path, p.Name, t.Shape, p.Shape)
-		}
+	defer set.Close()
+	if err := m.checkTensors(dir, set, m.Params.All()); err != nil {
+		return Description{}, err
 	}
 	d := Description{Config: m.Config, Parameters: m.Params.Count()}
 	state, err := os.ReadFile(filepath.Join(dir, stateFile))

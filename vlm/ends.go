@@ -18,11 +18,16 @@ func (l *Language) Ends(id int32) bool {
 // eosTokens are the ids to write to generation_config.json: one, or a list.
 func (l *Language) eosTokens() any {
 	end := l.EndOfTurn()
-	if len(l.ends) == 0 {
+	others := slices.DeleteFunc(slices.Clone(l.ends), func(id int32) bool { return id == end })
+	if len(others) == 0 {
 		return end
 	}
-	others := slices.DeleteFunc(slices.Clone(l.ends), func(id int32) bool { return id == end })
 	return append([]int32{end}, others...)
+}
+
+// generationConfig is generation_config.json.
+func (l *Language) generationConfig() map[string]any {
+	return map[string]any{"eos_token_id": l.eosTokens(), "pad_token_id": l.EndOfTurn()}
 }
 
 // readEnds reads eos_token_id, a number or a list, of a folder's

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -82,6 +83,9 @@ type evaluator struct {
 
 // Evaluate asks every turn of the data alone about its picture.
 func Evaluate(ctx context.Context, l *Loaded, o EvalOptions) (EvalResult, error) {
+	if l.Config.Vision.None() {
+		return EvalResult{}, errors.New("the model is a decoder that reads text alone: it can be scored on a text, not about pictures")
+	}
 	if o.Control == "" {
 		o.Control = ControlNone
 	}

@@ -102,8 +102,8 @@ func (e *evaluator) choose(ctx context.Context, s *evalSample, turns []chat.Turn
 		truth := strings.TrimSpace(turns[i].Assistant)
 		e.choices.turns++
 		e.choices.chance += 1 / float64(len(offer))
-		e.choices.right += count(offer[likeliest] == truth)
-		e.choices.rightPerToken += count(offer[perToken] == truth)
+		e.choices.right += one(offer[likeliest] == truth)
+		e.choices.rightPerToken += one(offer[perToken] == truth)
 	}
 	return chosen, nil
 }
@@ -121,7 +121,7 @@ func pick(answers []scored) (likeliest, perToken int) {
 	return likeliest, perToken
 }
 
-func count(b bool) int {
+func one(b bool) int {
 	if b {
 		return 1
 	}

@@ -19,6 +19,7 @@ type Language struct {
 
 	patches  int     // tokens of a picture; 0 = text alone
 	added    bool    // the tokenizer had no <|image|> of its own
+	bare     bool    // there is no chat template
 	ends     []int32 // what else ends an answer besides the end of turn
 	config   []byte  // tokenizer_config.json
 	template []byte  // chat_template.jinja; nil where the template stands in config
@@ -43,6 +44,9 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, err
 	}
 	template, err := chat.Load(dir)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -62,7 +66,7 @@ func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int,
 	if err != nil {
 		return nil, err
 	}
-	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, config: config}, nil
+	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), config: config}, nil
 }
 
 // presetLanguage is a preset's own small tokenizer and template.

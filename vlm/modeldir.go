@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/nn"
 	"patchwork/nn/safetensors"
 )
 
@@ -17,10 +18,17 @@ const weightsFile = "model.safetensors"
 // save writes the model's directory: configuration, weights, tokenizer and the
 // small files that Hugging Face's tools look for.
 func (m *Model) save(dev engine.Device, l *Language, dir string) error {
+	if err := m.saveSmall(l, dir); err != nil {
+		return err
+	}
+	return m.writeTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+}
+
+// saveSmall writes everything but the weights.
+func (m *Model) saveSmall(l *Language, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	end := l.EndOfTurn()
 	for name, value := range map[string]any{
 		"config.json": m.Config,
 		"preprocessor_config.json": map[string]any{
@@ -28,16 +36,13 @@ func (m *Model) save(dev engine.Device, l *Language, dir string) error {
 			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		},
-		"generation_config.json": map[string]any{"eos_token_id": l.eosTokens(), "pad_token_id": end},
+		"generation_config.json": l.generationConfig(),
 	} {
 		if err := writeJSON(filepath.Join(dir, name), value); err != nil {
 			return err
 		}
 	}
-	if err := l.save(dir); err != nil {
-		return err
-	}
-	return m.writeTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+	return l.save(dir)
 }
 
 // writeTensors writes one of the parameters' buffers under the parameters' names.
@@ -46,23 +51,20 @@ func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string
 	for _, p := range m.Params.In(from) {
 		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return m.Params.Read(dev, from, p) }))
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	err = safetensors.Write(f, map[string]string{"format": "pt"}, entries)
-	return errors.Join(err, f.Sync(), f.Close())
+	return writeEntries(path, entries)
 }
 
-// readTensors fills one of the parameters' buffers from a file that has every
-// parameter of that buffer with its shape, and nothing else.
-func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) error {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for _, p := range m.Params.In(to) {
+// tensorFile is a safetensors file or a set of shards.
+type tensorFile interface {
+	Names() []string
+	Tensor(name string) (safetensors.Tensor, bool)
+	ReadFloats(name string, from int, dst []float32) error
+}
+
+// checkTensors says which of the parameters a file lacks or has in another shape,
+// and what it has that is none of the model's.
+func (m *Model) checkTensors(path string, f tensorFile, params []*nn.Param) error {
+	for _, p := range params {
 		t, ok := f.Tensor(p.Name)
 		switch {
 		case !ok:
@@ -70,14 +72,45 @@ func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) e
 		case !slices.Equal(t.Shape, p.Shape):
 			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", path, p.Name, t.Shape, p.Shape)
 		}
-		read := func(from int, dst []float32) error { return f.ReadFloats(p.Name, from, dst) }
-		if err := m.Params.Fill(dev, to, p, p.Shape[0], read); err != nil {
-			return err
-		}
 	}
 	for _, name := range f.Names() {
 		if m.Params.ByName(name) == nil {
 			return fmt.Errorf("%s: tensor %q is none of the model's", path, name)
+		}
+	}
+	return nil
+}
+
+// readWeights fills the weights from a model's folder.
+func (m *Model) readWeights(dev engine.Device, dir string) error {
+	set, err := safetensors.OpenSet(dir)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return m.fill(dev, m.Params.Weights, dir, set)
+}
+
+// readTensors fills one of the parameters' buffers from a file.
+func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return m.fill(dev, to, path, f)
+}
+
+// fill takes every parameter of a buffer from a file that has nothing else.
+func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
+	params := m.Params.In(to)
+	if err := m.checkTensors(path, f, params); err != nil {
+		return err
+	}
+	for _, p := range params {
+		read := func(from int, dst []float32) error { return f.ReadFloats(p.Name, from, dst) }
+		if err := m.Params.Fill(dev, to, p, p.Shape[0], read); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -138,6 +171,9 @@ func loadDecoder(path string, dev engine.Device) (*Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := p.check(m); err != nil { // before memory is asked for
+		return nil, err
+	}
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}
@@ -152,13 +188,13 @@ func loadModel(dir string, dev engine.Device) (*Loaded, error) {
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}
-	return &Loaded{m, l, dev}, m.readTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+	return &Loaded{m, l, dev}, m.readWeights(dev, dir)
 }
 
 // openModel reads everything of a model's directory but the weights.
 func openModel(dir string) (*Model, *Language, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is no model directory", dir)
+		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}
 	c, err := ReadConfig(dir)
 	if err != nil {

@@ -86,25 +86,22 @@ func (p *Pretrained) config() Config {
 	return Config{ModelType: modelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: formatVersion}
 }
 
-// load writes the decoder's weights into the model's, and draws the rows of a
+// load writes the decoder's weights into the model's, which has passed check, and
+// draws the rows of a
 // tokenizer's new token: that of <|image|>, which may be one that padded the
 // embedding.
 func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64) error {
-	known := map[string]bool{}
 	for _, param := range m.Params.All() {
 		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
 		if !ok {
 			continue
 		}
-		known[name] = true
-		if err := p.loadParam(dev, m, param, name); err != nil {
+		read := func(from int, dst []float32) error { return p.weights.read(name, from, dst) }
+		if err := m.Params.Fill(dev, m.Params.Weights, param, p.shape(m, param)[0], read); err != nil {
 			return err
 		}
 	}
-	if name := p.weights.unexpected(func(name string) bool { return known[name] }); name != "" {
-		return fmt.Errorf("%s: tensor %q is none of a %s decoder's", p.Path, name, p.Text.ModelType)
-	}
-	if l == nil || !l.added {
+	if !l.added {
 		return nil
 	}
 	for _, param := range []*nn.Param{m.decoder.embed, m.decoder.head} {
@@ -115,24 +112,38 @@ func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64)
 	return nil
 }
 
-// loadParam fills a parameter. The vocabulary's may have more rows than the file.
-func (p *Pretrained) loadParam(dev engine.Device, m *Model, param *nn.Param, name string) error {
-	got, ok := p.weights.shape(name)
-	if !ok {
-		return fmt.Errorf("%s: tensor %q is missing", p.Path, name)
+// check says which tensor is missing, misshapen or none of the decoder's.
+func (p *Pretrained) check(m *Model) error {
+	known := map[string]bool{}
+	for _, param := range m.Params.All() {
+		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
+		if !ok {
+			continue
+		}
+		known[name] = true
+		got, ok := p.weights.shape(name)
+		want := p.shape(m, param)
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: tensor %q is missing", p.Path, name)
+		case !slices.Equal(got, want):
+			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", p.Path, name, got, want)
+		}
 	}
-	want := slices.Clone(param.Shape)
-	if param == m.decoder.embed || param == m.decoder.head {
-		want[0] = p.Text.VocabSize
-	}
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", p.Path, name, got, want)
-	}
-	err := m.Params.Fill(dev, m.Params.Weights, param, want[0], func(from int, dst []float32) error { return p.weights.read(name, from, dst) })
-	if err != nil {
-		return fmt.Errorf("tensor %q: %w", name, err)
+	if name := p.weights.unexpected(func(name string) bool { return known[name] }); name != "" {
+		return fmt.Errorf("%s: tensor %q is none of a %s decoder's", p.Path, name, p.Text.ModelType)
 	}
 	return nil
+}
+
+// shape is a parameter's in the decoder's files: those over the vocabulary may
+// have fewer rows than the model's.
+func (p *Pretrained) shape(m *Model, param *nn.Param) []int {
+	shape := slices.Clone(param.Shape)
+	if param == m.decoder.embed || param == m.decoder.head {
+		shape[0] = p.Text.VocabSize
+	}
+	return shape
 }
 
 // fingerprintBytes is how much of either end of a file goes into a fingerprint.

@@ -20,6 +20,9 @@ func openGGUF(path string) (*Pretrained, error) {
 		return nil, err
 	}
 	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	if err := f.Readable(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if p.Text, err = ggufConfig(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
@@ -56,13 +59,14 @@ func ggufConfig(f *gguf.File) (TextConfig, error) {
 			return TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(one.key))
 		}
 	}
-	for field, name := range map[string]string{"rope_theta": "rope.freq_base", "rms_norm_eps": "attention.layer_norm_rms_epsilon"} {
-		if x, ok := m.Float(key(name)); ok {
-			fields[field] = shortest(x)
-		} else if field == "rms_norm_eps" {
-			return TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(name))
-		}
+	if theta, ok := m.Float(key("rope.freq_base")); ok {
+		fields["rope_theta"] = shortest(theta)
 	}
+	eps, ok := m.Float(key("attention.layer_norm_rms_epsilon"))
+	if !ok {
+		return TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key("attention.layer_norm_rms_epsilon"))
+	}
+	fields["rms_norm_eps"] = shortest(eps)
 	embedding, ok := f.Tensor("token_embd.weight")
 	if !ok || len(embedding.Shape) != 2 {
 		return TextConfig{}, fmt.Errorf("tensor %q is missing or no matrix", "token_embd.weight")
@@ -107,9 +111,12 @@ func checkGGUF(f *gguf.File, c TextConfig) error {
 	if _, ok := f.Tensor("rope_freqs.weight"); ok {
 		return errors.New(`RoPE scaling (tensor "rope_freqs.weight") is not supported`)
 	}
-	for name, want := range map[string]int{"rope.dimension_count": c.HeadDim, "attention.value_length": c.HeadDim, "expert_count": 0} {
-		if n, ok := m.Int(arch + "." + name); ok && n != want {
-			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, name, n, want)
+	for _, one := range []struct {
+		name string
+		want int
+	}{{"rope.dimension_count", c.HeadDim}, {"attention.value_length", c.HeadDim}, {"expert_count", 0}} {
+		if n, ok := m.Int(arch + "." + one.name); ok && n != one.want {
+			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, one.name, n, one.want)
 		}
 	}
 	return nil
@@ -223,12 +230,15 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	template, err := chat.ParseConfig(config)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	l, err := newLanguage(tok, template, patches, config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	l.ends = ggufEnds(f, tok)
 	return l, nil
@@ -275,8 +285,8 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 func ggufTokenizerConfig(f *gguf.File, tok *tokenizer.Tokenizer) ([]byte, error) {
 	m := f.Metadata
 	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": false, "clean_up_tokenization_spaces": false}
-	for field, key := range map[string]string{"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"} {
-		key = "tokenizer.ggml." + key + "_token_id"
+	for _, one := range [][2]string{{"bos_token", "bos"}, {"eos_token", "eos"}, {"unk_token", "unknown"}, {"pad_token", "padding"}} {
+		field, key := one[0], "tokenizer.ggml."+one[1]+"_token_id"
 		if !m.Has(key) {
 			continue
 		}

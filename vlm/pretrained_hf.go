@@ -19,8 +19,14 @@ func openHuggingFace(dir string) (*Pretrained, error) {
 		return nil, fmt.Errorf("%s is no model's folder: %w", dir, err)
 	}
 	p := &Pretrained{Path: dir, language: func(patches int) (*Language, error) { return loadLanguage(dir, patches) }}
+	var quantised struct {
+		Config json.RawMessage `json:"quantization_config"`
+	}
 	if err := json.Unmarshal(data, &p.Text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if json.Unmarshal(data, &quantised) == nil && len(quantised.Config) > 0 && string(quantised.Config) != "null" {
+		return nil, fmt.Errorf("%s: quantization_config is not supported; safetensors of F32, F16 and BF16 are, and GGUF files", path)
 	}
 	set, err := safetensors.OpenSet(dir)
 	if err != nil {

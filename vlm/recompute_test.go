@@ -3,8 +3,11 @@ package vlm
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"patchwork/engine"
+	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
 )
 
@@ -15,8 +18,8 @@ func TestRecompute(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		for _, kind := range []string{"llama", "qwen3"} {
 			t.Run(dev.Info().Device+"/"+kind, func(t *testing.T) {
-				r := testRecipe(t, 4)
-				r.Accumulate, r.FreezeDecoderSteps = 2, 2
+				r := testRecipe(t, 2)
+				r.Accumulate, r.FreezeDecoderSteps, r.SeqLen = 2, 1, 200
 				if kind == "qwen3" {
 					r.Text = testQwen3(*r.Text)
 				}
@@ -39,6 +42,61 @@ func TestRecompute(t *testing.T) {
 			})
 		}
 	}
+}
+
+// small is a device that says it has less memory than it has.
+type small struct {
+	engine.Device
+	bytes int64
+}
+
+func (s small) Info() engine.Info {
+	i := s.Device.Info()
+	i.Memory = s.bytes
+	return i
+}
+
+// TestRecomputeWhereMemoryAsksForIt leaves the choice to the run, on devices with
+// room for all activations and without.
+func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
+	files, r := []string{testData(t, 20)}, testRecipe(t, 2)
+	r.Text.NumHiddenLayers = 8
+	kept, err := Estimate(r, false)
+	must(t, err)
+	again, err := Estimate(r, true)
+	must(t, err)
+	for _, c := range []struct {
+		name      string
+		bytes     int64
+		recompute string
+		want      MemoryBytes
+	}{
+		{"room", 2 * kept.MemoryBytes.Total, "auto", kept.MemoryBytes},
+		{"unknown", 0, "auto", kept.MemoryBytes},
+		{"tight", kept.MemoryBytes.Total, "auto", again.MemoryBytes},
+		{"tight, off", kept.MemoryBytes.Total, "off", kept.MemoryBytes},
+		{"room, on", 2 * kept.MemoryBytes.Total, "on", again.MemoryBytes},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r.Recompute = c.recompute
+			dev, noted := cpu.Open(0), false
+			_, err := trainOn(t, small{dev, c.bytes}, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{
+				Note: func(s string) { noted = noted || strings.Contains(s, "recomput") },
+			})
+			must(t, err)
+			_, peak := dev.MemoryInUse()
+			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
+				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
+			}
+			if want := c.name == "tight"; noted != want {
+				t.Errorf("said so: %v, want %v", noted, want)
+			}
+		})
+	}
+}
+
+// TestRecomputeEstimate checks what recomputing saves and costs.
+func TestRecomputeEstimate(t *testing.T) {
 	r := testRecipe(t, 1)
 	r.Text.NumHiddenLayers = 8
 	kept, err := Estimate(r, false)

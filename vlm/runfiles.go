@@ -72,7 +72,7 @@ func SavedDecoder(out string) string {
 }
 
 func readRun(out string) (runFile, error) {
-	var r runFile
+	r := runFile{Recipe: Recipe{Recompute: "auto"}}
 	path := filepath.Join(out, "run.json")
 	data, err := os.ReadFile(path)
 	if err != nil {

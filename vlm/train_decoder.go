@@ -25,9 +25,14 @@ func (t *trainer) openDecoder() error {
 	if t.language, err = p.Language(t.Recipe.Vision.Patches()); err != nil {
 		return err
 	}
+	if t.language.bare {
+		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
+	}
 	t.adopt(p.withTokens(t.language.Tokenizer))
-	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
-	return err
+	if t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init); err != nil {
+		return err
+	}
+	return p.check(t.model)
 }
 
 // reopenDecoder builds the model from a checkpoint of the run.
@@ -56,8 +61,26 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 }
 
 // adopt makes the decoder's configuration the recipe's.
-func (t *trainer) adopt(text TextConfig) {
-	t.Recipe.Text, t.Recipe.Vision.HiddenSize = &text, text.HiddenSize
+func (t *trainer) adopt(text TextConfig) { t.Recipe = t.Recipe.around(text) }
+
+// around is the recipe with another decoder, whose width the pictures take.
+func (r Recipe) around(text TextConfig) Recipe {
+	r.Text, r.Vision.HiddenSize = &text, text.HiddenSize
+	return r
+}
+
+// WithDecoder is the recipe as training from a pretrained decoder has it.
+func (r Recipe) WithDecoder(path string) (Recipe, error) {
+	p, err := OpenPretrained(path)
+	if err != nil {
+		return r, err
+	}
+	defer p.Close()
+	l, err := p.Language(r.Vision.Patches())
+	if err != nil {
+		return r, err
+	}
+	return r.around(p.withTokens(l.Tokenizer)), nil
 }
 
 func describeDecoder(p *Pretrained) (*runDecoder, error) {

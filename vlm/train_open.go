@@ -154,7 +154,7 @@ func (t *trainer) restore() error {
 		return nil
 	}
 	if t.Model != "" {
-		return t.model.readTensors(t.Device, t.model.Params.Weights, filepath.Join(t.Model, weightsFile))
+		return t.model.readWeights(t.Device, t.Model)
 	}
 	if t.Decoder != "" {
 		return t.loadDecoder()

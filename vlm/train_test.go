@@ -126,6 +126,11 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "lr seq-len" {
 		t.Errorf("got %v, want lr and seq-len named", err)
 	}
+	r = testRecipe(t, 3)
+	r.Recompute = "on" // which changes no bit
+	if _, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{}); err != nil {
+		t.Error("with activations recomputed: ", err)
+	}
 	if !Finished(out) {
 		t.Error("the refused run has harmed the finished one")
 	}

@@ -18,7 +18,7 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Skip(err)
 	}
 	defer dev.Close()
-	for _, s := range [][3]int{{1024, 1024, 1024}, {256, 49153, 576}, {8, 1536, 576}, {1, 1536, 576}} {
+	for _, s := range [][3]int{{1024, 1024, 1024}, {256, 49153, 576}, {8, 1536, 576}, {1, 1536, 576}, {1, 576, 576}, {1, 49152, 576}} {
 		for trans := range uint32(4) {
 			m, n, k := s[0], s[1], s[2]
 			p := shaders.MatMulParams{

@@ -111,6 +111,24 @@ func (g *File) Tensor(name string) (t Tensor, ok bool) {
 	return g.Tensors[i], true
 }
 
+// Readable returns an *UnsupportedError where a tensor has a type that cannot be
+// read.
+func (g *File) Readable() error {
+	for _, t := range g.Tensors {
+		if err := g.readable(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *File) readable(t Tensor) error {
+	if t.Type.Readable() {
+		return nil
+	}
+	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K can be read", t.Name, t.Type)}
+}
+
 // pieceElements is what is read and dequantised at once; a multiple of every
 // block.
 const pieceElements = 1 << 16
@@ -125,11 +143,11 @@ func (g *File) Read(name string, from int, dst []float32) error {
 	if !ok {
 		return &FormatError{g.name, fmt.Sprintf("there is no tensor %q", name)}
 	}
+	if err := g.readable(t); err != nil {
+		return err
+	}
 	l := layouts[t.Type]
-	switch {
-	case l.decode == nil:
-		return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K can be read", name, t.Type)}
-	case from < 0 || from%l.elements != 0 || len(dst)%l.elements != 0 || from+len(dst) > t.Size():
+	if from < 0 || from%l.elements != 0 || len(dst)%l.elements != 0 || from+len(dst) > t.Size() {
 		return fmt.Errorf("%s: elements %d to %d of tensor %q are no whole blocks of it", g.name, from, from+len(dst), name)
 	}
 	var group errgroup.Group

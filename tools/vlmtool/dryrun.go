@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"patchwork/engine"
 	"patchwork/vlm"
@@ -35,8 +37,18 @@ const (
 )
 
 func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
-	if f.price < 0 || f.peakTFLOPs < 0 || a.flags.Changed("peak-tflops") && f.peakTFLOPs == 0 {
-		return usagef("--peak-tflops and --price-per-hour must be above 0")
+	if !(f.price >= 0 && f.peakTFLOPs >= 0) || math.IsInf(f.price, 1) || a.flags.Changed("peak-tflops") && f.peakTFLOPs == 0 {
+		return usagef("--peak-tflops and --price-per-hour must be numbers above 0")
+	}
+	room, err := a.room()
+	if err != nil {
+		return err
+	}
+	if f.decoder != "" {
+		var err error
+		if r, err = r.WithDecoder(f.decoder); err != nil {
+			return err
+		}
 	}
 	kept, err := vlm.Estimate(r, false)
 	if err != nil {
@@ -47,7 +59,7 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 		return err
 	}
 	e := kept
-	if r.Recompute == "on" || r.Recompute == "auto" && !kept.MemoryBytes.Fits(defaultMemory) {
+	if r.Recompute == "on" || r.Recompute == "auto" && !kept.MemoryBytes.Fits(room) {
 		e = again
 	}
 	perEpoch := dataSamples * (1 - dataHeldOut) * float64(e.SampleTokens) / float64(e.TokensPerStep)
@@ -65,10 +77,11 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	fmt.Fprintf(a.stdout, "work per step    %.4g TFLOP, of samples of %d tokens\n", e.FlopsPerStep/1e12, e.SampleTokens)
 	printMemory(a.stdout, e)
 	if e.Recompute {
-		fmt.Fprintf(a.stdout, "                 with activations recomputed; %s with all of them kept\n", engine.Bytes(kept.MemoryBytes.Total))
+		fmt.Fprintf(a.stdout, "                 with activations recomputed; %s with all of them kept", engine.Bytes(kept.MemoryBytes.Total))
 	} else {
-		fmt.Fprintf(a.stdout, "                 with all activations kept; %s with --recompute on\n", engine.Bytes(again.MemoryBytes.Total))
+		fmt.Fprintf(a.stdout, "                 with all activations kept; %s with --recompute on", engine.Bytes(again.MemoryBytes.Total))
 	}
+	fmt.Fprintf(a.stdout, "; the device has %s\n", engine.Bytes(room))
 	fmt.Fprintf(a.stdout, "%-16s %.3g hours, $%.2f at %.0f%% of %g TFLOP/s and $%g an hour\n",
 		fmt.Sprintf("%d steps", e.Steps), e.Hours, e.Dollars, 100*utilisation, peak, f.price)
 	if r.Decoder != "" {
@@ -78,6 +91,22 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 		fmt.Fprintf(a.stdout, "%s is a plan: this vlmtool trains in f32 only\n", r.DType)
 	}
 	return nil
+}
+
+// room is the memory of the device that --device names, or an H100's where it
+// names none or one that is not here.
+func (a *app) room() (int64, error) {
+	if !a.flags.Changed("device") {
+		return defaultMemory, nil
+	}
+	dev, err := a.openDevice()
+	switch {
+	case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
+		return defaultMemory, nil
+	case err != nil:
+		return 0, err
+	}
+	return cmp.Or(dev.Info().Memory, defaultMemory), dev.Close()
 }
 
 func printMemory(w io.Writer, e vlm.Estimation) {

@@ -23,7 +23,7 @@ type evalFlags struct {
 func runEval(ctx context.Context, a *app, args []string) error {
 	f := &evalFlags{}
 	o := &f.options
-	a.flags.StringVar(&f.model, "model", "", "model's folder")
+	a.flags.StringVar(&f.model, "model", "", "model's folder; for --text also a bare decoder: a Hugging Face folder or a GGUF file")
 	a.flags.StringVar(&f.data, "data", "", "parquet files, globs or folders, separated by commas")
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
 	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
@@ -50,8 +50,11 @@ func runEval(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.text != "" {
+	switch {
+	case f.text != "":
 		return f.evalText(ctx, a, loaded)
+	case loaded.Config.Vision.None():
+		return usagef("--data: %s is a decoder that reads text alone; train it with vlmtool train --decoder first, or score a text with --text", f.model)
 	}
 	return f.evalData(ctx, a, loaded)
 }

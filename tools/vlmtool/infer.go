@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"patchwork/vlm"
@@ -22,24 +20,6 @@ type inferFlags struct {
 	options             vlm.GenerateOptions
 }
 
-// inferResult is infer's line of JSON.
-type inferResult struct {
-	Text             string       `json:"text"`
-	PromptTokens     int          `json:"prompt_tokens"`
-	CompletionTokens int          `json:"completion_tokens"`
-	FinishReason     string       `json:"finish_reason"`
-	Device           string       `json:"device"`
-	Timings          inferTimings `json:"timings"`
-}
-
-type inferTimings struct {
-	LoadMS           float64 `json:"load_ms"`
-	ImageMS          float64 `json:"image_ms"`
-	PrefillMS        float64 `json:"prefill_ms"`
-	DecodeMS         float64 `json:"decode_ms"`
-	DecodeTokensPerS float64 `json:"decode_tokens_per_s"`
-}
-
 func runInfer(ctx context.Context, a *app, args []string) error {
 	f := &inferFlags{}
 	s := &f.options.Sampling
@@ -47,9 +27,10 @@ func runInfer(ctx context.Context, a *app, args []string) error {
 	a.flags.StringArrayVar(&f.images, "image", nil, "picture's file, or - for standard input; may be given several times")
 	a.flags.StringVar(&f.prompt, "prompt", "", "question")
 	a.flags.BoolVar(&f.raw, "raw", false, "give the prompt to the model as it is, without the chat template")
-	a.flags.BoolVar(&f.chat, "chat", false, "hold a conversation in the terminal")
+	a.flags.BoolVar(&f.chat, "chat", false, "hold a conversation; /help in it tells more")
 	a.flags.BoolVar(&f.thinking, "thinking", false, "let a model that can think first do so")
 	a.flags.IntVar(&f.options.MaxNewTokens, "max-new-tokens", 256, "longest answer, in tokens")
+	a.flags.Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "above 1 makes tokens that occurred less likely")
 	a.flags.Float64Var(&s.Temperature, "temperature", 0, "0 takes the likeliest token each time")
 	a.flags.IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens; 0 = all")
 	a.flags.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens that have this share")
@@ -77,12 +58,16 @@ func (f *inferFlags) check() error {
 		return usagef("--max-new-tokens cannot be %d", f.options.MaxNewTokens)
 	case s.Temperature < 0 || s.TopK < 0 || s.TopP <= 0 || s.TopP > 1:
 		return usagef("--temperature and --top-k cannot be below 0, --top-p lies above 0 and up to 1")
+	case s.RepetitionPenalty <= 0:
+		return usagef("--repetition-penalty cannot be %g; 1 is none", s.RepetitionPenalty)
+	case f.chat && slices.Contains(f.images, "-"):
+		return usagef("--image - reads the standard input, where --chat's questions come from")
 	}
 	return nil
 }
 
 func (f *inferFlags) run(ctx context.Context, a *app) error {
-	raw, err := readImages(f.images)
+	raw, err := a.readImages(f.images)
 	if err != nil {
 		return err
 	}
@@ -103,38 +88,26 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	start = time.Now()
 	pictures := make([][]byte, len(raw))
 	for i, data := range raw {
-		img, err := picture.Decode(data)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.images[i], err)
+		if pictures[i], err = preprocess(model.Config, f.images[i], data); err != nil {
+			return err
 		}
-		pictures[i] = picture.Preprocess(img, model.Config.Vision.ImageSize)
 	}
 	s := &session{f: f, a: a, generator: vlm.NewGenerator(model), pictures: pictures}
 	defer s.generator.Free()
-	s.result.Timings = inferTimings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
+	s.timings = inferTimings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
 		return s.converse(ctx)
 	}
-	prompt, err := s.encode([]chat.Turn{{User: f.prompt}})
-	if err != nil {
-		return err
-	}
-	if _, err := s.answer(ctx, prompt); err != nil {
-		return err
-	}
-	if a.json {
-		return a.result(s.result)
-	}
-	return nil
+	return s.once(ctx)
 }
 
-func readImages(names []string) ([][]byte, error) {
+func (a *app) readImages(names []string) ([][]byte, error) {
 	var out [][]byte
 	for _, name := range names {
 		var data []byte
 		var err error
 		if name == "-" {
-			data, err = io.ReadAll(os.Stdin)
+			data, err = io.ReadAll(a.stdin)
 		} else {
 			data, err = os.ReadFile(name)
 		}
@@ -152,81 +125,39 @@ type session struct {
 	a         *app
 	generator *vlm.Generator
 	pictures  [][]byte
-	result    inferResult
+	timings   inferTimings
 }
 
-func (s *session) encode(turns []chat.Turn) (chat.Tokens, error) {
-	l := s.generator.Language
+// once answers the prompt.
+func (s *session) once(ctx context.Context) error {
+	var prompt chat.Tokens
+	var err error
 	if s.f.raw {
-		return l.Raw(s.f.prompt, len(s.pictures)), nil
-	}
-	thinking := s.f.thinking
-	return l.Prompt(chat.Conversation{Turns: turns, Images: len(s.pictures)}, &thinking)
-}
-
-// answer generates, streaming the text to the terminal unless JSON is asked for.
-func (s *session) answer(ctx context.Context, prompt chat.Tokens) (string, error) {
-	o := s.f.options
-	stream := s.generator.Language.Tokenizer.NewStream(true)
-	if !s.a.json {
-		o.Token = func(id int32) { fmt.Fprint(s.a.stdout, stream.Next(id)) }
-	}
-	got, err := s.generator.Generate(ctx, prompt, s.pictures, o)
-	if !s.a.json && (err == nil || len(got.IDs) > 0) {
-		fmt.Fprintln(s.a.stdout, stream.Flush())
+		prompt = s.generator.Language.Raw(s.f.prompt, len(s.pictures))
+	} else {
+		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.pictures)}})
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
-	text := s.generator.Language.Tokenizer.Decode(got.IDs, true)
-	t := s.result.Timings
-	t.PrefillMS, t.DecodeMS = ms(got.Prefill), ms(got.Decode)
-	if n := len(got.IDs); n > 1 && got.Decode > 0 {
-		t.DecodeTokensPerS = float64(n-1) / got.Decode.Seconds()
+	r, err := s.answer(ctx, prompt)
+	if err == nil && s.a.json {
+		err = s.a.result(r)
 	}
-	s.result = inferResult{text, got.PromptTokens, len(got.IDs), got.Finish, s.generator.Device.Info().Device, t}
-	return text, nil
+	return err
 }
 
-// converse reads questions line by line until the input ends.
-func (s *session) converse(ctx context.Context) error {
-	var turns []chat.Turn
-	in := bufio.NewScanner(os.Stdin)
-	for {
-		if !s.a.quiet {
-			fmt.Fprint(s.a.stderr, "> ")
-		}
-		question := s.f.prompt
-		if question == "" {
-			if !in.Scan() {
-				return in.Err()
-			}
-			question = strings.TrimSpace(in.Text())
-		}
-		s.f.prompt = ""
-		if question == "" {
-			continue
-		}
-		turns = append(turns, chat.Turn{User: question})
-		prompt, err := s.encode(turns)
-		if err != nil {
-			return err
-		}
-		text, err := s.answer(ctx, prompt)
-		var long *vlm.ContextError
-		switch {
-		case errors.As(err, &long):
-			return fmt.Errorf("the conversation is too long: %w", err)
-		case err != nil:
-			return err
-		}
-		turns[len(turns)-1].Assistant = text
-		if s.a.json {
-			if err := s.a.result(s.result); err != nil {
-				return err
-			}
-		}
-	}
+// encode is what the model sees before it speaks.
+func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
+	thinking := s.f.thinking
+	return s.generator.Language.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+// preprocess decodes a picture to the pixels that the model sees.
+func preprocess(c vlm.Config, name string, data []byte) ([]byte, error) {
+	img, err := picture.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return picture.Preprocess(img, c.Vision.ImageSize), nil
+}

@@ -20,11 +20,14 @@ func runInspect(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if a.flags.NArg() == 0 {
-		return usagef("PATH is missing: a data set, a model's folder or a checkpoint")
+		return usagef("PATH is missing: a data set, a model's or a decoder's folder, a checkpoint or a GGUF file")
 	}
 	path := a.flags.Arg(0)
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !*rows {
 		return a.inspectModel(path)
+	}
+	if strings.HasSuffix(path, ".gguf") {
+		return a.inspectGGUF(path)
 	}
 	if strings.HasSuffix(path, ".safetensors") {
 		return a.inspectTensors(path)
@@ -104,11 +107,19 @@ func (a *app) inspectModel(dir string) error {
 		return a.result(m)
 	}
 	v, t := m.Config.Vision, m.Config.Text
-	fmt.Fprintf(a.stdout, "encoder-free vision-language model, %s parameters (%s)\n", thousands(m.Parameters), engine.Bytes(4*m.Parameters))
-	fmt.Fprintf(a.stdout, "  pictures  %d×%d pixels in %d patches of %d×%d\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize)
+	what := "encoder-free vision-language model"
+	if v.None() {
+		what = "decoder without pictures"
+	}
+	fmt.Fprintf(a.stdout, "%s, %s parameters (%s in float32)\n", what, thousands(m.Parameters), engine.Bytes(4*m.Parameters))
+	if !v.None() {
+		fmt.Fprintf(a.stdout, "  pictures  %d×%d pixels in %d patches of %d×%d\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize)
+	}
 	fmt.Fprintf(a.stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
 		t.ModelType, t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)
-	fmt.Fprintf(a.stdout, "  attention %s\n", m.Config.Attention)
+	if !v.None() {
+		fmt.Fprintf(a.stdout, "  attention %s\n", m.Config.Attention)
+	}
 	if m.Step > 0 {
 		fmt.Fprintf(a.stdout, "  checkpoint of step %d\n", m.Step)
 	}

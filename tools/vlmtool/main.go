@@ -36,12 +36,13 @@ var commands []command
 func init() {
 	commands = []command{
 		{"train", "--data PATH[,PATH…] --out DIR [flags]", "train a model on FineVision-schema parquet", runTrain},
-		{"infer", "--model DIR [--image FILE]… --prompt TEXT [flags]", "ask a model about pictures", runInfer},
+		{"infer", "--model DIR|FILE.gguf [--image FILE]… --prompt TEXT [flags]", "ask a model about pictures", runInfer},
 		{"eval", "--model DIR --data PATH [flags]", "score a model on questions with known answers", runEval},
+		{"export", "--model DIR|FILE.gguf --out DIR [--decoder-only] [--dtype D]", "write a model in other floats, or its decoder for transformers", runExport},
 		{"bench", "kernels|train|infer|embedder [flags]", "measure kernels, training steps and generation", runBench},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
-		{"inspect", "PATH [--rows] [--json]", "say what a data set, model or checkpoint holds", runInspect},
+		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
 	}
 }
 
@@ -57,6 +58,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 type app struct {
 	name           string // of the command
 	flags          *pflag.FlagSet
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	json, quiet    bool
 	threads        int
@@ -95,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func runCommand(ctx context.Context, c command, args []string, stdout, stderr io.Writer) int {
-	a := &app{name: c.name, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
+	a := &app{name: c.name, stdin: os.Stdin, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
 	a.flags.SetOutput(io.Discard)
 	a.flags.Usage = func() {}
 	a.flags.SortFlags = false

@@ -124,6 +124,12 @@ func TestBadInput(t *testing.T) {
 		{"unknown attention", []string{"train", "--data", file, "--out", out, "--attention", "all"}, 2, "attention"},
 		{"branches with seed attention", []string{"train", "--data", file, "--out", out, "--attention", "seed"}, 2, "seed"},
 		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
+		{"unknown way to recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
+		{"16 bits", []string{"train", "--data", file, "--out", out, "--dtype", "bf16"}, 2, "bf16"},
+		{"no peak", []string{"train", "--dry-run", "--peak-tflops", "0"}, 2, "--peak-tflops"},
+		{"no number for a price", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
+		{"dry run on what is no device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
+		{"more than a kernel counts", []string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--batch-size", "4096", "--seq-len", "131072"}, 1, "elements"},
 		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},
 		{"recipe without patches", []string{"train", "--data", file, "--out", out, "--config", noPatch}, 2, "patch_size"},
 		{"out is in use", []string{"train", "--data", file, "--out", model}, 2, "--resume"},
@@ -196,6 +202,30 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 	must(t, os.Rename(path+".new", path))
 }
 
+// TestDryRun checks what a person reads before a run.
+func TestDryRun(t *testing.T) {
+	for _, c := range []struct {
+		args       []string
+		says, lies string
+	}{
+		{nil, "memory in f32", "a plan"},
+		{[]string{"--dtype", "bf16"}, "trains in f32 only", ""},
+		{[]string{"--dtype", "f16", "--peak-tflops", "400", "--price-per-hour", "2"}, "of 400 TFLOP/s and $2 an hour", ""},
+		// An H100 does not hold all of it.
+		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},
+		{[]string{"--preset", "qwen3-1.7b", "--recompute", "off"}, "with all activations kept", "with activations recomputed"},
+		{[]string{"--preset", "qwen3-1.7b", "--device", "webgpu"}, "the device has 80.0 GiB", ""},
+		{[]string{"--preset", "qwen3-1.7b", "--device", "cpu"}, "the device has", ""},
+		{[]string{"--preset", "qwen3-1.7b"}, "1.00 passes over 1.03 M samples", ""},
+		{[]string{"--preset", "qwen3-1.7b", "--epochs", "2"}, "2.00 passes over 1.03 M samples", ""},
+	} {
+		got := vlmtool(append([]string{"train", "--dry-run"}, c.args...)...)
+		if got.code != 0 || !strings.Contains(got.stdout, c.says) || c.lies != "" && strings.Contains(got.stdout, c.lies) {
+			t.Errorf("%v: exit %d, %q and not %q in\n%s%s", c.args, got.code, c.says, c.lies, got.stdout, got.stderr)
+		}
+	}
+}
+
 // TestJSON: with --json stdout carries one object a line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)
@@ -212,7 +242,8 @@ func TestJSON(t *testing.T) {
 		{[]string{"devices"}, []string{"device", "name", "limits"}},
 		{[]string{"train", "--print-config"}, []string{"preset", "attention", "lr", "vision_config"}},
 		{[]string{"train", "--dry-run"}, []string{"parameters", "tokens_per_step", "flops_per_step", "memory_bytes", "hours", "dollars"}},
-		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b"}, []string{"parameters", "memory_bytes"}},
+		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b"}, []string{"parameters", "memory_bytes", "recompute"}},
+		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--dtype", "bf16"}, []string{"parameters", "memory_bytes", "dtype"}},
 		{[]string{"train", "--resume", "--data", file, "--out", model, "--device", "cpu"}, []string{"steps", "device", "out"}},
 		{[]string{"infer", "--model", model, "--image", picture, "--prompt", "what color is the shape?", "--device", "cpu"},
 			[]string{"text", "prompt_tokens", "completion_tokens", "finish_reason", "device", "timings"}},

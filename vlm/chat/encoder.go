@@ -71,6 +71,11 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 // noImageID stands for the id of ImageToken where there is none.
 const noImageID = -1
 
+// Render returns the text of a conversation; see Template.Render.
+func (e *Encoder) Render(messages []Message, o Options) (string, error) {
+	return e.template.Render(messages, o)
+}
+
 // ImageID returns the id of ImageToken; -1 where conversations are text alone.
 func (e *Encoder) ImageID() int32 { return e.imageID }
 

@@ -1,11 +1,14 @@
 package chat_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"patchwork/nn/golden"
+	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
 )
@@ -29,8 +32,39 @@ func model(t testing.TB, name string) (*tokenizer.Tokenizer, *chat.Template) {
 	return loaded[name], template
 }
 
+// fromGGUF stands behind the name of a model that is read from a GGUF file.
+const fromGGUF = "/GGUF"
+
+// sources are the models that have golden files, and the one that is there as a
+// GGUF file too.
+func sources(t testing.TB) []string {
+	names := golden.Members(t, "tokenizers")
+	if os.Getenv("PATCHWORK_SMOLLM2_GGUF") == "" {
+		t.Logf("PATCHWORK_SMOLLM2_GGUF names no file of %s", smolLM2)
+		return names
+	}
+	return append(names, smolLM2+fromGGUF)
+}
+
+func goldenDir(t testing.TB, name string) string {
+	t.Helper()
+	return golden.Dir(t, filepath.Join("tokenizers", strings.TrimSuffix(name, fromGGUF)))
+}
+
 func encoder(t testing.TB, name string, imageTokens int) *chat.Encoder {
 	t.Helper()
+	if strings.HasSuffix(name, fromGGUF) {
+		p, err := vlm.OpenPretrained(os.Getenv("PATCHWORK_SMOLLM2_GGUF"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		l, err := p.Language(imageTokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Encoder
+	}
 	tok, template := model(t, name)
 	e, err := chat.NewEncoder(tok, template, imageTokens)
 	if err != nil {
@@ -50,10 +84,9 @@ func TestGoldenChat(t *testing.T) {
 		Rendered            string
 		IDs                 []int32 `json:"ids"`
 	}
-	for _, name := range golden.Members(t, "tokenizers") {
+	for _, name := range sources(t) {
 		t.Run(name, func(t *testing.T) {
-			rows := golden.Lines[row](t, filepath.Join(golden.Dir(t, filepath.Join("tokenizers", name)), "chat.jsonl"))
-			_, template := model(t, name)
+			rows := golden.Lines[row](t, filepath.Join(goldenDir(t, name), "chat.jsonl"))
 			e := encoder(t, name, 1)
 			for _, r := range rows {
 				var messages []chat.Message
@@ -61,7 +94,7 @@ func TestGoldenChat(t *testing.T) {
 					messages = append(messages, chat.Message{Role: m.Role, Content: m.Content, Reasoning: m.Reasoning})
 				}
 				o := chat.Options{AddGenerationPrompt: r.AddGenerationPrompt, Thinking: r.EnableThinking}
-				text, err := template.Render(messages, o)
+				text, err := e.Render(messages, o)
 				if err != nil || text != r.Rendered {
 					t.Errorf("rendered %q (%v)\nwant %q", text, err, r.Rendered)
 				}
@@ -88,9 +121,9 @@ func TestGoldenImageConversations(t *testing.T) {
 		Rendered            string
 		IDs                 []int32 `json:"ids"`
 	}
-	for _, name := range golden.Members(t, "tokenizers") {
+	for _, name := range sources(t) {
 		t.Run(name, func(t *testing.T) {
-			rows := golden.Lines[row](t, filepath.Join(golden.Dir(t, filepath.Join("tokenizers", name)), "image_conversations.jsonl"))
+			rows := golden.Lines[row](t, filepath.Join(goldenDir(t, name), "image_conversations.jsonl"))
 			encoders := map[int]*chat.Encoder{}
 			for _, r := range rows {
 				if encoders[r.ImageTokens] == nil {

@@ -89,6 +89,16 @@ func ParseConfig(config []byte) (*Template, error) {
 	return Parse(source, names)
 }
 
+// Untemplated is what a model without a chat template has: the names of its special
+// tokens in tokenizer_config.json. Rendering fails with ErrNoTemplate.
+func Untemplated(config []byte) (*Template, error) {
+	names, err := tokenNames(config)
+	return &Template{names: names}, err
+}
+
+// Empty says that there is no template.
+func (t *Template) Empty() bool { return t.parsed == nil }
+
 // defaultTemplate reads a template, or a list of named ones.
 func defaultTemplate(raw json.RawMessage) (string, error) {
 	var source string
@@ -144,6 +154,9 @@ func (t *Template) EndOfTurn() string { return t.names["eos_token"] }
 // Render returns the text of a conversation as Hugging Face's apply_chat_template
 // gives it. Images are not rendered; see Encoder.
 func (t *Template) Render(messages []Message, o Options) (text string, err error) {
+	if t.Empty() {
+		return "", ErrNoTemplate
+	}
 	defer recovered(&err)
 	text, err = t.parsed.ExecuteToString(exec.NewContext(t.variables(messages, o)))
 	if err != nil {

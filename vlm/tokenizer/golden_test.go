@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patchwork/nn/golden"
+	"patchwork/vlm"
 	"patchwork/vlm/tokenizer"
 )
 
@@ -21,14 +22,69 @@ func load(t testing.TB, name string) *tokenizer.Tokenizer {
 	return tok
 }
 
-// each runs a test for every tokenizer that has golden files.
+// each runs a test for every tokenizer that has golden files, read from
+// tokenizer.json and from a GGUF vocabulary.
 func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir string)) {
 	for _, name := range golden.Members(t, "tokenizers") {
-		t.Run(name, func(t *testing.T) {
-			dir := golden.Dir(t, filepath.Join("tokenizers", name))
-			test(t, load(t, name), dir)
-		})
+		dir := golden.Dir(t, filepath.Join("tokenizers", name))
+		t.Run(name, func(t *testing.T) { test(t, load(t, name), dir) })
+		t.Run(name+"/vocabulary", func(t *testing.T) { test(t, fromVocabulary(t, name), dir) })
 	}
+	t.Run(smolLM2+"/GGUF", func(t *testing.T) {
+		path := os.Getenv("PATCHWORK_SMOLLM2_GGUF")
+		if path == "" {
+			t.Skip("PATCHWORK_SMOLLM2_GGUF names no file of " + smolLM2)
+		}
+		p, err := vlm.OpenPretrained(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		l, err := p.Language(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, l.Tokenizer, golden.Dir(t, filepath.Join("tokenizers", smolLM2)))
+	})
+}
+
+// fromVocabulary puts a tokenizer.json into the form of a GGUF file's metadata, with
+// the tokens that pad an embedding behind it, and makes the tokenizer of that.
+func fromVocabulary(t testing.TB, name string) *tokenizer.Tokenizer {
+	t.Helper()
+	var f struct {
+		AddedTokens []struct {
+			ID      int32
+			Special bool
+		} `json:"added_tokens"`
+		Model struct{ Merges []any }
+	}
+	golden.JSON(t, filepath.Join(golden.Model(t, name), "tokenizer.json"), &f)
+	tok := load(t, name)
+	v := tokenizer.Vocabulary{Pre: map[string]string{smolLM2: "smollm", "Qwen3": "qwen2"}[name]}
+	for id := range int32(tok.Len()) {
+		v.Tokens, v.Kinds = append(v.Tokens, tok.Token(id)), append(v.Kinds, tokenizer.KindNormal)
+	}
+	for _, a := range f.AddedTokens {
+		v.Kinds[a.ID] = tokenizer.KindUserDefined
+		if a.Special {
+			v.Kinds[a.ID] = tokenizer.KindControl
+		}
+	}
+	for i := range 64 {
+		v.Tokens, v.Kinds = append(v.Tokens, fmt.Sprintf("[PAD%d]", tok.Len()+i)), append(v.Kinds, tokenizer.KindUnused)
+	}
+	for _, m := range f.Model.Merges {
+		if pair, ok := m.([]any); ok {
+			m = fmt.Sprint(pair[0], " ", pair[1])
+		}
+		v.Merges = append(v.Merges, m.(string))
+	}
+	made, err := tokenizer.FromVocabulary(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func TestGoldenTokenizers(t *testing.T) {

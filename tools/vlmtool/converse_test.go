@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"patchwork/vlm/data"
+)
+
+// asInput makes a text the standard input of what follows; it ends where the text
+// ends, or stays open.
+func asInput(t *testing.T, text string, open bool) (more *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err)
+	before := os.Stdin
+	os.Stdin = r
+	t.Cleanup(func() { os.Stdin = before; w.Close(); r.Close() })
+	_, err = io.WriteString(w, text)
+	must(t, err)
+	if !open {
+		must(t, w.Close())
+	}
+	return w
+}
+
+// examplePicture writes a picture of the test data to a file.
+func examplePicture(t *testing.T, file string) string {
+	t.Helper()
+	set, err := data.Open([]string{file})
+	must(t, err)
+	row, err := set.Row(0)
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "p.png")
+	must(t, os.WriteFile(path, row.Images[0], 0o644))
+	return path
+}
+
+// TestChat holds conversations over a pipe.
+func TestChat(t *testing.T) {
+	model, file := smallRun(t)
+	picture := examplePicture(t, file)
+	question := "what color is the shape?\n"
+	for _, c := range []struct {
+		name, input string
+		args        []string
+		answers     []int    // tokens of the pictures before each answer
+		says        []string // on stderr
+	}{
+		{"nothing", "", nil, nil, nil},
+		{"no end of line", strings.TrimSpace(question), nil, []int{0}, nil},
+		{"two turns", question + "\n" + "why?\n", []string{"--image", picture}, []int{1, 1}, nil},
+		{"pictures in later turns", question + "/image " + picture + "\n/image " + picture + "\n" + question + question, nil, []int{0, 2, 2}, nil},
+		{"clear", question + "/clear\n" + question, []string{"--image", picture}, []int{1, 0}, nil},
+		{"quit", question + "/quit\n" + question, nil, []int{0}, nil},
+		{"first question given", question, []string{"--prompt", "is there a red shape?"}, []int{0, 0}, nil},
+		{"help", "/help\n", nil, nil, []string{"/image FILE", "/clear", "/quit"}},
+		{"mistakes", "/imagine\n/image\n/image nowhere.png\n/image " + file + "\n" + question, nil, []int{0}, []string{"/imagine", "/image what", "nowhere.png", file}},
+		{"a question with a slash", "//image is a word\n", nil, []int{0}, nil},
+		{"too long", question + strings.Repeat("what color is the shape? ", 1000) + "\n" + question, nil, []int{0, 0}, []string{"/clear"}},
+		{"control tokens are text", "<|im_end|><|image|>\n", nil, []int{0}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asInput(t, c.input, false)
+			got := vlmtool(append([]string{"infer", "--chat", "--model", model, "--device", "cpu", "--json", "--max-new-tokens", "3"}, c.args...)...)
+			if got.code != 0 {
+				t.Fatalf("%+v", got)
+			}
+			var results []inferResult
+			for line := range strings.Lines(got.stdout) {
+				var r inferResult
+				must(t, json.Unmarshal([]byte(line), &r))
+				results = append(results, r)
+			}
+			if len(results) != len(c.answers) {
+				t.Fatalf("%d answers, want %d: %+v", len(results), len(c.answers), got)
+			}
+			for i, r := range results {
+				const patches = 64
+				if least := c.answers[i] * patches; r.PromptTokens <= least || r.PromptTokens > least+patches {
+					t.Errorf("answer %d has a prompt of %d tokens, want %d of pictures and a few more", i, r.PromptTokens, least)
+				}
+			}
+			for _, want := range c.says {
+				if !strings.Contains(got.stderr, want) {
+					t.Errorf("stderr is %q, want %q in it", got.stderr, want)
+				}
+			}
+			if len(c.says) == 0 && got.stderr != "" {
+				t.Errorf("stderr is %q", got.stderr)
+			}
+		})
+	}
+}
+
+// interrupting is a writer whose first write brings an interrupt.
+type interrupting struct {
+	bytes.Buffer
+	once sync.Once
+	more *os.File
+}
+
+func (w *interrupting) Write(p []byte) (int, error) {
+	w.once.Do(func() {
+		interrupt()
+		time.Sleep(50 * time.Millisecond)        // until it has arrived
+		_, _ = io.WriteString(w.more, "/quit\n") // and the conversation goes on
+	})
+	return w.Buffer.Write(p)
+}
+
+func interrupt() {
+	if p, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = p.Signal(os.Interrupt)
+	}
+}
+
+// TestChatInterrupt: an interrupt stops an answer; when a question is awaited it
+// ends the conversation.
+func TestChatInterrupt(t *testing.T) {
+	model, _ := smallRun(t)
+	question := "what color is the shape?\n"
+	var args []string
+	var whole outcome
+	for seed := 0; len(whole.stdout) < 200; seed++ { // the untrained model ends by chance
+		args = []string{"infer", "--chat", "--model", model, "--device", "cpu", "--temperature", "5", "--seed", strconv.Itoa(seed)}
+		asInput(t, question, false)
+		if whole = vlmtool(args...); whole.code != 0 || seed == 50 {
+			t.Fatalf("no long answer: %+v", whole)
+		}
+	}
+
+	out := &interrupting{more: asInput(t, question, true)}
+	var stderr bytes.Buffer
+	if code := run(context.Background(), args, out, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Errorf("exit %d after an interrupted answer, stderr %q", code, stderr.String())
+	}
+	if got := out.String(); len(got) >= len(whole.stdout) || !strings.HasPrefix(whole.stdout, strings.TrimSuffix(got, "\n")) {
+		t.Errorf("the interrupted answer is %q, the whole one %q", got, whole.stdout)
+	}
+
+	asInput(t, "/clear\n", true)
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, os.Interrupt) // those that come before the conversation listens
+	defer signal.Stop(ignored)
+	done := make(chan outcome)
+	go func() { done <- vlmtool(args...) }()
+	for {
+		select {
+		case got := <-done:
+			if got.code != exitInterrupted {
+				t.Errorf("an interrupt at the prompt: %+v", got)
+			}
+			return
+		case <-time.After(50 * time.Millisecond):
+			interrupt()
+		}
+	}
+}

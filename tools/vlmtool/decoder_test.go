@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/nn/gguf/gguftest"
+)
+
+// TestDecoder takes a trained model's decoder out, asks it, trains from it, and
+// tries what a decoder alone cannot do.
+func TestDecoder(t *testing.T) {
+	model, file := smallRun(t)
+	dir := t.TempDir()
+	decoder, again, trained := filepath.Join(dir, "decoder"), filepath.Join(dir, "f16"), filepath.Join(dir, "trained")
+	picture := filepath.Join(dir, "p.png")
+	must(t, os.WriteFile(picture, []byte("not looked at"), 0o644))
+	bad := filepath.Join(dir, "bad.gguf")
+	must(t, os.WriteFile(bad, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 0o644))
+	train := []string{"train", "--data", file, "--device", "cpu", "--steps", "2", "--seq-len", "160", "--pool-size", "8", "--val-every", "0"}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string // in the last line of JSON or on stderr
+	}{
+		{"decoder alone", []string{"export", "--model", model, "--out", decoder, "--decoder-only"}, 0, `"dtype":"f32"`},
+		{"decoder in f16", []string{"export", "--model", decoder, "--out", again, "--dtype", "f16"}, 0, `"dtype":"f16"`},
+		{"ask", []string{"infer", "--model", again, "--prompt", "what color is the shape?", "--device", "cpu", "--max-new-tokens", "3"}, 0, `"completion_tokens"`},
+		{"describe", []string{"inspect", decoder}, 0, `"model_type":"llama"`},
+		{"plan", []string{"train", "--dry-run", "--preset", "smollm2-135m", "--decoder", decoder}, 0, `"parameters"`},
+		{"train", append(train, "--decoder", decoder, "--out", trained), 0, `"steps":2`},
+		{"ask with a picture", []string{"infer", "--model", decoder, "--prompt", "x", "--device", "cpu", "--image", picture}, 2, "--image"},
+		{"score about pictures", []string{"eval", "--model", decoder, "--data", file, "--device", "cpu"}, 2, "text alone"},
+		{"go on from a decoder", append(train, "--model", decoder, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
+		{"go on from a GGUF file", append(train, "--model", bad, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
+		{"decoder that is not there", append(train, "--decoder", "nowhere", "--out", filepath.Join(dir, "x")), 1, "nowhere"},
+		{"bad GGUF file", append(train, "--decoder", bad, "--out", filepath.Join(dir, "x")), 1, "bad.gguf"},
+		{"ask a bad GGUF file", []string{"infer", "--model", bad, "--prompt", "x", "--device", "cpu"}, 1, "bad.gguf"},
+		{"inspect a bad GGUF file", []string{"inspect", bad}, 1, "bad.gguf"},
+		{"export what", []string{"export", "--out", decoder}, 2, "--model"},
+		{"export where", []string{"export", "--model", model}, 2, "--out"},
+		{"export over something", []string{"export", "--model", model, "--out", decoder}, 2, "not empty"},
+		{"export as what", []string{"export", "--model", model, "--out", filepath.Join(dir, "x"), "--dtype", "q4"}, 2, "q4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := vlmtool(append(c.args, "--json", "--quiet")...)
+			text := got.stderr
+			if c.code == 0 {
+				text = got.stdout
+			}
+			if got.code != c.code || !strings.Contains(text, c.says) || c.code == 1 && strings.Count(text, "\n") != 1 {
+				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.says)
+			}
+		})
+	}
+}
+
+func TestInspectGGUF(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	long := make([]int32, 100)
+	must(t, os.WriteFile(path, gguftest.File(3, gguftest.Pairs("general.name", "a\nb", "long", long, "bytes", []uint8{1, 2}),
+		[]gguftest.Tensor{gguftest.Floats("w", []int{2, 3}, make([]float32, 6)), gguftest.Floats("b", []int{2}, make([]float32, 2))}), 0o644))
+	got := vlmtool("inspect", path)
+	for _, want := range []string{`general.name                             a\nb`, "100 elements", "[2 3]", "2 tensors, 8 parameters"} {
+		if got.code != 0 || !strings.Contains(got.stdout, want) {
+			t.Errorf("exit %d, %q, want %q in it", got.code, got.stdout, want)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(vlmtool("inspect", path, "--json").stdout), "\n")
+	var last struct {
+		Metadata   map[string]any
+		Tensors    int
+		Parameters int64
+	}
+	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
+	if len(lines) != 3 || last.Tensors != 2 || last.Parameters != 8 || last.Metadata["general.name"] != "a\nb" {
+		t.Errorf("%d lines, the last is %+v", len(lines), last)
+	}
+}

@@ -1,0 +1,178 @@
+package vlm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patchwork/nn"
+	"patchwork/nn/safetensors"
+)
+
+// ExportOptions say what is written again, and how.
+type ExportOptions struct {
+	Model       string // a model's folder, or a decoder as OpenPretrained takes it
+	Out         string
+	DecoderOnly bool   // of a model's folder only the decoder, as transformers reads it
+	DType       string // f32, f16 or bf16
+}
+
+// Export writes a model again: with other floats, or its decoder alone as a folder
+// that transformers opens. A decoder, such as a GGUF file, always becomes such a
+// folder.
+func Export(o ExportOptions) (Description, error) {
+	bare, err := isDecoder(o.Model)
+	if err != nil {
+		return Description{}, err
+	}
+	if !bare && !o.DecoderOnly {
+		return exportModel(o)
+	}
+	open := OpenPretrained
+	if !bare {
+		open = openOwnDecoder
+	}
+	p, err := open(o.Model)
+	if err != nil {
+		return Description{}, err
+	}
+	defer p.Close()
+	return exportDecoder(p, o)
+}
+
+// openOwnDecoder opens the decoder of a model of ours, <|image|> included.
+func openOwnDecoder(dir string) (*Pretrained, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	set, err := safetensors.OpenSet(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Pretrained{
+		Path: dir, Text: c.Text, weights: ownSource{setSource{set, c.Text.TieWordEmbeddings}},
+		language: func(patches int) (*Language, error) { return loadLanguage(dir, patches) },
+	}, nil
+}
+
+// ownSource finds Hugging Face's names behind the prefix that they have in our
+// files.
+type ownSource struct{ setSource }
+
+func (s ownSource) shape(name string) ([]int, bool) { return s.setSource.shape(decoderPrefix + name) }
+
+func (s ownSource) read(name string, from int, dst []float32) error {
+	return s.setSource.read(decoderPrefix+name, from, dst)
+}
+
+func (s ownSource) unexpected(known func(string) bool) string {
+	return s.setSource.unexpected(func(name string) bool {
+		name, ok := strings.CutPrefix(name, decoderPrefix)
+		return !ok || known(name)
+	})
+}
+
+func exportDecoder(p *Pretrained, o ExportOptions) (Description, error) {
+	l, err := p.Language(0)
+	if err != nil {
+		return Description{}, err
+	}
+	m, err := NewModel(p.config(), Init{})
+	if err != nil {
+		return Description{}, fmt.Errorf("%s: %w", p.Path, err)
+	}
+	if err := p.check(m); err != nil {
+		return Description{}, err
+	}
+	config, err := decoderConfig(p.Text, l, o.DType)
+	if err != nil {
+		return Description{}, err
+	}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return Description{}, err
+	}
+	var entries []safetensors.Entry
+	for _, param := range m.Params.All() {
+		name := strings.TrimPrefix(param.Name, decoderPrefix)
+		e, err := exportEntry(name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
+		if err != nil {
+			return Description{}, err
+		}
+		entries = append(entries, e)
+	}
+	err = errors.Join(
+		writeJSON(filepath.Join(o.Out, "config.json"), config),
+		writeJSON(filepath.Join(o.Out, "generation_config.json"), l.generationConfig()),
+		l.save(o.Out),
+		writeEntries(filepath.Join(o.Out, weightsFile), entries),
+	)
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
+}
+
+// decoderConfig is the decoder's own config.json.
+func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, error) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, err
+	}
+	out["architectures"] = []string{architectures[c.ModelType]}
+	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
+	out["eos_token_id"] = l.eosTokens()
+	return out, nil
+}
+
+// exportModel writes a model's folder with other floats.
+func exportModel(o ExportOptions) (Description, error) {
+	m, l, err := openModel(o.Model)
+	if err != nil {
+		return Description{}, err
+	}
+	set, err := safetensors.OpenSet(o.Model)
+	if err != nil {
+		return Description{}, err
+	}
+	defer set.Close()
+	if err := m.checkTensors(o.Model, set, m.Params.All()); err != nil {
+		return Description{}, err
+	}
+	var entries []safetensors.Entry
+	for _, p := range m.Params.All() {
+		e, err := exportEntry(p.Name, p, o.DType, func(dst []float32) error { return set.ReadFloats(p.Name, 0, dst) })
+		if err != nil {
+			return Description{}, err
+		}
+		entries = append(entries, e)
+	}
+	err = errors.Join(m.saveSmall(l, o.Out), writeEntries(filepath.Join(o.Out, weightsFile), entries))
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
+}
+
+// exportEntry is a parameter in the type asked for, read when its turn comes.
+func exportEntry(name string, p *nn.Param, dtype string, read func(dst []float32) error) (safetensors.Entry, error) {
+	values := func() ([]float32, error) {
+		x := make([]float32, p.Bytes()/4)
+		return x, read(x)
+	}
+	if dtype == "f32" {
+		return safetensors.Floats(name, p.Shape, values), nil
+	}
+	return safetensors.Halves(name, strings.ToUpper(dtype), p.Shape, values)
+}
+
+// writeEntries writes and syncs a safetensors file.
+func writeEntries(path string, entries []safetensors.Entry) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = safetensors.Write(f, map[string]string{"format": "pt"}, entries)
+	return errors.Join(err, f.Sync(), f.Close())
+}
