@@ -36,6 +36,8 @@ func newInstance() *wgpu.Instance {
 	return wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends()})
 }
 
+var errNoAdapter = fmt.Errorf("WebGPU finds no adapter: there is no GPU with a driver, nor one in software (on Debian: apt install mesa-vulkan-drivers): %w", engine.ErrNoDevice)
+
 // List describes every WebGPU adapter, software ones too. The error says why
 // there is none; it matches engine.ErrNoDevice.
 func List() ([]engine.Info, error) {
@@ -43,7 +45,7 @@ func List() ([]engine.Info, error) {
 	defer instance.Release()
 	adapters := instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends()})
 	if len(adapters) == 0 {
-		return nil, fmt.Errorf("WebGPU finds no adapter: %w", engine.ErrNoDevice)
+		return nil, errNoAdapter
 	}
 	infos := make([]engine.Info, len(adapters))
 	for i, a := range adapters {
@@ -68,6 +70,7 @@ func describe(n int, a *wgpu.Adapter) engine.Info {
 	info := engine.Info{
 		Device: fmt.Sprintf("webgpu:%d", n), Name: p.Name, Kind: kinds[p.AdapterType].name, Class: kinds[p.AdapterType].class,
 		Driver: strings.TrimSpace("wgpu-native 0.17 " + p.DriverDescription), API: p.BackendType.String(),
+		Features: []string{},
 		Limits: engine.Limits{
 			MaxBindingBytes:    int64(limits.MaxStorageBufferBindingSize),
 			MaxAllocationBytes: int64(min(limits.MaxBufferSize, 1<<62)),

@@ -80,10 +80,10 @@ func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) (err error)
 	if variant == nil {
 		return fmt.Errorf("no variant for %+v on %s: %w", dispatch.Params, d.info.Device, engine.ErrUnsupported)
 	}
-	if c.layout, err = d.pipelines.layout(d, len(dispatch.Views)); err != nil {
+	c.params = shaders.PackParams(dispatch.Params)
+	if c.layout, err = d.pipelines.layout(d, smallest(dispatch.Kernel, variant, c.params)); err != nil {
 		return err
 	}
-	c.params = shaders.PackParams(dispatch.Params)
 	for j, v := range dispatch.Views {
 		r := engine.Resolve(v)
 		if err := e.checkView(v, r); err != nil {
@@ -167,7 +167,7 @@ func (e *executable) writeParams() (err error) {
 	for i := range e.calls {
 		c := &e.calls[i]
 		c.block = int64(len(blocks))
-		block := make([]byte, roundUp(c.blockBytes(), alignment))
+		block := make([]byte, roundUp(blockBytes(c.params), alignment))
 		for j, w := range c.params {
 			binary.LittleEndian.PutUint32(block[4*j:], w)
 		}
@@ -179,7 +179,7 @@ func (e *executable) writeParams() (err error) {
 	return d.Write(e.params, 0, blocks)
 }
 
-func (c *call) blockBytes() int64 { return int64(max(4*len(c.params), 16)) }
+func blockBytes(params []uint32) int64 { return int64(max(4*len(params), 16)) }
 
 // bind makes the bind groups, one for each dispatch.
 func (e *executable) bind() (err error) {
@@ -187,7 +187,7 @@ func (e *executable) bind() (err error) {
 	for i := range e.calls {
 		c := &e.calls[i]
 		entries := []wgpu.BindGroupEntry{
-			{Binding: 0, Buffer: e.params.buffer, Offset: uint64(c.block), Size: uint64(c.blockBytes())},
+			{Binding: 0, Buffer: e.params.buffer, Offset: uint64(c.block), Size: uint64(blockBytes(c.params))},
 			{Binding: 1, Buffer: e.step.buffer, Size: stepBytes},
 		}
 		for j, v := range c.views {

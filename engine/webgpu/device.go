@@ -58,8 +58,11 @@ func open(index int) (_ *Device, err error) {
 			a.Release()
 		}
 	}
+	if len(adapters) == 0 {
+		return nil, fmt.Errorf("webgpu:%d: %w", index, errNoAdapter)
+	}
 	if index < 0 || index >= len(adapters) {
-		return nil, fmt.Errorf("webgpu:%d: there are %d WebGPU adapters, counted from 0: %w", index, len(adapters), engine.ErrNoDevice)
+		return nil, fmt.Errorf("webgpu:%d: the last WebGPU adapter is webgpu:%d: %w", index, len(adapters)-1, engine.ErrNoDevice)
 	}
 	d.adapter = adapters[index]
 	d.info, d.limits = describe(index, d.adapter), d.adapter.GetLimits().Limits
@@ -97,7 +100,7 @@ func (d *Device) Close() error {
 		return nil
 	}
 	if d.device != nil {
-		d.device.Poll(true, nil)
+		d.wait()
 		for r := range d.live {
 			r.Free()
 		}
@@ -106,7 +109,7 @@ func (d *Device) Close() error {
 		if d.out != nil {
 			d.out.Release()
 		}
-		d.device.Poll(true, nil) // lets it forget what was released
+		d.wait() // lets it forget what was released
 		d.queue.Release()
 		d.device.Release()
 	}

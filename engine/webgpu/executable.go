@@ -41,7 +41,7 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	first := 0
 	for i, end := range e.ends {
 		if err := ctx.Err(); err != nil {
-			e.device.device.Poll(true, nil)
+			e.device.wait()
 			return err
 		}
 		err := e.device.submit(func(c *wgpu.CommandEncoder) error { return e.encode(c, first, end) })
@@ -52,10 +52,10 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 			e.hostTime = time.Since(begin)
 		}
 		if first = end; i%piecesAhead == piecesAhead-1 {
-			e.device.device.Poll(true, nil)
+			e.device.wait()
 		}
 	}
-	e.device.device.Poll(true, nil)
+	e.device.wait()
 	return wrap(e.plan.Program.Name, uncaught())
 }
 

@@ -8,6 +8,7 @@ package webgpu
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 // What is needed of webgpu.h beyond the Go binding, which hands C pointers into
 // Go's memory to keep.
@@ -19,6 +20,18 @@ extern void wgpuBufferUnmap(void *buffer);
 extern bool wgpuDevicePoll(void *device, bool wait, void const *submission);
 extern void wgpuDeviceSetUncapturedErrorCallback(void *device, error_callback callback, void *userdata);
 
+// patchwork_wait waits until the device has done all that was submitted. The
+// library's own wait gives up after five seconds, does not say so and reuses the
+// command buffers that the device still executes: so it is asked, never told to
+// wait. The pauses grow with the time waited, to a thirtieth of it or so.
+static void patchwork_wait(void *device) {
+	struct timespec pause = {0, 10000};
+	while (!wgpuDevicePoll(device, false, NULL)) {
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 2000000) pause.tv_nsec += pause.tv_nsec / 32 + 1;
+	}
+}
+
 static void mapped(uint32_t status, void *userdata) { *(uint32_t *)userdata = status; }
 
 // patchwork_read waits for the device and copies the beginning of a buffer that
@@ -26,7 +39,7 @@ static void mapped(uint32_t status, void *userdata) { *(uint32_t *)userdata = st
 static uint32_t patchwork_read(void *device, void *buffer, void *to, size_t size) {
 	uint32_t status = UINT32_MAX;
 	wgpuBufferMapAsync(buffer, 1, 0, size, mapped, &status);
-	while (status == UINT32_MAX) wgpuDevicePoll(device, true, NULL);
+	while (status == UINT32_MAX) patchwork_wait(device);
 	if (status != 0) return status;
 	void const *from = wgpuBufferGetConstMappedRange(buffer, 0, size);
 	if (from == NULL) return UINT32_MAX;
@@ -72,6 +85,9 @@ func deviceRef(d *wgpu.Device) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe
 func bufferRef(b *wgpu.Buffer) unsafe.Pointer {
 	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
 }
+
+// wait waits until the device has done all that was submitted.
+func (d *Device) wait() { C.patchwork_wait(deviceRef(d.device)) }
 
 // readMapped waits for the device and copies the beginning of a MapRead buffer.
 func readMapped(d *wgpu.Device, b *wgpu.Buffer, to []byte) error {

@@ -4,6 +4,7 @@ package webgpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
@@ -13,7 +14,7 @@ import (
 
 // pipelines are the compiled shaders of a device, each made once.
 type pipelines struct {
-	layouts map[int]layout // by number of storage bindings
+	layouts map[string]layout // by their bindings' smallest sizes
 	made    map[pipelineKey]*wgpu.ComputePipeline
 }
 
@@ -28,7 +29,7 @@ type layout struct {
 type pipelineKey struct{ id, entry string }
 
 func newPipelines() pipelines {
-	return pipelines{map[int]layout{}, map[pipelineKey]*wgpu.ComputePipeline{}}
+	return pipelines{map[string]layout{}, map[pipelineKey]*wgpu.ComputePipeline{}}
 }
 
 func (p *pipelines) release() {
@@ -41,20 +42,37 @@ func (p *pipelines) release() {
 	}
 }
 
-// layout returns the layout for a number of storage bindings. All of them count
-// as written: WebGPU refuses a buffer that one dispatch binds for reading and for
-// writing, in different ranges too, and programs share few large buffers.
-func (p *pipelines) layout(d *Device, storage int) (layout, error) {
-	if l, ok := p.layouts[storage]; ok {
+// smallest is the fewest bytes of each of a variant's bindings: the parameter and
+// step blocks, then one element of each array.
+func smallest(k *shaders.Kernel, v *shaders.Variant, params []uint32) []uint64 {
+	sizes := []uint64{uint64(blockBytes(params)), stepBytes}
+	for _, b := range k.Bindings {
+		size := uint64(4)
+		if slices.Contains(v.Vec4, b.Name) {
+			size = 16
+		}
+		sizes = append(sizes, size)
+	}
+	return sizes
+}
+
+// layout returns the layout for bindings of the given smallest sizes. These are
+// told because the library, where they are not, holds every kernel of a pass to
+// those of the first one that has the same layout. All storage counts as written:
+// WebGPU refuses a buffer that one dispatch binds for reading and for writing, in
+// different ranges too, and programs share few large buffers.
+func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
+	key := fmt.Sprint(sizes)
+	if l, ok := p.layouts[key]; ok {
 		return l, nil
 	}
-	if most := int(d.limits.MaxStorageBuffersPerShaderStage); storage > most {
+	if storage, most := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > most {
 		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, most, engine.ErrUnsupported)
 	}
-	entries := make([]wgpu.BindGroupLayoutEntry, shaders.FirstStorageBinding+storage)
-	for i := range entries {
+	entries := make([]wgpu.BindGroupLayoutEntry, len(sizes))
+	for i, size := range sizes {
 		entries[i] = wgpu.BindGroupLayoutEntry{Binding: uint32(i), Visibility: wgpu.ShaderStage_Compute,
-			Buffer: wgpu.BufferBindingLayout{Type: wgpu.BufferBindingType_Storage}}
+			Buffer: wgpu.BufferBindingLayout{Type: wgpu.BufferBindingType_Storage, MinBindingSize: size}}
 		if i < shaders.FirstStorageBinding {
 			entries[i].Buffer.Type = wgpu.BufferBindingType_Uniform
 		}
@@ -68,7 +86,7 @@ func (p *pipelines) layout(d *Device, storage int) (layout, error) {
 		l.group.Release()
 		return l, fmt.Errorf("%s: %s", d.info.Device, clean(err.Error()))
 	}
-	p.layouts[storage] = l
+	p.layouts[key] = l
 	return l, nil
 }
 

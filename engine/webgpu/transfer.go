@@ -56,7 +56,7 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		}
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
 			d.queue.Submit() // what was written goes with a submission
-			d.device.Poll(true, nil)
+			d.wait()
 		}
 	}
 	return wrap("write", uncaught())

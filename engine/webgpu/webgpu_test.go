@@ -85,7 +85,7 @@ func TestNoLeak(t *testing.T) {
 		for _, m := range memories {
 			m.Free()
 		}
-		d.device.Poll(true, nil)
+		d.wait()
 	}
 	use() // makes the pipelines, which stay
 	before := handles(d)
