@@ -203,8 +203,8 @@ func (e *executable) bind() (err error) {
 			entries = append(entries, entry)
 		}
 		if c.group, err = d.device.CreateBindGroup(&wgpu.BindGroupDescriptor{Layout: c.layout.group, Entries: entries}); err != nil {
-			return fmt.Errorf("dispatch %d: %s", i, clean(err.Error()))
+			return fmt.Errorf("dispatch %d: %w", i, d.invalid(err))
 		}
 	}
-	return uncaught()
+	return d.uncaught()
 }

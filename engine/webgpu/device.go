@@ -5,7 +5,6 @@ package webgpu
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
@@ -22,6 +21,7 @@ type Device struct {
 	adapter  *wgpu.Adapter
 	device   *wgpu.Device
 	queue    *wgpu.Queue
+	errors   *uncaughtError
 
 	pipelines pipelines
 	dummy     *memory      // bound where an optional binding is absent
@@ -73,7 +73,7 @@ func open(index int) (_ *Device, err error) {
 	if d.device, err = d.adapter.RequestDevice(descriptor); err != nil {
 		return nil, fmt.Errorf("webgpu:%d (%s): %w: %w", index, d.info.Name, err, engine.ErrUnsupported)
 	}
-	watchErrors(d.device)
+	d.errors = watchErrors(d.device)
 	d.queue = d.device.GetQueue()
 	d.pipelines = newPipelines()
 	d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", storageUsage)
@@ -99,6 +99,14 @@ func (d *Device) Close() error {
 	if d.instance == nil {
 		return nil
 	}
+	d.releaseAll()
+	d.instance.Release()
+	d.instance = nil
+	return nil
+}
+
+// releaseAll releases all but the instance.
+func (d *Device) releaseAll() {
 	if d.device != nil {
 		d.wait()
 		for r := range d.live {
@@ -109,23 +117,19 @@ func (d *Device) Close() error {
 		if d.out != nil {
 			d.out.Release()
 		}
-		d.wait() // lets it forget what was released
+		d.wait() // lets the library forget what was released
 		d.queue.Release()
 		d.device.Release()
+		freeErrors(d.errors)
 	}
 	if d.adapter != nil {
 		d.adapter.Release()
 	}
-	d.instance.Release()
-	d.instance, d.device = nil, nil
-	return nil
+	d.device, d.adapter = nil, nil
 }
 
-// clean is a message of the library as one line without its own preamble.
-func clean(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
-	}
-	return strings.Join(slices.DeleteFunc(lines, func(s string) bool { return s == "" }), "; ")
+// invalid is an error of the library, which its scopes catch only when it is one
+// of validation.
+func (d *Device) invalid(err error) error {
+	return &ValidationError{d.info.Device, clean(err.Error())}
 }

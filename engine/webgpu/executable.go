@@ -56,7 +56,7 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 		}
 	}
 	e.device.wait()
-	return wrap(e.plan.Program.Name, uncaught())
+	return wrap(e.plan.Program.Name, e.device.uncaught())
 }
 
 // piecesAhead bounds how much work is submitted before it is waited for: a

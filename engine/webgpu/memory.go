@@ -80,9 +80,9 @@ func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*mem
 func (d *Device) newBuffer(size int64, usage wgpu.BufferUsage) (*wgpu.Buffer, error) {
 	buffer, err := d.device.CreateBuffer(&wgpu.BufferDescriptor{Size: uint64(size), Usage: usage})
 	if err != nil {
-		return nil, fmt.Errorf("%s: a buffer of %s: %s", d.info.Device, engine.Bytes(size), clean(err.Error()))
+		return nil, fmt.Errorf("a buffer of %s: %w", engine.Bytes(size), d.invalid(err))
 	}
-	if err := uncaught(); err != nil {
+	if err := d.uncaught(); err != nil {
 		buffer.Release()
 		return nil, fmt.Errorf("%s: a buffer of %s: %w", d.info.Device, engine.Bytes(size), err)
 	}

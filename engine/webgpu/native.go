@@ -7,6 +7,7 @@ package webgpu
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -48,24 +49,23 @@ static uint32_t patchwork_read(void *device, void *buffer, void *to, size_t size
 	return 0;
 }
 
-// The last error that no scope caught; the engine calls from one goroutine at a time.
-static uint32_t error_type;
-static char error_text[1024];
+// The last error of a device that no scope caught.
+typedef struct {
+	uint32_t type;
+	char text[1024];
+} patchwork_error;
 
 static void uncaught(uint32_t type, char const *message, void *userdata) {
-	error_type = type;
-	snprintf(error_text, sizeof error_text, "%s", message == NULL ? "" : message);
+	patchwork_error *error = userdata;
+	error->type = type;
+	snprintf(error->text, sizeof error->text, "%s", message == NULL ? "" : message);
 }
 
-static void patchwork_watch(void *device) { wgpuDeviceSetUncapturedErrorCallback(device, uncaught, NULL); }
-
-static uint32_t patchwork_error(void) {
-	uint32_t type = error_type;
-	error_type = 0;
-	return type;
+static patchwork_error *patchwork_watch(void *device) {
+	patchwork_error *error = calloc(1, sizeof *error);
+	wgpuDeviceSetUncapturedErrorCallback(device, uncaught, error);
+	return error;
 }
-
-static char const *patchwork_error_text(void) { return error_text; }
 */
 import "C"
 
@@ -101,22 +101,31 @@ func readMapped(d *wgpu.Device, b *wgpu.Buffer, to []byte) error {
 	return nil
 }
 
+// uncaughtError is where the errors of a device go that no scope catches.
+type uncaughtError = C.patchwork_error
+
 // watchErrors keeps errors that no scope catches from ending the process.
-func watchErrors(d *wgpu.Device) { C.patchwork_watch(deviceRef(d)) }
+func watchErrors(d *wgpu.Device) *uncaughtError { return C.patchwork_watch(deviceRef(d)) }
+
+func freeErrors(e *uncaughtError) { C.free(unsafe.Pointer(e)) }
 
 const (
+	errorValidation  = 1
 	errorOutOfMemory = 2
 	errorDeviceLost  = 5
 )
 
 // uncaught returns the error since the last call that no scope has caught.
-func uncaught() error {
-	kind := C.patchwork_error()
+func (d *Device) uncaught() error {
+	kind := d.errors._type
 	if kind == 0 {
 		return nil
 	}
-	err := errors.New(clean(C.GoString(C.patchwork_error_text())))
+	d.errors._type = 0
+	err := errors.New(clean(C.GoString(&d.errors.text[0])))
 	switch kind {
+	case errorValidation:
+		return d.invalid(err)
 	case errorOutOfMemory:
 		return fmt.Errorf("%w: %w", engine.ErrOutOfMemory, err)
 	case errorDeviceLost:

@@ -80,11 +80,11 @@ func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
 	var l layout
 	var err error
 	if l.group, err = d.device.CreateBindGroupLayout(&wgpu.BindGroupLayoutDescriptor{Entries: entries}); err != nil {
-		return l, fmt.Errorf("%s: %s", d.info.Device, clean(err.Error()))
+		return l, d.invalid(err)
 	}
 	if l.pipeline, err = d.device.CreatePipelineLayout(&wgpu.PipelineLayoutDescriptor{BindGroupLayouts: []*wgpu.BindGroupLayout{l.group}}); err != nil {
 		l.group.Release()
-		return l, fmt.Errorf("%s: %s", d.info.Device, clean(err.Error()))
+		return l, d.invalid(err)
 	}
 	p.layouts[key] = l
 	return l, nil
@@ -100,17 +100,25 @@ func (p *pipelines) pipeline(d *Device, k *shaders.Kernel, v *shaders.Variant, e
 	if err != nil {
 		return nil, err
 	}
-	module, err := d.device.CreateShaderModule(&wgpu.ShaderModuleDescriptor{Label: key.id, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: text}})
+	module, err := d.shader(key.id, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: kernel %s: %s", d.info.Device, key.id, clean(err.Error()))
+		return nil, err
 	}
 	defer module.Release()
 	made, err := d.device.CreateComputePipeline(&wgpu.ComputePipelineDescriptor{
 		Label: key.id, Layout: l.pipeline, Compute: wgpu.ProgrammableStageDescriptor{Module: module, EntryPoint: entry},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: kernel %s: %s", d.info.Device, key.id, clean(err.Error()))
+		return nil, fmt.Errorf("kernel %s: %w", key.id, d.invalid(err))
 	}
 	p.made[key] = made
-	return made, uncaught()
+	return made, d.uncaught()
+}
+
+func (d *Device) shader(id, text string) (*wgpu.ShaderModule, error) {
+	module, err := d.device.CreateShaderModule(&wgpu.ShaderModuleDescriptor{Label: id, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: text}})
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", id, d.invalid(err))
+	}
+	return module, nil
 }

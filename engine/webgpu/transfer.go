@@ -52,14 +52,14 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	for len(data) > 0 {
 		n := min(len(data), pieceBytes)
 		if err := d.queue.WriteBuffer(mine.buffer, uint64(offset), data[:n]); err != nil {
-			return wrap("write", fmt.Errorf("%s: %s", d.info.Device, clean(err.Error())))
+			return wrap("write", d.invalid(err))
 		}
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
 			d.queue.Submit() // what was written goes with a submission
 			d.wait()
 		}
 	}
-	return wrap("write", uncaught())
+	return wrap("write", d.uncaught())
 }
 
 // Read copies memory at a byte offset into data, after every earlier Run.
@@ -106,15 +106,15 @@ func (d *Device) submit(record func(e *wgpu.CommandEncoder) error) error {
 	}
 	defer e.Release()
 	if err := record(e); err != nil {
-		return fmt.Errorf("%s: %s", d.info.Device, clean(err.Error()))
+		return d.invalid(err)
 	}
 	commands, err := e.Finish(nil)
 	if err != nil {
-		return fmt.Errorf("%s: %s", d.info.Device, clean(err.Error()))
+		return d.invalid(err)
 	}
 	defer commands.Release()
 	d.queue.Submit(commands)
-	return uncaught()
+	return d.uncaught()
 }
 
 func wrap(what string, err error) error {
