@@ -83,7 +83,6 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 	}
 	out.Prefill = time.Since(start)
 	start = time.Now()
-	defer func() { out.Decode = time.Since(start) }()
 	for len(out.IDs) < total-len(prompt.IDs) {
 		if o.Token != nil {
 			o.Token(next)

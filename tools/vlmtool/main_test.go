@@ -155,6 +155,11 @@ func TestBadInput(t *testing.T) {
 		{"unwritable answers", []string{"eval", "--model", model, "--data", file, "--output", filepath.Join(dir, "no", "folder"), "--device", "cpu"}, 1, "--output"},
 		{"unknown control", []string{"eval", "--model", model, "--data", file, "--control", "black"}, 2, "black"},
 		{"bench what", []string{"bench"}, 2, "kernels"},
+		{"bench two models", []string{"bench", "infer", "--preset", "shapes", "--model", model}, 2, "--preset"},
+		{"bench without tokens", []string{"bench", "infer", "--new", "0"}, 2, "--new"},
+		{"bench beyond the context", []string{"bench", "infer", "--device", "cpu", "--new", "100000"}, 1, "context"},
+		{"penalty of nothing", ask(model, "--repetition-penalty", "0"), 2, "repetition-penalty"},
+		{"a picture and questions from one input", ask(model, "--chat", "--image", "-"), 2, "--image -"},
 		{"bad filter", []string{"bench", "kernels", "--filter", "("}, 2, "filter"},
 		{"inspect nothing", []string{"inspect"}, 2, "PATH"},
 		{"inspect what is not there", []string{"inspect", "nowhere"}, 2, "nowhere"},
@@ -250,6 +255,8 @@ func TestJSON(t *testing.T) {
 		{[]string{"eval", "--model", model, "--data", file, "--device", "cpu"}, []string{"samples", "turns", "exact_match", "nll_per_token", "perplexity", "device"}},
 		{[]string{"inspect", file, "--rows"}, []string{"file", "row", "status", "reason", "images", "turns"}},
 		{[]string{"inspect", model}, []string{"config", "parameters"}},
+		{[]string{"bench", "infer", "--device", "cpu", "--new", "4", "--prompt-tokens", "80"},
+			[]string{"bench", "preset", "prompt_tokens", "images", "prefill_ms", "tokens_per_s", "gb_per_s", "device"}},
 	} {
 		t.Run(strings.Join(c.args[:min(2, len(c.args))], " "), func(t *testing.T) {
 			got := vlmtool(append(c.args, "--json")...)

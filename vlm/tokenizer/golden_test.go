@@ -27,8 +27,10 @@ func load(t testing.TB, name string) *tokenizer.Tokenizer {
 func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir string)) {
 	for _, name := range golden.Members(t, "tokenizers") {
 		dir := golden.Dir(t, filepath.Join("tokenizers", name))
-		t.Run(name, func(t *testing.T) { test(t, load(t, name), dir) })
-		t.Run(name+"/vocabulary", func(t *testing.T) { test(t, fromVocabulary(t, name), dir) })
+		tok := load(t, name)
+		made := fromVocabulary(t, name, tok)
+		t.Run(name, func(t *testing.T) { test(t, tok, dir) })
+		t.Run(name+"/vocabulary", func(t *testing.T) { test(t, made, dir) })
 	}
 	t.Run(smolLM2+"/GGUF", func(t *testing.T) {
 		path := os.Getenv("PATCHWORK_SMOLLM2_GGUF")
@@ -48,9 +50,9 @@ func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir st
 	})
 }
 
-// fromVocabulary puts a tokenizer.json into the form of a GGUF file's metadata, with
+// fromVocabulary puts a tokenizer of a tokenizer.json into the form of a GGUF file's metadata, with
 // the tokens that pad an embedding behind it, and makes the tokenizer of that.
-func fromVocabulary(t testing.TB, name string) *tokenizer.Tokenizer {
+func fromVocabulary(t testing.TB, name string, tok *tokenizer.Tokenizer) *tokenizer.Tokenizer {
 	t.Helper()
 	var f struct {
 		AddedTokens []struct {
@@ -60,7 +62,6 @@ func fromVocabulary(t testing.TB, name string) *tokenizer.Tokenizer {
 		Model struct{ Merges []any }
 	}
 	golden.JSON(t, filepath.Join(golden.Model(t, name), "tokenizer.json"), &f)
-	tok := load(t, name)
 	v := tokenizer.Vocabulary{Pre: map[string]string{smolLM2: "smollm", "Qwen3": "qwen2"}[name]}
 	for id := range int32(tok.Len()) {
 		v.Tokens, v.Kinds = append(v.Tokens, tok.Token(id)), append(v.Kinds, tokenizer.KindNormal)
