@@ -8,7 +8,7 @@ import (
 	"patchwork/engine"
 )
 
-var errNotBuilt = fmt.Errorf("this binary was built without WebGPU, which needs cgo (CGO_ENABLED=1 and a C compiler) and no build tag nowebgpu: %w", engine.ErrUnsupported)
+var errNotBuilt = fmt.Errorf("this binary was built without WebGPU, as for the demo or where there is no C compiler; make builds it with WebGPU: %w", engine.ErrUnsupported)
 
 // List says that there is no WebGPU in this binary.
 func List() ([]engine.Info, error) { return nil, errNotBuilt }
