@@ -117,21 +117,27 @@ func lacking(err error) string {
 	return ""
 }
 
+// A first run that took up to so many times what is allowed is given a second: it
+// compiled, touched memory for the first time, and may have been disturbed.
+const benefitOfDoubt = 4
+
 // sample times a call that is ready. One that takes longer than allowed is timed
-// by its first run alone.
+// by one run alone.
 func (b *Bench) sample(ctx context.Context, x *call, r *Result) error {
 	first, err := x.time(ctx)
 	if err != nil {
 		return err
 	}
-	r.Min, r.Runs = first, 1
-	if first > b.options.Most {
-		r.Samples = []time.Duration{first}
-		return nil
+	var start time.Time
+	if first <= benefitOfDoubt*b.options.Most {
+		start = time.Now()
+		if first, err = x.time(ctx); err != nil {
+			return err
+		}
 	}
-	start := time.Now()
-	if first, err = x.time(ctx); err != nil { // the first one compiled and touched memory
-		return err
+	if first > b.options.Most {
+		r.Min, r.Runs, r.Samples = first, 1, []time.Duration{first}
+		return nil
 	}
 	wall := max(time.Since(start), first)
 	each := b.options.Time / time.Duration(b.options.Samples)

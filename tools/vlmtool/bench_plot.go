@@ -218,7 +218,7 @@ type decades struct{}
 func (decades) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	for v := math.Pow(10, math.Floor(math.Log10(lo))); v <= hi; v *= 10 {
 		if v >= lo {
-			ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+			ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(math.Round(v*1e6)/1e6, 'f', -1, 64)})
 		}
 	}
 	return ticks

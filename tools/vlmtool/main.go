@@ -185,7 +185,7 @@ func printUsage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  vlmtool %-8s %s\n", c.name, c.about)
 	}
-	fmt.Fprint(w, "\nvlmtool COMMAND --help lists a command's flags.\n")
+	fmt.Fprint(w, "vlmtool COMMAND --help lists a command's flags.\n")
 }
 
 // version is the module's version and revision as Go has built them in.
