@@ -4,8 +4,11 @@
 DEMO       := demo
 DEMO_STEPS := 4000
 
-# Where a C compiler works, Go uses it: the Vulkan backend needs it.
+# Where a C compiler works, Go uses it: the Vulkan and WebGPU backends need it.
 GO = CGO_ENABLED=$$(tools/deps.sh cgo) go
+
+# WebGPU's library is a download of 124 MB, which neither the demo nor a bundle needs.
+SMALL = -tags nowebgpu
 
 .PHONY: build
 build: ## build bin/vlmtool (the default)
@@ -15,7 +18,7 @@ build: ## build bin/vlmtool (the default)
 demo: ## train from scratch on pictures of shapes, then look at demo/index.html
 	@tools/deps.sh demo
 	@echo "building (the first time takes a minute)"
-	@$(GO) build -o bin/ ./tools/vlmtool ./tools/shapesdata ./tools/demoreport
+	@$(GO) build $(SMALL) -o bin/ ./tools/vlmtool ./tools/shapesdata ./tools/demoreport
 	@rm -rf $(DEMO)
 	@bin/shapesdata --out $(DEMO)/data
 	@bin/vlmtool train --preset shapes --steps $(DEMO_STEPS) --data '$(DEMO)/data/train-*.parquet' --out $(DEMO)/model
@@ -26,7 +29,7 @@ demo: ## train from scratch on pictures of shapes, then look at demo/index.html
 	@bin/demoreport $(DEMO)
 
 .PHONY: test
-test: ## vet and test everything; Vulkan runs in software (lavapipe)
+test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@tools/deps.sh $(REQUIRE) test
 	@$(GO) vet ./...
 	@$(GO) test ./...
@@ -68,7 +71,7 @@ shaders-check: ## name the kernels whose SPIR-V is stale
 .PHONY: gpu-report
 gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
 	@rm -rf out/gpu-report && mkdir -p out/gpu-report
-	@CGO_ENABLED=1 go build -o out/gpu-report/vlmtool ./tools/vlmtool
+	@CGO_ENABLED=1 go build $(SMALL) -o out/gpu-report/vlmtool ./tools/vlmtool
 	@CGO_ENABLED=1 go test -c -o out/gpu-report/vulkan.test ./engine/vulkan
 	@cp tools/gpureport.sh out/gpu-report/run.sh
 	@tar -C out -czf out/gpu-report.tar.gz gpu-report

@@ -71,6 +71,6 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
 fi
 if [ -n "$packages" ]; then
 	echo "not installed: $packages(apt-get install $packages)" >&2
-	echo "Going on without: no C compiler means no Vulkan, no OpenBLAS means slower." >&2
+	echo "Going on without: no C compiler means no Vulkan and no WebGPU, no OpenBLAS means slower." >&2
 	[ "$require" = no ]
 fi

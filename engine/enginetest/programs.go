@@ -16,6 +16,7 @@ import (
 func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Random", func(t *testing.T) { testRandom(t, dev) })
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
+	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
@@ -137,6 +138,24 @@ func testStep(t *testing.T, dev engine.Device) {
 			if got != want {
 				t.Fatalf("step[%d] = %d: y[%d] = %g, want %g", slot, s.step, i, got, want)
 			}
+		}
+	}
+}
+
+// testMixed runs two kernels with as many bindings and parameter blocks of
+// different sizes one after the other.
+func testMixed(t *testing.T, dev engine.Device) {
+	const n = 4
+	x, y := engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
+	place(t, dev, x, y)
+	p := engine.NewProgram("mixed")
+	weights := p.Temp("weights", 4*n)
+	p.Dispatch(shaders.Softmax, shaders.SoftmaxParams{Rows: shaders.N(1), Cols: n}, x.View(), engine.View{}, weights.View())
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, weights.View(), weights.View(), y.View())
+	mustRun(t, mustCompile(t, dev, p, nil), &noStep)
+	for i, got := range download(t, dev, y) {
+		if got != 2.0/n {
+			t.Errorf("y[%d] = %g, want twice the softmax of %d zeros", i, got, n)
 		}
 	}
 }

@@ -6,44 +6,13 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 )
-
-// pace is how fast the slower devices of a class are and how long one submitted
-// piece of a program should take them: far from any watchdog, and short enough
-// that a cancelled run ends soon.
-type pace struct {
-	flops, bytes float64 // a second
-	seconds      float64
-}
-
-var paces = map[shaders.Class]pace{
-	shaders.Software:   {2e9, 1e9, 0.2},
-	shaders.Integrated: {3e11, 2e10, 0.1},
-	shaders.Discrete:   {5e12, 2e11, 0.1},
-}
-
-// maxPiece is the most dispatches of one piece.
-const maxPiece = 256
-
-// cut divides the dispatches into pieces, given by their ends.
-func cut(dispatches []engine.Dispatch, p pace) (ends []int) {
-	seconds, first := 0.0, 0
-	for i, d := range dispatches {
-		cost := d.Cost(nil)
-		seconds += max(cost.Flops/p.flops, cost.Bytes/p.bytes)
-		if seconds >= p.seconds || i+1-first >= maxPiece || i+1 == len(dispatches) {
-			ends, first, seconds = append(ends, i+1), i+1, 0
-		}
-	}
-	return ends
-}
 
 // record fills one command buffer for each piece. With stamps, every dispatch
 // stands alone between two time stamps.
 func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
 	d := e.device
-	ends := cut(e.plan.Dispatches, paces[d.physical.info.Class])
+	ends := engine.Pieces(e.plan.Dispatches, d.physical.info.Class)
 	if len(ends) == 0 {
 		return nil, nil
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/vulkan"
+	"patchwork/engine/webgpu"
 )
 
 // openDevice opens the device that --device names, with the variants that were
@@ -36,7 +38,7 @@ func (a *app) openNamed() (engine.Device, error) {
 	case "vulkan":
 		return vulkan.Open(number)
 	case "webgpu":
-		return nil, fmt.Errorf("--device webgpu: %w: this vlmtool has no WebGPU backend yet; vulkan and cpu are there", engine.ErrNoDevice)
+		return webgpu.Open(number)
 	}
 	return a.bestDevice()
 }
@@ -75,9 +77,9 @@ func runDevices(_ context.Context, a *app, args []string) error {
 	if err := a.parse(args, 0); err != nil {
 		return err
 	}
-	infos, _ := vulkan.List() // Diagnose tells why there are none
-	infos = append([]engine.Info{cpu.Open(a.threads).Info()}, infos...)
-	for _, info := range infos {
+	vulkans, _ := vulkan.List() // Diagnose tells why there are none
+	webgpus, noWebGPU := webgpu.List()
+	for _, info := range slices.Concat([]engine.Info{cpu.Open(a.threads).Info()}, vulkans, webgpus) {
 		if a.json {
 			if err := a.result(info); err != nil {
 				return err
@@ -86,8 +88,10 @@ func runDevices(_ context.Context, a *app, args []string) error {
 		}
 		printDevice(a, info)
 	}
-	if why := vulkan.Diagnose(); why != nil && !a.quiet {
-		fmt.Fprintln(a.stderr, oneLine(why))
+	for _, why := range []error{vulkan.Diagnose(), noWebGPU} {
+		if why != nil && !a.quiet {
+			fmt.Fprintln(a.stderr, oneLine(why))
+		}
 	}
 	return nil
 }
@@ -95,7 +99,11 @@ func runDevices(_ context.Context, a *app, args []string) error {
 func printDevice(a *app, d engine.Info) {
 	fmt.Fprintf(a.stdout, "%-9s %s (%s)\n", d.Device, d.Name, d.Kind)
 	fmt.Fprintf(a.stdout, "          driver   %s %s\n", d.Driver, d.API)
-	fmt.Fprintf(a.stdout, "          memory   %s", engine.Bytes(d.Memory))
+	memory := "not told"
+	if d.Memory > 0 {
+		memory = engine.Bytes(d.Memory)
+	}
+	fmt.Fprintf(a.stdout, "          memory   %s", memory)
 	if d.Limits.MaxBindingBytes > 0 {
 		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
 	}

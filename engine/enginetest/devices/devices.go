@@ -3,23 +3,51 @@ package devices
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/vulkan"
+	"patchwork/engine/webgpu"
 )
 
-// Open returns the CPU and every Vulkan device of the machine, software ones
-// too, closed when the test ends. Without any the test has a skipped subtest that
-// says why; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure.
-func Open(t testing.TB) []engine.Device {
+// Open returns the CPU and every Vulkan and WebGPU device of the machine, software
+// ones too, closed when the test ends. A backend without any leaves a skipped
+// subtest that says why; REQUIRE_GPU=1 makes the absence of a hardware GPU a
+// failure.
+func Open(t testing.TB) []engine.Device { return open(t, backends) }
+
+// OpenNative returns the devices of Open without WebGPU's, which are the same ones
+// again: for what takes long on a device in software.
+func OpenNative(t testing.TB) []engine.Device { return open(t, backends[:1]) }
+
+type backend struct {
+	name string
+	list func() ([]engine.Info, error)
+	open func(int) (engine.Device, error)
+}
+
+var backends = []backend{{"vulkan", vulkan.List, vulkan.Open}, {"webgpu", webgpu.List, webgpu.Open}}
+
+func open(t testing.TB, backends []backend) []engine.Device {
 	t.Helper()
 	devices := []engine.Device{cpu.Open(0)}
-	infos, err := vulkan.List()
-	hardware := false
+	for _, b := range backends {
+		devices = append(devices, b.openAll(t)...)
+	}
+	hardware := slices.ContainsFunc(devices, func(d engine.Device) bool { return d.Info().Hardware() })
+	if !hardware && os.Getenv("REQUIRE_GPU") == "1" {
+		t.Fatalf("REQUIRE_GPU=1: %v", vulkan.Diagnose())
+	}
+	return devices
+}
+
+func (b backend) openAll(t testing.TB) (devices []engine.Device) {
+	t.Helper()
+	infos, err := b.list()
 	for i, info := range infos {
-		dev, err := vulkan.Open(i)
+		dev, err := b.open(i)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,13 +56,12 @@ func Open(t testing.TB) []engine.Device {
 				t.Errorf("%s: %v", info.Device, err)
 			}
 		})
-		devices, hardware = append(devices, dev), hardware || info.Hardware()
-	}
-	if !hardware && os.Getenv("REQUIRE_GPU") == "1" {
-		t.Fatalf("REQUIRE_GPU=1: %v", vulkan.Diagnose())
+		devices = append(devices, dev)
 	}
 	if t, ok := t.(*testing.T); ok && len(infos) == 0 {
-		t.Run("vulkan", func(t *testing.T) { t.Skipf("no Vulkan device (on Debian: apt install mesa-vulkan-drivers): %v", err) })
+		t.Run(b.name, func(t *testing.T) {
+			t.Skipf("no %s device (in software on Debian: apt install mesa-vulkan-drivers): %v", b.name, err)
+		})
 	}
 	return devices
 }

@@ -1,0 +1,85 @@
+//go:build cgo && !nowebgpu && ((linux && amd64) || darwin || (windows && amd64))
+
+package webgpu
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// backends are the interfaces below WebGPU that are asked for devices: one on
+// each system, so that no device is listed twice.
+func backends() wgpu.InstanceBackend {
+	switch runtime.GOOS {
+	case "darwin":
+		return wgpu.InstanceBackend_Metal
+	case "windows":
+		return wgpu.InstanceBackend_DX12
+	}
+	return wgpu.InstanceBackend_Vulkan
+}
+
+func newInstance() *wgpu.Instance {
+	// Mesa's layer that sorts devices for a desktop complains on stderr where
+	// there is none.
+	if os.Getenv("XDG_RUNTIME_DIR") == "" {
+		os.Setenv("NODEVICE_SELECT", "1")
+	}
+	wgpu.SetLogLevel(wgpu.LogLevel_Off) // what it has to say comes as errors
+	return wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends()})
+}
+
+var errNoAdapter = fmt.Errorf("WebGPU finds no adapter: there is no GPU with a driver, nor one in software (on Debian: apt install mesa-vulkan-drivers): %w", engine.ErrNoDevice)
+
+// List describes every WebGPU adapter, software ones too. The error says why
+// there is none; it matches engine.ErrNoDevice.
+func List() ([]engine.Info, error) {
+	instance := newInstance()
+	defer instance.Release()
+	adapters := instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends()})
+	if len(adapters) == 0 {
+		return nil, errNoAdapter
+	}
+	infos := make([]engine.Info, len(adapters))
+	for i, a := range adapters {
+		infos[i] = describe(i, a)
+		a.Release()
+	}
+	return infos, nil
+}
+
+var kinds = map[wgpu.AdapterType]struct {
+	name  string
+	class shaders.Class
+}{
+	wgpu.AdapterType_DiscreteGPU:   {"discrete", shaders.Discrete},
+	wgpu.AdapterType_IntegratedGPU: {"integrated", shaders.Integrated},
+	wgpu.AdapterType_CPU:           {"software", shaders.Software},
+	wgpu.AdapterType_Unknown:       {"other", shaders.Integrated},
+}
+
+func describe(n int, a *wgpu.Adapter) engine.Info {
+	p, limits := a.GetProperties(), a.GetLimits().Limits
+	info := engine.Info{
+		Device: fmt.Sprintf("webgpu:%d", n), Name: p.Name, Kind: kinds[p.AdapterType].name, Class: kinds[p.AdapterType].class,
+		Driver: strings.TrimSpace("wgpu-native 0.17 " + p.DriverDescription), API: p.BackendType.String(),
+		Features: []string{},
+		Limits: engine.Limits{
+			MaxBindingBytes:    int64(limits.MaxStorageBufferBindingSize),
+			MaxAllocationBytes: int64(min(limits.MaxBufferSize, 1<<62)),
+			MaxWorkgroupMemory: int64(limits.MaxComputeWorkgroupStorageSize),
+			MaxInvocations:     int(limits.MaxComputeInvocationsPerWorkgroup),
+		},
+	}
+	if a.HasFeature(wgpu.FeatureName_TimestampQuery) {
+		info.Features = append(info.Features, "timestamp-query")
+	}
+	return info
+}

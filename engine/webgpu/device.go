@@ -1,0 +1,138 @@
+//go:build cgo && !nowebgpu && ((linux && amd64) || darwin || (windows && amd64))
+
+package webgpu
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Device is an opened WebGPU device with its queue.
+type Device struct {
+	engine.Meter
+	info     engine.Info
+	limits   wgpu.Limits
+	instance *wgpu.Instance
+	adapter  *wgpu.Adapter
+	device   *wgpu.Device
+	queue    *wgpu.Queue
+	errors   *uncaughtError
+
+	pipelines pipelines
+	dummy     *memory      // bound where an optional binding is absent
+	out       *wgpu.Buffer // through which memory is read
+	period    float64      // nanoseconds of a tick of the time stamps; 0 = not measured yet
+
+	// live is everything handed out that is not yet freed.
+	live map[releaser]struct{}
+}
+
+// releaser is a memory or an executable.
+type releaser interface{ Free() }
+
+// Open opens adapter number index of List with all the limits that it has. Its
+// errors match engine.ErrNoDevice and engine.ErrUnsupported.
+func Open(index int) (engine.Device, error) {
+	d, err := open(index)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func open(index int) (_ *Device, err error) {
+	d := &Device{instance: newInstance(), live: map[releaser]struct{}{}}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	adapters := d.instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends()})
+	for i, a := range adapters {
+		if i != index {
+			a.Release()
+		}
+	}
+	if len(adapters) == 0 {
+		return nil, fmt.Errorf("webgpu:%d: %w", index, errNoAdapter)
+	}
+	if index < 0 || index >= len(adapters) {
+		return nil, fmt.Errorf("webgpu:%d: the last WebGPU adapter is webgpu:%d: %w", index, len(adapters)-1, engine.ErrNoDevice)
+	}
+	d.adapter = adapters[index]
+	d.info, d.limits = describe(index, d.adapter), d.adapter.GetLimits().Limits
+	descriptor := &wgpu.DeviceDescriptor{RequiredLimits: &wgpu.RequiredLimits{Limits: d.limits}}
+	if slices.Contains(d.info.Features, "timestamp-query") {
+		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}
+	}
+	if d.device, err = d.adapter.RequestDevice(descriptor); err != nil {
+		return nil, fmt.Errorf("webgpu:%d (%s): %w: %w", index, d.info.Name, err, engine.ErrUnsupported)
+	}
+	d.errors = watchErrors(d.device)
+	d.queue = d.device.GetQueue()
+	d.pipelines = newPipelines()
+	d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", storageUsage)
+	return d, err
+}
+
+// Info describes the device.
+func (d *Device) Info() engine.Info { return d.info }
+
+// SetClass makes later calls of Compile choose the variants that are meant for
+// another class of device: tests and benchmarks run them all.
+func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
+
+// SetChoices makes later calls of Compile prefer these variants.
+func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
+
+func (d *Device) usable() error {
+	if d.device == nil {
+		return fmt.Errorf("%s is closed", d.info.Device)
+	}
+	return nil
+}
+
+// Close waits for the device and releases everything that it has handed out.
+func (d *Device) Close() error {
+	if d.instance == nil {
+		return nil
+	}
+	d.releaseAll()
+	d.instance.Release()
+	d.instance = nil
+	return nil
+}
+
+// releaseAll releases all but the instance.
+func (d *Device) releaseAll() {
+	if d.device != nil {
+		d.wait()
+		for r := range d.live {
+			r.Free()
+		}
+		d.pipelines.release()
+		d.dummy.release()
+		if d.out != nil {
+			d.out.Release()
+		}
+		d.wait() // lets the library forget what was released
+		d.queue.Release()
+		d.device.Release()
+		freeErrors(d.errors)
+	}
+	if d.adapter != nil {
+		d.adapter.Release()
+	}
+	d.device, d.adapter = nil, nil
+}
+
+// invalid is an error of the library, which its scopes catch only when it is one
+// of validation.
+func (d *Device) invalid(err error) error {
+	return &ValidationError{d.info.Device, clean(err.Error())}
+}

@@ -1,0 +1,133 @@
+//go:build cgo && !nowebgpu && ((linux && amd64) || darwin || (windows && amd64))
+
+package webgpu
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// executable is a program with its pipelines and bind groups.
+type executable struct {
+	device *Device // nil once freed
+	plan   *engine.Plan
+	calls  []call
+	ends   []int // of the pieces that are submitted together
+
+	arena    *memory
+	ownArena bool
+	params   *memory   // the parameter blocks of all dispatches
+	step     *memory   // the step block
+	uses     []*memory // what must not have been freed when it runs
+
+	hostTime time.Duration
+}
+
+// Run encodes the program with the given step block, submits it piece by piece
+// and waits for its end. While the device works on a piece, the next is encoded.
+func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
+	begin := time.Now()
+	if err := e.prepare(step); err != nil {
+		return err
+	}
+	first := 0
+	for i, end := range e.ends {
+		if err := ctx.Err(); err != nil {
+			e.device.wait()
+			return err
+		}
+		err := e.device.submit(func(c *wgpu.CommandEncoder) error { return e.encode(c, first, end) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		}
+		if i == 0 {
+			e.hostTime = time.Since(begin)
+		}
+		if first = end; i%piecesAhead == piecesAhead-1 {
+			e.device.wait()
+		}
+	}
+	e.device.wait()
+	return wrap(e.plan.Program.Name, e.device.uncaught())
+}
+
+// piecesAhead bounds how much work is submitted before it is waited for: a
+// cancelled run ends soon.
+const piecesAhead = 2
+
+// prepare checks that everything the commands use is there and writes the step
+// block.
+func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
+	if e.device == nil {
+		return errors.New("a program is run after it was freed")
+	}
+	if err := e.device.usable(); err != nil {
+		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+	}
+	for _, m := range e.uses {
+		if m.device == nil {
+			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
+		}
+	}
+	var block [stepBytes]byte
+	for i, w := range step {
+		binary.LittleEndian.PutUint32(block[4*i:], w)
+	}
+	return e.device.Write(e.step, 0, block[:])
+}
+
+// encode records dispatches first to end as one compute pass; WebGPU puts the
+// barriers between them.
+func (e *executable) encode(c *wgpu.CommandEncoder, first, end int) error {
+	p := c.BeginComputePass(nil)
+	defer p.Release()
+	for i := first; i < end; i++ {
+		call := &e.calls[i]
+		p.SetBindGroup(0, call.group, nil)
+		for _, s := range call.passes {
+			if s.grid[0] > 0 && s.grid[1] > 0 && s.grid[2] > 0 {
+				p.SetPipeline(s.pipeline)
+				p.DispatchWorkgroups(s.grid[0], s.grid[1], s.grid[2])
+			}
+		}
+	}
+	return p.End()
+}
+
+// Arena is the memory that holds the plan's temporaries.
+func (e *executable) Arena() engine.Memory { return e.arena }
+
+// HostTime is the time that the last Run took before the device had its first
+// work; what the host does afterwards runs beside the device.
+func (e *executable) HostTime() time.Duration { return e.hostTime }
+
+// Free releases what the executable holds, its own arena included. It may be
+// called again.
+func (e *executable) Free() {
+	if e.device != nil {
+		delete(e.device.live, e)
+		e.release()
+	}
+}
+
+func (e *executable) release() {
+	for i := range e.calls {
+		if g := e.calls[i].group; g != nil {
+			g.Release()
+		}
+	}
+	e.params.release()
+	e.step.release()
+	if e.ownArena {
+		e.arena.Free()
+	}
+	e.device = nil
+}
