@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"patchwork/engine"
 	"patchwork/shaders"
@@ -21,7 +22,8 @@ import (
 
 // File is what was measured on one device.
 type File struct {
-	Device  string  `json:"device"` // its name
+	Backend string  `json:"backend"` // "vulkan": each compiles kernels in its own way
+	Device  string  `json:"device"`  // its name
 	Driver  string  `json:"driver"`
 	Entries []Entry `json:"entries"` // by kernel and bucket
 }
@@ -37,21 +39,26 @@ type Entry struct {
 	US      map[string]float64 `json:"us"`      // of every variant that was measured
 }
 
-// Path is where a device's file lies: a device or a driver of another name has
-// another.
+// backend is the part of a device's name before its number.
+func backend(info engine.Info) string {
+	name, _, _ := strings.Cut(info.Device, ":")
+	return name
+}
+
+// Path is where a device's file lies: another backend, device or driver has another.
 func Path(info engine.Info) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no place for tuned kernels: %w; set XDG_CACHE_HOME", err)
 	}
-	sum := sha256.Sum256([]byte(info.Name + "\n" + info.Driver))
+	sum := sha256.Sum256([]byte(backend(info) + "\n" + info.Name + "\n" + info.Driver))
 	return filepath.Join(dir, "patchwork", "tuned-"+hex.EncodeToString(sum[:8])+".json"), nil
 }
 
 // Load reads a device's file without the entries that are stale: of kernels that
 // are gone or have changed since. Where there is no file it is empty.
 func Load(info engine.Info) (*File, error) {
-	empty := &File{Device: info.Name, Driver: info.Driver}
+	empty := &File{Backend: backend(info), Device: info.Name, Driver: info.Driver}
 	path, err := Path(info)
 	if err != nil {
 		return empty, err
@@ -67,7 +74,7 @@ func Load(info engine.Info) (*File, error) {
 	if err := json.Unmarshal(data, f); err != nil {
 		return empty, fmt.Errorf("%s is damaged (%v); vlmtool tune --reset makes it anew", path, err)
 	}
-	if f.Device != info.Name || f.Driver != info.Driver {
+	if f.Backend != empty.Backend || f.Device != empty.Device || f.Driver != empty.Driver {
 		return empty, nil
 	}
 	hashes := map[string]string{}

@@ -21,7 +21,7 @@ func must(t testing.TB, err error) {
 func TestFile(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
-	info := engine.Info{Name: "a device", Driver: "1.0"}
+	info := engine.Info{Device: "vulkan:0", Name: "a device", Driver: "1.0"}
 	params := shaders.ArgMaxParams{Rows: shaders.N(3), Cols: 100}
 	fresh, err := shaders.ArgMax.SourceHash()
 	must(t, err)
@@ -45,7 +45,11 @@ func TestFile(t *testing.T) {
 	if v, tuned := target.Choose(shaders.ArgMax, params); v.Name != "lanes" || !tuned {
 		t.Errorf("chose %q, tuned %v", v.Name, tuned)
 	}
-	for _, other := range []engine.Info{{Name: "a device", Driver: "1.1"}, {Name: "another", Driver: "1.0"}} {
+	for _, other := range []engine.Info{
+		{Device: "vulkan:0", Name: "a device", Driver: "1.1"},
+		{Device: "vulkan:0", Name: "another", Driver: "1.0"},
+		{Device: "webgpu:0", Name: "a device", Driver: "1.0"},
+	} {
 		if f, err := Load(other); err != nil || len(f.Entries) != 0 {
 			t.Errorf("%+v reads %+v (%v)", other, f, err)
 		}
