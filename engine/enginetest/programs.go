@@ -145,11 +145,12 @@ func testStep(t *testing.T, dev engine.Device) {
 // different sizes one after the other.
 func testMixed(t *testing.T, dev engine.Device) {
 	const n = 4
-	x, y := engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
-	place(t, dev, x, y)
+	x, mask, y := engine.NewBuffer("x", 4*n), engine.NewBuffer("mask", 4*n), engine.NewBuffer("y", 4*n)
+	place(t, dev, x, mask, y)
+	upload(t, dev, mask, slices.Repeat([]float32{1}, n)) // all but 0 counts
 	p := engine.NewProgram("mixed")
 	weights := p.Temp("weights", 4*n)
-	p.Dispatch(shaders.Softmax, shaders.SoftmaxParams{Rows: shaders.N(1), Cols: n}, x.View(), engine.View{}, weights.View())
+	p.Dispatch(shaders.Softmax, shaders.SoftmaxParams{Rows: shaders.N(1), Cols: n}, x.View(), mask.View(), weights.View())
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, weights.View(), weights.View(), y.View())
 	mustRun(t, mustCompile(t, dev, p, nil), &noStep)
 	for i, got := range download(t, dev, y) {
