@@ -44,6 +44,22 @@ bench: build ## measure a training step of the shapes preset and its kernels
 	@bin/vlmtool bench train --preset shapes --batch-size 6 --seq-len 208
 	@bin/vlmtool bench kernels --preset shapes --batch-size 6 --seq-len 208
 
+# What docs/benchmarks.md is measured with: a peer's products can be given as
+# PEER="NAME=FILE.jsonl", and something to say of the machine as NOTE.
+PEER :=
+NOTE :=
+.PHONY: bench-page
+bench-page: build ## measure every kernel on the CPU and the first Vulkan device, and write docs/benchmarks.md
+	@mkdir -p out/bench
+	@for device in cpu vulkan:0; do \
+		bin/vlmtool bench kernels --device $$device --json --time-limit 60s --plot docs/roofline-$${device%%:*}.png > out/bench/shapes-$${device%%:*}.jsonl || exit; \
+		bin/vlmtool bench kernels --device $$device --json --preset smollm2-135m --seq-len 1024 --work train --count 3 --case-time 3s --time-limit 150s \
+			> out/bench/smollm2-135m-$${device%%:*}.jsonl || exit; \
+	done
+	@go run ./tools/benchpage --peer "$(PEER)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
+		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
+	@mv out/bench/page.md docs/benchmarks.md
+
 .PHONY: shaders
 shaders: ## compile changed kernels to SPIR-V (needs naga)
 	@go run ./tools/shadergen

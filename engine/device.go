@@ -82,6 +82,8 @@ type Info struct {
 	Memory   int64         `json:"memory_bytes"`
 	Limits   Limits        `json:"limits"`
 	Features []string      `json:"features"`
+	// Choices are the variants that were tuned for the device; see Choose.
+	Choices shaders.Choices `json:"-"`
 }
 
 // Limits of a device that the planner and the variants respect.

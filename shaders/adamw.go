@@ -67,6 +67,9 @@ var AdamW = Declare(Decl[AdamWParams]{
 		}
 	},
 	Cost: func(p AdamWParams) Cost { return Cost{Flops: 16 * float64(p.N), Bytes: 28 * float64(p.N)} },
+	Inputs: func(_ AdamWParams, n []int) map[string]Input {
+		return map[string]Input{"clip": {N: n[0], Mean: 1}, "v": {N: n[4], Mean: 0.01}}
+	},
 	Cases: func() []Case {
 		const slot = 7
 		call := func(n int, clip float32, decay float32, scale float64) Case {

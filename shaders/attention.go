@@ -57,6 +57,7 @@ var Attention = Declare(Decl[AttentionParams]{
 		q, k := attentionSizes(p)
 		return Cost{Flops: 4 * float64(q) * float64(p.Keys), Bytes: 8 * float64(q+k)}
 	},
+	Inputs: attentionInputs,
 	Cases: func() []Case {
 		return attentionCases(func(p AttentionParams, in []Input) []Input {
 			q, _ := attentionSizes(p)

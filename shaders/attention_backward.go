@@ -68,7 +68,8 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		q, k := attentionSizes(p)
 		return Cost{Flops: 10 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
 	},
-	Cases: attentionBackwardCases,
+	Inputs: attentionInputs,
+	Cases:  attentionBackwardCases,
 })
 
 // attentionBackwardCPU works on islands: runs of queries whose keys no query

@@ -175,3 +175,16 @@ func narrow(a Array) Input {
 	}
 	return in
 }
+
+// attentionInputs are causal intervals, the last query seeing every key, and what
+// the forward kernel would make of scores of spread 1.
+func attentionInputs(p AttentionParams, n []int) map[string]Input {
+	queries, keys := int(p.Queries), int(p.Keys)
+	in := map[string]Input{"lse": {N: int(p.Batch * p.Queries * p.Heads), Mean: math.Log(float64(keys)) + 0.5}}
+	intervals := Input{I: make([]int32, n[3])}
+	for t := range n[3] / 4 {
+		intervals.I[4*t+3] = int32(max(0, keys-queries) + t%queries + 1)
+	}
+	in["intervals"] = intervals
+	return in
+}

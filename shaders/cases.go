@@ -95,6 +95,16 @@ func permutation(n int) []int32 {
 	return p
 }
 
+// distinctRows is n numbers of rows, different from each other as far as there are
+// so many.
+func distinctRows(n, rows int) Input {
+	in, order := Input{I: make([]int32, n)}, permutation(rows)
+	for i := range in.I {
+		in.I[i] = order[i%rows]
+	}
+	return in
+}
+
 // positives is n values of at least 0.5.
 func positives(n int) Input {
 	random := rand.New(rand.NewPCG(uint64(n), 1))

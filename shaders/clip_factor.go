@@ -41,6 +41,9 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 		}
 	},
 	Cost: func(ClipFactorParams) Cost { return Cost{Flops: 3, Bytes: 12} },
+	Inputs: func(_ ClipFactorParams, n []int) map[string]Input {
+		return map[string]Input{"x": {N: n[0], Mean: 2}}
+	},
 	Cases: func() []Case {
 		var cases []Case
 		for _, most := range []float32{0, 1} {

@@ -75,6 +75,9 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		n := float64(p.Rows.Max) * float64(p.Cols)
 		return Cost{Flops: (20 + 20*float64(p.Grad)) * n, Bytes: (8 + 8*float64(p.Grad)) * n}
 	},
+	Inputs: func(p CrossEntropyParams, n []int) map[string]Input {
+		return map[string]Input{"targets": integers(n[0], 0, int(p.Cols))}
+	},
 	Cases: func() []Case {
 		call := func(rows Count, cols int, scale float64, grad uint32, factor float32) Case {
 			n := int(rows.Max)

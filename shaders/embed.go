@@ -1,5 +1,7 @@
 package shaders
 
+import "slices"
+
 // EmbedParams are the parameters of Embed.
 type EmbedParams struct {
 	Tokens Count
@@ -44,6 +46,14 @@ var Embed = Declare(Decl[EmbedParams]{
 		}
 	},
 	Cost: func(p EmbedParams) Cost { return Cost{Bytes: 8 * float64(p.Tokens.Max) * float64(p.Cols)} },
+	// The features, where there are any, stand before the text.
+	Inputs: func(p EmbedParams, n []int) map[string]Input {
+		slots := slices.Repeat([]int32{-1}, n[1])
+		for t := range min(n[1], n[3]/int(p.Cols)) {
+			slots[t] = int32(t)
+		}
+		return map[string]Input{"ids": integers(n[0], 0, n[2]/int(p.Cols)), "slots": {I: slots}}
+	},
 	Cases: func() []Case {
 		cases := overRows(func(tokens Count, cols int) Case {
 			n := int(tokens.Max)

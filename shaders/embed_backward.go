@@ -50,6 +50,18 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		n := float64(p.Segments.Max) * float64(p.Cols) // of one token each, at least
 		return Cost{Flops: n, Bytes: 12 * n}
 	},
+	// Tokens in as many segments of nearly one length as there are to be.
+	Inputs: func(p EmbedBackwardParams, n []int) map[string]Input {
+		tokens, rows, segments := n[0], n[4]/int(p.Cols), int(p.Segments.Max)
+		starts, ids := make([]int32, n[1]), make([]int32, n[2])
+		for s := range starts {
+			starts[s] = int32(tokens * min(s, segments) / max(1, segments))
+		}
+		for s := range ids {
+			ids[s] = int32(s % rows)
+		}
+		return map[string]Input{"order": {I: permutation(tokens)}, "starts": {I: starts}, "segment_ids": {I: ids}}
+	},
 	Cases: func() []Case {
 		// Every table row has tokens, one has most of them.
 		call := func(segments Count, cols, tokens int) Case {

@@ -34,6 +34,9 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 		}
 	},
 	Cost: gatherCost,
+	Inputs: func(p GatherRowsParams, n []int) map[string]Input {
+		return map[string]Input{"index": distinctRows(n[0], n[1]/int(p.Cols))}
+	},
 	Cases: func() []Case {
 		return writingAndAdding(func(accumulate uint32) []Case {
 			return overRows(func(rows Count, cols int) Case {
@@ -76,6 +79,9 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 		}
 	},
 	Cost: gatherCost,
+	Inputs: func(p GatherRowsParams, n []int) map[string]Input {
+		return map[string]Input{"index": distinctRows(n[0], n[2]/int(p.Cols))}
+	},
 	Cases: func() []Case {
 		return writingAndAdding(func(accumulate uint32) []Case {
 			return overRows(func(rows Count, cols int) Case {

@@ -94,6 +94,7 @@ type Kernel struct {
 	cpu       func(h Host, params any, b Buffers)
 	reference func(params any, b []Array)
 	cost      func(params any) Cost
+	inputs    func(params any, n []int) map[string]Input
 	cases     func() []Case
 	params    reflect.Type
 }
@@ -183,6 +184,37 @@ func (k *Kernel) Cost(params any) Cost {
 // CostAt is the cost of a call under the given step block.
 func (k *Kernel) CostAt(params any, step []uint32) Cost { return k.Cost(atStep(params, step)) }
 
+// Inputs returns valid contents for a call of any size whose bindings have n
+// elements each, under the given step block: what the kernel declares, zeros for
+// other integers, normally distributed values for the rest.
+func (k *Kernel) Inputs(params any, step []uint32, n []int) []Input {
+	var declared map[string]Input
+	if k.inputs != nil {
+		declared = k.inputs(atStep(params, step), n)
+	}
+	inputs := make([]Input, len(n))
+	for i, b := range k.Bindings[:len(n)] {
+		in, ok := declared[b.Name]
+		switch {
+		case n[i] == 0:
+			in = Input{Absent: true}
+		case ok:
+		case b.Type == I32:
+			in.I = make([]int32, n[i])
+		case b.Type == U32:
+			in.U = make([]uint32, n[i])
+		default:
+			in = Input{N: n[i], Scale: 1}
+		}
+		inputs[i] = in
+	}
+	return inputs
+}
+
+// AtStep is the parameters with every Count replaced by the number of rows that it
+// stands for under the given step block.
+func (k *Kernel) AtStep(params any, step []uint32) any { return atStep(params, step) }
+
 // Cases returns the conformance cases.
 func (k *Kernel) Cases() []Case {
 	if k.cases == nil {
@@ -210,7 +242,10 @@ type Decl[P any] struct {
 	CPU       func(h Host, p P, b Buffers)
 	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
-	Cases     func() []Case
+	// Inputs are the contents, by name, of the bindings that cannot hold any
+	// value (indices, intervals, variances) in a call with n elements in each.
+	Inputs func(p P, n []int) map[string]Input
+	Cases  func() []Case
 }
 
 // DeclVariant declares a variant of a kernel with parameters of type P.
@@ -252,6 +287,9 @@ func Declare[P any](d Decl[P]) *Kernel {
 	}
 	if d.Cost != nil {
 		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
+	}
+	if d.Inputs != nil {
+		k.inputs = func(p any, n []int) map[string]Input { return d.Inputs(p.(P), n) }
 	}
 	if d.Scratch != nil {
 		k.scratch = func(p any) int64 { return d.Scratch(p.(P)) }

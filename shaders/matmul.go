@@ -53,6 +53,9 @@ var MatMul = Declare(Decl[MatMulParams]{
 	},
 	Cost: func(p MatMulParams) Cost {
 		m, n, k, batch := float64(p.M.Max), float64(p.N), float64(p.K.Max), float64(p.Batch)
+		if m == 0 {
+			return Cost{} // b is not even read
+		}
 		return Cost{Flops: 2 * batch * m * n * k, Bytes: 4 * batch * (m*k + k*n + m*n)}
 	},
 	Cases: matmulCases,

@@ -56,6 +56,9 @@ var RoPE = Declare(Decl[RoPEParams]{
 		n := float64(p.Tokens.Max) * float64(p.Heads) * float64(p.HeadDim)
 		return Cost{Flops: 3 * n, Bytes: 12 * n}
 	},
+	Inputs: func(p RoPEParams, n []int) map[string]Input {
+		return map[string]Input{"positions": integers(n[2], 0, n[1]/int(p.HeadDim))}
+	},
 	Cases: func() []Case {
 		call := func(tokens Count, heads, d int, inverse, accumulate uint32) Case {
 			const positions = 50

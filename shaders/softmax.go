@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -57,6 +58,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 	Cost: func(p SoftmaxParams) Cost {
 		n := float64(p.Rows.Max) * float64(p.Cols)
 		return Cost{Flops: 40 * n, Bytes: 12 * n}
+	},
+	Inputs: func(_ SoftmaxParams, n []int) map[string]Input {
+		return map[string]Input{"mask": {I: slices.Repeat([]int32{1}, n[1])}}
 	},
 	Cases: func() []Case {
 		call := func(rows Count, cols int, scale float64, lo, hi int) Case {

@@ -38,11 +38,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	if err := m.Params.Initialise(dev, 0); err != nil {
 		return nil, err
 	}
-	patches := m.Config.Vision.Patches()
-	pictures := max(1, tokens/(2*patches))
-	if patches >= tokens {
-		pictures = 0
-	}
+	pictures := benchPictures(m.Config, tokens)
 	shape := StepShape{rows, tokens, rows * pictures}
 	s, err := NewStepper(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
 	if err != nil {
@@ -62,6 +58,15 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 		b.Flops += planFlops(p, &s.step)
 	}
 	return b, nil
+}
+
+// benchPictures is how many pictures a row of tokens has.
+func benchPictures(c Config, tokens int) int {
+	patches := c.Vision.Patches()
+	if patches >= tokens {
+		return 0
+	}
+	return max(1, tokens/(2*patches))
 }
 
 func (b *Bench) fill(c Config, rows, tokens, pictures int) {

@@ -33,9 +33,9 @@ func (e *eyes) free() {
 	}
 }
 
-// newEyes compiles the embedder for so many pictures at a time, with room for the
-// vectors of capacity pictures.
-func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
+// planEyes records the embedder for so many pictures at a time, with room for the
+// vectors of capacity pictures, and returns the table of the pixels' values too.
+func planEyes(m *Model, batch, capacity int) (*eyes, *engine.Buffer, error) {
 	v := m.Config.Vision
 	e := &eyes{batch: batch, capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
@@ -49,9 +49,16 @@ func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), e.vectors.View())
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if e.plan, err = engine.NewPlan(program); err != nil {
+	e.plan, err = engine.NewPlan(program)
+	return e, table, err
+}
+
+// newEyes compiles what planEyes records.
+func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
+	e, table, err := planEyes(m, batch, capacity)
+	if err != nil {
 		return nil, err
 	}
 	if e.memories, err = engine.Allocate(dev, "pictures", e.pixels, e.vectors, table); err != nil {

@@ -159,11 +159,27 @@ func (g *Generator) pass(tokens int) (*pass, error) {
 	return p, nil
 }
 
-// compile records the pass of so many tokens.
+// compile makes the pass of so many tokens ready.
 func (g *Generator) compile(size int) (*pass, error) {
+	p, plan, err := g.planPass(size, 0)
+	if err != nil {
+		return nil, err
+	}
+	if p.memories, err = engine.Allocate(g.Device, "inputs", p.input); err != nil {
+		return nil, err
+	}
+	if p.exe, err = g.Device.Compile(plan, nil); err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// planPass records the pass of so many tokens; visible is nn.Options'.
+func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, Visible: visible}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.eyes != nil {
@@ -183,20 +199,10 @@ func (g *Generator) compile(size int) (*pass, error) {
 		p.best = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plan, err := engine.NewPlan(program)
-	if err != nil {
-		return nil, err
-	}
-	if p.memories, err = engine.Allocate(g.Device, "inputs", p.input); err != nil {
-		return nil, err
-	}
-	if p.exe, err = g.Device.Compile(plan, nil); err != nil {
-		p.free()
-		return nil, err
-	}
-	return p, nil
+	return p, plan, err
 }
 
 // layout puts everything that a pass is told into one buffer, so that it reaches

@@ -147,8 +147,8 @@ func (t *trainer) restore() error {
 		if err != nil {
 			return err
 		}
-		if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Driver {
-			t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Driver)
+		if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
+			t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 		}
 		t.state = s
 		return nil

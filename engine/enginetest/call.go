@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
 	"patchwork/shaders"
 )
 
@@ -69,7 +70,7 @@ func (x *call) reset(contents [][]uint32) error {
 }
 
 func (x *call) run(t *testing.T, step []uint32) error {
-	block := stepBlock(step)
+	block := kernelcheck.StepBlock(step)
 	return x.program.Run(t.Context(), &block)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
 	"patchwork/shaders"
 )
 
@@ -299,7 +300,7 @@ func testReplay(t *testing.T, dev engine.Device) {
 		}
 		t.Run(k.Name, func(t *testing.T) {
 			c := cases[len(cases)-1]
-			contents := fill(k, c)
+			contents := kernelcheck.Fill(k, c)
 			x, err := newCall(dev, k, c, contents)
 			if err != nil {
 				t.Fatal(err)

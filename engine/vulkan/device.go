@@ -175,6 +175,9 @@ func (d *Device) Info() engine.Info { return d.info }
 // another class of device: tests and benchmarks run them all.
 func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 
+// SetChoices makes later calls of Compile prefer these variants.
+func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
+
 // usable returns why the device can no longer be used, if so.
 func (d *Device) usable() error {
 	if d.closed {

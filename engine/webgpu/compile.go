@@ -76,7 +76,7 @@ func (e *executable) resolve() error {
 
 func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) (err error) {
 	d := e.device
-	variant := dispatch.Kernel.Choose(dispatch.Params, d.info.Class)
+	variant, _ := d.info.Choose(dispatch.Kernel, dispatch.Params)
 	if variant == nil {
 		return fmt.Errorf("no variant for %+v on %s: %w", dispatch.Params, d.info.Device, engine.ErrUnsupported)
 	}

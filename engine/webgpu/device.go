@@ -87,6 +87,9 @@ func (d *Device) Info() engine.Info { return d.info }
 // another class of device: tests and benchmarks run them all.
 func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 
+// SetChoices makes later calls of Compile prefer these variants.
+func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
+
 func (d *Device) usable() error {
 	if d.device == nil {
 		return fmt.Errorf("%s is closed", d.info.Device)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 	"patchwork/vlm"
 )
 
@@ -20,6 +19,7 @@ type benchFlags struct {
 	rows, tokens          int
 	prompt, fresh         int
 	match                 *regexp.Regexp
+	kernelFlags
 }
 
 func runBench(ctx context.Context, a *app, args []string) error {
@@ -31,6 +31,7 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
+	f.kernelFlags.add(a)
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
 		return err
@@ -44,6 +45,9 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	}
 	if f.model != "" && f.preset != "" {
 		return usagef("--model and --preset are both given; one is enough")
+	}
+	if err := f.kernelFlags.check(); err != nil {
+		return err
 	}
 	switch a.flags.Arg(0) {
 	case "kernels":
@@ -149,121 +153,4 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 	fmt.Fprintf(a.stdout, "BenchmarkTrain/%s/rows=%d/seq=%d %8d %12d ns/op %10.0f tokens/s %8.2f GFLOP/s %6.2f %%host\n",
 		f.preset, f.rows, f.tokens, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare)
 	return nil
-}
-
-// kernelBench is bench kernels' line of JSON.
-type kernelBench struct {
-	Bench  string  `json:"bench"`
-	Kernel string  `json:"kernel"`
-	Case   string  `json:"case"`
-	Device string  `json:"device"`
-	Runs   int     `json:"runs"`
-	Calls  int     `json:"calls_per_step"`
-	US     float64 `json:"us"` // median of a call
-	USMin  float64 `json:"us_min"`
-	GFLOPs float64 `json:"gflops"`
-	GBs    float64 `json:"gb_per_s"`
-	Share  float64 `json:"share"` // of the step or the set
-	times  []time.Duration
-	work   shaders.Cost
-}
-
-// profiler runs something once and measures its dispatches.
-type profiler interface {
-	Profile(ctx context.Context) ([]vlm.Traced, error)
-}
-
-// kernels measures every kernel of a training step of the preset, at the shapes
-// of the step. Without a preset it is square products and a small step of shapes.
-func (f *benchFlags) kernels(ctx context.Context, a *app) error {
-	small := f.preset == ""
-	if small && f.tokens == 0 {
-		f.tokens = 208
-	}
-	dev, step, err := f.open(a)
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	benches := []profiler{step}
-	if small {
-		products, err := newSquares(dev)
-		if err != nil {
-			return err
-		}
-		benches = []profiler{products, step}
-	}
-	a.benchHeader(dev.Info())
-	for _, b := range benches {
-		cases, err := f.measure(ctx, b)
-		if err != nil {
-			return err
-		}
-		for _, c := range cases {
-			if !f.match.MatchString(c.Kernel + "/" + c.Case) {
-				continue
-			}
-			c.Device = dev.Info().Device
-			if err := a.printKernel(c); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (f *benchFlags) measure(ctx context.Context, bench profiler) ([]*kernelBench, error) {
-	index := map[string]*kernelBench{}
-	var cases []*kernelBench
-	if _, err := bench.Profile(ctx); err != nil { // warm-up
-		return nil, err
-	}
-	runs := 0
-	var total time.Duration
-	for start := time.Now(); runs < 3 || time.Since(start) < benchTime && runs < 100; runs++ {
-		traced, err := bench.Profile(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range traced {
-			key := fmt.Sprintf("%s%v", t.Kernel.Name, t.Params)
-			c := index[key]
-			if c == nil {
-				c = &kernelBench{Bench: "kernel", Kernel: t.Kernel.Name, Case: describe(t.Params), work: t.Work}
-				index[key], cases = c, append(cases, c)
-			}
-			c.times = append(c.times, t.Duration)
-			total += t.Duration
-		}
-	}
-	for _, c := range cases {
-		c.summarise(runs, total)
-	}
-	slices.SortStableFunc(cases, func(a, b *kernelBench) int { return cmp.Compare(b.Share, a.Share) })
-	return cases, nil
-}
-
-func (c *kernelBench) summarise(runs int, total time.Duration) {
-	var sum time.Duration
-	for _, t := range c.times {
-		sum += t
-	}
-	slices.Sort(c.times)
-	median := c.times[len(c.times)/2]
-	c.Runs, c.Calls, c.US, c.USMin = runs, len(c.times)/runs, us(median), us(c.times[0])
-	if s := median.Seconds(); s > 0 {
-		c.GFLOPs, c.GBs = c.work.Flops/s/1e9, c.work.Bytes/s/1e9
-	}
-	c.Share = sum.Seconds() / total.Seconds()
-}
-
-func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-
-func (a *app) printKernel(c *kernelBench) error {
-	if a.json {
-		return a.result(c)
-	}
-	_, err := fmt.Fprintf(a.stdout, "Benchmark%s/%s %6d %12.0f ns/op %9.2f GFLOP/s %8.2f GB/s %6.2f %%step\n",
-		c.Kernel, c.Case, c.Runs*c.Calls, 1e3*c.US, c.GFLOPs, c.GBs, 100*c.Share)
-	return err
 }

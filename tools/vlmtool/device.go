@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +14,20 @@ import (
 	"patchwork/engine/webgpu"
 )
 
-// openDevice opens the device that --device names.
+// openDevice opens the device that --device names, with the variants that were
+// tuned for it.
 func (a *app) openDevice() (engine.Device, error) {
+	dev, err := a.openNamed()
+	if err != nil {
+		return nil, err
+	}
+	if err := tuneDevice(dev); err != nil {
+		slog.Warn("kernels run untuned", "reason", err)
+	}
+	return dev, nil
+}
+
+func (a *app) openNamed() (engine.Device, error) {
 	kind, number, err := splitDevice(a.device)
 	if err != nil {
 		return nil, err

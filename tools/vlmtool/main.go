@@ -40,6 +40,7 @@ func init() {
 		{"eval", "--model DIR --data PATH [flags]", "score a model on questions with known answers", runEval},
 		{"export", "--model DIR|FILE.gguf --out DIR [--decoder-only] [--dtype D]", "write a model in other floats, or its decoder for transformers", runExport},
 		{"bench", "kernels|train|infer|embedder [flags]", "measure kernels, training steps and generation", runBench},
+		{"tune", "[--device D] [--preset NAME] [--reset]", "measure which variants of the kernels a device runs fastest, and keep it", runTune},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
 		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
@@ -184,7 +185,7 @@ func printUsage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  vlmtool %-8s %s\n", c.name, c.about)
 	}
-	fmt.Fprint(w, "\nvlmtool COMMAND --help lists a command's flags.\n")
+	fmt.Fprint(w, "vlmtool COMMAND --help lists a command's flags.\n")
 }
 
 // version is the module's version and revision as Go has built them in.

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+
+	"patchwork/shaders"
+)
+
+// Target is what the choice of a kernel's variant depends on.
+func (i Info) Target() shaders.Target {
+	return shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory, Tuned: i.Choices}
+}
+
+// Choose returns the variant of a kernel that the device runs with these
+// parameters, and whether tuning chose it; nil where none fits the device.
+// Every backend that has variants calls it when it compiles.
+func (i Info) Choose(k *shaders.Kernel, params any) (v *shaders.Variant, tuned bool) {
+	return k.ChooseFor(params, i.Target())
+}
+
+// Tunable is a device whose kernels come in variants.
+type Tunable interface {
+	Device
+	// SetChoices makes later calls of Compile prefer these variants.
+	SetChoices(c shaders.Choices)
+}
+
+// Arithmetic names what decides the bits of results beside the program: the driver
+// and the tuned variants.
+func (i Info) Arithmetic() string {
+	if len(i.Choices) == 0 {
+		return i.Driver
+	}
+	h := sha256.New()
+	for _, bucket := range slices.Sorted(maps.Keys(i.Choices)) {
+		fmt.Fprintf(h, "%s: %s\n", bucket, i.Choices[bucket])
+	}
+	return i.Driver + ", kernels tuned " + hex.EncodeToString(h.Sum(nil)[:4])
+}

@@ -1,0 +1,132 @@
+package kernelbench
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// call is a case on a device: a program of one dispatch over buffers of its own.
+type call struct {
+	dev      engine.Device
+	kase     *Case
+	buffers  []*engine.Buffer // nil where a binding is absent
+	memories []engine.Memory
+	program  engine.Executable
+}
+
+// place allocates a case's buffers and compiles it.
+func place(dev engine.Device, c *Case) (_ *call, err error) {
+	x := &call{dev: dev, kase: c, buffers: make([]*engine.Buffer, len(c.sizes))}
+	defer func() {
+		if err != nil {
+			x.free()
+		}
+	}()
+	views := make([]engine.View, len(c.sizes))
+	for i, bytes := range c.sizes {
+		if bytes == 0 {
+			continue
+		}
+		if first := c.shares[i]; first != i {
+			x.buffers[i] = x.buffers[first]
+		} else {
+			x.buffers[i] = engine.NewBuffer(c.Kernel.Bindings[i].Name, bytes)
+			placed, err := engine.Allocate(dev, "a case's buffers", x.buffers[i])
+			if err != nil {
+				return nil, err
+			}
+			x.memories = append(x.memories, placed...)
+		}
+		views[i] = x.buffers[i].View()
+	}
+	program := engine.NewProgram(c.Kernel.Name)
+	program.Dispatch(c.Kernel, c.Params, views...)
+	plan, err := engine.NewPlan(program)
+	if err != nil {
+		return nil, err
+	}
+	x.program, err = dev.Compile(plan, nil)
+	return x, err
+}
+
+func (x *call) free() {
+	if x.program != nil {
+		x.program.Free()
+	}
+	for _, m := range x.memories {
+		m.Free()
+	}
+}
+
+// fill writes the contents of every binding.
+func (x *call) fill() error {
+	for i, in := range x.kase.contents() {
+		b := x.buffers[i]
+		if b == nil || x.kase.shares[i] != i {
+			continue
+		}
+		var err error
+		switch {
+		case in.F != nil:
+			err = engine.Upload(x.dev, b.View(), in.F)
+		case in.I != nil:
+			err = engine.Upload(x.dev, b.View(), in.I)
+		case in.U != nil:
+			err = engine.Upload(x.dev, b.View(), in.U)
+		default:
+			err = x.noise(b, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// normals are enough normally distributed values to be repeated: their number is
+// a prime, so that rows do not repeat each other.
+var normals = func() []float32 {
+	random := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, 1<<20-3)
+	for i := range x {
+		x[i] = float32(random.NormFloat64())
+	}
+	return x
+}()
+
+// noise fills a buffer with normally distributed values.
+func (x *call) noise(b *engine.Buffer, in shaders.Input) error {
+	values := normals
+	if in.Scale != 1 || in.Mean != 0 {
+		values = make([]float32, min(len(normals), int(b.Bytes/4)))
+		for i := range values {
+			values[i] = float32(in.Mean + in.Scale*float64(normals[i]))
+		}
+	}
+	for at := int64(0); at < b.Bytes; at += 4 * int64(len(values)) {
+		part := values[:min(int64(len(values)), (b.Bytes-at)/4)]
+		if err := engine.Upload(x.dev, b.View().Slice(at, 4*int64(len(part))), part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// time runs the call once and returns the device's time of it.
+func (x *call) time(ctx context.Context) (time.Duration, error) {
+	timings, err := x.program.Profile(ctx, &x.kase.Step)
+	if err != nil || len(timings) == 0 {
+		return 0, err
+	}
+	return max(timings[0].Duration, 1), nil
+}
+
+// read returns the words of binding i.
+func (x *call) read(i int) ([]uint32, error) {
+	words := make([]uint32, x.kase.sizes[i]/4)
+	return words, engine.Download(x.dev, x.buffers[i].View(), words)
+}

@@ -1,0 +1,146 @@
+// Package kernelbench measures kernels: every case alone, in buffers of its own,
+// checked against the reference before it is timed, beside what the device reaches
+// at its best in the same run. The tuning of variants is built on it.
+package kernelbench
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Case is a kernel call to measure.
+type Case struct {
+	Work   string // what it is a part of: "train", "decode", …
+	Kernel *shaders.Kernel
+	Params any
+	Name   string // of the parameters: "m=208/n=96/k=96"
+	Step   [shaders.StepWords]uint32
+	Calls  int          // in the work
+	Cost   shaders.Cost // under the step block
+
+	sizes  []int64         // bytes of every binding without the scratch, 0 = absent
+	shares []int           // the first binding that has the same memory
+	inputs []shaders.Input // nil = valid contents of this size
+}
+
+// FromDispatches returns the different cases among recorded calls: those that
+// differ in where their rows begin alone are one.
+func FromDispatches(work string, dispatches []engine.Dispatch, step *[shaders.StepWords]uint32) []*Case {
+	index := map[string]*Case{}
+	var cases []*Case
+	for i := range dispatches {
+		d := &dispatches[i]
+		c := &Case{Work: work, Kernel: d.Kernel, Params: d.Params, Step: *step, Cost: d.Cost(step[:])}
+		c.Name = describe(d.Kernel.AtStep(d.Params, step[:]), d.Params)
+		key := d.Kernel.Name + "/" + c.Name
+		if index[key] == nil {
+			c.bind(d)
+			index[key], cases = c, append(cases, c)
+		}
+		index[key].Calls++
+	}
+	return cases
+}
+
+func (c *Case) bind(d *engine.Dispatch) {
+	first := map[engine.View]int{}
+	views := d.Views
+	if d.Kernel.HasScratch() {
+		views = views[:len(views)-1]
+	}
+	for i, v := range views {
+		if _, seen := first[v]; !seen || v.Buffer == nil {
+			first[v] = i
+		}
+		c.sizes, c.shares = append(c.sizes, v.Bytes), append(c.shares, first[v])
+	}
+}
+
+// FromConformance returns the costliest conformance case of a kernel that has at
+// most so many elements in a binding.
+func FromConformance(k *shaders.Kernel, elements int64) *Case {
+	var best *Case
+	for _, given := range k.Cases() {
+		c := fromCase(k, given)
+		if c.elements() <= elements && (best == nil || c.Cost.Bytes+c.Cost.Flops >= best.Cost.Bytes+best.Cost.Flops) {
+			best = c
+		}
+	}
+	return best
+}
+
+func fromCase(k *shaders.Kernel, given shaders.Case) *Case {
+	c := &Case{Work: "conformance", Kernel: k, Params: given.Params, Calls: 1, inputs: given.Inputs}
+	copy(c.Step[:], given.Step)
+	c.Cost, c.Name = k.CostAt(given.Params, c.Step[:]), describe(k.AtStep(given.Params, c.Step[:]), given.Params)
+	for i, in := range given.Inputs {
+		n := max(in.N, len(in.F), len(in.I), len(in.U))
+		if in.Absent {
+			n = 0
+		}
+		c.sizes, c.shares = append(c.sizes, 4*int64(n)), append(c.shares, i)
+	}
+	return c
+}
+
+// elements is the size of the largest binding.
+func (c *Case) elements() (n int64) {
+	for _, b := range c.sizes {
+		n = max(n, b/4)
+	}
+	return n
+}
+
+// Bytes is the memory that the case takes.
+func (c *Case) Bytes() (n int64) {
+	for i, b := range c.sizes {
+		if c.shares[i] == i {
+			n += b
+		}
+	}
+	return n + c.Kernel.Scratch(c.Params)
+}
+
+// contents are the bindings before the call.
+func (c *Case) contents() []shaders.Input {
+	if c.inputs != nil {
+		return c.inputs
+	}
+	n := make([]int, len(c.sizes))
+	for i, b := range c.sizes {
+		n[i] = int(b / 4)
+	}
+	return c.Kernel.Inputs(c.Params, c.Step[:], n)
+}
+
+// describe names parameters, those at a step: zeros and places are left out.
+func describe(params, recorded any) string {
+	v := reflect.ValueOf(params)
+	var parts []string
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		if shaders.IsPlace(name) {
+			continue
+		}
+		switch f := v.Field(i).Interface().(type) {
+		case shaders.Count:
+			part := fmt.Sprintf("%s=%d", strings.ToLower(name), f.Max)
+			if room := reflect.ValueOf(recorded).Field(i).Interface().(shaders.Count).Max; room != f.Max {
+				part += fmt.Sprintf("of%d", room)
+			}
+			parts = append(parts, part)
+		case uint32:
+			if f != 0 {
+				parts = append(parts, fmt.Sprintf("%s=%d", strings.ToLower(name), f))
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return "once"
+	}
+	return strings.Join(parts, "/")
+}

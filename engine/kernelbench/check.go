@@ -1,0 +1,129 @@
+package kernelbench
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
+	"patchwork/shaders"
+)
+
+// What the reference computes in a fraction of a second.
+const (
+	checkFlops    = 2e7
+	checkElements = 1 << 18
+)
+
+// ownTolerance bounds the error at a case's own shape, as a part of the largest
+// value: sums of 10⁵ float32 terms in any order stay ten times below it, and a
+// wrong index or a loop that ends early does not.
+const ownTolerance = 1e-4
+
+// How a case was checked.
+const (
+	CheckedHere    = "shape"       // at its own shape
+	CheckedVariant = "variant"     // the same variant, at a conformance case
+	Unchecked      = "none"        // no conformance case runs this variant
+	checkedCase    = "conformance" // it is a conformance case
+)
+
+// checker remembers which variants have passed.
+type checker struct {
+	dev     engine.Device
+	variant map[string]string // outcome by kernel and variant
+}
+
+// check holds the kernel to its reference: at the case's own shape where that is
+// small, else at the largest small conformance case that runs the same variant.
+func (k *checker) check(ctx context.Context, c *Case, variant string) (string, error) {
+	if c.inputs != nil {
+		return checkedCase, nil
+	}
+	if c.Cost.Flops <= checkFlops && c.elements() <= checkElements {
+		given := shaders.Case{Params: c.Params, Inputs: c.contents(), Step: c.Step[:], Atol: ownTolerance}
+		return CheckedHere, compare(ctx, k.dev, c, given, true)
+	}
+	key := c.Kernel.Name + "." + variant
+	if outcome, ok := k.variant[key]; ok {
+		return outcome, nil
+	}
+	outcome := Unchecked
+	if given, ok := k.conformance(c.Kernel, variant); ok {
+		outcome = CheckedVariant
+		if err := compare(ctx, k.dev, fromCase(c.Kernel, given), given, false); err != nil {
+			return outcome, fmt.Errorf("conformance case %s: %w", given.Name, err)
+		}
+	}
+	k.variant[key] = outcome
+	return outcome, nil
+}
+
+// conformance finds the costliest small case that runs a variant.
+func (k *checker) conformance(kernel *shaders.Kernel, variant string) (best shaders.Case, found bool) {
+	most := -1.0
+	for _, given := range kernel.Cases() {
+		c := fromCase(kernel, given)
+		cost := c.Cost.Flops + c.Cost.Bytes
+		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= most {
+			continue
+		}
+		best, most, found = given, cost, true
+	}
+	return best, found
+}
+
+// compare runs a call once and compares every binding with the reference's. With
+// relative, the tolerance is a part of each binding's largest value.
+func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case, relative bool) error {
+	alone := *c
+	alone.shares = make([]int, len(c.shares)) // the reference gives every binding its own memory
+	for i := range alone.shares {
+		alone.shares[i] = i
+	}
+	x, err := place(dev, &alone)
+	if err != nil {
+		return err
+	}
+	defer x.free()
+	contents := kernelcheck.Fill(c.Kernel, given)
+	for i, b := range x.buffers {
+		if b != nil {
+			if err := engine.Upload(dev, b.View(), contents[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := x.program.Run(ctx, &alone.Step); err != nil {
+		return err
+	}
+	want := kernelcheck.Reference(c.Kernel, given, contents)
+	for i, b := range x.buffers {
+		if b == nil {
+			continue
+		}
+		got, err := x.read(i)
+		if err != nil {
+			return err
+		}
+		tolerance := given
+		if relative {
+			tolerance.Atol = given.Atol * largest(want[i].F)
+		}
+		if err := kernelcheck.Compare(c.Kernel.Bindings[i], tolerance, got, contents[i], want[i]); err != nil {
+			return fmt.Errorf("binding %s: %w", c.Kernel.Bindings[i].Name, err)
+		}
+	}
+	return nil
+}
+
+func largest(x []float64) float64 {
+	most := 0.0
+	for _, v := range x {
+		if a := math.Abs(v); a > most && !math.IsInf(v, 0) {
+			most = a
+		}
+	}
+	return most
+}

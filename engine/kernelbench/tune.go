@@ -1,0 +1,215 @@
+package kernelbench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/engine/tuned"
+	"patchwork/shaders"
+)
+
+// The variants of a case take turns, at least so many rounds and for so long, so
+// that what disturbs the machine disturbs them alike. To take the place of the
+// class's own, another must be faster by tuneGain at its best, and in tuneWins of
+// the rounds.
+const (
+	tuneRounds     = 5
+	tuneMostRounds = 100
+	tuneTime       = 300 * time.Millisecond
+	tuneGain       = 0.95
+	tuneWins       = 0.7
+)
+
+// TuneCases returns the cases worth tuning: for every bucket of parameters that
+// several variants can run, the one that takes most of its work.
+func TuneCases(info engine.Info, cases []*Case) []*Case {
+	heaviest := map[string]*Case{}
+	weight := func(c *Case) float64 { return float64(c.Calls) * (c.Cost.Flops + c.Cost.Bytes) }
+	for _, c := range cases {
+		bucket := c.Kernel.Bucket(c.Params)
+		if len(c.Kernel.Runnable(c.Params, info.Target())) < 2 {
+			continue
+		}
+		if best := heaviest[bucket]; best == nil || weight(c) > weight(best) {
+			heaviest[bucket] = c
+		}
+	}
+	var out []*Case
+	for _, c := range heaviest {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *Case) int {
+		return cmp.Or(cmp.Compare(a.Kernel.Name, b.Kernel.Name), cmp.Compare(a.Kernel.Bucket(a.Params), b.Kernel.Bucket(b.Params)))
+	})
+	return out
+}
+
+// Tune measures the variants that can run a case and returns the choice: the
+// fastest, or the class's own where none is clearly faster. A variant whose result
+// differs from that of the class's own is left out, as is one that takes ten times
+// as long in its first run. The device's choices are as before afterwards.
+func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) (tuned.Entry, error) {
+	before := dev.Info().Choices
+	defer dev.SetChoices(before)
+	dev.SetChoices(nil)
+	bucket := c.Kernel.Bucket(c.Params)
+	own, _ := dev.Info().Choose(c.Kernel, c.Params)
+	entry := tuned.Entry{Kernel: c.Kernel.Name, Bucket: bucket, Case: c.Name, US: map[string]float64{}}
+	if own == nil {
+		return entry, &SkipError{"no variant is meant for the device"}
+	}
+	var err error
+	if entry.Sources, err = c.Kernel.SourceHash(); err != nil {
+		return entry, err
+	}
+	entry.Default, entry.Variant = own.Name, own.Name
+	candidates, err := ready(ctx, dev, c, own, most)
+	defer func() {
+		for _, x := range candidates {
+			x.free()
+		}
+	}()
+	if err != nil {
+		return entry, err
+	}
+	rounds, wins := 0, map[string]int{}
+	for start := time.Now(); rounds < tuneRounds || rounds < tuneMostRounds && time.Since(start) < tuneTime; rounds++ {
+		var own time.Duration
+		for i, x := range candidates {
+			t, err := x.time(ctx)
+			if err != nil {
+				return entry, err
+			}
+			if i == 0 {
+				own = t
+			}
+			if t < own {
+				wins[x.variant]++
+			}
+			if old, ok := entry.US[x.variant]; !ok || us(t) < old {
+				entry.US[x.variant] = us(t)
+			}
+		}
+	}
+	entry.Variant = fastestOf(entry, wins, rounds)
+	return entry, nil
+}
+
+// fastestOf is the variant to choose after so many rounds.
+func fastestOf(e tuned.Entry, wins map[string]int, rounds int) string {
+	best, least := e.Default, tuneGain*e.US[e.Default]
+	for _, v := range slices.Sorted(maps.Keys(e.US)) {
+		if t := e.US[v]; t < least && float64(wins[v]) >= tuneWins*float64(rounds) {
+			best, least = v, t
+		}
+	}
+	return best
+}
+
+// candidate is a case compiled with one of its variants.
+type candidate struct {
+	*call
+	variant string
+}
+
+// ready compiles every variant, the class's own first, and runs each once.
+func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, most time.Duration) (all []candidate, err error) {
+	variants := []*shaders.Variant{own}
+	for _, v := range c.Kernel.Runnable(c.Params, dev.Info().Target()) {
+		if v != own {
+			variants = append(variants, v)
+		}
+	}
+	var want [][]uint32
+	var first time.Duration
+	for i, v := range variants {
+		dev.SetChoices(shaders.Choices{c.Kernel.Bucket(c.Params): v.Name})
+		x, err := place(dev, c)
+		if lacking(err) != "" && i > 0 {
+			continue
+		}
+		if reason := lacking(err); reason != "" {
+			return all, &SkipError{reason}
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, candidate{x, v.Name})
+		t, got, err := x.firstRun(ctx)
+		if err != nil {
+			return all, err
+		}
+		if i == 0 {
+			want, first = got, t
+			if t > most {
+				return all, &SkipError{fmt.Sprintf("a call took %.1f s", t.Seconds())}
+			}
+			continue
+		}
+		if t > 10*first || !alike(c, got, want) {
+			x.free()
+			all = all[:len(all)-1]
+		}
+	}
+	return all, nil
+}
+
+// firstRun fills the buffers, runs the call and returns its better time of two and
+// what the first one wrote.
+func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint32, err error) {
+	if err := x.fill(); err != nil {
+		return 0, nil, err
+	}
+	if t, err = x.time(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer func() { // a first run may have been disturbed
+		if again, failed := x.time(ctx); failed == nil {
+			t = min(t, again)
+		}
+	}()
+	written = make([][]uint32, len(x.buffers))
+	for i, b := range x.buffers {
+		if b != nil && x.kase.Kernel.Bindings[i].Access != shaders.Read {
+			if written[i], err = x.read(i); err != nil {
+				return 0, nil, err
+			}
+		}
+	}
+	return t, written, nil
+}
+
+// alike says whether two variants wrote the same, but for rounding: see ownTolerance.
+func alike(c *Case, got, want [][]uint32) bool {
+	for i := range want {
+		if c.Kernel.Bindings[i].Type != shaders.F32 {
+			if !slices.Equal(got[i], want[i]) {
+				return false
+			}
+			continue
+		}
+		var largest, worst float64
+		for j, w := range want[i] {
+			a, b := float64(math.Float32frombits(w)), float64(math.Float32frombits(got[i][j]))
+			if math.IsNaN(a) && math.IsNaN(b) || a == b {
+				continue
+			}
+			if d := math.Abs(a - b); !(d <= worst) {
+				worst = d
+			}
+			largest = max(largest, math.Abs(a))
+		}
+		if !(worst <= ownTolerance*largest) {
+			return false
+		}
+	}
+	return true
+}
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

@@ -1,0 +1,141 @@
+// Package tuned keeps which variants of the kernels were measured to be fastest on
+// a device, in a file of the user's cache directory. The same file gives the same
+// choices, and with them the same bits.
+package tuned
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// File is what was measured on one device.
+type File struct {
+	Device  string  `json:"device"` // its name
+	Driver  string  `json:"driver"`
+	Entries []Entry `json:"entries"` // by kernel and bucket
+}
+
+// Entry is the choice for one bucket of a kernel's parameters.
+type Entry struct {
+	Kernel  string             `json:"kernel"`
+	Bucket  string             `json:"bucket"`  // shaders.Kernel.Bucket
+	Case    string             `json:"case"`    // that was measured
+	Sources string             `json:"sources"` // shaders.Kernel.SourceHash
+	Variant string             `json:"variant"` // the choice
+	Default string             `json:"default"` // what the device's class would run
+	US      map[string]float64 `json:"us"`      // of every variant that was measured
+}
+
+// Path is where a device's file lies: a device or a driver of another name has
+// another.
+func Path(info engine.Info) (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for tuned kernels: %w; set XDG_CACHE_HOME", err)
+	}
+	sum := sha256.Sum256([]byte(info.Name + "\n" + info.Driver))
+	return filepath.Join(dir, "patchwork", "tuned-"+hex.EncodeToString(sum[:8])+".json"), nil
+}
+
+// Load reads a device's file without the entries that are stale: of kernels that
+// are gone or have changed since. Where there is no file it is empty.
+func Load(info engine.Info) (*File, error) {
+	empty := &File{Device: info.Name, Driver: info.Driver}
+	path, err := Path(info)
+	if err != nil {
+		return empty, err
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty, nil
+	}
+	if err != nil {
+		return empty, err
+	}
+	f := &File{}
+	if err := json.Unmarshal(data, f); err != nil {
+		return empty, fmt.Errorf("%s is damaged (%v); vlmtool tune --reset makes it anew", path, err)
+	}
+	if f.Device != info.Name || f.Driver != info.Driver {
+		return empty, nil
+	}
+	hashes := map[string]string{}
+	for _, k := range shaders.All() {
+		if hashes[k.Name], err = k.SourceHash(); err != nil {
+			return empty, err
+		}
+	}
+	f.Entries = slices.DeleteFunc(f.Entries, func(e Entry) bool { return e.Sources != hashes[e.Kernel] || e.Sources == "" })
+	return f, nil
+}
+
+// Has says whether a bucket has been measured.
+func (f *File) Has(bucket string) bool {
+	return slices.ContainsFunc(f.Entries, func(e Entry) bool { return e.Bucket == bucket })
+}
+
+// Add puts an entry in, in the place of an earlier one of its bucket.
+func (f *File) Add(e Entry) {
+	f.Entries = slices.DeleteFunc(f.Entries, func(o Entry) bool { return o.Bucket == e.Bucket })
+	f.Entries = append(f.Entries, e)
+	slices.SortFunc(f.Entries, func(a, b Entry) int { return cmp.Compare(a.Bucket, b.Bucket) })
+}
+
+// Choices are what a device is given: the entries that differ from its class's own.
+func (f *File) Choices() shaders.Choices {
+	choices := shaders.Choices{}
+	for _, e := range f.Entries {
+		if e.Variant != e.Default {
+			choices[e.Bucket] = e.Variant
+		}
+	}
+	return choices
+}
+
+// Save replaces the device's file at once.
+func (f *File) Save(info engine.Info) error {
+	path, err := Path(info)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), "tuned")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name())
+	_, err = temporary.Write(append(data, '\n'))
+	if err := errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}
+
+// Reset deletes a device's file.
+func Reset(info engine.Info) error {
+	path, err := Path(info)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package tuned
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFile: what is saved is read again for the same device and driver, without
+// what has become stale, and a damaged file is named.
+func TestFile(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	info := engine.Info{Name: "a device", Driver: "1.0"}
+	params := shaders.ArgMaxParams{Rows: shaders.N(3), Cols: 100}
+	fresh, err := shaders.ArgMax.SourceHash()
+	must(t, err)
+	f, err := Load(info)
+	must(t, err)
+	if len(f.Entries) != 0 {
+		t.Fatalf("a new device has %+v", f.Entries)
+	}
+	bucket := shaders.ArgMax.Bucket(params)
+	f.Add(Entry{Kernel: "argmax", Bucket: bucket, Sources: "of last year", Variant: "lanes"})
+	f.Add(Entry{Kernel: "argmax", Bucket: bucket, Sources: fresh, Variant: "lanes", Default: ""})
+	f.Add(Entry{Kernel: "sum", Bucket: "sum n=2^4", Sources: "of last year", Variant: "lanes"})
+	f.Add(Entry{Kernel: "gone", Bucket: "gone", Sources: "", Variant: "lanes"})
+	must(t, f.Save(info))
+	again, err := Load(info)
+	must(t, err)
+	if len(again.Entries) != 1 || !again.Has(bucket) || again.Has("sum n=2^4") {
+		t.Errorf("read %+v, want argmax's fresh entry alone: the others are to be measured anew", again.Entries)
+	}
+	target := engine.Info{Class: shaders.Discrete, Choices: again.Choices()}
+	if v, tuned := target.Choose(shaders.ArgMax, params); v.Name != "lanes" || !tuned {
+		t.Errorf("chose %q, tuned %v", v.Name, tuned)
+	}
+	for _, other := range []engine.Info{{Name: "a device", Driver: "1.1"}, {Name: "another", Driver: "1.0"}} {
+		if f, err := Load(other); err != nil || len(f.Entries) != 0 {
+			t.Errorf("%+v reads %+v (%v)", other, f, err)
+		}
+	}
+	path, err := Path(info)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte("{"), 0o600))
+	if f, err := Load(info); err == nil || !strings.Contains(err.Error(), "--reset") || len(f.Choices()) != 0 {
+		t.Errorf("a damaged file: %+v, %v", f, err)
+	}
+	must(t, Reset(info))
+	must(t, Reset(info))
+	if _, err := Load(info); err != nil {
+		t.Error(err)
+	}
+}

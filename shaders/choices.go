@@ -1,0 +1,127 @@
+package shaders
+
+import (
+	"fmt"
+	"math/bits"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// Target is what the choice of a variant depends on beside the parameters.
+type Target struct {
+	Class Class
+	// Limits of a workgroup; 0 = not known.
+	Invocations     int
+	WorkgroupMemory int64
+	// Tuned are the choices that measuring made; nil for none.
+	Tuned Choices
+}
+
+// Choices name a variant for a kernel and a bucket of parameters, by their Bucket.
+type Choices map[string]string
+
+// ChooseFor returns the variant to run: the one that tuning chose, where it can
+// run these parameters on the target, else the first that is meant for the
+// target's class and fits its limits; nil where none does.
+func (k *Kernel) ChooseFor(params any, t Target) (v *Variant, tuned bool) {
+	if name, ok := t.Tuned[k.Bucket(params)]; ok {
+		for _, v := range k.Runnable(params, t) {
+			if v.Name == name {
+				return v, true
+			}
+		}
+	}
+	for i := range k.Variants {
+		v := &k.Variants[i]
+		if (v.when == nil || v.when(params, t.Class)) && k.fits(v, t) {
+			return v, false
+		}
+	}
+	return nil, false
+}
+
+// Runnable returns every variant that can run the parameters within the target's
+// limits, whatever class it is meant for: the conformance suite runs them all.
+func (k *Kernel) Runnable(params any, t Target) []*Variant {
+	var runnable []*Variant
+	for i := range k.Variants {
+		v := &k.Variants[i]
+		if v.runs(params) && k.fits(v, t) {
+			runnable = append(runnable, v)
+		}
+	}
+	return runnable
+}
+
+func (v *Variant) runs(params any) bool {
+	if v.when == nil {
+		return true
+	}
+	for _, class := range []Class{Software, Integrated, Discrete} {
+		if v.when(params, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// fits says whether the target's limits allow a variant; one whose module cannot
+// be read is left to the device to refuse.
+func (k *Kernel) fits(v *Variant, t Target) bool {
+	n, err := k.Needs(v)
+	return err != nil || n.Fits(t.Invocations, t.WorkgroupMemory)
+}
+
+// Bucket names the kernel and the size of a call: flags as they are, sizes by
+// their power of two, rounded up. Calls of one bucket are tuned together.
+func (k *Kernel) Bucket(params any) string {
+	var w strings.Builder
+	w.WriteString(k.Name)
+	v := reflect.ValueOf(params)
+	for i := range v.NumField() {
+		field := v.Type().Field(i).Name
+		switch f := v.Field(i).Interface().(type) {
+		case Count:
+			fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f.Max))
+		case uint32:
+			if !IsPlace(field) {
+				fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f))
+			}
+		}
+	}
+	return w.String()
+}
+
+// IsPlace says whether a parameter says where something lies, not how much there is.
+func IsPlace(field string) bool {
+	return strings.HasPrefix(field, "LD") || strings.HasPrefix(field, "Stride") || strings.HasSuffix(field, "Slot") || field == "Base" || field == "At"
+}
+
+func bucketOf(n uint32) string {
+	if n < 2 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("2^%d", bits.Len32(n-1))
+}
+
+// SourceHash is the SHA-256 of what the kernel's variants are made from, so that
+// what was measured of an older text is known to be stale.
+func (k *Kernel) SourceHash() (string, error) {
+	if h, ok := sourceHashes.Load(k.Name); ok {
+		return h.(string), nil
+	}
+	var all strings.Builder
+	for i := range k.Variants {
+		text, err := k.WGSL(&k.Variants[i])
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&all, "%s %d\n%s", k.ID(&k.Variants[i]), len(text), text)
+	}
+	h := Hash([]byte(all.String()))
+	sourceHashes.Store(k.Name, h)
+	return h, nil
+}
+
+var sourceHashes sync.Map

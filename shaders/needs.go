@@ -1,0 +1,115 @@
+package shaders
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Needs are what a variant asks of a device's workgroups.
+type Needs struct {
+	Invocations     int   // of the largest workgroup
+	WorkgroupMemory int64 // bytes that a workgroup shares
+}
+
+// Fits says whether limits allow it; a limit of 0 is not known and allows all.
+func (n Needs) Fits(invocations int, workgroupMemory int64) bool {
+	return (invocations == 0 || n.Invocations <= invocations) && (workgroupMemory == 0 || n.WorkgroupMemory <= workgroupMemory)
+}
+
+// needs caches Needs by variant ID: modules are embedded and never change.
+var needs sync.Map
+
+// Needs reads from the committed module what the variant asks of a device.
+func (k *Kernel) Needs(v *Variant) (Needs, error) {
+	id := k.ID(v)
+	if n, ok := needs.Load(id); ok {
+		return n.(Needs), nil
+	}
+	module, err := k.SPIRV(v)
+	if err != nil {
+		return Needs{}, err
+	}
+	n, err := readNeeds(module)
+	if err != nil {
+		return Needs{}, fmt.Errorf("kernel %s: %w", id, err)
+	}
+	needs.Store(id, n)
+	return n, nil
+}
+
+// Opcodes and numbers of the SPIR-V specification, sections 3.6 to 3.49.
+const (
+	spirvMagic        = 0x07230203
+	opExecutionMode   = 16
+	opTypeInt         = 21
+	opTypeFloat       = 22
+	opTypeVector      = 23
+	opTypeArray       = 28
+	opTypeStruct      = 30
+	opTypePointer     = 32
+	opConstant        = 43
+	opVariable        = 59
+	modeLocalSize     = 17
+	storageWorkgroup  = 4
+	spirvHeaderLength = 5
+)
+
+var errSPIRV = errors.New("its SPIR-V is damaged")
+
+// readNeeds walks a module's instructions. Types are declared before they are
+// used, so that one pass is enough.
+func readNeeds(module []byte) (Needs, error) {
+	if len(module) < 4*spirvHeaderLength || len(module)%4 != 0 || binary.LittleEndian.Uint32(module) != spirvMagic {
+		return Needs{}, errSPIRV
+	}
+	words := make([]uint32, len(module)/4)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32(module[4*i:])
+	}
+	var n Needs
+	t := typeSizes{bytes: map[uint32]int64{}, constants: map[uint32]int64{}, pointees: map[uint32]uint32{}}
+	for at := spirvHeaderLength; at < len(words); {
+		length := int(words[at] >> 16)
+		if length == 0 || at+length > len(words) {
+			return Needs{}, errSPIRV
+		}
+		op, args := words[at]&0xffff, words[at+1:at+length]
+		switch {
+		case op == opExecutionMode && len(args) == 5 && args[1] == modeLocalSize:
+			n.Invocations = max(n.Invocations, int(args[2]*args[3]*args[4]))
+		case op == opVariable && len(args) >= 3 && args[2] == storageWorkgroup:
+			n.WorkgroupMemory += t.bytes[t.pointees[args[0]]]
+		default:
+			t.declare(op, args)
+		}
+		at += length
+	}
+	return n, nil
+}
+
+// typeSizes are the types and constants of a module, by their ids.
+type typeSizes struct {
+	bytes, constants map[uint32]int64
+	pointees         map[uint32]uint32
+}
+
+func (t typeSizes) declare(op uint32, args []uint32) {
+	switch {
+	case (op == opTypeInt || op == opTypeFloat) && len(args) >= 2:
+		t.bytes[args[0]] = int64(args[1] / 8)
+	case op == opTypeVector && len(args) == 3:
+		t.bytes[args[0]] = t.bytes[args[1]] * int64(args[2])
+	case op == opTypeArray && len(args) == 3:
+		t.bytes[args[0]] = t.bytes[args[1]] * t.constants[args[2]]
+	case op == opTypeStruct && len(args) >= 1:
+		for _, member := range args[1:] {
+			t.bytes[args[0]] += t.bytes[member]
+		}
+	case op == opTypePointer && len(args) == 3:
+		t.pointees[args[0]] = args[2]
+	case op == opConstant && len(args) == 3:
+		t.constants[args[1]] = int64(args[2])
+	}
+}

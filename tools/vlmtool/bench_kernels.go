@@ -1,0 +1,260 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/engine/kernelbench"
+	"patchwork/shaders"
+	"patchwork/vlm"
+)
+
+// kernelFlags are bench kernels' own.
+type kernelFlags struct {
+	work, compare, plot string
+	count               int
+	caseTime            time.Duration
+	limit               time.Duration
+}
+
+func (f *kernelFlags) add(a *app) {
+	a.flags.StringVar(&f.work, "work", "all", "kernels: train, prefill, decode or all")
+	a.flags.IntVar(&f.count, "count", 6, "kernels: samples of a case; statistics want 6")
+	a.flags.DurationVar(&f.caseTime, "case-time", 10*time.Second, "kernels: the longest that one call may take; what takes longer is left out, and said")
+	a.flags.DurationVar(&f.limit, "time-limit", 0, "kernels: leave out, and say, what is not measured by then; 0 = no limit, without --preset 24s")
+	a.flags.StringVar(&f.compare, "compare", "", "kernels: compare with an earlier run's output, a `file` of either form")
+	a.flags.StringVar(&f.plot, "plot", "", "kernels: draw the roofline to a PNG `file`")
+}
+
+func (f *kernelFlags) check() error {
+	switch {
+	case f.work != "all" && !slices.Contains(vlm.Works, f.work):
+		return usagef("--work is %q, want train, prefill, decode or all", f.work)
+	case f.count < 1 || f.count > 1000:
+		return usagef("--count is %d, want 1 to 1000", f.count)
+	case f.caseTime <= 0 || f.limit < 0:
+		return usagef("--case-time must be above 0, --time-limit 0 or above")
+	}
+	return nil
+}
+
+// Without a preset the run ends within half a minute on a software device.
+const (
+	smallLimit    = 24 * time.Second
+	smallCaseTime = 60 * time.Millisecond // spent on a case, all samples together
+	smallPatience = 200 * time.Millisecond
+	caseTime      = 600 * time.Millisecond
+	smallTokens   = 208
+
+	// Elements of the conformance cases that stand for kernels which the work does
+	// not use.
+	smallElements = 1 << 15
+	elements      = 1 << 23
+)
+
+// squareSizes are the sides of the square products measured without a preset.
+var squareSizes = []int{256, 512, 1024}
+
+// kernels measures every kernel at the shapes of a preset's work. Without a preset
+// it is square products and the work of a small step of shapes.
+func (f *benchFlags) kernels(ctx context.Context, a *app) error {
+	old, err := f.earlier()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	small := f.preset == ""
+	o := kernelbench.Options{Samples: f.count, Time: caseTime, Most: f.caseTime}
+	if small {
+		o.Time, o.Patience = smallCaseTime, smallPatience
+		f.limit = cmp.Or(f.limit, smallLimit)
+		f.tokens = cmp.Or(f.tokens, smallTokens)
+	}
+	r, err := f.recipe()
+	if err != nil {
+		return err
+	}
+	cases, err := f.cases(r, small)
+	if err != nil {
+		return err
+	}
+	if len(cases) == 0 {
+		return usagef("--filter %q matches no kernel's case", f.filter)
+	}
+	dev, err := a.openDevice()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	run := &kernelRun{app: a, info: dev.Info(), old: old}
+	if run.bench, err = kernelbench.New(ctx, dev, o); err != nil {
+		return err
+	}
+	defer run.bench.Free()
+	for i, c := range everyKernelFirst(cases) {
+		if err := run.measure(ctx, c, f.limit, start); err != nil {
+			return err
+		}
+		a.progress("%d of %d: %s/%s", i+1, len(cases), c.Kernel.Name, c.Name)
+	}
+	a.progress("")
+	slices.SortStableFunc(run.results, func(a, b measured) int { return byName(a.Case, b.Case) })
+	if err := run.print(); err != nil {
+		return err
+	}
+	if f.plot != "" {
+		if err := plotRoofline(f.plot, run); err != nil {
+			return err
+		}
+	}
+	return run.failure()
+}
+
+// cases are the calls to measure: those of the work, and for kernels that the
+// work does not use, conformance cases.
+func (f *benchFlags) cases(r vlm.Recipe, small bool) ([]*kernelbench.Case, error) {
+	var all []*kernelbench.Case
+	if small {
+		all = squareCases()
+	}
+	used, err := f.works(r)
+	if err != nil {
+		return nil, err
+	}
+	all = joined(all, used)
+	if f.work == "all" {
+		most := int64(elements)
+		if small {
+			most = smallElements
+		}
+		all = append(all, unused(all, most)...)
+	}
+	all = slices.DeleteFunc(all, func(c *kernelbench.Case) bool { return !f.match.MatchString(c.Kernel.Name + "/" + c.Name) })
+	return all, nil
+}
+
+// everyKernelFirst puts the costliest case of every kernel before the others, in
+// case time runs out.
+func everyKernelFirst(cases []*kernelbench.Case) []*kernelbench.Case {
+	cases = slices.Clone(cases)
+	slices.SortStableFunc(cases, byName)
+	var first, others []*kernelbench.Case
+	for i, c := range cases {
+		if i == 0 || cases[i-1].Kernel != c.Kernel {
+			first = append(first, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	return append(first, others...)
+}
+
+// byName orders cases by kernel, the costliest first.
+func byName(a, b *kernelbench.Case) int {
+	return cmp.Or(cmp.Compare(a.Kernel.Name, b.Kernel.Name), cmp.Compare(b.Cost.Flops+b.Cost.Bytes, a.Cost.Flops+a.Cost.Bytes))
+}
+
+// joined adds cases to others; one that is already there is a part of both works.
+func joined(all, more []*kernelbench.Case) []*kernelbench.Case {
+	for _, c := range more {
+		same := slices.IndexFunc(all, func(o *kernelbench.Case) bool { return o.Kernel == c.Kernel && o.Name == c.Name })
+		if same < 0 {
+			all = append(all, c)
+			continue
+		}
+		all[same].Work += "+" + c.Work
+	}
+	return all
+}
+
+// unused are cases of the kernels that no case has yet.
+func unused(all []*kernelbench.Case, elements int64) (more []*kernelbench.Case) {
+	for _, k := range shaders.All() {
+		if !slices.ContainsFunc(all, func(c *kernelbench.Case) bool { return c.Kernel == k }) {
+			if c := kernelbench.FromConformance(k, elements); c != nil {
+				more = append(more, c)
+			}
+		}
+	}
+	return more
+}
+
+func squareCases() []*kernelbench.Case {
+	program := engine.NewProgram("square products")
+	for _, n := range squareSizes {
+		side, bytes := uint32(n), int64(4*n*n)
+		view := func(name string) engine.View { return engine.NewBuffer(name, bytes).View() }
+		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
+			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, Batch: 1, Alpha: 1,
+		}, view("a"), view("b"), engine.View{}, engine.View{}, view("c"))
+	}
+	return kernelbench.FromDispatches("squares", program.Dispatches, new([shaders.StepWords]uint32))
+}
+
+// kernelRun is a run of bench kernels.
+type kernelRun struct {
+	*app
+	info    engine.Info
+	bench   *kernelbench.Bench
+	old     earlierRun
+	results []measured
+	wrong   int
+}
+
+// measured is a case with its result, or why there is none.
+type measured struct {
+	kernelbench.Result
+	err error
+}
+
+func (r *kernelRun) measure(ctx context.Context, c *kernelbench.Case, limit time.Duration, start time.Time) error {
+	if limit > 0 && time.Since(start) > limit {
+		skip := &kernelbench.SkipError{Reason: fmt.Sprintf("not reached within --time-limit %v", limit)}
+		r.results = append(r.results, measured{kernelbench.Result{Case: c}, skip})
+		return nil
+	}
+	result, err := r.bench.Measure(ctx, c)
+	var skip *kernelbench.SkipError
+	var wrong *kernelbench.WrongError
+	switch {
+	case errors.As(err, &wrong):
+		r.wrong++
+	case err != nil && !errors.As(err, &skip):
+		return fmt.Errorf("%s/%s: %w", c.Kernel.Name, c.Name, err)
+	}
+	r.results = append(r.results, measured{result, err})
+	return nil
+}
+
+// failure is the run's error when results were wrong.
+func (r *kernelRun) failure() error {
+	if r.wrong > 0 {
+		return fmt.Errorf("%d of %d cases compute something else than their references", r.wrong, len(r.results))
+	}
+	return nil
+}
+
+// works adds up the measured time of each kind of work.
+func (r *kernelRun) works() map[string]float64 {
+	total := map[string]float64{}
+	for _, m := range r.results {
+		if m.err == nil {
+			total[firstWork(m.Work)] += m.Median().Seconds() * float64(m.Calls)
+		}
+	}
+	return total
+}
+
+// firstWork is the work that a case's number of calls is of.
+func firstWork(work string) string {
+	first, _, _ := strings.Cut(work, "+")
+	return first
+}
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/engine/kernelbench"
+	"patchwork/engine/tuned"
+	"patchwork/vlm"
+)
+
+// tuneResult is tune's last line of JSON.
+type tuneResult struct {
+	Device   string `json:"device"`
+	File     string `json:"file"`
+	Measured int    `json:"measured"`
+	Known    int    `json:"known"` // measured by an earlier run
+	Skipped  int    `json:"skipped"`
+	Changed  int    `json:"changed"` // choices that differ from the class's own
+}
+
+// tuneMost is the longest call that is tuned.
+const tuneMost = 10 * time.Second
+
+func runTune(ctx context.Context, a *app, args []string) error {
+	f := &benchFlags{rows: 1, kernelFlags: kernelFlags{work: "all"}}
+	reset := a.flags.Bool("reset", false, "forget what was measured on the device, and measure anew")
+	a.flags.StringVar(&f.preset, "preset", "shapes", "the model at whose shapes kernels are measured")
+	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
+	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's")
+	a.flags.StringVar(&f.work, "work", "all", "train, prefill, decode or all")
+	a.deviceFlag()
+	if err := a.parse(args, 0); err != nil {
+		return err
+	}
+	if f.rows < 1 || f.tokens < 0 {
+		return usagef("--batch-size and --seq-len must be above 0")
+	}
+	if f.work != "all" && !slices.Contains(vlm.Works, f.work) {
+		return usagef("--work is %q, want train, prefill, decode or all", f.work)
+	}
+	r, err := f.recipe()
+	if err != nil {
+		return err
+	}
+	dev, err := a.openDevice()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	tunable, ok := dev.(engine.Tunable)
+	if !ok {
+		return fmt.Errorf("%s has one form of every kernel: there is nothing to choose; --device vulkan[:N] names a GPU", dev.Info().Device)
+	}
+	if *reset {
+		if err := tuned.Reset(dev.Info()); err != nil {
+			return err
+		}
+	}
+	file, err := tuned.Load(dev.Info())
+	if err != nil {
+		return err
+	}
+	cases, err := f.works(r)
+	if err != nil {
+		return err
+	}
+	return a.tune(ctx, tunable, file, kernelbench.TuneCases(dev.Info(), cases))
+}
+
+// works are the cases of the chosen kinds of work.
+func (f *benchFlags) works(r vlm.Recipe) (all []*kernelbench.Case, err error) {
+	for _, work := range vlm.Works {
+		if f.work != "all" && f.work != work {
+			continue
+		}
+		recorded, err := vlm.RecordWork(r, work, f.rows, f.tokens)
+		if err != nil {
+			return nil, err
+		}
+		all = joined(all, kernelbench.FromDispatches(work, recorded.Dispatches, &recorded.Step))
+	}
+	return all, nil
+}
+
+// tune measures what the file does not have yet, and saves after every case.
+func (a *app) tune(ctx context.Context, dev engine.Tunable, file *tuned.File, cases []*kernelbench.Case) error {
+	out := tuneResult{Device: dev.Info().Device}
+	var err error
+	if out.File, err = tuned.Path(dev.Info()); err != nil {
+		return err
+	}
+	for _, c := range cases {
+		if file.Has(c.Kernel.Bucket(c.Params)) {
+			out.Known++
+			continue
+		}
+		entry, err := kernelbench.Tune(ctx, dev, c, tuneMost)
+		if skip := (*kernelbench.SkipError)(nil); errors.As(err, &skip) {
+			out.Skipped++
+			fmt.Fprintf(a.stderr, "%s/%s: %v\n", c.Kernel.Name, c.Name, skip)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", c.Kernel.Name, c.Name, err)
+		}
+		out.Measured++
+		file.Add(entry)
+		if err := file.Save(dev.Info()); err != nil {
+			return err
+		}
+		if !a.json {
+			fmt.Fprintf(a.stdout, "%s/%s: %s\n", c.Kernel.Name, c.Name, choice(entry))
+		}
+	}
+	out.Changed = len(file.Choices())
+	if a.json {
+		return a.result(out)
+	}
+	fmt.Fprintf(a.stdout, "%d measured, %d known already, %d skipped; %d choices differ from the class's own, in %s\n",
+		out.Measured, out.Known, out.Skipped, out.Changed, out.File)
+	return nil
+}
+
+// choice says what was chosen and the times it was chosen from.
+func choice(e tuned.Entry) string {
+	name := func(v string) string {
+		if v == "" {
+			return "plain"
+		}
+		return v
+	}
+	var times []string
+	for _, v := range slices.Sorted(maps.Keys(e.US)) {
+		times = append(times, fmt.Sprintf("%s %.1f µs", name(v), e.US[v]))
+	}
+	if e.Variant == e.Default {
+		return fmt.Sprintf("stays with %s (%s)", name(e.Variant), strings.Join(times, ", "))
+	}
+	return fmt.Sprintf("%s in place of %s (%s)", name(e.Variant), name(e.Default), strings.Join(times, ", "))
+}
+
+// tuneDevice gives a device the choices that were measured on it.
+func tuneDevice(dev engine.Device) error {
+	tunable, ok := dev.(engine.Tunable)
+	if !ok {
+		return nil
+	}
+	file, err := tuned.Load(dev.Info())
+	if choices := file.Choices(); len(choices) > 0 {
+		tunable.SetChoices(choices)
+	}
+	return err
+}

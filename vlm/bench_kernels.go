@@ -1,0 +1,88 @@
+package vlm
+
+import (
+	"math"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/shaders"
+)
+
+// Recording is the kernel calls of one kind of work, recorded without a device.
+type Recording struct {
+	Work       string // "train", "prefill", "decode"
+	Dispatches []engine.Dispatch
+	Step       [shaders.StepWords]uint32
+}
+
+// Works are the kinds of work that RecordWork knows.
+var Works = []string{"train", "prefill", "decode"}
+
+// RecordWork records what a recipe's model does: "train" is Bench's step of rows
+// of tokens, "prefill" a picture and a whole pass of the largest size into an
+// empty cache, "decode" the token that fills this cache.
+func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
+	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	if err != nil {
+		return Recording{}, err
+	}
+	if work == "train" {
+		return recordTraining(m, rows, tokens)
+	}
+	return recordGeneration(m, work)
+}
+
+func recordTraining(m *Model, rows, tokens int) (Recording, error) {
+	out := Recording{Work: "train"}
+	pictures := benchPictures(m.Config, tokens)
+	b := &Bench{}
+	b.fill(m.Config, rows, tokens, pictures)
+	for _, slot := range b.batch.ImageSlots {
+		if slot >= 0 {
+			out.Step[slotPatches]++
+		}
+	}
+	out.Step[slotTargets] = uint32(b.targets)
+	out.Step[slotRuns] = uint32(len(b.batch.EmbeddingOrder().SegmentID))
+	out.Step[slotScale] = math.Float32bits(1 / float32(b.targets))
+	optimizer := nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1}
+	for _, group := range []string{GroupEmbedder, GroupDecoder} {
+		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
+	}
+	in := m.newInputs(rows, tokens, rows*pictures, tokens)
+	first, _, err := planStep(m, in, nn.Options{Train: true, Visible: float64(tokens+1) / float64(2*tokens)})
+	if err != nil {
+		return out, err
+	}
+	update, _, err := planUpdate(m, optimizer)
+	if err != nil {
+		return out, err
+	}
+	out.Dispatches = append(first.Dispatches, update.Dispatches...)
+	return out, nil
+}
+
+func recordGeneration(m *Model, work string) (Recording, error) {
+	out := Recording{Work: work}
+	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
+	g := NewGenerator(&Loaded{Model: m})
+	g.cache, g.rope = newCache(m.Config.Text, size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
+	tokens, visible := size, float64(size+1)/float64(2*size)
+	if work == "decode" {
+		tokens, visible = 1, 0
+		out.Step[slotPast] = uint32(size - 1)
+	} else if v := m.Config.Vision; v.PatchSize > 0 {
+		e, _, err := planEyes(m, 1, 1)
+		if err != nil {
+			return out, err
+		}
+		g.eyes, out.Dispatches = e, e.plan.Dispatches
+	}
+	out.Step[slotTokens] = uint32(tokens)
+	_, plan, err := g.planPass(tokens, visible)
+	if err != nil {
+		return out, err
+	}
+	out.Dispatches = append(out.Dispatches, plan.Dispatches...)
+	return out, nil
+}
