@@ -100,7 +100,7 @@ func (p *pipelines) pipeline(d *Device, k *shaders.Kernel, v *shaders.Variant, e
 	if err != nil {
 		return nil, err
 	}
-	module, err := d.shader(key.id, text)
+	module, err := d.shader(key.id, shaders.Unroll(text))
 	if err != nil {
 		return nil, err
 	}

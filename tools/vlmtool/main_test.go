@@ -136,6 +136,7 @@ func TestBadInput(t *testing.T) {
 		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--lr", "0.5"}, 2, "lr"},
 		{"unknown device", []string{"train", "--data", file, "--out", out, "--device", "tpu"}, 2, "tpu"},
 		{"device that is not there", []string{"train", "--data", file, "--out", out, "--device", "vulkan:99"}, 1, "vulkan:99"},
+		{"WebGPU adapter that is not there", []string{"train", "--data", file, "--out", out, "--device", "webgpu:99"}, 1, "WebGPU"},
 		{"no model", []string{"infer", "--prompt", "x"}, 2, "--model"},
 		{"model that is not there", ask("nowhere"), 1, "nowhere"},
 		{"no prompt", []string{"infer", "--model", model}, 2, "--prompt"},

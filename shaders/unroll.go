@@ -1,0 +1,88 @@
+package shaders
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Unroll writes out the loops of a WGSL text that run over a small constant, as
+// far as they contain no break and no continue. A compiler that clamps indices,
+// as WebGPU's must, clamps none that is a literal, and a driver recognises a loop
+// over an array only where its counter is not clamped: else the array lies in
+// memory and not in registers.
+func Unroll(text string) string {
+	return unroll(text, smallConstants(text))
+}
+
+// maxUnroll is the most times that a body is written.
+const maxUnroll = 4
+
+var (
+	loopHead  = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ 1u\) \{`)
+	loopLeave = regexp.MustCompile(`\b(break|continue)\b`)
+	constant  = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
+)
+
+func smallConstants(text string) map[string]int {
+	constants := map[string]int{}
+	for _, m := range constant.FindAllStringSubmatch(text, -1) {
+		if n, err := strconv.Atoi(m[2]); err == nil && n <= maxUnroll {
+			constants[m[1]] = n
+		}
+	}
+	for n := range maxUnroll + 1 {
+		constants[strconv.Itoa(n)+"u"] = n
+	}
+	return constants
+}
+
+func unroll(text string, constants map[string]int) string {
+	var w strings.Builder
+	for {
+		at := loopHead.FindStringSubmatchIndex(text)
+		if at == nil {
+			w.WriteString(text)
+			return w.String()
+		}
+		group := func(i int) string { return text[at[2*i]:at[2*i+1]] }
+		counter := group(1)
+		times, small := constants[group(3)]
+		end := at[1] + closing(text[at[1]:])
+		body := text[at[1]:end]
+		w.WriteString(text[:at[0]])
+		if !small || group(2) != counter || group(4) != counter || group(5) != counter || loopLeave.MatchString(body) {
+			w.WriteString(text[at[0]:at[1]])
+			text = text[at[1]:]
+			continue
+		}
+		body = unroll(body, constants)
+		for i := range times {
+			w.WriteString("{" + replaceName(body, counter, strconv.Itoa(i)+"u") + "}\n")
+		}
+		text = text[end+1:]
+	}
+}
+
+// closing is the index of the brace that closes a block whose opening one stands
+// before text.
+func closing(text string) int {
+	depth := 1
+	for i, c := range text {
+		switch c {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+	return len(text) - 1
+}
+
+// replaceName replaces a variable, but no component that is called like it.
+func replaceName(text, name, by string) string {
+	return regexp.MustCompile(`(^|[^.\w])`+name+`\b`).ReplaceAllString(text, "${1}"+by)
+}
