@@ -55,7 +55,6 @@ type physical struct {
 
 // limits that programs are checked against when they are compiled.
 type limits struct {
-	bindingBytes     int64 // of a storage binding
 	storageAlignment int64 // of a storage binding's offset
 	uniformAlignment int64 // of a uniform binding's offset
 	groups           [3]uint32
@@ -75,7 +74,6 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 	core.Limits.Deref()
 	p.api = vk.Version(core.ApiVersion)
 	p.limits = limits{
-		bindingBytes:     int64(core.Limits.MaxStorageBufferRange),
 		storageAlignment: int64(core.Limits.MinStorageBufferOffsetAlignment),
 		uniformAlignment: int64(core.Limits.MinUniformBufferOffsetAlignment),
 		groups:           core.Limits.MaxComputeWorkGroupCount,
@@ -91,7 +89,7 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 		Memory:   int64(p.memory.heaps[p.heap].size),
 		Features: p.features.names,
 		Limits: engine.Limits{
-			MaxBindingBytes:    p.limits.bindingBytes,
+			MaxBindingBytes:    int64(core.Limits.MaxStorageBufferRange),
 			MaxAllocationBytes: int64(p.memory.heaps[p.heap].size),
 			MaxWorkgroupMemory: int64(core.Limits.MaxComputeSharedMemorySize),
 			MaxInvocations:     int(core.Limits.MaxComputeWorkGroupInvocations),

@@ -121,18 +121,7 @@ func (e *executable) checkView(v engine.View, r engine.ResolvedView) error {
 			e.uses = append(e.uses, m)
 		}
 	}
-	most, alignment := d.info.Limits.MaxBindingBytes, int64(d.limits.MinStorageBufferOffsetAlignment)
-	switch {
-	case r.Offset < 0 || r.Bytes < 0 || r.Offset > size-r.Bytes:
-		return fmt.Errorf("buffer %q: bytes [%d,+%d) of memory with %d", v.Buffer.Label, r.Offset, r.Bytes, size)
-	case r.Bytes > most:
-		return fmt.Errorf("buffer %q has %s (%d bytes), %s binds at most %s (%d bytes): %w", v.Buffer.Label,
-			engine.Bytes(r.Bytes), r.Bytes, d.info.Device, engine.Bytes(most), most, engine.ErrUnsupported)
-	case r.Offset%alignment != 0:
-		return fmt.Errorf("buffer %q is bound from byte %d, %s wants a multiple of %d: %w", v.Buffer.Label,
-			r.Offset, d.info.Device, alignment, engine.ErrUnsupported)
-	}
-	return nil
+	return d.info.CheckBinding(v, r, size, int64(d.limits.MinStorageBufferOffsetAlignment))
 }
 
 // allocate finds room for the temporaries and for the parameter and step blocks.
