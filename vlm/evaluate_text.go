@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-
-	"patchwork/vlm/batch"
 )
 
 // TextResult is how well a model foretells a text without pictures.
@@ -28,23 +26,12 @@ func EvaluateText(ctx context.Context, l *Loaded, text string) (TextResult, erro
 	if len(ids) < 2 {
 		return TextResult{}, fmt.Errorf("the text has %d tokens; two are the least that can be scored", len(ids))
 	}
-	window := min(roundUp(len(ids), 64), maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
-	stepper, err := NewStepper(l.Model, l.Device, StepShape{Rows: 1, Tokens: window}, adamless)
-	if err != nil {
-		return TextResult{}, err
-	}
-	defer stepper.Close()
+	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	r := TextResult{Device: l.Device.Info().Device}
 	var sum float64
 	for len(ids) > 1 {
 		n := min(window, len(ids))
-		sample := &batch.Sample{IDs: ids[:n], Answer: make([]bool, n)}
-		b, err := batch.Build(batch.Shape{Rows: 1, T: window, Patches: l.Config.Vision.Patches()},
-			batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll}, [][]*batch.Sample{{sample}})
-		if err != nil {
-			return r, err
-		}
-		nll, _, err := stepper.Evaluate(ctx, b, nil)
+		nll, _, err := l.Score(ctx, ids[:n])
 		if err != nil {
 			return r, err
 		}

@@ -67,7 +67,7 @@ func plotLoss(path string, m *metricsLog) error {
 		}
 	}
 	p.X.Min = 0
-	return savePlot(path, p)
+	return SavePlot(path, p, 8*vg.Inch, 4.5*vg.Inch, 14)
 }
 
 // newPlot is an empty plot with a logarithmic axis for the loss.
@@ -108,10 +108,9 @@ func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// savePlot writes a plot as a PNG with a margin around it.
-func savePlot(path string, p *plot.Plot) error {
-	const margin = 14
-	canvas := vgimg.NewWith(vgimg.UseWH(8*vg.Inch, 4.5*vg.Inch), vgimg.UseDPI(120))
+// SavePlot writes a plot as a PNG of a size with a margin around it, at once.
+func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error {
+	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(120))
 	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
 	f, err := os.Create(path + ".tmp")
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"image/color"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 
@@ -14,11 +13,11 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
 
 	"patchwork/engine"
 	"patchwork/engine/kernelbench"
 	"patchwork/shaders"
+	"patchwork/vlm"
 )
 
 var (
@@ -102,7 +101,7 @@ func plotRoofline(path string, r *kernelRun) error {
 	}
 	dots.GlyphStyle = draw.GlyphStyle{Color: rooflineBlue, Radius: 3.5, Shape: draw.CircleGlyph{}}
 	p.Add(names{points}, dots)
-	return savePNG(path, p)
+	return vlm.SavePlot(path, p, 9.5*vg.Inch, 6.5*vg.Inch, 16)
 }
 
 // limits are the axes': every point and the ridge of every roof lie inside.
@@ -222,20 +221,4 @@ func (decades) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		}
 	}
 	return ticks
-}
-
-// savePNG writes a plot with a margin around it, at once.
-func savePNG(path string, p *plot.Plot) error {
-	const margin = 16
-	canvas := vgimg.NewWith(vgimg.UseWH(9.5*vg.Inch, 6.5*vg.Inch), vgimg.UseDPI(120))
-	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(f); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
 }
