@@ -5,7 +5,8 @@ type CopyParams struct {
 	N uint32 // elements
 }
 
-// Copy computes y = x: as fast as a device moves memory.
+// Copy computes y = x: as fast as a device moves memory. With one of them stored in
+// 16 bits it converts.
 var Copy = Declare(Decl[CopyParams]{
 	Name: "copy",
 	Bindings: []Binding{
@@ -20,6 +21,8 @@ var Copy = Declare(Decl[CopyParams]{
 		},
 		{Passes: []DeclPass[CopyParams]{{Grid: copyGrid}}},
 	},
+	Halves: [][]string{{"x"}, {"y"}},
+	Even:   func(p CopyParams) bool { return p.N%2 == 0 },
 	CPU: func(h Host, p CopyParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(int(p.N), 16*elementGrain, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })

@@ -18,7 +18,7 @@ type call struct {
 	program  engine.Executable
 }
 
-func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32) (_ *call, err error) {
+func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage, contents [][]uint32) (_ *call, err error) {
 	x := &call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
 	defer func() {
 		if err != nil {
@@ -31,8 +31,13 @@ func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		if c.Inputs[i].Absent {
 			continue
 		}
-		b := engine.NewBuffer(k.Bindings[i].Name, int64(4*len(w)+engine.Alignment))
-		x.buffers[i], views[i] = b, b.View().Slice(0, int64(4*len(w)))
+		t := s.Of(i, k.Bindings[i])
+		bytes := engine.Room(t, len(w))
+		b := engine.NewBuffer(k.Bindings[i].Name, bytes+engine.Alignment)
+		if t.Half() {
+			b.Type = t
+		}
+		x.buffers[i], views[i] = b, b.View().Slice(0, bytes)
 		present = append(present, b)
 	}
 	if x.memories, err = engine.Allocate(dev, "a test", present...); err != nil {
@@ -62,7 +67,7 @@ func (x *call) reset(contents [][]uint32) error {
 		if b == nil {
 			continue
 		}
-		if err := engine.Upload(x.dev, b.View(), slices.Concat(contents[i], guard())); err != nil {
+		if err := engine.Upload(x.dev, b.View(), slices.Concat(kernelcheck.Pack(b.Type, contents[i]), guard())); err != nil {
 			return err
 		}
 	}
@@ -74,10 +79,15 @@ func (x *call) run(t *testing.T, step []uint32) error {
 	return x.program.Run(t.Context(), &block)
 }
 
-// read returns a binding's words and its guard.
-func (x *call) read(i int) ([]uint32, error) {
-	got := make([]uint32, x.buffers[i].Bytes/4)
-	return got, engine.Download(x.dev, x.buffers[i].View(), got)
+// read returns a binding's n elements as words and what is behind them.
+func (x *call) read(i, n int) (got, behind []uint32, err error) {
+	b := x.buffers[i]
+	words := make([]uint32, b.Bytes/4)
+	if err := engine.Download(x.dev, b.View(), words); err != nil {
+		return nil, nil, err
+	}
+	room := engine.Room(b.Type, n) / 4
+	return kernelcheck.Unpack(b.Type, words, n), words[room:], nil
 }
 
 func (x *call) free() {

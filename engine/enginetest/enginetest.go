@@ -52,8 +52,8 @@ var className = map[shaders.Class]string{
 }
 
 // variantsOf returns a class for every variant that some class would run with
-// these parameters. On the CPU, which has one form of each kernel, that is its own.
-func variantsOf(dev engine.Device, k *shaders.Kernel, params any) []shaders.Class {
+// these parameters and this storage. On the CPU, which has one form of each kernel, that is its own.
+func variantsOf(dev engine.Device, k *shaders.Kernel, params any, s shaders.Storage) []shaders.Class {
 	own := dev.Info().Class
 	if _, ok := dev.(classed); !ok {
 		return []shaders.Class{own}
@@ -61,7 +61,7 @@ func variantsOf(dev engine.Device, k *shaders.Kernel, params any) []shaders.Clas
 	var classes []shaders.Class
 	seen := map[*shaders.Variant]bool{}
 	for _, class := range []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete} {
-		if v := k.Choose(params, class); v != nil && !seen[v] {
+		if v := k.Choose(params, s, class); v != nil && !seen[v] {
 			seen[v] = true
 			classes = append(classes, class)
 		}

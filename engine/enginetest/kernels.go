@@ -9,7 +9,8 @@ import (
 	"patchwork/shaders"
 )
 
-// testKernels runs every case of every kernel, in every variant that fits it.
+// testKernels runs every case of every kernel, in every variant that fits it. With
+// floats of 16 bits, where the kernel takes them, the small cases do.
 func testKernels(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		t.Run(k.Name, func(t *testing.T) {
@@ -21,20 +22,42 @@ func testKernels(t *testing.T, dev engine.Device) {
 				if testing.Short() && large(c) {
 					continue
 				}
-				classes := variantsOf(dev, k, c.Params)
-				if len(classes) == 0 {
-					t.Errorf("%s: no variant for %+v", c.Name, c.Params)
-				}
-				for _, class := range classes {
-					name := c.Name
-					if len(classes) > 1 {
-						name += "/" + className[class]
-					}
-					t.Run(name, func(t *testing.T) {
-						withClass(dev, class, func() { testCase(t, dev, k, c) })
-					})
-				}
+				testVariants(t, dev, k, c, shaders.Storage{})
 			}
+			for _, s := range k.Storages()[1:] {
+				t.Run(k.Describe(s), func(t *testing.T) { testStorage(t, dev, k, cases, s) })
+			}
+		})
+	}
+}
+
+// testStorage runs the small cases that a storage fits.
+func testStorage(t *testing.T, dev engine.Device, k *shaders.Kernel, cases []shaders.Case, s shaders.Storage) {
+	ran := 0
+	for _, c := range cases {
+		if !large(c) && k.Stores(c.Params, s) {
+			testVariants(t, dev, k, c, s)
+			ran++
+		}
+	}
+	if ran == 0 {
+		t.Errorf("no case of %s has rows of even length", k.Name)
+	}
+}
+
+// testVariants runs a case in every variant that fits it.
+func testVariants(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage) {
+	classes := variantsOf(dev, k, c.Params, s)
+	if len(classes) == 0 {
+		t.Errorf("%s: no variant for %+v", c.Name, c.Params)
+	}
+	for _, class := range classes {
+		name := c.Name
+		if len(classes) > 1 {
+			name += "/" + className[class]
+		}
+		t.Run(name, func(t *testing.T) {
+			withClass(dev, class, func() { testCase(t, dev, k, c, s) })
 		})
 	}
 }
@@ -47,9 +70,10 @@ func large(c shaders.Case) bool {
 }
 
 // testCase compares one call with its reference.
-func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case) {
+func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage) {
 	contents := kernelcheck.Fill(k, c)
-	call, err := newCall(dev, k, c, contents)
+	kernelcheck.Round(k, s, contents)
+	call, err := newCall(dev, k, c, s, contents)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +86,14 @@ func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case
 		if in.Absent {
 			continue
 		}
-		got, err := call.read(i)
+		got, behind, err := call.read(i, len(contents[i]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := len(contents[i])
-		if !slices.Equal(got[n:], guard()) {
+		if !slices.Equal(behind, guard()) {
 			t.Errorf("%s %s: binding %s: wrote past its end", k.Name, c.Name, k.Bindings[i].Name)
 		}
-		if err := kernelcheck.Compare(k.Bindings[i], c, got[:n], contents[i], want[i]); err != nil {
+		if err := kernelcheck.Compare(k.Bindings[i], s.Of(i, k.Bindings[i]), c, got, contents[i], want[i]); err != nil {
 			t.Errorf("%s %s: binding %s: %v", k.Name, c.Name, k.Bindings[i].Name, err)
 		}
 	}

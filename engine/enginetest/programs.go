@@ -295,13 +295,13 @@ func checkTimings(t *testing.T, timings []engine.Timing, n int) {
 func testReplay(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		cases := k.Cases()
-		if len(cases) == 0 || len(variantsOf(dev, k, cases[0].Params)) == 0 {
+		if len(cases) == 0 || len(variantsOf(dev, k, cases[0].Params, shaders.Storage{})) == 0 {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
 			c := cases[len(cases)-1]
 			contents := kernelcheck.Fill(k, c)
-			x, err := newCall(dev, k, c, contents)
+			x, err := newCall(dev, k, c, shaders.Storage{}, contents)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -330,7 +330,7 @@ func outputs(t *testing.T, x *call, c shaders.Case, contents [][]uint32) [][]uin
 			continue
 		}
 		var err error
-		if got[i], err = x.read(i); err != nil {
+		if got[i], _, err = x.read(i, len(contents[i])); err != nil {
 			t.Fatal(err)
 		}
 	}

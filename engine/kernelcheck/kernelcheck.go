@@ -40,6 +40,45 @@ func Fill(k *shaders.Kernel, c shaders.Case) [][]uint32 {
 	return contents
 }
 
+// Round rounds the contents of the bindings that are stored in 16 bits.
+func Round(k *shaders.Kernel, s shaders.Storage, contents [][]uint32) {
+	for i, w := range contents {
+		if t := s.Of(i, k.Bindings[i]); t.Half() {
+			contents[i] = words(w, func(v uint32) uint32 {
+				return math.Float32bits(t.Format().Round(math.Float32frombits(v)))
+			})
+		}
+	}
+}
+
+// Pack lays floats, given as words, out as memory of a type holds them.
+func Pack(t shaders.Type, wide []uint32) []uint32 {
+	if !t.Half() {
+		return wide
+	}
+	packed := make([]uint32, (len(wide)+1)/2)
+	for i, w := range wide {
+		var narrow [1]uint16
+		t.Format().Pack(narrow[:], []float32{math.Float32frombits(w)})
+		packed[i/2] |= uint32(narrow[0]) << (16 * (i % 2))
+	}
+	return packed
+}
+
+// Unpack undoes Pack for the first n elements.
+func Unpack(t shaders.Type, packed []uint32, n int) []uint32 {
+	if !t.Half() {
+		return packed[:n]
+	}
+	wide := make([]uint32, n)
+	for i := range wide {
+		var x [1]float32
+		t.Format().Unpack(x[:], []uint16{uint16(packed[i/2] >> (16 * (i % 2)))})
+		wide[i] = math.Float32bits(x[0])
+	}
+	return wide
+}
+
 func words[T any](values []T, bits func(T) uint32) []uint32 {
 	w := make([]uint32, len(values))
 	for i, v := range values {
@@ -100,9 +139,9 @@ func StepBlock(step []uint32) (block [shaders.StepWords]uint32) {
 	return block
 }
 
-// Compare says where a binding differs most from what it should hold, and how
-// many of its elements are wrong.
-func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shaders.Array) error {
+// Compare says where a binding, stored as the given type, differs most from what it
+// should hold, and how many of its elements are wrong.
+func Compare(b shaders.Binding, stored shaders.Type, c shaders.Case, got, before []uint32, want shaders.Array) error {
 	if b.Access == shaders.Read {
 		for i := range got {
 			if got[i] != before[i] {
@@ -112,7 +151,7 @@ func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shade
 		return nil
 	}
 	if b.Type == shaders.F32 {
-		return compareFloats(c, got, want.F)
+		return compareFloats(stored, c, got, want.F)
 	}
 	for i, w := range want.I {
 		if got[i] != uint32(w) {
@@ -122,13 +161,29 @@ func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shade
 	return nil
 }
 
-func compareFloats(c shaders.Case, got []uint32, want []float64) error {
+// rounding is how far the nearest value of a type is: a part of the value, or an
+// absolute distance among F16's smallest.
+func rounding(t shaders.Type) (relative, absolute float64) {
+	switch t {
+	case shaders.BF16:
+		return 0x1p-8, 0
+	case shaders.F16:
+		return 0x1p-11, 0x1p-25
+	}
+	return 0, 0
+}
+
+func compareFloats(stored shaders.Type, c shaders.Case, got []uint32, want []float64) error {
+	relative, absolute := rounding(stored)
+	c.Rtol, c.Atol = c.Rtol+relative, c.Atol+absolute
 	wrong, worst, most := 0, 0, -1.0
 	for i, w := range want {
 		g := float64(math.Float32frombits(got[i]))
 		excess := math.Abs(g-w) - (c.Atol + c.Rtol*math.Abs(w))
 		switch {
 		case g == w || math.IsNaN(g) && math.IsNaN(w):
+			continue
+		case stored.Half() && g == float64(stored.Format().Round(float32(w))): // infinite, beyond the largest F16
 			continue
 		case math.IsNaN(excess):
 			excess = math.Inf(1)
