@@ -21,7 +21,9 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "y", Access: Write},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p EmbedParams) [3]uint32 { return gridRows(int(p.Tokens.Max), int(p.Cols)) }),
+	Variants: along(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
+	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
+	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p EmbedParams, b Buffers) {
 		ids, slots, table, features, y := b.I32(0), b.I32(1), b.F32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)

@@ -122,7 +122,6 @@ type Kernel struct {
 	Bindings []Binding
 	Variants []Variant
 
-	halves    bool // some bindings can be of 16 bits
 	scratch   func(params any) int64
 	cpu       func(h Host, params any, b Buffers)
 	reference func(params any, b []Array)
@@ -345,6 +344,11 @@ func elementwise[P any](n func(p P) uint32) []DeclVariant[P] {
 	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Elements: func(p P) int { return int(n(p)) }}}}}
 }
 
+// along is the single plain variant over rows and their columns.
+func along[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
+	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Rows: rows}}}}
+}
+
 var registry = map[string]*Kernel{}
 
 // Declare registers a kernel. It is called from package variables only.
@@ -355,7 +359,6 @@ func Declare[P any](d Decl[P]) *Kernel {
 		params:   reflect.TypeFor[P](),
 		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
 		cases:    d.Cases,
-		halves:   len(d.Halves) > 0,
 	}
 	if d.Reference != nil {
 		k.reference = func(p any, b []Array) { d.Reference(p.(P), b) }

@@ -24,6 +24,8 @@ var LayerNorm = Declare(Decl[LayerNormParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: byGroup(func(p LayerNormParams) uint32 { return p.Cols }, DeclPass[LayerNormParams]{Grid: func(p LayerNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Even:     func(p LayerNormParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p LayerNormParams, bufs Buffers) {
 		x, w, b, y, mean, rstd := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4), bufs.F32(5)
 		cols := int(p.Cols)

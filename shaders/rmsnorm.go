@@ -25,6 +25,8 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: byGroup(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Even:     func(p RMSNormParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p RMSNormParams, b Buffers) {
 		x, w, y, rstd := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
 		cols := int(p.Cols)

@@ -24,7 +24,9 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Variants: One(func(p RoPEParams) [3]uint32 { return grid1(int(p.Tokens.Max*p.Heads*p.HeadDim/2), 64) }),
+	Variants: elementwise(func(p RoPEParams) uint32 { return p.Tokens.Max * p.Heads * p.HeadDim / 2 }),
+	Halves:   [][]string{{"x", "y"}},
+	Even:     func(p RoPEParams) bool { return p.HeadDim%4 == 0 },
 	CPU: func(h Host, p RoPEParams, b Buffers) {
 		x, table, positions, y := b.F32(0), b.F32(1), b.I32(2), b.F32(3)
 		heads, d := int(p.Heads), int(p.HeadDim)

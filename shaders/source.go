@@ -24,14 +24,12 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	writeConsts(&w, v)
 	writeParams(&w, k.params)
 	w.WriteString(stepSource)
-	if k.halves {
-		if err := writeFile(&w, "include_"+v.wide("vec")); err != nil {
-			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-		}
+	if err := writeFile(&w, "include_"+v.wide("vec")); err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
 	w.WriteString(packing[v.Storage.Type])
 	for i, b := range k.Bindings {
-		k.writeBinding(&w, i, b, v)
+		writeBinding(&w, i, b, v)
 	}
 	for _, include := range v.Include {
 		if err := writeFile(&w, "include_"+v.wide(include)); err != nil {
@@ -121,7 +119,7 @@ func (v *Variant) wide(include string) string {
 //
 // A binding of 16 bits has no store, which would need half a word, and store4 may
 // write one element more than n, which Even keeps within the row.
-func (k *Kernel) writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
+func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
 	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
 	var view string
 	var load, store []string
@@ -134,10 +132,9 @@ func (k *Kernel) writeBinding(w *strings.Builder, i int, b Binding, v *Variant) 
 		view, load, store = "u32", []string{loadHalf, loadHalfFour, loadHalfPair}, []string{storeHalfFour, storeHalfPair}
 	case element == F32:
 		view, load, store = "f32", []string{loadOne, loadFour}, []string{storeOne, storeFour}
-		switch {
-		case pairs:
+		if pairs {
 			load, store = append(load, loadPair), append(store, storePair)
-		case k.halves:
+		} else {
 			load, store = append(load, loadSingle), append(store, storeSingle)
 		}
 	default:
