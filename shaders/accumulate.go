@@ -13,6 +13,7 @@ var Accumulate = Declare(Decl[AccumulateParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Variants: One(func(p AccumulateParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *AccumulateParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p AccumulateParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) { addTo(y[lo:hi], x[lo:hi]) })

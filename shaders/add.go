@@ -16,6 +16,7 @@ var Add = Declare(Decl[AddParams]{
 		{Name: "y", Access: Write},
 	},
 	Variants: One(func(p AddParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *AddParams) *Count { return &p.N }, "a", "b", "y"),
 	CPU: func(h Host, p AddParams, bufs Buffers) {
 		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -22,6 +22,7 @@ var GELU = Declare(Decl[GELUParams]{
 	},
 	Include:  []string{"exp", "gelu"},
 	Variants: One(func(p GELUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *GELUParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p GELUParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -21,6 +21,7 @@ var GELUBackward = Declare(Decl[GELUBackwardParams]{
 	},
 	Include:  []string{"exp", "gelu"},
 	Variants: One(func(p GELUBackwardParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *GELUBackwardParams) *Count { return &p.N }, "x", "dy", "dx"),
 	CPU: func(h Host, p GELUBackwardParams, b Buffers) {
 		x, dy, dx := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

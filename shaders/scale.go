@@ -17,6 +17,7 @@ var Scale = Declare(Decl[ScaleParams]{
 		{Name: "y", Access: Write},
 	},
 	Variants: One(func(p ScaleParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *ScaleParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p ScaleParams, b Buffers) {
 		f, x, y := b.F32(0)[p.At], b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -23,6 +23,7 @@ var SwiGLU = Declare(Decl[SwiGLUParams]{
 	},
 	Include:  []string{"exp"},
 	Variants: One(func(p SwiGLUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *SwiGLUParams) *Count { return &p.N }, "gate", "up", "y"),
 	CPU: func(h Host, p SwiGLUParams, b Buffers) {
 		gate, up, y := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

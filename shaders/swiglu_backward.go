@@ -27,6 +27,7 @@ var SwiGLUBackward = Declare(Decl[SwiGLUBackwardParams]{
 	},
 	Include:  []string{"exp"},
 	Variants: One(func(p SwiGLUBackwardParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Axes:     alongElements(func(p *SwiGLUBackwardParams) *Count { return &p.N }, "gate", "up", "dy", "dgate", "dup"),
 	CPU: func(h Host, p SwiGLUBackwardParams, b Buffers) {
 		gate, up, dy, dgate, dup := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

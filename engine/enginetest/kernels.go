@@ -48,8 +48,14 @@ func large(c shaders.Case) bool {
 
 // testCase compares one call with its reference.
 func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case) {
+	testCaseWithin(t, dev, k, c, 0)
+}
+
+// testCaseWithin is testCase with the call cut to bind at most so many bytes of a
+// buffer; 0 = no limit.
+func testCaseWithin(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, most int64) {
 	contents := kernelcheck.Fill(k, c)
-	call, err := newCall(dev, k, c, contents)
+	call, err := newCallWithin(dev, k, c, contents, most)
 	if err != nil {
 		t.Fatal(err)
 	}
