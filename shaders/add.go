@@ -18,6 +18,7 @@ var Add = Declare(Decl[AddParams]{
 	Variants: elementwise(func(p AddParams) uint32 { return p.N.Max }),
 	Halves:   [][]string{{"a", "b", "y"}},
 	Even:     func(p AddParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *AddParams) *Count { return &p.N }, "a", "b", "y"),
 	CPU: func(h Host, p AddParams, bufs Buffers) {
 		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

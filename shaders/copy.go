@@ -23,6 +23,9 @@ var Copy = Declare(Decl[CopyParams]{
 	},
 	Halves: [][]string{{"x"}, {"y"}},
 	Even:   func(p CopyParams) bool { return p.N%2 == 0 },
+	Axes: func(p CopyParams) []Axis {
+		return []Axis{{p.N, elementSpans("x", "y"), func(_, n uint32) any { p.N = n; return p }}}
+	},
 	CPU: func(h Host, p CopyParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(int(p.N), 16*elementGrain, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })

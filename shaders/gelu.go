@@ -24,6 +24,7 @@ var GELU = Declare(Decl[GELUParams]{
 	Variants: elementwise(func(p GELUParams) uint32 { return p.N.Max }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p GELUParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *GELUParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p GELUParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

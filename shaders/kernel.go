@@ -123,6 +123,7 @@ type Kernel struct {
 	Variants []Variant
 
 	scratch   func(params any) int64
+	axes      func(params any) []Axis
 	cpu       func(h Host, params any, b Buffers)
 	reference func(params any, b []Array)
 	cost      func(params any) Cost
@@ -278,6 +279,7 @@ type Decl[P any] struct {
 	Halves    [][]string
 	Even      func(p P) bool
 	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
+	Axes      func(p P) []Axis
 	CPU       func(h Host, p P, b Buffers)
 	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
@@ -365,6 +367,9 @@ func Declare[P any](d Decl[P]) *Kernel {
 	}
 	if d.Cost != nil {
 		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
+	}
+	if d.Axes != nil {
+		k.axes = func(p any) []Axis { return d.Axes(p.(P)) }
 	}
 	if d.Inputs != nil {
 		k.inputs = func(p any, n []int) map[string]Input { return d.Inputs(p.(P), n) }

@@ -42,6 +42,9 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
 	},
+	Axes: alongCount(func(p *RMSNormBackwardParams) *Count { return &p.Rows }, func(p RMSNormBackwardParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "rstd": 4}
+	}, func(p *RMSNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
 		cols := int(p.Cols)

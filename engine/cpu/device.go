@@ -99,7 +99,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable
 	if b := p.Unplaced(); b != nil {
 		return nil, fmt.Errorf("%s: buffer %q has no memory", p.Program.Name, b.Label)
 	}
-	e := &executable{host: d.host, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
+	e := &executable{host: d.host, plan: p, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
 	if arena == nil {
 		m, err := d.Allocate(max(p.Arena, 1), "activations")
 		if err != nil {
@@ -135,6 +135,7 @@ type call struct {
 
 type executable struct {
 	host     *host
+	plan     *engine.Plan
 	name     string
 	arena    *memory
 	ownArena bool
@@ -182,7 +183,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
 		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
 	})
-	return timings, err
+	return e.plan.Whole(timings), err
 }
 
 // walk runs the calls and tells done the time of each since the beginning.

@@ -19,6 +19,12 @@ type call struct {
 }
 
 func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage, contents [][]uint32) (_ *call, err error) {
+	return newCallWithin(dev, k, c, s, contents, 0)
+}
+
+// newCallWithin is newCall with the dispatch cut to bind at most so many bytes of a
+// buffer; 0 = no limit.
+func newCallWithin(dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage, contents [][]uint32, most int64) (_ *call, err error) {
 	x := &call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
 	defer func() {
 		if err != nil {
@@ -48,7 +54,11 @@ func newCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Sto
 	}
 	program := engine.NewProgram(k.Name)
 	program.Dispatch(k, c.Params, views...)
-	x.program, err = compile(dev, program, nil)
+	plan, err := engine.NewPlan(program)
+	if err != nil {
+		return x, err
+	}
+	x.program, err = dev.Compile(plan.Within(most), nil)
 	return x, err
 }
 

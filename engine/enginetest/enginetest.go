@@ -16,6 +16,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) engine.Device) {
 	with(t, open, func(dev engine.Device) {
 		t.Run("Kernels", func(t *testing.T) { testKernels(t, dev) })
+		t.Run("Split", func(t *testing.T) { testSplit(t, dev) })
 		testEngine(t, dev)
 	})
 }

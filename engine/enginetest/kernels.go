@@ -71,9 +71,15 @@ func large(c shaders.Case) bool {
 
 // testCase compares one call with its reference.
 func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage) {
+	testCaseWithin(t, dev, k, c, s, 0)
+}
+
+// testCaseWithin is testCase with the call cut to bind at most so many bytes of a
+// buffer; 0 = no limit.
+func testCaseWithin(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, s shaders.Storage, most int64) {
 	contents := kernelcheck.Fill(k, c)
 	kernelcheck.Round(k, s, contents)
-	call, err := newCall(dev, k, c, s, contents)
+	call, err := newCallWithin(dev, k, c, s, contents, most)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (_ engine.Executab
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	e := &executable{device: d, plan: p}
+	e := &executable{device: d, plan: p.Within(d.info.Limits.MaxBindingBytes)}
 	defer func() {
 		if err != nil {
 			e.release()
