@@ -111,7 +111,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}
-		if err := kernelcheck.Compare(c.Kernel.Bindings[i], tolerance, got, contents[i], want[i]); err != nil {
+		if _, err := kernelcheck.Compare(c.Kernel.Bindings[i], tolerance, got, contents[i], want[i]); err != nil {
 			return fmt.Errorf("binding %s: %w", c.Kernel.Bindings[i].Name, err)
 		}
 	}
