@@ -54,7 +54,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 				}
 			}
 			for i := range y {
-				y[i] /= max(sum, math.SmallestNonzeroFloat64)
+				if mask[i] != 0 {
+					y[i] /= sum
+				}
 			}
 		}
 	},
@@ -100,6 +102,8 @@ func softmaxRow(x []float32, mask []int32, y []float32) {
 	}
 	inverse := float32(1 / sum)
 	for i := range y {
-		y[i] *= inverse
+		if mask[i] != 0 {
+			y[i] *= inverse
+		}
 	}
 }

@@ -80,6 +80,7 @@ func (k *checker) conformance(like *Case, variant string) (best shaders.Case, fo
 // compare runs a call once and compares every binding with the reference's. With
 // relative, the tolerance is a part of each binding's largest value.
 func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case, relative bool) error {
+	given.Storage = c.Storage
 	alone := *c
 	alone.shares = make([]int, len(c.shares)) // the reference gives every binding its own memory
 	for i := range alone.shares {
@@ -91,7 +92,6 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 	}
 	defer x.free()
 	contents := kernelcheck.Fill(c.Kernel, given)
-	kernelcheck.Round(c.Kernel, c.Storage, contents)
 	for i, b := range x.buffers {
 		if b != nil {
 			if err := engine.Upload(dev, b.View(), kernelcheck.Pack(c.typeOf(i), contents[i])); err != nil {
@@ -115,7 +115,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}
-		if err := kernelcheck.Compare(c.Kernel.Bindings[i], c.typeOf(i), tolerance, got, contents[i], want[i]); err != nil {
+		if _, err := kernelcheck.Compare(c.Kernel, i, tolerance, got, contents[i], want[i]); err != nil {
 			return fmt.Errorf("binding %s: %w", c.Kernel.Bindings[i].Name, err)
 		}
 	}
