@@ -44,8 +44,15 @@ bench: build ## measure a training step of the shapes preset and its kernels
 	@bin/vlmtool bench train --preset shapes --batch-size 6 --seq-len 208
 	@bin/vlmtool bench kernels --preset shapes --batch-size 6 --seq-len 208
 
-# What docs/benchmarks.md is measured with: a peer's products can be given as
-# PEER="NAME=FILE.jsonl", and something to say of the machine as NOTE.
+# What docs/benchmarks.md is measured with. GGML and PYTORCH are commands that
+# tools/benchpeer measures products and attention in turns with, made from the
+# files in tools/benchpeer/peers; each is left out where it is not given:
+#
+#	make bench-page GGML="env GGML_VK_VISIBLE_DEVICES=0 out/ggml" PYTORCH="python3 tools/benchpeer/peers/pytorch.py" NOTE="two idle cores of …"
+#
+# PEER="NAME=FILE.jsonl" puts square products of a peer beside ours.
+GGML :=
+PYTORCH :=
 PEER :=
 NOTE :=
 .PHONY: bench-page
@@ -56,7 +63,11 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 		bin/vlmtool bench kernels --device $$device --json --preset smollm2-135m --seq-len 1024 --work train --count 3 --case-time 3s --time-limit 150s \
 			> out/bench/smollm2-135m-$${device%%:*}.jsonl || exit; \
 	done
-	@go run ./tools/benchpage --peer "$(PEER)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
+	@mkdir -p bin && $(GO) build -o bin/ ./tools/benchpeer
+	@rm -f out/bench/ggml.jsonl out/bench/pytorch.jsonl
+	@if [ -n "$(GGML)" ]; then bin/benchpeer --peer ggml --kernels matmul --device vulkan:0 -- $(GGML) > out/bench/ggml.jsonl; fi
+	@if [ -n "$(PYTORCH)" ]; then bin/benchpeer --peer PyTorch --kernels matmul,attention,attention_backward --work train --device cpu -- $(PYTORCH) > out/bench/pytorch.jsonl; fi
+	@go run ./tools/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 

@@ -12,7 +12,11 @@ import (
 
 // Target is what the choice of a kernel's variant depends on.
 func (i Info) Target() shaders.Target {
-	return shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory, Tuned: i.Choices}
+	t := shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory, Tuned: i.Choices}
+	if slices.Contains(i.Features, SubgroupShuffle) {
+		t.Subgroup = i.Limits.SubgroupSize
+	}
+	return t
 }
 
 // Choose returns the variant of a kernel that the device runs with these

@@ -86,6 +86,10 @@ type Info struct {
 	Choices shaders.Choices `json:"-"`
 }
 
+// SubgroupShuffle names the feature that a subgroup's invocations can hand each
+// other values, in Info.Features.
+const SubgroupShuffle = "subgroupShuffle"
+
 // Limits of a device that the planner and the variants respect.
 type Limits struct {
 	MaxBindingBytes    int64 `json:"max_binding_bytes"`    // largest range that one binding sees

@@ -14,6 +14,8 @@ type Target struct {
 	// Limits of a workgroup; 0 = not known.
 	Invocations     int
 	WorkgroupMemory int64
+	// Subgroup is how many invocations can hand each other values; 0 = none.
+	Subgroup int
 	// Tuned are the choices that measuring made; nil for none.
 	Tuned Choices
 }
@@ -70,7 +72,7 @@ func (v *Variant) runs(params any) bool {
 // be read is left to the device to refuse.
 func (k *Kernel) fits(v *Variant, t Target) bool {
 	n, err := k.Needs(v)
-	return err != nil || n.Fits(t.Invocations, t.WorkgroupMemory)
+	return err != nil || n.Fits(t)
 }
 
 // Bucket names the kernel and the size of a call: flags as they are, sizes by

@@ -9,16 +9,17 @@ func TestNeeds(t *testing.T) {
 		variant string
 		want    Needs
 	}{
-		{Add, "", Needs{64, 0}},
-		{ClipFactor, "", Needs{1, 0}},
-		{ArgMax, "", Needs{128, 128 * 8}},
-		{ArgMax, "lanes", Needs{8, 8 * 8}},
-		{MatMul, "rows4", Needs{64, 64 * 16}},
+		{Add, "", Needs{64, 0, false}},
+		{ClipFactor, "", Needs{1, 0, false}},
+		{ArgMax, "", Needs{128, 128 * 8, false}},
+		{ArgMax, "lanes", Needs{8, 8 * 8, false}},
+		{MatMul, "rows4", Needs{64, 64 * 16, false}},
+		{MatMul, "lanes4", Needs{8, 0, true}},
 		// Two tiles of depth·(16·blocks+1) vec4.
-		{MatMul, "tile64", Needs{256, 2 * 16 * 17 * 16}},
-		{MatMul, "tile128", Needs{256, 2 * 8 * 33 * 16}},
+		{MatMul, "tile64", Needs{256, 2 * 16 * 17 * 16, false}},
+		{MatMul, "tile128", Needs{256, 2 * 8 * 33 * 16, false}},
 		// 32 intervals, one more, 256 vec4, three times 32 floats.
-		{Attention, "d64x4", Needs{64, 32*16 + 16 + 256*16 + 3*32*4}},
+		{Attention, "d64x4", Needs{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
 	} {
 		got, err := c.kernel.Needs(c.kernel.variant(t, c.variant))
 		if err != nil || got != c.want {
@@ -58,7 +59,11 @@ func TestChooseFor(t *testing.T) {
 		want   string
 		tuned  bool
 	}{
-		{"software", large, Target{Class: Software}, "tall", false},
+		{"software", large, Target{Class: Software}, "wide4", false},
+		{"software with subgroups", large, Target{Class: Software, Subgroup: 8}, "lanes4", false},
+		{"software with other subgroups", large, Target{Class: Software, Subgroup: 16}, "wide4", false},
+		{"software, odd rows", product(1024, 577, 1023), Target{Class: Software, Subgroup: 8}, "lanes", false},
+		{"software, odd rows, no subgroups", product(1024, 577, 1023), Target{Class: Software}, "tall", false},
 		{"discrete", large, Target{Class: Discrete}, "tile128", false},
 		{"integrated", large, Target{Class: Integrated}, "tile128", false},
 		{"tuned", large, Target{Class: Discrete, Tuned: tuned}, "tile64", true},

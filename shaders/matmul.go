@@ -42,8 +42,11 @@ var MatMul = Declare(Decl[MatMulParams]{
 			return p.M.Max >= 96 && p.N >= 96 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*128*128
 		}),
 		matmulTiles("tile64", 1, 16, func(MatMulParams) bool { return true }),
-		matmulLanes("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
-		matmulLanes("", 2, 2, func(MatMulParams) bool { return true }),
+		matmulLanes("lanes4", true),
+		matmulLanes("lanes", false),
+		matmulWide(),
+		matmulBlocks("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
+		matmulBlocks("", 2, 2, func(MatMulParams) bool { return true }),
 	),
 	Axes: matmulAxes,
 	CPU:  matmulCPU,
@@ -102,23 +105,69 @@ func matmulTiles(name string, blocks, depth uint32, when func(p MatMulParams) bo
 		Name: name, Source: "matmul_tile",
 		Consts: map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
 		When:   func(p MatMulParams, c Class) bool { return c != Software && when(p) },
-		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
-			return gridGroups(chunksOf(p.M.Max, side) * chunksOf(p.N, side) * int(p.Batch))
-		}}},
+		Passes: matmulGrid(side, side),
 	}}
 }
 
-// matmulLanes makes 4·rows by 4·cols values an invocation, and shares nothing:
+// matmulLanes makes 32 rows and columns a workgroup whose invocations hand each
+// other what they read, where the device's subgroups are as large as it; with
+// four, reading four values at once, where they lie so.
+func matmulLanes(name string, four bool) []DeclVariant[MatMulParams] {
+	v := DeclVariant[MatMulParams]{
+		Name: name, Source: "matmul_lanes", Include: []string{"matmul_blocks", "lanes"}, Group: 8,
+		When: func(p MatMulParams, c Class) bool {
+			return c == Software && p.M.Max >= 24 && p.N >= 24 && (!four || p.fours())
+		},
+		Passes: matmulGrid(32, 32),
+	}
+	if four {
+		v.Vec4 = []string{"a", "b"}
+	}
+	return []DeclVariant[MatMulParams]{v}
+}
+
+// matmulWide makes 16 rows by 8 columns an invocation and reads four values at
+// once, where they lie so.
+func matmulWide() []DeclVariant[MatMulParams] {
+	return []DeclVariant[MatMulParams]{{
+		Name: "wide4", Source: "matmul_wide", Include: []string{"matmul_blocks"}, Vec4: []string{"a", "b"},
+		Consts: map[string]uint32{"ROWS": 4, "COLS": 2, "RESULTS": 16*4*2 + 1},
+		When: func(p MatMulParams, c Class) bool {
+			return c == Software && p.M.Max >= 8 && p.N >= 8 && p.fours()
+		},
+		Passes: matmulGrid(16, 64),
+	}}
+}
+
+// fours says whether a and b are made of whole groups of four values, in the
+// direction in which they lie.
+func (p MatMulParams) fours() bool {
+	rows, cols := p.K.Max, p.N
+	if p.TransA != 0 {
+		rows = p.M.Max
+	}
+	if p.TransB != 0 {
+		cols = p.K.Max
+	}
+	return (rows|cols|p.LDA|p.LDB|p.StrideA|p.StrideB)%4 == 0
+}
+
+// matmulGrid is a workgroup for every tile of so many rows and columns of c.
+func matmulGrid(rows, cols int) []DeclPass[MatMulParams] {
+	return []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
+		return gridGroups(chunksOf(p.M.Max, rows) * chunksOf(p.N, cols) * int(p.Batch))
+	}}}
+}
+
+// matmulBlocks makes 4·rows by 4·cols values an invocation, and shares nothing:
 // a rasteriser reads memory one lane at a time, so that nothing counts but how
 // few reads there are to a product.
-func matmulLanes(name string, rows, cols uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+func matmulBlocks(name string, rows, cols uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
 	return []DeclVariant[MatMulParams]{{
 		Name:   name,
 		Consts: map[string]uint32{"ROWS": rows, "COLS": cols, "RESULTS": 16*rows*cols + 1},
 		When:   func(p MatMulParams, _ Class) bool { return when(p) },
-		Passes: []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
-			return gridGroups(chunksOf(p.M.Max, int(4*rows)) * chunksOf(p.N, int(32*cols)) * int(p.Batch))
-		}}},
+		Passes: matmulGrid(int(4*rows), int(32*cols)),
 	}}
 }
 
@@ -191,6 +240,8 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
 		cases = append(cases, overCounts(4, func(m Count) Case { return call(m, N(64), 9, 1, 0, 1, 0) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
+		cases = append(cases, overCounts(36, func(m Count) Case { return call(m, N(20), 28, 2, 0, 0, 1) })...)
+		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(36), k, 28, 1, 0.5, 1, 0) })...)
 		cases = append(cases,
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),

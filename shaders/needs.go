@@ -11,11 +11,14 @@ import (
 type Needs struct {
 	Invocations     int   // of the largest workgroup
 	WorkgroupMemory int64 // bytes that a workgroup shares
+	Subgroup        bool  // the workgroup must be one subgroup
 }
 
-// Fits says whether limits allow it; a limit of 0 is not known and allows all.
-func (n Needs) Fits(invocations int, workgroupMemory int64) bool {
-	return (invocations == 0 || n.Invocations <= invocations) && (workgroupMemory == 0 || n.WorkgroupMemory <= workgroupMemory)
+// Fits says whether the target allows it.
+func (n Needs) Fits(t Target) bool {
+	return (t.Invocations == 0 || n.Invocations <= t.Invocations) &&
+		(t.WorkgroupMemory == 0 || n.WorkgroupMemory <= t.WorkgroupMemory) &&
+		(!n.Subgroup || n.Invocations == t.Subgroup)
 }
 
 // needs caches Needs by variant ID: modules are embedded and never change.
@@ -42,6 +45,7 @@ func (k *Kernel) Needs(v *Variant) (Needs, error) {
 // Opcodes and numbers of the SPIR-V specification, sections 3.6 to 3.49.
 const (
 	spirvMagic        = 0x07230203
+	opCapability      = 17
 	opExecutionMode   = 16
 	opTypeInt         = 21
 	opTypeFloat       = 22
@@ -53,6 +57,8 @@ const (
 	opVariable        = 59
 	modeLocalSize     = 17
 	storageWorkgroup  = 4
+	subgroupFirst     = 61 // GroupNonUniform
+	subgroupLast      = 68 // GroupNonUniformQuad
 	spirvHeaderLength = 5
 )
 
@@ -77,6 +83,8 @@ func readNeeds(module []byte) (Needs, error) {
 		}
 		op, args := words[at]&0xffff, words[at+1:at+length]
 		switch {
+		case op == opCapability && len(args) == 1:
+			n.Subgroup = n.Subgroup || args[0] >= subgroupFirst && args[0] <= subgroupLast
 		case op == opExecutionMode && len(args) == 5 && args[1] == modeLocalSize:
 			n.Invocations = max(n.Invocations, int(args[2]*args[3]*args[4]))
 		case op == opVariable && len(args) >= 3 && args[2] == storageWorkgroup:

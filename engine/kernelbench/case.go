@@ -92,6 +92,22 @@ func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
 	return c
 }
 
+// squareSizes are the sides of the square products that every device is measured by.
+var squareSizes = []int{256, 512, 1024}
+
+// Squares are square products.
+func Squares() []*Case {
+	program := engine.NewProgram("square products")
+	for _, n := range squareSizes {
+		side, bytes := uint32(n), int64(4*n*n)
+		view := func(name string) engine.View { return engine.NewBuffer(name, bytes).View() }
+		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
+			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, Batch: 1, Alpha: 1,
+		}, view("a"), view("b"), engine.View{}, engine.View{}, view("c"))
+	}
+	return FromDispatches("squares", program.Dispatches, new([shaders.StepWords]uint32))
+}
+
 // elements is the size of the largest binding.
 func (c *Case) elements() (n int64) {
 	for i := range c.sizes {

@@ -146,6 +146,12 @@ type driverProperties struct {
 	conformance [4]byte
 }
 
+// Bits of VkShaderStageFlags and of VkSubgroupFeatureFlags.
+const (
+	subgroupCompute  = 0x20
+	subgroupShuffles = 0x10
+)
+
 type subgroupProperties struct {
 	header
 	size, stages, operations, quad uint32

@@ -131,6 +131,9 @@ func (p *physical) readProperties2(i *instance) {
 	p.uuid = ids.deviceUUID
 	p.info.Driver = goString(driver.name[:]) + " " + goString(driver.info[:])
 	p.info.Limits.SubgroupSize = int(subgroup.size)
+	if subgroup.stages&subgroupCompute != 0 && subgroup.operations&subgroupShuffles != 0 {
+		p.info.Features = append(p.info.Features, engine.SubgroupShuffle)
+	}
 	if maintenance4.maxBufferSize > 0 {
 		p.limits.bufferBytes = signed(maintenance4.maxBufferSize)
 	}

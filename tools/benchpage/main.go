@@ -1,7 +1,10 @@
 // Command benchpage writes docs/benchmarks.md from what "vlmtool bench kernels
-// --json" measured, one file a run, and from a peer's products:
+// --json" measured, one file a run, and from peers' figures:
 //
-//	benchpage [--peer NAME=FILE.jsonl] [--note TEXT] RUN.jsonl… > docs/benchmarks.md
+//	benchpage [--peer NAME=FILE.jsonl]… [--note TEXT] RUN.jsonl… > docs/benchmarks.md
+//
+// A peer's file holds square products, which become a column beside ours, or what
+// tools/benchpeer measured in turns, which becomes tables of its own.
 //
 // make bench-page runs all of it.
 package main
@@ -22,10 +25,10 @@ import (
 )
 
 func main() {
-	peer := pflag.String("peer", "", "NAME=FILE: square products of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line")
+	peers := pflag.StringArray("peer", nil, "NAME=FILE: square products of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line, or benchpeer's lines")
 	note := pflag.String("note", "", "what to say of the machine and of what else it did")
 	pflag.Parse()
-	if err := write(os.Stdout, *peer, *note, pflag.Args()); err != nil {
+	if err := write(os.Stdout, *peers, *note, pflag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpage:", err)
 		os.Exit(1)
 	}
@@ -59,7 +62,7 @@ type run struct {
 	lines []line
 }
 
-func write(w io.Writer, peer, note string, files []string) error {
+func write(w io.Writer, given []string, note string, files []string) error {
 	var runs []run
 	for _, f := range files {
 		r, err := read(f)
@@ -68,13 +71,18 @@ func write(w io.Writer, peer, note string, files []string) error {
 		}
 		runs = append(runs, r)
 	}
+	peers, err := readPeers(given)
+	if err != nil {
+		return err
+	}
 	fmt.Fprint(w, preface)
 	if note != "" {
 		fmt.Fprintf(w, "- The machine: %s\n", note)
 	}
 	fmt.Fprintln(w)
-	if err := writeSquares(w, runs, peer); err != nil {
-		return err
+	writeSquares(w, runs, peers)
+	for _, p := range peers {
+		p.write(w)
 	}
 	for _, r := range runs {
 		r.write(w)
@@ -115,72 +123,41 @@ func eachLine(file string, f func(data []byte) error) error {
 	return lines.Err()
 }
 
-// writeSquares puts square products beside the peer's.
-func writeSquares(w io.Writer, runs []run, peer string) error {
-	name, file, given := strings.Cut(peer, "=")
-	theirs := map[int]float64{}
-	if given {
-		err := eachLine(file, func(data []byte) error {
-			var l struct {
-				Bench  string
-				M      int
-				MS     float64 `json:"ms"`
-				MSMin  float64 `json:"ms_min"`
-				TFLOPs float64 `json:"tflops"`
-			}
-			if err := json.Unmarshal(data, &l); err != nil || l.Bench != "matmul" {
-				return err
-			}
-			theirs[l.M] = max(theirs[l.M], 1e3*l.TFLOPs*l.MS/l.MSMin)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
+// writeSquares puts square products beside the peers'.
+func writeSquares(w io.Writer, runs []run, peers []peer) {
 	sizes := []int{256, 512, 1024}
-	ours := map[string]map[int]float64{}
-	var devices []string
+	columns := map[string]map[int]float64{}
+	var names []string
 	for _, r := range runs {
 		for _, l := range r.lines {
 			for _, n := range sizes {
 				if l.Kernel != "matmul" || l.Case != fmt.Sprintf("m=%d/k=%d/n=%d/batch=1", n, n, n) || l.US == 0 {
 					continue
 				}
-				if ours[l.Device] == nil {
-					ours[l.Device], devices = map[int]float64{}, append(devices, l.Device)
+				if columns[l.Device] == nil {
+					columns[l.Device], names = map[int]float64{}, append(names, l.Device)
 				}
-				ours[l.Device][n] = l.GFLOPs * l.US / l.USMin
+				columns[l.Device][n] = l.GFLOPs * l.US / l.USMin
 			}
 		}
 	}
-	if len(devices) == 0 {
-		return nil
+	if len(names) == 0 {
+		return
 	}
-	columns := 1 + len(devices)
-	if given {
-		columns++
+	for _, p := range peers {
+		if len(p.squares) > 0 {
+			columns[p.name], names = p.squares, append(names, p.name)
+		}
 	}
-	fmt.Fprintf(w, "## Square products, 32-bit floats, GFLOP/s of the fastest run\n\n| size |")
-	for _, d := range devices {
-		fmt.Fprintf(w, " %s |", d)
-	}
-	if given {
-		fmt.Fprintf(w, " %s |", name)
-	}
-	fmt.Fprintf(w, "\n|%s\n", strings.Repeat("---|", columns))
+	fmt.Fprintf(w, "## Square products, 32-bit floats, GFLOP/s of the fastest run\n\n| size | %s |\n|%s\n", strings.Join(names, " | "), strings.Repeat("---|", 1+len(names)))
 	for _, n := range sizes {
 		fmt.Fprintf(w, "| %d³ |", n)
-		for _, d := range devices {
-			fmt.Fprintf(w, " %s |", figure(ours[d][n]))
-		}
-		if given {
-			fmt.Fprintf(w, " %s |", figure(theirs[n]))
+		for _, name := range names {
+			fmt.Fprintf(w, " %s |", figure(columns[name][n]))
 		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w)
-	return nil
 }
 
 // figure is a rate to three digits, – for none.

@@ -58,9 +58,6 @@ const (
 	elements      = 1 << 23
 )
 
-// squareSizes are the sides of the square products measured without a preset.
-var squareSizes = []int{256, 512, 1024}
-
 // kernels measures every kernel at the shapes of a preset's work. Without a preset
 // it is square products and the work of a small step of shapes.
 func (f *benchFlags) kernels(ctx context.Context, a *app) error {
@@ -125,7 +122,7 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 func (f *benchFlags) cases(r vlm.Recipe, small bool) ([]*kernelbench.Case, error) {
 	var all []*kernelbench.Case
 	if small {
-		all = squareCases()
+		all = kernelbench.Squares()
 	}
 	used, err := f.works(r)
 	if err != nil {
@@ -187,18 +184,6 @@ func unused(all []*kernelbench.Case, elements int64) (more []*kernelbench.Case) 
 		}
 	}
 	return more
-}
-
-func squareCases() []*kernelbench.Case {
-	program := engine.NewProgram("square products")
-	for _, n := range squareSizes {
-		side, bytes := uint32(n), int64(4*n*n)
-		view := func(name string) engine.View { return engine.NewBuffer(name, bytes).View() }
-		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
-			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, Batch: 1, Alpha: 1,
-		}, view("a"), view("b"), engine.View{}, engine.View{}, view("c"))
-	}
-	return kernelbench.FromDispatches("squares", program.Dispatches, new([shaders.StepWords]uint32))
 }
 
 // kernelRun is a run of bench kernels.

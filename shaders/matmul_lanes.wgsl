@@ -1,0 +1,53 @@
+// For a rasteriser with subgroups of 8: each workgroup makes 32 rows and columns of
+// c, an invocation all the rows of 4 columns. It reads 4 columns of op(b) and an
+// eighth of the rows of op(a), and hands these to the others.
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+  let tile = group_index(group, groups);
+  let across = (p.n + 31u) / 32u;
+  let down = (p.m_max + 31u) / 32u;
+  let batch = tile / (across * down);
+  let row = tile / across % down * 32u;
+  let col = tile % across * 32u + 4u * local;
+  if (batch >= p.batch || row >= m()) { return; }
+  let at_a = rows_at(row + 4u * local, batch);
+  let at_b = cols_at(col, batch);
+
+  var sums: array<mat4x4<f32>, 8>; // the rows of c as columns
+  let depth = k();
+  for (var i = 0u; i < depth / 4u; i = i + 1u) {
+    let a = block_a(at_a, i);
+    let b = block_b(at_b, i);
+    sums[0] = sums[0] + b * from_lane0(a);
+    sums[1] = sums[1] + b * from_lane1(a);
+    sums[2] = sums[2] + b * from_lane2(a);
+    sums[3] = sums[3] + b * from_lane3(a);
+    sums[4] = sums[4] + b * from_lane4(a);
+    sums[5] = sums[5] + b * from_lane5(a);
+    sums[6] = sums[6] + b * from_lane6(a);
+    sums[7] = sums[7] + b * from_lane7(a);
+  }
+  for (var i = depth / 4u * 4u; i < depth; i = i + 1u) {
+    let a = term_a(row + 4u * local, batch, i);
+    let b = term_b(col, batch, i);
+    sums[0] = sums[0] + outer(b, subgroupBroadcast(a, 0u));
+    sums[1] = sums[1] + outer(b, subgroupBroadcast(a, 1u));
+    sums[2] = sums[2] + outer(b, subgroupBroadcast(a, 2u));
+    sums[3] = sums[3] + outer(b, subgroupBroadcast(a, 3u));
+    sums[4] = sums[4] + outer(b, subgroupBroadcast(a, 4u));
+    sums[5] = sums[5] + outer(b, subgroupBroadcast(a, 5u));
+    sums[6] = sums[6] + outer(b, subgroupBroadcast(a, 6u));
+    sums[7] = sums[7] + outer(b, subgroupBroadcast(a, 7u));
+  }
+  // A copy that loops need not be unrolled for: the stores are long.
+  var results: array<f32, 128>;
+  for (var r = 0u; r < 8u; r = r + 1u) {
+    for (var i = 0u; i < 4u; i = i + 1u) {
+      for (var j = 0u; j < 4u; j = j + 1u) { results[(4u * r + i) * 4u + j] = sums[r][i][j]; }
+    }
+  }
+  for (var i = 0u; i < 32u; i = i + 1u) {
+    for (var j = 0u; j < 4u; j = j + 1u) { finish(results[i * 4u + j], row + i, col + j, batch); }
+  }
+}
