@@ -48,6 +48,10 @@ var MatMul = Declare(Decl[MatMulParams]{
 		matmulBlocks("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
 		matmulBlocks("", 2, 2, func(MatMulParams) bool { return true }),
 	),
+	Halves: [][]string{{"a", "b", "c"}, {"a", "b"}},
+	Even: func(p MatMulParams) bool {
+		return (p.N|p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0
+	},
 	Axes: matmulAxes,
 	CPU:  matmulCPU,
 	Reference: func(p MatMulParams, b []Array) {

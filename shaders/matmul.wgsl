@@ -1,6 +1,6 @@
 // Each workgroup of 8 invocations makes ROWS blocks of 4 rows of c and, side by
-// side, 8·COLS blocks of 4 columns; the columns of an invocation are 8 apart, so
-// that neighbours read neighbours. In blocks of 4×4 the product is the
+// side, 8·COLS blocks of 4 columns; an invocation has every eighth column, or pair
+// of columns that are written together, so that neighbours read neighbours. In blocks of 4×4 the product is the
 // language's own: with a's rows as the columns of A and b's rows as the columns
 // of B, B·A has the rows of a·b as its columns.
 
@@ -12,6 +12,9 @@ fn terms_b(i: u32, stride: u32) -> vec4<f32> {
   return vec4<f32>(load_b(i), load_b(i + stride), load_b(i + 2u * stride), load_b(i + 3u * stride));
 }
 
+// Column j of an invocation, counted from its first.
+fn column(j: u32) -> u32 { return j / WIDTH * WIDTH * 8u + j % WIDTH; }
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -20,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let down = (p.m_max + 4u * ROWS - 1u) / (4u * ROWS);
   let batch = tile / (across * down);
   let row = tile / across % down * 4u * ROWS;
-  let col = tile % across * 32u * COLS + local;
+  let col = tile % across * 32u * COLS + WIDTH * local;
   if (batch >= p.batch || row >= m()) { return; }
 
   let row_stride = select(p.lda, 1u, p.trans_a != 0u);
@@ -35,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     at_a[r] = batch * p.stride_a + min(rows, vec4<u32>(m() - 1u)) * row_stride;
   }
   for (var c = 0u; c < COLS; c = c + 1u) {
-    let cols = vec4<u32>(col + 32u * c) + vec4<u32>(0u, 8u, 16u, 24u);
+    let cols = vec4<u32>(col + 32u * c) + vec4<u32>(0u, column(1u), column(2u), column(3u));
     at_b[c] = batch * p.stride_b + min(cols, vec4<u32>(p.n - 1u)) * col_stride;
   }
 
@@ -75,6 +78,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   for (var i = 0u; i < 4u * ROWS; i = i + 1u) {
-    for (var j = 0u; j < 4u * COLS; j = j + 1u) { finish(results[i * 4u * COLS + j], row + i, col + 8u * j, batch); }
+    for (var j = 0u; j < 4u * COLS; j = j + WIDTH) {
+      let at = i * 4u * COLS + j;
+      finish(vec_of(results[at], results[at + WIDTH - 1u]), row + i, col + column(j), batch);
+    }
   }
 }

@@ -48,6 +48,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   for (var i = 0u; i < 32u; i = i + 1u) {
-    for (var j = 0u; j < 4u; j = j + 1u) { finish(results[i * 4u + j], row + i, col + j, batch); }
+    for (var j = 0u; j < 4u; j = j + WIDTH) { finish(vec_of(results[i * 4u + j], results[i * 4u + j + WIDTH - 1u]), row + i, col + j, batch); }
   }
 }

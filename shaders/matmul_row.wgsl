@@ -18,9 +18,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   let total = vec4<f32>(group_sum(sum.x, local), group_sum(sum.y, local), group_sum(sum.z, local), group_sum(sum.w, local));
   if (local == 0u) {
-    finish(total.x, row, col, batch);
-    finish(total.y, row, col + 1u, batch);
-    finish(total.z, row, col + 2u, batch);
-    finish(total.w, row, col + 3u, batch);
+    for (var j = 0u; j < 4u; j = j + WIDTH) { finish(vec_of(total[j], total[j + WIDTH - 1u]), row, col + j, batch); }
   }
 }

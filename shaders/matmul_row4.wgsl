@@ -27,9 +27,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   if (local == 0u) {
     let total = partial[0];
-    finish(total.x, row, col, batch);
-    finish(total.y, row, col + 1u, batch);
-    finish(total.z, row, col + 2u, batch);
-    finish(total.w, row, col + 3u, batch);
+    for (var j = 0u; j < 4u; j = j + WIDTH) { finish(vec_of(total[j], total[j + WIDTH - 1u]), row, col + j, batch); }
   }
 }

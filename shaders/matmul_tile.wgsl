@@ -54,8 +54,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var r = 0u; r < BLOCKS; r = r + 1u) {
     for (var c = 0u; c < BLOCKS; c = c + 1u) {
       for (var i = 0u; i < 4u; i = i + 1u) {
-        for (var j = 0u; j < 4u; j = j + 1u) {
-          finish(sums[r][c][i][j], row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch);
+        for (var j = 0u; j < 4u; j = j + WIDTH) {
+          finish(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch);
         }
       }
     }

@@ -42,6 +42,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   for (var i = 0u; i < 4u * ROWS; i = i + 1u) {
-    for (var j = 0u; j < 4u * COLS; j = j + 1u) { finish(results[i * 4u * COLS + j], row + i, col + j / 4u * 32u + j % 4u, batch); }
+    for (var j = 0u; j < 4u * COLS; j = j + WIDTH) {
+      let at = i * 4u * COLS + j;
+      finish(vec_of(results[at], results[at + WIDTH - 1u]), row + i, col + j / 4u * 32u + j % 4u, batch);
+    }
   }
 }

@@ -19,7 +19,7 @@ func Unroll(text string) string {
 const maxUnroll = 4
 
 var (
-	loopHead  = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ 1u\) \{`)
+	loopHead  = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ (\w+)\) \{`)
 	loopLeave = regexp.MustCompile(`\b(break|continue)\b`)
 	constant  = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
 )
@@ -47,17 +47,18 @@ func unroll(text string, constants map[string]int) string {
 		}
 		group := func(i int) string { return text[at[2*i]:at[2*i+1]] }
 		counter := group(1)
-		times, small := constants[group(3)]
+		bound, small := constants[group(3)]
+		step := constants[group(6)]
 		end := at[1] + closing(text[at[1]:])
 		body := text[at[1]:end]
 		w.WriteString(text[:at[0]])
-		if !small || group(2) != counter || group(4) != counter || group(5) != counter || loopLeave.MatchString(body) {
+		if !small || step == 0 || group(2) != counter || group(4) != counter || group(5) != counter || loopLeave.MatchString(body) {
 			w.WriteString(text[at[0]:at[1]])
 			text = text[at[1]:]
 			continue
 		}
 		body = unroll(body, constants)
-		for i := range times {
+		for i := 0; i < bound; i += step {
 			w.WriteString("{" + replaceName(body, counter, strconv.Itoa(i)+"u") + "}\n")
 		}
 		text = text[end+1:]
