@@ -13,7 +13,8 @@ func TestUnroll(t *testing.T) {
 		{"component", "for (var x = 0u; x < 1u; x = x + 1u) { v.x = xx + x; }", "{ v.x = xx + 0u; }\n"},
 		{"inside a long loop", "for (var d = 0u; d < n; d = d + 1u) { for (var i = 0u; i < 1u; i = i + 1u) { f(d, i); } }", "for (var d = 0u; d < n; d = d + 1u) { { f(d, 0u); }\n }"},
 		{"long", "for (var i = 0u; i < 5u; i = i + 1u) { f(i); }", ""},
-		{"step", "for (var i = 0u; i < 4u; i = i + 4u) { f(i); }", ""},
+		{"step", "for (var i = 0u; i < 4u; i = i + 2u) { f(i); }", "{ f(0u); }\n{ f(2u); }\n"},
+		{"step unknown", "for (var i = 0u; i < 4u; i = i + n) { f(i); }", ""},
 		{"left early", "for (var i = 0u; i < 4u; i = i + 1u) { if (i > n) { break; } }", ""},
 		{"passed over", "for (var i = 0u; i < 4u; i = i + 1u) { if (i == n) { continue; } f(i); }", ""},
 	} {
