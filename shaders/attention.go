@@ -39,7 +39,9 @@ var Attention = Declare(Decl[AttentionParams]{
 	Variants: append(attentionRows(), attentionVariants([]string{"q", "k", "v", "y"}, func(slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
 	})...),
-	CPU: attentionCPU,
+	Halves: [][]string{{"q", "k", "v", "y"}},
+	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
+	CPU:    attentionCPU,
 	Reference: func(p AttentionParams, b []Array) {
 		clear(b[4].F)
 		clear(b[5].F)

@@ -38,7 +38,9 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 	Scratch: func(p AttentionParams) int64 {
 		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))
 	},
-	CPU: attentionBackwardCPU,
+	Halves: [][]string{{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}},
+	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
+	CPU:    attentionBackwardCPU,
 	Reference: func(p AttentionParams, b []Array) {
 		dq, dk, dv := b[7].F, b[8].F, b[9].F
 		for i, accumulate := range []uint32{p.AccumulateQ, p.AccumulateK, p.AccumulateV} {

@@ -3,6 +3,8 @@ package shaders
 import (
 	"math"
 	"math/rand/v2"
+
+	"patchwork/shaders/half"
 	"slices"
 	"strings"
 )
@@ -150,12 +152,14 @@ func attentionBackwardCases() []Case {
 	return cases
 }
 
-// values is n normally distributed values; the stream tells inputs apart.
+// values is n normally distributed values; the stream tells inputs apart. They are
+// rounded to what the 16-bit types hold too, so that what goes with them, as the
+// logarithms of sums, is the same in every storage.
 func values(n int, stream uint64, scale float64) Input {
 	random := rand.New(rand.NewPCG(uint64(n), stream))
 	in := Input{F: make([]float32, n)}
 	for i := range in.F {
-		in.F[i] = float32(scale * random.NormFloat64())
+		in.F[i] = half.BF16.Round(half.F16.Round(float32(scale * random.NormFloat64())))
 	}
 	return in
 }

@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let at = index * p.head_dim;
   let seen = intervals_of(row);
 
-  var sums: array<f32, COLUMNS>; // weights·v in columns GROUP apart
+  var sums: array<Vec, COLUMNS>; // weights·v in columns WIDTH·GROUP apart
   var most = HIDDEN;
   var total = 0.0;
   for (var first = 0u; first < p.keys; first = first + GROUP) {
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (key < p.keys && sees(seen, key)) {
       let from_k = key_at(batch, key, kv);
       score = 0.0;
-      for (var d = 0u; d < p.head_dim; d = d + 1u) { score = score + load_q(at + d) * load_k(from_k + d); }
+      for (var d = 0u; d < p.head_dim; d = d + WIDTH) { score = score + sum_of(loadv_q(at + d) * loadv_k(from_k + d)); }
       score = score * p.scale;
     }
     let now = max(most, group_max(score, local));
@@ -39,11 +39,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     total = total * factor + group_sum(weight, local);
     most = now;
     for (var i = 0u; i < COLUMNS; i = i + 1u) {
-      let d = local + i * GROUP;
+      let d = WIDTH * (local + i * GROUP);
       if (d < p.head_dim) {
         var sum = sums[i] * factor;
         for (var j = 0u; j < min(GROUP, p.keys - first); j = j + 1u) {
-          sum = sum + weights[j] * load_v(key_at(batch, first + j, kv) + d);
+          sum = sum + weights[j] * loadv_v(key_at(batch, first + j, kv) + d);
         }
         sums[i] = sum;
       }
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   if (local == 0u) { store_lse(index, select(most + log_f32(total), 0.0, total == 0.0)); }
   for (var i = 0u; i < COLUMNS; i = i + 1u) {
-    let d = local + i * GROUP;
-    if (d < p.head_dim) { store_y(at + d, select(sums[i] / total, 0.0, total == 0.0)); }
+    let d = WIDTH * (local + i * GROUP);
+    if (d < p.head_dim) { storev_y(at + d, select(sums[i] / total, Vec(0.0), total == 0.0)); }
   }
 }
