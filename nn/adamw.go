@@ -11,6 +11,9 @@ import (
 type AdamW struct {
 	Beta1, Beta2, Eps, WeightDecay float64
 	MaxNorm                        float64 // of all gradients together; 0 = no clipping
+	// ScaleSlot is where the step block holds what the gradients are multiplied by;
+	// 0 = nothing.
+	ScaleSlot int
 }
 
 // adamChunk bounds the bytes that one dispatch sees of a buffer.
@@ -30,7 +33,7 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 				s.Grads.View().Slice(offset, bytes), squares.View())
 		})
 	}
-	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm)}, squares.View(), clip.View())
+	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm), ScaleSlot: uint32(o.ScaleSlot)}, squares.View(), clip.View())
 	for _, r := range s.Ranges() {
 		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group))}
 		if r.Decay {
@@ -39,7 +42,11 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 		eachChunk(r, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
 			at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
-			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V))
+			var narrow engine.View
+			if s.Narrow != nil {
+				p.Narrow, narrow = 1, s.Narrow.View().Slice(offset/2, bytes/2)
+			}
+			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V), narrow)
 		})
 	}
 	return clip

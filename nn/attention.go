@@ -20,7 +20,7 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 		Batch: uint32(batch), Queries: uint32(queries), Keys: uint32(k.Shape[1]),
 		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(1 / math.Sqrt(float64(d))),
 	}
-	y, lse := g.New("attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
+	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
 	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
 	g.Program.Share(g.Visible)
 	g.onBackward(y, func(dy engine.View) {

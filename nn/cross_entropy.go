@@ -57,7 +57,8 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	hidden, logits := g.New("head hidden", n, d), g.NewFloat32("logits", n, vocabulary)
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
-	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d)}, operand{hidden.View(), false}, operand{w.View(), true}, logits.View())
+	weight := g.weight(w)
+	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d)}, operand{hidden.View(), false}, operand{weight, true}, logits.View())
 	if loss.Best != nil {
 		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), Base: uint32(base)}, logits.View(), loss.Best.View())
 	}
@@ -67,10 +68,11 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	if !g.Train {
 		return
 	}
+	dlogits := g.narrow(logits.View(), logits.Size())
 	if dw, add, ok := g.gradient(w); ok { // dw = dlogitsᵀ·hidden
-		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{logits.View(), true}, operand{hidden.View(), false}, dw)
+		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true}, operand{hidden.View(), false}, dw)
 	}
 	dhidden := g.New("grad head hidden", n, d)
-	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{logits.View(), false}, operand{w.View(), false}, dhidden.View())
+	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false}, operand{weight, false}, dhidden.View())
 	g.record(shaders.ScatterRows, gather, t.Rows.View(), dhidden.View(), dx)
 }

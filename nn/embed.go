@@ -24,7 +24,7 @@ type TokenIndex struct {
 func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
-	y := g.New("embeddings", tokens, d)
+	y := g.NewFloat32("embeddings", tokens, d)
 	g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
 		index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
 	g.onBackward(y, func(dy engine.View) {

@@ -10,7 +10,7 @@ import (
 func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
 	check(index.Size() >= n, "gather rows", "an index a row", x, index)
 	p := shaders.GatherRowsParams{Rows: shaders.N(n), Cols: uint32(x.Cols())}
-	y := g.New("rows", n, x.Cols())
+	y := g.newLike(x, "rows", n, x.Cols())
 	g.record(shaders.GatherRows, p, index.View(), x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		dx, add, ok := g.gradient(x)

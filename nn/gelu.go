@@ -7,7 +7,7 @@ import (
 
 // GELU is the tanh form of the Gaussian error linear unit, elementwise.
 func (g *Graph) GELU(x *Tensor) *Tensor {
-	y, n := g.New("gelu", x.Shape...), shaders.N(x.Size())
+	y, n := g.newLike(x, "gelu", x.Shape...), shaders.N(x.Size())
 	g.record(shaders.GELU, shaders.GELUParams{N: n}, x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if dx, add, ok := g.gradient(x); ok {

@@ -28,10 +28,10 @@ type Options struct {
 	// Visible is the part of all pairs of a query and a key that attention
 	// computes, where that is known; 0 = all. It is for the cost alone.
 	Visible float64
-	// Half plans with tensors of 2 bytes an element; statistics, losses and the
-	// parameters' gradients keep 4. No kernel reads such tensors yet: a program
-	// that was recorded so says what it would take, and cannot run.
-	Half bool
+	// Type is how activations and the weights of products are stored: F32, BF16 or
+	// F16. The residual stream, statistics, losses and the parameters' gradients are
+	// of 32 bits always, as is all arithmetic.
+	Type shaders.Type
 }
 
 // Record runs f on a new recording and returns the program. Shapes that do not
@@ -51,22 +51,41 @@ func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, 
 	return g.Program, g.Program.Err()
 }
 
-// New makes a temporary tensor.
-func (g *Graph) New(name string, shape ...int) *Tensor {
-	element := 4
-	if g.Half {
-		element = 2
-	}
-	return g.temporary(name, element, shape)
-}
+// New makes a temporary tensor of activations, in the recording's Type.
+func (g *Graph) New(name string, shape ...int) *Tensor { return g.newOf(g.Type, name, shape) }
 
 // NewFloat32 makes a temporary tensor whose elements always have 4 bytes.
-func (g *Graph) NewFloat32(name string, shape ...int) *Tensor { return g.temporary(name, 4, shape) }
+func (g *Graph) NewFloat32(name string, shape ...int) *Tensor {
+	return g.newOf(shaders.F32, name, shape)
+}
 
-func (g *Graph) temporary(name string, element int, shape []int) *Tensor {
+// newLike makes a temporary tensor that is stored as x is.
+func (g *Graph) newLike(x *Tensor, name string, shape ...int) *Tensor {
+	return g.newOf(x.node.view.Buffer.Type, name, shape)
+}
+
+func (g *Graph) newOf(t shaders.Type, name string, shape []int) *Tensor {
 	check(size(shape) <= math.MaxUint32, name, "at most 2^32-1 elements, which kernels count", &Tensor{Shape: shape})
-	buffer := g.Program.Temp(name, int64(element)*int64(max(1, size(shape))))
-	return &Tensor{Shape: shape, node: &node{name: name, view: buffer.View(), needsGrad: g.Train}}
+	view := g.temporary(t, name, size(shape))
+	return &Tensor{Shape: shape, node: &node{name: name, view: view, needsGrad: g.Train}}
+}
+
+// temporary is room for n elements of a type.
+func (g *Graph) temporary(t shaders.Type, name string, n int) engine.View {
+	buffer := g.Program.Temp(name, engine.Room(t, max(1, n)))
+	buffer.Type = t
+	return buffer.View()
+}
+
+// narrow is a view of n elements in the recording's Type: v itself, or a copy that
+// is rounded.
+func (g *Graph) narrow(v engine.View, n int) engine.View {
+	if v.Buffer.Type == g.Type {
+		return v
+	}
+	rounded := g.temporary(g.Type, v.Buffer.Label, n)
+	g.record(shaders.Copy, shaders.CopyParams{N: uint32(n)}, v, rounded)
+	return rounded
 }
 
 // Keep makes a temporary tensor readable after the program has run.
@@ -161,10 +180,17 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 		return engine.View{}, false, false
 	}
 	if n.grad.Buffer == nil {
-		n.grad = g.Program.Temp("grad "+n.name, n.view.Bytes).View()
+		n.grad = g.temporaryLike(n)
 	}
 	accumulate, n.written = n.written, true
 	return n.grad, accumulate, true
+}
+
+// temporaryLike is room for the gradient of n.
+func (g *Graph) temporaryLike(n *node) engine.View {
+	buffer := g.Program.Temp("grad "+n.name, n.view.Bytes)
+	buffer.Type = n.view.Buffer.Type
+	return buffer.View()
 }
 
 // passGradient adds the gradient dy to that of t, which has the same size. When
@@ -176,8 +202,11 @@ func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	case !n.needsGrad:
 	case n.written:
 		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(t.Size())}, dy, n.grad)
-	case n.grad.Buffer == nil:
+	case n.grad.Buffer == nil && dy.Buffer.Type == n.view.Buffer.Type:
 		n.grad, n.written = dy, true
+	case n.grad.Buffer == nil:
+		n.grad, n.written = g.temporaryLike(n), true
+		g.copy(dy, n.grad, t.Size())
 	default: // a place of its own: a parameter or a variable
 		g.copy(dy, n.grad, t.Size())
 		n.written = true
@@ -187,7 +216,7 @@ func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 // copyGradient is passGradient for a second receiver of dy.
 func (g *Graph) copyGradient(t *Tensor, dy engine.View) {
 	if t.node.needsGrad && t.node.grad.Buffer == nil {
-		t.node.grad = g.Program.Temp("grad "+t.node.name, t.node.view.Bytes).View()
+		t.node.grad = g.temporaryLike(t.node)
 	}
 	g.passGradient(t, dy)
 }

@@ -11,23 +11,29 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	check(len(w.Shape) == 2 && x.Cols() == w.Shape[1], "linear", "x [...,I] and w [O,I]", x, w)
 	out, in := w.Shape[0], w.Shape[1]
 	check(bias == nil || bias.Size() == out, "linear", "bias [O]", w, bias)
-	y := g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out)...).sameRows(x)
+	y := g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out)...)
+	if residual != nil { // the stream keeps its 32 bits
+		y = g.NewFloat32(w.node.name, y.Shape...)
+	}
+	y.sameRows(x)
 	check(residual == nil || residual.Size() == y.Size(), "linear", "residual as y", y, residual)
 	rows := x.rows()
 	p := product{batch: 1, m: rows, n: out, k: shaders.N(in)}
-	g.productBias(p, operand{x.View(), false}, operand{w.View(), true}, y.View(), viewOf(bias), viewOf(residual))
-	g.onBackward(y, func(dy engine.View) {
+	factor, weight := g.narrow(x.View(), x.Size()), g.weight(w)
+	g.productBias(p, operand{factor, false}, operand{weight, true}, y.View(), viewOf(bias), viewOf(residual))
+	g.onBackward(y, func(whole engine.View) {
+		dy := g.narrow(whole, y.Size())
 		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
-			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{dy, false}, operand{w.View(), false}, dx)
+			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{dy, false}, operand{weight, false}, dx)
 		}
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
-			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{dy, true}, operand{x.View(), false}, dw)
+			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{dy, true}, operand{factor, false}, dw)
 		}
 		if bias != nil {
-			g.biasGradient(bias, dy, rows)
+			g.biasGradient(bias, whole, rows)
 		}
 		if residual != nil {
-			g.passGradient(residual, dy)
+			g.passGradient(residual, whole)
 		}
 	})
 	return y
@@ -37,6 +43,15 @@ func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
 	if db, add, ok := g.gradient(bias); ok {
 		g.record(shaders.ColumnSum, shaders.ColumnSumParams{Rows: rows, Cols: uint32(bias.Size()), Accumulate: shaders.Flag(add)}, dy, db)
 	}
+}
+
+// weight is a parameter as products read it: rounded, where the recording's Type
+// asks for that.
+func (g *Graph) weight(w *Tensor) engine.View {
+	if g.Type.Half() && w.node.narrow.Buffer != nil {
+		return w.node.narrow
+	}
+	return g.narrow(w.View(), w.Size())
 }
 
 // viewOf is the view of a tensor that may be nil.

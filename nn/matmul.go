@@ -17,15 +17,16 @@ func (g *Graph) MatMul(a, b *Tensor, transA, transB bool) *Tensor {
 	}
 	y := g.New("matmul", shape...)
 	p := product{batch: batch, m: shaders.N(m), n: n, k: shaders.N(k)}
-	g.product(p, operand{a.View(), transA}, operand{b.View(), transB}, y.View())
+	factorA, factorB := g.narrow(a.View(), a.Size()), g.narrow(b.View(), b.Size())
+	g.product(p, operand{factorA, transA}, operand{factorB, transB}, y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if da, add, ok := g.gradient(a); ok { // dop(a) = dy·op(b)ᵀ
 			q := product{batch: batch, m: shaders.N(m), n: k, k: shaders.N(n), add: add}
-			g.productInto(q, operand{dy, false}, operand{b.View(), !transB}, da, transA)
+			g.productInto(q, operand{dy, false}, operand{factorB, !transB}, da, transA)
 		}
 		if db, add, ok := g.gradient(b); ok { // dop(b) = op(a)ᵀ·dy
 			q := product{batch: batch, m: shaders.N(k), n: n, k: shaders.N(m), add: add}
-			g.productInto(q, operand{a.View(), !transA}, operand{dy, false}, db, transB)
+			g.productInto(q, operand{factorA, !transA}, operand{dy, false}, db, transB)
 		}
 	})
 	return y

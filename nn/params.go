@@ -33,7 +33,10 @@ type Init struct{ Mean, Std float64 }
 // learning-rate group that are decayed, and those that are not, are contiguous.
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
+	// Narrow is a copy of the weights in 16 bits, for products to read; nil without.
+	Narrow *engine.Buffer
 
+	stale     bool // the copy
 	list      []*Param
 	byName    map[string]*Param
 	frozen    map[string]bool // groups that take no gradient for now
@@ -66,6 +69,9 @@ func (s *Params) Count() int64 {
 	return n
 }
 
+// paramAlignment leaves a parameter's copy in 16 bits aligned too.
+const paramAlignment = 2 * engine.Alignment
+
 // Seal lays the parameters out: by group, decayed ones first, in the order in
 // which they were declared.
 func (s *Params) Seal() {
@@ -81,7 +87,7 @@ func (s *Params) Seal() {
 	var at int64
 	for _, p := range s.list {
 		p.offset = at
-		at += (p.Bytes() + engine.Alignment - 1) / engine.Alignment * engine.Alignment
+		at += (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
 	}
 	s.Weights, s.Grads = engine.NewBuffer("weights", at), engine.NewBuffer("gradients", at)
 	s.M, s.V = engine.NewBuffer("first moments", at), engine.NewBuffer("second moments", at)
@@ -163,6 +169,9 @@ func (g *Graph) Param(p *Param) *Tensor {
 	}
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
+	if s.Narrow != nil {
+		n.narrow = s.Narrow.View().Slice(p.offset/2, p.Bytes()/2)
+	}
 	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate
 		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
@@ -220,7 +229,7 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 		if err := read(row*cols, part); err != nil {
 			return err
 		}
-		at := s.view(to, p).Slice(4*int64(row*cols), 4*int64(len(part)))
+		at := s.written(to, p).Slice(4*int64(row*cols), 4*int64(len(part)))
 		if err := engine.Upload(dev, at, part); err != nil {
 			return err
 		}
@@ -242,7 +251,7 @@ func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
 	if len(values) != size(p.Shape) {
 		return fmt.Errorf("%s: got %d values, want shape %v", p.Name, len(values), p.Shape)
 	}
-	return engine.Upload(dev, s.view(s.Weights, p), values)
+	return engine.Upload(dev, s.written(s.Weights, p), values)
 }
 
 // Read returns a parameter's values from one of the set's buffers: Weights,
@@ -258,16 +267,22 @@ func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) 
 	if len(values) != cols || row < 0 || row >= p.Shape[0] {
 		return fmt.Errorf("%s: got %d values for row %d of shape %v", p.Name, len(values), row, p.Shape)
 	}
-	return engine.Upload(dev, s.view(s.Weights, p).Slice(4*int64(row*cols), 4*int64(cols)), values)
+	return engine.Upload(dev, s.written(s.Weights, p).Slice(4*int64(row*cols), 4*int64(cols)), values)
 }
 
 // WriteTo sets a parameter's values in one of the set's buffers.
 func (s *Params) WriteTo(dev engine.Device, to *engine.Buffer, p *Param, values []float32) error {
-	return engine.Upload(dev, s.view(to, p), values)
+	return engine.Upload(dev, s.written(to, p), values)
 }
 
 func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
 	return b.View().Slice(p.offset, p.Bytes())
+}
+
+// written is view, for writing.
+func (s *Params) written(b *engine.Buffer, p *Param) engine.View {
+	s.stale = s.stale || b == s.Weights
+	return s.view(b, p)
 }
 
 // FanIn is the initial spread of a Linear's weight with the given inputs.

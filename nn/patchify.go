@@ -11,7 +11,7 @@ func (g *Graph) Patchify(x *Tensor, patch int) *Tensor {
 	n, c, h, w := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
 	patches := h / patch * (w / patch)
 	p := shaders.PatchifyParams{Rows: shaders.N(n * patches), Height: uint32(h), Width: uint32(w), Side: uint32(patch), Channels: uint32(c)}
-	y := g.New("patches", n, patches, c*patch*patch)
+	y := g.NewFloat32("patches", n, patches, c*patch*patch)
 	g.record(shaders.Patchify, p, x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if dx, add, ok := g.gradient(x); ok {
@@ -29,7 +29,7 @@ func (g *Graph) PatchifyPixels(pixels, table *Tensor, pictures, size, patch, cha
 	check(size%patch == 0 && pixels.Size()*4 >= pictures*size*size*channels && table.Size() == 256,
 		"patchify", "pixels for every picture and a table of 256", pixels, table)
 	grid := size / patch
-	y := g.New("patches", pictures*grid*grid, channels*patch*patch)
+	y := g.NewFloat32("patches", pictures*grid*grid, channels*patch*patch)
 	y.node.needsGrad = false
 	if slot != 0 {
 		y.RowCount(slot)

@@ -15,7 +15,7 @@ func (g *Graph) RoPE(x, table, positions *Tensor) *Tensor {
 	heads, d := x.Shape[n-2], x.Shape[n-1]
 	check(positions.Size() == x.Size()/heads/d, "rope", "a position a token", x, positions)
 	p := shaders.RoPEParams{Tokens: shaders.N(positions.Size()), Heads: uint32(heads), HeadDim: uint32(d)}
-	y := g.New("rope", x.Shape...)
+	y := g.newLike(x, "rope", x.Shape...)
 	g.record(shaders.RoPE, p, x.View(), table.View(), positions.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if dx, add, ok := g.gradient(x); ok {

@@ -9,7 +9,7 @@ import (
 // columns where mask (int32, the shape of x) is not 0.
 func (g *Graph) Softmax(x, mask *Tensor) *Tensor {
 	check(x.Size() == mask.Size(), "softmax", "a mask of x's shape", x, mask)
-	y := g.New("softmax", x.Shape...)
+	y := g.newLike(x, "softmax", x.Shape...)
 	rows, cols := x.rows(), uint32(x.Cols())
 	g.record(shaders.Softmax, shaders.SoftmaxParams{Rows: rows, Cols: cols}, x.View(), mask.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {

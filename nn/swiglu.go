@@ -8,7 +8,7 @@ import (
 // SwiGLU computes gate·sigmoid(gate)·up, elementwise.
 func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 	check(gate.Size() == up.Size(), "swiglu", "the same shape twice", gate, up)
-	y := g.New("swiglu", gate.Shape...).sameRows(gate)
+	y := g.newLike(gate, "swiglu", gate.Shape...).sameRows(gate)
 	n := shaders.N(gate.Size())
 	g.record(shaders.SwiGLU, shaders.SwiGLUParams{N: n}, gate.View(), up.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {

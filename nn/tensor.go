@@ -10,7 +10,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Tensor is a row-major array of 4-byte elements in a recording. Tensors that
+// Tensor is a row-major array in a recording, of 4-byte elements or of 16-bit floats. Tensors that
 // share storage (a reshape) share their gradient.
 type Tensor struct {
 	Shape []int
@@ -21,6 +21,7 @@ type Tensor struct {
 type node struct {
 	name      string
 	view      engine.View
+	narrow    engine.View   // of a parameter: the same in 16 bits
 	rows      shaders.Count // leading rows in use, in units of rowSize elements
 	rowSize   int
 	needsGrad bool

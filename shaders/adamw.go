@@ -15,7 +15,8 @@ type AdamWParams struct {
 	WeightDecay float32
 	// Slot is where the step block holds, as f32, the learning rate,
 	// 1/(1-Beta1^t) and 1/sqrt(1-Beta2^t).
-	Slot uint32
+	Slot   uint32
+	Narrow uint32 // 1: the new parameters are written to narrow too
 }
 
 // AdamW does one step of AdamW (Loshchilov and Hutter, "Decoupled weight decay
@@ -25,6 +26,8 @@ type AdamWParams struct {
 //
 //	p -= lr·decay·p,  m = β₁m + (1-β₁)g,  v = β₂v + (1-β₂)g²
 //	p -= lr·m/(1-β₁ᵗ) / (√v/√(1-β₂ᵗ) + eps)
+//
+// narrow is a copy of the parameters, which products read in 16 bits.
 var AdamW = Declare(Decl[AdamWParams]{
 	Name: "adamw",
 	Bindings: []Binding{
@@ -33,10 +36,13 @@ var AdamW = Declare(Decl[AdamWParams]{
 		{Name: "w", Access: ReadWrite},
 		{Name: "m", Access: ReadWrite},
 		{Name: "v", Access: ReadWrite},
+		{Name: "narrow", Access: ReadWrite, Optional: true},
 	},
-	Variants: One(func(p AdamWParams) [3]uint32 { return grid1(int(p.N), 64) }),
+	Variants: elementwise(func(p AdamWParams) uint32 { return p.N }),
+	Halves:   [][]string{{"narrow"}},
+	Even:     func(p AdamWParams) bool { return p.N%2 == 0 },
 	Axes: func(p AdamWParams) []Axis {
-		return []Axis{{p.N, elementSpans("g", "w", "m", "v"), func(_, n uint32) any { p.N = n; return p }}}
+		return []Axis{{p.N, elementSpans("g", "w", "m", "v", "narrow"), func(_, n uint32) any { p.N = n; return p }}}
 	},
 	CPU: func(h Host, p AdamWParams, b Buffers) {
 		factor := b.F32(0)[1]
@@ -52,10 +58,13 @@ var AdamW = Declare(Decl[AdamWParams]{
 		}
 		h.Parallel(int(p.N), elementGrain, func(lo, hi int) {
 			simd.AdamW(w[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], s)
+			if p.Narrow != 0 {
+				copy(b.F32(5)[lo:hi], w[lo:hi])
+			}
 		})
 	},
 	Reference: func(p AdamWParams, b []Array) {
-		clip, g, w, m, v, step := b[0].F[1], b[1].F, b[2].F, b[3].F, b[4].F, b[5]
+		clip, g, w, m, v, step := b[0].F[1], b[1].F, b[2].F, b[3].F, b[4].F, b[6]
 		if clip == 0 {
 			return
 		}
@@ -67,6 +76,9 @@ var AdamW = Declare(Decl[AdamWParams]{
 			m[i] = beta1*m[i] + (1-beta1)*gi
 			v[i] = beta2*v[i] + (1-beta2)*gi*gi
 			w[i] -= lr * m[i] * c1 / (math.Sqrt(v[i])*c2 + float64(p.Eps))
+			if p.Narrow != 0 {
+				b[5].F[i] = w[i]
+			}
 		}
 	},
 	Cost: func(p AdamWParams) Cost { return Cost{Flops: 16 * float64(p.N), Bytes: 28 * float64(p.N)} },
@@ -75,18 +87,21 @@ var AdamW = Declare(Decl[AdamWParams]{
 	},
 	Cases: func() []Case {
 		const slot = 7
-		call := func(n int, clip float32, decay float32, scale float64) Case {
+		call := func(n int, clip float32, decay float32, scale float64, narrow bool) Case {
 			c := Case{
-				Params: AdamWParams{N: uint32(n), Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: decay, Slot: slot},
-				Inputs: []Input{{F: []float32{3, clip}}, {N: n, Scale: scale}, {N: n, Scale: 1}, {N: n, Scale: scale}, positives(n)},
+				Params: AdamWParams{N: uint32(n), Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: decay, Slot: slot, Narrow: Flag(narrow)},
+				Inputs: []Input{{F: []float32{3, clip}}, {N: n, Scale: scale}, {N: n, Scale: 1}, {N: n, Scale: scale}, positives(n), {N: n, Scale: 1, Absent: !narrow}},
 				Rtol:   2e-6, // a handful of roundings of like size; 1-beta2 is off by 1e-6 of itself
 				Atol:   1e-7,
 			}
 			for i, f := range []float32{1e-3, 1.9, 2.3} {
 				c.Step = withWord(c.Step, slot+i, math.Float32bits(f))
 			}
-			return c.named("n=%d clip=%g decay=%g g=%g", n, clip, decay, scale)
+			return c.named("n=%d clip=%g decay=%g g=%g narrow=%t", n, clip, decay, scale, narrow)
 		}
-		return []Case{call(1, 1, 0, 1), call(65, 0.25, 0.1, 1), call(1025, 1, 0.1, 1e-3), call(1025, 0, 0.1, 1), call(65535*64+1, 1, 0.1, 1)}
+		return []Case{
+			call(1, 1, 0, 1, false), call(65, 0.25, 0.1, 1, true), call(130, 0.25, 0.1, 1, true), call(1025, 1, 0.1, 1e-3, false),
+			call(1026, 0, 0.1, 1, true), call(65535*64+1, 1, 0.1, 1, false),
+		}
 	},
 })

@@ -5,11 +5,15 @@ import "math"
 // ClipFactorParams are the parameters of ClipFactor.
 type ClipFactorParams struct {
 	MaxNorm float32 // 0: no clipping
+	// ScaleSlot is where the step block holds, as f32, what the gradients are
+	// multiplied by; 0: by nothing.
+	ScaleSlot uint32
 }
 
 // ClipFactor turns the sum of the squares of all gradients, x[0], into
-// y[0] = their norm and y[1] = min(1, MaxNorm/(norm + 1e-6)), by which AdamW
-// multiplies them; 0 when the norm is not finite, which AdamW takes as "skip".
+// y[0] = the norm without their scale and y[1] = min(1, MaxNorm/(norm + 1e-6)) over
+// the scale, by which AdamW multiplies them; 0 when the norm is not finite, which
+// AdamW takes as "skip".
 var ClipFactor = Declare(Decl[ClipFactorParams]{
 	Name: "clip_factor",
 	Bindings: []Binding{
@@ -19,22 +23,29 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 	Variants: One(func(ClipFactorParams) [3]uint32 { return [3]uint32{1, 1, 1} }),
 	CPU: func(h Host, p ClipFactorParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		norm := float32(math.Sqrt(float64(x[0])))
+		inverse := float32(1)
+		if p.ScaleSlot != 0 {
+			inverse = 1 / math.Float32frombits(h.Step()[p.ScaleSlot])
+		}
+		norm := float32(math.Sqrt(float64(x[0]))) * inverse
 		y[0] = norm
 		switch {
 		case !(norm <= math.MaxFloat32):
 			y[1] = 0
 		case p.MaxNorm == 0:
-			y[1] = 1
+			y[1] = inverse
 		default:
-			y[1] = min(1, p.MaxNorm/(norm+1e-6))
+			y[1] = min(1, p.MaxNorm/(norm+1e-6)) * inverse
 		}
 	},
 	Reference: func(p ClipFactorParams, b []Array) {
-		x, y := b[0].F[0], b[1].F
-		y[0], y[1] = math.Sqrt(x), 1
+		x, y, scale := b[0].F[0], b[1].F, 1.0
+		if p.ScaleSlot != 0 {
+			scale = stepFloat(b[2], p.ScaleSlot)
+		}
+		y[0], y[1] = math.Sqrt(x)/scale, 1/scale
 		if p.MaxNorm != 0 {
-			y[1] = min(1, float64(p.MaxNorm)/(y[0]+1e-6))
+			y[1] = min(1, float64(p.MaxNorm)/(y[0]+1e-6)) / scale
 		}
 		if math.IsInf(x, 0) || math.IsNaN(x) {
 			y[1] = 0
@@ -48,8 +59,11 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 		var cases []Case
 		for _, most := range []float32{0, 1} {
 			for _, x := range []float32{0, 1e-12, 0.25, 9, 1e30, float32(math.Inf(1)), float32(math.NaN())} {
-				c := Case{Params: ClipFactorParams{most}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
+				c := Case{Params: ClipFactorParams{MaxNorm: most}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
 				cases = append(cases, c.named("x=%g most=%g", x, most))
+				c.Params, c.Step = ClipFactorParams{MaxNorm: most, ScaleSlot: 5}, withWord(nil, 5, math.Float32bits(512))
+				c.Rtol = 2e-6
+				cases = append(cases, c.named("x=%g most=%g scale=512", x, most))
 			}
 		}
 		return cases

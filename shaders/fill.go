@@ -10,7 +10,9 @@ type FillParams struct {
 var Fill = Declare(Decl[FillParams]{
 	Name:     "fill",
 	Bindings: []Binding{{Name: "y", Access: Write}},
-	Variants: One(func(p FillParams) [3]uint32 { return grid1(int(p.N), 64) }),
+	Variants: elementwise(func(p FillParams) uint32 { return p.N }),
+	Halves:   [][]string{{"y"}},
+	Even:     func(p FillParams) bool { return p.N%2 == 0 },
 	Axes: func(p FillParams) []Axis {
 		return []Axis{{p.N, elementSpans("y"), func(_, n uint32) any { p.N = n; return p }}}
 	},
@@ -30,7 +32,7 @@ var Fill = Declare(Decl[FillParams]{
 	Cost: func(p FillParams) Cost { return Cost{Bytes: 4 * float64(p.N)} },
 	Cases: func() []Case {
 		var cases []Case
-		for _, n := range []int{0, 1, 65, 65535*64 + 1} {
+		for _, n := range []int{0, 1, 65, 130, 65535*64 + 1} {
 			c := Case{Params: FillParams{N: uint32(n), Value: 1.5}, Inputs: []Input{{N: max(n, 1)}}}
 			cases = append(cases, c.named("n=%d", n))
 		}

@@ -60,7 +60,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
 	in := m.newInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
 	load := r.expected()
-	o := nn.Options{Train: true, Recompute: recompute, Half: r.DType != "f32", Visible: load.visible}
+	o := nn.Options{Train: true, Recompute: recompute, Type: r.storage(), Visible: load.visible}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
@@ -79,7 +79,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
 		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
 	}
-	e.MemoryBytes = memoryFor(m.Params, o.Half)
+	e.MemoryBytes = memoryFor(m.Params, o.Type.Half())
 	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil

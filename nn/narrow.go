@@ -1,0 +1,42 @@
+package nn
+
+import (
+	"context"
+
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// Halve gives the set a copy of its weights in 16 bits, which AdamW keeps up to
+// date. It is called after Seal and before the buffers are placed.
+func (s *Params) Halve(t shaders.Type) {
+	s.Narrow = engine.NewBuffer("weights in "+t.String(), s.Weights.Bytes/2)
+	s.Narrow.Type, s.stale = t, true
+}
+
+// Refresh brings the copy up to date where weights have been written since. It is
+// called before a program that reads it.
+func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
+	if s.Narrow == nil || !s.stale {
+		return nil
+	}
+	p := engine.NewProgram("round the weights")
+	for at := int64(0); at < s.Weights.Bytes; at += adamChunk {
+		n := min(adamChunk, s.Weights.Bytes-at)
+		p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Narrow.View().Slice(at/2, n/2))
+	}
+	plan, err := engine.NewPlan(p)
+	if err != nil {
+		return err
+	}
+	exe, err := dev.Compile(plan, nil)
+	if err != nil {
+		return err
+	}
+	defer exe.Free()
+	if err := exe.Run(ctx, &[shaders.StepWords]uint32{}); err != nil {
+		return err
+	}
+	s.stale = false
+	return nil
+}
