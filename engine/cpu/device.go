@@ -43,11 +43,11 @@ func (d *Device) Info() engine.Info {
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
 	if total := totalMemory(); total > 0 && bytes > total {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: total}
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: total}
 	}
 	allocated := d.newMemory(bytes)
 	if allocated == nil {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: totalMemory()}
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: totalMemory()}
 	}
 	return allocated, nil
 }
