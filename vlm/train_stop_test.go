@@ -128,40 +128,68 @@ func TestInterruptedUpdate(t *testing.T) {
 	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	dev := &cancelling{Device: cpu.Open(0), left: 3, cancel: cancel}
-	_, err = Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: dev})
+	inner, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	// A norm of four ranges, the clip factor and four updates: two of them are done.
+	fuse := &fuse{Context: inner, cancel: cancel, left: 8}
+	_, err = Train(fuse, TrainOptions{Recipe: r, Data: files, Out: out, Device: &lighting{cpu.Open(0), 3, fuse}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want it interrupted", err)
+	}
+	if all := checkpoints(filepath.Join(out, "checkpoints")); len(all) != 1 || filepath.Base(all[0]) != "step-000003" {
+		t.Errorf("the checkpoints are %v, want one of the third step", all)
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	must(t, err)
 	same(t, "a run that was interrupted in an update and one that was not", losses(t, whole), losses(t, out))
 }
 
-// cancelling is a device that cancels a run when the nth update begins.
-type cancelling struct {
-	engine.Device
-	left   int
+// fuse is a context that, once it is lit, is cancelled when it has been asked so many
+// times more, or when what it was lit for is over.
+type fuse struct {
+	context.Context
 	cancel context.CancelFunc
+	left   int
+	lit    bool
 }
 
-func (c *cancelling) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
-	e, err := c.Device.Compile(p, arena)
+func (f *fuse) Err() error {
+	if f.lit {
+		if f.left--; f.left == 0 {
+			f.cancel()
+		}
+	}
+	return f.Context.Err()
+}
+
+// lighting is a device that lights a fuse when the nth update begins.
+type lighting struct {
+	engine.Device
+	nth  int
+	fuse *fuse
+}
+
+func (l *lighting) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
+	e, err := l.Device.Compile(p, arena)
 	if p.Program.Name == "update" {
-		return &cancellingProgram{e, c}, err
+		return &lightingProgram{e, l}, err
 	}
 	return e, err
 }
 
-type cancellingProgram struct {
+type lightingProgram struct {
 	engine.Executable
-	device *cancelling
+	device *lighting
 }
 
-func (p *cancellingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
-	if p.device.left--; p.device.left == 0 {
-		p.device.cancel()
+func (p *lightingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
+	l := p.device
+	if l.nth--; l.nth != 0 {
+		return p.Executable.Run(ctx, step)
 	}
-	return p.Executable.Run(ctx, step)
+	l.fuse.lit = true
+	err := p.Executable.Run(ctx, step)
+	l.fuse.lit = false
+	l.fuse.cancel()
+	return err
 }
