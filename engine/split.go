@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"maps"
 	"slices"
 
 	"patchwork/shaders"
@@ -64,8 +63,7 @@ func split(d Dispatch, most int64) []Dispatch {
 		return []Dispatch{d}
 	}
 	for _, axis := range d.Kernel.Axes(d.Params) {
-		span := axis.Spans[d.Kernel.Bindings[wide].Name]
-		n := unitsWithin(axis, span, most)
+		n := unitsWithin(d, axis, wide, most)
 		if n <= 0 {
 			continue
 		}
@@ -82,7 +80,8 @@ func split(d Dispatch, most int64) []Dispatch {
 // unitsWithin is how many units of an axis a binding may see at once, such that
 // each part begins where bindings may: 0 where not even one does, or where the
 // axis has no more anyway.
-func unitsWithin(axis shaders.Axis, span shaders.Span, most int64) int64 {
+func unitsWithin(d Dispatch, axis shaders.Axis, wide int, most int64) int64 {
+	span := spanAt(d, axis, wide)
 	if span.Stride <= 0 {
 		return 0
 	}
@@ -91,12 +90,20 @@ func unitsWithin(axis shaders.Axis, span shaders.Span, most int64) int64 {
 		return 0
 	}
 	grain := int64(1)
-	for s := range maps.Values(axis.Spans) {
-		for grain*s.Stride%Alignment != 0 {
+	for i := range d.Views {
+		for grain*spanAt(d, axis, i).Stride%Alignment != 0 {
 			grain *= 2
 		}
 	}
 	return n / grain * grain
+}
+
+// spanAt is the span of binding i along an axis, which is declared for elements of
+// four bytes; zero where the axis does not cut the binding.
+func spanAt(d Dispatch, axis shaders.Axis, i int) shaders.Span {
+	b := d.Kernel.Bindings[i]
+	span, size := axis.Spans[b.Name], d.Storage.Of(i, b).Size()
+	return shaders.Span{Stride: span.Stride * size / 4, Tail: span.Tail * size / 4}
 }
 
 // partOf is the dispatch of n units of an axis from first on.
@@ -105,13 +112,12 @@ func partOf(d Dispatch, axis shaders.Axis, first, n int64) Dispatch {
 	part.Params = axis.Part(uint32(first), uint32(n))
 	part.Views = slices.Clone(d.Views)
 	for i, v := range d.Views {
-		b := d.Kernel.Bindings[i]
-		span, along := axis.Spans[b.Name]
+		span := spanAt(d, axis, i)
 		switch {
 		case v.Buffer == nil:
 		case d.Kernel.HasScratch() && i == len(d.Views)-1:
 			part.Views[i] = v.Slice(0, min(v.Bytes, d.Kernel.Scratch(part.Params)))
-		case along && span.Stride > 0:
+		case span.Stride > 0:
 			at := min(first*span.Stride, v.Bytes)
 			part.Views[i] = v.Slice(at, min(n*span.Stride+span.Tail, v.Bytes-at))
 		}

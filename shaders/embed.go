@@ -24,7 +24,9 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p EmbedParams) [3]uint32 { return gridRows(int(p.Tokens.Max), int(p.Cols)) }),
+	Variants: along(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
+	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
+	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },
 	Axes: func(p EmbedParams) []Axis {
 		tokens := alongCount(func(p *EmbedParams) *Count { return &p.Tokens }, func(p EmbedParams) map[string]int64 {
 			return map[string]int64{"ids": 4, "slots": 4, "y": rowBytes(p.Cols)}

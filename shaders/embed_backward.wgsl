@@ -6,7 +6,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let row = u32(load_segment_ids(at.row)) - p.first; // wraps round before the first
   if (row >= p.rows) { return; }
   let end = load_starts(at.row + 1u);
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = load_starts(at.row); i < end; i = i + 1) {
     sum = add_to(sum, load_dy(u32(load_order(u32(i))) * p.cols + at.col));
   }

@@ -24,7 +24,9 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Variants: One(func(p RoPEParams) [3]uint32 { return grid1(int(p.Tokens.Max*p.Heads*p.HeadDim/2), 64) }),
+	Variants: elementwise(func(p RoPEParams) uint32 { return p.Tokens.Max * p.Heads * p.HeadDim / 2 }),
+	Halves:   [][]string{{"x", "y"}},
+	Even:     func(p RoPEParams) bool { return p.HeadDim%4 == 0 },
 	Axes: alongCount(func(p *RoPEParams) *Count { return &p.Tokens }, func(p RoPEParams) map[string]int64 {
 		token := rowBytes(p.Heads * p.HeadDim)
 		return map[string]int64{"x": token, "positions": 4, "y": token}

@@ -54,7 +54,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 				}
 			}
 			for i := range y {
-				y[i] /= max(sum, math.SmallestNonzeroFloat64)
+				if mask[i] != 0 {
+					y[i] /= sum
+				}
 			}
 		}
 	},

@@ -121,7 +121,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable
 			}
 			buffers[j] = b
 		}
-		e.calls[i] = call{dispatch.Kernel, dispatch.Params, buffers}
+		e.calls[i] = call{dispatch.Kernel, dispatch.Params, buffers, dispatch.Storage}
 	}
 	return e, nil
 }
@@ -130,6 +130,7 @@ type call struct {
 	kernel  *shaders.Kernel
 	params  any
 	buffers shaders.Buffers
+	storage shaders.Storage
 }
 
 type executable struct {
@@ -198,7 +199,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 				return err
 			}
 			c, start := &e.calls[i], time.Since(begin)
-			c.kernel.Run(e.host, c.params, c.buffers)
+			e.host.run(c)
 			done(i, start, time.Since(begin))
 		}
 		return nil

@@ -76,7 +76,7 @@ func (e *executable) resolve() error {
 
 func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) (err error) {
 	d := e.device
-	variant, _ := d.info.Choose(dispatch.Kernel, dispatch.Params)
+	variant, _ := d.info.Choose(dispatch.Kernel, dispatch.Params, dispatch.Storage)
 	if variant == nil {
 		return fmt.Errorf("no variant for %+v on %s: %w", dispatch.Params, d.info.Device, engine.ErrUnsupported)
 	}

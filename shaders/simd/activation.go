@@ -31,8 +31,14 @@ func Softmax(y, x []float32, mask []int32) {
 		clear(y)
 		return
 	}
-	if sum := ExpSum(y, y, most); sum != 0 {
-		Scale(y, y, float32(1/sum))
+	sum := ExpSum(y, y, most)
+	Scale(y, y, float32(1/sum))
+	if math.IsNaN(sum) { // 0 times it is not 0
+		for i, m := range mask {
+			if m == 0 {
+				y[i] = 0
+			}
+		}
 	}
 }
 
