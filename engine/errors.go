@@ -17,8 +17,10 @@ var (
 	ErrNoDevice = errors.New("no such device")
 )
 
-// OutOfMemoryError says how much was asked for and how much there is.
+// OutOfMemoryError says how much was asked for and how much there is. A driver that
+// runs out in the middle of its work tells neither: then What is empty.
 type OutOfMemoryError struct {
+	Device    string
 	What      string // what the memory was for: "activations", "weights"
 	Asked     int64  // bytes
 	Available int64  // bytes, 0 where the device does not say
@@ -28,7 +30,13 @@ type OutOfMemoryError struct {
 var ErrOutOfMemory = errors.New("out of memory")
 
 func (e *OutOfMemoryError) Error() string {
-	s := fmt.Sprintf("out of memory: %s need %s", e.What, Bytes(e.Asked))
+	s := "out of memory"
+	if e.Device != "" {
+		s += " on " + e.Device
+	}
+	if e.What != "" {
+		s += fmt.Sprintf(": %s need %s", e.What, Bytes(e.Asked))
+	}
 	if e.Available > 0 {
 		s += fmt.Sprintf(", %s are there", Bytes(e.Available))
 	}

@@ -27,11 +27,7 @@ var GELU = Declare(Decl[GELUParams]{
 	Axes:     alongElements(func(p *GELUParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p GELUParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				y[i] = x[i] * simd.Sigmoid(geluInner(x[i]))
-			}
-		})
+		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) { simd.GELU(y[lo:hi], x[lo:hi]) })
 	},
 	Reference: func(p GELUParams, b []Array) {
 		for i := range int(p.N.Max) {
@@ -50,23 +46,6 @@ var GELU = Declare(Decl[GELUParams]{
 		)
 	},
 })
-
-// geluInner is 2√(2/π)·(x + 0.044715·x³): (1 + tanh(u/2))/2 = sigmoid(u).
-func geluInner(x float32) float32 {
-	const c = 2 * 0.7978845608028654 // 2√(2/π)
-	return c * (x + 0.044715*x*x*x)
-}
-
-// geluSlope is the derivative of GELU.
-func geluSlope(x float32) float32 {
-	const c = 2 * 0.7978845608028654
-	s := simd.Sigmoid(geluInner(x))
-	inner := c * (1 + 3*0.044715*x*x)
-	if math.IsInf(float64(inner), 0) {
-		return s
-	}
-	return s + x*s*(1-s)*inner
-}
 
 // extremes are arguments at which an activation is 0, itself, or near overflow.
 var extremes = []float32{0, -100, 100, -88, 88, -20, 20, -1e4, 1e4, -1e20, 1e20, -1e38, 1e38}

@@ -3,6 +3,8 @@ package shaders
 import (
 	"math"
 	"slices"
+
+	"patchwork/shaders/simd"
 )
 
 // GELUBackwardParams are the parameters of GELUBackward.
@@ -27,9 +29,7 @@ var GELUBackward = Declare(Decl[GELUBackwardParams]{
 	CPU: func(h Host, p GELUBackwardParams, b Buffers) {
 		x, dy, dx := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				put(dx, i, dy[i]*geluSlope(x[i]), p.Accumulate != 0)
-			}
+			simd.GELUGradient(dx[lo:hi], x[lo:hi], dy[lo:hi], p.Accumulate != 0)
 		})
 	},
 	Reference: func(p GELUBackwardParams, b []Array) {

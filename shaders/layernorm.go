@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // LayerNormParams are the parameters of LayerNorm.
 type LayerNormParams struct {
@@ -35,12 +39,9 @@ var LayerNorm = Declare(Decl[LayerNormParams]{
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				x, y, w, b := x[r*cols:][:cols], y[r*cols:][:cols], w[:cols], b[:cols]
-				m, v := moments(x)
-				s := float32(1 / math.Sqrt(v+float64(p.Eps)))
-				mean[r], rstd[r] = float32(m), s
-				for i := range y {
-					y[i] = float32(float64(x[i])-m)*s*w[i] + b[i]
-				}
+				m, v := simd.Moments(x)
+				mean[r], rstd[r] = float32(m), float32(1/math.Sqrt(v+float64(p.Eps)))
+				simd.LayerNorm(y, x, w, b, mean[r], rstd[r])
 			}
 		})
 	},
@@ -82,16 +83,3 @@ var LayerNorm = Declare(Decl[LayerNormParams]{
 			call(N(3), 192, 0.5, 0, 1e-5).named("no spread"), call(N(2), 3072, 0.5, 0.2, 1).named("pixels, eps 1"))
 	},
 })
-
-// moments returns the mean and the variance of x.
-func moments(x []float32) (mean, variance float64) {
-	for _, v := range x {
-		mean += float64(v)
-	}
-	mean /= float64(len(x))
-	for _, v := range x {
-		d := float64(v) - mean
-		variance += d * d
-	}
-	return mean, variance / float64(len(x))
-}

@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // LayerNormBackwardParams are the parameters of LayerNormBackward.
 type LayerNormBackwardParams struct {
@@ -51,7 +55,7 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 		if p.WithW == 0 {
 			h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 				for r := lo; r < hi; r++ {
-					layerNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], mean[r], rstd[r], p.AccumulateX != 0)
+					simd.LayerNormGradient(dx[r*cols:][:cols], dy[r*cols:], w, x[r*cols:], mean[r], rstd[r], p.AccumulateX != 0)
 				}
 			})
 			return
@@ -60,13 +64,9 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 			accW, accB := acc[:cols], acc[cols:]
 			for r := lo; r < hi; r++ {
 				x, dy := x[r*cols:][:cols], dy[r*cols:][:cols]
-				m, s := mean[r], rstd[r]
-				for i := range dy {
-					accW[i] += dy[i] * (x[i] - m) * s
-					accB[i] += dy[i]
-				}
+				simd.LayerNormSums(accW, accB, dy, x, mean[r], rstd[r])
 				if p.WithX != 0 {
-					layerNormRowBackward(x, w[:cols], dy, dx[r*cols:][:cols], m, s, p.AccumulateX != 0)
+					simd.LayerNormGradient(dx[r*cols:][:cols], dy, w, x, mean[r], rstd[r], p.AccumulateX != 0)
 				}
 			}
 		}, dw[:cols], db[:cols])
@@ -128,16 +128,3 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 			call(N(70), 65, LayerNormBackwardParams{WithW: 1}).named("dw alone"))
 	},
 })
-
-func layerNormRowBackward(x, w, dy, dx []float32, mean, rstd float32, accumulate bool) {
-	var sum, sumX float64
-	for i := range dy {
-		g := float64(dy[i] * w[i])
-		sum += g
-		sumX += g * float64((x[i]-mean)*rstd)
-	}
-	a, b := float32(sum/float64(len(dy))), float32(sumX/float64(len(dy)))
-	for i := range dx {
-		put(dx, i, rstd*(dy[i]*w[i]-a-(x[i]-mean)*rstd*b), accumulate)
-	}
-}

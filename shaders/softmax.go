@@ -32,7 +32,7 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 		x, mask, y, cols := b.F32(0), b.I32(1), b.F32(2), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				softmaxRow(x[r*cols:][:cols], mask[r*cols:][:cols], y[r*cols:][:cols])
+				simd.Softmax(y[r*cols:][:cols], x[r*cols:], mask[r*cols:])
 			}
 		})
 	},
@@ -81,29 +81,3 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 			call(N(5), 70, 3, 1, 2).named("all columns"), call(N(5), 70, 3, 0, 1).named("no column"), call(N(5), 70, 80, 0, 2).named("large values"))
 	},
 })
-
-func softmaxRow(x []float32, mask []int32, y []float32) {
-	most := float32(math.Inf(-1))
-	for i, v := range x {
-		if mask[i] != 0 && v > most {
-			most = v
-		}
-	}
-	var sum float64
-	for i, v := range x {
-		y[i] = 0
-		if mask[i] != 0 {
-			y[i] = simd.Exp(v - most)
-			sum += float64(y[i])
-		}
-	}
-	if sum == 0 {
-		return
-	}
-	inverse := float32(1 / sum)
-	for i := range y {
-		if mask[i] != 0 {
-			y[i] *= inverse
-		}
-	}
-}

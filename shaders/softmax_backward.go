@@ -1,6 +1,10 @@
 package shaders
 
-import "math"
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
 
 // SoftmaxBackwardParams are the parameters of SoftmaxBackward.
 type SoftmaxBackwardParams struct {
@@ -28,13 +32,7 @@ var SoftmaxBackward = Declare(Decl[SoftmaxBackwardParams]{
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				y, dy, dx := y[r*cols:][:cols], dy[r*cols:][:cols], dx[r*cols:][:cols]
-				var sum float64
-				for i := range y {
-					sum += float64(y[i]) * float64(dy[i])
-				}
-				for i := range dx {
-					put(dx, i, float32(float64(y[i])*(float64(dy[i])-sum)), p.Accumulate != 0)
-				}
+				simd.SoftmaxGradient(dx, y, dy, float32(simd.Dot(y, dy)), p.Accumulate != 0)
 			}
 		})
 	},

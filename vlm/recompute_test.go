@@ -70,26 +70,31 @@ func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
 		bytes     int64
 		recompute string
 		want      MemoryBytes
+		says      string // "" for nothing
 	}{
-		{"room", 2 * kept.MemoryBytes.Total, "auto", kept.MemoryBytes},
-		{"unknown", 0, "auto", kept.MemoryBytes},
-		{"tight", kept.MemoryBytes.Total, "auto", again.MemoryBytes},
-		{"tight, off", kept.MemoryBytes.Total, "off", kept.MemoryBytes},
-		{"room, on", 2 * kept.MemoryBytes.Total, "on", again.MemoryBytes},
+		{"room", 2 * kept.MemoryBytes.Total, "auto", kept.MemoryBytes, ""},
+		{"unknown", 0, "auto", kept.MemoryBytes, "does not tell how much memory it has"},
+		{"tight", kept.MemoryBytes.Total, "auto", again.MemoryBytes, "recomputing activations"},
+		{"tight, off", kept.MemoryBytes.Total, "off", kept.MemoryBytes, ""},
+		{"room, on", 2 * kept.MemoryBytes.Total, "on", again.MemoryBytes, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r.Recompute = c.recompute
-			dev, noted := cpu.Open(0), false
+			dev, said := cpu.Open(0), ""
 			_, err := trainOn(t, small{dev, c.bytes}, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{
-				Note: func(s string) { noted = noted || strings.Contains(s, "recomput") },
+				Note: func(s string) {
+					if strings.Contains(s, "activations") {
+						said += s
+					}
+				},
 			})
 			must(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
 				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
 			}
-			if want := c.name == "tight"; noted != want {
-				t.Errorf("said so: %v, want %v", noted, want)
+			if !strings.Contains(said, c.says) || c.says == "" && said != "" {
+				t.Errorf("said %q, want %q", said, c.says)
 			}
 		})
 	}

@@ -78,10 +78,12 @@ type trainer struct {
 	frozen     bool
 	rates      map[string]nn.Schedule
 	valLoss    float64
+	torn       bool // an update has begun and not ended: the weights are of no step
 }
 
 // Train runs a recipe to its end, or until ctx is cancelled: then it saves a
-// checkpoint and returns the context's error.
+// checkpoint and returns the context's error. A run that fails on its way returns a
+// *StoppedError.
 func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	t := &trainer{TrainOptions: o, tally: NewTally(o.Observe.BadRow)}
 	lock, err := lockRun(o.Out)
@@ -122,21 +124,17 @@ func (t *trainer) run(ctx context.Context) error {
 	for t.state.Step < t.steps {
 		start := time.Now()
 		m, err := t.step(ctx, batches)
-		if ctx.Err() != nil { // nothing of the interrupted step counts
-			t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
-			return errors.Join(ctx.Err(), t.checkpoint())
-		}
 		if err != nil {
-			return err
+			return t.stop(ctx, err)
 		}
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
 		if err := t.report(m); err != nil {
-			return err
+			return t.stop(ctx, err)
 		}
 		if err := t.periodic(ctx); err != nil && ctx.Err() == nil {
-			return err
+			return t.stop(ctx, err)
 		}
 	}
 	return nil
@@ -160,6 +158,9 @@ func (t *trainer) announce() error {
 // step takes one optimiser step. TokensPerS and ImagesPerS hold the numbers until
 // the caller knows the time.
 func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, err error) {
+	if err := ctx.Err(); err != nil {
+		return m, err
+	}
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
 		t.stepper.Freeze(freeze)
@@ -184,10 +185,16 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		tokens += b.Tokens
 		m.ImagesPerS += float64(len(b.Pictures))
 	}
-	m.GradNorm, err = t.stepper.Update(ctx, func(group string) (float64, int) { return t.rate(group, m.Step) })
+	if err := ctx.Err(); err != nil {
+		return m, err
+	}
+	// An update that has begun is carried through: half of one is no step's weights.
+	t.torn = true
+	m.GradNorm, err = t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) })
 	if err != nil {
 		return m, err
 	}
+	t.torn = false
 	if math.IsNaN(m.GradNorm) || math.IsInf(m.GradNorm, 0) {
 		if t.state.Skipped++; t.state.Skipped > maxSkipped {
 			return m, fmt.Errorf("step %d: the gradients are not finite, for the %dth time; a lower --lr would help", m.Step, t.state.Skipped)
@@ -252,7 +259,9 @@ func (t *trainer) periodic(ctx context.Context) error {
 		}
 	}
 	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 || last {
-		return t.checkpoint()
+		if err := t.checkpoint(); err != nil {
+			return &saveError{err}
+		}
 	}
 	return nil
 }

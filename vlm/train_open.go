@@ -54,12 +54,17 @@ func (t *trainer) recompute() (bool, error) {
 	}
 	kept, err := t.Recipe.estimate(t.model, false)
 	room := t.Device.Info().Memory
-	if err != nil || room == 0 || kept.MemoryBytes.Fits(room) {
+	if err != nil || room > 0 && kept.MemoryBytes.Fits(room) {
 		return false, err
 	}
 	again, err := t.Recipe.estimate(t.model, true)
 	if err != nil {
 		return false, err
+	}
+	if room == 0 {
+		t.note("keeping activations: training takes %s, with --recompute on %s, and %s does not tell how much memory it has",
+			engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), t.Device.Info().Device)
+		return false, nil
 	}
 	t.note("recomputing activations: training takes %s when they are all kept, %s so, and the device has %s; --recompute off keeps them",
 		engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), engine.Bytes(room))

@@ -34,7 +34,7 @@ func Open(threads int) *Device {
 func (d *Device) Info() engine.Info {
 	return engine.Info{
 		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.product.name, Class: shaders.Software,
-		Memory:   totalMemory(),
+		Memory:   engine.HostMemory(),
 		Features: cpuFeatures(),
 		Limits:   engine.Limits{MaxInvocations: d.host.threads},
 	}
@@ -42,12 +42,12 @@ func (d *Device) Info() engine.Info {
 
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
-	if total := totalMemory(); total > 0 && bytes > total {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: total}
+	if total := engine.HostMemory(); total > 0 && bytes > total {
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: total}
 	}
 	allocated := d.newMemory(bytes)
 	if allocated == nil {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: bytes, Available: totalMemory()}
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: engine.HostMemory()}
 	}
 	return allocated, nil
 }

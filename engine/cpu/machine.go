@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -15,15 +14,6 @@ var cpuName = sync.OnceValue(func() string {
 		return name
 	}
 	return "CPU"
-})
-
-// totalMemory is the machine's memory in bytes, 0 where the system does not say.
-var totalMemory = sync.OnceValue(func() int64 {
-	kib, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return kib << 10
 })
 
 func procField(file, key string) string {

@@ -189,9 +189,9 @@ func (d *Device) usable() error {
 // fail remembers the loss of the device.
 func (d *Device) fail(err error) error {
 	if d.lost == nil {
-		d.lost = err
+		d.lost = fmt.Errorf("%s: %w", d.info.Device, err)
 	}
-	return err
+	return d.lost
 }
 
 // Close waits for the device and releases everything that it has handed out.

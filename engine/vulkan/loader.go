@@ -89,7 +89,7 @@ func check(call string, r vk.Result) error {
 	case vk.ErrorDeviceLost:
 		return fmt.Errorf("%s: %w", call, engine.ErrDeviceLost)
 	case vk.ErrorOutOfHostMemory, vk.ErrorOutOfDeviceMemory, vk.ErrorOutOfPoolMemory:
-		return fmt.Errorf("%s: %w", call, engine.ErrOutOfMemory)
+		return fmt.Errorf("%s: %w", call, &engine.OutOfMemoryError{})
 	case vk.ErrorFeatureNotPresent, vk.ErrorExtensionNotPresent, vk.ErrorIncompatibleDriver:
 		return fmt.Errorf("%s: %w", call, engine.ErrUnsupported)
 	}

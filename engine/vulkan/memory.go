@@ -117,7 +117,7 @@ func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFla
 	// A driver may allocate more at once than its maxMemoryAllocationSize says,
 	// NVIDIA's does; it is asked. The size of a buffer is a hard limit.
 	if free := min(d.free(heap), d.physical.limits.bufferBytes); size > free {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: size, Available: free}
+		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: free}
 	}
 	m := &memory{device: d, size: size}
 	d.Count(size)
@@ -162,10 +162,9 @@ func (d *Device) newBuffer(size int64) (buffer vk.Buffer, err error) {
 }
 
 func (d *Device) newMemory(size vk.DeviceSize, kind uint32) (handle vk.DeviceMemory, err error) {
-	info := vk.MemoryAllocateInfo{SType: vk.StructureTypeMemoryAllocateInfo, AllocationSize: size, MemoryTypeIndex: kind}
-	defer info.Free()
-	err = check("vkAllocateMemory", vk.AllocateMemory(d.handle, &info, nil, &handle))
-	return handle, err
+	info := memoryAllocateInfo{header: header{sType: vk.StructureTypeMemoryAllocateInfo}, size: uint64(size), kind: kind}
+	r := d.procs.allocateMemory.call(id(d.handle), uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(&handle)))
+	return handle, check("vkAllocateMemory", r)
 }
 
 func (d *Device) noMemoryFor(what string) error {
@@ -191,7 +190,7 @@ func (d *Device) free(heap uint32) int64 {
 // outOfMemory puts numbers to an error of the driver when it is about memory.
 func (d *Device) outOfMemory(err error, what string, size int64, heap uint32) error {
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		return &engine.OutOfMemoryError{What: what, Asked: size, Available: d.free(heap)}
+		return &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: d.free(heap)}
 	}
 	return err
 }

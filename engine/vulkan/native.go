@@ -56,6 +56,7 @@ func loadInstanceProcs(get proc, instance vk.Instance) instanceProcs {
 // deviceProcs are the functions that are asked of a device.
 type deviceProcs struct {
 	allocateDescriptorSets    proc
+	allocateMemory            proc
 	cmdCopyBuffer             proc
 	cmdPipelineBarrier        proc
 	createComputePipelines    proc
@@ -73,6 +74,7 @@ func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
 	load := func(name string) proc { return lookup(get, id(device), name) }
 	return deviceProcs{
 		allocateDescriptorSets:    load("vkAllocateDescriptorSets"),
+		allocateMemory:            load("vkAllocateMemory"),
 		cmdCopyBuffer:             load("vkCmdCopyBuffer"),
 		cmdPipelineBarrier:        load("vkCmdPipelineBarrier"),
 		createComputePipelines:    load("vkCreateComputePipelines"),
@@ -261,6 +263,12 @@ type computePipelineCreateInfo struct {
 	layout    vk.PipelineLayout
 	base      vk.Pipeline
 	baseIndex int32
+}
+
+type memoryAllocateInfo struct {
+	header
+	size uint64
+	kind uint32
 }
 
 type descriptorPoolSize struct{ kind, count uint32 }

@@ -59,6 +59,7 @@ type limits struct {
 	uniformAlignment int64 // of a uniform binding's offset
 	groups           [3]uint32
 	bufferBytes      int64   // of a buffer
+	storageBuffers   int     // of a dispatch
 	timestampPeriod  float64 // nanoseconds
 }
 
@@ -78,6 +79,7 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 		uniformAlignment: int64(core.Limits.MinUniformBufferOffsetAlignment),
 		groups:           core.Limits.MaxComputeWorkGroupCount,
 		bufferBytes:      math.MaxInt64,
+		storageBuffers:   int(min(core.Limits.MaxPerStageDescriptorStorageBuffers, core.Limits.MaxDescriptorSetStorageBuffers, 1<<30)),
 		timestampPeriod:  float64(core.Limits.TimestampPeriod),
 	}
 	p.readMemory(i)

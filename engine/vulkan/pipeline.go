@@ -10,6 +10,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 	"golang.org/x/sync/errgroup"
 
+	"patchwork/engine"
 	"patchwork/shaders"
 )
 
@@ -50,6 +51,9 @@ func (p *pipelines) close(d *Device) {
 func (p *pipelines) layout(d *Device, storage int) (layout, error) {
 	if l, ok := p.layouts[storage]; ok {
 		return l, nil
+	}
+	if most := d.physical.limits.storageBuffers; storage > most {
+		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, most, engine.ErrUnsupported)
 	}
 	bindings := make([]setLayoutBinding, shaders.FirstStorageBinding+storage)
 	for i := range bindings {

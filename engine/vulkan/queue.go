@@ -4,6 +4,7 @@ package vulkan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 	"unsafe"
@@ -38,7 +39,11 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 	}
 	b.args = [5]uintptr{id(d.queue), 1, uintptr(unsafe.Pointer(&b.info)), id(fence)}
 	r = d.procs.queueSubmit.call(b.args[:4]...)
-	if err := check("vkQueueSubmit", r); err != nil {
+	err := check("vkQueueSubmit", r)
+	if errors.Is(err, engine.ErrOutOfMemory) {
+		return err // nothing was submitted, the device goes on
+	}
+	if err != nil {
 		return d.fail(err)
 	}
 	return nil
@@ -52,7 +57,7 @@ func (d *Device) wait(fence vk.Fence) error {
 	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience)}
 	r := d.procs.waitForFences.call(b.args[:]...)
 	if r == vk.Timeout {
-		return d.fail(fmt.Errorf("%s has not answered for %v: %w", d.info.Device, d.patience, engine.ErrDeviceLost))
+		return d.fail(fmt.Errorf("it has not answered for %v: %w", d.patience, engine.ErrDeviceLost))
 	}
 	if err := check("vkWaitForFences", r); err != nil {
 		return d.fail(err)
@@ -76,14 +81,14 @@ func (d *Device) replay(ctx context.Context, commands []vk.CommandBuffer) (host 
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		if err := d.submit(commands[submitted], d.fences[submitted%window]); err != nil {
-			return 0, err
+		if err = d.submit(commands[submitted], d.fences[submitted%window]); err != nil {
+			break
 		}
 		if submitted == 0 {
 			host = time.Since(begin)
 		}
 	}
-	for ; waited < submitted; waited++ {
+	for ; waited < submitted && d.lost == nil; waited++ {
 		if err := d.wait(d.fences[waited%window]); err != nil {
 			return 0, err
 		}

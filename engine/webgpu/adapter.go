@@ -78,6 +78,11 @@ func describe(n int, a *wgpu.Adapter) engine.Info {
 			MaxInvocations:     int(limits.MaxComputeInvocationsPerWorkgroup),
 		},
 	}
+	// WebGPU does not tell how much memory there is. Where an adapter computes in the
+	// machine's own, that is known.
+	if info.Kind == "software" || info.Kind == "integrated" {
+		info.Memory = engine.HostMemory()
+	}
 	if a.HasFeature(wgpu.FeatureName_TimestampQuery) {
 		info.Features = append(info.Features, "timestamp-query")
 	}

@@ -26,6 +26,7 @@ type Device struct {
 	pipelines pipelines
 	dummy     *memory      // bound where an optional binding is absent
 	out       *wgpu.Buffer // through which memory is read
+	lost      error        // why nothing can be asked of the device any more
 	period    float64      // nanoseconds of a tick of the time stamps; 0 = not measured yet
 
 	// live is everything handed out that is not yet freed.
@@ -94,12 +95,25 @@ func (d *Device) usable() error {
 	if d.device == nil {
 		return fmt.Errorf("%s is closed", d.info.Device)
 	}
-	return nil
+	return d.lost
 }
 
-// Close waits for the device and releases everything that it has handed out.
+// fail remembers the loss of the device.
+func (d *Device) fail(err error) error {
+	if d.lost == nil {
+		d.lost = fmt.Errorf("%s: %w", d.info.Device, err)
+	}
+	return d.lost
+}
+
+// Close waits for the device and releases everything that it has handed out. After
+// its loss nothing is released: the library ends the process that waits for it.
 func (d *Device) Close() error {
 	if d.instance == nil {
+		return nil
+	}
+	if d.lost != nil {
+		d.device, d.instance = nil, nil
 		return nil
 	}
 	d.releaseAll()

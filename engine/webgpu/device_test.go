@@ -125,3 +125,12 @@ func TestPatience(t *testing.T) {
 		t.Errorf("after waiting %v for long work the device was not idle: a small job took %v, at first %v", long, short, once)
 	}
 }
+
+// TestMemory checks that an adapter in software is known to have the machine's memory.
+func TestMemory(t *testing.T) {
+	d := openKind(t, "software", software)
+	defer d.Close()
+	if got, want := d.Info().Memory, engine.HostMemory(); got != want {
+		t.Errorf("%s has %d bytes of memory, the machine %d", d.info.Device, got, want)
+	}
+}

@@ -120,7 +120,7 @@ func (e *executable) Free() {
 
 func (e *executable) release() {
 	for i := range e.calls {
-		if g := e.calls[i].group; g != nil {
+		if g := e.calls[i].group; g != nil && e.device.lost == nil {
 			g.Release()
 		}
 	}

@@ -40,8 +40,10 @@ func (m *memory) release() {
 		return
 	}
 	m.device.Count(-m.size)
-	m.buffer.Destroy()
-	m.buffer.Release()
+	if m.device.lost == nil {
+		m.buffer.Destroy()
+		m.buffer.Release()
+	}
 	m.device, m.buffer = nil, nil
 }
 
@@ -64,11 +66,11 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 
 func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*memory, error) {
 	if most := d.info.Limits.MaxAllocationBytes; size > most {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: size, Available: most}
+		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: most}
 	}
 	buffer, err := d.newBuffer(roundUp(size, wgpu.CopyBufferAlignment), usage)
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		return nil, &engine.OutOfMemoryError{What: what, Asked: size}
+		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size}
 	}
 	if err != nil {
 		return nil, err

@@ -90,15 +90,20 @@ func bufferRef(b *wgpu.Buffer) unsafe.Pointer {
 func (d *Device) wait() { C.patchwork_wait(deviceRef(d.device)) }
 
 // readMapped waits for the device and copies the beginning of a MapRead buffer.
-func readMapped(d *wgpu.Device, b *wgpu.Buffer, to []byte) error {
+func (d *Device) readMapped(b *wgpu.Buffer, to []byte) error {
 	if len(to) == 0 {
 		return nil
 	}
-	status := C.patchwork_read(deviceRef(d), bufferRef(b), unsafe.Pointer(unsafe.SliceData(to)), C.size_t(len(to)))
-	if status != 0 {
-		return fmt.Errorf("mapping a buffer for reading failed with status %d: %w", uint32(status), engine.ErrDeviceLost)
+	status := C.patchwork_read(deviceRef(d.device), bufferRef(b), unsafe.Pointer(unsafe.SliceData(to)), C.size_t(len(to)))
+	return d.mapStatus(uint32(status))
+}
+
+// mapStatus is the error of a mapping; only a lost device refuses what is asked.
+func (d *Device) mapStatus(status uint32) error {
+	if status == 0 {
+		return nil
 	}
-	return nil
+	return d.fail(fmt.Errorf("mapping a buffer for reading failed with status %d: %w", status, engine.ErrDeviceLost))
 }
 
 // uncaughtError is where the errors of a device go that no scope catches.
@@ -115,7 +120,8 @@ const (
 	errorDeviceLost  = 5
 )
 
-// uncaught returns the error since the last call that no scope has caught.
+// uncaught returns the error since the last call that no scope has caught. The loss
+// of the device is remembered.
 func (d *Device) uncaught() error {
 	kind := d.errors._type
 	if kind == 0 {
@@ -127,9 +133,9 @@ func (d *Device) uncaught() error {
 	case errorValidation:
 		return d.invalid(err)
 	case errorOutOfMemory:
-		return fmt.Errorf("%w: %w", engine.ErrOutOfMemory, err)
+		return fmt.Errorf("%w: %w", err, &engine.OutOfMemoryError{Device: d.info.Device})
 	case errorDeviceLost:
-		return fmt.Errorf("%w: %w", engine.ErrDeviceLost, err)
+		return d.fail(fmt.Errorf("%w: %w", err, engine.ErrDeviceLost))
 	}
 	return err
 }

@@ -95,7 +95,7 @@ func (d *Device) readWords(m *memory, offset int64, to []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return readMapped(d.device, d.out, to)
+	return d.readMapped(d.out, to)
 }
 
 // submit encodes and submits one command buffer.

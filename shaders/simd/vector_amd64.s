@@ -32,125 +32,165 @@ DATA constant1<>+24(SB)/4, $0x3f800000
 DATA constant1<>+28(SB)/4, $0x3f800000
 GLOBL constant1<>(SB), RODATA|NOPTR, $32
 
-DATA constant2<>+0(SB)/4, $0xc2ae999a
-DATA constant2<>+4(SB)/4, $0xc2ae999a
-DATA constant2<>+8(SB)/4, $0xc2ae999a
-DATA constant2<>+12(SB)/4, $0xc2ae999a
-DATA constant2<>+16(SB)/4, $0xc2ae999a
-DATA constant2<>+20(SB)/4, $0xc2ae999a
-DATA constant2<>+24(SB)/4, $0xc2ae999a
-DATA constant2<>+28(SB)/4, $0xc2ae999a
+DATA constant2<>+0(SB)/4, $0x3d922279
+DATA constant2<>+4(SB)/4, $0x3d922279
+DATA constant2<>+8(SB)/4, $0x3d922279
+DATA constant2<>+12(SB)/4, $0x3d922279
+DATA constant2<>+16(SB)/4, $0x3d922279
+DATA constant2<>+20(SB)/4, $0x3d922279
+DATA constant2<>+24(SB)/4, $0x3d922279
+DATA constant2<>+28(SB)/4, $0x3d922279
 GLOBL constant2<>(SB), RODATA|NOPTR, $32
 
-DATA constant3<>+0(SB)/4, $0x42b1999a
-DATA constant3<>+4(SB)/4, $0x42b1999a
-DATA constant3<>+8(SB)/4, $0x42b1999a
-DATA constant3<>+12(SB)/4, $0x42b1999a
-DATA constant3<>+16(SB)/4, $0x42b1999a
-DATA constant3<>+20(SB)/4, $0x42b1999a
-DATA constant3<>+24(SB)/4, $0x42b1999a
-DATA constant3<>+28(SB)/4, $0x42b1999a
+DATA constant3<>+0(SB)/4, $0x3e5b33b6
+DATA constant3<>+4(SB)/4, $0x3e5b33b6
+DATA constant3<>+8(SB)/4, $0x3e5b33b6
+DATA constant3<>+12(SB)/4, $0x3e5b33b6
+DATA constant3<>+16(SB)/4, $0x3e5b33b6
+DATA constant3<>+20(SB)/4, $0x3e5b33b6
+DATA constant3<>+24(SB)/4, $0x3e5b33b6
+DATA constant3<>+28(SB)/4, $0x3e5b33b6
 GLOBL constant3<>(SB), RODATA|NOPTR, $32
 
-DATA constant4<>+0(SB)/4, $0x3fb8aa3b
-DATA constant4<>+4(SB)/4, $0x3fb8aa3b
-DATA constant4<>+8(SB)/4, $0x3fb8aa3b
-DATA constant4<>+12(SB)/4, $0x3fb8aa3b
-DATA constant4<>+16(SB)/4, $0x3fb8aa3b
-DATA constant4<>+20(SB)/4, $0x3fb8aa3b
-DATA constant4<>+24(SB)/4, $0x3fb8aa3b
-DATA constant4<>+28(SB)/4, $0x3fb8aa3b
+DATA constant4<>+0(SB)/4, $0x3fcc422a
+DATA constant4<>+4(SB)/4, $0x3fcc422a
+DATA constant4<>+8(SB)/4, $0x3fcc422a
+DATA constant4<>+12(SB)/4, $0x3fcc422a
+DATA constant4<>+16(SB)/4, $0x3fcc422a
+DATA constant4<>+20(SB)/4, $0x3fcc422a
+DATA constant4<>+24(SB)/4, $0x3fcc422a
+DATA constant4<>+28(SB)/4, $0x3fcc422a
 GLOBL constant4<>(SB), RODATA|NOPTR, $32
 
-DATA constant5<>+0(SB)/4, $0x3f318000
-DATA constant5<>+4(SB)/4, $0x3f318000
-DATA constant5<>+8(SB)/4, $0x3f318000
-DATA constant5<>+12(SB)/4, $0x3f318000
-DATA constant5<>+16(SB)/4, $0x3f318000
-DATA constant5<>+20(SB)/4, $0x3f318000
-DATA constant5<>+24(SB)/4, $0x3f318000
-DATA constant5<>+28(SB)/4, $0x3f318000
+DATA constant5<>+0(SB)/4, $0x7f7fffff
+DATA constant5<>+4(SB)/4, $0x7f7fffff
+DATA constant5<>+8(SB)/4, $0x7f7fffff
+DATA constant5<>+12(SB)/4, $0x7f7fffff
+DATA constant5<>+16(SB)/4, $0x7f7fffff
+DATA constant5<>+20(SB)/4, $0x7f7fffff
+DATA constant5<>+24(SB)/4, $0x7f7fffff
+DATA constant5<>+28(SB)/4, $0x7f7fffff
 GLOBL constant5<>(SB), RODATA|NOPTR, $32
 
-DATA constant6<>+0(SB)/4, $0xb95e8083
-DATA constant6<>+4(SB)/4, $0xb95e8083
-DATA constant6<>+8(SB)/4, $0xb95e8083
-DATA constant6<>+12(SB)/4, $0xb95e8083
-DATA constant6<>+16(SB)/4, $0xb95e8083
-DATA constant6<>+20(SB)/4, $0xb95e8083
-DATA constant6<>+24(SB)/4, $0xb95e8083
-DATA constant6<>+28(SB)/4, $0xb95e8083
+DATA constant6<>+0(SB)/4, $0xc2ae999a
+DATA constant6<>+4(SB)/4, $0xc2ae999a
+DATA constant6<>+8(SB)/4, $0xc2ae999a
+DATA constant6<>+12(SB)/4, $0xc2ae999a
+DATA constant6<>+16(SB)/4, $0xc2ae999a
+DATA constant6<>+20(SB)/4, $0xc2ae999a
+DATA constant6<>+24(SB)/4, $0xc2ae999a
+DATA constant6<>+28(SB)/4, $0xc2ae999a
 GLOBL constant6<>(SB), RODATA|NOPTR, $32
 
-DATA constant7<>+0(SB)/4, $0x42fe0000
-DATA constant7<>+4(SB)/4, $0x42fe0000
-DATA constant7<>+8(SB)/4, $0x42fe0000
-DATA constant7<>+12(SB)/4, $0x42fe0000
-DATA constant7<>+16(SB)/4, $0x42fe0000
-DATA constant7<>+20(SB)/4, $0x42fe0000
-DATA constant7<>+24(SB)/4, $0x42fe0000
-DATA constant7<>+28(SB)/4, $0x42fe0000
+DATA constant7<>+0(SB)/4, $0x42b1999a
+DATA constant7<>+4(SB)/4, $0x42b1999a
+DATA constant7<>+8(SB)/4, $0x42b1999a
+DATA constant7<>+12(SB)/4, $0x42b1999a
+DATA constant7<>+16(SB)/4, $0x42b1999a
+DATA constant7<>+20(SB)/4, $0x42b1999a
+DATA constant7<>+24(SB)/4, $0x42b1999a
+DATA constant7<>+28(SB)/4, $0x42b1999a
 GLOBL constant7<>(SB), RODATA|NOPTR, $32
 
-DATA constant8<>+0(SB)/4, $0x39506967
-DATA constant8<>+4(SB)/4, $0x39506967
-DATA constant8<>+8(SB)/4, $0x39506967
-DATA constant8<>+12(SB)/4, $0x39506967
-DATA constant8<>+16(SB)/4, $0x39506967
-DATA constant8<>+20(SB)/4, $0x39506967
-DATA constant8<>+24(SB)/4, $0x39506967
-DATA constant8<>+28(SB)/4, $0x39506967
+DATA constant8<>+0(SB)/4, $0x3fb8aa3b
+DATA constant8<>+4(SB)/4, $0x3fb8aa3b
+DATA constant8<>+8(SB)/4, $0x3fb8aa3b
+DATA constant8<>+12(SB)/4, $0x3fb8aa3b
+DATA constant8<>+16(SB)/4, $0x3fb8aa3b
+DATA constant8<>+20(SB)/4, $0x3fb8aa3b
+DATA constant8<>+24(SB)/4, $0x3fb8aa3b
+DATA constant8<>+28(SB)/4, $0x3fb8aa3b
 GLOBL constant8<>(SB), RODATA|NOPTR, $32
 
-DATA constant9<>+0(SB)/4, $0x3ab743ce
-DATA constant9<>+4(SB)/4, $0x3ab743ce
-DATA constant9<>+8(SB)/4, $0x3ab743ce
-DATA constant9<>+12(SB)/4, $0x3ab743ce
-DATA constant9<>+16(SB)/4, $0x3ab743ce
-DATA constant9<>+20(SB)/4, $0x3ab743ce
-DATA constant9<>+24(SB)/4, $0x3ab743ce
-DATA constant9<>+28(SB)/4, $0x3ab743ce
+DATA constant9<>+0(SB)/4, $0x3f318000
+DATA constant9<>+4(SB)/4, $0x3f318000
+DATA constant9<>+8(SB)/4, $0x3f318000
+DATA constant9<>+12(SB)/4, $0x3f318000
+DATA constant9<>+16(SB)/4, $0x3f318000
+DATA constant9<>+20(SB)/4, $0x3f318000
+DATA constant9<>+24(SB)/4, $0x3f318000
+DATA constant9<>+28(SB)/4, $0x3f318000
 GLOBL constant9<>(SB), RODATA|NOPTR, $32
 
-DATA constant10<>+0(SB)/4, $0x3c088908
-DATA constant10<>+4(SB)/4, $0x3c088908
-DATA constant10<>+8(SB)/4, $0x3c088908
-DATA constant10<>+12(SB)/4, $0x3c088908
-DATA constant10<>+16(SB)/4, $0x3c088908
-DATA constant10<>+20(SB)/4, $0x3c088908
-DATA constant10<>+24(SB)/4, $0x3c088908
-DATA constant10<>+28(SB)/4, $0x3c088908
+DATA constant10<>+0(SB)/4, $0xb95e8083
+DATA constant10<>+4(SB)/4, $0xb95e8083
+DATA constant10<>+8(SB)/4, $0xb95e8083
+DATA constant10<>+12(SB)/4, $0xb95e8083
+DATA constant10<>+16(SB)/4, $0xb95e8083
+DATA constant10<>+20(SB)/4, $0xb95e8083
+DATA constant10<>+24(SB)/4, $0xb95e8083
+DATA constant10<>+28(SB)/4, $0xb95e8083
 GLOBL constant10<>(SB), RODATA|NOPTR, $32
 
-DATA constant11<>+0(SB)/4, $0x3d2aa9c1
-DATA constant11<>+4(SB)/4, $0x3d2aa9c1
-DATA constant11<>+8(SB)/4, $0x3d2aa9c1
-DATA constant11<>+12(SB)/4, $0x3d2aa9c1
-DATA constant11<>+16(SB)/4, $0x3d2aa9c1
-DATA constant11<>+20(SB)/4, $0x3d2aa9c1
-DATA constant11<>+24(SB)/4, $0x3d2aa9c1
-DATA constant11<>+28(SB)/4, $0x3d2aa9c1
+DATA constant11<>+0(SB)/4, $0x42fe0000
+DATA constant11<>+4(SB)/4, $0x42fe0000
+DATA constant11<>+8(SB)/4, $0x42fe0000
+DATA constant11<>+12(SB)/4, $0x42fe0000
+DATA constant11<>+16(SB)/4, $0x42fe0000
+DATA constant11<>+20(SB)/4, $0x42fe0000
+DATA constant11<>+24(SB)/4, $0x42fe0000
+DATA constant11<>+28(SB)/4, $0x42fe0000
 GLOBL constant11<>(SB), RODATA|NOPTR, $32
 
-DATA constant12<>+0(SB)/4, $0x3e2aaaaa
-DATA constant12<>+4(SB)/4, $0x3e2aaaaa
-DATA constant12<>+8(SB)/4, $0x3e2aaaaa
-DATA constant12<>+12(SB)/4, $0x3e2aaaaa
-DATA constant12<>+16(SB)/4, $0x3e2aaaaa
-DATA constant12<>+20(SB)/4, $0x3e2aaaaa
-DATA constant12<>+24(SB)/4, $0x3e2aaaaa
-DATA constant12<>+28(SB)/4, $0x3e2aaaaa
+DATA constant12<>+0(SB)/4, $0x39506967
+DATA constant12<>+4(SB)/4, $0x39506967
+DATA constant12<>+8(SB)/4, $0x39506967
+DATA constant12<>+12(SB)/4, $0x39506967
+DATA constant12<>+16(SB)/4, $0x39506967
+DATA constant12<>+20(SB)/4, $0x39506967
+DATA constant12<>+24(SB)/4, $0x39506967
+DATA constant12<>+28(SB)/4, $0x39506967
 GLOBL constant12<>(SB), RODATA|NOPTR, $32
 
-DATA constant13<>+0(SB)/4, $0x3f000000
-DATA constant13<>+4(SB)/4, $0x3f000000
-DATA constant13<>+8(SB)/4, $0x3f000000
-DATA constant13<>+12(SB)/4, $0x3f000000
-DATA constant13<>+16(SB)/4, $0x3f000000
-DATA constant13<>+20(SB)/4, $0x3f000000
-DATA constant13<>+24(SB)/4, $0x3f000000
-DATA constant13<>+28(SB)/4, $0x3f000000
+DATA constant13<>+0(SB)/4, $0x3ab743ce
+DATA constant13<>+4(SB)/4, $0x3ab743ce
+DATA constant13<>+8(SB)/4, $0x3ab743ce
+DATA constant13<>+12(SB)/4, $0x3ab743ce
+DATA constant13<>+16(SB)/4, $0x3ab743ce
+DATA constant13<>+20(SB)/4, $0x3ab743ce
+DATA constant13<>+24(SB)/4, $0x3ab743ce
+DATA constant13<>+28(SB)/4, $0x3ab743ce
 GLOBL constant13<>(SB), RODATA|NOPTR, $32
+
+DATA constant14<>+0(SB)/4, $0x3c088908
+DATA constant14<>+4(SB)/4, $0x3c088908
+DATA constant14<>+8(SB)/4, $0x3c088908
+DATA constant14<>+12(SB)/4, $0x3c088908
+DATA constant14<>+16(SB)/4, $0x3c088908
+DATA constant14<>+20(SB)/4, $0x3c088908
+DATA constant14<>+24(SB)/4, $0x3c088908
+DATA constant14<>+28(SB)/4, $0x3c088908
+GLOBL constant14<>(SB), RODATA|NOPTR, $32
+
+DATA constant15<>+0(SB)/4, $0x3d2aa9c1
+DATA constant15<>+4(SB)/4, $0x3d2aa9c1
+DATA constant15<>+8(SB)/4, $0x3d2aa9c1
+DATA constant15<>+12(SB)/4, $0x3d2aa9c1
+DATA constant15<>+16(SB)/4, $0x3d2aa9c1
+DATA constant15<>+20(SB)/4, $0x3d2aa9c1
+DATA constant15<>+24(SB)/4, $0x3d2aa9c1
+DATA constant15<>+28(SB)/4, $0x3d2aa9c1
+GLOBL constant15<>(SB), RODATA|NOPTR, $32
+
+DATA constant16<>+0(SB)/4, $0x3e2aaaaa
+DATA constant16<>+4(SB)/4, $0x3e2aaaaa
+DATA constant16<>+8(SB)/4, $0x3e2aaaaa
+DATA constant16<>+12(SB)/4, $0x3e2aaaaa
+DATA constant16<>+16(SB)/4, $0x3e2aaaaa
+DATA constant16<>+20(SB)/4, $0x3e2aaaaa
+DATA constant16<>+24(SB)/4, $0x3e2aaaaa
+DATA constant16<>+28(SB)/4, $0x3e2aaaaa
+GLOBL constant16<>(SB), RODATA|NOPTR, $32
+
+DATA constant17<>+0(SB)/4, $0x3f000000
+DATA constant17<>+4(SB)/4, $0x3f000000
+DATA constant17<>+8(SB)/4, $0x3f000000
+DATA constant17<>+12(SB)/4, $0x3f000000
+DATA constant17<>+16(SB)/4, $0x3f000000
+DATA constant17<>+20(SB)/4, $0x3f000000
+DATA constant17<>+24(SB)/4, $0x3f000000
+DATA constant17<>+28(SB)/4, $0x3f000000
+GLOBL constant17<>(SB), RODATA|NOPTR, $32
 
 // func addAVX2(y []float32, a []float32, b []float32)
 // Requires: AVX, AVX2
@@ -357,24 +397,24 @@ whole:
 	JG           part
 	VMOVUPS      (CX)(BX*4), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      constant3<>+0(SB), Y3
+	VMOVUPS      constant7<>+0(SB), Y3
 	VMINPS       Y2, Y3, Y3
-	VMOVUPS      constant2<>+0(SB), Y5
+	VMOVUPS      constant6<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y3
-	VMULPS       constant4<>+0(SB), Y3, Y4
+	VMULPS       constant8<>+0(SB), Y3, Y4
 	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS constant5<>+0(SB), Y4, Y3
-	VFNMADD231PS constant6<>+0(SB), Y4, Y3
-	VMOVUPS      constant8<>+0(SB), Y6
-	VFMADD213PS  constant9<>+0(SB), Y3, Y6
-	VFMADD213PS  constant10<>+0(SB), Y3, Y6
-	VFMADD213PS  constant11<>+0(SB), Y3, Y6
-	VFMADD213PS  constant12<>+0(SB), Y3, Y6
+	VFNMADD231PS constant9<>+0(SB), Y4, Y3
+	VFNMADD231PS constant10<>+0(SB), Y4, Y3
+	VMOVUPS      constant12<>+0(SB), Y6
 	VFMADD213PS  constant13<>+0(SB), Y3, Y6
+	VFMADD213PS  constant14<>+0(SB), Y3, Y6
+	VFMADD213PS  constant15<>+0(SB), Y3, Y6
+	VFMADD213PS  constant16<>+0(SB), Y3, Y6
+	VFMADD213PS  constant17<>+0(SB), Y3, Y6
 	VMULPS       Y3, Y3, Y7
 	VFMADD213PS  Y3, Y7, Y6
 	VADDPS       constant1<>+0(SB), Y6, Y6
-	VADDPS       constant7<>+0(SB), Y4, Y4
+	VADDPS       constant11<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y4, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y6, Y6
@@ -393,24 +433,24 @@ part:
 	VPCMPGTD     lanes<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX)(BX*4), Y2, Y3
 	VSUBPS       Y0, Y3, Y0
-	VMOVUPS      constant3<>+0(SB), Y3
+	VMOVUPS      constant7<>+0(SB), Y3
 	VMINPS       Y0, Y3, Y3
-	VMOVUPS      constant2<>+0(SB), Y5
+	VMOVUPS      constant6<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y3
-	VMULPS       constant4<>+0(SB), Y3, Y4
+	VMULPS       constant8<>+0(SB), Y3, Y4
 	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS constant5<>+0(SB), Y4, Y3
-	VFNMADD231PS constant6<>+0(SB), Y4, Y3
-	VMOVUPS      constant8<>+0(SB), Y6
-	VFMADD213PS  constant9<>+0(SB), Y3, Y6
-	VFMADD213PS  constant10<>+0(SB), Y3, Y6
-	VFMADD213PS  constant11<>+0(SB), Y3, Y6
-	VFMADD213PS  constant12<>+0(SB), Y3, Y6
+	VFNMADD231PS constant9<>+0(SB), Y4, Y3
+	VFNMADD231PS constant10<>+0(SB), Y4, Y3
+	VMOVUPS      constant12<>+0(SB), Y6
 	VFMADD213PS  constant13<>+0(SB), Y3, Y6
+	VFMADD213PS  constant14<>+0(SB), Y3, Y6
+	VFMADD213PS  constant15<>+0(SB), Y3, Y6
+	VFMADD213PS  constant16<>+0(SB), Y3, Y6
+	VFMADD213PS  constant17<>+0(SB), Y3, Y6
 	VMULPS       Y3, Y3, Y7
 	VFMADD213PS  Y3, Y7, Y6
 	VADDPS       constant1<>+0(SB), Y6, Y6
-	VADDPS       constant7<>+0(SB), Y4, Y4
+	VADDPS       constant11<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y4, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y6, Y6
@@ -448,24 +488,24 @@ whole:
 	VMOVUPS      (AX)(BX*4), Y2
 	VMOVUPS      (CX)(BX*4), Y3
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      constant3<>+0(SB), Y4
+	VMOVUPS      constant7<>+0(SB), Y4
 	VMINPS       Y2, Y4, Y4
-	VMOVUPS      constant2<>+0(SB), Y6
+	VMOVUPS      constant6<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
-	VMULPS       constant4<>+0(SB), Y4, Y5
+	VMULPS       constant8<>+0(SB), Y4, Y5
 	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS constant5<>+0(SB), Y5, Y4
-	VFNMADD231PS constant6<>+0(SB), Y5, Y4
-	VMOVUPS      constant8<>+0(SB), Y7
-	VFMADD213PS  constant9<>+0(SB), Y4, Y7
-	VFMADD213PS  constant10<>+0(SB), Y4, Y7
-	VFMADD213PS  constant11<>+0(SB), Y4, Y7
-	VFMADD213PS  constant12<>+0(SB), Y4, Y7
+	VFNMADD231PS constant9<>+0(SB), Y5, Y4
+	VFNMADD231PS constant10<>+0(SB), Y5, Y4
+	VMOVUPS      constant12<>+0(SB), Y7
 	VFMADD213PS  constant13<>+0(SB), Y4, Y7
+	VFMADD213PS  constant14<>+0(SB), Y4, Y7
+	VFMADD213PS  constant15<>+0(SB), Y4, Y7
+	VFMADD213PS  constant16<>+0(SB), Y4, Y7
+	VFMADD213PS  constant17<>+0(SB), Y4, Y7
 	VMULPS       Y4, Y4, Y8
 	VFMADD213PS  Y4, Y8, Y7
 	VADDPS       constant1<>+0(SB), Y7, Y7
-	VADDPS       constant7<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y5, Y5
 	VCVTPS2DQ    Y5, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y7, Y7
@@ -486,24 +526,24 @@ part:
 	VMASKMOVPS   (AX)(BX*4), Y2, Y3
 	VMASKMOVPS   (CX)(BX*4), Y2, Y4
 	VSUBPS       Y0, Y3, Y0
-	VMOVUPS      constant3<>+0(SB), Y3
+	VMOVUPS      constant7<>+0(SB), Y3
 	VMINPS       Y0, Y3, Y3
-	VMOVUPS      constant2<>+0(SB), Y6
+	VMOVUPS      constant6<>+0(SB), Y6
 	VMAXPS       Y3, Y6, Y3
-	VMULPS       constant4<>+0(SB), Y3, Y5
+	VMULPS       constant8<>+0(SB), Y3, Y5
 	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS constant5<>+0(SB), Y5, Y3
-	VFNMADD231PS constant6<>+0(SB), Y5, Y3
-	VMOVUPS      constant8<>+0(SB), Y7
-	VFMADD213PS  constant9<>+0(SB), Y3, Y7
-	VFMADD213PS  constant10<>+0(SB), Y3, Y7
-	VFMADD213PS  constant11<>+0(SB), Y3, Y7
-	VFMADD213PS  constant12<>+0(SB), Y3, Y7
+	VFNMADD231PS constant9<>+0(SB), Y5, Y3
+	VFNMADD231PS constant10<>+0(SB), Y5, Y3
+	VMOVUPS      constant12<>+0(SB), Y7
 	VFMADD213PS  constant13<>+0(SB), Y3, Y7
+	VFMADD213PS  constant14<>+0(SB), Y3, Y7
+	VFMADD213PS  constant15<>+0(SB), Y3, Y7
+	VFMADD213PS  constant16<>+0(SB), Y3, Y7
+	VFMADD213PS  constant17<>+0(SB), Y3, Y7
 	VMULPS       Y3, Y3, Y8
 	VFMADD213PS  Y3, Y8, Y7
 	VADDPS       constant1<>+0(SB), Y7, Y7
-	VADDPS       constant7<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y5, Y5
 	VCVTPS2DQ    Y5, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y7, Y7
@@ -579,24 +619,24 @@ whole:
 	VMOVUPS      (DX)(SI*4), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      constant3<>+0(SB), Y3
+	VMOVUPS      constant7<>+0(SB), Y3
 	VMINPS       Y2, Y3, Y3
-	VMOVUPS      constant2<>+0(SB), Y5
+	VMOVUPS      constant6<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y3
-	VMULPS       constant4<>+0(SB), Y3, Y4
+	VMULPS       constant8<>+0(SB), Y3, Y4
 	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS constant5<>+0(SB), Y4, Y3
-	VFNMADD231PS constant6<>+0(SB), Y4, Y3
-	VMOVUPS      constant8<>+0(SB), Y6
-	VFMADD213PS  constant9<>+0(SB), Y3, Y6
-	VFMADD213PS  constant10<>+0(SB), Y3, Y6
-	VFMADD213PS  constant11<>+0(SB), Y3, Y6
-	VFMADD213PS  constant12<>+0(SB), Y3, Y6
+	VFNMADD231PS constant9<>+0(SB), Y4, Y3
+	VFNMADD231PS constant10<>+0(SB), Y4, Y3
+	VMOVUPS      constant12<>+0(SB), Y6
 	VFMADD213PS  constant13<>+0(SB), Y3, Y6
+	VFMADD213PS  constant14<>+0(SB), Y3, Y6
+	VFMADD213PS  constant15<>+0(SB), Y3, Y6
+	VFMADD213PS  constant16<>+0(SB), Y3, Y6
+	VFMADD213PS  constant17<>+0(SB), Y3, Y6
 	VMULPS       Y3, Y3, Y7
 	VFMADD213PS  Y3, Y7, Y6
 	VADDPS       constant1<>+0(SB), Y6, Y6
-	VADDPS       constant7<>+0(SB), Y4, Y4
+	VADDPS       constant11<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y4, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y6, Y6
@@ -621,24 +661,24 @@ part:
 	VMASKMOVPS   (DX)(SI*4), Y0, Y2
 	VXORPS       Y3, Y3, Y3
 	VSUBPS       Y1, Y3, Y3
-	VMOVUPS      constant3<>+0(SB), Y4
+	VMOVUPS      constant7<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y4
-	VMOVUPS      constant2<>+0(SB), Y6
+	VMOVUPS      constant6<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
-	VMULPS       constant4<>+0(SB), Y4, Y5
+	VMULPS       constant8<>+0(SB), Y4, Y5
 	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS constant5<>+0(SB), Y5, Y4
-	VFNMADD231PS constant6<>+0(SB), Y5, Y4
-	VMOVUPS      constant8<>+0(SB), Y7
-	VFMADD213PS  constant9<>+0(SB), Y4, Y7
-	VFMADD213PS  constant10<>+0(SB), Y4, Y7
-	VFMADD213PS  constant11<>+0(SB), Y4, Y7
-	VFMADD213PS  constant12<>+0(SB), Y4, Y7
+	VFNMADD231PS constant9<>+0(SB), Y5, Y4
+	VFNMADD231PS constant10<>+0(SB), Y5, Y4
+	VMOVUPS      constant12<>+0(SB), Y7
 	VFMADD213PS  constant13<>+0(SB), Y4, Y7
+	VFMADD213PS  constant14<>+0(SB), Y4, Y7
+	VFMADD213PS  constant15<>+0(SB), Y4, Y7
+	VFMADD213PS  constant16<>+0(SB), Y4, Y7
+	VFMADD213PS  constant17<>+0(SB), Y4, Y7
 	VMULPS       Y4, Y4, Y8
 	VFMADD213PS  Y4, Y8, Y7
 	VADDPS       constant1<>+0(SB), Y7, Y7
-	VADDPS       constant7<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y5, Y5
 	VCVTPS2DQ    Y5, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y7, Y7
@@ -675,24 +715,24 @@ whole:
 	VMOVUPS      (SI)(R8*4), Y2
 	VXORPS       Y3, Y3, Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constant3<>+0(SB), Y4
+	VMOVUPS      constant7<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y4
-	VMOVUPS      constant2<>+0(SB), Y6
+	VMOVUPS      constant6<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
-	VMULPS       constant4<>+0(SB), Y4, Y5
+	VMULPS       constant8<>+0(SB), Y4, Y5
 	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS constant5<>+0(SB), Y5, Y4
-	VFNMADD231PS constant6<>+0(SB), Y5, Y4
-	VMOVUPS      constant8<>+0(SB), Y7
-	VFMADD213PS  constant9<>+0(SB), Y4, Y7
-	VFMADD213PS  constant10<>+0(SB), Y4, Y7
-	VFMADD213PS  constant11<>+0(SB), Y4, Y7
-	VFMADD213PS  constant12<>+0(SB), Y4, Y7
+	VFNMADD231PS constant9<>+0(SB), Y5, Y4
+	VFNMADD231PS constant10<>+0(SB), Y5, Y4
+	VMOVUPS      constant12<>+0(SB), Y7
 	VFMADD213PS  constant13<>+0(SB), Y4, Y7
+	VFMADD213PS  constant14<>+0(SB), Y4, Y7
+	VFMADD213PS  constant15<>+0(SB), Y4, Y7
+	VFMADD213PS  constant16<>+0(SB), Y4, Y7
+	VFMADD213PS  constant17<>+0(SB), Y4, Y7
 	VMULPS       Y4, Y4, Y8
 	VFMADD213PS  Y4, Y8, Y7
 	VADDPS       constant1<>+0(SB), Y7, Y7
-	VADDPS       constant7<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y5, Y5
 	VCVTPS2DQ    Y5, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y7, Y7
@@ -724,24 +764,24 @@ part:
 	VMASKMOVPS   (SI)(R8*4), Y0, Y3
 	VXORPS       Y4, Y4, Y4
 	VSUBPS       Y1, Y4, Y4
-	VMOVUPS      constant3<>+0(SB), Y5
+	VMOVUPS      constant7<>+0(SB), Y5
 	VMINPS       Y4, Y5, Y5
-	VMOVUPS      constant2<>+0(SB), Y7
+	VMOVUPS      constant6<>+0(SB), Y7
 	VMAXPS       Y5, Y7, Y5
-	VMULPS       constant4<>+0(SB), Y5, Y6
+	VMULPS       constant8<>+0(SB), Y5, Y6
 	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS constant5<>+0(SB), Y6, Y5
-	VFNMADD231PS constant6<>+0(SB), Y6, Y5
-	VMOVUPS      constant8<>+0(SB), Y8
-	VFMADD213PS  constant9<>+0(SB), Y5, Y8
-	VFMADD213PS  constant10<>+0(SB), Y5, Y8
-	VFMADD213PS  constant11<>+0(SB), Y5, Y8
-	VFMADD213PS  constant12<>+0(SB), Y5, Y8
+	VFNMADD231PS constant9<>+0(SB), Y6, Y5
+	VFNMADD231PS constant10<>+0(SB), Y6, Y5
+	VMOVUPS      constant12<>+0(SB), Y8
 	VFMADD213PS  constant13<>+0(SB), Y5, Y8
+	VFMADD213PS  constant14<>+0(SB), Y5, Y8
+	VFMADD213PS  constant15<>+0(SB), Y5, Y8
+	VFMADD213PS  constant16<>+0(SB), Y5, Y8
+	VFMADD213PS  constant17<>+0(SB), Y5, Y8
 	VMULPS       Y5, Y5, Y9
 	VFMADD213PS  Y5, Y9, Y8
 	VADDPS       constant1<>+0(SB), Y8, Y8
-	VADDPS       constant7<>+0(SB), Y6, Y6
+	VADDPS       constant11<>+0(SB), Y6, Y6
 	VCVTPS2DQ    Y6, Y5
 	VPSLLD       $0x17, Y5, Y5
 	VMULPS       Y5, Y8, Y8
@@ -784,24 +824,24 @@ whole:
 	VMOVUPS      (SI)(R8*4), Y2
 	VXORPS       Y3, Y3, Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constant3<>+0(SB), Y4
+	VMOVUPS      constant7<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y4
-	VMOVUPS      constant2<>+0(SB), Y6
+	VMOVUPS      constant6<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
-	VMULPS       constant4<>+0(SB), Y4, Y5
+	VMULPS       constant8<>+0(SB), Y4, Y5
 	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS constant5<>+0(SB), Y5, Y4
-	VFNMADD231PS constant6<>+0(SB), Y5, Y4
-	VMOVUPS      constant8<>+0(SB), Y7
-	VFMADD213PS  constant9<>+0(SB), Y4, Y7
-	VFMADD213PS  constant10<>+0(SB), Y4, Y7
-	VFMADD213PS  constant11<>+0(SB), Y4, Y7
-	VFMADD213PS  constant12<>+0(SB), Y4, Y7
+	VFNMADD231PS constant9<>+0(SB), Y5, Y4
+	VFNMADD231PS constant10<>+0(SB), Y5, Y4
+	VMOVUPS      constant12<>+0(SB), Y7
 	VFMADD213PS  constant13<>+0(SB), Y4, Y7
+	VFMADD213PS  constant14<>+0(SB), Y4, Y7
+	VFMADD213PS  constant15<>+0(SB), Y4, Y7
+	VFMADD213PS  constant16<>+0(SB), Y4, Y7
+	VFMADD213PS  constant17<>+0(SB), Y4, Y7
 	VMULPS       Y4, Y4, Y8
 	VFMADD213PS  Y4, Y8, Y7
 	VADDPS       constant1<>+0(SB), Y7, Y7
-	VADDPS       constant7<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y5, Y5
 	VCVTPS2DQ    Y5, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y7, Y7
@@ -837,24 +877,24 @@ part:
 	VMASKMOVPS   (SI)(R8*4), Y0, Y3
 	VXORPS       Y4, Y4, Y4
 	VSUBPS       Y1, Y4, Y4
-	VMOVUPS      constant3<>+0(SB), Y5
+	VMOVUPS      constant7<>+0(SB), Y5
 	VMINPS       Y4, Y5, Y5
-	VMOVUPS      constant2<>+0(SB), Y7
+	VMOVUPS      constant6<>+0(SB), Y7
 	VMAXPS       Y5, Y7, Y5
-	VMULPS       constant4<>+0(SB), Y5, Y6
+	VMULPS       constant8<>+0(SB), Y5, Y6
 	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS constant5<>+0(SB), Y6, Y5
-	VFNMADD231PS constant6<>+0(SB), Y6, Y5
-	VMOVUPS      constant8<>+0(SB), Y8
-	VFMADD213PS  constant9<>+0(SB), Y5, Y8
-	VFMADD213PS  constant10<>+0(SB), Y5, Y8
-	VFMADD213PS  constant11<>+0(SB), Y5, Y8
-	VFMADD213PS  constant12<>+0(SB), Y5, Y8
+	VFNMADD231PS constant9<>+0(SB), Y6, Y5
+	VFNMADD231PS constant10<>+0(SB), Y6, Y5
+	VMOVUPS      constant12<>+0(SB), Y8
 	VFMADD213PS  constant13<>+0(SB), Y5, Y8
+	VFMADD213PS  constant14<>+0(SB), Y5, Y8
+	VFMADD213PS  constant15<>+0(SB), Y5, Y8
+	VFMADD213PS  constant16<>+0(SB), Y5, Y8
+	VFMADD213PS  constant17<>+0(SB), Y5, Y8
 	VMULPS       Y5, Y5, Y9
 	VFMADD213PS  Y5, Y9, Y8
 	VADDPS       constant1<>+0(SB), Y8, Y8
-	VADDPS       constant7<>+0(SB), Y6, Y6
+	VADDPS       constant11<>+0(SB), Y6, Y6
 	VCVTPS2DQ    Y6, Y5
 	VPSLLD       $0x17, Y5, Y5
 	VMULPS       Y5, Y8, Y8
@@ -1068,6 +1108,811 @@ part:
 	VMASKMOVPS   (AX)(DI*4), Y2, Y1
 	VADDPS       Y1, Y0, Y0
 	VMASKMOVPS   Y0, Y2, (AX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX2(y []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-48
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ y_len+8(FP), DX
+	XORQ BX, BX
+
+whole:
+	LEAQ         8(BX), SI
+	CMPQ         SI, DX
+	JG           part
+	VMOVUPS      (CX)(BX*4), Y0
+	VMULPS       Y0, Y0, Y1
+	VMOVUPS      constant2<>+0(SB), Y2
+	VFMADD213PS  constant4<>+0(SB), Y2, Y1
+	VMULPS       Y0, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      constant7<>+0(SB), Y1
+	VMINPS       Y2, Y1, Y1
+	VMOVUPS      constant6<>+0(SB), Y4
+	VMAXPS       Y1, Y4, Y1
+	VMULPS       constant8<>+0(SB), Y1, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS constant9<>+0(SB), Y3, Y1
+	VFNMADD231PS constant10<>+0(SB), Y3, Y1
+	VMOVUPS      constant12<>+0(SB), Y5
+	VFMADD213PS  constant13<>+0(SB), Y1, Y5
+	VFMADD213PS  constant14<>+0(SB), Y1, Y5
+	VFMADD213PS  constant15<>+0(SB), Y1, Y5
+	VFMADD213PS  constant16<>+0(SB), Y1, Y5
+	VFMADD213PS  constant17<>+0(SB), Y1, Y5
+	VMULPS       Y1, Y1, Y6
+	VFMADD213PS  Y1, Y6, Y5
+	VADDPS       constant1<>+0(SB), Y5, Y5
+	VADDPS       constant11<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y3, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y5, Y5
+	VCMPPS       $0x05, Y4, Y2, Y1
+	VANDPS       Y1, Y5, Y5
+	VADDPS       constant1<>+0(SB), Y5, Y5
+	VMOVUPS      constant1<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y5
+	VMULPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)(BX*4)
+	MOVQ         SI, BX
+	JMP          whole
+
+part:
+	SUBQ         BX, DX
+	JZ           done
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (CX)(BX*4), Y0, Y1
+	VMULPS       Y1, Y1, Y2
+	VMOVUPS      constant2<>+0(SB), Y3
+	VFMADD213PS  constant4<>+0(SB), Y3, Y2
+	VMULPS       Y1, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      constant7<>+0(SB), Y2
+	VMINPS       Y3, Y2, Y2
+	VMOVUPS      constant6<>+0(SB), Y5
+	VMAXPS       Y2, Y5, Y2
+	VMULPS       constant8<>+0(SB), Y2, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS constant9<>+0(SB), Y4, Y2
+	VFNMADD231PS constant10<>+0(SB), Y4, Y2
+	VMOVUPS      constant12<>+0(SB), Y6
+	VFMADD213PS  constant13<>+0(SB), Y2, Y6
+	VFMADD213PS  constant14<>+0(SB), Y2, Y6
+	VFMADD213PS  constant15<>+0(SB), Y2, Y6
+	VFMADD213PS  constant16<>+0(SB), Y2, Y6
+	VFMADD213PS  constant17<>+0(SB), Y2, Y6
+	VMULPS       Y2, Y2, Y7
+	VFMADD213PS  Y2, Y7, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VADDPS       constant11<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y4, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y6, Y6
+	VCMPPS       $0x05, Y5, Y3, Y2
+	VANDPS       Y2, Y6, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VMOVUPS      constant1<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y6
+	VMULPS       Y6, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluGradientAVX2(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradientAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+
+whole:
+	LEAQ         8(SI), DI
+	CMPQ         DI, BX
+	JG           part
+	VMOVUPS      (CX)(SI*4), Y0
+	VMOVUPS      (DX)(SI*4), Y1
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      constant2<>+0(SB), Y3
+	VFMADD213PS  constant4<>+0(SB), Y3, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      constant7<>+0(SB), Y2
+	VMINPS       Y3, Y2, Y2
+	VMOVUPS      constant6<>+0(SB), Y5
+	VMAXPS       Y2, Y5, Y2
+	VMULPS       constant8<>+0(SB), Y2, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS constant9<>+0(SB), Y4, Y2
+	VFNMADD231PS constant10<>+0(SB), Y4, Y2
+	VMOVUPS      constant12<>+0(SB), Y6
+	VFMADD213PS  constant13<>+0(SB), Y2, Y6
+	VFMADD213PS  constant14<>+0(SB), Y2, Y6
+	VFMADD213PS  constant15<>+0(SB), Y2, Y6
+	VFMADD213PS  constant16<>+0(SB), Y2, Y6
+	VFMADD213PS  constant17<>+0(SB), Y2, Y6
+	VMULPS       Y2, Y2, Y7
+	VFMADD213PS  Y2, Y7, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VADDPS       constant11<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y4, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y6, Y6
+	VCMPPS       $0x05, Y5, Y3, Y2
+	VANDPS       Y2, Y6, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VMOVUPS      constant1<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y6
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      constant3<>+0(SB), Y3
+	VFMADD213PS  constant4<>+0(SB), Y3, Y2
+	VMINPS       constant5<>+0(SB), Y2, Y2
+	VMOVUPS      constant1<>+0(SB), Y3
+	VSUBPS       Y6, Y3, Y3
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VADDPS       Y0, Y6, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(SI*4)
+	MOVQ         DI, SI
+	JMP          whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y2
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      constant2<>+0(SB), Y4
+	VFMADD213PS  constant4<>+0(SB), Y4, Y3
+	VMULPS       Y1, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMOVUPS      constant7<>+0(SB), Y3
+	VMINPS       Y4, Y3, Y3
+	VMOVUPS      constant6<>+0(SB), Y6
+	VMAXPS       Y3, Y6, Y3
+	VMULPS       constant8<>+0(SB), Y3, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS constant9<>+0(SB), Y5, Y3
+	VFNMADD231PS constant10<>+0(SB), Y5, Y3
+	VMOVUPS      constant12<>+0(SB), Y7
+	VFMADD213PS  constant13<>+0(SB), Y3, Y7
+	VFMADD213PS  constant14<>+0(SB), Y3, Y7
+	VFMADD213PS  constant15<>+0(SB), Y3, Y7
+	VFMADD213PS  constant16<>+0(SB), Y3, Y7
+	VFMADD213PS  constant17<>+0(SB), Y3, Y7
+	VMULPS       Y3, Y3, Y8
+	VFMADD213PS  Y3, Y8, Y7
+	VADDPS       constant1<>+0(SB), Y7, Y7
+	VADDPS       constant11<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y5, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y7, Y7
+	VCMPPS       $0x05, Y6, Y4, Y3
+	VANDPS       Y3, Y7, Y7
+	VADDPS       constant1<>+0(SB), Y7, Y7
+	VMOVUPS      constant1<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y7
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      constant3<>+0(SB), Y4
+	VFMADD213PS  constant4<>+0(SB), Y4, Y3
+	VMINPS       constant5<>+0(SB), Y3, Y3
+	VMOVUPS      constant1<>+0(SB), Y4
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       Y7, Y1, Y1
+	VMULPS       Y4, Y1, Y1
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y7, Y1
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluGradientAddAVX2(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradientAddAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+
+whole:
+	LEAQ         8(SI), DI
+	CMPQ         DI, BX
+	JG           part
+	VMOVUPS      (CX)(SI*4), Y0
+	VMOVUPS      (DX)(SI*4), Y1
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      constant2<>+0(SB), Y3
+	VFMADD213PS  constant4<>+0(SB), Y3, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      constant7<>+0(SB), Y2
+	VMINPS       Y3, Y2, Y2
+	VMOVUPS      constant6<>+0(SB), Y5
+	VMAXPS       Y2, Y5, Y2
+	VMULPS       constant8<>+0(SB), Y2, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS constant9<>+0(SB), Y4, Y2
+	VFNMADD231PS constant10<>+0(SB), Y4, Y2
+	VMOVUPS      constant12<>+0(SB), Y6
+	VFMADD213PS  constant13<>+0(SB), Y2, Y6
+	VFMADD213PS  constant14<>+0(SB), Y2, Y6
+	VFMADD213PS  constant15<>+0(SB), Y2, Y6
+	VFMADD213PS  constant16<>+0(SB), Y2, Y6
+	VFMADD213PS  constant17<>+0(SB), Y2, Y6
+	VMULPS       Y2, Y2, Y7
+	VFMADD213PS  Y2, Y7, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VADDPS       constant11<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y4, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y6, Y6
+	VCMPPS       $0x05, Y5, Y3, Y2
+	VANDPS       Y2, Y6, Y6
+	VADDPS       constant1<>+0(SB), Y6, Y6
+	VMOVUPS      constant1<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y6
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      constant3<>+0(SB), Y3
+	VFMADD213PS  constant4<>+0(SB), Y3, Y2
+	VMINPS       constant5<>+0(SB), Y2, Y2
+	VMOVUPS      constant1<>+0(SB), Y3
+	VSUBPS       Y6, Y3, Y3
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VADDPS       Y0, Y6, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      (AX)(SI*4), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(SI*4)
+	MOVQ         DI, SI
+	JMP          whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y2
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      constant2<>+0(SB), Y4
+	VFMADD213PS  constant4<>+0(SB), Y4, Y3
+	VMULPS       Y1, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMOVUPS      constant7<>+0(SB), Y3
+	VMINPS       Y4, Y3, Y3
+	VMOVUPS      constant6<>+0(SB), Y6
+	VMAXPS       Y3, Y6, Y3
+	VMULPS       constant8<>+0(SB), Y3, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS constant9<>+0(SB), Y5, Y3
+	VFNMADD231PS constant10<>+0(SB), Y5, Y3
+	VMOVUPS      constant12<>+0(SB), Y7
+	VFMADD213PS  constant13<>+0(SB), Y3, Y7
+	VFMADD213PS  constant14<>+0(SB), Y3, Y7
+	VFMADD213PS  constant15<>+0(SB), Y3, Y7
+	VFMADD213PS  constant16<>+0(SB), Y3, Y7
+	VFMADD213PS  constant17<>+0(SB), Y3, Y7
+	VMULPS       Y3, Y3, Y8
+	VFMADD213PS  Y3, Y8, Y7
+	VADDPS       constant1<>+0(SB), Y7, Y7
+	VADDPS       constant11<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y5, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y7, Y7
+	VCMPPS       $0x05, Y6, Y4, Y3
+	VANDPS       Y3, Y7, Y7
+	VADDPS       constant1<>+0(SB), Y7, Y7
+	VMOVUPS      constant1<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y7
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      constant3<>+0(SB), Y4
+	VFMADD213PS  constant4<>+0(SB), Y4, Y3
+	VMINPS       constant5<>+0(SB), Y3, Y3
+	VMOVUPS      constant1<>+0(SB), Y4
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       Y7, Y1, Y1
+	VMULPS       Y4, Y1, Y1
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y7, Y1
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   (AX)(SI*4), Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func maskedAVX2(y []float32, x []float32, mask []float32)
+// Requires: AVX, AVX2
+TEXT ·maskedAVX2(SB), NOSPLIT, $0-72
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ mask_base+48(FP), DX
+	MOVQ y_len+8(FP), BX
+	XORQ SI, SI
+
+whole:
+	LEAQ      8(SI), DI
+	CMPQ      DI, BX
+	JG        part
+	VMOVUPS   (CX)(SI*4), Y0
+	VMOVUPS   (DX)(SI*4), Y1
+	VPXOR     Y2, Y2, Y2
+	VPCMPEQD  Y1, Y2, Y2
+	VBLENDVPS Y2, constant0<>+0(SB), Y0, Y0
+	VMOVUPS   Y0, (AX)(SI*4)
+	MOVQ      DI, SI
+	JMP       whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y2
+	VPXOR        Y3, Y3, Y3
+	VPCMPEQD     Y2, Y3, Y3
+	VBLENDVPS    Y3, constant0<>+0(SB), Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func softmaxGradientAVX2(dx []float32, y []float32, dy []float32, d float32)
+// Requires: AVX, AVX2
+TEXT ·softmaxGradientAVX2(SB), NOSPLIT, $0-76
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         y_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         dx_len+8(FP), BX
+	VBROADCASTSS d+72(FP), Y0
+	XORQ         SI, SI
+
+whole:
+	LEAQ    8(SI), DI
+	CMPQ    DI, BX
+	JG      part
+	VMOVUPS (CX)(SI*4), Y1
+	VMOVUPS (DX)(SI*4), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	MOVQ    DI, SI
+	JMP     whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX)(SI*4), Y1, Y2
+	VMASKMOVPS   (DX)(SI*4), Y1, Y3
+	VSUBPS       Y0, Y3, Y0
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y1, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func softmaxGradientAddAVX2(dx []float32, y []float32, dy []float32, d float32)
+// Requires: AVX, AVX2
+TEXT ·softmaxGradientAddAVX2(SB), NOSPLIT, $0-76
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         y_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         dx_len+8(FP), BX
+	VBROADCASTSS d+72(FP), Y0
+	XORQ         SI, SI
+
+whole:
+	LEAQ    8(SI), DI
+	CMPQ    DI, BX
+	JG      part
+	VMOVUPS (CX)(SI*4), Y1
+	VMOVUPS (DX)(SI*4), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS (AX)(SI*4), Y2
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	MOVQ    DI, SI
+	JMP     whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX)(SI*4), Y1, Y2
+	VMASKMOVPS   (DX)(SI*4), Y1, Y3
+	VSUBPS       Y0, Y3, Y0
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   (AX)(SI*4), Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sumDiffAVX2(x []float32, d float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·sumDiffAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS d+24(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	XORQ         DX, DX
+
+whole:
+	LEAQ    8(DX), BX
+	CMPQ    BX, CX
+	JG      part
+	VMOVUPS (AX)(DX*4), Y2
+	VSUBPS  Y0, Y2, Y2
+	VADDPS  Y2, Y1, Y1
+	MOVQ    BX, DX
+	JMP     whole
+
+part:
+	SUBQ         DX, CX
+	JZ           done
+	VMOVD        CX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (AX)(DX*4), Y2, Y3
+	VSUBPS       Y0, Y3, Y0
+	VANDPS       Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+
+done:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x4e, X1, X1, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0xb1, X1, X1, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func sumSquaresDiffAVX2(x []float32, d float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·sumSquaresDiffAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS d+24(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	XORQ         DX, DX
+
+whole:
+	LEAQ    8(DX), BX
+	CMPQ    BX, CX
+	JG      part
+	VMOVUPS (AX)(DX*4), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y2, Y2, Y2
+	VADDPS  Y2, Y1, Y1
+	MOVQ    BX, DX
+	JMP     whole
+
+part:
+	SUBQ         DX, CX
+	JZ           done
+	VMOVD        CX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (AX)(DX*4), Y2, Y3
+	VSUBPS       Y0, Y3, Y0
+	VMULPS       Y0, Y0, Y0
+	VANDPS       Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+
+done:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x4e, X1, X1, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0xb1, X1, X1, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormAVX2(y []float32, x []float32, w []float32, b []float32, mean float32, rstd float32)
+// Requires: AVX, AVX2
+TEXT ·layerNormAVX2(SB), NOSPLIT, $0-104
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         w_base+48(FP), DX
+	MOVQ         b_base+72(FP), BX
+	MOVQ         y_len+8(FP), SI
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
+	XORQ         DI, DI
+
+whole:
+	LEAQ    8(DI), R8
+	CMPQ    R8, SI
+	JG      part
+	VMOVUPS (CX)(DI*4), Y2
+	VMOVUPS (DX)(DI*4), Y3
+	VMOVUPS (BX)(DI*4), Y4
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS Y2, (AX)(DI*4)
+	MOVQ    R8, DI
+	JMP     whole
+
+part:
+	SUBQ         DI, SI
+	JZ           done
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX)(DI*4), Y2, Y3
+	VMASKMOVPS   (DX)(DI*4), Y2, Y4
+	VMASKMOVPS   (BX)(DI*4), Y2, Y5
+	VSUBPS       Y0, Y3, Y0
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y5, Y0, Y0
+	VMASKMOVPS   Y0, Y2, (AX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func layerNormSumsAVX2(dw []float32, db []float32, dy []float32, x []float32, mean float32, rstd float32)
+// Requires: AVX, AVX2
+TEXT ·layerNormSumsAVX2(SB), NOSPLIT, $0-104
+	MOVQ         dw_base+0(FP), AX
+	MOVQ         db_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         dw_len+8(FP), SI
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
+	XORQ         DI, DI
+
+whole:
+	LEAQ    8(DI), R8
+	CMPQ    R8, SI
+	JG      part
+	VMOVUPS (AX)(DI*4), Y2
+	VMOVUPS (CX)(DI*4), Y3
+	VMOVUPS (DX)(DI*4), Y4
+	VMOVUPS (BX)(DI*4), Y5
+	VSUBPS  Y0, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VMULPS  Y5, Y4, Y5
+	VADDPS  Y5, Y2, Y2
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS Y2, (AX)(DI*4)
+	VMOVUPS Y3, (CX)(DI*4)
+	MOVQ    R8, DI
+	JMP     whole
+
+part:
+	SUBQ         DI, SI
+	JZ           done
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (AX)(DI*4), Y2, Y3
+	VMASKMOVPS   (CX)(DI*4), Y2, Y4
+	VMASKMOVPS   (DX)(DI*4), Y2, Y5
+	VMASKMOVPS   (BX)(DI*4), Y2, Y6
+	VSUBPS       Y0, Y6, Y0
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y0, Y5, Y0
+	VADDPS       Y0, Y3, Y0
+	VADDPS       Y5, Y4, Y1
+	VMASKMOVPS   Y0, Y2, (AX)(DI*4)
+	VMASKMOVPS   Y1, Y2, (CX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func layerNormDotAVX2(dy []float32, w []float32, x []float32, mean float32, rstd float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·layerNormDotAVX2(SB), NOSPLIT, $0-84
+	MOVQ         dy_base+0(FP), AX
+	MOVQ         w_base+24(FP), CX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         dy_len+8(FP), BX
+	VBROADCASTSS mean+72(FP), Y0
+	VBROADCASTSS rstd+76(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	XORQ         SI, SI
+
+whole:
+	LEAQ    8(SI), DI
+	CMPQ    DI, BX
+	JG      part
+	VMOVUPS (AX)(SI*4), Y3
+	VMOVUPS (CX)(SI*4), Y4
+	VMOVUPS (DX)(SI*4), Y5
+	VMULPS  Y4, Y3, Y3
+	VSUBPS  Y0, Y5, Y4
+	VMULPS  Y1, Y4, Y4
+	VMULPS  Y4, Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	MOVQ    DI, SI
+	JMP     whole
+
+part:
+	SUBQ         SI, BX
+	JZ           done
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (AX)(SI*4), Y3, Y4
+	VMASKMOVPS   (CX)(SI*4), Y3, Y5
+	VMASKMOVPS   (DX)(SI*4), Y3, Y6
+	VMULPS       Y5, Y4, Y4
+	VSUBPS       Y0, Y6, Y0
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y0, Y4, Y0
+	VANDPS       Y3, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+
+done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	MOVSS        X2, ret+80(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormGradientAVX2(dx []float32, dy []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
+// Requires: AVX, AVX2
+TEXT ·layerNormGradientAVX2(SB), NOSPLIT, $0-112
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         w_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         dx_len+8(FP), SI
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
+	VBROADCASTSS a+104(FP), Y2
+	VBROADCASTSS b+108(FP), Y3
+	XORQ         DI, DI
+
+whole:
+	LEAQ    8(DI), R8
+	CMPQ    R8, SI
+	JG      part
+	VMOVUPS (CX)(DI*4), Y4
+	VMOVUPS (DX)(DI*4), Y5
+	VMOVUPS (BX)(DI*4), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMULPS  Y1, Y6, Y6
+	VMULPS  Y5, Y4, Y4
+	VSUBPS  Y2, Y4, Y4
+	VMULPS  Y3, Y6, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMULPS  Y1, Y4, Y4
+	VMOVUPS Y4, (AX)(DI*4)
+	MOVQ    R8, DI
+	JMP     whole
+
+part:
+	SUBQ         DI, SI
+	JZ           done
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX)(DI*4), Y4, Y5
+	VMASKMOVPS   (DX)(DI*4), Y4, Y6
+	VMASKMOVPS   (BX)(DI*4), Y4, Y7
+	VSUBPS       Y0, Y7, Y0
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y2, Y5, Y2
+	VMULPS       Y3, Y0, Y0
+	VSUBPS       Y0, Y2, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y4, (AX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func layerNormGradientAddAVX2(dx []float32, dy []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
+// Requires: AVX, AVX2
+TEXT ·layerNormGradientAddAVX2(SB), NOSPLIT, $0-112
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         w_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         dx_len+8(FP), SI
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
+	VBROADCASTSS a+104(FP), Y2
+	VBROADCASTSS b+108(FP), Y3
+	XORQ         DI, DI
+
+whole:
+	LEAQ    8(DI), R8
+	CMPQ    R8, SI
+	JG      part
+	VMOVUPS (CX)(DI*4), Y4
+	VMOVUPS (DX)(DI*4), Y5
+	VMOVUPS (BX)(DI*4), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMULPS  Y1, Y6, Y6
+	VMULPS  Y5, Y4, Y4
+	VSUBPS  Y2, Y4, Y4
+	VMULPS  Y3, Y6, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMULPS  Y1, Y4, Y4
+	VMOVUPS (AX)(DI*4), Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (AX)(DI*4)
+	MOVQ    R8, DI
+	JMP     whole
+
+part:
+	SUBQ         DI, SI
+	JZ           done
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX)(DI*4), Y4, Y5
+	VMASKMOVPS   (DX)(DI*4), Y4, Y6
+	VMASKMOVPS   (BX)(DI*4), Y4, Y7
+	VSUBPS       Y0, Y7, Y0
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y2, Y5, Y2
+	VMULPS       Y3, Y0, Y0
+	VSUBPS       Y0, Y2, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   (AX)(DI*4), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y4, (AX)(DI*4)
 
 done:
 	VZEROUPPER

@@ -25,6 +25,23 @@ var (
 	adamW              = adamWGo
 )
 
+// Those of GELU, softmax and LayerNorm.
+var (
+	gelu                 = geluGo
+	geluGradient         = geluGradientGo
+	geluGradientAdd      = geluGradientAddGo
+	masked               = maskedGo
+	softmaxGradient      = softmaxGradientGo
+	softmaxGradientAdd   = softmaxGradientAddGo
+	sumDiff              = sumDiffGo
+	sumSquaresDiff       = sumSquaresDiffGo
+	layerNorm            = layerNormGo
+	layerNormSums        = layerNormSumsGo
+	layerNormDot         = layerNormDotGo
+	layerNormGradient    = layerNormGradientGo
+	layerNormGradientAdd = layerNormGradientAddGo
+)
+
 func addGo(y, a, b []float32) {
 	for i := range y {
 		y[i] = a[i] + b[i]

@@ -77,6 +77,71 @@ func rmsNormGradientAVX2(dx []float32, dy []float32, w []float32, x []float32, r
 //go:noescape
 func rmsNormGradientAddAVX2(dx []float32, dy []float32, w []float32, x []float32, rstd float32, a float32)
 
+// geluAVX2: see the Go form.
+//
+//go:noescape
+func geluAVX2(y []float32, x []float32)
+
+// geluGradientAVX2: see the Go form.
+//
+//go:noescape
+func geluGradientAVX2(dx []float32, x []float32, dy []float32)
+
+// geluGradientAddAVX2: see the Go form.
+//
+//go:noescape
+func geluGradientAddAVX2(dx []float32, x []float32, dy []float32)
+
+// maskedAVX2: see the Go form.
+//
+//go:noescape
+func maskedAVX2(y []float32, x []float32, mask []float32)
+
+// softmaxGradientAVX2: see the Go form.
+//
+//go:noescape
+func softmaxGradientAVX2(dx []float32, y []float32, dy []float32, d float32)
+
+// softmaxGradientAddAVX2: see the Go form.
+//
+//go:noescape
+func softmaxGradientAddAVX2(dx []float32, y []float32, dy []float32, d float32)
+
+// sumDiffAVX2: see the Go form.
+//
+//go:noescape
+func sumDiffAVX2(x []float32, d float32) float32
+
+// sumSquaresDiffAVX2: see the Go form.
+//
+//go:noescape
+func sumSquaresDiffAVX2(x []float32, d float32) float32
+
+// layerNormAVX2: see the Go form.
+//
+//go:noescape
+func layerNormAVX2(y []float32, x []float32, w []float32, b []float32, mean float32, rstd float32)
+
+// layerNormSumsAVX2: see the Go form.
+//
+//go:noescape
+func layerNormSumsAVX2(dw []float32, db []float32, dy []float32, x []float32, mean float32, rstd float32)
+
+// layerNormDotAVX2: see the Go form.
+//
+//go:noescape
+func layerNormDotAVX2(dy []float32, w []float32, x []float32, mean float32, rstd float32) float32
+
+// layerNormGradientAVX2: see the Go form.
+//
+//go:noescape
+func layerNormGradientAVX2(dx []float32, dy []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
+
+// layerNormGradientAddAVX2: see the Go form.
+//
+//go:noescape
+func layerNormGradientAddAVX2(dx []float32, dy []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
+
 // rotateAVX2: see the Go form.
 //
 //go:noescape

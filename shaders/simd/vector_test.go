@@ -26,6 +26,12 @@ func TestVectors(t *testing.T) {
 		{"rmsNorm", rmsNorm, rmsNormGo, nil}, {"rmsNormSums", rmsNormSums, rmsNormSumsGo, nil},
 		{"rmsNormGradient", rmsNormGradient, rmsNormGradientGo, nil}, {"rmsNormGradientAdd", rmsNormGradientAdd, rmsNormGradientAddGo, nil},
 		{"rotate", rotate, rotateGo, nil}, {"rotateAdd", rotateAdd, rotateAddGo, nil},
+		{"gelu", gelu, geluGo, nil}, {"geluGradient", geluGradient, geluGradientGo, nil}, {"geluGradientAdd", geluGradientAdd, geluGradientAddGo, nil},
+		{"masked", masked, maskedGo, nil},
+		{"softmaxGradient", softmaxGradient, softmaxGradientGo, nil}, {"softmaxGradientAdd", softmaxGradientAdd, softmaxGradientAddGo, nil},
+		{"sumDiff", sumDiff, sumDiffGo, nil}, {"sumSquaresDiff", sumSquaresDiff, sumSquaresDiffGo, nil},
+		{"layerNorm", layerNorm, layerNormGo, nil}, {"layerNormSums", layerNormSums, layerNormSumsGo, nil}, {"layerNormDot", layerNormDot, layerNormDotGo, nil},
+		{"layerNormGradient", layerNormGradient, layerNormGradientGo, nil}, {"layerNormGradientAdd", layerNormGradientAdd, layerNormGradientAddGo, nil},
 		{"adamW", adamW, adamWGo, []int{2, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
 		for _, n := range []int{0, 1, 7, 8, 9, 16, 31, 96, 257} {
@@ -138,6 +144,89 @@ func TestTranspose(t *testing.T) {
 					t.Fatalf("%v: dst[%d,%d] = %g, want %g", s, j, i, dst[j*ldd+i], want)
 				}
 			}
+		}
+	}
+}
+
+// TestGELU checks the vector GELU and its slope at their edges.
+func TestGELU(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	x := []float32{0, 1, -1, 20, -20, 1e4, -1e4, 1e20, -1e20, 3e38, -3e38, inf, nan}
+	ones, y, dx := slices.Repeat([]float32{1}, len(x)), make([]float32, len(x)), make([]float32, len(x))
+	GELU(y, x)
+	GELUGradient(dx, x, ones, false)
+	for i, v := range x {
+		wantY, wantSlope := v*Sigmoid(geluInner(v)), geluSlope(v)
+		switch {
+		case v >= 20:
+			wantY, wantSlope = v, 1
+		case v <= -20:
+			wantY, wantSlope = 0, 0
+		}
+		if v == inf { // infinitely steep times nothing
+			wantSlope = nan
+		}
+		if !close32(y[i], wantY) || !close32(dx[i], wantSlope) {
+			t.Errorf("gelu(%g) = %g with slope %g, want %g and %g", v, y[i], dx[i], wantY, wantSlope)
+		}
+	}
+}
+
+func close32(a, b float32) bool {
+	return a == b || a != a && b != b || math.Abs(float64(a-b)) <= 1e-6*max(1, math.Abs(float64(b)))
+}
+
+// TestSoftmax checks a row's softmax under masks of every kind, over lengths around
+// whole vectors.
+func TestSoftmax(t *testing.T) {
+	random := rand.New(rand.NewPCG(2, 3))
+	for n := range 40 {
+		for _, density := range []float64{0, 0.3, 1} {
+			x, mask, y := make([]float32, n), make([]int32, n), make([]float32, n)
+			most, sum := math.Inf(-1), 0.0
+			for i := range x {
+				x[i] = float32(5 * random.NormFloat64())
+				if random.Float64() < density {
+					mask[i] = int32(1 << random.IntN(31))
+					most = math.Max(most, float64(x[i]))
+				} else if random.IntN(2) == 0 {
+					x[i] = float32(math.NaN()) // nobody looks at it
+				}
+			}
+			Softmax(y, x, mask)
+			for i := range x {
+				if mask[i] != 0 {
+					sum += math.Exp(float64(x[i]) - most)
+				}
+			}
+			for i := range x {
+				want := 0.0
+				if mask[i] != 0 {
+					want = math.Exp(float64(x[i])-most) / sum
+				}
+				if math.Abs(float64(y[i])-want) > 3e-6*want { // the rounding of an argument of 20
+					t.Fatalf("%d of density %g: element %d is %g, want %g", n, density, i, y[i], want)
+				}
+			}
+		}
+	}
+}
+
+// TestMoments checks the mean and the variance where single precision is not enough.
+func TestMoments(t *testing.T) {
+	for _, c := range []struct{ mean, spread float64 }{{0, 1}, {1000, 1}, {0, 1e30}, {-3e38, 0}, {math.Inf(1), 1}, {math.NaN(), 1}} {
+		random := rand.New(rand.NewPCG(5, 6))
+		x := make([]float32, 3001)
+		for i := range x {
+			x[i] = float32(c.mean + c.spread*random.NormFloat64())
+		}
+		mean, variance := Moments(x)
+		wantMean, wantVariance := momentsDouble(x)
+		if d := math.Abs(mean - wantMean); mean != wantMean && !math.IsNaN(wantMean) && !(d <= 1e-6*math.Abs(wantMean)+1e-6*c.spread) {
+			t.Errorf("%+v: mean %g, want %g", c, mean, wantMean)
+		}
+		if d := math.Abs(variance - wantVariance); math.IsNaN(variance) != math.IsNaN(wantVariance) || d > 1e-5*wantVariance {
+			t.Errorf("%+v: variance %g, want %g", c, variance, wantVariance)
 		}
 	}
 }

@@ -41,7 +41,7 @@ var (
 
 func declareConstants(c *build.Context) map[float32]operand.Mem {
 	m := map[float32]operand.Mem{}
-	all := append([]float32{negativeInfinity, 1, expLow, expHigh, math.Log2E, ln2High, ln2Low, exponent}, expPolynomial...)
+	all := append([]float32{negativeInfinity, 1, geluCubic, geluSlope1, geluScale, math.MaxFloat32, expLow, expHigh, math.Log2E, ln2High, ln2Low, exponent}, expPolynomial...)
 	for i, x := range all {
 		m[x] = c.StaticGlobal(fmt.Sprintf("constant%d", i))
 		c.DataAttributes(attr.RODATA | attr.NOPTR)
@@ -51,6 +51,13 @@ func declareConstants(c *build.Context) map[float32]operand.Mem {
 	}
 	return m
 }
+
+// Constants of GELU's inner polynomial 2√(2/π)·(x + 0.044715·x³) and its slope.
+const (
+	geluScale  = 2 * 0.7978845608028654
+	geluCubic  = 0.044715 * geluScale
+	geluSlope1 = 3 * geluCubic
+)
 
 var loops = []loop{
 	{name: "add", out: []string{"y"}, in: []string{"a", "b"},
@@ -91,6 +98,37 @@ var loops = []loop{
 		body: func(v *vectors, in, s []vec) []vec {
 			return []vec{v.times(v.minus(v.times(in[0], in[1]), v.times(in[2], s[1])), s[0])}
 		}},
+	{name: "gelu", out: []string{"y"}, in: []string{"x"},
+		body: func(v *vectors, in, _ []vec) []vec { return []vec{v.times(in[0], v.sigmoid(v.geluInner(in[0])))} }},
+	{name: "geluGradient", out: []string{"dx"}, in: []string{"x", "dy"}, withAdd: true, body: geluGradient},
+	{name: "masked", out: []string{"y"}, in: []string{"x", "mask"}, body: masked},
+	{name: "softmaxGradient", out: []string{"dx"}, in: []string{"y", "dy"}, scalars: []string{"d"}, withAdd: true,
+		body: func(v *vectors, in, s []vec) []vec { return []vec{v.times(in[0], v.minus(in[1], s[0]))} }},
+	{name: "sumDiff", in: []string{"x"}, scalars: []string{"d"}, reduce: sum,
+		body: func(v *vectors, in, s []vec) []vec { return []vec{v.minus(in[0], s[0])} }},
+	{name: "sumSquaresDiff", in: []string{"x"}, scalars: []string{"d"}, reduce: sum,
+		body: func(v *vectors, in, s []vec) []vec {
+			d := v.minus(in[0], s[0])
+			return []vec{v.times(d, d)}
+		}},
+	{name: "layerNorm", out: []string{"y"}, in: []string{"x", "w", "b"}, scalars: []string{"mean", "rstd"},
+		body: func(v *vectors, in, s []vec) []vec {
+			return []vec{v.plus(v.times(v.times(v.minus(in[0], s[0]), s[1]), in[1]), in[2])}
+		}},
+	{name: "layerNormSums", out: []string{"dw", "db"}, in: []string{"dw", "db", "dy", "x"}, scalars: []string{"mean", "rstd"},
+		body: func(v *vectors, in, s []vec) []vec {
+			hat := v.times(v.minus(in[3], s[0]), s[1])
+			return []vec{v.plus(in[0], v.times(in[2], hat)), v.plus(in[1], in[2])}
+		}},
+	{name: "layerNormDot", in: []string{"dy", "w", "x"}, scalars: []string{"mean", "rstd"}, reduce: sum,
+		body: func(v *vectors, in, s []vec) []vec {
+			return []vec{v.times(v.times(in[0], in[1]), v.times(v.minus(in[2], s[0]), s[1]))}
+		}},
+	{name: "layerNormGradient", out: []string{"dx"}, in: []string{"dy", "w", "x"}, scalars: []string{"mean", "rstd", "a", "b"}, withAdd: true,
+		body: func(v *vectors, in, s []vec) []vec {
+			hat := v.times(v.minus(in[2], s[0]), s[1])
+			return []vec{v.times(v.minus(v.minus(v.times(in[0], in[1]), s[2]), v.times(hat, s[3])), s[1])}
+		}},
 	{name: "rotate", out: []string{"y0", "y1"}, in: []string{"x0", "x1", "cos", "sin"}, scalars: []string{"sign"}, withAdd: true,
 		body: func(v *vectors, in, s []vec) []vec {
 			sin := v.times(in[3], s[0])
@@ -114,6 +152,40 @@ func swigluGradient(v *vectors, in, _ []vec) []vec {
 	v.VFMADD213PS(v.constant(1), gate, slope)
 	dys := v.times(dy, s)
 	return []vec{v.times(v.times(dys, up), slope), v.times(dys, gate)}
+}
+
+// geluInner is 2√(2/π)·(x + 0.044715·x³).
+func (v *vectors) geluInner(x vec) vec {
+	y := v.times(x, x)
+	cubic := v.YMM()
+	v.VMOVUPS(v.constant(geluCubic), cubic)
+	v.VFMADD213PS(v.constant(geluScale), cubic, y)
+	return v.times(y, x)
+}
+
+// geluGradient: with s the sigmoid of the inner polynomial, whose slope is bounded so
+// that 0 times it stays 0, dy·(s + x·s·(1-s)·slope).
+func geluGradient(v *vectors, in, _ []vec) []vec {
+	x, dy := in[0], in[1]
+	s := v.sigmoid(v.geluInner(x))
+	slope, cubic := v.times(x, x), v.YMM()
+	v.VMOVUPS(v.constant(geluSlope1), cubic)
+	v.VFMADD213PS(v.constant(geluScale), cubic, slope)
+	v.VMINPS(v.constant(math.MaxFloat32), slope, slope)
+	rest := v.YMM()
+	v.VMOVUPS(v.constant(1), rest)
+	v.VSUBPS(s, rest, rest)
+	y := v.times(v.times(v.times(x, s), rest), slope)
+	return []vec{v.times(v.plus(s, y), dy)}
+}
+
+// masked is x where the mask's integer is not 0, else -Inf.
+func masked(v *vectors, in, _ []vec) []vec {
+	zero, y := v.YMM(), v.YMM()
+	v.VPXOR(zero, zero, zero)
+	v.VPCMPEQD(in[1], zero, zero)
+	v.VBLENDVPS(zero, v.constant(negativeInfinity), in[0], y)
+	return []vec{y}
 }
 
 func adamW(v *vectors, in, s []vec) []vec {

@@ -58,6 +58,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // app is what every command shares.
 type app struct {
 	name           string // of the command
+	args           []string
 	flags          *pflag.FlagSet
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func runCommand(ctx context.Context, c command, args []string, stdout, stderr io.Writer) int {
-	a := &app{name: c.name, stdin: os.Stdin, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
+	a := &app{name: c.name, args: args, stdin: os.Stdin, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
 	a.flags.SetOutput(io.Discard)
 	a.flags.Usage = func() {}
 	a.flags.SortFlags = false
@@ -121,7 +122,7 @@ func runCommand(ctx context.Context, c command, args []string, stdout, stderr io
 		fmt.Fprintf(stderr, "vlmtool %s: interrupted\n", c.name)
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "vlmtool %s: %s\n", c.name, oneLine(err))
+	fmt.Fprintf(stderr, "vlmtool %s: %s%s\n", c.name, oneLine(err), a.advice(err))
 	if errors.As(err, &usageError{}) {
 		fmt.Fprintf(stderr, "vlmtool %s --help lists the flags\n", c.name)
 		return exitUsage

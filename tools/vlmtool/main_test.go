@@ -225,7 +225,7 @@ func TestDryRun(t *testing.T) {
 		// An H100 does not hold all of it.
 		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},
 		{[]string{"--preset", "qwen3-1.7b", "--recompute", "off"}, "with all activations kept", "with activations recomputed"},
-		{[]string{"--preset", "qwen3-1.7b", "--device", "webgpu"}, "the device has 80.0 GiB", ""},
+		{[]string{"--preset", "qwen3-1.7b", "--device", "webgpu"}, "the device has", ""},
 		{[]string{"--preset", "qwen3-1.7b", "--device", "cpu"}, "the device has", ""},
 		{[]string{"--preset", "qwen3-1.7b"}, "1.00 passes over 1.03 M samples", ""},
 		{[]string{"--preset", "qwen3-1.7b", "--epochs", "2"}, "2.00 passes over 1.03 M samples", ""},

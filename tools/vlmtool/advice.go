@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/vlm"
+)
+
+// advice says how to go on after an error that does not say it itself, behind a
+// semicolon; "" where there is nothing to say.
+func (a *app) advice(err error) string {
+	var stopped *vlm.StoppedError
+	switch {
+	case errors.As(err, &stopped) && stopped.Checkpoint != "":
+		return "; go on with: " + a.resumeCommand()
+	case errors.As(err, &stopped):
+		return "; start anew with: " + a.resumeCommand()
+	case errors.Is(err, engine.ErrDeviceLost):
+		return "; try again, or take another --device (vlmtool devices lists them)"
+	case errors.Is(err, engine.ErrUnsupported) && a.device != "" && a.device != "cpu":
+		return "; --device cpu has no such limits"
+	}
+	return ""
+}
+
+// resumeCommand is the command that was given, with --resume, for a shell.
+func (a *app) resumeCommand() string {
+	words := []string{"vlmtool", a.name}
+	for _, arg := range a.args {
+		words = append(words, shellWord(arg))
+	}
+	if resume, _ := a.flags.GetBool("resume"); !resume {
+		words = append(words, "--resume")
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord quotes a word in which a shell would see more than its letters.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:,=+%@", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,53 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"patchwork/engine"
+)
+
+// StoppedError is how a run ended that failed on its way.
+type StoppedError struct {
+	Err        error
+	Step       int    // the last whole one
+	Checkpoint string // newest, which --resume goes on from; "" where there is none
+}
+
+func (e *StoppedError) Error() string {
+	saved := "no checkpoint was saved yet"
+	if e.Checkpoint != "" {
+		saved = "the newest checkpoint is " + e.Checkpoint
+	}
+	return fmt.Sprintf("stopped after step %d: %v; %s", e.Step, e.Err, saved)
+}
+
+func (e *StoppedError) Unwrap() error { return e.Err }
+
+// saveError is a checkpoint that could not be written, and is not tried again.
+type saveError struct{ error }
+
+func (e *saveError) Unwrap() error { return e.error }
+
+// stop ends a run that was interrupted or has failed. Nothing of the step under way
+// counts; the state before it is saved where the device still has it.
+func (t *trainer) stop(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !t.torn {
+		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
+		return errors.Join(ctx.Err(), t.checkpoint())
+	}
+	var unsaved *saveError
+	gone := t.torn || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &unsaved)
+	if !gone {
+		if failed := t.checkpoint(); failed != nil {
+			err = errors.Join(err, fmt.Errorf("saving a checkpoint of step %d: %w", t.state.Step, failed))
+		}
+	}
+	stopped := &StoppedError{Err: err, Step: t.state.Step}
+	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); len(all) > 0 {
+		stopped.Checkpoint = all[len(all)-1]
+	}
+	return stopped
+}
