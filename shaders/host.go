@@ -79,6 +79,9 @@ type Case struct {
 	Spreads bool
 	Step    []uint32 // step block, when the case needs one
 	Storage Storage
+	// Unread is what the rounding of inputs that the reference does not read (it
+	// computes them itself) may add to Atol, in units of the 16-bit type's rounding.
+	Unread float64
 }
 
 // Elements is the number of elements of the largest binding.

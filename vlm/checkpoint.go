@@ -20,9 +20,9 @@ type trainerState struct {
 	Tokens  int64   `json:"tokens"`
 	Seconds float64 `json:"seconds"`
 	Skipped int     `json:"skipped_steps"` // gradients were not finite
-	Scale   float64 `json:"loss_scale"`
-	Device  string  `json:"device"`
-	Driver  string  `json:"driver"`
+	LossScale
+	Device string `json:"device"`
+	Driver string `json:"driver"`
 }
 
 const (

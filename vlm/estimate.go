@@ -60,7 +60,8 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
 	in := m.newInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
 	load := r.expected()
-	o := nn.Options{Train: true, Recompute: recompute, Type: r.storage(), Visible: load.visible}
+	m.store(r.storage())
+	o := nn.Options{Train: true, Recompute: recompute, Visible: load.visible}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
@@ -79,18 +80,17 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
 		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
 	}
-	e.MemoryBytes = memoryFor(m.Params, o.Type.Half())
+	e.MemoryBytes = memoryFor(m.Params)
 	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil
 }
 
 // memoryFor is the memory beside activations.
-func memoryFor(p *nn.Params, half bool) MemoryBytes {
+func memoryFor(p *nn.Params) MemoryBytes {
 	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
-	if half {
-		m.Weights /= 2
-		m.Optimizer += p.Grads.Bytes // the trained weights in float32
+	if p.Narrow != nil {
+		m.Weights += p.Narrow.Bytes
 	}
 	m.Total = m.Weights + m.Gradients + m.Optimizer
 	return m

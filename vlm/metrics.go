@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 )
 
@@ -12,12 +13,32 @@ import (
 type StepMetrics struct {
 	Step       int     `json:"step"`
 	Tokens     int64   `json:"tokens"` // since the start of the run, padding left out
-	Loss       float64 `json:"loss"`   // mean over the step's targets, in nats
-	GradNorm   float64 `json:"grad_norm"`
+	Loss       Figure  `json:"loss"`   // mean over the step's targets, in nats
+	GradNorm   Figure  `json:"grad_norm"`
 	LR         float64 `json:"lr"`
 	TokensPerS float64 `json:"tokens_per_s"`
 	Seconds    float64 `json:"seconds"` // since the start of the run, interruptions left out
 	ImagesPerS float64 `json:"images_per_s"`
+}
+
+// Figure is a number that JSON may not hold: what is infinite or NaN is null there.
+type Figure float64
+
+// MarshalJSON writes the number or null.
+func (f Figure) MarshalJSON() ([]byte, error) {
+	if !finite(float64(f)) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(f))
+}
+
+// UnmarshalJSON reads the number; null is NaN.
+func (f *Figure) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*f = Figure(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(data, (*float64)(f))
 }
 
 // ValMetrics is a line of metrics.jsonl about a validation.

@@ -3,6 +3,7 @@ package vlm
 import (
 	"patchwork/engine"
 	"patchwork/nn"
+	"patchwork/shaders"
 )
 
 // Learning-rate groups.
@@ -20,6 +21,7 @@ const (
 	slotPast    = 5 // tokens in the key/value cache before this call
 	slotTokens  = 6 // tokens of this call
 	slotVectors = 7 // picture vectors before those that this call writes
+	slotLoss    = 7 // f32: the loss scale
 	slotAdam    = 8 // f32: three entries for each learning-rate group
 )
 
@@ -98,9 +100,29 @@ func (m *Model) loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 	return loss
 }
 
+// store chooses how activations and the weights that products read are stored. It
+// is called before allocate.
+func (m *Model) store(t shaders.Type) {
+	if t.Half() && m.Params.Narrow == nil {
+		m.Params.Halve(t)
+	}
+}
+
+// storage is what store chose.
+func (m *Model) storage() shaders.Type {
+	if m.Params.Narrow == nil {
+		return shaders.F32
+	}
+	return m.Params.Narrow.Type
+}
+
 // allocate places the weights and, for training, the gradients and moments.
 func (m *Model) allocate(dev engine.Device, train bool) error {
-	if _, err := engine.Allocate(dev, "weights", m.Params.Weights); err != nil {
+	buffers := []*engine.Buffer{m.Params.Weights}
+	if m.Params.Narrow != nil {
+		buffers = append(buffers, m.Params.Narrow)
+	}
+	if _, err := engine.Allocate(dev, "weights", buffers...); err != nil {
 		return err
 	}
 	if !train {

@@ -30,11 +30,14 @@ func plotLoss(path string, m *metricsLog) error {
 		return nil
 	}
 	mean := runningMean(m.train)
+	if len(mean) == 0 {
+		return nil
+	}
 	last := mean[len(mean)-1]
 	var steps, val plotter.XYs
 	for _, s := range m.train {
 		if s.Loss > 0 {
-			steps = append(steps, plotter.XY{X: float64(s.Step), Y: s.Loss})
+			steps = append(steps, plotter.XY{X: float64(s.Step), Y: float64(s.Loss)})
 		}
 	}
 	for _, v := range m.val {
@@ -129,7 +132,11 @@ func runningMean(steps []StepMetrics) plotter.XYs {
 	var out plotter.XYs
 	mean, weight := 0.0, 0.0
 	for _, s := range steps {
-		mean, weight = keep*mean+(1-keep)*s.Loss, keep*weight+(1-keep)
+		loss := float64(s.Loss)
+		if !finite(loss) {
+			continue
+		}
+		mean, weight = keep*mean+(1-keep)*loss, keep*weight+(1-keep)
 		out = append(out, plotter.XY{X: float64(s.Step), Y: math.Max(mean/weight, 1e-9)})
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"patchwork/shaders"
 	"patchwork/vlm/batch"
 )
 
@@ -129,7 +130,7 @@ func (r *Recipe) Check() error {
 			return fmt.Errorf("--%s cannot be %v", s.name, s.value)
 		}
 	}
-	if !slices.Contains([]string{"f32", "f16", "bf16"}, r.DType) {
+	if _, ok := shaders.ParseType(r.DType); !ok {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, r.Recompute) {
@@ -143,4 +144,10 @@ func (r *Recipe) config(text TextConfig, imageToken int) Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize
 	return Config{ModelType: modelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, FormatVersion: formatVersion}
+}
+
+// storage is how activations and the weights that products read are stored.
+func (r Recipe) storage() shaders.Type {
+	t, _ := shaders.ParseType(r.DType)
+	return t
 }

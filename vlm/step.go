@@ -32,6 +32,9 @@ type Stepper struct {
 	Recompute bool
 	Visible   float64
 
+	// LossScale is what f16's gradients are multiplied by on their way.
+	LossScale LossScale
+
 	model     *Model
 	dev       engine.Device
 	optimizer nn.AdamW
@@ -55,6 +58,9 @@ type stepProgram struct {
 // which the first use of a program does.
 func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper, error) {
 	st := &Stepper{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}
+	if o != adamless && m.storage() == shaders.F16 {
+		st.optimizer.ScaleSlot = slotLoss
+	}
 	st.in = m.newInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
 	if err := st.in.allocate(dev); err != nil {
 		return nil, err
@@ -66,7 +72,7 @@ func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper,
 // backward pass.
 func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, error) {
 	out := &stepProgram{}
-	o.Params = m.Params
+	o.Params, o.Type = m.Params, m.storage()
 	program, err := nn.Record("step", o, func(g *nn.Graph) {
 		out.loss = m.loss(g, in, nil)
 		g.Keep(out.loss.Sum)
@@ -122,7 +128,10 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 	return planStep(s.model, s.in, nn.Options{Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible})
 }
 
-func (s *Stepper) compiled(key string) (*stepProgram, error) {
+func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
+	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {
+		return nil, err
+	}
 	if p := s.programs[key]; p != nil {
 		return p, nil
 	}
@@ -171,7 +180,7 @@ func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, s
 	if !first {
 		key = programFurther
 	}
-	p, err := s.compiled(key)
+	p, err := s.compiled(ctx, key)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -179,7 +188,7 @@ func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, s
 	if err != nil {
 		return 0, 0, err
 	}
-	s.step[slotScale] = math.Float32bits(float32(scale))
+	s.step[slotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
 		return 0, 0, err
 	}
@@ -227,7 +236,7 @@ type Rate func(group string) (lr float64, t int)
 // Update takes an optimiser step and returns the norm of the gradients before
 // clipping.
 func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err error) {
-	p, err := s.compiled(programUpdate)
+	p, err := s.compiled(ctx, programUpdate)
 	if err != nil {
 		return 0, err
 	}
@@ -235,6 +244,7 @@ func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err erro
 		lr, t := rate(group)
 		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}
+	s.step[slotLoss] = math.Float32bits(float32(s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
 		return 0, err
 	}
@@ -246,7 +256,7 @@ func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err erro
 // Evaluate runs the forward pass and returns, for every target in order, its
 // negative log-likelihood in nats and the likeliest id in its place.
 func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
-	p, err := s.compiled(programEvaluate)
+	p, err := s.compiled(ctx, programEvaluate)
 	if err != nil {
 		return nil, nil, err
 	}

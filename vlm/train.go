@@ -181,7 +181,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		if err != nil {
 			return m, err
 		}
-		m.Loss += sum / float64(targets)
+		m.Loss += Figure(sum / float64(targets))
 		tokens += b.Tokens
 		m.ImagesPerS += float64(len(b.Pictures))
 	}
@@ -190,16 +190,13 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	}
 	// An update that has begun is carried through: half of one is no step's weights.
 	t.torn = true
-	m.GradNorm, err = t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) })
+	norm, err := t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) })
 	if err != nil {
 		return m, err
 	}
-	t.torn = false
-	if math.IsNaN(m.GradNorm) || math.IsInf(m.GradNorm, 0) {
-		if t.state.Skipped++; t.state.Skipped > maxSkipped {
-			return m, fmt.Errorf("step %d: the gradients are not finite, for the %dth time; a lower --lr would help", m.Step, t.state.Skipped)
-		}
-		t.note("step %d: the gradients are not finite; the step is left out", m.Step)
+	t.torn, m.GradNorm = false, Figure(norm)
+	if err := t.judge(m); err != nil {
+		return m, err
 	}
 	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
 	t.state.Tokens += int64(tokens)
@@ -207,6 +204,26 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	m.LR, _ = t.rate(GroupDecoder, m.Step)
 	return m, nil
 }
+
+// judge counts a step that the optimiser left out because its gradients were not
+// finite, and ends a run that has too many.
+func (t *trainer) judge(m StepMetrics) error {
+	overflowed := t.stepper.LossScale.Update(float64(m.GradNorm))
+	switch {
+	case finite(float64(m.GradNorm)):
+		return nil
+	case overflowed:
+		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.stepper.LossScale.Scale)
+		return nil
+	}
+	if t.state.Skipped++; t.state.Skipped > maxSkipped {
+		return fmt.Errorf("step %d: the gradients are not finite, for the %dth time; a lower --lr would help", m.Step, t.state.Skipped)
+	}
+	t.note("step %d: the gradients are not finite; the step is left out", m.Step)
+	return nil
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // rate is a group's learning rate in a step, and the step's number in the group's
 // own count: the decoder's begins, with its warm-up, when it is no longer frozen.
@@ -269,7 +286,7 @@ func (t *trainer) periodic(ctx context.Context) error {
 func (t *trainer) result() Result {
 	r := Result{Steps: t.state.Step, ValLoss: t.valLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
 	if t.metrics != nil && len(t.metrics.train) > 0 {
-		r.Loss = t.metrics.train[len(t.metrics.train)-1].Loss
+		r.Loss = float64(t.metrics.train[len(t.metrics.train)-1].Loss)
 	}
 	if r.Seconds > 0 {
 		r.TokensPerS = float64(r.Tokens) / r.Seconds

@@ -21,6 +21,7 @@ func (t *trainer) open() error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(GroupDecoder)
 	}
+	t.model.store(t.Recipe.storage())
 	if err := t.model.allocate(t.Device, true); err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (t *trainer) restore() error {
 		if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
 			t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 		}
-		t.state = s
+		t.state, t.stepper.LossScale = s, s.LossScale
 		return nil
 	}
 	if t.Model != "" {

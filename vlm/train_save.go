@@ -11,7 +11,7 @@ func (t *trainer) checkpoint() error {
 		return nil
 	}
 	info := t.Device.Info()
-	t.state.Device, t.state.Driver, t.state.Scale = info.Device, info.Arithmetic(), 1
+	t.state.Device, t.state.Driver, t.state.LossScale = info.Device, info.Arithmetic(), t.stepper.LossScale
 	return t.model.saveCheckpoint(t.Device, t.language, filepath.Join(t.Out, "checkpoints"), t.state)
 }
 

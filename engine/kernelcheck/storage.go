@@ -53,9 +53,9 @@ func rounded(t shaders.Type, c shaders.Case) shaders.Case {
 	}
 	switch t {
 	case shaders.BF16:
-		c.Rtol += 0x1p-8
+		c.Rtol, c.Atol = c.Rtol+0x1p-8, c.Atol+c.Unread*0x1p-8
 	case shaders.F16:
-		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+0x1p-25
+		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+c.Unread*0x1p-11+0x1p-25
 	}
 	return c
 }

@@ -68,7 +68,7 @@ func newCurve(train []vlm.StepMetrics, val []vlm.ValMetrics) curve {
 		part := train[i:min(i+each, len(train))]
 		sum := 0.0
 		for _, m := range part {
-			sum += m.Loss
+			sum += float64(m.Loss)
 		}
 		mean := max(sum/float64(len(part)), 1e-6)
 		points = append(points, [2]float64{float64(part[len(part)/2].Step), mean})

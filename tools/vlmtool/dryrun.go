@@ -87,9 +87,6 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if r.Decoder != "" {
 		fmt.Fprintf(a.stdout, "                 %.2f passes over %.2f M samples\n", float64(e.Steps)/perEpoch, dataSamples*(1-dataHeldOut)/1e6)
 	}
-	if r.DType != "f32" {
-		fmt.Fprintf(a.stdout, "%s is a plan: this vlmtool trains in f32 only\n", r.DType)
-	}
 	return nil
 }
 

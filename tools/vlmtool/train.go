@@ -71,7 +71,7 @@ func (f *trainFlags) declare(s *pflag.FlagSet) {
 	s.IntVar(&r.HoldOut, "holdout", 0, "every Nth row is for validation; 0 = none")
 	s.IntVar(&r.ValEvery, "val-every", 0, "steps between validations; 0 = never")
 	s.IntVar(&r.SaveEvery, "save-every", 0, "steps between checkpoints; 0 = at the end only")
-	s.StringVar(&f.dtype, "dtype", "", "f32; with --dry-run f16 and bf16 too")
+	s.StringVar(&f.dtype, "dtype", "", "how activations are stored: f32, bf16 or f16; arithmetic, master weights and moments are f32")
 	s.StringVar(&f.recompute, "recompute", "", "compute activations again in the backward pass: auto (when memory asks for it), on or off")
 	s.Uint64Var(&r.Seed, "seed", 0, "seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "largest share of data rows that cannot be used")
@@ -159,8 +159,6 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		return usagef("--decoder and --model are both given; one is enough")
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
 		return usagef("preset %s starts from a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
-	case r.DType != "f32":
-		return usagef("--dtype %s: this vlmtool trains in f32 only", r.DType)
 	}
 	if err := vlm.CheckOut(f.out, f.resume); err != nil {
 		if errors.Is(err, vlm.ErrNotEmpty) {

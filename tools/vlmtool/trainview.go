@@ -48,7 +48,7 @@ func (v *trainView) observer() vlm.Observer {
 
 func (v *trainView) step(m vlm.StepMetrics) {
 	v.steps++
-	follow(&v.mean, m.Loss, min(v.steps, 30))
+	follow(&v.mean, float64(m.Loss), min(v.steps, 30))
 	follow(&v.rate, m.TokensPerS, min(v.steps, 20))
 	follow(&v.images, m.ImagesPerS, min(v.steps, 20))
 	if !v.line.due(m.Step == v.info.Steps) {
