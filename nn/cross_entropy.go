@@ -54,25 +54,26 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	if t.CountSlot == 0 {
 		rows = shaders.N(n)
 	}
-	hidden, logits := g.New("head hidden", n, d), g.NewFloat32("logits", n, vocabulary)
+	ld := (vocabulary + 1) / 2 * 2 // a row is a whole number of words in 16 bits too
+	hidden, logits := g.New("head hidden", n, d), g.NewFloat32("logits", n, ld)
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
 	weight := g.weight(w)
-	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d)}, operand{hidden.View(), false}, operand{weight, true}, logits.View())
+	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}, operand{view: hidden.View()}, operand{view: weight, trans: true}, logits.View())
 	if loss.Best != nil {
-		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), Base: uint32(base)}, logits.View(), loss.Best.View())
+		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.Best.View())
 	}
 	g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{
-		Rows: rows, Cols: uint32(vocabulary), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot),
+		Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot),
 	}, t.IDs.View(), logits.View(), loss.NLL.View())
 	if !g.Train {
 		return
 	}
 	dlogits := g.narrow(logits.View(), logits.Size())
 	if dw, add, ok := g.gradient(w); ok { // dw = dlogitsᵀ·hidden
-		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true}, operand{hidden.View(), false}, dw)
+		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true, ld}, operand{view: hidden.View()}, dw)
 	}
 	dhidden := g.New("grad head hidden", n, d)
-	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false}, operand{weight, false}, dhidden.View())
+	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false, ld}, operand{view: weight}, dhidden.View())
 	g.record(shaders.ScatterRows, gather, t.Rows.View(), dhidden.View(), dx)
 }

@@ -29,6 +29,6 @@ func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
 // ArgMax returns the column (int32) of the largest value of every row of x.
 func (g *Graph) ArgMax(x *Tensor) *Tensor {
 	y := g.NewFloat32("argmax", x.Size()/x.Cols())
-	g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: x.rows(), Cols: uint32(x.Cols())}, x.View(), y.View())
+	g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: x.rows(), Cols: uint32(x.Cols()), LD: uint32(x.Cols())}, x.View(), y.View())
 	return y
 }

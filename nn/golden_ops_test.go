@@ -81,7 +81,7 @@ var goldenOps = map[string]func(r *goldenRun){
 		r.g.record(shaders.AdamW, shaders.AdamWParams{
 			N: uint32(r.in["p"].Size()), Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps),
 			WeightDecay: float32(r.float("weight_decay")), Slot: slot,
-		}, clip.View(), r.in["g"].View(), r.in["p"].View(), r.in["m"].View(), r.in["v"].View())
+		}, clip.View(), r.in["g"].View(), r.in["p"].View(), r.in["m"].View(), r.in["v"].View(), engine.View{})
 		for _, n := range []string{"p", "m", "v"} {
 			r.output[n+"_new"] = r.in[n].View()
 		}
@@ -115,7 +115,7 @@ func goldenCrossEntropy(r *goldenRun) {
 	run := func(grad uint32, scale float32) (out, nll *Tensor) {
 		out, nll = r.g.New("out", n, v), r.g.New("nll", n)
 		r.g.copy(logits.View(), out.View(), n*v)
-		r.g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{Rows: shaders.N(n), Cols: uint32(v), Grad: grad, Scale: scale},
+		r.g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{Rows: shaders.N(n), Cols: uint32(v), LD: uint32(v), Grad: grad, Scale: scale},
 			r.in["targets"].View(), out.View(), nll.View())
 		return out, nll
 	}

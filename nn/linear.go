@@ -20,14 +20,14 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	rows := x.rows()
 	p := product{batch: 1, m: rows, n: out, k: shaders.N(in)}
 	factor, weight := g.narrow(x.View(), x.Size()), g.weight(w)
-	g.productBias(p, operand{factor, false}, operand{weight, true}, y.View(), viewOf(bias), viewOf(residual))
+	g.productBias(p, operand{view: factor}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
 	g.onBackward(y, func(whole engine.View) {
 		dy := g.narrow(whole, y.Size())
 		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
-			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{dy, false}, operand{weight, false}, dx)
+			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
 		}
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
-			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{dy, true}, operand{factor, false}, dw)
+			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: factor}, dw)
 		}
 		if bias != nil {
 			g.biasGradient(bias, whole, rows)

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"cmp"
+
 	"patchwork/engine"
 	"patchwork/shaders"
 )
@@ -18,15 +20,15 @@ func (g *Graph) MatMul(a, b *Tensor, transA, transB bool) *Tensor {
 	y := g.New("matmul", shape...)
 	p := product{batch: batch, m: shaders.N(m), n: n, k: shaders.N(k)}
 	factorA, factorB := g.narrow(a.View(), a.Size()), g.narrow(b.View(), b.Size())
-	g.product(p, operand{factorA, transA}, operand{factorB, transB}, y.View())
+	g.product(p, operand{view: factorA, trans: transA}, operand{view: factorB, trans: transB}, y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if da, add, ok := g.gradient(a); ok { // dop(a) = dy·op(b)ᵀ
 			q := product{batch: batch, m: shaders.N(m), n: k, k: shaders.N(n), add: add}
-			g.productInto(q, operand{dy, false}, operand{factorB, !transB}, da, transA)
+			g.productInto(q, operand{view: dy}, operand{view: factorB, trans: !transB}, da, transA)
 		}
 		if db, add, ok := g.gradient(b); ok { // dop(b) = op(a)ᵀ·dy
 			q := product{batch: batch, m: shaders.N(k), n: n, k: shaders.N(m), add: add}
-			g.productInto(q, operand{factorA, !transA}, operand{dy, false}, db, transB)
+			g.productInto(q, operand{view: factorA, trans: !transA}, operand{view: dy}, db, transB)
 		}
 	})
 	return y
@@ -52,12 +54,14 @@ type product struct {
 	m, k  shaders.Count
 	n     int
 	add   bool // to what c holds
+	ld    int  // elements from one row of c to the next; 0 = n
 }
 
 // operand is a stored matrix and whether it is used transposed.
 type operand struct {
 	view  engine.View
 	trans bool
+	ld    int // elements from one row to the next; 0 = none between
 }
 
 func (g *Graph) product(p product, a, b operand, c engine.View) {
@@ -79,7 +83,7 @@ func (g *Graph) productBias(p product, a, b operand, c, bias, residual engine.Vi
 	m, n, k := p.m.Max, uint32(p.n), p.k.Max
 	params := shaders.MatMulParams{
 		M: p.m, N: n, K: p.k, TransA: shaders.Flag(a.trans), TransB: shaders.Flag(b.trans),
-		LDA: k, LDB: n, LDC: n, Batch: uint32(p.batch), StrideA: m * k, StrideB: k * n, StrideC: m * n,
+		LDA: k, LDB: n, LDC: n, Batch: uint32(p.batch),
 		Alpha: 1, Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
 	}
 	if a.trans {
@@ -88,8 +92,13 @@ func (g *Graph) productBias(p product, a, b operand, c, bias, residual engine.Vi
 	if b.trans {
 		params.LDB = k
 	}
+	if p.batch > 1 {
+		params.StrideA, params.StrideB, params.StrideC = m*k, k*n, m*n
+	}
 	if p.add {
 		params.Beta = 1
 	}
+	params.LDA, params.LDB = cmp.Or(uint32(a.ld), params.LDA), cmp.Or(uint32(b.ld), params.LDB)
+	params.LDC = cmp.Or(uint32(p.ld), n)
 	g.record(shaders.MatMul, params, a.view, b.view, bias, residual, c)
 }

@@ -6,7 +6,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let row = group_index(group, groups);
   if (row >= rows()) { return; }
-  let start = row * p.cols;
+  let start = row * p.ld;
   var best = min(local, p.cols - 1u);
   for (var i = local; i < p.cols; i = i + GROUP) {
     if (load_x(start + i) > load_x(start + best)) { best = i; }

@@ -81,7 +81,7 @@ func TestChooseFor(t *testing.T) {
 			t.Errorf("%s: %+v, tuned %v; want %q, %v", c.name, v, isTuned, c.want, c.tuned)
 		}
 	}
-	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9}, Storage{}, Target{Invocations: 4}); v != nil {
+	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9, LD: 9}, Storage{}, Target{Invocations: 4}); v != nil {
 		t.Errorf("chose %q on a device of 4 invocations", v.Name)
 	}
 }

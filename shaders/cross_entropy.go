@@ -11,6 +11,7 @@ import (
 type CrossEntropyParams struct {
 	Rows      Count
 	Cols      uint32  // V
+	LD        uint32  // elements from one row of logits to the next
 	Base      uint32  // first entry of targets and nll to use
 	Grad      uint32  // 1: replace the logits by their gradient
 	Scale     float32 // of the gradient
@@ -18,7 +19,7 @@ type CrossEntropyParams struct {
 }
 
 // CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target]
-// for logits [Rows,V] and targets[Base+r], 0 for the target -100, and with Grad
+// for logits [Rows,LD], of which V columns count, and targets[Base+r], 0 for the target -100, and with Grad
 // replaces the logits by the gradient of the scaled sum of the nll.
 var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	Name: "cross_entropy",
@@ -30,7 +31,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	Include:  []string{"exp", "sum", "group"},
 	Variants: byGroup(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *CrossEntropyParams) *Count { return &p.Rows }, func(p CrossEntropyParams) map[string]int64 {
-		return map[string]int64{"logits": rowBytes(p.Cols)}
+		return map[string]int64{"logits": rowBytes(p.LD)}
 	}, func(p *CrossEntropyParams, first uint32) { p.Base += first }),
 	CPU: func(h Host, p CrossEntropyParams, b Buffers) {
 		targets, logits, nll := b.I32(0), b.F32(1), b.F32(2)
@@ -40,7 +41,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(4*cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				nll[base+r] = crossEntropyRow(logits[r*cols:][:cols], int(targets[base+r]), p.Grad != 0, scale)
+				nll[base+r] = crossEntropyRow(logits[r*int(p.LD):][:cols], int(targets[base+r]), p.Grad != 0, scale)
 			}
 		})
 	},
@@ -51,7 +52,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 			scale *= stepFloat(b[3], p.ScaleSlot)
 		}
 		for r := range int(p.Rows.Max) {
-			x, hit := logits[r*cols:][:cols], int(targets[r])
+			x, hit := logits[r*int(p.LD):][:cols], int(targets[r])
 			most, sum := slices.Max(x), 0.0
 			for _, v := range x {
 				sum += math.Exp(v - most)
@@ -82,15 +83,15 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		return map[string]Input{"targets": integers(n[0], 0, int(p.Cols))}
 	},
 	Cases: func() []Case {
-		call := func(rows Count, cols int, scale float64, grad uint32, factor float32) Case {
+		call := func(rows Count, cols, ld int, scale float64, grad uint32, factor float32) Case {
 			n := int(rows.Max)
 			targets := integers(n+2, 0, cols)
 			for i := 2; i < n+2; i += 3 {
 				targets.I[i] = Ignore
 			}
 			c := Case{
-				Params: CrossEntropyParams{Rows: rows, Cols: uint32(cols), Base: 2, Grad: grad, Scale: 0.5},
-				Inputs: []Input{targets, {N: n * cols, Scale: scale}, {N: n + 2, Scale: 1}},
+				Params: CrossEntropyParams{Rows: rows, Cols: uint32(cols), LD: uint32(ld), Base: 2, Grad: grad, Scale: 0.5},
+				Inputs: []Input{targets, {N: n * ld, Scale: scale}, {N: n + 2, Scale: 1}},
 				// exp and log are within a few units in the last place; the gradient at
 				// the target is a difference from Scale.
 				Atol: 1e-6 + 3e-7*scale, Rtol: 5e-6,
@@ -102,8 +103,8 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 			}
 			return c
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 2, 1, 0.25) }),
-			call(N(7), 300, 2, 0, 0).named("without gradient"), call(N(7), 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 3, 1, 0.125).named("a vocabulary"))
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }),
+			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"), call(N(7), 300, 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
 })
 

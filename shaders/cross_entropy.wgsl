@@ -3,7 +3,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let row = group_index(group, groups);
   if (row >= rows()) { return; }
-  let start = row * p.cols;
+  let start = row * p.ld;
   let end = start + p.cols;
   let id = load_targets(p.base + row);
   if (id < 0) {

@@ -49,8 +49,9 @@ var MatMul = Declare(Decl[MatMulParams]{
 		matmulBlocks("", 2, 2, func(MatMulParams) bool { return true }),
 	),
 	Halves: [][]string{{"a", "b", "c"}, {"a", "b"}},
+	// An odd number of columns is written with the gap behind the last one.
 	Even: func(p MatMulParams) bool {
-		return (p.N|p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0
+		return (p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0)
 	},
 	Axes: matmulAxes,
 	CPU:  matmulCPU,

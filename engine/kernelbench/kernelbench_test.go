@@ -79,7 +79,7 @@ func TestFromDispatches(t *testing.T) {
 	p := engine.NewProgram("test")
 	x, y := engine.NewBuffer("x", 4096), engine.NewBuffer("y", 4096)
 	for _, base := range []uint32{0, 2, 0} {
-		p.Dispatch(shaders.ArgMax, shaders.ArgMaxParams{Rows: shaders.N(2), Cols: 8, Base: base}, x.View(), y.View())
+		p.Dispatch(shaders.ArgMax, shaders.ArgMaxParams{Rows: shaders.N(2), Cols: 8, LD: 8, Base: base}, x.View(), y.View())
 	}
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1024)}, x.View(), x.View(), y.View())
 	must(t, p.Err())

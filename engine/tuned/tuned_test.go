@@ -22,7 +22,7 @@ func TestFile(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	info := engine.Info{Device: "vulkan:0", Name: "a device", Driver: "1.0"}
-	params := shaders.ArgMaxParams{Rows: shaders.N(3), Cols: 100}
+	params := shaders.ArgMaxParams{Rows: shaders.N(3), Cols: 100, LD: 100}
 	fresh, err := shaders.ArgMax.SourceHash()
 	must(t, err)
 	f, err := Load(info)
