@@ -110,6 +110,7 @@ type Variant struct {
 	Passes  []Pass
 
 	when func(params any, class Class) bool
+	text string // the whole shader, in place of what WGSL would put together
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the

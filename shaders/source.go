@@ -20,6 +20,9 @@ var sources embed.FS
 // the files that it includes and the text of its .wgsl file. A literal takes the
 // place of GROUP in @workgroup_size(GROUP), where older compilers want one.
 func (k *Kernel) WGSL(v *Variant) (string, error) {
+	if v.text != "" {
+		return v.text, nil
+	}
 	var w strings.Builder
 	writeConsts(&w, v)
 	writeParams(&w, k.params)
@@ -27,15 +30,19 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	for i, b := range k.Bindings {
 		writeBinding(&w, i, b, slices.Contains(v.Vec4, b.Name))
 	}
-	for _, include := range v.Include {
-		if err := writeFile(&w, "include_"+include); err != nil {
+	for _, name := range v.Files() {
+		text, err := SourceFile(name)
+		if err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
+		w.WriteString(text)
 	}
-	if err := writeFile(&w, v.Source); err != nil {
-		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-	}
-	return strings.ReplaceAll(w.String(), "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group)), nil
+	return v.Literal(w.String()), nil
+}
+
+// Literal puts a number in place of @workgroup_size(GROUP).
+func (v *Variant) Literal(text string) string {
+	return strings.ReplaceAll(text, "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group))
 }
 
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
@@ -53,10 +60,30 @@ fn count_at(most: u32, slot: u32, base: u32) -> u32 {
 fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * groups.x; }
 `
 
-func writeFile(w *strings.Builder, name string) error {
-	text, err := fs.ReadFile(sources, name+".wgsl")
-	w.Write(text)
-	return err
+// Files names the files that a variant is made of, in order: "include_exp.wgsl".
+func (v *Variant) Files() []string {
+	var names []string
+	for _, include := range v.Include {
+		names = append(names, "include_"+include+".wgsl")
+	}
+	return append(names, v.Source+".wgsl")
+}
+
+// SourceFile returns the text of a file by its name.
+func SourceFile(name string) (string, error) {
+	text, err := fs.ReadFile(sources, name)
+	return string(text), err
+}
+
+// WithText returns the kernel with one variant alone, whose whole shader is text:
+// tests plant errors so. It runs whatever the parameters are, and only where
+// shaders are compiled from WGSL at run time.
+func (k *Kernel) WithText(v *Variant, text string) *Kernel {
+	altered, planted := *k, *v
+	planted.Name = v.Name + "~" + Hash([]byte(text))[:16]
+	planted.text, planted.when = text, nil
+	altered.Variants = []Variant{planted}
+	return &altered
 }
 
 func writeConsts(w *strings.Builder, v *Variant) {

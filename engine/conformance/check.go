@@ -59,8 +59,16 @@ func Check(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared
 		}
 		worst = max(worst, e)
 	}
-	return worst, errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return worst, &MismatchError{errors.Join(wrong...)}
+	}
+	return worst, nil
 }
+
+// MismatchError says where a kernel's results differ from the reference's.
+type MismatchError struct{ err error }
+
+func (e *MismatchError) Error() string { return e.err.Error() }
 
 // Large says whether a case has a million elements or more in one binding.
 func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }
