@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -84,6 +85,9 @@ var AdamW = Declare(Decl[AdamWParams]{
 			}
 			return c.named("n=%d clip=%g decay=%g g=%g", n, clip, decay, scale)
 		}
-		return []Case{call(1, 1, 0, 1), call(65, 0.25, 0.1, 1), call(1025, 1, 0.1, 1e-3), call(1025, 0, 0.1, 1), call(65535*64+1, 1, 0.1, 1)}
+		// Gradients so small that Eps is most of what they are divided by.
+		small := call(65, 1, 0.1, 1e-9)
+		small.Inputs[4] = Input{F: slices.Repeat([]float32{1e-18}, 65)}
+		return []Case{small, call(1, 1, 0, 1), call(1024, 1, 0.1, 1), call(65, 0.25, 0.1, 1), call(1025, 1, 0.1, 1e-3), call(1025, 0, 0.1, 1), call(65535*64+1, 1, 0.1, 1)}
 	},
 })

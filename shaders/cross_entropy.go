@@ -99,7 +99,9 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 			}
 			return c
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 2, 1, 0.25) }),
+		apart := call(N(9), 70, 300, 1, 0).named("rows far apart")
+		apart.Inputs[1] = farApart(9, 70)
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 2, 1, 0.25) }), apart,
 			call(N(7), 300, 2, 0, 0).named("without gradient"), call(N(7), 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
 })

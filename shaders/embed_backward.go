@@ -78,6 +78,6 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 			}.named("%dx%d of %d tokens", n, cols, tokens)
 		}
 		return append(overCounts(9, func(n Count) Case { return call(n, 17, 30) }),
-			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(65537), 2, 65600))
+			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(7), 64, 20), call(N(65537), 2, 65600))
 	},
 })

@@ -158,6 +158,21 @@ func (k *Kernel) Scratch(params any) int64 {
 	return k.scratch(params)
 }
 
+// WithRoom returns the kernel with scratch that is larger by the given bytes: what
+// is read or written past its end then shows.
+func (k *Kernel) WithRoom(bytes int64) *Kernel {
+	roomy := *k
+	if k.scratch != nil {
+		roomy.scratch = func(p any) int64 {
+			if n := k.scratch(p); n > 0 {
+				return n + bytes
+			}
+			return 0
+		}
+	}
+	return &roomy
+}
+
 // HasScratch says whether the last binding is working memory.
 func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 

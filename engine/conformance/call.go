@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -11,12 +12,14 @@ import (
 
 // Call is a program of one dispatch over buffers of its own. Every binding starts
 // at the smallest offset that is legal and not 0, with a guard before it and one
-// behind.
+// behind. The one behind is bound too, and so is one behind the scratch: a device
+// that keeps kernels to what is bound would hide what they do past the end.
 type Call struct {
 	dev      engine.Device
 	buffers  []*engine.Buffer // nil where a binding is absent
 	memories []engine.Memory
 	program  engine.Executable
+	scratch  int64 // bytes
 }
 
 // NewCall places and compiles a case. contents are those of kernelcheck.Fill.
@@ -34,7 +37,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 			continue
 		}
 		b := engine.NewBuffer(k.Bindings[i].Name, int64(4*len(w)+2*engine.Alignment))
-		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, int64(4*len(w)))
+		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, int64(4*len(w)+engine.Alignment))
 		present = append(present, b)
 	}
 	if x.memories, err = engine.Allocate(dev, "a case", present...); err != nil {
@@ -43,8 +46,9 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	if err = x.Reset(contents); err != nil {
 		return nil, err
 	}
+	x.scratch = k.Scratch(c.Params)
 	program := engine.NewProgram(k.Name)
-	program.Dispatch(k, c.Params, views...)
+	program.Dispatch(k.WithRoom(engine.Alignment), c.Params, views...)
 	plan, err := engine.NewPlan(program)
 	if err != nil {
 		return nil, err
@@ -66,8 +70,20 @@ func (x *Call) Reset(contents [][]uint32) error {
 	return nil
 }
 
+// garbage fills the scratch, which holds nothing before a call.
+func (x *Call) garbage() error {
+	if x.scratch == 0 {
+		return nil
+	}
+	words := slices.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, int(x.scratch+engine.Alignment)/4)
+	return x.dev.Write(x.program.Arena(), 0, words)
+}
+
 // Run runs the call under a step block.
 func (x *Call) Run(ctx context.Context, step []uint32) error {
+	if err := x.garbage(); err != nil {
+		return err
+	}
 	block := kernelcheck.StepBlock(step)
 	return x.program.Run(ctx, &block)
 }
@@ -85,6 +101,18 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	}
 	end := len(all) - len(guard)
 	return all[len(guard):end], slices.Equal(all[:len(guard)], guard) && slices.Equal(all[end:], guard), nil
+}
+
+// ScratchIntact says whether nothing was written behind the scratch.
+func (x *Call) ScratchIntact() (bool, error) {
+	if x.scratch == 0 {
+		return true, nil
+	}
+	behind := make([]byte, engine.Alignment)
+	if err := x.dev.Read(x.program.Arena(), x.scratch, behind); err != nil {
+		return false, err
+	}
+	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
 }
 
 // Free releases what the call holds.

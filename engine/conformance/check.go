@@ -59,6 +59,11 @@ func Check(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared
 		}
 		worst = max(worst, e)
 	}
+	if intact, err := call.ScratchIntact(); err != nil {
+		return 0, err
+	} else if !intact {
+		wrong = append(wrong, errors.New("wrote behind its scratch"))
+	}
 	if len(wrong) > 0 {
 		return worst, &MismatchError{errors.Join(wrong...)}
 	}

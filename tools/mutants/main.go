@@ -17,6 +17,8 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,6 +35,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "`processes` that run the cases")
 	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` after which a mutant counts as stopped")
 	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
+	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
 	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -51,7 +54,7 @@ func main() {
 
 type options struct {
 	count, workers int
-	kernel         string
+	kernel, again  string
 	limit          time.Duration
 	verbose        bool
 }
@@ -83,6 +86,11 @@ func run(ctx context.Context, o options) error {
 	if len(all) == 0 {
 		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
 	}
+	if o.again != "" {
+		if all, err = survivorsOf(o.again, all); err != nil {
+			return err
+		}
+	}
 	sample(&all, o.count)
 	if err := tryAll(ctx, all, o); err != nil {
 		return err
@@ -111,6 +119,25 @@ func list(only *regexp.Regexp) (all []planted, keys []string, err error) {
 		}
 	}
 	return all, keys, nil
+}
+
+// survivorsOf keeps the mutants that an earlier run listed as survivors.
+func survivorsOf(file string, all []planted) ([]planted, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if _, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			listed[strings.TrimSpace(key)] = true
+		}
+	}
+	kept := slices.DeleteFunc(all, func(p planted) bool { return !listed[p.key] })
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("-again %s: it lists no mutant that is still there", file)
+	}
+	return kept, nil
 }
 
 // sample keeps count mutants, equally far from each other.
@@ -178,7 +205,7 @@ func tryAll(ctx context.Context, all []planted, o options) error {
 // try plants the mutant in one variant after the other until its cases fail: an
 // error in a file that several share is caught when one of them notices it.
 func (p *planted) try(ctx context.Context, w *worker) (err error) {
-	for _, h := range p.source.Hosts {
+	for _, h := range p.source.Thorough() {
 		if p.outcome, err = w.try(ctx, job{h.ID(), p.Mutant}); err != nil {
 			return fmt.Errorf("%s in %s: %w", p.Mutant, h.ID(), err)
 		}

@@ -146,7 +146,9 @@ func (w *writer) literal(i int) {
 		if err != nil || n == 2147483647 {
 			return
 		}
-		w.add(Constant, i, i, strconv.Itoa(n+1)+suffix)
+		if !w.is(i+1, "›") { // else an array with room for one more
+			w.add(Constant, i, i, strconv.Itoa(n+1)+suffix)
+		}
 		if n > 1 && !w.steps[i] {
 			w.add(Constant, i, i, strconv.Itoa(n-1)+suffix)
 		}

@@ -1,6 +1,7 @@
 package mutation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -25,6 +26,32 @@ type Source struct {
 	Hosts   []Host
 	Mutants []Mutant
 }
+
+// spread keeps at most n variants of every kernel, those with the largest
+// constants: in the others, a loop over a constant may be no loop.
+func spread(hosts []Host, n int) []Host {
+	size := func(h Host) uint32 {
+		product := uint32(1)
+		for _, c := range h.Variant.Consts {
+			product *= max(c, 1)
+		}
+		return product
+	}
+	sorted := slices.Clone(hosts)
+	slices.SortStableFunc(sorted, func(a, b Host) int { return cmp.Compare(size(b), size(a)) })
+	taken := map[string]int{}
+	return slices.DeleteFunc(sorted, func(h Host) bool {
+		taken[h.Kernel.Name]++
+		return taken[h.Kernel.Name] > n
+	})
+}
+
+// mostVariants is how many variants of a kernel try an error in a file that they
+// share.
+const mostVariants = 3
+
+// Thorough returns the hosts that together try every line of the file.
+func (s *Source) Thorough() []Host { return spread(s.Hosts, mostVariants) }
 
 // Sources returns every file of every kernel, by name.
 func Sources() ([]Source, error) {

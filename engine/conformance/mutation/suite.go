@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"patchwork/engine"
 	"patchwork/engine/conformance"
@@ -26,12 +27,12 @@ const (
 // computed once.
 type Suite struct {
 	dev   engine.Device
-	cases map[string][]conformance.Prepared // by kernel
+	cases map[string][]func() conformance.Prepared // by kernel
 }
 
 // NewSuite makes a suite for a device that compiles WGSL at run time.
 func NewSuite(dev engine.Device) *Suite {
-	return &Suite{dev, map[string][]conformance.Prepared{}}
+	return &Suite{dev, map[string][]func() conformance.Prepared{}}
 }
 
 // Try plants a mutant in one host and runs the host's cases until one fails.
@@ -40,7 +41,8 @@ func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, c := range s.prepared(h.Kernel) {
+	for _, prepared := range s.prepared(h.Kernel) {
+		c := prepared()
 		if !slices.Contains(h.Kernel.Runnable(c.Params, shaders.Target{}), h.Variant) {
 			continue
 		}
@@ -59,15 +61,15 @@ func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
 }
 
 // prepared are a kernel's cases, the small ones first.
-func (s *Suite) prepared(k *shaders.Kernel) []conformance.Prepared {
+func (s *Suite) prepared(k *shaders.Kernel) []func() conformance.Prepared {
 	if cases, ok := s.cases[k.Name]; ok {
 		return cases
 	}
 	cases := conformance.Cases(k)
 	slices.SortStableFunc(cases, func(a, b shaders.Case) int { return cmp.Compare(weight(a), weight(b)) })
-	var prepared []conformance.Prepared
+	var prepared []func() conformance.Prepared
 	for _, c := range cases {
-		prepared = append(prepared, conformance.Prepare(k, c))
+		prepared = append(prepared, sync.OnceValue(func() conformance.Prepared { return conformance.Prepare(k, c) }))
 	}
 	s.cases[k.Name] = prepared
 	return prepared
