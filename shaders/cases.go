@@ -15,7 +15,7 @@ const elementGrain = 4096
 // the step block shrinks.
 func overSizes(c func(n Count) Case) []Case {
 	var cases []Case
-	for _, n := range []int{1, 3, 64, 65, 1024, 1025, manyColumns} {
+	for _, n := range []int{1, 3, 64, 65, 1024, 1025, beyondGroups} {
 		cases = append(cases, c(N(n)).named("n=%d", n))
 	}
 	return append(cases, overCounts(300, c)...)
@@ -32,8 +32,8 @@ func overRows(c func(rows Count, cols int) Case) []Case {
 	return append(cases, overCounts(150, func(rows Count) Case { return c(rows, 33) })...)
 }
 
-// manyColumns take more than 65535 workgroups of 64.
-const manyColumns = 65535*64 + 1
+// beyondGroups is how many elements take more than 65535 workgroups of 64.
+const beyondGroups = 65535*64 + 1
 
 // overCounts makes cases in which the step block leaves none, some and all of
 // most rows.

@@ -54,7 +54,7 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 					Atol: 5e-7 * math.Sqrt(float64(rows.Max)), Rtol: 1e-6,
 				}
 			}
-			return append(overRows(call), call(N(1), manyColumns).named("1x%d", manyColumns))
+			return append(overRows(call), call(N(1), beyondGroups).named("1x%d", beyondGroups))
 		})
 	},
 })

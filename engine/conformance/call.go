@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
 
 	"patchwork/engine"
@@ -63,7 +64,7 @@ func (x *Call) Reset(contents [][]uint32) error {
 		if b == nil {
 			continue
 		}
-		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard, contents[i], guard)); err != nil {
+		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard(i), contents[i], guard(i))); err != nil {
 			return err
 		}
 	}
@@ -99,8 +100,9 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	if err := engine.Download(x.dev, b.View(), all); err != nil {
 		return nil, false, err
 	}
-	end := len(all) - len(guard)
-	return all[len(guard):end], slices.Equal(all[:len(guard)], guard) && slices.Equal(all[end:], guard), nil
+	g := guard(i)
+	end := len(all) - len(g)
+	return all[len(g):end], slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
 }
 
 // ScratchIntact says whether nothing was written behind the scratch.
@@ -125,5 +127,16 @@ func (x *Call) Free() {
 	}
 }
 
-// guard is what lies before and behind a binding.
-var guard = slices.Repeat([]uint32{kernelcheck.Garbage}, engine.Alignment/4)
+// guard is what lies before and behind binding i. Every other word is NaN; the
+// others are numbers that differ from binding to binding, since what is computed
+// from NaN often is the same NaN.
+func guard(i int) []uint32 {
+	words := make([]uint32, engine.Alignment/4)
+	for j := range words {
+		words[j] = kernelcheck.Garbage
+		if j%2 == 0 {
+			words[j] = math.Float32bits(1e7 + float32(1000*i+j))
+		}
+	}
+	return words
+}

@@ -40,10 +40,12 @@ func spread(hosts []Host, n int) []Host {
 	sorted := slices.Clone(hosts)
 	slices.SortStableFunc(sorted, func(a, b Host) int { return cmp.Compare(size(b), size(a)) })
 	taken := map[string]int{}
-	return slices.DeleteFunc(sorted, func(h Host) bool {
+	kept := slices.DeleteFunc(sorted, func(h Host) bool {
 		taken[h.Kernel.Name]++
 		return taken[h.Kernel.Name] > n
 	})
+	slices.Reverse(kept) // their cases tend to be large
+	return kept
 }
 
 // mostVariants is how many variants of a kernel try an error in a file that they
