@@ -77,7 +77,10 @@ type Case struct {
 	AnyNonFinite bool
 	// Spreads says that elements may be infinite or NaN where the reference's are not.
 	Spreads bool
-	Step    []uint32 // step block, when the case needs one
+	// Long says that the case takes seconds on a device in software: go test leaves
+	// it to make conformance.
+	Long bool
+	Step []uint32 // step block, when the case needs one
 }
 
 // Elements is the number of elements of the largest binding.

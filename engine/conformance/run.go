@@ -60,7 +60,7 @@ func try(ctx context.Context, failures []Known, dev engine.Device, k *shaders.Ke
 // Options say what Run leaves out.
 type Options struct {
 	Kernels *regexp.Regexp // nil for all
-	Short   bool           // without large cases
+	Short   bool           // without cases that are large or take long
 }
 
 // Run checks every case of every kernel, in every variant that the device can run,
@@ -71,7 +71,7 @@ func Run(ctx context.Context, dev engine.Device, o Options, each func(Result)) e
 			continue
 		}
 		for _, c := range Cases(k) {
-			if o.Short && Large(c) {
+			if o.Short && (Large(c) || c.Long) {
 				continue
 			}
 			variants := VariantsOf(dev, k, c.Params)

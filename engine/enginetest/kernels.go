@@ -20,6 +20,10 @@ func testKernels(t *testing.T, dev engine.Device) {
 				if testing.Short() && conformance.Large(c) {
 					continue
 				}
+				if c.Long {
+					t.Run(c.Name, func(t *testing.T) { t.Skip("takes long; make conformance runs it") })
+					continue
+				}
 				testCase(t, dev, k, c)
 			}
 		})

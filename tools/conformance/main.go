@@ -26,7 +26,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.device, "device", "", "only devices whose name fits the `regexp`: cpu, vulkan:0, webgpu")
 	flag.StringVar(&o.kernel, "kernel", "", "only kernels whose name fits the `regexp`")
-	flag.BoolVar(&o.short, "short", false, "leave out cases of a million elements and more")
+	flag.BoolVar(&o.short, "short", false, "leave out cases that are large or take long")
 	flag.BoolVar(&o.json, "json", false, "print every case as a JSON line instead of the table")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: conformance [flags]\n\nHolds every kernel on every device to its float64 reference.")

@@ -110,11 +110,10 @@ func list(only *regexp.Regexp) (all []planted, keys []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		for j, m := range s.Mutants {
-			key := mutation.Key(text, s.Mutants, j)
+		for j, key := range mutation.Keys(text, s.Mutants) {
 			keys = append(keys, key)
 			if only.MatchString(s.File) {
-				all = append(all, planted{Mutant: m, source: s, key: key})
+				all = append(all, planted{Mutant: s.Mutants[j], source: s, key: key})
 			}
 		}
 	}

@@ -10,26 +10,27 @@ import (
 //go:embed equivalent.txt
 var equivalentText string
 
-// Key names a mutant by the text of its line, so that it stays the same when
-// other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
-// A change that is there several times in a line has its number behind it.
-func Key(text string, all []Mutant, i int) string {
-	m := all[i]
-	change := oneLine(m.Before) + " → " + oneLine(m.After)
-	nth := 1
-	for _, o := range all[:i] {
-		if o.Line == m.Line && o.Before == m.Before && o.After == m.After {
-			nth++
+// Keys name a file's mutants by the text of their lines, so that they stay the same
+// when other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
+// A change that is there several times in lines of this text has its number behind it.
+func Keys(text string, mutants []Mutant) []string {
+	lines := strings.Split(text, "\n")
+	keys, times := make([]string, len(mutants)), map[string]int{}
+	for i, m := range mutants {
+		after := oneLine(m.After)
+		if after == "" {
+			after = "nothing"
 		}
+		key := m.File + " :: " + strings.TrimSpace(lines[m.Line-1]) + " :: " + oneLine(m.Before) + " → " + after
+		if times[key]++; times[key] > 1 {
+			key += fmt.Sprintf(" #%d", times[key])
+		}
+		keys[i] = key
 	}
-	if nth > 1 {
-		change += fmt.Sprintf(" #%d", nth)
-	}
-	line, _, _ := strings.Cut(strings.Join(strings.Split(text, "\n")[m.Line-1:], "\n"), "\n")
-	return m.File + " :: " + strings.TrimSpace(line) + " :: " + change
+	return keys
 }
 
-// Equivalents are the mutants that no case can tell from the kernel, by Key, each
+// Equivalents are the mutants that no case can tell from the kernel, by their Keys, each
 // with the reason.
 func Equivalents() (map[string]string, error) { return parseEquivalents(equivalentText) }
 

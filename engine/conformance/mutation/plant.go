@@ -27,8 +27,9 @@ type Source struct {
 	Mutants []Mutant
 }
 
-// spread keeps at most n variants of every kernel, those with the largest
-// constants: in the others, a loop over a constant may be no loop.
+// spread keeps the variant of every kernel that has the smallest constants, which
+// is compiled soonest, and then the n with the largest: in the others, a loop over a
+// constant may be no loop.
 func spread(hosts []Host, n int) []Host {
 	size := func(h Host) uint32 {
 		product := uint32(1)
@@ -38,14 +39,16 @@ func spread(hosts []Host, n int) []Host {
 		return product
 	}
 	sorted := slices.Clone(hosts)
-	slices.SortStableFunc(sorted, func(a, b Host) int { return cmp.Compare(size(b), size(a)) })
-	taken := map[string]int{}
-	kept := slices.DeleteFunc(sorted, func(h Host) bool {
-		taken[h.Kernel.Name]++
-		return taken[h.Kernel.Name] > n
+	slices.SortStableFunc(sorted, func(a, b Host) int { return cmp.Compare(size(a), size(b)) })
+	variants, seen := map[string]int{}, map[string]int{}
+	for _, h := range sorted {
+		variants[h.Kernel.Name]++
+	}
+	return slices.DeleteFunc(sorted, func(h Host) bool {
+		seen[h.Kernel.Name]++
+		at := seen[h.Kernel.Name]
+		return at > 1 && at <= variants[h.Kernel.Name]-n
 	})
-	slices.Reverse(kept) // their cases tend to be large
-	return kept
 }
 
 // mostVariants is how many variants of a kernel try an error in a file that they
