@@ -198,11 +198,15 @@ func matmulCases() []Case {
 	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
 	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
 	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
+	// Beyond 65535 workgroups: in rows, and as a batch.
+	rows := matmulCase(MatMulParams{M: N(4), N: 65540, K: N(4), Alpha: 1, TransB: 1})
+	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(1), Alpha: 1, Batch: 65537})
+	many.Long = true
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
 	p := gaps.Params.(MatMulParams)
 	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
 	gaps.Params = p
-	return append(cases, wide, broad, long, gaps.named("with gaps between rows"))
+	return append(cases, wide, broad, long, rows, many, gaps.named("with gaps between rows"))
 }
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {
