@@ -267,10 +267,10 @@ func report(all []planted, equivalents map[string]string, stale []string) error 
 	print(&total)
 	w.Flush()
 	explain("These errors were not noticed. Give the kernel a case that does, or declare them equivalent with a reason:", survivors)
-	explain("These are declared equivalent, and were noticed:", wrong)
+	explain("These are declared equivalent, and were noticed here:", wrong)
 	explain("These are declared equivalent, and are no longer there:", stale)
-	if n := len(survivors) + len(wrong) + len(stale); n > 0 {
-		return fmt.Errorf("%d of %d mutants survived; %d declarations are wrong", len(survivors), len(all), len(wrong)+len(stale))
+	if len(survivors)+len(stale) > 0 {
+		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents are no longer there", len(survivors), len(all), len(stale))
 	}
 	return nil
 }
