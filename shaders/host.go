@@ -79,8 +79,9 @@ type Case struct {
 	Spreads bool
 	// Long says that the case takes seconds on a device in software: go test leaves
 	// it to make conformance.
-	Long bool
-	Step []uint32 // step block, when the case needs one
+	Long    bool
+	Step    []uint32 // step block, when the case needs one
+	Storage Storage
 }
 
 // Elements is the number of elements of the largest binding.

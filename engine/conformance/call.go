@@ -18,13 +18,15 @@ import (
 type Call struct {
 	dev      engine.Device
 	buffers  []*engine.Buffer // nil where a binding is absent
+	lengths  []int            // elements
 	memories []engine.Memory
 	program  engine.Executable
 	scratch  int64 // bytes
 }
 
-// NewCall places and compiles a case. contents are those of kernelcheck.Fill.
-func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32) (_ *Call, err error) {
+// NewCall places and compiles a case. contents are those of kernelcheck.Fill. The
+// dispatch is cut to bind at most so many bytes of a buffer; 0 = no limit.
+func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32, most int64) (_ *Call, err error) {
 	x := &Call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
 	defer func() {
 		if err != nil {
@@ -35,10 +37,17 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	var present []*engine.Buffer
 	for i, w := range contents {
 		if c.Inputs[i].Absent {
+			x.lengths = append(x.lengths, 0)
 			continue
 		}
-		b := engine.NewBuffer(k.Bindings[i].Name, int64(4*len(w)+2*engine.Alignment))
-		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, int64(4*len(w)+engine.Alignment))
+		t := c.Storage.Of(i, k.Bindings[i])
+		bytes := engine.Room(t, len(w))
+		b := engine.NewBuffer(k.Bindings[i].Name, bytes+2*engine.Alignment)
+		if t.Half() {
+			b.Type = t
+		}
+		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, bytes+engine.Alignment)
+		x.lengths = append(x.lengths, len(w))
 		present = append(present, b)
 	}
 	if x.memories, err = engine.Allocate(dev, "a case", present...); err != nil {
@@ -54,7 +63,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	if err != nil {
 		return nil, err
 	}
-	x.program, err = dev.Compile(plan, nil)
+	x.program, err = dev.Compile(plan.Within(most), nil)
 	return x, err
 }
 
@@ -64,7 +73,7 @@ func (x *Call) Reset(contents [][]uint32) error {
 		if b == nil {
 			continue
 		}
-		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard(i), contents[i], guard(i))); err != nil {
+		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard(i), kernelcheck.Pack(b.Type, contents[i]), guard(i))); err != nil {
 			return err
 		}
 	}
@@ -89,7 +98,7 @@ func (x *Call) Run(ctx context.Context, step []uint32) error {
 	return x.program.Run(ctx, &block)
 }
 
-// Read returns a binding's words, nil where it is absent, and whether its guards
+// Read returns a binding's elements as words, nil where it is absent, and whether its guards
 // are as they were.
 func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	b := x.buffers[i]
@@ -102,7 +111,7 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	}
 	g := guard(i)
 	end := len(all) - len(g)
-	return all[len(g):end], slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
+	return kernelcheck.Unpack(b.Type, all[len(g):end], x.lengths[i]), slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
 }
 
 // ScratchIntact says whether nothing was written behind the scratch.

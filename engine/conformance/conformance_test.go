@@ -50,7 +50,7 @@ func TestStatus(t *testing.T) {
 		{"declared and passes", 1e-6, declared, Mended},
 	} {
 		prepared := Prepare(shaders.Add, addCase(9, c.rtol))
-		r := try(t.Context(), c.known, dev, shaders.Add, VariantsOf(dev, shaders.Add, prepared.Params)[0], prepared)
+		r := try(t.Context(), c.known, dev, shaders.Add, VariantsOf(dev, shaders.Add, prepared.Case)[0], prepared)
 		if r.Status() != c.want {
 			t.Errorf("%s: %s (%v), want %s", c.name, r.Status(), r.Err, c.want)
 		}
@@ -140,7 +140,7 @@ var oneLine = map[string]string{
 // pass 65535 workgroups in every pass.
 func TestCoverage(t *testing.T) {
 	for _, k := range shaders.All() {
-		cases := k.Cases()
+		cases := Cases(k)
 		if len(cases) == 0 {
 			t.Errorf("%s has no cases", k.Name)
 			continue
@@ -155,7 +155,7 @@ func TestCoverage(t *testing.T) {
 		}
 		for i := range k.Variants {
 			v := &k.Variants[i]
-			if !slices.ContainsFunc(cases, func(c shaders.Case) bool { return slices.Contains(k.Runnable(c.Params, shaders.Target{}), v) }) {
+			if !slices.ContainsFunc(cases, func(c shaders.Case) bool { return slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), v) }) {
 				t.Errorf("%s: no case for this variant", k.ID(v))
 			}
 		}
@@ -191,7 +191,7 @@ func shortPasses(k *shaders.Kernel, cases []shaders.Case) []string {
 		for _, p := range k.Variants[i].Passes {
 			name := k.Name + " " + p.EntryPoint()
 			for _, c := range cases {
-				runs := slices.Contains(k.Runnable(c.Params, shaders.Target{}), &k.Variants[i])
+				runs := slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), &k.Variants[i])
 				long[name] = long[name] || runs && p.Grid(c.Params)[1] > 1
 			}
 		}

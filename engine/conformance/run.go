@@ -74,7 +74,7 @@ func Run(ctx context.Context, dev engine.Device, o Options, each func(Result)) e
 			if o.Short && (Large(c) || c.Long) {
 				continue
 			}
-			variants := VariantsOf(dev, k, c.Params)
+			variants := VariantsOf(dev, k, c)
 			if len(variants) == 0 {
 				each(Result{Kernel: k.Name, Variant: "none", Case: c.Name, Err: fmt.Errorf("no variant for %+v: %w", c.Params, engine.ErrUnsupported)})
 				continue

@@ -47,10 +47,20 @@ func (s special) bearable(k *shaders.Kernel) special {
 	return s
 }
 
-// Cases returns the cases that a kernel declares and those with special values.
+// Cases returns the cases that a kernel declares, the small ones among them again in
+// every storage that fits them, and those with special values.
 func Cases(k *shaders.Kernel) []shaders.Case {
 	declared := k.Cases()
-	return append(declared, specialCases(k, declared)...)
+	cases := declared
+	for _, s := range k.Storages()[1:] {
+		for _, c := range declared {
+			if c.Elements() <= 1<<16 && k.Stores(c.Params, s) {
+				c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
+				cases = append(cases, c)
+			}
+		}
+	}
+	return append(cases, specialCases(k, declared)...)
 }
 
 // specialCases puts every special value into every float input of a small case.

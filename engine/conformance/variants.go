@@ -14,9 +14,9 @@ type Variant struct {
 	class shaders.Class
 }
 
-// VariantsOf returns every variant that some class would run with these
-// parameters. On the CPU, which has one form of each kernel, that is its own.
-func VariantsOf(dev engine.Device, k *shaders.Kernel, params any) []Variant {
+// VariantsOf returns every variant that some class would run a case with. On the
+// CPU, which has one form of each kernel, that is its own.
+func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
 	if _, ok := dev.(classed); !ok {
 		return []Variant{{class: own}}
@@ -26,7 +26,7 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, params any) []Variant {
 	for _, class := range []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete} {
 		target := dev.Info().Target()
 		target.Class, target.Tuned = class, nil
-		if v, _ := k.ChooseFor(params, target); v != nil && !seen[v] {
+		if v, _ := k.ChooseFor(c.Params, c.Storage, target); v != nil && !seen[v] {
 			seen[v] = true
 			variants = append(variants, Variant{v.Name, class})
 		}

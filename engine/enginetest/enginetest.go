@@ -28,6 +28,7 @@ func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {
 func testEngine(t *testing.T, dev engine.Device) {
 	t.Run("Programs", func(t *testing.T) { testPrograms(t, dev) })
 	t.Run("Errors", func(t *testing.T) { testErrors(t, dev) })
+	t.Run("Split", func(t *testing.T) { testSplit(t, dev) })
 }
 
 // with opens a device for f and closes it.

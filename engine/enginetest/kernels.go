@@ -32,7 +32,7 @@ func testKernels(t *testing.T, dev engine.Device) {
 
 // testCase compares a call with its reference, in all of its variants.
 func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case) {
-	variants := conformance.VariantsOf(dev, k, c.Params)
+	variants := conformance.VariantsOf(dev, k, c)
 	if len(variants) == 0 {
 		t.Errorf("%s: no variant for %+v", c.Name, c.Params)
 	}

@@ -296,13 +296,13 @@ func checkTimings(t *testing.T, timings []engine.Timing, n int) {
 func testReplay(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		cases := k.Cases()
-		if len(cases) == 0 || len(conformance.VariantsOf(dev, k, cases[0].Params)) == 0 {
+		if len(cases) == 0 || len(conformance.VariantsOf(dev, k, cases[0])) == 0 {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
 			c := cases[len(cases)-1]
 			contents := kernelcheck.Fill(k, c)
-			x, err := conformance.NewCall(dev, k, c, contents)
+			x, err := conformance.NewCall(dev, k, c, contents, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,6 +36,7 @@ func Fill(k *shaders.Kernel, c shaders.Case) [][]uint32 {
 		default:
 			contents[i] = normals(seed(k.Name, c.Name, b.Name), in)
 		}
+		contents[i] = round(c.Storage.Of(i, b), contents[i])
 	}
 	return contents
 }
@@ -100,10 +101,11 @@ func StepBlock(step []uint32) (block [shaders.StepWords]uint32) {
 	return block
 }
 
-// Compare says where a binding differs most from what it should hold, and how
+// Compare says where binding i differs most from what it should hold, and how
 // many of its elements are wrong. worst is the largest error of an element as a
 // part of what is allowed, at most 1 where err is nil.
-func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shaders.Array) (worst float64, err error) {
+func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, want shaders.Array) (worst float64, err error) {
+	b := k.Bindings[i]
 	switch {
 	case b.Access == shaders.Read:
 		for i := range got {
@@ -112,7 +114,7 @@ func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shade
 			}
 		}
 	case b.Type == shaders.F32:
-		return compareFloats(c, got, want.F)
+		return compareFloats(c.Storage.Of(i, b), c, got, want.F)
 	default:
 		for i, w := range want.I {
 			if got[i] != uint32(w) {
@@ -123,10 +125,11 @@ func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shade
 	return 0, nil
 }
 
-func compareFloats(c shaders.Case, got []uint32, want []float64) (worst float64, err error) {
+func compareFloats(t shaders.Type, c shaders.Case, got []uint32, want []float64) (worst float64, err error) {
 	wrong, at := 0, 0
+	c = rounded(t, c)
 	for i, w := range want {
-		e := excess(c, float64(math.Float32frombits(got[i])), w)
+		e := excess(t, c, float64(math.Float32frombits(got[i])), w)
 		if e > 1 {
 			wrong++
 		}
@@ -143,9 +146,11 @@ func compareFloats(c shaders.Case, got []uint32, want []float64) (worst float64,
 }
 
 // excess is the error of an element as a part of what the case allows.
-func excess(c shaders.Case, got, want float64) float64 {
+func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
 	switch {
 	case got == want || math.IsNaN(got) && math.IsNaN(want):
+		return 0
+	case t.Half() && got == float64(t.Format().Round(float32(want))): // rounded right, or infinite beyond the largest F16
 		return 0
 	case c.AnyNonFinite && !finite(want):
 		if finite(got) {

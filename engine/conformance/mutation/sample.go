@@ -52,6 +52,9 @@ func (s *Source) sample(n int, name string, hosts []Host) []Plan {
 	if len(strong) == 0 || len(s.Hosts) > 1 && len(statements) > 0 {
 		strong = statements
 	}
+	if len(strong) == 0 {
+		strong = s.Mutants
+	}
 	var plans []Plan
 	for i := range n {
 		h := fnv.New32a()

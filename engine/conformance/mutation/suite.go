@@ -43,7 +43,7 @@ func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
 	}
 	for _, prepared := range s.prepared(h.Kernel) {
 		c := prepared()
-		if !slices.Contains(h.Kernel.Runnable(c.Params, shaders.Target{}), h.Variant) {
+		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, shaders.Target{}), h.Variant) {
 			continue
 		}
 		_, err := conformance.Check(ctx, s.dev, k, c)

@@ -1,0 +1,1 @@
+fn sigmoid_vec(x: Vec) -> Vec { return sigmoid_f32(x); }
