@@ -155,7 +155,9 @@ func TestCoverage(t *testing.T) {
 		}
 		for i := range k.Variants {
 			v := &k.Variants[i]
-			if !slices.ContainsFunc(cases, func(c shaders.Case) bool { return slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), v) }) {
+			if !slices.ContainsFunc(cases, func(c shaders.Case) bool {
+				return slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), v)
+			}) {
 				t.Errorf("%s: no case for this variant", k.ID(v))
 			}
 		}

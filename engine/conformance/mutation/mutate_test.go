@@ -42,7 +42,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestPlant: every mutant of every file changes the text of each of its hosts.
+// TestPlant: every mutant of every file changes the text of a host, and its first
+// the text of each.
 func TestPlant(t *testing.T) {
 	sources, err := Sources()
 	if err != nil {
@@ -52,12 +53,16 @@ func TestPlant(t *testing.T) {
 		if len(s.Mutants) == 0 {
 			t.Errorf("%s has no mutants", s.File)
 		}
-		for _, h := range s.Hosts {
+		for i, h := range s.Hosts {
 			original, err := h.Kernel.WGSL(h.Variant)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range s.Mutants {
+			mutants := s.Mutants
+			if i > 0 {
+				mutants = mutants[:1]
+			}
+			for _, m := range mutants {
 				k, err := h.Plant(m)
 				if err != nil {
 					t.Fatal(err)
