@@ -34,6 +34,20 @@ test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@$(GO) vet ./...
 	@$(GO) test ./...
 
+# Some of the kernels or devices alone, by a regular expression: KERNEL=softmax
+# DEVICE=vulkan; COUNT=200 plants a sample of the errors.
+KERNEL :=
+DEVICE :=
+COUNT  := 0
+.PHONY: conformance
+conformance: ## hold every kernel on every device to its reference, and print a table
+	@$(GO) run ./tools/conformance -kernel '$(KERNEL)' -device '$(DEVICE)'
+
+.PHONY: mutants
+mutants: ## plant errors in the kernels' WGSL: the conformance cases must notice each
+	@$(GO) build -o bin/mutants ./tools/mutants
+	@bin/mutants -kernel '$(KERNEL)' -count $(COUNT)
+
 .PHONY: lint
 lint: ## gofmt and vet
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }

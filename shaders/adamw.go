@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -99,8 +100,11 @@ var AdamW = Declare(Decl[AdamWParams]{
 			}
 			return c.named("n=%d clip=%g decay=%g g=%g narrow=%t", n, clip, decay, scale, narrow)
 		}
+		// Gradients so small that Eps is most of what they are divided by.
+		small := call(65, 1, 0.1, 1e-9, false)
+		small.Inputs[4] = Input{F: slices.Repeat([]float32{1e-18}, 65)}
 		return []Case{
-			call(1, 1, 0, 1, false), call(65, 0.25, 0.1, 1, true), call(130, 0.25, 0.1, 1, true), call(1025, 1, 0.1, 1e-3, false),
+			small, call(1024, 1, 0.1, 1, false), call(1, 1, 0, 1, false), call(65, 0.25, 0.1, 1, true), call(130, 0.25, 0.1, 1, true), call(1025, 1, 0.1, 1e-3, false),
 			call(1026, 0, 0.1, 1, true), call(65535*64+1, 1, 0.1, 1, false),
 		}
 	},

@@ -11,26 +11,29 @@ import (
 const elementGrain = 4096
 
 // overSizes makes an elementwise kernel's cases: one element, odd counts, a
-// whole workgroup and one more, past 65535 workgroups of 64, and counts that
+// whole workgroup and one more, whole ones, past 65535 workgroups of 64, and counts that
 // the step block shrinks.
 func overSizes(c func(n Count) Case) []Case {
 	var cases []Case
-	for _, n := range []int{1, 3, 64, 65, 1025, 65535*64 + 1} {
+	for _, n := range []int{1, 3, 64, 65, 1024, 1025, beyondGroups} {
 		cases = append(cases, c(N(n)).named("n=%d", n))
 	}
 	return append(cases, overCounts(300, c)...)
 }
 
 // overRows makes the cases of a kernel that works on rows: one element, rows
-// shorter and longer than a workgroup, more than 65535 of them, and counts that
-// the step block shrinks.
+// shorter and longer than a workgroup, whole workgroups and chunks, more than 65535
+// rows, and counts that the step block shrinks.
 func overRows(c func(rows Count, cols int) Case) []Case {
 	var cases []Case
-	for _, s := range [][2]int{{1, 1}, {1, 7}, {3, 64}, {5, 65}, {9, 300}, {130, 33}, {2, 3072}, {65537, 2}} {
+	for _, s := range [][2]int{{1, 1}, {1, 7}, {3, 64}, {128, 64}, {5, 65}, {9, 300}, {130, 33}, {2, 3072}, {65537, 2}} {
 		cases = append(cases, c(N(s[0]), s[1]).named("%dx%d", s[0], s[1]))
 	}
 	return append(cases, overCounts(150, func(rows Count) Case { return c(rows, 33) })...)
 }
+
+// beyondGroups is how many elements take more than 65535 workgroups of 64.
+const beyondGroups = 65535*64 + 1
 
 // overCounts makes cases in which the step block leaves none, some and all of
 // most rows.
@@ -66,6 +69,16 @@ func writingAndAdding(cases func(accumulate uint32) []Case) []Case {
 func (c Case) named(format string, args ...any) Case {
 	c.Name = fmt.Sprintf(format, args...)
 	return c
+}
+
+// farApart is normally distributed values, those of every row around a mean of its
+// own: what strays into the next row shows in its largest value.
+func farApart(rows, cols int) Input {
+	in := values(rows*cols, 4, 1)
+	for i := range in.F {
+		in.F[i] += float32(150 * (i / cols))
+	}
+	return in
 }
 
 // output is n values that a kernel adds to, or must overwrite: then they are NaN.

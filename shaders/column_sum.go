@@ -51,14 +51,15 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 	},
 	Cases: func() []Case {
 		return writingAndAdding(func(accumulate uint32) []Case {
-			return overRows(func(rows Count, cols int) Case {
+			call := func(rows Count, cols int) Case {
 				return Case{
 					Params: ColumnSumParams{rows, uint32(cols), accumulate},
 					Inputs: []Input{{N: int(rows.Max) * cols, Scale: 1}, output(cols, accumulate)},
 					// 64 roundings of sums of size 8 in each chunk, as a random walk.
 					Atol: 5e-7 * math.Sqrt(float64(rows.Max)), Rtol: 1e-6,
 				}
-			})
+			}
+			return append(overRows(call), call(N(1), beyondGroups).named("1x%d", beyondGroups))
 		})
 	},
 })

@@ -39,7 +39,7 @@ var Copy = Declare(Decl[CopyParams]{
 	Cost:      func(p CopyParams) Cost { return Cost{Bytes: 8 * float64(p.N)} },
 	Cases: func() []Case {
 		var cases []Case
-		for _, n := range []int{1, 3, 64, 65, 260, 1031, 65535*64*4 + 4} {
+		for _, n := range []int{1, 3, 64, 65, 260, 1024, 1031, 65535*64*4 + 4} {
 			c := Case{Params: CopyParams{N: uint32(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n}}}
 			cases = append(cases, c.named("n=%d", n))
 		}

@@ -103,8 +103,11 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 			}
 			return c
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }),
-			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"), call(N(7), 300, 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 49153, 3, 1, 0.125).named("a vocabulary"))
+		apart := call(N(9), 70, 70, 300, 1, 0).named("rows far apart")
+		apart.Inputs[1] = farApart(9, 70)
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }), apart,
+			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"),
+			call(N(7), 300, 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
 })
 

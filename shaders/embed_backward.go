@@ -103,7 +103,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 			return part(segments, cols, tokens, 0, int(segments.Max))
 		}
 		return append(overCounts(9, func(n Count) Case { return call(n, 17, 30) }),
-			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(65537), 2, 65600),
+			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(7), 64, 20), call(N(65537), 2, 65600),
 			part(N(40), 17, 90, 20, 11).named("a part of the table"), part(N(40), 17, 90, 0, 280).named("a large table"))
 	},
 })

@@ -32,7 +32,7 @@ var Fill = Declare(Decl[FillParams]{
 	Cost: func(p FillParams) Cost { return Cost{Bytes: 4 * float64(p.N)} },
 	Cases: func() []Case {
 		var cases []Case
-		for _, n := range []int{0, 1, 65, 130, 65535*64 + 1} {
+		for _, n := range []int{0, 1, 65, 1024, beyondGroups} {
 			c := Case{Params: FillParams{N: uint32(n), Value: 1.5}, Inputs: []Input{{N: max(n, 1)}}}
 			cases = append(cases, c.named("n=%d", n))
 		}

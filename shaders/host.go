@@ -77,6 +77,9 @@ type Case struct {
 	AnyNonFinite bool
 	// Spreads says that elements may be infinite or NaN where the reference's are not.
 	Spreads bool
+	// Long says that the case takes seconds on a device in software: go test leaves
+	// it to make conformance.
+	Long    bool
 	Step    []uint32 // step block, when the case needs one
 	Storage Storage
 	// Unread is what the rounding of inputs that the reference does not read (it

@@ -144,6 +144,7 @@ type Variant struct {
 	Passes  []Pass
 
 	when func(params any, class Class) bool
+	text string // the whole shader, in place of what WGSL would put together
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the
@@ -190,6 +191,21 @@ func (k *Kernel) Scratch(params any) int64 {
 		return 0
 	}
 	return k.scratch(params)
+}
+
+// WithRoom returns the kernel with scratch that is larger by the given bytes: what
+// is read or written past its end then shows.
+func (k *Kernel) WithRoom(bytes int64) *Kernel {
+	roomy := *k
+	if k.scratch != nil {
+		roomy.scratch = func(p any) int64 {
+			if n := k.scratch(p); n > 0 {
+				return n + bytes
+			}
+			return 0
+		}
+	}
+	return &roomy
 }
 
 // HasScratch says whether the last binding is working memory.

@@ -125,6 +125,7 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 			call(N(70), 65, LayerNormBackwardParams{AccumulateX: 1, WithX: 1, WithW: 1}).named("adding to dx"),
 			call(N(70), 65, LayerNormBackwardParams{AccumulateW: 1, WithX: 1, WithW: 1}).named("adding to dw"),
 			call(N(70), 65, LayerNormBackwardParams{WithX: 1}).named("dx alone"),
-			call(N(70), 65, LayerNormBackwardParams{WithW: 1}).named("dw alone"))
+			call(N(70), 65, LayerNormBackwardParams{WithW: 1}).named("dw alone"),
+			call(N(1), beyondGroups, LayerNormBackwardParams{WithW: 1}).named("dw of many columns"))
 	},
 })

@@ -239,7 +239,7 @@ func matmulCases() []Case {
 				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
 			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
 		}
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
@@ -254,11 +254,16 @@ func matmulCases() []Case {
 	}
 	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
 	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
+	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
+	// Beyond 65535 workgroups: in rows, and as a batch.
+	rows := matmulCase(MatMulParams{M: N(4), N: 65540, K: N(4), Alpha: 1, TransB: 1})
+	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(1), Alpha: 1, Batch: 65537})
+	many.Long = true
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
 	p := gaps.Params.(MatMulParams)
 	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
 	gaps.Params = p
-	return append(cases, wide, long, gaps.named("with gaps between rows"))
+	return append(cases, wide, broad, long, rows, many, gaps.named("with gaps between rows"))
 }
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {

@@ -111,7 +111,7 @@ func patchifyCases() []Case {
 	}
 	return writingAndAdding(func(accumulate uint32) []Case {
 		return append(overCounts(8, func(n Count) Case { return call(n, 8, 16, 4, 3, accumulate) }),
-			call(N(1), 1, 1, 1, 1, accumulate), call(N(20), 6, 15, 3, 3, accumulate), call(N(32), 32, 32, 8, 3, accumulate),
+			call(N(1), 1, 1, 1, 1, accumulate), call(N(20), 6, 15, 3, 3, accumulate), call(N(24), 3, 4, 1, 2, accumulate), call(N(32), 32, 32, 8, 3, accumulate),
 			call(N(3), 21, 7, 7, 4, accumulate), call(N(65536), 256, 256, 1, 1, accumulate))
 	})
 }

@@ -126,5 +126,5 @@ func positionCases(accumulate uint32, inputs func(rows, table int) []Input) []Ca
 		}.named("%dx%d on %dx%d of %d", rows.Max, cols, gh, gw, most)
 	}
 	return append(overCounts(32, func(rows Count) Case { return call(rows, 17, 4, 4, 6) }),
-		call(N(1), 1, 1, 1, 1), call(N(30), 33, 2, 5, 7), call(N(512), 96, 16, 16, 16), call(N(65537), 2, 4, 4, 5))
+		call(N(1), 1, 1, 1, 1), call(N(30), 33, 2, 5, 7), call(N(20), 64, 2, 5, 7), call(N(512), 96, 16, 16, 16), call(N(65537), 2, 4, 4, 5), call(N(16), 2, 4, 4, 32769))
 }

@@ -77,7 +77,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 				Rtol: 3e-6, Atol: 1e-37,
 			}
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 3, 0, 3) }),
+		apart := call(N(9), 70, 1, 1, 2).named("rows far apart")
+		apart.Inputs[0] = farApart(9, 70)
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 3, 0, 3) }), apart,
 			call(N(5), 70, 3, 1, 2).named("all columns"), call(N(5), 70, 3, 0, 1).named("no column"), call(N(5), 70, 80, 0, 2).named("large values"))
 	},
 })

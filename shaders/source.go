@@ -20,26 +20,29 @@ var sources embed.FS
 // the files that it includes and the text of its .wgsl file. A literal takes the
 // place of GROUP in @workgroup_size(GROUP), where older compilers want one.
 func (k *Kernel) WGSL(v *Variant) (string, error) {
+	if v.text != "" {
+		return v.text, nil
+	}
 	var w strings.Builder
 	writeConsts(&w, v)
 	writeParams(&w, k.params)
 	w.WriteString(stepSource)
-	if err := writeFile(&w, "include_"+v.wide("vec")); err != nil {
-		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-	}
-	w.WriteString(packing[v.Storage.Type])
-	for i, b := range k.Bindings {
-		writeBinding(&w, i, b, v)
-	}
-	for _, include := range v.Include {
-		if err := writeFile(&w, "include_"+v.wide(include)); err != nil {
+	for i, name := range v.Files() {
+		text, err := SourceFile(name)
+		if err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
+		w.WriteString(text)
+		if i == 0 { // include_vec
+			writeBindings(&w, k, v)
+		}
 	}
-	if err := writeFile(&w, v.Source); err != nil {
-		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
-	}
-	return strings.ReplaceAll(w.String(), "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group)), nil
+	return v.Literal(w.String()), nil
+}
+
+// Literal puts a number in place of @workgroup_size(GROUP).
+func (v *Variant) Literal(text string) string {
+	return strings.ReplaceAll(text, "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group))
 }
 
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
@@ -57,10 +60,30 @@ fn count_at(most: u32, slot: u32, base: u32) -> u32 {
 fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * groups.x; }
 `
 
-func writeFile(w *strings.Builder, name string) error {
-	text, err := fs.ReadFile(sources, name+".wgsl")
-	w.Write(text)
-	return err
+// Files names the files that a variant is made of, in order: "include_exp.wgsl".
+func (v *Variant) Files() []string {
+	var names []string
+	for _, include := range slices.Concat([]string{"vec"}, v.Include) {
+		names = append(names, "include_"+v.wide(include)+".wgsl")
+	}
+	return append(names, v.Source+".wgsl")
+}
+
+// SourceFile returns the text of a file by its name.
+func SourceFile(name string) (string, error) {
+	text, err := fs.ReadFile(sources, name)
+	return string(text), err
+}
+
+// WithText returns the kernel with one variant alone, whose whole shader is text:
+// tests plant errors so. It runs whatever the parameters are, and only where
+// shaders are compiled from WGSL at run time.
+func (k *Kernel) WithText(v *Variant, text string) *Kernel {
+	altered, planted := *k, *v
+	planted.Name = v.Name + "~" + Hash([]byte(text))[:16]
+	planted.text, planted.when = text, nil
+	altered.Variants = []Variant{planted}
+	return &altered
 }
 
 func writeConsts(w *strings.Builder, v *Variant) {
@@ -106,6 +129,14 @@ func (v *Variant) wide(include string) string {
 		return include + "1"
 	}
 	return include + "2"
+}
+
+// writeBindings declares the bindings and what their storage takes.
+func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
+	w.WriteString(packing[v.Storage.Type])
+	for i, b := range k.Bindings {
+		writeBinding(w, i, b, v)
+	}
 }
 
 // writeBinding declares a binding and how it is read and written.

@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
+	"math"
 	"slices"
 
 	"patchwork/engine"
@@ -11,13 +13,15 @@ import (
 
 // Call is a program of one dispatch over buffers of its own. Every binding starts
 // at the smallest offset that is legal and not 0, with a guard before it and one
-// behind.
+// behind. The one behind is bound too, and so is one behind the scratch: a device
+// that keeps kernels to what is bound would hide what they do past the end.
 type Call struct {
 	dev      engine.Device
 	buffers  []*engine.Buffer // nil where a binding is absent
 	lengths  []int            // elements
 	memories []engine.Memory
 	program  engine.Executable
+	scratch  int64 // bytes
 }
 
 // NewCall places and compiles a case. contents are those of kernelcheck.Fill. The
@@ -42,7 +46,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		if t.Half() {
 			b.Type = t
 		}
-		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, bytes)
+		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, bytes+engine.Alignment)
 		x.lengths = append(x.lengths, len(w))
 		present = append(present, b)
 	}
@@ -52,8 +56,9 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	if err = x.Reset(contents); err != nil {
 		return nil, err
 	}
+	x.scratch = k.Scratch(c.Params)
 	program := engine.NewProgram(k.Name)
-	program.Dispatch(k, c.Params, views...)
+	program.Dispatch(k.WithRoom(engine.Alignment), c.Params, views...)
 	plan, err := engine.NewPlan(program)
 	if err != nil {
 		return nil, err
@@ -68,15 +73,27 @@ func (x *Call) Reset(contents [][]uint32) error {
 		if b == nil {
 			continue
 		}
-		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard, kernelcheck.Pack(b.Type, contents[i]), guard)); err != nil {
+		if err := engine.Upload(x.dev, b.View(), slices.Concat(guard(i), kernelcheck.Pack(b.Type, contents[i]), guard(i))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// garbage fills the scratch, which holds nothing before a call.
+func (x *Call) garbage() error {
+	if x.scratch == 0 {
+		return nil
+	}
+	words := slices.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, int(x.scratch+engine.Alignment)/4)
+	return x.dev.Write(x.program.Arena(), 0, words)
+}
+
 // Run runs the call under a step block.
 func (x *Call) Run(ctx context.Context, step []uint32) error {
+	if err := x.garbage(); err != nil {
+		return err
+	}
 	block := kernelcheck.StepBlock(step)
 	return x.program.Run(ctx, &block)
 }
@@ -92,8 +109,21 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	if err := engine.Download(x.dev, b.View(), all); err != nil {
 		return nil, false, err
 	}
-	end := len(all) - len(guard)
-	return kernelcheck.Unpack(b.Type, all[len(guard):end], x.lengths[i]), slices.Equal(all[:len(guard)], guard) && slices.Equal(all[end:], guard), nil
+	g := guard(i)
+	end := len(all) - len(g)
+	return kernelcheck.Unpack(b.Type, all[len(g):end], x.lengths[i]), slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
+}
+
+// ScratchIntact says whether nothing was written behind the scratch.
+func (x *Call) ScratchIntact() (bool, error) {
+	if x.scratch == 0 {
+		return true, nil
+	}
+	behind := make([]byte, engine.Alignment)
+	if err := x.dev.Read(x.program.Arena(), x.scratch, behind); err != nil {
+		return false, err
+	}
+	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
 }
 
 // Free releases what the call holds.
@@ -106,5 +136,16 @@ func (x *Call) Free() {
 	}
 }
 
-// guard is what lies before and behind a binding.
-var guard = slices.Repeat([]uint32{kernelcheck.Garbage}, engine.Alignment/4)
+// guard is what lies before and behind binding i. Every other word is NaN; the
+// others are numbers that differ from binding to binding, since what is computed
+// from NaN often is the same NaN.
+func guard(i int) []uint32 {
+	words := make([]uint32, engine.Alignment/4)
+	for j := range words {
+		words[j] = kernelcheck.Garbage
+		if j%2 == 0 {
+			words[j] = math.Float32bits(1e7 + float32(1000*i+j))
+		}
+	}
+	return words
+}

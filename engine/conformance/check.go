@@ -65,8 +65,21 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 		}
 		worst = max(worst, e)
 	}
-	return worst, errors.Join(wrong...)
+	if intact, err := call.ScratchIntact(); err != nil {
+		return 0, err
+	} else if !intact {
+		wrong = append(wrong, errors.New("wrote behind its scratch"))
+	}
+	if len(wrong) > 0 {
+		return worst, &MismatchError{errors.Join(wrong...)}
+	}
+	return worst, nil
 }
+
+// MismatchError says where a kernel's results differ from the reference's.
+type MismatchError struct{ err error }
+
+func (e *MismatchError) Error() string { return e.err.Error() }
 
 // Large says whether a case has a million elements or more in one binding.
 func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }

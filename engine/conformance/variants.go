@@ -14,7 +14,8 @@ type Variant struct {
 	class shaders.Class
 }
 
-// VariantsOf returns every variant that some class would run a case with. On the CPU, which has one form of each kernel, that is its own.
+// VariantsOf returns every variant that some class would run a case with. On the
+// CPU, which has one form of each kernel, that is its own.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
 	if _, ok := dev.(classed); !ok {

@@ -61,6 +61,10 @@ func limitsFor(k *shaders.Kernel, c shaders.Case) (limits []int64) {
 
 func inputBytes(in shaders.Input) int64 { return 4 * int64(max(in.N, len(in.F), len(in.I), len(in.U))) }
 
+// mostPieces is more than any device's limit cuts a call into: the sums of thousands
+// of pieces, one added to the other, are less exact than a case allows.
+const mostPieces = 256
+
 // cutsTo says whether a call can be cut so far.
 func cutsTo(k *shaders.Kernel, c shaders.Case, most int64) bool {
 	p := engine.NewProgram(k.Name)
@@ -83,7 +87,7 @@ func cutsTo(k *shaders.Kernel, c shaders.Case, most int64) bool {
 			}
 		}
 	}
-	return len(plan.Dispatches) > 1
+	return len(plan.Dispatches) > 1 && len(plan.Dispatches) <= mostPieces
 }
 
 // testBeyondLimit fills and reads a buffer that is larger than one binding may be.

@@ -1,0 +1,209 @@
+package conformance
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/engine/kernelcheck"
+	"patchwork/shaders"
+)
+
+func openCPU(t *testing.T) engine.Device {
+	t.Helper()
+	dev := cpu.Open(0)
+	t.Cleanup(func() {
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dev
+}
+
+// addCase adds n numbers.
+func addCase(n int, rtol float64) shaders.Case {
+	return shaders.Case{
+		Name: "made up", Params: shaders.AddParams{N: shaders.N(n)}, Rtol: rtol,
+		Inputs: []shaders.Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}},
+	}
+}
+
+// TestStatus: a tolerance of nothing fails, and a declaration turns both outcomes.
+func TestStatus(t *testing.T) {
+	dev := openCPU(t)
+	declared := []Known{{Device: regexp.MustCompile("^cpu "), Kernel: "add", Case: regexp.MustCompile("made up"), Reason: "why"}}
+	elsewhere := []Known{{Device: regexp.MustCompile("^vulkan"), Kernel: "add", Case: regexp.MustCompile(""), Reason: "why"}}
+	for _, c := range []struct {
+		name  string
+		rtol  float64
+		known []Known
+		want  Status
+	}{
+		{"passes", 1e-6, nil, Passed},
+		{"fails", 0, nil, Failed},
+		{"fails as declared", 0, declared, Fails},
+		{"declared for another device", 0, elsewhere, Failed},
+		{"declared and passes", 1e-6, declared, Mended},
+	} {
+		prepared := Prepare(shaders.Add, addCase(9, c.rtol))
+		r := try(t.Context(), c.known, dev, shaders.Add, VariantsOf(dev, shaders.Add, prepared.Case)[0], prepared)
+		if r.Status() != c.want {
+			t.Errorf("%s: %s (%v), want %s", c.name, r.Status(), r.Err, c.want)
+		}
+	}
+}
+
+// TestGuards: a call that does more than its case holds is caught at the guard.
+func TestGuards(t *testing.T) {
+	prepared := Prepare(shaders.Add, addCase(9, 1e-6))
+	prepared.Params = shaders.AddParams{N: shaders.N(10)}
+	_, err := Check(t.Context(), openCPU(t), shaders.Add, prepared)
+	if err == nil || !strings.Contains(err.Error(), "binding y: wrote beyond its ends") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTable compares the printed table of made-up results.
+func TestTable(t *testing.T) {
+	table := NewTable()
+	wrong := &MismatchError{&engine.OutOfMemoryError{What: "x"}}
+	for _, r := range []struct {
+		device string
+		Result
+	}{
+		{"cpu", Result{Kernel: "add", Variant: "plain", Case: "a", Worst: 0.25}},
+		{"cpu", Result{Kernel: "add", Variant: "plain", Case: "b", Worst: 0.5}},
+		{"gpu", Result{Kernel: "add", Variant: "plain", Case: "a", Worst: 0.75}},
+		{"gpu", Result{Kernel: "add", Variant: "plain", Case: "b", Err: wrong, Known: "a driver's fault"}},
+		{"gpu", Result{Kernel: "add", Variant: "lanes", Case: "a", Err: wrong}},
+		{"gpu", Result{Kernel: "add", Variant: "lanes", Case: "b", Known: "a driver's fault"}},
+	} {
+		table.Add(r.device, r.Result)
+	}
+	var w strings.Builder
+	if err := table.Print(&w); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"2 ok 0.50", "1 ok 0.75, 1 known", "0 of 2 FAIL", "–",
+		"Failed:\n  gpu add lanes, case \"a\": ", "Declared to fail, and passed", "Known failures:\n  gpu add plain, case \"b\": a driver's fault: ",
+	} {
+		if !strings.Contains(w.String(), want) {
+			t.Errorf("no %q in\n%s", want, w.String())
+		}
+	}
+	if table.Count(Failed) != 1 || table.Count(Mended) != 1 || table.Count(Fails) != 1 || table.Count(Passed) != 3 {
+		t.Errorf("counts are wrong: %d failed", table.Count(Failed))
+	}
+}
+
+// TestUndefineds: what is declared undefined is there.
+func TestUndefineds(t *testing.T) {
+	for _, u := range Undefineds {
+		k := slices.IndexFunc(shaders.All(), func(k *shaders.Kernel) bool { return k.Name == u.Kernel })
+		if k < 0 || !slices.ContainsFunc(shaders.All()[k].Bindings, func(b shaders.Binding) bool { return b.Name == u.Binding }) {
+			t.Errorf("%s: no such kernel or binding", u)
+		}
+		for _, v := range u.Values {
+			if !slices.ContainsFunc(specials, func(s special) bool { return s.name == v }) {
+				t.Errorf("%s: no such value", u)
+			}
+		}
+	}
+	for _, name := range squares {
+		if !slices.ContainsFunc(shaders.All(), func(k *shaders.Kernel) bool { return k.Name == name }) {
+			t.Errorf("squares names no kernel: %s", name)
+		}
+	}
+}
+
+// oneLine are passes whose grids no case makes longer than 65535 workgroups, by
+// kernel and entry point, with the reason.
+var oneLine = map[string]string{
+	"clip_factor main":          "it has one workgroup",
+	"sum main":                  "it has one workgroup",
+	"sum_squares main":          "it has one workgroup",
+	"sum chunks":                "65536 chunks of 16384 elements are 4 GiB",
+	"sum_squares chunks":        "65536 chunks of 16384 elements are 4 GiB",
+	"attention_backward deltas": "that takes 4 million queries",
+	"attention_backward tiles":  "that takes 4 million queries",
+	"peak_fma main":             "a benchmark; that takes 33 million elements",
+	"rmsnorm_backward chunks":   "rows of 4 million columns end a loop early on llvmpipe",
+	"rmsnorm_backward total":    "rows of 4 million columns end a loop early on llvmpipe",
+}
+
+// TestCoverage: the cases of every kernel leave none of its rows, have one row, and
+// pass 65535 workgroups in every pass.
+func TestCoverage(t *testing.T) {
+	for _, k := range shaders.All() {
+		cases := Cases(k)
+		if len(cases) == 0 {
+			t.Errorf("%s has no cases", k.Name)
+			continue
+		}
+		if hasCount(cases[0].Params) && !slices.ContainsFunc(cases, func(c shaders.Case) bool { return isEmpty(k, c) }) {
+			t.Errorf("%s has no case in which the step leaves no rows", k.Name)
+		}
+		for _, pass := range shortPasses(k, cases) {
+			if oneLine[pass] == "" {
+				t.Errorf("%s has no case beyond 65535 workgroups", pass)
+			}
+		}
+		for i := range k.Variants {
+			v := &k.Variants[i]
+			if !slices.ContainsFunc(cases, func(c shaders.Case) bool {
+				return slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), v)
+			}) {
+				t.Errorf("%s: no case for this variant", k.ID(v))
+			}
+		}
+	}
+}
+
+func hasCount(params any) bool {
+	v := reflect.ValueOf(params)
+	for i := range v.NumField() {
+		if _, ok := v.Field(i).Interface().(shaders.Count); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// isEmpty says whether a Count of a case is 0 under its step.
+func isEmpty(k *shaders.Kernel, c shaders.Case) bool {
+	block := kernelcheck.StepBlock(c.Step)
+	v := reflect.ValueOf(k.AtStep(c.Params, block[:]))
+	for i := range v.NumField() {
+		if n, ok := v.Field(i).Interface().(shaders.Count); ok && n.Max == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// shortPasses are the entry points whose grids stay in one line in all cases.
+func shortPasses(k *shaders.Kernel, cases []shaders.Case) []string {
+	long := map[string]bool{}
+	for i := range k.Variants {
+		for _, p := range k.Variants[i].Passes {
+			name := k.Name + " " + p.EntryPoint()
+			for _, c := range cases {
+				runs := slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), &k.Variants[i])
+				long[name] = long[name] || runs && p.Grid(c.Params)[1] > 1
+			}
+		}
+	}
+	var short []string
+	for name, ok := range long {
+		if !ok {
+			short = append(short, name)
+		}
+	}
+	slices.Sort(short)
+	return short
+}

@@ -1,0 +1,65 @@
+package mutation
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+)
+
+// Plan is a mutant and the variants of which one must notice it.
+type Plan struct {
+	Name   string
+	Mutant Mutant
+	Hosts  []Host
+}
+
+// Sample plans n errors for every variant of every kernel, in the file that is its
+// own, and n for every file that kernels include: always the same ones, none of
+// them declared equivalent.
+func Sample(n int) ([]Plan, error) {
+	sources, err := Sources()
+	if err != nil {
+		return nil, err
+	}
+	var plans []Plan
+	for _, s := range sources {
+		for _, h := range s.Hosts {
+			if h.Variant.Source+".wgsl" == s.File {
+				plans = append(plans, s.sample(n, h.ID(), []Host{h})...)
+			}
+		}
+		if s.Hosts[0].Variant.Source+".wgsl" != s.File {
+			plans = append(plans, s.sample(n, s.File, s.Hosts)...)
+		}
+	}
+	return plans, nil
+}
+
+// sample takes n errors by a hash of the name: in arithmetic, or what is left out
+// where several variants share a file, since products with their constants may be
+// products with 0 or 1.
+func (s *Source) sample(n int, name string, hosts []Host) []Plan {
+	var arithmetic, statements []Mutant
+	for _, m := range s.Mutants {
+		switch {
+		case m.Before == "+" || m.Before == "*":
+			arithmetic = append(arithmetic, m)
+		case m.Kind == Statement && !strings.Contains(m.Before, "Barrier"):
+			statements = append(statements, m)
+		}
+	}
+	strong := arithmetic
+	if len(strong) == 0 || len(s.Hosts) > 1 && len(statements) > 0 {
+		strong = statements
+	}
+	if len(strong) == 0 {
+		strong = s.Mutants
+	}
+	var plans []Plan
+	for i := range n {
+		h := fnv.New32a()
+		fmt.Fprintf(h, "%s %d", name, i)
+		plans = append(plans, Plan{name, strong[int(h.Sum32())%len(strong)], hosts})
+	}
+	return plans
+}

@@ -1,0 +1,286 @@
+// Mutants plants small errors in the WGSL of every kernel, one at a time, and
+// demands that the kernel's conformance cases notice each: "make mutants". It
+// exits with 1 when one survives that engine/conformance/mutation/equivalent.txt
+// does not declare, with the lines to look at.
+//
+//	mutants                        plant every error: some hours on two cores
+//	mutants -count 200             a sample of 200, spread over all files
+//	mutants -kernel 'softmax|sum'  the files whose name fits
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"patchwork/engine/conformance/mutation"
+	"patchwork/shaders"
+)
+
+func main() {
+	var o options
+	flag.IntVar(&o.count, "count", 0, "plant `N` errors, spread over all files; 0 = every one")
+	flag.StringVar(&o.kernel, "kernel", "", "only files whose name fits the `regexp`, such as softmax or include_exp")
+	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "`processes` that run the cases")
+	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` after which a mutant counts as stopped")
+	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
+	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
+	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	var err error
+	if *serving {
+		err = serve(os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	count, workers int
+	kernel, again  string
+	limit          time.Duration
+	verbose        bool
+}
+
+// planted is a mutant with what is known of it.
+type planted struct {
+	mutation.Mutant
+	source  *mutation.Source
+	key     string
+	outcome mutation.Outcome
+}
+
+func run(ctx context.Context, o options) error {
+	if o.workers < 1 || o.count < 0 {
+		return errors.New("-workers must be at least 1 and -count not negative")
+	}
+	only, err := regexp.Compile(o.kernel)
+	if err != nil {
+		return fmt.Errorf("-kernel: %w", err)
+	}
+	equivalents, err := mutation.Equivalents()
+	if err != nil {
+		return err
+	}
+	all, keys, err := list(only)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
+	}
+	if o.again != "" {
+		if all, err = survivorsOf(o.again, all); err != nil {
+			return err
+		}
+	}
+	sample(&all, o.count)
+	if err := tryAll(ctx, all, o); err != nil {
+		return err
+	}
+	return report(all, equivalents, mutation.Stale(equivalents, keys))
+}
+
+// list returns the mutants of the files that fit, and the keys of all.
+func list(only *regexp.Regexp) (all []planted, keys []string, err error) {
+	sources, err := mutation.Sources()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range sources {
+		s := &sources[i]
+		text, err := shaders.SourceFile(s.File)
+		if err != nil {
+			return nil, nil, err
+		}
+		for j, key := range mutation.Keys(text, s.Mutants) {
+			keys = append(keys, key)
+			if only.MatchString(s.File) {
+				all = append(all, planted{Mutant: s.Mutants[j], source: s, key: key})
+			}
+		}
+	}
+	return all, keys, nil
+}
+
+// survivorsOf keeps the mutants that an earlier run listed as survivors.
+func survivorsOf(file string, all []planted) ([]planted, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if _, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			listed[strings.TrimSpace(key)] = true
+		}
+	}
+	kept := slices.DeleteFunc(all, func(p planted) bool { return !listed[p.key] })
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("-again %s: it lists no mutant that is still there", file)
+	}
+	return kept, nil
+}
+
+// sample keeps count mutants, equally far from each other.
+func sample(all *[]planted, count int) {
+	n := len(*all)
+	if count == 0 || count >= n {
+		return
+	}
+	kept := make([]planted, count)
+	for i := range kept {
+		kept[i] = (*all)[i*n/count]
+	}
+	*all = kept
+}
+
+func tryAll(ctx context.Context, all []planted, o options) error {
+	group, ctx := errgroup.WithContext(ctx)
+	next, done := make(chan *planted), make(chan *planted)
+	group.Go(func() error {
+		defer close(next)
+		for i := range all {
+			select {
+			case next <- &all[i]:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	for range o.workers {
+		group.Go(func() error {
+			w := &worker{limit: o.limit}
+			defer w.stop()
+			for p := range next {
+				if err := p.try(ctx, w); err != nil {
+					return err
+				}
+				select {
+				case done <- p:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		for i := range all {
+			select {
+			case p := <-done:
+				if o.verbose {
+					fmt.Printf("%-8s  %s\n", p.outcome, p.key)
+				}
+				fmt.Fprintf(os.Stderr, "\r%d of %d", i+1, len(all))
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		fmt.Fprint(os.Stderr, "\r\x1b[K")
+		return nil
+	})
+	return group.Wait()
+}
+
+// try plants the mutant in one variant after the other until its cases fail: an
+// error in a file that several share is caught when one of them notices it.
+func (p *planted) try(ctx context.Context, w *worker) (err error) {
+	for _, h := range p.source.Thorough() {
+		if p.outcome, err = w.try(ctx, job{h.ID(), p.Mutant}); err != nil {
+			return fmt.Errorf("%s in %s: %w", p.Mutant, h.ID(), err)
+		}
+		if p.outcome != mutation.Survived {
+			return nil
+		}
+	}
+	return nil
+}
+
+// tally counts a file's mutants by what became of them.
+type tally struct {
+	file                                              string
+	mutants, killed, invalid, stopped, declared, left int
+}
+
+func (t *tally) add(p planted, declared bool) {
+	t.mutants++
+	switch {
+	case p.outcome == mutation.Killed:
+		t.killed++
+	case p.outcome == mutation.Invalid:
+		t.invalid++
+	case p.outcome == mutation.Stopped:
+		t.stopped++
+	case declared:
+		t.declared++
+	default:
+		t.left++
+	}
+}
+
+func report(all []planted, equivalents map[string]string, stale []string) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "mutants\tkilled\tstopped\tdid not compile\tequivalent\tsurvived\t  file")
+	total := tally{file: "all"}
+	var last *tally
+	print := func(t *tally) {
+		if t != nil {
+			fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", t.mutants, t.killed, t.stopped, t.invalid, t.declared, t.left, t.file)
+		}
+	}
+	var survivors, wrong []string
+	for _, p := range all {
+		if last == nil || last.file != p.File {
+			print(last)
+			last = &tally{file: p.File}
+		}
+		_, declared := equivalents[p.key]
+		last.add(p, declared)
+		total.add(p, declared)
+		switch {
+		case p.outcome == mutation.Survived && !declared:
+			survivors = append(survivors, fmt.Sprintf("%s:%d  %s", p.File, p.Line, p.key))
+		case p.outcome != mutation.Survived && declared:
+			wrong = append(wrong, p.key)
+		}
+	}
+	print(last)
+	print(&total)
+	w.Flush()
+	explain("These errors were not noticed. Give the kernel a case that does, or declare them equivalent with a reason:", survivors)
+	explain("These are declared equivalent, and were noticed here:", wrong)
+	explain("These are declared equivalent, and are no longer there:", stale)
+	if len(survivors)+len(stale) > 0 {
+		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents are no longer there", len(survivors), len(all), len(stale))
+	}
+	return nil
+}
+
+func explain(what string, keys []string) {
+	if len(keys) == 0 {
+		return
+	}
+	fmt.Println("\n" + what)
+	for _, k := range keys {
+		fmt.Println("  " + k)
+	}
+}
