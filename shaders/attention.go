@@ -3,6 +3,7 @@ package shaders
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -36,7 +37,7 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "lse", Access: Write},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: append(attentionRows(), attentionVariants([]string{"q", "k", "v", "y"}, func(slices uint32) []DeclPass[AttentionParams] {
+	Variants: append(attentionRows(), attentionVariants("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(_, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
 	})...),
 	CPU: attentionCPU,
@@ -91,15 +92,33 @@ func attentionRows() []DeclVariant[AttentionParams] {
 
 // attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64
 // invocations have 4×4 scores each, and read four columns at once where they lie
-// so; on a software device, where reading costs most, 16 have 8×8.
-func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+// so; on a software device, where reading costs most, 16 have 8×8, or each of a
+// subgroup of 8 has the source lanes' 4 rows.
+func attentionVariants(lanes string, include, vec4 []string, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
+	includes := func(names ...string) []string {
+		return slices.Concat([]string{"attention_tile"}, include, names)
+	}
+	subgroup := func(name string, slices, columns uint32) {
+		variants = append(variants, DeclVariant[AttentionParams]{
+			Name: name, Source: lanes, Include: includes("attention_lanes", "lanes"), Group: 8, Vec4: vec4,
+			Consts: map[string]uint32{"SLICES": slices},
+			When: func(p AttentionParams, c Class) bool {
+				return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= columns
+			},
+			Passes: passes(8, slices),
+		})
+	}
 	add := func(name string, group, blocks, slices uint32, vec4 []string, when func(p AttentionParams, c Class) bool) {
 		variants = append(variants, DeclVariant[AttentionParams]{
-			Name: name, Include: []string{"attention_tile"}, Group: group, Vec4: vec4, When: when, Passes: passes(slices),
+			Name: name, Include: includes("attention_shared"), Group: group, Vec4: vec4, When: when, Passes: passes(group, slices),
 			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": blocks, "SIDE": 8 / blocks},
 		})
 	}
+	subgroup("subgroup.d32x4", 1, 32)
+	subgroup("subgroup.d64x4", 2, math.MaxUint32)
+	add("lanes.d32x4", 16, 2, 1, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= 32 })
+	add("lanes.d64x4", 16, 2, 2, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 })
 	add("lanes.d32", 16, 2, 1, nil, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim <= 32 })
 	add("lanes.d64", 16, 2, 2, nil, func(_ AttentionParams, c Class) bool { return c == Software })
 	for _, slices := range []uint32{1, 2, 4} {

@@ -24,10 +24,12 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants([]string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, func(slices uint32) []DeclPass[AttentionParams] {
+	Variants: attentionVariants("attention_backward_lanes", []string{"attention_deltas"}, []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, func(group, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{
-			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64) }},
-			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), 64) }},
+			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
+				return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
+			}},
+			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group)) }},
 			{Entry: "queries", Grid: attentionGrid(slices)},
 			{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
 				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))

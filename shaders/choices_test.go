@@ -19,6 +19,9 @@ func TestNeeds(t *testing.T) {
 		{MatMul, "tile64", Needs{256, 2 * 16 * 17 * 16, false}},
 		{MatMul, "tile128", Needs{256, 2 * 8 * 33 * 16, false}},
 		// 32 intervals, one more, 256 vec4, three times 32 floats.
+		// A tile's weights.
+		{Attention, "subgroup.d64x4", Needs{8, 256 * 16, true}},
+		{AttentionBackward, "subgroup.d64x4", Needs{8, 2 * 256 * 16, true}},
 		{Attention, "d64x4", Needs{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
 	} {
 		got, err := c.kernel.Needs(c.kernel.variant(t, c.variant))

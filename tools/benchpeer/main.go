@@ -149,7 +149,7 @@ func (o options) cases() (all []*kernelbench.Case, err error) {
 			}
 			for _, c := range kernelbench.FromDispatches(name+" "+work, recorded.Dispatches, &recorded.Step) {
 				key := c.Kernel.Name + "/" + c.Name
-				if slices.Contains(o.kernels, c.Kernel.Name) && !seen[key] {
+				if slices.Contains(o.kernels, c.Kernel.Name) && c.Cost.Flops > 0 && !seen[key] {
 					seen[key], all = true, append(all, c)
 				}
 			}
