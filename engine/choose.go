@@ -20,10 +20,10 @@ func (i Info) Target() shaders.Target {
 }
 
 // Choose returns the variant of a kernel that the device runs with these
-// parameters, and whether tuning chose it; nil where none fits the device.
+// parameters and this storage, and whether tuning chose it; nil where none fits the device.
 // Every backend that has variants calls it when it compiles.
-func (i Info) Choose(k *shaders.Kernel, params any) (v *shaders.Variant, tuned bool) {
-	return k.ChooseFor(params, i.Target())
+func (i Info) Choose(k *shaders.Kernel, params any, s shaders.Storage) (v *shaders.Variant, tuned bool) {
+	return k.ChooseFor(params, s, i.Target())
 }
 
 // Tunable is a device whose kernels come in variants.

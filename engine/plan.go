@@ -16,6 +16,8 @@ type Plan struct {
 	// Barrier[i] says that dispatch i must see what earlier ones wrote, or must
 	// not overwrite what they still read: it waits for all before it.
 	Barrier []bool
+
+	origin []int // the dispatch that each is a part of, in the plan before Within; nil: itself
 }
 
 // NewPlan leaves out what nobody reads, places the temporary buffers by liveness

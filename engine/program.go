@@ -16,6 +16,9 @@ const Alignment = 256
 type Buffer struct {
 	Label string
 	Bytes int64
+	// Type is BF16 or F16 where floats are stored in 16 bits. Elements have four
+	// bytes otherwise, and the kernels know their type.
+	Type shaders.Type
 
 	temp   bool
 	keep   bool
@@ -89,11 +92,12 @@ func align(n int64) int64 { return (n + Alignment - 1) / Alignment * Alignment }
 
 // Dispatch is one recorded call of a kernel.
 type Dispatch struct {
-	Kernel *shaders.Kernel
-	Params any
-	Views  []View  // in binding order, scratch included
-	Label  string  // what it computes, for traces: "layers.0.mlp.down"
-	Share  float64 // part of the declared cost that the data leave to do; 0 = all
+	Kernel  *shaders.Kernel
+	Params  any
+	Views   []View // in binding order, scratch included
+	Storage shaders.Storage
+	Label   string  // what it computes, for traces: "layers.0.mlp.down"
+	Share   float64 // part of the declared cost that the data leave to do; 0 = all
 }
 
 // Cost is the work of the call under a step block, which says how many rows there
@@ -106,7 +110,22 @@ func (d *Dispatch) Cost(step []uint32) shaders.Cost {
 	if d.Share > 0 {
 		cost.Flops *= d.Share
 	}
+	cost.Bytes *= d.narrowness()
 	return cost
+}
+
+// narrowness is the bytes of all bindings against those that 32-bit floats would
+// take, which costs are declared for.
+func (d *Dispatch) narrowness() float64 {
+	var bytes, wide int64
+	for i, v := range d.Views {
+		bytes += v.Bytes
+		wide += v.Bytes * 4 / d.Storage.Of(i, d.Kernel.Bindings[i]).Size()
+	}
+	if d.Storage.Bindings == 0 || wide == 0 {
+		return 1
+	}
+	return float64(bytes) / float64(wide)
 }
 
 // Program is a recorded list of kernel calls for fixed shapes. Recording needs
@@ -149,10 +168,11 @@ func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 		}
 		views = append(views[:len(views):len(views)], scratch)
 	}
-	if err := checkCall(k, params, views); err != nil && p.err == nil {
+	storage, err := checkCall(k, params, views)
+	if err != nil && p.err == nil {
 		p.err = fmt.Errorf("%s: dispatch %d (%s): %w", p.Name, len(p.Dispatches), p.label, err)
 	}
-	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Label: p.label})
+	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Storage: storage, Label: p.label})
 }
 
 // Share says which part of its declared cost the last recorded call has: data
@@ -162,21 +182,29 @@ func (p *Program) Share(share float64) { p.Dispatches[len(p.Dispatches)-1].Share
 // Err is the first mistake made while recording.
 func (p *Program) Err() error { return p.err }
 
-func checkCall(k *shaders.Kernel, params any, views []View) error {
+// checkCall finds how the views are stored and whether the kernel can take them.
+func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, err error) {
 	if err := k.CheckParams(params); err != nil {
-		return err
+		return s, err
 	}
 	if len(views) != len(k.Bindings) {
-		return fmt.Errorf("kernel %s has %d bindings, got %d", k.Name, len(k.Bindings), len(views))
+		return s, fmt.Errorf("kernel %s has %d bindings, got %d", k.Name, len(k.Bindings), len(views))
 	}
 	for i, v := range views {
 		b := k.Bindings[i]
 		switch {
 		case v.Buffer == nil && !b.Optional && b.Name != "scratch":
-			return fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
+			return s, fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
 		case v.Buffer != nil && v.Offset%Alignment != 0:
-			return fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
+			return s, fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
+		case v.Buffer != nil && v.Buffer.Type.Half():
+			if s, err = s.With(i, v.Buffer.Type); err != nil {
+				return s, fmt.Errorf("kernel %s: %w", k.Name, err)
+			}
 		}
 	}
-	return nil
+	if !k.Stores(params, s) {
+		return s, fmt.Errorf("kernel %s cannot take %s with %+v", k.Name, k.Describe(s), params)
+	}
+	return s, nil
 }

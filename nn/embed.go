@@ -25,7 +25,7 @@ func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
 	y := g.New("embeddings", tokens, d)
-	g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d)},
+	g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
 		index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		g.embedTableGradient(index, table, dy)
@@ -49,6 +49,6 @@ func (g *Graph) embedTableGradient(index TokenIndex, table *Tensor, dy engine.Vi
 		g.fill(dtable, table.Size(), 0)
 	}
 	runs := shaders.Count{Max: uint32(index.SegmentIDs.Size()), Slot: uint32(index.SegmentsSlot)}
-	g.record(shaders.EmbedBackward, shaders.EmbedBackwardParams{Segments: runs, Cols: uint32(table.Cols())},
+	g.record(shaders.EmbedBackward, shaders.EmbedBackwardParams{Segments: runs, Cols: uint32(table.Cols()), Rows: uint32(table.Shape[0])},
 		index.Order.View(), index.Starts.View(), index.SegmentIDs.View(), dy, dtable)
 }

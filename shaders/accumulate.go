@@ -12,7 +12,10 @@ var Accumulate = Declare(Decl[AccumulateParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Variants: One(func(p AccumulateParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Variants: elementwise(func(p AccumulateParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
+	Even:     func(p AccumulateParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *AccumulateParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p AccumulateParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) { addTo(y[lo:hi], x[lo:hi]) })

@@ -35,6 +35,9 @@ var AdamW = Declare(Decl[AdamWParams]{
 		{Name: "v", Access: ReadWrite},
 	},
 	Variants: One(func(p AdamWParams) [3]uint32 { return grid1(int(p.N), 64) }),
+	Axes: func(p AdamWParams) []Axis {
+		return []Axis{{p.N, elementSpans("g", "w", "m", "v"), func(_, n uint32) any { p.N = n; return p }}}
+	},
 	CPU: func(h Host, p AdamWParams, b Buffers) {
 		factor := b.F32(0)[1]
 		if factor == 0 {

@@ -15,7 +15,10 @@ var Add = Declare(Decl[AddParams]{
 		{Name: "b", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Variants: One(func(p AddParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Variants: elementwise(func(p AddParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"a", "b", "y"}},
+	Even:     func(p AddParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *AddParams) *Count { return &p.N }, "a", "b", "y"),
 	CPU: func(h Host, p AddParams, bufs Buffers) {
 		a, b, y := bufs.F32(0), bufs.F32(1), bufs.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -15,7 +15,9 @@ var AppendRows = Declare(Decl[AppendRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Variants: One(func(p AppendRowsParams) [3]uint32 { return grid1(int(p.Rows.Max)*int(p.Cols), 64) }),
+	Variants: elementwise(func(p AppendRowsParams) uint32 { return p.Rows.Max * p.Cols }),
+	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
+	Even:     func(p AppendRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p AppendRowsParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		n := p.Rows.At(h.Step()) * int(p.Cols)

@@ -1,7 +1,7 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let i = group_index(group, groups) * 64u + local;
+  let i = WIDTH * (group_index(group, groups) * 64u + local);
   if (i >= rows() * p.cols) { return; }
-  store_y(step_u32(p.slot) * p.cols + i, load_x(i));
+  storev_y(step_u32(p.slot) * p.cols + i, loadv_x(i));
 }

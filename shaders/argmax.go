@@ -18,6 +18,9 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		{Name: "y", Type: I32, Access: ReadWrite},
 	},
 	Variants: byGroup(func(p ArgMaxParams) uint32 { return p.Cols }, DeclPass[ArgMaxParams]{Grid: func(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Axes: alongCount(func(p *ArgMaxParams) *Count { return &p.Rows }, func(p ArgMaxParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols)}
+	}, func(p *ArgMaxParams, first uint32) { p.Base += first }),
 	CPU: func(h Host, p ArgMaxParams, b Buffers) {
 		x, y, cols := b.F32(0), b.I32(1), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {

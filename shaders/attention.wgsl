@@ -26,7 +26,7 @@ fn weigh(query: u32, key: u32) {
   for (var i = 0u; i < 8u; i = i + 1u) {
     let s = weights[query * 8u + i];
     let e = vec4<f32>(exp_f32(s.x - now), exp_f32(s.y - now), exp_f32(s.z - now), exp_f32(s.w - now));
-    let w = select(vec4<f32>(0.0), e, s > vec4<f32>(HIDDEN));
+    let w = select(e, vec4<f32>(0.0), s == vec4<f32>(HIDDEN));
     weights[query * 8u + i] = w;
     sum = sum + w;
   }
@@ -113,9 +113,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 
   for (var i = local; i < 32u; i = i + GROUP) {
-    factors[i] = select(0.0, 1.0 / total[i], total[i] > 0.0);
+    factors[i] = select(1.0 / total[i], 0.0, total[i] == 0.0);
     if (part == 0u && first + i < p.queries) {
-      store_lse((batch * p.queries + first + i) * p.heads + head, select(0.0, most[i] + log_f32(total[i]), total[i] > 0.0));
+      store_lse((batch * p.queries + first + i) * p.heads + head, select(most[i] + log_f32(total[i]), 0.0, total[i] == 0.0));
     }
   }
   workgroupBarrier();

@@ -36,7 +36,7 @@ func eachQuery(p AttentionParams, b []Array, f func(q attentionQuery)) {
 		for _, score := range q.weights {
 			sum += math.Exp(score - most)
 		}
-		if sum > 0 {
+		if len(q.keys) > 0 {
 			q.lse = most + math.Log(sum)
 		}
 		for j, score := range q.weights {

@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     total = total * factor;
     for (var i = 0u; i < 8u; i = i + 1u) {
       for (var j = 0u; j < 4u; j = j + 1u) {
-        s[i][j] = select(vec4<f32>(0.0), exp4(s[i][j] - now), s[i][j] > vec4<f32>(HIDDEN));
+        s[i][j] = select(exp4(s[i][j] - now), vec4<f32>(0.0), s[i][j] == vec4<f32>(HIDDEN));
         total = total + s[i][j];
       }
       put_own(local, i, s[i]);
@@ -60,10 +60,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
 
-  let share = select(vec4<f32>(0.0), vec4<f32>(1.0) / total, total > vec4<f32>(0.0));
+  let share = select(vec4<f32>(1.0) / total, vec4<f32>(0.0), total == vec4<f32>(0.0));
   for (var r = 0u; r < 4u; r = r + 1u) {
     if (part == 0u && t + r < p.queries) {
-      store_lse((batch * p.queries + t + r) * p.heads + head, select(0.0, most[r] + log_f32(total[r]), total[r] > 0.0));
+      store_lse((batch * p.queries + t + r) * p.heads + head, select(most[r] + log_f32(total[r]), 0.0, total[r] == 0.0));
     }
   }
   for (var slice = 0u; slice < SLICES; slice = slice + 1u) {

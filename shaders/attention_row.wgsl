@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       score = score * p.scale;
     }
     let now = max(most, group_max(score, local));
-    let weight = select(0.0, exp_f32(score - now), score > HIDDEN);
+    let weight = select(exp_f32(score - now), 0.0, score == HIDDEN);
     weights[local] = weight;
     let factor = exp_f32(most - now);
     total = total * factor + group_sum(weight, local);
@@ -50,9 +50,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
   }
-  if (local == 0u) { store_lse(index, select(0.0, most + log_f32(total), total > 0.0)); }
+  if (local == 0u) { store_lse(index, select(most + log_f32(total), 0.0, total == 0.0)); }
   for (var i = 0u; i < COLUMNS; i = i + 1u) {
     let d = local + i * GROUP;
-    if (d < p.head_dim) { store_y(at + d, select(0.0, sums[i] / total, total > 0.0)); }
+    if (d < p.head_dim) { store_y(at + d, select(sums[i] / total, 0.0, total == 0.0)); }
   }
 }

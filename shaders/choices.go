@@ -26,9 +26,9 @@ type Choices map[string]string
 // ChooseFor returns the variant to run: the one that tuning chose, where it can
 // run these parameters on the target, else the first that is meant for the
 // target's class and fits its limits; nil where none does.
-func (k *Kernel) ChooseFor(params any, t Target) (v *Variant, tuned bool) {
-	if name, ok := t.Tuned[k.Bucket(params)]; ok {
-		for _, v := range k.Runnable(params, t) {
+func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned bool) {
+	if name, ok := t.Tuned[k.Bucket(params, s)]; ok {
+		for _, v := range k.Runnable(params, s, t) {
 			if v.Name == name {
 				return v, true
 			}
@@ -36,7 +36,7 @@ func (k *Kernel) ChooseFor(params any, t Target) (v *Variant, tuned bool) {
 	}
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if (v.when == nil || v.when(params, t.Class)) && k.fits(v, t) {
+		if v.Storage == s && (v.when == nil || v.when(params, t.Class)) && k.fits(v, t) {
 			return v, false
 		}
 	}
@@ -45,11 +45,11 @@ func (k *Kernel) ChooseFor(params any, t Target) (v *Variant, tuned bool) {
 
 // Runnable returns every variant that can run the parameters within the target's
 // limits, whatever class it is meant for: the conformance suite runs them all.
-func (k *Kernel) Runnable(params any, t Target) []*Variant {
+func (k *Kernel) Runnable(params any, s Storage, t Target) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.runs(params) && k.fits(v, t) {
+		if v.Storage == s && v.runs(params) && k.fits(v, t) {
 			runnable = append(runnable, v)
 		}
 	}
@@ -77,9 +77,12 @@ func (k *Kernel) fits(v *Variant, t Target) bool {
 
 // Bucket names the kernel and the size of a call: flags as they are, sizes by
 // their power of two, rounded up. Calls of one bucket are tuned together.
-func (k *Kernel) Bucket(params any) string {
+func (k *Kernel) Bucket(params any, s Storage) string {
 	var w strings.Builder
 	w.WriteString(k.Name)
+	if s.Bindings != 0 {
+		w.WriteString(" " + s.suffix(k.Bindings))
+	}
 	v := reflect.ValueOf(params)
 	for i := range v.NumField() {
 		field := v.Type().Field(i).Name

@@ -54,7 +54,7 @@ func TestChooseFor(t *testing.T) {
 	large := product(1024, 1024, 1024)
 	transposed := product(1, 576, 577)
 	transposed.TransB, transposed.LDB = 1, 577
-	tuned := Choices{MatMul.Bucket(large): "tile64", MatMul.Bucket(transposed): "rows4"}
+	tuned := Choices{MatMul.Bucket(large, Storage{}): "tile64", MatMul.Bucket(transposed, Storage{}): "rows4"}
 	for _, c := range []struct {
 		name   string
 		params MatMulParams
@@ -79,12 +79,12 @@ func TestChooseFor(t *testing.T) {
 		{"room for the smaller tile", large, Target{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
 		{"room for the larger tile alone", large, Target{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
 	} {
-		v, isTuned := MatMul.ChooseFor(c.params, c.target)
+		v, isTuned := MatMul.ChooseFor(c.params, Storage{}, c.target)
 		if v == nil || v.Name != c.want || isTuned != c.tuned {
 			t.Errorf("%s: %+v, tuned %v; want %q, %v", c.name, v, isTuned, c.want, c.tuned)
 		}
 	}
-	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9}, Target{Invocations: 4}); v != nil {
+	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9}, Storage{}, Target{Invocations: 4}); v != nil {
 		t.Errorf("chose %q on a device of 4 invocations", v.Name)
 	}
 }

@@ -5,19 +5,19 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= (p.rows_max + 63u) / 64u || at.col >= p.cols) { return; }
   let end = min(at.row * 64u + 64u, rows());
-  var sum = 0.0;
-  for (var row = at.row * 64u; row < end; row = row + 1u) { sum = sum + load_x(row * p.cols + at.col); }
-  store_scratch(at.row * p.cols + at.col, sum);
+  var sum = Vec(0.0);
+  for (var row = at.row * 64u; row < end; row = row + 1u) { sum = sum + loadv_x(row * p.cols + at.col); }
+  storev_scratch(at.row * p.cols + at.col, sum);
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let col = group_index(group, groups) * 64u + local;
+  let col = WIDTH * (group_index(group, groups) * 64u + local);
   if (col >= p.cols) { return; }
-  var sum = Sum(0.0, 0u, 0.0);
-  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { sum = add_to(sum, load_scratch(i * p.cols + col)); }
+  var sum = no_sum();
+  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { sum = add_to(sum, loadv_scratch(i * p.cols + col)); }
   var y = value_of(sum);
-  if (p.accumulate != 0u) { y = y + load_y(col); }
-  store_y(col, y);
+  if (p.accumulate != 0u) { y = y + loadv_y(col); }
+  storev_y(col, y);
 }

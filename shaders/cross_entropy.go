@@ -29,6 +29,9 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	},
 	Include:  []string{"exp", "sum", "group"},
 	Variants: byGroup(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Axes: alongCount(func(p *CrossEntropyParams) *Count { return &p.Rows }, func(p CrossEntropyParams) map[string]int64 {
+		return map[string]int64{"logits": rowBytes(p.Cols)}
+	}, func(p *CrossEntropyParams, first uint32) { p.Base += first }),
 	CPU: func(h Host, p CrossEntropyParams, b Buffers) {
 		targets, logits, nll := b.I32(0), b.F32(1), b.F32(2)
 		cols, base, scale := int(p.Cols), int(p.Base), p.Scale

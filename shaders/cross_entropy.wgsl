@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var most = right;
   for (var i = start + local; i < end; i = i + GROUP) { most = max(most, load_logits(i)); }
   most = group_max(most, local);
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = start + local; i < end; i = i + GROUP) { sum = add_to(sum, exp_f32(load_logits(i) - most)); }
   let total = group_sum(value_of(sum), local);
   if (local == 0u) { store_nll(p.base + row, log_f32(total) + (most - right)); }

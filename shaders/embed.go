@@ -6,11 +6,14 @@ import "slices"
 type EmbedParams struct {
 	Tokens Count
 	Cols   uint32
+	Rows   uint32 // of the table, or of the part of it that the call has
+	First  uint32 // row with which that part begins
 }
 
 // Embed looks up y[t] = table[ids[t]], except that a token whose slot is not -1
 // takes features[slot] instead: the pictures' vectors overwrite the embeddings
-// of their placeholders. table [V,Cols], features [slots,Cols], y [Tokens,Cols].
+// of their placeholders. table [V,Cols], features [slots,Cols], y [Tokens,Cols]. Tokens
+// whose ids are not among the table's rows are left alone.
 var Embed = Declare(Decl[EmbedParams]{
 	Name: "embed",
 	Bindings: []Binding{
@@ -18,31 +21,49 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "slots", Type: I32, Access: Read},
 		{Name: "table", Access: Read},
 		{Name: "features", Access: Read, Optional: true},
-		{Name: "y", Access: Write},
+		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p EmbedParams) [3]uint32 { return gridRows(int(p.Tokens.Max), int(p.Cols)) }),
+	Variants: along(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
+	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
+	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },
+	Axes: func(p EmbedParams) []Axis {
+		tokens := alongCount(func(p *EmbedParams) *Count { return &p.Tokens }, func(p EmbedParams) map[string]int64 {
+			return map[string]int64{"ids": 4, "slots": 4, "y": rowBytes(p.Cols)}
+		}, nil)(p)
+		return append(tokens, tableAxis("table", p.Cols, p.Rows, func(first, rows uint32) any {
+			part := p
+			part.First, part.Rows = p.First+first, rows
+			return part
+		}))
+	},
 	CPU: func(h Host, p EmbedParams, b Buffers) {
 		ids, slots, table, features, y := b.I32(0), b.I32(1), b.F32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)
 		h.Parallel(p.Tokens.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for t := lo; t < hi; t++ {
-				from := table[int(ids[t])*cols:]
-				if slots[t] >= 0 {
-					from = features[int(slots[t])*cols:]
+				id, here := inTable(ids[t], p.First, p.Rows)
+				switch {
+				case !here:
+				case slots[t] >= 0:
+					copy(y[t*cols:][:cols], features[int(slots[t])*cols:])
+				default:
+					copy(y[t*cols:][:cols], table[id*cols:])
 				}
-				copy(y[t*cols:][:cols], from[:cols])
 			}
 		})
 	},
 	Reference: func(p EmbedParams, b []Array) {
 		ids, slots, table, features, y, d := b[0].I, b[1].I, b[2].F, b[3].F, b[4].F, int(p.Cols)
 		for t := range int(p.Tokens.Max) {
-			from := table[int(ids[t])*d:]
-			if slots[t] >= 0 {
-				from = features[int(slots[t])*d:]
+			id, here := inTable(int32(ids[t]), p.First, p.Rows)
+			switch {
+			case !here:
+			case slots[t] >= 0:
+				copy(y[t*d:][:d], features[int(slots[t])*d:])
+			default:
+				copy(y[t*d:][:d], table[id*d:])
 			}
-			copy(y[t*d:][:d], from)
 		}
 	},
 	Cost: func(p EmbedParams) Cost { return Cost{Bytes: 8 * float64(p.Tokens.Max) * float64(p.Cols)} },
@@ -58,9 +79,23 @@ var Embed = Declare(Decl[EmbedParams]{
 		cases := overRows(func(tokens Count, cols int) Case {
 			n := int(tokens.Max)
 			inputs := []Input{integers(n, 0, 11), integers(n, -1, 5), {N: 11 * cols, Scale: 1}, {N: 5 * cols, Scale: 1}, {N: n * cols}}
-			return Case{Params: EmbedParams{tokens, uint32(cols)}, Inputs: inputs}
+			return Case{Params: EmbedParams{Tokens: tokens, Cols: uint32(cols), Rows: 11}, Inputs: inputs}
 		})
 		text := []Input{integers(9, 0, 11), integers(9, -1, 0), {N: 11 * 7, Scale: 1}, {Absent: true}, {N: 9 * 7}}
-		return append(cases, Case{Name: "no features", Params: EmbedParams{N(9), 7}, Inputs: text})
+		part := []Input{integers(90, 0, 40), integers(90, -1, 3), {N: 11 * 7, Scale: 1}, {N: 3 * 7, Scale: 1}, {N: 90 * 7, Scale: 1}}
+		return append(cases, Case{Name: "no features", Params: EmbedParams{Tokens: N(9), Cols: 7, Rows: 11}, Inputs: text},
+			Case{Name: "a part of the table", Params: EmbedParams{Tokens: N(90), Cols: 7, First: 20, Rows: 11}, Inputs: part})
 	},
 })
+
+// inTable finds an id in the part of a table that begins with row first and has so
+// many rows.
+func inTable(id int32, first, rows uint32) (row int, here bool) {
+	at := uint32(id) - first // beyond every row where the id is before the first
+	return int(at), at < rows
+}
+
+// tableAxis cuts a table of vectors into tables of fewer rows.
+func tableAxis(binding string, cols, rows uint32, part func(first, rows uint32) any) Axis {
+	return Axis{rows, map[string]Span{binding: {Stride: rowBytes(cols)}}, part}
+}

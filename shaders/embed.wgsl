@@ -3,12 +3,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= tokens() || at.col >= p.cols) { return; }
+  let row = u32(load_ids(at.row)) - p.first; // wraps round before the first
+  if (row >= p.rows) { return; }
   let slot = load_slots(at.row);
-  var y = 0.0;
+  var y = Vec(0.0);
   if (slot >= 0) {
-    y = load_features(u32(slot) * p.cols + at.col);
+    y = loadv_features(u32(slot) * p.cols + at.col);
   } else {
-    y = load_table(u32(load_ids(at.row)) * p.cols + at.col);
+    y = loadv_table(row * p.cols + at.col);
   }
-  store_y(at.row * p.cols + at.col, y);
+  storev_y(at.row * p.cols + at.col, y);
 }

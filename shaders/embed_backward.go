@@ -6,13 +6,16 @@ import "math"
 type EmbedBackwardParams struct {
 	Segments Count
 	Cols     uint32
+	Rows     uint32 // of dtable, or of the part of it that the call has
+	First    uint32 // row with which that part begins
 }
 
 // EmbedBackward adds dy [Tokens,Cols] to the rows of dtable [V,Cols] that the
 // tokens were looked up in. The host sorts the tokens by id: segment s is the
 // tokens order[starts[s]:starts[s+1]], which share id segment_ids[s]. Every row
 // is summed by one invocation in that order, so that no atomics are needed and
-// the bits do not change from run to run.
+// the bits do not change from run to run. Segments whose ids are not among dtable's
+// rows are left out.
 var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	Name: "embed_backward",
 	Bindings: []Binding{
@@ -24,12 +27,23 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	},
 	Include:  []string{"sum", "place"},
 	Variants: One(func(p EmbedBackwardParams) [3]uint32 { return gridRows(int(p.Segments.Max), int(p.Cols)) }),
+	Axes: func(p EmbedBackwardParams) []Axis {
+		return []Axis{tableAxis("dtable", p.Cols, p.Rows, func(first, rows uint32) any {
+			part := p
+			part.First, part.Rows = p.First+first, rows
+			return part
+		})}
+	},
 	CPU: func(h Host, p EmbedBackwardParams, b Buffers) {
 		order, starts, ids, dy, dtable := b.I32(0), b.I32(1), b.I32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)
 		h.Parallel(p.Segments.At(h.Step()), 1, func(lo, hi int) {
 			for s := lo; s < hi; s++ {
-				row := dtable[int(ids[s])*cols:][:cols]
+				id, here := inTable(ids[s], p.First, p.Rows)
+				if !here {
+					continue
+				}
+				row := dtable[id*cols:][:cols]
 				for _, t := range order[starts[s]:starts[s+1]] {
 					addTo(row, dy[int(t)*cols:])
 				}
@@ -39,9 +53,13 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	Reference: func(p EmbedBackwardParams, b []Array) {
 		order, starts, ids, dy, dtable, d := b[0].I, b[1].I, b[2].I, b[3].F, b[4].F, int(p.Cols)
 		for s := range int(p.Segments.Max) {
+			id, here := inTable(int32(ids[s]), p.First, p.Rows)
+			if !here {
+				continue
+			}
 			for _, t := range order[starts[s]:starts[s+1]] {
 				for i := range d {
-					dtable[int(ids[s])*d+i] += dy[int(t)*d+i]
+					dtable[id*d+i] += dy[int(t)*d+i]
 				}
 			}
 		}
@@ -64,20 +82,28 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	},
 	Cases: func() []Case {
 		// Every table row has tokens, one has most of them.
-		call := func(segments Count, cols, tokens int) Case {
+		part := func(segments Count, cols, tokens, first, rows int) Case {
 			n := int(segments.Max)
 			starts := make([]int32, n+1)
 			for i := range starts {
 				starts[i] = int32(i)
 			}
 			starts[n] = int32(tokens)
+			ids := permutation(n)
+			for i := range ids {
+				ids[i] *= int32(max(1, (first+rows)/n)) // all over the table
+			}
 			return Case{
-				Params: EmbedBackwardParams{segments, uint32(cols)},
-				Inputs: []Input{{I: permutation(tokens)}, {I: starts}, {I: permutation(n)}, {N: tokens * cols, Scale: 1}, {N: n * cols, Scale: 1}},
+				Params: EmbedBackwardParams{Segments: segments, Cols: uint32(cols), First: uint32(first), Rows: uint32(rows)},
+				Inputs: []Input{{I: permutation(tokens)}, {I: starts}, {I: ids}, {N: tokens * cols, Scale: 1}, {N: rows * cols, Scale: 1}},
 				Atol:   1e-5 * math.Sqrt(float64(tokens)), Rtol: 1e-6, // as many roundings of sums of size √tokens, at random
 			}.named("%dx%d of %d tokens", n, cols, tokens)
 		}
+		call := func(segments Count, cols, tokens int) Case {
+			return part(segments, cols, tokens, 0, int(segments.Max))
+		}
 		return append(overCounts(9, func(n Count) Case { return call(n, 17, 30) }),
-			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(65537), 2, 65600))
+			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(65537), 2, 65600),
+			part(N(40), 17, 90, 20, 11).named("a part of the table"), part(N(40), 17, 90, 0, 280).named("a large table"))
 	},
 })

@@ -3,11 +3,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= segments() || at.col >= p.cols) { return; }
+  let row = u32(load_segment_ids(at.row)) - p.first; // wraps round before the first
+  if (row >= p.rows) { return; }
   let end = load_starts(at.row + 1u);
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = load_starts(at.row); i < end; i = i + 1) {
     sum = add_to(sum, load_dy(u32(load_order(u32(i))) * p.cols + at.col));
   }
-  let to = u32(load_segment_ids(at.row)) * p.cols + at.col;
+  let to = row * p.cols + at.col;
   store_dtable(to, load_dtable(to) + value_of(sum));
 }

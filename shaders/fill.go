@@ -11,6 +11,9 @@ var Fill = Declare(Decl[FillParams]{
 	Name:     "fill",
 	Bindings: []Binding{{Name: "y", Access: Write}},
 	Variants: One(func(p FillParams) [3]uint32 { return grid1(int(p.N), 64) }),
+	Axes: func(p FillParams) []Axis {
+		return []Axis{{p.N, elementSpans("y"), func(_, n uint32) any { p.N = n; return p }}}
+	},
 	CPU: func(h Host, p FillParams, b Buffers) {
 		y := b.F32(0)
 		h.Parallel(int(p.N), elementGrain, func(lo, hi int) {

@@ -17,7 +17,9 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p GatherRowsParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
+	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
+	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
 		index, x, y := b.I32(0), b.F32(1), b.F32(2)
 		cols := int(p.Cols)
@@ -62,7 +64,9 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p GatherRowsParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
+	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
+	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
 		index, x, y := b.I32(0), b.F32(1), b.F32(2)
 		cols := int(p.Cols)

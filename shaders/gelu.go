@@ -20,8 +20,11 @@ var GELU = Declare(Decl[GELUParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"exp", "gelu"},
-	Variants: One(func(p GELUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Include:  []string{"exp", "exp_vec", "gelu"},
+	Variants: elementwise(func(p GELUParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"x", "y"}},
+	Even:     func(p GELUParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *GELUParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p GELUParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -1,8 +1,8 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let i = group_index(group, groups) * 64u + local;
+  let i = WIDTH * (group_index(group, groups) * 64u + local);
   if (i >= n()) { return; }
-  let x = load_x(i);
-  store_y(i, x * sigmoid_f32(gelu_inner(x)));
+  let x = loadv_x(i);
+  storev_y(i, x * sigmoid_vec(gelu_inner(x)));
 }

@@ -19,8 +19,11 @@ var GELUBackward = Declare(Decl[GELUBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include:  []string{"exp", "gelu"},
-	Variants: One(func(p GELUBackwardParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Include:  []string{"exp", "exp_vec", "gelu"},
+	Variants: elementwise(func(p GELUBackwardParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"x", "dy", "dx"}},
+	Even:     func(p GELUBackwardParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *GELUBackwardParams) *Count { return &p.N }, "x", "dy", "dx"),
 	CPU: func(h Host, p GELUBackwardParams, b Buffers) {
 		x, dy, dx := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -72,8 +72,28 @@ type Case struct {
 	Inputs []Input // in binding order, without the scratch binding
 	// Tolerance of the outputs: |got-want| <= Atol + Rtol·|want|.
 	Atol, Rtol float64
-	Step       []uint32 // step block, when the case needs one
+	// AnyNonFinite says that an infinity or a NaN will do where the reference has
+	// either: shading languages do not tell them apart reliably.
+	AnyNonFinite bool
+	// Spreads says that elements may be infinite or NaN where the reference's are not.
+	Spreads bool
+	Step    []uint32 // step block, when the case needs one
+	Storage Storage
 }
+
+// Elements is the number of elements of the largest binding.
+func (c Case) Elements() int {
+	most := 0
+	for _, in := range c.Inputs {
+		if !in.Absent {
+			most = max(most, in.Len())
+		}
+	}
+	return most
+}
+
+// Len is the number of elements.
+func (in Input) Len() int { return max(in.N, len(in.F), len(in.I), len(in.U)) }
 
 // Input is a binding's contents before the call, one of the fields; N alone
 // asks for N normally distributed values (F32) of the given Scale and Mean.

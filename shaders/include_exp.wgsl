@@ -1,6 +1,7 @@
 // e^x as 2^n times a polynomial over [-ln2/2, ln2/2] (Cephes expf): within 2
 // units in the last place on every device, where drivers' own exp may lose 1e-5.
-// Below -87.3 it is 0, above 88.7 it stays at e^88.7.
+// Below -87.3 it is 0, above 88.7 it stays at e^88.7. NaN is told by its bits, since
+// compilers may take min, max and comparisons to never see one.
 fn exp_f32(x: f32) -> f32 {
   let t = min(max(x, -87.3), 88.7);
   let n = floor(t * 1.44269504 + 0.5);
@@ -13,10 +14,12 @@ fn exp_f32(x: f32) -> f32 {
   y = y * r + 5.0000001201e-1;
   y = y * r * r + r + 1.0;
   let scale = bitcast<f32>(u32(i32(n) + 127) << 23u);
-  return select(y * scale, 0.0, x < -87.3);
+  let is_nan = (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+  return select(select(y * scale, 0.0, x < -87.3), x, is_nan);
 }
 
-// The natural logarithm of a positive normal number (Cephes logf); 0 for 1.
+// The natural logarithm of a positive normal number (Cephes logf); 0 for 1. An
+// infinity or a NaN stays what it is.
 fn log_f32(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   let small = (bits & 0x7fffffu) < 0x3504f3u; // the mantissa is below √2
@@ -33,7 +36,7 @@ fn log_f32(x: f32) -> f32 {
   y = y * m - 2.4999993993e-1;
   y = y * m + 3.3333331174e-1;
   y = y * m * z - e * 2.12194440e-4 - 0.5 * z;
-  return m + y + e * 0.693359375;
+  return select(m + y + e * 0.693359375, x, (bits & 0x7f800000u) == 0x7f800000u);
 }
 
 // 1/(1+e^-x)

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"sort"
+
+	"patchwork/shaders/half"
 )
 
 // Access says how a kernel uses a binding.
@@ -28,10 +30,40 @@ const (
 	F32 Type = iota
 	I32
 	U32
+	BF16 // the upper half of a float32
+	F16  // IEEE 754's binary16
 )
 
 // Size is the number of bytes of one element.
-func (t Type) Size() int64 { return 4 }
+func (t Type) Size() int64 {
+	if t.Half() {
+		return 2
+	}
+	return 4
+}
+
+// Half says whether the type is a float of 16 bits.
+func (t Type) Half() bool { return t == BF16 || t == F16 }
+
+func (t Type) String() string { return [...]string{"f32", "i32", "u32", "bf16", "f16"}[t] }
+
+// Format is how a type of 16 bits is rounded.
+func (t Type) Format() half.Format {
+	if t == BF16 {
+		return half.BF16
+	}
+	return half.F16
+}
+
+// ParseType returns the float type of a name: "f32", "bf16" or "f16".
+func ParseType(name string) (Type, bool) {
+	for _, t := range []Type{F32, BF16, F16} {
+		if t.String() == name {
+			return t, true
+		}
+	}
+	return 0, false
+}
 
 // Binding is one storage buffer of a kernel, in binding order. A binding that
 // a call leaves out (an absent bias, say) is bound to a small dummy buffer; the
@@ -91,6 +123,7 @@ type Kernel struct {
 	Variants []Variant
 
 	scratch   func(params any) int64
+	axes      func(params any) []Axis
 	cpu       func(h Host, params any, b Buffers)
 	reference func(params any, b []Array)
 	cost      func(params any) Cost
@@ -107,6 +140,7 @@ type Variant struct {
 	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
 	Consts  map[string]uint32 // WGSL constants put before the source
 	Vec4    []string          // bindings seen as arrays of vec4<f32>
+	Storage Storage           // bindings of 16-bit floats
 	Passes  []Pass
 
 	when func(params any, class Class) bool
@@ -138,10 +172,11 @@ func (k *Kernel) ID(v *Variant) string {
 	return k.Name + "." + v.Name
 }
 
-// Choose returns the first variant that fits the parameters and the device.
-func (k *Kernel) Choose(params any, class Class) *Variant {
+// Choose returns the first variant that fits the parameters, their storage and
+// the device.
+func (k *Kernel) Choose(params any, s Storage, class Class) *Variant {
 	for i := range k.Variants {
-		if v := &k.Variants[i]; v.when == nil || v.when(params, class) {
+		if v := &k.Variants[i]; v.Storage == s && (v.when == nil || v.when(params, class)) {
 			return v
 		}
 	}
@@ -234,11 +269,17 @@ func (k *Kernel) CheckParams(params any) error {
 // Decl is a kernel's declaration with parameters of type P, a struct of uint32,
 // float32 and Count fields that becomes the shader's parameter block.
 type Decl[P any] struct {
-	Name      string
-	Bindings  []Binding
-	Include   []string // by every variant, before its own
-	Variants  []DeclVariant[P]
+	Name     string
+	Bindings []Binding
+	Include  []string // by every variant, before its own
+	Variants []DeclVariant[P]
+	// Halves are the sets of bindings, by name, that can be stored in 16 bits
+	// together; every variant takes all of them. Texts that are to do so read and
+	// write pairs. Even says whether pairs never cross the end of a row.
+	Halves    [][]string
+	Even      func(p P) bool
 	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
+	Axes      func(p P) []Axis
 	CPU       func(h Host, p P, b Buffers)
 	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
@@ -260,15 +301,54 @@ type DeclVariant[P any] struct {
 	Passes  []DeclPass[P]
 }
 
-// DeclPass declares a pass of a kernel with parameters of type P.
+// DeclPass declares a pass of a kernel with parameters of type P. Its workgroups
+// are given by one of the functions.
 type DeclPass[P any] struct {
 	Entry string
 	Grid  func(p P) [3]uint32
+	// Elements are so many that invocations, in groups of 64, take WIDTH each.
+	Elements func(p P) int
+	// Rows and their columns, of which invocations take WIDTH each, in groups of 64
+	// along a row; place() in the shader finds them.
+	Rows func(p P) (rows, cols int)
+}
+
+// gridOf is the pass's workgroups where an invocation takes width elements.
+func (d DeclPass[P]) gridOf(width int) func(p any) [3]uint32 {
+	switch {
+	case d.Elements != nil:
+		return func(p any) [3]uint32 { return grid1((d.Elements(p.(P))+width-1)/width, 64) }
+	case d.Rows != nil:
+		return func(p any) [3]uint32 {
+			rows, cols := d.Rows(p.(P))
+			return gridRows(rows, (cols+width-1)/width)
+		}
+	}
+	return func(p any) [3]uint32 { return d.Grid(p.(P)) }
+}
+
+// passes of a variant in which an invocation takes width elements.
+func passes[P any](declared []DeclPass[P], width int) []Pass {
+	all := make([]Pass, len(declared))
+	for i, d := range declared {
+		all[i] = Pass{Entry: d.Entry, grid: d.gridOf(width)}
+	}
+	return all
 }
 
 // One is the single plain variant with a single pass.
 func One[P any](grid func(p P) [3]uint32) []DeclVariant[P] {
 	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Grid: grid}}}}
+}
+
+// elementwise is the single plain variant over so many elements.
+func elementwise[P any](n func(p P) uint32) []DeclVariant[P] {
+	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Elements: func(p P) int { return int(n(p)) }}}}}
+}
+
+// along is the single plain variant over rows and their columns.
+func along[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
+	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Rows: rows}}}}
 }
 
 var registry = map[string]*Kernel{}
@@ -288,6 +368,9 @@ func Declare[P any](d Decl[P]) *Kernel {
 	if d.Cost != nil {
 		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
 	}
+	if d.Axes != nil {
+		k.axes = func(p any) []Axis { return d.Axes(p.(P)) }
+	}
 	if d.Inputs != nil {
 		k.inputs = func(p any, n []int) map[string]Input { return d.Inputs(p.(P), n) }
 	}
@@ -303,10 +386,13 @@ func Declare[P any](d Decl[P]) *Kernel {
 		if dv.When != nil {
 			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
 		}
-		for _, dp := range dv.Passes {
-			v.Passes = append(v.Passes, Pass{Entry: dp.Entry, grid: func(p any) [3]uint32 { return dp.Grid(p.(P)) }})
-		}
+		v.Passes = passes(dv.Passes, 1)
 		k.Variants = append(k.Variants, v)
+		for _, h := range halved(k, v, d.Halves) {
+			h.Passes = passes(dv.Passes, 2)
+			h.when = func(p any, c Class) bool { return d.Even(p.(P)) && (v.when == nil || v.when(p, c)) }
+			k.Variants = append(k.Variants, h)
+		}
 	}
 	if registry[d.Name] != nil {
 		panic("shaders: kernel " + d.Name + " is declared twice")

@@ -24,6 +24,11 @@ var LayerNorm = Declare(Decl[LayerNormParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: byGroup(func(p LayerNormParams) uint32 { return p.Cols }, DeclPass[LayerNormParams]{Grid: func(p LayerNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Even:     func(p LayerNormParams) bool { return p.Cols%2 == 0 },
+	Axes: alongCount(func(p *LayerNormParams) *Count { return &p.Rows }, func(p LayerNormParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "y": rowBytes(p.Cols), "mean": 4, "rstd": 4}
+	}, nil),
 	CPU: func(h Host, p LayerNormParams, bufs Buffers) {
 		x, w, b, y, mean, rstd := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4), bufs.F32(5)
 		cols := int(p.Cols)

@@ -4,20 +4,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let row = group_index(group, groups);
   if (row >= rows()) { return; }
   let start = row * p.cols;
-  var sum = Sum(0.0, 0u, 0.0);
-  for (var i = local; i < p.cols; i = i + GROUP) { sum = add_to(sum, load_x(start + i)); }
-  let mean = group_sum(value_of(sum), local) / f32(p.cols);
-  var squares = Sum(0.0, 0u, 0.0);
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    let d = load_x(start + i) - mean;
+  var sum = no_sum();
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) { sum = add_to(sum, loadv_x(start + i)); }
+  let mean = group_sum(sum_of(value_of(sum)), local) / f32(p.cols);
+  var squares = no_sum();
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    let d = loadv_x(start + i) - mean;
     squares = add_to(squares, d * d);
   }
-  let rstd = 1.0 / sqrt(group_sum(value_of(squares), local) / f32(p.cols) + p.eps);
+  let rstd = 1.0 / sqrt(group_sum(sum_of(value_of(squares)), local) / f32(p.cols) + p.eps);
   if (local == 0u) {
     store_mean(row, mean);
     store_rstd(row, rstd);
   }
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    store_y(start + i, (load_x(start + i) - mean) * rstd * load_w(i) + load_b(i));
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    storev_y(start + i, (loadv_x(start + i) - mean) * rstd * loadv_w(i) + loadv_b(i));
   }
 }

@@ -31,14 +31,19 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 	Include: []string{"sum", "group", "place"},
 	Variants: byGroup(func(p LayerNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[LayerNormBackwardParams]{Grid: func(p LayerNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
-		DeclPass[LayerNormBackwardParams]{Entry: "chunks", Grid: func(p LayerNormBackwardParams) [3]uint32 {
-			return gridRows(chunksOf(p.Rows.Max, sumChunk), int(p.Cols))
+		DeclPass[LayerNormBackwardParams]{Entry: "chunks", Rows: func(p LayerNormBackwardParams) (rows, cols int) {
+			return chunksOf(p.Rows.Max, sumChunk), int(p.Cols)
 		}},
-		DeclPass[LayerNormBackwardParams]{Entry: "total", Grid: func(p LayerNormBackwardParams) [3]uint32 { return grid1(int(p.Cols), 64) }},
+		DeclPass[LayerNormBackwardParams]{Entry: "total", Elements: func(p LayerNormBackwardParams) int { return int(p.Cols) }},
 	),
+	Halves: [][]string{{"dy"}, {"x", "dy", "dx"}},
+	Even:   func(p LayerNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p LayerNormBackwardParams) int64 {
 		return 8 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
 	},
+	Axes: alongCount(func(p *LayerNormBackwardParams) *Count { return &p.Rows }, func(p LayerNormBackwardParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "mean": 4, "rstd": 4}
+	}, func(p *LayerNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
 	CPU: func(h Host, p LayerNormBackwardParams, bufs Buffers) {
 		x, w, mean, rstd, dy := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4)
 		dx, dw, db := bufs.F32(5), bufs.F32(6), bufs.F32(7)

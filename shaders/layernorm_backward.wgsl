@@ -7,20 +7,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let start = row * p.cols;
   let mean = load_mean(row);
   let rstd = load_rstd(row);
-  var sum = Sum(0.0, 0u, 0.0);  // of g
-  var dot = Sum(0.0, 0u, 0.0); // of g·x̂
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    let g = load_dy(start + i) * load_w(i);
+  var sum = no_sum();  // of g
+  var dot = no_sum(); // of g·x̂
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    let g = loadv_dy(start + i) * loadv_w(i);
     sum = add_to(sum, g);
-    dot = add_to(dot, g * ((load_x(start + i) - mean) * rstd));
+    dot = add_to(dot, g * ((loadv_x(start + i) - mean) * rstd));
   }
-  let mean_g = group_sum(value_of(sum), local) / f32(p.cols);
-  let mean_gx = group_sum(value_of(dot), local) / f32(p.cols);
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    let g = load_dy(start + i) * load_w(i);
-    var dx = rstd * (g - mean_g - (load_x(start + i) - mean) * rstd * mean_gx);
-    if (p.accumulate_x != 0u) { dx = dx + load_dx(start + i); }
-    store_dx(start + i, dx);
+  let mean_g = group_sum(sum_of(value_of(sum)), local) / f32(p.cols);
+  let mean_gx = group_sum(sum_of(value_of(dot)), local) / f32(p.cols);
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    let g = loadv_dy(start + i) * loadv_w(i);
+    var dx = rstd * (g - mean_g - (loadv_x(start + i) - mean) * rstd * mean_gx);
+    if (p.accumulate_x != 0u) { dx = dx + loadv_dx(start + i); }
+    storev_dx(start + i, dx);
   }
 }
 
@@ -31,30 +31,30 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= (p.rows_max + 63u) / 64u || at.col >= p.cols || p.with_w == 0u) { return; }
   let end = min(at.row * 64u + 64u, rows());
-  var dw = 0.0;
-  var db = 0.0;
+  var dw = Vec(0.0);
+  var db = Vec(0.0);
   for (var row = at.row * 64u; row < end; row = row + 1u) {
     let i = row * p.cols + at.col;
-    let dy = load_dy(i);
-    dw = dw + dy * ((load_x(i) - load_mean(row)) * load_rstd(row));
+    let dy = loadv_dy(i);
+    dw = dw + dy * ((loadv_x(i) - load_mean(row)) * load_rstd(row));
     db = db + dy;
   }
-  store_scratch(2u * at.row * p.cols + at.col, dw);
-  store_scratch((2u * at.row + 1u) * p.cols + at.col, db);
+  storev_scratch(2u * at.row * p.cols + at.col, dw);
+  storev_scratch((2u * at.row + 1u) * p.cols + at.col, db);
 }
 
 // The sums of the chunks.
 @compute @workgroup_size(64)
 fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
          @builtin(local_invocation_index) local: u32) {
-  let col = group_index(group, groups) * 64u + local;
+  let col = WIDTH * (group_index(group, groups) * 64u + local);
   if (col >= p.cols || p.with_w == 0u) { return; }
-  var dw = Sum(0.0, 0u, 0.0);
-  var db = Sum(0.0, 0u, 0.0);
+  var dw = no_sum();
+  var db = no_sum();
   for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) {
-    dw = add_to(dw, load_scratch(2u * i * p.cols + col));
-    db = add_to(db, load_scratch((2u * i + 1u) * p.cols + col));
+    dw = add_to(dw, loadv_scratch(2u * i * p.cols + col));
+    db = add_to(db, loadv_scratch((2u * i + 1u) * p.cols + col));
   }
-  store_dw(col, value_of(dw) + select(0.0, load_dw(col), p.accumulate_w != 0u));
-  store_db(col, value_of(db) + select(0.0, load_db(col), p.accumulate_w != 0u));
+  storev_dw(col, value_of(dw) + select(Vec(0.0), loadv_dw(col), p.accumulate_w != 0u));
+  storev_db(col, value_of(db) + select(Vec(0.0), loadv_db(col), p.accumulate_w != 0u));
 }

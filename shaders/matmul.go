@@ -48,7 +48,8 @@ var MatMul = Declare(Decl[MatMulParams]{
 		matmulBlocks("tall", 4, 2, func(p MatMulParams) bool { return p.M.Max >= 64 && p.N >= 64 && p.K.Max >= 64 }),
 		matmulBlocks("", 2, 2, func(MatMulParams) bool { return true }),
 	),
-	CPU: matmulCPU,
+	Axes: matmulAxes,
+	CPU:  matmulCPU,
 	Reference: func(p MatMulParams, b []Array) {
 		for i := range int(p.Batch) {
 			matmulReference(p, b, i*int(p.StrideA), i*int(p.StrideB), i*int(p.StrideC))

@@ -21,7 +21,9 @@ var PositionAdd = Declare(Decl[PositionAddParams]{
 		{Name: "y", Access: Write},
 	},
 	Include:  []string{"place"},
-	Variants: One(func(p PositionAddParams) [3]uint32 { return gridRows(int(p.Rows.Max), int(p.Cols)) }),
+	Variants: along(func(p PositionAddParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Halves:   [][]string{{"x", "y"}, {"y"}},
+	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
 		x, yPos, xPos, y := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
 		d, gh, gw := int(p.Cols), int(p.GridH), int(p.GridW)
@@ -63,7 +65,9 @@ var PositionAddBackward = Declare(Decl[PositionAddParams]{
 		{Name: "dx_pos", Access: ReadWrite},
 	},
 	Include:  []string{"sum", "place"},
-	Variants: One(func(p PositionAddParams) [3]uint32 { return gridRows(2*int(p.MaxGrid), int(p.Cols)) }),
+	Variants: along(func(p PositionAddParams) (rows, cols int) { return 2 * int(p.MaxGrid), int(p.Cols) }),
+	Halves:   [][]string{{"dy"}},
+	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
 		dy, dyPos, dxPos := b.F32(0), b.F32(1), b.F32(2)
 		d, gh, gw, rows := int(p.Cols), int(p.GridH), int(p.GridW), p.Rows.At(h.Step())

@@ -6,5 +6,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let i = at.row * p.cols + at.col;
   let row = at.row / p.grid_w % p.grid_h;
   let column = at.row % p.grid_w;
-  store_y(i, load_x(i) + (load_y_pos(row * p.cols + at.col) + load_x_pos(column * p.cols + at.col)));
+  storev_y(i, loadv_x(i) + (loadv_y_pos(row * p.cols + at.col) + loadv_x_pos(column * p.cols + at.col)));
 }

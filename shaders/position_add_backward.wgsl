@@ -10,19 +10,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let first = select(g, g * p.grid_w, down);
   let stride = select(p.grid_w, 1u, down);
   let patches = select(p.grid_h, p.grid_w, down);
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   if (g < select(p.grid_w, p.grid_h, down)) {
     for (var picture = 0u; picture < rows(); picture = picture + p.grid_h * p.grid_w) {
       for (var i = 0u; i < patches; i = i + 1u) {
         let row = picture + first + i * stride;
-        if (row < rows()) { sum = add_to(sum, load_dy(row * p.cols + at.col)); }
+        if (row < rows()) { sum = add_to(sum, loadv_dy(row * p.cols + at.col)); }
       }
     }
   }
   let to = g * p.cols + at.col;
   if (down) {
-    store_dy_pos(to, value_of(sum) + select(0.0, load_dy_pos(to), p.accumulate != 0u));
+    storev_dy_pos(to, value_of(sum) + select(Vec(0.0), loadv_dy_pos(to), p.accumulate != 0u));
   } else {
-    store_dx_pos(to, value_of(sum) + select(0.0, load_dx_pos(to), p.accumulate != 0u));
+    storev_dx_pos(to, value_of(sum) + select(Vec(0.0), loadv_dx_pos(to), p.accumulate != 0u));
   }
 }

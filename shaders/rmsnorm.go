@@ -25,6 +25,11 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: byGroup(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Even:     func(p RMSNormParams) bool { return p.Cols%2 == 0 },
+	Axes: alongCount(func(p *RMSNormParams) *Count { return &p.Rows }, func(p RMSNormParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "y": rowBytes(p.Cols), "rstd": 4}
+	}, nil),
 	CPU: func(h Host, p RMSNormParams, b Buffers) {
 		x, w, y, rstd := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
 		cols := int(p.Cols)

@@ -32,14 +32,19 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Include: []string{"sum", "group", "place"},
 	Variants: byGroup(func(p RMSNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[RMSNormBackwardParams]{Grid: func(p RMSNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
-		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Grid: func(p RMSNormBackwardParams) [3]uint32 {
-			return gridRows(chunksOf(p.Rows.Max, sumChunk), int(p.Cols))
+		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Rows: func(p RMSNormBackwardParams) (rows, cols int) {
+			return chunksOf(p.Rows.Max, sumChunk), int(p.Cols)
 		}},
-		DeclPass[RMSNormBackwardParams]{Entry: "total", Grid: func(p RMSNormBackwardParams) [3]uint32 { return grid1(int(p.Cols), 64) }},
+		DeclPass[RMSNormBackwardParams]{Entry: "total", Elements: func(p RMSNormBackwardParams) int { return int(p.Cols) }},
 	),
+	Halves: [][]string{{"dy"}, {"x", "dy", "dx"}},
+	Even:   func(p RMSNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
 	},
+	Axes: alongCount(func(p *RMSNormBackwardParams) *Count { return &p.Rows }, func(p RMSNormBackwardParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "rstd": 4}
+	}, func(p *RMSNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
 		cols := int(p.Cols)

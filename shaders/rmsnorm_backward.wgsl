@@ -6,15 +6,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let start = row * p.cols;
   let rstd = load_rstd(row);
-  var dot = Sum(0.0, 0u, 0.0); // of g·x̂
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    dot = add_to(dot, load_dy(start + i) * load_w(i) * (load_x(start + i) * rstd));
+  var dot = no_sum(); // of g·x̂
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    dot = add_to(dot, loadv_dy(start + i) * loadv_w(i) * (loadv_x(start + i) * rstd));
   }
-  let mean_gx = group_sum(value_of(dot), local) / f32(p.cols);
-  for (var i = local; i < p.cols; i = i + GROUP) {
-    var dx = rstd * (load_dy(start + i) * load_w(i) - load_x(start + i) * rstd * mean_gx);
-    if (p.accumulate_x != 0u) { dx = dx + load_dx(start + i); }
-    store_dx(start + i, dx);
+  let mean_gx = group_sum(sum_of(value_of(dot)), local) / f32(p.cols);
+  for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
+    var dx = rstd * (loadv_dy(start + i) * loadv_w(i) - loadv_x(start + i) * rstd * mean_gx);
+    if (p.accumulate_x != 0u) { dx = dx + loadv_dx(start + i); }
+    storev_dx(start + i, dx);
   }
 }
 
@@ -25,21 +25,21 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= (p.rows_max + 63u) / 64u || at.col >= p.cols || p.with_w == 0u) { return; }
   let end = min(at.row * 64u + 64u, rows());
-  var dw = 0.0;
+  var dw = Vec(0.0);
   for (var row = at.row * 64u; row < end; row = row + 1u) {
     let i = row * p.cols + at.col;
-    dw = dw + load_dy(i) * (load_x(i) * load_rstd(row));
+    dw = dw + loadv_dy(i) * (loadv_x(i) * load_rstd(row));
   }
-  store_scratch(at.row * p.cols + at.col, dw);
+  storev_scratch(at.row * p.cols + at.col, dw);
 }
 
 // The sum of the chunks.
 @compute @workgroup_size(64)
 fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
          @builtin(local_invocation_index) local: u32) {
-  let col = group_index(group, groups) * 64u + local;
+  let col = WIDTH * (group_index(group, groups) * 64u + local);
   if (col >= p.cols || p.with_w == 0u) { return; }
-  var dw = Sum(0.0, 0u, 0.0);
-  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { dw = add_to(dw, load_scratch(i * p.cols + col)); }
-  store_dw(col, value_of(dw) + select(0.0, load_dw(col), p.accumulate_w != 0u));
+  var dw = no_sum();
+  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { dw = add_to(dw, loadv_scratch(i * p.cols + col)); }
+  storev_dw(col, value_of(dw) + select(Vec(0.0), loadv_dw(col), p.accumulate_w != 0u));
 }

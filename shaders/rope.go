@@ -24,7 +24,13 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Variants: One(func(p RoPEParams) [3]uint32 { return grid1(int(p.Tokens.Max*p.Heads*p.HeadDim/2), 64) }),
+	Variants: elementwise(func(p RoPEParams) uint32 { return p.Tokens.Max * p.Heads * p.HeadDim / 2 }),
+	Halves:   [][]string{{"x", "y"}},
+	Even:     func(p RoPEParams) bool { return p.HeadDim%4 == 0 },
+	Axes: alongCount(func(p *RoPEParams) *Count { return &p.Tokens }, func(p RoPEParams) map[string]int64 {
+		token := rowBytes(p.Heads * p.HeadDim)
+		return map[string]int64{"x": token, "positions": 4, "y": token}
+	}, nil),
 	CPU: func(h Host, p RoPEParams, b Buffers) {
 		x, table, positions, y := b.F32(0), b.F32(1), b.I32(2), b.F32(3)
 		heads, d := int(p.Heads), int(p.HeadDim)
@@ -70,7 +76,7 @@ var RoPE = Declare(Decl[RoPEParams]{
 			}.named("%dx%dx%d inverse=%d add=%d", tokens.Max, heads, d, inverse, accumulate)
 		}
 		return append(overCounts(9, func(tokens Count) Case { return call(tokens, 3, 16, 0, 0) }),
-			call(N(1), 1, 2, 0, 0), call(N(7), 3, 6, 0, 0), call(N(33), 9, 64, 1, 0), call(N(33), 9, 64, 0, 1), call(N(5), 2, 128, 1, 1),
+			call(N(1), 1, 2, 0, 0), call(N(7), 3, 6, 0, 0), call(N(33), 9, 64, 1, 0), call(N(33), 9, 64, 0, 1), call(N(5), 2, 128, 1, 1), call(N(300), 3, 16, 0, 1),
 			call(N(65537), 16, 8, 0, 0))
 	},
 })

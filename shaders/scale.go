@@ -16,7 +16,10 @@ var Scale = Declare(Decl[ScaleParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Variants: One(func(p ScaleParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Variants: elementwise(func(p ScaleParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"x", "y"}},
+	Even:     func(p ScaleParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *ScaleParams) *Count { return &p.N }, "x", "y"),
 	CPU: func(h Host, p ScaleParams, b Buffers) {
 		f, x, y := b.F32(0)[p.At], b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

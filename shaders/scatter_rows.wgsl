@@ -4,7 +4,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let at = place(group_index(group, groups), local, p.cols);
   if (at.row >= rows() || at.col >= p.cols) { return; }
   let to = u32(load_index(p.base + at.row)) * p.cols + at.col;
-  var y = load_x(at.row * p.cols + at.col);
-  if (p.accumulate != 0u) { y = y + load_y(to); }
-  store_y(to, y);
+  var y = loadv_x(at.row * p.cols + at.col);
+  if (p.accumulate != 0u) { y = y + loadv_y(to); }
+  storev_y(to, y);
 }

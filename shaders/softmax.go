@@ -25,6 +25,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 	},
 	Include:  []string{"exp", "sum", "group"},
 	Variants: byGroup(func(p SoftmaxParams) uint32 { return p.Cols }, DeclPass[SoftmaxParams]{Grid: func(p SoftmaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Axes: alongCount(func(p *SoftmaxParams) *Count { return &p.Rows }, func(p SoftmaxParams) map[string]int64 {
+		return map[string]int64{"x": rowBytes(p.Cols), "mask": rowBytes(p.Cols), "y": rowBytes(p.Cols)}
+	}, nil),
 	CPU: func(h Host, p SoftmaxParams, b Buffers) {
 		x, mask, y, cols := b.F32(0), b.I32(1), b.F32(2), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
@@ -51,7 +54,9 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 				}
 			}
 			for i := range y {
-				y[i] /= max(sum, math.SmallestNonzeroFloat64)
+				if mask[i] != 0 {
+					y[i] /= sum
+				}
 			}
 		}
 	},
@@ -97,6 +102,8 @@ func softmaxRow(x []float32, mask []int32, y []float32) {
 	}
 	inverse := float32(1 / sum)
 	for i := range y {
-		y[i] *= inverse
+		if mask[i] != 0 {
+			y[i] *= inverse
+		}
 	}
 }

@@ -10,12 +10,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (load_mask(i) != 0) { most = max(most, load_x(i)); }
   }
   most = group_max(most, local);
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = start + local; i < end; i = i + GROUP) {
     if (load_mask(i) != 0) { sum = add_to(sum, exp_f32(load_x(i) - most)); }
   }
   let total = group_sum(value_of(sum), local);
-  let inverse = select(0.0, 1.0 / total, total > 0.0);
+  let inverse = select(1.0 / total, 0.0, total == 0.0);
   for (var i = start + local; i < end; i = i + GROUP) {
     store_y(i, select(0.0, exp_f32(load_x(i) - most) * inverse, load_mask(i) != 0));
   }

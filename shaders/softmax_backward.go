@@ -20,6 +20,9 @@ var SoftmaxBackward = Declare(Decl[SoftmaxBackwardParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: byGroup(func(p SoftmaxBackwardParams) uint32 { return p.Cols }, DeclPass[SoftmaxBackwardParams]{Grid: func(p SoftmaxBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Axes: alongCount(func(p *SoftmaxBackwardParams) *Count { return &p.Rows }, func(p SoftmaxBackwardParams) map[string]int64 {
+		return map[string]int64{"y": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols)}
+	}, nil),
 	CPU: func(h Host, p SoftmaxBackwardParams, b Buffers) {
 		y, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {

@@ -5,7 +5,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let start = row * p.cols;
   let end = start + p.cols;
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = start + local; i < end; i = i + GROUP) { sum = add_to(sum, load_y(i) * load_dy(i)); }
   let total = group_sum(value_of(sum), local);
   for (var i = start + local; i < end; i = i + GROUP) {

@@ -24,11 +24,15 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	writeConsts(&w, v)
 	writeParams(&w, k.params)
 	w.WriteString(stepSource)
+	if err := writeFile(&w, "include_"+v.wide("vec")); err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	w.WriteString(packing[v.Storage.Type])
 	for i, b := range k.Bindings {
-		writeBinding(&w, i, b, slices.Contains(v.Vec4, b.Name))
+		writeBinding(&w, i, b, v)
 	}
 	for _, include := range v.Include {
-		if err := writeFile(&w, "include_"+include); err != nil {
+		if err := writeFile(&w, "include_"+v.wide(include)); err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
 	}
@@ -92,29 +96,61 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 	}
 }
 
-// writeBinding declares a binding and how it is read and written. load4 and
-// store4 take four elements from i on, of which the first n, at least one, are
-// there; the others read 0. Seen as vec4, i is a multiple of 4 and all are there.
-func writeBinding(w *strings.Builder, i int, b Binding, vec4 bool) {
-	element := [...]string{"f32", "i32", "u32"}[b.Type]
-	view, load, store := element, loadOne, storeOne
-	if b.Type == F32 {
-		load, store = loadOne+loadFour, storeOne+storeFour
+// wide is the name of an include file: what ends in "vec" has one text for single
+// floats and one for pairs.
+func (v *Variant) wide(include string) string {
+	switch {
+	case !strings.HasSuffix(include, "vec"):
+		return include
+	case v.Storage.Bindings == 0:
+		return include + "1"
 	}
-	if vec4 {
-		view, load, store = "vec4<f32>", loadVec4, storeVec4
+	return include + "2"
+}
+
+// writeBinding declares a binding and how it is read and written.
+//
+//   - load and store take element i.
+//   - load4 and store4 take four elements from i on, of which the first n, at least
+//     one, are there; the others read 0. Seen as vec4, i is a multiple of 4 and all
+//     are there.
+//   - loadv and storev take one element where all bindings are of 32 bits, and two
+//     from an even i on where one is of 16.
+//
+// A binding of 16 bits has no store, which would need half a word, and store4 may
+// write one element more than n, which Even keeps within the row.
+func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
+	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
+	var view string
+	var load, store []string
+	switch {
+	case element.Half() && slices.Contains(v.Vec4, b.Name):
+		view, load, store = "vec2<u32>", []string{loadHalfVec4}, []string{storeHalfVec4}
+	case slices.Contains(v.Vec4, b.Name):
+		view, load, store = "vec4<f32>", []string{loadVec4}, []string{storeVec4}
+	case element.Half():
+		view, load, store = "u32", []string{loadHalf, loadHalfFour, loadHalfPair}, []string{storeHalfFour, storeHalfPair}
+	case element == F32:
+		view, load, store = "f32", []string{loadOne, loadFour}, []string{storeOne, storeFour}
+		if pairs {
+			load, store = append(load, loadPair), append(store, storePair)
+		} else {
+			load, store = append(load, loadSingle), append(store, storeSingle)
+		}
+	default:
+		view, load, store = element.String(), []string{loadOne}, []string{storeOne}
 	}
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
 	}
 	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, view)
-	text := strings.NewReplacer("NAME", b.Name, "TYPE", element)
+	text := strings.NewReplacer("NAME", b.Name, "TYPE", b.Type.String())
 	if b.Access != Write {
-		text.WriteString(w, load)
+		text.WriteString(w, strings.Join(load, ""))
 	}
 	if b.Access != Read {
-		text.WriteString(w, store)
+		text.WriteString(w, strings.Join(store, ""))
 	}
 }
 
@@ -137,7 +173,68 @@ const (
 fn load4_NAME(i: u32, n: u32) -> vec4<f32> { return NAME[i / 4u]; }
 `
 	storeVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = value; }\n"
+
+	loadSingle  = "fn loadv_NAME(i: u32) -> f32 { return NAME[i]; }\n"
+	storeSingle = "fn storev_NAME(i: u32, value: f32) { NAME[i] = value; }\n"
+	loadPair    = "fn loadv_NAME(i: u32) -> vec2<f32> { return vec2<f32>(NAME[i], NAME[i + 1u]); }\n"
+	storePair   = `fn storev_NAME(i: u32, value: vec2<f32>) {
+  NAME[i] = value.x;
+  NAME[i + 1u] = value.y;
+}
+`
+
+	loadHalf = `fn load_NAME(i: u32) -> f32 {
+  let pair = unpack_pair(NAME[i / 2u]);
+  return select(pair.x, pair.y, i % 2u == 1u);
+}
+`
+	loadHalfPair  = "fn loadv_NAME(i: u32) -> vec2<f32> { return unpack_pair(NAME[i / 2u]); }\n"
+	storeHalfPair = "fn storev_NAME(i: u32, value: vec2<f32>) { NAME[i / 2u] = pack_pair(value); }\n"
+	loadHalfFour  = `fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
+  let low = unpack_pair(NAME[i / 2u]);
+  let high = unpack_pair(NAME[i / 2u + select(0u, 1u, n > 2u)]);
+  return vec4<f32>(low.x, select(0.0, low.y, n > 1u), select(0.0, high.x, n > 2u), select(0.0, high.y, n > 3u));
+}
+`
+	storeHalfFour = `fn store4_NAME(i: u32, n: u32, value: vec4<f32>) {
+  NAME[i / 2u] = pack_pair(value.xy);
+  if (n > 2u) { NAME[i / 2u + 1u] = pack_pair(value.zw); }
+}
+`
+	loadHalfVec4 = `fn load_NAME(i: u32) -> f32 {
+  let pair = unpack_pair(NAME[i / 4u][i / 2u % 2u]);
+  return select(pair.x, pair.y, i % 2u == 1u);
+}
+fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
+  let words = NAME[i / 4u];
+  return vec4<f32>(unpack_pair(words.x), unpack_pair(words.y));
+}
+`
+	storeHalfVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = vec2<u32>(pack_pair(value.xy), pack_pair(value.zw)); }\n"
 )
+
+// packing turns two floats into a word and back, by integer arithmetic where a
+// driver's own conversion may round otherwise than to the nearest, ties to even.
+var packing = map[Type]string{
+	BF16: `fn unpack_pair(w: u32) -> vec2<f32> { return vec2<f32>(bitcast<f32>(w << 16u), bitcast<f32>(w & 0xffff0000u)); }
+fn pack_pair(v: vec2<f32>) -> u32 { return bf16_bits(bitcast<u32>(v.x)) | (bf16_bits(bitcast<u32>(v.y)) << 16u); }
+fn bf16_bits(b: u32) -> u32 {
+  if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }
+  return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;
+}
+`,
+	F16: `fn unpack_pair(w: u32) -> vec2<f32> { return unpack2x16float(w); }
+fn pack_pair(v: vec2<f32>) -> u32 { return f16_bits(bitcast<u32>(v.x)) | (f16_bits(bitcast<u32>(v.y)) << 16u); }
+fn f16_bits(b: u32) -> u32 {
+  let sign = (b >> 16u) & 0x8000u;
+  let a = b & 0x7fffffffu;
+  if (a >= 0x47800000u) { return sign | select(0x7c00u, 0x7e00u, a > 0x7f800000u); }
+  // Below 2⁻¹⁴ the last place is 2⁻²⁴, as it is of numbers just above 1/2.
+  if (a < 0x38800000u) { return sign | (bitcast<u32>(bitcast<f32>(a) + 0.5) - 0x3f000000u); }
+  return sign | ((a - 0x38000000u + 0xfffu + ((a >> 13u) & 1u)) >> 13u);
+}
+`,
+}
 
 // PackParams lays the parameters out as the shader's uniform block reads them:
 // little-endian 32-bit words, padded to 16 bytes.

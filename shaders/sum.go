@@ -22,6 +22,8 @@ var Sum = Declare(Decl[SumParams]{
 	Include:  []string{"sum", "group"},
 	Variants: sumVariants(0),
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
+	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
+		func(p *SumParams, first uint32) { goOn(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
@@ -48,6 +50,8 @@ var SumSquares = Declare(Decl[SumParams]{
 	Include:  []string{"sum", "group"},
 	Variants: sumVariants(1),
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
+	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
+		func(p *SumParams, first uint32) { goOn(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)

@@ -10,7 +10,7 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   let chunk = group_index(group, groups);
   if (chunk >= (p.n_max + 16383u) / 16384u) { return; }
   let end = min(chunk * 16384u + 16384u, n());
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = chunk * 16384u + local; i < end; i = i + GROUP) { sum = add_to(sum, term(i)); }
   let total = group_sum(value_of(sum), local);
   if (local == 0u) { store_scratch(chunk, total); }
@@ -18,7 +18,7 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32) {
-  var sum = Sum(0.0, 0u, 0.0);
+  var sum = no_sum();
   for (var i = local; i < (n() + 16383u) / 16384u; i = i + GROUP) { sum = add_to(sum, load_scratch(i)); }
   var y = group_sum(value_of(sum), local);
   if (local == 0u) {

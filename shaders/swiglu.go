@@ -21,8 +21,11 @@ var SwiGLU = Declare(Decl[SwiGLUParams]{
 		{Name: "up", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"exp"},
-	Variants: One(func(p SwiGLUParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Include:  []string{"exp", "exp_vec"},
+	Variants: elementwise(func(p SwiGLUParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"gate", "up", "y"}},
+	Even:     func(p SwiGLUParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *SwiGLUParams) *Count { return &p.N }, "gate", "up", "y"),
 	CPU: func(h Host, p SwiGLUParams, b Buffers) {
 		gate, up, y := b.F32(0), b.F32(1), b.F32(2)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -25,8 +25,11 @@ var SwiGLUBackward = Declare(Decl[SwiGLUBackwardParams]{
 		{Name: "dgate", Access: ReadWrite},
 		{Name: "dup", Access: ReadWrite},
 	},
-	Include:  []string{"exp"},
-	Variants: One(func(p SwiGLUBackwardParams) [3]uint32 { return grid1(int(p.N.Max), 64) }),
+	Include:  []string{"exp", "exp_vec"},
+	Variants: elementwise(func(p SwiGLUBackwardParams) uint32 { return p.N.Max }),
+	Halves:   [][]string{{"gate", "up", "dy", "dgate", "dup"}},
+	Even:     func(p SwiGLUBackwardParams) bool { return p.N.Max%2 == 0 },
+	Axes:     alongElements(func(p *SwiGLUBackwardParams) *Count { return &p.N }, "gate", "up", "dy", "dgate", "dup"),
 	CPU: func(h Host, p SwiGLUBackwardParams, b Buffers) {
 		gate, up, dy, dgate, dup := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		h.Parallel(p.N.At(h.Step()), elementGrain, func(lo, hi int) {

@@ -40,8 +40,14 @@ func TestDevicesAgree(t *testing.T) {
 			_, err = trainOn(t, dev, r, files, again, false, Observer{})
 			must(t, err)
 			same(t, "two runs on "+name, got, losses(t, again))
-			if text := testAnswer(t, dev, reference); text != answer {
-				t.Errorf("the answer is %q, on the CPU %q", text, answer)
+			narrow := devices.NewNarrow(dev, 4096) // bound at once: a part of every large matrix
+			for _, dev := range []engine.Device{dev, narrow} {
+				if text := testAnswer(t, dev, reference); text != answer {
+					t.Errorf("the answer is %q, on the CPU %q", text, answer)
+				}
+			}
+			if narrow.Cut["embed"] == 0 || narrow.Cut["matmul"] == 0 {
+				t.Errorf("embeddings or products were not cut: %v", narrow.Cut)
 			}
 		})
 	}

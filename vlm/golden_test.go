@@ -52,8 +52,13 @@ func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
 	return out
 }
 
+func (c goldenConfig) vocabulary(t *testing.T) int {
+	return c.config(t, "").Text.VocabSize
+}
+
 // TestGoldenTiny takes the tiny models through every stage, every gradient and
-// three optimiser steps, in every attention mode, on every device.
+// three optimiser steps, in every attention mode, on every device, and in one mode as on a device that binds
+// but a part of the larger matrices.
 func TestGoldenTiny(t *testing.T) {
 	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
 		t.Run(family, func(t *testing.T) {
@@ -71,6 +76,21 @@ func TestGoldenTiny(t *testing.T) {
 						t.Run(dev.Info().Device+"/"+mode, func(t *testing.T) {
 							run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 							run.run(mode)
+						})
+						if mode != c.MaskModes[len(c.MaskModes)-1] {
+							file.Close()
+							continue
+						}
+						t.Run(dev.Info().Device+"/"+mode+"/narrow", func(t *testing.T) {
+							// A third of the embedding is bound at once.
+							narrow := devices.NewNarrow(dev, int64(c.vocabulary(t)*c.HiddenSize*4/3)/engine.Alignment*engine.Alignment)
+							run := &goldenTiny{t: t, dev: narrow, dir: dir, c: c, want: file}
+							run.run(mode)
+							for _, k := range []string{"embed", "embed_backward", "fill", "matmul", "sum_squares", "adamw"} {
+								if narrow.Cut[k] == 0 {
+									t.Errorf("no call of %s was cut: %v", k, narrow.Cut)
+								}
+							}
 						})
 						file.Close()
 					}

@@ -99,7 +99,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable
 	if b := p.Unplaced(); b != nil {
 		return nil, fmt.Errorf("%s: buffer %q has no memory", p.Program.Name, b.Label)
 	}
-	e := &executable{host: d.host, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
+	e := &executable{host: d.host, plan: p, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
 	if arena == nil {
 		m, err := d.Allocate(max(p.Arena, 1), "activations")
 		if err != nil {
@@ -121,7 +121,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable
 			}
 			buffers[j] = b
 		}
-		e.calls[i] = call{dispatch.Kernel, dispatch.Params, buffers}
+		e.calls[i] = call{dispatch.Kernel, dispatch.Params, buffers, dispatch.Storage}
 	}
 	return e, nil
 }
@@ -130,10 +130,12 @@ type call struct {
 	kernel  *shaders.Kernel
 	params  any
 	buffers shaders.Buffers
+	storage shaders.Storage
 }
 
 type executable struct {
 	host     *host
+	plan     *engine.Plan
 	name     string
 	arena    *memory
 	ownArena bool
@@ -181,7 +183,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
 		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
 	})
-	return timings, err
+	return e.plan.Whole(timings), err
 }
 
 // walk runs the calls and tells done the time of each since the beginning.
@@ -197,7 +199,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 				return err
 			}
 			c, start := &e.calls[i], time.Since(begin)
-			c.kernel.Run(e.host, c.params, c.buffers)
+			e.host.run(c)
 			done(i, start, time.Since(begin))
 		}
 		return nil

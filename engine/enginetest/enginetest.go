@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 )
 
 // Run runs the whole suite. open returns a device that the suite closes; it
@@ -29,6 +28,7 @@ func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {
 func testEngine(t *testing.T, dev engine.Device) {
 	t.Run("Programs", func(t *testing.T) { testPrograms(t, dev) })
 	t.Run("Errors", func(t *testing.T) { testErrors(t, dev) })
+	t.Run("Split", func(t *testing.T) { testSplit(t, dev) })
 }
 
 // with opens a device for f and closes it.
@@ -43,37 +43,11 @@ func with(t *testing.T, open func(t *testing.T) engine.Device, f func(dev engine
 	f(dev)
 }
 
-// classed is a device that can run the variants meant for another class.
-type classed interface{ SetClass(shaders.Class) }
-
-// className names a class in subtests.
-var className = map[shaders.Class]string{
-	shaders.Software: "software", shaders.Integrated: "integrated", shaders.Discrete: "discrete",
-}
-
-// variantsOf returns a class for every variant that some class would run with
-// these parameters. On the CPU, which has one form of each kernel, that is its own.
-func variantsOf(dev engine.Device, k *shaders.Kernel, params any) []shaders.Class {
-	own := dev.Info().Class
-	if _, ok := dev.(classed); !ok {
-		return []shaders.Class{own}
+// compile plans and compiles a recording.
+func compile(dev engine.Device, p *engine.Program, arena engine.Memory) (engine.Executable, error) {
+	plan, err := engine.NewPlan(p)
+	if err != nil {
+		return nil, err
 	}
-	var classes []shaders.Class
-	seen := map[*shaders.Variant]bool{}
-	for _, class := range []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete} {
-		if v := k.Choose(params, class); v != nil && !seen[v] {
-			seen[v] = true
-			classes = append(classes, class)
-		}
-	}
-	return classes
-}
-
-// withClass runs f while the device chooses the variants of a class.
-func withClass(dev engine.Device, class shaders.Class, f func()) {
-	if d, ok := dev.(classed); ok {
-		defer d.SetClass(dev.Info().Class)
-		d.SetClass(class)
-	}
-	f()
+	return dev.Compile(plan, arena)
 }

@@ -57,9 +57,9 @@ func testBindingLimit(t *testing.T, dev engine.Device) {
 	}
 	p := engine.NewProgram("wide")
 	wide := p.Temp("the wide one", limit+engine.Alignment)
-	y := p.Temp("y", 4)
+	y := p.Temp("y", 8)
 	p.Keep(y)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, wide.View(), wide.View(), y.View())
+	p.Dispatch(shaders.ClipFactor, shaders.ClipFactorParams{}, wide.View(), y.View())
 	_, err := compile(dev, p, nil)
 	if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "the wide one") {
 		t.Errorf("got %v, want an unsupported-error that names the buffer", err)

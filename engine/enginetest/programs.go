@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/engine/conformance"
 	"patchwork/engine/kernelcheck"
 	"patchwork/shaders"
 )
@@ -295,17 +296,17 @@ func checkTimings(t *testing.T, timings []engine.Timing, n int) {
 func testReplay(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		cases := k.Cases()
-		if len(cases) == 0 || len(variantsOf(dev, k, cases[0].Params)) == 0 {
+		if len(cases) == 0 || len(conformance.VariantsOf(dev, k, cases[0])) == 0 {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
 			c := cases[len(cases)-1]
 			contents := kernelcheck.Fill(k, c)
-			x, err := newCall(dev, k, c, contents)
+			x, err := conformance.NewCall(dev, k, c, contents, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer x.free()
+			defer x.Free()
 			first := outputs(t, x, c, contents)
 			for i, again := range outputs(t, x, c, contents) {
 				if !slices.Equal(first[i], again) {
@@ -317,20 +318,17 @@ func testReplay(t *testing.T, dev engine.Device) {
 }
 
 // outputs runs a call from fresh contents and reads all its bindings.
-func outputs(t *testing.T, x *call, c shaders.Case, contents [][]uint32) [][]uint32 {
-	if err := x.reset(contents); err != nil {
+func outputs(t *testing.T, x *conformance.Call, c shaders.Case, contents [][]uint32) [][]uint32 {
+	if err := x.Reset(contents); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.run(t, c.Step); err != nil {
+	if err := x.Run(t.Context(), c.Step); err != nil {
 		t.Fatal(err)
 	}
 	got := make([][]uint32, len(contents))
 	for i := range contents {
-		if c.Inputs[i].Absent {
-			continue
-		}
 		var err error
-		if got[i], err = x.read(i); err != nil {
+		if got[i], _, err = x.Read(i); err != nil {
 			t.Fatal(err)
 		}
 	}

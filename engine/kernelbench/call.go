@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
 	"patchwork/shaders"
 )
 
@@ -35,6 +36,9 @@ func place(dev engine.Device, c *Case) (_ *call, err error) {
 			x.buffers[i] = x.buffers[first]
 		} else {
 			x.buffers[i] = engine.NewBuffer(c.Kernel.Bindings[i].Name, bytes)
+			if t := c.typeOf(i); t.Half() {
+				x.buffers[i].Type = t
+			}
 			placed, err := engine.Allocate(dev, "a case's buffers", x.buffers[i])
 			if err != nil {
 				return nil, err
@@ -72,7 +76,7 @@ func (x *call) fill() error {
 		var err error
 		switch {
 		case in.F != nil:
-			err = engine.Upload(x.dev, b.View(), in.F)
+			err = engine.UploadFloats(x.dev, b.View(), in.F)
 		case in.I != nil:
 			err = engine.Upload(x.dev, b.View(), in.I)
 		case in.U != nil:
@@ -102,14 +106,15 @@ var normals = func() []float32 {
 func (x *call) noise(b *engine.Buffer, in shaders.Input) error {
 	values := normals
 	if in.Scale != 1 || in.Mean != 0 {
-		values = make([]float32, min(len(normals), int(b.Bytes/4)))
+		values = make([]float32, min(len(normals), int(b.Bytes/b.Type.Size())))
 		for i := range values {
 			values[i] = float32(in.Mean + in.Scale*float64(normals[i]))
 		}
 	}
-	for at := int64(0); at < b.Bytes; at += 4 * int64(len(values)) {
-		part := values[:min(int64(len(values)), (b.Bytes-at)/4)]
-		if err := engine.Upload(x.dev, b.View().Slice(at, 4*int64(len(part))), part); err != nil {
+	size := b.Type.Size()
+	for at := int64(0); at < b.Bytes; at += size * int64(len(values)) {
+		part := values[:min(int64(len(values)), (b.Bytes-at)/size)]
+		if err := engine.UploadFloats(x.dev, b.View().Slice(at, size*int64(len(part))), part); err != nil {
 			return err
 		}
 	}
@@ -128,5 +133,6 @@ func (x *call) time(ctx context.Context) (time.Duration, error) {
 // read returns the words of binding i.
 func (x *call) read(i int) ([]uint32, error) {
 	words := make([]uint32, x.kase.sizes[i]/4)
-	return words, engine.Download(x.dev, x.buffers[i].View(), words)
+	err := engine.Download(x.dev, x.buffers[i].View(), words)
+	return kernelcheck.Unpack(x.kase.typeOf(i), words, int(x.kase.room(i))), err
 }

@@ -22,6 +22,8 @@ type Case struct {
 	Calls  int          // in the work
 	Cost   shaders.Cost // under the step block
 
+	Storage shaders.Storage
+
 	sizes  []int64         // bytes of every binding without the scratch, 0 = absent
 	shares []int           // the first binding that has the same memory
 	inputs []shaders.Input // nil = valid contents of this size
@@ -36,7 +38,10 @@ func FromDispatches(work string, dispatches []engine.Dispatch, step *[shaders.St
 		d := &dispatches[i]
 		c := &Case{Work: work, Kernel: d.Kernel, Params: d.Params, Step: *step, Cost: d.Cost(step[:])}
 		c.Name = describe(d.Kernel.AtStep(d.Params, step[:]), d.Params)
-		key := d.Kernel.Name + "/" + c.Name
+		if c.Storage = d.Storage; c.Storage.Bindings != 0 {
+			c.Name += "/" + c.Storage.Type.String()
+		}
+		key := d.Kernel.Name + "/" + c.Name + d.Kernel.Describe(d.Storage)
 		if index[key] == nil {
 			c.bind(d)
 			index[key], cases = c, append(cases, c)
@@ -65,7 +70,7 @@ func (c *Case) bind(d *engine.Dispatch) {
 func FromConformance(k *shaders.Kernel, elements int64) *Case {
 	var best *Case
 	for _, given := range k.Cases() {
-		c := fromCase(k, given)
+		c := fromCase(k, given, shaders.Storage{})
 		if c.elements() <= elements && (best == nil || c.Cost.Bytes+c.Cost.Flops >= best.Cost.Bytes+best.Cost.Flops) {
 			best = c
 		}
@@ -73,8 +78,8 @@ func FromConformance(k *shaders.Kernel, elements int64) *Case {
 	return best
 }
 
-func fromCase(k *shaders.Kernel, given shaders.Case) *Case {
-	c := &Case{Work: "conformance", Kernel: k, Params: given.Params, Calls: 1, inputs: given.Inputs}
+func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
+	c := &Case{Work: "conformance", Kernel: k, Storage: s, Params: given.Params, Calls: 1, inputs: given.Inputs}
 	copy(c.Step[:], given.Step)
 	c.Cost, c.Name = k.CostAt(given.Params, c.Step[:]), describe(k.AtStep(given.Params, c.Step[:]), given.Params)
 	for i, in := range given.Inputs {
@@ -82,7 +87,7 @@ func fromCase(k *shaders.Kernel, given shaders.Case) *Case {
 		if in.Absent {
 			n = 0
 		}
-		c.sizes, c.shares = append(c.sizes, 4*int64(n)), append(c.shares, i)
+		c.sizes, c.shares = append(c.sizes, engine.Room(c.typeOf(i), n)), append(c.shares, i)
 	}
 	return c
 }
@@ -105,11 +110,16 @@ func Squares() []*Case {
 
 // elements is the size of the largest binding.
 func (c *Case) elements() (n int64) {
-	for _, b := range c.sizes {
-		n = max(n, b/4)
+	for i := range c.sizes {
+		n = max(n, c.room(i))
 	}
 	return n
 }
+
+// room is how many elements binding i has.
+func (c *Case) room(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() }
+
+func (c *Case) typeOf(i int) shaders.Type { return c.Storage.Of(i, c.Kernel.Bindings[i]) }
 
 // Bytes is the memory that the case takes.
 func (c *Case) Bytes() (n int64) {
@@ -127,8 +137,8 @@ func (c *Case) contents() []shaders.Input {
 		return c.inputs
 	}
 	n := make([]int, len(c.sizes))
-	for i, b := range c.sizes {
-		n[i] = int(b / 4)
+	for i := range c.sizes {
+		n[i] = int(c.room(i))
 	}
 	return c.Kernel.Inputs(c.Params, c.Step[:], n)
 }

@@ -50,9 +50,9 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 		return outcome, nil
 	}
 	outcome := Unchecked
-	if given, ok := k.conformance(c.Kernel, variant); ok {
+	if given, ok := k.conformance(c, variant); ok {
 		outcome = CheckedVariant
-		if err := compare(ctx, k.dev, fromCase(c.Kernel, given), given, false); err != nil {
+		if err := compare(ctx, k.dev, fromCase(c.Kernel, given, c.Storage), given, false); err != nil {
 			return outcome, fmt.Errorf("conformance case %s: %w", given.Name, err)
 		}
 	}
@@ -61,10 +61,13 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 }
 
 // conformance finds the costliest small case that runs a variant.
-func (k *checker) conformance(kernel *shaders.Kernel, variant string) (best shaders.Case, found bool) {
+func (k *checker) conformance(like *Case, variant string) (best shaders.Case, found bool) {
 	most := -1.0
-	for _, given := range kernel.Cases() {
-		c := fromCase(kernel, given)
+	for _, given := range like.Kernel.Cases() {
+		if !like.Kernel.Stores(given.Params, like.Storage) {
+			continue
+		}
+		c := fromCase(like.Kernel, given, like.Storage)
 		cost := c.Cost.Flops + c.Cost.Bytes
 		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= most {
 			continue
@@ -77,6 +80,7 @@ func (k *checker) conformance(kernel *shaders.Kernel, variant string) (best shad
 // compare runs a call once and compares every binding with the reference's. With
 // relative, the tolerance is a part of each binding's largest value.
 func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case, relative bool) error {
+	given.Storage = c.Storage
 	alone := *c
 	alone.shares = make([]int, len(c.shares)) // the reference gives every binding its own memory
 	for i := range alone.shares {
@@ -90,7 +94,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 	contents := kernelcheck.Fill(c.Kernel, given)
 	for i, b := range x.buffers {
 		if b != nil {
-			if err := engine.Upload(dev, b.View(), contents[i]); err != nil {
+			if err := engine.Upload(dev, b.View(), kernelcheck.Pack(c.typeOf(i), contents[i])); err != nil {
 				return err
 			}
 		}
@@ -111,7 +115,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}
-		if err := kernelcheck.Compare(c.Kernel.Bindings[i], tolerance, got, contents[i], want[i]); err != nil {
+		if _, err := kernelcheck.Compare(c.Kernel, i, tolerance, got, contents[i], want[i]); err != nil {
 			return fmt.Errorf("binding %s: %w", c.Kernel.Bindings[i].Name, err)
 		}
 	}

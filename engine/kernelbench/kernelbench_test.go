@@ -67,7 +67,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("a call of 10¹⁸ FLOP: %v", err)
 	}
 	if err := compare(t.Context(), dev, fromCase(shaders.Softmax, shaders.Case{Params: shaders.SoftmaxParams{Rows: shaders.N(1), Cols: 2},
-		Inputs: []shaders.Input{{N: 2, Scale: 1}, {I: []int32{1, 1}}, {N: 2}}}),
+		Inputs: []shaders.Input{{N: 2, Scale: 1}, {I: []int32{1, 1}}, {N: 2}}}, shaders.Storage{}),
 		shaders.Case{Params: shaders.SoftmaxParams{Rows: shaders.N(1), Cols: 1}, Inputs: []shaders.Input{{N: 2, Scale: 1}, {I: []int32{1, 1}}, {N: 2}}}, false); err == nil {
 		t.Error("a softmax over two columns passed for one over one")
 	}

@@ -164,7 +164,7 @@ func variantOf(dev engine.Device, c *Case) (name string, tuned bool) {
 	if _, ok := dev.(engine.Tunable); !ok {
 		return "", false
 	}
-	v, tuned := dev.Info().Choose(c.Kernel, c.Params)
+	v, tuned := dev.Info().Choose(c.Kernel, c.Params, c.Storage)
 	if v == nil {
 		return "", false
 	}

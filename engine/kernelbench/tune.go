@@ -32,8 +32,8 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 	heaviest := map[string]*Case{}
 	weight := func(c *Case) float64 { return float64(c.Calls) * (c.Cost.Flops + c.Cost.Bytes) }
 	for _, c := range cases {
-		bucket := c.Kernel.Bucket(c.Params)
-		if len(c.Kernel.Runnable(c.Params, info.Target())) < 2 {
+		bucket := c.Kernel.Bucket(c.Params, c.Storage)
+		if len(c.Kernel.Runnable(c.Params, c.Storage, info.Target())) < 2 {
 			continue
 		}
 		if best := heaviest[bucket]; best == nil || weight(c) > weight(best) {
@@ -45,7 +45,7 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b *Case) int {
-		return cmp.Or(cmp.Compare(a.Kernel.Name, b.Kernel.Name), cmp.Compare(a.Kernel.Bucket(a.Params), b.Kernel.Bucket(b.Params)))
+		return cmp.Or(cmp.Compare(a.Kernel.Name, b.Kernel.Name), cmp.Compare(a.Kernel.Bucket(a.Params, a.Storage), b.Kernel.Bucket(b.Params, b.Storage)))
 	})
 	return out
 }
@@ -58,8 +58,8 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 	before := dev.Info().Choices
 	defer dev.SetChoices(before)
 	dev.SetChoices(nil)
-	bucket := c.Kernel.Bucket(c.Params)
-	own, _ := dev.Info().Choose(c.Kernel, c.Params)
+	bucket := c.Kernel.Bucket(c.Params, c.Storage)
+	own, _ := dev.Info().Choose(c.Kernel, c.Params, c.Storage)
 	entry := tuned.Entry{Kernel: c.Kernel.Name, Bucket: bucket, Case: c.Name, US: map[string]float64{}}
 	if own == nil {
 		return entry, &SkipError{"no variant is meant for the device"}
@@ -121,7 +121,7 @@ type candidate struct {
 // ready compiles every variant, the class's own first, and runs each once.
 func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, most time.Duration) (all []candidate, err error) {
 	variants := []*shaders.Variant{own}
-	for _, v := range c.Kernel.Runnable(c.Params, dev.Info().Target()) {
+	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, dev.Info().Target()) {
 		if v != own {
 			variants = append(variants, v)
 		}
@@ -129,7 +129,7 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 	var want [][]uint32
 	var first time.Duration
 	for i, v := range variants {
-		dev.SetChoices(shaders.Choices{c.Kernel.Bucket(c.Params): v.Name})
+		dev.SetChoices(shaders.Choices{c.Kernel.Bucket(c.Params, c.Storage): v.Name})
 		x, err := place(dev, c)
 		if lacking(err) != "" && i > 0 {
 			continue

@@ -25,7 +25,7 @@ func Fill(k *shaders.Kernel, c shaders.Case) [][]uint32 {
 		switch {
 		case in.Absent:
 		case b.Access == shaders.Write:
-			n := max(in.N, len(in.F), len(in.I), len(in.U))
+			n := in.Len()
 			contents[i] = slices.Repeat([]uint32{Garbage}, n)
 		case in.F != nil:
 			contents[i] = words(in.F, math.Float32bits)
@@ -36,6 +36,7 @@ func Fill(k *shaders.Kernel, c shaders.Case) [][]uint32 {
 		default:
 			contents[i] = normals(seed(k.Name, c.Name, b.Name), in)
 		}
+		contents[i] = round(c.Storage.Of(i, b), contents[i])
 	}
 	return contents
 }
@@ -100,50 +101,69 @@ func StepBlock(step []uint32) (block [shaders.StepWords]uint32) {
 	return block
 }
 
-// Compare says where a binding differs most from what it should hold, and how
-// many of its elements are wrong.
-func Compare(b shaders.Binding, c shaders.Case, got, before []uint32, want shaders.Array) error {
-	if b.Access == shaders.Read {
+// Compare says where binding i differs most from what it should hold, and how
+// many of its elements are wrong. worst is the largest error of an element as a
+// part of what is allowed, at most 1 where err is nil.
+func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, want shaders.Array) (worst float64, err error) {
+	b := k.Bindings[i]
+	switch {
+	case b.Access == shaders.Read:
 		for i := range got {
 			if got[i] != before[i] {
-				return fmt.Errorf("[%d] was changed from %#x to %#x, but is only to be read", i, before[i], got[i])
+				return math.Inf(1), fmt.Errorf("[%d] was changed from %#x to %#x, but is only to be read", i, before[i], got[i])
 			}
 		}
-		return nil
-	}
-	if b.Type == shaders.F32 {
-		return compareFloats(c, got, want.F)
-	}
-	for i, w := range want.I {
-		if got[i] != uint32(w) {
-			return fmt.Errorf("[%d] = %d, want %d", i, int32(got[i]), int32(w))
+	case b.Type == shaders.F32:
+		return compareFloats(c.Storage.Of(i, b), c, got, want.F)
+	default:
+		for i, w := range want.I {
+			if got[i] != uint32(w) {
+				return math.Inf(1), fmt.Errorf("[%d] = %d, want %d", i, int32(got[i]), int32(w))
+			}
 		}
 	}
-	return nil
+	return 0, nil
 }
 
-func compareFloats(c shaders.Case, got []uint32, want []float64) error {
-	wrong, worst, most := 0, 0, -1.0
+func compareFloats(t shaders.Type, c shaders.Case, got []uint32, want []float64) (worst float64, err error) {
+	wrong, at := 0, 0
+	c = rounded(t, c)
 	for i, w := range want {
-		g := float64(math.Float32frombits(got[i]))
-		excess := math.Abs(g-w) - (c.Atol + c.Rtol*math.Abs(w))
-		switch {
-		case g == w || math.IsNaN(g) && math.IsNaN(w):
-			continue
-		case math.IsNaN(excess):
-			excess = math.Inf(1)
-		case excess <= 0:
-			continue
+		e := excess(t, c, float64(math.Float32frombits(got[i])), w)
+		if e > 1 {
+			wrong++
 		}
-		wrong++
-		if excess > most {
-			worst, most = i, excess
+		if e > worst {
+			worst, at = e, i
 		}
 	}
 	if wrong == 0 {
-		return nil
+		return worst, nil
 	}
-	g, w := float64(math.Float32frombits(got[worst])), want[worst]
-	return fmt.Errorf("%d of %d elements are wrong, the worst is [%d] = %g, want %g: off by %.3g, allowed %.3g (atol %g, rtol %g)",
-		wrong, len(want), worst, g, w, math.Abs(g-w), c.Atol+c.Rtol*math.Abs(w), c.Atol, c.Rtol)
+	g, w := float64(math.Float32frombits(got[at])), want[at]
+	return worst, fmt.Errorf("%d of %d elements are wrong, the worst is [%d] = %g, want %g: off by %.3g, allowed %.3g (atol %g, rtol %g)",
+		wrong, len(want), at, g, w, math.Abs(g-w), c.Atol+c.Rtol*math.Abs(w), c.Atol, c.Rtol)
 }
+
+// excess is the error of an element as a part of what the case allows.
+func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
+	switch {
+	case got == want || math.IsNaN(got) && math.IsNaN(want):
+		return 0
+	case t.Half() && got == float64(t.Format().Round(float32(want))): // rounded right, or infinite beyond the largest F16
+		return 0
+	case c.AnyNonFinite && !finite(want):
+		if finite(got) {
+			return math.Inf(1)
+		}
+		return 0
+	case c.Spreads && !finite(got):
+		return 0
+	case !finite(got) || !finite(want):
+		return math.Inf(1)
+	}
+	return math.Abs(got-want) / (c.Atol + c.Rtol*math.Abs(want))
+}
+
+// finite says whether a float32 can hold x.
+func finite(x float64) bool { return math.Abs(x) <= math.MaxFloat32 }

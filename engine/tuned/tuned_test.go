@@ -30,7 +30,7 @@ func TestFile(t *testing.T) {
 	if len(f.Entries) != 0 {
 		t.Fatalf("a new device has %+v", f.Entries)
 	}
-	bucket := shaders.ArgMax.Bucket(params)
+	bucket := shaders.ArgMax.Bucket(params, shaders.Storage{})
 	f.Add(Entry{Kernel: "argmax", Bucket: bucket, Sources: "of last year", Variant: "lanes"})
 	f.Add(Entry{Kernel: "argmax", Bucket: bucket, Sources: fresh, Variant: "lanes", Default: ""})
 	f.Add(Entry{Kernel: "sum", Bucket: "sum n=2^4", Sources: "of last year", Variant: "lanes"})
@@ -42,7 +42,7 @@ func TestFile(t *testing.T) {
 		t.Errorf("read %+v, want argmax's fresh entry alone: the others are to be measured anew", again.Entries)
 	}
 	target := engine.Info{Class: shaders.Discrete, Choices: again.Choices()}
-	if v, tuned := target.Choose(shaders.ArgMax, params); v.Name != "lanes" || !tuned {
+	if v, tuned := target.Choose(shaders.ArgMax, params, shaders.Storage{}); v.Name != "lanes" || !tuned {
 		t.Errorf("chose %q, tuned %v", v.Name, tuned)
 	}
 	for _, other := range []engine.Info{

@@ -42,7 +42,7 @@ func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (_ engine.Executab
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	e := &executable{device: d, plan: p}
+	e := &executable{device: d, plan: p.Within(d.info.Limits.MaxBindingBytes)}
 	defer func() {
 		if err != nil {
 			e.release()
@@ -85,7 +85,7 @@ func (e *executable) resolve() error {
 
 func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) error {
 	d := e.device
-	variant, _ := d.info.Choose(dispatch.Kernel, dispatch.Params)
+	variant, _ := d.info.Choose(dispatch.Kernel, dispatch.Params, dispatch.Storage)
 	if variant == nil {
 		return fmt.Errorf("no variant for %+v on %s: %w", dispatch.Params, d.info.Device, engine.ErrUnsupported)
 	}

@@ -61,7 +61,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			timings = append(timings, engine.Timing{Dispatch: i, Start: d.ticks(begin - origin), Duration: d.ticks(finish - min(begin, finish))})
 		}
 	}
-	return timings, nil
+	return e.plan.Whole(timings), nil
 }
 
 // profilePiece is the most dispatches of one query set.

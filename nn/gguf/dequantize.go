@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"patchwork/nn/half"
+	"patchwork/shaders/half"
 )
 
 // The blocks are those of ggml-common.h, and what they stand for is

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"patchwork/nn/half"
+	"patchwork/shaders/half"
 )
 
 // pieceBytes is what is read at once of a tensor that is converted.

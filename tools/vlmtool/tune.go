@@ -97,7 +97,7 @@ func (a *app) tune(ctx context.Context, dev engine.Tunable, file *tuned.File, ca
 		return err
 	}
 	for _, c := range cases {
-		if file.Has(c.Kernel.Bucket(c.Params)) {
+		if file.Has(c.Kernel.Bucket(c.Params, c.Storage)) {
 			out.Known++
 			continue
 		}

@@ -36,3 +36,44 @@ func ToBF16(x float32) uint16 {
 	}
 	return uint16((bits + 0x7FFF + bits>>16&1) >> 16)
 }
+
+// Format is one of the two 16-bit floats.
+type Format int
+
+const (
+	F16 Format = iota
+	BF16
+)
+
+// Pack rounds every value to its nearest, ties to even; dst is as long as src.
+func (f Format) Pack(dst []uint16, src []float32) {
+	to := ToF16
+	if f == BF16 {
+		to = ToBF16
+	}
+	for i, x := range src {
+		dst[i] = to(x)
+	}
+}
+
+// Unpack is the float32 of every value; dst is as long as src.
+func (f Format) Unpack(dst []float32, src []uint16) {
+	if f == BF16 {
+		for i, bits := range src {
+			dst[i] = FromBF16(bits)
+		}
+		return
+	}
+	table := Table()
+	for i, bits := range src {
+		dst[i] = table[bits]
+	}
+}
+
+// Round is the nearest value that the format holds.
+func (f Format) Round(x float32) float32 {
+	if f == BF16 {
+		return FromBF16(ToBF16(x))
+	}
+	return Table()[ToF16(x)]
+}

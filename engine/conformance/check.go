@@ -1,0 +1,72 @@
+// Package conformance holds every kernel, on any device and in every variant, to
+// its float64 reference: by the cases that the kernel declares, and by ones with
+// special values that it derives from them. Package enginetest runs it as a test,
+// tools/conformance prints it as a table, and package mutation plants errors for
+// it to find.
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
+	"patchwork/shaders"
+)
+
+// Prepared is a case with its contents and what they should become.
+type Prepared struct {
+	shaders.Case
+	contents [][]uint32
+	want     []shaders.Array
+}
+
+// Prepare fills a case's bindings and runs the reference.
+func Prepare(k *shaders.Kernel, c shaders.Case) Prepared {
+	contents := kernelcheck.Fill(k, c)
+	return Prepared{c, contents, kernelcheck.Reference(k, c, contents)}
+}
+
+// Check runs one call and compares it with its reference. worst is the largest
+// error of an element as a part of what is allowed; err says which bindings are
+// wrong, and where.
+func Check(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared) (worst float64, err error) {
+	return CheckWithin(ctx, dev, k, c, 0)
+}
+
+// CheckWithin is Check with the call cut to bind at most so many bytes of a buffer;
+// 0 = no limit.
+func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared, most int64) (worst float64, err error) {
+	call, err := NewCall(dev, k, c.Case, c.contents, most)
+	if err != nil {
+		return 0, err
+	}
+	defer call.Free()
+	if err := call.Run(ctx, c.Step); err != nil {
+		return 0, err
+	}
+	var wrong []error
+	for i, in := range c.Inputs {
+		if in.Absent {
+			continue
+		}
+		got, intact, err := call.Read(i)
+		if err != nil {
+			return 0, err
+		}
+		name := k.Bindings[i].Name
+		if !intact {
+			wrong = append(wrong, fmt.Errorf("binding %s: wrote beyond its ends", name))
+		}
+		e, err := kernelcheck.Compare(k, i, c.Case, got, c.contents[i], c.want[i])
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("binding %s: %w", name, err))
+		}
+		worst = max(worst, e)
+	}
+	return worst, errors.Join(wrong...)
+}
+
+// Large says whether a case has a million elements or more in one binding.
+func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }

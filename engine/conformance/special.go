@@ -1,0 +1,123 @@
+package conformance
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"patchwork/engine/kernelcheck"
+	"patchwork/shaders"
+)
+
+// special is a value that is put into an input, in place of one of its elements.
+type special struct {
+	name  string
+	value float32
+}
+
+// specials are the values that every float input must bear: what is not finite
+// must reach what depends on it, and nothing else; what is large must not overflow
+// where the result does not; what is denormal may count as 0.
+var specials = []special{
+	{"NaN", float32(math.NaN())},
+	{"+Inf", float32(math.Inf(1))},
+	{"-Inf", float32(math.Inf(-1))},
+	{"1e+30", 1e30},
+	{"-1e+30", -1e30},
+	{"denormal", 1e-40},
+}
+
+// smallestNormal is the smallest float32 that is not denormal.
+const smallestNormal = 1.1754943508222875e-38
+
+// squares are the kernels that square an input or multiply it by itself: 1e30
+// overflows in them, as it does in any implementation in 32-bit floats. They get
+// a value whose square, times the number of elements, does not.
+var squares = []string{
+	"adamw", "attention", "attention_backward", "gelu_backward", "layernorm", "layernorm_backward", "matmul", "rmsnorm", "rmsnorm_backward",
+	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward",
+}
+
+// bearable replaces a large value by one that the kernel can square.
+func (s special) bearable(k *shaders.Kernel) special {
+	if a := math.Abs(float64(s.value)); a == float64(float32(1e30)) && slices.Contains(squares, k.Name) {
+		sign := float32(math.Copysign(1, float64(s.value)))
+		return special{fmt.Sprintf("%g", sign*1e15), sign * 1e15}
+	}
+	return s
+}
+
+// Cases returns the cases that a kernel declares, the small ones among them again in
+// every storage that fits them, and those with special values.
+func Cases(k *shaders.Kernel) []shaders.Case {
+	declared := k.Cases()
+	cases := declared
+	for _, s := range k.Storages()[1:] {
+		for _, c := range declared {
+			if c.Elements() <= 1<<16 && k.Stores(c.Params, s) {
+				c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
+				cases = append(cases, c)
+			}
+		}
+	}
+	return append(cases, specialCases(k, declared)...)
+}
+
+// specialCases puts every special value into every float input of a small case.
+func specialCases(k *shaders.Kernel, declared []shaders.Case) []shaders.Case {
+	base, ok := specialBase(declared)
+	if !ok {
+		return nil
+	}
+	contents := kernelcheck.Fill(k, base)
+	var cases []shaders.Case
+	for i, in := range base.Inputs {
+		b := k.Bindings[i]
+		if in.Absent || in.Len() == 0 || b.Type != shaders.F32 || b.Access == shaders.Write {
+			continue
+		}
+		if b.Access == shaders.ReadWrite && math.Float32frombits(contents[i][0]) != math.Float32frombits(contents[i][0]) {
+			continue // NaN that is to be overwritten
+		}
+		for _, s := range specials {
+			c := s.bearable(k).in(base, i, b.Name, contents[i])
+			if u, found := undefined(k.Name, b.Name, s.name); found {
+				if c, ok = u.restrict(c); !ok {
+					continue
+				}
+			}
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+// specialBase is the declared case of the fewest elements that has enough of them
+// for rows, columns and a middle.
+func specialBase(declared []shaders.Case) (best shaders.Case, ok bool) {
+	const enough = 100
+	for _, c := range declared {
+		n := c.Elements()
+		if better := n >= enough && n < best.Elements() || best.Elements() < enough && n > best.Elements(); !ok || better {
+			best, ok = c, true
+		}
+	}
+	return best, ok
+}
+
+// in is a case with the value in the middle of binding i.
+func (s special) in(base shaders.Case, i int, name string, words []uint32) shaders.Case {
+	c := base
+	c.Inputs = slices.Clone(base.Inputs)
+	values := make([]float32, len(words))
+	for j, w := range words {
+		values[j] = math.Float32frombits(w)
+	}
+	at := len(values) / 2
+	values[at] = s.value
+	c.Inputs[i] = shaders.Input{F: values}
+	c.Name = fmt.Sprintf("%s in %s[%d] of %s", s.name, name, at, base.Name)
+	c.AnyNonFinite = true
+	c.Atol = max(c.Atol, smallestNormal)
+	return c
+}

@@ -1,0 +1,70 @@
+package conformance
+
+import (
+	"slices"
+	"strings"
+
+	"patchwork/shaders"
+)
+
+// Undefined is a special value in an input for which a kernel promises nothing, or
+// less than that the value reaches what depends on it and nothing else.
+type Undefined struct {
+	Kernel, Binding string
+	Values          []string // of the specials; nil for all
+	Spreads         bool     // it must reach what depends on it, and may reach other elements
+	Reason          string
+}
+
+var notFinite = []string{"NaN", "+Inf", "-Inf"}
+
+// Undefineds are shown in the suite's table.
+var Undefineds = []Undefined{
+	{Kernel: "argmax", Binding: "x", Values: []string{"NaN"}, Reason: "NaN has no order: any column may win"},
+	{Kernel: "clip_factor", Binding: "x", Values: []string{"-Inf", "-1e+30"}, Reason: "x is a sum of squares"},
+	{Kernel: "attention", Binding: "k", Values: notFinite, Spreads: true, Reason: unseen},
+	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
+	{Kernel: "attention", Binding: "v", Values: notFinite, Spreads: true, Reason: unseen},
+	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, Spreads: true, Reason: unseen},
+	{Kernel: "attention_backward", Binding: "q", Reason: unfit},
+	{Kernel: "attention_backward", Binding: "k", Reason: unfit},
+	{Kernel: "attention_backward", Binding: "v", Reason: unfit},
+	{Kernel: "attention_backward", Binding: "y", Reason: unfit},
+	{Kernel: "attention_backward", Binding: "lse", Reason: unfit},
+}
+
+const (
+	unseen = "a key that a query does not see has weight 0, and 0·NaN is NaN, within a tile"
+	unfit  = "y and lse are the forward kernel's, of the same q, k and v"
+)
+
+// undefined returns the declaration for a special value in an input.
+func undefined(kernel, binding, value string) (Undefined, bool) {
+	i := slices.IndexFunc(Undefineds, func(u Undefined) bool {
+		return u.Kernel == kernel && u.Binding == binding && (u.Values == nil || slices.Contains(u.Values, value))
+	})
+	if i < 0 {
+		return Undefined{}, false
+	}
+	return Undefineds[i], true
+}
+
+// String is a line of the table's notes.
+func (u Undefined) String() string {
+	values := "special values"
+	if u.Values != nil {
+		values = strings.Join(u.Values, ", ")
+	}
+	promise := "not defined"
+	if u.Spreads {
+		promise = "may spread"
+	}
+	return u.Kernel + ": " + values + " in " + u.Binding + " " + promise + ": " + u.Reason
+}
+
+// restrict makes a special case ask for what is defined of it; ok is false where
+// nothing is.
+func (u Undefined) restrict(c shaders.Case) (_ shaders.Case, ok bool) {
+	c.Spreads = u.Spreads
+	return c, u.Spreads
+}

@@ -1,0 +1,51 @@
+package conformance
+
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
+
+// classed is a device that can run the variants meant for another class.
+type classed interface{ SetClass(shaders.Class) }
+
+// Variant is a way in which a device can run a call.
+type Variant struct {
+	Name  string // "" for the plain one, and on devices that have one form of each kernel
+	class shaders.Class
+}
+
+// VariantsOf returns every variant that some class would run a case with. On the CPU, which has one form of each kernel, that is its own.
+func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
+	own := dev.Info().Class
+	if _, ok := dev.(classed); !ok {
+		return []Variant{{class: own}}
+	}
+	var variants []Variant
+	seen := map[*shaders.Variant]bool{}
+	for _, class := range []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete} {
+		target := dev.Info().Target()
+		target.Class, target.Tuned = class, nil
+		if v, _ := k.ChooseFor(c.Params, c.Storage, target); v != nil && !seen[v] {
+			seen[v] = true
+			variants = append(variants, Variant{v.Name, class})
+		}
+	}
+	return variants
+}
+
+// With runs f while the device chooses the variant.
+func (v Variant) With(dev engine.Device, f func()) {
+	if d, ok := dev.(classed); ok {
+		defer d.SetClass(dev.Info().Class)
+		d.SetClass(v.class)
+	}
+	f()
+}
+
+// Label names the variant, "plain" where it has no name of its own.
+func (v Variant) Label() string {
+	if v.Name == "" {
+		return "plain"
+	}
+	return v.Name
+}

@@ -1,0 +1,61 @@
+package kernelcheck
+
+import (
+	"math"
+
+	"patchwork/shaders"
+)
+
+// round rounds floats, given as words, to what a type holds.
+func round(t shaders.Type, wide []uint32) []uint32 {
+	if !t.Half() {
+		return wide
+	}
+	return words(wide, func(w uint32) uint32 {
+		return math.Float32bits(t.Format().Round(math.Float32frombits(w)))
+	})
+}
+
+// Pack lays elements, given as words, out as memory of their type holds them.
+func Pack(t shaders.Type, wide []uint32) []uint32 {
+	if !t.Half() {
+		return wide
+	}
+	packed := make([]uint32, (len(wide)+1)/2)
+	for i, w := range wide {
+		var narrow [1]uint16
+		t.Format().Pack(narrow[:], []float32{math.Float32frombits(w)})
+		packed[i/2] |= uint32(narrow[0]) << (16 * (i % 2))
+	}
+	return packed
+}
+
+// Unpack undoes Pack for the first n elements.
+func Unpack(t shaders.Type, packed []uint32, n int) []uint32 {
+	if !t.Half() {
+		return packed[:n]
+	}
+	wide := make([]uint32, n)
+	for i := range wide {
+		var x [1]float32
+		t.Format().Unpack(x[:], []uint16{uint16(packed[i/2] >> (16 * (i % 2)))})
+		wide[i] = math.Float32bits(x[0])
+	}
+	return wide
+}
+
+// rounded allows for an output's being rounded to its type: to a part of its value,
+// or of F16's smallest steps. A case without tolerance still has none: what is
+// copied is rounded to the bit.
+func rounded(t shaders.Type, c shaders.Case) shaders.Case {
+	if c.Rtol == 0 && c.Atol == 0 {
+		return c
+	}
+	switch t {
+	case shaders.BF16:
+		c.Rtol += 0x1p-8
+	case shaders.F16:
+		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+0x1p-25
+	}
+	return c
+}
