@@ -89,6 +89,37 @@ func TestChooseFor(t *testing.T) {
 	}
 }
 
+// TestLongAttention: a variant that llvmpipe would not let end is not chosen, and
+// where none would end, there is none.
+func TestLongAttention(t *testing.T) {
+	call := func(queries, keys, heads, kv, d int) AttentionParams {
+		return AttentionParams{Batch: 1, Queries: uint32(queries), Keys: uint32(keys), Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d)}
+	}
+	for _, c := range []struct {
+		kernel *Kernel
+		params AttentionParams
+		class  Class
+		want   string // "-" for none
+	}{
+		{Attention, call(1, 8192, 9, 3, 64), Software, "rows"},
+		{Attention, call(1, 32768, 9, 3, 64), Software, "subgroup.d64x4"},
+		{Attention, call(1, 32768, 9, 3, 64), Discrete, "rows"},
+		{Attention, call(8192, 8192, 32, 1, 128), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 9, 3, 64), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 16, 8, 128), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 32, 1, 128), Software, "-"},
+		{AttentionBackward, call(8192, 8192, 32, 1, 128), Discrete, "d128x4"},
+	} {
+		got := "-"
+		if v, _ := c.kernel.ChooseFor(c.params, Storage{}, Target{Class: c.class, Subgroup: 8}); v != nil {
+			got = v.Name
+		}
+		if got != c.want {
+			t.Errorf("%s %+v on class %d: %s, want %s", c.kernel.Name, c.params, c.class, got, c.want)
+		}
+	}
+}
+
 // TestSourceHash: every kernel's differs, or a change would not be noticed.
 func TestSourceHash(t *testing.T) {
 	seen := map[string]string{}

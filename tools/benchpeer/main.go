@@ -5,8 +5,8 @@
 //	benchpeer --peer PyTorch --kernels attention,attention_backward --device cpu -- python3 tools/benchpeer/peers/pytorch.py > pytorch.jsonl
 //
 // What follows -- is run once a turn with the case: "matmul M N K" or "attention
-// HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …}; where it fails the case
-// has no ratio. peers/ holds such programs.
+// HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …};
+// where it fails the case has no ratio. peers/ holds such programs.
 package main
 
 import (
