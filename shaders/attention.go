@@ -3,6 +3,7 @@ package shaders
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -36,7 +37,7 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "lse", Access: Write},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: append(attentionRows(), attentionVariants([]string{"q", "k", "v", "y"}, func(slices uint32) []DeclPass[AttentionParams] {
+	Variants: append(attentionRows(), attentionVariants("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
 	})...),
 	Halves: [][]string{{"q", "k", "v", "y"}},
@@ -84,7 +85,10 @@ func attentionRows() []DeclVariant[AttentionParams] {
 	return []DeclVariant[AttentionParams]{{
 		Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64,
 		Consts: map[string]uint32{"COLUMNS": 4},
-		When:   func(p AttentionParams, _ Class) bool { return p.Queries <= 4 && p.HeadDim <= 256 },
+		When: func(p AttentionParams, c Class) bool {
+			loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
+			return p.Queries <= 4 && p.HeadDim <= 256 && (c != Software || loops <= mostLoops)
+		},
 		Passes: []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
 			return gridGroups(int(p.Batch * p.Queries * p.Heads))
 		}}},
@@ -93,15 +97,37 @@ func attentionRows() []DeclVariant[AttentionParams] {
 
 // attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64
 // invocations have 4×4 scores each, and read four columns at once where they lie
-// so; on a software device, where reading costs most, 16 have 8×8.
-func attentionVariants(vec4 []string, passes func(slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+// so; on a software device, where reading costs most, 16 have 8×8, or each of a
+// subgroup of 8 has the source lanes' 4 rows. An invocation goes through as many
+// tiles as meets says.
+func attentionVariants(lanes string, include, vec4 []string, meets func(p AttentionParams) int, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
+	// A tile's products, and the loops over its rows.
+	ends := func(p AttentionParams, rows int) bool { return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= mostLoops }
+	includes := func(names ...string) []string {
+		return slices.Concat([]string{"attention_tile"}, include, names)
+	}
+	subgroup := func(name string, slices, columns uint32) {
+		variants = append(variants, DeclVariant[AttentionParams]{
+			Name: name, Source: lanes, Include: includes("attention_lanes", "lanes"), Group: 8, Vec4: vec4,
+			Consts: map[string]uint32{"SLICES": slices},
+			When: func(p AttentionParams, c Class) bool {
+				return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= columns && ends(p, 10)
+			},
+			Passes: passes(8, slices),
+		})
+	}
 	add := func(name string, group, blocks, slices uint32, vec4 []string, when func(p AttentionParams, c Class) bool) {
 		variants = append(variants, DeclVariant[AttentionParams]{
-			Name: name, Include: []string{"attention_tile"}, Group: group, Vec4: vec4, When: when, Passes: passes(slices),
+			Name: name, Include: includes("attention_shared"), Group: group, Vec4: vec4, Passes: passes(group, slices),
+			When:   func(p AttentionParams, c Class) bool { return when(p, c) && (c != Software || ends(p, 50)) },
 			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": blocks, "SIDE": 8 / blocks},
 		})
 	}
+	subgroup("subgroup.d32x4", 1, 32)
+	subgroup("subgroup.d64x4", 2, math.MaxUint32)
+	add("lanes.d32x4", 16, 2, 1, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= 32 })
+	add("lanes.d64x4", 16, 2, 2, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 })
 	add("lanes.d32", 16, 2, 1, nil, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim <= 32 })
 	add("lanes.d64", 16, 2, 2, nil, func(_ AttentionParams, c Class) bool { return c == Software })
 	for _, slices := range []uint32{1, 2, 4} {

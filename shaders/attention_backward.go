@@ -24,10 +24,12 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants([]string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, func(slices uint32) []DeclPass[AttentionParams] {
+	Variants: attentionVariants("attention_backward_lanes", []string{"attention_deltas"}, []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, attentionBackwardMeets, func(group, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{
-			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), 64) }},
-			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), 64) }},
+			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
+				return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
+			}},
+			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group)) }},
 			{Entry: "queries", Grid: attentionGrid(slices)},
 			{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
 				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
@@ -73,6 +75,12 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 	Inputs: attentionInputs,
 	Cases:  attentionBackwardCases,
 })
+
+// attentionBackwardMeets is how many tiles an invocation goes through: those of the
+// keys for dq, those of the queries of all heads that share a key head for dk and dv.
+func attentionBackwardMeets(p AttentionParams) int {
+	return max(chunksOf(p.Keys, gpuTile), chunksOf(p.Queries, gpuTile)*int(p.Heads/max(1, p.KVHeads)))
+}
 
 // attentionBackwardCPU works on islands: runs of queries whose keys no query
 // outside the run sees (a packed sample is one), so that each (row, key head,

@@ -19,6 +19,9 @@ func TestNeeds(t *testing.T) {
 		{MatMul, "tile64", Needs{256, 2 * 16 * 17 * 16, false}},
 		{MatMul, "tile128", Needs{256, 2 * 8 * 33 * 16, false}},
 		// 32 intervals, one more, 256 vec4, three times 32 floats.
+		// A tile's weights.
+		{Attention, "subgroup.d64x4", Needs{8, 256 * 16, true}},
+		{AttentionBackward, "subgroup.d64x4", Needs{8, 2 * 256 * 16, true}},
 		{Attention, "d64x4", Needs{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
 	} {
 		got, err := c.kernel.Needs(c.kernel.variant(t, c.variant))
@@ -83,6 +86,37 @@ func TestChooseFor(t *testing.T) {
 	}
 	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9, LD: 9}, Storage{}, Target{Invocations: 4}); v != nil {
 		t.Errorf("chose %q on a device of 4 invocations", v.Name)
+	}
+}
+
+// TestLongAttention: a variant that llvmpipe would not let end is not chosen, and
+// where none would end, there is none.
+func TestLongAttention(t *testing.T) {
+	call := func(queries, keys, heads, kv, d int) AttentionParams {
+		return AttentionParams{Batch: 1, Queries: uint32(queries), Keys: uint32(keys), Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d)}
+	}
+	for _, c := range []struct {
+		kernel *Kernel
+		params AttentionParams
+		class  Class
+		want   string // "-" for none
+	}{
+		{Attention, call(1, 8192, 9, 3, 64), Software, "rows"},
+		{Attention, call(1, 32768, 9, 3, 64), Software, "subgroup.d64x4"},
+		{Attention, call(1, 32768, 9, 3, 64), Discrete, "rows"},
+		{Attention, call(8192, 8192, 32, 1, 128), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 9, 3, 64), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 16, 8, 128), Software, "subgroup.d64x4"},
+		{AttentionBackward, call(8192, 8192, 32, 1, 128), Software, "-"},
+		{AttentionBackward, call(8192, 8192, 32, 1, 128), Discrete, "d128x4"},
+	} {
+		got := "-"
+		if v, _ := c.kernel.ChooseFor(c.params, Storage{}, Target{Class: c.class, Subgroup: 8}); v != nil {
+			got = v.Name
+		}
+		if got != c.want {
+			t.Errorf("%s %+v on class %d: %s, want %s", c.kernel.Name, c.params, c.class, got, c.want)
+		}
 	}
 }
 

@@ -1,10 +1,7 @@
 // Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023).
-// Each invocation has BLOCKS² blocks of 4×4 scores of a tile, 4·SIDE apart, and
-// as many of the results in each of SLICES slices of 32 columns; a head with more
-// columns takes several workgroups, each with all of the scores. Sums of products
-// are 4×4 matrices: for A and B with rows of a and b as their columns,
-// transpose(A)·B has the dot products of b's first row, second row, … with all
-// rows of a as its columns.
+// Sums of products are 4×4 matrices: for A and B with rows of a and b as their
+// columns, transpose(A)·B has the dot products of b's first row, second row, …
+// with all rows of a as its columns.
 
 // The smallest intervals that hold those of all queries of a tile.
 fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
@@ -38,7 +35,3 @@ fn block_v(at: vec4<u32>, d: u32) -> mat4x4<f32> {
   let n = p.head_dim - d;
   return mat4x4<f32>(load4_v(at.x + d, n), load4_v(at.y + d, n), load4_v(at.z + d, n), load4_v(at.w + d, n));
 }
-
-// Where in shared memory [32 rows][8], each 4 columns, the blocks of an invocation
-// lie whose first row is x and first column y.
-fn at_weights(x: u32, y: u32, r: u32, c: u32) -> u32 { return (x + 4u * SIDE * r) * 8u + y / 4u + SIDE * c; }

@@ -447,11 +447,14 @@ func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
 // chunksOf is how many chunks of the given size cover n rows.
 func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
 
+// mostLoops is how many iterations of all its loops together llvmpipe lets a shader
+// make before it ends them, and says nothing.
+const mostLoops = 65535
+
 // byGroup are the variants of a kernel whose workgroups each work together on a
 // row of cols elements: on a software device as many invocations as a vector has
 // lanes, where more would only take turns; on a GPU enough to hide memory's
-// latency. Long rows are not for lanes: llvmpipe ends a shader's loops after 65535
-// iterations in all.
+// latency. Long rows are not for lanes: see mostLoops.
 func byGroup[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
 	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
 	return []DeclVariant[P]{

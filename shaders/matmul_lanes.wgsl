@@ -19,26 +19,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var i = 0u; i < depth / 4u; i = i + 1u) {
     let a = block_a(at_a, i);
     let b = block_b(at_b, i);
-    sums[0] = sums[0] + b * from_lane0(a);
-    sums[1] = sums[1] + b * from_lane1(a);
-    sums[2] = sums[2] + b * from_lane2(a);
-    sums[3] = sums[3] + b * from_lane3(a);
-    sums[4] = sums[4] + b * from_lane4(a);
-    sums[5] = sums[5] + b * from_lane5(a);
-    sums[6] = sums[6] + b * from_lane6(a);
-    sums[7] = sums[7] + b * from_lane7(a);
+    for (var r = 0u; r < 8u; r = r + 1u) { sums[r] = sums[r] + b * from_lane(a, r); }
   }
   for (var i = depth / 4u * 4u; i < depth; i = i + 1u) {
     let a = term_a(row + 4u * local, batch, i);
     let b = term_b(col, batch, i);
-    sums[0] = sums[0] + outer(b, subgroupBroadcast(a, 0u));
-    sums[1] = sums[1] + outer(b, subgroupBroadcast(a, 1u));
-    sums[2] = sums[2] + outer(b, subgroupBroadcast(a, 2u));
-    sums[3] = sums[3] + outer(b, subgroupBroadcast(a, 3u));
-    sums[4] = sums[4] + outer(b, subgroupBroadcast(a, 4u));
-    sums[5] = sums[5] + outer(b, subgroupBroadcast(a, 5u));
-    sums[6] = sums[6] + outer(b, subgroupBroadcast(a, 6u));
-    sums[7] = sums[7] + outer(b, subgroupBroadcast(a, 7u));
+    for (var r = 0u; r < 8u; r = r + 1u) { sums[r] = sums[r] + outer(b, subgroupShuffle(a, r)); }
   }
   // A copy that loops need not be unrolled for: the stores are long.
   var results: array<f32, 128>;

@@ -246,6 +246,7 @@ make bench-page
 - Every kernel runs at the shapes of a training step, of a prompt and of a token, alone and in buffers of its own, after a check against its float64 reference: at the same shape where the reference can compute that in a fraction of a second, else at a conformance case that runs the same variant.
 - Times are the device's own (time stamps on Vulkan). Rates, the part of the roofline and that of the training step are of the fastest run, as the roofs are of theirs; what disturbs a machine shows in the median.
 - The roofs are measured in the same run: multiply-adds in registers, and copies of seven working sets from 64 KiB to 256 MiB. A call is held to the copy of at least its own bytes. What is bound by neither is bound by the launch of a call.
+- Where a peer's figures stand in turns with ours, both were measured case by case, one after the other, and the least time of each counts. A peer's time is the host's, from the call to its end.
 - More than 100 % happens: what only reads moves more bytes a second than a copy, and a roof that was disturbed all through the run is too low.
 - Each table ends with how far medians and least times lay apart, which says how quiet the machine was. Compare figures within a table.
 `

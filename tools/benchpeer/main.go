@@ -5,8 +5,8 @@
 //	benchpeer --peer PyTorch --kernels attention,attention_backward --device cpu -- python3 tools/benchpeer/peers/pytorch.py > pytorch.jsonl
 //
 // What follows -- is run once a turn with the case: "matmul M N K" or "attention
-// HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …}; where it fails the case
-// has no ratio. peers/ holds such programs.
+// HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …};
+// where it fails the case has no ratio. peers/ holds such programs.
 package main
 
 import (
@@ -149,7 +149,7 @@ func (o options) cases() (all []*kernelbench.Case, err error) {
 			}
 			for _, c := range kernelbench.FromDispatches(name+" "+work, recorded.Dispatches, &recorded.Step) {
 				key := c.Kernel.Name + "/" + c.Name
-				if slices.Contains(o.kernels, c.Kernel.Name) && !seen[key] {
+				if slices.Contains(o.kernels, c.Kernel.Name) && c.Cost.Flops > 0 && !seen[key] {
 					seen[key], all = true, append(all, c)
 				}
 			}

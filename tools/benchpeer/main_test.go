@@ -1,0 +1,65 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"patchwork/engine/kernelbench"
+	"patchwork/shaders"
+)
+
+// TestSizes: a case as a peer reads it.
+func TestSizes(t *testing.T) {
+	for _, c := range []struct {
+		kernel *shaders.Kernel
+		params any
+		want   string
+		fails  bool
+	}{
+		{shaders.MatMul, shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}, "matmul 3 5 7", false},
+		{shaders.MatMul, shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 2}, "", true},
+		{shaders.Attention, shaders.AttentionParams{Batch: 1, Queries: 9, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "attention 6 2 8 9", false},
+		{shaders.AttentionBackward, shaders.AttentionParams{Batch: 1, Queries: 9, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "attention_backward 6 2 8 9", false},
+		{shaders.Attention, shaders.AttentionParams{Batch: 1, Queries: 1, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "", true},
+		{shaders.Add, shaders.AddParams{}, "", true},
+	} {
+		args, err := sizes(&kernelbench.Case{Kernel: c.kernel, Params: c.params})
+		if got := strings.Join(args, " "); got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s %+v: %q, %v; want %q", c.kernel.Name, c.params, got, err, c.want)
+		}
+	}
+}
+
+// TestAsk: what a peer answers, and what it may do wrong.
+func TestAsk(t *testing.T) {
+	product := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
+	for _, c := range []struct {
+		script string
+		want   float64
+		err    string
+	}{
+		{`test "$*" = "matmul 3 5 7" && echo '{"ms": 2.5}'`, 2.5, ""},
+		{`echo first >&2; echo "too large" >&2; exit 1`, 0, "too large"},
+		{`echo fast`, 0, "want {"},
+		{`echo '{"ms": 0}'`, 0, "want {"},
+	} {
+		o := options{peer: "Peer", command: []string{"sh", "-c", c.script, "peer"}}
+		got, err := o.ask(t.Context(), product)
+		if got != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %g, %v; want %g, %q", c.script, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestCases: those of the work and the kernels asked for, each once.
+func TestCases(t *testing.T) {
+	o := options{kernels: []string{"attention"}, presets: []string{"shapes", "shapes"}, work: []string{"train"}, tokens: 32}
+	cases, err := o.cases()
+	if err != nil || len(cases) != 1 || cases[0].Kernel != shaders.Attention || cases[0].Work != "shapes train" {
+		t.Errorf("%d cases, %v", len(cases), err)
+	}
+	o.kernels = []string{"no such kernel"}
+	if _, err := o.cases(); err == nil {
+		t.Error("a kernel that there is not was accepted")
+	}
+}
