@@ -40,3 +40,8 @@ func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
 	s.stale = false
 	return nil
 }
+
+// NarrowView is where a parameter's copy in 16 bits lies.
+func (s *Params) NarrowView(p *Param) engine.View {
+	return s.Narrow.View().Slice(p.offset/2, p.Bytes()/2)
+}

@@ -170,7 +170,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
 	if s.Narrow != nil {
-		n.narrow = s.Narrow.View().Slice(p.offset/2, p.Bytes()/2)
+		n.narrow = s.NarrowView(p)
 	}
 	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate
