@@ -17,6 +17,7 @@ import (
 type Bench struct {
 	Flops  float64 // of a step
 	Tokens int     // of a step
+	Counts StepCounts
 
 	model   *Model
 	stepper *Stepper
@@ -26,12 +27,32 @@ type Bench struct {
 	steps   int
 }
 
-// NewBench prepares the step of a recipe's model on a device.
+// StepCounts are what a step asks of a device's queue.
+type StepCounts struct {
+	Dispatches int `json:"dispatches"`
+	Barriers   int `json:"barriers"`
+	Submits    int `json:"submits"` // of command buffers with dispatches, where a device has such
+}
+
+func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
+	p = p.Within(info.Limits.MaxBindingBytes)
+	c.Dispatches += len(p.Dispatches)
+	for _, barrier := range p.Barrier {
+		if barrier {
+			c.Barriers++
+		}
+	}
+	c.Submits += len(engine.Pieces(p.Dispatches, info.Class))
+}
+
+// NewBench prepares the step of a recipe's model on a device, in the recipe's
+// floats.
 func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
 		return nil, err
 	}
+	m.store(r.storage())
 	if err := m.allocate(dev, true); err != nil {
 		return nil, err
 	}
@@ -46,6 +67,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
 	b.fill(m.Config, rows, tokens, pictures)
+	s.Recompute = r.Recompute == "on"
 	s.Visible = float64(tokens+1) / float64(2*tokens)
 	if _, err := s.in.upload(dev, b.batch, b.pixels, &s.step); err != nil {
 		return nil, err
@@ -56,6 +78,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 			return nil, err
 		}
 		b.Flops += planFlops(p, &s.step)
+		b.Counts.add(p, dev.Info())
 	}
 	return b, nil
 }
