@@ -25,6 +25,7 @@ type Bench struct {
 	pixels  []byte
 	targets int
 	steps   int
+	loss    [1]float32
 }
 
 // StepCounts are what a step asks of a device's queue.
@@ -124,10 +125,11 @@ func (b *Bench) fill(c Config, rows, tokens, pictures int) {
 func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
 	b.steps++
 	start := time.Now()
-	if _, _, err := b.stepper.Backward(ctx, b.batch, b.pixels, 1/float64(b.targets), true); err != nil {
+	if err := b.stepper.Begin(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
 		return 0, 0, err
 	}
-	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps })
+	next := func() error { return b.stepper.Stage(b.batch, b.pixels) } // as training has it
+	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
 	return time.Since(start), b.stepper.HostTime(), err
 }
 
