@@ -123,8 +123,9 @@ func cut(s string, n int) string {
 }
 
 // caseLine is a case's outcome in go test's verbose output:
-// "        --- PASS: TestHardware/Kernels/softmax/rows=2 (0.01s)".
-var caseLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): Test\w+/Kernels/([^/\s]+)/(\S+) `)
+// "        --- PASS: TestHardware/Kernels/softmax/rows=2 (0.01s)". The tests of
+// programs and errors beside Kernels count under their own names.
+var caseLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): Test\w+/(?:Kernels/)?([^/\s]+)/(\S+) `)
 
 // conformance counts the outcomes of each kernel's cases. A case's own parts
 // are lines too, and its parents are not counted again.
@@ -133,7 +134,7 @@ func conformance(text string) (all []Outcome) {
 	var last string
 	for line := range strings.Lines(text) {
 		m := caseLine.FindStringSubmatch(line)
-		if m == nil {
+		if m == nil || m[2] == "Kernels" {
 			continue
 		}
 		// A parent's line comes before those of its parts.

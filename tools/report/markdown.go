@@ -92,7 +92,12 @@ func (p Part) outcome() string {
 	switch p.Code {
 	case 0:
 		return "done"
-	case stopped, killed:
+	case killed:
+		if p.Seconds < p.Limit {
+			return fmt.Sprintf("killed after %d s", p.Seconds)
+		}
+		fallthrough
+	case stopped:
 		return fmt.Sprintf("stopped at its limit of %d s", p.Limit)
 	case notBegun:
 		return "not begun: the run's time was up"
@@ -193,7 +198,7 @@ func (r *Report) writeProducts(w io.Writer) {
 		}
 		rows = append(rows, []string{p.Kernel, shape(p.Case), p.DType, cmp.Or(p.Variant, "–"), figure(p.US), r.rate(p.GFLOPs), r.rate(p.PeerGF), ratio})
 	}
-	table(w, "Products and causal attention beside cuBLAS and SDPA", "In turns, case by case; the least time of each. rates count the same work for both.",
+	table(w, "Products and causal attention beside cuBLAS and SDPA", "In turns, case by case; the least time of each. Rates count the same work for both.",
 		[]string{"kernel", "case", "type", "variant", "µs", r.unit(), "peer's", "ratio"}, rows)
 }
 
