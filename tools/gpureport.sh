@@ -143,13 +143,17 @@ compare() { # PRESET TYPES
 	peer "peer-train-$1.jsonl" 75 train --recipe "$out/recipe-$1.json" --rows "${fits:-1}" --tokens $tokens --modes "$3"
 }
 infer() {
-	part "infer-$1.json" 60 ./vlmtool bench infer --device "$device" --preset "$1" $generate --json
+	for dtype in bf16 f32; do
+		part "infer-$1-$dtype.json" 45 ./vlmtool bench infer --device "$device" --preset "$1" --dtype $dtype $generate --json
+	done
 	peer "peer-decode-$1.jsonl" 60 decode --recipe "$out/recipe-$1.json" $tell --modes bf16,f32
 }
 first=${presets%% *}
 compare "$first" 'bf16 f32' bf16,f32,bf16-compiled
 infer "$first"
-part "embedder-$first.json" 30 ./vlmtool bench embedder --device "$device" --preset "$first" --batch-size $images --json
+for dtype in bf16 f32; do
+	part "embedder-$first-$dtype.json" 30 ./vlmtool bench embedder --device "$device" --preset "$first" --dtype $dtype --batch-size $images --json
+done
 peer "peer-embedder-$first.jsonl" 45 embedder --recipe "$out/recipe-$first.json" --rows $images --modes bf16,f32
 for preset in $presets; do
 	[ "$preset" = "$first" ] && continue

@@ -43,6 +43,8 @@ type Stepper struct {
 	arena     engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
 	staged    *batch.Batch // that the inputs hold for the next Begin
+	last      *batch.Batch // that was begun, with its pictures
+	pixels    []byte
 	tracing   bool
 	traced    []Traced
 }
@@ -207,7 +209,7 @@ func (s *Stepper) Begin(ctx context.Context, b *batch.Batch, pixels []byte, scal
 			return err
 		}
 	}
-	s.staged = nil
+	s.staged, s.last, s.pixels = nil, b, pixels
 	s.step[slotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
 		return err
@@ -224,6 +226,24 @@ func (s *Stepper) Stage(b *batch.Batch, pixels []byte) error {
 	}
 	s.staged = b
 	return nil
+}
+
+// Fault runs the last micro-batch again with all tensors kept and says which is the
+// first that is not finite; "" where none is, or there is no memory to look.
+func (s *Stepper) Fault(ctx context.Context) string {
+	defer func() { s.staged = nil }()
+	if s.last == nil || s.Stage(s.last, s.pixels) != nil { // the next one may lie in the inputs
+		return ""
+	}
+	planned, _, err := s.plan(programFirst)
+	if err != nil {
+		return ""
+	}
+	f, err := engine.FindFault(ctx, s.dev, planned.Program, &s.step)
+	if err != nil || f == nil {
+		return ""
+	}
+	return " (" + f.String() + ")"
 }
 
 // Freeze chooses the stage: with true the decoder takes no gradients and no

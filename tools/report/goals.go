@@ -48,13 +48,19 @@ func goals(r *Report) (all []Goal) {
 		measured, missing := r.trainRatio(preset)
 		add("training of "+preset+" in bf16, tokens/s, of PyTorch eager", "≥ 1× the peer", 1, false, measured, missing)
 	}
-	measured, missing := r.embedderRatio("smollm2-135m")
+	measured, missing := 0.0, notMeasured
+	for i := range r.Embedder {
+		if e := &r.Embedder[i]; e.Preset == "smollm2-135m" {
+			ratio, why := r.embedderRatio(e)
+			measured, missing = max(measured, ratio), why // in the faster type
+		}
+	}
 	add("embedder of smollm2-135m, pictures/s, of SigLIP-B/16-512 in bf16", "≥ 100× the peer", 100, false, measured, missing)
 	for preset, bound := range map[string]float64{"smollm2-135m": 800, "qwen3-1.7b": 350} {
 		measured, missing := 0.0, notMeasured
 		for _, i := range r.Infer {
 			if i.Preset == preset {
-				measured, missing = i.TokensPerS, ""
+				measured, missing = max(measured, i.TokensPerS), "" // in the faster type
 			}
 		}
 		add("generation by "+preset+", tokens/s", fmt.Sprintf("≥ %g", bound), bound, false, measured, missing)
@@ -122,12 +128,9 @@ func (r *Report) trainRatio(preset string) (float64, string) {
 	return ours.TokensPerS / theirs.TokensPerS, ""
 }
 
-func (r *Report) embedderRatio(preset string) (float64, string) {
-	ours := find(r.Embedder, func(e Embedder) bool { return e.Preset == preset })
+func (r *Report) embedderRatio(ours *Embedder) (float64, string) {
 	theirs := find(r.PeerPixels, func(p PeerRun) bool { return p.Bench == "siglip" && p.Mode == "bf16" })
 	switch {
-	case ours == nil:
-		return 0, notMeasured
 	case theirs == nil:
 		return 0, r.noPeer()
 	case theirs.Error != "":

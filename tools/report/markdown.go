@@ -259,7 +259,7 @@ func (r *Report) writeGeneration(w io.Writer) {
 		if p := find(r.PeerDecode, func(p PeerRun) bool { return p.Preset == i.Preset && p.Mode == "bf16" }); p != nil && p.TokensPerS > 0 {
 			ratio = i.TokensPerS / p.TokensPerS
 		}
-		rows = append(rows, []string{i.Preset, "ours", "f32", figure(i.PrefillMS), figure(i.TokensPerS), percent(i.CopyFraction), figure(ratio)})
+		rows = append(rows, []string{i.Preset, "ours", i.DType, figure(i.PrefillMS), figure(i.TokensPerS), percent(i.CopyFraction), figure(ratio)})
 	}
 	for _, p := range r.PeerDecode {
 		rows = append(rows, []string{p.Preset, "peer", p.Mode, figure(p.PrefillMS), figure(p.TokensPerS), "–", cut(p.Error, 160)})
@@ -269,8 +269,8 @@ func (r *Report) writeGeneration(w io.Writer) {
 		[]string{"preset", "", "type", "ms to the first token", "tokens/s", "part of copy", "ratio"}, rows)
 	rows = nil
 	for _, e := range r.Embedder {
-		ratio, _ := r.embedderRatio(e.Preset)
-		rows = append(rows, []string{"embedder of " + e.Preset, "ours", "f32", fmt.Sprint(e.BatchSize), figure(e.MS), figure(e.ImagesPerS), figure(ratio)})
+		ratio, _ := r.embedderRatio(&e)
+		rows = append(rows, []string{"embedder of " + e.Preset, "ours", e.DType, fmt.Sprint(e.BatchSize), figure(e.MS), figure(e.ImagesPerS), figure(ratio)})
 	}
 	for _, p := range r.PeerPixels {
 		what := "embedder of " + p.Preset

@@ -127,6 +127,7 @@ type PeerRun struct {
 // Infer is bench infer's line.
 type Infer struct {
 	Preset       string  `json:"preset"`
+	DType        string  `json:"dtype"`
 	PromptTokens int     `json:"prompt_tokens"`
 	NewTokens    int     `json:"new_tokens"`
 	FirstMS      float64 `json:"first_ms"`
@@ -139,6 +140,7 @@ type Infer struct {
 // Embedder is bench embedder's line.
 type Embedder struct {
 	Preset     string  `json:"preset"`
+	DType      string  `json:"dtype"`
 	BatchSize  int     `json:"batch_size"`
 	MS         float64 `json:"ms"`
 	ImagesPerS float64 `json:"images_per_s"`

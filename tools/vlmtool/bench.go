@@ -16,11 +16,12 @@ import (
 )
 
 type benchFlags struct {
-	preset, model, filter string
-	dtype, recompute      string
-	rows, tokens          int
-	prompt, fresh         int
-	match                 *regexp.Regexp
+	preset, model, filter, dtype string
+	recompute                    string
+	storage                      shaders.Type
+	rows, tokens                 int
+	prompt, fresh                int
+	match                        *regexp.Regexp
 	kernelFlags
 }
 
@@ -30,17 +31,20 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.StringVar(&f.model, "model", "", "infer, embedder: a model instead of a preset with random weights")
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step, or pictures of the embedder's")
 	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's; rows too short for a picture are text alone")
-	a.flags.StringVar(&f.dtype, "dtype", "f32", "train, kernels: how activations are stored: f32, bf16 or f16")
 	a.flags.StringVar(&f.recompute, "recompute", "off", "train: compute activations again in the backward pass: on or off")
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
+	a.dtypeFlag(&f.dtype)
 	f.kernelFlags.add(a)
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
 		return err
 	}
 	var err error
+	if f.storage, err = storage(f.dtype); err != nil {
+		return err
+	}
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
 		return usagef("--filter: %v", err)
 	}
@@ -53,11 +57,7 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	if err := f.kernelFlags.check(); err != nil {
 		return err
 	}
-	what := a.flags.Arg(0)
-	if f.dtype != "f32" && (what == "infer" || what == "embedder") {
-		return usagef("bench %s runs in f32; --dtype %s is for bench train and kernels", what, f.dtype)
-	}
-	switch what {
+	switch a.flags.Arg(0) {
 	case "kernels":
 		return f.kernels(ctx, a)
 	case "train":
@@ -79,9 +79,6 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 		f.tokens = r.SeqLen
 	}
 	r.DType, r.Recompute = f.dtype, f.recompute
-	if _, ok := shaders.ParseType(r.DType); !ok {
-		return r, usagef("--dtype is %q, want f32, bf16 or f16", r.DType)
-	}
 	if r.Recompute != "on" && r.Recompute != "off" {
 		return r, usagef("--recompute is %q, want on or off", r.Recompute)
 	}
