@@ -8,6 +8,10 @@ import (
 // classed is a device that can run the variants meant for another class.
 type classed interface{ SetClass(shaders.Class) }
 
+// small is how many elements a case has that is tried in more than the variants which
+// devices choose by themselves.
+const small = 1 << 14
+
 // Variant is a way in which a device can run a call.
 type Variant struct {
 	Name   string // "" for the plain one, and on devices that have one form of each kernel
@@ -15,8 +19,8 @@ type Variant struct {
 	bucket string // of the call, where no class chooses the variant
 }
 
-// VariantsOf returns every variant that some class would run a case with, and every one
-// that tuning may choose for it. On the CPU, which has one form of each kernel, that is
+// VariantsOf returns every variant that some class would run a case with and, for a
+// small case, every one that tuning may choose for it. On the CPU, which has one form of each kernel, that is
 // its own.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
@@ -32,6 +36,9 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 			seen[v] = true
 			variants = append(variants, Variant{Name: v.Name, class: class})
 		}
+	}
+	if c.Elements() > small {
+		return variants
 	}
 	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Target()) {
 		if v.OnlyTuned(c.Params) && !seen[v] {

@@ -135,7 +135,7 @@ func open(device string) (engine.Device, error) {
 func (o options) cases() (all []*kernelbench.Case, err error) {
 	seen := map[string]bool{}
 	if slices.Contains(o.kernels, shaders.MatMul.Name) {
-		all = kernelbench.Squares()
+		all = kernelbench.Squares(shaders.F32, false)
 	}
 	for _, name := range o.presets {
 		r, err := vlm.Preset(name)

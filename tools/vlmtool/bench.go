@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/shaders"
 	"patchwork/vlm"
 )
 
 type benchFlags struct {
 	preset, model, filter string
+	dtype                 string
 	rows, tokens          int
 	prompt, fresh         int
 	match                 *regexp.Regexp
@@ -31,6 +33,7 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
+	a.flags.StringVar(&f.dtype, "dtype", "f32", "kernels, train: how a training step stores activations and weights: f32, f16 or bf16")
 	f.kernelFlags.add(a)
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
@@ -66,6 +69,10 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	r, err := vlm.Preset(cmp.Or(f.preset, "shapes"))
 	if err != nil {
 		return r, usageError{err}
+	}
+	r.DType = cmp.Or(f.dtype, "f32")
+	if _, ok := shaders.ParseType(r.DType); !ok {
+		return r, usagef("--dtype is %q, want f32, f16 or bf16", r.DType)
 	}
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
