@@ -49,7 +49,8 @@ type Matrix struct {
 	Invocations uint32 `json:"invocations,omitempty"`
 }
 
-// String is "16x16x16 bf16·bf16+f32", with what is out of the ordinary behind it.
+// String is "16x16x16 bf16·bf16+f32", with what is out of the ordinary behind it: a
+// result of another type, that it saturates, that sizes are flexible.
 func (m Matrix) String() string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "%dx%dx%d %s·%s+%s", m.M, m.N, m.K, m.A, m.B, m.C)
@@ -59,8 +60,11 @@ func (m Matrix) String() string {
 	if m.Saturating {
 		w.WriteString(" saturating")
 	}
-	if m.Flexible {
-		fmt.Fprintf(&w, " (%d invocations)", m.Invocations)
+	switch {
+	case m.Flexible && m.Invocations > 0:
+		fmt.Fprintf(&w, " and multiples, %d invocations", m.Invocations)
+	case m.Flexible:
+		w.WriteString(" and multiples")
 	}
 	return w.String()
 }

@@ -109,7 +109,7 @@ func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bo
 	side := int(64 * blocks)
 	return []DeclVariant[MatMulParams]{{
 		Name: name, Source: "matmul_tile",
-		Consts: map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
+		Consts:   map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
 		When:     func(_ MatMulParams, c Class) bool { return c != Software },
 		ByTuning: func(p MatMulParams) bool { return !best(p) },
 		Passes:   matmulGrid(side, side),

@@ -21,8 +21,8 @@ type coopTile struct {
 //	                      shared    sums per    workgroups   FLOP per     bound, of
 //	                      memory    invocation  a processor  shared byte  the peak
 //	coopmat1.128x128      40 KiB    128         2            32           63%, mma.sync
-//	coopmat1.128x128.k16  27 KiB    128         2            32           63%, mma.sync
-//	coopmat1.128x128.x8   27 KiB    64          1 or 2       21           63%, mma.sync
+//	coopmat1.128x128.k16  24 KiB    128         2            32           63%, mma.sync
+//	coopmat1.128x128.x8   24 KiB    64          1 or 2       21           63%, mma.sync
 //	coopmat1.128x64       30 KiB    64          3            21           63%, mma.sync
 //	coopmat1.64x64        20 KiB    32          5            16           50%, shared memory
 //	coopmat1.32x64        15 KiB    16          6            11           33%, shared memory
