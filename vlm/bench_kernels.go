@@ -26,8 +26,8 @@ func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
 	if err != nil {
 		return Recording{}, err
 	}
+	m.store(r.storage())
 	if work == "train" {
-		m.store(r.storage())
 		return recordTraining(m, rows, tokens)
 	}
 	return recordGeneration(m, work)
@@ -67,7 +67,7 @@ func recordGeneration(m *Model, work string) (Recording, error) {
 	out := Recording{Work: work}
 	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
 	g := NewGenerator(&Loaded{Model: m})
-	g.cache, g.rope = newCache(m.Config.Text, size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
+	g.cache, g.rope = newCache(m.Config.Text, m.storage(), size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
 	tokens, visible := size, float64(size+1)/float64(2*size)
 	if work == "decode" {
 		tokens, visible = 1, 0

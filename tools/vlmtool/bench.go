@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 	"patchwork/vlm"
+
+	"patchwork/shaders"
 )
 
 type benchFlags struct {
-	preset, model, filter string
-	dtype                 string
-	rows, tokens          int
-	prompt, fresh         int
-	match                 *regexp.Regexp
+	preset, model, filter, dtype string
+	storage                      shaders.Type
+	rows, tokens                 int
+	prompt, fresh                int
+	match                        *regexp.Regexp
 	kernelFlags
 }
 
@@ -33,13 +34,16 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
-	a.flags.StringVar(&f.dtype, "dtype", "f32", "kernels, train: how a training step stores activations and weights: f32, f16 or bf16")
+	a.dtypeFlag(&f.dtype)
 	f.kernelFlags.add(a)
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
 		return err
 	}
 	var err error
+	if f.storage, err = storage(f.dtype); err != nil {
+		return err
+	}
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
 		return usagef("--filter: %v", err)
 	}
@@ -70,10 +74,7 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	if err != nil {
 		return r, usageError{err}
 	}
-	r.DType = cmp.Or(f.dtype, "f32")
-	if _, ok := shaders.ParseType(r.DType); !ok {
-		return r, usagef("--dtype is %q, want f32, f16 or bf16", r.DType)
-	}
+	r.DType = f.dtype
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}

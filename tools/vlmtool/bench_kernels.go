@@ -130,8 +130,7 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 func (f *benchFlags) cases(r vlm.Recipe, small bool, info engine.Info) ([]*kernelbench.Case, error) {
 	var all []*kernelbench.Case
 	if small {
-		t, _ := shaders.ParseType(r.DType)
-		all = kernelbench.Squares(t, info.Hardware())
+		all = kernelbench.Squares(f.storage, info.Hardware())
 	}
 	used, err := f.works(r)
 	if err != nil {
