@@ -20,7 +20,8 @@ type Variant struct {
 }
 
 // VariantsOf returns every variant that some class would run a case with and, for a
-// small case, every one that tuning may choose for it. On the CPU, which has one form of each kernel, that is
+// small case of 16 bits, which has no large ones beside it, every one that tuning may
+// choose for it. On the CPU, which has one form of each kernel, that is
 // its own.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
@@ -37,7 +38,7 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 			variants = append(variants, Variant{Name: v.Name, class: class})
 		}
 	}
-	if c.Elements() > small {
+	if c.Elements() > small || c.Storage.Bindings == 0 {
 		return variants
 	}
 	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Target()) {

@@ -91,7 +91,7 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 	if len(cases) == 0 {
 		return usagef("--filter %q matches no kernel's case", f.filter)
 	}
-	run := &kernelRun{app: a, info: dev.Info(), old: old}
+	run := &kernelRun{app: a, info: dev.Info(), old: old, every: f.variants}
 	if run.bench, err = kernelbench.New(ctx, dev, o); err != nil {
 		return err
 	}
@@ -200,6 +200,7 @@ type kernelRun struct {
 	info    engine.Info
 	bench   *kernelbench.Bench
 	old     earlierRun
+	every   bool // --variants: none is chosen
 	results []measured
 	wrong   int
 }
@@ -225,6 +226,7 @@ func (r *kernelRun) measure(ctx context.Context, c *kernelbench.Case, limit time
 	case err != nil && !errors.As(err, &skip):
 		return fmt.Errorf("%s/%s: %w", c.Kernel.Name, c.Name, err)
 	}
+	result.Tuned = result.Tuned && !r.every
 	r.results = append(r.results, measured{result, err})
 	return nil
 }
