@@ -9,12 +9,12 @@ import (
 // Names of features, as a device lists them, that variants may need.
 const (
 	FeatureMatrix          = "cooperativeMatrix"
+	FeatureBF16            = "shaderBFloat16Type"
 	FeatureMatrixBF16      = "shaderBFloat16CooperativeMatrix"
 	FeatureMatrixWorkgroup = "cooperativeMatrixWorkgroupScope"
 	FeatureMatrixFlexible  = "cooperativeMatrixFlexibleDimensions"
 	FeatureMatrixTensor    = "cooperativeMatrixTensorAddressing"
 	FeatureMatrixElements  = "cooperativeMatrixPerElementOperations"
-	FeatureMatrixConvert   = "cooperativeMatrixConversions"
 	FeatureF16             = "shaderFloat16"
 	FeatureStorage16       = "storageBuffer16BitAccess"
 	FeatureInt16           = "shaderInt16"
@@ -96,7 +96,7 @@ const mostSide = 16
 func (c *Cooperative) needs(t Type) []string {
 	all := []string{FeatureMatrix, FeatureStorage16, FeatureInt16, FeatureMemoryModel}
 	if t == BF16 {
-		all = append(all, FeatureMatrixBF16)
+		all = append(all, FeatureBF16, FeatureMatrixBF16)
 	} else {
 		all = append(all, FeatureF16)
 	}
