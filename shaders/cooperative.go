@@ -101,7 +101,7 @@ func (c *Cooperative) needs(t Type) []string {
 		all = append(all, FeatureF16)
 	}
 	if c.Scope == ScopeWorkgroup {
-		return append(all, FeatureMatrixWorkgroup, FeatureMatrixFlexible, FeatureMatrixTensor)
+		return append(all, FeatureMatrixWorkgroup, FeatureMatrixFlexible, FeatureMatrixTensor, FeatureF16)
 	}
 	return append(all, FeatureLocalSizeID, FeatureSubgroupSize)
 }
