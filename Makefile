@@ -48,6 +48,11 @@ mutants: ## plant errors in the kernels' WGSL: the conformance cases must notice
 	@$(GO) build -o bin/mutants ./tools/mutants
 	@bin/mutants -kernel '$(KERNEL)' -count $(COUNT)
 
+# Debian sid's root folder, made where it is not there: PATCHWORK_SID=DIR.
+.PHONY: test-mesa
+test-mesa: ## hold the kernels with cooperative matrices to their references on a newer Mesa
+	@tools/testmesa.sh
+
 .PHONY: lint
 lint: ## gofmt and vet
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
@@ -86,7 +91,7 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 	@mv out/bench/page.md docs/benchmarks.md
 
 .PHONY: shaders
-shaders: ## compile changed kernels to SPIR-V (needs naga)
+shaders: ## compile changed kernels to SPIR-V (needs naga, for .comp files glslc)
 	@go run ./tools/shadergen
 
 .PHONY: shaders-check

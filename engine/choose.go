@@ -12,7 +12,8 @@ import (
 
 // Target is what the choice of a kernel's variant depends on.
 func (i Info) Target() shaders.Target {
-	t := shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory, Tuned: i.Choices}
+	t := shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory,
+		Features: i.Features, Matrices: i.Matrices, Tuned: i.Choices}
 	if slices.Contains(i.Features, SubgroupShuffle) {
 		t.Subgroup = i.Limits.SubgroupSize
 	}

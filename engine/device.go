@@ -82,6 +82,9 @@ type Info struct {
 	Memory   int64         `json:"memory_bytes"`
 	Limits   Limits        `json:"limits"`
 	Features []string      `json:"features"`
+	// Matrices are the products of cooperative matrices that the device computes in
+	// one instruction.
+	Matrices []shaders.Matrix `json:"cooperative_matrices,omitempty"`
 	// Choices are the variants that were tuned for the device; see Choose.
 	Choices shaders.Choices `json:"-"`
 }
@@ -97,6 +100,8 @@ type Limits struct {
 	MaxWorkgroupMemory int64 `json:"max_workgroup_memory_bytes"`
 	MaxInvocations     int   `json:"max_workgroup_invocations"`
 	SubgroupSize       int   `json:"subgroup_size"`
+	MinSubgroupSize    int   `json:"min_subgroup_size,omitempty"` // that a shader can ask for; 0 = it cannot
+	MaxSubgroupSize    int   `json:"max_subgroup_size,omitempty"`
 }
 
 // Hardware says whether the device is a GPU and not a rasteriser on the CPU.

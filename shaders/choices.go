@@ -16,6 +16,9 @@ type Target struct {
 	WorkgroupMemory int64
 	// Subgroup is how many invocations can hand each other values; 0 = none.
 	Subgroup int
+	// Features and cooperative matrices that variants may need, by name.
+	Features []string
+	Matrices []Matrix
 	// Tuned are the choices that measuring made; nil for none.
 	Tuned Choices
 }
@@ -36,7 +39,7 @@ func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned b
 	}
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.Storage == s && (v.when == nil || v.when(params, t.Class)) && k.fits(v, t) {
+		if v.Storage == s && v.meant(params, t.Class) && k.fits(v, t) {
 			return v, false
 		}
 	}
@@ -71,6 +74,9 @@ func (v *Variant) runs(params any) bool {
 // fits says whether the target's limits allow a variant; one whose module cannot
 // be read is left to the device to refuse.
 func (k *Kernel) fits(v *Variant, t Target) bool {
+	if v.Cooperative != nil && !v.Cooperative.fits(t, v.Storage.Type) {
+		return false
+	}
 	n, err := k.Needs(v)
 	return err != nil || n.Fits(t)
 }
@@ -118,7 +124,7 @@ func (k *Kernel) SourceHash() (string, error) {
 	}
 	var all strings.Builder
 	for i := range k.Variants {
-		text, err := k.WGSL(&k.Variants[i])
+		text, err := k.Text(&k.Variants[i])
 		if err != nil {
 			return "", err
 		}

@@ -1,6 +1,9 @@
 package shaders
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // TestNeeds holds what is read from the modules to what their sources say.
 func TestNeeds(t *testing.T) {
@@ -129,5 +132,87 @@ func TestSourceHash(t *testing.T) {
 			t.Errorf("%s: %q, as %q has: %v", k.Name, h, seen[h], err)
 		}
 		seen[h] = k.Name
+	}
+}
+
+// TestCooperative: a variant with cooperative matrices runs where a device has all
+// that it needs, takes the largest matrix that fits, and is left out where one thing
+// is missing.
+func TestCooperative(t *testing.T) {
+	bf16 := MatMul.Halves(BF16, "a", "b", "c")
+	large := product(4096, 4096, 4096)
+	odd := large
+	odd.LDA = 4098
+	all := MatMul.variant(t, "coopmat1.64x64.bf16-a-b-c").Cooperative.Target(BF16)
+	small := all.Matrices[0]
+	small.M, small.N, small.K = 8, 8, 8
+	other := all.Matrices[0]
+	other.C, other.Result = "bf16", "bf16"
+	with := func(change func(*Target)) Target {
+		target := all
+		target.Features = slices.Clone(all.Features)
+		change(&target)
+		return target
+	}
+	for _, c := range []struct {
+		name   string
+		params MatMulParams
+		target Target
+		want   string
+	}{
+		{"all there is", large, all, "coopmat1.128x128.bf16-a-b-c"},
+		{"fewer tiles", product(1024, 576, 576), all, "coopmat1.128x64.bf16-a-b-c"},
+		{"few tiles", product(256, 576, 576), all, "coopmat1.64x64.bf16-a-b-c"},
+		{"few rows", product(8, 576, 576), all, "coopmat1.32x64.bf16-a-b-c"},
+		{"rows between quads", odd, all, "coopmat1.64x64.pairs.bf16-a-b-c"},
+		{"workgroup memory for depth 16", large, with(func(t *Target) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.k16.bf16-a-b-c"},
+		{"software", large, with(func(t *Target) { t.Class = Software }), "wide4.bf16-a-b-c"},
+		{"no bf16 matrices", large, with(func(t *Target) {
+			t.Features = slices.DeleteFunc(t.Features, func(f string) bool { return f == FeatureMatrixBF16 })
+		}), "tile128.bf16-a-b-c"},
+		{"sums in bf16 alone", large, with(func(t *Target) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
+		{"workgroups of 64", large, with(func(t *Target) { t.Invocations = 64 }), "tall.bf16-a-b-c"},
+		{"measured", large, with(func(t *Target) {
+			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat1.128x128.x8.bf16-a-b-c"}
+		}), "coopmat1.128x128.x8.bf16-a-b-c"},
+		{"measured on a device that had more", large, with(func(t *Target) {
+			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat2.128x256.bf16-a-b-c"}
+		}), "coopmat1.128x128.bf16-a-b-c"},
+	} {
+		if v, _ := MatMul.ChooseFor(c.params, bf16, c.target); v == nil || v.Name != c.want {
+			t.Errorf("%s: got %+v, want %s", c.name, v, c.want)
+		}
+	}
+	both := with(func(t *Target) { t.Matrices = []Matrix{small, all.Matrices[0]} })
+	v := MatMul.variant(t, "coopmat1.128x128.bf16-a-b-c")
+	turned := large
+	turned.TransB = 1
+	if got, want := v.Constants(turned, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
+		t.Errorf("constants %v, want %v", got, want)
+	}
+	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")
+	if target := second.Cooperative.Target(BF16); !slices.Contains(MatMul.Runnable(large, bf16, target), second) || second.meant(large, Discrete) {
+		t.Error("coopmat2 must be there for tuning, and for nothing else")
+	}
+	if got, want := all.Matrices[0].String(), "16x16x16 bf16·bf16+f32"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestCooperativeMemory holds the workgroup memory that is read from the modules to
+// what the tiles take: two halves of lines of quads and one quad more.
+func TestCooperativeMemory(t *testing.T) {
+	for name, quads := range map[string]int64{
+		"coopmat1.128x128":     2 * (128*5 + 128*5),
+		"coopmat1.128x128.k16": 2 * (128*3 + 128*3),
+		"coopmat1.128x64":      2 * (128*5 + 64*5),
+		"coopmat1.64x64":       2 * (64*5 + 64*5),
+		"coopmat1.32x64":       2 * (32*5 + 64*5),
+		"coopmat2.128x128":     0,
+	} {
+		got, err := MatMul.Needs(MatMul.variant(t, name+".bf16-a-b"))
+		if want := (Needs{WorkgroupMemory: 16 * quads}); err != nil || got != want {
+			t.Errorf("%s needs %+v (%v), want %+v", name, got, err, want)
+		}
 	}
 }

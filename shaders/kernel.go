@@ -136,16 +136,20 @@ type Kernel struct {
 // Variant is one way to run a kernel on a GPU: a source, constants and passes.
 type Variant struct {
 	Name    string            // "" for the plain one
-	Source  string            // file name without ".wgsl"; "" = the kernel's name
+	Source  string            // file name without ".wgsl" or ".comp"; "" = the kernel's name
 	Include []string          // files put before the source: "exp" is include_exp.wgsl
 	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
 	Consts  map[string]uint32 // WGSL constants put before the source
 	Vec4    []string          // bindings seen as arrays of vec4<f32>
 	Storage Storage           // bindings of 16-bit floats
 	Passes  []Pass
+	// Cooperative is nil but for variants in GLSL.
+	Cooperative *Cooperative
 
-	when func(params any, class Class) bool
-	text string // the whole shader, in place of what WGSL would put together
+	when       func(params any, class Class) bool
+	byTuning   func(params any) bool
+	specialize func(params any, t Target, s Storage) []uint32
+	text       string // the whole shader, in place of what WGSL would put together
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the
@@ -153,6 +157,23 @@ type Variant struct {
 type Pass struct {
 	Entry string // "" = "main"
 	grid  func(params any) [3]uint32
+}
+
+// Constants are the variant's specialisation constants, from number 0 on, for a call
+// on a target that it fits.
+func (v *Variant) Constants(params any, t Target) []uint32 {
+	if v.specialize == nil {
+		return nil
+	}
+	return v.specialize(params, t, v.Storage)
+}
+
+// OnlyTuned says whether tuning alone chooses the variant with these parameters.
+func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
+
+// meant says whether a variant is meant for a class of device with these parameters.
+func (v *Variant) meant(params any, class Class) bool {
+	return (v.when == nil || v.when(params, class)) && !v.OnlyTuned(params)
 }
 
 // EntryPoint is the name of the shader function.
@@ -178,7 +199,7 @@ func (k *Kernel) ID(v *Variant) string {
 // the device.
 func (k *Kernel) Choose(params any, s Storage, class Class) *Variant {
 	for i := range k.Variants {
-		if v := &k.Variants[i]; v.Storage == s && (v.when == nil || v.when(params, class)) {
+		if v := &k.Variants[i]; v.Storage == s && v.meant(params, class) && v.Cooperative == nil {
 			return v
 		}
 	}
@@ -325,6 +346,13 @@ type DeclVariant[P any] struct {
 	Vec4    []string
 	When    func(p P, class Class) bool
 	Passes  []DeclPass[P]
+	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
+	// storage alone. Specialize are its specialisation constants from number 0 on.
+	Cooperative *Cooperative
+	Specialize  func(p P, t Target, s Storage) []uint32
+	// ByTuning are the calls for which the variant is chosen where measuring says so,
+	// and not by the device's class; nil for none.
+	ByTuning func(p P) bool
 }
 
 // DeclPass declares a pass of a kernel with parameters of type P. Its workgroups
@@ -415,8 +443,17 @@ func Declare[P any](d Decl[P]) *Kernel {
 		if dv.When != nil {
 			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
 		}
+		v.Cooperative = dv.Cooperative
+		if dv.ByTuning != nil {
+			v.byTuning = func(p any) bool { return dv.ByTuning(p.(P)) }
+		}
+		if dv.Specialize != nil {
+			v.specialize = func(p any, t Target, s Storage) []uint32 { return dv.Specialize(p.(P), t, s) }
+		}
 		v.Passes = passes(dv.Passes, 1)
-		k.Variants = append(k.Variants, v)
+		if v.Cooperative == nil {
+			k.Variants = append(k.Variants, v)
+		}
 		for _, h := range halved(k, v, d.Halves) {
 			h.Passes = passes(dv.Passes, 2)
 			h.when = func(p any, c Class) bool { return d.Even(p.(P)) && (v.when == nil || v.when(p, c)) }

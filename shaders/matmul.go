@@ -37,6 +37,7 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Include: []string{"matmul"},
 	Variants: slices.Concat(
 		matmulRows(),
+		matmulCoop(),
 		// Where 64 tiles and more keep the device busy.
 		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool {
 			return p.M.Max >= 96 && p.N >= 96 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*128*128
@@ -104,14 +105,15 @@ func matmulRows() []DeclVariant[MatMulParams] {
 
 // matmulTiles shares tiles of 64·blocks rows and columns in a GPU's workgroups,
 // 4·blocks squared to an invocation.
-func matmulTiles(name string, blocks, depth uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
+func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
 	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
 	side := int(64 * blocks)
 	return []DeclVariant[MatMulParams]{{
 		Name: name, Source: "matmul_tile",
-		Consts: map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
-		When:   func(p MatMulParams, c Class) bool { return c != Software && when(p) },
-		Passes: matmulGrid(side, side),
+		Consts:   map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
+		When:     func(_ MatMulParams, c Class) bool { return c != Software },
+		ByTuning: func(p MatMulParams) bool { return !best(p) },
+		Passes:   matmulGrid(side, side),
 	}}
 }
 
@@ -147,7 +149,11 @@ func matmulWide() []DeclVariant[MatMulParams] {
 
 // fours says whether a and b are made of whole groups of four values, in the
 // direction in which they lie.
-func (p MatMulParams) fours() bool {
+func (p MatMulParams) fours() bool { return p.groups()%4 == 0 }
+
+// groups is a number that divides by a power of two where all lengths and distances
+// of a and b do, in the direction in which they lie.
+func (p MatMulParams) groups() uint32 {
 	rows, cols := p.K.Max, p.N
 	if p.TransA != 0 {
 		rows = p.M.Max
@@ -155,7 +161,7 @@ func (p MatMulParams) fours() bool {
 	if p.TransB != 0 {
 		cols = p.K.Max
 	}
-	return (rows|cols|p.LDA|p.LDB|p.StrideA|p.StrideB)%4 == 0
+	return rows | cols | p.LDA | p.LDB | p.StrideA | p.StrideB
 }
 
 // matmulGrid is a workgroup for every tile of so many rows and columns of c.
@@ -248,6 +254,10 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
 		cases = append(cases, overCounts(36, func(m Count) Case { return call(m, N(20), 28, 2, 0, 0, 1) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(36), k, 28, 1, 0.5, 1, 0) })...)
+		// Several tiles of cooperative matrices, their last ones ragged.
+		cases = append(cases, call(N(200), N(72), 72, 1, 0, 1, 0), call(N(72), N(40), 200, 1, 0, 0, 0))
+		cases = append(cases, overCounts(40, func(m Count) Case { return call(m, N(24), 72, 2, 0, 0, 0) })...)
+		cases = append(cases, overCounts(40, func(k Count) Case { return call(N(24), k, 72, 1, 0, 0, 0) })...)
 		cases = append(cases,
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),

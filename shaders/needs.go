@@ -38,6 +38,9 @@ func (k *Kernel) Needs(v *Variant) (Needs, error) {
 	if err != nil {
 		return Needs{}, fmt.Errorf("kernel %s: %w", id, err)
 	}
+	if v.Cooperative != nil {
+		n.Invocations, n.Subgroup = 0, false // Cooperative.fits knows
+	}
 	needs.Store(id, n)
 	return n, nil
 }

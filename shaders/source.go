@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-//go:embed *.wgsl
+//go:embed *.wgsl *.comp
 var sources embed.FS
 
 // WGSL returns the whole shader of a variant: the declarations generated from
@@ -62,6 +62,9 @@ fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * g
 
 // Files names the files that a variant is made of, in order: "include_exp.wgsl".
 func (v *Variant) Files() []string {
+	if v.Cooperative != nil {
+		return []string{v.Source + ".comp"}
+	}
 	var names []string
 	for _, include := range slices.Concat([]string{"vec"}, v.Include) {
 		names = append(names, "include_"+v.wide(include)+".wgsl")

@@ -26,12 +26,13 @@ func (k *Kernel) SPIRV(v *Variant) ([]byte, error) {
 type Manifest struct {
 	Generator string            `json:"generator"` // "tools/shadergen"
 	Compiler  string            `json:"compiler"`  // "naga 30.0.1"
+	GLSL      string            `json:"glsl"`      // of the .comp files: "shaderc 2026.4-1, glslang 16.4.0-1"
 	Modules   map[string]Module `json:"modules"`   // by variant ID
 }
 
 // Module is the manifest's entry of one variant.
 type Module struct {
-	Source string `json:"source"` // SHA-256 of the WGSL text
+	Source string `json:"source"` // SHA-256 of the WGSL or GLSL text
 	Module string `json:"module"` // SHA-256 of the .spv file
 }
 
@@ -48,13 +49,13 @@ func ReadManifest() (Manifest, error) {
 	return m, nil
 }
 
-// Sources returns the WGSL text of every variant of every kernel, by variant ID.
+// Sources returns the text of every variant of every kernel, by variant ID.
 func Sources() (map[string]string, error) {
 	sources := map[string]string{}
 	for _, k := range All() {
 		for i := range k.Variants {
 			v := &k.Variants[i]
-			text, err := k.WGSL(v)
+			text, err := k.Text(v)
 			if err != nil {
 				return nil, err
 			}
@@ -65,7 +66,7 @@ func Sources() (map[string]string, error) {
 }
 
 // Stale returns the variants whose committed module was not made from their
-// present WGSL text, each with the reason; nothing when all are fresh. A module
+// present text, each with the reason; nothing when all are fresh. A module
 // without a variant is stale too.
 func Stale() (map[string]string, error) {
 	manifest, err := ReadManifest()

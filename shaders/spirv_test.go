@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"patchwork/shaders"
+	"patchwork/shaders/glslc"
 	"patchwork/shaders/naga"
 )
 
@@ -19,31 +20,37 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-// TestReproducible compiles every shader again, where the manifest's compiler
-// is installed, and compares bytes.
+// TestReproducible compiles every shader again, where the manifest's compiler of its
+// language is installed, and compares bytes.
 func TestReproducible(t *testing.T) {
 	manifest, err := shaders.ReadManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version, err := naga.Version(); err != nil || version != manifest.Compiler {
-		t.Skipf("needs %s: found %q, %v", manifest.Compiler, version, err)
-	}
+	wgsl, noWGSL := naga.Version()
+	glsl, noGLSL := glslc.Version()
 	for _, k := range shaders.All() {
 		for i := range k.Variants {
 			v := &k.Variants[i]
 			t.Run(k.ID(v), func(t *testing.T) {
 				t.Parallel()
-				text, err := k.WGSL(v)
+				compile, version, needed, reason := naga.Compile, wgsl, manifest.Compiler, noWGSL
+				if v.Cooperative != nil {
+					compile, version, needed, reason = glslc.Compile, glsl, manifest.GLSL, noGLSL
+				}
+				if version != needed {
+					t.Skipf("needs %s: found %q, %v", needed, version, reason)
+				}
+				text, err := k.Text(v)
 				if err != nil {
 					t.Fatal(err)
 				}
-				want, err := naga.Compile(text)
+				want, err := compile(text)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if got, err := k.SPIRV(v); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("the committed module is not what naga makes of the text (%v): run make shaders", err)
+					t.Errorf("the committed module is not what its compiler makes of the text (%v): run make shaders", err)
 				}
 			})
 		}

@@ -26,6 +26,7 @@ func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
 	if err != nil {
 		return Recording{}, err
 	}
+	m.store(r.storage())
 	if work == "train" {
 		m.store(r.storage())
 		return recordTraining(m, rows, tokens)

@@ -54,7 +54,7 @@ func Cases(k *shaders.Kernel) []shaders.Case {
 	cases := declared
 	for _, s := range k.Storages()[1:] {
 		for _, c := range declared {
-			if c.Elements() <= 1<<14 && k.Stores(c.Params, s) {
+			if c.Elements() <= small && k.Stores(c.Params, s) {
 				c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
 				cases = append(cases, c)
 			}

@@ -8,14 +8,21 @@ import (
 // classed is a device that can run the variants meant for another class.
 type classed interface{ SetClass(shaders.Class) }
 
+// small is how many elements a case has that is tried in more than the variants which
+// devices choose by themselves.
+const small = 1 << 14
+
 // Variant is a way in which a device can run a call.
 type Variant struct {
-	Name  string // "" for the plain one, and on devices that have one form of each kernel
-	class shaders.Class
+	Name   string // "" for the plain one, and on devices that have one form of each kernel
+	class  shaders.Class
+	bucket string // of the call, where no class chooses the variant
 }
 
-// VariantsOf returns every variant that some class would run a case with. On the
-// CPU, which has one form of each kernel, that is its own.
+// VariantsOf returns every variant that some class would run a case with and, for a
+// small case of 16 bits, which has no large ones beside it, every one that tuning may
+// choose for it. On the CPU, which has one form of each kernel, that is
+// its own.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
 	if _, ok := dev.(classed); !ok {
@@ -28,7 +35,15 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 		target.Class, target.Tuned = class, nil
 		if v, _ := k.ChooseFor(c.Params, c.Storage, target); v != nil && !seen[v] {
 			seen[v] = true
-			variants = append(variants, Variant{v.Name, class})
+			variants = append(variants, Variant{Name: v.Name, class: class})
+		}
+	}
+	if c.Elements() > small || c.Storage.Bindings == 0 {
+		return variants
+	}
+	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Target()) {
+		if v.OnlyTuned(c.Params) && !seen[v] {
+			variants = append(variants, Variant{Name: v.Name, class: own, bucket: k.Bucket(c.Params, c.Storage)})
 		}
 	}
 	return variants
@@ -39,6 +54,10 @@ func (v Variant) With(dev engine.Device, f func()) {
 	if d, ok := dev.(classed); ok {
 		defer d.SetClass(dev.Info().Class)
 		d.SetClass(v.class)
+	}
+	if d, ok := dev.(engine.Tunable); ok && v.bucket != "" {
+		defer d.SetChoices(dev.Info().Choices)
+		d.SetChoices(shaders.Choices{v.bucket: v.Name})
 	}
 	f()
 }

@@ -6,6 +6,7 @@ package kernelbench
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"patchwork/engine"
@@ -92,15 +93,29 @@ func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
 	return c
 }
 
-// squareSizes are the sides of the square products that every device is measured by.
-var squareSizes = []int{256, 512, 1024}
+// squareSizes are the sides of the square products that every device is measured by,
+// and gpuSizes those that only a GPU is.
+var (
+	squareSizes = []int{256, 512, 1024}
+	gpuSizes    = []int{2048, 4096, 8192}
+)
 
-// Squares are square products.
-func Squares() []*Case {
+// Squares are square products of a float type, which a GPU is given larger ones of.
+func Squares(t shaders.Type, gpu bool) []*Case {
+	sizes := squareSizes
+	if gpu {
+		sizes = slices.Concat(squareSizes, gpuSizes)
+	}
 	program := engine.NewProgram("square products")
-	for _, n := range squareSizes {
-		side, bytes := uint32(n), int64(4*n*n)
-		view := func(name string) engine.View { return engine.NewBuffer(name, bytes).View() }
+	for _, n := range sizes {
+		side, bytes := uint32(n), t.Size()*int64(n)*int64(n)
+		view := func(name string) engine.View {
+			b := engine.NewBuffer(name, bytes)
+			if t.Half() {
+				b.Type = t
+			}
+			return b.View()
+		}
 		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
 			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, Batch: 1, Alpha: 1,
 		}, view("a"), view("b"), engine.View{}, engine.View{}, view("c"))

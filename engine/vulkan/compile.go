@@ -93,7 +93,7 @@ func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) error {
 	if err != nil {
 		return err
 	}
-	c.build = build{dispatch.Kernel, variant, l}
+	c.build = build{dispatch.Kernel, variant, l, variant.Constants(dispatch.Params, d.info.Target())}
 	c.params = shaders.PackParams(dispatch.Params)
 	for j, v := range dispatch.Views {
 		r := engine.Resolve(v)
@@ -153,7 +153,7 @@ func (e *executable) build() error {
 	for i := range e.calls {
 		c := &e.calls[i]
 		for j, s := range c.build.variant.Passes {
-			c.passes[j].pipeline = p.made[pipelineKey{c.build.kernel.ID(c.build.variant), s.EntryPoint()}]
+			c.passes[j].pipeline = p.made[c.build.key(s)]
 		}
 	}
 	return nil

@@ -26,6 +26,9 @@ var featureStructs = []featureStruct{
 	{"VK_KHR_vulkan_memory_model", 1000211000, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope", ""}},
 	{"VK_EXT_subgroup_size_control", 1000225002, []string{"subgroupSizeControl", "computeFullSubgroups"}},
 	{"VK_KHR_shader_integer_dot_product", 1000280000, []string{"shaderIntegerDotProduct"}},
+	{"VK_KHR_maintenance4", 1000413000, []string{"maintenance4"}},
+	{"VK_KHR_buffer_device_address", 1000257000, []string{"bufferDeviceAddress", "", ""}},
+	{"VK_KHR_timeline_semaphore", 1000207000, []string{"timelineSemaphore"}},
 	{"VK_KHR_shader_bfloat16", 1000141000, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},
 	{"VK_KHR_cooperative_matrix", 1000506000, []string{"cooperativeMatrix", ""}},
 	{"VK_NV_cooperative_matrix2", 1000593000, []string{

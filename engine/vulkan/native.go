@@ -38,6 +38,9 @@ type instanceProcs struct {
 	memoryProperties2    proc
 	queueFamilies        proc
 	getDeviceProcAddress proc
+	// Of extensions; 0 where the loader knows none.
+	matrices         proc
+	flexibleMatrices proc
 }
 
 func loadInstanceProcs(get proc, instance vk.Instance) instanceProcs {
@@ -50,6 +53,8 @@ func loadInstanceProcs(get proc, instance vk.Instance) instanceProcs {
 		memoryProperties2:    load("vkGetPhysicalDeviceMemoryProperties2"),
 		queueFamilies:        load("vkGetPhysicalDeviceQueueFamilyProperties"),
 		getDeviceProcAddress: load("vkGetDeviceProcAddr"),
+		matrices:             load("vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"),
+		flexibleMatrices:     load("vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV"),
 	}
 }
 
@@ -120,6 +125,10 @@ const (
 	structDriverProperties       vk.StructureType = 1000196000
 	structMaintenance4Properties vk.StructureType = 1000413001
 	structMemoryBudgetProperties vk.StructureType = 1000237000
+	structSubgroupSizeProperties vk.StructureType = 1000225000
+	structRequiredSubgroupSize   vk.StructureType = 1000225001
+	structMatrixProperties       vk.StructureType = 1000506001
+	structFlexibleProperties     vk.StructureType = 1000593001
 )
 
 type extensionProperties struct {
@@ -157,6 +166,39 @@ const (
 type subgroupProperties struct {
 	header
 	size, stages, operations, quad uint32
+}
+
+// Bit of VkPipelineShaderStageCreateFlags.
+const requireFullSubgroups = 2
+
+type subgroupSizeProperties struct {
+	header
+	least, most, subgroups, stages uint32
+}
+
+// requiredSubgroupSize is VkPipelineShaderStageRequiredSubgroupSizeCreateInfo.
+type requiredSubgroupSize struct {
+	header
+	size uint32
+}
+
+// matrixProperties is VkCooperativeMatrixPropertiesKHR; the numbers are of
+// VkComponentTypeKHR and VkScopeKHR.
+type matrixProperties struct {
+	header
+	m, n, k          uint32
+	a, b, c, result  uint32
+	saturates, scope uint32
+}
+
+// flexibleProperties is VkCooperativeMatrixFlexibleDimensionsPropertiesNV: sizes
+// are multiples of m, n and k.
+type flexibleProperties struct {
+	header
+	m, n, k          uint32
+	a, b, c, result  uint32
+	saturates, scope uint32
+	invocations      uint32
 }
 
 type maintenance3Properties struct {
@@ -246,6 +288,19 @@ type pipelineLayoutCreateInfo struct {
 	sets            *vk.DescriptorSetLayout
 	pushCount       uint32
 	push            unsafe.Pointer
+}
+
+// specialization is VkSpecializationInfo.
+type specialization struct {
+	count   uint32
+	entries *specializationEntry
+	bytes   uint64
+	data    unsafe.Pointer
+}
+
+type specializationEntry struct {
+	constant, offset uint32
+	size             uint64
 }
 
 type shaderStage struct {

@@ -102,6 +102,7 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 		p.info.Features = append(p.info.Features, "timestampQueries")
 	}
 	p.readProperties2(i)
+	p.info.Matrices = i.readMatrices(p)
 	return p
 }
 
@@ -127,7 +128,8 @@ func (p *physical) readProperties2(i *instance) {
 	subgroup := &subgroupProperties{header: header{vk.StructureTypePhysicalDeviceSubgroupProperties, unsafe.Pointer(maintenance3)}}
 	driver := &driverProperties{header: header{structDriverProperties, unsafe.Pointer(subgroup)}}
 	ids := &idProperties{header: header{vk.StructureTypePhysicalDeviceIdProperties, unsafe.Pointer(driver)}}
-	all := &properties2{header: header{vk.StructureTypePhysicalDeviceProperties2, unsafe.Pointer(ids)}}
+	sizes := &subgroupSizeProperties{header: header{structSubgroupSizeProperties, unsafe.Pointer(ids)}}
+	all := &properties2{header: header{vk.StructureTypePhysicalDeviceProperties2, unsafe.Pointer(sizes)}}
 	i.procs.properties2.call(id(p.handle), uintptr(unsafe.Pointer(all)))
 
 	p.uuid = ids.deviceUUID
@@ -135,6 +137,10 @@ func (p *physical) readProperties2(i *instance) {
 	p.info.Limits.SubgroupSize = int(subgroup.size)
 	if subgroup.stages&subgroupCompute != 0 && subgroup.operations&subgroupShuffles != 0 {
 		p.info.Features = append(p.info.Features, engine.SubgroupShuffle)
+	}
+	p.info.Limits.MinSubgroupSize, p.info.Limits.MaxSubgroupSize = int(sizes.least), int(sizes.most)
+	if sizes.stages&subgroupCompute != 0 && slices.Contains(p.features.names, "subgroupSizeControl") && slices.Contains(p.features.names, "computeFullSubgroups") {
+		p.info.Features = append(p.info.Features, shaders.FeatureSubgroupSize)
 	}
 	if maintenance4.maxBufferSize > 0 {
 		p.limits.bufferBytes = signed(maintenance4.maxBufferSize)

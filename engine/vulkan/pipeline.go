@@ -28,8 +28,9 @@ type layout struct {
 	pipeline vk.PipelineLayout
 }
 
-// pipelineKey names an entry point of a kernel's variant.
-type pipelineKey struct{ id, entry string }
+// pipelineKey names an entry point of a kernel's variant, with its specialisation
+// constants.
+type pipelineKey struct{ id, entry, constants string }
 
 func (p *pipelines) open(d *Device) error {
 	p.layouts, p.made = map[int]layout{}, map[pipelineKey]vk.Pipeline{}
@@ -88,9 +89,18 @@ func (p *pipelines) layout(d *Device, storage int) (layout, error) {
 
 // build is a variant whose pipelines are to be made.
 type build struct {
-	kernel  *shaders.Kernel
-	variant *shaders.Variant
-	layout  layout
+	kernel    *shaders.Kernel
+	variant   *shaders.Variant
+	layout    layout
+	constants []uint32 // for specialisation, from number 0 on
+}
+
+func (b build) key(p shaders.Pass) pipelineKey {
+	key := pipelineKey{id: b.kernel.ID(b.variant), entry: p.EntryPoint()}
+	if len(b.constants) > 0 {
+		key.constants = fmt.Sprint(b.constants)
+	}
+	return key
 }
 
 // make makes the pipelines that are still missing, on all cores: a driver's
@@ -101,7 +111,7 @@ func (p *pipelines) make(d *Device, builds []build) error {
 	missing := map[pipelineKey]*vk.Pipeline{}
 	for _, b := range builds {
 		for _, pass := range b.variant.Passes {
-			key := pipelineKey{b.kernel.ID(b.variant), pass.EntryPoint()}
+			key := b.key(pass)
 			if p.made[key] != nil || missing[key] != nil {
 				continue
 			}
@@ -147,10 +157,33 @@ func (d *Device) newPipeline(b build, key pipelineKey, pipeline *vk.Pipeline) er
 		},
 		layout: b.layout.pipeline,
 	}
+	special := specialized(b.constants)
+	if special != nil {
+		info.stage.specialization = unsafe.Pointer(special)
+	}
+	size := requiredSubgroupSize{header{sType: structRequiredSubgroupSize}, uint32(d.info.Limits.SubgroupSize)}
+	if c := b.variant.Cooperative; c != nil && c.Scope == shaders.ScopeSubgroup {
+		info.stage.next, info.stage.flags = unsafe.Pointer(&size), requireFullSubgroups
+	}
 	r = d.procs.createComputePipelines.call(id(d.handle), id(d.pipelines.cache.handle), 1,
 		uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(pipeline)))
 	if err := check("vkCreateComputePipelines", r); err != nil {
 		return fmt.Errorf("kernel %s: %w", key.id, err)
 	}
 	return nil
+}
+
+// specialized describes 32-bit specialisation constants, nil for none.
+func specialized(constants []uint32) *specialization {
+	if len(constants) == 0 {
+		return nil
+	}
+	entries := make([]specializationEntry, len(constants))
+	for i := range entries {
+		entries[i] = specializationEntry{constant: uint32(i), offset: uint32(4 * i), size: 4}
+	}
+	return &specialization{
+		count: uint32(len(entries)), entries: unsafe.SliceData(entries),
+		bytes: uint64(4 * len(constants)), data: unsafe.Pointer(unsafe.SliceData(constants)),
+	}
 }

@@ -1,11 +1,12 @@
 // Shadergen compiles every kernel variant that package shaders declares from
-// WGSL to SPIR-V, into shaders/spirv, with a manifest of hashes. Run it from
-// the module's root by "make shaders"; users never need it.
+// WGSL or GLSL to SPIR-V, into shaders/spirv, with a manifest of hashes. Run it from
+// the module's root by "make shaders"; users never need it. It calls naga for WGSL
+// and, where a .comp file has changed, the glslc that PATCHWORK_GLSLC names.
 //
 //	shadergen          compile what has changed, delete what is no longer declared
 //	shadergen -force   compile everything
 //	shadergen -check   exit 1 and name what is stale
-//	shadergen -print matmul.nt    print the WGSL of a variant
+//	shadergen -print matmul.nt    print the text of a variant
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"slices"
 
 	"patchwork/shaders"
+	"patchwork/shaders/glslc"
 	"patchwork/shaders/naga"
 )
 
@@ -26,7 +28,7 @@ const dir = "shaders/spirv"
 func main() {
 	force := flag.Bool("force", false, "compile every shader, changed or not")
 	check := flag.Bool("check", false, "only name what is stale; exit 1 when something is")
-	show := flag.String("print", "", "print the WGSL of the `variant` and exit")
+	show := flag.String("print", "", "print the text of the `variant` and exit")
 	flag.Parse()
 	var err error
 	switch {
@@ -71,12 +73,8 @@ func checkAll() error {
 }
 
 // generate brings the folder up to date. With another compiler than the
-// manifest's, everything is compiled again.
+// manifest's, everything in its language is compiled again.
 func generate(force bool) error {
-	compiler, err := naga.Version()
-	if err != nil {
-		return err
-	}
 	old, err := shaders.ReadManifest()
 	if err != nil {
 		return err
@@ -85,37 +83,73 @@ func generate(force bool) error {
 	if err != nil {
 		return err
 	}
-	sources, err := shaders.Sources()
-	if err != nil {
-		return err
-	}
-	force = force || compiler != old.Compiler
-	manifest := shaders.Manifest{Generator: "tools/shadergen", Compiler: compiler, Modules: map[string]shaders.Module{}}
-	for _, id := range slices.Sorted(maps.Keys(sources)) {
-		if _, changed := stale[id]; !changed && !force {
-			manifest.Modules[id] = old.Modules[id]
-			continue
+	wgsl := language{name: naga.Version, compile: naga.Compile, old: old.Compiler}
+	glsl := language{name: glslc.Version, compile: glslc.Compile, old: old.GLSL, lazy: !force}
+	manifest := shaders.Manifest{Generator: "tools/shadergen", Modules: map[string]shaders.Module{}}
+	for _, k := range shaders.All() {
+		for i := range k.Variants {
+			v, l := &k.Variants[i], &wgsl
+			if v.Cooperative != nil {
+				l = &glsl
+			}
+			text, err := k.Text(v)
+			if err != nil {
+				return err
+			}
+			id := k.ID(v)
+			_, changed := stale[id]
+			if manifest.Modules[id], err = l.module(id, text, old.Modules[id], changed || force); err != nil {
+				return err
+			}
 		}
-		fmt.Println(id)
-		if manifest.Modules[id], err = compile(id, sources[id]); err != nil {
-			return err
-		}
 	}
+	manifest.Compiler, manifest.GLSL = wgsl.used(), glsl.used()
 	if err := clean(manifest.Modules); err != nil {
 		return err
 	}
 	return writeManifest(manifest)
 }
 
-func compile(id, text string) (shaders.Module, error) {
-	module, err := naga.Compile(text)
+// language is one that shaders are written in, with its compiler.
+type language struct {
+	name    func() (string, error)
+	compile func(text string) ([]byte, error)
+	old     string // the compiler of the committed modules
+	lazy    bool   // do not ask for the compiler before something has changed
+	version string // of the compiler that is here, once asked
+}
+
+// module compiles a variant where it has changed or its compiler has, else it is as
+// before.
+func (l *language) module(id, text string, before shaders.Module, changed bool) (m shaders.Module, err error) {
+	if l.version == "" && (changed || !l.lazy) {
+		if l.version, err = l.name(); err != nil {
+			return m, err
+		}
+		if l.lazy && l.version != l.old && l.old != "" {
+			return m, fmt.Errorf("%s: the committed modules are by %s, here is %s: run shadergen -force to compile all with it", id, l.old, l.version)
+		}
+	}
+	if !changed && l.used() == l.old {
+		return before, nil
+	}
+	fmt.Println(id)
+	module, err := l.compile(text)
 	if err != nil {
-		return shaders.Module{}, fmt.Errorf("%s (its text: shadergen -print %s): %w", id, id, err)
+		return m, fmt.Errorf("%s (its text: shadergen -print %s): %w", id, id, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, id+".spv"), module, 0o644); err != nil {
-		return shaders.Module{}, err
+		return m, err
 	}
 	return shaders.Module{Source: shaders.Hash([]byte(text)), Module: shaders.Hash(module)}, nil
+}
+
+// used is the compiler that the modules are by.
+func (l *language) used() string {
+	if l.version == "" {
+		return l.old
+	}
+	return l.version
 }
 
 // clean deletes the modules of variants that are no longer declared.

@@ -75,6 +75,7 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	if err != nil {
 		return r, usageError{err}
 	}
+	r.DType = f.dtype
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}

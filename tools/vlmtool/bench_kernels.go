@@ -21,6 +21,7 @@ type kernelFlags struct {
 	count               int
 	caseTime            time.Duration
 	limit               time.Duration
+	variants            bool
 }
 
 func (f *kernelFlags) add(a *app) {
@@ -28,6 +29,7 @@ func (f *kernelFlags) add(a *app) {
 	a.flags.IntVar(&f.count, "count", 6, "kernels: samples of a case; statistics want 6")
 	a.flags.DurationVar(&f.caseTime, "case-time", 10*time.Second, "kernels: the longest that one call may take; what takes longer is left out, and said")
 	a.flags.DurationVar(&f.limit, "time-limit", 0, "kernels: leave out, and say, what is not measured by then; 0 = no limit, without --preset 24s")
+	a.flags.BoolVar(&f.variants, "variants", false, "kernels: measure every variant that the device can run, not only the one it chooses")
 	a.flags.StringVar(&f.compare, "compare", "", "kernels: compare with an earlier run's output, a `file` of either form")
 	a.flags.StringVar(&f.plot, "plot", "", "kernels: draw the roofline to a PNG `file`")
 }
@@ -77,25 +79,31 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	cases, err := f.cases(r, small)
+	dev, err := a.openDevice()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	cases, err := f.cases(r, small, dev.Info())
 	if err != nil {
 		return err
 	}
 	if len(cases) == 0 {
 		return usagef("--filter %q matches no kernel's case", f.filter)
 	}
-	dev, err := a.openDevice()
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	run := &kernelRun{app: a, info: dev.Info(), old: old}
+	run := &kernelRun{app: a, info: dev.Info(), old: old, every: f.variants}
 	if run.bench, err = kernelbench.New(ctx, dev, o); err != nil {
 		return err
 	}
 	defer run.bench.Free()
 	for i, c := range everyKernelFirst(cases) {
-		err := run.measure(ctx, c, f.limit, start)
+		measure := func(c *kernelbench.Case) error { return run.measure(ctx, c, f.limit, start) }
+		var err error
+		if f.variants {
+			err = kernelbench.EachVariant(dev, c, measure)
+		} else {
+			err = measure(c)
+		}
 		if err != nil && ctx.Err() != nil { // what there is, is worth having
 			return errors.Join(ctx.Err(), run.print())
 		}
@@ -119,10 +127,10 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 
 // cases are the calls to measure: those of the work, and for kernels that the
 // work does not use, conformance cases.
-func (f *benchFlags) cases(r vlm.Recipe, small bool) ([]*kernelbench.Case, error) {
+func (f *benchFlags) cases(r vlm.Recipe, small bool, info engine.Info) ([]*kernelbench.Case, error) {
 	var all []*kernelbench.Case
 	if small {
-		all = kernelbench.Squares()
+		all = kernelbench.Squares(f.storage, info.Hardware())
 	}
 	used, err := f.works(r)
 	if err != nil {
@@ -192,6 +200,7 @@ type kernelRun struct {
 	info    engine.Info
 	bench   *kernelbench.Bench
 	old     earlierRun
+	every   bool // --variants: none is chosen
 	results []measured
 	wrong   int
 }
@@ -217,6 +226,7 @@ func (r *kernelRun) measure(ctx context.Context, c *kernelbench.Case, limit time
 	case err != nil && !errors.As(err, &skip):
 		return fmt.Errorf("%s/%s: %w", c.Kernel.Name, c.Name, err)
 	}
+	result.Tuned = result.Tuned && !r.every
 	r.results = append(r.results, measured{result, err})
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/engine/vulkan"
 	"patchwork/engine/webgpu"
+	"patchwork/shaders"
 )
 
 // openDevice opens the device that --device names, with the variants that were
@@ -108,7 +109,69 @@ func printDevice(a *app, d engine.Info) {
 		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
 	}
 	fmt.Fprintln(a.stdout)
-	if len(d.Features) > 0 {
-		fmt.Fprintf(a.stdout, "          features %s\n", strings.Join(d.Features, " "))
+	if !strings.HasPrefix(d.Device, "vulkan") {
+		if len(d.Features) > 0 {
+			fmt.Fprintf(a.stdout, "          features %s\n", strings.Join(d.Features, " "))
+		}
+		return
 	}
+	fmt.Fprintf(a.stdout, "          subgroup %s\n", subgroup(d.Limits))
+	has, lacks := sorted(d.Features)
+	for _, list := range []struct {
+		title string
+		names []string
+	}{{"has", has}, {"lacks", lacks}, {"matrices", matrices(d.Matrices)}} {
+		if len(list.names) > 0 {
+			fmt.Fprintf(a.stdout, "          %-8s %s\n", list.title, strings.Join(list.names, ", "))
+		}
+	}
+}
+
+// told are the features that decide which kernels a device runs, in words; --json
+// lists all.
+var told = []struct{ feature, words string }{
+	{"storageBuffer16BitAccess", "16-bit storage"},
+	{"shaderFloat16", "f16 arithmetic"},
+	{"shaderBFloat16Type", "bf16"},
+	{"cooperativeMatrix", "cooperative matrices"},
+	{"shaderBFloat16CooperativeMatrix", "bf16 matrices"},
+	{"VK_NV_cooperative_matrix2", "VK_NV_cooperative_matrix2"},
+	{"cooperativeMatrixWorkgroupScope", "matrices of workgroups"},
+	{"cooperativeMatrixFlexibleDimensions", "matrices of flexible sizes"},
+	{"cooperativeMatrixTensorAddressing", "tensor addressing"},
+	{"requiredSubgroupSize", "subgroup size control"},
+	{"subgroupShuffle", "shuffles"},
+	{"vulkanMemoryModel", "memory model"},
+	{"bufferDeviceAddress", "buffer device address"},
+	{"timelineSemaphore", "timeline semaphores"},
+	{"shaderInt64", "64-bit integers"},
+	{"timestampQueries", "time stamps"},
+	{"VK_EXT_memory_budget", "memory budget"},
+	{"VK_NV_cuda_kernel_launch", "VK_NV_cuda_kernel_launch"},
+}
+
+func sorted(features []string) (has, lacks []string) {
+	for _, t := range told {
+		if slices.Contains(features, t.feature) {
+			has = append(has, t.words)
+		} else {
+			lacks = append(lacks, t.words)
+		}
+	}
+	return has, lacks
+}
+
+func subgroup(l engine.Limits) string {
+	if l.MinSubgroupSize == l.MaxSubgroupSize {
+		return strconv.Itoa(l.SubgroupSize)
+	}
+	return fmt.Sprintf("%d, of %d to %d", l.SubgroupSize, l.MinSubgroupSize, l.MaxSubgroupSize)
+}
+
+// matrices are the products of cooperative matrices with their scope.
+func matrices(all []shaders.Matrix) (names []string) {
+	for _, m := range all {
+		names = append(names, fmt.Sprintf("%s %s", m.Scope, m))
+	}
+	return names
 }

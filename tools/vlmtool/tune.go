@@ -35,6 +35,7 @@ func runTune(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's")
 	a.flags.StringVar(&f.work, "work", "all", "train, prefill, decode or all")
+	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
 	if err := a.parse(args, 0); err != nil {
 		return err
@@ -44,6 +45,9 @@ func runTune(ctx context.Context, a *app, args []string) error {
 	}
 	if f.work != "all" && !slices.Contains(vlm.Works, f.work) {
 		return usagef("--work is %q, want train, prefill, decode or all", f.work)
+	}
+	if _, err := storage(f.dtype); err != nil {
+		return err
 	}
 	r, err := f.recipe()
 	if err != nil {

@@ -58,12 +58,16 @@ const mostVariants = 3
 // Thorough returns the hosts that together try every line of the file.
 func (s *Source) Thorough() []Host { return spread(s.Hosts, mostVariants) }
 
-// Sources returns every file of every kernel, by name.
+// Sources returns every WGSL file of every kernel, by name: errors are planted where a
+// device compiles WGSL at run time.
 func Sources() ([]Source, error) {
 	hosts := map[string][]Host{}
 	for _, k := range shaders.All() {
 		for i := range k.Variants {
 			v := &k.Variants[i]
+			if v.Cooperative != nil {
+				continue
+			}
 			for _, file := range v.Files() {
 				hosts[file] = append(hosts[file], Host{k, v})
 			}

@@ -1,0 +1,108 @@
+package shaders
+
+import (
+	"fmt"
+)
+
+// coopTile is what a workgroup of a cooperative variant makes: a tile of c from depth
+// terms at a time. Of that, a subgroup makes subRows by subCols.
+type coopTile struct {
+	rows, cols, depth uint32
+	subRows, subCols  uint32
+	invocations       uint32 // where the workgroup makes it as one matrix
+}
+
+// matmulCoop are the variants for devices with cooperative matrices, with a and b of
+// 16 bits. Measure them with vlmtool bench kernels --variants; what follows are
+// estimates for an H100 (132 processors of 4096 FLOP and 128 bytes of shared memory a
+// cycle, 64 Ki registers, 227 KiB of shared memory), none of them measured. A subgroup
+// multiplies by mma.sync there, whose own ceiling is some 63% of the peak.
+//
+//	                      shared    sums per    workgroups   FLOP per     bound, of
+//	                      memory    invocation  a processor  shared byte  the peak
+//	coopmat1.128x128      40 KiB    128         2            32           63%, mma.sync
+//	coopmat1.128x128.k16  24 KiB    128         2            32           63%, mma.sync
+//	coopmat1.128x128.x8   24 KiB    64          1 or 2       21           63%, mma.sync
+//	coopmat1.128x64       30 KiB    64          3            21           63%, mma.sync
+//	coopmat1.64x64        20 KiB    32          5            16           50%, shared memory
+//	coopmat1.32x64        15 KiB    16          6            11           33%, shared memory
+//	coopmat2.128x256      driver's  128         1            driver's     not known
+//	coopmat2.128x128      driver's  64          1 or 2       driver's     not known
+//	coopmat2.64x64        driver's  32          5            driver's     not known
+//
+// FLOP per shared byte are those of a subgroup: 2·subRows·subCols per term against
+// 2·(subRows+subCols) bytes read. Workgroups a processor assume sums + 70 registers:
+// fragments, what is on its way from memory, addresses. Whether the driver keeps to
+// that, and whether it turns coopmat2 into wgmma, is what nobody has said.
+//
+// The variants of coopmat2 have run on no device yet, for no software has their
+// features. They are chosen by tuning alone, which compares what they compute.
+func matmulCoop() (all []DeclVariant[MatMulParams]) {
+	for _, t := range []coopTile{
+		{128, 256, 64, 0, 0, 256},
+		{128, 128, 64, 0, 0, 256},
+		{64, 64, 64, 0, 0, 128},
+	} {
+		all = append(all, t.workgroup())
+	}
+	all = append(all, coopTile{128, 128, 32, 64, 64, 0}.subgroups("", coopTile.enough))
+	all = append(all, coopTile{128, 128, 16, 64, 64, 0}.subgroups(".k16", coopTile.enough))
+	all = append(all, coopTile{128, 128, 16, 64, 32, 0}.subgroups(".x8", coopTile.enough))
+	all = append(all, coopTile{128, 64, 32, 64, 32, 0}.subgroups("", coopTile.enough))
+	all = append(all, coopTile{64, 64, 32, 32, 32, 0}.subgroups("", func(t coopTile, p MatMulParams) bool { return p.M.Max > t.rows/2 }))
+	all = append(all, coopTile{32, 64, 32, 16, 32, 0}.subgroups("", always))
+	return append(all, coopTile{64, 64, 32, 32, 32, 0}.subgroups(".pairs", always))
+}
+
+func always(coopTile, MatMulParams) bool { return true }
+
+// enough says whether there are so many tiles that half of a large GPU is busy.
+func (t coopTile) enough(p MatMulParams) bool {
+	return p.M.Max > t.rows/2 && p.N > t.cols/2 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*uint64(t.rows)*uint64(t.cols)
+}
+
+// subgroups is the variant whose subgroups take the device's matrices. It reads eight
+// values at once, or two: ".pairs". For calls that it is not best for, it must be
+// measured to be.
+func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) bool) DeclVariant[MatMulParams] {
+	wide := Flag(kind != ".pairs")
+	coop := &Cooperative{
+		Scope: ScopeSubgroup, Rows: t.subRows, Cols: t.subCols, Depth: t.depth,
+		Subgroups: t.rows / t.subRows * t.cols / t.subCols,
+	}
+	return DeclVariant[MatMulParams]{
+		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Cooperative: coop,
+		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
+		When: func(p MatMulParams, c Class) bool {
+			return c != Software && (wide == 0 || p.eights())
+		},
+		ByTuning: func(p MatMulParams) bool { return !best(t, p) },
+		Specialize: func(p MatMulParams, target Target, s Storage) []uint32 {
+			m, _ := coop.matrix(target, s.Type)
+			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K, p.TransA, p.TransB}
+		},
+		Passes: matmulGrid(int(t.rows), int(t.cols)),
+	}
+}
+
+// workgroup is the variant whose workgroups make the tile as one matrix.
+func (t coopTile) workgroup() DeclVariant[MatMulParams] {
+	return DeclVariant[MatMulParams]{
+		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2",
+		Cooperative: &Cooperative{
+			Scope: ScopeWorkgroup, Rows: t.rows, Cols: t.cols, Depth: t.depth, Invocations: t.invocations,
+			Features: []string{FeatureMatrixElements},
+		},
+		Consts:   map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "INVOCATIONS": t.invocations},
+		When:     func(_ MatMulParams, c Class) bool { return c != Software },
+		ByTuning: func(MatMulParams) bool { return true },
+		Specialize: func(p MatMulParams, _ Target, _ Storage) []uint32 {
+			return []uint32{p.TransA, p.TransB, Flag((p.LDA|p.LDB|p.StrideA|p.StrideB)%8 == 0)}
+		},
+		Passes: matmulGrid(int(t.rows), int(t.cols)),
+	}
+}
+
+// eights says whether a and b are made of whole groups of eight values, in the
+// direction in which they lie.
+func (p MatMulParams) eights() bool { return p.groups()%8 == 0 }

@@ -1,0 +1,87 @@
+// For devices whose workgroups hold a cooperative matrix together: a workgroup makes
+// a tile of BM rows and BN columns of c as one matrix. The driver moves the tiles of a
+// and b as it sees fit, zeros where a matrix ends.
+
+layout(local_size_x = INVOCATIONS) in;
+layout(constant_id = 0) const uint TRANS_A = 0u;
+layout(constant_id = 1) const uint TRANS_B = 0u;
+layout(constant_id = 2) const uint EIGHTS = 0u; // lines begin at multiples of 16 bytes
+
+#define CLAMPED gl_CooperativeMatrixClampModeConstantNV
+
+// Tells the compiler what a length is a multiple of.
+uint aligned(uint n) { return EIGHTS != 0u ? n & ~7u : n; }
+
+// What c holds at an element of the tile, given the sum.
+float finish(const in uint32_t y, const in uint32_t x, const in float sum, const in uint32_t row, const in uint32_t col, const in uint32_t batch) {
+  if (row + y >= m() || col + x >= p.n) { return 0.0; }
+  uint at = batch * p.stride_c + (row + y) * p.ldc + col + x;
+  float value = p.alpha * sum;
+  if (p.bias != 0u) { value += bias[col + x]; }
+  if (p.residual != 0u) { value += residual[at]; }
+#if HALVES_c == 1
+  if (p.beta != 0.0) { value += p.beta * half_float(uint(c_bits[at])); }
+  c_bits[at] = uint16_t(half_bits(value));
+#else
+  if (p.beta != 0.0) { value += p.beta * c[at]; }
+#endif
+  return value;
+}
+
+// Adds the products of the terms by BK to the sums. LOAD_A and LOAD_B read a tile.
+#define MULTIPLY(LAYOUT_A, LAYOUT_B) \
+  for (uint i = 0u; i < depth; i += BK) { \
+    coopmat<HALF, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> left_matrix; \
+    coopmat<HALF, gl_ScopeWorkgroup, BK, BN, gl_MatrixUseB> right_matrix; \
+    if (TRANS_A == 0u) { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, row, BM, i, BK)); } \
+    else { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, i, BK, row, BM), turned); } \
+    if (TRANS_B == 0u) { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, i, BK, col, BN)); } \
+    else { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, col, BN, i, BK), turned); } \
+    sums = coopMatMulAdd(left_matrix, right_matrix, sums); \
+  }
+
+void main() {
+  uint tile = group_index();
+  uint across = (p.n + BN - 1u) / BN;
+  uint down = (p.m_max + BM - 1u) / BM;
+  uint batch = tile / (across * down);
+  uint row = tile / across % down * BM;
+  uint col = tile % across * BN;
+  uint rows = m();
+  uint depth = k();
+  if (batch >= p.batch || row >= rows) { return; }
+  uint at_a = batch * aligned(p.stride_a);
+  uint at_b = batch * aligned(p.stride_b);
+  tensorViewNV<2, false, 1, 0> turned = createTensorViewNV(2, false, 1, 0);
+
+  coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator> sums = coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>(0.0);
+  uint rows_a = TRANS_A == 0u ? rows : depth;
+  uint cols_a = TRANS_A == 0u ? depth : rows;
+  uint rows_b = TRANS_B == 0u ? depth : p.n;
+  uint cols_b = TRANS_B == 0u ? p.n : depth;
+  if (row + BM <= rows && col + BN <= p.n && depth % BK == 0u) {
+    tensorLayoutNV<2> whole_a = createTensorLayoutNV(2);
+    tensorLayoutNV<2> whole_b = createTensorLayoutNV(2);
+    whole_a = setTensorLayoutDimensionNV(whole_a, rows_a, cols_a);
+    whole_b = setTensorLayoutDimensionNV(whole_b, rows_b, cols_b);
+    whole_a = setTensorLayoutStrideNV(whole_a, aligned(p.lda), 1u);
+    whole_b = setTensorLayoutStrideNV(whole_b, aligned(p.ldb), 1u);
+    MULTIPLY(whole_a, whole_b)
+  } else {
+    tensorLayoutNV<2, CLAMPED> edge_a = createTensorLayoutNV(2, CLAMPED);
+    tensorLayoutNV<2, CLAMPED> edge_b = createTensorLayoutNV(2, CLAMPED);
+    edge_a = setTensorLayoutDimensionNV(edge_a, rows_a, cols_a);
+    edge_b = setTensorLayoutDimensionNV(edge_b, rows_b, cols_b);
+    edge_a = setTensorLayoutStrideNV(edge_a, aligned(p.lda), 1u);
+    edge_b = setTensorLayoutStrideNV(edge_b, aligned(p.ldb), 1u);
+    MULTIPLY(edge_a, edge_b)
+  }
+
+  coopMatPerElementNV(sums, sums, finish, row, col, batch);
+#if HALVES_c == 0
+  tensorLayoutNV<2, CLAMPED> result = createTensorLayoutNV(2, CLAMPED);
+  result = setTensorLayoutDimensionNV(result, rows, p.n);
+  result = setTensorLayoutStrideNV(result, p.ldc, 1u);
+  coopMatStoreTensorNV(sums, c, batch * p.stride_c, sliceTensorLayoutNV(result, row, BM, col, BN));
+#endif
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Runs the kernels with cooperative matrices on the software GPU of a newer Mesa than
+# a stable Debian has: "make test-mesa". Mesa lies in a Debian sid of its own, in the
+# folder that PATCHWORK_SID names (default: out/sid), which is made the first time by
+# debootstrap. Without root or debootstrap nothing is tested, and a line says so.
+#
+#	testmesa.sh [REGEXP]    the variants whose name fits; default: coopmat
+set -u
+cd "$(dirname "$0")/.."
+root=${PATCHWORK_SID:-out/sid}
+variants=${1:-coopmat}
+
+skip() {
+	echo "cooperative matrices are not tested: $1"
+	exit 0
+}
+
+[ "$(id -u)" = 0 ] || skip "a chroot needs root"
+if [ ! -e "$root/usr/share/vulkan/icd.d/lvp_icd.json" ] && ! ls "$root"/usr/share/vulkan/icd.d/lvp_icd.*.json >/dev/null 2>&1; then
+	command -v debootstrap >/dev/null || skip "debootstrap, which sets up a newer Mesa, is not installed (Debian: apt install debootstrap)"
+	echo "setting up Debian sid in $root"
+	mkdir -p "$root" && debootstrap --variant=minbase --include=libvulkan1,mesa-vulkan-drivers,glslc,spirv-tools \
+		sid "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+		skip "debootstrap failed, see $root.log"
+fi
+
+there=$root/opt/patchwork
+mkdir -p "$there"
+CGO_ENABLED=1 go test -c -o "$there/vulkan.test" ./engine/vulkan || exit 1
+log=$there/test.log
+# Mesa compiles each of these kernels for half a minute and longer.
+chroot "$root" /opt/patchwork/vulkan.test -test.v -test.timeout 2h -test.run "TestSoftware/Kernels/./f16/$variants" >"$log" 2>&1
+code=$?
+grep -m 1 'vulkan_test\|enginetest.go.*llvmpipe' "$log"
+passed=$(grep -c -- "--- PASS: .*/coopmat" "$log")
+if [ "$code" != 0 ]; then
+	grep -A 2 -- '--- FAIL: .*/coopmat\|^panic' "$log"
+	tail -n 3 "$log"
+	exit 1
+fi
+if [ "$passed" = 0 ]; then
+	echo "no case ran: Mesa in $root has no cooperative matrices, or no variant fits \"$variants\""
+	exit 1
+fi
+echo "$passed cases of kernels with cooperative matrices pass"
+sed -n 's/.*--- PASS: .*\/\(coopmat[^ #]*\).*/\1/p' "$log" | sort | uniq -c
