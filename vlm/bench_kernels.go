@@ -28,6 +28,7 @@ func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
 	}
 	m.store(r.storage())
 	if work == "train" {
+		m.store(r.storage())
 		return recordTraining(m, rows, tokens)
 	}
 	return recordGeneration(m, work)
