@@ -143,8 +143,9 @@ type Variant struct {
 	Storage Storage           // bindings of 16-bit floats
 	Passes  []Pass
 
-	when func(params any, class Class) bool
-	text string // the whole shader, in place of what WGSL would put together
+	when   func(params any, class Class) bool
+	text   string // the whole shader, in place of what WGSL would put together
+	module []byte // its SPIR-V, in place of the committed one
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the

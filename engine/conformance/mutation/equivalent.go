@@ -10,10 +10,10 @@ import (
 //go:embed equivalent.txt
 var equivalentText string
 
-// Keys name a file's mutants by the text of their lines, so that they stay the same
+// keysOf names a file's mutants by the text of their lines, so that they stay the same
 // when other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
 // A change that is there several times in lines of this text has its number behind it.
-func Keys(text string, mutants []Mutant) []string {
+func keysOf(text string, mutants []Mutant) []string {
 	lines := strings.Split(text, "\n")
 	keys, times := make([]string, len(mutants)), map[string]int{}
 	for i, m := range mutants {
@@ -30,9 +30,16 @@ func Keys(text string, mutants []Mutant) []string {
 	return keys
 }
 
-// Equivalents are the mutants that no case can tell from the kernel, by their Keys, each
-// with the reason.
-func Equivalents() (map[string]string, error) { return parseEquivalents(equivalentText) }
+// equivalents are the mutants that no case can tell from the kernel, by their keys,
+// each with the reason.
+var equivalents = must(parseEquivalents(equivalentText))
+
+func must(reasons map[string]string, err error) map[string]string {
+	if err != nil {
+		panic(err) // the text is embedded
+	}
+	return reasons
+}
 
 func parseEquivalents(text string) (map[string]string, error) {
 	reasons := map[string]string{}
@@ -53,7 +60,7 @@ func parseEquivalents(text string) (map[string]string, error) {
 }
 
 // Stale returns the keys of declared equivalents that no mutant has any more.
-func Stale(equivalents map[string]string, keys []string) []string {
+func Stale(keys []string) []string {
 	var stale []string
 	for key := range equivalents {
 		if !slices.Contains(keys, key) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -26,25 +27,73 @@ const (
 // Suite runs kernels' cases against mutants. What the cases should give is
 // computed once.
 type Suite struct {
-	dev   engine.Device
-	cases map[string][]func() conformance.Prepared // by kernel
+	dev     engine.Device
+	compile func(wgsl string) ([]byte, error)        // nil: the device compiles WGSL
+	cases   map[string][]func() conformance.Prepared // by kernel
+	// Alive, where it is set, is called before every case.
+	Alive func()
 }
 
-// NewSuite makes a suite for a device that compiles WGSL at run time.
-func NewSuite(dev engine.Device) *Suite {
-	return &Suite{dev, map[string][]func() conformance.Prepared{}}
+// NewSuite makes a suite for a device that compiles WGSL at run time; one that wants
+// modules has compile make them.
+func NewSuite(dev engine.Device, compile func(wgsl string) ([]byte, error)) *Suite {
+	return &Suite{dev: dev, compile: compile, cases: map[string][]func() conformance.Prepared{}}
 }
 
-// Try plants a mutant in one host and runs the host's cases until one fails.
-func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
-	k, err := h.Plant(m)
+// Try plants a mutant in one after another of the hosts until one notices it: an error
+// in a file that several share is caught then.
+func (s *Suite) Try(ctx context.Context, hosts []Host, m Mutant) (Outcome, error) {
+	outcome := Invalid
+	for _, h := range hosts {
+		got, err := s.tryIn(ctx, h, m)
+		if err != nil {
+			return "", fmt.Errorf("%s in %s: %w", m, h.ID(), err)
+		}
+		if outcome = outcome.And(got); outcome == Killed {
+			break
+		}
+	}
+	return outcome, nil
+}
+
+// And is what two hosts together say of a mutant: what one notices is noticed.
+func (o Outcome) And(other Outcome) Outcome {
+	for _, stronger := range []Outcome{Killed, Stopped, Survived} {
+		if o == stronger || other == stronger {
+			return stronger
+		}
+	}
+	return Invalid
+}
+
+// plant makes the host's kernel with the mutant in it, nil where it does not compile.
+func (s *Suite) plant(h Host, m Mutant) (*shaders.Kernel, error) {
+	text, err := h.Plant(m)
+	if err != nil || s.compile == nil {
+		return h.Kernel.WithText(h.Variant, text, nil), err
+	}
+	module, err := s.compile(text)
+	if err != nil {
+		return nil, nil
+	}
+	return h.Kernel.WithText(h.Variant, text, module), nil
+}
+
+func (s *Suite) tryIn(ctx context.Context, h Host, m Mutant) (Outcome, error) {
+	k, err := s.plant(h, m)
 	if err != nil {
 		return "", err
 	}
+	if k == nil {
+		return Invalid, nil
+	}
 	for _, prepared := range s.prepared(h.Kernel) {
 		c := prepared()
-		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, shaders.Target{}), h.Variant) {
+		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Target()), h.Variant) {
 			continue
+		}
+		if s.Alive != nil {
+			s.Alive()
 		}
 		_, err := conformance.Check(ctx, s.dev, k, c)
 		var wrong *conformance.MismatchError
@@ -65,7 +114,7 @@ func (s *Suite) prepared(k *shaders.Kernel) []func() conformance.Prepared {
 	if cases, ok := s.cases[k.Name]; ok {
 		return cases
 	}
-	cases := conformance.Cases(k)
+	cases := slices.DeleteFunc(conformance.Cases(k), func(c shaders.Case) bool { return c.Long })
 	slices.SortStableFunc(cases, func(a, b shaders.Case) int { return cmp.Compare(weight(a), weight(b)) })
 	var prepared []func() conformance.Prepared
 	for _, c := range cases {
