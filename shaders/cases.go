@@ -40,7 +40,7 @@ const beyondGroups = 65535*64 + 1
 func overCounts(most int, c func(n Count) Case) []Case {
 	var cases []Case
 	for _, n := range []int{0, most / 2, most} {
-		const slot, base = 2, 3
+		const slot, base = 61, 3
 		one := c(Count{Max: uint32(most), Slot: slot, Base: base}).named("%d of %d", n, most)
 		one.Step = withWord(one.Step, slot, uint32(base+n))
 		cases = append(cases, one)

@@ -148,7 +148,7 @@ func TestCoverage(t *testing.T) {
 		if hasCount(cases[0].Params) && !slices.ContainsFunc(cases, func(c shaders.Case) bool { return isEmpty(k, c) }) {
 			t.Errorf("%s has no case in which the step leaves no rows", k.Name)
 		}
-		for _, pass := range shortPasses(k, cases) {
+		for _, pass := range shortPasses(t, k, cases) {
 			if oneLine[pass] == "" {
 				t.Errorf("%s has no case beyond 65535 workgroups", pass)
 			}
@@ -156,12 +156,21 @@ func TestCoverage(t *testing.T) {
 		for i := range k.Variants {
 			v := &k.Variants[i]
 			if !slices.ContainsFunc(cases, func(c shaders.Case) bool {
-				return slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), v)
+				return slices.Contains(k.Runnable(c.Params, c.Storage, ableTo(t, k, v)), v)
 			}) {
 				t.Errorf("%s: no case for this variant", k.ID(v))
 			}
 		}
 	}
+}
+
+// ableTo is a target without limits whose subgroups are as large as the variant wants.
+func ableTo(t *testing.T, k *shaders.Kernel, v *shaders.Variant) shaders.Target {
+	needs, err := k.Needs(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shaders.Target{Subgroup: needs.Invocations}
 }
 
 func hasCount(params any) bool {
@@ -187,13 +196,13 @@ func isEmpty(k *shaders.Kernel, c shaders.Case) bool {
 }
 
 // shortPasses are the entry points whose grids stay in one line in all cases.
-func shortPasses(k *shaders.Kernel, cases []shaders.Case) []string {
+func shortPasses(t *testing.T, k *shaders.Kernel, cases []shaders.Case) []string {
 	long := map[string]bool{}
 	for i := range k.Variants {
 		for _, p := range k.Variants[i].Passes {
 			name := k.Name + " " + p.EntryPoint()
 			for _, c := range cases {
-				runs := slices.Contains(k.Runnable(c.Params, c.Storage, shaders.Target{}), &k.Variants[i])
+				runs := slices.Contains(k.Runnable(c.Params, c.Storage, ableTo(t, k, &k.Variants[i])), &k.Variants[i])
 				long[name] = long[name] || runs && p.Grid(c.Params)[1] > 1
 			}
 		}

@@ -36,6 +36,7 @@ func main() {
 	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` of one case after which a mutant counts as stopped")
 	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
 	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
+	flag.BoolVar(&o.equivalent, "equivalent", false, "only those declared equivalent, which are left out otherwise: a case may notice them by now")
 	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -57,6 +58,7 @@ type options struct {
 	kernel, again  string
 	limit          time.Duration
 	verbose        bool
+	equivalent     bool
 }
 
 // planted is a mutant with what is known of it.
@@ -87,6 +89,7 @@ func run(ctx context.Context, o options) error {
 	if len(all) == 0 {
 		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
 	}
+	all = slices.DeleteFunc(all, func(p planted) bool { return p.equal && !o.equivalent })
 	if o.again != "" {
 		if all, err = survivorsOf(o.again, all); err != nil {
 			return err

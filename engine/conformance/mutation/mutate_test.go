@@ -21,6 +21,7 @@ func TestOf(t *testing.T) {
 		{"for (var i = 0u; i < n; i = i + 1u) { }", []string{"var i = 1u", "i <= n", "i + 2u"}},
 		{"for (var n = 8u; n > 0u; n = n / 2u) { }", []string{"var n = 9u", "var n = 7u", "n > 1u", "n / 3u"}},
 		{"{}\ny = min(load_a(i), p.cols);", []string{"max(load_a(i), p.cols)", "min(load_b(i), p.cols)", "(p.cols + 1u)", "{}\n"}},
+		{"let v = array<vec4<f32>>(a >> b);", []string{"a << b"}},
 		{"let e = p.eps * at.x;", []string{"(2.0 * p.eps)", "p.eps / at.x", "at.y"}},
 		{"let s = select(f(a, b), 2.5, c == d);", []string{"(2.0 * 2.5)", "!(c == d)", "c != d"}},
 		{"@compute @workgroup_size(64) fn main() { workgroupBarrier(); }", []string{"{  }"}},

@@ -33,8 +33,9 @@ type Source struct {
 func (s *Source) Equivalent(i int) bool { return equivalents[s.Keys[i]] != "" }
 
 // spread keeps of every kernel the variant whose module is smallest, which is
-// compiled soonest, and then the n with the largest constants: in the others, a loop
-// over a constant may be no loop.
+// compiled soonest, and then n others: those with the largest constants, in whose
+// shaders no loop over a constant is none, and with the largest modules, which do
+// most; not two that differ in their storage's type alone.
 func spread(hosts []Host, n int) []Host {
 	byKernel := map[string][]Host{}
 	for _, h := range hosts {
@@ -43,13 +44,35 @@ func spread(hosts []Host, n int) []Host {
 	var kept []Host
 	for _, all := range byKernel {
 		slices.SortStableFunc(all, func(a, b Host) int { return cmp.Compare(a.size(), b.size()) })
+		kept = append(kept, all[0])
 		rest := slices.Clone(all[1:])
-		slices.SortStableFunc(rest, func(a, b Host) int { return cmp.Compare(b.constants(), a.constants()) })
-		kept = append(append(kept, all[0]), rest[:min(n, len(rest))]...)
+		slices.SortStableFunc(rest, func(a, b Host) int {
+			return cmp.Or(cmp.Compare(b.constants(), a.constants()), cmp.Compare(b.size(), a.size()))
+		})
+		kept = append(kept, differing(rest, n)...)
 	}
 	slices.SortFunc(kept, func(a, b Host) int {
 		return cmp.Or(cmp.Compare(a.size(), b.size()), cmp.Compare(a.ID(), b.ID()))
 	})
+	return kept
+}
+
+// differing are the first n hosts of different constants, or of which one alone
+// stores in 16 bits.
+func differing(hosts []Host, n int) []Host {
+	type kind struct {
+		constants uint32
+		half      bool
+	}
+	seen := map[kind]bool{}
+	var kept []Host
+	for _, h := range hosts {
+		k := kind{h.constants(), h.Variant.Storage.Bindings != 0}
+		if len(kept) < n && !seen[k] {
+			seen[k] = true
+			kept = append(kept, h)
+		}
+	}
 	return kept
 }
 
@@ -71,10 +94,10 @@ func (h Host) constants() uint32 {
 }
 
 // Thorough returns the hosts that together try every line of the file, the small ones
-// first: some variants of each kernel where few kernels share the file, else one of
-// each.
+// first: some variants of each kernel where few kernels share the file, else two of
+// each of the smallest.
 func (s *Source) Thorough() []Host {
-	const fewKernels, mostVariants, mostHosts = 4, 3, 10
+	const fewKernels, mostVariants, mostHosts = 4, 3, 16
 	kernels := map[string]bool{}
 	for _, h := range s.Hosts {
 		kernels[h.Kernel.Name] = true
@@ -82,7 +105,7 @@ func (s *Source) Thorough() []Host {
 	if len(kernels) <= fewKernels {
 		return spread(s.Hosts, mostVariants)
 	}
-	hosts := spread(s.Hosts, 0)
+	hosts := spread(s.Hosts, 1)
 	return hosts[:min(mostHosts, len(hosts))]
 }
 
