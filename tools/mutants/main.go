@@ -3,9 +3,10 @@
 // exits with 1 when one survives that engine/conformance/mutation/equivalent.txt
 // does not declare, with the lines to look at.
 //
-//	mutants                        plant every error: some hours on two cores
+//	mutants                        plant every error: an hour on two cores
 //	mutants -count 200             a sample of 200, spread over all files
 //	mutants -kernel 'softmax|sum'  the files whose name fits
+//	mutants -cpu                   in the kernels' CPU forms instead
 package main
 
 import (
@@ -37,6 +38,7 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
 	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
 	flag.BoolVar(&o.equivalent, "equivalent", false, "only those declared equivalent, which are left out otherwise: a case may notice them by now")
+	flag.BoolVar(&o.cpu, "cpu", false, "plant errors in the kernels' CPU forms instead, file by file (Go's compiler is needed)")
 	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -59,6 +61,7 @@ type options struct {
 	limit          time.Duration
 	verbose        bool
 	equivalent     bool
+	cpu            bool
 }
 
 // planted is a mutant with what is known of it.
@@ -77,6 +80,9 @@ func run(ctx context.Context, o options) error {
 	only, err := regexp.Compile(o.kernel)
 	if err != nil {
 		return fmt.Errorf("-kernel: %w", err)
+	}
+	if o.cpu {
+		return runCPU(ctx, o, only)
 	}
 	_, missing := naga.Version()
 	if missing != nil {

@@ -14,25 +14,41 @@ var equivalentText string
 // when other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
 // A change that is there several times in lines of this text has its number behind it.
 func keysOf(text string, mutants []Mutant) []string {
-	lines := strings.Split(text, "\n")
-	keys, times := make([]string, len(mutants)), map[string]int{}
+	namer := Namer{Lines: strings.Split(text, "\n")}
+	keys := make([]string, len(mutants))
 	for i, m := range mutants {
-		after := oneLine(m.After)
-		if after == "" {
-			after = "nothing"
-		}
-		key := m.File + " :: " + strings.TrimSpace(lines[m.Line-1]) + " :: " + oneLine(m.Before) + " → " + after
-		if times[key]++; times[key] > 1 {
-			key += fmt.Sprintf(" #%d", times[key])
-		}
-		keys[i] = key
+		namer.File = m.File
+		keys[i] = namer.Key(m.Line, m.Before, m.After)
 	}
 	return keys
 }
 
+// Namer makes the keys of a file's mutants, in their order.
+type Namer struct {
+	File  string
+	Lines []string
+	times map[string]int
+}
+
+// Key names the next mutant.
+func (n *Namer) Key(line int, before, after string) string {
+	after = oneLine(after)
+	if after == "" {
+		after = "nothing"
+	}
+	key := n.File + " :: " + strings.TrimSpace(n.Lines[line-1]) + " :: " + oneLine(before) + " → " + after
+	if n.times == nil {
+		n.times = map[string]int{}
+	}
+	if n.times[key]++; n.times[key] > 1 {
+		key += fmt.Sprintf(" #%d", n.times[key])
+	}
+	return key
+}
+
 // equivalents are the mutants that no case can tell from the kernel, by their keys,
 // each with the reason.
-var equivalents = must(parseEquivalents(equivalentText))
+var equivalents = must(ParseEquivalents(equivalentText))
 
 func must(reasons map[string]string, err error) map[string]string {
 	if err != nil {
@@ -41,7 +57,9 @@ func must(reasons map[string]string, err error) map[string]string {
 	return reasons
 }
 
-func parseEquivalents(text string) (map[string]string, error) {
+// ParseEquivalents reads the declarations of equivalent.txt: reasons, by the keys of
+// mutants.
+func ParseEquivalents(text string) (map[string]string, error) {
 	reasons := map[string]string{}
 	reason := ""
 	for i, line := range strings.Split(text, "\n") {

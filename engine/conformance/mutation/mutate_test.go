@@ -92,12 +92,12 @@ func TestEquivalents(t *testing.T) {
 }
 
 func TestParseEquivalents(t *testing.T) {
-	got, err := parseEquivalents("# note\nwhy not\n  a.wgsl :: x :: + → -\n  a.wgsl :: y :: + → -\n\nelse\n  b.wgsl :: z :: 0 → 1\n")
+	got, err := ParseEquivalents("# note\nwhy not\n  a.wgsl :: x :: + → -\n  a.wgsl :: y :: + → -\n\nelse\n  b.wgsl :: z :: 0 → 1\n")
 	if err != nil || len(got) != 3 || got["a.wgsl :: y :: + → -"] != "why not" || got["b.wgsl :: z :: 0 → 1"] != "else" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, bad := range []string{"  a :: b :: c\n", "why\n  a :: b\n"} {
-		if _, err := parseEquivalents(bad); err == nil {
+		if _, err := ParseEquivalents(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}

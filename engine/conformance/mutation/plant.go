@@ -95,9 +95,9 @@ func (h Host) constants() uint32 {
 
 // Thorough returns the hosts that together try every line of the file, the small ones
 // first: some variants of each kernel where few kernels share the file, else two of
-// each of the smallest.
+// each of the smallest, the more the fewer mutants there are.
 func (s *Source) Thorough() []Host {
-	const fewKernels, mostVariants, mostHosts = 4, 3, 16
+	const fewKernels, mostVariants, leastHosts, mostTries = 4, 3, 16, 600
 	kernels := map[string]bool{}
 	for _, h := range s.Hosts {
 		kernels[h.Kernel.Name] = true
@@ -106,7 +106,7 @@ func (s *Source) Thorough() []Host {
 		return spread(s.Hosts, mostVariants)
 	}
 	hosts := spread(s.Hosts, 1)
-	return hosts[:min(mostHosts, len(hosts))]
+	return hosts[:min(max(leastHosts, mostTries/max(len(s.Mutants), 1)), len(hosts))]
 }
 
 // Subgroup says whether the variant's invocations hand each other what they read,
