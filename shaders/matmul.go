@@ -248,6 +248,8 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(36, func(m Count) Case { return call(m, N(20), 28, 2, 0, 0, 1) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(36), k, 28, 1, 0.5, 1, 0) })...)
 		cases = append(cases,
+			// Enough matrices that a stride that is 1 off is 4 off: vec4 are found by an index rounded down.
+			call(N(2), N(8), 9, 6, 0, 0, 0), call(N(24), N(8), 24, 6, 0, 0, 0),
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))

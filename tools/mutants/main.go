@@ -141,7 +141,7 @@ func survivorsOf(file string, all []planted) ([]planted, error) {
 	}
 	listed := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if _, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+		if place, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && strings.HasPrefix(line, "  ") && strings.Contains(place, ".wgsl:") {
 			listed[strings.TrimSpace(key)] = true
 		}
 	}

@@ -130,7 +130,7 @@ func (s *Suite) prepared(k *shaders.Kernel) []prepared {
 	slices.SortStableFunc(cases, func(a, b shaders.Case) int { return cmp.Compare(weight(a), weight(b)) })
 	var all []prepared
 	for _, c := range cases {
-		all = append(all, prepared{c.Elements() >= 1<<16, sync.OnceValue(func() conformance.Prepared { return conformance.Prepare(k, c) })})
+		all = append(all, prepared{c.Elements() > 1<<16, sync.OnceValue(func() conformance.Prepared { return conformance.Prepare(k, c) })})
 	}
 	s.cases[k.Name] = all
 	return all
