@@ -259,7 +259,7 @@ func matmulCases() []Case {
 	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
 	// Beyond 65535 workgroups: in rows, and as a batch.
 	rows := matmulCase(MatMulParams{M: N(4), N: 65540, K: N(4), Alpha: 1, TransB: 1})
-	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(1), Alpha: 1, Batch: 65537})
+	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(4), TransB: 1, Alpha: 1, Batch: 65537})
 	many.Long = true
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
 	p := gaps.Params.(MatMulParams)

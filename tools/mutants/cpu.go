@@ -40,6 +40,13 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	binary, err := compileTest(ctx, dir, files)
+	if err != nil {
+		return err
+	}
+	if outcome := tryNumber(ctx, o, binary, nil, 0); outcome != mutation.Survived {
+		return fmt.Errorf("the CPU's cases fail without an error: %s", outcome)
+	}
 	var all []planted
 	var stale []string
 	known := map[string]bool{}
@@ -50,9 +57,9 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 		if !only.MatchString(f.Name) {
 			continue
 		}
-		these, err := tryFile(ctx, o, dir, f, equivalents)
+		these, err := tryFile(ctx, o, binary, f, equivalents)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.Name, err)
+			return err
 		}
 		all = append(all, these...)
 	}
@@ -68,23 +75,15 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 	return report(all, stale)
 }
 
-// tryFile compiles the test with all of a file's errors in it, and runs it once for
-// each.
-func tryFile(ctx context.Context, o options, dir string, f goforms.File, equivalents map[string]string) ([]planted, error) {
-	binary, err := compileTest(ctx, dir, f)
-	if err != nil {
-		return nil, err
-	}
-	if outcome := tryNumber(ctx, o, binary, f.Kernels, 0); outcome != mutation.Survived {
-		return nil, fmt.Errorf("its cases fail as it is: %s", outcome)
-	}
+// tryFile runs the test once for each of a file's errors.
+func tryFile(ctx context.Context, o options, binary string, f goforms.File, equivalents map[string]string) ([]planted, error) {
 	var all []planted
 	var numbers []int
-	for i, m := range f.Mutants {
+	for _, m := range f.Mutants {
 		equal := equivalents[m.Key] != ""
 		if equal == o.equivalent {
 			all = append(all, planted{Mutant: mutation.Mutant{File: f.Name, Line: m.Line}, key: m.Key, equal: equal})
-			numbers = append(numbers, i+1)
+			numbers = append(numbers, m.Number)
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -106,21 +105,24 @@ func tryFile(ctx context.Context, o options, dir string, f goforms.File, equival
 	return all, nil
 }
 
-// compileTest makes the CPU's test with the file in the place of the one without
-// errors.
-func compileTest(ctx context.Context, dir string, f goforms.File) (string, error) {
-	file, overlay, binary := filepath.Join(dir, f.Name), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "cpu.test")
-	if err := os.WriteFile(file, []byte(f.Text), 0o600); err != nil {
-		return "", err
+// compileTest makes the CPU's test with these files in the place of the package's own.
+func compileTest(ctx context.Context, dir string, files []goforms.File) (string, error) {
+	replace := map[string]string{}
+	for _, f := range files {
+		original, err := filepath.Abs(filepath.Join(formsDir, f.Name))
+		if err != nil {
+			return "", err
+		}
+		replace[original] = filepath.Join(dir, f.Name)
+		if err := os.WriteFile(replace[original], []byte(f.Text), 0o600); err != nil {
+			return "", err
+		}
 	}
-	original, err := filepath.Abs(filepath.Join(formsDir, f.Name))
+	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {original: file}})
-	if err != nil {
-		return "", err
-	}
+	overlay, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "cpu.test")
 	if err := os.WriteFile(overlay, text, 0o600); err != nil {
 		return "", err
 	}

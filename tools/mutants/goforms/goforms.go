@@ -1,6 +1,6 @@
-// Package goforms plants small errors in the kernels' CPU forms, all of a file's at
-// once: each changed place computes what it did, or the error that an environment
-// variable numbers. One compilation so serves all errors of a file.
+// Package goforms plants small errors in the kernels' CPU forms, all at once: each
+// changed place computes what it did, or the error that an environment variable
+// numbers. One compilation so serves all errors.
 package goforms
 
 import (
@@ -24,8 +24,9 @@ const Variable = "PATCHWORK_MUTANT"
 
 // Mutant is one planted error.
 type Mutant struct {
-	Line int
-	Key  string // as package mutation's are
+	Number int // what Variable is set to
+	Line   int
+	Key    string // as package mutation's are
 }
 
 // File is a file of the package with all of its errors in it.
@@ -46,7 +47,7 @@ type pkg struct {
 }
 
 // Load plants errors in every file of the package in dir whose functions kernels run
-// on the CPU.
+// on the CPU. The last file is one more that the others need.
 func Load(dir string) ([]File, error) {
 	p := pkg{set: token.NewFileSet(), files: map[string]*ast.File{}, texts: map[string]string{},
 		info: types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}}
@@ -74,15 +75,16 @@ func Load(dir string) ([]File, error) {
 	if p.types, err = config.Check("patchwork/shaders", p.set, all, &p.info); err != nil {
 		return nil, err
 	}
-	return p.plant(), nil
+	return append(p.plant(), File{Name: "planted_error.go", Text: choice}), nil
 }
 
 // plant plants errors in what the CPU forms run, file by file.
 func (p *pkg) plant() []File {
 	bodies := p.reachable()
 	var files []File
+	last := 0
 	for _, name := range names(p.files) {
-		w := &writer{pkg: p, text: p.texts[name], base: p.set.File(p.files[name].Pos()).Base()}
+		w := &writer{pkg: p, last: last, text: p.texts[name], base: p.set.File(p.files[name].Pos()).Base()}
 		w.namer = mutation.Namer{File: name, Lines: strings.Split(w.text, "\n")}
 		for _, body := range bodies {
 			if p.set.Position(body.Pos()).Filename == name {
@@ -92,6 +94,7 @@ func (p *pkg) plant() []File {
 		if len(w.mutants) > 0 {
 			files = append(files, File{name, p.kernels(p.files[name]), w.apply(), w.mutants})
 		}
+		last = w.last
 	}
 	return files
 }
@@ -177,6 +180,7 @@ type writer struct {
 	text    string
 	base    int
 	namer   mutation.Namer
+	last    int // the last mutant's number
 	edits   []edit
 	mutants []Mutant
 }
@@ -194,8 +198,9 @@ func (w *writer) source(n ast.Node) string { return w.text[w.at(n.Pos()):w.at(n.
 // number notes a mutant.
 func (w *writer) number(n ast.Node, before, after string) int {
 	line := w.set.Position(n.Pos()).Line
-	w.mutants = append(w.mutants, Mutant{line, w.namer.Key(line, before, after)})
-	return len(w.mutants)
+	w.last++
+	w.mutants = append(w.mutants, Mutant{w.last, line, w.namer.Key(line, before, after)})
+	return w.last
 }
 
 func (w *writer) around(n ast.Node, before, behind string) {
@@ -304,8 +309,14 @@ func (w *writer) assignment(n *ast.AssignStmt) {
 	}
 }
 
-const choice = `
-var plantedNumber, _ = mutantstrconv.Atoi(mutantos.Getenv("` + Variable + `"))
+const choice = `package shaders
+
+import (
+	"os"
+	"strconv"
+)
+
+var plantedNumber, _ = strconv.Atoi(os.Getenv("` + Variable + `"))
 
 func isPlanted(number int) bool { return number == plantedNumber }
 
@@ -316,8 +327,6 @@ func planted[T any](number int, wrong, right func() T) T {
 	return right()
 }
 `
-
-const imports = "\nimport (\n\tmutantos \"os\"\n\tmutantstrconv \"strconv\"\n)\n"
 
 // apply writes the file with all of its errors.
 func (w *writer) apply() string {
@@ -351,9 +360,5 @@ func (w *writer) apply() string {
 		last = e.at
 	}
 	out.WriteString(w.text[last:])
-	header := strings.Index(out.String(), "\nimport")
-	if header < 0 {
-		header = strings.Index(out.String(), "package shaders") + len("package shaders")
-	}
-	return out.String()[:header] + imports + out.String()[header:] + choice
+	return out.String()
 }
