@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"patchwork/shaders"
+	"patchwork/shaders/simd"
 )
 
 // Word is a 4-byte element of a tensor.
@@ -48,7 +49,7 @@ func UploadFloats(dev Device, v View, values []float32) error {
 		return fmt.Errorf("upload of %d values into %q, which has room for %d", n, v.Buffer.Label, v.Bytes/t.Size())
 	}
 	packed := make([]uint16, len(values))
-	t.Format().Pack(packed, values)
+	simd.Pack(t.Format(), packed, values)
 	return dev.Write(v.Buffer.memory, v.Buffer.offset+v.Offset, halfBytes(packed))
 }
 
@@ -76,7 +77,7 @@ func downloadFloats(dev Device, m Memory, v View, values []float32) error {
 	if err := dev.Read(m, at, halfBytes(packed)); err != nil {
 		return err
 	}
-	t.Format().Unpack(values, packed)
+	simd.Unpack(t.Format(), values, packed)
 	return nil
 }
 

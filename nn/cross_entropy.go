@@ -54,7 +54,7 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	if t.CountSlot == 0 {
 		rows = shaders.N(n)
 	}
-	ld := (vocabulary + 1) / 2 * 2 // a row is a whole number of words in 16 bits too
+	ld := evenRow(vocabulary)
 	hidden, logits := g.New("head hidden", n, d), g.NewFloat32("logits", n, ld)
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())

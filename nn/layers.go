@@ -62,9 +62,14 @@ func (d Declarer) RMSNorm(name string, cols int, eps float32) RMSNorm {
 	return RMSNorm{d.vector(name+".weight", cols, 1), eps}
 }
 
-// Matrix declares a matrix or a table.
+// Matrix declares a matrix that products read or tokens are looked up in.
 func (d Declarer) Matrix(name string, rows, cols int, decay bool, init Init) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Decay: decay, Init: init})
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Decay: decay, Init: init, Factor: true})
+}
+
+// Table declares rows that are added to others.
+func (d Declarer) Table(name string, rows, cols int, init Init) *Param {
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Init: init})
 }
 
 func (d Declarer) vector(name string, n int, value float64) *Param {

@@ -54,6 +54,20 @@ func (g *Graph) weight(w *Tensor) engine.View {
 	return g.narrow(w.View(), w.Size())
 }
 
+// Logits computes x·wᵀ in 32 bits for one row x [1,D] and w [V,D]: [1,V].
+func (g *Graph) Logits(x, w *Tensor) *Tensor {
+	check(len(w.Shape) == 2 && x.Size() == w.Shape[1], "logits", "x [1,D] and w [V,D]", x, w)
+	vocabulary, d := w.Shape[0], w.Shape[1]
+	ld := evenRow(vocabulary)
+	y := g.NewFloat32("logits", 1, ld)
+	p := product{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld}
+	g.product(p, operand{view: g.narrow(x.View(), x.Size())}, operand{view: g.weight(w), trans: true}, y.View())
+	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
+}
+
+// evenRow is the length of a row of n elements that takes whole words in 16 bits.
+func evenRow(n int) int { return (n + 1) / 2 * 2 }
+
 // viewOf is the view of a tensor that may be nil.
 func viewOf(t *Tensor) engine.View {
 	if t == nil {

@@ -14,10 +14,29 @@ func (s *Params) Halve(t shaders.Type) {
 	s.Narrow.Type, s.stale = t, true
 }
 
+// Pack keeps factors in 16 bits alone, for a model that is not trained. It is called
+// after Seal and before the buffers are placed.
+func (s *Params) Pack(t shaders.Type) {
+	var wide, narrow int64
+	for _, p := range s.list {
+		if p.Factor {
+			p.offset = narrow
+			narrow += (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
+			continue
+		}
+		p.offset = wide
+		wide += (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
+	}
+	s.Weights.Bytes, s.packed = wide, true
+	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = 0, 0, 0
+	s.Narrow = engine.NewBuffer("weights in "+t.String(), narrow/2)
+	s.Narrow.Type = t
+}
+
 // Refresh brings the copy up to date where weights have been written since. It is
 // called before a program that reads it.
 func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
-	if s.Narrow == nil || !s.stale {
+	if s.Narrow == nil || !s.stale || s.packed {
 		return nil
 	}
 	p := engine.NewProgram("round the weights")
@@ -39,4 +58,9 @@ func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
 	}
 	s.stale = false
 	return nil
+}
+
+// NarrowView is where a parameter's copy in 16 bits lies.
+func (s *Params) NarrowView(p *Param) engine.View {
+	return s.Narrow.View().Slice(p.offset/2, p.Bytes()/2)
 }

@@ -18,6 +18,9 @@ type Param struct {
 	Group string // learning-rate group
 	Decay bool   // weight decay applies
 	Init  Init
+	// Factor says that it is a matrix which products read or tokens are looked up
+	// in, and so may be in 16 bits.
+	Factor bool
 
 	offset int64 // in bytes, in each of the set's buffers
 }
@@ -37,6 +40,7 @@ type Params struct {
 	Narrow *engine.Buffer
 
 	stale     bool // the copy
+	packed    bool // factors are in Narrow alone
 	list      []*Param
 	byName    map[string]*Param
 	frozen    map[string]bool // groups that take no gradient for now
@@ -168,9 +172,9 @@ func (g *Graph) Param(p *Param) *Tensor {
 		return t
 	}
 	s := g.Options.Params
-	n := &node{name: p.Name, view: s.Weights.View().Slice(p.offset, p.Bytes())}
-	if s.Narrow != nil {
-		n.narrow = s.Narrow.View().Slice(p.offset/2, p.Bytes()/2)
+	n := &node{name: p.Name, view: s.view(s.Weights, p)}
+	if s.Narrow != nil && (p.Factor || !s.packed) {
+		n.narrow = s.NarrowView(p)
 	}
 	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate
@@ -229,8 +233,7 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 		if err := read(row*cols, part); err != nil {
 			return err
 		}
-		at := s.written(to, p).Slice(4*int64(row*cols), 4*int64(len(part)))
-		if err := engine.Upload(dev, at, part); err != nil {
+		if err := engine.UploadFloats(dev, rowsOf(s.written(to, p), row, cols, len(part)), part); err != nil {
 			return err
 		}
 	}
@@ -251,14 +254,14 @@ func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
 	if len(values) != size(p.Shape) {
 		return fmt.Errorf("%s: got %d values, want shape %v", p.Name, len(values), p.Shape)
 	}
-	return engine.Upload(dev, s.written(s.Weights, p), values)
+	return engine.UploadFloats(dev, s.written(s.Weights, p), values)
 }
 
 // Read returns a parameter's values from one of the set's buffers: Weights,
 // Grads, M or V.
 func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
 	values := make([]float32, size(p.Shape))
-	return values, engine.Download(dev, s.view(from, p), values)
+	return values, engine.DownloadFloats(dev, s.view(from, p), values)
 }
 
 // SetRow sets one row of a parameter.
@@ -267,15 +270,18 @@ func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) 
 	if len(values) != cols || row < 0 || row >= p.Shape[0] {
 		return fmt.Errorf("%s: got %d values for row %d of shape %v", p.Name, len(values), row, p.Shape)
 	}
-	return engine.Upload(dev, s.written(s.Weights, p).Slice(4*int64(row*cols), 4*int64(cols)), values)
+	return engine.UploadFloats(dev, rowsOf(s.written(s.Weights, p), row, cols, cols), values)
 }
 
 // WriteTo sets a parameter's values in one of the set's buffers.
 func (s *Params) WriteTo(dev engine.Device, to *engine.Buffer, p *Param, values []float32) error {
-	return engine.Upload(dev, s.written(to, p), values)
+	return engine.UploadFloats(dev, s.written(to, p), values)
 }
 
 func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
+	if b == s.Weights && s.packed && p.Factor {
+		return s.NarrowView(p)
+	}
 	return b.View().Slice(p.offset, p.Bytes())
 }
 
@@ -287,3 +293,9 @@ func (s *Params) written(b *engine.Buffer, p *Param) engine.View {
 
 // FanIn is the initial spread of a Linear's weight with the given inputs.
 func FanIn(inputs int) Init { return Init{Std: 1 / math.Sqrt(float64(inputs))} }
+
+// rowsOf is n elements from a row on of a matrix's view.
+func rowsOf(v engine.View, row, cols, n int) engine.View {
+	size := v.Buffer.Type.Size()
+	return v.Slice(size*int64(row*cols), size*int64(n))
+}

@@ -51,11 +51,15 @@ func (b Buffers) I32(i int) []int32 { return cast[int32](b[i]) }
 // U32 returns binding i as uint32 values.
 func (b Buffers) U32(i int) []uint32 { return cast[uint32](b[i]) }
 
+// U16 returns binding i as the bits of 16-bit floats.
+func (b Buffers) U16(i int) []uint16 { return cast[uint16](b[i]) }
+
 func cast[T any](b []byte) []T {
 	if len(b) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+	var element T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(element)))
 }
 
 // Array is a binding's contents for the float64 reference: F for F32 bindings,

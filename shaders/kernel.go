@@ -125,6 +125,7 @@ type Kernel struct {
 	scratch   func(params any) int64
 	axes      func(params any) []Axis
 	cpu       func(h Host, params any, b Buffers)
+	cpuNarrow func(h Host, params any, b Buffers, s Storage) bool
 	reference func(params any, b []Array)
 	cost      func(params any) Cost
 	inputs    func(params any, n []int) map[string]Input
@@ -215,6 +216,12 @@ func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 // Run does the kernel's work on the CPU.
 func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 
+// RunNarrow does the kernel's work on buffers some of which are of 16 bits, where it
+// has a form for them.
+func (k *Kernel) RunNarrow(h Host, params any, b Buffers, s Storage) bool {
+	return k.cpuNarrow != nil && k.cpuNarrow(h, params, b, s)
+}
+
 // Reference computes the outputs slowly in float64, over b in binding order
 // without the scratch binding, under the given step block.
 func (k *Kernel) Reference(params any, step []uint32, b []Array) {
@@ -293,11 +300,14 @@ type Decl[P any] struct {
 	// Halves are the sets of bindings, by name, that can be stored in 16 bits
 	// together; every variant takes all of them. Texts that are to do so read and
 	// write pairs. Even says whether pairs never cross the end of a row.
-	Halves    [][]string
-	Even      func(p P) bool
-	Scratch   func(p P) int64 // bytes; the scratch binding is added after the others
-	Axes      func(p P) []Axis
-	CPU       func(h Host, p P, b Buffers)
+	Halves  [][]string
+	Even    func(p P) bool
+	Scratch func(p P) int64 // bytes; the scratch binding is added after the others
+	Axes    func(p P) []Axis
+	CPU     func(h Host, p P, b Buffers)
+	// CPUNarrow is a CPU form that reads and writes 16 bits itself. Where there is
+	// none, or it returns false, the buffers are widened for CPU.
+	CPUNarrow func(h Host, p P, b Buffers, s Storage) bool
 	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
 	Cost      func(p P) Cost
 	// Inputs are the contents, by name, of the bindings that cannot hold any
@@ -384,6 +394,9 @@ func Declare[P any](d Decl[P]) *Kernel {
 	}
 	if d.Cost != nil {
 		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
+	}
+	if d.CPUNarrow != nil {
+		k.cpuNarrow = func(h Host, p any, b Buffers, s Storage) bool { return d.CPUNarrow(h, p.(P), b, s) }
 	}
 	if d.Axes != nil {
 		k.axes = func(p any) []Axis { return d.Axes(p.(P)) }

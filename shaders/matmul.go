@@ -53,8 +53,9 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Even: func(p MatMulParams) bool {
 		return (p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0)
 	},
-	Axes: matmulAxes,
-	CPU:  matmulCPU,
+	Axes:      matmulAxes,
+	CPU:       matmulCPU,
+	CPUNarrow: matmulNarrowCPU,
 	Reference: func(p MatMulParams, b []Array) {
 		for i := range int(p.Batch) {
 			matmulReference(p, b, i*int(p.StrideA), i*int(p.StrideB), i*int(p.StrideC))

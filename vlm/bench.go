@@ -32,6 +32,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.store(r.storage())
 	if err := m.allocate(dev, true); err != nil {
 		return nil, err
 	}

@@ -128,6 +128,7 @@ func RandomModel(dev engine.Device, r Recipe) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.pack(r.storage())
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func recordGeneration(m *Model, work string) (Recording, error) {
 	out := Recording{Work: work}
 	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
 	g := NewGenerator(&Loaded{Model: m})
-	g.cache, g.rope = newCache(m.Config.Text, size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
+	g.cache, g.rope = newCache(m.Config.Text, m.storage(), size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
 	tokens, visible := size, float64(size+1)/float64(2*size)
 	if work == "decode" {
 		tokens, visible = 1, 0

@@ -124,12 +124,15 @@ type Cache struct {
 }
 
 // newCache describes a cache; engine.Allocate places its buffers.
-func newCache(c TextConfig, capacity int) *Cache {
+func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
-	bytes := 4 * int64(capacity) * int64(c.NumKeyValueHeads*c.HeadDim)
+	bytes := engine.Room(t, capacity*c.NumKeyValueHeads*c.HeadDim)
 	for i := range c.NumHiddenLayers {
 		cache.buffers = append(cache.buffers,
 			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
+	}
+	for _, b := range cache.buffers {
+		b.Type = t
 	}
 	return cache
 }
@@ -151,7 +154,7 @@ func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) er
 	program := engine.NewProgram("grow the cache")
 	for i, from := range c.buffers {
 		// The step block's entry 0 is always 0.
-		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / 4)}
+		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / from.Type.Size())}
 		program.Dispatch(shaders.AppendRows, p, from.View(), larger.buffers[i].View())
 	}
 	plan, err := engine.NewPlan(program)

@@ -9,6 +9,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/shaders"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/picture"
 )
@@ -56,7 +57,12 @@ func TestDevicesAgree(t *testing.T) {
 // testAnswer asks a model in a folder about a red square.
 func testAnswer(t testing.TB, dev engine.Device, dir string) string {
 	t.Helper()
-	l, err := Load(dir, dev)
+	return testAnswerIn(t, dev, dir, shaders.F32)
+}
+
+func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.Type) string {
+	t.Helper()
+	l, err := LoadAs(dir, dev, storage)
 	must(t, err)
 	g := NewGenerator(l)
 	defer g.Free()

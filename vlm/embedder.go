@@ -20,8 +20,8 @@ func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
 		ln1:         d.LayerNorm("embedder.ln1", c.Features(), float32(c.PatchNormEps)),
 		fc:          d.Linear("embedder.fc", c.Features(), c.HiddenSize, true, init.linear(c.Features())),
 		ln2:         d.LayerNorm("embedder.ln2", c.HiddenSize, eps),
-		yPos:        d.Matrix("embedder.y_pos_emb", c.MaxGrid, c.HiddenSize, false, nn.Init{Std: init.Positions}),
-		xPos:        d.Matrix("embedder.x_pos_emb", c.MaxGrid, c.HiddenSize, false, nn.Init{Std: init.Positions}),
+		yPos:        d.Table("embedder.y_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
+		xPos:        d.Table("embedder.x_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
 		ln3:         d.LayerNorm("embedder.ln3", c.HiddenSize, eps),
 		connectorFC: d.Linear("connector", c.HiddenSize, c.HiddenSize, true, init.linear(c.HiddenSize)),
 	}

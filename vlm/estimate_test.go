@@ -1,7 +1,6 @@
 package vlm
 
 import (
-	"math"
 	"testing"
 
 	"patchwork/nn"
@@ -56,8 +55,8 @@ func visiblePairs(attention batch.Attention, sample, patches, row int) float64 {
 	return float64(seen) * float64(row) / float64(sample)
 }
 
-// TestEstimateIn16Bits: weights and activations halve, what stays in float32 does
-// not.
+// TestEstimateIn16Bits: the weights have a copy of half their size, and activations
+// halve but for the residual stream, statistics and logits.
 func TestEstimateIn16Bits(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f16"} {
 		r, err := Preset("smollm2-135m")
@@ -68,10 +67,10 @@ func TestEstimateIn16Bits(t *testing.T) {
 		half, err := Estimate(r, false)
 		must(t, err)
 		f, h := full.MemoryBytes, half.MemoryBytes
-		if h.Weights != f.Weights/2 || h.Gradients != f.Gradients || h.Optimizer != f.Optimizer+f.Weights {
+		if h.Weights != f.Weights+f.Weights/2 || h.Gradients != f.Gradients || h.Optimizer != f.Optimizer {
 			t.Errorf("%s: %+v, in f32 %+v", dtype, h, f)
 		}
-		if ratio := float64(h.Activations) / float64(f.Activations); math.Abs(ratio-0.5) > 0.03 {
+		if ratio := float64(h.Activations) / float64(f.Activations); ratio < 0.5 || ratio > 0.6 {
 			t.Errorf("%s: activations take %.2f of those in f32", dtype, ratio)
 		}
 		if half.FlopsPerStep != full.FlopsPerStep {

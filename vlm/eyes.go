@@ -40,9 +40,10 @@ func planEyes(m *Model, batch, capacity int) (*eyes, *engine.Buffer, error) {
 	e := &eyes{batch: batch, capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64(roundUp(batch*size, 4)))
-	e.vectors = engine.NewBuffer("picture vectors", 4*int64(capacity*slots*v.HiddenSize))
+	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.storage(), capacity*slots*v.HiddenSize))
+	e.vectors.Type = m.storage()
 	table := engine.NewBuffer("pixel values", 4*256)
-	program, err := nn.Record("look", nn.Options{Params: m.Params}, func(g *nn.Graph) {
+	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.storage()}, func(g *nn.Graph) {
 		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
 		x = m.embedder.forward(g, x, nil)
 		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: slotVectors}

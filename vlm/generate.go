@@ -135,7 +135,7 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 	}
 	size = min(size, limit)
 	t := g.Config.Text
-	cache, rope := newCache(t, size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
+	cache, rope := newCache(t, g.storage(), size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
 	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.buffers, rope)...)
 	if err != nil {
 		return err

@@ -172,7 +172,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 }
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true}, f)
+	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, Type: r.model.storage()}, f)
 	must(r.t, err)
 	plan, err := engine.NewPlan(program)
 	must(r.t, err)

@@ -108,6 +108,13 @@ func (m *Model) store(t shaders.Type) {
 	}
 }
 
+// pack is store for a model that only runs: there is no copy of 32 bits.
+func (m *Model) pack(t shaders.Type) {
+	if t.Half() {
+		m.Params.Pack(t)
+	}
+}
+
 // storage is what store chose.
 func (m *Model) storage() shaders.Type {
 	if m.Params.Narrow == nil {

@@ -11,6 +11,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/nn/safetensors"
+	"patchwork/shaders"
 )
 
 const weightsFile = "model.safetensors"
@@ -125,15 +126,18 @@ type Loaded struct {
 
 // Load reads a model onto a device, for use without training: a model's directory,
 // or a bare decoder as OpenPretrained takes it, which reads text alone.
-func Load(path string, dev engine.Device) (*Loaded, error) {
+func Load(path string, dev engine.Device) (*Loaded, error) { return LoadAs(path, dev, shaders.F32) }
+
+// LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
+func LoadAs(path string, dev engine.Device, t shaders.Type) (*Loaded, error) {
 	bare, err := isDecoder(path)
 	if err != nil {
 		return nil, err
 	}
 	if bare {
-		return loadDecoder(path, dev)
+		return loadDecoder(path, dev, t)
 	}
-	return loadModel(path, dev)
+	return loadModel(path, dev, t)
 }
 
 // isDecoder says whether the path is a GGUF file, or a folder whose config.json
@@ -157,7 +161,7 @@ func isDecoder(path string) (bool, error) {
 	return c.ModelType != modelType, nil
 }
 
-func loadDecoder(path string, dev engine.Device) (*Loaded, error) {
+func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Loaded, error) {
 	p, err := OpenPretrained(path)
 	if err != nil {
 		return nil, err
@@ -174,17 +178,19 @@ func loadDecoder(path string, dev engine.Device) (*Loaded, error) {
 	if err := p.check(m); err != nil { // before memory is asked for
 		return nil, err
 	}
+	m.pack(t)
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}
 	return &Loaded{m, l, dev}, p.load(dev, m, l, 0)
 }
 
-func loadModel(dir string, dev engine.Device) (*Loaded, error) {
+func loadModel(dir string, dev engine.Device, t shaders.Type) (*Loaded, error) {
 	m, l, err := openModel(dir)
 	if err != nil {
 		return nil, err
 	}
+	m.pack(t)
 	if err := m.allocate(dev, false); err != nil {
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func (g *Generator) compile(size int) (*pass, error) {
 func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params, Visible: visible}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, Visible: visible, Type: g.storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.eyes != nil {
@@ -195,7 +195,7 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 		}
 		x = g.decoder.forward(r, x.RowCount(context.count), context, nil)
 		last := r.GatherRows(x, input("last", 1), 1)
-		p.logits = r.Keep(r.Linear(last, r.Param(g.decoder.head), nil, nil))
+		p.logits = r.Keep(r.Logits(last, r.Param(g.decoder.head)))
 		p.best = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {

@@ -35,12 +35,12 @@ func (l *Loaded) Score(ctx context.Context, ids []int32) (nll, logits []float32,
 	defer in.free()
 	var loss nn.HeadLoss
 	var last *nn.Tensor
-	program, err := nn.Record("score", nn.Options{Params: l.Params}, func(g *nn.Graph) {
+	program, err := nn.Record("score", nn.Options{Params: l.Params, Type: l.storage()}, func(g *nn.Graph) {
 		x := l.hidden(g, in, nil)
 		head := g.Param(l.decoder.head)
 		loss = g.HeadCrossEntropy(x, head, nn.Targets{Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets})
 		g.Keep(loss.NLL)
-		last = g.Keep(g.Linear(g.GatherRows(x, in.tensor(row), 1), head, nil, nil))
+		last = g.Keep(g.Logits(g.GatherRows(x, in.tensor(row), 1), head))
 	})
 	if err != nil {
 		return nil, nil, err

@@ -197,6 +197,20 @@ func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, s
 	return float64(loss[0]), targets, err
 }
 
+// Fault runs the last micro-batch again with all tensors kept and says which is the
+// first that is not finite; "" where none is, or there is no memory to look.
+func (s *Stepper) Fault(ctx context.Context) string {
+	planned, _, err := s.plan(programFirst)
+	if err != nil {
+		return ""
+	}
+	f, err := engine.FindFault(ctx, s.dev, planned.Program, &s.step)
+	if err != nil || f == nil {
+		return ""
+	}
+	return " (" + f.String() + ")"
+}
+
 // Freeze chooses the stage: with true the decoder takes no gradients and no
 // updates. It is called between steps.
 func (s *Stepper) Freeze(decoder bool) {

@@ -78,6 +78,7 @@ type trainer struct {
 	frozen     bool
 	rates      map[string]nn.Schedule
 	valLoss    float64
+	looked     int  // for what is not finite
 	torn       bool // an update has begun and not ended: the weights are of no step
 }
 
@@ -195,7 +196,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		return m, err
 	}
 	t.torn, m.GradNorm = false, Figure(norm)
-	if err := t.judge(m); err != nil {
+	if err := t.judge(ctx, m); err != nil {
 		return m, err
 	}
 	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
@@ -207,7 +208,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 
 // judge counts a step that the optimiser left out because its gradients were not
 // finite, and ends a run that has too many.
-func (t *trainer) judge(m StepMetrics) error {
+func (t *trainer) judge(ctx context.Context, m StepMetrics) error {
 	overflowed := t.stepper.LossScale.Update(float64(m.GradNorm))
 	switch {
 	case finite(float64(m.GradNorm)):
@@ -216,12 +217,21 @@ func (t *trainer) judge(m StepMetrics) error {
 		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.stepper.LossScale.Scale)
 		return nil
 	}
-	if t.state.Skipped++; t.state.Skipped > maxSkipped {
-		return fmt.Errorf("step %d: the gradients are not finite, for the %dth time; a lower --lr would help", m.Step, t.state.Skipped)
+	where := ""
+	if t.looked < maxLooks {
+		t.looked++
+		where = t.stepper.Fault(ctx)
 	}
-	t.note("step %d: the gradients are not finite; the step is left out", m.Step)
+	if t.state.Skipped++; t.state.Skipped > maxSkipped {
+		return fmt.Errorf("step %d: the gradients are not finite, for the %dth time%s; a lower --lr would help", m.Step, t.state.Skipped, where)
+	}
+	t.note("step %d: the gradients are not finite%s; the step is left out", m.Step, where)
 	return nil
 }
+
+// maxLooks is how often a run looks for the first number that is not finite, which
+// costs a step and the memory of all its tensors.
+const maxLooks = 3
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 

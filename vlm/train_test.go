@@ -75,14 +75,17 @@ func TestTrainIsDeterministic(t *testing.T) {
 // of a run that was not stopped, also where it stops before the decoder is
 // trained, as soon as it is, and where it never is.
 func TestResume(t *testing.T) {
-	for _, frozen := range []int{0, 5, 7, 14} {
-		t.Run(fmt.Sprintf("frozen %d", frozen), func(t *testing.T) { testResume(t, frozen) })
+	for _, c := range []struct {
+		frozen int
+		dtype  string
+	}{{0, "f32"}, {5, "f32"}, {7, "f32"}, {14, "f32"}, {7, "bf16"}, {0, "f16"}} {
+		t.Run(fmt.Sprintf("frozen %d in %s", c.frozen, c.dtype), func(t *testing.T) { testResume(t, c.frozen, c.dtype) })
 	}
 }
 
-func testResume(t *testing.T, frozen int) {
+func testResume(t *testing.T, frozen int, dtype string) {
 	files, r := []string{testData(t, 40)}, testRecipe(t, 14)
-	r.Accumulate, r.FreezeDecoderSteps = 2, frozen
+	r.Accumulate, r.FreezeDecoderSteps, r.DType = 2, frozen, dtype
 	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	must(t, err)
@@ -172,6 +175,8 @@ func TestMemoryAsAnnounced(t *testing.T) {
 		{"frozen at first", func(r *Recipe) { r.FreezeDecoderSteps = 2 }},
 		{"frozen to the end", func(r *Recipe) { r.FreezeDecoderSteps = r.Steps }},
 		{"recomputed", func(r *Recipe) { r.Recompute = "on" }},
+		{"in bf16", func(r *Recipe) { r.DType = "bf16" }},
+		{"in f16 recomputed", func(r *Recipe) { r.DType, r.Recompute = "f16", "on" }},
 		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = testQwen3(*r.Text), "on", 2 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

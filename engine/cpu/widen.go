@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"patchwork/shaders"
+	"patchwork/shaders/simd"
 )
 
 // widenGrain is how many elements are worth a goroutine to convert.
@@ -13,8 +14,11 @@ const widenGrain = 1 << 14
 // widened before and rounded afterwards, once where several bindings see the same
 // memory.
 func (h *host) run(c *call) {
-	if c.storage.Bindings == 0 {
+	switch {
+	case c.storage.Bindings == 0:
 		c.kernel.Run(h, c.params, c.buffers)
+		return
+	case c.kernel.RunNarrow(h, c.params, c.buffers, c.storage):
 		return
 	}
 	buffers := make(shaders.Buffers, len(c.buffers))
@@ -33,7 +37,7 @@ func (h *host) run(c *call) {
 		defer release()
 		narrow := halves(b)
 		h.Parallel(len(narrow), widenGrain, func(lo, hi int) {
-			c.storage.Type.Format().Unpack(wide[lo:hi], narrow[lo:hi])
+			simd.Unpack(c.storage.Type.Format(), wide[lo:hi], narrow[lo:hi])
 		})
 		buffers[i] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(wide))), 4*len(narrow))
 	}
@@ -55,7 +59,7 @@ func (h *host) narrow(c *call, i int, buffers shaders.Buffers) {
 	}
 	wide, narrow := buffers.F32(i), halves(c.buffers[i])
 	h.Parallel(len(narrow), widenGrain, func(lo, hi int) {
-		c.storage.Type.Format().Pack(narrow[lo:hi], wide[lo:hi])
+		simd.Pack(c.storage.Type.Format(), narrow[lo:hi], wide[lo:hi])
 	})
 }
 

@@ -23,8 +23,8 @@ TEXT ·dotsAVX2_1(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), SI
 	MOVQ         SI, R8
 	ANDQ         $-8, R8
@@ -108,6 +108,175 @@ store0:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX2_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotsBF16AVX2_1(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), SI
+	MOVQ SI, R8
+	ANDQ $-8, R8
+	SHLQ $0x01, R8
+	ANDQ $-32, SI
+	SHLQ $0x01, SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   R9, R9
+
+steps:
+	CMPQ        R9, SI
+	JGE         vectors
+	VPMOVZXWD   (CX)(R9*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Y4, Y0
+	VPMOVZXWD   16(CX)(R9*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 32(R10), Y4, Y1
+	VPMOVZXWD   32(CX)(R9*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 64(R10), Y4, Y2
+	VPMOVZXWD   48(CX)(R9*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 96(R10), Y4, Y3
+	ADDQ        $+64, R9
+	JMP         steps
+
+vectors:
+	CMPQ        R9, R8
+	JGE         part
+	VPMOVZXWD   (CX)(R9*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Y4, Y0
+	ADDQ        $+16, R9
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R9
+	MOVQ         DX, R10
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R9
+	JZ           store0
+	VMOVSS       (R10), X1
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X0
+
+store0:
+	VMOVSS X0, (R10)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2_1(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), SI
+	MOVQ SI, R8
+	ANDQ $-8, R8
+	SHLQ $0x01, R8
+	ANDQ $-32, SI
+	SHLQ $0x01, SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   R9, R9
+
+steps:
+	CMPQ        R9, SI
+	JGE         vectors
+	VCVTPH2PS   (CX)(R9*1), Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Y4, Y0
+	VCVTPH2PS   16(CX)(R9*1), Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 32(R10), Y4, Y1
+	VCVTPH2PS   32(CX)(R9*1), Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 64(R10), Y4, Y2
+	VCVTPH2PS   48(CX)(R9*1), Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 96(R10), Y4, Y3
+	ADDQ        $+64, R9
+	JMP         steps
+
+vectors:
+	CMPQ        R9, R8
+	JGE         part
+	VCVTPH2PS   (CX)(R9*1), Y4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Y4, Y0
+	ADDQ        $+16, R9
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R9
+	MOVQ         DX, R10
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R9
+	JZ           store0
+	VMOVSS       (R10), X1
+	VMOVSS       beta+68(FP), X2
+	VFMADD231SS  X2, X1, X0
+
+store0:
+	VMOVSS X0, (R10)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX2_2(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·dotsAVX2_2(SB), NOSPLIT, $0-72
@@ -119,8 +288,8 @@ TEXT ·dotsAVX2_2(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-8, R10
@@ -222,6 +391,203 @@ store1:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX2_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotsBF16AVX2_2(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y4, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y4, Y2
+	VPMOVZXWD   16(CX)(R11*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y4, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y4, Y3
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Y4
+	VPSLLD      $0x10, Y4, Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y4, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y4, Y2
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X4
+	VFMADD231SS  X4, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS X2, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2_2(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y4, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y4, Y2
+	VCVTPH2PS   16(CX)(R11*1), Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y4, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y4, Y3
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Y4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y4, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y4, Y2
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X4
+	VFMADD231SS  X4, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS X2, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX2_3(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·dotsAVX2_3(SB), NOSPLIT, $0-72
@@ -233,8 +599,8 @@ TEXT ·dotsAVX2_3(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-8, R10
@@ -364,6 +730,253 @@ store2:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX2_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotsBF16AVX2_3(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Y6
+	VPSLLD      $0x10, Y6, Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y6, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y4
+	VPMOVZXWD   16(CX)(R11*1), Y6
+	VPSLLD      $0x10, Y6, Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y6, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y6, Y3
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y6, Y5
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Y6
+	VPSLLD      $0x10, Y6, Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y6, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y4
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X6
+	VFMADD231SS  X6, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS       X2, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMULSS       alpha+64(FP), X4, X4
+	TESTL        $0x7fffffff, R11
+	JZ           store2
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X4
+
+store2:
+	VMOVSS X4, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2_3(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y6, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y4
+	VCVTPH2PS   16(CX)(R11*1), Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y6, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y6, Y3
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y6, Y5
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Y6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y6, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y6, Y4
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X6
+	VFMADD231SS  X6, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS       X2, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMULSS       alpha+64(FP), X4, X4
+	TESTL        $0x7fffffff, R11
+	JZ           store2
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X4
+
+store2:
+	VMOVSS X4, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX2_4(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·dotsAVX2_4(SB), NOSPLIT, $0-72
@@ -375,8 +988,8 @@ TEXT ·dotsAVX2_4(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-8, R10
@@ -527,6 +1140,303 @@ store2:
 
 store3:
 	VMOVSS X7, (R13)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX2_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotsBF16AVX2_4(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Y8
+	VPSLLD      $0x10, Y8, Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y8, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y6
+	VPMOVZXWD   16(CX)(R11*1), Y8
+	VPSLLD      $0x10, Y8, Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y8, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y3
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y5
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y7
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Y8
+	VPSLLD      $0x10, Y8, Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y8, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y6
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X8
+	VFMADD231SS  X8, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS       X2, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMULSS       alpha+64(FP), X4, X4
+	TESTL        $0x7fffffff, R11
+	JZ           store2
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X4
+
+store2:
+	VMOVSS       X4, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VSHUFPS      $0x4e, X6, X6, X0
+	VADDPS       X0, X6, X6
+	VSHUFPS      $0xb1, X6, X6, X0
+	VADDPS       X0, X6, X6
+	VMULSS       alpha+64(FP), X6, X6
+	TESTL        $0x7fffffff, R11
+	JZ           store3
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X6
+
+store3:
+	VMOVSS X6, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2_4(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	SHLQ $0x01, R10
+	ANDQ $-16, R9
+	SHLQ $0x01, R9
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y8, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y6
+	VCVTPH2PS   16(CX)(R11*1), Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 32(R12), Y8, Y1
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y3
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y5
+	ADDQ        SI, R12
+	VFMADD231PS 32(R12), Y8, Y7
+	ADDQ        $+32, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Y8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Y8, Y0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Y8, Y6
+	ADDQ        $+16, R11
+	JMP         vectors
+
+part:
+	MOVL         beta+68(FP), R11
+	MOVQ         DX, R12
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x4e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0xb1, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       alpha+64(FP), X0, X0
+	TESTL        $0x7fffffff, R11
+	JZ           store0
+	VMOVSS       (R12), X1
+	VMOVSS       beta+68(FP), X8
+	VFMADD231SS  X8, X1, X0
+
+store0:
+	VMOVSS       X0, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMULSS       alpha+64(FP), X2, X2
+	TESTL        $0x7fffffff, R11
+	JZ           store1
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X2
+
+store1:
+	VMOVSS       X2, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMULSS       alpha+64(FP), X4, X4
+	TESTL        $0x7fffffff, R11
+	JZ           store2
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X4
+
+store2:
+	VMOVSS       X4, (R12)
+	ADDQ         R8, R12
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VSHUFPS      $0x4e, X6, X6, X0
+	VADDPS       X0, X6, X6
+	VSHUFPS      $0xb1, X6, X6, X0
+	VADDPS       X0, X6, X6
+	VMULSS       alpha+64(FP), X6, X6
+	TESTL        $0x7fffffff, R11
+	JZ           store3
+	VMOVSS       (R12), X0
+	VMOVSS       beta+68(FP), X1
+	VFMADD231SS  X1, X0, X6
+
+store3:
+	VMOVSS X6, (R12)
 	ADDQ   DI, CX
 	ADDQ   $+4, DX
 	DECQ   BX

@@ -7,17 +7,57 @@ package simd
 //go:noescape
 func dotsAVX2_1(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 
+// 1 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsBF16AVX2_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 1 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsF16AVX2_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
 // 2 rows of a; see DotsKernel.
 //
 //go:noescape
 func dotsAVX2_2(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 2 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsBF16AVX2_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 2 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsF16AVX2_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 
 // 3 rows of a; see DotsKernel.
 //
 //go:noescape
 func dotsAVX2_3(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 
+// 3 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsBF16AVX2_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 3 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsF16AVX2_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
 // 4 rows of a; see DotsKernel.
 //
 //go:noescape
 func dotsAVX2_4(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 4 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsBF16AVX2_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+
+// 4 rows of a; see NarrowDotsKernel.
+//
+//go:noescape
+func dotsF16AVX2_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)

@@ -31,8 +31,8 @@ TEXT ·dotsAVX512_1(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), SI
 	MOVQ         SI, R8
 	ANDQ         $-16, R8
@@ -119,6 +119,179 @@ store0:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX512_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsBF16AVX512_1(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), SI
+	MOVQ SI, R8
+	ANDQ $-16, R8
+	SHLQ $0x01, R8
+	ANDQ $-64, SI
+	SHLQ $0x01, SI
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   R9, R9
+
+steps:
+	CMPQ        R9, SI
+	JGE         vectors
+	VPMOVZXWD   (CX)(R9*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Z4, Z0
+	VPMOVZXWD   32(CX)(R9*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 64(R10), Z4, Z1
+	VPMOVZXWD   64(CX)(R9*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 128(R10), Z4, Z2
+	VPMOVZXWD   96(CX)(R9*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 192(R10), Z4, Z3
+	ADDQ        $+128, R9
+	JMP         steps
+
+vectors:
+	CMPQ        R9, R8
+	JGE         part
+	VPMOVZXWD   (CX)(R9*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Z4, Z0
+	ADDQ        $+32, R9
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R9
+	MOVQ          DX, R10
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R9
+	JZ            store0
+	VMOVSS        (R10), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X0
+
+store0:
+	VMOVSS X0, (R10)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512_1(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsF16AVX512_1(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), SI
+	MOVQ SI, R8
+	ANDQ $-16, R8
+	SHLQ $0x01, R8
+	ANDQ $-64, SI
+	SHLQ $0x01, SI
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   R9, R9
+
+steps:
+	CMPQ        R9, SI
+	JGE         vectors
+	VCVTPH2PS   (CX)(R9*1), Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Z4, Z0
+	VCVTPH2PS   32(CX)(R9*1), Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 64(R10), Z4, Z1
+	VCVTPH2PS   64(CX)(R9*1), Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 128(R10), Z4, Z2
+	VCVTPH2PS   96(CX)(R9*1), Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS 192(R10), Z4, Z3
+	ADDQ        $+128, R9
+	JMP         steps
+
+vectors:
+	CMPQ        R9, R8
+	JGE         part
+	VCVTPH2PS   (CX)(R9*1), Z4
+	LEAQ        (AX)(R9*2), R10
+	VFMADD231PS (R10), Z4, Z0
+	ADDQ        $+32, R9
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R9
+	MOVQ          DX, R10
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R9
+	JZ            store0
+	VMOVSS        (R10), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X0
+
+store0:
+	VMOVSS X0, (R10)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX512_2(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX512F, FMA3
 TEXT ·dotsAVX512_2(SB), NOSPLIT, $0-72
@@ -130,8 +303,8 @@ TEXT ·dotsAVX512_2(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-16, R10
@@ -238,6 +411,211 @@ store1:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX512_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsBF16AVX512_2(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z4, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z4, Z2
+	VPMOVZXWD   32(CX)(R11*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z4, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z4, Z3
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z4, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z4, Z2
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X4
+	VADDPS        X4, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X4
+	VADDPS        X4, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X2
+
+store1:
+	VMOVSS X2, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512_2(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsF16AVX512_2(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z4, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z4, Z2
+	VCVTPH2PS   32(CX)(R11*1), Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z4, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z4, Z3
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Z4
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z4, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z4, Z2
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X4
+	VADDPS        X4, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X4
+	VADDPS        X4, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X4
+	VMOVSS        beta+68(FP), X5
+	VFMADD231SS   X5, X4, X2
+
+store1:
+	VMOVSS X2, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX512_3(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX512F, FMA3
 TEXT ·dotsAVX512_3(SB), NOSPLIT, $0-72
@@ -249,8 +627,8 @@ TEXT ·dotsAVX512_3(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-16, R10
@@ -387,6 +765,265 @@ store2:
 	VZEROUPPER
 	RET
 
+// func dotsBF16AVX512_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsBF16AVX512_3(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z6, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z4
+	VPMOVZXWD   32(CX)(R11*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z6, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z6, Z3
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z6, Z5
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z6, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z4
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y6, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X6
+	VADDPS        X6, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X6
+	VADDPS        X6, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X6
+	VADDPS        X6, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VADDPS        Y6, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X6
+	VADDPS        X6, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X6
+	VADDPS        X6, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X6
+	VADDPS        X6, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X2
+
+store1:
+	VMOVSS        X2, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X6
+	VADDPS        X6, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X6
+	VADDPS        X6, X4, X4
+	VMULSS        alpha+64(FP), X4, X4
+	TESTL         $0x7fffffff, R11
+	JZ            store2
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X4
+
+store2:
+	VMOVSS X4, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512_3(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsF16AVX512_3(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z6, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z4
+	VCVTPH2PS   32(CX)(R11*1), Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z6, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z6, Z3
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z6, Z5
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Z6
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z6, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z6, Z4
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y6, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X6
+	VADDPS        X6, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X6
+	VADDPS        X6, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X6
+	VADDPS        X6, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VADDPS        Y6, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X6
+	VADDPS        X6, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X6
+	VADDPS        X6, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X6
+	VADDPS        X6, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X2
+
+store1:
+	VMOVSS        X2, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X6
+	VADDPS        X6, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X6
+	VADDPS        X6, X4, X4
+	VMULSS        alpha+64(FP), X4, X4
+	TESTL         $0x7fffffff, R11
+	JZ            store2
+	VMOVSS        (R12), X6
+	VMOVSS        beta+68(FP), X7
+	VFMADD231SS   X7, X6, X4
+
+store2:
+	VMOVSS X4, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
 // func dotsAVX512_4(k int, a *float32, lda int, b *float32, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, AVX512F, FMA3
 TEXT ·dotsAVX512_4(SB), NOSPLIT, $0-72
@@ -398,8 +1035,8 @@ TEXT ·dotsAVX512_4(SB), NOSPLIT, $0-72
 	MOVQ         ldb+32(FP), DI
 	MOVQ         ldc+56(FP), R8
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
 	SHLQ         $0x02, R8
+	SHLQ         $0x02, DI
 	MOVQ         k+0(FP), R9
 	MOVQ         R9, R10
 	ANDQ         $-16, R10
@@ -559,6 +1196,319 @@ store2:
 
 store3:
 	VMOVSS X7, (R13)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX512_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsBF16AVX512_4(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VPMOVZXWD   (CX)(R11*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z8, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z6
+	VPMOVZXWD   32(CX)(R11*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z8, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z3
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z5
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z7
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VPMOVZXWD   (CX)(R11*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z8, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z6
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X8
+	VADDPS        X8, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VADDPS        Y8, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X8
+	VADDPS        X8, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X8
+	VADDPS        X8, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X8
+	VADDPS        X8, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X2
+
+store1:
+	VMOVSS        X2, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X8
+	VADDPS        X8, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMULSS        alpha+64(FP), X4, X4
+	TESTL         $0x7fffffff, R11
+	JZ            store2
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X4
+
+store2:
+	VMOVSS        X4, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VADDPS        Y8, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X8
+	VADDPS        X8, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X8
+	VADDPS        X8, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X8
+	VADDPS        X8, X6, X6
+	VMULSS        alpha+64(FP), X6, X6
+	TESTL         $0x7fffffff, R11
+	JZ            store3
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X6
+
+store3:
+	VMOVSS X6, (R12)
+	ADDQ   DI, CX
+	ADDQ   $+4, DX
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512_4(k int, a *float32, lda int, b *uint16, ldb int, n int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·dotsF16AVX512_4(SB), NOSPLIT, $0-72
+	MOVQ a+8(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ n+40(FP), BX
+	MOVQ lda+16(FP), SI
+	MOVQ ldb+32(FP), DI
+	MOVQ ldc+56(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	SHLQ $0x01, DI
+	MOVQ k+0(FP), R9
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	SHLQ $0x01, R10
+	ANDQ $-32, R9
+	SHLQ $0x01, R9
+
+row:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	XORQ   R11, R11
+
+steps:
+	CMPQ        R11, R9
+	JGE         vectors
+	VCVTPH2PS   (CX)(R11*1), Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z8, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z6
+	VCVTPH2PS   32(CX)(R11*1), Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS 64(R12), Z8, Z1
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z3
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z5
+	ADDQ        SI, R12
+	VFMADD231PS 64(R12), Z8, Z7
+	ADDQ        $+64, R11
+	JMP         steps
+
+vectors:
+	CMPQ        R11, R10
+	JGE         part
+	VCVTPH2PS   (CX)(R11*1), Z8
+	LEAQ        (AX)(R11*2), R12
+	VFMADD231PS (R12), Z8, Z0
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z2
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z4
+	ADDQ        SI, R12
+	VFMADD231PS (R12), Z8, Z6
+	ADDQ        $+32, R11
+	JMP         vectors
+
+part:
+	MOVL          beta+68(FP), R11
+	MOVQ          DX, R12
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X8
+	VADDPS        X8, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMULSS        alpha+64(FP), X0, X0
+	TESTL         $0x7fffffff, R11
+	JZ            store0
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X0
+
+store0:
+	VMOVSS        X0, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VADDPS        Y8, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X8
+	VADDPS        X8, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X8
+	VADDPS        X8, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X8
+	VADDPS        X8, X2, X2
+	VMULSS        alpha+64(FP), X2, X2
+	TESTL         $0x7fffffff, R11
+	JZ            store1
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X2
+
+store1:
+	VMOVSS        X2, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X8
+	VADDPS        X8, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMULSS        alpha+64(FP), X4, X4
+	TESTL         $0x7fffffff, R11
+	JZ            store2
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X4
+
+store2:
+	VMOVSS        X4, (R12)
+	ADDQ          R8, R12
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VADDPS        Y8, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X8
+	VADDPS        X8, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X8
+	VADDPS        X8, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X8
+	VADDPS        X8, X6, X6
+	VMULSS        alpha+64(FP), X6, X6
+	TESTL         $0x7fffffff, R11
+	JZ            store3
+	VMOVSS        (R12), X8
+	VMOVSS        beta+68(FP), X9
+	VFMADD231SS   X9, X8, X6
+
+store3:
+	VMOVSS X6, (R12)
 	ADDQ   DI, CX
 	ADDQ   $+4, DX
 	DECQ   BX

@@ -12,6 +12,9 @@ type Microkernel func(k int, a *float32, rs, ks int, b *float32, ldb int, c *flo
 // lanes, the same whatever n is. k and n ≥ 1.
 type DotsKernel func(k int, a *float32, lda int, b *float32, ldb, n int, c *float32, ldc int, alpha, beta float32)
 
+// NarrowDotsKernel is a DotsKernel over rows of b in 16 bits. k is a multiple of 16.
+type NarrowDotsKernel func(k int, a *float32, lda int, b *uint16, ldb, n int, c *float32, ldc int, alpha, beta float32)
+
 // Tile is the part of c that this processor's registers hold.
 type Tile struct {
 	Name       string

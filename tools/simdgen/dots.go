@@ -15,8 +15,10 @@ const dotsRows = 4
 func defineDots(c *build.Context, s isa) {
 	iota := laneNumbers(c, "dotsLanes"+s.name, s.lanes)
 	for rows := 1; rows <= dotsRows; rows++ {
-		d := dots{Context: c, isa: s, rows: rows, lanes: iota}
-		d.define()
+		for _, f := range []format{float32s, bf16s, f16s} {
+			d := dots{Context: c, isa: s, format: f, rows: rows, lanes: iota}
+			d.define()
+		}
 	}
 }
 
@@ -26,35 +28,40 @@ func defineDots(c *build.Context, s isa) {
 type dots struct {
 	*build.Context
 	isa
-	rows  int
-	lanes operand.Mem
+	format // of b
+	rows   int
+	lanes  operand.Mem
 
 	acc  [][]reg.Register // of each row of a, enough to hide the latency of adding
 	a, b reg.GPVirtual
 	lda  reg.GPVirtual
-	at   reg.GPVirtual // byte in the rows
+	at   reg.GPVirtual // byte in the rows of b
 }
 
 func (d *dots) define() {
-	function(d.Context, fmt.Sprintf("dots%s_%d", d.name, d.rows),
-		"func(k int, a *float32, lda int, b *float32, ldb, n int, c *float32, ldc int, alpha, beta float32)",
-		fmt.Sprintf("%d rows of a; see DotsKernel.", d.rows))
+	function(d.Context, fmt.Sprintf("dots%s%s_%d", d.format.name, d.isa.name, d.rows),
+		fmt.Sprintf("func(k int, a *float32, lda int, b *%s, ldb, n int, c *float32, ldc int, alpha, beta float32)", d.element),
+		fmt.Sprintf("%d rows of a; see %s.", d.rows, d.kernel))
 	d.a, d.b = param(d.Context, "a"), param(d.Context, "b")
 	c, n := param(d.Context, "c"), param(d.Context, "n")
 	d.lda = param(d.Context, "lda")
 	ldb, ldc := param(d.Context, "ldb"), param(d.Context, "ldc")
-	for _, r := range []reg.GPVirtual{d.lda, ldb, ldc} {
+	for _, r := range []reg.GPVirtual{d.lda, ldc} {
 		d.SHLQ(operand.U8(2), r)
 	}
+	d.SHLQ(operand.U8(d.shift), ldb)
 	k, end, whole := param(d.Context, "k"), d.GP64(), d.GP64()
 	unroll := max(2, 4/d.rows)
 	d.MOVQ(k, end) // of whole vectors, in bytes
 	d.ANDQ(operand.I32(-d.isa.lanes), end)
-	d.SHLQ(operand.U8(2), end)
+	d.SHLQ(operand.U8(d.shift), end)
 	d.MOVQ(k, whole) // of whole steps
 	d.ANDQ(operand.I32(-unroll*d.isa.lanes), whole)
-	d.SHLQ(operand.U8(2), whole)
-	mask := d.tail(k)
+	d.SHLQ(operand.U8(d.shift), whole)
+	var mask reg.Register
+	if d.format == float32s {
+		mask = d.tail(k)
+	}
 	d.at = d.GP64()
 
 	d.Label("row")
@@ -73,19 +80,21 @@ func (d *dots) define() {
 	for u := range unroll {
 		d.multiply(u, u, nil)
 	}
-	d.ADDQ(operand.I32(unroll*d.bytes()), d.at)
+	d.ADDQ(operand.I32(unroll*d.step()), d.at)
 	d.JMP(operand.LabelRef("steps"))
 	d.Label("vectors")
 	d.CMPQ(d.at, end)
 	d.JGE(operand.LabelRef("part"))
 	d.multiply(0, 0, nil)
-	d.ADDQ(operand.I32(d.bytes()), d.at)
+	d.ADDQ(operand.I32(d.step()), d.at)
 	d.JMP(operand.LabelRef("vectors"))
 	d.Label("part")
-	d.TESTQ(operand.I32(d.isa.lanes-1), k)
-	d.JZ(operand.LabelRef("sum"))
-	d.multiply(0, 0, mask)
-	d.Label("sum")
+	if mask != nil {
+		d.TESTQ(operand.I32(d.isa.lanes-1), k)
+		d.JZ(operand.LabelRef("sum"))
+		d.multiply(0, 0, mask)
+		d.Label("sum")
+	}
 	d.write(c, ldc)
 	d.ADDQ(ldb, d.b)
 	d.ADDQ(operand.I8(4), c)
@@ -94,6 +103,9 @@ func (d *dots) define() {
 	d.VZEROUPPER()
 	d.RET()
 }
+
+// step is the bytes of b that a vector holds.
+func (d *dots) step() int { return d.isa.lanes << d.shift }
 
 // tail is the mask of the lanes of the last vector.
 func (d *dots) tail(k reg.GPVirtual) reg.Register {
@@ -108,9 +120,9 @@ func (d *dots) tail(k reg.GPVirtual) reg.Register {
 // multiply adds the products of vector number u from here on to accumulator i.
 func (d *dots) multiply(u, i int, mask reg.Register) {
 	b := d.vector(d.Context)
-	d.load(d.Context, operand.Mem{Base: d.b, Index: d.at, Scale: 1, Disp: u * d.bytes()}, mask, b)
+	d.widen(d.Context, d.isa, operand.Mem{Base: d.b, Index: d.at, Scale: 1, Disp: u * d.step()}, mask, b)
 	row := d.GP64()
-	d.LEAQ(operand.Mem{Base: d.a, Index: d.at, Scale: 1}, row)
+	d.LEAQ(operand.Mem{Base: d.a, Index: d.at, Scale: 4 >> d.shift}, row)
 	for r := range d.rows {
 		if r > 0 {
 			d.ADDQ(d.lda, row)

@@ -44,7 +44,7 @@ func generate() (map[string][]byte, error) {
 	for name, define := range map[string]func(*build.Context){
 		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
 		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
-		"vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
+		"narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
 	} {
 		c := build.NewContext()
 		define(c)

@@ -12,13 +12,16 @@ import (
 
 	"patchwork/engine"
 	"patchwork/vlm"
+
+	"patchwork/shaders"
 )
 
 type benchFlags struct {
-	preset, model, filter string
-	rows, tokens          int
-	prompt, fresh         int
-	match                 *regexp.Regexp
+	preset, model, filter, dtype string
+	storage                      shaders.Type
+	rows, tokens                 int
+	prompt, fresh                int
+	match                        *regexp.Regexp
 	kernelFlags
 }
 
@@ -31,12 +34,16 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
+	a.dtypeFlag(&f.dtype)
 	f.kernelFlags.add(a)
 	a.deviceFlag()
 	if err := a.parse(args, 1); err != nil {
 		return err
 	}
 	var err error
+	if f.storage, err = storage(f.dtype); err != nil {
+		return err
+	}
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
 		return usagef("--filter: %v", err)
 	}
@@ -87,6 +94,7 @@ func (f *benchFlags) open(a *app) (engine.Device, *vlm.Bench, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	r.DType = f.dtype
 	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
 	if err != nil {
 		return nil, nil, errors.Join(err, dev.Close())

@@ -65,10 +65,11 @@ func (f *benchFlags) loadFor(a *app) (*vlm.Loaded, error) {
 	}
 	var l *vlm.Loaded
 	if f.model == "" {
+		r.DType = f.dtype
 		l, err = vlm.RandomModel(dev, r)
 	} else {
 		f.preset = filepath.Base(f.model)
-		l, err = vlm.Load(f.model, dev)
+		l, err = vlm.LoadAs(f.model, dev, f.storage)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())

@@ -9,11 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
 )
 
 type evalFlags struct {
+	dtype                              string
+	storage                            shaders.Type
 	model, data, text, choices, output string
 	controls                           []string
 	answers                            bool
@@ -34,8 +37,13 @@ func runEval(ctx context.Context, a *app, args []string) error {
 	a.flags.StringVar(&f.text, "text", "", "score a text file instead of --data: NLL and perplexity, without pictures")
 	a.flags.StringVar(&f.output, "output", "", "file for a line of JSON for every answer")
 	a.flags.BoolVar(&f.answers, "answers", false, "with --json: these lines on standard output, before the result")
+	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
 	if err := a.parse(args, 0); err != nil {
+		return err
+	}
+	var err error
+	if f.storage, err = storage(f.dtype); err != nil {
 		return err
 	}
 	if err := f.check(); err != nil {
@@ -46,7 +54,7 @@ func runEval(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	defer dev.Close()
-	loaded, err := vlm.Load(f.model, dev)
+	loaded, err := vlm.LoadAs(f.model, dev, f.storage)
 	if err != nil {
 		return err
 	}

@@ -8,16 +8,18 @@ import (
 	"slices"
 	"time"
 
+	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/picture"
 )
 
 type inferFlags struct {
-	model, prompt       string
-	images              []string
-	raw, chat, thinking bool
-	options             vlm.GenerateOptions
+	model, prompt, dtype string
+	storage              shaders.Type
+	images               []string
+	raw, chat, thinking  bool
+	options              vlm.GenerateOptions
 }
 
 func runInfer(ctx context.Context, a *app, args []string) error {
@@ -35,8 +37,13 @@ func runInfer(ctx context.Context, a *app, args []string) error {
 	a.flags.IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens; 0 = all")
 	a.flags.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens that have this share")
 	a.flags.Uint64Var(&s.Seed, "seed", 0, "seed of the drawing")
+	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
 	if err := a.parse(args, 0); err != nil {
+		return err
+	}
+	var err error
+	if f.storage, err = storage(f.dtype); err != nil {
 		return err
 	}
 	if err := f.check(); err != nil {
@@ -77,7 +84,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	}
 	defer dev.Close()
 	start := time.Now()
-	model, err := vlm.Load(f.model, dev)
+	model, err := vlm.LoadAs(f.model, dev, f.storage)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func TestBadInput(t *testing.T) {
 		{"branches with seed attention", []string{"train", "--data", file, "--out", out, "--attention", "seed"}, 2, "seed"},
 		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
 		{"unknown way to recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
-		{"16 bits", []string{"train", "--data", file, "--out", out, "--dtype", "bf16"}, 2, "bf16"},
+		{"8 bits", []string{"train", "--data", file, "--out", out, "--dtype", "int8"}, 2, "want f32, f16 or bf16"},
 		{"no peak", []string{"train", "--dry-run", "--peak-tflops", "0"}, 2, "--peak-tflops"},
 		{"no number for a price", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
 		{"dry run on what is no device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
@@ -220,7 +220,7 @@ func TestDryRun(t *testing.T) {
 		says, lies string
 	}{
 		{nil, "memory in f32", "a plan"},
-		{[]string{"--dtype", "bf16"}, "trains in f32 only", ""},
+		{[]string{"--dtype", "bf16"}, "memory in bf16", ""},
 		{[]string{"--dtype", "f16", "--peak-tflops", "400", "--price-per-hour", "2"}, "of 400 TFLOP/s and $2 an hour", ""},
 		// An H100 does not hold all of it.
 		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},

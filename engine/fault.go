@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"patchwork/shaders"
+)
+
+// Fault is the first result of a program that is not finite.
+type Fault struct {
+	Label   string // of the dispatch, as recorded
+	Kernel  string
+	Binding string
+	Buffer  string // that it was written to
+	Bad, Of int    // elements
+}
+
+func (f Fault) String() string {
+	return fmt.Sprintf("%s, kernel %s: %d of %d values of %s (%s) are infinite or NaN", f.Label, f.Kernel, f.Bad, f.Of, f.Binding, f.Buffer)
+}
+
+// FindFault runs a program with every temporary in a place of its own and returns
+// the first dispatch, in their order, whose results are not all finite; nil where
+// all are. The program's buffers get new places: it must not be in use otherwise.
+func FindFault(ctx context.Context, dev Device, p *Program, step *[shaders.StepWords]uint32) (*Fault, error) {
+	for _, b := range p.temps {
+		b.keep = true
+	}
+	plan, err := NewPlan(p)
+	if err != nil {
+		return nil, err
+	}
+	exe, err := dev.Compile(plan, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Free()
+	if err := exe.Run(ctx, step); err != nil {
+		return nil, err
+	}
+	for i := range plan.Dispatches {
+		if f, err := faultOf(dev, exe, &plan.Dispatches[i]); f != nil || err != nil {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// faultOf looks through what a dispatch wrote.
+func faultOf(dev Device, exe Executable, d *Dispatch) (*Fault, error) {
+	for i, v := range d.Views {
+		b := d.Kernel.Bindings[i]
+		if v.Buffer == nil || b.Access == shaders.Read || b.Type != shaders.F32 || b.Name == "scratch" {
+			continue
+		}
+		bad, n, err := notFinite(dev, exe, v)
+		if err != nil {
+			return nil, err
+		}
+		if bad > 0 {
+			return &Fault{d.Label, d.Kernel.Name, b.Name, v.Buffer.Label, bad, n}, nil
+		}
+	}
+	return nil, nil
+}
+
+// faultPart is how many elements are looked at at once.
+const faultPart = 1 << 20
+
+func notFinite(dev Device, exe Executable, v View) (bad, n int, err error) {
+	memory, size := v.Buffer.memory, v.Buffer.Type.Size()
+	if v.Buffer.temp {
+		memory = exe.Arena()
+	}
+	n = int(v.Bytes / size)
+	values := make([]float32, min(n, faultPart))
+	for at := 0; at < n; at += len(values) {
+		part := values[:min(len(values), n-at)]
+		if err := downloadFloats(dev, memory, v.Slice(size*int64(at), size*int64(len(part))), part); err != nil {
+			return 0, 0, err
+		}
+		for _, x := range part {
+			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+				bad++
+			}
+		}
+	}
+	return bad, n, nil
+}

@@ -1,0 +1,135 @@
+package vlm
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/nn"
+	"patchwork/nn/golden"
+	"patchwork/nn/safetensors"
+	"patchwork/shaders"
+	"patchwork/vlm/batch"
+)
+
+// TestGoldenTiny16 holds the tiny models in 16 bits to the goldens, which are of 32:
+// the losses before each of three steps, the gradients' norms, and every parameter's
+// gradient as a whole.
+//
+// A value is rounded by u = 2⁻⁸ of itself in bf16 and 2⁻¹¹ in f16, in each of some
+// thirty places between a weight and the loss and back. Roundings at random add up
+// to √30·u, 2 % and 0.3 %; what is allowed is twice that for a gradient's direction,
+// and for the loss, a mean over tokens, a tenth.
+func TestGoldenTiny16(t *testing.T) {
+	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
+		for _, dir := range golden.Dirs(t, family) {
+			var c goldenConfig
+			golden.JSON(t, filepath.Join(dir, "config.json"), &c)
+			mode := c.MaskModes[slices.IndexFunc(c.MaskModes, func(mode string) bool {
+				_, err := os.Stat(filepath.Join(dir, mode+".safetensors"))
+				return err == nil
+			})]
+			for _, dev := range devices.Open(t) {
+				for _, in := range []struct {
+					t    shaders.Type
+					unit float64
+				}{{shaders.BF16, 0x1p-8}, {shaders.F16, 0x1p-11}} {
+					t.Run(fmt.Sprintf("%s/%s/%v", family, dev.Info().Device, in.t), func(t *testing.T) {
+						file, err := safetensors.Open(filepath.Join(dir, mode+".safetensors"))
+						must(t, err)
+						defer file.Close()
+						run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
+						run.run16(mode, in.t, 2*math.Sqrt(30)*in.unit)
+					})
+				}
+			}
+		}
+	}
+}
+
+func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
+	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
+	must(r.t, err)
+	r.model = model
+	model.store(t)
+	must(r.t, model.allocate(r.dev, true))
+	r.loadWeights()
+	must(r.t, model.Params.Refresh(context.Background(), r.dev))
+	r.loadInputs(mode)
+
+	scale := float32(1)
+	o := r.optimizer()
+	if t == shaders.F16 {
+		scale, o.ScaleSlot = 1024, slotLoss
+	}
+	r.step[slotLoss] = math.Float32bits(scale)
+	r.step[slotScale] = math.Float32bits(scale * math.Float32frombits(r.step[slotScale]))
+	var loss nn.HeadLoss
+	forward := r.compile("tiny", func(g *nn.Graph) {
+		loss = model.loss(g, r.in, nil)
+		g.Keep(loss.Sum)
+	})
+	var clip *nn.Tensor
+	update := r.compile("update", func(g *nn.Graph) {
+		clip = g.Keep(o.Update(g, func(string) int { return slotAdam }))
+	})
+	count := float64(r.tensor("token_count")[0])
+	losses, norms := r.tensor("losses"), r.tensor("grad_norm")
+	for step := 1; step <= 3; step++ {
+		must(r.t, forward.Run(context.Background(), &r.step))
+		r.near(fmt.Sprintf("loss before step %d", step), float64(r.temp(forward, loss.Sum)[0])/count, float64(losses[step-1]), tolerance/10)
+		if step == 1 {
+			r.compareGradients(scale, tolerance)
+		}
+		o.Set(&r.step, slotAdam, r.c.Training.LR, step)
+		must(r.t, update.Run(context.Background(), &r.step))
+		r.near(fmt.Sprintf("norm of step %d", step), float64(r.temp(update, clip)[0]), float64(norms[step-1]), tolerance)
+	}
+	r.compareNarrow()
+}
+
+func (r *goldenTiny) near(what string, got, want, relative float64) {
+	r.t.Helper()
+	if !(math.Abs(got-want) <= relative*math.Abs(want)) {
+		r.t.Errorf("%s is %g, want %g within %.2g of it", what, got, want, relative)
+	}
+}
+
+// compareGradients compares each parameter's gradient, as a vector, with the golden.
+func (r *goldenTiny) compareGradients(scale float32, tolerance float64) {
+	for _, p := range r.model.Params.All() {
+		got, err := r.model.Params.Read(r.dev, r.model.Params.Grads, p)
+		must(r.t, err)
+		want := r.tensor("grad." + p.Name)
+		var distance, size float64
+		for i, w := range want {
+			distance += math.Pow(float64(got[i]/scale-w), 2)
+			size += float64(w) * float64(w)
+		}
+		if error := math.Sqrt(distance / size); !(error <= tolerance) {
+			r.t.Errorf("the gradient of %s is off by %.3g of its length, allowed %.3g", p.Name, error, tolerance)
+		}
+	}
+}
+
+// compareNarrow checks that the copy in 16 bits is the rounded weights.
+func (r *goldenTiny) compareNarrow() {
+	s := r.model.Params
+	for _, p := range s.All() {
+		wide, err := s.Read(r.dev, s.Weights, p)
+		must(r.t, err)
+		narrow := make([]float32, len(wide))
+		must(r.t, engine.DownloadFloats(r.dev, s.NarrowView(p), narrow))
+		for i, w := range wide {
+			if want := s.Narrow.Type.Format().Round(w); narrow[i] != want {
+				r.t.Fatalf("%s[%d] is %g, and %g in 16 bits, want %g", p.Name, i, w, narrow[i], want)
+			}
+		}
+	}
+}
