@@ -78,19 +78,19 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 // tryFile runs the test once for each of a file's errors.
 func tryFile(ctx context.Context, o options, binary string, f goforms.File, equivalents map[string]string) ([]planted, error) {
 	var all []planted
-	var numbers []int
+	var tried []goforms.Mutant
 	for _, m := range f.Mutants {
 		equal := equivalents[m.Key] != ""
 		if equal == o.equivalent {
 			all = append(all, planted{Mutant: mutation.Mutant{File: f.Name, Line: m.Line}, key: m.Key, equal: equal})
-			numbers = append(numbers, m.Number)
+			tried = append(tried, m)
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.workers)
 	for i := range all {
 		group.Go(func() error {
-			all[i].outcome = tryNumber(ctx, o, binary, f.Kernels, numbers[i])
+			all[i].outcome = tryNumber(ctx, o, binary, tried[i].Kernels, tried[i].Number)
 			return ctx.Err()
 		})
 	}

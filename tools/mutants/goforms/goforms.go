@@ -4,6 +4,7 @@
 package goforms
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -11,9 +12,11 @@ import (
 	"go/token"
 	"go/types"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patchwork/engine/conformance/mutation"
@@ -27,12 +30,13 @@ type Mutant struct {
 	Number int // what Variable is set to
 	Line   int
 	Key    string // as package mutation's are
+	// Kernels run the place: one of their cases must notice.
+	Kernels []string
 }
 
 // File is a file of the package with all of its errors in it.
 type File struct {
 	Name    string // "gelu.go"
-	Kernels []string
 	Text    string
 	Mutants []Mutant
 }
@@ -81,18 +85,20 @@ func Load(dir string) ([]File, error) {
 // plant plants errors in what the CPU forms run, file by file.
 func (p *pkg) plant() []File {
 	bodies := p.reachable()
+	inOrder := slices.SortedFunc(maps.Keys(bodies), func(a, b *ast.BlockStmt) int { return cmp.Compare(a.Pos(), b.Pos()) })
 	var files []File
 	last := 0
 	for _, name := range names(p.files) {
 		w := &writer{pkg: p, last: last, text: p.texts[name], base: p.set.File(p.files[name].Pos()).Base()}
 		w.namer = mutation.Namer{File: name, Lines: strings.Split(w.text, "\n")}
-		for _, body := range bodies {
+		for _, body := range inOrder {
 			if p.set.Position(body.Pos()).Filename == name {
+				w.kernels = bodies[body]
 				w.walk(body)
 			}
 		}
 		if len(w.mutants) > 0 {
-			files = append(files, File{name, p.kernels(p.files[name]), w.apply(), w.mutants})
+			files = append(files, File{name, w.apply(), w.mutants})
 		}
 		last = w.last
 	}
@@ -108,68 +114,81 @@ func names(files map[string]*ast.File) []string {
 	return all
 }
 
-// kernels are the names of those that a file declares.
-func (p *pkg) kernels(f *ast.File) (all []string) {
-	ast.Inspect(f, func(n ast.Node) bool {
-		lit, ok := n.(*ast.CompositeLit)
-		if !ok || !strings.HasPrefix(types.TypeString(p.info.Types[lit].Type, types.RelativeTo(p.types)), "Decl[") {
-			return true
-		}
-		for _, e := range lit.Elts {
-			kv := e.(*ast.KeyValueExpr)
-			if v, ok := kv.Value.(*ast.BasicLit); ok && kv.Key.(*ast.Ident).Name == "Name" {
-				all = append(all, strings.Trim(v.Value, `"`))
-			}
-		}
-		return true
-	})
-	return all
+// form is a kernel's CPU form.
+type form struct {
+	kernel string
+	value  ast.Node
 }
 
-// reachable are the bodies of the CPU forms and of the package's functions that they
-// call.
-func (p *pkg) reachable() []*ast.BlockStmt {
-	functions := map[types.Object]*ast.FuncDecl{}
-	var queue []ast.Node
+// forms are those of the declarations, Decl values with a Name and a CPU.
+func (p *pkg) forms() (all []form) {
 	for _, name := range names(p.files) {
 		ast.Inspect(p.files[name], func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.FuncDecl:
-				functions[p.info.Defs[n.Name]] = n
-			case *ast.KeyValueExpr:
-				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "CPU" {
-					queue = append(queue, n.Value)
+			lit, ok := n.(*ast.CompositeLit)
+			if !ok || !strings.HasPrefix(types.TypeString(p.info.Types[lit].Type, types.RelativeTo(p.types)), "Decl[") {
+				return true
+			}
+			var f form
+			for _, e := range lit.Elts {
+				kv := e.(*ast.KeyValueExpr)
+				switch kv.Key.(*ast.Ident).Name {
+				case "Name":
+					f.kernel, _ = strconv.Unquote(p.source(kv.Value))
+				case "CPU":
+					f.value = kv.Value
 				}
+			}
+			if f.kernel != "" && f.value != nil {
+				all = append(all, f)
 			}
 			return true
 		})
 	}
-	var bodies []*ast.BlockStmt
-	seen := map[*ast.FuncDecl]bool{}
-	for len(queue) > 0 {
-		n := queue[0]
-		queue = queue[1:]
-		switch n := n.(type) {
-		case *ast.FuncLit:
-			bodies = append(bodies, n.Body)
-		case *ast.FuncDecl:
-			bodies = append(bodies, n.Body)
+	return all
+}
+
+func (p *pkg) source(n ast.Node) string {
+	from, to := p.set.Position(n.Pos()), p.set.Position(n.End())
+	return p.texts[from.Filename][from.Offset:to.Offset]
+}
+
+// reachable are the bodies of the CPU forms and of the package's functions that they
+// call, each with the kernels that run it.
+func (p *pkg) reachable() map[*ast.BlockStmt][]string {
+	functions := map[types.Object]*ast.FuncDecl{}
+	for _, f := range p.files {
+		for _, d := range f.Decls {
+			if d, ok := d.(*ast.FuncDecl); ok && d.Body != nil {
+				functions[p.info.Defs[d.Name]] = d
+			}
 		}
-		ast.Inspect(n, func(n ast.Node) bool {
-			id, ok := n.(*ast.Ident)
-			if !ok {
+	}
+	bodies := map[*ast.BlockStmt][]string{}
+	for _, f := range p.forms() {
+		seen := map[ast.Node]bool{}
+		for queue := []ast.Node{f.value}; len(queue) > 0; queue = queue[1:] {
+			switch n := queue[0].(type) {
+			case *ast.FuncLit:
+				bodies[n.Body] = append(bodies[n.Body], f.kernel)
+			case *ast.FuncDecl:
+				bodies[n.Body] = append(bodies[n.Body], f.kernel)
+			}
+			ast.Inspect(queue[0], func(n ast.Node) bool {
+				id, ok := n.(*ast.Ident)
+				if !ok {
+					return true
+				}
+				object := p.info.Uses[id]
+				if f, ok := object.(*types.Func); ok {
+					object = f.Origin()
+				}
+				if d := functions[object]; d != nil && !seen[d] {
+					seen[d] = true
+					queue = append(queue, d)
+				}
 				return true
-			}
-			object := p.info.Uses[id]
-			if f, ok := object.(*types.Func); ok {
-				object = f.Origin()
-			}
-			if f := functions[object]; f != nil && !seen[f] && f.Body != nil {
-				seen[f] = true
-				queue = append(queue, f)
-			}
-			return true
-		})
+			})
+		}
 	}
 	return bodies
 }
@@ -180,6 +199,7 @@ type writer struct {
 	text    string
 	base    int
 	namer   mutation.Namer
+	kernels []string
 	last    int // the last mutant's number
 	edits   []edit
 	mutants []Mutant
@@ -193,13 +213,11 @@ type edit struct {
 
 func (w *writer) at(pos token.Pos) int { return int(pos) - w.base }
 
-func (w *writer) source(n ast.Node) string { return w.text[w.at(n.Pos()):w.at(n.End())] }
-
 // number notes a mutant.
 func (w *writer) number(n ast.Node, before, after string) int {
 	line := w.set.Position(n.Pos()).Line
 	w.last++
-	w.mutants = append(w.mutants, Mutant{w.last, line, w.namer.Key(line, before, after)})
+	w.mutants = append(w.mutants, Mutant{w.last, line, w.namer.Key(line, before, after), w.kernels})
 	return w.last
 }
 
