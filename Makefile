@@ -95,14 +95,25 @@ shaders: ## compile changed kernels to SPIR-V (needs naga)
 shaders-check: ## name the kernels whose SPIR-V is stale
 	@go run ./tools/shadergen -check
 
+# Debian's libraries that load a Vulkan driver and that NVIDIA's driver asks for,
+# for machines without libvulkan.so.1. Left out where apt-get cannot bring them.
+LOADER := libvulkan1 libglvnd0 libegl1 libgl1 libglx0 libopengl0 libgles2 libx11-6 libxext6 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0
+BUNDLE := out/gpu-report
+STRIP  := -trimpath -ldflags '-s -w'
 .PHONY: gpu-report
 gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
-	@rm -rf out/gpu-report && mkdir -p out/gpu-report
-	@CGO_ENABLED=1 go build $(SMALL) -o out/gpu-report/vlmtool ./tools/vlmtool
-	@CGO_ENABLED=1 go test -c -o out/gpu-report/vulkan.test ./engine/vulkan
-	@cp tools/gpureport.sh out/gpu-report/run.sh
-	@tar -C out -czf out/gpu-report.tar.gz gpu-report
-	@echo "out/gpu-report.tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report"
+	@rm -rf $(BUNDLE) && mkdir -p $(BUNDLE)/loader
+	@CGO_ENABLED=1 go build $(SMALL) $(STRIP) -o $(BUNDLE)/ ./tools/vlmtool ./tools/benchpeer ./tools/gpureport ./tools/shapesdata
+	@CGO_ENABLED=1 go test -c $(STRIP) -o $(BUNDLE)/vulkan.test ./engine/vulkan
+	@cp tools/gpureport.sh $(BUNDLE)/run.sh
+	@cp tools/benchpeer/peers/pytorch.py $(BUNDLE)/
+	@cd $(BUNDLE)/loader && mkdir debs && (cd debs && apt-get download -qq $(LOADER) >/dev/null 2>&1; \
+		for deb in *.deb; do dpkg-deb -x $$deb . 2>/dev/null; done; true) && \
+		find debs -name 'lib*.so.*' -type l | while read -r link; do cp -L "$$link" .; done; rm -rf debs
+	@ls $(BUNDLE)/loader/libvulkan.so.1 >/dev/null 2>&1 || { rm -rf $(BUNDLE)/loader; echo "without libvulkan.so.1 for machines that lack it: apt-get download brought none"; }
+	@tar -C out -czf $(BUNDLE).tar.gz gpu-report
+	@test $$(wc -c < $(BUNDLE).tar.gz) -le 62914560 || { echo "$(BUNDLE).tar.gz is larger than 60 MiB"; exit 1; }
+	@echo "$(BUNDLE).tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report/report.md"
 
 FUZZTIME := 30s
 .PHONY: fuzz

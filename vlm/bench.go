@@ -17,6 +17,7 @@ import (
 type Bench struct {
 	Flops  float64 // of a step
 	Tokens int     // of a step
+	Counts StepCounts
 
 	model   *Model
 	stepper *Stepper
@@ -24,9 +25,29 @@ type Bench struct {
 	pixels  []byte
 	targets int
 	steps   int
+	loss    [1]float32
 }
 
-// NewBench prepares the step of a recipe's model on a device.
+// StepCounts are what a step asks of a device's queue.
+type StepCounts struct {
+	Dispatches int `json:"dispatches"`
+	Barriers   int `json:"barriers"`
+	Submits    int `json:"submits"` // of command buffers with dispatches, where a device has such
+}
+
+func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
+	p = p.Within(info.Limits.MaxBindingBytes)
+	c.Dispatches += len(p.Dispatches)
+	for _, barrier := range p.Barrier {
+		if barrier {
+			c.Barriers++
+		}
+	}
+	c.Submits += len(engine.Pieces(p.Dispatches, info.Class))
+}
+
+// NewBench prepares the step of a recipe's model on a device, in the recipe's
+// floats.
 func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
@@ -47,6 +68,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	}
 	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
 	b.fill(m.Config, rows, tokens, pictures)
+	s.Recompute = r.Recompute == "on"
 	s.Visible = float64(tokens+1) / float64(2*tokens)
 	if _, err := s.in.upload(dev, b.batch, b.pixels, &s.step); err != nil {
 		return nil, err
@@ -57,6 +79,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 			return nil, err
 		}
 		b.Flops += planFlops(p, &s.step)
+		b.Counts.add(p, dev.Info())
 	}
 	return b, nil
 }
@@ -102,10 +125,11 @@ func (b *Bench) fill(c Config, rows, tokens, pictures int) {
 func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
 	b.steps++
 	start := time.Now()
-	if _, _, err := b.stepper.Backward(ctx, b.batch, b.pixels, 1/float64(b.targets), true); err != nil {
+	if err := b.stepper.Begin(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
 		return 0, 0, err
 	}
-	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps })
+	next := func() error { return b.stepper.Stage(b.batch, b.pixels) } // as training has it
+	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
 	return time.Since(start), b.stepper.HostTime(), err
 }
 

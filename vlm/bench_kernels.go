@@ -27,6 +27,7 @@ func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
 		return Recording{}, err
 	}
 	if work == "train" {
+		m.store(r.storage())
 		return recordTraining(m, rows, tokens)
 	}
 	return recordGeneration(m, work)

@@ -19,6 +19,12 @@ type Estimation struct {
 	Steps         int         `json:"steps"`
 	Hours         float64     `json:"hours"`
 	Dollars       float64     `json:"dollars"`
+
+	AttentionFlops float64 `json:"attention_flops_per_step"` // a part of FlopsPerStep
+	// What the hours are reckoned with, and where it is from.
+	FlopsPerSecond float64 `json:"flops_per_s"`
+	RateSource     string  `json:"rate_source"`
+	RateMeasured   bool    `json:"rate_measured"` // not assumed
 }
 
 // MemoryBytes is the engine's own memory. In 16 bits the weights and most
@@ -80,6 +86,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
 		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
 	}
+	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
 	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
@@ -130,6 +137,17 @@ func planFlops(p *engine.Plan, step *[shaders.StepWords]uint32) float64 {
 	var flops float64
 	for i := range p.Dispatches {
 		flops += p.Dispatches[i].Cost(step[:]).Flops
+	}
+	return flops
+}
+
+// attentionFlops is the part of it in attention and its gradient.
+func attentionFlops(p *engine.Plan, step *[shaders.StepWords]uint32) float64 {
+	var flops float64
+	for i := range p.Dispatches {
+		if k := p.Dispatches[i].Kernel; k == shaders.Attention || k == shaders.AttentionBackward {
+			flops += p.Dispatches[i].Cost(step[:]).Flops
+		}
 	}
 	return flops
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
@@ -178,17 +181,13 @@ func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
 // build decodes the pictures of the samples, drops the samples whose pictures
 // cannot be decoded, and lays the rest out.
 func (f *Feed) build(rows [][]*batch.Sample) (*FedBatch, error) {
-	pictures := map[int][][]byte{} // by row of the data set; nil where it is bad
+	pictures, err := f.decode(rows)
+	if err != nil {
+		return nil, err
+	}
 	kept := make([][]*batch.Sample, len(rows))
 	for i, row := range rows {
 		for _, s := range row {
-			if _, seen := pictures[s.Row]; !seen {
-				p, err := f.pictures(s.Row)
-				if err != nil {
-					return nil, err
-				}
-				pictures[s.Row] = p
-			}
 			if pictures[s.Row] != nil {
 				kept[i] = append(kept[i], s)
 			}
@@ -208,6 +207,46 @@ func (f *Feed) build(rows [][]*batch.Sample) (*FedBatch, error) {
 		}
 	}
 	return out, nil
+}
+
+// decoders is how many pictures are decoded at once: a GPU takes more of them a
+// second than a core decodes, and the CPU device wants cores too.
+var decoders = max(1, runtime.GOMAXPROCS(0)/2)
+
+// decode returns the prepared pictures by row of the data set, nil where one of
+// them is bad.
+func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
+	var order []int
+	all := map[int][][]byte{}
+	for _, row := range rows {
+		for _, s := range row {
+			if _, seen := all[s.Row]; !seen {
+				order, all[s.Row] = append(order, s.Row), nil
+			}
+		}
+	}
+	prepared, verdicts := make([][][]byte, len(order)), make([]data.Verdict, len(order))
+	var group errgroup.Group
+	group.SetLimit(decoders)
+	for i, n := range order {
+		group.Go(func() error {
+			row, err := f.dataset.Row(n)
+			if err == nil {
+				prepared[i], verdicts[i] = prepare(row, f.vision.ImageSize)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, n := range order { // told in the data's order, whoever was first
+		f.tally.judged(n, verdicts[i])
+		if verdicts[i].Status == data.Use {
+			all[n] = prepared[i]
+		}
+	}
+	return all, nil
 }
 
 // pictures returns the prepared pictures of a row, nil when one is bad.

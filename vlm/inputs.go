@@ -1,6 +1,9 @@
 package vlm
 
 import (
+	"encoding/binary"
+	"fmt"
+
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -24,6 +27,7 @@ type Inputs struct {
 	floatPixels                      *engine.Buffer // instead of pixels, in tests
 
 	memories []engine.Memory
+	block    []byte // of the last upload, for the next
 }
 
 // newInputs describes buffers for batches of rows × tokens with at most so many
@@ -123,17 +127,12 @@ func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step 
 		}
 	}
 	step[slotPatches], step[slotTargets], step[slotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
-	for _, u := range []struct {
-		to     *engine.Buffer
-		values []int32
-	}{
+	if err := in.uploadWords(dev, []words{
 		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.runs, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	} {
-		if err := engine.Upload(dev, u.to.View(), u.values); err != nil {
-			return 0, err
-		}
+	}); err != nil {
+		return 0, err
 	}
 	if len(pixels) > 0 {
 		memory, offset := in.pixels.Placed()
@@ -142,4 +141,42 @@ func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step 
 		}
 	}
 	return len(targets), nil
+}
+
+// words are values for the start of a buffer.
+type words struct {
+	to     *engine.Buffer
+	values []int32
+}
+
+// uploadWords writes buffers that lie one behind the other, those in one memory
+// together: what reaches a GPU in pieces costs it a wait for each.
+func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
+	var memory engine.Memory
+	var first int64 // offset of block in memory
+	block := in.block[:0]
+	flush := func() error {
+		if memory == nil {
+			return nil
+		}
+		return dev.Write(memory, first, block)
+	}
+	for _, u := range all {
+		if int64(len(u.values))*4 > u.to.Bytes {
+			return fmt.Errorf("upload of %d values into %q, which has room for %d", len(u.values), u.to.Label, u.to.Bytes/4)
+		}
+		at, offset := u.to.Placed()
+		if at != memory {
+			if err := flush(); err != nil {
+				return err
+			}
+			memory, first, block = at, offset, block[:0]
+		}
+		block = append(block, make([]byte, offset-first-int64(len(block)))...)
+		for _, v := range u.values {
+			block = binary.NativeEndian.AppendUint32(block, uint32(v))
+		}
+	}
+	in.block = block
+	return flush()
 }

@@ -42,6 +42,9 @@ type Stepper struct {
 	step      [shaders.StepWords]uint32
 	arena     engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
+	staged    *batch.Batch // that the inputs hold for the next Begin
+	last      *batch.Batch // that was begun, with its pictures
+	pixels    []byte
 	tracing   bool
 	traced    []Traced
 }
@@ -176,30 +179,62 @@ func (s *Stepper) reserve() error {
 // summed loss and its number of targets. scale is one over the targets of all
 // micro-batches that are accumulated; first says that this one starts anew.
 func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
+	var loss [1]float32
+	if err := s.Begin(ctx, b, pixels, scale, first, &loss); err != nil {
+		return 0, 0, err
+	}
+	// Reading anything waits for all that was asked for.
+	key := programFirst
+	if !first {
+		key = programFurther
+	}
+	p := s.programs[key]
+	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:])
+	return float64(loss[0]), int(s.step[slotTargets]), err
+}
+
+// Begin is Backward without the waiting, where the device works while the host goes
+// on: the summed loss is in sum once Update has returned.
+func (s *Stepper) Begin(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
 	key := programFirst
 	if !first {
 		key = programFurther
 	}
 	p, err := s.compiled(ctx, key)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	targets, err = s.in.upload(s.dev, b, pixels, &s.step)
-	if err != nil {
-		return 0, 0, err
+	if s.staged != b {
+		if err := s.Stage(b, pixels); err != nil {
+			return err
+		}
 	}
+	s.staged, s.last, s.pixels = nil, b, pixels
 	s.step[slotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
-		return 0, 0, err
+		return err
 	}
-	var loss [1]float32
-	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:])
-	return float64(loss[0]), targets, err
+	return engine.FetchTemp(s.dev, p.exe, p.loss.Sum.View(), sum[:])
+}
+
+// Stage uploads a micro-batch for the next Begin or Backward, behind all that the
+// device still has to do.
+func (s *Stepper) Stage(b *batch.Batch, pixels []byte) error {
+	s.staged = nil
+	if _, err := s.in.upload(s.dev, b, pixels, &s.step); err != nil {
+		return err
+	}
+	s.staged = b
+	return nil
 }
 
 // Fault runs the last micro-batch again with all tensors kept and says which is the
 // first that is not finite; "" where none is, or there is no memory to look.
 func (s *Stepper) Fault(ctx context.Context) string {
+	defer func() { s.staged = nil }()
+	if s.last == nil || s.Stage(s.last, s.pixels) != nil { // the next one may lie in the inputs
+		return ""
+	}
 	planned, _, err := s.plan(programFirst)
 	if err != nil {
 		return ""
@@ -248,8 +283,8 @@ func (s *Stepper) Free() {
 type Rate func(group string) (lr float64, t int)
 
 // Update takes an optimiser step and returns the norm of the gradients before
-// clipping.
-func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err error) {
+// clipping. meanwhile, if there is one, is called while the device works.
+func (s *Stepper) Update(ctx context.Context, rate Rate, meanwhile func() error) (norm float64, err error) {
 	p, err := s.compiled(ctx, programUpdate)
 	if err != nil {
 		return 0, err
@@ -262,7 +297,12 @@ func (s *Stepper) Update(ctx context.Context, rate Rate) (norm float64, err erro
 	if err := s.execute(ctx, p); err != nil {
 		return 0, err
 	}
-	var clip [2]float32
+	if meanwhile != nil {
+		if err := meanwhile(); err != nil {
+			return 0, err
+		}
+	}
+	var clip [2]float32 // to read it is to wait, for the losses too
 	err = engine.DownloadTemp(s.dev, p.exe, p.clip.View(), clip[:])
 	return float64(clip[0]), err
 }
@@ -274,6 +314,7 @@ func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (
 	if err != nil {
 		return nil, nil, err
 	}
+	s.staged = nil
 	n, err := s.in.upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
@@ -307,7 +348,7 @@ func (s *Stepper) Traced() []Traced {
 
 func (s *Stepper) execute(ctx context.Context, p *stepProgram) error {
 	if !s.tracing {
-		return p.exe.Run(ctx, &s.step)
+		return engine.Start(ctx, p.exe, &s.step)
 	}
 	timings, err := p.exe.Profile(ctx, &s.step)
 	var start time.Duration

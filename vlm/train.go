@@ -74,6 +74,7 @@ type trainer struct {
 	metrics    *metricsLog
 	state      trainerState
 	steps      int
+	next       Fed // taken from the feed before its step
 	started    int // step that this process went on after
 	frozen     bool
 	rates      map[string]nn.Schedule
@@ -177,12 +178,11 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	}
 	m = StepMetrics{Step: t.state.Step + 1}
 	tokens := 0
+	sums := make([][1]float32, len(group))
 	for i, b := range group {
-		sum, _, err := t.stepper.Backward(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0)
-		if err != nil {
+		if err := t.stepper.Begin(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0, &sums[i]); err != nil {
 			return m, err
 		}
-		m.Loss += Figure(sum / float64(targets))
 		tokens += b.Tokens
 		m.ImagesPerS += float64(len(b.Pictures))
 	}
@@ -191,9 +191,12 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	}
 	// An update that has begun is carried through: half of one is no step's weights.
 	t.torn = true
-	norm, err := t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) })
+	norm, err := t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.stageNext(batches) })
 	if err != nil {
 		return m, err
+	}
+	for _, sum := range sums {
+		m.Loss += Figure(float64(sum[0]) / float64(targets))
 	}
 	t.torn, m.GradNorm = false, Figure(norm)
 	if err := t.judge(ctx, m); err != nil {
@@ -253,21 +256,42 @@ const maxSkipped = 20
 // collect takes a step's micro-batches; those without a target are passed over.
 func (t *trainer) collect(ctx context.Context, batches <-chan Fed) (group []*FedBatch, targets int, err error) {
 	for len(group) < t.Recipe.Accumulate || targets == 0 {
-		select {
-		case fed := <-batches:
-			if fed.Err != nil {
-				return nil, 0, fed.Err
+		fed := t.next
+		t.next = Fed{}
+		if fed == (Fed{}) {
+			select {
+			case fed = <-batches:
+			case <-ctx.Done():
+				return nil, 0, ctx.Err()
 			}
-			if len(group) == t.Recipe.Accumulate {
-				group = group[1:]
-			}
-			group = append(group, fed.Batch)
-			targets += fed.Batch.TargetCount
-		case <-ctx.Done():
-			return nil, 0, ctx.Err()
 		}
+		if fed.Err != nil {
+			return nil, 0, fed.Err
+		}
+		if len(group) == t.Recipe.Accumulate {
+			group = group[1:]
+		}
+		group = append(group, fed.Batch)
+		targets += fed.Batch.TargetCount
 	}
 	return group, targets, nil
+}
+
+// stageNext uploads the micro-batch that comes next, if it is ready, while the
+// device still works on this step.
+func (t *trainer) stageNext(batches <-chan Fed) error {
+	if t.state.Step+1 >= t.steps {
+		return nil
+	}
+	select {
+	case t.next = <-batches:
+	default:
+		return nil
+	}
+	if t.next.Batch == nil {
+		return nil // an error, for the step that it belongs to
+	}
+	return t.stepper.Stage(t.next.Batch.Batch, t.next.Batch.Pixels)
 }
 
 func (t *trainer) report(m StepMetrics) error {

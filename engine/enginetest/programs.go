@@ -17,6 +17,7 @@ import (
 func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Random", func(t *testing.T) { testRandom(t, dev) })
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
+	t.Run("Ahead", func(t *testing.T) { testAhead(t, dev) })
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
@@ -139,6 +140,45 @@ func testStep(t *testing.T, dev engine.Device) {
 			if got != want {
 				t.Fatalf("step[%d] = %d: y[%d] = %g, want %g", slot, s.step, i, got, want)
 			}
+		}
+	}
+}
+
+// testAhead starts one program after another without waiting: each sees its own step
+// block and what was written before it, and what was fetched is what lay there then.
+func testAhead(t *testing.T, dev engine.Device) {
+	const n, slot, rounds = 1 << 16, 3, 20 // more rounds than a device queues
+	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
+	place(t, dev, a, y)
+	upload(t, dev, y, make([]float32, n))
+	p := engine.NewProgram("ahead")
+	sum := p.Temp("sum", 4*n)
+	p.Keep(sum)
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot}}, a.View(), y.View(), sum.View())
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot}}, a.View(), y.View(), y.View())
+	e := mustCompile(t, dev, p, nil)
+	sums := make([][1]float32, rounds)
+	for i := range rounds {
+		upload(t, dev, a, slices.Repeat([]float32{float32(i)}, n))
+		var step [shaders.StepWords]uint32
+		step[slot] = uint32(n - i)
+		if err := engine.Start(t.Context(), e, &step); err != nil {
+			t.Fatal(err)
+		}
+		if err := engine.FetchTemp(dev, e, sum.View(), sums[i][:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := download(t, dev, y)
+	for i, sum := range sums {
+		if want := float32(i * (i + 1) / 2); sum[0] != want {
+			t.Errorf("round %d gave %g, want %g", i, sum[0], want)
+		}
+	}
+	for i, got := range got {
+		reached := min(rounds-1, n-1-i) // the last round that had this row
+		if want := float32(reached * (reached + 1) / 2); got != want {
+			t.Fatalf("y[%d] = %g, want %g", i, got, want)
 		}
 	}
 }

@@ -26,6 +26,9 @@ type Device struct {
 	commands vk.CommandPool
 	fences   [window]vk.Fence
 	batch    batch
+	// Command buffers of programs, ever submitted and known to have ended; at most
+	// window lie between.
+	submitted, waited int
 
 	pipelines pipelines
 	staging   staging

@@ -29,6 +29,7 @@ type executable struct {
 	pool     vk.DescriptorPool
 
 	commands []vk.CommandBuffer // to be submitted in this order
+	ends     int                // how many the device must have waited for before the last replay has ended
 	hostTime time.Duration
 	profile  *profile // made by the first call of Profile
 }
@@ -42,11 +43,30 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	return e.replay(ctx, begin, e.commands)
 }
 
-// replay runs command buffers and keeps the time spent outside the device.
+// Start is Run without the waiting: what is asked of the device later finds the
+// program done.
+func (e *executable) Start(ctx context.Context, step *[shaders.StepWords]uint32) error {
+	begin := time.Now()
+	if err := e.prepare(step); err != nil {
+		return err
+	}
+	return e.begin(ctx, begin, e.commands)
+}
+
+// replay runs command buffers to their end.
 func (e *executable) replay(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
+	err := e.begin(ctx, begin, commands)
+	if settled := e.device.settle(e.ends); settled != nil && err == nil {
+		err = fmt.Errorf("%s: %w", e.plan.Program.Name, settled)
+	}
+	return err
+}
+
+// begin submits command buffers and keeps the time spent outside the device.
+func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
 	before := time.Since(begin)
-	host, err := e.device.replay(ctx, commands)
-	e.hostTime = before + host
+	host, err := e.device.start(ctx, commands)
+	e.hostTime, e.ends = before+host, e.device.submitted
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
 	}
@@ -66,6 +86,10 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 		if m.device == nil {
 			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
 		}
+	}
+	// An earlier replay may still read the step block.
+	if err := e.device.settle(e.ends); err != nil {
+		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
 	}
 	for i, w := range step {
 		binary.NativeEndian.PutUint32(e.step.data[4*i:], w)
@@ -93,7 +117,7 @@ func (e *executable) Free() {
 func (e *executable) release() {
 	d := e.device
 	e.device = nil
-	if d.lost != nil {
+	if d.settle(e.ends) != nil { // a lost device may still be using it
 		return
 	}
 	if e.profile != nil {

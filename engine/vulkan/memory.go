@@ -65,7 +65,7 @@ func (m *memory) Free() {
 	}
 	d := m.device
 	delete(d.live, m)
-	if d.lost == nil && d.drain() == nil { // a lost device may still be using it
+	if d.settle(d.submitted) == nil && d.drain() == nil { // a lost device may still be using it
 		m.destroy()
 	}
 	m.device = nil

@@ -65,35 +65,40 @@ func (d *Device) wait(fence vk.Fence) error {
 	return nil
 }
 
-// replay submits command buffers in order, a few at a time, and waits for all.
-// A cancelled context keeps those not yet submitted from running. It returns
-// the time that the host took before the device had work and after it had done it.
-func (d *Device) replay(ctx context.Context, commands []vk.CommandBuffer) (host time.Duration, err error) {
+// start submits command buffers in order, so far ahead as the window lets it, and
+// returns when the last is submitted. A cancelled context keeps those not yet
+// submitted from running. It returns the time before the device had work.
+func (d *Device) start(ctx context.Context, commands []vk.CommandBuffer) (host time.Duration, err error) {
 	begin := time.Now()
-	submitted, waited := 0, 0
-	for ; submitted < len(commands); submitted++ {
-		if submitted-waited == window {
-			if err := d.wait(d.fences[waited%window]); err != nil {
+	for i, command := range commands {
+		if d.submitted-d.waited == window {
+			if err := d.settle(d.waited + 1); err != nil {
 				return 0, err
 			}
-			waited++
 		}
-		if err = ctx.Err(); err != nil {
-			break
+		if err := ctx.Err(); err != nil {
+			return host, err
 		}
-		if err = d.submit(commands[submitted], d.fences[submitted%window]); err != nil {
-			break
+		if err := d.submit(command, d.fences[d.submitted%window]); err != nil {
+			return host, err
 		}
-		if submitted == 0 {
+		d.submitted++
+		if i == 0 {
 			host = time.Since(begin)
 		}
 	}
-	for ; waited < submitted && d.lost == nil; waited++ {
-		if err := d.wait(d.fences[waited%window]); err != nil {
-			return 0, err
+	return host, nil
+}
+
+// settle waits until the first n command buffers that start submitted have ended.
+func (d *Device) settle(n int) error {
+	for d.waited < n && d.lost == nil {
+		if err := d.wait(d.fences[d.waited%window]); err != nil {
+			return err
 		}
+		d.waited++
 	}
-	return host, err
+	return d.lost
 }
 
 // newCommands allocates command buffers.

@@ -3,6 +3,7 @@
 package vulkan
 
 import (
+	"context"
 	"fmt"
 	"unsafe"
 
@@ -20,7 +21,7 @@ type staging struct {
 }
 
 const (
-	stagingSlots = 3
+	stagingSlots = 6 // a batch's pictures, while the device works on the one before
 	slotBytes    = 8 << 20
 )
 
@@ -40,6 +41,9 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		return fmt.Errorf("write: %w", err)
 	}
 	if mine.data != nil {
+		if err := d.settle(d.submitted); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
 		copy(mine.data[offset:], data)
 		return nil
 	}
@@ -59,11 +63,22 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 
 // Read copies memory at a byte offset into data, after every earlier Run.
 func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
+	if err := d.Fetch(m, offset, data); err != nil {
+		return err
+	}
+	return d.drain()
+}
+
+// Fetch is Read without the waiting: data are there after the next Read.
+func (d *Device) Fetch(m engine.Memory, offset int64, data []byte) error {
 	mine, err := d.transferable(m, offset, len(data))
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
 	if mine.data != nil {
+		if err := d.settle(d.submitted); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
 		copy(data, mine.data[offset:])
 		return nil
 	}
@@ -79,7 +94,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 		}
 		offset, data = offset+int64(n), data[n:]
 	}
-	return d.drain()
+	return nil
 }
 
 // drain waits for every copy under way.
@@ -191,8 +206,8 @@ func (d *Device) zero(m *memory) error {
 	if err != nil {
 		return err
 	}
-	if err := d.submit(commands[0], d.fences[0]); err != nil {
+	if _, err := d.start(context.Background(), commands); err != nil {
 		return err
 	}
-	return d.wait(d.fences[0])
+	return d.settle(d.submitted)
 }

@@ -6,11 +6,13 @@
 //
 // What follows -- is run once a turn with the case: "matmul M N K" or "attention
 // HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …};
-// where it fails the case has no ratio. peers/ holds such programs.
+// where it fails the case has no ratio. With --serve it is started once and reads
+// the cases from stdin, one a line, with their type: "matmul bf16 M N K"; then other
+// types than f32 can be compared too. Without a command ours is measured alone.
+// peers/ holds such programs.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,9 +20,7 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,15 +32,16 @@ import (
 	"patchwork/engine/kernelbench"
 	"patchwork/engine/vulkan"
 	"patchwork/engine/webgpu"
-	"patchwork/shaders"
-	"patchwork/vlm"
 )
 
 type options struct {
 	peer, device           string
 	kernels, presets, work []string
+	dtypes                 []string
+	squares, attention     []int
 	tokens, turns          int
-	most                   time.Duration
+	each, most             time.Duration
+	serve                  bool
 	command                []string
 }
 
@@ -50,9 +51,14 @@ func main() {
 	pflag.StringVar(&o.device, "device", "vulkan:0", "cpu, vulkan:N or webgpu:N")
 	pflag.StringSliceVar(&o.kernels, "kernels", []string{"matmul"}, "of matmul, attention, attention_backward")
 	pflag.StringSliceVar(&o.presets, "presets", []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"}, "whose cases to measure")
-	pflag.StringSliceVar(&o.work, "work", []string{"train", "decode"}, "of train, prefill, decode")
+	pflag.StringSliceVar(&o.work, "work", []string{"train", "decode"}, "of train, prefill, decode; none: no preset's work")
+	pflag.StringSliceVar(&o.dtypes, "dtypes", []string{"f32"}, "of f32, bf16, f16")
+	pflag.IntSliceVar(&o.squares, "squares", []int{256, 512, 1024}, "sides of square products")
+	pflag.IntSliceVar(&o.attention, "attention", nil, "causal attention of the presets' heads over so many tokens")
+	pflag.BoolVar(&o.serve, "serve", false, "the command is started once and reads cases from stdin")
 	pflag.IntVar(&o.tokens, "seq-len", 1024, "tokens of a training step")
 	pflag.IntVar(&o.turns, "turns", 2, "how often both are measured")
+	pflag.DurationVar(&o.each, "time", time.Second, "spent on a case of ours in a turn")
 	pflag.DurationVar(&o.most, "case-time", 10*time.Second, "the longest that one call may take")
 	pflag.Parse()
 	o.command = pflag.Args()
@@ -67,14 +73,15 @@ func main() {
 // result is a case's line.
 type result struct {
 	Bench   string  `json:"bench"` // "peer"
-	Peer    string  `json:"peer"`
+	Peer    string  `json:"peer,omitempty"`
 	Device  string  `json:"device"`
 	Work    string  `json:"work"` // "smollm2-135m train"
 	Kernel  string  `json:"kernel"`
 	Case    string  `json:"case"`
+	DType   string  `json:"dtype"`
 	Variant string  `json:"variant"`
-	US      float64 `json:"us_min"`
-	GFLOPs  float64 `json:"gflops"`
+	US      float64 `json:"us_min,omitempty"`
+	GFLOPs  float64 `json:"gflops,omitempty"`
 	PeerUS  float64 `json:"peer_us_min,omitempty"`
 	PeerGF  float64 `json:"peer_gflops,omitempty"`
 	Ratio   float64 `json:"ratio,omitempty"`   // ours / theirs, in speed
@@ -82,27 +89,32 @@ type result struct {
 }
 
 func run(ctx context.Context, w io.Writer, o options) error {
-	if o.peer == "" || len(o.command) == 0 || o.turns < 1 {
-		return errors.New("want --peer NAME, --turns above 0 and, behind --, the peer's command")
+	if len(o.command) > 0 && o.peer == "" || o.turns < 1 {
+		return errors.New("want --turns above 0 and, where a command follows --, --peer NAME")
+	}
+	all, err := o.cases()
+	if err != nil {
+		return err
 	}
 	dev, err := open(o.device)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: time.Second, Most: o.most, Patience: 5 * time.Second})
+	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: o.each, Most: o.most, Patience: 5 * o.each})
 	if err != nil {
 		return err
 	}
 	defer bench.Free()
-	cases, err := o.cases()
+	other, err := o.start(ctx)
 	if err != nil {
 		return err
 	}
+	defer other.close()
 	out := json.NewEncoder(w)
-	for i, c := range cases {
-		fmt.Fprintf(os.Stderr, "%d of %d: %s/%s\n", i+1, len(cases), c.Kernel.Name, c.Name)
-		r, err := o.measure(ctx, bench, c)
+	for i, c := range all {
+		fmt.Fprintf(os.Stderr, "%d of %d: %s/%s %s\n", i+1, len(all), c.Kernel.Name, c.Name, c.dtype)
+		r, err := o.measure(ctx, bench, other, c)
 		if err != nil {
 			return err
 		}
@@ -130,54 +142,26 @@ func open(device string) (engine.Device, error) {
 	return nil, fmt.Errorf("--device is %q, want cpu, vulkan or webgpu", device)
 }
 
-// cases are the different calls of the kernels in the presets' work. Their Work
-// names the first preset that has them.
-func (o options) cases() (all []*kernelbench.Case, err error) {
-	seen := map[string]bool{}
-	if slices.Contains(o.kernels, shaders.MatMul.Name) {
-		all = kernelbench.Squares()
-	}
-	for _, name := range o.presets {
-		r, err := vlm.Preset(name)
-		if err != nil {
-			return nil, err
-		}
-		for _, work := range o.work {
-			recorded, err := vlm.RecordWork(r, work, 1, o.tokens)
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range kernelbench.FromDispatches(name+" "+work, recorded.Dispatches, &recorded.Step) {
-				key := c.Kernel.Name + "/" + c.Name
-				if slices.Contains(o.kernels, c.Kernel.Name) && c.Cost.Flops > 0 && !seen[key] {
-					seen[key], all = true, append(all, c)
-				}
-			}
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no case of %v in the %v of %v", o.kernels, o.work, o.presets)
-	}
-	return all, nil
-}
-
 // measure lets both take turns and keeps the least time of each.
-func (o options) measure(ctx context.Context, bench *kernelbench.Bench, c *kernelbench.Case) (result, error) {
-	r := result{Bench: "peer", Peer: o.peer, Device: o.device, Work: c.Work, Kernel: c.Kernel.Name, Case: c.Name}
+func (o options) measure(ctx context.Context, bench *kernelbench.Bench, other peer, c peerCase) (result, error) {
+	r := result{Bench: "peer", Peer: o.peer, Device: o.device, Work: c.Work, Kernel: c.Kernel.Name, Case: c.Name, DType: c.dtype}
 	ours, theirs := math.Inf(1), math.Inf(1)
 	for range o.turns {
-		m, err := bench.Measure(ctx, c)
-		if skip := (*kernelbench.SkipError)(nil); errors.As(err, &skip) {
-			r.Skipped = skip.Reason
-			return r, nil
-		}
-		if err != nil {
+		m, err := bench.Measure(ctx, c.Case)
+		if ctx.Err() != nil || errors.Is(err, engine.ErrDeviceLost) {
 			return r, fmt.Errorf("%s/%s: %w", c.Kernel.Name, c.Name, err)
 		}
+		if err != nil {
+			r.Skipped = err.Error()
+			return r, nil
+		}
 		r.Variant, ours = m.Variant, min(ours, m.Min.Seconds())
-		ms, err := o.ask(ctx, c)
+		ms, err := o.ask(ctx, other, c)
 		if ctx.Err() != nil {
 			return r, ctx.Err()
+		}
+		if errors.Is(err, errNone) {
+			continue
 		}
 		if err != nil {
 			r.Skipped = err.Error()
@@ -186,55 +170,8 @@ func (o options) measure(ctx context.Context, bench *kernelbench.Bench, c *kerne
 		theirs = min(theirs, ms/1e3)
 	}
 	r.US, r.GFLOPs = 1e6*ours, c.Cost.Flops/ours/1e9
-	if r.Skipped == "" {
+	if !math.IsInf(theirs, 1) && r.Skipped == "" {
 		r.PeerUS, r.PeerGF, r.Ratio = 1e6*theirs, c.Cost.Flops/theirs/1e9, theirs/ours
 	}
 	return r, nil
-}
-
-// ask runs the peer for a case and returns its milliseconds.
-func (o options) ask(ctx context.Context, c *kernelbench.Case) (float64, error) {
-	args, err := sizes(c)
-	if err != nil {
-		return 0, err
-	}
-	command := exec.CommandContext(ctx, o.command[0], append(o.command[1:len(o.command):len(o.command)], args...)...)
-	var errs bytes.Buffer
-	command.Stderr = &errs
-	text, err := command.Output()
-	if err != nil {
-		lines := strings.Split(strings.TrimSpace(errs.String()), "\n")
-		return 0, fmt.Errorf("%s: %w: %s", o.peer, err, lines[len(lines)-1])
-	}
-	var answer struct {
-		MS float64 `json:"ms"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil || answer.MS <= 0 {
-		return 0, fmt.Errorf("%s wrote %q, want {\"ms\": …}", o.peer, text)
-	}
-	return answer.MS, nil
-}
-
-// sizes are a case as the peer reads it.
-func sizes(c *kernelbench.Case) ([]string, error) {
-	var numbers []uint32
-	switch p := c.Kernel.AtStep(c.Params, c.Step[:]).(type) {
-	case shaders.MatMulParams:
-		if p.Batch != 1 {
-			return nil, errors.New("a batch of products")
-		}
-		numbers = []uint32{p.M.Max, p.N, p.K.Max}
-	case shaders.AttentionParams:
-		if p.Batch != 1 || p.Queries != p.Keys {
-			return nil, errors.New("attention over a cache or a batch")
-		}
-		numbers = []uint32{p.Heads, p.KVHeads, p.HeadDim, p.Keys}
-	default:
-		return nil, fmt.Errorf("kernel %s has no peer", c.Kernel.Name)
-	}
-	args := []string{c.Kernel.Name}
-	for _, n := range numbers {
-		args = append(args, fmt.Sprint(n))
-	}
-	return args, nil
 }

@@ -44,19 +44,47 @@ func TestAsk(t *testing.T) {
 		{`echo '{"ms": 0}'`, 0, "want {"},
 	} {
 		o := options{peer: "Peer", command: []string{"sh", "-c", c.script, "peer"}}
-		got, err := o.ask(t.Context(), product)
+		p, err := o.start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := o.ask(t.Context(), p, peerCase{product, "f32"})
 		if got != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %g, %v; want %g, %q", c.script, got, err, c.want, c.err)
 		}
 	}
 }
 
+// TestServe: a peer that is started once answers case after case, until it ends.
+func TestServe(t *testing.T) {
+	product := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
+	o := options{peer: "Peer", serve: true, command: []string{"sh", "-c",
+		`read line; test "$line" = "matmul bf16 3 5 7" && echo '{"ms": 2.5}'; read line; echo '{"error": "no such type"}'`}}
+	p, err := o.start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if ms, err := o.ask(t.Context(), p, peerCase{product, "bf16"}); ms != 2.5 || err != nil {
+		t.Errorf("%g, %v", ms, err)
+	}
+	for _, want := range []string{"no such type", "Peer: "} { // the second time it has ended
+		if _, err := o.ask(t.Context(), p, peerCase{product, "f16"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // TestCases: those of the work and the kernels asked for, each once.
 func TestCases(t *testing.T) {
-	o := options{kernels: []string{"attention"}, presets: []string{"shapes", "shapes"}, work: []string{"train"}, tokens: 32}
+	o := options{kernels: []string{"attention"}, presets: []string{"shapes", "shapes"}, work: []string{"train"}, dtypes: []string{"f32", "bf16"}, tokens: 32}
 	cases, err := o.cases()
-	if err != nil || len(cases) != 1 || cases[0].Kernel != shaders.Attention || cases[0].Work != "shapes train" {
+	if err != nil || len(cases) != 2 || cases[1].dtype != "bf16" || cases[0].Kernel != shaders.Attention || cases[0].Work != "shapes train" {
 		t.Errorf("%d cases, %v", len(cases), err)
+	}
+	o = options{kernels: []string{"matmul", "attention", "attention_backward"}, presets: []string{"shapes"}, dtypes: []string{"f16"}, squares: []int{8, 16}, attention: []int{64}}
+	if cases, err = o.cases(); err != nil || len(cases) != 4 {
+		t.Errorf("%d cases of two products and an attention, %v", len(cases), err)
 	}
 	o.kernels = []string{"no such kernel"}
 	if _, err := o.cases(); err == nil {

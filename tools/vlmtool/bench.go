@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/vlm"
-
 	"patchwork/shaders"
+	"patchwork/vlm"
 )
 
 type benchFlags struct {
 	preset, model, filter, dtype string
+	recompute                    string
 	storage                      shaders.Type
 	rows, tokens                 int
 	prompt, fresh                int
@@ -31,6 +31,7 @@ func runBench(ctx context.Context, a *app, args []string) error {
 	a.flags.StringVar(&f.model, "model", "", "infer, embedder: a model instead of a preset with random weights")
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step, or pictures of the embedder's")
 	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's; rows too short for a picture are text alone")
+	a.flags.StringVar(&f.recompute, "recompute", "off", "train: compute activations again in the backward pass: on or off")
 	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
 	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
 	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
@@ -77,6 +78,10 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}
+	r.DType, r.Recompute = f.dtype, f.recompute
+	if r.Recompute != "on" && r.Recompute != "off" {
+		return r, usagef("--recompute is %q, want on or off", r.Recompute)
+	}
 	if f.tokens < 2 {
 		return r, usagef("--seq-len %d leaves no token to predict", f.tokens)
 	}
@@ -94,7 +99,6 @@ func (f *benchFlags) open(a *app) (engine.Device, *vlm.Bench, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r.DType = f.dtype
 	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
 	if err != nil {
 		return nil, nil, errors.Join(err, dev.Close())
@@ -113,22 +117,43 @@ func (a *app) benchHeader(d engine.Info) {
 type trainBench struct {
 	Bench      string  `json:"bench"`
 	Preset     string  `json:"preset"`
+	DType      string  `json:"dtype"`
+	Recompute  bool    `json:"recompute"`
 	BatchSize  int     `json:"batch_size"`
 	SeqLen     int     `json:"seq_len"`
 	Device     string  `json:"device"`
 	Steps      int     `json:"steps"`
+	FirstMS    float64 `json:"first_ms"` // of the first step, which compiles
 	MS         float64 `json:"ms"`
 	MSMin      float64 `json:"ms_min"`
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPs     float64 `json:"gflops"`        // per second
 	HostShare  float64 `json:"host_fraction"` // of the step, outside the device
 	Memory     int64   `json:"memory_peak_bytes"`
+
+	vlm.StepCounts
+	// KernelMS is what the step's kernels take one after another, by the device's
+	// clock, and IdleShare the rest of the median step; 0 where the kernels
+	// overlapped, or where the device has no clock.
+	KernelMS  float64         `json:"kernel_ms,omitempty"`
+	IdleShare float64         `json:"idle_fraction"`
+	Kernels   []kernelsOfStep `json:"kernels,omitempty"` // the costliest first
 }
 
-// Steps are measured for this long, and at least so many.
+// kernelsOfStep is what all calls of a kernel take in a step.
+type kernelsOfStep struct {
+	Kernel string  `json:"kernel"`
+	Calls  int     `json:"calls"`
+	MS     float64 `json:"ms"`
+	GFLOPs float64 `json:"gflops"` // per second
+}
+
+// Steps are measured for this long, and at least so many; where they take longer
+// than benchPatience altogether, at least two.
 const (
-	benchTime  = 5 * time.Second
-	benchSteps = 5
+	benchTime     = 5 * time.Second
+	benchPatience = 20 * time.Second
+	benchSteps    = 5
 )
 
 func (f *benchFlags) train(ctx context.Context, a *app) error {
@@ -139,26 +164,74 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 	defer dev.Close()
 	var times []time.Duration
 	var host time.Duration
-	for start := time.Now(); len(times) < benchSteps+2 || time.Since(start) < benchTime; {
+	enough := func(since time.Duration) bool {
+		n := len(times)
+		return n > benchSteps && since >= benchTime || n > 2 && since >= benchPatience
+	}
+	first, _, err := bench.Step(ctx)
+	if err != nil {
+		return err
+	}
+	for start := time.Now(); !enough(time.Since(start)); {
 		elapsed, h, err := bench.Step(ctx)
 		if err != nil {
 			return err
 		}
 		times, host = append(times, elapsed), h
 	}
-	times = times[2:] // warm-up: compilation and first touch of memory
+	times = times[1:] // warm-up, as the first step is
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := trainBench{
-		Bench: "train", Preset: f.preset, BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), MS: ms(median), MSMin: ms(times[0]),
+		Bench: "train", Preset: f.preset, DType: f.dtype, Recompute: f.recompute == "on",
+		BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), FirstMS: ms(first), MS: ms(median), MSMin: ms(times[0]),
 		TokensPerS: float64(bench.Tokens) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9, HostShare: host.Seconds() / median.Seconds(),
+		StepCounts: bench.Counts,
 	}
 	_, out.Memory = dev.MemoryInUse()
+	if err := out.profile(ctx, bench); err != nil {
+		return err
+	}
 	if a.json {
 		return a.result(out)
 	}
 	a.benchHeader(dev.Info())
-	fmt.Fprintf(a.stdout, "BenchmarkTrain/%s/rows=%d/seq=%d %8d %12d ns/op %10.0f tokens/s %8.2f GFLOP/s %6.2f %%host\n",
-		f.preset, f.rows, f.tokens, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare)
+	fmt.Fprintf(a.stdout, "BenchmarkTrain/%s/rows=%d/seq=%d/%s %8d %12d ns/op %10.0f tokens/s %8.2f GFLOP/s %6.2f %%host %6.2f %%idle\n",
+		f.preset, f.rows, f.tokens, f.dtype, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare, 100*out.IdleShare)
+	fmt.Fprintf(a.stdout, "# a step has %d dispatches, %d barriers and %d submits of them; its kernels take %.3f ms one after another\n", out.Dispatches, out.Barriers, out.Submits, out.KernelMS)
+	for _, k := range out.Kernels {
+		fmt.Fprintf(a.stdout, "# %-20s %5d calls %10.3f ms %10.2f GFLOP/s\n", k.Kernel, k.Calls, k.MS, k.GFLOPs)
+	}
+	return nil
+}
+
+// profile takes one more step and measures its kernels.
+func (b *trainBench) profile(ctx context.Context, bench *vlm.Bench) error {
+	traced, err := bench.Profile(ctx)
+	if errors.Is(err, engine.ErrUnsupported) { // the device has no clock
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	index, flops := map[string]int{}, map[string]float64{}
+	for _, t := range traced {
+		i, ok := index[t.Kernel.Name]
+		if !ok {
+			i = len(b.Kernels)
+			index[t.Kernel.Name], b.Kernels = i, append(b.Kernels, kernelsOfStep{Kernel: t.Kernel.Name})
+		}
+		k := &b.Kernels[i]
+		k.Calls, k.MS = k.Calls+1, k.MS+ms(t.Duration)
+		flops[k.Kernel] += t.Work.Flops
+		b.KernelMS += ms(t.Duration)
+	}
+	for i := range b.Kernels {
+		if k := &b.Kernels[i]; k.MS > 0 {
+			k.GFLOPs = flops[k.Kernel] / k.MS / 1e6
+		}
+	}
+	slices.SortFunc(b.Kernels, func(x, y kernelsOfStep) int { return cmp.Compare(y.MS, x.MS) })
+	b.IdleShare = max(0, 1-b.KernelMS/b.MS)
 	return nil
 }

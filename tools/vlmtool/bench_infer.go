@@ -17,6 +17,7 @@ import (
 type inferBench struct {
 	Bench        string  `json:"bench"`
 	Preset       string  `json:"preset"` // or the model's folder
+	DType        string  `json:"dtype"`
 	Device       string  `json:"device"`
 	PromptTokens int     `json:"prompt_tokens"`
 	Images       int     `json:"images"`
@@ -37,6 +38,7 @@ type inferBench struct {
 type embedderBench struct {
 	Bench      string  `json:"bench"`
 	Preset     string  `json:"preset"`
+	DType      string  `json:"dtype"`
 	Device     string  `json:"device"`
 	BatchSize  int     `json:"batch_size"`
 	MS         float64 `json:"ms"`
@@ -89,7 +91,7 @@ func (f *benchFlags) infer(ctx context.Context, a *app) error {
 	}
 	defer bench.Free()
 	out := inferBench{
-		Bench: "infer", Preset: f.preset, Device: l.Device.Info().Device, PromptTokens: f.prompt, Images: bench.Pictures, NewTokens: f.fresh,
+		Bench: "infer", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, PromptTokens: f.prompt, Images: bench.Pictures, NewTokens: f.fresh,
 		WeightBytes: bench.WeightBytes,
 	}
 	var first, next []time.Duration
@@ -155,7 +157,7 @@ func (f *benchFlags) embedder(ctx context.Context, a *app) error {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := embedderBench{
-		Bench: "embedder", Preset: f.preset, Device: l.Device.Info().Device, BatchSize: f.rows, MS: ms(median), MSMin: ms(times[0]),
+		Bench: "embedder", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, BatchSize: f.rows, MS: ms(median), MSMin: ms(times[0]),
 		ImagesPerS: float64(f.rows) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9,
 	}
 	if a.json {

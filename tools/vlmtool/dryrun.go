@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 
 	"patchwork/engine"
+	"patchwork/engine/vulkan"
+	"patchwork/tools/report"
 	"patchwork/vlm"
 )
 
 // An H100 SXM, which a dry run reckons with unless it is told of another device.
 const (
+	defaultName   = "H100"
 	defaultMemory = 80 << 30
 	defaultPrice  = 2.3 // dollars, what an hour of it is rented for
 	// utilisation is the share of the peak that a training step is assumed to
-	// reach: what PyTorch does with models of this size.
+	// reach where no report says what it does: what PyTorch does with models of
+	// this size.
 	utilisation = 0.35
 )
 
@@ -40,7 +46,7 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if !(f.price >= 0 && f.peakTFLOPs >= 0) || math.IsInf(f.price, 1) || a.flags.Changed("peak-tflops") && f.peakTFLOPs == 0 {
 		return usagef("--peak-tflops and --price-per-hour must be numbers above 0")
 	}
-	room, err := a.room()
+	measured, room, err := f.measured(a)
 	if err != nil {
 		return err
 	}
@@ -66,9 +72,9 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if r.Epochs > 0 {
 		e.Steps = max(1, int(float64(r.Epochs)*perEpoch))
 	}
-	peak := cmp.Or(f.peakTFLOPs, defaultPeak(r.DType))
-	e.Hours = e.FlopsPerStep * float64(e.Steps) / (peak * 1e12 * utilisation) / 3600
-	e.Dollars = e.Hours * f.price
+	if err := f.reckon(&e, r, measured); err != nil {
+		return err
+	}
 	if a.json {
 		return a.result(e)
 	}
@@ -82,28 +88,60 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 		fmt.Fprintf(a.stdout, "                 with all activations kept; %s with --recompute on", engine.Bytes(again.MemoryBytes.Total))
 	}
 	fmt.Fprintf(a.stdout, "; the device has %s\n", engine.Bytes(room))
-	fmt.Fprintf(a.stdout, "%-16s %.3g hours, $%.2f at %.0f%% of %g TFLOP/s and $%g an hour\n",
-		fmt.Sprintf("%d steps", e.Steps), e.Hours, e.Dollars, 100*utilisation, peak, f.price)
+	fmt.Fprintf(a.stdout, "%-16s %.3g hours, $%.2f at %.3g TFLOP/s and $%g an hour\n",
+		fmt.Sprintf("%d steps", e.Steps), e.Hours, e.Dollars, e.FlopsPerSecond/1e12, f.price)
+	fmt.Fprintf(a.stdout, "                 this rate is %s\n", e.RateSource)
 	if r.Decoder != "" {
 		fmt.Fprintf(a.stdout, "                 %.2f passes over %.2f M samples\n", float64(e.Steps)/perEpoch, dataSamples*(1-dataHeldOut)/1e6)
 	}
 	return nil
 }
 
-// room is the memory of the device that --device names, or an H100's where it
-// names none or one that is not here.
-func (a *app) room() (int64, error) {
-	if !a.flags.Changed("device") {
-		return defaultMemory, nil
+// reckon finds a step's rate, and with it the hours and dollars.
+func (f *trainFlags) reckon(e *vlm.Estimation, r vlm.Recipe, measured *report.Report) error {
+	peak := cmp.Or(f.peakTFLOPs, defaultPeak(r.DType))
+	e.FlopsPerSecond, e.RateSource = 1e12*peak*utilisation, fmt.Sprintf("assumed: %.0f%% of a peak of %g TFLOP/s", 100*utilisation, peak)
+	if measured != nil && f.peakTFLOPs == 0 {
+		rate, ok := measured.Rate(report.Work{Preset: r.Preset, DType: r.DType, Flops: e.FlopsPerStep, Attention: e.AttentionFlops})
+		switch {
+		case ok:
+			e.FlopsPerSecond, e.RateSource, e.RateMeasured = rate.PerSecond, rate.Source, true
+		case f.report != "":
+			return fmt.Errorf("--report %s has no training step of %s in %s, and no products and attention in it", f.report, r.Preset, r.DType)
+		}
 	}
-	dev, err := a.openDevice()
-	switch {
-	case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
-		return defaultMemory, nil
-	case err != nil:
-		return 0, err
+	e.Hours = e.FlopsPerStep * float64(e.Steps) / e.FlopsPerSecond / 3600
+	e.Dollars = e.Hours * f.price
+	return nil
+}
+
+// measured is the report to reckon with, nil where there is none, and the memory of
+// its device: the report that --report names, else the committed one of the device
+// that --device names, else that of an H100.
+func (f *trainFlags) measured(a *app) (*report.Report, int64, error) {
+	if f.report != "" {
+		r, err := report.Read(os.DirFS(filepath.Dir(f.report)), filepath.Base(f.report))
+		if err != nil {
+			return nil, 0, fmt.Errorf("--report: %w", err)
+		}
+		return r, cmp.Or(r.Device.Memory, defaultMemory), nil
 	}
-	return cmp.Or(dev.Info().Memory, defaultMemory), dev.Close()
+	name, room := defaultName, int64(defaultMemory)
+	if a.flags.Changed("device") {
+		dev, err := a.openDevice()
+		switch {
+		case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
+		case err != nil:
+			return nil, 0, err
+		default:
+			name, room = dev.Info().Name, cmp.Or(dev.Info().Memory, defaultMemory)
+			if err := dev.Close(); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	r, _, err := report.Find(vulkan.Reports, vulkan.ReportsDir, name)
+	return r, room, err
 }
 
 func printMemory(w io.Writer, e vlm.Estimation) {

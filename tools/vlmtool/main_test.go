@@ -221,7 +221,8 @@ func TestDryRun(t *testing.T) {
 	}{
 		{nil, "memory in f32", "a plan"},
 		{[]string{"--dtype", "bf16"}, "memory in bf16", ""},
-		{[]string{"--dtype", "f16", "--peak-tflops", "400", "--price-per-hour", "2"}, "of 400 TFLOP/s and $2 an hour", ""},
+		{[]string{"--dtype", "f16", "--peak-tflops", "400", "--price-per-hour", "2"}, "assumed: 35% of a peak of 400 TFLOP/s", "measured"},
+		{nil, "at 23.4 TFLOP/s and $2.3 an hour", "measured"},
 		// An H100 does not hold all of it.
 		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},
 		{[]string{"--preset", "qwen3-1.7b", "--recompute", "off"}, "with all activations kept", "with activations recomputed"},

@@ -16,11 +16,11 @@ import (
 
 // trainFlags are train's own; recipe flags are read where they were set.
 type trainFlags struct {
-	data, valData, out, preset, config, decoder, model, profile string
-	attention, turns, loss, dtype, recompute                    string
-	resume, noShuffle, printConfig, dryRun                      bool
-	recipe                                                      vlm.Recipe
-	peakTFLOPs, price                                           float64
+	data, valData, out, preset, config, decoder, model, profile, report string
+	attention, turns, loss, dtype, recompute                            string
+	resume, noShuffle, printConfig, dryRun                              bool
+	recipe                                                              vlm.Recipe
+	peakTFLOPs, price                                                   float64
 }
 
 func runTrain(ctx context.Context, a *app, args []string) error {
@@ -80,6 +80,7 @@ func (f *trainFlags) declare(s *pflag.FlagSet) {
 	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost, and stop")
 	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "with --dry-run: the device's peak in TFLOP/s; 0 = an H100's for the --dtype")
+	s.StringVar(&f.report, "report", "", "with --dry-run: reckon with what this report.json of make gpu-report measured; without it, with a committed one of the device")
 	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "with --dry-run: the device's price in dollars")
 }
 

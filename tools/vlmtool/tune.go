@@ -29,7 +29,7 @@ type tuneResult struct {
 const tuneMost = 10 * time.Second
 
 func runTune(ctx context.Context, a *app, args []string) error {
-	f := &benchFlags{rows: 1, kernelFlags: kernelFlags{work: "all"}}
+	f := &benchFlags{rows: 1, recompute: "off", dtype: "f32", kernelFlags: kernelFlags{work: "all"}}
 	reset := a.flags.Bool("reset", false, "forget what was measured on the device, and measure anew")
 	a.flags.StringVar(&f.preset, "preset", "shapes", "the model at whose shapes kernels are measured")
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
