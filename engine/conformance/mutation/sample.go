@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+
+	"patchwork/shaders"
 )
 
 // Plan is a mutant and the variants of which one must notice it.
@@ -27,6 +29,9 @@ func Sample(n int) ([]Plan, error) {
 		for _, h := range s.Hosts {
 			if h.Variant.Source+".wgsl" == s.File {
 				own = true
+				if s := h.Variant.Storage; s.Bindings != 0 && s.Type == shaders.F16 {
+					continue // BF16's text, but for the packing, which is a file of its own
+				}
 				plans = append(plans, s.sample(n, h.ID(), []Host{h})...)
 			}
 		}
