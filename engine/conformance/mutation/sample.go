@@ -36,7 +36,7 @@ func Sample(n int) ([]Plan, error) {
 			}
 		}
 		if !own {
-			plans = append(plans, s.sample(n, s.Name, s.Thorough())...)
+			plans = append(plans, s.sample(n, s.Name, s.Hosts)...)
 		}
 	}
 	return plans, nil
