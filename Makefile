@@ -35,18 +35,20 @@ test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@$(GO) test ./...
 
 # Some of the kernels or devices alone, by a regular expression: KERNEL=softmax
-# DEVICE=vulkan; COUNT=200 plants a sample of the errors.
+# DEVICE=vulkan; COUNT=200 plants a sample of the errors, CPU=1 plants them in the CPU
+# forms.
 KERNEL :=
 DEVICE :=
 COUNT  := 0
+CPU    :=
 .PHONY: conformance
 conformance: ## hold every kernel on every device to its reference, and print a table
 	@$(GO) run ./tools/conformance -kernel '$(KERNEL)' -device '$(DEVICE)'
 
 .PHONY: mutants
-mutants: ## plant errors in the kernels' WGSL: the conformance cases must notice each
+mutants: ## plant errors in the kernels: the conformance cases must notice each
 	@$(GO) build -o bin/mutants ./tools/mutants
-	@bin/mutants -kernel '$(KERNEL)' -count $(COUNT)
+	@bin/mutants -kernel '$(KERNEL)' -count $(COUNT) $(if $(CPU),-cpu)
 
 # Debian sid's root folder, made where it is not there: PATCHWORK_SID=DIR.
 .PHONY: test-mesa

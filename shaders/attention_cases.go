@@ -125,7 +125,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		call(mode, 2, 70, 70, 4, 2, 16, 1, 0)
 		call(mode, 1, 33, 33, 2, 2, 64, 1, 0)
 	}
-	for _, d := range []int{1, 5, 8, 40, 50, 100, 128, 130, 300} {
+	for _, d := range []int{1, 5, 8, 40, 51, 100, 128, 130, 300} {
 		call(0, 1, 37, 37, 3, 1, d, 1, 0)
 	}
 	call(0, 1, 1, 1, 1, 1, 32, 1, 0)

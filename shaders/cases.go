@@ -40,7 +40,7 @@ const beyondGroups = 65535*64 + 1
 func overCounts(most int, c func(n Count) Case) []Case {
 	var cases []Case
 	for _, n := range []int{0, most / 2, most} {
-		const slot, base = 2, 3
+		const slot, base = 61, 3
 		one := c(Count{Max: uint32(most), Slot: slot, Base: base}).named("%d of %d", n, most)
 		one.Step = withWord(one.Step, slot, uint32(base+n))
 		cases = append(cases, one)
@@ -72,11 +72,22 @@ func (c Case) named(format string, args ...any) Case {
 }
 
 // farApart is normally distributed values, those of every row around a mean of its
-// own: what strays into the next row shows in its largest value.
+// own, now higher and now lower than the last row's: what strays into a neighbour
+// shows in its largest value.
 func farApart(rows, cols int) Input {
 	in := values(rows*cols, 4, 1)
 	for i := range in.F {
-		in.F[i] += float32(150 * (i / cols))
+		in.F[i] += float32(150 * (i / cols * 4 % 9))
+	}
+	return in
+}
+
+// spikes is n rows of n normally distributed values, of which one, each time in
+// another column, is far larger.
+func spikes(n int) Input {
+	in := values(n*n, 4, 1)
+	for i := range n {
+		in.F[i*n+i] += 300
 	}
 	return in
 }

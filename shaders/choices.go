@@ -52,14 +52,15 @@ func (k *Kernel) Runnable(params any, s Storage, t Target) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.Storage == s && v.runs(params) && k.fits(v, t) {
+		if v.Storage == s && v.Runs(params) && k.fits(v, t) {
 			runnable = append(runnable, v)
 		}
 	}
 	return runnable
 }
 
-func (v *Variant) runs(params any) bool {
+// Runs says whether some class would run the parameters with the variant.
+func (v *Variant) Runs(params any) bool {
 	if v.when == nil {
 		return true
 	}

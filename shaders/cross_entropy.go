@@ -105,8 +105,16 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		apart := call(N(9), 70, 70, 300, 1, 0).named("rows far apart")
 		apart.Inputs[1] = farApart(9, 70)
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }), apart,
-			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"),
+		spike := call(N(40), 40, 40, 300, 1, 0).named("one large logit in a row")
+		spike.Inputs[1] = spikes(40)
+		// The logarithm's ends: sums of two exponentials on both sides of √2.
+		ends := call(N(64), 2, 2, 0, 1, 0).named("sums around √2")
+		ends.Inputs[1] = Input{F: make([]float32, 2*64)}
+		for i := range 64 {
+			ends.Inputs[1].F[2*i+1] = float32(math.Log(0.4 + 0.0005*float64(i)))
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }), apart, spike, ends,
+			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(2), 1500, 1500, 2, 0, 0).named("long rows without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"),
 			call(N(7), 300, 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
 })

@@ -150,6 +150,7 @@ type Variant struct {
 	byTuning   func(params any) bool
 	specialize func(params any, t Target, s Storage) []uint32
 	text       string // the whole shader, in place of what WGSL would put together
+	module     []byte // its SPIR-V, in place of the committed one
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the

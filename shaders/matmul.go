@@ -246,7 +246,7 @@ func matmulCases() []Case {
 				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {64, 66, 66}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
 			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
 		}
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
@@ -259,6 +259,8 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(40, func(m Count) Case { return call(m, N(24), 72, 2, 0, 0, 0) })...)
 		cases = append(cases, overCounts(40, func(k Count) Case { return call(N(24), k, 72, 1, 0, 0, 0) })...)
 		cases = append(cases,
+			// Enough matrices that a stride that is 1 off is 4 off: vec4 are found by an index rounded down.
+			call(N(2), N(8), 9, 6, 0, 0, 0), call(N(24), N(8), 24, 6, 0, 0, 0),
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
@@ -268,7 +270,7 @@ func matmulCases() []Case {
 	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
 	// Beyond 65535 workgroups: in rows, and as a batch.
 	rows := matmulCase(MatMulParams{M: N(4), N: 65540, K: N(4), Alpha: 1, TransB: 1})
-	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(1), Alpha: 1, Batch: 65537})
+	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(4), TransB: 1, Alpha: 1, Batch: 65537})
 	many.Long = true
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
 	p := gaps.Params.(MatMulParams)

@@ -43,7 +43,7 @@ var PeakFMA = Declare(Decl[PeakFMAParams]{
 	},
 	Cases: func() []Case {
 		var cases []Case
-		for _, s := range [][2]int{{1, 1}, {7, 3}, {64, 2}, {1031, 5}, {65535*64 + 1, 0}, {400, 40}} {
+		for _, s := range [][2]int{{1, 1}, {7, 3}, {12, 2}, {13, 2}, {64, 2}, {1031, 5}, {65535*64 + 1, 0}, {400, 40}} {
 			c := Case{
 				Params: PeakFMAParams{N: uint32(s[0]), Rounds: uint32(s[1]), A: -0.75, B: 1.5},
 				Inputs: []Input{{N: s[0], Scale: 1}, {N: s[0]}},

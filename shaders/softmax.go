@@ -79,7 +79,13 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 		}
 		apart := call(N(9), 70, 1, 1, 2).named("rows far apart")
 		apart.Inputs[0] = farApart(9, 70)
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 3, 0, 3) }), apart,
+		// exp's 2 units in the last place, 2½ of a quotient, 2 roundings.
+		exact := call(N(512), 2, 1, 1, 2).named("exponents from -3 to 0")
+		exact.Rtol, exact.Inputs[0] = 7e-7, Input{F: make([]float32, 2*512)}
+		for i := range 512 {
+			exact.Inputs[0].F[2*i+1] = float32(i-512) * 3 / 512
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 3, 0, 3) }), apart, exact,
 			call(N(5), 70, 3, 1, 2).named("all columns"), call(N(5), 70, 3, 0, 1).named("no column"), call(N(5), 70, 80, 0, 2).named("large values"))
 	},
 })

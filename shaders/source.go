@@ -26,16 +26,16 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	var w strings.Builder
 	writeConsts(&w, v)
 	writeParams(&w, k.params)
-	w.WriteString(stepSource)
+	before := len(v.base())
 	for i, name := range v.Files() {
+		if i == before {
+			writeBindings(&w, k, v)
+		}
 		text, err := SourceFile(name)
 		if err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
 		w.WriteString(text)
-		if i == 0 { // include_vec
-			writeBindings(&w, k, v)
-		}
 	}
 	return v.Literal(w.String()), nil
 }
@@ -48,28 +48,25 @@ func (v *Variant) Literal(text string) string {
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
 const FirstStorageBinding = 2
 
-const stepSource = `struct Step { words: array<vec4<u32>, 16> }
-@group(0) @binding(1) var<uniform> step_block: Step;
-fn step_u32(i: u32) -> u32 { return step_block.words[i / 4u][i % 4u]; }
-fn step_f32(i: u32) -> f32 { return bitcast<f32>(step_u32(i)); }
-fn count_at(most: u32, slot: u32, base: u32) -> u32 {
-  if (slot == 0u) { return most; }
-  let n = step_u32(slot);
-  return select(0u, min(n - base, most), n > base);
-}
-fn group_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * groups.x; }
-`
-
-// Files names the files that a variant is made of, in order: "include_exp.wgsl".
+// Files names the files that a variant is made of, in order: "include_exp.wgsl". What
+// its bindings take of BindingsFile stands behind those of base.
 func (v *Variant) Files() []string {
 	if v.Cooperative != nil {
 		return []string{v.Source + ".comp"}
 	}
 	var names []string
-	for _, include := range slices.Concat([]string{"vec"}, v.Include) {
+	for _, include := range slices.Concat(v.base(), v.Include) {
 		names = append(names, "include_"+v.wide(include)+".wgsl")
 	}
 	return append(names, v.Source+".wgsl")
+}
+
+// base are the includes of every kernel of this storage.
+func (v *Variant) base() []string {
+	if v.Storage.Bindings == 0 {
+		return []string{"step", "vec"}
+	}
+	return []string{"step", "vec", v.Storage.Type.String()}
 }
 
 // SourceFile returns the text of a file by its name.
@@ -79,12 +76,12 @@ func SourceFile(name string) (string, error) {
 }
 
 // WithText returns the kernel with one variant alone, whose whole shader is text:
-// tests plant errors so. It runs whatever the parameters are, and only where
-// shaders are compiled from WGSL at run time.
-func (k *Kernel) WithText(v *Variant, text string) *Kernel {
+// tests plant errors so. It runs whatever the parameters are; where shaders are not
+// compiled from WGSL at run time, with its module alone.
+func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 	altered, planted := *k, *v
 	planted.Name = v.Name + "~" + Hash([]byte(text))[:16]
-	planted.text, planted.when = text, nil
+	planted.text, planted.module, planted.when = text, module, nil
 	altered.Variants = []Variant{planted}
 	return &altered
 }
@@ -134,9 +131,8 @@ func (v *Variant) wide(include string) string {
 	return include + "2"
 }
 
-// writeBindings declares the bindings and what their storage takes.
+// writeBindings declares the bindings.
 func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
-	w.WriteString(packing[v.Storage.Type])
 	for i, b := range k.Bindings {
 		writeBinding(w, i, b, v)
 	}
@@ -156,118 +152,41 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
 	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
 	var view string
-	var load, store []string
+	var forms []string // each with a part to load and one to store
 	switch {
 	case element.Half() && slices.Contains(v.Vec4, b.Name):
-		view, load, store = "vec2<u32>", []string{loadHalfVec4}, []string{storeHalfVec4}
+		view, forms = "vec2<u32>", []string{"half vec4"}
 	case slices.Contains(v.Vec4, b.Name):
-		view, load, store = "vec4<f32>", []string{loadVec4}, []string{storeVec4}
+		view, forms = "vec4<f32>", []string{"vec4"}
 	case element.Half():
-		view, load, store = "u32", []string{loadHalf, loadHalfFour, loadHalfPair}, []string{storeHalfFour, storeHalfPair}
+		view, forms = "u32", []string{"half", "half four", "half pair"}
+	case element == F32 && pairs:
+		view, forms = "f32", []string{"one", "four", "pair"}
 	case element == F32:
-		view, load, store = "f32", []string{loadOne, loadFour}, []string{storeOne, storeFour}
-		if pairs {
-			load, store = append(load, loadPair), append(store, storePair)
-		} else {
-			load, store = append(load, loadSingle), append(store, storeSingle)
-		}
+		view, forms = "f32", []string{"one", "four", "single"}
 	default:
-		view, load, store = element.String(), []string{loadOne}, []string{storeOne}
+		view, forms = element.String(), []string{"one"}
 	}
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
 	}
 	fmt.Fprintf(w, "@group(0) @binding(%d) var<storage, %s> %s: array<%s>;\n", FirstStorageBinding+i, mode, b.Name, view)
-	text := strings.NewReplacer("NAME", b.Name, "TYPE", b.Type.String())
-	if b.Access != Write {
-		text.WriteString(w, strings.Join(load, ""))
-	}
-	if b.Access != Read {
-		text.WriteString(w, strings.Join(store, ""))
+	for _, verb := range b.Access.verbs() {
+		for _, form := range forms {
+			w.WriteString(parts[verb+" "+form].For(b))
+		}
 	}
 }
 
-const (
-	loadOne  = "fn load_NAME(i: u32) -> TYPE { return NAME[i]; }\n"
-	storeOne = "fn store_NAME(i: u32, value: TYPE) { NAME[i] = value; }\n"
-	loadFour = `fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
-  return vec4<f32>(NAME[i], select(0.0, NAME[i + min(1u, n - 1u)], n > 1u),
-    select(0.0, NAME[i + min(2u, n - 1u)], n > 2u), select(0.0, NAME[i + min(3u, n - 1u)], n > 3u));
-}
-`
-	storeFour = `fn store4_NAME(i: u32, n: u32, value: vec4<f32>) {
-  NAME[i] = value.x;
-  if (n > 1u) { NAME[i + 1u] = value.y; }
-  if (n > 2u) { NAME[i + 2u] = value.z; }
-  if (n > 3u) { NAME[i + 3u] = value.w; }
-}
-`
-	loadVec4 = `fn load_NAME(i: u32) -> f32 { return NAME[i / 4u][i % 4u]; }
-fn load4_NAME(i: u32, n: u32) -> vec4<f32> { return NAME[i / 4u]; }
-`
-	storeVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = value; }\n"
-
-	loadSingle  = "fn loadv_NAME(i: u32) -> f32 { return NAME[i]; }\n"
-	storeSingle = "fn storev_NAME(i: u32, value: f32) { NAME[i] = value; }\n"
-	loadPair    = "fn loadv_NAME(i: u32) -> vec2<f32> { return vec2<f32>(NAME[i], NAME[i + 1u]); }\n"
-	storePair   = `fn storev_NAME(i: u32, value: vec2<f32>) {
-  NAME[i] = value.x;
-  NAME[i + 1u] = value.y;
-}
-`
-
-	loadHalf = `fn load_NAME(i: u32) -> f32 {
-  let pair = unpack_pair(NAME[i / 2u]);
-  return select(pair.x, pair.y, i % 2u == 1u);
-}
-`
-	loadHalfPair  = "fn loadv_NAME(i: u32) -> vec2<f32> { return unpack_pair(NAME[i / 2u]); }\n"
-	storeHalfPair = "fn storev_NAME(i: u32, value: vec2<f32>) { NAME[i / 2u] = pack_pair(value); }\n"
-	loadHalfFour  = `fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
-  let low = unpack_pair(NAME[i / 2u]);
-  let high = unpack_pair(NAME[i / 2u + select(0u, 1u, n > 2u)]);
-  return vec4<f32>(low.x, select(0.0, low.y, n > 1u), select(0.0, high.x, n > 2u), select(0.0, high.y, n > 3u));
-}
-`
-	storeHalfFour = `fn store4_NAME(i: u32, n: u32, value: vec4<f32>) {
-  NAME[i / 2u] = pack_pair(value.xy);
-  if (n > 2u) { NAME[i / 2u + 1u] = pack_pair(value.zw); }
-}
-`
-	loadHalfVec4 = `fn load_NAME(i: u32) -> f32 {
-  let pair = unpack_pair(NAME[i / 4u][i / 2u % 2u]);
-  return select(pair.x, pair.y, i % 2u == 1u);
-}
-fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
-  let words = NAME[i / 4u];
-  return vec4<f32>(unpack_pair(words.x), unpack_pair(words.y));
-}
-`
-	storeHalfVec4 = "fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = vec2<u32>(pack_pair(value.xy), pack_pair(value.zw)); }\n"
-)
-
-// packing turns two floats into a word and back, by integer arithmetic where a
-// driver's own conversion may round otherwise than to the nearest, ties to even.
-var packing = map[Type]string{
-	BF16: `fn unpack_pair(w: u32) -> vec2<f32> { return vec2<f32>(bitcast<f32>(w << 16u), bitcast<f32>(w & 0xffff0000u)); }
-fn pack_pair(v: vec2<f32>) -> u32 { return bf16_bits(bitcast<u32>(v.x)) | (bf16_bits(bitcast<u32>(v.y)) << 16u); }
-fn bf16_bits(b: u32) -> u32 {
-  if ((b & 0x7fffffffu) > 0x7f800000u) { return (b >> 16u) | 0x40u; }
-  return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;
-}
-`,
-	F16: `fn unpack_pair(w: u32) -> vec2<f32> { return unpack2x16float(w); }
-fn pack_pair(v: vec2<f32>) -> u32 { return f16_bits(bitcast<u32>(v.x)) | (f16_bits(bitcast<u32>(v.y)) << 16u); }
-fn f16_bits(b: u32) -> u32 {
-  let sign = (b >> 16u) & 0x8000u;
-  let a = b & 0x7fffffffu;
-  if (a >= 0x47800000u) { return sign | select(0x7c00u, 0x7e00u, a > 0x7f800000u); }
-  // Below 2⁻¹⁴ the last place is 2⁻²⁴, as it is of numbers just above 1/2.
-  if (a < 0x38800000u) { return sign | (bitcast<u32>(bitcast<f32>(a) + 0.5) - 0x3f000000u); }
-  return sign | ((a - 0x38000000u + 0xfffu + ((a >> 13u) & 1u)) >> 13u);
-}
-`,
+func (a Access) verbs() []string {
+	switch a {
+	case Read:
+		return []string{"load"}
+	case Write:
+		return []string{"store"}
+	}
+	return []string{"load", "store"}
 }
 
 // PackParams lays the parameters out as the shader's uniform block reads them:

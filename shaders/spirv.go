@@ -13,8 +13,11 @@ import (
 //go:embed spirv
 var spirv embed.FS
 
-// SPIRV returns the committed module of a variant.
+// SPIRV returns the committed module of a variant, or the one that WithText gave it.
 func (k *Kernel) SPIRV(v *Variant) ([]byte, error) {
+	if v.module != nil {
+		return v.module, nil
+	}
 	module, err := spirv.ReadFile("spirv/" + k.ID(v) + ".spv")
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s has no SPIR-V; run make shaders: %w", k.ID(v), err)

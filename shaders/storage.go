@@ -84,7 +84,7 @@ func (k *Kernel) Stores(params any, s Storage) bool {
 	if s.Bindings == 0 {
 		return true
 	}
-	return slices.ContainsFunc(k.Variants, func(v Variant) bool { return v.Storage == s && v.runs(params) })
+	return slices.ContainsFunc(k.Variants, func(v Variant) bool { return v.Storage == s && v.Runs(params) })
 }
 
 // halved are a variant's forms with 16-bit storage, one for each declared set of

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -47,20 +48,39 @@ func (s special) bearable(k *shaders.Kernel) special {
 	return s
 }
 
-// Cases returns the cases that a kernel declares, the small ones among them again in
-// every storage that fits them, and those with special values.
+// Cases returns the cases that a kernel declares, again in every storage that fits
+// them, and those with special values.
 func Cases(k *shaders.Kernel) []shaders.Case {
 	declared := k.Cases()
 	cases := declared
 	for _, s := range k.Storages()[1:] {
-		for _, c := range declared {
-			if c.Elements() <= small && k.Stores(c.Params, s) {
-				c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
-				cases = append(cases, c)
-			}
-		}
+		cases = append(cases, storedCases(k, declared, s)...)
 	}
 	return append(cases, specialCases(k, declared)...)
+}
+
+// storedCases are the small ones of the declared cases in another storage, and for a
+// variant that takes none of them the smallest that it takes.
+func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) []shaders.Case {
+	const small = 1 << 14
+	bySize := slices.Clone(declared)
+	slices.SortStableFunc(bySize, func(a, b shaders.Case) int { return cmp.Compare(a.Elements(), b.Elements()) })
+	var cases []shaders.Case
+	taken := map[*shaders.Variant]bool{}
+	for _, c := range bySize {
+		news := false
+		for i := range k.Variants {
+			v := &k.Variants[i]
+			if v.Storage == s && !taken[v] && v.Runs(c.Params) {
+				news, taken[v] = true, true
+			}
+		}
+		if news || c.Elements() <= small && k.Stores(c.Params, s) {
+			c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
+			cases = append(cases, c)
+		}
+	}
+	return cases
 }
 
 // specialCases puts every special value into every float input of a small case.

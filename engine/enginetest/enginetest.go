@@ -19,6 +19,14 @@ func Run(t *testing.T, open func(t *testing.T) engine.Device) {
 	})
 }
 
+// RunOnce runs the suite with one small case of every variant of every kernel.
+func RunOnce(t *testing.T, open func(t *testing.T) engine.Device) {
+	with(t, open, func(dev engine.Device) {
+		t.Run("Kernels", func(t *testing.T) { testVariants(t, dev) })
+		testEngine(t, dev)
+	})
+}
+
 // RunEngine runs the suite without the kernels' cases, for a second device that
 // differs from the first in how it moves data and not in how it computes.
 func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {

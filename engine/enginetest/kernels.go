@@ -30,12 +30,39 @@ func testKernels(t *testing.T, dev engine.Device) {
 	}
 }
 
+// testVariants runs every variant of every kernel in the first case that takes it.
+func testVariants(t *testing.T, dev engine.Device) {
+	for _, k := range shaders.All() {
+		t.Run(k.Name, func(t *testing.T) {
+			seen := map[string]bool{}
+			for _, c := range conformance.Cases(k) {
+				if conformance.Large(c) || c.Long {
+					continue
+				}
+				var unseen []conformance.Variant
+				for _, v := range conformance.VariantsOf(dev, k, c) {
+					if !seen[v.Name] {
+						seen[v.Name], unseen = true, append(unseen, v)
+					}
+				}
+				if len(unseen) > 0 {
+					testCaseIn(t, dev, k, c, unseen)
+				}
+			}
+		})
+	}
+}
+
 // testCase compares a call with its reference, in all of its variants.
 func testCase(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case) {
 	variants := conformance.VariantsOf(dev, k, c)
 	if len(variants) == 0 {
 		t.Errorf("%s: no variant for %+v", c.Name, c.Params)
 	}
+	testCaseIn(t, dev, k, c, variants)
+}
+
+func testCaseIn(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Case, variants []conformance.Variant) {
 	prepared := conformance.Prepare(k, c)
 	for _, v := range variants {
 		name := c.Name

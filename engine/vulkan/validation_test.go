@@ -7,10 +7,22 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/enginetest"
 )
 
-// TestValidation runs the suite once more under Khronos's validation layer,
-// where it is installed, and fails at its first complaint.
+// TestValidated is what TestValidation runs under the layer: the layer judges how the
+// API is used, which other sizes of a call do not change.
+func TestValidated(t *testing.T) {
+	if os.Getenv("VK_INSTANCE_LAYERS") == "" {
+		t.Skip("TestValidation runs it")
+	}
+	enginetest.RunOnce(t, func(t *testing.T) engine.Device { return openSoftware(t, false) })
+}
+
+// TestValidation runs every variant once under Khronos's validation layer, where it
+// is installed, and fails at its first complaint.
 func TestValidation(t *testing.T) {
 	const layer = "VK_LAYER_KHRONOS_validation"
 	if os.Getenv("VK_INSTANCE_LAYERS") != "" {
@@ -19,7 +31,7 @@ func TestValidation(t *testing.T) {
 	if len(glob("/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json")) == 0 {
 		t.Skip("the validation layer is not installed (on Debian: apt install vulkan-validationlayers)")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.run=^(TestSoftware|TestStaged|TestClose)$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.run=^(TestValidated|TestStaged|TestClose)$")
 	cmd.Env = append(os.Environ(), "VK_INSTANCE_LAYERS="+layer,
 		"VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT")
 	out, err := cmd.CombinedOutput()

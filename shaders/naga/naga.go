@@ -11,13 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // options of the naga command. SPIR-V 1.3 is what Vulkan 1.1 reads; compaction
 // drops the generated load and store functions that a shader does not call.
-// Indices are not checked: the kernels check their own, once.
-var options = []string{"--compact", "--spirv-version", "1.3", "--index-bounds-check-policy", "Unchecked"}
+var options = []string{"--compact", "--spirv-version", "1.3", "--index-bounds-check-policy"}
 
 // Version names the compiler, "naga 30.0.1", or fails when it is not installed.
 func Version() (string, error) {
@@ -30,8 +30,14 @@ func Version() (string, error) {
 
 // Compile turns WGSL text into a SPIR-V module, without naga's guards against
 // shaders that nobody trusts (see trim). Where spirv-val is installed, it
-// judges the result.
-func Compile(wgsl string) ([]byte, error) {
+// judges the result. Indices are not checked: the kernels check their own, once.
+func Compile(wgsl string) ([]byte, error) { return compile(wgsl, "Unchecked") }
+
+// CompileBounded is Compile for shaders that may be wrong: what they read and write
+// is kept within their bindings.
+func CompileBounded(wgsl string) ([]byte, error) { return compile(wgsl, "Restrict") }
+
+func compile(wgsl, indices string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "naga")
 	if err != nil {
 		return nil, err
@@ -41,7 +47,7 @@ func Compile(wgsl string) ([]byte, error) {
 	if err := os.WriteFile(source, []byte(wgsl), 0o600); err != nil {
 		return nil, err
 	}
-	if err := run("naga", append([]string{source, module}, options...)...); err != nil {
+	if err := run("naga", slices.Concat([]string{source, module}, options, []string{indices})...); err != nil {
 		return nil, err
 	}
 	raw, err := os.ReadFile(module)

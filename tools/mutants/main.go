@@ -3,9 +3,10 @@
 // exits with 1 when one survives that engine/conformance/mutation/equivalent.txt
 // does not declare, with the lines to look at.
 //
-//	mutants                        plant every error: some hours on two cores
+//	mutants                        plant every error: an hour on two cores
 //	mutants -count 200             a sample of 200, spread over all files
 //	mutants -kernel 'softmax|sum'  the files whose name fits
+//	mutants -cpu                   in the kernels' CPU forms instead
 package main
 
 import (
@@ -25,7 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patchwork/engine/conformance/mutation"
-	"patchwork/shaders"
+	"patchwork/shaders/naga"
 )
 
 func main() {
@@ -33,9 +34,11 @@ func main() {
 	flag.IntVar(&o.count, "count", 0, "plant `N` errors, spread over all files; 0 = every one")
 	flag.StringVar(&o.kernel, "kernel", "", "only files whose name fits the `regexp`, such as softmax or include_exp")
 	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "`processes` that run the cases")
-	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` after which a mutant counts as stopped")
+	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` of one case after which a mutant counts as stopped")
 	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
 	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
+	flag.BoolVar(&o.equivalent, "equivalent", false, "only those declared equivalent, which are left out otherwise: a case may notice them by now")
+	flag.BoolVar(&o.cpu, "cpu", false, "plant errors in the kernels' CPU forms instead, file by file (Go's compiler is needed)")
 	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -57,13 +60,16 @@ type options struct {
 	kernel, again  string
 	limit          time.Duration
 	verbose        bool
+	equivalent     bool
+	cpu            bool
 }
 
 // planted is a mutant with what is known of it.
 type planted struct {
 	mutation.Mutant
-	source  *mutation.Source
 	key     string
+	equal   bool // declared equivalent
+	hosts   []string
 	outcome mutation.Outcome
 }
 
@@ -75,17 +81,21 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("-kernel: %w", err)
 	}
-	equivalents, err := mutation.Equivalents()
-	if err != nil {
-		return err
+	if o.cpu {
+		return runCPU(ctx, o, only)
 	}
-	all, keys, err := list(only)
+	_, missing := naga.Version()
+	if missing != nil {
+		fmt.Fprintln(os.Stderr, "mutants: without the variants for subgroups, which WebGPU does not compile:", missing)
+	}
+	all, keys, err := list(only, missing == nil)
 	if err != nil {
 		return err
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
 	}
+	all = slices.DeleteFunc(all, func(p planted) bool { return p.equal && !o.equivalent })
 	if o.again != "" {
 		if all, err = survivorsOf(o.again, all); err != nil {
 			return err
@@ -95,25 +105,28 @@ func run(ctx context.Context, o options) error {
 	if err := tryAll(ctx, all, o); err != nil {
 		return err
 	}
-	return report(all, equivalents, mutation.Stale(equivalents, keys))
+	return report(all, mutation.Stale(keys))
 }
 
-// list returns the mutants of the files that fit, and the keys of all.
-func list(only *regexp.Regexp) (all []planted, keys []string, err error) {
+// list returns the mutants of the files that fit and that some variant can try, and
+// the keys of all.
+func list(only *regexp.Regexp, subgroups bool) (all []planted, keys []string, err error) {
 	sources, err := mutation.Sources()
 	if err != nil {
 		return nil, nil, err
 	}
 	for i := range sources {
 		s := &sources[i]
-		text, err := shaders.SourceFile(s.File)
-		if err != nil {
-			return nil, nil, err
+		var hosts []string
+		for _, h := range s.Thorough() {
+			if subgroups || !h.Subgroup() {
+				hosts = append(hosts, h.ID())
+			}
 		}
-		for j, key := range mutation.Keys(text, s.Mutants) {
+		for j, key := range s.Keys {
 			keys = append(keys, key)
-			if only.MatchString(s.File) {
-				all = append(all, planted{Mutant: s.Mutants[j], source: s, key: key})
+			if only.MatchString(s.File) && len(hosts) > 0 {
+				all = append(all, planted{Mutant: s.Mutants[j], key: key, equal: s.Equivalent(j), hosts: hosts})
 			}
 		}
 	}
@@ -128,7 +141,7 @@ func survivorsOf(file string, all []planted) ([]planted, error) {
 	}
 	listed := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if _, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+		if place, key, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && strings.HasPrefix(line, "  ") && strings.Contains(place, ".wgsl:") {
 			listed[strings.TrimSpace(key)] = true
 		}
 	}
@@ -171,7 +184,8 @@ func tryAll(ctx context.Context, all []planted, o options) error {
 			w := &worker{limit: o.limit}
 			defer w.stop()
 			for p := range next {
-				if err := p.try(ctx, w); err != nil {
+				var err error
+				if p.outcome, err = w.try(ctx, job{p.hosts, p.Mutant}); err != nil {
 					return err
 				}
 				select {
@@ -201,27 +215,13 @@ func tryAll(ctx context.Context, all []planted, o options) error {
 	return group.Wait()
 }
 
-// try plants the mutant in one variant after the other until its cases fail: an
-// error in a file that several share is caught when one of them notices it.
-func (p *planted) try(ctx context.Context, w *worker) (err error) {
-	for _, h := range p.source.Thorough() {
-		if p.outcome, err = w.try(ctx, job{h.ID(), p.Mutant}); err != nil {
-			return fmt.Errorf("%s in %s: %w", p.Mutant, h.ID(), err)
-		}
-		if p.outcome != mutation.Survived {
-			return nil
-		}
-	}
-	return nil
-}
-
 // tally counts a file's mutants by what became of them.
 type tally struct {
 	file                                              string
 	mutants, killed, invalid, stopped, declared, left int
 }
 
-func (t *tally) add(p planted, declared bool) {
+func (t *tally) add(p planted) {
 	t.mutants++
 	switch {
 	case p.outcome == mutation.Killed:
@@ -230,14 +230,14 @@ func (t *tally) add(p planted, declared bool) {
 		t.invalid++
 	case p.outcome == mutation.Stopped:
 		t.stopped++
-	case declared:
+	case p.equal:
 		t.declared++
 	default:
 		t.left++
 	}
 }
 
-func report(all []planted, equivalents map[string]string, stale []string) error {
+func report(all []planted, stale []string) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "mutants\tkilled\tstopped\tdid not compile\tequivalent\tsurvived\t  file")
 	total := tally{file: "all"}
@@ -253,13 +253,12 @@ func report(all []planted, equivalents map[string]string, stale []string) error 
 			print(last)
 			last = &tally{file: p.File}
 		}
-		_, declared := equivalents[p.key]
-		last.add(p, declared)
-		total.add(p, declared)
+		last.add(p)
+		total.add(p)
 		switch {
-		case p.outcome == mutation.Survived && !declared:
+		case p.outcome == mutation.Survived && !p.equal:
 			survivors = append(survivors, fmt.Sprintf("%s:%d  %s", p.File, p.Line, p.key))
-		case p.outcome != mutation.Survived && declared:
+		case p.outcome != mutation.Survived && p.equal:
 			wrong = append(wrong, p.key)
 		}
 	}

@@ -9,21 +9,26 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"patchwork/engine"
 	"patchwork/engine/conformance/mutation"
+	"patchwork/engine/vulkan"
 	"patchwork/engine/webgpu"
+	"patchwork/shaders/naga"
 )
 
-// job is a mutant to plant in a variant.
+// job is a mutant to plant in variants, one after another.
 type job struct {
-	Host   string          `json:"host"`
+	Hosts  []string        `json:"hosts"`
 	Mutant mutation.Mutant `json:"mutant"`
 }
 
+// answer is what became of a job. Before it come answers without an outcome, which
+// say that the device is still at work.
 type answer struct {
-	Outcome mutation.Outcome `json:"outcome"`
+	Outcome mutation.Outcome `json:"outcome,omitempty"`
 	Error   string           `json:"error,omitempty"`
 }
 
@@ -33,13 +38,9 @@ func serve(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	dev, err := openSoftware()
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	suite := mutation.NewSuite(dev)
 	jobs, answers := json.NewDecoder(in), json.NewEncoder(out)
+	s := suites{alive: func() { answers.Encode(answer{}) }}
+	defer s.close()
 	for {
 		var j job
 		if err := jobs.Decode(&j); errors.Is(err, io.EOF) {
@@ -47,8 +48,12 @@ func serve(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return err
 		}
+		var all []mutation.Host
+		for _, id := range j.Hosts {
+			all = append(all, hosts[id])
+		}
 		var a answer
-		if a.Outcome, err = suite.Try(context.Background(), hosts[j.Host], j.Mutant); err != nil {
+		if a.Outcome, err = s.try(all, j.Mutant); err != nil {
 			a.Error = err.Error()
 		}
 		if err := answers.Encode(a); err != nil {
@@ -68,16 +73,68 @@ func allHosts() (map[string]mutation.Host, error) {
 	return hosts, err
 }
 
-// openSoftware opens a device in software: an error that makes a loop endless
-// would take a graphics card away from whoever looks at it.
-func openSoftware() (engine.Device, error) {
-	infos, err := webgpu.List()
-	for i, info := range infos {
-		if info.Kind == "software" {
-			return webgpu.Open(i)
+// suites are one over WebGPU, which compiles WGSL itself, and one over Vulkan for what
+// it cannot compile. Devices are opened when they are needed.
+type suites struct {
+	alive          func()
+	webgpu, vulkan *mutation.Suite
+	devices        []engine.Device
+}
+
+func (s *suites) try(hosts []mutation.Host, m mutation.Mutant) (mutation.Outcome, error) {
+	var plain, subgroup []mutation.Host
+	for _, h := range hosts {
+		if h.Subgroup() {
+			subgroup = append(subgroup, h)
+		} else {
+			plain = append(plain, h)
 		}
 	}
-	return nil, fmt.Errorf("no WebGPU device in software (on Debian: apt install mesa-vulkan-drivers): %w", errors.Join(err, engine.ErrNoDevice))
+	outcome := mutation.Invalid
+	if len(plain) > 0 {
+		if err := s.open(&s.webgpu, webgpu.List, webgpu.Open, nil); err != nil {
+			return "", err
+		}
+		var err error
+		if outcome, err = s.webgpu.Try(context.Background(), plain, m); err != nil || outcome == mutation.Killed {
+			return outcome, err
+		}
+	}
+	if len(subgroup) == 0 {
+		return outcome, nil
+	}
+	if err := s.open(&s.vulkan, vulkan.List, vulkan.Open, naga.CompileBounded); err != nil {
+		return "", err
+	}
+	more, err := s.vulkan.Try(context.Background(), subgroup, m)
+	return outcome.And(more), err
+}
+
+// open makes a suite over a device in software, if there is none yet: an error that
+// makes a loop endless would take a graphics card away from whoever looks at it.
+func (s *suites) open(suite **mutation.Suite, list func() ([]engine.Info, error), open func(int) (engine.Device, error), compile func(string) ([]byte, error)) error {
+	if *suite != nil {
+		return nil
+	}
+	infos, err := list()
+	i := slices.IndexFunc(infos, func(i engine.Info) bool { return i.Kind == "software" })
+	if i < 0 {
+		return fmt.Errorf("no device in software (on Debian: apt install mesa-vulkan-drivers): %w", errors.Join(err, engine.ErrNoDevice))
+	}
+	dev, err := open(i)
+	if err != nil {
+		return err
+	}
+	s.devices = append(s.devices, dev)
+	*suite = mutation.NewSuite(dev, compile)
+	(*suite).Alive = s.alive
+	return nil
+}
+
+func (s *suites) close() {
+	for _, d := range s.devices {
+		d.Close()
+	}
 }
 
 // worker is a process that serves; one that stops is replaced.
@@ -92,7 +149,7 @@ type worker struct {
 // perWorker is how many mutants a process takes: a device keeps every pipeline.
 const perWorker = 400
 
-// try plants a mutant and waits for what becomes of it, at most for the limit.
+// try plants a mutant and waits for what becomes of it, for each case at most the limit.
 func (w *worker) try(ctx context.Context, j job) (mutation.Outcome, error) {
 	if w.jobs++; w.jobs%perWorker == 0 {
 		w.stop()
@@ -106,28 +163,42 @@ func (w *worker) try(ctx context.Context, j job) (mutation.Outcome, error) {
 		w.stop()
 		return mutation.Stopped, nil
 	}
+	for {
+		a, err := w.next(ctx)
+		switch {
+		case err != nil:
+			return "", err
+		case a == nil:
+			return mutation.Stopped, nil
+		case a.Error != "":
+			return "", errors.New(a.Error)
+		case a.Outcome != "":
+			return a.Outcome, nil
+		}
+	}
+}
+
+// next is the process's next answer, nil where it stopped or gave none within the limit.
+func (w *worker) next(ctx context.Context) (*answer, error) {
 	timer := time.NewTimer(w.limit)
 	defer timer.Stop()
 	select {
 	case line, ok := <-w.lines:
 		if !ok {
 			w.stop()
-			return mutation.Stopped, nil
+			return nil, nil
 		}
-		var a answer
-		if err := json.Unmarshal(line, &a); err != nil {
-			return "", fmt.Errorf("a worker said %q: %w", line, err)
+		a := new(answer)
+		if err := json.Unmarshal(line, a); err != nil {
+			return nil, fmt.Errorf("a worker said %q: %w", line, err)
 		}
-		if a.Error != "" {
-			return "", errors.New(a.Error)
-		}
-		return a.Outcome, nil
+		return a, nil
 	case <-timer.C:
 		w.stop()
-		return mutation.Stopped, nil
+		return nil, nil
 	case <-ctx.Done():
 		w.stop()
-		return "", ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -163,8 +234,8 @@ func (w *worker) stop() {
 	if w.command == nil {
 		return
 	}
-	w.in.Close()
 	w.command.Process.Kill()
+	w.in.Close()
 	w.command.Wait()
 	w.command = nil
 }

@@ -10,31 +10,56 @@ import (
 //go:embed equivalent.txt
 var equivalentText string
 
-// Keys name a file's mutants by the text of their lines, so that they stay the same
+// keysOf names a file's mutants by the text of their lines, so that they stay the same
 // when other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
 // A change that is there several times in lines of this text has its number behind it.
-func Keys(text string, mutants []Mutant) []string {
-	lines := strings.Split(text, "\n")
-	keys, times := make([]string, len(mutants)), map[string]int{}
+func keysOf(text string, mutants []Mutant) []string {
+	namer := Namer{Lines: strings.Split(text, "\n")}
+	keys := make([]string, len(mutants))
 	for i, m := range mutants {
-		after := oneLine(m.After)
-		if after == "" {
-			after = "nothing"
-		}
-		key := m.File + " :: " + strings.TrimSpace(lines[m.Line-1]) + " :: " + oneLine(m.Before) + " → " + after
-		if times[key]++; times[key] > 1 {
-			key += fmt.Sprintf(" #%d", times[key])
-		}
-		keys[i] = key
+		namer.File = m.File
+		keys[i] = namer.Key(m.Line, m.Before, m.After)
 	}
 	return keys
 }
 
-// Equivalents are the mutants that no case can tell from the kernel, by their Keys, each
-// with the reason.
-func Equivalents() (map[string]string, error) { return parseEquivalents(equivalentText) }
+// Namer makes the keys of a file's mutants, in their order.
+type Namer struct {
+	File  string
+	Lines []string
+	times map[string]int
+}
 
-func parseEquivalents(text string) (map[string]string, error) {
+// Key names the next mutant.
+func (n *Namer) Key(line int, before, after string) string {
+	after = oneLine(after)
+	if after == "" {
+		after = "nothing"
+	}
+	key := n.File + " :: " + strings.TrimSpace(n.Lines[line-1]) + " :: " + oneLine(before) + " → " + after
+	if n.times == nil {
+		n.times = map[string]int{}
+	}
+	if n.times[key]++; n.times[key] > 1 {
+		key += fmt.Sprintf(" #%d", n.times[key])
+	}
+	return key
+}
+
+// equivalents are the mutants that no case can tell from the kernel, by their keys,
+// each with the reason.
+var equivalents = must(ParseEquivalents(equivalentText))
+
+func must(reasons map[string]string, err error) map[string]string {
+	if err != nil {
+		panic(err) // the text is embedded
+	}
+	return reasons
+}
+
+// ParseEquivalents reads the declarations of equivalent.txt: reasons, by the keys of
+// mutants.
+func ParseEquivalents(text string) (map[string]string, error) {
 	reasons := map[string]string{}
 	reason := ""
 	for i, line := range strings.Split(text, "\n") {
@@ -53,7 +78,7 @@ func parseEquivalents(text string) (map[string]string, error) {
 }
 
 // Stale returns the keys of declared equivalents that no mutant has any more.
-func Stale(equivalents map[string]string, keys []string) []string {
+func Stale(keys []string) []string {
 	var stale []string
 	for key := range equivalents {
 		if !slices.Contains(keys, key) {

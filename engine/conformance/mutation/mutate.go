@@ -120,6 +120,7 @@ var operators = map[string]struct {
 	"+": {Arithmetic, "-"}, "-": {Arithmetic, "+"}, "*": {Arithmetic, "/"}, "/": {Arithmetic, "*"}, "%": {Arithmetic, "/"},
 	"<": {Comparison, "<="}, "<=": {Comparison, "<"}, ">": {Comparison, ">="}, ">=": {Comparison, ">"},
 	"==": {Comparison, "!="}, "!=": {Comparison, "=="}, "&&": {Logic, "||"}, "||": {Logic, "&&"}, "&": {Logic, "|"}, "|": {Logic, "&"},
+	"<<": {Arithmetic, ">>"}, ">>": {Arithmetic, "<<"},
 }
 
 func (w *writer) operator(i int) {

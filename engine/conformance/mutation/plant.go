@@ -22,41 +22,99 @@ func (h Host) ID() string { return h.Kernel.ID(h.Variant) }
 
 // Source is a file with the variants that it is part of and its mutants.
 type Source struct {
+	Name    string // the file's, and that of its part
 	File    string
 	Hosts   []Host
 	Mutants []Mutant
+	Keys    []string // of the mutants
 }
 
-// spread keeps the variant of every kernel that has the smallest constants, which
-// is compiled soonest, and then the n with the largest: in the others, a loop over a
-// constant may be no loop.
+// Equivalent says whether mutant i is declared equivalent.
+func (s *Source) Equivalent(i int) bool { return equivalents[s.Keys[i]] != "" }
+
+// spread keeps of every kernel the variant whose module is smallest, which is
+// compiled soonest, and then n others: those with the largest constants, in whose
+// shaders no loop over a constant is none, and with the largest modules, which do
+// most; not two that differ in their storage's type alone.
 func spread(hosts []Host, n int) []Host {
-	size := func(h Host) uint32 {
-		product := uint32(1)
-		for _, c := range h.Variant.Consts {
-			product *= max(c, 1)
-		}
-		return product
+	byKernel := map[string][]Host{}
+	for _, h := range hosts {
+		byKernel[h.Kernel.Name] = append(byKernel[h.Kernel.Name], h)
 	}
-	sorted := slices.Clone(hosts)
-	slices.SortStableFunc(sorted, func(a, b Host) int { return cmp.Compare(size(a), size(b)) })
-	variants, seen := map[string]int{}, map[string]int{}
-	for _, h := range sorted {
-		variants[h.Kernel.Name]++
+	var kept []Host
+	for _, all := range byKernel {
+		slices.SortStableFunc(all, func(a, b Host) int { return cmp.Compare(a.size(), b.size()) })
+		kept = append(kept, all[0])
+		rest := slices.Clone(all[1:])
+		slices.SortStableFunc(rest, func(a, b Host) int {
+			return cmp.Or(cmp.Compare(b.constants(), a.constants()), cmp.Compare(b.size(), a.size()))
+		})
+		kept = append(kept, differing(rest, n)...)
 	}
-	return slices.DeleteFunc(sorted, func(h Host) bool {
-		seen[h.Kernel.Name]++
-		at := seen[h.Kernel.Name]
-		return at > 1 && at <= variants[h.Kernel.Name]-n
+	slices.SortFunc(kept, func(a, b Host) int {
+		return cmp.Or(cmp.Compare(a.size(), b.size()), cmp.Compare(a.ID(), b.ID()))
 	})
+	return kept
 }
 
-// mostVariants is how many variants of a kernel try an error in a file that they
-// share.
-const mostVariants = 3
+// differing are the first n hosts of different constants, or of which one alone
+// stores in 16 bits.
+func differing(hosts []Host, n int) []Host {
+	type kind struct {
+		constants uint32
+		half      bool
+	}
+	seen := map[kind]bool{}
+	var kept []Host
+	for _, h := range hosts {
+		k := kind{h.constants(), h.Variant.Storage.Bindings != 0}
+		if len(kept) < n && !seen[k] {
+			seen[k] = true
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
 
-// Thorough returns the hosts that together try every line of the file.
-func (s *Source) Thorough() []Host { return spread(s.Hosts, mostVariants) }
+// size is that of the committed module; one that is missing counts as none.
+func (h Host) size() int {
+	module, err := h.Kernel.SPIRV(h.Variant)
+	if err != nil {
+		return 0
+	}
+	return len(module)
+}
+
+func (h Host) constants() uint32 {
+	product := uint32(1)
+	for _, c := range h.Variant.Consts {
+		product *= max(c, 1)
+	}
+	return product
+}
+
+// Thorough returns the hosts that together try every line of the file, the small ones
+// first: some variants of each kernel where few kernels share the file, else two of
+// each of the smallest, the more the fewer mutants there are.
+func (s *Source) Thorough() []Host {
+	const fewKernels, mostVariants, leastHosts, mostTries = 4, 3, 16, 600
+	kernels := map[string]bool{}
+	for _, h := range s.Hosts {
+		kernels[h.Kernel.Name] = true
+	}
+	if len(kernels) <= fewKernels {
+		return spread(s.Hosts, mostVariants)
+	}
+	hosts := spread(s.Hosts, 1)
+	return hosts[:min(max(leastHosts, mostTries/max(len(s.Mutants), 1)), len(hosts))]
+}
+
+// Subgroup says whether the variant's invocations hand each other what they read,
+// which WebGPU's library cannot compile.
+func (h Host) Subgroup() bool {
+	needs, err := h.Kernel.Needs(h.Variant)
+	return err == nil && needs.Subgroup
+}
 
 // Sources returns every WGSL file of every kernel, by name: errors are planted where a
 // device compiles WGSL at run time.
@@ -83,9 +141,62 @@ func Sources() ([]Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, Source{file, hosts[file], Of(file, text, names)})
+		mutants := Of(file, text, names)
+		sources = append(sources, Source{file, file, hosts[file], mutants, keysOf(text, mutants)})
+	}
+	parts, err := partSources()
+	return append(sources, parts...), err
+}
+
+// partSources are the parts of shaders.BindingsFile, each with the variants that call
+// what it is about.
+func partSources() ([]Source, error) {
+	file, err := shaders.SourceFile(shaders.BindingsFile)
+	if err != nil {
+		return nil, err
+	}
+	mutants := Of(shaders.BindingsFile, file, Names{})
+	keys := keysOf(file, mutants)
+	var sources []Source
+	for _, part := range shaders.Parts() {
+		s := Source{Name: shaders.BindingsFile + ", " + part.Name, File: shaders.BindingsFile}
+		for i, m := range mutants {
+			if part.Start <= m.Start && m.End <= part.End {
+				s.Mutants, s.Keys = append(s.Mutants, m), append(s.Keys, keys[i])
+			}
+		}
+		for _, k := range shaders.All() {
+			for i := range k.Variants {
+				h := Host{k, &k.Variants[i]}
+				text, err := k.WGSL(h.Variant)
+				if err != nil {
+					return nil, err
+				}
+				if slices.ContainsFunc(k.Bindings, func(b shaders.Binding) bool { return calls(text, part.For(b)) }) {
+					s.Hosts = append(s.Hosts, h)
+				}
+			}
+		}
+		if len(s.Mutants) > 0 {
+			sources = append(sources, s)
+		}
 	}
 	return sources, nil
+}
+
+var declared = regexp.MustCompile(`fn (\w+)\(`)
+
+// calls says whether a text has these functions and calls them, each somewhere.
+func calls(text, functions string) bool {
+	if !strings.Contains(text, functions) {
+		return false
+	}
+	for _, m := range declared.FindAllStringSubmatch(functions, -1) {
+		if strings.Count(text, m[1]+"(") < 2 {
+			return false
+		}
+	}
+	return true
 }
 
 var param = regexp.MustCompile(`(\w+): (u32|f32),`)
@@ -125,20 +236,37 @@ func addLoads(loads map[string]string, bindings []shaders.Binding) {
 	}
 }
 
-// Plant returns the host's kernel with the error in it.
-func (h Host) Plant(m Mutant) (*shaders.Kernel, error) {
+// Plant returns the text of the host's shader with the error in it.
+func (h Host) Plant(m Mutant) (string, error) {
 	text, err := h.Kernel.WGSL(h.Variant)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	file, err := shaders.SourceFile(m.File)
 	if err != nil {
-		return nil, err
+		return "", err
+	}
+	if m.File == shaders.BindingsFile {
+		return plantPart(text, file, m, h.Kernel.Bindings), nil
 	}
 	at := strings.Index(text, h.Variant.Literal(file))
 	if at < 0 {
-		return nil, fmt.Errorf("%s is not a part of %s", m.File, h.ID())
+		return "", fmt.Errorf("%s is not a part of %s", m.File, h.ID())
 	}
-	whole := text[:at] + h.Variant.Literal(m.Apply(file)) + text[at+len(h.Variant.Literal(file)):]
-	return h.Kernel.WithText(h.Variant, whole), nil
+	return text[:at] + h.Variant.Literal(m.Apply(file)) + text[at+len(h.Variant.Literal(file)):], nil
+}
+
+// plantPart puts the error into the part's text for every binding.
+func plantPart(text, file string, m Mutant, bindings []shaders.Binding) string {
+	for _, part := range shaders.Parts() {
+		if m.Start < part.Start || m.End > part.End {
+			continue
+		}
+		wrong := part
+		wrong.Text = m.Apply(file)[part.Start : part.End+len(m.After)-len(m.Before)]
+		for _, b := range bindings {
+			text = strings.Replace(text, part.For(b), wrong.For(b), 1)
+		}
+	}
+	return text
 }

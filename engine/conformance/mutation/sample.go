@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+
+	"patchwork/shaders"
 )
 
 // Plan is a mutant and the variants of which one must notice it.
@@ -23,13 +25,18 @@ func Sample(n int) ([]Plan, error) {
 	}
 	var plans []Plan
 	for _, s := range sources {
+		own := false
 		for _, h := range s.Hosts {
 			if h.Variant.Source+".wgsl" == s.File {
+				own = true
+				if s := h.Variant.Storage; s.Bindings != 0 && s.Type == shaders.F16 {
+					continue // BF16's text, but for the packing, which is a file of its own
+				}
 				plans = append(plans, s.sample(n, h.ID(), []Host{h})...)
 			}
 		}
-		if s.Hosts[0].Variant.Source+".wgsl" != s.File {
-			plans = append(plans, s.sample(n, s.File, s.Hosts)...)
+		if !own {
+			plans = append(plans, s.sample(n, s.Name, s.Hosts)...)
 		}
 	}
 	return plans, nil
@@ -39,8 +46,12 @@ func Sample(n int) ([]Plan, error) {
 // where several variants share a file, since products with their constants may be
 // products with 0 or 1.
 func (s *Source) sample(n int, name string, hosts []Host) []Plan {
-	var arithmetic, statements []Mutant
-	for _, m := range s.Mutants {
+	var arithmetic, statements, all []Mutant
+	for i, m := range s.Mutants {
+		if s.Equivalent(i) {
+			continue
+		}
+		all = append(all, m)
 		switch {
 		case m.Before == "+" || m.Before == "*":
 			arithmetic = append(arithmetic, m)
@@ -53,7 +64,10 @@ func (s *Source) sample(n int, name string, hosts []Host) []Plan {
 		strong = statements
 	}
 	if len(strong) == 0 {
-		strong = s.Mutants
+		strong = all
+	}
+	if len(strong) == 0 {
+		return nil
 	}
 	var plans []Plan
 	for i := range n {

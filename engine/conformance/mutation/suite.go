@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -26,25 +27,79 @@ const (
 // Suite runs kernels' cases against mutants. What the cases should give is
 // computed once.
 type Suite struct {
-	dev   engine.Device
-	cases map[string][]func() conformance.Prepared // by kernel
+	dev     engine.Device
+	compile func(wgsl string) ([]byte, error) // nil: the device compiles WGSL
+	cases   map[string][]prepared             // by kernel
+	// Alive, where it is set, is called before every case.
+	Alive func()
 }
 
-// NewSuite makes a suite for a device that compiles WGSL at run time.
-func NewSuite(dev engine.Device) *Suite {
-	return &Suite{dev, map[string][]func() conformance.Prepared{}}
+// NewSuite makes a suite for a device that compiles WGSL at run time; one that wants
+// modules has compile make them.
+func NewSuite(dev engine.Device, compile func(wgsl string) ([]byte, error)) *Suite {
+	return &Suite{dev: dev, compile: compile, cases: map[string][]prepared{}}
 }
 
-// Try plants a mutant in one host and runs the host's cases until one fails.
-func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
-	k, err := h.Plant(m)
+// Try plants a mutant in one after another of the hosts until one notices it: an error
+// in a file that several share is caught then. The first runs the large cases too; another does where it
+// runs no small one.
+func (s *Suite) Try(ctx context.Context, hosts []Host, m Mutant) (Outcome, error) {
+	outcome := Invalid
+	for i, h := range hosts {
+		got, err := s.tryIn(ctx, h, m, i == 0)
+		if err != nil {
+			return "", fmt.Errorf("%s in %s: %w", m, h.ID(), err)
+		}
+		if outcome = outcome.And(got); outcome == Killed {
+			break
+		}
+	}
+	return outcome, nil
+}
+
+// And is what two hosts together say of a mutant: what one notices is noticed.
+func (o Outcome) And(other Outcome) Outcome {
+	for _, stronger := range []Outcome{Killed, Stopped, Survived} {
+		if o == stronger || other == stronger {
+			return stronger
+		}
+	}
+	return Invalid
+}
+
+// plant makes the host's kernel with the mutant in it, nil where it does not compile.
+func (s *Suite) plant(h Host, m Mutant) (*shaders.Kernel, error) {
+	text, err := h.Plant(m)
+	if err != nil || s.compile == nil {
+		return h.Kernel.WithText(h.Variant, text, nil), err
+	}
+	module, err := s.compile(text)
+	if err != nil {
+		return nil, nil
+	}
+	return h.Kernel.WithText(h.Variant, text, module), nil
+}
+
+func (s *Suite) tryIn(ctx context.Context, h Host, m Mutant, large bool) (Outcome, error) {
+	k, err := s.plant(h, m)
 	if err != nil {
 		return "", err
 	}
-	for _, prepared := range s.prepared(h.Kernel) {
-		c := prepared()
-		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, shaders.Target{}), h.Variant) {
+	if k == nil {
+		return Invalid, nil
+	}
+	ran := 0
+	for _, p := range s.prepared(h.Kernel) {
+		if !large && p.large && ran > 0 {
 			continue
+		}
+		c := p.get()
+		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Target()), h.Variant) {
+			continue
+		}
+		ran++
+		if s.Alive != nil {
+			s.Alive()
 		}
 		_, err := conformance.Check(ctx, s.dev, k, c)
 		var wrong *conformance.MismatchError
@@ -60,19 +115,25 @@ func (s *Suite) Try(ctx context.Context, h Host, m Mutant) (Outcome, error) {
 	return Survived, nil
 }
 
+// prepared is a case whose reference is computed when it is wanted first.
+type prepared struct {
+	large bool
+	get   func() conformance.Prepared
+}
+
 // prepared are a kernel's cases, the small ones first.
-func (s *Suite) prepared(k *shaders.Kernel) []func() conformance.Prepared {
+func (s *Suite) prepared(k *shaders.Kernel) []prepared {
 	if cases, ok := s.cases[k.Name]; ok {
 		return cases
 	}
-	cases := conformance.Cases(k)
+	cases := slices.DeleteFunc(conformance.Cases(k), func(c shaders.Case) bool { return c.Long })
 	slices.SortStableFunc(cases, func(a, b shaders.Case) int { return cmp.Compare(weight(a), weight(b)) })
-	var prepared []func() conformance.Prepared
+	var all []prepared
 	for _, c := range cases {
-		prepared = append(prepared, sync.OnceValue(func() conformance.Prepared { return conformance.Prepare(k, c) }))
+		all = append(all, prepared{c.Elements() > 1<<16, sync.OnceValue(func() conformance.Prepared { return conformance.Prepare(k, c) })})
 	}
-	s.cases[k.Name] = prepared
-	return prepared
+	s.cases[k.Name] = all
+	return all
 }
 
 // weight orders cases: those of one element find little, those with special

@@ -11,7 +11,7 @@ type token struct {
 
 func (t token) end() int { return t.at + len(t.text) }
 
-var lexeme = regexp.MustCompile(`//[^\n]*|\n|[A-Za-z_]\w*|0x[0-9a-fA-F]+u?|\d+\.\d*(?:e[+-]?\d+)?f?|\d+(?:e[+-]?\d+f?)?[uif]?|\.\d+|&&|\|\||[<>=!]=|<<|\+\+|->|[^\s]`)
+var lexeme = regexp.MustCompile(`//[^\n]*|\n|[A-Za-z_]\w*|0x[0-9a-fA-F]+u?|\d+\.\d*(?:e[+-]?\d+)?f?|\d+(?:e[+-]?\d+f?)?[uif]?|\.\d+|&&|\|\||[<>=!]=|<<|>>|\+\+|->|[^\s]`)
 
 var (
 	isWord    = regexp.MustCompile(`^[A-Za-z_]`)
@@ -39,6 +39,10 @@ func scan(source string) []token {
 		case text == ">" && generic > 0:
 			text = "›"
 			generic--
+		case text == ">>" && generic > 0: // two that close
+			tokens = append(tokens, token{"›", m[0], line})
+			text, m[0] = "›", m[0]+1
+			generic = max(0, generic-2)
 		}
 		tokens = append(tokens, token{text, m[0], line})
 	}

@@ -1,0 +1,36 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"slices"
+	"testing"
+
+	"patchwork/engine/conformance/mutation"
+	"patchwork/shaders/naga"
+)
+
+// TestMutants plants errors as engine/webgpu's test does, in the variants that WebGPU
+// cannot compile.
+func TestMutants(t *testing.T) {
+	if _, err := naga.Version(); err != nil {
+		t.Skip(err)
+	}
+	d := openSoftware(t, false)
+	defer d.Close()
+	plans, err := mutation.Sample(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite := mutation.NewSuite(d, naga.CompileBounded)
+	for _, p := range plans {
+		if slices.ContainsFunc(p.Hosts, func(h mutation.Host) bool { return !h.Subgroup() }) {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			if outcome, err := suite.Try(t.Context(), p.Hosts, p.Mutant); err != nil || outcome != mutation.Killed {
+				t.Errorf("%s: %s %v", p.Mutant, outcome, err)
+			}
+		})
+	}
+}
