@@ -81,7 +81,7 @@ func SourceFile(name string) (string, error) {
 func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 	altered, planted := *k, *v
 	planted.Name = v.Name + "~" + Hash([]byte(text))[:16]
-	planted.text, planted.module, planted.when = text, module, nil
+	planted.text, planted.module, planted.when, planted.byTuning = text, module, nil, nil
 	altered.Variants = []Variant{planted}
 	return &altered
 }
