@@ -30,7 +30,11 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 	}
 	var variants []Variant
 	seen := map[*shaders.Variant]bool{}
-	for _, class := range []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete} {
+	classes := []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete}
+	if brief(dev, c) {
+		classes = classes[:1]
+	}
+	for _, class := range classes {
 		target := dev.Info().Target()
 		target.Class, target.Tuned = class, nil
 		if v, _ := k.ChooseFor(c.Params, c.Storage, target); v != nil && !seen[v] {
@@ -38,7 +42,7 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 			variants = append(variants, Variant{Name: v.Name, class: class})
 		}
 	}
-	if c.Elements() > small || c.Storage.Bindings == 0 {
+	if c.Elements() > small || c.Storage.Bindings == 0 || brief(dev, c) {
 		return variants
 	}
 	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Target()) {
@@ -47,6 +51,11 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 		}
 	}
 	return variants
+}
+
+// brief says that a device's own variants are enough for a case.
+func brief(dev engine.Device, c shaders.Case) bool {
+	return dev.Info().Kind == "software" && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16
 }
 
 // With runs f while the device chooses the variant.
