@@ -14,6 +14,7 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/nn/gguf"
 	"patchwork/nn/gguf/gguftest"
+	"patchwork/shaders"
 	"patchwork/vlm/chat"
 )
 
@@ -297,7 +298,7 @@ func TestBadDecoders(t *testing.T) {
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Load(c.path(t), cpu.Open(0))
+			_, err := loadDecoder(c.path(t), cpu.Open(0), shaders.F32)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v\nwant %q in one line of it", err, c.want)
 			}

@@ -15,6 +15,8 @@ import (
 func Run(t *testing.T, open func(t *testing.T) engine.Device) {
 	with(t, open, func(dev engine.Device) {
 		t.Run("Kernels", func(t *testing.T) { testKernels(t, dev) })
+		t.Run("Replay", func(t *testing.T) { testReplay(t, dev) })
+		t.Run("Split", func(t *testing.T) { testSplit(t, dev) })
 		testEngine(t, dev)
 	})
 }
@@ -27,8 +29,8 @@ func RunOnce(t *testing.T, open func(t *testing.T) engine.Device) {
 	})
 }
 
-// RunEngine runs the suite without the kernels' cases, for a second device that
-// differs from the first in how it moves data and not in how it computes.
+// RunEngine runs the suite without the kernels, for a second device that differs
+// from the first in how it moves data and not in how it computes.
 func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {
 	with(t, open, func(dev engine.Device) { testEngine(t, dev) })
 }
@@ -36,7 +38,7 @@ func RunEngine(t *testing.T, open func(t *testing.T) engine.Device) {
 func testEngine(t *testing.T, dev engine.Device) {
 	t.Run("Programs", func(t *testing.T) { testPrograms(t, dev) })
 	t.Run("Errors", func(t *testing.T) { testErrors(t, dev) })
-	t.Run("Split", func(t *testing.T) { testSplit(t, dev) })
+	t.Run("BeyondLimit", func(t *testing.T) { testBeyondLimit(t, dev) })
 }
 
 // with opens a device for f and closes it.

@@ -30,13 +30,14 @@ func testKernels(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testVariants runs every variant of every kernel in the first case that takes it.
+// testVariants runs every variant of every kernel in the first case that takes it, of
+// 32-bit floats: how a variant is bound does not depend on what its words hold.
 func testVariants(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		t.Run(k.Name, func(t *testing.T) {
 			seen := map[string]bool{}
 			for _, c := range conformance.Cases(k) {
-				if conformance.Large(c) || c.Long {
+				if conformance.Large(c) || c.Long || c.Storage.Bindings != 0 {
 					continue
 				}
 				var unseen []conformance.Variant

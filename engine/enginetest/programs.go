@@ -23,7 +23,6 @@ func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
 	t.Run("Profile", func(t *testing.T) { testProfile(t, dev) })
-	t.Run("Replay", func(t *testing.T) { testReplay(t, dev) })
 }
 
 // noStep is the step block of programs that do not look at it.

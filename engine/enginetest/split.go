@@ -39,7 +39,6 @@ func testSplit(t *testing.T, dev engine.Device) {
 			}
 		})
 	}
-	t.Run("BeyondLimit", func(t *testing.T) { testBeyondLimit(t, dev) })
 }
 
 // quick says whether a case is small: what cutting can get wrong shows in it.
