@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 import "slices"
 
 // EmbedParams are the parameters of Embed.
@@ -52,6 +54,30 @@ var Embed = Declare(Decl[EmbedParams]{
 				}
 			}
 		})
+	},
+	// Only the rows that tokens ask for are widened.
+	CPUNarrow: func(h Host, p EmbedParams, b Buffers, s Storage) bool {
+		ids, slots, y, cols := b.I32(0), b.I32(1), b.F32(4), int(p.Cols)
+		row := func(i int, dst []float32, at int) {
+			if s.Bindings>>i&1 == 0 {
+				copy(dst, b.F32(i)[at*cols:])
+			} else {
+				simd.Unpack(s.Type.Format(), dst, b.U16(i)[at*cols:][:cols])
+			}
+		}
+		h.Parallel(p.Tokens.At(h.Step()), rowGrain(cols), func(lo, hi int) {
+			for t := lo; t < hi; t++ {
+				id, here := inTable(ids[t], p.First, p.Rows)
+				switch {
+				case !here:
+				case slots[t] >= 0:
+					row(3, y[t*cols:][:cols], int(slots[t]))
+				default:
+					row(2, y[t*cols:][:cols], id)
+				}
+			}
+		})
+		return true
 	},
 	Reference: func(p EmbedParams, b []Array) {
 		ids, slots, table, features, y, d := b[0].I, b[1].I, b[2].F, b[3].F, b[4].F, int(p.Cols)
