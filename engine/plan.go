@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"patchwork/shaders"
@@ -210,4 +211,18 @@ func (p *Plan) Unplaced() *Buffer {
 		}
 	}
 	return nil
+}
+
+// RunOnce plans, compiles and runs a program whose steps do not change.
+func RunOnce(ctx context.Context, dev Device, p *Program) error {
+	plan, err := NewPlan(p)
+	if err != nil {
+		return err
+	}
+	exe, err := dev.Compile(plan, nil)
+	if err != nil {
+		return err
+	}
+	defer exe.Free()
+	return exe.Run(ctx, &[shaders.StepWords]uint32{})
 }

@@ -44,16 +44,7 @@ func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
 		n := min(adamChunk, s.Weights.Bytes-at)
 		p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Narrow.View().Slice(at/2, n/2))
 	}
-	plan, err := engine.NewPlan(p)
-	if err != nil {
-		return err
-	}
-	exe, err := dev.Compile(plan, nil)
-	if err != nil {
-		return err
-	}
-	defer exe.Free()
-	if err := exe.Run(ctx, &[shaders.StepWords]uint32{}); err != nil {
+	if err := engine.RunOnce(ctx, dev, p); err != nil {
 		return err
 	}
 	s.stale = false

@@ -39,44 +39,9 @@ var Embed = Declare(Decl[EmbedParams]{
 			return part
 		}))
 	},
-	CPU: func(h Host, p EmbedParams, b Buffers) {
-		ids, slots, table, features, y := b.I32(0), b.I32(1), b.F32(2), b.F32(3), b.F32(4)
-		cols := int(p.Cols)
-		h.Parallel(p.Tokens.At(h.Step()), rowGrain(cols), func(lo, hi int) {
-			for t := lo; t < hi; t++ {
-				id, here := inTable(ids[t], p.First, p.Rows)
-				switch {
-				case !here:
-				case slots[t] >= 0:
-					copy(y[t*cols:][:cols], features[int(slots[t])*cols:])
-				default:
-					copy(y[t*cols:][:cols], table[id*cols:])
-				}
-			}
-		})
-	},
-	// Only the rows that tokens ask for are widened.
+	CPU: func(h Host, p EmbedParams, b Buffers) { embedCPU(h, p, b, Storage{}) },
 	CPUNarrow: func(h Host, p EmbedParams, b Buffers, s Storage) bool {
-		ids, slots, y, cols := b.I32(0), b.I32(1), b.F32(4), int(p.Cols)
-		row := func(i int, dst []float32, at int) {
-			if s.Bindings>>i&1 == 0 {
-				copy(dst, b.F32(i)[at*cols:])
-			} else {
-				simd.Unpack(s.Type.Format(), dst, b.U16(i)[at*cols:][:cols])
-			}
-		}
-		h.Parallel(p.Tokens.At(h.Step()), rowGrain(cols), func(lo, hi int) {
-			for t := lo; t < hi; t++ {
-				id, here := inTable(ids[t], p.First, p.Rows)
-				switch {
-				case !here:
-				case slots[t] >= 0:
-					row(3, y[t*cols:][:cols], int(slots[t]))
-				default:
-					row(2, y[t*cols:][:cols], id)
-				}
-			}
-		})
+		embedCPU(h, p, b, s)
 		return true
 	},
 	Reference: func(p EmbedParams, b []Array) {
@@ -124,4 +89,29 @@ func inTable(id int32, first, rows uint32) (row int, here bool) {
 // tableAxis cuts a table of vectors into tables of fewer rows.
 func tableAxis(binding string, cols, rows uint32, part func(first, rows uint32) any) Axis {
 	return Axis{rows, map[string]Span{binding: {Stride: rowBytes(cols)}}, part}
+}
+
+// embedCPU widens, where a table or the features are of 16 bits, the rows alone that
+// tokens ask for.
+func embedCPU(h Host, p EmbedParams, b Buffers, s Storage) {
+	ids, slots, y, cols := b.I32(0), b.I32(1), b.F32(4), int(p.Cols)
+	row := func(i, at int, dst []float32) {
+		if s.Bindings>>i&1 == 0 {
+			copy(dst, b.F32(i)[at*cols:])
+		} else {
+			simd.Unpack(s.Type.Format(), dst, b.U16(i)[at*cols:][:cols])
+		}
+	}
+	h.Parallel(p.Tokens.At(h.Step()), rowGrain(cols), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			id, here := inTable(ids[t], p.First, p.Rows)
+			switch {
+			case !here:
+			case slots[t] >= 0:
+				row(3, int(slots[t]), y[t*cols:][:cols])
+			default:
+				row(2, id, y[t*cols:][:cols])
+			}
+		}
+	})
 }

@@ -196,17 +196,6 @@ func (k *Kernel) ID(v *Variant) string {
 	return k.Name + "." + v.Name
 }
 
-// Choose returns the first variant that fits the parameters, their storage and
-// the device.
-func (k *Kernel) Choose(params any, s Storage, class Class) *Variant {
-	for i := range k.Variants {
-		if v := &k.Variants[i]; v.Storage == s && v.meant(params, class) && v.Cooperative == nil {
-			return v
-		}
-	}
-	return nil
-}
-
 // Scratch is the number of bytes of working memory that the GPU passes need in
 // the last binding, 0 for most kernels.
 func (k *Kernel) Scratch(params any) int64 {

@@ -157,14 +157,5 @@ func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) er
 		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / from.Type.Size())}
 		program.Dispatch(shaders.AppendRows, p, from.View(), larger.buffers[i].View())
 	}
-	plan, err := engine.NewPlan(program)
-	if err != nil {
-		return err
-	}
-	exe, err := dev.Compile(plan, nil)
-	if err != nil {
-		return err
-	}
-	defer exe.Free()
-	return exe.Run(ctx, &[shaders.StepWords]uint32{})
+	return engine.RunOnce(ctx, dev, program)
 }

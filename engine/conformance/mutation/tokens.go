@@ -9,8 +9,6 @@ type token struct {
 	line int // from 1
 }
 
-func (t token) end() int { return t.at + len(t.text) }
-
 var lexeme = regexp.MustCompile(`//[^\n]*|\n|[A-Za-z_]\w*|0x[0-9a-fA-F]+u?|\d+\.\d*(?:e[+-]?\d+)?f?|\d+(?:e[+-]?\d+f?)?[uif]?|\.\d+|&&|\|\||[<>=!]=|<<|>>|\+\+|->|[^\s]`)
 
 var (
