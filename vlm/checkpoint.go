@@ -2,24 +2,25 @@ package vlm
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"patchwork/engine"
+	"patchwork/nn/safetensors"
 )
 
 // trainerState is checkpoints/step-N/trainer.json: all of a run's state that is
 // no tensor.
 type trainerState struct {
+	Format  int     `json:"format"` // checkpointFormat; 0 before there were sums
 	Step    int     `json:"step"`
 	Cursor  Cursor  `json:"cursor"` // behind the last batch consumed
 	Tokens  int64   `json:"tokens"`
 	Seconds float64 `json:"seconds"`
 	Skipped int     `json:"skipped_steps"` // gradients were not finite
+	ValLoss Figure  `json:"val_loss"`      // of the last validation
+	ValStep int     `json:"val_step"`      // which it was after; 0 = there was none
 	LossScale
 	Device string `json:"device"`
 	Driver string `json:"driver"`
@@ -29,21 +30,37 @@ const (
 	momentsFile1 = "optimizer_m.safetensors"
 	momentsFile2 = "optimizer_v.safetensors"
 	stateFile    = "trainer.json"
-	// keepCheckpoints is how many are kept: the newest and one before it.
-	keepCheckpoints = 2
+
+	checkpointFormat = 1
 )
 
-// saveCheckpoint writes a checkpoint beside the others, syncs it, and only then
-// gives it its name: one that has its name is whole.
-func (m *Model) saveCheckpoint(dev engine.Device, l *Language, dir string, s trainerState) (err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// checkpoint is all of a run's state after a step.
+type checkpoint struct {
+	model    *Model
+	language *Language
+	state    trainerState
+	values   tensorValues
+}
+
+// checkpointBytes is what a checkpoint takes on disk, but for its small files.
+func (m *Model) checkpointBytes() (n int64) {
+	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
+		n += b.Bytes
+	}
+	return n
+}
+
+// save writes the checkpoint beside the others, with sums of its files, syncs it,
+// and only then gives it its name: one that has its name is whole.
+func (c *checkpoint) save(dir string) (err error) {
+	if err := makeDir(dir); err != nil {
 		return err
 	}
-	final := filepath.Join(dir, fmt.Sprintf("step-%06d", s.Step))
+	final := filepath.Join(dir, fmt.Sprintf("step-%06d", c.state.Step))
 	if _, err := os.Stat(final); err == nil {
-		return nil
+		return nil // the one that the run went on from
 	}
-	temp, err := os.MkdirTemp(dir, ".writing-")
+	temp, err := os.MkdirTemp(dir, writingPrefix)
 	if err != nil {
 		return err
 	}
@@ -55,79 +72,92 @@ func (m *Model) saveCheckpoint(dev engine.Device, l *Language, dir string, s tra
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return err
 	}
-	if err := m.save(dev, l, temp); err != nil {
-		return err
-	}
-	if err := m.writeTensors(dev, m.Params.M, filepath.Join(temp, momentsFile1)); err != nil {
-		return err
-	}
-	if err := m.writeTensors(dev, m.Params.V, filepath.Join(temp, momentsFile2)); err != nil {
-		return err
-	}
-	if err := writeJSON(filepath.Join(temp, stateFile), s); err != nil {
-		return err
-	}
-	if err := syncDir(temp); err != nil {
+	if err := c.write(temp); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, final); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(dir), prune(dir))
+	return syncDir(dir)
 }
 
-// syncDir makes what was created and renamed in a folder lasting.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
+func (c *checkpoint) write(dir string) error {
+	if err := c.model.saveSmall(c.language, dir); err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// checkpoints lists the whole ones, oldest first.
-func checkpoints(dir string) []string {
-	found, _ := filepath.Glob(filepath.Join(dir, "step-*", stateFile)) // the pattern is good
-	slices.Sort(found)
-	for i := range found {
-		found[i] = filepath.Dir(found[i])
-	}
-	return found
-}
-
-// prune removes all but the newest checkpoints, and what an interrupted writing
-// left.
-func prune(dir string) error {
-	all := checkpoints(dir)
-	old := all[:max(0, len(all)-keepCheckpoints)]
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".writing-") {
-			old = append(old, filepath.Join(dir, e.Name()))
+	for _, part := range c.model.parts() {
+		if err := c.model.writeTensors(part.buffer, filepath.Join(dir, part.file), c.values); err != nil {
+			return err
 		}
 	}
-	for _, path := range old {
-		err = errors.Join(err, os.RemoveAll(path))
+	if err := writeJSON(filepath.Join(dir, stateFile), c.state); err != nil {
+		return err
 	}
-	return err
+	return writeSums(dir)
 }
 
-// loadCheckpoint brings weights and moments back.
-func (m *Model) loadCheckpoint(dev engine.Device, dir string) (trainerState, error) {
-	var s trainerState
+// part is a buffer of the parameters and its file in a checkpoint.
+type part struct {
+	buffer *engine.Buffer
+	file   string
+}
+
+func (m *Model) parts() []part {
+	return []part{{m.Params.Weights, weightsFile}, {m.Params.M, momentsFile1}, {m.Params.V, momentsFile2}}
+}
+
+// loadCheckpoint brings a checkpoint's weights and moments back.
+func (m *Model) loadCheckpoint(dev engine.Device, dir string) error {
+	for _, part := range m.parts() {
+		if err := m.readTensors(dev, part.buffer, filepath.Join(dir, part.file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readState reads a checkpoint's trainer.json.
+func readState(dir string) (s trainerState, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {
-		return s, err
+		return s, damage(dir, stateFile, err)
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+		return s, damage(dir, stateFile, err)
 	}
-	for _, part := range []struct {
-		to   *engine.Buffer
-		file string
-	}{{m.Params.Weights, weightsFile}, {m.Params.M, momentsFile1}, {m.Params.V, momentsFile2}} {
-		if err := m.readTensors(dev, part.to, filepath.Join(dir, part.file)); err != nil {
-			return s, err
+	return s, nil
+}
+
+// checkCheckpoint says by a *DamageError what is wrong with a checkpoint. One of the
+// older form has no sums: its files must be there and whole, as far as they say.
+func checkCheckpoint(dir string) (trainerState, error) {
+	_, missing := os.Stat(filepath.Join(dir, sumsFile))
+	if missing == nil {
+		if _, err := CheckSums(dir); err != nil {
+			return trainerState{}, err
+		}
+	}
+	s, err := readState(dir)
+	switch {
+	case err != nil:
+		return s, err
+	case s.Format > checkpointFormat:
+		return s, fmt.Errorf("%s: it is of format %d, this vlmtool reads up to %d", dir, s.Format, checkpointFormat)
+	case missing != nil && s.Format > 0:
+		return s, damage(dir, sumsFile, missing)
+	case missing == nil:
+		return s, nil
+	}
+	if _, _, err := openModel(dir); err != nil {
+		return s, damage(dir, "", err)
+	}
+	for _, file := range []string{weightsFile, momentsFile1, momentsFile2} {
+		f, err := safetensors.Open(filepath.Join(dir, file))
+		if err != nil {
+			return s, damage(dir, file, err)
+		}
+		if err := f.Close(); err != nil {
+			return s, damage(dir, file, err)
 		}
 	}
 	return s, nil

@@ -1,10 +1,8 @@
 package vlm
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"patchwork/nn/safetensors"
 )
@@ -13,7 +11,8 @@ import (
 type Description struct {
 	Config     Config `json:"config"`
 	Parameters int64  `json:"parameters"`
-	Step       int    `json:"step,omitempty"` // of a checkpoint
+	Step       int    `json:"step,omitempty"`          // of a checkpoint
+	Summed     int    `json:"files_checked,omitempty"` // files that are as SHA256SUMS lists them
 }
 
 // describeBare reads a decoder; its tokenizer and chat template must be readable
@@ -56,14 +55,10 @@ func Describe(dir string) (Description, error) {
 		return Description{}, err
 	}
 	d := Description{Config: m.Config, Parameters: m.Params.Count()}
-	state, err := os.ReadFile(filepath.Join(dir, stateFile))
+	state, err := readState(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return d, nil
 	}
-	var s trainerState
-	if err == nil {
-		err = json.Unmarshal(state, &s)
-	}
-	d.Step = s.Step
+	d.Step = state.Step
 	return d, err
 }

@@ -35,8 +35,22 @@ func lockRun(out string) (*runLock, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", out, ErrBusy)
 	}
+	if !named(f) { // a run that could not start has removed it meanwhile
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", out, ErrBusy)
+	}
 	l.file = f
 	return l, nil
+}
+
+// named says whether the open file still has its name.
+func named(f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(f.Name())
+	return err == nil && os.SameFile(mine, now)
 }
 
 func (l *runLock) release() { l.file.Close() }

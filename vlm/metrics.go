@@ -1,7 +1,6 @@
 package vlm
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -47,46 +46,70 @@ type ValMetrics struct {
 	ValLoss float64 `json:"val_loss"` // mean over the targets, in nats
 }
 
-// metricsLog appends to metrics.jsonl and remembers the curves.
+// MarshalJSON writes the loss as a Figure.
+func (v ValMetrics) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Step    int    `json:"step"`
+		ValLoss Figure `json:"val_loss"`
+	}{v.Step, Figure(v.ValLoss)})
+}
+
+// metricsLog appends to metrics.jsonl and remembers the curves. Lines that cannot
+// be written are kept until they can.
 type metricsLog struct {
-	file  *os.File
-	train []StepMetrics
-	val   []ValMetrics
+	file    *os.File
+	end     int64  // of the whole lines in it
+	pending []byte // lines that belong there
+	train   []StepMetrics
+	val     []ValMetrics
 }
 
 // openMetrics opens the file and drops what it says of steps after the given
-// one: they are done again.
+// one: they are done again. A line that was torn is dropped too.
 func openMetrics(path string, step int) (*metricsLog, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	m := &metricsLog{}
-	var keep bytes.Buffer
-	lines := bufio.NewScanner(bytes.NewReader(old))
-	for lines.Scan() {
-		var line struct {
-			StepMetrics
-			ValLoss *float64 `json:"val_loss"`
-		}
-		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Step > step {
-			continue
-		}
-		if line.ValLoss != nil {
-			m.val = append(m.val, ValMetrics{line.Step, *line.ValLoss})
-		} else {
-			m.train = append(m.train, line.StepMetrics)
-		}
-		keep.Write(lines.Bytes())
-		keep.WriteByte('\n')
-	}
-	if !bytes.Equal(old, keep.Bytes()) {
-		if err := writeFile(path, keep.Bytes()); err != nil {
+	kept := m.read(old, step)
+	if !bytes.HasPrefix(old, kept) {
+		if err := replaceFile(path, kept); err != nil {
 			return nil, err
 		}
 	}
-	m.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	return m, err
+	m.end = int64(len(kept))
+	if m.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return nil, err
+	}
+	if err := m.file.Truncate(m.end); err != nil { // which needs no room on a full disk
+		return nil, errors.Join(err, m.file.Close())
+	}
+	return m, nil
+}
+
+// read takes the curves up to a step from the lines and returns the whole lines.
+func (m *metricsLog) read(text []byte, step int) (kept []byte) {
+	for text := range bytes.Lines(text) {
+		var line struct {
+			StepMetrics
+			ValLoss json.RawMessage `json:"val_loss"`
+		}
+		if json.Unmarshal(text, &line) != nil || line.Step > step || !bytes.HasSuffix(text, []byte("\n")) {
+			continue
+		}
+		if line.ValLoss != nil {
+			var loss Figure
+			if json.Unmarshal(line.ValLoss, &loss) != nil {
+				continue
+			}
+			m.val = append(m.val, ValMetrics{line.Step, float64(loss)})
+		} else {
+			m.train = append(m.train, line.StepMetrics)
+		}
+		kept = append(kept, text...)
+	}
+	return kept
 }
 
 func (m *metricsLog) step(s StepMetrics) error {
@@ -104,8 +127,21 @@ func (m *metricsLog) write(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.file.Write(append(line, '\n'))
-	return err
+	m.pending = append(append(m.pending, line...), '\n')
+	return m.flush()
 }
 
-func (m *metricsLog) close() error { return errors.Join(m.file.Sync(), m.file.Close()) }
+// flush writes the lines that are not in the file yet: all, or none of them.
+func (m *metricsLog) flush() error {
+	if _, err := m.file.WriteAt(m.pending, m.end); err != nil {
+		return errors.Join(err, m.file.Truncate(m.end))
+	}
+	m.end += int64(len(m.pending))
+	m.pending = m.pending[:0]
+	return nil
+}
+
+// sync makes what was written lasting. It may be called beside the others.
+func (m *metricsLog) sync() error { return m.file.Sync() }
+
+func (m *metricsLog) close() error { return errors.Join(m.flush(), m.file.Sync(), m.file.Close()) }

@@ -2,7 +2,6 @@ package vlm
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +21,7 @@ func (m *Model) save(dev engine.Device, l *Language, dir string) error {
 	if err := m.saveSmall(l, dir); err != nil {
 		return err
 	}
-	return m.writeTensors(dev, m.Params.Weights, filepath.Join(dir, weightsFile))
+	return m.writeTensors(m.Params.Weights, filepath.Join(dir, weightsFile), m.valuesOn(dev))
 }
 
 // saveSmall writes everything but the weights.
@@ -46,11 +45,18 @@ func (m *Model) saveSmall(l *Language, dir string) error {
 	return l.save(dir)
 }
 
+// tensorValues is where a parameter's values in one of the buffers come from.
+type tensorValues func(from *engine.Buffer, p *nn.Param) ([]float32, error)
+
+func (m *Model) valuesOn(dev engine.Device) tensorValues {
+	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return m.Params.Read(dev, from, p) }
+}
+
 // writeTensors writes one of the parameters' buffers under the parameters' names.
-func (m *Model) writeTensors(dev engine.Device, from *engine.Buffer, path string) error {
+func (m *Model) writeTensors(from *engine.Buffer, path string, values tensorValues) error {
 	var entries []safetensors.Entry
 	for _, p := range m.Params.In(from) {
-		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return m.Params.Read(dev, from, p) }))
+		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return values(from, p) }))
 	}
 	return writeEntries(path, entries)
 }
@@ -218,19 +224,14 @@ func openModel(dir string) (*Model, *Language, error) {
 }
 
 func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
+	data, err := indented(value)
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(data, '\n'))
+	return writeFile(path, data)
 }
 
-// writeFile writes and syncs a file.
-func writeFile(path string, data []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+func indented(value any) ([]byte, error) {
+	data, err := json.MarshalIndent(value, "", "  ")
+	return append(data, '\n'), err
 }

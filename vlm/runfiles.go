@@ -79,12 +79,13 @@ func readRun(out string) (runFile, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
+		return r, fmt.Errorf("%s: %w; move it away, and --resume with the run's own flags writes it anew", path, err)
 	}
 	return r, nil
 }
 
-// Finished says whether the folder holds a run that has come to its end.
+// Finished says whether the folder holds a run that has come to its end: its weights
+// are the last to get their name.
 func Finished(out string) bool {
 	_, err := os.Stat(filepath.Join(out, weightsFile))
 	return err == nil
@@ -103,8 +104,15 @@ func (t *trainer) writeRun() error {
 	saved, err := readRun(t.Out)
 	if errors.Is(err, os.ErrNotExist) {
 		path := filepath.Join(t.Out, "run.json")
+		text, err := indented(now)
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(path, text); err != nil {
+			return err
+		}
 		t.lock.wrote = append(t.lock.wrote, path)
-		return writeJSON(path, now)
+		return nil
 	}
 	if err != nil {
 		return err

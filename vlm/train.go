@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"patchwork/engine"
@@ -21,6 +22,7 @@ type TrainOptions struct {
 	Model   string // a model's directory to go on from; "" = from scratch
 	Decoder string // a pretrained decoder to start from, as OpenPretrained takes it; "" = none
 	Resume  bool
+	Keep    int // newest checkpoints that are kept, besides the best; 0 = DefaultKeep
 	Device  engine.Device
 	Version string
 	Profile string // file for a trace of one step; "" = none
@@ -34,6 +36,7 @@ type Observer struct {
 	Validation func(ValMetrics, []Sample)
 	BadRow     func(data.Verdict)
 	Note       func(string)
+	Warn       func(string) // of what went wrong and did not end the run
 }
 
 // RunInfo describes a run before its first step.
@@ -72,13 +75,16 @@ type trainer struct {
 	tally      *Tally
 	train, val *Feed
 	metrics    *metricsLog
+	unlogged   bool // metrics.jsonl could not be written
+	saver      *saver
+	saved      savedRun // what a resumed run goes on from
+	finished   bool
 	state      trainerState
 	steps      int
 	next       Fed // taken from the feed before its step
 	started    int // step that this process went on after
 	frozen     bool
 	rates      map[string]nn.Schedule
-	valLoss    float64
 	looked     int  // for what is not finite
 	torn       bool // an update has begun and not ended: the weights are of no step
 }
@@ -97,8 +103,8 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	if err := t.open(); err != nil {
 		return Result{}, errors.Join(err, lock.abandon())
 	}
-	defer t.metrics.close()
-	if t.state.Step >= t.steps && Finished(t.Out) {
+	defer t.close()
+	if t.finished {
 		t.note("the run in %s is finished", t.Out)
 		return t.result(), nil
 	}
@@ -115,6 +121,20 @@ func (t *trainer) note(format string, args ...any) {
 	}
 }
 
+// warn says what went wrong on one line.
+func (t *trainer) warn(format string, args ...any) {
+	if t.Observe.Warn != nil {
+		t.Observe.Warn(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
+	}
+}
+
+func (t *trainer) close() {
+	t.saver.close()
+	if err := t.metrics.close(); err != nil {
+		t.warn("the last lines of metrics.jsonl are lost: %v", err)
+	}
+}
+
 func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
@@ -123,6 +143,9 @@ func (t *trainer) run(ctx context.Context) error {
 	defer stop()
 	t.started = t.state.Step
 	batches := t.train.Batches(feedCtx, t.state.Cursor)
+	if err := t.catchUp(ctx); err != nil {
+		return t.stop(ctx, err)
+	}
 	for t.state.Step < t.steps {
 		start := time.Now()
 		m, err := t.step(ctx, batches)
@@ -132,9 +155,8 @@ func (t *trainer) run(ctx context.Context) error {
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
-		if err := t.report(m); err != nil {
-			return t.stop(ctx, err)
-		}
+		t.report(m)
+		t.tell(t.saver.poll())
 		if err := t.periodic(ctx); err != nil && ctx.Err() == nil {
 			return t.stop(ctx, err)
 		}
@@ -294,31 +316,60 @@ func (t *trainer) stageNext(batches <-chan Fed) error {
 	return t.stepper.Stage(t.next.Batch.Batch, t.next.Batch.Pixels)
 }
 
-func (t *trainer) report(m StepMetrics) error {
+func (t *trainer) report(m StepMetrics) {
 	if t.Observe.Step != nil {
 		t.Observe.Step(m)
 	}
-	return t.metrics.step(m)
+	t.logged(t.metrics.step(m))
+}
+
+// logged says when metrics.jsonl cannot be written, and when it can again.
+func (t *trainer) logged(err error) {
+	switch {
+	case err != nil && !t.unlogged:
+		t.warn("%v: make room there; until then the run keeps its metrics in memory", err)
+	case err == nil && t.unlogged:
+		t.note("metrics.jsonl is whole again")
+	}
+	t.unlogged = err != nil
 }
 
 // periodic validates and saves where the step's number asks for it.
 func (t *trainer) periodic(ctx context.Context) error {
-	last := t.state.Step == t.steps
-	if every := t.Recipe.ValEvery; every > 0 && (t.state.Step%every == 0 || last) && len(t.val.rows) > 0 {
+	if t.validates() {
 		if err := t.validate(ctx); err != nil {
 			return err
 		}
 	}
-	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 || last {
-		if err := t.checkpoint(); err != nil {
-			return &saveError{err}
+	if t.state.Step == t.steps {
+		if err := t.saveNow(); err != nil {
+			return &lastError{err}
 		}
+		return nil
+	}
+	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 {
+		return t.save()
 	}
 	return nil
 }
 
+// validates says whether the step is one after which the run validates.
+func (t *trainer) validates() bool {
+	every := t.Recipe.ValEvery
+	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && len(t.val.rows) > 0
+}
+
+// catchUp validates after the step that a run goes on from, where it was interrupted
+// before it could.
+func (t *trainer) catchUp(ctx context.Context) error {
+	if t.saved.dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validates() {
+		return nil
+	}
+	return t.validate(ctx)
+}
+
 func (t *trainer) result() Result {
-	r := Result{Steps: t.state.Step, ValLoss: t.valLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
+	r := Result{Steps: t.state.Step, ValLoss: float64(t.state.ValLoss), Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
 	if t.metrics != nil && len(t.metrics.train) > 0 {
 		r.Loss = float64(t.metrics.train[len(t.metrics.train)-1].Loss)
 	}

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 )
 
 // openDecoder builds the model around a pretrained decoder, whose own
 // configuration takes the place of the recipe's. A run that has a checkpoint
 // needs the decoder's files no more.
 func (t *trainer) openDecoder() error {
-	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); t.Resume && len(all) > 0 {
-		return t.reopenDecoder(all[len(all)-1])
+	if t.saved.dir != "" {
+		return t.reopenDecoder(t.saved.dir)
 	}
 	p, err := OpenPretrained(t.Decoder)
 	if err != nil {

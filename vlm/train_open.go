@@ -1,7 +1,9 @@
 package vlm
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"patchwork/engine"
@@ -12,10 +14,27 @@ import (
 // open reads the data's and the model's descriptions, allocates, and brings a
 // checkpoint back.
 func (t *trainer) open() error {
+	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: cmp.Or(t.Keep, DefaultKeep)}
+	var err error
+	t.finished = t.Resume && Finished(t.Out)
+	switch {
+	case t.finished:
+		t.saved.dir = t.Out
+	case t.Resume:
+		if t.saved, err = newestGood(t.saver.dir); err != nil {
+			return err
+		}
+	}
 	if err := t.openData(); err != nil {
 		return err
 	}
 	if err := t.writeRun(); err != nil {
+		return err
+	}
+	if t.finished {
+		return t.openFinished()
+	}
+	if err := t.clean(); err != nil {
 		return err
 	}
 	if t.Recipe.frozenThroughout() {
@@ -26,7 +45,6 @@ func (t *trainer) open() error {
 		return err
 	}
 	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
-	var err error
 	if t.stepper, err = NewStepper(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
 		return err
 	}
@@ -45,7 +63,24 @@ func (t *trainer) open() error {
 		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps - t.Recipe.FreezeDecoderSteps, Floor: t.Recipe.LRFloor},
 	}
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
+	t.saver.metrics = t.metrics
 	return err
+}
+
+// openFinished reads how a run ended that has come to its end.
+func (t *trainer) openFinished() error {
+	var err error
+	if t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), math.MaxInt); err != nil {
+		return err
+	}
+	if n := len(t.metrics.train); n > 0 { // the checkpoints may be gone
+		last := t.metrics.train[n-1]
+		t.state.Step, t.state.Tokens, t.state.Seconds = last.Step, last.Tokens, last.Seconds
+	}
+	if n := len(t.metrics.val); n > 0 {
+		t.state.ValLoss = Figure(t.metrics.val[n-1].ValLoss)
+	}
+	return nil
 }
 
 // recompute decides whether activations are computed again in the backward pass.
@@ -145,19 +180,11 @@ func (t *trainer) openModel() error {
 	return err
 }
 
-// restore brings back the newest checkpoint of a resumed run, or the weights to
+// restore brings back the newest good checkpoint of a resumed run, or the weights to
 // start from.
 func (t *trainer) restore() error {
-	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); t.Resume && len(all) > 0 {
-		s, err := t.model.loadCheckpoint(t.Device, all[len(all)-1])
-		if err != nil {
-			return err
-		}
-		if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
-			t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
-		}
-		t.state, t.stepper.LossScale = s, s.LossScale
-		return nil
+	if t.saved.dir != "" {
+		return t.goOn()
 	}
 	if t.Model != "" {
 		return t.model.readWeights(t.Device, t.Model)
@@ -166,6 +193,29 @@ func (t *trainer) restore() error {
 		return t.loadDecoder()
 	}
 	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
+}
+
+// goOn brings the checkpoint back that was found to be whole, and sets broken ones
+// aside.
+func (t *trainer) goOn() error {
+	for i, path := range t.saved.broken {
+		t.warn("%v; going on from %s", t.saved.damage[i], filepath.Base(t.saved.dir))
+		if err := setAside(path); err != nil {
+			return err
+		}
+	}
+	s := t.saved.state
+	if s.Format == 0 {
+		t.note("%s is of an older form without %s: it is taken as it is", filepath.Base(t.saved.dir), sumsFile)
+	}
+	if err := t.model.loadCheckpoint(t.Device, t.saved.dir); err != nil {
+		return err
+	}
+	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
+		t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
+	}
+	t.state, t.stepper.LossScale = s, s.LossScale
+	return nil
 }
 
 // countSteps is the run's length; epochs are counted by packing one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"patchwork/engine"
 )
@@ -26,27 +25,33 @@ func (e *StoppedError) Error() string {
 
 func (e *StoppedError) Unwrap() error { return e.Err }
 
-// saveError is a checkpoint that could not be written, and is not tried again.
-type saveError struct{ error }
+// lastError is a last checkpoint that could not be written, and is not tried again.
+type lastError struct{ error }
 
-func (e *saveError) Unwrap() error { return e.error }
+func (e *lastError) Unwrap() error { return e.error }
 
 // stop ends a run that was interrupted or has failed. Nothing of the step under way
 // counts; the state before it is saved where the device still has it.
 func (t *trainer) stop(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !t.torn {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
-		return errors.Join(ctx.Err(), t.checkpoint())
-	}
-	var unsaved *saveError
-	gone := t.torn || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &unsaved)
-	if !gone {
-		if failed := t.checkpoint(); failed != nil {
-			err = errors.Join(err, fmt.Errorf("saving a checkpoint of step %d: %w", t.state.Step, failed))
+		if failed := t.saveNow(); failed != nil {
+			return t.stopped(fmt.Errorf("interrupted: %w", failed))
 		}
+		return ctx.Err()
 	}
+	var last *lastError
+	if t.torn || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
+		t.tell(t.saver.wait())
+	} else if failed := t.saveNow(); failed != nil {
+		err = errors.Join(err, failed)
+	}
+	return t.stopped(err)
+}
+
+func (t *trainer) stopped(err error) error {
 	stopped := &StoppedError{Err: err, Step: t.state.Step}
-	if all := checkpoints(filepath.Join(t.Out, "checkpoints")); len(all) > 0 {
+	if all := checkpoints(t.saver.dir); len(all) > 0 {
 		stopped.Checkpoint = all[len(all)-1]
 	}
 	return stopped

@@ -113,8 +113,8 @@ func testResume(t *testing.T, frozen int, dtype string) {
 	if string(a) != string(b) {
 		t.Error("the weights differ")
 	}
-	if n := len(checkpoints(filepath.Join(stopped, "checkpoints"))); n > keepCheckpoints {
-		t.Errorf("%d checkpoints are kept, want %d", n, keepCheckpoints)
+	if n := len(checkpoints(filepath.Join(stopped, "checkpoints"))); n > DefaultKeep {
+		t.Errorf("%d checkpoints are kept, want %d", n, DefaultKeep)
 	}
 }
 

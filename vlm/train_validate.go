@@ -24,11 +24,14 @@ func (t *trainer) validate(ctx context.Context) error {
 		targets += len(nll)
 		return true
 	})
-	if err != nil || targets == 0 || ctx.Err() != nil {
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
+	if targets == 0 {
+		t.state.ValStep = t.state.Step
+		return nil
+	}
 	m := ValMetrics{t.state.Step, sum / float64(targets)}
-	t.valLoss = m.ValLoss
 	t.stepper.Free() // the generator takes the place of the activations
 	samples, err := t.samples(ctx)
 	if err != nil {
@@ -37,10 +40,17 @@ func (t *trainer) validate(ctx context.Context) error {
 	if t.Observe.Validation != nil {
 		t.Observe.Validation(m, samples)
 	}
-	if err := t.metrics.validation(m); err != nil {
-		return err
+	t.logged(t.metrics.validation(m))
+	t.state.ValStep, t.state.ValLoss = m.Step, Figure(m.ValLoss)
+	t.plot()
+	return nil
+}
+
+// plot draws loss.png, which a run can do without.
+func (t *trainer) plot() {
+	if err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics); err != nil {
+		t.warn("the losses could not be drawn: %v", err)
 	}
-	return plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
 }
 
 // samples answers the first question of three held-out rows.

@@ -23,13 +23,13 @@ const mapFrom = 1 << 20
 // newMemory returns nil where the system has not so much.
 func (d *Device) newMemory(bytes int64) *memory {
 	m := &memory{device: d}
-	if bytes >= mapFrom && canMap {
-		mapped, err := mapMemory(bytes)
+	if bytes >= mapFrom && engine.CanMap {
+		mapped, err := engine.MapMemory(bytes)
 		if err != nil {
 			return nil
 		}
 		m.data, m.mapped = mapped[:bytes:bytes], mapped
-		m.cleanup = runtime.AddCleanup(m, unmapMemory, mapped)
+		m.cleanup = runtime.AddCleanup(m, engine.UnmapMemory, mapped)
 	} else {
 		words := make([]uint64, (bytes+engine.Alignment)/8+1)
 		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
@@ -51,7 +51,7 @@ func (m *memory) Free() {
 	m.data = nil
 	if m.mapped != nil {
 		m.cleanup.Stop()
-		unmapMemory(m.mapped)
+		engine.UnmapMemory(m.mapped)
 		m.mapped = nil
 	}
 }

@@ -103,6 +103,14 @@ func (a *app) inspectModel(dir string) error {
 	if err != nil {
 		return err
 	}
+	if m.Step > 0 {
+		if m.Summed, err = vlm.CheckSums(dir); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if a.json {
 		return a.result(m)
 	}
@@ -121,7 +129,11 @@ func (a *app) inspectModel(dir string) error {
 		fmt.Fprintf(a.stdout, "  attention %s\n", m.Config.Attention)
 	}
 	if m.Step > 0 {
-		fmt.Fprintf(a.stdout, "  checkpoint of step %d\n", m.Step)
+		what := "without SHA256SUMS: its files cannot be checked"
+		if m.Summed > 0 {
+			what = fmt.Sprintf("its %d files are as SHA256SUMS lists them", m.Summed)
+		}
+		fmt.Fprintf(a.stdout, "  checkpoint of step %d, %s\n", m.Step, what)
 	}
 	return nil
 }

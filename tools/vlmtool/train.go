@@ -20,6 +20,7 @@ type trainFlags struct {
 	attention, turns, loss, dtype, recompute                            string
 	resume, noShuffle, printConfig, dryRun                              bool
 	recipe                                                              vlm.Recipe
+	keep                                                                int
 	peakTFLOPs, price                                                   float64
 }
 
@@ -75,7 +76,8 @@ func (f *trainFlags) declare(s *pflag.FlagSet) {
 	s.StringVar(&f.recompute, "recompute", "", "compute activations again in the backward pass: auto (when memory asks for it), on or off")
 	s.Uint64Var(&r.Seed, "seed", 0, "seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "largest share of data rows that cannot be used")
-	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out")
+	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out that is whole")
+	s.IntVar(&f.keep, "keep", vlm.DefaultKeep, "newest checkpoints to keep; the one with the least validation loss is kept besides")
 	s.StringVar(&f.profile, "profile", "", "write a Perfetto trace of one step")
 	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost, and stop")
@@ -152,6 +154,8 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		f.decoder = vlm.SavedDecoder(f.out)
 	}
 	switch {
+	case f.keep < 1:
+		return usagef("--keep cannot be %d; a run needs a checkpoint to go on from", f.keep)
 	case f.out == "":
 		return usagef("--out is missing: the folder that receives the model")
 	case f.data == "":
@@ -184,7 +188,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	defer dev.Close()
 	view := newTrainView(a, dev)
 	result, err := vlm.Train(ctx, vlm.TrainOptions{
-		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Device: dev, Version: version(), Profile: f.profile,
+		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: version(), Profile: f.profile,
 		Observe: view.observer(),
 	})
 	view.end()

@@ -43,6 +43,7 @@ func (v *trainView) observer() vlm.Observer {
 		Validation: v.validation,
 		BadRow:     func(b data.Verdict) { v.line.above(func() { warnBadRow(b) }) },
 		Note:       func(s string) { v.line.above(func() { slog.Info(s) }) },
+		Warn:       func(s string) { v.line.above(func() { slog.Warn(s) }) },
 	}
 }
 

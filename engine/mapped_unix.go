@@ -1,0 +1,16 @@
+//go:build unix
+
+package engine
+
+import "golang.org/x/sys/unix"
+
+// CanMap says that the system gives memory outside Go's heap.
+const CanMap = true
+
+// MapMemory returns zeroed memory of the host outside Go's heap.
+func MapMemory(bytes int64) ([]byte, error) {
+	return unix.Mmap(-1, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+}
+
+// UnmapMemory gives back what MapMemory returned.
+func UnmapMemory(mapped []byte) { _ = unix.Munmap(mapped) } // it was mapped

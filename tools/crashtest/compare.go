@@ -1,0 +1,107 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// compare says in what a run that was disturbed differs from one that was not.
+func (l *lab) compare(s setting, out string) error {
+	want := l.reference(s)
+	entries, err := os.ReadDir(want)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); name {
+		case ".lock", "checkpoints", "run.json", "metrics.jsonl", "loss.png", "tensorboard":
+			continue
+		default:
+			if err := sameBytes(filepath.Join(want, name), filepath.Join(out, name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := sameMetrics(filepath.Join(want, "metrics.jsonl"), filepath.Join(out, "metrics.jsonl")); err != nil {
+		return err
+	}
+	return noLeftovers(out)
+}
+
+func sameBytes(a, b string) error {
+	x, err := os.ReadFile(a)
+	if err != nil {
+		return err
+	}
+	y, err := os.ReadFile(b)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(x, y) {
+		return fmt.Errorf("%s and %s differ", a, b)
+	}
+	return nil
+}
+
+// line is what of a line of metrics.jsonl does not depend on the time.
+type line struct {
+	Step     int         `json:"step"`
+	Tokens   int64       `json:"tokens"`
+	Loss     json.Number `json:"loss"`
+	GradNorm json.Number `json:"grad_norm"`
+	LR       json.Number `json:"lr"`
+	ValLoss  json.Number `json:"val_loss"`
+}
+
+func readMetrics(path string) (lines []line, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for l := range bytes.Lines(text) {
+		var one line
+		if err := json.Unmarshal(l, &one); err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", path, len(lines)+1, err)
+		}
+		lines = append(lines, one)
+	}
+	return lines, nil
+}
+
+func sameMetrics(a, b string) error {
+	x, err := readMetrics(a)
+	if err != nil {
+		return err
+	}
+	y, err := readMetrics(b)
+	if err != nil {
+		return err
+	}
+	if len(x) != len(y) {
+		return fmt.Errorf("%s has %d lines, %s has %d", a, len(x), b, len(y))
+	}
+	for i := range x {
+		if x[i] != y[i] {
+			return fmt.Errorf("line %d of %s is %+v, of %s %+v", i+1, a, x[i], b, y[i])
+		}
+	}
+	return nil
+}
+
+// noLeftovers says which file of an unfinished writing is still there.
+func noLeftovers(out string) error {
+	return filepath.WalkDir(out, func(path string, e fs.DirEntry, err error) error {
+		name := e.Name()
+		if path != out && (name != ".lock" && strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, "broken-")) {
+			return fmt.Errorf("%s was left behind", path)
+		}
+		return err
+	})
+}

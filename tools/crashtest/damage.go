@@ -1,0 +1,152 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// damagings are what is done to a file of a checkpoint.
+var damagings = []struct {
+	name string
+	do   func(l *lab, path string, size int64) error
+}{
+	{"a bit flipped", func(l *lab, path string, size int64) error {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		data[l.random.Int64N(size)] ^= 1 << l.random.IntN(8)
+		return os.WriteFile(path, data, 0o644)
+	}},
+	{"cut short", func(l *lab, path string, size int64) error { return os.Truncate(path, l.random.Int64N(size)) }},
+	{"removed", func(_ *lab, path string, _ int64) error { return os.Remove(path) }},
+}
+
+// damages does some of the damagings to every file of the newest checkpoint of a run,
+// each in a copy of its own.
+func (l *lab) damages(n int) error {
+	s := l.some()
+	base, newest, err := l.halfway(s)
+	if err != nil {
+		return err
+	}
+	files, err := os.ReadDir(newest)
+	if err != nil {
+		return err
+	}
+	for _, d := range l.random.Perm(len(damagings))[:n] {
+		for _, f := range files {
+			out := l.folder()
+			if err := os.CopyFS(out, os.DirFS(base)); err != nil {
+				return err
+			}
+			path := filepath.Join(out, "checkpoints", filepath.Base(newest), f.Name())
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if err := damagings[d].do(l, path, info.Size()); err != nil {
+				return err
+			}
+			if err := l.goesOn(s, out, path); err != nil {
+				return fmt.Errorf("%s %s: %w", f.Name(), damagings[d].name, err)
+			}
+			if err := os.RemoveAll(out); err != nil {
+				return err
+			}
+		}
+		l.table.add(s.name, fmt.Sprintf("%s in the newest checkpoint, each of its %d files in turn", damagings[d].name, len(files)), "went on from the one before and ended alike")
+	}
+	return nil
+}
+
+// goesOn resumes a run whose newest checkpoint has a damaged file, which it must name
+// on one line.
+func (l *lab) goesOn(s setting, out, damaged string) error {
+	p, err := l.start(s, out)
+	if err != nil {
+		return err
+	}
+	if err := p.endsWith(0); err != nil {
+		return err
+	}
+	warned := 0
+	for text := range strings.Lines(p.stderr.String()) {
+		// A damaged list of sums may blame another file.
+		if strings.Contains(text, "going on from") && (strings.Contains(text, damaged) || filepath.Base(damaged) == "SHA256SUMS") {
+			warned++
+		}
+	}
+	if warned != 1 {
+		return fmt.Errorf("%d lines name the damaged file, want one:\n%s", warned, p.stderr)
+	}
+	return l.compare(s, out)
+}
+
+// halfway is a run that was stopped after half of its steps, and its newest
+// checkpoint.
+func (l *lab) halfway(s setting) (out, newest string, err error) {
+	out = l.folder()
+	p, err := l.start(s, out)
+	if err != nil {
+		return "", "", err
+	}
+	if ended, err := p.until(there(out, fmt.Sprintf("checkpoints/step-%06d", l.steps/4*2))); ended || err != nil {
+		return "", "", errors.Join(err, fmt.Errorf("it ended before half of its steps:\n%s", p.stderr))
+	}
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		return "", "", err
+	}
+	if err := p.endsWith(130); err != nil {
+		return "", "", err
+	}
+	all, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+	if err != nil || len(all) < 3 {
+		return "", "", errors.Join(err, fmt.Errorf("%s has %d checkpoints", out, len(all)))
+	}
+	return out, slices.Max(all), nil
+}
+
+// allDamaged resumes a run none of whose checkpoints is good: it says so and removes
+// nothing.
+func (l *lab) allDamaged() error {
+	s := l.some()
+	out, _, err := l.halfway(s)
+	if err != nil {
+		return err
+	}
+	all, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := os.Truncate(filepath.Join(c, "model.safetensors"), 1000); err != nil {
+			return err
+		}
+	}
+	p, err := l.start(s, out)
+	if err != nil {
+		return err
+	}
+	if err := p.endsWith(1); err != nil {
+		return err
+	}
+	text := p.stderr.String()
+	for _, c := range all {
+		if !exists(filepath.Join(c, "model.safetensors")) || !strings.Contains(text, filepath.Base(c)) {
+			return fmt.Errorf("%s was removed, or is not named by:\n%s", c, text)
+		}
+	}
+	if strings.Count(text, "\n") != 1 {
+		return fmt.Errorf("more than one line:\n%s", text)
+	}
+	l.table.add(s.name, "all checkpoints damaged", "exit 1, each named, none removed")
+	return nil
+}

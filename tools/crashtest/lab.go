@@ -1,0 +1,123 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"patchwork/vlm/data"
+)
+
+// setting is a kind of run.
+type setting struct {
+	name  string
+	flags []string
+}
+
+var settings = []setting{
+	{"f32", nil},
+	{"f16, accumulated", []string{"--dtype", "f16", "--accumulate", "2"}},
+	{"bf16, frozen at first", []string{"--dtype", "bf16", "--freeze-decoder-steps", "9"}},
+}
+
+// lab is where runs are disturbed.
+type lab struct {
+	tool, dir, data string
+	steps           int
+	random          *rand.Rand
+	settings        []setting
+	took            map[string]time.Duration // by a setting that was left alone
+	runs            int
+	table           table
+}
+
+// newLab makes the data and lets a run of each setting end undisturbed.
+func newLab(tool, dir string, steps int, random *rand.Rand, settings []setting) (*lab, error) {
+	l := &lab{tool: tool, dir: dir, data: filepath.Join(dir, "train.parquet"), steps: steps, random: random, settings: settings, took: map[string]time.Duration{}}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), writeData(l.data)); err != nil {
+		return nil, err
+	}
+	for _, s := range settings {
+		start := time.Now()
+		if err := l.toTheEnd(s, l.reference(s)); err != nil {
+			return nil, err
+		}
+		l.took[s.name] = time.Since(start)
+		l.table.add(s.name, "left alone", fmt.Sprintf("%d steps in %.1f s", steps, l.took[s.name].Seconds()))
+	}
+	return l, nil
+}
+
+// reference is the folder of the run that was left alone.
+func (l *lab) reference(s setting) string { return filepath.Join(l.dir, "reference", s.name) }
+
+// folder is one for the next run.
+func (l *lab) folder() string {
+	l.runs++
+	return filepath.Join(l.dir, fmt.Sprintf("run-%03d", l.runs))
+}
+
+// some is one of the settings, each in its turn.
+func (l *lab) some() setting { return l.settings[l.runs%len(l.settings)] }
+
+func (l *lab) arguments(s setting, out string) []string {
+	return append([]string{"train", "--data", l.data, "--out", out, "--device", "cpu", "--steps", strconv.Itoa(l.steps), "--seq-len", "192", "--batch-size", "2",
+		"--pool-size", "8", "--warmup", "4", "--save-every", "2", "--val-every", "5", "--keep", "3", "--resume"}, s.flags...)
+}
+
+// writeData writes pictures of squares with two questions about each.
+func writeData(path string) error {
+	w, err := data.Create(path)
+	if err != nil {
+		return err
+	}
+	for i := range 60 {
+		red := i%2 == 0
+		c, name := color.RGBA{30, 60, 220, 255}, "blue"
+		if red {
+			c, name = color.RGBA{220, 30, 30, 255}, "red"
+		}
+		picture := image.NewRGBA(image.Rect(0, 0, 64, 64))
+		draw.Draw(picture, picture.Bounds(), image.White, image.Point{}, draw.Src)
+		draw.Draw(picture, image.Rect(i%17, i%13, i%17+24, i%13+24), image.NewUniform(c), image.Point{}, draw.Src)
+		var file bytes.Buffer
+		if err := png.Encode(&file, picture); err != nil {
+			return err
+		}
+		if err := w.Write(data.Row{Images: [][]byte{file.Bytes()}, Source: "crashtest", Turns: []data.Turn{
+			{User: "what color is the shape?", Assistant: name},
+			{User: "is there a red shape?", Assistant: map[bool]string{true: "yes", false: "no"}[red]},
+		}}); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// table is what was done to runs, and what became of them.
+type table struct{ rows [][3]string }
+
+func (t *table) add(run, what, outcome string) {
+	t.rows = append(t.rows, [3]string{run, what, outcome})
+}
+
+func (t *table) print(w io.Writer) {
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range t.rows {
+		fmt.Fprintf(columns, "%s\t%s\t%s\n", r[0], r[1], r[2])
+	}
+	columns.Flush()
+}

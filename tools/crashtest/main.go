@@ -1,0 +1,69 @@
+//go:build linux
+
+// Command crashtest shows that a training run loses nothing: it kills runs of
+// vlmtool train at random moments, fills their disk, damages their checkpoints and
+// interrupts them, lets each go on, and compares how it ends with a run that was left
+// alone, bit for bit.
+//
+//	go run ./tools/crashtest --vlmtool bin/vlmtool
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+)
+
+func main() {
+	tool := pflag.String("vlmtool", "bin/vlmtool", "the program to be tested")
+	kills := pflag.Int("kills", 50, "how often a run is killed")
+	seed := pflag.Uint64("seed", 1, "seed of the random moments and damages")
+	steps := pflag.Int("steps", 60, "steps of a run")
+	dir := pflag.String("dir", "", "folder for the runs, which are kept; without it they are removed")
+	pflag.Parse()
+	if *kills < 1 || *steps < 12 || pflag.NArg() > 0 {
+		fmt.Fprint(os.Stderr, "usage: crashtest [flags], of 12 steps and a kill at least\n", pflag.CommandLine.FlagUsages())
+		os.Exit(2)
+	}
+	if err := runAll(*tool, *dir, *kills, *steps, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "crashtest:", err)
+		os.Exit(1)
+	}
+}
+
+func runAll(tool, dir string, kills, steps int, seed uint64) error {
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "crashtest-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		dir = temp
+	}
+	if !exists(tool) {
+		return fmt.Errorf("%s is not there; make builds it", tool)
+	}
+	tool, err := filepath.Abs(tool)
+	if err != nil {
+		return err
+	}
+	l, err := newLab(tool, dir, steps, rand.New(rand.NewPCG(seed, 0)), settings)
+	if err != nil {
+		return err
+	}
+	defer l.table.print(os.Stdout)
+	for _, try := range []func() error{
+		func() error { return l.kills(kills) },
+		l.signals, l.secondRun, l.fullDisk,
+		func() error { return l.damages(len(damagings)) },
+		l.allDamaged,
+	} {
+		if err := try(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+//go:build linux
+
+package main
+
+import (
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestCrash is make crashtest in short: a few kills, a disk that fills, a damage to
+// each file of a checkpoint, signals.
+func TestCrash(t *testing.T) {
+	dir := t.TempDir()
+	tool := filepath.Join(dir, "vlmtool")
+	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
+		t.Fatalf("vlmtool could not be built: %v\n%s", err, out)
+	}
+	l, err := newLab(tool, dir, 16, rand.New(rand.NewPCG(7, 0)), settings[1:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		try  func() error
+	}{
+		{"kills", func() error { return l.kills(6) }},
+		{"full disk", l.fullDisk},
+		{"damage", func() error { return l.damages(1) }},
+		{"second run", l.secondRun},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.try(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.table.print(t.Output())
+}

@@ -1,0 +1,138 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a run in a process group of its own.
+type process struct {
+	command *exec.Cmd
+	out     string
+	stderr  *transcript
+	ended   chan struct{} // closed when it has
+}
+
+// transcript is what a process has written so far.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(p)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+func (l *lab) start(s setting, out string) (*process, error) {
+	p := &process{command: exec.Command(l.tool, l.arguments(s, out)...), out: out, stderr: &transcript{}, ended: make(chan struct{})}
+	p.command.Stderr = p.stderr
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.command.Wait() // its outcome is in ProcessState
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// signal sends one to the whole group.
+func (p *process) signal(s syscall.Signal) error {
+	err := syscall.Kill(-p.command.Process.Pid, s)
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// patience is how long anything may take.
+const patience = 2 * time.Minute
+
+var errImpatient = errors.New("nothing came of it in time")
+
+// until waits for something, or the end of the process: then it says so.
+func (p *process) until(what func() bool) (ended bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for !what() {
+		select {
+		case <-p.ended:
+			return true, nil
+		case <-ctx.Done():
+			return false, errors.Join(errImpatient, p.signal(syscall.SIGKILL))
+		case <-time.After(200 * time.Microsecond):
+		}
+	}
+	return false, nil
+}
+
+// end waits for the exit code; killed is the signal that ended it instead.
+func (p *process) end() (code int, killed syscall.Signal, err error) {
+	if ended, err := p.until(func() bool { return false }); !ended {
+		return 0, 0, err
+	}
+	status := p.command.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return -1, status.Signal(), nil
+	}
+	return status.ExitStatus(), 0, nil
+}
+
+// endsWith is end for a process that must leave with a code.
+func (p *process) endsWith(want int) error {
+	code, killed, err := p.end()
+	if err != nil {
+		return err
+	}
+	if code != want || killed != 0 {
+		return fmt.Errorf("%s: exit %d (signal %d), want %d:\n%s", p.out, code, killed, want, p.stderr)
+	}
+	return nil
+}
+
+// toTheEnd lets a run go on until it is done.
+func (l *lab) toTheEnd(s setting, out string) error {
+	p, err := l.start(s, out)
+	if err != nil {
+		return err
+	}
+	return p.endsWith(0)
+}
+
+// there says whether something of a run has appeared.
+func there(out, pattern string) func() bool {
+	return func() bool {
+		found, _ := filepath.Glob(filepath.Join(out, pattern)) // the pattern is good
+		return len(found) > 0
+	}
+}
+
+// says says whether a process has written a text.
+func (p *process) says(text string) func() bool {
+	return func() bool { return strings.Contains(p.stderr.String(), text) }
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
