@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"math"
@@ -121,7 +122,7 @@ func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error 
 	}
 	defer f.Close()
 	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(f); err != nil {
-		return err
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(path+".tmp", path)
 }

@@ -49,7 +49,7 @@ func (t *trainer) validate(ctx context.Context) error {
 // plot draws loss.png, which a run can do without.
 func (t *trainer) plot() {
 	if err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics); err != nil {
-		t.warn("the losses could not be drawn: %v", err)
+		t.warn("the losses could not be drawn: %v; the next validation tries again", err)
 	}
 }
 

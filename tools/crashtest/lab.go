@@ -78,6 +78,14 @@ func (l *lab) arguments(s setting, out string) []string {
 		"--pool-size", "8", "--warmup", "4", "--save-every", "2", "--val-every", "5", "--keep", "3", "--resume"}, s.flags...)
 }
 
+var colors = []struct {
+	name string
+	rgb  color.RGBA
+}{
+	{"red", color.RGBA{220, 30, 30, 255}}, {"green", color.RGBA{20, 160, 40, 255}}, {"blue", color.RGBA{30, 60, 220, 255}},
+	{"yellow", color.RGBA{235, 210, 30, 255}}, {"black", color.RGBA{20, 20, 20, 255}},
+}
+
 // writeData writes pictures of squares with two questions about each.
 func writeData(path string) error {
 	w, err := data.Create(path)
@@ -85,21 +93,17 @@ func writeData(path string) error {
 		return err
 	}
 	for i := range 60 {
-		red := i%2 == 0
-		c, name := color.RGBA{30, 60, 220, 255}, "blue"
-		if red {
-			c, name = color.RGBA{220, 30, 30, 255}, "red"
-		}
+		c, asked := colors[i%len(colors)], colors[i*i%7%len(colors)]
 		picture := image.NewRGBA(image.Rect(0, 0, 64, 64))
 		draw.Draw(picture, picture.Bounds(), image.White, image.Point{}, draw.Src)
-		draw.Draw(picture, image.Rect(i%17, i%13, i%17+24, i%13+24), image.NewUniform(c), image.Point{}, draw.Src)
+		draw.Draw(picture, image.Rect(i%17, i%13, i%17+24, i%13+24), image.NewUniform(c.rgb), image.Point{}, draw.Src)
 		var file bytes.Buffer
 		if err := png.Encode(&file, picture); err != nil {
 			return err
 		}
 		if err := w.Write(data.Row{Images: [][]byte{file.Bytes()}, Source: "crashtest", Turns: []data.Turn{
-			{User: "what color is the shape?", Assistant: name},
-			{User: "is there a red shape?", Assistant: map[bool]string{true: "yes", false: "no"}[red]},
+			{User: "what color is the shape?", Assistant: c.name},
+			{User: fmt.Sprintf("is there a %s shape?", asked.name), Assistant: map[bool]string{true: "yes", false: "no"}[c == asked]},
 		}}); err != nil {
 			return err
 		}
