@@ -13,9 +13,10 @@ import (
 func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
+	var failed error
 	_, err := t.val.epoch(0, 0, func(b *FedBatch) bool {
-		nll, _, err := t.stepper.Evaluate(ctx, b.Batch, b.Pixels)
-		if err != nil {
+		var nll []float32
+		if nll, _, failed = t.stepper.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
 			return false
 		}
 		for _, v := range nll {
@@ -24,7 +25,7 @@ func (t *trainer) validate(ctx context.Context) error {
 		targets += len(nll)
 		return true
 	})
-	if err != nil || ctx.Err() != nil {
+	if err = errors.Join(err, failed); err != nil || ctx.Err() != nil {
 		return err
 	}
 	if targets == 0 {
