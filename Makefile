@@ -131,6 +131,11 @@ fuzz: ## fuzz every parser of outside bytes, FUZZTIME=30s each
 		done; \
 	done
 
+KILLS := 50
+.PHONY: crashtest
+crashtest: build ## kill training runs KILLS=50 times, fill their disk, break their checkpoints: none may lose anything
+	@go run ./tools/crashtest --vlmtool bin/vlmtool --kills $(KILLS)
+
 .PHONY: clean
 clean: ## delete what was built or made
 	@rm -rf bin out $(DEMO)

@@ -29,9 +29,12 @@ var damagings = []struct {
 	{"removed", func(_ *lab, path string, _ int64) error { return os.Remove(path) }},
 }
 
-// damages does some of the damagings to every file of the newest checkpoint of a run,
-// each in a copy of its own.
-func (l *lab) damages(n int) error {
+// all is more files than a checkpoint has.
+const all = 100
+
+// damages does so many of the damagings to so many files of the newest checkpoint of a
+// run, each in a copy of its own.
+func (l *lab) damages(kinds, most int) error {
 	s := l.some()
 	base, newest, err := l.halfway(s)
 	if err != nil {
@@ -41,7 +44,9 @@ func (l *lab) damages(n int) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range l.random.Perm(len(damagings))[:n] {
+	l.random.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+	files = files[:min(len(files), most)]
+	for _, d := range l.random.Perm(len(damagings))[:kinds] {
 		for _, f := range files {
 			out := l.folder()
 			if err := os.CopyFS(out, os.DirFS(base)); err != nil {
@@ -62,7 +67,7 @@ func (l *lab) damages(n int) error {
 				return err
 			}
 		}
-		l.table.add(s.name, fmt.Sprintf("%s in the newest checkpoint, each of its %d files in turn", damagings[d].name, len(files)), "went on from the one before and ended alike")
+		l.table.add(s.name, fmt.Sprintf("%s in the newest checkpoint, %d of its files in turn", damagings[d].name, len(files)), "went on from the one before and ended alike")
 	}
 	return nil
 }
@@ -107,11 +112,11 @@ func (l *lab) halfway(s setting) (out, newest string, err error) {
 	if err := p.endsWith(130); err != nil {
 		return "", "", err
 	}
-	all, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
-	if err != nil || len(all) < 3 {
-		return "", "", errors.Join(err, fmt.Errorf("%s has %d checkpoints", out, len(all)))
+	saved, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+	if err != nil || len(saved) < 3 {
+		return "", "", errors.Join(err, fmt.Errorf("%s has %d checkpoints", out, len(saved)))
 	}
-	return out, slices.Max(all), nil
+	return out, slices.Max(saved), nil
 }
 
 // allDamaged resumes a run none of whose checkpoints is good: it says so and removes
@@ -122,11 +127,11 @@ func (l *lab) allDamaged() error {
 	if err != nil {
 		return err
 	}
-	all, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+	saved, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
 	if err != nil {
 		return err
 	}
-	for _, c := range all {
+	for _, c := range saved {
 		if err := os.Truncate(filepath.Join(c, "model.safetensors"), 1000); err != nil {
 			return err
 		}
@@ -139,7 +144,7 @@ func (l *lab) allDamaged() error {
 		return err
 	}
 	text := p.stderr.String()
-	for _, c := range all {
+	for _, c := range saved {
 		if !exists(filepath.Join(c, "model.safetensors")) || !strings.Contains(text, filepath.Base(c)) {
 			return fmt.Errorf("%s was removed, or is not named by:\n%s", c, text)
 		}

@@ -14,7 +14,7 @@ import (
 
 // moments are what a run is killed at, or shortly after: any time at all, or when
 // something appears in its folder. Each is as likely as it is often named.
-var moments = []string{"", "", "checkpoints/.writing-*", "checkpoints/.writing-*", "checkpoints/.writing-*/SHA256SUMS", "checkpoints/.old-*", ".model", ".model/model.safetensors"}
+var moments = []string{"", "", "run.json", "metrics.jsonl", "checkpoints/.writing-*", "checkpoints/.writing-*", "checkpoints/.writing-*/SHA256SUMS", "checkpoints/.old-*", ".model", ".model/model.safetensors"}
 
 // kills kills runs so many times in all, and lets each end between.
 func (l *lab) kills(n int) error {
@@ -72,8 +72,8 @@ func (l *lab) kill(s setting, out string) (during string, err error) {
 		}
 	} else {
 		seen, skip := there(out, at), l.random.IntN(8)
-		if strings.HasPrefix(at, ".") {
-			skip = 0 // which happens once
+		if !strings.HasPrefix(at, "checkpoints/") {
+			skip = 0 // it comes once
 		}
 		for i := 0; i <= skip; i++ {
 			if i > 0 {

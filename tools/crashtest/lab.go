@@ -29,8 +29,8 @@ type setting struct {
 
 var settings = []setting{
 	{"f32", nil},
-	{"f16, accumulated", []string{"--dtype", "f16", "--accumulate", "2"}},
-	{"bf16, frozen at first", []string{"--dtype", "bf16", "--freeze-decoder-steps", "9"}},
+	{"f16, accumulated, frozen at first", []string{"--dtype", "f16", "--accumulate", "2", "--freeze-decoder-steps", "5"}},
+	{"bf16", []string{"--dtype", "bf16"}},
 }
 
 // lab is where runs are disturbed.

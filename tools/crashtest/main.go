@@ -58,7 +58,7 @@ func runAll(tool, dir string, kills, steps int, seed uint64) error {
 	for _, try := range []func() error{
 		func() error { return l.kills(kills) },
 		l.signals, l.secondRun, l.fullDisk,
-		func() error { return l.damages(len(damagings)) },
+		func() error { return l.damages(len(damagings), all) },
 		l.allDamaged,
 	} {
 		if err := try(); err != nil {

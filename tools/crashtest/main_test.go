@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// TestCrash is make crashtest in short: a few kills, a disk that fills, a damage to
-// each file of a checkpoint, signals.
+// TestCrash is make crashtest in short: a few kills, a disk that fills, two damaged
+// files, a second run.
 func TestCrash(t *testing.T) {
 	dir := t.TempDir()
 	tool := filepath.Join(dir, "vlmtool")
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
 		t.Fatalf("vlmtool could not be built: %v\n%s", err, out)
 	}
-	l, err := newLab(tool, dir, 16, rand.New(rand.NewPCG(7, 0)), settings[1:2])
+	l, err := newLab(tool, dir, 12, rand.New(rand.NewPCG(7, 0)), settings[1:2])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestCrash(t *testing.T) {
 	}{
 		{"kills", func() error { return l.kills(6) }},
 		{"full disk", l.fullDisk},
-		{"damage", func() error { return l.damages(1) }},
+		{"damage", func() error { return l.damages(1, 2) }},
 		{"second run", l.secondRun},
 	} {
 		t.Run(c.name, func(t *testing.T) {
