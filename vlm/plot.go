@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"math"
@@ -18,65 +19,117 @@ import (
 var (
 	plotInk    = color.RGBA{60, 66, 74, 255}
 	plotGrid   = color.RGBA{228, 228, 226, 255}
-	plotPale   = color.RGBA{190, 208, 232, 255}
+	plotPale   = color.RGBA{205, 219, 238, 255}
 	plotBlue   = color.RGBA{37, 99, 184, 255}
 	plotOrange = color.RGBA{217, 116, 26, 255}
 )
 
-// plotLoss draws the course of the losses: every step thinly, their running mean,
-// and the validations.
+// plotLoss draws the course of the losses: between which values the steps lie,
+// their running mean, and the validations.
 func plotLoss(path string, m *metricsLog) error {
-	if len(m.train) == 0 {
-		return nil
-	}
-	mean := runningMean(m.train)
-	if len(mean) == 0 {
-		return nil
-	}
-	last := mean[len(mean)-1]
-	var steps, val plotter.XYs
+	var steps, mean Curve
+	var smooth Smooth
 	for _, s := range m.train {
-		if s.Loss > 0 {
-			steps = append(steps, plotter.XY{X: float64(s.Step), Y: float64(s.Loss)})
+		if loss := float64(s.Loss); loss > 0 { // as a logarithm must have it
+			steps.Add(s.Step, loss)
+			mean.Add(s.Step, smooth.Add(s.Step, loss))
 		}
 	}
+	if len(mean.Points) == 0 {
+		return nil
+	}
+	last := mean.Points[len(mean.Points)-1]
+	p := newPlot(fmt.Sprintf("Loss after %d steps: %.4g", m.train[len(m.train)-1].Step, last.Mean))
+	line := course(mean)
+	var val plotter.XYs
 	for _, v := range m.val {
-		if v.ValLoss > 0 {
+		if v.ValLoss > 0 && finite(v.ValLoss) {
 			val = append(val, plotter.XY{X: float64(v.Step), Y: v.ValLoss})
 		}
 	}
-	p := newPlot(fmt.Sprintf("Loss after %.0f steps: %.3f", last.X, last.Y))
+	if err := addBand(p, steps); err != nil {
+		return err
+	}
 	for _, c := range []struct {
 		name  string
 		xy    plotter.XYs
 		color color.Color
-		width vg.Length
-	}{
-		{"", steps, plotPale, 0.7},
-		{"training, running mean", mean, plotBlue, 2},
-		{"held-out rows", val, plotOrange, 2},
-	} {
-		if len(c.xy) == 0 {
-			continue
-		}
-		line, err := plotter.NewLine(c.xy)
-		if err != nil {
+	}{{"training, running mean", line, plotBlue}, {"held-out rows", val, plotOrange}} {
+		if err := addLine(p, c.name, c.xy, c.color); err != nil {
 			return err
 		}
-		line.Color, line.Width = c.color, c.width
-		p.Add(line)
-		if c.name != "" {
-			p.Legend.Add(c.name, line)
-		}
 	}
-	p.X.Min = 0
+	frame(p, float64(m.train[len(m.train)-1].Step))
 	return SavePlot(path, p, 8*vg.Inch, 4.5*vg.Inch, 14)
+}
+
+func course(c Curve) (xy plotter.XYs) {
+	for _, p := range c.Points {
+		xy = append(xy, plotter.XY{X: float64(p.Step), Y: p.Mean})
+	}
+	return xy
+}
+
+// addBand fills what lies between the least and the largest value of each point,
+// and joins neighbours.
+func addBand(p *plot.Plot, c Curve) error {
+	var upper, lower plotter.XYs
+	for _, point := range c.Points {
+		upper = append(upper, plotter.XY{X: float64(point.Step), Y: point.Max})
+		lower = append(lower, plotter.XY{X: float64(point.Step), Y: point.Min})
+	}
+	line, err := plotter.NewLine(upper)
+	if err != nil {
+		return err
+	}
+	line.Color, line.Width = plotPale, 0.7
+	p.Add(line)
+	for i := len(lower) - 1; i >= 0; i-- {
+		upper = append(upper, lower[i])
+	}
+	band, err := plotter.NewPolygon(upper)
+	if err != nil {
+		return err
+	}
+	band.Color, band.LineStyle.Color, band.LineStyle.Width = plotPale, plotPale, 0.7
+	p.Add(band)
+	return nil
+}
+
+// addLine draws a line, with its points as long as there are few.
+func addLine(p *plot.Plot, name string, xy plotter.XYs, c color.Color) error {
+	if len(xy) == 0 {
+		return nil
+	}
+	line, points, err := plotter.NewLinePoints(xy)
+	if err != nil {
+		return err
+	}
+	line.Color, line.Width = c, 2
+	points.Shape, points.Color, points.Radius = draw.CircleGlyph{}, c, 2.5
+	p.Add(line)
+	if len(xy) <= 25 {
+		p.Add(points)
+		p.Legend.Add(name, line, points)
+	} else {
+		p.Legend.Add(name, line)
+	}
+	return nil
+}
+
+// frame lets the axes begin and end where a reader expects it.
+func frame(p *plot.Plot, steps float64) {
+	p.X.Min, p.X.Max = 0, math.Max(steps, 1)
+	if p.Y.Max < 1.5*p.Y.Min { // room for a tick or two
+		middle := math.Sqrt(p.Y.Min * p.Y.Max)
+		p.Y.Min, p.Y.Max = middle/1.3, middle*1.3
+	}
 }
 
 // newPlot is an empty plot with a logarithmic axis for the loss.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "step", "nats per target token"
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "step", "loss, nats per target token"
 	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
 		style.Font.Variant, style.Font.Size, style.Color = "Sans", 11, plotInk
 	}
@@ -87,6 +140,7 @@ func newPlot(title string) *plot.Plot {
 		axis.Padding = 6
 		axis.Label.Padding = 6
 	}
+	p.X.Tick.Marker = stepTicks{}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, lossTicks{}
 	p.Legend.Top, p.Legend.XOffs, p.Legend.YOffs = true, -12, -8
 	p.Legend.Padding, p.Legend.ThumbnailWidth = 4, 22
@@ -97,15 +151,39 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// lossTicks are labelled 1, 2 and 5 times every power of ten.
+// stepTicks are whole steps, some five of them.
+type stepTicks struct{}
+
+func (stepTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
+	every := math.Max(1, math.Pow(10, math.Floor(math.Log10(math.Max(hi-lo, 1)))))
+	for _, part := range []float64{5, 2} {
+		if finer := every / part; (hi-lo)/every < 4 && finer == math.Trunc(finer) && (hi-lo)/finer <= 10 {
+			every = finer
+			break
+		}
+	}
+	for v := math.Ceil(lo/every) * every; v <= hi; v += every {
+		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', 0, 64)})
+	}
+	return ticks
+}
+
+// lossTicks are labelled 1, 2 and 5 times every power of ten, or finer where that
+// leaves less than two.
 type lossTicks struct{}
 
 func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
-	for decade := math.Pow(10, math.Floor(math.Log10(lo))); decade <= hi; decade *= 10 {
-		for _, v := range []float64{decade, 2 * decade, 5 * decade} {
-			if lo <= v && v <= hi {
-				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+	for _, digits := range [][]float64{{1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9}} {
+		ticks = nil
+		for decade := math.Pow(10, math.Floor(math.Log10(lo))); decade <= hi; decade *= 10 {
+			for _, digit := range digits {
+				if v := digit * decade; lo <= v && v <= hi {
+					ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+				}
 			}
+		}
+		if len(ticks) > 1 {
+			break
 		}
 	}
 	return ticks
@@ -115,29 +193,17 @@ func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error {
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(120))
 	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
-	f, err := os.Create(path + ".tmp")
+	temp := path + ".tmp"
+	f, err := os.Create(temp)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(f); err != nil {
-		return err
+	_, err = (vgimg.PngCanvas{Canvas: canvas}).WriteTo(f)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, path)
 	}
-	return os.Rename(path+".tmp", path)
-}
-
-// runningMean smooths by an exponential mean over some fiftieth of the steps.
-func runningMean(steps []StepMetrics) plotter.XYs {
-	keep := 1 - 1/math.Max(1, float64(len(steps))/50)
-	var out plotter.XYs
-	mean, weight := 0.0, 0.0
-	for _, s := range steps {
-		loss := float64(s.Loss)
-		if !finite(loss) {
-			continue
-		}
-		mean, weight = keep*mean+(1-keep)*loss, keep*weight+(1-keep)
-		out = append(out, plotter.XY{X: float64(s.Step), Y: math.Max(mean/weight, 1e-9)})
+	if err != nil {
+		return errors.Join(err, os.Remove(temp))
 	}
-	return out
+	return nil
 }

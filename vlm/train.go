@@ -9,7 +9,6 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn"
-	"patchwork/vlm/data"
 )
 
 // TrainOptions are a run's inputs and outputs.
@@ -26,27 +25,6 @@ type TrainOptions struct {
 	Profile string // file for a trace of one step; "" = none
 	Observe Observer
 }
-
-// Observer is told of a run's course.
-type Observer struct {
-	Start      func(RunInfo)
-	Step       func(StepMetrics)
-	Validation func(ValMetrics, []Sample)
-	BadRow     func(data.Verdict)
-	Note       func(string)
-}
-
-// RunInfo describes a run before its first step.
-type RunInfo struct {
-	Steps, Done   int
-	Parameters    int64
-	TokensPerStep int // places, padding included
-	Rows, ValRows int
-	FlopsPerStep  float64
-}
-
-// Sample is a question of the validation rows with the model's answer.
-type Sample struct{ Question, Truth, Answer string }
 
 // Result is how a run ended.
 type Result struct {
@@ -80,6 +58,7 @@ type trainer struct {
 	rates      map[string]nn.Schedule
 	valLoss    float64
 	looked     int  // for what is not finite
+	unplotted  bool // loss.png could not be drawn
 	torn       bool // an update has begun and not ended: the weights are of no step
 }
 
@@ -132,6 +111,8 @@ func (t *trainer) run(ctx context.Context) error {
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
+		m.Took, m.Skipped = elapsed, t.state.Skipped+t.stepper.LossScale.Over
+		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
 		if err := t.report(m); err != nil {
 			return t.stop(ctx, err)
 		}
@@ -152,6 +133,7 @@ func (t *trainer) announce() error {
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
 			Rows: len(t.train.rows), ValRows: len(t.val.rows),
+			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
 	}
 	return nil

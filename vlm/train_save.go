@@ -12,7 +12,11 @@ func (t *trainer) checkpoint() error {
 	}
 	info := t.Device.Info()
 	t.state.Device, t.state.Driver, t.state.LossScale = info.Device, info.Arithmetic(), t.stepper.LossScale
-	return t.model.saveCheckpoint(t.Device, t.language, filepath.Join(t.Out, "checkpoints"), t.state)
+	err := t.model.saveCheckpoint(t.Device, t.language, filepath.Join(t.Out, "checkpoints"), t.state)
+	if t.Observe.Checkpoint != nil {
+		t.Observe.Checkpoint(CheckpointEvent{t.state.Step, err})
+	}
+	return err
 }
 
 // finish writes the trained model into the run's folder.
@@ -23,9 +27,7 @@ func (t *trainer) finish() error {
 	if t.Observe.Note != nil {
 		t.note("data: %s", t.tally)
 	}
-	if err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics); err != nil {
-		return err
-	}
+	t.plot()
 	temp := filepath.Join(t.Out, ".model")
 	if err := t.model.save(t.Device, t.language, temp); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))

@@ -40,7 +40,18 @@ func (t *trainer) validate(ctx context.Context) error {
 	if err := t.metrics.validation(m); err != nil {
 		return err
 	}
-	return plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
+	t.plot()
+	return nil
+}
+
+// plot draws loss.png. A picture is not worth a run: where it cannot be drawn,
+// that is said once.
+func (t *trainer) plot() {
+	err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
+	if err != nil && !t.unplotted {
+		t.unplotted = true
+		t.note("loss.png cannot be drawn: %v", err)
+	}
 }
 
 // samples answers the first question of three held-out rows.
@@ -74,7 +85,10 @@ func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Sample{turn.User, turn.Assistant, t.language.Tokenizer.Decode(got.IDs, true)})
+		out = append(out, Sample{
+			Question: turn.User, Truth: turn.Assistant, Answer: t.language.Tokenizer.Decode(got.IDs, true),
+			Size: t.val.vision.ImageSize, Pictures: pictures,
+		})
 	}
 	return out, nil
 }
