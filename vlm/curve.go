@@ -59,9 +59,9 @@ func (p *CurvePoint) join(next CurvePoint) {
 	p.Count = count
 }
 
-// Smooth is the running mean of a figure over the last twentieth of a run, or its
-// last ten steps: short runs are not smoothed away, long ones are not rough. The
-// zero value has seen nothing.
+// Smooth is the running mean of a figure over the last twentieth of the steps, and
+// over 500 at most: it follows a loss that falls fast at first, and is calm later.
+// The zero value has seen nothing.
 type Smooth struct {
 	mean  float64
 	count int
@@ -72,8 +72,7 @@ type Smooth struct {
 func (s *Smooth) Add(step int, value float64) float64 {
 	if finite(value) {
 		s.count++
-		window := min(s.count, max(10, step/20))
-		s.mean += (value - s.mean) / float64(window)
+		s.mean += (value - s.mean) / float64(min(s.count, 1+step/20, 500))
 	}
 	return s.mean
 }

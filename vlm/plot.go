@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
@@ -26,11 +28,16 @@ var (
 
 // plotLoss draws the course of the losses: between which values the steps lie,
 // their running mean, and the validations.
-func plotLoss(path string, m *metricsLog) error {
+func plotLoss(path string, m *metricsLog) (err error) {
+	defer func() { // gonum panics at what it cannot scale
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
 	var steps, mean Curve
 	var smooth Smooth
 	for _, s := range m.train {
-		if loss := float64(s.Loss); loss > 0 { // as a logarithm must have it
+		if loss := float64(s.Loss); loss > 0 && finite(loss) { // as a logarithm must have it
 			steps.Add(s.Step, loss)
 			mean.Add(s.Step, smooth.Add(s.Step, loss))
 		}
@@ -39,7 +46,7 @@ func plotLoss(path string, m *metricsLog) error {
 		return nil
 	}
 	last := mean.Points[len(mean.Points)-1]
-	p := newPlot(fmt.Sprintf("Loss after %d steps: %.4g", m.train[len(m.train)-1].Step, last.Mean))
+	p := newPlot(fmt.Sprintf("Loss after step %s: %.4g", stepLabel(float64(last.Step)), last.Mean))
 	line := course(mean)
 	var val plotter.XYs
 	for _, v := range m.val {
@@ -151,39 +158,46 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// stepTicks are whole steps, some five of them.
+// stepTicks are whole steps, six of them at most.
 type stepTicks struct{}
 
 func (stepTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
-	every := math.Max(1, math.Pow(10, math.Floor(math.Log10(math.Max(hi-lo, 1)))))
-	for _, part := range []float64{5, 2} {
-		if finer := every / part; (hi-lo)/every < 4 && finer == math.Trunc(finer) && (hi-lo)/finer <= 10 {
-			every = finer
-			break
-		}
+	every := 1.0
+	for i := 0; (hi-lo)/every > 6; i++ {
+		every *= []float64{2, 2.5, 2}[i%3] // 1, 2, 5, 10
 	}
 	for v := math.Ceil(lo/every) * every; v <= hi; v += every {
-		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', 0, 64)})
+		ticks = append(ticks, plot.Tick{Value: v, Label: stepLabel(v)})
 	}
 	return ticks
 }
 
-// lossTicks are labelled 1, 2 and 5 times every power of ten, or finer where that
-// leaves less than two.
+// stepLabel writes 20000 as "20,000".
+func stepLabel(step float64) string {
+	return message.NewPrinter(language.English).Sprintf("%.0f", step)
+}
+
+// lossTicks are as fine as leaves nine of them at most.
 type lossTicks struct{}
 
 func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
-	for _, digits := range [][]float64{{1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9}} {
-		ticks = nil
-		for decade := math.Pow(10, math.Floor(math.Log10(lo))); decade <= hi; decade *= 10 {
-			for _, digit := range digits {
-				if v := digit * decade; lo <= v && v <= hi {
-					ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+	for _, scale := range []struct {
+		decades int // between two ticks
+		digits  []float64
+	}{{3, []float64{1}}, {1, []float64{1}}, {1, []float64{1, 2, 5}}, {1, []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9}}} {
+		var finer []plot.Tick
+		for e := int(math.Floor(math.Log10(lo))); e <= int(math.Ceil(math.Log10(hi))); e++ {
+			if e%scale.decades != 0 {
+				continue
+			}
+			for _, digit := range scale.digits {
+				if v := digit * math.Pow10(e); lo <= v && v <= hi {
+					finer = append(finer, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
 				}
 			}
 		}
-		if len(ticks) > 1 {
-			break
+		if len(finer) <= 9 {
+			ticks = finer
 		}
 	}
 	return ticks

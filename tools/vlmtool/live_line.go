@@ -136,6 +136,7 @@ func bar(done float64, width int, plain bool) string {
 func (l *liveLine) above(write func()) {
 	if l.drawn {
 		fmt.Fprint(l.a.stderr, "\r\x1b[K")
+		l.drawn = false
 	}
 	write()
 }

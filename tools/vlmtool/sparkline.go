@@ -6,11 +6,12 @@ import (
 )
 
 // sparkline draws values as blocks of eight heights, on a logarithmic scale from
-// the least to the largest of them. What is not above 0 is a space.
+// the least to the largest of them. What has no logarithm is a space.
 func sparkline(values []float64) string {
 	low, high := math.Inf(1), math.Inf(-1)
+	drawn := func(v float64) bool { return v > 0 && !math.IsInf(v, 1) }
 	for _, v := range values {
-		if v > 0 {
+		if drawn(v) {
 			low, high = min(low, math.Log(v)), max(high, math.Log(v))
 		}
 	}
@@ -18,7 +19,7 @@ func sparkline(values []float64) string {
 	var s strings.Builder
 	for _, v := range values {
 		switch {
-		case !(v > 0) || math.IsInf(v, 1):
+		case !drawn(v):
 			s.WriteRune(' ')
 		case high == low:
 			s.WriteRune(blocks[0])

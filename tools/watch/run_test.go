@@ -133,7 +133,7 @@ func TestResumed(t *testing.T) {
 // TestBounds: a long run piles nothing up.
 func TestBounds(t *testing.T) {
 	r, o := begin(1)
-	for i := range 1000 {
+	for i := range 300 {
 		o.Note(fmt.Sprint("note ", i))
 		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
 		picture := red()
@@ -147,7 +147,7 @@ func TestBounds(t *testing.T) {
 	if r.pictures.data[last] == nil {
 		t.Error("the newest picture is gone")
 	}
-	if e := r.events[len(r.events)-1]; e.Text != "note 999" {
+	if e := r.events[len(r.events)-1]; e.Text != "note 299" {
 		t.Errorf("the newest event is %q", e.Text)
 	}
 }

@@ -13,9 +13,10 @@ function make(name, attributes = {}, text) {
 }
 
 export class Chart {
-  // series: [{key, name, style}]; options: log, axis (its name), write (of a value).
-  constructor(place, series, { log = false, axis = '', write = number, tick = write } = {}) {
-    Object.assign(this, { place, series, log, axis, write, tick, data: {} });
+  // series: [{key, name, style, smooth}]. log: a logarithmic axis; write and tick
+  // write a value and an axis's; base: what round values are multiples of powers of.
+  constructor(place, series, { log = false, write = number, tick = write, base = 10 } = {}) {
+    Object.assign(this, { place, series, log, write, tick, base, data: {} });
     this.svg = make('svg', { role: 'img' });
     this.tip = document.createElement('div');
     this.tip.className = 'tip';
@@ -32,7 +33,8 @@ export class Chart {
   }
 
   curves() {
-    return this.series.map((s) => ({ ...s, ...this.data[s.key] })).filter((c) => c.step?.length);
+    return this.series.map((s) => ({ ...s, ...this.data[s.key] })).filter((c) => c.step?.length)
+      .map((c) => (c.smooth ? { ...c, mean: smooth(c.mean), min: undefined, max: undefined } : c));
   }
 
   // scales finds what the axes span, and how values become places.
@@ -70,17 +72,16 @@ export class Chart {
     this.span = s;
     this.svg.setAttribute('viewBox', `0 0 ${s.width} ${s.height}`);
     const parts = [];
-    for (const v of this.log ? logTicks(s.low, s.high) : ticks(s.low, s.high, s.height / 55)) {
+    for (const v of this.log ? logTicks(s.low, s.high) : ticks(s.low, s.high, s.height / 55, this.base)) {
       parts.push(make('line', { class: 'grid', x1: margin.left, x2: s.width - margin.right, y1: this.y(v), y2: this.y(v) }));
       parts.push(make('text', { x: margin.left - 8, y: this.y(v) + 4, 'text-anchor': 'end' }, this.tick(v)));
     }
+    const foot = (x, text) => parts.push(make('text', { x, y: s.height - 4, 'text-anchor': 'middle' }, text));
+    const end = s.width - margin.right - 14;
     for (const v of ticks(0, s.last, s.width / 110).filter(Number.isInteger)) {
-      parts.push(make('text', { x: this.x(v), y: s.height - 4, 'text-anchor': 'middle' }, whole(v)));
+      if (this.x(v) < end - 34) foot(this.x(v), whole(v));
     }
-    if (this.axis) {
-      parts.push(make('text', { x: margin.left + 4, y: margin.top + 8 }, this.axis));
-      parts.push(make('text', { x: s.width - margin.right, y: s.height - margin.bottom - 6, 'text-anchor': 'end' }, 'step'));
-    }
+    foot(end, 'step');
     for (const c of curves) parts.push(...this.curve(c));
     this.at = make('line', { class: 'at', y1: margin.top, y2: s.height - margin.bottom, visibility: 'hidden' });
     this.svg.replaceChildren(...parts, this.at);
@@ -138,12 +139,23 @@ function nearest(list, wanted) {
   return low > 0 && wanted - list[low - 1] < list[low] - wanted ? low - 1 : low;
 }
 
-function ticks(low, high, about) {
+// smooth is a mean over a fiftieth of the values, those before and behind each.
+function smooth(values) {
+  const reach = Math.floor(values.length / 100);
+  let sum = 0, from = 0, to = 0;
+  return values.map((_, i) => {
+    while (to < Math.min(values.length, i + reach + 1)) sum += values[to++];
+    while (from < i - reach) sum -= values[from++];
+    return sum / (to - from);
+  });
+}
+
+function ticks(low, high, about, base = 10) {
   const rough = (high - low) / Math.max(2, about);
-  const decade = 10 ** Math.floor(Math.log10(rough));
-  const every = [1, 2, 5, 10].map((n) => n * decade).find((n) => n >= rough);
+  const power = base ** Math.floor(Math.log(rough) / Math.log(base));
+  const every = (base === 10 ? [1, 2, 5, 10] : [1, base]).map((n) => n * power).find((n) => n >= rough);
   const all = [];
-  for (let i = Math.ceil(low / every); i * every <= high; i++) all.push(Number((i * every).toPrecision(12)));
+  for (let i = Math.ceil(low / every); i * every <= high; i++) all.push(Number((i * every).toPrecision(14)));
   return all;
 }
 

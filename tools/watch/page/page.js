@@ -12,12 +12,17 @@ const lossSeries = [
   { key: 'val', name: 'held-out rows', style: 'held' },
 ];
 const charts = [
-  new Chart($('chart-loss'), lossSeries, { log: true, axis: 'nats per target token' }),
-  new Chart($('chart-tokens'), [{ key: 'tokens_per_s', name: 'tokens/s' }], { write: whole, tick: short }),
+  new Chart($('chart-loss'), lossSeries, { log: true }),
+  new Chart($('chart-tokens'), figure('tokens_per_s'), { write: whole, tick: short }),
   new Chart($('chart-lr'), [{ key: 'lr', name: 'learning rate' }]),
-  new Chart($('chart-norm'), [{ key: 'grad_norm', name: 'lowest to highest', style: 'band' }, { key: 'grad_norm', name: 'mean' }], { log: true }),
-  new Chart($('chart-memory'), [{ key: 'memory_bytes', name: 'memory' }], { write: bytes, tick: (n) => bytes(n).replace('.0 ', ' ') }),
+  new Chart($('chart-norm'), figure('grad_norm'), { log: true }),
+  new Chart($('chart-memory'), [{ key: 'memory_bytes', name: 'memory' }], { write: bytes, tick: (n) => bytes(n).replace('.0 ', ' '), base: 2 }),
 ];
+
+// figure is one that varies from step to step: its range, and its mean.
+function figure(key) {
+  return [{ key, name: 'each step', style: 'band' }, { key, name: 'mean', smooth: true }];
+}
 
 let run = null; // as it was last told
 let shownStep = -1, chosen = null; // chosen: a validation's step; null = the newest
@@ -55,18 +60,16 @@ function showTiles({ state: s, ...r }) {
     ['Held-out loss', s.val_loss, number],
     ['Tokens a second', s.tokens_per_s || null, whole],
     ['Pictures a second', s.images_per_s || null, number],
-    ['Of the device’s peak', s.peak_fraction, (x) => `${(100 * x).toFixed(1)}%`],
-    ['Memory', s.memory_bytes || null, bytes, r.device_memory_bytes ? `of ${bytes(r.device_memory_bytes)}` : ''],
-    ['Rows not used', s.bad_rows, whole, '', s.bad_rows > 0],
-    ['Steps left out', s.skipped_steps, whole, '', s.skipped_steps > 0],
+    ['Of peak', s.peak_fraction, (x) => `${(100 * x).toFixed(1)}%`],
+    [r.device_memory_bytes ? `Of ${bytes(r.device_memory_bytes)}` : 'Memory', s.memory_bytes || null, bytes],
+    ['Rows not used', s.bad_rows, whole, s.bad_rows > 0],
+    ['Steps left out', s.skipped_steps, whole, s.skipped_steps > 0],
     ['Time left', s.seconds_left, duration],
     ['Cost left', s.dollars_left, dollars],
   ];
-  $('tiles').replaceChildren(...tiles.filter(([, value]) => value !== null).map(([name, value, write, small, bad]) => {
+  $('tiles').replaceChildren(...tiles.filter(([, value]) => value !== null).map(([name, value, write, bad]) => {
     const tile = element('div', bad ? 'bad' : '');
-    const figure = element('dd', '', write(value));
-    if (small) figure.append(element('small', '', small));
-    tile.append(element('dt', '', name), figure);
+    tile.append(element('dt', '', name), element('dd', '', write(value)));
     return tile;
   }));
 }
@@ -114,7 +117,7 @@ function showLists(r) {
   if (!r.bad_rows.length) $('reasons').tBodies[0].append(element('tr', 'none', 'None so far.'));
   $('events').replaceChildren(...r.events.map((e) => {
     const item = element('li', e.kind);
-    item.append(element('time', '', new Date(e.time).toLocaleTimeString()), element('span', '', e.text));
+    item.append(element('time', '', new Date(e.time).toLocaleTimeString([], { hour12: false })), element('span', '', e.text));
     return item;
   }));
 }
