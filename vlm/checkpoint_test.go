@@ -32,7 +32,9 @@ func (h *heard) observer() Observer {
 	}
 }
 
-func (h *heard) String() string { return strings.Join(append(slices.Clone(h.notes), h.warnings...), "\n") }
+func (h *heard) String() string {
+	return strings.Join(append(slices.Clone(h.notes), h.warnings...), "\n")
+}
 
 func readFile(t testing.TB, path ...string) []byte {
 	t.Helper()

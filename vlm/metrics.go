@@ -18,6 +18,12 @@ type StepMetrics struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	Seconds    float64 `json:"seconds"` // since the start of the run, interruptions left out
 	ImagesPerS float64 `json:"images_per_s"`
+
+	// For observers alone.
+	Took       float64 `json:"-"` // seconds of this step
+	Skipped    int     `json:"-"` // steps since the start of the run that were left out: gradients were not finite
+	Memory     int64   `json:"-"` // bytes that the device has handed out
+	MemoryPeak int64   `json:"-"` // the most there ever were
 }
 
 // Figure is a number that JSON may not hold: what is infinite or NaN is null there.

@@ -10,7 +10,6 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn"
-	"patchwork/vlm/data"
 )
 
 // TrainOptions are a run's inputs and outputs.
@@ -29,33 +28,11 @@ type TrainOptions struct {
 	Observe Observer
 }
 
-// Observer is told of a run's course.
-type Observer struct {
-	Start      func(RunInfo)
-	Step       func(StepMetrics)
-	Validation func(ValMetrics, []Sample)
-	BadRow     func(data.Verdict)
-	Note       func(string)
-	Warn       func(string) // of what went wrong and did not end the run
-}
-
-// RunInfo describes a run before its first step.
-type RunInfo struct {
-	Steps, Done   int
-	Parameters    int64
-	TokensPerStep int // places, padding included
-	Rows, ValRows int
-	FlopsPerStep  float64
-}
-
-// Sample is a question of the validation rows with the model's answer.
-type Sample struct{ Question, Truth, Answer string }
-
 // Result is how a run ended.
 type Result struct {
 	Steps       int     `json:"steps"`
-	Loss        float64 `json:"loss"` // of the last step
-	ValLoss     float64 `json:"val_loss"`
+	Loss        Figure  `json:"loss"` // of the last step
+	ValLoss     Figure  `json:"val_loss"`
 	Tokens      int64   `json:"tokens"`
 	Seconds     float64 `json:"seconds"`
 	TokensPerS  float64 `json:"tokens_per_s"`
@@ -155,6 +132,8 @@ func (t *trainer) run(ctx context.Context) error {
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
+		m.Took, m.Skipped = elapsed, t.state.Skipped+t.stepper.LossScale.Over
+		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
 		t.report(m)
 		t.tell(t.saver.poll())
 		if err := t.periodic(ctx); err != nil && ctx.Err() == nil {
@@ -174,6 +153,7 @@ func (t *trainer) announce() error {
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
 			Rows: len(t.train.rows), ValRows: len(t.val.rows),
+			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
 	}
 	return nil
@@ -369,9 +349,9 @@ func (t *trainer) catchUp(ctx context.Context) error {
 }
 
 func (t *trainer) result() Result {
-	r := Result{Steps: t.state.Step, ValLoss: float64(t.state.ValLoss), Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
+	r := Result{Steps: t.state.Step, ValLoss: t.state.ValLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
 	if t.metrics != nil && len(t.metrics.train) > 0 {
-		r.Loss = float64(t.metrics.train[len(t.metrics.train)-1].Loss)
+		r.Loss = t.metrics.train[len(t.metrics.train)-1].Loss
 	}
 	if r.Seconds > 0 {
 		r.TokensPerS = float64(r.Tokens) / r.Seconds

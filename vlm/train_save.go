@@ -36,6 +36,7 @@ const (
 
 // saved is the outcome of a writing.
 type saved struct {
+	step   int   // 0: there was none
 	err    error // it was not saved
 	beside error // it was, and something else failed
 }
@@ -87,7 +88,8 @@ func (s *saver) close() {
 
 // write saves a checkpoint, behind the metrics of its steps, and then removes what is
 // no longer kept.
-func (s *saver) write(c checkpoint) (done saved) {
+func (s *saver) write(c checkpoint) saved {
+	done := saved{step: c.state.Step}
 	if err := s.metrics.sync(); err != nil {
 		done.beside = err
 	}
@@ -151,8 +153,9 @@ func (t *trainer) placeOfSaving() place {
 // freeHostMemory is a variable for tests.
 var freeHostMemory = engine.FreeHostMemory
 
-// tell warns of a checkpoint that was not saved.
+// tell says what became of a checkpoint, and warns of one that was not saved.
 func (t *trainer) tell(done saved) {
+	t.announceSaved(done)
 	if done.err != nil {
 		next := "the end"
 		if every := t.Recipe.SaveEvery; every > 0 {
@@ -162,6 +165,12 @@ func (t *trainer) tell(done saved) {
 	}
 	if done.beside != nil {
 		t.warn("%v", done.beside)
+	}
+}
+
+func (t *trainer) announceSaved(done saved) {
+	if done.step > 0 && t.Observe.Checkpoint != nil {
+		t.Observe.Checkpoint(CheckpointEvent{done.step, done.err})
 	}
 }
 
@@ -177,6 +186,7 @@ func (t *trainer) saveNow() error {
 	}
 	done := t.saver.write(t.checkpoint())
 	if done.err != nil {
+		t.announceSaved(done)
 		return t.saveError(done.err)
 	}
 	t.tell(done)

@@ -85,7 +85,10 @@ func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Sample{turn.User, turn.Assistant, t.language.Tokenizer.Decode(got.IDs, true)})
+		out = append(out, Sample{
+			Question: turn.User, Truth: turn.Assistant, Answer: t.language.Tokenizer.Decode(got.IDs, true),
+			Size: t.val.vision.ImageSize, Pictures: pictures,
+		})
 	}
 	return out, nil
 }

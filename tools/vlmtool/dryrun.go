@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 
@@ -43,9 +42,6 @@ const (
 )
 
 func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
-	if !(f.price >= 0 && f.peakTFLOPs >= 0) || math.IsInf(f.price, 1) || a.flags.Changed("peak-tflops") && f.peakTFLOPs == 0 {
-		return usagef("--peak-tflops and --price-per-hour must be numbers above 0")
-	}
 	measured, room, err := f.measured(a)
 	if err != nil {
 		return err

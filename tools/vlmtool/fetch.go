@@ -150,7 +150,9 @@ func (v *fetchView) update(change func()) {
 	if v.bytes > 0 {
 		share = min(1, float64(v.here)/float64(v.bytes))
 	}
-	v.line.show(share, fmt.Sprintf("%d/%d files  %s of %s  %s/s  %s left", v.done, v.files, engine.Bytes(v.here), engine.Bytes(v.bytes), engine.Bytes(int64(rate)), left))
+	v.line.show(share,
+		field{text: fmt.Sprintf("%d/%d files", v.done, v.files), rank: 2}, field{text: fmt.Sprintf("%s of %s", engine.Bytes(v.here), engine.Bytes(v.bytes))},
+		field{text: engine.Bytes(int64(rate)) + "/s", rank: 3}, field{text: left + " left", rank: 1})
 }
 
 func (v *fetchView) end() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -97,6 +98,10 @@ func TestBadInput(t *testing.T) {
 	noText := write("no-text.json", regexp.MustCompile(`"text_config":\{[^}]*\},`).ReplaceAllString(recipe, ""))
 	noPatch := write("no-patch.json", strings.Replace(recipe, `"patch_size":8`, `"patch_size":0`, 1))
 	out := filepath.Join(dir, "out")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	taken := listener.Addr().String()
 	ask := func(model string, more ...string) []string {
 		return append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color is the shape?"}, more...)
 	}
@@ -128,6 +133,12 @@ func TestBadInput(t *testing.T) {
 		{"8 bits", []string{"train", "--data", file, "--out", out, "--dtype", "int8"}, 2, "want f32, f16 or bf16"},
 		{"no peak", []string{"train", "--dry-run", "--peak-tflops", "0"}, 2, "--peak-tflops"},
 		{"no number for a price", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
+		{"no address", []string{"train", "--data", file, "--out", out, "--listen", "here"}, 2, "127.0.0.1:8080"},
+		{"empty address", []string{"train", "--data", file, "--out", out, "--listen", ""}, 2, "--listen"},
+		{"port that is taken", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--listen", taken, "--quiet"}, 1, taken},
+		{"events where a file is", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--tensorboard", noPicture}, 1, "--tensorboard"},
+		{"events of a run that cannot start", []string{"train", "--data", empty, "--out", out, "--device", "cpu", "--tensorboard", filepath.Join(out, "events")}, 1, "empty.parquet"},
+		{"no number for a peak", []string{"train", "--data", file, "--out", out, "--peak-tflops", "-1"}, 2, "--peak-tflops"},
 		{"dry run on what is no device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
 		{"more than a kernel counts", []string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--batch-size", "4096", "--seq-len", "131072"}, 1, "elements"},
 		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},

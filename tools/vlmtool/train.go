@@ -17,6 +17,7 @@ import (
 // trainFlags are train's own; recipe flags are read where they were set.
 type trainFlags struct {
 	data, valData, out, preset, config, decoder, model, profile, report string
+	listen, tensorboard                                                 string
 	attention, turns, loss, dtype, recompute                            string
 	resume, noShuffle, printConfig, dryRun                              bool
 	recipe                                                              vlm.Recipe
@@ -33,6 +34,9 @@ func runTrain(ctx context.Context, a *app, args []string) error {
 	}
 	recipe, err := f.resolve(a.flags)
 	if err != nil {
+		return err
+	}
+	if err := f.checkWatching(a); err != nil {
 		return err
 	}
 	switch {
@@ -79,11 +83,13 @@ func (f *trainFlags) declare(s *pflag.FlagSet) {
 	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out that is whole")
 	s.IntVar(&f.keep, "keep", vlm.DefaultKeep, "newest checkpoints to keep; the one with the least validation loss is kept besides")
 	s.StringVar(&f.profile, "profile", "", "write a Perfetto trace of one step")
+	s.StringVar(&f.listen, "listen", "", "HOST:PORT of a page to watch the run on, with /metrics for Prometheus; without HOST this machine alone can see it; port 0 = any")
+	s.StringVar(&f.tensorboard, "tensorboard", "", "folder for TensorBoard's event files")
 	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost, and stop")
-	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "with --dry-run: the device's peak in TFLOP/s; 0 = an H100's for the --dtype")
+	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "the device's peak in TFLOP/s, to tell which part of it a run reaches; with --dry-run, 0 = an H100's for the --dtype")
 	s.StringVar(&f.report, "report", "", "with --dry-run: reckon with what this report.json of make gpu-report measured; without it, with a committed one of the device")
-	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "with --dry-run: the device's price in dollars")
+	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "the device's price in dollars, to tell what the rest of the run costs")
 }
 
 // resolve takes the preset's or the file's recipe, or that of the run that is
@@ -186,12 +192,17 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		return err
 	}
 	defer dev.Close()
-	view := newTrainView(a, dev)
+	watching, err := f.watch(a, r, dev.Info())
+	if err != nil {
+		return err
+	}
 	result, err := vlm.Train(ctx, vlm.TrainOptions{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: version(), Profile: f.profile,
-		Observe: view.observer(),
+		Observe: watching.observer(),
 	})
-	view.end()
+	if failed := watching.close(err); failed != nil {
+		slog.Warn("the end of the watching: " + oneLine(failed))
+	}
 	if err != nil {
 		var settings *vlm.SettingsError
 		if errors.As(err, &settings) {

@@ -1,0 +1,257 @@
+// Package watch follows a training run for those who look at it: the terminal's
+// line, a page in a browser, Prometheus.
+package watch
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patchwork/engine"
+	"patchwork/vlm"
+	"patchwork/vlm/data"
+)
+
+// Options are what a run does not tell by itself.
+type Options struct {
+	Name         string // the run's folder
+	Preset       string
+	Version      string // of vlmtool
+	Device       engine.Info
+	PeakFlops    float64 // the device's, in operations a second; 0 = not known
+	PricePerHour float64 // dollars; 0 = not known
+}
+
+// Run is what is known of a run under way. It is safe for concurrent use.
+type Run struct {
+	options Options
+
+	mu          sync.Mutex
+	state       State
+	curves      curves
+	smooth      vlm.Smooth
+	rate        mean // seconds a token
+	images      mean // seconds a picture
+	paceStart   time.Time
+	paceStep    int
+	reasons     map[string]*Reason
+	events      []Event
+	validations []Validation
+	pictures    pictures
+	durations   prometheus.Histogram
+}
+
+// State is a run's figures after a step. What is not known is nil.
+type State struct {
+	Phase       string    `json:"phase"` // Waiting, Training or how it ended
+	Begun       time.Time `json:"begun"` // by this process
+	Step        int       `json:"step"`
+	Steps       int       `json:"steps"`
+	Tokens      int64     `json:"tokens"`
+	Parameters  int64     `json:"parameters"`
+	Rows        int       `json:"rows"`
+	ValRows     int       `json:"val_rows"`
+	Loss        *float64  `json:"loss"` // running mean
+	ValLoss     *float64  `json:"val_loss"`
+	LR          float64   `json:"lr"`
+	GradNorm    *float64  `json:"grad_norm"`
+	TokensPerS  float64   `json:"tokens_per_s"` // of the last steps
+	ImagesPerS  float64   `json:"images_per_s"`
+	Peak        *float64  `json:"peak_fraction"` // of the device's arithmetic, 0 to 1
+	Memory      int64     `json:"memory_bytes"`  // that the engine holds of the device
+	MemoryPeak  int64     `json:"memory_peak_bytes"`
+	BadRows     int       `json:"bad_rows"`
+	Skipped     int       `json:"skipped_steps"`
+	SecondsLeft *float64  `json:"seconds_left"`
+	DollarsLeft *float64  `json:"dollars_left"`
+}
+
+// The phases of a run; one that failed has its error as Phase.
+const (
+	Waiting     = "waiting"
+	Training    = "training"
+	Finished    = "finished"
+	Interrupted = "interrupted"
+	Failed      = "failed"
+)
+
+// Event is something that happened on the way.
+type Event struct {
+	Time time.Time `json:"time"`
+	Step int       `json:"step"`
+	Kind string    `json:"kind"` // "note", "checkpoint", "failure"
+	Text string    `json:"text"`
+}
+
+// Reason is why rows of the data cannot be used.
+type Reason struct {
+	Reason string `json:"reason"`
+	Count  int    `json:"count"`
+	Last   string `json:"last"` // row that it was said of
+}
+
+// keepEvents and keepReasons bound what a long run piles up.
+const (
+	keepEvents  = 200
+	keepReasons = 50
+)
+
+// New follows a run that has not begun.
+func New(o Options) *Run {
+	o.Name = strings.ToValidUTF8(o.Name, "\uFFFD") // a label's text
+	return &Run{
+		options: o, state: State{Phase: Waiting, Begun: time.Now()},
+		reasons: map[string]*Reason{}, durations: newStepDurations(),
+	}
+}
+
+// Observer is to be told of the run's course.
+func (r *Run) Observer() vlm.Observer {
+	return vlm.Observer{
+		Start: r.start, Step: r.step, Validation: r.validation, BadRow: r.badRow,
+		Note: func(s string) { r.event("note", s) },
+		Checkpoint: func(e vlm.CheckpointEvent) {
+			if e.Err != nil {
+				r.event("failure", fmt.Sprintf("the checkpoint of step %d was not saved: %v", e.Step, e.Err))
+				return
+			}
+			r.event("checkpoint", fmt.Sprintf("checkpoint of step %d saved", e.Step))
+		},
+	}
+}
+
+// State returns the figures of now.
+func (r *Run) State() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// End says how the run ended.
+func (r *Run) End(phase string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Phase = phase
+	if phase == Finished {
+		r.state.SecondsLeft, r.state.DollarsLeft = r.left(0)
+	}
+}
+
+func (r *Run) start(info vlm.RunInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.state
+	s.Phase, s.Step, s.Steps, s.Parameters, s.Rows, s.ValRows = Training, info.Done, info.Steps, info.Parameters, info.Rows, info.ValRows
+	if info.TokensPerStep > 0 {
+		r.rate.work = info.FlopsPerStep / float64(info.TokensPerStep)
+	}
+	for _, m := range info.Earlier {
+		r.figures(m)
+	}
+	for _, v := range info.EarlierVal {
+		r.validated(v)
+	}
+}
+
+func (r *Run) step(m vlm.StepMetrics) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.figures(m)
+	s := &r.state
+	s.Memory, s.MemoryPeak, s.Skipped = m.Memory, m.MemoryPeak, m.Skipped
+	r.curves.Memory.Add(m.Step, float64(m.Memory))
+	r.durations.Observe(m.Took)
+	r.pace(m)
+}
+
+// figures takes what metrics.jsonl holds of a step too.
+func (r *Run) figures(m vlm.StepMetrics) {
+	s := &r.state
+	s.Step, s.Tokens, s.LR = m.Step, m.Tokens, m.LR
+	s.GradNorm = known(float64(m.GradNorm))
+	loss := r.smooth.Add(m.Step, float64(m.Loss))
+	s.Loss = known(loss)
+	r.curves.add(m, loss)
+}
+
+// pace follows how fast the run is. Rates are means over time and not over steps.
+func (r *Run) pace(m vlm.StepMetrics) {
+	s := &r.state
+	s.TokensPerS = r.rate.add(m.TokensPerS*m.Took, m.Took)
+	s.ImagesPerS = r.images.add(m.ImagesPerS*m.Took, m.Took)
+	if peak := r.options.PeakFlops; peak > 0 && r.rate.work > 0 {
+		s.Peak = known(s.TokensPerS * r.rate.work / peak)
+	}
+	// The first step compiles and says little of the others. Behind it all counts:
+	// validations and checkpoints take time too.
+	if r.paceStep == 0 {
+		r.paceStart, r.paceStep = time.Now(), m.Step
+		return
+	}
+	perStep := time.Since(r.paceStart).Seconds() / float64(m.Step-r.paceStep)
+	s.SecondsLeft, s.DollarsLeft = r.left(perStep * float64(s.Steps-m.Step))
+}
+
+// left is a time that is left, and what it costs.
+func (r *Run) left(seconds float64) (*float64, *float64) {
+	if r.options.PricePerHour == 0 {
+		return &seconds, nil
+	}
+	dollars := seconds / 3600 * r.options.PricePerHour
+	return &seconds, &dollars
+}
+
+func (r *Run) badRow(v data.Verdict) {
+	// What follows the colon differs from row to row.
+	text, _, _ := strings.Cut(strings.ToValidUTF8(v.Reason, "\uFFFD"), ":")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.BadRows++
+	if r.reasons[text] == nil && len(r.reasons) >= keepReasons {
+		text = "other reasons"
+	}
+	reason := r.reasons[text]
+	if reason == nil {
+		reason = &Reason{Reason: text}
+		r.reasons[text] = reason
+	}
+	reason.Count++
+	reason.Last = fmt.Sprintf("%s: row %d: %s", v.File, v.Row, v.Reason)
+}
+
+func (r *Run) event(kind, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.events) == keepEvents {
+		r.events = append(r.events[:0], r.events[1:]...)
+	}
+	r.events = append(r.events, Event{time.Now(), r.state.Step, kind, text})
+}
+
+// mean is a rate over the last steps.
+type mean struct {
+	count, seconds float64 // of what was done, fading
+	work           float64 // operations of one
+}
+
+// add takes what a step did and how long it took.
+func (m *mean) add(count, seconds float64) float64 {
+	const keep = 0.95 // some twenty steps
+	m.count, m.seconds = keep*m.count+count, keep*m.seconds+seconds
+	if m.seconds == 0 {
+		return 0
+	}
+	return m.count / m.seconds
+}
+
+// known is a figure that a picture or JSON can hold.
+func known(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}

@@ -1,0 +1,163 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/vlm"
+	"patchwork/vlm/data"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// step is a step of a run that takes 0.1 s for each.
+func step(n int) vlm.StepMetrics {
+	return vlm.StepMetrics{
+		Step: n, Tokens: int64(1000 * n), Loss: vlm.Figure(3 / math.Sqrt(float64(n))), GradNorm: 1, LR: 1e-3,
+		TokensPerS: 10_000, ImagesPerS: 40, Seconds: 0.1 * float64(n), Took: 0.1, Memory: 64 << 20, MemoryPeak: 96 << 20,
+	}
+}
+
+// red is a picture of 8×8 pixels.
+func red() []byte {
+	var out []byte
+	for range 64 {
+		out = append(out, 200, 30, 30)
+	}
+	return out
+}
+
+// hostile is text as no page must take it at its word.
+const hostile = `<script>document.title='stolen'</script><img src=x onerror="document.title='stolen'">`
+
+// begin is a run of 200 steps after its first n, with a validation and bad rows.
+func begin(n int) (*Run, vlm.Observer) {
+	r := New(Options{
+		Name: "runs/shapes", Preset: "shapes", Version: "test", Device: engine.Info{Device: "cpu", Name: "a CPU", Memory: 1 << 30},
+		PeakFlops: 1e12, PricePerHour: 3600,
+	})
+	o := r.Observer()
+	o.Start(vlm.RunInfo{Steps: 200, Parameters: 500_000, TokensPerStep: 1000, FlopsPerStep: 1e9, Rows: 900, ValRows: 100})
+	for i := 1; i <= n; i++ {
+		o.Step(step(i))
+	}
+	o.BadRow(data.Verdict{File: "a.parquet", Row: 7, Reason: "image 1 cannot be decoded: " + hostile})
+	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not a picture"})
+	o.BadRow(data.Verdict{File: "a.parquet", Row: 11, Reason: "no turn has an answer"})
+	o.Validation(vlm.ValMetrics{Step: n, ValLoss: 0.5}, []vlm.Sample{
+		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Size: 8, Pictures: [][]byte{red()}},
+		{Question: "what shape?", Truth: "square", Answer: hostile, Size: 8, Pictures: [][]byte{red()}},
+	})
+	o.Note("a note: " + hostile)
+	o.Checkpoint(vlm.CheckpointEvent{Step: n})
+	o.Checkpoint(vlm.CheckpointEvent{Step: n, Err: errors.New("no space left on device")})
+	return r, o
+}
+
+// TestState checks the figures that a person reads.
+func TestState(t *testing.T) {
+	r, o := begin(100)
+	s := r.State()
+	near := func(what string, got *float64, want float64) {
+		t.Helper()
+		if got == nil || math.Abs(*got-want) > 1e-6*want {
+			t.Errorf("%s is %v, want %g", what, got, want)
+		}
+	}
+	near("tokens/s", &s.TokensPerS, 10_000)
+	near("images/s", &s.ImagesPerS, 40)
+	near("the part of the peak", s.Peak, 10_000*1e6/1e12) // a token is 1e6 operations
+	near("validation loss", s.ValLoss, 0.5)
+	if s.BadRows != 3 || s.Step != 100 || s.Memory != 64<<20 || s.Phase != Training {
+		t.Errorf("%+v", s)
+	}
+	if s.SecondsLeft == nil || s.DollarsLeft == nil || *s.SecondsLeft != *s.DollarsLeft {
+		t.Errorf("%v s and %v $ left at a dollar a second", s.SecondsLeft, s.DollarsLeft)
+	}
+	// A loss that is not finite is nowhere, and spoils nothing.
+	before := *s.Loss
+	bad := step(101)
+	bad.Loss, bad.GradNorm, bad.Skipped = vlm.Figure(math.NaN()), vlm.Figure(math.Inf(1)), 1
+	o.Step(bad)
+	if s = r.State(); *s.Loss != before || s.GradNorm != nil || s.Skipped != 1 {
+		t.Errorf("after a step that was left out: %+v", s)
+	}
+	if got := r.Recent(5); len(got) != 5 || got[0] <= got[4] || got[4] != before {
+		t.Errorf("the last running means are %v", got)
+	}
+	reasons := r.sortedReasons()
+	if len(reasons) != 2 || reasons[0].Count != 2 || reasons[0].Reason != "image 1 cannot be decoded" {
+		t.Errorf("reasons: %+v", reasons)
+	}
+	r.End(Finished)
+	if s = r.State(); s.Phase != Finished || *s.SecondsLeft != 0 {
+		t.Errorf("at its end: %+v", s)
+	}
+}
+
+// TestResumed: curves begin where the run began, rates and time where it goes on.
+func TestResumed(t *testing.T) {
+	r := New(Options{})
+	o := r.Observer()
+	var earlier []vlm.StepMetrics
+	for i := 1; i <= 50; i++ {
+		earlier = append(earlier, step(i))
+	}
+	o.Start(vlm.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []vlm.ValMetrics{{Step: 50, ValLoss: 0.7}}})
+	if s := r.State(); s.Step != 50 || s.TokensPerS != 0 || s.SecondsLeft != nil || *s.ValLoss != 0.7 {
+		t.Errorf("before its first step: %+v", s)
+	}
+	o.Step(step(51))
+	if s := r.State(); s.SecondsLeft != nil {
+		t.Errorf("%g s left after a step that compiled", *s.SecondsLeft)
+	}
+	time.Sleep(10 * time.Millisecond)
+	o.Step(step(52))
+	if s := r.State(); s.SecondsLeft == nil || *s.SecondsLeft < 0.08 || *s.SecondsLeft > 10 {
+		t.Errorf("left %v, want some 0.08 s: 8 steps of 10 ms", s.SecondsLeft)
+	}
+	if c := r.curvesJSON(); len(c.Loss.Step) != 52 || c.Loss.Step[0] != 1 || len(c.Val.Step) != 1 {
+		t.Errorf("%d points of loss, %d of validation", len(c.Loss.Step), len(c.Val.Step))
+	}
+}
+
+// TestBounds: a long run piles nothing up.
+func TestBounds(t *testing.T) {
+	r, o := begin(1)
+	for i := range 300 {
+		o.Note(fmt.Sprint("note ", i))
+		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
+		picture := red()
+		picture[0], picture[1] = byte(i), byte(i>>8)
+		o.Validation(vlm.ValMetrics{Step: i}, []vlm.Sample{{Size: 8, Pictures: [][]byte{picture}}})
+	}
+	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.pictures.data) > keepPictures {
+		t.Errorf("%d events, %d reasons, %d validations, %d pictures", len(r.events), len(r.reasons), len(r.validations), len(r.pictures.data))
+	}
+	last := r.validations[len(r.validations)-1].Samples[0].Pictures[0]
+	if r.pictures.data[last] == nil {
+		t.Error("the newest picture is gone")
+	}
+	if e := r.events[len(r.events)-1]; e.Text != "note 299" {
+		t.Errorf("the newest event is %q", e.Text)
+	}
+}
+
+// BenchmarkStep is what a step pays for being watched.
+func BenchmarkStep(b *testing.B) {
+	r := New(Options{PeakFlops: 1e12})
+	o := r.Observer()
+	o.Start(vlm.RunInfo{Steps: b.N, TokensPerStep: 1000, FlopsPerStep: 1e9})
+	for i := range b.N {
+		o.Step(step(i + 1))
+	}
+}

@@ -1,0 +1,90 @@
+package vlm
+
+import (
+	"bytes"
+	"image/png"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/vlm/data"
+)
+
+// TestObservers: all are told, in their order, and none has to listen to everything.
+func TestObservers(t *testing.T) {
+	var told []string
+	listen := func(name string) Observer {
+		return Observer{
+			Start: func(RunInfo) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
+			Validation: func(ValMetrics, []Sample) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
+			Note: func(string) { told = append(told, name+" note") }, Checkpoint: func(CheckpointEvent) { told = append(told, name+" checkpoint") },
+		}
+	}
+	all := Observers(listen("a"), Observer{}, listen("b"))
+	all.Start(RunInfo{})
+	all.Step(StepMetrics{})
+	all.Validation(ValMetrics{}, nil)
+	all.BadRow(data.Verdict{})
+	all.Note("")
+	all.Checkpoint(CheckpointEvent{})
+	var want []string
+	for _, event := range []string{"start", "step", "validation", "row", "note", "checkpoint"} {
+		want = append(want, "a "+event, "b "+event)
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+// TestObserved checks what a run tells of itself, and what it tells when it goes on.
+func TestObserved(t *testing.T) {
+	files, r := []string{testData(t, 40)}, testRecipe(t, 6)
+	r.ValEvery, r.SaveEvery = 3, 3
+	out := filepath.Join(t.TempDir(), "run")
+	var info RunInfo
+	var steps []StepMetrics
+	var samples []Sample
+	var saved []int
+	observe := Observer{
+		Start: func(i RunInfo) { info = i }, Step: func(m StepMetrics) { steps = append(steps, m) },
+		Validation: func(_ ValMetrics, s []Sample) { samples = append(samples, s...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
+	}
+	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
+	must(t, err)
+	if len(info.Earlier)+len(info.EarlierVal) != 0 || len(steps) != 6 {
+		t.Errorf("%d steps behind it, %d taken", len(info.Earlier), len(steps))
+	}
+	var took float64
+	for _, m := range steps {
+		took += m.Took
+		if m.Took <= 0 || m.Memory <= 0 || m.MemoryPeak < m.Memory || m.Skipped != 0 {
+			t.Errorf("step %d: %+v", m.Step, m)
+		}
+	}
+	// Both are sums of the same times.
+	if last := steps[5].Seconds; took < 0.999*last || took > 1.001*last {
+		t.Errorf("the steps took %g s together, the run says %g", took, last)
+	}
+	if !slices.Equal(saved, []int{3, 6}) {
+		t.Errorf("checkpoints of steps %v, want 3 and 6", saved)
+	}
+	if len(samples) == 0 {
+		t.Fatal("no samples")
+	}
+	for _, s := range samples {
+		if s.Question == "" || s.Truth == "" || len(s.Pictures) != 1 || s.Size != r.Vision.ImageSize {
+			t.Fatalf("%q, %q: %d pictures of %d pixels", s.Question, s.Truth, len(s.Pictures), s.Size)
+		}
+		encoded, err := s.PNG(0)
+		must(t, err)
+		picture, err := png.Decode(bytes.NewReader(encoded))
+		must(t, err)
+		for _, at := range []int{0, s.Size*s.Size - 1} {
+			r, g, b, _ := picture.At(at%s.Size, at/s.Size).RGBA()
+			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Pictures[0][3*at:3*at+3]) {
+				t.Errorf("pixel %d is %v, want %v", at, got, s.Pictures[0][3*at:3*at+3])
+			}
+		}
+	}
+}
