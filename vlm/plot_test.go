@@ -91,7 +91,7 @@ func TestPlotFails(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	must(t, os.MkdirAll(filepath.Join(out, "loss.png", "folder"), 0o755))
 	said := 0
-	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{Note: func(s string) {
+	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{Warn: func(s string) {
 		if strings.Contains(s, "loss.png cannot be drawn") {
 			said++
 		}

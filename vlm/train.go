@@ -53,6 +53,7 @@ type trainer struct {
 	train, val *Feed
 	metrics    *metricsLog
 	unlogged   bool // metrics.jsonl could not be written
+	unplotted  bool // loss.png could not be drawn
 	saver      *saver
 	saved      savedRun // what a resumed run goes on from
 	finished   bool

@@ -47,11 +47,14 @@ func (t *trainer) validate(ctx context.Context) error {
 	return nil
 }
 
-// plot draws loss.png, which a run can do without.
+// plot draws loss.png. A picture is not worth a run: where it cannot be drawn, that is
+// said once.
 func (t *trainer) plot() {
-	if err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics); err != nil {
-		t.warn("the losses could not be drawn: %v; the next validation tries again", err)
+	err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
+	if err != nil && !t.unplotted {
+		t.warn("loss.png cannot be drawn: %v; the next validation tries again", err)
 	}
+	t.unplotted = err != nil
 }
 
 // samples answers the first question of three held-out rows.
