@@ -14,7 +14,8 @@ type Copy struct {
 	mapped [][]byte
 }
 
-// CopyTo reads whole buffers of the set; memory of an earlier copy is used again.
+// CopyTo reads whole buffers of the set; memory of an earlier copy is used again. An
+// engine.ErrOutOfMemory says that the host has none for a first one.
 func (s *Params) CopyTo(dev engine.Device, c *Copy, from ...*engine.Buffer) error {
 	for _, b := range from {
 		if err := c.reserve(b); err != nil {
@@ -45,7 +46,7 @@ func (c *Copy) reserve(b *engine.Buffer) error {
 	}
 	mapped, err := engine.MapMemory(b.Bytes)
 	if err != nil {
-		return err
+		return &engine.OutOfMemoryError{Device: "the host", What: "a copy of the " + b.Label, Asked: b.Bytes, Available: engine.FreeHostMemory()}
 	}
 	c.mapped = append(c.mapped, mapped)
 	c.values[b] = unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(mapped))), b.Bytes/4)

@@ -101,7 +101,7 @@ func prune(dir string, keep int) error {
 		return sweep(dir)
 	}
 	var errs []error
-	best := best(all)
+	best := bestOf(all)
 	for _, path := range all[:max(0, len(all)-keep)] {
 		if path != best { // a renaming is whole or not done, unlike a removal
 			errs = append(errs, os.Rename(path, filepath.Join(dir, oldPrefix+filepath.Base(path))))
@@ -130,9 +130,9 @@ func sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// best is the checkpoint with the least validation loss, the first of equals, which
+// bestOf is the checkpoint with the least validation loss, the first of equals, which
 // is the nearest to the validation; "" where none was validated.
-func best(all []string) string {
+func bestOf(all []string) string {
 	least, path := Figure(0), ""
 	for _, c := range all {
 		s, err := readState(c)

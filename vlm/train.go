@@ -308,7 +308,7 @@ func (t *trainer) report(m StepMetrics) {
 func (t *trainer) logged(err error) {
 	switch {
 	case err != nil && !t.unlogged:
-		t.warn("%v: make room there; until then the run keeps its metrics in memory", err)
+		t.warn("%v; until it can be written the run keeps its metrics in memory", err)
 	case err == nil && t.unlogged:
 		t.note("metrics.jsonl is whole again")
 	}

@@ -14,7 +14,7 @@ import (
 // open reads the data's and the model's descriptions, allocates, and brings a
 // checkpoint back.
 func (t *trainer) open() error {
-	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: cmp.Or(t.Keep, DefaultKeep)}
+	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: max(1, cmp.Or(t.Keep, DefaultKeep))}
 	var err error
 	t.finished = t.Resume && Finished(t.Out)
 	switch {

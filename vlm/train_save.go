@@ -123,7 +123,14 @@ func (t *trainer) save() error {
 		return nil
 	}
 	s, p := t.saver, t.model.Params
-	if err := p.CopyTo(t.Device, &s.copied, p.Weights, p.M, p.V); err != nil {
+	err := p.CopyTo(t.Device, &s.copied, p.Weights, p.M, p.V)
+	if errors.Is(err, engine.ErrOutOfMemory) {
+		s.copied.Free()
+		s.where = inStep
+		t.note("checkpoints are saved in the step: %v", err)
+		return t.save()
+	}
+	if err != nil {
 		return err
 	}
 	c.values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.copied.Values(from, p), nil }

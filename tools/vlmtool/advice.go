@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"strings"
+	"syscall"
 
 	"patchwork/engine"
 	"patchwork/vlm"
@@ -17,6 +18,8 @@ func (a *app) advice(err error) string {
 		return "; go on with: " + a.resumeCommand()
 	case errors.As(err, &stopped):
 		return "; start anew with: " + a.resumeCommand()
+	case errors.Is(err, syscall.ENOSPC):
+		return "; make room there and try again"
 	case errors.Is(err, engine.ErrDeviceLost):
 		return "; try again, or take another --device (vlmtool devices lists them)"
 	case errors.Is(err, engine.ErrUnsupported) && a.device != "" && a.device != "cpu":
