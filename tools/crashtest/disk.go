@@ -37,6 +37,9 @@ func (l *lab) fullDisk() error {
 	}{
 		{"for a while", l.fullForAWhile}, {"to the end", l.fullToTheEnd}, {"before the start", l.fullBefore},
 	} {
+		if _, limited := d.(*limit); limited && i == 2 {
+			continue // a process has a limit only once it runs
+		}
 		s, out := l.some(), filepath.Join(d.folder(), fmt.Sprint("run-", i))
 		l.runs++
 		if err := try.run(s, out, d); err != nil {
@@ -67,7 +70,13 @@ func (l *lab) fullForAWhile(s setting, out string, d disk) error {
 	if err := d.empty(p); err != nil {
 		return err
 	}
-	return p.endsWith(0)
+	if code, _, err := p.end(); err != nil || code == 0 {
+		return err
+	}
+	if err := p.endsWith(1); err != nil { // it was at its last checkpoint already
+		return err
+	}
+	return l.toTheEnd(s, out)
 }
 
 func (l *lab) fullToTheEnd(s setting, out string, d disk) error {
@@ -97,9 +106,6 @@ func (l *lab) fullBefore(s setting, out string, d disk) error {
 	p, err := l.start(s, out)
 	if err != nil {
 		return err
-	}
-	if _, limited := d.(*limit); limited { // which a process has only once it runs
-		return p.endsWith(0)
 	}
 	if err := p.endsWith(1); err != nil {
 		return err
@@ -141,7 +147,7 @@ type mounted struct {
 }
 
 // diskBytes has room for a run with all its checkpoints.
-const diskBytes = 96 << 20
+const diskBytes = 48 << 20
 
 func mountDisk(dir string) (*mounted, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -52,7 +52,7 @@ func (l *lab) kills(n int) error {
 			where = append(where, fmt.Sprintf("%d %s", landed[s.name][during], during))
 		}
 		if total > 0 {
-			l.table.add(s.name, fmt.Sprintf("killed %d times (%s)", total, strings.Join(where, ", ")), fmt.Sprintf("%d runs went on and ended alike", ends[s.name]))
+			l.table.add(s.name, fmt.Sprintf("kills: %d (%s)", total, strings.Join(where, ", ")), fmt.Sprintf("runs that went on and ended alike: %d", ends[s.name]))
 		}
 	}
 	return nil

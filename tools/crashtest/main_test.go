@@ -17,7 +17,7 @@ func TestCrash(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
 		t.Fatalf("vlmtool could not be built: %v\n%s", err, out)
 	}
-	l, err := newLab(tool, dir, 12, rand.New(rand.NewPCG(7, 0)), settings[1:2])
+	l, err := newLab(tool, dir, 16, rand.New(rand.NewPCG(7, 0)), settings[1:2])
 	if err != nil {
 		t.Fatal(err)
 	}

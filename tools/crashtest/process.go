@@ -56,8 +56,13 @@ func (l *lab) start(s setting, out string) (*process, error) {
 	return p, nil
 }
 
-// signal sends one to the whole group.
+// signal sends one to the whole group, if it is still there.
 func (p *process) signal(s syscall.Signal) error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+	}
 	err := syscall.Kill(-p.command.Process.Pid, s)
 	if errors.Is(err, syscall.ESRCH) {
 		return nil

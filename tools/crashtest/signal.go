@@ -76,8 +76,12 @@ func (l *lab) secondRun() error {
 	if err != nil {
 		return err
 	}
+	defer first.signal(syscall.SIGKILL)
 	if ended, err := first.until(there(out, "metrics.jsonl")); ended || err != nil {
 		return errors.Join(err, fmt.Errorf("it ended early:\n%s", first.stderr))
+	}
+	if err := first.signal(syscall.SIGSTOP); err != nil { // so that it is still there
+		return err
 	}
 	second, err := l.start(s, out)
 	if err != nil {
@@ -88,6 +92,9 @@ func (l *lab) secondRun() error {
 	}
 	if text := second.stderr.String(); !strings.Contains(text, "another run is using it") {
 		return fmt.Errorf("the second run says:\n%s", text)
+	}
+	if err := first.signal(syscall.SIGCONT); err != nil {
+		return err
 	}
 	if err := first.endsWith(0); err != nil {
 		return err
