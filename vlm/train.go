@@ -137,7 +137,7 @@ func (t *trainer) run(ctx context.Context) error {
 		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
 		t.report(m)
 		t.tell(t.saver.poll())
-		if err := t.periodic(ctx); err != nil && ctx.Err() == nil {
+		if err := t.periodic(ctx); err != nil {
 			return t.stop(ctx, err)
 		}
 	}

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -126,24 +127,51 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
-// TestValidationInterrupted: a run that failed in a validation validates first when it
-// goes on.
+// TestValidationInterrupted: a run that failed or was interrupted in a validation, also
+// in its last one, validates first when it goes on.
 func TestValidationInterrupted(t *testing.T) {
 	files, r := []string{testData(t, 40)}, savedRecipe(t, 4)
 	r.ValEvery = 2
-	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
+	whole := filepath.Join(t.TempDir(), "whole")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	must(t, err)
-	oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
-	dev := &failing{Device: cpu.Open(0), program: "step", left: 3, fault: oom} // behind two steps of training
-	var stopped *StoppedError
-	if _, err := trainOn(t, dev, r, files, out, false, Observer{}); !errors.As(err, &stopped) || stopped.Step != 2 {
-		t.Fatalf("got %v, want it stopped after two steps", err)
-	}
-	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-	must(t, err)
-	if a, b := valLosses(t, whole), valLosses(t, out); a != b {
-		t.Errorf("validations are\n%s and\n%s", a, b)
+	for _, c := range []struct {
+		name string
+		run  func(out string) error
+	}{
+		{"failed", func(out string) error {
+			oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
+			dev := &failing{Device: cpu.Open(0), program: "step", left: 3, fault: oom} // behind two steps of training
+			_, err := trainOn(t, dev, r, files, out, false, Observer{})
+			var stopped *StoppedError
+			if !errors.As(err, &stopped) || stopped.Step != 2 {
+				return fmt.Errorf("got %v, want it stopped after two steps", err)
+			}
+			return nil
+		}},
+		{"interrupted in the last", func(out string) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+				if m.Step == r.Steps {
+					cancel()
+				}
+			}}})
+			if !errors.Is(err, context.Canceled) || Finished(out) {
+				return fmt.Errorf("got %v, want it interrupted", err)
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "run")
+			must(t, c.run(out))
+			_, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+			must(t, err)
+			if a, b := valLosses(t, whole), valLosses(t, out); a != b {
+				t.Errorf("validations are\n%s and\n%s", a, b)
+			}
+			sameFile(t, weightsFile, whole, out)
+		})
 	}
 }
 
