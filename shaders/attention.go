@@ -37,9 +37,9 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "lse", Access: Write},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: append(attentionRows(), attentionVariants("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
+	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionVariants("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
-	})...),
+	})),
 	Halves: [][]string{{"q", "k", "v", "y"}},
 	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
 	CPU:    attentionCPU,

@@ -24,7 +24,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: attentionVariants("attention_backward_lanes", []string{"attention_deltas"}, []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, attentionBackwardMeets, func(group, slices uint32) []DeclPass[AttentionParams] {
+	Variants: append(attentionBackwardCoop(), attentionVariants("attention_backward_lanes", []string{"attention_deltas"}, []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, attentionBackwardMeets, func(group, slices uint32) []DeclPass[AttentionParams] {
 		return []DeclPass[AttentionParams]{
 			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
 				return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
@@ -35,7 +35,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
 			}},
 		}
-	}),
+	})...),
 	// delta [B,Tq,H] and the intervals of every tile of queries.
 	Scratch: func(p AttentionParams) int64 {
 		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))

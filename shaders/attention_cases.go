@@ -116,8 +116,9 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 			Params: p, Inputs: bindings(p, in),
 			// Scores of size scale² are rounded, which changes the weights by as much of
 			// themselves; keys of size scale carry that on into dq.
-			Long: batch*queries*heads > 65535,
-			Atol: 2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),
+			Long:    batch*queries*heads > 65535,
+			Factors: 0.5 * largest(in[2].F), // weights add up to 1
+			Atol:    2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),
 		}
 		cases = append(cases, c.named("%s %dx%d of %d, %d heads over %d of %d, scale %g", attentionModes[mode].name, batch, queries, keys, heads, kv, d, scale))
 	}
@@ -158,6 +159,7 @@ func attentionBackwardCases() []Case {
 		for _, k := range c.Inputs[1].F {
 			cases[i].Unread = max(cases[i].Unread, 1+math.Abs(float64(k)))
 		}
+		cases[i].Factors = 0.5 * gradientFactors(c)
 		if p := c.Params.(AttentionParams); p.Heads == p.KVHeads && strings.HasPrefix(c.Name, "one key") {
 			cases[i].Atol = 0 // no gradient reaches q and k, not even a rounding's
 		}
@@ -173,6 +175,34 @@ func attentionBackwardCases() []Case {
 	return cases
 }
 
+// gradientFactors is the largest sum of magnitudes that makes an element of dq, dk or
+// dv from weights or gradients of scores.
+func gradientFactors(c Case) (most float64) {
+	p := c.Params.(AttentionParams)
+	var b []Array
+	for _, in := range c.Inputs[:7] {
+		b = append(b, wide(in.F))
+	}
+	for _, v := range c.Inputs[3].I {
+		b[3].I = append(b[3].I, int64(v))
+	}
+	q, k := attentionSizes(p)
+	dq, dk, dv := make([]float64, q), make([]float64, k), make([]float64, k)
+	eachQuery(p, b, func(q attentionQuery) {
+		dy := b[6].F[q.at:][:q.d]
+		delta := dot(dy, b[4].F[q.at:])
+		for j, key := range q.keys {
+			ds := math.Abs(q.weights[j] * (dot(dy, b[2].F[key:]) - delta))
+			for i := range q.d {
+				dq[q.at+i] += float64(p.Scale) * ds * math.Abs(b[1].F[key+i])
+				dk[key+i] += float64(p.Scale) * ds * math.Abs(b[0].F[q.at+i])
+				dv[key+i] += q.weights[j] * math.Abs(dy[i])
+			}
+		}
+	})
+	return max(slices.Max(dq), slices.Max(dk), slices.Max(dv))
+}
+
 // values is n normally distributed values; the stream tells inputs apart. They are
 // rounded to what the 16-bit types hold too, so that what goes with them, as the
 // logarithms of sums, is the same in every storage.
@@ -183,6 +213,14 @@ func values(n int, stream uint64, scale float64) Input {
 		in.F[i] = short(float32(scale * random.NormFloat64()))
 	}
 	return in
+}
+
+// largest is the largest magnitude.
+func largest(x []float32) (most float64) {
+	for _, v := range x {
+		most = max(most, math.Abs(float64(v)))
+	}
+	return most
 }
 
 // short rounds to what both types of 16 bits hold.

@@ -199,6 +199,39 @@ func TestCooperative(t *testing.T) {
 	}
 }
 
+// TestCooperativeAttention: heads are padded to the columns of a variant; a few queries,
+// odd heads and small memory are for others.
+func TestCooperativeAttention(t *testing.T) {
+	s := Attention.Halves(BF16, "q", "k", "v", "y")
+	all := Attention.variant(t, "coopmat1.d128.bf16-q-k-v-y").Cooperative.Target(BF16)
+	for _, c := range []struct {
+		queries, dim uint32
+		memory       int64
+		want         string
+	}{
+		{1024, 64, 0, "coopmat1.d64.bf16-q-k-v-y"},
+		{1024, 40, 0, "coopmat1.d64.bf16-q-k-v-y"},
+		{1024, 72, 0, "coopmat1.d128.bf16-q-k-v-y"},
+		{1024, 128, 48 << 10, "coopmat1.d128.bf16-q-k-v-y"},
+		{1024, 128, 32 << 10, "d128x4.bf16-q-k-v-y"},
+		{1024, 136, 0, "d128x4.bf16-q-k-v-y"},
+		{1024, 60, 0, "d64x4.bf16-q-k-v-y"},
+		{16, 64, 0, "d64x4.bf16-q-k-v-y"},
+		{1, 64, 0, "rows.bf16-q-k-v-y"},
+	} {
+		target := all
+		target.WorkgroupMemory = c.memory
+		p := AttentionParams{Batch: 1, Queries: c.queries, Keys: c.queries, Heads: 9, KVHeads: 3, HeadDim: c.dim}
+		if v, _ := Attention.ChooseFor(p, s, target); v == nil || v.Name != c.want {
+			t.Errorf("%d queries, heads of %d columns, %d bytes: got %+v, want %s", c.queries, c.dim, c.memory, v, c.want)
+		}
+	}
+	v := AttentionBackward.variant(t, "coopmat1.d64.bf16-q-k-v-y-dy-dq-dk-dv")
+	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Target(BF16)), []uint32{128, 16, 16, 16}; !slices.Equal(got, want) || !v.Numbered() {
+		t.Errorf("constants %v, want %v and the pass", got, want)
+	}
+}
+
 // TestCooperativeMemory holds the workgroup memory that is read from the modules to
 // what the tiles take: two halves of lines of quads and one quad more.
 func TestCooperativeMemory(t *testing.T) {

@@ -85,6 +85,9 @@ type Cooperative struct {
 	Rows, Cols, Depth uint32
 	// Subgroups of a workgroup, or in workgroup scope its Invocations.
 	Subgroups, Invocations uint32
+	// Rounds says that the variant multiplies what it computed itself, rounded to 16
+	// bits for that: results are as exact as Case.Factors says.
+	Rounds bool
 	// Features beyond those that the scope and the types need.
 	Features []string
 }

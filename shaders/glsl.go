@@ -117,7 +117,8 @@ func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 }
 
 // packingGLSL is packing for GLSL: HALF is the type of 16 bits, round_half rounds to
-// it, to the nearest and ties to even, pack_pair puts two into a word.
+// it, to the nearest and ties to even, pack_pair puts two into a word. pack_near, for
+// the factors of a product, is faster: how it breaks ties is the device's.
 var packingGLSL = map[Type]string{
 	BF16: `#define HALF bfloat16_t
 uint half_bits(float x) {
@@ -126,6 +127,11 @@ uint half_bits(float x) {
   return (b + 0x7fffu + ((b >> 16u) & 1u)) >> 16u;
 }
 float half_float(uint bits) { return uintBitsToFloat(bits << 16u); }
+uint pack_near(vec2 v) {
+  uvec2 b = floatBitsToUint(v);
+  b = mix(b + 0x8000u, b, isnan(v));
+  return (b.x >> 16u) | (b.y & 0xffff0000u);
+}
 ` + pairGLSL,
 	F16: `#define HALF float16_t
 uint half_bits(float x) {
@@ -137,6 +143,7 @@ uint half_bits(float x) {
   return sign | ((a - 0x38000000u + 0xfffu + ((a >> 13u) & 1u)) >> 13u);
 }
 float half_float(uint bits) { return unpackHalf2x16(bits).x; }
+uint pack_near(vec2 v) { return packHalf2x16(v); }
 ` + pairGLSL,
 }
 

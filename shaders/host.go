@@ -89,6 +89,9 @@ type Case struct {
 	// Unread is what the rounding of inputs that the reference does not read (it
 	// computes them itself) may add to Atol, in units of the 16-bit type's rounding.
 	Unread float64
+	// Factors is what a variant that rounds the factors of a product adds, in the same
+	// units: half of the largest sum of what they are multiplied with, times them.
+	Factors float64
 }
 
 // Elements is the number of elements of the largest binding.

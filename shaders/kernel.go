@@ -169,6 +169,10 @@ func (v *Variant) Constants(params any, t Target) []uint32 {
 	return v.specialize(params, t, v.Storage)
 }
 
+// Numbered says whether the passes' number is one more specialisation constant, behind
+// the others: a shader in GLSL has one entry point.
+func (v *Variant) Numbered() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
+
 // OnlyTuned says whether tuning alone chooses the variant with these parameters.
 func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
 
@@ -305,7 +309,7 @@ func (k *Kernel) CheckParams(params any) error {
 type Decl[P any] struct {
 	Name     string
 	Bindings []Binding
-	Include  []string // by every variant, before its own
+	Include  []string // by every variant in WGSL, before its own
 	Variants []DeclVariant[P]
 	// Halves are the sets of bindings, by name, that can be stored in 16 bits
 	// together; every variant takes all of them. Texts that are to do so read and
@@ -426,14 +430,16 @@ func Declare[P any](d Decl[P]) *Kernel {
 		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
 	}
 	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Include: slices.Concat(d.Include, dv.Include), Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
+		v := Variant{Name: dv.Name, Source: dv.Source, Include: dv.Include, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
 		if v.Source == "" {
 			v.Source = d.Name
 		}
 		if dv.When != nil {
 			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
 		}
-		v.Cooperative = dv.Cooperative
+		if v.Cooperative = dv.Cooperative; v.Cooperative == nil {
+			v.Include = slices.Concat(d.Include, dv.Include)
+		}
 		if dv.ByTuning != nil {
 			v.byTuning = func(p any) bool { return dv.ByTuning(p.(P)) }
 		}

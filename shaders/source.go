@@ -52,7 +52,11 @@ const FirstStorageBinding = 2
 // its bindings take of BindingsFile stands behind those of base.
 func (v *Variant) Files() []string {
 	if v.Cooperative != nil {
-		return []string{v.Source + ".comp"}
+		var names []string
+		for _, include := range v.Include {
+			names = append(names, "include_"+include+".comp")
+		}
+		return append(names, v.Source+".comp")
 	}
 	var names []string
 	for _, include := range slices.Concat(v.base(), v.Include) {

@@ -128,6 +128,10 @@ else
 	part products.jsonl 90 ./benchpeer $products
 fi
 
+# From here on everything runs in the variants that measuring chose.
+first=${presets%% *}
+part "tune-$first.txt" 60 ./vlmtool tune --device "$device" --preset "$first" --batch-size ${rows%% *} --seq-len $tokens --dtype bf16
+
 # train PRESET TYPE: with as many rows as there is memory for.
 train() {
 	for n in $rows; do
@@ -148,7 +152,6 @@ infer() {
 	done
 	peer "peer-decode-$1.jsonl" 60 decode --recipe "$out/recipe-$1.json" $tell --modes bf16,f32
 }
-first=${presets%% *}
 compare "$first" 'bf16 f32' bf16,f32,bf16-compiled
 infer "$first"
 for dtype in bf16 f32; do
@@ -166,6 +169,8 @@ for preset in $presets; do
 			--count 3 --case-time 2s --time-limit 40s --json
 	done
 done
+part "variants-$first-bf16.jsonl" 60 ./vlmtool bench kernels --device "$device" --preset "$first" --batch-size ${rows%% *} --seq-len $tokens --dtype bf16 \
+	--variants --filter '^(matmul|attention)' --work train --count 3 --case-time 2s --time-limit 45s --json
 # Training itself, on pictures of shapes: do all types learn the same?
 ./shapesdata --out $out/data --train 1000 --test 40 >/dev/null 2>&1
 for dtype in f32 bf16 f16; do

@@ -131,6 +131,7 @@ var oneLine = map[string]string{
 	"sum_squares chunks":        "65536 chunks of 16384 elements are 4 GiB",
 	"attention_backward deltas": "that takes 4 million queries",
 	"attention_backward tiles":  "that takes 4 million queries",
+	"attention_backward main":   "of cooperative matrices; with heads of 8 columns that takes 20 MiB a binding",
 	"peak_fma main":             "a benchmark; that takes 33 million elements",
 	"rmsnorm_backward chunks":   "rows of 4 million columns end a loop early on llvmpipe",
 	"rmsnorm_backward total":    "rows of 4 million columns end a loop early on llvmpipe",

@@ -53,9 +53,11 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 	return variants
 }
 
-// brief says that a device's own variants are enough for a case.
+// brief says that a device's own variants are enough for a case: where the other ones
+// are those of bf16 with another type.
 func brief(dev engine.Device, c shaders.Case) bool {
-	return dev.Info().Kind == "software" && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16
+	info := dev.Info()
+	return info.Kind == "software" && len(info.Matrices) == 0 && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16
 }
 
 // With runs f while the device chooses the variant.

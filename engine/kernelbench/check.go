@@ -111,7 +111,8 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 		if err != nil {
 			return err
 		}
-		tolerance := given
+		variant, _ := dev.Info().Choose(c.Kernel, given.Params, given.Storage)
+		tolerance := kernelcheck.In(variant, given)
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}

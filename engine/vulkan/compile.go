@@ -152,8 +152,9 @@ func (e *executable) build() error {
 	}
 	for i := range e.calls {
 		c := &e.calls[i]
-		for j, s := range c.build.variant.Passes {
-			c.passes[j].pipeline = p.made[c.build.key(s)]
+		for j := range c.passes {
+			key, _ := c.build.pass(j)
+			c.passes[j].pipeline = p.made[key]
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ package vulkan
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
@@ -95,12 +96,16 @@ type build struct {
 	constants []uint32 // for specialisation, from number 0 on
 }
 
-func (b build) key(p shaders.Pass) pipelineKey {
-	key := pipelineKey{id: b.kernel.ID(b.variant), entry: p.EntryPoint()}
-	if len(b.constants) > 0 {
-		key.constants = fmt.Sprint(b.constants)
+// pass returns the specialisation constants of a pass, and the key of its pipeline.
+func (b build) pass(i int) (pipelineKey, []uint32) {
+	key, constants := pipelineKey{id: b.kernel.ID(b.variant), entry: b.variant.Passes[i].EntryPoint()}, b.constants
+	if b.variant.Numbered() {
+		constants = append(slices.Clone(constants), uint32(i))
 	}
-	return key
+	if len(constants) > 0 {
+		key.constants = fmt.Sprint(constants)
+	}
+	return key, constants
 }
 
 // make makes the pipelines that are still missing, on all cores: a driver's
@@ -110,14 +115,14 @@ func (p *pipelines) make(d *Device, builds []build) error {
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	missing := map[pipelineKey]*vk.Pipeline{}
 	for _, b := range builds {
-		for _, pass := range b.variant.Passes {
-			key := b.key(pass)
+		for i := range b.variant.Passes {
+			key, constants := b.pass(i)
 			if p.made[key] != nil || missing[key] != nil {
 				continue
 			}
 			pipeline := new(vk.Pipeline)
 			missing[key] = pipeline
-			group.Go(func() error { return d.newPipeline(b, key, pipeline) })
+			group.Go(func() error { return d.newPipeline(b, key, constants, pipeline) })
 		}
 	}
 	err := group.Wait()
@@ -131,7 +136,7 @@ func (p *pipelines) make(d *Device, builds []build) error {
 }
 
 // newPipeline compiles one entry point. It may run beside others of its kind.
-func (d *Device) newPipeline(b build, key pipelineKey, pipeline *vk.Pipeline) error {
+func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipeline *vk.Pipeline) error {
 	code, err := b.kernel.SPIRV(b.variant)
 	if err != nil {
 		return err
@@ -157,7 +162,7 @@ func (d *Device) newPipeline(b build, key pipelineKey, pipeline *vk.Pipeline) er
 		},
 		layout: b.layout.pipeline,
 	}
-	special := specialized(b.constants)
+	special := specialized(constants)
 	if special != nil {
 		info.stage.specialization = unsafe.Pointer(special)
 	}

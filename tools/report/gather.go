@@ -35,19 +35,26 @@ func Gather(dir string) (*Report, error) {
 	each(g, "peer-train-*.jsonl", func(_ string, p PeerRun) { r.PeerTrain = append(r.PeerTrain, p) })
 	each(g, "peer-decode-*.jsonl", func(_ string, p PeerRun) { r.PeerDecode = append(r.PeerDecode, p) })
 	each(g, "peer-embedder-*.jsonl", func(_ string, p PeerRun) { r.PeerPixels = append(r.PeerPixels, p) })
-	each(g, "kernels-*.jsonl", func(file string, k Kernel) {
-		name := strings.TrimSuffix(strings.TrimPrefix(file, "kernels-"), ".jsonl")
-		if cut := strings.LastIndex(name, "-"); cut > 0 {
-			k.Preset, k.DType = name[:cut], name[cut+1:]
-		}
-		r.Kernels = append(r.Kernels, k)
-	})
+	r.Kernels = kernels(g, "kernels-")
+	r.Variants = kernels(g, "variants-")
 	each(g, "learn-*.json", func(file string, l Learn) {
 		l.DType = strings.TrimSuffix(strings.TrimPrefix(file, "learn-"), ".json")
 		r.Learn = append(r.Learn, l)
 	})
 	r.Goals = goals(r)
 	return r, nil
+}
+
+// kernels reads the lines of bench kernels from the files PREFIX PRESET-TYPE.jsonl.
+func kernels(g gatherer, prefix string) (all []Kernel) {
+	each(g, prefix+"*.jsonl", func(file string, k Kernel) {
+		name := strings.TrimSuffix(strings.TrimPrefix(file, prefix), ".jsonl")
+		if cut := strings.LastIndex(name, "-"); cut > 0 {
+			k.Preset, k.DType = name[:cut], name[cut+1:]
+		}
+		all = append(all, k)
+	})
+	return all
 }
 
 type gatherer struct {

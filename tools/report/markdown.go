@@ -30,6 +30,7 @@ func (r *Report) Markdown(w io.Writer) {
 	r.writeGeneration(w)
 	r.writeStep(w)
 	r.writeKernels(w)
+	r.writeVariants(w)
 	r.writeLearn(w)
 	r.writeParts(w)
 }
@@ -322,6 +323,24 @@ func (r *Report) writeKernels(w io.Writer) {
 	}
 	table(w, "Kernels at the presets' shapes", fmt.Sprintf("The costliest case of each, of %d; %d were left out for their time or for want of memory, %d were wrong. report.json has all.", len(r.Kernels), skipped, wrong),
 		[]string{"preset", "type", "kernel", "case", "variant", "µs", r.unit(), "GB/s", "of its roofline", "checked"}, rows)
+}
+
+// writeVariants lists the variants of each case, the fastest first.
+func (r *Report) writeVariants(w io.Writer) {
+	all := slices.Clone(r.Variants)
+	slices.SortStableFunc(all, func(a, b Kernel) int {
+		return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(a.Case, b.Case), cmp.Compare(a.US, b.US))
+	})
+	var rows [][]string
+	for _, k := range all {
+		switch {
+		case k.Wrong != "":
+			rows = append(rows, []string{k.Kernel, shape(k.Case), k.Variant, "", "**" + cut(k.Wrong, 160) + "**"})
+		case k.Skipped == "":
+			rows = append(rows, []string{k.Kernel, shape(k.Case), cmp.Or(k.Variant, "plain"), figure(k.US), r.rate(k.GFLOPs)})
+		}
+	}
+	table(w, "Every variant of products and attention", "Those that tuning may choose are among them.", []string{"kernel", "case", "variant", "µs", r.unit()}, rows)
 }
 
 func (r *Report) writeLearn(w io.Writer) {

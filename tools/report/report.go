@@ -32,6 +32,7 @@ type Report struct {
 	Embedder    []Embedder    `json:"embedder"`
 	PeerPixels  []PeerRun     `json:"peer_embedder"` // the embedder and SigLIP's encoder
 	Kernels     []Kernel      `json:"kernels"`
+	Variants    []Kernel      `json:"variants"` // every one of a case that the device can run
 	Learn       []Learn       `json:"learn"`
 }
 

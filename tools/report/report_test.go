@@ -53,14 +53,15 @@ func whole(t *testing.T) *Report {
     --- PASS: TestHardware/Programs (0.10s)
         --- PASS: TestHardware/Programs/Ahead (0.10s)
 FAIL`,
-		"products.jsonl":                  products,
-		"train-smollm2-135m-bf16.json":    aTraining,
-		"peer-train-smollm2-135m.jsonl":   `{"bench":"train","preset":"smollm2-135m","mode":"bf16","tokens_per_s":40000}` + "\n" + `{"bench":"train","preset":"smollm2-135m","mode":"bf16-compiled","error":"no compiler"}` + "\n",
-		"infer-smollm2-135m.json":         `{"preset":"smollm2-135m","tokens_per_s":700,"prefill_ms":9}` + "\n",
-		"embedder-smollm2-135m.json":      `{"preset":"smollm2-135m","images_per_s":20000}` + "\n",
-		"peer-embedder-smollm2-135m.json": "",
-		"learn-bf16.json":                 `{"steps":40,"loss":1.5}` + "\n",
-		"kernels-smollm2-135m-bf16.jsonl": `{"kernel":"add","case":"n=4","work":"train","us":3,"gb_per_s":5,"roofline":0.5,"bound":"memory"}` + "\n" + `{"kernel":"rope","case":"n=5","wrong":"element 3"}` + "\n",
+		"products.jsonl":                   products,
+		"train-smollm2-135m-bf16.json":     aTraining,
+		"peer-train-smollm2-135m.jsonl":    `{"bench":"train","preset":"smollm2-135m","mode":"bf16","tokens_per_s":40000}` + "\n" + `{"bench":"train","preset":"smollm2-135m","mode":"bf16-compiled","error":"no compiler"}` + "\n",
+		"infer-smollm2-135m.json":          `{"preset":"smollm2-135m","tokens_per_s":700,"prefill_ms":9}` + "\n",
+		"embedder-smollm2-135m.json":       `{"preset":"smollm2-135m","images_per_s":20000}` + "\n",
+		"peer-embedder-smollm2-135m.json":  "",
+		"learn-bf16.json":                  `{"steps":40,"loss":1.5}` + "\n",
+		"kernels-smollm2-135m-bf16.jsonl":  `{"kernel":"add","case":"n=4","work":"train","us":3,"gb_per_s":5,"roofline":0.5,"bound":"memory"}` + "\n" + `{"kernel":"rope","case":"n=5","wrong":"element 3"}` + "\n",
+		"variants-smollm2-135m-bf16.jsonl": `{"kernel":"matmul","case":"n=4","variant":"slow","us":9}` + "\n" + `{"kernel":"matmul","case":"n=4","variant":"quick","us":3}` + "\n",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +121,7 @@ func TestWrite(t *testing.T) {
 		"# NVIDIA Tested H100", "Peer: PyTorch 9 on NVIDIA Tested H100", "- **conformance.txt** failed: FAIL", "stopped at its limit of 60 s",
 		"killed after 20 s", "not begun: the run's time was up", "**not met**", "| cooperativeMatrix | yes |", "2 passed, 1 failed",
 		"| smollm2-135m | ours | bf16 | 8×2048 | 100 | 50000 | 60.0 | – | 1.25 |", "no compiler", "**element 3**",
+		"| matmul | n=4 | quick | 3.00 | – |\n| matmul | n=4 | slow | 9.00 | – |",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%q is missing from\n%s", want, page)

@@ -1,0 +1,65 @@
+package shaders
+
+// attentionCoop are the forward variants for devices with cooperative matrices, with
+// q, k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Each subgroup
+// has 32 queries, one for an invocation of a subgroup of 32. Estimates for an H100
+// (see matmulCoop), none of them measured; FLOP are those of a tile of 32 keys, bytes
+// what a subgroup moves through shared memory for it, mostly k, v and q:
+//
+//	              shared    registers   workgroups   FLOP per     bound, of
+//	              memory    of sums     a processor  shared byte  the peak
+//	coopmat1.d64   29 KiB    64 + 32    6            12           37%, shared memory
+//	coopmat1.d128  45 KiB   128 + 32    4            15           46%, shared memory
+//	coopmat1.d128.one       31 KiB    128 + 32    7            15           46%, shared memory
+func attentionCoop() []DeclVariant[AttentionParams] {
+	variant := func(name string, columns, subgroups uint32, best bool) DeclVariant[AttentionParams] {
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32, Cols: 32, Depth: 32, Subgroups: subgroups, Rounds: true}
+		return attentionCoopVariant(name, "attention_coop", columns, coop, best, map[string]uint32{"COLUMNS": columns, "SUBGROUPS": subgroups},
+			[]DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
+				return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, int(32*subgroups)))
+			}}})
+	}
+	return []DeclVariant[AttentionParams]{
+		variant("coopmat1.d64", 64, 2, true),
+		variant("coopmat1.d128", 128, 2, true),
+		variant("coopmat1.d128.one", 128, 1, false),
+	}
+}
+
+// attentionBackwardCoop are the same for the gradients. Four subgroups share a tile of
+// 32 queries and 32 keys. Estimates as above, of the pass for dq:
+//
+//	               shared    registers   workgroups   FLOP per     bound, of
+//	               memory    of sums     a processor  shared byte  the peak
+//	coopmat1.d64    28 KiB    16         7            7            22%, shared memory
+//	coopmat1.d128   44 KiB    32         5            8            24%, shared memory
+func attentionBackwardCoop() []DeclVariant[AttentionParams] {
+	variant := func(name string, columns uint32) DeclVariant[AttentionParams] {
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 16, Cols: 16, Depth: 16, Subgroups: 4, Rounds: true}
+		queries := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
+		}}
+		keys := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
+			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile))
+		}}
+		return attentionCoopVariant(name, "attention_backward_coop", columns, coop, true, map[string]uint32{"COLUMNS": columns},
+			[]DeclPass[AttentionParams]{queries, queries, keys})
+	}
+	return []DeclVariant[AttentionParams]{variant("coopmat1.d64", 64), variant("coopmat1.d128", 128)}
+}
+
+// attentionCoopVariant is a variant for heads of up to so many columns. Where there
+// are fewer queries than a tile has, or it is not the best one, measuring chooses it.
+func attentionCoopVariant(name, source string, columns uint32, coop *Cooperative, best bool, consts map[string]uint32, passes []DeclPass[AttentionParams]) DeclVariant[AttentionParams] {
+	return DeclVariant[AttentionParams]{
+		Name: name, Source: source, Include: []string{"attention_coop"}, Cooperative: coop, Consts: consts, Passes: passes,
+		When: func(p AttentionParams, c Class) bool {
+			return c != Software && p.HeadDim%8 == 0 && p.HeadDim <= columns && (p.HeadDim > 64 || columns == 64)
+		},
+		ByTuning: func(p AttentionParams) bool { return !best || p.Queries < gpuTile },
+		Specialize: func(_ AttentionParams, target Target, s Storage) []uint32 {
+			m, _ := coop.matrix(target, s.Type)
+			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K}
+		},
+	}
+}

@@ -1,0 +1,72 @@
+// Attention by cooperative matrices. Lines of q, k, v and their gradients lie in
+// shared memory as COLUMNS values of 16 bits, zeros behind the head's own, in quads of
+// 8; scores as 32 floats, in quads of 4. A line has one quad more than it needs, so
+// that 8 lines begin in different memory banks.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint INVOCATIONS = 64u;
+layout(constant_id = 1) const uint TM = 16u; // the device's matrices: [TM,TK]·[TK,TN]
+layout(constant_id = 2) const uint TN = 16u;
+layout(constant_id = 3) const uint TK = 16u;
+
+const uint SPAN = COLUMNS / 8u; // quads of a line
+const uint PITCH = SPAN + 1u;
+const uint SCORES = 9u; // quads of a line of scores
+
+#define ROW_MAJOR gl_CooperativeMatrixLayoutRowMajor
+#define COLUMN_MAJOR gl_CooperativeMatrixLayoutColumnMajor
+#define SUMS coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>
+#define LEFT coopmat<HALF, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA>
+#define RIGHT coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB>
+
+// Orders what a subgroup's invocations write and read in shared memory.
+void subgroup_barrier() {
+  controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+}
+
+// The keys that a query sees, [x,y) and [z,w).
+ivec4 intervals_of(uint row) {
+  return ivec4(intervals[4u * row], intervals[4u * row + 1u], intervals[4u * row + 2u], intervals[4u * row + 3u]);
+}
+bool sees(ivec4 seen, uint key) {
+  int k = int(key);
+  return (k >= seen.x && k < seen.y) || (k >= seen.z && k < seen.w);
+}
+// Whether queries that see these intervals see any of 32 keys.
+bool sees_tile(ivec4 seen, uint first) {
+  int lo = int(first);
+  int hi = int(first + 32u);
+  return (lo < seen.y && hi > seen.x) || (lo < seen.w && hi > seen.z);
+}
+
+const ivec4 NOTHING = ivec4(2147483647, 0, 2147483647, 0);
+shared ivec4 seen_by_all; // the smallest intervals that hold those of some queries
+
+// Makes seen_by_all from NOTHING; every invocation calls it for some of the queries.
+void widen_seen(ivec4 by) {
+  if (by.x < by.y) {
+    atomicMin(seen_by_all.x, by.x);
+    atomicMax(seen_by_all.y, by.y);
+  }
+  if (by.z < by.w) {
+    atomicMin(seen_by_all.z, by.z);
+    atomicMax(seen_by_all.w, by.w);
+  }
+}
+
+// Where a line of q, k and their like begins, in quads.
+uint query_at(uint batch, uint t, uint head) { return ((batch * p.queries + t) * p.heads + head) * (p.head_dim / 8u); }
+uint key_at(uint batch, uint t, uint kv) { return ((batch * p.keys + t) * p.kv_heads + kv) * (p.head_dim / 8u); }
+
+// Brings LINES lines from first on into LINES_OF, from quad TO on; behind END, and
+// behind the head's own columns, zeros.
+#define BRING(NAME, LINES, AT, FIRST, END, HEAD, LINES_OF, TO) \
+  for (uint i = gl_LocalInvocationIndex; i < (LINES) * SPAN; i += INVOCATIONS) { \
+    uint t = (FIRST) + i / SPAN; \
+    bool there = t < (END) && i % SPAN < p.head_dim / 8u; \
+    LINES_OF[(TO) + i / SPAN * PITCH + i % SPAN] = there ? NAME##_quads[AT(batch, t, HEAD) + i % SPAN] : uvec4(0u); \
+  }
+
+// Eight values in 16 bits.
+uvec4 near_quad(vec4 a, vec4 b) { return uvec4(pack_near(a.xy), pack_near(a.zw), pack_near(b.xy), pack_near(b.zw)); }
+uvec4 pack_quad(vec4 a, vec4 b) { return uvec4(pack_pair(a.xy), pack_pair(a.zw), pack_pair(b.xy), pack_pair(b.zw)); }
