@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -98,7 +97,10 @@ func run(ctx context.Context, vlmtool, data, out string, steps int) error {
 	if err != nil {
 		return err
 	}
-	return shoot(ctx, filepath.Join(dir, "frame.html"), out, page, sent.String())
+	if err := os.WriteFile(filepath.Join(dir, "page.png"), page, 0o644); err != nil {
+		return err
+	}
+	return shoot(ctx, filepath.Join(dir, "frame.html"), out, sent.String())
 }
 
 // reach returns when the page shows a step or a later one.
@@ -118,20 +120,15 @@ func reach(ctx context.Context, step int, sent *terminalText) error {
 }
 
 // shoot draws the terminal above the page.
-func shoot(ctx context.Context, file, out string, page []byte, sent string) error {
+func shoot(ctx context.Context, file, out, sent string) error {
 	var text bytes.Buffer
-	err := frame.Execute(&text, map[string]any{
-		"Terminal": template.HTML(screen(sent, 9)),
-		"Page":     template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(page)),
-	})
-	if err != nil {
+	if err := frame.Execute(&text, template.HTML(screen(sent, 9))); err != nil {
 		return err
 	}
 	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
 		return err
 	}
-	err = chromedp.Do(ctx, chromedp.EmulateViewport(1240, 400), chromedp.Navigate("file://"+file), chromedp.WaitVisible("img"))
-	if err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 400), chromedp.Navigate("file://"+file)); err != nil {
 		return err
 	}
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
