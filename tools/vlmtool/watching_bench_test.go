@@ -36,7 +36,7 @@ func BenchmarkWatching(b *testing.B) {
 	must(b, w.Close())
 	recipe, err := vlm.Preset("shapes")
 	must(b, err)
-	recipe.Steps, recipe.ValEvery, recipe.SaveEvery = 1600, 0, 0
+	recipe.Steps, recipe.ValEvery, recipe.SaveEvery = 800, 0, 0
 
 	run := watch.New(watch.Options{Name: "bench", PeakFlops: 1e12})
 	server, err := watch.Listen("127.0.0.1:0", run)
