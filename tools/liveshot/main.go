@@ -35,7 +35,7 @@ func main() {
 	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "the command to watch")
 	data := pflag.String("data", "", "what to train on")
 	out := pflag.String("out", "docs/live.png", "the picture")
-	steps := pflag.Int("steps", 1500, "steps of the run; the picture is taken after two thirds of them")
+	steps := pflag.Int("steps", 1500, "steps of the run; the picture is taken on the way")
 	pflag.Parse()
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer stop()
@@ -90,9 +90,11 @@ func run(ctx context.Context, vlmtool, data, out string, steps int) error {
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 900), chromedp.Navigate(url)); err != nil {
 		return err
 	}
-	if err := reach(ctx, 2*steps/3, sent); err != nil {
+	// Behind a validation, and well before the next.
+	if err := reach(ctx, steps*62/100, sent); err != nil {
 		return err
 	}
+	terminalNow := sent.String()
 	page, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		return err
@@ -100,7 +102,7 @@ func run(ctx context.Context, vlmtool, data, out string, steps int) error {
 	if err := os.WriteFile(filepath.Join(dir, "page.png"), page, 0o644); err != nil {
 		return err
 	}
-	return shoot(ctx, filepath.Join(dir, "frame.html"), out, sent.String())
+	return shoot(ctx, filepath.Join(dir, "frame.html"), out, terminalNow)
 }
 
 // reach returns when the page shows a step or a later one.
