@@ -94,6 +94,11 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 
+.PHONY: live-picture
+live-picture: build ## train, and take docs/live.png of the terminal and the page (needs chromium)
+	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
+	@$(GO) run ./tools/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
+
 .PHONY: shaders
 shaders: ## compile changed kernels to SPIR-V (needs naga, for .comp files glslc)
 	@go run ./tools/shadergen

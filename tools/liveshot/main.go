@@ -1,0 +1,178 @@
+// Command liveshot takes the picture of a run that is watched, docs/live.png: it
+// trains the shapes preset in a terminal of its own, and shows the terminal and the
+// page as they are on the way. It needs Linux and a Chromium on PATH.
+//
+//	go run ./tools/liveshot --data 'demo/data/train-*.parquet' --out docs/live.png
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	_ "embed"
+
+	"github.com/chromedp/chromedp"
+	"github.com/creack/pty"
+	"github.com/spf13/pflag"
+)
+
+//go:embed frame.html
+var frameText string
+
+var frame = template.Must(template.New("frame").Parse(frameText))
+
+func main() {
+	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "the command to watch")
+	data := pflag.String("data", "", "what to train on")
+	out := pflag.String("out", "docs/live.png", "the picture")
+	steps := pflag.Int("steps", 1500, "steps of the run; the picture is taken on the way")
+	pflag.Parse()
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer stop()
+	if err := run(ctx, *vlmtool, *data, *out, *steps); err != nil {
+		fmt.Fprintln(os.Stderr, "liveshot:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, vlmtool, data, out string, steps int) error {
+	dir, err := os.MkdirTemp("", "liveshot-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return err
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)
+	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
+	defer stop()
+	ctx, stop = chromedp.NewContext(ctx)
+	defer stop()
+
+	if vlmtool, err = filepath.Abs(vlmtool); err != nil {
+		return err
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	train := exec.CommandContext(ctx, vlmtool, "train", "--preset", "shapes", "--device", "cpu", "--steps", fmt.Sprint(steps), "--val-every", fmt.Sprint(steps/10),
+		"--save-every", fmt.Sprint(steps/4), "--data", data, "--out", "run", "--listen", ":0")
+	train.Dir = dir
+	terminal, err := pty.StartWithSize(train, &pty.Winsize{Rows: 30, Cols: 116})
+	if err != nil {
+		return err
+	}
+	sent := &terminalText{address: make(chan string, 1), ended: make(chan struct{})}
+	go sent.read(terminal)
+	defer func() {
+		train.Process.Kill()
+		train.Wait() // was killed
+		<-sent.ended
+	}()
+	var url string
+	select {
+	case url = <-sent.address:
+	case <-sent.ended:
+		return errors.New("vlmtool ended: " + sent.String())
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 900), chromedp.Navigate(url)); err != nil {
+		return err
+	}
+	// Behind a validation, and well before the next.
+	if err := reach(ctx, steps*62/100, sent); err != nil {
+		return err
+	}
+	terminalNow := sent.String()
+	page, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "page.png"), page, 0o644); err != nil {
+		return err
+	}
+	return shoot(ctx, filepath.Join(dir, "frame.html"), out, terminalNow)
+}
+
+// reach returns when the page shows a step or a later one.
+func reach(ctx context.Context, step int, sent *terminalText) error {
+	const shown = `parseInt(document.querySelector('#steps').textContent.replace(/[^\d]*([\d,]*).*/, '$1').replace(',', '')) || 0`
+	for {
+		at, err := chromedp.Run(ctx, chromedp.Evaluate[int](shown))
+		if err != nil || at >= step {
+			return err
+		}
+		select {
+		case <-sent.ended:
+			return errors.New("vlmtool ended too soon: " + sent.String())
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// shoot draws the terminal above the page.
+func shoot(ctx context.Context, file, out, sent string) error {
+	var text bytes.Buffer
+	if err := frame.Execute(&text, template.HTML(screen(sent, 9))); err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 400), chromedp.Navigate("file://"+file)); err != nil {
+		return err
+	}
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, picture, 0o644)
+}
+
+// terminalText is what a terminal was sent.
+type terminalText struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	address chan string   // of the page, once it is told
+	ended   chan struct{} // closed when nothing more comes
+}
+
+var told = regexp.MustCompile(`watch the run at (http://\S+)\s`)
+
+func (t *terminalText) read(terminal io.Reader) {
+	defer close(t.ended)
+	known := false
+	chunk := make([]byte, 4096)
+	for {
+		n, err := terminal.Read(chunk)
+		t.mu.Lock()
+		t.text.Write(chunk[:n])
+		if !known {
+			if m := told.FindSubmatch(t.text.Bytes()); m != nil {
+				known = true
+				t.address <- string(m[1])
+			}
+		}
+		t.mu.Unlock()
+		if err != nil { // the other side is closed
+			return
+		}
+	}
+}
+
+func (t *terminalText) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
