@@ -70,6 +70,7 @@ type trainer struct {
 	decoder    *runDecoder // what the run started from, for run.json
 	stepper    *Stepper
 	tally      *Tally
+	badRows    *badRows
 	train, val *Feed
 	metrics    *metricsLog
 	state      trainerState
@@ -95,7 +96,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	defer lock.release()
 	t.lock = lock
 	if err := t.open(); err != nil {
-		return Result{}, errors.Join(err, lock.abandon())
+		return Result{}, errors.Join(err, t.badRows.abandon(), lock.abandon())
 	}
 	defer t.metrics.close()
 	if t.state.Step >= t.steps && Finished(t.Out) {
@@ -106,7 +107,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	if err == nil {
 		err = t.finish()
 	}
-	return t.result(), err
+	return t.result(), errors.Join(err, t.badRows.close())
 }
 
 func (t *trainer) note(format string, args ...any) {

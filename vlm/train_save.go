@@ -20,9 +20,7 @@ func (t *trainer) finish() error {
 	if err := t.tally.check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
 	}
-	if t.Observe.Note != nil {
-		t.note("data: %s", t.tally)
-	}
+	t.note("data: %s", t.tally)
 	if err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics); err != nil {
 		return err
 	}
