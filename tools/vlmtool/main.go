@@ -46,6 +46,7 @@ func init() {
 		{"tune", "[--device D] [--preset NAME] [--reset]", "measure which variants of the kernels a device runs fastest, and keep it", runTune},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
+		{"data", "import FOLDER|FILE… --out DIR [flags]", "make a data set of your own pictures and captions", runData},
 		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
 	}
 }
