@@ -11,9 +11,10 @@ import (
 // A template comes from whoever made the model, and Jinja has loops, recursion and
 // strings that double. What honest templates need is far below these.
 const (
-	maxSource   = 64 << 10 // bytes of a template; nesting takes stack
-	maxTime     = 10 * time.Second
+	maxSource   = 64 << 10 // bytes of a template; each nested statement takes stack
+	maxTime     = 5 * time.Second
 	maxDepth    = 50      // of macros
+	maxBrackets = 100     // inside each other
 	maxRanged   = 1 << 20 // numbers by range, all calls together
 	maxOperator = 200     // additions in one tag
 	maxFactor   = 1000    // by which a text may be multiplied
@@ -22,7 +23,7 @@ const (
 )
 
 var (
-	errSlow  = errors.New("it takes more than 10 seconds")
+	errSlow  = errors.New("it takes more than 5 seconds")
 	errDepth = errors.New("its macros call each other too deeply")
 	errLarge = errors.New("its text grows beyond 16 times the messages")
 	errRange = errors.New("range is too big")

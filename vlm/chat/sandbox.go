@@ -166,12 +166,18 @@ func vet(source string, c *config.Config) error {
 	if len(source) > maxSource {
 		return fmt.Errorf("it has %d bytes, more than %d", len(source), maxSource)
 	}
-	stream, additions, products := tokens.LexAll(source, c), 0, 0
+	stream, additions, products, depth := tokens.LexAll(source, c), 0, 0, 0
 	for before := (*tokens.Token)(nil); !stream.End(); {
 		t := stream.Next()
 		switch t.Type {
 		case tokens.BlockBegin, tokens.VariableBegin:
-			additions, products = 0, 0
+			additions, products, depth = 0, 0, 0
+		case tokens.LeftParenthesis, tokens.LeftBracket, tokens.LeftBrace:
+			if depth++; depth > maxBrackets {
+				return errors.New("its brackets are nested too deeply")
+			}
+		case tokens.RightParenthesis, tokens.RightBracket, tokens.RightBrace:
+			depth--
 		case tokens.Addition, tokens.Tilde:
 			if additions++; additions > maxOperator {
 				return errors.New("it adds too many texts in one place")
