@@ -1,7 +1,5 @@
 package chat
 
-import "strings"
-
 // shrink is how much shorter, in bytes, normalization can make a text: three
 // conjoining letters of Hangul become one syllable, of three bytes like each.
 const shrink = 3
@@ -10,7 +8,7 @@ const shrink = 3
 // for more bytes than the longest one of the vocabulary. It is found without
 // encoding, which for a text of many megabytes takes seconds and gigabytes.
 func (e *Encoder) LeastTokens(t Turn) int {
-	size := len(strings.TrimSpace(t.User)) + len(strings.TrimSpace(t.Assistant))
+	size := len(t.User) + len(t.Assistant)
 	return 1 + size/(shrink*max(1, e.longest)) // and the end of the turn
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -113,7 +114,11 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 			return nil, err
 		}
 		lists, err = c.appendPage(lists, page, rows, a)
+		size := page.Size()
 		parquet.Release(page)
+		if size > swollenBytes {
+			debug.FreeOSMemory()
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ import (
 // some in any case. Pictures hardly compress, texts some five times; what goes far
 // beyond was made to fill the memory.
 const (
-	unpackedBytes   = 128 << 20
+	unpackedBytes   = 64 << 20
 	unpackedPerByte = 16
 
 	// valueBytes is what a value takes besides its own bytes: its levels, its place

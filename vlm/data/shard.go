@@ -6,13 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
 
 // maxGroupBytes is the largest row group that is read, unpacked.
 const maxGroupBytes = 2 << 30
+
+// A row group of more than swollenBytes that unpacks to more than swollen times its
+// size in the file holds no pictures to speak of.
+const (
+	swollenBytes = 32 << 20
+	swollen      = 4
+)
 
 // A shard is an open parquet file.
 type shard struct {
@@ -110,6 +119,11 @@ func (s *shard) read(g *group) ([]Row, error) {
 		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, unpacked>>20, maxGroupBytes>>20)
 	}
 	pages, values := newAllowance(packed), newAllowance(packed)
+	if unpacked > swollenBytes && unpacked > swollen*packed {
+		// Pages that grow far beyond the file leave garbage far beyond it.
+		defer debug.FreeOSMemory()
+		defer debug.SetGCPercent(debug.SetGCPercent(10))
+	}
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
 	for i, c := range s.columns.all() {
@@ -177,7 +191,10 @@ func zip(users, assistants [][]byte) ([]Turn, error) {
 	return turns, nil
 }
 
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+// text takes a value over as valid UTF-8, without a copy: nobody else has it.
+func text(b []byte) string {
+	return strings.ToValidUTF8(unsafe.String(unsafe.SliceData(b), len(b)), "\uFFFD")
+}
 
 // recovered, deferred, makes an error of a panic of the parquet reader.
 func recovered(err *error) {

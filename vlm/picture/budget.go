@@ -12,10 +12,11 @@ import (
 
 const (
 	// MaxBytes is the most memory that pictures being decoded take together. A
-	// picture that would take more by itself is refused by its header. Every kind
-	// but 16-bit colour, interlaced PNG, progressive JPEG and compressed TIFF fits
-	// with MaxPixels.
-	MaxBytes = 384 << 20
+	// picture that would take more by itself is refused by its header. PNG of 8 bits
+	// and plain JPEG as cameras make it (4:2:0) fit with MaxPixels; JPEG 4:4:4 up to
+	// 50 million pixels, progressive 4:2:0 to 28, PNG of 16 bits a channel and four
+	// channels to 37.
+	MaxBytes = 300_000_000
 
 	// largeBytes is from where on the garbage of a decoding is worth a collection.
 	largeBytes = 64 << 20
@@ -30,7 +31,7 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("%dx%d takes %d MB to decode, more than %d MB", e.W, e.H, e.Bytes>>20, MaxBytes>>20)
+	return fmt.Sprintf("%dx%d takes %d MB to decode, more than %d MB", e.W, e.H, e.Bytes/1_000_000, MaxBytes/1_000_000)
 }
 
 // With decodes a picture as Decode does, and counts its memory until use returns.
