@@ -41,7 +41,7 @@ func Rows() []Bomb {
 		picture("PNG 8000x8000 interlaced", PNG(8000, 8000, 8, rgb, 1, 16<<20), "takes 512 MB to decode"),
 		picture("PNG 8000x8000 of 32 bits", PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000)), ""),
 		picture("PNG 7000x7000 interlaced gray", PNG(7000, 7000, 8, gray, 1, interlaced(7000)), ""),
-		picture("PNG 8000x8000 with a palette", PNG(8000, 8000, 8, palette, 0, 8000*8001), ""),
+		picture("PNG 4000x4000 with a palette", PNG(4000, 4000, 8, palette, 0, 4000*4001), ""),
 		picture("PNG 8000x8000 of 1 bit", PNG(8000, 8000, 1, gray, 0, 8000*1001), ""),
 		picture("PNG that inflates beyond its size", PNG(64, 48, 8, gray, 0, 256<<20), "too much pixel data"),
 		picture("PNG with a colour profile that inflates", withChunk(small, "iCCP", append([]byte("p\x00\x00"), deflated(100<<20)...)), ""),
@@ -62,7 +62,7 @@ func Rows() []Bomb {
 		Bomb{"10,000 pictures", data.Row{Images: repeat(small, 10_000), Turns: turns}, true, ""},
 		Bomb{"100,000 turns", data.Row{Images: repeat(small, 1), Turns: repeat(turns[0], 100_000)}, true, ""},
 		text("a text of 50 MB", strings.Repeat("fifty megabytes ", 50<<16)),
-		text("50 MB of spaces", strings.Repeat(" ", 50<<20)+"yes"),
+		text("20 MB of spaces", strings.Repeat(" ", 20<<20)+"yes"),
 		text("1,000,000 combining marks", "Z"+strings.Repeat("\u0301", 1_000_000)),
 		text("every private character", private()),
 	)

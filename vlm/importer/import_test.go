@@ -207,7 +207,7 @@ func TestImportLinks(t *testing.T) {
 func TestImportSources(t *testing.T) {
 	dir := tree(t, map[string]string{"empty/x": "", "two/a.csv": "", "two/b.csv": "", "columns.csv": "name,age\n", "broken.json": "[{", "text.md": "x", "empty.jsonl": ""})
 	for path, want := range map[string]string{
-		"nowhere": "no such file", "empty": "holds no picture", "two": "several lists", "columns.csv": "the columns are name, age", "broken.json": "entry 1",
+		"nowhere": "no such file", "empty": "holds no picture", "two": "several lists", "columns.csv": `the columns are ["name" "age"]`, "broken.json": "entry 1",
 		"text.md": "neither a folder", "empty.jsonl": "the list is empty",
 	} {
 		out := filepath.Join(t.TempDir(), "out")

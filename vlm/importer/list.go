@@ -215,8 +215,8 @@ func known(names []string) error {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(list, n) })
 	}
 	if !has(imageFields) || !has(captionFields) && !has(answerFields) {
-		return fmt.Errorf("the columns are %s; one of %s must name the picture, and one of %s or %s hold the text",
-			strings.Join(names, ", "), strings.Join(imageFields, ", "), strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
+		return fmt.Errorf("the columns are %.300q; one of %s must name the picture, and one of %s or %s hold the text",
+			names, strings.Join(imageFields, ", "), strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
 	}
 	return nil
 }
