@@ -12,7 +12,7 @@ import (
 	"patchwork/vlm/data"
 )
 
-// maxPicture is the largest picture's file, and the largest list, that is read.
+// The largest files that are read of a picture and of a caption.
 const (
 	maxPicture = 512 << 20
 	maxCaption = 1 << 20

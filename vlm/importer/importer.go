@@ -133,7 +133,7 @@ func (i *importing) firstReason() string {
 // add reads an entry's pictures and writes its row.
 func (i *importing) add(e entry) error {
 	row := data.Row{Turns: e.turns, Source: filepath.Base(e.file)}
-	reason := e.failed
+	reason, where := e.failed, ""
 	for _, path := range e.images {
 		if reason != "" {
 			break
@@ -147,12 +147,12 @@ func (i *importing) add(e entry) error {
 	if reason == "" {
 		v := data.Check(row)
 		reason = v.Reason
-		if reason != "" && len(e.images) == 1 {
-			reason = filepath.Base(e.images[0]) + ": " + strings.TrimPrefix(reason, "image 1 ")
+		if bare, ok := strings.CutPrefix(reason, "image 1 "); ok && len(e.images) == 1 {
+			reason, where = bare, filepath.Base(e.images[0])+": "
 		}
 	}
 	if reason != "" {
-		i.skip(e, reason)
+		i.skip(e, where, reason)
 		return nil
 	}
 	row.Turns = row.Answered()
@@ -173,23 +173,15 @@ func (i *importing) add(e entry) error {
 	return nil
 }
 
-func (i *importing) skip(e entry, reason string) {
-	s := Skipped{e.file, e.line, reason}
+// skip counts an entry that cannot be used, by its reason without details.
+func (i *importing) skip(e entry, where, reason string) {
+	kind, _, _ := strings.Cut(reason, ":")
 	i.result.Skipped++
-	i.result.Reasons[kind(reason)]++
-	i.first = cmp.Or(i.first, fmt.Sprintf("%s: %s", e.file, reason))
+	i.result.Reasons[kind]++
+	i.first = cmp.Or(i.first, fmt.Sprintf("%s: %s%s", e.file, where, reason))
 	if i.Skipped != nil {
-		i.Skipped(s)
+		i.Skipped(Skipped{e.file, e.line, where + reason})
 	}
-}
-
-// kind is a reason without the name of the picture and without details.
-func kind(reason string) string {
-	parts := strings.SplitN(reason, ": ", 3)
-	if len(parts) > 1 {
-		return parts[1]
-	}
-	return reason
 }
 
 // inTest spreads the test set's rows evenly over the data.
