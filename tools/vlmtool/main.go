@@ -203,7 +203,7 @@ func oneLine(err error) string {
 }
 
 func printUsage(w io.Writer) {
-	fmt.Fprint(w, "vlmtool trains and asks encoder-free vision-language models.\n\n")
+	fmt.Fprint(w, "vlmtool trains and asks encoder-free vision-language models.\n")
 	for _, c := range commands {
 		fmt.Fprintf(w, "  vlmtool %-8s %s\n", c.name, c.about)
 	}
