@@ -250,8 +250,8 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m.content }}<|im_end|>\n{% endfor %}", "a<|im_end|>", "b \U000F0000")
 	f.Add("{{ messages[-1].content | trim }}{{- eos_token }}", "\xff", "</think>c")
 	f.Add("{% set x = messages[0].content.split('a')[1:] %}{{ x }}", "aba", "")
-	for _, source := range hostile {
-		f.Add(source, "a", "b")
+	for _, name := range []string{"a text that doubles", "text put between text", "padding", "a macro that calls itself", "a loop that calls itself"} {
+		f.Add(hostile[name], "a", "b")
 	}
 	f.Fuzz(func(t *testing.T, source, user, assistant string) {
 		tok, err := tokenizer.Train(slices.Values([]string{""}), 258, []string{"<|im_start|>", "<|im_end|>"})
