@@ -82,7 +82,7 @@ func TestSaveFails(t *testing.T) {
 	files, r := []string{testData(t, 20)}, savedRecipe(t, 8)
 	for _, beside := range []bool{true, false} {
 		for _, c := range []struct {
-			name          string
+			name        string
 			freed       int
 			least, most int // warnings: what is written beside may come after the freeing
 			saved       bool
