@@ -44,3 +44,13 @@ func cpuFeatures() []string {
 	}
 	return f
 }
+
+// OpenBLAS is what the installed library says of itself, "" where there is none. It
+// multiplies matrices only where our own products have no vectors (bestProduct).
+func OpenBLAS() string {
+	p, ok := blasProduct()
+	if !ok {
+		return ""
+	}
+	return p.name
+}

@@ -15,6 +15,9 @@ import (
 	"patchwork/shaders"
 )
 
+// Built says whether the backend is in this binary.
+const Built = true
+
 // List describes every Vulkan device, software rasterisers too. The error says
 // why there is none; it matches engine.ErrNoDevice.
 func List() ([]engine.Info, error) {

@@ -8,6 +8,9 @@ import (
 	"patchwork/engine"
 )
 
+// Built says whether the backend is in this binary.
+const Built = false
+
 var errNotBuilt = fmt.Errorf("this binary was built without Vulkan, which needs cgo (CGO_ENABLED=1 and a C compiler) and 64-bit Linux: %w", engine.ErrUnsupported)
 
 // List says that there is no Vulkan in this binary.

@@ -14,6 +14,9 @@ import (
 	"patchwork/shaders"
 )
 
+// Built says whether the backend is in this binary.
+const Built = true
+
 // backends are the interfaces below WebGPU that are asked for devices: one on
 // each system, so that no device is listed twice.
 func backends() wgpu.InstanceBackend {

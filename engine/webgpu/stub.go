@@ -8,6 +8,9 @@ import (
 	"patchwork/engine"
 )
 
+// Built says whether the backend is in this binary.
+const Built = false
+
 var errNotBuilt = fmt.Errorf("this binary was built without WebGPU, as for the demo or where there is no C compiler; make builds it with WebGPU: %w", engine.ErrUnsupported)
 
 // List says that there is no WebGPU in this binary.

@@ -5,84 +5,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"runtime"
 	"slices"
 	"time"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 	"patchwork/vlm"
 )
-
-type benchFlags struct {
-	preset, model, filter, dtype string
-	recompute                    string
-	storage                      shaders.Type
-	rows, tokens                 int
-	prompt, fresh                int
-	match                        *regexp.Regexp
-	kernelFlags
-}
-
-func runBench(ctx context.Context, a *app, args []string) error {
-	f := &benchFlags{}
-	a.flags.StringVar(&f.preset, "preset", "", "model: shapes, smollm2-135m, …")
-	a.flags.StringVar(&f.model, "model", "", "infer, embedder: a model instead of a preset with random weights")
-	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step, or pictures of the embedder's")
-	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's; rows too short for a picture are text alone")
-	a.flags.StringVar(&f.recompute, "recompute", "off", "train: compute activations again in the backward pass: on or off")
-	a.flags.IntVar(&f.prompt, "prompt-tokens", 290, "infer: tokens of the prompt, its picture's included")
-	a.flags.IntVar(&f.fresh, "new", 128, "infer: tokens to generate")
-	a.flags.StringVar(&f.filter, "filter", "", "only the cases whose name matches this regular expression")
-	a.dtypeFlag(&f.dtype)
-	f.kernelFlags.add(a)
-	a.deviceFlag()
-	if err := a.parse(args, 1); err != nil {
-		return err
-	}
-	var err error
-	if f.storage, err = storage(f.dtype); err != nil {
-		return err
-	}
-	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
-		return usagef("--filter: %v", err)
-	}
-	if f.rows < 1 || f.tokens < 0 || f.prompt < 1 || f.fresh < 1 {
-		return usagef("--batch-size, --seq-len, --prompt-tokens and --new must be above 0")
-	}
-	if f.model != "" && f.preset != "" {
-		return usagef("--model and --preset are both given; one is enough")
-	}
-	if err := f.kernelFlags.check(); err != nil {
-		return err
-	}
-	switch a.flags.Arg(0) {
-	case "kernels":
-		return f.kernels(ctx, a)
-	case "train":
-		return f.train(ctx, a)
-	case "infer":
-		return f.infer(ctx, a)
-	case "embedder":
-		return f.embedder(ctx, a)
-	}
-	return usagef("bench what? kernels, train, infer or embedder")
-}
 
 func (f *benchFlags) recipe() (vlm.Recipe, error) {
 	r, err := vlm.Preset(cmp.Or(f.preset, "shapes"))
 	if err != nil {
 		return r, usageError{err}
 	}
-	r.DType = f.dtype
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}
 	r.DType, r.Recompute = f.dtype, f.recompute
-	if r.Recompute != "on" && r.Recompute != "off" {
-		return r, usagef("--recompute is %q, want on or off", r.Recompute)
-	}
 	if f.tokens < 2 {
 		return r, usagef("--seq-len %d leaves no token to predict", f.tokens)
 	}

@@ -25,19 +25,22 @@ type kernelFlags struct {
 }
 
 func (f *kernelFlags) add(a *app) {
-	a.flags.StringVar(&f.work, "work", "all", "kernels: train, prefill, decode or all")
-	a.flags.IntVar(&f.count, "count", 6, "kernels: samples of a case; statistics want 6")
-	a.flags.DurationVar(&f.caseTime, "case-time", 10*time.Second, "kernels: the longest that one call may take; what takes longer is left out, and said")
-	a.flags.DurationVar(&f.limit, "time-limit", 0, "kernels: leave out, and say, what is not measured by then; 0 = no limit, without --preset 24s")
-	a.flags.BoolVar(&f.variants, "variants", false, "kernels: measure every variant that the device can run, not only the one it chooses")
-	a.flags.StringVar(&f.compare, "compare", "", "kernels: compare with an earlier run's output, a `file` of either form")
-	a.flags.StringVar(&f.plot, "plot", "", "kernels: draw the roofline to a PNG `file`")
+	f.workFlag(a)
+	a.flags.IntVar(&f.count, "count", 6, "samples of a case; statistics want 6")
+	a.flags.DurationVar(&f.caseTime, "case-time", 10*time.Second, "the longest that one call may take; what takes longer is left out, and said")
+	a.flags.DurationVar(&f.limit, "time-limit", 0, "leave out, and say, what is not measured by then; 0 = no limit, without --preset 24s")
+	a.flags.BoolVar(&f.variants, "variants", false, "measure every variant that the device can run, not only the one it chooses")
+	a.flags.StringVar(&f.compare, "compare", "", "FILE: compare with an earlier run's output, of either form")
+	a.flags.StringVar(&f.plot, "plot", "", "FILE: draw the roofline, a PNG")
+}
+
+// workFlag adds --work.
+func (f *kernelFlags) workFlag(a *app) {
+	a.choice(&f.work, "work", "all", "WORD: whose kernels", append(slices.Clone(vlm.Works), "all")...)
 }
 
 func (f *kernelFlags) check() error {
 	switch {
-	case f.work != "all" && !slices.Contains(vlm.Works, f.work):
-		return usagef("--work is %q, want train, prefill, decode or all", f.work)
 	case f.count < 1 || f.count > 1000:
 		return usagef("--count is %d, want 1 to 1000", f.count)
 	case f.caseTime <= 0 || f.limit < 0:
@@ -63,6 +66,9 @@ const (
 // kernels measures every kernel at the shapes of a preset's work. Without a preset
 // it is square products and the work of a small step of shapes.
 func (f *benchFlags) kernels(ctx context.Context, a *app) error {
+	if err := f.kernelFlags.check(); err != nil {
+		return err
+	}
 	old, err := f.earlier()
 	if err != nil {
 		return err

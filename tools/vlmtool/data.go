@@ -12,21 +12,37 @@ import (
 	"patchwork/vlm/importer"
 )
 
-func runData(ctx context.Context, a *app, args []string) error {
-	o := importer.Options{}
-	a.flags.StringVar(&o.Out, "out", "", "folder for the parquet files, not there yet or empty")
-	a.flags.StringArrayVar(&o.Prompts, "prompt", []string{importer.DefaultPrompt}, "question that a caption answers; of several, one is picked for each picture")
+var dataCommand = command{
+	name: "data", usage: "import FOLDER|FILE… --out DIR [flags]", about: "make a data set of your own pictures and captions",
+	text:     "Makes data sets that train and eval read.",
+	examples: importCommand.examples[:1],
+	subs:     []command{importCommand},
+}
+
+var importCommand = command{
+	name: "data import", usage: "FOLDER|FILE… --out DIR [flags]", about: "make parquet files of pictures and captions",
+	text: "Makes parquet files in FineVision's schema of pictures with captions in .txt files beside them, or of a list (.jsonl, .json, .csv, .tsv) that names pictures with captions or with questions and answers. What cannot be used is passed over, named and counted.",
+	examples: []example{
+		{"vlmtool data import docs --out data --prompt 'What is this?'", "a folder: cat.jpg beside cat.txt"},
+		{"vlmtool data import pictures.jsonl --out data --test-fraction 0.1", "a list, a tenth of its rows to test on"},
+	},
+	args:    positional{metavar: "PATH", most: many},
+	declare: declareImport,
+}
+
+func declareImport(a *app) action {
+	o := &importer.Options{}
+	a.flags.StringVar(&o.Out, "out", "", "DIR: folder for the parquet files, not there yet or empty")
+	a.flags.StringArrayVar(&o.Prompts, "prompt", []string{importer.DefaultPrompt}, "TEXT: question that a caption answers; of several, one is picked for each picture")
 	a.flags.Uint64Var(&o.Seed, "seed", 0, "seed of the picking")
 	a.flags.Float64Var(&o.TestFraction, "test-fraction", 0, "share of the rows for test-*.parquet")
 	a.flags.IntVar(&o.ShardRows, "shard-rows", 10_000, "rows of a parquet file")
-	if err := a.parse(args, len(args)); err != nil {
-		return err
-	}
-	paths := a.flags.Args()
+	return func(ctx context.Context) error { return importData(ctx, a, *o) }
+}
+
+func importData(ctx context.Context, a *app, o importer.Options) error {
 	switch {
-	case len(paths) == 0 || paths[0] != "import":
-		return usagef("data what? import")
-	case len(paths) == 1:
+	case a.flags.NArg() == 0:
 		return usagef("FOLDER or FILE is missing: pictures with captions beside them, or a list (.jsonl, .json, .csv, .tsv)")
 	case o.Out == "":
 		return usagef("--out is missing: the folder that receives the parquet files")
@@ -35,7 +51,7 @@ func runData(ctx context.Context, a *app, args []string) error {
 	case o.ShardRows < 1:
 		return usagef("--shard-rows cannot be %d", o.ShardRows)
 	}
-	o.Paths, o.Skipped = paths[1:], warnSkipped()
+	o.Paths, o.Skipped = a.flags.Args(), warnSkipped()
 	r, err := importer.Import(ctx, o)
 	var source *importer.SourceError
 	if errors.Is(err, importer.ErrNotEmpty) || errors.As(err, &source) && r.Reasons == nil {

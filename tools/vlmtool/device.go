@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -44,12 +45,33 @@ func (a *app) openNamed() (engine.Device, error) {
 	return a.bestDevice()
 }
 
+// deviceName is --device's value.
+type deviceName string
+
+func (d *deviceName) offers() []string { return []string{"auto", "cpu", "vulkan", "webgpu"} }
+func (d *deviceName) Type() string     { return "device" }
+func (d *deviceName) String() string   { return string(*d) }
+
+func (d *deviceName) Set(s string) error {
+	_, _, err := splitDevice(s)
+	*d = deviceName(s)
+	return err
+}
+
+// deviceFlag adds --device.
+func (a *app) deviceFlag() {
+	a.device = "auto"
+	a.flags.Var((*deviceName)(&a.device), "device", "DEVICE: auto (a GPU by Vulkan when there is one), cpu, vulkan[:N] or webgpu[:N]")
+}
+
+var errDevice = errors.New("want auto, cpu, vulkan[:N] or webgpu[:N], as vlmtool devices lists them")
+
 // splitDevice reads "vulkan:1".
 func splitDevice(s string) (kind string, number int, err error) {
 	kind, n, numbered := strings.Cut(s, ":")
 	if numbered {
 		if number, err = strconv.Atoi(n); err != nil || number < 0 {
-			return "", 0, usagef("--device is %q; after the colon stands a number", s)
+			return "", 0, errDevice
 		}
 	}
 	switch kind {
@@ -60,7 +82,7 @@ func splitDevice(s string) (kind string, number int, err error) {
 			return kind, 0, nil
 		}
 	}
-	return "", 0, usagef("--device is %q, want auto, cpu, vulkan[:N] or webgpu[:N]", s)
+	return "", 0, errDevice
 }
 
 // bestDevice is the first real GPU, else the CPU.
@@ -74,10 +96,17 @@ func (a *app) bestDevice() (engine.Device, error) {
 	return cpu.Open(a.threads), nil
 }
 
-func runDevices(_ context.Context, a *app, args []string) error {
-	if err := a.parse(args, 0); err != nil {
-		return err
-	}
+var devicesCommand = command{
+	name: "devices", usage: "[--json]", about: "list the devices there are, and why there is no GPU",
+	text: "Lists every device that a model can run on, those in software too, with its driver, memory, limits and features, and says why there is no GPU where there is none.",
+	examples: []example{
+		{"vlmtool devices", ""},
+		{"vlmtool devices --json", "every limit and feature"},
+	},
+	declare: func(a *app) action { return func(context.Context) error { return listDevices(a) } },
+}
+
+func listDevices(a *app) error {
 	vulkans, _ := vulkan.List() // Diagnose tells why there are none
 	webgpus, noWebGPU := webgpu.List()
 	for _, info := range slices.Concat([]engine.Info{cpu.Open(a.threads).Info()}, vulkans, webgpus) {

@@ -23,29 +23,41 @@ type evalFlags struct {
 	options                            vlm.EvalOptions
 }
 
-func runEval(ctx context.Context, a *app, args []string) error {
+var evalCommand = command{
+	name: "eval", usage: "--model DIR --data PATH [flags]", about: "score a model on questions with known answers",
+	text: "Asks each question of a data set alone about its picture and compares the answers with the true ones: exact match, and the true answer's negative log-likelihood (NLL) in nats a token. --control shows other pictures or none, which tells what is known from the question alone.",
+	examples: []example{
+		{"vlmtool eval --model demo/model --data 'demo/data/test-*.parquet' --limit 200", ""},
+		{"vlmtool eval --model demo/model --data 'demo/data/test-*.parquet' --limit 200 --control none,blank,shuffled", "does it look at the picture?"},
+		{"vlmtool eval --model demo/model --data 'demo/data/test-*.parquet' --limit 200 --choices red,green,blue", "choose among given answers"},
+	},
+	declare: declareEval,
+}
+
+func declareEval(a *app) action {
 	f := &evalFlags{}
 	o := &f.options
-	a.flags.StringVar(&f.model, "model", "", "model's folder; for --text also a bare decoder: a Hugging Face folder or a GGUF file")
-	a.flags.StringVar(&f.data, "data", "", "parquet files, globs or folders, separated by commas")
+	a.flags.StringVar(&f.model, "model", "", "PATH: model's folder; for --text also a bare decoder: a Hugging Face folder or a GGUF file")
+	a.flags.StringVar(&f.data, "data", "", "PATH: parquet files, globs or folders, separated by commas")
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
 	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
-	a.flags.StringSliceVar(&f.controls, "control", []string{vlm.ControlNone}, "none, shuffled (another sample's picture) or blank (a white one); several, separated by commas, one after another")
+	a.choices(&f.controls, "control", []string{vlm.ControlNone}, "WORD: show the true pictures, other samples' or white ones", vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank)
+	a.group("Other scores")
 	a.flags.BoolVar(&o.Captions, "captions", false, "generate every answer to its end, and compare the words: BLEU-4 and CIDEr-D")
 	a.flags.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: longest answer, in tokens")
-	a.flags.StringVar(&f.choices, "choices", "", "choose by likelihood: 'letters' for the options that a question lists (A. cat), or the answers themselves, separated by commas, or a file with one a line")
-	a.flags.StringVar(&f.text, "text", "", "score a text file instead of --data: NLL and perplexity, without pictures")
-	a.flags.StringVar(&f.output, "output", "", "file for a line of JSON for every answer")
+	a.flags.StringVar(&f.choices, "choices", "", "FILE: choose by likelihood: 'letters' for the options that a question lists (A. cat), or the answers themselves, separated by commas, or a file with one a line")
+	a.flags.StringVar(&f.text, "text", "", "FILE: score a text file instead of --data: NLL and perplexity, without pictures")
+	a.group("Output")
+	a.flags.StringVar(&f.output, "output", "", "FILE: file for a line of JSON for every answer")
 	a.flags.BoolVar(&f.answers, "answers", false, "with --json: these lines on standard output, before the result")
+	a.group("Where it runs")
 	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
-	if err := a.parse(args, 0); err != nil {
-		return err
-	}
-	var err error
-	if f.storage, err = storage(f.dtype); err != nil {
-		return err
-	}
+	return func(ctx context.Context) error { return f.run(ctx, a) }
+}
+
+func (f *evalFlags) run(ctx context.Context, a *app) error {
+	f.storage = storage(f.dtype)
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -81,11 +93,6 @@ func (f *evalFlags) check() error {
 		return usagef("--limit cannot be %d", f.options.Limit)
 	case f.options.MaxNewTokens < 1:
 		return usagef("--max-new-tokens cannot be %d", f.options.MaxNewTokens)
-	}
-	for _, c := range f.controls {
-		if !slices.Contains([]string{vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank}, c) {
-			return usagef("--control is %q, want none, shuffled or blank", c)
-		}
 	}
 	if f.data != "" {
 		files, err := data.Resolve(strings.Split(f.data, ","))

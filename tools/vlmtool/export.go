@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"patchwork/vlm"
 )
@@ -16,26 +15,35 @@ type exportResult struct {
 	Parameters int64  `json:"parameters"`
 }
 
-func runExport(_ context.Context, a *app, args []string) error {
-	var o vlm.ExportOptions
-	a.flags.StringVar(&o.Model, "model", "", "model's folder, or a decoder: a Hugging Face folder or a GGUF file")
-	a.flags.StringVar(&o.Out, "out", "", "folder that is written")
+var exportCommand = command{
+	name: "export", usage: "--model DIR|FILE.gguf --out DIR [flags]", about: "write a model in other floats, or its decoder for transformers",
+	text: "Writes a model anew: in floats of another size, or its decoder alone, which transformers opens. A GGUF file becomes a Hugging Face folder.",
+	examples: []example{
+		{"vlmtool export --model demo/model --dtype bf16 --out model-bf16", "half the size"},
+		{"vlmtool export --model demo/model --decoder-only --out decoder", "for transformers"},
+	},
+	declare: declareExport,
+}
+
+func declareExport(a *app) action {
+	o := &vlm.ExportOptions{}
+	a.flags.StringVar(&o.Model, "model", "", "PATH: model's folder, or a decoder: a Hugging Face folder or a GGUF file")
+	a.flags.StringVar(&o.Out, "out", "", "DIR: folder that is written, not there yet or empty")
 	a.flags.BoolVar(&o.DecoderOnly, "decoder-only", false, "write the model's decoder alone, as transformers reads it; a bare decoder is always written so")
-	a.flags.StringVar(&o.DType, "dtype", "f32", "f32, f16 or bf16")
-	if err := a.parse(args, 0); err != nil {
-		return err
-	}
+	a.choice(&o.DType, "dtype", "f32", "TYPE: floats of the files", dtypes...)
+	return func(context.Context) error { return export(a, *o) }
+}
+
+func export(a *app, o vlm.ExportOptions) error {
 	switch {
 	case o.Model == "":
 		return usagef("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
 	case o.Out == "":
 		return usagef("--out is missing: the folder that is written")
-	case !slices.Contains([]string{"f32", "f16", "bf16"}, o.DType):
-		return usagef("--dtype is %q, want f32, f16 or bf16", o.DType)
 	}
 	if err := vlm.CheckOut(o.Out, false); err != nil {
 		if errors.Is(err, vlm.ErrNotEmpty) {
-			return usagef("--out %s is not empty", o.Out)
+			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
 		return err
 	}

@@ -19,17 +19,30 @@ type fetchFlags struct {
 	jobs              int
 }
 
-func runFetch(ctx context.Context, a *app, args []string) error {
+var fetchCommand = command{
+	name: "fetch", usage: "REPO[@REV] --out DIR [flags]", about: "bring a model or a data set from the Hugging Face hub",
+	text: "Downloads a repository of the Hugging Face hub, several files at a time. The same command goes on where an interrupted one stopped; every file is checked by its sum. HF_TOKEN and HF_ENDPOINT are honoured.",
+	examples: []example{
+		{"vlmtool fetch --preset smollm2-135m --out smollm2", "the decoder that a preset starts from"},
+		{"vlmtool fetch HuggingFaceTB/SmolLM2-135M-Instruct@main --include '*.json' --out smollm2", "some of a repository's files"},
+		{"vlmtool fetch datasets/HuggingFaceM4/FineVision --include 'CoSyn_400k_chart/*' --out data", "a data set's folder"},
+	},
+	args:    positional{metavar: "REPO", most: 1},
+	declare: declareFetch,
+}
+
+func declareFetch(a *app) action {
 	f := &fetchFlags{}
-	a.flags.StringVar(&f.out, "out", "", "folder that receives the files")
-	a.flags.StringVar(&f.preset, "preset", "", "fetch the decoder that a preset starts from, instead of naming it")
-	a.flags.StringVar(&f.kind, "type", "", "model or dataset; without it, whichever there is of that name")
-	a.flags.StringArrayVar(&f.include, "include", nil, "pattern of files to fetch, such as '*.gguf' or 'folder/*'; may be given several times")
-	a.flags.StringArrayVar(&f.exclude, "exclude", nil, "pattern of files to leave; may be given several times")
+	a.flags.StringVar(&f.out, "out", "", "DIR: folder that receives the files")
+	a.choice(&f.preset, "preset", "", "NAME: fetch the decoder that a preset starts from, instead of naming it", vlm.PresetNames...)
+	a.choice(&f.kind, "type", "", "WORD: what REPO is, where there are both of that name", string(hub.Model), string(hub.Dataset))
+	a.flags.StringArrayVar(&f.include, "include", nil, "PATTERN: files to fetch, such as '*.gguf' or 'folder/*'; may be given several times")
+	a.flags.StringArrayVar(&f.exclude, "exclude", nil, "PATTERN: files to leave; may be given several times")
 	a.flags.IntVar(&f.jobs, "jobs", 4, "files at a time")
-	if err := a.parse(args, 1); err != nil {
-		return err
-	}
+	return func(ctx context.Context) error { return f.fetch(ctx, a) }
+}
+
+func (f *fetchFlags) fetch(ctx context.Context, a *app) error {
 	repo, err := f.repo(a.flags.Arg(0))
 	if err != nil {
 		return err
@@ -91,8 +104,6 @@ func (f *fetchFlags) repo(arg string) (hub.Repo, error) {
 	}
 	switch kind := hub.Kind(f.kind); {
 	case kind == hub.Any:
-	case kind != hub.Model && kind != hub.Dataset:
-		return repo, usagef("--type is %q, want model or dataset", f.kind)
 	case repo.Kind != hub.Any && repo.Kind != kind:
 		return repo, usagef("--type %s does not fit %s", f.kind, arg)
 	default:

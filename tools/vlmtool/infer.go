@@ -22,34 +22,43 @@ type inferFlags struct {
 	options              vlm.GenerateOptions
 }
 
-func runInfer(ctx context.Context, a *app, args []string) error {
+var inferCommand = command{
+	name: "infer", usage: "--model DIR|FILE.gguf [--image FILE]… --prompt TEXT [flags]", about: "ask a model about pictures",
+	text: "Answers a question about pictures, or holds a conversation about them in the terminal. The likeliest token is taken each time, so that the same question gives the same answer, unless --temperature is above 0.",
+	examples: []example{
+		{`vlmtool infer --model demo/model --image demo/example.png --prompt "what color is the triangle?"`, "the demo's model, which make demo trains"},
+		{`vlmtool infer --model demo/model --image demo/example.png --chat`, "a conversation about a picture"},
+		{`vlmtool infer --model demo/model --image - --prompt "what shape is blue?" --json < demo/example.png`, "a picture from standard input, the answer as JSON"},
+	},
+	declare: declareInfer,
+}
+
+func declareInfer(a *app) action {
 	f := &inferFlags{}
 	s := &f.options.Sampling
-	a.flags.StringVar(&f.model, "model", "", "model's folder, or a bare decoder: a Hugging Face folder or a GGUF file")
-	a.flags.StringArrayVar(&f.images, "image", nil, "picture's file, or - for standard input; may be given several times")
-	a.flags.StringVar(&f.prompt, "prompt", "", "question")
+	a.flags.StringVar(&f.model, "model", "", "PATH: model's folder, or a bare decoder: a Hugging Face folder or a GGUF file")
+	a.flags.StringArrayVar(&f.images, "image", nil, "FILE: picture, or - for standard input; may be given several times")
+	a.flags.StringVar(&f.prompt, "prompt", "", "TEXT: question")
 	a.flags.BoolVar(&f.raw, "raw", false, "give the prompt to the model as it is, without the chat template")
 	a.flags.BoolVar(&f.chat, "chat", false, "hold a conversation; /help in it tells more")
 	a.flags.BoolVar(&f.thinking, "thinking", false, "let a model that can think first do so")
+	a.group("How the answer is drawn")
 	a.flags.IntVar(&f.options.MaxNewTokens, "max-new-tokens", 256, "longest answer, in tokens")
 	a.flags.Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "above 1 makes tokens that occurred less likely")
 	a.flags.Float64Var(&s.Temperature, "temperature", 0, "0 takes the likeliest token each time")
 	a.flags.IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens; 0 = all")
 	a.flags.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens that have this share")
 	a.flags.Uint64Var(&s.Seed, "seed", 0, "seed of the drawing")
+	a.group("Where it runs")
 	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
-	if err := a.parse(args, 0); err != nil {
-		return err
+	return func(ctx context.Context) error {
+		f.storage = storage(f.dtype)
+		if err := f.check(); err != nil {
+			return err
+		}
+		return f.run(ctx, a)
 	}
-	var err error
-	if f.storage, err = storage(f.dtype); err != nil {
-		return err
-	}
-	if err := f.check(); err != nil {
-		return err
-	}
-	return f.run(ctx, a)
 }
 
 func (f *inferFlags) check() error {

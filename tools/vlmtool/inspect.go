@@ -15,16 +15,29 @@ import (
 	"patchwork/vlm/data"
 )
 
-func runInspect(ctx context.Context, a *app, args []string) error {
+var inspectCommand = command{
+	name: "inspect", usage: "PATH [--rows] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
+	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file holds. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
+	examples: []example{
+		{"vlmtool inspect demo/model", ""},
+		{"vlmtool inspect 'demo/data/train-*.parquet' --rows", "which rows can be used"},
+		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --json", "the same for programs"},
+	},
+	args:    positional{metavar: "PATH", most: 1},
+	declare: declareInspect,
+}
+
+func declareInspect(a *app) action {
 	rows := a.flags.Bool("rows", false, "judge every row of a data set")
-	if err := a.parse(args, 1); err != nil {
-		return err
-	}
+	return func(ctx context.Context) error { return a.inspect(ctx, *rows) }
+}
+
+func (a *app) inspect(ctx context.Context, rows bool) error {
 	if a.flags.NArg() == 0 {
 		return usagef("PATH is missing: a data set, a model's or a decoder's folder, a checkpoint or a GGUF file")
 	}
 	path := a.flags.Arg(0)
-	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !*rows {
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !rows {
 		return a.inspectModel(path)
 	}
 	if strings.HasSuffix(path, ".gguf") {
@@ -37,7 +50,7 @@ func runInspect(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if *rows {
+	if rows {
 		return a.inspectRows(ctx, files)
 	}
 	return a.inspectData(files)

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"unicode"
@@ -27,30 +26,6 @@ const (
 	exitInterrupted = 130
 )
 
-// command is one of vlmtool's.
-type command struct {
-	name, usage, about string
-	run                func(ctx context.Context, a *app, args []string) error
-}
-
-// commands is filled by init, as help lists them.
-var commands []command
-
-func init() {
-	commands = []command{
-		{"train", "--data PATH[,PATH…] --out DIR [flags]", "train a model on FineVision-schema parquet", runTrain},
-		{"infer", "--model DIR|FILE.gguf [--image FILE]… --prompt TEXT [flags]", "ask a model about pictures", runInfer},
-		{"eval", "--model DIR --data PATH [flags]", "score a model on questions with known answers", runEval},
-		{"export", "--model DIR|FILE.gguf --out DIR [--decoder-only] [--dtype D]", "write a model in other floats, or its decoder for transformers", runExport},
-		{"bench", "kernels|train|infer|embedder [flags]", "measure kernels, training steps and generation", runBench},
-		{"tune", "[--device D] [--preset NAME] [--reset]", "measure which variants of the kernels a device runs fastest, and keep it", runTune},
-		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
-		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
-		{"data", "import FOLDER|FILE… --out DIR [flags]", "make a data set of your own pictures and captions", runData},
-		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
-	}
-}
-
 // usageError is a mistake in the command line: exit code 2.
 type usageError struct{ err error }
 
@@ -61,8 +36,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // app is what every command shares.
 type app struct {
-	name           string // of the command
-	args           []string
+	name           string   // of the command
+	args           []string // that stand behind its name
 	flags          *pflag.FlagSet
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -70,6 +45,7 @@ type app struct {
 	threads        int
 	logLevel       string
 	device         string
+	groups         []flagGroup
 }
 
 func main() {
@@ -83,14 +59,14 @@ func main() {
 // run is main with its surroundings as arguments; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		printUsage(stderr)
+		fmt.Fprintf(stderr, "vlmtool what? %s\nvlmtool --help says what they do\n", oneOf(lastWords(commands)))
 		return exitUsage
 	}
 	switch args[0] {
-	case "-h", "--help", "help":
-		printUsage(stdout)
+	case "-h", "--help":
+		printCommands(stdout)
 		return 0
-	case "--version", "version":
+	case "--version":
 		fmt.Fprintln(stdout, "vlmtool", version())
 		return 0
 	}
@@ -99,26 +75,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return runCommand(ctx, c, args[1:], stdout, stderr)
 		}
 	}
-	fmt.Fprintf(stderr, "vlmtool: there is no command %q; vlmtool --help lists them\n", args[0])
+	what := "command"
+	if strings.HasPrefix(args[0], "-") {
+		what = "flag" // it belongs behind a command
+	}
+	fmt.Fprintf(stderr, "vlmtool: there is no %s %q%s\nvlmtool --help lists the commands\n", what, printable(args[0]), didYouMean(args[0], lastWords(commands), "vlmtool "))
 	return exitUsage
 }
 
 func runCommand(ctx context.Context, c command, args []string, stdout, stderr io.Writer) int {
-	a := &app{name: c.name, args: args, stdin: os.Stdin, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet("vlmtool "+c.name, pflag.ContinueOnError)}
-	a.flags.SetOutput(io.Discard)
-	a.flags.Usage = func() {}
-	a.flags.SortFlags = false
-	a.flags.BoolVar(&a.json, "json", false, "write one JSON object a line to stdout")
-	a.flags.BoolVarP(&a.quiet, "quiet", "q", false, "write nothing but results and errors")
-	a.flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
-	a.flags.IntVar(&a.threads, "threads", 0, "CPU threads; 0 = all cores")
-	a.flags.Bool("version", false, "print the version")
-	err := c.run(ctx, a, args)
+	var err error
+	given := args
+	if c.declare == nil {
+		c, args, err = c.choose(args)
+	}
+	a := newApp(c.name, given)
+	a.stdout, a.stderr = stdout, stderr
+	if err == nil {
+		act := c.flags(a)
+		if err = a.parse(args, c.args); err == nil {
+			err = act(ctx)
+		}
+	}
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(stdout, "vlmtool %s %s\n  %s\n\n%s", c.name, c.usage, c.about, a.flags.FlagUsages())
+		printHelp(stdout, c)
 		return 0
 	case errors.Is(err, errVersion):
 		fmt.Fprintln(stdout, "vlmtool", version())
@@ -137,38 +120,58 @@ func runCommand(ctx context.Context, c command, args []string, stdout, stderr io
 
 var errVersion = errors.New("version asked for")
 
+func newApp(name string, args []string) *app {
+	a := &app{name: name, args: args, stdin: os.Stdin, stdout: io.Discard, stderr: io.Discard, flags: pflag.NewFlagSet("vlmtool "+name, pflag.ContinueOnError)}
+	a.flags.SetOutput(io.Discard)
+	a.flags.Usage = func() {}
+	a.flags.SortFlags = false
+	return a
+}
+
+// commonFlags adds every command's.
+func (a *app) commonFlags() {
+	a.group("Every command's flags")
+	a.flags.BoolVar(&a.json, "json", false, "write one JSON object a line to standard output, the result last")
+	a.flags.BoolVarP(&a.quiet, "quiet", "q", false, "write nothing but results and errors")
+	a.choice(&a.logLevel, "log-level", "info", "LEVEL: least severe messages to write", "debug", "info", "warn", "error")
+	a.flags.IntVar(&a.threads, "threads", 0, "CPU threads; 0 = all cores")
+	a.flags.Bool("version", false, "print the version")
+	a.flags.BoolP("help", "h", false, "print this")
+}
+
 // parse reads the flags and sets the logger up. Positional arguments are those
 // that the command takes, no more.
-func (a *app) parse(args []string, positional int) error {
-	if err := a.flags.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return err
-		}
-		return usageError{err}
+func (a *app) parse(args []string, takes positional) error {
+	err := a.read(args)
+	if help, _ := a.flags.GetBool("help"); help {
+		return pflag.ErrHelp
+	}
+	if err != nil {
+		return err
 	}
 	if v, _ := a.flags.GetBool("version"); v {
 		return errVersion
 	}
-	if a.flags.NArg() > positional {
-		return usagef("unexpected argument %q", a.flags.Arg(positional))
+	if a.flags.NArg() > takes.most {
+		return usagef("unexpected argument %q; a value with a space or * in it needs quotes", a.flags.Arg(takes.most))
 	}
 	if a.threads < 0 {
-		return usagef("--threads cannot be %d", a.threads)
+		return usagef("--threads cannot be %d; 0 takes all cores", a.threads)
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
-		return usagef("--log-level is %q, want debug, info, warn or error", a.logLevel)
+		return err
 	}
 	if a.quiet {
 		level = max(level, slog.LevelError)
 	}
 	slog.SetDefault(slog.New(newLineHandler(a.stderr, level)))
+	a.flags.Visit(func(f *pflag.Flag) {
+		if f.Hidden {
+			slog.Warn(fmt.Sprintf("%s has no use for --%s", a.name, f.Name))
+		}
+	})
 	return nil
-}
-
-// deviceFlag adds --device.
-func (a *app) deviceFlag() {
-	a.flags.StringVar(&a.device, "device", "auto", "auto, cpu, vulkan[:N] or webgpu[:N]")
 }
 
 // result writes a JSON object on one line.
@@ -201,27 +204,4 @@ func escapeC1(line []byte) []byte {
 // oneLine is the error as one line that any terminal can show.
 func oneLine(err error) string {
 	return printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
-}
-
-func printUsage(w io.Writer) {
-	fmt.Fprint(w, "vlmtool trains and asks encoder-free vision-language models.\n")
-	for _, c := range commands {
-		fmt.Fprintf(w, "  vlmtool %-8s %s\n", c.name, c.about)
-	}
-	fmt.Fprint(w, "vlmtool COMMAND --help lists a command's flags.\n")
-}
-
-// version is the module's version and revision as Go has built them in.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return v + " " + info.GoVersion
 }

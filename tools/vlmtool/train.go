@@ -25,13 +25,8 @@ type trainFlags struct {
 	peakTFLOPs, price                                                   float64
 }
 
-func runTrain(ctx context.Context, a *app, args []string) error {
-	f := &trainFlags{}
-	f.declare(a.flags)
-	a.deviceFlag()
-	if err := a.parse(args, 0); err != nil {
-		return err
-	}
+// run trains, or does what is asked for instead.
+func (f *trainFlags) run(ctx context.Context, a *app) error {
 	recipe, err := f.resolve(a.flags)
 	if err != nil {
 		return err
@@ -46,50 +41,6 @@ func runTrain(ctx context.Context, a *app, args []string) error {
 		return f.runDry(a, recipe)
 	}
 	return f.train(ctx, a, recipe)
-}
-
-func (f *trainFlags) declare(s *pflag.FlagSet) {
-	s.StringVar(&f.data, "data", "", "parquet files, globs or folders, separated by commas")
-	s.StringVar(&f.valData, "val-data", "", "validation data instead of held-out rows")
-	s.StringVar(&f.out, "out", "", "folder for the model, checkpoints and metrics")
-	s.StringVar(&f.preset, "preset", "shapes", "recipe: "+strings.Join(vlm.PresetNames, ", "))
-	s.StringVar(&f.config, "config", "", "recipe's JSON file, as --print-config prints it")
-	s.StringVar(&f.decoder, "decoder", "", "pretrained decoder: a Hugging Face folder or a GGUF file")
-	s.StringVar(&f.model, "model", "", "trained model's folder to go on from")
-	r := &f.recipe
-	s.IntVar(&r.Steps, "steps", 0, "optimizer steps")
-	s.IntVar(&r.Epochs, "epochs", 0, "passes over the data, instead of --steps")
-	s.IntVar(&r.BatchSize, "batch-size", 0, "rows of a micro-batch")
-	s.IntVar(&r.Accumulate, "accumulate", 0, "micro-batches of a step")
-	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens of a row")
-	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed together")
-	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the data's order")
-	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
-	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; --lr alone sets both")
-	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
-	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "AdamW's, on matrices")
-	s.Float64Var(&r.Clip, "clip", 0, "largest norm of all gradients; 0 = no clipping")
-	s.StringVar(&f.attention, "attention", "", "document, document_bidirectional_image or seed")
-	s.StringVar(&f.turns, "turns", "", "conversation or branches")
-	s.StringVar(&f.loss, "loss", "", "all or answers")
-	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "first steps that train the embedder alone")
-	s.IntVar(&r.HoldOut, "holdout", 0, "every Nth row is for validation; 0 = none")
-	s.IntVar(&r.ValEvery, "val-every", 0, "steps between validations; 0 = never")
-	s.IntVar(&r.SaveEvery, "save-every", 0, "steps between checkpoints; 0 = at the end only")
-	s.StringVar(&f.dtype, "dtype", "", "how activations are stored: f32, bf16 or f16; arithmetic, master weights and moments are f32")
-	s.StringVar(&f.recompute, "recompute", "", "compute activations again in the backward pass: auto (when memory asks for it), on or off")
-	s.Uint64Var(&r.Seed, "seed", 0, "seed of weights and order")
-	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "largest share of data rows that cannot be used")
-	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out that is whole")
-	s.IntVar(&f.keep, "keep", vlm.DefaultKeep, "newest checkpoints to keep; the one with the least validation loss is kept besides")
-	s.StringVar(&f.profile, "profile", "", "write a Perfetto trace of one step")
-	s.StringVar(&f.listen, "listen", "", "HOST:PORT of a page to watch the run on, with /metrics for Prometheus; without HOST this machine alone can see it; port 0 = any")
-	s.StringVar(&f.tensorboard, "tensorboard", "", "folder for TensorBoard's event files")
-	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")
-	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost, and stop")
-	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "the device's peak in TFLOP/s, to tell which part of it a run reaches; with --dry-run, 0 = an H100's for the --dtype")
-	s.StringVar(&f.report, "report", "", "with --dry-run: reckon with what this report.json of make gpu-report measured; without it, with a committed one of the device")
-	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "the device's price in dollars, to tell what the rest of the run costs")
 }
 
 // resolve takes the preset's or the file's recipe, or that of the run that is

@@ -28,26 +28,31 @@ type tuneResult struct {
 // tuneMost is the longest call that is tuned.
 const tuneMost = 10 * time.Second
 
-func runTune(ctx context.Context, a *app, args []string) error {
+var tuneCommand = command{
+	name: "tune", usage: "[--device D] [--preset NAME] [--reset]", about: "measure which variants of the kernels a device runs fastest, and keep it",
+	text: "Lets the variants of every kernel take turns on a GPU at a model's shapes and keeps the fastest in a file of the user's cache, which every later command reads. What is measured already is not measured again.",
+	examples: []example{
+		{"vlmtool tune --device vulkan", ""},
+		{"vlmtool tune --device vulkan:0 --preset smollm2-135m --work prefill --dtype bf16", "what answering with this model needs"},
+	},
+	declare: declareTune,
+}
+
+func declareTune(a *app) action {
 	f := &benchFlags{rows: 1, recompute: "off", dtype: "f32", kernelFlags: kernelFlags{work: "all"}}
 	reset := a.flags.Bool("reset", false, "forget what was measured on the device, and measure anew")
-	a.flags.StringVar(&f.preset, "preset", "shapes", "the model at whose shapes kernels are measured")
+	a.choice(&f.preset, "preset", "shapes", "NAME: the model at whose shapes kernels are measured", vlm.PresetNames...)
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's")
-	a.flags.StringVar(&f.work, "work", "all", "train, prefill, decode or all")
+	f.workFlag(a)
 	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
-	if err := a.parse(args, 0); err != nil {
-		return err
-	}
+	return func(ctx context.Context) error { return f.tune(ctx, a, *reset) }
+}
+
+func (f *benchFlags) tune(ctx context.Context, a *app, reset bool) error {
 	if f.rows < 1 || f.tokens < 0 {
 		return usagef("--batch-size and --seq-len must be above 0")
-	}
-	if f.work != "all" && !slices.Contains(vlm.Works, f.work) {
-		return usagef("--work is %q, want train, prefill, decode or all", f.work)
-	}
-	if _, err := storage(f.dtype); err != nil {
-		return err
 	}
 	r, err := f.recipe()
 	if err != nil {
@@ -62,7 +67,7 @@ func runTune(ctx context.Context, a *app, args []string) error {
 	if !ok {
 		return fmt.Errorf("%s has one form of every kernel: there is nothing to choose; --device vulkan[:N] names a GPU", dev.Info().Device)
 	}
-	if *reset {
+	if reset {
 		if err := tuned.Reset(dev.Info()); err != nil {
 			return err
 		}
@@ -120,7 +125,7 @@ func (a *app) tune(ctx context.Context, dev engine.Tunable, file *tuned.File, ca
 			return err
 		}
 		if !a.json {
-			fmt.Fprintf(a.stdout, "%s/%s: %s\n", c.Kernel.Name, c.Name, choice(entry))
+			fmt.Fprintf(a.stdout, "%s/%s: %s\n", c.Kernel.Name, c.Name, chosen(entry))
 		}
 	}
 	out.Changed = len(file.Choices())
@@ -132,8 +137,8 @@ func (a *app) tune(ctx context.Context, dev engine.Tunable, file *tuned.File, ca
 	return nil
 }
 
-// choice says what was chosen and the times it was chosen from.
-func choice(e tuned.Entry) string {
+// chosen says what was chosen and the times it was chosen from.
+func chosen(e tuned.Entry) string {
 	name := func(v string) string {
 		if v == "" {
 			return "plain"
