@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -105,8 +106,9 @@ func (c command) choose(args []string) (chosen command, rest []string, err error
 		all.flags.AddFlagSet(sub.described().flags)
 	}
 	all.flags.SetInterspersed(false)
-	if err := all.read(args); err != nil {
-		return c, nil, err
+	err = all.read(args)
+	if asked := all.asked(); asked != nil || err != nil {
+		return c, nil, cmp.Or(asked, err)
 	}
 	if all.flags.NArg() == 0 {
 		return c, nil, usagef("%s what? %s", c.name, oneOf(lastWords(c.subs)))

@@ -107,7 +107,7 @@ _vlmtool_paths() { # -f or -d
 }
 
 _vlmtool() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= words= paths= i
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= words= flags= paths= i
 	COMPREPLY=()
 	if [[ $cur == = ]]; then # --flag=
 		cur=
@@ -145,7 +145,7 @@ func bashCompletion(w io.Writer) {
 			fmt.Fprintf(w, "\t\"%s --%s\") %s ;;\n", c.name, f.Name, do)
 		}
 	}
-	fmt.Fprintf(w, "\t*)\n\t\tcase $command in\n\t\t'') words='%s --help --version' ;;\n", strings.Join(lastWords(commands), " "))
+	fmt.Fprintf(w, "\t*)\n\t\tcase $command in\n\t\t'') words='%s' flags='--help --version' ;;\n", strings.Join(lastWords(commands), " "))
 	for _, c := range completions() {
 		paths := ""
 		if c.next.files {
@@ -153,10 +153,10 @@ func bashCompletion(w io.Writer) {
 		} else if c.next.folders {
 			paths = " paths=-d"
 		}
-		fmt.Fprintf(w, "\t\t'%s') words='%s'%s ;;\n", c.name, strings.Join(slices.Concat(c.next.words, c.flagNames()), " "), paths)
+		fmt.Fprintf(w, "\t\t'%s') words='%s' flags='%s'%s ;;\n", c.name, strings.Join(c.next.words, " "), strings.Join(c.flagNames(), " "), paths)
 	}
 	fmt.Fprint(w, `		esac
-		[[ $cur != -* ]] || paths=
+		[[ $words$paths && $cur != -* ]] || words=$flags paths=
 		;;
 	esac
 	[[ -z $words ]] || COMPREPLY=($(compgen -W "$words" -- "$cur"))

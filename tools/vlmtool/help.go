@@ -61,7 +61,7 @@ func printCommands(w io.Writer) {
 
 // printHelp writes what there is to tell about a command.
 func printHelp(w io.Writer, c command) {
-	fmt.Fprintf(w, "%s\n\nUsage:\n  vlmtool %s %s\n", wrapped(c.text, 0), c.name, c.usage)
+	fmt.Fprintf(w, "%s\n\nUsage:\n  vlmtool %s %s\n", wrapped(c.text, 0, helpWidth), c.name, c.usage)
 	if len(c.subs) > 0 {
 		fmt.Fprint(w, "\nCommands:\n")
 		for _, sub := range c.subs {
@@ -121,21 +121,21 @@ func printFlag(w io.Writer, f *pflag.Flag) {
 	_, text := describe(f)
 	name := "  " + flagName(f)
 	if utf8.RuneCountInString(name) > column-2 {
-		fmt.Fprintf(w, "%s\n%s%s\n", name, strings.Repeat(" ", column), wrapped(text, column))
+		fmt.Fprintf(w, "%s\n%s%s\n", name, strings.Repeat(" ", column), wrapped(text, column, helpWidth))
 		return
 	}
-	fmt.Fprintf(w, "%-*s%s\n", column, name, wrapped(text, column))
+	fmt.Fprintf(w, "%-*s%s\n", column, name, wrapped(text, column, helpWidth))
 }
 
-// wrapped breaks a text into lines of helpWidth, all but the first indented.
-func wrapped(text string, indent int) string {
+// wrapped breaks a text into lines of a width, all but the first indented.
+func wrapped(text string, indent, width int) string {
 	var b strings.Builder
 	at := indent
 	for i, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case at+1+n > helpWidth:
+		case at+1+n > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
 			at = indent
 		default:

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,18 +140,23 @@ func (a *app) commonFlags() {
 	a.flags.BoolP("help", "h", false, "print this")
 }
 
+// asked is pflag.ErrHelp or errVersion where a flag asks for it instead of the command.
+func (a *app) asked() error {
+	if help, _ := a.flags.GetBool("help"); help {
+		return pflag.ErrHelp
+	}
+	if v, _ := a.flags.GetBool("version"); v {
+		return errVersion
+	}
+	return nil
+}
+
 // parse reads the flags and sets the logger up. Positional arguments are those
 // that the command takes, no more.
 func (a *app) parse(args []string, takes positional) error {
 	err := a.read(args)
-	if help, _ := a.flags.GetBool("help"); help {
-		return pflag.ErrHelp
-	}
-	if err != nil {
-		return err
-	}
-	if v, _ := a.flags.GetBool("version"); v {
-		return errVersion
+	if asked := a.asked(); asked != nil || err != nil {
+		return cmp.Or(asked, err)
 	}
 	if a.flags.NArg() > takes.most {
 		return usagef("unexpected argument %q; a value with a space or * in it needs quotes", a.flags.Arg(takes.most))

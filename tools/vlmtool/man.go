@@ -66,16 +66,16 @@ func pageHead(w io.Writer, name, about string) {
 func overviewPage(w io.Writer) {
 	pageHead(w, "vlmtool", "train and ask vision-language models without an image encoder")
 	fmt.Fprint(w, ".SH SYNOPSIS\n.B vlmtool\n.I COMMAND\n[flags]\n.SH DESCRIPTION\n")
-	fmt.Fprintf(w, "%s\n.SH COMMANDS\n", roff(tagline))
+	fmt.Fprintf(w, "%s\n.SH COMMANDS\n", paragraph(tagline))
 	for _, c := range everyCommand() {
-		fmt.Fprintf(w, ".TP\n.BR %s (1)\n%s\n", roff(c.page()), roff(c.about))
+		fmt.Fprintf(w, ".TP\n.BR %s (1)\n%s\n", roff(c.page()), paragraph(c.about))
 	}
 	pageFoot(w)
 }
 
 func commandPage(w io.Writer, c command) {
 	pageHead(w, c.page(), c.about)
-	fmt.Fprintf(w, ".SH SYNOPSIS\n.B vlmtool %s\n%s\n.SH DESCRIPTION\n%s\n", roff(c.name), roff(c.usage), roff(c.text))
+	fmt.Fprintf(w, ".SH SYNOPSIS\n.B vlmtool %s\n%s\n.SH DESCRIPTION\n%s\n", roff(c.name), paragraph(c.usage), paragraph(c.text))
 	if len(c.subs) > 0 {
 		fmt.Fprint(w, ".SH COMMANDS\n")
 		for _, sub := range c.subs {
@@ -87,7 +87,7 @@ func commandPage(w io.Writer, c command) {
 		fmt.Fprintf(w, ".SS %s\n", roff(title))
 		for _, f := range flags {
 			_, text := describe(f)
-			fmt.Fprintf(w, ".TP\n.B %s\n%s\n", roff(flagName(f)), roff(text))
+			fmt.Fprintf(w, ".TP\n.B %s\n%s\n", roff(flagName(f)), paragraph(text))
 		}
 	})
 	fmt.Fprint(w, ".SH EXAMPLES\n")
@@ -118,6 +118,18 @@ func pageFoot(w io.Writer) {
 		}
 		fmt.Fprintf(w, ".BR %s (1)%s\n", roff(page), comma)
 	}
+}
+
+// paragraph is a text for roff in lines of less than 80 bytes.
+func paragraph(s string) string {
+	var lines []string
+	for line := range strings.Lines(wrapped(roff(s), 0, 76)) {
+		if strings.HasPrefix(line, ".") { // roff would take it for a request
+			line = `\&` + line
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "")
 }
 
 // roff writes a text so that roff shows it as it is, on one line.

@@ -29,7 +29,7 @@ type tuneResult struct {
 const tuneMost = 10 * time.Second
 
 var tuneCommand = command{
-	name: "tune", usage: "[--device D] [--preset NAME] [--reset]", about: "measure which variants of the kernels a device runs fastest, and keep it",
+	name: "tune", usage: "[--device D] [--preset NAME] [--reset]", about: "find the fastest variants of the kernels, once for a device",
 	text: "Lets the variants of every kernel take turns on a GPU at a model's shapes and keeps the fastest in a file of the user's cache, which every later command reads. What is measured already is not measured again.",
 	examples: []example{
 		{"vlmtool tune --device vulkan", ""},

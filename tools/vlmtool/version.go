@@ -23,7 +23,7 @@ var (
 )
 
 var versionCommand = command{
-	name: "version", usage: "[--json]", about: "say what the binary was built from, and what it can run on here",
+	name: "version", usage: "[--json]", about: "say what the binary is built from and can run on",
 	text: "Says from which commit and with which Go the binary was built, which backends are in it, which of them find a device here, and what the processor has for them. vlmtool --version prints one line.",
 	examples: []example{
 		{"vlmtool version", ""},
@@ -114,7 +114,7 @@ func (a *app) backends() []backend {
 		found := backend{Name: b.name, Built: b.built, Devices: []string{}}
 		infos, err := b.list()
 		for _, info := range infos {
-			found.Devices = append(found.Devices, info.Device + ": " + info.Name)
+			found.Devices = append(found.Devices, info.Device+": "+info.Name)
 		}
 		switch {
 		case err != nil:
