@@ -45,7 +45,7 @@ func export(a *app, o vlm.ExportOptions) error {
 		if errors.Is(err, vlm.ErrNotEmpty) {
 			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
-		return err
+		return fmt.Errorf("--out: %w", err)
 	}
 	d, err := vlm.Export(o)
 	if err != nil {

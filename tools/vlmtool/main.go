@@ -209,5 +209,5 @@ func escapeC1(line []byte) []byte {
 
 // oneLine is the error as one line that any terminal can show.
 func oneLine(err error) string {
-	return printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
+	return printable(strings.Join(strings.FieldsFunc(plainly(err), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }

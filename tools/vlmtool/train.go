@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -95,7 +97,7 @@ func (f *trainFlags) base(s *pflag.FlagSet) (vlm.Recipe, error) {
 		}
 		r, err := vlm.ReadRecipe(f.config)
 		if err != nil {
-			return r, usageError{err}
+			return r, usagef("--config: %w", err)
 		}
 		return r, nil
 	}
@@ -122,11 +124,14 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
 		return usagef("preset %s starts from a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
 	}
+	if err := checkProfile(f.profile); err != nil {
+		return err
+	}
 	if err := vlm.CheckOut(f.out, f.resume); err != nil {
 		if errors.Is(err, vlm.ErrNotEmpty) {
 			return usageError{err}
 		}
-		return err
+		return fmt.Errorf("--out: %w", err)
 	}
 	files, err := data.Resolve(strings.Split(f.data, ","))
 	if err != nil {
@@ -167,6 +172,21 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	if !a.quiet {
 		fmt.Fprintf(a.stderr, "%d steps in %s, loss %.4f, %.0f tokens/s; the model is in %s\n",
 			result.Steps, seconds(result.Seconds), result.Loss, result.TokensPerS, result.Out)
+	}
+	return nil
+}
+
+// checkProfile finds out before the run whether the trace's file can lie where it is
+// to be written, at a later step.
+func checkProfile(file string) error {
+	if file == "" {
+		return nil
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return usagef("--profile %s is a folder; name a file", file)
+	}
+	if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+		return usagef("--profile %s: there is no folder %s; make it first", file, filepath.Dir(file))
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (m Modes) Check() error {
 		return err
 	}
 	if m.Attention == Seed && m.Turns == InBranches {
-		return &ModeError{"attention seed sees the whole row, so turns cannot be branches; use turns conversation"}
+		return &ModeError{"attention seed sees the whole row, so turns cannot be branches; add --turns conversation"}
 	}
 	return nil
 }

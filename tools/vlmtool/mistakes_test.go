@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"patchwork/vlm/data"
+)
+
+// jargon is what Go says to those who write it.
+var jargon = regexp.MustCompile(`strconv|parsing "|invalid argument "|json: (cannot|unknown f|inv)|invalid character|unexpected EOF|cannot unmarshal|runtime error|0x[0-9a-f]{6}|&\{|%!|<nil>|goroutine|errors\.|syntax error|unknown shorthand|unknown flag|is a directory|permission denied$|no such file or directory$|nil pointer`)
+
+// clear fails a mistake's outcome that is not one line, or does not say what it must.
+func (got outcome) clear(t *testing.T, code int, says ...string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
+	if got.code != code || got.stdout != "" {
+		t.Errorf("exit %d, want %d; stdout %q, stderr %q", got.code, code, got.stdout, got.stderr)
+	}
+	if code == exitUsage && (len(lines) != 2 || !strings.Contains(lines[1], "--help")) || code == exitFailed && len(lines) != 1 {
+		t.Errorf("%d lines:\n%s", len(lines), got.stderr)
+	}
+	for _, wanted := range says {
+		if !strings.Contains(lines[0], wanted) {
+			t.Errorf("no %q in: %s", wanted, lines[0])
+		}
+	}
+	if found := jargon.FindString(lines[0]); found != "" {
+		t.Errorf("%q in: %s", found, lines[0])
+	}
+}
+
+// listing is every file and folder below one, with sizes.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !d.IsDir() {
+			all.WriteString(path + " " + info.ModTime().String() + "\n")
+		} else {
+			all.WriteString(path + "\n")
+		}
+		return err
+	}))
+	return all.String()
+}
+
+// TestMistakes makes a new user's mistakes: each gives one line that says what is
+// wrong, where, and what to do, and leaves nothing behind.
+func TestMistakes(t *testing.T) {
+	model, file := smallRun(t)
+	home := t.TempDir()
+	t.Chdir(home)
+	write := func(name, text string) string {
+		must(t, os.WriteFile(name, []byte(text), 0o644))
+		return name
+	}
+	write("empty", "")
+	write("notes.txt", "these are notes")
+	write("notes.png", "these are notes")
+	write("words.gguf", "these are notes")
+	write("text.parquet", "these are notes")
+	write("recipe.json", `{"steps": "many"}`)
+	write("half.json", `{"steps":`)
+	write("unknown.json", `{"stepz": 3}`)
+	write("report.json", "these are notes")
+	write("bench.txt", "these are notes")
+	write("list.jsonl", `{"picture": "a.png"}`)
+	must(t, os.Mkdir("folder", 0o755))
+	must(t, os.Mkdir("mixed", 0o755))
+	must(t, os.Mkdir("locked", 0o755))
+	for _, name := range []string{"train-0.parquet", "test-0.parquet"} {
+		must(t, os.CopyFS("mixed", os.DirFS(filepath.Dir(file))))
+		must(t, os.Rename(filepath.Join("mixed", filepath.Base(file)), filepath.Join("mixed", name)))
+		must(t, os.RemoveAll(filepath.Join("mixed", "run")))
+	}
+	set, err := data.Open([]string{file})
+	must(t, err)
+	row, err := set.Row(0)
+	must(t, err)
+	must(t, os.WriteFile("a.png", row.Images[0], 0o644))
+	must(t, os.WriteFile("cut.png", row.Images[0][:len(row.Images[0])/2], 0o644))
+	must(t, os.CopyFS("data", os.DirFS(filepath.Dir(file))))
+	must(t, os.RemoveAll("data/run"))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	port := listener.Addr().String()
+	if got := vlmtool("export", "--model", model, "--decoder-only", "--out", "decoder", "--quiet"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	must(t, os.WriteFile("locked/file", row.Images[0], 0o000))
+	must(t, os.Chmod("locked", 0o555))
+	defer os.Chmod("locked", 0o755)
+
+	train := func(more ...string) []string {
+		return append([]string{"train", "--data", file, "--out", "run", "--device", "cpu"}, more...)
+	}
+	ask := func(more ...string) []string {
+		return append([]string{"infer", "--model", model, "--prompt", "what?", "--device", "cpu"}, more...)
+	}
+	score := func(more ...string) []string {
+		return append([]string{"eval", "--model", model, "--data", file, "--device", "cpu"}, more...)
+	}
+	line := func(words string) []string { return strings.Fields(words) }
+	before := listing(t, home) + listing(t, model)
+	for _, c := range []struct {
+		args []string
+		code int
+		says []string
+	}{
+		// Commands.
+		{line("trian"), 2, []string{`"trian"`, "did you mean vlmtool train?"}},
+		{line("help trian"), 2, []string{`"trian"`, "did you mean train?"}},
+		{line("help bench kernel"), 2, []string{`"bench kernel"`, "did you mean bench kernels?"}},
+		{line("--model x infer"), 2, []string{`"--model"`}},
+		{line("bench"), 2, []string{"kernels, train, infer or embedder"}},
+		{line("bench kernel"), 2, []string{"did you mean bench kernels?"}},
+		{line("data imprt folder"), 2, []string{"did you mean data import?"}},
+		{line("completion"), 2, []string{"bash, zsh or fish"}},
+		{line("completion powershell"), 2, []string{`"powershell"`, "bash, zsh or fish"}},
+		{line("man"), 2, []string{"DIR is missing"}},
+		{line("man notes.txt"), 1, []string{"notes.txt", "folder"}},
+		{line("version now"), 2, []string{`"now"`}},
+		// Flags.
+		{train("--stepz", "3"), 2, []string{"--stepz", "did you mean --steps?"}},
+		{train("-steps", "3"), 2, []string{"did you mean --steps?"}},
+		{train("-x"), 2, []string{"-x"}},
+		{train("--steps"), 2, []string{"--steps needs a value", "N"}},
+		{train("--steps", "many"), 2, []string{"--steps", `"many"`, "whole number"}},
+		{train("--steps", "1.5"), 2, []string{"whole number"}},
+		{train("--steps", "99999999999999999999"), 2, []string{"too large"}},
+		{train("--seed", "-1"), 2, []string{"0 or above"}},
+		{train("--lr", "fast"), 2, []string{"number such as"}},
+		{train("--lr", "NaN"), 2, []string{"--lr", "finite"}},
+		{train("--lr", "+Inf"), 2, []string{"--lr", "finite"}},
+		{train("--resume=perhaps"), 2, []string{"--resume", "true or false"}},
+		{train("--prompt", "x"), 2, []string{"infer"}},
+		{train("more.parquet"), 2, []string{`"more.parquet"`, "quotes"}},
+		{train("--==x"), 2, []string{"--name VALUE"}},
+		{line("bench kernels --case-time soon"), 2, []string{"30s"}},
+		{line("devices --log-level loud"), 2, []string{`"loud"`, "debug, info, warn or error"}},
+		{line("devices --threads -1"), 2, []string{"--threads"}},
+		// Values.
+		{train("--preset", "smollm2-136m"), 2, []string{"did you mean smollm2-135m?"}},
+		{train("--preset", "gpt"), 2, []string{`"gpt"`, "qwen3-1.7b"}},
+		{train("--dtype", "fp16"), 2, []string{`"fp16"`, "did you mean f16?"}},
+		{train("--attention", "causal"), 2, []string{"document"}},
+		{train("--device", "cuda"), 2, []string{`"cuda"`, "vulkan[:N]"}},
+		{train("--device", "cpu:1"), 2, []string{"cpu:1"}},
+		{train("--device", "vulkan:first"), 2, []string{"vulkan[:N]"}},
+		{train("--device", "vulkan:99"), 1, []string{"vulkan:99"}},
+		{train("--steps", "0"), 2, []string{"--steps"}},
+		{train("--batch-size", "-3"), 2, []string{"--batch-size"}},
+		{train("--max-bad-fraction", "7"), 2, []string{"--max-bad-fraction", "7"}},
+		{train("--keep", "0"), 2, []string{"--keep"}},
+		{train("--attention", "seed"), 2, []string{"--turns"}},
+		{train("--preset", "shapes", "--config", "recipe.json"), 2, []string{"--preset and --config"}},
+		{train("--decoder", "folder", "--model", model), 2, []string{"--decoder and --model"}},
+		{train("--preset", "smollm2-135m"), 2, []string{"vlmtool fetch"}},
+		{train("--listen", "everywhere"), 2, []string{"127.0.0.1:8080"}},
+		{train("--listen", port), 1, []string{port, "another port"}},
+		// Recipes and other files.
+		{train("--config", "nowhere.json"), 2, []string{"nowhere.json", "--config"}},
+		{train("--config", "folder"), 2, []string{"folder", "--config"}},
+		{train("--config", "recipe.json"), 2, []string{"recipe.json", "steps"}},
+		{train("--config", "half.json"), 2, []string{"half.json"}},
+		{train("--config", "unknown.json"), 2, []string{"unknown.json", "stepz"}},
+		{train("--config", "notes.txt"), 2, []string{"notes.txt"}},
+		{line("train --dry-run --report nowhere.json"), 1, []string{"nowhere.json", "--report"}},
+		{line("train --dry-run --report report.json"), 1, []string{"report.json"}},
+		{train("--decoder", "nowhere"), 1, []string{"nowhere"}},
+		{train("--decoder", "folder"), 1, []string{"folder", "config.json"}},
+		{train("--decoder", "words.gguf"), 1, []string{"words.gguf", "GGUF"}},
+		{train("--model", "folder"), 1, []string{"folder"}},
+		// Data.
+		{line("train --data folder --out run"), 2, []string{"folder", "*.parquet"}},
+		{line("train --data nowhere --out run"), 2, []string{"nowhere"}},
+		{line("train --data mixed --out run"), 2, []string{"test", "train-*.parquet"}},
+		{line("train --data a*.parquet --out run"), 2, []string{"a*.parquet"}},
+		{line("train --data text.parquet --out run --device cpu"), 1, []string{"text.parquet", "parquet"}},
+		{line("train --data empty --out run --device cpu"), 1, []string{"empty"}},
+		{line("train --data a.png --out run --device cpu"), 1, []string{"a.png"}},
+		{train("--val-data", "nowhere"), 2, []string{"nowhere"}},
+		{train("--out", "notes.txt"), 1, []string{"notes.txt", "folder"}},
+		{train("--out", "data"), 2, []string{"data", "--resume"}},
+		{train("--out", "locked/run"), 1, []string{"locked"}},
+		{train("--profile", "nowhere/trace.json", "--steps", "1"), 2, []string{"--profile", "nowhere"}},
+		{train("--profile", "folder", "--steps", "1"), 2, []string{"--profile", "folder"}},
+		{[]string{"train", "--data", file, "--out", model, "--device", "cpu", "--resume", "--steps", "4"}, 2, []string{"steps"}},
+		// Asking.
+		{line("infer --model demo --prompt x"), 1, []string{"demo"}},
+		{ask("--image", "nowhere.png"), 1, []string{"--image", "nowhere.png"}},
+		{ask("--image", "folder"), 1, []string{"--image", "folder"}},
+		{ask("--image", "notes.png"), 1, []string{"notes.png", "PNG"}},
+		{ask("--image", "cut.png"), 1, []string{"cut.png"}},
+		{ask("--image", "empty"), 1, []string{"empty"}},
+		{ask("--image", "locked/file"), 1, []string{"locked/file"}},
+		{ask("a", "question"), 2, []string{`"a"`, "quotes"}},
+		{ask("--top-p", "1.5"), 2, []string{"--top-p"}},
+		{ask("--temperature", "-1"), 2, []string{"--temperature"}},
+		{ask("--temperature", "nan"), 2, []string{"--temperature", "finite"}},
+		{ask("--max-new-tokens", "0"), 2, []string{"--max-new-tokens"}},
+		{ask("--raw", "--chat"), 2, []string{"--raw and --chat"}},
+		{line("infer --model folder --prompt x --device cpu"), 1, []string{"folder", "config.json"}},
+		{line("infer --model notes.txt --prompt x --device cpu"), 1, []string{"notes.txt"}},
+		{line("infer --model words.gguf --prompt x --device cpu"), 1, []string{"words.gguf", "GGUF"}},
+		{line("infer --model data/" + filepath.Base(file) + " --prompt x --device cpu"), 1, []string{"parquet"}},
+		{line("infer --model decoder --image a.png --prompt x --device cpu"), 2, []string{"decoder", "text alone"}},
+		{line("infer --image a.png --prompt x"), 2, []string{"--model is missing"}},
+		// Scoring.
+		{line("eval --model decoder --data " + file + " --device cpu"), 2, []string{"decoder", "--text"}},
+		{line("eval --model words.gguf --data mixed/test-0.parquet --device cpu"), 1, []string{"words.gguf", "GGUF"}},
+		{score("--control", "black"), 2, []string{`"black"`, "did you mean blank?"}},
+		{score("--control", "none,"), 2, []string{"none, shuffled or blank"}},
+		{score("--limit", "-1"), 2, []string{"--limit"}},
+		{score("--choices", "nowhere"), 2, []string{"--choices", "nowhere"}},
+		{score("--output", "nowhere/a.jsonl"), 1, []string{"--output", "nowhere"}},
+		{score("--output", "folder"), 1, []string{"--output", "folder"}},
+		{line("eval --model " + model + " --text nowhere --device cpu"), 1, []string{"--text", "nowhere"}},
+		{line("eval --model " + model + " --text folder --device cpu"), 1, []string{"--text", "folder"}},
+		// The others.
+		{line("export --model nowhere --out exported"), 1, []string{"nowhere"}},
+		{line("export --model " + model + " --out data"), 2, []string{"data", "not empty"}},
+		{line("export --model " + model + " --out notes.txt"), 1, []string{"notes.txt", "folder"}},
+		{line("export --model " + model + " --out exported --dtype q4"), 2, []string{"f32, f16 or bf16"}},
+		{line("fetch --out fetched"), 2, []string{"OWNER/NAME"}},
+		{line("fetch a/b/c/d --out fetched"), 2, []string{"a/b/c/d", "OWNER/NAME"}},
+		{line("fetch a/b"), 2, []string{"--out"}},
+		{line("fetch a/b --out fetched --type space"), 2, []string{"model or dataset"}},
+		{line("fetch --preset shapes --out fetched"), 2, []string{"nothing to fetch"}},
+		{line("inspect notes.txt"), 1, []string{"notes.txt"}},
+		{line("inspect words.gguf"), 1, []string{"words.gguf"}},
+		{line("inspect nowhere.gguf"), 1, []string{"nowhere.gguf"}},
+		{line("inspect folder"), 2, []string{"folder"}},
+		{line("inspect locked/file"), 1, []string{"locked/file"}},
+		{line("bench kernels --filter ( --device cpu"), 2, []string{"--filter"}},
+		{line("bench kernels --compare bench.txt --device cpu"), 2, []string{"bench.txt"}},
+		{line("bench train --seq-len 1 --device cpu"), 2, []string{"--seq-len"}},
+		{line("bench infer --model nowhere --device cpu"), 1, []string{"nowhere"}},
+		{line("tune --device cpu"), 1, []string{"vulkan"}},
+		{line("data import folder --out imported"), 2, []string{"folder"}},
+		{line("data import list.jsonl --quiet --out imported"), 1, []string{"list.jsonl"}},
+		{line("data import notes.txt --out imported"), 2, []string{"notes.txt"}},
+	} {
+		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), "/", "_"), func(t *testing.T) {
+			if os.Getuid() == 0 && bytes.Contains([]byte(strings.Join(c.args, " ")), []byte("locked")) {
+				t.Skip("root may write and read everything")
+			}
+			got := vlmtool(c.args...)
+			t.Log(got.stderr)
+			got.clear(t, c.code, c.says...)
+			if after := listing(t, home) + listing(t, model); after != before {
+				t.Errorf("something was left behind:\n%s", after)
+				must(t, os.RemoveAll("run"))
+				before = listing(t, home) + listing(t, model)
+			}
+		})
+	}
+}

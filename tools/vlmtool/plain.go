@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// plainly is what an error says, with the system's and the JSON reader's own words
+// replaced by what they mean to a user.
+func plainly(err error) string {
+	text := err.Error()
+	for _, say := range []func(error) (was, is string){plainPath, plainLink, plainJSON} {
+		if was, is := say(err); was != "" {
+			text = strings.Replace(text, was, is, 1)
+		}
+	}
+	return strings.Replace(text, "json: unknown field", "unknown setting", 1) // an error without a type
+}
+
+func plainPath(err error) (was, is string) {
+	var e *fs.PathError
+	if !errors.As(err, &e) {
+		return "", ""
+	}
+	reason := plainReason(e.Err)
+	if reason == "" {
+		return "", ""
+	}
+	return e.Error(), e.Path + ": " + reason
+}
+
+func plainLink(err error) (was, is string) {
+	var e *os.LinkError
+	if !errors.As(err, &e) {
+		return "", ""
+	}
+	reason := plainReason(e.Err)
+	if reason == "" {
+		return "", ""
+	}
+	return e.Error(), fmt.Sprintf("renaming %s to %s: %s", e.Old, e.New, reason)
+}
+
+// plainReason says what to do about the mistakes with files that are made most.
+func plainReason(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such file or folder; check the path"
+	case errors.Is(err, fs.ErrPermission):
+		return "this user has no permission; change it, or take another path"
+	case errors.Is(err, syscall.EISDIR):
+		return "is a folder; name a file"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "is a file, or lies below one; name a folder"
+	}
+	return ""
+}
+
+func plainJSON(err error) (was, is string) {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return syntax.Error(), fmt.Sprintf("is no JSON from byte %d on", syntax.Offset)
+	case errors.As(err, &kind):
+		want := map[string]string{"int": "a whole number", "uint64": "a whole number, 0 or above", "float64": "a number", "string": "text in quotes", "bool": "true or false"}[kind.Type.String()]
+		if want == "" {
+			want = "something else"
+		}
+		return kind.Error(), fmt.Sprintf("%q is a %s, want %s", kind.Field, kind.Value, want)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF.Error(), "the file ends too early"
+	}
+	return "", ""
+}
