@@ -110,24 +110,25 @@ func (r *Recipe) Check() error {
 		name  string
 		value float64
 		ok    bool
+		want  string
 	}{
-		{"seq-len", float64(r.SeqLen), r.SeqLen > 1 && r.SeqLen <= 1<<17},
-		{"batch-size", float64(r.BatchSize), r.BatchSize > 0 && r.BatchSize <= 1<<12},
-		{"accumulate", float64(r.Accumulate), r.Accumulate > 0},
-		{"pool-size", float64(r.PoolSize), r.PoolSize > 0},
-		{"steps", float64(r.Steps), r.Steps > 0 || r.Epochs > 0},
-		{"lr", r.LR, r.LR >= 0},
-		{"embedder-lr", r.EmbedderLR, r.EmbedderLR >= 0},
-		{"warmup", float64(r.Warmup), r.Warmup >= 0},
-		{"weight-decay", r.WeightDecay, r.WeightDecay >= 0},
-		{"clip", r.Clip, r.Clip >= 0},
-		{"holdout", float64(r.HoldOut), r.HoldOut >= 0},
-		{"val-every", float64(r.ValEvery), r.ValEvery >= 0},
-		{"save-every", float64(r.SaveEvery), r.SaveEvery >= 0},
-		{"max-bad-fraction", r.MaxBadFraction, r.MaxBadFraction >= 0 && r.MaxBadFraction <= 1},
+		{"seq-len", float64(r.SeqLen), r.SeqLen > 1 && r.SeqLen <= 1<<17, "2 to 131072"},
+		{"batch-size", float64(r.BatchSize), r.BatchSize > 0 && r.BatchSize <= 1<<12, "1 to 4096"},
+		{"accumulate", float64(r.Accumulate), r.Accumulate > 0, "above 0"},
+		{"pool-size", float64(r.PoolSize), r.PoolSize > 0, "above 0"},
+		{"steps", float64(r.Steps), r.Steps > 0 || r.Epochs > 0, "above 0"},
+		{"lr", r.LR, r.LR >= 0, "0 or above"},
+		{"embedder-lr", r.EmbedderLR, r.EmbedderLR >= 0, "0 or above"},
+		{"warmup", float64(r.Warmup), r.Warmup >= 0, "0 or above"},
+		{"weight-decay", r.WeightDecay, r.WeightDecay >= 0, "0 or above"},
+		{"clip", r.Clip, r.Clip >= 0, "0 or above"},
+		{"holdout", float64(r.HoldOut), r.HoldOut >= 0, "0 or above"},
+		{"val-every", float64(r.ValEvery), r.ValEvery >= 0, "0 or above"},
+		{"save-every", float64(r.SaveEvery), r.SaveEvery >= 0, "0 or above"},
+		{"max-bad-fraction", r.MaxBadFraction, r.MaxBadFraction >= 0 && r.MaxBadFraction <= 1, "0 to 1"},
 	} {
 		if !s.ok {
-			return fmt.Errorf("--%s cannot be %v", s.name, s.value)
+			return fmt.Errorf("--%s cannot be %v, want %s", s.name, s.value, s.want)
 		}
 	}
 	if _, ok := shaders.ParseType(r.DType); !ok {

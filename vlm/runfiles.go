@@ -48,7 +48,7 @@ type SettingsError struct {
 }
 
 func (e *SettingsError) Error() string {
-	return fmt.Sprintf("%s: --resume with other settings than the run's: %s", e.Out, strings.Join(e.Names, ", "))
+	return fmt.Sprintf("%s: --resume with other settings than the run's: %s; leave them out, or begin another run in another --out", e.Out, strings.Join(e.Names, ", "))
 }
 
 // SavedRecipe returns the recipe of the run in a folder; ok is false where there

@@ -2,17 +2,22 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 
 	"patchwork/engine"
+	"patchwork/nn/gguf"
 	"patchwork/vlm"
+	"patchwork/vlm/data"
 )
 
 // advice says how to go on after an error that does not say it itself, behind a
 // semicolon; "" where there is nothing to say.
 func (a *app) advice(err error) string {
 	var stopped *vlm.StoppedError
+	var noGGUF *gguf.FormatError
+	var noData *data.DataError
 	switch {
 	case errors.As(err, &stopped) && stopped.Checkpoint != "":
 		return "; go on with: " + a.resumeCommand()
@@ -22,11 +27,20 @@ func (a *app) advice(err error) string {
 		return "; make room there and try again"
 	case errors.Is(err, engine.ErrDeviceLost):
 		return "; try again, or take another --device (vlmtool devices lists them)"
+	case errors.Is(err, engine.ErrNoDevice) && a.device != "" && a.device != "cpu":
+		return "; vlmtool devices lists those there are"
+	case errors.As(err, &noGGUF) && a.flags.Lookup("model") != nil:
+		return "; name a model's folder or a GGUF file"
+	case errors.As(err, &noData) && noData.Row < 0 && slices.Contains(noDataAtAll, noData.Reason):
+		return "; vlmtool data import makes parquet files of pictures and captions"
 	case errors.Is(err, engine.ErrUnsupported) && a.device != "" && a.device != "cpu":
 		return "; --device cpu has no such limits"
 	}
 	return ""
 }
+
+// noDataAtAll are the reasons of those who have no parquet files yet, or name others.
+var noDataAtAll = []string{"not a parquet file", "no *.parquet in this folder"}
 
 // resumeCommand is the command that was given, with --resume, for a shell.
 func (a *app) resumeCommand() string {

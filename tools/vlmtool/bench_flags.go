@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"regexp"
+	"regexp/syntax"
 
 	"patchwork/shaders"
 	"patchwork/vlm"
@@ -104,6 +106,15 @@ func declareBench(measure func(*benchFlags, context.Context, *app) error, what s
 	}
 }
 
+// fault is what is wrong with a regular expression, without the expression.
+func fault(err error) string {
+	var e *syntax.Error
+	if errors.As(err, &e) {
+		return e.Code.String()
+	}
+	return err.Error()
+}
+
 func (a *app) modelFlag(f *benchFlags) {
 	a.flags.StringVar(&f.model, "model", "", "PATH: a model instead of a preset with random weights")
 }
@@ -111,7 +122,7 @@ func (a *app) modelFlag(f *benchFlags) {
 func (f *benchFlags) check() (err error) {
 	f.storage = storage(f.dtype)
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
-		return usagef("--filter %q is no regular expression: %v", f.filter, err)
+		return usagef("--filter %q is no regular expression: %s; a backslash before a sign takes it as it is", f.filter, fault(err))
 	}
 	if f.rows < 1 || f.tokens < 0 || f.prompt < 1 || f.fresh < 1 {
 		return usagef("--batch-size, --seq-len, --prompt-tokens and --new must be above 0")

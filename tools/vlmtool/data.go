@@ -49,7 +49,7 @@ func importData(ctx context.Context, a *app, o importer.Options) error {
 	case !(o.TestFraction >= 0 && o.TestFraction < 1):
 		return usagef("--test-fraction %g must be at least 0 and below 1", o.TestFraction)
 	case o.ShardRows < 1:
-		return usagef("--shard-rows cannot be %d", o.ShardRows)
+		return usagef("--shard-rows cannot be %d, want 1 or more", o.ShardRows)
 	}
 	o.Paths, o.Skipped = a.flags.Args(), warnSkipped()
 	r, err := importer.Import(ctx, o)

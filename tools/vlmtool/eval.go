@@ -88,11 +88,11 @@ func (f *evalFlags) check() error {
 	case f.data != "" && f.text != "":
 		return usagef("--data and --text are both given; one is enough")
 	case f.options.HoldOut < 0:
-		return usagef("--holdout cannot be %d", f.options.HoldOut)
+		return usagef("--holdout cannot be %d; 0 takes all rows", f.options.HoldOut)
 	case f.options.Limit < 0:
-		return usagef("--limit cannot be %d", f.options.Limit)
+		return usagef("--limit cannot be %d; 0 takes all samples", f.options.Limit)
 	case f.options.MaxNewTokens < 1:
-		return usagef("--max-new-tokens cannot be %d", f.options.MaxNewTokens)
+		return usagef("--max-new-tokens cannot be %d, want 1 or more", f.options.MaxNewTokens)
 	}
 	if f.data != "" {
 		files, err := data.Resolve(strings.Split(f.data, ","))

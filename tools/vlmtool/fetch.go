@@ -48,7 +48,7 @@ func (f *fetchFlags) fetch(ctx context.Context, a *app) error {
 		return err
 	}
 	if f.jobs < 1 {
-		return usagef("--jobs cannot be %d", f.jobs)
+		return usagef("--jobs cannot be %d, want 1 or more", f.jobs)
 	}
 	client, err := hub.NewClient()
 	if err != nil {

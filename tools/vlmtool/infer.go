@@ -71,7 +71,7 @@ func (f *inferFlags) check() error {
 	case f.raw && f.chat:
 		return usagef("--raw and --chat are both given; one is enough")
 	case f.options.MaxNewTokens < 1:
-		return usagef("--max-new-tokens cannot be %d", f.options.MaxNewTokens)
+		return usagef("--max-new-tokens cannot be %d, want 1 or more", f.options.MaxNewTokens)
 	case s.Temperature < 0 || s.TopK < 0 || s.TopP <= 0 || s.TopP > 1:
 		return usagef("--temperature and --top-k cannot be below 0, --top-p lies above 0 and up to 1")
 	case s.RepetitionPenalty <= 0:
@@ -105,7 +105,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	pictures := make([][]byte, len(raw))
 	for i, data := range raw {
 		if pictures[i], err = preprocess(model.Config, f.images[i], data); err != nil {
-			return err
+			return fmt.Errorf("--image %w; take another picture, or save it anew with a program that opens it", err)
 		}
 	}
 	s := &session{f: f, a: a, generator: vlm.NewGenerator(model), pictures: pictures}

@@ -76,11 +76,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return runCommand(ctx, c, args[1:], stdout, stderr)
 		}
 	}
-	what := "command"
 	if strings.HasPrefix(args[0], "-") {
-		what = "flag" // it belongs behind a command
+		fmt.Fprintf(stderr, "vlmtool: there is no command before %q; write vlmtool COMMAND %s\n", args[0], printable(args[0]))
+	} else {
+		fmt.Fprintf(stderr, "vlmtool: there is no command %q%s\n", args[0], didYouMean(args[0], lastWords(commands), "vlmtool "))
 	}
-	fmt.Fprintf(stderr, "vlmtool: there is no %s %q%s\nvlmtool --help lists the commands\n", what, printable(args[0]), didYouMean(args[0], lastWords(commands), "vlmtool "))
+	fmt.Fprintln(stderr, "vlmtool --help lists the commands")
 	return exitUsage
 }
 

@@ -45,6 +45,9 @@ func listing(t *testing.T, dir string) string {
 			return err
 		}
 		info, err := d.Info()
+		if d.Name() == ".lock" { // stays from run to run, and says nothing
+			return nil
+		}
 		if err == nil && !d.IsDir() {
 			all.WriteString(path + " " + info.ModTime().String() + "\n")
 		} else {
@@ -123,7 +126,7 @@ func TestMistakes(t *testing.T) {
 		{line("trian"), 2, []string{`"trian"`, "did you mean vlmtool train?"}},
 		{line("help trian"), 2, []string{`"trian"`, "did you mean train?"}},
 		{line("help bench kernel"), 2, []string{`"bench kernel"`, "did you mean bench kernels?"}},
-		{line("--model x infer"), 2, []string{`"--model"`}},
+		{line("--model x infer"), 2, []string{`"--model"`, "COMMAND --model"}},
 		{line("bench"), 2, []string{"kernels, train, infer or embedder"}},
 		{line("bench kernel"), 2, []string{"did you mean bench kernels?"}},
 		{line("data imprt folder"), 2, []string{"did you mean data import?"}},
@@ -159,8 +162,8 @@ func TestMistakes(t *testing.T) {
 		{train("--device", "cuda"), 2, []string{`"cuda"`, "vulkan[:N]"}},
 		{train("--device", "cpu:1"), 2, []string{"cpu:1"}},
 		{train("--device", "vulkan:first"), 2, []string{"vulkan[:N]"}},
-		{train("--device", "vulkan:99"), 1, []string{"vulkan:99"}},
-		{train("--steps", "0"), 2, []string{"--steps"}},
+		{train("--device", "vulkan:99"), 1, []string{"vulkan:99", "vlmtool devices"}},
+		{train("--steps", "0"), 2, []string{"--steps", "above 0"}},
 		{train("--batch-size", "-3"), 2, []string{"--batch-size"}},
 		{train("--max-bad-fraction", "7"), 2, []string{"--max-bad-fraction", "7"}},
 		{train("--keep", "0"), 2, []string{"--keep"}},
@@ -188,7 +191,7 @@ func TestMistakes(t *testing.T) {
 		{line("train --data nowhere --out run"), 2, []string{"nowhere"}},
 		{line("train --data mixed --out run"), 2, []string{"test", "train-*.parquet"}},
 		{line("train --data a*.parquet --out run"), 2, []string{"a*.parquet"}},
-		{line("train --data text.parquet --out run --device cpu"), 1, []string{"text.parquet", "parquet"}},
+		{line("train --data text.parquet --out run --device cpu"), 1, []string{"text.parquet", "vlmtool data import"}},
 		{line("train --data empty --out run --device cpu"), 1, []string{"empty"}},
 		{line("train --data a.png --out run --device cpu"), 1, []string{"a.png"}},
 		{train("--val-data", "nowhere"), 2, []string{"nowhere"}},
@@ -197,14 +200,14 @@ func TestMistakes(t *testing.T) {
 		{train("--out", "locked/run"), 1, []string{"locked"}},
 		{train("--profile", "nowhere/trace.json", "--steps", "1"), 2, []string{"--profile", "nowhere"}},
 		{train("--profile", "folder", "--steps", "1"), 2, []string{"--profile", "folder"}},
-		{[]string{"train", "--data", file, "--out", model, "--device", "cpu", "--resume", "--steps", "4"}, 2, []string{"steps"}},
+		{[]string{"train", "--data", file, "--out", model, "--device", "cpu", "--resume", "--steps", "4"}, 2, []string{"steps", "another --out"}},
 		// Asking.
 		{line("infer --model demo --prompt x"), 1, []string{"demo"}},
 		{ask("--image", "nowhere.png"), 1, []string{"--image", "nowhere.png"}},
 		{ask("--image", "folder"), 1, []string{"--image", "folder"}},
 		{ask("--image", "notes.png"), 1, []string{"notes.png", "PNG"}},
 		{ask("--image", "cut.png"), 1, []string{"cut.png"}},
-		{ask("--image", "empty"), 1, []string{"empty"}},
+		{ask("--image", "empty"), 1, []string{"--image empty", "another"}},
 		{ask("--image", "locked/file"), 1, []string{"locked/file"}},
 		{ask("a", "question"), 2, []string{`"a"`, "quotes"}},
 		{ask("--top-p", "1.5"), 2, []string{"--top-p"}},
@@ -212,10 +215,10 @@ func TestMistakes(t *testing.T) {
 		{ask("--temperature", "nan"), 2, []string{"--temperature", "finite"}},
 		{ask("--max-new-tokens", "0"), 2, []string{"--max-new-tokens"}},
 		{ask("--raw", "--chat"), 2, []string{"--raw and --chat"}},
-		{line("infer --model folder --prompt x --device cpu"), 1, []string{"folder", "config.json"}},
+		{line("infer --model folder --prompt x --device cpu"), 1, []string{"folder", "no model", "config.json"}},
 		{line("infer --model notes.txt --prompt x --device cpu"), 1, []string{"notes.txt"}},
 		{line("infer --model words.gguf --prompt x --device cpu"), 1, []string{"words.gguf", "GGUF"}},
-		{line("infer --model data/" + filepath.Base(file) + " --prompt x --device cpu"), 1, []string{"parquet"}},
+		{line("infer --model data/" + filepath.Base(file) + " --prompt x --device cpu"), 1, []string{"parquet", "a model's folder"}},
 		{line("infer --model decoder --image a.png --prompt x --device cpu"), 2, []string{"decoder", "text alone"}},
 		{line("infer --image a.png --prompt x"), 2, []string{"--model is missing"}},
 		// Scoring.

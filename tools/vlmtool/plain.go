@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -15,7 +18,7 @@ import (
 // replaced by what they mean to a user.
 func plainly(err error) string {
 	text := err.Error()
-	for _, say := range []func(error) (was, is string){plainPath, plainLink, plainJSON} {
+	for _, say := range []func(error) (was, is string){plainPath, plainLink, plainNet, plainJSON} {
 		if was, is := say(err); was != "" {
 			text = strings.Replace(text, was, is, 1)
 		}
@@ -31,6 +34,9 @@ func plainPath(err error) (was, is string) {
 	reason := plainReason(e.Err)
 	if reason == "" {
 		return "", ""
+	}
+	if dir, name := filepath.Split(e.Path); name == "config.json" && dir != "" && errors.Is(err, fs.ErrNotExist) {
+		return e.Error(), filepath.Clean(dir) + " holds no model: there is no config.json in it; name a model's folder"
 	}
 	return e.Error(), e.Path + ": " + reason
 }
@@ -60,6 +66,35 @@ func plainReason(err error) string {
 		return "is a file, or lies below one; name a folder"
 	}
 	return ""
+}
+
+// plainNet tells of addresses that cannot be listened at or reached.
+func plainNet(err error) (was, is string) {
+	var request *url.Error
+	var op *net.OpError
+	switch {
+	case errors.As(err, &request):
+		host := request.URL
+		if u, err := url.Parse(request.URL); err == nil {
+			host = u.Host
+		}
+		return request.Error(), fmt.Sprintf("%s cannot be reached (%v); check the network, or HF_ENDPOINT", host, cause(request))
+	case !errors.As(err, &op) || op.Op != "listen":
+		return "", ""
+	case errors.Is(op, syscall.EADDRINUSE):
+		return op.Error(), op.Addr.String() + " is in use"
+	case errors.Is(op, fs.ErrPermission):
+		return op.Error(), op.Addr.String() + " needs another user's permission; ports above 1023 do not"
+	}
+	return "", ""
+}
+
+// cause is the innermost error.
+func cause(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
 }
 
 func plainJSON(err error) (was, is string) {

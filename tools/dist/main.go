@@ -1,0 +1,194 @@
+// Command dist builds vlmtool for the systems that it is handed out for, and packs
+// each with its man pages, completions, licence and a note. The same commit gives the
+// same bytes.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// target is a system to build for; without cgo vlmtool runs on the CPU alone.
+type target struct {
+	os, arch string
+	cgo      bool
+}
+
+var targets = []target{{"linux", "amd64", true}, {"linux", "arm64", false}, {"darwin", "arm64", false}, {"darwin", "amd64", false}, {"windows", "amd64", false}}
+
+func (t target) String() string { return t.os + "-" + t.arch }
+
+// source is what the archives are made of.
+type source struct {
+	version, commit string
+	dirty           bool
+	time            time.Time // of the commit, and of every file in the archives
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("dist: ")
+	out := pflag.String("out", "dist", "folder for the archives; what is in it is removed")
+	only := pflag.StringSlice("only", nil, "targets to build, such as linux-amd64; without it all")
+	pflag.Parse()
+	if err := run(*out, *only); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(out string, only []string) error {
+	src, err := readSource()
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	papers, err := papers(src)
+	if err != nil {
+		return err
+	}
+	var sums strings.Builder
+	for _, t := range targets {
+		if len(only) > 0 && !strings.Contains(","+strings.Join(only, ",")+",", ","+t.String()+",") {
+			continue
+		}
+		name, packed, err := archive(src, t, papers)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t, err)
+		}
+		if err := os.WriteFile(filepath.Join(out, name), packed, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(packed), name)
+		fmt.Printf("%s  %.1f MB\n", filepath.Join(out, name), float64(len(packed))/1e6)
+	}
+	return os.WriteFile(filepath.Join(out, "SHA256SUMS"), []byte(sums.String()), 0o644)
+}
+
+func readSource() (s source, err error) {
+	git := func(args ...string) string {
+		if err != nil {
+			return ""
+		}
+		var told []byte
+		if told, err = exec.Command("git", args...).Output(); err != nil {
+			err = fmt.Errorf("git %s: %w; archives are made from a clone", args[0], err)
+		}
+		return strings.TrimSpace(string(told))
+	}
+	s.commit = git("rev-parse", "HEAD")
+	s.version = git("describe", "--tags", "--always", "--dirty")
+	s.dirty = git("status", "--porcelain", "--untracked-files=no") != ""
+	seconds := git("show", "-s", "--format=%ct", "HEAD")
+	if err != nil {
+		return s, err
+	}
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	s.time = time.Unix(n, 0).UTC()
+	return s, err
+}
+
+// build compiles vlmtool and returns the binary.
+func build(src source, t target) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "dist")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "vlmtool")
+	flags := "-s -w -buildid="
+	for name, value := range map[string]string{"Version": src.version, "Commit": src.commit, "Time": src.time.Format(time.RFC3339), "Dirty": strconv.FormatBool(src.dirty)} {
+		flags += " -X main.built" + name + "=" + value
+	}
+	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", sortedWords(flags), "-o", file, "./tools/vlmtool")
+	cgo := "0"
+	if t.cgo {
+		cgo = "1"
+	}
+	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED="+cgo)
+	if said, err := c.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w\n%s", err, said)
+	}
+	return os.ReadFile(file)
+}
+
+// papers are the files beside the binary, which are the same for every system. A
+// binary for this one writes the man pages and the completions.
+func papers(src source) ([]entry, error) {
+	host, err := build(src, target{runtime.GOOS, runtime.GOARCH, false})
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "dist")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	tool := filepath.Join(dir, "vlmtool")
+	if err := os.WriteFile(tool, host, 0o755); err != nil {
+		return nil, err
+	}
+	if said, err := exec.Command(tool, "man", "--quiet", filepath.Join(dir, "man")).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("vlmtool man: %w\n%s", err, said)
+	}
+	licence, err := os.ReadFile("LICENSE")
+	if err != nil {
+		return nil, err
+	}
+	all := []entry{{"LICENSE", 0o644, licence}}
+	pages, err := filepath.Glob(filepath.Join(dir, "man", "*.1"))
+	if err != nil {
+		return nil, err
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entry{"man/" + filepath.Base(page), 0o644, text})
+	}
+	for shell, name := range map[string]string{"bash": "vlmtool.bash", "zsh": "_vlmtool", "fish": "vlmtool.fish"} {
+		script, err := exec.Command(tool, "completion", shell).Output()
+		if err != nil {
+			return nil, fmt.Errorf("vlmtool completion %s: %w", shell, err)
+		}
+		all = append(all, entry{"completions/" + name, 0o644, script})
+	}
+	return all, nil
+}
+
+// archive builds for a system and packs: a zip file for Windows, else a tarball.
+func archive(src source, t target, papers []entry) (name string, packed []byte, err error) {
+	binary, err := build(src, t)
+	if err != nil {
+		return "", nil, err
+	}
+	tool := "vlmtool"
+	if t.os == "windows" {
+		tool += ".exe"
+	}
+	folder := fmt.Sprintf("vlmtool-%s-%s", src.version, t)
+	all := append([]entry{{tool, 0o755, binary}, {"README.md", 0o644, []byte(note(src, t))}}, papers...)
+	var b bytes.Buffer
+	if t.os == "windows" {
+		return folder + ".zip", b.Bytes(), cmp.Or(pack(&b, zipped, folder, src.time, all))
+	}
+	err = pack(&b, tarred, folder, src.time, all)
+	return folder + ".tar.gz", b.Bytes(), err
+}
