@@ -143,7 +143,7 @@ crashtest: build ## kill training runs KILLS=50 times, fill their disk, break th
 
 .PHONY: clean
 clean: ## delete what was built or made
-	@rm -rf bin out $(DEMO)
+	@rm -rf bin out dist $(DEMO)
 
 .PHONY: help
 help: ## list the targets

@@ -5,7 +5,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"log"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +65,7 @@ func run(out string, only []string) error {
 	}
 	var sums strings.Builder
 	for _, t := range targets {
-		if len(only) > 0 && !strings.Contains(","+strings.Join(only, ",")+",", ","+t.String()+",") {
+		if len(only) > 0 && !slices.Contains(only, t.String()) {
 			continue
 		}
 		name, packed, err := archive(src, t, papers)
@@ -113,10 +113,10 @@ func build(src source, t target) ([]byte, error) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "vlmtool")
 	flags := "-s -w -buildid="
-	for name, value := range map[string]string{"Version": src.version, "Commit": src.commit, "Time": src.time.Format(time.RFC3339), "Dirty": strconv.FormatBool(src.dirty)} {
-		flags += " -X main.built" + name + "=" + value
+	for _, x := range [][2]string{{"Version", src.version}, {"Commit", src.commit}, {"Time", src.time.Format(time.RFC3339)}, {"Dirty", strconv.FormatBool(src.dirty)}} {
+		flags += " -X main.built" + x[0] + "=" + x[1]
 	}
-	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", sortedWords(flags), "-o", file, "./tools/vlmtool")
+	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
 	cgo := "0"
 	if t.cgo {
 		cgo = "1"
@@ -163,12 +163,12 @@ func papers(src source) ([]entry, error) {
 		}
 		all = append(all, entry{"man/" + filepath.Base(page), 0o644, text})
 	}
-	for shell, name := range map[string]string{"bash": "vlmtool.bash", "zsh": "_vlmtool", "fish": "vlmtool.fish"} {
-		script, err := exec.Command(tool, "completion", shell).Output()
+	for _, c := range [][2]string{{"bash", "vlmtool.bash"}, {"zsh", "_vlmtool"}, {"fish", "vlmtool.fish"}} {
+		script, err := exec.Command(tool, "completion", c[0]).Output()
 		if err != nil {
-			return nil, fmt.Errorf("vlmtool completion %s: %w", shell, err)
+			return nil, fmt.Errorf("vlmtool completion %s: %w", c[0], err)
 		}
-		all = append(all, entry{"completions/" + name, 0o644, script})
+		all = append(all, entry{"completions/" + c[1], 0o644, script})
 	}
 	return all, nil
 }
@@ -187,8 +187,9 @@ func archive(src source, t target, papers []entry) (name string, packed []byte, 
 	all := append([]entry{{tool, 0o755, binary}, {"README.md", 0o644, []byte(note(src, t))}}, papers...)
 	var b bytes.Buffer
 	if t.os == "windows" {
-		return folder + ".zip", b.Bytes(), cmp.Or(pack(&b, zipped, folder, src.time, all))
+		err = writeZip(&b, folder, src.time, all)
+		return folder + ".zip", b.Bytes(), err
 	}
-	err = pack(&b, tarred, folder, src.time, all)
+	err = writeTar(&b, folder, src.time, all)
 	return folder + ".tar.gz", b.Bytes(), err
 }
