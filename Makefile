@@ -127,6 +127,16 @@ gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
 	@test $$(wc -c < $(BUNDLE).tar.gz) -le 62914560 || { echo "$(BUNDLE).tar.gz is larger than 60 MiB"; exit 1; }
 	@echo "$(BUNDLE).tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report/report.md"
 
+# ONLY=linux-amd64 builds for that system alone.
+ONLY :=
+.PHONY: dist
+dist: ## build vlmtool for every system it is handed out for: dist/*.tar.gz, *.zip, SHA256SUMS
+	@go run ./tools/dist $(if $(ONLY),--only $(ONLY))
+
+.PHONY: man
+man: build ## write the man pages to out/man
+	@bin/vlmtool man out/man
+
 FUZZTIME := 1m
 .PHONY: fuzz
 fuzz: ## fuzz every parser of outside bytes, a minute each (FUZZTIME=1m)
