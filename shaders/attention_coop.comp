@@ -7,6 +7,7 @@ const uint QUERIES = 32u * SUBGROUPS; // of a workgroup
 const uint LANES = INVOCATIONS / SUBGROUPS;
 const uint ACROSS = COLUMNS / TN; // matrices of a subgroup's results
 const uint DOWN = 32u / TM;
+const uint KEYS_ACROSS = 32u / TN;
 const float HIDDEN = -3.0e38; // the largest score of a query that sees none
 
 shared uvec4 queries[QUERIES * PITCH];
@@ -77,20 +78,24 @@ void main() {
     BRING(k, 32u, key_at, key, p.keys, kv, keys, 0u)
     BRING(v, 32u, key_at, key, p.keys, kv, values, 0u)
     barrier();
-    [[unroll]] for (uint s = 0u; s < 32u / TN; ++s) {
-      SUMS products[DOWN];
-      [[unroll]] for (uint r = 0u; r < DOWN; ++r) { products[r] = SUMS(0.0); }
-      [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) {
+    SUMS products[DOWN * KEYS_ACROSS];
+    [[unroll]] for (uint i = 0u; i < DOWN * KEYS_ACROSS; ++i) { products[i] = SUMS(0.0); }
+    [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) {
+      LEFT q_matrix[DOWN];
+      [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+        coopMatLoad(q_matrix[r], queries, (mine + r * TM) * PITCH + d / 8u, PITCH, ROW_MAJOR);
+      }
+      [[unroll]] for (uint s = 0u; s < KEYS_ACROSS; ++s) {
         RIGHT k_matrix;
         coopMatLoad(k_matrix, keys, s * TN * PITCH + d / 8u, PITCH, COLUMN_MAJOR);
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-          LEFT q_matrix;
-          coopMatLoad(q_matrix, queries, (mine + r * TM) * PITCH + d / 8u, PITCH, ROW_MAJOR);
-          products[r] = coopMatMulAdd(q_matrix, k_matrix, products[r]);
+          products[r * KEYS_ACROSS + s] = coopMatMulAdd(q_matrix[r], k_matrix, products[r * KEYS_ACROSS + s]);
         }
       }
-      [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-        coopMatStore(products[r], scores, (mine + r * TM) * SCORES + s * TN / 4u, SCORES, ROW_MAJOR);
+    }
+    [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+      [[unroll]] for (uint s = 0u; s < KEYS_ACROSS; ++s) {
+        coopMatStore(products[r * KEYS_ACROSS + s], scores, (mine + r * TM) * SCORES + s * TN / 4u, SCORES, ROW_MAJOR);
       }
     }
     subgroup_barrier();

@@ -3,14 +3,15 @@ package shaders
 // attentionCoop are the forward variants for devices with cooperative matrices, with
 // q, k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Each subgroup
 // has 32 queries, one for an invocation of a subgroup of 32. Estimates for an H100
-// (see matmulCoop), none of them measured; FLOP are those of a tile of 32 keys, bytes
-// what a subgroup moves through shared memory for it, mostly k, v and q:
+// (see matmulCoop), none of them measured. FLOP per shared byte are those of a tile of
+// 32 keys against all that a subgroup reads and writes of shared memory for it, its part
+// of the filling included; 32 would be the peak's.
 //
-//	              shared    registers   workgroups   FLOP per     bound, of
-//	              memory    of sums     a processor  shared byte  the peak
-//	coopmat1.d64   29 KiB    64 + 32    6            12           37%, shared memory
-//	coopmat1.d128  45 KiB   128 + 32    4            15           46%, shared memory
-//	coopmat1.d128.one       31 KiB    128 + 32    7            15           46%, shared memory
+//	                   shared    sums per    workgroups   FLOP per     bound, of
+//	                   memory    invocation  a processor  shared byte  the peak
+//	coopmat1.d64       29 KiB    64 + 32     6            9            29%, shared memory
+//	coopmat1.d128      45 KiB    128 + 32    4            12           37%, shared memory
+//	coopmat1.d128.one  31 KiB    128 + 32    7            10           31%, shared memory
 func attentionCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns, subgroups uint32, best bool) DeclVariant[AttentionParams] {
 		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32, Cols: 32, Depth: 32, Subgroups: subgroups, Rounds: true}
@@ -29,10 +30,10 @@ func attentionCoop() []DeclVariant[AttentionParams] {
 // attentionBackwardCoop are the same for the gradients. Four subgroups share a tile of
 // 32 queries and 32 keys. Estimates as above, of the pass for dq:
 //
-//	               shared    registers   workgroups   FLOP per     bound, of
-//	               memory    of sums     a processor  shared byte  the peak
-//	coopmat1.d64    28 KiB    16         7            7            22%, shared memory
-//	coopmat1.d128   44 KiB    32         5            8            24%, shared memory
+//	               shared    sums per    workgroups   FLOP per     bound, of
+//	               memory    invocation  a processor  shared byte  the peak
+//	coopmat1.d64   28 KiB    16          8            5            17%, shared memory
+//	coopmat1.d128  44 KiB    32          5            7            21%, shared memory
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns uint32) DeclVariant[AttentionParams] {
 		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 16, Cols: 16, Depth: 16, Subgroups: 4, Rounds: true}
