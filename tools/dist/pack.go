@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"compress/gzip"
 	"io"
+	"io/fs"
 	"time"
 )
 
@@ -42,7 +43,9 @@ func writeTar(w io.Writer, folder string, at time.Time, all []entry) error {
 func writeZip(w io.Writer, folder string, at time.Time, all []entry) error {
 	z := zip.NewWriter(w)
 	for _, e := range all {
-		f, err := z.CreateHeader(&zip.FileHeader{Name: folder + "/" + e.name, Method: zip.Deflate, Modified: at})
+		h := &zip.FileHeader{Name: folder + "/" + e.name, Method: zip.Deflate, Modified: at}
+		h.SetMode(fs.FileMode(e.mode))
+		f, err := z.CreateHeader(h)
 		if err != nil {
 			return err
 		}
