@@ -31,6 +31,8 @@ func (a *app) advice(err error) string {
 		return "; vlmtool devices lists those there are"
 	case errors.As(err, &noGGUF) && a.flags.Lookup("model") != nil:
 		return "; name a model's folder or a GGUF file"
+	case errors.As(err, &noData) && noData.Reason == "permission denied":
+		return "; change it, or take another file"
 	case errors.As(err, &noData) && noData.Row < 0 && slices.Contains(noDataAtAll, noData.Reason):
 		return "; vlmtool data import makes parquet files of pictures and captions"
 	case errors.Is(err, engine.ErrUnsupported) && a.device != "" && a.device != "cpu":
