@@ -79,7 +79,7 @@ func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]b
 		for _, layer := range layers {
 			word.Layers = append(word.Layers, meanLook(layer[at:][:len(w.tokens)]))
 		}
-		word.Mean = meanOf(word.Layers)
+		word.Mean = MeanLook(word.Layers)
 		out.Words = append(out.Words, word)
 		at += len(w.tokens)
 	}
@@ -166,10 +166,11 @@ func meanLook(shares [][]float32) Look {
 			looks[i].Patches[j] = float64(s[j])
 		}
 	}
-	return meanOf(looks)
+	return MeanLook(looks)
 }
 
-func meanOf(looks []Look) Look {
+// MeanLook is the mean of looks at the same pictures.
+func MeanLook(looks []Look) Look {
 	mean, part := Look{Patches: make([]float64, len(looks[0].Patches))}, 1/float64(len(looks))
 	for _, l := range looks {
 		mean.Prompt += part * l.Prompt

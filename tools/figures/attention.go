@@ -1,0 +1,156 @@
+package figures
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+
+	"patchwork/vlm"
+)
+
+const (
+	tile      = 256 // a word's heat map
+	tileGap   = 28
+	columns   = 4
+	miniGap   = 8
+	miniLine  = 20
+	mostMinis = 8 // heat maps of layers under a word
+	cardText  = 74
+)
+
+// The parts of a word's attention, as a bar shows them.
+var shareColors = []color.RGBA{{233, 98, 42, 255}, {96, 125, 156, 255}, {178, 190, 201, 255}}
+
+// Asked is what was asked and seen.
+type Asked struct {
+	Prompt   string
+	Pictures []image.Image // as the model sees them
+}
+
+// Attention draws where a model looked before it said each word.
+func Attention(path string, q Asked, e vlm.Explained) error {
+	cards := 1 + len(e.Words)
+	across := min(cards, columns)
+	width := 2*margin + across*tile + (across-1)*tileGap
+	f, err := faces()
+	if err != nil {
+		return err
+	}
+	question := wrap(f.title, q.Prompt, width-2*margin, 2)
+	note := wrap(f.text, fmt.Sprintf("The attention with which the model predicted each word of its answer, the mean of %s and %s. "+
+		"It shows where the vector that predicts the word read from, not what the answer depends on.", count(e.Heads, "head"), count(e.Layers, "layer")), width-2*margin, 4)
+	bands := layerBands(e.Layers)
+	minis := min(len(bands), 4)
+	mini := (tile - (minis-1)*miniGap) / max(1, minis)
+	card := tile + cardText + (len(bands)+3)/4*(mini+miniLine) + tileGap
+	top := margin + 26*len(question) + 20*len(note) + 14
+	rows := (cards + columns - 1) / columns
+	s, err := newSheet(width, top+rows*card+64)
+	if err != nil {
+		return err
+	}
+	y := margin + 14
+	for _, l := range question {
+		s.write(s.title, ink, margin, y, l)
+		y += 26
+	}
+	for _, l := range note {
+		s.write(s.text, soft, margin, y, l)
+		y += 20
+	}
+	scale := 0.0
+	for _, w := range e.Words {
+		scale = max(scale, strongest(w.Mean))
+	}
+	for i := range cards {
+		at := image.Pt(margin+i%columns*(tile+tileGap), top+i/columns*card)
+		if i == 0 {
+			s.seen(at, q, e.Grid)
+			continue
+		}
+		s.word(at, q, e, e.Words[i-1], scale, bands, mini)
+	}
+	s.key(image.Pt(margin, top+rows*card), scale, e)
+	return s.save(path)
+}
+
+// seen draws the pictures and their grid.
+func (s *sheet) seen(at image.Point, q Asked, grid int) {
+	for i, r := range mosaic(at, tile, len(q.Pictures)) {
+		s.picture(r, q.Pictures[i])
+		for k := 1; k < grid; k++ {
+			x, y := r.Min.X+k*r.Dx()/grid, r.Min.Y+k*r.Dy()/grid
+			s.fill(image.Rect(x, r.Min.Y, x+1, r.Max.Y), color.NRGBA{0, 0, 0, 40})
+			s.fill(image.Rect(r.Min.X, y, r.Max.X, y+1), color.NRGBA{0, 0, 0, 40})
+		}
+		s.frame(r, line)
+	}
+	s.write(s.bold, ink, at.X, at.Y+tile+24, "what it sees")
+	size := q.Pictures[0].Bounds().Dx()
+	s.write(s.small, soft, at.X, at.Y+tile+44, fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size, size, grid, grid, size/grid, size/grid))
+}
+
+// word draws one word's heat map, the bar of its shares, and its layers.
+func (s *sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, mini int) {
+	s.heat(at, tile, q, e.Grid, w.Mean, scale)
+	s.write(s.bold, ink, at.X, at.Y+tile+24, shorten(s.bold, w.Text, tile))
+	x := float64(at.X)
+	for i, share := range []float64{w.Mean.Picture(), w.Mean.Prompt, w.Mean.Answer} {
+		next := x + share*tile
+		s.fill(image.Rect(int(math.Round(x)), at.Y+tile+34, int(math.Round(next)), at.Y+tile+42), shareColors[i])
+		x = next
+	}
+	s.write(s.small, soft, at.X, at.Y+tile+59, fmt.Sprintf("%s on the picture, by layer:", percent(w.Mean.Picture())))
+	for i, band := range bands {
+		p := image.Pt(at.X+i%4*(mini+miniGap), at.Y+tile+cardText-6+i/4*(mini+miniLine))
+		look := vlm.MeanLook(w.Layers[band[0]:band[1]])
+		s.heat(p, mini, q, e.Grid, look, strongest(look))
+		name := fmt.Sprint(band[0] + 1)
+		if band[1] > band[0]+1 {
+			name = fmt.Sprintf("%d–%d", band[0]+1, band[1])
+		}
+		s.center(s.small, soft, p.X+mini/2, p.Y+mini+14, name+": "+percent(look.Picture()))
+	}
+}
+
+// heat lays a look over the faded pictures, which fill a square together.
+func (s *sheet) heat(at image.Point, side int, q Asked, grid int, look vlm.Look, scale float64) {
+	for i, r := range mosaic(at, side, len(q.Pictures)) {
+		s.picture(r, q.Pictures[i])
+		s.fade(r)
+		for p, share := range look.Patches[i*grid*grid : (i+1)*grid*grid] {
+			s.fill(cell(r, grid, p), heatOver(share/max(scale, 1e-12)))
+		}
+		s.frame(r, line)
+	}
+}
+
+// heatOver is the heat scale's colour, which hides the picture the more it says.
+func heatOver(v float64) color.Color {
+	c := heat.at(v)
+	return color.NRGBA{c.R, c.G, c.B, uint8(40 + 190*math.Sqrt(math.Min(1, v)))}
+}
+
+// fade makes a part of the sheet grey and light, so that colours over it are read.
+func (s *sheet) fade(r image.Rectangle) {
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			grey := 255 - (255-int(color.GrayModel.Convert(s.At(x, y)).(color.Gray).Y))/2
+			s.SetRGBA(x, y, color.RGBA{uint8(grey), uint8(grey), uint8(grey), 255})
+		}
+	}
+}
+
+// key says what the colours mean.
+func (s *sheet) key(at image.Point, scale float64, e vlm.Explained) {
+	s.bar(at.Add(image.Pt(0, 12)), 120, "one patch's share", "0", percent(scale), func(v float64) color.Color { return over(heatOver(v), color.RGBA{230, 230, 230, 255}) })
+	x := at.X
+	for i, name := range []string{"picture", "prompt", "answer so far"} {
+		s.fill(image.Rect(x, at.Y+28, x+12, at.Y+40), shareColors[i])
+		x = s.write(s.text, soft, x+18, at.Y+39, name) + 18
+	}
+	if e.Omitted > 0 {
+		s.write(s.text, ink, x+6, at.Y+39, fmt.Sprintf("… and %s, not shown", count(e.Omitted, "more word")))
+	}
+}

@@ -1,0 +1,64 @@
+package figures
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+	"slices"
+
+	"patchwork/vlm"
+)
+
+// mosaic divides a square among so many pictures, in reading order.
+func mosaic(at image.Point, side, pictures int) []image.Rectangle {
+	across := int(math.Ceil(math.Sqrt(float64(pictures))))
+	var out []image.Rectangle
+	for i := range pictures {
+		gap := min(1, across-1) * 2
+		x, y := i%across, i/across
+		out = append(out, image.Rect(at.X+x*side/across, at.Y+y*side/across, at.X+(x+1)*side/across-gap, at.Y+(y+1)*side/across-gap))
+	}
+	return out
+}
+
+// cell is where patch p of a grid lies in a rectangle.
+func cell(r image.Rectangle, grid, p int) image.Rectangle {
+	row, column := p/grid, p%grid
+	return image.Rect(r.Min.X+column*r.Dx()/grid, r.Min.Y+row*r.Dy()/grid, r.Min.X+(column+1)*r.Dx()/grid, r.Min.Y+(row+1)*r.Dy()/grid)
+}
+
+// layerBands divides layers into at most mostMinis runs of neighbours [from,to).
+func layerBands(layers int) (bands [][2]int) {
+	n := min(layers, mostMinis)
+	for i := range n {
+		bands = append(bands, [2]int{i * layers / n, (i + 1) * layers / n})
+	}
+	return bands
+}
+
+// strongest is the largest share of a patch.
+func strongest(l vlm.Look) float64 { return slices.Max(l.Patches) }
+
+// percent writes a share with as many digits as it is worth.
+func percent(v float64) string {
+	if v < 0.0995 {
+		return fmt.Sprintf("%.1f%%", 100*v)
+	}
+	return fmt.Sprintf("%.0f%%", 100*v)
+}
+
+// count is "1 word" or "3 words".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// over is what a translucent colour gives over another.
+func over(c color.Color, below color.RGBA) color.Color {
+	r, g, b, a := c.RGBA()
+	mix := func(v uint32, under uint8) uint8 { return uint8((v + uint32(under)*257*(0xffff-a)/0xffff) >> 8) }
+	return color.RGBA{mix(r, below.R), mix(g, below.G), mix(b, below.B), 255}
+}
