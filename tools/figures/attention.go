@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"strings"
 
 	"patchwork/vlm"
 )
@@ -42,11 +43,12 @@ func Attention(path string, q Asked, e vlm.Explained) error {
 		"It shows where the vector that predicts the word read from, not what the answer depends on.", count(e.Heads, "head"), count(e.Layers, "layer")), width-2*margin, 4)
 	bands := layerBands(e.Layers)
 	minis := min(len(bands), 4)
-	mini := (tile - (minis-1)*miniGap) / max(1, minis)
-	card := tile + cardText + (len(bands)+3)/4*(mini+miniLine) + tileGap
+	miniSide := (tile - (minis-1)*miniGap) / minis
+	h, mini := mosaicHeight(tile, e.Pictures), mosaicHeight(miniSide, e.Pictures)
+	card := h + cardText + (len(bands)+3)/4*(mini+miniLine) + tileGap
 	top := margin + 26*len(question) + 20*len(note) + 14
 	rows := (cards + columns - 1) / columns
-	s, err := newSheet(width, top+rows*card+64)
+	s, err := newSheet(width, top+rows*card+42)
 	if err != nil {
 		return err
 	}
@@ -69,14 +71,15 @@ func Attention(path string, q Asked, e vlm.Explained) error {
 			s.seen(at, q, e.Grid)
 			continue
 		}
-		s.word(at, q, e, e.Words[i-1], scale, bands, mini)
+		s.word(at, q, e, e.Words[i-1], scale, bands, miniSide)
 	}
-	s.key(image.Pt(margin, top+rows*card), scale, e)
+	s.key(image.Pt(margin, top+rows*card-16), scale, e)
 	return s.save(path)
 }
 
 // seen draws the pictures and their grid.
 func (s *sheet) seen(at image.Point, q Asked, grid int) {
+	h := mosaicHeight(tile, len(q.Pictures))
 	for i, r := range mosaic(at, tile, len(q.Pictures)) {
 		s.picture(r, q.Pictures[i])
 		for k := 1; k < grid; k++ {
@@ -86,31 +89,32 @@ func (s *sheet) seen(at image.Point, q Asked, grid int) {
 		}
 		s.frame(r, line)
 	}
-	s.write(s.bold, ink, at.X, at.Y+tile+24, "what it sees")
+	s.write(s.bold, ink, at.X, at.Y+h+24, "what it sees")
 	size := q.Pictures[0].Bounds().Dx()
-	s.write(s.small, soft, at.X, at.Y+tile+44, fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size, size, grid, grid, size/grid, size/grid))
+	s.write(s.small, soft, at.X, at.Y+h+44, fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size, size, grid, grid, size/grid, size/grid))
 }
 
 // word draws one word's heat map, the bar of its shares, and its layers.
-func (s *sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, mini int) {
+func (s *sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
+	h, mini := mosaicHeight(tile, len(q.Pictures)), mosaicHeight(miniSide, len(q.Pictures))
 	s.heat(at, tile, q, e.Grid, w.Mean, scale)
-	s.write(s.bold, ink, at.X, at.Y+tile+24, shorten(s.bold, w.Text, tile))
+	s.write(s.bold, ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
 	x := float64(at.X)
 	for i, share := range []float64{w.Mean.Picture(), w.Mean.Prompt, w.Mean.Answer} {
 		next := x + share*tile
-		s.fill(image.Rect(int(math.Round(x)), at.Y+tile+34, int(math.Round(next)), at.Y+tile+42), shareColors[i])
+		s.fill(image.Rect(int(math.Round(x)), at.Y+h+34, int(math.Round(next)), at.Y+h+42), shareColors[i])
 		x = next
 	}
-	s.write(s.small, soft, at.X, at.Y+tile+59, fmt.Sprintf("%s on the picture, by layer:", percent(w.Mean.Picture())))
+	s.write(s.small, soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Picture())))
 	for i, band := range bands {
-		p := image.Pt(at.X+i%4*(mini+miniGap), at.Y+tile+cardText-6+i/4*(mini+miniLine))
+		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniLine))
 		look := vlm.MeanLook(w.Layers[band[0]:band[1]])
-		s.heat(p, mini, q, e.Grid, look, strongest(look))
+		s.heat(p, miniSide, q, e.Grid, look, strongest(look))
 		name := fmt.Sprint(band[0] + 1)
 		if band[1] > band[0]+1 {
 			name = fmt.Sprintf("%d–%d", band[0]+1, band[1])
 		}
-		s.center(s.small, soft, p.X+mini/2, p.Y+mini+14, name+": "+percent(look.Picture()))
+		s.center(s.small, soft, p.X+miniSide/2, p.Y+mini+14, name+": "+percent(look.Picture()))
 	}
 }
 

@@ -6,20 +6,40 @@ import (
 	"image/color"
 	"math"
 	"slices"
+	"unicode"
 
 	"patchwork/vlm"
 )
 
-// mosaic divides a square among so many pictures, in reading order.
+// mosaic divides a square among so many pictures, in reading order, rows of them
+// without one left out.
 func mosaic(at image.Point, side, pictures int) []image.Rectangle {
-	across := int(math.Ceil(math.Sqrt(float64(pictures))))
+	across, gap := mosaicAcross(pictures), 0
+	if pictures > 1 {
+		gap = 2
+	}
 	var out []image.Rectangle
 	for i := range pictures {
-		gap := min(1, across-1) * 2
 		x, y := i%across, i/across
 		out = append(out, image.Rect(at.X+x*side/across, at.Y+y*side/across, at.X+(x+1)*side/across-gap, at.Y+(y+1)*side/across-gap))
 	}
 	return out
+}
+
+func mosaicAcross(pictures int) int { return int(math.Ceil(math.Sqrt(float64(pictures)))) }
+
+// mosaicHeight is how much of the square's height they take.
+func mosaicHeight(side, pictures int) int {
+	across := mosaicAcross(pictures)
+	return (pictures + across - 1) / across * side / across
+}
+
+// printable shows what is no letter as one sign.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // cell is where patch p of a grid lies in a rectangle.
