@@ -82,12 +82,7 @@ func (s *sheet) seen(at image.Point, q Asked, grid int) {
 	h := mosaicHeight(tile, len(q.Pictures))
 	for i, r := range mosaic(at, tile, len(q.Pictures)) {
 		s.picture(r, q.Pictures[i])
-		for k := 1; k < grid; k++ {
-			x, y := r.Min.X+k*r.Dx()/grid, r.Min.Y+k*r.Dy()/grid
-			s.fill(image.Rect(x, r.Min.Y, x+1, r.Max.Y), color.NRGBA{0, 0, 0, 40})
-			s.fill(image.Rect(r.Min.X, y, r.Max.X, y+1), color.NRGBA{0, 0, 0, 40})
-		}
-		s.frame(r, line)
+		s.grid(r, grid)
 	}
 	s.write(s.bold, ink, at.X, at.Y+h+24, "what it sees")
 	size := q.Pictures[0].Bounds().Dx()

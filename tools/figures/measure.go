@@ -1,12 +1,16 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"image"
 	"image/color"
 	"math"
 	"slices"
 	"unicode"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"patchwork/vlm"
 )
@@ -82,3 +86,35 @@ func over(c color.Color, below color.RGBA) color.Color {
 	mix := func(v uint32, under uint8) uint8 { return uint8((v + uint32(under)*257*(0xffff-a)/0xffff) >> 8) }
 	return color.RGBA{mix(r, below.R), mix(g, below.G), mix(b, below.B), 255}
 }
+
+// livelyPatches are the patches whose pixels differ most among themselves, in reading
+// order, and one of those that differ least.
+func livelyPatches(pixels []byte, side, patch, most int) []int {
+	grid := side / patch
+	spread := make([]float64, grid*grid)
+	order := make([]int, grid*grid)
+	for p := range order {
+		order[p] = p
+		var sum, squares [3]float64
+		for i := range patch * patch {
+			at := 3 * ((p/grid*patch+i/patch)*side + p%grid*patch + i%patch)
+			for c := range 3 {
+				v := float64(pixels[at+c])
+				sum[c] += v
+				squares[c] += v * v
+			}
+		}
+		for c := range 3 {
+			spread[p] += squares[c] - sum[c]*sum[c]/float64(patch*patch)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(spread[b], spread[a]) })
+	if len(order) > most {
+		order = append(order[:most-1:most-1], order[len(order)-1])
+	}
+	slices.Sort(order)
+	return order
+}
+
+// thousands writes 3072 as "3,072".
+func thousands(n int) string { return message.NewPrinter(language.English).Sprintf("%d", n) }

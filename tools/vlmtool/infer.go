@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -83,6 +84,11 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	raw, err := a.readImages(f.images)
 	if err != nil {
 		return err
+	}
+	if f.explain != "" {
+		if _, err := os.Stat(filepath.Dir(f.explain)); err != nil { // before the work, not after it
+			return fmt.Errorf("--explain: %w", err)
+		}
 	}
 	dev, err := a.openDevice()
 	if err != nil {

@@ -43,7 +43,7 @@ func init() {
 		{"tune", "[--device D] [--preset NAME] [--reset]", "measure which variants of the kernels a device runs fastest, and keep it", runTune},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
-		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
+		{"inspect", "PATH [--rows] [--figures DIR [--image FILE]] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
 	}
 }
 
