@@ -15,8 +15,8 @@ const (
 	tileGap   = 28
 	columns   = 4
 	miniGap   = 8
-	miniLine  = 20
-	mostMinis = 8 // heat maps of layers under a word
+	miniLine  = 18 // a line of text under one
+	mostMinis = 8  // heat maps of layers under a word
 	cardText  = 74
 )
 
@@ -45,7 +45,7 @@ func Attention(path string, q Asked, e vlm.Explained) error {
 	minis := min(len(bands), 4)
 	miniSide := (tile - (minis-1)*miniGap) / minis
 	h, mini := mosaicHeight(tile, e.Pictures), mosaicHeight(miniSide, e.Pictures)
-	card := h + cardText + (len(bands)+3)/4*(mini+miniLine) + tileGap
+	card := h + cardText + (len(bands)+3)/4*(mini+miniText(e.Layers)) + tileGap
 	top := margin + 26*len(question) + 20*len(note) + 14
 	rows := (cards + columns - 1) / columns
 	s, err := newSheet(width, top+rows*card+42)
@@ -102,14 +102,16 @@ func (s *sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 	}
 	s.write(s.small, soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Picture())))
 	for i, band := range bands {
-		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniLine))
+		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
 		look := vlm.MeanLook(w.Layers[band[0]:band[1]])
 		s.heat(p, miniSide, q, e.Grid, look, strongest(look))
-		name := fmt.Sprint(band[0] + 1)
-		if band[1] > band[0]+1 {
-			name = fmt.Sprintf("%d–%d", band[0]+1, band[1])
+		middle, share := p.X+miniSide/2, percent(look.Picture())
+		if e.Layers <= mostMinis {
+			s.center(s.small, soft, middle, p.Y+mini+14, fmt.Sprintf("%d: %s", band[0]+1, share))
+			continue
 		}
-		s.center(s.small, soft, p.X+miniSide/2, p.Y+mini+14, name+": "+percent(look.Picture()))
+		s.center(s.small, soft, middle, p.Y+mini+14, fmt.Sprintf("%d–%d", band[0]+1, band[1]))
+		s.center(s.small, soft, middle, p.Y+mini+28, share)
 	}
 }
 

@@ -118,3 +118,12 @@ func livelyPatches(pixels []byte, side, patch, most int) []int {
 
 // thousands writes 3072 as "3,072".
 func thousands(n int) string { return message.NewPrinter(language.English).Sprintf("%d", n) }
+
+// miniText is the height of what stands under the heat map of a layer, or of a band
+// of layers, which needs two lines.
+func miniText(layers int) int {
+	if layers > mostMinis {
+		return 2 * miniLine
+	}
+	return miniLine
+}

@@ -141,7 +141,7 @@ func shorten(face font.Face, text string, width int) string {
 // save writes the sheet as a PNG.
 func (s *sheet) save(path string) error {
 	var out bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, s.RGBA); err != nil {
+	if err := png.Encode(&out, s.RGBA); err != nil {
 		return err
 	}
 	return os.WriteFile(path, out.Bytes(), 0o644)

@@ -20,10 +20,11 @@ const (
 
 // explanation is what --explain adds to infer's JSON.
 type explanation struct {
-	File    string          `json:"file"`
-	Words   []explainedWord `json:"words"`
-	Omitted int             `json:"omitted_words"`
-	MS      float64         `json:"ms"` // of the attention maps and the drawing
+	File        string          `json:"file"`
+	Words       []explainedWord `json:"words"`
+	Omitted     int             `json:"omitted_words"`
+	AttentionMS float64         `json:"attention_ms"`
+	DrawMS      float64         `json:"draw_ms"`
 }
 
 // explainedWord has the shares of the attention that predicted it, which sum to 1.
@@ -51,6 +52,8 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	if err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}
+	attention := time.Since(start)
+	start = time.Now()
 	q := figures.Asked{Prompt: s.f.prompt}
 	for _, pixels := range s.pictures {
 		q.Pictures = append(q.Pictures, image.Image(figures.Pixels(pixels, s.generator.Config.Vision.ImageSize)))
@@ -58,7 +61,7 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	if err := figures.Attention(s.f.explain, q, e); err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}
-	out := &explanation{File: s.f.explain, Omitted: e.Omitted, MS: ms(time.Since(start))}
+	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
 	for _, w := range e.Words {
 		word := explainedWord{Text: w.Text, Picture: w.Mean.Picture(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
 		for _, l := range w.Layers {
