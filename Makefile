@@ -136,9 +136,9 @@ gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
 	@test $$(wc -c < $(BUNDLE).tar.gz) -le 62914560 || { echo "$(BUNDLE).tar.gz is larger than 60 MiB"; exit 1; }
 	@echo "$(BUNDLE).tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report/report.md"
 
-FUZZTIME := 30s
+FUZZTIME := 1m
 .PHONY: fuzz
-fuzz: ## fuzz every parser of outside bytes, FUZZTIME=30s each
+fuzz: ## fuzz every parser of outside bytes, a minute each (FUZZTIME=1m)
 	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$file"); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$(dirname "$$file")" || exit; \

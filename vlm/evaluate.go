@@ -181,6 +181,10 @@ func (e *evaluator) blank(s *evalSample) {
 // read prepares a row; it returns nil for one that cannot be used.
 func (e *evaluator) read(set *data.Dataset, i int) (*evalSample, error) {
 	row, err := set.Row(i)
+	if v, ok := data.Damaged(err); ok {
+		e.tally.judged(i, v)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package vlm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 
@@ -144,15 +143,10 @@ func (f *Feed) samples(i int) ([]*batch.Sample, error) {
 	if ok {
 		return cached, nil
 	}
-	row, err := f.dataset.Row(f.rows[i])
+	samples, err := f.encoded(f.rows[i])
 	if err != nil {
 		return nil, err
 	}
-	samples, counts, err := f.encode(row)
-	if err != nil {
-		return nil, fmt.Errorf("%s: row %d: %w", row.File, row.Index, err)
-	}
-	f.tally.encoded(f.rows[i], row, counts)
 	tokens := 0
 	for _, s := range samples {
 		s.Row = f.rows[i]
@@ -165,6 +159,32 @@ func (f *Feed) samples(i int) ([]*batch.Sample, error) {
 	}
 	f.mu.Unlock()
 	return samples, nil
+}
+
+// encoded encodes row n of the data set. A row that is damaged, or that the chat
+// template refuses, gives no samples.
+func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
+	row, err := f.dataset.Row(n)
+	if err != nil {
+		return nil, f.skipped(n, err)
+	}
+	samples, counts, err := f.encode(row)
+	if err != nil {
+		f.tally.judged(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
+		return nil, nil
+	}
+	f.tally.encoded(n, row, counts, f.recipe.SeqLen)
+	return samples, nil
+}
+
+// skipped counts a row that is damaged; other errors it returns.
+func (f *Feed) skipped(n int, err error) error {
+	v, ok := data.Damaged(err)
+	if ok {
+		f.tally.judged(n, v)
+		return nil
+	}
+	return err
 }
 
 func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
@@ -233,6 +253,8 @@ func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 			row, err := f.dataset.Row(n)
 			if err == nil {
 				prepared[i], verdicts[i] = prepare(row, f.vision.ImageSize)
+			} else if v, ok := data.Damaged(err); ok {
+				verdicts[i], err = v, nil
 			}
 			return err
 		})
@@ -253,7 +275,7 @@ func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 func (f *Feed) pictures(i int) ([][]byte, error) {
 	row, err := f.dataset.Row(i)
 	if err != nil {
-		return nil, err
+		return nil, f.skipped(i, err)
 	}
 	out, verdict := prepare(row, f.vision.ImageSize)
 	f.tally.judged(i, verdict)

@@ -14,22 +14,38 @@ import (
 // Tally counts the rows of a data set that were seen, and those that cannot be
 // used by reason. It is safe for concurrent use.
 type Tally struct {
-	mu     sync.Mutex
-	good   map[int]bool
-	bad    map[int]string // by row: why
-	counts batch.Counts
-	warn   func(v data.Verdict) // called once for each bad row
+	mu        sync.Mutex
+	good, bad rowSet // by this process
+	earlier   rowSet // bad ones that an earlier process has listed
+	reasons   map[string]int
+	counts    batch.Counts
+	list      *badRows // where skipped rows are written down; nil: nowhere
+	warn      func(v data.Verdict)
 }
 
-// NewTally starts counting; warn, which may be nil, learns of every bad row.
+// NewTally starts counting; warn, which may be nil, learns of every bad row once.
 func NewTally(warn func(v data.Verdict)) *Tally {
-	return &Tally{good: map[int]bool{}, bad: map[int]string{}, warn: warn}
+	return &Tally{reasons: map[string]int{}, warn: warn}
+}
+
+// listTo writes skipped rows down from here on, and counts those of the data set
+// that are listed already. They say nothing of the share of bad rows: how many good
+// ones there were beside them is not known.
+func (t *Tally) listTo(list *badRows, d *data.Dataset) {
+	t.list = list
+	for _, row := range list.earlier {
+		if i, ok := d.Index(row.File, row.Row); ok && t.earlier.add(i) {
+			t.count(row.Reason)
+		}
+	}
 }
 
 // minRows is how many rows are seen before the share of bad ones is judged.
 const minRows = 100
 
-func (t *Tally) encoded(i int, row data.Row, c batch.Counts) {
+// encoded counts what became of a row's text. A row of which nothing fits is listed,
+// but not bad.
+func (t *Tally) encoded(i int, row data.Row, c batch.Counts, rowLen int) {
 	t.mu.Lock()
 	t.counts.Add(c)
 	t.mu.Unlock()
@@ -37,23 +53,51 @@ func (t *Tally) encoded(i int, row data.Row, c batch.Counts) {
 	if len(row.Answered()) == 0 {
 		v.Status, v.Reason = data.Skip, "no turn has an answer"
 	}
+	if c.Skipped > 0 && t.list != nil {
+		t.list.add(badRow{row.File, row.Index, fmt.Sprintf("no turn fits a row of %d tokens", rowLen)})
+	}
 	t.judged(i, v)
 }
 
 func (t *Tally) judged(i int, v data.Verdict) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, known := t.bad[i]
-	switch {
-	case v.Status == data.Use && !known:
-		t.good[i] = true
-	case v.Status != data.Use && !known:
-		delete(t.good, i)
-		t.bad[i] = v.Reason
-		if t.warn != nil {
-			t.warn(v)
+	if v.Status == data.Use {
+		if !t.bad.has(i) {
+			t.good.add(i)
 		}
+		return
 	}
+	if !t.bad.add(i) {
+		return
+	}
+	t.good.remove(i)
+	if !t.earlier.has(i) {
+		t.count(v.Reason)
+	}
+	if t.list != nil {
+		t.list.add(badRow{v.File, v.Row, v.Reason})
+	}
+	if t.warn != nil {
+		t.warn(v)
+	}
+}
+
+// maxReasons bounds the reasons that are told apart.
+const maxReasons = 1000
+
+func (t *Tally) count(reason string) {
+	short := shortReason(reason)
+	if _, known := t.reasons[short]; !known && len(t.reasons) >= maxReasons {
+		short = "other reasons"
+	}
+	t.reasons[short]++
+}
+
+// shortReason leaves out the details behind a colon.
+func shortReason(reason string) string {
+	short, _, _ := strings.Cut(reason, ":")
+	return short
 }
 
 // BadRowsError says that too many rows cannot be used.
@@ -71,21 +115,16 @@ func (e *BadRowsError) Error() string {
 func (t *Tally) check(most float64, end bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	seen := len(t.good) + len(t.bad)
-	if seen == 0 || !end && seen < minRows || float64(len(t.bad)) <= most*float64(seen) {
+	seen := t.good.n + t.bad.n
+	if seen == 0 || !end && seen < minRows || float64(t.bad.n) <= most*float64(seen) {
 		return nil
 	}
-	return &BadRowsError{len(t.bad), seen, most, t.reasons()}
+	return &BadRowsError{t.bad.n, seen, most, t.byReason()}
 }
 
-// reasons lists the reasons with their numbers, most frequent first. Details
-// behind a colon are left out.
-func (t *Tally) reasons() string {
-	count := map[string]int{}
-	for _, r := range t.bad {
-		short, _, _ := strings.Cut(r, ":")
-		count[short]++
-	}
+// byReason lists the reasons with their numbers, most frequent first.
+func (t *Tally) byReason() string {
+	count := t.reasons
 	names := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
 		if count[a] != count[b] {
 			return count[b] - count[a]
@@ -103,9 +142,10 @@ func (t *Tally) reasons() string {
 func (t *Tally) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := fmt.Sprintf("%d rows used, %d skipped", len(t.good), len(t.bad))
-	if len(t.bad) > 0 {
-		s += " (" + t.reasons() + ")"
+	bad := t.total()
+	s := fmt.Sprintf("%d rows used, %d skipped", t.good.n, bad)
+	if bad > 0 {
+		s += " (" + t.byReason() + ")"
 	}
 	if c := t.counts; c.Cut+c.Skipped > 0 {
 		s += fmt.Sprintf("; %d conversations cut to the row's length, %d too long", c.Cut, c.Skipped)
@@ -117,5 +157,12 @@ func (t *Tally) String() string {
 func (t *Tally) Bad() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.bad)
+	return t.total()
+}
+
+func (t *Tally) total() (n int) {
+	for _, c := range t.reasons {
+		n += c
+	}
+	return n
 }

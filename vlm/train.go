@@ -50,6 +50,7 @@ type trainer struct {
 	decoder    *runDecoder // what the run started from, for run.json
 	stepper    *Stepper
 	tally      *Tally
+	badRows    *badRows
 	train, val *Feed
 	metrics    *metricsLog
 	unlogged   bool // metrics.jsonl could not be written
@@ -79,7 +80,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	defer lock.release()
 	t.lock = lock
 	if err := t.open(); err != nil {
-		return Result{}, errors.Join(err, lock.abandon())
+		return Result{}, errors.Join(err, t.badRows.abandon(), lock.abandon())
 	}
 	defer t.close()
 	if t.finished {
@@ -110,6 +111,9 @@ func (t *trainer) close() {
 	t.saver.close()
 	if err := t.metrics.close(); err != nil {
 		t.warn("the last lines of metrics.jsonl are lost: %v", err)
+	}
+	if err := t.badRows.close(); err != nil {
+		t.warn("%s does not list all rows that were skipped: %v", badRowsFile, err)
 	}
 }
 

@@ -11,9 +11,7 @@ func (t *trainer) finish() error {
 	if err := t.tally.check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
 	}
-	if t.Observe.Note != nil {
-		t.note("data: %s", t.tally)
-	}
+	t.note("data: %s", t.tally)
 	t.plot()
 	if err := t.writeModel(); err != nil {
 		return t.stopped(&SaveError{"the trained model", t.model.Params.Weights.Bytes, err})

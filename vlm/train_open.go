@@ -139,10 +139,16 @@ func (t *trainer) openData() error {
 	if err := t.openModel(); err != nil {
 		return err
 	}
+	if t.badRows, err = openBadRows(filepath.Join(t.Out, badRowsFile)); err != nil {
+		return err
+	}
+	t.tally.listTo(t.badRows, train)
+	valTally := NewTally(nil)
+	valTally.listTo(t.badRows, valSet)
 	t.train = NewFeed(train, rows, t.language, t.Recipe, t.model.Config.Vision, t.tally)
 	valRecipe := t.Recipe
 	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
-	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, NewTally(nil))
+	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, valTally)
 	return nil
 }
 

@@ -82,11 +82,12 @@ func TestSaveFails(t *testing.T) {
 	files, r := []string{testData(t, 20)}, savedRecipe(t, 8)
 	for _, beside := range []bool{true, false} {
 		for _, c := range []struct {
-			name          string
-			freed, warned int // warned: how often
-			saved         bool
+			name        string
+			freed       int
+			least, most int // warnings: what is written beside may come after the freeing
+			saved       bool
 		}{
-			{"for a while", 5, 2, true}, {"to the end", 99, 3, false},
+			{"for a while", 5, 1, 2, true}, {"to the end", 99, 3, 3, false},
 		} {
 			t.Run(fmt.Sprintf("%s beside %v", c.name, beside), func(t *testing.T) {
 				freeHostMemory = func() int64 { return map[bool]int64{true: 1 << 40, false: 1}[beside] }
@@ -104,8 +105,8 @@ func TestSaveFails(t *testing.T) {
 					}
 				}
 				_, err := trainOn(t, cpu.Open(0), r, files, out, false, o)
-				if got := strings.Count(strings.Join(h.warnings, "\n"), "could not be saved"); got != c.warned {
-					t.Errorf("it warns %d times, want %d:\n%s", got, c.warned, &h)
+				if got := strings.Count(strings.Join(h.warnings, "\n"), "could not be saved"); got < c.least || got > c.most {
+					t.Errorf("it warns %d times, want %d to %d:\n%s", got, c.least, c.most, &h)
 				}
 				if c.saved {
 					must(t, err)

@@ -90,7 +90,7 @@ func (s *shower) piece(text string) {
 		fmt.Fprint(s.out, map[bool]string{true: "\x1b[2m", false: "\x1b[0m\n"}[thought])
 	}
 	s.written = true
-	fmt.Fprint(s.out, text)
+	fmt.Fprint(s.out, printableText(text))
 }
 
 func (s *shower) end(rest string) {

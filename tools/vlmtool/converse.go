@@ -159,7 +159,7 @@ func (t *talk) show(file string) {
 	t.pictures, t.pending = append(t.pictures, pixels), t.pending+1
 	t.timings.ImageMS += ms(time.Since(start))
 	if t.interactive() {
-		fmt.Fprintf(t.a.stderr, "%s goes with the next question.\n", file)
+		fmt.Fprintf(t.a.stderr, "%s goes with the next question.\n", printable(file))
 	}
 }
 

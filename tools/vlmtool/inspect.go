@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (a *app) inspectData(files []string) error {
 			}
 			continue
 		}
-		fmt.Fprintf(a.stdout, "%s: %d rows, fingerprint %.12s\n", f, set.Len(), set.Fingerprint())
+		fmt.Fprintf(a.stdout, "%s: %d rows, fingerprint %.12s\n", printable(f), set.Len(), set.Fingerprint())
 	}
 	return failed
 }
@@ -79,15 +80,21 @@ func (a *app) inspectRows(ctx context.Context, files []string) error {
 		return err
 	}
 	used := 0
+	var damaged error // the first
 	for i := range set.Len() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		row, err := set.Row(i)
-		if err != nil {
+		v, bad := data.Damaged(err)
+		switch {
+		case bad:
+			damaged = cmp.Or(damaged, err)
+		case err != nil:
 			return err
+		default:
+			v = data.Check(row)
 		}
-		v := data.Check(row)
 		if v.Status == data.Use {
 			used++
 		}
@@ -101,12 +108,12 @@ func (a *app) inspectRows(ctx context.Context, files []string) error {
 		if v.Status == data.Skip {
 			what = v.Reason
 		}
-		fmt.Fprintf(a.stdout, "%s:%d %s: %s\n", v.File, v.Row, v.Status, what)
+		fmt.Fprintf(a.stdout, "%s:%d %s: %s\n", printable(v.File), v.Row, v.Status, printable(what))
 	}
 	if !a.json {
 		fmt.Fprintf(a.stdout, "%d of %d rows can be used\n", used, set.Len())
 	}
-	return nil
+	return damaged
 }
 
 func (a *app) inspectModel(dir string) error {
@@ -135,7 +142,7 @@ func (a *app) inspectModel(dir string) error {
 		fmt.Fprintf(a.stdout, "  pictures  %d×%d pixels in %d patches of %d×%d\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize)
 	}
 	fmt.Fprintf(a.stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
-		t.ModelType, t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)
+		printable(t.ModelType), t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)
 	if !v.None() {
 		fmt.Fprintf(a.stdout, "  attention %s\n", m.Config.Attention)
 	}
@@ -163,7 +170,7 @@ func (a *app) inspectTensors(path string) error {
 			}
 			continue
 		}
-		fmt.Fprintf(a.stdout, "%-60s %-5s %v\n", name, t.DType, t.Shape)
+		fmt.Fprintf(a.stdout, "%-60s %-5s %v\n", printable(name), t.DType, t.Shape)
 	}
 	return nil
 }

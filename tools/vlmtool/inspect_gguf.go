@@ -30,14 +30,14 @@ func (a *app) inspectGGUF(path string) error {
 	for _, key := range f.Metadata.Keys() {
 		r.Metadata[key] = brief(f.Metadata.Value(key))
 		if !a.json {
-			fmt.Fprintf(a.stdout, "%-40s %s\n", key, oneLineOf(r.Metadata[key]))
+			fmt.Fprintf(a.stdout, "%-40s %s\n", printable(key), printable(oneLineOf(r.Metadata[key])))
 		}
 	}
 	for _, t := range f.Tensors {
 		r.Parameters += int64(t.Size())
 		r.Types[t.Type.String()]++
 		if !a.json {
-			fmt.Fprintf(a.stdout, "%-40s %-6s %v\n", t.Name, t.Type, t.Shape)
+			fmt.Fprintf(a.stdout, "%-40s %-6s %v\n", printable(t.Name), t.Type, t.Shape)
 			continue
 		}
 		if err := a.result(map[string]any{"name": t.Name, "dtype": t.Type.String(), "shape": t.Shape}); err != nil {

@@ -38,10 +38,9 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		write(a)
 	}
 	r.Attrs(write)
-	s.WriteByte('\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := io.WriteString(h.w, s.String())
+	_, err := io.WriteString(h.w, printableText(s.String())+"\n")
 	return err
 }
 

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -43,6 +46,7 @@ func init() {
 		{"tune", "[--device D] [--preset NAME] [--reset]", "measure which variants of the kernels a device runs fastest, and keep it", runTune},
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
+		{"data", "import FOLDER|FILE… --out DIR [flags]", "make a data set of your own pictures and captions", runData},
 		{"inspect", "PATH [--rows] [--figures DIR [--image FILE]] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
 	}
 }
@@ -173,17 +177,34 @@ func (a *app) result(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.stdout.Write(append(line, '\n'))
+	_, err = a.stdout.Write(append(escapeC1(line), '\n'))
 	return err
 }
 
-// oneLine is the error as one line.
+// escapeC1 writes out the control characters that JSON lets stand: DEL and U+0080 to
+// U+009F, among them one that begins an escape sequence.
+func escapeC1(line []byte) []byte {
+	if !bytes.ContainsFunc(line, unicode.IsControl) {
+		return line
+	}
+	var out []byte
+	for _, r := range string(line) {
+		if unicode.IsControl(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
+// oneLine is the error as one line that any terminal can show.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }
 
 func printUsage(w io.Writer) {
-	fmt.Fprint(w, "vlmtool trains and asks encoder-free vision-language models.\n\n")
+	fmt.Fprint(w, "vlmtool trains and asks encoder-free vision-language models.\n")
 	for _, c := range commands {
 		fmt.Fprintf(w, "  vlmtool %-8s %s\n", c.name, c.about)
 	}

@@ -180,6 +180,12 @@ func TestBadInput(t *testing.T) {
 		{"tune what", []string{"tune", "--preset", "gpt"}, 2, "gpt"},
 		{"inspect nothing", []string{"inspect"}, 2, "PATH"},
 		{"inspect what is not there", []string{"inspect", "nowhere"}, 2, "nowhere"},
+		{"data what", []string{"data"}, 2, "import"},
+		{"import nothing", []string{"data", "import", "--out", out}, 2, "FOLDER"},
+		{"import to nowhere", []string{"data", "import", dir}, 2, "--out"},
+		{"import into what is there", []string{"data", "import", dir, "--out", model}, 2, "is not empty"},
+		{"import what is not there", []string{"data", "import", "nowhere", "--out", out}, 2, "nowhere"},
+		{"import with all to test on", []string{"data", "import", dir, "--out", out, "--test-fraction", "1"}, 2, "--test-fraction"},
 		{"bad log level", []string{"devices", "--log-level", "loud"}, 2, "loud"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"slices"
 	"sort"
 
 	"patchwork/vlm/chat"
@@ -73,6 +74,17 @@ type fitted struct {
 	turns   int
 }
 
+// mayFit is how many of the first turns could fit a row, judged by their bytes alone.
+func (s Sampler) mayFit(c chat.Conversation) int {
+	tokens := s.Encoder.ImageTokens(c.Images)
+	for i, turn := range c.Turns {
+		if tokens += s.Encoder.LeastTokens(turn); tokens > s.RowLen {
+			return i
+		}
+	}
+	return len(c.Turns)
+}
+
 func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	var failed error
 	var fits chat.Tokens
@@ -89,7 +101,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 		}
 		return true
 	}
-	turns := len(c.Turns)
+	turns := s.mayFit(c)
 	if turns > 0 && tooLong(turns-1) {
 		turns = sort.Search(turns-1, tooLong)
 	}
@@ -100,6 +112,9 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 }
 
 func (s Sampler) branches(c chat.Conversation) (fitted, error) {
+	shared := s.Encoder.ImageTokens(c.Images)
+	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.LeastTokens(t) > s.RowLen }
+	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
 	all, err := s.Encoder.Branches(c)
 	if err != nil {
 		return fitted{}, err

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
@@ -249,6 +250,9 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m.content }}<|im_end|>\n{% endfor %}", "a<|im_end|>", "b \U000F0000")
 	f.Add("{{ messages[-1].content | trim }}{{- eos_token }}", "\xff", "</think>c")
 	f.Add("{% set x = messages[0].content.split('a')[1:] %}{{ x }}", "aba", "")
+	for _, name := range []string{"a text that doubles", "text put between text", "padding", "a macro that calls itself", "a loop that calls itself"} {
+		f.Add(hostile[name], "a", "b")
+	}
 	f.Fuzz(func(t *testing.T, source, user, assistant string) {
 		tok, err := tokenizer.Train(slices.Values([]string{""}), 258, []string{"<|im_start|>", "<|im_end|>"})
 		if err != nil {
@@ -262,7 +266,11 @@ func FuzzTemplate(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		start := time.Now()
 		got, err := e.Conversation(chat.Conversation{Turns: []chat.Turn{{user, assistant}}})
+		if took := time.Since(start); took > 15*time.Second { // 5 and a slow machine
+			t.Errorf("took %v", took)
+		}
 		if err == nil && len(got.IDs) != len(got.Answer) {
 			t.Errorf("%d ids, %d marks", len(got.IDs), len(got.Answer))
 		}

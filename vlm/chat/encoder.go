@@ -44,6 +44,7 @@ type Encoder struct {
 	imageID     int32
 	endOfTurn   int32
 	specials    []string
+	longest     int // bytes that a token stands for
 }
 
 // NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
@@ -59,13 +60,13 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 		return nil, &TemplateError{fmt.Sprintf("the eos_token %q is not in the tokenizer", template.EndOfTurn())}
 	}
 	if imageTokens == 0 {
-		return &Encoder{tok, template, 0, noImageID, end, tok.Specials()}, nil
+		return &Encoder{tok, template, 0, noImageID, end, tok.Specials(), tok.LongestToken()}, nil
 	}
 	image, err := tok.AddSpecial(ImageToken)
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{tok, template, imageTokens, image, end, tok.Specials()}, nil
+	return &Encoder{tok, template, imageTokens, image, end, tok.Specials(), tok.LongestToken()}, nil
 }
 
 // noImageID stands for the id of ImageToken where there is none.

@@ -17,11 +17,15 @@ import (
 func compile(source string) (*exec.Template, error) {
 	c := config.New()
 	c.TrimBlocks, c.LeftStripBlocks = true, true
-	environment := *gonja.DefaultEnvironment
+	if err := vet(source, c); err != nil {
+		return nil, err
+	}
+	environment := exec.Environment{Filters: filters, Tests: gonja.DefaultEnvironment.Tests, ControlStructures: statements, Methods: methods}
 	environment.Context = exec.EmptyContext().Update(gonja.DefaultContext).Update(exec.NewContext(map[string]any{
 		"raise_exception": raiseException,
 		"strftime_now":    strftimeNow,
 		"range":           boundedRange,
+		"lipsum":          nil,
 	}))
 	return exec.NewTemplate(templateName, c, sealed{source}, &environment)
 }
@@ -66,7 +70,11 @@ func strftimeNow(_ *exec.Evaluator, args *exec.VarArgs) (string, error) {
 const maxRange = 100000
 
 // boundedRange is range([start,] stop[, step]) of at most maxRange numbers.
-func boundedRange(_ *exec.Evaluator, args *exec.VarArgs) ([]int, error) {
+func boundedRange(e *exec.Evaluator, args *exec.VarArgs) ([]int, error) {
+	m, err := meterOf(e.Environment.Context)
+	if err != nil {
+		return nil, err
+	}
 	start, stop, step := 0, 0, 1
 	for i, target := range rangeArguments(len(args.Args), &start, &stop, &step) {
 		if !args.Args[i].IsInteger() {
@@ -79,8 +87,8 @@ func boundedRange(_ *exec.Evaluator, args *exec.VarArgs) ([]int, error) {
 	}
 	var out []int
 	for i := start; step > 0 && i < stop || step < 0 && i > stop; i += step {
-		if len(out) == maxRange {
-			return nil, errors.New("range is too big")
+		if m.ranged++; len(out) == maxRange || m.ranged > maxRanged {
+			return nil, errRange
 		}
 		out = append(out, i)
 	}

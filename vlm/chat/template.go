@@ -143,7 +143,7 @@ func Parse(source string, names map[string]string) (t *Template, err error) {
 	defer recovered(&err)
 	parsed, err := compile(source)
 	if err != nil {
-		return nil, &TemplateError{err.Error()}
+		return nil, &TemplateError{cut(err.Error())}
 	}
 	return &Template{source: source, names: names, parsed: parsed}, nil
 }
@@ -158,11 +158,12 @@ func (t *Template) Render(messages []Message, o Options) (text string, err error
 		return "", ErrNoTemplate
 	}
 	defer recovered(&err)
-	text, err = t.parsed.ExecuteToString(exec.NewContext(t.variables(messages, o)))
-	if err != nil {
-		return "", &TemplateError{err.Error()}
+	m, variables := newMeter(messages), t.variables(messages, o)
+	variables[meterName] = m
+	if err := t.parsed.Execute(m, exec.NewContext(variables)); err != nil {
+		return "", &TemplateError{cut(err.Error())}
 	}
-	return text, nil
+	return m.text.String(), nil
 }
 
 func (t *Template) variables(messages []Message, o Options) map[string]any {
@@ -182,6 +183,15 @@ func (t *Template) variables(messages []Message, o Options) map[string]any {
 		vars[name] = token
 	}
 	return vars
+}
+
+// cut shortens what the engine says: it may quote the whole template.
+func cut(reason string) string {
+	const most = 300
+	if len(reason) <= most {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:most/2], "") + " … " + strings.ToValidUTF8(reason[len(reason)-most/2:], "")
 }
 
 // recovered makes an error of a panic inside the template engine.

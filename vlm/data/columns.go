@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -98,8 +99,9 @@ func describe(c *parquet.Column) string {
 
 func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
 
-// read returns a column's lists, [row][entry]bytes; nil bytes for a null.
-func (c *column) read(chunk parquet.ColumnChunk, rows int) ([][][]byte, error) {
+// read returns a column's lists, [row][entry]bytes; nil bytes for a null. What it
+// copies is taken from a.
+func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]byte, error) {
 	pages := chunk.Pages()
 	defer pages.Close()
 	var lists [][][]byte
@@ -111,8 +113,12 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int) ([][][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		lists, err = c.appendPage(lists, page, rows)
+		lists, err = c.appendPage(lists, page, rows, a)
+		size := page.Size()
 		parquet.Release(page)
+		if size > swollenBytes {
+			debug.FreeOSMemory()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +130,7 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int) ([][][]byte, error) {
 }
 
 // appendPage takes a page's values: a repetition level of 0 begins a row.
-func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int) ([][][]byte, error) {
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance) ([][][]byte, error) {
 	var buffer [128]parquet.Value
 	values := page.Values()
 	for {
@@ -138,6 +144,9 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int) ([][]
 			}
 			if v.DefinitionLevel() < c.entry {
 				continue // a null or empty list
+			}
+			if err := a.take(int64(len(v.ByteArray()))); err != nil { // a page can name one value many times
+				return nil, err
 			}
 			last := &lists[len(lists)-1]
 			*last = append(*last, c.bytes(v))

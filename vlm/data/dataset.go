@@ -12,9 +12,12 @@ package data
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
+	"syscall"
 )
 
 // cacheBytes bounds what a Dataset keeps of decoded row groups; one is kept
@@ -86,6 +89,17 @@ func (d *Dataset) Locate(i int) (file string, row int) {
 	return g.file, g.firstInFile + i - g.first
 }
 
+// Index is the inverse of Locate; ok is false where there is no such row.
+func (d *Dataset) Index(file string, row int) (i int, ok bool) {
+	k := slices.IndexFunc(d.groups, func(g group) bool {
+		return g.file == file && row >= g.firstInFile && row < g.firstInFile+g.rows
+	})
+	if k < 0 {
+		return 0, false
+	}
+	return d.groups[k].first + row - d.groups[k].firstInFile, true
+}
+
 // groupOf returns the number of the row group that holds row i.
 func (d *Dataset) groupOf(i int) int {
 	return sort.Search(len(d.groups), func(k int) bool { return d.groups[k].first > i }) - 1
@@ -102,7 +116,12 @@ func (d *Dataset) Row(i int) (Row, error) {
 	g := &d.groups[k]
 	rows, err := d.cache.get(k, func() ([]Row, error) { return readGroup(g) })
 	if err != nil {
-		return Row{}, &DataError{File: g.file, Row: g.firstInFile + i - g.first, Reason: err.Error()}
+		e := &DataError{File: g.file, Row: g.firstInFile + i - g.first, Reason: firstLine(err)}
+		var system syscall.Errno
+		if errors.As(err, &system) {
+			e.Err = system
+		}
+		return Row{}, e
 	}
 	return rows[i-g.first], nil
 }
@@ -129,7 +148,10 @@ type DataError struct {
 	File   string
 	Row    int // from 0; -1 for the file as a whole
 	Reason string
+	Err    error // the system's, where it would not let the file be read; else nil
 }
+
+func (e *DataError) Unwrap() error { return e.Err }
 
 func (e *DataError) Error() string {
 	if e.Row < 0 {

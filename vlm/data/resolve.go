@@ -32,15 +32,15 @@ func resolve(pattern string) ([]string, error) {
 	case err == nil:
 		return []string{filepath.Clean(pattern)}, nil
 	case !os.IsNotExist(err):
-		return nil, &DataError{pattern, -1, cause(err)}
+		return nil, &DataError{File: pattern, Row: -1, Reason: cause(err)}
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, &DataError{pattern, -1, "not a valid glob"}
+		return nil, &DataError{File: pattern, Row: -1, Reason: "not a valid glob"}
 	}
 	found = slices.DeleteFunc(found, isFolder)
 	if len(found) == 0 {
-		return nil, &DataError{pattern, -1, "no such file"}
+		return nil, &DataError{File: pattern, Row: -1, Reason: "no such file"}
 	}
 	return found, nil
 }
@@ -54,7 +54,7 @@ func isFolder(path string) bool {
 func folder(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, &DataError{path, -1, cause(err)}
+		return nil, &DataError{File: path, Row: -1, Reason: cause(err)}
 	}
 	var files, splits []string
 	for _, entry := range entries {
@@ -68,10 +68,10 @@ func folder(path string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, &DataError{path, -1, "no *.parquet in this folder"}
+		return nil, &DataError{File: path, Row: -1, Reason: "no *.parquet in this folder"}
 	}
 	if len(splits) > 1 {
-		return nil, &DataError{path, -1, fmt.Sprintf("holds the splits %s; name one of them, for example %s",
+		return nil, &DataError{File: path, Row: -1, Reason: fmt.Sprintf("holds the splits %s; name one of them, for example %s",
 			strings.Join(splits, " and "), filepath.Join(path, splits[len(splits)-1]+"-*.parquet"))}
 	}
 	return files, nil

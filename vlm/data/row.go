@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -70,6 +71,20 @@ type Size struct {
 // Check judges a row by decoding its pictures.
 func Check(r Row) Verdict { return CheckEach(r, func(*picture.RGB) {}) }
 
+// maxRowPixels is the most that the pictures of a row may have together: they are
+// decoded one after another, and a row of thousands of large ones would take hours.
+const maxRowPixels = 4 * picture.MaxPixels
+
+// Damaged is the verdict on a row that Dataset.Row could not read because of what
+// is in the file; ok is false for other errors, which say nothing of the row.
+func Damaged(err error) (v Verdict, ok bool) {
+	var e *DataError
+	if !errors.As(err, &e) || e.Err != nil || e.Row < 0 {
+		return Verdict{}, false
+	}
+	return Row{File: e.File, Index: e.Row}.skip("%s", e.Reason), true
+}
+
 // CheckEach is Check and hands each picture over as soon as it is decoded, so
 // that no second decoding is needed and full-size pictures need not pile up.
 // Where a later picture turns out to be broken, the row is skipped though
@@ -80,18 +95,35 @@ func CheckEach(r Row, each func(*picture.RGB)) Verdict {
 		return r.skip("no turn has an answer")
 	}
 	v := Verdict{File: r.File, Row: r.Index, Status: Use, Images: []Size{}, Turns: turns}
+	if r.pixels() > maxRowPixels {
+		return r.skip("its images have more than %d million pixels together", maxRowPixels/1_000_000)
+	}
 	for i, data := range r.Images {
 		if data == nil { // a path alone is never followed
 			return r.skip("image %d has no bytes", i+1)
 		}
-		p, err := picture.Decode(data)
+		err := picture.With(data, func(p *picture.RGB) {
+			each(p)
+			v.Images = append(v.Images, Size{p.W, p.H})
+		})
 		if err != nil {
 			return r.skip("image %d cannot be decoded: %v", i+1, err)
 		}
-		each(p)
-		v.Images = append(v.Images, Size{p.W, p.H})
 	}
 	return v
+}
+
+// pixels is how many the headers of the images promise; what is refused has none.
+func (r Row) pixels() (n int) {
+	if len(r.Images) < 2 {
+		return 0 // no more than one picture may have
+	}
+	for _, data := range r.Images {
+		if w, h, _, err := picture.DecodeConfig(data); err == nil {
+			n += w * h
+		}
+	}
+	return n
 }
 
 func (r Row) skip(format string, args ...any) Verdict {

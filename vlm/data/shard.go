@@ -6,13 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
 
 // maxGroupBytes is the largest row group that is read, unpacked.
 const maxGroupBytes = 2 << 30
+
+// A row group of more than swollenBytes that unpacks to more than swollen times its
+// size in the file holds no pictures to speak of.
+const (
+	swollenBytes = 32 << 20
+	swollen      = 4
+)
 
 // A shard is an open parquet file.
 type shard struct {
@@ -28,11 +37,11 @@ type shard struct {
 func openShard(path string) (s *shard, err error) {
 	s = &shard{path: path}
 	if s.file, err = os.Open(path); err != nil {
-		return nil, &DataError{path, -1, cause(err)}
+		return nil, &DataError{File: path, Row: -1, Reason: cause(err), Err: err}
 	}
 	if err = s.open(); err != nil {
 		s.close()
-		return nil, &DataError{path, -1, firstLine(err)}
+		return nil, &DataError{File: path, Row: -1, Reason: firstLine(err)}
 	}
 	return s, nil
 }
@@ -46,9 +55,14 @@ func (s *shard) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("the footer is damaged: %w", err)
 	}
+	rows := int64(0)
 	for _, g := range s.parquet.RowGroups() {
 		if g.NumRows() < 0 {
 			return errors.New("the footer is damaged: fewer than no rows")
+		}
+		// A row that can be used takes a byte of its own at the least.
+		if rows += min(g.NumRows(), s.size+1); rows > s.size {
+			return errors.New("the footer is damaged: it counts more rows than the file has bytes")
 		}
 	}
 	s.columns, err = findColumns(s.parquet.Root())
@@ -100,30 +114,37 @@ func (s *shard) read(g *group) ([]Row, error) {
 	if g.index >= len(groups) || int(groups[g.index].NumRows()) != g.rows {
 		return nil, errors.New("the file has changed since it was opened")
 	}
-	if n := s.unpackedBytes(g.index); n > maxGroupBytes {
-		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, n>>20, maxGroupBytes>>20)
+	packed, unpacked := s.groupBytes(g.index)
+	if unpacked > maxGroupBytes {
+		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, unpacked>>20, maxGroupBytes>>20)
+	}
+	pages, values := newAllowance(packed), newAllowance(packed)
+	if unpacked > swollenBytes && unpacked > swollen*packed {
+		// Pages that grow far beyond the file leave garbage far beyond it.
+		defer debug.FreeOSMemory()
+		defer debug.SetGCPercent(debug.SetGCPercent(10))
 	}
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
 	for i, c := range s.columns.all() {
 		var err error
-		if lists[i], err = s.readColumn(c, chunks, g); err != nil {
-			return nil, fmt.Errorf("row group %d, column %s: %s", g.index, c.name, firstLine(err))
+		if lists[i], err = s.readColumn(c, chunks, g, pages, values); err != nil {
+			return nil, fmt.Errorf("row group %d, column %s: %w", g.index, c.name, err)
 		}
 	}
 	return assemble(g, lists[0], lists[1], lists[2], lists[3])
 }
 
 // readColumn returns a column's lists, [row][entry]bytes; nil where the file
-// lacks the column.
-func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group) ([][][]byte, error) {
+// lacks the column. pages and values are what the group may still take.
+func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pages, values *allowance) ([][][]byte, error) {
 	if c == nil {
 		return nil, nil
 	}
-	if err := checkLZ4(s.file, &s.parquet.Metadata().RowGroups[g.index].Columns[c.index].MetaData); err != nil {
+	if err := checkPages(s.file, s.size, &s.parquet.Metadata().RowGroups[g.index].Columns[c.index].MetaData, pages); err != nil {
 		return nil, err
 	}
-	return c.read(chunks[c.index], g.rows)
+	return c.read(chunks[c.index], g.rows, values)
 }
 
 // assemble makes rows of the columns; images and sources may be nil.
@@ -145,15 +166,17 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 	return rows, nil
 }
 
-// unpackedBytes is what the footer says the columns that are read take.
-func (s *shard) unpackedBytes(group int) (total int64) {
+// groupBytes is what the footer says the columns that are read take, in the file
+// and unpacked; in the file never more than there is.
+func (s *shard) groupBytes(group int) (packed, unpacked int64) {
 	chunks := s.parquet.Metadata().RowGroups[group].Columns
 	for _, c := range s.columns.all() {
 		if c != nil && c.index < len(chunks) {
-			total += max(0, chunks[c.index].MetaData.TotalUncompressedSize)
+			unpacked += max(0, chunks[c.index].MetaData.TotalUncompressedSize)
+			packed += min(max(0, chunks[c.index].MetaData.TotalCompressedSize), s.size)
 		}
 	}
-	return total
+	return min(packed, s.size), unpacked
 }
 
 // zip joins questions and answers.
@@ -168,7 +191,10 @@ func zip(users, assistants [][]byte) ([]Turn, error) {
 	return turns, nil
 }
 
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+// text takes a value over as valid UTF-8, without a copy: nobody else has it.
+func text(b []byte) string {
+	return strings.ToValidUTF8(unsafe.String(unsafe.SliceData(b), len(b)), "\uFFFD")
+}
 
 // recovered, deferred, makes an error of a panic of the parquet reader.
 func recovered(err *error) {

@@ -53,8 +53,13 @@ func Create(path string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := parquet.NewGenericWriter[record](file,
-		parquet.Compression(&parquet.Snappy), parquet.KeyValueMetadata("huggingface", features))
+	options := []parquet.WriterOption{parquet.Compression(&parquet.Snappy), parquet.KeyValueMetadata("huggingface", features)}
+	for _, path := range [][]string{{"images", "list", "element", "bytes"}, {"texts", "list", "element", "user"}, {"texts", "list", "element", "assistant"}} {
+		// The smallest and the largest value of a column, whole pictures, would lie in
+		// every page's header and again in the footer.
+		options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
+	}
+	w := parquet.NewGenericWriter[record](file, options...)
 	return &Writer{path: path, file: file, parquet: w}, nil
 }
 

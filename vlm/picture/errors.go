@@ -49,7 +49,7 @@ func oneLine(data []byte, err *error) {
 		*err = fmt.Errorf("the decoder failed: %v", r)
 	}
 	switch (*err).(type) {
-	case nil, *FormatError, *UnsupportedError, *SizeError:
+	case nil, *FormatError, *UnsupportedError, *SizeError, *MemoryError:
 		return
 	}
 	name := ""

@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // orientationTag is TIFF's and EXIF's Orientation.
@@ -11,9 +12,20 @@ const orientationTag = 0x0112
 // orientation reads the tag from the first directory of a TIFF block: 1 to 8,
 // and 1, upright, where there is none or it makes no sense.
 func orientation(block []byte) int {
+	if v := readTags(block, orientationTag)[orientationTag]; v >= 1 && v <= 8 {
+		return int(v)
+	}
+	return 1
+}
+
+// readTags reads the first value of some tags from the first directory of a TIFF
+// block; tags that are not there, or are of another type than SHORT and LONG, are
+// left out.
+func readTags(block []byte, tags ...uint16) map[uint16]int64 {
+	found := map[uint16]int64{}
 	block = bytes.TrimPrefix(block, []byte("Exif\x00\x00"))
 	if len(block) < 8 {
-		return 1
+		return found
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if block[0] == 'M' {
@@ -21,19 +33,23 @@ func orientation(block []byte) int {
 	}
 	start := uint64(order.Uint32(block[4:]))
 	if start+2 > uint64(len(block)) {
-		return 1
+		return found
 	}
 	count, entries := int(order.Uint16(block[start:])), block[start+2:]
 	for ; count > 0 && len(entries) >= 12; count, entries = count-1, entries[12:] {
-		if order.Uint16(entries) != orientationTag {
+		tag := order.Uint16(entries)
+		if _, seen := found[tag]; seen || !slices.Contains(tags, tag) {
 			continue
 		}
-		if v := int(order.Uint16(entries[8:])); v >= 1 && v <= 8 {
-			return v
+		const short, long = 3, 4
+		switch order.Uint16(entries[2:]) {
+		case long:
+			found[tag] = int64(order.Uint32(entries[8:]))
+		case short:
+			found[tag] = int64(order.Uint16(entries[8:]))
 		}
-		return 1
 	}
-	return 1
+	return found
 }
 
 func tiffExif(data []byte) []byte { return data }

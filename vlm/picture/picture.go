@@ -14,23 +14,14 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-	"sync"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
 )
 
-const (
-	// MaxPixels is the largest width times height that is decoded.
-	MaxPixels = 64_000_000
-
-	// largePixels is where a picture counts as large: only one such is decoded
-	// at a time, so that several workers together stay within bounds.
-	largePixels = 16_000_000
-)
-
-var large sync.Mutex
+// MaxPixels is the largest width times height that is decoded.
+const MaxPixels = 64_000_000
 
 // RGB is an upright picture: H lines of W pixels, three bytes a pixel.
 type RGB struct {
@@ -50,6 +41,9 @@ type format struct {
 	exif   func(data []byte) []byte // finds the TIFF block that may hold the orientation
 	yuv    *yuv                     // how luma and chroma become RGB
 
+	// bytes is the memory that decoding takes, the RGB included.
+	bytes func(data []byte, c image.Config) int64
+
 	// density is the most pixels that one byte of a whole file can stand for,
 	// 0 where there is no such bound. It tells a header that promises more than
 	// the file can hold before memory is taken for it.
@@ -58,14 +52,14 @@ type format struct {
 
 var formats = []format{
 	// Deflate packs at most 1032 bytes into one, of 8 one-bit pixels each.
-	{"png", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode, pngExif, nil, 1032 * 8},
+	{"png", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode, pngExif, nil, pngMemory, 1032 * 8},
 	// An 8×8 block takes at least one bit.
-	{"jpeg", "\xff\xd8\xff", jpeg.DecodeConfig, jpeg.Decode, jpegExif, &fullRange, 64 * 8},
-	{"gif", "GIF8?a", gif.DecodeConfig, gif.Decode, nil, nil, 0},
-	{"bmp", "BM", bmp.DecodeConfig, bmp.Decode, nil, nil, 0},
-	{"tiff", "II*\x00", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, 0},
-	{"tiff", "MM\x00*", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, 0},
-	{"webp", "RIFF????WEBPVP8", webp.DecodeConfig, webp.Decode, webpExif, &limitedRange, 0},
+	{"jpeg", "\xff\xd8\xff", jpeg.DecodeConfig, jpeg.Decode, jpegExif, &fullRange, jpegMemory, 64 * 8},
+	{"gif", "GIF8?a", gif.DecodeConfig, gif.Decode, nil, nil, plainMemory, 0},
+	{"bmp", "BM", bmp.DecodeConfig, bmp.Decode, nil, nil, plainMemory, 8},
+	{"tiff", "II*\x00", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, tiffMemory, 0},
+	{"tiff", "MM\x00*", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, tiffMemory, 0},
+	{"webp", "RIFF????WEBPVP8", webp.DecodeConfig, webp.Decode, webpExif, &limitedRange, webpMemory, 0},
 }
 
 // sniff finds the format by the first bytes, nil where none fits.
@@ -93,8 +87,9 @@ func matches(data []byte, magic string) bool {
 // A header is what is known of a picture before its pixels are read.
 type header struct {
 	*format
-	w, h        int // as stored, before turning
-	orientation int // EXIF's, 1 to 8
+	w, h        int   // as stored, before turning
+	orientation int   // EXIF's, 1 to 8
+	bytes       int64 // to decode it
 }
 
 func readHeader(data []byte) (header, error) {
@@ -118,10 +113,18 @@ func readHeader(data []byte) (header, error) {
 		return header{}, &SizeError{c.Width, c.Height}
 	case f.density > 0 && c.Width*c.Height/f.density > len(data):
 		return header{}, &FormatError{f.name, "the data ends too early"}
+	case f.name == "jpeg" && tooManyScans(data, c):
+		return header{}, &UnsupportedError{f.name, "so many scans"}
 	}
-	hd := header{format: f, w: c.Width, h: c.Height, orientation: 1}
+	hd := header{format: f, w: c.Width, h: c.Height, orientation: 1, bytes: f.bytes(data, c)}
 	if f.exif != nil {
 		hd.orientation = orientation(f.exif(data))
+	}
+	if hd.orientation != 1 && f.yuv == nil { // the RGB cannot take the image's place
+		hd.bytes += 3 * int64(c.Width) * int64(c.Height)
+	}
+	if hd.bytes > MaxBytes {
+		return header{}, &MemoryError{c.Width, c.Height, hd.bytes}
 	}
 	return hd, nil
 }
@@ -144,18 +147,15 @@ func DecodeConfig(data []byte) (w, h int, format string, err error) {
 // orientation, transparency is laid over white, and of 16-bit values the high
 // byte is kept.
 //
-// The error is a *FormatError, an *UnsupportedError, or a *SizeError for a
-// picture of more than MaxPixels, which is refused by its header.
+// The error is a *FormatError, an *UnsupportedError, a *SizeError for a picture of
+// more than MaxPixels or a *MemoryError for one of more than MaxBytes; those two are
+// refused by their headers.
 func Decode(data []byte) (img *RGB, err error) {
-	defer oneLine(data, &err)
-	hd, err := readHeader(data)
-	if err != nil {
-		return nil, err
-	}
-	if hd.w*hd.h > largePixels {
-		large.Lock()
-		defer large.Unlock()
-	}
+	err = With(data, func(p *RGB) { img = p })
+	return img, err
+}
+
+func decode(data []byte, hd header) (*RGB, error) {
 	m, err := hd.decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
@@ -175,7 +175,12 @@ func render(m image.Image, hd header) (*RGB, error) {
 		return nil, &UnsupportedError{hd.name, "colour model"}
 	}
 	t := turns(hd.orientation, hd.w, hd.h)
-	out := &RGB{W: t.w, H: t.h, Pix: make([]byte, 3*hd.w*hd.h)}
+	out := &RGB{W: t.w, H: t.h}
+	if own := pixels(m, 3*hd.w); own != nil && hd.orientation == 1 && frame == image.Rect(0, 0, hd.w, hd.h) {
+		out.Pix = own[:3*hd.w*hd.h] // a line is read before it is written over
+	} else {
+		out.Pix = make([]byte, 3*hd.w*hd.h)
+	}
 	line := bytes.Repeat([]byte{255}, 3*hd.w)
 	for y := range hd.h {
 		if y == frame.Max.Y {
@@ -187,4 +192,26 @@ func render(m image.Image, hd header) (*RGB, error) {
 		t.put(out.Pix, line, y)
 	}
 	return out, nil
+}
+
+// pixels returns the bytes of an image whose lines are at least n long and which
+// nobody needs once they are read; nil for others.
+func pixels(m image.Image, n int) []byte {
+	pix, stride := []byte(nil), 0
+	switch m := m.(type) {
+	case *image.NRGBA:
+		pix, stride = m.Pix, m.Stride
+	case *image.NRGBA64:
+		pix, stride = m.Pix, m.Stride
+	case *image.RGBA:
+		pix, stride = m.Pix, m.Stride
+	case *image.RGBA64:
+		pix, stride = m.Pix, m.Stride
+	case *image.CMYK:
+		pix, stride = m.Pix, m.Stride
+	}
+	if stride < n {
+		return nil
+	}
+	return pix
 }

@@ -56,6 +56,15 @@ func Load(path string) (*Tokenizer, error) {
 // Len returns the number of tokens, added ones included. Ids are 0 to Len()-1.
 func (t *Tokenizer) Len() int { return len(t.tokens) }
 
+// LongestToken is the largest number of bytes that one token stands for.
+func (t *Tokenizer) LongestToken() int {
+	longest := 0
+	for _, token := range t.tokens {
+		longest = max(longest, len(t.appendBytes(nil, t.ids[token], false)))
+	}
+	return longest
+}
+
 // ID returns the id of a token, written as in tokenizer.json ("Ġthe", "<|im_end|>").
 func (t *Tokenizer) ID(token string) (int32, bool) {
 	id, ok := t.ids[token]

@@ -195,6 +195,32 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzRoundTrip: any text of known bytes comes back, and no control token is made of it.
+func FuzzRoundTrip(f *testing.F) {
+	for _, text := range []string{"", "a <|im_end|> b", "e\u0301\u0308 \u202e12 34", "\x00\xff\xed\xa0\x80", strings.Repeat("\u0301", 50), " 's 'LL \n\r\n  x"} {
+		f.Add(text)
+	}
+	tok := load(f, smolLM2)
+	f.Fuzz(func(t *testing.T, text string) {
+		ids := tok.EncodePlain(text)
+		// SmolLM2's vocabulary lacks some bytes, control characters among them, which are
+		// dropped as Hugging Face drops them.
+		lacks := func(r rune) bool { return tok.Decode(tok.EncodePlain(string(r)), false) != string(r) }
+		if strings.ContainsFunc(text, lacks) {
+			return
+		}
+		sameText(t, "decoded", tok.Decode(ids, false), strings.ToValidUTF8(text, "\uFFFD"))
+		for _, id := range ids {
+			if tok.IsSpecial(id) {
+				t.Errorf("%q became the control token %q", text, tok.Token(id))
+			}
+		}
+		if longest := tok.LongestToken(); len(strings.ToValidUTF8(text, "")) > longest*len(ids) {
+			t.Errorf("%d bytes in %d tokens of at most %d bytes", len(text), len(ids), longest)
+		}
+	})
+}
+
 func BenchmarkEncode(b *testing.B) {
 	text := strings.Repeat("The photograph shows a small brown dog that runs over a green field, 3 children behind it. ", 1000)
 	for _, name := range []string{smolLM2, "Qwen3"} {

@@ -1,0 +1,148 @@
+package data
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// TestDamagedLZ4 turns over each byte of the pages in turn. Whatever was hit,
+// every row is read or refused, soon.
+func TestDamagedLZ4(t *testing.T) {
+	whole, err := os.ReadFile(filepath.Join(quirks, "files", "codec_lz4.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "a.parquet")
+	start, refused := time.Now(), 0
+	for i := 4; i < 700; i++ {
+		damaged := append([]byte{}, whole...)
+		damaged[i] ^= 0xff
+		if err := os.WriteFile(path, damaged, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := mustOpen(t, path).Row(0)
+		var e *DataError
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("byte %d: %T %v", i, err, err)
+		}
+		if err != nil {
+			refused++
+		}
+	}
+	if took := time.Since(start); refused < 50 || took > 30*time.Second {
+		t.Errorf("%d of 696 refused in %v", refused, took)
+	}
+}
+
+func TestLZ4Versions(t *testing.T) {
+	rows := []record{recordOf(Row{Images: [][]byte{make([]byte, 1000)}, Turns: []Turn{{"q", "a"}}}), recordOf(Row{})}
+	for version := 1; version <= 2; version++ {
+		path := filepath.Join(t.TempDir(), "a.parquet")
+		if err := parquet.WriteFile(path, rows, parquet.Compression(&parquet.Lz4Raw), parquet.DataPageVersion(version)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := mustOpen(t, path).Row(0)
+		if err != nil || len(r.Turns) != 1 || r.Turns[0].Assistant != "a" || len(r.Images[0]) != 1000 {
+			t.Errorf("pages of version %d: %v, %v", version, r.Turns, err)
+		}
+	}
+}
+
+// page is a page's header and its bytes.
+func page(t *testing.T, h format.PageHeader, body []byte) []byte {
+	t.Helper()
+	h.CompressedPageSize = int32(len(body))
+	head, err := thrift.Marshal(new(thrift.CompactProtocol), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(head, body...)
+}
+
+// TestLyingPages: pages that promise, or unpack to, gigabytes are refused before
+// anything is made of them.
+func TestLyingPages(t *testing.T) {
+	dataPage := func(unpacked, values int32) (h format.PageHeader) {
+		h.Type, h.UncompressedPageSize = format.DataPage, unpacked
+		h.DataPageHeader.Valid, h.DataPageHeader.V.NumValues = true, values
+		return h
+	}
+	zeros := make([]byte, 80<<20)
+	for _, c := range []struct {
+		name   string
+		codec  format.CompressionCodec
+		header format.PageHeader
+		body   []byte
+		says   string // "": the page is good
+	}{
+		{"two gigabytes declared", format.Snappy, dataPage(math.MaxInt32, 1), []byte{0}, "too much for its size"},
+		{"two billion values", format.Uncompressed, dataPage(4, math.MaxInt32), make([]byte, 4), "too much for its size"},
+		{"gzip beyond its size", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1<<20]), "a damaged page"},
+		{"Zstandard beyond its size", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1<<20]), "a damaged page"},
+		{"Brotli beyond its size", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1<<20]), "a damaged page"},
+		{"Snappy beyond its size", format.Snappy, dataPage(1000, 1), packed(t, &parquet.Snappy, zeros[:1<<20]), "a damaged page"},
+		{"80 MB as declared", format.Gzip, dataPage(80<<20, 1), packed(t, &parquet.Gzip, zeros), "too much for its size"},
+		{"fewer than none", format.Snappy, dataPage(-1, 1), []byte{0}, "a damaged page"},
+		{"good gzip", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1000]), ""},
+		{"good Zstandard", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1000]), ""},
+		{"good Brotli", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1000]), ""},
+		{"good Snappy", format.Snappy, dataPage(1000, 1), packed(t, &parquet.Snappy, zeros[:1000]), ""},
+		{"good", format.Uncompressed, dataPage(1000, 1), zeros[:1000], ""},
+	} {
+		file := page(t, c.header, c.body)
+		chunk := &format.ColumnMetaData{Codec: c.codec, TotalCompressedSize: int64(len(file)), NumValues: 1}
+		err := checkPages(bytes.NewReader(file), int64(len(file)), chunk, newAllowance(int64(len(file))))
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.says)
+		}
+	}
+}
+
+func packed(t *testing.T, codec compress.Codec, plain []byte) []byte {
+	t.Helper()
+	out, err := codec.Encode(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A dictionary's value can stand in any number of rows: 20 MB become 20 GB.
+func TestRepeatedValue(t *testing.T) {
+	type image struct {
+		Bytes []byte `parquet:"bytes,dict"`
+	}
+	type turn struct {
+		User      string `parquet:"user"`
+		Assistant string `parquet:"assistant"`
+	}
+	type row struct {
+		Images []image `parquet:"images,list"`
+		Texts  []turn  `parquet:"texts,list"`
+	}
+	rows := make([]row, 1000)
+	large := make([]byte, 20<<20)
+	for i := range rows {
+		rows[i] = row{[]image{{large}}, []turn{{"q", "a"}}}
+	}
+	path := filepath.Join(t.TempDir(), "a.parquet")
+	if err := parquet.WriteFile(path, rows, parquet.Compression(&parquet.Snappy), parquet.SkipPageBounds("images", "list", "element", "bytes")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := mustOpen(t, path).Row(0)
+	var e *DataError
+	if !errors.As(err, &e) || !strings.Contains(e.Reason, "too much for its size") {
+		t.Errorf("%v", err)
+	}
+}

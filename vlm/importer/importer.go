@@ -1,0 +1,200 @@
+// Package importer makes data sets in the FineVision schema of people's own pictures:
+// pictures with captions beside them in text files, or lists of pictures and texts in
+// JSONL, CSV or TSV.
+package importer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patchwork/vlm/data"
+)
+
+// Options say what to import, and how.
+type Options struct {
+	Paths        []string // folders, lists (.jsonl, .json, .csv, .tsv), pictures
+	Out          string   // a folder that is not there, or empty
+	Prompts      []string // questions for captions; one is picked for each
+	Seed         uint64
+	TestFraction float64 // share of the rows for a test set
+	ShardRows    int     // rows of a file
+	Skipped      func(Skipped)
+}
+
+// Skipped is an entry that cannot be used.
+type Skipped struct {
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"` // of a list, from 1
+	Reason string `json:"reason"`
+}
+
+// Result says what was made.
+type Result struct {
+	Out      string         `json:"out"`
+	Files    []string       `json:"files"`
+	Rows     int            `json:"rows"`
+	TestRows int            `json:"test_rows"`
+	Turns    int            `json:"turns"`
+	Pictures int            `json:"pictures"`
+	Bytes    int64          `json:"bytes"` // of the pictures
+	Skipped  int            `json:"skipped"`
+	Reasons  map[string]int `json:"reasons"`
+}
+
+// ErrNotEmpty is an output folder that holds something.
+var ErrNotEmpty = errors.New("is not empty; give another --out")
+
+// SourceError is a path that holds nothing to import, or a list that makes no sense
+// as a whole.
+type SourceError struct{ Path, Reason string }
+
+func (e *SourceError) Error() string { return e.Path + ": " + e.Reason }
+
+// entry is a row before its pictures are read.
+type entry struct {
+	file   string // where it is from, for messages
+	line   int
+	images []string // paths
+	turns  []data.Turn
+	failed string // why it cannot be used; "": it may be
+}
+
+// DefaultPrompt asks for a caption.
+const DefaultPrompt = "Describe this picture."
+
+// Import reads the sources, decodes every picture once to see that it can be used, and
+// writes train-*.parquet and, with a TestFraction, test-*.parquet. Either all files
+// appear or none.
+func Import(ctx context.Context, o Options) (Result, error) {
+	if len(o.Prompts) == 0 {
+		o.Prompts = []string{DefaultPrompt}
+	}
+	o.ShardRows = cmp.Or(o.ShardRows, defaultShardRows)
+	if err := checkOut(o.Out); err != nil {
+		return Result{}, err
+	}
+	entries, err := collect(o)
+	if err != nil {
+		return Result{}, err
+	}
+	w, err := newShards(o)
+	if err != nil {
+		return Result{}, err
+	}
+	i := &importing{Options: o, out: w, result: Result{Out: o.Out, Reasons: map[string]int{}}}
+	for _, e := range entries {
+		if err = ctx.Err(); err == nil {
+			err = i.add(e)
+		}
+		if err != nil {
+			return i.result, errors.Join(err, w.abandon())
+		}
+	}
+	if i.result.Rows+i.result.TestRows == 0 {
+		err := &SourceError{o.Paths[0], fmt.Sprintf("no entry of %d can be used%s", len(entries), i.firstReason())}
+		return i.result, errors.Join(err, w.abandon())
+	}
+	i.result.Files, err = w.finish()
+	return i.result, err
+}
+
+func checkOut(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%s %w", out, ErrNotEmpty)
+	}
+	return err
+}
+
+// importing is an import under way.
+type importing struct {
+	Options
+	out    *shards
+	result Result
+	first  string // reason
+}
+
+func (i *importing) firstReason() string {
+	if i.first == "" {
+		return ""
+	}
+	return "; the first: " + i.first
+}
+
+// add reads an entry's pictures and writes its row.
+func (i *importing) add(e entry) error {
+	row := data.Row{Turns: e.turns, Source: filepath.Base(e.file)}
+	reason, where := e.failed, ""
+	for _, path := range e.images {
+		if reason != "" {
+			break
+		}
+		bytes, err := readPicture(path)
+		if err != nil {
+			reason = err.Error()
+		}
+		row.Images = append(row.Images, bytes)
+	}
+	if reason == "" {
+		v := data.Check(row)
+		reason = v.Reason
+		if bare, ok := strings.CutPrefix(reason, "image 1 "); ok && len(e.images) == 1 {
+			reason, where = bare, filepath.Base(e.images[0])+": "
+		}
+	}
+	if reason != "" {
+		i.skip(e, where, reason)
+		return nil
+	}
+	row.Turns = row.Answered()
+	test := i.inTest()
+	if err := i.out.write(row, test); err != nil {
+		return err
+	}
+	if test {
+		i.result.TestRows++
+	} else {
+		i.result.Rows++
+	}
+	i.result.Turns += len(row.Turns)
+	i.result.Pictures += len(row.Images)
+	for _, image := range row.Images {
+		i.result.Bytes += int64(len(image))
+	}
+	return nil
+}
+
+// skip counts an entry that cannot be used, by its reason without details.
+func (i *importing) skip(e entry, where, reason string) {
+	kind, _, _ := strings.Cut(reason, ":")
+	i.result.Skipped++
+	i.result.Reasons[kind]++
+	i.first = cmp.Or(i.first, fmt.Sprintf("%s: %s%s", e.file, where, reason))
+	if i.Skipped != nil {
+		i.Skipped(Skipped{e.file, e.line, where + reason})
+	}
+}
+
+// inTest spreads the test set's rows evenly over the data.
+func (i *importing) inTest() bool {
+	n := float64(i.result.Rows + i.result.TestRows)
+	return int((n+1)*i.TestFraction) > int(n*i.TestFraction)
+}
+
+// prompt picks a question for the caption of a picture. It depends on nothing but
+// the seed and the picture's place.
+func (o Options) prompt(place int) string {
+	if len(o.Prompts) == 1 {
+		return o.Prompts[0]
+	}
+	return o.Prompts[rand.New(rand.NewPCG(o.Seed, uint64(place))).IntN(len(o.Prompts))]
+}
