@@ -80,6 +80,9 @@ func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]b
 			word.Layers = append(word.Layers, meanLook(layer[at:][:len(w.tokens)]))
 		}
 		word.Mean = MeanLook(word.Layers)
+		if sum := word.Mean.Picture() + word.Mean.Prompt + word.Mean.Answer; !finite(sum) {
+			return out, errors.New("its attention is not finite: the model's weights hold what is not a number, or too large")
+		}
 		out.Words = append(out.Words, word)
 		at += len(w.tokens)
 	}

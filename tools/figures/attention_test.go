@@ -117,7 +117,7 @@ func TestLayerBands(t *testing.T) {
 }
 
 func TestWrap(t *testing.T) {
-	f, err := faces()
+	f, err := newTypefaces()
 	must(t, err)
 	for _, c := range []struct {
 		text        string
@@ -130,7 +130,7 @@ func TestWrap(t *testing.T) {
 		{"one two three four", 60, 1, []string{"one tw…"}},
 		{strings.Repeat("x", 50), 40, 2, []string{"xxx…"}},
 	} {
-		got := wrap(f.text, c.text, c.width, c.most)
+		got := Wrap(f.text, c.text, c.width, c.most)
 		if strings.Join(got, "|") != strings.Join(c.want, "|") {
 			t.Errorf("%q in %d pixels: %q, want %q", c.text, c.width, got, c.want)
 		}

@@ -25,20 +25,20 @@ func Filters(path string, filters [][]float32, patch int) error {
 		return err
 	}
 	lines := (len(parts) + filterWide - 1) / filterWide
-	s, err := newSheet(2*margin+filterWide*filterSide+(filterWide-1)*filterGap, margin+56+lines*(filterSide+34)+margin-10)
+	s, err := NewSheet(2*margin+filterWide*filterSide+(filterWide-1)*filterGap, margin+56+lines*(filterSide+34)+margin-10)
 	if err != nil {
 		return err
 	}
-	s.write(s.title, ink, margin, margin+14, "What the first layer looks for in a patch")
-	s.write(s.text, soft, margin, margin+36, fmt.Sprintf("the principal components of its %d filters of %d×%d×3 weights, and their share of the filters' energy", len(filters), patch, patch))
+	s.Write(s.title, Ink, margin, margin+14, "What the first layer looks for in a patch")
+	s.Write(s.text, Soft, margin, margin+36, fmt.Sprintf("the principal components of its %d filters of %d×%d×3 weights, and their share of the filters' energy", len(filters), patch, patch))
 	for i, part := range parts {
 		at := image.Pt(margin+i%filterWide*(filterSide+filterGap), margin+56+i/filterWide*(filterSide+34))
 		r := image.Rectangle{at, at.Add(image.Pt(filterSide, filterSide))}
 		s.picture(r, pattern(part, patch))
 		s.frame(r, line)
-		s.center(s.small, soft, at.X+filterSide/2, at.Y+filterSide+16, percent(shares[i]))
+		s.center(s.small, Soft, at.X+filterSide/2, at.Y+filterSide+16, percent(shares[i]))
 	}
-	return s.save(path)
+	return s.Save(path)
 }
 
 // pattern is a filter as a picture: its largest weight is full colour, 0 grey.

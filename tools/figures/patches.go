@@ -23,12 +23,12 @@ var markColors = []color.RGBA{{222, 72, 38, 255}, {30, 108, 190, 255}, {24, 140,
 // and the patches that show most, with their numbers in reading order from 0.
 func Patches(path string, pixels []byte, side, patch int) error {
 	grid := side / patch
-	s, err := newSheet(2*margin+cutSide+zoomStart+zoomWide*zoomSide+(zoomWide-1)*zoomGap, margin+56+cutSide+margin)
+	s, err := NewSheet(2*margin+cutSide+zoomStart+zoomWide*zoomSide+(zoomWide-1)*zoomGap, margin+56+cutSide+margin)
 	if err != nil {
 		return err
 	}
-	s.write(s.title, ink, margin, margin+14, fmt.Sprintf("A picture is %d patches of %d×%d pixels", grid*grid, patch, patch))
-	s.write(s.text, soft, margin, margin+36, fmt.Sprintf("each one token: %d×%d×3 = %s numbers between 0 and 1, read row by row", patch, patch, thousands(3*patch*patch)))
+	s.Write(s.title, Ink, margin, margin+14, fmt.Sprintf("A picture is %d patches of %d×%d pixels", grid*grid, patch, patch))
+	s.Write(s.text, Soft, margin, margin+36, fmt.Sprintf("each one token: %d×%d×3 = %s numbers between 0 and 1, read row by row", patch, patch, thousands(3*patch*patch)))
 	img := Pixels(pixels, side)
 	frame := image.Rect(margin, margin+56, margin+cutSide, margin+56+cutSide)
 	s.picture(frame, img)
@@ -44,14 +44,14 @@ func Patches(path string, pixels []byte, side, patch int) error {
 		for w := range 3 {
 			s.frame(r.Inset(w-1), markColors[i])
 		}
-		s.write(s.bold, ink, at.X, at.Y+zoomSide+21, fmt.Sprintf("patch %d", p))
-		s.write(s.small, soft, at.X, at.Y+zoomSide+38, fmt.Sprintf("row %d, column %d", p/grid, p%grid))
+		s.Write(s.bold, Ink, at.X, at.Y+zoomSide+21, fmt.Sprintf("patch %d", p))
+		s.Write(s.small, Soft, at.X, at.Y+zoomSide+38, fmt.Sprintf("row %d, column %d", p/grid, p%grid))
 	}
-	return s.save(path)
+	return s.Save(path)
 }
 
 // grid draws a grid's inner lines.
-func (s *sheet) grid(r image.Rectangle, n int) {
+func (s *Sheet) grid(r image.Rectangle, n int) {
 	for k := 1; k < n; k++ {
 		x, y := r.Min.X+k*r.Dx()/n, r.Min.Y+k*r.Dy()/n
 		s.fill(image.Rect(x, r.Min.Y, x+1, r.Max.Y), color.NRGBA{0, 0, 0, 40})

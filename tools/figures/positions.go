@@ -24,13 +24,13 @@ func Positions(path string, rows, columns [][]float32) error {
 	mapSide := max(1, mapSide/grid) * grid // cells of whole pixels
 	maps := len(shown)*mapSide + (len(shown)-1)*mapGap
 	height := max(maps, 2*tableSide+tableGap)
-	s, err := newSheet(2*margin+maps+tableGap+tableSide+24, margin+66+height+64)
+	s, err := NewSheet(2*margin+maps+tableGap+tableSide+24, margin+66+height+64)
 	if err != nil {
 		return err
 	}
 	top := margin + 66
-	s.write(s.title, ink, margin, margin+14, "How alike the position embeddings are")
-	s.write(s.text, soft, margin, margin+38, fmt.Sprintf("left: a map of the %d×%d positions for each of them (outlined), y_pos_emb[row] + x_pos_emb[column]", grid, grid))
+	s.Write(s.title, Ink, margin, margin+14, "How alike the position embeddings are")
+	s.Write(s.text, Soft, margin, margin+38, fmt.Sprintf("left: a map of the %d×%d positions for each of them (outlined), y_pos_emb[row] + x_pos_emb[column]", grid, grid))
 	similar := Similarity(sums(rows, columns))
 	for i, row := range shown {
 		for j, column := range shown {
@@ -40,7 +40,7 @@ func Positions(path string, rows, columns [][]float32) error {
 			for p, v := range similar[own] {
 				s.fill(cell(r, grid, p), balance.at((v+1)/2))
 			}
-			s.frame(cell(r, grid, own), ink)
+			s.frame(cell(r, grid, own), Ink)
 		}
 	}
 	x := margin + maps + tableGap
@@ -52,11 +52,11 @@ func Positions(path string, rows, columns [][]float32) error {
 		s.table(at, t.name, Similarity(t.vectors))
 	}
 	s.bar(image.Pt(margin, top+height+40), 160, "cosine similarity", "−1", "1", func(v float64) color.Color { return balance.at(v) })
-	return s.save(path)
+	return s.Save(path)
 }
 
 // table draws the similarity of n vectors with each other.
-func (s *sheet) table(at image.Point, name string, similar [][]float64) {
+func (s *Sheet) table(at image.Point, name string, similar [][]float64) {
 	n := len(similar)
 	r := image.Rectangle{at, at.Add(image.Pt(tableSide, tableSide))}
 	for i, row := range similar {
@@ -67,10 +67,10 @@ func (s *sheet) table(at image.Point, name string, similar [][]float64) {
 	s.frame(r, line)
 	for _, k := range evenly(n, mostMaps) {
 		middle := (2*k + 1) * tableSide / (2 * n)
-		s.center(s.small, soft, at.X+middle, at.Y+tableSide+15, fmt.Sprint(k))
-		s.center(s.small, soft, at.X-10, at.Y+middle+4, fmt.Sprint(k))
+		s.center(s.small, Soft, at.X+middle, at.Y+tableSide+15, fmt.Sprint(k))
+		s.center(s.small, Soft, at.X-10, at.Y+middle+4, fmt.Sprint(k))
 	}
-	s.center(s.text, ink, at.X+tableSide/2, at.Y+tableSide+34, name+" among themselves")
+	s.center(s.text, Ink, at.X+tableSide/2, at.Y+tableSide+34, name+" among themselves")
 }
 
 // sums are the vectors of all positions in reading order.

@@ -4,8 +4,6 @@ import (
 	"image"
 	"image/color"
 	"math"
-
-	"golang.org/x/image/font"
 )
 
 // ramp is a colour scale: evenly spaced colours between which it goes straight.
@@ -28,17 +26,12 @@ func (r ramp) at(v float64) color.RGBA {
 }
 
 // bar draws a colour scale with a label before it and what its ends mean.
-func (s *sheet) bar(at image.Point, width int, label, low, high string, c func(v float64) color.Color) {
-	x := s.write(s.text, soft, at.X, at.Y, label) + 14
-	x = s.write(s.text, ink, x, at.Y, low) + 8
+func (s *Sheet) bar(at image.Point, width int, label, low, high string, c func(v float64) color.Color) {
+	x := s.Write(s.text, Soft, at.X, at.Y, label) + 14
+	x = s.Write(s.text, Ink, x, at.Y, low) + 8
 	for i := range width {
 		s.fill(image.Rect(x+i, at.Y-12, x+i+1, at.Y+2), c(float64(i)/float64(width-1)))
 	}
 	s.frame(image.Rect(x, at.Y-12, x+width, at.Y+2), line)
-	s.write(s.text, ink, x+width+8, at.Y, high)
-}
-
-// barWidth is what bar takes beside the scale itself.
-func barWidth(face font.Face, label, low, high string) int {
-	return font.MeasureString(face, label+low+high).Ceil() + 14 + 8 + 8
+	s.Write(s.text, Ink, x+width+8, at.Y, high)
 }

@@ -10,7 +10,6 @@ import (
 	"image/png"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/gobold"
@@ -21,10 +20,11 @@ import (
 	xdraw "golang.org/x/image/draw"
 )
 
+// The colours of all that is drawn: the ground, and what is written on it.
 var (
-	paper = color.RGBA{251, 250, 248, 255}
-	ink   = color.RGBA{34, 38, 43, 255}
-	soft  = color.RGBA{102, 112, 121, 255}
+	Paper = color.RGBA{251, 250, 248, 255}
+	Ink   = color.RGBA{34, 38, 43, 255}
+	Soft  = color.RGBA{102, 112, 121, 255}
 	line  = color.RGBA{214, 214, 210, 255}
 )
 
@@ -33,46 +33,56 @@ const margin = 32
 // typefaces are the Go fonts in the sizes that figures use.
 type typefaces struct{ title, bold, text, small font.Face }
 
-// faces parses the fonts once; they are part of the program.
-var faces = sync.OnceValues(func() (t typefaces, err error) {
+func newTypefaces() (t typefaces, err error) {
 	for _, f := range []struct {
 		face *font.Face
-		ttf  []byte
+		bold bool
 		size float64
-	}{{&t.title, gobold.TTF, 22}, {&t.bold, gobold.TTF, 16}, {&t.text, goregular.TTF, 14}, {&t.small, goregular.TTF, 12}} {
-		parsed, err := opentype.Parse(f.ttf)
-		if err != nil {
-			return t, err
-		}
-		if *f.face, err = opentype.NewFace(parsed, &opentype.FaceOptions{Size: f.size, DPI: 72, Hinting: font.HintingNone}); err != nil {
+	}{{&t.title, true, 22}, {&t.bold, true, 16}, {&t.text, false, 14}, {&t.small, false, 12}} {
+		if *f.face, err = Face(f.bold, f.size); err != nil {
 			return t, err
 		}
 	}
 	return t, nil
-})
+}
 
-// sheet is a picture that text and pictures are put on.
-type sheet struct {
+// Face is the Go font, which is part of the program, in a size in pixels. It is for
+// one goroutine at a time.
+func Face(bold bool, size float64) (font.Face, error) {
+	ttf := goregular.TTF
+	if bold {
+		ttf = gobold.TTF
+	}
+	f, err := opentype.Parse(ttf)
+	if err != nil {
+		return nil, err
+	}
+	return opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingNone})
+}
+
+// Sheet is a picture that text and pictures are put on.
+type Sheet struct {
 	*image.RGBA
 	typefaces
 }
 
-func newSheet(width, height int) (*sheet, error) {
-	f, err := faces()
+// NewSheet is empty paper of a size in pixels.
+func NewSheet(width, height int) (*Sheet, error) {
+	f, err := newTypefaces()
 	if err != nil {
 		return nil, err
 	}
-	s := &sheet{image.NewRGBA(image.Rect(0, 0, width, height)), f}
-	s.fill(s.Bounds(), paper)
+	s := &Sheet{image.NewRGBA(image.Rect(0, 0, width, height)), f}
+	s.fill(s.Bounds(), Paper)
 	return s, nil
 }
 
-func (s *sheet) fill(r image.Rectangle, c color.Color) {
+func (s *Sheet) fill(r image.Rectangle, c color.Color) {
 	draw.Draw(s, r, image.NewUniform(c), image.Point{}, draw.Over)
 }
 
 // frame draws a rectangle's edge, one pixel wide, inside it.
-func (s *sheet) frame(r image.Rectangle, c color.Color) {
+func (s *Sheet) frame(r image.Rectangle, c color.Color) {
 	for _, edge := range []image.Rectangle{
 		{r.Min, image.Pt(r.Max.X, r.Min.Y+1)}, {image.Pt(r.Min.X, r.Max.Y-1), r.Max},
 		{r.Min, image.Pt(r.Min.X+1, r.Max.Y)}, {image.Pt(r.Max.X-1, r.Min.Y), r.Max},
@@ -83,7 +93,7 @@ func (s *sheet) frame(r image.Rectangle, c color.Color) {
 
 // picture scales a picture into a rectangle. One that grows keeps its pixels, so
 // that a reader sees what the model gets.
-func (s *sheet) picture(r image.Rectangle, img image.Image) {
+func (s *Sheet) picture(r image.Rectangle, img image.Image) {
 	scaler := xdraw.Scaler(xdraw.CatmullRom)
 	if r.Dx() >= img.Bounds().Dx() {
 		scaler = xdraw.NearestNeighbor
@@ -91,20 +101,20 @@ func (s *sheet) picture(r image.Rectangle, img image.Image) {
 	scaler.Scale(s, r, img, img.Bounds(), draw.Src, nil)
 }
 
-// write puts text on a baseline and returns where it ends.
-func (s *sheet) write(face font.Face, c color.Color, x, y int, text string) int {
+// Write puts text on a baseline and returns where it ends.
+func (s *Sheet) Write(face font.Face, c color.Color, x, y int, text string) int {
 	d := font.Drawer{Dst: s, Src: image.NewUniform(c), Face: face, Dot: fixed.P(x, y)}
 	d.DrawString(text)
 	return d.Dot.X.Round()
 }
 
 // center puts text on a baseline around x.
-func (s *sheet) center(face font.Face, c color.Color, x, y int, text string) {
-	s.write(face, c, x-font.MeasureString(face, text).Round()/2, y, text)
+func (s *Sheet) center(face font.Face, c color.Color, x, y int, text string) {
+	s.Write(face, c, x-font.MeasureString(face, text).Round()/2, y, text)
 }
 
-// wrap breaks a text into at most so many lines of a width; what is left out is "…".
-func wrap(face font.Face, text string, width, most int) []string {
+// Wrap breaks a text into at most so many lines of a width; what is left out is "…".
+func Wrap(face font.Face, text string, width, most int) []string {
 	var lines []string
 	current := ""
 	for word := range strings.FieldsSeq(text) {
@@ -138,8 +148,8 @@ func shorten(face font.Face, text string, width int) string {
 	return string(letters) + "…"
 }
 
-// save writes the sheet as a PNG.
-func (s *sheet) save(path string) error {
+// Save writes the sheet as a PNG.
+func (s *Sheet) Save(path string) error {
 	var out bytes.Buffer
 	if err := png.Encode(&out, s.RGBA); err != nil {
 		return err
