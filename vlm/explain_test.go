@@ -25,8 +25,9 @@ func explainTest(t testing.TB, l *Loaded, said string, most int) Explained {
 	return e
 }
 
-// TestExplain: on every device, in every mask and type of floats, the shares of a
-// word sum to 1 in each layer and in the mean, and say the same within roundings.
+// TestExplain: on every device and in every type of floats, and in every mask, the
+// shares of a word sum to 1 in each layer and in the mean; devices and types say the
+// same within roundings.
 func TestExplain(t *testing.T) {
 	for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 		want := explainTest(t, testModel(t, cpu.Open(0), attention), "a red circle", 2)
@@ -42,8 +43,8 @@ func TestExplain(t *testing.T) {
 				// Scores of size 1 through some thirty roundings at random, and the mean of many.
 				shaders.BF16: math.Sqrt(30) * 0x1p-8, shaders.F16: math.Sqrt(30) * 0x1p-11,
 			} {
-				if storage.Half() && attention != batch.Document {
-					continue // what is stored in 16 bits knows no mask
+				if attention != batch.Document && (dev.Info().Device != "cpu" || storage.Half()) {
+					continue // TestGoldenAttentionWeights has every mask on every device
 				}
 				t.Run(string(attention)+"/"+dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
 					got := explainTest(t, testModelIn(t, dev, attention, storage), "a red circle", 2)
@@ -61,6 +62,40 @@ func TestExplain(t *testing.T) {
 						}
 					}
 				})
+			}
+		}
+	}
+}
+
+// TestExplainPatches: a share belongs to the token that the picture's patch became, of
+// the first picture and of the second, and the mean is that of all layers.
+func TestExplainPatches(t *testing.T) {
+	l := testModel(t, cpu.Open(0), batch.Document)
+	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
+	must(t, err)
+	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, l.Language.Tokenizer.EncodePlain("a")
+	e, err := l.Explain(context.Background(), prompt, pictures, answer, 1)
+	must(t, err)
+	n := len(prompt.IDs)
+	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
+		batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
+		[][]*batch.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
+	must(t, err)
+	each := make([]int, n) // a group for every token
+	for i := range each {
+		each[i] = i
+	}
+	layers, err := l.probe(context.Background(), b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
+	must(t, err)
+	patches := l.Config.Vision.Patches()
+	for picture, start := range prompt.Images {
+		for p := range patches {
+			want := 0.0
+			for _, layer := range layers {
+				want += float64(layer[0][start+p]) / float64(len(layers))
+			}
+			if got := e.Words[0].Mean.Patches[picture*patches+p]; !(math.Abs(got-want) <= 1e-6) { // roundings of a mean
+				t.Fatalf("picture %d, patch %d has %g, its token %g", picture, p, got, want)
 			}
 		}
 	}
