@@ -188,15 +188,15 @@ func separated(comma rune) eachRecord {
 			if err == io.EOF {
 				return nil
 			}
-			line, _ := c.FieldPos(0)
-			var bad *csv.ParseError
-			switch {
-			case errors.As(err, &bad):
+			if bad := (*csv.ParseError)(nil); errors.As(err, &bad) {
 				each(bad.StartLine, nil, "not a line of columns: "+bad.Err.Error())
 				continue
-			case err != nil:
+			}
+			if err != nil {
 				return err
-			case len(values) != len(names):
+			}
+			line, _ := c.FieldPos(0) // there is a field wherever there is no error
+			if len(values) != len(names) {
 				each(line, nil, fmt.Sprintf("%d columns, not %d", len(values), len(names)))
 				continue
 			}
