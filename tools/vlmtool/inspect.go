@@ -17,13 +17,24 @@ import (
 
 func runInspect(ctx context.Context, a *app, args []string) error {
 	rows := a.flags.Bool("rows", false, "judge every row of a data set")
+	folder := a.flags.String("figures", "", "folder to draw a model's position embeddings and first filters into")
+	picture := a.flags.String("image", "", "with --figures: draw too how this picture is cut into patches")
 	if err := a.parse(args, 1); err != nil {
 		return err
 	}
 	if a.flags.NArg() == 0 {
 		return usagef("PATH is missing: a data set, a model's or a decoder's folder, a checkpoint or a GGUF file")
 	}
+	switch {
+	case *folder != "" && *rows:
+		return usagef("--figures and --rows are both given: a model has figures, a data set has rows")
+	case *picture != "" && *folder == "":
+		return usagef("--image is for --figures DIR, which is missing")
+	}
 	path := a.flags.Arg(0)
+	if *folder != "" {
+		return a.drawModel(path, *folder, *picture)
+	}
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !*rows {
 		return a.inspectModel(path)
 	}

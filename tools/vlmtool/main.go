@@ -47,7 +47,7 @@ func init() {
 		{"devices", "[--json]", "list the devices there are, and why there is no GPU", runDevices},
 		{"fetch", "REPO[@REV] --out DIR [flags]", "bring a model or a data set from the Hugging Face hub", runFetch},
 		{"data", "import FOLDER|FILE… --out DIR [flags]", "make a data set of your own pictures and captions", runData},
-		{"inspect", "PATH [--rows] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
+		{"inspect", "PATH [--rows] [--figures DIR [--image FILE]] [--json]", "say what a data set, model, checkpoint or GGUF file holds", runInspect},
 	}
 }
 
