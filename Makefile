@@ -99,6 +99,15 @@ live-picture: build ## train, and take docs/live.png of the terminal and the pag
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
 	@$(GO) run ./tools/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
 
+# docs/how-it-works.md's figures, of the model that `make demo` leaves.
+FIGURES := docs/how-it-works
+.PHONY: figures
+figures: build ## draw the figures of docs/how-it-works.md from the demo's model (after make demo)
+	@test -d $(DEMO)/model || { echo "there is no $(DEMO)/model: run make demo first"; exit 1; }
+	@bin/vlmtool inspect $(DEMO)/model --image $(DEMO)/example.png --figures $(FIGURES)
+	@bin/vlmtool infer --model $(DEMO)/model --image $(DEMO)/example.png --prompt "what color is the triangle?" --explain $(FIGURES)/color.png
+	@bin/vlmtool infer --model $(DEMO)/model --image $(DEMO)/example.png --prompt "what shape is green?" --explain $(FIGURES)/shape.png
+
 .PHONY: shaders
 shaders: ## compile changed kernels to SPIR-V (needs naga, for .comp files glslc)
 	@go run ./tools/shadergen

@@ -17,12 +17,19 @@ import (
 // testModel is the shapes preset's model with random weights.
 func testModel(t testing.TB, dev engine.Device, attention batch.Attention) *Loaded {
 	t.Helper()
+	return testModelIn(t, dev, attention, shaders.F32)
+}
+
+// testModelIn is testModel with its matrices in a type of floats.
+func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, storage shaders.Type) *Loaded {
+	t.Helper()
 	r := testRecipe(t, 1)
 	r.Attention = attention
 	l, err := presetLanguage(r.Preset, r.Vision.Patches())
 	must(t, err)
 	m, err := NewModel(r.config(*r.Text, int(l.ImageID())), r.Init)
 	must(t, err)
+	m.pack(storage)
 	must(t, m.allocate(dev, false))
 	must(t, m.Params.Initialise(dev, 3))
 	return &Loaded{m, l, dev}

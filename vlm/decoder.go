@@ -78,6 +78,8 @@ type attentionContext struct {
 	intervals    *nn.Tensor // [B·T, 4]
 	cache        *Cache     // nil: keys and values are those of the tokens themselves
 	count        int        // entry of the step block with the tokens in use; 0 = all
+	// watch, where it is set, gets every layer's queries [B,T,H,D] and keys [B,T,K,D] behind RoPE.
+	watch func(g *nn.Graph, q, k *nn.Tensor)
 }
 
 // forward takes the embeddings [B·T, D] through every layer to the final norm.
@@ -109,6 +111,9 @@ func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentio
 		q, k = l.qNorm.Forward(g, q), l.kNorm.Forward(g, k)
 	}
 	q, k = g.RoPE(q, c.table, c.positions), g.RoPE(k, c.table, c.positions)
+	if c.watch != nil {
+		c.watch(g, q, k)
+	}
 	if c.cache != nil {
 		k, v = c.cache.append(g, layer, k, v, c.count)
 	}

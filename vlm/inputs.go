@@ -93,6 +93,13 @@ func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b
 
 func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.headDim) }
 
+// context is the attention among the batch's own tokens.
+func (in *Inputs) context() attentionContext {
+	return attentionContext{
+		rows: in.Rows, tokens: in.Tokens, table: in.table(), positions: in.tensor(in.positions), intervals: in.tensor(in.intervals),
+	}
+}
+
 // patches records the cutting of the pictures: [N·L, C·P²].
 func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 	v := in.vision

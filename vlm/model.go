@@ -77,15 +77,18 @@ func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
 
 // hidden records everything up to the final norm: [B·T, D].
 func (m *Model) hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
+	return m.hiddenIn(g, in, in.context(), trace)
+}
+
+// hiddenIn is hidden with an attention of the caller's.
+func (m *Model) hiddenIn(g *nn.Graph, in *Inputs, c attentionContext, trace Trace) *nn.Tensor {
 	var features *nn.Tensor
 	if in.Pictures > 0 {
 		g.Program.SetLabel("embedder")
 		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}
 	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features))
-	return m.decoder.forward(g, x, attentionContext{
-		rows: in.Rows, tokens: in.Tokens, table: in.table(), positions: in.tensor(in.positions), intervals: in.tensor(in.intervals),
-	}, trace)
+	return m.decoder.forward(g, x, c, trace)
 }
 
 // loss records the forward pass and the loss of the batch's targets, and in a

@@ -23,6 +23,9 @@ type inferResult struct {
 	FinishReason     string       `json:"finish_reason"`
 	Device           string       `json:"device"`
 	Timings          inferTimings `json:"timings"`
+	Explain          *explanation `json:"explain,omitempty"`
+
+	ids []int32
 }
 
 type inferTimings struct {
@@ -49,6 +52,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (inferResult, 
 		PromptTokens: got.PromptTokens, CachedTokens: got.CachedTokens, CompletionTokens: len(got.IDs), FinishReason: got.Finish,
 		Device: s.generator.Device.Info().Device, Timings: s.timings,
 	}
+	r.ids = got.IDs
 	r.Thinking, r.Text = chat.SplitThought(tok.Decode(got.IDs, true))
 	r.Timings.PrefillMS, r.Timings.DecodeMS = ms(got.Prefill), ms(got.Decode)
 	if n := steps(got); n > 0 && got.Decode > 0 {

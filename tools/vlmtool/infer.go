@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 type inferFlags struct {
 	model, prompt, dtype string
+	explain              string // a PNG to write
 	storage              shaders.Type
 	images               []string
 	raw, chat, thinking  bool
@@ -49,6 +51,8 @@ func declareInfer(a *app) action {
 	a.flags.IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens; 0 = all")
 	a.flags.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens that have this share")
 	a.flags.Uint64Var(&s.Seed, "seed", 0, "seed of the drawing")
+	a.group("Output")
+	a.flags.StringVar(&f.explain, "explain", "", "FILE: PNG to draw: where the model looked before each word of the answer")
 	a.group("Where it runs")
 	a.dtypeFlag(&f.dtype)
 	a.deviceFlag()
@@ -76,6 +80,10 @@ func (f *inferFlags) check() error {
 		return usagef("--temperature and --top-k cannot be below 0, --top-p lies above 0 and up to 1")
 	case s.RepetitionPenalty <= 0:
 		return usagef("--repetition-penalty cannot be %g; 1 is none", s.RepetitionPenalty)
+	case f.explain != "" && f.chat:
+		return usagef("--explain draws one answer; leave --chat out and give the question as --prompt")
+	case f.explain != "" && len(f.images) == 0:
+		return usagef("--explain shows where in a picture the model looked; --image is missing")
 	case f.chat && slices.Contains(f.images, "-"):
 		return usagef("--image - reads the standard input, where --chat's questions come from")
 	}
@@ -86,6 +94,11 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	raw, err := a.readImages(f.images)
 	if err != nil {
 		return err
+	}
+	if f.explain != "" {
+		if _, err := os.Stat(filepath.Dir(f.explain)); err != nil { // before the work, not after it
+			return fmt.Errorf("--explain: %w", err)
+		}
 	}
 	dev, err := a.openDevice()
 	if err != nil {
@@ -157,6 +170,9 @@ func (s *session) once(ctx context.Context) error {
 		return err
 	}
 	r, err := s.answer(ctx, prompt)
+	if err == nil && s.f.explain != "" {
+		r.Explain, err = s.explain(ctx, prompt, r.ids)
+	}
 	if err == nil && s.a.json {
 		err = s.a.result(r)
 	}

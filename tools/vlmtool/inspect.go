@@ -16,7 +16,7 @@ import (
 )
 
 var inspectCommand = command{
-	name: "inspect", usage: "PATH [--rows] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
+	name: "inspect", usage: "PATH [--rows] [--figures DIR [--image FILE]] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
 	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file holds. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
 	examples: []example{
 		{"vlmtool inspect demo/model", ""},
@@ -29,14 +29,25 @@ var inspectCommand = command{
 
 func declareInspect(a *app) action {
 	rows := a.flags.Bool("rows", false, "judge every row of a data set")
-	return func(ctx context.Context) error { return a.inspect(ctx, *rows) }
+	folder := a.flags.String("figures", "", "DIR: folder to draw a model's position embeddings and first filters into")
+	picture := a.flags.String("image", "", "FILE: with --figures, draw too how this picture is cut into patches")
+	return func(ctx context.Context) error { return a.inspect(ctx, *rows, *folder, *picture) }
 }
 
-func (a *app) inspect(ctx context.Context, rows bool) error {
+func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) error {
 	if a.flags.NArg() == 0 {
 		return usagef("PATH is missing: a data set, a model's or a decoder's folder, a checkpoint or a GGUF file")
 	}
+	switch {
+	case folder != "" && rows:
+		return usagef("--figures and --rows are both given: a model has figures, a data set has rows")
+	case picture != "" && folder == "":
+		return usagef("--image is for --figures DIR, which is missing")
+	}
 	path := a.flags.Arg(0)
+	if folder != "" {
+		return a.drawModel(path, folder, picture)
+	}
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !rows {
 		return a.inspectModel(path)
 	}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"time"
+
+	"patchwork/tools/figures"
+	"patchwork/vlm"
+	"patchwork/vlm/chat"
+)
+
+const (
+	mostWords   = 11 // of an answer are explained: three rows of pictures
+	mostPatches = 5  // of a word are named in JSON
+)
+
+// explanation is what --explain adds to infer's JSON.
+type explanation struct {
+	File        string          `json:"file"`
+	Words       []explainedWord `json:"words"`
+	Omitted     int             `json:"omitted_words"`
+	AttentionMS float64         `json:"attention_ms"`
+	DrawMS      float64         `json:"draw_ms"`
+}
+
+// explainedWord has the shares of the attention that predicted it, which sum to 1.
+type explainedWord struct {
+	Text    string        `json:"text"`
+	Picture float64       `json:"picture"`
+	Prompt  float64       `json:"prompt"`
+	Answer  float64       `json:"answer"`
+	Layers  []float64     `json:"picture_by_layer"`
+	Patches []patchWeight `json:"top_patches"`
+}
+
+// patchWeight is a patch's share; picture, row and column count from 0.
+type patchWeight struct {
+	Picture int     `json:"picture"`
+	Row     int     `json:"row"`
+	Column  int     `json:"column"`
+	Share   float64 `json:"share"`
+}
+
+// explain draws where the model looked as it gave an answer.
+func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int32) (*explanation, error) {
+	start := time.Now()
+	e, err := s.generator.Explain(ctx, prompt, s.pictures, answer, mostWords)
+	if err != nil {
+		return nil, fmt.Errorf("--explain: %w", err)
+	}
+	attention := time.Since(start)
+	start = time.Now()
+	q := figures.Asked{Prompt: s.f.prompt}
+	for _, pixels := range s.pictures {
+		q.Pictures = append(q.Pictures, image.Image(figures.Pixels(pixels, s.generator.Config.Vision.ImageSize)))
+	}
+	if err := figures.Attention(s.f.explain, q, e); err != nil {
+		return nil, fmt.Errorf("--explain: %w", err)
+	}
+	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
+	for _, w := range e.Words {
+		word := explainedWord{Text: w.Text, Picture: w.Mean.Picture(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
+		for _, l := range w.Layers {
+			word.Layers = append(word.Layers, l.Picture())
+		}
+		out.Words = append(out.Words, word)
+	}
+	return out, nil
+}
+
+// topPatches are those with the largest shares, the largest first.
+func topPatches(l vlm.Look, grid int) []patchWeight {
+	var all []patchWeight
+	for i, share := range l.Patches {
+		all = append(all, patchWeight{i / (grid * grid), i / grid % grid, i % grid, share})
+	}
+	slices.SortStableFunc(all, func(a, b patchWeight) int { return cmp.Compare(b.Share, a.Share) })
+	return all[:min(mostPatches, len(all))]
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/vlm/data"
+)
+
+// TestExplain: the heat maps are a PNG, the JSON keeps its keys and gains the shares,
+// which sum to 1; what cannot be explained is said in a line.
+func TestExplain(t *testing.T) {
+	model, file := smallRun(t)
+	dir := t.TempDir()
+	set, err := data.Open([]string{file})
+	must(t, err)
+	row, err := set.Row(0)
+	must(t, err)
+	picture, out := filepath.Join(dir, "p.png"), filepath.Join(dir, "out.png")
+	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	ask := func(more ...string) outcome {
+		return vlmtool(append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color?", "--json", "--explain", out}, more...)...)
+	}
+	// At this temperature a model of three steps says anything.
+	for _, pictures := range [][]string{{"--image", picture}, {"--image", picture, "--image", picture}} {
+		got := ask(append(pictures, "--temperature", "9", "--max-new-tokens", "60")...)
+		if got.code != 0 || strings.Count(got.stdout, "\n") != 1 {
+			t.Fatalf("%+v", got)
+		}
+		var r struct {
+			Text    string
+			Explain explanation
+		}
+		must(t, json.Unmarshal([]byte(got.stdout), &r))
+		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > mostWords || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
+			t.Errorf("%d words explained of %q", len(r.Explain.Words), r.Text)
+		}
+		for _, w := range r.Explain.Words {
+			if sum := w.Picture + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 4 || len(w.Patches) != mostPatches {
+				t.Errorf("%q: shares sum to %g, %d layers, %d patches", w.Text, sum, len(w.Layers), len(w.Patches))
+			}
+		}
+		f, err := os.Open(out)
+		must(t, err)
+		if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 500 {
+			t.Errorf("%s: %v", out, err)
+		}
+		must(t, f.Close())
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, 2, "--image is missing"},
+		{[]string{"--image", picture, "--chat"}, 2, "leave --chat out"},
+		{[]string{"--image", picture, "--explain", filepath.Join(dir, "none", "x.png")}, 1, "no such file"},
+	} {
+		got := ask(c.args...)
+		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.says) {
+			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.says)
+		}
+	}
+}
+
+// TestInspectFigures: a model's figures are PNGs, and what has none says so.
+func TestInspectFigures(t *testing.T) {
+	model, file := smallRun(t)
+	dir := filepath.Join(t.TempDir(), "figures")
+	got := vlmtool("inspect", model, "--figures", dir)
+	if got.code != 0 || strings.Count(got.stdout, "\n") != 2 {
+		t.Fatalf("%+v", got)
+	}
+	for name := range strings.Lines(got.stdout) {
+		f, err := os.Open(strings.TrimSpace(name))
+		must(t, err)
+		if _, err := png.Decode(f); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		must(t, f.Close())
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{model, "--image", "x.png"}, 2, "--figures DIR, which is missing"},
+		{[]string{file, "--figures", dir}, 1, "train-00000-of-00001.parquet"},
+		{[]string{model, "--figures", filepath.Join(model, "config.json")}, 1, "name a folder"},
+		{[]string{model, "--figures", dir, "--image", "nowhere.png"}, 1, "nowhere.png"},
+		{[]string{model, "--figures", dir, "--rows"}, 2, "--rows"},
+	} {
+		got := vlmtool(append([]string{"inspect"}, c.args...)...)
+		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.says) {
+			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.says)
+		}
+	}
+}

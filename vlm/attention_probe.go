@@ -1,0 +1,103 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"patchwork/engine"
+	"patchwork/nn"
+)
+
+// attentionProbe finds, in every layer of a forward pass, which share of some
+// tokens' attention goes to which groups of tokens. Each layer's weights exist only
+// while that layer runs, and only for the tokens asked for.
+type attentionProbe struct {
+	groups int
+	config TextConfig
+
+	queries, intervals *engine.Buffer // [B·n], [B·n, 4]
+	values             []*engine.Buffer
+	memories           []engine.Memory
+	shares             [][]*nn.Tensor // of each layer, each buffer of values: [B·n, D]
+}
+
+// newAttentionProbe watches queries, token numbers in ascending order and as many in
+// each of the batch's rows; group sorts all tokens into so many groups.
+func newAttentionProbe(l *Loaded, queries, intervals []int32, group []int, groups int) (*attentionProbe, error) {
+	t := l.Config.Text
+	p := &attentionProbe{
+		groups: groups, config: t,
+		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("their intervals", 16*int64(len(queries))),
+	}
+	values := nn.GroupValues(group, groups, t.NumKeyValueHeads, t.HeadDim)
+	for i, v := range values {
+		p.values = append(p.values, engine.NewBuffer(fmt.Sprintf("groups of keys %d", i), 4*int64(len(v))))
+	}
+	var err error
+	if p.memories, err = engine.Allocate(l.Device, "attention maps", append(p.values, p.queries, p.intervals)...); err != nil {
+		return nil, err
+	}
+	if err = p.upload(l.Device, queries, intervals, values); err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *attentionProbe) upload(dev engine.Device, queries, intervals []int32, values [][]float32) error {
+	var seen []int32
+	for _, q := range queries {
+		seen = append(seen, intervals[4*q:][:4]...)
+	}
+	err := errors.Join(engine.Upload(dev, p.queries.View(), queries), engine.Upload(dev, p.intervals.View(), seen))
+	for i, v := range values {
+		err = errors.Join(err, engine.Upload(dev, p.values[i].View(), v))
+	}
+	return err
+}
+
+func (p *attentionProbe) free() {
+	for _, m := range p.memories {
+		m.Free()
+	}
+}
+
+// watch is attentionContext's.
+func (p *attentionProbe) watch(g *nn.Graph, q, k *nn.Tensor) {
+	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
+	n := int(p.queries.Bytes / 4)
+	q = g.GatherRows(q.Reshape(q.Size()/heads/d, heads*d), nn.Input(p.queries, n), n).Reshape(rows, n/rows, heads, d)
+	var groups []*nn.Tensor
+	for _, v := range p.values {
+		groups = append(groups, nn.Input(v, k.Shape...))
+	}
+	shares := g.AttentionShares(q, k, nn.Input(p.intervals, rows, n/rows, 4), groups)
+	for _, s := range shares {
+		g.Keep(s)
+	}
+	p.shares = append(p.shares, shares)
+}
+
+// read returns the shares after a run: [layer][query][group].
+func (p *attentionProbe) read(ctx context.Context, dev engine.Device, exe engine.Executable) ([][][]float32, error) {
+	var layers [][][]float32
+	for _, shares := range p.shares {
+		layer := make([][]float32, p.queries.Bytes/4)
+		for _, part := range shares {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			values, d := make([]float32, part.Size()), part.Cols()
+			if err := engine.DownloadTemp(dev, exe, part.View(), values); err != nil {
+				return nil, err
+			}
+			for i := range layer {
+				row := values[i*d:][:d]
+				layer[i] = append(layer[i], row[:min(d, p.groups-len(layer[i]))]...)
+			}
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
