@@ -23,7 +23,7 @@ const (
 // reduction, the one to be reduced. An output that is also an input is named in
 // both.
 type loop struct {
-	name, doc        string
+	name             string
 	out, in, scalars []string
 	reduce           reduction
 	body             func(v *vectors, in, scalars []reg.VecVirtual) []reg.VecVirtual
