@@ -3,6 +3,7 @@
 #
 #   tools/deps.sh demo             what trains fastest here
 #   tools/deps.sh test             the same, and a Vulkan device in software
+#   tools/deps.sh page             a browser, for the test of a run's page
 #   tools/deps.sh --require test   fail where something is still missing
 #   tools/deps.sh cgo              print 1 where Go can use a C compiler, else 0
 #
@@ -15,7 +16,7 @@ if [ "${1:-}" = --require ]; then
 	require=yes
 	shift
 fi
-purpose=${1:?usage: deps.sh [--require] demo|test|cgo}
+purpose=${1:?usage: deps.sh [--require] demo|test|page|cgo}
 
 has_cgo() {
 	printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | ${CC:-gcc} -x c -o /dev/null - 2>/dev/null
@@ -35,6 +36,10 @@ wants_mesa() {
 }
 
 missing() {
+	if [ "$purpose" = page ]; then
+		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || echo chromium
+		return
+	fi
 	has_cgo || echo gcc libc6-dev
 	has_library libvulkan.so.1 || echo libvulkan1
 	has_library libopenblas.so.0 || echo libopenblas0
@@ -71,6 +76,10 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
 fi
 if [ -n "$packages" ]; then
 	echo "not installed: $packages(apt-get install $packages)" >&2
-	echo "Going on without: no C compiler means no Vulkan and no WebGPU, no OpenBLAS means slower." >&2
+	if [ "$purpose" = page ]; then
+		echo "Going on without: the page of a run is not tested in a browser." >&2
+	else
+		echo "Going on without: no C compiler means no Vulkan and no WebGPU, no OpenBLAS means slower." >&2
+	fi
 	[ "$require" = no ]
 fi
