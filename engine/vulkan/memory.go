@@ -99,7 +99,7 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 		return nil, err
 	}
 	if err := d.zero(m); err != nil {
-		m.destroy()
+		m.Free() // unless a lost device is still writing to it
 		return nil, err
 	}
 	d.live[m] = struct{}{}

@@ -114,8 +114,10 @@ func (d *Device) newCommands(n int) ([]vk.CommandBuffer, error) {
 	return commands, check("vkAllocateCommandBuffers", vk.AllocateCommandBuffers(d.handle, &info, commands))
 }
 
+// freeCommands frees command buffers that have ended. Those of a lost device stay: it
+// may still be running them.
 func (d *Device) freeCommands(commands []vk.CommandBuffer) {
-	if len(commands) > 0 {
+	if len(commands) > 0 && d.lost == nil {
 		vk.FreeCommandBuffers(d.handle, d.commands, uint32(len(commands)), commands)
 	}
 }
