@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"patchwork/vlm/data"
 )
 
 // badRowsFile is the name of the list in a run's folder.
@@ -75,7 +77,7 @@ func openBadRows(path string) (*badRows, error) {
 
 // note reports whether a row is new and has room in the list.
 func (b *badRows) note(row badRow) bool {
-	name, reason := rowName{row.File, row.Row}, shortReason(row.Reason)
+	name, reason := rowName{row.File, row.Row}, data.ShortReason(row.Reason)
 	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedReason {
 		return false
 	}

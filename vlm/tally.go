@@ -87,17 +87,11 @@ func (t *Tally) judged(i int, v data.Verdict) {
 const maxReasons = 1000
 
 func (t *Tally) count(reason string) {
-	short := shortReason(reason)
+	short := data.ShortReason(reason)
 	if _, known := t.reasons[short]; !known && len(t.reasons) >= maxReasons {
 		short = "other reasons"
 	}
 	t.reasons[short]++
-}
-
-// shortReason leaves out the details behind a colon.
-func shortReason(reason string) string {
-	short, _, _ := strings.Cut(reason, ":")
-	return short
 }
 
 // BadRowsError says that too many rows cannot be used.

@@ -103,6 +103,19 @@ func (p *process) end() (code int, killed syscall.Signal, err error) {
 	return status.ExitStatus(), 0, nil
 }
 
+// refused waits for a process that must leave with exit 1 and one line, which it
+// returns.
+func (p *process) refused() (string, error) {
+	if err := p.endsWith(1); err != nil {
+		return "", err
+	}
+	text := p.stderr.String()
+	if strings.Count(text, "\n") != 1 {
+		return "", fmt.Errorf("it said more than one line:\n%s", text)
+	}
+	return text, nil
+}
+
 // endsWith is end for a process that must leave with a code.
 func (p *process) endsWith(want int) error {
 	code, killed, err := p.end()

@@ -104,8 +104,8 @@ func version() string {
 }
 
 // backends asks every backend what it finds here.
-func (a *app) backends() []backend {
-	all := []backend{{Name: "cpu", Built: true, Devices: []string{"cpu: " + cpu.Open(a.threads).Info().Name}}}
+func backends(host engine.Info) []backend {
+	all := []backend{{Name: "cpu", Built: true, Devices: []string{"cpu: " + host.Name}}}
 	for _, b := range []struct {
 		name  string
 		built bool
@@ -128,9 +128,8 @@ func (a *app) backends() []backend {
 }
 
 func (a *app) printVersion() error {
-	b := source()
-	b.Backends = a.backends()
-	host := cpu.Open(a.threads).Info()
+	b, host := source(), cpu.Open(a.threads).Info()
+	b.Backends = backends(host)
 	b.CPU = cpuBuild{Name: host.Name, Features: append([]string{}, host.Features...), Products: host.Driver, OpenBLAS: cpu.OpenBLAS()}
 	if a.json {
 		return a.result(b)

@@ -179,8 +179,7 @@ func (r *Run) figures(m vlm.StepMetrics) {
 }
 
 func (r *Run) badRow(v data.Verdict) {
-	// What follows the colon differs from row to row.
-	text, _, _ := strings.Cut(strings.ToValidUTF8(v.Reason, "\uFFFD"), ":")
+	text := data.ShortReason(strings.ToValidUTF8(v.Reason, "\uFFFD"))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.BadRows++

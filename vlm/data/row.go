@@ -62,6 +62,13 @@ type Verdict struct {
 	Turns  int    `json:"turns"`  // how many can be used
 }
 
+// ShortReason is a reason without the details behind a colon, which differ from row to
+// row: reasons are counted by it.
+func ShortReason(reason string) string {
+	short, _, _ := strings.Cut(reason, ":")
+	return short
+}
+
 // Size is a picture's in pixels.
 type Size struct {
 	Width  int `json:"width"`

@@ -175,9 +175,8 @@ func (i *importing) add(e entry) error {
 
 // skip counts an entry that cannot be used, by its reason without details.
 func (i *importing) skip(e entry, where, reason string) {
-	kind, _, _ := strings.Cut(reason, ":")
 	i.result.Skipped++
-	i.result.Reasons[kind]++
+	i.result.Reasons[data.ShortReason(reason)]++
 	i.first = cmp.Or(i.first, fmt.Sprintf("%s: %s%s", e.file, where, reason))
 	if i.Skipped != nil {
 		i.Skipped(Skipped{e.file, e.line, where + reason})
