@@ -24,14 +24,13 @@ func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 // every row: y [...,F].
 func (g *Graph) SwiGLUStacked(x *Tensor) *Tensor {
 	check(x.Cols()%2 == 0, "swiglu", "gate and up side by side", x)
-	cols := x.Cols() / 2
+	rows, cols := x.rows(), x.Cols()/2
 	y := g.newLike(x, "swiglu", append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], cols)...).sameRows(x)
-	n := shaders.N(y.Size())
-	g.record(shaders.SwiGLU, shaders.SwiGLUParams{N: n, Cols: uint32(cols)}, x.View(), engine.View{}, y.View())
+	g.record(shaders.SwiGLUStacked, shaders.SwiGLUStackedParams{Rows: rows, Cols: uint32(cols)}, x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if dx, add, ok := g.gradient(x); ok {
-			g.record(shaders.SwiGLUBackward, shaders.SwiGLUBackwardParams{N: n, Cols: uint32(cols), AccumulateGate: shaders.Flag(add)},
-				x.View(), engine.View{}, dy, dx, engine.View{})
+			g.record(shaders.SwiGLUStackedBackward, shaders.SwiGLUStackedBackwardParams{Rows: rows, Cols: uint32(cols), Accumulate: shaders.Flag(add)},
+				x.View(), dy, dx)
 		}
 	})
 	return y
