@@ -16,7 +16,7 @@ type Graph struct {
 
 	tape   []func()
 	params map[*Param]*Tensor
-	stacks map[*Param]*Tensor // by their first parameter
+	stacks map[[2]*Param]*Tensor // by their first and last parameter
 }
 
 // Options of a recording.
@@ -25,6 +25,7 @@ type Options struct {
 	Train      bool // operators keep what their gradients need
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
 	Recompute  bool // Recomputed keeps its input alone and does its work again for the gradients
+	Apart      bool // a Stack's layers are computed one by one, as those are that do not adjoin
 
 	// Visible is the part of all pairs of a query and a key that attention
 	// computes, where that is known; 0 = all. It is for the cost alone.
@@ -38,7 +39,7 @@ type Options struct {
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
 func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[*Param]*Tensor{}}
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[[2]*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)
