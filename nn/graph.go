@@ -205,8 +205,26 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	if n.grad.Buffer == nil {
 		n.grad = g.temporaryLike(n)
 	}
-	accumulate, n.written = n.written, true
+	accumulate, n.written, n.rounded = n.written, true, engine.View{}
 	return n.grad, accumulate, true
+}
+
+// rounding is room for a copy in 16 bits of the gradient that a kernel is about to
+// write to t; absent where no product reads one.
+func (g *Graph) rounding(t *Tensor) engine.View {
+	n := t.node
+	if n.factor && n.grad.Buffer != nil && n.grad.Buffer.Type != g.Type {
+		n.rounded = g.temporary(g.Type, "grad "+n.name, t.Size())
+	}
+	return n.rounded
+}
+
+// narrowGradient is dy, the gradient of y, in the recording's Type.
+func (g *Graph) narrowGradient(y *Tensor, dy engine.View) engine.View {
+	if y.node.rounded.Buffer != nil {
+		return y.node.rounded
+	}
+	return g.narrow(dy, y.Size())
 }
 
 // temporaryLike is room for the gradient of n.
@@ -221,6 +239,7 @@ func (g *Graph) temporaryLike(n *node) engine.View {
 // operator that calls this has recorded its other gradients.
 func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	n := t.node
+	n.rounded = engine.View{}
 	switch {
 	case !n.needsGrad:
 	case n.written:

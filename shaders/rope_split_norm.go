@@ -109,7 +109,9 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		for i := range counted {
 			counted[i].Step = withWord(counted[i].Step, 5, 3)
 		}
-		return append(counted, call(N(1), 1, 1, 2, 1, 0, 0), call(N(7), 3, 1, 6, 0, 0, 0), call(N(33), 16, 8, 128, 0, 0, 0), call(N(1), 9, 3, 64, 1, 5, 7),
+		small := call(N(3), 3, 2, 64, 1, 0, 0) // Eps is a part of what is divided by
+		small.Inputs[0].Scale = 1e-3
+		return append(counted, small.named("small values"), call(N(1), 1, 1, 2, 1, 0, 0), call(N(7), 3, 1, 6, 0, 0, 0), call(N(33), 16, 8, 128, 0, 0, 0), call(N(1), 9, 3, 64, 1, 5, 7),
 			call(N(5), 4, 2, 128, 1, 5, 1), call(N(3), 2, 1, 300, 1, 0, 0), call(N(300), 3, 2, 16, 1, 0, 0), call(N(5), 2, 2, 16, 0, 0, 0), call(N(4096), 15, 1, 8, 1, 0, 0))
 	},
 })
