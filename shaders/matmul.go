@@ -109,7 +109,7 @@ func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bo
 	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
 	side := int(64 * blocks)
 	return []DeclVariant[MatMulParams]{{
-		Name: name, Source: "matmul_tile",
+		Name: name, Source: "matmul_tile", Include: []string{"matmul_tiles"},
 		Consts:   map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
 		When:     func(_ MatMulParams, c Class) bool { return c != Software },
 		ByTuning: func(p MatMulParams) bool { return !best(p) },
@@ -266,6 +266,7 @@ func matmulCases() []Case {
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
 	}
 	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
+	high := matmulCase(MatMulParams{M: N(2100), N: 520, K: N(8), Alpha: 1, Beta: 0.5}) // several bands of tiles
 	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
 	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
 	// Beyond 65535 workgroups: in rows, and as a batch.
@@ -276,7 +277,7 @@ func matmulCases() []Case {
 	p := gaps.Params.(MatMulParams)
 	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
 	gaps.Params = p
-	return append(cases, wide, broad, long, rows, many, gaps.named("with gaps between rows"))
+	return append(cases, wide, broad, high, long, rows, many, gaps.named("with gaps between rows"))
 }
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {

@@ -116,12 +116,10 @@ void finish(vec2 sum, uint row, uint col, uint batch) {
 }
 
 void main() {
-  uint tile = group_index();
-  uint across = (p.n + BN - 1u) / BN;
-  uint down = (p.m_max + BM - 1u) / BM;
-  uint batch = tile / (across * down);
-  uint row = tile / across % down * BM;
-  uint col = tile % across * BN;
+  Tile tile = tile_of(group_index(), BM, BN);
+  uint row = tile.row;
+  uint col = tile.col;
+  uint batch = tile.batch;
   uint rows = m();
   uint depth = k();
   if (batch >= p.batch || row >= rows) { return; }

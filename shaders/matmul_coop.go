@@ -71,7 +71,7 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 		Subgroups: t.rows / t.subRows * t.cols / t.subCols,
 	}
 	return DeclVariant[MatMulParams]{
-		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Cooperative: coop,
+		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Include: []string{"matmul_tiles"}, Cooperative: coop,
 		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
 		When: func(p MatMulParams, c Class) bool {
 			return c != Software && (wide == 0 || p.eights())
@@ -88,7 +88,7 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 // workgroup is the variant whose workgroups make the tile as one matrix.
 func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 	return DeclVariant[MatMulParams]{
-		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2",
+		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2", Include: []string{"matmul_tiles"},
 		Cooperative: &Cooperative{
 			Scope: ScopeWorkgroup, Rows: t.rows, Cols: t.cols, Depth: t.depth, Invocations: t.invocations,
 			Features: []string{FeatureMatrixElements},

@@ -9,12 +9,10 @@ var<workgroup> tile_b: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 column
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
   let side = 64u * BLOCKS;
-  let tile = group_index(group, groups);
-  let across = (p.n + side - 1u) / side;
-  let down = (p.m_max + side - 1u) / side;
-  let batch = tile / (across * down);
-  let row = tile / across % down * side;
-  let col = tile % across * side;
+  let tile = tile_of(group_index(group, groups), side, side);
+  let row = tile.row;
+  let col = tile.col;
+  let batch = tile.batch;
   if (batch >= p.batch || row >= m()) { return; }
   let x = local % 16u;
   let y = local / 16u;
