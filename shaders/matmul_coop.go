@@ -10,15 +10,18 @@ type coopTile struct {
 	rows, cols, depth uint32
 	subRows, subCols  uint32
 	invocations       uint32 // where the workgroup makes it as one matrix
-	places            uint32 // workgroups that a processor has at once, as estimated
+	places            uint32 // workgroups that a processor has at once, where it is compared by that
 }
+
+// processors of a large GPU, for what is estimated.
+const processors = 132
 
 // The tiles that are compared with each other, or cut in two ways.
 var (
 	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, places: 2}
 	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, places: 3}
 	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, places: 5}
-	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256, places: 1}
+	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256}
 )
 
 // matmulCoop are the variants for devices with cooperative matrices, with a and b of
@@ -41,7 +44,9 @@ var (
 //
 // FLOP per shared byte are those of a subgroup: 2·subRows·subCols per term against
 // 2·(subRows+subCols) bytes read. Workgroups a processor assume sums + 70 registers:
-// fragments, what is on its way from memory, addresses. Whether the driver keeps to
+// fragments, what is on its way from memory, addresses. A variant's ".split" is as the
+// variant, but that its workgroups end by writing 4 bytes of scratch for every sum: see
+// MatMulParams.Split. Its second pass reads each once, and is bound by that. Whether the driver keeps to
 // that, and whether it turns coopmat2 into wgmma, is what nobody has said.
 //
 // The variants of coopmat2 have run on no device yet, for no software has their

@@ -7,9 +7,8 @@ import (
 
 // What MatMulParams.Split reckons with, in tiles of 128×128.
 const (
-	processors = 132 // of a large GPU
 	splitSide  = 128
-	splitSlots = 2 * processors // tiles that such a GPU makes at once
+	splitSlots = 2 * processors // tiles that a large GPU makes at once
 	splitTerms = 512            // the least of a part
 	splitCost  = 768            // what a part costs beside its terms, in terms: its sums are written, and read again
 )
@@ -17,21 +16,40 @@ const (
 // splitStrip is how many quads of values a workgroup of GLSL's second pass adds up.
 const splitStrip = 256
 
-// Split is the product with its depth cut into as many parts as keep a large GPU busy,
-// where its result has fewer tiles than two thirds of what such a GPU makes at once:
-// parts enough for it to make all at once, or else in two waves. It depends on the
-// shape alone, for a program is recorded for any device. Parts take scratch, 33 MiB at
-// the most, so that the depth stays whole where cutting it would not save a fifth of
-// the time.
+// Split is the product with its depth cut into parts, where its result has so few tiles
+// that a large GPU makes those of two parts and more at once: into as many as it does.
+// It depends on the shape alone, for a program is recorded for any device. Parts take
+// scratch, 16.5 MiB at the most, so that the depth stays whole where cutting it would
+// not save a fifth of the time.
+//
+// What that does to the weights' gradients of 8 rows of 2048 tokens, with projections
+// of one input stacked, by the estimates of matmulCoop, not measured. Filled is which
+// part of the tiles that 132 processors have room for, over all waves of workgroups,
+// are results.
+//
+//	                           whole                        in parts of 128x128
+//	                           tile    workgroups  filled   parts  workgroups  filled
+//	135M qkv      [960,576]    128x64  72          17%      6      240         76%
+//	135M o        [576,576]    64x64   81          12%      10     250         76%
+//	135M gate+up  [3072,576]   128x64  216         54%      2      240         81%
+//	135M down     [576,1536]   128x64  120         27%      4      240         81%
+//	360M qkv      [1600,960]   128x64  195         47%      2      208         71%
+//	360M o        [960,960]    128x64  120         28%      4      256         85%
+//	360M gate+up  [5120,960]   128x64  600         75%      whole
+//	360M down     [960,2560]   128x64  320         75%      whole
+//	1.7B                       128x128 256 to 1536 96%      whole
+//
+// A part of d terms multiplies for 2·128·128·d FLOP and moves 128 KiB of sums, which the
+// cache holds. Tiles that are not full cost the most of what is left. The forward
+// products and the gradients of their inputs have tiles enough: 86% and more.
 func (p MatMulParams) Split() MatMulParams {
 	p.Parts = 0
 	tiles, k := p.tiles(), int(p.K.Max)
-	if tiles == 0 || 3*tiles >= 2*splitSlots || p.fewRows() {
+	if tiles == 0 || p.fewRows() {
 		return p
 	}
-	waves := 1 + (tiles-1)/(splitSlots/2)
-	parts := min(waves*splitSlots/tiles, k/splitTerms)
-	if parts > 1 && waves*(k/parts+splitCost) < k*4/5 {
+	parts := min(splitSlots/tiles, k/splitTerms)
+	if parts > 1 && k/parts+splitCost < k*4/5 {
 		p.Parts = uint32(parts)
 	}
 	return p
