@@ -31,7 +31,7 @@ func TestUpdateInPieces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

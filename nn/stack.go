@@ -75,8 +75,8 @@ func (g *Graph) stacked(params []*Param) (*Tensor, bool) {
 	return t, true
 }
 
-// adjoin is the view of several that lie one behind the other in one buffer; absent
-// ones together are absent.
+// adjoin is the view of several that lie one behind the other in one piece of a buffer;
+// absent ones together are absent.
 func adjoin(parts []engine.View) (whole engine.View, ok bool) {
 	whole = parts[0]
 	for _, v := range parts[1:] {
@@ -85,5 +85,5 @@ func adjoin(parts []engine.View) (whole engine.View, ok bool) {
 		}
 		whole.Bytes += v.Bytes
 	}
-	return whole, true
+	return whole, whole.Buffer == nil || whole.Buffer.Whole(whole.Offset, whole.Bytes)
 }

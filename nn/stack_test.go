@@ -197,7 +197,7 @@ func (m *stackModel) run(t *testing.T, dev engine.Device, o Options, stacked boo
 		dx = g.KeepGrad(x)
 	})
 	must(t, err)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	must(t, err)
 	exe, err := dev.Compile(plan, nil)
 	must(t, err)

@@ -60,7 +60,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			out[at] = turned(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
 		})
 	},
-	Cost: func(p RoPESplitParams) Cost { return splitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
+	Cost: func(p RoPESplitParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
 	Inputs: func(p RoPESplitParams, n []int) map[string]Input {
 		return map[string]Input{"positions": integers(n[2], 0, n[1]/int(p.HeadDim))}
 	},
@@ -143,7 +143,7 @@ func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
 	}
 }
 
-func splitCost(tokens Count, heads, kv, d uint32) Cost {
+func ropeSplitCost(tokens Count, heads, kv, d uint32) Cost {
 	row := float64(tokens.Max) * float64(d)
 	return Cost{Flops: 3 * row * float64(heads+kv), Bytes: 8 * row * float64(heads+2*kv)}
 }

@@ -53,7 +53,7 @@ var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
 			set(dx, to, turned(b[part].F[at-i:], table, positions[t], i, int(p.HeadDim), part, -1), p.Accumulate)
 		})
 	},
-	Cost: func(p RoPESplitBackwardParams) Cost { return splitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
+	Cost: func(p RoPESplitBackwardParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
 	Inputs: func(p RoPESplitBackwardParams, n []int) map[string]Input {
 		return map[string]Input{"positions": integers(n[4], 0, n[3]/int(p.HeadDim))}
 	},
