@@ -82,7 +82,8 @@ func (g *Graph) splitNorm(x *Tensor, h Heads, q, k, v *Tensor, slot int) {
 	g.onBackwardAll([]*Tensor{q, k}, func(dy []engine.View) {
 		dx, addX, _ := g.gradient(x)
 		dwq, addW, withW := g.gradient(h.QNorm)
-		dwk, _, _ := g.gradient(h.KNorm)
+		dwk, addK, withK := g.gradient(h.KNorm)
+		check(addW == addK && withW == withK, "rope", "norms that take gradients alike", h.QNorm, h.KNorm)
 		g.record(shaders.RoPESplitNormBackward, shaders.RoPESplitNormBackwardParams{
 			Tokens: p.Tokens, Heads: p.Heads, KVHeads: p.KVHeads, HeadDim: p.HeadDim,
 			AccumulateX: shaders.Flag(addX), AccumulateW: shaders.Flag(addW), WithW: shaders.Flag(withW),

@@ -31,6 +31,22 @@ func TestDispatchesOfALayer(t *testing.T) {
 	}
 }
 
+// TestDispatchesOfAnUpdate: the norm and AdamW see each of the four ranges of
+// parameters, decayed ones and others of the embedder and the decoder, once.
+func TestDispatchesOfAnUpdate(t *testing.T) {
+	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
+		r, err := Preset(preset)
+		must(t, err)
+		m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+		must(t, err)
+		plan, _, err := planUpdate(m, nn.AdamW{})
+		must(t, err)
+		if n, want := len(plan.Dispatches), 4+4+2; n != want { // and a fill and the clip factor
+			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)
+		}
+	}
+}
+
 // layerDispatches is by how many a plan is longer where the decoder has one layer more.
 func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *Model, tokens int) int) int {
 	t.Helper()
