@@ -135,6 +135,9 @@ var oneLine = map[string]string{
 	"peak_fma main":             "a benchmark; that takes 33 million elements",
 	"rmsnorm_backward chunks":   "rows of 4 million columns end a loop early on llvmpipe",
 	"rmsnorm_backward total":    "rows of 4 million columns end a loop early on llvmpipe",
+
+	"rope_split_norm_backward chunks": "that takes half a million tokens",
+	"rope_split_norm_backward total":  "heads of 2 million columns end a loop early on llvmpipe",
 }
 
 // TestCoverage: the cases of every kernel leave none of its rows, have one row, and
