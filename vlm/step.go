@@ -126,10 +126,16 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
 	case programEvaluate:
-		return planStep(s.model, s.in, nn.Options{Visible: s.Visible})
+		return planStep(s.model, s.in, nn.Options{Visible: s.Visible, Apart: s.apart()})
 	}
-	return planStep(s.model, s.in, nn.Options{Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible})
+	return planStep(s.model, s.in, nn.Options{
+		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible, Apart: s.apart(),
+	})
 }
+
+// apart is nn.Options'. On the CPU a dispatch costs next to nothing, and products read
+// the rows of a stack slower: those of gate and up together are whole pages apart.
+func (s *Stepper) apart() bool { return s.dev.Info().Kind == "cpu" }
 
 func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
 	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {
