@@ -100,5 +100,5 @@ func (g *Graph) productBias(p product, a, b operand, c, bias, residual engine.Vi
 	}
 	params.LDA, params.LDB = cmp.Or(uint32(a.ld), params.LDA), cmp.Or(uint32(b.ld), params.LDB)
 	params.LDC = cmp.Or(uint32(p.ld), n)
-	g.record(shaders.MatMul, params, a.view, b.view, bias, residual, c)
+	g.record(shaders.MatMul, params.Split(), a.view, b.view, bias, residual, c)
 }

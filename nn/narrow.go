@@ -41,7 +41,7 @@ func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
 	}
 	p := engine.NewProgram("round the weights")
 	for _, whole := range s.Weights.Parts() {
-		eachChunk(Range{Offset: whole.Offset, Bytes: whole.Bytes}, func(at, n int64) {
+		eachPiece(whole.Offset, whole.Bytes, func(at, n int64) {
 			p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Narrow.View().Slice(at/2, n/2))
 		})
 	}

@@ -88,7 +88,7 @@ func writeGLSLParams(w *strings.Builder, t reflect.Type) {
 
 // writeGLSLBinding declares a binding: as an array of its elements and, of 16 bits,
 // of their bits, of words of two and of quads of eight as well, NAME_bits, NAME_words
-// and NAME_quads. HALVES_NAME says whether it is of 16 bits.
+// and NAME_quads; the scratch also as quads of four. HALVES_NAME says whether it is of 16 bits.
 func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 	mode := ""
 	if b.Access == Read {
@@ -108,6 +108,9 @@ func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 		declare("_quads", "uvec4")
 	case F32:
 		declare("", "float")
+		if b.Name == "scratch" {
+			declare("_quads", "vec4")
+		}
 	case I32:
 		declare("", "int")
 	case U32:

@@ -20,6 +20,7 @@ type MatMulParams struct {
 	Beta           float32 // 0: c is only written
 	Bias           uint32  // 1: bias [N] is added to every row
 	Residual       uint32  // 1: residual, laid out as c, is added
+	Parts          uint32  // 2 and more: into how many variants may cut K, which takes scratch; see Split
 }
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c + bias + residual for every
@@ -54,6 +55,7 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Even: func(p MatMulParams) bool {
 		return (p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0)
 	},
+	Scratch:   matmulScratch,
 	Axes:      matmulAxes,
 	CPU:       matmulCPU,
 	CPUNarrow: matmulNarrowCPU,
@@ -75,9 +77,8 @@ var MatMul = Declare(Decl[MatMulParams]{
 // matmulRows is for few rows and b stored transposed, a token at a time: all
 // that counts is to read b once. Where rows lie so, four terms are read at once.
 func matmulRows() []DeclVariant[MatMulParams] {
-	fits := func(p MatMulParams) bool { return p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1 }
 	four := func(p MatMulParams) bool {
-		return fits(p) && p.K.Slot == 0 && p.K.Max%4 == 0 && p.LDA%4 == 0 && p.LDB%4 == 0 && p.StrideA%4 == 0 && p.StrideB%4 == 0
+		return p.fewRows() && p.K.Slot == 0 && p.K.Max%4 == 0 && p.LDA%4 == 0 && p.LDB%4 == 0 && p.StrideA%4 == 0 && p.StrideB%4 == 0
 	}
 	grid := func(cols int) []DeclPass[MatMulParams] {
 		return []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
@@ -98,7 +99,7 @@ func matmulRows() []DeclVariant[MatMulParams] {
 		},
 		{
 			Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
-			When: func(p MatMulParams, c Class) bool { return c != Software && fits(p) }, Passes: grid(4),
+			When: func(p MatMulParams, c Class) bool { return c != Software && p.fewRows() }, Passes: grid(4),
 		},
 	}
 }
@@ -108,13 +109,17 @@ func matmulRows() []DeclVariant[MatMulParams] {
 func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
 	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
 	side := int(64 * blocks)
-	return []DeclVariant[MatMulParams]{{
-		Name: name, Source: "matmul_tile",
+	tile := DeclVariant[MatMulParams]{
+		Name: name, Source: "matmul_tile", Include: []string{"matmul_tiles", "matmul_whole"},
 		Consts:   map[string]uint32{"BLOCKS": blocks, "DEPTH": depth, "PITCH": pitch, "LINES": depth * pitch},
 		When:     func(_ MatMulParams, c Class) bool { return c != Software },
 		ByTuning: func(p MatMulParams) bool { return !best(p) },
 		Passes:   matmulGrid(side, side),
-	}}
+	}
+	if side == splitSide {
+		return []DeclVariant[MatMulParams]{splitTile(tile, side), tile}
+	}
+	return []DeclVariant[MatMulParams]{tile}
 }
 
 // matmulLanes makes 32 rows and columns a workgroup whose invocations hand each
@@ -246,7 +251,7 @@ func matmulCases() []Case {
 				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {64, 66, 66}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {64, 128, 64}, {64, 66, 66}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
 			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
 		}
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
@@ -264,19 +269,23 @@ func matmulCases() []Case {
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
+		cases = append(cases, matmulSplitCases(call)...)
 	}
 	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})
+	high := matmulCase(MatMulParams{M: N(2100), N: 520, K: N(8), Alpha: 1, Beta: 0.5}) // several bands of tiles
 	long := matmulCase(MatMulParams{M: N(3), N: 5, K: N(20000), Alpha: 1})
 	broad := matmulCase(MatMulParams{M: N(1030), N: 1025, K: N(3), Alpha: 2, TransA: 1}) // many tiles
 	// Beyond 65535 workgroups: in rows, and as a batch.
 	rows := matmulCase(MatMulParams{M: N(4), N: 65540, K: N(4), Alpha: 1, TransB: 1})
 	many := matmulCase(MatMulParams{M: N(1), N: 1, K: N(4), TransB: 1, Alpha: 1, Batch: 65537})
 	many.Long = true
+	sums := matmulCase(MatMulParams{M: N(32769), N: 128, K: N(2), Alpha: 1, Parts: 2}).named("32769x128x2 in 2 parts")
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
+	whole := matmulCase(MatMulParams{M: N(128), N: 256, K: N(128), Alpha: 1, TransB: 1}) // of the largest tiles
 	p := gaps.Params.(MatMulParams)
 	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
 	gaps.Params = p
-	return append(cases, wide, broad, long, rows, many, gaps.named("with gaps between rows"))
+	return append(cases, wide, broad, high, long, rows, many, sums, whole, gaps.named("with gaps between rows"))
 }
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {

@@ -14,6 +14,7 @@ layout(constant_id = 2) const uint TN = 16u;
 layout(constant_id = 3) const uint TK = 16u;
 layout(constant_id = 4) const uint TRANS_A = 0u;
 layout(constant_id = 5) const uint TRANS_B = 0u;
+layout(constant_id = 6) const uint PASS = 0u;
 
 const uint QUADS_A = BM * BK / 8u;
 const uint QUADS_B = BN * BK / 8u;
@@ -97,34 +98,18 @@ void share(uint base) {
   }
 }
 
-// Writes two values of the product, at an even column.
-void finish(vec2 sum, uint row, uint col, uint batch) {
-  if (row >= m() || col >= p.n) { return; }
-  uint at = batch * p.stride_c + row * p.ldc + col;
-  bool two = col + 1u < p.n;
-  vec2 value = p.alpha * sum;
-  if (p.bias != 0u) { value += vec2(bias[col], two ? bias[col + 1u] : 0.0); }
-  if (p.residual != 0u) { value += vec2(residual[at], two ? residual[at + 1u] : 0.0); }
-#if HALVES_c == 1
-  if (p.beta != 0.0) { value += p.beta * unpack_pair(c_words[at / 2u]); }
-  c_words[at / 2u] = pack_pair(value);
-#else
-  if (p.beta != 0.0) { value += p.beta * vec2(c[at], two ? c[at + 1u] : 0.0); }
-  c[at] = value.x;
-  if (two) { c[at + 1u] = value.y; }
-#endif
-}
-
 void main() {
-  uint tile = group_index();
-  uint across = (p.n + BN - 1u) / BN;
-  uint down = (p.m_max + BM - 1u) / BM;
-  uint batch = tile / (across * down);
-  uint row = tile / across % down * BM;
-  uint col = tile % across * BN;
+#if IS_SPLIT == 1
+  if (PASS == 1u) { add_parts(INVOCATIONS); return; }
+#endif
+  Tile tile = tile_of(group_index(), BM, BN);
+  uint row = tile.row;
+  uint col = tile.col;
+  uint batch = tile.batch;
   uint rows = m();
-  uint depth = k();
-  if (batch >= p.batch || row >= rows) { return; }
+  uvec2 range = terms(tile.part);
+  uint depth = range.y;
+  if (tile.part >= parts() || row >= rows) { return; }
   uint warp_row = gl_SubgroupID % (BM / WM) * WM;
   uint warp_col = gl_SubgroupID / (BM / WM) * WN;
 
@@ -132,9 +117,9 @@ void main() {
   [[unroll]] for (uint i = 0u; i < DOWN * ACROSS; ++i) {
     sums[i] = coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
   }
-  fetch(row, col, batch, 0u, rows, depth);
+  fetch(row, col, batch, range.x, rows, depth);
   uint base = 0u;
-  for (uint i = 0u; i < depth; i += BK) {
+  for (uint i = range.x; i < depth; i += BK) {
     share(base);
     barrier();
     if (i + BK < depth) { fetch(row, col, batch, i + BK, rows, depth); }
@@ -156,6 +141,14 @@ void main() {
     base = ROOM - base;
   }
 
+#if IS_SPLIT == 1
+  [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+    [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
+      uint at = scratch_at(tile.part, batch, row + warp_row + r * TM, col + warp_col + s * TN);
+      coopMatStore(sums[r * ACROSS + s], scratch, at, scratch_pitch(), gl_CooperativeMatrixLayoutRowMajor);
+    }
+  }
+#else
   // Each subgroup hands its results to its invocations by a part of the tiles' memory,
   // a line of matrices at a time.
   barrier();
@@ -173,4 +166,5 @@ void main() {
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
   }
+#endif
 }

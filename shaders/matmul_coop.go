@@ -10,7 +10,19 @@ type coopTile struct {
 	rows, cols, depth uint32
 	subRows, subCols  uint32
 	invocations       uint32 // where the workgroup makes it as one matrix
+	places            uint32 // workgroups that a processor has at once, where it is compared by that
 }
+
+// processors of a large GPU, for what is estimated.
+const processors = 132
+
+// The tiles that are compared with each other, or cut in two ways.
+var (
+	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, places: 2}
+	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, places: 3}
+	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, places: 5}
+	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256}
+)
 
 // matmulCoop are the variants for devices with cooperative matrices, with a and b of
 // 16 bits. Measure them with vlmtool bench kernels --variants; what follows are
@@ -32,33 +44,57 @@ type coopTile struct {
 //
 // FLOP per shared byte are those of a subgroup: 2·subRows·subCols per term against
 // 2·(subRows+subCols) bytes read. Workgroups a processor assume sums + 70 registers:
-// fragments, what is on its way from memory, addresses. Whether the driver keeps to
+// fragments, what is on its way from memory, addresses. A variant's ".split" is as the
+// variant, but that its workgroups end by writing 4 bytes of scratch for every sum: see
+// MatMulParams.Split. Its second pass reads each once, and is bound by that. Whether the driver keeps to
 // that, and whether it turns coopmat2 into wgmma, is what nobody has said.
 //
 // The variants of coopmat2 have run on no device yet, for no software has their
 // features. They are chosen by tuning alone, which compares what they compute.
-func matmulCoop() (all []DeclVariant[MatMulParams]) {
-	for _, t := range []coopTile{
-		{128, 256, 64, 0, 0, 256},
-		{128, 128, 64, 0, 0, 256},
-		{64, 64, 64, 0, 0, 128},
-	} {
-		all = append(all, t.workgroup())
+func matmulCoop() []DeclVariant[MatMulParams] {
+	shallow, eight := squareTile, squareTile
+	shallow.depth = 16
+	eight.depth, eight.subCols = 16, 32
+	return []DeclVariant[MatMulParams]{
+		coopTile{rows: 128, cols: 256, depth: 64, invocations: 256}.workgroup(),
+		heldTile.workgroup(),
+		heldTile.splitCoop(heldTile.workgroup()),
+		coopTile{rows: 64, cols: 64, depth: 64, invocations: 128}.workgroup(),
+		squareTile.splitCoop(squareTile.subgroups("", coopTile.half)),
+		smallTile.splitCoop(smallTile.subgroups("", always)),
+		squareTile.subgroups("", coopTile.square),
+		shallow.subgroups(".k16", coopTile.square),
+		eight.subgroups(".x8", coopTile.square),
+		narrowTile.subgroups("", coopTile.enough),
+		smallTile.subgroups("", func(t coopTile, p MatMulParams) bool { return p.M.Max > t.rows/2 }),
+		coopTile{rows: 32, cols: 64, depth: 32, subRows: 16, subCols: 32}.subgroups("", always),
+		smallTile.subgroups(".pairs", always),
 	}
-	all = append(all, coopTile{128, 128, 32, 64, 64, 0}.subgroups("", coopTile.enough))
-	all = append(all, coopTile{128, 128, 16, 64, 64, 0}.subgroups(".k16", coopTile.enough))
-	all = append(all, coopTile{128, 128, 16, 64, 32, 0}.subgroups(".x8", coopTile.enough))
-	all = append(all, coopTile{128, 64, 32, 64, 32, 0}.subgroups("", coopTile.enough))
-	all = append(all, coopTile{64, 64, 32, 32, 32, 0}.subgroups("", func(t coopTile, p MatMulParams) bool { return p.M.Max > t.rows/2 }))
-	all = append(all, coopTile{32, 64, 32, 16, 32, 0}.subgroups("", always))
-	return append(all, coopTile{64, 64, 32, 32, 32, 0}.subgroups(".pairs", always))
 }
 
 func always(coopTile, MatMulParams) bool { return true }
 
+// half says whether more than half of a tile is filled.
+func (t coopTile) half(p MatMulParams) bool { return p.M.Max > t.rows/2 && p.N > t.cols/2 }
+
 // enough says whether there are so many tiles that half of a large GPU is busy.
 func (t coopTile) enough(p MatMulParams) bool {
-	return p.M.Max > t.rows/2 && p.N > t.cols/2 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*uint64(t.rows)*uint64(t.cols)
+	return t.half(p) && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*uint64(t.rows)*uint64(t.cols)
+}
+
+// square says whether a square tile is better than a narrow one, which the processors
+// are estimated to multiply as fast: it reads less, unless it leaves them idle.
+func (t coopTile) square(p MatMulParams) bool {
+	return t.enough(p) && 5*narrowTile.filled(p) < 6*squareTile.filled(p)
+}
+
+// filled is which part of the tiles that a large GPU has room for, over all waves of
+// workgroups, are results.
+func (t coopTile) filled(p MatMulParams) float64 {
+	room := int(t.places) * processors
+	groups := chunksOf(p.M.Max, int(t.rows)) * chunksOf(p.N, int(t.cols)) * int(p.Batch)
+	waves := (groups + room - 1) / room
+	return float64(p.M.Max) * float64(p.N) * float64(p.Batch) / float64(waves*room*int(t.rows*t.cols))
 }
 
 // subgroups is the variant whose subgroups take the device's matrices. It reads eight
@@ -71,7 +107,7 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 		Subgroups: t.rows / t.subRows * t.cols / t.subCols,
 	}
 	return DeclVariant[MatMulParams]{
-		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Cooperative: coop,
+		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Include: []string{"matmul", "matmul_tiles", "matmul_whole"}, Cooperative: coop,
 		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
 		When: func(p MatMulParams, c Class) bool {
 			return c != Software && (wide == 0 || p.eights())
@@ -88,7 +124,7 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 // workgroup is the variant whose workgroups make the tile as one matrix.
 func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 	return DeclVariant[MatMulParams]{
-		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2",
+		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2", Include: []string{"matmul_tiles", "matmul_whole"},
 		Cooperative: &Cooperative{
 			Scope: ScopeWorkgroup, Rows: t.rows, Cols: t.cols, Depth: t.depth, Invocations: t.invocations,
 			Features: []string{FeatureMatrixElements},

@@ -6,6 +6,7 @@ layout(local_size_x = INVOCATIONS) in;
 layout(constant_id = 0) const uint TRANS_A = 0u;
 layout(constant_id = 1) const uint TRANS_B = 0u;
 layout(constant_id = 2) const uint EIGHTS = 0u; // lines begin at multiples of 16 bytes
+layout(constant_id = 3) const uint PASS = 0u;
 
 #define CLAMPED gl_CooperativeMatrixClampModeConstantNV
 
@@ -13,7 +14,7 @@ layout(constant_id = 2) const uint EIGHTS = 0u; // lines begin at multiples of 1
 uint aligned(uint n) { return EIGHTS != 0u ? n & ~7u : n; }
 
 // What c holds at an element of the tile, given the sum.
-float finish(const in uint32_t y, const in uint32_t x, const in float sum, const in uint32_t row, const in uint32_t col, const in uint32_t batch) {
+float element(const in uint32_t y, const in uint32_t x, const in float sum, const in uint32_t row, const in uint32_t col, const in uint32_t batch) {
   if (row + y >= m() || col + x >= p.n) { return 0.0; }
   uint at = batch * p.stride_c + (row + y) * p.ldc + col + x;
   float value = p.alpha * sum;
@@ -30,7 +31,7 @@ float finish(const in uint32_t y, const in uint32_t x, const in float sum, const
 
 // Adds the products of the terms by BK to the sums. LOAD_A and LOAD_B read a tile.
 #define MULTIPLY(LAYOUT_A, LAYOUT_B) \
-  for (uint i = 0u; i < depth; i += BK) { \
+  for (uint i = range.x; i < depth; i += BK) { \
     coopmat<HALF, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> left_matrix; \
     coopmat<HALF, gl_ScopeWorkgroup, BK, BN, gl_MatrixUseB> right_matrix; \
     if (TRANS_A == 0u) { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, row, BM, i, BK)); } \
@@ -41,15 +42,17 @@ float finish(const in uint32_t y, const in uint32_t x, const in float sum, const
   }
 
 void main() {
-  uint tile = group_index();
-  uint across = (p.n + BN - 1u) / BN;
-  uint down = (p.m_max + BM - 1u) / BM;
-  uint batch = tile / (across * down);
-  uint row = tile / across % down * BM;
-  uint col = tile % across * BN;
+#if IS_SPLIT == 1
+  if (PASS == 1u) { add_parts(INVOCATIONS); return; }
+#endif
+  Tile tile = tile_of(group_index(), BM, BN);
+  uint row = tile.row;
+  uint col = tile.col;
+  uint batch = tile.batch;
   uint rows = m();
-  uint depth = k();
-  if (batch >= p.batch || row >= rows) { return; }
+  uvec2 range = terms(tile.part);
+  uint depth = range.y;
+  if (tile.part >= parts() || row >= rows) { return; }
   uint at_a = batch * aligned(p.stride_a);
   uint at_b = batch * aligned(p.stride_b);
   tensorViewNV<2, false, 1, 0> turned = createTensorViewNV(2, false, 1, 0);
@@ -77,11 +80,17 @@ void main() {
     MULTIPLY(edge_a, edge_b)
   }
 
-  coopMatPerElementNV(sums, sums, finish, row, col, batch);
+#if IS_SPLIT == 1
+  tensorLayoutNV<2> sheet = createTensorLayoutNV(2);
+  sheet = setTensorLayoutDimensionNV(sheet, (rows + BM - 1u) / BM * BM, scratch_pitch());
+  coopMatStoreTensorNV(sums, scratch, scratch_at(tile.part, batch, 0u, 0u), sliceTensorLayoutNV(sheet, row, BM, col, BN));
+#else
+  coopMatPerElementNV(sums, sums, element, row, col, batch);
 #if HALVES_c == 0
   tensorLayoutNV<2, CLAMPED> result = createTensorLayoutNV(2, CLAMPED);
   result = setTensorLayoutDimensionNV(result, rows, p.n);
   result = setTensorLayoutStrideNV(result, p.ldc, 1u);
   coopMatStoreTensorNV(sums, c, batch * p.stride_c, sliceTensorLayoutNV(result, row, BM, col, BN));
+#endif
 #endif
 }

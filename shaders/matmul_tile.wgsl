@@ -9,19 +9,18 @@ var<workgroup> tile_b: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 column
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
   let side = 64u * BLOCKS;
-  let tile = group_index(group, groups);
-  let across = (p.n + side - 1u) / side;
-  let down = (p.m_max + side - 1u) / side;
-  let batch = tile / (across * down);
-  let row = tile / across % down * side;
-  let col = tile % across * side;
-  if (batch >= p.batch || row >= m()) { return; }
+  let tile = tile_of(group_index(group, groups), side, side);
+  let row = tile.row;
+  let col = tile.col;
+  let batch = tile.batch;
+  if (tile.part >= parts() || row >= m()) { return; }
   let x = local % 16u;
   let y = local / 16u;
-  let depth = k();
+  let range = terms(tile.part);
+  let depth = range.y;
 
   var sums: array<array<mat4x4<f32>, BLOCKS>, BLOCKS>; // the rows of c as columns
-  for (var i = 0u; i < depth; i = i + DEPTH) {
+  for (var i = range.x; i < depth; i = i + DEPTH) {
     // Neighbours read neighbours: along k where that is how a matrix is stored.
     for (var e = local; e < side * DEPTH; e = e + 256u) {
       let r = select(e / DEPTH, e % side, p.trans_a != 0u);
@@ -55,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var c = 0u; c < BLOCKS; c = c + 1u) {
       for (var i = 0u; i < 4u; i = i + 1u) {
         for (var j = 0u; j < 4u; j = j + WIDTH) {
-          finish(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch);
+          give(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch, tile.part);
         }
       }
     }

@@ -15,7 +15,7 @@ import (
 
 // smallBuffer is far less than the weights or the activations of the tests' model
 // take, and as much as its largest single tensor does.
-const smallBuffer = 512 << 10
+const smallBuffer = 1 << 20
 
 // TestSmallBuffers trains and answers on devices that only make small buffers: to the
 // last bit as in large ones. The gradients are not clipped, since their norm is added
