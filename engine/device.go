@@ -28,9 +28,10 @@ type Device interface {
 	Read(m Memory, offset int64, data []byte) error
 
 	// Compile makes a planned program ready to be run many times. Its
-	// temporaries lie in arena, or in memory of its own when arena is nil:
-	// programs that never need each other's temporaries can share one.
-	Compile(p *Plan, arena Memory) (Executable, error)
+	// temporaries lie in arena, a memory for each of the plan's segments, or in
+	// memories of its own when arena is nil: programs that never need each
+	// other's temporaries can share them.
+	Compile(p *Plan, arena []Memory) (Executable, error)
 
 	// MemoryInUse returns the bytes allocated now, and the most there ever were.
 	MemoryInUse() (now, peak int64)
@@ -54,8 +55,8 @@ type Executable interface {
 	// Profile replays the program and measures every dispatch.
 	Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]Timing, error)
 
-	// Arena is the memory that holds the plan's temporaries.
-	Arena() Memory
+	// Arena are the memories that hold the plan's temporaries, one a segment.
+	Arena() []Memory
 
 	// HostTime is the time the last Run spent outside the device.
 	HostTime() time.Duration
@@ -96,7 +97,8 @@ const SubgroupShuffle = "subgroupShuffle"
 // Limits of a device that the planner and the variants respect.
 type Limits struct {
 	MaxBindingBytes    int64 `json:"max_binding_bytes"`    // largest range that one binding sees
-	MaxAllocationBytes int64 `json:"max_allocation_bytes"` // largest single allocation
+	MaxBufferBytes     int64 `json:"max_buffer_bytes"`     // largest buffer, with its memory, that can be relied on; 0 = any
+	MaxAllocationBytes int64 `json:"max_allocation_bytes"` // largest single allocation that the driver promises
 	MaxWorkgroupMemory int64 `json:"max_workgroup_memory_bytes"`
 	MaxInvocations     int   `json:"max_workgroup_invocations"`
 	SubgroupSize       int   `json:"subgroup_size"`

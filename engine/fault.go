@@ -28,7 +28,7 @@ func FindFault(ctx context.Context, dev Device, p *Program, step *[shaders.StepW
 	for _, b := range p.temps {
 		b.keep = true
 	}
-	plan, err := NewPlan(p)
+	plan, err := NewPlan(p, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +70,16 @@ func faultOf(dev Device, exe Executable, d *Dispatch) (*Fault, error) {
 const faultPart = 1 << 20
 
 func notFinite(dev Device, exe Executable, v View) (bad, n int, err error) {
-	memory, size := v.Buffer.memory, v.Buffer.Type.Size()
+	size := v.Buffer.Type.Size()
+	download := func(v View, values []float32) error { return DownloadFloats(dev, v, values) }
 	if v.Buffer.temp {
-		memory = exe.Arena()
+		download = func(v View, values []float32) error { return DownloadTempFloats(dev, exe, v, values) }
 	}
 	n = int(v.Bytes / size)
 	values := make([]float32, min(n, faultPart))
 	for at := 0; at < n; at += len(values) {
 		part := values[:min(len(values), n-at)]
-		if err := downloadFloats(dev, memory, v.Slice(size*int64(at), size*int64(len(part))), part); err != nil {
+		if err := download(v.Slice(size*int64(at), size*int64(len(part))), part); err != nil {
 			return 0, 0, err
 		}
 		for _, x := range part {

@@ -1,19 +1,19 @@
 package engine
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"patchwork/shaders"
 )
 
-// Plan is a recorded program with every temporary buffer placed in one arena
-// and every dependence between dispatches known.
+// Plan is a recorded program with every temporary buffer placed in an arena and
+// every dependence between dispatches known.
 type Plan struct {
 	Program    *Program
 	Dispatches []Dispatch
-	Arena      int64 // bytes of temporary memory
+	Arena      Segments // temporary memory
 	// Barrier[i] says that dispatch i must see what earlier ones wrote, or must
 	// not overwrite what they still read: it waits for all before it.
 	Barrier []bool
@@ -23,13 +23,18 @@ type Plan struct {
 
 // NewPlan leaves out what nobody reads, places the temporary buffers by liveness
 // and finds the barriers. It needs no device; the arena's size is what a run will
-// take.
-func NewPlan(p *Program) (*Plan, error) {
+// take. No segment of the arena has more than most bytes, the MaxBufferBytes of a
+// device; 0 is no limit, and one segment. The error is an *OutOfMemoryError where a
+// single buffer has more.
+func NewPlan(p *Program, most int64) (*Plan, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
 	plan := &Plan{Program: p, Dispatches: needed(p.Dispatches)}
-	plan.Arena = place(lifetimes(plan.Dispatches))
+	var err error
+	if plan.Arena, err = place(lifetimes(plan.Dispatches), most); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, err)
+	}
 	plan.Barrier = barriers(plan.Dispatches)
 	return plan, nil
 }
@@ -99,50 +104,23 @@ func lifetimes(dispatches []Dispatch) []lifetime {
 	return lives
 }
 
-// place gives every buffer an offset such that buffers alive at the same time
-// do not overlap, largest first, each at the lowest free offset (greedy by
-// size: Pisarchyk and Lee, "Efficient memory management for deep neural net
-// inference", 2020). It returns the size of the arena.
-func place(lives []lifetime) int64 {
-	order := slices.Clone(lives)
-	slices.SortStableFunc(order, func(a, b lifetime) int { return cmp.Compare(b.buffer.Bytes, a.buffer.Bytes) })
-	var placed []lifetime // by offset
-	var arena int64
-	for _, l := range order {
-		var at int64
-		for _, other := range placed {
-			if other.last < l.first || l.last < other.first {
-				continue
-			}
-			if at+align(l.buffer.Bytes) <= other.buffer.offset {
-				break
-			}
-			at = max(at, other.buffer.offset+align(other.buffer.Bytes))
-		}
-		l.buffer.offset = at
-		arena = max(arena, at+align(l.buffer.Bytes))
-		i, _ := slices.BinarySearchFunc(placed, at, func(o lifetime, at int64) int { return cmp.Compare(o.buffer.offset, at) })
-		placed = slices.Insert(placed, i, l)
-	}
-	return arena
-}
-
-// span is a touched byte range of a memory; the nil memory is the arena.
+// span is a touched byte range of a persistent buffer or, where that is nil, of a
+// segment of the arena.
 type span struct {
-	memory Memory
-	buffer *Buffer // tells persistent buffers apart before they are placed
-	lo, hi int64
+	buffer  *Buffer
+	segment int
+	lo, hi  int64
 }
 
 func (s span) overlaps(o span) bool {
-	return s.memory == o.memory && s.buffer == o.buffer && s.lo < o.hi && o.lo < s.hi
+	return s.buffer == o.buffer && s.segment == o.segment && s.lo < o.hi && o.lo < s.hi
 }
 
 func spanOf(v View) span {
 	if v.Buffer.temp {
-		return span{nil, nil, v.Buffer.offset + v.Offset, v.Buffer.offset + v.Offset + v.Bytes}
+		return span{nil, v.Buffer.segment, v.Buffer.offset + v.Offset, v.Buffer.offset + v.Offset + v.Bytes}
 	}
-	return span{v.Buffer.memory, v.Buffer, v.Offset, v.Offset + v.Bytes}
+	return span{v.Buffer, 0, v.Offset, v.Offset + v.Bytes}
 }
 
 // barriers finds, in order, the dispatches that touch what an earlier one since
@@ -184,13 +162,14 @@ func anyOverlap(a, b []span) bool {
 }
 
 // ResolvedView is where a view lies once its plan is compiled: Temp says that
-// Offset counts from the start of the plan's arena, otherwise from the start of
-// Memory. An absent view has Bytes 0.
+// Offset counts from the start of a segment of the plan's arena, otherwise from the
+// start of Memory. An absent view has Bytes 0.
 type ResolvedView struct {
-	Temp   bool
-	Memory Memory
-	Offset int64
-	Bytes  int64
+	Temp    bool
+	Segment int
+	Memory  Memory
+	Offset  int64
+	Bytes   int64
 }
 
 // Resolve locates a view for a backend that compiles the plan.
@@ -198,14 +177,18 @@ func Resolve(v View) ResolvedView {
 	if v.Buffer == nil {
 		return ResolvedView{}
 	}
-	return ResolvedView{v.Buffer.temp, v.Buffer.memory, v.Buffer.offset + v.Offset, v.Bytes}
+	if v.Buffer.temp {
+		return ResolvedView{Temp: true, Segment: v.Buffer.segment, Offset: v.Buffer.offset + v.Offset, Bytes: v.Bytes}
+	}
+	p := v.Buffer.piece(v.Offset)
+	return ResolvedView{Memory: p.memory, Offset: p.offset + v.Offset - p.start, Bytes: v.Bytes}
 }
 
 // Unplaced returns the first persistent buffer of the plan that has no memory.
 func (p *Plan) Unplaced() *Buffer {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
-			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.memory == nil {
+			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.pieces == nil {
 				return v.Buffer
 			}
 		}
@@ -213,9 +196,22 @@ func (p *Plan) Unplaced() *Buffer {
 	return nil
 }
 
+// CheckArena says whether memories have room for the plan's segments.
+func (p *Plan) CheckArena(arena []Memory) error {
+	for i, bytes := range p.Arena {
+		if i >= len(arena) {
+			return fmt.Errorf("the temporaries need memory in %d segments, %d are given", len(p.Arena), len(arena))
+		}
+		if size := arena[i].Size(); size < bytes {
+			return fmt.Errorf("segment %d of the temporaries needs %s, the given memory has %s", i, Bytes(bytes), Bytes(size))
+		}
+	}
+	return nil
+}
+
 // RunOnce plans, compiles and runs a program whose steps do not change.
 func RunOnce(ctx context.Context, dev Device, p *Program) error {
-	plan, err := NewPlan(p)
+	plan, err := NewPlan(p, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 
 // touch is a byte range of one place in memory that a dispatch reads or writes.
 type touch struct {
-	place  any // a persistent buffer, or nil for the arena
+	place  any // a persistent buffer, or a segment's number
 	lo, hi int64
 	write  bool
 }
@@ -25,7 +26,7 @@ func touches(d engine.Dispatch) []touch {
 	for i, v := range d.Views {
 		t := touch{lo: v.Offset, hi: v.Offset + v.Bytes, write: d.Kernel.Bindings[i].Access != shaders.Read}
 		if r := engine.Resolve(v); r.Temp {
-			t.lo, t.hi = r.Offset, r.Offset+r.Bytes
+			t.place, t.lo, t.hi = r.Segment, r.Offset, r.Offset+r.Bytes
 		} else {
 			t.place = v.Buffer
 		}
@@ -34,21 +35,54 @@ func touches(d engine.Dispatch) []touch {
 	return all
 }
 
-// TestPlan checks plans of random programs the slow way: buffers that are alive
-// together do not overlap, conflicting dispatches have a barrier between them,
-// and no barrier stands without a conflict.
+// TestPlan checks plans of random programs the slow way, in one segment and in
+// several: buffers that are alive together do not overlap, conflicting dispatches
+// have a barrier between them, and no barrier stands without a conflict.
 func TestPlan(t *testing.T) {
 	for seed := range uint64(50) {
 		r := enginetest.Random(seed, 150)
-		plan, err := engine.NewPlan(r.Program)
-		if err != nil {
-			t.Fatal(err)
+		var one int64
+		for _, most := range []int64{0, 1 << 30, 5000, 3100, 2048} {
+			plan, err := engine.NewPlan(r.Program, most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if most == 0 {
+				one = plan.Arena.Total()
+			}
+			checkSegments(t, seed, plan.Arena, most, one)
+			checkLiveness(t, seed, plan, r)
+			checkBarriers(t, seed, plan)
+			if t.Failed() {
+				return
+			}
 		}
-		checkLiveness(t, seed, plan, r)
-		checkBarriers(t, seed, plan)
-		if t.Failed() {
-			return
+	}
+}
+
+// checkSegments: one is the size of the arena without a limit. The buffers have up to
+// 2048 bytes, so that few fit side by side into the smallest segments.
+func checkSegments(t *testing.T, seed uint64, arena engine.Segments, most, one int64) {
+	for i, bytes := range arena {
+		if most > 0 && bytes > most {
+			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, most)
 		}
+	}
+	if total := arena.Total(); (most == 0 || one <= most) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
+		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, most, one)
+	}
+}
+
+// TestPlanTooLarge: a buffer that no segment has room for is named.
+func TestPlanTooLarge(t *testing.T) {
+	p := engine.NewProgram("large")
+	y := p.Temp("hidden states", 5000)
+	p.Keep(y)
+	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, y.View(), y.View(), y.View())
+	_, err := engine.NewPlan(p, 4999)
+	var oom *engine.OutOfMemoryError
+	if !errors.As(err, &oom) || oom.Asked != 5000 || !strings.Contains(oom.What, "hidden states") {
+		t.Errorf("got %v, want an out-of-memory error that names the buffer", err)
 	}
 }
 
@@ -56,6 +90,7 @@ func TestPlan(t *testing.T) {
 type life struct {
 	buffer      *engine.Buffer
 	first, last int
+	segment     int
 	lo, hi      int64
 }
 
@@ -68,8 +103,8 @@ func checkLiveness(t *testing.T, seed uint64, plan *engine.Plan, r *enginetest.R
 			}
 			l := lives[v.Buffer]
 			if l == nil {
-				lo := engine.Resolve(v.Buffer.View()).Offset
-				l = &life{v.Buffer, i, i, lo, lo + v.Buffer.Bytes}
+				at := engine.Resolve(v.Buffer.View())
+				l = &life{v.Buffer, i, i, at.Segment, at.Offset, at.Offset + v.Buffer.Bytes}
 				lives[v.Buffer] = l
 			}
 			l.last = i
@@ -81,16 +116,16 @@ func checkLiveness(t *testing.T, seed uint64, plan *engine.Plan, r *enginetest.R
 	var total int64
 	for _, a := range lives {
 		total += a.hi - a.lo
-		if a.lo < 0 || a.hi > plan.Arena || a.lo%engine.Alignment != 0 {
-			t.Errorf("program %d: %s at [%d,%d) of an arena of %d", seed, a.buffer.Label, a.lo, a.hi, plan.Arena)
+		if a.lo < 0 || a.hi > plan.Arena[a.segment] || a.lo%engine.Alignment != 0 {
+			t.Errorf("program %d: %s at [%d,%d) of segment %d of an arena of %d", seed, a.buffer.Label, a.lo, a.hi, a.segment, plan.Arena)
 		}
 		for _, b := range lives {
-			if a != b && a.first <= b.last && b.first <= a.last && a.lo < b.hi && b.lo < a.hi {
+			if a != b && a.segment == b.segment && a.first <= b.last && b.first <= a.last && a.lo < b.hi && b.lo < a.hi {
 				t.Errorf("program %d: %+v and %+v overlap", seed, *a, *b)
 			}
 		}
 	}
-	if plan.Arena >= total {
+	if plan.Arena.Total() >= total {
 		t.Errorf("program %d: the arena has %d bytes for buffers of %d: nothing is shared", seed, plan.Arena, total)
 	}
 }
@@ -137,7 +172,7 @@ func TestPlanLeavesOut(t *testing.T) {
 	kept := p.Temp("kept", 4)
 	p.Keep(add("kept", used, x, kept))
 	add("lasting", x, x, engine.NewBuffer("y", 4))
-	plan, err := engine.NewPlan(p)
+	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +199,7 @@ func TestRecordingErrors(t *testing.T) {
 	} {
 		p := engine.NewProgram(name)
 		record(p)
-		if _, err := engine.NewPlan(p); err == nil {
+		if _, err := engine.NewPlan(p, 0); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

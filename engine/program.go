@@ -20,10 +20,14 @@ type Buffer struct {
 	// bytes otherwise, and the kernels know their type.
 	Type shaders.Type
 
-	temp   bool
-	keep   bool
-	memory Memory // nil until placed
-	offset int64
+	temp bool
+	keep bool
+
+	cuts   []int64 // of a persistent buffer; see Cut
+	pieces []piece // none until it is placed
+
+	segment int   // of the arena, of a temporary buffer that is planned
+	offset  int64 // in the segment
 }
 
 // NewBuffer describes a persistent buffer; Allocate places it on a device.
@@ -37,8 +41,11 @@ func (b *Buffer) View() View { return View{b, 0, b.Bytes} }
 // Temporary says whether the buffer belongs to a program's arena.
 func (b *Buffer) Temporary() bool { return b.temp }
 
-// Placed returns where a persistent buffer lies.
-func (b *Buffer) Placed() (Memory, int64) { return b.memory, b.offset }
+// Placed returns where a persistent buffer lies, or the start of one that was cut.
+func (b *Buffer) Placed() (Memory, int64) {
+	first := b.piece(0)
+	return first.memory, first.offset
+}
 
 // View is a byte range of a buffer. The zero View is an absent optional binding.
 type View struct {
@@ -54,41 +61,6 @@ func (v View) Slice(offset, bytes int64) View {
 	}
 	return View{v.Buffer, v.Offset + offset, bytes}
 }
-
-// Allocate places persistent buffers on a device, each aligned, together in one
-// allocation where the device's limits let it. what names them in errors.
-func Allocate(dev Device, what string, buffers ...*Buffer) ([]Memory, error) {
-	limit := dev.Info().Limits.MaxAllocationBytes
-	var memories []Memory
-	for start := 0; start < len(buffers); {
-		var size int64
-		end := start
-		for ; end < len(buffers); end++ {
-			next := size + align(buffers[end].Bytes)
-			if limit > 0 && next > limit && end > start {
-				break
-			}
-			size = next
-		}
-		m, err := dev.Allocate(max(size, Alignment), what)
-		if err != nil {
-			for _, m := range memories {
-				m.Free()
-			}
-			return nil, err
-		}
-		memories = append(memories, m)
-		var at int64
-		for _, b := range buffers[start:end] {
-			b.memory, b.offset = m, at
-			at += align(b.Bytes)
-		}
-		start = end
-	}
-	return memories, nil
-}
-
-func align(n int64) int64 { return (n + Alignment - 1) / Alignment * Alignment }
 
 // Dispatch is one recorded call of a kernel.
 type Dispatch struct {
@@ -197,6 +169,8 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 			return s, fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
 		case v.Buffer != nil && v.Offset%Alignment != 0:
 			return s, fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
+		case v.Buffer != nil && !v.Buffer.Whole(v.Offset, v.Bytes):
+			return s, fmt.Errorf("kernel %s: binding %s crosses a cut of %q with bytes [%d,+%d)", k.Name, b.Name, v.Buffer.Label, v.Offset, v.Bytes)
 		case v.Buffer != nil && v.Buffer.Type.Half():
 			if s, err = s.With(i, v.Buffer.Type); err != nil {
 				return s, fmt.Errorf("kernel %s: %w", k.Name, err)

@@ -35,5 +35,5 @@ func FetchTemp[T Word](dev Device, e Executable, v View, values []T) error {
 	if !ok || int64(len(values))*4 > v.Bytes {
 		return DownloadTemp(dev, e, v, values)
 	}
-	return f.Fetch(e.Arena(), v.Buffer.offset+v.Offset, bytesOf(values))
+	return f.Fetch(e.Arena()[v.Buffer.segment], v.Buffer.offset+v.Offset, bytesOf(values))
 }

@@ -16,7 +16,7 @@ func Upload[T Word](dev Device, v View, values []T) error {
 	if int64(len(values))*4 > v.Bytes {
 		return fmt.Errorf("upload of %d values into %q, which has room for %d", len(values), v.Buffer.Label, v.Bytes/4)
 	}
-	return dev.Write(v.Buffer.memory, v.Buffer.offset+v.Offset, bytesOf(values))
+	return write(dev, v, bytesOf(values))
 }
 
 // Download reads the view into values.
@@ -24,7 +24,32 @@ func Download[T Word](dev Device, v View, values []T) error {
 	if int64(len(values))*4 > v.Bytes {
 		return fmt.Errorf("download of %d values from %q, which has %d", len(values), v.Buffer.Label, v.Bytes/4)
 	}
-	return dev.Read(v.Buffer.memory, v.Buffer.offset+v.Offset, bytesOf(values))
+	return read(dev, v, bytesOf(values))
+}
+
+func write(dev Device, v View, data []byte) error { return eachPiece(v, data, dev.Write) }
+
+func read(dev Device, v View, data []byte) error { return eachPiece(v, data, dev.Read) }
+
+// eachPiece moves data from or to the start of a view, which the host, unlike
+// kernels, sees across cuts.
+func eachPiece(v View, data []byte, move func(m Memory, offset int64, data []byte) error) error {
+	at := v.Offset
+	for {
+		p := v.Buffer.piece(at)
+		n := max(0, min(int64(len(data)), p.start+p.bytes-at))
+		if err := move(p.memory, p.offset+at-p.start, data[:n]); err != nil {
+			return err
+		}
+		if at, data = at+n, data[n:]; len(data) == 0 {
+			return nil
+		}
+	}
+}
+
+// readTemp reads the start of a kept temporary of a program that has run.
+func readTemp(dev Device, e Executable, v View, data []byte) error {
+	return dev.Read(e.Arena()[v.Buffer.segment], v.Buffer.offset+v.Offset, data)
 }
 
 // DownloadTemp reads a kept temporary of a program that has run.
@@ -32,7 +57,7 @@ func DownloadTemp[T Word](dev Device, e Executable, v View, values []T) error {
 	if int64(len(values))*4 > v.Bytes {
 		return fmt.Errorf("download of %d values from %q, which has %d", len(values), v.Buffer.Label, v.Bytes/4)
 	}
-	return dev.Read(e.Arena(), v.Buffer.offset+v.Offset, bytesOf(values))
+	return readTemp(dev, e, v, bytesOf(values))
 }
 
 func bytesOf[T Word](values []T) []byte {
@@ -50,31 +75,31 @@ func UploadFloats(dev Device, v View, values []float32) error {
 	}
 	packed := make([]uint16, len(values))
 	simd.Pack(t.Format(), packed, values)
-	return dev.Write(v.Buffer.memory, v.Buffer.offset+v.Offset, halfBytes(packed))
+	return write(dev, v, halfBytes(packed))
 }
 
 // DownloadFloats reads the start of a view into values, whatever its type.
 func DownloadFloats(dev Device, v View, values []float32) error {
-	return downloadFloats(dev, v.Buffer.memory, v, values)
+	return floats(v, values, func(data []byte) error { return read(dev, v, data) })
 }
 
 // DownloadTempFloats reads a kept temporary of a program that has run, whatever its
 // type.
 func DownloadTempFloats(dev Device, e Executable, v View, values []float32) error {
-	return downloadFloats(dev, e.Arena(), v, values)
+	return floats(v, values, func(data []byte) error { return readTemp(dev, e, v, data) })
 }
 
-func downloadFloats(dev Device, m Memory, v View, values []float32) error {
+// floats are what read gives of the start of a view.
+func floats(v View, values []float32, read func(data []byte) error) error {
 	t := v.Buffer.Type
 	if n := int64(len(values)); t.Size()*n > v.Bytes {
 		return fmt.Errorf("download of %d values from %q, which has %d", n, v.Buffer.Label, v.Bytes/t.Size())
 	}
-	at := v.Buffer.offset + v.Offset
 	if !t.Half() {
-		return dev.Read(m, at, bytesOf(values))
+		return read(bytesOf(values))
 	}
 	packed := make([]uint16, len(values))
-	if err := dev.Read(m, at, halfBytes(packed)); err != nil {
+	if err := read(halfBytes(packed)); err != nil {
 		return err
 	}
 	simd.Unpack(t.Format(), values, packed)

@@ -16,8 +16,8 @@ type AdamW struct {
 	ScaleSlot int
 }
 
-// adamChunk bounds the bytes that one dispatch sees of a buffer.
-const adamChunk = 64 << 20
+// mostElements is how many elements of 32 bits one kernel call counts safely.
+const mostElements = 1 << 31
 
 // Update records the optimiser's step over every parameter that is not frozen:
 // the global norm, the clip factor, and one AdamW kernel a contiguous run. slot
@@ -28,7 +28,7 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	squares, clip := g.NewFloat32("sum of squares", 1), g.NewFloat32("clip", 2)
 	g.fill(squares.View(), 1, 0)
 	for _, r := range s.Ranges() {
-		eachChunk(r, func(offset, bytes int64) {
+		eachPiece(r.Offset, r.Bytes, func(offset, bytes int64) {
 			g.record(shaders.SumSquares, shaders.SumParams{N: shaders.N(int(bytes / 4)), Accumulate: 1},
 				s.Grads.View().Slice(offset, bytes), squares.View())
 		})
@@ -39,7 +39,7 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 		if r.Decay {
 			p.WeightDecay = float32(o.WeightDecay)
 		}
-		eachChunk(r, func(offset, bytes int64) {
+		eachPiece(r.Offset, r.Bytes, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
 			at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
 			var narrow engine.View
@@ -52,9 +52,11 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	return clip
 }
 
-func eachChunk(r Range, f func(offset, bytes int64)) {
-	for at := int64(0); at < r.Bytes; at += adamChunk {
-		f(r.Offset+at, min(adamChunk, r.Bytes-at))
+// eachPiece calls f for pieces of a range of 32-bit elements that a kernel can count;
+// what a device can bind is cut when it compiles.
+func eachPiece(first, length int64, f func(offset, bytes int64)) {
+	for at := int64(0); at < length; at += 4 * mostElements {
+		f(first+at, min(4*mostElements, length-at))
 	}
 }
 

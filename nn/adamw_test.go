@@ -7,9 +7,9 @@ import (
 	"patchwork/shaders"
 )
 
-// TestUpdateInPieces records the step of parameters far larger than a binding may
-// be: every value is seen once by the norm and once by AdamW, with its group's
-// numbers, and no binding is larger than a piece.
+// TestUpdateInPieces records the step of parameters larger than a device binds or a
+// kernel counts: there is one call of each kernel for a range, and cut for the device,
+// every value is seen once by the norm and once by AdamW, with its group's numbers.
 func TestUpdateInPieces(t *testing.T) {
 	s := NewParams()
 	add := func(group string, decay bool, n int) {
@@ -19,6 +19,7 @@ func TestUpdateInPieces(t *testing.T) {
 	add("eyes", false, 7)
 	add("words", true, 50_000_000)
 	add("words", false, 16<<20)
+	add("words", false, mostElements)
 	add("frozen", true, 1<<20)
 	s.Seal()
 	s.Freeze("frozen")
@@ -30,15 +31,24 @@ func TestUpdateInPieces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	calls := map[string]int{}
+	for _, d := range plan.Dispatches {
+		calls[d.Kernel.Name]++
+	}
+	if calls["sum_squares"] != 5 || calls["adamw"] != 5 { // the last range takes two
+		t.Errorf("there are calls of %v, want one for each of four ranges and one more", calls)
+	}
+	const most = 64 << 20
+	plan = plan.Within(most)
 	var squared, updated int64 // bytes seen so far, in order
 	trained := s.ByName("frozen").offset
 	for _, d := range plan.Dispatches {
 		for _, v := range d.Views {
-			if v.Bytes > adamChunk {
+			if v.Bytes > most {
 				t.Errorf("%s binds %d bytes of %s", d.Kernel.Name, v.Bytes, v.Buffer.Label)
 			}
 		}

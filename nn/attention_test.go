@@ -28,14 +28,14 @@ func TestAttentionMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := engine.NewPlan(p)
+		plan, err := engine.NewPlan(p, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(plan.Dispatches) != 2 {
 			t.Fatalf("%d dispatches, want attention and its gradient", len(plan.Dispatches))
 		}
-		return plan.Arena
+		return plan.Arena.Total()
 	}
 	const first = 1024
 	base := plan(first)

@@ -100,7 +100,7 @@ func (r *goldenRun) run(op string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, r.dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ type Graph struct {
 
 	tape   []func()
 	params map[*Param]*Tensor
+	stacks map[*Param]*Tensor // by their first parameter
 }
 
 // Options of a recording.
@@ -37,7 +38,7 @@ type Options struct {
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
 func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}}
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)
@@ -158,6 +159,27 @@ func (g *Graph) onBackward(y *Tensor, f func(dy engine.View)) {
 		if y.node.written {
 			f(y.node.grad)
 		}
+	})
+}
+
+// onBackwardAll is onBackward for an operator of several outputs. f gets the gradients
+// of all as soon as one of them was written, zeros for the others.
+func (g *Graph) onBackwardAll(ys []*Tensor, f func(dys []engine.View)) {
+	if !g.Train {
+		return
+	}
+	g.tape = append(g.tape, func() {
+		if !slices.ContainsFunc(ys, func(y *Tensor) bool { return y.node.written }) {
+			return
+		}
+		dys := make([]engine.View, len(ys))
+		for i, y := range ys {
+			var written bool
+			if dys[i], written, _ = g.gradient(y); !written {
+				g.fill(dys[i], y.Size(), 0)
+			}
+		}
+		f(dys)
 	})
 }
 

@@ -23,11 +23,11 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	g.productBias(p, operand{view: factor}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
 	g.onBackward(y, func(whole engine.View) {
 		dy := g.narrow(whole, y.Size())
-		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
-			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
-		}
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
 			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: factor}, dw)
+		}
+		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
+			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
 		}
 		if bias != nil {
 			g.biasGradient(bias, whole, rows)

@@ -40,9 +40,10 @@ func (s *Params) Refresh(ctx context.Context, dev engine.Device) error {
 		return nil
 	}
 	p := engine.NewProgram("round the weights")
-	for at := int64(0); at < s.Weights.Bytes; at += adamChunk {
-		n := min(adamChunk, s.Weights.Bytes-at)
-		p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Narrow.View().Slice(at/2, n/2))
+	for _, whole := range s.Weights.Parts() {
+		eachPiece(whole.Offset, whole.Bytes, func(at, n int64) {
+			p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Narrow.View().Slice(at/2, n/2))
+		})
 	}
 	if err := engine.RunOnce(ctx, dev, p); err != nil {
 		return err

@@ -33,7 +33,8 @@ type Init struct{ Mean, Std float64 }
 
 // Params is a model's set of parameters. Weights, gradients and both of AdamW's
 // moments each lie in one buffer, in the same order, so that the parameters of a
-// learning-rate group that are decayed, and those that are not, are contiguous.
+// learning-rate group that are decayed, and those that are not, are contiguous. On a
+// device whose buffers are smaller, Divide cuts all of them in the same places.
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
 	// Narrow is a copy of the weights in 16 bits, for products to read; nil without.
@@ -136,34 +137,6 @@ func (s *Params) In(b *engine.Buffer) []*Param {
 }
 
 func (s *Params) takesGradient(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
-
-// Range is a contiguous run of parameters that AdamW treats alike.
-type Range struct {
-	Group         string
-	Decay         bool
-	Offset, Bytes int64
-}
-
-// Ranges returns the runs of parameters that are not frozen.
-func (s *Params) Ranges() []Range {
-	var ranges []Range
-	for i, p := range s.list {
-		if !s.takesGradient(p) {
-			continue
-		}
-		end := s.Weights.Bytes
-		if i+1 < len(s.list) {
-			end = s.list[i+1].offset
-		}
-		last := len(ranges) - 1
-		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay {
-			ranges[last].Bytes = end - ranges[last].Offset
-			continue
-		}
-		ranges = append(ranges, Range{p.Group, p.Decay, p.offset, end - p.offset})
-	}
-	return ranges
-}
 
 // Param is a parameter as a tensor of the recording, the same one each time: a
 // table that is also the head has one gradient.

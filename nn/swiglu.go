@@ -19,3 +19,19 @@ func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 	})
 	return y
 }
+
+// SwiGLUStacked is SwiGLU of x [...,2F], which holds gate and up side by side in
+// every row: y [...,F].
+func (g *Graph) SwiGLUStacked(x *Tensor) *Tensor {
+	check(x.Cols()%2 == 0, "swiglu", "gate and up side by side", x)
+	rows, cols := x.rows(), x.Cols()/2
+	y := g.newLike(x, "swiglu", append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], cols)...).sameRows(x)
+	g.record(shaders.SwiGLUStacked, shaders.SwiGLUStackedParams{Rows: rows, Cols: uint32(cols)}, x.View(), y.View())
+	g.onBackward(y, func(dy engine.View) {
+		if dx, add, ok := g.gradient(x); ok {
+			g.record(shaders.SwiGLUStackedBackward, shaders.SwiGLUStackedBackwardParams{Rows: rows, Cols: uint32(cols), Accumulate: shaders.Flag(add)},
+				x.View(), dy, dx)
+		}
+	})
+	return y
+}

@@ -75,6 +75,9 @@ func (v *Variant) Runs(params any) bool {
 // fits says whether the target's limits allow a variant; one whose module cannot
 // be read is left to the device to refuse.
 func (k *Kernel) fits(v *Variant, t Target) bool {
+	if v.as != nil {
+		t = *v.as
+	}
 	if v.Cooperative != nil && !v.Cooperative.fits(t, v.Storage.Type) {
 		return false
 	}

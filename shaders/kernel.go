@@ -149,8 +149,9 @@ type Variant struct {
 	when       func(params any, class Class) bool
 	byTuning   func(params any) bool
 	specialize func(params any, t Target, s Storage) []uint32
-	text       string // the whole shader, in place of what WGSL would put together
-	module     []byte // its SPIR-V, in place of the committed one
+	text       string  // the whole shader, in place of what WGSL would put together
+	module     []byte  // its SPIR-V, in place of the committed one
+	as         *Target // what it takes the device for; nil: what that is
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the
@@ -165,6 +166,9 @@ type Pass struct {
 func (v *Variant) Constants(params any, t Target) []uint32 {
 	if v.specialize == nil {
 		return nil
+	}
+	if v.as != nil {
+		t = *v.as
 	}
 	return v.specialize(params, t, v.Storage)
 }

@@ -251,7 +251,7 @@ func matmulCases() []Case {
 				Batch: uint32(batch), Alpha: 1, Beta: beta, Bias: bias, Residual: residual,
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {64, 66, 66}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {8, 64, 64}, {9, 65, 66}, {64, 64, 16}, {64, 128, 64}, {64, 66, 66}, {128, 192, 96}, {33, 129, 65}, {2, 300, 1031}, {2, 64, 8}, {132, 20, 8}, {1, 130, 64}, {4, 37, 576}} {
 			cases = append(cases, call(N(s[0]), N(s[2]), s[1], 1, 0, 0, 0))
 		}
 		cases = append(cases, overCounts(20, func(m Count) Case { return call(m, N(24), 28, 1, 0, 1, 0) })...)
@@ -281,10 +281,11 @@ func matmulCases() []Case {
 	many.Long = true
 	sums := matmulCase(MatMulParams{M: N(32769), N: 128, K: N(2), Alpha: 1, Parts: 2}).named("32769x128x2 in 2 parts")
 	gaps := matmulCase(MatMulParams{M: N(7), N: 8, K: N(4), Alpha: 1})
+	whole := matmulCase(MatMulParams{M: N(128), N: 256, K: N(128), Alpha: 1, TransB: 1}) // of the largest tiles
 	p := gaps.Params.(MatMulParams)
 	p.LDA, p.LDB, p.LDC, p.M, p.N, p.K = 4, 8, 8, N(5), 6, N(3)
 	gaps.Params = p
-	return append(cases, wide, broad, high, long, rows, many, sums, gaps.named("with gaps between rows"))
+	return append(cases, wide, broad, high, long, rows, many, sums, whole, gaps.named("with gaps between rows"))
 }
 
 func matmulCPU(h Host, p MatMulParams, bufs Buffers) {

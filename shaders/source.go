@@ -90,6 +90,14 @@ func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 	return &altered
 }
 
+// As is WithText for a variant that runs as it would on a target, whatever the device
+// says of itself: tests try so what no device at hand offers.
+func (k *Kernel) As(t Target, v *Variant, text string, module []byte) *Kernel {
+	altered := k.WithText(v, text, module)
+	altered.Variants[0].as = &t
+	return altered
+}
+
 func writeConsts(w *strings.Builder, v *Variant) {
 	if v.Group != 0 {
 		fmt.Fprintf(w, "const GROUP: u32 = %du;\n", v.Group)

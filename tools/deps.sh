@@ -3,7 +3,8 @@
 #
 #   tools/deps.sh demo             what trains fastest here
 #   tools/deps.sh test             the same, and a Vulkan device in software
-#   tools/deps.sh page             a browser, for the test of a run's page
+#   tools/deps.sh extra            a browser and a GLSL compiler, for tests that are
+#                                  skipped without
 #   tools/deps.sh --require test   fail where something is still missing
 #   tools/deps.sh cgo              print 1 where Go can use a C compiler, else 0
 #
@@ -16,7 +17,7 @@ if [ "${1:-}" = --require ]; then
 	require=yes
 	shift
 fi
-purpose=${1:?usage: deps.sh [--require] demo|test|page|cgo}
+purpose=${1:?usage: deps.sh [--require] demo|test|extra|cgo}
 
 has_cgo() {
 	printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | ${CC:-gcc} -x c -o /dev/null - 2>/dev/null
@@ -36,8 +37,9 @@ wants_mesa() {
 }
 
 missing() {
-	if [ "$purpose" = page ]; then
+	if [ "$purpose" = extra ]; then
 		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || echo chromium
+		command -v glslc >/dev/null || echo glslc
 		return
 	fi
 	has_cgo || echo gcc libc6-dev
@@ -76,8 +78,8 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
 fi
 if [ -n "$packages" ]; then
 	echo "not installed: $packages(apt-get install $packages)" >&2
-	if [ "$purpose" = page ]; then
-		echo "Going on without: the page of a run is not tested in a browser." >&2
+	if [ "$purpose" = extra ]; then
+		echo "Going on without: the tests that need them are skipped." >&2
 	else
 		echo "Going on without: no C compiler means no Vulkan and no WebGPU, no OpenBLAS means slower." >&2
 	fi

@@ -28,19 +28,30 @@ there=$root/opt/patchwork
 mkdir -p "$there"
 CGO_ENABLED=1 go test -c -o "$there/vulkan.test" ./engine/vulkan || exit 1
 log=$there/test.log
+# run TESTS TIMEOUT: the tests in the chroot, their output into the log
+run() {
+	chroot "$root" env PATCHWORK_EMULATE_ALL=1 /opt/patchwork/vulkan.test -test.v -test.timeout "$2" -test.run "$1" >"$log" 2>&1
+	code=$?
+	passed=$(grep -c -- '--- PASS: .*/.*coopmat' "$log")
+	if [ "$code" != 0 ]; then
+		grep -A 2 -- '--- FAIL: .*/.*coopmat\|^panic' "$log"
+		tail -n 3 "$log"
+		exit 1
+	fi
+}
+
 # Mesa compiles each of these kernels for half a minute and longer.
-chroot "$root" /opt/patchwork/vulkan.test -test.v -test.timeout 2h -test.run "TestSoftware/Kernels/./f16/$variants" >"$log" 2>&1
-code=$?
+run "TestSoftware/Kernels/./f16/$variants" 2h
 grep -m 1 'vulkan_test\|enginetest.go.*llvmpipe' "$log"
-passed=$(grep -c -- "--- PASS: .*/coopmat" "$log")
-if [ "$code" != 0 ]; then
-	grep -A 2 -- '--- FAIL: .*/coopmat\|^panic' "$log"
-	tail -n 3 "$log"
-	exit 1
-fi
 if [ "$passed" = 0 ]; then
 	echo "no case ran: Mesa in $root has no cooperative matrices, or no variant fits \"$variants\""
 	exit 1
 fi
 echo "$passed cases of kernels with cooperative matrices pass"
 sed -n 's/.*--- PASS: .*\/\(coopmat[^ #]*\).*/\1/p' "$log" | sort | uniq -c
+
+run "TestWorkgroupMemory/$variants" 2h
+echo "$passed cases of those that ask for more memory than the driver tells pass"
+run "TestEmulated/$variants" 2h
+echo "$passed variants pass without cooperative matrices, in plain GLSL with the same tiles:"
+sed -n 's/.*--- PASS: TestEmulated\/\([^ ]*\).*/\1/p' "$log"

@@ -58,9 +58,7 @@ func (p *attentionProbe) upload(dev engine.Device, queries, intervals []int32, v
 }
 
 func (p *attentionProbe) free() {
-	for _, m := range p.memories {
-		m.Free()
-	}
+	engine.Free(p.memories)
 }
 
 // watch is attentionContext's.

@@ -147,17 +147,13 @@ func CopyBandwidth(ctx context.Context, dev engine.Device) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		for _, m := range memories {
-			m.Free()
-		}
-	}()
+	defer engine.Free(memories)
 	program := engine.NewProgram("copy")
 	const part = 32 << 20 // within every device's bindings
 	for at := int64(0); at < copyBytes/2; at += part {
 		program.Dispatch(shaders.AppendRows, shaders.AppendRowsParams{Rows: shaders.N(1), Cols: part / 4}, from.View().Slice(at, part), to.View().Slice(at, part))
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	if err != nil {
 		return 0, err
 	}

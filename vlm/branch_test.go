@@ -49,7 +49,7 @@ func logits(t testing.TB, l *Loaded, s *batch.Sample, turns batch.Turns, pixels 
 		y = g.Keep(g.Linear(l.hidden(g, in, nil), g.Param(l.decoder.head), nil, nil))
 	})
 	must(t, err)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, l.most)
 	must(t, err)
 	exe, err := l.Device.Compile(plan, nil)
 	must(t, err)

@@ -78,7 +78,8 @@ type attentionContext struct {
 	intervals    *nn.Tensor // [B·T, 4]
 	cache        *Cache     // nil: keys and values are those of the tokens themselves
 	count        int        // entry of the step block with the tokens in use; 0 = all
-	// watch, where it is set, gets every layer's queries [B,T,H,D] and keys [B,T,K,D] behind RoPE.
+	// watch, where it is set and there is no cache, gets every layer's queries [B,T,H,D]
+	// and keys [B,T,K,D] behind RoPE.
 	watch func(g *nn.Graph, q, k *nn.Tensor)
 }
 
@@ -95,30 +96,54 @@ func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace T
 }
 
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
-	h := l.inputNorm.Forward(g, x)                         // [B·T, D]
-	x = l.attention(g, h, x, c, config, layer)             // x + attention(h)
-	h = l.postNorm.Forward(g, x)                           //
-	h = g.SwiGLU(l.gate.Forward(g, h), l.up.Forward(g, h)) // [B·T, FFN]
-	return l.down.ForwardAdd(g, h, x)                      // x + mlp(h)
+	h := l.inputNorm.Forward(g, x)                // [B·T, D]
+	x = l.attention(g, h, x, c, config, layer)    // x + attention(h)
+	h = l.postNorm.Forward(g, x)                  //
+	return l.down.ForwardAdd(g, l.inner(g, h), x) // x + mlp(h)
+}
+
+// inner is the activation between the MLP's products: [B·T, FFN].
+func (l *decoderLayer) inner(g *nn.Graph, h *nn.Tensor) *nn.Tensor {
+	if both, ok := (nn.Stack{l.gate, l.up}).Forward(g, h); ok { // [B·T, 2·FFN]
+		return g.SwiGLUStacked(both)
+	}
+	return g.SwiGLU(l.gate.Forward(g, h), l.up.Forward(g, h))
 }
 
 func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
 	heads, kv, d := config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadDim
-	q := l.q.Forward(g, h).Reshape(c.rows, c.tokens, heads, d)
-	k := l.k.Forward(g, h).Reshape(c.rows, c.tokens, kv, d)
-	v := l.v.Forward(g, h).Reshape(c.rows, c.tokens, kv, d)
+	shape := nn.AttentionShape{B: c.rows, T: c.tokens, H: heads, K: kv, D: d}
+	q, k, v := l.heads(g, h, shape, c, layer)
+	if c.watch != nil {
+		c.watch(g, q, k)
+	}
+	y := g.Attention(q, k, v, c.intervals).Reshape(c.rows*c.tokens, heads*d)
+	return l.o.ForwardAdd(g, y.RowCount(c.count), residual)
+}
+
+// heads are the queries [B,T,H,D] behind RoPE, and the keys and values [B,T,K,D] or,
+// where there is one, the whole cache with the tokens' in it.
+func (l *decoderLayer) heads(g *nn.Graph, h *nn.Tensor, s nn.AttentionShape, c attentionContext, layer int) (q, k, v *nn.Tensor) {
+	if l.qNorm == nil {
+		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok { // [B·T, (H+2K)·D]
+			if c.cache == nil {
+				return g.RoPESplit(all, c.table, c.positions, s)
+			}
+			k, v = c.cache.tensors(layer)
+			return g.RoPESplitInto(all, c.table, c.positions, s, k, v, slotPast), k, v
+		}
+	}
+	q = l.q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
+	k = l.k.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	v = l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
 	if l.qNorm != nil {
 		q, k = l.qNorm.Forward(g, q), l.kNorm.Forward(g, k)
 	}
 	q, k = g.RoPE(q, c.table, c.positions), g.RoPE(k, c.table, c.positions)
-	if c.watch != nil {
-		c.watch(g, q, k)
-	}
 	if c.cache != nil {
 		k, v = c.cache.append(g, layer, k, v, c.count)
 	}
-	y := g.Attention(q, k, v, c.intervals).Reshape(c.rows*c.tokens, heads*d)
-	return l.o.ForwardAdd(g, y.RowCount(c.count), residual)
+	return q, k, v
 }
 
 // Cache holds the keys and values of one sequence, for every layer.
@@ -146,12 +171,17 @@ func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 // count says, behind those already there, where its entry slotPast says, and
 // returns the whole cache.
 func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor, count int) (keys, values *nn.Tensor) {
-	keys, values = nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
+	keys, values = c.tensors(layer)
 	width := c.shape[2] * c.shape[3]
 	p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(k.Size() / width), Slot: uint32(count)}, Cols: uint32(width), Slot: slotPast}
 	g.Program.Dispatch(shaders.AppendRows, p, k.View(), keys.View())
 	g.Program.Dispatch(shaders.AppendRows, p, v.View(), values.View())
 	return keys, values
+}
+
+// tensors are a layer's keys and values, [1,capacity,K,D] each.
+func (c *Cache) tensors(layer int) (keys, values *nn.Tensor) {
+	return nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
 }
 
 // copyTo copies everything to the beginning of a larger cache.

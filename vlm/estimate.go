@@ -88,7 +88,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
-	e.MemoryBytes.Activations = max(first.Arena, further.Arena, update.Arena) + in.bytes()
+	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil
 }

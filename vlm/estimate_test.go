@@ -91,7 +91,7 @@ func TestBindings(t *testing.T) {
 		for _, key := range []string{programFirst, programFurther, programUpdate, programEvaluate} {
 			plan, _, err := s.plan(key)
 			must(t, err)
-			for _, d := range plan.Dispatches {
+			for _, d := range plan.Within(128 << 20).Dispatches {
 				for i, v := range d.Views {
 					if v.Bytes > 128<<20 {
 						t.Errorf("%s: %s %s binds %d bytes as %s", key, d.Label, d.Kernel.Name, v.Bytes, d.Kernel.Bindings[i].Name)

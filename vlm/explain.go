@@ -136,7 +136,7 @@ func (l *Loaded) probe(ctx context.Context, b *batch.Batch, pixels []byte, queri
 	if err != nil {
 		return nil, err
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, l.most)
 	if err != nil {
 		return nil, err
 	}

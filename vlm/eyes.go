@@ -28,9 +28,7 @@ func (e *eyes) free() {
 	if e.exe != nil {
 		e.exe.Free()
 	}
-	for _, m := range e.memories {
-		m.Free()
-	}
+	engine.Free(e.memories)
 }
 
 // planEyes records the embedder for so many pictures at a time, with room for the
@@ -52,7 +50,7 @@ func planEyes(m *Model, batch, capacity int) (*eyes, *engine.Buffer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e.plan, err = engine.NewPlan(program)
+	e.plan, err = engine.NewPlan(program, m.most)
 	return e, table, err
 }
 

@@ -158,8 +158,6 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 func (g *Generator) Free() {
 	g.freePasses()
 	g.eyes.free()
-	for _, m := range g.memories {
-		m.Free()
-	}
+	engine.Free(g.memories)
 	g.memories, g.cache, g.rope, g.held, g.eyes = nil, nil, nil, sequence{}, nil
 }

@@ -174,7 +174,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
 	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, Type: r.model.storage()}, f)
 	must(r.t, err)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, r.model.most)
 	must(r.t, err)
 	exe, err := r.dev.Compile(plan, nil)
 	must(r.t, err)

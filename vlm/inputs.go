@@ -84,9 +84,7 @@ func pixelValues() []float32 {
 
 // free releases the buffers.
 func (in *Inputs) free() {
-	for _, m := range in.memories {
-		m.Free()
-	}
+	engine.Free(in.memories)
 }
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }

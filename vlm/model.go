@@ -47,6 +47,7 @@ type Model struct {
 
 	embedder embedder
 	decoder  decoder
+	most     int64 // bytes of one buffer of the device that holds the model; 0 = any
 }
 
 // NewModel declares the parameters that the configuration asks for. They have
@@ -128,6 +129,10 @@ func (m *Model) storage() shaders.Type {
 
 // allocate places the weights and, for training, the gradients and moments.
 func (m *Model) allocate(dev engine.Device, train bool) error {
+	m.most = dev.Info().Limits.MaxBufferBytes
+	if err := m.Params.Divide(dev.Info()); err != nil {
+		return err
+	}
 	buffers := []*engine.Buffer{m.Params.Weights}
 	if m.Params.Narrow != nil {
 		buffers = append(buffers, m.Params.Narrow)

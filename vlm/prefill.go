@@ -32,9 +32,7 @@ func (p *pass) free() {
 	if p.exe != nil {
 		p.exe.Free()
 	}
-	for _, m := range p.memories {
-		m.Free()
-	}
+	engine.Free(p.memories)
 }
 
 func (g *Generator) freePasses() {
@@ -201,7 +199,7 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, g.most)
 	return p, plan, err
 }
 

@@ -24,11 +24,7 @@ func (l *Loaded) Score(ctx context.Context, ids []int32) (nll, logits []float32,
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		for _, m := range memories {
-			m.Free()
-		}
-	}()
+	defer engine.Free(memories)
 	if err := in.allocate(l.Device); err != nil {
 		return nil, nil, err
 	}
@@ -45,7 +41,7 @@ func (l *Loaded) Score(ctx context.Context, ids []int32) (nll, logits []float32,
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, l.most)
 	if err != nil {
 		return nil, nil, err
 	}

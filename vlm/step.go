@@ -40,7 +40,7 @@ type Stepper struct {
 	optimizer nn.AdamW
 	in        *Inputs
 	step      [shaders.StepWords]uint32
-	arena     engine.Memory // shared by the programs: none needs another's temporaries
+	arena     []engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
 	staged    *batch.Batch // that the inputs hold for the next Begin
 	last      *batch.Batch // that was begun, with its pictures
@@ -87,7 +87,7 @@ func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, e
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, m.most)
 	return plan, out, err
 }
 
@@ -101,7 +101,7 @@ func planUpdate(m *Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, m.most)
 	return plan, out, err
 }
 
@@ -153,7 +153,7 @@ func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error
 	return p, nil
 }
 
-// reserve allocates the arena, as large as the largest of the programs asks for.
+// reserve allocates the arena, with room for each of the programs.
 func (s *Stepper) reserve() error {
 	if s.arena != nil {
 		return nil
@@ -162,16 +162,16 @@ func (s *Stepper) reserve() error {
 	if s.optimizer != adamless {
 		keys = append(keys, programFirst, programFurther, programUpdate)
 	}
-	most := int64(engine.Alignment)
+	var room engine.Segments
 	for _, key := range keys {
 		planned, _, err := s.plan(key)
 		if err != nil {
 			return err
 		}
-		most = max(most, planned.Arena)
+		room = room.Or(planned.Arena)
 	}
 	var err error
-	s.arena, err = s.dev.Allocate(most, "activations")
+	s.arena, err = engine.AllocateSegments(s.dev, "activations", room)
 	return err
 }
 
@@ -272,10 +272,8 @@ func (s *Stepper) Free() {
 		p.exe.Free()
 	}
 	clear(s.programs)
-	if s.arena != nil {
-		s.arena.Free()
-		s.arena = nil
-	}
+	engine.Free(s.arena)
+	s.arena = nil
 }
 
 // Rate is a group's learning rate in a step, and the step's number in the

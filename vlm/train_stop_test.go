@@ -44,7 +44,7 @@ func (f *failing) Read(m engine.Memory, offset int64, data []byte) error {
 	return f.Device.Read(m, offset, data)
 }
 
-func (f *failing) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
+func (f *failing) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	e, err := f.Device.Compile(p, arena)
 	return &failingProgram{e, p.Program.Name, f}, err
 }
@@ -169,7 +169,7 @@ type lighting struct {
 	fuse *fuse
 }
 
-func (l *lighting) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
+func (l *lighting) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	e, err := l.Device.Compile(p, arena)
 	if p.Program.Name == "update" {
 		return &lightingProgram{e, l}, err

@@ -59,7 +59,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	x.scratch = k.Scratch(c.Params)
 	program := engine.NewProgram(k.Name)
 	program.Dispatch(k.WithRoom(engine.Alignment), c.Params, views...)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (x *Call) garbage() error {
 		return nil
 	}
 	words := slices.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, int(x.scratch+engine.Alignment)/4)
-	return x.dev.Write(x.program.Arena(), 0, words)
+	return x.dev.Write(x.program.Arena()[0], 0, words)
 }
 
 // Run runs the call under a step block.
@@ -120,7 +120,7 @@ func (x *Call) ScratchIntact() (bool, error) {
 		return true, nil
 	}
 	behind := make([]byte, engine.Alignment)
-	if err := x.dev.Read(x.program.Arena(), x.scratch, behind); err != nil {
+	if err := x.dev.Read(x.program.Arena()[0], x.scratch, behind); err != nil {
 		return false, err
 	}
 	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
@@ -131,9 +131,7 @@ func (x *Call) Free() {
 	if x.program != nil {
 		x.program.Free()
 	}
-	for _, m := range x.memories {
-		m.Free()
-	}
+	engine.Free(x.memories)
 }
 
 // guard is what lies before and behind binding i. Every other word is NaN; the

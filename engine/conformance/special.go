@@ -36,7 +36,7 @@ const smallestNormal = 1.1754943508222875e-38
 // a value whose square, times the number of elements, does not.
 var squares = []string{
 	"adamw", "attention", "attention_backward", "gelu_backward", "layernorm", "layernorm_backward", "matmul", "rmsnorm", "rmsnorm_backward",
-	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward",
+	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward", "swiglu_stacked", "swiglu_stacked_backward",
 }
 
 // bearable replaces a large value by one that the kernel can square.

@@ -95,23 +95,22 @@ var errFreed = errors.New("cpu: memory or a program is used after it was freed")
 func (d *Device) Close() error { return nil }
 
 // Compile resolves every view of the plan to a slice.
-func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
+func (d *Device) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	if b := p.Unplaced(); b != nil {
 		return nil, fmt.Errorf("%s: buffer %q has no memory", p.Program.Name, b.Label)
 	}
 	e := &executable{host: d.host, plan: p, name: p.Program.Name, calls: make([]call, len(p.Dispatches))}
 	if arena == nil {
-		m, err := d.Allocate(max(p.Arena, 1), "activations")
+		own, err := engine.AllocateSegments(d, "activations", p.Arena)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Program.Name, err)
 		}
-		arena, e.ownArena = m, true
+		arena, e.ownArena = own, true
 	}
-	if _, err := within(arena, 0, p.Arena); err != nil {
-		return nil, fmt.Errorf("%s: the temporaries: %w", p.Program.Name, err)
+	if err := p.CheckArena(arena); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Program.Name, err)
 	}
-	e.arena = arena.(*memory)
-	e.uses = append(e.uses, e.arena)
+	e.arena = arena
 	for i, dispatch := range p.Dispatches {
 		buffers := make(shaders.Buffers, len(dispatch.Views))
 		for j, v := range dispatch.Views {
@@ -137,7 +136,7 @@ type executable struct {
 	host     *host
 	plan     *engine.Plan
 	name     string
-	arena    *memory
+	arena    []engine.Memory
 	ownArena bool
 	calls    []call
 	uses     []*memory // what must not have been freed when it runs
@@ -150,14 +149,15 @@ func (e *executable) slice(v engine.ResolvedView) ([]byte, error) {
 	if v.Bytes == 0 {
 		return nil, nil
 	}
+	where := v.Memory
 	if v.Temp {
-		return within(e.arena, v.Offset, v.Bytes)
+		where = e.arena[v.Segment]
 	}
-	b, err := within(v.Memory, v.Offset, v.Bytes)
+	b, err := within(where, v.Offset, v.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	if m := v.Memory.(*memory); !slices.Contains(e.uses, m) {
+	if m := where.(*memory); !slices.Contains(e.uses, m) {
 		e.uses = append(e.uses, m)
 	}
 	return b, nil
@@ -206,8 +206,8 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	})
 }
 
-// Arena is the memory that holds the plan's temporaries.
-func (e *executable) Arena() engine.Memory { return e.arena }
+// Arena are the memories that hold the plan's temporaries.
+func (e *executable) Arena() []engine.Memory { return e.arena }
 
 // HostTime is zero: the host is the device.
 func (e *executable) HostTime() time.Duration { return 0 }
@@ -215,7 +215,7 @@ func (e *executable) HostTime() time.Duration { return 0 }
 // Free releases the executable's own arena. It may be called again.
 func (e *executable) Free() {
 	if e.ownArena && !e.freed {
-		e.arena.Free()
+		engine.Free(e.arena)
 	}
 	e.freed, e.calls = true, nil
 }

@@ -54,8 +54,8 @@ func with(t *testing.T, open func(t *testing.T) engine.Device, f func(dev engine
 }
 
 // compile plans and compiles a recording.
-func compile(dev engine.Device, p *engine.Program, arena engine.Memory) (engine.Executable, error) {
-	plan, err := engine.NewPlan(p)
+func compile(dev engine.Device, p *engine.Program, arena []engine.Memory) (engine.Executable, error) {
+	plan, err := engine.NewPlan(p, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,11 @@ func testOutOfMemory(t *testing.T, dev engine.Device) {
 	half, other := p.Temp("half", asked/2), p.Temp("other", asked/2)
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, half.View().Slice(0, 4), half.View().Slice(256, 4), other.View().Slice(0, 4))
 	p.Keep(other)
-	if _, err := compile(dev, p, nil); err == nil {
+	plan, err := engine.NewPlan(p, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.Compile(plan, nil); err == nil {
 		t.Error("temporaries of a petabyte were allocated")
 	} else {
 		checkOutOfMemory(t, err, "activations", asked)
@@ -138,7 +142,9 @@ func testSmallArena(t *testing.T, dev engine.Device) {
 	c := p.Temp("c", 4)
 	p.Keep(c)
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, p.Temp("a", 4).View(), p.Temp("b", 4).View(), c.View())
-	if _, err := compile(dev, p, arena); err == nil {
-		t.Error("an arena that is too small was taken")
+	for _, arena := range [][]engine.Memory{{arena}, {}} {
+		if _, err := compile(dev, p, arena); err == nil {
+			t.Errorf("an arena of %d memories that is too small was taken", len(arena))
+		}
 	}
 }

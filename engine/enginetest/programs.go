@@ -19,6 +19,7 @@ func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
 	t.Run("Ahead", func(t *testing.T) { testAhead(t, dev) })
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
+	t.Run("Cut", func(t *testing.T) { testCut(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
@@ -35,15 +36,11 @@ func place(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for _, m := range memories {
-			m.Free()
-		}
-	})
+	t.Cleanup(func() { engine.Free(memories) })
 }
 
 // mustCompile compiles a recording for the length of a test.
-func mustCompile(t *testing.T, dev engine.Device, p *engine.Program, arena engine.Memory) engine.Executable {
+func mustCompile(t *testing.T, dev engine.Device, p *engine.Program, arena []engine.Memory) engine.Executable {
 	t.Helper()
 	e, err := compile(dev, p, arena)
 	if err != nil {
@@ -76,22 +73,30 @@ func download(t *testing.T, dev engine.Device, b *engine.Buffer) []float32 {
 	return values
 }
 
-// testRandom runs random programs, all in one arena, and compares every output
-// and kept temporary with what the recording says. Additions in float32 leave
-// no room for a tolerance.
+// testRandom runs random programs, all in one arena and some in many segments of it,
+// and compares every output and kept temporary with what the recording says.
+// Additions in float32 leave no room for a tolerance.
 func testRandom(t *testing.T, dev engine.Device) {
-	arena, err := dev.Allocate(1<<20, "a shared arena")
+	arena, err := engine.AllocateSegments(dev, "a shared arena", slices.Repeat(engine.Segments{1 << 15}, 12))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer arena.Free()
-	for seed := range uint64(10) {
+	defer engine.Free(arena)
+	for seed := range uint64(12) {
 		r := Random(seed, 100)
 		place(t, dev, slices.Concat(r.Inputs, r.Outputs)...)
 		for _, b := range r.Inputs {
 			upload(t, dev, b, r.Before[b])
 		}
-		e := mustCompile(t, dev, r.Program, arena)
+		plan, err := engine.NewPlan(r.Program, []int64{0, 2048, 5000}[seed%3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := dev.Compile(plan, arena)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Free)
 		for replay := range 2 {
 			mustRun(t, e, &noStep)
 			for _, b := range r.Outputs {

@@ -74,7 +74,7 @@ func cutsTo(k *shaders.Kernel, c shaders.Case, most int64) bool {
 		}
 	}
 	p.Dispatch(k, c.Params, views...)
-	plan, err := engine.NewPlan(p)
+	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		return false
 	}

@@ -49,7 +49,7 @@ func place(dev engine.Device, c *Case) (_ *call, err error) {
 	}
 	program := engine.NewProgram(c.Kernel.Name)
 	program.Dispatch(c.Kernel, c.Params, views...)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +61,7 @@ func (x *call) free() {
 	if x.program != nil {
 		x.program.Free()
 	}
-	for _, m := range x.memories {
-		m.Free()
-	}
+	engine.Free(x.memories)
 }
 
 // fill writes the contents of every binding.

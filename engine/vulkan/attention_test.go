@@ -55,15 +55,11 @@ func TestLongAttention(t *testing.T) {
 	program := engine.NewProgram("attention")
 	program.Dispatch(shaders.Attention, p, in...)
 	program.Dispatch(shaders.AttentionBackward, p, append(in, view("dy", floats), view("dq", floats), view("dk", floats), view("dv", floats))...)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	must(t, err)
 	memories, err := engine.Allocate(dev, "a test", all...)
 	must(t, err)
-	defer func() {
-		for _, m := range memories {
-			m.Free()
-		}
-	}()
+	defer engine.Free(memories)
 	for name, x := range map[string][]float32{"q": q, "k": k, "v": v, "dy": dy} {
 		must(t, engine.Upload(dev, buffers[name].View(), x))
 	}

@@ -89,7 +89,7 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 		}
 	}
 	program.Dispatch(k, params, views...)
-	plan, err := engine.NewPlan(program)
+	plan, err := engine.NewPlan(program, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,7 +110,5 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 	b.ReportMetric(cost.Flops/seconds/1e9, "GFLOP/s")
 	b.ReportMetric(cost.Bytes/seconds/1e9, "GB/s")
 	exe.Free()
-	for _, m := range memories {
-		m.Free()
-	}
+	engine.Free(memories)
 }

@@ -38,7 +38,7 @@ type pass struct {
 // Compile records the plan into command buffers. It fails with
 // engine.ErrUnsupported when a binding or a grid passes the device's limits and
 // with engine.ErrOutOfMemory when the temporaries do not fit.
-func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (_ engine.Executable, err error) {
+func (d *Device) Compile(p *engine.Plan, arena []engine.Memory) (_ engine.Executable, err error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
@@ -124,11 +124,13 @@ func (d *Device) checkGrid(grid [3]uint32) error {
 // checkView checks where a view lies and notes whose memory it needs.
 func (e *executable) checkView(v engine.View, r engine.ResolvedView) error {
 	d := e.device
-	size := e.plan.Arena
 	if v.Buffer == nil || r.Bytes == 0 {
 		return nil
 	}
-	if !r.Temp {
+	var size int64
+	if r.Temp {
+		size = e.plan.Arena[r.Segment]
+	} else {
 		m, err := d.own(r.Memory)
 		if err != nil {
 			return fmt.Errorf("buffer %q: %w", v.Buffer.Label, err)
@@ -161,22 +163,24 @@ func (e *executable) build() error {
 }
 
 // allocate finds room for the temporaries and for the parameter and step blocks.
-func (e *executable) allocate(arena engine.Memory) error {
+func (e *executable) allocate(arena []engine.Memory) (err error) {
 	d := e.device
 	if arena == nil {
-		m, err := d.Allocate(max(e.plan.Arena, engine.Alignment), "activations")
+		if arena, err = engine.AllocateSegments(d, "activations", e.plan.Arena); err != nil {
+			return err
+		}
+		e.ownArena = true
+	}
+	e.arena = arena
+	if err := e.plan.CheckArena(arena); err != nil {
+		return err
+	}
+	for _, a := range arena {
+		m, err := d.own(a)
 		if err != nil {
 			return err
 		}
-		arena, e.ownArena = m, true
-	}
-	m, err := d.own(arena)
-	if err != nil {
-		return err
-	}
-	e.arena, e.uses = m, append(e.uses, m)
-	if m.size < e.plan.Arena {
-		return fmt.Errorf("the temporaries need %s, the given memory has %s", engine.Bytes(e.plan.Arena), engine.Bytes(m.size))
+		e.uses = append(e.uses, m)
 	}
 	if e.step, err = d.allocate(stepBytes, "the step block", blockMemory); err != nil {
 		return err
@@ -268,7 +272,7 @@ func (e *executable) writeSet(c *call) {
 		case v.Bytes == 0:
 			views[i] = bufferRange{e.device.dummy.buffer, 0, uint64(e.device.dummy.size)}
 		case v.Temp:
-			views[i] = bufferRange{e.arena.buffer, uint64(v.Offset), uint64(v.Bytes)}
+			views[i] = bufferRange{e.arena[v.Segment].(*memory).buffer, uint64(v.Offset), uint64(v.Bytes)}
 		default:
 			views[i] = bufferRange{v.Memory.(*memory).buffer, uint64(v.Offset), uint64(v.Bytes)}
 		}

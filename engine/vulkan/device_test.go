@@ -31,7 +31,7 @@ func chain(t testing.TB, d *Device, n int) engine.Executable {
 		last = next
 	}
 	p.Keep(last)
-	plan, err := engine.NewPlan(p)
+	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ type executable struct {
 	plan   *engine.Plan
 	calls  []call
 
-	arena    *memory
+	arena    []engine.Memory // all of this device's
 	ownArena bool
 	params   *memory   // the parameter blocks of all dispatches
 	step     *memory   // the step block
@@ -97,8 +97,8 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	return nil
 }
 
-// Arena is the memory that holds the plan's temporaries.
-func (e *executable) Arena() engine.Memory { return e.arena }
+// Arena are the memories that hold the plan's temporaries.
+func (e *executable) Arena() []engine.Memory { return e.arena }
 
 // HostTime is the time that the last Run took before the device had its first
 // work; what the host does afterwards runs beside the device.
@@ -129,6 +129,6 @@ func (e *executable) release() {
 	e.params.destroy()
 	e.step.destroy()
 	if e.ownArena {
-		e.arena.Free()
+		engine.Free(e.arena)
 	}
 }

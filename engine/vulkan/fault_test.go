@@ -70,14 +70,10 @@ func oneSum(t *testing.T, d *Device) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, m := range memories {
-			m.Free()
-		}
-	}()
+	defer engine.Free(memories)
 	p := engine.NewProgram("one sum")
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(64)}, x.View(), x.View(), y.View())
-	plan, err := engine.NewPlan(p)
+	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,8 +114,9 @@ func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFla
 		return nil, d.noMemoryFor(what)
 	}
 	heap := d.physical.memory.types[kind].heap
-	// A driver may allocate more at once than its maxMemoryAllocationSize says,
-	// NVIDIA's does; it is asked. The size of a buffer is a hard limit.
+	// A driver may allocate more at once than its maxMemoryAllocationSize says; it is
+	// asked, though nothing relies on it but with NVIDIA's. The size of a buffer is a
+	// hard limit.
 	if free := min(d.free(heap), d.physical.limits.bufferBytes); size > free {
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: free}
 	}

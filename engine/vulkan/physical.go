@@ -148,10 +148,21 @@ func (p *physical) readProperties2(i *instance) {
 	if maintenance4.maxBufferSize > 0 {
 		p.limits.bufferBytes = signed(maintenance4.maxBufferSize)
 	}
+	l := &p.info.Limits
+	heap := l.MaxAllocationBytes
 	if maintenance3.maxMemoryAllocationSize > 0 {
-		p.info.Limits.MaxAllocationBytes = signed(maintenance3.maxMemoryAllocationSize)
+		l.MaxAllocationBytes = signed(maintenance3.maxMemoryAllocationSize)
+	}
+	l.MaxBufferBytes = min(heap, p.limits.bufferBytes)
+	// NVIDIA's driver allocates more at once than it promises. Of others that is not
+	// known: there a buffer keeps to the promise.
+	if driver.driverID != driverNVIDIA {
+		l.MaxBufferBytes = min(l.MaxBufferBytes, l.MaxAllocationBytes)
 	}
 }
+
+// driverNVIDIA is VK_DRIVER_ID_NVIDIA_PROPRIETARY.
+const driverNVIDIA = 4
 
 // signed turns a driver's size, which may be "no limit", into a signed one.
 func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

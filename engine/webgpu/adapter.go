@@ -76,6 +76,7 @@ func describe(n int, a *wgpu.Adapter) engine.Info {
 		Features: []string{},
 		Limits: engine.Limits{
 			MaxBindingBytes:    int64(limits.MaxStorageBufferBindingSize),
+			MaxBufferBytes:     int64(min(limits.MaxBufferSize, 1<<62)),
 			MaxAllocationBytes: int64(min(limits.MaxBufferSize, 1<<62)),
 			MaxWorkgroupMemory: int64(limits.MaxComputeWorkgroupStorageSize),
 			MaxInvocations:     int(limits.MaxComputeInvocationsPerWorkgroup),

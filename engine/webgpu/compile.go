@@ -33,7 +33,7 @@ type pass struct {
 // Compile makes the pipelines and bind groups of the plan. It fails with
 // engine.ErrUnsupported when a binding or a grid passes the device's limits and
 // with engine.ErrOutOfMemory when the temporaries do not fit.
-func (d *Device) Compile(p *engine.Plan, arena engine.Memory) (_ engine.Executable, err error) {
+func (d *Device) Compile(p *engine.Plan, arena []engine.Memory) (_ engine.Executable, err error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
@@ -108,11 +108,13 @@ func (e *executable) resolveCall(dispatch *engine.Dispatch, c *call) (err error)
 // checkView checks where a view lies and notes whose memory it needs.
 func (e *executable) checkView(v engine.View, r engine.ResolvedView) error {
 	d := e.device
-	size := e.plan.Arena
 	if v.Buffer == nil || r.Bytes == 0 {
 		return nil
 	}
-	if !r.Temp {
+	var size int64
+	if r.Temp {
+		size = e.plan.Arena[r.Segment]
+	} else {
 		m, err := d.own(r.Memory)
 		if err != nil {
 			return fmt.Errorf("buffer %q: %w", v.Buffer.Label, err)
@@ -125,22 +127,24 @@ func (e *executable) checkView(v engine.View, r engine.ResolvedView) error {
 }
 
 // allocate finds room for the temporaries and for the parameter and step blocks.
-func (e *executable) allocate(arena engine.Memory) error {
+func (e *executable) allocate(arena []engine.Memory) (err error) {
 	d := e.device
 	if arena == nil {
-		m, err := d.Allocate(max(e.plan.Arena, engine.Alignment), "activations")
+		if arena, err = engine.AllocateSegments(d, "activations", e.plan.Arena); err != nil {
+			return err
+		}
+		e.ownArena = true
+	}
+	e.arena = arena
+	if err := e.plan.CheckArena(arena); err != nil {
+		return err
+	}
+	for _, a := range arena {
+		m, err := d.own(a)
 		if err != nil {
 			return err
 		}
-		arena, e.ownArena = m, true
-	}
-	m, err := d.own(arena)
-	if err != nil {
-		return err
-	}
-	e.arena, e.uses = m, append(e.uses, m)
-	if m.size < e.plan.Arena {
-		return fmt.Errorf("the temporaries need %s, the given memory has %s", engine.Bytes(e.plan.Arena), engine.Bytes(m.size))
+		e.uses = append(e.uses, m)
 	}
 	if e.step, err = d.allocate(stepBytes, "the step block", uniformUsage); err != nil {
 		return err
@@ -185,7 +189,7 @@ func (e *executable) bind() (err error) {
 			case v.Bytes == 0:
 				entry.Buffer, entry.Size = d.dummy.buffer, uint64(d.dummy.size)
 			case v.Temp:
-				entry.Buffer, entry.Offset, entry.Size = e.arena.buffer, uint64(v.Offset), uint64(roundUp(v.Bytes, 4))
+				entry.Buffer, entry.Offset, entry.Size = e.arena[v.Segment].(*memory).buffer, uint64(v.Offset), uint64(roundUp(v.Bytes, 4))
 			default:
 				entry.Buffer, entry.Offset, entry.Size = v.Memory.(*memory).buffer, uint64(v.Offset), uint64(roundUp(v.Bytes, 4))
 			}

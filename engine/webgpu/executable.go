@@ -22,7 +22,7 @@ type executable struct {
 	calls  []call
 	ends   []int // of the pieces that are submitted together
 
-	arena    *memory
+	arena    []engine.Memory // all of this device's
 	ownArena bool
 	params   *memory   // the parameter blocks of all dispatches
 	step     *memory   // the step block
@@ -102,8 +102,8 @@ func (e *executable) encode(c *wgpu.CommandEncoder, first, end int) error {
 	return p.End()
 }
 
-// Arena is the memory that holds the plan's temporaries.
-func (e *executable) Arena() engine.Memory { return e.arena }
+// Arena are the memories that hold the plan's temporaries.
+func (e *executable) Arena() []engine.Memory { return e.arena }
 
 // HostTime is the time that the last Run took before the device had its first
 // work; what the host does afterwards runs beside the device.
@@ -127,7 +127,7 @@ func (e *executable) release() {
 	e.params.release()
 	e.step.release()
 	if e.ownArena {
-		e.arena.Free()
+		engine.Free(e.arena)
 	}
 	e.device = nil
 }

@@ -26,7 +26,7 @@ func fills(t testing.TB, d *Device, n int) (engine.Executable, *engine.Buffer, [
 	p.Keep(temp)
 	p.Dispatch(shaders.Fill, shaders.FillParams{N: uint32(n), Value: 1}, temp.View())
 	p.Dispatch(shaders.Fill, shaders.FillParams{N: uint32(n), Value: 2}, y.View())
-	plan, err := engine.NewPlan(p)
+	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +64,7 @@ func TestNoLeak(t *testing.T) {
 	round := func() handleCounts {
 		e, memories := use(t, d)
 		e.Free()
-		for _, m := range memories {
-			m.Free()
-		}
+		engine.Free(memories)
 		d.wait() // lets the library forget them
 		return handles(d)
 	}

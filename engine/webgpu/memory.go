@@ -65,7 +65,7 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 }
 
 func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*memory, error) {
-	if most := d.info.Limits.MaxAllocationBytes; size > most {
+	if most := d.info.Limits.MaxBufferBytes; size > most {
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: most}
 	}
 	buffer, err := d.newBuffer(roundUp(size, wgpu.CopyBufferAlignment), usage)

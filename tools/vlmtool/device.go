@@ -137,6 +137,9 @@ func printDevice(a *app, d engine.Info) {
 	if d.Limits.MaxBindingBytes > 0 {
 		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
 	}
+	if d.Limits.MaxBufferBytes > 0 {
+		fmt.Fprintf(a.stdout, ", %s a buffer", engine.Bytes(d.Limits.MaxBufferBytes))
+	}
 	fmt.Fprintln(a.stdout)
 	if !strings.HasPrefix(d.Device, "vulkan") {
 		if len(d.Features) > 0 {

@@ -20,7 +20,7 @@ func (n Narrow) Info() engine.Info {
 }
 
 // Compile cuts the plan before the device sees it.
-func (n Narrow) Compile(p *engine.Plan, arena engine.Memory) (engine.Executable, error) {
+func (n Narrow) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
 			if v.Bytes > n.Most {

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+)
+
+// Cut lets a persistent buffer be divided between memories at byte offsets in
+// ascending order. What a kernel binds must not cross one. It is called before the
+// buffer is recorded or allocated.
+func (b *Buffer) Cut(at []int64) { b.cuts = at }
+
+// Whole says whether no cut lies inside a range of the buffer, so that a kernel can
+// bind it at once.
+func (b *Buffer) Whole(offset, bytes int64) bool {
+	return !slices.ContainsFunc(b.cuts, func(at int64) bool { return at > offset && at < offset+bytes })
+}
+
+// piece is a persistent buffer from one cut to the next.
+type piece struct {
+	start, bytes int64  // in the buffer
+	memory       Memory // nil until placed
+	offset       int64  // in the memory
+}
+
+// divide returns the buffer's pieces, which have no memory yet.
+func (b *Buffer) divide() []piece {
+	pieces := []piece{{bytes: b.Bytes}}
+	for _, at := range b.cuts {
+		if last := &pieces[len(pieces)-1]; at > last.start && at < b.Bytes {
+			last.bytes = at - last.start
+			pieces = append(pieces, piece{start: at, bytes: b.Bytes - at})
+		}
+	}
+	return pieces
+}
+
+// Parts are views of the buffer between its cuts.
+func (b *Buffer) Parts() []View {
+	var views []View
+	for _, p := range b.divide() {
+		views = append(views, b.View().Slice(p.start, p.bytes))
+	}
+	return views
+}
+
+// piece is the one that a byte of the buffer lies in.
+func (b *Buffer) piece(offset int64) piece {
+	for _, p := range slices.Backward(b.pieces) {
+		if offset >= p.start {
+			return p
+		}
+	}
+	return piece{}
+}
+
+// Allocate places persistent buffers on a device, each piece aligned, together in
+// as few memories as the device's limit lets them be. what names them in errors.
+func Allocate(dev Device, what string, buffers ...*Buffer) ([]Memory, error) {
+	var sizes Segments
+	var at []int64 // of each piece, in the memory that is the last one then
+	var in []int
+	limit := dev.Info().Limits.MaxBufferBytes
+	for _, b := range buffers {
+		b.pieces = b.divide()
+		for _, p := range b.pieces {
+			last := len(sizes) - 1
+			if last < 0 || limit > 0 && sizes[last]+align(p.bytes) > limit {
+				sizes, last = append(sizes, 0), last+1
+			}
+			at, in = append(at, sizes[last]), append(in, last)
+			sizes[last] += align(p.bytes)
+		}
+	}
+	memories, err := AllocateSegments(dev, what, sizes)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, b := range buffers {
+		for i := range b.pieces {
+			b.pieces[i].memory, b.pieces[i].offset = memories[in[n]], at[n]
+			n++
+		}
+	}
+	return memories, nil
+}
+
+// Segments are the sizes in bytes of memories that are used as one.
+type Segments []int64
+
+// Total is the size of all.
+func (s Segments) Total() (n int64) {
+	for _, bytes := range s {
+		n += bytes
+	}
+	return n
+}
+
+// Or returns segments that have room for either.
+func (s Segments) Or(t Segments) Segments {
+	both := slices.Clone(s)
+	for i, bytes := range t {
+		if i == len(both) {
+			both = append(both, 0)
+		}
+		both[i] = max(both[i], bytes)
+	}
+	return both
+}
+
+// AllocateSegments reserves a memory for each segment, or none. Its error says how
+// much all of them take.
+func AllocateSegments(dev Device, what string, sizes Segments) ([]Memory, error) {
+	memories := make([]Memory, 0, len(sizes))
+	for _, bytes := range sizes {
+		m, err := dev.Allocate(max(bytes, Alignment), what)
+		if err != nil {
+			Free(memories)
+			if limit := dev.Info().Limits.MaxBufferBytes; limit > 0 && bytes > limit {
+				return nil, err // no matter how much of the others there is
+			}
+			return nil, ofAll(err, sizes[:len(memories)].Total(), sizes.Total())
+		}
+		memories = append(memories, m)
+	}
+	return memories, nil
+}
+
+// ofAll makes the refusal of one of several allocations say what all of them take,
+// and what there was before the first.
+func ofAll(err error, before, total int64) error {
+	var oom *OutOfMemoryError
+	if !errors.As(err, &oom) {
+		return err
+	}
+	all := *oom
+	all.Asked = total
+	if all.Available > 0 {
+		all.Available += before
+	}
+	return &all
+}
+
+// Free gives memories back.
+func Free(memories []Memory) {
+	for _, m := range memories {
+		m.Free()
+	}
+}
+
+func align(n int64) int64 { return (n + Alignment - 1) / Alignment * Alignment }

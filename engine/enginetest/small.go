@@ -1,0 +1,40 @@
+package enginetest
+
+import "patchwork/engine"
+
+// Small is a device that makes smaller buffers than it can, and refuses larger ones.
+type Small struct {
+	engine.Device
+	Most int64 // bytes of one buffer
+	// Segments is the most memories that one program's temporaries had.
+	Segments *int
+}
+
+// NewSmall limits the buffers of a device to most bytes.
+func NewSmall(dev engine.Device, most int64) Small { return Small{dev, most, new(int)} }
+
+// Info describes the device with the limit.
+func (s Small) Info() engine.Info {
+	i := s.Device.Info()
+	i.Limits.MaxBufferBytes = s.Most
+	return i
+}
+
+// Allocate refuses what passes the limit.
+func (s Small) Allocate(bytes int64, what string) (engine.Memory, error) {
+	if bytes > s.Most {
+		return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: what, Asked: bytes, Available: s.Most}
+	}
+	return s.Device.Allocate(bytes, what)
+}
+
+// Compile refuses a plan with a segment that passes the limit.
+func (s Small) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
+	for _, bytes := range p.Arena {
+		if bytes > s.Most {
+			return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: "activations", Asked: bytes, Available: s.Most}
+		}
+	}
+	*s.Segments = max(*s.Segments, len(p.Arena))
+	return s.Device.Compile(p, arena)
+}

@@ -1,0 +1,151 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package vulkan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine/conformance"
+	"patchwork/engine/conformance/emulation"
+	"patchwork/shaders"
+	"patchwork/shaders/glslc"
+)
+
+// emulateAll is the environment variable that asks for every variant, which takes a
+// quarter of an hour.
+const emulateAll = "PATCHWORK_EMULATE_ALL"
+
+// matrixSizes are those of NVIDIA's, AMD's and Intel's tensor cores: M, N and K.
+var matrixSizes = [][3]uint32{{16, 8, 16}, {16, 16, 16}, {8, 16, 16}}
+
+// form is a variant with cooperative matrices.
+type form struct {
+	kernel  *shaders.Kernel
+	variant *shaders.Variant
+}
+
+func cooperative() []form {
+	var all []form
+	for _, k := range shaders.All() {
+		for i := range k.Variants {
+			if v := &k.Variants[i]; v.Cooperative != nil {
+				all = append(all, form{k, v})
+			}
+		}
+	}
+	return all
+}
+
+// smallest is the form of each file, in bf16, whose matrices are the smallest.
+func smallest(all []form) []form {
+	best := map[string]form{}
+	area := func(f form) uint32 { return f.variant.Cooperative.Rows * f.variant.Cooperative.Cols }
+	for _, f := range all {
+		other, seen := best[f.variant.Source]
+		if f.variant.Storage.Type == shaders.BF16 && (!seen || area(f) < area(other)) {
+			best[f.variant.Source] = f
+		}
+	}
+	return slices.SortedFunc(maps.Values(best), func(a, b form) int { return strings.Compare(a.variant.Source, b.variant.Source) })
+}
+
+// cases are those of a variant on a target, up to so many elements.
+func (f form) cases(t shaders.Target, most int) []shaders.Case {
+	return slices.DeleteFunc(conformance.Cases(f.kernel), func(c shaders.Case) bool {
+		return c.Long || c.Elements() > most || c.Storage != f.variant.Storage || !slices.Contains(f.kernel.Runnable(c.Params, c.Storage, t), f.variant)
+	})
+}
+
+// TestEmulated runs what is written for cooperative matrices without them: all of the
+// variants with several sizes of matrices, or one of each file, with one size and one
+// set of constants.
+func TestEmulated(t *testing.T) {
+	if _, err := glslc.Compile("#version 460\nlayout(local_size_x = 1) in;\nvoid main() {}\n"); err != nil {
+		t.Skipf("GLSL cannot be compiled (Debian: apt install glslc): %v", err)
+	}
+	d := openSoftware(t, false)
+	defer d.Close()
+	forms, sizes := cooperative(), matrixSizes
+	all := os.Getenv(emulateAll) != ""
+	if !all {
+		forms, sizes = smallest(forms), sizes[:1]
+	}
+	for _, f := range forms {
+		sizes := sizes
+		if f.variant.Cooperative.Scope == shaders.ScopeWorkgroup { // one matrix is the whole tile
+			sizes = sizes[:1]
+		}
+		for _, size := range sizes {
+			target := emulation.Target(f.variant, size[0], size[1], size[2], d.info.Limits.SubgroupSize)
+			t.Run(fmt.Sprintf("%s/%dx%dx%d", f.kernel.ID(f.variant), size[0], size[1], size[2]), func(t *testing.T) {
+				testEmulated(t, d, f, target, all)
+			})
+		}
+	}
+}
+
+// testEmulated holds a variant to the references in all its cases, or in those for
+// which nothing more must be compiled than for the largest.
+func testEmulated(t *testing.T, d *Device, f form, target shaders.Target, all bool) {
+	emulated, err := emulation.Kernel(f.kernel, f.variant, target, glslc.Compile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := f.cases(target, 1<<17)
+	if len(cases) == 0 {
+		t.Fatal("it has no case")
+	}
+	largest := slices.MaxFunc(cases, func(a, b shaders.Case) int { return cmp.Compare(a.Elements(), b.Elements()) })
+	constants := fmt.Sprint(f.variant.Constants(largest.Params, target))
+	passed := 0
+	for _, c := range cases {
+		if !all && fmt.Sprint(f.variant.Constants(c.Params, target)) != constants {
+			continue
+		}
+		if _, err := conformance.Check(t.Context(), d, emulated, conformance.Prepare(f.kernel, c)); err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		passed++
+	}
+	t.Logf("%d cases pass", passed)
+}
+
+// TestWorkgroupMemory runs the variants with cooperative matrices that ask for more
+// memory than the software rasteriser says it has: it gives them what they ask for.
+func TestWorkgroupMemory(t *testing.T) {
+	d := openSoftware(t, false)
+	defer d.Close()
+	if len(d.info.Matrices) == 0 {
+		t.Skip("the driver has no cooperative matrices; make test-mesa sets up one that has")
+	}
+	told, roomy := d.info.Target(), d.info.Target()
+	roomy.WorkgroupMemory = 0
+	for _, f := range cooperative() {
+		needs, err := f.kernel.Needs(f.variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if needs.Fits(told) {
+			continue // the suite of all devices runs it
+		}
+		module, err := f.kernel.SPIRV(f.variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forced := f.kernel.As(roomy, f.variant, "", module)
+		for _, c := range f.cases(roomy, 1<<17) {
+			t.Run(f.kernel.ID(f.variant)+"/"+c.Name, func(t *testing.T) {
+				if _, err := conformance.Check(t.Context(), d, forced, conformance.Prepare(f.kernel, c)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}

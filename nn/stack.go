@@ -1,0 +1,82 @@
+package nn
+
+import (
+	"patchwork/engine"
+)
+
+// Stack is several Linear layers of the same input, whose weights a device sees as
+// one matrix where they lie one behind the other in memory. A layer is used in a
+// stack or alone, not both, in one recording.
+type Stack []Linear
+
+// Forward computes all layers by one product: x [...,I] to y [...,ΣO], their outputs
+// side by side. ok is false, and nothing is recorded, where the layers do not lie
+// one behind the other or some of them alone take gradients.
+func (s Stack) Forward(g *Graph, x *Tensor) (y *Tensor, ok bool) {
+	weights, biases := make([]*Param, len(s)), make([]*Param, len(s))
+	for i, l := range s {
+		weights[i], biases[i] = l.Weight, l.Bias
+		if (l.Bias == nil) != (s[0].Bias == nil) {
+			return nil, false
+		}
+	}
+	w, ok := g.stacked(weights)
+	if !ok {
+		return nil, false
+	}
+	if s[0].Bias == nil {
+		return g.Linear(x, w, nil, nil), true
+	}
+	b, ok := g.stacked(biases)
+	if !ok {
+		return nil, false
+	}
+	return g.Linear(x, w, b, nil), true
+}
+
+// stacked is parameters that differ in their first axis alone as one tensor, the
+// same one each time.
+func (g *Graph) stacked(params []*Param) (*Tensor, bool) {
+	if t := g.stacks[params[0]]; t != nil {
+		return t, true
+	}
+	first := g.Param(params[0])
+	shape := append([]int(nil), first.Shape...)
+	var views, narrow, grads []engine.View
+	for i, p := range params {
+		t := g.Param(p)
+		if t.node.needsGrad != first.node.needsGrad {
+			return nil, false
+		}
+		if i > 0 {
+			shape[0] += t.Shape[0]
+		}
+		views, narrow, grads = append(views, t.node.view), append(narrow, t.node.narrow), append(grads, t.node.grad)
+	}
+	n := &node{name: params[0].Name + " and those behind", needsGrad: first.node.needsGrad, written: first.node.written}
+	for _, join := range []struct {
+		whole *engine.View
+		parts []engine.View
+	}{{&n.view, views}, {&n.narrow, narrow}, {&n.grad, grads}} {
+		var ok bool
+		if *join.whole, ok = adjoin(join.parts); !ok {
+			return nil, false
+		}
+	}
+	t := &Tensor{Shape: shape, node: n}
+	g.stacks[params[0]] = t
+	return t, true
+}
+
+// adjoin is the view of several that lie one behind the other in one piece of a buffer;
+// absent ones together are absent.
+func adjoin(parts []engine.View) (whole engine.View, ok bool) {
+	whole = parts[0]
+	for _, v := range parts[1:] {
+		if v.Buffer != whole.Buffer || v.Offset != whole.Offset+whole.Bytes {
+			return engine.View{}, false
+		}
+		whole.Bytes += v.Bytes
+	}
+	return whole, whole.Buffer == nil || whole.Buffer.Whole(whole.Offset, whole.Bytes)
+}

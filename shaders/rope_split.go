@@ -1,0 +1,156 @@
+package shaders
+
+// RoPESplitParams are the parameters of RoPESplit.
+type RoPESplitParams struct {
+	Tokens  Count
+	Heads   uint32 // of queries
+	KVHeads uint32 // of keys, and as many of values
+	HeadDim uint32
+	Slot    uint32 // entry of the step block with the row of k and v to begin at
+}
+
+// RoPESplit takes the stacked projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of
+// every token apart and turns queries and keys as RoPE does: q [Tokens,Heads,HeadDim],
+// k and v [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that goes on from
+// the row that the step block's entry says.
+var RoPESplit = Declare(Decl[RoPESplitParams]{
+	Name: "rope_split",
+	Bindings: []Binding{
+		{Name: "x", Access: Read},
+		{Name: "table", Access: Read},
+		{Name: "positions", Type: I32, Access: Read},
+		{Name: "q", Access: Write},
+		{Name: "k", Access: ReadWrite},
+		{Name: "v", Access: ReadWrite},
+	},
+	Variants: elementwise(func(p RoPESplitParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
+	Halves:   [][]string{{"x", "q", "k", "v"}},
+	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
+	Axes: func(p RoPESplitParams) []Axis {
+		if p.Slot != 0 { // where the rows of a cache lie, the step says
+			return nil
+		}
+		return alongCount(func(p *RoPESplitParams) *Count { return &p.Tokens }, func(p RoPESplitParams) map[string]int64 {
+			return splitSpans(p.Heads, p.KVHeads, p.HeadDim, "x", "q", "k", "v")
+		}, nil)(p)
+	},
+	CPU: func(h Host, p RoPESplitParams, b Buffers) {
+		x, table, positions, q, k, v := b.F32(0), b.F32(1), b.I32(2), b.F32(3), b.F32(4), b.F32(5)
+		d, queries, keys := int(p.HeadDim), int(p.Heads*p.HeadDim), int(p.KVHeads*p.HeadDim)
+		first := int(h.Step()[p.Slot])
+		h.Parallel(p.Tokens.At(h.Step()), rowGrain(int(p.width())), func(lo, hi int) {
+			for t := lo; t < hi; t++ {
+				row, to := x[t*(queries+2*keys):], (first+t)*keys
+				angles := table[int(positions[t])*d:][:d]
+				rotateHeads(row[:queries], angles, q[t*queries:], false, false)
+				rotateHeads(row[queries:][:keys], angles, k[to:], false, false)
+				copy(v[to:], row[queries+keys:][:keys])
+			}
+		})
+	},
+	Reference: func(p RoPESplitParams, b []Array) {
+		x, table, positions := b[0].F, b[1].F, b[2].I
+		first := int(b[6].I[p.Slot])
+		splitHeads(p.Tokens, p.Heads, p.KVHeads, p.HeadDim, func(t, head, i, at int, part splitPart) {
+			out := b[3+part].F
+			if part != partQuery {
+				at += first * int(p.KVHeads*p.HeadDim)
+			}
+			from := t*int(p.width()) + head*int(p.HeadDim)
+			out[at] = turned(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
+		})
+	},
+	Cost: func(p RoPESplitParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
+	Inputs: func(p RoPESplitParams, n []int) map[string]Input {
+		return map[string]Input{"positions": integers(n[2], 0, n[1]/int(p.HeadDim))}
+	},
+	Cases: func() []Case {
+		call := func(tokens Count, heads, kv, d int, slot, first uint32) Case {
+			const positions = 50
+			n := int(tokens.Max)
+			cache := (n + int(first)) * kv * d
+			c := Case{
+				Params: RoPESplitParams{tokens, uint32(heads), uint32(kv), uint32(d), slot},
+				Inputs: []Input{
+					{N: n * (heads + 2*kv) * d, Scale: 1}, {N: positions * d, Scale: 1}, integers(n, 0, positions),
+					{N: n * heads * d}, {N: cache, Scale: 1}, {N: cache, Scale: 1},
+				},
+				Atol: 1e-6, Rtol: 1e-6, // three roundings of values of size 1
+			}
+			if slot != 0 {
+				c.Step = withWord(nil, int(slot), first)
+			}
+			return c.named("%dx(%d+2*%d)x%d at %d", tokens.Max, heads, kv, d, first)
+		}
+		counted := overCounts(9, func(tokens Count) Case { return call(tokens, 3, 2, 16, 5, 3) })
+		for i := range counted {
+			counted[i].Step = withWord(counted[i].Step, 5, 3)
+		}
+		return append(counted, call(N(1), 1, 1, 2, 0, 0), call(N(7), 3, 1, 6, 0, 0), call(N(33), 9, 3, 64, 0, 0), call(N(1), 9, 3, 64, 5, 7),
+			call(N(5), 4, 2, 128, 5, 1), call(N(300), 3, 2, 16, 0, 0), call(N(65537), 14, 1, 8, 0, 0))
+	},
+})
+
+func (p RoPESplitParams) width() uint32 { return (p.Heads + 2*p.KVHeads) * p.HeadDim }
+
+// splitPart is what a head of a stacked projection is.
+type splitPart int
+
+const (
+	partQuery splitPart = iota
+	partKey
+	partValue
+)
+
+// splitHeads calls f for element i of every head of every token, in a reference; at is
+// where it lies in the tensor of its part.
+func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at int, part splitPart)) {
+	q, k, d := int(heads), int(kv), int(headDim)
+	for t := range int(tokens.Max) {
+		for head := range q + 2*k {
+			for i := range d {
+				switch {
+				case head < q:
+					f(t, head, i, (t*q+head)*d+i, partQuery)
+				case head < q+k:
+					f(t, head, i, (t*k+head-q)*d+i, partKey)
+				default:
+					f(t, head, i, (t*k+head-q-k)*d+i, partValue)
+				}
+			}
+		}
+	}
+}
+
+// turned is element i of a head x after RoPE; sign -1 turns back.
+func turned(x, table []float64, position int64, i, d int, part splitPart, sign float64) float64 {
+	angles, pair := table[int(position)*d:], i%(d/2)
+	cos, sin := angles[pair], sign*angles[d/2+pair]
+	switch {
+	case part == partValue:
+		return x[i]
+	case i < d/2:
+		return x[i]*cos - x[i+d/2]*sin
+	}
+	return x[i]*cos + x[i-d/2]*sin
+}
+
+// splitSpans are a token's bytes of the stacked tensor, of queries, keys and values.
+func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
+	return map[string]int64{
+		stacked: rowBytes((heads + 2*kv) * d), "positions": 4,
+		q: rowBytes(heads * d), k: rowBytes(kv * d), v: rowBytes(kv * d),
+	}
+}
+
+func ropeSplitCost(tokens Count, heads, kv, d uint32) Cost {
+	row := float64(tokens.Max) * float64(d)
+	return Cost{Flops: 3 * row * float64(heads+kv), Bytes: 8 * row * float64(heads+2*kv)}
+}
+
+// rotateHeads turns all heads of x by the same angles.
+func rotateHeads(x, angles, y []float32, inverse, accumulate bool) {
+	for d := len(angles); len(x) > 0; x, y = x[d:], y[d:] {
+		rotate(x[:d], angles, y[:d], inverse, accumulate)
+	}
+}

@@ -1,0 +1,62 @@
+package vlm
+
+import (
+	"testing"
+
+	"patchwork/nn"
+	"patchwork/shaders"
+)
+
+// A fast GPU waits some microseconds for every dispatch, so that their number is
+// held: the figures are those of one more decoder layer.
+func TestDispatchesOfALayer(t *testing.T) {
+	for _, c := range []struct {
+		preset, dtype   string
+		training, token int
+	}{
+		{"shapes", "f32", 22, 9},
+		{"smollm2-135m", "f32", 22, 9},
+		{"smollm2-135m", "bf16", 24, 9},
+		{"qwen3-1.7b", "f32", 34, 16},
+		{"qwen3-1.7b", "bf16", 36, 16},
+	} {
+		t.Run(c.preset+" "+c.dtype, func(t *testing.T) {
+			if n := layerDispatches(t, c.preset, c.dtype, trainingStep); n != c.training {
+				t.Errorf("a training step takes %d dispatches a layer, want %d", n, c.training)
+			}
+			if n := layerDispatches(t, c.preset, c.dtype, decodedToken); n != c.token {
+				t.Errorf("a decoded token takes %d dispatches a layer, want %d", n, c.token)
+			}
+		})
+	}
+}
+
+// layerDispatches is by how many a plan is longer where the decoder has one layer more.
+func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *Model, tokens int) int) int {
+	t.Helper()
+	r, err := Preset(preset)
+	must(t, err)
+	storage, _ := shaders.ParseType(dtype)
+	var counts [2]int
+	for i := range counts {
+		text := *r.Text
+		text.NumHiddenLayers = 2 + i
+		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
+		must(t, err)
+		m.store(storage)
+		counts[i] = plan(t, m, r.SeqLen)
+	}
+	return counts[1] - counts[0]
+}
+
+func trainingStep(t *testing.T, m *Model, tokens int) int {
+	plan, _, err := planStep(m, m.newInputs(1, tokens, 1, tokens), nn.Options{Train: true})
+	must(t, err)
+	return len(plan.Dispatches)
+}
+
+func decodedToken(t *testing.T, m *Model, _ int) int {
+	recording, err := recordGeneration(m, "decode")
+	must(t, err)
+	return len(recording.Dispatches)
+}
