@@ -1,5 +1,7 @@
 package shaders
 
+import "patchwork/shaders/simd"
+
 // AppendRowsParams are the parameters of AppendRows.
 type AppendRowsParams struct {
 	Rows Count
@@ -23,6 +25,20 @@ var AppendRows = Declare(Decl[AppendRowsParams]{
 		n := p.Rows.At(h.Step()) * int(p.Cols)
 		y = y[int(h.Step()[p.Slot])*int(p.Cols):]
 		h.Parallel(n, elementGrain, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) })
+	},
+	CPUNarrow: func(h Host, p AppendRowsParams, b Buffers, s Storage) bool {
+		n, first := p.Rows.At(h.Step())*int(p.Cols), int(h.Step()[p.Slot])*int(p.Cols)
+		h.Parallel(n, elementGrain, func(lo, hi int) {
+			switch at, format := first+lo, s.Type.Format(); {
+			case s.Bindings == 0b11:
+				copy(b.U16(1)[at:], b.U16(0)[lo:hi])
+			case s.Bindings == 0b01:
+				simd.Unpack(format, b.F32(1)[at:], b.U16(0)[lo:hi])
+			default:
+				simd.Pack(format, b.U16(1)[at:], b.F32(0)[lo:hi])
+			}
+		})
+		return true
 	},
 	Reference: func(p AppendRowsParams, b []Array) {
 		first := int(b[2].I[p.Slot])

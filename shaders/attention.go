@@ -43,6 +43,8 @@ var Attention = Declare(Decl[AttentionParams]{
 	Halves: [][]string{{"q", "k", "v", "y"}},
 	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
 	CPU:    attentionCPU,
+
+	CPUNarrow: attentionNarrowCPU,
 	Reference: func(p AttentionParams, b []Array) {
 		clear(b[4].F)
 		clear(b[5].F)

@@ -1,0 +1,148 @@
+package shaders
+
+import (
+	"math"
+
+	"patchwork/shaders/half"
+	"patchwork/shaders/simd"
+)
+
+const (
+	// narrowQueries is up to how many queries of a row read keys and values as they
+	// lie in 16 bits.
+	narrowQueries = 4
+	// narrowKeys is how many keys are a unit of the work on all cores.
+	narrowKeys = 256
+	// narrowValues is how many rows of values are widened at once, to stay in the
+	// nearest cache.
+	narrowValues = 32
+)
+
+// attentionNarrowCPU is for the few queries of tokens that are generated: of keys and
+// values only what they see is read, once for all heads that share it. Every unit of
+// keys has a softmax of its own, and merge puts them together (Dao et al.,
+// "Flash-Decoding for long-context inference", 2023).
+func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
+	n := narrowAttention{
+		attention: attention{int(p.Batch), int(p.Queries), int(p.Keys), int(p.Heads), int(p.KVHeads), int(p.HeadDim), p.Scale, nil, nil, nil, b.I32(3)},
+		format:    s.Type.Format(), dots: simd.NarrowDots(s.Type.Format()), group: int(p.Heads / p.KVHeads),
+		q: b.U16(0), k: b.U16(1), v: b.U16(2),
+	}
+	if n.tq > narrowQueries || n.d%16 != 0 || n.dots == nil {
+		return false
+	}
+	units := (n.tk + narrowKeys - 1) / narrowKeys
+	rows := n.batch * n.tq * n.kv // of group heads each
+	size := n.group * (n.d + 2)
+	results, release := h.Scratch(rows * units * size)
+	defer release()
+	h.Parallel(rows*units, 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			first := i % units * narrowKeys
+			n.unit(h, i/units, interval{first, min(first+narrowKeys, n.tk)}, n.result(results[i*size:]))
+		}
+	})
+	y, lse, out := b.U16(4), b.F32(5), make([]float32, n.d)
+	for row := range rows {
+		for i := range n.group {
+			at := row*n.group + i
+			lse[at] = n.merge(results[row*units*size:][:units*size], size, i, out)
+			simd.Pack(n.format, y[at*n.d:][:n.d], out)
+		}
+	}
+	return true
+}
+
+// narrowAttention is an attention whose query heads are taken together in groups
+// that share keys.
+type narrowAttention struct {
+	attention
+	format  half.Format
+	dots    []simd.NarrowDotsKernel
+	group   int
+	q, k, v []uint16
+}
+
+// narrowResult is what a group of heads has of a unit of keys: for each the largest
+// score, the sum of exp(score - most), 0 where no key is seen, and the sum of values
+// that are weighted so.
+type narrowResult struct{ most, sum, out []float32 }
+
+func (n *narrowAttention) result(at []float32) narrowResult {
+	return narrowResult{at[:n.group], at[n.group:][:n.group], at[2*n.group:][:n.group*n.d]}
+}
+
+// unit computes the result of one query's group of heads for a unit of keys.
+func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) {
+	query, head := row/n.kv, row%n.kv
+	sees, width := n.visible(query), 0
+	for i, v := range sees {
+		sees[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
+		width += max(0, sees[i].hi-sees[i].lo)
+	}
+	clear(to.sum)
+	if width == 0 {
+		return
+	}
+	keyAt := func(key int) int { return ((query/n.tq*n.tk+key)*n.kv + head) * n.d }
+	buffer, release := h.Scratch(n.group*(n.d+width) + narrowValues*n.d)
+	defer release()
+	q, scores, values := buffer[:n.group*n.d], buffer[n.group*n.d:][:n.group*width], buffer[n.group*(n.d+width):]
+	simd.Unpack(n.format, q, n.q[row*len(q):][:len(q)])
+	col := 0
+	for _, r := range sees {
+		if r.empty() {
+			continue
+		}
+		for i := 0; i < n.group; i += len(n.dots) {
+			kernel := n.dots[min(len(n.dots), n.group-i)-1]
+			kernel(n.d, &q[i*n.d], n.d, &n.k[keyAt(r.lo)], n.kv*n.d, r.hi-r.lo, &scores[i*width+col], width, n.scale, 0)
+		}
+		col += r.hi - r.lo
+	}
+	for i := range n.group {
+		row := scores[i*width:][:width]
+		to.most[i] = simd.Max(row)
+		to.sum[i] = float32(simd.ExpSum(row, row, to.most[i]))
+	}
+	g := Gemm{M: n.group, N: n.d, Alpha: 1, A: scores, LDA: width, B: values, LDB: n.d, C: to.out, LDC: n.d}
+	for _, r := range sees {
+		for lo := r.lo; lo < r.hi; lo += narrowValues {
+			g.K = min(narrowValues, r.hi-lo)
+			for i := range g.K {
+				simd.Unpack(n.format, values[i*n.d:][:n.d], n.v[keyAt(lo+i):][:n.d])
+			}
+			h.GemmSerial(g)
+			g.A, g.Beta = g.A[g.K:], 1
+		}
+	}
+}
+
+// merge puts the results of a head's units together into out [D] and returns the log
+// of the sum of all exp(scores), 0 where no key is seen.
+func (n *narrowAttention) merge(results []float32, size, head int, out []float32) float32 {
+	clear(out)
+	most := float32(math.Inf(-1))
+	for at := 0; at < len(results); at += size {
+		if r := n.result(results[at:]); r.sum[head] != 0 {
+			most = max(most, r.most[head])
+		}
+	}
+	var sum float64
+	for at := 0; at < len(results); at += size {
+		r := n.result(results[at:])
+		if r.sum[head] == 0 {
+			continue
+		}
+		weight := math.Exp(float64(r.most[head] - most))
+		sum += weight * float64(r.sum[head])
+		for i, v := range r.out[head*n.d:][:n.d] {
+			out[i] += float32(weight) * v
+		}
+	}
+	if sum == 0 {
+		return 0
+	}
+	simd.Scale(out, out, float32(1/sum))
+	return most + float32(math.Log(sum))
+}
