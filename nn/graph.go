@@ -16,7 +16,7 @@ type Graph struct {
 
 	tape   []func()
 	params map[*Param]*Tensor
-	stacks map[*Param]*Tensor // by their first parameter
+	stacks map[[2]*Param]*Tensor // by their first and last parameter
 }
 
 // Options of a recording.
@@ -25,6 +25,7 @@ type Options struct {
 	Train      bool // operators keep what their gradients need
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
 	Recompute  bool // Recomputed keeps its input alone and does its work again for the gradients
+	Apart      bool // a Stack's layers are computed one by one, as those are that do not adjoin
 
 	// Visible is the part of all pairs of a query and a key that attention
 	// computes, where that is known; 0 = all. It is for the cost alone.
@@ -38,7 +39,7 @@ type Options struct {
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
 func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[*Param]*Tensor{}}
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[[2]*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)
@@ -204,8 +205,26 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	if n.grad.Buffer == nil {
 		n.grad = g.temporaryLike(n)
 	}
-	accumulate, n.written = n.written, true
+	accumulate, n.written, n.rounded = n.written, true, engine.View{}
 	return n.grad, accumulate, true
+}
+
+// rounding is room for a copy in 16 bits of the gradient that a kernel is about to
+// write to t; absent where no product reads one.
+func (g *Graph) rounding(t *Tensor) engine.View {
+	n := t.node
+	if n.factor && n.grad.Buffer != nil && n.grad.Buffer.Type != g.Type {
+		n.rounded = g.temporary(g.Type, "grad "+n.name, t.Size())
+	}
+	return n.rounded
+}
+
+// narrowGradient is dy, the gradient of y, in the recording's Type.
+func (g *Graph) narrowGradient(y *Tensor, dy engine.View) engine.View {
+	if y.node.rounded.Buffer != nil {
+		return y.node.rounded
+	}
+	return g.narrow(dy, y.Size())
 }
 
 // temporaryLike is room for the gradient of n.
@@ -220,6 +239,7 @@ func (g *Graph) temporaryLike(n *node) engine.View {
 // operator that calls this has recorded its other gradients.
 func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	n := t.node
+	n.rounded = engine.View{}
 	switch {
 	case !n.needsGrad:
 	case n.written:

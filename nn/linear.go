@@ -16,13 +16,14 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 		y = g.NewFloat32(w.node.name, y.Shape...)
 	}
 	y.sameRows(x)
+	y.node.factor = true
 	check(residual == nil || residual.Size() == y.Size(), "linear", "residual as y", y, residual)
 	rows := x.rows()
 	p := product{batch: 1, m: rows, n: out, k: shaders.N(in)}
 	factor, weight := g.narrow(x.View(), x.Size()), g.weight(w)
 	g.productBias(p, operand{view: factor}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
 	g.onBackward(y, func(whole engine.View) {
-		dy := g.narrow(whole, y.Size())
+		dy := g.narrowGradient(y, whole)
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
 			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: factor}, dw)
 		}

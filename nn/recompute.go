@@ -15,13 +15,16 @@ func (g *Graph) Recomputed(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	g.tape = nil
 	y := f(x)
 	g.tape = outside
-	g.onBackward(y, func(dy engine.View) { g.backwardAgain(f, x, dy) })
+	g.onBackward(y, func(dy engine.View) { g.backwardAgain(f, x, dy, y.node.rounded) })
 	return y
 }
 
-// backwardAgain does f again and takes dy, its result's gradient, through it.
-func (g *Graph) backwardAgain(f func(x *Tensor) *Tensor, x *Tensor, dy engine.View) {
+// backwardAgain does f again and takes dy, its result's gradient, through it; rounded
+// is the same in 16 bits, where that is there.
+func (g *Graph) backwardAgain(f func(x *Tensor) *Tensor, x *Tensor, dy, rounded engine.View) {
 	g.tape = nil // Backward, which runs this, holds on to the outer one
-	g.Seed(f(x), dy)
+	y := f(x)
+	g.Seed(y, dy)
+	y.node.rounded = rounded
 	g.Backward()
 }

@@ -17,9 +17,11 @@ func (g *Graph) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 	g.onBackward(y, func(dy engine.View) {
 		dx, addX, _ := g.gradient(x)
 		dw, addW, withW := g.gradient(w)
+		narrow := g.rounding(x)
 		g.record(shaders.RMSNormBackward, shaders.RMSNormBackwardParams{
 			Rows: rows, Cols: uint32(cols), AccumulateX: shaders.Flag(addX), AccumulateW: shaders.Flag(addW), WithW: shaders.Flag(withW),
-		}, x.View(), w.View(), rstd.View(), dy, dx, dw)
+			Narrow: shaders.Flag(narrow.Buffer != nil),
+		}, x.View(), w.View(), rstd.View(), dy, dx, dw, narrow)
 	})
 	return y
 }

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"slices"
+
 	"patchwork/engine"
 )
 
@@ -11,8 +13,12 @@ type Stack []Linear
 
 // Forward computes all layers by one product: x [...,I] to y [...,ΣO], their outputs
 // side by side. ok is false, and nothing is recorded, where the layers do not lie
-// one behind the other or some of them alone take gradients.
+// one behind the other, some of them alone take gradients or have a bias, or the
+// recording asks for them Apart.
 func (s Stack) Forward(g *Graph, x *Tensor) (y *Tensor, ok bool) {
+	if g.Apart {
+		return nil, false
+	}
 	weights, biases := make([]*Param, len(s)), make([]*Param, len(s))
 	for i, l := range s {
 		weights[i], biases[i] = l.Weight, l.Bias
@@ -37,11 +43,12 @@ func (s Stack) Forward(g *Graph, x *Tensor) (y *Tensor, ok bool) {
 // stacked is parameters that differ in their first axis alone as one tensor, the
 // same one each time.
 func (g *Graph) stacked(params []*Param) (*Tensor, bool) {
-	if t := g.stacks[params[0]]; t != nil {
+	key := [2]*Param{params[0], params[len(params)-1]}
+	if t := g.stacks[key]; t != nil {
 		return t, true
 	}
 	first := g.Param(params[0])
-	shape := append([]int(nil), first.Shape...)
+	shape := slices.Clone(first.Shape)
 	var views, narrow, grads []engine.View
 	for i, p := range params {
 		t := g.Param(p)
@@ -64,7 +71,7 @@ func (g *Graph) stacked(params []*Param) (*Tensor, bool) {
 		}
 	}
 	t := &Tensor{Shape: shape, node: n}
-	g.stacks[params[0]] = t
+	g.stacks[key] = t
 	return t, true
 }
 

@@ -28,6 +28,10 @@ type node struct {
 
 	grad    engine.View
 	written bool // the gradient holds a value that further ones are added to
+	// factor says that a product of the backward pass reads the gradient, rounded is that
+	// gradient in 16 bits, where the kernel that wrote it last wrote that too.
+	factor  bool
+	rounded engine.View
 }
 
 // Size is the number of elements.

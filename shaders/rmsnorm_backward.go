@@ -13,12 +13,15 @@ type RMSNormBackwardParams struct {
 	AccumulateX uint32 // add to dx
 	AccumulateW uint32 // add to dw
 	WithW       uint32 // dw is wanted: a frozen layer needs none
+	Narrow      uint32 // 1: dx is written to narrow too
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
 //
 //	dx = rstd·(g - x̂·mean(g·x̂)),  g = dy·w,  x̂ = x·rstd
 //	dw = Σ dy·x̂
+//
+// narrow is a copy of dx, which products read in 16 bits.
 var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Name: "rmsnorm_backward",
 	Bindings: []Binding{
@@ -28,6 +31,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 		{Name: "dw", Access: ReadWrite, Optional: true},
+		{Name: "narrow", Access: Write, Optional: true},
 	},
 	Include: []string{"sum", "group", "place"},
 	Variants: byGroup(func(p RMSNormBackwardParams) uint32 { return p.Cols },
@@ -37,31 +41,21 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		}},
 		DeclPass[RMSNormBackwardParams]{Entry: "total", Elements: func(p RMSNormBackwardParams) int { return int(p.Cols) }},
 	),
-	Halves: [][]string{{"dy"}, {"x", "dy", "dx"}},
+	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}},
 	Even:   func(p RMSNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
 	},
 	Axes: alongCount(func(p *RMSNormBackwardParams) *Count { return &p.Rows }, func(p RMSNormBackwardParams) map[string]int64 {
-		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "rstd": 4}
+		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "narrow": rowBytes(p.Cols), "rstd": 4}
 	}, func(p *RMSNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
-		x, w, rstd, dy, dx, dw := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), b.F32(5)
 		cols := int(p.Cols)
 		if p.WithW == 0 {
-			h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
-				unused := make([]float32, cols)
-				for r := lo; r < hi; r++ {
-					rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], unused, rstd[r], p.AccumulateX != 0)
-				}
-			})
+			h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) { p.rows(b, lo, hi, make([]float32, cols)) })
 			return
 		}
-		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) {
-			for r := lo; r < hi; r++ {
-				rmsNormRowBackward(x[r*cols:][:cols], w[:cols], dy[r*cols:][:cols], dx[r*cols:][:cols], acc, rstd[r], p.AccumulateX != 0)
-			}
-		}, dw[:cols])
+		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) { p.rows(b, lo, hi, acc) }, b.F32(5)[:cols])
 	},
 	Reference: func(p RMSNormBackwardParams, b []Array) {
 		x, w, rstd, dy, dx, dw, cols := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
@@ -80,6 +74,9 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			for c := range cols {
 				i := r*cols + c
 				set(dx, i, rstd[r]*(dy[i]*w[c]-x[i]*rstd[r]*meanGX), p.AccumulateX)
+				if p.Narrow != 0 {
+					b[6].F[i] = dx[i]
+				}
 			}
 		}
 	},
@@ -93,7 +90,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			p.Rows, p.Cols = rows, uint32(cols)
 			c := Case{
 				Params: p,
-				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW)},
+				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW), {N: n, Absent: p.Narrow == 0}},
 				// A few roundings of values of size 1 to 10 and, in dw, a random walk of them.
 				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
 			}
@@ -108,9 +105,23 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		return append(cases,
 			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1}).named("adding to dx"),
 			call(N(70), 65, RMSNormBackwardParams{AccumulateW: 1, WithW: 1}).named("adding to dw"),
-			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"))
+			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"),
+			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to dx, copied"),
+			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"))
 	},
 })
+
+// rows does rows [lo,hi) on the CPU and adds to acc, the gradient of w.
+func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
+	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
+	for r := lo; r < hi; r++ {
+		at := r * cols
+		rmsNormRowBackward(x[at:][:cols], w[:cols], dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)
+		if p.Narrow != 0 {
+			copy(b.F32(6)[at:], dx[at:][:cols])
+		}
+	}
+}
 
 func rmsNormRowBackward(x, w, dy, dx, dw []float32, rstd float32, accumulate bool) {
 	n := len(dy)

@@ -15,6 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var dx = rstd * (loadv_dy(start + i) * loadv_w(i) - loadv_x(start + i) * rstd * mean_gx);
     if (p.accumulate_x != 0u) { dx = dx + loadv_dx(start + i); }
     storev_dx(start + i, dx);
+    if (p.narrow != 0u) { storev_narrow(start + i, dx); }
   }
 }
 

@@ -52,7 +52,9 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		call := func(rows Count, cols int, x Input, atol float64) Case {
 			return Case{Params: SwiGLUStackedParams{rows, uint32(cols)}, Inputs: []Input{x, {N: int(rows.Max) * cols}}, Atol: atol, Rtol: 2e-6}
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 3}, 1e-7) }),
+		return append(overRows(func(rows Count, cols int) Case {
+			return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 3}, 1e-7)
+		}),
 			call(N(1), len(extremes)/2, Input{F: extremes[:len(extremes)/2*2]}, 1e-6).named("extremes"))
 	},
 })

@@ -25,6 +25,12 @@ func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, sto
 	t.Helper()
 	r := testRecipe(t, 1)
 	r.Attention = attention
+	return testModelOf(t, dev, r, storage)
+}
+
+// testModelOf is a recipe's model with random weights.
+func testModelOf(t testing.TB, dev engine.Device, r Recipe, storage shaders.Type) *Loaded {
+	t.Helper()
 	l, err := presetLanguage(r.Preset, r.Vision.Patches())
 	must(t, err)
 	m, err := NewModel(r.config(*r.Text, int(l.ImageID())), r.Init)

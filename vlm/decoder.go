@@ -111,9 +111,8 @@ func (l *decoderLayer) inner(g *nn.Graph, h *nn.Tensor) *nn.Tensor {
 }
 
 func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
-	heads, kv, d := config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadDim
-	shape := nn.AttentionShape{B: c.rows, T: c.tokens, H: heads, K: kv, D: d}
-	q, k, v := l.heads(g, h, shape, c, layer)
+	heads, d := config.NumAttentionHeads, config.HeadDim
+	q, k, v := l.heads(g, h, c, config, layer)
 	if c.watch != nil {
 		c.watch(g, q, k)
 	}
@@ -123,16 +122,35 @@ func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentio
 
 // heads are the queries [B,T,H,D] behind RoPE, and the keys and values [B,T,K,D] or,
 // where there is one, the whole cache with the tokens' in it.
-func (l *decoderLayer) heads(g *nn.Graph, h *nn.Tensor, s nn.AttentionShape, c attentionContext, layer int) (q, k, v *nn.Tensor) {
-	if l.qNorm == nil {
+func (l *decoderLayer) heads(g *nn.Graph, h *nn.Tensor, c attentionContext, config TextConfig, layer int) (q, k, v *nn.Tensor) {
+	s := nn.Heads{
+		B: c.rows, T: c.tokens, H: config.NumAttentionHeads, K: config.NumKeyValueHeads, D: config.HeadDim,
+		Table: c.table, Positions: c.positions,
+	}
+	if l.qNorm != nil {
+		s.QNorm, s.KNorm, s.Eps = g.Param(l.qNorm.Weight), g.Param(l.kNorm.Weight), l.qNorm.Eps
+	}
+	switch {
+	case c.cache != nil:
 		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok { // [B·T, (H+2K)·D]
-			if c.cache == nil {
-				return g.RoPESplit(all, c.table, c.positions, s)
-			}
 			k, v = c.cache.tensors(layer)
-			return g.RoPESplitInto(all, c.table, c.positions, s, k, v, slotPast), k, v
+			return g.RoPESplitInto(all, s, k, v, slotPast), k, v
+		}
+	case l.qNorm == nil:
+		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok {
+			return g.RoPESplit(all, s)
+		}
+	default:
+		if both, ok := (nn.Stack{l.q, l.k}).Forward(g, h); ok { // [B·T, (H+K)·D]
+			q, k, _ = g.RoPESplit(both, s)
+			return q, k, l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
 		}
 	}
+	return l.headsApart(g, h, s, c, layer)
+}
+
+// headsApart is heads where the projections' weights do not adjoin.
+func (l *decoderLayer) headsApart(g *nn.Graph, h *nn.Tensor, s nn.Heads, c attentionContext, layer int) (q, k, v *nn.Tensor) {
 	q = l.q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
 	k = l.k.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
 	v = l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)

@@ -10,6 +10,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/shaders"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/picture"
@@ -94,6 +95,44 @@ func TestPrefill(t *testing.T) {
 					if least, most := c.cached(); cached < least || cached > most {
 						t.Errorf("prompt %d: %d of %d tokens were in the cache, want %d to %d", i, cached, len(prompt.IDs), least, most)
 					}
+				}
+			})
+		}
+	}
+}
+
+// TestPrefillOfDecoders: keys and values reach the cache as they should in decoders of
+// either kind, whether the projections' weights adjoin in memory or not.
+func TestPrefillOfDecoders(t *testing.T) {
+	smallPasses(t)
+	llama := *testRecipe(t, 1).Text
+	apart := func(c TextConfig) TextConfig {
+		c.HiddenSize, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize = 18, 3, 1, 6, 10
+		return c
+	}
+	qwen := *testQwen3(llama)
+	for _, dev := range devices.Open(t) {
+		for _, c := range []struct {
+			name string
+			text TextConfig
+			want string // a kernel of the pass
+		}{
+			{"llama", llama, "rope_split"}, {"llama apart", apart(llama), "append_rows"},
+			{"qwen3", qwen, "rope_split_norm"}, {"qwen3 apart", apart(qwen), "append_rows"},
+		} {
+			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
+				l := testModelOf(t, dev, testRecipe(t, 1).around(c.text), shaders.F32)
+				g := NewGenerator(l)
+				defer g.Free()
+				prompt := chat.Tokens{IDs: l.Language.Tokenizer.EncodeTrusted("is there a red shape? is there not a green shape?")}
+				prompt.Answer = make([]bool, len(prompt.IDs))
+				got, _ := lastLogits(t, g, prompt, nil)
+				all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
+				closeTo(t, "logits", got, all[len(all)-len(got):])
+				_, plan, err := g.planPass(1, 0)
+				must(t, err)
+				if !slices.ContainsFunc(plan.Dispatches, func(d engine.Dispatch) bool { return d.Kernel.Name == c.want }) {
+					t.Errorf("the pass has no %s", c.want)
 				}
 			})
 		}

@@ -58,7 +58,7 @@ func (c goldenConfig) vocabulary(t *testing.T) int {
 
 // TestGoldenTiny takes the tiny models through every stage, every gradient and
 // three optimiser steps, in every attention mode, on every device, and in one mode as on a device that binds
-// but a part of the larger matrices.
+// but a part of the larger matrices, and with the layers of one input computed apart.
 func TestGoldenTiny(t *testing.T) {
 	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
 		t.Run(family, func(t *testing.T) {
@@ -80,6 +80,12 @@ func TestGoldenTiny(t *testing.T) {
 						if mode != c.MaskModes[len(c.MaskModes)-1] {
 							file.Close()
 							continue
+						}
+						if dev.Info().Device == "cpu" {
+							t.Run("cpu/"+mode+"/apart", func(t *testing.T) {
+								run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file, apart: true}
+								run.run(mode)
+							})
 						}
 						t.Run(dev.Info().Device+"/"+mode+"/narrow", func(t *testing.T) {
 							// A third of the embedding is bound at once.
@@ -108,6 +114,7 @@ type goldenTiny struct {
 	want  *safetensors.File
 	model *Model
 	in    *Inputs
+	apart bool   // nn.Options'
 	real  []bool // tokens that are not padding
 	step  [shaders.StepWords]uint32
 }
@@ -172,7 +179,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 }
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, Type: r.model.storage()}, f)
+	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, Apart: r.apart, Type: r.model.storage()}, f)
 	must(r.t, err)
 	plan, err := engine.NewPlan(program, r.model.most)
 	must(r.t, err)

@@ -62,6 +62,7 @@ var rewrites = []struct {
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseAccumulator>`), "Sum"},
 	{regexp.MustCompile(`([\w]+(?:\[[^\]]*\])?) = coopMatMulAdd\((.*?)\);`), "MULTIPLY_ADD($1, $2)"},
 	{regexp.MustCompile(`= (\w+\[[^\]]*\]) \* (\w+);`), "= times($1, $2);"},
+	{regexp.MustCompile(`coopMatStore\(([^,]*), scratch, `), "STORE_FLOATS($1, scratch, "},
 	{regexp.MustCompile(`tensorLayoutNV<[^>]*>`), "Layout"},
 	{regexp.MustCompile(`tensorViewNV<2, false, 1, 0> \w+ = [^;]*;`), ""}, // it turns what it is given to
 	{regexp.MustCompile(`\b(create|set|slice)TensorLayout(\w*)NV\(`), "${1}Layout$2("},

@@ -81,3 +81,10 @@ uint width(float value, SumCell c) { return 1u; }
     ARRAY[(AT) + at_.x * (STRIDE) + at_.y / 4u][at_.y % 4u] = floatBitsToUint(MATRIX.v[i_].value); \
   }
 
+// The same where ARRAY holds floats.
+#define STORE_FLOATS(MATRIX, ARRAY, AT, STRIDE, LAYOUT) \
+  for (uint i_ = 0u; i_ < cells(MATRIX.v[0]); ++i_) { \
+    uvec2 at_ = PLACE(MATRIX, i_); \
+    if ((LAYOUT) == gl_CooperativeMatrixLayoutColumnMajor) { at_ = at_.yx; } \
+    ARRAY[(AT) + at_.x * (STRIDE) + at_.y] = MATRIX.v[i_].value; \
+  }
