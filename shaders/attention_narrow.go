@@ -24,9 +24,12 @@ const (
 // "Flash-Decoding for long-context inference", 2023).
 func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	n := narrowAttention{
-		attention: attention{int(p.Batch), int(p.Queries), int(p.Keys), int(p.Heads), int(p.KVHeads), int(p.HeadDim), p.Scale, nil, nil, nil, b.I32(3)},
-		format:    s.Type.Format(), dots: simd.NarrowDots(s.Type.Format()), group: int(p.Heads / p.KVHeads),
-		q: b.U16(0), k: b.U16(1), v: b.U16(2),
+		attention: attention{
+			batch: int(p.Batch), tq: int(p.Queries), tk: int(p.Keys), heads: int(p.Heads), kv: int(p.KVHeads), d: int(p.HeadDim),
+			scale: p.Scale, intervals: b.I32(3),
+		},
+		queries: b.U16(0), keys: b.U16(1), values: b.U16(2),
+		format: s.Type.Format(), dots: simd.NarrowDots(s.Type.Format()), group: int(p.Heads / p.KVHeads),
 	}
 	if n.tq > narrowQueries || n.d%16 != 0 || n.dots == nil {
 		return false
@@ -53,14 +56,15 @@ func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	return true
 }
 
-// narrowAttention is an attention whose query heads are taken together in groups
-// that share keys.
+// narrowAttention is an attention over 16 bits whose query heads are taken together
+// in groups that share keys. The wide q, k and v are not there.
 type narrowAttention struct {
 	attention
-	format  half.Format
-	dots    []simd.NarrowDotsKernel
-	group   int
-	q, k, v []uint16
+	queries, keys, values []uint16
+
+	format half.Format
+	dots   []simd.NarrowDotsKernel
+	group  int
 }
 
 // narrowResult is what a group of heads has of a unit of keys: for each the largest
@@ -88,7 +92,7 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	buffer, release := h.Scratch(n.group*(n.d+width) + narrowValues*n.d)
 	defer release()
 	q, scores, values := buffer[:n.group*n.d], buffer[n.group*n.d:][:n.group*width], buffer[n.group*(n.d+width):]
-	simd.Unpack(n.format, q, n.q[row*len(q):][:len(q)])
+	simd.Unpack(n.format, q, n.queries[row*len(q):][:len(q)])
 	col := 0
 	for _, r := range sees {
 		if r.empty() {
@@ -96,7 +100,7 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 		}
 		for i := 0; i < n.group; i += len(n.dots) {
 			kernel := n.dots[min(len(n.dots), n.group-i)-1]
-			kernel(n.d, &q[i*n.d], n.d, &n.k[keyAt(r.lo)], n.kv*n.d, r.hi-r.lo, &scores[i*width+col], width, n.scale, 0)
+			kernel(n.d, &q[i*n.d], n.d, &n.keys[keyAt(r.lo)], n.kv*n.d, r.hi-r.lo, &scores[i*width+col], width, n.scale, 0)
 		}
 		col += r.hi - r.lo
 	}
@@ -110,7 +114,7 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 		for lo := r.lo; lo < r.hi; lo += narrowValues {
 			g.K = min(narrowValues, r.hi-lo)
 			for i := range g.K {
-				simd.Unpack(n.format, values[i*n.d:][:n.d], n.v[keyAt(lo+i):][:n.d])
+				simd.Unpack(n.format, values[i*n.d:][:n.d], n.values[keyAt(lo+i):][:n.d])
 			}
 			h.GemmSerial(g)
 			g.A, g.Beta = g.A[g.K:], 1

@@ -34,19 +34,19 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			return splitSpans(p.Heads, p.KVHeads, p.HeadDim, "x", "q", "k", "v")
 		}, nil)(p)
 	},
-	CPU: func(h Host, p RoPESplitParams, b Buffers) {
-		x, table, positions, q, k, v := b.F32(0), b.F32(1), b.I32(2), b.F32(3), b.F32(4), b.F32(5)
-		d, queries, keys := int(p.HeadDim), int(p.Heads*p.HeadDim), int(p.KVHeads*p.HeadDim)
-		first := int(h.Step()[p.Slot])
-		h.Parallel(p.Tokens.At(h.Step()), rowGrain(int(p.width())), func(lo, hi int) {
-			for t := lo; t < hi; t++ {
-				row, to := x[t*(queries+2*keys):], (first+t)*keys
-				angles := table[int(positions[t])*d:][:d]
-				rotateHeads(row[:queries], angles, q[t*queries:], false, false)
-				rotateHeads(row[queries:][:keys], angles, k[to:], false, false)
-				copy(v[to:], row[queries+keys:][:keys])
-			}
-		})
+	CPU: ropeSplitCPU,
+	CPUNarrow: func(h Host, p RoPESplitParams, b Buffers, s Storage) bool {
+		if p.Slot == 0 {
+			return false
+		}
+		tokens, keys := p.Tokens.At(h.Step()), int(p.KVHeads*p.HeadDim)
+		first := int(h.Step()[p.Slot]) * keys
+		rows := p
+		rows.Slot = 0
+		onSections(h, s.Type.Format(), b, section{0, 0, tokens * int(p.width())},
+			[]section{{3, 0, tokens * int(p.Heads*p.HeadDim)}, {4, first, tokens * keys}, {5, first, tokens * keys}},
+			func(b Buffers) { ropeSplitCPU(h, rows, b) })
+		return true
 	},
 	Reference: func(p RoPESplitParams, b []Array) {
 		x, table, positions := b[0].F, b[1].F, b[2].I
@@ -90,6 +90,21 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			call(N(5), 4, 2, 128, 5, 1), call(N(300), 3, 2, 16, 0, 0), call(N(65537), 14, 1, 8, 0, 0))
 	},
 })
+
+func ropeSplitCPU(h Host, p RoPESplitParams, b Buffers) {
+	x, table, positions, q, k, v := b.F32(0), b.F32(1), b.I32(2), b.F32(3), b.F32(4), b.F32(5)
+	d, queries, keys := int(p.HeadDim), int(p.Heads*p.HeadDim), int(p.KVHeads*p.HeadDim)
+	first := int(h.Step()[p.Slot])
+	h.Parallel(p.Tokens.At(h.Step()), rowGrain(int(p.width())), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			row, to := x[t*(queries+2*keys):], (first+t)*keys
+			angles := table[int(positions[t])*d:][:d]
+			rotateHeads(row[:queries], angles, q[t*queries:], false, false)
+			rotateHeads(row[queries:][:keys], angles, k[to:], false, false)
+			copy(v[to:], row[queries+keys:][:keys])
+		}
+	})
+}
 
 func (p RoPESplitParams) width() uint32 { return (p.Heads + 2*p.KVHeads) * p.HeadDim }
 

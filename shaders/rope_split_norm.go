@@ -51,6 +51,19 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		}, nil)(p)
 	},
 	CPU: ropeSplitNormCPU,
+	CPUNarrow: func(h Host, p RoPESplitNormParams, b Buffers, s Storage) bool {
+		if p.Slot == 0 || p.Values == 0 || s.Bindings>>7&1 == 0 { // v apart or in 32 bits
+			return false
+		}
+		tokens, keys := p.Tokens.At(h.Step()), int(p.KVHeads*p.HeadDim)
+		first := int(h.Step()[p.Slot]) * keys
+		rows := p
+		rows.Slot = 0
+		onSections(h, s.Type.Format(), b, section{0, 0, tokens * int((p.Heads+2*p.KVHeads)*p.HeadDim)},
+			[]section{{5, 0, tokens * int(p.Heads*p.HeadDim)}, {6, first, tokens * keys}, {7, first, tokens * keys}},
+			func(b Buffers) { ropeSplitNormCPU(h, rows, b) })
+		return true
+	},
 	Reference: func(p RoPESplitNormParams, b []Array) {
 		x, table, positions, rstd := b[0].F, b[3].F, b[4].I, b[8].F
 		first, d, normed := int(b[9].I[p.Slot]), int(p.HeadDim), int(p.normed())
