@@ -188,14 +188,20 @@ func (f *Feed) skipped(n int, err error) error {
 }
 
 func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
-	c := chat.Conversation{Images: len(row.Images)}
-	for _, t := range row.Answered() {
-		c.Turns = append(c.Turns, chat.Turn{User: t.User, Assistant: t.Assistant})
-	}
+	c := conversation(row)
 	if len(c.Turns) == 0 {
 		return nil, batch.Counts{}, nil
 	}
 	return f.sampler.Samples(row.Index, c)
+}
+
+// conversation is the turns of a row that have an answer, and its pictures.
+func conversation(row data.Row) chat.Conversation {
+	c := chat.Conversation{Images: len(row.Images)}
+	for _, t := range row.Answered() {
+		c.Turns = append(c.Turns, chat.Turn{User: t.User, Assistant: t.Assistant})
+	}
+	return c
 }
 
 // build decodes the pictures of the samples, drops the samples whose pictures

@@ -28,6 +28,11 @@ func (t *trainer) open() error {
 	if err := t.openData(); err != nil {
 		return err
 	}
+	if t.saved.dir == "" {
+		if err := t.train.checkLength(); err != nil {
+			return err
+		}
+	}
 	if err := t.writeRun(); err != nil {
 		return err
 	}

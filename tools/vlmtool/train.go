@@ -161,7 +161,8 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	}
 	if err != nil {
 		var settings *vlm.SettingsError
-		if errors.As(err, &settings) {
+		var length *vlm.LengthError
+		if errors.As(err, &settings) || errors.As(err, &length) {
 			return usageError{err}
 		}
 		return err
