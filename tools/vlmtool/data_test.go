@@ -43,3 +43,43 @@ func TestDataImport(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestDataPaths: --data may be given several times, and a name may have a comma.
+func TestDataPaths(t *testing.T) {
+	model, file := smallRun(t)
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"cats,dogs.parquet", "more.parquet"} {
+		must(t, os.Symlink(file, name))
+	}
+	for _, c := range []struct {
+		paths   []string
+		samples int
+	}{
+		{[]string{"cats,dogs.parquet"}, 20},
+		{[]string{"more.parquet,cats,dogs.parquet"}, 0}, // ambiguous: the comma parts them
+		{[]string{"cats,dogs.parquet", "more.parquet"}, 40},
+		{[]string{"more.parquet", "*,dogs.parquet"}, 40},
+		{[]string{"more.parquet," + file}, 40},
+	} {
+		args := []string{"eval", "--model", model, "--device", "cpu", "--json"}
+		for _, path := range c.paths {
+			args = append(args, "--data", path)
+		}
+		got := vlmtool(args...)
+		if c.samples == 0 {
+			got.clear(t, exitUsage, "cats: no such file")
+			continue
+		}
+		if want := fmt.Sprintf(`"samples":%d,`, c.samples); got.code != 0 || !strings.Contains(got.stdout, want) {
+			t.Errorf("--data %q: %+v, want %s", c.paths, got, want)
+		}
+	}
+	train := []string{"train", "--out", "run", "--device", "cpu", "--steps", "1", "--seq-len", "160", "--quiet", "--json", "--data", "cats,dogs.parquet", "--data", "more.parquet", "--val-data", "cats,dogs.parquet"}
+	if got := vlmtool(train...); got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := vlmtool("inspect", "cats,dogs.parquet"); got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, exitUsage, "--data is missing")
+}

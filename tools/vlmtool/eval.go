@@ -15,12 +15,13 @@ import (
 )
 
 type evalFlags struct {
-	dtype                              string
-	storage                            shaders.Type
-	model, data, text, choices, output string
-	controls                           []string
-	answers                            bool
-	options                            vlm.EvalOptions
+	dtype                        string
+	storage                      shaders.Type
+	model, text, choices, output string
+	data                         []string
+	controls                     []string
+	answers                      bool
+	options                      vlm.EvalOptions
 }
 
 var evalCommand = command{
@@ -38,7 +39,7 @@ func declareEval(a *app) action {
 	f := &evalFlags{}
 	o := &f.options
 	a.flags.StringVar(&f.model, "model", "", "PATH: model's folder; for --text also a bare decoder: a Hugging Face folder or a GGUF file")
-	a.flags.StringVar(&f.data, "data", "", "PATH: parquet files, globs or folders, separated by commas")
+	a.flags.StringArrayVar(&f.data, "data", nil, dataUsage)
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
 	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
 	a.choices(&f.controls, "control", []string{vlm.ControlNone}, "WORD: show the true pictures, other samples' or white ones", vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank)
@@ -83,9 +84,9 @@ func (f *evalFlags) check() error {
 	switch {
 	case f.model == "":
 		return usagef("--model is missing: a model's folder")
-	case f.data == "" && f.text == "":
+	case none(f.data) && f.text == "":
 		return usagef("--data is missing: parquet files, a glob or a folder")
-	case f.data != "" && f.text != "":
+	case !none(f.data) && f.text != "":
 		return usagef("--data and --text are both given; one is enough")
 	case f.options.HoldOut < 0:
 		return usagef("--holdout cannot be %d; 0 takes all rows", f.options.HoldOut)
@@ -94,8 +95,8 @@ func (f *evalFlags) check() error {
 	case f.options.MaxNewTokens < 1:
 		return usagef("--max-new-tokens cannot be %d, want 1 or more", f.options.MaxNewTokens)
 	}
-	if f.data != "" {
-		files, err := data.Resolve(strings.Split(f.data, ","))
+	if !none(f.data) {
+		files, err := data.Resolve(f.data)
 		if err != nil {
 			return usageError{err}
 		}

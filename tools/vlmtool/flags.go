@@ -91,6 +91,12 @@ func (a *app) choices(to *[]string, name string, value []string, usage string, w
 	a.flags.Var(&wordValue{words: words, several: to}, name, usage)
 }
 
+// dataUsage is what --data says of itself.
+const dataUsage = "PATH: parquet files, globs or folders, separated by commas; may be given several times"
+
+// none reports whether a flag that may be given several times names nothing.
+func none(values []string) bool { return strings.Join(values, "") == "" }
+
 // unused adds flags of other commands of a group that have nothing to say to this
 // one; they are taken with a warning.
 func (a *app) unused(names ...string) {

@@ -57,7 +57,7 @@ func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) er
 	if strings.HasSuffix(path, ".safetensors") {
 		return a.inspectTensors(path)
 	}
-	files, err := data.Resolve(strings.Split(path, ","))
+	files, err := data.Resolve([]string{path})
 	if err != nil {
 		return usageError{err}
 	}

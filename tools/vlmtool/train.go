@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -18,13 +17,14 @@ import (
 
 // trainFlags are train's own; recipe flags are read where they were set.
 type trainFlags struct {
-	data, valData, out, preset, config, decoder, model, profile, report string
-	listen, tensorboard                                                 string
-	attention, turns, loss, dtype, recompute                            string
-	resume, noShuffle, printConfig, dryRun                              bool
-	recipe                                                              vlm.Recipe
-	keep                                                                int
-	peakTFLOPs, price                                                   float64
+	data, valData                                        []string
+	out, preset, config, decoder, model, profile, report string
+	listen, tensorboard                                  string
+	attention, turns, loss, dtype, recompute             string
+	resume, noShuffle, printConfig, dryRun               bool
+	recipe                                               vlm.Recipe
+	keep                                                 int
+	peakTFLOPs, price                                    float64
 }
 
 // run trains, or does what is asked for instead.
@@ -117,7 +117,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		return usagef("--keep cannot be %d; a run needs a checkpoint to go on from", f.keep)
 	case f.out == "":
 		return usagef("--out is missing: the folder that receives the model")
-	case f.data == "":
+	case none(f.data):
 		return usagef("--data is missing: parquet files, a glob or a folder")
 	case f.decoder != "" && f.model != "":
 		return usagef("--decoder and --model are both given; one is enough")
@@ -133,13 +133,13 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	files, err := data.Resolve(strings.Split(f.data, ","))
+	files, err := data.Resolve(f.data)
 	if err != nil {
 		return usageError{err}
 	}
 	var valFiles []string
-	if f.valData != "" {
-		if valFiles, err = data.Resolve(strings.Split(f.valData, ",")); err != nil {
+	if !none(f.valData) {
+		if valFiles, err = data.Resolve(f.valData); err != nil {
 			return usageError{err}
 		}
 	}

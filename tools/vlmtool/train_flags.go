@@ -26,8 +26,8 @@ var trainCommand = command{
 func (f *trainFlags) declare(a *app) {
 	s, r := a.flags, &f.recipe
 	a.group("What to train, on what")
-	s.StringVar(&f.data, "data", "", "PATH: parquet files, globs or folders, separated by commas")
-	s.StringVar(&f.valData, "val-data", "", "PATH: validation data instead of held-out rows")
+	s.StringArrayVar(&f.data, "data", nil, dataUsage)
+	s.StringArrayVar(&f.valData, "val-data", nil, "PATH: validation data instead of held-out rows, given as --data is")
 	s.StringVar(&f.out, "out", "", "DIR: folder for the model, checkpoints and metrics")
 	a.choice(&f.preset, "preset", "shapes", "NAME: recipe", vlm.PresetNames...)
 	s.StringVar(&f.config, "config", "", "FILE: recipe as JSON, as --print-config prints it")

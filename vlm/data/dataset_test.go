@@ -266,7 +266,7 @@ func TestResolve(t *testing.T) {
 	for _, name := range []string{
 		"one/b.parquet", "one/a.parquet", "one/notes.txt", "one/.hidden.parquet", "one/deeper/c.parquet",
 		"mixed/train-0.parquet", "mixed/train-1.parquet", "mixed/test-0.parquet", "mixed/folder.parquet/x",
-		"none/readme.md", "odd[1]/a.parquet",
+		"none/readme.md", "odd[1]/a.parquet", "cats,dogs/a,b.parquet",
 	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -293,6 +293,12 @@ func TestResolve(t *testing.T) {
 		{"absent", "", "absent: no such file"},
 		{"absent/*.parquet", "", "absent/*.parquet: no such file"},
 		{"a[", "", "a[: not a valid glob"},
+		{"one/a.parquet,mixed/train-*,one", "mixed/train-0.parquet mixed/train-1.parquet one/a.parquet one/b.parquet", ""},
+		{"cats,dogs/a,b.parquet", "cats,dogs/a,b.parquet", ""},
+		{"cats,dogs/*,*.parquet one/a.parquet", "cats,dogs/a,b.parquet one/a.parquet", ""},
+		{"cats,dogs one/a.parquet,one/b.parquet", "cats,dogs/a,b.parquet one/a.parquet one/b.parquet", ""},
+		{"one/a.parquet,absent", "", "absent: no such file"},
+		{strings.Repeat("one/a.parquet,", 1000) + "a[", "", "a[: not a valid glob"},
 	}
 	t.Chdir(root)
 	for _, test := range tests {

@@ -9,19 +9,32 @@ import (
 )
 
 // Resolve turns paths into the names of parquet files, sorted, each once. A path
-// is a file, a glob, or a folder, which stands for its own *.parquet. A folder
-// that mixes splits (train-*, test-*, …) is refused: one must be named.
-func Resolve(patterns []string) ([]string, error) {
+// is a file, a glob, or a folder, which stands for its own *.parquet. One with
+// commas stands for several paths, unless there is something of that whole name. A
+// folder that mixes splits (train-*, test-*, …) is refused: one must be named.
+func Resolve(paths []string) ([]string, error) {
 	var files []string
-	for _, pattern := range patterns {
-		found, err := resolve(pattern)
-		if err != nil {
-			return nil, err
+	for _, path := range paths {
+		for _, pattern := range listed(path) {
+			found, err := resolve(pattern)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, found...)
 		}
-		files = append(files, found...)
 	}
 	slices.Sort(files)
 	return slices.Compact(files), nil
+}
+
+// listed takes a list of paths apart at its commas; a name with commas stays whole.
+func listed(path string) []string {
+	_, err := os.Stat(path)
+	found, _ := filepath.Glob(path) // what is no glob, resolve says
+	if err == nil || len(found) > 0 {
+		return []string{path}
+	}
+	return strings.Split(path, ",")
 }
 
 func resolve(pattern string) ([]string, error) {
