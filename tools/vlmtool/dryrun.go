@@ -29,9 +29,9 @@ const (
 // tensor cores.
 func defaultPeak(dtype string) float64 {
 	if dtype == "f32" {
-		return 67
+		return h100Single
 	}
-	return 989
+	return h100Half
 }
 
 // The data that the presets of pretrained decoders are meant for: FineVision's

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 
 	"patchwork/engine"
 	"patchwork/tools/tensorboard"
@@ -72,15 +71,6 @@ func (f *trainFlags) watch(a *app, r vlm.Recipe, dev engine.Info) (_ *watching, 
 		}
 	}
 	return w, nil
-}
-
-// knownPeak is a device's dense peak in TFLOP/s; 0 where it is not known. The
-// SXM boards alone: the others of their names are slower.
-func knownPeak(name, dtype string) float64 {
-	if strings.Contains(name, "H100 80GB HBM3") || strings.Contains(name, "H200") && !strings.Contains(name, "NVL") {
-		return defaultPeak(dtype)
-	}
-	return 0
 }
 
 func (w *watching) observer() vlm.Observer {
