@@ -16,7 +16,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "k", Access: Read},
 		{Name: "v", Access: Read},
 		{Name: "intervals", Type: I32, Access: Read},
-		{Name: "y", Access: Read},
+		{Name: "y", Access: Read, Unread: true},
 		{Name: "lse", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dq", Access: ReadWrite},
@@ -72,7 +72,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		q, k := attentionSizes(p)
 		return Cost{Flops: 10 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
 	},
-	Inputs: attentionInputs,
+	Inputs: attentionBackwardInputs,
 	Cases:  attentionBackwardCases,
 })
 

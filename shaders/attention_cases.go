@@ -146,13 +146,9 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 // attentionBackwardCases gives the backward kernel the forward one's outputs.
 func attentionBackwardCases() []Case {
 	cases := attentionCases(func(p AttentionParams, in []Input) []Input {
-		b := []Array{wide(in[0].F), wide(in[1].F), wide(in[2].F), {}, {F: make([]float64, len(in[0].F))}, {F: make([]float64, len(in[0].F)/int(p.HeadDim))}}
-		for _, v := range in[3].I {
-			b[3].I = append(b[3].I, int64(v))
-		}
-		Attention.Reference(p, nil, b)
 		q, k := attentionSizes(p)
-		return append(in, narrow(b[4]), narrow(b[5]), values(q, 3, 1), output(q, 0), output(k, 0), output(k, 0))
+		y, lse := attended(p, in)
+		return append(in, y, lse, values(q, 3, 1), output(q, 0), output(k, 0), output(k, 0))
 	})
 	for i, c := range cases {
 		// y's rounding makes dy·y wrong by some √d units, and that all of a row's
@@ -240,18 +236,5 @@ func narrow(a Array) Input {
 	for i, v := range a.F {
 		in.F[i] = float32(v)
 	}
-	return in
-}
-
-// attentionInputs are causal intervals, the last query seeing every key, and what
-// the forward kernel would make of scores of spread 1.
-func attentionInputs(p AttentionParams, n []int) map[string]Input {
-	queries, keys := int(p.Queries), int(p.Keys)
-	in := map[string]Input{"lse": {N: int(p.Batch * p.Queries * p.Heads), Mean: math.Log(float64(keys)) + 0.5}}
-	intervals := Input{I: make([]int32, n[3])}
-	for t := range n[3] / 4 {
-		intervals.I[4*t+3] = int32(max(0, keys-queries) + t%queries + 1)
-	}
-	in["intervals"] = intervals
 	return in
 }

@@ -73,6 +73,7 @@ type Binding struct {
 	Type     Type
 	Access   Access
 	Optional bool
+	Unread   bool // by the reference, which computes it itself
 }
 
 // Count is a number of rows that may change from step to step without a new
