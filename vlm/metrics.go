@@ -48,16 +48,18 @@ func (f *Figure) UnmarshalJSON(data []byte) error {
 
 // ValMetrics is a line of metrics.jsonl about a validation.
 type ValMetrics struct {
-	Step    int     `json:"step"`
-	ValLoss float64 `json:"val_loss"` // mean over the targets, in nats
+	Step    int      `json:"step"`
+	ValLoss float64  `json:"val_loss"` // mean over the targets, in nats
+	Samples []Sample `json:"samples,omitempty"`
 }
 
 // MarshalJSON writes the loss as a Figure.
 func (v ValMetrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Step    int    `json:"step"`
-		ValLoss Figure `json:"val_loss"`
-	}{v.Step, Figure(v.ValLoss)})
+		Step    int      `json:"step"`
+		ValLoss Figure   `json:"val_loss"`
+		Samples []Sample `json:"samples,omitempty"`
+	}{v.Step, Figure(v.ValLoss), v.Samples})
 }
 
 // metricsLog appends to metrics.jsonl and remembers the curves. Lines that cannot
@@ -100,6 +102,7 @@ func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 		var line struct {
 			StepMetrics
 			ValLoss json.RawMessage `json:"val_loss"`
+			Samples []Sample        `json:"samples"`
 		}
 		if json.Unmarshal(text, &line) != nil || line.Step > step || !bytes.HasSuffix(text, []byte("\n")) {
 			continue
@@ -109,7 +112,7 @@ func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 			if json.Unmarshal(line.ValLoss, &loss) != nil {
 				continue
 			}
-			m.val = append(m.val, ValMetrics{line.Step, float64(loss)})
+			m.val = append(m.val, ValMetrics{line.Step, float64(loss), line.Samples})
 		} else {
 			m.train = append(m.train, line.StepMetrics)
 		}
@@ -124,7 +127,7 @@ func (m *metricsLog) step(s StepMetrics) error {
 }
 
 func (m *metricsLog) validation(v ValMetrics) error {
-	m.val = append(m.val, v)
+	m.val = append(m.val, ValMetrics{Step: v.Step, ValLoss: v.ValLoss}) // pictures would pile up
 	return m.write(v)
 }
 

@@ -38,7 +38,7 @@ func TestMetricsLog(t *testing.T) {
 			}
 			good := m.file
 			m.file = must1(os.Open(path))(t) // which takes no writing
-			if m.step(StepMetrics{Step: 3, Loss: 1}) == nil || m.validation(ValMetrics{3, 0.25}) == nil {
+			if m.step(StepMetrics{Step: 3, Loss: 1}) == nil || m.validation(ValMetrics{Step: 3, ValLoss: 0.25}) == nil {
 				t.Error("a file that takes no writing was written")
 			}
 			must(t, m.file.Close())

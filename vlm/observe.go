@@ -14,7 +14,7 @@ import (
 type Observer struct {
 	Start      func(RunInfo)
 	Step       func(StepMetrics)
-	Validation func(ValMetrics, []Sample)
+	Validation func(ValMetrics)
 	BadRow     func(data.Verdict)
 	Note       func(string)
 	Warn       func(string) // of what went wrong and did not end the run
@@ -42,9 +42,12 @@ type CheckpointEvent struct {
 
 // Sample is a question of the validation rows with the model's answer.
 type Sample struct {
-	Question, Truth, Answer string
-	Size                    int      // of a picture's sides, in pixels
-	Pictures                [][]byte // as the model sees them: [Size,Size,3] each
+	Row      int      `json:"row"` // of the validation rows' data set
+	Question string   `json:"question"`
+	Truth    string   `json:"truth"`
+	Answer   string   `json:"answer"`
+	Size     int      `json:"-"` // of a picture's sides, in pixels
+	Pictures [][]byte `json:"-"` // as the model sees them: [Size,Size,3] each
 }
 
 // PNG encodes one of the pictures.
@@ -68,12 +71,8 @@ func Observers(all ...Observer) Observer {
 		Step: func(m StepMetrics) {
 			each(all, func(o Observer) func(StepMetrics) { return o.Step }, m)
 		},
-		Validation: func(m ValMetrics, samples []Sample) {
-			for _, o := range all {
-				if o.Validation != nil {
-					o.Validation(m, samples)
-				}
-			}
+		Validation: func(m ValMetrics) {
+			each(all, func(o Observer) func(ValMetrics) { return o.Validation }, m)
 		},
 		BadRow: func(v data.Verdict) {
 			each(all, func(o Observer) func(data.Verdict) { return o.BadRow }, v)

@@ -2,8 +2,11 @@ package vlm
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"image/png"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -17,14 +20,14 @@ func TestObservers(t *testing.T) {
 	listen := func(name string) Observer {
 		return Observer{
 			Start: func(RunInfo) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
-			Validation: func(ValMetrics, []Sample) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
+			Validation: func(ValMetrics) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
 			Note: func(string) { told = append(told, name+" note") }, Checkpoint: func(CheckpointEvent) { told = append(told, name+" checkpoint") },
 		}
 	}
 	all := Observers(listen("a"), Observer{}, listen("b"))
 	all.Start(RunInfo{})
 	all.Step(StepMetrics{})
-	all.Validation(ValMetrics{}, nil)
+	all.Validation(ValMetrics{})
 	all.BadRow(data.Verdict{})
 	all.Note("")
 	all.Checkpoint(CheckpointEvent{})
@@ -48,7 +51,7 @@ func TestObserved(t *testing.T) {
 	var saved []int
 	observe := Observer{
 		Start: func(i RunInfo) { info = i }, Step: func(m StepMetrics) { steps = append(steps, m) },
-		Validation: func(_ ValMetrics, s []Sample) { samples = append(samples, s...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
+		Validation: func(m ValMetrics) { samples = append(samples, m.Samples...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
 	}
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
 	must(t, err)
@@ -86,5 +89,32 @@ func TestObserved(t *testing.T) {
 				t.Errorf("pixel %d is %v, want %v", at, got, s.Pictures[0][3*at:3*at+3])
 			}
 		}
+	}
+}
+
+// TestSamplesAgain: a resumed run tells what was asked and answered before it was
+// interrupted, with the pictures.
+func TestSamplesAgain(t *testing.T) {
+	files, r := []string{testData(t, 40)}, testRecipe(t, 5)
+	r.ValEvery = 2
+	out := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var before, after []ValMetrics
+	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{
+		Validation: func(m ValMetrics) { before = append(before, m) },
+		Step: func(m StepMetrics) {
+			if m.Step == 4 {
+				cancel()
+			}
+		},
+	}})
+	if !errors.Is(err, context.Canceled) || len(before) == 0 {
+		t.Fatalf("%d validations, %v", len(before), err)
+	}
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i RunInfo) { after = slices.Clone(i.EarlierVal) }})
+	must(t, err)
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("told\n%.300v\nafter\n%.300v", after, before)
 	}
 }

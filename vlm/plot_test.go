@@ -19,7 +19,7 @@ func logOf(steps int, loss func(step int) float64, val ...int) *metricsLog {
 		m.train = append(m.train, StepMetrics{Step: i, Loss: Figure(loss(i))})
 	}
 	for _, step := range val {
-		m.val = append(m.val, ValMetrics{step, 1.1 * loss(step)})
+		m.val = append(m.val, ValMetrics{Step: step, ValLoss: 1.1 * loss(step)})
 	}
 	return m
 }

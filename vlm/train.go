@@ -154,6 +154,9 @@ func (t *trainer) announce() error {
 		return err
 	}
 	if t.Observe.Start != nil {
+		if err := t.restorePictures(t.metrics.val); err != nil {
+			return err
+		}
 		t.Observe.Start(RunInfo{
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,

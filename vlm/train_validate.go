@@ -32,14 +32,13 @@ func (t *trainer) validate(ctx context.Context) error {
 		t.state.ValStep = t.state.Step
 		return nil
 	}
-	m := ValMetrics{t.state.Step, sum / float64(targets)}
+	m := ValMetrics{Step: t.state.Step, ValLoss: sum / float64(targets)}
 	t.stepper.Free() // the generator takes the place of the activations
-	samples, err := t.samples(ctx)
-	if err != nil {
+	if m.Samples, err = t.samples(ctx); err != nil {
 		return err
 	}
 	if t.Observe.Validation != nil {
-		t.Observe.Validation(m, samples)
+		t.Observe.Validation(m)
 	}
 	t.logged(t.metrics.validation(m))
 	t.state.ValStep, t.state.ValLoss = m.Step, Figure(m.ValLoss)
@@ -57,12 +56,15 @@ func (t *trainer) plot() {
 	t.unplotted = err != nil
 }
 
-// samples answers the first question of three held-out rows.
+// sampleRows is how many held-out rows are asked at a validation.
+const sampleRows = 3
+
+// samples asks a question of some held-out rows.
 func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 	g := NewGenerator(&Loaded{t.model, t.language, t.Device})
 	defer g.Free()
 	var out []Sample
-	for _, i := range thin(t.val.rows, 3) {
+	for _, i := range thin(t.val.rows, sampleRows) {
 		row, err := t.val.dataset.Row(i)
 		if err != nil {
 			return nil, err
@@ -89,9 +91,31 @@ func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 			return nil, err
 		}
 		out = append(out, Sample{
-			Question: turn.User, Truth: turn.Assistant, Answer: t.language.Tokenizer.Decode(got.IDs, true),
+			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.language.Tokenizer.Decode(got.IDs, true),
 			Size: t.val.vision.ImageSize, Pictures: pictures,
 		})
 	}
 	return out, nil
+}
+
+// restorePictures gives samples of earlier validations their pictures again, which
+// metrics.jsonl does not hold. Where there are none any more, a sample is its words.
+func (t *trainer) restorePictures(earlier []ValMetrics) error {
+	pictures := map[int][][]byte{}
+	for _, i := range thin(t.val.rows, sampleRows) {
+		if len(earlier) == 0 {
+			break
+		}
+		var err error
+		if pictures[i], err = t.val.pictures(i); err != nil {
+			return err
+		}
+	}
+	for _, m := range earlier {
+		for i := range m.Samples {
+			s := &m.Samples[i]
+			s.Size, s.Pictures = t.val.vision.ImageSize, pictures[s.Row]
+		}
+	}
+	return nil
 }

@@ -29,7 +29,7 @@ func (w *Writer) Observer(failed func(error)) vlm.Observer {
 	return vlm.Observer{
 		Start:      func(r vlm.RunInfo) { try(func() error { return w.begin(r.Done + 1) }) },
 		Step:       func(m vlm.StepMetrics) { try(func() error { return w.step(m) }) },
-		Validation: func(m vlm.ValMetrics, samples []vlm.Sample) { try(func() error { return w.validation(m, samples) }) },
+		Validation: func(m vlm.ValMetrics) { try(func() error { return w.validation(m) }) },
 	}
 }
 
@@ -39,9 +39,9 @@ func (w *Writer) step(m vlm.StepMetrics) error {
 		scalar("perf/tokens_per_s", m.TokensPerS), scalar("perf/images_per_s", m.ImagesPerS), scalar("perf/memory_bytes", float64(m.Memory)))
 }
 
-func (w *Writer) validation(m vlm.ValMetrics, samples []vlm.Sample) error {
+func (w *Writer) validation(m vlm.ValMetrics) error {
 	values := []value{scalar("val/loss", m.ValLoss)}
-	for i, s := range samples {
+	for i, s := range m.Samples {
 		for n := range s.Pictures {
 			png, err := s.PNG(n)
 			if err != nil {

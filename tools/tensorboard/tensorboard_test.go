@@ -37,9 +37,9 @@ func told(t testing.TB, dir string, first, last int, loss func(step int) float64
 	for i := first; i <= last; i++ {
 		o.Step(vlm.StepMetrics{Step: i, Loss: vlm.Figure(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
 	}
-	o.Validation(vlm.ValMetrics{Step: last, ValLoss: 0.25}, []vlm.Sample{{
+	o.Validation(vlm.ValMetrics{Step: last, ValLoss: 0.25, Samples: []vlm.Sample{{
 		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Size: 2, Pictures: [][]byte{make([]byte, 12)},
-	}})
+	}}})
 	must(t, w.Close())
 }
 

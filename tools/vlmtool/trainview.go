@@ -95,10 +95,10 @@ func figure(x *float64, format string) string {
 	return fmt.Sprintf(format, *x)
 }
 
-func (v *trainView) validation(m vlm.ValMetrics, samples []vlm.Sample) {
+func (v *trainView) validation(m vlm.ValMetrics) {
 	v.above(func() {
 		slog.Info(fmt.Sprintf("validation after step %d: loss %.4f", m.Step, m.ValLoss))
-		for _, s := range samples {
+		for _, s := range m.Samples {
 			slog.Info(fmt.Sprintf("  %s → %s (%s)", shorten(s.Question, 60), shorten(s.Answer, 60), shorten(s.Truth, 60)))
 		}
 	})

@@ -152,9 +152,7 @@ func (r *Run) start(info vlm.RunInfo) {
 	for _, m := range info.Earlier {
 		r.figures(m)
 	}
-	for _, v := range info.EarlierVal {
-		r.validated(v)
-	}
+	r.earlier(info.EarlierVal)
 }
 
 func (r *Run) step(m vlm.StepMetrics) {

@@ -53,10 +53,10 @@ func begin(n int) (*Run, vlm.Observer) {
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 7, Reason: "image 1 cannot be decoded: " + hostile})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not a picture"})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 11, Reason: "no turn has an answer"})
-	o.Validation(vlm.ValMetrics{Step: n, ValLoss: 0.5}, []vlm.Sample{
+	o.Validation(vlm.ValMetrics{Step: n, ValLoss: 0.5, Samples: []vlm.Sample{
 		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Size: 8, Pictures: [][]byte{red()}},
 		{Question: "what shape?", Truth: "square", Answer: hostile, Size: 8, Pictures: [][]byte{red()}},
-	})
+	}})
 	o.Note("a note: " + hostile)
 	o.Checkpoint(vlm.CheckpointEvent{Step: n})
 	o.Checkpoint(vlm.CheckpointEvent{Step: n, Err: errors.New("no space left on device")})
@@ -112,7 +112,15 @@ func TestResumed(t *testing.T) {
 	for i := 1; i <= 50; i++ {
 		earlier = append(earlier, step(i))
 	}
-	o.Start(vlm.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []vlm.ValMetrics{{Step: 50, ValLoss: 0.7}}})
+	o.Start(vlm.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []vlm.ValMetrics{
+		{Step: 10, ValLoss: 1}, // of a version that kept no samples
+		{Step: 30, ValLoss: 0.8, Samples: []vlm.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Pictures: [][]byte{red()}}}},
+		{Step: 50, ValLoss: 0.7, Samples: []vlm.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Pictures: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
+	}})
+	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.pictures.data) != 1 ||
+		got[0].Samples[0].Pictures[0] != got[1].Samples[0].Pictures[0] {
+		t.Errorf("samples of earlier validations: %+v", got)
+	}
 	if s := r.State(); s.Step != 50 || s.TokensPerS != 0 || s.SecondsLeft != nil || *s.ValLoss != 0.7 {
 		t.Errorf("before its first step: %+v", s)
 	}
@@ -125,7 +133,7 @@ func TestResumed(t *testing.T) {
 	if s := r.State(); s.SecondsLeft == nil || *s.SecondsLeft < 0.08 || *s.SecondsLeft > 10 {
 		t.Errorf("left %v, want some 0.08 s: 8 steps of 10 ms", s.SecondsLeft)
 	}
-	if c := r.curvesJSON(); len(c.Loss.Step) != 52 || c.Loss.Step[0] != 1 || len(c.Val.Step) != 1 {
+	if c := r.curvesJSON(); len(c.Loss.Step) != 52 || c.Loss.Step[0] != 1 || len(c.Val.Step) != 3 {
 		t.Errorf("%d points of loss, %d of validation", len(c.Loss.Step), len(c.Val.Step))
 	}
 }
@@ -138,7 +146,7 @@ func TestBounds(t *testing.T) {
 		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
 		picture := red()
 		picture[0], picture[1] = byte(i), byte(i>>8)
-		o.Validation(vlm.ValMetrics{Step: i}, []vlm.Sample{{Size: 8, Pictures: [][]byte{picture}}})
+		o.Validation(vlm.ValMetrics{Step: i, Samples: []vlm.Sample{{Size: 8, Pictures: [][]byte{picture}}}})
 	}
 	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.pictures.data) > keepPictures {
 		t.Errorf("%d events, %d reasons, %d validations, %d pictures", len(r.events), len(r.reasons), len(r.validations), len(r.pictures.data))

@@ -52,21 +52,50 @@ func (p *pictures) add(png []byte) (key string) {
 	return key
 }
 
-func (r *Run) validation(m vlm.ValMetrics, samples []vlm.Sample) {
-	encoded := make([][][]byte, len(samples))
-	for i, s := range samples {
-		for n := range s.Pictures {
-			// A picture that cannot be encoded leaves its place empty.
-			if png, err := s.PNG(n); err == nil {
-				encoded[i] = append(encoded[i], png)
-			}
+// pngs are a sample's pictures. One that cannot be encoded is left out.
+func pngs(s vlm.Sample) (all [][]byte) {
+	for n := range s.Pictures {
+		if png, err := s.PNG(n); err == nil {
+			all = append(all, png)
 		}
+	}
+	return all
+}
+
+func (r *Run) validation(m vlm.ValMetrics) {
+	var encoded [][][]byte
+	for _, s := range m.Samples {
+		encoded = append(encoded, pngs(s))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.validated(m)
+	r.show(m, encoded)
+}
+
+// earlier takes the validations that a resumed run has behind it. They ask about the
+// same few rows, whose pictures are encoded once.
+func (r *Run) earlier(all []vlm.ValMetrics) {
+	byRow := map[int][][]byte{}
+	for _, m := range all {
+		r.validated(m)
+		var encoded [][][]byte
+		for _, s := range m.Samples {
+			if _, known := byRow[s.Row]; !known {
+				byRow[s.Row] = pngs(s)
+			}
+			encoded = append(encoded, byRow[s.Row])
+		}
+		if len(encoded) > 0 { // else a version wrote it that kept none
+			r.show(m, encoded)
+		}
+	}
+}
+
+// show keeps a validation's samples, whose pictures are PNGs, for the page.
+func (r *Run) show(m vlm.ValMetrics, encoded [][][]byte) {
 	v := Validation{Step: m.Step, Loss: known(m.ValLoss), Samples: []Sample{}}
-	for i, s := range samples {
+	for i, s := range m.Samples {
 		shown := Sample{Question: s.Question, Truth: s.Truth, Answer: s.Answer, Pictures: []string{}}
 		for _, png := range encoded[i] {
 			shown.Pictures = append(shown.Pictures, r.pictures.add(png))
