@@ -18,23 +18,23 @@ type Recording struct {
 // Works are the kinds of work that RecordWork knows.
 var Works = []string{"train", "prefill", "decode"}
 
-// RecordWork records what a recipe's model does: "train" is Bench's step of rows
-// of tokens, "prefill" a picture and a whole pass of the largest size into an
-// empty cache, "decode" the token that fills this cache.
-func RecordWork(r Recipe, work string, rows, tokens int) (Recording, error) {
+// RecordWork records what a recipe's model does on a kind of device, as engine.Info
+// has it: "train" is Bench's step of rows of tokens, "prefill" a picture and a whole
+// pass of the largest size into an empty cache, "decode" the token that fills this
+// cache.
+func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error) {
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
 		return Recording{}, err
 	}
 	m.store(r.storage())
 	if work == "train" {
-		m.store(r.storage())
-		return recordTraining(m, rows, tokens)
+		return recordTraining(m, kind, rows, tokens)
 	}
 	return recordGeneration(m, work)
 }
 
-func recordTraining(m *Model, rows, tokens int) (Recording, error) {
+func recordTraining(m *Model, kind string, rows, tokens int) (Recording, error) {
 	out := Recording{Work: "train"}
 	pictures := benchPictures(m.Config, tokens)
 	b := &Bench{}
@@ -52,7 +52,7 @@ func recordTraining(m *Model, rows, tokens int) (Recording, error) {
 		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
 	}
 	in := m.newInputs(rows, tokens, rows*pictures, tokens)
-	first, _, err := planStep(m, in, nn.Options{Train: true, Visible: float64(tokens+1) / float64(2*tokens)})
+	first, _, err := planStep(m, in, nn.Options{Train: true, Apart: apartOn(kind), Visible: float64(tokens+1) / float64(2*tokens)})
 	if err != nil {
 		return out, err
 	}

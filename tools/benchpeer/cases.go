@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"patchwork/engine"
 	"patchwork/engine/kernelbench"
@@ -47,7 +48,7 @@ func (o options) cases() (all []peerCase, err error) {
 			}
 			r.DType = dtype
 			for _, work := range o.work {
-				recorded, err := vlm.RecordWork(r, work, 1, o.tokens)
+				recorded, err := vlm.RecordWork(r, work, o.kind(), 1, o.tokens)
 				if err != nil {
 					return nil, err
 				}
@@ -59,6 +60,12 @@ func (o options) cases() (all []peerCase, err error) {
 		return nil, fmt.Errorf("no case of %v in the %v of %v", o.kernels, o.work, o.presets)
 	}
 	return all, nil
+}
+
+// kind is engine.Info's of the device, as far as it changes the work.
+func (o options) kind() string {
+	kind, _, _ := strings.Cut(o.device, ":")
+	return kind
 }
 
 func typed(label string, t shaders.Type, n int) engine.View {

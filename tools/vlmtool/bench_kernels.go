@@ -138,7 +138,7 @@ func (f *benchFlags) cases(r vlm.Recipe, small bool, info engine.Info) ([]*kerne
 	if small {
 		all = kernelbench.Squares(f.storage, info.Hardware())
 	}
-	used, err := f.works(r)
+	used, err := f.works(r, info.Kind)
 	if err != nil {
 		return nil, err
 	}

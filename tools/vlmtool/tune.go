@@ -76,20 +76,20 @@ func (f *benchFlags) tune(ctx context.Context, a *app, reset bool) error {
 	if err != nil {
 		return err
 	}
-	cases, err := f.works(r)
+	cases, err := f.works(r, dev.Info().Kind)
 	if err != nil {
 		return err
 	}
 	return a.tune(ctx, tunable, file, kernelbench.TuneCases(dev.Info(), cases))
 }
 
-// works are the cases of the chosen kinds of work.
-func (f *benchFlags) works(r vlm.Recipe) (all []*kernelbench.Case, err error) {
+// works are the cases of the chosen kinds of work on a kind of device.
+func (f *benchFlags) works(r vlm.Recipe, kind string) (all []*kernelbench.Case, err error) {
 	for _, work := range vlm.Works {
 		if f.work != "all" && f.work != work {
 			continue
 		}
-		recorded, err := vlm.RecordWork(r, work, f.rows, f.tokens)
+		recorded, err := vlm.RecordWork(r, work, kind, f.rows, f.tokens)
 		if err != nil {
 			return nil, err
 		}
