@@ -120,7 +120,7 @@ func listDevices(a *app) error {
 	}
 	for _, why := range []error{vulkan.Diagnose(), noWebGPU} {
 		if why != nil && !a.quiet {
-			fmt.Fprintln(a.stderr, oneLine(why))
+			fmt.Fprintln(a.stderr, strings.TrimSuffix(oneLine(why), ": "+engine.ErrNoDevice.Error())) // which is said already
 		}
 	}
 	return nil
@@ -128,7 +128,7 @@ func listDevices(a *app) error {
 
 func printDevice(a *app, d engine.Info) {
 	fmt.Fprintf(a.stdout, "%-9s %s (%s)\n", d.Device, d.Name, d.Kind)
-	fmt.Fprintf(a.stdout, "          driver   %s %s\n", d.Driver, d.API)
+	fmt.Fprintf(a.stdout, "          driver   %s\n", strings.TrimSpace(d.Driver+" "+d.API))
 	memory := "not told"
 	if d.Memory > 0 {
 		memory = engine.Bytes(d.Memory)
