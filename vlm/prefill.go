@@ -135,7 +135,7 @@ func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots in
 		return nil, err
 	}
 	p.step[slotPast], p.step[slotTokens] = uint32(past), uint32(len(b.IDs))
-	return p, p.exe.Run(ctx, &p.step)
+	return p, engine.Start(ctx, p.exe, &p.step)
 }
 
 // pass returns the program for so many tokens.
