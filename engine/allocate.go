@@ -128,10 +128,10 @@ func AllocateSegments(dev Device, what string, sizes Segments) ([]Memory, error)
 }
 
 // ofAll makes the refusal of one of several allocations say what all of them take,
-// and what there was before the first.
+// and what there was before the first. An error of another call has no such figures.
 func ofAll(err error, before, total int64) error {
 	var oom *OutOfMemoryError
-	if !errors.As(err, &oom) {
+	if !errors.As(err, &oom) || oom.What == "" {
 		return err
 	}
 	all := *oom

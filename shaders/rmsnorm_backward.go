@@ -107,6 +107,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			call(N(70), 65, RMSNormBackwardParams{AccumulateW: 1, WithW: 1}).named("adding to dw"),
 			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"),
 			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to dx, copied"),
+			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to even rows of dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"))
 	},
 })

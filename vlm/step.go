@@ -135,7 +135,8 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 
 // apart is nn.Options'. On the CPU a dispatch costs next to nothing, and products read
 // the rows of a stack slower: those of gate and up together are whole pages apart.
-func (s *Stepper) apart() bool { return s.dev.Info().Kind == "cpu" }
+// Plans that no device runs are those of GPUs.
+func (s *Stepper) apart() bool { return s.dev != nil && s.dev.Info().Kind == "cpu" }
 
 func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
 	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {

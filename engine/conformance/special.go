@@ -68,6 +68,9 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 	var cases []shaders.Case
 	taken := map[*shaders.Variant]bool{}
 	for _, c := range bySize {
+		if storesAbsent(k, c, s) {
+			continue // it is a case of fewer bindings in 16 bits
+		}
 		news := false
 		for i := range k.Variants {
 			v := &k.Variants[i]
@@ -81,6 +84,16 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 		}
 	}
 	return cases
+}
+
+// storesAbsent says whether a binding that the case leaves out is one of the storage's.
+func storesAbsent(k *shaders.Kernel, c shaders.Case, s shaders.Storage) bool {
+	for i, in := range c.Inputs {
+		if in.Absent && s.Of(i, k.Bindings[i]).Half() {
+			return true
+		}
+	}
+	return false
 }
 
 // specialCases puts every special value into every float input of a small case.
