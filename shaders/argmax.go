@@ -70,17 +70,28 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		for i := range ties.F {
 			ties.F[i] = float32(i % 250 % 7)
 		}
-		repeated := Input{F: make([]float32, 2*140000)} // the largest is in every chunk
-		for i := range repeated.F {
-			repeated.F[i] = float32(i % 1013 % 700)
+		// A row for every place of its largest value; what lies between rows is larger.
+		peaks := func(cols, ld int, places ...int) Case {
+			x := Input{F: make([]float32, len(places)*ld)}
+			for i := range x.F {
+				x.F[i] = float32(i*7919%1009) + 5000*float32(i%ld/cols)
+			}
+			for r, at := range places {
+				x.F[r*ld+at] = 2000
+			}
+			return call(N(len(places)), cols, ld, x).named("%d peaks in %d", len(places), cols)
 		}
 		plain := func(rows Count, cols int) Case {
 			return call(rows, cols, cols, Input{N: int(rows.Max) * cols, Scale: 1})
 		}
 		cases := append(overRows(plain), overCounts(6, func(rows Count) Case { return plain(rows, 5000) })...)
-		return append(cases,
-			call(N(1), 49152, 49152, Input{N: 49152, Scale: 1}).named("a vocabulary"), call(N(3), 9001, 9100, Input{N: 3 * 9100, Scale: 1}).named("chunks"),
-			call(N(2), 140000, 140000, repeated).named("ties between chunks"),
+		// Rows that overlap make more than 65535 chunks of few values.
+		many := call(N(16400), 4097, 1, Input{N: 16400 + 4096, Scale: 1}).named("many chunks")
+		many.Long = true
+		return append(cases, many, plain(N(1), 49152).named("a vocabulary"),
+			peaks(5120, 5120, 0, 127, 128, 1023, 1024, 1151, 1152, 2047, 4096, 4224, 5119), peaks(4101, 4300, 0, 4095, 4096, 4100), peaks(4097, 4097, 4096),
+			peaks(140000, 140000, 131072+5, 132096, 139999), // more chunks than a workgroup has invocations
+			call(N(2), 140000, 140000, Input{F: make([]float32, 2*140000)}).named("all equal"),
 			call(N(3), 500, 500, ties).named("ties"), call(N(3), 100, 500, ties).named("gaps between rows"), call(N(3), 500, 500, Input{N: 1500, Mean: -1e30, Scale: 1e29}).named("negative"))
 	},
 })

@@ -54,12 +54,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     total = total * factor + group_sum(share, local);
     most = now;
     sum = sum * factor;
-    if (slice < slices) {
-      for (var block = 0u; block < SPAN; block = block + BLOCK) {
-        if (!sees_keys(seen, first + block, BLOCK)) { continue; }
-        for (var j = block + slice; j < min(block + BLOCK, p.keys - first); j = j + slices) {
-          sum = sum + weights[j] * load4_v(key_at(batch, first + j, kv) + column, 4u);
-        }
+    for (var block = 0u; block < SPAN; block = block + BLOCK) {
+      if (!sees_keys(seen, first + block, BLOCK)) { continue; }
+      for (var j = block + slice; j < block + BLOCK; j = j + slices) {
+        sum = sum + weights[j] * load4_v(key_at(batch, first + j, kv) + column, 4u);
       }
     }
     workgroupBarrier();
