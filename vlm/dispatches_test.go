@@ -47,6 +47,22 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 	}
 }
 
+// TestDispatchesOfAToken: beside its layers, a token is looked up, multiplied with the
+// head together with the final norm, and the largest logit found.
+func TestDispatchesOfAToken(t *testing.T) {
+	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
+		r, err := Preset(preset)
+		must(t, err)
+		text := *r.Text
+		text.NumHiddenLayers = 2
+		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
+		must(t, err)
+		if n := decodedToken(t, m, 0); n != 3+2*6 {
+			t.Errorf("%s: a token takes %d dispatches, want %d", preset, n, 3+2*6)
+		}
+	}
+}
+
 // layerDispatches is by how many a plan is longer where the decoder has one layer more.
 func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *Model, tokens int) int) int {
 	t.Helper()
