@@ -1,8 +1,6 @@
 package nn
 
-import (
-	"patchwork/shaders"
-)
+import "patchwork/shaders"
 
 // mostFused is up to how many rows a norm is computed together with the product behind
 // it, which reads its weights once for every row.

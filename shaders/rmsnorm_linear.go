@@ -17,8 +17,8 @@ type RMSNormLinearParams struct {
 
 // RMSNormLinear computes y = h·wᵀ for the few rows of generation, where h is RMSNorm of
 // x [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
-// of an MLP, y = silu(h·wᵀ)·(h·upᵀ). A dispatch that others wait for costs a fast GPU more than
-// to read x once more in every workgroup.
+// of an MLP, y = silu(h·wᵀ)·(h·upᵀ). A dispatch that others wait for costs a fast GPU
+// more than to read x once more in every workgroup.
 var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Name: "rmsnorm_linear",
 	Bindings: []Binding{
@@ -32,6 +32,7 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Variants: []DeclVariant[RMSNormLinearParams]{
 		{
 			// A rasteriser's invocations read memory one after another: they find h ready.
+			// Both products loop 2.5·K times together, where nothing is unrolled.
 			Name: "lane4", Source: "rmsnorm_linear_lane", Include: []string{"group"}, Group: 8, Consts: map[string]uint32{"COLS": 4},
 			Vec4: []string{"x", "gain", "w", "up", "scratch"},
 			When: func(p RMSNormLinearParams, c Class) bool { return c == Software && p.K%4 == 0 && p.K <= mostLoops/4 },
