@@ -16,28 +16,29 @@ type Stack []Linear
 // one behind the other, some of them alone take gradients or have a bias, or the
 // recording asks for them Apart.
 func (s Stack) Forward(g *Graph, x *Tensor) (y *Tensor, ok bool) {
-	if g.Apart {
+	w, b, ok := s.joined(g)
+	if !ok {
 		return nil, false
+	}
+	return g.Linear(x, w, b, nil), true
+}
+
+// joined are the layers' weights and biases, nil for none, as one tensor each.
+func (s Stack) joined(g *Graph) (w, b *Tensor, ok bool) {
+	if g.Apart {
+		return nil, nil, false
 	}
 	weights, biases := make([]*Param, len(s)), make([]*Param, len(s))
 	for i, l := range s {
 		weights[i], biases[i] = l.Weight, l.Bias
 		if (l.Bias == nil) != (s[0].Bias == nil) {
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	w, ok := g.stacked(weights)
-	if !ok {
-		return nil, false
+	if w, ok = g.stacked(weights); ok && s[0].Bias != nil {
+		b, ok = g.stacked(biases)
 	}
-	if s[0].Bias == nil {
-		return g.Linear(x, w, nil, nil), true
-	}
-	b, ok := g.stacked(biases)
-	if !ok {
-		return nil, false
-	}
-	return g.Linear(x, w, b, nil), true
+	return w, b, ok
 }
 
 // stacked is parameters that differ in their first axis alone as one tensor, the

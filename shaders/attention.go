@@ -84,17 +84,25 @@ func attentionGrid(slices uint32) func(p AttentionParams) [3]uint32 {
 
 // attentionRows is for a few queries, a token at a time.
 func attentionRows() []DeclVariant[AttentionParams] {
-	return []DeclVariant[AttentionParams]{{
-		Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64,
-		Consts: map[string]uint32{"COLUMNS": 4},
-		When: func(p AttentionParams, c Class) bool {
-			loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
-			return p.Queries <= 4 && p.HeadDim <= 256 && (c != Software || loops <= mostLoops)
+	few := func(p AttentionParams) bool { return p.Queries <= 4 && p.HeadDim <= 256 }
+	passes := []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
+		return gridGroups(int(p.Batch * p.Queries * p.Heads))
+	}}}
+	return []DeclVariant[AttentionParams]{
+		{
+			Name: "rows4", Source: "attention_row4", Include: []string{"group"}, Group: 256, Vec4: []string{"q", "k", "v", "y"},
+			When:   func(p AttentionParams, c Class) bool { return c != Software && few(p) && p.HeadDim%4 == 0 },
+			Passes: passes,
 		},
-		Passes: []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch * p.Queries * p.Heads))
-		}}},
-	}}
+		{
+			Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64, Consts: map[string]uint32{"COLUMNS": 4},
+			When: func(p AttentionParams, c Class) bool {
+				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
+				return few(p) && (c != Software || loops <= mostLoops)
+			},
+			Passes: passes,
+		},
+	}
 }
 
 // attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64

@@ -133,6 +133,9 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 3, 1, 77, 6, 2, 32, 1, 0)
 	call(0, 1, 5, 200, 2, 1, 48, 1, 0)
 	call(0, 4, 2, 600, 10, 2, 32, 1, 0) // generated tokens behind a long context
+	call(0, 1, 2, 2100, 2, 1, 8, 1, 0)
+	call(3, 2, 4, 150, 2, 1, 12, 1, 0)
+	call(6, 2, 3, 40, 2, 1, 96, 1, 0)
 	call(0, 1, 70, 70, 2, 1, 32, 4, 0)
 	call(1, 1, 513, 513, 1, 1, 16, 1, 0)
 	call(0, 1, 64, 64, 2, 1, 32, 1, 0)    // whole tiles

@@ -92,6 +92,31 @@ func TestChooseFor(t *testing.T) {
 	}
 }
 
+// TestTokenVariants: what generates a token on a device in software and on a GPU.
+func TestTokenVariants(t *testing.T) {
+	linear := func(k uint32) RMSNormLinearParams { return RMSNormLinearParams{Rows: 1, N: 960, K: k, LD: 960} }
+	logits := func(cols uint32) ArgMaxParams { return ArgMaxParams{Rows: N(1), Cols: cols, LD: cols} }
+	for _, c := range []struct {
+		kernel        *Kernel
+		params        any
+		software, gpu string
+	}{
+		{RMSNormLinear, linear(576), "lane4", "rows4"},
+		{RMSNormLinear, linear(578), "", ""},
+		{RMSNormLinear, linear(65536), "rows4", "rows4"}, // a lane would loop for too long
+		{ArgMax, logits(49152), "", "chunks"},
+		{ArgMax, logits(384), "lanes", ""},
+		{ArgMax, logits(1<<24 + 4), "", ""},
+	} {
+		for class, want := range map[Class]string{Software: c.software, Discrete: c.gpu} {
+			v, _ := c.kernel.ChooseFor(c.params, Storage{}, Target{Class: class, Subgroup: 8})
+			if v == nil || v.Name != want {
+				t.Errorf("%s %+v on class %d: %+v, want %q", c.kernel.Name, c.params, class, v, want)
+			}
+		}
+	}
+}
+
 // TestLongAttention: a variant that llvmpipe would not let end is not chosen, and
 // where none would end, there is none.
 func TestLongAttention(t *testing.T) {
@@ -106,7 +131,7 @@ func TestLongAttention(t *testing.T) {
 	}{
 		{Attention, call(1, 8192, 9, 3, 64), Software, "rows"},
 		{Attention, call(1, 32768, 9, 3, 64), Software, "subgroup.d64x4"},
-		{Attention, call(1, 32768, 9, 3, 64), Discrete, "rows"},
+		{Attention, call(1, 32768, 9, 3, 64), Discrete, "rows4"},
 		{Attention, call(8192, 8192, 32, 1, 128), Software, "subgroup.d64x4"},
 		{AttentionBackward, call(8192, 8192, 9, 3, 64), Software, "subgroup.d64x4"},
 		{AttentionBackward, call(8192, 8192, 16, 8, 128), Software, "subgroup.d64x4"},
@@ -217,7 +242,8 @@ func TestCooperativeAttention(t *testing.T) {
 		{1024, 136, 0, "d128x4.bf16-q-k-v-y"},
 		{1024, 60, 0, "d64x4.bf16-q-k-v-y"},
 		{16, 64, 0, "d64x4.bf16-q-k-v-y"},
-		{1, 64, 0, "rows.bf16-q-k-v-y"},
+		{1, 64, 0, "rows4.bf16-q-k-v-y"},
+		{1, 62, 0, "rows.bf16-q-k-v-y"},
 	} {
 		target := all
 		target.WorkgroupMemory = c.memory

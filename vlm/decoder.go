@@ -83,8 +83,13 @@ type attentionContext struct {
 	watch func(g *nn.Graph, q, k *nn.Tensor)
 }
 
-// forward takes the embeddings [B·T, D] through every layer to the final norm.
+// forward takes the embeddings [B·T, D] through every layer and the final norm.
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
+	return trace.keep(g, "norm", d.norm.Forward(g, d.hidden(g, x, c, trace)))
+}
+
+// hidden takes the embeddings [B·T, D] through every layer.
+func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
 		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
@@ -92,37 +97,39 @@ func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace T
 		}))
 	}
 	g.Program.SetLabel("head")
-	return trace.keep(g, "norm", d.norm.Forward(g, x))
+	return x
 }
 
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
-	h := l.inputNorm.Forward(g, x)                // [B·T, D]
-	x = l.attention(g, h, x, c, config, layer)    // x + attention(h)
-	h = l.postNorm.Forward(g, x)                  //
-	return l.down.ForwardAdd(g, l.inner(g, h), x) // x + mlp(h)
+	x = l.attention(g, x, c, config, layer)       // x + attention(norm(x)) [B·T, D]
+	return l.down.ForwardAdd(g, l.inner(g, x), x) // x + mlp(norm(x))
 }
 
 // inner is the activation between the MLP's products: [B·T, FFN].
-func (l *decoderLayer) inner(g *nn.Graph, h *nn.Tensor) *nn.Tensor {
+func (l *decoderLayer) inner(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
+	if y, ok := g.NormSwiGLU(l.postNorm, x, l.gate, l.up); ok {
+		return y
+	}
+	h := l.postNorm.Forward(g, x)
 	if both, ok := (nn.Stack{l.gate, l.up}).Forward(g, h); ok { // [B·T, 2·FFN]
 		return g.SwiGLUStacked(both)
 	}
 	return g.SwiGLU(l.gate.Forward(g, h), l.up.Forward(g, h))
 }
 
-func (l *decoderLayer) attention(g *nn.Graph, h, residual *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
+func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
 	heads, d := config.NumAttentionHeads, config.HeadDim
-	q, k, v := l.heads(g, h, c, config, layer)
+	q, k, v := l.heads(g, x, c, config, layer)
 	if c.watch != nil {
 		c.watch(g, q, k)
 	}
 	y := g.Attention(q, k, v, c.intervals).Reshape(c.rows*c.tokens, heads*d)
-	return l.o.ForwardAdd(g, y.RowCount(c.count), residual)
+	return l.o.ForwardAdd(g, y.RowCount(c.count), x)
 }
 
 // heads are the queries [B,T,H,D] behind RoPE, and the keys and values [B,T,K,D] or,
 // where there is one, the whole cache with the tokens' in it.
-func (l *decoderLayer) heads(g *nn.Graph, h *nn.Tensor, c attentionContext, config TextConfig, layer int) (q, k, v *nn.Tensor) {
+func (l *decoderLayer) heads(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) (q, k, v *nn.Tensor) {
 	s := nn.Heads{
 		B: c.rows, T: c.tokens, H: config.NumAttentionHeads, K: config.NumKeyValueHeads, D: config.HeadDim,
 		Table: c.table, Positions: c.positions,
@@ -130,23 +137,33 @@ func (l *decoderLayer) heads(g *nn.Graph, h *nn.Tensor, c attentionContext, conf
 	if l.qNorm != nil {
 		s.QNorm, s.KNorm, s.Eps = g.Param(l.qNorm.Weight), g.Param(l.kNorm.Weight), l.qNorm.Eps
 	}
-	switch {
-	case c.cache != nil:
+	if c.cache != nil {
+		return l.headsCached(g, x, s, c, layer)
+	}
+	h := l.inputNorm.Forward(g, x)
+	if l.qNorm == nil {
 		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok { // [B·T, (H+2K)·D]
-			k, v = c.cache.tensors(layer)
-			return g.RoPESplitInto(all, s, k, v, slotPast), k, v
-		}
-	case l.qNorm == nil:
-		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok {
 			return g.RoPESplit(all, s)
 		}
-	default:
-		if both, ok := (nn.Stack{l.q, l.k}).Forward(g, h); ok { // [B·T, (H+K)·D]
-			q, k, _ = g.RoPESplit(both, s)
-			return q, k, l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-		}
+	} else if both, ok := (nn.Stack{l.q, l.k}).Forward(g, h); ok { // [B·T, (H+K)·D]
+		q, k, _ = g.RoPESplit(both, s)
+		return q, k, l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
 	}
 	return l.headsApart(g, h, s, c, layer)
+}
+
+// headsCached is heads with a cache.
+func (l *decoderLayer) headsCached(g *nn.Graph, x *nn.Tensor, s nn.Heads, c attentionContext, layer int) (q, k, v *nn.Tensor) {
+	layers := nn.Stack{l.q, l.k, l.v}
+	all, ok := layers.ForwardNorm(g, l.inputNorm, x) // [B·T, (H+2K)·D]
+	if !ok {
+		h := l.inputNorm.Forward(g, x)
+		if all, ok = layers.Forward(g, h); !ok {
+			return l.headsApart(g, h, s, c, layer)
+		}
+	}
+	k, v = c.cache.tensors(layer)
+	return g.RoPESplitInto(all, s, k, v, slotPast), k, v
 }
 
 // headsApart is heads where the projections' weights do not adjoin.

@@ -14,11 +14,11 @@ func TestDispatchesOfALayer(t *testing.T) {
 		preset, dtype   string
 		training, token int
 	}{
-		{"shapes", "f32", 22, 9},
-		{"smollm2-135m", "f32", 22, 9},
-		{"smollm2-135m", "bf16", 22, 9},
-		{"qwen3-1.7b", "f32", 25, 9},
-		{"qwen3-1.7b", "bf16", 25, 9},
+		{"shapes", "f32", 22, 6},
+		{"smollm2-135m", "f32", 22, 6},
+		{"smollm2-135m", "bf16", 22, 6},
+		{"qwen3-1.7b", "f32", 25, 6},
+		{"qwen3-1.7b", "bf16", 25, 6},
 	} {
 		t.Run(c.preset+" "+c.dtype, func(t *testing.T) {
 			if n := layerDispatches(t, c.preset, c.dtype, trainingStep); n != c.training {
@@ -43,6 +43,22 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 		must(t, err)
 		if n, want := len(plan.Dispatches), 4+4+2; n != want { // and a fill and the clip factor
 			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)
+		}
+	}
+}
+
+// TestDispatchesOfAToken: beside its layers, a token is looked up, multiplied with the
+// head together with the final norm, and the largest logit found.
+func TestDispatchesOfAToken(t *testing.T) {
+	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
+		r, err := Preset(preset)
+		must(t, err)
+		text := *r.Text
+		text.NumHiddenLayers = 2
+		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
+		must(t, err)
+		if n := decodedToken(t, m, 0); n != 3+2*6 {
+			t.Errorf("%s: a token takes %d dispatches, want %d", preset, n, 3+2*6)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots in
 		return nil, err
 	}
 	p.step[slotPast], p.step[slotTokens] = uint32(past), uint32(len(b.IDs))
-	return p, p.exe.Run(ctx, &p.step)
+	return p, engine.Start(ctx, p.exe, &p.step)
 }
 
 // pass returns the program for so many tokens.
@@ -191,9 +191,11 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 		if size > 1 {
 			context.count = slotTokens
 		}
-		x = g.decoder.forward(r, x.RowCount(context.count), context, nil)
-		last := r.GatherRows(x, input("last", 1), 1)
-		p.logits = r.Keep(r.Logits(last, r.Param(g.decoder.head)))
+		x = g.decoder.hidden(r, x.RowCount(context.count), context, nil)
+		if size > 1 {
+			x = r.GatherRows(x, input("last", 1), 1)
+		}
+		p.logits = r.Keep(r.NormLogits(g.decoder.norm, x, r.Param(g.decoder.head)))
 		p.best = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {

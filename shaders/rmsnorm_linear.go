@@ -1,0 +1,188 @@
+package shaders
+
+import (
+	"math"
+
+	"patchwork/shaders/simd"
+)
+
+// RMSNormLinearParams are the parameters of RMSNormLinear.
+type RMSNormLinearParams struct {
+	Rows  uint32
+	N, K  uint32
+	LD    uint32 // elements from one row of y to the next
+	Gated uint32 // 1: y is SwiGLU of the products with w and up; 0: up is not read
+	Eps   float32
+}
+
+// RMSNormLinear computes y = h·wᵀ for the few rows of generation, where h is RMSNorm of
+// x [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
+// of an MLP, y = silu(h·wᵀ)·(h·upᵀ). A dispatch that others wait for costs a fast GPU
+// more than to read x once more in every workgroup.
+var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
+	Name: "rmsnorm_linear",
+	Bindings: []Binding{
+		{Name: "x", Access: Read},
+		{Name: "gain", Access: Read},
+		{Name: "w", Access: Read},
+		{Name: "up", Access: Read},
+		{Name: "y", Access: Write},
+	},
+	Include: []string{"exp", "exp_vec", "rmsnorm_linear"},
+	Variants: []DeclVariant[RMSNormLinearParams]{
+		{
+			// A rasteriser's invocations read memory one after another: they find h ready.
+			// Both products loop 2.5·K times together, where nothing is unrolled.
+			Name: "lane4", Source: "rmsnorm_linear_lane", Include: []string{"group"}, Group: 8, Consts: map[string]uint32{"COLS": 4},
+			Vec4: []string{"x", "gain", "w", "up", "scratch"},
+			When: func(p RMSNormLinearParams, c Class) bool { return c == Software && p.K%4 == 0 && p.K <= mostLoops/4 },
+			Passes: []DeclPass[RMSNormLinearParams]{
+				{Entry: "norm", Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows)) }},
+				{Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows) * chunksOf(p.N, 8*4)) }},
+			},
+		},
+		rmsNormLinearRows("rows4", func(p RMSNormLinearParams) bool { return p.K%4 == 0 }, "x", "gain", "w", "up"),
+		rmsNormLinearRows("", func(RMSNormLinearParams) bool { return true }),
+	},
+	Halves: [][]string{{"w", "up"}, {"w", "up", "y"}},
+	// An odd number of columns is written with the gap behind the last one.
+	Even:    func(p RMSNormLinearParams) bool { return (p.K|p.LD)%2 == 0 },
+	Scratch: func(p RMSNormLinearParams) int64 { return 4 * int64(p.Rows) * int64(p.K) },
+	Axes: func(p RMSNormLinearParams) []Axis {
+		return []Axis{{p.N, map[string]Span{"w": alongRows(p.K), "up": alongRows(p.K), "y": alongCols(p.Rows, p.LD)}, func(_, n uint32) any {
+			part := p
+			part.N = n
+			return part
+		}}}
+	},
+	CPU:       rmsNormLinearCPU,
+	CPUNarrow: rmsNormLinearNarrowCPU,
+	Reference: func(p RMSNormLinearParams, b []Array) {
+		x, gain, w, up, y, n, k := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, int(p.N), int(p.K)
+		for r := range int(p.Rows) {
+			row, square := x[r*k:][:k], 0.0
+			for _, v := range row {
+				square += v * v / float64(k)
+			}
+			rstd := 1 / math.Sqrt(square+float64(p.Eps))
+			product := func(w []float64) (sum float64) {
+				for i, v := range row {
+					sum += v * rstd * gain[i] * w[i]
+				}
+				return sum
+			}
+			for c := range n {
+				v := product(w[c*k:])
+				if p.Gated != 0 {
+					v = v / (1 + math.Exp(-v)) * product(up[c*k:])
+				}
+				y[r*int(p.LD)+c] = v
+			}
+		}
+	},
+	Cost: func(p RMSNormLinearParams) Cost {
+		rows, n, k, matrices := float64(p.Rows), float64(p.N), float64(p.K), float64(1+p.Gated)
+		return Cost{Flops: rows * k * (2*matrices*n + 4), Bytes: 4 * (matrices*n*k + rows*k + k + rows*n)}
+	},
+	Cases: rmsNormLinearCases,
+})
+
+// rmsNormLinearRows makes 4 columns of a row in each of a GPU's workgroups.
+func rmsNormLinearRows(name string, when func(p RMSNormLinearParams) bool, vec4 ...string) DeclVariant[RMSNormLinearParams] {
+	return DeclVariant[RMSNormLinearParams]{
+		Name: name, Group: 64, Vec4: vec4,
+		When: func(p RMSNormLinearParams, _ Class) bool { return when(p) },
+		Passes: []DeclPass[RMSNormLinearParams]{{Grid: func(p RMSNormLinearParams) [3]uint32 {
+			return gridGroups(int(p.Rows) * chunksOf(p.N, 4))
+		}}},
+	}
+}
+
+func rmsNormLinearCases() []Case {
+	var cases []Case
+	for gated := range uint32(2) {
+		call := func(rows, n, k, ld int, x Input) Case {
+			w := Input{N: n * k, Scale: 1 / math.Sqrt(float64(k))}
+			return Case{
+				Params: RMSNormLinearParams{Rows: uint32(rows), N: uint32(n), K: uint32(k), LD: uint32(ld), Gated: gated, Eps: 1e-6},
+				Inputs: []Input{x, {N: k, Scale: 1}, w, w, {N: rows * ld}},
+				// Sums of k terms, of size 1: as a product's and RMSNorm's roundings.
+				Atol: 1e-6 * max(1, math.Sqrt(float64(k))/10), Rtol: 4e-6,
+			}.named("%dx%dx%d gated=%d", rows, n, k, gated)
+		}
+		for _, s := range [][3]int{
+			{1, 1, 1}, {1, 49, 33}, {3, 5, 7}, {1, 64, 64}, {2, 66, 66}, {1, 96, 96}, {4, 37, 576}, {2, 300, 1030}, {1, 65, 260}, {3, 34, 1028}, {1, 32, 20}, {4, 1, 8},
+		} {
+			cases = append(cases, call(s[0], s[1], s[2], s[1], Input{N: s[0] * s[2], Scale: 1}))
+		}
+		for _, scale := range []float64{1e5, 1e-4, 0} {
+			cases = append(cases, call(2, 36, 64, 36, Input{N: 2 * 64, Scale: scale}).named("x of %g, gated=%d", scale, gated))
+		}
+		cases = append(cases, call(3, 10, 20, 16, Input{N: 3 * 20, Scale: 1}).named("with gaps between rows, gated=%d", gated))
+	}
+	many := func(rows, n, k int) Case {
+		return Case{
+			Params: RMSNormLinearParams{Rows: uint32(rows), N: uint32(n), K: uint32(k), LD: uint32(n), Eps: 1e-6},
+			Inputs: []Input{{N: rows * k, Scale: 1}, {N: k, Scale: 1}, {N: n * k, Scale: 1}, {N: n * k, Scale: 1}, {N: rows * n}},
+			Atol:   1e-6, Rtol: 4e-6,
+		}.named("%dx%dx%d", rows, n, k)
+	}
+	// Beyond 65535 workgroups: in columns, in blocks of them, and in rows.
+	return append(cases, many(4, 65540, 4), many(65537, 2, 4), many(65537, 2, 3))
+}
+
+// rmsNormLinearCPU is the form for weights of 32 bits.
+func rmsNormLinearCPU(h Host, p RMSNormLinearParams, b Buffers) {
+	n, k, y := int(p.N), int(p.K), b.F32(4)
+	p.onCPU(h, b, func(binding int, a []float32, lo, hi int, c []float32) {
+		h.GemmSerial(Gemm{TransB: true, M: int(p.Rows), N: hi - lo, K: k, Alpha: 1, A: a, LDA: k, B: b.F32(binding)[lo*k:], LDB: k, C: c, LDC: n})
+	}, func(at int, row []float32) { copy(y[at:], row) })
+}
+
+// rmsNormLinearNarrowCPU is the form for weights of 16 bits, which are read as they lie.
+func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage) bool {
+	rows, n, k, format := int(p.Rows), int(p.N), int(p.K), s.Type.Format()
+	kernels := simd.NarrowDots(format)
+	if rows > narrowRows || k%16 != 0 || k == 0 || kernels == nil {
+		return false
+	}
+	p.onCPU(h, b, func(binding int, a []float32, lo, hi int, c []float32) {
+		narrowProduct(kernels, rows, k, a, b.U16(binding)[lo*k:], k, hi-lo, c, n, 1, 0)
+	}, func(at int, row []float32) {
+		if s.Bindings>>4&1 != 0 {
+			simd.Pack(format, b.U16(4)[at:][:len(row)], row)
+			return
+		}
+		copy(b.F32(4)[at:], row)
+	})
+	return true
+}
+
+// onCPU normalises the rows, then makes pieces of the columns: product is of the rows of
+// a by rows [lo,hi) of a binding, into c, whose rows lie N apart; put takes elements of y
+// from one on.
+func (p RMSNormLinearParams) onCPU(h Host, b Buffers, product func(binding int, a []float32, lo, hi int, c []float32), put func(at int, row []float32)) {
+	rows, n, k := int(p.Rows), int(p.N), int(p.K)
+	x, gain := b.F32(0), b.F32(1)
+	a, release := h.Scratch(rows * k)
+	defer release()
+	for r := range rows {
+		row := x[r*k:][:k]
+		simd.RMSNorm(a[r*k:][:k], row, gain[:k], float32(1/math.Sqrt(simd.SumSquares(row)/float64(k)+float64(p.Eps))))
+	}
+	sums, release := h.Scratch(rows * n * int(1+p.Gated))
+	defer release()
+	h.Parallel(n, max(1, narrowGrain/max(rows*k, 1)), func(lo, hi int) {
+		product(2, a, lo, hi, sums[lo:])
+		if p.Gated != 0 {
+			product(3, a, lo, hi, sums[rows*n+lo:])
+		}
+		for r := range rows {
+			row := sums[r*n:][lo:hi]
+			if p.Gated != 0 {
+				simd.SwiGLU(row, row, sums[(rows+r)*n:][lo:hi])
+			}
+			put(r*int(p.LD)+lo, row)
+		}
+	})
+}
