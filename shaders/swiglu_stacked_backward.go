@@ -63,7 +63,7 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 				}
 			}
 			return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 2}) }),
-				call(N(1), len(extremes)/2, Input{F: extremes[:len(extremes)/2*2]}).named("extremes"))
+				call(N(1), len(extremeGates)/2, Input{F: extremeGates}).named("extremes"))
 		})
 	},
 })
