@@ -50,7 +50,8 @@ var (
 // that, and whether it turns coopmat2 into wgmma, is what nobody has said.
 //
 // The variants of coopmat2 have run on no device yet, for no software has their
-// features. They are chosen by tuning alone, which compares what they compute.
+// features; in plain GLSL with the same tiles (engine/conformance/emulation) they are
+// right. They are chosen by tuning alone, which compares what they compute.
 func matmulCoop() []DeclVariant[MatMulParams] {
 	shallow, eight := squareTile, squareTile
 	shallow.depth = 16
