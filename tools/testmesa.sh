@@ -5,6 +5,8 @@
 # debootstrap. Without root or debootstrap nothing is tested, and a line says so.
 #
 #	testmesa.sh [REGEXP]    the variants whose name fits; default: coopmat
+#
+# All of it takes an hour or two on two cores: Mesa compiles these kernels slowly.
 set -u
 cd "$(dirname "$0")/.."
 root=${PATCHWORK_SID:-out/sid}

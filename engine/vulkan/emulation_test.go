@@ -17,8 +17,8 @@ import (
 	"patchwork/shaders/glslc"
 )
 
-// emulateAll is the environment variable that asks for every variant, which takes a
-// quarter of an hour.
+// emulateAll is the environment variable that asks for every variant, which takes
+// half an hour on two cores.
 const emulateAll = "PATCHWORK_EMULATE_ALL"
 
 // matrixSizes are those of NVIDIA's, AMD's and Intel's tensor cores: M, N and K.

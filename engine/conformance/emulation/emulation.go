@@ -55,7 +55,7 @@ var rewrites = []struct {
 	{regexp.MustCompile(`(?m)^#extension GL_(KHR_cooperative_matrix|NV_cooperative_matrix2|EXT_bfloat16) .*\n`), ""},
 	{regexp.MustCompile(`#define HALF \w+`), "#define HALF uint16_t"},
 	{regexp.MustCompile(`\[\[unroll\]\] `), ""},
-	// A matrix of no more than 0, which a constructor makes.
+	// A matrix of zeros, which a constructor makes.
 	{regexp.MustCompile(`(coopmat<float,[^>]*>|\bSUMS)\(0\.0\)`), "no_sum()"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseA>`), "Left"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseB>`), "Right"},
