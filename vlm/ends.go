@@ -7,56 +7,126 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"patchwork/nn/gguf"
+	"patchwork/vlm/tokenizer"
 )
 
-// Ends says whether a token ends an answer: the end of turn, or another that the
-// model's generation_config.json names.
-func (l *Language) Ends(id int32) bool {
-	return l != nil && (id == l.EndOfTurn() || slices.Contains(l.ends, id))
+// Ends says whether a token ends an answer.
+func (l *Language) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
+
+// endWith decides what ends an answer: what the chat template puts behind one, then
+// the tokenizer's eos_token, then those that the model's files name. A model may have
+// none: its answers end at the limit.
+func (l *Language) endWith(eosToken string, named []int32) {
+	l.ends = l.AnswerEnds()
+	if id, ok := l.Tokenizer.ID(eosToken); ok {
+		named = append([]int32{id}, named...)
+	}
+	for _, id := range named {
+		if !slices.Contains(l.ends, id) {
+			l.ends = append(l.ends, id)
+		}
+	}
 }
 
-// eosTokens are the ids to write to generation_config.json: one, or a list.
+// LearnsToStop says whether a trained answer ends with a token that generation stops at.
+func (l *Language) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
+
+// eosTokens are the ids to write to generation_config.json: one, a list, or nil.
 func (l *Language) eosTokens() any {
-	end := l.EndOfTurn()
-	others := slices.DeleteFunc(slices.Clone(l.ends), func(id int32) bool { return id == end })
-	if len(others) == 0 {
-		return end
+	switch len(l.ends) {
+	case 0:
+		return nil
+	case 1:
+		return l.ends[0]
 	}
-	return append([]int32{end}, others...)
+	return l.ends
 }
 
 // generationConfig is generation_config.json.
 func (l *Language) generationConfig() map[string]any {
-	return map[string]any{"eos_token_id": l.eosTokens(), "pad_token_id": l.EndOfTurn()}
+	out := map[string]any{}
+	if len(l.ends) > 0 {
+		out["eos_token_id"], out["pad_token_id"] = l.eosTokens(), l.ends[0]
+	}
+	return out
 }
 
-// readEnds reads eos_token_id, a number or a list, of a folder's
-// generation_config.json. It may be absent.
+// readEnds reads eos_token_id, a number or a list, of a folder's generation_config.json
+// and, where that file is absent, of its config.json, as transformers does.
 func readEnds(dir string) ([]int32, error) {
-	file := filepath.Join(dir, "generation_config.json")
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+	for _, name := range []string{"generation_config.json", "config.json"} {
+		file := filepath.Join(dir, name)
+		text, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ends, err := parseEnds(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		return ends, nil
 	}
-	if err != nil {
-		return nil, err
-	}
+	return nil, nil
+}
+
+func parseEnds(text []byte) ([]int32, error) {
 	var c struct {
-		EOS json.RawMessage `json:"eos_token_id"`
+		EOS  json.RawMessage `json:"eos_token_id"`
+		Text struct {        // of our own config.json, whose decoder stands in it
+			EOS json.RawMessage `json:"eos_token_id"`
+		} `json:"text_config"`
 	}
 	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
-	var one *int32
+	raw := c.EOS
+	if isNull(raw) {
+		raw = c.Text.EOS
+	}
+	if isNull(raw) {
+		return nil, nil
+	}
+	var one int32
+	if json.Unmarshal(raw, &one) == nil {
+		return []int32{one}, nil
+	}
 	var list []int32
-	if len(c.EOS) == 0 || json.Unmarshal(c.EOS, &one) == nil {
-		if one != nil {
-			list = []int32{*one}
-		}
-		return list, nil
-	}
-	if err := json.Unmarshal(c.EOS, &list); err != nil {
-		return nil, fmt.Errorf("%s: eos_token_id is %.40s, want an id or a list of ids", file, c.EOS)
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", raw)
 	}
 	return list, nil
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// endNames are the tokens that llama.cpp takes for ends of generation whatever the
+// metadata say (src/llama-vocab.cpp, special_eog_ids).
+var endNames = []string{
+	"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>", "</s>",
+	"<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
+}
+
+// ggufEnds are the tokens that end an answer by the metadata or by their usual names.
+func ggufEnds(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
+	var ends []int32
+	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
+		if id, ok := f.Metadata.Int(key); ok && id >= 0 && id < tok.Len() {
+			ends = append(ends, int32(id))
+		}
+	}
+	has := func(name string) bool { _, ok := tok.ID(name); return ok }
+	// In these vocabularies <|end|> ends a message and not the turn, and </s> is a word.
+	messages := has("<|end|>") && (has("<|return|>") && (has("<|call|>") || has("<|calls|>")) || has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))
+	word := has("<|tool_response>")
+	for _, name := range endNames {
+		if id, ok := tok.ID(name); ok && !(name == "<|end|>" && messages) && !(name == "</s>" && word) {
+			ends = append(ends, id)
+		}
+	}
+	return ends
 }

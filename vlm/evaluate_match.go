@@ -65,12 +65,12 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 	for parted < len(truth) && best[parted] == truth[parted] {
 		parted++
 	}
-	if parted == len(truth) {
+	if parted == len(truth) && parted > 0 && e.Language.Ends(truth[parted-1]) {
 		a.Match, a.Answer = true, strings.TrimSpace(turn.Assistant)
 		return a, nil
 	}
 	settled := false
-	if !e.Captions {
+	if !e.Captions && parted < len(truth) {
 		a.Answer, settled = e.settle(turn, append(slices.Clone(truth[:parted]), best[parted]))
 	}
 	if !settled {

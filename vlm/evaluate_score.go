@@ -127,7 +127,13 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 		}
 		truth := slices.DeleteFunc(slices.Clone(b.Targets[lo:hi]), func(id int32) bool { return id == batch.Ignore })
 		n := len(truth)
-		out = append(out, scored{truth, best[at : at+n], nll[at : at+n]})
+		// A template may mark more than generation would give: a line end behind the end
+		// of the turn.
+		to := n
+		if end := slices.IndexFunc(truth, e.Language.Ends); end >= 0 {
+			to = end + 1
+		}
+		out = append(out, scored{truth[:to], best[at : at+to], nll[at : at+to]})
 		at += n
 	}
 	return out, nil

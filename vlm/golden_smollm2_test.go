@@ -122,12 +122,8 @@ func continuation(t *testing.T, l *Loaded, ids []int32, n int) []int32 {
 	for len(out) < n {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
 		prompt.Answer = make([]bool, len(prompt.IDs))
-		got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: n - len(out)})
+		_, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
 		must(t, err)
-		out = append(out, got.IDs...)
-		if got.Finish == "stop" {
-			out = append(out, l.Language.EndOfTurn())
-		}
 	}
 	return out
 }

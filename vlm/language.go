@@ -2,10 +2,12 @@ package vlm
 
 import (
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
@@ -20,7 +22,7 @@ type Language struct {
 	patches  int     // tokens of a picture; 0 = text alone
 	added    bool    // the tokenizer had no <|image|> of its own
 	bare     bool    // there is no chat template
-	ends     []int32 // what else ends an answer besides the end of turn
+	ends     []int32 // the tokens that end an answer; the template's own first
 	config   []byte  // tokenizer_config.json
 	template []byte  // chat_template.jinja; nil where the template stands in config
 }
@@ -35,7 +37,7 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	config, err := readTokenizerConfig(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +45,7 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	template, err := chat.Load(dir)
+	template, err := chat.ParseFiles(config, jinja)
 	if errors.Is(err, chat.ErrNoTemplate) {
 		template, err = chat.Untemplated(config)
 	}
@@ -55,8 +57,40 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l.template = jinja
-	l.ends, err = readEnds(dir)
+	named, err := readEnds(dir)
+	l.endWith(template.EOSToken(), named)
 	return l, err
+}
+
+// readTokenizerConfig reads tokenizer_config.json, which may be absent, with the special
+// tokens that only special_tokens_map.json names.
+func readTokenizerConfig(dir string) ([]byte, error) {
+	files := [2]map[string]json.RawMessage{}
+	texts := [2][]byte{}
+	for i, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
+		file := filepath.Join(dir, name)
+		text, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			text, err = []byte("{}"), nil
+		}
+		if err == nil {
+			err = json.Unmarshal(text, &files[i])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		texts[i] = text
+	}
+	config, added := files[0], false
+	for key, value := range files[1] {
+		if strings.HasSuffix(key, "_token") && isNull(config[key]) {
+			config[key], added = value, true
+		}
+	}
+	if !added {
+		return texts[0], nil
+	}
+	return indented(config)
 }
 
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
@@ -87,7 +121,11 @@ func presetLanguage(preset string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLanguage(tok, template, patches, config)
+	l, err := newLanguage(tok, template, patches, config)
+	if err == nil {
+		l.endWith(template.EOSToken(), nil)
+	}
+	return l, err
 }
 
 // save writes the tokenizer's files into a model's directory.

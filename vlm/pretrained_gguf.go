@@ -240,24 +240,8 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	l.ends = ggufEnds(f, tok)
+	l.endWith("", ggufEnds(f, tok))
 	return l, nil
-}
-
-// ggufEnds are the tokens besides the end of turn that end an answer: those that
-// the metadata name for it, and the end of a text by its usual name, as the
-// format has none for lists (llama.cpp, llama-vocab.cpp).
-func ggufEnds(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
-	var ends []int32
-	for _, key := range []string{"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
-		if id, ok := f.Metadata.Int(key); ok && id >= 0 && id < tok.Len() {
-			ends = append(ends, int32(id))
-		}
-	}
-	if id, ok := tok.ID("<|endoftext|>"); ok {
-		ends = append(ends, id)
-	}
-	return ends
 }
 
 func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {

@@ -45,7 +45,7 @@ func TestPretrainedForms(t *testing.T) {
 				prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "is the <|end|> red? <|image|>"}}}, nil)
 				must(t, err)
 				prompts = append(prompts, prompt.IDs)
-				if n := occurrences(prompt.IDs, l.Language.EndOfTurn()); n != 0 {
+				if n := occurrences(prompt.IDs, l.Language.ends[0]); n != 0 {
 					t.Errorf("%s: a question's text became %d ends of turn", form, n)
 				}
 				out, err := NewGenerator(l).Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 4})
@@ -324,7 +324,7 @@ func TestNoTemplate(t *testing.T) {
 		if _, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw := l.Language.Raw("the shape<|end|>", 0); raw.IDs[len(raw.IDs)-1] != l.Language.EndOfTurn() {
+		if raw := l.Language.Raw("the shape<|end|>", 0); raw.IDs[len(raw.IDs)-1] != l.Language.ends[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainDecoder(t, context.Background(), cpu.Open(0), testRecipe(t, 1), []string{testData(t, 20)}, path, filepath.Join(t.TempDir(), "run"), false, nil)

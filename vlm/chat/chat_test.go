@@ -223,8 +223,8 @@ func TestParseConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := template.Render(nil, chat.Options{}); err != nil || got != "x<e>" || template.EndOfTurn() != "<e>" {
-			t.Errorf("%s: %q (%v), end %q", config, got, err, template.EndOfTurn())
+		if got, err := template.Render(nil, chat.Options{}); err != nil || got != "x<e>" || template.EOSToken() != "<e>" {
+			t.Errorf("%s: %q (%v), end %q", config, got, err, template.EOSToken())
 		}
 	}
 	if _, err := chat.ParseConfig([]byte(`{"eos_token":"<e>"}`)); !errors.Is(err, chat.ErrNoTemplate) {

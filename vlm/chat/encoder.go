@@ -24,7 +24,7 @@ type Conversation struct {
 // Tokens are an encoded text.
 type Tokens struct {
 	IDs    []int32
-	Answer []bool // the assistant's words and the end of its turn
+	Answer []bool // the assistant's words and the token that ends its turn
 	Images []int  // where each picture's run of image tokens starts
 }
 
@@ -42,31 +42,29 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // of one picture
 	imageID     int32
-	endOfTurn   int32
 	specials    []string
+	added       []string // tokens beside the vocabulary's words, special or not
+	endings     []ending
 	longest     int // bytes that a token stands for
 }
 
 // NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
 // where that lacks it; imageTokens is the number of patches of a picture. With 0
-// the conversations are text alone, and ImageToken is no token. The template's
-// eos_token must be in the vocabulary.
+// the conversations are text alone, and ImageToken is no token.
 func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (*Encoder, error) {
 	if imageTokens < 0 {
 		return nil, fmt.Errorf("chat: a picture of %d tokens", imageTokens)
 	}
-	end, ok := tok.ID(template.EndOfTurn())
-	if !ok {
-		return nil, &TemplateError{fmt.Sprintf("the eos_token %q is not in the tokenizer", template.EndOfTurn())}
+	image := int32(noImageID)
+	if imageTokens > 0 {
+		var err error
+		if image, err = tok.AddSpecial(ImageToken); err != nil {
+			return nil, err
+		}
 	}
-	if imageTokens == 0 {
-		return &Encoder{tok, template, 0, noImageID, end, tok.Specials(), tok.LongestToken()}, nil
-	}
-	image, err := tok.AddSpecial(ImageToken)
-	if err != nil {
-		return nil, err
-	}
-	return &Encoder{tok, template, imageTokens, image, end, tok.Specials(), tok.LongestToken()}, nil
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e.endings = e.findEndings()
+	return e, nil
 }
 
 // noImageID stands for the id of ImageToken where there is none.
@@ -79,9 +77,6 @@ func (e *Encoder) Render(messages []Message, o Options) (string, error) {
 
 // ImageID returns the id of ImageToken; -1 where conversations are text alone.
 func (e *Encoder) ImageID() int32 { return e.imageID }
-
-// EndOfTurn returns the id that ends the assistant's turns.
-func (e *Encoder) EndOfTurn() int32 { return e.endOfTurn }
 
 // Conversation encodes the turns one after another. The error is a *TemplateError.
 func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
@@ -148,7 +143,11 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	}
 	pieces, answers := marks.split(text)
 	ids, starts := e.tokenizer.EncodeOffsets(pieces...)
-	t := Tokens{IDs: ids, Answer: e.answered(ids, starts, answers)}
+	joined := join(pieces)
+	for i := range answers {
+		answers[i].hi = e.endBehind(joined, answers[i].hi)
+	}
+	t := Tokens{IDs: ids, Answer: inSpans(starts, answers)}
 	for i := 0; i < len(ids); i++ {
 		if ids[i] == e.imageID {
 			t.Images = append(t.Images, i)
@@ -178,23 +177,26 @@ func (e *Encoder) mark(m marks, messages []Message) []Message {
 	return out
 }
 
-// answered marks the tokens that touch an answer, up to the end of its turn.
-func (e *Encoder) answered(ids, starts []int32, answers []span) []bool {
-	out := make([]bool, len(ids))
-	for i, id := range ids {
-		if len(answers) == 0 {
-			break
+// inSpans marks the tokens that touch one of the spans, which are in order; starts are
+// where the tokens start.
+func inSpans(starts []int32, spans []span) []bool {
+	out := make([]bool, len(starts))
+	for i, start := range starts {
+		for len(spans) > 0 && spans[0].hi <= int(start) {
+			spans = spans[1:]
 		}
-		last := i+1 == len(ids)
-		if !last && int(starts[i+1]) <= answers[0].lo {
-			continue
-		}
-		out[i] = true
-		if id == e.endOfTurn && int(starts[i]) >= answers[0].hi {
-			answers = answers[1:]
-		}
+		last := i+1 == len(starts)
+		out[i] = len(spans) > 0 && (last || int(starts[i+1]) > spans[0].lo)
 	}
 	return out
+}
+
+func join(pieces []tokenizer.Piece) string {
+	var b strings.Builder
+	for _, p := range pieces {
+		b.WriteString(p.Text)
+	}
+	return b.String()
 }
 
 func images(messages []Message) int {

@@ -55,18 +55,24 @@ func Load(dir string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
-	if errors.Is(err, os.ErrNotExist) {
-		return ParseConfig(config)
-	}
-	if err != nil {
+	jinja, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	return ParseFiles(config, jinja)
+}
+
+// ParseFiles reads the contents of a tokenizer_config.json and of a
+// chat_template.jinja, which is nil where there is none and goes before.
+func ParseFiles(config, jinja []byte) (*Template, error) {
+	if jinja == nil {
+		return ParseConfig(config)
 	}
 	names, err := tokenNames(config)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(string(source), names)
+	return Parse(string(jinja), names)
 }
 
 // ParseConfig reads the contents of a tokenizer_config.json. The error is
@@ -148,8 +154,8 @@ func Parse(source string, names map[string]string) (t *Template, err error) {
 	return &Template{source: source, names: names, parsed: parsed}, nil
 }
 
-// EndOfTurn returns the eos_token, which ends the assistant's turns.
-func (t *Template) EndOfTurn() string { return t.names["eos_token"] }
+// EOSToken returns the tokenizer's eos_token, "" where it has none.
+func (t *Template) EOSToken() string { return t.names["eos_token"] }
 
 // Render returns the text of a conversation as Hugging Face's apply_chat_template
 // gives it. Images are not rendered; see Encoder.

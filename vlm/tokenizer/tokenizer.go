@@ -93,6 +93,16 @@ func (t *Tokenizer) Specials() []string {
 	return out
 }
 
+// Added returns the tokens that are looked for in a text as they are, by id: the special
+// ones and those that users' text may hold.
+func (t *Tokenizer) Added() []string {
+	var out []string
+	for _, a := range t.source.AddedTokens {
+		out = append(out, a.Content)
+	}
+	return out
+}
+
 func (t *Tokenizer) known(id int32) bool { return id >= 0 && int(id) < len(t.tokens) }
 
 // AddSpecial makes token a special one and returns its id, which is Len() before

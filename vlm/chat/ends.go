@@ -1,0 +1,136 @@
+package chat
+
+import (
+	"slices"
+	"strings"
+)
+
+// An ending is what a template puts behind an answer, up to and with the token that
+// ends it.
+type ending struct {
+	text string // without leading spaces
+	id   int32
+}
+
+// AnswerEnds returns the ids of the tokens that the template puts behind an answer:
+// that behind the last answer of a conversation first. It is empty where the template
+// puts none, and where there is no template.
+func (e *Encoder) AnswerEnds() []int32 {
+	var out []int32
+	for _, one := range e.endings {
+		if !slices.Contains(out, one.id) {
+			out = append(out, one.id)
+		}
+	}
+	return out
+}
+
+// findEndings renders conversations and reads what stands behind their answers. Some
+// templates end the last answer with another token than those before it.
+func (e *Encoder) findEndings() []ending {
+	if e.template.Empty() {
+		return nil
+	}
+	var out []ending
+	add := func(tail string, ok bool) {
+		if token, at := e.firstToken(tail); ok && at >= 0 {
+			one := ending{strings.TrimSpace(tail[:at+len(token)]), e.addedID(token)}
+			if !slices.Contains(out, one) {
+				out = append(out, one)
+			}
+		}
+	}
+	add(e.lastTail())
+	add(e.middleTail(out))
+	return out
+}
+
+// lastTail is what stands behind the answer of a conversation of one turn.
+func (e *Encoder) lastTail() (tail string, ok bool) {
+	m, text, ok := e.renderProbe(1)
+	if !ok {
+		return "", false
+	}
+	_, tail, ok = strings.Cut(text, string(m.answerClose))
+	return tail, ok
+}
+
+// middleTail is what stands between an answer and the next question, where that does
+// not merely open the question.
+func (e *Encoder) middleTail(last []ending) (tail string, ok bool) {
+	m, text, ok := e.renderProbe(2)
+	if !ok {
+		return "", false
+	}
+	before, _, _ := strings.Cut(text, string(m.plainOpen))
+	_, rest, ok := strings.Cut(text, string(m.answerClose))
+	if !ok {
+		return "", false
+	}
+	tail, _, ok = strings.Cut(rest, string(m.plainOpen))
+	token, at := e.firstToken(tail)
+	if !ok || at < 0 {
+		return "", false
+	}
+	id := e.addedID(token)
+	known := slices.ContainsFunc(last, func(one ending) bool { return one.id == id })
+	_, second := e.firstToken(tail[at+len(token):])
+	opens := second < 0 && e.lastToken(before) == token
+	return tail, known || !opens
+}
+
+// renderProbe renders a conversation of so many turns with marks around its texts.
+func (e *Encoder) renderProbe(turns int) (m marks, text string, ok bool) {
+	m = newMarks(e.template.source, nil)
+	var messages []Message
+	for range turns {
+		messages = append(messages,
+			Message{Role: "user", Content: string(m.plainOpen) + "x" + string(m.plainClose)},
+			Message{Role: "assistant", Content: string(m.answerOpen) + "x" + string(m.answerClose)})
+	}
+	text, err := e.template.Render(messages, Options{})
+	if err != nil { // some templates want a system message first
+		text, err = e.template.Render(append([]Message{{Role: "system", Content: "x"}}, messages...), Options{})
+	}
+	return m, text, err == nil
+}
+
+// firstToken is the first added token in a text, the longest of those at one place;
+// at is -1 where there is none.
+func (e *Encoder) firstToken(text string) (token string, at int) {
+	at = -1
+	for _, one := range e.added {
+		if i := strings.Index(text, one); i >= 0 && (at < 0 || i < at || i == at && len(one) > len(token)) {
+			token, at = one, i
+		}
+	}
+	return token, at
+}
+
+func (e *Encoder) lastToken(text string) string {
+	last := ""
+	for {
+		token, at := e.firstToken(text)
+		if at < 0 {
+			return last
+		}
+		last, text = token, text[at+len(token):]
+	}
+}
+
+func (e *Encoder) addedID(token string) int32 {
+	id, _ := e.tokenizer.ID(token)
+	return id
+}
+
+// endBehind returns where the ending at text[hi:] ends, spaces before it included, and
+// hi where there is none.
+func (e *Encoder) endBehind(text string, hi int) int {
+	rest := strings.TrimLeft(text[hi:], " \t\r\n")
+	for _, one := range e.endings {
+		if strings.HasPrefix(rest, one.text) {
+			return len(text) - len(rest) + len(one.text)
+		}
+	}
+	return hi
+}
