@@ -47,7 +47,7 @@ var goldenOps = map[string]func(r *goldenRun){
 		table := engine.NewBuffer("table", int64(4*most*d))
 		_, err := engine.Allocate(r.dev, "table", table)
 		must(r.t, err)
-		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(most, d, r.float("theta"))))
+		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(most, RoPEFrequencies(d, r.float("theta")), 1)))
 		r.backward(r.g.RoPE(r.in["x"], Input(table, most, d), r.in["positions"]))
 	},
 	"attention": func(r *goldenRun) {

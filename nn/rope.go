@@ -26,18 +26,27 @@ func (g *Graph) RoPE(x, table, positions *Tensor) *Tensor {
 	return y
 }
 
-// RoPETable returns [positions, headDim] values: for each position the cosines
-// and then the sines of position·theta^(-2i/headDim). The angles are taken in
+// RoPETable returns [positions, 2·len(frequencies)] values: for each position the
+// cosines and then the sines of position·frequency, times scale. The angles are taken in
 // float64: in float32 they would lose 6e-8 of themselves.
-func RoPETable(positions, headDim int, theta float64) []float32 {
-	half := headDim / 2
-	table := make([]float32, positions*headDim)
-	for i := range half {
-		frequency := math.Pow(theta, -float64(i)/float64(half))
+func RoPETable(positions int, frequencies []float64, scale float64) []float32 {
+	half := len(frequencies)
+	table := make([]float32, positions*2*half)
+	for i, frequency := range frequencies {
 		for p := range positions {
 			sin, cos := math.Sincos(float64(p) * frequency)
-			table[p*headDim+i], table[p*headDim+half+i] = float32(cos), float32(sin)
+			table[p*2*half+i], table[p*2*half+half+i] = float32(scale*cos), float32(scale*sin)
 		}
 	}
 	return table
+}
+
+// RoPEFrequencies are the angles a position of a head's pairs of dimensions:
+// theta^(-2i/headDim).
+func RoPEFrequencies(headDim int, theta float64) []float64 {
+	var out []float64
+	for i := range headDim / 2 {
+		out = append(out, math.Pow(theta, -2*float64(i)/float64(headDim)))
+	}
+	return out
 }

@@ -15,6 +15,9 @@ import (
 // Ends says whether a token ends an answer.
 func (l *Language) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
 
+// EndIDs are the tokens that end an answer.
+func (l *Language) EndIDs() []int32 { return slices.Clone(l.ends) }
+
 // endWith decides what ends an answer: what the chat template puts behind one, then
 // the tokenizer's eos_token, then those that the model's files name. A model may have
 // none: its answers end at the limit.

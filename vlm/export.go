@@ -54,14 +54,14 @@ func openOwnDecoder(dir string) (*Pretrained, error) {
 		return nil, err
 	}
 	return &Pretrained{
-		Path: dir, Text: c.Text, weights: ownSource{setSource{set, c.Text.TieWordEmbeddings}},
+		Path: dir, Text: c.Text, weights: ownSource{&setSource{Set: set}},
 		language: func(patches int) (*Language, error) { return loadLanguage(dir, patches) },
 	}, nil
 }
 
 // ownSource finds Hugging Face's names behind the prefix that they have in our
 // files.
-type ownSource struct{ setSource }
+type ownSource struct{ *setSource }
 
 func (s ownSource) shape(name string) ([]int, bool) { return s.setSource.shape(decoderPrefix + name) }
 
@@ -115,6 +115,9 @@ func exportDecoder(p *Pretrained, o ExportOptions) (Description, error) {
 
 // decoderConfig is the decoder's own config.json.
 func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, error) {
+	if s := c.RopeScaling; s != nil && s.Type == "frequency_factors" {
+		return nil, fmt.Errorf("its RoPE has factors of its own (tensor %q) that no config.json can say", ropeFactors)
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
@@ -125,7 +128,9 @@ func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, err
 	}
 	out["architectures"] = []string{architectures[c.ModelType]}
 	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
-	out["eos_token_id"] = l.eosTokens()
+	if eos := l.eosTokens(); eos != nil {
+		out["eos_token_id"] = eos
+	}
 	return out, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/nn"
 	"patchwork/vlm/chat"
 )
 
@@ -140,7 +139,7 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 	if err != nil {
 		return err
 	}
-	if err := engine.Upload(g.Device, rope.View(), nn.RoPETable(size, t.HeadDim, t.RopeTheta)); err != nil {
+	if err := engine.Upload(g.Device, rope.View(), t.ropeTable(size)); err != nil {
 		return err
 	}
 	held := g.held

@@ -16,8 +16,7 @@ type Inputs struct {
 	Pictures     int // room for so many; 0 = text alone
 
 	vision    VisionConfig
-	headDim   int
-	theta     float64
+	text      TextConfig
 	positionN int // rows of the RoPE table
 
 	ids, slots, positions, intervals *engine.Buffer
@@ -37,7 +36,7 @@ func (m *Model) newInputs(rows, tokens, pictures, positions int) *Inputs {
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
 	v, t := m.Config.Vision, m.Config.Text
 	return &Inputs{
-		Rows: rows, Tokens: tokens, Pictures: pictures, vision: v, headDim: t.HeadDim, theta: t.RopeTheta, positionN: positions,
+		Rows: rows, Tokens: tokens, Pictures: pictures, vision: v, text: t, positionN: positions,
 		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
 		order: words("order", n), starts: words("starts", n+1), runs: words("runs", n), slotTokens: words("slot tokens", pictures*v.Patches()),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
@@ -70,7 +69,7 @@ func (in *Inputs) allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), nn.RoPETable(in.positionN, in.headDim, in.theta))
+	return engine.Upload(dev, in.ropeTable.View(), in.text.ropeTable(in.positionN))
 }
 
 // pixelValues are value/255 as the original's float32 division rounds it.
@@ -89,7 +88,7 @@ func (in *Inputs) free() {
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
 
-func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.headDim) }
+func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.text.HeadDim) }
 
 // context is the attention among the batch's own tokens.
 func (in *Inputs) context() attentionContext {

@@ -129,11 +129,24 @@ func (p *Pretrained) check(m *Model) error {
 		case !slices.Equal(got, want):
 			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", p.Path, name, got, want)
 		}
+		if err := p.weights.read(name, 0, nil); err != nil { // its type
+			return err
+		}
 	}
 	if name := p.weights.unexpected(func(name string) bool { return known[name] }); name != "" {
-		return fmt.Errorf("%s: tensor %q is none of a %s decoder's", p.Path, name, p.Text.ModelType)
+		return fmt.Errorf("%s: tensor %q is none of a %s decoder's%s", p.Path, name, p.Text.ModelType, quantisedHint(name))
 	}
 	return nil
+}
+
+// quantisedHint tells what tensors of scales are for.
+func quantisedHint(name string) string {
+	for _, part := range []string{"weight_scale", "scale_inv", "qzeros", "qweight", "absmax", "input_scale"} {
+		if strings.Contains(name, part) {
+			return ": the weights are quantised; take the model's own F32, F16 or BF16 files, or a GGUF file"
+		}
+	}
+	return ""
 }
 
 // shape is a parameter's in the decoder's files: those over the vocabulary may

@@ -20,6 +20,9 @@ func openGGUF(path string) (*Pretrained, error) {
 		return nil, err
 	}
 	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
+		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
+	}
 	if err := f.Readable(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -75,15 +78,28 @@ func ggufConfig(f *gguf.File) (TextConfig, error) {
 	_, untied := f.Tensor("output.weight")
 	_, biased := f.Tensor("blk.0.attn_q.bias")
 	fields["tie_word_embeddings"], fields["attention_bias"] = !untied, biased
-	text, err := json.Marshal(fields)
+	c, err := parseText(fields)
 	if err != nil {
-		return TextConfig{}, err
-	}
-	var c TextConfig
-	if err := json.Unmarshal(text, &c); err != nil {
 		return c, err
 	}
-	return c, checkGGUF(f, c)
+	if err := checkGGUF(f, c); err != nil {
+		return c, err
+	}
+	scaling, err := ggufRope(f, arch, c.MaxPositionEmbeddings, c.HeadDim, c.RopeTheta)
+	if scaling == nil || err != nil {
+		return c, err
+	}
+	fields["rope_scaling"] = scaling
+	return parseText(fields)
+}
+
+// parseText makes a configuration of config.json's fields.
+func parseText(fields map[string]any) (c TextConfig, err error) {
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(text, &c)
 }
 
 // architectures are the classes of transformers that read a decoder.
@@ -102,15 +118,6 @@ func shortest(x float64) float64 {
 // checkGGUF refuses what the decoder cannot do.
 func checkGGUF(f *gguf.File, c TextConfig) error {
 	m, arch := f.Metadata, c.ModelType
-	if scaling, ok := m.Text(arch + ".rope.scaling.type"); ok && scaling != "none" {
-		return fmt.Errorf("RoPE scaling %q is not supported", scaling)
-	}
-	if factor, ok := m.Float(arch + ".rope.scaling.factor"); ok && factor != 1 && factor != 0 {
-		return fmt.Errorf("RoPE scaling by %g is not supported", factor)
-	}
-	if _, ok := f.Tensor("rope_freqs.weight"); ok {
-		return errors.New(`RoPE scaling (tensor "rope_freqs.weight") is not supported`)
-	}
 	for _, one := range []struct {
 		name string
 		want int
@@ -119,7 +126,7 @@ func checkGGUF(f *gguf.File, c TextConfig) error {
 			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, one.name, n, one.want)
 		}
 	}
-	return nil
+	return checkGGUFKeys(m, c)
 }
 
 // ggufSource gives a GGUF file's tensors Hugging Face's names and order.
@@ -178,7 +185,7 @@ func (s *ggufSource) unexpected(known func(string) bool) string {
 		}
 	}
 	for _, t := range s.Tensors {
-		if !theirs[t.Name] {
+		if !theirs[t.Name] && t.Name != ropeFactors {
 			return t.Name
 		}
 	}
@@ -262,7 +269,33 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 			v.Kinds = append(v.Kinds, tokenizer.Kind(k))
 		}
 	}
+	var err error
+	if v.Before, v.Behind, err = ggufAround(m, v); err != nil {
+		return nil, err
+	}
 	return tokenizer.FromVocabulary(v)
+}
+
+// ggufAround are the tokens that llama.cpp puts before and behind a text.
+func ggufAround(m gguf.Metadata, v tokenizer.Vocabulary) (before, behind []string, err error) {
+	token := func(flag, key string, otherwise bool) ([]string, error) {
+		add, ok := m.Bool(flag)
+		if !ok {
+			add = otherwise
+		}
+		if !add {
+			return nil, nil
+		}
+		id, ok := m.Int(key)
+		if !ok || id < 0 || id >= len(v.Tokens) {
+			return nil, fmt.Errorf("%s asks for a token that %s does not name", flag, key)
+		}
+		return v.Tokens[id : id+1], nil
+	}
+	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", v.Pre == "llama-bpe" && m.Has("tokenizer.ggml.bos_token_id")); err == nil {
+		behind, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
+	}
+	return before, behind, err
 }
 
 // ggufTokenizerConfig makes a tokenizer_config.json.

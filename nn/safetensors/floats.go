@@ -11,6 +11,13 @@ import (
 // pieceBytes is what is read at once of a tensor that is converted.
 const pieceBytes = 1 << 20
 
+// TypeError is a tensor of a type that is not read.
+type TypeError struct{ File, Tensor, DType string }
+
+func (e *TypeError) Error() string {
+	return fmt.Sprintf("%s: tensor %q is of type %.20s, which is not read; F32, F16, BF16 and F64 are: take the model's unquantised files, or a GGUF file", e.File, e.Tensor, e.DType)
+}
+
 // ReadFloats reads the tensor's elements from row-major index from on into dst,
 // from F32, F16, BF16 or F64.
 func (s *File) ReadFloats(name string, from int, dst []float32) error {
@@ -27,7 +34,7 @@ func (s *File) ReadFloats(name string, from int, dst []float32) error {
 	case t.DType == "F32":
 		return s.readAt(name, raw(dst), t.start+4*int64(from))
 	case convert == nil:
-		return s.bad("tensor %q is %s; F32, F16, BF16 and F64 can be read", name, t.DType)
+		return &TypeError{s.name, name, t.DType}
 	}
 	buffer := make([]byte, min(len(dst)*width, pieceBytes))
 	for len(dst) > 0 {

@@ -16,12 +16,13 @@ import (
 )
 
 var inspectCommand = command{
-	name: "inspect", usage: "PATH [--rows] [--figures DIR [--image FILE]] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
+	name: "inspect", usage: "PATH [--rows] [--render FILE] [--figures DIR [--image FILE]] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
 	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file holds. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
 	examples: []example{
 		{"vlmtool inspect demo/model", ""},
 		{"vlmtool inspect 'demo/data/train-*.parquet' --rows", "which rows can be used"},
 		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --json", "the same for programs"},
+		{"vlmtool inspect demo/model --render messages.json", "a conversation's prompt and ids, and which of them are answers"},
 	},
 	args:    positional{metavar: "PATH", most: 1},
 	declare: declareInspect,
@@ -29,9 +30,25 @@ var inspectCommand = command{
 
 func declareInspect(a *app) action {
 	rows := a.flags.Bool("rows", false, "judge every row of a data set")
+	render := a.flags.String("render", "", "FILE: conversation in JSON, OpenAI's messages or FineVision's texts, to print as the model reads it; - is standard input")
 	folder := a.flags.String("figures", "", "DIR: folder to draw a model's position embeddings and first filters into")
 	picture := a.flags.String("image", "", "FILE: with --figures, draw too how this picture is cut into patches")
-	return func(ctx context.Context) error { return a.inspect(ctx, *rows, *folder, *picture) }
+	return func(ctx context.Context) error {
+		if *render != "" {
+			return a.render(*rows || *folder != "", *render)
+		}
+		return a.inspect(ctx, *rows, *folder, *picture)
+	}
+}
+
+func (a *app) render(other bool, file string) error {
+	switch {
+	case a.flags.NArg() == 0:
+		return usagef("PATH is missing: a model's or a decoder's folder, or a GGUF file")
+	case other:
+		return usagef("--render is given beside --rows or --figures; one at a time")
+	}
+	return a.inspectRender(a.flags.Arg(0), file)
 }
 
 func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) error {

@@ -112,7 +112,18 @@ func build(f file) (*Tokenizer, error) {
 	if err := checkDecoder(f.Decoder); err != nil {
 		return nil, err
 	}
-	return t, t.add()
+	if t.before, t.behind, err = parsePostProcessor(f.PostProcessor); err != nil {
+		return nil, err
+	}
+	if err := t.add(); err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Concat(t.before, t.behind) {
+		if !t.known(id) {
+			return nil, &FormatError{fmt.Sprintf("post_processor: there is no token %d", id)}
+		}
+	}
+	return t, nil
 }
 
 // add lays the added tokens of the source over the model's vocabulary.

@@ -22,6 +22,7 @@ func splitAll(stages []stage, text string, base int, yield func(lo, hi int)) {
 // The patterns that have a scanner by hand (scan.go).
 const (
 	gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	llamaPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwenPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
@@ -102,6 +103,8 @@ func parseSplit(p preTokenizer) (stage, error) {
 		return scan(gpt2Next), nil
 	case *p.Pattern.Regex == qwenPattern:
 		return scan(qwenNext), nil
+	case *p.Pattern.Regex == llamaPattern:
+		return scan(llamaNext), nil
 	}
 	return matches(*p.Pattern.Regex)
 }

@@ -113,7 +113,12 @@ func spaces(s string) int {
 }
 
 // qwenNext matches qwenPattern at the start of s, which is not empty.
-func qwenNext(s string) int {
+func qwenNext(s string) int { return digitsNext(s, 1) }
+
+// llamaNext matches llamaPattern, which takes up to three digits together.
+func llamaNext(s string) int { return digitsNext(s, 3) }
+
+func digitsNext(s string, digits int) int {
 	if n := foldedContraction(s); n > 0 {
 		return n
 	}
@@ -122,7 +127,15 @@ func qwenNext(s string) int {
 	case c == letter:
 		return run(s, letter)
 	case c == number:
-		return size
+		n := size
+		for range digits - 1 {
+			c, size := first(s[n:])
+			if c != number {
+				break
+			}
+			n += size
+		}
+		return n
 	case s[0] != '\r' && s[0] != '\n':
 		if n := run(s[size:], letter); n > 0 {
 			return size + n

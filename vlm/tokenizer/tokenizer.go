@@ -26,6 +26,8 @@ type Tokenizer struct {
 	nfc        bool
 	split      []stage
 	model      *bpe
+
+	before, behind []int32 // what the post-processor puts around a text
 }
 
 // FormatError says why a tokenizer.json makes no sense.

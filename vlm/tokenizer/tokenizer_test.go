@@ -2,6 +2,7 @@ package tokenizer_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -210,6 +211,9 @@ func FuzzRoundTrip(f *testing.F) {
 	}
 	trips := []trip{{"shapes", shapes, shapes.LongestToken()}}
 	for _, name := range golden.Members(f, filepath.Join("..", "models")) {
+		if _, err := os.Stat(filepath.Join(golden.Model(f, name), "tokenizer.json")); err != nil {
+			continue // a model of which only the chat template is there
+		}
 		tok := load(f, name)
 		trips = append(trips, trip{name, tok, tok.LongestToken()})
 	}

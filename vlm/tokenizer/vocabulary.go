@@ -28,19 +28,31 @@ type Vocabulary struct {
 	Kinds  []Kind   // of each token; nil: all normal
 	Merges []string // "left right", in the order of their ranks
 	Pre    string   // names the pre-tokenizer
+	// Before and Behind are the tokens to put around a text: begin and end of it.
+	Before, Behind []string
 }
 
 // pipeline is what the name of a pre-tokenizer stands for in tokenizer.json.
-type pipeline struct{ normalizer, preTokenizer string }
+type pipeline struct {
+	normalizer, preTokenizer string
+	ignoreMerges             bool // a word that is a token is never put together
+}
 
 const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":%v}`
 
 // pipelines are llama.cpp's names (llama-vocab.cpp, tokenizer_pre) of the
 // pre-tokenizers that are the same as Hugging Face's.
 var pipelines = map[string]pipeline{
-	"gpt-2":  {"null", fmt.Sprintf(byteLevel, true)},
-	"smollm": {"null", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` + fmt.Sprintf(byteLevel, true) + `]}`},
-	"qwen2":  {`{"type":"NFC"}`, `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + quoted(qwenPattern) + `},"behavior":"Isolated","invert":false},` + fmt.Sprintf(byteLevel, false) + `]}`},
+	"gpt-2":  {"null", fmt.Sprintf(byteLevel, true), false},
+	"smollm": {"null", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` + fmt.Sprintf(byteLevel, true) + `]}`, false},
+	"qwen2":  {`{"type":"NFC"}`, splitBy(qwenPattern), false},
+
+	"llama-bpe": {"null", splitBy(llamaPattern), true},
+}
+
+// splitBy is a pre-tokenizer that cuts a text by a pattern.
+func splitBy(pattern string) string {
+	return `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + quoted(pattern) + `},"behavior":"Isolated","invert":false},` + fmt.Sprintf(byteLevel, false) + `]}`
 }
 
 func quoted(s string) string {
@@ -53,6 +65,9 @@ func quoted(s string) string {
 // The error is a *FormatError or an *UnsupportedError.
 func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 	pipe, ok := pipelines[v.Pre]
+	if v.Pre == "" {
+		return nil, &FormatError{"tokenizer.ggml.pre is missing, so that nobody knows how its words are cut; convert the model to GGUF again with today's tools"}
+	}
 	if !ok {
 		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (there are %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
 	}
@@ -62,7 +77,7 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 	f := file{
 		Version: "1.0", Normalizer: json.RawMessage(pipe.normalizer), PreTokenizer: json.RawMessage(pipe.preTokenizer),
 		Truncation: json.RawMessage("null"), Padding: json.RawMessage("null"), PostProcessor: json.RawMessage("null"),
-		Decoder: json.RawMessage(fmt.Sprintf(byteLevel, true)), Model: modelFile{Type: "BPE", Vocab: vocabulary{}},
+		Decoder: json.RawMessage(fmt.Sprintf(byteLevel, true)), Model: modelFile{Type: "BPE", Vocab: vocabulary{}, IgnoreMerges: pipe.ignoreMerges},
 	}
 	tokens := v.Tokens
 	for v.Kinds != nil && len(tokens) > 0 && v.Kinds[len(tokens)-1] == KindUnused {
@@ -83,6 +98,12 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 			return nil, &FormatError{fmt.Sprintf("merge %.80q is no pair", m)}
 		}
 		f.Model.Merges = append(f.Model.Merges, merge{left, right})
+	}
+	if len(v.Before)+len(v.Behind) > 0 {
+		var err error
+		if f.PostProcessor, err = aroundTemplate(v.Before, v.Behind, f.Model.Vocab); err != nil {
+			return nil, err
+		}
 	}
 	return build(f)
 }

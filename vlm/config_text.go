@@ -1,0 +1,224 @@
+package vlm
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// TextConfig is the decoder's own config.json, of a Llama or a Qwen3 model.
+// Fields that this code does not read are kept.
+type TextConfig struct {
+	ModelType             string
+	HiddenSize            int
+	IntermediateSize      int
+	NumHiddenLayers       int
+	NumAttentionHeads     int
+	NumKeyValueHeads      int
+	HeadDim               int
+	VocabSize             int
+	MaxPositionEmbeddings int
+	RopeTheta             float64
+	RopeScaling           *RopeScaling // nil: none
+	RMSNormEps            float64
+	TieWordEmbeddings     bool
+	AttentionBias         bool
+
+	raw map[string]json.RawMessage
+}
+
+// QKNorm says whether queries and keys are normalised per head, as in Qwen3.
+func (c *TextConfig) QKNorm() bool { return c.ModelType == "qwen3" }
+
+// textFields is how the fields stand in the file.
+type textFields struct {
+	ModelType             string   `json:"model_type"`
+	HiddenSize            int      `json:"hidden_size"`
+	IntermediateSize      int      `json:"intermediate_size"`
+	NumHiddenLayers       int      `json:"num_hidden_layers"`
+	NumAttentionHeads     int      `json:"num_attention_heads"`
+	NumKeyValueHeads      int      `json:"num_key_value_heads"`
+	HeadDim               int      `json:"head_dim"`
+	VocabSize             int      `json:"vocab_size"`
+	MaxPositionEmbeddings int      `json:"max_position_embeddings"`
+	RMSNormEps            float64  `json:"rms_norm_eps"`
+	TieWordEmbeddings     bool     `json:"tie_word_embeddings"`
+	AttentionBias         bool     `json:"attention_bias"`
+	HiddenAct             string   `json:"hidden_act"`
+	MLPBias               bool     `json:"mlp_bias"`
+	UseSlidingWindow      *bool    `json:"use_sliding_window"`
+	SlidingWindow         *int     `json:"sliding_window"`
+	MaxWindowLayers       *int     `json:"max_window_layers"`
+	LayerTypes            []string `json:"layer_types"`
+	ropeFields
+}
+
+// UnmarshalJSON reads the fields and refuses what the decoder cannot do.
+func (c *TextConfig) UnmarshalJSON(data []byte) error {
+	f := textFields{RMSNormEps: 1e-6, MaxPositionEmbeddings: 2048, HiddenAct: "silu"}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	var kind struct {
+		ModelType string `json:"model_type"`
+	}
+	if json.Unmarshal(data, &kind) == nil && kind.ModelType == "qwen3" {
+		f.MaxPositionEmbeddings = 32768 // transformers' default, as the others
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	if f.NumKeyValueHeads == 0 {
+		f.NumKeyValueHeads = f.NumAttentionHeads
+	}
+	if f.HeadDim == 0 && f.ModelType == "qwen3" {
+		f.HeadDim = 128 // transformers' default for Qwen3, whatever the hidden size
+	}
+	if f.HeadDim == 0 && f.NumAttentionHeads > 0 {
+		f.HeadDim = f.HiddenSize / f.NumAttentionHeads
+	}
+	*c = TextConfig{
+		ModelType: f.ModelType, HiddenSize: f.HiddenSize, IntermediateSize: f.IntermediateSize, NumHiddenLayers: f.NumHiddenLayers,
+		NumAttentionHeads: f.NumAttentionHeads, NumKeyValueHeads: f.NumKeyValueHeads, HeadDim: f.HeadDim, VocabSize: f.VocabSize,
+		MaxPositionEmbeddings: f.MaxPositionEmbeddings, RMSNormEps: f.RMSNormEps,
+		TieWordEmbeddings: f.TieWordEmbeddings, AttentionBias: f.AttentionBias, raw: raw,
+	}
+	if err := c.check(f); err != nil {
+		return err
+	}
+	var err error
+	c.RopeTheta, c.RopeScaling, err = f.rope(c)
+	return err
+}
+
+func (c *TextConfig) check(f textFields) error {
+	switch {
+	case c.ModelType != "llama" && c.ModelType != "qwen3":
+		return fmt.Errorf("text_config: model_type %q is not supported; llama and qwen3 are", c.ModelType)
+	case f.HiddenAct != "silu" && f.HiddenAct != "swish":
+		return fmt.Errorf("text_config: hidden_act %q is not supported; silu is", f.HiddenAct)
+	case f.MLPBias:
+		return fmt.Errorf("text_config: mlp_bias is not supported: the MLP of a %s has no biases here", c.ModelType)
+	case min(c.HiddenSize, c.IntermediateSize, c.NumHiddenLayers, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.VocabSize, c.MaxPositionEmbeddings) < 1:
+		return fmt.Errorf("text_config: a size is missing or not above 0")
+	case c.NumAttentionHeads > 1<<16 || max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.NumAttentionHeads*c.HeadDim) > 1<<20 || c.MaxPositionEmbeddings > 1<<24 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
+		return fmt.Errorf("text_config: a size is too large to be true")
+	case c.NumAttentionHeads%c.NumKeyValueHeads != 0:
+		return fmt.Errorf("text_config: %d attention heads are no multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)
+	case c.RMSNormEps <= 0:
+		return fmt.Errorf("text_config: rms_norm_eps must be above 0")
+	case c.HeadDim%2 != 0:
+		return fmt.Errorf("text_config: head_dim %d is odd", c.HeadDim)
+	}
+	if err := c.checkWindow(f); err != nil {
+		return err
+	}
+	return c.checkKeys()
+}
+
+// checkWindow refuses a layer whose tokens see less than the whole context.
+func (c *TextConfig) checkWindow(f textFields) error {
+	narrow := f.SlidingWindow != nil && *f.SlidingWindow < c.MaxPositionEmbeddings
+	if c.ModelType == "qwen3" && f.SlidingWindow == nil {
+		narrow = 4096 < c.MaxPositionEmbeddings // transformers' default
+	}
+	if f.UseSlidingWindow != nil {
+		narrow = narrow && *f.UseSlidingWindow
+	} else if c.ModelType == "qwen3" {
+		narrow = false // use_sliding_window is false by default
+	}
+	if len(f.LayerTypes) > 0 {
+		for i, kind := range f.LayerTypes {
+			switch {
+			case kind == "sliding_attention" && narrow:
+				return fmt.Errorf("text_config: layer %d has a window of attention (layer_types, sliding_window), which is not supported", i)
+			case kind != "full_attention" && kind != "sliding_attention":
+				return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); full_attention is supported", i, kind)
+			}
+		}
+		return nil
+	}
+	first := 0 // the first layer with a window
+	if c.ModelType == "qwen3" {
+		first = 28 // transformers' default
+		if f.MaxWindowLayers != nil {
+			first = *f.MaxWindowLayers
+		}
+	}
+	if narrow && first < c.NumHiddenLayers {
+		return fmt.Errorf("text_config: sliding_window: layers from %d on see a part of the context of %d tokens alone, which is not supported", first, c.MaxPositionEmbeddings)
+	}
+	return nil
+}
+
+// meaningful are the names of settings that change what a decoder computes.
+var meaningful = regexp.MustCompile(`rope|rotary|scal|window|softcap|norm|multiplier|alibi|clamp|clip_qkv|sink`)
+
+// understood are the keys of that kind that are read.
+var understood = []string{
+	"rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "sliding_window", "use_sliding_window", "max_window_layers",
+	"partial_rotary_factor",
+}
+
+// checkKeys refuses a setting that is not read, unless its value changes nothing.
+func (c *TextConfig) checkKeys() error {
+	for _, key := range slices.Sorted(maps.Keys(c.raw)) {
+		if !meaningful.MatchString(key) || slices.Contains(understood, key) {
+			continue
+		}
+		if !changesNothing(key, c.raw[key], c.HeadDim) {
+			return fmt.Errorf("text_config: %.60q is %.60s, which a %s decoder does not know here", key, c.raw[key], c.ModelType)
+		}
+	}
+	return nil
+}
+
+var (
+	factorKey = regexp.MustCompile(`scal|multiplier|factor`)
+	limitKey  = regexp.MustCompile(`softcap|window|clamp|clip_qkv|sink`)
+)
+
+// changesNothing says that a setting has its neutral value.
+func changesNothing(key string, raw json.RawMessage, headDim int) bool {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return false
+	}
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	case float64:
+		return key == "query_pre_attn_scalar" && v == float64(headDim) || factorKey.MatchString(key) && v == 1 || limitKey.MatchString(key) && v == 0
+	}
+	return false
+}
+
+// MarshalJSON writes the file as it was read, with the fields that this code may
+// have changed.
+func (c TextConfig) MarshalJSON() ([]byte, error) {
+	out := map[string]any{}
+	for k, v := range c.raw {
+		out[k] = v
+	}
+	for k, v := range map[string]any{
+		"model_type": c.ModelType, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize,
+		"num_hidden_layers": c.NumHiddenLayers, "num_attention_heads": c.NumAttentionHeads,
+		"num_key_value_heads": c.NumKeyValueHeads, "head_dim": c.HeadDim, "vocab_size": c.VocabSize,
+		"max_position_embeddings": c.MaxPositionEmbeddings, "rope_theta": c.RopeTheta, "rms_norm_eps": c.RMSNormEps,
+		"tie_word_embeddings": c.TieWordEmbeddings, "attention_bias": c.AttentionBias, "hidden_act": "silu",
+	} {
+		out[k] = v
+	}
+	return json.Marshal(out)
+}

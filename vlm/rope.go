@@ -1,0 +1,255 @@
+package vlm
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"patchwork/nn"
+)
+
+// RopeScaling changes RoPE's frequencies for contexts longer than those that the model
+// was first trained on (transformers, modeling_rope_utils.py).
+type RopeScaling struct {
+	Type            string // "linear", "llama3", "yarn", or "frequency_factors" of a GGUF file
+	Factor          float64
+	OriginalContext int // tokens before the context was extended
+
+	LowFreqFactor, HighFreqFactor float64 // llama3
+
+	BetaFast, BetaSlow float64 // yarn: turns within the original context
+	AttentionFactor    float64 // yarn: multiplies cosines and sines
+	NoTruncate         bool    // yarn: its borders are no whole dimensions
+
+	Factors []float64 // frequency_factors: what each frequency is divided by
+}
+
+// frequencies are RoPE's angles a position, one for each pair of a head's dimensions, and
+// what cosines and sines are multiplied by.
+func (c *TextConfig) frequencies() (angles []float64, scale float64) {
+	angles = nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
+	s := c.RopeScaling
+	if s == nil {
+		return angles, 1
+	}
+	switch s.Type {
+	case "linear":
+		for i := range angles {
+			angles[i] /= s.Factor
+		}
+	case "llama3":
+		for i := range angles {
+			angles[i] /= s.llama3Factor(angles[i])
+		}
+	case "frequency_factors":
+		for i := range angles {
+			angles[i] /= s.Factors[i]
+		}
+	case "yarn":
+		s.yarn(angles, c.RopeTheta)
+		return angles, s.AttentionFactor
+	}
+	return angles, 1
+}
+
+// ropeTable is what g.RoPE reads: [positions, head size].
+func (c *TextConfig) ropeTable(positions int) []float32 {
+	angles, scale := c.frequencies()
+	return nn.RoPETable(positions, angles, scale)
+}
+
+// llama3Factor is what Llama 3.1 divides a frequency by: nothing where it turns often
+// within the original context, Factor where it turns rarely, between them in between.
+func (s *RopeScaling) llama3Factor(frequency float64) float64 {
+	turns := float64(s.OriginalContext) * frequency / (2 * math.Pi)
+	switch {
+	case turns > s.HighFreqFactor:
+		return 1
+	case turns < s.LowFreqFactor:
+		return s.Factor
+	}
+	smooth := (turns - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
+	return 1 / ((1-smooth)/s.Factor + smooth)
+}
+
+// yarn divides the slow frequencies by Factor, leaves the fast ones, and mixes those in
+// between (Peng et al., "YaRN", 2023).
+func (s *RopeScaling) yarn(angles []float64, theta float64) {
+	dim := float64(2 * len(angles))
+	border := func(turns float64) float64 {
+		return dim * math.Log(float64(s.OriginalContext)/(turns*2*math.Pi)) / (2 * math.Log(theta))
+	}
+	low, high := border(s.BetaFast), border(s.BetaSlow)
+	if !s.NoTruncate {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = max(low, 0), min(high, dim-1)
+	if low == high {
+		high += 0.001 // as transformers keeps the slope finite
+	}
+	for i := range angles {
+		ramp := min(max((float64(i)-low)/(high-low), 0), 1)
+		angles[i] = angles[i]/s.Factor*ramp + angles[i]*(1-ramp)
+	}
+}
+
+// ropeFields are RoPE's settings as config.json has them: in transformers 5
+// rope_parameters, before it rope_theta and rope_scaling.
+type ropeFields struct {
+	RopeTheta           *float64                   `json:"rope_theta"`
+	RopeScaling         map[string]json.RawMessage `json:"rope_scaling"`
+	RopeParameters      map[string]json.RawMessage `json:"rope_parameters"`
+	PartialRotaryFactor *float64                   `json:"partial_rotary_factor"`
+	OriginalContext     *int                       `json:"original_max_position_embeddings"`
+}
+
+// ropeKeys are the settings that each type has besides rope_type, type, rope_theta and
+// partial_rotary_factor.
+var ropeKeys = map[string][]string{
+	"default": {"factor"},
+	"linear":  {"factor"},
+	"dynamic": {"factor", "original_max_position_embeddings"},
+	"llama3":  {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"},
+	"yarn": {"factor", "original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+		"truncate"},
+	"frequency_factors": {"factors"},
+}
+
+// rope reads the settings; scaling is nil where they change nothing within the context.
+func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, err error) {
+	where, all := "rope_scaling", f.RopeScaling
+	if len(all) == 0 {
+		where, all = "rope_parameters", f.RopeParameters
+	}
+	var s struct {
+		RopeType, Type                              *string
+		Theta, Partial, Factor, Low, High           *float64
+		Fast, Slow, Attention, MScale, MScaleAllDim *float64
+		Original                                    *int
+		Truncate                                    *bool
+		Factors                                     []float64
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		into, known := map[string]any{
+			"rope_type": &s.RopeType, "type": &s.Type, "rope_theta": &s.Theta, "partial_rotary_factor": &s.Partial, "factor": &s.Factor,
+			"low_freq_factor": &s.Low, "high_freq_factor": &s.High, "beta_fast": &s.Fast, "beta_slow": &s.Slow,
+			"attention_factor": &s.Attention, "mscale": &s.MScale, "mscale_all_dim": &s.MScaleAllDim,
+			"original_max_position_embeddings": &s.Original, "truncate": &s.Truncate, "factors": &s.Factors,
+		}[key]
+		if !known {
+			if changesNothing(key, all[key], c.HeadDim) {
+				continue
+			}
+			return 0, nil, fmt.Errorf("text_config: %s: %.60q is not supported", where, key)
+		}
+		if err := json.Unmarshal(all[key], into); err != nil {
+			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, all[key])
+		}
+	}
+	number := func(p *float64, otherwise float64) float64 {
+		if p == nil {
+			return otherwise
+		}
+		return *p
+	}
+	kind := "default"
+	if s.RopeType != nil {
+		kind = *s.RopeType
+	} else if s.Type != nil {
+		kind = *s.Type
+	}
+	keys, known := ropeKeys[kind]
+	if !known {
+		return 0, nil, fmt.Errorf("text_config: %s: rope_type %.40q is not supported; default, linear, llama3 and yarn are", where, kind)
+	}
+	for key := range all {
+		switch key {
+		case "rope_type", "type", "rope_theta", "partial_rotary_factor":
+			continue
+		}
+		if !slices.Contains(keys, key) && !changesNothing(key, all[key], c.HeadDim) {
+			return 0, nil, fmt.Errorf("text_config: %s: %s has no meaning for rope_type %q", where, key, kind)
+		}
+	}
+	theta = number(s.Theta, number(f.RopeTheta, 1e4))
+	if partial := number(s.Partial, number(f.PartialRotaryFactor, 1)); partial != 1 {
+		return 0, nil, fmt.Errorf("text_config: partial_rotary_factor is %g; only 1 is supported", partial)
+	}
+	if !(theta > 0) || math.IsInf(theta, 0) {
+		return 0, nil, fmt.Errorf("text_config: rope_theta must be above 0")
+	}
+	original := c.MaxPositionEmbeddings
+	if s.Original != nil {
+		original = *s.Original
+	}
+	if f.OriginalContext != nil { // transformers lets the outer one go first
+		original = *f.OriginalContext
+	}
+	out := &RopeScaling{
+		Type: kind, Factor: number(s.Factor, math.NaN()), OriginalContext: original,
+		LowFreqFactor: number(s.Low, math.NaN()), HighFreqFactor: number(s.High, math.NaN()),
+		BetaFast: number(s.Fast, 32), BetaSlow: number(s.Slow, 1), NoTruncate: s.Truncate != nil && !*s.Truncate, Factors: s.Factors,
+	}
+	if kind == "yarn" {
+		out.completeYarn(c.MaxPositionEmbeddings, s.Attention, number(s.MScale, 0), number(s.MScaleAllDim, 0))
+	}
+	if err := out.check(c.HeadDim); err != nil {
+		return 0, nil, fmt.Errorf("text_config: %s: %w", where, err)
+	}
+	if kind == "default" || kind == "dynamic" || (kind == "linear" || kind == "llama3") && out.Factor == 1 {
+		return theta, nil, nil // dynamic scaling begins behind max_position_embeddings
+	}
+	return theta, out, nil
+}
+
+// completeYarn fills in what the settings leave to formulas.
+func (s *RopeScaling) completeYarn(context int, attention *float64, mscale, mscaleAllDim float64) {
+	if math.IsNaN(s.Factor) && s.OriginalContext > 0 {
+		s.Factor = float64(context) / float64(s.OriginalContext)
+	}
+	if s.BetaFast == 0 {
+		s.BetaFast = 32
+	}
+	if s.BetaSlow == 0 {
+		s.BetaSlow = 1
+	}
+	of := func(mscale float64) float64 {
+		if s.Factor <= 1 {
+			return 1
+		}
+		return 0.1*mscale*math.Log(s.Factor) + 1
+	}
+	switch {
+	case attention != nil:
+		s.AttentionFactor = *attention
+	case mscale != 0 && mscaleAllDim != 0:
+		s.AttentionFactor = of(mscale) / of(mscaleAllDim)
+	default:
+		s.AttentionFactor = of(1)
+	}
+}
+
+func (s *RopeScaling) check(headDim int) error {
+	finite := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
+	switch {
+	case s.Type == "default":
+		if !math.IsNaN(s.Factor) && s.Factor != 1 {
+			return fmt.Errorf("rope_type default has a factor of %g: it is either scaled or not", s.Factor)
+		}
+		return nil
+	case s.Type == "frequency_factors":
+		if len(s.Factors) != headDim/2 || slices.ContainsFunc(s.Factors, func(x float64) bool { return !finite(x) }) {
+			return fmt.Errorf("factors are %d, want one above 0 for each of %d frequencies", len(s.Factors), headDim/2)
+		}
+		return nil
+	case !finite(s.Factor):
+		return fmt.Errorf("factor is missing or not above 0")
+	case s.Type == "llama3" && (!finite(s.LowFreqFactor) || !(s.HighFreqFactor > s.LowFreqFactor) || s.OriginalContext < 1):
+		return fmt.Errorf("low_freq_factor, high_freq_factor or original_max_position_embeddings is missing or makes no sense")
+	case s.Type == "yarn" && (!finite(s.BetaFast) || !finite(s.BetaSlow) || !finite(s.AttentionFactor) || s.OriginalContext < 1):
+		return fmt.Errorf("beta_fast, beta_slow, attention_factor or original_max_position_embeddings makes no sense")
+	}
+	return nil
+}
