@@ -145,7 +145,7 @@ func TestEvaluateText(t *testing.T) {
 		}
 		want += (math.Log(sum) - float64(row[ids[i+1]])) / float64(n-1)
 	}
-	got, err := EvaluateText(t.Context(), l, text)
+	got, err := EvaluateText(t.Context(), l, text, BOSAuto)
 	must(t, err)
 	if math.Abs(got.NLLPerToken-want) > 1e-5 || got.Tokens != n-1 || got.Windows != 1 {
 		t.Errorf("%+v, want %v over %d tokens", got, want, n-1)
@@ -154,10 +154,10 @@ func TestEvaluateText(t *testing.T) {
 	n = len(l.Language.Tokenizer.EncodePlain(long))
 	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	windows := (n + window - 1) / window
-	if got, err = EvaluateText(t.Context(), l, long); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {
+	if got, err = EvaluateText(t.Context(), l, long, BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {
 		t.Errorf("%d tokens: %+v, %v", n, got, err)
 	}
-	if _, err := EvaluateText(t.Context(), l, ""); err == nil {
+	if _, err := EvaluateText(t.Context(), l, "", BOSAuto); err == nil {
 		t.Error("an empty text was scored")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // TextResult is how well a model foretells a text without pictures.
@@ -19,10 +20,15 @@ type TextResult struct {
 const maxTextWindow = 2048
 
 // EvaluateText scores a plain text, what looks like control tokens included as
-// text. A text longer than the context is cut into windows that do not overlap;
-// the first token of each is not predicted.
-func EvaluateText(ctx context.Context, l *Loaded, text string) (TextResult, error) {
-	ids := l.Language.Tokenizer.EncodePlain(text)
+// text. bos says what stands around it: BOSAuto, BOSYes or BOSNo. A text longer than
+// the context is cut into windows that do not overlap; the first token of each is not
+// predicted.
+func EvaluateText(ctx context.Context, l *Loaded, text, bos string) (TextResult, error) {
+	before, behind, err := l.Language.around(bos)
+	if err != nil {
+		return TextResult{}, err
+	}
+	ids := slices.Concat(before, l.Language.Tokenizer.EncodePlain(text), behind)
 	if len(ids) < 2 {
 		return TextResult{}, fmt.Errorf("the text has %d tokens; two are the least that can be scored", len(ids))
 	}

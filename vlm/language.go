@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"patchwork/vlm/chat"
@@ -22,6 +23,7 @@ type Language struct {
 	patches  int     // tokens of a picture; 0 = text alone
 	added    bool    // the tokenizer had no <|image|> of its own
 	bare     bool    // there is no chat template
+	bos      string  // the tokenizer's bos_token, "" where it has none
 	ends     []int32 // the tokens that end an answer; the template's own first
 	config   []byte  // tokenizer_config.json
 	template []byte  // chat_template.jinja; nil where the template stands in config
@@ -100,7 +102,7 @@ func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int,
 	if err != nil {
 		return nil, err
 	}
-	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), config: config}, nil
+	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), bos: template.BOSToken(), config: config}, nil
 }
 
 // presetLanguage is a preset's own small tokenizer and template.
@@ -141,16 +143,48 @@ func (l *Language) save(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.config, 0o644)
 }
 
-// Raw encodes a text as it is, control tokens included, behind so many pictures.
-func (l *Language) Raw(text string, images int) chat.Tokens {
-	var t chat.Tokens
+// What stands before a text that goes to the model without its chat template.
+const (
+	BOSAuto = "auto" // what the tokenizer puts around a text
+	BOSYes  = "yes"  // the tokenizer's bos_token
+	BOSNo   = "no"   // nothing
+)
+
+// around returns the ids before and behind a text; bos is one of the above.
+func (l *Language) around(bos string) (before, behind []int32, err error) {
+	switch bos {
+	case BOSNo:
+		return nil, nil, nil
+	case BOSYes:
+		id, ok := l.Tokenizer.ID(l.bos)
+		if !ok {
+			return nil, nil, errors.New("the model has no bos_token that could stand before the text; leave --bos out")
+		}
+		return []int32{id}, nil, nil
+	}
+	before, behind = l.Tokenizer.Around()
+	return before, behind, nil
+}
+
+// Raw encodes a text as it is, control tokens included, behind so many pictures. What the
+// tokenizer puts behind a text is left out, as the text goes on.
+func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error) {
+	before, _, err := l.around(bos)
+	if err != nil {
+		return chat.Tokens{}, err
+	}
+	ids := l.Tokenizer.EncodeTrusted(text)
+	if len(before) > 0 && len(ids) > 0 && ids[0] == before[0] {
+		before = nil // the text has it already
+	}
+	t := chat.Tokens{IDs: slices.Clone(before)}
 	for range images {
 		t.Images = append(t.Images, len(t.IDs))
 		for range l.patches {
 			t.IDs = append(t.IDs, l.ImageID())
 		}
 	}
-	t.IDs = append(t.IDs, l.Tokenizer.EncodeTrusted(text)...)
+	t.IDs = append(t.IDs, ids...)
 	t.Answer = make([]bool, len(t.IDs))
-	return t
+	return t, nil
 }

@@ -324,7 +324,7 @@ func TestNoTemplate(t *testing.T) {
 		if _, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw := l.Language.Raw("the shape<|end|>", 0); raw.IDs[len(raw.IDs)-1] != l.Language.ends[0] {
+		if raw, err := l.Language.Raw("the shape<|end|>", 0, BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Language.ends[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainDecoder(t, context.Background(), cpu.Open(0), testRecipe(t, 1), []string{testData(t, 20)}, path, filepath.Join(t.TempDir(), "run"), false, nil)

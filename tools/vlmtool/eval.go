@@ -15,7 +15,7 @@ import (
 )
 
 type evalFlags struct {
-	dtype                        string
+	dtype, bos                   string
 	storage                      shaders.Type
 	model, text, choices, output string
 	data                         []string
@@ -48,6 +48,7 @@ func declareEval(a *app) action {
 	a.flags.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: longest answer, in tokens")
 	a.flags.StringVar(&f.choices, "choices", "", "FILE: choose by likelihood: 'letters' for the options that a question lists (A. cat), or the answers themselves, separated by commas, or a file with one a line")
 	a.flags.StringVar(&f.text, "text", "", "FILE: score a text file instead of --data: NLL and perplexity, without pictures")
+	a.bosFlag(&f.bos, "with --text: ")
 	a.group("Output")
 	a.flags.StringVar(&f.output, "output", "", "FILE: file for a line of JSON for every answer")
 	a.flags.BoolVar(&f.answers, "answers", false, "with --json: these lines on standard output, before the result")
@@ -138,7 +139,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
 	if err != nil {
 		return fmt.Errorf("--text: %w", err)
 	}
-	r, err := vlm.EvaluateText(ctx, l, strings.ToValidUTF8(string(text), "\uFFFD"))
+	r, err := vlm.EvaluateText(ctx, l, strings.ToValidUTF8(string(text), "\uFFFD"), f.bos)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.text, err)
 	}

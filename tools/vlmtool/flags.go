@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"patchwork/vlm"
 )
 
 // flagGroup is a heading over the flags from one on.
@@ -89,6 +91,11 @@ func (a *app) choice(to *string, name, value, usage string, words ...string) {
 func (a *app) choices(to *[]string, name string, value []string, usage string, words ...string) {
 	*to = value
 	a.flags.Var(&wordValue{words: words, several: to}, name, usage)
+}
+
+// bosFlag adds --bos.
+func (a *app) bosFlag(to *string, when string) {
+	a.choice(to, "bos", vlm.BOSAuto, "WORD: "+when+"put the begin token before the text; auto does what the tokenizer does", vlm.BOSAuto, vlm.BOSYes, vlm.BOSNo)
 }
 
 // dataUsage is what --data says of itself.

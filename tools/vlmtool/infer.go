@@ -17,6 +17,7 @@ import (
 
 type inferFlags struct {
 	model, prompt, dtype string
+	bos                  string // with raw
 	explain              string // a PNG to write
 	storage              shaders.Type
 	images               []string
@@ -42,6 +43,7 @@ func declareInfer(a *app) action {
 	a.flags.StringArrayVar(&f.images, "image", nil, "FILE: picture, or - for standard input; may be given several times")
 	a.flags.StringVar(&f.prompt, "prompt", "", "TEXT: question")
 	a.flags.BoolVar(&f.raw, "raw", false, "give the prompt to the model as it is, without the chat template")
+	a.bosFlag(&f.bos, "with --raw: ")
 	a.flags.BoolVar(&f.chat, "chat", false, "hold a conversation; /help in it tells more")
 	a.flags.BoolVar(&f.thinking, "thinking", false, "let a model that can think first do so")
 	a.group("How the answer is drawn")
@@ -162,7 +164,7 @@ func (s *session) once(ctx context.Context) error {
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
-		prompt = s.generator.Language.Raw(s.f.prompt, len(s.pictures))
+		prompt, err = s.generator.Language.Raw(s.f.prompt, len(s.pictures), s.f.bos)
 	} else {
 		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.pictures)}})
 	}

@@ -157,6 +157,9 @@ func Parse(source string, names map[string]string) (t *Template, err error) {
 // EOSToken returns the tokenizer's eos_token, "" where it has none.
 func (t *Template) EOSToken() string { return t.names["eos_token"] }
 
+// BOSToken returns the tokenizer's bos_token, "" where it has none.
+func (t *Template) BOSToken() string { return t.names["bos_token"] }
+
 // Render returns the text of a conversation as Hugging Face's apply_chat_template
 // gives it. Images are not rendered; see Encoder.
 func (t *Template) Render(messages []Message, o Options) (text string, err error) {
