@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -15,6 +16,9 @@ type matcher struct {
 func newMatcher() matcher { return matcher{map[byte][]addedToken{}} }
 
 func (m matcher) add(a addedToken) {
+	if a.Content == "" {
+		return
+	}
 	list := append(m.byFirst[a.Content[0]], a)
 	slices.SortStableFunc(list, func(a, b addedToken) int { return cmp.Compare(len(b.Content), len(a.Content)) })
 	m.byFirst[a.Content[0]] = list
@@ -32,7 +36,8 @@ func (m matcher) at(text string) (addedToken, bool) {
 
 // cut calls plain for the text between added tokens and token for each of them,
 // in order. lo and hi are byte offsets in text. A special token counts only where
-// trusted(lo, hi) holds.
+// trusted(lo, hi) holds. Which spaces belong to a token, and which token must stand
+// alone, is as in Hugging Face's tokenizers (added_vocabulary.rs, find_matches).
 func (m matcher) cut(text string, trusted func(lo, hi int) bool, plain func(lo, hi int), token func(id int32, lo int)) {
 	done := 0
 	for i := 0; i < len(text); {
@@ -41,19 +46,44 @@ func (m matcher) cut(text string, trusted func(lo, hi int) bool, plain func(lo, 
 			i++
 			continue
 		}
-		end := i + len(a.Content)
-		if a.Special && !trusted(i, end) {
+		lo, hi := i, i+len(a.Content)
+		if a.Special && !trusted(lo, hi) {
 			_, size := utf8.DecodeRuneInString(text[i:])
 			i += size
 			continue
 		}
-		if done < i {
-			plain(done, i)
+		i = hi
+		if a.SingleWord && (endsWithWord(text[:lo]) || startsWithWord(text[hi:])) {
+			continue
 		}
-		token(a.ID, i)
-		i, done = end, end
+		if a.Lstrip {
+			lo = max(done, len(strings.TrimRightFunc(text[:lo], unicode.IsSpace)))
+		}
+		if a.Rstrip {
+			hi = len(text) - len(strings.TrimLeftFunc(text[hi:], unicode.IsSpace))
+		}
+		if done < lo {
+			plain(done, lo)
+		}
+		token(a.ID, lo)
+		i, done = hi, hi
 	}
 	if done < len(text) {
 		plain(done, len(text))
 	}
+}
+
+func startsWithWord(text string) bool {
+	r, size := utf8.DecodeRuneInString(text)
+	return size > 0 && inWord(r)
+}
+
+func endsWithWord(text string) bool {
+	r, size := utf8.DecodeLastRuneInString(text)
+	return size > 0 && inWord(r)
+}
+
+// inWord is \w of Unicode's regular expressions (UTS 18, annex C).
+func inWord(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }

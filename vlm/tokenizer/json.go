@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // file is tokenizer.json. What encoding does not need is kept as it came.
@@ -134,8 +136,6 @@ func (t *Tokenizer) add() error {
 		switch id, ok := ids[a.Content]; {
 		case a.Content == "":
 			return &FormatError{"an added token is empty"}
-		case a.SingleWord || a.Lstrip || a.Rstrip:
-			return &UnsupportedError{fmt.Sprintf("added token %q with single_word, lstrip or rstrip", a.Content)}
 		case ok && id != a.ID:
 			return &FormatError{fmt.Sprintf("token %q has ids %d and %d", a.Content, id, a.ID)}
 		}
@@ -150,6 +150,9 @@ func (t *Tokenizer) add() error {
 	for _, a := range t.source.AddedTokens {
 		t.special[a.ID] = a.Special
 		if a.Normalized {
+			if t.nfc {
+				a.Content = norm.NFC.String(a.Content) // it is looked for in normalized text
+			}
 			t.normalized.add(a)
 		} else {
 			t.exact.add(a)

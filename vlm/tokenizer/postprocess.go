@@ -43,10 +43,18 @@ func parsePostProcessor(raw json.RawMessage) (before, behind []int32, err error)
 	switch p.Type {
 	case "ByteLevel":
 	case "Sequence":
+		templated := false // Hugging Face's second template that adds tokens adds none
 		for _, part := range p.Processors {
+			var kind struct{ Type string }
 			outer, end, err := parsePostProcessor(part)
 			if err != nil {
 				return nil, nil, err
+			}
+			if json.Unmarshal(part, &kind) == nil && kind.Type == "TemplateProcessing" && len(outer)+len(end) > 0 {
+				if templated {
+					continue
+				}
+				templated = true
 			}
 			before, behind = append(outer, before...), append(behind, end...)
 		}
