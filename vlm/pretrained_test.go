@@ -252,27 +252,29 @@ func TestBadDecoders(t *testing.T) {
 		{"heads", "no multiple", meta("llama.attention.head_count_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is none of a llama decoder's", meta("llama.block_count", uint32(1))},
-		{"scaling", `RoPE scaling "yarn"`, meta("llama.rope.scaling.type", "yarn")},
-		{"scaling factor", "RoPE scaling by 8", meta("llama.rope.scaling.factor", float32(8))},
+		{"scaling", `rope.scaling.type "longrope"`, meta("llama.rope.scaling.type", "longrope")},
+		{"window", "llama.attention.sliding_window", meta("llama.attention.sliding_window", uint32(16))},
+		{"soft cap", "llama.attn_logit_softcapping", meta("llama.attn_logit_softcapping", float32(50))},
+		{"logit scale", "llama.logit_scale", meta("llama.logit_scale", float32(0.25))},
+		{"part of a split file", "is one of 3 parts", meta("split.count", uint16(3))},
 		{"part of the head", "llama.rope.dimension_count is 8", meta("llama.rope.dimension_count", uint32(8))},
 		{"experts", "llama.expert_count is 4", meta("llama.expert_count", uint32(4))},
 		{"SentencePiece", `tokenizer.ggml.model is "llama"`, meta("tokenizer.ggml.model", "llama")},
 		{"pre-tokenizer", `the pre-tokenizer "falcon"`, meta("tokenizer.ggml.pre", "falcon")},
-		{"no pre-tokenizer", `the pre-tokenizer ""`, meta("tokenizer.ggml.pre", nil)},
+		{"no pre-tokenizer", "tokenizer.ggml.pre is missing", meta("tokenizer.ggml.pre", nil)},
 		{"no tokens", "tokenizer.ggml.tokens", meta("tokenizer.ggml.tokens", nil)},
 		{"types", "280 tokens with 2 types", meta("tokenizer.ggml.token_type", []int32{1, 1})},
 		{"one token twice", "has the ids", meta("tokenizer.ggml.tokens", slices.Repeat([]string{"a"}, 280))},
 		{"merge", "is no pair", meta("tokenizer.ggml.merges", []string{"ab"})},
 		{"merge of none", "is not in the vocabulary", meta("tokenizer.ggml.merges", []string{"zz zz"})},
 		{"end of turn", "tokenizer.ggml.eos_token_id is 999", meta("tokenizer.ggml.eos_token_id", uint32(999))},
-		{"no end of turn", "eos_token", meta("tokenizer.ggml.eos_token_id", nil)},
 		{"template", "chat template", meta("tokenizer.chat_template", "{% for %}")},
 		{"missing tensor", `"model.layers.1.mlp.up_proj.weight" is missing`, tensors(drop("blk.1.ffn_up.weight"))},
 		{"no embedding", `"token_embd.weight" is missing`, tensors(drop("token_embd.weight"))},
 		{"strange tensor", `"blk.7.x" is none of`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(all, gguftest.Floats("blk.7.x", []int{1}, []float32{1}))
 		})},
-		{"frequencies", "rope_freqs.weight", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
+		{"frequencies", "factors are 8, want one above 0", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(all, gguftest.Floats("rope_freqs.weight", []int{8}, make([]float32, 8)))
 		})},
 		{"shape", `"model.norm.weight" has shape [32]`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
@@ -285,8 +287,8 @@ func TestBadDecoders(t *testing.T) {
 			return newTinyDecoder(t, "tiny_llama", 280).withRows(t, 270).gguf(t, nil, nil)
 		}},
 		{"model type", `model_type "gpt2" is not supported`, config("model_type", "gpt2")},
-		{"RoPE scaling", "rope_scaling are not supported", config("rope_scaling", map[string]any{"type": "linear", "factor": 2})},
-		{"RoPE parameters", `rope_type "llama3" is not supported`, config("rope_parameters", map[string]any{"rope_type": "llama3", "rope_theta": 1e5})},
+		{"RoPE scaling", `rope_type "su" is not supported`, config("rope_scaling", map[string]any{"type": "su", "factor": 2})},
+		{"RoPE parameters", "low_freq_factor", config("rope_parameters", map[string]any{"rope_type": "llama3", "rope_theta": 1e5, "factor": 8})},
 		{"quantised", "quantization_config is not supported", config("quantization_config", map[string]any{"bits": 4})},
 		{"activation", `hidden_act "gelu"`, config("hidden_act", "gelu")},
 		{"negative size", "not above 0", config("hidden_size", -64)},
@@ -294,6 +296,21 @@ func TestBadDecoders(t *testing.T) {
 		{"no JSON", "config.json", file("config.json", "{")},
 		{"broken tokenizer", "tokenizer.json", file("tokenizer.json", "[]")},
 		{"broken ends", "eos_token_id", file("generation_config.json", `{"eos_token_id":"x"}`)},
+		{"pickled weights", "pytorch_model.bin", func(t *testing.T) string {
+			dir := file("pytorch_model.bin", "x")(t)
+			must(t, os.Remove(filepath.Join(dir, weightsFile)))
+			return dir
+		}},
+		{"weights of another name", "rename", func(t *testing.T) string {
+			dir := file("x.safetensors", "x")(t)
+			must(t, os.Remove(filepath.Join(dir, weightsFile)))
+			return dir
+		}},
+		{"scales of quantised weights", "the weights are quantised", func(t *testing.T) string {
+			d := newTinyDecoder(t, "tiny_llama", 280)
+			d.shapes["model.layers.0.mlp.up_proj.weight_scale"], d.weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
+			return d.folder(t)
+		}},
 		{"broken weights", "not a good safetensors file", file(weightsFile, "x")},
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {

@@ -150,7 +150,6 @@ func TestParseRefuses(t *testing.T) {
 		{"no ByteLevel", `{"pre_tokenizer":{"type":"Digits"},"decoder":{"type":"ByteLevel"}}`, &unsupported},
 		{"a normalizer", `{` + bytes + `,"normalizer":{"type":"BertNormalizer"}}`, &unsupported},
 		{"another decoder", `{"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"Metaspace"}}`, &unsupported},
-		{"lstrip", `{` + bytes + `,"added_tokens":[{"id":0,"content":"a","lstrip":true}]}`, &unsupported},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
