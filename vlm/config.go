@@ -5,6 +5,7 @@
 package vlm
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ type Config struct {
 	Text          TextConfig      `json:"text_config"`
 	ImageTokenID  int             `json:"image_token_id"`
 	Attention     batch.Attention `json:"attention"`
+	Turns         batch.Turns     `json:"turns,omitempty"` // how training laid them out; "" is not known
 	FormatVersion int             `json:"format_version"`
 }
 
@@ -87,7 +89,7 @@ func (c *Config) Check() error {
 	case c.ImageTokenID < 0 || c.ImageTokenID >= c.Text.VocabSize:
 		return fmt.Errorf("image_token_id %d is outside the vocabulary of %d", c.ImageTokenID, c.Text.VocabSize)
 	}
-	return batch.Modes{Attention: c.Attention, Turns: batch.InConversation, Loss: batch.OnAll}.Check()
+	return batch.Modes{Attention: c.Attention, Turns: cmp.Or(c.Turns, batch.InConversation), Loss: batch.OnAll}.Check()
 }
 
 // ReadConfig reads and checks the config.json of a model directory.

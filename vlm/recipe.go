@@ -144,7 +144,7 @@ func (r *Recipe) Check() error {
 func (r *Recipe) config(text TextConfig, imageToken int) Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize
-	return Config{ModelType: modelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, FormatVersion: formatVersion}
+	return Config{ModelType: modelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: formatVersion}
 }
 
 // storage is how activations and the weights that products read are stored.

@@ -175,7 +175,7 @@ func (t *trainer) openModel() error {
 		if t.model, t.language, err = openModel(t.Model); err != nil {
 			return err
 		}
-		t.model.Config.Attention = t.Recipe.Attention
+		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
 		return nil
 	}
 	if t.Decoder != "" {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"patchwork/vlm"
+	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 )
 
@@ -21,7 +22,8 @@ import (
 type talk struct {
 	*session
 	messages []chat.Message
-	pending  int // of the pictures: those that go with the next question
+	pending  int  // of the pictures: those that go with the next question
+	blind    bool // that no picture is shown has been said
 	lines    <-chan string
 	read     *error // why there are no more lines; set once lines is closed
 	stops    <-chan os.Signal
@@ -77,6 +79,9 @@ func (t *talk) run(ctx context.Context) error {
 		}
 	} else if t.interactive() {
 		fmt.Fprintln(t.a.stderr, "/help lists what can be typed besides questions.")
+		if t.alone() {
+			fmt.Fprintln(t.a.stderr, "The model was trained on questions that stand alone: it sees the picture and the last question, not those before.")
+		}
 	}
 	for {
 		line, err := t.next()
@@ -156,6 +161,9 @@ func (t *talk) show(file string) {
 		t.say("%w", err)
 		return
 	}
+	if t.alone() && t.pending == 0 { // what earlier questions were about
+		t.pictures = nil
+	}
 	t.pictures, t.pending = append(t.pictures, pixels), t.pending+1
 	t.timings.ImageMS += ms(time.Since(start))
 	if t.interactive() {
@@ -166,6 +174,13 @@ func (t *talk) show(file string) {
 // question asks the model and remembers its answer. Where the question cannot be
 // answered the conversation stays as it was.
 func (t *talk) question(ctx context.Context, text string) error {
+	if !t.blind {
+		t.warnBlind()
+		t.blind = true
+	}
+	if t.alone() {
+		t.messages, t.pending = nil, len(t.pictures)
+	}
 	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending})
 	prompt, err := t.encode(messages)
 	if err != nil {
@@ -196,6 +211,10 @@ func (t *talk) question(ctx context.Context, text string) error {
 	}
 	return nil
 }
+
+// alone says that each question goes to the model without those before it, as in its
+// training.
+func (t *talk) alone() bool { return t.generator.Config.Turns == batch.InBranches }
 
 func (t *talk) cutOff(r inferResult) {
 	if limit := t.generator.Config.Text.MaxPositionEmbeddings; r.PromptTokens+r.CompletionTokens >= limit {

@@ -49,6 +49,7 @@ func examplePicture(t *testing.T, file string) string {
 // TestChat holds conversations over a pipe.
 func TestChat(t *testing.T) {
 	model, file := smallRun(t)
+	model = withTurns(t, model, "conversation")
 	picture := examplePicture(t, file)
 	question := "what color is the shape?\n"
 	for _, c := range []struct {
@@ -96,10 +97,72 @@ func TestChat(t *testing.T) {
 					t.Errorf("stderr is %q, want %q in it", got.stderr, want)
 				}
 			}
-			if len(c.says) == 0 && got.stderr != "" {
+			blind := len(c.answers) > 0 && c.answers[0] == 0
+			if blind != strings.Contains(got.stderr, "is shown none") || len(c.says) == 0 && !blind && got.stderr != "" {
 				t.Errorf("stderr is %q", got.stderr)
 			}
 		})
+	}
+}
+
+// withTurns is a copy of a model that says how its turns were laid out in training.
+func withTurns(t *testing.T, model, turns string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "model")
+	must(t, os.MkdirAll(dir, 0o755))
+	entries, err := os.ReadDir(model)
+	must(t, err)
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(model, e.Name()))
+		must(t, err)
+		if e.Name() == "config.json" {
+			var c map[string]any
+			must(t, json.Unmarshal(text, &c))
+			c["turns"] = turns
+			text, err = json.Marshal(c)
+			must(t, err)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, e.Name()), text, 0o644))
+	}
+	return dir
+}
+
+// TestChatOfBranches: a model whose turns were trained as branches answers a question
+// as if it were the only one, about the pictures shown last.
+func TestChatOfBranches(t *testing.T) {
+	model, file := smallRun(t) // the shapes preset's turns are branches
+	picture := examplePicture(t, file)
+	ask := func(input string, args ...string) []inferResult {
+		t.Helper()
+		asInput(t, input, false)
+		got := vlmtool(append([]string{"infer", "--chat", "--model", model, "--device", "cpu", "--json", "--max-new-tokens", "6", "--image", picture}, args...)...)
+		if got.code != 0 {
+			t.Fatalf("%+v", got)
+		}
+		var results []inferResult
+		for line := range strings.Lines(got.stdout) {
+			var r inferResult
+			must(t, json.Unmarshal([]byte(line), &r))
+			results = append(results, r)
+		}
+		return results
+	}
+	alone := map[string]inferResult{}
+	questions := []string{"what color is the shape?", "is there a red shape?", "is there not a blue shape?"}
+	for _, q := range questions {
+		alone[q] = ask(q + "\n")[0]
+	}
+	for i, r := range ask(strings.Join(questions, "\n") + "\n") {
+		if want := alone[questions[i]]; r.Text != want.Text || r.PromptTokens != want.PromptTokens {
+			t.Errorf("%q behind others: %q after %d tokens, alone %q after %d", questions[i], r.Text, r.PromptTokens, want.Text, want.PromptTokens)
+		}
+	}
+	again := ask(questions[0] + "\n/image " + picture + "\n" + questions[0] + "\n")
+	if again[1].PromptTokens != again[0].PromptTokens {
+		t.Errorf("with a new picture the prompt has %d tokens, before %d", again[1].PromptTokens, again[0].PromptTokens)
 	}
 }
 
@@ -158,7 +221,7 @@ func TestChatInterrupt(t *testing.T) {
 	var args []string
 	var whole outcome
 	for seed := 0; len(whole.stdout) < 200; seed++ { // the untrained model ends by chance
-		args = []string{"infer", "--chat", "--model", model, "--device", "cpu", "--temperature", "5", "--seed", strconv.Itoa(seed)}
+		args = []string{"infer", "--chat", "-q", "--model", model, "--device", "cpu", "--temperature", "5", "--seed", strconv.Itoa(seed)}
 		asInput(t, question, false)
 		if whole = vlmtool(args...); whole.code != 0 || seed == 50 {
 			t.Fatalf("no long answer: %+v", whole)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,8 +160,16 @@ type session struct {
 	timings   inferTimings
 }
 
+// warnBlind says that a model of pictures is asked without one.
+func (s *session) warnBlind() {
+	if !s.generator.Config.Vision.None() && len(s.pictures) == 0 {
+		slog.Warn("the model was trained on questions about pictures and is shown none; --image FILE shows it one")
+	}
+}
+
 // once answers the prompt.
 func (s *session) once(ctx context.Context) error {
+	s.warnBlind()
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
