@@ -154,6 +154,9 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 			i += e.imageTokens - 1
 		}
 	}
+	if err := e.checkWords(joined, messages, o); err != nil {
+		return Tokens{}, err
+	}
 	if want := images(messages); len(t.Images) != want {
 		return Tokens{}, &TemplateError{fmt.Sprintf("%d of %d images are left in the rendered text", len(t.Images), want)}
 	}

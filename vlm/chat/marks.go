@@ -44,6 +44,9 @@ func (m marks) protector(specials []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
+// endOfThought ends an assistant's reasoning.
+const endOfThought = "</think>"
+
 // answer puts marks around the assistant's words. Spaces at either end stay outside
 // of them, for templates that trim; so does a think block, which some templates cut
 // off. A second opening mark stands before it for those that do not.
@@ -53,7 +56,6 @@ func (m marks) answer(content string) string {
 		return content
 	}
 	lead, rest, _ := strings.Cut(content, words)
-	const endOfThought = "</think>"
 	if at := strings.LastIndex(words, endOfThought); at >= 0 {
 		at += len(endOfThought)
 		after := strings.TrimLeftFunc(words[at:], unicode.IsSpace)

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/vlm"
+)
+
+// TestInspectRender prints conversations of both forms as the model reads them.
+func TestInspectRender(t *testing.T) {
+	model, _ := smallRun(t)
+	l, err := vlm.OpenLanguage(model)
+	must(t, err)
+	const image = "<|image|>"
+	pictures := strings.Repeat(image, 64)
+	for _, c := range []struct {
+		name, text, prompt, answers string
+	}{
+		{"OpenAI's", `[{"role":"user","content":"red?"},{"role":"assistant","content":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"in an object", `{"messages":[{"role":"user","content":"red?"},{"role":"assistant","content":"yes"}]}`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"a question", `[{"role":"user","content":"red?"}]`, "<|user|>red?<|assistant|>", ""},
+		{"parts", `[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"red?"}]}]`, "<|user|>" + pictures + "red?<|assistant|>", ""},
+		{"FineVision's", `{"images":[{"bytes":"","path":null}],"texts":[{"user":"red?","assistant":"yes"},{"user":"blue?","assistant":"no"}]}`,
+			"<|user|>" + pictures + "red?<|assistant|>yes<|end|><|user|>blue?<|assistant|>no<|end|>", "yes<|end|>no<|end|>"},
+		{"FineVision's, a list", `[{"user":"red?","assistant":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "messages.json")
+			must(t, os.WriteFile(file, []byte(c.text), 0o644))
+			got := vlmtool("inspect", model, "--render", file)
+			var r rendered
+			if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || strings.Count(got.stdout, "\n") != 1 {
+				t.Fatalf("%v: %+v", err, got)
+			}
+			var answers []int32
+			for i, id := range r.IDs {
+				if r.Loss[i] {
+					answers = append(answers, id)
+				}
+			}
+			if text := l.Tokenizer.Decode(answers, false); r.Prompt != c.prompt || text != c.answers || len(r.Loss) != len(r.IDs) {
+				t.Errorf("prompt %q with answers %q, want %q with %q", r.Prompt, text, c.prompt, c.answers)
+			}
+			if end, _ := l.Tokenizer.ID("<|end|>"); !slices.Equal(r.Ends, []int32{end}) {
+				t.Errorf("ends %v, want %v", r.Ends, end)
+			}
+		})
+	}
+	for _, c := range []struct{ text, want string }{
+		{`{`, "no conversation"}, {`[]`, "no conversation"}, {`{"texts": 3}`, "no conversation"},
+		{`[{"content":"x"}]`, "message 1 has neither"}, {`[{"user":"x"}]`, "message 1 has neither"},
+		{`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"}]}]`, "a picture stands behind text"},
+		{`[{"role":"user","content":[{"type":"input_audio"}]}]`, `type "input_audio"`},
+		{`[{"role":"user","content":3}]`, "content is 3"},
+		{`{"texts":[{"user":"a","assistant":"b"}],"images":"x"}`, "images is"},
+	} {
+		file := filepath.Join(t.TempDir(), "messages.json")
+		must(t, os.WriteFile(file, []byte(c.text), 0o644))
+		vlmtool("inspect", model, "--render", file).clear(t, exitFailed, c.want)
+	}
+	vlmtool("inspect", "--render", "x.json").clear(t, exitUsage, "PATH is missing")
+	vlmtool("inspect", model, "--render", "x.json", "--rows").clear(t, exitUsage, "one at a time")
+	vlmtool("inspect", model, "--render", filepath.Join(t.TempDir(), "no.json")).clear(t, exitFailed, "no.json")
+}
