@@ -19,10 +19,13 @@ func TestAttentionMemory(t *testing.T) {
 			q, k, v := variable("q", heads), variable("k", kv), variable("v", kv)
 			y := g.Attention(q, k, v, intervals)
 			g.Seed(y, engine.NewBuffer("dy", int64(4*y.Size())).View())
+			for _, x := range []*Tensor{q, k, v} {
+				g.KeepGrad(x)
+			}
 			g.Backward()
 			g.Keep(y)
 			for _, x := range []*Tensor{q, k, v} {
-				g.KeepGrad(x)
+				g.Grad(x)
 			}
 		})
 		if err != nil {

@@ -36,14 +36,23 @@ func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
 		loss.Best = g.NewFloat32("best", n)
 	}
 	chunk := min(n, max(64, headChunk/vocabulary))
-	var dx engine.View
+	var total, dx engine.View // dx is of the rows with a target, and zero elsewhere
+	var add bool
 	if g.Train {
-		dx, _, _ = g.gradient(x)
+		total, add, _ = g.gradient(x)
+	}
+	if dx = total; add { // another head has written there
+		dx = g.temporaryLike(x.node)
+	}
+	if dx.Buffer != nil {
 		g.fill(dx, x.Size(), 0)
 	}
 	for base := 0; base < n; base += chunk {
 		rows := shaders.Count{Max: uint32(min(chunk, n-base)), Slot: uint32(t.CountSlot), Base: uint32(base)}
 		g.headChunk(x, w, t, loss, rows, dx, base, d, vocabulary)
+	}
+	if add {
+		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(x.Size())}, dx, total)
 	}
 	g.record(shaders.Sum, shaders.SumParams{N: shaders.Count{Max: uint32(n), Slot: uint32(t.CountSlot)}}, loss.NLL.View(), loss.Sum.View())
 	return loss
@@ -72,6 +81,9 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	dlogits := g.narrow(logits.View(), logits.Size())
 	if dw, add, ok := g.gradient(w); ok { // dw = dlogitsᵀ·hidden
 		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true, ld}, operand{view: hidden.View()}, dw)
+	}
+	if dx.Buffer == nil {
+		return
 	}
 	dhidden := g.New("grad head hidden", n, d)
 	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false, ld}, operand{view: weight}, dhidden.View())

@@ -15,6 +15,7 @@ type Graph struct {
 	Options
 
 	tape   []func()
+	from   *node // the output whose gradient Backward is taking through its operator
 	params map[*Param]*Tensor
 	stacks map[[2]*Param]*Tensor // by their first and last parameter
 }
@@ -96,10 +97,14 @@ func (g *Graph) Keep(t *Tensor) *Tensor {
 	return t
 }
 
-// KeepGrad makes a temporary tensor's gradient readable after the program has
-// run; to be called after Backward.
-func (g *Graph) KeepGrad(t *Tensor) engine.View {
-	if t.node.grad.Buffer != nil {
+// KeepGrad makes a tensor's gradient readable after the program has run. It is called
+// before Backward; Grad then says where the gradient is.
+func (g *Graph) KeepGrad(t *Tensor) { t.node.own = true }
+
+// Grad is where a tensor's gradient is after Backward; absent where it has none. That
+// of a temporary tensor can be read after the run if KeepGrad asked for it.
+func (g *Graph) Grad(t *Tensor) engine.View {
+	if t.node.own && t.node.grad.Buffer != nil && t.node.grad.Buffer.Temporary() {
 		g.Program.Keep(t.node.grad.Buffer)
 	}
 	return t.node.grad
@@ -158,6 +163,7 @@ func (g *Graph) onBackward(y *Tensor, f func(dy engine.View)) {
 	}
 	g.tape = append(g.tape, func() {
 		if y.node.written {
+			g.from = y.node
 			f(y.node.grad)
 		}
 	})
@@ -192,8 +198,11 @@ func (g *Graph) Backward() {
 	g.tape = nil
 }
 
-// Seed sets the gradient that comes in at y.
-func (g *Graph) Seed(y *Tensor, dy engine.View) { y.node.grad, y.node.written = dy, true }
+// Seed sets the gradient that comes in at y. A buffer of the caller's stays as it is.
+func (g *Graph) Seed(y *Tensor, dy engine.View) {
+	y.node.grad, y.node.written = dy, true
+	y.node.own = y.node.own || !dy.Buffer.Temporary()
+}
 
 // gradient returns where the gradient of t goes and whether it must be added to
 // what is there. ok is false when none is wanted.
@@ -205,8 +214,27 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	if n.grad.Buffer == nil {
 		n.grad = g.temporaryLike(n)
 	}
+	g.joinParts(n)
 	accumulate, n.written, n.rounded = n.written, true, engine.View{}
 	return n.grad, accumulate, true
+}
+
+// joinParts makes the gradients of a stack's parameters one: written all or none.
+func (g *Graph) joinParts(n *node) {
+	written := func(p *node) bool { return p.written }
+	if len(n.parts) == 0 || !slices.ContainsFunc(n.parts, written) {
+		for _, p := range n.parts {
+			p.written = true
+		}
+		return
+	}
+	for _, p := range n.parts {
+		if !p.written { // the others were used by themselves
+			g.fill(p.grad, int(p.grad.Bytes/4), 0)
+		}
+		p.written = true
+	}
+	n.written = true
 }
 
 // rounding is room for a copy in 16 bits of the gradient that a kernel is about to
@@ -235,8 +263,8 @@ func (g *Graph) temporaryLike(n *node) engine.View {
 }
 
 // passGradient adds the gradient dy to that of t, which has the same size. When
-// it is the first, t takes dy's storage over: nothing else reads dy once the
-// operator that calls this has recorded its other gradients.
+// it is the first, t takes dy's storage over, unless that is to be read later: nothing
+// else reads dy once the operator that calls this has recorded its other gradients.
 func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	n := t.node
 	n.rounded = engine.View{}
@@ -244,7 +272,7 @@ func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	case !n.needsGrad:
 	case n.written:
 		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(t.Size())}, dy, n.grad)
-	case n.grad.Buffer == nil && dy.Buffer.Type == n.view.Buffer.Type:
+	case n.grad.Buffer == nil && !g.from.own && dy.Buffer.Type == n.view.Buffer.Type:
 		n.grad, n.written = dy, true
 	case n.grad.Buffer == nil:
 		n.grad, n.written = g.temporaryLike(n), true

@@ -15,16 +15,15 @@ func (g *Graph) Recomputed(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	g.tape = nil
 	y := f(x)
 	g.tape = outside
-	g.onBackward(y, func(dy engine.View) { g.backwardAgain(f, x, dy, y.node.rounded) })
+	g.onBackward(y, func(dy engine.View) { g.backwardAgain(f, x, dy, y.node) })
 	return y
 }
 
-// backwardAgain does f again and takes dy, its result's gradient, through it; rounded
-// is the same in 16 bits, where that is there.
-func (g *Graph) backwardAgain(f func(x *Tensor) *Tensor, x *Tensor, dy, rounded engine.View) {
+// backwardAgain does f again and takes dy, the gradient of its first result, through it.
+func (g *Graph) backwardAgain(f func(x *Tensor) *Tensor, x *Tensor, dy engine.View, first *node) {
 	g.tape = nil // Backward, which runs this, holds on to the outer one
 	y := f(x)
 	g.Seed(y, dy)
-	y.node.rounded = rounded
+	y.node.rounded, y.node.own = first.rounded, first.own
 	g.Backward()
 }

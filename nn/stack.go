@@ -7,8 +7,7 @@ import (
 )
 
 // Stack is several Linear layers of the same input, whose weights a device sees as
-// one matrix where they lie one behind the other in memory. A layer is used in a
-// stack or alone, not both, in one recording.
+// one matrix where they lie one behind the other in memory.
 type Stack []Linear
 
 // Forward computes all layers by one product: x [...,I] to y [...,ΣO], their outputs
@@ -61,7 +60,10 @@ func (g *Graph) stacked(params []*Param) (*Tensor, bool) {
 		}
 		views, narrow, grads = append(views, t.node.view), append(narrow, t.node.narrow), append(grads, t.node.grad)
 	}
-	n := &node{name: params[0].Name + " and those behind", needsGrad: first.node.needsGrad, written: first.node.written}
+	n := &node{name: params[0].Name + " and those behind", needsGrad: first.node.needsGrad}
+	for _, p := range params {
+		n.parts = append(n.parts, g.Param(p).node)
+	}
 	for _, join := range []struct {
 		whole *engine.View
 		parts []engine.View

@@ -193,8 +193,9 @@ func (m *stackModel) run(t *testing.T, dev engine.Device, o Options, stacked boo
 				g.Seed(ys[i], m.dy[i].View())
 			}
 		}
+		g.KeepGrad(x)
 		g.Backward()
-		dx = g.KeepGrad(x)
+		dx = g.Grad(x)
 	})
 	must(t, err)
 	plan, err := engine.NewPlan(program, 0)

@@ -28,6 +28,11 @@ type node struct {
 
 	grad    engine.View
 	written bool // the gradient holds a value that further ones are added to
+	// own says that nobody else may take the gradient's storage over: it is read after
+	// the run, or it is the caller's.
+	own bool
+	// parts are the parameters that a stack is made of; their gradients are its own.
+	parts []*node
 	// factor says that a product of the backward pass reads the gradient, rounded is that
 	// gradient in 16 bits, where the kernel that wrote it last wrote that too.
 	factor  bool

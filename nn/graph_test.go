@@ -1,0 +1,209 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/shaders"
+)
+
+// gradRun records with inputs on the CPU, runs, and reads what f wants to see.
+type gradRun struct {
+	t   *testing.T
+	dev engine.Device
+	see map[string]func(exe engine.Executable) []float32
+}
+
+func newGradRun(t *testing.T) *gradRun {
+	dev := cpu.Open(0)
+	t.Cleanup(func() { dev.Close() })
+	return &gradRun{t, dev, map[string]func(engine.Executable) []float32{}}
+}
+
+// buffer is a buffer of the caller's with random values.
+func (r *gradRun) buffer(name string, seed uint64, n int) *engine.Buffer {
+	b := engine.NewBuffer(name, int64(4*n))
+	_, err := engine.Allocate(r.dev, name, b)
+	must(r.t, err)
+	must(r.t, engine.UploadFloats(r.dev, b.View(), (&Param{Name: name, Init: Init{Std: 1}}).Draw(seed, n)))
+	return b
+}
+
+// values reads a view after the run.
+func (r *gradRun) values(name string, v engine.View, n int) {
+	r.see[name] = func(exe engine.Executable) []float32 {
+		out := make([]float32, n)
+		if v.Buffer.Temporary() {
+			must(r.t, engine.DownloadTempFloats(r.dev, exe, v, out))
+		} else {
+			must(r.t, engine.Download(r.dev, v, out))
+		}
+		return out
+	}
+}
+
+func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
+	r.t.Helper()
+	program, err := Record("test", o, f)
+	must(r.t, err)
+	plan, err := engine.NewPlan(program, 0)
+	must(r.t, err)
+	exe, err := r.dev.Compile(plan, nil)
+	must(r.t, err)
+	defer exe.Free()
+	must(r.t, exe.Run(r.t.Context(), &[shaders.StepWords]uint32{}))
+	out := map[string][]float32{}
+	for name, see := range r.see {
+		out[name] = see(exe)
+	}
+	return out
+}
+
+// TestGradientsAreKept: a gradient that is to be read later, or that is the caller's,
+// keeps its value though the sum behind it passes it on and adds to it.
+func TestGradientsAreKept(t *testing.T) {
+	const n = 64
+	for _, recompute := range []bool{false, true} {
+		t.Run(fmt.Sprint("recompute ", recompute), func(t *testing.T) {
+			r := newGradRun(t)
+			x, w, dz := r.buffer("x", 1, n), r.buffer("w", 2, n), r.buffer("dz", 3, n)
+			before := make([]float32, n)
+			must(t, engine.Download(r.dev, dz.View(), before))
+			got := r.run(Options{Train: true, Recompute: recompute}, func(g *Graph) {
+				a := g.Add(g.Variable(x, 1, n), g.Variable(w, 1, n))
+				// y = a + gelu(a): the sum hands its gradient to a, and GELU adds to it.
+				y := g.Recomputed(a, func(a *Tensor) *Tensor { return g.Add(a, g.GELU(a)) })
+				z := g.Add(y, g.GELU(y))
+				g.Seed(z, dz.View())
+				g.KeepGrad(z)
+				g.KeepGrad(y)
+				g.KeepGrad(a)
+				g.Backward()
+				r.values("dz", g.Grad(z), n)
+				r.values("dy", g.Grad(y), n)
+				r.values("da", g.Grad(a), n)
+				r.values("y", g.Keep(y).View(), n)
+				r.values("a", g.Keep(a).View(), n)
+				r.values("seed", dz.View(), n)
+			})
+			if !slices.Equal(got["seed"], before) || !slices.Equal(got["dz"], before) {
+				t.Error("the gradient that came in was written over")
+			}
+			for i := range n {
+				dy := float64(before[i]) * (1 + geluSlope(float64(got["y"][i])))
+				da := dy * (1 + geluSlope(float64(got["a"][i])))
+				// Float32 sums and products of numbers of size 1.
+				if math.Abs(float64(got["dy"][i])-dy) > 1e-5 || math.Abs(float64(got["da"][i])-da) > 1e-5 {
+					t.Fatalf("%d: dy %v, da %v, want %v, %v", i, got["dy"][i], got["da"][i], dy, da)
+				}
+			}
+		})
+	}
+}
+
+// geluSlope is the derivative of GELU with tanh.
+func geluSlope(x float64) float64 {
+	u := math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x)
+	th := math.Tanh(u)
+	return 0.5*(1+th) + 0.5*x*(1-th*th)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
+}
+
+// TestTwoHeads: two heads over one input add their gradients.
+func TestTwoHeads(t *testing.T) {
+	const tokens, d, vocabulary = 8, 16, 32
+	gradient := func(heads ...int) []float32 {
+		r := newGradRun(t)
+		x := r.buffer("x", 1, tokens*d)
+		ints := func(name string, values ...int32) *Tensor {
+			b := engine.NewBuffer(name, int64(4*len(values)))
+			_, err := engine.Allocate(r.dev, name, b)
+			must(t, err)
+			must(t, engine.Upload(r.dev, b.View(), values))
+			return Input(b, len(values))
+		}
+		return r.run(Options{Train: true}, func(g *Graph) {
+			in := g.Variable(x, tokens, d)
+			for _, i := range heads {
+				w := g.Variable(r.buffer(fmt.Sprint("w", i), uint64(10+i), vocabulary*d), vocabulary, d)
+				g.HeadCrossEntropy(in, w, Targets{Rows: ints("rows", 1, int32(2+i), 5), IDs: ints("ids", 3, 4, int32(5+i))})
+			}
+			g.KeepGrad(in)
+			g.Backward()
+			r.values("dx", g.Grad(in), tokens*d)
+		})["dx"]
+	}
+	first, second, both := gradient(0), gradient(1), gradient(0, 1)
+	for i := range both {
+		if want := first[i] + second[i]; math.Abs(float64(both[i]-want)) > 1e-6 { // one rounding of numbers below 1
+			t.Fatalf("%d: %v, one by one %v and %v", i, both[i], first[i], second[i])
+		}
+	}
+	if slices.Equal(both, second) || slices.Equal(both, first) {
+		t.Error("the heads have the same gradient")
+	}
+}
+
+// TestStackAndSingle: a layer that is used in a stack and alone takes both gradients,
+// whichever comes first.
+func TestStackAndSingle(t *testing.T) {
+	const rows = 4
+	gradients := func(uses ...string) map[string][]float32 {
+		r := newGradRun(t)
+		s := NewParams()
+		var stack Stack
+		for i := range 2 {
+			stack = append(stack, Declarer{s, "one"}.Linear(fmt.Sprint("layer", i), 32, 4, false, FanIn(32)))
+		}
+		s.Seal()
+		_, err := engine.Allocate(r.dev, "weights", s.Weights, s.Grads)
+		must(t, err)
+		must(t, s.Initialise(r.dev, 1))
+		for i, p := range s.All() { // what stood there before does not count
+			must(t, s.WriteTo(r.dev, s.Grads, p, p.Draw(uint64(7+i), size(p.Shape))))
+		}
+		x := r.buffer("x", 5, rows*32)
+		got := r.run(Options{Train: true, Params: s}, func(g *Graph) {
+			for _, use := range uses {
+				in := g.Variable(x, rows, 32)
+				var y *Tensor
+				if use == "stack" {
+					var ok bool
+					if y, ok = stack.Forward(g, in); !ok {
+						t.Fatal("no stack")
+					}
+				} else {
+					y = stack[1].Forward(g, in)
+				}
+				g.Seed(y, r.buffer("dy "+use, 6, y.Size()).View())
+			}
+			g.Backward()
+		})
+		for _, p := range s.All() {
+			got[p.Name], err = s.Read(r.dev, s.Grads, p)
+			must(t, err)
+		}
+		return got
+	}
+	whole, single := gradients("stack"), gradients("single")
+	for _, uses := range [][]string{{"stack", "single"}, {"single", "stack"}, {"stack", "stack"}} {
+		got := gradients(uses...)
+		for _, name := range []string{"layer0.weight", "layer1.weight"} {
+			for i, g := range got[name] {
+				want := whole[name][i]
+				switch {
+				case uses[0] == uses[1]:
+					want *= 2
+				case name == "layer1.weight":
+					want += single[name][i]
+				}
+				if math.Abs(float64(g-want)) > 1e-5 { // sums of four products of size 1
+					t.Fatalf("%v: %s[%d] is %v, want %v", uses, name, i, g, want)
+				}
+			}
+		}
+	}
+}
