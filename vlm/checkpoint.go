@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,6 +22,9 @@ type trainerState struct {
 	Skipped int     `json:"skipped_steps"` // gradients were not finite
 	ValLoss Figure  `json:"val_loss"`      // of the last validation
 	ValStep int     `json:"val_step"`      // which it was after; 0 = there was none
+	// LeftOut is how many of a learning-rate group's steps the optimiser left out, which
+	// its bias corrections do not count.
+	LeftOut map[string]int `json:"left_out,omitempty"`
 	LossScale
 	Device string `json:"device"`
 	Driver string `json:"driver"`
@@ -86,7 +90,7 @@ func (c *checkpoint) write(dir string) error {
 		return err
 	}
 	for _, part := range c.model.parts() {
-		if err := c.model.writeTensors(part.buffer, filepath.Join(dir, part.file), c.values); err != nil {
+		if err := c.model.writeTensors(part.buffer, filepath.Join(dir, part.file), c.values.finite()); err != nil {
 			return err
 		}
 	}
@@ -130,10 +134,10 @@ func readState(dir string) (s trainerState, err error) {
 
 // checkCheckpoint says by a *DamageError what is wrong with a checkpoint. One of the
 // older form has no sums: its files must be there and whole, as far as they say.
-func checkCheckpoint(dir string) (trainerState, error) {
+func checkCheckpoint(ctx context.Context, dir string) (trainerState, error) {
 	_, missing := os.Stat(filepath.Join(dir, sumsFile))
 	if missing == nil {
-		if _, err := CheckSums(dir); err != nil {
+		if _, err := CheckSums(ctx, dir); err != nil {
 			return trainerState{}, err
 		}
 	}

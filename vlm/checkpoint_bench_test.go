@@ -35,7 +35,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			t.lock, err = lockRun(t.Out)
 			must(b, err)
 			defer t.lock.release()
-			must(b, t.open())
+			must(b, t.open(b.Context()))
 			defer t.close()
 			defer func() { freeHostMemory = engine.FreeHostMemory }()
 			ctx, stop := context.WithCancel(context.Background())

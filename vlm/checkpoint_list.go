@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -65,11 +66,11 @@ type savedRun struct {
 }
 
 // newestGood looks for the newest checkpoint that is whole. It changes nothing.
-func newestGood(dir string) (savedRun, error) {
+func newestGood(ctx context.Context, dir string) (savedRun, error) {
 	var r savedRun
 	all := checkpoints(dir)
 	for _, path := range slices.Backward(all) {
-		state, err := checkCheckpoint(path)
+		state, err := checkCheckpoint(ctx, path)
 		if err == nil {
 			r.dir, r.state = path, state
 			return r, nil

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -59,7 +60,7 @@ func writeSums(dir string) error {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	sums, err := hashFiles(dir, names)
+	sums, err := hashFiles(context.Background(), dir, names)
 	if err != nil {
 		return err
 	}
@@ -74,30 +75,43 @@ func writeSums(dir string) error {
 }
 
 // hashFiles returns the files' sums in their order.
-func hashFiles(dir string, files []string) ([]string, error) {
+func hashFiles(ctx context.Context, dir string, files []string) ([]string, error) {
 	sums := make([]string, len(files))
 	var group errgroup.Group
 	group.SetLimit(3) // a checkpoint's large files
 	for i, name := range files {
 		group.Go(func() (err error) {
-			sums[i], err = hashFile(filepath.Join(dir, name))
+			sums[i], err = hashFile(ctx, filepath.Join(dir, name))
 			return err
 		})
 	}
 	return sums, group.Wait()
 }
 
-func hashFile(path string) (string, error) {
+func hashFile(ctx context.Context, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, f, make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(h, ctxReader{ctx, f}, make([]byte, 1<<20)); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// ctxReader ends where its context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
 }
 
 // summed are the files that a list of sums must name.
@@ -105,7 +119,7 @@ var summed = []string{"config.json", weightsFile, momentsFile1, momentsFile2, st
 
 // CheckSums reads every file that a checkpoint's SHA256SUMS lists and returns how
 // many there are. The first that is not as listed is a *DamageError.
-func CheckSums(dir string) (files int, err error) {
+func CheckSums(ctx context.Context, dir string) (files int, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, sumsFile))
 	if err != nil {
 		return 0, damage(dir, sumsFile, err)
@@ -128,7 +142,10 @@ func CheckSums(dir string) (files int, err error) {
 			return 0, damage(dir, name, err)
 		}
 	}
-	got, err := hashFiles(dir, order)
+	got, err := hashFiles(ctx, dir, order)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
 	if err != nil {
 		return 0, damage(dir, "", err)
 	}

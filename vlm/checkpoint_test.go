@@ -18,7 +18,7 @@ func TestCheckSums(t *testing.T) {
 	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{testData(t, 20)}, out, false, Observer{})
 	must(t, err)
 	whole := filepath.Join(out, "checkpoints", "step-000002")
-	n, err := CheckSums(whole)
+	n, err := CheckSums(t.Context(), whole)
 	if entries := must1(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
 		t.Fatalf("%d of %d files are checked: %v", n, len(entries), err)
 	}
@@ -47,7 +47,7 @@ func TestCheckSums(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
 			must(t, os.CopyFS(dir, os.DirFS(whole)))
 			must(t, c.do(dir))
-			_, err := checkCheckpoint(dir)
+			_, err := checkCheckpoint(t.Context(), dir)
 			var damaged *DamageError
 			if !errors.As(err, &damaged) || damaged.File != filepath.Join(dir, c.file) || !strings.Contains(damaged.Reason, c.reason) {
 				t.Errorf("got %v, want %s of %s", err, c.reason, c.file)

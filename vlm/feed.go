@@ -124,9 +124,15 @@ func (f *Feed) epoch(epoch, skip int, use func(*FedBatch) bool) (n int, err erro
 
 // CountBatches is the number of batches of an epoch, found by encoding all its
 // text.
-func (f *Feed) CountBatches(epoch int) (int, error) {
+func (f *Feed) CountBatches(ctx context.Context, epoch int) (int, error) {
 	n := 0
-	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samples) {
+	samples := func(i int) ([]*batch.Sample, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return f.samples(i)
+	}
+	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, samples) {
 		if err != nil {
 			return n, err
 		}

@@ -3,6 +3,7 @@ package vlm
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,10 +19,14 @@ const weightsFile = "model.safetensors"
 // save writes the model's directory: configuration, weights, tokenizer and the
 // small files that Hugging Face's tools look for.
 func (m *Model) save(dev engine.Device, l *Language, dir string) error {
+	return m.saveValues(l, dir, m.valuesOn(dev))
+}
+
+func (m *Model) saveValues(l *Language, dir string, values tensorValues) error {
 	if err := m.saveSmall(l, dir); err != nil {
 		return err
 	}
-	return m.writeTensors(m.Params.Weights, filepath.Join(dir, weightsFile), m.valuesOn(dev))
+	return m.writeTensors(m.Params.Weights, filepath.Join(dir, weightsFile), values)
 }
 
 // saveSmall writes everything but the weights.
@@ -59,6 +64,27 @@ func (m *Model) writeTensors(from *engine.Buffer, path string, values tensorValu
 		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return values(from, p) }))
 	}
 	return writeEntries(path, entries)
+}
+
+// finite are the values without those that are none, for which it fails.
+func (v tensorValues) finite() tensorValues {
+	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) {
+		x, err := v(from, p)
+		if err == nil && !allFinite(x) {
+			err = &DivergedError{fmt.Sprintf("%s has become infinite or no number", p.Name)}
+		}
+		return x, err
+	}
+}
+
+func allFinite(x []float32) bool {
+	const exponent = 0x7f80_0000 // all ones: infinite, or no number
+	for _, v := range x {
+		if math.Float32bits(v)&exponent == exponent {
+			return false
+		}
+	}
+	return true
 }
 
 // tensorFile is a safetensors file or a set of shards.

@@ -24,6 +24,7 @@ type runFile struct {
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
+	Changes []runChange `json:"changes,omitempty"` // of resumed runs, oldest first
 }
 
 // runDecoder is the pretrained decoder that a run started from.
@@ -48,7 +49,7 @@ type SettingsError struct {
 }
 
 func (e *SettingsError) Error() string {
-	return fmt.Sprintf("%s: --resume with other settings than the run's: %s; leave them out, or begin another run in another --out", e.Out, strings.Join(e.Names, ", "))
+	return fmt.Sprintf("%s: --resume cannot change %s; leave that out, or begin another run in another --out (--lr, --steps and what else changes neither the model nor the order of the data can be changed)", e.Out, strings.Join(e.Names, ", "))
 }
 
 // SavedRecipe returns the recipe of the run in a folder; ok is false where there
@@ -91,19 +92,27 @@ func Finished(out string) bool {
 	return err == nil
 }
 
-// writeRun writes run.json, or checks that a resumed run's settings are those of
-// the one that is there.
+// runChange is what a resumed run does otherwise than before.
+type runChange struct {
+	Step     int                           `json:"step"` // from the one behind it on
+	Settings map[string][2]json.RawMessage `json:"settings"`
+}
+
+// changeable are the settings of a recipe that a resumed run may have otherwise: they
+// change neither the model nor which rows come when.
+var changeable = []string{
+	"steps", "epochs", "lr", "embedder-lr", "lr-floor", "warmup", "weight-decay", "clip", "beta1", "beta2", "eps",
+	"val-every", "val-rows", "save-every", "dtype", "max-bad-fraction",
+}
+
+// writeRun writes run.json. That of a resumed run is checked: a setting that differs is
+// refused, or noted as changed.
 func (t *trainer) writeRun() error {
-	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
-		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
-	}
-	if t.ValData != nil {
-		now.ValData = &runData{t.val.dataset.Files(), t.val.dataset.Len(), t.val.dataset.Fingerprint()}
-	}
+	now := t.describeRun()
+	path := filepath.Join(t.Out, "run.json")
 	saved, err := readRun(t.Out)
-	if errors.Is(err, os.ErrNotExist) {
-		path := filepath.Join(t.Out, "run.json")
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		text, err := indented(now)
 		if err != nil {
 			return err
@@ -113,13 +122,40 @@ func (t *trainer) writeRun() error {
 		}
 		t.lock.wrote = append(t.lock.wrote, path)
 		return nil
+	case err != nil:
+		return err
 	}
+	changed, err := t.compareRun(saved, now)
+	if err != nil || len(changed) == 0 || t.finished {
+		return err
+	}
+	if now.Changes, err = t.noteChanges(saved, now, changed); err != nil {
+		return err
+	}
+	text, err := indented(now)
 	if err != nil {
 		return err
 	}
+	return replaceFile(path, text)
+}
+
+func (t *trainer) describeRun() runFile {
+	now := runFile{
+		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
+		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
+	}
+	if t.ValData != nil {
+		now.ValData = &runData{t.val.dataset.Files(), t.val.dataset.Len(), t.val.dataset.Fingerprint()}
+	}
+	return now
+}
+
+// compareRun returns the settings that a resumed run changes; a *SettingsError names
+// those that it cannot change.
+func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 	names, err := RecipeDiff(saved.Recipe, now.Recipe)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if saved.Data.Fingerprint != now.Data.Fingerprint {
 		names = append(names, "data")
@@ -133,10 +169,32 @@ func (t *trainer) writeRun() error {
 	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
 		names = append(names, "decoder")
 	}
-	if len(names) > 0 {
-		return &SettingsError{t.Out, names}
+	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(changeable, name) })
+	if len(refused) > 0 {
+		return nil, &SettingsError{t.Out, refused}
 	}
-	return nil
+	return names, nil
+}
+
+// noteChanges says what changes, and adds it to what changed before.
+func (t *trainer) noteChanges(saved, now runFile, names []string) ([]runChange, error) {
+	before, err := fields(saved.Recipe)
+	if err != nil {
+		return nil, err
+	}
+	after, err := fields(now.Recipe)
+	if err != nil {
+		return nil, err
+	}
+	change := runChange{Step: t.saved.state.Step, Settings: map[string][2]json.RawMessage{}}
+	var said []string
+	for _, name := range names {
+		key := strings.ReplaceAll(name, "-", "_")
+		change.Settings[key] = [2]json.RawMessage{before[key], after[key]}
+		said = append(said, fmt.Sprintf("--%s %s (it was %s)", name, after[key], before[key]))
+	}
+	t.note("from step %d on: %s", change.Step+1, strings.Join(said, ", "))
+	return append(saved.Changes, change), nil
 }
 
 // RecipeDiff names the settings in which two recipes differ, as flags. How

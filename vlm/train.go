@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -65,6 +66,7 @@ type trainer struct {
 	frozen     bool
 	rates      map[string]nn.Schedule
 	looked     int  // for what is not finite
+	diverged   bool // the last step was left out, and no loss scale is to blame
 	torn       bool // an update has begun and not ended: the weights are of no step
 }
 
@@ -79,7 +81,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	}
 	defer lock.release()
 	t.lock = lock
-	if err := t.open(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return Result{}, errors.Join(err, t.badRows.abandon(), lock.abandon())
 	}
 	defer t.close()
@@ -223,9 +225,11 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 // finite, and ends a run that has too many.
 func (t *trainer) judge(ctx context.Context, m StepMetrics) error {
 	overflowed := t.stepper.LossScale.Update(float64(m.GradNorm))
-	switch {
-	case finite(float64(m.GradNorm)):
+	if t.diverged = !finite(float64(m.GradNorm)) && !overflowed; finite(float64(m.GradNorm)) {
 		return nil
+	}
+	t.leaveOut(m.Step)
+	switch {
 	case overflowed:
 		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.stepper.LossScale.Scale)
 		return nil
@@ -242,14 +246,30 @@ func (t *trainer) judge(ctx context.Context, m StepMetrics) error {
 	return nil
 }
 
+// leaveOut counts a step that changed nothing for the groups that it was of.
+func (t *trainer) leaveOut(step int) {
+	counts := maps.Clone(t.state.LeftOut) // a checkpoint under way may hold the old ones
+	if counts == nil {
+		counts = map[string]int{}
+	}
+	for group := range t.rates {
+		if _, n := t.rate(group, step); n > 0 {
+			counts[group]++
+		}
+	}
+	t.state.LeftOut = counts
+}
+
 // maxLooks is how often a run looks for the first number that is not finite, which
 // costs a step and the memory of all its tensors.
 const maxLooks = 3
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// rate is a group's learning rate in a step, and the step's number in the group's
-// own count: the decoder's begins, with its warm-up, when it is no longer frozen.
+// rate is a group's learning rate in a step, and how many steps the optimiser has taken
+// of the group with this one: the decoder's count begins, with its warm-up, when it is no
+// longer frozen, and steps that were left out moved no average (PyTorch's GradScaler does
+// not count them either).
 func (t *trainer) rate(group string, step int) (lr float64, n int) {
 	if group == GroupDecoder {
 		step -= t.Recipe.FreezeDecoderSteps
@@ -257,7 +277,7 @@ func (t *trainer) rate(group string, step int) (lr float64, n int) {
 	if step < 1 {
 		return 0, 0
 	}
-	return t.rates[group].At(step), step
+	return t.rates[group].At(step), max(1, step-t.state.LeftOut[group])
 }
 
 // maxSkipped is how many steps a run may leave out.

@@ -26,7 +26,7 @@ const modelTemp = ".model"
 // finished.
 func (t *trainer) writeModel() error {
 	temp := filepath.Join(t.Out, modelTemp)
-	if err := t.model.save(t.Device, t.language, temp); err != nil {
+	if err := t.model.saveValues(t.language, temp, t.model.valuesOn(t.Device).finite()); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	if err := syncFiles(temp); err != nil {

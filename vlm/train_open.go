@@ -2,8 +2,10 @@ package vlm
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 
 	"patchwork/engine"
@@ -13,17 +15,21 @@ import (
 
 // open reads the data's and the model's descriptions, allocates, and brings a
 // checkpoint back.
-func (t *trainer) open() error {
+func (t *trainer) open(ctx context.Context) error {
 	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: max(1, cmp.Or(t.Keep, DefaultKeep))}
 	var err error
-	t.finished = t.Resume && Finished(t.Out)
+	longer := t.Resume && Finished(t.Out) && t.prolongs()
+	t.finished = t.Resume && Finished(t.Out) && !longer
 	switch {
 	case t.finished:
 		t.saved.dir = t.Out
 	case t.Resume:
-		if t.saved, err = newestGood(t.saver.dir); err != nil {
+		if t.saved, err = newestGood(ctx, t.saver.dir); err != nil {
 			return err
 		}
+	}
+	if longer && t.saved.dir == "" {
+		return fmt.Errorf("%s: the run is finished and its checkpoints are gone, so that it cannot be made longer; train on from its model: --model %s --out ANOTHER", t.Out, t.Out)
 	}
 	if err := t.openData(); err != nil {
 		return err
@@ -33,11 +39,24 @@ func (t *trainer) open() error {
 			return err
 		}
 	}
+	if !t.finished {
+		if t.steps, err = t.countSteps(ctx); err != nil {
+			return err
+		}
+		if t.steps < t.saved.state.Step {
+			return fmt.Errorf("--steps %d: the run in %s has taken %d steps already; give more, or take its checkpoint as it is", t.steps, t.Out, t.saved.state.Step)
+		}
+	}
 	if err := t.writeRun(); err != nil {
 		return err
 	}
 	if t.finished {
 		return t.openFinished()
+	}
+	if longer { // its weights say that the run has ended; the checkpoint has them too
+		if err := os.Remove(filepath.Join(t.Out, weightsFile)); err != nil {
+			return err
+		}
 	}
 	if err := t.clean(); err != nil {
 		return err
@@ -60,9 +79,6 @@ func (t *trainer) open() error {
 	if err := t.restore(); err != nil {
 		return err
 	}
-	if t.steps, err = t.countSteps(); err != nil {
-		return err
-	}
 	t.rates = map[string]nn.Schedule{
 		GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
 		GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps - t.Recipe.FreezeDecoderSteps, Floor: t.Recipe.LRFloor},
@@ -70,6 +86,15 @@ func (t *trainer) open() error {
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	t.saver.metrics = t.metrics
 	return err
+}
+
+// prolongs says whether a finished run is asked for more steps than it took.
+func (t *trainer) prolongs() bool {
+	saved, err := readRun(t.Out)
+	if err != nil {
+		return false // which writeRun will say
+	}
+	return t.Recipe.Steps > saved.Recipe.Steps && t.Recipe.Epochs == 0 || t.Recipe.Epochs > saved.Recipe.Epochs
 }
 
 // openFinished reads how a run ended that has come to its end.
@@ -230,10 +255,10 @@ func (t *trainer) goOn() error {
 }
 
 // countSteps is the run's length; epochs are counted by packing one.
-func (t *trainer) countSteps() (int, error) {
+func (t *trainer) countSteps(ctx context.Context) (int, error) {
 	if t.Recipe.Epochs == 0 {
 		return t.Recipe.Steps, nil
 	}
-	n, err := t.train.CountBatches(0)
+	n, err := t.train.CountBatches(ctx, 0)
 	return max(1, t.Recipe.Epochs*n/t.Recipe.Accumulate), err
 }

@@ -1,6 +1,9 @@
 package vlm
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // report tells of a step, and writes its line of metrics.jsonl.
 func (t *trainer) report(m StepMetrics) {
@@ -36,6 +39,26 @@ func (t *trainer) periodic(ctx context.Context) error {
 	}
 	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 {
 		return t.save()
+	}
+	return nil
+}
+
+// DivergedError says that a run's numbers are none any more, so that its checkpoints are
+// left as they are.
+type DivergedError struct{ What string }
+
+func (e *DivergedError) Error() string {
+	return e.What + "; a lower --lr would help"
+}
+
+// checkFinite refuses to save a run whose last step was left out: the checkpoints before
+// it are the ones to go on from.
+func (t *trainer) checkFinite() error {
+	if t.diverged {
+		return &DivergedError{fmt.Sprintf("the gradients of step %d are not finite", t.state.Step)}
+	}
+	if n := len(t.metrics.train); n > 0 && !finite(float64(t.metrics.train[n-1].Loss)) && t.metrics.train[n-1].Step == t.state.Step {
+		return &DivergedError{fmt.Sprintf("the loss of step %d is not a number", t.state.Step)}
 	}
 	return nil
 }

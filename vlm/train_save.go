@@ -19,6 +19,10 @@ func (t *trainer) checkpoint() checkpoint {
 // for a copy. When that fails the run goes on, and the next one is another try.
 func (t *trainer) save() error {
 	t.tell(t.saver.wait())
+	if err := t.checkFinite(); err != nil {
+		t.tell(saved{step: t.state.Step, err: err})
+		return nil
+	}
 	c := t.checkpoint()
 	if t.placeOfSaving() == inStep {
 		done := t.saver.write(c)
@@ -88,6 +92,10 @@ func (t *trainer) announceSaved(done saved) {
 }
 
 func (t *trainer) saveError(err error) error {
+	var diverged *DivergedError
+	if errors.As(err, &diverged) {
+		return fmt.Errorf("no checkpoint is saved: %w", err)
+	}
 	return &SaveError{"a checkpoint", t.model.checkpointBytes(), err}
 }
 
@@ -96,6 +104,10 @@ func (t *trainer) saveNow() error {
 	t.tell(t.saver.wait())
 	if t.state.Step == 0 {
 		return nil
+	}
+	if err := t.checkFinite(); err != nil {
+		t.announceSaved(saved{step: t.state.Step, err: err})
+		return err
 	}
 	done := t.saver.write(t.checkpoint())
 	if done.err != nil {

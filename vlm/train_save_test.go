@@ -110,7 +110,7 @@ func TestSaveFails(t *testing.T) {
 				}
 				if c.saved {
 					must(t, err)
-					if _, err := newestGood(dir); err != nil || !Finished(out) {
+					if _, err := newestGood(t.Context(), dir); err != nil || !Finished(out) {
 						t.Errorf("the run is not finished, or its checkpoint is not good: %v", err)
 					}
 					return

@@ -35,13 +35,19 @@ func (e *lastError) Unwrap() error { return e.error }
 func (t *trainer) stop(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !t.torn {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
-		if failed := t.saveNow(); failed != nil {
+		failed := t.saveNow()
+		var diverged *DivergedError
+		if errors.As(failed, &diverged) {
+			t.warn("no checkpoint is saved: %v", failed)
+			return ctx.Err()
+		}
+		if failed != nil {
 			return t.stopped(fmt.Errorf("interrupted: %w", failed))
 		}
 		return ctx.Err()
 	}
 	var last *lastError
-	if t.torn || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
+	if t.torn || t.diverged || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
 		t.tell(t.saver.wait())
 	} else if failed := t.saveNow(); failed != nil {
 		err = errors.Join(err, failed)

@@ -123,11 +123,11 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
 	must(t, err)
-	r.LR, r.SeqLen = 2*r.LR, 200
+	r.LR, r.SeqLen, r.Seed = 2*r.LR, 200, 5
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	var settings *SettingsError
-	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "lr seq-len" {
-		t.Errorf("got %v, want lr and seq-len named", err)
+	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "seed seq-len" {
+		t.Errorf("got %v, want seed and seq-len named", err)
 	}
 	r = testRecipe(t, 3)
 	r.Recompute = "on" // which changes no bit

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"golang.org/x/term"
@@ -105,8 +104,8 @@ func (s *shower) end(rest string) {
 
 // isTerminal says whether a stream is one.
 func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f := fileOf(stream)
+	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }

@@ -39,6 +39,7 @@ Ctrl-C stops an answer, or leaves. A question that begins with / is written with
 // converse answers questions line by line until the input ends. An interrupt
 // stops an answer; while a question is awaited it ends the conversation.
 func (s *session) converse(ctx context.Context) error {
+	orderly.Store(true)
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(stops)

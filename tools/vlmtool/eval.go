@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,8 +168,16 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Loaded) (failed
 	case f.answers && a.json:
 		tell = func(e vlm.EvalAnswer) error { return a.result(e) }
 	}
-	var written error
-	o.Answer = func(e vlm.EvalAnswer) { written = errors.Join(written, tell(e)) }
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var written error // the first
+	o.Answer = func(e vlm.EvalAnswer) {
+		if written == nil {
+			if written = tell(e); written != nil {
+				stop()
+			}
+		}
+	}
 	var results []vlm.EvalResult
 	for i, control := range f.controls {
 		o.Control, o.BadRow = control, nil
@@ -176,7 +185,7 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Loaded) (failed
 			o.BadRow = warnBadRow
 		}
 		r, err := vlm.Evaluate(ctx, l, o)
-		if err = errors.Join(err, written); err != nil {
+		if err = cmp.Or(written, err); err != nil {
 			return err
 		}
 		results = append(results, r)

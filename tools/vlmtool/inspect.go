@@ -66,7 +66,7 @@ func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) er
 		return a.drawModel(path, folder, picture)
 	}
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !rows {
-		return a.inspectModel(path)
+		return a.inspectModel(ctx, path)
 	}
 	if strings.HasSuffix(path, ".gguf") {
 		return a.inspectGGUF(path)
@@ -146,13 +146,13 @@ func (a *app) inspectRows(ctx context.Context, files []string) error {
 	return damaged
 }
 
-func (a *app) inspectModel(dir string) error {
+func (a *app) inspectModel(ctx context.Context, dir string) error {
 	m, err := vlm.Describe(dir)
 	if err != nil {
 		return err
 	}
 	if m.Step > 0 {
-		if m.Summed, err = vlm.CheckSums(dir); errors.Is(err, os.ErrNotExist) {
+		if m.Summed, err = vlm.CheckSums(ctx, dir); errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
 		if err != nil {

@@ -11,9 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -50,15 +48,29 @@ type app struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	ctx, stop := untilSignal()
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the program at once
+		endSoon(strings.Join(os.Args[1:min(2, len(os.Args))], ""), os.Stderr)
+	})
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
 	os.Exit(code)
 }
 
 // run is main with its surroundings as arguments; it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, to, stderr io.Writer) int {
+	ctx, stdout := newOutput(ctx, to)
+	defer stdout.stop()
+	code := dispatch(ctx, args, stdout, stderr)
+	if err := stdout.failed(); err != nil && code != exitUsage {
+		fmt.Fprintf(stderr, "vlmtool%s: %s%s\n", strings.Join(append([]string{""}, args[:min(1, len(args))]...), " "), oneLine(err), (&app{}).advice(err))
+		return exitFailed
+	}
+	return code
+}
+
+// dispatch runs the command that the arguments name.
+func dispatch(ctx context.Context, args []string, stdout *output, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprintf(stderr, "vlmtool what? %s\nvlmtool --help says what they do\n", oneOf(lastWords(commands)))
 		return exitUsage
@@ -85,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
-func runCommand(ctx context.Context, c command, args []string, stdout, stderr io.Writer) int {
+func runCommand(ctx context.Context, c command, args []string, stdout *output, stderr io.Writer) int {
 	var err error
 	given := args
 	if c.declare == nil {
@@ -100,7 +112,7 @@ func runCommand(ctx context.Context, c command, args []string, stdout, stderr io
 		}
 	}
 	switch {
-	case err == nil:
+	case err == nil || stdout.failed() != nil: // which run tells
 		return 0
 	case errors.Is(err, pflag.ErrHelp):
 		printHelp(stdout, c)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -152,9 +154,18 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	if err != nil {
 		return err
 	}
+	// A reader of the output that has gone, as in train | head, ends a run in order.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer stop()
+	observer := watching.observer()
+	begin := observer.Start
+	observer.Start = func(r vlm.RunInfo) {
+		orderly.Store(true) // from here on the run saves a checkpoint first
+		begin(r)
+	}
 	result, err := vlm.Train(ctx, vlm.TrainOptions{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: version(), Profile: f.profile,
-		Observe: watching.observer(),
+		Observe: observer,
 	})
 	if failed := watching.close(err); failed != nil {
 		slog.Warn("the end of the watching: " + oneLine(failed))
