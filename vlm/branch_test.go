@@ -24,7 +24,9 @@ func testModel(t testing.TB, dev engine.Device, attention batch.Attention) *Load
 func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, storage shaders.Type) *Loaded {
 	t.Helper()
 	r := testRecipe(t, 1)
-	r.Attention = attention
+	if r.Attention = attention; attention == batch.Seed {
+		r.Turns = batch.InConversation
+	}
 	return testModelOf(t, dev, r, storage)
 }
 

@@ -1,6 +1,8 @@
 package vlm
 
 import (
+	"slices"
+
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -89,8 +91,42 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
 	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
+	if r.ValEvery > 0 {
+		answers, err := answerBytes(m)
+		if err != nil {
+			return Estimation{}, err
+		}
+		e.MemoryBytes.Activations += answers
+	}
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil
+}
+
+// answerBytes is the memory that the generator of the answers at validations takes: about
+// one picture, with a question of some words.
+func answerBytes(m *Model) (int64, error) {
+	g := NewGenerator(&Loaded{Model: m})
+	v, t := m.Config.Vision, m.Config.Text
+	prompt := v.Patches() + sampleText
+	capacity := min(roundUp(prompt+sampleTokens, cacheStep), t.MaxPositionEmbeddings)
+	g.cache, g.rope = newCache(t, m.storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	eyes, table, err := planEyes(m, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	g.eyes = eyes
+	total := g.rope.Bytes + table.Bytes + eyes.pixels.Bytes + eyes.vectors.Bytes + eyes.plan.Arena.Total()
+	for _, b := range g.cache.buffers {
+		total += b.Bytes
+	}
+	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.largest()))}) {
+		p, plan, err := g.planPass(size, 0)
+		if err != nil {
+			return 0, err
+		}
+		total += p.input.Bytes + plan.Arena.Total()
+	}
+	return total, nil
 }
 
 // memoryFor is the memory beside activations.

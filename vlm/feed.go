@@ -74,15 +74,15 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 			}
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
-			n, err := f.epoch(epoch, skip, func(b *FedBatch) bool { return send(Fed{Batch: b}) })
+			n, err := f.epoch(ctx, epoch, skip, func(b *FedBatch) bool { return send(Fed{Batch: b}) })
 			switch {
+			case ctx.Err() != nil:
+				return
 			case err != nil:
 				send(Fed{Err: err})
 				return
 			case n+skip == 0:
 				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
-				return
-			case ctx.Err() != nil:
 				return
 			}
 			if err := f.tally.check(f.recipe.MaxBadFraction, true); err != nil {
@@ -100,9 +100,9 @@ type Fed struct {
 	Err   error
 }
 
-// Epoch calls use for every batch of one epoch, until it returns false.
-func (f *Feed) epoch(epoch, skip int, use func(*FedBatch) bool) (n int, err error) {
-	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samples) {
+// Epoch calls use for every batch of one epoch, until it returns false or ctx ends.
+func (f *Feed) epoch(ctx context.Context, epoch, skip int, use func(*FedBatch) bool) (n int, err error) {
+	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesUntil(ctx)) {
 		if err != nil {
 			return n, err
 		}
@@ -126,19 +126,23 @@ func (f *Feed) epoch(epoch, skip int, use func(*FedBatch) bool) (n int, err erro
 // text.
 func (f *Feed) CountBatches(ctx context.Context, epoch int) (int, error) {
 	n := 0
-	samples := func(i int) ([]*batch.Sample, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		return f.samples(i)
-	}
-	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, samples) {
+	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samplesUntil(ctx)) {
 		if err != nil {
 			return n, err
 		}
 		n++
 	}
 	return n, nil
+}
+
+// samplesUntil is samples that fails where ctx has ended: a pool of rows takes its time.
+func (f *Feed) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample, error) {
+	return func(i int) ([]*batch.Sample, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return f.samples(i)
+	}
 }
 
 // samples encodes the text of a row. A row without an answer gives none.

@@ -139,19 +139,22 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 	if err != nil {
 		return err
 	}
-	if err := engine.Upload(g.Device, rope.View(), t.ropeTable(size)); err != nil {
-		return err
-	}
+	err = engine.Upload(g.Device, rope.View(), t.ropeTable(size))
 	held := g.held
-	if g.cache != nil {
-		if err := g.cache.copyTo(ctx, g.Device, cache); err != nil {
-			return err
-		}
+	if err == nil && g.cache != nil {
+		err = g.cache.copyTo(ctx, g.Device, cache)
+	}
+	if err != nil {
+		engine.Free(memories)
+		return err
 	}
 	g.Free() // the programs are bound to the old cache
 	g.cache, g.rope, g.memories, g.held = cache, rope, memories, held
 	return nil
 }
+
+// Forget makes the generator compute the next text anew, as its weights have changed.
+func (g *Generator) Forget() { g.held = sequence{} }
 
 // Free releases the cache and the programs.
 func (g *Generator) Free() {

@@ -48,6 +48,7 @@ type Model struct {
 	embedder embedder
 	decoder  decoder
 	most     int64 // bytes of one buffer of the device that holds the model; 0 = any
+	memories []engine.Memory
 }
 
 // NewModel declares the parameters that the configuration asks for. They have
@@ -137,15 +138,23 @@ func (m *Model) allocate(dev engine.Device, train bool) error {
 	if m.Params.Narrow != nil {
 		buffers = append(buffers, m.Params.Narrow)
 	}
-	if _, err := engine.Allocate(dev, "weights", buffers...); err != nil {
+	if err := m.place(dev, "weights", buffers...); err != nil || !train {
 		return err
 	}
-	if !train {
-		return nil
-	}
-	if _, err := engine.Allocate(dev, "gradients", m.Params.Grads); err != nil {
+	if err := m.place(dev, "gradients", m.Params.Grads); err != nil {
 		return err
 	}
-	_, err := engine.Allocate(dev, "optimizer moments", m.Params.M, m.Params.V)
+	return m.place(dev, "optimizer moments", m.Params.M, m.Params.V)
+}
+
+func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer) error {
+	memories, err := engine.Allocate(dev, what, buffers...)
+	m.memories = append(m.memories, memories...)
 	return err
+}
+
+// Close gives the memory of the parameters back. Programs that use them come first.
+func (m *Model) Close() {
+	engine.Free(m.memories)
+	m.memories = nil
 }

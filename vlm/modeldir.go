@@ -149,7 +149,7 @@ func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensor
 	return nil
 }
 
-// Loaded is a model that is ready on a device.
+// Loaded is a model that is ready on a device. Close gives its memory back.
 type Loaded struct {
 	*Model
 	Language *Language
@@ -211,10 +211,20 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Loaded, error
 		return nil, err
 	}
 	m.pack(t)
-	if err := m.allocate(dev, false); err != nil {
+	return onDevice(m, l, dev, func() error { return p.load(dev, m, l, 0) })
+}
+
+// onDevice gives a model memory and fills it.
+func onDevice(m *Model, l *Language, dev engine.Device, fill func() error) (*Loaded, error) {
+	err := m.allocate(dev, false)
+	if err == nil {
+		err = fill()
+	}
+	if err != nil {
+		m.Close()
 		return nil, err
 	}
-	return &Loaded{m, l, dev}, p.load(dev, m, l, 0)
+	return &Loaded{m, l, dev}, nil
 }
 
 func loadModel(dir string, dev engine.Device, t shaders.Type) (*Loaded, error) {
@@ -223,10 +233,7 @@ func loadModel(dir string, dev engine.Device, t shaders.Type) (*Loaded, error) {
 		return nil, err
 	}
 	m.pack(t)
-	if err := m.allocate(dev, false); err != nil {
-		return nil, err
-	}
-	return &Loaded{m, l, dev}, m.readWeights(dev, dir)
+	return onDevice(m, l, dev, func() error { return m.readWeights(dev, dir) })
 }
 
 // openModel reads everything of a model's directory but the weights.

@@ -140,12 +140,7 @@ func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots in
 
 // pass returns the program for so many tokens.
 func (g *Generator) pass(tokens int) (*pass, error) {
-	size := g.largest()
-	for _, n := range slices.Backward(passSizes) {
-		if n >= tokens {
-			size = n
-		}
-	}
+	size := g.passSize(tokens)
 	if p := g.passes[size]; p != nil {
 		return p, nil
 	}
@@ -155,6 +150,17 @@ func (g *Generator) pass(tokens int) (*pass, error) {
 	}
 	g.passes[size] = p
 	return p, nil
+}
+
+// passSize is the room of the pass that takes so many tokens.
+func (g *Generator) passSize(tokens int) int {
+	size := g.largest()
+	for _, n := range slices.Backward(passSizes) {
+		if n >= tokens {
+			size = n
+		}
+	}
+	return size
 }
 
 // compile makes the pass of so many tokens ready.

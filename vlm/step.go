@@ -66,6 +66,7 @@ func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper,
 	}
 	st.in = m.newInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
 	if err := st.in.allocate(dev); err != nil {
+		st.in.free()
 		return nil, err
 	}
 	return st, nil

@@ -50,6 +50,8 @@ type trainer struct {
 	language   *Language
 	decoder    *runDecoder // what the run started from, for run.json
 	stepper    *Stepper
+	generator  *Generator // of the answers at validations; nil before the first
+	crowded    bool       // the device has no memory for the stepper and the generator at once
 	tally      *Tally
 	badRows    *badRows
 	train, val *Feed
@@ -82,6 +84,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	defer lock.release()
 	t.lock = lock
 	if err := t.open(ctx); err != nil {
+		t.free()
 		return Result{}, errors.Join(err, t.badRows.abandon(), lock.abandon())
 	}
 	defer t.close()
@@ -111,6 +114,7 @@ func (t *trainer) warn(format string, args ...any) {
 
 func (t *trainer) close() {
 	t.saver.close()
+	t.free()
 	if err := t.metrics.close(); err != nil {
 		t.warn("the last lines of metrics.jsonl are lost: %v", err)
 	}
@@ -119,14 +123,31 @@ func (t *trainer) close() {
 	}
 }
 
+// free gives all memory of the device back.
+func (t *trainer) free() {
+	if t.generator != nil {
+		t.generator.Free()
+	}
+	if t.stepper != nil {
+		t.stepper.Close()
+	}
+	if t.model != nil {
+		t.model.Close()
+	}
+}
+
 func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
 	}
 	feedCtx, stop := context.WithCancel(context.Background())
-	defer stop()
 	t.started = t.state.Step
 	batches := t.train.Batches(feedCtx, t.state.Cursor)
+	defer func() {
+		stop()
+		for range batches { // until the one who reads has gone
+		}
+	}()
 	if err := t.catchUp(ctx); err != nil {
 		return t.stop(ctx, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"patchwork/engine"
 	"patchwork/vlm/chat"
 )
 
@@ -14,7 +15,7 @@ func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
 	var failed error
-	_, err := t.val.epoch(0, 0, func(b *FedBatch) bool {
+	_, err := t.val.epoch(ctx, 0, 0, func(b *FedBatch) bool {
 		var nll []float32
 		if nll, _, failed = t.stepper.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
 			return false
@@ -33,7 +34,6 @@ func (t *trainer) validate(ctx context.Context) error {
 		return nil
 	}
 	m := ValMetrics{Step: t.state.Step, ValLoss: sum / float64(targets)}
-	t.stepper.Free() // the generator takes the place of the activations
 	if m.Samples, err = t.samples(ctx); err != nil {
 		return err
 	}
@@ -56,13 +56,36 @@ func (t *trainer) plot() {
 	t.unplotted = err != nil
 }
 
-// sampleRows is how many held-out rows are asked at a validation.
-const sampleRows = 3
+const (
+	sampleRows   = 3  // held-out rows that are asked at a validation
+	sampleTokens = 48 // longest answer
+)
 
-// samples asks a question of some held-out rows.
+// samples asks a question of some held-out rows. The generator keeps its programs from
+// one validation to the next, beside those of the steps; where there is no memory for
+// both, each is freed for the other.
 func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
-	g := NewGenerator(&Loaded{t.model, t.language, t.Device})
-	defer g.Free()
+	if t.generator == nil {
+		t.generator = NewGenerator(&Loaded{Model: t.model, Language: t.language, Device: t.Device})
+	}
+	if t.crowded {
+		t.stepper.Free()
+	}
+	out, err := t.ask(ctx, t.generator)
+	if errors.Is(err, engine.ErrOutOfMemory) && !t.crowded {
+		t.crowded = true
+		t.generator.Free()
+		t.stepper.Free()
+		out, err = t.ask(ctx, t.generator)
+	}
+	if t.crowded {
+		t.generator.Free()
+	}
+	return out, err
+}
+
+func (t *trainer) ask(ctx context.Context, g *Generator) ([]Sample, error) {
+	g.Forget() // the weights are others than at the last validation
 	var out []Sample
 	for _, i := range thin(t.val.rows, sampleRows) {
 		row, err := t.val.dataset.Row(i)
@@ -82,7 +105,7 @@ func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		got, err := g.Generate(ctx, prompt, pictures, GenerateOptions{MaxNewTokens: 48})
+		got, err := g.Generate(ctx, prompt, pictures, GenerateOptions{MaxNewTokens: sampleTokens})
 		var long *ContextError
 		if errors.As(err, &long) {
 			continue

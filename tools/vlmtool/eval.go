@@ -73,6 +73,7 @@ func (f *evalFlags) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer loaded.Close()
 	switch {
 	case f.text != "":
 		return f.evalText(ctx, a, loaded)

@@ -113,6 +113,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer model.Close()
 	load := time.Since(start)
 	if model.Config.Vision.None() && len(raw) > 0 {
 		return usagef("--image: %s is a decoder that reads text alone; train it with vlmtool train --decoder first", f.model)

@@ -144,7 +144,7 @@ func TestBadInput(t *testing.T) {
 		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},
 		{"recipe without patches", []string{"train", "--data", file, "--out", out, "--config", noPatch}, 2, "patch_size"},
 		{"out is in use", []string{"train", "--data", file, "--out", model}, 2, "--resume"},
-		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--lr", "0.5"}, 2, "lr"},
+		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--seq-len", "100"}, 2, "seq-len"},
 		{"unknown device", []string{"train", "--data", file, "--out", out, "--device", "tpu"}, 2, "tpu"},
 		{"device that is not there", []string{"train", "--data", file, "--out", out, "--device", "vulkan:99"}, 1, "vulkan:99"},
 		{"WebGPU adapter that is not there", []string{"train", "--data", file, "--out", out, "--device", "webgpu:99"}, 1, "WebGPU"},

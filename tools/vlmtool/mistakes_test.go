@@ -201,7 +201,7 @@ func TestMistakes(t *testing.T) {
 		{train("--out", "locked/run"), 1, []string{"locked"}},
 		{train("--profile", "nowhere/trace.json", "--steps", "1"), 2, []string{"--profile", "nowhere"}},
 		{train("--profile", "folder", "--steps", "1"), 2, []string{"--profile", "folder"}},
-		{[]string{"train", "--data", file, "--out", model, "--device", "cpu", "--resume", "--steps", "4"}, 2, []string{"steps", "another --out"}},
+		{[]string{"train", "--data", file, "--out", model, "--device", "cpu", "--resume", "--seed", "4"}, 2, []string{"seed", "another --out"}},
 		// Asking.
 		{line("infer --model demo --prompt x"), 1, []string{"demo"}},
 		{ask("--image", "nowhere.png"), 1, []string{"--image", "nowhere.png"}},
