@@ -69,6 +69,7 @@ type trainer struct {
 	rates      map[string]nn.Schedule
 	looked     int  // for what is not finite
 	diverged   bool // the last step was left out, and no loss scale is to blame
+	overfit    bool // that the run learns by heart has been said
 	torn       bool // an update has begun and not ended: the weights are of no step
 }
 

@@ -41,6 +41,7 @@ func (t *trainer) validate(ctx context.Context) error {
 		t.Observe.Validation(m)
 	}
 	t.logged(t.metrics.validation(m))
+	t.warnOverfit(m)
 	t.state.ValStep, t.state.ValLoss = m.Step, Figure(m.ValLoss)
 	t.plot()
 	return nil
