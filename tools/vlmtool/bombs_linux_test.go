@@ -22,6 +22,9 @@ import (
 const asVlmtool = "PATCHWORK_TEST_PEAK"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+	}
 	peak := os.Getenv(asVlmtool)
 	if peak == "" {
 		os.Exit(m.Run())

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asMain, set, makes the test's binary the command, with its signals.
+const asMain = "PATCHWORK_TEST_MAIN"
+
+// started is a command in a process of its own.
+type started struct {
+	*exec.Cmd
+	stdin          io.WriteCloser
+	stdout, stderr bytes.Buffer
+}
+
+func start(t *testing.T, args ...string) *started {
+	t.Helper()
+	s := &started{Cmd: exec.Command(os.Args[0], args...)}
+	s.Env = append(os.Environ(), asMain+"=1")
+	s.Stdout, s.Stderr = &s.stdout, &s.stderr
+	var err error
+	s.stdin, err = s.StdinPipe()
+	must(t, err)
+	must(t, s.Start())
+	t.Cleanup(func() { _ = s.Process.Kill() })
+	return s
+}
+
+// ends waits for the process and returns its exit code and how long that took.
+func (s *started) ends(t *testing.T) (code int, took time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	done := make(chan error, 1)
+	go func() { done <- s.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the process does not end: %s", s.stderr.String())
+	}
+	return s.ProcessState.ExitCode(), time.Since(begin)
+}
+
+// TestInterruptEndsSoon: a command that reads what never ends is gone a second after the
+// first interrupt.
+func TestInterruptEndsSoon(t *testing.T) {
+	model, _ := smallRun(t)
+	for _, args := range [][]string{
+		{"infer", "--model", model, "--image", "-", "--prompt", "what?", "--device", "cpu"},
+		{"inspect", model, "--render", "-"},
+	} {
+		s := start(t, args...)
+		time.Sleep(300 * time.Millisecond)
+		must(t, s.Process.Signal(os.Interrupt))
+		code, took := s.ends(t)
+		// The rule is a second; this machine may be busy.
+		if code != exitInterrupted || took > 3*time.Second || strings.Count(s.stderr.String(), "\n") != 1 {
+			t.Errorf("%s: exit %d after %v, %q", args[0], code, took, s.stderr.String())
+		}
+	}
+}
+
+// TestTrainSaves: what asks a run to end, a terminal or a reader of its output that has
+// gone among it, saves a checkpoint first.
+func TestTrainSaves(t *testing.T) {
+	_, file := smallRun(t)
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGPIPE} {
+		out := filepath.Join(t.TempDir(), "run")
+		s := start(t, "train", "--data", file, "--out", out, "--device", "cpu", "--steps", "100000", "--seq-len", "160", "--batch-size", "1", "--save-every", "0", "--val-every", "0")
+		for i := 0; ; i++ {
+			if text, _ := os.ReadFile(filepath.Join(out, "metrics.jsonl")); bytes.Count(text, []byte("\n")) > 2 {
+				break
+			}
+			if time.Sleep(20 * time.Millisecond); i == 1000 {
+				t.Fatalf("no step is taken: %s", s.stderr.String())
+			}
+		}
+		must(t, s.Process.Signal(signal))
+		code, _ := s.ends(t)
+		saved, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+		if code != exitInterrupted || len(saved) != 1 {
+			t.Errorf("%v: exit %d with the checkpoints %v: %s", signal, code, saved, s.stderr.String())
+		}
+	}
+}
+
+// TestOutputThatFails: plain output that cannot be written ends every command with one
+// line.
+func TestOutputThatFails(t *testing.T) {
+	model, file := smallRun(t)
+	picture := examplePicture(t, file)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full: ", err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{
+		{"version"}, {"--version"}, {"--help"}, {"train", "--help"}, {"train", "--dry-run", "--preset", "shapes"}, {"train", "--print-config"}, {"devices", "-q"},
+		{"inspect", model}, {"inspect", file}, {"inspect", file, "--rows"}, {"inspect", file, "--rows", "--json"}, {"completion", "bash"},
+		{"infer", "--model", model, "--image", picture, "--prompt", "red?", "--device", "cpu"},
+		{"eval", "--model", model, "--data", file, "--device", "cpu", "--limit", "3"},
+		{"eval", "--model", model, "--data", file, "--device", "cpu", "--limit", "3", "--json", "--answers"},
+		{"bench", "train", "--device", "cpu", "--seq-len", "160", "--batch-size", "1", "-q"},
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), args, full, &stderr)
+		lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
+		if last := lines[len(lines)-1]; code != exitFailed || strings.Count(stderr.String(), "no space left") != 1 || !strings.Contains(last, "make room") {
+			t.Errorf("%v: exit %d, %q", args, code, stderr.String())
+		}
+	}
+
+	// A file that cannot be written stops the evaluation, with one line too.
+	got := vlmtool("eval", "--model", model, "--data", file, "--device", "cpu", "--output", "/dev/full")
+	if got.code != exitFailed || strings.Count(got.stderr, "no space left") != 1 {
+		t.Errorf("--output: %+v", got)
+	}
+}
