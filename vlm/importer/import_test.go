@@ -114,7 +114,7 @@ func TestImport(t *testing.T) {
 			`{"image": "a.png"}`, `{"image": "a.png", "text": 7}`, `[]`, `{"image": "a.png", "conversations": [{"from": "cat", "value": "miaow"}]}`,
 			`{"image": "a.png", "messages": "hello"}`, `{"image": "a.png", "answer": " "}`, `{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]}`,
 			`{"image": "/etc/hostname", "text": "no picture"}`, `{"image": "a.png", "question": "\ud800?", "answer": "lone"}`}, "\n")},
-			"list.jsonl", []string{"4 Q=a cat \uFFFD?=lone"}, []string{"no such picture", "leads out of the folder", "names no picture", "no text", "text is no text", "not a JSON object", `by "cat"`, "is no list", "no turn has an answer", "not a file", "not a PNG"}},
+			"list.jsonl", []string{"4 Q=a cat \uFFFD?=lone"}, []string{"no such picture", "leads out of the folder", "names no picture", "no text", "text is no text", "not a JSON object", `by "cat"`, "is no list", "no turn has an answer", "not a file", "leads out of the folder"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, out := tree(t, c.files), filepath.Join(t.TempDir(), "out")
