@@ -74,15 +74,19 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 			}
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
-			n, err := f.epoch(epoch, skip, func(b *FedBatch) bool { return send(Fed{Batch: b}) })
+			learnt := 0
+			_, err := f.epoch(epoch, skip, func(b *FedBatch) bool {
+				learnt += b.TargetCount
+				return send(Fed{Batch: b})
+			})
 			switch {
 			case err != nil:
 				send(Fed{Err: err})
 				return
-			case n+skip == 0:
-				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
-				return
 			case ctx.Err() != nil:
+				return
+			case learnt+skip == 0: // a whole epoch, and the next ones would be like it
+				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
 				return
 			}
 			if err := f.tally.check(f.recipe.MaxBadFraction, true); err != nil {
@@ -168,7 +172,11 @@ func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
 	if err != nil {
 		return nil, f.skipped(n, err)
 	}
-	samples, counts, err := f.encode(row)
+	if v := data.CheckTexts(row); v.Status == data.Skip {
+		f.tally.judged(n, v)
+		return nil, nil
+	}
+	samples, counts, err := f.sampler.Samples(row.Index, conversation(row))
 	if err != nil {
 		f.tally.judged(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
 		return nil, nil
@@ -185,14 +193,6 @@ func (f *Feed) skipped(n int, err error) error {
 		return nil
 	}
 	return err
-}
-
-func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
-	c := conversation(row)
-	if len(c.Turns) == 0 {
-		return nil, batch.Counts{}, nil
-	}
-	return f.sampler.Samples(row.Index, c)
 }
 
 // conversation is the turns of a row that have an answer, and its pictures.
