@@ -112,11 +112,13 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 		if err != nil {
 			return nil, err
 		}
-		lists, err = c.appendPage(lists, page, rows, a, shared)
-		size := page.Size()
-		parquet.Release(page)
-		if size > swollenBytes {
-			debug.FreeOSMemory()
+		// A large page stays, and its values are not copied: there is no room for both.
+		keep := page.Dictionary() == nil && page.Size() > swollenBytes
+		lists, err = c.appendPage(lists, page, rows, a, shared, keep)
+		if !keep {
+			parquet.Release(page)
+		} else {
+			debug.FreeOSMemory() // of what it was unpacked from
 		}
 		if err != nil {
 			return nil, err
@@ -129,8 +131,8 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 }
 
 // appendPage takes a page's values: a repetition level of 0 begins a row. shared are the
-// copies of the dictionary's values.
-func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance, shared copies) ([][][]byte, error) {
+// copies of the dictionary's values; with keep, the page outlives its values.
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance, shared copies, keep bool) ([][][]byte, error) {
 	if page.Dictionary() == nil {
 		shared = nil
 	}
@@ -148,7 +150,7 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 			if v.DefinitionLevel() < c.entry {
 				continue // a null or empty list
 			}
-			bytes, err := c.bytes(v, a, shared)
+			bytes, err := c.bytes(v, a, shared, keep)
 			if err != nil {
 				return nil, err
 			}
@@ -172,7 +174,7 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 type copies map[*byte][]byte
 
 // bytes copies a value out of its page, or finds the copy that there is.
-func (c *column) bytes(v parquet.Value, a *allowance, shared copies) ([]byte, error) {
+func (c *column) bytes(v parquet.Value, a *allowance, shared copies, keep bool) ([]byte, error) {
 	if v.DefinitionLevel() < c.value {
 		return nil, nil
 	}
@@ -187,7 +189,9 @@ func (c *column) bytes(v parquet.Value, a *allowance, shared copies) ([]byte, er
 	if err := a.take(int64(len(value))); err != nil {
 		return nil, err
 	}
-	value = slices.Clone(value)
+	if !keep {
+		value = slices.Clone(value)
+	}
 	if shared != nil {
 		shared[at] = value
 	}

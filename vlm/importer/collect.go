@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,10 @@ const (
 	longCaption = 1000
 )
 
-var pictureNames = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+// pictureNames are what files of pictures end in, of forms that cannot be read as well:
+// these are passed over by name.
+var pictureNames = strings.Fields(".png .apng .jpg .jpeg .jpe .jfif .gif .bmp .dib .tif .tiff .webp " +
+	".avif .heic .heif .ico .jp2 .jxl .pbm .pgm .pnm .ppm .psd .svg .tga")
 
 func isPicture(path string) bool {
 	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))
@@ -44,6 +48,8 @@ type collector struct {
 	lists   []string        // below the folders that are not imported
 	seen    map[string]bool // folders, without links: links may lead in circles
 
+	unlisted       int // pictures in folders whose list does not name them
+	firstUnlisted  string
 	long, longest  int // captions, and the characters of the longest
 	longestFile    string
 	systemMessages int
@@ -164,6 +170,7 @@ func (c *collector) top(s *source, dir string) error {
 				return err
 			}
 		}
+		err = c.countUnlisted(s, found, before)
 	default:
 		err = c.folder(s, dir, "", true)
 	}
@@ -187,7 +194,46 @@ func (c *collector) one(s *source, found contents, split string) error {
 			return &SourceError{filepath.Dir(found.lists[0]), fmt.Sprintf("holds several lists, %s and %s; name the one to import", found.lists[0], other)}
 		}
 	}
-	return c.readList(s, found.lists[0], split)
+	before := len(c.entries)
+	if err := c.readList(s, found.lists[0], split); err != nil {
+		return err
+	}
+	return c.countUnlisted(s, found, before)
+}
+
+// countUnlisted counts the pictures in a folder that its lists do not name.
+func (c *collector) countUnlisted(s *source, found contents, before int) error {
+	named := map[string]bool{}
+	seen := c.seen
+	c.seen = map[string]bool{}
+	defer func() { c.seen = seen }()
+	for _, e := range c.entries[before:] {
+		for _, m := range e.images {
+			named[m.path] = true
+		}
+	}
+	var walk func(found contents) error
+	walk = func(found contents) error {
+		for _, path := range found.all {
+			switch {
+			case !found.folders[path]:
+				if !named[path] {
+					c.firstUnlisted = cmp.Or(c.firstUnlisted, path)
+					c.unlisted++
+				}
+			case c.enter(path):
+				below, err := c.open(s, path)
+				if err == nil {
+					err = walk(below)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return walk(found)
 }
 
 // metadata finds a list in a folder or below it.

@@ -302,6 +302,7 @@ func TestLinks(t *testing.T) {
 		{"a list in the hub's cache", map[string]string{"hub/blobs/1": "pic 4", "hub/blobs/3": `{"file_name": "a.png", "text": "list"}`}, map[string]string{"hub/snapshots/r/t/a.png": "../../../blobs/1", "hub/snapshots/r/t/metadata.jsonl": "../../../blobs/3"}, "hub/snapshots/r", []string{"4 Q=list"}, []string{"4 Q=list"}, nil},
 		{"beyond the hub's cache", map[string]string{"hub/blobs/1": "pic 4", "hub/secret.txt": "b", "hub/blobs/2": "a"}, map[string]string{"hub/snapshots/r/a.png": "../../blobs/1", "hub/snapshots/r/a.txt": "../../secret.txt"}, "hub/snapshots/r", nil, []string{"4 Q=b"}, []string{"the caption's link leads out"}},
 		{"a cache whose blobs are a link", map[string]string{}, map[string]string{"hub/blobs": secret, "hub/snapshots/r/a.png": "../../blobs/x.png", "hub/snapshots/r/a.txt": "../../blobs/x.txt"}, "hub/snapshots/r", nil, []string{"7 Q=secret"}, []string{"leads out"}},
+		{"a circle around a list", map[string]string{"in/sub/a.png": "pic 4", "in/sub/metadata.csv": "file_name,text\na.png,a\n"}, map[string]string{"in/sub/up": "..", "in/x": "sub"}, "in", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
 		{"to nothing", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a", "in/b.txt": "b"}, map[string]string{"in/b.png": "gone.png"}, "in", []string{"4 Q=a"}, []string{"4 Q=a"}, []string{"no such file"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -340,6 +341,12 @@ func TestNotes(t *testing.T) {
 	dir := tree(t, map[string]string{"l.jsonl": `{"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}`})
 	got := imported(t, importer.Options{Paths: []string{dir}})
 	says(t, "notes", got.notes, []string{"1 messages by the system are left out", "no row has a picture"})
+	dir = tree(t, map[string]string{"a.png": "pic 4", "b.png": "pic 5", "sub/c.png": "pic 6", "sub/d.png": "pic 7", "metadata.csv": "file_name,text\na.png,x\nsub/d.png,y\n"})
+	got = imported(t, importer.Options{Paths: []string{dir}})
+	says(t, "notes", got.notes, []string{"2 pictures are named by no usable entry of the list beside them and are left out, the first " + filepath.Join(dir, "b.png")})
+	dir = tree(t, map[string]string{"a.png": "pic 4", "a.txt": "x", "b.heic": "heic", "b.txt": "y"})
+	got = imported(t, importer.Options{Paths: []string{dir}})
+	says(t, "passed over", got.skipped, []string{"cannot be decoded"})
 }
 
 // TestLeftovers: what a killed import has left is removed by the next one into the same

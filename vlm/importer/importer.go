@@ -131,6 +131,9 @@ func (i *importing) notes(c *collector) {
 		i.Note(fmt.Sprintf("%d captions have more than %d characters, the longest %d: %s; a row of training may be too short for them (--caption-lines 1 takes first lines alone)",
 			c.long, longCaption, c.longest, c.longestFile))
 	}
+	if c.unlisted > 0 {
+		i.Note(fmt.Sprintf("%d pictures are named by no usable entry of the list beside them and are left out, the first %s", c.unlisted, c.firstUnlisted))
+	}
 	if c.systemMessages > 0 {
 		i.Note(fmt.Sprintf("%d messages by the system are left out: a row has questions and answers", c.systemMessages))
 	}

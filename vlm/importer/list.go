@@ -203,6 +203,11 @@ func checkColumns(names []string) error {
 		}
 		return ""
 	}
+	for i, n := range names {
+		if n != "" && slices.Contains(names[:i], n) {
+			return fmt.Errorf("the column %s is there twice", n)
+		}
+	}
 	text := has(func(n string) bool { return slices.Contains(captionFields, n) || slices.Contains(answerFields, n) })
 	switch {
 	case has(isImageField) != "" && text != "":
