@@ -365,6 +365,23 @@ func TestLeftovers(t *testing.T) {
 	if len(entries) != 1 || len(inside) != 1 || inside[0].Name() != "train-00000-of-00001.parquet" {
 		t.Errorf("%v and in out %v", entries, inside)
 	}
+	// What is not an import's is left alone.
+	mine := filepath.Join(parent, "mine")
+	must(t, os.Mkdir(mine, 0o755))
+	must(t, os.WriteFile(filepath.Join(mine, "train-00000"), []byte("dear"), 0o644))
+	must(t, os.Symlink(mine, filepath.Join(parent, ".import-linked")))
+	must(t, os.Mkdir(filepath.Join(parent, ".import-filled"), 0o755))
+	must(t, os.WriteFile(filepath.Join(parent, ".import-filled", "letter"), []byte("dear"), 0o644))
+	for _, out := range []string{"linked", "filled"} {
+		if got := imported(t, importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, out)}); got.err == nil {
+			t.Errorf("imported into %s", out)
+		}
+	}
+	for _, path := range []string{"mine/train-00000", ".import-filled/letter"} {
+		if text, err := os.ReadFile(filepath.Join(parent, path)); err != nil || string(text) != "dear" {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+	}
 	// A second import into a folder that a first one is writing.
 	busy := filepath.Join(parent, "busy")
 	o := importer.Options{Paths: []string{dir}, Out: busy, Prompts: []string{"Q"}}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"patchwork/vlm/data"
 )
@@ -44,8 +45,14 @@ func newShards(o Options) (*shards, error) {
 		return nil, err
 	}
 	temp := filepath.Join(filepath.Dir(out), ".import-"+filepath.Base(out))
-	if err := os.MkdirAll(temp, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(temp), 0o755); err != nil {
 		return nil, err
+	}
+	if err := os.Mkdir(temp, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	if info, err := os.Lstat(temp); err != nil || !info.IsDir() { // not a link to somebody's folder, which would be cleaned
+		return nil, fmt.Errorf("%s is in the way; remove it", temp)
 	}
 	lock, err := os.OpenFile(filepath.Join(temp, lockName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -69,16 +76,27 @@ func named(f *os.File) bool {
 	return err == nil && os.SameFile(mine, now)
 }
 
-// clean removes what an import that was killed has left.
+// shardName are the names of files that an import writes.
+var shardName = regexp.MustCompile(`^(train|validation|test)-\d+(-of-\d+\.parquet)?(\.tmp)?$`)
+
+// clean removes what an import that was killed has left, and nothing else.
 func (s *shards) clean() error {
 	entries, err := os.ReadDir(s.temp)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(s.temp, e.Name())))
+		path := filepath.Join(s.temp, e.Name())
+		switch {
+		case e.Name() == lockName:
+		case shardName.MatchString(e.Name()) && e.Type().IsRegular():
+			err = errors.Join(err, os.Remove(path))
+		default:
+			err = errors.Join(err, fmt.Errorf("%s is not of an import; move it elsewhere", path))
 		}
+	}
+	if err != nil {
+		s.lock.Close()
 	}
 	return err
 }
