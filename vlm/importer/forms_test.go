@@ -110,6 +110,7 @@ func TestRecordsOfPictures(t *testing.T) {
 		{`{"images": ["b.png"], "messages": [{"role": "user", "content": "<img>a.png</img>?"}, {"role": "assistant", "content": "x"}]}`, "", "the text names other pictures"},
 		{`{"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "x"}]}`, "", "a part of the type image"},
 		{`{"messages": [{"role": "user", "content": [{"type": "input_audio"}]}, {"role": "assistant", "content": "x"}]}`, "", `"input_audio"`},
+		{`{"image": "a.png", "prefix": "caption en", "suffix": "a cat"}`, "4 caption en=a cat", ""},
 		// Text alone, and Alpaca's form of it.
 		{`{"question": "two?", "answer": "2"}`, "two?=2", ""},
 		{`{"images": [], "question": "two?", "answer": "2"}`, "two?=2", ""},

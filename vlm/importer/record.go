@@ -13,8 +13,8 @@ import (
 // What fields are called, by their plain names.
 var (
 	captionFields  = []string{"text", "caption", "description"}
-	questionFields = []string{"question", "prompt", "user", "instruction", "query", "input"}
-	answerFields   = []string{"answer", "response", "assistant", "output"}
+	questionFields = []string{"question", "prompt", "user", "instruction", "query", "prefix", "input"}
+	answerFields   = []string{"answer", "response", "assistant", "suffix", "output"}
 	turnFields     = []string{"conversations", "messages", "conversation"}
 
 	// Those that name a picture's file, for certain or where there is no other.
