@@ -14,7 +14,7 @@ import (
 
 // layers are the top-level folders, lowest first: a package imports from its own
 // layer and from those below.
-var layers = []string{"shaders", "engine", "nn", "vlm", "tools"}
+var layers = []string{"internal", "shaders", "engine", "nn", "vlm", "tools"}
 
 // TestImportsPointDown: tools → vlm → nn → engine → shaders.
 func TestImportsPointDown(t *testing.T) {

@@ -95,6 +95,9 @@ func Evaluate(ctx context.Context, l *Loaded, o EvalOptions) (EvalResult, error)
 	if err != nil {
 		return EvalResult{}, err
 	}
+	if err := checkShuffled(set, o); err != nil {
+		return EvalResult{}, err
+	}
 	if err := e.samples(ctx, set); err != nil {
 		return EvalResult{}, err
 	}
@@ -148,6 +151,9 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 			return err
 		}
 		previous = s
+	}
+	if previous != nil && previous == first {
+		return errNotShuffled
 	}
 	if previous != nil {
 		if err := e.turns(ctx, &evalSample{previous.Row, lend(first.pictures, len(previous.pictures))}); err != nil {

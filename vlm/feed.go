@@ -74,14 +74,18 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 			}
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
-			n, err := f.epoch(ctx, epoch, skip, func(b *FedBatch) bool { return send(Fed{Batch: b}) })
+			learnt := 0
+			_, err := f.epoch(ctx, epoch, skip, func(b *FedBatch) bool {
+				learnt += b.TargetCount
+				return send(Fed{Batch: b})
+			})
 			switch {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
 				send(Fed{Err: err})
 				return
-			case n+skip == 0:
+			case learnt+skip == 0: // a whole epoch, and the next ones would be like it
 				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
 				return
 			}
@@ -178,7 +182,11 @@ func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
 	if err != nil {
 		return nil, f.skipped(n, err)
 	}
-	samples, counts, err := f.encode(row)
+	if v := data.CheckTexts(row); v.Status == data.Skip {
+		f.tally.judged(n, v)
+		return nil, nil
+	}
+	samples, counts, err := f.sampler.Samples(row.Index, conversation(row))
 	if err != nil {
 		f.tally.judged(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
 		return nil, nil
@@ -195,14 +203,6 @@ func (f *Feed) skipped(n int, err error) error {
 		return nil
 	}
 	return err
-}
-
-func (f *Feed) encode(row data.Row) ([]*batch.Sample, batch.Counts, error) {
-	c := conversation(row)
-	if len(c.Turns) == 0 {
-		return nil, batch.Counts{}, nil
-	}
-	return f.sampler.Samples(row.Index, c)
 }
 
 // conversation is the turns of a row that have an answer, and its pictures.

@@ -67,7 +67,7 @@ func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Language
 	}
 	row, err := set.Row(want.Row)
 	must(t, err)
-	if v := data.Check(row); (v.Status == data.Use) != used {
+	if v := (&RowFit{f.sampler}).Check(row); (v.Status == data.Use) != used {
 		t.Errorf("inspect says %s, training used it: %v", v.Status, used)
 	}
 	if !used || want.Expect != data.Use {

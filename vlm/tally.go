@@ -43,21 +43,20 @@ func (t *Tally) listTo(list *badRows, d *data.Dataset) {
 // minRows is how many rows are seen before the share of bad ones is judged.
 const minRows = 100
 
-// encoded counts what became of a row's text. A row of which nothing fits is listed,
-// but not bad.
+// encoded counts what became of a row's text. A row of which nothing fits is a bad one.
 func (t *Tally) encoded(i int, row data.Row, c batch.Counts, rowLen int) {
 	t.mu.Lock()
 	t.counts.Add(c)
 	t.mu.Unlock()
 	v := data.Verdict{File: row.File, Row: row.Index, Status: data.Use}
-	if len(row.Answered()) == 0 {
-		v.Status, v.Reason = data.Skip, "no turn has an answer"
-	}
-	if c.Skipped > 0 && t.list != nil {
-		t.list.add(badRow{row.File, row.Index, fmt.Sprintf("no turn fits a row of %d tokens", rowLen)})
+	if c.Skipped > 0 {
+		v.Status, v.Reason = data.Skip, tooLong(rowLen)
 	}
 	t.judged(i, v)
 }
+
+// tooLong is why a row is skipped of which nothing fits a row of training.
+func tooLong(rowLen int) string { return fmt.Sprintf("no turn fits a row of %d tokens", rowLen) }
 
 func (t *Tally) judged(i int, v data.Verdict) {
 	t.mu.Lock()
@@ -141,8 +140,8 @@ func (t *Tally) String() string {
 	if bad > 0 {
 		s += " (" + t.byReason() + ")"
 	}
-	if c := t.counts; c.Cut+c.Skipped > 0 {
-		s += fmt.Sprintf("; %d conversations cut to the row's length, %d too long", c.Cut, c.Skipped)
+	if c := t.counts; c.Cut > 0 {
+		s += fmt.Sprintf("; %d conversations cut to the row's length", c.Cut)
 	}
 	return s
 }

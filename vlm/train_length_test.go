@@ -42,6 +42,7 @@ func TestSeqLenTooShort(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := testRecipe(t, 1)
 			r.SeqLen, r.Turns, r.HoldOut, r.BatchSize = c.seqLen, c.turns, 0, 1
+			r.MaxBadFraction = 1 // rows that are too long are bad ones
 			dev := cpu.Open(0)
 			defer dev.Close()
 			out := filepath.Join(t.TempDir(), "run")

@@ -166,6 +166,11 @@ func (t *trainer) openData() error {
 	if len(rows) == 0 {
 		return fmt.Errorf("%s: there are no rows to train on", t.Data[0])
 	}
+	if pictured, err := train.Pictured(picturedRows); err != nil {
+		return err
+	} else if !pictured {
+		t.warn("no row of the data has a picture: the model learns from text alone")
+	}
 	if err := t.openModel(); err != nil {
 		return err
 	}
@@ -181,6 +186,9 @@ func (t *trainer) openData() error {
 	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, valTally)
 	return nil
 }
+
+// picturedRows is how many rows are looked at for a first picture.
+const picturedRows = 10_000
 
 // thin takes n of the rows, evenly spread.
 func thin(rows []int, n int) []int {

@@ -21,7 +21,7 @@ var dataCommand = command{
 
 var importCommand = command{
 	name: "data import", usage: "FOLDER|FILE… --out DIR [flags]", about: "make parquet files of pictures and captions",
-	text: "Makes parquet files in FineVision's schema of pictures with captions in .txt files beside them, or of a list (.jsonl, .json, .csv, .tsv) that names pictures with captions or with questions and answers. What cannot be used is passed over, named and counted.",
+	text: "Makes parquet files in FineVision's schema of pictures with captions in .txt files beside them, or of a list (.jsonl, .json, .csv, .tsv) that names pictures with captions or with questions and answers. Folders or lists that are called train, validation and test become these. Links are followed inside of PATH. What cannot be used is passed over, named and counted.",
 	examples: []example{
 		{"vlmtool data import docs --out data --prompt 'What is this?'", "a folder: cat.jpg beside cat.txt"},
 		{"vlmtool data import pictures.jsonl --out data --test-fraction 0.1", "a list, a tenth of its rows to test on"},
@@ -37,6 +37,8 @@ func declareImport(a *app) action {
 	a.flags.Uint64Var(&o.Seed, "seed", 0, "seed of the picking")
 	a.flags.Float64Var(&o.TestFraction, "test-fraction", 0, "share of the rows for test-*.parquet")
 	a.flags.IntVar(&o.ShardRows, "shard-rows", 10_000, "rows of a parquet file")
+	a.flags.IntVar(&o.CaptionLines, "caption-lines", 0, "only so many lines of a caption's file, the first ones; 0 = all")
+	a.flags.BoolVar(&o.FollowLinks, "follow-links", false, "read pictures, captions and folders too to which links and paths lead out of PATH")
 	return func(ctx context.Context) error { return importData(ctx, a, *o) }
 }
 
@@ -50,8 +52,10 @@ func importData(ctx context.Context, a *app, o importer.Options) error {
 		return usagef("--test-fraction %g must be at least 0 and below 1", o.TestFraction)
 	case o.ShardRows < 1:
 		return usagef("--shard-rows cannot be %d, want 1 or more", o.ShardRows)
+	case o.CaptionLines < 0:
+		return usagef("--caption-lines cannot be %d; 0 takes all lines", o.CaptionLines)
 	}
-	o.Paths, o.Skipped = a.flags.Args(), warnSkipped()
+	o.Paths, o.Skipped, o.Note = a.flags.Args(), warnSkipped(), func(s string) { slog.Warn(s) }
 	r, err := importer.Import(ctx, o)
 	var source *importer.SourceError
 	if errors.Is(err, importer.ErrNotEmpty) || errors.As(err, &source) && r.Reasons == nil {
@@ -88,8 +92,12 @@ func warnSkipped() func(importer.Skipped) {
 }
 
 func printImport(a *app, r importer.Result) {
-	fmt.Fprintf(a.stdout, "%d rows to train on, %d to test: %d pictures (%s), %d turns\n",
-		r.Rows, r.TestRows, r.Pictures, engine.Bytes(r.Bytes), r.Turns)
+	validate := ""
+	if r.ValRows > 0 {
+		validate = fmt.Sprintf(", %d to validate", r.ValRows)
+	}
+	fmt.Fprintf(a.stdout, "%d rows to train on%s, %d to test: %d pictures (%s), %d turns\n",
+		r.Rows, validate, r.TestRows, r.Pictures, engine.Bytes(r.Bytes), r.Turns)
 	if r.Skipped > 0 {
 		fmt.Fprintf(a.stdout, "%d entries passed over\n", r.Skipped)
 		for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patchwork/vlm/bombs"
+	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
 )
 
@@ -82,4 +83,60 @@ func TestDataPaths(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, exitUsage, "--data is missing")
+}
+
+// TestTextAlone: data without a picture are trained on and scored, and told of in a line
+// that is no JSON.
+func TestTextAlone(t *testing.T) {
+	model, _ := smallRun(t)
+	file := filepath.Join(t.TempDir(), "text.parquet")
+	w, err := data.Create(file)
+	must(t, err)
+	for range 4 {
+		must(t, w.Write(data.Row{Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}}))
+	}
+	must(t, w.Close())
+	for _, args := range [][]string{
+		{"train", "--data", file, "--out", filepath.Join(t.TempDir(), "run"), "--device", "cpu", "--steps", "1", "--seq-len", "160", "--holdout", "0", "--json"},
+		{"eval", "--model", model, "--data", file, "--device", "cpu", "--json"},
+	} {
+		got := vlmtool(args...)
+		if got.code != 0 || strings.Count(got.stderr, "no row of the data has a picture") != 1 || strings.Contains(got.stdout, "no row") {
+			t.Errorf("%s: %+v", args[0], got)
+		}
+	}
+}
+
+// TestImportFlags: first lines of captions, and what leads out of the folder.
+func TestImportFlags(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "a.png"), bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
+	must(t, os.WriteFile(filepath.Join(elsewhere, "caption"), []byte("a square\n"+strings.Repeat("de=ein Quadrat\n", 100)), 0o644))
+	must(t, os.Symlink(filepath.Join(elsewhere, "caption"), filepath.Join(dir, "a.txt")))
+	for _, c := range []struct {
+		flags  []string
+		code   int
+		answer string // or
+		says   string
+	}{
+		{nil, 1, "", "--follow-links"},
+		{[]string{"--follow-links", "--caption-lines", "1"}, 0, "a square", ""},
+		{[]string{"--follow-links"}, 0, "a square\nde=", "1 captions have more than 1000 characters"},
+	} {
+		out := filepath.Join(t.TempDir(), "out")
+		got := vlmtool(append([]string{"data", "import", dir, "--out", out}, c.flags...)...)
+		if got.code != c.code || !strings.Contains(got.stderr, c.says) || c.says == "" && got.stderr != "" {
+			t.Errorf("%v: %+v, want %d, %q", c.flags, got, c.code, c.says)
+		}
+		if c.answer == "" {
+			continue
+		}
+		set, err := data.Open([]string{filepath.Join(out, "train-00000-of-00001.parquet")})
+		must(t, err)
+		row, err := set.Row(0)
+		must(t, err)
+		if !strings.HasPrefix(row.Turns[0].Assistant, c.answer) {
+			t.Errorf("%v: %q", c.flags, row.Turns[0].Assistant)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -155,6 +156,14 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
 // evalData evaluates once for each control.
 func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Loaded) (failed error) {
 	o := f.options
+	if pictured, err := o.Pictured(); err != nil {
+		return err
+	} else if !pictured {
+		slog.Warn("no row of the data has a picture: what is scored is text alone")
+	}
+	if err := vlm.CheckControls(o, f.controls); err != nil {
+		return usageError{err}
+	}
 	tell := func(vlm.EvalAnswer) error { return nil }
 	switch {
 	case f.output != "":

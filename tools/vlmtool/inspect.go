@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"patchwork/engine"
 	"patchwork/nn/safetensors"
@@ -16,11 +14,12 @@ import (
 )
 
 var inspectCommand = command{
-	name: "inspect", usage: "PATH [--rows] [--render FILE] [--figures DIR [--image FILE]] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
-	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file holds. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
+	name: "inspect", usage: "PATH [--rows [--preset NAME]] [--render FILE] [--figures DIR [--image FILE]] [--json]", about: "say what a data set, model, checkpoint or GGUF file holds",
+	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file, or a picture holds, whatever the file is called. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
 	examples: []example{
 		{"vlmtool inspect demo/model", ""},
 		{"vlmtool inspect 'demo/data/train-*.parquet' --rows", "which rows can be used"},
+		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --preset shapes", "which of them fit a row of training, too"},
 		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --json", "the same for programs"},
 		{"vlmtool inspect demo/model --render messages.json", "a conversation's prompt and ids, and which of them are answers"},
 	},
@@ -33,11 +32,13 @@ func declareInspect(a *app) action {
 	render := a.flags.String("render", "", "FILE: conversation in JSON, OpenAI's messages or FineVision's texts, to print as the model reads it; - is standard input")
 	folder := a.flags.String("figures", "", "DIR: folder to draw a model's position embeddings and first filters into")
 	picture := a.flags.String("image", "", "FILE: with --figures, draw too how this picture is cut into patches")
+	fit := &rowFlags{}
+	fit.declare(a)
 	return func(ctx context.Context) error {
 		if *render != "" {
 			return a.render(*rows || *folder != "", *render)
 		}
-		return a.inspect(ctx, *rows, *folder, *picture)
+		return a.inspect(ctx, *rows, *folder, *picture, fit)
 	}
 }
 
@@ -51,7 +52,7 @@ func (a *app) render(other bool, file string) error {
 	return a.inspectRender(a.flags.Arg(0), file)
 }
 
-func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) error {
+func (a *app) inspect(ctx context.Context, rows bool, folder, picture string, fit *rowFlags) error {
 	if a.flags.NArg() == 0 {
 		return usagef("PATH is missing: a data set, a model's or a decoder's folder, a checkpoint or a GGUF file")
 	}
@@ -60,6 +61,8 @@ func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) er
 		return usagef("--figures and --rows are both given: a model has figures, a data set has rows")
 	case picture != "" && folder == "":
 		return usagef("--image is for --figures DIR, which is missing")
+	case fit.given() && !rows:
+		return usagef("--preset, --model, --seq-len and --turns are for --rows, which is missing")
 	}
 	path := a.flags.Arg(0)
 	if folder != "" {
@@ -68,20 +71,31 @@ func (a *app) inspect(ctx context.Context, rows bool, folder, picture string) er
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil && !rows {
 		return a.inspectModel(ctx, path)
 	}
-	if strings.HasSuffix(path, ".gguf") {
+	switch content, err := contentOf(path); {
+	case err != nil:
+		return err
+	case content == holdsGGUF:
 		return a.inspectGGUF(path)
-	}
-	if strings.HasSuffix(path, ".safetensors") {
+	case content == holdsTensors:
 		return a.inspectTensors(path)
+	case content == holdsPicture:
+		return a.inspectPicture(path)
 	}
 	files, err := data.Resolve([]string{path})
 	if err != nil {
 		return usageError{err}
 	}
-	if rows {
-		return a.inspectRows(ctx, files)
+	if !rows {
+		return a.inspectData(files)
 	}
-	return a.inspectData(files)
+	check, err := fit.fit()
+	if err != nil {
+		return err
+	}
+	if check == nil {
+		return a.inspectRows(ctx, files, data.Check)
+	}
+	return a.inspectRows(ctx, files, check.Check)
 }
 
 // inspectData describes each file; one that is bad does not hide the others.
@@ -102,48 +116,6 @@ func (a *app) inspectData(files []string) error {
 		fmt.Fprintf(a.stdout, "%s: %d rows, fingerprint %.12s\n", printable(f), set.Len(), set.Fingerprint())
 	}
 	return failed
-}
-
-func (a *app) inspectRows(ctx context.Context, files []string) error {
-	set, err := data.Open(files)
-	if err != nil {
-		return err
-	}
-	used := 0
-	var damaged error // the first
-	for i := range set.Len() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		row, err := set.Row(i)
-		v, bad := data.Damaged(err)
-		switch {
-		case bad:
-			damaged = cmp.Or(damaged, err)
-		case err != nil:
-			return err
-		default:
-			v = data.Check(row)
-		}
-		if v.Status == data.Use {
-			used++
-		}
-		if a.json {
-			if err := a.result(v); err != nil {
-				return err
-			}
-			continue
-		}
-		what := fmt.Sprintf("%d pictures, %d turns", len(v.Images), v.Turns)
-		if v.Status == data.Skip {
-			what = v.Reason
-		}
-		fmt.Fprintf(a.stdout, "%s:%d %s: %s\n", printable(v.File), v.Row, v.Status, printable(what))
-	}
-	if !a.json {
-		fmt.Fprintf(a.stdout, "%d of %d rows can be used\n", used, set.Len())
-	}
-	return damaged
 }
 
 func (a *app) inspectModel(ctx context.Context, dir string) error {

@@ -79,6 +79,12 @@ func TestMistakes(t *testing.T) {
 	write("report.json", "these are notes")
 	write("bench.txt", "these are notes")
 	write("list.jsonl", `{"picture": "a.png"}`)
+	write("tags.jsonl", `{"question": "<image>what?", "answer": "red"}`)
+	write("link.jsonl", `{"image": "/etc/hostname", "text": "a name"}`)
+	write("latin.csv", "image,text\na.png,caf\xe9\n")
+	write("addresses.csv", "url,text\nhttps://a/a.png,a\n")
+	write("one.json", "{\n\"entries\": []}")
+	write("secret.parquet", "PARE0123PARE")
 	must(t, os.Mkdir("folder", 0o755))
 	must(t, os.Mkdir("mixed", 0o755))
 	must(t, os.Mkdir("locked", 0o755))
@@ -256,6 +262,19 @@ func TestMistakes(t *testing.T) {
 		{line("data import folder --out imported"), 2, []string{"folder"}},
 		{line("data import list.jsonl --quiet --out imported"), 1, []string{"list.jsonl"}},
 		{line("data import notes.txt --out imported"), 2, []string{"notes.txt"}},
+		{line("data import tags.jsonl --quiet --out imported"), 1, []string{"tags.jsonl", "<image>"}},
+		{line("data import link.jsonl --quiet --out imported"), 1, []string{"link.jsonl", "--follow-links"}},
+		{line("data import latin.csv --quiet --out imported"), 1, []string{"latin.csv", "iconv -f WINDOWS-1252"}},
+		{line("data import addresses.csv --quiet --out imported"), 2, []string{"addresses.csv", "column url", "download"}},
+		{line("data import one.json --quiet --out imported"), 2, []string{"one.json", `"entries"`, "list"}},
+		{line("data import list.jsonl --out imported --caption-lines -1"), 2, []string{"--caption-lines"}},
+		{line("train --data secret.parquet --out run --device cpu"), 1, []string{"secret.parquet", "encrypted"}},
+		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different pictures"}},
+		{line("inspect " + file + " --rows --seq-len 100"), 2, []string{"--preset", "--model"}},
+		{line("inspect " + file + " --preset shapes"), 2, []string{"--rows"}},
+		{line("inspect " + file + " --rows --preset smollm2-135m"), 2, []string{"--model", "fetch"}},
+		{line("inspect secret.parquet"), 1, []string{"secret.parquet", "encrypted"}},
+		{line("inspect cut.png"), 1, []string{"cut.png", "a picture"}},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), "/", "_"), func(t *testing.T) {
 			if os.Getuid() == 0 && bytes.Contains([]byte(strings.Join(c.args, " ")), []byte("locked")) {

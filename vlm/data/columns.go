@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
 
-// columns are the leaves that are read; images' and source's may be missing.
+// columns are the leaves that are read; the pictures' and source's may be missing.
 type columns struct{ image, user, assistant, source *column }
 
 // A column is a leaf of the schema. Its values come with a definition level:
@@ -32,12 +34,8 @@ func findColumns(root *parquet.Column) (columns, error) {
 		return columns{}, err
 	}
 	c := columns{user: turn[0], assistant: turn[1]}
-	if images := root.Column("images"); images != nil {
-		image, err := listFields(images, "bytes")
-		if err != nil {
-			return columns{}, err
-		}
-		c.image = image[0]
+	if c.image, err = pictureColumn(root); err != nil {
+		return columns{}, err
 	}
 	if source := root.Column("source"); source != nil && isText(source) && source.MaxRepetitionLevel() == 0 {
 		c.source = &column{"source", source.Index(), 0, source.MaxDefinitionLevel()}
@@ -105,6 +103,7 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 	pages := chunk.Pages()
 	defer pages.Close()
 	var lists [][][]byte
+	shared := copies{}
 	for {
 		page, err := pages.ReadPage()
 		if err == io.EOF {
@@ -113,11 +112,13 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 		if err != nil {
 			return nil, err
 		}
-		lists, err = c.appendPage(lists, page, rows, a)
-		size := page.Size()
-		parquet.Release(page)
-		if size > swollenBytes {
-			debug.FreeOSMemory()
+		// A large page stays, and its values are not copied: there is no room for both.
+		keep := page.Dictionary() == nil && page.Size() > swollenBytes
+		lists, err = c.appendPage(lists, page, rows, a, shared, keep)
+		if !keep {
+			parquet.Release(page)
+		} else {
+			debug.FreeOSMemory() // of what it was unpacked from
 		}
 		if err != nil {
 			return nil, err
@@ -129,8 +130,12 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 	return lists, nil
 }
 
-// appendPage takes a page's values: a repetition level of 0 begins a row.
-func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance) ([][][]byte, error) {
+// appendPage takes a page's values: a repetition level of 0 begins a row. shared are the
+// copies of the dictionary's values; with keep, the page outlives its values.
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance, shared copies, keep bool) ([][][]byte, error) {
+	if page.Dictionary() == nil {
+		shared = nil
+	}
 	var buffer [128]parquet.Value
 	values := page.Values()
 	for {
@@ -145,11 +150,12 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 			if v.DefinitionLevel() < c.entry {
 				continue // a null or empty list
 			}
-			if err := a.take(int64(len(v.ByteArray()))); err != nil { // a page can name one value many times
+			bytes, err := c.bytes(v, a, shared, keep)
+			if err != nil {
 				return nil, err
 			}
 			last := &lists[len(lists)-1]
-			*last = append(*last, c.bytes(v))
+			*last = append(*last, bytes)
 		}
 		if err == io.EOF {
 			return lists, nil
@@ -163,10 +169,31 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 	}
 }
 
-// bytes copies a value out of its page.
-func (c *column) bytes(v parquet.Value) []byte {
+// copies are the values of a dictionary that were copied, by their place in it: a value
+// that stands in many rows takes memory once.
+type copies map[*byte][]byte
+
+// bytes copies a value out of its page, or finds the copy that there is.
+func (c *column) bytes(v parquet.Value, a *allowance, shared copies, keep bool) ([]byte, error) {
 	if v.DefinitionLevel() < c.value {
-		return nil
+		return nil, nil
 	}
-	return append([]byte{}, v.ByteArray()...) // not nil, even where empty
+	value := v.ByteArray()
+	if len(value) == 0 {
+		return []byte{}, nil // not nil, even where empty
+	}
+	at := unsafe.SliceData(value)
+	if known, ok := shared[at]; ok && len(known) == len(value) {
+		return known, nil
+	}
+	if err := a.take(int64(len(value))); err != nil {
+		return nil, err
+	}
+	if !keep {
+		value = slices.Clone(value)
+	}
+	if shared != nil {
+		shared[at] = value
+	}
+	return value, nil
 }

@@ -6,7 +6,8 @@
 //	source: string
 //
 // Columns are found by name. Only texts is needed: rows without images are text
-// alone. Other columns, the ratings among them, are passed over.
+// alone. A column image with one struct, or binary values, is read as well. Other
+// columns, the ratings among them, are passed over, but not those that mean pictures.
 package data
 
 import (
@@ -32,6 +33,7 @@ type Dataset struct {
 	groups      []group
 	rows        int
 	fingerprint string
+	pictured    bool // a file has a column of pictures
 	cache       *cache
 }
 
@@ -56,6 +58,7 @@ func Open(files []string) (*Dataset, error) {
 			return nil, err
 		}
 		d.add(path, s.groupRows())
+		d.pictured = d.pictured || s.columns.image != nil
 		fmt.Fprintf(hash, "%s\x00%d\x00%x\n", filepath.Base(path), s.size, sha256.Sum256(s.footer))
 		s.close()
 	}
@@ -81,6 +84,23 @@ func (d *Dataset) Files() []string { return d.files }
 // Fingerprint returns the SHA-256, in hexadecimal, of the files' names without
 // folders, their sizes and their footers.
 func (d *Dataset) Fingerprint() string { return d.fingerprint }
+
+// Pictured tells whether one of the first rows has a picture: most of them at the most.
+func (d *Dataset) Pictured(most int) (bool, error) {
+	if !d.pictured {
+		return false, nil
+	}
+	for i := range min(most, d.rows) {
+		row, err := d.Row(i)
+		if _, damaged := Damaged(err); damaged {
+			continue
+		}
+		if err != nil || len(row.Images) > 0 {
+			return true, err
+		}
+	}
+	return d.rows > most, nil
+}
 
 // Locate returns the file of row i and the row's number in that file, from 0.
 // i must be at least 0 and less than Len.

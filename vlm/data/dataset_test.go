@@ -196,7 +196,7 @@ func TestSchemas(t *testing.T) {
 	}
 	type badImages struct {
 		Texts  []turn   `parquet:"texts,list"`
-		Images [][]byte `parquet:"images,list"`
+		Images []string `parquet:"images,list"`
 	}
 	turns := []turn{{"q", []byte("a\xff\xfeb")}, {"r", nil}}
 	want := []Turn{{"q", "a\uFFFDb"}, {"r", ""}}
@@ -213,8 +213,8 @@ func TestSchemas(t *testing.T) {
 		{"bytes alone", func(p string) error { return parquet.WriteFile(p, []bytesAlone{{turns, image}}) }, 1, ""},
 		{"list of lists", func(p string) error { return parquet.WriteFile(p, []nested{{[][]turn{turns}}}) }, 0,
 			"the column texts is a list of lists, not a list of structs with user and assistant"},
-		{"images of bytes", func(p string) error { return parquet.WriteFile(p, []badImages{{turns, [][]byte{{1}}}}) }, 0,
-			"the column images is made of BYTE_ARRAY, not a list of structs with bytes"},
+		{"images of text", func(p string) error { return parquet.WriteFile(p, []badImages{{turns, []string{"a.png"}}}) }, 0,
+			"the column images is made of STRING, not a list of structs with bytes, nor one struct or binary value"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

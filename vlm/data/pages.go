@@ -17,11 +17,11 @@ import (
 )
 
 // What a row group may take unpacked: some bytes for every byte in the file, and
-// some in any case. Pictures hardly compress, texts some five times; what goes far
-// beyond was made to fill the memory.
+// some in any case. Photographs hardly compress, texts some five times, drawings that are
+// stored as BMP twenty times and more; what goes far beyond was made to fill the memory.
 const (
-	unpackedBytes   = 64 << 20
-	unpackedPerByte = 16
+	unpackedBytes   = 160 << 20
+	unpackedPerByte = 40
 
 	// valueBytes is what a value takes besides its own bytes: its levels, its place
 	// in the dictionary, slices and strings.
@@ -38,11 +38,15 @@ func newAllowance(packed int64) *allowance {
 
 func (a *allowance) take(n int64) error {
 	if n < 0 || n > a.left {
-		return fmt.Errorf("it takes more than %d MB unpacked, too much for its size in the file", a.all>>20)
+		return fmt.Errorf("it takes more than %d MB unpacked, too much for its size in the file%s", a.all>>20, smallerGroups)
 	}
 	a.left -= n
 	return nil
 }
+
+// smallerGroups is the way out where a row group is too large for what is read at once.
+const smallerGroups = ": write it anew in smaller row groups, for example by python3 -c " +
+	"\"import pyarrow.parquet as p; p.write_table(p.read_table('IN.parquet'), 'OUT.parquet', row_group_size=100)\""
 
 var errDamagedPage = errors.New("a damaged page")
 

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +81,7 @@ func TestLyingPages(t *testing.T) {
 		h.DataPageHeader.Valid, h.DataPageHeader.V.NumValues = true, values
 		return h
 	}
-	zeros := make([]byte, 80<<20)
+	zeros := make([]byte, 200<<20)
 	for _, c := range []struct {
 		name   string
 		codec  format.CompressionCodec
@@ -92,7 +95,7 @@ func TestLyingPages(t *testing.T) {
 		{"Zstandard beyond its size", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1<<20]), "a damaged page"},
 		{"Brotli beyond its size", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1<<20]), "a damaged page"},
 		{"Snappy beyond its size", format.Snappy, dataPage(1000, 1), packed(t, &parquet.Snappy, zeros[:1<<20]), "a damaged page"},
-		{"80 MB as declared", format.Gzip, dataPage(80<<20, 1), packed(t, &parquet.Gzip, zeros), "too much for its size"},
+		{"200 MB as declared", format.Gzip, dataPage(200<<20, 1), packed(t, &parquet.Gzip, zeros), "too much for its size"},
 		{"fewer than none", format.Snappy, dataPage(-1, 1), []byte{0}, "a damaged page"},
 		{"good gzip", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1000]), ""},
 		{"good Zstandard", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1000]), ""},
@@ -118,31 +121,107 @@ func packed(t *testing.T, codec compress.Codec, plain []byte) []byte {
 	return out
 }
 
-// A dictionary's value can stand in any number of rows: 20 MB become 20 GB.
+// A dictionary's value can stand in any number of rows: 20 MB become 20 GB. They are
+// read, and the rows share the value's memory.
 func TestRepeatedValue(t *testing.T) {
 	type image struct {
 		Bytes []byte `parquet:"bytes,dict"`
 	}
-	type turn struct {
-		User      string `parquet:"user"`
-		Assistant string `parquet:"assistant"`
-	}
 	type row struct {
-		Images []image `parquet:"images,list"`
-		Texts  []turn  `parquet:"texts,list"`
+		Images []image     `parquet:"images,list"`
+		Texts  []plainTurn `parquet:"texts,list"`
 	}
 	rows := make([]row, 1000)
 	large := make([]byte, 20<<20)
 	for i := range rows {
-		rows[i] = row{[]image{{large}}, []turn{{"q", "a"}}}
+		rows[i] = row{[]image{{large}}, []plainTurn{{"q", "a"}}}
 	}
 	path := filepath.Join(t.TempDir(), "a.parquet")
 	if err := parquet.WriteFile(path, rows, parquet.Compression(&parquet.Snappy), parquet.SkipPageBounds("images", "list", "element", "bytes")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := mustOpen(t, path).Row(0)
-	var e *DataError
-	if !errors.As(err, &e) || !strings.Contains(e.Reason, "too much for its size") {
-		t.Errorf("%v", err)
+	d := mustOpen(t, path)
+	first, err := d.Row(0)
+	if err != nil || len(first.Images[0]) != len(large) {
+		t.Fatal(err)
+	}
+	for i := range d.Len() {
+		r, err := d.Row(i)
+		if err != nil || len(r.Images) != 1 || &r.Images[0][0] != &first.Images[0][0] {
+			t.Fatalf("row %d: %d images of its own, %v", i, len(r.Images), err)
+		}
+	}
+}
+
+// TestCompressible writes pictures that lie uncompressed in their files, as BMPs do, and
+// shrink in the pages.
+func TestCompressible(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		rows  int // of a megabyte
+		noise int // every so many bytes another value; 0 = none
+		says  string
+	}{
+		{"38 to 1", 300, 50, ""},
+		{"100 MB of one colour", 100, 0, ""},
+		{"400 MB of one colour", 400, 0, "row_group_size=100"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 1))
+			drawing := make([]byte, 1<<20)
+			rows := make([]plainRow, c.rows)
+			for i := range rows {
+				for at := 0; c.noise > 0 && at < len(drawing); at += c.noise {
+					drawing[at] = byte(random.Uint32())
+				}
+				drawing[i] = 1
+				rows[i] = plainRow{[]plainImage{{slices.Clone(drawing)}}, []plainTurn{{"q", "a"}}}
+			}
+			path := filepath.Join(t.TempDir(), "a.parquet")
+			if err := parquet.WriteFile(path, rows, parquet.Compression(&parquet.Zstd), parquet.SkipPageBounds("images", "list", "element", "bytes"), parquet.SkipPageStatistics("images", "list", "element", "bytes")); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d MB in %.1f", c.rows, float64(info.Size())/(1<<20))
+			r, err := mustOpen(t, path).Row(c.rows - 1)
+			if c.says == "" && (err != nil || len(r.Images[0]) != len(drawing)) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("%d images, %v, want %q", len(r.Images), err, c.says)
+			}
+		})
+	}
+}
+
+type plainImage struct {
+	Bytes []byte `parquet:"bytes"`
+}
+
+type plainTurn struct {
+	User      string `parquet:"user"`
+	Assistant string `parquet:"assistant"`
+}
+
+type plainRow struct {
+	Images []plainImage `parquet:"images,list"`
+	Texts  []plainTurn  `parquet:"texts,list"`
+}
+
+// Readers that come and go beside each other leave the collector as they found it.
+func TestCollectOften(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	debug.SetGCPercent(77)
+	var s gcSetting
+	s.begin()
+	s.begin()
+	s.end()
+	if now := debug.SetGCPercent(10); now != 10 {
+		t.Errorf("%d while one reads, want 10", now)
+	}
+	s.end()
+	if now := debug.SetGCPercent(77); now != 77 {
+		t.Errorf("%d afterwards, want 77", now)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"patchwork/internal/smallfile"
 )
 
 // Resolve turns paths into the names of parquet files, sorted, each once. A path
@@ -102,8 +104,11 @@ func split(name string) string {
 
 // cause is what the operating system says, without the path.
 func cause(err error) string {
-	if p, ok := err.(*os.PathError); ok {
-		err = p.Err
+	switch e := err.(type) {
+	case *os.PathError:
+		return e.Err.Error()
+	case *smallfile.Error:
+		return e.Reason
 	}
 	return err.Error()
 }

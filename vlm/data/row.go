@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"patchwork/vlm/picture"
@@ -15,10 +16,12 @@ type Row struct {
 	Images [][]byte // each a whole image file; nil where the row has none in its place
 	Turns  []Turn
 	Source string
+
+	garbled string // why its texts are none; "" where they are
 }
 
 // A Turn is a question and its answer, as valid UTF-8: an invalid piece is
-// replaced by U+FFFD. What looks like a control token is literal text. A null is
+// replaced by U+FFFD, and the row is not used. What looks like a control token is literal text. A null is
 // an empty string.
 type Turn struct{ User, Assistant string }
 
@@ -92,16 +95,45 @@ func Damaged(err error) (v Verdict, ok bool) {
 	return Row{File: e.File, Index: e.Row}.skip("%s", e.Reason), true
 }
 
+// CheckTexts judges a row by its texts alone; its verdict has no sizes of pictures.
+func CheckTexts(r Row) Verdict {
+	turns := len(r.Answered())
+	switch tag := r.lostPicture(); {
+	case r.garbled != "":
+		return r.skip("%s", r.garbled)
+	case turns == 0:
+		return r.skip("no turn has an answer")
+	case tag != "":
+		return r.skip("a question holds %s, and the row no picture", tag)
+	}
+	return Verdict{File: r.File, Row: r.Index, Status: Use, Images: []Size{}, Turns: turns}
+}
+
+// lostPicture is what stands for a picture in a row that has none.
+func (r Row) lostPicture() string {
+	if len(r.Images) > 0 {
+		return ""
+	}
+	for _, t := range r.Answered() {
+		if tag := placeholder.FindString(t.User); tag != "" {
+			return tag
+		}
+	}
+	return ""
+}
+
+// placeholder is what other tools' data hold in the place of a picture.
+var placeholder = regexp.MustCompile(`<image>|<\|image(_pad)?\|>|<image_placeholder>|<\|vision_start\|>|<start_of_image>|\[IMG\]|<img>[^<]*</img>`)
+
 // CheckEach is Check and hands each picture over as soon as it is decoded, so
 // that no second decoding is needed and full-size pictures need not pile up.
 // Where a later picture turns out to be broken, the row is skipped though
 // earlier ones were handed over.
 func CheckEach(r Row, each func(*picture.RGB)) Verdict {
-	turns := len(r.Answered())
-	if turns == 0 {
-		return r.skip("no turn has an answer")
+	v := CheckTexts(r)
+	if v.Status == Skip {
+		return v
 	}
-	v := Verdict{File: r.File, Row: r.Index, Status: Use, Images: []Size{}, Turns: turns}
 	if r.pixels() > maxRowPixels {
 		return r.skip("its images have more than %d million pixels together", maxRowPixels/1_000_000)
 	}

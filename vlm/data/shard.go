@@ -5,12 +5,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
+
+	"patchwork/internal/smallfile"
 )
 
 // maxGroupBytes is the largest row group that is read, unpacked.
@@ -36,7 +42,7 @@ type shard struct {
 // openShard checks a file's frame, footer and columns. The error is a *DataError.
 func openShard(path string) (s *shard, err error) {
 	s = &shard{path: path}
-	if s.file, err = os.Open(path); err != nil {
+	if s.file, err = smallfile.Open(path, math.MaxInt64); err != nil {
 		return nil, &DataError{File: path, Row: -1, Reason: cause(err), Err: err}
 	}
 	if err = s.open(); err != nil {
@@ -52,21 +58,41 @@ func (s *shard) open() (err error) {
 		return err
 	}
 	s.parquet, err = parquet.OpenFile(s.file, s.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
+	switch {
+	case err != nil && strings.Contains(err.Error(), "DecryptionConfig"), // the footer is not encrypted, but signed
+		err == nil && s.parquet.Metadata().EncryptionAlgorithm.Value != nil:
+		return errors.New("it has encrypted columns, which are not read: write it anew without encryption")
+	case err != nil:
 		return fmt.Errorf("the footer is damaged: %w", err)
 	}
-	rows := int64(0)
-	for _, g := range s.parquet.RowGroups() {
-		if g.NumRows() < 0 {
-			return errors.New("the footer is damaged: fewer than no rows")
-		}
-		// A row that can be used takes a byte of its own at the least.
-		if rows += min(g.NumRows(), s.size+1); rows > s.size {
-			return errors.New("the footer is damaged: it counts more rows than the file has bytes")
-		}
+	if err := s.checkRows(); err != nil {
+		return err
 	}
 	s.columns, err = findColumns(s.parquet.Root())
 	return err
+}
+
+// maxRepeatedRows is how many rows a file of fewer bytes may have. Repeated rows take
+// almost none: thousands of them fit two kilobytes. A row takes memory all the same.
+const maxRepeatedRows = 1 << 24
+
+// checkRows refuses a footer that counts rows which cannot be there.
+func (s *shard) checkRows() error {
+	rows, most := int64(0), max(s.size, maxRepeatedRows)
+	for i, g := range s.parquet.RowGroups() {
+		if g.NumRows() < 0 {
+			return errors.New("the footer is damaged: fewer than no rows")
+		}
+		for _, c := range s.parquet.Metadata().RowGroups[i].Columns {
+			if c.MetaData.NumValues < g.NumRows() { // a null or an empty list counts as one
+				return fmt.Errorf("the footer is damaged: row group %d counts %d rows, and a column of it %d values", i, g.NumRows(), c.MetaData.NumValues)
+			}
+		}
+		if rows += min(g.NumRows(), most+1); rows > most {
+			return fmt.Errorf("the footer counts more than %d rows, which %d bytes cannot hold", most, s.size)
+		}
+	}
+	return nil
 }
 
 func (s *shard) close() { s.file.Close() }
@@ -78,13 +104,17 @@ func (s *shard) readFooter() error {
 	if err != nil {
 		return errors.New(cause(err))
 	}
-	const magic, tail = "PAR1", 8
+	const magic, encrypted, tail = "PAR1", "PARE", 8
 	s.size = info.Size()
 	head, end := make([]byte, 4), make([]byte, tail)
 	if s.size == 0 {
 		return errors.New("the file is empty")
 	}
-	if _, err := s.file.ReadAt(head, 0); err != nil || string(head) != magic {
+	_, err = s.file.ReadAt(head, 0)
+	switch {
+	case err == nil && string(head) == encrypted:
+		return errors.New("an encrypted parquet file, which is not read: write it anew without encryption")
+	case err != nil || string(head) != magic:
 		return errors.New("not a parquet file")
 	}
 	if _, err := s.file.ReadAt(end, max(4, s.size-tail)); err != nil || string(end[4:]) != magic {
@@ -116,13 +146,13 @@ func (s *shard) read(g *group) ([]Row, error) {
 	}
 	packed, unpacked := s.groupBytes(g.index)
 	if unpacked > maxGroupBytes {
-		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB: write smaller row groups", g.index, unpacked>>20, maxGroupBytes>>20)
+		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroups)
 	}
 	pages, values := newAllowance(packed), newAllowance(packed)
 	if unpacked > swollenBytes && unpacked > swollen*packed {
 		// Pages that grow far beyond the file leave garbage far beyond it.
-		defer debug.FreeOSMemory()
-		defer debug.SetGCPercent(debug.SetGCPercent(10))
+		collectOften.begin()
+		defer collectOften.end()
 	}
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
@@ -133,6 +163,33 @@ func (s *shard) read(g *group) ([]Row, error) {
 		}
 	}
 	return assemble(g, lists[0], lists[1], lists[2], lists[3])
+}
+
+// A gcSetting is the collector's, which the process has once, lowered while anyone wants
+// it: readers that each set it and put it back would leave it lowered for good.
+type gcSetting struct {
+	mu      sync.Mutex
+	readers int
+	before  int
+}
+
+var collectOften gcSetting
+
+func (s *gcSetting) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers++; s.readers == 1 {
+		s.before = debug.SetGCPercent(10)
+	}
+}
+
+func (s *gcSetting) end() {
+	s.mu.Lock()
+	if s.readers--; s.readers == 0 {
+		debug.SetGCPercent(s.before)
+	}
+	s.mu.Unlock()
+	debug.FreeOSMemory()
 }
 
 // readColumn returns a column's lists, [row][entry]bytes; nil where the file
@@ -155,7 +212,7 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns}
+		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, garbled: garbled(users[i], assistants[i])}
 		if images != nil {
 			rows[i].Images = images[i]
 		}
@@ -189,6 +246,19 @@ func zip(users, assistants [][]byte) ([]Turn, error) {
 		turns[i] = Turn{text(users[i]), text(assistants[i])}
 	}
 	return turns, nil
+}
+
+// garbled says why texts are no text in UTF-8; "" where they are.
+func garbled(lists ...[][]byte) string {
+	for _, b := range slices.Concat(lists...) {
+		switch {
+		case !utf8.Valid(b):
+			return "a text is not in UTF-8"
+		case len(b) >= 4 && 4*bytes.Count(b, []byte{0}) >= len(b):
+			return "a text is full of NUL bytes, as one in UTF-16 is"
+		}
+	}
+	return ""
 }
 
 // text takes a value over as valid UTF-8, without a copy: nobody else has it.

@@ -24,7 +24,10 @@ type Options struct {
 	Seed         uint64
 	TestFraction float64 // share of the rows for a test set
 	ShardRows    int     // rows of a file
+	CaptionLines int     // of a caption's file, the first ones; 0 = all
+	FollowLinks  bool    // read what links and paths that lead out of the sources name
 	Skipped      func(Skipped)
+	Note         func(string) // of what was read otherwise than it may be meant; nil: nobody
 }
 
 // Skipped is an entry that cannot be used.
@@ -40,6 +43,7 @@ type Result struct {
 	Files    []string       `json:"files"`
 	Rows     int            `json:"rows"`
 	TestRows int            `json:"test_rows"`
+	ValRows  int            `json:"validation_rows"`
 	Turns    int            `json:"turns"`
 	Pictures int            `json:"pictures"`
 	Bytes    int64          `json:"bytes"` // of the pictures
@@ -58,11 +62,20 @@ func (e *SourceError) Error() string { return e.Path + ": " + e.Reason }
 
 // entry is a row before its pictures are read.
 type entry struct {
+	source *source
 	file   string // where it is from, for messages
 	line   int
-	images []string // paths
+	images []image
 	turns  []data.Turn
+	split  string // that its folder or its list is; "" where it has none
 	failed string // why it cannot be used; "": it may be
+}
+
+// image is a picture's file, or its bytes.
+type image struct {
+	path  string
+	bytes []byte
+	named bool // by the user: the path may lead anywhere
 }
 
 // DefaultPrompt asks for a caption.
@@ -79,10 +92,12 @@ func Import(ctx context.Context, o Options) (Result, error) {
 	if err := checkOut(o.Out); err != nil {
 		return Result{}, err
 	}
-	entries, err := collect(o)
+	c, err := collect(ctx, o)
+	defer c.close()
 	if err != nil {
 		return Result{}, err
 	}
+	entries := c.entries
 	w, err := newShards(o)
 	if err != nil {
 		return Result{}, err
@@ -96,12 +111,35 @@ func Import(ctx context.Context, o Options) (Result, error) {
 			return i.result, errors.Join(err, w.abandon())
 		}
 	}
-	if i.result.Rows+i.result.TestRows == 0 {
-		err := &SourceError{o.Paths[0], fmt.Sprintf("no entry of %d can be used%s", len(entries), i.firstReason())}
+	if i.result.Rows+i.result.TestRows+i.result.ValRows == 0 {
+		err := &SourceError{o.Paths[0], fmt.Sprintf("no entry of %d can be used%s%s", len(entries), i.firstReason(), c.listsBelow())}
 		return i.result, errors.Join(err, w.abandon())
 	}
 	i.result.Files, err = w.finish()
+	if err == nil {
+		i.notes(c)
+	}
 	return i.result, err
+}
+
+// notes tells, once each, of what may not be as it was meant.
+func (i *importing) notes(c *collector) {
+	if i.Note == nil {
+		return
+	}
+	if c.long > 0 {
+		i.Note(fmt.Sprintf("%d captions have more than %d characters, the longest %d: %s; a row of training may be too short for them (--caption-lines 1 takes first lines alone)",
+			c.long, longCaption, c.longest, c.longestFile))
+	}
+	if c.unlisted > 0 {
+		i.Note(fmt.Sprintf("%d pictures are named by no usable entry of the list beside them and are left out, the first %s", c.unlisted, c.firstUnlisted))
+	}
+	if c.systemMessages > 0 {
+		i.Note(fmt.Sprintf("%d messages by the system are left out: a row has questions and answers", c.systemMessages))
+	}
+	if i.result.Pictures == 0 {
+		i.Note("no row has a picture")
+	}
 }
 
 func checkOut(out string) error {
@@ -134,13 +172,13 @@ func (i *importing) firstReason() string {
 func (i *importing) add(e entry) error {
 	row := data.Row{Turns: e.turns, Source: filepath.Base(e.file)}
 	reason, where := e.failed, ""
-	for _, path := range e.images {
+	for _, m := range e.images {
 		if reason != "" {
 			break
 		}
-		bytes, err := readPicture(path)
+		bytes, err := e.source.picture(m)
 		if err != nil {
-			reason = err.Error()
+			reason, where = cause(err), m.name()+": "
 		}
 		row.Images = append(row.Images, bytes)
 	}
@@ -148,7 +186,7 @@ func (i *importing) add(e entry) error {
 		v := data.Check(row)
 		reason = v.Reason
 		if bare, ok := strings.CutPrefix(reason, "image 1 "); ok && len(e.images) == 1 {
-			reason, where = bare, filepath.Base(e.images[0])+": "
+			reason, where = bare, e.images[0].name()+": "
 		}
 	}
 	if reason != "" {
@@ -156,13 +194,16 @@ func (i *importing) add(e entry) error {
 		return nil
 	}
 	row.Turns = row.Answered()
-	test := i.inTest()
-	if err := i.out.write(row, test); err != nil {
+	split := cmp.Or(e.split, i.split())
+	if err := i.out.write(row, split); err != nil {
 		return err
 	}
-	if test {
+	switch split {
+	case test:
 		i.result.TestRows++
-	} else {
+	case validation:
+		i.result.ValRows++
+	default:
 		i.result.Rows++
 	}
 	i.result.Turns += len(row.Turns)
@@ -183,10 +224,13 @@ func (i *importing) skip(e entry, where, reason string) {
 	}
 }
 
-// inTest spreads the test set's rows evenly over the data.
-func (i *importing) inTest() bool {
+// split spreads the test set's rows evenly over the data.
+func (i *importing) split() string {
 	n := float64(i.result.Rows + i.result.TestRows)
-	return int((n+1)*i.TestFraction) > int(n*i.TestFraction)
+	if int((n+1)*i.TestFraction) > int(n*i.TestFraction) {
+		return test
+	}
+	return train
 }
 
 // prompt picks a question for the caption of a picture. It depends on nothing but

@@ -2,24 +2,24 @@ package importer
 
 import (
 	"bufio"
-	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/data"
 )
 
-// maxLine is the longest line of a JSONL file, and maxList the largest list in JSON.
+// maxLine is the longest line of a JSONL file, and maxList the largest list.
 const (
 	maxLine = 64 << 20
-	maxList = 1 << 30
+	maxList = 2 << 30
 )
 
 // A record is a line of a list by the names of its fields; values of CSV are strings.
@@ -27,7 +27,7 @@ type record map[string]any
 
 // eachRecord reads a list and calls each for every record with its line, or with why
 // there is none. The error is of the list as a whole.
-type eachRecord func(r io.Reader, each func(line int, rec record, failed string)) error
+type eachRecord func(r *bufio.Reader, each func(line int, rec record, failed string)) error
 
 // reader is how a list is read, by its name; nil for what is no list.
 func reader(path string) eachRecord {
@@ -44,132 +44,112 @@ func reader(path string) eachRecord {
 	return nil
 }
 
-// readList makes entries of a list. Records of questions and answers that name the
-// same pictures become the turns of one entry, at the place of the first.
-func readList(o Options, path string, place int) ([]entry, error) {
-	file, err := os.Open(path)
+// readList adds a list's entries. Records of questions and answers that name the same
+// pictures become the turns of one entry, at the place of the first.
+func (c *collector) readList(s *source, path, split string) error {
+	open := s.open
+	if path == c.named { // by the user, wherever it leads
+		open = smallfile.Open
+	}
+	file, err := open(path, maxList)
 	if err != nil {
-		return nil, &SourceError{path, cause(err)}
+		return &SourceError{path, cause(err)}
 	}
 	defer file.Close()
-	var all []entry
-	first := map[string]int{} // by pictures: the entry
-	err = reader(path)(skipMark(file), func(line int, rec record, failed string) {
-		e := entry{file: path, line: line, failed: failed}
+	text, err := asUTF8(interrupted{c.ctx, file})
+	if err != nil {
+		return &SourceError{path, "the list " + cause(err)}
+	}
+	before := len(c.entries)
+	first := map[[sha256.Size]byte]int{} // by pictures: the entry
+	err = reader(path)(text, func(line int, rec record, failed string) {
+		e := entry{source: s, file: path, line: line, split: split, failed: failed}
 		if failed == "" {
-			e = parse(o, path, line, rec, place+len(all))
+			if err := c.parse(&e, rec); err != nil {
+				e.failed = err.Error()
+			}
 		}
-		key := strings.Join(e.images, "\x00")
+		key := e.pictures()
 		at, known := first[key]
-		if known && e.failed == "" && key != "" {
-			all[at].turns = append(all[at].turns, e.turns...)
+		if known && e.failed == "" && len(e.images) > 0 {
+			c.entries[at].turns = append(c.entries[at].turns, e.turns...)
 			return
 		}
 		if e.failed == "" {
-			first[key] = len(all)
+			first[key] = len(c.entries)
 		}
-		all = append(all, e)
+		c.entries = append(c.entries, e)
 	})
-	if err != nil {
-		return nil, &SourceError{path, err.Error()}
+	switch {
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case err != nil:
+		return &SourceError{path, cause(err)}
+	case len(c.entries) == before:
+		return &SourceError{path, "the list is empty"}
 	}
-	if len(all) == 0 {
-		return nil, &SourceError{path, "the list is empty"}
-	}
-	return all, nil
+	return nil
 }
 
-// skipMark skips the byte order mark that some editors put before a text.
-func skipMark(r io.Reader) io.Reader {
-	b := bufio.NewReader(r)
-	if head, _ := b.Peek(len(byteOrderMark)); string(head) == byteOrderMark {
-		b.Discard(len(byteOrderMark))
+// interrupted reads until its context ends.
+type interrupted struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (i interrupted) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
 	}
-	return b
+	return i.r.Read(p)
+}
+
+// pictures tells entries with the same pictures.
+func (e *entry) pictures() (sum [sha256.Size]byte) {
+	hash := sha256.New()
+	for _, m := range e.images {
+		fmt.Fprintf(hash, "%q %d ", m.path, len(m.bytes))
+		hash.Write(m.bytes)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
 }
 
 // parse makes an entry of a record.
-func parse(o Options, list string, line int, rec record, place int) entry {
-	e := entry{file: list, line: line}
-	failed := func(err error) entry {
-		e.failed = err.Error()
-		return e
-	}
-	images, err := rec.images()
+func (c *collector) parse(e *entry, rec record) error {
+	named, err := rec.images()
 	if err != nil {
-		return failed(err)
+		return err
 	}
-	turns, inside, err := rec.turns(o, place)
+	said, err := rec.conversation(c, len(c.entries))
 	if err != nil {
-		return failed(err)
+		return err
 	}
-	if len(data.Row{Turns: turns}.Answered()) == 0 {
-		return failed(errors.New("no turn has an answer"))
+	names, err := said.match(rec, named)
+	if err != nil {
+		return err
 	}
-	if len(images) == 0 {
-		images = inside
+	for _, t := range said.turns {
+		if strings.ContainsRune(t.User+t.Assistant, 0) {
+			return errors.New("a text holds a NUL character")
+		}
 	}
-	for _, name := range images {
-		path, err := locate(list, name)
+	for _, name := range names {
+		m, err := e.source.image(e.file, name)
 		if err != nil {
-			return failed(err)
+			return err
 		}
-		e.images = append(e.images, path)
+		e.images = append(e.images, m)
 	}
-	e.turns = turns
-	return e
-}
-
-func readJSONL(r io.Reader, each func(int, record, string)) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine)
-	n := 0
-	for lines.Scan() {
-		n++
-		text := bytes.TrimSpace(lines.Bytes())
-		if len(text) == 0 {
-			continue
-		}
-		var rec record
-		if err := json.Unmarshal(text, &rec); err != nil || rec == nil {
-			each(n, nil, "not a JSON object")
-			continue
-		}
-		each(n, rec, "")
+	if len(data.Row{Turns: said.turns}.Answered()) == 0 {
+		return errors.New("no turn has an answer")
 	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("line %d is longer than %d MB", n+1, maxLine>>20)
-	}
-	return lines.Err()
-}
-
-// readJSON reads a list of objects, as LLaVA's data are.
-func readJSON(r io.Reader, each func(int, record, string)) error {
-	d := json.NewDecoder(io.LimitReader(r, maxList))
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return errors.New("not a list of JSON objects")
-	}
-	for n := 1; d.More(); n++ {
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
-			return fmt.Errorf("entry %d is not JSON", n)
-		}
-		var rec record
-		if json.Unmarshal(raw, &rec) != nil || rec == nil {
-			each(n, nil, "not a JSON object")
-			continue
-		}
-		each(n, rec, "")
-	}
-	if _, err := d.Token(); err != nil {
-		return errors.New("the list does not end")
-	}
+	e.turns = said.turns
 	return nil
 }
 
 // separated reads CSV or TSV whose first line names the columns.
 func separated(comma rune) eachRecord {
-	return func(r io.Reader, each func(int, record, string)) error {
+	return func(r *bufio.Reader, each func(int, record, string)) error {
 		c := csv.NewReader(r)
 		c.Comma, c.FieldsPerRecord, c.LazyQuotes, c.ReuseRecord = comma, -1, comma == '\t', true
 		head, err := c.Read()
@@ -180,7 +160,7 @@ func separated(comma rune) eachRecord {
 		for i := range names {
 			names[i] = strings.ToLower(strings.TrimSpace(names[i]))
 		}
-		if err := known(names); err != nil {
+		if err := checkColumns(names); err != nil {
 			return err
 		}
 		for {
@@ -200,6 +180,10 @@ func separated(comma rune) eachRecord {
 				each(line, nil, fmt.Sprintf("%d columns, not %d", len(values), len(names)))
 				continue
 			}
+			if err := checkText([]byte(strings.Join(values, ","))); err != nil {
+				each(line, nil, "the line "+err.Error())
+				continue
+			}
 			rec := record{}
 			for i, name := range names {
 				rec[name] = values[i]
@@ -209,27 +193,28 @@ func separated(comma rune) eachRecord {
 	}
 }
 
-// known tells at once where the columns of a table cannot be what is meant.
-func known(names []string) error {
-	has := func(list []string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(list, n) })
+// checkColumns tells at once where the columns of a table cannot be what is meant.
+func checkColumns(names []string) error {
+	has := func(is func(plain string) bool) string {
+		for _, n := range names {
+			if is(plainName(n)) {
+				return n
+			}
+		}
+		return ""
 	}
-	if !has(imageFields) || !has(captionFields) && !has(answerFields) {
-		return fmt.Errorf("the columns are %.300q; one of %s must name the picture, and one of %s or %s hold the text",
-			names, strings.Join(imageFields, ", "), strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
+	for i, n := range names {
+		if n != "" && slices.Contains(names[:i], n) {
+			return fmt.Errorf("the column %s is there twice", n)
+		}
 	}
-	return nil
-}
-
-var (
-	imageFields    = []string{"image", "images", "file_name", "path", "image_path", "filename", "file", "img"}
-	captionFields  = []string{"text", "caption", "description"}
-	questionFields = []string{"question", "prompt", "user", "instruction", "input"}
-	answerFields   = []string{"answer", "response", "assistant", "output"}
-	turnFields     = []string{"conversations", "messages", "conversation"}
-)
-
-// turn is a question with its answer, valid UTF-8.
-func turn(user, assistant string) data.Turn {
-	return data.Turn{User: strings.ToValidUTF8(user, "\uFFFD"), Assistant: strings.ToValidUTF8(assistant, "\uFFFD")}
+	text := has(func(n string) bool { return slices.Contains(captionFields, n) || slices.Contains(answerFields, n) })
+	switch {
+	case has(isImageField) != "" && text != "":
+		return nil
+	case text != "" && has(urlField.MatchString) != "":
+		return fmt.Errorf("the column %s names pictures by their addresses, which are not read: download them, and name the files in a column image", has(urlField.MatchString))
+	}
+	return fmt.Errorf("the columns are %.300q; one such as image or file_name must name the picture, and one of %s or %s hold the text",
+		names, strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
 }

@@ -1,18 +1,54 @@
 package importer
 
 import (
-	"errors"
 	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
-
-	"patchwork/vlm/data"
 )
+
+// What fields are called, by their plain names.
+var (
+	captionFields  = []string{"text", "caption", "description"}
+	questionFields = []string{"question", "prompt", "user", "instruction", "query", "prefix", "input"}
+	answerFields   = []string{"answer", "response", "assistant", "suffix", "output"}
+	turnFields     = []string{"conversations", "messages", "conversation"}
+
+	// Those that name a picture's file, for certain or where there is no other.
+	imageField = regexp.MustCompile(`^(image|img|picture|photo|pic)s?(path|file|filename|filepath|name|location)?s?$`)
+	fileFields = []string{"filename", "filepath", "path", "file"}
+
+	urlField   = regexp.MustCompile(`^(image|img|picture|photo|pic|coco|flickr)?s?(url|uri|link|href)s?$`)
+	bytesField = regexp.MustCompile(`^(image|img|picture|photo|pic)s?(bytes|base64|b64|data)$`)
+	otherMedia = regexp.MustCompile(`^(video|audio)s?(path|file|filename)?s?$`)
+	aboutImage = regexp.MustCompile(`image|img|picture|photo`)
+)
+
+func isImageField(plain string) bool {
+	return imageField.MatchString(plain) || slices.Contains(fileFields, plain)
+}
+
+// plainName is a field's name in lower case, without what joins words: img_path, imgPath
+// and "Img Path" are one name.
+func plainName(name string) string {
+	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
+}
+
+// keys are the names of the fields that are there, in order.
+func (r record) keys() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r)), func(k string) bool { return r[k] == nil })
+}
 
 // field returns the first of the fields that is there, in the record's own value.
 func (r record) field(names []string) (name string, value any) {
 	for _, name := range names {
-		if v, ok := r[name]; ok && v != nil {
-			return name, v
+		for _, key := range r.keys() {
+			if plainName(key) == plainName(name) {
+				return key, r[key]
+			}
 		}
 	}
 	return "", nil
@@ -32,133 +68,133 @@ func (r record) text(names []string) (s string, ok bool, err error) {
 }
 
 // images are the names of the pictures: a string, a list of them, or objects with a
-// path, as in other tools' files.
+// path, as in other tools' files; nil where no field names any. What means a picture and
+// cannot be read is an error.
 func (r record) images() ([]string, error) {
-	name, value := r.field(imageFields)
-	if name == "" {
-		return nil, nil
+	var found []string
+	foundBy := ""
+	for _, key := range r.keys() {
+		if !imageField.MatchString(plainName(key)) {
+			continue
+		}
+		names, err := namesIn(key, r[key])
+		if err != nil {
+			return nil, err
+		}
+		if foundBy != "" && !slices.Equal(names, found) {
+			return nil, fmt.Errorf("%s and %s name different pictures: list all in images", foundBy, key)
+		}
+		found, foundBy = names, key
 	}
+	if key, value := r.field(fileFields); foundBy == "" && key != "" {
+		var err error
+		if found, err = namesIn(key, value); err != nil {
+			return nil, err
+		}
+	}
+	return found, r.unread(found)
+}
+
+// namesIn are the names in a field's value.
+func namesIn(key string, value any) ([]string, error) {
 	list, ok := value.([]any)
 	if !ok {
 		list = []any{value}
 	}
-	var out []string
+	out := []string{}
 	for _, one := range list {
 		if object, ok := one.(map[string]any); ok {
-			_, one = record(object).field(imageFields)
+			_, one = record(object).field([]string{"path", "image", "file_name", "filename", "image_path", "img", "file", "url"})
 		}
 		s, ok := one.(string)
 		if !ok || s == "" {
-			return nil, fmt.Errorf("%s names no picture", name)
+			return nil, fmt.Errorf("%s names no picture", key)
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// turns are a record's questions and answers, and the pictures that its messages
-// name.
-func (r record) turns(o Options, place int) (turns []data.Turn, images []string, err error) {
-	if name, value := r.field(turnFields); name != "" {
-		list, ok := value.([]any)
-		if !ok {
-			return nil, nil, fmt.Errorf("%s is no list", name)
+// unread refuses fields that bring pictures, sounds or videos which are not among those
+// that are read.
+func (r record) unread(read []string) error {
+	for _, key := range r.keys() {
+		plain := plainName(key)
+		values := textsIn(r[key])
+		switch {
+		case slices.Contains(turnFields, plain), imageField.MatchString(plain), len(values) == 0 && r.empty(key):
+			continue
+		case otherMedia.MatchString(plain):
+			return fmt.Errorf("%s is not read: pictures and texts are", key)
+		case bytesField.MatchString(plain) && len(read) == 0:
+			return fmt.Errorf("%s holds a picture's bytes, which are not read: name a file in image, or write data:image/png;base64, and the bytes there", key)
 		}
-		return conversation(name, list)
-	}
-	answer, answered, err := r.text(answerFields)
-	if err != nil {
-		return nil, nil, err
-	}
-	if answered {
-		question, _, err := r.text(questionFields)
-		return []data.Turn{turn(question, answer)}, nil, err
-	}
-	caption, ok, err := r.text(captionFields)
-	if err == nil && !ok {
-		err = errors.New("there is no text: no caption, no answer and no conversation")
-	}
-	return []data.Turn{turn(o.prompt(place), caption)}, nil, err
-}
-
-// conversation reads messages in LLaVA's form, {"from": "human", "value": …}, or in
-// OpenAI's, {"role": "user", "content": …}. What the system says is left out.
-func conversation(name string, list []any) (turns []data.Turn, images []string, err error) {
-	question, asked := "", false
-	for i, one := range list {
-		object, ok := one.(map[string]any)
-		if !ok {
-			return nil, nil, fmt.Errorf("message %d of %s is no object", i+1, name)
-		}
-		role, _, _ := record(object).text([]string{"from", "role"})
-		_, content := record(object).field([]string{"value", "content"})
-		text, pictures, err := message(content)
-		if err != nil {
-			return nil, nil, fmt.Errorf("message %d of %s %w", i+1, name, err)
-		}
-		images = append(images, pictures...)
-		switch strings.ToLower(role) {
-		case "system":
-		case "human", "user":
-			if asked {
-				text = question + "\n" + text
+		for _, value := range values {
+			if err := unreadValue(key, plain, value, read); err != nil {
+				return err
 			}
-			question, asked = text, true
-		case "gpt", "assistant", "model":
-			turns = append(turns, turn(question, text))
-			question, asked = "", false
-		default:
-			return nil, nil, fmt.Errorf("message %d of %s is by %q; want human and gpt, or user and assistant", i+1, name, role)
 		}
 	}
-	return turns, images, nil
+	return nil
 }
 
-// message reads a message: a text, in which <image> stands for a picture as in
-// LLaVA's data, or a list of parts, {"type": "text"} and {"type": "image_url"}.
-func message(content any) (text string, images []string, err error) {
-	switch content := content.(type) {
+func unreadValue(key, plain, value string, read []string) error {
+	remote := strings.Contains(value, "://")
+	switch {
+	case len(read) == 0 && urlField.MatchString(plain) && (plain != "url" && plain != "link" && plain != "uri" && plain != "href" || looksLikePicture(value)):
+		return fmt.Errorf("%s names a picture by its address, which is not read: download it, and name the file in image", key)
+	case !looksLikePicture(value) || isText(plain):
+		return nil
+	case len(read) == 0 && !slices.Contains(fileFields, plain):
+		return fmt.Errorf("a picture is named by %s, which is not read: call it image", key)
+	case len(read) > 0 && !remote && aboutImage.MatchString(plain) && !sameFile(value, read):
+		return fmt.Errorf("%s names another picture, which is not read: list all in images", key)
+	}
+	return nil
+}
+
+func isText(plain string) bool {
+	return slices.Contains(captionFields, plain) || slices.Contains(questionFields, plain) || slices.Contains(answerFields, plain)
+}
+
+// sameFile tells a name by its last element among others.
+func sameFile(name string, names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return path.Base(filepath.ToSlash(n)) == path.Base(filepath.ToSlash(name)) })
+}
+
+// looksLikePicture tells a text that names a picture, or is one.
+func looksLikePicture(s string) bool {
+	s, _, _ = strings.Cut(s, "?")
+	return strings.HasPrefix(s, "data:image") || len(s) < 4096 && !strings.ContainsAny(s, "\n") && isPicture(s)
+}
+
+// textsIn are the texts in a value: itself, those of a list, or of an object in it.
+func textsIn(value any) (out []string) {
+	switch value := value.(type) {
 	case string:
-		return strings.TrimSpace(strings.ReplaceAll(content, "<image>", "")), nil, nil
+		return []string{value}
 	case []any:
-		var texts []string
-		for _, one := range content {
-			part, _ := one.(map[string]any)
-			switch kind, _, _ := record(part).text([]string{"type"}); kind {
-			case "text":
-				s, _, err := record(part).text([]string{"text"})
-				if err != nil {
-					return "", nil, err
-				}
-				texts = append(texts, s)
-			case "image", "image_url":
-				name, err := picturePart(part)
-				if err != nil {
-					return "", nil, err
-				}
-				if name != "" {
-					images = append(images, name)
-				}
-			default:
-				return "", nil, fmt.Errorf("has a part of the type %q", kind)
-			}
+		for _, one := range value {
+			out = append(out, textsIn(one)...)
 		}
-		return strings.TrimSpace(strings.Join(texts, "\n")), images, nil
+	case map[string]any:
+		for _, key := range record(value).keys() {
+			out = append(out, textsIn(value[key])...)
+		}
 	}
-	return "", nil, errors.New("has no text")
+	return out
 }
 
-// picturePart is the path in a part of a message; "" where the record names it
-// elsewhere.
-func picturePart(part map[string]any) (string, error) {
-	_, value := record(part).field([]string{"image_url", "image", "path", "url"})
-	if object, ok := value.(map[string]any); ok {
-		_, value = record(object).field([]string{"url", "path"})
+func (r record) empty(key string) bool {
+	switch value := r[key].(type) {
+	case []any:
+		return len(value) == 0
+	case map[string]any:
+		return len(value) == 0
+	case string:
+		return value == ""
+	case bool:
+		return !value
 	}
-	name, _ := value.(string)
-	name = strings.TrimPrefix(name, "file://")
-	if strings.Contains(name, "://") || strings.HasPrefix(name, "data:") {
-		return "", errors.New("names a picture that is not a file")
-	}
-	return name, nil
+	return false
 }

@@ -5,42 +5,103 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"patchwork/vlm/data"
 )
 
 const defaultShardRows = 10_000
 
-// shards are the files being written, in a folder beside their own.
+// shards are the files being written, in a folder beside their own that has the lock of
+// the import that writes them.
 type shards struct {
 	out, temp string
+	lock      *os.File
 	rows      int // of a file
 	splits    map[string]*split
 }
 
-// split is the train or the test set.
+// split is the train, the validation or the test set.
 type split struct {
 	writer *data.Writer
 	files  []string
 	rows   int // in the open file
 }
 
+// splitNames are the splits that a data set may have, as they are written.
+var splitNames = []string{train, validation, test}
+
+const train, validation, test = "train", "validation", "test"
+
+const lockName = ".lock"
+
+// ErrBusy is an output folder into which another import is writing.
+var ErrBusy = errors.New("another import is writing there; wait for its end, or give another --out")
+
+// newShards makes the folder, or takes over the one that a killed import has left.
 func newShards(o Options) (*shards, error) {
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(o.Out)), 0o755); err != nil {
-		return nil, err
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(o.Out)), ".import-")
+	out, err := filepath.Abs(o.Out)
 	if err != nil {
 		return nil, err
 	}
-	return &shards{o.Out, temp, o.ShardRows, map[string]*split{}}, os.Chmod(temp, 0o755)
+	temp := filepath.Join(filepath.Dir(out), ".import-"+filepath.Base(out))
+	if err := os.MkdirAll(filepath.Dir(temp), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(temp, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	if info, err := os.Lstat(temp); err != nil || !info.IsDir() { // not a link to somebody's folder, which would be cleaned
+		return nil, fmt.Errorf("%s is in the way; remove it", temp)
+	}
+	lock, err := os.OpenFile(filepath.Join(temp, lockName), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if lockFile(lock) != nil || !named(lock) { // an import that ended meanwhile has moved it
+		lock.Close()
+		return nil, fmt.Errorf("%s: %w", o.Out, ErrBusy)
+	}
+	s := &shards{o.Out, temp, lock, o.ShardRows, map[string]*split{}}
+	return s, s.clean()
 }
 
-func (s *shards) write(row data.Row, test bool) error {
-	name := "train"
-	if test {
-		name = "test"
+// named tells whether the open file still has its name.
+func named(f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
 	}
+	now, err := os.Stat(f.Name())
+	return err == nil && os.SameFile(mine, now)
+}
+
+// shardName are the names of files that an import writes.
+var shardName = regexp.MustCompile(`^(train|validation|test)-\d+(-of-\d+\.parquet)?(\.tmp)?$`)
+
+// clean removes what an import that was killed has left, and nothing else.
+func (s *shards) clean() error {
+	entries, err := os.ReadDir(s.temp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.temp, e.Name())
+		switch {
+		case e.Name() == lockName:
+		case shardName.MatchString(e.Name()) && e.Type().IsRegular():
+			err = errors.Join(err, os.Remove(path))
+		default:
+			err = errors.Join(err, fmt.Errorf("%s is not of an import; move it elsewhere", path))
+		}
+	}
+	if err != nil {
+		s.lock.Close()
+	}
+	return err
+}
+
+func (s *shards) write(row data.Row, name string) error {
 	part := s.splits[name]
 	if part == nil {
 		part = &split{}
@@ -76,7 +137,7 @@ func (p *split) close() error {
 // its own.
 func (s *shards) finish() ([]string, error) {
 	var files []string
-	for _, name := range []string{"train", "test"} {
+	for _, name := range splitNames {
 		part := s.splits[name]
 		if part == nil {
 			continue
@@ -99,7 +160,9 @@ func (s *shards) finish() ([]string, error) {
 	if err := os.Rename(s.temp, s.out); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
-	return files, nil
+	// The lock went along: one who wants to import there meanwhile finds a folder that is
+	// not empty.
+	return files, errors.Join(os.Remove(filepath.Join(s.out, lockName)), s.lock.Close())
 }
 
 // abandon removes what was written.
@@ -109,5 +172,5 @@ func (s *shards) abandon() error {
 			part.writer.Abort()
 		}
 	}
-	return os.RemoveAll(s.temp)
+	return errors.Join(os.RemoveAll(s.temp), s.lock.Close())
 }

@@ -1,0 +1,106 @@
+//go:build unix
+
+package smallfile_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"patchwork/internal/smallfile"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.WriteFile(at("text"), []byte("12345678"), 0o644))
+	must(t, os.WriteFile(at("long"), []byte("123456789"), 0o644))
+	must(t, os.WriteFile(filepath.Join(elsewhere, "text"), []byte("secret"), 0o644))
+	must(t, os.Mkdir(at("folder"), 0o755))
+	must(t, unix.Mkfifo(at("pipe"), 0o644))
+	sparse, err := os.Create(at("sparse"))
+	must(t, err)
+	must(t, sparse.Truncate(1<<40))
+	must(t, sparse.Close())
+	for link, target := range map[string]string{"link": "text", "leads out": filepath.Join(elsewhere, "text"), "to a pipe": "pipe", "to itself": "to itself", "to nothing": "nothing", "to a device": "/dev/zero"} {
+		must(t, os.Symlink(target, at(link)))
+	}
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	for _, c := range []struct {
+		name   string
+		want   string
+		says   string // of an *Error
+		system bool   // another error
+		inside bool   // in a folder, there is one
+	}{
+		{name: "text", want: "12345678"},
+		{name: "link", want: "12345678"},
+		{name: "leads out", want: "secret", inside: true},
+		{name: "long", says: "more than 8 bytes"},
+		{name: "sparse", says: "more than 8 bytes"},
+		{name: "folder", says: "is a folder"},
+		{name: "pipe", says: "is a named pipe"},
+		{name: "to a pipe", says: "is a named pipe"},
+		{name: "to a device", says: "is a device", inside: true},
+		{name: "to itself", system: true},
+		{name: "to nothing", system: true},
+		{name: "nothing", system: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Now()
+			text, err := smallfile.Read(at(c.name), 8)
+			var refused *smallfile.Error
+			isRefused := errors.As(err, &refused)
+			if string(text) != c.want || isRefused != (c.says != "") || isRefused && !strings.Contains(err.Error(), c.says) || c.system != (err != nil && !isRefused) {
+				t.Errorf("%q, %v, want %q, %q", text, err, c.want, c.says)
+			}
+			in, errIn := smallfile.ReadIn(root, c.name, 8)
+			if c.inside {
+				if errIn == nil {
+					t.Errorf("in the folder: %q, want an error", in)
+				}
+			} else if string(in) != c.want || (errIn == nil) != (err == nil) {
+				t.Errorf("in the folder: %q, %v, want %q", in, errIn, c.want)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+	if _, err := smallfile.Read(at("nothing"), 8); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want fs.ErrNotExist", err)
+	}
+	if _, err := smallfile.ReadIn(root, "../"+filepath.Base(elsewhere)+"/text", 8); err == nil {
+		t.Error("a name led out of the folder")
+	}
+}
+
+// Files of /proc tell a size of 0 and hold something.
+func TestReadUnsized(t *testing.T) {
+	const name = "/proc/self/status"
+	if _, err := os.Stat(name); err != nil {
+		t.Skip("no /proc here")
+	}
+	if text, err := smallfile.Read(name, 1<<20); err != nil || len(text) == 0 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+	var refused *smallfile.Error
+	if _, err := smallfile.Read(name, 8); !errors.As(err, &refused) {
+		t.Errorf("beyond the limit: %v", err)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/vlm/bombs"
+	"patchwork/vlm/data"
+)
+
+// TestInspectByContent: a file is what its first bytes say, as the hub's cache and others
+// name files by their hashes.
+func TestInspectByContent(t *testing.T) {
+	dir := t.TempDir()
+	_, parquet := smallRun(t)
+	table, err := os.ReadFile(parquet)
+	must(t, err)
+	header := `{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`
+	tensors := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header+"\x00\x00\x00\x00"...)
+	gguf := append([]byte("GGUF"), binary.LittleEndian.AppendUint32(nil, 3)...)
+	gguf = append(gguf, make([]byte, 16)...) // no tensor, no metadata
+	for _, c := range []struct {
+		name    string
+		content []byte
+		code    int
+		says    string
+	}{
+		{"1a", gguf, 0, "GGUF version 3, 0 tensors"},
+		{"2b", tensors, 0, "F32"},
+		{"3c", table, 0, "20 rows"},
+		{"4d", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
+		{"picture.parquet", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
+		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: a picture that cannot be read"},
+		{"words", []byte("these are words"), 1, "not a parquet file"},
+		{"words.safetensors", []byte("these are words"), 1, "words.safetensors"},
+		{"encrypted", []byte("PARE0123PARE"), 1, "an encrypted parquet file"},
+	} {
+		path := filepath.Join(dir, c.name)
+		must(t, os.WriteFile(path, c.content, 0o644))
+		got := vlmtool("inspect", path)
+		if got.code != c.code || !strings.Contains(got.stdout+got.stderr, c.says) {
+			t.Errorf("%s: %+v, want %d, %q", c.name, got, c.code, c.says)
+		}
+	}
+}
+
+// TestInspectRowsFit: with a recipe, rows are judged by their length as well.
+func TestInspectRowsFit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.parquet")
+	w, err := data.Create(file)
+	must(t, err)
+	for _, answer := range []string{"red", strings.Repeat("red and ", 300)} {
+		must(t, w.Write(data.Row{Images: [][]byte{bombs.PNG(64, 64, 8, 0, 0, 64*65)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}))
+	}
+	must(t, w.Close())
+	model, _ := smallRun(t)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{nil, "2 of 2 rows can be used"},
+		{[]string{"--preset", "shapes"}, "no turn fits a row of 704 tokens"},
+		{[]string{"--preset", "shapes", "--seq-len", "2000"}, "2 of 2 rows can be used"},
+		{[]string{"--model", model}, "no turn fits a row of 160 tokens"},
+		{[]string{"--model", model, "--seq-len", "4"}, "0 of 2 rows can be used"},
+	} {
+		got := vlmtool(append([]string{"inspect", file, "--rows"}, c.args...)...)
+		if got.code != 0 || !strings.Contains(got.stdout, c.says) {
+			t.Errorf("%v: %+v, want %q", c.args, got, c.says)
+		}
+	}
+}

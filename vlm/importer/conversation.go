@@ -1,0 +1,274 @@
+package importer
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"patchwork/vlm/data"
+)
+
+// said is what a record's texts hold: turns, and what stands in them for pictures.
+type said struct {
+	turns  []data.Turn
+	named  []string // pictures that the texts name
+	tags   []string // placeholders of pictures
+	others []string // what names a picture in a way that is not read
+	answer string   // a placeholder in an answer
+	alone  bool     // a caption, which says nothing without its picture
+}
+
+// What stands for a picture in a text: Qwen's <img>FILE</img>; LLaVA's <image> and its
+// like; numbered ones, which the text may speak of again; HTML's and Markdown's.
+var (
+	namedTag    = regexp.MustCompile(`(?i)<img>\s*([^<>\s][^<>]*?)\s*</img>`)
+	bareTag     = regexp.MustCompile(`(?i)<\|vision_start\|>(?:<\|image_pad\|>)*(?:<\|vision_end\|>)?|<img>\s*</img>|<(?:image|img|picture|photo|image_placeholder|imagehere|start_of_image|image_soft_token|im_patch)\s*/?>|<\|(?:image|image_pad|image_placeholder)\|>|\[(?:IMG|IMAGE)\]`)
+	numberedTag = regexp.MustCompile(`(?i)<(?:image|img|picture)[ _-]?(\d+)>|<\|image_(\d+)\|>`)
+	otherTag    = regexp.MustCompile(`(?i)<img\s[^>]*src\s*=[^>]*>|!\[[^\]\n]*\]\([^)\n]+\)`)
+)
+
+// question takes the placeholders out of a text and notes them.
+func (s *said) question(text string) string {
+	text = namedTag.ReplaceAllStringFunc(text, func(tag string) string {
+		s.named = append(s.named, namedTag.FindStringSubmatch(tag)[1])
+		return ""
+	})
+	text = bareTag.ReplaceAllStringFunc(text, func(tag string) string {
+		s.tags = append(s.tags, tag)
+		return ""
+	})
+	text = numberedTag.ReplaceAllStringFunc(text, func(tag string) string {
+		if !slices.Contains(s.tags, tag) {
+			s.tags = append(s.tags, tag)
+		}
+		if number := numberedTag.FindStringSubmatch(tag)[1]; number != "" {
+			return "image " + number // the question may be about it
+		}
+		return ""
+	})
+	s.others = append(s.others, otherTag.FindAllString(text, -1)...)
+	return strings.TrimSpace(text)
+}
+
+// add notes a question with its answer, valid UTF-8.
+func (s *said) add(user, assistant string) {
+	if s.answer == "" {
+		s.answer = bareTag.FindString(assistant)
+	}
+	s.turns = append(s.turns, data.Turn{User: strings.ToValidUTF8(user, "\uFFFD"), Assistant: strings.ToValidUTF8(assistant, "\uFFFD")})
+}
+
+// match finds the pictures of a record: those that its fields name, or its texts. What
+// the texts hold in their place must agree with their number.
+func (s *said) match(rec record, fields []string) ([]string, error) {
+	names := fields
+	switch {
+	case len(fields) == 0:
+		names = s.named
+	case len(s.named) > 0 && !slices.EqualFunc(s.named, fields, sameElement):
+		return nil, fmt.Errorf("the text names other pictures than the record: %.100q and %.100q", s.named, fields)
+	}
+	switch {
+	case len(s.tags) > 0 && len(s.tags) != len(names):
+		return nil, fmt.Errorf("what stands in the text for pictures is not as many as there are: %d times %s, pictures %d", len(s.tags), shortened(s.tags[0]), len(names))
+	case len(names) > 0:
+		return names, nil
+	case s.answer != "":
+		return nil, fmt.Errorf("an answer has %s, and there is no picture", s.answer)
+	case len(s.others) > 0:
+		return nil, fmt.Errorf("the text names a picture by %s, which is not read: name it in a field image", shortened(s.others[0]))
+	case s.alone:
+		return nil, errors.New("there is a caption and no picture")
+	}
+	return nil, nil
+}
+
+func sameElement(a, b string) bool { return sameFile(a, []string{b}) }
+
+// conversation is a record's questions and answers, and what they hold for pictures.
+func (r record) conversation(c *collector, place int) (*said, error) {
+	s := &said{}
+	if name, value := r.field(turnFields); name != "" {
+		list, ok := value.([]any)
+		if !ok {
+			return s, fmt.Errorf("%s is no list", name)
+		}
+		return s, s.messages(c, name, list)
+	}
+	answer, answered, err := r.text(answerFields)
+	if err != nil {
+		return s, err
+	}
+	if answered {
+		return s, r.asked(s, answer)
+	}
+	caption, ok, err := r.text(captionFields)
+	if err == nil && !ok {
+		err = errors.New("there is no text: no caption, no answer and no conversation")
+	}
+	s.alone = true
+	s.add(c.prompt(place), s.question(caption))
+	return s, err
+}
+
+// asked reads a question with its answer, and what Alpaca's form has beside: an input
+// to the instruction, and earlier turns.
+func (r record) asked(s *said, answer string) error {
+	if name, value := r.field([]string{"history"}); name != "" {
+		list, _ := value.([]any)
+		for i, one := range list {
+			pair, _ := one.([]any)
+			if len(pair) != 2 {
+				return fmt.Errorf("entry %d of %s is no question with its answer", i+1, name)
+			}
+			question, isText := pair[0].(string)
+			answer, isToo := pair[1].(string)
+			if !isText || !isToo {
+				return fmt.Errorf("entry %d of %s is no text", i+1, name)
+			}
+			s.add(s.question(question), answer)
+		}
+	}
+	question, _, err := r.text(questionFields)
+	if err != nil {
+		return err
+	}
+	if _, instructed := r.field([]string{"instruction"}); instructed != nil {
+		input, _, err := r.text([]string{"input"})
+		if err != nil {
+			return err
+		}
+		if instruction, _, _ := r.text([]string{"instruction"}); input != "" && instruction != "" {
+			question = instruction + "\n" + input
+		}
+	}
+	s.add(s.question(question), answer)
+	return nil
+}
+
+// messages reads LLaVA's form, {"from": "human", "value": …}, or OpenAI's, {"role":
+// "user", "content": …}. What the system says is left out, and counted.
+func (s *said) messages(c *collector, name string, list []any) error {
+	question, asked := "", false
+	for i, one := range list {
+		object, ok := one.(map[string]any)
+		if !ok {
+			return fmt.Errorf("message %d of %s is no object", i+1, name)
+		}
+		role, _, _ := record(object).text([]string{"from", "role"})
+		_, content := record(object).field([]string{"value", "content"})
+		text, err := s.message(content)
+		if err != nil {
+			return fmt.Errorf("message %d of %s %w", i+1, name, err)
+		}
+		switch strings.ToLower(role) {
+		case "system":
+			c.systemMessages++
+		case "human", "user":
+			text = s.question(text)
+			if asked {
+				text = question + "\n" + text
+			}
+			question, asked = text, true
+		case "gpt", "assistant", "model":
+			s.add(question, text)
+			question, asked = "", false
+		default:
+			return fmt.Errorf("message %d of %s is by %q; want human and gpt, or user and assistant", i+1, name, shortened(role))
+		}
+	}
+	return nil
+}
+
+// message reads a message: a text, or a list of parts as {"type": "text"} and {"type":
+// "image_url"}.
+func (s *said) message(content any) (string, error) {
+	switch content := content.(type) {
+	case string:
+		return strings.TrimSpace(content), nil
+	case []any:
+		var texts []string
+		for _, one := range content {
+			part, _ := one.(map[string]any)
+			switch kind, _, _ := record(part).text([]string{"type"}); kind {
+			case "text", "input_text", "output_text":
+				text, _, err := record(part).text([]string{"text"})
+				if err != nil {
+					return "", err
+				}
+				texts = append(texts, text)
+			case "image", "image_url", "input_image":
+				name, err := picturePart(part)
+				switch {
+				case err != nil:
+					return "", err
+				case name == "": // it stands for one that the record names
+					s.tags = append(s.tags, "a part of the type "+kind)
+				default:
+					s.named = append(s.named, name)
+				}
+			default:
+				return "", fmt.Errorf("has a part of the type %q", shortened(kind))
+			}
+		}
+		return strings.TrimSpace(strings.Join(texts, "\n")), nil
+	}
+	return "", errors.New("has no text")
+}
+
+// picturePart is the path or the data: URL in a part of a message; "" where the record
+// names the picture elsewhere.
+func picturePart(part record) (string, error) {
+	key, value := part.field([]string{"image_url", "image", "path", "url", "source"})
+	if object, ok := value.(map[string]any); ok {
+		if kind, data := record(object)["media_type"], record(object)["data"]; kind != nil && data != nil { // Anthropic's
+			return fmt.Sprintf("data:%v;base64,%v", kind, data), nil
+		}
+		_, value = record(object).field([]string{"url", "path"})
+		if value == nil {
+			return "", fmt.Errorf("has a picture in %s that has neither url nor path", key)
+		}
+	}
+	if value == nil {
+		return "", nil
+	}
+	name, ok := value.(string)
+	if !ok || name == "" {
+		return "", fmt.Errorf("has a picture in %s that is no path", key)
+	}
+	return name, nil
+}
+
+// image finds the picture that a list names, or unpacks the one that it holds in a data:
+// URL.
+func (s *source) image(list, name string) (image, error) {
+	name = strings.TrimPrefix(name, "file://")
+	if scheme, _, ok := strings.Cut(name, "://"); ok && len(scheme) > 1 {
+		return image{}, fmt.Errorf("names a picture that is not a file: download %s", shortened(name))
+	}
+	head, body, ok := strings.Cut(name, ",")
+	if !strings.HasPrefix(head, "data:") {
+		path, err := s.locate(list, name)
+		return image{path: path}, err
+	}
+	if !ok || !strings.HasSuffix(head, ";base64") {
+		return image{}, errors.New("a data: URL is read where it is data:image/…;base64, and the bytes")
+	}
+	bytes, err := base64.StdEncoding.DecodeString(strings.TrimSpace(body))
+	if err != nil || len(bytes) == 0 {
+		return image{}, errors.New("the data: URL is no base64")
+	}
+	return image{bytes: bytes}, nil
+}
+
+// name is what a message calls a picture.
+func (m image) name() string {
+	if m.path == "" {
+		return "its data: URL"
+	}
+	return filepath.Base(m.path)
+}

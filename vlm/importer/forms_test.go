@@ -1,0 +1,400 @@
+package importer_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+
+	"patchwork/vlm/importer"
+)
+
+// outcome is what became of an import: rows in short, reasons of entries passed over,
+// notes, and the error.
+type outcome struct {
+	rows, skipped, notes []string
+	result               importer.Result
+	err                  error
+}
+
+func imported(t testing.TB, o importer.Options) (got outcome) {
+	t.Helper()
+	if o.Out == "" {
+		o.Out = filepath.Join(t.TempDir(), "out")
+	}
+	if o.Prompts == nil {
+		o.Prompts = []string{"Q"}
+	}
+	o.Skipped = func(s importer.Skipped) { got.skipped = append(got.skipped, s.Reason) }
+	o.Note = func(s string) { got.notes = append(got.notes, s) }
+	got.result, got.err = importer.Import(context.Background(), o)
+	if got.err == nil {
+		got.rows = rows(t, got.result.Files...)
+	}
+	return got
+}
+
+// says fails where the list is not as long as wanted, or an element lacks what is wanted.
+func says(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %q, want %q", what, got, want)
+	}
+	for i := range got {
+		if !strings.Contains(got[i], want[i]) {
+			t.Errorf("%s: %q, want %q", what, got[i], want[i])
+		}
+	}
+}
+
+// TestRecordsOfPictures: what a record says of pictures is read, or the record is passed
+// over for that by name. None becomes a row of text alone.
+func TestRecordsOfPictures(t *testing.T) {
+	url := "data:image/png;base64," + base64.StdEncoding.EncodeToString(dot(t, 6))
+	for _, c := range []struct {
+		record string
+		row    string // or
+		reason string
+	}{
+		// Fields.
+		{`{"img_path": "a.png", "caption": "cat"}`, "4 Q=cat", ""},
+		{`{"imgPath": "a.png", "Caption": "cat"}`, "4 Q=cat", ""},
+		{`{"image_file": "a.png", "conversations": [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": "a cat"}]}`, "4 what?=a cat", ""},
+		{`{"Image": "a.png", "text": "x"}`, "4 Q=x", ""},
+		{`{"picture": "a.png", "text": "x"}`, "4 Q=x", ""},
+		{`{"photos": ["a.png", "b.png"], "text": "x"}`, "4 5 Q=x", ""},
+		{`{"file_name": "a.png", "text": "x"}`, "4 Q=x", ""},
+		{`{"image": {"path": "a.png"}, "text": "x"}`, "4 Q=x", ""},
+		{`{"image": "` + url + `", "text": "x"}`, "6 Q=x", ""},
+		{`{"image": "a.png", "image_url": "https://a/a.png", "text": "x"}`, "4 Q=x", ""},
+		{`{"image": "a.png", "image_path": "a.png", "text": "x"}`, "4 Q=x", ""},
+		{`{"image": "a.png", "score": NaN, "w": -Infinity, "n": [Infinity, "NaN"], "text": "NaN \" NaN"}`, `4 Q=NaN " NaN`, ""},
+		{`{"image": "a.png", "image_path": "b.png", "text": "x"}`, "", "image and image_path name different pictures"},
+		{`{"image": "a.png", "image2": "b.png", "text": "x"}`, "", "image2 names another picture"},
+		{`{"left_image": "a.png", "text": "x"}`, "", "named by left_image"},
+		{`{"media": {"0": "a.png"}, "question": "q", "answer": "x"}`, "", "named by media"},
+		{`{"image_url": "https://a/b", "question": "q", "answer": "x"}`, "", "image_url names a picture by its address"},
+		{`{"url": "https://a/b.jpg?size=3", "question": "q", "answer": "x"}`, "", "url names a picture by its address"},
+		{`{"image_base64": "iVBORw0KGgo", "question": "q", "answer": "x"}`, "", "image_base64 holds a picture's bytes"},
+		{`{"video": "a.mp4", "question": "q", "answer": "x"}`, "", "video is not read"},
+		{`{"image": NaN, "text": "x"}`, "", "image names no picture"},
+		{`{"image": "a.png", "text": NaN}`, "", "text is no text"},
+		{`{"image": "a.png", "text": "a\u0000b"}`, "", "NUL"},
+		{`{"image": "data:image/png,abc", "text": "x"}`, "", "data: URL"},
+		{`{"image_id": 3, "caption": "a cat"}`, "", "a caption and no picture"},
+		// Tags.
+		{`{"conversations": [{"from": "user", "value": "Picture 1: <img>a.png</img>\nwhat is it?"}, {"from": "assistant", "value": "cat"}]}`, "4 Picture 1: \nwhat is it?=cat", ""},
+		{`{"images": ["a.png"], "messages": [{"role": "user", "content": "<|vision_start|><|image_pad|><|vision_end|>what?"}, {"role": "assistant", "content": "x"}]}`, "4 what?=x", ""},
+		{`{"images": ["a.png"], "messages": [{"role": "user", "content": "[IMG]what?"}, {"role": "assistant", "content": "x"}]}`, "4 what?=x", ""},
+		{`{"images": ["a.png", "b.png"], "messages": [{"role": "user", "content": "<image 1> and <image 2>: is <image 1> red?"}, {"role": "assistant", "content": "x"}]}`, "4 5 image 1 and image 2: is image 1 red?=x", ""},
+		{`{"images": ["a.png"], "messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "x"}]}`, "4 what?=x", ""},
+		{`{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "` + url + `"}}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "x"}]}`, "6 what?=x", ""},
+		{`{"image": "a.png", "question": "<image>\nwhat?", "answer": "x"}`, "4 what?=x", ""},
+		{`{"image": "a.png", "question": "what does <img src='b.png'> do?", "answer": "x"}`, "4 what does <img src='b.png'> do?=x", ""},
+		{`{"image": "a.png", "conversations": [{"from": "human", "value": "<image> and <image>: differ?"}, {"from": "gpt", "value": "no"}]}`, "", "2 times <image>, pictures 1"},
+		{`{"conversations": [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": "x"}]}`, "", "1 times <image>, pictures 0"},
+		{`{"question": "<image_placeholder> what?", "answer": "x"}`, "", "<image_placeholder>"},
+		{`{"question": "<|image_pad|>what?", "answer": "x"}`, "", "<|image_pad|>"},
+		{`{"question": "what? ![](a.png)", "answer": "x"}`, "", "![](a.png), which is not read"},
+		{`{"question": "what? <img src=\"a.png\">", "answer": "x"}`, "", "which is not read"},
+		{`{"question": "draw", "answer": "<image>"}`, "", "an answer has <image>"},
+		{`{"images": ["b.png"], "messages": [{"role": "user", "content": "<img>a.png</img>?"}, {"role": "assistant", "content": "x"}]}`, "", "the text names other pictures"},
+		{`{"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "x"}]}`, "", "a part of the type image"},
+		{`{"messages": [{"role": "user", "content": [{"type": "input_audio"}]}, {"role": "assistant", "content": "x"}]}`, "", `"input_audio"`},
+		{`{"image": "a.png", "prefix": "caption en", "suffix": "a cat"}`, "4 caption en=a cat", ""},
+		// Text alone, and Alpaca's form of it.
+		{`{"question": "two?", "answer": "2"}`, "two?=2", ""},
+		{`{"images": [], "question": "two?", "answer": "2"}`, "two?=2", ""},
+		{`{"url": "https://a/page", "question": "two?", "answer": "2"}`, "two?=2", ""},
+		{`{"question": "what does <b> do?", "answer": "<img src='a.png'> is not needed"}`, "what does <b> do?=<img src='a.png'> is not needed", ""},
+		{`{"instruction": "Translate.", "input": "chat", "output": "cat"}`, "Translate.\nchat=cat", ""},
+		{`{"instruction": "Say.", "input": "", "output": "cat", "history": [["a", "b"]]}`, "a=b Say.=cat", ""},
+	} {
+		t.Run(shorten(c.record), func(t *testing.T) {
+			dir := tree(t, map[string]string{"a.png": "pic 4", "b.png": "pic 5", "list.jsonl": c.record})
+			got := imported(t, importer.Options{Paths: []string{filepath.Join(dir, "list.jsonl")}})
+			if c.reason == "" {
+				if !slices.Equal(got.rows, []string{c.row}) {
+					t.Errorf("%q, passed over %q, %v; want %q", got.rows, got.skipped, got.err, c.row)
+				}
+				return
+			}
+			says(t, "passed over", got.skipped, []string{c.reason})
+			if got.err == nil {
+				t.Errorf("rows %q", got.rows)
+			}
+		})
+	}
+}
+
+func shorten(s string) string { return strings.ReplaceAll(s[:min(len(s), 60)], "/", "_") }
+
+// TestEncodings: a text is read as it was meant, or refused; rubbish is not learnt.
+func TestEncodings(t *testing.T) {
+	const text = "un café noir"
+	utf16 := func(order unicode.Endianness, bom unicode.BOMPolicy) func(string) string {
+		return func(s string) string {
+			out, err := unicode.UTF16(order, bom).NewEncoder().String(s)
+			must(t, err)
+			return out
+		}
+	}
+	windows := func(s string) string {
+		out, err := charmap.Windows1252.NewEncoder().String(s)
+		must(t, err)
+		return out
+	}
+	for _, c := range []struct {
+		name   string
+		text   string
+		encode func(string) string
+		reason string
+	}{
+		{"UTF-8", text, func(s string) string { return s }, ""},
+		{"UTF-8 with a mark", text, func(s string) string { return "\uFEFF" + s }, ""},
+		{"UTF-16LE with a mark", text, utf16(unicode.LittleEndian, unicode.UseBOM), ""},
+		{"UTF-16BE with a mark", text, utf16(unicode.BigEndian, unicode.UseBOM), ""},
+		{"UTF-16LE", text, utf16(unicode.LittleEndian, unicode.IgnoreBOM), ""},
+		{"UTF-16BE", text, utf16(unicode.BigEndian, unicode.IgnoreBOM), ""},
+		{"Chinese in UTF-16LE with a mark", "一只黑猫", utf16(unicode.LittleEndian, unicode.UseBOM), ""},
+		{"Chinese in UTF-8", "一只黑猫", func(s string) string { return s }, ""},
+		{"Windows-1252", text, windows, "is not in UTF-8"},
+		{"Russian in UTF-16LE", "чёрный кот на столе", utf16(unicode.LittleEndian, unicode.IgnoreBOM), ""},
+		{"a NUL", "un café\x00 noir", func(s string) string { return s }, "holds NUL bytes"},
+		{"half a UTF-16", text, func(s string) string { return "\xff\xfeu\x00n" }, "is damaged UTF-16"},
+		{"half a surrogate pair", text, func(s string) string { return "\xff\xfe\x00\xd8" }, "is damaged UTF-16"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			line, err := json.Marshal(map[string]string{"image": "a.png", "text": c.text})
+			must(t, err)
+			for name, content := range map[string]string{
+				"a.txt": c.text, "list.jsonl": strings.ReplaceAll(string(line), `\u0000`, "\x00") + "\n",
+				"list.json": "[" + string(line) + "]", "list.csv": "image,text\na.png," + c.text + "\n", "list.tsv": "image\ttext\na.png\t" + c.text + "\n",
+			} {
+				from := filepath.Join(tree(t, map[string]string{"a.png": "pic 4", name: c.encode(content)}), name)
+				if name == "a.txt" {
+					from = filepath.Dir(from)
+				}
+				got := imported(t, importer.Options{Paths: []string{from}})
+				switch said := fmt.Sprint(got.skipped, got.err); {
+				case len(got.rows) > 0 && got.rows[0] != "4 Q="+c.text:
+					t.Errorf("%s: learnt %q, want %q", name, got.rows, c.text)
+				case c.reason == "" && c.name != "Russian in UTF-16LE" && len(got.rows) != 1:
+					t.Errorf("%s: %s, want a row", name, said)
+				case c.reason != "" && (len(got.rows) > 0 || name == "a.txt" && !strings.Contains(said, c.reason)):
+					t.Errorf("%s: %q, %s, want %q", name, got.rows, said, c.reason)
+				}
+			}
+		})
+	}
+}
+
+// TestListForms: JSON in lines and in brackets, under either name.
+func TestListForms(t *testing.T) {
+	const a, b = `{"image": "a.png", "text": "x", "score": NaN}`, `{"image": "b.png", "text": "y"}`
+	for _, c := range []struct{ name, list, err string }{
+		{"l.json", a + "\n" + b + "\n", ""},
+		{"l.json", "[" + a + ",\n" + b + "]", ""},
+		{"l.json", "\n\n  [\n" + strings.ReplaceAll(a, ",", ",\n") + "," + b + "]", ""},
+		{"l.jsonl", a + "\r\n\r\n" + b, ""},
+		{"l.jsonl", "[" + a + "," + b + "]", ""},
+		{"l.json", "{\n\"images\": [],\n\"annotations\": [" + a + "]\n}", `"annotations"`},
+		{"l.json", "[" + a + ", {", "entry 2 is not JSON"},
+		{"l.json", "", "empty"},
+		{"l.json", "words", "not a list of JSON objects"},
+	} {
+		dir := tree(t, map[string]string{"a.png": "pic 4", "b.png": "pic 5", c.name: c.list})
+		got := imported(t, importer.Options{Paths: []string{filepath.Join(dir, c.name)}})
+		if want := []string{"4 Q=x", "5 Q=y"}; c.err == "" && !slices.Equal(got.rows, want) {
+			t.Errorf("%s %q: %q, %v, %q", c.name, c.list, got.rows, got.err, got.skipped)
+		}
+		var source *importer.SourceError
+		if c.err != "" && (!errors.As(got.err, &source) || !strings.Contains(got.err.Error(), c.err)) {
+			t.Errorf("%s %q: %v, want %q", c.name, c.list, got.err, c.err)
+		}
+	}
+}
+
+// TestSplits: folders and lists that are called train and test are these.
+func TestSplits(t *testing.T) {
+	line := func(name, text string) string { return fmt.Sprintf(`{"file_name": %q, "text": %q}`, name, text) }
+	for _, c := range []struct {
+		name     string
+		files    map[string]string
+		fraction float64
+		want     string // files' rows, or
+		err      string
+	}{
+		{"ImageFolder with a list in each", map[string]string{"train/a.png": "pic 4", "train/metadata.jsonl": line("a.png", "x"), "test/a.png": "pic 5", "test/metadata.jsonl": line("a.png", "y")}, 0,
+			"train 4 Q=x; test 5 Q=y", ""},
+		{"captions", map[string]string{"train/a.png": "pic 4", "train/a.txt": "x", "val/b.png": "pic 5", "val/b.txt": "y", "test/c.png": "pic 6", "test/c.txt": "z"}, 0,
+			"train 4 Q=x; validation 5 Q=y; test 6 Q=z", ""},
+		{"lists beside each other", map[string]string{"a.png": "pic 4", "train.csv": "image,text\na.png,x\n", "test.csv": "image,text\na.png,y\n"}, 0,
+			"train 4 Q=x; test 4 Q=y", ""},
+		{"a folder that is called train alone", map[string]string{"car/a.png": "pic 4", "car/a.txt": "x", "train/b.png": "pic 5", "train/b.txt": "y"}, 0.5,
+			"train 4 Q=x; test 5 Q=y", ""},
+		{"lists in folders of other names", map[string]string{"one/a.png": "pic 4", "one/metadata.csv": "file_name,text\na.png,x\n", "two/a.png": "pic 5", "two/metadata.csv": "file_name,text\na.png,y\n"}, 0,
+			"train 4 Q=x, 5 Q=y", ""},
+		{"a fraction beside a test set", map[string]string{"train/a.png": "pic 4", "train/a.txt": "x", "test/b.png": "pic 5", "test/b.txt": "y"}, 0.5,
+			"", "--test-fraction is for data that have none"},
+		{"a list above another", map[string]string{"metadata.csv": "file_name,text\ntrain/a.png,x\n", "train/a.png": "pic 4", "train/metadata.csv": "file_name,text\na.png,y\n"}, 0,
+			"", "several lists"},
+		{"lists of another name below", map[string]string{"train/a.png": "pic 4", "train/captions.jsonl": line("a.png", "x")}, 0,
+			"", "captions.jsonl: name it"},
+		{"JSON beside each picture", map[string]string{"0/a.png": "pic 4", "0/a.txt": "x", "0/a.json": "{}", "0/b.png": "pic 5", "0/b.txt": "y", "0/b.json": "{}"}, 0,
+			"train 4 Q=x, 5 Q=y", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := imported(t, importer.Options{Paths: []string{tree(t, c.files)}, TestFraction: c.fraction})
+			if c.err != "" {
+				if got.err == nil || !strings.Contains(got.err.Error(), c.err) {
+					t.Errorf("%v, want %q", got.err, c.err)
+				}
+				return
+			}
+			must(t, got.err)
+			var parts []string
+			for _, f := range got.result.Files {
+				split, _, _ := strings.Cut(filepath.Base(f), "-")
+				parts = append(parts, split+" "+strings.Join(rows(t, f), ", "))
+			}
+			if s := strings.Join(parts, "; "); s != c.want {
+				t.Errorf("%s, want %s", s, c.want)
+			}
+		})
+	}
+}
+
+// TestLinks: what is named is read, link or not; what leads out of it is not, unless it is
+// asked for, or the folder is one of the hub's cache.
+func TestLinks(t *testing.T) {
+	secret := tree(t, map[string]string{"x.png": "pic 7", "x.txt": "secret", "l.jsonl": `{"image": "x.png", "text": "secret"}`, "more/y.png": "pic 8", "more/y.txt": "secret"})
+	at := func(name string) string { return filepath.Join(secret, name) }
+	for _, c := range []struct {
+		name    string
+		files   map[string]string
+		links   map[string]string
+		from    string
+		want    []string // without --follow-links
+		follow  []string // with it
+		skipped []string // without it
+	}{
+		{"the folder itself", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a"}, map[string]string{"link": "in"}, "link", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
+		{"the folder itself with a slash", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a"}, map[string]string{"link": "in"}, "link/", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
+		{"a folder around a linked one", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a"}, map[string]string{"link": "in"}, "link/../link", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
+		{"inside", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a", "in/b.txt": "b"}, map[string]string{"in/b.png": "a.png", "in/loop": "."}, "in", []string{"4 Q=a", "4 Q=b"}, []string{"4 Q=a", "4 Q=b"}, nil},
+		{"a picture out of it", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a", "in/x.txt": "x"}, map[string]string{"in/x.png": at("x.png")}, "in", []string{"4 Q=a"}, []string{"4 Q=a", "7 Q=x"}, []string{"leads out of the folder; --follow-links"}},
+		{"a caption out of it", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a", "in/b.png": "pic 5"}, map[string]string{"in/b.txt": at("x.txt")}, "in", []string{"4 Q=a"}, []string{"4 Q=a", "5 Q=secret"}, []string{"the caption's link leads out of the folder"}},
+		{"a folder out of it", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a"}, map[string]string{"in/more": at("more")}, "in", []string{"4 Q=a"}, []string{"4 Q=a", "8 Q=secret"}, []string{"leads out of the folder"}},
+		{"a list out of it", map[string]string{"in/x.png": "pic 4"}, map[string]string{"in/metadata.jsonl": at("l.jsonl")}, "in", nil, []string{"4 Q=secret"}, nil},
+		{"a list that is named", map[string]string{"in/x.png": "pic 4"}, map[string]string{"in/l.jsonl": at("l.jsonl")}, "in/l.jsonl", []string{"4 Q=secret"}, []string{"4 Q=secret"}, nil},
+		{"a picture that is named", map[string]string{"in/x.txt": "x"}, map[string]string{"in/x.png": at("x.png")}, "in/x.png", []string{"7 Q=x"}, []string{"7 Q=x"}, nil},
+		{"paths out of it", map[string]string{"b.png": "pic 5", "in/a.png": "pic 4", "in/l.csv": "image,text\na.png,a\n../b.png,b\n" + at("x.png") + ",x\n../in/a.png,c\n"}, nil, "in", []string{"4 Q=a Q=c"}, []string{"4 Q=a Q=c", "5 Q=b", "7 Q=x"}, []string{"leads out of the folder", "leads out of the folder"}},
+		{"the hub's cache", map[string]string{"hub/blobs/1": "pic 4", "hub/blobs/2": "a", "hub/blobs/3": `{"file_name": "a.png", "text": "list"}`}, map[string]string{"hub/snapshots/r/a.png": "../../blobs/1", "hub/snapshots/r/a.txt": "../../blobs/2"}, "hub/snapshots/r", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
+		{"a list in the hub's cache", map[string]string{"hub/blobs/1": "pic 4", "hub/blobs/3": `{"file_name": "a.png", "text": "list"}`}, map[string]string{"hub/snapshots/r/t/a.png": "../../../blobs/1", "hub/snapshots/r/t/metadata.jsonl": "../../../blobs/3"}, "hub/snapshots/r", []string{"4 Q=list"}, []string{"4 Q=list"}, nil},
+		{"beyond the hub's cache", map[string]string{"hub/blobs/1": "pic 4", "hub/secret.txt": "b", "hub/blobs/2": "a"}, map[string]string{"hub/snapshots/r/a.png": "../../blobs/1", "hub/snapshots/r/a.txt": "../../secret.txt"}, "hub/snapshots/r", nil, []string{"4 Q=b"}, []string{"the caption's link leads out"}},
+		{"a cache whose blobs are a link", map[string]string{}, map[string]string{"hub/blobs": secret, "hub/snapshots/r/a.png": "../../blobs/x.png", "hub/snapshots/r/a.txt": "../../blobs/x.txt"}, "hub/snapshots/r", nil, []string{"7 Q=secret"}, []string{"leads out"}},
+		{"a circle around a list", map[string]string{"in/sub/a.png": "pic 4", "in/sub/metadata.csv": "file_name,text\na.png,a\n"}, map[string]string{"in/sub/up": "..", "in/x": "sub"}, "in", []string{"4 Q=a"}, []string{"4 Q=a"}, nil},
+		{"to nothing", map[string]string{"in/a.png": "pic 4", "in/a.txt": "a", "in/b.txt": "b"}, map[string]string{"in/b.png": "gone.png"}, "in", []string{"4 Q=a"}, []string{"4 Q=a"}, []string{"no such file"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := tree(t, c.files)
+			for link, target := range c.links {
+				must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, link)), 0o755))
+				must(t, os.Symlink(target, filepath.Join(dir, link)))
+			}
+			from := dir + "/" + c.from
+			got := imported(t, importer.Options{Paths: []string{from}})
+			if !slices.Equal(got.rows, c.want) || (got.err == nil) != (c.want != nil) {
+				t.Errorf("%q, %v, want %q", got.rows, got.err, c.want)
+			}
+			says(t, "passed over", got.skipped, c.skipped)
+			if got := imported(t, importer.Options{Paths: []string{from}, FollowLinks: true}); !slices.Equal(got.rows, c.follow) {
+				t.Errorf("with --follow-links %q, %v, want %q", got.rows, got.err, c.follow)
+			}
+		})
+	}
+}
+
+// TestCaptionLines: a stamp's caption has its translations below it.
+func TestCaptionLines(t *testing.T) {
+	dir := tree(t, map[string]string{"a.png": "pic 4", "a.txt": "\n a cat \nde=eine Katze\n", "b.png": "pic 5", "b.txt": "a dog " + strings.Repeat("and another ", 100), "c.png": "pic 6", "c.txt": "long " + strings.Repeat("é", 1200)})
+	got := imported(t, importer.Options{Paths: []string{dir}})
+	if got.rows[0] != "4 Q=a cat \nde=eine Katze" {
+		t.Errorf("%q", got.rows)
+	}
+	says(t, "notes", got.notes, []string{"2 captions have more than 1000 characters, the longest 1205: " + filepath.Join(dir, "b.txt")})
+	if got := imported(t, importer.Options{Paths: []string{dir}, CaptionLines: 1}); got.rows[0] != "4 Q=a cat" {
+		t.Errorf("%q", got.rows)
+	}
+}
+
+func TestNotes(t *testing.T) {
+	dir := tree(t, map[string]string{"l.jsonl": `{"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}`})
+	got := imported(t, importer.Options{Paths: []string{dir}})
+	says(t, "notes", got.notes, []string{"1 messages by the system are left out", "no row has a picture"})
+	dir = tree(t, map[string]string{"a.png": "pic 4", "b.png": "pic 5", "sub/c.png": "pic 6", "sub/d.png": "pic 7", "metadata.csv": "file_name,text\na.png,x\nsub/d.png,y\n"})
+	got = imported(t, importer.Options{Paths: []string{dir}})
+	says(t, "notes", got.notes, []string{"2 pictures are named by no usable entry of the list beside them and are left out, the first " + filepath.Join(dir, "b.png")})
+	dir = tree(t, map[string]string{"a.png": "pic 4", "a.txt": "x", "b.heic": "heic", "b.txt": "y"})
+	got = imported(t, importer.Options{Paths: []string{dir}})
+	says(t, "passed over", got.skipped, []string{"cannot be decoded"})
+}
+
+// TestLeftovers: what a killed import has left is removed by the next one into the same
+// folder, but not while it still runs.
+func TestLeftovers(t *testing.T) {
+	dir, parent := tree(t, map[string]string{"a.png": "pic 4", "a.txt": "a"}), t.TempDir()
+	left := filepath.Join(parent, ".import-out")
+	must(t, os.Mkdir(left, 0o755))
+	must(t, os.WriteFile(filepath.Join(left, "train-00000.tmp"), []byte("half a shard"), 0o644))
+	got := imported(t, importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, "out")})
+	must(t, got.err)
+	entries, err := os.ReadDir(parent)
+	must(t, err)
+	inside, err := os.ReadDir(filepath.Join(parent, "out"))
+	must(t, err)
+	if len(entries) != 1 || len(inside) != 1 || inside[0].Name() != "train-00000-of-00001.parquet" {
+		t.Errorf("%v and in out %v", entries, inside)
+	}
+	// What is not an import's is left alone.
+	mine := filepath.Join(parent, "mine")
+	must(t, os.Mkdir(mine, 0o755))
+	must(t, os.WriteFile(filepath.Join(mine, "train-00000"), []byte("dear"), 0o644))
+	must(t, os.Symlink(mine, filepath.Join(parent, ".import-linked")))
+	must(t, os.Mkdir(filepath.Join(parent, ".import-filled"), 0o755))
+	must(t, os.WriteFile(filepath.Join(parent, ".import-filled", "letter"), []byte("dear"), 0o644))
+	for _, out := range []string{"linked", "filled"} {
+		if got := imported(t, importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, out)}); got.err == nil {
+			t.Errorf("imported into %s", out)
+		}
+	}
+	for _, path := range []string{"mine/train-00000", ".import-filled/letter"} {
+		if text, err := os.ReadFile(filepath.Join(parent, path)); err != nil || string(text) != "dear" {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+	}
+	// A second import into a folder that a first one is writing.
+	busy := filepath.Join(parent, "busy")
+	o := importer.Options{Paths: []string{dir}, Out: busy, Prompts: []string{"Q"}}
+	var second error
+	o.Skipped = func(importer.Skipped) {
+		o := o
+		o.Skipped = nil
+		_, second = importer.Import(context.Background(), o)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "b.png"), []byte("no picture"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "b.txt"), []byte("b"), 0o644))
+	if _, err := importer.Import(context.Background(), o); err != nil || !errors.Is(second, importer.ErrBusy) {
+		t.Errorf("%v, and the second: %v", err, second)
+	}
+}

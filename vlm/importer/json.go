@@ -1,0 +1,166 @@
+package importer
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"unicode"
+)
+
+// readJSONL reads an object a line. A list in brackets under this name is one all the
+// same.
+func readJSONL(r *bufio.Reader, each func(int, record, string)) error {
+	if first, err := firstLetter(r); err == nil && first == '[' {
+		return readArray(r, each)
+	}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	n := 0
+	for lines.Scan() {
+		n++
+		if text := bytes.TrimSpace(lines.Bytes()); len(text) > 0 {
+			rec, failed := object(text)
+			each(n, rec, failed)
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line %d is longer than %d MB", n+1, maxLine>>20)
+	}
+	return lines.Err()
+}
+
+// readJSON reads a list of objects, as LLaVA's data are, or objects line by line.
+func readJSON(r *bufio.Reader, each func(int, record, string)) error {
+	switch first, err := firstLetter(r); {
+	case err == io.EOF:
+		return errors.New("the list is empty")
+	case err != nil:
+		return err
+	case first == '[':
+		return readArray(r, each)
+	case first != '{':
+		return errors.New("not a list of JSON objects")
+	}
+	head, _ := r.Peek(r.Size())
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	if _, failed := object(bytes.TrimSpace(line)); failed == "" || len(line) == r.Size() {
+		return readJSONL(r, each)
+	}
+	var one record // over several lines
+	if err := json.NewDecoder(&standardJSON{r: r}).Decode(&one); err != nil {
+		return errors.New("not JSON")
+	}
+	return fmt.Errorf("holds one JSON object, with %.200q, and not a list of them; write the entries as a list in brackets, or one a line", slices.Sorted(maps.Keys(one)))
+}
+
+// firstLetter is the first byte that is no space, which stays to be read.
+func firstLetter(r *bufio.Reader) (byte, error) {
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		if !unicode.IsSpace(rune(b)) {
+			return b, r.UnreadByte()
+		}
+	}
+}
+
+func readArray(r *bufio.Reader, each func(int, record, string)) error {
+	d := json.NewDecoder(&standardJSON{r: r})
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	for n := 1; d.More(); n++ {
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			var damaged *json.SyntaxError
+			if errors.As(err, &damaged) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return fmt.Errorf("entry %d is not JSON", n)
+			}
+			return err
+		}
+		rec, failed := object(raw)
+		each(n, rec, failed)
+	}
+	if _, err := d.Token(); err != nil {
+		return errors.New("the list does not end")
+	}
+	return nil
+}
+
+// object reads one object.
+func object(text []byte) (rec record, failed string) {
+	if err := checkText(text); err != nil {
+		return nil, "the entry " + err.Error()
+	}
+	if json.Unmarshal(text, &rec) == nil && rec != nil {
+		return rec, ""
+	}
+	text, err := io.ReadAll(&standardJSON{r: bufio.NewReader(bytes.NewReader(text))})
+	if err != nil || json.Unmarshal(text, &rec) != nil || rec == nil {
+		return nil, "not a JSON object"
+	}
+	return rec, ""
+}
+
+// standardJSON gives empty objects instead of NaN, Infinity and -Infinity, which Python
+// writes and JSON has not: no field that is read takes one.
+type standardJSON struct {
+	r        *bufio.Reader
+	quoted   bool // in a string
+	escaped  bool // behind a backslash
+	leftover []byte
+}
+
+var notNumbers = []string{"NaN", "Infinity", "-Infinity"}
+
+func (s *standardJSON) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(s.leftover) > 0 {
+			k := copy(p[n:], s.leftover)
+			s.leftover, n = s.leftover[k:], n+k
+			continue
+		}
+		if n > 0 && s.r.Buffered() == 0 {
+			return n, nil
+		}
+		b, err := s.r.ReadByte()
+		if err != nil {
+			return n, err
+		}
+		if s.replaced(b) {
+			s.leftover = []byte("{}")
+			continue
+		}
+		p[n] = b
+		n++
+	}
+	return n, nil
+}
+
+// replaced follows the strings, and takes a number that is none out of the text.
+func (s *standardJSON) replaced(b byte) bool {
+	switch {
+	case s.escaped:
+		s.escaped = false
+	case s.quoted && b == '\\':
+		s.escaped = true
+	case b == '"':
+		s.quoted = !s.quoted
+	case !s.quoted && (b == 'N' || b == 'I' || b == '-'):
+		for _, word := range notNumbers {
+			rest := word[1:]
+			if next, _ := s.r.Peek(len(rest)); word[0] == b && string(next) == rest {
+				s.r.Discard(len(rest))
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package importer
+
+import "os"
+
+// lockFile has no lock to take here.
+func lockFile(*os.File) error { return nil }

@@ -1,0 +1,60 @@
+package vlm
+
+import (
+	"patchwork/vlm/batch"
+	"patchwork/vlm/data"
+)
+
+// RowFit judges rows as training does: whether their texts and pictures can be used, and
+// fit a row of tokens.
+type RowFit struct{ sampler batch.Sampler }
+
+// NewRowFit takes the tokenizer and the chat template of a model's folder or a pretrained
+// decoder; "" stands for the preset's own. Pictures, turns and the length of a row are the
+// recipe's.
+func NewRowFit(r Recipe, model string) (*RowFit, error) {
+	l, err := r.language(model)
+	if err != nil {
+		return nil, err
+	}
+	return &RowFit{batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
+}
+
+func (r Recipe) language(model string) (*Language, error) {
+	if model == "" {
+		return presetLanguage(r.Preset, r.Vision.Patches())
+	}
+	bare, err := isDecoder(model)
+	if err != nil {
+		return nil, err
+	}
+	if !bare {
+		_, l, err := openModel(model)
+		return l, err
+	}
+	p, err := OpenPretrained(model)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	return p.Language(r.Vision.Patches())
+}
+
+// Check is data.Check, and tells rows of which no turn fits.
+func (f *RowFit) Check(row data.Row) data.Verdict {
+	v := data.Check(row)
+	if v.Status == data.Skip {
+		return v
+	}
+	_, counts, err := f.sampler.Samples(row.Index, conversation(row))
+	reason := ""
+	switch {
+	case err != nil:
+		reason = err.Error()
+	case counts.Skipped > 0:
+		reason = tooLong(f.sampler.RowLen)
+	default:
+		return v
+	}
+	return data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: reason, Images: []data.Size{}}
+}
