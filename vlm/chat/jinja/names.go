@@ -217,11 +217,11 @@ func checkFunctions(e expr, soft bool) {
 		soft = true
 	case *filterExpr:
 		if filterFunctions[e.name] == nil && !soft {
-			panic(parseFailure{&Error{e.line, "No filter named '" + e.name + "'"}})
+			panic(parseFailure{&Error{Line: e.line, Reason: "No filter named '" + e.name + "'"}})
 		}
 	case *testExpr:
 		if testFunctions[e.name] == nil && !soft {
-			panic(parseFailure{&Error{e.line, "No test named '" + e.name + "'"}})
+			panic(parseFailure{&Error{Line: e.line, Reason: "No test named '" + e.name + "'"}})
 		}
 	}
 	for _, child := range children(e) {

@@ -18,6 +18,7 @@ import (
 type Error struct {
 	Line   int // 0: unknown
 	Reason string
+	Slow   bool // it took more than its time
 }
 
 func (e *Error) Error() string {
@@ -45,6 +46,7 @@ const (
 
 var (
 	errDepth = errors.New("it calls itself, or nests values, too deeply")
+	errSlow  = errors.New("it takes too long")
 	errRange = fmt.Errorf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
 )
 
@@ -100,11 +102,7 @@ func (t *Template) Render(variables *Dict, limits Limits, now func() time.Time) 
 		}
 	}()
 	if err := r.block(newScope(nil, t.frame), t.body); err != nil {
-		var located *Error
-		if !errors.As(err, &located) {
-			err = &Error{Reason: err.Error()}
-		}
-		return Result{}, err
+		return Result{}, at(0, err)
 	}
 	return r.result(), nil
 }
@@ -126,7 +124,7 @@ func (r *run) result() Result {
 func (r *run) tick() error {
 	r.steps++
 	if r.steps%32 == 0 && time.Now().After(r.until) {
-		return fmt.Errorf("it takes more than %v", r.limits.Time)
+		return fmt.Errorf("%w, more than %v", errSlow, r.limits.Time)
 	}
 	return nil
 }
@@ -170,5 +168,5 @@ func at(line int, err error) error {
 	if err == nil || errors.As(err, &located) || err == errBreak || err == errContinue {
 		return err
 	}
-	return &Error{Line: line, Reason: err.Error()}
+	return &Error{line, err.Error(), errors.Is(err, errSlow)}
 }

@@ -3,6 +3,7 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"math/big"
 	"strconv"
@@ -156,20 +157,40 @@ func hashed(v Value) (any, error) {
 		return bigKey{v.String()}, nil
 	case *Tuple:
 		var b strings.Builder
-		for _, item := range v.Items {
-			h, err := hashed(item)
-			if err != nil {
-				return nil, err
-			}
-			fmt.Fprintf(&b, "%T%q,", h, fmt.Sprint(h))
+		left := maxKeyItems
+		if err := hashTuple(&b, v, &left); err != nil {
+			return nil, err
 		}
 		return tupleKey{b.String()}, nil
 	case *List, *Dict, *view:
 		return nil, fmt.Errorf("unhashable type: '%s'", typeName(v))
-	case *namespace:
-		return v, nil
 	}
 	return v, nil
+}
+
+// maxKeyItems bounds the tuples that are keys: one in another may hold it many times.
+const maxKeyItems = 1000
+
+func hashTuple(b *strings.Builder, t *Tuple, left *int) error {
+	b.WriteByte('(')
+	for _, item := range t.Items {
+		if *left--; *left < 0 {
+			return errors.New("a tuple is too large for a key")
+		}
+		if inner, ok := item.(*Tuple); ok {
+			if err := hashTuple(b, inner, left); err != nil {
+				return err
+			}
+			continue
+		}
+		h, err := hashed(item)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b, "%T%q,", h, fmt.Sprint(h))
+	}
+	b.WriteByte(')')
+	return nil
 }
 
 // typeName is Python's name of a value's type.
@@ -381,4 +402,15 @@ func floatText(f float64) string {
 		s += ".0"
 	}
 	return s
+}
+
+// All gives the entries whose keys are texts, in their order.
+func (d *Dict) All() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		for i, key := range d.keys {
+			if name, ok := key.(string); ok && !yield(name, d.values[i]) {
+				return
+			}
+		}
+	}
 }
