@@ -1,31 +1,30 @@
 package chat
 
 import (
-	"slices"
+	"sort"
 	"unicode/utf8"
 )
 
 // unmarked moves spans of a rendered text to where they are once the marks are taken
 // out of it, which is the joined text of split's pieces.
 func (m marks) unmarked(rendered string, spans []span) []span {
-	out := slices.Clone(spans)
-	removed := 0
+	var at, removed []int // where marks stand, and the bytes of those up to each
+	size := 0
 	for i, r := range rendered {
-		if !m.is(r) {
-			continue
+		if m.is(r) {
+			size += utf8.RuneLen(r)
+			at, removed = append(at, i), append(removed, size)
 		}
-		for j, s := range spans {
-			if s.lo > i {
-				out[j].lo -= utf8.RuneLen(r)
-			}
-			if s.hi > i {
-				out[j].hi -= utf8.RuneLen(r)
-			}
-		}
-		removed++
 	}
-	if removed == 0 {
-		return spans
+	place := func(i int) int {
+		if before := sort.SearchInts(at, i); before > 0 {
+			return i - removed[before-1]
+		}
+		return i
+	}
+	out := make([]span, len(spans))
+	for i, s := range spans {
+		out[i] = span{place(s.lo), place(s.hi)}
 	}
 	return out
 }

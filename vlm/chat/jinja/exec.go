@@ -292,9 +292,6 @@ func (r *run) iterate(s *scope, one *forStmt, v Value, depth int) error {
 			return err
 		}
 	}
-	if len(items) == 0 {
-		return r.block(newScope(s, one.lastFrame), one.last)
-	}
 	l := &loop{items: items, depth: depth}
 	if one.recursive {
 		l.again = func(items Value) (Value, error) {
@@ -302,6 +299,7 @@ func (r *run) iterate(s *scope, one *forStmt, v Value, depth int) error {
 			return text, err
 		}
 	}
+	whole := false // as jinja2 compiles it, else follows where no iteration came to its end
 	for i, item := range items {
 		l.at = i
 		inner := newScope(s, one.frame)
@@ -309,13 +307,19 @@ func (r *run) iterate(s *scope, one *forStmt, v Value, depth int) error {
 		if err := r.assign(inner, one.target, item); err != nil {
 			return err
 		}
-		if err := r.block(inner, one.body); err == errBreak {
+		err := r.block(inner, one.body)
+		if err == errBreak {
 			break
-		} else if err != nil && err != errContinue {
+		}
+		if err != nil && err != errContinue {
 			return err
 		}
+		whole = whole || err == nil
 	}
-	return nil
+	if whole {
+		return nil
+	}
+	return r.block(newScope(s, one.lastFrame), one.last)
 }
 
 // filtered takes the items that a loop's own if lets through.

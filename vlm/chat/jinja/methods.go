@@ -37,6 +37,8 @@ func method(object Value, name string) (Value, bool) {
 		return sequenceMethod(o.Items, o, name)
 	case *Tuple:
 		return sequenceMethod(o.Items, o, name)
+	case *rangeValue:
+		return o.member(name)
 	}
 	return numberMember(object, name)
 }
@@ -84,6 +86,27 @@ func sequenceMethod(items []Value, whole Value, name string) (Value, bool) {
 		if _, ok := whole.(*List); ok {
 			return &function{name, func(*run, arguments) (Value, error) { return whole, nil }}, true
 		}
+	}
+	return nil, false
+}
+
+func (v *rangeValue) member(name string) (Value, bool) {
+	switch name {
+	case "start":
+		return v.start, true
+	case "stop":
+		return v.stop, true
+	case "step":
+		return v.step, true
+	case "count", "index":
+		return &function{name, func(r *run, args arguments) (Value, error) {
+			items, err := r.items(v)
+			if err != nil {
+				return nil, err
+			}
+			f, _ := sequenceMethod(items, v, name)
+			return f.(*function).call(r, args)
+		}}, true
 	}
 	return nil, false
 }

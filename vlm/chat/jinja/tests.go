@@ -94,9 +94,6 @@ func (r *run) hasCase(v Value, is, not func(rune) bool) (bool, error) {
 }
 
 func (r *run) divides(v, by, rest Value) (bool, error) {
-	if _, isText := asText(v); isText {
-		return false, errors.New("not all arguments converted during string formatting")
-	}
 	left, err := r.binary("%", v, by)
 	if err != nil {
 		return false, err

@@ -7,7 +7,7 @@ It writes recorded.json, to which the Go test holds the package. In templates.tx
 template stands behind a line "=== NAME VARIABLES", without the line end before the
 next; \\r there is a carriage return.
 """
-import datetime, json, os, re
+import copy, datetime, json, os, re
 
 from transformers.utils import chat_template_utils as ct
 
@@ -19,6 +19,7 @@ NOT_THE_SAME_EACH_TIME = re.compile(r" at 0x[0-9a-f]+")
 def render(source, variables):
     """The text and the spans of {% generation %} in bytes, or the error."""
     try:
+        variables = copy.deepcopy(variables)  # some filters change a list in its place
         compiled = ct._compile_jinja_template(source)
         text, spans = ct._render_with_assistant_indices(
             compiled_template=compiled, **{"messages": [], "tools": None, "documents": None, "add_generation_prompt": False, **variables}
