@@ -185,7 +185,7 @@ func (t *Template) render(messages []Message, o Options) (rendering, error) {
 	if err != nil {
 		return rendering{}, err
 	}
-	r, err := t.renderAs(messages, o, parts)
+	r, err := t.renderAs(messages, o, parts, maxTime)
 	if failed := (*jinja.Error)(nil); errors.As(err, &failed) {
 		return rendering{}, &TemplateError{cut(failed.Error())}
 	}
@@ -194,12 +194,12 @@ func (t *Template) render(messages []Message, o Options) (rendering, error) {
 
 // renderAs renders the contents of some roles as parts. The error may be a
 // *jinja.Error.
-func (t *Template) renderAs(messages []Message, o Options, parts partsRoles) (rendering, error) {
+func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, most time.Duration) (rendering, error) {
 	variables, err := t.variables(messages, o, parts)
 	if err != nil {
 		return rendering{}, err
 	}
-	result, err := t.parsed.Render(variables, limits(messages, o), time.Now)
+	result, err := t.parsed.Render(variables, limits(messages, o, most), time.Now)
 	if err != nil {
 		return rendering{}, err
 	}
@@ -219,12 +219,12 @@ const (
 	totalMore = 128 << 20
 )
 
-func limits(messages []Message, o Options) jinja.Limits {
+func limits(messages []Message, o Options, most time.Duration) jinja.Limits {
 	size := len(o.Tools) + len(o.Documents) + len(o.Extra)
 	for _, one := range messages {
 		size += len(one.Content) + len(one.Reasoning) + len(one.Role)
 	}
-	return jinja.Limits{Time: maxTime, Size: maxGrowth*size + spare, Total: maxTotal*size + totalMore}
+	return jinja.Limits{Time: most, Size: maxGrowth*size + spare, Total: maxTotal*size + totalMore}
 }
 
 // cut shortens what the engine says: a template's own message may be long.

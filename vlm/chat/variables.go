@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"patchwork/vlm/chat/jinja"
 )
@@ -133,7 +134,8 @@ func (t *Template) contentParts() (bool, error) {
 
 // partsRoles finds out by rendering which form of content the template shows: one
 // whose output lacks a text that is given as a string, and has it when it is given in
-// parts, takes parts. The error is that of a template that takes too long.
+// parts, takes parts. All of it has the time of one rendering; the error is that of a
+// template that takes longer.
 func (t *Template) partsRoles() (partsRoles, error) {
 	t.parts.Lock()
 	defer t.parts.Unlock()
@@ -142,6 +144,7 @@ func (t *Template) partsRoles() (partsRoles, error) {
 	}
 	const probe = "probe8151"
 	hello := Message{Role: "user", Content: "hello4031"}
+	until := time.Now().Add(maxTime)
 	var p partsRoles
 	for _, one := range []struct {
 		messages []Message
@@ -152,14 +155,14 @@ func (t *Template) partsRoles() (partsRoles, error) {
 		{[]Message{hello, {Role: "assistant", Content: probe}}, partsRoles{assistant: true}},
 	} {
 		with := partsRoles{p.system || one.with.system, p.user || one.with.user, p.assistant || one.with.assistant}
-		shown, err := t.shows(one.messages, p, probe)
+		shown, err := t.shows(one.messages, p, probe, until)
 		if err != nil {
 			return p, err
 		}
 		if shown {
 			continue
 		}
-		if shown, err = t.shows(one.messages, with, probe); err != nil {
+		if shown, err = t.shows(one.messages, with, probe, until); err != nil {
 			return p, err
 		}
 		if shown {
@@ -172,8 +175,8 @@ func (t *Template) partsRoles() (partsRoles, error) {
 
 // shows tells whether a text is left in the rendered messages. A template that refuses
 // them does not show it.
-func (t *Template) shows(messages []Message, parts partsRoles, text string) (bool, error) {
-	r, err := t.renderAs(messages, Options{}, parts)
+func (t *Template) shows(messages []Message, parts partsRoles, text string, until time.Time) (bool, error) {
+	r, err := t.renderAs(messages, Options{}, parts, time.Until(until))
 	var failed *jinja.Error
 	if errors.As(err, &failed) && failed.Slow {
 		return false, &TemplateError{cut(failed.Error())}

@@ -124,7 +124,7 @@ func (r *run) result() Result {
 func (r *run) tick() error {
 	r.steps++
 	if r.steps%32 == 0 && time.Now().After(r.until) {
-		return fmt.Errorf("%w, more than %v", errSlow, r.limits.Time)
+		return errSlow
 	}
 	return nil
 }
