@@ -179,7 +179,7 @@ func TestJinjaAsTransformersSetsItUp(t *testing.T) {
 		{"range", "{% for i in range(3) %}{{ i }}{% endfor %}{% for i in range(5, 1, -2) %}{{ i }}{% endfor %}", "01253"},
 		{"strings", "{{ '  a-b '.strip().split('-')[-1] }}{{ 'x'.startswith('x') }}", "bTrue"},
 		{"namespace", "{% set ns = namespace(n=1) %}{% for m in messages[::-1] %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "2"},
-		{"an undefined name", "{% if tools %}t{% endif %}{% if tools is defined %}d{% endif %}", ""},
+		{"an undefined name", "{% if tools %}t{% endif %}{% if tools is none %}n{% endif %}{% if toolz is defined %}d{% endif %}", "n"},
 		{"strftime_now", "{{ strftime_now('%%') }}", "%"},
 	}
 	for _, test := range tests {

@@ -137,15 +137,19 @@ func (c Conversation) messages() []Message {
 // Messages encodes any messages. Roles are trusted, contents are not.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	marks := newMarks(e.template.source, messages)
-	text, err := e.template.Render(e.mark(marks, messages), o)
+	r, err := e.template.render(e.mark(marks, messages), o)
 	if err != nil {
 		return Tokens{}, err
 	}
-	pieces, answers := marks.split(text)
+	pieces, answers := marks.split(r.text)
 	ids, starts := e.tokenizer.EncodeOffsets(pieces...)
 	joined := join(pieces)
-	for i := range answers {
-		answers[i].hi = e.endBehind(joined, answers[i].hi)
+	if len(r.generated) > 0 && r.misplaced == 0 { // the template says itself what is an answer
+		answers = marks.unmarked(r.text, r.generated)
+	} else {
+		for i := range answers {
+			answers[i].hi = e.endBehind(joined, answers[i].hi)
+		}
 	}
 	t := Tokens{IDs: ids, Answer: inSpans(starts, answers)}
 	for i := 0; i < len(ids); i++ {

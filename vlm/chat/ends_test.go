@@ -84,3 +84,36 @@ func tokenizerWith(t *testing.T, specials []string, plain string) *tokenizer.Tok
 	}
 	return tok
 }
+
+// TestGenerationMarksAnswers: what stands inside {% generation %} is the answer, as in
+// transformers' return_assistant_tokens_mask.
+func TestGenerationMarksAnswers(t *testing.T) {
+	const open, shut = "{% for m in messages %}<|{{ m.role }}|>", "{% endfor %}"
+	for _, test := range []struct{ name, template, want string }{
+		{"the words and their end", open + "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}</s>{% endif %}" + shut, "one</s>two</s>"},
+		{"the words alone", open + "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}</s>" + shut, "onetwo"},
+		{"the last answer alone", open + "{% if m.role == 'assistant' and loop.last %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}</s>{% endif %}" + shut, "two</s>"},
+		{"a header too", "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}<|assistant|>{{ m.content }}</s>{% endgeneration %}{% else %}<|user|>{{ m.content }}</s>{% endif %}" + shut, "<|assistant|>one</s><|assistant|>two</s>"},
+		{"in a macro, where its place is not known", "{% macro say(m) %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% endmacro %}" + open + "{% if m.role == 'assistant' %}{{ say(m) }}{% else %}{{ m.content }}</s>{% endif %}" + shut, "one</s>two</s>"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>"}, "<x>")
+			template, err := chat.Parse(test.template, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := chat.NewEncoder(tok, template, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The names of tokens in a question are marked while the template renders it.
+			got, err := e.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "</s>a</s>?", Assistant: "one"}, {User: "b?", Assistant: "two"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := answers(tok, got); text != test.want {
+				t.Errorf("answers %q, want %q", text, test.want)
+			}
+		})
+	}
+}

@@ -65,3 +65,13 @@ func render(source string) error {
 	_, err = template.Render([]chat.Message{{Role: "user", Content: "a"}}, chat.Options{})
 	return err
 }
+
+// A rendering may look at a template several times; together they have their time.
+func TestProbesShareTheirTime(t *testing.T) {
+	source := "{% for a in range(300) %}{% for b in range(300) %}{{ '' }}{% endfor %}{% endfor %}" // some tenth of a second
+	start := time.Now()
+	err := render(strings.Repeat(source, 100))
+	if took := time.Since(start); err == nil || took > 11*time.Second {
+		t.Errorf("took %v, error %v", took, err)
+	}
+}

@@ -9,12 +9,12 @@ package chat
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
-	"github.com/nikolalohinski/gonja/v2/exec"
+	"patchwork/vlm/chat/jinja"
 )
 
 // ErrNoTemplate says that a model has no chat template.
@@ -39,13 +39,21 @@ type Message struct {
 type Options struct {
 	AddGenerationPrompt bool  // end where the assistant begins to speak
 	Thinking            *bool // enable_thinking; nil leaves it to the template
+	// Tools and Documents are JSON arrays as OpenAI's API has them, Extra an object of
+	// further variables; nil: none. Keys keep their order.
+	Tools, Documents, Extra json.RawMessage
+
+	// imageParts gives templates of content parts an {"type": "image"} for every
+	// picture, for which the template writes a text of its own.
+	imageParts bool
 }
 
 // Template is a model's chat template. It is safe for concurrent use.
 type Template struct {
 	source string
 	names  map[string]string // bos_token and the like, as the template sees them
-	parsed *exec.Template
+	parsed *jinja.Template
+	parts  *partsProbe
 }
 
 // Load reads the template of a model's directory: chat_template.jinja where there
@@ -145,13 +153,12 @@ func tokenNames(config []byte) (map[string]string, error) {
 
 // Parse compiles a template's Jinja text. names are the special tokens that the
 // template may use, such as "eos_token".
-func Parse(source string, names map[string]string) (t *Template, err error) {
-	defer recovered(&err)
-	parsed, err := compile(source)
+func Parse(source string, names map[string]string) (*Template, error) {
+	parsed, err := jinja.Parse(source)
 	if err != nil {
 		return nil, &TemplateError{cut(err.Error())}
 	}
-	return &Template{source: source, names: names, parsed: parsed}, nil
+	return &Template{source: source, names: names, parsed: parsed, parts: &partsProbe{}}, nil
 }
 
 // EOSToken returns the tokenizer's eos_token, "" where it has none.
@@ -162,50 +169,78 @@ func (t *Template) BOSToken() string { return t.names["bos_token"] }
 
 // Render returns the text of a conversation as Hugging Face's apply_chat_template
 // gives it. Images are not rendered; see Encoder.
-func (t *Template) Render(messages []Message, o Options) (text string, err error) {
+func (t *Template) Render(messages []Message, o Options) (string, error) {
+	r, err := t.render(messages, o)
+	return r.text, err
+}
+
+// rendering is a rendered conversation.
+type rendering struct {
+	text string
+	// generated are the parts of text that the template marks as the assistant's by
+	// {% generation %}, what transformers' return_assistant_tokens_mask goes by.
+	generated []span
+	// misplaced counts blocks of {% generation %} whose place in the text is not known,
+	// because they stand inside a macro or the like.
+	misplaced int
+}
+
+// render renders the contents as texts or as parts, whichever the template shows.
+func (t *Template) render(messages []Message, o Options) (rendering, error) {
 	if t.Empty() {
-		return "", ErrNoTemplate
+		return rendering{}, ErrNoTemplate
 	}
-	defer recovered(&err)
-	m, variables := newMeter(messages), t.variables(messages, o)
-	variables[meterName] = m
-	if err := t.parsed.Execute(m, exec.NewContext(variables)); err != nil {
-		return "", &TemplateError{cut(err.Error())}
+	parts, err := t.partsRoles()
+	if err != nil {
+		return rendering{}, err
 	}
-	return m.text.String(), nil
+	r, err := t.renderAs(messages, o, parts, maxTime)
+	if failed := (*jinja.Error)(nil); errors.As(err, &failed) {
+		return rendering{}, &TemplateError{cut(failed.Error())}
+	}
+	return r, err
 }
 
-func (t *Template) variables(messages []Message, o Options) map[string]any {
-	list := make([]any, len(messages))
-	for i, m := range messages {
-		one := map[string]any{"role": m.Role, "content": m.Content}
-		if m.Reasoning != "" {
-			one["reasoning_content"] = m.Reasoning
-		}
-		list[i] = one
+// renderAs renders the contents of some roles as parts. The error may be a
+// *jinja.Error.
+func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, most time.Duration) (rendering, error) {
+	variables, err := t.variables(messages, o, parts)
+	if err != nil {
+		return rendering{}, err
 	}
-	vars := map[string]any{"messages": list, "add_generation_prompt": o.AddGenerationPrompt}
-	if o.Thinking != nil {
-		vars["enable_thinking"] = *o.Thinking
+	result, err := t.parsed.Render(variables, limits(messages, o, most), time.Now)
+	if err != nil {
+		return rendering{}, err
 	}
-	for name, token := range t.names {
-		vars[name] = token
+	out := rendering{text: result.Text, misplaced: result.Misplaced}
+	for _, s := range result.Generated {
+		out.generated = append(out.generated, span{s.Lo, s.Hi})
 	}
-	return vars
+	return out, nil
 }
 
-// cut shortens what the engine says: it may quote the whole template.
+// What honest templates need is far below these.
+const (
+	maxTime   = 5 * time.Second
+	maxGrowth = 16      // times the messages' bytes, for the result and for each value
+	spare     = 1 << 20 // bytes besides
+	maxTotal  = 64      // times the messages' bytes, for all values together
+	totalMore = 128 << 20
+)
+
+func limits(messages []Message, o Options, most time.Duration) jinja.Limits {
+	size := len(o.Tools) + len(o.Documents) + len(o.Extra)
+	for _, one := range messages {
+		size += len(one.Content) + len(one.Reasoning) + len(one.Role)
+	}
+	return jinja.Limits{Time: most, Size: maxGrowth*size + spare, Total: maxTotal*size + totalMore}
+}
+
+// cut shortens what the engine says: a template's own message may be long.
 func cut(reason string) string {
 	const most = 300
 	if len(reason) <= most {
 		return reason
 	}
 	return strings.ToValidUTF8(reason[:most/2], "") + " … " + strings.ToValidUTF8(reason[len(reason)-most/2:], "")
-}
-
-// recovered makes an error of a panic inside the template engine.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = &TemplateError{fmt.Sprint(r)}
-	}
 }

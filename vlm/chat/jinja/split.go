@@ -1,0 +1,119 @@
+package jinja
+
+import (
+	"errors"
+	"strings"
+)
+
+// split is str.split and, from the right, str.rsplit.
+func (r *run) split(s string, a arguments, right bool) (Value, error) {
+	v, err := a.bind("split", 0, "sep", "maxsplit")
+	if err != nil {
+		return nil, err
+	}
+	most, ok := asInt(orElse(v[1], int64(-1)))
+	if !ok {
+		return nil, errors.New("maxsplit must be an integer")
+	}
+	var parts []string
+	if sep := orElse(v[0], nil); sep == nil {
+		parts = splitSpaces(s, most, right)
+	} else {
+		text, err := textArg("split", sep)
+		if err != nil {
+			return nil, err
+		}
+		if text == "" {
+			return nil, errors.New("empty separator")
+		}
+		parts = splitText(s, text, most, right)
+	}
+	return r.textList(parts)
+}
+
+func (r *run) textList(parts []string) (Value, error) {
+	if err := r.charge(len(parts) * itemSize); err != nil {
+		return nil, err
+	}
+	items := make([]Value, len(parts))
+	for i, part := range parts {
+		items[i] = part
+	}
+	return &List{items}, nil
+}
+
+func splitText(s, sep string, most int64, right bool) []string {
+	if most < 0 {
+		return strings.Split(s, sep)
+	}
+	most = min(most, int64(len(s)))
+	if !right {
+		return strings.SplitN(s, sep, int(most)+1)
+	}
+	var behind []string
+	for ; most > 0; most-- {
+		i := strings.LastIndex(s, sep)
+		if i < 0 {
+			break
+		}
+		behind = append(behind, s[i+len(sep):])
+		s = s[:i]
+	}
+	behind = append(behind, s)
+	for i, j := 0, len(behind)-1; i < j; i, j = i+1, j-1 {
+		behind[i], behind[j] = behind[j], behind[i]
+	}
+	return behind
+}
+
+func splitSpaces(s string, most int64, right bool) []string {
+	words := strings.FieldsFunc(s, isSpace)
+	if most < 0 || int64(len(words)) <= most {
+		return words
+	}
+	n := int(most)
+	if !right { // the rest keeps its spaces but those before it
+		rest := s
+		for _, word := range words[:n] {
+			rest = rest[strings.Index(rest, word)+len(word):]
+		}
+		return append(words[:n:n], strings.TrimLeftFunc(rest, isSpace))
+	}
+	rest := s
+	tail := words[len(words)-n:]
+	for i := len(tail) - 1; i >= 0; i-- {
+		rest = rest[:strings.LastIndex(rest, tail[i])]
+	}
+	return append([]string{strings.TrimRightFunc(rest, isSpace)}, tail...)
+}
+
+var lineEnds = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
+
+// lines is str.splitlines.
+func lines(s string, keep bool) []string {
+	var out []string
+	for s != "" {
+		i := strings.IndexAny(s, lineEnds)
+		if i < 0 {
+			return append(out, s)
+		}
+		end := i + runeSize(s[i:])
+		if strings.HasPrefix(s[i:], "\r\n") {
+			end = i + 2
+		}
+		if keep {
+			i = end
+		}
+		out = append(out, s[:i])
+		s = s[end:]
+	}
+	return out
+}
+
+func splitLines(r *run, s string, a arguments) (Value, error) {
+	v, err := a.bind("splitlines", 0, "keepends")
+	if err != nil {
+		return nil, err
+	}
+	return r.textList(lines(s, truth(orElse(v[0], false))))
+}

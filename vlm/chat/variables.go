@@ -1,0 +1,186 @@
+package chat
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"patchwork/vlm/chat/jinja"
+)
+
+// variables are what transformers' render_jinja_template gives a template, in its
+// order: tools and documents are there, and none, also where there are none.
+func (t *Template) variables(messages []Message, o Options, parts partsRoles) (*jinja.Dict, error) {
+	vars, list := jinja.NewDict(), jinja.NewList()
+	for _, m := range messages {
+		list.Items = append(list.Items, m.variables(parts.has(m.Role), o.imageParts))
+	}
+	vars.Set("messages", list)
+	for name, raw := range map[string]json.RawMessage{"tools": o.Tools, "documents": o.Documents} {
+		v, err := optionValue(name, raw)
+		if err != nil {
+			return nil, err
+		}
+		vars.Set(name, v)
+	}
+	vars.Set("add_generation_prompt", o.AddGenerationPrompt)
+	if o.Thinking != nil {
+		vars.Set("enable_thinking", *o.Thinking)
+	}
+	for name, token := range t.names {
+		vars.Set(name, token)
+	}
+	if len(o.Extra) == 0 {
+		return vars, nil
+	}
+	return vars, addExtra(vars, o.Extra)
+}
+
+func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	v, err := jinja.FromJSON(raw)
+	if err != nil {
+		return nil, &TemplateError{name + " is no JSON: " + cut(err.Error())}
+	}
+	if _, ok := v.(*jinja.List); !ok && v != nil {
+		return nil, &TemplateError{name + " must be a JSON array"}
+	}
+	return v, nil
+}
+
+func addExtra(vars *jinja.Dict, raw json.RawMessage) error {
+	v, err := jinja.FromJSON(raw)
+	if err != nil {
+		return &TemplateError{"the further variables are no JSON: " + cut(err.Error())}
+	}
+	d, ok := v.(*jinja.Dict)
+	if !ok {
+		return &TemplateError{"the further variables must be a JSON object"}
+	}
+	for key, value := range d.All() {
+		vars.Set(key, value)
+	}
+	return nil
+}
+
+// variables is a message as a dict. Reasoning goes by the names that templates read,
+// as transformers' _alias_reasoning_fields has it.
+func (m Message) variables(parts, imageParts bool) *jinja.Dict {
+	d := jinja.NewDict()
+	if m.Reasoning != "" {
+		d.Set("thinking", m.Reasoning)
+	}
+	d.Set("role", m.Role)
+	if parts {
+		d.Set("content", m.parts(imageParts))
+	} else {
+		d.Set("content", m.Content)
+	}
+	if m.Reasoning != "" {
+		d.Set("reasoning_content", m.Reasoning)
+	}
+	return d
+}
+
+// parts is a content in the form that templates of vision-language models take.
+func (m Message) parts(images bool) *jinja.List {
+	list := jinja.NewList()
+	for range m.Images {
+		if images {
+			d := jinja.NewDict()
+			d.Set("type", "image")
+			list.Items = append(list.Items, d)
+		}
+	}
+	d := jinja.NewDict()
+	d.Set("type", "text")
+	d.Set("text", m.Content)
+	list.Items = append(list.Items, d)
+	return list
+}
+
+// partsRoles are the roles whose content a template takes as a list of parts.
+type partsRoles struct{ system, user, assistant bool }
+
+func (p partsRoles) has(role string) bool {
+	switch role {
+	case "user":
+		return p.user
+	case "assistant":
+		return p.assistant
+	case "system":
+		return p.system
+	}
+	return p.user // tool and the like
+}
+
+// partsProbe keeps what was found out of a template.
+type partsProbe struct {
+	sync.Mutex
+	known bool
+	roles partsRoles
+}
+
+// contentParts says that the template takes the content of some messages as parts
+// only.
+func (t *Template) contentParts() (bool, error) {
+	roles, err := t.partsRoles()
+	return roles != partsRoles{}, err
+}
+
+// partsRoles finds out by rendering which form of content the template shows: one
+// whose output lacks a text that is given as a string, and has it when it is given in
+// parts, takes parts. All of it has the time of one rendering; the error is that of a
+// template that takes longer.
+func (t *Template) partsRoles() (partsRoles, error) {
+	t.parts.Lock()
+	defer t.parts.Unlock()
+	if t.parts.known {
+		return t.parts.roles, nil
+	}
+	const probe = "probe8151"
+	hello := Message{Role: "user", Content: "hello4031"}
+	until := time.Now().Add(maxTime)
+	var p partsRoles
+	for _, one := range []struct {
+		messages []Message
+		with     partsRoles
+	}{
+		{[]Message{{Role: "user", Content: probe}}, partsRoles{user: true}},
+		{[]Message{{Role: "system", Content: probe}, hello}, partsRoles{system: true}},
+		{[]Message{hello, {Role: "assistant", Content: probe}}, partsRoles{assistant: true}},
+	} {
+		with := partsRoles{p.system || one.with.system, p.user || one.with.user, p.assistant || one.with.assistant}
+		shown, err := t.shows(one.messages, p, probe, until)
+		if err != nil {
+			return p, err
+		}
+		if shown {
+			continue
+		}
+		if shown, err = t.shows(one.messages, with, probe, until); err != nil {
+			return p, err
+		}
+		if shown {
+			p = with
+		}
+	}
+	t.parts.known, t.parts.roles = true, p
+	return p, nil
+}
+
+// shows tells whether a text is left in the rendered messages. A template that refuses
+// them does not show it.
+func (t *Template) shows(messages []Message, parts partsRoles, text string, until time.Time) (bool, error) {
+	r, err := t.renderAs(messages, Options{}, parts, time.Until(until))
+	var failed *jinja.Error
+	if errors.As(err, &failed) && failed.Slow {
+		return false, &TemplateError{cut(failed.Error())}
+	}
+	printed := strings.Contains(r.text, "'text': '"+text) || strings.Contains(r.text, `"text": "`+text) // the list itself
+	return err == nil && strings.Contains(r.text, text) && !printed, nil
+}
