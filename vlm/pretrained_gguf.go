@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"patchwork/nn/gguf"
@@ -269,11 +270,28 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 			v.Kinds = append(v.Kinds, tokenizer.Kind(k))
 		}
 	}
+	markEnds(&v)
 	var err error
 	if v.Before, v.Behind, err = ggufAround(m, v); err != nil {
 		return nil, err
 	}
 	return tokenizer.FromVocabulary(v)
+}
+
+// markEnds makes control tokens of those that are ends by their name, whatever type the
+// file gives them, as llama.cpp does: as words they would never be found in a prompt.
+func markEnds(v *tokenizer.Vocabulary) {
+	for id, token := range v.Tokens {
+		if !slices.Contains(endNames, token) {
+			continue
+		}
+		if v.Kinds == nil {
+			v.Kinds = slices.Repeat([]tokenizer.Kind{tokenizer.KindNormal}, len(v.Tokens))
+		}
+		if id < len(v.Kinds) && v.Kinds[id] == tokenizer.KindNormal {
+			v.Kinds[id] = tokenizer.KindControl
+		}
+	}
 }
 
 // ggufAround are the tokens that llama.cpp puts before and behind a text.

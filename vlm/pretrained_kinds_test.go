@@ -232,6 +232,22 @@ func TestEndsOfGGUF(t *testing.T) {
 	}
 }
 
+// TestEndsOfTheWrongType: an end that a file takes for a word is a token all the same.
+func TestEndsOfTheWrongType(t *testing.T) {
+	for _, kinds := range []any{nil, slices.Repeat([]int32{1}, 280)} {
+		d := newTinyDecoder(t, "tiny_llama", 280)
+		d.set = `{"chat_template":"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"}`
+		d.tokens.tokens[0] = "<|im_end|>"
+		l, err := OpenLanguage(d.gguf(t, map[string]any{"tokenizer.ggml.token_type": kinds, "tokenizer.ggml.eos_token_id": nil}, nil))
+		must(t, err)
+		got, err := l.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "a<|im_end|>", Assistant: "b"}}})
+		must(t, err)
+		if n := occurrences(got.IDs, 0); n != 2 || !slices.Equal(l.AnswerEnds(), []int32{0}) || !got.Answer[len(got.Answer)-1] {
+			t.Errorf("%d ends in %v, answers %v, ends %v", n, got.IDs, got.Answer, l.AnswerEnds())
+		}
+	}
+}
+
 // TestBeginToken: what stands before a text without a chat template.
 func TestBeginToken(t *testing.T) {
 	around := `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|user|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|user|>":{"id":"<|user|>","ids":[1],"tokens":["<|user|>"]}}}`

@@ -174,6 +174,9 @@ func (t *trainer) openData() error {
 	if err := t.openModel(); err != nil {
 		return err
 	}
+	if !t.language.LearnsToStop() {
+		t.warn("the chat template puts no token behind an answer: the model cannot learn where its answers end, and they will run to --max-new-tokens")
+	}
 	if t.badRows, err = openBadRows(filepath.Join(t.Out, badRowsFile)); err != nil {
 		return err
 	}
