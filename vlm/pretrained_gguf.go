@@ -264,7 +264,9 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 	if !ok || !okMerges {
 		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
 	}
-	v.Pre, _ = m.Text("tokenizer.ggml.pre")
+	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
+		return nil, errors.New("tokenizer.ggml.pre is missing, so that nobody knows how its words are cut; convert the model to GGUF again with today's tools")
+	}
 	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
 		for _, k := range kinds {
 			v.Kinds = append(v.Kinds, tokenizer.Kind(k))

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -50,6 +51,9 @@ var pipelines = map[string]pipeline{
 	"llama-bpe": {"null", splitBy(llamaPattern), true},
 }
 
+// sameAs are llama.cpp's further names of the same ones.
+var sameAs = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2", "phi-2": "gpt-2"}
+
 // splitBy is a pre-tokenizer that cuts a text by a pattern.
 func splitBy(pattern string) string {
 	return `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + quoted(pattern) + `},"behavior":"Isolated","invert":false},` + fmt.Sprintf(byteLevel, false) + `]}`
@@ -64,10 +68,7 @@ func quoted(s string) string {
 // describe. Unused tokens at the end, which only pad the embedding, are left out.
 // The error is a *FormatError or an *UnsupportedError.
 func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
-	pipe, ok := pipelines[v.Pre]
-	if v.Pre == "" {
-		return nil, &FormatError{"tokenizer.ggml.pre is missing, so that nobody knows how its words are cut; convert the model to GGUF again with today's tools"}
-	}
+	pipe, ok := pipelines[cmp.Or(sameAs[v.Pre], v.Pre)]
 	if !ok {
 		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (there are %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
 	}
