@@ -7,12 +7,16 @@ DEMO_STEPS := 4000
 # Where a C compiler works, Go uses it: the Vulkan and WebGPU backends need it.
 GO = CGO_ENABLED=$$(tools/deps.sh cgo) go
 
+# Without nodynamic the AVIF decoder that is compiled in steps back behind a libavif
+# of the system's, which nobody here has tested.
+OWN = -tags nodynamic
+
 # WebGPU's library is a download of 124 MB, which neither the demo nor a bundle needs.
-SMALL = -tags nowebgpu
+SMALL = -tags nowebgpu,nodynamic
 
 .PHONY: build
 build: ## build bin/vlmtool (the default)
-	@$(GO) build -o bin/vlmtool ./tools/vlmtool
+	@$(GO) build $(OWN) -o bin/vlmtool ./tools/vlmtool
 
 .PHONY: demo
 demo: ## train from scratch on pictures of shapes, then look at demo/index.html

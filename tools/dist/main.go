@@ -116,7 +116,7 @@ func build(src source, t target) ([]byte, error) {
 	for _, x := range [][2]string{{"Version", src.version}, {"Commit", src.commit}, {"Time", src.time.Format(time.RFC3339)}, {"Dirty", strconv.FormatBool(src.dirty)}} {
 		flags += " -X main.built" + x[0] + "=" + x[1]
 	}
-	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
+	c := exec.Command("go", "build", "-tags", "nodynamic", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
 	cgo := "0"
 	if t.cgo {
 		cgo = "1"

@@ -43,16 +43,25 @@ func Rows() []Bomb {
 		picture("PNG 7000x7000 interlaced gray", PNG(7000, 7000, 8, gray, 1, interlaced(7000)), ""),
 		picture("PNG 4000x4000 with a palette", PNG(4000, 4000, 8, palette, 0, 4000*4001), ""),
 		picture("PNG 4000x4000 of 1 bit", PNG(4000, 4000, 1, gray, 0, 4000*501), ""),
-		picture("PNG that inflates beyond its size", PNG(64, 48, 8, gray, 0, 256<<20), "too much pixel data"),
+		picture("PNG that inflates beyond its size", PNG(64, 48, 8, gray, 0, 256<<20), ""),
 		picture("PNG with a colour profile that inflates", withChunk(small, "iCCP", append([]byte("p\x00\x00"), deflated(100<<20)...)), ""),
 		picture("PNG with a text that inflates", withChunk(small, "zTXt", append([]byte("t\x00\x00"), deflated(100<<20)...)), ""),
 		picture("PNG with a large text", withChunk(small, "tEXt", make([]byte, 20<<20)), ""),
 		picture("JPEG 65500x65500", JPEG(65500, 65500, 3, 1, 1<<10), "65500x65500 is more than"),
-		picture("JPEG 8000x8000 progressive", JPEG(8000, 8000, 3, 1, 1<<20), "takes 1152 MB to decode"),
+		picture("JPEG 8000x8000 progressive", JPEG(8000, 8000, 3, 1, 1<<20), "takes 768 MB to decode"),
 		picture("JPEG of 5000 scans", JPEG(4000, 4000, 1, 5000, 1<<20), "so many scans"),
 		picture("JPEG 6000x6000", plainJPEG(6000, 6000), ""),
 		picture("GIF 8000x8000 with a frame of one pixel", plainGIF(8000, 8000), ""),
 		picture("BMP 8000x8000 without pixels", bmpHeader(8000, 8000), "the data ends too early"),
+		picture("PNG 8000x8000 of 32 bits with a wrong sum", wrongSum(PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000))), ""),
+		picture("GIF with a frame of 65535x65535", largeFrame(), "65535x65535 is more than"),
+		picture("BMP 8000x8000 of no run", emptyRuns(8000, 8000), ""),
+		picture("TIFF 8000x8000 in one strip", tiff(8000, 8000, 8000, 8), "takes 384 MB to decode"),
+		picture("TIFF 8000x8000 in a thousand strips that are one", tiff(8000, 8000, 8, 8), ""),
+		picture("TIFF with strips of 2000 million lines", tiff(60000, 2_000_000_000, 2_000_000_000, 8), "is more than"),
+		picture("QOI 8000x8000", append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("qoif"), 8000), 8000), append([]byte{4, 0}, bytes.Repeat([]byte{0xfd}, 1_100_000)...)...), ""),
+		picture("TGA 8000x8000", append([]byte{0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8000 & 255, 8000 >> 8, 8000 & 255, 8000 >> 8, 24, 0}, make([]byte, 4<<20)...), "takes 512 MB to decode"),
+		picture("PGM 60000x60000", []byte("P5 60000 60000 255 "), "60000x60000 is more than"),
 		picture("WebP 6000x6000 of 24 bytes", webp(6000, 6000), ""),
 		picture("WebP 8000x8000 of 24 bytes", webp(8000, 8000), "takes 512 MB to decode"),
 	}
@@ -190,6 +199,66 @@ func bmpHeader(w, h uint32) []byte {
 	out = binary.LittleEndian.AppendUint16(out, 1)
 	out = binary.LittleEndian.AppendUint16(out, 24)
 	return append(out, make([]byte, 24)...)
+}
+
+// wrongSum spoils the sum of a PNG's pixels.
+func wrongSum(png []byte) []byte {
+	const end = 12
+	png[len(png)-end-1] ^= 1
+	return png
+}
+
+// largeFrame is a GIF whose frame is larger than its screen.
+func largeFrame() []byte {
+	small := plainGIF(1, 1)
+	at := bytes.IndexByte(small[13:], ',') + 13
+	for i := at + 5; i < at+9; i++ {
+		small[i] = 255
+	}
+	return small
+}
+
+// emptyRuns is a BMP of run lengths that ends at once.
+func emptyRuns(w, h uint32) []byte {
+	out := bmpHeader(w, h)
+	out[28], out[30] = 8, 1 // bits, compression
+	return append(out, append(make([]byte, 1024), 0, 1)...)
+}
+
+// tiff has RGB of zeros, deflated; all its strips lie at one place.
+func tiff(w, h, rows uint32, bits uint16) []byte {
+	le := binary.LittleEndian
+	strip := deflated(min(int64(rows), 1<<14) * int64(w) * 3)
+	n := (h + rows - 1) / rows
+	entries := [][3]uint32{ // tag, type, value
+		{256, 4, w}, {257, 4, h}, {258, 3, uint32(bits)}, {259, 3, 8}, {262, 3, 2}, {273, 4, 0}, {277, 3, 3}, {278, 4, rows}, {279, 4, 0},
+	}
+	lists := uint32(8 + 2 + 12*len(entries) + 4)
+	out := le.AppendUint16(le.AppendUint32([]byte("II*\x00"), 8), uint16(len(entries)))
+	for _, e := range entries {
+		out = le.AppendUint16(le.AppendUint16(out, uint16(e[0])), uint16(e[1]))
+		count, value := uint32(1), e[2]
+		if e[0] == 273 || e[0] == 279 {
+			count, value = n, lists
+			if e[0] == 279 {
+				value += 4 * n
+			}
+			if n == 1 {
+				value = map[uint32]uint32{273: lists, 279: uint32(len(strip))}[e[0]]
+			}
+		}
+		out = le.AppendUint32(le.AppendUint32(out, count), value)
+	}
+	out = append(out, 0, 0, 0, 0)
+	if n > 1 {
+		for range n {
+			out = le.AppendUint32(out, lists+8*n)
+		}
+		for range n {
+			out = le.AppendUint32(out, uint32(len(strip)))
+		}
+	}
+	return append(out, strip...)
 }
 
 // webp is a lossless picture whose five Huffman codes have one symbol each, so that

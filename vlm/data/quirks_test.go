@@ -112,9 +112,9 @@ func differ(p *picture.RGB, quarters [4][3]int) int {
 // quirkReasons are what a user reads, by kind of row.
 var quirkReasons = map[string]string{
 	"png_truncated":         "image 1 cannot be decoded: png: not enough pixel data",
-	"jpeg_truncated":        "image 1 cannot be decoded: jpeg: short Huffman data",
+	"jpeg_truncated":        "image 1 cannot be decoded: jpeg: the data ends too early",
 	"zero_bytes":            "image 1 cannot be decoded: no bytes",
-	"html":                  "image 1 cannot be decoded: not a PNG, JPEG, GIF, BMP, TIFF or WebP file",
+	"html":                  "image 1 cannot be decoded: not a PNG, JPEG, GIF, BMP, TIFF, WebP, AVIF, ICO, PPM, PGM, PBM, QOI or TGA file",
 	"png_bomb":              "image 1 cannot be decoded: 100000x100000 is more than 64 million pixels",
 	"png_bad_crc_header":    "image 1 cannot be decoded: png: invalid checksum",
 	"bytes_null_outside":    "image 1 has no bytes",

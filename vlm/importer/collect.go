@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"patchwork/vlm/data"
+	"patchwork/vlm/picture"
 )
 
 // The largest files that are read of a picture and of a caption, and the characters of a
@@ -22,10 +23,8 @@ const (
 	longCaption = 1000
 )
 
-// pictureNames are what files of pictures end in, of forms that cannot be read as well:
-// these are passed over by name.
-var pictureNames = strings.Fields(".png .apng .jpg .jpeg .jpe .jfif .gif .bmp .dib .tif .tiff .webp " +
-	".avif .heic .heif .ico .jp2 .jxl .pbm .pgm .pnm .ppm .psd .svg .tga")
+// pictureNames are those of what is read, and of what is refused by its name.
+var pictureNames = picture.Extensions
 
 func isPicture(path string) bool {
 	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))

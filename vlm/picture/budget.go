@@ -14,8 +14,8 @@ const (
 	// MaxBytes is the most memory that pictures being decoded take together. A
 	// picture that would take more by itself is refused by its header. PNG of 8 bits
 	// and plain JPEG as cameras make it (4:2:0) fit with MaxPixels; JPEG 4:4:4 up to
-	// 50 million pixels, progressive 4:2:0 to 28, PNG of 16 bits a channel and four
-	// channels to 37.
+	// 50 million pixels, progressive 4:2:0 to 40, PNG of 16 bits a channel and four
+	// channels to 37, AVIF to 4.7.
 	MaxBytes = 300_000_000
 
 	// largeBytes is from where on the garbage of a decoding is worth a collection.
@@ -96,41 +96,4 @@ func pngMemory(data []byte, c image.Config) int64 {
 		n += int64(c.Width) * int64(c.Height) * bytesAPixel(c.ColorModel)
 	}
 	return n
-}
-
-// tiffMemory: a compressed strip or tile is unpacked into a buffer that grows.
-func tiffMemory(data []byte, c image.Config) int64 {
-	const rowsPerStrip, tileWidth, tileLength, compression = 0x116, 0x142, 0x143, 0x103
-	const each = 8 // bytes a pixel, the most that the decoder accepts
-	n := plainMemory(data, c)
-	tags := readTags(data, rowsPerStrip, tileWidth, tileLength, compression)
-	if tags[compression] <= 1 {
-		return n
-	}
-	w, h := int64(c.Width), int64(c.Height)
-	if rows := tags[rowsPerStrip]; rows > 0 {
-		h = min(h, rows)
-	}
-	if tags[tileWidth] > 0 {
-		w, h = tags[tileWidth], tags[tileLength]
-	}
-	if w > MaxBytes/each/max(1, h) {
-		return MaxBytes + 1
-	}
-	return n + 2*each*w*h
-}
-
-// webpMemory: a lossless picture is unpacked twice where it has a palette, and has
-// Huffman trees of its own for places; an extended one may have an alpha plane that
-// is such a picture.
-func webpMemory(data []byte, c image.Config) int64 {
-	const trees, bitsEach, treeBytes = 1 << 16, 20, 2700
-	groups := min(trees, int64(len(data))*8/bitsEach) * treeBytes
-	switch {
-	case len(data) > 15 && data[15] == 'L':
-		return rendered(c, 8) + groups
-	case len(data) > 15 && data[15] == 'X':
-		return rendered(c, 3+8+3) + groups
-	}
-	return rendered(c, 2)
 }

@@ -3,13 +3,9 @@ package picture
 import (
 	"errors"
 	"fmt"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"strings"
-
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 )
 
 // A FormatError reports bytes that are no valid picture.
@@ -22,11 +18,16 @@ func (e *FormatError) Error() string { return join(e.Format, e.Reason) }
 
 // An UnsupportedError reports a picture that uses a feature not read here.
 type UnsupportedError struct {
-	Format  string
-	Feature string
+	Format  string // with its article where it is not read at all: "a HEIC picture"
+	Feature string // empty for the whole format
 }
 
-func (e *UnsupportedError) Error() string { return join(e.Format, "not supported: "+e.Feature) }
+func (e *UnsupportedError) Error() string {
+	if e.Feature == "" {
+		return e.Format + ": not supported; convert it to PNG or JPEG"
+	}
+	return join(e.Format, "not supported: "+e.Feature)
+}
 
 // A SizeError reports a picture of more than MaxPixels.
 type SizeError struct{ W, H int }
@@ -35,6 +36,10 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%dx%d is more than %d million pixels", e.W, e.H, MaxPixels/1_000_000)
 }
 
+// badPicture and unreadPicture are the two for decoders of this package.
+func badPicture(format, reason string) error     { return &FormatError{format, reason} }
+func unreadPicture(format, feature string) error { return &UnsupportedError{format, feature} }
+
 func join(format, reason string) string {
 	if format == "" {
 		return reason
@@ -42,11 +47,14 @@ func join(format, reason string) string {
 	return format + ": " + reason
 }
 
+// panicked is what is said of a decoder that did.
+const panicked = "the decoder failed"
+
 // oneLine, deferred, turns whatever a decoder returned, or panicked with, into
 // one of this package's errors.
 func oneLine(data []byte, err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("the decoder failed: %v", r)
+		*err = fmt.Errorf("%s: %v", panicked, r)
 	}
 	switch (*err).(type) {
 	case nil, *FormatError, *UnsupportedError, *SizeError, *MemoryError:
@@ -66,19 +74,8 @@ func oneLine(data []byte, err *error) {
 // unsupported returns the feature that a decoder says it does not read.
 func unsupported(err error) (feature string, ok bool) {
 	var p png.UnsupportedError
-	var j jpeg.UnsupportedError
-	var t tiff.UnsupportedError
-	switch {
-	case errors.As(err, &p):
-		return string(p), true
-	case errors.As(err, &j):
-		return string(j), true
-	case errors.As(err, &t):
-		return string(t), true
-	case errors.Is(err, bmp.ErrUnsupported):
-		return "this kind of BMP", true
-	}
-	return "", false
+	ok = errors.As(err, &p)
+	return string(p), ok
 }
 
 // reason is the decoder's message without its package and its class.
@@ -87,7 +84,7 @@ func reason(err error) string {
 		return "the data ends too early"
 	}
 	s, _, _ := strings.Cut(err.Error(), "\n")
-	for _, prefix := range []string{"png: ", "jpeg: ", "gif: ", "bmp: ", "tiff: ", "webp: ", "invalid format: ", "invalid JPEG format: "} {
+	for _, prefix := range []string{"png: ", "webp: ", "avif: ", "zlib: ", "flate: ", "invalid format: "} {
 		s = strings.TrimPrefix(s, prefix)
 	}
 	return s

@@ -4,24 +4,24 @@ import (
 	"bytes"
 	"encoding/binary"
 	"image"
+	"io"
 )
 
-// maxScanned bounds the scans of a progressive JPEG: pixels times scans. A few bytes
-// make a scan that visits every pixel, so a small file could keep the decoder busy
-// for hours. Honest files have some ten.
+// maxScanned bounds the scans of a JPEG: pixels times scans. A few bytes make a scan
+// that visits every pixel, so a small file could keep the decoder busy for hours.
+// Honest files have some ten.
 const maxScanned = 10 * MaxPixels
 
 // A jpegFrame is what the markers of a JPEG say of its decoding.
 type jpegFrame struct {
 	progressive bool
 	samples     float64 // of all components, a pixel
-	components  int
-	direct      bool // components are colours, not luma and chroma
 	scans       int
 }
 
-// jpegMarkers calls each for every marker segment, through the scans.
-func jpegMarkers(data []byte, each func(marker byte, body []byte)) {
+// jpegMarkers calls each for every marker segment, through the scans, until it
+// returns false.
+func jpegMarkers(data []byte, each func(marker byte, body []byte) bool) {
 	for p := 2; p+4 <= len(data); {
 		if data[p] != 0xff {
 			next := bytes.IndexByte(data[p:], 0xff)
@@ -36,33 +36,32 @@ func jpegMarkers(data []byte, each func(marker byte, body []byte)) {
 			p++
 			continue
 		}
-		if marker == 0 || marker == 0x01 || marker >= 0xd0 && marker <= 0xd9 { // stuffed, or without a body
+		if marker == markEOI {
+			return
+		}
+		if marker <= 1 || marker >= markRST0 && marker < markEOI { // stuffed, or without a body
 			p += 2
 			continue
 		}
 		end := p + 2 + int(binary.BigEndian.Uint16(data[p+2:]))
-		if end > len(data) || end < p+4 {
+		if end > len(data) || end < p+4 || !each(marker, data[p+4:end]) {
 			return
 		}
-		each(marker, data[p+4:end])
 		p = end
 	}
 }
 
 func readFrame(data []byte) jpegFrame {
-	const sof0, sof1, sof2, sos, app14 = 0xc0, 0xc1, 0xc2, 0xda, 0xee
 	f := jpegFrame{samples: 3}
-	jpegMarkers(data, func(marker byte, body []byte) {
-		switch marker {
-		case sof0, sof1, sof2:
-			f.frame(body)
-			f.progressive = f.progressive || marker == sof2
-		case sos:
+	jpegMarkers(data, func(marker byte, body []byte) bool {
+		switch {
+		case marker == markSOS:
 			f.scans++
-		case app14:
-			const transform = 11
-			f.direct = f.direct || bytes.HasPrefix(body, []byte("Adobe")) && len(body) > transform && body[transform] == 0
+		case isFrame(marker) && f.scans == 0:
+			f.frame(body)
+			f.progressive = marker == markSOF2
 		}
+		return true
 	})
 	return f
 }
@@ -73,35 +72,54 @@ func (f *jpegFrame) frame(body []byte) {
 	if len(body) < 6 || len(body) < 6+3*int(body[5]) {
 		return
 	}
-	f.components = int(body[5])
-	most, sum := 1, 0
-	for i := range f.components {
-		factors := body[6+3*i+1]
-		n := int(factors>>4) * int(factors&15)
-		most, sum = max(most, n), sum+n
+	across, down, sum := 1, 1, 0
+	for i := range int(body[5]) {
+		h, v := int(body[6+3*i+1]>>4), int(body[6+3*i+1]&15)
+		across, down, sum = max(across, h), max(down, v), sum+h*v
 	}
-	f.samples = float64(sum) / float64(most)
-	f.direct = f.direct || f.components == 3 && string([]byte{body[6], body[9], body[12]}) == "RGB"
+	f.samples = float64(sum) / float64(across*down)
 }
 
-// jpegMemory: a progressive picture is kept as coefficients of four bytes until its
-// last scan; what is no luma and chroma is made another image of.
+// jpegConfig reads the frame header.
+func jpegConfig(data []byte) (c image.Config, err error) {
+	err = io.ErrUnexpectedEOF
+	jpegMarkers(data, func(marker byte, body []byte) bool {
+		if !isFrame(marker) {
+			return true
+		}
+		if err = frameSupported(marker, body); err == nil {
+			c.Height, c.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
+		}
+		return false
+	})
+	return c, err
+}
+
+func decodeJPEGRows(data []byte, hd header) (source, error) {
+	d, err := decodeJPEG(nil, data, jpegLimits{hd.w, hd.h, mostScans(hd.w, hd.h)})
+	if err != nil {
+		return source{}, err
+	}
+	if d.w != hd.w || d.h != hd.h {
+		return source{}, badPicture("jpeg", "two frame headers")
+	}
+	return source{line: d.lines(d.colours())}, nil
+}
+
+// jpegMemory: planes, before them in a progressive picture coefficients of two
+// bytes, and the RGB.
 func jpegMemory(data []byte, c image.Config) int64 {
 	f := readFrame(data)
-	each := f.samples
+	each := f.samples + 3
 	if f.progressive {
-		each += 4 * f.samples
+		each += 2 * f.samples
 	}
-	if f.components == 4 || f.direct {
-		each += 4
-	}
-	const rgb = 3
-	each += rgb
 	return int64(each * float64(c.Width) * float64(c.Height))
 }
 
 // tooManyScans tells a JPEG that would keep the decoder busy.
 func tooManyScans(data []byte, c image.Config) bool {
-	f := readFrame(data)
-	return f.progressive && f.scans > maxScanned/(c.Width*c.Height)
+	return readFrame(data).scans > mostScans(c.Width, c.Height)
 }
+
+func mostScans(w, h int) int { return maxScanned / (w * h) }

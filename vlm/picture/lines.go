@@ -8,7 +8,7 @@ import (
 // lines returns a function that reads line y of m as RGB over white into dst,
 // which holds 3 bytes for each pixel between m's left and right; nil for an
 // image type that no decoder here returns.
-func lines(m image.Image, c *yuv) func(dst []byte, y int) {
+func lines(m image.Image) func(dst []byte, y int) {
 	switch m := m.(type) {
 	case *image.Gray:
 		return func(dst []byte, y int) { grayLine(dst, m.Pix[m.PixOffset(m.Rect.Min.X, y):], 1) }
@@ -28,10 +28,13 @@ func lines(m image.Image, c *yuv) func(dst []byte, y int) {
 		table := paletteOverWhite(m.Palette)
 		return func(dst []byte, y int) { palettedLine(dst, m.Pix[m.PixOffset(m.Rect.Min.X, y):], &table) }
 	case *image.YCbCr:
-		return func(dst []byte, y int) { c.line(dst, m, y) }
+		if m.SubsampleRatio == image.YCbCrSubsampleRatio420 {
+			return webpLines(m)
+		}
 	case *image.NYCbCrA:
+		colours := webpLines(&m.YCbCr)
 		return func(dst []byte, y int) {
-			c.line(dst, &m.YCbCr, y)
+			colours(dst, y)
 			alphaLine(dst, m.A[m.AOffset(m.Rect.Min.X, y):])
 		}
 	}
@@ -108,45 +111,23 @@ func cmykLine(dst, src []byte) {
 	}
 }
 
-// A yuv turns luma and chroma into RGB, in fixed point of 16 fractional bits.
-type yuv struct {
-	black          int32 // the luma of black
-	y              int32 // gain of luma
-	rv, gu, gv, bu int32 // red from Cr, green from Cb and Cr, blue from Cb
-}
-
-var (
-	// fullRange is JFIF's: ITU-R BT.601 with luma 0 to 255.
-	fullRange = yuv{0, 65536, 91881, 22554, 46802, 116130}
-	// limitedRange is WebP's: ITU-R BT.601 with luma 16 to 235. Go's color model
-	// takes these values for full range, which is up to 17 of 255 off.
-	limitedRange = yuv{16, 76309, 104597, 25675, 53279, 132201}
-)
-
-func (c *yuv) line(dst []byte, m *image.YCbCr, y int) {
-	luma := m.Y[m.YOffset(m.Rect.Min.X, y):]
-	chroma := m.COffset(m.Rect.Min.X, y)
-	cb, cr := m.Cb[chroma:], m.Cr[chroma:]
-	shift := chromaShift(m.SubsampleRatio)
-	for x := range len(dst) / 3 {
-		v := (int32(luma[x])-c.black)*c.y + 1<<15
-		u, w := int32(cb[x>>shift])-128, int32(cr[x>>shift])-128
-		dst[3*x] = clamp((v + c.rv*w) >> 16)
-		dst[3*x+1] = clamp((v - c.gu*u - c.gv*w) >> 16)
-		dst[3*x+2] = clamp((v + c.bu*u) >> 16)
+// yccLine turns luma and chroma of JFIF, ITU-R BT.601 with luma 0 to 255, into RGB
+// by libjpeg's fixed point.
+func yccLine(dst, luma, cb, cr []byte) {
+	n := len(dst) / 3
+	luma, cb, cr = luma[:n], cb[:n], cr[:n]
+	for x := range n {
+		y := int32(luma[x])<<16 + 1<<15
+		u, v := int32(cb[x])-128, int32(cr[x])-128
+		dst[3*x] = clamp((y + 91881*v) >> 16)
+		dst[3*x+1] = clamp((y - 22554*u - 46802*v) >> 16)
+		dst[3*x+2] = clamp((y + 116130*u) >> 16)
 	}
 }
 
-// chromaShift is the binary logarithm of how many pixels of a line share a
-// chroma value.
-func chromaShift(r image.YCbCrSubsampleRatio) int {
-	switch r {
-	case image.YCbCrSubsampleRatio422, image.YCbCrSubsampleRatio420:
-		return 1
-	case image.YCbCrSubsampleRatio411, image.YCbCrSubsampleRatio410:
-		return 2
+func clamp(v int32) byte {
+	if uint32(v) <= 255 {
+		return byte(v)
 	}
-	return 0
+	return byte(^(v >> 31)) // 0 below, 255 above
 }
-
-func clamp(v int32) byte { return byte(max(0, min(255, v))) }

@@ -2,110 +2,107 @@ package picture
 
 import (
 	"bytes"
-	"encoding/binary"
-	"slices"
+	"encoding/hex"
 )
 
-// orientationTag is TIFF's and EXIF's Orientation.
-const orientationTag = 0x0112
-
-// orientation reads the tag from the first directory of a TIFF block: 1 to 8,
-// and 1, upright, where there is none or it makes no sense.
-func orientation(block []byte) int {
-	if v := readTags(block, orientationTag)[orientationTag]; v >= 1 && v <= 8 {
-		return int(v)
+// upright is EXIF's orientation, and where EXIF has none that of an XMP packet.
+func upright(exif int64, xmp []byte) int {
+	if exif == 0 {
+		exif = int64(xmpOrientation(xmp))
 	}
-	return 1
+	if exif < 1 || exif > 8 {
+		return 1
+	}
+	return int(exif)
 }
 
-// readTags reads the first value of some tags from the first directory of a TIFF
-// block; tags that are not there, or are of another type than SHORT and LONG, are
-// left out.
-func readTags(block []byte, tags ...uint16) map[uint16]int64 {
-	found := map[uint16]int64{}
-	block = bytes.TrimPrefix(block, []byte("Exif\x00\x00"))
-	if len(block) < 8 {
-		return found
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if block[0] == 'M' {
-		order = binary.BigEndian
-	}
-	start := uint64(order.Uint32(block[4:]))
-	if start+2 > uint64(len(block)) {
-		return found
-	}
-	count, entries := int(order.Uint16(block[start:])), block[start+2:]
-	for ; count > 0 && len(entries) >= 12; count, entries = count-1, entries[12:] {
-		tag := order.Uint16(entries)
-		if _, seen := found[tag]; seen || !slices.Contains(tags, tag) {
-			continue
+// xmpOrientation finds tiff:Orientation, an attribute or an element; 0 where
+// there is none.
+func xmpOrientation(xmp []byte) int {
+	for {
+		_, rest, found := bytes.Cut(xmp, []byte("tiff:Orientation"))
+		if !found {
+			return 0
 		}
-		const short, long = 3, 4
-		switch order.Uint16(entries[2:]) {
-		case long:
-			found[tag] = int64(order.Uint32(entries[8:]))
-		case short:
-			found[tag] = int64(order.Uint16(entries[8:]))
+		for _, before := range []string{`="`, ">"} {
+			if value, ok := bytes.CutPrefix(rest, []byte(before)); ok && len(value) > 0 && value[0] >= '0' && value[0] <= '9' {
+				return int(value[0] - '0')
+			}
 		}
+		xmp = rest
 	}
-	return found
 }
 
-func tiffExif(data []byte) []byte { return data }
-
-// jpegExif finds the APP1 segment that begins with "Exif", before the pixels.
-func jpegExif(data []byte) []byte {
-	const app1, startOfScan = 0xe1, 0xda
-	for p := 2; p+4 <= len(data) && data[p] == 0xff; {
-		marker := data[p+1]
-		if marker == 0xff { // a fill byte
-			p++
-			continue
+// jpegOrientation reads the APP1 segments before the pixels.
+func jpegOrientation(data []byte) int {
+	var exif, xmp []byte
+	jpegMarkers(data, func(marker byte, body []byte) bool {
+		switch packet, ok := bytes.CutPrefix(body, []byte("http://ns.adobe.com/xap/1.0/\x00")); {
+		case marker != markAPP1:
+		case ok:
+			xmp = packet
+		case exif == nil && bytes.HasPrefix(body, []byte(exifName)):
+			exif = body
 		}
-		end := p + 2 + int(binary.BigEndian.Uint16(data[p+2:]))
-		if marker == startOfScan || end > len(data) || end < p+4 {
-			break
-		}
-		if body := data[p+4 : end]; marker == app1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")) {
-			return body
-		}
-		p = end
-	}
-	return nil
+		return marker != markSOS
+	})
+	return exifOrXMP(exif, xmp)
 }
 
-func pngExif(data []byte) []byte {
-	for p := 8; p+12 <= len(data); {
-		n := int(binary.BigEndian.Uint32(data[p:]))
-		if n > len(data)-p-12 {
-			break
-		}
-		if string(data[p+4:p+8]) == "eXIf" {
-			return data[p+8 : p+8+n]
-		}
-		p += 12 + n
-	}
-	return nil
+const exifName = "Exif\x00\x00"
+
+// exifOrXMP is the orientation that a TIFF block, and where it has none a packet of
+// XMP, gives.
+func exifOrXMP(exif, xmp []byte) int {
+	d := readDirectory(bytes.TrimPrefix(exif, []byte(exifName)))
+	return upright(d.first(tagOrientation, 0), xmp)
 }
 
-func webpExif(data []byte) []byte {
-	for p := 12; p+8 <= len(data); {
-		n := int(binary.LittleEndian.Uint32(data[p+4:]))
-		if n > len(data)-p-8 {
-			break
+// pngOrientation reads chunks on both sides of the pixels: eXIf, what ImageMagick
+// writes for it, and XMP.
+func pngOrientation(data []byte) int {
+	var exif, profile, xmp []byte
+	pngChunks(data, func(kind string, body []byte) bool {
+		key, _, _ := bytes.Cut(body[:min(len(body), 80)], []byte{0})
+		switch {
+		case kind == "eXIf":
+			exif = body
+		case (kind == "tEXt" || kind == "zTXt") && string(key) == "Raw profile type exif":
+			profile = rawProfile(pngText(kind, body))
+		case kind == "iTXt" && string(key) == "XML:com.adobe.xmp":
+			xmp = pngText(kind, body)
 		}
-		if string(data[p:p+4]) == "EXIF" {
-			return data[p+8 : p+8+n]
-		}
-		p += 8 + n + n&1
+		return true
+	})
+	if exif == nil {
+		exif = profile
 	}
-	return nil
+	return exifOrXMP(exif, xmp)
 }
 
-// animated tells a WebP file whose extended header says that it moves.
-func animated(data []byte) bool {
-	return len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0
+// rawProfile is the hexadecimal text behind an empty line, a name and a length.
+func rawProfile(text []byte) []byte {
+	lines := bytes.SplitN(text, []byte("\n"), 4)
+	if len(lines) < 4 {
+		return nil
+	}
+	digits := bytes.ReplaceAll(lines[3], []byte("\n"), nil)
+	out := make([]byte, len(digits)/2)
+	n, _ := hex.Decode(out, digits) // what came before a wrong digit may hold the tag
+	return out[:n]
+}
+
+func webpOrientation(data []byte) int {
+	var exif, xmp []byte
+	riffChunks(data, func(kind string, body []byte) {
+		switch kind {
+		case "EXIF":
+			exif = body
+		case "XMP ":
+			xmp = body
+		}
+	})
+	return exifOrXMP(exif, xmp)
 }
 
 // A turn says where the pixels of a stored picture go in the upright one.

@@ -2,22 +2,14 @@
 // upright 8-bit RGB over white, its shorter side resized to S, the middle S×S
 // cut out.
 //
-// It reads PNG, JPEG, GIF (the first frame), BMP, TIFF and WebP. Results equal
-// those of Pillow byte for byte wherever the decoders themselves agree, that is
-// for everything but the lossy formats.
+// Results equal those of Pillow byte for byte, JPEG's and WebP's too; AVIF's and
+// Lab's differ in rounding. Readable says what is read; of what moves or has pages it
+// is the first picture. Of 12 and 16 bits the high 8 are kept, of 32 and of floating
+// point what lies between 0 and 255.
 package picture
 
 import (
-	"bytes"
 	"image"
-	"image/gif"
-	"image/jpeg"
-	"image/png"
-	"io"
-
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
-	"golang.org/x/image/webp"
 )
 
 // MaxPixels is the largest width times height that is decoded.
@@ -32,63 +24,17 @@ type RGB struct {
 // Size returns the width and the height in pixels.
 func (p *RGB) Size() (w, h int) { return p.W, p.H }
 
-// A format is one kind of image file.
-type format struct {
-	name   string
-	magic  string // how a file begins; '?' is any byte
-	config func(io.Reader) (image.Config, error)
-	decode func(io.Reader) (image.Image, error)
-	exif   func(data []byte) []byte // finds the TIFF block that may hold the orientation
-	yuv    *yuv                     // how luma and chroma become RGB
-
-	// bytes is the memory that decoding takes, the RGB included.
-	bytes func(data []byte, c image.Config) int64
-
-	// density is the most pixels that one byte of a whole file can stand for,
-	// 0 where there is no such bound. It tells a header that promises more than
-	// the file can hold before memory is taken for it.
-	density int
-}
-
-var formats = []format{
-	// Deflate packs at most 1032 bytes into one, of 8 one-bit pixels each.
-	{"png", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode, pngExif, nil, pngMemory, 1032 * 8},
-	// An 8×8 block takes at least one bit.
-	{"jpeg", "\xff\xd8\xff", jpeg.DecodeConfig, jpeg.Decode, jpegExif, &fullRange, jpegMemory, 64 * 8},
-	{"gif", "GIF8?a", gif.DecodeConfig, gif.Decode, nil, nil, plainMemory, 0},
-	{"bmp", "BM", bmp.DecodeConfig, bmp.Decode, nil, nil, plainMemory, 8},
-	{"tiff", "II*\x00", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, tiffMemory, 0},
-	{"tiff", "MM\x00*", tiff.DecodeConfig, tiff.Decode, tiffExif, nil, tiffMemory, 0},
-	{"webp", "RIFF????WEBPVP8", webp.DecodeConfig, webp.Decode, webpExif, &limitedRange, webpMemory, 0},
-}
-
-// sniff finds the format by the first bytes, nil where none fits.
-func sniff(data []byte) *format {
-	for i := range formats {
-		if matches(data, formats[i].magic) {
-			return &formats[i]
-		}
-	}
-	return nil
-}
-
-func matches(data []byte, magic string) bool {
-	if len(data) < len(magic) {
-		return false
-	}
-	for i := range len(magic) {
-		if magic[i] != '?' && magic[i] != data[i] {
-			return false
-		}
-	}
-	return true
+// A source is a decoded picture that is read line by line.
+type source struct {
+	line func(dst []byte, y int) // 3*width bytes, over white
+	own  []byte                  // memory that may be written over once a line is read; nil where there is none
 }
 
 // A header is what is known of a picture before its pixels are read.
 type header struct {
 	*format
 	w, h        int   // as stored, before turning
-	orientation int   // EXIF's, 1 to 8
+	orientation int   // 1 to 8
 	bytes       int64 // to decode it
 }
 
@@ -98,12 +44,9 @@ func readHeader(data []byte) (header, error) {
 	}
 	f := sniff(data)
 	if f == nil {
-		return header{}, &FormatError{Reason: "not a PNG, JPEG, GIF, BMP, TIFF or WebP file"}
+		return header{}, notRead(data)
 	}
-	if f.name == "webp" && animated(data) {
-		return header{}, &UnsupportedError{f.name, "animation"}
-	}
-	c, err := f.config(bytes.NewReader(data))
+	c, err := f.config(data)
 	switch {
 	case err != nil:
 		return header{}, err
@@ -117,10 +60,10 @@ func readHeader(data []byte) (header, error) {
 		return header{}, &UnsupportedError{f.name, "so many scans"}
 	}
 	hd := header{format: f, w: c.Width, h: c.Height, orientation: 1, bytes: f.bytes(data, c)}
-	if f.exif != nil {
-		hd.orientation = orientation(f.exif(data))
+	if f.upright != nil {
+		hd.orientation = f.upright(data)
 	}
-	if hd.orientation != 1 && f.yuv == nil { // the RGB cannot take the image's place
+	if hd.orientation != 1 && f.inPlace { // the RGB cannot take the image's place
 		hd.bytes += 3 * int64(c.Width) * int64(c.Height)
 	}
 	if hd.bytes > MaxBytes {
@@ -143,8 +86,8 @@ func DecodeConfig(data []byte) (w, h int, format string, err error) {
 	return hd.w, hd.h, hd.name, nil
 }
 
-// Decode reads a whole image file. The picture is turned upright by its EXIF
-// orientation, transparency is laid over white, and of 16-bit values the high
+// Decode reads a whole image file. The picture is turned upright by its EXIF or
+// XMP orientation, transparency is laid over white, and of 16-bit values the high
 // byte is kept.
 //
 // The error is a *FormatError, an *UnsupportedError, a *SizeError for a picture of
@@ -156,42 +99,40 @@ func Decode(data []byte) (img *RGB, err error) {
 }
 
 func decode(data []byte, hd header) (*RGB, error) {
-	m, err := hd.decode(bytes.NewReader(data))
+	s, err := hd.decode(data, hd)
 	if err != nil {
 		return nil, err
 	}
-	return render(m, hd)
+	return render(s, hd), nil
 }
 
-// render paints the decoded image, upright, on a white ground of the header's
-// size; only a GIF's frame can be smaller than that.
-func render(m image.Image, hd header) (*RGB, error) {
-	frame := m.Bounds()
-	if !frame.In(image.Rect(0, 0, hd.w, hd.h)) {
-		return nil, &FormatError{hd.name, "pixels outside the picture"}
-	}
-	read := lines(m, hd.yuv)
-	if read == nil {
-		return nil, &UnsupportedError{hd.name, "colour model"}
-	}
+// render paints the decoded picture upright.
+func render(s source, hd header) *RGB {
 	t := turns(hd.orientation, hd.w, hd.h)
 	out := &RGB{W: t.w, H: t.h}
-	if own := pixels(m, 3*hd.w); own != nil && hd.orientation == 1 && frame == image.Rect(0, 0, hd.w, hd.h) {
-		out.Pix = own[:3*hd.w*hd.h] // a line is read before it is written over
+	if hd.orientation == 1 && len(s.own) >= 3*hd.w*hd.h {
+		out.Pix = s.own[:3*hd.w*hd.h] // a line is read before it is written over
 	} else {
 		out.Pix = make([]byte, 3*hd.w*hd.h)
 	}
-	line := bytes.Repeat([]byte{255}, 3*hd.w)
+	line := make([]byte, 3*hd.w)
 	for y := range hd.h {
-		if y == frame.Max.Y {
-			line = bytes.Repeat([]byte{255}, 3*hd.w)
-		}
-		if y >= frame.Min.Y && y < frame.Max.Y {
-			read(line[3*frame.Min.X:3*frame.Max.X], y)
-		}
+		s.line(line, y)
 		t.put(out.Pix, line, y)
 	}
-	return out, nil
+	return out
+}
+
+// fromImage makes a source of an image as large as the header says.
+func fromImage(m image.Image, hd header) (source, error) {
+	if m.Bounds() != image.Rect(0, 0, hd.w, hd.h) {
+		return source{}, badPicture(hd.name, "pixels of another size than the header's")
+	}
+	line := lines(m)
+	if line == nil {
+		return source{}, unreadPicture(hd.name, "colour model")
+	}
+	return source{line, pixels(m, 3*hd.w)}, nil
 }
 
 // pixels returns the bytes of an image whose lines are at least n long and which
