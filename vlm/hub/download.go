@@ -12,7 +12,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"patchwork/internal/folderlock"
 )
 
 // HashError is a file that arrived whole and wrong, twice.
@@ -30,6 +33,15 @@ func (f File) hasher() (hash.Hash, string) {
 	h := sha1.New()
 	fmt.Fprintf(h, "blob %d\x00", f.Size) // as git hashes a file
 	return h, f.Blob
+}
+
+// version is what tells a file from others of its name: the hub's hash of it, or the commit.
+func (f File) version(r Repo) string {
+	if !f.hashed() {
+		return r.Revision
+	}
+	_, want := f.hasher()
+	return want
 }
 
 // check compares a file on disk with the hub's hash. A file that is not there or
@@ -72,11 +84,6 @@ func (c *cancelled) Read(p []byte) (int, error) {
 // download brings one file below dir and reports every change of the number of
 // its bytes that are here. A file that is there already is checked and left.
 func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes func(delta int64)) (downloaded int64, err error) {
-	if f.Size < 0 || !f.hashed() {
-		if f, err = c.describe(ctx, r, f); err != nil {
-			return 0, err
-		}
-	}
 	path := filepath.Join(dir, filepath.FromSlash(f.Path))
 	if _, ok, err := f.check(ctx, path); ok || err != nil {
 		bytes(f.Size)
@@ -85,12 +92,8 @@ func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, err
 	}
-	// The name keeps the beginning of another version apart.
-	want := r.Revision
-	if f.hashed() {
-		_, want = f.hasher()
-	}
-	part := path + "." + want[:min(12, len(want))] + ".part"
+	want := f.version(r)
+	part := partName(path, want)
 	var got string
 	for range 2 {
 		n, err := c.transfer(ctx, r, f, part, bytes)
@@ -119,7 +122,7 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 	// Relative redirects stay on the hub (a repository that was renamed); the one
 	// that leaves it is the answer.
 	stay.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if req.URL.Host != via[0].URL.Host || len(via) > 5 {
+		if !c.own(req.URL) || len(via) > 5 {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -134,7 +137,7 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 		resp.Body.Close()
 		f.Size = resp.ContentLength
 		if n := resp.Header.Get("X-Linked-Size"); n != "" {
-			if _, err := fmt.Sscan(n, &f.Size); err != nil {
+			if f.Size, err = strconv.ParseInt(n, 10, 64); err != nil {
 				f.Size = -1
 			}
 		}
@@ -170,9 +173,7 @@ func (c *Client) transfer(ctx context.Context, r Repo, f File, part string, byte
 		return 0, err
 	}
 	if at > f.Size {
-		if at, err = 0, out.Truncate(0); err != nil {
-			return 0, err
-		}
+		at = 0
 	}
 	bytes(at)
 	err = c.persist(ctx, func() (bool, error) {
@@ -207,15 +208,20 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 		bytes(-*at) // the server knows no ranges: from the start
 		*at = 0
 	}
+	// What is cut off is cut here and not behind the copying, when somebody may have
+	// checked the file and given it its name: nothing of that one is touched.
+	if !folderlock.Named(out) {
+		return &localError{fmt.Errorf("%s: %w", out.Name(), errTaken)}
+	}
+	if err := out.Truncate(*at); err != nil {
+		return &localError{err}
+	}
 	if _, err := out.Seek(*at, io.SeekStart); err != nil {
 		return &localError{err}
 	}
 	w.r = io.LimitReader(resp.Body, f.Size-*at)
 	n, err := io.Copy(&counted{out, bytes}, w)
 	*at += n
-	if truncErr := out.Truncate(*at); truncErr != nil {
-		return &localError{truncErr}
-	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w after %d of %d bytes", f.Path, cause(ctx, err), *at, f.Size)
@@ -230,7 +236,10 @@ func continues(r *http.Response, at int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", at))
 }
 
-var errCut = errors.New("the connection was cut")
+var (
+	errCut   = errors.New("the connection was cut")
+	errTaken = errors.New("another fetch has moved or removed it; wait for its end")
+)
 
 // cause names what ended a request.
 func cause(ctx context.Context, err error) error {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"patchwork/internal/smallfile"
 )
 
 // Kind is what a repository holds.
@@ -135,7 +137,7 @@ func token() string {
 		}
 		path = filepath.Join(home, "token")
 	}
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path, 64<<10)
 	if err != nil {
 		return ""
 	}
