@@ -173,7 +173,10 @@ func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error)
 	if err != nil {
 		return chat.Tokens{}, err
 	}
-	ids := l.Tokenizer.EncodeTrusted(text)
+	ids, err := l.Tokenizer.EncodeTrusted(text)
+	if err != nil {
+		return chat.Tokens{}, err
+	}
 	if len(before) > 0 && len(ids) > 0 && ids[0] == before[0] {
 		before = nil // the text has it already
 	}

@@ -20,7 +20,7 @@ func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := Load(path, cpu.Open(0))
 	must(t, err)
-	nll, _, err := l.Score(t.Context(), l.Language.Tokenizer.EncodePlain("what color is the shape? the circle is blue."))
+	nll, _, err := l.Score(t.Context(), plainIDs(l.Language.Tokenizer, "what color is the shape? the circle is blue."))
 	must(t, err)
 	return nll
 }
@@ -262,7 +262,7 @@ func TestBeginToken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := OpenLanguage(c.path)
 			must(t, err)
-			plain := l.Tokenizer.EncodePlain("the shape")
+			plain := plainIDs(l.Tokenizer, "the shape")
 			raw, err := l.Raw("the shape", 0, c.bos)
 			must(t, err)
 			if !slices.Equal(raw.IDs, slices.Concat(c.want, plain)) {
