@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
 )
@@ -70,7 +70,7 @@ func Preset(name string) (Recipe, error) {
 
 // ReadRecipe reads a recipe's file.
 func ReadRecipe(path string) (Recipe, error) {
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return Recipe{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
@@ -152,7 +153,7 @@ func (t *talk) show(file string) {
 		t.say("%s reads text alone", t.f.model)
 		return
 	}
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, smallfile.Picture)
 	if err != nil {
 		t.say("%w", err)
 		return

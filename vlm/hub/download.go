@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strings"
 
 	"patchwork/internal/folderlock"
+	"patchwork/internal/smallfile"
 )
 
 // HashError is a file that arrived whole and wrong, twice.
@@ -47,7 +49,7 @@ func (f File) version(r Repo) string {
 // check compares a file on disk with the hub's hash. A file that is not there or
 // has another size is no error.
 func (f File) check(ctx context.Context, path string) (got string, ok bool, err error) {
-	file, err := os.Open(path)
+	file, err := smallfile.Open(path, math.MaxInt64)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", false, nil
 	} else if err != nil {

@@ -43,13 +43,13 @@ func (e *UnsupportedError) Error() string {
 	return "tokenizer.json: " + e.Feature + " is not supported; only byte-level BPE tokenizers are"
 }
 
-// maxFile bounds tokenizer.json: the largest published ones, with 262,144 tokens, have some
+// MaxFile bounds tokenizer.json: the largest published ones, with 262,144 tokens, have some
 // 35 MB.
-const maxFile = 256 << 20
+const MaxFile = 128 << 20
 
 // Load reads a tokenizer.json file.
 func Load(path string) (*Tokenizer, error) {
-	data, err := smallfile.Read(path, maxFile)
+	data, err := smallfile.Read(path, MaxFile)
 	if err != nil {
 		return nil, err
 	}
