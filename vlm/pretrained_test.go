@@ -193,7 +193,7 @@ func TestExport(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Model, c.o.Out = trained, filepath.Join(t.TempDir(), "out")
-			_, err := Export(c.o)
+			_, err := Export(t.Context(), c.o)
 			must(t, err)
 			l, err := Load(c.o.Out, cpu.Open(0))
 			must(t, err)
