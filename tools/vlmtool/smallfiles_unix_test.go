@@ -93,6 +93,7 @@ func TestSmallFiles(t *testing.T) {
 		{"", []string{"inspect", model, "--render", "TRAP"}, false},
 		{"", []string{"inspect", model, "--figures", "figures", "--image", "TRAP"}, false},
 		{"", []string{"train", "--config", "TRAP", "--data", file, "--out", "run", "--device", "cpu"}, false},
+		{"", []string{"train", "--dry-run", "--report", "TRAP"}, false},
 		{"", []string{"train", "--decoder", "TRAP", "--data", file, "--out", "run", "--device", "cpu"}, true},
 		{"", []string{"inspect", "TRAP"}, true},
 		{"", []string{"bench", "kernels", "--compare", "TRAP", "--device", "cpu", "--threads", "1"}, false},
