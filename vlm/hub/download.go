@@ -154,10 +154,10 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 		return f, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	if f.Size < 0 {
-		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, c.Endpoint)
+		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, address(c.Endpoint))
 	}
 	if !f.hashed() {
-		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, c.Endpoint)
+		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, address(c.Endpoint))
 	}
 	return f, nil
 }

@@ -130,7 +130,7 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	}
 	// It becomes a part of addresses and of names of files.
 	if hashOf(at.SHA, 40) != at.SHA || at.SHA == "" {
-		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, c.Endpoint, shown(at.SHA))
+		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, address(c.Endpoint), shown(at.SHA))
 	}
 	r.Revision = at.SHA
 	files, err := c.tree(ctx, r)
@@ -199,7 +199,7 @@ func (c *Client) nextPage(h http.Header) (string, error) {
 	}
 	to, err := base.Parse(m[1])
 	if err != nil || !c.own(to) {
-		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", shown(m[1]), c.Endpoint)
+		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", address(m[1]), address(c.Endpoint))
 	}
 	return to.String(), nil
 }
@@ -217,10 +217,10 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 		w.r = io.LimitReader(r.Body, maxListing+1)
 		text, err := io.ReadAll(w)
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", shown(url), err)
+			return false, fmt.Errorf("%s: %w", address(url), err)
 		}
 		if len(text) > maxListing {
-			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", shown(url), maxListing>>20)}
+			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", address(url), maxListing>>20)}
 		}
 		header = r.Header
 		err = json.Unmarshal(text, to)
@@ -229,7 +229,7 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 			return false, limit
 		}
 		if err != nil {
-			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", shown(url), err)
+			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", address(url), err)
 		}
 		return false, nil
 	})

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -114,6 +115,14 @@ type NameError struct {
 
 func (e *NameError) Error() string {
 	return fmt.Sprintf("%s lists a file called %s: %s; nothing was fetched; --exclude leaves it out", e.Repo, shown(e.Name), e.Reason)
+}
+
+// address is an address as it may be printed: without the password that may be in it.
+func address(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		s = u.Redacted()
+	}
+	return shown(s)
 }
 
 // shown is what a hub says as it may be printed: quoted where it is more than plain text,

@@ -331,3 +331,21 @@ func TestNoCutBehindRename(t *testing.T) {
 	}
 	same(t, s, dir, weights)
 }
+
+// TestPasswordIsNotShown: a mirror's address may hold one.
+func TestPasswordIsNotShown(t *testing.T) {
+	s := newServer(t, Model, "owner/name", modelFiles(), weights)
+	for name, change := range map[string]func(){
+		"no commit":       func() { s.sha = "main" },
+		"another listing": func() { s.sha, s.page, s.next = commit, 2, "http://user:hidden@evil.test" },
+		"no repository":   func() { s.name, s.page = "owner/none", 0 },
+	} {
+		change()
+		c := s.client(t)
+		c.Endpoint = strings.Replace(s.URL, "http://", "http://user:hidden@", 1)
+		_, err := c.Fetch(t.Context(), Repo{Kind: Model, Name: s.name, Revision: "main"}, Options{Out: t.TempDir()})
+		if err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
