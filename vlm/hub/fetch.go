@@ -59,6 +59,9 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = 4
 	}
+	if err := checkNames(r, files); err != nil { // before any is asked for or said
+		return Result{}, err
+	}
 	if err := c.describeAll(ctx, r, files, o.Jobs); err != nil {
 		return Result{}, err
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	maxListing = 64 << 20 // bytes of an answer
 	maxFiles   = 1 << 20
-	maxPages   = 1 << 14
+	maxPages   = 1 << 12
 )
 
 // LimitError is a listing that is larger than any that a hub has reason to give.

@@ -174,9 +174,15 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%.20q", name), func(t *testing.T) {
 			s := newServer(t, Dataset, "owner/name", modelFiles(), weights)
-			s.entries = []map[string]any{{"type": "file", "path": name, "size": 1, "oid": commit}}
+			s.entries = []map[string]any{{"type": "file", "path": name, "size": 1, "oid": "none"}}
 			root := t.TempDir()
-			_, err := fetch(t, s, filepath.Join(root, "out"))
+			c := s.client(t)
+			c.Note = func(said string) {
+				if strings.ContainsFunc(said, unseen) {
+					t.Errorf("said: %q", said)
+				}
+			}
+			_, err := c.Fetch(t.Context(), Repo{Name: s.name, Revision: "main"}, Options{Out: filepath.Join(root, "out")})
 			if err == nil || !strings.Contains(err.Error(), "nothing was fetched") || len(err.Error()) > 600 {
 				t.Fatalf("got %v", err)
 			}
@@ -230,7 +236,7 @@ func TestListingLimits(t *testing.T) {
 			fmt.Sscan(r.URL.Query().Get("cursor"), &n)
 			w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?cursor=%d>; rel="next"`, r.Host, r.URL.Path, n+1))
 			fmt.Fprintf(w, "["+file+"]", n)
-		}, "more than 16384 pages"},
+		}, "more than 4096 pages"},
 		{"no list", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"a": 1}`) }, "not what a hub says"},
 		{"brackets", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 1<<20)) }, "not what a hub says"},
 		{"a size beyond any disk", func(w http.ResponseWriter, _ *http.Request) {
