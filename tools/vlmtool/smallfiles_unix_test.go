@@ -138,3 +138,17 @@ func TestSmallFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestChatTraps: a picture that is none is said in a conversation, which goes on.
+func TestChatTraps(t *testing.T) {
+	model, _ := smallRun(t)
+	t.Chdir(t.TempDir())
+	for _, trap := range traps {
+		must(t, trap.make("trap"))
+		asInput(t, "/image trap\n/quit\n", false)
+		if got := vlmtool("infer", "--model", model, "--chat", "--device", "cpu"); got.code != 0 || !strings.Contains(got.stderr, trap.says) {
+			t.Errorf("%s: %+v", trap.name, got)
+		}
+		must(t, os.RemoveAll("trap"))
+	}
+}

@@ -80,7 +80,7 @@ const maxWait = 5 * time.Minute
 
 func retryAfter(s string) time.Duration {
 	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 {
-		return min(time.Duration(n*float64(time.Second)), maxWait)
+		return time.Duration(min(n, maxWait.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(s); err == nil {
 		return min(max(0, time.Until(at)), maxWait)

@@ -355,3 +355,11 @@ func TestPasswordIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+func TestRetryAfter(t *testing.T) {
+	for s, want := range map[string]time.Duration{"2": 2 * time.Second, "0.5": time.Second / 2, "1e300": maxWait, "Inf": maxWait, "99999999999999999999": maxWait, "-1": 0, "NaN": 0, "": 0, "soon": 0} {
+		if got := retryAfter(s); got != want {
+			t.Errorf("%q: %v, want %v", s, got, want)
+		}
+	}
+}
