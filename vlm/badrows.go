@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/data"
 )
 
@@ -51,7 +52,7 @@ type badRows struct {
 // process is dropped.
 func openBadRows(path string) (*badRows, error) {
 	b := &badRows{path: path, listed: map[rowName]bool{}, counts: map[string]int{}}
-	old, err := os.ReadFile(path)
+	old, err := smallfile.Read(path, smallfile.Log)
 	if errors.Is(err, os.ErrNotExist) {
 		return b, nil
 	}

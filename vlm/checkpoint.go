@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"patchwork/engine"
+	"patchwork/internal/smallfile"
 	"patchwork/nn/safetensors"
 )
 
@@ -122,7 +123,7 @@ func (m *Model) loadCheckpoint(dev engine.Device, dir string) error {
 
 // readState reads a checkpoint's trainer.json.
 func readState(dir string) (s trainerState, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	data, err := smallfile.Read(filepath.Join(dir, stateFile), smallfile.Config)
 	if err != nil {
 		return s, damage(dir, stateFile, err)
 	}

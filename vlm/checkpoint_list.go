@@ -22,13 +22,27 @@ const (
 )
 
 // checkpoints lists those that have a name, oldest first.
-func checkpoints(dir string) []string { return stepsOf(dir, stepPrefix) }
+func checkpoints(dir string) []string {
+	all, _ := listCheckpoints(dir)
+	return all
+}
 
-func stepsOf(dir, prefix string) []string {
-	found, _ := filepath.Glob(filepath.Join(dir, prefix+"*")) // the pattern is good
-	found = slices.DeleteFunc(found, func(path string) bool { return stepOf(path) < 0 })
+// listCheckpoints is checkpoints where it matters that a folder cannot be read.
+func listCheckpoints(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
+
+func stepsOf(dir, prefix string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // the folder's name may be a pattern, so that Glob would not find it
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && stepOf(path) >= 0 {
+			found = append(found, path)
+		}
+	}
 	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(stepOf(a), stepOf(b)) })
-	return found
+	return found, nil
 }
 
 // stepOf is a checkpoint's step by its name, -1 for any other.
@@ -68,7 +82,10 @@ type savedRun struct {
 // newestGood looks for the newest checkpoint that is whole. It changes nothing.
 func newestGood(ctx context.Context, dir string) (savedRun, error) {
 	var r savedRun
-	all := checkpoints(dir)
+	all, err := listCheckpoints(dir)
+	if err != nil {
+		return r, err
+	}
 	for _, path := range slices.Backward(all) {
 		state, err := checkCheckpoint(ctx, path)
 		if err == nil {
@@ -97,7 +114,10 @@ func setAside(path string) error {
 // prune removes all but the newest checkpoints and the best, broken ones whose step
 // has been saved again or passed, and what an interrupted writing left.
 func prune(dir string, keep int) error {
-	all := checkpoints(dir)
+	all, err := listCheckpoints(dir)
+	if err != nil {
+		return err
+	}
 	if len(all) == 0 {
 		return sweep(dir)
 	}
@@ -108,7 +128,9 @@ func prune(dir string, keep int) error {
 			errs = append(errs, os.Rename(path, filepath.Join(dir, oldPrefix+filepath.Base(path))))
 		}
 	}
-	for _, path := range stepsOf(dir, brokenPrefix+stepPrefix) {
+	broken, err := stepsOf(dir, brokenPrefix+stepPrefix)
+	errs = append(errs, err)
+	for _, path := range broken {
 		if stepOf(path) <= stepOf(all[len(all)-1]) {
 			errs = append(errs, os.RemoveAll(path))
 		}

@@ -9,11 +9,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"patchwork/internal/smallfile"
+	"patchwork/vlm/tokenizer"
 )
 
 // sumsFile lists the SHA-256 sums of a checkpoint's files as coreutils' sha256sum
@@ -89,7 +93,11 @@ func hashFiles(ctx context.Context, dir string, files []string) ([]string, error
 }
 
 func hashFile(ctx context.Context, path string) (string, error) {
-	f, err := os.Open(path)
+	limit := int64(math.MaxInt64)
+	if filepath.Ext(path) != filepath.Ext(weightsFile) {
+		limit = tokenizer.MaxFile // the largest of the small files
+	}
+	f, err := smallfile.Open(path, limit)
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +128,7 @@ var summed = []string{"config.json", weightsFile, momentsFile1, momentsFile2, st
 // CheckSums reads every file that a checkpoint's SHA256SUMS lists and returns how
 // many there are. The first that is not as listed is a *DamageError.
 func CheckSums(ctx context.Context, dir string) (files int, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, sumsFile))
+	text, err := smallfile.Read(filepath.Join(dir, sumsFile), smallfile.Config)
 	if err != nil {
 		return 0, damage(dir, sumsFile, err)
 	}

@@ -8,9 +8,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/batch"
 )
 
@@ -95,7 +95,7 @@ func (c *Config) Check() error {
 // ReadConfig reads and checks the config.json of a model directory.
 func ReadConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, "config.json")
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return Config{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"patchwork/internal/smallfile"
 	"patchwork/nn/gguf"
 	"patchwork/vlm/tokenizer"
 )
@@ -61,7 +62,7 @@ func (l *Language) generationConfig() map[string]any {
 func readEnds(dir string) ([]int32, error) {
 	for _, name := range []string{"generation_config.json", "config.json"} {
 		file := filepath.Join(dir, name)
-		text, err := os.ReadFile(file)
+		text, err := smallfile.Read(file, smallfile.Config)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -132,7 +132,7 @@ func TestEvaluateText(t *testing.T) {
 	defer dev.Close()
 	l := testModel(t, dev, batch.Document)
 	const text = "what color is the shape? <|im_end|> red"
-	ids := l.Language.Tokenizer.EncodePlain(text)
+	ids := plainIDs(l.Language.Tokenizer, text)
 	n := len(ids)
 	y := logits(t, l, &batch.Sample{IDs: ids, Answer: make([]bool, n)}, batch.InConversation, nil)
 	v := len(y) / n
@@ -151,7 +151,7 @@ func TestEvaluateText(t *testing.T) {
 		t.Errorf("%+v, want %v over %d tokens", got, want, n-1)
 	}
 	long := strings.Repeat(text+" ", 200)
-	n = len(l.Language.Tokenizer.EncodePlain(long))
+	n = len(plainIDs(l.Language.Tokenizer, long))
 	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	windows := (n + window - 1) / window
 	if got, err = EvaluateText(t.Context(), l, long, BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {

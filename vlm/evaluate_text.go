@@ -28,7 +28,11 @@ func EvaluateText(ctx context.Context, l *Loaded, text, bos string) (TextResult,
 	if err != nil {
 		return TextResult{}, err
 	}
-	ids := slices.Concat(before, l.Language.Tokenizer.EncodePlain(text), behind)
+	plain, err := l.Language.Tokenizer.EncodePlain(text)
+	if err != nil {
+		return TextResult{}, err
+	}
+	ids := slices.Concat(before, plain, behind)
 	if len(ids) < 2 {
 		return TextResult{}, fmt.Errorf("the text has %d tokens; two are the least that can be scored", len(ids))
 	}

@@ -20,7 +20,7 @@ func explainTest(t testing.TB, l *Loaded, said string, most int) Explained {
 	t.Helper()
 	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	must(t, err)
-	e, err := l.Explain(context.Background(), prompt, [][]byte{testPixels(t, 0)}, l.Language.Tokenizer.EncodePlain(said), most)
+	e, err := l.Explain(context.Background(), prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Language.Tokenizer, said), most)
 	must(t, err)
 	return e
 }
@@ -73,7 +73,7 @@ func TestExplainPatches(t *testing.T) {
 	l := testModel(t, cpu.Open(0), batch.Document)
 	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
 	must(t, err)
-	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, l.Language.Tokenizer.EncodePlain("a")
+	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, plainIDs(l.Language.Tokenizer, "a")
 	e, err := l.Explain(context.Background(), prompt, pictures, answer, 1)
 	must(t, err)
 	n := len(prompt.IDs)
@@ -160,7 +160,7 @@ func TestSplitWords(t *testing.T) {
 		{"größe 円形", []string{"größe", "円形"}},
 		{"abcdefghijklmnopqrstuvwxyz", []string{"abcdefghijklmnopqrst", "uvwxyz"}},
 	} {
-		ids := tok.EncodePlain(c.text)
+		ids := plainIDs(tok, c.text)
 		var got []string
 		next := 0
 		for _, w := range splitWords(tok, ids) {

@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,14 +23,14 @@ type ExportOptions struct {
 
 // Export writes a model again: with other floats, or its decoder alone as a folder
 // that transformers opens. A decoder, such as a GGUF file, always becomes such a
-// folder.
-func Export(o ExportOptions) (Description, error) {
+// folder. What it writes has its name in Out when it is whole; ctx ends it before.
+func Export(ctx context.Context, o ExportOptions) (Description, error) {
 	bare, err := isDecoder(o.Model)
 	if err != nil {
 		return Description{}, err
 	}
 	if !bare && !o.DecoderOnly {
-		return exportModel(o)
+		return exportModel(ctx, o)
 	}
 	open := OpenPretrained
 	if !bare {
@@ -40,7 +41,7 @@ func Export(o ExportOptions) (Description, error) {
 		return Description{}, err
 	}
 	defer p.Close()
-	return exportDecoder(p, o)
+	return exportDecoder(ctx, p, o)
 }
 
 // openOwnDecoder opens the decoder of a model of ours, <|image|> included.
@@ -76,7 +77,7 @@ func (s ownSource) unexpected(known func(string) bool) string {
 	})
 }
 
-func exportDecoder(p *Pretrained, o ExportOptions) (Description, error) {
+func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Description, error) {
 	l, err := p.Language(0)
 	if err != nil {
 		return Description{}, err
@@ -92,24 +93,23 @@ func exportDecoder(p *Pretrained, o ExportOptions) (Description, error) {
 	if err != nil {
 		return Description{}, err
 	}
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return Description{}, err
-	}
 	var entries []safetensors.Entry
 	for _, param := range m.Params.All() {
 		name := strings.TrimPrefix(param.Name, decoderPrefix)
-		e, err := exportEntry(name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
+		e, err := exportEntry(ctx, name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
 		if err != nil {
 			return Description{}, err
 		}
 		entries = append(entries, e)
 	}
-	err = errors.Join(
-		writeJSON(filepath.Join(o.Out, "config.json"), config),
-		writeJSON(filepath.Join(o.Out, "generation_config.json"), l.generationConfig()),
-		l.save(o.Out),
-		writeEntries(filepath.Join(o.Out, weightsFile), entries),
-	)
+	err = writeExport(o.Out, func(dir string) error {
+		return errors.Join(
+			writeJSON(filepath.Join(dir, "config.json"), config),
+			writeJSON(filepath.Join(dir, "generation_config.json"), l.generationConfig()),
+			l.save(dir),
+			writeEntries(filepath.Join(dir, weightsFile), entries),
+		)
+	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
@@ -135,7 +135,7 @@ func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, err
 }
 
 // exportModel writes a model's folder with other floats.
-func exportModel(o ExportOptions) (Description, error) {
+func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
 	m, l, err := openModel(o.Model)
 	if err != nil {
 		return Description{}, err
@@ -150,19 +150,24 @@ func exportModel(o ExportOptions) (Description, error) {
 	}
 	var entries []safetensors.Entry
 	for _, p := range m.Params.All() {
-		e, err := exportEntry(p.Name, p, o.DType, func(dst []float32) error { return set.ReadFloats(p.Name, 0, dst) })
+		e, err := exportEntry(ctx, p.Name, p, o.DType, func(dst []float32) error { return set.ReadFloats(p.Name, 0, dst) })
 		if err != nil {
 			return Description{}, err
 		}
 		entries = append(entries, e)
 	}
-	err = errors.Join(m.saveSmall(l, o.Out), writeEntries(filepath.Join(o.Out, weightsFile), entries))
+	err = writeExport(o.Out, func(dir string) error {
+		return errors.Join(m.saveSmall(l, dir), writeEntries(filepath.Join(dir, weightsFile), entries))
+	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
 // exportEntry is a parameter in the type asked for, read when its turn comes.
-func exportEntry(name string, p *nn.Param, dtype string, read func(dst []float32) error) (safetensors.Entry, error) {
+func exportEntry(ctx context.Context, name string, p *nn.Param, dtype string, read func(dst []float32) error) (safetensors.Entry, error) {
 	values := func() ([]float32, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		x := make([]float32, p.Bytes()/4)
 		return x, read(x)
 	}

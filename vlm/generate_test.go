@@ -124,7 +124,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 				l := testModelOf(t, dev, testRecipe(t, 1).around(c.text), shaders.F32)
 				g := NewGenerator(l)
 				defer g.Free()
-				prompt := chat.Tokens{IDs: l.Language.Tokenizer.EncodeTrusted("is there a red shape? is there not a green shape?")}
+				prompt := chat.Tokens{IDs: plainIDs(l.Language.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
 				all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)

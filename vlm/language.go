@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
 )
@@ -43,7 +44,7 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	jinja, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	jinja, err := smallfile.Read(filepath.Join(dir, "chat_template.jinja"), smallfile.Config)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func readTokenizerConfig(dir string) ([]byte, error) {
 	texts := [2][]byte{}
 	for i, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
 		file := filepath.Join(dir, name)
-		text, err := os.ReadFile(file)
+		text, err := smallfile.Read(file, smallfile.Config)
 		if errors.Is(err, os.ErrNotExist) {
 			text, err = []byte("{}"), nil
 		}
@@ -173,7 +174,10 @@ func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error)
 	if err != nil {
 		return chat.Tokens{}, err
 	}
-	ids := l.Tokenizer.EncodeTrusted(text)
+	ids, err := l.Tokenizer.EncodeTrusted(text)
+	if err != nil {
+		return chat.Tokens{}, err
+	}
 	if len(before) > 0 && len(ids) > 0 && ids[0] == before[0] {
 		before = nil // the text has it already
 	}

@@ -4,17 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+
+	"patchwork/internal/folderlock"
 )
 
 // runLock is a folder that one run has for itself.
 type runLock struct {
-	file  *os.File
+	*folderlock.Lock
 	made  string   // the folder, where it was made by this run
 	wrote []string // files of this run's making
 }
 
-const lockName = ".lock"
+const lockName = folderlock.Name
 
 // ErrBusy is a folder that another run is using.
 var ErrBusy = errors.New("another run is using it")
@@ -27,40 +28,25 @@ func lockRun(out string) (*runLock, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(out, lockName), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
+	lock, err := folderlock.Take(out)
+	if errors.Is(err, folderlock.ErrBusy) {
+		return nil, fmt.Errorf("%s: %w", out, ErrBusy)
+	} else if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", out, ErrBusy)
-	}
-	if !named(f) { // a run that could not start has removed it meanwhile
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", out, ErrBusy)
-	}
-	l.file = f
+	l.Lock = lock
 	return l, nil
 }
 
-// named says whether the open file still has its name.
-func named(f *os.File) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(f.Name())
-	return err == nil && os.SameFile(mine, now)
-}
-
-func (l *runLock) release() { l.file.Close() }
+func (l *runLock) release() { l.Release() }
 
 // abandon removes what a run that could not start has made.
 func (l *runLock) abandon() error {
 	var err error
-	for _, path := range append(l.wrote, l.file.Name()) {
+	for _, path := range l.wrote {
 		err = errors.Join(err, os.Remove(path))
 	}
+	err = errors.Join(err, l.Remove())
 	if l.made != "" {
 		err = errors.Join(err, os.Remove(l.made))
 	}

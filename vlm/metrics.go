@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"os"
+
+	"patchwork/internal/smallfile"
 )
 
 // StepMetrics is a line of metrics.jsonl about a step.
@@ -75,7 +77,7 @@ type metricsLog struct {
 // openMetrics opens the file and drops what it says of steps after the given
 // one: they are done again. A line that was torn is dropped too.
 func openMetrics(path string, step int) (*metricsLog, error) {
-	old, err := os.ReadFile(path)
+	old, err := smallfile.Read(path, smallfile.Log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/internal/smallfile"
 	"patchwork/nn"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
@@ -180,7 +181,7 @@ func isDecoder(path string) (bool, error) {
 		return true, err
 	}
 	file := filepath.Join(path, "config.json")
-	text, err := os.ReadFile(file)
+	text, err := smallfile.Read(file, smallfile.Config)
 	if err != nil {
 		return false, err
 	}

@@ -1,11 +1,10 @@
 package vlm
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"os"
 	"strconv"
 
 	"golang.org/x/text/language"
@@ -16,6 +15,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+
+	"patchwork/internal/wholefile"
 )
 
 var (
@@ -203,21 +204,13 @@ func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// SavePlot writes a plot as a PNG of a size with a margin around it, at once.
+// SavePlot writes a plot as a PNG of a size with a margin around it, whole or not at all.
 func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error {
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(120))
 	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
-	temp := path + ".tmp"
-	f, err := os.Create(temp)
-	if err != nil {
+	var png bytes.Buffer
+	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&png); err != nil {
 		return err
 	}
-	_, err = (vgimg.PngCanvas{Canvas: canvas}).WriteTo(f)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
+	return wholefile.Write(path, png.Bytes())
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
 
 	"patchwork/engine"
+	"patchwork/internal/smallfile"
 	"patchwork/nn"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/tokenizer"
@@ -167,7 +169,7 @@ const fingerprintBytes = 1 << 20
 func (p *Pretrained) Fingerprint() (string, error) {
 	h := sha256.New()
 	for _, path := range p.weights.files() {
-		f, err := os.Open(path)
+		f, err := smallfile.Open(path, math.MaxInt64)
 		if err != nil {
 			return "", err
 		}

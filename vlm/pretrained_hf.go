@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/nn/safetensors"
 )
 
@@ -18,7 +19,7 @@ import (
 // shards, and the tokenizer's files.
 func openHuggingFace(dir string) (*Pretrained, error) {
 	path := filepath.Join(dir, "config.json")
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s is no model's folder: %w", dir, err)
 	}

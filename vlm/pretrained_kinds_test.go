@@ -20,7 +20,7 @@ func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := Load(path, cpu.Open(0))
 	must(t, err)
-	nll, _, err := l.Score(t.Context(), l.Language.Tokenizer.EncodePlain("what color is the shape? the circle is blue."))
+	nll, _, err := l.Score(t.Context(), plainIDs(l.Language.Tokenizer, "what color is the shape? the circle is blue."))
 	must(t, err)
 	return nll
 }
@@ -67,7 +67,7 @@ func TestFoldersOfOtherKinds(t *testing.T) {
 		t.Error("a head of its own is not used where the configuration ties it")
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	_, err := Export(ExportOptions{Model: dir, Out: out, DType: "f32"})
+	_, err := Export(t.Context(), ExportOptions{Model: dir, Out: out, DType: "f32"})
 	must(t, err)
 	if !slices.Equal(scoreOf(t, out), got) {
 		t.Error("the exported head differs")
@@ -137,7 +137,7 @@ func TestGGUFRope(t *testing.T) {
 				t.Errorf("%v, want %v", got[:4], want[:4])
 			}
 			out := filepath.Join(t.TempDir(), "out")
-			_, err := Export(ExportOptions{Model: path, Out: out, DType: "f32"})
+			_, err := Export(t.Context(), ExportOptions{Model: path, Out: out, DType: "f32"})
 			must(t, err)
 			if got := scoreOf(t, out); !slices.Equal(got, want) {
 				t.Errorf("exported: %v, want %v", got[:4], want[:4])
@@ -194,7 +194,7 @@ func TestEndsOfFolders(t *testing.T) {
 				t.Errorf("the template ends with %v, generation at %v, want %v and %v", got, l.EndIDs(), c.template, c.ends)
 			}
 			out := filepath.Join(t.TempDir(), "out")
-			_, err = Export(ExportOptions{Model: dir, Out: out, DType: "f32"})
+			_, err = Export(t.Context(), ExportOptions{Model: dir, Out: out, DType: "f32"})
 			must(t, err)
 			exported, err := readEnds(out)
 			must(t, err)
@@ -278,7 +278,7 @@ func TestBeginToken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := OpenLanguage(c.path)
 			must(t, err)
-			plain := l.Tokenizer.EncodePlain("the shape")
+			plain := plainIDs(l.Tokenizer, "the shape")
 			raw, err := l.Raw("the shape", 0, c.bos)
 			must(t, err)
 			if !slices.Equal(raw.IDs, slices.Concat(c.want, plain)) {

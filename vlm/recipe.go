@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
 )
@@ -70,7 +71,7 @@ func Preset(name string) (Recipe, error) {
 
 // ReadRecipe reads a recipe's file.
 func ReadRecipe(path string) (Recipe, error) {
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -95,6 +96,19 @@ func (r *Recipe) Modes() batch.Modes {
 // frozenThroughout says whether the decoder is never trained.
 func (r *Recipe) frozenThroughout() bool { return r.Epochs == 0 && r.FreezeDecoderSteps >= r.Steps }
 
+// The largest settings of a recipe. Kernels count in 32 bits; samples that are packed
+// together are kept in memory; the largest runs that were published take steps of some
+// hundred million tokens.
+const (
+	MaxSeqLen     = 1 << 17
+	MaxBatchSize  = 1 << 12
+	MaxAccumulate = 1 << 20
+	MaxPoolSize   = 1 << 20
+	maxStepTokens = 1 << 31
+)
+
+func within(n, lo, hi int) bool { return lo <= n && n <= hi }
+
 // Check says which setting is wrong.
 func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {
@@ -112,24 +126,29 @@ func (r *Recipe) Check() error {
 		ok    bool
 		want  string
 	}{
-		{"seq-len", float64(r.SeqLen), r.SeqLen > 1 && r.SeqLen <= 1<<17, "2 to 131072"},
-		{"batch-size", float64(r.BatchSize), r.BatchSize > 0 && r.BatchSize <= 1<<12, "1 to 4096"},
-		{"accumulate", float64(r.Accumulate), r.Accumulate > 0, "above 0"},
-		{"pool-size", float64(r.PoolSize), r.PoolSize > 0, "above 0"},
-		{"steps", float64(r.Steps), r.Steps > 0 || r.Epochs > 0, "above 0"},
+		{"seq-len", float64(r.SeqLen), within(r.SeqLen, 2, MaxSeqLen), "2 to 131072"},
+		{"batch-size", float64(r.BatchSize), within(r.BatchSize, 1, MaxBatchSize), "1 to 4096"},
+		{"accumulate", float64(r.Accumulate), within(r.Accumulate, 1, MaxAccumulate), "1 to 1048576"},
+		{"pool-size", float64(r.PoolSize), within(r.PoolSize, 1, MaxPoolSize), "1 to 1048576"},
+		{"steps", float64(r.Steps), within(r.Steps, 1, math.MaxInt32) || within(r.Steps, 0, math.MaxInt32) && r.Epochs > 0, "1 to 2147483647"},
+		{"epochs", float64(r.Epochs), within(r.Epochs, 0, math.MaxInt32), "0 to 2147483647"},
 		{"lr", r.LR, r.LR >= 0, "0 or above"},
 		{"embedder-lr", r.EmbedderLR, r.EmbedderLR >= 0, "0 or above"},
-		{"warmup", float64(r.Warmup), r.Warmup >= 0, "0 or above"},
+		{"warmup", float64(r.Warmup), within(r.Warmup, 0, math.MaxInt32), "0 to 2147483647"},
+		{"freeze-decoder-steps", float64(r.FreezeDecoderSteps), within(r.FreezeDecoderSteps, 0, math.MaxInt32), "0 to 2147483647"},
 		{"weight-decay", r.WeightDecay, r.WeightDecay >= 0, "0 or above"},
 		{"clip", r.Clip, r.Clip >= 0, "0 or above"},
-		{"holdout", float64(r.HoldOut), r.HoldOut >= 0, "0 or above"},
-		{"val-every", float64(r.ValEvery), r.ValEvery >= 0, "0 or above"},
-		{"save-every", float64(r.SaveEvery), r.SaveEvery >= 0, "0 or above"},
+		{"holdout", float64(r.HoldOut), within(r.HoldOut, 0, math.MaxInt32), "0 to 2147483647"},
+		{"val-every", float64(r.ValEvery), within(r.ValEvery, 0, math.MaxInt32), "0 to 2147483647"},
+		{"save-every", float64(r.SaveEvery), within(r.SaveEvery, 0, math.MaxInt32), "0 to 2147483647"},
 		{"max-bad-fraction", r.MaxBadFraction, r.MaxBadFraction >= 0 && r.MaxBadFraction <= 1, "0 to 1"},
 	} {
 		if !s.ok {
-			return fmt.Errorf("--%s cannot be %v, want %s", s.name, s.value, s.want)
+			return fmt.Errorf("--%s cannot be %.10g, want %s", s.name, s.value, s.want)
 		}
+	}
+	if tokens := int64(r.SeqLen) * int64(r.BatchSize) * int64(r.Accumulate); tokens > maxStepTokens {
+		return fmt.Errorf("--accumulate %d times --batch-size %d times --seq-len %d are %d tokens a step; the most is %d, so that its targets can be counted", r.Accumulate, r.BatchSize, r.SeqLen, tokens, int64(maxStepTokens))
 	}
 	if _, ok := shaders.ParseType(r.DType); !ok {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"patchwork/engine"
+	"patchwork/internal/smallfile"
 )
 
 // runFile is run.json: what a run was started with.
@@ -75,7 +76,7 @@ func SavedDecoder(out string) string {
 func readRun(out string) (runFile, error) {
 	r := runFile{Recipe: Recipe{Recompute: "auto"}}
 	path := filepath.Join(out, "run.json")
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return r, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"patchwork/vlm/data"
+	"patchwork/vlm/tokenizer"
 )
 
 var testColors = []struct {
@@ -69,4 +70,13 @@ func testRecipe(t testing.TB, steps int) Recipe {
 func testQwen3(c TextConfig) *TextConfig {
 	c.ModelType, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim = "qwen3", 4, 2, 32
 	return &c
+}
+
+// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+func plainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
+	ids, err := tok.EncodePlain(text)
+	if err != nil {
+		panic(err)
+	}
+	return ids
 }

@@ -29,26 +29,7 @@ func (t *trainer) writeModel() error {
 	if err := t.model.saveValues(t.language, temp, t.model.valuesOn(t.Device).finite()); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	if err := syncFiles(temp); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(temp)
-	if err != nil {
-		return err
-	}
-	move := func(name string) error { return os.Rename(filepath.Join(temp, name), filepath.Join(t.Out, name)) }
-	for _, e := range entries {
-		if e.Name() == weightsFile {
-			continue
-		}
-		if err := move(e.Name()); err != nil {
-			return err
-		}
-	}
-	if err := syncDir(t.Out); err != nil {
-		return err
-	}
-	return errors.Join(move(weightsFile), os.Remove(temp), syncDir(t.Out))
+	return moveModel(temp, t.Out)
 }
 
 // clean removes what a run that was killed has left in its folder.

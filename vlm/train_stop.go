@@ -13,12 +13,16 @@ type StoppedError struct {
 	Err        error
 	Step       int    // the last whole one
 	Checkpoint string // newest, which --resume goes on from; "" where there is none
+	Unlisted   error  // why it is not known whether there is one
 }
 
 func (e *StoppedError) Error() string {
 	saved := "no checkpoint was saved yet"
-	if e.Checkpoint != "" {
+	switch {
+	case e.Checkpoint != "":
 		saved = "the newest checkpoint is " + e.Checkpoint
+	case e.Unlisted != nil:
+		saved = fmt.Sprintf("which checkpoints there are is not known (%v); --resume goes on from the newest", e.Unlisted)
 	}
 	return fmt.Sprintf("stopped after step %d: %v; %s", e.Step, e.Err, saved)
 }
@@ -57,7 +61,8 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 
 func (t *trainer) stopped(err error) error {
 	stopped := &StoppedError{Err: err, Step: t.state.Step}
-	if all := checkpoints(t.saver.dir); len(all) > 0 {
+	all, err := listCheckpoints(t.saver.dir)
+	if stopped.Unlisted = err; len(all) > 0 {
 		stopped.Checkpoint = all[len(all)-1]
 	}
 	return stopped

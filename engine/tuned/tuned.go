@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"patchwork/engine"
+	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 )
 
@@ -63,7 +64,7 @@ func Load(info engine.Info) (*File, error) {
 	if err != nil {
 		return empty, err
 	}
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, smallfile.Config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return empty, nil
 	}

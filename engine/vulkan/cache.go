@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
+
+	"patchwork/internal/smallfile"
 )
 
 // cache keeps compiled shaders from one process to the next, in a file of the
@@ -68,7 +70,7 @@ func cacheFile(p *physical) string {
 // readCache returns what writeCache saved, or nothing: the file begins with the
 // SHA-256 of the rest, since a driver may trust what it is given.
 func readCache(file string) []byte {
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, 1<<30)
 	if err != nil || len(data) < sha256.Size {
 		return nil
 	}

@@ -2,16 +2,21 @@
 
 package webgpu
 
-import (
-	"fmt"
-
-	"patchwork/engine"
-)
+import "patchwork/engine"
 
 // Built says whether the backend is in this binary.
 const Built = false
 
-var errNotBuilt = fmt.Errorf("this binary was built without WebGPU, as for the demo or where there is no C compiler; make builds it with WebGPU: %w", engine.ErrUnsupported)
+// errNotBuilt is engine.ErrUnsupported with the way out.
+var errNotBuilt error = notBuilt{}
+
+type notBuilt struct{}
+
+func (notBuilt) Error() string {
+	return "this vlmtool was built without WebGPU, that is with the build tag nowebgpu or without a C compiler; make build, on a machine with a C compiler, makes one with it"
+}
+
+func (notBuilt) Unwrap() error { return engine.ErrUnsupported }
 
 // List says that there is no WebGPU in this binary.
 func List() ([]engine.Info, error) { return nil, errNotBuilt }

@@ -19,6 +19,13 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Name + ": " + e.Reason }
 
+// Limits of usual kinds of files, in bytes.
+const (
+	Config  = 16 << 20  // written by hand or listing a vocabulary's special tokens; the largest published ones have 2 MB
+	Picture = 512 << 20 // the most pixels that are taken, 64 million, in 8 bytes each
+	Log     = 2 << 30   // lines that a run has added in the course of its steps
+)
+
 // Read returns what a regular file holds, links followed. Where that is more than limit
 // bytes, or the file is not a regular one, the error is an *Error, else the system's.
 func Read(name string, limit int64) ([]byte, error) { return read(system{}, name, limit) }
@@ -54,8 +61,13 @@ func read(in folder, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	// The limit counts again: a file may grow, and those of /proc tell no size.
-	text, err := io.ReadAll(io.LimitReader(file, min(limit, math.MaxInt64-1)+1))
+	return ReadFrom(file, name, limit) // the limit counts again: a file may grow, and those of /proc tell no size
+}
+
+// ReadFrom returns all of a stream, such as standard input, of at most limit bytes; name
+// stands in the error.
+func ReadFrom(r io.Reader, name string, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, min(limit, math.MaxInt64-1)+1))
 	if err == nil && int64(len(text)) > limit {
 		return nil, tooLong(name, limit)
 	}

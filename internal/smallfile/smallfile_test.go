@@ -104,3 +104,22 @@ func TestReadUnsized(t *testing.T) {
 		t.Errorf("beyond the limit: %v", err)
 	}
 }
+
+// endless is a stream without an end.
+type endless struct{ read int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += int64(len(p))
+	return len(p), nil
+}
+
+func TestReadFrom(t *testing.T) {
+	if text, err := smallfile.ReadFrom(strings.NewReader("12345678"), "standard input", 8); string(text) != "12345678" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	var refused *smallfile.Error
+	stream := &endless{}
+	if text, err := smallfile.ReadFrom(stream, "standard input", 1<<20); !errors.As(err, &refused) || text != nil || stream.read > 2<<20 {
+		t.Errorf("%d bytes, %v, %d read", len(text), err, stream.read)
+	}
+}

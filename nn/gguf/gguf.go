@@ -7,12 +7,14 @@ package gguf
 import (
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"patchwork/internal/smallfile"
 )
 
 // FormatError says what is wrong with a file.
@@ -61,14 +63,11 @@ type File struct {
 
 // Open reads and checks everything but the tensors' data.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = &FormatError{path, "it is a folder"}
-	}
 	var g *File
 	if err == nil {
 		g, err = Parse(path, f, info.Size())

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sort"
 	"unsafe"
+
+	"patchwork/internal/smallfile"
 )
 
 // FormatError says what is wrong with a file.
@@ -47,7 +49,7 @@ var dtypeBytes = map[string]int64{
 
 // Open reads and checks the header.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}

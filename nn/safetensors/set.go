@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"patchwork/internal/smallfile"
 )
 
 // IndexFile names the shards of a model that lies in several files.
@@ -50,8 +52,11 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// maxIndex bounds a list of tensors; that of 91,991 in 163 shards has 9 MB.
+const maxIndex = 64 << 20
+
 func (s *Set) openShards(dir, index string) error {
-	text, err := os.ReadFile(index)
+	text, err := smallfile.Read(index, maxIndex)
 	if err != nil {
 		return err
 	}

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm"
 )
 
 // readMetrics reads a run's metrics.jsonl.
 func readMetrics(path string) (train []vlm.StepMetrics, val []vlm.ValMetrics, err error) {
-	f, err := os.Open(path)
+	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"patchwork/internal/wholefile"
 )
 
 func main() {
@@ -32,7 +34,7 @@ func run(dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "example.png"), r.Example.Picture, 0o644); err != nil {
+	if err := wholefile.Write(filepath.Join(dir, "example.png"), r.Example.Picture); err != nil {
 		return err
 	}
 	if err := writeSheet(filepath.Join(dir, "answers.png"), r); err != nil {

@@ -5,7 +5,8 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
-	"os"
+
+	"patchwork/internal/wholefile"
 )
 
 //go:embed page.html
@@ -57,5 +58,5 @@ func writePage(path string, r *report) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, out.Bytes(), 0o644)
+	return wholefile.Write(path, out.Bytes())
 }

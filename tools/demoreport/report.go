@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"patchwork/internal/smallfile"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
@@ -79,7 +79,7 @@ func load(dir string) (*report, error) {
 
 // readEval reads the answers and the result of vlmtool eval --json --answers.
 func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err error) {
-	f, err := os.Open(path)
+	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, result, err
 	}
@@ -212,7 +212,7 @@ func (r *report) readRun(dir string) error {
 	var run struct {
 		Device struct{ Device, Name string }
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	text, err := smallfile.Read(filepath.Join(dir, "run.json"), smallfile.Config)
 	if err == nil {
 		err = json.Unmarshal(text, &run)
 	}

@@ -8,7 +8,6 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
-	"os"
 	"strings"
 
 	"golang.org/x/image/font"
@@ -18,6 +17,8 @@ import (
 	"golang.org/x/image/math/fixed"
 
 	xdraw "golang.org/x/image/draw"
+
+	"patchwork/internal/wholefile"
 )
 
 // The colours of all that is drawn: the ground, and what is written on it.
@@ -154,7 +155,7 @@ func (s *Sheet) Save(path string) error {
 	if err := png.Encode(&out, s.RGBA); err != nil {
 		return err
 	}
-	return os.WriteFile(path, out.Bytes(), 0o644)
+	return wholefile.Write(path, out.Bytes())
 }
 
 // Pixels is a model's view of a picture [S,S,3] as an image.

@@ -181,6 +181,11 @@ func Read(files fs.FS, path string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Parse(data, path)
+}
+
+// Parse returns the report in a file's contents; path stands in errors.
+func Parse(data []byte, path string) (*Report, error) {
 	r := &Report{}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -44,7 +44,7 @@ func TestWordsAreOneToken(t *testing.T) {
 		words = append(words, " "+word)
 	}
 	for _, word := range append(words, "?") {
-		if ids := tok.EncodePlain(word); len(ids) != 1 {
+		if ids := plainIDs(tok, word); len(ids) != 1 {
 			t.Errorf("%q is %d tokens", word, len(ids))
 		}
 	}
@@ -80,4 +80,13 @@ func TestTemplateIsCompact(t *testing.T) {
 	if text := tok.Decode(got.Branches[0].IDs, false); text != "is there a circle?<|assistant|>yes<|end|>" {
 		t.Errorf("the branch is %q", text)
 	}
+}
+
+// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+func plainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
+	ids, err := tok.EncodePlain(text)
+	if err != nil {
+		panic(err)
+	}
+	return ids
 }

@@ -2,6 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,6 +44,38 @@ func (a *app) advice(err error) string {
 		return "; --device cpu has no such limits"
 	}
 	return ""
+}
+
+// hubName is OWNER/NAME, with a revision or not.
+var hubName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)/([A-Za-z0-9][A-Za-z0-9._-]*)(@[A-Za-z0-9._/-]+)?$`)
+
+// missingModel puts the way to a model in the place of an error about a folder that is not
+// there, and has the name of one on the hub.
+func (a *app) missingModel(err error) error {
+	var names []string
+	for _, flag := range []string{"model", "decoder"} {
+		if f := a.flags.Lookup(flag); f != nil {
+			names = append(names, f.Value.String())
+		}
+	}
+	if a.name == "inspect" {
+		names = append(names, a.flags.Args()...)
+	}
+	for _, name := range names {
+		m := hubName.FindStringSubmatch(name)
+		if m == nil || slices.Contains([]string{".parquet", ".gguf", ".json", ".safetensors"}, strings.ToLower(path.Ext(name))) || !strings.Contains(err.Error(), name) {
+			continue
+		}
+		if _, there := os.Stat(name); !errors.Is(there, fs.ErrNotExist) {
+			continue
+		}
+		hint := fmt.Errorf("there is no folder %s; vlmtool fetch %[1]s --out %s brings it from the hub, where it is there", name, m[2])
+		if errors.As(err, &usageError{}) {
+			return usageError{hint}
+		}
+		return hint
+	}
+	return err
 }
 
 // noDataAtAll are the reasons of those who have no parquet files yet, or name others.

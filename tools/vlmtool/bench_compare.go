@@ -8,11 +8,12 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
 
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
+
+	"patchwork/internal/smallfile"
 )
 
 // earlierRun is the whole nanoseconds of every sample of an earlier run, by case;
@@ -44,7 +45,7 @@ func (f *kernelFlags) earlier() (earlierRun, error) {
 	if f.compare == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(f.compare)
+	data, err := smallfile.Read(f.compare, smallfile.Log)
 	if err != nil {
 		return nil, usagef("--compare: %v", err)
 	}

@@ -130,5 +130,15 @@ func (f *benchFlags) check() (err error) {
 	if f.model != "" && f.preset != "" {
 		return usagef("--model and --preset are both given; one is enough")
 	}
+	return f.checkTokens()
+}
+
+// mostBenchTokens are more than any device's memory holds the activations of.
+const mostBenchTokens = 1 << 21
+
+func (f *benchFlags) checkTokens() error {
+	if tokens := f.rows * f.tokens; tokens > mostBenchTokens {
+		return usagef("--batch-size %d times --seq-len %d are %d tokens; the most is %d, as no device holds what they need", f.rows, f.tokens, tokens, mostBenchTokens)
+	}
 	return nil
 }

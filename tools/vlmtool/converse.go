@@ -13,9 +13,11 @@ import (
 	"syscall"
 	"time"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
 )
 
 // talk is a conversation: what was said, and what comes in.
@@ -50,24 +52,22 @@ func (s *session) converse(ctx context.Context) error {
 	return t.run(context.WithoutCancel(ctx))
 }
 
+// longestLine bounds a question, in bytes: no model's context holds as much.
+const longestLine = 16 << 20
+
 // readLines sends the lines of a reader; err is set before the channel closes.
 // The reader may never return, and then ends with the program.
 func readLines(r io.Reader, err *error) <-chan string {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
-		in := bufio.NewReader(r)
-		for {
-			line, e := in.ReadString('\n')
-			if line != "" {
-				lines <- line
-			}
-			if e != nil {
-				if e != io.EOF {
-					*err = e
-				}
-				return
-			}
+		in := bufio.NewScanner(r)
+		in.Buffer(nil, longestLine)
+		for in.Scan() {
+			lines <- in.Text()
+		}
+		if *err = in.Err(); errors.Is(*err, bufio.ErrTooLong) {
+			*err = fmt.Errorf("standard input: a line has more than %d MiB; a question has one line", longestLine>>20)
 		}
 	}()
 	return lines
@@ -152,7 +152,7 @@ func (t *talk) show(file string) {
 		t.say("%s reads text alone", t.f.model)
 		return
 	}
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, smallfile.Picture)
 	if err != nil {
 		t.say("%w", err)
 		return
@@ -183,8 +183,17 @@ func (t *talk) question(ctx context.Context, text string) error {
 		t.messages, t.pending = nil, len(t.pictures)
 	}
 	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending})
-	prompt, err := t.encode(messages)
-	if err != nil {
+	prompt, err := t.encodeInterruptible(messages)
+	var endless *tokenizer.PatternError
+	switch {
+	case errors.Is(err, errTerminated):
+		return err
+	case errors.Is(err, context.Canceled):
+		return nil
+	case errors.As(err, &endless):
+		t.say("%w", err)
+		return nil
+	case err != nil:
 		return err
 	}
 	r, err := t.interruptible(ctx, prompt)
@@ -223,6 +232,27 @@ func (t *talk) cutOff(r inferResult) {
 		return
 	}
 	t.say("The answer was cut off after %d tokens (--max-new-tokens).", r.CompletionTokens)
+}
+
+// encodeInterruptible encodes until an interrupt comes. A tokenizer's pattern, which
+// nothing but its time limit stops, is left behind then.
+func (t *talk) encodeInterruptible(messages []chat.Message) (prompt chat.Tokens, err error) {
+	done := make(chan struct{})
+	var encoded chat.Tokens
+	var failed error
+	go func() {
+		defer close(done)
+		encoded, failed = t.encode(messages)
+	}()
+	select {
+	case <-done:
+		return encoded, failed
+	case s := <-t.stops:
+		if s == syscall.SIGTERM {
+			return prompt, errTerminated
+		}
+		return prompt, context.Canceled
+	}
 }
 
 // interruptible answers until an interrupt comes. What ends the program ends the

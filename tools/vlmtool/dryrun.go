@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"patchwork/engine"
 	"patchwork/engine/vulkan"
+	"patchwork/internal/smallfile"
 	"patchwork/tools/report"
 	"patchwork/vlm"
 )
@@ -116,7 +115,11 @@ func (f *trainFlags) reckon(e *vlm.Estimation, r vlm.Recipe, measured *report.Re
 // that --device names, else that of an H100.
 func (f *trainFlags) measured(a *app) (*report.Report, int64, error) {
 	if f.report != "" {
-		r, err := report.Read(os.DirFS(filepath.Dir(f.report)), filepath.Base(f.report))
+		text, err := smallfile.Read(f.report, smallfile.Config)
+		if err != nil {
+			return nil, 0, fmt.Errorf("--report: %w", err)
+		}
+		r, err := report.Parse(text, f.report)
 		if err != nil {
 			return nil, 0, fmt.Errorf("--report: %w", err)
 		}

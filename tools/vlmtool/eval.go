@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
@@ -119,9 +120,10 @@ func (f *evalFlags) readChoices() error {
 		return nil
 	}
 	list, separator := f.choices, ","
-	if text, err := os.ReadFile(f.choices); err == nil {
+	var refused *smallfile.Error
+	if text, err := smallfile.Read(f.choices, smallfile.Config); err == nil {
 		list, separator = string(text), "\n"
-	} else if !strings.Contains(f.choices, ",") {
+	} else if errors.As(err, &refused) || !strings.Contains(f.choices, ",") {
 		return usagef("--choices: %w; want 'letters', answers separated by commas, or a file", err)
 	}
 	var choices []string
@@ -137,8 +139,12 @@ func (f *evalFlags) readChoices() error {
 	return nil
 }
 
+// maxText bounds a text that is scored: a hundred times the usual test sets, in memory
+// some ten times its size, and on a CPU days of work.
+const maxText = 128 << 20
+
 func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
-	text, err := os.ReadFile(f.text)
+	text, err := smallfile.Read(f.text, maxText)
 	if err != nil {
 		return fmt.Errorf("--text: %w", err)
 	}

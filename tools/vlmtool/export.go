@@ -31,23 +31,23 @@ func declareExport(a *app) action {
 	a.flags.StringVar(&o.Out, "out", "", "DIR: folder that is written, not there yet or empty")
 	a.flags.BoolVar(&o.DecoderOnly, "decoder-only", false, "write the model's decoder alone, as transformers reads it; a bare decoder is always written so")
 	a.choice(&o.DType, "dtype", "f32", "TYPE: floats of the files", dtypes...)
-	return func(context.Context) error { return export(a, *o) }
+	return func(ctx context.Context) error { return export(ctx, a, *o) }
 }
 
-func export(a *app, o vlm.ExportOptions) error {
+func export(ctx context.Context, a *app, o vlm.ExportOptions) error {
 	switch {
 	case o.Model == "":
 		return usagef("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
 	case o.Out == "":
 		return usagef("--out is missing: the folder that is written")
 	}
-	if err := vlm.CheckOut(o.Out, false); err != nil {
+	if err := vlm.CheckExportOut(o.Out); err != nil {
 		if errors.Is(err, vlm.ErrNotEmpty) {
 			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	d, err := vlm.Export(o)
+	d, err := vlm.Export(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,13 @@ func TestFetch(t *testing.T) {
 	const name, content = "README.md", "# data\n"
 	sum := sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", len(content), content))
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/datasets/o/d/revision/main", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"sha": "abcdef0123456789"}`) })
-	mux.HandleFunc("/api/datasets/o/d/tree/abcdef0123456789", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/api/datasets/o/d/revision/main", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"sha": "abcdef0123456789abcdef0123456789abcdef01"}`)
+	})
+	mux.HandleFunc("/api/datasets/o/d/tree/abcdef0123456789abcdef0123456789abcdef01", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode([]map[string]any{{"type": "file", "path": name, "size": len(content), "oid": hex.EncodeToString(sum[:])}})
 	})
-	mux.HandleFunc("/datasets/o/d/resolve/abcdef0123456789/"+name, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, content) })
+	mux.HandleFunc("/datasets/o/d/resolve/abcdef0123456789abcdef0123456789abcdef01/"+name, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, content) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	t.Setenv("HF_ENDPOINT", server.URL)
@@ -34,7 +36,7 @@ func TestFetch(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.code != 0 || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
-	if result["kind"] != "dataset" || result["commit"] != "abcdef0123456789" || result["files"] != 1.0 || result["bytes"] != 7.0 {
+	if result["kind"] != "dataset" || result["commit"] != "abcdef0123456789abcdef0123456789abcdef01" || result["files"] != 1.0 || result["bytes"] != 7.0 {
 		t.Errorf("result %v", result)
 	}
 	if text, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(text) != content {

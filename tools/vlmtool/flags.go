@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -165,6 +166,7 @@ func (a *app) read(args []string) error {
 		if x, e := strconv.ParseFloat(f.Value.String(), 64); f.Value.Type() == "float64" && (e != nil || math.IsNaN(x) || math.IsInf(x, 0)) {
 			err = usagef("--%s is %s, want a finite number", f.Name, f.Value)
 		}
+		err = cmp.Or(err, checkCeiling(f))
 	})
 	return err
 }

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
@@ -137,13 +137,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 func (a *app) readImages(names []string) ([][]byte, error) {
 	var out [][]byte
 	for _, name := range names {
-		var data []byte
-		var err error
-		if name == "-" {
-			data, err = io.ReadAll(a.stdin)
-		} else {
-			data, err = os.ReadFile(name)
-		}
+		data, err := a.readFile(name, smallfile.Picture)
 		if err != nil {
 			return nil, fmt.Errorf("--image %w", err)
 		}

@@ -60,12 +60,9 @@ func isPicture(head string) bool {
 	return len(head) >= 12 && (head[:4] == "RIFF" && head[8:12] == "WEBP" || head[4:8] == "ftyp" && (head[8:12] == "avif" || head[8:12] == "avis"))
 }
 
-// maxPictureFile is the largest file that is read of a picture.
-const maxPictureFile = 512 << 20
-
 // inspectPicture tells a picture's form and size, and whether it can be read.
 func (a *app) inspectPicture(path string) error {
-	raw, err := smallfile.Read(path, maxPictureFile)
+	raw, err := smallfile.Read(path, smallfile.Picture)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 )
@@ -23,7 +22,7 @@ type rendered struct {
 // inspectRender prints a conversation as the model reads it. One that ends with a
 // question is a prompt, which is answered next.
 func (a *app) inspectRender(model, file string) error {
-	text, err := a.readFile(file)
+	text, err := a.readFile(file, smallfile.Config)
 	if err != nil {
 		return fmt.Errorf("--render %w", err)
 	}
@@ -46,12 +45,12 @@ func (a *app) inspectRender(model, file string) error {
 	return a.result(rendered{l.Tokenizer.Decode(tokens.IDs, false), tokens.IDs, tokens.Answer, l.EndIDs()})
 }
 
-// readFile reads a file, or standard input where the name is -.
-func (a *app) readFile(name string) ([]byte, error) {
+// readFile reads a file of at most limit bytes, or standard input where the name is -.
+func (a *app) readFile(name string, limit int64) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(a.stdin)
+		return smallfile.ReadFrom(a.stdin, "standard input", limit)
 	}
-	return os.ReadFile(name)
+	return smallfile.Read(name, limit)
 }
 
 // parseMessages reads a conversation: OpenAI's list of messages, alone or as

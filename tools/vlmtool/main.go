@@ -124,6 +124,7 @@ func runCommand(ctx context.Context, c command, args []string, stdout *output, s
 		fmt.Fprintf(stderr, "vlmtool %s: interrupted\n", c.name)
 		return exitInterrupted
 	}
+	err = a.missingModel(err)
 	fmt.Fprintf(stderr, "vlmtool %s: %s%s\n", c.name, oneLine(err), a.advice(err))
 	if errors.As(err, &usageError{}) {
 		fmt.Fprintf(stderr, "vlmtool %s --help lists the flags\n", c.name)

@@ -169,7 +169,7 @@ func TestMistakes(t *testing.T) {
 		{train("--device", "cpu:1"), 2, []string{"cpu:1"}},
 		{train("--device", "vulkan:first"), 2, []string{"vulkan[:N]"}},
 		{train("--device", "vulkan:99"), 1, []string{"vulkan:99", "vlmtool devices"}},
-		{train("--steps", "0"), 2, []string{"--steps", "above 0"}},
+		{train("--steps", "0"), 2, []string{"--steps", "want 1 to"}},
 		{train("--seq-len", "20"), 2, []string{"--seq-len 20", "the shortest takes 7"}},
 		{train("--batch-size", "-3"), 2, []string{"--batch-size"}},
 		{train("--max-bad-fraction", "7"), 2, []string{"--max-bad-fraction", "7"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -65,6 +66,68 @@ func TestInterruptEndsSoon(t *testing.T) {
 		if code != exitInterrupted || took > 3*time.Second || strings.Count(s.stderr.String(), "\n") != 1 {
 			t.Errorf("%s: exit %d after %v, %q", args[0], code, took, s.stderr.String())
 		}
+	}
+}
+
+// endless gives a copy of a model a tokenizer whose pattern tries texts in too many ways.
+func endless(t *testing.T, model string) string {
+	t.Helper()
+	dir := copied(t, model)
+	text, err := os.ReadFile(filepath.Join(model, "tokenizer.json"))
+	must(t, err)
+	var file map[string]json.RawMessage
+	must(t, json.Unmarshal(text, &file))
+	file["pre_tokenizer"] = json.RawMessage(`{"type": "Sequence", "pretokenizers": [
+		{"type": "Split", "pattern": {"Regex": "(b+)+$"}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]}`)
+	text, err = json.Marshal(file)
+	must(t, err)
+	must(t, os.Remove(filepath.Join(dir, "tokenizer.json")))
+	must(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o644))
+	return dir
+}
+
+// TestEndlessPattern: a question in which a tokenizer's pattern has no end is one line
+// after its time, and an interrupt ends it before, in a conversation as well.
+func TestEndlessPattern(t *testing.T) {
+	model, _ := smallRun(t)
+	model = endless(t, model)
+	long := strings.Repeat("b", 60) + "?"
+	ask := []string{"infer", "--model", model, "--device", "cpu", "--quiet", "--prompt", long}
+	vlmtool(ask...).clear(t, exitFailed, "/(b+)+$/ takes more than")
+	s := start(t, ask...)
+	time.Sleep(500 * time.Millisecond)
+	must(t, s.Process.Signal(os.Interrupt))
+	if code, took := s.ends(t); code != exitInterrupted || took > 3*time.Second {
+		t.Errorf("exit %d after %v, %q", code, took, s.stderr.String())
+	}
+	for _, end := range []struct {
+		signal syscall.Signal
+		code   int
+	}{{syscall.SIGTERM, exitInterrupted}, {syscall.SIGINT, 0}} { // an interrupt ends the question, the input's end the conversation
+		s := start(t, "infer", "--model", model, "--device", "cpu", "--quiet", "--chat")
+		_, err := io.WriteString(s.stdin, long+"\n")
+		must(t, err)
+		time.Sleep(700 * time.Millisecond)
+		must(t, s.Process.Signal(end.signal))
+		time.Sleep(100 * time.Millisecond)
+		must(t, s.stdin.Close())
+		if code, took := s.ends(t); code != end.code || took > 3*time.Second {
+			t.Errorf("%v: exit %d after %v, %q", end.signal, code, took, s.stderr.String())
+		}
+	}
+}
+
+// TestEndlessLine: a conversation's input without a line's end is refused.
+func TestEndlessLine(t *testing.T) {
+	zero, err := os.Open("/dev/zero")
+	must(t, err)
+	defer zero.Close()
+	var failed error
+	for range readLines(zero, &failed) {
+		t.Fatal("a line")
+	}
+	if failed == nil || !strings.Contains(failed.Error(), "more than 16 MiB") {
+		t.Errorf("got %v", failed)
 	}
 }
 

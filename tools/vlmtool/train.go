@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
 		return usagef("preset %s starts from a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
 	}
-	if err := checkProfile(f.profile); err != nil {
+	if err := cmp.Or(checkProfile(f.profile), checkPool(r)); err != nil {
 		return err
 	}
 	if err := vlm.CheckOut(f.out, f.resume); err != nil {

@@ -54,6 +54,9 @@ func (f *benchFlags) tune(ctx context.Context, a *app, reset bool) error {
 	if f.rows < 1 || f.tokens < 0 {
 		return usagef("--batch-size and --seq-len must be above 0")
 	}
+	if err := f.checkTokens(); err != nil {
+		return err
+	}
 	r, err := f.recipe()
 	if err != nil {
 		return err

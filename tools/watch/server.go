@@ -70,12 +70,16 @@ func Listen(address string, r *Run) (*Server, error) {
 		names = append(names, strings.ToLower(own))
 	}
 	s.http = &http.Server{
-		Handler: guard(names, r.handler()), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		Handler:           counted(guard(names, r.handler())),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: 30 * time.Second, // every answer is whole at once
 		MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, c)
+		},
 	}
 	go func() {
 		defer close(s.ended)
-		s.http.Serve(listener) // until Close
+		s.http.Serve(&limited{Listener: listener}) // until Close
 	}()
 	return s, nil
 }
@@ -90,6 +94,18 @@ func (s *Server) Close() error {
 	}
 	<-s.ended
 	return err
+}
+
+type connectionKey struct{}
+
+// counted tells the listener which connections are being answered.
+func counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
+			defer c.answering()()
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guard keeps other sites' scripts away from the page. A site that makes its own

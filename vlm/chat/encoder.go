@@ -142,7 +142,10 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 		return Tokens{}, err
 	}
 	pieces, answers := marks.split(r.text)
-	ids, starts := e.tokenizer.EncodeOffsets(pieces...)
+	ids, starts, err := e.tokenizer.EncodeOffsets(pieces...)
+	if err != nil {
+		return Tokens{}, err
+	}
 	joined := join(pieces)
 	if len(r.generated) > 0 && r.misplaced == 0 { // the template says itself what is an answer
 		answers = marks.unmarked(r.text, r.generated)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/chat/jinja"
 )
 
@@ -59,11 +60,11 @@ type Template struct {
 // Load reads the template of a model's directory: chat_template.jinja where there
 // is one, else the chat_template of tokenizer_config.json.
 func Load(dir string) (*Template, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	config, err := smallfile.Read(filepath.Join(dir, "tokenizer_config.json"), smallfile.Config)
 	if err != nil {
 		return nil, err
 	}
-	jinja, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	jinja, err := smallfile.Read(filepath.Join(dir, "chat_template.jinja"), smallfile.Config)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -9,10 +9,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"patchwork/internal/folderlock"
+	"patchwork/internal/smallfile"
 )
 
 // HashError is a file that arrived whole and wrong, twice.
@@ -32,10 +37,19 @@ func (f File) hasher() (hash.Hash, string) {
 	return h, f.Blob
 }
 
+// version is what tells a file from others of its name: the hub's hash of it, or the commit.
+func (f File) version(r Repo) string {
+	if !f.hashed() {
+		return r.Revision
+	}
+	_, want := f.hasher()
+	return want
+}
+
 // check compares a file on disk with the hub's hash. A file that is not there or
 // has another size is no error.
 func (f File) check(ctx context.Context, path string) (got string, ok bool, err error) {
-	file, err := os.Open(path)
+	file, err := smallfile.Open(path, math.MaxInt64)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", false, nil
 	} else if err != nil {
@@ -72,11 +86,6 @@ func (c *cancelled) Read(p []byte) (int, error) {
 // download brings one file below dir and reports every change of the number of
 // its bytes that are here. A file that is there already is checked and left.
 func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes func(delta int64)) (downloaded int64, err error) {
-	if f.Size < 0 || !f.hashed() {
-		if f, err = c.describe(ctx, r, f); err != nil {
-			return 0, err
-		}
-	}
 	path := filepath.Join(dir, filepath.FromSlash(f.Path))
 	if _, ok, err := f.check(ctx, path); ok || err != nil {
 		bytes(f.Size)
@@ -85,12 +94,8 @@ func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, err
 	}
-	// The name keeps the beginning of another version apart.
-	want := r.Revision
-	if f.hashed() {
-		_, want = f.hasher()
-	}
-	part := path + "." + want[:min(12, len(want))] + ".part"
+	want := f.version(r)
+	part := partName(path, want)
 	var got string
 	for range 2 {
 		n, err := c.transfer(ctx, r, f, part, bytes)
@@ -119,7 +124,7 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 	// Relative redirects stay on the hub (a repository that was renamed); the one
 	// that leaves it is the answer.
 	stay.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if req.URL.Host != via[0].URL.Host || len(via) > 5 {
+		if !c.own(req.URL) || len(via) > 5 {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -134,7 +139,7 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 		resp.Body.Close()
 		f.Size = resp.ContentLength
 		if n := resp.Header.Get("X-Linked-Size"); n != "" {
-			if _, err := fmt.Sscan(n, &f.Size); err != nil {
+			if f.Size, err = strconv.ParseInt(n, 10, 64); err != nil {
 				f.Size = -1
 			}
 		}
@@ -149,10 +154,10 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 		return f, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	if f.Size < 0 {
-		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, c.Endpoint)
+		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, address(c.Endpoint))
 	}
 	if !f.hashed() {
-		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, c.Endpoint)
+		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, address(c.Endpoint))
 	}
 	return f, nil
 }
@@ -170,9 +175,7 @@ func (c *Client) transfer(ctx context.Context, r Repo, f File, part string, byte
 		return 0, err
 	}
 	if at > f.Size {
-		if at, err = 0, out.Truncate(0); err != nil {
-			return 0, err
-		}
+		at = 0
 	}
 	bytes(at)
 	err = c.persist(ctx, func() (bool, error) {
@@ -207,15 +210,20 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 		bytes(-*at) // the server knows no ranges: from the start
 		*at = 0
 	}
+	// What is cut off is cut here and not behind the copying, when somebody may have
+	// checked the file and given it its name: nothing of that one is touched.
+	if !folderlock.Named(out) {
+		return &localError{fmt.Errorf("%s: %w", out.Name(), errTaken)}
+	}
+	if err := out.Truncate(*at); err != nil {
+		return &localError{err}
+	}
 	if _, err := out.Seek(*at, io.SeekStart); err != nil {
 		return &localError{err}
 	}
 	w.r = io.LimitReader(resp.Body, f.Size-*at)
 	n, err := io.Copy(&counted{out, bytes}, w)
 	*at += n
-	if truncErr := out.Truncate(*at); truncErr != nil {
-		return &localError{truncErr}
-	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w after %d of %d bytes", f.Path, cause(ctx, err), *at, f.Size)
@@ -230,7 +238,10 @@ func continues(r *http.Response, at int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", at))
 }
 
-var errCut = errors.New("the connection was cut")
+var (
+	errCut   = errors.New("the connection was cut")
+	errTaken = errors.New("another fetch has moved or removed it; wait for its end")
+)
 
 // cause names what ended a request.
 func cause(ctx context.Context, err error) error {

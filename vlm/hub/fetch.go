@@ -2,14 +2,21 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"patchwork/engine"
+	"patchwork/internal/diskspace"
+	"patchwork/internal/folderlock"
 )
 
 // Options say what of a repository is fetched, and where to.
@@ -49,21 +56,96 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	if files, err = choose(r, files, o.Include, o.Exclude); err != nil {
 		return Result{}, err
 	}
+	if o.Jobs <= 0 {
+		o.Jobs = 4
+	}
+	if err := checkNames(r, files); err != nil { // before any is asked for or said
+		return Result{}, err
+	}
+	if err := c.describeAll(ctx, r, files, o.Jobs); err != nil {
+		return Result{}, err
+	}
+	if err := checkNames(r, files); err != nil {
+		return Result{}, err
+	}
+	if err := checkRoom(r, files, o.Out); err != nil {
+		return Result{}, err
+	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return Result{}, err
 	}
+	lock, err := folderlock.Take(o.Out)
+	if errors.Is(err, folderlock.ErrBusy) {
+		return Result{}, fmt.Errorf("%s: %w", o.Out, ErrBusy)
+	} else if err != nil {
+		return Result{}, err
+	}
+	result, err := c.downloadAll(ctx, r, files, o)
+	return result, errors.Join(err, lock.Remove())
+}
+
+// ErrBusy is a folder that another fetch, or a run, is using.
+var ErrBusy = errors.New("another fetch or a run is using it; wait for its end, or give another --out")
+
+// describeAll asks for what the listing does not tell of the files.
+func (c *Client) describeAll(ctx context.Context, r Repo, files []File, jobs int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(jobs)
+	for i, f := range files {
+		if f.Size >= 0 && f.hashed() {
+			continue
+		}
+		g.Go(func() (err error) {
+			files[i], err = c.describe(ctx, r, f)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// RoomError is a disk that is too small for what is to be fetched.
+type RoomError struct {
+	Out        string
+	Files      int
+	Need, Free int64 // bytes
+}
+
+func (e *RoomError) Error() string {
+	return fmt.Sprintf("%d files need %s more, and there are %s free for %s; free some, choose files by --include, or give another --out",
+		e.Files, engine.Bytes(e.Need), engine.Bytes(e.Free), e.Out)
+}
+
+// checkRoom compares what is still to come with what the disk has left.
+func checkRoom(r Repo, files []File, out string) error {
+	var need int64
+	for _, f := range files {
+		here := filepath.Join(out, filepath.FromSlash(f.Path))
+		missing := f.Size
+		if info, err := os.Stat(here); err == nil && info.Size() == f.Size {
+			missing = 0
+		} else if info, err := os.Stat(partName(here, f.version(r))); err == nil && info.Size() <= f.Size {
+			missing -= info.Size()
+		}
+		need += min(missing, math.MaxInt64-need)
+	}
+	if free := diskspace.Free(out); need > free {
+		return &RoomError{out, len(files), need, free}
+	}
+	return nil
+}
+
+// downloadAll brings the files, some at a time.
+func (c *Client) downloadAll(ctx context.Context, r Repo, files []File, o Options) (Result, error) {
 	result := Result{Repo: r.Name, Kind: r.Kind, Commit: r.Revision, Files: len(files), Out: o.Out}
 	for _, f := range files {
-		result.Bytes += max(0, f.Size)
+		result.Bytes += f.Size
 	}
 	if o.Observe.Start != nil {
 		o.Observe.Start(r, files, result.Bytes)
 	}
 	var here, downloaded atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	if g.SetLimit(o.Jobs); o.Jobs <= 0 {
-		g.SetLimit(4)
-	}
+	g.SetLimit(o.Jobs)
 	for _, f := range files {
 		g.Go(func() error {
 			n, err := c.download(ctx, r, f, o.Out, func(delta int64) {
@@ -79,7 +161,7 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 			return err
 		})
 	}
-	err = g.Wait()
+	err := g.Wait()
 	result.Downloaded, result.Bytes = downloaded.Load(), max(result.Bytes, here.Load())
 	return result, err
 }
@@ -140,7 +222,7 @@ func names(files []File) string {
 	var s []string
 	for _, f := range files {
 		if !strings.HasPrefix(f.Path, ".git") {
-			s = append(s, f.Path)
+			s = append(s, shown(f.Path))
 		}
 	}
 	if len(s) > most {

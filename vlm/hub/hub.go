@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"patchwork/internal/smallfile"
 )
 
 // Kind is what a repository holds.
@@ -114,7 +116,7 @@ func NewClient() (*Client, error) {
 		c.Endpoint = DefaultEndpoint
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("HF_ENDPOINT is %q, want an address such as %s", c.Endpoint, DefaultEndpoint)
+		return nil, fmt.Errorf("HF_ENDPOINT is %s, want an address such as %s", address(c.Endpoint), DefaultEndpoint)
 	}
 	return c, nil
 }
@@ -135,7 +137,7 @@ func token() string {
 		}
 		path = filepath.Join(home, "token")
 	}
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path, 64<<10)
 	if err != nil {
 		return ""
 	}

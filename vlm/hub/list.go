@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,14 +9,51 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// maxListing bounds one page of a listing, in bytes.
-const maxListing = 64 << 20
+// What a listing may have: the hub's own pages have a thousand files and some 300 KB,
+// and its largest repositories a hundred thousand files.
+const (
+	maxListing = 64 << 20 // bytes of an answer
+	maxFiles   = 1 << 20
+	maxPages   = 1 << 12
+)
+
+// LimitError is a listing that is larger than any that a hub has reason to give.
+type LimitError struct{ Reason string }
+
+func (e *LimitError) Error() string {
+	return e.Reason + "; no repository has that many; check HF_ENDPOINT"
+}
+
+// bounded is a list of a listing. It is measured while it is read: three bytes of an
+// answer may ask for a hundred of memory.
+type bounded[T any] []T
+
+func (b *bounded[T]) UnmarshalJSON(text []byte) error {
+	*b = nil
+	if string(text) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return errors.New("it is no list")
+	}
+	for d.More() {
+		if len(*b) == maxFiles {
+			return &LimitError{fmt.Sprintf("the listing has more than %d files", maxFiles)}
+		}
+		var one T
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*b = append(*b, one)
+	}
+	return nil
+}
 
 // List names the files of a repository. The repository comes back with its kind
 // and, as its revision, the commit that the given one stands for, so that all
@@ -43,10 +81,12 @@ func missing(err error) bool {
 
 // revision is the hub's answer about a repository at a revision.
 type revision struct {
-	SHA      string `json:"sha"`
-	Siblings []struct {
-		Name string `json:"rfilename"`
-	} `json:"siblings"`
+	SHA      string           `json:"sha"`
+	Siblings bounded[sibling] `json:"siblings"`
+}
+
+type sibling struct {
+	Name string `json:"rfilename"`
 }
 
 // entry is one line of a listing.
@@ -69,6 +109,7 @@ func (e entry) file() File {
 	default:
 		f.Blob = hashOf(e.OID, 40)
 	}
+	f.Size = max(f.Size, -1)
 	return f
 }
 
@@ -87,9 +128,11 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	if at.SHA != "" {
-		r.Revision = at.SHA
+	// It becomes a part of addresses and of names of files.
+	if hashOf(at.SHA, 40) != at.SHA || at.SHA == "" {
+		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, address(c.Endpoint), shown(at.SHA))
 	}
+	r.Revision = at.SHA
 	files, err := c.tree(ctx, r)
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound && len(at.Siblings) > 0 {
@@ -103,8 +146,8 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 		return r, nil, err
 	}
 	for _, f := range files {
-		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
-			return r, nil, fmt.Errorf("%s lists a file called %q, which would lie outside of the folder; nothing was fetched", r, f.Path)
+		if !inside(f.Path) {
+			return r, nil, fmt.Errorf("%s lists a file called %s, which would lie outside of the folder; nothing was fetched", r, shown(f.Path))
 		}
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
@@ -117,39 +160,48 @@ func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
 	next := c.api(r, "tree") + "?recursive=true"
 	for seen := map[string]bool{}; next != "" && !seen[next]; {
 		seen[next] = true
-		var page []entry
+		if len(seen) > maxPages {
+			return nil, &LimitError{fmt.Sprintf("the listing has more than %d pages", maxPages)}
+		}
+		var page bounded[entry]
 		header, err := c.json(ctx, next, &page)
 		if err != nil {
 			return nil, err
+		}
+		if len(files)+len(page) > maxFiles {
+			return nil, &LimitError{fmt.Sprintf("the listing has more than %d files", maxFiles)}
 		}
 		for _, e := range page {
 			if e.Type == "file" {
 				files = append(files, e.file())
 			}
 		}
-		next = c.nextPage(header)
+		if next, err = c.nextPage(header); err != nil {
+			return nil, err
+		}
 	}
 	return files, nil
 }
 
 var nextLink = regexp.MustCompile(`<([^>]*)>\s*;\s*rel="?next"?`)
 
-// nextPage is the address in a Link header (RFC 8288), "" on the last page and
-// where it leads away from the hub, to which the token belongs.
-func (c *Client) nextPage(h http.Header) string {
+// nextPage is the address in a Link header (RFC 8288), "" on the last page. One of
+// another origin is refused: it would not be the hub's listing, and without it files would
+// be missing.
+func (c *Client) nextPage(h http.Header) (string, error) {
 	m := nextLink.FindStringSubmatch(strings.Join(h.Values("Link"), ","))
 	if m == nil {
-		return ""
+		return "", nil
 	}
 	base, err := url.Parse(c.Endpoint)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	to, err := base.Parse(m[1])
-	if err != nil || to.Host != base.Host {
-		return ""
+	if err != nil || !c.own(to) {
+		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", address(m[1]), address(c.Endpoint))
 	}
-	return to.String()
+	return to.String(), nil
 }
 
 // json reads an answer of the hub's interface.
@@ -162,14 +214,22 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 			return false, err
 		}
 		defer r.Body.Close()
-		w.r = io.LimitReader(r.Body, maxListing)
+		w.r = io.LimitReader(r.Body, maxListing+1)
 		text, err := io.ReadAll(w)
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", url, err)
+			return false, fmt.Errorf("%s: %w", address(url), err)
+		}
+		if len(text) > maxListing {
+			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", address(url), maxListing>>20)}
 		}
 		header = r.Header
-		if err := json.Unmarshal(text, to); err != nil {
-			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", url, err)
+		err = json.Unmarshal(text, to)
+		var limit *LimitError
+		if errors.As(err, &limit) {
+			return false, limit
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", address(url), err)
 		}
 		return false, nil
 	})

@@ -35,7 +35,7 @@ func statusError(r *http.Response) error {
 	if reason == "" {
 		reason = "the hub answered: " + http.StatusText(r.StatusCode)
 	}
-	return &StatusError{r.Request.URL.Redacted(), r.StatusCode, reason}
+	return &StatusError{shown(r.Request.URL.Redacted()), r.StatusCode, reason}
 }
 
 // busyError is an answer that asks to come again later.
@@ -45,8 +45,7 @@ type busyError struct {
 }
 
 // request sends one request. Answers other than 2xx and 3xx are errors; the
-// caller closes the body of the rest. Go's client drops the token by itself when
-// a redirect leaves the hub's host.
+// caller closes the body of the rest.
 func (c *Client) request(ctx context.Context, client *http.Client, method, url string, header map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -55,13 +54,12 @@ func (c *Client) request(ctx context.Context, client *http.Client, method, url s
 	req.Header.Set("User-Agent", "patchwork-vlmtool")
 	// Ranges and sizes are those of the file, not of a compressed transfer.
 	req.Header.Set("Accept-Encoding", "identity")
-	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	r, err := client.Do(req)
+	sender := *client
+	sender.Transport = &withToken{c, client.Transport}
+	r, err := sender.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +80,7 @@ const maxWait = 5 * time.Minute
 
 func retryAfter(s string) time.Duration {
 	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 {
-		return min(time.Duration(n*float64(time.Second)), maxWait)
+		return time.Duration(min(n, maxWait.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(s); err == nil {
 		return min(max(0, time.Until(at)), maxWait)
@@ -95,7 +93,8 @@ func permanent(err error) bool {
 	var status *StatusError
 	var busy *busyError
 	var local *localError
-	return errors.As(err, &local) || errors.As(err, &status) && !errors.As(err, &busy)
+	var limit *LimitError
+	return errors.As(err, &local) || errors.As(err, &limit) || errors.As(err, &status) && !errors.As(err, &busy)
 }
 
 func (e *busyError) Unwrap() error { return e.error }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,10 @@ type server struct {
 	token  string          // asked for, when set
 	noTree bool            // as some mirrors: no listing with sizes and hashes
 	page   int             // entries of a page of the listing; 0 = all
+	next   string          // origin of the listing's next page; "" = the hub's own
+	sha    string          // the commit that is told
+
+	entries []map[string]any // of the listing, besides the files
 
 	// fault, when set, may answer a file's request in the storage's place.
 	fault func(path string, w http.ResponseWriter, r *http.Request) (answered bool)
@@ -40,7 +45,7 @@ type server struct {
 }
 
 func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, large ...string) *server {
-	s := &server{kind: kind, name: name, files: files, large: map[string]bool{}}
+	s := &server{kind: kind, name: name, files: files, large: map[string]bool{}, sha: commit}
 	for _, l := range large {
 		s.large[l] = true
 	}
@@ -98,7 +103,7 @@ func (s *server) revision(w http.ResponseWriter, r *http.Request) {
 	for _, n := range s.names() {
 		siblings = append(siblings, map[string]string{"rfilename": n})
 	}
-	json.NewEncoder(w).Encode(map[string]any{"id": s.name, "sha": commit, "siblings": siblings})
+	json.NewEncoder(w).Encode(map[string]any{"id": s.name, "sha": s.sha, "siblings": siblings})
 }
 
 func (s *server) hash(name string) string {
@@ -118,7 +123,7 @@ func (s *server) tree(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	entries := []map[string]any{{"type": "directory", "path": "folder", "oid": commit, "size": 0}}
+	entries := append([]map[string]any{{"type": "directory", "path": "folder", "oid": commit, "size": 0}}, s.entries...)
 	for _, n := range s.names() {
 		e := map[string]any{"type": "file", "path": n, "size": len(s.files[n]), "oid": s.hash(n)}
 		if s.large[n] {
@@ -130,7 +135,7 @@ func (s *server) tree(w http.ResponseWriter, r *http.Request) {
 	to := len(entries)
 	if s.page > 0 && from+s.page < to {
 		to = from + s.page
-		w.Header().Set("Link", fmt.Sprintf(`<%s%s?recursive=true&cursor=%d>; rel="next"`, s.URL, r.URL.Path, to))
+		w.Header().Set("Link", fmt.Sprintf(`<%s%s?recursive=true&cursor=%d>; rel="next"`, cmp.Or(s.next, s.URL), r.URL.Path, to))
 	}
 	json.NewEncoder(w).Encode(entries[from:to])
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"patchwork/internal/folderlock"
 	"patchwork/vlm/data"
 )
 
@@ -16,7 +17,7 @@ const defaultShardRows = 10_000
 // the import that writes them.
 type shards struct {
 	out, temp string
-	lock      *os.File
+	lock      *folderlock.Lock
 	rows      int // of a file
 	splits    map[string]*split
 }
@@ -32,8 +33,6 @@ type split struct {
 var splitNames = []string{train, validation, test}
 
 const train, validation, test = "train", "validation", "test"
-
-const lockName = ".lock"
 
 // ErrBusy is an output folder into which another import is writing.
 var ErrBusy = errors.New("another import is writing there; wait for its end, or give another --out")
@@ -54,26 +53,14 @@ func newShards(o Options) (*shards, error) {
 	if info, err := os.Lstat(temp); err != nil || !info.IsDir() { // not a link to somebody's folder, which would be cleaned
 		return nil, fmt.Errorf("%s is in the way; remove it", temp)
 	}
-	lock, err := os.OpenFile(filepath.Join(temp, lockName), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if lockFile(lock) != nil || !named(lock) { // an import that ended meanwhile has moved it
-		lock.Close()
+	lock, err := folderlock.Take(temp)
+	if errors.Is(err, folderlock.ErrBusy) {
 		return nil, fmt.Errorf("%s: %w", o.Out, ErrBusy)
+	} else if err != nil {
+		return nil, err
 	}
 	s := &shards{o.Out, temp, lock, o.ShardRows, map[string]*split{}}
 	return s, s.clean()
-}
-
-// named tells whether the open file still has its name.
-func named(f *os.File) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(f.Name())
-	return err == nil && os.SameFile(mine, now)
 }
 
 // shardName are the names of files that an import writes.
@@ -88,7 +75,7 @@ func (s *shards) clean() error {
 	for _, e := range entries {
 		path := filepath.Join(s.temp, e.Name())
 		switch {
-		case e.Name() == lockName:
+		case e.Name() == folderlock.Name:
 		case shardName.MatchString(e.Name()) && e.Type().IsRegular():
 			err = errors.Join(err, os.Remove(path))
 		default:
@@ -96,7 +83,7 @@ func (s *shards) clean() error {
 		}
 	}
 	if err != nil {
-		s.lock.Close()
+		s.lock.Release()
 	}
 	return err
 }
@@ -162,7 +149,7 @@ func (s *shards) finish() ([]string, error) {
 	}
 	// The lock went along: one who wants to import there meanwhile finds a folder that is
 	// not empty.
-	return files, errors.Join(os.Remove(filepath.Join(s.out, lockName)), s.lock.Close())
+	return files, errors.Join(os.Remove(filepath.Join(s.out, folderlock.Name)), s.lock.Release())
 }
 
 // abandon removes what was written.
@@ -172,5 +159,5 @@ func (s *shards) abandon() error {
 			part.writer.Abort()
 		}
 	}
-	return errors.Join(os.RemoveAll(s.temp), s.lock.Close())
+	return errors.Join(os.RemoveAll(s.temp), s.lock.Release())
 }

@@ -10,17 +10,18 @@ type Piece struct {
 }
 
 // Encode returns the ids of the pieces' joined text: words and merges run across
-// the borders of pieces as in one string. No token is added at either end.
-func (t *Tokenizer) Encode(pieces ...Piece) []int32 {
-	ids, _ := t.EncodeOffsets(pieces...)
-	return ids
+// the borders of pieces as in one string. No token is added at either end. The error is a
+// *PatternError.
+func (t *Tokenizer) Encode(pieces ...Piece) ([]int32, error) {
+	ids, _, err := t.EncodeOffsets(pieces...)
+	return ids, err
 }
 
 // EncodePlain encodes the text of users: special tokens are ordinary text.
-func (t *Tokenizer) EncodePlain(text string) []int32 { return t.Encode(Piece{Text: text}) }
+func (t *Tokenizer) EncodePlain(text string) ([]int32, error) { return t.Encode(Piece{Text: text}) }
 
 // EncodeTrusted encodes our own text, in which special tokens are recognised.
-func (t *Tokenizer) EncodeTrusted(text string) []int32 {
+func (t *Tokenizer) EncodeTrusted(text string) ([]int32, error) {
 	return t.Encode(Piece{Text: text, Trusted: true})
 }
 
@@ -28,13 +29,16 @@ func (t *Tokenizer) EncodeTrusted(text string) []int32 {
 // bytes of the joined text, of the first byte it stands for. Invalid UTF-8 is
 // replaced by U+FFFD first, and offsets count in the text so replaced. A character
 // that normalization changes counts as one place.
-func (t *Tokenizer) EncodeOffsets(pieces ...Piece) (ids, starts []int32) {
+func (t *Tokenizer) EncodeOffsets(pieces ...Piece) (ids, starts []int32, err error) {
 	text, untrusted := join(pieces)
 	e := encoder{t: t, untrusted: untrusted}
 	t.exact.cut(text, e.trusted,
 		func(lo, hi int) { e.text(text[lo:hi], lo) },
 		func(id int32, lo int) { e.put(id, lo) })
-	return e.ids, e.starts
+	if e.err != nil {
+		return nil, nil, e.err
+	}
+	return e.ids, e.starts, nil
 }
 
 // span is a range of bytes, half open.
@@ -56,6 +60,7 @@ type encoder struct {
 	t           *Tokenizer
 	untrusted   []span // in order; those before the last place asked for are dropped
 	ids, starts []int32
+	err         error // the first; nothing counts any more
 }
 
 func (e *encoder) put(id int32, start int) {
@@ -85,11 +90,15 @@ func (e *encoder) text(text string, base int) {
 }
 
 func (e *encoder) words(norm normalized, lo, hi, base int) {
+	if e.err != nil {
+		return
+	}
 	text := norm.text[lo:hi]
-	splitAll(e.t.split, text, 0, func(from, to int) {
+	e.err = splitAll(e.t.split, text, 0, func(from, to int) error {
 		w := e.t.model.word(text[from:to])
 		for i, id := range w.ids {
 			e.put(id, base+norm.source(lo+from+int(w.starts[i])))
 		}
+		return nil
 	})
 }

@@ -105,7 +105,7 @@ func build(f file) (*Tokenizer, error) {
 	if t.model, err = newBPE(f.Model); err != nil {
 		return nil, err
 	}
-	if t.nfc, err = parseNormalizer(f.Normalizer); err != nil {
+	if t.nfc, err = parseNormalizer(f.Normalizer, 0); err != nil {
 		return nil, err
 	}
 	if t.split, err = parsePreTokenizer(f.PreTokenizer); err != nil {
@@ -114,7 +114,7 @@ func build(f file) (*Tokenizer, error) {
 	if err := checkDecoder(f.Decoder); err != nil {
 		return nil, err
 	}
-	if t.before, t.behind, err = parsePostProcessor(f.PostProcessor); err != nil {
+	if t.before, t.behind, err = parsePostProcessor(f.PostProcessor, 0); err != nil {
 		return nil, err
 	}
 	if err := t.add(); err != nil {

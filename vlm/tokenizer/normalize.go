@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -9,13 +10,16 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-func parseNormalizer(raw json.RawMessage) (nfc bool, err error) {
+func parseNormalizer(raw json.RawMessage, depth int) (nfc bool, err error) {
 	var n struct {
 		Type        string            `json:"type"`
 		Normalizers []json.RawMessage `json:"normalizers"`
 	}
 	if isNull(raw) {
 		return false, nil
+	}
+	if depth > deepest {
+		return false, &UnsupportedError{fmt.Sprintf("a normalizer that is nested more than %d times", deepest)}
 	}
 	if err := json.Unmarshal(raw, &n); err != nil {
 		return false, &FormatError{"normalizer: " + err.Error()}
@@ -25,7 +29,7 @@ func parseNormalizer(raw json.RawMessage) (nfc bool, err error) {
 		return true, nil
 	case "Sequence":
 		for _, part := range n.Normalizers {
-			one, err := parseNormalizer(part)
+			one, err := parseNormalizer(part, depth+1)
 			if err != nil {
 				return false, err
 			}

@@ -32,11 +32,14 @@ type postProcessor struct {
 func (t *Tokenizer) Around() (before, behind []int32) { return t.before, t.behind }
 
 // parsePostProcessor returns what a post-processor puts around a text.
-func parsePostProcessor(raw json.RawMessage) (before, behind []int32, err error) {
+func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32, err error) {
 	if isNull(raw) {
 		return nil, nil, nil
 	}
 	var p postProcessor
+	if depth > deepest {
+		return nil, nil, &UnsupportedError{fmt.Sprintf("a post-processor that is nested more than %d times", deepest)}
+	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, nil, &FormatError{"post_processor: " + err.Error()}
 	}
@@ -46,7 +49,7 @@ func parsePostProcessor(raw json.RawMessage) (before, behind []int32, err error)
 		templated := false // Hugging Face's second template that adds tokens adds none
 		for _, part := range p.Processors {
 			var kind struct{ Type string }
-			outer, end, err := parsePostProcessor(part)
+			outer, end, err := parsePostProcessor(part, depth+1)
 			if err != nil {
 				return nil, nil, err
 			}

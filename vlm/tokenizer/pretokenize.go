@@ -2,21 +2,20 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
-
-	"github.com/dlclark/regexp2"
 )
 
-// stage cuts a text into neighbouring pieces that together are the whole text.
-type stage func(text string, yield func(lo, hi int))
+// stage cuts a text into neighbouring pieces that together are the whole text. The error
+// is a *PatternError, or that of yield, which ends it.
+type stage func(text string, yield func(lo, hi int) error) error
 
 // splitAll cuts text by the stages, each cutting the pieces of the one before.
-func splitAll(stages []stage, text string, base int, yield func(lo, hi int)) {
+func splitAll(stages []stage, text string, base int, yield func(lo, hi int) error) error {
 	if len(stages) == 0 {
-		yield(base, base+len(text))
-		return
+		return yield(base, base+len(text))
 	}
-	stages[0](text, func(lo, hi int) { splitAll(stages[1:], text[lo:hi], base+lo, yield) })
+	return stages[0](text, func(lo, hi int) error { return splitAll(stages[1:], text[lo:hi], base+lo, yield) })
 }
 
 // The patterns that have a scanner by hand (scan.go).
@@ -42,17 +41,24 @@ type preTokenizer struct {
 
 // parsePreTokenizer accepts what ends in ByteLevel.
 func parsePreTokenizer(raw json.RawMessage) ([]stage, error) {
-	stages, byteLevel, err := parseStages(raw)
+	stages, byteLevel, err := parseStages(raw, 0)
 	if err == nil && !byteLevel {
 		err = &UnsupportedError{"a pre-tokenizer without ByteLevel"}
 	}
 	return stages, err
 }
 
-func parseStages(raw json.RawMessage) (stages []stage, byteLevel bool, err error) {
+// deepest bounds sequences in sequences, and mostStages what they come to: every stage cuts
+// what the one before has cut. Real pre-tokenizers have one sequence of up to six.
+const deepest, mostStages = 8, 64
+
+func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool, err error) {
 	var p preTokenizer
 	if isNull(raw) {
 		return nil, false, nil
+	}
+	if depth > deepest {
+		return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer that is nested more than %d times", deepest)}
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, false, &FormatError{"pre_tokenizer: " + err.Error()}
@@ -63,11 +69,13 @@ func parseStages(raw json.RawMessage) (stages []stage, byteLevel bool, err error
 			if byteLevel {
 				return nil, false, &UnsupportedError{"a pre-tokenizer after ByteLevel"}
 			}
-			more, last, err := parseStages(part)
+			more, last, err := parseStages(part, depth+1)
 			if err != nil {
 				return nil, false, err
 			}
-			stages, byteLevel = append(stages, more...), last
+			if stages, byteLevel = append(stages, more...), last; len(stages) > mostStages {
+				return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer of more than %d stages", mostStages)}
+			}
 		}
 		return stages, byteLevel, nil
 	case "Digits":
@@ -107,34 +115,4 @@ func parseSplit(p preTokenizer) (stage, error) {
 		return scan(llamaNext), nil
 	}
 	return matches(*p.Pattern.Regex)
-}
-
-// matches cuts out every match of any other pattern; it is slow. Where the pattern
-// gives up, the rest of the text is one piece.
-func matches(pattern string) (stage, error) {
-	re, err := regexp2.Compile(pattern, regexp2.None)
-	if err != nil {
-		return nil, &UnsupportedError{"Split by /" + pattern + "/ (" + err.Error() + ")"}
-	}
-	return func(text string, yield func(lo, hi int)) {
-		offsets := make([]int, 0, len(text)+1) // of each rune: regexp2 counts in runes
-		for at := range text {
-			offsets = append(offsets, at)
-		}
-		offsets = append(offsets, len(text))
-		done := 0
-		for m, err := re.FindStringMatch(text); m != nil && err == nil; m, err = re.FindNextMatch(m) {
-			lo, hi := offsets[m.Index], offsets[m.Index+m.Length]
-			if done < lo {
-				yield(done, lo)
-			}
-			if lo < hi {
-				yield(lo, hi)
-			}
-			done = hi
-		}
-		if done < len(text) {
-			yield(done, len(text))
-		}
-	}, nil
 }

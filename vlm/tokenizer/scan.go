@@ -61,12 +61,15 @@ func run(s string, c class) int {
 
 // scan makes a stage of a function that gives the length of the first piece.
 func scan(next func(string) int) stage {
-	return func(text string, yield func(lo, hi int)) {
+	return func(text string, yield func(lo, hi int) error) error {
 		for lo := 0; lo < len(text); {
 			hi := lo + next(text[lo:])
-			yield(lo, hi)
+			if err := yield(lo, hi); err != nil {
+				return err
+			}
 			lo = hi
 		}
+		return nil
 	}
 }
 
@@ -168,12 +171,14 @@ func foldedContraction(s string) int {
 func newlines(s string) int { return len(s) - len(strings.TrimLeft(s, "\r\n")) }
 
 // eachNumeral cuts at every character that is a number (Nd, Nl or No).
-func eachNumeral(text string, yield func(lo, hi int)) { cutNumbers(text, false, yield) }
+func eachNumeral(text string, yield func(lo, hi int) error) error {
+	return cutNumbers(text, false, yield)
+}
 
 // numerals cuts out runs of such characters.
-func numerals(text string, yield func(lo, hi int)) { cutNumbers(text, true, yield) }
+func numerals(text string, yield func(lo, hi int) error) error { return cutNumbers(text, true, yield) }
 
-func cutNumbers(text string, runs bool, yield func(lo, hi int)) {
+func cutNumbers(text string, runs bool, yield func(lo, hi int) error) error {
 	done := 0
 	for i := 0; i < len(text); {
 		c, size := first(text[i:])
@@ -182,16 +187,21 @@ func cutNumbers(text string, runs bool, yield func(lo, hi int)) {
 			continue
 		}
 		if done < i {
-			yield(done, i)
+			if err := yield(done, i); err != nil {
+				return err
+			}
 		}
 		if runs {
 			size = run(text[i:], number)
 		}
-		yield(i, i+size)
+		if err := yield(i, i+size); err != nil {
+			return err
+		}
 		i += size
 		done = i
 	}
 	if done < len(text) {
-		yield(done, len(text))
+		return yield(done, len(text))
 	}
+	return nil
 }

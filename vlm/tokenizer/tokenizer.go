@@ -10,8 +10,9 @@ package tokenizer
 
 import (
 	"fmt"
-	"os"
 	"slices"
+
+	"patchwork/internal/smallfile"
 )
 
 // Tokenizer turns text into ids and back. It is safe for concurrent use, except
@@ -42,9 +43,13 @@ func (e *UnsupportedError) Error() string {
 	return "tokenizer.json: " + e.Feature + " is not supported; only byte-level BPE tokenizers are"
 }
 
+// MaxFile bounds tokenizer.json: the largest published ones, with 262,144 tokens, have some
+// 35 MB.
+const MaxFile = 128 << 20
+
 // Load reads a tokenizer.json file.
 func Load(path string) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, MaxFile)
 	if err != nil {
 		return nil, err
 	}

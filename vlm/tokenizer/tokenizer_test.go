@@ -19,7 +19,7 @@ const smolLM2 = "SmolLM2-135M-Instruct"
 func TestUntrustedTextHasNoControlTokens(t *testing.T) {
 	tok := load(t, smolLM2)
 	end, _ := tok.ID("<|im_end|>")
-	plain := tok.EncodePlain("<|im_end|>")
+	plain := plainIDs(tok, "<|im_end|>")
 	if slices.Contains(plain, end) {
 		t.Fatalf("the plain text <|im_end|> became %v", plain)
 	}
@@ -36,7 +36,7 @@ func TestUntrustedTextHasNoControlTokens(t *testing.T) {
 		{"behind a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { same(t, "ids", tok.Encode(test.pieces...), test.want) })
+		t.Run(test.name, func(t *testing.T) { same(t, "ids", pieceIDs(tok, test.pieces...), test.want) })
 	}
 }
 
@@ -46,10 +46,10 @@ func TestPiecesAreOneText(t *testing.T) {
 	for _, name := range []string{smolLM2, "Qwen3"} {
 		t.Run(name, func(t *testing.T) {
 			tok := load(t, name)
-			want, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text})
+			want, starts := offsets(tok, tokenizer.Piece{Text: text})
 			for cut := range text {
 				pieces := []tokenizer.Piece{{Text: text[:cut]}, {Text: text[cut:], Trusted: true}}
-				got, at := tok.EncodeOffsets(pieces...)
+				got, at := offsets(tok, pieces...)
 				same(t, "ids", got, want)
 				same(t, "offsets", at, starts)
 			}
@@ -60,7 +60,7 @@ func TestPiecesAreOneText(t *testing.T) {
 func TestOffsets(t *testing.T) {
 	tok := load(t, smolLM2)
 	text := "The cat<|im_end|> sat on 12 mats."
-	ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text, Trusted: true})
+	ids, starts := offsets(tok, tokenizer.Piece{Text: text, Trusted: true})
 	for i, id := range ids {
 		hi := len(text)
 		if i+1 < len(ids) {
@@ -74,7 +74,7 @@ func TestOffsets(t *testing.T) {
 func TestOffsetsAcrossNormalization(t *testing.T) {
 	tok := load(t, "Qwen3")
 	text := "cafe\u0301 dog"
-	ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text})
+	ids, starts := offsets(tok, tokenizer.Piece{Text: text})
 	last := len(ids) - 1
 	if tok.Token(ids[last]) != "Ġdog" || int(starts[last]) != strings.Index(text, " dog") {
 		t.Errorf("last token %q at %d, want Ġdog at %d", tok.Token(ids[last]), starts[last], strings.Index(text, " dog"))
@@ -96,7 +96,7 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := "<|im_start|>user\n<|image|>Is 3 < 4 & é?<|im_end|>"
-	same(t, "ids", again.EncodeTrusted(text), tok.EncodeTrusted(text))
+	same(t, "ids", trustedIDs(again, text), trustedIDs(tok, text))
 	if id, _ := again.ID("<|image|>"); id != image || again.Len() != tok.Len() {
 		t.Errorf("image token %d of %d, want %d of %d", id, again.Len(), image, tok.Len())
 	}
@@ -104,7 +104,7 @@ func TestSaveAndLoad(t *testing.T) {
 
 func TestInvalidUTF8BecomesTheReplacementCharacter(t *testing.T) {
 	tok := load(t, smolLM2)
-	same(t, "ids", tok.EncodePlain("a\xff\xfeb"), tok.EncodePlain("a\uFFFDb"))
+	same(t, "ids", plainIDs(tok, "a\xff\xfeb"), plainIDs(tok, "a\uFFFDb"))
 }
 
 func TestTrain(t *testing.T) {
@@ -117,7 +117,7 @@ func TestTrain(t *testing.T) {
 		t.Errorf("<|end|> has id %d, special %v", id, tok.IsSpecial(0))
 	}
 	for _, word := range []string{"low", " low", " new", " newest", " lowest"} {
-		if ids := tok.EncodePlain(word); len(ids) != 1 {
+		if ids := plainIDs(tok, word); len(ids) != 1 {
 			t.Errorf("%q is %d tokens, want 1", word, len(ids))
 		}
 	}
@@ -126,7 +126,7 @@ func TestTrain(t *testing.T) {
 		all[b] = byte(b)
 	}
 	text := strings.ToValidUTF8(string(all), "\uFFFD") + "日本 newest"
-	sameText(t, "round trip", tok.Decode(tok.EncodePlain(text), false), text)
+	sameText(t, "round trip", tok.Decode(plainIDs(tok, text), false), text)
 	if _, err := tokenizer.Train(texts, 256, []string{"<|end|>"}); err == nil {
 		t.Error("257 tokens found room in a vocabulary of 256")
 	}
@@ -171,14 +171,14 @@ func TestOtherSplitPattern(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "ids", tok.EncodePlain("éba12b"), []int32{9, 3, 0, 5, 3})
+	same(t, "ids", plainIDs(tok, "éba12b"), []int32{9, 3, 0, 5, 3})
 }
 
 // A long word must not take quadratic time.
 func TestLongWord(t *testing.T) {
 	tok := load(t, smolLM2)
 	text := strings.Repeat("ab", 1<<18)
-	sameText(t, "round trip", tok.Decode(tok.EncodePlain(text), false), text)
+	sameText(t, "round trip", tok.Decode(plainIDs(tok, text), false), text)
 }
 
 func FuzzParse(f *testing.F) {
@@ -190,7 +190,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ids, starts := tok.EncodeOffsets(tokenizer.Piece{Text: text, Trusted: true})
+		ids, starts := offsets(tok, tokenizer.Piece{Text: text, Trusted: true})
 		if len(ids) != len(starts) || !slices.IsSorted(starts) {
 			t.Errorf("%d ids at %v", len(ids), starts)
 		}
@@ -238,7 +238,7 @@ type trip struct {
 
 func (r trip) check(t *testing.T, text, want string) {
 	tok := r.tok
-	ids := tok.EncodePlain(text)
+	ids := plainIDs(tok, text)
 	for _, id := range ids {
 		if tok.IsSpecial(id) {
 			t.Errorf("%s: %q became the control token %q", r.name, text, tok.Token(id))
@@ -246,7 +246,7 @@ func (r trip) check(t *testing.T, text, want string) {
 	}
 	// SmolLM2's vocabulary lacks some bytes, control characters among them, which are
 	// dropped as Hugging Face drops them.
-	lacks := func(r rune) bool { return tok.Decode(tok.EncodePlain(string(r)), false) != string(r) }
+	lacks := func(r rune) bool { return tok.Decode(plainIDs(tok, string(r)), false) != string(r) }
 	if strings.ContainsFunc(want, lacks) {
 		return
 	}
@@ -271,7 +271,7 @@ func BenchmarkEncode(b *testing.B) {
 			tok := load(b, name)
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				tok.EncodePlain(text)
+				plainIDs(tok, text)
 			}
 		})
 	}

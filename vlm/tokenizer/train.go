@@ -47,7 +47,11 @@ func newTrainer(texts iter.Seq[string], specials []string) *trainer {
 	}
 	counts := map[string]int{}
 	for text := range texts {
-		scan(gpt2Next)(text, func(lo, hi int) { counts[text[lo:hi]]++ })
+		for len(text) > 0 {
+			n := gpt2Next(text)
+			counts[text[:n]]++
+			text = text[n:]
+		}
 	}
 	for _, text := range slices.Sorted(maps.Keys(counts)) {
 		w := countedWord{count: counts[text]}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package importer
+package folderlock
 
 import (
 	"os"
@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile takes a lock that the system gives back when this process ends, however.
 func lockFile(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }

@@ -1,0 +1,26 @@
+//go:build unix
+
+package tuned
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+)
+
+// TestLoadTraps: what is no ordinary file in the place of tuned choices is an error at once.
+func TestLoadTraps(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	info := engine.Info{Device: "vulkan:0", Name: "a GPU"}
+	path, err := Path(info)
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.Symlink("/dev/zero", path))
+	if _, err := Load(info); err == nil || !strings.Contains(err.Error(), "is a device") {
+		t.Errorf("got %v", err)
+	}
+}

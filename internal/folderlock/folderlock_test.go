@@ -1,0 +1,57 @@
+//go:build unix
+
+package folderlock_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"patchwork/internal/folderlock"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTake(t *testing.T) {
+	dir := t.TempDir()
+	first, err := folderlock.Take(dir)
+	must(t, err)
+	if _, err := folderlock.Take(dir); !errors.Is(err, folderlock.ErrBusy) {
+		t.Errorf("a second time: %v", err)
+	}
+	must(t, first.Release())
+	second, err := folderlock.Take(dir) // the file is still there
+	must(t, err)
+	must(t, second.Remove())
+	if _, err := os.Stat(filepath.Join(dir, folderlock.Name)); err == nil {
+		t.Error("the file is still there")
+	}
+	if _, err := folderlock.Take(filepath.Join(dir, "none")); err == nil || errors.Is(err, folderlock.ErrBusy) {
+		t.Errorf("of no folder: %v", err)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	if !folderlock.Named(f) {
+		t.Error("the name is its own")
+	}
+	must(t, os.Rename(path, filepath.Join(dir, "b")))
+	if folderlock.Named(f) {
+		t.Error("it was renamed")
+	}
+	must(t, os.WriteFile(path, nil, 0o644))
+	if folderlock.Named(f) {
+		t.Error("another has the name")
+	}
+}

@@ -1,0 +1,101 @@
+//go:build unix
+
+package wholefile_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"patchwork/internal/wholefile"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	old, fresh := []byte("old"), []byte("new")
+	for _, c := range []struct {
+		name    string
+		prepare func(path, elsewhere string) error
+		fails   bool
+	}{
+		{"new", func(string, string) error { return nil }, false},
+		{"replaced", func(path, _ string) error { return os.WriteFile(path, old, 0o644) }, false},
+		{"left over", func(path, _ string) error { return os.WriteFile(path+wholefile.Suffix, make([]byte, 100), 0o644) }, false},
+		{"a link where it is written", func(path, elsewhere string) error { return os.Symlink(elsewhere, path+wholefile.Suffix) }, false},
+		{"a folder", func(path, _ string) error { return os.Mkdir(path, 0o755) }, true},
+		{"a folder where it is written", func(path, _ string) error {
+			return os.MkdirAll(filepath.Join(path+wholefile.Suffix, "full"), 0o755)
+		}, true},
+		{"no folder", func(path, _ string) error { return os.Remove(filepath.Dir(path)) }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			elsewhere := filepath.Join(root, "elsewhere")
+			must(t, os.WriteFile(elsewhere, old, 0o644))
+			dir := filepath.Join(root, "dir")
+			must(t, os.Mkdir(dir, 0o755))
+			path := filepath.Join(dir, "file")
+			must(t, c.prepare(path, elsewhere))
+			err := wholefile.Write(path, fresh)
+			if (err != nil) != c.fails {
+				t.Fatalf("got %v", err)
+			}
+			if got, _ := os.ReadFile(path); !c.fails && !bytes.Equal(got, fresh) {
+				t.Errorf("it holds %q", got)
+			}
+			if got, _ := os.ReadFile(elsewhere); !bytes.Equal(got, old) {
+				t.Errorf("another file holds %q", got)
+			}
+			if left, _ := os.ReadDir(dir); !c.fails && len(left) != 1 {
+				t.Errorf("%d files, want 1", len(left))
+			}
+		})
+	}
+}
+
+// TestWriteFails: a file that cannot be written whole leaves the one before it.
+func TestWriteFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, wholefile.Write(path, []byte("old")))
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	small := limit
+	small.Cur = 1000
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
+	err := wholefile.Write(path, make([]byte, 5000))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	got, _ := os.ReadFile(path)
+	if left, _ := os.ReadDir(filepath.Dir(path)); err == nil || string(got) != "old" || len(left) != 1 {
+		t.Errorf("%v: it holds %.10q, %d files", err, got, len(left))
+	}
+}
+
+// TestWriteThrough: links stay, and pipes are written to.
+func TestWriteThrough(t *testing.T) {
+	dir := t.TempDir()
+	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	must(t, os.WriteFile(file, []byte("old"), 0o644))
+	must(t, os.Symlink("file", link))
+	must(t, wholefile.Write(link, []byte("new")))
+	if got, _ := os.ReadFile(file); string(got) != "new" {
+		t.Errorf("the link's file holds %q", got)
+	}
+	must(t, syscall.Mkfifo(pipe, 0o644))
+	read := make(chan []byte)
+	go func() {
+		got, _ := os.ReadFile(pipe)
+		read <- got
+	}()
+	must(t, wholefile.Write(pipe, []byte("new")))
+	if got := <-read; string(got) != "new" {
+		t.Errorf("the pipe gave %q", got)
+	}
+}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package vlm
-
-import "os"
-
-// lockFile has no lock to take here.
-func lockFile(*os.File) error { return nil }
