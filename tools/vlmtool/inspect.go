@@ -18,9 +18,8 @@ var inspectCommand = command{
 	text: "Says what a parquet file, a folder of them, a model, a checkpoint, a safetensors or a GGUF file, or a picture holds, whatever the file is called. With --rows it judges every row of a data set as training would, and says why one cannot be used.",
 	examples: []example{
 		{"vlmtool inspect demo/model", ""},
-		{"vlmtool inspect 'demo/data/train-*.parquet' --rows", "which rows can be used"},
+		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --json", "which rows can be used, a line of JSON each"},
 		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --preset shapes", "which of them fit a row of training, too"},
-		{"vlmtool inspect 'demo/data/train-*.parquet' --rows --json", "the same for programs"},
 		{"vlmtool inspect demo/model --render messages.json", "a conversation's prompt and ids, and which of them are answers"},
 	},
 	args:    positional{metavar: "PATH", most: 1},

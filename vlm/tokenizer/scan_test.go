@@ -29,7 +29,9 @@ func TestScanners(t *testing.T) {
 			t.Fatal(err)
 		}
 		pieces := func(s stage, text string) (out []string) {
-			s(text, func(lo, hi int) { out = append(out, text[lo:hi]) })
+			if err := s(text, func(lo, hi int) error { out = append(out, text[lo:hi]); return nil }); err != nil {
+				t.Fatal(err)
+			}
 			return out
 		}
 		for _, text := range texts {
