@@ -58,13 +58,17 @@ func checkWeightFiles(dir string) error {
 			return nil
 		}
 	}
-	for _, pattern := range []string{"*.safetensors", "pytorch_model*.bin", "*.bin", "*.pth", "*.pt", "*.h5", "*.msgpack", "*.gguf"} {
-		found, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is a good one
-		if len(found) == 0 {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, end := range []string{".safetensors", ".bin", ".pth", ".pt", ".h5", ".msgpack", ".gguf"} {
+		at := slices.IndexFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), end) })
+		if at < 0 {
 			continue
 		}
-		name := filepath.Base(found[0])
-		switch filepath.Ext(name) {
+		name := entries[at].Name()
+		switch end {
 		case ".safetensors":
 			return fmt.Errorf("%s has no %s but %q; rename that file if the whole model lies in it", dir, safetensors.SingleFile, name)
 		case ".gguf":
