@@ -130,11 +130,14 @@ func printDevice(a *app, d engine.Info) {
 	fmt.Fprintf(a.stdout, "%-9s %s (%s)\n", d.Device, d.Name, d.Kind)
 	fmt.Fprintf(a.stdout, "          driver   %s\n", strings.TrimSpace(d.Driver+" "+d.API))
 	memory := "not told"
-	if d.Memory > 0 {
+	switch {
+	case d.Kind == engine.Null:
+		memory = "none: its driver drives no hardware, so that nothing can run on it"
+	case d.Memory > 0:
 		memory = engine.Bytes(d.Memory)
 	}
 	fmt.Fprintf(a.stdout, "          memory   %s", memory)
-	if d.Limits.MaxBindingBytes > 0 {
+	if d.Limits.MaxBindingBytes > 0 && d.Kind != engine.Null {
 		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
 	}
 	if d.Limits.MaxBufferBytes > 0 {
