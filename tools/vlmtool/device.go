@@ -118,8 +118,14 @@ func listDevices(a *app) error {
 		}
 		printDevice(a, info)
 	}
+	before := "\n" // sets what is said apart from the last device
+	if a.json {
+		before = ""
+	}
 	for _, why := range []error{vulkan.Diagnose(), noWebGPU} {
 		if why != nil && !a.quiet {
+			fmt.Fprint(a.stderr, before)
+			before = ""
 			fmt.Fprintln(a.stderr, strings.TrimSuffix(oneLine(why), ": "+engine.ErrNoDevice.Error())) // which is said already
 		}
 	}
@@ -146,7 +152,8 @@ func printDevice(a *app, d engine.Info) {
 	fmt.Fprintln(a.stdout)
 	if !strings.HasPrefix(d.Device, "vulkan") {
 		if len(d.Features) > 0 {
-			fmt.Fprintf(a.stdout, "          features %s\n", strings.Join(d.Features, " "))
+			names := strings.ReplaceAll(strings.Join(d.Features, ", "), "timestamp-query", "time stamps")
+			fmt.Fprintf(a.stdout, "          has      %s\n", names)
 		}
 		return
 	}
