@@ -44,6 +44,13 @@ test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@$(GO) vet ./...
 	@$(GO) test -timeout 40m ./...
 
+# Package by package, since two at once want more memory than many machines have. -short
+# leaves out large cases; -race also checks pointers to C's and other memory (checkptr).
+RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool
+.PHONY: race
+race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; RACE=./vlm)
+	@CGO_ENABLED=1 go test -race -short -p 1 -timeout 60m $(RACE)
+
 # Some of the kernels or devices alone, by a regular expression: KERNEL=softmax
 # DEVICE=vulkan; COUNT=200 plants a sample of the errors, CPU=1 plants them in the CPU
 # forms.
