@@ -76,7 +76,7 @@ type Timing struct {
 type Info struct {
 	Device   string        `json:"device"` // "cpu", "vulkan:0": as --device takes it
 	Name     string        `json:"name"`
-	Kind     string        `json:"kind"` // "cpu", "discrete", "integrated", "virtual", "software", "other"
+	Kind     string        `json:"kind"` // "cpu", "discrete", "integrated", "virtual", "software", "null", "other"
 	Driver   string        `json:"driver"`
 	API      string        `json:"api,omitempty"` // API version
 	Class    shaders.Class `json:"-"`
@@ -105,6 +105,10 @@ type Limits struct {
 	MinSubgroupSize    int   `json:"min_subgroup_size,omitempty"` // that a shader can ask for; 0 = it cannot
 	MaxSubgroupSize    int   `json:"max_subgroup_size,omitempty"`
 }
+
+// Null is the kind of a device whose driver only compiles: it has no hardware and no
+// memory, and runs nothing.
+const Null = "null"
 
 // Hardware says whether the device is a GPU and not a rasteriser on the CPU.
 func (i Info) Hardware() bool {

@@ -1,6 +1,9 @@
 package shaders
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // ArgMaxParams are the parameters of ArgMax.
 type ArgMaxParams struct {
@@ -15,8 +18,26 @@ const argMaxChunk = 1024
 
 func argMaxRows(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }
 
+// argMax is the first of the columns with the largest value of a row; -1 where one is
+// NaN, or the largest is infinite.
+func argMax(row []float32) int32 {
+	best := 0
+	for i, v := range row {
+		if !(v <= row[best]) { // larger, or NaN
+			if v != v {
+				return -1
+			}
+			best = i
+		}
+	}
+	if math.IsInf(float64(row[best]), 0) {
+		return -1
+	}
+	return int32(best)
+}
+
 // ArgMax writes the column of the largest value of every row of x [Rows,LD], of which Cols count,
-// the first of equals, to y[Base+r].
+// the first of equals, to y[Base+r]; -1 where a value is NaN, or the largest infinite.
 var ArgMax = Declare(Decl[ArgMaxParams]{
 	Name: "argmax",
 	Bindings: []Binding{
@@ -41,20 +62,17 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		x, y, cols := b.F32(0), b.I32(1), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				row, best := x[r*int(p.LD):][:cols], 0
-				for i, v := range row {
-					if v > row[best] {
-						best = i
-					}
-				}
-				y[int(p.Base)+r] = int32(best)
+				y[int(p.Base)+r] = argMax(x[r*int(p.LD):][:cols])
 			}
 		})
 	},
 	Reference: func(p ArgMaxParams, b []Array) {
 		for r := range int(p.Rows.Max) {
 			row := b[0].F[r*int(p.LD):][:p.Cols]
-			b[1].I[int(p.Base)+r] = int64(slices.Index(row, slices.Max(row)))
+			most := slices.Max(row) // NaN where there is one
+			if b[1].I[int(p.Base)+r] = -1; !math.IsInf(most, 0) {
+				b[1].I[int(p.Base)+r] = int64(slices.Index(row, most)) // -1 of NaN, which equals nothing
+			}
 		}
 	},
 	Cost: func(p ArgMaxParams) Cost {
@@ -92,6 +110,28 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 			peaks(5120, 5120, 0, 127, 128, 1023, 1024, 1151, 1152, 2047, 4096, 4224, 5119), peaks(4101, 4300, 0, 4095, 4096, 4100), peaks(4097, 4097, 4096),
 			peaks(140000, 140000, 131072+5, 132096, 139999), // more chunks than a workgroup has invocations
 			call(N(2), 140000, 140000, Input{F: make([]float32, 2*140000)}).named("all equal"),
-			call(N(3), 500, 500, ties).named("ties"), call(N(3), 100, 500, ties).named("gaps between rows"), call(N(3), 500, 500, Input{N: 1500, Mean: -1e30, Scale: 1e29}).named("negative"))
+			call(N(3), 500, 500, ties).named("ties"), call(N(rowsNotFinite), 40, 40, notFiniteRows(40)).named("not finite"), call(N(rowsNotFinite), 5000, 5000, notFiniteRows(5000)).named("not finite, many"), call(N(3), 100, 500, ties).named("gaps between rows"), call(N(3), 500, 500, Input{N: 1500, Mean: -1e30, Scale: 1e29}).named("negative"))
 	},
 })
+
+// rowsNotFinite is the number of rows of notFiniteRows.
+const rowsNotFinite = 9
+
+// notFiniteRows are rows with NaN and infinities at their beginning, in them and at their
+// end; in some the largest value is finite.
+func notFiniteRows(cols int) Input {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	x := Input{F: make([]float32, rowsNotFinite*cols)}
+	row := func(r int) []float32 { return x.F[r*cols:][:cols] }
+	for i := range x.F {
+		x.F[i] = float32(i * 7919 % 1009)
+	}
+	row(0)[0], row(1)[cols/2], row(2)[cols-1] = nan, math.Float32frombits(0xff800001), nan
+	row(3)[0], row(4)[cols-1] = inf, inf
+	for i := range cols {
+		row(5)[i], row(6)[i], row(7)[i] = nan, -inf, -inf
+	}
+	row(7)[cols/3] = -math.MaxFloat32
+	row(8)[0], row(8)[cols/2], row(8)[cols-1] = -inf, math.MaxFloat32, float32(math.Copysign(0, -1))
+	return x
+}

@@ -12,9 +12,9 @@ fn chunk(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
   let first = index % chunks() * CHUNK;
   let end = min(first + CHUNK, p.cols);
   var best = min(first + local, end - 1u);
-  var most = load_x(start + best);
+  var most = rank(load_x(start + best));
   for (var i = first + local + GROUP; i < end; i = i + GROUP) {
-    let x = load_x(start + i);
+    let x = rank(load_x(start + i));
     if (x > most) { best = i; most = x; }
   }
   let column = group_best(best, most, local);
@@ -28,12 +28,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let found = row * chunks();
   var best = u32(load_scratch(found + min(local, chunks() - 1u)));
-  var most = load_x(row * p.ld + best);
+  var most = rank(load_x(row * p.ld + best));
   for (var i = local + GROUP; i < chunks(); i = i + GROUP) {
     let column = u32(load_scratch(found + i));
-    let x = load_x(row * p.ld + column);
+    let x = rank(load_x(row * p.ld + column));
     if (x > most) { best = column; most = x; }
   }
-  let column = group_best(best, most, local);
+  let column = finite(group_best(best, most, local));
   if (local == 0u) { store_y(p.base + row, i32(column)); }
 }

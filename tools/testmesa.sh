@@ -2,7 +2,8 @@
 # Runs the kernels with cooperative matrices on the software GPU of a newer Mesa than
 # a stable Debian has: "make test-mesa". Mesa lies in a Debian sid of its own, in the
 # folder that PATCHWORK_SID names (default: out/sid), which is made the first time by
-# debootstrap. Without root or debootstrap nothing is tested, and a line says so.
+# debootstrap, from its own mirror or from DEBIAN_MIRROR. Without root or debootstrap
+# nothing is tested, and a line says so.
 #
 #	testmesa.sh [REGEXP]    the variants whose name fits; default: coopmat
 #
@@ -22,7 +23,7 @@ if [ ! -e "$root/usr/share/vulkan/icd.d/lvp_icd.json" ] && ! ls "$root"/usr/shar
 	command -v debootstrap >/dev/null || skip "debootstrap, which sets up a newer Mesa, is not installed (Debian: apt install debootstrap)"
 	echo "setting up Debian sid in $root"
 	mkdir -p "$root" && debootstrap --variant=minbase --include=libvulkan1,mesa-vulkan-drivers,glslc,spirv-tools \
-		sid "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+		sid "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$root.log" 2>&1 ||
 		skip "debootstrap failed, see $root.log"
 fi
 

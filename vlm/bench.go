@@ -48,11 +48,16 @@ func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
 
 // NewBench prepares the step of a recipe's model on a device, in the recipe's
 // floats.
-func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
+func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err error) {
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
 	m.store(r.storage())
 	if err := m.allocate(dev, true); err != nil {
 		return nil, err
@@ -66,6 +71,11 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
 	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
 	b.fill(m.Config, rows, tokens, pictures)
 	s.Recompute = r.Recompute == "on"
@@ -131,6 +141,12 @@ func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err erro
 	next := func() error { return b.stepper.Stage(b.batch, b.pixels) } // as training has it
 	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
 	return time.Since(start), b.stepper.HostTime(), err
+}
+
+// Free gives back what the bench holds on its device.
+func (b *Bench) Free() {
+	b.stepper.Close()
+	b.model.Close()
 }
 
 // Profile takes one training step and measures every dispatch.

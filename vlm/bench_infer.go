@@ -55,7 +55,7 @@ func (b *InferBench) First(ctx context.Context) (time.Duration, error) {
 	b.generator.held = sequence{}
 	p, _, err := b.generator.prefill(ctx, b.prompt)
 	if err == nil {
-		_, err = b.generator.choose(p, nil)
+		_, err = b.generator.choose(p, nil, len(b.prompt.ids))
 	}
 	return time.Since(start), err
 }
@@ -65,7 +65,7 @@ func (b *InferBench) Next(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	p, err := b.generator.decode(ctx, b.id())
 	if err == nil {
-		_, err = b.generator.choose(p, nil)
+		_, err = b.generator.choose(p, nil, len(b.prompt.ids))
 	}
 	return time.Since(start), err
 }

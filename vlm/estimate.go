@@ -22,11 +22,38 @@ type Estimation struct {
 	Hours         float64     `json:"hours"`
 	Dollars       float64     `json:"dollars"`
 
-	AttentionFlops float64 `json:"attention_flops_per_step"` // a part of FlopsPerStep
+	AttentionFlops float64   `json:"attention_flops_per_step"` // a part of FlopsPerStep
+	DiskBytes      DiskBytes `json:"disk_bytes"`
+	Device         string    `json:"device,omitempty"` // whose hours they are
+
 	// What the hours are reckoned with, and where it is from.
 	FlopsPerSecond float64 `json:"flops_per_s"`
 	RateSource     string  `json:"rate_source"`
 	RateMeasured   bool    `json:"rate_measured"` // not assumed
+}
+
+// DiskBytes is what a run writes to its folder.
+type DiskBytes struct {
+	Model      int64 `json:"model"`
+	Checkpoint int64 `json:"checkpoint"` // one, with the optimizer's moments
+	Most       int   `json:"checkpoints_at_once"`
+	Total      int64 `json:"total"`
+	Free       int64 `json:"free,omitempty"` // where the folder lies, as far as that is known
+}
+
+// Keep counts the checkpoints that a run of a recipe has at once: the newest, the best
+// of its validations, and one that is being written before an old one goes.
+func (d *DiskBytes) Keep(r Recipe, steps, newest int) {
+	d.Most = newest + 1
+	if r.ValEvery > 0 {
+		d.Most++
+	}
+	saves := 1 // at the end
+	if r.SaveEvery > 0 {
+		saves = max(1, (steps+r.SaveEvery-1)/r.SaveEvery)
+	}
+	d.Most = min(d.Most, saves)
+	d.Total = d.Model + int64(d.Most)*d.Checkpoint
 }
 
 // MemoryBytes is the engine's own memory. In 16 bits the weights and most
@@ -90,6 +117,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
+	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: m.checkpointBytes()}
 	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
 	if r.ValEvery > 0 {
 		answers, err := answerBytes(m)

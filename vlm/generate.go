@@ -52,6 +52,16 @@ func (e *ContextError) Error() string {
 	return fmt.Sprintf("the prompt has %d tokens and %d are to be generated; the model's context is %d", e.Prompt, e.New, e.Context)
 }
 
+// NotFiniteError is a model whose logits no token can be chosen by: one is NaN, or the
+// largest infinite.
+type NotFiniteError struct {
+	Token int // how many tokens the text has that they follow, the prompt's included
+}
+
+func (e *NotFiniteError) Error() string {
+	return fmt.Sprintf("the model's output is not a number after token %d: its weights hold what is not a number, or values too large for the type that it is computed in", e.Token)
+}
+
 // Generate continues a prompt whose pictures are given as pixels [S,S,C] each.
 // When ctx is cancelled it returns what there is with the context's error.
 func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [][]byte, o GenerateOptions) (Generated, error) {
@@ -75,7 +85,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 	out.CachedTokens = cached
 	var next int32
 	if err == nil {
-		next, err = g.choose(p, sampler)
+		next, err = g.choose(p, sampler, len(prompt.IDs))
 	}
 	if err != nil {
 		return out, err
@@ -95,7 +105,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 			break
 		}
 		if p, err = g.decode(ctx, next); err == nil {
-			next, err = g.choose(p, sampler)
+			next, err = g.choose(p, sampler, len(prompt.IDs)+len(out.IDs))
 		}
 		if err != nil {
 			break
@@ -105,18 +115,27 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 	return out, err
 }
 
-// choose picks the token after a pass.
-func (g *Generator) choose(p *pass, s *sampler) (int32, error) {
+// choose picks the token after a pass, the one behind so many tokens.
+func (g *Generator) choose(p *pass, s *sampler, behind int) (next int32, err error) {
+	ok := false
 	if s == nil {
 		var best [1]int32
-		err := engine.DownloadTemp(g.Device, p.exe, p.best.View(), best[:])
-		return best[0], err
+		if err = engine.DownloadTemp(g.Device, p.exe, p.best.View(), best[:]); err != nil {
+			return 0, err
+		}
+		next, ok = best[0], best[0] >= 0
+	} else {
+		logits := s.room(p.logits.Size())
+		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
+			return 0, err
+		}
+		next, ok = s.next(logits)
 	}
-	logits := s.room(p.logits.Size())
-	if err := engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
-		return 0, err
+	if !ok {
+		g.Forget() // what is not a number is in the cache as well
+		return 0, &NotFiniteError{behind}
 	}
-	return s.next(logits), nil
+	return next, nil
 }
 
 // cacheStep is what the cache's size is rounded up to, in tokens.

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -61,18 +62,44 @@ func (s *sampler) room(vocabulary int) []float32 {
 	return s.logits
 }
 
-// next draws a token and takes note of it. It uses the logits up.
-func (s *sampler) next(logits []float32) int32 {
-	for _, id := range s.seen {
-		if logits[id] > 0 {
-			logits[id] /= float32(s.RepetitionPenalty)
-		} else {
-			logits[id] *= float32(s.RepetitionPenalty)
-		}
+// next draws a token and takes note of it; ok is false where a logit is NaN, or the
+// largest infinite. It uses the logits up.
+func (s *sampler) next(logits []float32) (id int32, ok bool) {
+	if !drawable(logits) {
+		return 0, false
 	}
-	id := s.draw(logits)
+	for _, id := range s.seen {
+		logits[id] = penalised(logits[id], s.RepetitionPenalty)
+	}
+	id = s.draw(logits)
 	s.note(id)
-	return id
+	return id, true
+}
+
+// drawable says whether a distribution follows from logits: none is NaN, and the largest
+// is finite.
+func drawable(logits []float32) bool {
+	if squares := simd.SumSquares(logits); squares < math.Inf(1) {
+		return true
+	}
+	most := math.Inf(-1)
+	for _, v := range logits {
+		most = max(most, float64(v)) // NaN where one is
+	}
+	return !math.IsNaN(most) && !math.IsInf(most, 0)
+}
+
+// penalised is a logit under a repetition penalty, of whatever size: 0 stays 0, and what
+// leaves the range of floats ends at its edge.
+func penalised(v float32, penalty float64) float32 {
+	x := float64(v)
+	switch {
+	case x > 0:
+		x /= penalty
+	case x < 0:
+		x *= penalty
+	}
+	return float32(min(max(x, -math.MaxFloat32), math.MaxFloat32))
 }
 
 // candidate is a token with its logit, or with what that gives in proportion to
@@ -87,25 +114,33 @@ func likelier(a, b candidate) int { return cmp.Or(cmp.Compare(b.v, a.v), cmp.Com
 
 func (s *sampler) draw(logits []float32) int32 {
 	if s.Temperature <= 0 {
-		return int32(max(0, slices.Index(logits, simd.Max(logits)))) // none equals what is not a number
+		return int32(slices.Index(logits, simd.Max(logits)))
 	}
 	total := s.weigh(logits)
 	if s.TopP > 0 && s.TopP < 1 {
 		s.kept, total = nucleus(s.kept, s.TopP, total)
 	}
-	at := s.random.Float64() * total
-	for _, c := range s.kept {
+	return drawn(s.kept, s.random.Float64()*total)
+}
+
+// drawn is the candidate that the running sum of their shares passes a point at. The sum's
+// rounding may leave none: then it is the last that has a share.
+func drawn(kept []candidate, at float64) (id int32) {
+	for _, c := range kept {
+		if c.v > 0 {
+			id = c.id
+		}
 		if at -= float64(c.v); at < 0 {
-			return c.id
+			break
 		}
 	}
-	return s.kept[len(s.kept)-1].id
+	return id
 }
 
 // weigh keeps the top k with exp(logit/temperature), the largest made 1, and
 // returns their sum.
 func (s *sampler) weigh(logits []float32) float64 {
-	most, factor := simd.Max(logits), float32(1/s.Temperature)
+	most, factor := simd.Max(logits), inverse(s.Temperature)
 	s.kept = s.kept[:0]
 	if s.TopK > 0 && s.TopK < len(logits) {
 		s.kept = top(s.kept, logits, s.TopK)
@@ -125,6 +160,14 @@ func (s *sampler) weigh(logits []float32) float64 {
 		s.kept = append(s.kept, candidate{int32(i), v})
 	}
 	return total
+}
+
+// inverse is 1/temperature within the range of normal floats. There is none but the
+// largest at a factor that large, and all are equal at one that small; infinity and 0
+// would make NaN of 0 and of -Inf.
+func inverse(temperature float64) float32 {
+	const smallestNormal = 0x1p-126
+	return float32(min(max(1/temperature, smallestNormal), math.MaxFloat32))
 }
 
 // top appends the k largest logits: a heap of them with the least at its root,
@@ -175,12 +218,12 @@ func sink(heap []candidate, i int, order func(a, b candidate) int) {
 // even put into it what has less than its part of the rest: all that together
 // does not have the rest.
 func nucleus(all []candidate, share, total float64) ([]candidate, float64) {
-	least := float32((1 - share) * total / float64(len(all)))
+	least := min(float32((1-share)*total/float64(len(all))), 1) // the likeliest is 1, and stays
 	heap := slices.DeleteFunc(all, func(c candidate) bool { return c.v < least })
 	unlikelier := func(a, b candidate) int { return -likelier(a, b) }
 	heapify(heap, unlikelier)
 	sum, end := 0.0, len(heap)
-	for end > 0 && sum < share*total {
+	for end > 0 && (sum == 0 || sum < share*total) {
 		end--
 		sum += float64(heap[0].v)
 		heap[0], heap[end] = heap[end], heap[0]

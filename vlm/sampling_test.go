@@ -78,7 +78,10 @@ func TestSampling(t *testing.T) {
 				logits := randomLogits(seed, 1000)
 				want := directly(s, logits, seen)
 				sampler := s.sampler(seen)
-				got := sampler.next(logits)
+				got, ok := sampler.next(logits)
+				if !ok {
+					t.Fatal("finite logits are refused")
+				}
 				if want[got] == 0 {
 					t.Errorf("drew %d, which is cut off", got)
 				}
@@ -111,7 +114,7 @@ func TestSamplingDraws(t *testing.T) {
 	var first, again, other []int32
 	sampler := s.sampler(nil)
 	for range draws {
-		id := sampler.next(slices.Clone(logits))
+		id, _ := sampler.next(slices.Clone(logits))
 		counts[id]++
 		first = append(first, id)
 	}
@@ -125,7 +128,9 @@ func TestSamplingDraws(t *testing.T) {
 	s.Seed = 8
 	different := s.sampler(nil)
 	for range draws {
-		again, other = append(again, sampler.next(slices.Clone(logits))), append(other, different.next(slices.Clone(logits)))
+		same, _ := sampler.next(slices.Clone(logits))
+		another, _ := different.next(slices.Clone(logits))
+		again, other = append(again, same), append(other, another)
 	}
 	if !slices.Equal(first, again) {
 		t.Error("the same seed drew other tokens")
@@ -160,7 +165,8 @@ func TestRepetitionPenalty(t *testing.T) {
 		}
 		var got []int32
 		for range c.want {
-			got = append(got, sampler.next(slices.Clone(logits)))
+			id, _ := sampler.next(slices.Clone(logits))
+			got = append(got, id)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("penalty %v behind %v: %v, want %v", c.penalty, c.prompt, got, c.want)

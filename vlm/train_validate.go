@@ -108,7 +108,8 @@ func (t *trainer) ask(ctx context.Context, g *Generator) ([]Sample, error) {
 		}
 		got, err := g.Generate(ctx, prompt, pictures, GenerateOptions{MaxNewTokens: sampleTokens})
 		var long *ContextError
-		if errors.As(err, &long) {
+		var notFinite *NotFiniteError
+		if errors.As(err, &long) || errors.As(err, &notFinite) { // the losses tell of the latter
 			continue
 		}
 		if err != nil {

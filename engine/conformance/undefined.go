@@ -20,7 +20,6 @@ var notFinite = []string{"NaN", "+Inf", "-Inf"}
 
 // Undefineds are shown in the suite's table.
 var Undefineds = []Undefined{
-	{Kernel: "argmax", Binding: "x", Values: []string{"NaN"}, Reason: "NaN has no order: any column may win"},
 	{Kernel: "clip_factor", Binding: "x", Values: []string{"-Inf", "-1e+30"}, Reason: "x is a sum of squares"},
 	{Kernel: "attention", Binding: "k", Values: notFinite, Spreads: true, Reason: unseen},
 	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},

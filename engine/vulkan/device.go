@@ -29,6 +29,9 @@ type Device struct {
 	// Command buffers of programs, ever submitted and known to have ended; at most
 	// window lie between.
 	submitted, waited int
+	// busy is set by the first submission. There is nothing to wait for without one,
+	// and a driver without hardware may have nothing that waits.
+	busy bool
 
 	pipelines pipelines
 	staging   staging
@@ -107,6 +110,8 @@ func (d *Device) create() error {
 	switch {
 	case p.api < vk.Version(vk.MakeVersion(1, 1, 0)):
 		return fmt.Errorf("it offers Vulkan %s, 1.1 is needed: %w", p.api, engine.ErrUnsupported)
+	case p.info.Kind == engine.Null:
+		return fmt.Errorf("its driver drives no hardware: it compiles shaders and can run none (RADV_FORCE_FAMILY and the like make such devices): %w", engine.ErrUnsupported)
 	case p.family == noQueue:
 		return fmt.Errorf("it has no compute queue: %w", engine.ErrUnsupported)
 	}
@@ -203,8 +208,8 @@ func (d *Device) Close() error {
 	if d.closed {
 		return nil
 	}
-	if d.handle != nil && d.lost == nil {
-		if err := check("vkDeviceWaitIdle", vk.DeviceWaitIdle(d.handle)); err != nil {
+	if d.busy && d.lost == nil {
+		if err := check("vkDeviceWaitIdle", d.procs.deviceWaitIdle.call(id(d.handle))); err != nil {
 			d.fail(err)
 		}
 	}

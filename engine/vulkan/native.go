@@ -69,6 +69,7 @@ type deviceProcs struct {
 	createDescriptorSetLayout proc
 	createPipelineLayout      proc
 	createShaderModule        proc
+	deviceWaitIdle            proc
 	queueSubmit               proc
 	resetFences               proc
 	updateDescriptorSets      proc
@@ -87,6 +88,7 @@ func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
 		createDescriptorSetLayout: load("vkCreateDescriptorSetLayout"),
 		createPipelineLayout:      load("vkCreatePipelineLayout"),
 		createShaderModule:        load("vkCreateShaderModule"),
+		deviceWaitIdle:            load("vkDeviceWaitIdle"),
 		queueSubmit:               load("vkQueueSubmit"),
 		resetFences:               load("vkResetFences"),
 		updateDescriptorSets:      load("vkUpdateDescriptorSets"),

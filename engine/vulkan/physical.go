@@ -101,6 +101,9 @@ func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 		},
 	}
 	p.info.Kind, p.info.Class = kind(core.DeviceType)
+	if p.info.Memory == 0 {
+		p.info.Kind = engine.Null
+	}
 	if p.timestamps > 0 {
 		p.info.Features = append(p.info.Features, "timestampQueries")
 	}

@@ -38,6 +38,7 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 		return d.fail(err)
 	}
 	b.args = [5]uintptr{id(d.queue), 1, uintptr(unsafe.Pointer(&b.info)), id(fence)}
+	d.busy = true
 	r = d.procs.queueSubmit.call(b.args[:4]...)
 	err := check("vkQueueSubmit", r)
 	if errors.Is(err, engine.ErrOutOfMemory) {

@@ -3,8 +3,10 @@
 package webgpu
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
@@ -22,6 +24,8 @@ type Device struct {
 	device   *wgpu.Device
 	queue    *wgpu.Queue
 	errors   *uncaughtError
+	library  queue
+	patience time.Duration // how long a wait may take before the device counts as lost
 
 	pipelines pipelines
 	dummy     *memory      // bound where an optional binding is absent
@@ -76,6 +80,11 @@ func open(index int) (_ *Device, err error) {
 	}
 	d.errors = watchErrors(d.device)
 	d.queue = d.device.GetQueue()
+	d.library = newPolled(d.device)
+	d.patience = softwarePatience
+	if d.info.Hardware() {
+		d.patience = hardwarePatience
+	}
 	d.pipelines = newPipelines()
 	d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", storageUsage)
 	return d, err
@@ -116,6 +125,10 @@ func (d *Device) Close() error {
 		d.device, d.instance = nil, nil
 		return nil
 	}
+	if d.device != nil && d.wait(context.Background()) != nil {
+		d.device, d.instance = nil, nil
+		return nil
+	}
 	d.releaseAll()
 	d.instance.Release()
 	d.instance = nil
@@ -125,7 +138,6 @@ func (d *Device) Close() error {
 // releaseAll releases all but the instance.
 func (d *Device) releaseAll() {
 	if d.device != nil {
-		d.wait()
 		for r := range d.live {
 			r.Free()
 		}
@@ -134,7 +146,7 @@ func (d *Device) releaseAll() {
 		if d.out != nil {
 			d.out.Release()
 		}
-		d.wait() // lets the library forget what was released
+		d.library.idle() // lets the library forget what was released
 		d.queue.Release()
 		d.device.Release()
 		freeErrors(d.errors)

@@ -116,7 +116,9 @@ func TestPatience(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.wait()
+		if err := d.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		return time.Since(begin)
 	}
 	once := busy(20) / 20

@@ -41,7 +41,9 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	first := 0
 	for i, end := range e.ends {
 		if err := ctx.Err(); err != nil {
-			e.device.wait()
+			if lost := e.device.wait(ctx); errors.Is(lost, engine.ErrDeviceLost) {
+				err = lost
+			}
 			return err
 		}
 		err := e.device.submit(func(c *wgpu.CommandEncoder) error { return e.encode(c, first, end) })
@@ -51,11 +53,12 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 		if i == 0 {
 			e.hostTime = time.Since(begin)
 		}
-		if first = end; i%piecesAhead == piecesAhead-1 {
-			e.device.wait()
+		if first = end; i%piecesAhead == piecesAhead-1 || end == len(e.calls) {
+			if err := e.device.wait(ctx); err != nil {
+				return wrap(e.plan.Program.Name, err)
+			}
 		}
 	}
-	e.device.wait()
 	return wrap(e.plan.Program.Name, e.device.uncaught())
 }
 

@@ -65,7 +65,9 @@ func TestNoLeak(t *testing.T) {
 		e, memories := use(t, d)
 		e.Free()
 		engine.Free(memories)
-		d.wait() // lets the library forget them
+		if err := d.wait(t.Context()); err != nil { // lets the library forget them
+			t.Fatal(err)
+		}
 		return handles(d)
 	}
 	before := round() // makes the pipelines, which stay

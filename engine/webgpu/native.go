@@ -21,27 +21,37 @@ extern void wgpuBufferUnmap(void *buffer);
 extern bool wgpuDevicePoll(void *device, bool wait, void const *submission);
 extern void wgpuDeviceSetUncapturedErrorCallback(void *device, error_callback callback, void *userdata);
 
-// patchwork_wait waits until the device has done all that was submitted. The
-// library's own wait gives up after five seconds, does not say so and reuses the
-// command buffers that the device still executes: so it is asked, never told to
-// wait. The pauses grow with the time waited, to a thirtieth of it or so.
-static void patchwork_wait(void *device) {
-	struct timespec pause = {0, 10000};
-	while (!wgpuDevicePoll(device, false, NULL)) {
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 2000000) pause.tv_nsec += pause.tv_nsec / 32 + 1;
+// patchwork_idle asks for up to 20 ms whether the device has done all that was
+// submitted. The library's own wait gives up after five seconds, does not say so and
+// reuses the command buffers that the device still executes: so it is asked, never told
+// to wait. The pauses, which go on in the next call, grow with the time waited, to a
+// thirtieth of it or so.
+static bool patchwork_idle(void *device, int64_t *pause) {
+	for (int64_t waited = 0; waited < 20000000; waited += *pause) {
+		if (wgpuDevicePoll(device, false, NULL)) {
+			*pause = 10000;
+			return true;
+		}
+		struct timespec t = {0, *pause};
+		nanosleep(&t, NULL);
+		if (*pause < 2000000) *pause += *pause / 32 + 1;
 	}
+	return false;
 }
 
 static void mapped(uint32_t status, void *userdata) { *(uint32_t *)userdata = status; }
 
-// patchwork_read waits for the device and copies the beginning of a buffer that
-// is meant for reading. It returns the status of the mapping, 0 = success.
-static uint32_t patchwork_read(void *device, void *buffer, void *to, size_t size) {
-	uint32_t status = UINT32_MAX;
-	wgpuBufferMapAsync(buffer, 1, 0, size, mapped, &status);
-	while (status == UINT32_MAX) patchwork_wait(device);
-	if (status != 0) return status;
+// patchwork_map asks for a buffer to be mapped for reading. The status, of C's memory,
+// becomes 0 for success, or why it failed, while the device is asked whether it is idle.
+static uint32_t *patchwork_map(void *buffer, size_t size) {
+	uint32_t *status = malloc(sizeof *status);
+	*status = UINT32_MAX;
+	wgpuBufferMapAsync(buffer, 1, 0, size, mapped, status);
+	return status;
+}
+
+// patchwork_copy copies the beginning of a mapped buffer and unmaps it.
+static uint32_t patchwork_copy(void *buffer, void *to, size_t size) {
 	void const *from = wgpuBufferGetConstMappedRange(buffer, 0, size);
 	if (from == NULL) return UINT32_MAX;
 	memcpy(to, from, size);
@@ -70,8 +80,10 @@ static patchwork_error *patchwork_watch(void *device) {
 import "C"
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -86,16 +98,31 @@ func bufferRef(b *wgpu.Buffer) unsafe.Pointer {
 	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
 }
 
-// wait waits until the device has done all that was submitted.
-func (d *Device) wait() { C.patchwork_wait(deviceRef(d.device)) }
+// polled is the queue of a device of the library.
+type polled struct {
+	device unsafe.Pointer
+	pause  C.int64_t // nanoseconds, the next of a wait
+}
+
+func newPolled(d *wgpu.Device) *polled { return &polled{deviceRef(d), 10000} }
+
+func (p *polled) idle() bool { return bool(C.patchwork_idle(p.device, &p.pause)) }
 
 // readMapped waits for the device and copies the beginning of a MapRead buffer.
 func (d *Device) readMapped(b *wgpu.Buffer, to []byte) error {
 	if len(to) == 0 {
 		return nil
 	}
-	status := C.patchwork_read(deviceRef(d.device), bufferRef(b), unsafe.Pointer(unsafe.SliceData(to)), C.size_t(len(to)))
-	return d.mapStatus(uint32(status))
+	status := C.patchwork_map(bufferRef(b), C.size_t(len(to)))
+	err := d.until(context.Background(), func() bool { return *status != math.MaxUint32 })
+	if err != nil {
+		return err // the library may still write the status
+	}
+	got := uint32(*status)
+	if C.free(unsafe.Pointer(status)); got == 0 {
+		got = uint32(C.patchwork_copy(bufferRef(b), unsafe.Pointer(unsafe.SliceData(to)), C.size_t(len(to))))
+	}
+	return d.mapStatus(got)
 }
 
 // mapStatus is the error of a mapping; only a lost device refuses what is asked.

@@ -3,6 +3,7 @@
 package webgpu
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -56,7 +57,9 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		}
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
 			d.queue.Submit() // what was written goes with a submission
-			d.wait()
+			if err := d.wait(context.Background()); err != nil {
+				return wrap("write", err)
+			}
 		}
 	}
 	return wrap("write", d.uncaught())

@@ -23,6 +23,7 @@ func (a *app) advice(err error) string {
 	var stopped *vlm.StoppedError
 	var noGGUF *gguf.FormatError
 	var noData *data.DataError
+	var notFinite *vlm.NotFiniteError
 	switch {
 	case errors.As(err, &stopped) && stopped.Checkpoint != "":
 		return "; go on with: " + a.resumeCommand()
@@ -32,6 +33,11 @@ func (a *app) advice(err error) string {
 		return "; make room there and try again"
 	case errors.Is(err, engine.ErrDeviceLost):
 		return "; try again, or take another --device (vlmtool devices lists them)"
+	case errors.As(err, &notFinite):
+		if f := a.flags.Lookup("dtype"); f != nil && f.Value.String() == "f16" {
+			return "; --dtype f32 holds larger values"
+		}
+		return "; take an earlier checkpoint or another model"
 	case errors.Is(err, engine.ErrNoDevice) && a.device != "" && a.device != "cpu":
 		return "; vlmtool devices lists those there are"
 	case errors.As(err, &noGGUF) && a.flags.Lookup("model") != nil:

@@ -30,12 +30,16 @@ func TestAdvice(t *testing.T) {
 		{"vulkan", nil, lost, "; try again, or take another --device (vlmtool devices lists them)"},
 		{"vulkan", nil, engine.ErrUnsupported, "; --device cpu has no such limits"},
 		{"cpu", nil, engine.ErrUnsupported, ""},
+		{"cpu", nil, &vlm.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
+		{"cpu", []string{"--dtype", "bf16"}, &vlm.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
+		{"cpu", []string{"--dtype", "f16"}, &vlm.NotFiniteError{Token: 3}, "; --dtype f32 holds larger values"},
 		{"cpu", nil, engine.ErrNoDevice, ""},
 	} {
 		a := &app{name: "train", args: c.args, device: c.device, flags: pflag.NewFlagSet("", pflag.ContinueOnError)}
 		a.flags.Bool("resume", false, "")
 		a.flags.String("data", "", "")
 		a.flags.String("out", "", "")
+		a.flags.String("dtype", "f32", "")
 		if err := a.flags.Parse(c.args); err != nil {
 			t.Fatal(err)
 		}

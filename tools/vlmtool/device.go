@@ -118,8 +118,14 @@ func listDevices(a *app) error {
 		}
 		printDevice(a, info)
 	}
+	before := "\n" // sets what is said apart from the last device
+	if a.json {
+		before = ""
+	}
 	for _, why := range []error{vulkan.Diagnose(), noWebGPU} {
 		if why != nil && !a.quiet {
+			fmt.Fprint(a.stderr, before)
+			before = ""
 			fmt.Fprintln(a.stderr, strings.TrimSuffix(oneLine(why), ": "+engine.ErrNoDevice.Error())) // which is said already
 		}
 	}
@@ -130,11 +136,14 @@ func printDevice(a *app, d engine.Info) {
 	fmt.Fprintf(a.stdout, "%-9s %s (%s)\n", d.Device, d.Name, d.Kind)
 	fmt.Fprintf(a.stdout, "          driver   %s\n", strings.TrimSpace(d.Driver+" "+d.API))
 	memory := "not told"
-	if d.Memory > 0 {
+	switch {
+	case d.Kind == engine.Null:
+		memory = "none: its driver drives no hardware, so that nothing can run on it"
+	case d.Memory > 0:
 		memory = engine.Bytes(d.Memory)
 	}
 	fmt.Fprintf(a.stdout, "          memory   %s", memory)
-	if d.Limits.MaxBindingBytes > 0 {
+	if d.Limits.MaxBindingBytes > 0 && d.Kind != engine.Null {
 		fmt.Fprintf(a.stdout, ", %s a binding", engine.Bytes(d.Limits.MaxBindingBytes))
 	}
 	if d.Limits.MaxBufferBytes > 0 {
@@ -143,7 +152,8 @@ func printDevice(a *app, d engine.Info) {
 	fmt.Fprintln(a.stdout)
 	if !strings.HasPrefix(d.Device, "vulkan") {
 		if len(d.Features) > 0 {
-			fmt.Fprintf(a.stdout, "          features %s\n", strings.Join(d.Features, " "))
+			names := strings.ReplaceAll(strings.Join(d.Features, ", "), "timestamp-query", "time stamps")
+			fmt.Fprintf(a.stdout, "          has      %s\n", names)
 		}
 		return
 	}

@@ -1,37 +1,15 @@
 package main
 
 import (
-	"cmp"
-	"errors"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"patchwork/engine"
-	"patchwork/engine/vulkan"
-	"patchwork/internal/smallfile"
-	"patchwork/tools/report"
+	"patchwork/internal/disk"
 	"patchwork/vlm"
 )
-
-// An H100 SXM, which a dry run reckons with unless it is told of another device.
-const (
-	defaultName   = "H100"
-	defaultMemory = 80 << 30
-	defaultPrice  = 2.3 // dollars, what an hour of it is rented for
-	// utilisation is the share of the peak that a training step is assumed to
-	// reach where no report says what it does: what PyTorch does with models of
-	// this size.
-	utilisation = 0.35
-)
-
-// defaultPeak is the H100's dense peak in TFLOP/s: float32 runs outside its
-// tensor cores.
-func defaultPeak(dtype string) float64 {
-	if dtype == "f32" {
-		return h100Single
-	}
-	return h100Half
-}
 
 // The data that the presets of pretrained decoders are meant for: FineVision's
 // descriptions, every 10th sample held out.
@@ -40,11 +18,7 @@ const (
 	dataHeldOut = 0.1
 )
 
-func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
-	measured, room, err := f.measured(a)
-	if err != nil {
-		return err
-	}
+func (f *trainFlags) runDry(ctx context.Context, a *app, r vlm.Recipe) error {
 	if f.decoder != "" {
 		var err error
 		if r, err = r.WithDecoder(f.decoder); err != nil {
@@ -59,17 +33,23 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	if err != nil {
 		return err
 	}
+	on, err := f.target(a)
+	if err != nil {
+		return err
+	}
+	defer on.close()
 	e := kept
-	if r.Recompute == "on" || r.Recompute == "auto" && !kept.MemoryBytes.Fits(room) {
+	if r.Recompute == "on" || r.Recompute == "auto" && on.memory > 0 && !kept.MemoryBytes.Fits(on.memory) {
 		e = again
 	}
 	perEpoch := dataSamples * (1 - dataHeldOut) * float64(e.SampleTokens) / float64(e.TokensPerStep)
 	if r.Epochs > 0 {
 		e.Steps = max(1, int(float64(r.Epochs)*perEpoch))
 	}
-	if err := f.reckon(&e, r, measured); err != nil {
+	if err := f.reckon(ctx, &e, r, on); err != nil {
 		return err
 	}
+	f.countDisk(&e, r)
 	if a.json {
 		return a.result(e)
 	}
@@ -82,9 +62,21 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	} else {
 		fmt.Fprintf(a.stdout, "                 with all activations kept; %s with --recompute on", engine.Bytes(again.MemoryBytes.Total))
 	}
-	fmt.Fprintf(a.stdout, "; the device has %s\n", engine.Bytes(room))
-	fmt.Fprintf(a.stdout, "%-16s %.3g hours, $%.2f at %.3g TFLOP/s and $%g an hour\n",
-		fmt.Sprintf("%d steps", e.Steps), e.Hours, e.Dollars, e.FlopsPerSecond/1e12, f.price)
+	if on.memory > 0 {
+		fmt.Fprintf(a.stdout, "; the device has %s\n", engine.Bytes(on.memory))
+	} else {
+		fmt.Fprintln(a.stdout, "; the device does not tell how much it has")
+	}
+	printDisk(a.stdout, e.DiskBytes)
+	dollars, where := "", ""
+	if e.Device != "" {
+		where = " on " + e.Device
+	}
+	if f.price > 0 {
+		dollars = fmt.Sprintf(", $%.2f at $%g an hour", e.Dollars, f.price)
+	}
+	fmt.Fprintf(a.stdout, "%-16s %.3g hours%s at %s%s\n",
+		fmt.Sprintf("%d steps", e.Steps), e.Hours, where, perSecond(e.FlopsPerSecond), dollars)
 	fmt.Fprintf(a.stdout, "                 this rate is %s\n", e.RateSource)
 	if r.Decoder != "" {
 		fmt.Fprintf(a.stdout, "                 %.2f passes over %.2f M samples\n", float64(e.Steps)/perEpoch, dataSamples*(1-dataHeldOut)/1e6)
@@ -92,55 +84,38 @@ func (f *trainFlags) runDry(a *app, r vlm.Recipe) error {
 	return nil
 }
 
-// reckon finds a step's rate, and with it the hours and dollars.
-func (f *trainFlags) reckon(e *vlm.Estimation, r vlm.Recipe, measured *report.Report) error {
-	peak := cmp.Or(f.peakTFLOPs, defaultPeak(r.DType))
-	e.FlopsPerSecond, e.RateSource = 1e12*peak*utilisation, fmt.Sprintf("assumed: %.0f%% of a peak of %g TFLOP/s", 100*utilisation, peak)
-	if measured != nil && f.peakTFLOPs == 0 {
-		rate, ok := measured.Rate(report.Work{Preset: r.Preset, DType: r.DType, Flops: e.FlopsPerStep, Attention: e.AttentionFlops})
-		switch {
-		case ok:
-			e.FlopsPerSecond, e.RateSource, e.RateMeasured = rate.PerSecond, rate.Source, true
-		case f.report != "":
-			return fmt.Errorf("--report %s has no training step of %s in %s, and no products and attention in it", f.report, r.Preset, r.DType)
-		}
+// perSecond is a rate in the unit that its size asks for.
+func perSecond(flops float64) string {
+	if flops < 1e12 {
+		return fmt.Sprintf("%.3g GFLOP/s", flops/1e9)
 	}
-	e.Hours = e.FlopsPerStep * float64(e.Steps) / e.FlopsPerSecond / 3600
-	e.Dollars = e.Hours * f.price
-	return nil
+	return fmt.Sprintf("%.3g TFLOP/s", flops/1e12)
 }
 
-// measured is the report to reckon with, nil where there is none, and the memory of
-// its device: the report that --report names, else the committed one of the device
-// that --device names, else that of an H100.
-func (f *trainFlags) measured(a *app) (*report.Report, int64, error) {
-	if f.report != "" {
-		text, err := smallfile.Read(f.report, smallfile.Config)
-		if err != nil {
-			return nil, 0, fmt.Errorf("--report: %w", err)
-		}
-		r, err := report.Parse(text, f.report)
-		if err != nil {
-			return nil, 0, fmt.Errorf("--report: %w", err)
-		}
-		return r, cmp.Or(r.Device.Memory, defaultMemory), nil
+// countDisk adds what the run writes, and what is free where --out is to lie.
+func (f *trainFlags) countDisk(e *vlm.Estimation, r vlm.Recipe) {
+	d := &e.DiskBytes
+	d.Keep(r, e.Steps, f.keep)
+	if f.out == "" {
+		return
 	}
-	name, room := defaultName, int64(defaultMemory)
-	if a.flags.Changed("device") {
-		dev, err := a.openDevice()
-		switch {
-		case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
-		case err != nil:
-			return nil, 0, err
-		default:
-			name, room = dev.Info().Name, cmp.Or(dev.Info().Memory, defaultMemory)
-			if err := dev.Close(); err != nil {
-				return nil, 0, err
-			}
+	if free, ok := disk.Free(f.out); ok {
+		if d.Free = free; d.Total > free {
+			slog.Warn("the run does not fit the disk", "needs", engine.Bytes(d.Total), "free", engine.Bytes(free), "folder", f.out)
 		}
 	}
-	r, _, err := report.Find(vulkan.Reports, vulkan.ReportsDir, name)
-	return r, room, err
+}
+
+func printDisk(w io.Writer, d vlm.DiskBytes) {
+	checkpoints := fmt.Sprintf("up to %d checkpoints of", d.Most)
+	if d.Most == 1 {
+		checkpoints = "a checkpoint of"
+	}
+	fmt.Fprintf(w, "disk             %s: the model %s, %s %s", engine.Bytes(d.Total), engine.Bytes(d.Model), checkpoints, engine.Bytes(d.Checkpoint))
+	if d.Free > 0 {
+		fmt.Fprintf(w, "; %s are free", engine.Bytes(d.Free))
+	}
+	fmt.Fprintln(w)
 }
 
 func printMemory(w io.Writer, e vlm.Estimation) {

@@ -230,31 +230,6 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 	must(t, os.Rename(path+".new", path))
 }
 
-// TestDryRun checks what a person reads before a run.
-func TestDryRun(t *testing.T) {
-	for _, c := range []struct {
-		args       []string
-		says, lies string
-	}{
-		{nil, "memory in f32", "a plan"},
-		{[]string{"--dtype", "bf16"}, "memory in bf16", ""},
-		{[]string{"--dtype", "f16", "--peak-tflops", "400", "--price-per-hour", "2"}, "assumed: 35% of a peak of 400 TFLOP/s", "measured"},
-		{nil, "at 23.4 TFLOP/s and $2.3 an hour", "measured"},
-		// An H100 does not hold all of it.
-		{[]string{"--preset", "qwen3-1.7b"}, "with activations recomputed", "all activations kept"},
-		{[]string{"--preset", "qwen3-1.7b", "--recompute", "off"}, "with all activations kept", "with activations recomputed"},
-		{[]string{"--preset", "qwen3-1.7b", "--device", "webgpu"}, "the device has", ""},
-		{[]string{"--preset", "qwen3-1.7b", "--device", "cpu"}, "the device has", ""},
-		{[]string{"--preset", "qwen3-1.7b"}, "1.00 passes over 1.03 M samples", ""},
-		{[]string{"--preset", "qwen3-1.7b", "--epochs", "2"}, "2.00 passes over 1.03 M samples", ""},
-	} {
-		got := vlmtool(append([]string{"train", "--dry-run"}, c.args...)...)
-		if got.code != 0 || !strings.Contains(got.stdout, c.says) || c.lies != "" && strings.Contains(got.stdout, c.lies) {
-			t.Errorf("%v: exit %d, %q and not %q in\n%s%s", c.args, got.code, c.says, c.lies, got.stdout, got.stderr)
-		}
-	}
-}
-
 // TestJSON: with --json stdout carries one object a line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)

@@ -43,7 +43,7 @@ func (f *trainFlags) run(ctx context.Context, a *app) error {
 	case f.printConfig:
 		return a.result(recipe)
 	case f.dryRun:
-		return f.runDry(a, recipe)
+		return f.runDry(ctx, a, recipe)
 	}
 	return f.train(ctx, a, recipe)
 }

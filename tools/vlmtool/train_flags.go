@@ -70,8 +70,8 @@ func (f *trainFlags) declare(a *app) {
 	s.StringVar(&f.listen, "listen", "", "ADDRESS: HOST:PORT of a page to watch the run on, with /metrics for Prometheus; without HOST this machine alone can see it; port 0 = any")
 	s.StringVar(&f.tensorboard, "tensorboard", "", "DIR: folder for TensorBoard's event files")
 	s.StringVar(&f.profile, "profile", "", "FILE: write a Perfetto trace of one step")
-	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "the device's price in dollars, to tell what the rest of the run costs")
-	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "the device's peak in TFLOP/s, to tell which part of it a run reaches; with --dry-run, 0 = an H100's for the --dtype")
+	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "the device's price in dollars, to tell what the rest of the run costs; with --dry-run on a --device that is here, 0 unless given")
+	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "the device's peak in TFLOP/s, to tell which part of it a run reaches; with --dry-run, 0 = what is measured on --device, without one an H100's for the --dtype")
 
 	a.group("Instead of training")
 	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON and stop")

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patchwork/engine"
-	"patchwork/internal/diskspace"
+	"patchwork/internal/disk"
 	"patchwork/internal/folderlock"
 )
 
@@ -128,7 +128,7 @@ func checkRoom(r Repo, files []File, out string) error {
 		}
 		need += min(missing, math.MaxInt64-need)
 	}
-	if free := diskspace.Free(out); need > free {
+	if free, ok := disk.Free(out); ok && need > free {
 		return &RoomError{out, len(files), need, free}
 	}
 	return nil
