@@ -30,6 +30,10 @@ def main():
     if unknown := set(chosen) - set(FAMILIES):
         parser.error(f"no family {', '.join(sorted(unknown))}: there are {', '.join(FAMILIES)}")
 
+    for path in (args.source / "ops", args.gguf):
+        if path and not path.exists():
+            parser.error(f"there is no {path}")
+
     torch.set_num_threads(1)  # one order of every sum
     logging.set_verbosity_error()
     logging.disable_progress_bar()

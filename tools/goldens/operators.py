@@ -220,4 +220,4 @@ def make(out, seed, source):
         "about": "A tensor's name is CASE.NAME; dy comes in, dNAME is the gradient of NAME. f32_max_abs_error is how far PyTorch's float32 "
                  "is from these values; atol is 4 times that (16 times for LayerNorm of a mean far above the spread), and at least "
                  "2e-6 of the largest value and 1e-7.",
-        "seed": seed, "ops": index})
+        "seed": read_json(source / "ops" / "index.json")["seed"] if seed is None else seed, "ops": index})

@@ -95,10 +95,15 @@ def draw_pictures(c, r, count):
 
 def draw_inputs(c, r):
     ids, segments = draw_rows(c, r)
+    pictures = int((ids == c["image_token_id"]).sum()) // c["image_tokens"]
+    return derive(c, draw_pictures(c, r, pictures), ids, segments)
+
+
+def derive(c, pixels, ids, segments):
+    """The inputs with what follows from them."""
     images = number_images(ids, c["image_token_id"], c["image_tokens"])
-    pixels = draw_pictures(c, r, int(images.max()) + 1)
     inputs = {"pixels": pixels, "input_ids": ids, "segment_ids": segments, "image_ids": images}
-    for mode in MODES:
+    for mode in c["mask_modes"]:
         inputs[f"positions.{mode}"] = positions(segments, mode)
         inputs[f"labels.{mode}"] = labels(ids, segments, c["image_token_id"], mode)
         inputs[f"targets.{mode}"] = targets(inputs[f"labels.{mode}"])
@@ -123,7 +128,7 @@ def run(c, weights, inputs, mode):
               for decayed in (True, False)]
     optimizer = torch.optim.AdamW(groups, lr=t["lr"], betas=(t["beta1"], t["beta2"]), eps=t["eps"], foreach=False)
     real = (inputs["segment_ids"] >= 0)[..., None]
-    goal = inputs[f"targets.{mode}"].flatten().long()
+    goal = inputs[f"targets.{mode}"].flatten()
     out, norms, factors, losses = {}, [], [], []
 
     def keep(name, x):
@@ -133,7 +138,7 @@ def run(c, weights, inputs, mode):
         return x
 
     for step in range(STEPS + 1):
-        logits = model(inputs["pixels"].double(), inputs["input_ids"].long(), inputs[f"allowed.{mode}"].bool(), inputs[f"positions.{mode}"].long(), keep)
+        logits = model(inputs["pixels"].double(), inputs["input_ids"], inputs[f"allowed.{mode}"], inputs[f"positions.{mode}"], keep)
         total, count = F.cross_entropy(logits.flatten(0, 1), goal, ignore_index=IGNORE, reduction="sum"), (goal != IGNORE).sum()
         losses.append((total / count).detach())
         if step == STEPS:
@@ -158,9 +163,9 @@ def packing_error(c, weights, inputs, mode, out):
     for row, segments in enumerate(inputs["segment_ids"]):
         for number in range(int(segments.max()) + 1):
             here = segments == number
-            ids, one = inputs["input_ids"][row, here].long()[None], torch.zeros(1, int(here.sum()), dtype=torch.long)
+            ids, one = inputs["input_ids"][row, here][None], torch.zeros(1, int(here.sum()), dtype=torch.long)
             pictures = inputs["image_ids"][row, here].unique()
-            pixels = inputs["pixels"][pictures[pictures >= 0].long()].double()
+            pixels = inputs["pixels"][pictures[pictures >= 0]].double()
             seen = visible(one, number_images(ids, c["image_token_id"], c["image_tokens"]), mode)
             alone = model(pixels, ids, seen, positions(one, mode)).detach()[0]
             worst = max(worst, float((alone - out["act.logits"][row, here]).abs().max()))
@@ -174,8 +179,9 @@ def make(out, seed, source):
             c, r = settings(decoder, seed), Random(seed, name)
             weights, inputs = draw_weights(c, r), draw_inputs(c, r)
         else:
-            c, weights, inputs = (read_json(source / name / "config.json"), read_tensors(source / name / "model.safetensors"),
-                                  read_tensors(source / name / "inputs.safetensors"))
+            c, weights = read_json(source / name / "config.json"), read_tensors(source / name / "model.safetensors")
+            given = read_tensors(source / name / "inputs.safetensors")
+            inputs = derive(c, given["pixels"], given["input_ids"].long(), given["segment_ids"].long())
             modes = [m for m in c["mask_modes"] if (source / name / f"{m}.safetensors").exists()]
         write_json(out / name / "config.json", c)
         write_tensors(out / name / "model.safetensors", weights)
