@@ -30,7 +30,7 @@ def main():
     if unknown := set(chosen) - set(FAMILIES):
         parser.error(f"no family {', '.join(sorted(unknown))}: there are {', '.join(FAMILIES)}")
 
-    for path in (args.source / "ops", args.gguf):
+    for path in (args.source, args.gguf):
         if path and not path.exists():
             parser.error(f"there is no {path}")
 
