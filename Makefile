@@ -76,10 +76,13 @@ mutants: ## plant errors in the kernels: the conformance cases must notice each
 test-mesa: ## hold the kernels with cooperative matrices to their references on a newer Mesa
 	@tools/testmesa.sh
 
+# Run by its version, so that go.mod and what users download know nothing of it.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: lint
-lint: ## gofmt and vet
+lint: ## gofmt, vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
 	@$(GO) vet ./...
+	@$(GO) run $(STATICCHECK) $(OWN) ./...
 
 .PHONY: bench
 bench: build ## measure a training step of the shapes preset and its kernels

@@ -2,6 +2,8 @@
 
 package vulkan
 
+//lint:file-ignore U1000 fields that nothing reads keep the others in their places
+
 import (
 	"unsafe"
 

@@ -41,7 +41,6 @@ type unpacker struct {
 	stride  int
 	jpeg    *jpegDecoder
 	row     func(dst []byte, y int)
-	inks    []byte
 	scratch []byte
 }
 

@@ -168,7 +168,7 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		start := time.Now()
-		got, err := template.Render(all.variables(t, "tools"), limits, time.Now)
+		got, _ := template.Render(all.variables(t, "tools"), limits, time.Now) // what a stranger's template runs into is not the point
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("took %v", took)
 		}

@@ -84,7 +84,7 @@ type (
 		body, last         []stmt
 		recursive          bool
 		line               int
-		frame, testFrame   *frame
+		frame              *frame
 		lastFrame          *frame
 	}
 	setStmt struct {
