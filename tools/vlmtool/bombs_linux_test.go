@@ -97,7 +97,7 @@ func TestBombs(t *testing.T) {
 // drawings in BMP are, takes memory once.
 func TestSwollenRowGroup(t *testing.T) {
 	zeros := data.Row{Images: [][]byte{make([]byte, 150<<20)}, Turns: []data.Turn{{User: "what?", Assistant: "nothing"}}}
-	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Says: "not a"}})
+	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Says: "no picture"}})
 	file := writeBombs(t, t.TempDir(), []bombs.Bomb{{Row: zeros}})
 	if _, peak, _ := peakOf(t, "inspect", file, "--rows"); peak > 300*instrumented {
 		t.Errorf("it took %.0f MB, want at most 300: half of what two copies take, and the program", peak)
