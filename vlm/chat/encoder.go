@@ -44,7 +44,7 @@ type Encoder struct {
 	imageID     int32
 	specials    []string
 	added       []string // tokens beside the vocabulary's words, special or not
-	endings     []ending
+	ends        []int32
 	longest     int // bytes that a token stands for
 }
 
@@ -63,7 +63,7 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 		}
 	}
 	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
-	e.endings = e.findEndings()
+	e.ends = e.findEnds()
 	return e, nil
 }
 
@@ -136,23 +136,13 @@ func (c Conversation) messages() []Message {
 
 // Messages encodes any messages. Roles are trusted, contents are not.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
-	marks := newMarks(e.template.source, messages)
-	r, err := e.template.render(e.mark(marks, messages), o)
+	pieces, answers, err := e.render(messages, o)
 	if err != nil {
 		return Tokens{}, err
 	}
-	pieces, answers := marks.split(r.text)
 	ids, starts, err := e.tokenizer.EncodeOffsets(pieces...)
 	if err != nil {
 		return Tokens{}, err
-	}
-	joined := join(pieces)
-	if len(r.generated) > 0 && r.misplaced == 0 { // the template says itself what is an answer
-		answers = marks.unmarked(r.text, r.generated)
-	} else {
-		for i := range answers {
-			answers[i].hi = e.endBehind(joined, answers[i].hi)
-		}
 	}
 	t := Tokens{IDs: ids, Answer: inSpans(starts, answers)}
 	for i := 0; i < len(ids); i++ {
@@ -161,28 +151,73 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 			i += e.imageTokens - 1
 		}
 	}
-	if err := e.checkWords(joined, messages, o); err != nil {
-		return Tokens{}, err
-	}
 	if want := images(messages); len(t.Images) != want {
 		return Tokens{}, &TemplateError{fmt.Sprintf("%d of %d images are left in the rendered text", len(t.Images), want)}
 	}
 	return t, nil
 }
 
-// mark returns the messages with marks around untrusted names and around answers,
-// and with the image tokens put in.
+// render renders messages and says which of the text is trusted, and where the answers
+// are in it, their ends included. Marks in the messages tell; where a template computes
+// with a message's text, so that marks would change what it writes, the messages' words
+// are looked for in what it writes without them.
+func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
+	messages = valid(messages)
+	plain, err := e.template.render(e.placeImages(messages), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	marks := newMarks(e.template.source, messages)
+	marked, err := e.template.render(e.placeImages(e.mark(marks, messages)), o)
+	same := false
+	var words words
+	if err == nil {
+		pieces, answers, words = marks.split(marked.text)
+		same = join(pieces) == plain.text
+	}
+	if same {
+		err = words.check(messages)
+	} else {
+		pieces, answers, words, err = e.find(plain.text, messages)
+	}
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(plain.generated) > 0 && plain.misplaced == 0: // the template says itself what is an answer
+		return pieces, plain.generated, nil
+	}
+	for i := range answers {
+		hi := answers[i].hi
+		answers[i].hi = e.endBehind(plain.text, hi, words.next(hi, len(plain.text)))
+	}
+	return pieces, answers, nil
+}
+
+// valid is the messages in valid UTF-8.
+func valid(messages []Message) []Message {
+	out := slices.Clone(messages)
+	for i := range out {
+		out[i].Content, out[i].Reasoning = strings.ToValidUTF8(out[i].Content, "\uFFFD"), strings.ToValidUTF8(out[i].Reasoning, "\uFFFD")
+	}
+	return out
+}
+
+// placeImages puts the image tokens before the messages' texts.
+func (e *Encoder) placeImages(messages []Message) []Message {
+	out := slices.Clone(messages)
+	for i := range out {
+		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].Content
+	}
+	return out
+}
+
+// mark returns the messages with marks around untrusted names and around what each says.
 func (e *Encoder) mark(m marks, messages []Message) []Message {
 	protect := m.protector(e.specials)
-	clean := func(text string) string { return protect.Replace(strings.ToValidUTF8(text, "\uFFFD")) }
 	out := slices.Clone(messages)
 	for i := range out {
 		one := &out[i]
-		one.Content, one.Reasoning = clean(one.Content), clean(one.Reasoning)
-		if one.Role == "assistant" {
-			one.Content = m.answer(one.Content)
-		}
-		one.Content = strings.Repeat(ImageToken, one.Images*e.imageTokens) + one.Content
+		one.Content, one.Reasoning = m.around(i, one.Role, protect.Replace(one.Content)), protect.Replace(one.Reasoning)
 	}
 	return out
 }

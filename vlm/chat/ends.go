@@ -5,39 +5,21 @@ import (
 	"strings"
 )
 
-// An ending is what a template puts behind an answer, up to and with the token that
-// ends it.
-type ending struct {
-	text string // without leading spaces
-	id   int32
-}
-
 // AnswerEnds returns the ids of the tokens that the template puts behind an answer:
 // that behind the last answer of a conversation first. It is empty where the template
 // puts none, and where there is no template.
-func (e *Encoder) AnswerEnds() []int32 {
-	var out []int32
-	for _, one := range e.endings {
-		if !slices.Contains(out, one.id) {
-			out = append(out, one.id)
-		}
-	}
-	return out
-}
+func (e *Encoder) AnswerEnds() []int32 { return slices.Clone(e.ends) }
 
-// findEndings renders conversations and reads what stands behind their answers. Some
+// findEnds renders conversations and reads what stands behind their answers. Some
 // templates end the last answer with another token than those before it.
-func (e *Encoder) findEndings() []ending {
+func (e *Encoder) findEnds() []int32 {
 	if e.template.Empty() {
 		return nil
 	}
-	var out []ending
+	var out []int32
 	add := func(tail string, ok bool) {
-		if token, at := e.firstToken(tail); ok && at >= 0 {
-			one := ending{strings.TrimSpace(tail[:at+len(token)]), e.addedID(token)}
-			if !slices.Contains(out, one) {
-				out = append(out, one)
-			}
+		if token, at := e.firstToken(tail); ok && at >= 0 && !slices.Contains(out, e.addedID(token)) {
+			out = append(out, e.addedID(token))
 		}
 	}
 	add(e.lastTail())
@@ -57,7 +39,7 @@ func (e *Encoder) lastTail() (tail string, ok bool) {
 
 // middleTail is what stands between an answer and the next question, where that does
 // not merely open the question.
-func (e *Encoder) middleTail(last []ending) (tail string, ok bool) {
+func (e *Encoder) middleTail(last []int32) (tail string, ok bool) {
 	m, text, ok := e.renderProbe(2)
 	if !ok {
 		return "", false
@@ -72,8 +54,7 @@ func (e *Encoder) middleTail(last []ending) (tail string, ok bool) {
 	if !ok || at < 0 {
 		return "", false
 	}
-	id := e.addedID(token)
-	known := slices.ContainsFunc(last, func(one ending) bool { return one.id == id })
+	known := slices.Contains(last, e.addedID(token))
 	_, second := e.firstToken(tail[at+len(token):])
 	opens := second < 0 && e.lastToken(before) == token
 	return tail, known || !opens
@@ -123,14 +104,12 @@ func (e *Encoder) addedID(token string) int32 {
 	return id
 }
 
-// endBehind returns where the ending at text[hi:] ends, spaces before it included, and
-// hi where there is none.
-func (e *Encoder) endBehind(text string, hi int) int {
-	rest := strings.TrimLeft(text[hi:], " \t\r\n")
-	for _, one := range e.endings {
-		if strings.HasPrefix(rest, one.text) {
-			return len(text) - len(rest) + len(one.text)
-		}
+// endBehind returns where the end behind an answer ends, which itself ends at text[hi:];
+// hi where there is none before the next message's words, at limit.
+func (e *Encoder) endBehind(text string, hi, limit int) int {
+	token, at := e.firstToken(text[hi:limit])
+	if at >= 0 && slices.Contains(e.ends, e.addedID(token)) {
+		return hi + at + len(token)
 	}
 	return hi
 }

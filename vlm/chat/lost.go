@@ -2,37 +2,46 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"patchwork/vlm/tokenizer"
 )
 
-// checkWords refuses a rendered text that lacks what a message says: a template that
-// drops it would leave the model without the question.
-func (e *Encoder) checkWords(rendered string, messages []Message, o Options) error {
-	at := 0
+// words are the messages' in a rendered text.
+type words struct {
+	kept   []bool // by message: they came through whole
+	starts []int  // where they begin, in order; a template may write some twice
+}
+
+// check refuses a rendered text that lacks what a message says: a template that drops it
+// would leave the model without the question.
+func (w words) check(messages []Message) error {
 	for i, m := range messages {
-		words := spoken(m)
-		if words == "" {
-			continue
-		}
-		if found := strings.Index(rendered[at:], words); found >= 0 {
-			at += found + len(words)
-			continue
-		}
-		kept, err := e.keeps(messages, i, o)
-		if err != nil {
-			return err
-		}
-		if !kept {
-			return &TemplateError{fmt.Sprintf("it leaves out what message %d, the %s's, says (%.40q): the model would not see it", i+1, m.Role, words)}
+		if spoken(m) != "" && !w.kept[i] {
+			return lost(messages, i)
 		}
 	}
 	return nil
 }
 
+// next is where the next words begin from a place on, and otherwise the end.
+func (w words) next(from, end int) int {
+	if i, _ := slices.BinarySearch(w.starts, from); i < len(w.starts) {
+		return w.starts[i]
+	}
+	return end
+}
+
+func lost(messages []Message, i int) error {
+	m := messages[i]
+	return &TemplateError{fmt.Sprintf("it leaves out what message %d, the %s's, says (%.40q): the model would not see it", i+1, m.Role, spoken(m))}
+}
+
 // spoken is the part of a message that a template must keep: an assistant's reasoning
 // may be left out.
 func spoken(m Message) string {
-	text := strings.ToValidUTF8(m.Content, "\uFFFD")
+	text := m.Content
 	if m.Role == "assistant" {
 		if at := strings.LastIndex(text, endOfThought); at >= 0 {
 			text = text[at+len(endOfThought):]
@@ -41,15 +50,79 @@ func spoken(m Message) string {
 	return strings.TrimSpace(text)
 }
 
-// keeps says whether a template that changes a message's words, or puts messages in
-// another order, still has those words whole: marks around them come through.
-func (e *Encoder) keeps(messages []Message, i int, o Options) (bool, error) {
-	m := newMarks(e.template.source, messages)
-	marked := append([]Message(nil), messages...)
-	words := spoken(messages[i])
-	before, after, _ := strings.Cut(strings.ToValidUTF8(messages[i].Content, "\uFFFD"), words)
-	marked[i].Content = before + string(m.plainOpen) + words + string(m.plainClose) + after
-	text, err := e.template.Render(marked, o)
-	open, end := strings.IndexRune(text, m.plainOpen), strings.IndexRune(text, m.plainClose)
-	return open >= 0 && end > open, err
+// find looks for the messages' words in a text that was rendered without marks, one
+// behind the other. Where they could stand in more than one place, or a template has
+// changed them, nobody can tell what is an answer and what a user wrote.
+func (e *Encoder) find(text string, messages []Message) (pieces []tokenizer.Piece, answers []span, said words, err error) {
+	first, ok := places(text, messages, false)
+	if !ok {
+		return nil, nil, said, e.unfound(text, messages)
+	}
+	if last, _ := places(text, messages, true); !slices.Equal(first, last) && e.matters(messages) {
+		return nil, nil, said, &TemplateError{"it computes with a message's text, and where that stands in the prompt cannot be told"}
+	}
+	at := 0
+	for i, s := range first {
+		if s.lo == s.hi {
+			continue
+		}
+		pieces = append(pieces, tokenizer.Piece{Text: text[at:s.lo], Trusted: true}, tokenizer.Piece{Text: text[s.lo:s.hi]})
+		at, said.starts = s.hi, append(said.starts, s.lo)
+		if messages[i].Role == "assistant" {
+			answers = append(answers, s)
+		}
+	}
+	return append(pieces, tokenizer.Piece{Text: text[at:], Trusted: true}), answers, said, nil
+}
+
+// matters says whether it makes a difference where the words stand: there are answers,
+// or names of special tokens in what somebody wrote.
+func (e *Encoder) matters(messages []Message) bool {
+	return slices.ContainsFunc(messages, func(m Message) bool {
+		return m.Role == "assistant" || slices.ContainsFunc(e.specials, func(name string) bool {
+			return strings.Contains(m.Content, name) || strings.Contains(m.Reasoning, name)
+		})
+	})
+}
+
+// unfound is the first message whose words are not in the text at all, or else that they
+// stand in another order.
+func (e *Encoder) unfound(text string, messages []Message) error {
+	for i, m := range messages {
+		if !strings.Contains(text, spoken(m)) {
+			return lost(messages, i)
+		}
+	}
+	return &TemplateError{"it computes with a message's text and writes the messages in another order, so that nobody can tell which text is whose"}
+}
+
+// places are the words of the messages in a text, each behind those before: the first
+// places or, with last, the last ones. Empty words have an empty place.
+func places(text string, messages []Message, last bool) ([]span, bool) {
+	out := make([]span, len(messages))
+	lo, hi := 0, len(text)
+	for k := range messages {
+		i := k
+		if last {
+			i = len(messages) - 1 - k
+		}
+		words := spoken(messages[i])
+		if words == "" {
+			continue
+		}
+		at := strings.Index(text[lo:hi], words)
+		if last {
+			at = strings.LastIndex(text[lo:hi], words)
+		}
+		if at < 0 {
+			return nil, false
+		}
+		at += lo
+		if out[i] = (span{at, at + len(words)}); last {
+			hi = at
+		} else {
+			lo = at + len(words)
+		}
+	}
+	return out, true
 }

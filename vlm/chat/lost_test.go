@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
 )
 
 // TestNothingIsLost: what a message says is in the prompt, or the template is refused.
@@ -45,4 +46,69 @@ func TestNothingIsLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTemplatesThatCompute: a template sees the messages as they are, so that what it
+// computes with their texts is what jinja2 computes.
+func TestTemplatesThatCompute(t *testing.T) {
+	const open, shut = "{% for m in messages %}<|{{ m.role }}|>", "</s>{% endfor %}"
+	for _, test := range []struct {
+		name, template string
+		turns          []chat.Turn
+		prompt         string // "" = refused
+		answers        string
+	}{
+		{"a length", open + "{{ m.content }} ({{ m.content|length }})" + shut, []chat.Turn{{User: "What?", Assistant: "a red circle"}},
+			"<|user|>What? (5)</s><|assistant|>a red circle (12)</s>", "a red circle (12)</s>"},
+		{"a beginning", open + "{% if m.content.startswith('A ') %}SHORT {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "What?", Assistant: "A circle"}, {User: "Why?", Assistant: "So."}},
+			"<|user|>What?</s><|assistant|>SHORT A circle</s><|user|>Why?</s><|assistant|>So.</s>", "A circle</s>So.</s>"},
+		{"a comparison", open + "{{ m.content }}{% if m.content in ['yes', 'no'] %}!{% endif %}" + shut, []chat.Turn{{User: "red?", Assistant: "yes"}}, "<|user|>red?</s><|assistant|>yes!</s>", "yes!</s>"},
+		{"the beginning of a name", open + "{% if m.content.startswith('</s>') %}[end] {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "</s>?", Assistant: "b"}}, "<|user|>[end] </s>?</s><|assistant|>b</s>", "b</s>"},
+		{"numbers", open + "{{ m.content }}{% if m.role == 'assistant' %}={{ m.content|int + 1 }}{% endif %}" + shut, []chat.Turn{{User: "n?", Assistant: "12"}}, "<|user|>n?</s><|assistant|>12=13</s>", ""},
+		{"a word that stands twice", open + "{% if m.content == 'blue' %}blue, {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "What?", Assistant: "blue"}}, "", ""},
+		{"an answer changed by its beginning", open + "{% if m.content[0] == 'b' %}{{ m.content | upper }}{% else %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "What?", Assistant: "blue"}}, "", ""},
+		{"one of two equal questions", open + "{% if not (loop.first and messages|length > 3) %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "What?", Assistant: "a"}, {User: "What?", Assistant: "b"}}, "", ""},
+		{"a question that is a header's word", "{% for m in messages %}<|{{ m.role }}|>user {% if m.role == 'assistant' %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "user", Assistant: "a"}}, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>"}, "<x>")
+			template, err := chat.Parse(test.template, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := chat.NewEncoder(tok, template, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := e.Conversation(chat.Conversation{Turns: test.turns})
+			if test.prompt == "" {
+				var refused *chat.TemplateError
+				if !errors.As(err, &refused) {
+					t.Errorf("%q, %v; want it refused", tok.Decode(got.IDs, false), err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if prompt := tok.Decode(got.IDs, false); prompt != test.prompt {
+				t.Errorf("prompt %q, want %q", prompt, test.prompt)
+			}
+			if text := answers(tok, got); test.answers != "" && text != test.answers {
+				t.Errorf("answers %q, want %q", text, test.answers)
+			}
+			if n := count(got.IDs, must(t, tok, "</s>")); n != strings.Count(strings.ReplaceAll(test.prompt, "</s>?", ""), "</s>") {
+				t.Errorf("%d ends in %q", n, test.prompt)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, tok *tokenizer.Tokenizer, token string) int32 {
+	t.Helper()
+	id, ok := tok.ID(token)
+	if !ok {
+		t.Fatalf("there is no token %s", token)
+	}
+	return id
 }

@@ -13,26 +13,50 @@ import (
 // marks are characters put into messages before the template renders them and
 // taken out of its result, to know again which text is whose. They are ones that
 // no message and no template holds.
-type marks struct{ plainOpen, plainClose, answerOpen, answerClose rune }
+type marks struct {
+	plainOpen, plainClose, answerOpen, answerClose, wordsClose rune
 
-// newMarks picks four private-use characters that occur in none of the texts.
+	words []rune // before what each message says
+	all   map[rune]int
+}
+
+// newMarks picks private-use characters that occur in none of the texts.
 func newMarks(template string, messages []Message) marks {
-	var free [4]rune
-	n := 0
-	for r := rune(0xF0000); n < len(free) && r < unicode.MaxRune; r++ {
-		if !occurs(r, template, messages) {
-			free[n] = r
-			n++
+	used := map[rune]bool{}
+	look := func(text string) {
+		for _, r := range text {
+			if r >= firstMark {
+				used[r] = true
+			}
 		}
 	}
-	return marks{free[0], free[1], free[2], free[3]}
+	look(template)
+	for _, one := range messages {
+		look(one.Role)
+		look(one.Content)
+		look(one.Reasoning)
+	}
+	m := marks{words: make([]rune, len(messages)), all: map[rune]int{}}
+	next := rune(firstMark)
+	take := func(r *rune, message int) {
+		for used[next] {
+			next++
+		}
+		*r, m.all[next] = next, message
+		next++
+	}
+	for _, r := range []*rune{&m.plainOpen, &m.plainClose, &m.answerOpen, &m.answerClose, &m.wordsClose} {
+		take(r, -1)
+	}
+	for i := range m.words {
+		take(&m.words[i], i)
+	}
+	return m
 }
 
-func occurs(r rune, template string, messages []Message) bool {
-	return strings.ContainsRune(template, r) || slices.ContainsFunc(messages, func(m Message) bool {
-		return strings.ContainsRune(m.Role, r) || strings.ContainsRune(m.Content, r) || strings.ContainsRune(m.Reasoning, r)
-	})
-}
+// firstMark begins the private-use planes; what comes behind them is no character, and
+// is as good.
+const firstMark = 0xF0000
 
 // protector puts marks around the names of special tokens.
 func (m marks) protector(specials []string) *strings.Replacer {
@@ -47,30 +71,36 @@ func (m marks) protector(specials []string) *strings.Replacer {
 // endOfThought ends an assistant's reasoning.
 const endOfThought = "</think>"
 
-// answer puts marks around the assistant's words. Spaces at either end stay outside
-// of them, for templates that trim; so does a think block, which some templates cut
-// off. A second opening mark stands before it for those that do not.
-func (m marks) answer(content string) string {
+// around puts marks around what a message says. Spaces at either end stay outside of
+// them, for templates that trim; so does an assistant's think block, which some
+// templates cut off. A second opening mark stands before it for those that do not.
+func (m marks) around(i int, role, content string) string {
 	words := strings.TrimSpace(content)
 	if words == "" {
 		return content
 	}
 	lead, rest, _ := strings.Cut(content, words)
+	if role != "assistant" {
+		return lead + string(m.words[i]) + words + string(m.wordsClose) + rest
+	}
+	thought := ""
 	if at := strings.LastIndex(words, endOfThought); at >= 0 {
 		at += len(endOfThought)
 		after := strings.TrimLeftFunc(words[at:], unicode.IsSpace)
-		words = words[:len(words)-len(after)] + string(m.answerOpen) + after
+		thought, words = string(m.answerOpen)+words[:len(words)-len(after)], after
 	}
-	return lead + string(m.answerOpen) + words + string(m.answerClose) + rest
+	return lead + thought + string(m.words[i]) + string(m.answerOpen) + words + string(m.answerClose) + string(m.wordsClose) + rest
 }
 
 // span is a range of bytes, half open.
 type span struct{ lo, hi int }
 
-// split takes the marks out of a rendered text: its pieces, and where the answers
-// are in the pieces' joined text.
-func (m marks) split(rendered string) (pieces []tokenizer.Piece, answers []span) {
+// split takes the marks out of a rendered text: its pieces, where the answers are in the
+// pieces' joined text, and the messages' words.
+func (m marks) split(rendered string) (pieces []tokenizer.Piece, answers []span, said words) {
 	trusted, done, size, open := true, 0, 0, -1
+	said.kept = make([]bool, len(m.words))
+	saying := -1 // the message whose words have begun
 	flush := func(to int) {
 		if done < to {
 			pieces = append(pieces, tokenizer.Piece{Text: rendered[done:to], Trusted: trusted})
@@ -96,12 +126,20 @@ func (m marks) split(rendered string) (pieces []tokenizer.Piece, answers []span)
 			}
 			answers = append(answers, span{open, size})
 			open = -1
+		case m.wordsClose:
+			if saying >= 0 {
+				said.kept[saying] = true
+			}
+			saying = -1
+		default:
+			saying, said.starts = m.all[r], append(said.starts, size)
 		}
 	}
 	flush(len(rendered))
-	return pieces, answers
+	return pieces, answers, said
 }
 
 func (m marks) is(r rune) bool {
-	return r == m.plainOpen || r == m.plainClose || r == m.answerOpen || r == m.answerClose
+	_, ok := m.all[r]
+	return ok
 }
