@@ -2,8 +2,9 @@
 // upright 8-bit RGB over white, its shorter side resized to S, the middle S×S
 // cut out.
 //
-// Results equal those of Pillow byte for byte, JPEG's and WebP's too; AVIF's and
-// Lab's differ in rounding. Readable says what is read; of what moves or has pages it
+// Results equal those of Pillow byte for byte, JPEG's and WebP's too. AVIF's differ: its
+// decoder stretches chroma in another way, by some levels on average where colours have
+// edges; Lab's differ in rounding. Readable says what is read; of what moves or has pages it
 // is the first picture. Of 12 and 16 bits the high 8 are kept, of 32 and of floating
 // point what lies between 0 and 255.
 package picture

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/cases"
 )
 
 type textMethod func(r *run, s string, args arguments) (Value, error)
@@ -15,7 +17,7 @@ var textMethods map[string]textMethod
 
 func init() {
 	textMethods = map[string]textMethod{
-		"capitalize": changed(capitalize), "casefold": changed(strings.ToLower), "lower": changed(lower), "upper": changed(upper),
+		"capitalize": changed(capitalize), "casefold": changed(func(s string) string { return cases.Fold().String(s) }), "lower": changed(lower), "upper": changed(upper),
 		"swapcase": changed(swapCase), "title": changed(titleCase),
 		"strip":  stripped(strings.TrimFunc, strings.Trim),
 		"lstrip": stripped(strings.TrimLeftFunc, strings.TrimLeft),
