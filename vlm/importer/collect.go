@@ -52,10 +52,13 @@ type collector struct {
 	long, longest  int // captions, and the characters of the longest
 	longestFile    string
 	systemMessages int
+	unused         map[string]int // texts beside those that are read, by their fields
+	unanswered     int            // turns
+	joined         int            // questions that follow a question
 }
 
 func collect(ctx context.Context, o Options) (*collector, error) {
-	c := &collector{Options: o, ctx: ctx}
+	c := &collector{Options: o, ctx: ctx, unused: map[string]int{}}
 	for _, path := range o.Paths {
 		if err := c.path(path); err != nil {
 			return c, err
@@ -390,6 +393,9 @@ func (c *collector) caption(s *source, path string) (string, error) {
 	}
 	text, err := decodeText(raw)
 	if err != nil {
+		return "", fmt.Errorf("the caption %w", err)
+	}
+	if err := checkControls(text); err != nil {
 		return "", fmt.Errorf("the caption %w", err)
 	}
 	if lines := strings.Split(strings.TrimSpace(text), "\n"); c.CaptionLines > 0 && len(lines) > c.CaptionLines {

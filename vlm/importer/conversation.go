@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,13 +21,16 @@ type said struct {
 	others []string // what names a picture in a way that is not read
 	answer string   // a placeholder in an answer
 	alone  bool     // a caption, which says nothing without its picture
+	used   []string // the record's fields that are read
+	system int      // messages by the system
+	joined int      // messages that follow another of the same speaker
 }
 
 // What stands for a picture in a text: Qwen's <img>FILE</img>; LLaVA's <image> and its
 // like; numbered ones, which the text may speak of again; HTML's and Markdown's.
 var (
 	namedTag    = regexp.MustCompile(`(?i)<img>\s*([^<>\s][^<>]*?)\s*</img>`)
-	bareTag     = regexp.MustCompile(`(?i)<\|vision_start\|>(?:<\|image_pad\|>)*(?:<\|vision_end\|>)?|<img>\s*</img>|<(?:image|img|picture|photo|image_placeholder|imagehere|start_of_image|image_soft_token|im_patch)\s*/?>|<\|(?:image|image_pad|image_placeholder)\|>|\[(?:IMG|IMAGE)\]`)
+	bareTag     = regexp.MustCompile(`(?i)<\|vision_start\|>(?:<\|image_pad\|>)*(?:<\|vision_end\|>)?|<img>\s*</img>|<(?:image|img|picture|pic|photo|image_token|image_placeholder|imagehere|start_of_image|image_soft_token|im_patch)\s*/?>|<\|(?:image|image_pad|image_placeholder)\|>|\[(?:IMG|IMAGE)\]`)
 	numberedTag = regexp.MustCompile(`(?i)<(?:image|img|picture)[ _-]?(\d+)>|<\|image_(\d+)\|>`)
 	otherTag    = regexp.MustCompile(`(?i)<img\s[^>]*src\s*=[^>]*>|!\[[^\]\n]*\]\([^)\n]+\)`)
 )
@@ -57,7 +61,7 @@ func (s *said) question(text string) string {
 // add notes a question with its answer, valid UTF-8.
 func (s *said) add(user, assistant string) {
 	if s.answer == "" {
-		s.answer = bareTag.FindString(assistant)
+		s.answer = cmp.Or(bareTag.FindString(assistant), numberedTag.FindString(assistant), namedTag.FindString(assistant))
 	}
 	s.turns = append(s.turns, data.Turn{User: strings.ToValidUTF8(user, "\uFFFD"), Assistant: strings.ToValidUTF8(assistant, "\uFFFD")})
 }
@@ -67,18 +71,21 @@ func (s *said) add(user, assistant string) {
 func (s *said) match(rec record, fields []string) ([]string, error) {
 	names := fields
 	switch {
+	case s.answer != "":
+		return nil, fmt.Errorf("an answer has %s: a picture stands in a question", shortened(s.answer))
 	case len(fields) == 0:
 		names = s.named
 	case len(s.named) > 0 && !slices.EqualFunc(s.named, fields, sameElement):
 		return nil, fmt.Errorf("the text names other pictures than the record: %.100q and %.100q", s.named, fields)
+	}
+	if err := rec.emptyPicture(); err != nil && len(names) == 0 {
+		return nil, err
 	}
 	switch {
 	case len(s.tags) > 0 && len(s.tags) != len(names):
 		return nil, fmt.Errorf("what stands in the text for pictures is not as many as there are: %d times %s, pictures %d", len(s.tags), shortened(s.tags[0]), len(names))
 	case len(names) > 0:
 		return names, nil
-	case s.answer != "":
-		return nil, fmt.Errorf("an answer has %s, and there is no picture", s.answer)
 	case len(s.others) > 0:
 		return nil, fmt.Errorf("the text names a picture by %s, which is not read: name it in a field image", shortened(s.others[0]))
 	case s.alone:
@@ -97,36 +104,84 @@ func (r record) conversation(c *collector, place int) (*said, error) {
 		if !ok {
 			return s, fmt.Errorf("%s is no list", name)
 		}
-		return s, s.messages(c, name, list)
+		s.used = []string{name}
+		return s, s.messages(name, list)
 	}
 	answer, answered, err := r.text(answerFields)
 	if err != nil {
 		return s, err
 	}
+	if err := r.oneText(answered); err != nil {
+		return s, err
+	}
 	if answered {
-		return s, r.asked(s, answer)
+		return s, r.asked(s, answerFields, answer)
 	}
 	caption, ok, err := r.text(captionFields)
 	if err == nil && !ok {
 		err = errors.New("there is no text: no caption, no answer and no conversation")
 	}
+	if err != nil {
+		return s, err
+	}
+	if _, question := r.field(questionFields); filled(question) {
+		return s, r.asked(s, captionFields, caption) // what the question is answered by
+	}
 	s.alone = true
+	s.used = r.named(captionFields)
 	s.add(c.prompt(place), s.question(caption))
-	return s, err
+	return s, nil
+}
+
+// oneText refuses a record with several texts of which one would have to be chosen.
+func (r record) oneText(answered bool) error {
+	names, first := []string{}, ""
+	fields := captionFields
+	if answered {
+		fields = slices.Concat(answerFields, captionFields)
+	}
+	for _, key := range r.keys() {
+		text, ok := textOf(r[key])
+		isOne := slices.ContainsFunc(fields, func(f string) bool { return plainName(f) == plainName(key) })
+		if !ok || !isOne || strings.TrimSpace(text) == "" || len(names) > 0 && text == first {
+			continue
+		}
+		names, first = append(names, key), text
+	}
+	if len(names) > 1 {
+		return fmt.Errorf("both %s and %s: leave one out", names[0], names[1])
+	}
+	return nil
+}
+
+// named are the record's fields of the names, of which the first is read and any other
+// says the same.
+func (r record) named(names []string) (out []string) {
+	_, value := r.field(names)
+	for _, key := range r.keys() {
+		same := slices.ContainsFunc(names, func(n string) bool { return plainName(n) == plainName(key) })
+		mine, _ := textOf(value)
+		if text, ok := textOf(r[key]); same && ok && text == mine {
+			out = append(out, key)
+		}
+	}
+	return out
 }
 
 // asked reads a question with its answer, and what Alpaca's form has beside: an input
-// to the instruction, and earlier turns.
-func (r record) asked(s *said, answer string) error {
+// to the instruction, and earlier turns. The answer is in the fields of these names.
+func (r record) asked(s *said, fields []string, answer string) error {
+	s.used = slices.Concat(r.named(fields), r.named(questionFields), r.named([]string{"history"}))
 	if name, value := r.field([]string{"history"}); name != "" {
+		s.used = append(s.used, name)
 		list, _ := value.([]any)
 		for i, one := range list {
 			pair, _ := one.([]any)
 			if len(pair) != 2 {
 				return fmt.Errorf("entry %d of %s is no question with its answer", i+1, name)
 			}
-			question, isText := pair[0].(string)
-			answer, isToo := pair[1].(string)
+			question, isText := textOf(pair[0])
+			answer, isToo := textOf(pair[1])
 			if !isText || !isToo {
 				return fmt.Errorf("entry %d of %s is no text", i+1, name)
 			}
@@ -144,6 +199,7 @@ func (r record) asked(s *said, answer string) error {
 		}
 		if instruction, _, _ := r.text([]string{"instruction"}); input != "" && instruction != "" {
 			question = instruction + "\n" + input
+			s.used = slices.Concat(s.used, r.named([]string{"instruction"}), r.named([]string{"input"}))
 		}
 	}
 	s.add(s.question(question), answer)
@@ -152,8 +208,8 @@ func (r record) asked(s *said, answer string) error {
 
 // messages reads LLaVA's form, {"from": "human", "value": …}, or OpenAI's, {"role":
 // "user", "content": …}. What the system says is left out, and counted.
-func (s *said) messages(c *collector, name string, list []any) error {
-	question, asked := "", false
+func (s *said) messages(name string, list []any) error {
+	question, asked, before := "", false, ""
 	for i, one := range list {
 		object, ok := one.(map[string]any)
 		if !ok {
@@ -161,13 +217,19 @@ func (s *said) messages(c *collector, name string, list []any) error {
 		}
 		role, _, _ := record(object).text([]string{"from", "role"})
 		_, content := record(object).field([]string{"value", "content"})
+		pictures := len(s.named) + len(s.tags)
 		text, err := s.message(content)
 		if err != nil {
 			return fmt.Errorf("message %d of %s %w", i+1, name, err)
 		}
-		switch strings.ToLower(role) {
+		role = strings.ToLower(role)
+		if role == before && role != "system" {
+			s.joined++
+		}
+		before = role
+		switch role {
 		case "system":
-			c.systemMessages++
+			s.system++
 		case "human", "user":
 			text = s.question(text)
 			if asked {
@@ -175,11 +237,23 @@ func (s *said) messages(c *collector, name string, list []any) error {
 			}
 			question, asked = text, true
 		case "gpt", "assistant", "model":
+			if len(s.named)+len(s.tags) > pictures {
+				return fmt.Errorf("message %d of %s is an answer with a picture: pictures stand in questions", i+1, name)
+			}
+			if last := len(s.turns) - 1; !asked && last >= 0 {
+				s.add("", text) // judged as any answer
+				s.turns = s.turns[:last+1]
+				s.turns[last].Assistant += "\n" + strings.ToValidUTF8(text, "\uFFFD")
+				continue
+			}
 			s.add(question, text)
 			question, asked = "", false
 		default:
 			return fmt.Errorf("message %d of %s is by %q; want human and gpt, or user and assistant", i+1, name, shortened(role))
 		}
+	}
+	if asked {
+		s.add(question, "") // left out, and counted
 	}
 	return nil
 }
@@ -187,9 +261,10 @@ func (s *said) messages(c *collector, name string, list []any) error {
 // message reads a message: a text, or a list of parts as {"type": "text"} and {"type":
 // "image_url"}.
 func (s *said) message(content any) (string, error) {
+	if text, ok := textOf(content); ok {
+		return strings.TrimSpace(text), nil
+	}
 	switch content := content.(type) {
-	case string:
-		return strings.TrimSpace(content), nil
 	case []any:
 		var texts []string
 		for _, one := range content {

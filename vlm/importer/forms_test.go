@@ -111,9 +111,43 @@ func TestRecordsOfPictures(t *testing.T) {
 		{`{"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "x"}]}`, "", "a part of the type image"},
 		{`{"messages": [{"role": "user", "content": [{"type": "input_audio"}]}, {"role": "assistant", "content": "x"}]}`, "", `"input_audio"`},
 		{`{"image": "a.png", "prefix": "caption en", "suffix": "a cat"}`, "4 caption en=a cat", ""},
+		// Pictures that are not there.
+		{`{"image": null, "question": "q", "answer": "x"}`, "", "names a picture by image, which is null"},
+		{`{"img": null, "caption": "x"}`, "", "names a picture by img, which is null"},
+		{`{"images": [], "question": "q", "answer": "x"}`, "", "names a picture by images, which is empty"},
+		{`{"images": [null], "question": "q", "answer": "x"}`, "", "names a picture by images, which is empty"},
+		{`{"picture": "", "question": "q", "answer": "x"}`, "", "names a picture by picture, which is empty"},
+		{`{"file_name": null, "question": "q", "answer": "x"}`, "", "names a picture by file_name, which is null"},
+		{`{"image": {"bytes": null, "path": null}, "question": "q", "answer": "x"}`, "", "names a picture by image, which is empty"},
+		{`{"image_url": null, "question": "q", "answer": "x"}`, "", "names a picture by image_url, which is null"},
+		{`{"image": null, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]}`, "", "names a picture by image, which is null"},
+		{`{"image": null, "img_path": "a.png", "question": "q", "answer": "x"}`, "4 q=x", ""},
+		{`{"images": [], "messages": [{"role": "user", "content": "<img>a.png</img>q"}, {"role": "assistant", "content": "x"}]}`, "4 q=x", ""},
+		// Several texts.
+		{`{"image": "a.png", "question": "q", "caption": "c"}`, "4 q=c", ""},
+		{`{"image": "a.png", "caption": "c", "text": "t"}`, "", "both caption and text: leave one out"},
+		{`{"image": "a.png", "caption": "c", "text": "c"}`, "4 Q=c", ""},
+		{`{"image": "a.png", "question": "q", "answer": "x", "caption": "c"}`, "", "both answer and caption: leave one out"},
+		{`{"image": "a.png", "question": "q", "answer": "x", "caption": ""}`, "4 q=x", ""},
+		{`{"image": "a.png", "question": "q", "answer": "x", "response": "y"}`, "", "both answer and response"},
+		// Tags in answers, and others.
+		{`{"image": "a.png", "question": "q", "answer": "<image> x"}`, "", "an answer has <image>"},
+		{`{"image": "a.png", "question": "q", "answer": "as <image 1> has it"}`, "", "an answer has <image 1>"},
+		{`{"image": "a.png", "question": "<pic> or <image_token>?", "answer": "x"}`, "", "2 times <pic>, pictures 1"},
+		{`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "x"}]}]}`, "", "an answer with a picture"},
+		// Answers that are no strings.
+		{`{"image": "a.png", "question": "q", "answer": 3}`, "4 q=3", ""},
+		{`{"image": "a.png", "question": "q", "answer": 3.50}`, "4 q=3.50", ""},
+		{`{"image": "a.png", "question": "q", "answer": true}`, "4 q=true", ""},
+		{`{"image": "a.png", "question": "q", "answer": false, "n": NaN}`, "4 q=false", ""},
+		{`{"image": "a.png", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": 12}]}`, "4 q=12", ""},
+		{`{"image": "a.png", "question": "q", "answer": ["x"]}`, "", "answer is no text"},
+		// Control characters.
+		{`{"image": "a.png", "question": "q", "answer": "\u001b[1mx"}`, "", "a text holds the control character U+001B"},
+		{`{"image": "a.png", "text": "\u001b$B%G\u001b(B"}`, "", "a text is in ISO-2022-JP"},
+		{`{"image": "a.png", "text": "it\u0092s"}`, "", "a text holds the control character U+0092"},
 		// Text alone, and Alpaca's form of it.
 		{`{"question": "two?", "answer": "2"}`, "two?=2", ""},
-		{`{"images": [], "question": "two?", "answer": "2"}`, "two?=2", ""},
 		{`{"url": "https://a/page", "question": "two?", "answer": "2"}`, "two?=2", ""},
 		{`{"question": "what does <b> do?", "answer": "<img src='a.png'> is not needed"}`, "what does <b> do?=<img src='a.png'> is not needed", ""},
 		{`{"instruction": "Translate.", "input": "chat", "output": "cat"}`, "Translate.\nchat=cat", ""},
@@ -169,6 +203,9 @@ func TestEncodings(t *testing.T) {
 		{"Chinese in UTF-8", "一只黑猫", func(s string) string { return s }, ""},
 		{"Windows-1252", text, windows, "is not in UTF-8"},
 		{"Russian in UTF-16LE", "чёрный кот на столе", utf16(unicode.LittleEndian, unicode.IgnoreBOM), ""},
+		{"ISO-2022-JP", "\x1b$B%G\x1b(B of a cat on a mat", func(s string) string { return s }, "the caption is in ISO-2022-JP"},
+		{"an escape", "a \x1b[1mcat\x1b[0m", func(s string) string { return s }, "the caption holds the control character U+001B"},
+		{"a C1 character", "it\u0092s a cat", func(s string) string { return s }, "the caption holds the control character U+0092"},
 		{"a NUL", "un café\x00 noir", func(s string) string { return s }, "holds NUL bytes"},
 		{"half a UTF-16", text, func(s string) string { return "\xff\xfeu\x00n" }, "is damaged UTF-16"},
 		{"half a surrogate pair", text, func(s string) string { return "\xff\xfe\x00\xd8" }, "is damaged UTF-16"},
@@ -396,5 +433,51 @@ func TestLeftovers(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "b.txt"), []byte("b"), 0o644))
 	if _, err := importer.Import(context.Background(), o); err != nil || !errors.Is(second, importer.ErrBusy) {
 		t.Errorf("%v, and the second: %v", err, second)
+	}
+}
+
+// TestLeftOut: what a record says beside what is read, or says to nobody, is told of.
+func TestLeftOut(t *testing.T) {
+	talk := func(messages string) string { return `{"image": "a.png", "conversations": [` + messages + `]}` }
+	const q, a = `{"from": "human", "value": "q"}`, `{"from": "gpt", "value": "x"}`
+	for _, c := range []struct {
+		record, row string
+		notes       []string
+	}{
+		{talk(q + "," + a), "4 q=x", nil},
+		{talk(q + "," + a + "," + q), "4 q=x", []string{"1 questions have no answer and are left out"}},
+		{talk(q + `, {"from": "gpt", "value": ""},` + q + "," + a), "4 q=x", []string{"1 questions have no answer"}},
+		{talk(q + "," + q + "," + a), "4 q\nq=x", []string{"1 messages follow another of the same speaker and are joined"}},
+		{talk(q + "," + a + "," + a), "4 q=x\nx", []string{"1 messages follow another of the same speaker and are joined"}},
+		{`{"image": "a.png", "question": "q", "answer": "x", "hint": "h", "Context": "c", "choices": ["y", "z"], "options": []}`, "4 q=x", []string{"the field Context of 1 entries", "the field choices of 1 entries", "the field hint of 1 entries"}},
+		{`{"image": "a.png", "question": "q", "answer": "x", "passage": "p", "options": {"A": "y"}, "explanation": "e", "rationale": "r"}`, "4 q=x", []string{"field explanation", "field options", "field passage", "field rationale"}},
+		{`{"image": "a.png", "system": "be kind", "caption": "x"}`, "4 Q=x", []string{"field system of"}},
+		{`{"image": "a.png", "question": "q", "prompt": "p", "answer": "x"}`, "4 q=x", []string{"field prompt of"}},
+		{`{"image": "a.png", "text": "t", "conversations": [` + q + "," + a + `]}`, "4 q=x", []string{"field text of"}},
+		{`{"image": "a.png", "instruction": "Say.", "input": "i", "output": "x", "history": [["q", "a"]]}`, "4 q=a Say.\ni=x", nil},
+	} {
+		t.Run(shorten(c.record), func(t *testing.T) {
+			dir := tree(t, map[string]string{"a.png": "pic 4", "l.jsonl": c.record})
+			got := imported(t, importer.Options{Paths: []string{dir}})
+			if !slices.Equal(got.rows, []string{c.row}) {
+				t.Errorf("%q, passed over %q; want %q", got.rows, got.skipped, c.row)
+			}
+			says(t, "notes", got.notes, c.notes)
+		})
+	}
+}
+
+// TestQuotesInTSV: a quote there joins no lines and eats none.
+func TestQuotesInTSV(t *testing.T) {
+	for _, c := range []struct{ field, want string }{
+		{`"Hello`, `"Hello`}, {`Go"`, `Go"`}, {`"`, `"`}, {`say "hi" twice`, `say "hi" twice`}, {`"a" and "b"`, `"a" and "b"`},
+		{`"c"`, `c`}, {`"5"" disk"`, `5" disk`}, {`5" disk`, `5" disk`}, {`"""c"""`, `"c"`},
+	} {
+		list := "image\ttext\r\na.png\t" + c.field + "\r\n\r\nb.png\ty\r\nb.png\tz\tz\r\n"
+		got := imported(t, importer.Options{Paths: []string{tree(t, map[string]string{"a.png": "pic 4", "b.png": "pic 5", "l.tsv": list})}})
+		if want := []string{"4 Q=" + c.want, "5 Q=y"}; !slices.Equal(got.rows, want) {
+			t.Errorf("%s: %q, %v; want %q", c.field, got.rows, got.skipped, want)
+		}
+		says(t, "passed over", got.skipped, []string{"3 columns, not 2"})
 	}
 }

@@ -111,7 +111,7 @@ func TestImport(t *testing.T) {
 			"list.jsonl", []string{"two?=2", "three?=3"}, nil},
 		{"bad records", map[string]string{"a.png": "pic 4", "list.jsonl": strings.Join([]string{
 			`{"image": "a.png", "text": "a cat"}`, `{"image": "b.png", "text": "gone"}`, `{"image": "../a.png", "text": "outside"}`, `{"image": 3, "text": "number"}`,
-			`{"image": "a.png"}`, `{"image": "a.png", "text": 7}`, `[]`, `{"image": "a.png", "conversations": [{"from": "cat", "value": "miaow"}]}`,
+			`{"image": "a.png"}`, `{"image": "a.png", "text": [7]}`, `[]`, `{"image": "a.png", "conversations": [{"from": "cat", "value": "miaow"}]}`,
 			`{"image": "a.png", "messages": "hello"}`, `{"image": "a.png", "answer": " "}`, `{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]}`,
 			`{"image": "/etc/hostname", "text": "no picture"}`, `{"image": "a.png", "question": "\ud800?", "answer": "lone"}`}, "\n")},
 			"list.jsonl", []string{"4 Q=a cat \uFFFD?=lone"}, []string{"no such picture", "leads out of the folder", "names no picture", "no text", "text is no text", "not a JSON object", `by "cat"`, "is no list", "no turn has an answer", "not a file", "leads out of the folder"}},

@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"patchwork/vlm/data"
@@ -136,6 +138,15 @@ func (i *importing) notes(c *collector) {
 	}
 	if c.systemMessages > 0 {
 		i.Note(fmt.Sprintf("%d messages by the system are left out: a row has questions and answers", c.systemMessages))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.unused)) {
+		i.Note(fmt.Sprintf("the field %s of %d entries is left out: what the model is to read belongs into the question, what it is to say into the answer", name, c.unused[name]))
+	}
+	if c.unanswered > 0 {
+		i.Note(fmt.Sprintf("%d questions have no answer and are left out", c.unanswered))
+	}
+	if c.joined > 0 {
+		i.Note(fmt.Sprintf("%d messages follow another of the same speaker and are joined with it", c.joined))
 	}
 	if i.result.Pictures == 0 {
 		i.Note("no row has a picture")

@@ -99,14 +99,28 @@ func object(text []byte) (rec record, failed string) {
 	if err := checkText(text); err != nil {
 		return nil, "the entry " + err.Error()
 	}
-	if json.Unmarshal(text, &rec) == nil && rec != nil {
+	if rec, ok := decoded(text); ok {
 		return rec, ""
 	}
-	text, err := io.ReadAll(&standardJSON{r: bufio.NewReader(bytes.NewReader(text))})
-	if err != nil || json.Unmarshal(text, &rec) != nil || rec == nil {
-		return nil, "not a JSON object"
+	if err := checkControls(string(text)); err != nil {
+		return nil, "the entry " + err.Error()
 	}
-	return rec, ""
+	text, err := io.ReadAll(&standardJSON{r: bufio.NewReader(bytes.NewReader(text))})
+	if rec, ok := decoded(text); err == nil && ok {
+		return rec, ""
+	}
+	return nil, "not a JSON object"
+}
+
+// decoded is a text's one object; its numbers stay as they are written.
+func decoded(text []byte) (rec record, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&rec) != nil || rec == nil {
+		return nil, false
+	}
+	_, err := d.Token()
+	return rec, err == io.EOF
 }
 
 // standardJSON gives empty objects instead of NaN, Infinity and -Infinity, which Python

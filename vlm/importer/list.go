@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"patchwork/internal/smallfile"
@@ -37,9 +35,9 @@ func reader(path string) eachRecord {
 	case ".json":
 		return readJSON
 	case ".csv":
-		return separated(',')
+		return readCSV
 	case ".tsv":
-		return separated('\t')
+		return readTSV
 	}
 	return nil
 }
@@ -129,8 +127,8 @@ func (c *collector) parse(e *entry, rec record) error {
 		return err
 	}
 	for _, t := range said.turns {
-		if strings.ContainsRune(t.User+t.Assistant, 0) {
-			return errors.New("a text holds a NUL character")
+		if err := checkControls(t.User + "\n" + t.Assistant); err != nil {
+			return fmt.Errorf("a text %w", err)
 		}
 	}
 	for _, name := range names {
@@ -140,81 +138,16 @@ func (c *collector) parse(e *entry, rec record) error {
 		}
 		e.images = append(e.images, m)
 	}
-	if len(data.Row{Turns: said.turns}.Answered()) == 0 {
+	answered := len(data.Row{Turns: said.turns}.Answered())
+	if answered == 0 {
 		return errors.New("no turn has an answer")
 	}
 	e.turns = said.turns
+	c.unanswered += len(said.turns) - answered
+	c.joined += said.joined
+	c.systemMessages += said.system
+	for _, key := range rec.unusedTexts(said.used) {
+		c.unused[key]++
+	}
 	return nil
-}
-
-// separated reads CSV or TSV whose first line names the columns.
-func separated(comma rune) eachRecord {
-	return func(r *bufio.Reader, each func(int, record, string)) error {
-		c := csv.NewReader(r)
-		c.Comma, c.FieldsPerRecord, c.LazyQuotes, c.ReuseRecord = comma, -1, comma == '\t', true
-		head, err := c.Read()
-		if err != nil {
-			return errors.New("the first line names no columns")
-		}
-		names := slices.Clone(head)
-		for i := range names {
-			names[i] = strings.ToLower(strings.TrimSpace(names[i]))
-		}
-		if err := checkColumns(names); err != nil {
-			return err
-		}
-		for {
-			values, err := c.Read()
-			if err == io.EOF {
-				return nil
-			}
-			if bad := (*csv.ParseError)(nil); errors.As(err, &bad) {
-				each(bad.StartLine, nil, "not a line of columns: "+bad.Err.Error())
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			line, _ := c.FieldPos(0) // there is a field wherever there is no error
-			if len(values) != len(names) {
-				each(line, nil, fmt.Sprintf("%d columns, not %d", len(values), len(names)))
-				continue
-			}
-			if err := checkText([]byte(strings.Join(values, ","))); err != nil {
-				each(line, nil, "the line "+err.Error())
-				continue
-			}
-			rec := record{}
-			for i, name := range names {
-				rec[name] = values[i]
-			}
-			each(line, rec, "")
-		}
-	}
-}
-
-// checkColumns tells at once where the columns of a table cannot be what is meant.
-func checkColumns(names []string) error {
-	has := func(is func(plain string) bool) string {
-		for _, n := range names {
-			if is(plainName(n)) {
-				return n
-			}
-		}
-		return ""
-	}
-	for i, n := range names {
-		if n != "" && slices.Contains(names[:i], n) {
-			return fmt.Errorf("the column %s is there twice", n)
-		}
-	}
-	text := has(func(n string) bool { return slices.Contains(captionFields, n) || slices.Contains(answerFields, n) })
-	switch {
-	case has(isImageField) != "" && text != "":
-		return nil
-	case text != "" && has(urlField.MatchString) != "":
-		return fmt.Errorf("the column %s names pictures by their addresses, which are not read: download them, and name the files in a column image", has(urlField.MatchString))
-	}
-	return fmt.Errorf("the columns are %.300q; one such as image or file_name must name the picture, and one of %s or %s hold the text",
-		names, strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
 }

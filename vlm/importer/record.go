@@ -39,8 +39,11 @@ func plainName(name string) string {
 
 // keys are the names of the fields that are there, in order.
 func (r record) keys() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(r)), func(k string) bool { return r[k] == nil })
+	return slices.DeleteFunc(r.allKeys(), func(k string) bool { return r[k] == nil })
 }
+
+// allKeys are those with null as well.
+func (r record) allKeys() []string { return slices.Sorted(maps.Keys(r)) }
 
 // field returns the first of the fields that is there, in the record's own value.
 func (r record) field(names []string) (name string, value any) {
@@ -54,13 +57,14 @@ func (r record) field(names []string) (name string, value any) {
 	return "", nil
 }
 
-// text returns a field that must be a string; ok is false where there is none.
+// text returns a field that must be a string, or a number or truth value, which is its
+// text; ok is false where there is none.
 func (r record) text(names []string) (s string, ok bool, err error) {
 	name, value := r.field(names)
 	if name == "" {
 		return "", false, nil
 	}
-	s, ok = value.(string)
+	s, ok = textOf(value)
 	if !ok {
 		err = fmt.Errorf("%s is no text", name)
 	}
@@ -74,7 +78,7 @@ func (r record) images() ([]string, error) {
 	var found []string
 	foundBy := ""
 	for _, key := range r.keys() {
-		if !imageField.MatchString(plainName(key)) {
+		if !imageField.MatchString(plainName(key)) || r.noFile(key) {
 			continue
 		}
 		names, err := namesIn(key, r[key])
@@ -86,13 +90,20 @@ func (r record) images() ([]string, error) {
 		}
 		found, foundBy = names, key
 	}
-	if key, value := r.field(fileFields); foundBy == "" && key != "" {
+	if key, value := r.field(fileFields); foundBy == "" && key != "" && !r.noFile(key) {
 		var err error
 		if found, err = namesIn(key, value); err != nil {
 			return nil, err
 		}
 	}
 	return found, r.unread(found)
+}
+
+// noFile tells an empty field, which is judged when it is known whether the texts name a
+// picture; what stands for NaN is none.
+func (r record) noFile(key string) bool {
+	object, ok := r[key].(map[string]any)
+	return noPicture(r[key]) && (!ok || len(object) > 0)
 }
 
 // namesIn are the names in a field's value.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -141,6 +142,23 @@ func checkText(b []byte) error {
 	}
 	if 4*controls >= len(b) && controls > 0 {
 		return errors.New("is full of control characters: where it is UTF-16, convert it by iconv -f UTF-16LE -t UTF-8")
+	}
+	return nil
+}
+
+// checkControls refuses control characters that no text is written with: they come from
+// terminals and from other encodings. Its errors follow the name of what holds them.
+func checkControls(text string) error {
+	for _, r := range text {
+		switch {
+		case !unicode.IsControl(r) || strings.ContainsRune("\t\n\r", r):
+		case strings.Contains(text, "\x1b$B") || strings.Contains(text, "\x1b$@"):
+			return errors.New("is in ISO-2022-JP: convert it by iconv -f ISO-2022-JP -t UTF-8")
+		case r == 0:
+			return errors.New("holds a NUL character")
+		default:
+			return fmt.Errorf("holds the control character %U: take it out, or convert the text to UTF-8 from what it is in", r)
+		}
 	}
 	return nil
 }
