@@ -96,3 +96,21 @@ func utf16Of(s string) string {
 	}
 	return out
 }
+
+// TestEvalTextEncodings: the same text in another encoding of Unicode scores the same.
+func TestEvalTextEncodings(t *testing.T) {
+	model, _ := smallRun(t)
+	const text = "what color is the shape? the circle is blue."
+	file := filepath.Join(t.TempDir(), "text.txt")
+	var first string
+	for i, bytes := range []string{text, "\xef\xbb\xbf" + text, utf16Of(text)} {
+		must(t, os.WriteFile(file, []byte(bytes), 0o644))
+		got := vlmtool("eval", "--model", model, "--text", file, "--device", "cpu", "--json")
+		if i == 0 {
+			first = got.stdout
+		}
+		if got.code != 0 || got.stdout != first || first == "" {
+			t.Errorf("%.8q: %+v, want %s", bytes, got, first)
+		}
+	}
+}
