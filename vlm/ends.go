@@ -59,7 +59,9 @@ func (l *Language) generationConfig() map[string]any {
 
 // readEnds reads eos_token_id, a number or a list, of a folder's generation_config.json
 // and, where that file is absent, of its config.json, as transformers does.
-func readEnds(dir string) ([]int32, error) {
+// The tokenizer has so many tokens. The ids above them, up to the configuration's
+// vocab_size, stand for none and end nothing; others are refused.
+func readEnds(dir string, tokens int) ([]int32, error) {
 	for _, name := range []string{"generation_config.json", "config.json"} {
 		file := filepath.Join(dir, name)
 		text, err := smallfile.Read(file, smallfile.Config)
@@ -70,12 +72,41 @@ func readEnds(dir string) ([]int32, error) {
 			return nil, err
 		}
 		ends, err := parseEnds(text)
+		if err == nil {
+			err = checkEnds(ends, max(tokens, vocabulary(dir)))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		return ends, nil
+		return slices.DeleteFunc(ends, func(id int32) bool { return int(id) >= tokens }), nil
 	}
 	return nil, nil
+}
+
+// checkEnds refuses ids outside a vocabulary.
+func checkEnds(ends []int32, vocab int) error {
+	for _, id := range ends {
+		if id < 0 || int(id) >= vocab {
+			return fmt.Errorf("eos_token_id is %d, want an id of the vocabulary, 0 to %d", id, vocab-1)
+		}
+	}
+	return nil
+}
+
+// vocabulary is the vocab_size of a folder's config.json, 0 where that tells none.
+func vocabulary(dir string) int {
+	type sized struct {
+		VocabSize int `json:"vocab_size"`
+	}
+	var c struct {
+		sized
+		Text sized `json:"text_config"`
+	}
+	text, err := smallfile.Read(filepath.Join(dir, "config.json"), smallfile.Config)
+	if err != nil || json.Unmarshal(text, &c) != nil {
+		return 0 // whoever reads the configuration says what is wrong
+	}
+	return max(c.VocabSize, c.Text.VocabSize)
 }
 
 func parseEnds(text []byte) ([]int32, error) {
@@ -101,7 +132,7 @@ func parseEnds(text []byte) ([]int32, error) {
 	}
 	var list []int32
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", raw)
+		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", compact(raw))
 	}
 	return list, nil
 }

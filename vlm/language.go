@@ -60,7 +60,7 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l.template = jinja
-	named, err := readEnds(dir)
+	named, err := readEnds(dir, tok.Len())
 	l.endWith(template.EOSToken(), named)
 	return l, err
 }

@@ -116,6 +116,17 @@ func shortest(x float64) float64 {
 	return short
 }
 
+// shown is a value of the metadata as a message names it.
+func shown(value any) string {
+	switch v := value.(type) {
+	case float64:
+		return fmt.Sprint(shortest(v))
+	case string:
+		return fmt.Sprintf("%.40q", v)
+	}
+	return fmt.Sprintf("%.40s", fmt.Sprint(value)) // of a number, %.40v would print digits that it has not
+}
+
 // checkGGUF refuses what the decoder cannot do.
 func checkGGUF(f *gguf.File, c TextConfig) error {
 	m, arch := f.Metadata, c.ModelType

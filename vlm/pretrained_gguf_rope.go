@@ -125,7 +125,7 @@ func checkGGUFKeys(m gguf.Metadata, c TextConfig) error {
 		case number && (x == 0 || x == 1 && strings.HasSuffix(name, "_scale")):
 		case truth && !on:
 		default:
-			return fmt.Errorf("metadata key %.60q is %.40v, which a %s decoder does not know here", key, m.Value(key), c.ModelType)
+			return fmt.Errorf("metadata key %.60q is %s, which a %s decoder does not know here", key, shown(m.Value(key)), c.ModelType)
 		}
 	}
 	return nil

@@ -253,9 +253,11 @@ func TestBadDecoders(t *testing.T) {
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is none of a llama decoder's", meta("llama.block_count", uint32(1))},
 		{"scaling", `rope.scaling.type "longrope"`, meta("llama.rope.scaling.type", "longrope")},
-		{"window", "llama.attention.sliding_window", meta("llama.attention.sliding_window", uint32(16))},
+		{"window", `"llama.attention.sliding_window" is 16, which`, meta("llama.attention.sliding_window", uint32(16))},
 		{"soft cap", "llama.attn_logit_softcapping", meta("llama.attn_logit_softcapping", float32(50))},
-		{"logit scale", "llama.logit_scale", meta("llama.logit_scale", float32(0.25))},
+		{"logit scale", `"llama.logit_scale" is 0.1, which`, meta("llama.logit_scale", float32(0.1))},
+		{"a double", `"llama.logit_scale" is 0.1, which`, meta("llama.logit_scale", float64(float32(0.1)))},
+		{"a list", `"llama.rope.x" is [1 2], which`, meta("llama.rope.x", []int32{1, 2})},
 		{"part of a split file", "is one of 3 parts", meta("split.count", uint16(3))},
 		{"part of the head", "llama.rope.dimension_count is 8", meta("llama.rope.dimension_count", uint32(8))},
 		{"experts", "llama.expert_count is 4", meta("llama.expert_count", uint32(4))},
@@ -295,6 +297,9 @@ func TestBadDecoders(t *testing.T) {
 		{"other size", "the configuration asks for", config("intermediate_size", 96)},
 		{"no JSON", "config.json", file("config.json", "{")},
 		{"broken tokenizer", "tokenizer.json", file("tokenizer.json", "[]")},
+		{"a list on two lines", `"rope_x" is [1,2], which`, config("rope_x", []int{1, 2})},
+		{"ends beyond the vocabulary", "eos_token_id is 99999", file("generation_config.json", `{"eos_token_id":[0,99999]}`)},
+		{"a negative end", "eos_token_id is -1", file("generation_config.json", `{"eos_token_id":-1}`)},
 		{"broken ends", "eos_token_id", file("generation_config.json", `{"eos_token_id":"x"}`)},
 		{"pickled weights", "pytorch_model.bin", func(t *testing.T) string {
 			dir := file("pytorch_model.bin", "x")(t)

@@ -145,7 +145,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, e
 			return 0, nil, fmt.Errorf("text_config: %s: %.60q is not supported", where, key)
 		}
 		if err := json.Unmarshal(all[key], into); err != nil {
-			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, all[key])
+			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, compact(all[key]))
 		}
 	}
 	number := func(p *float64, otherwise float64) float64 {

@@ -127,6 +127,9 @@ func (t *trainer) writeRun() error {
 		return err
 	}
 	changed, err := t.compareRun(saved, now)
+	if t.finished {
+		t.unused = changed
+	}
 	if err != nil || len(changed) == 0 || t.finished {
 		return err
 	}

@@ -61,6 +61,7 @@ type trainer struct {
 	saver      *saver
 	saved      savedRun // what a resumed run goes on from
 	finished   bool
+	unused     []string // settings that a finished run would have otherwise
 	state      trainerState
 	steps      int
 	next       Fed // taken from the feed before its step
@@ -90,7 +91,11 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	}
 	defer t.close()
 	if t.finished {
-		t.note("the run in %s is finished", t.Out)
+		unused := ""
+		if len(t.unused) > 0 {
+			unused = "; the settings given are not used: --" + strings.Join(t.unused, ", --")
+		}
+		t.note("the run in %s is finished%s", t.Out, unused)
 		return t.result(), nil
 	}
 	err = t.run(ctx)

@@ -67,10 +67,15 @@ func TestResumeChanges(t *testing.T) {
 	}
 
 	// A finished run goes on where it gets more steps, and else stays as it is.
-	r.LR /= 2
-	if _, _, err = resume(r); err != nil || !Finished(out) {
-		t.Errorf("a finished run: %v", err)
+	if _, notes, err = resume(r); err != nil || strings.Contains(notes, "not used") {
+		t.Errorf("a finished run as it was: %v, %s", err, notes)
 	}
+	other := r
+	other.LR, other.Steps = r.LR/2, 1
+	if _, notes, err = resume(other); err != nil || !Finished(out) || !strings.Contains(notes, "is finished; the settings given are not used: --lr, --steps") {
+		t.Errorf("a finished run with other settings: %v, %s", err, notes)
+	}
+	r.LR /= 2
 	r.Steps = 6
 	if result, _, err = resume(r); err != nil || result.Steps != 6 || !Finished(out) {
 		t.Errorf("a finished run with more steps: %d, %v", result.Steps, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"patchwork/engine"
 	"patchwork/vlm/importer"
@@ -48,6 +49,8 @@ func importData(ctx context.Context, a *app, o importer.Options) error {
 		return usagef("FOLDER or FILE is missing: pictures with captions beside them, or a list (.jsonl, .json, .csv, .tsv)")
 	case o.Out == "":
 		return usagef("--out is missing: the folder that receives the parquet files")
+	case slices.ContainsFunc(o.Prompts, func(p string) bool { return strings.TrimSpace(p) == "" }):
+		return usagef("--prompt is empty; want the question that a caption answers, or leave it out for %q", importer.DefaultPrompt)
 	case !(o.TestFraction >= 0 && o.TestFraction < 1):
 		return usagef("--test-fraction %g must be at least 0 and below 1", o.TestFraction)
 	case o.ShardRows < 1:

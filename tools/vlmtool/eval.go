@@ -15,6 +15,7 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/importer"
 )
 
 type evalFlags struct {
@@ -63,6 +64,9 @@ func declareEval(a *app) action {
 
 func (f *evalFlags) run(ctx context.Context, a *app) error {
 	f.storage = storage(f.dtype)
+	if f.choices == "" && a.flags.Changed("choices") {
+		return usagef("--choices is empty; want 'letters', answers separated by commas, or a file")
+	}
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -148,7 +152,11 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
 	if err != nil {
 		return fmt.Errorf("--text: %w", err)
 	}
-	r, err := vlm.EvaluateText(ctx, l, strings.ToValidUTF8(string(text), "\uFFFD"), f.bos)
+	words, err := importer.DecodeText(text)
+	if err != nil {
+		return fmt.Errorf("--text: %s %w", f.text, err)
+	}
+	r, err := vlm.EvaluateText(ctx, l, words, f.bos)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.text, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
@@ -75,6 +76,8 @@ func (f *inferFlags) check() error {
 		return usagef("--model is missing: a model's folder")
 	case f.prompt == "" && !f.chat:
 		return usagef("--prompt is missing: the question")
+	case !utf8.ValidString(f.prompt):
+		return usagef("--prompt is not in UTF-8; set the terminal to UTF-8, or convert the text by iconv -f WINDOWS-1252 -t UTF-8")
 	case f.raw && f.chat:
 		return usagef("--raw and --chat are both given; one is enough")
 	case f.options.MaxNewTokens < 1:

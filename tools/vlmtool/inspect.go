@@ -28,7 +28,7 @@ var inspectCommand = command{
 
 func declareInspect(a *app) action {
 	rows := a.flags.Bool("rows", false, "judge every row of a data set")
-	render := a.flags.String("render", "", "FILE: conversation in JSON, OpenAI's messages or FineVision's texts, to print as the model reads it; - is standard input")
+	render := a.flags.String("render", "", "FILE: conversation in JSON, OpenAI's messages, LLaVA's conversations or FineVision's texts, to print as the model reads it; - is standard input")
 	folder := a.flags.String("figures", "", "DIR: folder to draw a model's position embeddings and first filters into")
 	picture := a.flags.String("image", "", "FILE: with --figures, draw too how this picture is cut into patches")
 	fit := &rowFlags{}

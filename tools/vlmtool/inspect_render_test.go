@@ -28,6 +28,14 @@ func TestInspectRender(t *testing.T) {
 		{"FineVision's", `{"images":[{"bytes":"","path":null}],"texts":[{"user":"red?","assistant":"yes"},{"user":"blue?","assistant":"no"}]}`,
 			"<|user|>" + pictures + "red?<|assistant|>yes<|end|><|user|>blue?<|assistant|>no<|end|>", "yes<|end|>no<|end|>"},
 		{"FineVision's, a list", `[{"user":"red?","assistant":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"parts of text, one null", `[{"role":"user","content":[{"type":"text","text":"red"},{"type":"text","text":null},{"type":"text","text":"?"}]}]`, "<|user|>red?<|assistant|>", ""},
+		{"nulls of OpenAI's library", `{"tools":null,"messages":[{"role":"user","content":"red?","name":null},{"role":"assistant","content":"yes","tool_calls":[],"refusal":null}]}`,
+			"<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"LLaVA's", `{"image":"a.png","conversations":[{"from":"human","value":"<image>\nred?"},{"from":"gpt","value":"yes"}]}`,
+			"<|user|>" + pictures + "red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"ShareGPT's, a list", `[{"from":"user","value":"red?"},{"from":"assistant","value":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
+		{"a mark of UTF-8", "\xef\xbb\xbf" + `[{"role":"user","content":"red?"}]`, "<|user|>red?<|assistant|>", ""},
+		{"UTF-16", utf16Of(`[{"role":"user","content":"red?"}]`), "<|user|>red?<|assistant|>", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "messages.json")
@@ -52,11 +60,23 @@ func TestInspectRender(t *testing.T) {
 		})
 	}
 	for _, c := range []struct{ text, want string }{
-		{`{`, "no conversation"}, {`[]`, "no conversation"}, {`{"texts": 3}`, "no conversation"},
+		{`{`, "no single JSON value"}, {`[]`, "no conversation"}, {`{"texts": 3}`, "no conversation"},
 		{`[{"content":"x"}]`, "message 1 has neither"}, {`[{"user":"x"}]`, "message 1 has neither"},
 		{`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"}]}]`, "a picture stands behind text"},
 		{`[{"role":"user","content":[{"type":"input_audio"}]}]`, `type "input_audio"`},
 		{`[{"role":"user","content":3}]`, "content is 3"},
+		{"[{\"role\":\"user\",\"content\":\"a\"}]\n[]", "JSON Lines"}, {`[{"role":"user","content":"a"}] x`, "no single JSON value"},
+		{"[\n{\"role\":\"user\",\"content\":NaN}]", "line 2 is no JSON"}, {``, "no single JSON value"}, {"[{\"role\":\"user\",\"content\":\"\xe9\"}]", "not in UTF-8"},
+		{`[{"role":"user","content":"a"},{"role":"assistant"}]`, "message 2 has no content"},
+		{`[{"role":"user","content":"a"},{"role":"assistant","content":null}]`, "message 2 cannot be read: content is null"},
+		{`[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"x"}]}]`, "message 2 cannot be read: tool_calls"},
+		{`[{"role":"tool","content":"a","tool_call_id":"x"}]`, "tool_call_id"}, {`[{"role":"user","content":"a","name":"x"}]`, "name is not read"},
+		{`[{"role":"assistant","content":"a","refusal":"x"}]`, "refusal"}, {`[{"role":"assistant","content":"a","function_call":{"name":"x"}}]`, "function_call"},
+		{`{"tools":[{"type":"function"}],"messages":[{"role":"user","content":"a"}]}`, "tools is not read"},
+		{`{"texts":[{"user":"a","assistant":"b"}],"messages":[{"role":"user","content":"a"}]}`, "one conversation too many"},
+		{`[{"role":"user","content":[{"type":"text"}]}]`, "has no text"}, {`[{"role":3,"content":"a"}]`, "role is 3"},
+		{`[{"from":"tool","value":"a"}]`, `message 1 is by "tool"`}, {`[{"from":"human"}]`, "message 1 has no value"},
+		{`{"images":2,"conversations":[{"from":"human","value":"<image>a"}]}`, "there are 2 pictures"},
 		{`{"texts":[{"user":"a","assistant":"b"}],"images":"x"}`, "images is"},
 	} {
 		file := filepath.Join(t.TempDir(), "messages.json")
@@ -66,4 +86,31 @@ func TestInspectRender(t *testing.T) {
 	vlmtool("inspect", "--render", "x.json").clear(t, exitUsage, "PATH is missing")
 	vlmtool("inspect", model, "--render", "x.json", "--rows").clear(t, exitUsage, "one at a time")
 	vlmtool("inspect", model, "--render", filepath.Join(t.TempDir(), "no.json")).clear(t, exitFailed, "no.json")
+}
+
+// utf16Of is a text of ASCII in UTF-16 with its mark.
+func utf16Of(s string) string {
+	out := "\xff\xfe"
+	for _, c := range s {
+		out += string(c) + "\x00"
+	}
+	return out
+}
+
+// TestEvalTextEncodings: the same text in another encoding of Unicode scores the same.
+func TestEvalTextEncodings(t *testing.T) {
+	model, _ := smallRun(t)
+	const text = "what color is the shape? the circle is blue."
+	file := filepath.Join(t.TempDir(), "text.txt")
+	var first string
+	for i, bytes := range []string{text, "\xef\xbb\xbf" + text, utf16Of(text)} {
+		must(t, os.WriteFile(file, []byte(bytes), 0o644))
+		got := vlmtool("eval", "--model", model, "--text", file, "--device", "cpu", "--json")
+		if i == 0 {
+			first = got.stdout
+		}
+		if got.code != 0 || got.stdout != first || first == "" {
+			t.Errorf("%.8q: %+v, want %s", bytes, got, first)
+		}
+	}
 }

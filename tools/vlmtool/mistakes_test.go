@@ -82,6 +82,8 @@ func TestMistakes(t *testing.T) {
 	write("tags.jsonl", `{"question": "<image>what?", "answer": "red"}`)
 	write("link.jsonl", `{"image": "/etc/hostname", "text": "a name"}`)
 	write("latin.csv", "image,text\na.png,caf\xe9\n")
+	write("latin.txt", "caf\xe9 au lait")
+	write("half16.txt", "\xff\xfea\x00b")
 	write("addresses.csv", "url,text\nhttps://a/a.png,a\n")
 	write("one.json", "{\n\"entries\": []}")
 	write("secret.parquet", "PARE0123PARE")
@@ -170,6 +172,9 @@ func TestMistakes(t *testing.T) {
 		{train("--device", "vulkan:first"), 2, []string{"vulkan[:N]"}},
 		{train("--device", "vulkan:99"), 1, []string{"vulkan:99", "vlmtool devices"}},
 		{train("--steps", "0"), 2, []string{"--steps", "want 1 to"}},
+		{train("--epochs", "0"), 2, []string{"--epochs cannot be 0", "--steps"}},
+		{train("--epochs", "-1"), 2, []string{"--epochs cannot be -1"}},
+		{train("--steps", "2", "--epochs", "1"), 2, []string{"--steps and --epochs are both given; one is enough"}},
 		{train("--seq-len", "20"), 2, []string{"--seq-len 20", "the shortest takes 7"}},
 		{train("--batch-size", "-3"), 2, []string{"--batch-size"}},
 		{train("--max-bad-fraction", "7"), 2, []string{"--max-bad-fraction", "7"}},
@@ -216,6 +221,7 @@ func TestMistakes(t *testing.T) {
 		{ask("--image", "cut.png"), 1, []string{"cut.png"}},
 		{ask("--image", "empty"), 1, []string{"--image empty", "another"}},
 		{ask("--image", "locked/file"), 1, []string{"locked/file"}},
+		{ask("--prompt", "caf\xe9?"), 2, []string{"--prompt", "UTF-8"}},
 		{ask("a", "question"), 2, []string{`"a"`, "quotes"}},
 		{ask("--top-p", "1.5"), 2, []string{"--top-p"}},
 		{ask("--temperature", "-1"), 2, []string{"--temperature"}},
@@ -234,11 +240,14 @@ func TestMistakes(t *testing.T) {
 		{score("--control", "black"), 2, []string{`"black"`, "did you mean blank?"}},
 		{score("--control", "none,"), 2, []string{"none, shuffled or blank"}},
 		{score("--limit", "-1"), 2, []string{"--limit"}},
+		{score("--choices", ""), 2, []string{"--choices is empty", "letters"}},
 		{score("--choices", "nowhere"), 2, []string{"--choices", "nowhere"}},
 		{score("--output", "nowhere/a.jsonl"), 1, []string{"--output", "nowhere"}},
 		{score("--output", "folder"), 1, []string{"--output", "folder"}},
 		{line("eval --model " + model + " --text nowhere --device cpu"), 1, []string{"--text", "nowhere"}},
 		{line("eval --model " + model + " --text folder --device cpu"), 1, []string{"--text", "folder"}},
+		{line("eval --model " + model + " --text latin.txt --device cpu"), 1, []string{"--text", "latin.txt is not in UTF-8: byte 4", "iconv"}},
+		{line("eval --model " + model + " --text half16.txt --device cpu"), 1, []string{"half16.txt", "damaged UTF-16"}},
 		// The others.
 		{line("export --model nowhere --out exported"), 1, []string{"nowhere"}},
 		{line("export --model " + model + " --out data"), 2, []string{"data", "not empty"}},
@@ -267,6 +276,7 @@ func TestMistakes(t *testing.T) {
 		{line("data import latin.csv --quiet --out imported"), 1, []string{"latin.csv", "iconv -f WINDOWS-1252"}},
 		{line("data import addresses.csv --quiet --out imported"), 2, []string{"addresses.csv", "column url", "download"}},
 		{line("data import one.json --quiet --out imported"), 2, []string{"one.json", `"entries"`, "list"}},
+		{[]string{"data", "import", "list.jsonl", "--out", "imported", "--prompt", ""}, 2, []string{"--prompt is empty"}},
 		{line("data import list.jsonl --out imported --caption-lines -1"), 2, []string{"--caption-lines"}},
 		{line("train --data secret.parquet --out run --device cpu"), 1, []string{"secret.parquet", "encrypted"}},
 		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different pictures"}},

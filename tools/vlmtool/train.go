@@ -51,6 +51,12 @@ func (f *trainFlags) run(ctx context.Context, a *app) error {
 // resolve takes the preset's or the file's recipe, or that of the run that is
 // resumed, and puts the flags that were given over it.
 func (f *trainFlags) resolve(s *pflag.FlagSet) (vlm.Recipe, error) {
+	switch {
+	case s.Changed("steps") && s.Changed("epochs"):
+		return vlm.Recipe{}, usagef("--steps and --epochs are both given; one is enough")
+	case s.Changed("epochs") && f.recipe.Epochs < 1:
+		return vlm.Recipe{}, usagef("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+	}
 	r, err := f.base(s)
 	if err != nil {
 		return r, err

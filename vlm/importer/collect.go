@@ -391,7 +391,7 @@ func (c *collector) caption(s *source, path string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("the caption cannot be read: %s", cause(err))
 	}
-	text, err := decodeText(raw)
+	text, err := DecodeText(raw)
 	if err != nil {
 		return "", fmt.Errorf("the caption %w", err)
 	}

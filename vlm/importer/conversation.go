@@ -58,6 +58,16 @@ func (s *said) question(text string) string {
 	return strings.TrimSpace(text)
 }
 
+// Pictures takes what stands for pictures out of a question, and counts them.
+func Pictures(question string) (text string, pictures int, err error) {
+	s := &said{}
+	text = s.question(question)
+	if len(s.others) > 0 {
+		return "", 0, fmt.Errorf("the text names a picture by %s, which is not read: write <image> in its place", shortened(s.others[0]))
+	}
+	return text, len(s.named) + len(s.tags), nil
+}
+
 // add notes a question with its answer, valid UTF-8.
 func (s *said) add(user, assistant string) {
 	if s.answer == "" {

@@ -64,9 +64,10 @@ func formOf(head []byte) form {
 	return plain
 }
 
-// decodeText makes a text of a file's bytes: UTF-8, or UTF-16 and UTF-32 that are known
-// for certain. Others are refused: which one it is, only the user knows.
-func decodeText(b []byte) (string, error) {
+// DecodeText makes a text of a file's bytes: UTF-8, or UTF-16 and UTF-32 that are known
+// for certain, without their marks. Others are refused: which one it is, only the user
+// knows. Its errors follow the name of what that is.
+func DecodeText(b []byte) (string, error) {
 	switch f := formOf(b); f {
 	case littleEndian:
 		return decodeUTF16(b, binary.LittleEndian)
@@ -173,7 +174,7 @@ func asUTF8(r io.Reader) (*bufio.Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := decodeText(all)
+		text, err := DecodeText(all)
 		return bufio.NewReader(strings.NewReader(text)), err
 	}
 	if bytes.HasPrefix(head, []byte(byteOrderMark)) {
