@@ -39,14 +39,7 @@ func TestAnswerEnds(t *testing.T) {
 			if test.eos != "" {
 				names["eos_token"] = test.eos
 			}
-			template, err := chat.Parse(test.template, names)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, err := chat.NewEncoder(tok, template, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := encoderOf(t, tok, test.template, names)
 			if got := tok.Decode(e.AnswerEnds(), false); got != test.ends {
 				t.Errorf("ends %q, want %q", got, test.ends)
 			}
@@ -98,14 +91,7 @@ func TestGenerationMarksAnswers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>"}, "<x>")
-			template, err := chat.Parse(test.template, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, err := chat.NewEncoder(tok, template, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := encoderOf(t, tok, test.template, nil)
 			// The names of tokens in a question are marked while the template renders it.
 			got, err := e.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "</s>a</s>?", Assistant: "one"}, {User: "b?", Assistant: "two"}}})
 			if err != nil {
@@ -116,4 +102,18 @@ func TestGenerationMarksAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// encoderOf joins a tokenizer and a template's text.
+func encoderOf(t *testing.T, tok *tokenizer.Tokenizer, source string, names map[string]string) *chat.Encoder {
+	t.Helper()
+	template, err := chat.Parse(source, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := chat.NewEncoder(tok, template, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

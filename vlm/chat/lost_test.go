@@ -30,16 +30,9 @@ func TestNothingIsLost(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>", "<|system|>"}, "<x>")
-			template, err := chat.Parse(test.template, map[string]string{"eos_token": "</s>"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, err := chat.NewEncoder(tok, template, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := encoderOf(t, tok, test.template, map[string]string{"eos_token": "</s>"})
 			system := "Be brief."
-			_, err = e.Conversation(chat.Conversation{System: &system, Turns: []chat.Turn{{User: "What colour is it?", Assistant: "<think>sky</think>It is blue."}, {User: "Is it day?", Assistant: "It is day."}}})
+			_, err := e.Conversation(chat.Conversation{System: &system, Turns: []chat.Turn{{User: "What colour is it?", Assistant: "<think>sky</think>It is blue."}, {User: "Is it day?", Assistant: "It is day."}}})
 			var bad *chat.TemplateError
 			if (err == nil) != (test.want == "") || err != nil && (!errors.As(err, &bad) || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
@@ -72,14 +65,7 @@ func TestTemplatesThatCompute(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>"}, "<x>")
-			template, err := chat.Parse(test.template, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, err := chat.NewEncoder(tok, template, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := encoderOf(t, tok, test.template, nil)
 			got, err := e.Conversation(chat.Conversation{Turns: test.turns})
 			if test.prompt == "" {
 				var refused *chat.TemplateError

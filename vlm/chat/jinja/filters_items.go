@@ -178,16 +178,20 @@ func folded(v Value, caseSensitive bool) Value {
 	return v
 }
 
+// itemsBy are the items of v, and what takes the attribute that they go by of one.
+func (r *run) itemsBy(v, attribute Value) (items []Value, get func(Value) (Value, error), err error) {
+	if get, err = r.getter(attribute); err == nil {
+		items, err = r.items(v)
+	}
+	return items, get, err
+}
+
 func filterJoin(r *run, v Value, a arguments) (Value, error) {
 	p, err := a.bind("join", 0, "d", "attribute")
 	if err != nil {
 		return nil, err
 	}
-	get, err := r.getter(p[1])
-	if err != nil {
-		return nil, err
-	}
-	items, err := r.items(v)
+	items, get, err := r.itemsBy(v, p[1])
 	if err != nil {
 		return nil, err
 	}

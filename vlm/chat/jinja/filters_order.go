@@ -122,11 +122,7 @@ func filterUnique(r *run, v Value, a arguments) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	get, err := r.getter(p[1])
-	if err != nil {
-		return nil, err
-	}
-	items, err := r.items(v)
+	items, get, err := r.itemsBy(v, p[1])
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +151,7 @@ func minOrMax(wantMax bool) filterFunction {
 		if err != nil {
 			return nil, err
 		}
-		get, err := r.getter(p[1])
-		if err != nil {
-			return nil, err
-		}
-		items, err := r.items(v)
+		items, get, err := r.itemsBy(v, p[1])
 		if err != nil {
 			return nil, err
 		}
