@@ -61,9 +61,7 @@ func (r *goldenTiny) attentionWeights(mode string) {
 	must(r.t, err)
 	defer p.free()
 	exe := r.compile("weights", func(g *nn.Graph) {
-		c := r.in.context()
-		c.watch = p.watch
-		model.hiddenIn(g, r.in, c, nil)
+		model.HiddenObserved(g, r.in, nil, p.watch)
 	})
 	must(r.t, exe.Run(context.Background(), &r.step))
 	got, err := p.read(context.Background(), r.dev, exe)

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -88,7 +89,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 		if err != nil {
 			return nil, err
 		}
-		b.Flops += planFlops(p, &s.step)
+		b.Flops += p.Flops(s.step[:])
 		b.Counts.add(p, dev.Info())
 	}
 	return b, nil
@@ -154,4 +155,20 @@ func (b *Bench) Profile(ctx context.Context) ([]Traced, error) {
 	b.stepper.Trace()
 	_, _, err := b.Step(ctx)
 	return b.stepper.Traced(), err
+}
+
+// RandomModel is a recipe's model with random weights, which cannot read or write.
+func RandomModel(dev engine.Device, r Recipe) (*Loaded, error) {
+	if r.Text == nil {
+		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
+	}
+	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	if err != nil {
+		return nil, err
+	}
+	m.pack(r.storage())
+	if err := m.allocate(dev, false); err != nil {
+		return nil, err
+	}
+	return &Loaded{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
 }

@@ -2,12 +2,10 @@ package vlm
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"patchwork/engine"
-	"patchwork/nn"
 	"patchwork/shaders"
 )
 
@@ -40,7 +38,7 @@ func NewInferBench(l *Loaded, prompt, tokens int) (*InferBench, error) {
 			b.prompt.pictures[0][i] = byte(b.ids.Uint32())
 		}
 	}
-	b.WeightBytes = l.decoder.weightBytes()
+	b.WeightBytes = l.DecodeBytes()
 	return b, b.generator.reserve(context.Background(), prompt+tokens)
 }
 
@@ -73,20 +71,6 @@ func (b *InferBench) Next(ctx context.Context) (time.Duration, error) {
 // Free releases what the bench holds, but not the model.
 func (b *InferBench) Free() { b.generator.Free() }
 
-// weightBytes is what a token's pass reads of the weights: everything but the
-// embedding table, of which it reads a row, unless that is the head as well.
-func (d *decoder) weightBytes() int64 {
-	n := d.norm.Weight.Bytes() + d.head.Bytes()
-	for i := range d.layers {
-		l := &d.layers[i]
-		for _, x := range []nn.Linear{l.q, l.k, l.v, l.o, l.gate, l.up, l.down} {
-			n += x.Weight.Bytes()
-		}
-		n += l.inputNorm.Weight.Bytes() + l.postNorm.Weight.Bytes()
-	}
-	return n
-}
-
 // EmbedderBench embeds pictures of random pixels, many at a time.
 type EmbedderBench struct {
 	Flops float64 // of a batch
@@ -108,7 +92,7 @@ func NewEmbedderBench(l *Loaded, batch int) (*EmbedderBench, error) {
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
 	}
-	b.Flops = planFlops(e.plan, &e.step)
+	b.Flops = e.plan.Flops(e.step[:])
 	return b, nil
 }
 
@@ -117,22 +101,6 @@ func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	err := b.eyes.see(ctx, b.dev, b.pixels, 0, 0)
 	return time.Since(start), err
-}
-
-// RandomModel is a recipe's model with random weights, which cannot read or write.
-func RandomModel(dev engine.Device, r Recipe) (*Loaded, error) {
-	if r.Text == nil {
-		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
-	}
-	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
-	if err != nil {
-		return nil, err
-	}
-	m.pack(r.storage())
-	if err := m.allocate(dev, false); err != nil {
-		return nil, err
-	}
-	return &Loaded{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
 }
 
 // copyBytes is the size of what CopyBandwidth copies: beyond any cache that

@@ -31,7 +31,8 @@ func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error
 	if work == "train" {
 		return recordTraining(m, kind, rows, tokens)
 	}
-	return recordGeneration(m, work)
+	dispatches, step, err := recordGeneration(m, work)
+	return Recording{work, dispatches, step}, err
 }
 
 func recordTraining(m *Model, kind string, rows, tokens int) (Recording, error) {
@@ -61,30 +62,5 @@ func recordTraining(m *Model, kind string, rows, tokens int) (Recording, error) 
 		return out, err
 	}
 	out.Dispatches = append(first.Dispatches, update.Dispatches...)
-	return out, nil
-}
-
-func recordGeneration(m *Model, work string) (Recording, error) {
-	out := Recording{Work: work}
-	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
-	g := NewGenerator(&Loaded{Model: m})
-	g.cache, g.rope = newCache(m.Config.Text, m.storage(), size), engine.NewBuffer("rope table", 4*int64(size*m.Config.Text.HeadDim))
-	tokens, visible := size, float64(size+1)/float64(2*size)
-	if work == "decode" {
-		tokens, visible = 1, 0
-		out.Step[slotPast] = uint32(size - 1)
-	} else if v := m.Config.Vision; v.PatchSize > 0 {
-		e, _, err := planEyes(m, 1, 1)
-		if err != nil {
-			return out, err
-		}
-		g.eyes, out.Dispatches = e, e.plan.Dispatches
-	}
-	out.Step[slotTokens] = uint32(tokens)
-	_, plan, err := g.planPass(tokens, visible)
-	if err != nil {
-		return out, err
-	}
-	out.Dispatches = append(out.Dispatches, plan.Dispatches...)
 	return out, nil
 }

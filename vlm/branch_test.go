@@ -54,7 +54,7 @@ func logits(t testing.TB, l *Loaded, s *batch.Sample, turns batch.Turns, pixels 
 	defer in.free()
 	var y *nn.Tensor
 	program, err := nn.Record("logits", nn.Options{Params: l.Params}, func(g *nn.Graph) {
-		y = g.Keep(g.Linear(l.hidden(g, in, nil), g.Param(l.decoder.head), nil, nil))
+		y = g.Keep(g.Linear(l.Hidden(g, in, nil), g.Param(l.decoder.head), nil, nil))
 	})
 	must(t, err)
 	plan, err := engine.NewPlan(program, l.most)

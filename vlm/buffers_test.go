@@ -37,10 +37,10 @@ func TestSmallBuffers(t *testing.T) {
 					t.Errorf("activations lie in %d memories: the limit does not bind", *small.Segments)
 				}
 				same(t, "small buffers", losses(t, cut), losses(t, whole))
-				for _, file := range []string{weightsFile, momentsFile1, momentsFile2} {
+				for _, file := range []string{WeightsFile, momentsFile1, momentsFile2} {
 					sameFile(t, filepath.Join("checkpoints", "step-000002", file), cut, whole)
 				}
-				sameFile(t, weightsFile, cut, whole)
+				sameFile(t, WeightsFile, cut, whole)
 				if got, want := testAnswerIn(t, small, cut, r.storage()), testAnswerIn(t, dev, whole, r.storage()); got != want {
 					t.Errorf("the answer is %q, with large buffers %q", got, want)
 				}

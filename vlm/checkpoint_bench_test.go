@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/vlm/data"
 )
 
 // BenchmarkCheckpoint measures what a checkpoint costs a run, in one run with the steps
@@ -31,7 +32,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			if c.rows > 0 {
 				r.BatchSize, r.SeqLen = c.rows, c.seqLen
 			}
-			t := &trainer{TrainOptions: TrainOptions{Recipe: r, Data: []string{testData(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, tally: NewTally(nil)}
+			t := &trainer{TrainOptions: TrainOptions{Recipe: r, Data: []string{testData(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, tally: data.NewRowStats(nil)}
 			t.lock, err = lockRun(t.Out)
 			must(b, err)
 			defer t.lock.release()

@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"patchwork/internal/durable"
+	"patchwork/internal/jsonfloat"
 )
 
 // Names in the checkpoints' folder. What begins with a dot is left over where a
@@ -21,14 +24,14 @@ const (
 	oldPrefix     = ".old-" // being removed
 )
 
-// checkpoints lists those that have a name, oldest first.
-func checkpoints(dir string) []string {
-	all, _ := listCheckpoints(dir)
+// Checkpoints lists those that have a name, oldest first.
+func Checkpoints(dir string) []string {
+	all, _ := ListCheckpoints(dir)
 	return all
 }
 
-// listCheckpoints is checkpoints where it matters that a folder cannot be read.
-func listCheckpoints(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
+// ListCheckpoints is Checkpoints where it matters that a folder cannot be read.
+func ListCheckpoints(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
 
 func stepsOf(dir, prefix string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // the folder's name may be a pattern, so that Glob would not find it
@@ -37,16 +40,16 @@ func stepsOf(dir, prefix string) ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && stepOf(path) >= 0 {
+		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && StepOf(path) >= 0 {
 			found = append(found, path)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(stepOf(a), stepOf(b)) })
+	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(StepOf(a), StepOf(b)) })
 	return found, nil
 }
 
-// stepOf is a checkpoint's step by its name, -1 for any other.
-func stepOf(path string) int {
+// StepOf is a checkpoint's step by its name, -1 for any other.
+func StepOf(path string) int {
 	digits, ok := strings.CutPrefix(strings.TrimPrefix(filepath.Base(path), brokenPrefix), stepPrefix)
 	n, err := strconv.Atoi(digits)
 	if !ok || err != nil {
@@ -55,8 +58,7 @@ func stepOf(path string) int {
 	return n
 }
 
-// NoGoodCheckpointError says that a run has checkpoints, and that none can be gone
-// on from.
+// NoGoodCheckpointError says that a run has checkpoints, and can resume from none of them.
 type NoGoodCheckpointError struct {
 	Dir    string
 	Damage []error // newest first
@@ -67,62 +69,72 @@ func (e *NoGoodCheckpointError) Error() string {
 	for _, err := range e.Damage {
 		reasons = append(reasons, err.Error())
 	}
-	return fmt.Sprintf("no checkpoint in %s can be gone on from: %s; bring one back from a copy, or move the folder away and --resume from the start",
+	return fmt.Sprintf("no checkpoint in %s can be resumed from: %s; bring one back from a copy, or move the folder away and --resume from the start",
 		e.Dir, strings.Join(reasons, "; "))
 }
 
-// savedRun is what a resumed run goes on from.
-type savedRun struct {
-	dir    string // the newest good checkpoint; "" where there is none at all
-	state  trainerState
-	broken []string // newer ones
-	damage []error  // of each
+// Newest is the checkpoint that a run resumes from. S is the run's trainer.json.
+type Newest[S any] struct {
+	Dir     string // the newest good checkpoint; "" where there is none at all
+	State   S
+	Damaged []Damaged // newer ones
 }
 
-// newestGood looks for the newest checkpoint that is whole. It changes nothing.
-func newestGood(ctx context.Context, dir string) (savedRun, error) {
-	var r savedRun
-	all, err := listCheckpoints(dir)
+// Damaged is a checkpoint that a run cannot resume from.
+type Damaged struct {
+	Dir string
+	Err error
+}
+
+// NewestGood looks for the newest checkpoint that is whole. It changes nothing.
+func NewestGood[S any](ctx context.Context, dir string) (Newest[S], error) {
+	var r Newest[S]
+	all, err := ListCheckpoints(dir)
 	if err != nil {
 		return r, err
 	}
 	for _, path := range slices.Backward(all) {
-		state, err := checkCheckpoint(ctx, path)
+		var state S
+		err := CheckCheckpoint(ctx, path, &state)
 		if err == nil {
-			r.dir, r.state = path, state
+			r.Dir, r.State = path, state
 			return r, nil
 		}
 		var damaged *DamageError
 		if !errors.As(err, &damaged) {
 			return r, err
 		}
-		r.broken, r.damage = append(r.broken, path), append(r.damage, err)
+		r.Damaged = append(r.Damaged, Damaged{path, err})
 	}
 	if len(all) > 0 {
-		return r, &NoGoodCheckpointError{dir, r.damage}
+		e := &NoGoodCheckpointError{Dir: dir}
+		for _, d := range r.Damaged {
+			e.Damage = append(e.Damage, d.Err)
+		}
+		return r, e
 	}
 	return r, nil
 }
 
-// setAside renames a broken checkpoint, so that its step can be saved again and it
+// Quarantine renames a broken checkpoint, so that its step can be saved again and it
 // is not counted among the good ones.
-func setAside(path string) error {
+func Quarantine(path string) error {
 	aside := filepath.Join(filepath.Dir(path), brokenPrefix+filepath.Base(path))
-	return errors.Join(os.RemoveAll(aside), os.Rename(path, aside), syncDir(filepath.Dir(path)))
+	return errors.Join(os.RemoveAll(aside), os.Rename(path, aside), durable.SyncDir(filepath.Dir(path)))
 }
 
-// prune removes all but the newest checkpoints and the best, broken ones whose step
+// Prune removes all but the newest checkpoints and the best, broken ones whose step
 // has been saved again or passed, and what an interrupted writing left.
-func prune(dir string, keep int) error {
-	all, err := listCheckpoints(dir)
+func Prune(dir string, keep int) error {
+	all, err := ListCheckpoints(dir)
 	if err != nil {
 		return err
 	}
 	if len(all) == 0 {
-		return sweep(dir)
+		return Sweep(dir)
 	}
 	var errs []error
-	best := bestOf(all)
+	best := BestOf(all)
 	for _, path := range all[:max(0, len(all)-keep)] {
 		if path != best { // a renaming is whole or not done, unlike a removal
 			errs = append(errs, os.Rename(path, filepath.Join(dir, oldPrefix+filepath.Base(path))))
@@ -131,15 +143,15 @@ func prune(dir string, keep int) error {
 	broken, err := stepsOf(dir, brokenPrefix+stepPrefix)
 	errs = append(errs, err)
 	for _, path := range broken {
-		if stepOf(path) <= stepOf(all[len(all)-1]) {
+		if StepOf(path) <= StepOf(all[len(all)-1]) {
 			errs = append(errs, os.RemoveAll(path))
 		}
 	}
-	return errors.Join(append(errs, sweep(dir))...)
+	return errors.Join(append(errs, Sweep(dir))...)
 }
 
-// sweep removes what an interrupted writing or removal left.
-func sweep(dir string) error {
+// Sweep removes what an interrupted writing or removal left.
+func Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -153,13 +165,13 @@ func sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// bestOf is the checkpoint with the least validation loss, the first of equals, which
+// BestOf is the checkpoint with the least validation loss, the first of equals, which
 // is the nearest to the validation; "" where none was validated.
-func bestOf(all []string) string {
-	least, path := Figure(0), ""
+func BestOf(all []string) string {
+	least, path := jsonfloat.Float(0), ""
 	for _, c := range all {
-		s, err := readState(c)
-		if err != nil || s.ValStep == 0 || !finite(float64(s.ValLoss)) {
+		var s Header
+		if err := ReadState(c, &s); err != nil || s.ValStep == 0 || !s.ValLoss.Finite() {
 			continue
 		}
 		if path == "" || s.ValLoss < least {

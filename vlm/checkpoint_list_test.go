@@ -33,7 +33,7 @@ func TestStoppedTellsCheckpoints(t *testing.T) {
 			if !errors.As(err, &stopped) || !strings.Contains(err.Error(), c.says) || stopped.Checkpoint != "" && filepath.Base(stopped.Checkpoint) != c.newest || (stopped.Checkpoint == "") != (c.newest == "") {
 				t.Errorf("got %v", err)
 			}
-			if _, err := newestGood(t.Context(), dir); (err == nil) != (c.says == "no checkpoint was saved yet") {
+			if _, err := NewestGood[Header](t.Context(), dir); (err == nil) != (c.says == "no checkpoint was saved yet") {
 				t.Errorf("resuming: %v", err) // of empty folders, or of one that is no folder
 			}
 		})

@@ -16,13 +16,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
 	"patchwork/vlm/tokenizer"
 )
 
-// sumsFile lists the SHA-256 sums of a checkpoint's files as coreutils' sha256sum
+// SumsFile lists the SHA-256 sums of a checkpoint's files as coreutils' sha256sum
 // writes and checks them.
-const sumsFile = "SHA256SUMS"
+const SumsFile = "SHA256SUMS"
 
 // DamageError says what is wrong with a file of a checkpoint.
 type DamageError struct {
@@ -53,7 +54,7 @@ func wrong(dir, file, format string, args ...any) error {
 
 // writeSums makes every file of a folder lasting, then the list of their sums.
 func writeSums(dir string) error {
-	if err := syncFiles(dir); err != nil {
+	if err := durable.SyncFiles(dir); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir) // sorted
@@ -72,10 +73,10 @@ func writeSums(dir string) error {
 	for i, name := range names {
 		fmt.Fprintf(&list, "%s  %s\n", sums[i], name)
 	}
-	if err := writeFile(filepath.Join(dir, sumsFile), list.Bytes()); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, SumsFile), list.Bytes()); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // hashFiles returns the files' sums in their order.
@@ -94,7 +95,7 @@ func hashFiles(ctx context.Context, dir string, files []string) ([]string, error
 
 func hashFile(ctx context.Context, path string) (string, error) {
 	limit := int64(math.MaxInt64)
-	if filepath.Ext(path) != filepath.Ext(weightsFile) {
+	if filepath.Ext(path) != filepath.Ext(WeightsFile) {
 		limit = tokenizer.MaxFile // the largest of the small files
 	}
 	f, err := smallfile.Open(path, limit)
@@ -123,26 +124,26 @@ func (r ctxReader) Read(p []byte) (int, error) {
 }
 
 // summed are the files that a list of sums must name.
-var summed = []string{"config.json", weightsFile, momentsFile1, momentsFile2, stateFile, "tokenizer.json", "tokenizer_config.json"}
+var summed = []string{"config.json", WeightsFile, momentsFile1, momentsFile2, stateFile, "tokenizer.json", "tokenizer_config.json"}
 
 // CheckSums reads every file that a checkpoint's SHA256SUMS lists and returns how
 // many there are. The first that is not as listed is a *DamageError.
 func CheckSums(ctx context.Context, dir string) (files int, err error) {
-	text, err := smallfile.Read(filepath.Join(dir, sumsFile), smallfile.Config)
+	text, err := smallfile.Read(filepath.Join(dir, SumsFile), smallfile.Config)
 	if err != nil {
-		return 0, damage(dir, sumsFile, err)
+		return 0, damage(dir, SumsFile, err)
 	}
 	want, order := map[string]string{}, []string{}
 	for line := range strings.Lines(string(text)) {
 		sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
 		if !ok || len(sum) != 2*sha256.Size || name == "" || name != filepath.Base(name) || !strings.HasSuffix(line, "\n") {
-			return 0, wrong(dir, sumsFile, "line %d is no sum and name", len(order)+1)
+			return 0, wrong(dir, SumsFile, "line %d is no sum and name", len(order)+1)
 		}
 		want[name], order = sum, append(order, name)
 	}
 	for _, name := range summed {
 		if want[name] == "" {
-			return 0, wrong(dir, sumsFile, "it does not list %s", name)
+			return 0, wrong(dir, SumsFile, "it does not list %s", name)
 		}
 	}
 	for _, name := range order {
@@ -159,7 +160,7 @@ func CheckSums(ctx context.Context, dir string) (files int, err error) {
 	}
 	for i, name := range order {
 		if got[i] != want[name] {
-			return 0, wrong(dir, name, "its bytes are not those that %s lists", sumsFile)
+			return 0, wrong(dir, name, "its bytes are not those that %s lists", SumsFile)
 		}
 	}
 	return len(order), nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patchwork/engine/cpu"
+	"patchwork/internal/jsonfloat"
 )
 
 // TestCheckSums: whatever happens to a file of a checkpoint is noticed, and the file
@@ -22,10 +23,10 @@ func TestCheckSums(t *testing.T) {
 	if entries := must1(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
 		t.Fatalf("%d of %d files are checked: %v", n, len(entries), err)
 	}
-	sums := string(readFile(t, whole, sumsFile))
+	sums := string(readFile(t, whole, SumsFile))
 	lines := strings.SplitAfter(sums, "\n")
 	rewrite := func(text string) func(string) error {
-		return func(dir string) error { return os.WriteFile(filepath.Join(dir, sumsFile), []byte(text), 0o644) }
+		return func(dir string) error { return os.WriteFile(filepath.Join(dir, SumsFile), []byte(text), 0o644) }
 	}
 	for _, c := range []struct {
 		name, file, reason string
@@ -36,18 +37,18 @@ func TestCheckSums(t *testing.T) {
 		{"a file has another byte", "config.json", "its bytes are not", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "config.json"), append(readFile(t, dir, "config.json"), ' '), 0o644)
 		}},
-		{"no sums", sumsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, sumsFile)) }},
-		{"empty sums", sumsFile, "does not list", rewrite("")},
-		{"sums cut in a line", sumsFile, "line 2", rewrite(lines[0] + lines[1][:70])},
-		{"sums cut between lines", sumsFile, "does not list", rewrite(lines[0] + lines[1])},
-		{"sums of a file elsewhere", sumsFile, "line 1", rewrite(strings.Replace(sums, "config.json", "../config.json", 1))},
+		{"no sums", SumsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, SumsFile)) }},
+		{"empty sums", SumsFile, "does not list", rewrite("")},
+		{"sums cut in a line", SumsFile, "line 2", rewrite(lines[0] + lines[1][:70])},
+		{"sums cut between lines", SumsFile, "does not list", rewrite(lines[0] + lines[1])},
+		{"sums of a file elsewhere", SumsFile, "line 1", rewrite(strings.Replace(sums, "config.json", "../config.json", 1))},
 		{"another sum", "config.json", "its bytes are not", rewrite(strings.Repeat("0", 64) + sums[64:])},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
 			must(t, os.CopyFS(dir, os.DirFS(whole)))
 			must(t, c.do(dir))
-			_, err := checkCheckpoint(t.Context(), dir)
+			err := CheckCheckpoint(t.Context(), dir, &Header{})
 			var damaged *DamageError
 			if !errors.As(err, &damaged) || damaged.File != filepath.Join(dir, c.file) || !strings.Contains(damaged.Reason, c.reason) {
 				t.Errorf("got %v, want %s of %s", err, c.reason, c.file)
@@ -56,7 +57,7 @@ func TestCheckSums(t *testing.T) {
 	}
 }
 
-// TestOlderCheckpoint goes on from one of the form before there were sums, and refuses
+// TestOlderCheckpoint resumes from one of the form before there were sums, and refuses
 // one of a form that is not known yet.
 func TestOlderCheckpoint(t *testing.T) {
 	files, r := []string{testData(t, 20)}, savedRecipe(t, 4)
@@ -66,12 +67,13 @@ func TestOlderCheckpoint(t *testing.T) {
 	reform := func(format int) {
 		must(t, os.RemoveAll(out))
 		must(t, os.CopyFS(out, os.DirFS(whole)))
-		must(t, os.Remove(filepath.Join(out, weightsFile)))
+		must(t, os.Remove(filepath.Join(out, WeightsFile)))
 		must(t, os.RemoveAll(filepath.Join(out, "checkpoints", "step-000004")))
 		dir := filepath.Join(out, "checkpoints", "step-000002")
-		s := must1(readState(dir))(t)
+		var s trainerState
+		must(t, ReadState(dir, &s))
 		s.Format = format
-		must(t, os.Remove(filepath.Join(dir, sumsFile)))
+		must(t, os.Remove(filepath.Join(dir, SumsFile)))
 		must(t, writeJSON(filepath.Join(dir, stateFile), s))
 	}
 	reform(0)
@@ -81,10 +83,10 @@ func TestOlderCheckpoint(t *testing.T) {
 	if !strings.Contains(h.String(), "older form") {
 		t.Errorf("it says nothing of the checkpoint's form:\n%s", &h)
 	}
-	sameFile(t, weightsFile, whole, out)
-	reform(checkpointFormat + 1)
+	sameFile(t, WeightsFile, whole, out)
+	reform(CheckpointFormat + 1)
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoints(filepath.Join(out, "checkpoints"))) != 1 {
+	if err == nil || !strings.Contains(err.Error(), "is of format") || len(Checkpoints(filepath.Join(out, "checkpoints"))) != 1 {
 		t.Errorf("got %v, want the format refused", err)
 	}
 }
@@ -94,27 +96,27 @@ func TestPrune(t *testing.T) {
 	const none = -1
 	for _, c := range []struct {
 		name  string
-		val   []Figure // validation loss after step 1, 2, …; none: there was no validation yet
+		val   []jsonfloat.Float // validation loss after step 1, 2, …; none: there was no validation yet
 		keep  int
 		extra string // another folder
 		want  string
 	}{
-		{"newest", []Figure{none, none, none}, 2, "", "step-000002 step-000003"},
-		{"one", []Figure{none, none, none}, 1, "", "step-000003"},
-		{"fewer than are kept", []Figure{none}, 5, "", "step-000001"},
-		{"best is old", []Figure{3, 1, 2, 2}, 1, "", "step-000002 step-000004"},
-		{"best is new", []Figure{3, 2, 2, 1}, 2, "", "step-000003 step-000004"},
-		{"the first of equals", []Figure{3, 1, 1, 1, 2}, 1, "", "step-000002 step-000005"},
-		{"leftovers", []Figure{none}, 1, ".writing-123", "step-000001"},
-		{"half removed", []Figure{none}, 1, ".old-step-000000", "step-000001"},
-		{"a broken one that was saved again", []Figure{none, none}, 2, "broken-step-000002", "step-000001 step-000002"},
-		{"a broken one that is still ahead", []Figure{none, none}, 2, "broken-step-000004", "broken-step-000004 step-000001 step-000002"},
-		{"what is none of ours", []Figure{none, none}, 1, "step-by-step", "step-000002 step-by-step"},
+		{"newest", []jsonfloat.Float{none, none, none}, 2, "", "step-000002 step-000003"},
+		{"one", []jsonfloat.Float{none, none, none}, 1, "", "step-000003"},
+		{"fewer than are kept", []jsonfloat.Float{none}, 5, "", "step-000001"},
+		{"best is old", []jsonfloat.Float{3, 1, 2, 2}, 1, "", "step-000002 step-000004"},
+		{"best is new", []jsonfloat.Float{3, 2, 2, 1}, 2, "", "step-000003 step-000004"},
+		{"the first of equals", []jsonfloat.Float{3, 1, 1, 1, 2}, 1, "", "step-000002 step-000005"},
+		{"leftovers", []jsonfloat.Float{none}, 1, ".writing-123", "step-000001"},
+		{"half removed", []jsonfloat.Float{none}, 1, ".old-step-000000", "step-000001"},
+		{"a broken one that was saved again", []jsonfloat.Float{none, none}, 2, "broken-step-000002", "step-000001 step-000002"},
+		{"a broken one that is still ahead", []jsonfloat.Float{none, none}, 2, "broken-step-000004", "broken-step-000004 step-000001 step-000002"},
+		{"what is none of ours", []jsonfloat.Float{none, none}, 1, "step-by-step", "step-000002 step-by-step"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for i, loss := range c.val {
-				s := trainerState{Step: i + 1, ValLoss: loss, ValStep: i + 1}
+				s := Header{Step: i + 1, ValLoss: loss, ValStep: i + 1}
 				if loss == none {
 					s.ValStep = 0
 				}
@@ -126,7 +128,7 @@ func TestPrune(t *testing.T) {
 			if c.extra == "" {
 				must(t, os.Remove(filepath.Join(dir, "inner")))
 			}
-			must(t, prune(dir, c.keep))
+			must(t, Prune(dir, c.keep))
 			var left []string
 			for _, e := range must1(os.ReadDir(dir))(t) {
 				left = append(left, e.Name())

@@ -232,3 +232,6 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(out)
 }
+
+// architectures are the classes of transformers that read a decoder.
+var architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

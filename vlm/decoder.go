@@ -1,13 +1,10 @@
 package vlm
 
 import (
-	"context"
 	"fmt"
 	"math"
 
-	"patchwork/engine"
 	"patchwork/nn"
-	"patchwork/shaders"
 )
 
 // decoder is a Llama or Qwen3 language model; its parameters carry Hugging
@@ -181,51 +178,16 @@ func (l *decoderLayer) headsApart(g *nn.Graph, h *nn.Tensor, s nn.Heads, c atten
 	return q, k, v
 }
 
-// Cache holds the keys and values of one sequence, for every layer.
-type Cache struct {
-	Capacity int // tokens
-	buffers  []*engine.Buffer
-	shape    []int // [1, capacity, K, D]
-}
-
-// newCache describes a cache; engine.Allocate places its buffers.
-func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
-	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
-	bytes := engine.Room(t, capacity*c.NumKeyValueHeads*c.HeadDim)
-	for i := range c.NumHiddenLayers {
-		cache.buffers = append(cache.buffers,
-			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
+// weightBytes is what a token's pass reads of the weights: everything but the
+// embedding table, of which it reads a row, unless that is the head as well.
+func (d *decoder) weightBytes() int64 {
+	n := d.norm.Weight.Bytes() + d.head.Bytes()
+	for i := range d.layers {
+		l := &d.layers[i]
+		for _, x := range []nn.Linear{l.q, l.k, l.v, l.o, l.gate, l.up, l.down} {
+			n += x.Weight.Bytes()
+		}
+		n += l.inputNorm.Weight.Bytes() + l.postNorm.Weight.Bytes()
 	}
-	for _, b := range cache.buffers {
-		b.Type = t
-	}
-	return cache
-}
-
-// append writes the tokens' keys and values, as many as the step block's entry
-// count says, behind those already there, where its entry slotPast says, and
-// returns the whole cache.
-func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor, count int) (keys, values *nn.Tensor) {
-	keys, values = c.tensors(layer)
-	width := c.shape[2] * c.shape[3]
-	p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(k.Size() / width), Slot: uint32(count)}, Cols: uint32(width), Slot: slotPast}
-	g.Program.Dispatch(shaders.AppendRows, p, k.View(), keys.View())
-	g.Program.Dispatch(shaders.AppendRows, p, v.View(), values.View())
-	return keys, values
-}
-
-// tensors are a layer's keys and values, [1,capacity,K,D] each.
-func (c *Cache) tensors(layer int) (keys, values *nn.Tensor) {
-	return nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
-}
-
-// copyTo copies everything to the beginning of a larger cache.
-func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
-	program := engine.NewProgram("grow the cache")
-	for i, from := range c.buffers {
-		// The step block's entry 0 is always 0.
-		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / from.Type.Size())}
-		program.Dispatch(shaders.AppendRows, p, from.View(), larger.buffers[i].View())
-	}
-	return engine.RunOnce(ctx, dev, program)
+	return n
 }

@@ -1,9 +1,6 @@
 package vlm
 
 import (
-	"errors"
-	"os"
-
 	"patchwork/nn/safetensors"
 )
 
@@ -33,16 +30,16 @@ func describeBare(path string) (Description, error) {
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.check(m)
 }
 
-// Describe reads a model's or a bare decoder's folder without its weights, and
+// DescribeModel reads a model's or a bare decoder's folder without its weights, and
 // checks that every tensor is there with its shape.
-func Describe(dir string) (Description, error) {
+func DescribeModel(dir string) (Description, error) {
 	if bare, err := isDecoder(dir); bare || err != nil {
 		if err != nil {
 			return Description{}, err
 		}
 		return describeBare(dir)
 	}
-	m, _, err := openModel(dir)
+	m, _, err := OpenModel(dir)
 	if err != nil {
 		return Description{}, err
 	}
@@ -51,14 +48,8 @@ func Describe(dir string) (Description, error) {
 		return Description{}, err
 	}
 	defer set.Close()
-	if err := m.checkTensors(dir, set, m.Params.All()); err != nil {
+	if err := checkTensors(m, dir, set, m.Params.All()); err != nil {
 		return Description{}, err
 	}
-	d := Description{Config: m.Config, Parameters: m.Params.Count()}
-	state, err := readState(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return d, nil
-	}
-	d.Step = state.Step
-	return d, err
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, nil
 }

@@ -88,7 +88,7 @@ func trainingStep(t *testing.T, m *Model, tokens int) int {
 }
 
 func decodedToken(t *testing.T, m *Model, _ int) int {
-	recording, err := recordGeneration(m, "decode")
+	dispatches, _, err := recordGeneration(m, "decode")
 	must(t, err)
-	return len(recording.Dispatches)
+	return len(dispatches)
 }

@@ -1,8 +1,6 @@
 package vlm
 
 import (
-	"slices"
-
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -113,14 +111,14 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	e := Estimation{
 		Parameters: m.Params.Count(), TokensPerStep: r.BatchSize * r.SeqLen * r.Accumulate,
 		DType: r.DType, Recompute: recompute, SampleTokens: load.sample, Steps: r.Steps,
-		FlopsPerStep: planFlops(first, &load.step) + float64(r.Accumulate-1)*planFlops(further, &load.step) + planFlops(update, &load.step),
+		FlopsPerStep: first.Flops(load.step[:]) + float64(r.Accumulate-1)*further.Flops(load.step[:]) + update.Flops(load.step[:]),
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
-	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: m.checkpointBytes()}
+	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: CheckpointBytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
 	if r.ValEvery > 0 {
-		answers, err := answerBytes(m)
+		answers, err := generatorBytes(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
 		if err != nil {
 			return Estimation{}, err
 		}
@@ -128,33 +126,6 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	}
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil
-}
-
-// answerBytes is the memory that the generator of the answers at validations takes: about
-// one picture, with a question of some words.
-func answerBytes(m *Model) (int64, error) {
-	g := NewGenerator(&Loaded{Model: m})
-	v, t := m.Config.Vision, m.Config.Text
-	prompt := v.Patches() + sampleText
-	capacity := min(roundUp(prompt+sampleTokens, cacheStep), t.MaxPositionEmbeddings)
-	g.cache, g.rope = newCache(t, m.storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
-	eyes, table, err := planEyes(m, 1, 1)
-	if err != nil {
-		return 0, err
-	}
-	g.eyes = eyes
-	total := g.rope.Bytes + table.Bytes + eyes.pixels.Bytes + eyes.vectors.Bytes + eyes.plan.Arena.Total()
-	for _, b := range g.cache.buffers {
-		total += b.Bytes
-	}
-	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.largest()))}) {
-		p, plan, err := g.planPass(size, 0)
-		if err != nil {
-			return 0, err
-		}
-		total += p.input.Bytes + plan.Arena.Total()
-	}
-	return total, nil
 }
 
 // memoryFor is the memory beside activations.
@@ -194,15 +165,6 @@ func (r Recipe) expected() expectation {
 	}
 	e.visible = pairs / float64(r.SeqLen) / float64(r.SeqLen)
 	return e
-}
-
-// planFlops adds up the work of a plan's dispatches under a step block.
-func planFlops(p *engine.Plan, step *[shaders.StepWords]uint32) float64 {
-	var flops float64
-	for i := range p.Dispatches {
-		flops += p.Dispatches[i].Cost(step[:]).Flops
-	}
-	return flops
 }
 
 // attentionFlops is the part of it in attention and its gradient.

@@ -71,9 +71,9 @@ type EvalResult struct {
 type evaluator struct {
 	*Loaded
 	EvalOptions
-	tally     *Tally
+	tally     *data.RowStats
 	generator *Generator
-	steppers  map[int]*Stepper // by row length
+	scorers   map[int]*scorer // by row length
 	result    EvalResult
 	nll       float64
 	matches   int
@@ -89,7 +89,7 @@ func Evaluate(ctx context.Context, l *Loaded, o EvalOptions) (EvalResult, error)
 	if o.Control == "" {
 		o.Control = ControlNone
 	}
-	e := &evaluator{Loaded: l, EvalOptions: o, tally: NewTally(o.BadRow), generator: NewGenerator(l), steppers: map[int]*Stepper{}}
+	e := &evaluator{Loaded: l, EvalOptions: o, tally: data.NewRowStats(o.BadRow), generator: NewGenerator(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	set, err := data.Open(o.Data)
 	if err != nil {
@@ -188,14 +188,14 @@ func (e *evaluator) blank(s *evalSample) {
 func (e *evaluator) read(set *data.Dataset, i int) (*evalSample, error) {
 	row, err := set.Row(i)
 	if v, ok := data.Damaged(err); ok {
-		e.tally.judged(i, v)
+		e.tally.Record(i, v)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	pictures, verdict := prepare(row, e.Config.Vision.ImageSize)
-	e.tally.judged(i, verdict)
+	pictures, verdict := data.Prepare(row, e.Config.Vision.ImageSize)
+	e.tally.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}

@@ -95,10 +95,9 @@ func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, erro
 	if limit := e.Config.Text.MaxPositionEmbeddings; longest > limit {
 		return 0, &ContextError{longest, 0, limit}
 	}
-	return roundUp(max(longest, min(all, maxEvalRow)), 64), nil
+	const step = 64 // so that rows share programs
+	return (max(longest, min(all, maxEvalRow)) + step - 1) / step * step, nil
 }
-
-func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // scoreSample scores the turns that one packed sample holds.
 func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *batch.Sample, modes batch.Modes, length int) ([]scored, error) {
@@ -106,11 +105,11 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 	if err != nil {
 		return nil, err
 	}
-	stepper, err := e.stepper(length, len(pictures))
+	scorer, err := e.scorer(length, len(pictures))
 	if err != nil {
 		return nil, err
 	}
-	nll, best, err := stepper.Evaluate(ctx, b, slices.Concat(pictures...))
+	nll, best, err := scorer.run(ctx, b, slices.Concat(pictures...))
 	if err != nil {
 		return nil, err
 	}
@@ -139,24 +138,27 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 	return out, nil
 }
 
-// free releases the generator's and the steppers' memory.
+// free releases the generator's and the scorers' memory.
 func (e *evaluator) free() {
 	e.generator.Free()
-	for _, s := range e.steppers {
-		s.Close()
+	for _, s := range e.scorers {
+		s.close()
 	}
 }
 
-// stepper evaluates rows of a length with so many pictures at most.
-func (e *evaluator) stepper(length, pictures int) (*Stepper, error) {
-	s := e.steppers[length]
-	if s != nil && s.Shape.Pictures >= pictures {
+// scorer is that of rows of a length with so many images at most.
+func (e *evaluator) scorer(length, images int) (*scorer, error) {
+	s := e.scorers[length]
+	if s != nil && s.images >= images {
 		return s, nil
 	}
 	if s != nil {
-		s.Close()
+		s.close()
+		delete(e.scorers, length)
 	}
-	made, err := NewStepper(e.Model, e.Device, StepShape{1, length, max(1, pictures)}, adamless)
-	e.steppers[length] = made
-	return made, err
+	s, err := newScorer(e.Loaded, length, max(1, images), false)
+	if err == nil {
+		e.scorers[length] = s
+	}
+	return s, err
 }

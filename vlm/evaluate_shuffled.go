@@ -64,5 +64,5 @@ func (o EvalOptions) Pictured() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return set.Pictured(picturedRows)
+	return set.Pictured(data.PicturedRows)
 }

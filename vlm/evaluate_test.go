@@ -42,7 +42,7 @@ func TestChoices(t *testing.T) {
 	l := testModel(t, dev, batch.Document)
 	file := testData(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
-	e := &evaluator{Loaded: l, generator: NewGenerator(l), steppers: map[int]*Stepper{}}
+	e := &evaluator{Loaded: l, generator: NewGenerator(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	picture := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
 	all, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", choices))

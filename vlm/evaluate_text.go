@@ -41,7 +41,7 @@ func EvaluateText(ctx context.Context, l *Loaded, text, bos string) (TextResult,
 	var sum float64
 	for len(ids) > 1 {
 		n := min(window, len(ids))
-		nll, _, err := l.Score(ctx, ids[:n])
+		nll, _, err := Score(ctx, l, ids[:n])
 		if err != nil {
 			return r, err
 		}

@@ -3,8 +3,8 @@ package vlm
 import (
 	"context"
 	"errors"
+	"math"
 
-	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
@@ -52,7 +52,7 @@ var ErrNothingSaid = errors.New("the answer has no word that could be explained"
 // Explain finds where the model looked as it answered a prompt about pictures,
 // [S,S,C] each, for the first words of the answer, at most so many. The answer may
 // have been chosen in any way: it is the one given that is explained.
-func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]byte, answer []int32, most int) (Explained, error) {
+func Explain(ctx context.Context, l *Loaded, prompt chat.Tokens, pictures [][]byte, answer []int32, most int) (Explained, error) {
 	out := Explained{Pictures: len(pictures), Grid: l.Config.Vision.Grid(), Layers: l.Config.Text.NumHiddenLayers, Heads: l.Config.Text.NumAttentionHeads}
 	if len(pictures) == 0 || len(pictures) != len(prompt.Images) {
 		return out, errors.New("there is no picture in the prompt whose attention could be explained")
@@ -69,7 +69,7 @@ func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]b
 			queries = append(queries, int32(len(prompt.IDs)+t-1))
 		}
 	}
-	layers, err := l.attentionShares(ctx, prompt, pictures, answer, queries)
+	layers, err := attentionShares(ctx, l, prompt, pictures, answer, queries)
 	if err != nil {
 		return out, err
 	}
@@ -80,7 +80,7 @@ func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]b
 			word.Layers = append(word.Layers, meanLook(layer[at:][:len(w.tokens)]))
 		}
 		word.Mean = MeanLook(word.Layers)
-		if sum := word.Mean.Picture() + word.Mean.Prompt + word.Mean.Answer; !finite(sum) {
+		if sum := word.Mean.Picture() + word.Mean.Prompt + word.Mean.Answer; math.IsNaN(sum) || math.IsInf(sum, 0) {
 			return out, errors.New("its attention is not finite: the model's weights hold what is not a number, or too large")
 		}
 		out.Words = append(out.Words, word)
@@ -92,7 +92,7 @@ func (l *Loaded) Explain(ctx context.Context, prompt chat.Tokens, pictures [][]b
 // attentionShares runs prompt and answer through the model once and returns the
 // queries' attention, [layer][query]: a share for each patch, for the prompt's text
 // and for the answer.
-func (l *Loaded) attentionShares(ctx context.Context, prompt chat.Tokens, pictures [][]byte, answer, queries []int32) ([][][]float32, error) {
+func attentionShares(ctx context.Context, l *Loaded, prompt chat.Tokens, pictures [][]byte, answer, queries []int32) ([][][]float32, error) {
 	n := int(queries[len(queries)-1]) + 1 // what follows, nobody looks at
 	ids := append(prompt.IDs[:len(prompt.IDs):len(prompt.IDs)], answer...)[:n]
 	patches := l.Config.Vision.Patches()
@@ -117,11 +117,11 @@ func (l *Loaded) attentionShares(ctx context.Context, prompt chat.Tokens, pictur
 			group[t] = patches*len(pictures) + 1
 		}
 	}
-	return l.probe(ctx, b, pixels, queries, group, patches*len(pictures)+2)
+	return probe(ctx, l, b, pixels, queries, group, patches*len(pictures)+2)
 }
 
 // probe runs a batch and returns what attentionProbe reads.
-func (l *Loaded) probe(ctx context.Context, b *batch.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
+func probe(ctx context.Context, l *Loaded, b *batch.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
 	in := l.newInputs(b.Rows, b.T, len(b.Pictures), b.T)
 	p, err := newAttentionProbe(l, queries, b.Intervals, group, groups)
 	if err != nil {
@@ -129,14 +129,12 @@ func (l *Loaded) probe(ctx context.Context, b *batch.Batch, pixels []byte, queri
 	}
 	defer p.free()
 	program, err := nn.Record("explain", nn.Options{Params: l.Params, Type: l.storage()}, func(g *nn.Graph) {
-		c := in.context()
-		c.watch = p.watch
-		l.hiddenIn(g, in, c, nil)
+		l.HiddenObserved(g, in, nil, p.watch)
 	})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := engine.NewPlan(program, l.most)
+	plan, err := l.Plan(program)
 	if err != nil {
 		return nil, err
 	}

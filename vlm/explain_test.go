@@ -20,7 +20,7 @@ func explainTest(t testing.TB, l *Loaded, said string, most int) Explained {
 	t.Helper()
 	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	must(t, err)
-	e, err := l.Explain(context.Background(), prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Language.Tokenizer, said), most)
+	e, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Language.Tokenizer, said), most)
 	must(t, err)
 	return e
 }
@@ -74,7 +74,7 @@ func TestExplainPatches(t *testing.T) {
 	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
 	must(t, err)
 	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, plainIDs(l.Language.Tokenizer, "a")
-	e, err := l.Explain(context.Background(), prompt, pictures, answer, 1)
+	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
 	must(t, err)
 	n := len(prompt.IDs)
 	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
@@ -85,7 +85,7 @@ func TestExplainPatches(t *testing.T) {
 	for i := range each {
 		each[i] = i
 	}
-	layers, err := l.probe(context.Background(), b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
+	layers, err := probe(context.Background(), l, b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
 	must(t, err)
 	patches := l.Config.Vision.Patches()
 	for picture, start := range prompt.Images {
@@ -119,7 +119,7 @@ func TestExplainBranch(t *testing.T) {
 				group[i] = text
 			}
 		}
-		got, err := l.probe(context.Background(), b, testPixels(t, 1), []int32{int32(query)}, group, text+1)
+		got, err := probe(context.Background(), l, b, testPixels(t, 1), []int32{int32(query)}, group, text+1)
 		must(t, err)
 		return got
 	}
@@ -141,10 +141,10 @@ func TestExplainRefuses(t *testing.T) {
 	l := testModel(t, cpu.Open(0), batch.Document)
 	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
 	must(t, err)
-	if _, err := l.Explain(context.Background(), prompt, [][]byte{testPixels(t, 0)}, nil, 4); !errors.Is(err, ErrNothingSaid) {
+	if _, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, nil, 4); !errors.Is(err, ErrNothingSaid) {
 		t.Errorf("an empty answer: %v, want %v", err, ErrNothingSaid)
 	}
-	if _, err := l.Explain(context.Background(), prompt, nil, []int32{5}, 4); err == nil {
+	if _, err := Explain(context.Background(), l, prompt, nil, []int32{5}, 4); err == nil {
 		t.Error("a prompt without its picture was explained")
 	}
 }

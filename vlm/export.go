@@ -106,8 +106,8 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 		return errors.Join(
 			writeJSON(filepath.Join(dir, "config.json"), config),
 			writeJSON(filepath.Join(dir, "generation_config.json"), l.generationConfig()),
-			l.save(dir),
-			writeEntries(filepath.Join(dir, weightsFile), entries),
+			saveLanguage(l, dir),
+			writeEntries(filepath.Join(dir, WeightsFile), entries),
 		)
 	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
@@ -136,7 +136,7 @@ func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, err
 
 // exportModel writes a model's folder with other floats.
 func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
-	m, l, err := openModel(o.Model)
+	m, l, err := OpenModel(o.Model)
 	if err != nil {
 		return Description{}, err
 	}
@@ -145,7 +145,7 @@ func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
 		return Description{}, err
 	}
 	defer set.Close()
-	if err := m.checkTensors(o.Model, set, m.Params.All()); err != nil {
+	if err := checkTensors(m, o.Model, set, m.Params.All()); err != nil {
 		return Description{}, err
 	}
 	var entries []safetensors.Entry
@@ -157,7 +157,7 @@ func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
 		entries = append(entries, e)
 	}
 	err = writeExport(o.Out, func(dir string) error {
-		return errors.Join(m.saveSmall(l, dir), writeEntries(filepath.Join(dir, weightsFile), entries))
+		return errors.Join(SaveConfig(m, l, dir), writeEntries(filepath.Join(dir, WeightsFile), entries))
 	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"patchwork/internal/durable"
 	"patchwork/internal/folderlock"
 )
 
@@ -18,6 +19,9 @@ const exportTemp = ".export"
 var exportNames = []string{
 	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 }
+
+// ErrOutNotEmpty is an output folder that holds something.
+var ErrOutNotEmpty = errors.New("is not empty; give another --out")
 
 // CheckExportOut refuses a folder that holds something, unless a killed export left it.
 func CheckExportOut(out string) error {
@@ -38,11 +42,11 @@ func exportLeftovers(out string) ([]string, error) {
 	var left []string
 	for _, e := range entries {
 		switch {
-		case e.Name() == lockName:
+		case e.Name() == folderlock.Name:
 		case killed && (e.Name() == exportTemp || slices.Contains(exportNames, e.Name()) && e.Type().IsRegular()):
 			left = append(left, filepath.Join(out, e.Name()))
 		default:
-			return nil, fmt.Errorf("%s %w", out, ErrNotEmpty)
+			return nil, fmt.Errorf("%s %w", out, ErrOutNotEmpty)
 		}
 	}
 	return left, nil
@@ -60,7 +64,7 @@ func writeExport(out string, write func(dir string) error) (err error) {
 	}
 	lock, err := folderlock.Take(out)
 	if errors.Is(err, folderlock.ErrBusy) {
-		return fmt.Errorf("%s: %w", out, ErrBusy)
+		return fmt.Errorf("%s: %w", out, folderlock.ErrBusy)
 	} else if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func writeExport(out string, write func(dir string) error) (err error) {
 // moveModel syncs a model's files, moves them from a folder into one above it, the weights
 // last, and removes the empty folder.
 func moveModel(temp, out string) error {
-	if err := syncFiles(temp); err != nil {
+	if err := durable.SyncFiles(temp); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(temp)
@@ -101,15 +105,15 @@ func moveModel(temp, out string) error {
 	}
 	move := func(name string) error { return os.Rename(filepath.Join(temp, name), filepath.Join(out, name)) }
 	for _, e := range entries {
-		if e.Name() == weightsFile {
+		if e.Name() == WeightsFile {
 			continue
 		}
 		if err := move(e.Name()); err != nil {
 			return err
 		}
 	}
-	if err := syncDir(out); err != nil {
+	if err := durable.SyncDir(out); err != nil {
 		return err
 	}
-	return errors.Join(move(weightsFile), os.Remove(temp), syncDir(out))
+	return errors.Join(move(WeightsFile), os.Remove(temp), durable.SyncDir(out))
 }

@@ -27,7 +27,7 @@ func writeNames(names ...string) func(dir string) error {
 // takes what a killed one left.
 func TestExportOut(t *testing.T) {
 	full := errors.New("no space left")
-	write := writeNames("config.json", "tokenizer.json", weightsFile)
+	write := writeNames("config.json", "tokenizer.json", WeightsFile)
 	for _, c := range []struct {
 		name   string
 		before []string // files of the folder; nil: it is not there
@@ -36,18 +36,18 @@ func TestExportOut(t *testing.T) {
 		after  []string // nil: it is not there
 		err    error
 	}{
-		{"no folder", nil, false, write, []string{"config.json", weightsFile, "tokenizer.json"}, nil},
-		{"an empty folder", []string{}, false, write, []string{"config.json", weightsFile, "tokenizer.json"}, nil},
+		{"no folder", nil, false, write, []string{"config.json", WeightsFile, "tokenizer.json"}, nil},
+		{"an empty folder", []string{}, false, write, []string{"config.json", WeightsFile, "tokenizer.json"}, nil},
 		{"a full disk", nil, false, func(dir string) error { return errors.Join(write(dir), full) }, nil, full},
 		{"a full disk, in a folder", []string{}, false, func(dir string) error { return errors.Join(write(dir), full) }, []string{}, full},
-		{"killed while writing", []string{".lock", ".export/config.json", ".export/model.safetensors"}, false, write, []string{"config.json", weightsFile, "tokenizer.json"}, nil},
-		{"killed while renaming", []string{".lock", "config.json", "chat_template.jinja", ".export/model.safetensors"}, false, write, []string{"config.json", weightsFile, "tokenizer.json"}, nil},
+		{"killed while writing", []string{".lock", ".export/config.json", ".export/model.safetensors"}, false, write, []string{"config.json", WeightsFile, "tokenizer.json"}, nil},
+		{"killed while renaming", []string{".lock", "config.json", "chat_template.jinja", ".export/model.safetensors"}, false, write, []string{"config.json", WeightsFile, "tokenizer.json"}, nil},
 		{"killed, and then another full disk", []string{".lock", "config.json", ".export/model.safetensors"}, false, func(string) error { return full }, []string{}, full},
-		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", weightsFile}, ErrNotEmpty},
-		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, ErrNotEmpty},
-		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", weightsFile}, ErrNotEmpty},
-		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, ErrNotEmpty},
-		{"another export's", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, ErrBusy},
+		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", WeightsFile}, ErrOutNotEmpty},
+		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, ErrOutNotEmpty},
+		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", WeightsFile}, ErrOutNotEmpty},
+		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, ErrOutNotEmpty},
+		{"another export's", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, folderlock.ErrBusy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
@@ -68,7 +68,7 @@ func TestExportOut(t *testing.T) {
 				must(t, err)
 				defer lock.Release()
 			}
-			if err := CheckExportOut(out); errors.Is(c.err, ErrNotEmpty) != errors.Is(err, ErrNotEmpty) {
+			if err := CheckExportOut(out); errors.Is(c.err, ErrOutNotEmpty) != errors.Is(err, ErrOutNotEmpty) {
 				t.Errorf("checked before: %v", err)
 			}
 			if err := writeExport(out, c.write); !errors.Is(err, c.err) {
@@ -122,7 +122,7 @@ func TestExportStops(t *testing.T) {
 	l, err := Load(out, cpu.Open(0))
 	must(t, err)
 	l.Close()
-	if slices.ContainsFunc(below(t, out), func(name string) bool { return name == exportTemp || name == lockName }) {
+	if slices.ContainsFunc(below(t, out), func(name string) bool { return name == exportTemp || name == folderlock.Name }) {
 		t.Errorf("it left %q", below(t, out))
 	}
 }

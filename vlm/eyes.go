@@ -18,6 +18,7 @@ type eyes struct {
 	capacity int            // pictures that there is room for
 	pixels   *engine.Buffer // [batch, S, S, C]
 	vectors  *engine.Buffer // [capacity·L, D]
+	table    *engine.Buffer // the pixels' 256 values
 	step     [shaders.StepWords]uint32
 }
 
@@ -32,38 +33,38 @@ func (e *eyes) free() {
 }
 
 // planEyes records the embedder for so many pictures at a time, with room for the
-// vectors of capacity pictures, and returns the table of the pixels' values too.
-func planEyes(m *Model, batch, capacity int) (*eyes, *engine.Buffer, error) {
+// vectors of capacity pictures.
+func planEyes(m *Model, batch, capacity int) (*eyes, error) {
 	v := m.Config.Vision
 	e := &eyes{batch: batch, capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
-	e.pixels = engine.NewBuffer("pixels", int64(roundUp(batch*size, 4)))
+	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
 	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.storage(), capacity*slots*v.HiddenSize))
 	e.vectors.Type = m.storage()
-	table := engine.NewBuffer("pixel values", 4*256)
+	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.storage()}, func(g *nn.Graph) {
-		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
+		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
 		x = m.embedder.forward(g, x, nil)
 		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: slotVectors}
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), e.vectors.View())
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	e.plan, err = engine.NewPlan(program, m.most)
-	return e, table, err
+	e.plan, err = m.Plan(program)
+	return e, err
 }
 
 // newEyes compiles what planEyes records.
 func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
-	e, table, err := planEyes(m, batch, capacity)
+	e, err := planEyes(m, batch, capacity)
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "pictures", e.pixels, e.vectors, table); err != nil {
+	if e.memories, err = engine.Allocate(dev, "pictures", e.pixels, e.vectors, e.table); err != nil {
 		return nil, err
 	}
-	if err = engine.Upload(dev, table.View(), pixelValues()); err == nil {
+	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
 		e.exe, err = dev.Compile(e.plan, nil)
 	}
 	if err != nil {
@@ -89,25 +90,7 @@ func (e *eyes) see(ctx context.Context, dev engine.Device, pixels []byte, first,
 	return e.exe.Run(ctx, &e.step)
 }
 
-// look computes the vectors of pictures. The passes are bound to the room for
-// them, and are compiled anew when that has to grow.
-func (g *Generator) look(ctx context.Context, pictures [][]byte) error {
-	if len(pictures) == 0 {
-		return nil
-	}
-	if g.eyes == nil || g.eyes.capacity < len(pictures) {
-		made, err := newEyes(g.Model, g.Device, 1, len(pictures))
-		if err != nil {
-			return err
-		}
-		g.eyes.free()
-		g.freePasses()
-		g.eyes = made
-	}
-	for i, pixels := range pictures {
-		if err := g.eyes.see(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
-			return err
-		}
-	}
-	return nil
+// bytes is the memory that the embedder takes beside its weights.
+func (e *eyes) bytes() int64 {
+	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.plan.Arena.Total()
 }

@@ -27,7 +27,7 @@ func TestFault(t *testing.T) {
 				_, err = Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Model: dir, Device: dev,
 					Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 				var diverged *DivergedError
-				if !errors.As(err, &diverged) || Finished(out) || len(checkpoints(filepath.Join(out, "checkpoints"))) != 0 {
+				if !errors.As(err, &diverged) || Finished(out) || len(Checkpoints(filepath.Join(out, "checkpoints"))) != 0 {
 					t.Errorf("a run without a number ended with %v, or left a model", err)
 				}
 				all := strings.Join(notes, "\n")
@@ -42,15 +42,15 @@ func TestFault(t *testing.T) {
 // poison puts a NaN into the second layer's up projection of a saved model.
 func poison(t *testing.T, dir string) {
 	t.Helper()
-	m, l, err := openModel(dir)
+	m, l, err := OpenModel(dir)
 	must(t, err)
 	dev := devices.Open(t)[0]
 	must(t, m.allocate(dev, false))
-	must(t, m.readWeights(dev, dir))
+	must(t, ReadWeights(m, dev, dir))
 	p := m.Params.ByName("decoder.model.layers.1.mlp.up_proj.weight")
 	values, err := m.Params.Read(dev, m.Params.Weights, p)
 	must(t, err)
 	values[7] = float32(math.NaN())
 	must(t, m.Params.Write(dev, p, values))
-	must(t, m.save(dev, l, dir))
+	must(t, Save(m, l, dir, ValuesOn(m, dev)))
 }

@@ -11,7 +11,6 @@ import (
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
-	"patchwork/vlm/picture"
 )
 
 // Cursor is a place in the data: the batches of an epoch that were consumed.
@@ -29,7 +28,7 @@ type Feed struct {
 	vision   VisionConfig
 	sampler  batch.Sampler
 	schedule batch.Schedule
-	tally    *Tally
+	tally    *data.RowStats
 
 	mu     sync.Mutex
 	cache  map[int][]*batch.Sample // by row: the same text is asked for every epoch
@@ -40,7 +39,7 @@ type Feed struct {
 const cacheTokens = 1 << 24
 
 // NewFeed reads the given rows as the recipe says.
-func NewFeed(d *data.Dataset, rows []int, l *Language, r Recipe, v VisionConfig, tally *Tally) *Feed {
+func NewFeed(d *data.Dataset, rows []int, l *Language, r Recipe, v VisionConfig, tally *data.RowStats) *Feed {
 	return &Feed{
 		dataset: d, rows: rows, recipe: r, vision: v, tally: tally, cache: map[int][]*batch.Sample{},
 		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
@@ -89,7 +88,7 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
 				return
 			}
-			if err := f.tally.check(f.recipe.MaxBadFraction, true); err != nil {
+			if err := f.tally.Check(f.recipe.MaxBadFraction, true); err != nil {
 				send(Fed{Err: err})
 				return
 			}
@@ -116,7 +115,7 @@ func (f *Feed) epoch(ctx context.Context, epoch, skip int, use func(*FedBatch) b
 		}
 		n++
 		b.Next = Cursor{epoch, skip + n}
-		if err := f.tally.check(f.recipe.MaxBadFraction, false); err != nil {
+		if err := f.tally.Check(f.recipe.MaxBadFraction, false); err != nil {
 			return n, err
 		}
 		if !use(b) {
@@ -183,15 +182,15 @@ func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
 		return nil, f.skipped(n, err)
 	}
 	if v := data.CheckTexts(row); v.Status == data.Skip {
-		f.tally.judged(n, v)
+		f.tally.Record(n, v)
 		return nil, nil
 	}
 	samples, counts, err := f.sampler.Samples(row.Index, conversation(row))
 	if err != nil {
-		f.tally.judged(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
+		f.tally.Record(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
 		return nil, nil
 	}
-	f.tally.encoded(n, row, counts, f.recipe.SeqLen)
+	f.tally.Encoded(n, row, counts, f.recipe.SeqLen)
 	return samples, nil
 }
 
@@ -199,7 +198,7 @@ func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
 func (f *Feed) skipped(n int, err error) error {
 	v, ok := data.Damaged(err)
 	if ok {
-		f.tally.judged(n, v)
+		f.tally.Record(n, v)
 		return nil
 	}
 	return err
@@ -268,7 +267,7 @@ func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 		group.Go(func() error {
 			row, err := f.dataset.Row(n)
 			if err == nil {
-				prepared[i], verdicts[i] = prepare(row, f.vision.ImageSize)
+				prepared[i], verdicts[i] = data.Prepare(row, f.vision.ImageSize)
 			} else if v, ok := data.Damaged(err); ok {
 				verdicts[i], err = v, nil
 			}
@@ -279,7 +278,7 @@ func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 		return nil, err
 	}
 	for i, n := range order { // told in the data's order, whoever was first
-		f.tally.judged(n, verdicts[i])
+		f.tally.Record(n, verdicts[i])
 		if verdicts[i].Status == data.Use {
 			all[n] = prepared[i]
 		}
@@ -293,18 +292,10 @@ func (f *Feed) pictures(i int) ([][]byte, error) {
 	if err != nil {
 		return nil, f.skipped(i, err)
 	}
-	out, verdict := prepare(row, f.vision.ImageSize)
-	f.tally.judged(i, verdict)
+	out, verdict := data.Prepare(row, f.vision.ImageSize)
+	f.tally.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}
 	return out, nil
-}
-
-// prepare judges a row and returns its pictures as pixels [size,size,3]; they
-// are not nil, though there may be none.
-func prepare(row data.Row, size int) ([][]byte, data.Verdict) {
-	pictures := [][]byte{}
-	verdict := data.CheckEach(row, func(p *picture.RGB) { pictures = append(pictures, picture.Preprocess(p, size)) })
-	return pictures, verdict
 }

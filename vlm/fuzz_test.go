@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patchwork/nn/safetensors"
+	"patchwork/vlm/data"
 )
 
 // FuzzRunFiles reads whatever lies in a run's or a model's folder: each of its small
@@ -24,7 +25,7 @@ func FuzzRunFiles(f *testing.F) {
 	must(f, err)
 	f.Add(preset)
 	dir := f.TempDir()
-	names := []string{"run.json", "config.json", "recipe.json", "metrics.jsonl", badRowsFile, safetensors.IndexFile}
+	names := []string{"run.json", "config.json", "recipe.json", "metrics.jsonl", data.BadRowsFile, safetensors.IndexFile}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		for _, name := range names {
 			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
@@ -57,8 +58,8 @@ func FuzzRunFiles(f *testing.F) {
 		} else {
 			checked("metrics.jsonl", err)
 		}
-		_, err = openBadRows(filepath.Join(dir, badRowsFile))
-		checked(badRowsFile, err)
+		_, err = data.OpenBadRows(filepath.Join(dir, data.BadRowsFile))
+		checked(data.BadRowsFile, err)
 		if s, err := safetensors.OpenSet(dir); err == nil {
 			must(t, s.Close())
 		} else {

@@ -144,7 +144,7 @@ const cacheStep = 256
 // reserve makes room for a sequence of so many tokens. A cache that has to grow
 // doubles, and keeps what it holds.
 func (g *Generator) reserve(ctx context.Context, tokens int) error {
-	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUp(tokens, cacheStep)
+	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUpGen(tokens, cacheStep)
 	if g.cache != nil {
 		if g.cache.Capacity >= tokens {
 			return nil
@@ -182,3 +182,5 @@ func (g *Generator) Free() {
 	engine.Free(g.memories)
 	g.memories, g.cache, g.rope, g.held, g.eyes = nil, nil, nil, sequence{}, nil
 }
+
+func roundUpGen(n, to int) int { return (n + to - 1) / to * to }

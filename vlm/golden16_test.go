@@ -72,7 +72,7 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	r.step[slotScale] = math.Float32bits(scale * math.Float32frombits(r.step[slotScale]))
 	var loss nn.HeadLoss
 	forward := r.compile("tiny", func(g *nn.Graph) {
-		loss = model.loss(g, r.in, nil)
+		loss = model.Loss(g, r.in, nil)
 		g.Keep(loss.Sum)
 	})
 	var clip *nn.Tensor

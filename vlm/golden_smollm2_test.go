@@ -80,7 +80,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 				prompts, ids = prompts[:softwarePrompts], ids[:softwareTokens]
 			}
 			for _, p := range prompts {
-				nll, logits, err := l.Score(context.Background(), p.IDs)
+				nll, logits, err := Score(context.Background(), l, p.IDs)
 				must(t, err)
 				golden.Compare(t, p.Name+".nll", nll, must1(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 				for _, top := range p.Top20 {
@@ -95,7 +95,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 					}
 				}
 			}
-			nll, _, err := l.Score(context.Background(), ids)
+			nll, _, err := Score(context.Background(), l, ids)
 			must(t, err)
 			golden.Compare(t, "text.nll", nll, must1(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {

@@ -139,7 +139,7 @@ func (r *goldenTiny) run(mode string) {
 	trace := Trace{}
 	var loss nn.HeadLoss
 	forward := r.compile("tiny", func(g *nn.Graph) {
-		loss = model.loss(g, r.in, trace)
+		loss = model.Loss(g, r.in, trace)
 		g.Keep(loss.Sum)
 		// Logits of every token, for the comparison alone.
 		trace["logits"] = g.Keep(g.Linear(trace["norm"], g.Param(model.decoder.head), nil, nil))

@@ -1,16 +1,9 @@
 package vlm
 
 import (
-	"embed"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
-	"patchwork/internal/smallfile"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
 )
@@ -30,72 +23,6 @@ type Language struct {
 	template []byte  // chat_template.jinja; nil where the template stands in config
 }
 
-//go:embed presets
-var presets embed.FS
-
-// loadLanguage reads the tokenizer and the template of a model's directory.
-// patches is the number of tokens of a picture.
-func loadLanguage(dir string, patches int) (*Language, error) {
-	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
-	if err != nil {
-		return nil, err
-	}
-	config, err := readTokenizerConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	jinja, err := smallfile.Read(filepath.Join(dir, "chat_template.jinja"), smallfile.Config)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	template, err := chat.ParseFiles(config, jinja)
-	if errors.Is(err, chat.ErrNoTemplate) {
-		template, err = chat.Untemplated(config)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	l, err := newLanguage(tok, template, patches, config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	l.template = jinja
-	named, err := readEnds(dir, tok.Len())
-	l.endWith(template.EOSToken(), named)
-	return l, err
-}
-
-// readTokenizerConfig reads tokenizer_config.json, which may be absent, with the special
-// tokens that only special_tokens_map.json names.
-func readTokenizerConfig(dir string) ([]byte, error) {
-	files := [2]map[string]json.RawMessage{}
-	texts := [2][]byte{}
-	for i, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
-		file := filepath.Join(dir, name)
-		text, err := smallfile.Read(file, smallfile.Config)
-		if errors.Is(err, os.ErrNotExist) {
-			text, err = []byte("{}"), nil
-		}
-		if err == nil {
-			err = json.Unmarshal(text, &files[i])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		texts[i] = text
-	}
-	config, added := files[0], false
-	for key, value := range files[1] {
-		if strings.HasSuffix(key, "_token") && isNull(config[key]) {
-			config[key], added = value, true
-		}
-	}
-	if !added {
-		return texts[0], nil
-	}
-	return indented(config)
-}
-
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
 func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Language, error) {
 	own := tok.Len()
@@ -104,44 +31,6 @@ func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int,
 		return nil, err
 	}
 	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), bos: template.BOSToken(), config: config}, nil
-}
-
-// presetLanguage is a preset's own small tokenizer and template.
-func presetLanguage(preset string, patches int) (*Language, error) {
-	text, err := presets.ReadFile("presets/" + preset + "/tokenizer.json")
-	if err != nil {
-		return nil, fmt.Errorf("preset %q has no tokenizer of its own: --decoder must name a model", preset)
-	}
-	config, err := presets.ReadFile("presets/" + preset + "/tokenizer_config.json")
-	if err != nil {
-		return nil, err
-	}
-	tok, err := tokenizer.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	template, err := chat.ParseConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	l, err := newLanguage(tok, template, patches, config)
-	if err == nil {
-		l.endWith(template.EOSToken(), nil)
-	}
-	return l, err
-}
-
-// save writes the tokenizer's files into a model's directory.
-func (l *Language) save(dir string) error {
-	if err := l.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
-		return err
-	}
-	if l.template != nil {
-		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), l.template, 0o644); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.config, 0o644)
 }
 
 // What stands before a text that goes to the model without its chat template.
@@ -191,4 +80,48 @@ func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error)
 	t.IDs = append(t.IDs, ids...)
 	t.Answer = make([]bool, len(t.IDs))
 	return t, nil
+}
+
+// Ends says whether a token ends an answer.
+func (l *Language) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
+
+// EndIDs are the tokens that end an answer.
+func (l *Language) EndIDs() []int32 { return slices.Clone(l.ends) }
+
+// endWith decides what ends an answer: what the chat template puts behind one, then
+// the tokenizer's eos_token, then those that the model's files name. A model may have
+// none: its answers end at the limit.
+func (l *Language) endWith(eosToken string, named []int32) {
+	l.ends = l.AnswerEnds()
+	if id, ok := l.Tokenizer.ID(eosToken); ok {
+		named = append([]int32{id}, named...)
+	}
+	for _, id := range named {
+		if !slices.Contains(l.ends, id) {
+			l.ends = append(l.ends, id)
+		}
+	}
+}
+
+// LearnsToStop says whether a trained answer ends with a token that generation stops at.
+func (l *Language) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
+
+// eosTokens are the ids to write to generation_config.json: one, a list, or nil.
+func (l *Language) eosTokens() any {
+	switch len(l.ends) {
+	case 0:
+		return nil
+	case 1:
+		return l.ends[0]
+	}
+	return l.ends
+}
+
+// generationConfig is generation_config.json.
+func (l *Language) generationConfig() map[string]any {
+	out := map[string]any{}
+	if len(l.ends) > 0 {
+		out["eos_token_id"], out["pad_token_id"] = l.eosTokens(), l.ends[0]
+	}
+	return out
 }

@@ -15,8 +15,6 @@ type runLock struct {
 	wrote []string // files of this run's making
 }
 
-const lockName = folderlock.Name
-
 // ErrBusy is a folder that another run is using.
 var ErrBusy = errors.New("another run is using it")
 

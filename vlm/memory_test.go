@@ -44,7 +44,7 @@ func TestNothingIsLeft(t *testing.T) {
 			g.Free()
 			_, err = Evaluate(t.Context(), l, EvalOptions{Data: files, Limit: 3})
 			must(t, err)
-			_, _, err = l.Score(t.Context(), prompt.IDs)
+			_, _, err = Score(t.Context(), l, prompt.IDs)
 			must(t, err)
 			l.Close()
 			check("a loaded model")

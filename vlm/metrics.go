@@ -4,48 +4,29 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math"
 	"os"
 
+	"patchwork/internal/durable"
+	"patchwork/internal/jsonfloat"
 	"patchwork/internal/smallfile"
 )
 
 // StepMetrics is a line of metrics.jsonl about a step.
 type StepMetrics struct {
-	Step       int     `json:"step"`
-	Tokens     int64   `json:"tokens"` // since the start of the run, padding left out
-	Loss       Figure  `json:"loss"`   // mean over the step's targets, in nats
-	GradNorm   Figure  `json:"grad_norm"`
-	LR         float64 `json:"lr"`
-	TokensPerS float64 `json:"tokens_per_s"`
-	Seconds    float64 `json:"seconds"` // since the start of the run, interruptions left out
-	ImagesPerS float64 `json:"images_per_s"`
+	Step       int             `json:"step"`
+	Tokens     int64           `json:"tokens"` // since the start of the run, padding left out
+	Loss       jsonfloat.Float `json:"loss"`   // mean over the step's targets, in nats
+	GradNorm   jsonfloat.Float `json:"grad_norm"`
+	LR         float64         `json:"lr"`
+	TokensPerS float64         `json:"tokens_per_s"`
+	Seconds    float64         `json:"seconds"` // since the start of the run, interruptions left out
+	ImagesPerS float64         `json:"images_per_s"`
 
 	// For observers alone.
 	Took       float64 `json:"-"` // seconds of this step
 	Skipped    int     `json:"-"` // steps since the start of the run that were left out: gradients were not finite
 	Memory     int64   `json:"-"` // bytes that the device has handed out
 	MemoryPeak int64   `json:"-"` // the most there ever were
-}
-
-// Figure is a number that JSON may not hold: what is infinite or NaN is null there.
-type Figure float64
-
-// MarshalJSON writes the number or null.
-func (f Figure) MarshalJSON() ([]byte, error) {
-	if !finite(float64(f)) {
-		return []byte("null"), nil
-	}
-	return json.Marshal(float64(f))
-}
-
-// UnmarshalJSON reads the number; null is NaN.
-func (f *Figure) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		*f = Figure(math.NaN())
-		return nil
-	}
-	return json.Unmarshal(data, (*float64)(f))
 }
 
 // ValMetrics is a line of metrics.jsonl about a validation.
@@ -55,13 +36,13 @@ type ValMetrics struct {
 	Samples []Sample `json:"samples,omitempty"`
 }
 
-// MarshalJSON writes the loss as a Figure.
+// MarshalJSON writes a loss that is not finite as null.
 func (v ValMetrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Step    int      `json:"step"`
-		ValLoss Figure   `json:"val_loss"`
-		Samples []Sample `json:"samples,omitempty"`
-	}{v.Step, Figure(v.ValLoss), v.Samples})
+		Step    int             `json:"step"`
+		ValLoss jsonfloat.Float `json:"val_loss"`
+		Samples []Sample        `json:"samples,omitempty"`
+	}{v.Step, jsonfloat.Float(v.ValLoss), v.Samples})
 }
 
 // metricsLog appends to metrics.jsonl and remembers the curves. Lines that cannot
@@ -84,7 +65,7 @@ func openMetrics(path string, step int) (*metricsLog, error) {
 	m := &metricsLog{}
 	kept := m.read(old, step)
 	if !bytes.HasPrefix(old, kept) {
-		if err := replaceFile(path, kept); err != nil {
+		if err := durable.Replace(path, kept); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +91,7 @@ func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 			continue
 		}
 		if line.ValLoss != nil {
-			var loss Figure
+			var loss jsonfloat.Float
 			if json.Unmarshal(line.ValLoss, &loss) != nil {
 				continue
 			}

@@ -77,13 +77,16 @@ func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
 	return x
 }
 
-// hidden records everything up to the final norm: [B·T, D].
-func (m *Model) hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
-	return m.hiddenIn(g, in, in.context(), trace)
+// Hidden records everything up to the final norm: [B·T, D].
+func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
+	return m.HiddenObserved(g, in, trace, nil)
 }
 
-// hiddenIn is hidden with an attention of the caller's.
-func (m *Model) hiddenIn(g *nn.Graph, in *Inputs, c attentionContext, trace Trace) *nn.Tensor {
+// HiddenObserved is Hidden; observe, unless it is nil, gets every layer's queries [B,T,H,D]
+// and keys [B,T,K,D] after RoPE.
+func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe func(g *nn.Graph, q, k *nn.Tensor)) *nn.Tensor {
+	c := in.context()
+	c.watch = observe
 	var features *nn.Tensor
 	if in.Pictures > 0 {
 		g.Program.SetLabel("embedder")
@@ -93,16 +96,25 @@ func (m *Model) hiddenIn(g *nn.Graph, in *Inputs, c attentionContext, trace Trac
 	return m.decoder.forward(g, x, c, trace)
 }
 
-// loss records the forward pass and the loss of the batch's targets, and in a
+// Loss records the forward pass and the loss of the batch's targets, and in a
 // training recording every gradient.
-func (m *Model) loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
-	x := m.hidden(g, in, trace)
-	loss := g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
-		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets, ScaleSlot: slotScale,
-	})
+func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
+	loss := m.HeadLoss(g, in, m.Hidden(g, in, trace))
 	g.Program.SetLabel("backward")
 	g.Backward()
 	return loss
+}
+
+// HeadLoss records the head and the loss of the batch's targets over the hidden states x [B·T, D].
+func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
+	return g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
+		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets, ScaleSlot: slotScale,
+	})
+}
+
+// Logits records the head over the hidden states x [N, D]: [N, V].
+func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
+	return g.Logits(x, g.Param(m.decoder.head))
 }
 
 // store chooses how activations and the weights that products read are stored. It
@@ -147,6 +159,9 @@ func (m *Model) allocate(dev engine.Device, train bool) error {
 	return m.place(dev, "optimizer moments", m.Params.M, m.Params.V)
 }
 
+// Plan places a recording's tensors, in buffers that the model's device can bind.
+func (m *Model) Plan(p *engine.Program) (*engine.Plan, error) { return engine.NewPlan(p, m.most) }
+
 func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer) error {
 	memories, err := engine.Allocate(dev, what, buffers...)
 	m.memories = append(m.memories, memories...)
@@ -158,3 +173,9 @@ func (m *Model) Close() {
 	engine.Free(m.memories)
 	m.memories = nil
 }
+
+// DecodeBytes is what decoding a token reads of the weights.
+func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
+
+// apartOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
+func apartOn(kind string) bool { return kind == "cpu" }

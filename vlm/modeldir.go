@@ -3,35 +3,31 @@ package vlm
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
 	"patchwork/nn"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 )
 
-const weightsFile = "model.safetensors"
+const WeightsFile = "model.safetensors"
 
-// save writes the model's directory: configuration, weights, tokenizer and the
+// Save writes the model's directory: configuration, weights, tokenizer and the
 // small files that Hugging Face's tools look for.
-func (m *Model) save(dev engine.Device, l *Language, dir string) error {
-	return m.saveValues(l, dir, m.valuesOn(dev))
-}
-
-func (m *Model) saveValues(l *Language, dir string, values tensorValues) error {
-	if err := m.saveSmall(l, dir); err != nil {
+func Save(m *Model, l *Language, dir string, values TensorValues) error {
+	if err := SaveConfig(m, l, dir); err != nil {
 		return err
 	}
-	return m.writeTensors(m.Params.Weights, filepath.Join(dir, weightsFile), values)
+	return WriteTensors(m, m.Params.Weights, filepath.Join(dir, WeightsFile), values)
 }
 
-// saveSmall writes everything but the weights.
-func (m *Model) saveSmall(l *Language, dir string) error {
+// SaveConfig writes everything but the weights.
+func SaveConfig(m *Model, l *Language, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -48,44 +44,24 @@ func (m *Model) saveSmall(l *Language, dir string) error {
 			return err
 		}
 	}
-	return l.save(dir)
+	return saveLanguage(l, dir)
 }
 
-// tensorValues is where a parameter's values in one of the buffers come from.
-type tensorValues func(from *engine.Buffer, p *nn.Param) ([]float32, error)
+// TensorValues is where a parameter's values in one of the buffers come from.
+type TensorValues func(from *engine.Buffer, p *nn.Param) ([]float32, error)
 
-func (m *Model) valuesOn(dev engine.Device) tensorValues {
+// ValuesOn reads the parameters of a model from its device.
+func ValuesOn(m *Model, dev engine.Device) TensorValues {
 	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return m.Params.Read(dev, from, p) }
 }
 
-// writeTensors writes one of the parameters' buffers under the parameters' names.
-func (m *Model) writeTensors(from *engine.Buffer, path string, values tensorValues) error {
+// WriteTensors writes one of the parameters' buffers under the parameters' names.
+func WriteTensors(m *Model, from *engine.Buffer, path string, values TensorValues) error {
 	var entries []safetensors.Entry
 	for _, p := range m.Params.In(from) {
 		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return values(from, p) }))
 	}
 	return writeEntries(path, entries)
-}
-
-// finite are the values without those that are none, for which it fails.
-func (v tensorValues) finite() tensorValues {
-	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) {
-		x, err := v(from, p)
-		if err == nil && !allFinite(x) {
-			err = &DivergedError{fmt.Sprintf("%s has become infinite or no number", p.Name)}
-		}
-		return x, err
-	}
-}
-
-func allFinite(x []float32) bool {
-	const exponent = 0x7f80_0000 // all ones: infinite, or no number
-	for _, v := range x {
-		if math.Float32bits(v)&exponent == exponent {
-			return false
-		}
-	}
-	return true
 }
 
 // tensorFile is a safetensors file or a set of shards.
@@ -97,7 +73,7 @@ type tensorFile interface {
 
 // checkTensors says which of the parameters a file lacks or has in another shape,
 // and what it has that is none of the model's.
-func (m *Model) checkTensors(path string, f tensorFile, params []*nn.Param) error {
+func checkTensors(m *Model, path string, f tensorFile, params []*nn.Param) error {
 	for _, p := range params {
 		t, ok := f.Tensor(p.Name)
 		switch {
@@ -115,30 +91,30 @@ func (m *Model) checkTensors(path string, f tensorFile, params []*nn.Param) erro
 	return nil
 }
 
-// readWeights fills the weights from a model's folder.
-func (m *Model) readWeights(dev engine.Device, dir string) error {
+// ReadWeights fills the weights from a model's folder.
+func ReadWeights(m *Model, dev engine.Device, dir string) error {
 	set, err := safetensors.OpenSet(dir)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	return m.fill(dev, m.Params.Weights, dir, set)
+	return fill(m, dev, m.Params.Weights, dir, set)
 }
 
-// readTensors fills one of the parameters' buffers from a file.
-func (m *Model) readTensors(dev engine.Device, to *engine.Buffer, path string) error {
+// ReadTensors fills one of the parameters' buffers from a file.
+func ReadTensors(m *Model, dev engine.Device, to *engine.Buffer, path string) error {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return m.fill(dev, to, path, f)
+	return fill(m, dev, to, path, f)
 }
 
 // fill takes every parameter of a buffer from a file that has nothing else.
-func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
+func fill(m *Model, dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
 	params := m.Params.In(to)
-	if err := m.checkTensors(path, f, params); err != nil {
+	if err := checkTensors(m, path, f, params); err != nil {
 		return err
 	}
 	for _, p := range params {
@@ -148,13 +124,6 @@ func (m *Model) fill(dev engine.Device, to *engine.Buffer, path string, f tensor
 		}
 	}
 	return nil
-}
-
-// Loaded is a model that is ready on a device. Close gives its memory back.
-type Loaded struct {
-	*Model
-	Language *Language
-	Device   engine.Device
 }
 
 // Load reads a model onto a device, for use without training: a model's directory,
@@ -229,16 +198,16 @@ func onDevice(m *Model, l *Language, dev engine.Device, fill func() error) (*Loa
 }
 
 func loadModel(dir string, dev engine.Device, t shaders.Type) (*Loaded, error) {
-	m, l, err := openModel(dir)
+	m, l, err := OpenModel(dir)
 	if err != nil {
 		return nil, err
 	}
 	m.pack(t)
-	return onDevice(m, l, dev, func() error { return m.readWeights(dev, dir) })
+	return onDevice(m, l, dev, func() error { return ReadWeights(m, dev, dir) })
 }
 
 // openModel reads everything of a model's directory but the weights.
-func openModel(dir string) (*Model, *Language, error) {
+func OpenModel(dir string) (*Model, *Language, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}
@@ -262,7 +231,7 @@ func writeJSON(path string, value any) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, data)
+	return durable.WriteFile(path, data)
 }
 
 func indented(value any) ([]byte, error) {

@@ -1,6 +1,10 @@
 package vlm
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"patchwork/internal/durable"
+)
 
 // WriteTrace writes measured dispatches as a Chrome/Perfetto trace: one track,
 // times in microseconds.
@@ -27,5 +31,5 @@ func WriteTrace(path string, traced []Traced) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, data)
+	return durable.WriteFile(path, data)
 }

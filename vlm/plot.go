@@ -16,7 +16,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 
-	"patchwork/internal/wholefile"
+	"patchwork/internal/durable"
 )
 
 var (
@@ -212,5 +212,5 @@ func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error 
 	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&png); err != nil {
 		return err
 	}
-	return wholefile.Write(path, png.Bytes())
+	return durable.Replace(path, png.Bytes())
 }

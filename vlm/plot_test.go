@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"patchwork/engine/cpu"
+	"patchwork/internal/jsonfloat"
 )
 
 // logOf is a run's log with a loss for each step.
 func logOf(steps int, loss func(step int) float64, val ...int) *metricsLog {
 	m := &metricsLog{}
 	for i := 1; i <= steps; i++ {
-		m.train = append(m.train, StepMetrics{Step: i, Loss: Figure(loss(i))})
+		m.train = append(m.train, StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i))})
 	}
 	for _, step := range val {
 		m.val = append(m.val, ValMetrics{Step: step, ValLoss: 1.1 * loss(step)})

@@ -189,25 +189,17 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 		if g.eyes != nil {
 			features = g.eyes.features(g.Config)
 		}
-		x := r.Embed(nn.TokenIndex{IDs: input("ids", size), Slots: input("slots", size)}, r.Param(g.decoder.embed), features)
-		context := attentionContext{
-			rows: 1, tokens: size, table: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim),
-			positions: input("positions", size), intervals: input("intervals", size, 4), cache: g.cache,
-		}
-		if size > 1 {
-			context.count = slotTokens
-		}
-		x = g.decoder.hidden(r, x.RowCount(context.count), context, nil)
-		if size > 1 {
-			x = r.GatherRows(x, input("last", 1), 1)
-		}
-		p.logits = r.Keep(r.NormLogits(g.decoder.norm, x, r.Param(g.decoder.head)))
+		p.logits = r.Keep(g.NextLogits(r, CachedInputs{
+			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
+			Positions: input("positions", size), Intervals: input("intervals", size, 4), Last: input("last", 1),
+			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
+		}))
 		p.best = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program, g.most)
+	plan, err := g.Plan(program)
 	return p, plan, err
 }
 
@@ -222,14 +214,37 @@ func (p *pass) layout() map[string]engine.View {
 	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"intervals", 4 * p.size}, {"last", 1}}
 	total := 0
 	for _, s := range sections {
-		total += roundUp(s.words, line)
+		total += roundUpGen(s.words, line)
 	}
 	p.words, p.input = make([]int32, total), engine.NewBuffer("tokens", 4*int64(total))
 	views, at := map[string]engine.View{}, 0
 	for _, s := range sections {
 		views[s.name] = p.input.View().Slice(4*int64(at), 4*int64(s.words))
 		p.sections[s.name] = p.words[at:][:s.words:s.words]
-		at += roundUp(s.words, line)
+		at += roundUpGen(s.words, line)
 	}
 	return views
+}
+
+// look computes the vectors of pictures. The passes are bound to the room for
+// them, and are compiled anew when that has to grow.
+func (g *Generator) look(ctx context.Context, pictures [][]byte) error {
+	if len(pictures) == 0 {
+		return nil
+	}
+	if g.eyes == nil || g.eyes.capacity < len(pictures) {
+		made, err := newEyes(g.Model, g.Device, 1, len(pictures))
+		if err != nil {
+			return err
+		}
+		g.eyes.free()
+		g.freePasses()
+		g.eyes = made
+	}
+	for i, pixels := range pictures {
+		if err := g.eyes.see(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -103,9 +103,6 @@ func parseText(fields map[string]any) (c TextConfig, err error) {
 	return c, json.Unmarshal(text, &c)
 }
 
-// architectures are the classes of transformers that read a decoder.
-var architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-
 // shortest is the shortest decimal of a number that was a float32: 1e-05 for
 // 9.999999747378752e-06.
 func shortest(x float64) float64 {

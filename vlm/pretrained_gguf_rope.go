@@ -91,17 +91,6 @@ func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]
 	return map[string]any{"rope_type": "frequency_factors", "factors": factors}, nil
 }
 
-// gives says whether the settings make these factors, up to the rounding of a file.
-func (s *RopeScaling) gives(factors []float32, headDim int, theta float64) bool {
-	for i, want := range factors {
-		got := s.llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
-		if math.Abs(got-float64(want)) > 1e-5*got {
-			return false
-		}
-	}
-	return true
-}
-
 var (
 	// ggufMeaningful are the keys that change what a decoder computes.
 	ggufMeaningful = regexp.MustCompile(`rope|scal|window|softcap|norm|clamp|sink|parallel_residual|alibi`)

@@ -20,7 +20,7 @@ func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := Load(path, cpu.Open(0))
 	must(t, err)
-	nll, _, err := l.Score(t.Context(), plainIDs(l.Language.Tokenizer, "what color is the shape? the circle is blue."))
+	nll, _, err := Score(t.Context(), l, plainIDs(l.Language.Tokenizer, "what color is the shape? the circle is blue."))
 	must(t, err)
 	return nll
 }

@@ -303,12 +303,12 @@ func TestBadDecoders(t *testing.T) {
 		{"broken ends", "eos_token_id", file("generation_config.json", `{"eos_token_id":"x"}`)},
 		{"pickled weights", "pytorch_model.bin", func(t *testing.T) string {
 			dir := file("pytorch_model.bin", "x")(t)
-			must(t, os.Remove(filepath.Join(dir, weightsFile)))
+			must(t, os.Remove(filepath.Join(dir, WeightsFile)))
 			return dir
 		}},
 		{"weights of another name", "rename", func(t *testing.T) string {
 			dir := file("x.safetensors", "x")(t)
-			must(t, os.Remove(filepath.Join(dir, weightsFile)))
+			must(t, os.Remove(filepath.Join(dir, WeightsFile)))
 			return dir
 		}},
 		{"scales of quantised weights", "the weights are quantised", func(t *testing.T) string {
@@ -316,7 +316,7 @@ func TestBadDecoders(t *testing.T) {
 			d.shapes["model.layers.0.mlp.up_proj.weight_scale"], d.weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
 			return d.folder(t)
 		}},
-		{"broken weights", "not a good safetensors file", file(weightsFile, "x")},
+		{"broken weights", "not a good safetensors file", file(WeightsFile, "x")},
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func TestQuirksTrained(t *testing.T) {
 }
 
 func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Language) {
-	tally := NewTally(nil)
+	tally := data.NewRowStats(nil)
 	f := NewFeed(set, []int{want.Row}, l, r, r.Vision, tally)
 	samples, err := f.samples(0)
 	must(t, err)
@@ -73,7 +73,7 @@ func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Language
 	if !used || want.Expect != data.Use {
 		return
 	}
-	turns := tally.counts.TurnsLost
+	turns := tally.Counts().TurnsLost
 	for _, s := range samples {
 		turns += max(1, len(s.Branches))
 	}
@@ -142,12 +142,12 @@ func TestBadRowsFile(t *testing.T) {
 	first.Steps = 8
 	result, err := trainOn(t, cpu.Open(0), first, []string{file}, out, false, Observer{})
 	must(t, err)
-	path := filepath.Join(out, badRowsFile)
+	path := filepath.Join(out, data.BadRowsFile)
 	list := func() map[int]string {
-		b, err := openBadRows(path)
+		b, err := data.OpenBadRows(path)
 		must(t, err)
 		rows := map[int]string{}
-		for _, row := range b.earlier {
+		for _, row := range b.Earlier() {
 			rows[row.Row] = row.Reason
 		}
 		text, err := os.ReadFile(path)
@@ -158,7 +158,7 @@ func TestBadRowsFile(t *testing.T) {
 				lines++
 			}
 		}
-		if lines != len(rows) || lines != len(b.earlier) {
+		if lines != len(rows) || lines != len(b.Earlier()) {
 			t.Errorf("%d lines, %d rows", lines, len(rows))
 		}
 		return rows
@@ -170,41 +170,27 @@ func TestBadRowsFile(t *testing.T) {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	must(t, os.WriteFile(path, text[:len(text)-5], 0o644))
-	b, err := openBadRows(path)
+	b, err := data.OpenBadRows(path)
 	must(t, err)
-	tally := NewTally(nil)
+	tally := data.NewRowStats(nil)
 	set, err := data.Open([]string{file})
 	must(t, err)
-	tally.listTo(b, set)
+	tally.ListTo(b, set)
 	if tally.Bad() != len(before)-1 {
 		t.Errorf("%d rows are known from the list, want %d", tally.Bad(), len(before)-1)
 	}
-	if err := tally.check(0, true); err != nil {
+	if err := tally.Check(0, true); err != nil {
 		t.Errorf("rows of an earlier process alone: %v", err)
 	}
 	for row, reason := range before {
-		tally.judged(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
+		tally.Record(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
 	}
-	must(t, b.close())
+	must(t, b.Close())
 	if after := list(); len(after) != len(before) || tally.Bad() != len(before) {
 		t.Errorf("%d rows listed and %d counted after resuming, want %d", len(after), tally.Bad(), len(before))
 	}
-	var bad *BadRowsError
-	if err := tally.check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
+	var bad *data.BadRowsError
+	if err := tally.Check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
 		t.Errorf("all rows are bad: %v", err)
-	}
-}
-
-// The list stays bounded, and no reason hides the others.
-func TestBadRowsBound(t *testing.T) {
-	b, err := openBadRows(filepath.Join(t.TempDir(), badRowsFile))
-	must(t, err)
-	for i := range maxListedReason + 50 {
-		b.add(badRow{"a", i, "flood: " + string(rune('a'+i%26))})
-	}
-	b.add(badRow{"a", 1 << 30, "rare"})
-	must(t, b.close())
-	if b.counts["flood"] != maxListedReason || b.counts["rare"] != 1 {
-		t.Errorf("listed %v", b.counts)
 	}
 }

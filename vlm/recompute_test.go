@@ -31,7 +31,7 @@ func TestRecompute(t *testing.T) {
 					_, err := trainOn(t, dev, r, files, out, false, Observer{})
 					must(t, err)
 					runs[i] = losses(t, out)
-					data, err := os.ReadFile(filepath.Join(out, weightsFile))
+					data, err := os.ReadFile(filepath.Join(out, WeightsFile))
 					must(t, err)
 					weights[i] = string(data)
 				}

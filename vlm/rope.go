@@ -253,3 +253,14 @@ func (s *RopeScaling) check(headDim int) error {
 	}
 	return nil
 }
+
+// gives says whether the settings make these factors, up to the rounding of a file.
+func (s *RopeScaling) gives(factors []float32, headDim int, theta float64) bool {
+	for i, want := range factors {
+		got := s.llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
+		if math.Abs(got-float64(want)) > 1e-5*got {
+			return false
+		}
+	}
+	return true
+}

@@ -29,7 +29,7 @@ func (r Recipe) language(model string) (*Language, error) {
 		return nil, err
 	}
 	if !bare {
-		_, l, err := openModel(model)
+		_, l, err := OpenModel(model)
 		return l, err
 	}
 	p, err := OpenPretrained(model)
@@ -52,7 +52,7 @@ func (f *RowFit) Check(row data.Row) data.Verdict {
 	case err != nil:
 		reason = err.Error()
 	case counts.Skipped > 0:
-		reason = tooLong(f.sampler.RowLen)
+		reason = data.TooLong(f.sampler.RowLen)
 	default:
 		return v
 	}

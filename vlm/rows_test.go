@@ -43,7 +43,7 @@ func TestRowsTooLong(t *testing.T) {
 			must(t, err)
 			set, err := data.Open([]string{rowsFile(t, c.row)})
 			must(t, err)
-			tally := NewTally(nil)
+			tally := data.NewRowStats(nil)
 			_, err = NewFeed(set, []int{0}, l, r, r.Vision, tally).samples(0)
 			must(t, err)
 			fit, err := NewRowFit(r, "")
@@ -54,7 +54,7 @@ func TestRowsTooLong(t *testing.T) {
 			if tally.Bad() != c.bad || (v.Status == data.Skip) != (c.bad > 0) || c.bad > 0 && !strings.Contains(v.Reason, "no turn fits a row of 40 tokens") {
 				t.Errorf("%s, %s: %d bad in training, inspect says %s %q, want %d", turns, c.name, tally.Bad(), v.Status, v.Reason, c.bad)
 			}
-			if err := tally.check(0.5, true); (err != nil) != (c.bad > 0) {
+			if err := tally.Check(0.5, true); (err != nil) != (c.bad > 0) {
 				t.Errorf("%s, %s: --max-bad-fraction: %v", turns, c.name, err)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"patchwork/engine"
+	"patchwork/internal/durable"
+	"patchwork/internal/folderlock"
 	"patchwork/internal/smallfile"
 )
 
@@ -89,7 +91,7 @@ func readRun(out string) (runFile, error) {
 // Finished says whether the folder holds a run that has come to its end: its weights
 // are the last to get their name.
 func Finished(out string) bool {
-	_, err := os.Stat(filepath.Join(out, weightsFile))
+	_, err := os.Stat(filepath.Join(out, WeightsFile))
 	return err == nil
 }
 
@@ -118,7 +120,7 @@ func (t *trainer) writeRun() error {
 		if err != nil {
 			return err
 		}
-		if err := replaceFile(path, text); err != nil {
+		if err := durable.Replace(path, text); err != nil {
 			return err
 		}
 		t.lock.wrote = append(t.lock.wrote, path)
@@ -140,7 +142,7 @@ func (t *trainer) writeRun() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, text)
+	return durable.Replace(path, text)
 }
 
 func (t *trainer) describeRun() runFile {
@@ -190,7 +192,7 @@ func (t *trainer) noteChanges(saved, now runFile, names []string) ([]runChange, 
 	if err != nil {
 		return nil, err
 	}
-	change := runChange{Step: t.saved.state.Step, Settings: map[string][2]json.RawMessage{}}
+	change := runChange{Step: t.saved.State.Step, Settings: map[string][2]json.RawMessage{}}
 	var said []string
 	for _, name := range names {
 		key := strings.ReplaceAll(name, "-", "_")
@@ -243,7 +245,7 @@ func CheckOut(out string, resume bool) error {
 		}
 		return err
 	}
-	if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != lockName {
+	if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != folderlock.Name {
 		return fmt.Errorf("%s %w", out, ErrNotEmpty)
 	}
 	return nil

@@ -86,15 +86,15 @@ func (s *saver) close() {
 
 // write saves a checkpoint, behind the metrics of its steps, and then removes what is
 // no longer kept.
-func (s *saver) write(c checkpoint) saved {
-	done := saved{step: c.state.Step}
+func (s *saver) write(c Checkpoint) saved {
+	done := saved{step: c.Step}
 	if err := s.metrics.sync(); err != nil {
 		done.beside = err
 	}
-	if done.err = c.save(s.dir); done.err != nil {
+	if done.err = c.Save(s.dir); done.err != nil {
 		return done
 	}
-	if err := prune(s.dir, s.keep); err != nil {
+	if err := Prune(s.dir, s.keep); err != nil {
 		done.beside = errors.Join(done.beside, fmt.Errorf("an old checkpoint could not be removed: %w", err))
 	}
 	return done

@@ -10,57 +10,98 @@ import (
 	"patchwork/vlm/batch"
 )
 
-// Score runs a text without pictures through the model: the negative
-// log-likelihood of each of ids[1:], in nats, and the logits behind the last id [V].
-func (l *Loaded) Score(ctx context.Context, ids []int32) (nll, logits []float32, err error) {
+// scorer runs the forward pass over rows of one length.
+type scorer struct {
+	images int // at most
+
+	dev      engine.Device
+	in       *Inputs
+	exe      engine.Executable
+	memories []engine.Memory
+	loss     nn.HeadLoss
+	last     *engine.Buffer // the row whose logits are wanted
+	logits   *nn.Tensor     // of that row [1, V]; nil where they are not wanted
+	step     [shaders.StepWords]uint32
+}
+
+// newScorer compiles the pass over one row of so many tokens; logits asks for those of one row.
+func newScorer(l *Loaded, tokens, images int, logits bool) (_ *scorer, err error) {
+	s := &scorer{images: images, dev: l.Device, in: l.newInputs(1, tokens, images, tokens), last: engine.NewBuffer("last row", 4)}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	o := nn.Options{Params: l.Params, Type: l.storage(), Apart: apartOn(l.Device.Info().Kind)}
+	program, err := nn.Record("score", o, func(g *nn.Graph) {
+		x := l.Hidden(g, s.in, nil)
+		s.loss = l.HeadLoss(g, s.in, x)
+		g.Keep(s.loss.NLL)
+		g.Keep(s.loss.Best)
+		if logits {
+			s.logits = g.Keep(l.Logits(g, g.GatherRows(x, nn.Input(s.last, 1), 1)))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := l.Plan(program)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.in.allocate(s.dev); err != nil {
+		return nil, err
+	}
+	if s.memories, err = engine.Allocate(s.dev, "inputs", s.last); err != nil {
+		return nil, err
+	}
+	s.exe, err = s.dev.Compile(plan, nil)
+	return s, err
+}
+
+func (s *scorer) close() {
+	if s.exe != nil {
+		s.exe.Free()
+	}
+	engine.Free(s.memories)
+	s.in.free()
+}
+
+// run returns, for every target in order, its negative log-likelihood in nats and the id with
+// the largest logit in its place.
+func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
+	n, err := s.in.upload(s.dev, b, pixels, &s.step)
+	if err != nil || n == 0 {
+		return nil, nil, err
+	}
+	if err := engine.Start(ctx, s.exe, &s.step); err != nil {
+		return nil, nil, err
+	}
+	nll, best = make([]float32, n), make([]int32, n)
+	err = errors.Join(engine.DownloadTemp(s.dev, s.exe, s.loss.NLL.View(), nll), engine.DownloadTemp(s.dev, s.exe, s.loss.Best.View(), best))
+	return nll, best, err
+}
+
+// Score runs a text without images through the model: the negative log-likelihood of each of
+// ids[1:], in nats, and the logits behind the last id [V].
+func Score(ctx context.Context, l *Loaded, ids []int32) (nll, logits []float32, err error) {
 	b, err := batch.Build(batch.Shape{Rows: 1, T: len(ids), Patches: l.Config.Vision.Patches()},
 		batch.Modes{Attention: l.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
 		[][]*batch.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
 	if err != nil {
 		return nil, nil, err
 	}
-	in, row := l.newInputs(1, len(ids), 0, len(ids)), engine.NewBuffer("last row", 4)
-	memories, err := engine.Allocate(l.Device, "inputs", row)
+	s, err := newScorer(l, len(ids), 0, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer engine.Free(memories)
-	if err := in.allocate(l.Device); err != nil {
+	defer s.close()
+	if err := engine.Upload(s.dev, s.last.View(), []int32{int32(len(ids) - 1)}); err != nil {
 		return nil, nil, err
 	}
-	defer in.free()
-	var loss nn.HeadLoss
-	var last *nn.Tensor
-	program, err := nn.Record("score", nn.Options{Params: l.Params, Type: l.storage()}, func(g *nn.Graph) {
-		x := l.hidden(g, in, nil)
-		head := g.Param(l.decoder.head)
-		loss = g.HeadCrossEntropy(x, head, nn.Targets{Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets})
-		g.Keep(loss.NLL)
-		last = g.Keep(g.Logits(g.GatherRows(x, in.tensor(row), 1), head))
-	})
-	if err != nil {
+	if nll, _, err = s.run(ctx, b, nil); err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program, l.most)
-	if err != nil {
-		return nil, nil, err
-	}
-	exe, err := l.Device.Compile(plan, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer exe.Free()
-	var step [shaders.StepWords]uint32
-	if _, err = in.upload(l.Device, b, nil, &step); err != nil {
-		return nil, nil, err
-	}
-	if err := engine.Upload(l.Device, row.View(), []int32{int32(len(ids) - 1)}); err != nil {
-		return nil, nil, err
-	}
-	if err := exe.Run(ctx, &step); err != nil {
-		return nil, nil, err
-	}
-	nll, logits = make([]float32, len(ids)-1), make([]float32, last.Size())
-	err = errors.Join(engine.DownloadTemp(l.Device, exe, loss.NLL.View(), nll), engine.DownloadTemp(l.Device, exe, last.View(), logits))
-	return nll, logits, err
+	logits = make([]float32, s.logits.Size())
+	return nll, logits, engine.DownloadTemp(s.dev, s.exe, s.logits.View(), logits)
 }

@@ -15,7 +15,7 @@ import (
 // savedWeights reads every parameter of a run's model.
 func savedWeights(t *testing.T, out string) map[string][]float32 {
 	t.Helper()
-	f, err := safetensors.Open(filepath.Join(out, weightsFile))
+	f, err := safetensors.Open(filepath.Join(out, WeightsFile))
 	must(t, err)
 	defer f.Close()
 	weights := map[string][]float32{}

@@ -61,7 +61,7 @@ type stepProgram struct {
 // which the first use of a program does.
 func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper, error) {
 	st := &Stepper{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}
-	if o != adamless && m.storage() == shaders.F16 {
+	if m.storage() == shaders.F16 {
 		st.optimizer.ScaleSlot = slotLoss
 	}
 	st.in = m.newInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
@@ -78,7 +78,7 @@ func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, e
 	out := &stepProgram{}
 	o.Params, o.Type = m.Params, m.storage()
 	program, err := nn.Record("step", o, func(g *nn.Graph) {
-		out.loss = m.loss(g, in, nil)
+		out.loss = m.Loss(g, in, nil)
 		g.Keep(out.loss.Sum)
 		if !o.Train {
 			g.Keep(out.loss.NLL)
@@ -88,7 +88,7 @@ func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, e
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program, m.most)
+	plan, err := m.Plan(program)
 	return plan, out, err
 }
 
@@ -102,7 +102,7 @@ func planUpdate(m *Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := engine.NewPlan(program, m.most)
+	plan, err := m.Plan(program)
 	return plan, out, err
 }
 
@@ -139,9 +139,6 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 // Plans that no device runs are those of GPUs.
 func (s *Stepper) apart() bool { return s.dev != nil && apartOn(s.dev.Info().Kind) }
 
-// apartOn says it of a kind of device.
-func apartOn(kind string) bool { return kind == "cpu" }
-
 func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
 	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {
 		return nil, err
@@ -169,12 +166,8 @@ func (s *Stepper) reserve() error {
 	if s.arena != nil {
 		return nil
 	}
-	keys := []string{programEvaluate}
-	if s.optimizer != adamless {
-		keys = append(keys, programFirst, programFurther, programUpdate)
-	}
 	var room engine.Segments
-	for _, key := range keys {
+	for _, key := range []string{programEvaluate, programFirst, programFurther, programUpdate} {
 		planned, _, err := s.plan(key)
 		if err != nil {
 			return err
@@ -273,9 +266,6 @@ func (s *Stepper) Close() {
 	s.Free()
 	s.in.free()
 }
-
-// adamless is no optimiser, for steppers that only evaluate.
-var adamless nn.AdamW
 
 // Free releases the programs; the next use compiles them anew.
 func (s *Stepper) Free() {

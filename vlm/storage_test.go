@@ -20,7 +20,7 @@ func TestLoadAs(t *testing.T) {
 	must(t, err)
 	ids := []int32{1, 5, 9, 3, 7, 2, 8, 4, 6, 11, 10}
 	score := func(l *Loaded) []float32 {
-		nll, logits, err := l.Score(context.Background(), ids)
+		nll, logits, err := Score(context.Background(), l, ids)
 		must(t, err)
 		return append(nll, logits...)
 	}

@@ -98,7 +98,7 @@ func (d *tinyDecoder) folder(t testing.TB) string {
 	must(t, writeJSON(filepath.Join(dir, "config.json"), d.config))
 	must(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), d.tokens.file, 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(d.set), 0o644))
-	d.tensors(t, filepath.Join(dir, weightsFile), func(string) bool { return true })
+	d.tensors(t, filepath.Join(dir, WeightsFile), func(string) bool { return true })
 	return dir
 }
 
@@ -120,7 +120,7 @@ func (d *tinyDecoder) tensors(t testing.TB, path string, want func(name string) 
 func (d *tinyDecoder) sharded(t testing.TB) string {
 	t.Helper()
 	dir := d.folder(t)
-	must(t, os.Remove(filepath.Join(dir, weightsFile)))
+	must(t, os.Remove(filepath.Join(dir, WeightsFile)))
 	shard := func(name string) string {
 		if strings.Contains(name, ".layers.1.") {
 			return "model-00002-of-00002.safetensors"

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/internal/jsonfloat"
 	"patchwork/nn"
+	"patchwork/vlm/data"
 )
 
 // TrainOptions are a run's inputs and outputs.
@@ -31,15 +33,15 @@ type TrainOptions struct {
 
 // Result is how a run ended.
 type Result struct {
-	Steps       int     `json:"steps"`
-	Loss        Figure  `json:"loss"` // of the last step
-	ValLoss     Figure  `json:"val_loss"`
-	Tokens      int64   `json:"tokens"`
-	Seconds     float64 `json:"seconds"`
-	TokensPerS  float64 `json:"tokens_per_s"`
-	RowsSkipped int     `json:"rows_skipped"`
-	Device      string  `json:"device"`
-	Out         string  `json:"out"`
+	Steps       int             `json:"steps"`
+	Loss        jsonfloat.Float `json:"loss"` // of the last step
+	ValLoss     jsonfloat.Float `json:"val_loss"`
+	Tokens      int64           `json:"tokens"`
+	Seconds     float64         `json:"seconds"`
+	TokensPerS  float64         `json:"tokens_per_s"`
+	RowsSkipped int             `json:"rows_skipped"`
+	Device      string          `json:"device"`
+	Out         string          `json:"out"`
 }
 
 // trainer is a run in progress.
@@ -52,14 +54,14 @@ type trainer struct {
 	stepper    *Stepper
 	generator  *Generator // of the answers at validations; nil before the first
 	crowded    bool       // the device has no memory for the stepper and the generator at once
-	tally      *Tally
-	badRows    *badRows
+	tally      *data.RowStats
+	badRows    *data.BadRows
 	train, val *Feed
 	metrics    *metricsLog
 	unlogged   bool // metrics.jsonl could not be written
 	unplotted  bool // loss.png could not be drawn
 	saver      *saver
-	saved      savedRun // what a resumed run goes on from
+	saved      Newest[trainerState] // what a resumed run goes on from
 	finished   bool
 	unused     []string // settings that a finished run would have otherwise
 	state      trainerState
@@ -78,7 +80,7 @@ type trainer struct {
 // checkpoint and returns the context's error. A run that fails on its way returns a
 // *StoppedError.
 func Train(ctx context.Context, o TrainOptions) (Result, error) {
-	t := &trainer{TrainOptions: o, tally: NewTally(o.Observe.BadRow)}
+	t := &trainer{TrainOptions: o, tally: data.NewRowStats(o.Observe.BadRow)}
 	lock, err := lockRun(o.Out)
 	if err != nil {
 		return Result{}, err
@@ -87,7 +89,7 @@ func Train(ctx context.Context, o TrainOptions) (Result, error) {
 	t.lock = lock
 	if err := t.open(ctx); err != nil {
 		t.free()
-		return Result{}, errors.Join(err, t.badRows.abandon(), lock.abandon())
+		return Result{}, errors.Join(err, t.badRows.Abandon(), lock.abandon())
 	}
 	defer t.close()
 	if t.finished {
@@ -124,8 +126,8 @@ func (t *trainer) close() {
 	if err := t.metrics.close(); err != nil {
 		t.warn("the last lines of metrics.jsonl are lost: %v", err)
 	}
-	if err := t.badRows.close(); err != nil {
-		t.warn("%s does not list all rows that were skipped: %v", badRowsFile, err)
+	if err := t.badRows.Close(); err != nil {
+		t.warn("%s does not list all rows that were skipped: %v", data.BadRowsFile, err)
 	}
 }
 
@@ -235,9 +237,9 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		return m, err
 	}
 	for _, sum := range sums {
-		m.Loss += Figure(float64(sum[0]) / float64(targets))
+		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(targets))
 	}
-	t.torn, m.GradNorm = false, Figure(norm)
+	t.torn, m.GradNorm = false, jsonfloat.Float(norm)
 	if err := t.judge(ctx, m); err != nil {
 		return m, err
 	}

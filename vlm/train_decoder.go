@@ -10,8 +10,8 @@ import (
 // configuration takes the place of the recipe's. A run that has a checkpoint
 // needs the decoder's files no more.
 func (t *trainer) openDecoder() error {
-	if t.saved.dir != "" {
-		return t.reopenDecoder(t.saved.dir)
+	if t.saved.Dir != "" {
+		return t.reopenDecoder(t.saved.Dir)
 	}
 	p, err := OpenPretrained(t.Decoder)
 	if err != nil {
@@ -52,7 +52,7 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 			return err
 		}
 	}
-	if t.model, t.language, err = openModel(checkpoint); err != nil {
+	if t.model, t.language, err = OpenModel(checkpoint); err != nil {
 		return err
 	}
 	t.adopt(t.model.Config.Text)

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"patchwork/internal/durable"
 )
 
 // finish writes the trained model into the run's folder.
 func (t *trainer) finish() error {
-	if err := t.tally.check(t.Recipe.MaxBadFraction, true); err != nil {
+	if err := t.tally.Check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
 	}
 	t.note("data: %s", t.tally)
@@ -26,7 +28,7 @@ const modelTemp = ".model"
 // finished.
 func (t *trainer) writeModel() error {
 	temp := filepath.Join(t.Out, modelTemp)
-	if err := t.model.saveValues(t.language, temp, t.model.valuesOn(t.Device).finite()); err != nil {
+	if err := Save(t.model, t.language, temp, FiniteOnly(ValuesOn(t.model, t.Device))); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	return moveModel(temp, t.Out)
@@ -34,9 +36,9 @@ func (t *trainer) writeModel() error {
 
 // clean removes what a run that was killed has left in its folder.
 func (t *trainer) clean() error {
-	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), sweep(t.saver.dir))
+	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), Sweep(t.saver.dir))
 	for _, name := range []string{"run.json", "metrics.jsonl", "loss.png"} {
-		err = errors.Join(err, remove(filepath.Join(t.Out, name+tempSuffix)))
+		err = errors.Join(err, durable.Remove(filepath.Join(t.Out, name+durable.TempSuffix)))
 	}
 	return err
 }

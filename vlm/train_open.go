@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"patchwork/engine"
+	"patchwork/internal/jsonfloat"
 	"patchwork/nn"
 	"patchwork/vlm/data"
 )
@@ -22,19 +23,19 @@ func (t *trainer) open(ctx context.Context) error {
 	t.finished = t.Resume && Finished(t.Out) && !longer
 	switch {
 	case t.finished:
-		t.saved.dir = t.Out
+		t.saved.Dir = t.Out
 	case t.Resume:
-		if t.saved, err = newestGood(ctx, t.saver.dir); err != nil {
+		if t.saved, err = NewestGood[trainerState](ctx, t.saver.dir); err != nil {
 			return err
 		}
 	}
-	if longer && t.saved.dir == "" {
+	if longer && t.saved.Dir == "" {
 		return fmt.Errorf("%s: the run is finished and its checkpoints are gone, so that it cannot be made longer; train on from its model: --model %s --out ANOTHER", t.Out, t.Out)
 	}
 	if err := t.openData(); err != nil {
 		return err
 	}
-	if t.saved.dir == "" {
+	if t.saved.Dir == "" {
 		if err := t.train.checkLength(); err != nil {
 			return err
 		}
@@ -43,8 +44,8 @@ func (t *trainer) open(ctx context.Context) error {
 		if t.steps, err = t.countSteps(ctx); err != nil {
 			return err
 		}
-		if t.steps < t.saved.state.Step {
-			return fmt.Errorf("--steps %d: the run in %s has taken %d steps already; give more, or take its checkpoint as it is", t.steps, t.Out, t.saved.state.Step)
+		if t.steps < t.saved.State.Step {
+			return fmt.Errorf("--steps %d: the run in %s has taken %d steps already; give more, or take its checkpoint as it is", t.steps, t.Out, t.saved.State.Step)
 		}
 	}
 	if err := t.writeRun(); err != nil {
@@ -54,7 +55,7 @@ func (t *trainer) open(ctx context.Context) error {
 		return t.openFinished()
 	}
 	if longer { // its weights say that the run has ended; the checkpoint has them too
-		if err := os.Remove(filepath.Join(t.Out, weightsFile)); err != nil {
+		if err := os.Remove(filepath.Join(t.Out, WeightsFile)); err != nil {
 			return err
 		}
 	}
@@ -108,7 +109,7 @@ func (t *trainer) openFinished() error {
 		t.state.Step, t.state.Tokens, t.state.Seconds = last.Step, last.Tokens, last.Seconds
 	}
 	if n := len(t.metrics.val); n > 0 {
-		t.state.ValLoss = Figure(t.metrics.val[n-1].ValLoss)
+		t.state.ValLoss = jsonfloat.Float(t.metrics.val[n-1].ValLoss)
 	}
 	return nil
 }
@@ -166,7 +167,7 @@ func (t *trainer) openData() error {
 	if len(rows) == 0 {
 		return fmt.Errorf("%s: there are no rows to train on", t.Data[0])
 	}
-	if pictured, err := train.Pictured(picturedRows); err != nil {
+	if pictured, err := train.Pictured(data.PicturedRows); err != nil {
 		return err
 	} else if !pictured {
 		t.warn("no row of the data has a picture: the model learns from text alone")
@@ -177,21 +178,18 @@ func (t *trainer) openData() error {
 	if !t.language.LearnsToStop() {
 		t.warn("the chat template puts no token behind an answer: the model cannot learn where its answers end, and they will run to --max-new-tokens")
 	}
-	if t.badRows, err = openBadRows(filepath.Join(t.Out, badRowsFile)); err != nil {
+	if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
 		return err
 	}
-	t.tally.listTo(t.badRows, train)
-	valTally := NewTally(nil)
-	valTally.listTo(t.badRows, valSet)
+	t.tally.ListTo(t.badRows, train)
+	valTally := data.NewRowStats(nil)
+	valTally.ListTo(t.badRows, valSet)
 	t.train = NewFeed(train, rows, t.language, t.Recipe, t.model.Config.Vision, t.tally)
 	valRecipe := t.Recipe
 	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
 	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, valTally)
 	return nil
 }
-
-// picturedRows is how many rows are looked at for a first picture.
-const picturedRows = 10_000
 
 // thin takes n of the rows, evenly spread.
 func thin(rows []int, n int) []int {
@@ -208,7 +206,7 @@ func thin(rows []int, n int) []int {
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
-		if t.model, t.language, err = openModel(t.Model); err != nil {
+		if t.model, t.language, err = OpenModel(t.Model); err != nil {
 			return err
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
@@ -230,11 +228,11 @@ func (t *trainer) openModel() error {
 // restore brings back the newest good checkpoint of a resumed run, or the weights to
 // start from.
 func (t *trainer) restore() error {
-	if t.saved.dir != "" {
+	if t.saved.Dir != "" {
 		return t.goOn()
 	}
 	if t.Model != "" {
-		return t.model.readWeights(t.Device, t.Model)
+		return ReadWeights(t.model, t.Device, t.Model)
 	}
 	if t.Decoder != "" {
 		return t.loadDecoder()
@@ -245,17 +243,17 @@ func (t *trainer) restore() error {
 // goOn brings the checkpoint back that was found to be whole, and sets broken ones
 // aside.
 func (t *trainer) goOn() error {
-	for i, path := range t.saved.broken {
-		t.warn("%v; going on from %s", t.saved.damage[i], filepath.Base(t.saved.dir))
-		if err := setAside(path); err != nil {
+	for _, c := range t.saved.Damaged {
+		t.warn("%v; resuming from %s", c.Err, filepath.Base(t.saved.Dir))
+		if err := Quarantine(c.Dir); err != nil {
 			return err
 		}
 	}
-	s := t.saved.state
+	s := t.saved.State
 	if s.Format == 0 {
-		t.note("%s is of an older form without %s: it is taken as it is", filepath.Base(t.saved.dir), sumsFile)
+		t.note("%s is of an older form without %s: it is taken as it is", filepath.Base(t.saved.Dir), SumsFile)
 	}
-	if err := t.model.loadCheckpoint(t.Device, t.saved.dir); err != nil {
+	if err := Restore(t.model, t.Device, t.saved.Dir); err != nil {
 		return err
 	}
 	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {

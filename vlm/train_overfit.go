@@ -29,7 +29,7 @@ func (t *trainer) warnOverfit(m ValMetrics) {
 	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in pass %d over %d rows: the model learns its rows by heart", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
 	if rises {
 		what += fmt.Sprintf(". It was best after step %d, %.3f", best.Step, best.ValLoss)
-		if path := bestOf(checkpoints(t.saver.dir)); path != "" && stepOf(path) < m.Step {
+		if path := BestOf(Checkpoints(t.saver.dir)); path != "" && StepOf(path) < m.Step {
 			what += ": " + filepath.Join(t.saver.dir, filepath.Base(path)) + " is the checkpoint to use"
 		}
 	}

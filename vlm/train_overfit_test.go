@@ -3,6 +3,8 @@ package vlm
 import (
 	"strings"
 	"testing"
+
+	"patchwork/internal/jsonfloat"
 )
 
 // TestWarnOverfit: a validation loss that rises while the training loss falls is said,
@@ -12,7 +14,7 @@ func TestWarnOverfit(t *testing.T) {
 		var out []StepMetrics
 		for i, loss := range losses {
 			for k := range 10 {
-				out = append(out, StepMetrics{Step: 10*i + k + 1, Loss: Figure(loss)})
+				out = append(out, StepMetrics{Step: 10*i + k + 1, Loss: jsonfloat.Float(loss)})
 			}
 		}
 		return out

@@ -43,14 +43,6 @@ func (t *trainer) periodic(ctx context.Context) error {
 	return nil
 }
 
-// DivergedError says that a run's numbers are none any more, so that its checkpoints are
-// left as they are.
-type DivergedError struct{ What string }
-
-func (e *DivergedError) Error() string {
-	return e.What + "; a lower --lr would help"
-}
-
 // checkFinite refuses to save a run whose last step was left out: the checkpoints before
 // it are the ones to go on from.
 func (t *trainer) checkFinite() error {
@@ -72,7 +64,7 @@ func (t *trainer) validates() bool {
 // catchUp validates after the step that a run goes on from, where it was interrupted
 // before it could.
 func (t *trainer) catchUp(ctx context.Context) error {
-	if t.saved.dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validates() {
+	if t.saved.Dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validates() {
 		return nil
 	}
 	return t.validate(ctx)

@@ -119,12 +119,12 @@ func TestDivergence(t *testing.T) {
 	if !slices.ContainsFunc(warnings, func(s string) bool { return strings.Contains(s, "no checkpoint is saved") }) {
 		t.Errorf("warnings: %q", warnings)
 	}
-	for _, dir := range checkpoints(filepath.Join(out, "checkpoints")) {
-		m, _, err := openModel(dir)
+	for _, dir := range Checkpoints(filepath.Join(out, "checkpoints")) {
+		m, _, err := OpenModel(dir)
 		must(t, err)
 		dev := cpu.Open(0)
 		must(t, m.allocate(dev, false))
-		must(t, m.readWeights(dev, dir))
+		must(t, ReadWeights(m, dev, dir))
 		for _, p := range m.Params.All() {
 			x, err := m.Params.Read(dev, m.Params.Weights, p)
 			must(t, err)

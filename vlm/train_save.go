@@ -9,10 +9,10 @@ import (
 )
 
 // checkpoint is the state after the last step, with values on the device.
-func (t *trainer) checkpoint() checkpoint {
+func (t *trainer) checkpoint() Checkpoint {
 	info, s := t.Device.Info(), t.state
-	s.Format, s.Device, s.Driver, s.LossScale = checkpointFormat, info.Device, info.Arithmetic(), t.stepper.LossScale
-	return checkpoint{t.model, t.language, s, t.model.valuesOn(t.Device)}
+	s.Format, s.Device, s.Driver, s.LossScale = CheckpointFormat, info.Device, info.Arithmetic(), t.stepper.LossScale
+	return Checkpoint{Model: t.model, Language: t.language, Step: s.Step, State: s, Values: ValuesOn(t.model, t.Device)}
 }
 
 // save writes a checkpoint beside the steps that follow, where the host has memory
@@ -43,7 +43,7 @@ func (t *trainer) save() error {
 	if err != nil {
 		return err
 	}
-	c.values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.copied.Values(from, p), nil }
+	c.Values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.copied.Values(from, p), nil }
 	s.writing = make(chan saved, 1)
 	go func(done chan<- saved) { done <- s.write(c) }(s.writing)
 	return nil
@@ -55,7 +55,7 @@ func (t *trainer) placeOfSaving() place {
 		return t.saver.where
 	}
 	t.saver.where = beside
-	takes, free := t.model.checkpointBytes(), freeHostMemory()
+	takes, free := CheckpointBytes(t.model), freeHostMemory()
 	switch {
 	case free == 0:
 		t.saver.where = inStep
@@ -96,7 +96,7 @@ func (t *trainer) saveError(err error) error {
 	if errors.As(err, &diverged) {
 		return fmt.Errorf("no checkpoint is saved: %w", err)
 	}
-	return &SaveError{"a checkpoint", t.model.checkpointBytes(), err}
+	return &SaveError{"a checkpoint", CheckpointBytes(t.model), err}
 }
 
 // saveNow writes a checkpoint and returns when it is there.

@@ -70,7 +70,7 @@ func TestSavedBeside(t *testing.T) {
 			t.Errorf("with %d bytes free it says %d times that checkpoints are saved in the step, want %d:\n%s", free, got, want, &h)
 		}
 	}
-	for _, name := range []string{weightsFile, momentsFile1, momentsFile2, "config.json", "tokenizer.json"} {
+	for _, name := range []string{WeightsFile, momentsFile1, momentsFile2, "config.json", "tokenizer.json"} {
 		sameFile(t, name, folders[0], folders[1<<40])
 		sameFile(t, name, folders[0], folders[1000])
 	}
@@ -110,7 +110,7 @@ func TestSaveFails(t *testing.T) {
 				}
 				if c.saved {
 					must(t, err)
-					if _, err := newestGood(t.Context(), dir); err != nil || !Finished(out) {
+					if _, err := NewestGood[trainerState](t.Context(), dir); err != nil || !Finished(out) {
 						t.Errorf("the run is not finished, or its checkpoint is not good: %v", err)
 					}
 					return
@@ -171,7 +171,7 @@ func TestValidationInterrupted(t *testing.T) {
 			if a, b := valLosses(t, whole), valLosses(t, out); a != b {
 				t.Errorf("validations are\n%s and\n%s", a, b)
 			}
-			sameFile(t, weightsFile, whole, out)
+			sameFile(t, WeightsFile, whole, out)
 		})
 	}
 }
@@ -194,8 +194,8 @@ func TestFinishedRun(t *testing.T) {
 	first, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
 	must(t, err)
 	metrics := readFile(t, out, "metrics.jsonl")
-	for _, c := range checkpoints(filepath.Join(out, "checkpoints")) {
-		must(t, os.Truncate(filepath.Join(c, weightsFile), 100))
+	for _, c := range Checkpoints(filepath.Join(out, "checkpoints")) {
+		must(t, os.Truncate(filepath.Join(c, WeightsFile), 100))
 	}
 	again, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	must(t, err)

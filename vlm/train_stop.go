@@ -61,7 +61,7 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 
 func (t *trainer) stopped(err error) error {
 	stopped := &StoppedError{Err: err, Step: t.state.Step}
-	all, err := listCheckpoints(t.saver.dir)
+	all, err := ListCheckpoints(t.saver.dir)
 	if stopped.Unlisted = err; len(all) > 0 {
 		stopped.Checkpoint = all[len(all)-1]
 	}

@@ -110,9 +110,9 @@ func TestTrainFaults(t *testing.T) {
 			_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 			must(t, err)
 			same(t, "a run that failed and one that did not", losses(t, whole), losses(t, out))
-			a, err := os.ReadFile(filepath.Join(whole, weightsFile))
+			a, err := os.ReadFile(filepath.Join(whole, WeightsFile))
 			must(t, err)
-			b, err := os.ReadFile(filepath.Join(out, weightsFile))
+			b, err := os.ReadFile(filepath.Join(out, WeightsFile))
 			must(t, err)
 			if string(a) != string(b) {
 				t.Error("the weights differ")
@@ -136,7 +136,7 @@ func TestInterruptedUpdate(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want it interrupted", err)
 	}
-	if all := checkpoints(filepath.Join(out, "checkpoints")); len(all) != 1 || filepath.Base(all[0]) != "step-000003" {
+	if all := Checkpoints(filepath.Join(out, "checkpoints")); len(all) != 1 || filepath.Base(all[0]) != "step-000003" {
 		t.Errorf("the checkpoints are %v, want one of the third step", all)
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})

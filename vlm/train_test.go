@@ -13,6 +13,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/vlm/data"
 )
 
 func trainOn(t testing.TB, dev engine.Device, r Recipe, files []string, out string, resume bool, observe Observer) (Result, error) {
@@ -106,14 +107,14 @@ func testResume(t *testing.T, frozen int, dtype string) {
 		}
 	}
 	same(t, "an interrupted run and a whole one", losses(t, whole), losses(t, stopped))
-	a, err := os.ReadFile(filepath.Join(whole, weightsFile))
+	a, err := os.ReadFile(filepath.Join(whole, WeightsFile))
 	must(t, err)
-	b, err := os.ReadFile(filepath.Join(stopped, weightsFile))
+	b, err := os.ReadFile(filepath.Join(stopped, WeightsFile))
 	must(t, err)
 	if string(a) != string(b) {
 		t.Error("the weights differ")
 	}
-	if n := len(checkpoints(filepath.Join(stopped, "checkpoints"))); n > DefaultKeep {
+	if n := len(Checkpoints(filepath.Join(stopped, "checkpoints"))); n > DefaultKeep {
 		t.Errorf("%d checkpoints are kept, want %d", n, DefaultKeep)
 	}
 }
@@ -203,7 +204,7 @@ func TestTooManyBadRows(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	r.Steps = 10000
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
-	var bad *BadRowsError
+	var bad *data.BadRowsError
 	if !errors.As(err, &bad) {
 		t.Fatalf("got %v, want too many bad rows", err)
 	}

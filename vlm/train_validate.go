@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"patchwork/engine"
+	"patchwork/internal/jsonfloat"
 	"patchwork/vlm/chat"
 )
 
@@ -42,7 +43,7 @@ func (t *trainer) validate(ctx context.Context) error {
 	}
 	t.logged(t.metrics.validation(m))
 	t.warnOverfit(m)
-	t.state.ValStep, t.state.ValLoss = m.Step, Figure(m.ValLoss)
+	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
 	t.plot()
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"patchwork/internal/wholefile"
+	"patchwork/internal/durable"
 )
 
 func main() {
@@ -34,7 +34,7 @@ func run(dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := wholefile.Write(filepath.Join(dir, "example.png"), r.Example.Picture); err != nil {
+	if err := durable.Replace(filepath.Join(dir, "example.png"), r.Example.Picture); err != nil {
 		return err
 	}
 	if err := writeSheet(filepath.Join(dir, "answers.png"), r); err != nil {

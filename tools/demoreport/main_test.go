@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/jsonfloat"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
@@ -49,7 +50,7 @@ func demo(t *testing.T) string {
 	}
 	var metrics []any
 	for step := range 50 {
-		metrics = append(metrics, vlm.StepMetrics{Step: step + 1, Tokens: int64(1000 * (step + 1)), Loss: 3 / vlm.Figure(step+1), Seconds: float64(step+1) / 10})
+		metrics = append(metrics, vlm.StepMetrics{Step: step + 1, Tokens: int64(1000 * (step + 1)), Loss: 3 / jsonfloat.Float(step+1), Seconds: float64(step+1) / 10})
 	}
 	writeLines(t, filepath.Join(dir, "model", "metrics.jsonl"), append(metrics, vlm.ValMetrics{Step: 50, ValLoss: 0.1})...)
 	writeLines(t, filepath.Join(dir, "model", "run.json"), map[string]any{"device": map[string]string{"device": "cpu", "name": "A & B"}})

@@ -6,7 +6,7 @@ import (
 	"encoding/base64"
 	"html/template"
 
-	"patchwork/internal/wholefile"
+	"patchwork/internal/durable"
 )
 
 //go:embed page.html
@@ -58,5 +58,5 @@ func writePage(path string, r *report) error {
 	if err != nil {
 		return err
 	}
-	return wholefile.Write(path, out.Bytes())
+	return durable.Replace(path, out.Bytes())
 }

@@ -18,7 +18,7 @@ import (
 
 	xdraw "golang.org/x/image/draw"
 
-	"patchwork/internal/wholefile"
+	"patchwork/internal/durable"
 )
 
 // The colours of all that is drawn: the ground, and what is written on it.
@@ -155,7 +155,7 @@ func (s *Sheet) Save(path string) error {
 	if err := png.Encode(&out, s.RGBA); err != nil {
 		return err
 	}
-	return wholefile.Write(path, out.Bytes())
+	return durable.Replace(path, out.Bytes())
 }
 
 // Pixels is a model's view of a picture [S,S,3] as an image.

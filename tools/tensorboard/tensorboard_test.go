@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"patchwork/internal/jsonfloat"
 	"patchwork/vlm"
 )
 
@@ -35,7 +36,7 @@ func told(t testing.TB, dir string, first, last int, loss func(step int) float64
 	o := w.Observer(func(err error) { t.Error(err) })
 	o.Start(vlm.RunInfo{Done: first - 1})
 	for i := first; i <= last; i++ {
-		o.Step(vlm.StepMetrics{Step: i, Loss: vlm.Figure(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
+		o.Step(vlm.StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
 	}
 	o.Validation(vlm.ValMetrics{Step: last, ValLoss: 0.25, Samples: []vlm.Sample{{
 		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Size: 2, Pictures: [][]byte{make([]byte, 12)},

@@ -43,7 +43,7 @@ func run(model, list string) error {
 	if err != nil {
 		return err
 	}
-	nll, logits, err := l.Score(context.Background(), ids)
+	nll, logits, err := vlm.Score(context.Background(), l, ids)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ type patchWeight struct {
 // explain draws where the model looked as it gave an answer.
 func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int32) (*explanation, error) {
 	start := time.Now()
-	e, err := s.generator.Explain(ctx, prompt, s.pictures, answer, mostWords)
+	e, err := vlm.Explain(ctx, s.generator.Loaded, prompt, s.pictures, answer, mostWords)
 	if err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}

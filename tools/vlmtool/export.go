@@ -42,7 +42,7 @@ func export(ctx context.Context, a *app, o vlm.ExportOptions) error {
 		return usagef("--out is missing: the folder that is written")
 	}
 	if err := vlm.CheckExportOut(o.Out); err != nil {
-		if errors.Is(err, vlm.ErrNotEmpty) {
+		if errors.Is(err, vlm.ErrOutNotEmpty) {
 			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)

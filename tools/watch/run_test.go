@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patchwork/engine"
+	"patchwork/internal/jsonfloat"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
 )
@@ -22,7 +23,7 @@ func must(t testing.TB, err error) {
 // step is a step of a run that takes 0.1 s for each.
 func step(n int) vlm.StepMetrics {
 	return vlm.StepMetrics{
-		Step: n, Tokens: int64(1000 * n), Loss: vlm.Figure(3 / math.Sqrt(float64(n))), GradNorm: 1, LR: 1e-3,
+		Step: n, Tokens: int64(1000 * n), Loss: jsonfloat.Float(3 / math.Sqrt(float64(n))), GradNorm: 1, LR: 1e-3,
 		TokensPerS: 10_000, ImagesPerS: 40, Seconds: 0.1 * float64(n), Took: 0.1, Memory: 64 << 20, MemoryPeak: 96 << 20,
 	}
 }
@@ -86,7 +87,7 @@ func TestState(t *testing.T) {
 	// A loss that is not finite is nowhere, and spoils nothing.
 	before := *s.Loss
 	bad := step(101)
-	bad.Loss, bad.GradNorm, bad.Skipped = vlm.Figure(math.NaN()), vlm.Figure(math.Inf(1)), 1
+	bad.Loss, bad.GradNorm, bad.Skipped = jsonfloat.Float(math.NaN()), jsonfloat.Float(math.Inf(1)), 1
 	o.Step(bad)
 	if s = r.State(); *s.Loss != before || s.GradNorm != nil || s.Skipped != 1 {
 		t.Errorf("after a step that was left out: %+v", s)

@@ -85,6 +85,9 @@ func (d *Dataset) Files() []string { return d.files }
 // folders, their sizes and their footers.
 func (d *Dataset) Fingerprint() string { return d.fingerprint }
 
+// PicturedRows is how many rows are read in search of a first image.
+const PicturedRows = 10_000
+
 // Pictured tells whether one of the first rows has a picture: most of them at the most.
 func (d *Dataset) Pictured(most int) (bool, error) {
 	if !d.pictured {

@@ -1,4 +1,4 @@
-package vlm
+package data
 
 // rowSet is a set of row numbers, a bit each: data sets have millions.
 type rowSet struct {

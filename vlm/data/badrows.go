@@ -1,4 +1,4 @@
-package vlm
+package data
 
 import (
 	"bytes"
@@ -8,11 +8,10 @@ import (
 	"sync"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm/data"
 )
 
-// badRowsFile is the name of the list in a run's folder.
-const badRowsFile = "bad_rows.jsonl"
+// BadRowsFile is the name of the list in a run's folder.
+const BadRowsFile = "bad_rows.jsonl"
 
 // What the list holds at the most: data with millions of bad rows would fill the
 // disk, and one flood must not hide the other reasons. All of them are counted.
@@ -21,8 +20,8 @@ const (
 	maxListedReason = 10_000
 )
 
-// badRow is a line of bad_rows.jsonl.
-type badRow struct {
+// BadRow is a line of bad_rows.jsonl.
+type BadRow struct {
 	File   string `json:"file"`
 	Row    int    `json:"row"`
 	Reason string `json:"reason"`
@@ -33,11 +32,11 @@ type rowName struct {
 	row  int
 }
 
-// badRows is the list of rows that were skipped, each once, over all epochs and
+// BadRows is the list of rows that were skipped, each once, over all epochs and
 // resumed runs. The file is made with its first line.
-type badRows struct {
+type BadRows struct {
 	path    string
-	earlier []badRow // listed before this process
+	earlier []BadRow // listed before this process
 
 	mu     sync.Mutex
 	listed map[rowName]bool
@@ -48,10 +47,10 @@ type badRows struct {
 	err    error // of the first line that could not be written
 }
 
-// openBadRows reads the list that is there; a line cut off by the end of an earlier
+// OpenBadRows reads the list that is there; a line cut off by the end of an earlier
 // process is dropped.
-func openBadRows(path string) (*badRows, error) {
-	b := &badRows{path: path, listed: map[rowName]bool{}, counts: map[string]int{}}
+func OpenBadRows(path string) (*BadRows, error) {
+	b := &BadRows{path: path, listed: map[rowName]bool{}, counts: map[string]int{}}
 	old, err := smallfile.Read(path, smallfile.Log)
 	if errors.Is(err, os.ErrNotExist) {
 		return b, nil
@@ -61,7 +60,7 @@ func openBadRows(path string) (*badRows, error) {
 	}
 	whole := 0
 	for line := range bytes.Lines(old) {
-		var row badRow
+		var row BadRow
 		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &row) != nil {
 			break
 		}
@@ -76,9 +75,12 @@ func openBadRows(path string) (*badRows, error) {
 	return b, nil
 }
 
+// Earlier are the rows that were listed before this process.
+func (b *BadRows) Earlier() []BadRow { return b.earlier }
+
 // note reports whether a row is new and has room in the list.
-func (b *badRows) note(row badRow) bool {
-	name, reason := rowName{row.File, row.Row}, data.ShortReason(row.Reason)
+func (b *BadRows) note(row BadRow) bool {
+	name, reason := rowName{row.File, row.Row}, ShortReason(row.Reason)
 	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedReason {
 		return false
 	}
@@ -87,8 +89,8 @@ func (b *badRows) note(row badRow) bool {
 	return true
 }
 
-// add lists a row. What goes wrong is said by close.
-func (b *badRows) add(row badRow) {
+// add lists a row. The first error is kept for Close.
+func (b *BadRows) add(row BadRow) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.err != nil || !b.note(row) {
@@ -109,7 +111,8 @@ func (b *badRows) add(row badRow) {
 	}
 }
 
-func (b *badRows) close() error {
+// Close closes the list and returns the first error met.
+func (b *BadRows) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true // what is prepared ahead may still be judged
@@ -120,12 +123,12 @@ func (b *badRows) close() error {
 	return b.err
 }
 
-// abandon closes the list, and removes it where this process has made it.
-func (b *badRows) abandon() error {
+// Abandon closes the list, and removes it where this process has made it.
+func (b *BadRows) Abandon() error {
 	if b == nil {
 		return nil
 	}
-	err := b.close()
+	err := b.Close()
 	if b.made {
 		err = errors.Join(err, os.Remove(b.path))
 	}

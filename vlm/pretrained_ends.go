@@ -13,50 +13,6 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Ends says whether a token ends an answer.
-func (l *Language) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
-
-// EndIDs are the tokens that end an answer.
-func (l *Language) EndIDs() []int32 { return slices.Clone(l.ends) }
-
-// endWith decides what ends an answer: what the chat template puts behind one, then
-// the tokenizer's eos_token, then those that the model's files name. A model may have
-// none: its answers end at the limit.
-func (l *Language) endWith(eosToken string, named []int32) {
-	l.ends = l.AnswerEnds()
-	if id, ok := l.Tokenizer.ID(eosToken); ok {
-		named = append([]int32{id}, named...)
-	}
-	for _, id := range named {
-		if !slices.Contains(l.ends, id) {
-			l.ends = append(l.ends, id)
-		}
-	}
-}
-
-// LearnsToStop says whether a trained answer ends with a token that generation stops at.
-func (l *Language) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
-
-// eosTokens are the ids to write to generation_config.json: one, a list, or nil.
-func (l *Language) eosTokens() any {
-	switch len(l.ends) {
-	case 0:
-		return nil
-	case 1:
-		return l.ends[0]
-	}
-	return l.ends
-}
-
-// generationConfig is generation_config.json.
-func (l *Language) generationConfig() map[string]any {
-	out := map[string]any{}
-	if len(l.ends) > 0 {
-		out["eos_token_id"], out["pad_token_id"] = l.eosTokens(), l.ends[0]
-	}
-	return out
-}
-
 // readEnds reads eos_token_id, a number or a list, of a folder's generation_config.json
 // and, where that file is absent, of its config.json, as transformers does.
 // The tokenizer has so many tokens. The ids above them, up to the configuration's

@@ -1,6 +1,6 @@
 //go:build unix
 
-package wholefile_test
+package durable_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"patchwork/internal/wholefile"
+	"patchwork/internal/durable"
 )
 
 func must(t *testing.T, err error) {
@@ -19,7 +19,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestWrite(t *testing.T) {
+func TestReplace(t *testing.T) {
 	old, fresh := []byte("old"), []byte("new")
 	for _, c := range []struct {
 		name    string
@@ -28,11 +28,11 @@ func TestWrite(t *testing.T) {
 	}{
 		{"new", func(string, string) error { return nil }, false},
 		{"replaced", func(path, _ string) error { return os.WriteFile(path, old, 0o644) }, false},
-		{"left over", func(path, _ string) error { return os.WriteFile(path+wholefile.Suffix, make([]byte, 100), 0o644) }, false},
-		{"a link where it is written", func(path, elsewhere string) error { return os.Symlink(elsewhere, path+wholefile.Suffix) }, false},
+		{"left over", func(path, _ string) error { return os.WriteFile(path+durable.TempSuffix, make([]byte, 100), 0o644) }, false},
+		{"a link where it is written", func(path, elsewhere string) error { return os.Symlink(elsewhere, path+durable.TempSuffix) }, false},
 		{"a folder", func(path, _ string) error { return os.Mkdir(path, 0o755) }, true},
 		{"a folder where it is written", func(path, _ string) error {
-			return os.MkdirAll(filepath.Join(path+wholefile.Suffix, "full"), 0o755)
+			return os.MkdirAll(filepath.Join(path+durable.TempSuffix, "full"), 0o755)
 		}, true},
 		{"no folder", func(path, _ string) error { return os.Remove(filepath.Dir(path)) }, true},
 	} {
@@ -44,7 +44,7 @@ func TestWrite(t *testing.T) {
 			must(t, os.Mkdir(dir, 0o755))
 			path := filepath.Join(dir, "file")
 			must(t, c.prepare(path, elsewhere))
-			err := wholefile.Write(path, fresh)
+			err := durable.Replace(path, fresh)
 			if (err != nil) != c.fails {
 				t.Fatalf("got %v", err)
 			}
@@ -64,13 +64,13 @@ func TestWrite(t *testing.T) {
 // TestWriteFails: a file that cannot be written whole leaves the one before it.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, wholefile.Write(path, []byte("old")))
+	must(t, durable.Replace(path, []byte("old")))
 	var limit syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
 	small := limit
 	small.Cur = 1000
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
-	err := wholefile.Write(path, make([]byte, 5000))
+	err := durable.Replace(path, make([]byte, 5000))
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	got, _ := os.ReadFile(path)
 	if left, _ := os.ReadDir(filepath.Dir(path)); err == nil || string(got) != "old" || len(left) != 1 {
@@ -84,7 +84,7 @@ func TestWriteThrough(t *testing.T) {
 	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
 	must(t, os.WriteFile(file, []byte("old"), 0o644))
 	must(t, os.Symlink("file", link))
-	must(t, wholefile.Write(link, []byte("new")))
+	must(t, durable.Replace(link, []byte("new")))
 	if got, _ := os.ReadFile(file); string(got) != "new" {
 		t.Errorf("the link's file holds %q", got)
 	}
@@ -94,7 +94,7 @@ func TestWriteThrough(t *testing.T) {
 		got, _ := os.ReadFile(pipe)
 		read <- got
 	}()
-	must(t, wholefile.Write(pipe, []byte("new")))
+	must(t, durable.Replace(pipe, []byte("new")))
 	if got := <-read; string(got) != "new" {
 		t.Errorf("the pipe gave %q", got)
 	}

@@ -1,14 +1,14 @@
 //go:build unix
 
-package vlm
+package durable
 
 import (
 	"errors"
 	"os"
 )
 
-// syncDir makes what was created and renamed in a folder lasting.
-func syncDir(dir string) error {
+// SyncDir syncs the names created, renamed or removed in a folder.
+func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -1,0 +1,21 @@
+package vlm
+
+import (
+	"errors"
+	"os"
+)
+
+// Describe is DescribeModel, which tells the step of a checkpoint as well.
+func Describe(dir string) (Description, error) {
+	d, err := DescribeModel(dir)
+	if err != nil || d.Config.Vision.None() { // a decoder alone
+		return d, err
+	}
+	var h Header
+	err = ReadState(dir, &h)
+	if errors.Is(err, os.ErrNotExist) {
+		return d, nil
+	}
+	d.Step = h.Step
+	return d, err
+}

@@ -1,0 +1,24 @@
+package data
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// The list stays bounded, and no reason hides the others.
+func TestBadRowsBound(t *testing.T) {
+	b, err := OpenBadRows(filepath.Join(t.TempDir(), BadRowsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxListedReason + 50 {
+		b.add(BadRow{"a", i, "flood: " + string(rune('a'+i%26))})
+	}
+	b.add(BadRow{"a", 1 << 30, "rare"})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b.counts["flood"] != maxListedReason || b.counts["rare"] != 1 {
+		t.Errorf("listed %v", b.counts)
+	}
+}

@@ -1,0 +1,10 @@
+package vlm
+
+import "patchwork/engine"
+
+// Loaded is a model that is ready on a device. Close gives its memory back.
+type Loaded struct {
+	*Model
+	Language *Language
+	Device   engine.Device
+}
