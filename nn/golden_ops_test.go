@@ -48,7 +48,7 @@ var goldenOps = map[string]func(r *goldenRun){
 		_, err := engine.Allocate(r.dev, "table", table)
 		must(r.t, err)
 		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(most, RoPEFrequencies(d, r.float("theta")), 1)))
-		r.backward(r.g.RoPE(r.in["x"], Input(table, most, d), r.in["positions"]))
+		r.backward(r.g.RoPE(r.in["x"], RoPE{Input(table, most, d), r.in["positions"]}))
 	},
 	"attention": func(r *goldenRun) {
 		y := r.g.Attention(r.in["q"], r.in["k"], r.in["v"], r.int32s("intervals", r.intervals()))

@@ -17,7 +17,7 @@ type Graph struct {
 	tape   []func()
 	from   *node // the output whose gradient Backward is taking through its operator
 	params map[*Param]*Tensor
-	stacks map[[2]*Param]*Tensor // by their first and last parameter
+	fused  map[[2]*Param]*Tensor // by their first and last parameter
 }
 
 // Options of a recording.
@@ -26,7 +26,7 @@ type Options struct {
 	Train      bool // operators keep what their gradients need
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
 	Recompute  bool // Recomputed keeps its input alone and does its work again for the gradients
-	Apart      bool // a Stack's layers are computed one by one, as those are that do not adjoin
+	NoFusion   bool // layers of one input are computed one by one
 
 	// Visible is the part of all pairs of a query and a key that attention
 	// computes, where that is known; 0 = all. It is for the cost alone.
@@ -40,7 +40,7 @@ type Options struct {
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
 func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[[2]*Param]*Tensor{}}
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, fused: map[[2]*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)
@@ -219,7 +219,7 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	return n.grad, accumulate, true
 }
 
-// joinParts makes the gradients of a stack's parameters one: written all or none.
+// joinParts makes the gradients of a fused parameter's parts one: all of them written or none.
 func (g *Graph) joinParts(n *node) {
 	written := func(p *node) bool { return p.written }
 	if len(n.parts) == 0 || !slices.ContainsFunc(n.parts, written) {

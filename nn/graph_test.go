@@ -16,12 +16,14 @@ type gradRun struct {
 	t   *testing.T
 	dev engine.Device
 	see map[string]func(exe engine.Executable) []float32
+
+	step [shaders.StepWords]uint32
 }
 
 func newGradRun(t *testing.T) *gradRun {
 	dev := cpu.Open(0)
 	t.Cleanup(func() { dev.Close() })
-	return &gradRun{t, dev, map[string]func(engine.Executable) []float32{}}
+	return &gradRun{t: t, dev: dev, see: map[string]func(engine.Executable) []float32{}}
 }
 
 // buffer is a buffer of the caller's with random values.
@@ -55,7 +57,7 @@ func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
 	exe, err := r.dev.Compile(plan, nil)
 	must(r.t, err)
 	defer exe.Free()
-	must(r.t, exe.Run(r.t.Context(), &[shaders.StepWords]uint32{}))
+	must(r.t, exe.Run(r.t.Context(), &r.step))
 	out := map[string][]float32{}
 	for name, see := range r.see {
 		out[name] = see(exe)
@@ -147,16 +149,16 @@ func TestTwoHeads(t *testing.T) {
 	}
 }
 
-// TestStackAndSingle: a layer that is used in a stack and alone takes both gradients,
+// TestFusedAndSingle: a layer that is used both fused and alone takes both gradients,
 // whichever comes first.
-func TestStackAndSingle(t *testing.T) {
+func TestFusedAndSingle(t *testing.T) {
 	const rows = 4
 	gradients := func(uses ...string) map[string][]float32 {
 		r := newGradRun(t)
 		s := NewParams()
-		var stack Stack
+		var layers fusedLinear
 		for i := range 2 {
-			stack = append(stack, Declarer{s, "one"}.Linear(fmt.Sprint("layer", i), 32, 4, false, FanIn(32)))
+			layers = append(layers, Declarer{Params: s, Group: "one"}.Linear(fmt.Sprint("layer", i), 32, 4, false, FanIn(32)))
 		}
 		s.Seal()
 		_, err := engine.Allocate(r.dev, "weights", s.Weights, s.Grads)
@@ -170,13 +172,13 @@ func TestStackAndSingle(t *testing.T) {
 			for _, use := range uses {
 				in := g.Variable(x, rows, 32)
 				var y *Tensor
-				if use == "stack" {
+				if use == "fused" {
 					var ok bool
-					if y, ok = stack.Forward(g, in); !ok {
-						t.Fatal("no stack")
+					if y, ok = layers.forward(g, in); !ok {
+						t.Fatal("the layers are not fused")
 					}
 				} else {
-					y = stack[1].Forward(g, in)
+					y = layers[1].Forward(g, in)
 				}
 				g.Seed(y, r.buffer("dy "+use, 6, y.Size()).View())
 			}
@@ -188,8 +190,8 @@ func TestStackAndSingle(t *testing.T) {
 		}
 		return got
 	}
-	whole, single := gradients("stack"), gradients("single")
-	for _, uses := range [][]string{{"stack", "single"}, {"single", "stack"}, {"stack", "stack"}} {
+	whole, single := gradients("fused"), gradients("single")
+	for _, uses := range [][]string{{"fused", "single"}, {"single", "fused"}, {"fused", "fused"}} {
 		got := gradients(uses...)
 		for _, name := range []string{"layer0.weight", "layer1.weight"} {
 			for i, g := range got[name] {

@@ -49,8 +49,8 @@ func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
 // weight is a parameter as products read it: rounded, where the recording's Type
 // asks for that.
 func (g *Graph) weight(w *Tensor) engine.View {
-	if g.Type.Half() && w.node.narrow.Buffer != nil {
-		return w.node.narrow
+	if g.Type.Half() && w.node.half.Buffer != nil {
+		return w.node.half
 	}
 	return g.narrow(w.View(), w.Size())
 }

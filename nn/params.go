@@ -147,7 +147,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.view(s.Weights, p)}
 	if s.Narrow != nil && (p.Factor || !s.packed) {
-		n.narrow = s.NarrowView(p)
+		n.half = s.NarrowView(p)
 	}
 	if g.Train && s.takesGradient(p) {
 		n.needsGrad, n.written = true, g.Accumulate

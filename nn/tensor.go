@@ -21,7 +21,7 @@ type Tensor struct {
 type node struct {
 	name      string
 	view      engine.View
-	narrow    engine.View   // of a parameter: the same in 16 bits
+	half      engine.View   // of a parameter: its copy in 16 bits
 	rows      shaders.Count // leading rows in use, in units of rowSize elements
 	rowSize   int
 	needsGrad bool
@@ -31,7 +31,7 @@ type node struct {
 	// own says that nobody else may take the gradient's storage over: it is read after
 	// the run, or it is the caller's.
 	own bool
-	// parts are the parameters that a stack is made of; their gradients are its own.
+	// parts are the parameters that a fused one is made of; it shares their gradients.
 	parts []*node
 	// factor says that a product of the backward pass reads the gradient, rounded is that
 	// gradient in 16 bits, where the kernel that wrote it last wrote that too.

@@ -79,10 +79,10 @@ func (d *decoder) weightBytes() int64 {
 	n := d.norm.Weight.Bytes() + d.head.Bytes()
 	for i := range d.layers {
 		l := &d.layers[i]
-		for _, x := range []nn.Linear{l.q, l.k, l.v, l.o, l.gate, l.up, l.down} {
+		for _, x := range []nn.Linear{l.qkv.Q, l.qkv.K, l.qkv.V, l.o, l.mlp.Gate, l.mlp.Up, l.down} {
 			n += x.Weight.Bytes()
 		}
-		n += l.inputNorm.Weight.Bytes() + l.postNorm.Weight.Bytes()
+		n += l.qkv.Norm.Weight.Bytes() + l.mlp.Norm.Weight.Bytes()
 	}
 	return n
 }

@@ -191,8 +191,8 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 		}
 		x := r.Embed(nn.TokenIndex{IDs: input("ids", size), Slots: input("slots", size)}, r.Param(g.decoder.embed), features)
 		context := attentionContext{
-			rows: 1, tokens: size, table: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim),
-			positions: input("positions", size), intervals: input("intervals", size, 4), cache: g.cache,
+			rope:      nn.RoPE{Table: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Positions: input("positions", 1, size)},
+			intervals: input("intervals", size, 4), cache: g.cache,
 		}
 		if size > 1 {
 			context.count = slotTokens

@@ -127,15 +127,15 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
 	case programEvaluate:
-		return planStep(s.model, s.in, nn.Options{Visible: s.Visible, Apart: s.apart()})
+		return planStep(s.model, s.in, nn.Options{Visible: s.Visible, NoFusion: s.apart()})
 	}
 	return planStep(s.model, s.in, nn.Options{
-		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible, Apart: s.apart(),
+		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible, NoFusion: s.apart(),
 	})
 }
 
-// apart is nn.Options'. On the CPU a dispatch costs next to nothing, and products read
-// the rows of a stack slower: those of gate and up together are whole pages apart.
+// apart is nn.Options' NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read
+// the rows of fused layers slower: those of gate and up together are whole pages apart.
 // Plans that no device runs are those of GPUs.
 func (s *Stepper) apart() bool { return s.dev != nil && apartOn(s.dev.Info().Kind) }
 
