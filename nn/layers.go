@@ -37,10 +37,11 @@ func (l RMSNorm) Forward(g *Graph, x *Tensor) *Tensor {
 	return g.RMSNorm(x, g.Param(l.Weight), l.Eps)
 }
 
-// Declarer declares the parameters of one learning-rate group.
+// Declarer declares the parameters of one learning-rate group and block.
 type Declarer struct {
 	Params *Params
 	Group  string
+	Block  string // see Param.Block; "" = none
 }
 
 // Linear declares a Linear layer, its weight drawn with the given spread.
@@ -64,14 +65,14 @@ func (d Declarer) RMSNorm(name string, cols int, eps float32) RMSNorm {
 
 // Matrix declares a matrix that products read or tokens are looked up in.
 func (d Declarer) Matrix(name string, rows, cols int, decay bool, init Init) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Decay: decay, Init: init, Factor: true})
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Block: d.Block, Decay: decay, Init: init, Factor: true})
 }
 
 // Table declares rows that are added to others.
 func (d Declarer) Table(name string, rows, cols int, init Init) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Init: init})
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Block: d.Block, Init: init})
 }
 
 func (d Declarer) vector(name string, n int, value float64) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{n}, Group: d.Group, Init: Init{Mean: value}})
+	return d.Params.Add(&Param{Name: name, Shape: []int{n}, Group: d.Group, Block: d.Block, Init: Init{Mean: value}})
 }

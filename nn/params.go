@@ -16,6 +16,7 @@ type Param struct {
 	Name  string
 	Shape []int
 	Group string // learning-rate group
+	Block string // parameters of one block, a decoder layer, stay in one allocation where they can
 	Decay bool   // weight decay applies
 	Init  Init
 	// Factor says that it is a matrix which products read or tokens are looked up

@@ -2,13 +2,12 @@ package nn
 
 import (
 	"fmt"
-	"strings"
 
 	"patchwork/engine"
 )
 
 // Divide cuts the set's buffers for a device, so that no part is larger than a buffer
-// of the device: between layers where that is possible, else between parameters. It
+// of the device: between blocks where that is possible, else between parameters. It
 // is called before the parameters are recorded and placed. A parameter that is
 // larger alone is an engine.ErrUnsupported.
 func (s *Params) Divide(info engine.Info) error {
@@ -65,16 +64,16 @@ func cutsOf(params []*Param, end, size int64, info engine.Info) (cuts []int64, e
 			ends[i] = params[i+1].offset
 		}
 	}
-	layers := make([]int64, len(params)) // where the layer of each ends
+	blocks := make([]int64, len(params)) // where the block of each ends
 	for i := len(params) - 1; i >= 0; i-- {
-		if layers[i] = ends[i]; i+1 < len(params) && layerOf(params[i]) == layerOf(params[i+1]) {
-			layers[i] = layers[i+1]
+		if blocks[i] = ends[i]; i+1 < len(params) && sameBlock(params[i], params[i+1]) {
+			blocks[i] = blocks[i+1]
 		}
 	}
 	var start int64
 	for i, p := range params {
-		opens := i == 0 || layerOf(p) != layerOf(params[i-1])
-		if p.offset > start && (ends[i]-start > most || opens && layers[i]-start > most) {
+		opens := i == 0 || !sameBlock(p, params[i-1])
+		if p.offset > start && (ends[i]-start > most || opens && blocks[i]-start > most) {
 			cuts, start = append(cuts, p.offset), p.offset
 		}
 		if ends[i]-start > most {
@@ -85,16 +84,8 @@ func cutsOf(params []*Param, end, size int64, info engine.Info) (cuts []int64, e
 	return cuts, nil
 }
 
-// layerOf is a parameter's name up to the last number in it, as in "layers.3".
-func layerOf(p *Param) string {
-	parts := strings.Split(p.Name, ".")
-	for n := len(parts); n > 0; n-- {
-		if strings.Trim(parts[n-1], "0123456789") == "" {
-			return strings.Join(parts[:n], ".")
-		}
-	}
-	return p.Name
-}
+// sameBlock reports whether two parameters were declared in one block.
+func sameBlock(a, b *Param) bool { return a.Block != "" && a.Block == b.Block }
 
 // halves are cuts of the copy in 16 bits.
 func halves(cuts []int64) []int64 {

@@ -17,9 +17,9 @@ func layered() *Params {
 	s.Add(&Param{Name: "embed", Shape: []int{20, 100}, Group: "words", Decay: true, Factor: true})
 	for layer := range 4 {
 		for _, name := range []string{"q", "k", "v"} {
-			s.Add(&Param{Name: fmt.Sprintf("layers.%d.%s.weight", layer, name), Shape: []int{10, 100}, Group: "words", Decay: true, Factor: true})
+			s.Add(&Param{Name: fmt.Sprint(name, layer), Shape: []int{10, 100}, Group: "words", Block: fmt.Sprint(layer), Decay: true, Factor: true})
 		}
-		s.Add(&Param{Name: fmt.Sprintf("layers.%d.norm.weight", layer), Shape: []int{10}, Group: "words"})
+		s.Add(&Param{Name: fmt.Sprint("norm", layer), Shape: []int{10}, Group: "words", Block: fmt.Sprint(layer)})
 	}
 	s.Seal()
 	return s

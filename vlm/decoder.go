@@ -41,6 +41,7 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 
 // newDecoderLayer declares a layer's parameters in the order in which they lie in memory.
 func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
+	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
 	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
 	// What is added to the residual stream starts smaller, the more layers add.
