@@ -20,7 +20,7 @@ func TestFusedLinear(t *testing.T) {
 		name             string
 		bias, accumulate bool
 		dtype            shaders.Type
-		packed           bool
+		halfOnly         bool
 		tolerance        float64
 	}{
 		// Sums of some hundred terms of size 1, in another order.
@@ -29,12 +29,12 @@ func TestFusedLinear(t *testing.T) {
 		{name: "f32, adding", accumulate: true, tolerance: 1e-5},
 		// One by one, the input's gradient is rounded three times.
 		{name: "bf16", dtype: shaders.BF16, tolerance: 0.04},
-		{name: "bf16, packed", dtype: shaders.BF16, packed: true, tolerance: 0.04},
+		{name: "bf16 only", dtype: shaders.BF16, halfOnly: true, tolerance: 0.04},
 		{name: "f16 with biases", bias: true, dtype: shaders.F16, tolerance: 0.005},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := newFusedLinearModel(t, dev, c.bias, c.dtype, c.packed)
-			o := Options{Params: m.params, Train: !c.packed, Accumulate: c.accumulate, Type: c.dtype}
+			m := newFusedLinearModel(t, dev, c.bias, c.dtype, c.halfOnly)
+			o := Options{Params: m.params, Train: !c.halfOnly, Accumulate: c.accumulate, Type: c.dtype}
 			want, got := m.run(t, dev, o, false), m.run(t, dev, o, true)
 			if len(want) != len(got) {
 				t.Fatalf("%d results, want %d", len(got), len(want))
@@ -65,19 +65,19 @@ func TestFusedLinearFallback(t *testing.T) {
 	}
 	both := [2]string{"one", "one"}
 	for _, c := range []struct {
-		name   string
-		groups [2]string
-		rows   int
-		cols   int
-		bias   [2]bool
-		packed bool
-		alone  bool // the recording's NoFusion
-		want   bool
+		name     string
+		groups   [2]string
+		rows     int
+		cols     int
+		bias     [2]bool
+		halfOnly bool
+		noFusion bool // the recording's NoFusion
+		want     bool
 	}{
 		{name: "contiguous", groups: both, rows: 4, cols: 32, want: true},
 		{name: "with biases", groups: both, rows: 128, cols: 4, bias: [2]bool{true, true}, want: true},
-		{name: "packed", groups: both, rows: 4, cols: 32, packed: true, want: true},
-		{name: "without fusion", groups: both, rows: 4, cols: 32, alone: true},
+		{name: "in 16 bits only", groups: both, rows: 4, cols: 32, halfOnly: true, want: true},
+		{name: "without fusion", groups: both, rows: 4, cols: 32, noFusion: true},
 		{name: "a gap", groups: both, rows: 4, cols: 33},
 		{name: "a gap between biases", groups: both, rows: 64, cols: 4, bias: [2]bool{true, true}},
 		{name: "one bias", groups: both, rows: 128, cols: 4, bias: [2]bool{true, false}},
@@ -86,12 +86,12 @@ func TestFusedLinearFallback(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, fused := layers(c.groups, c.rows, c.cols, c.bias)
 			s.Freeze("two")
-			if c.packed {
-				s.Pack(shaders.BF16)
+			if c.halfOnly {
+				s.StoreHalf(shaders.BF16)
 			}
-			_, err := Record("fused", Options{Params: s, Train: !c.packed, NoFusion: c.alone}, func(g *Graph) {
+			_, err := Record("fused", Options{Params: s, Train: !c.halfOnly, NoFusion: c.noFusion}, func(g *Graph) {
 				x := g.New("x", 3, c.cols)
-				if c.packed {
+				if c.halfOnly {
 					g.Type = shaders.BF16
 				}
 				if _, ok := fused.forward(g, x); ok != c.want {
@@ -113,9 +113,9 @@ func TestJoinViewsOfTwoBuffers(t *testing.T) {
 	}
 }
 
-// fusedModel is three layers of one input x [20,64] with the gradients of their outputs,
-// of each and side by side.
-type fusedModel struct {
+// fusedLinearModel is three layers of one input x [20,64] with the gradients of their outputs,
+// separate and side by side.
+type fusedLinearModel struct {
 	params *Params
 	layers fusedLinear
 	x      *engine.Buffer
@@ -125,8 +125,8 @@ type fusedModel struct {
 
 const fusedRows, fusedInputs = 20, 64
 
-func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shaders.Type, packed bool) *fusedModel {
-	m := &fusedModel{params: NewParams()}
+func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shaders.Type, halfOnly bool) *fusedLinearModel {
+	m := &fusedLinearModel{params: NewParams()}
 	buffer := func(name string, cols int) *engine.Buffer {
 		b := engine.NewBuffer(name, engine.Room(dtype, fusedRows*cols))
 		b.Type = dtype
@@ -140,20 +140,20 @@ func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shade
 		m.layers = append(m.layers, d.Linear(fmt.Sprint("layer", i), fusedInputs, out, bias, FanIn(fusedInputs)))
 		dy := buffer("dy", out)
 		values[dy] = random.Draw(uint64(i), fusedRows*out)
-		m.dy, all = append(m.dy, dy), besides(all, values[dy])
+		m.dy, all = append(m.dy, dy), sideBySide(all, values[dy])
 	}
 	m.x, m.all = buffer("x", fusedInputs), buffer("dy", len(all)/fusedRows)
 	values[m.x], values[m.all] = random.Draw(9, fusedRows*fusedInputs), all
 	m.params.Seal()
 	switch {
-	case packed:
-		m.params.Pack(dtype)
+	case halfOnly:
+		m.params.StoreHalf(dtype)
 	case dtype.Half():
-		m.params.Halve(dtype)
+		m.params.AddHalfCopy(dtype)
 	}
 	buffers := append(m.dy, m.x, m.all, m.params.Weights, m.params.Grads)
-	if m.params.Narrow != nil {
-		buffers = append(buffers, m.params.Narrow)
+	if m.params.Half != nil {
+		buffers = append(buffers, m.params.Half)
 	}
 	memories, err := engine.Allocate(dev, "test", buffers...)
 	must(t, err)
@@ -166,12 +166,12 @@ func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shade
 		must(t, engine.UploadFloats(dev, b.View(), v))
 	}
 	must(t, m.params.Initialise(dev, 1))
-	must(t, m.params.Refresh(t.Context(), dev))
+	must(t, m.params.SyncHalf(t.Context(), dev))
 	return m
 }
 
 // run returns the outputs, side by side, and the gradients.
-func (m *fusedModel) run(t *testing.T, dev engine.Device, o Options, fused bool) map[string][]float32 {
+func (m *fusedLinearModel) run(t *testing.T, dev engine.Device, o Options, fused bool) map[string][]float32 {
 	t.Helper()
 	if o.Train {
 		for i, p := range m.params.All() {
@@ -188,11 +188,11 @@ func (m *fusedModel) run(t *testing.T, dev engine.Device, o Options, fused bool)
 				t.Fatal("the layers are not fused")
 			}
 			ys = append(ys, g.Keep(y))
-			g.Seed(y, m.all.View())
+			g.SetGrad(y, m.all.View())
 		} else {
 			for i, l := range m.layers {
 				ys = append(ys, g.Keep(l.Forward(g, x)))
-				g.Seed(ys[i], m.dy[i].View())
+				g.SetGrad(ys[i], m.dy[i].View())
 			}
 		}
 		g.KeepGrad(x)
@@ -213,7 +213,7 @@ func (m *fusedModel) run(t *testing.T, dev engine.Device, o Options, fused bool)
 		return values
 	}
 	for _, y := range ys {
-		results["y"] = besides(results["y"], read(y.View(), y.Size()))
+		results["y"] = sideBySide(results["y"], read(y.View(), y.Size()))
 	}
 	if !o.Train {
 		return results
@@ -226,8 +226,8 @@ func (m *fusedModel) run(t *testing.T, dev engine.Device, o Options, fused bool)
 	return results
 }
 
-// besides puts the rows of b behind those of a.
-func besides(a, b []float32) (both []float32) {
+// sideBySide appends each row of b to that of a.
+func sideBySide(a, b []float32) (both []float32) {
 	n, m := len(a)/fusedRows, len(b)/fusedRows
 	for r := range fusedRows {
 		both = append(append(both, a[r*n:][:n]...), b[r*m:][:m]...)

@@ -11,11 +11,11 @@ import (
 	"patchwork/shaders"
 )
 
-// gradRun records with inputs on the CPU, runs, and reads what f wants to see.
+// gradRun records with inputs on the CPU, runs, and reads the views that f named.
 type gradRun struct {
-	t   *testing.T
-	dev engine.Device
-	see map[string]func(exe engine.Executable) []float32
+	t    *testing.T
+	dev  engine.Device
+	read map[string]func(exe engine.Executable) []float32
 
 	step [shaders.StepWords]uint32
 }
@@ -23,7 +23,7 @@ type gradRun struct {
 func newGradRun(t *testing.T) *gradRun {
 	dev := cpu.Open(0)
 	t.Cleanup(func() { dev.Close() })
-	return &gradRun{t: t, dev: dev, see: map[string]func(engine.Executable) []float32{}}
+	return &gradRun{t: t, dev: dev, read: map[string]func(engine.Executable) []float32{}}
 }
 
 // buffer is a buffer of the caller's with random values.
@@ -37,7 +37,7 @@ func (r *gradRun) buffer(name string, seed uint64, n int) *engine.Buffer {
 
 // values reads a view after the run.
 func (r *gradRun) values(name string, v engine.View, n int) {
-	r.see[name] = func(exe engine.Executable) []float32 {
+	r.read[name] = func(exe engine.Executable) []float32 {
 		out := make([]float32, n)
 		if v.Buffer.Temporary() {
 			must(r.t, engine.DownloadTempFloats(r.dev, exe, v, out))
@@ -59,14 +59,14 @@ func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
 	defer exe.Free()
 	must(r.t, exe.Run(r.t.Context(), &r.step))
 	out := map[string][]float32{}
-	for name, see := range r.see {
-		out[name] = see(exe)
+	for name, read := range r.read {
+		out[name] = read(exe)
 	}
 	return out
 }
 
-// TestGradientsAreKept: a gradient that is to be read later, or that is the caller's,
-// keeps its value though the sum behind it passes it on and adds to it.
+// TestGradientsAreKept: a gradient that is read later, or that is the caller's, keeps its
+// value although the sum before it passes it on and adds to it.
 func TestGradientsAreKept(t *testing.T) {
 	const n = 64
 	for _, recompute := range []bool{false, true} {
@@ -77,10 +77,10 @@ func TestGradientsAreKept(t *testing.T) {
 			must(t, engine.Download(r.dev, dz.View(), before))
 			got := r.run(Options{Train: true, Recompute: recompute}, func(g *Graph) {
 				a := g.Add(g.Variable(x, 1, n), g.Variable(w, 1, n))
-				// y = a + gelu(a): the sum hands its gradient to a, and GELU adds to it.
-				y := g.Recomputed(a, func(a *Tensor) *Tensor { return g.Add(a, g.GELU(a)) })
+				// y = a + gelu(a): the sum passes its gradient to a, and GELU adds to it.
+				y := g.Checkpointed(a, func(a *Tensor) *Tensor { return g.Add(a, g.GELU(a)) })
 				z := g.Add(y, g.GELU(y))
-				g.Seed(z, dz.View())
+				g.SetGrad(z, dz.View())
 				g.KeepGrad(z)
 				g.KeepGrad(y)
 				g.KeepGrad(a)
@@ -90,15 +90,15 @@ func TestGradientsAreKept(t *testing.T) {
 				r.values("da", g.Grad(a), n)
 				r.values("y", g.Keep(y).View(), n)
 				r.values("a", g.Keep(a).View(), n)
-				r.values("seed", dz.View(), n)
+				r.values("caller's", dz.View(), n)
 			})
-			if !slices.Equal(got["seed"], before) || !slices.Equal(got["dz"], before) {
-				t.Error("the gradient that came in was written over")
+			if !slices.Equal(got["caller's"], before) || !slices.Equal(got["dz"], before) {
+				t.Error("the caller's gradient was overwritten")
 			}
 			for i := range n {
 				dy := float64(before[i]) * (1 + geluSlope(float64(got["y"][i])))
 				da := dy * (1 + geluSlope(float64(got["a"][i])))
-				// Float32 sums and products of numbers of size 1.
+				// float32 sums and multiplications of numbers of size 1.
 				if math.Abs(float64(got["dy"][i])-dy) > 1e-5 || math.Abs(float64(got["da"][i])-da) > 1e-5 {
 					t.Fatalf("%d: dy %v, da %v, want %v, %v", i, got["dy"][i], got["da"][i], dy, da)
 				}
@@ -164,7 +164,7 @@ func TestFusedAndSingle(t *testing.T) {
 		_, err := engine.Allocate(r.dev, "weights", s.Weights, s.Grads)
 		must(t, err)
 		must(t, s.Initialise(r.dev, 1))
-		for i, p := range s.All() { // what stood there before does not count
+		for i, p := range s.All() { // previous values must not count
 			must(t, s.WriteTo(r.dev, s.Grads, p, p.Draw(uint64(7+i), size(p.Shape))))
 		}
 		x := r.buffer("x", 5, rows*32)
@@ -180,7 +180,7 @@ func TestFusedAndSingle(t *testing.T) {
 				} else {
 					y = layers[1].Forward(g, in)
 				}
-				g.Seed(y, r.buffer("dy "+use, 6, y.Size()).View())
+				g.SetGrad(y, r.buffer("dy "+use, 6, y.Size()).View())
 			}
 			g.Backward()
 		})
@@ -202,7 +202,7 @@ func TestFusedAndSingle(t *testing.T) {
 				case name == "layer1.weight":
 					want += single[name][i]
 				}
-				if math.Abs(float64(g-want)) > 1e-5 { // sums of four products of size 1
+				if math.Abs(float64(g-want)) > 1e-5 { // sums of four terms of size 1
 					t.Fatalf("%v: %s[%d] is %v, want %v", uses, name, i, g, want)
 				}
 			}

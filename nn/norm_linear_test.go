@@ -48,12 +48,12 @@ func TestNormLinear(t *testing.T) {
 		t.Run(c.dtype.String(), func(t *testing.T) {
 			m := newNormModel(false)
 			if c.dtype.Half() {
-				m.params.Pack(c.dtype)
+				m.params.StoreHalf(c.dtype)
 			}
 			x := engine.NewBuffer("x", 4*3*64)
 			buffers := []*engine.Buffer{x, m.params.Weights}
-			if m.params.Narrow != nil {
-				buffers = append(buffers, m.params.Narrow)
+			if m.params.Half != nil {
+				buffers = append(buffers, m.params.Half)
 			}
 			memories, err := engine.Allocate(dev, "test", buffers...)
 			must(t, err)

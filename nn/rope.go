@@ -30,9 +30,9 @@ func (g *Graph) RoPE(x *Tensor, r RoPE) *Tensor {
 	return y
 }
 
-// RoPETable returns [positions, 2·len(frequencies)] values: for each position the
-// cosines and then the sines of position·frequency, times scale. The angles are taken in
-// float64: in float32 they would lose 6e-8 of themselves.
+// RoPETable returns [positions, 2·len(frequencies)] values: for each position the cosines
+// and then the sines of position·frequency, times scale. The angles are computed in
+// float64: float32 would round them by up to a relative 6e-8.
 func RoPETable(positions int, frequencies []float64, scale float64) []float32 {
 	half := len(frequencies)
 	table := make([]float32, positions*2*half)
@@ -45,7 +45,7 @@ func RoPETable(positions int, frequencies []float64, scale float64) []float32 {
 	return table
 }
 
-// RoPEFrequencies are the angles a position of a head's pairs of dimensions:
+// RoPEFrequencies are the angles per position of a head's pairs of dimensions:
 // theta^(-2i/headDim).
 func RoPEFrequencies(headDim int, theta float64) []float64 {
 	var out []float64

@@ -93,7 +93,7 @@ func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace T
 func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i, l := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
-		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Checkpointed(x, func(x *nn.Tensor) *nn.Tensor {
 			return l.forward(g, x, c, i)
 		}))
 	}

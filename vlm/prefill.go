@@ -183,7 +183,7 @@ func (g *Generator) compile(size int) (*pass, error) {
 func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params, Visible: visible, Type: g.storage()}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.eyes != nil {

@@ -82,7 +82,7 @@ func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, e
 		g.Keep(out.loss.Sum)
 		if !o.Train {
 			g.Keep(out.loss.NLL)
-			g.Keep(out.loss.Best)
+			g.Keep(out.loss.ArgMax)
 		}
 	})
 	if err != nil {
@@ -127,10 +127,10 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
 	case programEvaluate:
-		return planStep(s.model, s.in, nn.Options{Visible: s.Visible, NoFusion: s.apart()})
+		return planStep(s.model, s.in, nn.Options{AttentionDensity: s.Visible, NoFusion: s.apart()})
 	}
 	return planStep(s.model, s.in, nn.Options{
-		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible, NoFusion: s.apart(),
+		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, AttentionDensity: s.Visible, NoFusion: s.apart(),
 	})
 }
 
@@ -143,7 +143,7 @@ func (s *Stepper) apart() bool { return s.dev != nil && apartOn(s.dev.Info().Kin
 func apartOn(kind string) bool { return kind == "cpu" }
 
 func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
-	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {
+	if err := s.model.Params.SyncHalf(ctx, s.dev); err != nil {
 		return nil, err
 	}
 	if p := s.programs[key]; p != nil {
@@ -335,7 +335,7 @@ func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (
 	if err := engine.DownloadTemp(s.dev, p.exe, p.loss.NLL.View(), nll); err != nil {
 		return nil, nil, err
 	}
-	return nll, best, engine.DownloadTemp(s.dev, p.exe, p.loss.Best.View(), best)
+	return nll, best, engine.DownloadTemp(s.dev, p.exe, p.loss.ArgMax.View(), best)
 }
 
 // Traced is one measured dispatch of a step.
