@@ -7,28 +7,27 @@ import (
 	"patchwork/shaders"
 )
 
-// AdamW is the optimiser's fixed settings; the learning rates change each step.
+// AdamW is the optimizer's constant settings; the learning rates change at each step.
 type AdamW struct {
 	Beta1, Beta2, Eps, WeightDecay float64
 	MaxNorm                        float64 // of all gradients together; 0 = no clipping
-	// ScaleSlot is where the step block holds what the gradients are multiplied by;
-	// 0 = nothing.
+	// ScaleSlot is the step block entry by which the gradients are multiplied; 0 = none.
 	ScaleSlot int
 }
 
-// mostElements is how many elements of 32 bits one kernel call counts safely.
-const mostElements = 1 << 31
+// maxKernelElements is how many elements of 32 bits one kernel call can count.
+const maxKernelElements = 1 << 31
 
-// Update records the optimiser's step over every parameter that is not frozen:
-// the global norm, the clip factor, and one AdamW kernel a contiguous run. slot
-// gives, for a learning-rate group, where the step block holds what SetAdamW
-// writes. It returns [2] values: the norm and the clip factor.
+// Update records the optimizer's step over every parameter that is not frozen: the global
+// norm, the clip factor, and one AdamW kernel for each contiguous range. slot returns the
+// first of a learning-rate group's step block entries, which Set writes. The result is
+// [2]: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	s := g.Options.Params
 	squares, clip := g.NewFloat32("sum of squares", 1), g.NewFloat32("clip", 2)
 	g.fill(squares.View(), 1, 0)
 	for _, r := range s.Ranges() {
-		eachPiece(r.Offset, r.Bytes, func(offset, bytes int64) {
+		eachChunk(r.Offset, r.Bytes, func(offset, bytes int64) {
 			g.record(shaders.SumSquares, shaders.SumParams{N: shaders.N(int(bytes / 4)), Accumulate: 1},
 				s.Grads.View().Slice(offset, bytes), squares.View())
 		})
@@ -39,29 +38,29 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 		if r.Decay {
 			p.WeightDecay = float32(o.WeightDecay)
 		}
-		eachPiece(r.Offset, r.Bytes, func(offset, bytes int64) {
+		eachChunk(r.Offset, r.Bytes, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
 			at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
-			var narrow engine.View
-			if s.Narrow != nil {
-				p.Narrow, narrow = 1, s.Narrow.View().Slice(offset/2, bytes/2)
+			var half engine.View
+			if s.Half != nil {
+				p.Narrow, half = 1, s.Half.View().Slice(offset/2, bytes/2)
 			}
-			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V), narrow)
+			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V), half)
 		})
 	}
 	return clip
 }
 
-// eachPiece calls f for pieces of a range of 32-bit elements that a kernel can count;
-// what a device can bind is cut when it compiles.
-func eachPiece(first, length int64, f func(offset, bytes int64)) {
-	for at := int64(0); at < length; at += 4 * mostElements {
-		f(first+at, min(4*mostElements, length-at))
+// eachChunk calls f for chunks of a range of 32-bit elements, each as large as a kernel can
+// count. Limits of a device's bindings are handled when it compiles.
+func eachChunk(first, length int64, f func(offset, bytes int64)) {
+	for at := int64(0); at < length; at += 4 * maxKernelElements {
+		f(first+at, min(4*maxKernelElements, length-at))
 	}
 }
 
-// Set writes what the AdamW kernel reads from the step block: the learning rate
-// and the bias corrections of step t, counted from 1.
+// Set writes the step block entries that the AdamW kernel reads: the learning rate and the
+// bias corrections of step t, counted from 1.
 func (o AdamW) Set(step *[shaders.StepWords]uint32, slot int, lr float64, t int) {
 	step[slot] = math.Float32bits(float32(lr))
 	step[slot+1] = math.Float32bits(float32(1 / (1 - math.Pow(o.Beta1, float64(t)))))

@@ -8,8 +8,8 @@ import (
 )
 
 // Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D];
-// intervals (int32 [B,Tq,4]) say which keys a query sees, as shaders.Attention
-// tells. It returns y [B,Tq,H,D].
+// intervals (int32 [B,Tq,4]) are the keys that a query sees, as described at
+// shaders.Attention. It returns y [B,Tq,H,D].
 func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	ok := len(q.Shape) == 4 && len(k.Shape) == 4 && k.Size() == v.Size() &&
 		q.Shape[0] == k.Shape[0] && q.Shape[3] == k.Shape[3] && q.Shape[2]%k.Shape[2] == 0
@@ -22,14 +22,14 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	}
 	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
 	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
-	g.Program.Share(g.Visible)
+	g.Program.Share(g.AttentionDensity)
 	g.onBackward(y, func(dy engine.View) {
 		dq, addQ, _ := g.gradient(q)
 		dk, addK, _ := g.gradient(k)
 		dv, addV, _ := g.gradient(v)
 		p.AccumulateQ, p.AccumulateK, p.AccumulateV = shaders.Flag(addQ), shaders.Flag(addK), shaders.Flag(addV)
 		g.record(shaders.AttentionBackward, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View(), dy, dq, dk, dv)
-		g.Program.Share(g.Visible)
+		g.Program.Share(g.AttentionDensity)
 	})
 	return y
 }

@@ -2,31 +2,31 @@ package nn
 
 import "patchwork/shaders"
 
-// AttentionShares says where Attention's queries look, which Attention itself does
-// not keep: of each query's weights, which sum to 1, the part that falls to every
-// group of keys, as the mean of the heads. q is [B,Tq,H,D], k [B,Tk,K,D] and
-// intervals [B,Tq,4], as Attention takes them. groups are GroupValues' tensors, D
-// groups in each; for each the result has [B·Tq,D], in 32 bits.
+// AttentionShares computes the share of each query's attention weights, which sum to 1,
+// that every group of keys gets, as the mean over the heads. Attention does not keep its
+// weights. q is [B,Tq,H,D], k [B,Tk,K,D] and intervals [B,Tq,4], as for Attention. groups
+// are tensors of GroupValues, with D groups in each; for each the result has [B·Tq,D], in
+// 32 bits.
 //
-// It is Attention's own kernel with other values: where a key's value is 1 in the
-// column of its group and 0 elsewhere, a query receives its weights' sums.
+// It runs Attention's kernel with other values: where a key's value is 1 in the column of
+// its group and 0 elsewhere, a query's result is the sums of its weights.
 func (g *Graph) AttentionShares(q, k, intervals *Tensor, groups []*Tensor) []*Tensor {
 	batch, queries, heads, d := q.Shape[0], q.Shape[1], q.Shape[2], q.Shape[3]
-	q, k = g.wide(q), g.wide(k)
+	q, k = g.toFloat32(q), g.toFloat32(k)
 	mean := g.NewFloat32("mean of heads", batch*queries, 1, heads)
 	g.fill(mean.View(), mean.Size(), 1/float32(heads))
 	shares := make([]*Tensor, len(groups))
 	for i, values := range groups {
 		y := g.Attention(q, k, values, intervals) // [B,Tq,H,D]
 		shares[i] = g.NewFloat32("attention shares", batch*queries, d)
-		p := product{batch: batch * queries, m: shaders.N(1), n: d, k: shaders.N(heads)}
-		g.product(p, operand{view: mean.View()}, operand{view: y.View()}, shares[i].View())
+		p := matmulShape{batch: batch * queries, m: shaders.N(1), n: d, k: shaders.N(heads)}
+		g.matmul(p, operand{view: mean.View()}, operand{view: y.View()}, shares[i].View())
 	}
 	return shares
 }
 
-// wide is x itself or a copy in 32 bits.
-func (g *Graph) wide(x *Tensor) *Tensor {
+// toFloat32 is x itself or a copy in 32 bits.
+func (g *Graph) toFloat32(x *Tensor) *Tensor {
 	if !x.View().Buffer.Type.Half() {
 		return x
 	}
@@ -35,9 +35,9 @@ func (g *Graph) wide(x *Tensor) *Tensor {
 	return y
 }
 
-// GroupValues are what AttentionShares takes for keys [tokens,kvHeads,headDim] that
-// are sorted into so many groups: group[t] is the token's, from 0. There are as
-// many buffers of values as groups fill, headDim in each.
+// GroupValues are AttentionShares' values for keys [tokens,kvHeads,headDim] in so many
+// groups: group[t] is the group of token t, from 0. Each buffer of values holds headDim
+// groups.
 func GroupValues(group []int, groups, kvHeads, headDim int) [][]float32 {
 	values := make([][]float32, (groups+headDim-1)/headDim)
 	for i := range values {

@@ -6,8 +6,8 @@ import (
 	"patchwork/engine"
 )
 
-// TestAttentionMemory: attention and its gradient take memory in proportion to
-// the tokens, and far less than a matrix of scores would.
+// TestAttentionMemory: the memory of attention and its gradient is proportional to the
+// number of tokens, and far less than a matrix of scores would take.
 func TestAttentionMemory(t *testing.T) {
 	const heads, kv, d = 9, 3, 64
 	plan := func(tokens int) int64 {
@@ -18,7 +18,7 @@ func TestAttentionMemory(t *testing.T) {
 			intervals := Input(engine.NewBuffer("intervals", int64(16*tokens)), 1, tokens, 4)
 			q, k, v := variable("q", heads), variable("k", kv), variable("v", kv)
 			y := g.Attention(q, k, v, intervals)
-			g.Seed(y, engine.NewBuffer("dy", int64(4*y.Size())).View())
+			g.SetGrad(y, engine.NewBuffer("dy", int64(4*y.Size())).View())
 			for _, x := range []*Tensor{q, k, v} {
 				g.KeepGrad(x)
 			}
@@ -42,7 +42,7 @@ func TestAttentionMemory(t *testing.T) {
 	}
 	const first = 1024
 	base := plan(first)
-	// y, lse, dq, dk, dv and delta; what is beyond is rounding and the tiles' intervals.
+	// y, lse, dq, dk, dv and delta; the rest is rounding and the tiles' intervals.
 	if least := int64(4 * first * (2*heads*d + 2*kv*d + 2*heads)); base < least || base > least+least/10 {
 		t.Errorf("%d tokens take %d bytes, want %d and at most a tenth more", first, base, least)
 	}

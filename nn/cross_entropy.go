@@ -5,10 +5,10 @@ import (
 	"patchwork/shaders"
 )
 
-// Targets is what a loss needs to know of a batch: the tokens that have a
-// target and the targets, both int32 [n], as many of them as the step block's
-// entry CountSlot says (0 = all), and where the step block holds the factor of
-// the loss's gradient (0 = 1): one over the number of targets of the batch.
+// Targets are a batch's inputs of a loss: Rows, the tokens that have a target, and IDs, the
+// targets, both int32 [n]. The step block's entry CountSlot is the number of them in use
+// (0 = all), its entry ScaleSlot the factor of the loss's gradient (0 = 1): one over the
+// number of targets of the batch.
 type Targets struct {
 	Rows, IDs            *Tensor
 	CountSlot, ScaleSlot int
@@ -16,24 +16,24 @@ type Targets struct {
 
 // HeadLoss is the outcome of a HeadCrossEntropy.
 type HeadLoss struct {
-	Sum  *Tensor // [1]: the summed loss
-	NLL  *Tensor // [n]: negative log-likelihood of every target, in nats
-	Best *Tensor // [n] int32: the likeliest id in the target's place; nil in training
+	Sum *Tensor // [1]: the summed loss
+	NLL *Tensor // [n]: negative log-likelihood of every target, in nats
+	// ArgMax [n] is the id with the largest logit at every target, int32; nil in training.
+	ArgMax *Tensor
 }
 
-// headChunk is the size of the logits that are in memory at once, in elements.
+// headChunk is how many logits are in memory at once.
 const headChunk = 1 << 24
 
-// HeadCrossEntropy is the language model's head and its loss in one: logits
-// x·wᵀ of the tokens that have a target, a chunk of rows at a time, so that they
-// are never whole in memory, their cross-entropy, and in training at once the
-// gradients of x [T,D] and w [V,D].
+// HeadCrossEntropy is the language model's head and its loss: logits x·wᵀ of the tokens
+// that have a target, a chunk of rows at a time, so that they are never all in memory,
+// their cross-entropy, and in training also the gradients of x [T,D] and w [V,D].
 func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
 	check(x.Cols() == w.Cols(), "head", "x [T,D] and w [V,D]", x, w)
 	n, d, vocabulary := t.IDs.Size(), x.Cols(), w.Shape[0]
 	loss := HeadLoss{Sum: g.NewFloat32("loss", 1), NLL: g.NewFloat32("nll", n)}
 	if !g.Train {
-		loss.Best = g.NewFloat32("best", n)
+		loss.ArgMax = g.NewFloat32("argmax", n)
 	}
 	chunk := min(n, max(64, headChunk/vocabulary))
 	var total, dx engine.View // dx is of the rows with a target, and zero elsewhere
@@ -68,9 +68,9 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
 	weight := g.weight(w)
-	g.product(product{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}, operand{view: hidden.View()}, operand{view: weight, trans: true}, logits.View())
-	if loss.Best != nil {
-		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.Best.View())
+	g.matmul(matmulShape{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}, operand{view: hidden.View()}, operand{view: weight, trans: true}, logits.View())
+	if loss.ArgMax != nil {
+		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.ArgMax.View())
 	}
 	g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{
 		Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot),
@@ -78,14 +78,14 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	if !g.Train {
 		return
 	}
-	dlogits := g.narrow(logits.View(), logits.Size())
+	dlogits := g.cast(logits.View(), logits.Size())
 	if dw, add, ok := g.gradient(w); ok { // dw = dlogitsᵀ·hidden
-		g.product(product{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true, ld}, operand{view: hidden.View()}, dw)
+		g.matmul(matmulShape{batch: 1, m: shaders.N(vocabulary), n: d, k: rows, add: add}, operand{dlogits, true, ld}, operand{view: hidden.View()}, dw)
 	}
 	if dx.Buffer == nil {
 		return
 	}
 	dhidden := g.New("grad head hidden", n, d)
-	g.product(product{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false, ld}, operand{view: weight}, dhidden.View())
+	g.matmul(matmulShape{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false, ld}, operand{view: weight}, dhidden.View())
 	g.record(shaders.ScatterRows, gather, t.Rows.View(), dhidden.View(), dx)
 }

@@ -5,22 +5,21 @@ import (
 	"patchwork/shaders"
 )
 
-// TokenIndex is what embedding lookups need to know of a batch: the ids and
-// which tokens are pictures', and for the gradients the text tokens sorted by
-// id (see shaders.EmbedBackward) and the token of every picture slot. All are
-// int32.
+// TokenIndex is a batch's inputs of embedding lookups: the ids and image slots of the
+// tokens, and for the gradients the text tokens sorted by id (see shaders.EmbedBackward)
+// and the token of every image slot. All are int32.
 type TokenIndex struct {
 	IDs          *Tensor // [T]
 	Slots        *Tensor // [T]: row of the features that replaces the embedding, or -1
 	Order        *Tensor // [T]: text tokens by id
-	Starts       *Tensor // [T+1]: where a run of equal ids starts in Order
+	Starts       *Tensor // [T+1]: start of each run of equal ids in Order
 	SegmentIDs   *Tensor // [T]: the id of the run
 	SegmentsSlot int     // step block entry with the number of runs; 0 = all
-	SlotTokens   *Tensor // [slots]: the token that a slot replaces
+	SlotTokens   *Tensor // [slots]: the token of each slot
 }
 
-// Embed looks the tokens up in table [V,D] and puts features [slots,D] (nil for
-// text alone) in place of the pictures' tokens: [T,D].
+// Embed looks the tokens up in table [V,D] and replaces those of images by features
+// [slots,D] (nil without images): [T,D].
 func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)

@@ -42,13 +42,13 @@ var goldenOps = map[string]func(r *goldenRun){
 	"swiglu":    func(r *goldenRun) { r.backward(r.g.SwiGLU(r.in["gate"], r.in["up"])) },
 	"gelu_tanh": func(r *goldenRun) { r.backward(r.g.GELU(r.in["x"])) },
 	"rope": func(r *goldenRun) {
-		most := int(slices.Max(r.ints["positions"])) + 1
+		n := int(slices.Max(r.ints["positions"])) + 1
 		d := r.in["x"].Cols()
-		table := engine.NewBuffer("table", int64(4*most*d))
+		table := engine.NewBuffer("table", int64(4*n*d))
 		_, err := engine.Allocate(r.dev, "table", table)
 		must(r.t, err)
-		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(most, RoPEFrequencies(d, r.float("theta")), 1)))
-		r.backward(r.g.RoPE(r.in["x"], Input(table, most, d), r.in["positions"]))
+		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(n, RoPEFrequencies(d, r.float("theta")), 1)))
+		r.backward(r.g.RoPE(r.in["x"], RoPE{Input(table, n, d), r.in["positions"]}))
 	},
 	"attention": func(r *goldenRun) {
 		y := r.g.Attention(r.in["q"], r.in["k"], r.in["v"], r.int32s("intervals", r.intervals()))
@@ -128,8 +128,8 @@ func goldenCrossEntropy(r *goldenRun) {
 	r.output["dlogits_sum"], r.output["dlogits"] = dsum.View(), dmean.View()
 }
 
-// intervals says in the mask's language which keys a query may see, straight
-// from the definition in the golden index.
+// intervals are the keys that each query sees, computed from the definition in the golden
+// index.
 func (r *goldenRun) intervals() []int32 {
 	q, k := r.in["q"].Shape, r.in["k"].Shape
 	batch, tq, tk := q[0], q[1], k[1]
@@ -164,7 +164,7 @@ func (r *goldenRun) intervals() []int32 {
 	return out
 }
 
-// tokenIndex sorts the case's ids, the image token's apart.
+// tokenIndex sorts the case's ids, without the image token's.
 func (r *goldenRun) tokenIndex(image int32) TokenIndex {
 	ids := r.ints["ids"]
 	var slots, order, starts, segments, slotTokens []int32

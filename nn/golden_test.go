@@ -38,7 +38,7 @@ func (c goldenCase) int(name string) int       { return int(c.float(name)) }
 func (c goldenCase) bool(name string) bool     { v, _ := c.Params[name].(bool); return v }
 
 // goldenRun is one case on one device: tensors over the inputs, and the outputs
-// as the operator's function names them.
+// under the golden names.
 type goldenRun struct {
 	goldenCase
 	t      *testing.T
@@ -142,7 +142,7 @@ func (r *goldenRun) load(name string) {
 	r.in[name].node.needsGrad = !strings.HasPrefix(name, "d")
 }
 
-// int32s makes an input tensor from values of the test's own.
+// int32s makes an input tensor of the test's own values.
 func (r *goldenRun) int32s(name string, values []int32) *Tensor {
 	if len(values) == 0 {
 		values = []int32{0}
@@ -155,10 +155,10 @@ func (r *goldenRun) int32s(name string, values []int32) *Tensor {
 	return Input(buffer, len(values))
 }
 
-// backward seeds y with the case's dy.
+// backward sets the gradient of y to the case's dy.
 func (r *goldenRun) backward(y *Tensor) {
 	r.output["y"] = y.View()
-	r.g.Seed(y, r.in["dy"].View())
+	r.g.SetGrad(y, r.in["dy"].View())
 	r.g.Backward()
 }
 
@@ -166,14 +166,14 @@ func (r *goldenRun) compare(exe engine.Executable, name string) {
 	key := r.Name + "." + name
 	tensor, _ := r.file.Tensor(key)
 	if tensor.DType == "I32" {
-		return // counts, which the host knows
+		return // counts, which the host computes
 	}
 	want, err := r.file.Float32(key)
 	must(r.t, err)
 	got := make([]float32, len(want))
 	switch v := r.output[name]; {
 	case v.Buffer == nil:
-		r.t.Fatalf("operator gave no %s", name)
+		r.t.Fatalf("the operator has no output %s", name)
 	case v.Buffer.Temporary():
 		must(r.t, engine.DownloadTemp(r.dev, exe, v, got))
 	default:

@@ -15,9 +15,9 @@ type Graph struct {
 	Options
 
 	tape   []func()
-	from   *node // the output whose gradient Backward is taking through its operator
+	from   *node // the output of the operator whose gradients Backward is recording
 	params map[*Param]*Tensor
-	stacks map[[2]*Param]*Tensor // by their first and last parameter
+	fused  map[[2]*Param]*Tensor // fused parameters by the first and the last of them
 }
 
 // Options of a recording.
@@ -25,22 +25,22 @@ type Options struct {
 	Params     *Params
 	Train      bool // operators keep what their gradients need
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
-	Recompute  bool // Recomputed keeps its input alone and does its work again for the gradients
-	Apart      bool // a Stack's layers are computed one by one, as those are that do not adjoin
+	Recompute  bool // Checkpointed keeps only its input and is computed again for the gradients
+	NoFusion   bool // layers of one input are computed one by one
 
-	// Visible is the part of all pairs of a query and a key that attention
-	// computes, where that is known; 0 = all. It is for the cost alone.
-	Visible float64
-	// Type is how activations and the weights of products are stored: F32, BF16 or
-	// F16. The residual stream, statistics, losses and the parameters' gradients are
-	// of 32 bits always, as is all arithmetic.
+	// AttentionDensity is the fraction of the pairs of a query and a key that attention
+	// computes, 0 = all. It changes only the reported cost.
+	AttentionDensity float64
+	// Type is how activations and the weights of matmuls are stored: F32, BF16 or
+	// F16. The residual stream, statistics, losses and the parameters' gradients
+	// always have 32 bits, and so has all arithmetic.
 	Type shaders.Type
 }
 
 // Record runs f on a new recording and returns the program. Shapes that do not
 // fit are returned as a *ShapeError.
 func Record(name string, o Options, f func(g *Graph)) (program *engine.Program, err error) {
-	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, stacks: map[[2]*Param]*Tensor{}}
+	g := &Graph{Program: engine.NewProgram(name), Options: o, params: map[*Param]*Tensor{}, fused: map[[2]*Param]*Tensor{}}
 	defer func() {
 		if r := recover(); r != nil {
 			shape, ok := r.(*ShapeError)
@@ -62,27 +62,26 @@ func (g *Graph) NewFloat32(name string, shape ...int) *Tensor {
 	return g.newOf(shaders.F32, name, shape)
 }
 
-// newLike makes a temporary tensor that is stored as x is.
+// newLike makes a temporary tensor of x's type.
 func (g *Graph) newLike(x *Tensor, name string, shape ...int) *Tensor {
 	return g.newOf(x.node.view.Buffer.Type, name, shape)
 }
 
 func (g *Graph) newOf(t shaders.Type, name string, shape []int) *Tensor {
-	check(size(shape) <= math.MaxUint32, name, "at most 2^32-1 elements, which kernels count", &Tensor{Shape: shape})
+	check(size(shape) <= math.MaxUint32, name, "at most 2^32-1 elements, the largest number that kernels count", &Tensor{Shape: shape})
 	view := g.temporary(t, name, size(shape))
 	return &Tensor{Shape: shape, node: &node{name: name, view: view, needsGrad: g.Train}}
 }
 
-// temporary is room for n elements of a type.
+// temporary makes a buffer for n elements of a type.
 func (g *Graph) temporary(t shaders.Type, name string, n int) engine.View {
 	buffer := g.Program.Temp(name, engine.Room(t, max(1, n)))
 	buffer.Type = t
 	return buffer.View()
 }
 
-// narrow is a view of n elements in the recording's Type: v itself, or a copy that
-// is rounded.
-func (g *Graph) narrow(v engine.View, n int) engine.View {
+// cast returns v's n elements in the recording's Type: v itself, or a rounded copy.
+func (g *Graph) cast(v engine.View, n int) engine.View {
 	if v.Buffer.Type == g.Type {
 		return v
 	}
@@ -98,13 +97,13 @@ func (g *Graph) Keep(t *Tensor) *Tensor {
 }
 
 // KeepGrad makes a tensor's gradient readable after the program has run. It is called
-// before Backward; Grad then says where the gradient is.
-func (g *Graph) KeepGrad(t *Tensor) { t.node.own = true }
+// before Backward; Grad then returns where the gradient is.
+func (g *Graph) KeepGrad(t *Tensor) { t.node.ownsGrad = true }
 
-// Grad is where a tensor's gradient is after Backward; absent where it has none. That
-// of a temporary tensor can be read after the run if KeepGrad asked for it.
+// Grad is where a tensor's gradient is after Backward, the zero View if it has none. The
+// gradient of a temporary tensor can be read after the run only with KeepGrad.
 func (g *Graph) Grad(t *Tensor) engine.View {
-	if t.node.own && t.node.grad.Buffer != nil && t.node.grad.Buffer.Temporary() {
+	if t.node.ownsGrad && t.node.grad.Buffer != nil && t.node.grad.Buffer.Temporary() {
 		g.Program.Keep(t.node.grad.Buffer)
 	}
 	return t.node.grad
@@ -125,8 +124,8 @@ func (g *Graph) Variable(b *engine.Buffer, shape ...int) *Tensor {
 	return t
 }
 
-// RowCount makes the tensor's rows, counted along the last axis, those that the
-// step block's entry slot says when the program runs.
+// RowCount limits the tensor's rows, counted along the last axis, to as many as the step
+// block's entry slot gives when the program runs.
 func (t *Tensor) RowCount(slot int) *Tensor {
 	return t.rowCount(shaders.Count{Max: uint32(t.Size() / t.Cols()), Slot: uint32(slot)})
 }
@@ -136,7 +135,7 @@ func (t *Tensor) rowCount(c shaders.Count) *Tensor {
 	return t
 }
 
-// sameRows gives t as many rows in use as x has.
+// sameRows gives t the row count of x.
 func (t *Tensor) sameRows(x *Tensor) *Tensor {
 	if x.node.rows.Slot != 0 {
 		t.rowCount(x.rows())
@@ -144,9 +143,9 @@ func (t *Tensor) sameRows(x *Tensor) *Tensor {
 	return t
 }
 
-// Reshape is the same storage under another shape of the same size.
+// Reshape returns the same storage with another shape of the same size.
 func (t *Tensor) Reshape(shape ...int) *Tensor {
-	check(size(shape) == t.Size(), "reshape", "as many elements", t, &Tensor{Shape: shape})
+	check(size(shape) == t.Size(), "reshape", "the same number of elements", t, &Tensor{Shape: shape})
 	return &Tensor{Shape: slices.Clone(shape), node: t.node}
 }
 
@@ -155,8 +154,8 @@ func (g *Graph) record(k *shaders.Kernel, params any, views ...engine.View) {
 	g.Program.Dispatch(k, params, views...)
 }
 
-// onBackward puts an operator's backward on the tape. It runs only when the
-// gradient of the output y has been written.
+// onBackward puts an operator's backward pass on the tape. It runs only if the gradient
+// of the output y has been written.
 func (g *Graph) onBackward(y *Tensor, f func(dy engine.View)) {
 	if !g.Train {
 		return
@@ -169,8 +168,8 @@ func (g *Graph) onBackward(y *Tensor, f func(dy engine.View)) {
 	})
 }
 
-// onBackwardAll is onBackward for an operator of several outputs. f gets the gradients
-// of all as soon as one of them was written, zeros for the others.
+// onBackwardAll is onBackward for an operator with several outputs. f runs if the gradient
+// of any of them has been written, and gets zeros for the others.
 func (g *Graph) onBackwardAll(ys []*Tensor, f func(dys []engine.View)) {
 	if !g.Train {
 		return
@@ -198,14 +197,15 @@ func (g *Graph) Backward() {
 	g.tape = nil
 }
 
-// Seed sets the gradient that comes in at y. A buffer of the caller's stays as it is.
-func (g *Graph) Seed(y *Tensor, dy engine.View) {
+// SetGrad sets the gradient of y, from which Backward starts. The caller's buffer is not
+// written to.
+func (g *Graph) SetGrad(y *Tensor, dy engine.View) {
 	y.node.grad, y.node.written = dy, true
-	y.node.own = y.node.own || !dy.Buffer.Temporary()
+	y.node.ownsGrad = y.node.ownsGrad || !dy.Buffer.Temporary()
 }
 
-// gradient returns where the gradient of t goes and whether it must be added to
-// what is there. ok is false when none is wanted.
+// gradient returns where the gradient of t is written and whether it must be added to
+// what is there. ok is false if t takes no gradient.
 func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	n := t.node
 	if !n.needsGrad {
@@ -215,11 +215,11 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 		n.grad = g.temporaryLike(n)
 	}
 	g.joinParts(n)
-	accumulate, n.written, n.rounded = n.written, true, engine.View{}
+	accumulate, n.written, n.halfGrad = n.written, true, engine.View{}
 	return n.grad, accumulate, true
 }
 
-// joinParts makes the gradients of a stack's parameters one: written all or none.
+// joinParts makes the gradients of a fused parameter's parts one: all of them written or none.
 func (g *Graph) joinParts(n *node) {
 	written := func(p *node) bool { return p.written }
 	if len(n.parts) == 0 || !slices.ContainsFunc(n.parts, written) {
@@ -229,7 +229,7 @@ func (g *Graph) joinParts(n *node) {
 		return
 	}
 	for _, p := range n.parts {
-		if !p.written { // the others were used by themselves
+		if !p.written { // only the others were used alone
 			g.fill(p.grad, int(p.grad.Bytes/4), 0)
 		}
 		p.written = true
@@ -237,53 +237,53 @@ func (g *Graph) joinParts(n *node) {
 	n.written = true
 }
 
-// rounding is room for a copy in 16 bits of the gradient that a kernel is about to
-// write to t; absent where no product reads one.
-func (g *Graph) rounding(t *Tensor) engine.View {
+// halfGradient makes a buffer for a copy in 16 bits of the gradient that a kernel is about
+// to write to t. It is absent where no matmul reads one.
+func (g *Graph) halfGradient(t *Tensor) engine.View {
 	n := t.node
-	if n.factor && n.grad.Buffer != nil && n.grad.Buffer.Type != g.Type {
-		n.rounded = g.temporary(g.Type, "grad "+n.name, t.Size())
+	if n.gradFeedsMatmul && n.grad.Buffer != nil && n.grad.Buffer.Type != g.Type {
+		n.halfGrad = g.temporary(g.Type, "grad "+n.name, t.Size())
 	}
-	return n.rounded
+	return n.halfGrad
 }
 
-// narrowGradient is dy, the gradient of y, in the recording's Type.
-func (g *Graph) narrowGradient(y *Tensor, dy engine.View) engine.View {
-	if y.node.rounded.Buffer != nil {
-		return y.node.rounded
+// castGradient returns dy, the gradient of y, in the recording's Type.
+func (g *Graph) castGradient(y *Tensor, dy engine.View) engine.View {
+	if y.node.halfGrad.Buffer != nil {
+		return y.node.halfGrad
 	}
-	return g.narrow(dy, y.Size())
+	return g.cast(dy, y.Size())
 }
 
-// temporaryLike is room for the gradient of n.
+// temporaryLike makes a buffer for the gradient of n.
 func (g *Graph) temporaryLike(n *node) engine.View {
 	buffer := g.Program.Temp("grad "+n.name, n.view.Bytes)
 	buffer.Type = n.view.Buffer.Type
 	return buffer.View()
 }
 
-// passGradient adds the gradient dy to that of t, which has the same size. When
-// it is the first, t takes dy's storage over, unless that is to be read later: nothing
-// else reads dy once the operator that calls this has recorded its other gradients.
+// passGradient adds the gradient dy to that of t, which has the same size. If it is the
+// first, t takes over dy's storage, unless that is to be read later: nothing else reads
+// dy once the operator that calls this has recorded its other gradients.
 func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	n := t.node
-	n.rounded = engine.View{}
+	n.halfGrad = engine.View{}
 	switch {
 	case !n.needsGrad:
 	case n.written:
 		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(t.Size())}, dy, n.grad)
-	case n.grad.Buffer == nil && !g.from.own && dy.Buffer.Type == n.view.Buffer.Type:
+	case n.grad.Buffer == nil && !g.from.ownsGrad && dy.Buffer.Type == n.view.Buffer.Type:
 		n.grad, n.written = dy, true
 	case n.grad.Buffer == nil:
 		n.grad, n.written = g.temporaryLike(n), true
 		g.copy(dy, n.grad, t.Size())
-	default: // a place of its own: a parameter or a variable
+	default: // the gradient has a buffer of its own: a parameter or a variable
 		g.copy(dy, n.grad, t.Size())
 		n.written = true
 	}
 }
 
-// copyGradient is passGradient for a second receiver of dy.
+// copyGradient is passGradient for the second of two tensors that receive dy.
 func (g *Graph) copyGradient(t *Tensor, dy engine.View) {
 	if t.node.needsGrad && t.node.grad.Buffer == nil {
 		t.node.grad = g.temporaryLike(t.node)

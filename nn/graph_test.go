@@ -11,17 +11,19 @@ import (
 	"patchwork/shaders"
 )
 
-// gradRun records with inputs on the CPU, runs, and reads what f wants to see.
+// gradRun records with inputs on the CPU, runs, and reads the views that f named.
 type gradRun struct {
-	t   *testing.T
-	dev engine.Device
-	see map[string]func(exe engine.Executable) []float32
+	t    *testing.T
+	dev  engine.Device
+	read map[string]func(exe engine.Executable) []float32
+
+	step [shaders.StepWords]uint32
 }
 
 func newGradRun(t *testing.T) *gradRun {
 	dev := cpu.Open(0)
 	t.Cleanup(func() { dev.Close() })
-	return &gradRun{t, dev, map[string]func(engine.Executable) []float32{}}
+	return &gradRun{t: t, dev: dev, read: map[string]func(engine.Executable) []float32{}}
 }
 
 // buffer is a buffer of the caller's with random values.
@@ -35,7 +37,7 @@ func (r *gradRun) buffer(name string, seed uint64, n int) *engine.Buffer {
 
 // values reads a view after the run.
 func (r *gradRun) values(name string, v engine.View, n int) {
-	r.see[name] = func(exe engine.Executable) []float32 {
+	r.read[name] = func(exe engine.Executable) []float32 {
 		out := make([]float32, n)
 		if v.Buffer.Temporary() {
 			must(r.t, engine.DownloadTempFloats(r.dev, exe, v, out))
@@ -55,16 +57,16 @@ func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
 	exe, err := r.dev.Compile(plan, nil)
 	must(r.t, err)
 	defer exe.Free()
-	must(r.t, exe.Run(r.t.Context(), &[shaders.StepWords]uint32{}))
+	must(r.t, exe.Run(r.t.Context(), &r.step))
 	out := map[string][]float32{}
-	for name, see := range r.see {
-		out[name] = see(exe)
+	for name, read := range r.read {
+		out[name] = read(exe)
 	}
 	return out
 }
 
-// TestGradientsAreKept: a gradient that is to be read later, or that is the caller's,
-// keeps its value though the sum behind it passes it on and adds to it.
+// TestGradientsAreKept: a gradient that is read later, or that is the caller's, keeps its
+// value although the sum before it passes it on and adds to it.
 func TestGradientsAreKept(t *testing.T) {
 	const n = 64
 	for _, recompute := range []bool{false, true} {
@@ -75,10 +77,10 @@ func TestGradientsAreKept(t *testing.T) {
 			must(t, engine.Download(r.dev, dz.View(), before))
 			got := r.run(Options{Train: true, Recompute: recompute}, func(g *Graph) {
 				a := g.Add(g.Variable(x, 1, n), g.Variable(w, 1, n))
-				// y = a + gelu(a): the sum hands its gradient to a, and GELU adds to it.
-				y := g.Recomputed(a, func(a *Tensor) *Tensor { return g.Add(a, g.GELU(a)) })
+				// y = a + gelu(a): the sum passes its gradient to a, and GELU adds to it.
+				y := g.Checkpointed(a, func(a *Tensor) *Tensor { return g.Add(a, g.GELU(a)) })
 				z := g.Add(y, g.GELU(y))
-				g.Seed(z, dz.View())
+				g.SetGrad(z, dz.View())
 				g.KeepGrad(z)
 				g.KeepGrad(y)
 				g.KeepGrad(a)
@@ -88,15 +90,15 @@ func TestGradientsAreKept(t *testing.T) {
 				r.values("da", g.Grad(a), n)
 				r.values("y", g.Keep(y).View(), n)
 				r.values("a", g.Keep(a).View(), n)
-				r.values("seed", dz.View(), n)
+				r.values("caller's", dz.View(), n)
 			})
-			if !slices.Equal(got["seed"], before) || !slices.Equal(got["dz"], before) {
-				t.Error("the gradient that came in was written over")
+			if !slices.Equal(got["caller's"], before) || !slices.Equal(got["dz"], before) {
+				t.Error("the caller's gradient was overwritten")
 			}
 			for i := range n {
 				dy := float64(before[i]) * (1 + geluSlope(float64(got["y"][i])))
 				da := dy * (1 + geluSlope(float64(got["a"][i])))
-				// Float32 sums and products of numbers of size 1.
+				// float32 sums and multiplications of numbers of size 1.
 				if math.Abs(float64(got["dy"][i])-dy) > 1e-5 || math.Abs(float64(got["da"][i])-da) > 1e-5 {
 					t.Fatalf("%d: dy %v, da %v, want %v, %v", i, got["dy"][i], got["da"][i], dy, da)
 				}
@@ -147,22 +149,22 @@ func TestTwoHeads(t *testing.T) {
 	}
 }
 
-// TestStackAndSingle: a layer that is used in a stack and alone takes both gradients,
+// TestFusedAndSingle: a layer that is used both fused and alone takes both gradients,
 // whichever comes first.
-func TestStackAndSingle(t *testing.T) {
+func TestFusedAndSingle(t *testing.T) {
 	const rows = 4
 	gradients := func(uses ...string) map[string][]float32 {
 		r := newGradRun(t)
 		s := NewParams()
-		var stack Stack
+		var layers fusedLinear
 		for i := range 2 {
-			stack = append(stack, Declarer{s, "one"}.Linear(fmt.Sprint("layer", i), 32, 4, false, FanIn(32)))
+			layers = append(layers, Declarer{Params: s, Group: "one"}.Linear(fmt.Sprint("layer", i), 32, 4, false, FanIn(32)))
 		}
 		s.Seal()
 		_, err := engine.Allocate(r.dev, "weights", s.Weights, s.Grads)
 		must(t, err)
 		must(t, s.Initialise(r.dev, 1))
-		for i, p := range s.All() { // what stood there before does not count
+		for i, p := range s.All() { // previous values must not count
 			must(t, s.WriteTo(r.dev, s.Grads, p, p.Draw(uint64(7+i), size(p.Shape))))
 		}
 		x := r.buffer("x", 5, rows*32)
@@ -170,15 +172,15 @@ func TestStackAndSingle(t *testing.T) {
 			for _, use := range uses {
 				in := g.Variable(x, rows, 32)
 				var y *Tensor
-				if use == "stack" {
+				if use == "fused" {
 					var ok bool
-					if y, ok = stack.Forward(g, in); !ok {
-						t.Fatal("no stack")
+					if y, ok = layers.forward(g, in); !ok {
+						t.Fatal("the layers are not fused")
 					}
 				} else {
-					y = stack[1].Forward(g, in)
+					y = layers[1].Forward(g, in)
 				}
-				g.Seed(y, r.buffer("dy "+use, 6, y.Size()).View())
+				g.SetGrad(y, r.buffer("dy "+use, 6, y.Size()).View())
 			}
 			g.Backward()
 		})
@@ -188,8 +190,8 @@ func TestStackAndSingle(t *testing.T) {
 		}
 		return got
 	}
-	whole, single := gradients("stack"), gradients("single")
-	for _, uses := range [][]string{{"stack", "single"}, {"single", "stack"}, {"stack", "stack"}} {
+	whole, single := gradients("fused"), gradients("single")
+	for _, uses := range [][]string{{"fused", "single"}, {"single", "fused"}, {"fused", "fused"}} {
 		got := gradients(uses...)
 		for _, name := range []string{"layer0.weight", "layer1.weight"} {
 			for i, g := range got[name] {
@@ -200,7 +202,7 @@ func TestStackAndSingle(t *testing.T) {
 				case name == "layer1.weight":
 					want += single[name][i]
 				}
-				if math.Abs(float64(g-want)) > 1e-5 { // sums of four products of size 1
+				if math.Abs(float64(g-want)) > 1e-5 { // sums of four terms of size 1
 					t.Fatalf("%v: %s[%d] is %v, want %v", uses, name, i, g, want)
 				}
 			}

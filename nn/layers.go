@@ -37,13 +37,14 @@ func (l RMSNorm) Forward(g *Graph, x *Tensor) *Tensor {
 	return g.RMSNorm(x, g.Param(l.Weight), l.Eps)
 }
 
-// Declarer declares the parameters of one learning-rate group.
+// Declarer declares the parameters of one learning-rate group and block.
 type Declarer struct {
 	Params *Params
 	Group  string
+	Block  string // see Param.Block; "" = none
 }
 
-// Linear declares a Linear layer, its weight drawn with the given spread.
+// Linear declares a Linear layer whose weight starts as init.
 func (d Declarer) Linear(name string, in, out int, bias bool, init Init) Linear {
 	l := Linear{Weight: d.Matrix(name+".weight", out, in, true, init)}
 	if bias {
@@ -62,16 +63,16 @@ func (d Declarer) RMSNorm(name string, cols int, eps float32) RMSNorm {
 	return RMSNorm{d.vector(name+".weight", cols, 1), eps}
 }
 
-// Matrix declares a matrix that products read or tokens are looked up in.
+// Matrix declares a matrix that matmuls read or tokens are looked up in.
 func (d Declarer) Matrix(name string, rows, cols int, decay bool, init Init) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Decay: decay, Init: init, Factor: true})
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Block: d.Block, Decay: decay, Init: init, MatmulWeight: true})
 }
 
-// Table declares rows that are added to others.
+// Table declares a matrix whose rows are added to activations.
 func (d Declarer) Table(name string, rows, cols int, init Init) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Init: init})
+	return d.Params.Add(&Param{Name: name, Shape: []int{rows, cols}, Group: d.Group, Block: d.Block, Init: init})
 }
 
 func (d Declarer) vector(name string, n int, value float64) *Param {
-	return d.Params.Add(&Param{Name: name, Shape: []int{n}, Group: d.Group, Init: Init{Mean: value}})
+	return d.Params.Add(&Param{Name: name, Shape: []int{n}, Group: d.Group, Block: d.Block, Init: Init{Mean: value}})
 }

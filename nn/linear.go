@@ -12,29 +12,29 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	out, in := w.Shape[0], w.Shape[1]
 	check(bias == nil || bias.Size() == out, "linear", "bias [O]", w, bias)
 	y := g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out)...)
-	if residual != nil { // the stream keeps its 32 bits
+	if residual != nil { // the residual stream has 32 bits
 		y = g.NewFloat32(w.node.name, y.Shape...)
 	}
 	y.sameRows(x)
-	y.node.factor = true
-	check(residual == nil || residual.Size() == y.Size(), "linear", "residual as y", y, residual)
+	y.node.gradFeedsMatmul = true
+	check(residual == nil || residual.Size() == y.Size(), "linear", "a residual of y's shape", y, residual)
 	rows := x.rows()
-	p := product{batch: 1, m: rows, n: out, k: shaders.N(in)}
-	factor, weight := g.narrow(x.View(), x.Size()), g.weight(w)
-	g.productBias(p, operand{view: factor}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
-	g.onBackward(y, func(whole engine.View) {
-		dy := g.narrowGradient(y, whole)
+	p := matmulShape{batch: 1, m: rows, n: out, k: shaders.N(in)}
+	input, weight := g.cast(x.View(), x.Size()), g.weight(w)
+	g.matmulBias(p, operand{view: input}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
+	g.onBackward(y, func(fullDy engine.View) {
+		dy := g.castGradient(y, fullDy)
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
-			g.product(product{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: factor}, dw)
+			g.matmul(matmulShape{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: input}, dw)
 		}
 		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
-			g.product(product{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
+			g.matmul(matmulShape{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
 		}
 		if bias != nil {
-			g.biasGradient(bias, whole, rows)
+			g.biasGradient(bias, fullDy, rows)
 		}
 		if residual != nil {
-			g.passGradient(residual, whole)
+			g.passGradient(residual, fullDy)
 		}
 	})
 	return y
@@ -46,13 +46,12 @@ func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
 	}
 }
 
-// weight is a parameter as products read it: rounded, where the recording's Type
-// asks for that.
+// weight is a parameter in the type in which matmuls read it.
 func (g *Graph) weight(w *Tensor) engine.View {
-	if g.Type.Half() && w.node.narrow.Buffer != nil {
-		return w.node.narrow
+	if g.Type.Half() && w.node.half.Buffer != nil {
+		return w.node.half
 	}
-	return g.narrow(w.View(), w.Size())
+	return g.cast(w.View(), w.Size())
 }
 
 // Logits computes x·wᵀ in 32 bits for one row x [1,D] and w [V,D]: [1,V].
@@ -61,15 +60,16 @@ func (g *Graph) Logits(x, w *Tensor) *Tensor {
 	vocabulary, d := w.Shape[0], w.Shape[1]
 	ld := evenRow(vocabulary)
 	y := g.NewFloat32("logits", 1, ld)
-	p := product{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld}
-	g.product(p, operand{view: g.narrow(x.View(), x.Size())}, operand{view: g.weight(w), trans: true}, y.View())
+	p := matmulShape{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld}
+	g.matmul(p, operand{view: g.cast(x.View(), x.Size())}, operand{view: g.weight(w), trans: true}, y.View())
 	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
 }
 
-// evenRow is the length of a row of n elements that takes whole words in 16 bits.
+// evenRow rounds a row's length up to a multiple of two, so that it takes whole words in
+// 16 bits.
 func evenRow(n int) int { return (n + 1) / 2 * 2 }
 
-// viewOf is the view of a tensor that may be nil.
+// viewOf is the view of a tensor, absent for nil.
 func viewOf(t *Tensor) engine.View {
 	if t == nil {
 		return engine.View{}

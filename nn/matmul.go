@@ -18,17 +18,17 @@ func (g *Graph) MatMul(a, b *Tensor, transA, transB bool) *Tensor {
 		shape = []int{batch, m, n}
 	}
 	y := g.New("matmul", shape...)
-	p := product{batch: batch, m: shaders.N(m), n: n, k: shaders.N(k)}
-	factorA, factorB := g.narrow(a.View(), a.Size()), g.narrow(b.View(), b.Size())
-	g.product(p, operand{view: factorA, trans: transA}, operand{view: factorB, trans: transB}, y.View())
+	p := matmulShape{batch: batch, m: shaders.N(m), n: n, k: shaders.N(k)}
+	factorA, factorB := g.cast(a.View(), a.Size()), g.cast(b.View(), b.Size())
+	g.matmul(p, operand{view: factorA, trans: transA}, operand{view: factorB, trans: transB}, y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if da, add, ok := g.gradient(a); ok { // dop(a) = dy·op(b)ᵀ
-			q := product{batch: batch, m: shaders.N(m), n: k, k: shaders.N(n), add: add}
-			g.productInto(q, operand{view: dy}, operand{view: factorB, trans: !transB}, da, transA)
+			q := matmulShape{batch: batch, m: shaders.N(m), n: k, k: shaders.N(n), add: add}
+			g.matmulInto(q, operand{view: dy}, operand{view: factorB, trans: !transB}, da, transA)
 		}
 		if db, add, ok := g.gradient(b); ok { // dop(b) = op(a)ᵀ·dy
-			q := product{batch: batch, m: shaders.N(k), n: n, k: shaders.N(m), add: add}
-			g.productInto(q, operand{view: factorA, trans: !transA}, operand{view: dy}, db, transB)
+			q := matmulShape{batch: batch, m: shaders.N(k), n: n, k: shaders.N(m), add: add}
+			g.matmulInto(q, operand{view: factorA, trans: !transA}, operand{view: dy}, db, transB)
 		}
 	})
 	return y
@@ -48,12 +48,12 @@ func matrix(t *Tensor, trans bool) (batch, rows, cols int) {
 	return batch, rows, cols
 }
 
-// product is the size of a matrix product c [M,N] = op(a) [M,K]·op(b) [K,N].
-type product struct {
+// matmulShape is the size of a matmul c [M,N] = op(a) [M,K]·op(b) [K,N].
+type matmulShape struct {
 	batch int
 	m, k  shaders.Count
 	n     int
-	add   bool // to what c holds
+	add   bool // to c's values
 	ld    int  // elements from one row of c to the next; 0 = n
 }
 
@@ -61,25 +61,25 @@ type product struct {
 type operand struct {
 	view  engine.View
 	trans bool
-	ld    int // elements from one row to the next; 0 = none between
+	ld    int // elements from one row to the next; 0 = contiguous
 }
 
-func (g *Graph) product(p product, a, b operand, c engine.View) {
-	g.productBias(p, a, b, c, engine.View{}, engine.View{})
+func (g *Graph) matmul(p matmulShape, a, b operand, c engine.View) {
+	g.matmulBias(p, a, b, c, engine.View{}, engine.View{})
 }
 
-// productInto writes the product to c, or its transpose when trans is set:
+// matmulInto writes the result to c, or its transpose when trans is set:
 // (op(a)·op(b))ᵀ = op(b)ᵀ·op(a)ᵀ.
-func (g *Graph) productInto(p product, a, b operand, c engine.View, trans bool) {
+func (g *Graph) matmulInto(p matmulShape, a, b operand, c engine.View, trans bool) {
 	if trans {
 		a.trans, b.trans = !a.trans, !b.trans
 		a, b = b, a
 		p.m, p.n = shaders.N(p.n), int(p.m.Max)
 	}
-	g.product(p, a, b, c)
+	g.matmul(p, a, b, c)
 }
 
-func (g *Graph) productBias(p product, a, b operand, c, bias, residual engine.View) {
+func (g *Graph) matmulBias(p matmulShape, a, b operand, c, bias, residual engine.View) {
 	m, n, k := p.m.Max, uint32(p.n), p.k.Max
 	params := shaders.MatMulParams{
 		M: p.m, N: n, K: p.k, TransA: shaders.Flag(a.trans), TransB: shaders.Flag(b.trans),

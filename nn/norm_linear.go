@@ -2,62 +2,45 @@ package nn
 
 import "patchwork/shaders"
 
-// mostFused is up to how many rows a norm is computed together with the product behind
-// it, which reads its weights once for every row.
-const mostFused = 4
+// maxNormLinearRows is up to how many rows RMSNorm is computed by the kernel of the
+// matmul behind it, which reads its weights once for all rows.
+const maxNormLinearRows = 4
 
-// fuses says whether what follows RMSNorm of x can be computed together with it: for the
-// few rows of generation, of which there are no gradients.
-func (g *Graph) fuses(x *Tensor) bool {
+// fusesNorm reports whether RMSNorm of x can be computed by the kernel of the matmul
+// behind it, which has no gradients: for the few rows of decoding.
+func (g *Graph) fusesNorm(x *Tensor) bool {
 	rows := x.rows()
-	return !g.Train && rows.Slot == 0 && rows.Max <= mostFused && x.node.view.Buffer.Type == shaders.F32
+	return !g.Train && rows.Slot == 0 && rows.Max <= maxNormLinearRows
 }
 
-// ForwardNorm is Forward of RMSNorm of x [...,I] in one kernel. ok is false, and nothing
-// is recorded, where Forward's would be or layers have a bias, in training, and for more
-// than a few rows.
-func (s Stack) ForwardNorm(g *Graph, norm RMSNorm, x *Tensor) (y *Tensor, ok bool) {
-	if !g.fuses(x) || s[0].Bias != nil {
-		return nil, false
+// linear computes h·wᵀ + bias for h, the RMSNorm of x [...,I], in one kernel where
+// that is possible; bias may be nil.
+func (l RMSNorm) linear(g *Graph, x, w, bias *Tensor) *Tensor {
+	if !g.fusesNorm(x) || bias != nil {
+		return g.Linear(l.Forward(g, x), w, bias, nil)
 	}
-	w, _, ok := s.joined(g)
-	if !ok {
-		return nil, false
-	}
-	y = g.newNormed(x, w)
-	g.normLinear(norm, x, w, nil, y, w.Shape[0])
-	return y, true
-}
-
-// NormSwiGLU computes silu(gate(h))·up(h) for h, the RMSNorm of x, in one kernel:
-// x [...,I] to y [...,O]. ok is as ForwardNorm's.
-func (g *Graph) NormSwiGLU(norm RMSNorm, x *Tensor, gate, up Linear) (y *Tensor, ok bool) {
-	if !g.fuses(x) || gate.Bias != nil || up.Bias != nil {
-		return nil, false
-	}
-	w, v := g.Param(gate.Weight), g.Param(up.Weight)
-	check(v.Size() == w.Size() && v.Cols() == w.Cols(), "swiglu", "the same shape twice", w, v)
-	y = g.newNormed(x, w)
-	g.normLinear(norm, x, w, v, y, w.Shape[0])
-	return y, true
+	y := g.newNormLinear(x, w)
+	g.normLinear(l, x, w, nil, y, w.Shape[0])
+	return y
 }
 
 // NormLogits computes h·wᵀ in 32 bits for h, the RMSNorm of one row x [1,D], in one
 // kernel: w [V,D], y [1,V].
 func (g *Graph) NormLogits(norm RMSNorm, x, w *Tensor) *Tensor {
 	vocabulary := w.Shape[0]
-	check(g.fuses(x) && x.Size() == w.Cols(), "logits", "x [1,D] of 32 bits and w [V,D], in no training", x, w)
+	check(g.fusesNorm(x) && x.Size() == w.Cols(), "logits", "x [1,D] and w [V,D], not in training", x, w)
 	y := g.NewFloat32("logits", 1, evenRow(vocabulary))
 	g.normLinear(norm, x, w, nil, y, y.Cols())
 	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
 }
 
-// newNormed is room for the product of x's rows by w [O,I]: [...,O].
-func (g *Graph) newNormed(x, w *Tensor) *Tensor {
+// newNormLinear makes the tensor for x's rows multiplied by w [O,I]: [...,O].
+func (g *Graph) newNormLinear(x, w *Tensor) *Tensor {
 	return g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], w.Shape[0])...)
 }
 
-// normLinear records the kernel, gated where up is not nil; ld is what lies between y's rows.
+// normLinear records the kernel, gated where up is not nil; ld is the number of elements
+// from one row of y to the next.
 func (g *Graph) normLinear(norm RMSNorm, x, w, up, y *Tensor, ld int) {
 	gain := g.Param(norm.Weight)
 	check(x.Cols() == w.Cols() && gain.Size() == x.Cols(), "norm and linear", "x [...,I], gain [I] and w [O,I]", x, gain, w)

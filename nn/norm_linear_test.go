@@ -10,27 +10,30 @@ import (
 	"patchwork/shaders"
 )
 
-// normModel is a norm of 64 columns with layers behind it; the head's rows are odd in
-// number, for which 16 bits leave a gap.
+// normModel is a norm of 64 columns and what a decoder computes of its result. The head
+// has an odd number of rows, which leaves a gap in 16 bits.
 type normModel struct {
-	params         *Params
-	norm           RMSNorm
-	stack          Stack
-	gate, up, head Linear
+	params *Params
+	norm   RMSNorm
+	qk     fusedLinear
+	mlp    NormSwiGLU
+	head   Linear
 }
 
 func newNormModel(bias bool) *normModel {
 	m := &normModel{params: NewParams()}
-	d := Declarer{m.params, "decoder"}
+	d := Declarer{Params: m.params, Group: "decoder"}
 	layer := func(name string, rows int) Linear { return d.Linear(name, 64, rows, bias, FanIn(64)) }
 	m.norm = d.RMSNorm("norm", 64, 1e-5)
-	m.stack = Stack{layer("q", 64), layer("k", 32)}
-	m.gate, m.up, m.head = layer("gate", 96), layer("up", 96), layer("head", 51)
+	m.qk = fusedLinear{layer("q", 64), layer("k", 32)}
+	m.mlp = NormSwiGLU{Norm: m.norm, Gate: layer("gate", 96), Up: layer("up", 96)}
+	m.head = layer("head", 51)
 	m.params.Seal()
 	return m
 }
 
-// TestNormLinear holds a norm that is computed with what follows to the two apart.
+// TestNormLinear compares a norm and the matmul behind it in one kernel with the two in
+// one kernel each.
 func TestNormLinear(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
@@ -39,18 +42,18 @@ func TestNormLinear(t *testing.T) {
 		tolerance float64
 	}{
 		{shaders.F32, 1e-5},  // sums of 64 terms of size 1
-		{shaders.BF16, 0.03}, // apart, the norm's result is rounded, and two results of size 2 of the MLP
+		{shaders.BF16, 0.03}, // in two kernels, the norm's result is rounded, and two results of size 2 in the MLP
 		{shaders.F16, 0.004},
 	} {
 		t.Run(c.dtype.String(), func(t *testing.T) {
 			m := newNormModel(false)
 			if c.dtype.Half() {
-				m.params.Pack(c.dtype)
+				m.params.StoreHalf(c.dtype)
 			}
 			x := engine.NewBuffer("x", 4*3*64)
 			buffers := []*engine.Buffer{x, m.params.Weights}
-			if m.params.Narrow != nil {
-				buffers = append(buffers, m.params.Narrow)
+			if m.params.Half != nil {
+				buffers = append(buffers, m.params.Half)
 			}
 			memories, err := engine.Allocate(dev, "test", buffers...)
 			must(t, err)
@@ -58,19 +61,19 @@ func TestNormLinear(t *testing.T) {
 			must(t, m.params.Initialise(dev, 1))
 			must(t, m.params.Write(dev, m.norm.Weight, (&Param{Init: Init{Mean: 1, Std: 0.5}}).Draw(2, 64)))
 			must(t, engine.Upload(dev, x.View(), (&Param{Init: Init{Std: 3}}).Draw(3, 3*64)))
-			var pairs [][2]*Tensor // together, apart
+			var pairs [][2]*Tensor // fused, separate
 			program, err := Record("norms", Options{Params: m.params, Type: c.dtype}, func(g *Graph) {
 				x := Input(x, 3, 64)
 				h := m.norm.Forward(g, x)
-				qk, ok := m.stack.ForwardNorm(g, m.norm, x)
-				inner, gated := g.NormSwiGLU(m.norm, x, m.gate, m.up)
-				if !ok || !gated {
-					t.Fatal("the norm is computed apart")
+				qk, ok := m.qk.forward(g, h)
+				w, _, _ := m.qk.params(g)
+				if !ok {
+					t.Fatal("the layers are not fused")
 				}
-				both, _ := m.stack.Forward(g, h)
 				row, head := InputAt(x.View().Slice(0, 4*64), 1, 64), g.Param(m.head.Weight)
 				pairs = [][2]*Tensor{
-					{qk, both}, {inner, g.SwiGLU(m.gate.Forward(g, h), m.up.Forward(g, h))},
+					{m.norm.linear(g, x, w, nil), qk},
+					{m.mlp.Forward(g, x), g.SwiGLU(m.mlp.Gate.Forward(g, h), m.mlp.Up.Forward(g, h))},
 					{g.NormLogits(m.norm, row, head), g.Logits(m.norm.Forward(g, row), head)},
 				}
 				for _, p := range pairs {
@@ -79,6 +82,9 @@ func TestNormLinear(t *testing.T) {
 				}
 			})
 			must(t, err)
+			if n := calls(program, shaders.RMSNormLinear); n != len(pairs) {
+				t.Fatalf("%d calls of the fused kernel, want %d", n, len(pairs))
+			}
 			plan, err := engine.NewPlan(program, 0)
 			must(t, err)
 			exe, err := dev.Compile(plan, nil)
@@ -94,7 +100,7 @@ func TestNormLinear(t *testing.T) {
 				scale := float64(slices.Max(values[1]))
 				for i, want := range values[1] {
 					if d := math.Abs(float64(values[0][i] - want)); !(d <= c.tolerance*scale) || scale == 0 {
-						t.Fatalf("%s[%d] is %g, apart %g", p[0].node.name, i, values[0][i], want)
+						t.Fatalf("%s[%d] is %g, separate %g", p[0].node.name, i, values[0][i], want)
 					}
 				}
 			}
@@ -102,30 +108,40 @@ func TestNormLinear(t *testing.T) {
 	}
 }
 
-// TestNormApart: norms with gradients, of many rows, of rows that are counted when the
-// program runs, of 16 bits or before layers with biases are computed apart.
-func TestNormApart(t *testing.T) {
+// calls counts the calls of a kernel.
+func calls(p *engine.Program, k *shaders.Kernel) (n int) {
+	for _, d := range p.Dispatches {
+		if d.Kernel == k {
+			n++
+		}
+	}
+	return n
+}
+
+// TestNormLinearFallback: norms with gradients, of many rows, of rows that are counted when
+// the program runs, or before layers with biases are kernels of their own. Inputs of 16 bits
+// are refused, as the norm's kernel refuses them.
+func TestNormLinearFallback(t *testing.T) {
 	for _, c := range []struct {
-		name         string
-		options      Options
-		rows         int
-		bias, half   bool
-		slot         int
-		stack, gated bool
+		name       string
+		options    Options
+		rows       int
+		bias, half bool
+		slot       int
+		fused      bool
 	}{
-		{name: "a token", rows: 1, stack: true, gated: true},
-		{name: "four", rows: 4, stack: true, gated: true},
+		{name: "a token", rows: 1, fused: true},
+		{name: "four", rows: 4, fused: true},
 		{name: "five", rows: 5},
 		{name: "counted", rows: 2, slot: 3},
 		{name: "training", rows: 1, options: Options{Train: true}},
-		{name: "layers one by one", rows: 1, options: Options{Apart: true}, gated: true},
 		{name: "biases", rows: 1, bias: true},
 		{name: "x of 16 bits", rows: 1, half: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newNormModel(c.bias)
 			c.options.Params = m.params
-			_, err := Record("norms", c.options, func(g *Graph) {
+			program, err := Record("norms", c.options, func(g *Graph) {
 				x := g.NewFloat32("x", c.rows, 64)
 				if c.half {
 					x = g.newOf(shaders.BF16, "x", x.Shape)
@@ -133,14 +149,24 @@ func TestNormApart(t *testing.T) {
 				if c.slot > 0 {
 					x.RowCount(c.slot)
 				}
-				if _, ok := m.stack.ForwardNorm(g, m.norm, x); ok != c.stack {
-					t.Errorf("a stack's norm computed with it: %t", ok)
+				var bias *Tensor
+				if c.bias {
+					bias = g.Param(m.head.Bias)
 				}
-				if _, ok := g.NormSwiGLU(m.norm, x, m.gate, m.up); ok != c.gated {
-					t.Errorf("an MLP's norm computed with it: %t", ok)
-				}
+				m.norm.linear(g, x, g.Param(m.head.Weight), bias)
+				m.mlp.Forward(g, x)
 			})
+			if c.half {
+				if err == nil {
+					t.Error("16 bits were taken")
+				}
+				return
+			}
 			must(t, err)
+			fused, norms := calls(program, shaders.RMSNormLinear), calls(program, shaders.RMSNorm)
+			if c.fused && (fused != 2 || norms != 0) || !c.fused && (fused != 0 || norms != 2) {
+				t.Errorf("%d calls of the fused kernel and %d of the norm's, want them fused: %t", fused, norms, c.fused)
+			}
 		})
 	}
 }

@@ -16,11 +16,12 @@ type Param struct {
 	Name  string
 	Shape []int
 	Group string // learning-rate group
+	Block string // such as one decoder layer, which is sharded only where it must be; "" = none
 	Decay bool   // weight decay applies
 	Init  Init
-	// Factor says that it is a matrix which products read or tokens are looked up
-	// in, and so may be in 16 bits.
-	Factor bool
+	// MatmulWeight marks a matrix that matmuls read or tokens are looked up in, which can
+	// be stored in 16 bits.
+	MatmulWeight bool
 
 	offset int64 // in bytes, in each of the set's buffers
 }
@@ -28,24 +29,24 @@ type Param struct {
 // Bytes is the parameter's size.
 func (p *Param) Bytes() int64 { return 4 * int64(size(p.Shape)) }
 
-// Init is how a parameter starts: normal of standard deviation Std around Mean.
+// Init is a parameter's initial distribution: normal, of standard deviation Std around Mean.
 type Init struct{ Mean, Std float64 }
 
-// Params is a model's set of parameters. Weights, gradients and both of AdamW's
-// moments each lie in one buffer, in the same order, so that the parameters of a
-// learning-rate group that are decayed, and those that are not, are contiguous. On a
-// device whose buffers are smaller, Divide cuts all of them in the same places.
+// Params is a model's set of parameters. Weights, gradients and AdamW's two moments are
+// one buffer each, in the same order, in which the decayed parameters of a learning-rate
+// group are contiguous, and so are the others. For a device whose allocations are
+// smaller, Shard splits all buffers at the same offsets.
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
-	// Narrow is a copy of the weights in 16 bits, for products to read; nil without.
-	Narrow *engine.Buffer
+	// Half is a copy of the weights in 16 bits, which matmuls read; nil = none.
+	Half *engine.Buffer
 
-	stale     bool // the copy
-	packed    bool // factors are in Narrow alone
+	halfStale bool // Weights have been written since Half was
+	halfOnly  bool // matmul weights are only in Half
 	list      []*Param
 	byName    map[string]*Param
-	frozen    map[string]bool // groups that take no gradient for now
-	untrained map[string]bool // groups that never take one
+	frozen    map[string]bool // groups that currently take no gradient
+	untrained map[string]bool // groups that never take a gradient
 	sealed    bool
 }
 
@@ -59,7 +60,7 @@ func (s *Params) Add(p *Param) *Param {
 	return p
 }
 
-// All returns the parameters in the order of memory, once sealed.
+// All returns the parameters, in the order of memory once they are sealed.
 func (s *Params) All() []*Param { return s.list }
 
 // ByName returns a parameter or nil.
@@ -74,11 +75,15 @@ func (s *Params) Count() int64 {
 	return n
 }
 
-// paramAlignment leaves a parameter's copy in 16 bits aligned too.
+// paramAlignment keeps a parameter's copy in 16 bits aligned, too.
 const paramAlignment = 2 * engine.Alignment
 
-// Seal lays the parameters out: by group, decayed ones first, in the order in
-// which they were declared.
+func alignedBytes(p *Param) int64 {
+	return (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
+}
+
+// Seal assigns the parameters' offsets: by group, decayed ones first, otherwise in the
+// order of their declaration.
 func (s *Params) Seal() {
 	groups := map[string]int{}
 	for _, p := range s.list {
@@ -92,7 +97,7 @@ func (s *Params) Seal() {
 	var at int64
 	for _, p := range s.list {
 		p.offset = at
-		at += (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
+		at += alignedBytes(p)
 	}
 	s.Weights, s.Grads = engine.NewBuffer("weights", at), engine.NewBuffer("gradients", at)
 	s.M, s.V = engine.NewBuffer("first moments", at), engine.NewBuffer("second moments", at)
@@ -106,7 +111,8 @@ func undecayed(p *Param) int {
 	return 1
 }
 
-// Freeze makes the recordings that follow take no gradients for a group.
+// Freeze makes the recordings that follow take no gradients for the groups; those frozen
+// before are no longer.
 func (s *Params) Freeze(groups ...string) {
 	s.frozen = map[string]bool{}
 	for _, g := range groups {
@@ -114,8 +120,8 @@ func (s *Params) Freeze(groups ...string) {
 	}
 }
 
-// Untrained gives groups neither gradients nor moments, and those that were
-// declared last no memory for them. It is called before the buffers are placed.
+// Untrained excludes groups from training for good. Groups at the end of the buffers get
+// no memory for gradients and moments. It is called before the buffers are placed.
 func (s *Params) Untrained(groups ...string) {
 	s.untrained = map[string]bool{}
 	for _, g := range groups {
@@ -136,20 +142,20 @@ func (s *Params) In(b *engine.Buffer) []*Param {
 	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] })
 }
 
-func (s *Params) takesGradient(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
+func (s *Params) requiresGrad(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
 
-// Param is a parameter as a tensor of the recording, the same one each time: a
-// table that is also the head has one gradient.
+// Param is a parameter as a tensor of the recording, the same one each time, so that an
+// embedding that is also the head has one gradient.
 func (g *Graph) Param(p *Param) *Tensor {
 	if t := g.params[p]; t != nil {
 		return t
 	}
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.view(s.Weights, p)}
-	if s.Narrow != nil && (p.Factor || !s.packed) {
-		n.narrow = s.NarrowView(p)
+	if s.Half != nil && (p.MatmulWeight || !s.halfOnly) {
+		n.half = s.HalfView(p)
 	}
-	if g.Train && s.takesGradient(p) {
+	if g.Train && s.requiresGrad(p) {
 		n.needsGrad, n.written = true, g.Accumulate
 		n.grad = s.Grads.View().Slice(p.offset, p.Bytes())
 	}
@@ -157,9 +163,9 @@ func (g *Graph) Param(p *Param) *Tensor {
 	return g.params[p]
 }
 
-// Initialise draws every parameter of the groups from its Init; without groups,
-// of all. Each has a stream of its own from the seed and its name, so that a
-// model's layers do not depend on the order in which they were declared.
+// Initialise draws every parameter of the groups, or of all groups, from its Init. Each
+// has a random stream of its own, seeded by the seed and its name, so that the values do
+// not depend on the order of declaration.
 func (s *Params) Initialise(dev engine.Device, seed uint64, groups ...string) error {
 	for _, p := range s.list {
 		if len(groups) > 0 && !slices.Contains(groups, p.Group) {
@@ -172,9 +178,9 @@ func (s *Params) Initialise(dev engine.Device, seed uint64, groups ...string) er
 	return nil
 }
 
-// Draw returns the first n values of the parameter's stream.
+// Draw returns the first n values of the parameter's random stream.
 func (p *Param) Draw(seed uint64, n int) []float32 {
-	random := rand.New(rand.NewPCG(seed, nameHash(p.Name)))
+	random := rand.New(rand.NewPCG(seed, fnv1a(p.Name)))
 	values := make([]float32, n)
 	for i := range values {
 		values[i] = float32(p.Init.Mean + p.Init.Std*random.NormFloat64())
@@ -182,15 +188,15 @@ func (p *Param) Draw(seed uint64, n int) []float32 {
 	return values
 }
 
-// fillElements is the most that Fill holds at once, unless a row is longer.
+// fillElements is how many elements Fill holds at once, unless a row is longer.
 const fillElements = 1 << 20
 
-// fillBuffers are used again: what loading a model leaves to the garbage collector
-// would otherwise be as large as the model.
+// fillBuffers are reused: otherwise loading a model would leave as much garbage as the
+// model is large.
 var fillBuffers sync.Pool // of *[]float32
 
-// Fill writes a parameter's first rows in one of the set's buffers, some rows at a
-// time: read puts the elements from row-major index from on into its dst.
+// Fill writes a parameter's first rows into one of the set's buffers, some rows at a
+// time: read fills dst with the elements from row-major index from on.
 func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, read func(from int, dst []float32) error) error {
 	cols := size(p.Shape[1:])
 	step := max(1, fillElements/max(1, cols))
@@ -213,8 +219,8 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 	return nil
 }
 
-// nameHash is FNV-1a.
-func nameHash(name string) uint64 {
+// fnv1a is the 64-bit FNV-1a hash.
+func fnv1a(name string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range []byte(name) {
 		h = (h ^ uint64(c)) * 1099511628211
@@ -252,22 +258,23 @@ func (s *Params) WriteTo(dev engine.Device, to *engine.Buffer, p *Param, values 
 }
 
 func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
-	if b == s.Weights && s.packed && p.Factor {
-		return s.NarrowView(p)
+	if b == s.Weights && s.halfOnly && p.MatmulWeight {
+		return s.HalfView(p)
 	}
 	return b.View().Slice(p.offset, p.Bytes())
 }
 
-// written is view, for writing.
+// written is view for writing.
 func (s *Params) written(b *engine.Buffer, p *Param) engine.View {
-	s.stale = s.stale || b == s.Weights
+	s.halfStale = s.halfStale || b == s.Weights
 	return s.view(b, p)
 }
 
-// FanIn is the initial spread of a Linear's weight with the given inputs.
+// FanIn is the initial distribution of a Linear's weight with the given number of inputs:
+// a standard deviation of 1/√inputs.
 func FanIn(inputs int) Init { return Init{Std: 1 / math.Sqrt(float64(inputs))} }
 
-// rowsOf is n elements from a row on of a matrix's view.
+// rowsOf is n elements of a matrix's view, from a row on.
 func rowsOf(v engine.View, row, cols, n int) engine.View {
 	size := v.Buffer.Type.Size()
 	return v.Slice(size*int64(row*cols), size*int64(n))

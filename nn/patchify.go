@@ -5,7 +5,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Patchify cuts pictures x [N,C,H,W] into patches [N, (H/P)·(W/P), C·P·P].
+// Patchify splits images x [N,C,H,W] into patches [N, (H/P)·(W/P), C·P·P].
 func (g *Graph) Patchify(x *Tensor, patch int) *Tensor {
 	check(len(x.Shape) == 4 && x.Shape[2]%patch == 0 && x.Shape[3]%patch == 0, "patchify", "[N,C,H,W] of whole patches", x)
 	n, c, h, w := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
@@ -22,14 +22,14 @@ func (g *Graph) Patchify(x *Tensor, patch int) *Tensor {
 	return y
 }
 
-// PatchifyPixels cuts 8-bit pictures [N,S,S,C], four bytes to an element of
-// pixels, into patches [N·(S/P)², C·P·P] of the values that table [256] gives.
-// There are as many patches as the step block's entry slot says.
-func (g *Graph) PatchifyPixels(pixels, table *Tensor, pictures, size, patch, channels, slot int) *Tensor {
-	check(size%patch == 0 && pixels.Size()*4 >= pictures*size*size*channels && table.Size() == 256,
-		"patchify", "pixels for every picture and a table of 256", pixels, table)
+// PatchifyPixels splits 8-bit images [N,S,S,C], four bytes to an element of pixels, into
+// patches [N·(S/P)², C·P·P] of the values that table [256] maps bytes to. The step block's
+// entry slot is the number of patches; 0 = all.
+func (g *Graph) PatchifyPixels(pixels, table *Tensor, images, size, patch, channels, slot int) *Tensor {
+	check(size%patch == 0 && pixels.Size()*4 >= images*size*size*channels && table.Size() == 256,
+		"patchify", "pixels for every image and a table of 256", pixels, table)
 	grid := size / patch
-	y := g.NewFloat32("patches", pictures*grid*grid, channels*patch*patch)
+	y := g.NewFloat32("patches", images*grid*grid, channels*patch*patch)
 	y.node.needsGrad = false
 	if slot != 0 {
 		y.RowCount(slot)

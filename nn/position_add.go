@@ -5,8 +5,8 @@ import (
 	"patchwork/shaders"
 )
 
-// PositionAdd adds to every patch of x [..., gridH·gridW, D] its row of
-// yPos and its column of xPos, both [G,D] with G at least the grid's sides.
+// PositionAdd adds to every patch of x [..., gridH·gridW, D] the entry of its row in yPos
+// and of its column in xPos, both [G,D], G at least the grid's sides.
 func (g *Graph) PositionAdd(x, yPos, xPos *Tensor, gridH, gridW int) *Tensor {
 	d := x.Cols()
 	check(yPos.Cols() == d && xPos.Cols() == d && yPos.Size() == xPos.Size() && yPos.Shape[0] >= max(gridH, gridW),

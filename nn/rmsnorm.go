@@ -17,11 +17,11 @@ func (g *Graph) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 	g.onBackward(y, func(dy engine.View) {
 		dx, addX, _ := g.gradient(x)
 		dw, addW, withW := g.gradient(w)
-		narrow := g.rounding(x)
+		half := g.halfGradient(x)
 		g.record(shaders.RMSNormBackward, shaders.RMSNormBackwardParams{
 			Rows: rows, Cols: uint32(cols), AccumulateX: shaders.Flag(addX), AccumulateW: shaders.Flag(addW), WithW: shaders.Flag(withW),
-			Narrow: shaders.Flag(narrow.Buffer != nil),
-		}, x.View(), w.View(), rstd.View(), dy, dx, dw, narrow)
+			Narrow: shaders.Flag(half.Buffer != nil),
+		}, x.View(), w.View(), rstd.View(), dy, dx, dw, half)
 	})
 	return y
 }

@@ -7,13 +7,17 @@ import (
 	"patchwork/shaders"
 )
 
-// RoPE turns every head of x [...,H,D] by the angle of its token's position
-// (int32, one a token), with a table made by RoPETable.
-func (g *Graph) RoPE(x, table, positions *Tensor) *Tensor {
+// RoPE is what rotary position embedding needs of a batch: a table made by RoPETable,
+// [positions,D], and every token's position, int32 [B,T].
+type RoPE struct{ Table, Positions *Tensor }
+
+// RoPE rotates every head of x [...,H,D] by the angle of its token's position.
+func (g *Graph) RoPE(x *Tensor, r RoPE) *Tensor {
+	table, positions := r.Table, r.Positions
 	n := len(x.Shape)
 	check(n >= 3 && x.Cols()%2 == 0 && table.Cols() == x.Cols(), "rope", "x [...,H,D] with D even and table [positions,D]", x, table)
 	heads, d := x.Shape[n-2], x.Shape[n-1]
-	check(positions.Size() == x.Size()/heads/d, "rope", "a position a token", x, positions)
+	check(positions.Size() == x.Size()/heads/d, "rope", "one position per token", x, positions)
 	p := shaders.RoPEParams{Tokens: shaders.N(positions.Size()), Heads: uint32(heads), HeadDim: uint32(d)}
 	y := g.newLike(x, "rope", x.Shape...)
 	g.record(shaders.RoPE, p, x.View(), table.View(), positions.View(), y.View())
@@ -26,9 +30,9 @@ func (g *Graph) RoPE(x, table, positions *Tensor) *Tensor {
 	return y
 }
 
-// RoPETable returns [positions, 2·len(frequencies)] values: for each position the
-// cosines and then the sines of position·frequency, times scale. The angles are taken in
-// float64: in float32 they would lose 6e-8 of themselves.
+// RoPETable returns [positions, 2·len(frequencies)] values: for each position the cosines
+// and then the sines of position·frequency, times scale. The angles are computed in
+// float64: float32 would round them by up to a relative 6e-8.
 func RoPETable(positions int, frequencies []float64, scale float64) []float32 {
 	half := len(frequencies)
 	table := make([]float32, positions*2*half)
@@ -41,7 +45,7 @@ func RoPETable(positions int, frequencies []float64, scale float64) []float32 {
 	return table
 }
 
-// RoPEFrequencies are the angles a position of a head's pairs of dimensions:
+// RoPEFrequencies are the angles per position of a head's pairs of dimensions:
 // theta^(-2i/headDim).
 func RoPEFrequencies(headDim int, theta float64) []float64 {
 	var out []float64

@@ -2,12 +2,12 @@ package nn
 
 import "math"
 
-// Schedule is a learning rate's course: linear warm-up, then a cosine down to
-// Floor of the peak at the last step.
+// Schedule is a learning-rate schedule: linear warm-up, then a cosine down to Floor times
+// the peak at the last step.
 type Schedule struct {
 	Peak          float64
 	Warmup, Steps int
-	Floor         float64 // fraction of the peak
+	Floor         float64 // as a fraction of the peak
 }
 
 // At is the learning rate of step t, counted from 1.

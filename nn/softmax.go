@@ -5,8 +5,8 @@ import (
 	"patchwork/shaders"
 )
 
-// Softmax normalises the exponentials of the last axis of x [...,C] over the
-// columns where mask (int32, the shape of x) is not 0.
+// Softmax is the softmax of the last axis of x [...,C] over the columns where mask (int32,
+// x's shape) is not 0.
 func (g *Graph) Softmax(x, mask *Tensor) *Tensor {
 	check(x.Size() == mask.Size(), "softmax", "a mask of x's shape", x, mask)
 	y := g.newLike(x, "softmax", x.Shape...)

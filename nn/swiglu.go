@@ -20,9 +20,9 @@ func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 	return y
 }
 
-// SwiGLUStacked is SwiGLU of x [...,2F], which holds gate and up side by side in
+// SwiGLUFused is SwiGLU of x [...,2F], which holds gate and up side by side in
 // every row: y [...,F].
-func (g *Graph) SwiGLUStacked(x *Tensor) *Tensor {
+func (g *Graph) SwiGLUFused(x *Tensor) *Tensor {
 	check(x.Cols()%2 == 0, "swiglu", "gate and up side by side", x)
 	rows, cols := x.rows(), x.Cols()/2
 	y := g.newLike(x, "swiglu", append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], cols)...).sameRows(x)

@@ -10,8 +10,8 @@ import (
 	"patchwork/shaders"
 )
 
-// Tensor is a row-major array in a recording, of 4-byte elements or of 16-bit floats. Tensors that
-// share storage (a reshape) share their gradient.
+// Tensor is a row-major array in a recording, of 4-byte elements or of 16-bit floats.
+// Tensors that share storage (a reshape) share their gradient.
 type Tensor struct {
 	Shape []int
 	node  *node
@@ -21,22 +21,22 @@ type Tensor struct {
 type node struct {
 	name      string
 	view      engine.View
-	narrow    engine.View   // of a parameter: the same in 16 bits
+	half      engine.View   // of a parameter: its copy in 16 bits
 	rows      shaders.Count // leading rows in use, in units of rowSize elements
 	rowSize   int
 	needsGrad bool
 
 	grad    engine.View
 	written bool // the gradient holds a value that further ones are added to
-	// own says that nobody else may take the gradient's storage over: it is read after
-	// the run, or it is the caller's.
-	own bool
-	// parts are the parameters that a stack is made of; their gradients are its own.
+	// ownsGrad: no other node may take over the gradient's storage, because it is read
+	// after the run or is the caller's.
+	ownsGrad bool
+	// parts are the parameters that a fused one is made of; it shares their gradients.
 	parts []*node
-	// factor says that a product of the backward pass reads the gradient, rounded is that
-	// gradient in 16 bits, where the kernel that wrote it last wrote that too.
-	factor  bool
-	rounded engine.View
+	// gradFeedsMatmul: a matmul of the backward pass reads the gradient. halfGrad is that
+	// gradient in 16 bits, where the kernel that wrote it last wrote a copy.
+	gradFeedsMatmul bool
+	halfGrad        engine.View
 }
 
 // Size is the number of elements.
@@ -45,19 +45,18 @@ func (t *Tensor) Size() int { return size(t.Shape) }
 // Cols is the length of the last axis.
 func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
 
-// View is where the elements lie.
+// View is where the elements are.
 func (t *Tensor) View() engine.View { return t.node.view }
 
 // Name is the tensor's name in checkpoints and traces.
 func (t *Tensor) Name() string { return t.node.name }
 
-// Grad is where the gradient lies; its Buffer is nil when there is none.
+// Grad is where the gradient is; its Buffer is nil if there is none.
 func (t *Tensor) Grad() engine.View { return t.node.grad }
 
-// rows counts the rows of the last axis: static, or as many as the step says
-// when the tensor was made with RowCount. Seen in rows of another length, the
-// heads of a token say, all of them count, unless gradients would add up what
-// the rows not in use hold.
+// rows counts the rows of the last axis: all, or with RowCount as many as the step block
+// gives. If the last axis has been reshaped, to the heads of a token for example, all rows
+// count; with gradients that is an error, since they would sum the rows not in use.
 func (t *Tensor) rows() shaders.Count {
 	n := t.Size() / t.Cols()
 	if t.node.rows.Slot == 0 || t.Cols() != t.node.rowSize && !t.node.needsGrad {
@@ -77,7 +76,7 @@ func size(shape []int) int {
 	return n
 }
 
-// ShapeError says which operator got shapes that do not fit.
+// ShapeError is an operator called with shapes that do not fit.
 type ShapeError struct {
 	Op   string
 	Got  any

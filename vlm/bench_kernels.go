@@ -53,7 +53,7 @@ func recordTraining(m *Model, kind string, rows, tokens int) (Recording, error) 
 		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
 	}
 	in := m.newInputs(rows, tokens, rows*pictures, tokens)
-	first, _, err := planStep(m, in, nn.Options{Train: true, Apart: apartOn(kind), Visible: float64(tokens+1) / float64(2*tokens)})
+	first, _, err := planStep(m, in, nn.Options{Train: true, NoFusion: apartOn(kind), AttentionDensity: float64(tokens+1) / float64(2*tokens)})
 	if err != nil {
 		return out, err
 	}

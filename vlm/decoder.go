@@ -10,7 +10,6 @@ import (
 // decoder is a Llama or Qwen3 language model; its parameters carry Hugging
 // Face's names behind "decoder.".
 type decoder struct {
-	config TextConfig
 	embed  *nn.Param // [V, D]
 	layers []decoderLayer
 	norm   nn.RMSNorm
@@ -18,17 +17,17 @@ type decoder struct {
 }
 
 type decoderLayer struct {
-	inputNorm, postNorm nn.RMSNorm
-	q, k, v, o          nn.Linear
-	qNorm, kNorm        *nn.RMSNorm // Qwen3
-	gate, up, down      nn.Linear
+	qkv  nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj; Qwen3: q_norm, k_norm
+	o    nn.Linear     // o_proj
+	mlp  nn.NormSwiGLU // post_attention_layernorm, gate_proj, up_proj
+	down nn.Linear     // down_proj
 }
 
 // decoderPrefix stands before Hugging Face's names of a decoder's parameters.
 const decoderPrefix = "decoder."
 
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
-	dec := decoder{config: c, embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
+	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
 		dec.layers = append(dec.layers, newDecoderLayer(d, c, fmt.Sprintf("decoder.model.layers.%d.", i), init))
 	}
@@ -40,7 +39,9 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	return dec
 }
 
+// newDecoderLayer declares a layer's parameters in the order in which they lie in memory.
 func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
+	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
 	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
 	// What is added to the residual stream starts smaller, the more layers add.
@@ -50,31 +51,34 @@ func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decode
 		return i
 	}
 	l := decoderLayer{
-		inputNorm: d.RMSNorm(name+"input_layernorm", hidden, eps),
-		q:         d.Linear(name+"self_attn.q_proj", hidden, queries, c.AttentionBias, init.linear(hidden)),
-		k:         d.Linear(name+"self_attn.k_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
-		v:         d.Linear(name+"self_attn.v_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
-		o:         d.Linear(name+"self_attn.o_proj", queries, hidden, c.AttentionBias, residual(queries)),
-		postNorm:  d.RMSNorm(name+"post_attention_layernorm", hidden, eps),
-		gate:      d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
-		up:        d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
-		down:      d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner)),
+		qkv: nn.NormQKV{
+			Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
+			Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, c.AttentionBias, init.linear(hidden)),
+			K:     d.Linear(name+"self_attn.k_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
+			V:     d.Linear(name+"self_attn.v_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
+			Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		},
+		o: d.Linear(name+"self_attn.o_proj", queries, hidden, c.AttentionBias, residual(queries)),
+		mlp: nn.NormSwiGLU{
+			Norm: d.RMSNorm(name+"post_attention_layernorm", hidden, eps),
+			Gate: d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
+			Up:   d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
+		},
+		down: d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner)),
 	}
 	if c.QKNorm() {
 		qNorm, kNorm := d.RMSNorm(name+"self_attn.q_norm", c.HeadDim, eps), d.RMSNorm(name+"self_attn.k_norm", c.HeadDim, eps)
-		l.qNorm, l.kNorm = &qNorm, &kNorm
+		l.qkv.QNorm, l.qkv.KNorm = &qNorm, &kNorm
 	}
 	return l
 }
 
 // attentionContext is what a layer's attention needs besides the hidden states.
 type attentionContext struct {
-	rows, tokens int        // B, T
-	table        *nn.Tensor // RoPE [positions, head size]
-	positions    *nn.Tensor // [B·T]
-	intervals    *nn.Tensor // [B·T, 4]
-	cache        *Cache     // nil: keys and values are those of the tokens themselves
-	count        int        // entry of the step block with the tokens in use; 0 = all
+	rope      nn.RoPE    // table [positions, head size], positions [B, T]
+	intervals *nn.Tensor // [B·T, 4]
+	cache     *Cache     // nil: keys and values are those of the tokens themselves
+	count     int        // entry of the step block with the tokens in use; 0 = all
 	// watch, where it is set and there is no cache, gets every layer's queries [B,T,H,D]
 	// and keys [B,T,K,D] behind RoPE.
 	watch func(g *nn.Graph, q, k *nn.Tensor)
@@ -87,107 +91,41 @@ func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace T
 
 // hidden takes the embeddings [B·T, D] through every layer.
 func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
-	for i := range d.layers {
+	for i, l := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
-		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Recomputed(x, func(x *nn.Tensor) *nn.Tensor {
-			return d.layers[i].forward(g, x, c, d.config, i)
+		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Checkpointed(x, func(x *nn.Tensor) *nn.Tensor {
+			return l.forward(g, x, c, i)
 		}))
 	}
 	g.Program.SetLabel("head")
 	return x
 }
 
-func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
-	x = l.attention(g, x, c, config, layer)       // x + attention(norm(x)) [B·T, D]
-	return l.down.ForwardAdd(g, l.inner(g, x), x) // x + mlp(norm(x))
-}
-
-// inner is the activation between the MLP's products: [B·T, FFN].
-func (l *decoderLayer) inner(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
-	if y, ok := g.NormSwiGLU(l.postNorm, x, l.gate, l.up); ok {
-		return y
+// forward takes the hidden states x [B·T, D] through the layer of number i.
+func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) *nn.Tensor {
+	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
+	if c.cache == nil {
+		q, k, v = l.qkv.Forward(g, x, c.rope)
+	} else { // k and v are all of the cache, [1,capacity,K,D]
+		q, k, v = l.qkv.ForwardCached(g, x, c.rope, c.cache.layer(i))
 	}
-	h := l.postNorm.Forward(g, x)
-	if both, ok := (nn.Stack{l.gate, l.up}).Forward(g, h); ok { // [B·T, 2·FFN]
-		return g.SwiGLUStacked(both)
-	}
-	return g.SwiGLU(l.gate.Forward(g, h), l.up.Forward(g, h))
-}
-
-func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) *nn.Tensor {
-	heads, d := config.NumAttentionHeads, config.HeadDim
-	q, k, v := l.heads(g, x, c, config, layer)
 	if c.watch != nil {
 		c.watch(g, q, k)
 	}
-	y := g.Attention(q, k, v, c.intervals).Reshape(c.rows*c.tokens, heads*d)
-	return l.o.ForwardAdd(g, y.RowCount(c.count), x)
-}
-
-// heads are the queries [B,T,H,D] behind RoPE, and the keys and values [B,T,K,D] or,
-// where there is one, the whole cache with the tokens' in it.
-func (l *decoderLayer) heads(g *nn.Graph, x *nn.Tensor, c attentionContext, config TextConfig, layer int) (q, k, v *nn.Tensor) {
-	s := nn.Heads{
-		B: c.rows, T: c.tokens, H: config.NumAttentionHeads, K: config.NumKeyValueHeads, D: config.HeadDim,
-		Table: c.table, Positions: c.positions,
-	}
-	if l.qNorm != nil {
-		s.QNorm, s.KNorm, s.Eps = g.Param(l.qNorm.Weight), g.Param(l.kNorm.Weight), l.qNorm.Eps
-	}
-	if c.cache != nil {
-		return l.headsCached(g, x, s, c, layer)
-	}
-	h := l.inputNorm.Forward(g, x)
-	if l.qNorm == nil {
-		if all, ok := (nn.Stack{l.q, l.k, l.v}).Forward(g, h); ok { // [B·T, (H+2K)·D]
-			return g.RoPESplit(all, s)
-		}
-	} else if both, ok := (nn.Stack{l.q, l.k}).Forward(g, h); ok { // [B·T, (H+K)·D]
-		q, k, _ = g.RoPESplit(both, s)
-		return q, k, l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-	}
-	return l.headsApart(g, h, s, c, layer)
-}
-
-// headsCached is heads with a cache.
-func (l *decoderLayer) headsCached(g *nn.Graph, x *nn.Tensor, s nn.Heads, c attentionContext, layer int) (q, k, v *nn.Tensor) {
-	layers := nn.Stack{l.q, l.k, l.v}
-	all, ok := layers.ForwardNorm(g, l.inputNorm, x) // [B·T, (H+2K)·D]
-	if !ok {
-		h := l.inputNorm.Forward(g, x)
-		if all, ok = layers.Forward(g, h); !ok {
-			return l.headsApart(g, h, s, c, layer)
-		}
-	}
-	k, v = c.cache.tensors(layer)
-	return g.RoPESplitInto(all, s, k, v, slotPast), k, v
-}
-
-// headsApart is heads where the projections' weights do not adjoin.
-func (l *decoderLayer) headsApart(g *nn.Graph, h *nn.Tensor, s nn.Heads, c attentionContext, layer int) (q, k, v *nn.Tensor) {
-	q = l.q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
-	k = l.k.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-	v = l.v.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-	if l.qNorm != nil {
-		q, k = l.qNorm.Forward(g, q), l.kNorm.Forward(g, k)
-	}
-	q, k = g.RoPE(q, c.table, c.positions), g.RoPE(k, c.table, c.positions)
-	if c.cache != nil {
-		k, v = c.cache.append(g, layer, k, v, c.count)
-	}
-	return q, k, v
+	y := g.Attention(q, k, v, c.intervals).Reshape(x.Shape[0], l.o.Weight.Shape[1])
+	x = l.o.ForwardAdd(g, y.RowCount(c.count), x)       // x + o(attention(qkv(norm(x))))
+	return l.down.ForwardAdd(g, l.mlp.Forward(g, x), x) // x + down(swiglu(norm(x)))
 }
 
 // weightBytes is what a token's pass reads of the weights: everything but the
 // embedding table, of which it reads a row, unless that is the head as well.
 func (d *decoder) weightBytes() int64 {
 	n := d.norm.Weight.Bytes() + d.head.Bytes()
-	for i := range d.layers {
-		l := &d.layers[i]
-		for _, x := range []nn.Linear{l.q, l.k, l.v, l.o, l.gate, l.up, l.down} {
+	for _, l := range d.layers {
+		for _, x := range []nn.Linear{l.qkv.Q, l.qkv.K, l.qkv.V, l.o, l.mlp.Gate, l.mlp.Up, l.down} {
 			n += x.Weight.Bytes()
 		}
-		n += l.inputNorm.Weight.Bytes() + l.postNorm.Weight.Bytes()
+		n += l.qkv.Norm.Weight.Bytes() + l.mlp.Norm.Weight.Bytes()
 	}
 	return n
 }

@@ -94,7 +94,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	in := m.newInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
 	load := r.expected()
 	m.store(r.storage())
-	o := nn.Options{Train: true, Recompute: recompute, Visible: load.visible}
+	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.visible}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
@@ -131,8 +131,8 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 // memoryFor is the memory beside activations.
 func memoryFor(p *nn.Params) MemoryBytes {
 	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
-	if p.Narrow != nil {
-		m.Weights += p.Narrow.Bytes
+	if p.Half != nil {
+		m.Weights += p.Half.Bytes
 	}
 	m.Total = m.Weights + m.Gradients + m.Optimizer
 	return m

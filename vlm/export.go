@@ -174,7 +174,7 @@ func exportEntry(ctx context.Context, name string, p *nn.Param, dtype string, re
 	if dtype == "f32" {
 		return safetensors.Floats(name, p.Shape, values), nil
 	}
-	return safetensors.Halves(name, strings.ToUpper(dtype), p.Shape, values)
+	return safetensors.HalfFloats(name, strings.ToUpper(dtype), p.Shape, values)
 }
 
 // writeEntries writes and syncs a safetensors file.

@@ -60,7 +60,7 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	model.store(t)
 	must(r.t, model.allocate(r.dev, true))
 	r.loadWeights()
-	must(r.t, model.Params.Refresh(context.Background(), r.dev))
+	must(r.t, model.Params.SyncHalf(context.Background(), r.dev))
 	r.loadInputs(mode)
 
 	scale := float32(1)
@@ -125,9 +125,9 @@ func (r *goldenTiny) compareNarrow() {
 		wide, err := s.Read(r.dev, s.Weights, p)
 		must(r.t, err)
 		narrow := make([]float32, len(wide))
-		must(r.t, engine.DownloadFloats(r.dev, s.NarrowView(p), narrow))
+		must(r.t, engine.DownloadFloats(r.dev, s.HalfView(p), narrow))
 		for i, w := range wide {
-			if want := s.Narrow.Type.Format().Round(w); narrow[i] != want {
+			if want := s.Half.Type.Format().Round(w); narrow[i] != want {
 				r.t.Fatalf("%s[%d] is %g, and %g in 16 bits, want %g", p.Name, i, w, narrow[i], want)
 			}
 		}

@@ -179,7 +179,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 }
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, Apart: r.apart, Type: r.model.storage()}, f)
+	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.storage()}, f)
 	must(r.t, err)
 	plan, err := engine.NewPlan(program, r.model.most)
 	must(r.t, err)

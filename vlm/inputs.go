@@ -93,7 +93,8 @@ func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.position
 // context is the attention among the batch's own tokens.
 func (in *Inputs) context() attentionContext {
 	return attentionContext{
-		rows: in.Rows, tokens: in.Tokens, table: in.table(), positions: in.tensor(in.positions), intervals: in.tensor(in.intervals),
+		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
+		intervals: in.tensor(in.intervals),
 	}
 }
 

@@ -120,35 +120,35 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 // store chooses how activations and the weights that products read are stored. It
 // is called before allocate.
 func (m *Model) store(t shaders.Type) {
-	if t.Half() && m.Params.Narrow == nil {
-		m.Params.Halve(t)
+	if t.Half() && m.Params.Half == nil {
+		m.Params.AddHalfCopy(t)
 	}
 }
 
 // pack is store for a model that only runs: there is no copy of 32 bits.
 func (m *Model) pack(t shaders.Type) {
 	if t.Half() {
-		m.Params.Pack(t)
+		m.Params.StoreHalf(t)
 	}
 }
 
 // storage is what store chose.
 func (m *Model) storage() shaders.Type {
-	if m.Params.Narrow == nil {
+	if m.Params.Half == nil {
 		return shaders.F32
 	}
-	return m.Params.Narrow.Type
+	return m.Params.Half.Type
 }
 
 // allocate places the weights and, for training, the gradients and moments.
 func (m *Model) allocate(dev engine.Device, train bool) error {
 	m.most = dev.Info().Limits.MaxBufferBytes
-	if err := m.Params.Divide(dev.Info()); err != nil {
+	if err := m.Params.Shard(dev.Info()); err != nil {
 		return err
 	}
 	buffers := []*engine.Buffer{m.Params.Weights}
-	if m.Params.Narrow != nil {
-		buffers = append(buffers, m.Params.Narrow)
+	if m.Params.Half != nil {
+		buffers = append(buffers, m.Params.Half)
 	}
 	if err := m.place(dev, "weights", buffers...); err != nil || !train {
 		return err

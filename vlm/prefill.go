@@ -183,7 +183,7 @@ func (g *Generator) compile(size int) (*pass, error) {
 func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params, Visible: visible, Type: g.storage()}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.eyes != nil {
@@ -191,7 +191,7 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 		}
 		p.logits = r.Keep(g.NextLogits(r, CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
-			Positions: input("positions", size), Intervals: input("intervals", size, 4), Last: input("last", 1),
+			Positions: input("positions", 1, size), Intervals: input("intervals", size, 4), Last: input("last", 1),
 			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
 		}))
 		p.best = r.Keep(r.ArgMax(p.logits))

@@ -18,7 +18,7 @@ type saver struct {
 	dir     string
 	keep    int
 	metrics *metricsLog
-	copied  nn.Copy
+	copied  nn.Snapshot
 	where   place
 	writing chan saved // the outcome of the one under way; nil: there is none
 }

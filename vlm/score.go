@@ -32,12 +32,12 @@ func newScorer(l *Loaded, tokens, images int, logits bool) (_ *scorer, err error
 			s.close()
 		}
 	}()
-	o := nn.Options{Params: l.Params, Type: l.storage(), Apart: apartOn(l.Device.Info().Kind)}
+	o := nn.Options{Params: l.Params, Type: l.storage(), NoFusion: apartOn(l.Device.Info().Kind)}
 	program, err := nn.Record("score", o, func(g *nn.Graph) {
 		x := l.Hidden(g, s.in, nil)
 		s.loss = l.HeadLoss(g, s.in, x)
 		g.Keep(s.loss.NLL)
-		g.Keep(s.loss.Best)
+		g.Keep(s.loss.ArgMax)
 		if logits {
 			s.logits = g.Keep(l.Logits(g, g.GatherRows(x, nn.Input(s.last, 1), 1)))
 		}
@@ -78,7 +78,7 @@ func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []
 		return nil, nil, err
 	}
 	nll, best = make([]float32, n), make([]int32, n)
-	err = errors.Join(engine.DownloadTemp(s.dev, s.exe, s.loss.NLL.View(), nll), engine.DownloadTemp(s.dev, s.exe, s.loss.Best.View(), best))
+	err = errors.Join(engine.DownloadTemp(s.dev, s.exe, s.loss.NLL.View(), nll), engine.DownloadTemp(s.dev, s.exe, s.loss.ArgMax.View(), best))
 	return nll, best, err
 }
 

@@ -82,7 +82,7 @@ func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, e
 		g.Keep(out.loss.Sum)
 		if !o.Train {
 			g.Keep(out.loss.NLL)
-			g.Keep(out.loss.Best)
+			g.Keep(out.loss.ArgMax)
 		}
 	})
 	if err != nil {
@@ -127,20 +127,20 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
 	case programEvaluate:
-		return planStep(s.model, s.in, nn.Options{Visible: s.Visible, Apart: s.apart()})
+		return planStep(s.model, s.in, nn.Options{AttentionDensity: s.Visible, NoFusion: s.apart()})
 	}
 	return planStep(s.model, s.in, nn.Options{
-		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, Visible: s.Visible, Apart: s.apart(),
+		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, AttentionDensity: s.Visible, NoFusion: s.apart(),
 	})
 }
 
-// apart is nn.Options'. On the CPU a dispatch costs next to nothing, and products read
-// the rows of a stack slower: those of gate and up together are whole pages apart.
+// apart is nn.Options' NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read
+// the rows of fused layers slower: those of gate and up together are whole pages apart.
 // Plans that no device runs are those of GPUs.
 func (s *Stepper) apart() bool { return s.dev != nil && apartOn(s.dev.Info().Kind) }
 
 func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
-	if err := s.model.Params.Refresh(ctx, s.dev); err != nil {
+	if err := s.model.Params.SyncHalf(ctx, s.dev); err != nil {
 		return nil, err
 	}
 	if p := s.programs[key]; p != nil {
@@ -325,7 +325,7 @@ func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (
 	if err := engine.DownloadTemp(s.dev, p.exe, p.loss.NLL.View(), nll); err != nil {
 		return nil, nil, err
 	}
-	return nll, best, engine.DownloadTemp(s.dev, p.exe, p.loss.Best.View(), best)
+	return nll, best, engine.DownloadTemp(s.dev, p.exe, p.loss.ArgMax.View(), best)
 }
 
 // Traced is one measured dispatch of a step.

@@ -34,13 +34,13 @@ func TestLoadAs(t *testing.T) {
 				must(t, err)
 				var factors, rest int64
 				for _, p := range l.Params.All() {
-					if p.Factor {
+					if p.MatmulWeight {
 						factors += p.Bytes()
 					} else {
 						rest += p.Bytes()
 					}
 				}
-				if room := l.Params.Weights.Bytes + l.Params.Narrow.Bytes; room > rest+factors/2+int64(1024*len(l.Params.All())) {
+				if room := l.Params.Weights.Bytes + l.Params.Half.Bytes; room > rest+factors/2+int64(1024*len(l.Params.All())) {
 					t.Errorf("the weights take %d bytes: %d of matrices, %d of others in f32", room, factors, rest)
 				}
 				got := score(l)

@@ -130,10 +130,10 @@ func (g *File) readable(t Tensor) error {
 
 // pieceElements is what is read and dequantised at once; a multiple of every
 // block.
-const pieceElements = 1 << 16
+const chunkElements = 1 << 16
 
 // pieceBuffers hold a piece of any type.
-var pieceBuffers = sync.Pool{New: func() any { b := make([]byte, 4*pieceElements); return &b }}
+var chunkBuffers = sync.Pool{New: func() any { b := make([]byte, 4*chunkElements); return &b }}
 
 // Read dequantises the tensor's elements from row-major index from on into dst.
 // Both from and len(dst) must be multiples of the type's block, as whole rows are.
@@ -151,12 +151,12 @@ func (g *File) Read(name string, from int, dst []float32) error {
 	}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for piece := range slices.Chunk(dst, pieceElements) {
+	for piece := range slices.Chunk(dst, chunkElements) {
 		start := t.start + int64(from/l.elements)*int64(l.bytes)
 		from += len(piece)
 		group.Go(func() error {
-			buffer := pieceBuffers.Get().(*[]byte)
-			defer pieceBuffers.Put(buffer)
+			buffer := chunkBuffers.Get().(*[]byte)
+			defer chunkBuffers.Put(buffer)
 			raw := (*buffer)[:len(piece)/l.elements*l.bytes]
 			if _, err := g.data.ReadAt(raw, start); err != nil {
 				return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}

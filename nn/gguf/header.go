@@ -42,7 +42,7 @@ func (r *reader) fail(format string, args ...any) {
 	}
 }
 
-func (r *reader) left() uint64 { return uint64(r.size - r.at) }
+func (r *reader) remaining() uint64 { return uint64(r.size - r.at) }
 
 // take reads n bytes into b.
 func (r *reader) take(b []byte) []byte {
@@ -69,8 +69,8 @@ func (r *reader) u64() uint64 { var b [8]byte; return binary.LittleEndian.Uint64
 // count reads a number of things that take at least so many bytes each.
 func (r *reader) count(what string, bytes uint64) int {
 	n := r.u64()
-	if r.err == nil && n > r.left()/bytes {
-		r.fail("it announces %d %s, and has %d bytes left", n, what, r.left())
+	if r.err == nil && n > r.remaining()/bytes {
+		r.fail("it announces %d %s, and has %d bytes left", n, what, r.remaining())
 	}
 	if r.err != nil {
 		return 0
@@ -104,7 +104,7 @@ func (g *File) header(r *reader) error {
 		g.tensor(r)
 	}
 	if r.err == nil {
-		g.place(r, alignment)
+		g.resolveOffsets(r, alignment)
 	}
 	if r.err != nil {
 		return &FormatError{g.name, r.err.Error()}
@@ -188,7 +188,7 @@ func (g *File) tensor(r *reader) {
 }
 
 // place turns offsets in the data into places in the file and checks them.
-func (g *File) place(r *reader, alignment int64) {
+func (g *File) resolveOffsets(r *reader, alignment int64) {
 	data := (r.at + alignment - 1) / alignment * alignment
 	for i := range g.Tensors {
 		t := &g.Tensors[i]

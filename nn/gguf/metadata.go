@@ -45,7 +45,7 @@ func (r *reader) value(kind valueType, depth int) any {
 	case typeFloat32:
 		return math.Float32frombits(r.u32())
 	case typeBool:
-		return r.truth()
+		return r.boolean()
 	case typeString:
 		return r.text()
 	case typeUint64:
@@ -65,7 +65,7 @@ func (r *reader) value(kind valueType, depth int) any {
 	return nil
 }
 
-func (r *reader) truth() bool {
+func (r *reader) boolean() bool {
 	b := r.u8()
 	if b > 1 {
 		r.fail("a truth value of %d", b)
@@ -90,7 +90,7 @@ func (r *reader) array(depth int) any {
 	case typeFloat32:
 		return elements(r, 4, func() float32 { return math.Float32frombits(r.u32()) })
 	case typeBool:
-		return elements(r, 1, r.truth)
+		return elements(r, 1, r.boolean)
 	case typeString:
 		return elements(r, 8, r.text)
 	case typeUint64:

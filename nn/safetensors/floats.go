@@ -9,7 +9,7 @@ import (
 )
 
 // pieceBytes is what is read at once of a tensor that is converted.
-const pieceBytes = 1 << 20
+const chunkBytes = 1 << 20
 
 // TypeError is a tensor of a type that is not read.
 type TypeError struct{ File, Tensor, DType string }
@@ -36,7 +36,7 @@ func (s *File) ReadFloats(name string, from int, dst []float32) error {
 	case convert == nil:
 		return &TypeError{s.name, name, t.DType}
 	}
-	buffer := make([]byte, min(len(dst)*width, pieceBytes))
+	buffer := make([]byte, min(len(dst)*width, chunkBytes))
 	for len(dst) > 0 {
 		n := min(len(dst), len(buffer)/width)
 		if err := s.readAt(name, buffer[:n*width], t.start+int64(from)*int64(width)); err != nil {
@@ -78,7 +78,7 @@ var converters = map[string]func(dst []float32, src []byte){
 }
 
 // Halves makes an F16 or BF16 entry of float32 values.
-func Halves(name, dtype string, shape []int, values func() ([]float32, error)) (Entry, error) {
+func HalfFloats(name, dtype string, shape []int, values func() ([]float32, error)) (Entry, error) {
 	convert := map[string]func(float32) uint16{"F16": half.ToF16, "BF16": half.ToBF16}[dtype]
 	if convert == nil {
 		return Entry{}, fmt.Errorf("tensor %q cannot be written as %s", name, dtype)

@@ -48,7 +48,7 @@ func TestReadFloats(t *testing.T) {
 		entry := Floats("t", []int{2, 3}, floats(want...))
 		if dtype != "F32" {
 			var err error
-			entry, err = Halves("t", dtype, []int{2, 3}, floats(want...))
+			entry, err = HalfFloats("t", dtype, []int{2, 3}, floats(want...))
 			must(t, err)
 		}
 		var out bytes.Buffer
@@ -74,11 +74,11 @@ func TestReadFloats(t *testing.T) {
 
 // TestReadFloatsInPieces reads more than a piece.
 func TestReadFloatsInPieces(t *testing.T) {
-	want := make([]float32, 3*pieceBytes/4)
+	want := make([]float32, 3*chunkBytes/4)
 	for i := range want {
 		want[i] = float32(i % 251)
 	}
-	entry, err := Halves("t", "BF16", []int{len(want)}, floats(want...))
+	entry, err := HalfFloats("t", "BF16", []int{len(want)}, floats(want...))
 	must(t, err)
 	var out bytes.Buffer
 	must(t, Write(&out, nil, []Entry{entry}))
@@ -105,7 +105,7 @@ func TestUnreadableType(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Halves("t", "I8", nil, nil); err == nil {
+	if _, err := HalfFloats("t", "I8", nil, nil); err == nil {
 		t.Error("I8 can be written")
 	}
 }

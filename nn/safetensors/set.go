@@ -19,8 +19,8 @@ const SingleFile = "model.safetensors"
 
 // Set is a model's tensors, in one file or several.
 type Set struct {
-	files []*File
-	of    map[string]*File // by tensor
+	files    []*File
+	byTensor map[string]*File // by tensor
 }
 
 // OpenSet opens a folder's model.safetensors, or the shards that its
@@ -34,13 +34,13 @@ func OpenSet(dir string) (*Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &Set{files: []*File{f}, of: map[string]*File{}}
+		s := &Set{files: []*File{f}, byTensor: map[string]*File{}}
 		for _, name := range f.Names() {
-			s.of[name] = f
+			s.byTensor[name] = f
 		}
 		return s, nil
 	}
-	s := &Set{of: map[string]*File{}}
+	s := &Set{byTensor: map[string]*File{}}
 	if err := s.openShards(dir, index); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -87,7 +87,7 @@ func (s *Set) openShards(dir, index string) error {
 		if _, ok := shards[shard].Tensor(name); !ok {
 			return bad("tensor %q is not in %s", name, shard)
 		}
-		s.of[name] = shards[shard]
+		s.byTensor[name] = shards[shard]
 	}
 	for shard, file := range shards {
 		for _, name := range file.Names() {
@@ -110,8 +110,8 @@ func (s *Set) Close() error {
 
 // Names lists the tensors, sorted.
 func (s *Set) Names() []string {
-	names := make([]string, 0, len(s.of))
-	for n := range s.of {
+	names := make([]string, 0, len(s.byTensor))
+	for n := range s.byTensor {
 		names = append(names, n)
 	}
 	slices.Sort(names)
@@ -130,7 +130,7 @@ func (s *Set) Files() []string {
 
 // Tensor describes a tensor; ok is false when no file has one of that name.
 func (s *Set) Tensor(name string) (t Tensor, ok bool) {
-	f, ok := s.of[name]
+	f, ok := s.byTensor[name]
 	if !ok {
 		return Tensor{}, false
 	}
@@ -139,7 +139,7 @@ func (s *Set) Tensor(name string) (t Tensor, ok bool) {
 
 // ReadFloats is File.ReadFloats of the file that has the tensor.
 func (s *Set) ReadFloats(name string, from int, dst []float32) error {
-	f, ok := s.of[name]
+	f, ok := s.byTensor[name]
 	if !ok {
 		return fmt.Errorf("there is no tensor %q", name)
 	}

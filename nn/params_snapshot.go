@@ -6,17 +6,17 @@ import (
 	"patchwork/engine"
 )
 
-// Copy is what some of a set's buffers held at one moment, in the host's memory.
-// It lies outside Go's heap where that is possible: there the collector would let
-// as much garbage gather.
-type Copy struct {
+// Snapshot is a copy of some of a set's buffers in host memory. It is mapped outside Go's
+// heap where that is possible: on the heap, as much garbage could accumulate before the
+// next collection.
+type Snapshot struct {
 	values map[*engine.Buffer][]float32
 	mapped [][]byte
 }
 
-// CopyTo reads whole buffers of the set; memory of an earlier copy is used again. An
-// engine.ErrOutOfMemory says that the host has none for a first one.
-func (s *Params) CopyTo(dev engine.Device, c *Copy, from ...*engine.Buffer) error {
+// CopyTo reads whole buffers of the set into a snapshot, whose memory is reused. It
+// returns an engine.ErrOutOfMemory where the host has too little memory for a first one.
+func (s *Params) CopyTo(dev engine.Device, c *Snapshot, from ...*engine.Buffer) error {
 	for _, b := range from {
 		if err := c.reserve(b); err != nil {
 			return err
@@ -28,12 +28,12 @@ func (s *Params) CopyTo(dev engine.Device, c *Copy, from ...*engine.Buffer) erro
 	return nil
 }
 
-// Values is a parameter's part of a buffer that was copied.
-func (c *Copy) Values(from *engine.Buffer, p *Param) []float32 {
+// Values returns a parameter's values in a buffer that was copied.
+func (c *Snapshot) Values(from *engine.Buffer, p *Param) []float32 {
 	return c.values[from][p.offset/4:][:size(p.Shape)]
 }
 
-func (c *Copy) reserve(b *engine.Buffer) error {
+func (c *Snapshot) reserve(b *engine.Buffer) error {
 	if _, ok := c.values[b]; ok {
 		return nil
 	}
@@ -53,8 +53,8 @@ func (c *Copy) reserve(b *engine.Buffer) error {
 	return nil
 }
 
-// Free gives the memory back; the copy can be used anew.
-func (c *Copy) Free() {
+// Free releases the memory. The snapshot can be used again.
+func (c *Snapshot) Free() {
 	for _, m := range c.mapped {
 		engine.UnmapMemory(m)
 	}

@@ -30,21 +30,9 @@ func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	return cache
 }
 
-// append writes the tokens' keys and values, as many as the step block's entry
-// count says, behind those already there, where its entry slotPast says, and
-// returns the whole cache.
-func (c *Cache) append(g *nn.Graph, layer int, k, v *nn.Tensor, count int) (keys, values *nn.Tensor) {
-	keys, values = c.tensors(layer)
-	width := c.shape[2] * c.shape[3]
-	p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(k.Size() / width), Slot: uint32(count)}, Cols: uint32(width), Slot: slotPast}
-	g.Program.Dispatch(shaders.AppendRows, p, k.View(), keys.View())
-	g.Program.Dispatch(shaders.AppendRows, p, v.View(), values.View())
-	return keys, values
-}
-
-// tensors are a layer's keys and values, [1,capacity,K,D] each.
-func (c *Cache) tensors(layer int) (keys, values *nn.Tensor) {
-	return nn.Input(c.buffers[2*layer], c.shape...), nn.Input(c.buffers[2*layer+1], c.shape...)
+// layer is one layer's part of the cache.
+func (c *Cache) layer(i int) nn.KVCache {
+	return nn.KVCache{Keys: nn.Input(c.buffers[2*i], c.shape...), Values: nn.Input(c.buffers[2*i+1], c.shape...), PastSlot: slotPast}
 }
 
 // copyTo copies everything to the beginning of a larger cache.
@@ -63,7 +51,7 @@ func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) er
 type CachedInputs struct {
 	Tokens               int        // T, the size of the pass
 	IDs, Slots           *nn.Tensor // [T]
-	Positions, Intervals *nn.Tensor // [T], [T, 4]
+	Positions, Intervals *nn.Tensor // [1, T], [T, 4]
 	Last                 *nn.Tensor // [1], the row whose logits are wanted; nil where T is 1
 	Features             *nn.Tensor // [N, D], what image slots count; nil = no images
 	RoPE                 *nn.Tensor // [positions, head size]
@@ -75,7 +63,7 @@ type CachedInputs struct {
 // where Tokens is above 1, SlotTokens how many this pass takes.
 func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
-	c := attentionContext{rows: 1, tokens: in.Tokens, table: in.RoPE, positions: in.Positions, intervals: in.Intervals, cache: in.Cache}
+	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}
 	if in.Tokens > 1 {
 		c.count = slotTokens
 	}

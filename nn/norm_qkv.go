@@ -1,0 +1,65 @@
+package nn
+
+// NormQKV is what a decoder layer computes before attention: RMSNorm, the projections to
+// queries, keys and values, Qwen3's QK-norm, and RoPE.
+type NormQKV struct {
+	Norm         RMSNorm
+	Q, K, V      Linear
+	QNorm, KNorm *RMSNorm // over a head; nil for none
+
+	Heads, KVHeads, HeadDim int
+}
+
+// Forward takes the hidden states x [B·T,C] to queries q [B,T,H,D], keys k [B,T,K,D]
+// and values v [B,T,K,D]; the positions of rope are [B,T]. The projections are one
+// matmul where their weights are contiguous. Values beside normalised queries and keys
+// are a matmul of their own, as SplitQKVRoPE wants them in training.
+func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
+	h, layout := l.Norm.Forward(g, x), l.layout(g, rope)
+	if l.QNorm == nil {
+		if qkv, ok := (fusedLinear{l.Q, l.K, l.V}).forward(g, h); ok { // [B·T, (H+2K)·D]
+			return g.SplitQKVRoPE(qkv, layout)
+		}
+	} else if qk, ok := (fusedLinear{l.Q, l.K}).forward(g, h); ok { // [B·T, (H+K)·D]
+		q, k, _ = g.SplitQKVRoPE(qk, layout)
+		return q, k, l.V.Forward(g, h).Reshape(layout.B, layout.T, layout.K, layout.D)
+	}
+	return l.forwardSeparate(g, h, layout)
+}
+
+// ForwardCached is Forward that writes the keys and values behind those in the cache. It
+// returns the queries and all of the cache. The projections are one matmul where their
+// weights are contiguous, and one kernel with the norm for the few rows of decoding.
+func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q, keys, values *Tensor) {
+	layout := l.layout(g, rope)
+	w, b, ok := fusedLinear{l.Q, l.K, l.V}.params(g)
+	if ok {
+		qkv := l.Norm.linear(g, x, w, b) // [B·T, (H+2K)·D]
+		return g.SplitQKVRoPEInto(qkv, layout, cache), cache.Keys, cache.Values
+	}
+	q, k, v := l.forwardSeparate(g, l.Norm.Forward(g, x), layout)
+	g.appendKV(cache, k, v, x.rows())
+	return q, cache.Keys, cache.Values
+}
+
+// forwardSeparate computes every projection, norm and rotation by a kernel of its own.
+func (l NormQKV) forwardSeparate(g *Graph, h *Tensor, s QKVLayout) (q, k, v *Tensor) {
+	q = l.Q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
+	k = l.K.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	v = l.V.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	if l.QNorm != nil {
+		q, k = l.QNorm.Forward(g, q), l.KNorm.Forward(g, k)
+	}
+	return g.RoPE(q, s.RoPE), g.RoPE(k, s.RoPE), v
+}
+
+func (l NormQKV) layout(g *Graph, rope RoPE) QKVLayout {
+	check(len(rope.Positions.Shape) == 2, "queries, keys and values", "positions [B,T]", rope.Positions)
+	s := QKVLayout{
+		B: rope.Positions.Shape[0], T: rope.Positions.Shape[1], H: l.Heads, K: l.KVHeads, D: l.HeadDim, RoPE: rope,
+	}
+	if l.QNorm != nil {
+		s.QNorm, s.KNorm, s.Eps = g.Param(l.QNorm.Weight), g.Param(l.KNorm.Weight), l.QNorm.Eps
+	}
+	return s
+}

@@ -1,0 +1,124 @@
+package nn
+
+import (
+	"fmt"
+
+	"patchwork/engine"
+)
+
+// Shard splits the set's buffers into allocations that are not larger than the device
+// permits: between blocks where that is possible, otherwise between parameters. It is
+// called before the parameters are recorded and placed. If a single parameter is larger,
+// it returns an engine.ErrUnsupported.
+func (s *Params) Shard(info engine.Info) error {
+	if s.halfOnly {
+		return s.shardHalfOnly(info)
+	}
+	offsets, err := shardOffsets(s.list, s.Weights.Bytes, 4, info)
+	if err != nil {
+		return err
+	}
+	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
+		b.Cut(offsets)
+	}
+	if s.Half != nil {
+		s.Half.Cut(halfOffsets(offsets))
+	}
+	return nil
+}
+
+func (s *Params) shardHalfOnly(info engine.Info) error {
+	var weights, others []*Param
+	for _, p := range s.list {
+		if p.MatmulWeight {
+			weights = append(weights, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	otherOffsets, err := shardOffsets(others, s.Weights.Bytes, 4, info)
+	if err != nil {
+		return err
+	}
+	weightOffsets, err := shardOffsets(weights, 2*s.Half.Bytes, 2, info)
+	if err != nil {
+		return err
+	}
+	s.Weights.Cut(otherOffsets)
+	s.Half.Cut(halfOffsets(weightOffsets))
+	return nil
+}
+
+// shardOffsets returns the offsets at which to split a buffer of consecutive parameters
+// that ends at end. Offsets count 4 bytes per element; in memory an element has size bytes.
+func shardOffsets(params []*Param, end, size int64, info engine.Info) (offsets []int64, err error) {
+	limit := info.Limits.MaxBufferBytes
+	maxShard := limit / size * 4 / paramAlignment * paramAlignment
+	if limit == 0 || end <= maxShard {
+		return nil, nil
+	}
+	ends := make([]int64, len(params)) // of each parameter
+	for i := range params {
+		if ends[i] = end; i+1 < len(params) {
+			ends[i] = params[i+1].offset
+		}
+	}
+	blocks := make([]int64, len(params)) // the end of each one's block
+	for i := len(params) - 1; i >= 0; i-- {
+		if blocks[i] = ends[i]; i+1 < len(params) && sameBlock(params[i], params[i+1]) {
+			blocks[i] = blocks[i+1]
+		}
+	}
+	var start int64
+	for i, p := range params {
+		opens := i == 0 || !sameBlock(p, params[i-1])
+		if p.offset > start && (ends[i]-start > maxShard || opens && blocks[i]-start > maxShard) {
+			offsets, start = append(offsets, p.offset), p.offset
+		}
+		if ends[i]-start > maxShard {
+			return nil, fmt.Errorf("%s needs %s in one buffer, %s allows at most %s: %w; --device cpu has no such limit",
+				p.Name, engine.Bytes(p.Bytes()*size/4), info.Device, engine.Bytes(limit), engine.ErrUnsupported)
+		}
+	}
+	return offsets, nil
+}
+
+// sameBlock reports whether two parameters were declared in one block.
+func sameBlock(a, b *Param) bool { return a.Block != "" && a.Block == b.Block }
+
+// halfOffsets are the same offsets in the copy in 16 bits.
+func halfOffsets(offsets []int64) []int64 {
+	half := make([]int64, len(offsets))
+	for i, at := range offsets {
+		half[i] = at / 2
+	}
+	return half
+}
+
+// Range is a contiguous range of parameters that AdamW treats alike, in one allocation.
+type Range struct {
+	Group         string
+	Decay         bool
+	Offset, Bytes int64
+}
+
+// Ranges returns the ranges of the parameters that are not frozen.
+func (s *Params) Ranges() []Range {
+	var ranges []Range
+	for i, p := range s.list {
+		if !s.requiresGrad(p) {
+			continue
+		}
+		end := s.Weights.Bytes
+		if i+1 < len(s.list) {
+			end = s.list[i+1].offset
+		}
+		last := len(ranges) - 1
+		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Whole(ranges[last].Offset, end-ranges[last].Offset) {
+			ranges[last].Bytes = end - ranges[last].Offset
+			continue
+		}
+		ranges = append(ranges, Range{p.Group, p.Decay, p.offset, end - p.offset})
+	}
+	return ranges
+}
