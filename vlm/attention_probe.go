@@ -24,7 +24,7 @@ type attentionProbe struct {
 
 // newAttentionProbe watches queries, token numbers in ascending order and as many in
 // each of the batch's rows; group sorts all tokens into so many groups.
-func newAttentionProbe(l *Loaded, queries, intervals []int32, group []int, groups int) (*attentionProbe, error) {
+func newAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*attentionProbe, error) {
 	t := l.Config.Text
 	p := &attentionProbe{
 		groups: groups, config: t,

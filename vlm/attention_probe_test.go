@@ -47,7 +47,7 @@ func (r *goldenTiny) attentionWeights(mode string) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
 	must(r.t, err)
 	r.model = model
-	must(r.t, model.allocate(r.dev, true))
+	must(r.t, model.Allocate(r.dev, true))
 	r.loadWeights()
 	r.loadInputs(mode)
 	rows, tokens := r.in.Rows, r.in.Tokens
@@ -57,7 +57,7 @@ func (r *goldenTiny) attentionWeights(mode string) {
 	for i := range queries {
 		queries[i], group[i] = int32(i), i%tokens // a group for each key
 	}
-	p, err := newAttentionProbe(&Loaded{Model: model, Device: r.dev}, queries, intervals, group, tokens)
+	p, err := newAttentionProbe(&Runner{Model: model, Device: r.dev}, queries, intervals, group, tokens)
 	must(r.t, err)
 	defer p.free()
 	exe := r.compile("weights", func(g *nn.Graph) {

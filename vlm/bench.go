@@ -21,7 +21,7 @@ type Bench struct {
 	Counts StepCounts
 
 	model   *Model
-	stepper *Stepper
+	stepper *TrainStep
 	batch   *batch.Batch
 	pixels  []byte
 	targets int
@@ -59,8 +59,8 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 			m.Close()
 		}
 	}()
-	m.store(r.storage())
-	if err := m.allocate(dev, true); err != nil {
+	m.Store(r.storage())
+	if err := m.Allocate(dev, true); err != nil {
 		return nil, err
 	}
 	if err := m.Params.Initialise(dev, 0); err != nil {
@@ -68,7 +68,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 	}
 	pictures := benchPictures(m.Config, tokens)
 	shape := StepShape{rows, tokens, rows * pictures}
-	s, err := NewStepper(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
+	s, err := NewTrainStep(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 	b.fill(m.Config, rows, tokens, pictures)
 	s.Recompute = r.Recompute == "on"
 	s.Visible = float64(tokens+1) / float64(2*tokens)
-	if _, err := s.in.upload(dev, b.batch, b.pixels, &s.step); err != nil {
+	if _, err := s.in.Upload(dev, b.batch, b.pixels, &s.step); err != nil {
 		return nil, err
 	}
 	for _, key := range []string{programFirst, programUpdate} {
@@ -136,10 +136,10 @@ func (b *Bench) fill(c Config, rows, tokens, pictures int) {
 func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
 	b.steps++
 	start := time.Now()
-	if err := b.stepper.Begin(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
+	if err := b.stepper.StartForwardBackward(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
 		return 0, 0, err
 	}
-	next := func() error { return b.stepper.Stage(b.batch, b.pixels) } // as training has it
+	next := func() error { return b.stepper.Upload(b.batch, b.pixels) } // as training has it
 	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
 	return time.Since(start), b.stepper.HostTime(), err
 }
@@ -158,7 +158,7 @@ func (b *Bench) Profile(ctx context.Context) ([]Traced, error) {
 }
 
 // RandomModel is a recipe's model with random weights, which cannot read or write.
-func RandomModel(dev engine.Device, r Recipe) (*Loaded, error) {
+func RandomModel(dev engine.Device, r Recipe) (*Runner, error) {
 	if r.Text == nil {
 		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
 	}
@@ -166,9 +166,9 @@ func RandomModel(dev engine.Device, r Recipe) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.pack(r.storage())
-	if err := m.allocate(dev, false); err != nil {
+	m.StoreHalf(r.storage())
+	if err := m.Allocate(dev, false); err != nil {
 		return nil, err
 	}
-	return &Loaded{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
+	return &Runner{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
 }

@@ -21,7 +21,7 @@ type InferBench struct {
 }
 
 // NewInferBench prepares a prompt for a model on its device.
-func NewInferBench(l *Loaded, prompt, tokens int) (*InferBench, error) {
+func NewInferBench(l *Runner, prompt, tokens int) (*InferBench, error) {
 	t, v := l.Config.Text, l.Config.Vision
 	if prompt+tokens > t.MaxPositionEmbeddings {
 		return nil, &ContextError{prompt, tokens, t.MaxPositionEmbeddings}
@@ -75,15 +75,15 @@ func (b *InferBench) Free() { b.generator.Free() }
 type EmbedderBench struct {
 	Flops float64 // of a batch
 
-	eyes   *eyes
+	eyes   *ImageEmbedder
 	dev    engine.Device
 	pixels []byte
 }
 
 // NewEmbedderBench compiles the embedder and the connector for a batch.
-func NewEmbedderBench(l *Loaded, batch int) (*EmbedderBench, error) {
+func NewEmbedderBench(l *Runner, batch int) (*EmbedderBench, error) {
 	v := l.Config.Vision
-	e, err := newEyes(l.Model, l.Device, batch, batch)
+	e, err := NewImageEmbedder(l.Model, l.Device, batch, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func NewEmbedderBench(l *Loaded, batch int) (*EmbedderBench, error) {
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
 	}
-	b.Flops = e.plan.Flops(e.step[:])
+	b.Flops = e.Plan.Flops(e.Step[:])
 	return b, nil
 }
 
 // Step embeds the batch, pixels in, vectors left on the device.
 func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	err := b.eyes.see(ctx, b.dev, b.pixels, 0, 0)
+	err := b.eyes.Encode(ctx, b.dev, b.pixels, 0, 0)
 	return time.Since(start), err
 }
 

@@ -27,11 +27,11 @@ func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error
 	if err != nil {
 		return Recording{}, err
 	}
-	m.store(r.storage())
+	m.Store(r.storage())
 	if work == "train" {
 		return recordTraining(m, kind, rows, tokens)
 	}
-	dispatches, step, err := recordGeneration(m, work)
+	dispatches, step, err := RecordPass(m, work)
 	return Recording{work, dispatches, step}, err
 }
 
@@ -42,18 +42,18 @@ func recordTraining(m *Model, kind string, rows, tokens int) (Recording, error) 
 	b.fill(m.Config, rows, tokens, pictures)
 	for _, slot := range b.batch.ImageSlots {
 		if slot >= 0 {
-			out.Step[slotPatches]++
+			out.Step[SlotPatches]++
 		}
 	}
-	out.Step[slotTargets] = uint32(b.targets)
-	out.Step[slotRuns] = uint32(len(b.batch.EmbeddingOrder().SegmentID))
-	out.Step[slotScale] = math.Float32bits(1 / float32(b.targets))
+	out.Step[SlotTargets] = uint32(b.targets)
+	out.Step[SlotRuns] = uint32(len(b.batch.EmbeddingOrder().SegmentID))
+	out.Step[SlotScale] = math.Float32bits(1 / float32(b.targets))
 	optimizer := nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1}
 	for _, group := range []string{GroupEmbedder, GroupDecoder} {
 		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
 	}
-	in := m.newInputs(rows, tokens, rows*pictures, tokens)
-	first, _, err := planStep(m, in, nn.Options{Train: true, NoFusion: apartOn(kind), AttentionDensity: float64(tokens+1) / float64(2*tokens)})
+	in := m.NewInputs(rows, tokens, rows*pictures, tokens)
+	first, _, err := planStep(m, in, nn.Options{Train: true, NoFusion: NoFusionOn(kind), AttentionDensity: float64(tokens+1) / float64(2*tokens)})
 	if err != nil {
 		return out, err
 	}

@@ -15,13 +15,13 @@ import (
 )
 
 // testModel is the shapes preset's model with random weights.
-func testModel(t testing.TB, dev engine.Device, attention batch.Attention) *Loaded {
+func testModel(t testing.TB, dev engine.Device, attention batch.Attention) *Runner {
 	t.Helper()
 	return testModelIn(t, dev, attention, shaders.F32)
 }
 
 // testModelIn is testModel with its matrices in a type of floats.
-func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, storage shaders.Type) *Loaded {
+func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, storage shaders.Type) *Runner {
 	t.Helper()
 	r := testRecipe(t, 1)
 	if r.Attention = attention; attention == batch.Seed {
@@ -31,27 +31,27 @@ func testModelIn(t testing.TB, dev engine.Device, attention batch.Attention, sto
 }
 
 // testModelOf is a recipe's model with random weights.
-func testModelOf(t testing.TB, dev engine.Device, r Recipe, storage shaders.Type) *Loaded {
+func testModelOf(t testing.TB, dev engine.Device, r Recipe, storage shaders.Type) *Runner {
 	t.Helper()
-	l, err := presetLanguage(r.Preset, r.Vision.Patches())
+	l, err := PresetProcessor(r.Preset, r.Vision.Patches())
 	must(t, err)
 	m, err := NewModel(r.config(*r.Text, int(l.ImageID())), r.Init)
 	must(t, err)
-	m.pack(storage)
-	must(t, m.allocate(dev, false))
+	m.StoreHalf(storage)
+	must(t, m.Allocate(dev, false))
 	must(t, m.Params.Initialise(dev, 3))
-	return &Loaded{m, l, dev}
+	return &Runner{m, l, dev}
 }
 
 // logits runs one sample in a row of its own and returns [T,V].
-func logits(t testing.TB, l *Loaded, s *batch.Sample, turns batch.Turns, pixels []byte) []float32 {
+func logits(t testing.TB, l *Runner, s *batch.Sample, turns batch.Turns, pixels []byte) []float32 {
 	t.Helper()
 	b, err := batch.Build(batch.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
 		batch.Modes{Attention: l.Config.Attention, Turns: turns, Loss: batch.OnAll}, [][]*batch.Sample{{s}})
 	must(t, err)
-	in := l.newInputs(1, s.Len(), len(s.Images), s.Len())
-	must(t, in.allocate(l.Device))
-	defer in.free()
+	in := l.NewInputs(1, s.Len(), len(s.Images), s.Len())
+	must(t, in.Allocate(l.Device))
+	defer in.Free()
 	var y *nn.Tensor
 	program, err := nn.Record("logits", nn.Options{Params: l.Params}, func(g *nn.Graph) {
 		y = g.Keep(g.Linear(l.Hidden(g, in, nil), g.Param(l.decoder.head), nil, nil))
@@ -63,7 +63,7 @@ func logits(t testing.TB, l *Loaded, s *batch.Sample, turns batch.Turns, pixels 
 	must(t, err)
 	defer exe.Free()
 	var step [shaders.StepWords]uint32
-	_, err = in.upload(l.Device, b, pixels, &step)
+	_, err = in.Upload(l.Device, b, pixels, &step)
 	must(t, err)
 	must(t, exe.Run(context.Background(), &step))
 	out := make([]float32, y.Size())
@@ -83,14 +83,14 @@ func TestBranchIsAlone(t *testing.T) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := testModel(t, dev, attention)
-				sampler := batch.Sampler{Encoder: l.Language.Encoder, RowLen: 256, Turns: batch.InBranches}
+				sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
 				samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 				must(t, err)
 				s := samples[0]
 				together := logits(t, l, s, batch.InBranches, pixels)
 				v := l.Config.Text.VocabSize
 				for i, turn := range turns {
-					one, err := l.Language.Conversation(chat.Conversation{Turns: []chat.Turn{turn}, Images: 1})
+					one, err := l.Processor.Conversation(chat.Conversation{Turns: []chat.Turn{turn}, Images: 1})
 					must(t, err)
 					alone := logits(t, l, &batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, pixels)
 					prefix := s.Branches[0]
@@ -126,7 +126,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := testModel(t, dev, attention)
-				prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
+				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 				must(t, err)
 				g := NewGenerator(l)
 				defer g.Free()
@@ -170,13 +170,13 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 				must(t, err)
 				img[a.Row] = picture.Preprocess(decoded, 64)
 			}
-			prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: a.Question}}, Images: 1}, nil)
+			prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: a.Question}}, Images: 1}, nil)
 			must(t, err)
 			got, err := g.Generate(context.Background(), prompt, [][]byte{img[a.Row]}, GenerateOptions{MaxNewTokens: 20})
 			must(t, err)
-			match := got.Finish == "stop" && l.Language.Tokenizer.Decode(got.IDs, true) == a.Truth
+			match := got.Finish == "stop" && l.Processor.Tokenizer.Decode(got.IDs, true) == a.Truth
 			if match != a.Match {
-				t.Errorf("row %d %q: match %v, generated %q for %q", a.Row, a.Question, a.Match, l.Language.Tokenizer.Decode(got.IDs, true), a.Truth)
+				t.Errorf("row %d %q: match %v, generated %q for %q", a.Row, a.Question, a.Match, l.Processor.Tokenizer.Decode(got.IDs, true), a.Truth)
 			}
 		}})
 		must(t, err)

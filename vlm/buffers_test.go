@@ -72,7 +72,7 @@ func TestSegmentedArena(t *testing.T) {
 		m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 		must(t, err)
 		for _, recompute := range []bool{false, true} {
-			s := Stepper{model: m, in: m.newInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), Recompute: recompute}
+			s := TrainStep{model: m, in: m.NewInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), Recompute: recompute}
 			arena := func(most int64) engine.Segments {
 				m.most = most
 				plan, _, err := s.plan(programFirst)

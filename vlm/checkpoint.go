@@ -33,11 +33,11 @@ type Header struct {
 
 // Checkpoint is all of a run's state after a step.
 type Checkpoint struct {
-	Model    *Model
-	Language *Language
-	Step     int
-	State    any // trainer.json, a struct that embeds Header
-	Values   TensorValues
+	Model     *Model
+	Processor *Processor
+	Step      int
+	State     any // trainer.json, a struct that embeds Header
+	Values    TensorValues
 }
 
 // CheckpointBytes is what a model's checkpoint takes on disk, but for its small files.
@@ -80,7 +80,7 @@ func (c *Checkpoint) Save(dir string) (err error) {
 }
 
 func (c *Checkpoint) write(dir string) error {
-	if err := SaveConfig(c.Model, c.Language, dir); err != nil {
+	if err := SaveConfig(c.Model, c.Processor, dir); err != nil {
 		return err
 	}
 	for _, part := range parts(c.Model) {
@@ -88,7 +88,7 @@ func (c *Checkpoint) write(dir string) error {
 			return err
 		}
 	}
-	if err := writeJSON(filepath.Join(dir, stateFile), c.State); err != nil {
+	if err := WriteJSON(filepath.Join(dir, stateFile), c.State); err != nil {
 		return err
 	}
 	return writeSums(dir)

@@ -49,7 +49,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			}
 			save := func(free int64) time.Duration {
 				freeHostMemory = func() int64 { return free }
-				t.saver.where = undecided
+				t.saver.mode = saveAuto
 				start := time.Now()
 				must(b, t.save())
 				return time.Since(start)

@@ -74,7 +74,7 @@ func TestOlderCheckpoint(t *testing.T) {
 		must(t, ReadState(dir, &s))
 		s.Format = format
 		must(t, os.Remove(filepath.Join(dir, SumsFile)))
-		must(t, writeJSON(filepath.Join(dir, stateFile), s))
+		must(t, WriteJSON(filepath.Join(dir, stateFile), s))
 	}
 	reform(0)
 	var h heard
@@ -122,7 +122,7 @@ func TestPrune(t *testing.T) {
 				}
 				path := filepath.Join(dir, fmt.Sprintf("step-%06d", s.Step))
 				must(t, os.Mkdir(path, 0o755))
-				must(t, writeJSON(filepath.Join(path, stateFile), s))
+				must(t, WriteJSON(filepath.Join(path, stateFile), s))
 			}
 			must(t, os.MkdirAll(filepath.Join(dir, c.extra, "inner"), 0o755))
 			if c.extra == "" {

@@ -15,9 +15,9 @@ import (
 )
 
 // formatVersion is the version of the model directory that this code writes.
-const formatVersion = 1
+const FormatVersion = 1
 
-const modelType = "encoder_free_vlm"
+const ModelType = "encoder_free_vlm"
 
 // Config is config.json.
 type Config struct {
@@ -53,7 +53,7 @@ func (v VisionConfig) Patches() int { return v.Grid() * v.Grid() }
 // Features is the number of values of a patch: C·P².
 func (v VisionConfig) Features() int { return v.NumChannels * v.PatchSize * v.PatchSize }
 
-func (v VisionConfig) check() error {
+func (v VisionConfig) Check() error {
 	switch {
 	case v.PatchSize < 1 || v.ImageSize < v.PatchSize || v.ImageSize%v.PatchSize != 0 || v.ImageSize > 1<<14:
 		return fmt.Errorf("vision_config: image_size %d is no multiple of patch_size %d", v.ImageSize, v.PatchSize)
@@ -71,16 +71,16 @@ func (v VisionConfig) check() error {
 
 // Check says what does not fit together.
 func (c *Config) Check() error {
-	if c.ModelType != modelType {
-		return fmt.Errorf("model_type is %q, want %q", c.ModelType, modelType)
+	if c.ModelType != ModelType {
+		return fmt.Errorf("model_type is %q, want %q", c.ModelType, ModelType)
 	}
-	if c.FormatVersion != formatVersion {
-		return fmt.Errorf("format_version is %d; this vlmtool reads %d", c.FormatVersion, formatVersion)
+	if c.FormatVersion != FormatVersion {
+		return fmt.Errorf("format_version is %d; this vlmtool reads %d", c.FormatVersion, FormatVersion)
 	}
 	if c.Vision.None() {
 		return nil
 	}
-	if err := c.Vision.check(); err != nil {
+	if err := c.Vision.Check(); err != nil {
 		return err
 	}
 	switch {
@@ -104,9 +104,9 @@ func ReadConfig(dir string) (Config, error) {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	switch {
-	case architectures[c.ModelType] != "":
+	case Architectures[c.ModelType] != "":
 		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
-	case c.ModelType == modelType && c.Vision.None():
+	case c.ModelType == ModelType && c.Vision.None():
 		return c, fmt.Errorf("%s: it has no vision_config", path)
 	}
 	if c.Vision.PatchNormEps == 0 {

@@ -234,4 +234,4 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 }
 
 // architectures are the classes of transformers that read a decoder.
-var architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+var Architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

@@ -24,7 +24,7 @@ type decoderLayer struct {
 }
 
 // decoderPrefix stands before Hugging Face's names of a decoder's parameters.
-const decoderPrefix = "decoder."
+const DecoderPrefix = "decoder."
 
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}

@@ -20,20 +20,20 @@ func describeBare(path string) (Description, error) {
 		return Description{}, err
 	}
 	defer p.Close()
-	if _, err := p.Language(0); err != nil {
+	if _, err := p.Processor(0); err != nil {
 		return Description{}, err
 	}
 	m, err := NewModel(p.config(), Init{})
 	if err != nil {
 		return Description{}, err
 	}
-	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.check(m)
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Check(m)
 }
 
 // DescribeModel reads a model's or a bare decoder's folder without its weights, and
 // checks that every tensor is there with its shape.
 func DescribeModel(dir string) (Description, error) {
-	if bare, err := isDecoder(dir); bare || err != nil {
+	if bare, err := IsDecoder(dir); bare || err != nil {
 		if err != nil {
 			return Description{}, err
 		}

@@ -68,9 +68,9 @@ func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.T
 	defer g.Free()
 	img, err := picture.Decode(testPicture(t, testColors[0].rgb, 10, 10, 30))
 	must(t, err)
-	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	must(t, err)
 	got, err := g.Generate(context.Background(), prompt, [][]byte{picture.Preprocess(img, 64)}, GenerateOptions{MaxNewTokens: 8})
 	must(t, err)
-	return l.Language.Tokenizer.Decode(got.IDs, true)
+	return l.Processor.Tokenizer.Decode(got.IDs, true)
 }

@@ -75,20 +75,20 @@ func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T,
 		text.NumHiddenLayers = 2 + i
 		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
 		must(t, err)
-		m.store(storage)
+		m.Store(storage)
 		counts[i] = plan(t, m, r.SeqLen)
 	}
 	return counts[1] - counts[0]
 }
 
 func trainingStep(t *testing.T, m *Model, tokens int) int {
-	plan, _, err := planStep(m, m.newInputs(1, tokens, 1, tokens), nn.Options{Train: true})
+	plan, _, err := planStep(m, m.NewInputs(1, tokens, 1, tokens), nn.Options{Train: true})
 	must(t, err)
 	return len(plan.Dispatches)
 }
 
 func decodedToken(t *testing.T, m *Model, _ int) int {
-	dispatches, _, err := recordGeneration(m, "decode")
+	dispatches, _, err := RecordPass(m, "decode")
 	must(t, err)
 	return len(dispatches)
 }

@@ -91,9 +91,9 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 
 func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
-	in := m.newInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
+	in := m.NewInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
 	load := r.expected()
-	m.store(r.storage())
+	m.Store(r.storage())
 	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.visible}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
@@ -116,9 +116,9 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
 	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: CheckpointBytes(m)}
-	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
+	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
-		answers, err := generatorBytes(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
+		answers, err := MemoryBytesFor(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
 		if err != nil {
 			return Estimation{}, err
 		}
@@ -152,9 +152,9 @@ func (r Recipe) expected() expectation {
 	perRow := float64(r.SeqLen) / float64(sample)
 	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
 	e := expectation{sample: sample}
-	e.step[slotPatches] = count(min(patches, sample))
-	e.step[slotTargets] = max(1, count(max(0, sample-patches)))
-	e.step[slotRuns] = e.step[slotTargets]
+	e.step[SlotPatches] = count(min(patches, sample))
+	e.step[SlotTargets] = max(1, count(max(0, sample-patches)))
+	e.step[SlotRuns] = e.step[SlotTargets]
 	triangle := func(n int) float64 { return float64(n) * float64(n+1) / 2 }
 	pairs := perRow * triangle(sample)
 	switch r.Attention {

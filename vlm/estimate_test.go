@@ -87,7 +87,7 @@ func TestBindings(t *testing.T) {
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	must(t, err)
 	for _, recompute := range []bool{false, true} {
-		s := Stepper{model: m, in: m.newInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}
+		s := TrainStep{model: m, in: m.NewInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}
 		for _, key := range []string{programFirst, programFurther, programUpdate, programEvaluate} {
 			plan, _, err := s.plan(key)
 			must(t, err)

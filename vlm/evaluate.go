@@ -69,7 +69,7 @@ type EvalResult struct {
 // what greedy decoding gives. Where they part, the text so far usually settles
 // that the answer differs; where it does not, the answer is generated.
 type evaluator struct {
-	*Loaded
+	*Runner
 	EvalOptions
 	tally     *data.RowStats
 	generator *Generator
@@ -82,14 +82,14 @@ type evaluator struct {
 }
 
 // Evaluate asks every turn of the data alone about its picture.
-func Evaluate(ctx context.Context, l *Loaded, o EvalOptions) (EvalResult, error) {
+func Evaluate(ctx context.Context, l *Runner, o EvalOptions) (EvalResult, error) {
 	if l.Config.Vision.None() {
 		return EvalResult{}, errors.New("the model is a decoder that reads text alone: it can be scored on a text, not about pictures")
 	}
 	if o.Control == "" {
 		o.Control = ControlNone
 	}
-	e := &evaluator{Loaded: l, EvalOptions: o, tally: data.NewRowStats(o.BadRow), generator: NewGenerator(l), scorers: map[int]*scorer{}}
+	e := &evaluator{Runner: l, EvalOptions: o, tally: data.NewRowStats(o.BadRow), generator: NewGenerator(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	set, err := data.Open(o.Data)
 	if err != nil {

@@ -65,7 +65,7 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 	for parted < len(truth) && best[parted] == truth[parted] {
 		parted++
 	}
-	if parted == len(truth) && parted > 0 && e.Language.Ends(truth[parted-1]) {
+	if parted == len(truth) && parted > 0 && e.Processor.Ends(truth[parted-1]) {
 		a.Match, a.Answer = true, strings.TrimSpace(turn.Assistant)
 		return a, nil
 	}
@@ -92,10 +92,10 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 // already decide that the answer differs, or ends.
 func (e *evaluator) settle(turn chat.Turn, ids []int32) (answer string, settled bool) {
 	last := len(ids) - 1
-	if e.Language.Ends(ids[last]) {
-		return strings.TrimSpace(e.Language.Tokenizer.Decode(ids[:last], true)), true
+	if e.Processor.Ends(ids[last]) {
+		return strings.TrimSpace(e.Processor.Tokenizer.Decode(ids[:last], true)), true
 	}
-	text := e.Language.Tokenizer.Decode(ids, true)
+	text := e.Processor.Tokenizer.Decode(ids, true)
 	answer = strings.TrimSpace(text)
 	whole := !strings.Contains(text, "\uFFFD") // no letter is cut in two
 	return answer, whole && !strings.HasPrefix(strings.TrimSpace(turn.Assistant), answer)
@@ -103,12 +103,12 @@ func (e *evaluator) settle(turn chat.Turn, ids []int32) (answer string, settled 
 
 // ask generates the answer to one turn.
 func (e *evaluator) ask(ctx context.Context, s *evalSample, turn chat.Turn, most int) (string, error) {
-	prompt, err := e.Language.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.pictures)}, new(bool))
+	prompt, err := e.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.pictures)}, new(bool))
 	if err != nil {
 		return "", err
 	}
 	got, err := e.generator.Generate(ctx, prompt, s.pictures, GenerateOptions{MaxNewTokens: most})
-	text := strings.TrimSpace(e.Language.Tokenizer.Decode(got.IDs, true))
+	text := strings.TrimSpace(e.Processor.Tokenizer.Decode(got.IDs, true))
 	if got.Finish != "stop" { // an answer that does not end is none
 		text += "…"
 	}

@@ -52,7 +52,7 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 	if err != nil {
 		return nil, err
 	}
-	sampler := batch.Sampler{Encoder: e.Language.Encoder, RowLen: length, Turns: modes.Turns}
+	sampler := batch.Sampler{Encoder: e.Processor.Encoder, RowLen: length, Turns: modes.Turns}
 	samples, _, err := sampler.Samples(0, c)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, error) {
 	longest, all := 0, 0
 	if turns == batch.InBranches {
-		b, err := e.Language.Branches(c)
+		b, err := e.Processor.Branches(c)
 		if err != nil {
 			return 0, err
 		}
@@ -86,7 +86,7 @@ func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, erro
 			all += len(branch.IDs)
 		}
 	} else {
-		tokens, err := e.Language.Conversation(c)
+		tokens, err := e.Processor.Conversation(c)
 		if err != nil {
 			return 0, err
 		}
@@ -129,7 +129,7 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 		// A template may mark more than generation would give: a line end behind the end
 		// of the turn.
 		to := n
-		if end := slices.IndexFunc(truth, e.Language.Ends); end >= 0 {
+		if end := slices.IndexFunc(truth, e.Processor.Ends); end >= 0 {
 			to = end + 1
 		}
 		out = append(out, scored{truth[:to], best[at : at+to], nll[at : at+to]})
@@ -156,7 +156,7 @@ func (e *evaluator) scorer(length, images int) (*scorer, error) {
 		s.close()
 		delete(e.scorers, length)
 	}
-	s, err := newScorer(e.Loaded, length, max(1, images), false)
+	s, err := newScorer(e.Runner, length, max(1, images), false)
 	if err == nil {
 		e.scorers[length] = s
 	}

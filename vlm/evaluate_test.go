@@ -42,7 +42,7 @@ func TestChoices(t *testing.T) {
 	l := testModel(t, dev, batch.Document)
 	file := testData(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
-	e := &evaluator{Loaded: l, generator: NewGenerator(l), scorers: map[int]*scorer{}}
+	e := &evaluator{Runner: l, generator: NewGenerator(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	picture := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
 	all, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", choices))
@@ -132,7 +132,7 @@ func TestEvaluateText(t *testing.T) {
 	defer dev.Close()
 	l := testModel(t, dev, batch.Document)
 	const text = "what color is the shape? <|im_end|> red"
-	ids := plainIDs(l.Language.Tokenizer, text)
+	ids := plainIDs(l.Processor.Tokenizer, text)
 	n := len(ids)
 	y := logits(t, l, &batch.Sample{IDs: ids, Answer: make([]bool, n)}, batch.InConversation, nil)
 	v := len(y) / n
@@ -151,7 +151,7 @@ func TestEvaluateText(t *testing.T) {
 		t.Errorf("%+v, want %v over %d tokens", got, want, n-1)
 	}
 	long := strings.Repeat(text+" ", 200)
-	n = len(plainIDs(l.Language.Tokenizer, long))
+	n = len(plainIDs(l.Processor.Tokenizer, long))
 	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	windows := (n + window - 1) / window
 	if got, err = EvaluateText(t.Context(), l, long, BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {

@@ -23,12 +23,12 @@ const maxTextWindow = 2048
 // text. bos says what stands around it: BOSAuto, BOSYes or BOSNo. A text longer than
 // the context is cut into windows that do not overlap; the first token of each is not
 // predicted.
-func EvaluateText(ctx context.Context, l *Loaded, text, bos string) (TextResult, error) {
-	before, behind, err := l.Language.around(bos)
+func EvaluateText(ctx context.Context, l *Runner, text, bos string) (TextResult, error) {
+	before, behind, err := l.Processor.Around(bos)
 	if err != nil {
 		return TextResult{}, err
 	}
-	plain, err := l.Language.Tokenizer.EncodePlain(text)
+	plain, err := l.Processor.Tokenizer.EncodePlain(text)
 	if err != nil {
 		return TextResult{}, err
 	}

@@ -16,11 +16,11 @@ import (
 
 // explainTest asks a model with random weights about a red square and lets it say
 // what the test wants.
-func explainTest(t testing.TB, l *Loaded, said string, most int) Explained {
+func explainTest(t testing.TB, l *Runner, said string, most int) Explained {
 	t.Helper()
-	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	must(t, err)
-	e, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Language.Tokenizer, said), most)
+	e, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Processor.Tokenizer, said), most)
 	must(t, err)
 	return e
 }
@@ -51,7 +51,7 @@ func TestExplain(t *testing.T) {
 					for i, w := range got.Words {
 						looks := append(slices.Clone(w.Layers), w.Mean)
 						for j, look := range looks {
-							if sum := look.Picture() + look.Prompt + look.Answer; !(math.Abs(sum-1) <= 1e-5) {
+							if sum := look.Image() + look.Prompt + look.Answer; !(math.Abs(sum-1) <= 1e-5) {
 								t.Errorf("%s, layer %d: the shares sum to %g", w.Text, j, sum)
 							}
 						}
@@ -71,9 +71,9 @@ func TestExplain(t *testing.T) {
 // the first picture and of the second, and the mean is that of all layers.
 func TestExplainPatches(t *testing.T) {
 	l := testModel(t, cpu.Open(0), batch.Document)
-	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
 	must(t, err)
-	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, plainIDs(l.Language.Tokenizer, "a")
+	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, plainIDs(l.Processor.Tokenizer, "a")
 	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
 	must(t, err)
 	n := len(prompt.IDs)
@@ -106,7 +106,7 @@ func TestExplainPatches(t *testing.T) {
 func TestExplainBranch(t *testing.T) {
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
 	l := testModel(t, cpu.Open(0), batch.DocumentBidirectionalImage)
-	sampler := batch.Sampler{Encoder: l.Language.Encoder, RowLen: 256, Turns: batch.InBranches}
+	sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
 	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 	must(t, err)
 	weights := func(s *batch.Sample, how batch.Turns, query int) [][][]float32 {
@@ -123,7 +123,7 @@ func TestExplainBranch(t *testing.T) {
 		must(t, err)
 		return got
 	}
-	one, err := l.Language.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
+	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
 	must(t, err)
 	together := weights(samples[0], batch.InBranches, samples[0].Len()-2)
 	alone := weights(&batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, len(one.IDs)-2)
@@ -139,10 +139,10 @@ func TestExplainBranch(t *testing.T) {
 // TestExplainRefuses what has nothing to show.
 func TestExplainRefuses(t *testing.T) {
 	l := testModel(t, cpu.Open(0), batch.Document)
-	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
 	must(t, err)
-	if _, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, nil, 4); !errors.Is(err, ErrNothingSaid) {
-		t.Errorf("an empty answer: %v, want %v", err, ErrNothingSaid)
+	if _, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
+		t.Errorf("an empty answer: %v, want %v", err, ErrNoWords)
 	}
 	if _, err := Explain(context.Background(), l, prompt, nil, []int32{5}, 4); err == nil {
 		t.Error("a prompt without its picture was explained")
@@ -151,7 +151,7 @@ func TestExplainRefuses(t *testing.T) {
 
 // TestSplitWords: every token that has letters belongs to one word, in order.
 func TestSplitWords(t *testing.T) {
-	tok := testModel(t, cpu.Open(0), batch.Document).Language.Tokenizer
+	tok := testModel(t, cpu.Open(0), batch.Document).Processor.Tokenizer
 	for _, c := range []struct {
 		text string
 		want []string

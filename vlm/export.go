@@ -25,7 +25,7 @@ type ExportOptions struct {
 // that transformers opens. A decoder, such as a GGUF file, always becomes such a
 // folder. What it writes has its name in Out when it is whole; ctx ends it before.
 func Export(ctx context.Context, o ExportOptions) (Description, error) {
-	bare, err := isDecoder(o.Model)
+	bare, err := IsDecoder(o.Model)
 	if err != nil {
 		return Description{}, err
 	}
@@ -56,7 +56,7 @@ func openOwnDecoder(dir string) (*Pretrained, error) {
 	}
 	return &Pretrained{
 		Path: dir, Text: c.Text, weights: ownSource{&setSource{Set: set}},
-		language: func(patches int) (*Language, error) { return loadLanguage(dir, patches) },
+		processor: func(patches int) (*Processor, error) { return loadProcessor(dir, patches) },
 	}, nil
 }
 
@@ -64,21 +64,21 @@ func openOwnDecoder(dir string) (*Pretrained, error) {
 // files.
 type ownSource struct{ *setSource }
 
-func (s ownSource) shape(name string) ([]int, bool) { return s.setSource.shape(decoderPrefix + name) }
+func (s ownSource) shape(name string) ([]int, bool) { return s.setSource.shape(DecoderPrefix + name) }
 
 func (s ownSource) read(name string, from int, dst []float32) error {
-	return s.setSource.read(decoderPrefix+name, from, dst)
+	return s.setSource.read(DecoderPrefix+name, from, dst)
 }
 
 func (s ownSource) unexpected(known func(string) bool) string {
 	return s.setSource.unexpected(func(name string) bool {
-		name, ok := strings.CutPrefix(name, decoderPrefix)
+		name, ok := strings.CutPrefix(name, DecoderPrefix)
 		return !ok || known(name)
 	})
 }
 
 func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Description, error) {
-	l, err := p.Language(0)
+	l, err := p.Processor(0)
 	if err != nil {
 		return Description{}, err
 	}
@@ -86,7 +86,7 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 	if err != nil {
 		return Description{}, fmt.Errorf("%s: %w", p.Path, err)
 	}
-	if err := p.check(m); err != nil {
+	if err := p.Check(m); err != nil {
 		return Description{}, err
 	}
 	config, err := decoderConfig(p.Text, l, o.DType)
@@ -95,7 +95,7 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 	}
 	var entries []safetensors.Entry
 	for _, param := range m.Params.All() {
-		name := strings.TrimPrefix(param.Name, decoderPrefix)
+		name := strings.TrimPrefix(param.Name, DecoderPrefix)
 		e, err := exportEntry(ctx, name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
 		if err != nil {
 			return Description{}, err
@@ -104,9 +104,9 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 	}
 	err = writeExport(o.Out, func(dir string) error {
 		return errors.Join(
-			writeJSON(filepath.Join(dir, "config.json"), config),
-			writeJSON(filepath.Join(dir, "generation_config.json"), l.generationConfig()),
-			saveLanguage(l, dir),
+			WriteJSON(filepath.Join(dir, "config.json"), config),
+			WriteJSON(filepath.Join(dir, "generation_config.json"), l.GenerationConfig()),
+			SaveProcessor(l, dir),
 			writeEntries(filepath.Join(dir, WeightsFile), entries),
 		)
 	})
@@ -114,7 +114,7 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 }
 
 // decoderConfig is the decoder's own config.json.
-func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, error) {
+func decoderConfig(c TextConfig, l *Processor, dtype string) (map[string]any, error) {
 	if s := c.RopeScaling; s != nil && s.Type == "frequency_factors" {
 		return nil, fmt.Errorf("its RoPE has factors of its own (tensor %q) that no config.json can say", ropeFactors)
 	}
@@ -126,9 +126,9 @@ func decoderConfig(c TextConfig, l *Language, dtype string) (map[string]any, err
 	if err := json.Unmarshal(text, &out); err != nil {
 		return nil, err
 	}
-	out["architectures"] = []string{architectures[c.ModelType]}
+	out["architectures"] = []string{Architectures[c.ModelType]}
 	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
-	if eos := l.eosTokens(); eos != nil {
+	if eos := l.EOSTokens(); eos != nil {
 		out["eos_token_id"] = eos
 	}
 	return out, nil

@@ -90,12 +90,12 @@ func writeExport(out string, write func(dir string) error) (err error) {
 	if err := write(temp); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	return moveModel(temp, out)
+	return MoveModel(temp, out)
 }
 
 // moveModel syncs a model's files, moves them from a folder into one above it, the weights
 // last, and removes the empty folder.
-func moveModel(temp, out string) error {
+func MoveModel(temp, out string) error {
 	if err := durable.SyncFiles(temp); err != nil {
 		return err
 	}

@@ -10,19 +10,19 @@ import (
 
 // eyes is the compiled embedder and connector: pixels become the vectors that
 // stand for a picture's tokens.
-type eyes struct {
+type ImageEmbedder struct {
 	exe      engine.Executable
-	plan     *engine.Plan
+	Plan     *engine.Plan
 	memories []engine.Memory
 	batch    int            // pictures of a run
-	capacity int            // pictures that there is room for
+	Capacity int            // pictures that there is room for
 	pixels   *engine.Buffer // [batch, S, S, C]
 	vectors  *engine.Buffer // [capacity·L, D]
 	table    *engine.Buffer // the pixels' 256 values
-	step     [shaders.StepWords]uint32
+	Step     [shaders.StepWords]uint32
 }
 
-func (e *eyes) free() {
+func (e *ImageEmbedder) Free() {
 	if e == nil {
 		return
 	}
@@ -34,30 +34,30 @@ func (e *eyes) free() {
 
 // planEyes records the embedder for so many pictures at a time, with room for the
 // vectors of capacity pictures.
-func planEyes(m *Model, batch, capacity int) (*eyes, error) {
+func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	e := &eyes{batch: batch, capacity: capacity}
+	e := &ImageEmbedder{batch: batch, Capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
-	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.storage(), capacity*slots*v.HiddenSize))
-	e.vectors.Type = m.storage()
+	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.Storage(), capacity*slots*v.HiddenSize))
+	e.vectors.Type = m.Storage()
 	e.table = engine.NewBuffer("pixel values", 4*256)
-	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.storage()}, func(g *nn.Graph) {
+	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
 		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
 		x = m.embedder.forward(g, x, nil)
-		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: slotVectors}
+		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: SlotVectors}
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), e.vectors.View())
 	})
 	if err != nil {
 		return nil, err
 	}
-	e.plan, err = m.Plan(program)
+	e.Plan, err = m.Plan(program)
 	return e, err
 }
 
 // newEyes compiles what planEyes records.
-func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
-	e, err := planEyes(m, batch, capacity)
+func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageEmbedder, error) {
+	e, err := PlanImageEmbedder(m, batch, capacity)
 	if err != nil {
 		return nil, err
 	}
@@ -65,32 +65,32 @@ func newEyes(m *Model, dev engine.Device, batch, capacity int) (*eyes, error) {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
-		e.exe, err = dev.Compile(e.plan, nil)
+		e.exe, err = dev.Compile(e.Plan, nil)
 	}
 	if err != nil {
-		e.free()
+		e.Free()
 		return nil, err
 	}
 	return e, nil
 }
 
 // features are the vectors as a tensor of a recording.
-func (e *eyes) features(c Config) *nn.Tensor {
-	return nn.Input(e.vectors, e.capacity*c.Vision.Patches(), c.Vision.HiddenSize)
+func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
+	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
 }
 
 // see computes the vectors of as many pictures as a run takes, for the slots of
 // picture number first on.
-func (e *eyes) see(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
+func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
 		return err
 	}
-	e.step[slotVectors] = uint32(first * patches)
-	return e.exe.Run(ctx, &e.step)
+	e.Step[SlotVectors] = uint32(first * patches)
+	return e.exe.Run(ctx, &e.Step)
 }
 
 // bytes is the memory that the embedder takes beside its weights.
-func (e *eyes) bytes() int64 {
-	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.plan.Arena.Total()
+func (e *ImageEmbedder) Bytes() int64 {
+	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
 }

@@ -45,7 +45,7 @@ func poison(t *testing.T, dir string) {
 	m, l, err := OpenModel(dir)
 	must(t, err)
 	dev := devices.Open(t)[0]
-	must(t, m.allocate(dev, false))
+	must(t, m.Allocate(dev, false))
 	must(t, ReadWeights(m, dev, dir))
 	p := m.Params.ByName("decoder.model.layers.1.mlp.up_proj.weight")
 	values, err := m.Params.Read(dev, m.Params.Weights, p)

@@ -20,7 +20,7 @@ type Cursor struct {
 }
 
 // Feed turns the rows of a data set into batches for the device.
-type Feed struct {
+type Loader struct {
 	dataset  *data.Dataset
 	rows     []int // of the data set
 	recipe   Recipe
@@ -39,8 +39,8 @@ type Feed struct {
 const cacheTokens = 1 << 24
 
 // NewFeed reads the given rows as the recipe says.
-func NewFeed(d *data.Dataset, rows []int, l *Language, r Recipe, v VisionConfig, tally *data.RowStats) *Feed {
-	return &Feed{
+func NewLoader(d *data.Dataset, rows []int, l *Processor, r Recipe, v VisionConfig, tally *data.RowStats) *Loader {
+	return &Loader{
 		dataset: d, rows: rows, recipe: r, vision: v, tally: tally, cache: map[int][]*batch.Sample{},
 		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
 		sampler:  batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
@@ -49,7 +49,7 @@ func NewFeed(d *data.Dataset, rows []int, l *Language, r Recipe, v VisionConfig,
 }
 
 // FedBatch is a batch with its pixels and the cursor behind it.
-type FedBatch struct {
+type Batch struct {
 	*batch.Batch
 	Pixels []byte // [pictures,S,S,C]
 	Tokens int    // that are not padding
@@ -60,11 +60,11 @@ type FedBatch struct {
 
 // Batches sends batches from a cursor on, epoch after epoch, until ctx ends; they
 // are made ahead of their use. The error of the sequence, if any, comes last.
-func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
-	out := make(chan Fed, 4)
+func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
+	out := make(chan LoadedBatch, 4)
 	go func() {
 		defer close(out)
-		send := func(item Fed) bool {
+		send := func(item LoadedBatch) bool {
 			select {
 			case out <- item:
 				return true
@@ -74,22 +74,22 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
 			learnt := 0
-			_, err := f.epoch(ctx, epoch, skip, func(b *FedBatch) bool {
+			_, err := f.epoch(ctx, epoch, skip, func(b *Batch) bool {
 				learnt += b.TargetCount
-				return send(Fed{Batch: b})
+				return send(LoadedBatch{Batch: b})
 			})
 			switch {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				send(Fed{Err: err})
+				send(LoadedBatch{Err: err})
 				return
 			case learnt+skip == 0: // a whole epoch, and the next ones would be like it
-				send(Fed{Err: errors.New("no row of the data can be used: " + f.tally.String())})
+				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + f.tally.String())})
 				return
 			}
 			if err := f.tally.Check(f.recipe.MaxBadFraction, true); err != nil {
-				send(Fed{Err: err})
+				send(LoadedBatch{Err: err})
 				return
 			}
 		}
@@ -98,13 +98,13 @@ func (f *Feed) Batches(ctx context.Context, from Cursor) <-chan Fed {
 }
 
 // Fed is a batch or the error that ended the sequence.
-type Fed struct {
-	Batch *FedBatch
+type LoadedBatch struct {
+	Batch *Batch
 	Err   error
 }
 
 // Epoch calls use for every batch of one epoch, until it returns false or ctx ends.
-func (f *Feed) epoch(ctx context.Context, epoch, skip int, use func(*FedBatch) bool) (n int, err error) {
+func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bool) (n int, err error) {
 	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesUntil(ctx)) {
 		if err != nil {
 			return n, err
@@ -127,7 +127,7 @@ func (f *Feed) epoch(ctx context.Context, epoch, skip int, use func(*FedBatch) b
 
 // CountBatches is the number of batches of an epoch, found by encoding all its
 // text.
-func (f *Feed) CountBatches(ctx context.Context, epoch int) (int, error) {
+func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 	n := 0
 	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samplesUntil(ctx)) {
 		if err != nil {
@@ -139,7 +139,7 @@ func (f *Feed) CountBatches(ctx context.Context, epoch int) (int, error) {
 }
 
 // samplesUntil is samples that fails where ctx has ended: a pool of rows takes its time.
-func (f *Feed) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample, error) {
+func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample, error) {
 	return func(i int) ([]*batch.Sample, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -149,7 +149,7 @@ func (f *Feed) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample, e
 }
 
 // samples encodes the text of a row. A row without an answer gives none.
-func (f *Feed) samples(i int) ([]*batch.Sample, error) {
+func (f *Loader) samples(i int) ([]*batch.Sample, error) {
 	f.mu.Lock()
 	cached, ok := f.cache[i]
 	f.mu.Unlock()
@@ -176,7 +176,7 @@ func (f *Feed) samples(i int) ([]*batch.Sample, error) {
 
 // encoded encodes row n of the data set. A row that is damaged, or that the chat
 // template refuses, gives no samples.
-func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
+func (f *Loader) encoded(n int) ([]*batch.Sample, error) {
 	row, err := f.dataset.Row(n)
 	if err != nil {
 		return nil, f.skipped(n, err)
@@ -195,7 +195,7 @@ func (f *Feed) encoded(n int) ([]*batch.Sample, error) {
 }
 
 // skipped counts a row that is damaged; other errors it returns.
-func (f *Feed) skipped(n int, err error) error {
+func (f *Loader) skipped(n int, err error) error {
 	v, ok := data.Damaged(err)
 	if ok {
 		f.tally.Record(n, v)
@@ -215,7 +215,7 @@ func conversation(row data.Row) chat.Conversation {
 
 // build decodes the pictures of the samples, drops the samples whose pictures
 // cannot be decoded, and lays the rest out.
-func (f *Feed) build(rows [][]*batch.Sample) (*FedBatch, error) {
+func (f *Loader) build(rows [][]*batch.Sample) (*Batch, error) {
 	pictures, err := f.decode(rows)
 	if err != nil {
 		return nil, err
@@ -232,7 +232,7 @@ func (f *Feed) build(rows [][]*batch.Sample) (*FedBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &FedBatch{Batch: b, Samples: kept}
+	out := &Batch{Batch: b, Samples: kept}
 	for _, p := range b.Pictures {
 		out.Pixels = append(out.Pixels, pictures[p.Row][p.Image]...)
 	}
@@ -250,7 +250,7 @@ var decoders = max(1, runtime.GOMAXPROCS(0)/2)
 
 // decode returns the prepared pictures by row of the data set, nil where one of
 // them is bad.
-func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
+func (f *Loader) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 	var order []int
 	all := map[int][][]byte{}
 	for _, row := range rows {
@@ -287,7 +287,7 @@ func (f *Feed) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 }
 
 // pictures returns the prepared pictures of a row, nil when one is bad.
-func (f *Feed) pictures(i int) ([][]byte, error) {
+func (f *Loader) pictures(i int) ([][]byte, error) {
 	row, err := f.dataset.Row(i)
 	if err != nil {
 		return nil, f.skipped(i, err)

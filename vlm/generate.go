@@ -14,18 +14,18 @@ import (
 // not computed again where the next one begins alike, pictures included; its
 // programs are compiled once and replayed.
 type Generator struct {
-	*Loaded
+	*Runner
 
 	cache    *Cache
 	rope     *engine.Buffer // a row for each of the cache's tokens
 	memories []engine.Memory
 	held     sequence // what the cache holds
 	passes   map[int]*pass
-	eyes     *eyes // nil until there is a picture
+	embedder *ImageEmbedder // nil until there is a picture
 }
 
 // NewGenerator generates with a model that is on its device.
-func NewGenerator(l *Loaded) *Generator { return &Generator{Loaded: l, passes: map[int]*pass{}} }
+func NewGenerator(l *Runner) *Generator { return &Generator{Runner: l, passes: map[int]*pass{}} }
 
 // GenerateOptions say how a text is continued.
 type GenerateOptions struct {
@@ -96,7 +96,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 		if o.Token != nil {
 			o.Token(next)
 		}
-		if g.Language.Ends(next) {
+		if g.Processor.Ends(next) {
 			out.Finish = "stop"
 			break
 		}
@@ -153,15 +153,15 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 	}
 	size = min(size, limit)
 	t := g.Config.Text
-	cache, rope := newCache(t, g.storage(), size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
-	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.buffers, rope)...)
+	cache, rope := NewCache(t, g.Storage(), size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
+	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.Buffers, rope)...)
 	if err != nil {
 		return err
 	}
-	err = engine.Upload(g.Device, rope.View(), t.ropeTable(size))
+	err = engine.Upload(g.Device, rope.View(), t.RoPETable(size))
 	held := g.held
 	if err == nil && g.cache != nil {
-		err = g.cache.copyTo(ctx, g.Device, cache)
+		err = g.cache.CopyTo(ctx, g.Device, cache)
 	}
 	if err != nil {
 		engine.Free(memories)
@@ -178,9 +178,9 @@ func (g *Generator) Forget() { g.held = sequence{} }
 // Free releases the cache and the programs.
 func (g *Generator) Free() {
 	g.freePasses()
-	g.eyes.free()
+	g.embedder.Free()
 	engine.Free(g.memories)
-	g.memories, g.cache, g.rope, g.held, g.eyes = nil, nil, nil, sequence{}, nil
+	g.memories, g.cache, g.rope, g.held, g.embedder = nil, nil, nil, sequence{}, nil
 }
 
 func roundUpGen(n, to int) int { return (n + to - 1) / to * to }

@@ -9,21 +9,21 @@ import (
 
 // planned is a generator of a model without a device, with a cache for so many tokens.
 func planned(m *Model, capacity int) *Generator {
-	g, t := NewGenerator(&Loaded{Model: m}), m.Config.Text
-	g.cache, g.rope = newCache(t, m.storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	g, t := NewGenerator(&Runner{Model: m}), m.Config.Text
+	g.cache, g.rope = NewCache(t, m.Storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
 	return g
 }
 
 // generatorBytes is the memory that a generator takes for a prompt of so many tokens, one
 // image among them, and an answer, found without a device.
-func generatorBytes(m *Model, prompt, answer int) (int64, error) {
+func MemoryBytesFor(m *Model, prompt, answer int) (int64, error) {
 	g := planned(m, min(roundUpGen(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
 	var err error
-	if g.eyes, err = planEyes(m, 1, 1); err != nil {
+	if g.embedder, err = PlanImageEmbedder(m, 1, 1); err != nil {
 		return 0, err
 	}
-	total := g.rope.Bytes + g.eyes.bytes()
-	for _, b := range g.cache.buffers {
+	total := g.rope.Bytes + g.embedder.Bytes()
+	for _, b := range g.cache.Buffers {
 		total += b.Bytes
 	}
 	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.largest()))}) {
@@ -38,20 +38,20 @@ func generatorBytes(m *Model, prompt, answer int) (int64, error) {
 
 // recordGeneration records generating without a device: "prefill" is an image and a whole pass
 // of the largest size into an empty cache, "decode" the token that fills this cache.
-func recordGeneration(m *Model, work string) (dispatches []engine.Dispatch, step [shaders.StepWords]uint32, err error) {
+func RecordPass(m *Model, work string) (dispatches []engine.Dispatch, step [shaders.StepWords]uint32, err error) {
 	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
 	g := planned(m, size)
 	tokens, visible := size, float64(size+1)/float64(2*size)
 	if work == "decode" {
 		tokens, visible = 1, 0
-		step[slotPast] = uint32(size - 1)
+		step[SlotPast] = uint32(size - 1)
 	} else if v := m.Config.Vision; v.PatchSize > 0 {
-		if g.eyes, err = planEyes(m, 1, 1); err != nil {
+		if g.embedder, err = PlanImageEmbedder(m, 1, 1); err != nil {
 			return nil, step, err
 		}
-		dispatches = g.eyes.plan.Dispatches
+		dispatches = g.embedder.Plan.Dispatches
 	}
-	step[slotTokens] = uint32(tokens)
+	step[SlotTokens] = uint32(tokens)
 	_, plan, err := g.planPass(tokens, visible)
 	if err != nil {
 		return nil, step, err

@@ -85,7 +85,7 @@ func TestPrefill(t *testing.T) {
 					{third, [][]byte{b, a}, func() (int, int) { return 0, 4 }},
 					{first, [][]byte{b}, func() (int, int) { return patches, lengths[0] }},
 				} {
-					prompt, err := l.Language.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
+					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
 					must(t, err)
 					got, cached := lastLogits(t, g, prompt, c.pictures)
 					s := &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
@@ -124,7 +124,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 				l := testModelOf(t, dev, testRecipe(t, 1).around(c.text), shaders.F32)
 				g := NewGenerator(l)
 				defer g.Free()
-				prompt := chat.Tokens{IDs: plainIDs(l.Language.Tokenizer, "is there a red shape? is there not a green shape?")}
+				prompt := chat.Tokens{IDs: plainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
 				all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
@@ -170,7 +170,7 @@ func TestGenerateStops(t *testing.T) {
 	l := testModel(t, cpu.Open(0), batch.Document)
 	g := NewGenerator(l)
 	defer g.Free()
-	prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
 	must(t, err)
 	free, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
 	must(t, err)
@@ -179,13 +179,13 @@ func TestGenerateStops(t *testing.T) {
 	}
 	fourth := free.IDs[3]
 	cut := slices.Index(free.IDs, fourth)
-	l.Language.ends = []int32{fourth}
+	l.Processor.ends = []int32{fourth}
 	got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
 	must(t, err)
 	if got.Finish != "stop" || !slices.Equal(got.IDs, free.IDs[:cut]) {
 		t.Errorf("%s after %v, want stop after %v", got.Finish, got.IDs, free.IDs[:cut])
 	}
-	l.Language.ends = nil
+	l.Processor.ends = nil
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

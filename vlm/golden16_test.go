@@ -57,8 +57,8 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
 	must(r.t, err)
 	r.model = model
-	model.store(t)
-	must(r.t, model.allocate(r.dev, true))
+	model.Store(t)
+	must(r.t, model.Allocate(r.dev, true))
 	r.loadWeights()
 	must(r.t, model.Params.SyncHalf(context.Background(), r.dev))
 	r.loadInputs(mode)
@@ -66,10 +66,10 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	scale := float32(1)
 	o := r.optimizer()
 	if t == shaders.F16 {
-		scale, o.ScaleSlot = 1024, slotLoss
+		scale, o.ScaleSlot = 1024, SlotLoss
 	}
-	r.step[slotLoss] = math.Float32bits(scale)
-	r.step[slotScale] = math.Float32bits(scale * math.Float32frombits(r.step[slotScale]))
+	r.step[SlotLoss] = math.Float32bits(scale)
+	r.step[SlotScale] = math.Float32bits(scale * math.Float32frombits(r.step[SlotScale]))
 	var loss nn.HeadLoss
 	forward := r.compile("tiny", func(g *nn.Graph) {
 		loss = model.Loss(g, r.in, nil)
@@ -77,7 +77,7 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	})
 	var clip *nn.Tensor
 	update := r.compile("update", func(g *nn.Graph) {
-		clip = g.Keep(o.Update(g, func(string) int { return slotAdam }))
+		clip = g.Keep(o.Update(g, func(string) int { return SlotAdam }))
 	})
 	count := float64(r.tensor("token_count")[0])
 	losses, norms := r.tensor("losses"), r.tensor("grad_norm")
@@ -87,7 +87,7 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 		if step == 1 {
 			r.compareGradients(scale, tolerance)
 		}
-		o.Set(&r.step, slotAdam, r.c.Training.LR, step)
+		o.Set(&r.step, SlotAdam, r.c.Training.LR, step)
 		must(r.t, update.Run(context.Background(), &r.step))
 		r.near(fmt.Sprintf("norm of step %d", step), float64(r.temp(update, clip)[0]), float64(norms[step-1]), tolerance)
 	}

@@ -114,7 +114,7 @@ func mean(x []float32) float64 {
 }
 
 // continuation takes the likeliest tokens, past the end of turn too.
-func continuation(t *testing.T, l *Loaded, ids []int32, n int) []int32 {
+func continuation(t *testing.T, l *Runner, ids []int32, n int) []int32 {
 	t.Helper()
 	g := NewGenerator(l)
 	defer g.Free()

@@ -45,7 +45,7 @@ type goldenConfig struct {
 
 func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
 	out := Config{
-		ModelType: modelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: formatVersion,
+		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
 	}
 	must(t, json.Unmarshal(c.Decoder, &out.Text))
@@ -131,7 +131,7 @@ func (r *goldenTiny) run(mode string) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
 	must(r.t, err)
 	r.model = model
-	must(r.t, model.allocate(r.dev, true))
+	must(r.t, model.Allocate(r.dev, true))
 	r.checkDecay()
 	r.loadWeights()
 	r.loadInputs(mode)
@@ -147,7 +147,7 @@ func (r *goldenTiny) run(mode string) {
 	o := r.optimizer()
 	var clip *nn.Tensor
 	update := r.compile("update", func(g *nn.Graph) {
-		clip = g.Keep(o.Update(g, func(string) int { return slotAdam }))
+		clip = g.Keep(o.Update(g, func(string) int { return SlotAdam }))
 	})
 	count := r.tensor("token_count")[0]
 	losses, norms, factors := r.tensor("losses"), r.tensor("grad_norm"), r.tensor("clip_factor")
@@ -161,7 +161,7 @@ func (r *goldenTiny) run(mode string) {
 		if t == 4 {
 			break
 		}
-		o.Set(&r.step, slotAdam, r.c.Training.LR, t)
+		o.Set(&r.step, SlotAdam, r.c.Training.LR, t)
 		must(r.t, update.Run(context.Background(), &r.step))
 		got := r.temp(update, clip)
 		tol := golden.Tolerance{Atol: 4e-5, Rtol: r.rtol(1e-5)}
@@ -179,7 +179,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 }
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.storage()}, f)
+	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.Storage()}, f)
 	must(r.t, err)
 	plan, err := engine.NewPlan(program, r.model.most)
 	must(r.t, err)
@@ -231,11 +231,11 @@ func (r *goldenTiny) loadInputs(mode string) {
 	shape, _ := file.Tensor("input_ids")
 	rows, tokens := shape.Shape[0], shape.Shape[1]
 	pictures, _ := file.Tensor("pixels")
-	r.in = r.model.newInputs(rows, tokens, pictures.Shape[0], tokens)
+	r.in = r.model.NewInputs(rows, tokens, pictures.Shape[0], tokens)
 	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(must1(file.Float32("pixels"))(r.t))))
 	_, err = engine.Allocate(r.dev, "pixels", r.in.floatPixels)
 	must(r.t, err)
-	must(r.t, r.in.allocate(r.dev))
+	must(r.t, r.in.Allocate(r.dev))
 	must(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), must1(file.Float32("pixels"))(r.t)))
 
 	segments := ints("segment_ids")
@@ -254,9 +254,9 @@ func (r *goldenTiny) loadInputs(mode string) {
 		}
 		b.Intervals = append(b.Intervals, 0, 0, int32(lo), int32(hi))
 	}
-	n, err := r.in.upload(r.dev, b, nil, &r.step)
+	n, err := r.in.Upload(r.dev, b, nil, &r.step)
 	must(r.t, err)
-	r.step[slotScale] = math.Float32bits(1 / float32(n))
+	r.step[SlotScale] = math.Float32bits(1 / float32(n))
 	if want := int(r.tensor("token_count")[0]); n != want {
 		r.t.Fatalf("%d targets, want %d", n, want)
 	}

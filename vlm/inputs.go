@@ -31,7 +31,7 @@ type Inputs struct {
 
 // newInputs describes buffers for batches of rows × tokens with at most so many
 // pictures. positions is the highest position and one.
-func (m *Model) newInputs(rows, tokens, pictures, positions int) *Inputs {
+func (m *Model) NewInputs(rows, tokens, pictures, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
 	v, t := m.Config.Vision, m.Config.Text
@@ -51,7 +51,7 @@ func (in *Inputs) buffers() []*engine.Buffer {
 }
 
 // bytes is the memory that the inputs take.
-func (in *Inputs) bytes() int64 {
+func (in *Inputs) Bytes() int64 {
 	var n int64
 	for _, b := range in.buffers() {
 		n += b.Bytes
@@ -60,7 +60,7 @@ func (in *Inputs) bytes() int64 {
 }
 
 // allocate places the buffers and writes the tables that never change.
-func (in *Inputs) allocate(dev engine.Device) error {
+func (in *Inputs) Allocate(dev engine.Device) error {
 	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (in *Inputs) allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), in.text.ropeTable(in.positionN))
+	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.positionN))
 }
 
 // pixelValues are value/255 as the original's float32 division rounds it.
@@ -82,7 +82,7 @@ func pixelValues() []float32 {
 }
 
 // free releases the buffers.
-func (in *Inputs) free() {
+func (in *Inputs) Free() {
 	engine.Free(in.memories)
 }
 
@@ -105,19 +105,19 @@ func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 		x := nn.Input(in.floatPixels, in.Pictures, v.NumChannels, v.ImageSize, v.ImageSize)
 		return g.Patchify(x, v.PatchSize).Reshape(in.Pictures*v.Patches(), v.Features())
 	}
-	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Pictures, v.ImageSize, v.PatchSize, v.NumChannels, slotPatches)
+	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Pictures, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
 }
 
 func (in *Inputs) tokens() nn.TokenIndex {
 	return nn.TokenIndex{
 		IDs: in.tensor(in.ids), Slots: in.tensor(in.slots), Order: in.tensor(in.order), Starts: in.tensor(in.starts),
-		SegmentIDs: in.tensor(in.runs), SegmentsSlot: slotRuns, SlotTokens: in.tensor(in.slotTokens),
+		SegmentIDs: in.tensor(in.runs), SegmentsSlot: SlotRuns, SlotTokens: in.tensor(in.slotTokens),
 	}
 }
 
 // upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
 // what the step block says of it. It returns the number of targets.
-func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
+func (in *Inputs) Upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
 	var rows, targets []int32
@@ -131,7 +131,7 @@ func (in *Inputs) upload(dev engine.Device, b *batch.Batch, pixels []byte, step 
 			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
 		}
 	}
-	step[slotPatches], step[slotTargets], step[slotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
+	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
 	if err := in.uploadWords(dev, []words{
 		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.runs, index.SegmentID},

@@ -12,19 +12,19 @@ import (
 // Cache holds the keys and values of one sequence, for every layer.
 type Cache struct {
 	Capacity int // tokens
-	buffers  []*engine.Buffer
+	Buffers  []*engine.Buffer
 	shape    []int // [1, capacity, K, D]
 }
 
 // newCache describes a cache; engine.Allocate places its buffers.
-func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
+func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
 	bytes := engine.Room(t, capacity*c.NumKeyValueHeads*c.HeadDim)
 	for i := range c.NumHiddenLayers {
-		cache.buffers = append(cache.buffers,
+		cache.Buffers = append(cache.Buffers,
 			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
 	}
-	for _, b := range cache.buffers {
+	for _, b := range cache.Buffers {
 		b.Type = t
 	}
 	return cache
@@ -32,16 +32,16 @@ func newCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 
 // layer is one layer's part of the cache.
 func (c *Cache) layer(i int) nn.KVCache {
-	return nn.KVCache{Keys: nn.Input(c.buffers[2*i], c.shape...), Values: nn.Input(c.buffers[2*i+1], c.shape...), PastSlot: slotPast}
+	return nn.KVCache{Keys: nn.Input(c.Buffers[2*i], c.shape...), Values: nn.Input(c.Buffers[2*i+1], c.shape...), PastSlot: SlotPast}
 }
 
 // copyTo copies everything to the beginning of a larger cache.
-func (c *Cache) copyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
+func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
 	program := engine.NewProgram("grow the cache")
-	for i, from := range c.buffers {
+	for i, from := range c.Buffers {
 		// The step block's entry 0 is always 0.
 		p := shaders.AppendRowsParams{Rows: shaders.N(1), Cols: uint32(from.Bytes / from.Type.Size())}
-		program.Dispatch(shaders.AppendRows, p, from.View(), larger.buffers[i].View())
+		program.Dispatch(shaders.AppendRows, p, from.View(), larger.Buffers[i].View())
 	}
 	return engine.RunOnce(ctx, dev, program)
 }
@@ -65,7 +65,7 @@ func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
 	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}
 	if in.Tokens > 1 {
-		c.count = slotTokens
+		c.count = SlotTokens
 	}
 	x = m.decoder.hidden(g, x.RowCount(c.count), c, nil)
 	if in.Tokens > 1 {

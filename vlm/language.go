@@ -10,27 +10,27 @@ import (
 
 // Language is how a model reads and writes text: its tokenizer, with <|image|>
 // added, and its chat template.
-type Language struct {
+type Processor struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches  int     // tokens of a picture; 0 = text alone
-	added    bool    // the tokenizer had no <|image|> of its own
-	bare     bool    // there is no chat template
-	bos      string  // the tokenizer's bos_token, "" where it has none
-	ends     []int32 // the tokens that end an answer; the template's own first
-	config   []byte  // tokenizer_config.json
-	template []byte  // chat_template.jinja; nil where the template stands in config
+	patches         int     // tokens of a picture; 0 = text alone
+	AddedImageToken bool    // the tokenizer had no <|image|> of its own
+	NoChatTemplate  bool    // there is no chat template
+	bos             string  // the tokenizer's bos_token, "" where it has none
+	ends            []int32 // the tokens that end an answer; the template's own first
+	TokenizerConfig []byte  // tokenizer_config.json
+	ChatTemplate    []byte  // chat_template.jinja; nil where the template stands in config
 }
 
 // newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
-func newLanguage(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Language, error) {
+func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Processor, error) {
 	own := tok.Len()
 	encoder, err := chat.NewEncoder(tok, template, patches)
 	if err != nil {
 		return nil, err
 	}
-	return &Language{Encoder: encoder, Tokenizer: tok, patches: patches, added: tok.Len() > own, bare: template.Empty(), bos: template.BOSToken(), config: config}, nil
+	return &Processor{Encoder: encoder, Tokenizer: tok, patches: patches, AddedImageToken: tok.Len() > own, NoChatTemplate: template.Empty(), bos: template.BOSToken(), TokenizerConfig: config}, nil
 }
 
 // What stands before a text that goes to the model without its chat template.
@@ -41,7 +41,7 @@ const (
 )
 
 // around returns the ids before and behind a text; bos is one of the above.
-func (l *Language) around(bos string) (before, behind []int32, err error) {
+func (l *Processor) Around(bos string) (before, behind []int32, err error) {
 	switch bos {
 	case BOSNo:
 		return nil, nil, nil
@@ -58,8 +58,8 @@ func (l *Language) around(bos string) (before, behind []int32, err error) {
 
 // Raw encodes a text as it is, control tokens included, behind so many pictures. What the
 // tokenizer puts behind a text is left out, as the text goes on.
-func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error) {
-	before, _, err := l.around(bos)
+func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error) {
+	before, _, err := l.Around(bos)
 	if err != nil {
 		return chat.Tokens{}, err
 	}
@@ -83,15 +83,15 @@ func (l *Language) Raw(text string, images int, bos string) (chat.Tokens, error)
 }
 
 // Ends says whether a token ends an answer.
-func (l *Language) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
+func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
 
 // EndIDs are the tokens that end an answer.
-func (l *Language) EndIDs() []int32 { return slices.Clone(l.ends) }
+func (l *Processor) EndIDs() []int32 { return slices.Clone(l.ends) }
 
 // endWith decides what ends an answer: what the chat template puts behind one, then
 // the tokenizer's eos_token, then those that the model's files name. A model may have
 // none: its answers end at the limit.
-func (l *Language) endWith(eosToken string, named []int32) {
+func (l *Processor) SetEnds(eosToken string, named []int32) {
 	l.ends = l.AnswerEnds()
 	if id, ok := l.Tokenizer.ID(eosToken); ok {
 		named = append([]int32{id}, named...)
@@ -104,10 +104,10 @@ func (l *Language) endWith(eosToken string, named []int32) {
 }
 
 // LearnsToStop says whether a trained answer ends with a token that generation stops at.
-func (l *Language) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
+func (l *Processor) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
 
 // eosTokens are the ids to write to generation_config.json: one, a list, or nil.
-func (l *Language) eosTokens() any {
+func (l *Processor) EOSTokens() any {
 	switch len(l.ends) {
 	case 0:
 		return nil
@@ -118,10 +118,10 @@ func (l *Language) eosTokens() any {
 }
 
 // generationConfig is generation_config.json.
-func (l *Language) generationConfig() map[string]any {
+func (l *Processor) GenerationConfig() map[string]any {
 	out := map[string]any{}
 	if len(l.ends) > 0 {
-		out["eos_token_id"], out["pad_token_id"] = l.eosTokens(), l.ends[0]
+		out["eos_token_id"], out["pad_token_id"] = l.EOSTokens(), l.ends[0]
 	}
 	return out
 }

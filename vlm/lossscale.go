@@ -25,7 +25,7 @@ const (
 // factor is the scale of a model's gradients: 1 for all that is stored with the
 // exponent of a float32.
 func (l *LossScale) factor(m *Model) float64 {
-	if m.storage() != shaders.F16 {
+	if m.Storage() != shaders.F16 {
 		return 1
 	}
 	if l.Scale == 0 {

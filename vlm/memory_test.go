@@ -37,7 +37,7 @@ func TestNothingIsLeft(t *testing.T) {
 			l, err := Load(out, dev)
 			must(t, err)
 			g := NewGenerator(l)
-			prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
+			prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
 			must(t, err)
 			_, err = g.Generate(t.Context(), prompt, nil, GenerateOptions{MaxNewTokens: 3})
 			must(t, err)

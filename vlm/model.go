@@ -14,15 +14,15 @@ const (
 
 // Entries of the step block. Entry 0 is always 0.
 const (
-	slotPatches = 1 // picture patches of the batch
-	slotTargets = 2 // targets of the batch
-	slotScale   = 3 // f32: 1 / targets of the accumulated batch
-	slotRuns    = 4 // runs of equal ids among the text tokens
-	slotPast    = 5 // tokens in the key/value cache before this call
-	slotTokens  = 6 // tokens of this call
-	slotVectors = 7 // picture vectors before those that this call writes
-	slotLoss    = 7 // f32: the loss scale
-	slotAdam    = 8 // f32: three entries for each learning-rate group
+	SlotPatches = 1 // picture patches of the batch
+	SlotTargets = 2 // targets of the batch
+	SlotScale   = 3 // f32: 1 / targets of the accumulated batch
+	SlotRuns    = 4 // runs of equal ids among the text tokens
+	SlotPast    = 5 // tokens in the key/value cache before this call
+	SlotTokens  = 6 // tokens of this call
+	SlotVectors = 7 // picture vectors before those that this call writes
+	SlotLoss    = 7 // f32: the loss scale
+	SlotAdam    = 8 // f32: three entries for each learning-rate group
 )
 
 // Init is how a model's parameters start.
@@ -108,7 +108,7 @@ func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 // HeadLoss records the head and the loss of the batch's targets over the hidden states x [B·T, D].
 func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
 	return g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
-		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: slotTargets, ScaleSlot: slotScale,
+		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: SlotTargets, ScaleSlot: SlotScale,
 	})
 }
 
@@ -119,21 +119,21 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 
 // store chooses how activations and the weights that products read are stored. It
 // is called before allocate.
-func (m *Model) store(t shaders.Type) {
+func (m *Model) Store(t shaders.Type) {
 	if t.Half() && m.Params.Half == nil {
 		m.Params.AddHalfCopy(t)
 	}
 }
 
 // pack is store for a model that only runs: there is no copy of 32 bits.
-func (m *Model) pack(t shaders.Type) {
+func (m *Model) StoreHalf(t shaders.Type) {
 	if t.Half() {
 		m.Params.StoreHalf(t)
 	}
 }
 
 // storage is what store chose.
-func (m *Model) storage() shaders.Type {
+func (m *Model) Storage() shaders.Type {
 	if m.Params.Half == nil {
 		return shaders.F32
 	}
@@ -141,7 +141,7 @@ func (m *Model) storage() shaders.Type {
 }
 
 // allocate places the weights and, for training, the gradients and moments.
-func (m *Model) allocate(dev engine.Device, train bool) error {
+func (m *Model) Allocate(dev engine.Device, train bool) error {
 	m.most = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {
 		return err
@@ -178,4 +178,4 @@ func (m *Model) Close() {
 func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
 // apartOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
-func apartOn(kind string) bool { return kind == "cpu" }
+func NoFusionOn(kind string) bool { return kind == "cpu" }

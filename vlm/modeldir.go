@@ -19,7 +19,7 @@ const WeightsFile = "model.safetensors"
 
 // Save writes the model's directory: configuration, weights, tokenizer and the
 // small files that Hugging Face's tools look for.
-func Save(m *Model, l *Language, dir string, values TensorValues) error {
+func Save(m *Model, l *Processor, dir string, values TensorValues) error {
 	if err := SaveConfig(m, l, dir); err != nil {
 		return err
 	}
@@ -27,24 +27,24 @@ func Save(m *Model, l *Language, dir string, values TensorValues) error {
 }
 
 // SaveConfig writes everything but the weights.
-func SaveConfig(m *Model, l *Language, dir string) error {
+func SaveConfig(m *Model, l *Processor, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for name, value := range map[string]any{
 		"config.json": m.Config,
 		"preprocessor_config.json": map[string]any{
-			"image_processor_type": modelType, "size": map[string]int{"shortest_edge": m.Config.Vision.ImageSize},
+			"image_processor_type": ModelType, "size": map[string]int{"shortest_edge": m.Config.Vision.ImageSize},
 			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		},
-		"generation_config.json": l.generationConfig(),
+		"generation_config.json": l.GenerationConfig(),
 	} {
-		if err := writeJSON(filepath.Join(dir, name), value); err != nil {
+		if err := WriteJSON(filepath.Join(dir, name), value); err != nil {
 			return err
 		}
 	}
-	return saveLanguage(l, dir)
+	return SaveProcessor(l, dir)
 }
 
 // TensorValues is where a parameter's values in one of the buffers come from.
@@ -128,11 +128,11 @@ func fill(m *Model, dev engine.Device, to *engine.Buffer, path string, f tensorF
 
 // Load reads a model onto a device, for use without training: a model's directory,
 // or a bare decoder as OpenPretrained takes it, which reads text alone.
-func Load(path string, dev engine.Device) (*Loaded, error) { return LoadAs(path, dev, shaders.F32) }
+func Load(path string, dev engine.Device) (*Runner, error) { return LoadAs(path, dev, shaders.F32) }
 
 // LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
-func LoadAs(path string, dev engine.Device, t shaders.Type) (*Loaded, error) {
-	bare, err := isDecoder(path)
+func LoadAs(path string, dev engine.Device, t shaders.Type) (*Runner, error) {
+	bare, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func LoadAs(path string, dev engine.Device, t shaders.Type) (*Loaded, error) {
 
 // isDecoder says whether the path is a GGUF file, or a folder whose config.json
 // describes anything but our own model.
-func isDecoder(path string) (bool, error) {
+func IsDecoder(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
 		return true, err
@@ -160,16 +160,16 @@ func isDecoder(path string) (bool, error) {
 	if err := json.Unmarshal(text, &c); err != nil {
 		return false, fmt.Errorf("%s: %w", file, err)
 	}
-	return c.ModelType != modelType, nil
+	return c.ModelType != ModelType, nil
 }
 
-func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Loaded, error) {
+func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Runner, error) {
 	p, err := OpenPretrained(path)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	l, err := p.Language(0)
+	l, err := p.Processor(0)
 	if err != nil {
 		return nil, err
 	}
@@ -177,16 +177,16 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Loaded, error
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := p.check(m); err != nil { // before memory is asked for
+	if err := p.Check(m); err != nil { // before memory is asked for
 		return nil, err
 	}
-	m.pack(t)
-	return onDevice(m, l, dev, func() error { return p.load(dev, m, l, 0) })
+	m.StoreHalf(t)
+	return onDevice(m, l, dev, func() error { return p.Load(dev, m, l, 0) })
 }
 
 // onDevice gives a model memory and fills it.
-func onDevice(m *Model, l *Language, dev engine.Device, fill func() error) (*Loaded, error) {
-	err := m.allocate(dev, false)
+func onDevice(m *Model, l *Processor, dev engine.Device, fill func() error) (*Runner, error) {
+	err := m.Allocate(dev, false)
 	if err == nil {
 		err = fill()
 	}
@@ -194,20 +194,20 @@ func onDevice(m *Model, l *Language, dev engine.Device, fill func() error) (*Loa
 		m.Close()
 		return nil, err
 	}
-	return &Loaded{m, l, dev}, nil
+	return &Runner{m, l, dev}, nil
 }
 
-func loadModel(dir string, dev engine.Device, t shaders.Type) (*Loaded, error) {
+func loadModel(dir string, dev engine.Device, t shaders.Type) (*Runner, error) {
 	m, l, err := OpenModel(dir)
 	if err != nil {
 		return nil, err
 	}
-	m.pack(t)
+	m.StoreHalf(t)
 	return onDevice(m, l, dev, func() error { return ReadWeights(m, dev, dir) })
 }
 
 // openModel reads everything of a model's directory but the weights.
-func OpenModel(dir string) (*Model, *Language, error) {
+func OpenModel(dir string) (*Model, *Processor, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}
@@ -215,7 +215,7 @@ func OpenModel(dir string) (*Model, *Language, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := loadLanguage(dir, c.Vision.Patches())
+	l, err := loadProcessor(dir, c.Vision.Patches())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -226,15 +226,15 @@ func OpenModel(dir string) (*Model, *Language, error) {
 	return m, l, err
 }
 
-func writeJSON(path string, value any) error {
-	data, err := indented(value)
+func WriteJSON(path string, value any) error {
+	data, err := Indented(value)
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(path, data)
 }
 
-func indented(value any) ([]byte, error) {
+func Indented(value any) ([]byte, error) {
 	data, err := json.MarshalIndent(value, "", "  ")
 	return append(data, '\n'), err
 }

@@ -61,7 +61,7 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	if fresh > 0 && s.images[fresh-1]+patches > start {
 		fresh-- // a picture of which the cache holds only a part
 	}
-	if err := g.look(ctx, s.pictures[fresh:]); err != nil {
+	if err := g.encode(ctx, s.pictures[fresh:]); err != nil {
 		return nil, start, err
 	}
 	for at := start; at < len(s.ids); {
@@ -90,7 +90,7 @@ func (g *Generator) whole(s sequence, at, patches int) int {
 // largest is the most tokens of a pass; a picture fits in.
 func (g *Generator) largest() int {
 	n := passSizes[len(passSizes)-1]
-	if g.eyes != nil {
+	if g.embedder != nil {
 		n = max(n, g.Config.Vision.Patches())
 	}
 	return n
@@ -134,7 +134,7 @@ func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots in
 	if err := engine.Upload(g.Device, p.input.View(), p.words); err != nil {
 		return nil, err
 	}
-	p.step[slotPast], p.step[slotTokens] = uint32(past), uint32(len(b.IDs))
+	p.step[SlotPast], p.step[SlotTokens] = uint32(past), uint32(len(b.IDs))
 	return p, engine.Start(ctx, p.exe, &p.step)
 }
 
@@ -183,11 +183,11 @@ func (g *Generator) compile(size int) (*pass, error) {
 func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.storage()}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.Storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
-		if g.eyes != nil {
-			features = g.eyes.features(g.Config)
+		if g.embedder != nil {
+			features = g.embedder.Features(g.Config)
 		}
 		p.logits = r.Keep(g.NextLogits(r, CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
@@ -228,21 +228,21 @@ func (p *pass) layout() map[string]engine.View {
 
 // look computes the vectors of pictures. The passes are bound to the room for
 // them, and are compiled anew when that has to grow.
-func (g *Generator) look(ctx context.Context, pictures [][]byte) error {
+func (g *Generator) encode(ctx context.Context, pictures [][]byte) error {
 	if len(pictures) == 0 {
 		return nil
 	}
-	if g.eyes == nil || g.eyes.capacity < len(pictures) {
-		made, err := newEyes(g.Model, g.Device, 1, len(pictures))
+	if g.embedder == nil || g.embedder.Capacity < len(pictures) {
+		made, err := NewImageEmbedder(g.Model, g.Device, 1, len(pictures))
 		if err != nil {
 			return err
 		}
-		g.eyes.free()
+		g.embedder.Free()
 		g.freePasses()
-		g.eyes = made
+		g.embedder = made
 	}
 	for i, pixels := range pictures {
-		if err := g.eyes.see(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
+		if err := g.embedder.Encode(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
 			return err
 		}
 	}

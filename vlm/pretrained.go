@@ -24,8 +24,8 @@ type Pretrained struct {
 	Path string
 	Text TextConfig // the decoder's own
 
-	weights  weightSource
-	language func(patches int) (*Language, error)
+	weights   weightSource
+	processor func(patches int) (*Processor, error)
 }
 
 // weightSource is where a decoder's parameters come from, under Hugging Face's
@@ -60,13 +60,13 @@ func (p *Pretrained) Close() error { return p.weights.Close() }
 
 // Language reads the decoder's tokenizer and chat template. patches is the number
 // of tokens of a picture, for which <|image|> is added; 0 is for text alone.
-func (p *Pretrained) Language(patches int) (*Language, error) {
-	l, err := p.language(patches)
+func (p *Pretrained) Processor(patches int) (*Processor, error) {
+	l, err := p.processor(patches)
 	if err != nil {
 		return nil, err
 	}
 	own := l.Tokenizer.Len()
-	if l.added {
+	if l.AddedImageToken {
 		own--
 	}
 	if own > p.Text.VocabSize {
@@ -77,7 +77,7 @@ func (p *Pretrained) Language(patches int) (*Language, error) {
 
 // withTokens is the decoder's configuration with room for every id of the
 // tokenizer: embeddings are often padded, so that <|image|> may need no new row.
-func (p *Pretrained) withTokens(tok *tokenizer.Tokenizer) TextConfig {
+func (p *Pretrained) WithTokens(tok *tokenizer.Tokenizer) TextConfig {
 	text := p.Text
 	text.VocabSize = max(text.VocabSize, tok.Len())
 	return text
@@ -85,16 +85,16 @@ func (p *Pretrained) withTokens(tok *tokenizer.Tokenizer) TextConfig {
 
 // config is the decoder as a model of its own, without pictures.
 func (p *Pretrained) config() Config {
-	return Config{ModelType: modelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: formatVersion}
+	return Config{ModelType: ModelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: FormatVersion}
 }
 
 // load writes the decoder's weights into the model's, which has passed check, and
 // draws the rows of a
 // tokenizer's new token: that of <|image|>, which may be one that padded the
 // embedding.
-func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64) error {
+func (p *Pretrained) Load(dev engine.Device, m *Model, l *Processor, seed uint64) error {
 	for _, param := range m.Params.All() {
-		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
+		name, ok := strings.CutPrefix(param.Name, DecoderPrefix)
 		if !ok {
 			continue
 		}
@@ -103,7 +103,7 @@ func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64)
 			return err
 		}
 	}
-	if !l.added {
+	if !l.AddedImageToken {
 		return nil
 	}
 	for _, param := range []*nn.Param{m.decoder.embed, m.decoder.head} {
@@ -115,10 +115,10 @@ func (p *Pretrained) load(dev engine.Device, m *Model, l *Language, seed uint64)
 }
 
 // check says which tensor is missing, misshapen or none of the decoder's.
-func (p *Pretrained) check(m *Model) error {
+func (p *Pretrained) Check(m *Model) error {
 	known := map[string]bool{}
 	for _, param := range m.Params.All() {
-		name, ok := strings.CutPrefix(param.Name, decoderPrefix)
+		name, ok := strings.CutPrefix(param.Name, DecoderPrefix)
 		if !ok {
 			continue
 		}

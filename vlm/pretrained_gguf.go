@@ -20,7 +20,7 @@ func openGGUF(path string) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pretrained{Path: path, language: func(patches int) (*Language, error) { return ggufLanguage(f, patches) }}
+	p := &Pretrained{Path: path, processor: func(patches int) (*Processor, error) { return ggufProcessor(f, patches) }}
 	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
 		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
 	}
@@ -44,7 +44,7 @@ func ggufConfig(f *gguf.File) (TextConfig, error) {
 	key := func(name string) string { return arch + "." + name }
 	fields := map[string]any{
 		"model_type": arch, "hidden_act": "silu",
-		"architectures": []string{architectures[arch]},
+		"architectures": []string{Architectures[arch]},
 	}
 	for _, one := range []struct {
 		field, key string
@@ -236,7 +236,7 @@ func (s *ggufSource) permuted(name string) bool {
 }
 
 // ggufLanguage makes the tokenizer and the template that stand in the metadata.
-func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
+func ggufProcessor(f *gguf.File, patches int) (*Processor, error) {
 	tok, err := ggufTokenizer(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
@@ -252,11 +252,11 @@ func ggufLanguage(f *gguf.File, patches int) (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	l, err := newLanguage(tok, template, patches, config)
+	l, err := NewProcessor(tok, template, patches, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	l.endWith("", ggufEnds(f, tok))
+	l.SetEnds("", ggufEnds(f, tok))
 	return l, nil
 }
 

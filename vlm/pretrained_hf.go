@@ -23,7 +23,7 @@ func openHuggingFace(dir string) (*Pretrained, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is no model's folder: %w", dir, err)
 	}
-	p := &Pretrained{Path: dir, language: func(patches int) (*Language, error) { return loadLanguage(dir, patches) }}
+	p := &Pretrained{Path: dir, processor: func(patches int) (*Processor, error) { return loadProcessor(dir, patches) }}
 	var quantised struct {
 		Config json.RawMessage `json:"quantization_config"`
 	}

@@ -20,7 +20,7 @@ func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := Load(path, cpu.Open(0))
 	must(t, err)
-	nll, _, err := Score(t.Context(), l, plainIDs(l.Language.Tokenizer, "what color is the shape? the circle is blue."))
+	nll, _, err := Score(t.Context(), l, plainIDs(l.Processor.Tokenizer, "what color is the shape? the circle is blue."))
 	must(t, err)
 	return nll
 }
@@ -188,7 +188,7 @@ func TestEndsOfFolders(t *testing.T) {
 			if c.set == "" {
 				must(t, os.Remove(filepath.Join(dir, "tokenizer_config.json")))
 			}
-			l, err := OpenLanguage(dir)
+			l, err := OpenProcessor(dir)
 			must(t, err)
 			if got := l.AnswerEnds(); !slices.Equal(got, c.template) || !slices.Equal(l.EndIDs(), c.ends) {
 				t.Errorf("the template ends with %v, generation at %v, want %v and %v", got, l.EndIDs(), c.template, c.ends)
@@ -223,7 +223,7 @@ func TestEndsOfGGUF(t *testing.T) {
 			d := newTinyDecoder(t, "tiny_llama", 280)
 			d.set = "{}"
 			copy(d.tokens.tokens, c.specials[:])
-			l, err := OpenLanguage(d.gguf(t, c.meta, nil))
+			l, err := OpenProcessor(d.gguf(t, c.meta, nil))
 			must(t, err)
 			if got := l.EndIDs(); !slices.Equal(got, c.want) {
 				t.Errorf("generation ends at %v, want %v", got, c.want)
@@ -238,7 +238,7 @@ func TestEndsOfTheWrongType(t *testing.T) {
 		d := newTinyDecoder(t, "tiny_llama", 280)
 		d.set = `{"chat_template":"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"}`
 		d.tokens.tokens[0] = "<|im_end|>"
-		l, err := OpenLanguage(d.gguf(t, map[string]any{"tokenizer.ggml.token_type": kinds, "tokenizer.ggml.eos_token_id": nil}, nil))
+		l, err := OpenProcessor(d.gguf(t, map[string]any{"tokenizer.ggml.token_type": kinds, "tokenizer.ggml.eos_token_id": nil}, nil))
 		must(t, err)
 		got, err := l.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "a<|im_end|>", Assistant: "b"}}})
 		must(t, err)
@@ -276,7 +276,7 @@ func TestBeginToken(t *testing.T) {
 		{"GGUF, Llama 3", gguf(map[string]any{"tokenizer.ggml.pre": "llama-bpe", "tokenizer.ggml.bos_token_id": uint32(2)}), BOSAuto, []int32{2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l, err := OpenLanguage(c.path)
+			l, err := OpenProcessor(c.path)
 			must(t, err)
 			plain := plainIDs(l.Tokenizer, "the shape")
 			raw, err := l.Raw("the shape", 0, c.bos)
@@ -284,7 +284,7 @@ func TestBeginToken(t *testing.T) {
 			if !slices.Equal(raw.IDs, slices.Concat(c.want, plain)) {
 				t.Errorf("%v, want %v before %v", raw.IDs, c.want, plain)
 			}
-			if l.bare {
+			if l.NoChatTemplate {
 				return
 			}
 			prompt, err := l.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "the shape"}}}, nil)
@@ -294,7 +294,7 @@ func TestBeginToken(t *testing.T) {
 			}
 		})
 	}
-	l, err := OpenLanguage(with(`{}`, ""))
+	l, err := OpenProcessor(with(`{}`, ""))
 	must(t, err)
 	if _, err := l.Raw("x", 0, BOSYes); err == nil {
 		t.Error("a begin token is given to a model that has none")

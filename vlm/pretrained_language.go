@@ -15,11 +15,11 @@ import (
 )
 
 //go:embed presets
-var presets embed.FS
+var Presets embed.FS
 
 // loadLanguage reads the tokenizer and the template of a model's directory.
 // patches is the number of tokens of a picture.
-func loadLanguage(dir string, patches int) (*Language, error) {
+func loadProcessor(dir string, patches int) (*Processor, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
 		return nil, err
@@ -39,13 +39,13 @@ func loadLanguage(dir string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l, err := newLanguage(tok, template, patches, config)
+	l, err := NewProcessor(tok, template, patches, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l.template = jinja
+	l.ChatTemplate = jinja
 	named, err := readEnds(dir, tok.Len())
-	l.endWith(template.EOSToken(), named)
+	l.SetEnds(template.EOSToken(), named)
 	return l, err
 }
 
@@ -77,16 +77,16 @@ func readTokenizerConfig(dir string) ([]byte, error) {
 	if !added {
 		return texts[0], nil
 	}
-	return indented(config)
+	return Indented(config)
 }
 
 // presetLanguage is a preset's own small tokenizer and template.
-func presetLanguage(preset string, patches int) (*Language, error) {
-	text, err := presets.ReadFile("presets/" + preset + "/tokenizer.json")
+func PresetProcessor(preset string, patches int) (*Processor, error) {
+	text, err := Presets.ReadFile("presets/" + preset + "/tokenizer.json")
 	if err != nil {
 		return nil, fmt.Errorf("preset %q has no tokenizer of its own: --decoder must name a model", preset)
 	}
-	config, err := presets.ReadFile("presets/" + preset + "/tokenizer_config.json")
+	config, err := Presets.ReadFile("presets/" + preset + "/tokenizer_config.json")
 	if err != nil {
 		return nil, err
 	}
@@ -98,30 +98,30 @@ func presetLanguage(preset string, patches int) (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLanguage(tok, template, patches, config)
+	l, err := NewProcessor(tok, template, patches, config)
 	if err == nil {
-		l.endWith(template.EOSToken(), nil)
+		l.SetEnds(template.EOSToken(), nil)
 	}
 	return l, err
 }
 
 // saveLanguage writes the tokenizer's files into a model's directory.
-func saveLanguage(l *Language, dir string) error {
+func SaveProcessor(l *Processor, dir string) error {
 	if err := l.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
 		return err
 	}
-	if l.template != nil {
-		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), l.template, 0o644); err != nil {
+	if l.ChatTemplate != nil {
+		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), l.ChatTemplate, 0o644); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.config, 0o644)
+	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.TokenizerConfig, 0o644)
 }
 
 // OpenLanguage reads how a model reads and writes text, without its weights: that of a
 // model's folder, or of a bare decoder as OpenPretrained takes it.
-func OpenLanguage(path string) (*Language, error) {
-	bare, err := isDecoder(path)
+func OpenProcessor(path string) (*Processor, error) {
+	bare, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
 	}
@@ -130,12 +130,12 @@ func OpenLanguage(path string) (*Language, error) {
 		if err != nil {
 			return nil, err
 		}
-		return loadLanguage(path, c.Vision.Patches())
+		return loadProcessor(path, c.Vision.Patches())
 	}
 	p, err := OpenPretrained(path)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	return p.Language(0)
+	return p.Processor(0)
 }

@@ -38,14 +38,14 @@ func TestPretrainedForms(t *testing.T) {
 				for _, p := range l.Params.All() {
 					got, err := l.Params.Read(dev, l.Params.Weights, p)
 					must(t, err)
-					if !slices.Equal(got, d.weights[strings.TrimPrefix(p.Name, decoderPrefix)]) {
+					if !slices.Equal(got, d.weights[strings.TrimPrefix(p.Name, DecoderPrefix)]) {
 						t.Errorf("%s: %s differs", form, p.Name)
 					}
 				}
-				prompt, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "is the <|end|> red? <|image|>"}}}, nil)
+				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "is the <|end|> red? <|image|>"}}}, nil)
 				must(t, err)
 				prompts = append(prompts, prompt.IDs)
-				if n := occurrences(prompt.IDs, l.Language.ends[0]); n != 0 {
+				if n := occurrences(prompt.IDs, l.Processor.ends[0]); n != 0 {
 					t.Errorf("%s: a question's text became %d ends of turn", form, n)
 				}
 				out, err := NewGenerator(l).Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 4})
@@ -78,22 +78,22 @@ func TestImageRow(t *testing.T) {
 			p, err := OpenPretrained(d.gguf(t, nil, nil))
 			must(t, err)
 			defer p.Close()
-			l, err := p.Language(4)
+			l, err := p.Processor(4)
 			must(t, err)
-			text := p.withTokens(l.Tokenizer)
+			text := p.WithTokens(l.Tokenizer)
 			if int(l.ImageID()) != tokens || text.VocabSize != max(300, tokens+1) {
 				t.Fatalf("%s: <|image|> is %d of %d", family, l.ImageID(), text.VocabSize)
 			}
 			r := testRecipe(t, 1)
 			m, err := NewModel(r.config(text, tokens), r.Init)
 			must(t, err)
-			must(t, p.check(m))
+			must(t, p.Check(m))
 			load := func(seed uint64) (embed, head []float32) {
 				dev := cpu.Open(0)
-				must(t, m.allocate(dev, false))
-				must(t, p.load(dev, m, l, seed))
+				must(t, m.Allocate(dev, false))
+				must(t, p.Load(dev, m, l, seed))
 				read := func(name string) []float32 {
-					return must1(m.Params.Read(dev, m.Params.Weights, m.Params.ByName(decoderPrefix+name)))(t)
+					return must1(m.Params.Read(dev, m.Params.Weights, m.Params.ByName(DecoderPrefix+name)))(t)
 				}
 				if m.decoder.head != m.decoder.embed {
 					head = read(headName)
@@ -343,10 +343,10 @@ func TestNoTemplate(t *testing.T) {
 	for _, path := range []string{d.folder(t), d.gguf(t, nil, nil)} {
 		l, err := Load(path, cpu.Open(0))
 		must(t, err)
-		if _, err := l.Language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
+		if _, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw, err := l.Language.Raw("the shape<|end|>", 0, BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Language.ends[0] {
+		if raw, err := l.Processor.Raw("the shape<|end|>", 0, BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.ends[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainDecoder(t, context.Background(), cpu.Open(0), testRecipe(t, 1), []string{testData(t, 20)}, path, filepath.Join(t.TempDir(), "run"), false, nil)
@@ -383,7 +383,7 @@ func FuzzGGUF(f *testing.F) {
 			tok.Decode(plainIDs(tok, "abba <|end|>"), false)
 		}
 		if m, err := NewModel(p.config(), Init{}); err == nil {
-			_ = p.check(m) // any error is a good one
+			_ = p.Check(m) // any error is a good one
 		}
 	})
 }

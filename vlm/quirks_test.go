@@ -46,7 +46,7 @@ func TestQuirksTrained(t *testing.T) {
 		must(t, err)
 		r, err := Preset("shapes")
 		must(t, err)
-		l, err := presetLanguage(r.Preset, r.Vision.Patches())
+		l, err := PresetProcessor(r.Preset, r.Vision.Patches())
 		must(t, err)
 		for _, want := range expected {
 			t.Run(filepath.Base(filepath.Dir(dir))+"/"+want.Kind, func(t *testing.T) { want.trained(t, set, r, l) })
@@ -54,9 +54,9 @@ func TestQuirksTrained(t *testing.T) {
 	}
 }
 
-func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Language) {
+func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Processor) {
 	tally := data.NewRowStats(nil)
-	f := NewFeed(set, []int{want.Row}, l, r, r.Vision, tally)
+	f := NewLoader(set, []int{want.Row}, l, r, r.Vision, tally)
 	samples, err := f.samples(0)
 	must(t, err)
 	pictures, err := f.pictures(want.Row)

@@ -62,7 +62,7 @@ func Preset(name string) (Recipe, error) {
 	if !slices.Contains(PresetNames, name) {
 		return Recipe{}, fmt.Errorf("there is no preset %q; there are %s", name, strings.Join(PresetNames, ", "))
 	}
-	data, err := presets.ReadFile("presets/" + name + "/recipe.json")
+	data, err := Presets.ReadFile("presets/" + name + "/recipe.json")
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -114,7 +114,7 @@ func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {
 		return err
 	}
-	if err := r.Vision.check(); err != nil {
+	if err := r.Vision.Check(); err != nil {
 		return err
 	}
 	if r.Text == nil {
@@ -163,7 +163,7 @@ func (r *Recipe) Check() error {
 func (r *Recipe) config(text TextConfig, imageToken int) Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize
-	return Config{ModelType: modelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: formatVersion}
+	return Config{ModelType: ModelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: FormatVersion}
 }
 
 // storage is how activations and the weights that products read are stored.

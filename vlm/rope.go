@@ -55,7 +55,7 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 }
 
 // ropeTable is what g.RoPE reads: [positions, head size].
-func (c *TextConfig) ropeTable(positions int) []float32 {
+func (c *TextConfig) RoPETable(positions int) []float32 {
 	angles, scale := c.frequencies()
 	return nn.RoPETable(positions, angles, scale)
 }
@@ -255,7 +255,7 @@ func (s *RopeScaling) check(headDim int) error {
 }
 
 // gives says whether the settings make these factors, up to the rounding of a file.
-func (s *RopeScaling) gives(factors []float32, headDim int, theta float64) bool {
+func (s *RopeScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
 		got := s.llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
 		if math.Abs(got-float64(want)) > 1e-5*got {

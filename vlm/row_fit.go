@@ -20,11 +20,11 @@ func NewRowFit(r Recipe, model string) (*RowFit, error) {
 	return &RowFit{batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
 }
 
-func (r Recipe) language(model string) (*Language, error) {
+func (r Recipe) language(model string) (*Processor, error) {
 	if model == "" {
-		return presetLanguage(r.Preset, r.Vision.Patches())
+		return PresetProcessor(r.Preset, r.Vision.Patches())
 	}
-	bare, err := isDecoder(model)
+	bare, err := IsDecoder(model)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (r Recipe) language(model string) (*Language, error) {
 		return nil, err
 	}
 	defer p.Close()
-	return p.Language(r.Vision.Patches())
+	return p.Processor(r.Vision.Patches())
 }
 
 // Check is data.Check, and tells rows of which no turn fits.

@@ -39,12 +39,12 @@ func TestRowsTooLong(t *testing.T) {
 		}{{"short", short, 0}, {"long", long, 1}, {"a turn that fits", both, 0}} {
 			r := testRecipe(t, 1)
 			r.Turns, r.SeqLen = turns, 40
-			l, err := presetLanguage(r.Preset, r.Vision.Patches())
+			l, err := PresetProcessor(r.Preset, r.Vision.Patches())
 			must(t, err)
 			set, err := data.Open([]string{rowsFile(t, c.row)})
 			must(t, err)
 			tally := data.NewRowStats(nil)
-			_, err = NewFeed(set, []int{0}, l, r, r.Vision, tally).samples(0)
+			_, err = NewLoader(set, []int{0}, l, r, r.Vision, tally).samples(0)
 			must(t, err)
 			fit, err := NewRowFit(r, "")
 			must(t, err)

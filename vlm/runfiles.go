@@ -116,7 +116,7 @@ func (t *trainer) writeRun() error {
 	saved, err := readRun(t.Out)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		text, err := indented(now)
+		text, err := Indented(now)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (t *trainer) writeRun() error {
 	if now.Changes, err = t.noteChanges(saved, now, changed); err != nil {
 		return err
 	}
-	text, err := indented(now)
+	text, err := Indented(now)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,8 @@ package vlm
 import "patchwork/engine"
 
 // Loaded is a model that is ready on a device. Close gives its memory back.
-type Loaded struct {
+type Runner struct {
 	*Model
-	Language *Language
-	Device   engine.Device
+	Processor *Processor
+	Device    engine.Device
 }

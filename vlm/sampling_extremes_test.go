@@ -139,7 +139,7 @@ func TestGenerateNotFinite(t *testing.T) {
 					must(t, l.Params.Write(dev, damaged, values))
 					g := NewGenerator(l)
 					defer g.Free()
-					prompt := chat.Tokens{IDs: plainIDs(l.Language.Tokenizer, "is there a red shape?")}
+					prompt := chat.Tokens{IDs: plainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.Answer = make([]bool, len(prompt.IDs))
 					told := 0
 					got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 5, Sampling: s, Token: func(int32) { told++ }})

@@ -19,24 +19,24 @@ type saver struct {
 	keep    int
 	metrics *metricsLog
 	copied  nn.Snapshot
-	where   place
+	mode    saveMode
 	writing chan saved // the outcome of the one under way; nil: there is none
 }
 
 // place is where a checkpoint is written from.
-type place int
+type saveMode int
 
 const (
-	undecided place = iota
-	beside          // from a copy in the host's memory, while steps go on
-	inStep          // from the device, which stands still
+	saveAuto  saveMode = iota
+	saveAsync          // from a copy in the host's memory, while steps go on
+	saveSync           // from the device, which stands still
 )
 
 // saved is the outcome of a writing.
 type saved struct {
-	step   int   // 0: there was none
-	err    error // it was not saved
-	beside error // it was, and something else failed
+	step    int   // 0: there was none
+	err     error // it was not saved
+	warning error // it was, and something else failed
 }
 
 // SaveError is something of a run that could not be written.
@@ -89,13 +89,13 @@ func (s *saver) close() {
 func (s *saver) write(c Checkpoint) saved {
 	done := saved{step: c.Step}
 	if err := s.metrics.sync(); err != nil {
-		done.beside = err
+		done.warning = err
 	}
 	if done.err = c.Save(s.dir); done.err != nil {
 		return done
 	}
 	if err := Prune(s.dir, s.keep); err != nil {
-		done.beside = errors.Join(done.beside, fmt.Errorf("an old checkpoint could not be removed: %w", err))
+		done.warning = errors.Join(done.warning, fmt.Errorf("an old checkpoint could not be removed: %w", err))
 	}
 	return done
 }

@@ -25,14 +25,14 @@ type scorer struct {
 }
 
 // newScorer compiles the pass over one row of so many tokens; logits asks for those of one row.
-func newScorer(l *Loaded, tokens, images int, logits bool) (_ *scorer, err error) {
-	s := &scorer{images: images, dev: l.Device, in: l.newInputs(1, tokens, images, tokens), last: engine.NewBuffer("last row", 4)}
+func newScorer(l *Runner, tokens, images int, logits bool) (_ *scorer, err error) {
+	s := &scorer{images: images, dev: l.Device, in: l.NewInputs(1, tokens, images, tokens), last: engine.NewBuffer("last row", 4)}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	o := nn.Options{Params: l.Params, Type: l.storage(), NoFusion: apartOn(l.Device.Info().Kind)}
+	o := nn.Options{Params: l.Params, Type: l.Storage(), NoFusion: NoFusionOn(l.Device.Info().Kind)}
 	program, err := nn.Record("score", o, func(g *nn.Graph) {
 		x := l.Hidden(g, s.in, nil)
 		s.loss = l.HeadLoss(g, s.in, x)
@@ -49,7 +49,7 @@ func newScorer(l *Loaded, tokens, images int, logits bool) (_ *scorer, err error
 	if err != nil {
 		return nil, err
 	}
-	if err = s.in.allocate(s.dev); err != nil {
+	if err = s.in.Allocate(s.dev); err != nil {
 		return nil, err
 	}
 	if s.memories, err = engine.Allocate(s.dev, "inputs", s.last); err != nil {
@@ -64,13 +64,13 @@ func (s *scorer) close() {
 		s.exe.Free()
 	}
 	engine.Free(s.memories)
-	s.in.free()
+	s.in.Free()
 }
 
 // run returns, for every target in order, its negative log-likelihood in nats and the id with
 // the largest logit in its place.
 func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
-	n, err := s.in.upload(s.dev, b, pixels, &s.step)
+	n, err := s.in.Upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
 	}
@@ -84,7 +84,7 @@ func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []
 
 // Score runs a text without images through the model: the negative log-likelihood of each of
 // ids[1:], in nats, and the logits behind the last id [V].
-func Score(ctx context.Context, l *Loaded, ids []int32) (nll, logits []float32, err error) {
+func Score(ctx context.Context, l *Runner, ids []int32) (nll, logits []float32, err error) {
 	b, err := batch.Build(batch.Shape{Rows: 1, T: len(ids), Patches: l.Config.Vision.Patches()},
 		batch.Modes{Attention: l.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
 		[][]*batch.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})

@@ -28,12 +28,12 @@ func savedWeights(t *testing.T, out string) map[string][]float32 {
 // changed says which groups have a parameter that is not what it started as.
 func changed(t *testing.T, r Recipe, out string) map[string]bool {
 	t.Helper()
-	language, err := presetLanguage(r.Preset, r.Vision.Patches())
+	language, err := PresetProcessor(r.Preset, r.Vision.Patches())
 	must(t, err)
 	m, err := NewModel(r.config(*r.Text, int(language.ImageID())), r.Init)
 	must(t, err)
 	dev := cpu.Open(0)
-	must(t, m.allocate(dev, false))
+	must(t, m.Allocate(dev, false))
 	must(t, m.Params.Initialise(dev, r.Seed))
 	now, groups := savedWeights(t, out), map[string]bool{}
 	for _, p := range m.Params.All() {
@@ -116,10 +116,10 @@ func TestAccumulatedGradients(t *testing.T) {
 		}
 	}
 	dev := cpu.Open(0)
-	must(t, m.allocate(dev, true))
+	must(t, m.Allocate(dev, true))
 	must(t, m.Params.Initialise(dev, 1))
 	run := func(rows int, batches []*batch.Batch) (float64, map[string][]float32) {
-		s, err := NewStepper(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
+		s, err := NewTrainStep(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
 		must(t, err)
 		defer s.Close()
 		loss, pixels := 0.0, len(whole.pixels)/len(batches)

@@ -25,7 +25,7 @@ func shapeFor(c Config, rows, tokens int) StepShape {
 
 // Stepper holds the programs of training over one set of parameters: forward
 // and backward of a first micro-batch, of a further one, and the update.
-type Stepper struct {
+type TrainStep struct {
 	Shape StepShape
 	// Recompute trades time for memory: every decoder layer is computed again for
 	// its gradients. Visible is nn.Options'. Both are set before the first step.
@@ -42,7 +42,7 @@ type Stepper struct {
 	step      [shaders.StepWords]uint32
 	arena     []engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
-	staged    *batch.Batch // that the inputs hold for the next Begin
+	uploaded  *batch.Batch // that the inputs hold for the next Begin
 	last      *batch.Batch // that was begun, with its pictures
 	pixels    []byte
 	tracing   bool
@@ -59,14 +59,14 @@ type stepProgram struct {
 
 // NewStepper describes the programs and allocates everything but activations,
 // which the first use of a program does.
-func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper, error) {
-	st := &Stepper{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}
-	if m.storage() == shaders.F16 {
-		st.optimizer.ScaleSlot = slotLoss
+func NewTrainStep(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*TrainStep, error) {
+	st := &TrainStep{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}
+	if m.Storage() == shaders.F16 {
+		st.optimizer.ScaleSlot = SlotLoss
 	}
-	st.in = m.newInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
-	if err := st.in.allocate(dev); err != nil {
-		st.in.free()
+	st.in = m.NewInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
+	if err := st.in.Allocate(dev); err != nil {
+		st.in.Free()
 		return nil, err
 	}
 	return st, nil
@@ -76,7 +76,7 @@ func NewStepper(m *Model, dev engine.Device, s StepShape, o nn.AdamW) (*Stepper,
 // backward pass.
 func planStep(m *Model, in *Inputs, o nn.Options) (*engine.Plan, *stepProgram, error) {
 	out := &stepProgram{}
-	o.Params, o.Type = m.Params, m.storage()
+	o.Params, o.Type = m.Params, m.Storage()
 	program, err := nn.Record("step", o, func(g *nn.Graph) {
 		out.loss = m.Loss(g, in, nil)
 		g.Keep(out.loss.Sum)
@@ -109,9 +109,9 @@ func planUpdate(m *Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
 // adamSlot is where the step block holds a learning-rate group's numbers.
 func adamSlot(group string) int {
 	if group == GroupEmbedder {
-		return slotAdam
+		return SlotAdam
 	}
-	return slotAdam + 3
+	return SlotAdam + 3
 }
 
 // Names of a stepper's programs.
@@ -122,7 +122,7 @@ const (
 	programEvaluate = "evaluate"
 )
 
-func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
+func (s *TrainStep) plan(key string) (*engine.Plan, *stepProgram, error) {
 	switch key {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
@@ -137,9 +137,9 @@ func (s *Stepper) plan(key string) (*engine.Plan, *stepProgram, error) {
 // apart is nn.Options' NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read
 // the rows of fused layers slower: those of gate and up together are whole pages apart.
 // Plans that no device runs are those of GPUs.
-func (s *Stepper) apart() bool { return s.dev != nil && apartOn(s.dev.Info().Kind) }
+func (s *TrainStep) apart() bool { return s.dev != nil && NoFusionOn(s.dev.Info().Kind) }
 
-func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error) {
+func (s *TrainStep) compiled(ctx context.Context, key string) (*stepProgram, error) {
 	if err := s.model.Params.SyncHalf(ctx, s.dev); err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (s *Stepper) compiled(ctx context.Context, key string) (*stepProgram, error
 }
 
 // reserve allocates the arena, with room for each of the programs.
-func (s *Stepper) reserve() error {
+func (s *TrainStep) reserve() error {
 	if s.arena != nil {
 		return nil
 	}
@@ -182,9 +182,9 @@ func (s *Stepper) reserve() error {
 // Backward runs the forward and backward pass of a micro-batch and returns its
 // summed loss and its number of targets. scale is one over the targets of all
 // micro-batches that are accumulated; first says that this one starts anew.
-func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
+func (s *TrainStep) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
 	var loss [1]float32
-	if err := s.Begin(ctx, b, pixels, scale, first, &loss); err != nil {
+	if err := s.StartForwardBackward(ctx, b, pixels, scale, first, &loss); err != nil {
 		return 0, 0, err
 	}
 	// Reading anything waits for all that was asked for.
@@ -194,12 +194,12 @@ func (s *Stepper) Backward(ctx context.Context, b *batch.Batch, pixels []byte, s
 	}
 	p := s.programs[key]
 	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:])
-	return float64(loss[0]), int(s.step[slotTargets]), err
+	return float64(loss[0]), int(s.step[SlotTargets]), err
 }
 
 // Begin is Backward without the waiting, where the device works while the host goes
 // on: the summed loss is in sum once Update has returned.
-func (s *Stepper) Begin(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
+func (s *TrainStep) StartForwardBackward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
 	key := programFirst
 	if !first {
 		key = programFurther
@@ -208,13 +208,13 @@ func (s *Stepper) Begin(ctx context.Context, b *batch.Batch, pixels []byte, scal
 	if err != nil {
 		return err
 	}
-	if s.staged != b {
-		if err := s.Stage(b, pixels); err != nil {
+	if s.uploaded != b {
+		if err := s.Upload(b, pixels); err != nil {
 			return err
 		}
 	}
-	s.staged, s.last, s.pixels = nil, b, pixels
-	s.step[slotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
+	s.uploaded, s.last, s.pixels = nil, b, pixels
+	s.step[SlotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
 		return err
 	}
@@ -223,20 +223,20 @@ func (s *Stepper) Begin(ctx context.Context, b *batch.Batch, pixels []byte, scal
 
 // Stage uploads a micro-batch for the next Begin or Backward, behind all that the
 // device still has to do.
-func (s *Stepper) Stage(b *batch.Batch, pixels []byte) error {
-	s.staged = nil
-	if _, err := s.in.upload(s.dev, b, pixels, &s.step); err != nil {
+func (s *TrainStep) Upload(b *batch.Batch, pixels []byte) error {
+	s.uploaded = nil
+	if _, err := s.in.Upload(s.dev, b, pixels, &s.step); err != nil {
 		return err
 	}
-	s.staged = b
+	s.uploaded = b
 	return nil
 }
 
 // Fault runs the last micro-batch again with all tensors kept and says which is the
 // first that is not finite; "" where none is, or there is no memory to look.
-func (s *Stepper) Fault(ctx context.Context) string {
-	defer func() { s.staged = nil }()
-	if s.last == nil || s.Stage(s.last, s.pixels) != nil { // the next one may lie in the inputs
+func (s *TrainStep) NonFinite(ctx context.Context) string {
+	defer func() { s.uploaded = nil }()
+	if s.last == nil || s.Upload(s.last, s.pixels) != nil { // the next one may lie in the inputs
 		return ""
 	}
 	planned, _, err := s.plan(programFirst)
@@ -252,7 +252,7 @@ func (s *Stepper) Fault(ctx context.Context) string {
 
 // Freeze chooses the stage: with true the decoder takes no gradients and no
 // updates. It is called between steps.
-func (s *Stepper) Freeze(decoder bool) {
+func (s *TrainStep) Freeze(decoder bool) {
 	s.Free()
 	if decoder {
 		s.model.Params.Freeze(GroupDecoder)
@@ -262,13 +262,13 @@ func (s *Stepper) Freeze(decoder bool) {
 }
 
 // Close releases the programs and the inputs.
-func (s *Stepper) Close() {
+func (s *TrainStep) Close() {
 	s.Free()
-	s.in.free()
+	s.in.Free()
 }
 
 // Free releases the programs; the next use compiles them anew.
-func (s *Stepper) Free() {
+func (s *TrainStep) Free() {
 	for _, p := range s.programs {
 		p.exe.Free()
 	}
@@ -283,7 +283,7 @@ type Rate func(group string) (lr float64, t int)
 
 // Update takes an optimiser step and returns the norm of the gradients before
 // clipping. meanwhile, if there is one, is called while the device works.
-func (s *Stepper) Update(ctx context.Context, rate Rate, meanwhile func() error) (norm float64, err error) {
+func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() error) (norm float64, err error) {
 	p, err := s.compiled(ctx, programUpdate)
 	if err != nil {
 		return 0, err
@@ -292,7 +292,7 @@ func (s *Stepper) Update(ctx context.Context, rate Rate, meanwhile func() error)
 		lr, t := rate(group)
 		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}
-	s.step[slotLoss] = math.Float32bits(float32(s.LossScale.factor(s.model)))
+	s.step[SlotLoss] = math.Float32bits(float32(s.LossScale.factor(s.model)))
 	if err := s.execute(ctx, p); err != nil {
 		return 0, err
 	}
@@ -308,13 +308,13 @@ func (s *Stepper) Update(ctx context.Context, rate Rate, meanwhile func() error)
 
 // Evaluate runs the forward pass and returns, for every target in order, its
 // negative log-likelihood in nats and the likeliest id in its place.
-func (s *Stepper) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
+func (s *TrainStep) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
 	p, err := s.compiled(ctx, programEvaluate)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.staged = nil
-	n, err := s.in.upload(s.dev, b, pixels, &s.step)
+	s.uploaded = nil
+	n, err := s.in.Upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
 	}
@@ -337,15 +337,15 @@ type Traced struct {
 
 // Trace makes the programs that run from here on be measured, until Traced is
 // called.
-func (s *Stepper) Trace() { s.tracing, s.traced = true, nil }
+func (s *TrainStep) Trace() { s.tracing, s.traced = true, nil }
 
 // Traced ends measuring and returns what was measured, one program after another.
-func (s *Stepper) Traced() []Traced {
+func (s *TrainStep) Traced() []Traced {
 	s.tracing = false
 	return s.traced
 }
 
-func (s *Stepper) execute(ctx context.Context, p *stepProgram) error {
+func (s *TrainStep) execute(ctx context.Context, p *stepProgram) error {
 	if !s.tracing {
 		return engine.Start(ctx, p.exe, &s.step)
 	}
@@ -364,7 +364,7 @@ func (s *Stepper) execute(ctx context.Context, p *stepProgram) error {
 
 // HostTime is the time that the last micro-batch and the last update spent
 // outside the device.
-func (s *Stepper) HostTime() time.Duration {
+func (s *TrainStep) HostTime() time.Duration {
 	var d time.Duration
 	for _, key := range []string{programFirst, programUpdate} {
 		if p := s.programs[key]; p != nil {

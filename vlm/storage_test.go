@@ -19,7 +19,7 @@ func TestLoadAs(t *testing.T) {
 	_, err := trainOn(t, cpu.Open(0), r, files, dir, false, Observer{})
 	must(t, err)
 	ids := []int32{1, 5, 9, 3, 7, 2, 8, 4, 6, 11, 10}
-	score := func(l *Loaded) []float32 {
+	score := func(l *Runner) []float32 {
 		nll, logits, err := Score(context.Background(), l, ids)
 		must(t, err)
 		return append(nll, logits...)

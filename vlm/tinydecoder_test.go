@@ -47,7 +47,7 @@ func newTinyDecoder(t testing.TB, family string, tokens int) *tinyDecoder {
 	must(t, err)
 	defer f.Close()
 	for _, full := range f.Names() {
-		name, ok := strings.CutPrefix(full, decoderPrefix)
+		name, ok := strings.CutPrefix(full, DecoderPrefix)
 		if !ok {
 			continue
 		}
@@ -57,7 +57,7 @@ func newTinyDecoder(t testing.TB, family string, tokens int) *tinyDecoder {
 		d.shapes[name], d.weights[name] = x.Shape, values
 	}
 	d.tokens = newTinyTokens(t, tokens)
-	set, err := presets.ReadFile("presets/shapes/tokenizer_config.json")
+	set, err := Presets.ReadFile("presets/shapes/tokenizer_config.json")
 	must(t, err)
 	d.set = string(set)
 	return d
@@ -95,7 +95,7 @@ func (d *tinyDecoder) folder(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "decoder")
 	must(t, os.MkdirAll(dir, 0o755))
-	must(t, writeJSON(filepath.Join(dir, "config.json"), d.config))
+	must(t, WriteJSON(filepath.Join(dir, "config.json"), d.config))
 	must(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), d.tokens.file, 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(d.set), 0o644))
 	d.tensors(t, filepath.Join(dir, WeightsFile), func(string) bool { return true })
@@ -134,7 +134,7 @@ func (d *tinyDecoder) sharded(t testing.TB) string {
 	for _, file := range index {
 		d.tensors(t, filepath.Join(dir, file), func(name string) bool { return shard(name) == file })
 	}
-	must(t, writeJSON(filepath.Join(dir, safetensors.IndexFile), map[string]any{"weight_map": index}))
+	must(t, WriteJSON(filepath.Join(dir, safetensors.IndexFile), map[string]any{"weight_map": index}))
 	return dir
 }
 

@@ -47,33 +47,33 @@ type Result struct {
 // trainer is a run in progress.
 type trainer struct {
 	TrainOptions
-	lock       *runLock
-	model      *Model
-	language   *Language
-	decoder    *runDecoder // what the run started from, for run.json
-	stepper    *Stepper
-	generator  *Generator // of the answers at validations; nil before the first
-	crowded    bool       // the device has no memory for the stepper and the generator at once
-	tally      *data.RowStats
-	badRows    *data.BadRows
-	train, val *Feed
-	metrics    *metricsLog
-	unlogged   bool // metrics.jsonl could not be written
-	unplotted  bool // loss.png could not be drawn
-	saver      *saver
-	saved      Newest[trainerState] // what a resumed run goes on from
-	finished   bool
-	unused     []string // settings that a finished run would have otherwise
-	state      trainerState
-	steps      int
-	next       Fed // taken from the feed before its step
-	started    int // step that this process went on after
-	frozen     bool
-	rates      map[string]nn.Schedule
-	looked     int  // for what is not finite
-	diverged   bool // the last step was left out, and no loss scale is to blame
-	overfit    bool // that the run learns by heart has been said
-	torn       bool // an update has begun and not ended: the weights are of no step
+	lock             *runLock
+	model            *Model
+	processor        *Processor
+	decoder          *runDecoder // what the run started from, for run.json
+	trainStep        *TrainStep
+	generator        *Generator // of the answers at validations; nil before the first
+	crowded          bool       // the device has no memory for the stepper and the generator at once
+	tally            *data.RowStats
+	badRows          *data.BadRows
+	train, val       *Loader
+	metrics          *metricsLog
+	unlogged         bool // metrics.jsonl could not be written
+	unplotted        bool // loss.png could not be drawn
+	saver            *saver
+	saved            Newest[trainerState] // what a resumed run goes on from
+	finished         bool
+	unused           []string // settings that a finished run would have otherwise
+	state            trainerState
+	steps            int
+	next             LoadedBatch // taken from the feed before its step
+	started          int         // step that this process went on after
+	frozen           bool
+	rates            map[string]nn.Schedule
+	nonFiniteReports int  // for what is not finite
+	diverged         bool // the last step was left out, and no loss scale is to blame
+	overfit          bool // that the run learns by heart has been said
+	updateInFlight   bool // an update has begun and not ended: the weights are of no step
 }
 
 // Train runs a recipe to its end, or until ctx is cancelled: then it saves a
@@ -136,8 +136,8 @@ func (t *trainer) free() {
 	if t.generator != nil {
 		t.generator.Free()
 	}
-	if t.stepper != nil {
-		t.stepper.Close()
+	if t.trainStep != nil {
+		t.trainStep.Close()
 	}
 	if t.model != nil {
 		t.model.Close()
@@ -168,10 +168,10 @@ func (t *trainer) run(ctx context.Context) error {
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
-		m.Took, m.Skipped = elapsed, t.state.Skipped+t.stepper.LossScale.Over
+		m.Took, m.Skipped = elapsed, t.state.Skipped+t.trainStep.LossScale.Over
 		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
 		t.report(m)
-		t.tell(t.saver.poll())
+		t.reportSaved(t.saver.poll())
 		if err := t.periodic(ctx); err != nil {
 			return t.stop(ctx, err)
 		}
@@ -180,7 +180,7 @@ func (t *trainer) run(ctx context.Context) error {
 }
 
 func (t *trainer) announce() error {
-	e, err := t.Recipe.estimate(t.model, t.stepper.Recompute)
+	e, err := t.Recipe.estimate(t.model, t.trainStep.Recompute)
 	if err != nil {
 		return err
 	}
@@ -200,13 +200,13 @@ func (t *trainer) announce() error {
 
 // step takes one optimiser step. TokensPerS and ImagesPerS hold the numbers until
 // the caller knows the time.
-func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, err error) {
+func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepMetrics, err error) {
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
-		t.stepper.Freeze(freeze)
+		t.trainStep.Freeze(freeze)
 	}
 	group, targets, err := t.collect(ctx, batches)
 	if err != nil {
@@ -214,14 +214,14 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 	}
 	// The first step compiles, the second is as good as any.
 	if profile := t.Profile != "" && t.state.Step == t.started+1; profile {
-		t.stepper.Trace()
-		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.stepper.Traced())) }()
+		t.trainStep.Trace()
+		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.trainStep.Traced())) }()
 	}
 	m = StepMetrics{Step: t.state.Step + 1}
 	tokens := 0
 	sums := make([][1]float32, len(group))
 	for i, b := range group {
-		if err := t.stepper.Begin(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0, &sums[i]); err != nil {
+		if err := t.trainStep.StartForwardBackward(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0, &sums[i]); err != nil {
 			return m, err
 		}
 		tokens += b.Tokens
@@ -231,15 +231,15 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 		return m, err
 	}
 	// An update that has begun is carried through: half of one is no step's weights.
-	t.torn = true
-	norm, err := t.stepper.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.stageNext(batches) })
+	t.updateInFlight = true
+	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.uploadNext(batches) })
 	if err != nil {
 		return m, err
 	}
 	for _, sum := range sums {
 		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(targets))
 	}
-	t.torn, m.GradNorm = false, jsonfloat.Float(norm)
+	t.updateInFlight, m.GradNorm = false, jsonfloat.Float(norm)
 	if err := t.judge(ctx, m); err != nil {
 		return m, err
 	}
@@ -253,20 +253,20 @@ func (t *trainer) step(ctx context.Context, batches <-chan Fed) (m StepMetrics, 
 // judge counts a step that the optimiser left out because its gradients were not
 // finite, and ends a run that has too many.
 func (t *trainer) judge(ctx context.Context, m StepMetrics) error {
-	overflowed := t.stepper.LossScale.Update(float64(m.GradNorm))
+	overflowed := t.trainStep.LossScale.Update(float64(m.GradNorm))
 	if t.diverged = !finite(float64(m.GradNorm)) && !overflowed; finite(float64(m.GradNorm)) {
 		return nil
 	}
 	t.leaveOut(m.Step)
 	switch {
 	case overflowed:
-		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.stepper.LossScale.Scale)
+		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.trainStep.LossScale.Scale)
 		return nil
 	}
 	where := ""
-	if t.looked < maxLooks {
-		t.looked++
-		where = t.stepper.Fault(ctx)
+	if t.nonFiniteReports < maxNonFiniteReports {
+		t.nonFiniteReports++
+		where = t.trainStep.NonFinite(ctx)
 	}
 	if t.state.Skipped++; t.state.Skipped > maxSkipped {
 		return fmt.Errorf("step %d: the gradients are not finite, for the %dth time%s; a lower --lr would help", m.Step, t.state.Skipped, where)
@@ -291,7 +291,7 @@ func (t *trainer) leaveOut(step int) {
 
 // maxLooks is how often a run looks for the first number that is not finite, which
 // costs a step and the memory of all its tensors.
-const maxLooks = 3
+const maxNonFiniteReports = 3
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
@@ -313,11 +313,11 @@ func (t *trainer) rate(group string, step int) (lr float64, n int) {
 const maxSkipped = 20
 
 // collect takes a step's micro-batches; those without a target are passed over.
-func (t *trainer) collect(ctx context.Context, batches <-chan Fed) (group []*FedBatch, targets int, err error) {
+func (t *trainer) collect(ctx context.Context, batches <-chan LoadedBatch) (group []*Batch, targets int, err error) {
 	for len(group) < t.Recipe.Accumulate || targets == 0 {
 		fed := t.next
-		t.next = Fed{}
-		if fed == (Fed{}) {
+		t.next = LoadedBatch{}
+		if fed == (LoadedBatch{}) {
 			select {
 			case fed = <-batches:
 			case <-ctx.Done():
@@ -338,7 +338,7 @@ func (t *trainer) collect(ctx context.Context, batches <-chan Fed) (group []*Fed
 
 // stageNext uploads the micro-batch that comes next, if it is ready, while the
 // device still works on this step.
-func (t *trainer) stageNext(batches <-chan Fed) error {
+func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
 	if t.state.Step+1 >= t.steps {
 		return nil
 	}
@@ -350,7 +350,7 @@ func (t *trainer) stageNext(batches <-chan Fed) error {
 	if t.next.Batch == nil {
 		return nil // an error, for the step that it belongs to
 	}
-	return t.stepper.Stage(t.next.Batch.Batch, t.next.Batch.Pixels)
+	return t.trainStep.Upload(t.next.Batch.Batch, t.next.Batch.Pixels)
 }
 
 func (t *trainer) result() Result {

@@ -21,17 +21,17 @@ func (t *trainer) openDecoder() error {
 	if t.decoder, err = describeDecoder(p); err != nil {
 		return err
 	}
-	if t.language, err = p.Language(t.Recipe.Vision.Patches()); err != nil {
+	if t.processor, err = p.Processor(t.Recipe.Vision.Patches()); err != nil {
 		return err
 	}
-	if t.language.bare {
+	if t.processor.NoChatTemplate {
 		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
 	}
-	t.adopt(p.withTokens(t.language.Tokenizer))
-	if t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init); err != nil {
+	t.adopt(p.WithTokens(t.processor.Tokenizer))
+	if t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init); err != nil {
 		return err
 	}
-	return p.check(t.model)
+	return p.Check(t.model)
 }
 
 // reopenDecoder builds the model from a checkpoint of the run.
@@ -52,7 +52,7 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 			return err
 		}
 	}
-	if t.model, t.language, err = OpenModel(checkpoint); err != nil {
+	if t.model, t.processor, err = OpenModel(checkpoint); err != nil {
 		return err
 	}
 	t.adopt(t.model.Config.Text)
@@ -75,11 +75,11 @@ func (r Recipe) WithDecoder(path string) (Recipe, error) {
 		return r, err
 	}
 	defer p.Close()
-	l, err := p.Language(r.Vision.Patches())
+	l, err := p.Processor(r.Vision.Patches())
 	if err != nil {
 		return r, err
 	}
-	return r.around(p.withTokens(l.Tokenizer)), nil
+	return r.around(p.WithTokens(l.Tokenizer)), nil
 }
 
 func describeDecoder(p *Pretrained) (*runDecoder, error) {
@@ -97,7 +97,7 @@ func (t *trainer) loadDecoder() error {
 		return err
 	}
 	defer p.Close()
-	if err := p.load(t.Device, t.model, t.language, t.Recipe.Seed); err != nil {
+	if err := p.Load(t.Device, t.model, t.processor, t.Recipe.Seed); err != nil {
 		return fmt.Errorf("--decoder: %w", err)
 	}
 	return nil

@@ -28,10 +28,10 @@ const modelTemp = ".model"
 // finished.
 func (t *trainer) writeModel() error {
 	temp := filepath.Join(t.Out, modelTemp)
-	if err := Save(t.model, t.language, temp, FiniteOnly(ValuesOn(t.model, t.Device))); err != nil {
+	if err := Save(t.model, t.processor, temp, FiniteOnly(ValuesOn(t.model, t.Device))); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	return moveModel(temp, t.Out)
+	return MoveModel(temp, t.Out)
 }
 
 // clean removes what a run that was killed has left in its folder.

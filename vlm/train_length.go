@@ -26,7 +26,7 @@ const lengthRows = 256
 // checkLength finds out before a run whether any row of the data fits a row of
 // tokens. Rows are looked at until one does, which most often is the first. The error
 // is a *LengthError; rows that are damaged or refused say nothing.
-func (f *Feed) checkLength() error {
+func (f *Loader) checkLength() error {
 	e := &LengthError{SeqLen: f.recipe.SeqLen, Least: math.MaxInt}
 	for _, n := range thin(f.rows, lengthRows) {
 		row, err := f.dataset.Row(n)
@@ -53,7 +53,7 @@ func (f *Feed) checkLength() error {
 
 // leastTokens is the length at which the first turn of a row fits, or, where turns
 // are branches, the shortest; math.MaxInt where no turn has an answer.
-func (f *Feed) leastTokens(row data.Row) (int, error) {
+func (f *Loader) leastTokens(row data.Row) (int, error) {
 	s := f.sampler
 	s.RowLen = math.MaxInt
 	c := conversation(row)

@@ -65,16 +65,16 @@ func (t *trainer) open(ctx context.Context) error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(GroupDecoder)
 	}
-	t.model.store(t.Recipe.storage())
-	if err := t.model.allocate(t.Device, true); err != nil {
+	t.model.Store(t.Recipe.storage())
+	if err := t.model.Allocate(t.Device, true); err != nil {
 		return err
 	}
 	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
-	if t.stepper, err = NewStepper(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
+	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
 		return err
 	}
-	t.stepper.Visible = t.Recipe.expected().visible
-	if t.stepper.Recompute, err = t.recompute(); err != nil {
+	t.trainStep.Visible = t.Recipe.expected().visible
+	if t.trainStep.Recompute, err = t.recompute(); err != nil {
 		return err
 	}
 	if err := t.restore(); err != nil {
@@ -175,7 +175,7 @@ func (t *trainer) openData() error {
 	if err := t.openModel(); err != nil {
 		return err
 	}
-	if !t.language.LearnsToStop() {
+	if !t.processor.LearnsToStop() {
 		t.warn("the chat template puts no token behind an answer: the model cannot learn where its answers end, and they will run to --max-new-tokens")
 	}
 	if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
@@ -184,10 +184,10 @@ func (t *trainer) openData() error {
 	t.tally.ListTo(t.badRows, train)
 	valTally := data.NewRowStats(nil)
 	valTally.ListTo(t.badRows, valSet)
-	t.train = NewFeed(train, rows, t.language, t.Recipe, t.model.Config.Vision, t.tally)
+	t.train = NewLoader(train, rows, t.processor, t.Recipe, t.model.Config.Vision, t.tally)
 	valRecipe := t.Recipe
 	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
-	t.val = NewFeed(valSet, thin(valRows, t.Recipe.ValRows), t.language, valRecipe, t.model.Config.Vision, valTally)
+	t.val = NewLoader(valSet, thin(valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valTally)
 	return nil
 }
 
@@ -206,7 +206,7 @@ func thin(rows []int, n int) []int {
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
-		if t.model, t.language, err = OpenModel(t.Model); err != nil {
+		if t.model, t.processor, err = OpenModel(t.Model); err != nil {
 			return err
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
@@ -215,12 +215,12 @@ func (t *trainer) openModel() error {
 	if t.Decoder != "" {
 		return t.openDecoder()
 	}
-	if t.language, err = presetLanguage(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
+	if t.processor, err = PresetProcessor(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
 		return err
 	}
-	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.language.ImageID())), t.Recipe.Init)
-	if err == nil && t.language.Tokenizer.Len() > t.Recipe.Text.VocabSize {
-		err = fmt.Errorf("the tokenizer has %d ids, vocab_size is %d", t.language.Tokenizer.Len(), t.Recipe.Text.VocabSize)
+	t.model, err = NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init)
+	if err == nil && t.processor.Tokenizer.Len() > t.Recipe.Text.VocabSize {
+		err = fmt.Errorf("the tokenizer has %d ids, vocab_size is %d", t.processor.Tokenizer.Len(), t.Recipe.Text.VocabSize)
 	}
 	return err
 }
@@ -229,7 +229,7 @@ func (t *trainer) openModel() error {
 // start from.
 func (t *trainer) restore() error {
 	if t.saved.Dir != "" {
-		return t.goOn()
+		return t.resumeFrom()
 	}
 	if t.Model != "" {
 		return ReadWeights(t.model, t.Device, t.Model)
@@ -242,7 +242,7 @@ func (t *trainer) restore() error {
 
 // goOn brings the checkpoint back that was found to be whole, and sets broken ones
 // aside.
-func (t *trainer) goOn() error {
+func (t *trainer) resumeFrom() error {
 	for _, c := range t.saved.Damaged {
 		t.warn("%v; resuming from %s", c.Err, filepath.Base(t.saved.Dir))
 		if err := Quarantine(c.Dir); err != nil {
@@ -259,7 +259,7 @@ func (t *trainer) goOn() error {
 	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
 		t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 	}
-	t.state, t.stepper.LossScale = s, s.LossScale
+	t.state, t.trainStep.LossScale = s, s.LossScale
 	return nil
 }
 

@@ -35,7 +35,7 @@ func TestWarnOverfit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var said []string
-			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Feed{rows: make([]int, 54)}, steps: 10 * len(c.train)}
+			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Loader{rows: make([]int, 54)}, steps: 10 * len(c.train)}
 			tr.Observe.Warn = func(s string) { said = append(said, s) }
 			tr.state.Cursor.Epoch = c.epoch
 			for i, loss := range c.val {

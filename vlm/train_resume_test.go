@@ -123,7 +123,7 @@ func TestDivergence(t *testing.T) {
 		m, _, err := OpenModel(dir)
 		must(t, err)
 		dev := cpu.Open(0)
-		must(t, m.allocate(dev, false))
+		must(t, m.Allocate(dev, false))
 		must(t, ReadWeights(m, dev, dir))
 		for _, p := range m.Params.All() {
 			x, err := m.Params.Read(dev, m.Params.Weights, p)

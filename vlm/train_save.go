@@ -11,32 +11,32 @@ import (
 // checkpoint is the state after the last step, with values on the device.
 func (t *trainer) checkpoint() Checkpoint {
 	info, s := t.Device.Info(), t.state
-	s.Format, s.Device, s.Driver, s.LossScale = CheckpointFormat, info.Device, info.Arithmetic(), t.stepper.LossScale
-	return Checkpoint{Model: t.model, Language: t.language, Step: s.Step, State: s, Values: ValuesOn(t.model, t.Device)}
+	s.Format, s.Device, s.Driver, s.LossScale = CheckpointFormat, info.Device, info.Arithmetic(), t.trainStep.LossScale
+	return Checkpoint{Model: t.model, Processor: t.processor, Step: s.Step, State: s, Values: ValuesOn(t.model, t.Device)}
 }
 
 // save writes a checkpoint beside the steps that follow, where the host has memory
 // for a copy. When that fails the run goes on, and the next one is another try.
 func (t *trainer) save() error {
-	t.tell(t.saver.wait())
+	t.reportSaved(t.saver.wait())
 	if err := t.checkFinite(); err != nil {
-		t.tell(saved{step: t.state.Step, err: err})
+		t.reportSaved(saved{step: t.state.Step, err: err})
 		return nil
 	}
 	c := t.checkpoint()
-	if t.placeOfSaving() == inStep {
+	if t.chooseSaveMode() == saveSync {
 		done := t.saver.write(c)
 		if errors.Is(done.err, engine.ErrDeviceLost) {
 			return done.err
 		}
-		t.tell(done)
+		t.reportSaved(done)
 		return nil
 	}
 	s, p := t.saver, t.model.Params
 	err := p.CopyTo(t.Device, &s.copied, p.Weights, p.M, p.V)
 	if errors.Is(err, engine.ErrOutOfMemory) {
 		s.copied.Free()
-		s.where = inStep
+		s.mode = saveSync
 		t.note("checkpoints are saved in the step: %v", err)
 		return t.save()
 	}
@@ -50,28 +50,28 @@ func (t *trainer) save() error {
 }
 
 // placeOfSaving decides once, and says so where it is the slower one.
-func (t *trainer) placeOfSaving() place {
-	if t.saver.where != undecided {
-		return t.saver.where
+func (t *trainer) chooseSaveMode() saveMode {
+	if t.saver.mode != saveAuto {
+		return t.saver.mode
 	}
-	t.saver.where = beside
+	t.saver.mode = saveAsync
 	takes, free := CheckpointBytes(t.model), freeHostMemory()
 	switch {
 	case free == 0:
-		t.saver.where = inStep
+		t.saver.mode = saveSync
 		t.note("checkpoints are saved in the step: the system does not say how much memory is free for a copy")
 	case free < 2*takes:
-		t.saver.where = inStep
+		t.saver.mode = saveSync
 		t.note("checkpoints are saved in the step: beside it they take a copy of %s, and %s of memory are free", engine.Bytes(takes), engine.Bytes(free))
 	}
-	return t.saver.where
+	return t.saver.mode
 }
 
 // freeHostMemory is a variable for tests.
 var freeHostMemory = engine.FreeHostMemory
 
 // tell says what became of a checkpoint, and warns of one that was not saved.
-func (t *trainer) tell(done saved) {
+func (t *trainer) reportSaved(done saved) {
 	t.announceSaved(done)
 	if done.err != nil {
 		next := "the end"
@@ -80,8 +80,8 @@ func (t *trainer) tell(done saved) {
 		}
 		t.warn("%v; the run goes on and tries again at %s", t.saveError(done.err), next)
 	}
-	if done.beside != nil {
-		t.warn("%v", done.beside)
+	if done.warning != nil {
+		t.warn("%v", done.warning)
 	}
 }
 
@@ -101,7 +101,7 @@ func (t *trainer) saveError(err error) error {
 
 // saveNow writes a checkpoint and returns when it is there.
 func (t *trainer) saveNow() error {
-	t.tell(t.saver.wait())
+	t.reportSaved(t.saver.wait())
 	if t.state.Step == 0 {
 		return nil
 	}
@@ -114,6 +114,6 @@ func (t *trainer) saveNow() error {
 		t.announceSaved(done)
 		return t.saveError(done.err)
 	}
-	t.tell(done)
+	t.reportSaved(done)
 	return nil
 }

@@ -37,7 +37,7 @@ func (e *lastError) Unwrap() error { return e.error }
 // stop ends a run that was interrupted or has failed. Nothing of the step under way
 // counts; the state before it is saved where the device still has it.
 func (t *trainer) stop(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !t.torn {
+	if ctx.Err() != nil && !t.updateInFlight {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
 		failed := t.saveNow()
 		var diverged *DivergedError
@@ -51,8 +51,8 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	var last *lastError
-	if t.torn || t.diverged || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
-		t.tell(t.saver.wait())
+	if t.updateInFlight || t.diverged || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
+		t.reportSaved(t.saver.wait())
 	} else if failed := t.saveNow(); failed != nil {
 		err = errors.Join(err, failed)
 	}

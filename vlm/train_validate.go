@@ -16,9 +16,9 @@ func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
 	var failed error
-	_, err := t.val.epoch(ctx, 0, 0, func(b *FedBatch) bool {
+	_, err := t.val.epoch(ctx, 0, 0, func(b *Batch) bool {
 		var nll []float32
-		if nll, _, failed = t.stepper.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
+		if nll, _, failed = t.trainStep.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
 			return false
 		}
 		for _, v := range nll {
@@ -68,16 +68,16 @@ const (
 // both, each is freed for the other.
 func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 	if t.generator == nil {
-		t.generator = NewGenerator(&Loaded{Model: t.model, Language: t.language, Device: t.Device})
+		t.generator = NewGenerator(&Runner{Model: t.model, Processor: t.processor, Device: t.Device})
 	}
 	if t.crowded {
-		t.stepper.Free()
+		t.trainStep.Free()
 	}
 	out, err := t.ask(ctx, t.generator)
 	if errors.Is(err, engine.ErrOutOfMemory) && !t.crowded {
 		t.crowded = true
 		t.generator.Free()
-		t.stepper.Free()
+		t.trainStep.Free()
 		out, err = t.ask(ctx, t.generator)
 	}
 	if t.crowded {
@@ -103,7 +103,7 @@ func (t *trainer) ask(ctx context.Context, g *Generator) ([]Sample, error) {
 			continue
 		}
 		turn := turns[t.state.Step/max(1, t.Recipe.ValEvery)%len(turns)]
-		prompt, err := t.language.Prompt(chat.Conversation{Turns: []chat.Turn{{User: turn.User}}, Images: len(pictures)}, nil)
+		prompt, err := t.processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: turn.User}}, Images: len(pictures)}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (t *trainer) ask(ctx context.Context, g *Generator) ([]Sample, error) {
 			return nil, err
 		}
 		out = append(out, Sample{
-			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.language.Tokenizer.Decode(got.IDs, true),
+			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.processor.Tokenizer.Decode(got.IDs, true),
 			Size: t.val.vision.ImageSize, Pictures: pictures,
 		})
 	}

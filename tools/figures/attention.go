@@ -95,17 +95,17 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 	s.heat(at, tile, q, e.Grid, w.Mean, scale)
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
 	x := float64(at.X)
-	for i, share := range []float64{w.Mean.Picture(), w.Mean.Prompt, w.Mean.Answer} {
+	for i, share := range []float64{w.Mean.Image(), w.Mean.Prompt, w.Mean.Answer} {
 		next := x + share*tile
 		s.fill(image.Rect(int(math.Round(x)), at.Y+h+34, int(math.Round(next)), at.Y+h+42), shareColors[i])
 		x = next
 	}
-	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Picture())))
+	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Image())))
 	for i, band := range bands {
 		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
-		look := vlm.MeanLook(w.Layers[band[0]:band[1]])
+		look := vlm.MeanAttention(w.Layers[band[0]:band[1]])
 		s.heat(p, miniSide, q, e.Grid, look, strongest(look))
-		middle, share := p.X+miniSide/2, percent(look.Picture())
+		middle, share := p.X+miniSide/2, percent(look.Image())
 		if e.Layers <= mostMinis {
 			s.center(s.small, Soft, middle, p.Y+mini+14, fmt.Sprintf("%d: %s", band[0]+1, share))
 			continue
@@ -116,7 +116,7 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 }
 
 // heat lays a look over the faded pictures, which fill a square together.
-func (s *Sheet) heat(at image.Point, side int, q Asked, grid int, look vlm.Look, scale float64) {
+func (s *Sheet) heat(at image.Point, side int, q Asked, grid int, look vlm.AttentionMap, scale float64) {
 	for i, r := range mosaic(at, side, len(q.Pictures)) {
 		s.picture(r, q.Pictures[i])
 		s.fade(r)

@@ -33,9 +33,9 @@ func open(t testing.TB, path string) image.Image {
 func planted(pictures, grid int, peaks ...int) vlm.Explained {
 	e := vlm.Explained{Pictures: pictures, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
 	for _, p := range peaks {
-		look := vlm.Look{Patches: make([]float64, pictures*grid*grid), Prompt: 0.5}
+		look := vlm.AttentionMap{Patches: make([]float64, pictures*grid*grid), Prompt: 0.5}
 		look.Patches[p] = 0.5
-		e.Words = append(e.Words, vlm.ExplainedWord{Text: "word", Mean: look, Layers: []vlm.Look{look, look}})
+		e.Words = append(e.Words, vlm.ExplainedWord{Text: "word", Mean: look, Layers: []vlm.AttentionMap{look, look}})
 	}
 	return e
 }

@@ -39,7 +39,7 @@ type inferTimings struct {
 // came before an error is in the result.
 func (s *session) answer(ctx context.Context, prompt chat.Tokens) (inferResult, error) {
 	o := s.f.options
-	tok := s.generator.Language.Tokenizer
+	tok := s.generator.Processor.Tokenizer
 	if !s.a.json {
 		show := shower{out: s.a.stdout, dim: isTerminal(s.a.stdout)}
 		stream := tok.NewStream(true)

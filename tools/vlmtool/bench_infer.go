@@ -52,7 +52,7 @@ const firstTokens = 5
 
 // loadFor opens the device and the model to measure, or a preset's with random
 // weights.
-func (f *benchFlags) loadFor(a *app) (*vlm.Loaded, error) {
+func (f *benchFlags) loadFor(a *app) (*vlm.Runner, error) {
 	var r vlm.Recipe
 	var err error
 	if f.model == "" {
@@ -65,7 +65,7 @@ func (f *benchFlags) loadFor(a *app) (*vlm.Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	var l *vlm.Loaded
+	var l *vlm.Runner
 	if f.model == "" {
 		r.DType = f.dtype
 		l, err = vlm.RandomModel(dev, r)

@@ -147,7 +147,7 @@ func (f *evalFlags) readChoices() error {
 // some ten times its size, and on a CPU days of work.
 const maxText = 128 << 20
 
-func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
+func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Runner) error {
 	text, err := smallfile.Read(f.text, maxText)
 	if err != nil {
 		return fmt.Errorf("--text: %w", err)
@@ -168,7 +168,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Loaded) error {
 }
 
 // evalData evaluates once for each control.
-func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Loaded) (failed error) {
+func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed error) {
 	o := f.options
 	if pictured, err := o.Pictured(); err != nil {
 		return err

@@ -48,7 +48,7 @@ type patchWeight struct {
 // explain draws where the model looked as it gave an answer.
 func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int32) (*explanation, error) {
 	start := time.Now()
-	e, err := vlm.Explain(ctx, s.generator.Loaded, prompt, s.pictures, answer, mostWords)
+	e, err := vlm.Explain(ctx, s.generator.Runner, prompt, s.pictures, answer, mostWords)
 	if err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}
@@ -63,9 +63,9 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	}
 	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
 	for _, w := range e.Words {
-		word := explainedWord{Text: w.Text, Picture: w.Mean.Picture(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
+		word := explainedWord{Text: w.Text, Picture: w.Mean.Image(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
 		for _, l := range w.Layers {
-			word.Layers = append(word.Layers, l.Picture())
+			word.Layers = append(word.Layers, l.Image())
 		}
 		out.Words = append(out.Words, word)
 	}
@@ -73,7 +73,7 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 }
 
 // topPatches are those with the largest shares, the largest first.
-func topPatches(l vlm.Look, grid int) []patchWeight {
+func topPatches(l vlm.AttentionMap, grid int) []patchWeight {
 	var all []patchWeight
 	for i, share := range l.Patches {
 		all = append(all, patchWeight{i / (grid * grid), i / grid % grid, i % grid, share})

@@ -171,7 +171,7 @@ func (s *session) once(ctx context.Context) error {
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
-		prompt, err = s.generator.Language.Raw(s.f.prompt, len(s.pictures), s.f.bos)
+		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.pictures), s.f.bos)
 	} else {
 		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.pictures)}})
 	}
@@ -191,7 +191,7 @@ func (s *session) once(ctx context.Context) error {
 // encode is what the model sees before it speaks.
 func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
 	thinking := s.f.thinking
-	return s.generator.Language.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
+	return s.generator.Processor.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
 }
 
 // preprocess decodes a picture to the pixels that the model sees.

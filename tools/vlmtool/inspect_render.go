@@ -32,7 +32,7 @@ func (a *app) inspectRender(model, file string) error {
 	if err != nil {
 		return fmt.Errorf("--render %s: %w", file, err)
 	}
-	l, err := vlm.OpenLanguage(model)
+	l, err := vlm.OpenProcessor(model)
 	if err != nil {
 		return err
 	}

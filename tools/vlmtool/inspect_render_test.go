@@ -14,7 +14,7 @@ import (
 // TestInspectRender prints conversations of both forms as the model reads them.
 func TestInspectRender(t *testing.T) {
 	model, _ := smallRun(t)
-	l, err := vlm.OpenLanguage(model)
+	l, err := vlm.OpenProcessor(model)
 	must(t, err)
 	const image = "<|image|>"
 	pictures := strings.Repeat(image, 64)

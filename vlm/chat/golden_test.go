@@ -59,7 +59,7 @@ func encoder(t testing.TB, name string, imageTokens int) *chat.Encoder {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		l, err := p.Language(imageTokens)
+		l, err := p.Processor(imageTokens)
 		if err != nil {
 			t.Fatal(err)
 		}

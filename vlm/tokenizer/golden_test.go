@@ -42,7 +42,7 @@ func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir st
 			t.Fatal(err)
 		}
 		defer p.Close()
-		l, err := p.Language(0)
+		l, err := p.Processor(0)
 		if err != nil {
 			t.Fatal(err)
 		}
