@@ -12,7 +12,7 @@ import (
 // attentionProbe finds, in every layer of a forward pass, which share of some
 // tokens' attention goes to which groups of tokens. Each layer's weights exist only
 // while that layer runs, and only for the tokens asked for.
-type attentionProbe struct {
+type AttentionProbe struct {
 	groups int
 	config TextConfig
 
@@ -24,9 +24,9 @@ type attentionProbe struct {
 
 // newAttentionProbe watches queries, token numbers in ascending order and as many in
 // each of the batch's rows; group sorts all tokens into so many groups.
-func newAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*attentionProbe, error) {
+func NewAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
 	t := l.Config.Text
-	p := &attentionProbe{
+	p := &AttentionProbe{
 		groups: groups, config: t,
 		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("their intervals", 16*int64(len(queries))),
 	}
@@ -39,13 +39,13 @@ func newAttentionProbe(l *Runner, queries, intervals []int32, group []int, group
 		return nil, err
 	}
 	if err = p.upload(l.Device, queries, intervals, values); err != nil {
-		p.free()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *attentionProbe) upload(dev engine.Device, queries, intervals []int32, values [][]float32) error {
+func (p *AttentionProbe) upload(dev engine.Device, queries, intervals []int32, values [][]float32) error {
 	var seen []int32
 	for _, q := range queries {
 		seen = append(seen, intervals[4*q:][:4]...)
@@ -57,12 +57,12 @@ func (p *attentionProbe) upload(dev engine.Device, queries, intervals []int32, v
 	return err
 }
 
-func (p *attentionProbe) free() {
+func (p *AttentionProbe) Close() {
 	engine.Free(p.memories)
 }
 
 // watch is attentionContext's.
-func (p *attentionProbe) watch(g *nn.Graph, q, k *nn.Tensor) {
+func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
 	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
 	n := int(p.queries.Bytes / 4)
 	q = g.GatherRows(q.Reshape(q.Size()/heads/d, heads*d), nn.Input(p.queries, n), n).Reshape(rows, n/rows, heads, d)
@@ -78,7 +78,7 @@ func (p *attentionProbe) watch(g *nn.Graph, q, k *nn.Tensor) {
 }
 
 // read returns the shares after a run: [layer][query][group].
-func (p *attentionProbe) read(ctx context.Context, dev engine.Device, exe engine.Executable) ([][][]float32, error) {
+func (p *AttentionProbe) Read(ctx context.Context, dev engine.Device, exe engine.Executable) ([][][]float32, error) {
 	var layers [][][]float32
 	for _, shares := range p.shares {
 		layer := make([][]float32, p.queries.Bytes/4)

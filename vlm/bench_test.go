@@ -9,12 +9,12 @@ import (
 
 func BenchmarkShapes(b *testing.B) {
 	r, err := Preset("shapes")
-	must(b, err)
+	NoError(b, err)
 	bench, err := NewBench(cpu.Open(0), r, 6, 208)
-	must(b, err)
+	NoError(b, err)
 	for b.Loop() {
 		_, _, err := bench.Step(context.Background())
-		must(b, err)
+		NoError(b, err)
 	}
 	b.ReportMetric(float64(bench.Tokens*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
@@ -27,7 +27,7 @@ func TestRecordedForDevice(t *testing.T) {
 		{"discrete", "swiglu_stacked", "swiglu"}, {"software", "rope_split", "rope"},
 	} {
 		recorded, err := RecordWork(testRecipe(t, 1), "train", c.kind, 1, 96)
-		must(t, err)
+		NoError(t, err)
 		has := map[string]bool{}
 		for _, d := range recorded.Dispatches {
 			has[d.Kernel.Name] = true

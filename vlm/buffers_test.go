@@ -21,7 +21,7 @@ const smallBuffer = 1 << 20
 // last bit as in large ones. The gradients are not clipped, since their norm is added
 // up buffer by buffer and may differ in its last digit.
 func TestSmallBuffers(t *testing.T) {
-	files := []string{testData(t, 20)}
+	files := []string{Data(t, 20)}
 	for _, dev := range devices.Open(t) {
 		for _, dtype := range []string{"f32", "bf16"} {
 			t.Run(dev.Info().Device+"/"+dtype, func(t *testing.T) {
@@ -29,15 +29,15 @@ func TestSmallBuffers(t *testing.T) {
 				r.Clip, r.SaveEvery, r.Accumulate, r.DType = 0, 2, 2, dtype
 				whole, cut := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "cut")
 				_, err := trainOn(t, dev, r, files, whole, false, Observer{})
-				must(t, err)
+				NoError(t, err)
 				small := enginetest.NewSmall(dev, smallBuffer)
 				_, err = trainOn(t, small, r, files, cut, false, Observer{})
-				must(t, err)
+				NoError(t, err)
 				if *small.Segments < 3 {
 					t.Errorf("activations lie in %d memories: the limit does not bind", *small.Segments)
 				}
 				same(t, "small buffers", losses(t, cut), losses(t, whole))
-				for _, file := range []string{WeightsFile, momentsFile1, momentsFile2} {
+				for _, file := range []string{WeightsFile, FirstMomentsFile, SecondMomentsFile} {
 					sameFile(t, filepath.Join("checkpoints", "step-000002", file), cut, whole)
 				}
 				sameFile(t, WeightsFile, cut, whole)
@@ -51,7 +51,7 @@ func TestSmallBuffers(t *testing.T) {
 
 // TestBufferTooSmall: what has no room in any one buffer is named, with a way out.
 func TestBufferTooSmall(t *testing.T) {
-	files := []string{testData(t, 20)}
+	files := []string{Data(t, 20)}
 	for most, want := range map[int64]string{
 		128 << 10: "decoder.model.embed_tokens.weight needs 144.0 KiB in one buffer",
 		256 << 10: `"logits", in one buffer, need 384.0 KiB`,
@@ -68,15 +68,15 @@ func TestBufferTooSmall(t *testing.T) {
 func TestSegmentedArena(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(name)
-		must(t, err)
+		NoError(t, err)
 		m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
-		must(t, err)
+		NoError(t, err)
 		for _, recompute := range []bool{false, true} {
 			s := TrainStep{model: m, in: m.NewInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), Recompute: recompute}
 			arena := func(most int64) engine.Segments {
-				m.most = most
+				m.MaxBufferBytes = most
 				plan, _, err := s.plan(programFirst)
-				must(t, err)
+				NoError(t, err)
 				return plan.Arena
 			}
 			one := arena(0)

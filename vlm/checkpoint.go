@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	momentsFile1 = "optimizer_m.safetensors"
-	momentsFile2 = "optimizer_v.safetensors"
-	stateFile    = "trainer.json"
+	FirstMomentsFile  = "optimizer_m.safetensors"
+	SecondMomentsFile = "optimizer_v.safetensors"
+	StateFile         = "trainer.json"
 
 	// CheckpointFormat is the newest form of a checkpoint.
 	CheckpointFormat = 1
@@ -88,7 +88,7 @@ func (c *Checkpoint) write(dir string) error {
 			return err
 		}
 	}
-	if err := WriteJSON(filepath.Join(dir, stateFile), c.State); err != nil {
+	if err := WriteJSON(filepath.Join(dir, StateFile), c.State); err != nil {
 		return err
 	}
 	return writeSums(dir)
@@ -101,7 +101,7 @@ type part struct {
 }
 
 func parts(m *Model) []part {
-	return []part{{m.Params.Weights, WeightsFile}, {m.Params.M, momentsFile1}, {m.Params.V, momentsFile2}}
+	return []part{{m.Params.Weights, WeightsFile}, {m.Params.M, FirstMomentsFile}, {m.Params.V, SecondMomentsFile}}
 }
 
 // Restore reads a checkpoint's weights and moments onto the device.
@@ -116,12 +116,12 @@ func Restore(m *Model, dev engine.Device, dir string) error {
 
 // ReadState reads a checkpoint's trainer.json.
 func ReadState(dir string, state any) error {
-	data, err := smallfile.Read(filepath.Join(dir, stateFile), smallfile.Config)
+	data, err := smallfile.Read(filepath.Join(dir, StateFile), smallfile.Config)
 	if err != nil {
-		return damage(dir, stateFile, err)
+		return damage(dir, StateFile, err)
 	}
 	if err := json.Unmarshal(data, state); err != nil {
-		return damage(dir, stateFile, err)
+		return damage(dir, StateFile, err)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func CheckCheckpoint(ctx context.Context, dir string, state any) error {
 	if _, _, err := OpenModel(dir); err != nil {
 		return damage(dir, "", err)
 	}
-	for _, file := range []string{WeightsFile, momentsFile1, momentsFile2} {
+	for _, file := range []string{WeightsFile, FirstMomentsFile, SecondMomentsFile} {
 		f, err := safetensors.Open(filepath.Join(dir, file))
 		if err != nil {
 			return damage(dir, file, err)

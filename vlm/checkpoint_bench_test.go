@@ -25,18 +25,18 @@ func BenchmarkCheckpoint(b *testing.B) {
 	} {
 		b.Run(c.preset, func(b *testing.B) {
 			r, err := Preset("shapes")
-			must(b, err)
+			NoError(b, err)
 			decoder, err := Preset(c.preset)
-			must(b, err)
+			NoError(b, err)
 			r = r.around(*decoder.Text) // drawn at random, with the shapes' tokenizer
 			if c.rows > 0 {
 				r.BatchSize, r.SeqLen = c.rows, c.seqLen
 			}
-			t := &trainer{TrainOptions: TrainOptions{Recipe: r, Data: []string{testData(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, tally: data.NewRowStats(nil)}
+			t := &trainer{TrainOptions: TrainOptions{Recipe: r, Data: []string{Data(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, tally: data.NewRowStats(nil)}
 			t.lock, err = lockRun(t.Out)
-			must(b, err)
+			NoError(b, err)
 			defer t.lock.release()
-			must(b, t.open(b.Context()))
+			NoError(b, t.open(b.Context()))
 			defer t.close()
 			defer func() { freeHostMemory = engine.FreeHostMemory }()
 			ctx, stop := context.WithCancel(context.Background())
@@ -44,21 +44,21 @@ func BenchmarkCheckpoint(b *testing.B) {
 			batches := t.train.Batches(ctx, Cursor{})
 			step := func() time.Duration {
 				start := time.Now()
-				must1(t.step(ctx, batches))(b)
+				Value(t.step(ctx, batches))(b)
 				return time.Since(start)
 			}
 			save := func(free int64) time.Duration {
 				freeHostMemory = func() int64 { return free }
 				t.saver.mode = saveAuto
 				start := time.Now()
-				must(b, t.save())
+				NoError(b, t.save())
 				return time.Since(start)
 			}
 			for range c.warm {
 				step()
 			}
 			save(1 << 50) // the first one maps the memory of the copy
-			must(b, t.saver.wait().err)
+			NoError(b, t.saver.wait().err)
 			var alone, disturbed, stall, inStep, writing time.Duration
 			steps, slowed := 0, 0
 			for b.Loop() {
@@ -73,7 +73,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 					slowed++
 				}
 				writing += time.Since(start)
-				must(b, t.saver.wait().err)
+				NoError(b, t.saver.wait().err)
 				step()
 				inStep += save(1)
 			}

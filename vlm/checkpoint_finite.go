@@ -20,14 +20,14 @@ func (e *DivergedError) Error() string {
 func FiniteOnly(values TensorValues) TensorValues {
 	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) {
 		x, err := values(from, p)
-		if err == nil && !allFinite(x) {
+		if err == nil && !AllFinite(x) {
 			err = &DivergedError{fmt.Sprintf("%s has become infinite or no number", p.Name)}
 		}
 		return x, err
 	}
 }
 
-func allFinite(x []float32) bool {
+func AllFinite(x []float32) bool {
 	const exponent = 0x7f80_0000 // all ones: infinite, or no number
 	for _, v := range x {
 		if math.Float32bits(v)&exponent == exponent {

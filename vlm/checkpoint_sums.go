@@ -124,7 +124,7 @@ func (r ctxReader) Read(p []byte) (int, error) {
 }
 
 // summed are the files that a list of sums must name.
-var summed = []string{"config.json", WeightsFile, momentsFile1, momentsFile2, stateFile, "tokenizer.json", "tokenizer_config.json"}
+var summed = []string{"config.json", WeightsFile, FirstMomentsFile, SecondMomentsFile, StateFile, "tokenizer.json", "tokenizer_config.json"}
 
 // CheckSums reads every file that a checkpoint's SHA256SUMS lists and returns how
 // many there are. The first that is not as listed is a *DamageError.

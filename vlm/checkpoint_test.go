@@ -16,11 +16,11 @@ import (
 // is named.
 func TestCheckSums(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
-	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{testData(t, 20)}, out, false, Observer{})
-	must(t, err)
+	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{Data(t, 20)}, out, false, Observer{})
+	NoError(t, err)
 	whole := filepath.Join(out, "checkpoints", "step-000002")
 	n, err := CheckSums(t.Context(), whole)
-	if entries := must1(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
+	if entries := Value(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
 		t.Fatalf("%d of %d files are checked: %v", n, len(entries), err)
 	}
 	sums := string(readFile(t, whole, SumsFile))
@@ -32,8 +32,8 @@ func TestCheckSums(t *testing.T) {
 		name, file, reason string
 		do                 func(dir string) error
 	}{
-		{"a file is removed", momentsFile1, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, momentsFile1)) }},
-		{"a file is cut", momentsFile2, "its bytes are not", func(dir string) error { return os.Truncate(filepath.Join(dir, momentsFile2), 5000) }},
+		{"a file is removed", FirstMomentsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, FirstMomentsFile)) }},
+		{"a file is cut", SecondMomentsFile, "its bytes are not", func(dir string) error { return os.Truncate(filepath.Join(dir, SecondMomentsFile), 5000) }},
 		{"a file has another byte", "config.json", "its bytes are not", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "config.json"), append(readFile(t, dir, "config.json"), ' '), 0o644)
 		}},
@@ -46,8 +46,8 @@ func TestCheckSums(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
-			must(t, os.CopyFS(dir, os.DirFS(whole)))
-			must(t, c.do(dir))
+			NoError(t, os.CopyFS(dir, os.DirFS(whole)))
+			NoError(t, c.do(dir))
 			err := CheckCheckpoint(t.Context(), dir, &Header{})
 			var damaged *DamageError
 			if !errors.As(err, &damaged) || damaged.File != filepath.Join(dir, c.file) || !strings.Contains(damaged.Reason, c.reason) {
@@ -60,26 +60,26 @@ func TestCheckSums(t *testing.T) {
 // TestOlderCheckpoint resumes from one of the form before there were sums, and refuses
 // one of a form that is not known yet.
 func TestOlderCheckpoint(t *testing.T) {
-	files, r := []string{testData(t, 20)}, savedRecipe(t, 4)
+	files, r := []string{Data(t, 20)}, savedRecipe(t, 4)
 	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	reform := func(format int) {
-		must(t, os.RemoveAll(out))
-		must(t, os.CopyFS(out, os.DirFS(whole)))
-		must(t, os.Remove(filepath.Join(out, WeightsFile)))
-		must(t, os.RemoveAll(filepath.Join(out, "checkpoints", "step-000004")))
+		NoError(t, os.RemoveAll(out))
+		NoError(t, os.CopyFS(out, os.DirFS(whole)))
+		NoError(t, os.Remove(filepath.Join(out, WeightsFile)))
+		NoError(t, os.RemoveAll(filepath.Join(out, "checkpoints", "step-000004")))
 		dir := filepath.Join(out, "checkpoints", "step-000002")
 		var s trainerState
-		must(t, ReadState(dir, &s))
+		NoError(t, ReadState(dir, &s))
 		s.Format = format
-		must(t, os.Remove(filepath.Join(dir, SumsFile)))
-		must(t, WriteJSON(filepath.Join(dir, stateFile), s))
+		NoError(t, os.Remove(filepath.Join(dir, SumsFile)))
+		NoError(t, WriteJSON(filepath.Join(dir, StateFile), s))
 	}
 	reform(0)
 	var h heard
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, h.observer())
-	must(t, err)
+	NoError(t, err)
 	if !strings.Contains(h.String(), "older form") {
 		t.Errorf("it says nothing of the checkpoint's form:\n%s", &h)
 	}
@@ -121,16 +121,16 @@ func TestPrune(t *testing.T) {
 					s.ValStep = 0
 				}
 				path := filepath.Join(dir, fmt.Sprintf("step-%06d", s.Step))
-				must(t, os.Mkdir(path, 0o755))
-				must(t, WriteJSON(filepath.Join(path, stateFile), s))
+				NoError(t, os.Mkdir(path, 0o755))
+				NoError(t, WriteJSON(filepath.Join(path, StateFile), s))
 			}
-			must(t, os.MkdirAll(filepath.Join(dir, c.extra, "inner"), 0o755))
+			NoError(t, os.MkdirAll(filepath.Join(dir, c.extra, "inner"), 0o755))
 			if c.extra == "" {
-				must(t, os.Remove(filepath.Join(dir, "inner")))
+				NoError(t, os.Remove(filepath.Join(dir, "inner")))
 			}
-			must(t, Prune(dir, c.keep))
+			NoError(t, Prune(dir, c.keep))
 			var left []string
-			for _, e := range must1(os.ReadDir(dir))(t) {
+			for _, e := range Value(os.ReadDir(dir))(t) {
 				left = append(left, e.Name())
 			}
 			if got := strings.Join(left, " "); got != c.want {

@@ -171,14 +171,14 @@ func (c *TextConfig) checkKeys() error {
 			continue
 		}
 		if !changesNothing(key, c.raw[key], c.HeadDim) {
-			return fmt.Errorf("text_config: %.60q is %.60s, which a %s decoder does not know here", key, compact(c.raw[key]), c.ModelType)
+			return fmt.Errorf("text_config: %.60q is %.60s, which a %s decoder does not know here", key, Compact(c.raw[key]), c.ModelType)
 		}
 	}
 	return nil
 }
 
 // compact is a value of a configuration on one line, as a message names it.
-func compact(raw json.RawMessage) []byte {
+func Compact(raw json.RawMessage) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
 		return raw

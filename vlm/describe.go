@@ -23,7 +23,7 @@ func describeBare(path string) (Description, error) {
 	if _, err := p.Processor(0); err != nil {
 		return Description{}, err
 	}
-	m, err := NewModel(p.config(), Init{})
+	m, err := NewModel(p.Config(), Init{})
 	if err != nil {
 		return Description{}, err
 	}

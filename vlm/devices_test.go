@@ -17,10 +17,10 @@ import (
 // TestDevicesAgree trains 20 steps on the CPU and on every other device: their
 // losses stay within 1e-3 of each other, and both models answer alike.
 func TestDevicesAgree(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 20)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 20)
 	reference := filepath.Join(t.TempDir(), "cpu")
 	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	want := losses(t, reference)
 	answer := testAnswer(t, cpu.Open(0), reference)
 	for _, dev := range devices.Open(t) {
@@ -31,7 +31,7 @@ func TestDevicesAgree(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out, again := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "again")
 			_, err := trainOn(t, dev, r, files, out, false, Observer{})
-			must(t, err)
+			NoError(t, err)
 			got := losses(t, out)
 			for i := range want {
 				if d := math.Abs(got[i] - want[i]); !(d <= 1e-3*math.Max(1, want[i])) {
@@ -39,7 +39,7 @@ func TestDevicesAgree(t *testing.T) {
 				}
 			}
 			_, err = trainOn(t, dev, r, files, again, false, Observer{})
-			must(t, err)
+			NoError(t, err)
 			same(t, "two runs on "+name, got, losses(t, again))
 			narrow := devices.NewNarrow(dev, 4096) // bound at once: a part of every large matrix
 			for _, dev := range []engine.Device{dev, narrow} {
@@ -63,14 +63,14 @@ func testAnswer(t testing.TB, dev engine.Device, dir string) string {
 func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.Type) string {
 	t.Helper()
 	l, err := LoadAs(dir, dev, storage)
-	must(t, err)
+	NoError(t, err)
 	g := NewGenerator(l)
 	defer g.Free()
-	img, err := picture.Decode(testPicture(t, testColors[0].rgb, 10, 10, 30))
-	must(t, err)
+	img, err := picture.Decode(Image(t, Colors[0].RGB, 10, 10, 30))
+	NoError(t, err)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
-	must(t, err)
+	NoError(t, err)
 	got, err := g.Generate(context.Background(), prompt, [][]byte{picture.Preprocess(img, 64)}, GenerateOptions{MaxNewTokens: 8})
-	must(t, err)
+	NoError(t, err)
 	return l.Processor.Tokenizer.Decode(got.IDs, true)
 }

@@ -36,11 +36,11 @@ func TestDispatchesOfALayer(t *testing.T) {
 func TestDispatchesOfAnUpdate(t *testing.T) {
 	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(preset)
-		must(t, err)
+		NoError(t, err)
 		m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
-		must(t, err)
+		NoError(t, err)
 		plan, _, err := planUpdate(m, nn.AdamW{})
-		must(t, err)
+		NoError(t, err)
 		if n, want := len(plan.Dispatches), 4+4+2; n != want { // and a fill and the clip factor
 			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)
 		}
@@ -52,11 +52,11 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 func TestDispatchesOfAToken(t *testing.T) {
 	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(preset)
-		must(t, err)
+		NoError(t, err)
 		text := *r.Text
 		text.NumHiddenLayers = 2
 		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
-		must(t, err)
+		NoError(t, err)
 		if n := decodedToken(t, m, 0); n != 3+2*6 {
 			t.Errorf("%s: a token takes %d dispatches, want %d", preset, n, 3+2*6)
 		}
@@ -67,14 +67,14 @@ func TestDispatchesOfAToken(t *testing.T) {
 func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *Model, tokens int) int) int {
 	t.Helper()
 	r, err := Preset(preset)
-	must(t, err)
+	NoError(t, err)
 	storage, _ := shaders.ParseType(dtype)
 	var counts [2]int
 	for i := range counts {
 		text := *r.Text
 		text.NumHiddenLayers = 2 + i
 		m, err := NewModel(r.config(text, text.VocabSize-1), r.Init)
-		must(t, err)
+		NoError(t, err)
 		m.Store(storage)
 		counts[i] = plan(t, m, r.SeqLen)
 	}
@@ -83,12 +83,12 @@ func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T,
 
 func trainingStep(t *testing.T, m *Model, tokens int) int {
 	plan, _, err := planStep(m, m.NewInputs(1, tokens, 1, tokens), nn.Options{Train: true})
-	must(t, err)
+	NoError(t, err)
 	return len(plan.Dispatches)
 }
 
 func decodedToken(t *testing.T, m *Model, _ int) int {
 	dispatches, _, err := RecordPass(m, "decode")
-	must(t, err)
+	NoError(t, err)
 	return len(dispatches)
 }

@@ -34,8 +34,8 @@ func TestReadEnds(t *testing.T) {
 		{``, 151700, nil, "generation_config.json"},
 	} {
 		dir := t.TempDir()
-		must(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(c.text), 0o644))
-		must(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"text_config": {"vocab_size": 320}}`), 0o644))
+		NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(c.text), 0o644))
+		NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"text_config": {"vocab_size": 320}}`), 0o644))
 		got, err := readEnds(dir, c.tokens)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, %v; want %v, an error with %q", c.text, got, err, c.want, c.err)

@@ -13,10 +13,10 @@ func TestEstimatedWork(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"} {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 			r, err := Preset(name)
-			must(t, err)
+			NoError(t, err)
 			r.Attention = attention
 			e, err := Estimate(r, false)
-			must(t, err)
+			NoError(t, err)
 			c, v := r.Text, r.Vision
 			heads, keys := float64(c.NumAttentionHeads*c.HeadDim), float64(c.NumKeyValueHeads*c.HeadDim)
 			d, inner, layers := float64(c.HiddenSize), float64(c.IntermediateSize), float64(c.NumHiddenLayers)
@@ -60,12 +60,12 @@ func visiblePairs(attention batch.Attention, sample, patches, row int) float64 {
 func TestEstimateIn16Bits(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f16"} {
 		r, err := Preset("smollm2-135m")
-		must(t, err)
+		NoError(t, err)
 		full, err := Estimate(r, false)
-		must(t, err)
+		NoError(t, err)
 		r.DType = dtype
 		half, err := Estimate(r, false)
-		must(t, err)
+		NoError(t, err)
 		f, h := full.MemoryBytes, half.MemoryBytes
 		if h.Weights != f.Weights+f.Weights/2 || h.Gradients != f.Gradients || h.Optimizer != f.Optimizer {
 			t.Errorf("%s: %+v, in f32 %+v", dtype, h, f)
@@ -83,14 +83,14 @@ func TestEstimateIn16Bits(t *testing.T) {
 // binds more than the 128 MiB that software devices and WebGPU grant.
 func TestBindings(t *testing.T) {
 	r, err := Preset("smollm2-135m")
-	must(t, err)
+	NoError(t, err)
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
-	must(t, err)
+	NoError(t, err)
 	for _, recompute := range []bool{false, true} {
 		s := TrainStep{model: m, in: m.NewInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}
 		for _, key := range []string{programFirst, programFurther, programUpdate, programEvaluate} {
 			plan, _, err := s.plan(key)
-			must(t, err)
+			NoError(t, err)
 			for _, d := range plan.Within(128 << 20).Dispatches {
 				for i, v := range d.Views {
 					if v.Bytes > 128<<20 {

@@ -153,7 +153,7 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		previous = s
 	}
 	if previous != nil && previous == first {
-		return errNotShuffled
+		return ErrNotShuffled
 	}
 	if previous != nil {
 		if err := e.turns(ctx, &evalSample{previous.Row, lend(first.pictures, len(previous.pictures))}); err != nil {

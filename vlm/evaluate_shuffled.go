@@ -8,7 +8,7 @@ import (
 	"patchwork/vlm/data"
 )
 
-var errNotShuffled = errors.New("--control shuffled needs samples with different pictures, and there are none: every sample would see its own; take more rows, or --control blank")
+var ErrNotShuffled = errors.New("--control shuffled needs samples with different pictures, and there are none: every sample would see its own; take more rows, or --control blank")
 
 // CheckControls refuses controls that could show nothing, before anything is scored.
 func CheckControls(o EvalOptions, controls []string) error {
@@ -55,7 +55,7 @@ func checkShuffled(set *data.Dataset, o EvalOptions) error {
 	if first == nil {
 		return nil // which is said where they are evaluated
 	}
-	return errNotShuffled
+	return ErrNotShuffled
 }
 
 // Pictured tells whether any of the rows to be evaluated has a picture.

@@ -39,18 +39,18 @@ func TestLetteredChoices(t *testing.T) {
 func TestChoices(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := testModel(t, dev, batch.Document)
-	file := testData(t, 6)
+	l := Model0(t, dev, batch.Document)
+	file := Data(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
 	e := &evaluator{Runner: l, generator: NewGenerator(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	picture := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
 	all, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", choices))
-	must(t, err)
+	NoError(t, err)
 	best, least := "", math.Inf(1)
 	for i, choice := range choices {
 		alone, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", []string{choice}))
-		must(t, err)
+		NoError(t, err)
 		if got, want := all[i].sum(), alone[0].sum(); math.Abs(got-want) > 1e-4 {
 			t.Errorf("%s: NLL %v among the choices, %v alone", choice, got, want)
 		}
@@ -68,7 +68,7 @@ func TestChoices(t *testing.T) {
 		}
 		chosen[*a.Choice]++
 	}})
-	must(t, err)
+	NoError(t, err)
 	if r.ChoiceResult == nil || r.ChoiceResult.Turns != 18 || math.Abs(r.Chance-0.2) > 1e-12 {
 		t.Errorf("%+v", r.ChoiceResult)
 	}
@@ -89,17 +89,17 @@ func turnsFor(question string, answers []string) (turns []chat.Turn) {
 func TestCaptions(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := testModel(t, dev, batch.Document)
-	file := testData(t, 4)
+	l := Model0(t, dev, batch.Document)
+	file := Data(t, 4)
 	plain, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}})
-	must(t, err)
+	NoError(t, err)
 	var corpus []score.Caption
 	var each []float64
 	r, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}, Captions: true, MaxNewTokens: 12, Answer: func(a EvalAnswer) {
 		corpus = append(corpus, score.Caption{Candidate: score.Words(a.Answer), References: [][]string{score.Words(a.Truth)}})
 		each = append(each, a.CIDErD)
 	}})
-	must(t, err)
+	NoError(t, err)
 	mean, want := score.CIDErD(corpus)
 	if r.CaptionResult == nil || r.BLEU4 != score.BLEU(corpus) || r.CIDErD != mean || !slices.Equal(each, want) {
 		t.Errorf("%+v, want CIDEr-D %v", r.CaptionResult, mean)
@@ -114,12 +114,12 @@ func TestEvaluateHeldOut(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
 	var rows []int
-	_, err := Evaluate(t.Context(), testModel(t, dev, batch.Document), EvalOptions{Data: []string{testData(t, 12)}, HoldOut: 5, Answer: func(a EvalAnswer) {
+	_, err := Evaluate(t.Context(), Model0(t, dev, batch.Document), EvalOptions{Data: []string{Data(t, 12)}, HoldOut: 5, Answer: func(a EvalAnswer) {
 		if !slices.Contains(rows, a.Row) {
 			rows = append(rows, a.Row)
 		}
 	}})
-	must(t, err)
+	NoError(t, err)
 	if want := []int{4, 9}; !slices.Equal(rows, want) {
 		t.Errorf("rows %v, want %v", rows, want)
 	}
@@ -130,11 +130,11 @@ func TestEvaluateHeldOut(t *testing.T) {
 func TestEvaluateText(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := testModel(t, dev, batch.Document)
+	l := Model0(t, dev, batch.Document)
 	const text = "what color is the shape? <|im_end|> red"
-	ids := plainIDs(l.Processor.Tokenizer, text)
+	ids := PlainIDs(l.Processor.Tokenizer, text)
 	n := len(ids)
-	y := logits(t, l, &batch.Sample{IDs: ids, Answer: make([]bool, n)}, batch.InConversation, nil)
+	y := Logits(t, l, &batch.Sample{IDs: ids, Answer: make([]bool, n)}, batch.InConversation, nil)
 	v := len(y) / n
 	var want float64
 	for i := range n - 1 {
@@ -146,12 +146,12 @@ func TestEvaluateText(t *testing.T) {
 		want += (math.Log(sum) - float64(row[ids[i+1]])) / float64(n-1)
 	}
 	got, err := EvaluateText(t.Context(), l, text, BOSAuto)
-	must(t, err)
+	NoError(t, err)
 	if math.Abs(got.NLLPerToken-want) > 1e-5 || got.Tokens != n-1 || got.Windows != 1 {
 		t.Errorf("%+v, want %v over %d tokens", got, want, n-1)
 	}
 	long := strings.Repeat(text+" ", 200)
-	n = len(plainIDs(l.Processor.Tokenizer, long))
+	n = len(PlainIDs(l.Processor.Tokenizer, long))
 	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	windows := (n + window - 1) / window
 	if got, err = EvaluateText(t.Context(), l, long, BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {

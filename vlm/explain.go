@@ -123,13 +123,13 @@ func attentionShares(ctx context.Context, l *Runner, prompt chat.Tokens, picture
 // probe runs a batch and returns what attentionProbe reads.
 func probe(ctx context.Context, l *Runner, b *batch.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
 	in := l.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
-	p, err := newAttentionProbe(l, queries, b.Intervals, group, groups)
+	p, err := NewAttentionProbe(l, queries, b.Intervals, group, groups)
 	if err != nil {
 		return nil, err
 	}
-	defer p.free()
+	defer p.Close()
 	program, err := nn.Record("explain", nn.Options{Params: l.Params, Type: l.Storage()}, func(g *nn.Graph) {
-		l.HiddenObserved(g, in, nil, p.watch)
+		l.HiddenObserved(g, in, nil, p.Observe)
 	})
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func probe(ctx context.Context, l *Runner, b *batch.Batch, pixels []byte, querie
 	if err := exe.Run(ctx, &step); err != nil {
 		return nil, err
 	}
-	return p.read(ctx, l.Device, exe)
+	return p.Read(ctx, l.Device, exe)
 }
 
 // meanLook averages the shares of a word's tokens.

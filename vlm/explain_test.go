@@ -19,9 +19,9 @@ import (
 func explainTest(t testing.TB, l *Runner, said string, most int) Explained {
 	t.Helper()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
-	must(t, err)
-	e, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, plainIDs(l.Processor.Tokenizer, said), most)
-	must(t, err)
+	NoError(t, err)
+	e, err := Explain(context.Background(), l, prompt, [][]byte{Pixels(t, 0)}, PlainIDs(l.Processor.Tokenizer, said), most)
+	NoError(t, err)
 	return e
 }
 
@@ -30,7 +30,7 @@ func explainTest(t testing.TB, l *Runner, said string, most int) Explained {
 // same within roundings.
 func TestExplain(t *testing.T) {
 	for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
-		want := explainTest(t, testModel(t, cpu.Open(0), attention), "a red circle", 2)
+		want := explainTest(t, Model0(t, cpu.Open(0), attention), "a red circle", 2)
 		if len(want.Words) != 2 || want.Omitted != 1 || want.Words[0].Text != "a" || want.Words[1].Text != "red" {
 			t.Fatalf("%d words (%+v), %d omitted, want a, red and 1 more", len(want.Words), want.Words, want.Omitted)
 		}
@@ -47,7 +47,7 @@ func TestExplain(t *testing.T) {
 					continue // TestGoldenAttentionWeights has every mask on every device
 				}
 				t.Run(string(attention)+"/"+dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
-					got := explainTest(t, testModelIn(t, dev, attention, storage), "a red circle", 2)
+					got := explainTest(t, ModelIn(t, dev, attention, storage), "a red circle", 2)
 					for i, w := range got.Words {
 						looks := append(slices.Clone(w.Layers), w.Mean)
 						for j, look := range looks {
@@ -70,23 +70,23 @@ func TestExplain(t *testing.T) {
 // TestExplainPatches: a share belongs to the token that the picture's patch became, of
 // the first picture and of the second, and the mean is that of all layers.
 func TestExplainPatches(t *testing.T) {
-	l := testModel(t, cpu.Open(0), batch.Document)
+	l := Model0(t, cpu.Open(0), batch.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
-	must(t, err)
-	pictures, answer := [][]byte{testPixels(t, 0), testPixels(t, 1)}, plainIDs(l.Processor.Tokenizer, "a")
+	NoError(t, err)
+	pictures, answer := [][]byte{Pixels(t, 0), Pixels(t, 1)}, PlainIDs(l.Processor.Tokenizer, "a")
 	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
-	must(t, err)
+	NoError(t, err)
 	n := len(prompt.IDs)
 	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
 		batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
 		[][]*batch.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
-	must(t, err)
+	NoError(t, err)
 	each := make([]int, n) // a group for every token
 	for i := range each {
 		each[i] = i
 	}
 	layers, err := probe(context.Background(), l, b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
-	must(t, err)
+	NoError(t, err)
 	patches := l.Config.Vision.Patches()
 	for picture, start := range prompt.Images {
 		for p := range patches {
@@ -105,26 +105,26 @@ func TestExplainPatches(t *testing.T) {
 // alone behind the picture.
 func TestExplainBranch(t *testing.T) {
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
-	l := testModel(t, cpu.Open(0), batch.DocumentBidirectionalImage)
+	l := Model0(t, cpu.Open(0), batch.DocumentBidirectionalImage)
 	sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
 	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
-	must(t, err)
+	NoError(t, err)
 	weights := func(s *batch.Sample, how batch.Turns, query int) [][][]float32 {
 		b, err := batch.Build(batch.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
 			batch.Modes{Attention: l.Config.Attention, Turns: how, Loss: batch.OnAll}, [][]*batch.Sample{{s}})
-		must(t, err)
+		NoError(t, err)
 		group, text := make([]int, s.Len()), l.Config.Vision.Patches()
 		for i, slot := range b.ImageSlots {
 			if group[i] = int(slot); slot < 0 {
 				group[i] = text
 			}
 		}
-		got, err := probe(context.Background(), l, b, testPixels(t, 1), []int32{int32(query)}, group, text+1)
-		must(t, err)
+		got, err := probe(context.Background(), l, b, Pixels(t, 1), []int32{int32(query)}, group, text+1)
+		NoError(t, err)
 		return got
 	}
 	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
-	must(t, err)
+	NoError(t, err)
 	together := weights(samples[0], batch.InBranches, samples[0].Len()-2)
 	alone := weights(&batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, len(one.IDs)-2)
 	for layer := range alone {
@@ -138,10 +138,10 @@ func TestExplainBranch(t *testing.T) {
 
 // TestExplainRefuses what has nothing to show.
 func TestExplainRefuses(t *testing.T) {
-	l := testModel(t, cpu.Open(0), batch.Document)
+	l := Model0(t, cpu.Open(0), batch.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
-	must(t, err)
-	if _, err := Explain(context.Background(), l, prompt, [][]byte{testPixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
+	NoError(t, err)
+	if _, err := Explain(context.Background(), l, prompt, [][]byte{Pixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
 		t.Errorf("an empty answer: %v, want %v", err, ErrNoWords)
 	}
 	if _, err := Explain(context.Background(), l, prompt, nil, []int32{5}, 4); err == nil {
@@ -151,7 +151,7 @@ func TestExplainRefuses(t *testing.T) {
 
 // TestSplitWords: every token that has letters belongs to one word, in order.
 func TestSplitWords(t *testing.T) {
-	tok := testModel(t, cpu.Open(0), batch.Document).Processor.Tokenizer
+	tok := Model0(t, cpu.Open(0), batch.Document).Processor.Tokenizer
 	for _, c := range []struct {
 		text string
 		want []string
@@ -160,7 +160,7 @@ func TestSplitWords(t *testing.T) {
 		{"größe 円形", []string{"größe", "円形"}},
 		{"abcdefghijklmnopqrstuvwxyz", []string{"abcdefghijklmnopqrst", "uvwxyz"}},
 	} {
-		ids := plainIDs(tok, c.text)
+		ids := PlainIDs(tok, c.text)
 		var got []string
 		next := 0
 		for _, w := range splitWords(tok, ids) {

@@ -82,7 +82,7 @@ func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Descrip
 	if err != nil {
 		return Description{}, err
 	}
-	m, err := NewModel(p.config(), Init{})
+	m, err := NewModel(p.Config(), Init{})
 	if err != nil {
 		return Description{}, fmt.Errorf("%s: %w", p.Path, err)
 	}

@@ -52,20 +52,20 @@ func TestExportOut(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			if c.before != nil {
-				must(t, os.Mkdir(out, 0o755))
+				NoError(t, os.Mkdir(out, 0o755))
 			}
 			for _, name := range c.before {
 				path := filepath.Join(out, name)
-				must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 				if name[len(name)-1] == '/' {
-					must(t, os.MkdirAll(path, 0o755))
+					NoError(t, os.MkdirAll(path, 0o755))
 					continue
 				}
-				must(t, os.WriteFile(path, []byte("old"), 0o644))
+				NoError(t, os.WriteFile(path, []byte("old"), 0o644))
 			}
 			if c.locked {
 				lock, err := folderlock.Take(out)
-				must(t, err)
+				NoError(t, err)
 				defer lock.Release()
 			}
 			if err := CheckExportOut(out); errors.Is(c.err, ErrOutNotEmpty) != errors.Is(err, ErrOutNotEmpty) {
@@ -96,7 +96,7 @@ func below(t *testing.T, dir string) []string {
 		return nil
 	}
 	names := []string{}
-	must(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+	NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 		if path != dir && err == nil {
 			names = append(names, path[len(dir)+1:])
 		}
@@ -107,8 +107,8 @@ func below(t *testing.T, dir string) []string {
 
 // TestExportStops: an interrupted export leaves nothing.
 func TestExportStops(t *testing.T) {
-	d := newTinyDecoder(t, "tiny_llama", 280)
-	path, out := d.gguf(t, nil, nil), filepath.Join(t.TempDir(), "out")
+	d := NewTinyDecoder(t, "tiny_llama", 280)
+	path, out := d.GGUF(t, nil, nil), filepath.Join(t.TempDir(), "out")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Export(ctx, ExportOptions{Model: path, Out: out, DType: "f32"}); !errors.Is(err, context.Canceled) {
@@ -118,9 +118,9 @@ func TestExportStops(t *testing.T) {
 		t.Errorf("it left %q", below(t, out))
 	}
 	_, err := Export(t.Context(), ExportOptions{Model: path, Out: out, DType: "f32"})
-	must(t, err)
+	NoError(t, err)
 	l, err := Load(out, cpu.Open(0))
-	must(t, err)
+	NoError(t, err)
 	l.Close()
 	if slices.ContainsFunc(below(t, out), func(name string) bool { return name == exportTemp || name == folderlock.Name }) {
 		t.Errorf("it left %q", below(t, out))

@@ -13,7 +13,7 @@ import (
 // TestFault: a weight that is not a number is found where it first does harm, and
 // the step that it spoils is left out.
 func TestFault(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 1)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 1)
 	for _, dev := range devices.Open(t) {
 		for _, dtype := range []string{"f32", "bf16"} {
 			t.Run(dev.Info().Device+"/"+dtype, func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestFault(t *testing.T) {
 				r.DType = dtype
 				dir, out := filepath.Join(t.TempDir(), "model"), filepath.Join(t.TempDir(), "run")
 				_, err := trainOn(t, dev, r, files, dir, false, Observer{})
-				must(t, err)
+				NoError(t, err)
 				poison(t, dir)
 				var notes []string
 				_, err = Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Model: dir, Device: dev,
@@ -43,14 +43,14 @@ func TestFault(t *testing.T) {
 func poison(t *testing.T, dir string) {
 	t.Helper()
 	m, l, err := OpenModel(dir)
-	must(t, err)
+	NoError(t, err)
 	dev := devices.Open(t)[0]
-	must(t, m.Allocate(dev, false))
-	must(t, ReadWeights(m, dev, dir))
+	NoError(t, m.Allocate(dev, false))
+	NoError(t, ReadWeights(m, dev, dir))
 	p := m.Params.ByName("decoder.model.layers.1.mlp.up_proj.weight")
 	values, err := m.Params.Read(dev, m.Params.Weights, p)
-	must(t, err)
+	NoError(t, err)
 	values[7] = float32(math.NaN())
-	must(t, m.Params.Write(dev, p, values))
-	must(t, Save(m, l, dir, ValuesOn(m, dev)))
+	NoError(t, m.Params.Write(dev, p, values))
+	NoError(t, Save(m, l, dir, ValuesOn(m, dev)))
 }

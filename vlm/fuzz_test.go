@@ -22,13 +22,13 @@ func FuzzRunFiles(f *testing.F) {
 		`"text_config":{"model_type":"llama","hidden_size":96,"num_attention_heads":3,"num_hidden_layers":1,"intermediate_size":8,"vocab_size":9},"image_token_id":8}`))
 	f.Add([]byte(`{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00001.safetensors","b":"../x"}}`))
 	preset, err := os.ReadFile(filepath.Join("presets", "shapes", "recipe.json"))
-	must(f, err)
+	NoError(f, err)
 	f.Add(preset)
 	dir := f.TempDir()
 	names := []string{"run.json", "config.json", "recipe.json", "metrics.jsonl", data.BadRowsFile, safetensors.IndexFile}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		for _, name := range names {
-			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
+			NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
 		}
 		checked := func(what string, err error) {
 			if err != nil && strings.Contains(err.Error(), "\n") {
@@ -52,16 +52,16 @@ func FuzzRunFiles(f *testing.F) {
 		if err == nil {
 			checked("a recipe's settings", recipe.Check())
 		}
-		checked(stateFile, json.Unmarshal(content, &trainerState{}))
+		checked(StateFile, json.Unmarshal(content, &trainerState{}))
 		if m, err := openMetrics(filepath.Join(dir, "metrics.jsonl"), 2); err == nil {
-			must(t, m.close())
+			NoError(t, m.close())
 		} else {
 			checked("metrics.jsonl", err)
 		}
 		_, err = data.OpenBadRows(filepath.Join(dir, data.BadRowsFile))
 		checked(data.BadRowsFile, err)
 		if s, err := safetensors.OpenSet(dir); err == nil {
-			must(t, s.Close())
+			NoError(t, s.Close())
 		} else {
 			checked(safetensors.IndexFile, err)
 		}

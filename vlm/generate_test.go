@@ -13,15 +13,7 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
-	"patchwork/vlm/picture"
 )
-
-func testPixels(t testing.TB, color int) []byte {
-	t.Helper()
-	img, err := picture.Decode(testPicture(t, testColors[color].rgb, 5, 9, 30))
-	must(t, err)
-	return picture.Preprocess(img, 64)
-}
 
 // smallPasses makes prompts go through in many pieces.
 func smallPasses(t *testing.T) {
@@ -34,11 +26,11 @@ func smallPasses(t *testing.T) {
 func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, pictures [][]byte) (logits []float32, cached int) {
 	t.Helper()
 	ctx := context.Background()
-	must(t, g.reserve(ctx, len(prompt.IDs)))
+	NoError(t, g.reserve(ctx, len(prompt.IDs)))
 	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
-	must(t, err)
+	NoError(t, err)
 	logits = make([]float32, p.logits.Size())
-	must(t, engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits))
+	NoError(t, engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits))
 	return logits, cached
 }
 
@@ -60,10 +52,10 @@ func TestPrefill(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
-				l := testModel(t, dev, attention)
+				l := Model0(t, dev, attention)
 				g := NewGenerator(l)
 				defer g.Free()
-				a, b := testPixels(t, 0), testPixels(t, 1)
+				a, b := Pixels(t, 0), Pixels(t, 1)
 				patches := l.Config.Vision.Patches()
 				said := func(role, text string, images int) chat.Message {
 					return chat.Message{Role: role, Content: text, Images: images}
@@ -86,10 +78,10 @@ func TestPrefill(t *testing.T) {
 					{first, [][]byte{b}, func() (int, int) { return patches, lengths[0] }},
 				} {
 					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
-					must(t, err)
+					NoError(t, err)
 					got, cached := lastLogits(t, g, prompt, c.pictures)
 					s := &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
-					all := logits(t, l, s, batch.InConversation, slices.Concat(c.pictures...))
+					all := Logits(t, l, s, batch.InConversation, slices.Concat(c.pictures...))
 					closeTo(t, "logits", got, all[len(all)-len(got):])
 					lengths = append(lengths, len(prompt.IDs))
 					if least, most := c.cached(); cached < least || cached > most {
@@ -105,12 +97,12 @@ func TestPrefill(t *testing.T) {
 // either kind, whether the projections' weights adjoin in memory or not.
 func TestPrefillOfDecoders(t *testing.T) {
 	smallPasses(t)
-	llama := *testRecipe(t, 1).Text
+	llama := ConfigOf(t, batch.Document).Text
 	apart := func(c TextConfig) TextConfig {
 		c.HiddenSize, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize = 18, 3, 1, 6, 10
 		return c
 	}
-	qwen := *testQwen3(llama)
+	qwen := *Qwen3(llama)
 	for _, dev := range devices.Open(t) {
 		for _, c := range []struct {
 			name string
@@ -121,16 +113,16 @@ func TestPrefillOfDecoders(t *testing.T) {
 			{"qwen3", qwen, "rope_split_norm"}, {"qwen3 apart", apart(qwen), "append_rows"},
 		} {
 			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
-				l := testModelOf(t, dev, testRecipe(t, 1).around(c.text), shaders.F32)
+				l := ModelOf(t, dev, ConfigOf(t, batch.Document).WithText(c.text), shaders.F32)
 				g := NewGenerator(l)
 				defer g.Free()
-				prompt := chat.Tokens{IDs: plainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
+				prompt := chat.Tokens{IDs: PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
-				all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
+				all := Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
 				closeTo(t, "logits", got, all[len(all)-len(got):])
 				_, plan, err := g.planPass(1, 0)
-				must(t, err)
+				NoError(t, err)
 				if !slices.ContainsFunc(plan.Dispatches, func(d engine.Dispatch) bool { return d.Kernel.Name == c.want }) {
 					t.Errorf("the pass has no %s", c.want)
 				}
@@ -143,7 +135,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 func TestCacheGrows(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
-			l := testModel(t, dev, batch.Document)
+			l := Model0(t, dev, batch.Document)
 			g := NewGenerator(l)
 			defer g.Free()
 			prompt := chat.Tokens{}
@@ -157,7 +149,7 @@ func TestCacheGrows(t *testing.T) {
 			if cached != 100 || g.cache.Capacity <= before {
 				t.Errorf("%d tokens were in the cache and it has room for %d after %d, want 100 and more", cached, g.cache.Capacity, before)
 			}
-			all := logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, batch.InConversation, nil)
+			all := Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, batch.InConversation, nil)
 			closeTo(t, "logits", got, all[len(all)-len(got):])
 		})
 	}
@@ -167,25 +159,25 @@ func TestCacheGrows(t *testing.T) {
 // tokens, at that of the context, and when it is cancelled; what came so far is
 // there each time.
 func TestGenerateStops(t *testing.T) {
-	l := testModel(t, cpu.Open(0), batch.Document)
+	l := Model0(t, cpu.Open(0), batch.Document)
 	g := NewGenerator(l)
 	defer g.Free()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
-	must(t, err)
+	NoError(t, err)
 	free, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
-	must(t, err)
+	NoError(t, err)
 	if free.Finish != "length" || len(free.IDs) != 12 {
 		t.Fatalf("%s after %d tokens, want length after 12", free.Finish, len(free.IDs))
 	}
 	fourth := free.IDs[3]
 	cut := slices.Index(free.IDs, fourth)
-	l.Processor.ends = []int32{fourth}
+	l.Processor.EOS = []int32{fourth}
 	got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
-	must(t, err)
+	NoError(t, err)
 	if got.Finish != "stop" || !slices.Equal(got.IDs, free.IDs[:cut]) {
 		t.Errorf("%s after %v, want stop after %v", got.Finish, got.IDs, free.IDs[:cut])
 	}
-	l.Processor.ends = nil
+	l.Processor.EOS = nil
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -199,7 +191,7 @@ func TestGenerateStops(t *testing.T) {
 		t.Errorf("%v after %v, want cancelled after %v", err, got.IDs, free.IDs[:5])
 	}
 	again, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
-	must(t, err)
+	NoError(t, err)
 	if !slices.Equal(again.IDs, free.IDs) {
 		t.Errorf("after a cancelled answer %v, want %v", again.IDs, free.IDs)
 	}
@@ -207,7 +199,7 @@ func TestGenerateStops(t *testing.T) {
 	limit := l.Config.Text.MaxPositionEmbeddings
 	long := chat.Tokens{IDs: slices.Repeat([]int32{5}, limit-3)}
 	got, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12})
-	must(t, err)
+	NoError(t, err)
 	if len(got.IDs) > 3 {
 		t.Errorf("%d tokens behind a prompt that leaves room for 3", len(got.IDs))
 	}

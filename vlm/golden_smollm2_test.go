@@ -51,7 +51,7 @@ func readSmolLM2(t *testing.T) smolLM2Golden {
 	golden.JSON(t, filepath.Join(dir, "text.json"), &g.text)
 	g.prompts, g.text.Name = file.Prompts, "text"
 	values, err := safetensors.Open(filepath.Join(dir, "values.safetensors"))
-	must(t, err)
+	NoError(t, err)
 	t.Cleanup(func() { values.Close() })
 	g.values = values
 	return g
@@ -70,7 +70,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 		info := dev.Info()
 		t.Run(info.Device, func(t *testing.T) {
 			l, err := Load(path, dev)
-			must(t, err)
+			NoError(t, err)
 			rtol := 1e-5
 			if info.Device == "cpu" {
 				rtol = 0
@@ -81,13 +81,13 @@ func TestGoldenSmolLM2(t *testing.T) {
 			}
 			for _, p := range prompts {
 				nll, logits, err := Score(context.Background(), l, p.IDs)
-				must(t, err)
-				golden.Compare(t, p.Name+".nll", nll, must1(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+				NoError(t, err)
+				golden.Compare(t, p.Name+".nll", nll, Value(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 				for _, top := range p.Top20 {
 					golden.Compare(t, p.Name+".top20", logits[top.ID:][:1], []float32{top.Logit}, golden.Tolerance{Atol: 2e-4, Rtol: rtol})
 				}
 				if _, ok := want.values.Tensor(p.Name + ".logits"); ok {
-					golden.Compare(t, p.Name+".logits", logits, must1(want.values.Float32(p.Name+".logits"))(t), golden.Tolerance{Atol: 2e-4, Rtol: rtol})
+					golden.Compare(t, p.Name+".logits", logits, Value(want.values.Float32(p.Name+".logits"))(t), golden.Tolerance{Atol: 2e-4, Rtol: rtol})
 				}
 				if info.Device == "cpu" {
 					if got := continuation(t, l, p.IDs, len(p.Greedy)); !slices.Equal(got, p.Greedy) {
@@ -96,8 +96,8 @@ func TestGoldenSmolLM2(t *testing.T) {
 				}
 			}
 			nll, _, err := Score(context.Background(), l, ids)
-			must(t, err)
-			golden.Compare(t, "text.nll", nll, must1(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+			NoError(t, err)
+			golden.Compare(t, "text.nll", nll, Value(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {
 				t.Errorf("text: %v nats a token, want %v", mean, want.text.MeanNLL)
 			}
@@ -123,7 +123,7 @@ func continuation(t *testing.T, l *Runner, ids []int32, n int) []int32 {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
 		prompt.Answer = make([]bool, len(prompt.IDs))
 		_, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
-		must(t, err)
+		NoError(t, err)
 	}
 	return out
 }
@@ -131,13 +131,13 @@ func continuation(t *testing.T, l *Runner, ids []int32, n int) []int32 {
 // TestGoldenSmolLM2Config compares the configuration that the metadata give.
 func TestGoldenSmolLM2Config(t *testing.T) {
 	p, err := OpenPretrained(smolLM2(t))
-	must(t, err)
+	NoError(t, err)
 	defer p.Close()
 	var want, got map[string]any
 	golden.JSON(t, filepath.Join(golden.Dir(t, "smollm2_logits"), "config.json"), &want)
 	text, err := json.Marshal(p.Text)
-	must(t, err)
-	must(t, json.Unmarshal(text, &got))
+	NoError(t, err)
+	NoError(t, json.Unmarshal(text, &got))
 	delete(want, "model")
 	for key, value := range want {
 		if got[key] != value {

@@ -48,7 +48,7 @@ func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
 		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
 	}
-	must(t, json.Unmarshal(c.Decoder, &out.Text))
+	NoError(t, json.Unmarshal(c.Decoder, &out.Text))
 	return out
 }
 
@@ -72,7 +72,7 @@ func TestGoldenTiny(t *testing.T) {
 							t.Logf("%s has no %s", dir, mode)
 							continue
 						}
-						must(t, err)
+						NoError(t, err)
 						t.Run(dev.Info().Device+"/"+mode, func(t *testing.T) {
 							run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 							run.run(mode)
@@ -129,9 +129,9 @@ func (r *goldenTiny) rtol(gpu float64) float64 {
 
 func (r *goldenTiny) run(mode string) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
-	must(r.t, err)
+	NoError(r.t, err)
 	r.model = model
-	must(r.t, model.Allocate(r.dev, true))
+	NoError(r.t, model.Allocate(r.dev, true))
 	r.checkDecay()
 	r.loadWeights()
 	r.loadInputs(mode)
@@ -152,7 +152,7 @@ func (r *goldenTiny) run(mode string) {
 	count := r.tensor("token_count")[0]
 	losses, norms, factors := r.tensor("losses"), r.tensor("grad_norm"), r.tensor("clip_factor")
 	for t := 1; t <= 4; t++ {
-		must(r.t, forward.Run(context.Background(), &r.step))
+		NoError(r.t, forward.Run(context.Background(), &r.step))
 		sum := r.temp(forward, loss.Sum)
 		golden.Compare(r.t, fmt.Sprintf("loss before step %d", t), []float32{sum[0] / count}, losses[t-1:t], golden.Tolerance{Atol: 1e-5, Rtol: r.rtol(1e-5)})
 		if t == 1 {
@@ -162,7 +162,7 @@ func (r *goldenTiny) run(mode string) {
 			break
 		}
 		o.Set(&r.step, SlotAdam, r.c.Training.LR, t)
-		must(r.t, update.Run(context.Background(), &r.step))
+		NoError(r.t, update.Run(context.Background(), &r.step))
 		got := r.temp(update, clip)
 		tol := golden.Tolerance{Atol: 4e-5, Rtol: r.rtol(1e-5)}
 		golden.Compare(r.t, "grad_norm", got[:1], norms[t-1:t], tol)
@@ -180,11 +180,11 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
 	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.Storage()}, f)
-	must(r.t, err)
-	plan, err := engine.NewPlan(program, r.model.most)
-	must(r.t, err)
+	NoError(r.t, err)
+	plan, err := engine.NewPlan(program, r.model.MaxBufferBytes)
+	NoError(r.t, err)
 	exe, err := r.dev.Compile(plan, nil)
-	must(r.t, err)
+	NoError(r.t, err)
 	r.t.Cleanup(exe.Free)
 	return exe
 }
@@ -209,34 +209,34 @@ func (r *goldenTiny) checkDecay() {
 
 func (r *goldenTiny) loadWeights() {
 	file, err := safetensors.Open(filepath.Join(r.dir, "model.safetensors"))
-	must(r.t, err)
+	NoError(r.t, err)
 	defer file.Close()
 	for _, p := range r.model.Params.All() {
 		values, err := file.Float32(p.Name)
-		must(r.t, err)
-		must(r.t, r.model.Params.Write(r.dev, p, values))
+		NoError(r.t, err)
+		NoError(r.t, r.model.Params.Write(r.dev, p, values))
 	}
 }
 
 // loadInputs puts the golden batch into the form that the model reads.
 func (r *goldenTiny) loadInputs(mode string) {
 	file, err := safetensors.Open(filepath.Join(r.dir, "inputs.safetensors"))
-	must(r.t, err)
+	NoError(r.t, err)
 	defer file.Close()
 	ints := func(name string) []int32 {
 		v, err := file.Int32(name)
-		must(r.t, err)
+		NoError(r.t, err)
 		return v
 	}
 	shape, _ := file.Tensor("input_ids")
 	rows, tokens := shape.Shape[0], shape.Shape[1]
 	pictures, _ := file.Tensor("pixels")
 	r.in = r.model.NewInputs(rows, tokens, pictures.Shape[0], tokens)
-	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(must1(file.Float32("pixels"))(r.t))))
+	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(Value(file.Float32("pixels"))(r.t))))
 	_, err = engine.Allocate(r.dev, "pixels", r.in.floatPixels)
-	must(r.t, err)
-	must(r.t, r.in.Allocate(r.dev))
-	must(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), must1(file.Float32("pixels"))(r.t)))
+	NoError(r.t, err)
+	NoError(r.t, r.in.Allocate(r.dev))
+	NoError(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), Value(file.Float32("pixels"))(r.t)))
 
 	segments := ints("segment_ids")
 	b := &batch.Batch{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode), Segments: segments}
@@ -255,7 +255,7 @@ func (r *goldenTiny) loadInputs(mode string) {
 		b.Intervals = append(b.Intervals, 0, 0, int32(lo), int32(hi))
 	}
 	n, err := r.in.Upload(r.dev, b, nil, &r.step)
-	must(r.t, err)
+	NoError(r.t, err)
 	r.step[SlotScale] = math.Float32bits(1 / float32(n))
 	if want := int(r.tensor("token_count")[0]); n != want {
 		r.t.Fatalf("%d targets, want %d", n, want)
@@ -280,17 +280,17 @@ func (r *goldenTiny) tensor(name string) []float32 {
 	r.t.Helper()
 	if info, _ := r.want.Tensor(name); info.DType == "I32" {
 		var out []float32
-		for _, v := range must1(r.want.Int32(name))(r.t) {
+		for _, v := range Value(r.want.Int32(name))(r.t) {
 			out = append(out, float32(v))
 		}
 		return out
 	}
-	return must1(r.want.Float32(name))(r.t)
+	return Value(r.want.Float32(name))(r.t)
 }
 
 func (r *goldenTiny) temp(exe engine.Executable, x *nn.Tensor) []float32 {
 	values := make([]float32, x.Size())
-	must(r.t, engine.DownloadTemp(r.dev, exe, x.View(), values))
+	NoError(r.t, engine.DownloadTemp(r.dev, exe, x.View(), values))
 	return values
 }
 
@@ -316,7 +316,7 @@ func (r *goldenTiny) compareStages(exe engine.Executable, trace Trace, sum float
 	}
 	for _, p := range r.model.Params.All() {
 		got, err := r.model.Params.Read(r.dev, r.model.Params.Grads, p)
-		must(r.t, err)
+		NoError(r.t, err)
 		golden.Compare(r.t, "grad."+p.Name, got, r.tensor("grad."+p.Name), golden.Tolerance{Atol: 2e-6, Rtol: r.rtol(1e-3)})
 	}
 	if compared < 8 {
@@ -355,7 +355,7 @@ func (r *goldenTiny) compareParameters(step int) {
 	for _, p := range r.model.Params.All() {
 		name := fmt.Sprintf("step%d.%s", step, p.Name)
 		got, err := r.model.Params.Read(r.dev, r.model.Params.Weights, p)
-		must(r.t, err)
+		NoError(r.t, err)
 		want := r.tensor(name)
 		golden.Compare(r.t, name, got, want, golden.Tolerance{Atol: 6e-4})
 		for i := range want {
@@ -368,21 +368,5 @@ func (r *goldenTiny) compareParameters(step int) {
 	}
 	if tight/total < 0.999 || sum/total > 1e-7 {
 		r.t.Errorf("after step %d: %.4f of the parameters within 2.4e-6, want 0.999; mean difference %.2g, want 1e-7", step, tight/total, sum/total)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// must1 takes a value and an error to a function that fails the test.
-func must1[T any](v T, err error) func(t testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		must(t, err)
-		return v
 	}
 }

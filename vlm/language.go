@@ -18,7 +18,7 @@ type Processor struct {
 	AddedImageToken bool    // the tokenizer had no <|image|> of its own
 	NoChatTemplate  bool    // there is no chat template
 	bos             string  // the tokenizer's bos_token, "" where it has none
-	ends            []int32 // the tokens that end an answer; the template's own first
+	EOS             []int32 // the tokens that end an answer; the template's own first
 	TokenizerConfig []byte  // tokenizer_config.json
 	ChatTemplate    []byte  // chat_template.jinja; nil where the template stands in config
 }
@@ -83,22 +83,22 @@ func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 }
 
 // Ends says whether a token ends an answer.
-func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.ends, id) }
+func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.EOS, id) }
 
 // EndIDs are the tokens that end an answer.
-func (l *Processor) EndIDs() []int32 { return slices.Clone(l.ends) }
+func (l *Processor) EndIDs() []int32 { return slices.Clone(l.EOS) }
 
 // endWith decides what ends an answer: what the chat template puts behind one, then
 // the tokenizer's eos_token, then those that the model's files name. A model may have
 // none: its answers end at the limit.
 func (l *Processor) SetEnds(eosToken string, named []int32) {
-	l.ends = l.AnswerEnds()
+	l.EOS = l.AnswerEnds()
 	if id, ok := l.Tokenizer.ID(eosToken); ok {
 		named = append([]int32{id}, named...)
 	}
 	for _, id := range named {
-		if !slices.Contains(l.ends, id) {
-			l.ends = append(l.ends, id)
+		if !slices.Contains(l.EOS, id) {
+			l.EOS = append(l.EOS, id)
 		}
 	}
 }
@@ -108,20 +108,20 @@ func (l *Processor) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
 
 // eosTokens are the ids to write to generation_config.json: one, a list, or nil.
 func (l *Processor) EOSTokens() any {
-	switch len(l.ends) {
+	switch len(l.EOS) {
 	case 0:
 		return nil
 	case 1:
-		return l.ends[0]
+		return l.EOS[0]
 	}
-	return l.ends
+	return l.EOS
 }
 
 // generationConfig is generation_config.json.
 func (l *Processor) GenerationConfig() map[string]any {
 	out := map[string]any{}
-	if len(l.ends) > 0 {
-		out["eos_token_id"], out["pad_token_id"] = l.EOSTokens(), l.ends[0]
+	if len(l.EOS) > 0 {
+		out["eos_token_id"], out["pad_token_id"] = l.EOSTokens(), l.EOS[0]
 	}
 	return out
 }

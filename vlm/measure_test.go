@@ -27,7 +27,7 @@ func TestSamples(t *testing.T) {
 		{"qwen3-1.7b", 1 << 20, sample{1, 8192, 1, 256}},
 	} {
 		r, err := Preset(c.preset)
-		must(t, err)
+		NoError(t, err)
 		info := engine.Info{Memory: c.memory}
 		all := r.samples(info)
 		if last := all[len(all)-1]; last != c.last {
@@ -51,7 +51,7 @@ func TestMeasureStep(t *testing.T) {
 			r := testRecipe(t, 1)
 			before, _ := dev.MemoryInUse()
 			got, err := MeasureStep(t.Context(), dev, r, 20*time.Second)
-			must(t, err)
+			NoError(t, err)
 			if got.FlopsPerSecond <= 0 || !strings.Contains(got.What, "step of ") {
 				t.Errorf("%+v", got)
 			}

@@ -15,7 +15,7 @@ import (
 // TestNothingIsLeft: training, generation and evaluation give back all memory of the
 // device, and no goroutine outlives them.
 func TestNothingIsLeft(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 4)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 4)
 	r.ValEvery, r.SaveEvery = 2, 2
 	for _, dev := range devices.Open(t) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
@@ -31,21 +31,21 @@ func TestNothingIsLeft(t *testing.T) {
 			for range 2 {
 				out = filepath.Join(t.TempDir(), "run")
 				_, err := trainOn(t, dev, r, files, out, false, Observer{})
-				must(t, err)
+				NoError(t, err)
 				check("training")
 			}
 			l, err := Load(out, dev)
-			must(t, err)
+			NoError(t, err)
 			g := NewGenerator(l)
 			prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
-			must(t, err)
+			NoError(t, err)
 			_, err = g.Generate(t.Context(), prompt, nil, GenerateOptions{MaxNewTokens: 3})
-			must(t, err)
+			NoError(t, err)
 			g.Free()
 			_, err = Evaluate(t.Context(), l, EvalOptions{Data: files, Limit: 3})
-			must(t, err)
+			NoError(t, err)
 			_, _, err = Score(t.Context(), l, prompt.IDs)
-			must(t, err)
+			NoError(t, err)
 			l.Close()
 			check("a loaded model")
 
@@ -74,13 +74,13 @@ func (c *compilations) Compile(p *engine.Plan, arena []engine.Memory) (engine.Ex
 // TestValidationCompilesOnce: the programs of steps and answers stay compiled from one
 // validation to the next.
 func TestValidationCompilesOnce(t *testing.T) {
-	files := []string{testData(t, 40)}
+	files := []string{Data(t, 40)}
 	count := func(steps int) []string {
 		r := testRecipe(t, steps)
 		r.ValEvery = 2
 		dev := &compilations{Device: devices.Open(t)[0]}
 		_, err := trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
-		must(t, err)
+		NoError(t, err)
 		slices.Sort(dev.programs)
 		return dev.programs
 	}

@@ -12,7 +12,7 @@ import (
 // lines that could not be written are written later.
 func TestMetricsLog(t *testing.T) {
 	step := func(n int) string {
-		return string(must1(json.Marshal(StepMetrics{Step: n, Loss: 1}))(t)) + "\n"
+		return string(Value(json.Marshal(StepMetrics{Step: n, Loss: 1}))(t)) + "\n"
 	}
 	val := `{"step":2,"val_loss":0.5}` + "\n"
 	unknown := `{"step":2,"val_loss":null}` + "\n"
@@ -30,21 +30,21 @@ func TestMetricsLog(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.jsonl")
-			must(t, os.WriteFile(path, []byte(c.was), 0o644))
+			NoError(t, os.WriteFile(path, []byte(c.was), 0o644))
 			m, err := openMetrics(path, 2)
-			must(t, err)
+			NoError(t, err)
 			if len(m.train) != c.train || len(m.val) != c.val {
 				t.Errorf("%d steps and %d validations, want %d and %d", len(m.train), len(m.val), c.train, c.val)
 			}
 			good := m.file
-			m.file = must1(os.Open(path))(t) // which takes no writing
+			m.file = Value(os.Open(path))(t) // which takes no writing
 			if m.step(StepMetrics{Step: 3, Loss: 1}) == nil || m.validation(ValMetrics{Step: 3, ValLoss: 0.25}) == nil {
 				t.Error("a file that takes no writing was written")
 			}
-			must(t, m.file.Close())
+			NoError(t, m.file.Close())
 			m.file = good
-			must(t, m.step(StepMetrics{Step: 4, Loss: 1}))
-			must(t, m.close())
+			NoError(t, m.step(StepMetrics{Step: 4, Loss: 1}))
+			NoError(t, m.close())
 			if got, want := string(readFile(t, path)), c.is+step(3)+`{"step":3,"val_loss":0.25}`+"\n"+step(4); got != want {
 				t.Errorf("the file is\n%swant\n%s", got, want)
 			}

@@ -45,10 +45,10 @@ type Model struct {
 	Config Config
 	Params *nn.Params
 
-	embedder embedder
-	decoder  decoder
-	most     int64 // bytes of one buffer of the device that holds the model; 0 = any
-	memories []engine.Memory
+	embedder       embedder
+	decoder        decoder
+	MaxBufferBytes int64 // bytes of one buffer of the device that holds the model; 0 = any
+	memories       []engine.Memory
 }
 
 // NewModel declares the parameters that the configuration asks for. They have
@@ -142,7 +142,7 @@ func (m *Model) Storage() shaders.Type {
 
 // allocate places the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
-	m.most = dev.Info().Limits.MaxBufferBytes
+	m.MaxBufferBytes = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {
 		return err
 	}
@@ -160,7 +160,9 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 }
 
 // Plan places a recording's tensors, in buffers that the model's device can bind.
-func (m *Model) Plan(p *engine.Program) (*engine.Plan, error) { return engine.NewPlan(p, m.most) }
+func (m *Model) Plan(p *engine.Program) (*engine.Plan, error) {
+	return engine.NewPlan(p, m.MaxBufferBytes)
+}
 
 func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer) error {
 	memories, err := engine.Allocate(dev, what, buffers...)
@@ -179,3 +181,12 @@ func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
 // apartOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
 func NoFusionOn(kind string) bool { return kind == "cpu" }
+
+// VocabularyParams are the parameters with a row for each token: the embedding and, where it is
+// another, the head.
+func (m *Model) VocabularyParams() []*nn.Param {
+	if m.decoder.head == m.decoder.embed {
+		return []*nn.Param{m.decoder.embed}
+	}
+	return []*nn.Param{m.decoder.embed, m.decoder.head}
+}

@@ -173,7 +173,7 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*Runner, error
 	if err != nil {
 		return nil, err
 	}
-	m, err := NewModel(p.config(), Init{})
+	m, err := NewModel(p.Config(), Init{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -42,7 +42,7 @@ func TestObservers(t *testing.T) {
 
 // TestObserved checks what a run tells of itself, and what it tells when it goes on.
 func TestObserved(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 6)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 6)
 	r.ValEvery, r.SaveEvery = 3, 3
 	out := filepath.Join(t.TempDir(), "run")
 	var info RunInfo
@@ -54,7 +54,7 @@ func TestObserved(t *testing.T) {
 		Validation: func(m ValMetrics) { samples = append(samples, m.Samples...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
 	}
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
-	must(t, err)
+	NoError(t, err)
 	if len(info.Earlier)+len(info.EarlierVal) != 0 || len(steps) != 6 {
 		t.Errorf("%d steps behind it, %d taken", len(info.Earlier), len(steps))
 	}
@@ -80,9 +80,9 @@ func TestObserved(t *testing.T) {
 			t.Fatalf("%q, %q: %d pictures of %d pixels", s.Question, s.Truth, len(s.Pictures), s.Size)
 		}
 		encoded, err := s.PNG(0)
-		must(t, err)
+		NoError(t, err)
 		picture, err := png.Decode(bytes.NewReader(encoded))
-		must(t, err)
+		NoError(t, err)
 		for _, at := range []int{0, s.Size*s.Size - 1} {
 			r, g, b, _ := picture.At(at%s.Size, at/s.Size).RGBA()
 			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Pictures[0][3*at:3*at+3]) {
@@ -95,7 +95,7 @@ func TestObserved(t *testing.T) {
 // TestSamplesAgain: a resumed run tells what was asked and answered before it was
 // interrupted, with the pictures.
 func TestSamplesAgain(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 5)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 5)
 	r.ValEvery = 2
 	out := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +113,7 @@ func TestSamplesAgain(t *testing.T) {
 		t.Fatalf("%d validations, %v", len(before), err)
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i RunInfo) { after = slices.Clone(i.EarlierVal) }})
-	must(t, err)
+	NoError(t, err)
 	if !reflect.DeepEqual(before, after) {
 		t.Errorf("told\n%.300v\nafter\n%.300v", after, before)
 	}

@@ -60,15 +60,15 @@ func TestPlotLoss(t *testing.T) {
 				dir = t.TempDir()
 			}
 			path := filepath.Join(dir, strings.ReplaceAll(c.name, " ", "-")+".png")
-			must(t, plotLoss(path, c.log))
+			NoError(t, plotLoss(path, c.log))
 			f, err := os.Open(path)
 			if !c.drawn && os.IsNotExist(err) {
 				return
 			}
-			must(t, err)
+			NoError(t, err)
 			defer f.Close()
 			picture, _, err := image.Decode(f)
-			must(t, err)
+			NoError(t, err)
 			blue := 0
 			for y := range picture.Bounds().Dy() {
 				for x := range picture.Bounds().Dx() {
@@ -87,22 +87,22 @@ func TestPlotLoss(t *testing.T) {
 
 // TestPlotFails: a picture that cannot be drawn ends no run, and is said once.
 func TestPlotFails(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 4)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 4)
 	r.ValEvery = 2
 	out := filepath.Join(t.TempDir(), "run")
-	must(t, os.MkdirAll(filepath.Join(out, "loss.png", "folder"), 0o755))
+	NoError(t, os.MkdirAll(filepath.Join(out, "loss.png", "folder"), 0o755))
 	said := 0
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{Warn: func(s string) {
 		if strings.Contains(s, "loss.png cannot be drawn") {
 			said++
 		}
 	}})
-	must(t, err)
+	NoError(t, err)
 	if said != 1 {
 		t.Errorf("said %d times", said)
 	}
 	left, err := filepath.Glob(filepath.Join(out, "*.tmp"))
-	must(t, err)
+	NoError(t, err)
 	if len(left) > 0 {
 		t.Errorf("%v was left behind", left)
 	}

@@ -84,7 +84,7 @@ func (p *Pretrained) WithTokens(tok *tokenizer.Tokenizer) TextConfig {
 }
 
 // config is the decoder as a model of its own, without pictures.
-func (p *Pretrained) config() Config {
+func (p *Pretrained) Config() Config {
 	return Config{ModelType: ModelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: FormatVersion}
 }
 
@@ -106,7 +106,7 @@ func (p *Pretrained) Load(dev engine.Device, m *Model, l *Processor, seed uint64
 	if !l.AddedImageToken {
 		return nil
 	}
-	for _, param := range []*nn.Param{m.decoder.embed, m.decoder.head} {
+	for _, param := range m.VocabularyParams() {
 		if err := m.Params.SetRow(dev, param, int(l.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func quantisedHint(name string) string {
 // have fewer rows than the model's.
 func (p *Pretrained) shape(m *Model, param *nn.Param) []int {
 	shape := slices.Clone(param.Shape)
-	if param == m.decoder.embed || param == m.decoder.head {
+	if slices.Contains(m.VocabularyParams(), param) {
 		shape[0] = p.Text.VocabSize
 	}
 	return shape

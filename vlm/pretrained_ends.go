@@ -88,7 +88,7 @@ func parseEnds(text []byte) ([]int32, error) {
 	}
 	var list []int32
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", compact(raw))
+		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", Compact(raw))
 	}
 	return list, nil
 }

@@ -146,12 +146,12 @@ type ggufSource struct {
 
 // The tensors' names: one of Hugging Face's, one of GGUF's.
 const (
-	embedName = "model.embed_tokens.weight"
-	headName  = "lm_head.weight"
+	EmbeddingName = "model.embed_tokens.weight"
+	HeadName      = "lm_head.weight"
 )
 
 var (
-	ggufNames = map[string]string{embedName: "token_embd.weight", "model.norm.weight": "output_norm.weight", headName: "output.weight"}
+	ggufNames = map[string]string{EmbeddingName: "token_embd.weight", "model.norm.weight": "output_norm.weight", HeadName: "output.weight"}
 	// layerParts are the parts of a layer.
 	layerParts = map[string]string{
 		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
@@ -163,7 +163,7 @@ var (
 )
 
 // ggufName is GGUF's name of a parameter; "" where it has none.
-func ggufName(name string) string {
+func GGUFName(name string) string {
 	if name, ok := ggufNames[name]; ok {
 		return name
 	}
@@ -174,7 +174,7 @@ func ggufName(name string) string {
 }
 
 func (s *ggufSource) shape(name string) ([]int, bool) {
-	t, ok := s.Tensor(ggufName(name))
+	t, ok := s.Tensor(GGUFName(name))
 	return t.Shape, ok
 }
 
@@ -183,13 +183,13 @@ func (s *ggufSource) files() []string { return []string{s.Name()} }
 func (s *ggufSource) unexpected(known func(string) bool) string {
 	theirs := map[string]bool{}
 	for name := range ggufNames {
-		theirs[ggufName(name)] = known(name)
+		theirs[GGUFName(name)] = known(name)
 	}
 	for layer := range s.config.NumHiddenLayers {
 		for part := range layerParts {
 			for _, kind := range []string{"weight", "bias"} {
 				name := fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind)
-				theirs[ggufName(name)] = known(name)
+				theirs[GGUFName(name)] = known(name)
 			}
 		}
 	}
@@ -202,7 +202,7 @@ func (s *ggufSource) unexpected(known func(string) bool) string {
 }
 
 func (s *ggufSource) read(name string, from int, dst []float32) error {
-	their := ggufName(name)
+	their := GGUFName(name)
 	t, ok := s.Tensor(their)
 	if !ok {
 		return fmt.Errorf("%s: tensor %q is missing", s.Name(), their)

@@ -91,14 +91,14 @@ func newSetSource(set *safetensors.Set) *setSource {
 	s := &setSource{Set: set}
 	has := func(name string) bool { _, ok := set.Tensor(name); return ok }
 	s.bare = !has("model.norm.weight") && has("norm.weight")
-	s.headOnly = !has(s.theirs(embedName)) && has(headName)
+	s.headOnly = !has(s.theirs(EmbeddingName)) && has(HeadName)
 	return s
 }
 
 // theirs is a parameter's name in the files.
 func (s *setSource) theirs(name string) string {
-	if s.headOnly && name == embedName {
-		return headName
+	if s.headOnly && name == EmbeddingName {
+		return HeadName
 	}
 	if s.bare {
 		return strings.TrimPrefix(name, "model.")
@@ -109,15 +109,15 @@ func (s *setSource) theirs(name string) string {
 // untie looks at weights that are tied by the configuration and there twice. Where they
 // differ the model keeps both, as transformers 5 does.
 func (s *setSource) untie(p *Pretrained) error {
-	if _, ok := s.Tensor(headName); !ok || s.headOnly {
+	if _, ok := s.Tensor(HeadName); !ok || s.headOnly {
 		return nil
 	}
-	same, err := s.equal(s.theirs(embedName), headName)
+	same, err := s.equal(s.theirs(EmbeddingName), HeadName)
 	if err != nil {
 		return err
 	}
 	if s.copied = same; !same {
-		slog.Warn(fmt.Sprintf("%s: tie_word_embeddings is set, but %s differs from the embedding; both are kept", p.Path, headName))
+		slog.Warn(fmt.Sprintf("%s: tie_word_embeddings is set, but %s differs from the embedding; both are kept", p.Path, HeadName))
 		p.Text.TieWordEmbeddings = false
 	}
 	return nil
@@ -162,12 +162,12 @@ func (s *setSource) unexpected(known func(string) bool) string {
 	for _, name := range s.Names() {
 		ours := name
 		switch {
-		case s.headOnly && name == headName:
-			ours = embedName
-		case s.bare && name != headName:
+		case s.headOnly && name == HeadName:
+			ours = EmbeddingName
+		case s.bare && name != HeadName:
 			ours = "model." + name
 		}
-		if !known(ours) && !(s.copied && name == headName) && !invFreq.MatchString(name) {
+		if !known(ours) && !(s.copied && name == HeadName) && !invFreq.MatchString(name) {
 			return name
 		}
 	}

@@ -19,35 +19,35 @@ import (
 func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := Load(path, cpu.Open(0))
-	must(t, err)
-	nll, _, err := Score(t.Context(), l, plainIDs(l.Processor.Tokenizer, "what color is the shape? the circle is blue."))
-	must(t, err)
+	NoError(t, err)
+	nll, _, err := Score(t.Context(), l, PlainIDs(l.Processor.Tokenizer, "what color is the shape? the circle is blue."))
+	NoError(t, err)
 	return nll
 }
 
 // TestFoldersOfOtherKinds reads weights as other tools save them.
 func TestFoldersOfOtherKinds(t *testing.T) {
-	tiny := func() *tinyDecoder { return newTinyDecoder(t, "tiny_llama", 280) }
-	want := scoreOf(t, tiny().folder(t))
+	tiny := func() *TinyDecoder { return NewTinyDecoder(t, "tiny_llama", 280) }
+	want := scoreOf(t, tiny().Folder(t))
 	for _, c := range []struct {
 		name   string
-		change func(d *tinyDecoder)
+		change func(d *TinyDecoder)
 	}{
-		{"tied, the table twice", func(d *tinyDecoder) { d.rename(embedName, headName, true) }},
-		{"tied, the table as lm_head alone", func(d *tinyDecoder) { d.rename(embedName, headName, false) }},
-		{"without model.", func(d *tinyDecoder) {
-			for _, name := range slices.Collect(maps.Keys(d.weights)) {
-				d.rename(name, strings.TrimPrefix(name, "model."), false)
+		{"tied, the table twice", func(d *TinyDecoder) { d.Rename(EmbeddingName, HeadName, true) }},
+		{"tied, the table as lm_head alone", func(d *TinyDecoder) { d.Rename(EmbeddingName, HeadName, false) }},
+		{"without model.", func(d *TinyDecoder) {
+			for _, name := range slices.Collect(maps.Keys(d.Weights)) {
+				d.Rename(name, strings.TrimPrefix(name, "model."), false)
 			}
 		}},
-		{"with RoPE's frequencies", func(d *tinyDecoder) {
-			d.shapes["model.layers.0.self_attn.rotary_emb.inv_freq"], d.weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = []int{1}, []float32{1}
+		{"with RoPE's frequencies", func(d *TinyDecoder) {
+			d.Shapes["model.layers.0.self_attn.rotary_emb.inv_freq"], d.Weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = []int{1}, []float32{1}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := tiny()
 			c.change(d)
-			if got := scoreOf(t, d.folder(t)); !slices.Equal(got, want) {
+			if got := scoreOf(t, d.Folder(t)); !slices.Equal(got, want) {
 				t.Errorf("%v, want %v", got[:4], want[:4])
 			}
 		})
@@ -55,46 +55,34 @@ func TestFoldersOfOtherKinds(t *testing.T) {
 
 	// Another head beside the embedding is kept, though the configuration ties them.
 	d, untied := tiny(), tiny()
-	for _, one := range []*tinyDecoder{d, untied} {
-		one.rename(embedName, headName, true)
-		one.weights[headName] = slices.Clone(one.weights[headName])
-		slices.Reverse(one.weights[headName])
+	for _, one := range []*TinyDecoder{d, untied} {
+		one.Rename(EmbeddingName, HeadName, true)
+		one.Weights[HeadName] = slices.Clone(one.Weights[HeadName])
+		slices.Reverse(one.Weights[HeadName])
 	}
-	untied.config["tie_word_embeddings"] = false
-	dir := d.folder(t)
+	untied.Config["tie_word_embeddings"] = false
+	dir := d.Folder(t)
 	got := scoreOf(t, dir)
-	if !slices.Equal(got, scoreOf(t, untied.folder(t))) || slices.Equal(got, want) {
+	if !slices.Equal(got, scoreOf(t, untied.Folder(t))) || slices.Equal(got, want) {
 		t.Error("a head of its own is not used where the configuration ties it")
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	_, err := Export(t.Context(), ExportOptions{Model: dir, Out: out, DType: "f32"})
-	must(t, err)
+	NoError(t, err)
 	if !slices.Equal(scoreOf(t, out), got) {
 		t.Error("the exported head differs")
 	}
 }
 
-// rename gives a tensor another name, or a copy of it.
-func (d *tinyDecoder) rename(from, to string, keep bool) {
-	if from == to {
-		return
-	}
-	d.weights[to], d.shapes[to] = d.weights[from], d.shapes[from]
-	if !keep {
-		delete(d.weights, from)
-		delete(d.shapes, from)
-	}
-}
-
 // TestGGUFRope compares scaled RoPE of a GGUF file with the same in config.json.
 func TestGGUFRope(t *testing.T) {
-	plain := scoreOf(t, newTinyDecoder(t, "tiny_llama", 280).folder(t))
+	plain := scoreOf(t, NewTinyDecoder(t, "tiny_llama", 280).Folder(t))
 	llama3 := map[string]any{"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192}
 	for _, c := range []struct {
 		name    string
 		config  map[string]any
 		meta    map[string]any
-		factors func(d *tinyDecoder) []float32
+		factors func(d *TinyDecoder) []float32
 	}{
 		{"linear", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(4)}, nil},
 		{"linear by default", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scaling.factor": float32(4)}, nil},
@@ -103,25 +91,25 @@ func TestGGUFRope(t *testing.T) {
 		{"a factor of 1", nil, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(1)}, nil},
 		{"YaRN", map[string]any{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64},
 			map[string]any{"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": float32(4), "llama.rope.scaling.original_context_length": uint32(64)}, nil},
-		{"factors of Llama 3", llama3, nil, func(d *tinyDecoder) []float32 {
+		{"factors of Llama 3", llama3, nil, func(d *TinyDecoder) []float32 {
 			s := RopeScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalContext: 8192}
 			var out []float32
-			half := int(d.config["head_dim"].(float64)) / 2
+			half := int(d.Config["head_dim"].(float64)) / 2
 			for i := range half {
-				out = append(out, float32(s.llama3Factor(math.Pow(d.config["rope_theta"].(float64), -float64(i)/float64(half)))))
+				out = append(out, float32(s.Llama3Factor(math.Pow(d.Config["rope_theta"].(float64), -float64(i)/float64(half)))))
 			}
 			return out
 		}},
-		{"factors of 1", nil, nil, func(d *tinyDecoder) []float32 {
-			return slices.Repeat([]float32{1}, int(d.config["head_dim"].(float64))/2)
+		{"factors of 1", nil, nil, func(d *TinyDecoder) []float32 {
+			return slices.Repeat([]float32{1}, int(d.Config["head_dim"].(float64))/2)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newTinyDecoder(t, "tiny_llama", 280)
+			d := NewTinyDecoder(t, "tiny_llama", 280)
 			if c.config != nil {
-				d.config["rope_scaling"] = c.config
+				d.Config["rope_scaling"] = c.config
 			}
-			want := scoreOf(t, d.folder(t))
+			want := scoreOf(t, d.Folder(t))
 			if (c.config == nil) != slices.Equal(want, plain) {
 				t.Fatal("the configuration scales nothing, or something that it should not")
 			}
@@ -129,16 +117,16 @@ func TestGGUFRope(t *testing.T) {
 			if c.factors != nil {
 				change = func(all []gguftest.Tensor) []gguftest.Tensor {
 					f := c.factors(d)
-					return append(all, gguftest.Floats(ropeFactors, []int{len(f)}, f))
+					return append(all, gguftest.Floats("rope_freqs.weight", []int{len(f)}, f))
 				}
 			}
-			path := d.gguf(t, c.meta, change)
+			path := d.GGUF(t, c.meta, change)
 			if got := scoreOf(t, path); !slices.Equal(got, want) {
 				t.Errorf("%v, want %v", got[:4], want[:4])
 			}
 			out := filepath.Join(t.TempDir(), "out")
 			_, err := Export(t.Context(), ExportOptions{Model: path, Out: out, DType: "f32"})
-			must(t, err)
+			NoError(t, err)
 			if got := scoreOf(t, out); !slices.Equal(got, want) {
 				t.Errorf("exported: %v, want %v", got[:4], want[:4])
 			}
@@ -172,32 +160,32 @@ func TestEndsOfFolders(t *testing.T) {
 		{"no tokenizer_config.json", "", "", 1, "", nil, []int32{1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newTinyDecoder(t, "tiny_llama", 280)
-			d.set = c.set
+			d := NewTinyDecoder(t, "tiny_llama", 280)
+			d.TokenizerConfig = c.set
 			if c.eos != nil {
-				d.config["eos_token_id"] = c.eos
+				d.Config["eos_token_id"] = c.eos
 			}
-			dir := d.folder(t)
+			dir := d.Folder(t)
 			write := func(name, text string) {
 				if text != "" {
-					must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+					NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 				}
 			}
 			write("special_tokens_map.json", c.map_)
 			write("generation_config.json", c.generation)
 			if c.set == "" {
-				must(t, os.Remove(filepath.Join(dir, "tokenizer_config.json")))
+				NoError(t, os.Remove(filepath.Join(dir, "tokenizer_config.json")))
 			}
 			l, err := OpenProcessor(dir)
-			must(t, err)
+			NoError(t, err)
 			if got := l.AnswerEnds(); !slices.Equal(got, c.template) || !slices.Equal(l.EndIDs(), c.ends) {
 				t.Errorf("the template ends with %v, generation at %v, want %v and %v", got, l.EndIDs(), c.template, c.ends)
 			}
 			out := filepath.Join(t.TempDir(), "out")
 			_, err = Export(t.Context(), ExportOptions{Model: dir, Out: out, DType: "f32"})
-			must(t, err)
-			exported, err := readEnds(out, math.MaxInt32)
-			must(t, err)
+			NoError(t, err)
+			exported, err := ReadEnds(out, math.MaxInt32)
+			NoError(t, err)
 			if !slices.Equal(exported, c.ends) {
 				t.Errorf("the export ends at %v, want %v", exported, c.ends)
 			}
@@ -220,11 +208,11 @@ func TestEndsOfGGUF(t *testing.T) {
 		{"a message's end in harmony", [3]string{"<|end|>", "<|return|>", "<|call|>"}, map[string]any{"tokenizer.ggml.eos_token_id": uint32(1)}, []int32{1, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newTinyDecoder(t, "tiny_llama", 280)
-			d.set = "{}"
-			copy(d.tokens.tokens, c.specials[:])
-			l, err := OpenProcessor(d.gguf(t, c.meta, nil))
-			must(t, err)
+			d := NewTinyDecoder(t, "tiny_llama", 280)
+			d.TokenizerConfig = "{}"
+			copy(d.Tokens.Tokens, c.specials[:])
+			l, err := OpenProcessor(d.GGUF(t, c.meta, nil))
+			NoError(t, err)
 			if got := l.EndIDs(); !slices.Equal(got, c.want) {
 				t.Errorf("generation ends at %v, want %v", got, c.want)
 			}
@@ -235,13 +223,13 @@ func TestEndsOfGGUF(t *testing.T) {
 // TestEndsOfTheWrongType: an end that a file takes for a word is a token all the same.
 func TestEndsOfTheWrongType(t *testing.T) {
 	for _, kinds := range []any{nil, slices.Repeat([]int32{1}, 280)} {
-		d := newTinyDecoder(t, "tiny_llama", 280)
-		d.set = `{"chat_template":"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"}`
-		d.tokens.tokens[0] = "<|im_end|>"
-		l, err := OpenProcessor(d.gguf(t, map[string]any{"tokenizer.ggml.token_type": kinds, "tokenizer.ggml.eos_token_id": nil}, nil))
-		must(t, err)
+		d := NewTinyDecoder(t, "tiny_llama", 280)
+		d.TokenizerConfig = `{"chat_template":"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"}`
+		d.Tokens.Tokens[0] = "<|im_end|>"
+		l, err := OpenProcessor(d.GGUF(t, map[string]any{"tokenizer.ggml.token_type": kinds, "tokenizer.ggml.eos_token_id": nil}, nil))
+		NoError(t, err)
 		got, err := l.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "a<|im_end|>", Assistant: "b"}}})
-		must(t, err)
+		NoError(t, err)
 		if n := occurrences(got.IDs, 0); n != 2 || !slices.Equal(l.AnswerEnds(), []int32{0}) || !got.Answer[len(got.Answer)-1] {
 			t.Errorf("%d ends in %v, answers %v, ends %v", n, got.IDs, got.Answer, l.AnswerEnds())
 		}
@@ -252,16 +240,16 @@ func TestEndsOfTheWrongType(t *testing.T) {
 func TestBeginToken(t *testing.T) {
 	around := `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|user|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|user|>":{"id":"<|user|>","ids":[1],"tokens":["<|user|>"]}}}`
 	with := func(set, processor string) string {
-		d := newTinyDecoder(t, "tiny_llama", 280)
-		d.set = set
+		d := NewTinyDecoder(t, "tiny_llama", 280)
+		d.TokenizerConfig = set
 		if processor != "" {
-			d.tokens.file = []byte(strings.Replace(string(d.tokens.file), `"post_processor":null`, `"post_processor":`+processor, 1))
+			d.Tokens.File = []byte(strings.Replace(string(d.Tokens.File), `"post_processor":null`, `"post_processor":`+processor, 1))
 		}
-		return d.folder(t)
+		return d.Folder(t)
 	}
 	gguf := func(more map[string]any) string {
-		d := newTinyDecoder(t, "tiny_llama", 280)
-		return d.gguf(t, more, nil)
+		d := NewTinyDecoder(t, "tiny_llama", 280)
+		return d.GGUF(t, more, nil)
 	}
 	for _, c := range []struct {
 		name, path, bos string
@@ -277,10 +265,10 @@ func TestBeginToken(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := OpenProcessor(c.path)
-			must(t, err)
-			plain := plainIDs(l.Tokenizer, "the shape")
+			NoError(t, err)
+			plain := PlainIDs(l.Tokenizer, "the shape")
 			raw, err := l.Raw("the shape", 0, c.bos)
-			must(t, err)
+			NoError(t, err)
 			if !slices.Equal(raw.IDs, slices.Concat(c.want, plain)) {
 				t.Errorf("%v, want %v before %v", raw.IDs, c.want, plain)
 			}
@@ -288,14 +276,14 @@ func TestBeginToken(t *testing.T) {
 				return
 			}
 			prompt, err := l.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "the shape"}}}, nil)
-			must(t, err)
+			NoError(t, err)
 			if len(c.want) > 0 && prompt.IDs[0] == c.want[0] {
 				t.Error("a chat template's text has a begin token that the template did not write")
 			}
 		})
 	}
 	l, err := OpenProcessor(with(`{}`, ""))
-	must(t, err)
+	NoError(t, err)
 	if _, err := l.Raw("x", 0, BOSYes); err == nil {
 		t.Error("a begin token is given to a model that has none")
 	}

@@ -10,42 +10,42 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/nn/gguf"
 	"patchwork/nn/gguf/gguftest"
 	"patchwork/shaders"
+	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 )
 
 // TestPretrainedForms: a folder, a folder of shards and a GGUF file of the same
 // decoder give the same parameters, ids and settings.
 func TestPretrainedForms(t *testing.T) {
-	for _, family := range tinyFamilies {
+	for _, family := range TinyFamilies {
 		t.Run(family, func(t *testing.T) {
-			d := newTinyDecoder(t, family, 280)
+			d := NewTinyDecoder(t, family, 280)
 			var prompts [][]int32
-			for form, path := range map[string]string{"folder": d.folder(t), "shards": d.sharded(t), "GGUF": d.gguf(t, nil, nil)} {
+			for form, path := range map[string]string{"folder": d.Folder(t), "shards": d.Sharded(t), "GGUF": d.GGUF(t, nil, nil)} {
 				dev := cpu.Open(0)
 				l, err := Load(path, dev)
-				must(t, err)
-				if c := l.Config.Text; !l.Config.Vision.None() || c.VocabSize != 300 || c.TieWordEmbeddings != (family != "tiny_qwen3_untied") || c.RMSNormEps != d.config["rms_norm_eps"] {
+				NoError(t, err)
+				if c := l.Config.Text; !l.Config.Vision.None() || c.VocabSize != 300 || c.TieWordEmbeddings != (family != "tiny_qwen3_untied") || c.RMSNormEps != d.Config["rms_norm_eps"] {
 					t.Errorf("%s: configuration %+v", form, l.Config)
 				}
-				if len(l.Params.All()) != len(d.weights) {
-					t.Errorf("%s: %d parameters, want %d", form, len(l.Params.All()), len(d.weights))
+				if len(l.Params.All()) != len(d.Weights) {
+					t.Errorf("%s: %d parameters, want %d", form, len(l.Params.All()), len(d.Weights))
 				}
 				for _, p := range l.Params.All() {
 					got, err := l.Params.Read(dev, l.Params.Weights, p)
-					must(t, err)
-					if !slices.Equal(got, d.weights[strings.TrimPrefix(p.Name, DecoderPrefix)]) {
+					NoError(t, err)
+					if !slices.Equal(got, d.Weights[strings.TrimPrefix(p.Name, DecoderPrefix)]) {
 						t.Errorf("%s: %s differs", form, p.Name)
 					}
 				}
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "is the <|end|> red? <|image|>"}}}, nil)
-				must(t, err)
+				NoError(t, err)
 				prompts = append(prompts, prompt.IDs)
-				if n := occurrences(prompt.IDs, l.Processor.ends[0]); n != 0 {
+				if n := occurrences(prompt.IDs, l.Processor.EndIDs()[0]); n != 0 {
 					t.Errorf("%s: a question's text became %d ends of turn", form, n)
 				}
 				out, err := NewGenerator(l).Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 4})
@@ -69,36 +69,37 @@ func occurrences(ids []int32, id int32) (n int) {
 	return n
 }
 
-// TestImageRow: <|image|> takes a row that pads the embedding, or a new one, small
+// TestImageRow: <|image|> takes a row that pads the embedName, or a new one, small
 // and random; no other row changes.
 func TestImageRow(t *testing.T) {
-	for _, family := range tinyFamilies {
+	for _, family := range TinyFamilies {
 		for _, tokens := range []int{280, 300} {
-			d := newTinyDecoder(t, family, tokens)
-			p, err := OpenPretrained(d.gguf(t, nil, nil))
-			must(t, err)
+			d := NewTinyDecoder(t, family, tokens)
+			p, err := OpenPretrained(d.GGUF(t, nil, nil))
+			NoError(t, err)
 			defer p.Close()
 			l, err := p.Processor(4)
-			must(t, err)
+			NoError(t, err)
 			text := p.WithTokens(l.Tokenizer)
 			if int(l.ImageID()) != tokens || text.VocabSize != max(300, tokens+1) {
 				t.Fatalf("%s: <|image|> is %d of %d", family, l.ImageID(), text.VocabSize)
 			}
-			r := testRecipe(t, 1)
-			m, err := NewModel(r.config(text, tokens), r.Init)
-			must(t, err)
-			must(t, p.Check(m))
+			c := ConfigOf(t, batch.Document).WithText(text)
+			c.ImageTokenID = tokens
+			m, err := NewModel(c.Config, c.Init)
+			NoError(t, err)
+			NoError(t, p.Check(m))
 			load := func(seed uint64) (embed, head []float32) {
 				dev := cpu.Open(0)
-				must(t, m.Allocate(dev, false))
-				must(t, p.Load(dev, m, l, seed))
+				NoError(t, m.Allocate(dev, false))
+				NoError(t, p.Load(dev, m, l, seed))
 				read := func(name string) []float32 {
-					return must1(m.Params.Read(dev, m.Params.Weights, m.Params.ByName(DecoderPrefix+name)))(t)
+					return Value(m.Params.Read(dev, m.Params.Weights, m.Params.ByName(DecoderPrefix+name)))(t)
 				}
-				if m.decoder.head != m.decoder.embed {
-					head = read(headName)
+				if len(m.VocabularyParams()) > 1 {
+					head = read(HeadName)
 				}
-				return read(embedName), head
+				return read(EmbeddingName), head
 			}
 			embed, head := load(1)
 			again, _ := load(1)
@@ -106,9 +107,9 @@ func TestImageRow(t *testing.T) {
 			if !slices.Equal(embed, again) || slices.Equal(embed, other) {
 				t.Errorf("%s: the row is not a matter of the seed", family)
 			}
-			checkImageRow(t, family+" embedding", embed, d.weights[embedName], tokens, text.HiddenSize, r.Init.Embedding)
+			checkImageRow(t, family+" embedding", embed, d.Weights[EmbeddingName], tokens, text.HiddenSize, c.Init.Embedding)
 			if head != nil {
-				checkImageRow(t, family+" head", head, d.weights[headName], tokens, text.HiddenSize, 1/math.Sqrt(float64(text.HiddenSize)))
+				checkImageRow(t, family+" head", head, d.Weights[HeadName], tokens, text.HiddenSize, 1/math.Sqrt(float64(text.HiddenSize)))
 			}
 		}
 	}
@@ -129,58 +130,24 @@ func checkImageRow(t *testing.T, what string, got, want []float32, row, cols int
 	}
 }
 
-func trainDecoder(t *testing.T, ctx context.Context, dev engine.Device, r Recipe, files []string, decoder, out string, resume bool, until func(StepMetrics)) error {
+// trainFrom trains two steps from a decoder.
+func trainFrom(t *testing.T, decoder, out string) error {
 	t.Helper()
-	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Decoder: decoder, Resume: resume, Device: dev, Observe: Observer{Step: until}})
+	r, err := Preset("shapes")
+	NoError(t, err)
+	r.Steps, r.SeqLen, r.PoolSize, r.Warmup, r.ValEvery, r.SaveEvery = 2, 256, 16, 1, 0, 0
+	_, err = Train(context.Background(), TrainOptions{Recipe: r, Data: []string{Data(t, 20)}, Out: out, Decoder: decoder, Device: cpu.Open(0)})
 	return err
-}
-
-// TestTrainFromDecoder: a folder and a GGUF file train alike; a run that was
-// stopped goes on without the decoder's files, with the same bits; another decoder
-// is refused.
-func TestTrainFromDecoder(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 6)
-	r.FreezeDecoderSteps = 2
-	d := newTinyDecoder(t, "tiny_llama", 300)
-	folder, file := d.folder(t), d.gguf(t, nil, nil)
-	a, b, stopped := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b"), filepath.Join(t.TempDir(), "c")
-	must(t, trainDecoder(t, context.Background(), cpu.Open(0), r, files, folder, a, false, nil))
-	must(t, trainDecoder(t, context.Background(), cpu.Open(0), r, files, file, b, false, nil))
-	same(t, "a folder and a GGUF file", losses(t, a), losses(t, b))
-
-	ctx, cancel := context.WithCancel(context.Background())
-	err := trainDecoder(t, ctx, cpu.Open(0), r, files, file, stopped, false, func(m StepMetrics) {
-		if m.Step == 3 {
-			cancel()
-		}
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("an interrupted run returned %v", err)
-	}
-	var settings *SettingsError
-	other := newTinyDecoder(t, "tiny_qwen3", 300).gguf(t, nil, nil)
-	if err := trainDecoder(t, context.Background(), cpu.Open(0), r, files, other, stopped, true, nil); !errors.As(err, &settings) || !slices.Equal(settings.Names, []string{"decoder"}) {
-		t.Errorf("another decoder: %v", err)
-	}
-	must(t, os.Remove(file))
-	if SavedDecoder(stopped) != file {
-		t.Errorf("run.json names the decoder %q, want %q", SavedDecoder(stopped), file)
-	}
-	must(t, trainDecoder(t, context.Background(), cpu.Open(0), r, files, file, stopped, true, nil))
-	same(t, "a stopped run and a whole one", losses(t, b), losses(t, stopped))
-	if answer := testAnswer(t, cpu.Open(0), stopped); answer == "" {
-		t.Log("the model answers nothing, after 6 steps")
-	}
 }
 
 // TestExport writes a trained model's decoder and reads it again: the same
 // parameters in F32, rounded ones in 16 bits.
 func TestExport(t *testing.T) {
-	d := newTinyDecoder(t, "tiny_qwen3_untied", 300)
+	d := NewTinyDecoder(t, "tiny_qwen3_untied", 300)
 	trained := filepath.Join(t.TempDir(), "trained")
-	must(t, trainDecoder(t, context.Background(), cpu.Open(0), testRecipe(t, 2), []string{testData(t, 20)}, d.gguf(t, nil, nil), trained, false, nil))
+	NoError(t, trainFrom(t, d.GGUF(t, nil, nil), trained))
 	whole, err := Load(trained, cpu.Open(0))
-	must(t, err)
+	NoError(t, err)
 	for _, c := range []struct {
 		name      string
 		o         ExportOptions
@@ -194,15 +161,15 @@ func TestExport(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Model, c.o.Out = trained, filepath.Join(t.TempDir(), "out")
 			_, err := Export(t.Context(), c.o)
-			must(t, err)
+			NoError(t, err)
 			l, err := Load(c.o.Out, cpu.Open(0))
-			must(t, err)
+			NoError(t, err)
 			if l.Config.Vision.None() != c.o.DecoderOnly || l.Config.Text.VocabSize != 301 {
 				t.Fatalf("configuration %+v", l.Config)
 			}
 			for _, p := range l.Params.All() {
-				got := must1(l.Params.Read(l.Device, l.Params.Weights, p))(t)
-				want := must1(whole.Params.Read(whole.Device, whole.Params.Weights, whole.Params.ByName(p.Name)))(t)
+				got := Value(l.Params.Read(l.Device, l.Params.Weights, p))(t)
+				want := Value(whole.Params.Read(whole.Device, whole.Params.Weights, whole.Params.ByName(p.Name)))(t)
 				for i := range want {
 					if diff := math.Abs(float64(got[i] - want[i])); diff > c.tolerance*math.Max(math.Abs(float64(want[i])), 1e-4) {
 						t.Fatalf("%s[%d] is %v, want %v", p.Name, i, got[i], want[i])
@@ -215,12 +182,12 @@ func TestExport(t *testing.T) {
 
 // TestBadDecoders: what does not fit together is said in one line.
 func TestBadDecoders(t *testing.T) {
-	d := newTinyDecoder(t, "tiny_llama", 280)
+	d := NewTinyDecoder(t, "tiny_llama", 280)
 	meta := func(key string, value any) func(*testing.T) string {
-		return func(t *testing.T) string { return d.gguf(t, map[string]any{key: value}, nil) }
+		return func(t *testing.T) string { return d.GGUF(t, map[string]any{key: value}, nil) }
 	}
 	tensors := func(change func([]gguftest.Tensor) []gguftest.Tensor) func(*testing.T) string {
-		return func(t *testing.T) string { return d.gguf(t, nil, change) }
+		return func(t *testing.T) string { return d.GGUF(t, nil, change) }
 	}
 	drop := func(name string) func([]gguftest.Tensor) []gguftest.Tensor {
 		return func(all []gguftest.Tensor) []gguftest.Tensor {
@@ -229,15 +196,15 @@ func TestBadDecoders(t *testing.T) {
 	}
 	config := func(key string, value any) func(*testing.T) string {
 		return func(t *testing.T) string {
-			changed := *newTinyDecoder(t, "tiny_llama", 280)
-			changed.config[key] = value
-			return changed.folder(t)
+			changed := *NewTinyDecoder(t, "tiny_llama", 280)
+			changed.Config[key] = value
+			return changed.Folder(t)
 		}
 	}
 	file := func(name, text string) func(*testing.T) string {
 		return func(t *testing.T) string {
-			dir := d.folder(t)
-			must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+			dir := d.Folder(t)
+			NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 			return dir
 		}
 	}
@@ -248,8 +215,8 @@ func TestBadDecoders(t *testing.T) {
 		{"architecture", `general.architecture is "mamba"`, meta("general.architecture", "mamba")},
 		{"no size", `"llama.embedding_length" is missing`, meta("llama.embedding_length", nil)},
 		{"text as size", `"llama.block_count" is missing or no number`, meta("llama.block_count", "two")},
-		{"heads a layer", `"llama.attention.head_count_kv" is missing or no number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
-		{"heads", "no multiple", meta("llama.attention.head_count_kv", uint32(3))},
+		{"heads a layer", `"llama.attention.headNamecount_kv" is missing or no number`, meta("llama.attention.headNamecount_kv", []int32{2, 2})},
+		{"heads", "no multiple", meta("llama.attention.headNamecount_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is none of a llama decoder's", meta("llama.block_count", uint32(1))},
 		{"scaling", `rope.scaling.type "longrope"`, meta("llama.rope.scaling.type", "longrope")},
@@ -286,7 +253,7 @@ func TestBadDecoders(t *testing.T) {
 			return append(drop("output_norm.weight")(all), gguftest.Tensor{Name: "output_norm.weight", Type: gguf.Type(10), Shape: []int{256}, Data: make([]byte, 84)})
 		})},
 		{"vocabulary", "do not belong together", func(t *testing.T) string {
-			return newTinyDecoder(t, "tiny_llama", 280).withRows(t, 270).gguf(t, nil, nil)
+			return NewTinyDecoder(t, "tiny_llama", 280).WithRows(t, 270).GGUF(t, nil, nil)
 		}},
 		{"model type", `model_type "gpt2" is not supported`, config("model_type", "gpt2")},
 		{"RoPE scaling", `rope_type "su" is not supported`, config("rope_scaling", map[string]any{"type": "su", "factor": 2})},
@@ -303,24 +270,24 @@ func TestBadDecoders(t *testing.T) {
 		{"broken ends", "eos_token_id", file("generation_config.json", `{"eos_token_id":"x"}`)},
 		{"pickled weights", "pytorch_model.bin", func(t *testing.T) string {
 			dir := file("pytorch_model.bin", "x")(t)
-			must(t, os.Remove(filepath.Join(dir, WeightsFile)))
+			NoError(t, os.Remove(filepath.Join(dir, WeightsFile)))
 			return dir
 		}},
 		{"weights of another name", "rename", func(t *testing.T) string {
 			dir := file("x.safetensors", "x")(t)
-			must(t, os.Remove(filepath.Join(dir, WeightsFile)))
+			NoError(t, os.Remove(filepath.Join(dir, WeightsFile)))
 			return dir
 		}},
 		{"scales of quantised weights", "the weights are quantised", func(t *testing.T) string {
-			d := newTinyDecoder(t, "tiny_llama", 280)
-			d.shapes["model.layers.0.mlp.up_proj.weight_scale"], d.weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
-			return d.folder(t)
+			d := NewTinyDecoder(t, "tiny_llama", 280)
+			d.Shapes["model.layers.0.mlp.up_proj.weight_scale"], d.Weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
+			return d.Folder(t)
 		}},
 		{"broken weights", "not a good safetensors file", file(WeightsFile, "x")},
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := loadDecoder(c.path(t), cpu.Open(0), shaders.F32)
+			_, err := LoadDecoder(c.path(t), cpu.Open(0), shaders.F32)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v\nwant %q in one line of it", err, c.want)
 			}
@@ -328,28 +295,20 @@ func TestBadDecoders(t *testing.T) {
 	}
 }
 
-// withRows cuts the embedding.
-func (d *tinyDecoder) withRows(t *testing.T, rows int) *tinyDecoder {
-	t.Helper()
-	cols := d.shapes[embedName][1]
-	d.shapes[embedName], d.weights[embedName] = []int{rows, cols}, d.weights[embedName][:rows*cols]
-	return d
-}
-
 // TestNoTemplate: a base model answers raw prompts, and cannot be trained.
 func TestNoTemplate(t *testing.T) {
-	d := newTinyDecoder(t, "tiny_llama", 280)
-	d.set = `{"eos_token":"<|end|>"}`
-	for _, path := range []string{d.folder(t), d.gguf(t, nil, nil)} {
+	d := NewTinyDecoder(t, "tiny_llama", 280)
+	d.TokenizerConfig = `{"eos_token":"<|end|>"}`
+	for _, path := range []string{d.Folder(t), d.GGUF(t, nil, nil)} {
 		l, err := Load(path, cpu.Open(0))
-		must(t, err)
+		NoError(t, err)
 		if _, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw, err := l.Processor.Raw("the shape<|end|>", 0, BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.ends[0] {
+		if raw, err := l.Processor.Raw("the shape<|end|>", 0, BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EndIDs()[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
-		err = trainDecoder(t, context.Background(), cpu.Open(0), testRecipe(t, 1), []string{testData(t, 20)}, path, filepath.Join(t.TempDir(), "run"), false, nil)
+		err = trainFrom(t, path, filepath.Join(t.TempDir(), "run"))
 		if err == nil || !strings.Contains(err.Error(), "has no chat template") {
 			t.Errorf("training: %v", err)
 		}
@@ -358,31 +317,31 @@ func TestNoTemplate(t *testing.T) {
 
 // FuzzGGUF opens whatever comes as a decoder, up to where its weights would be read.
 func FuzzGGUF(f *testing.F) {
-	for _, family := range tinyFamilies {
-		d := newTinyDecoder(f, family, 259)
-		d.tokens = tinyTokens{tokens: []string{"<|end|>", "a", "b", "ab"}, kinds: []int32{3, 1, 1, 1}, merges: []string{"a b"}}
-		for name := range d.weights { // headers are what is looked at
-			d.weights[name] = d.weights[name][:d.shapes[name][len(d.shapes[name])-1]]
-			if len(d.shapes[name]) == 2 {
-				d.shapes[name] = []int{1, d.shapes[name][1]}
+	for _, family := range TinyFamilies {
+		d := NewTinyDecoder(f, family, 259)
+		d.Tokens = TinyTokens{Tokens: []string{"<|end|>", "a", "b", "ab"}, Kinds: []int32{3, 1, 1, 1}, Merges: []string{"a b"}}
+		for name := range d.Weights { // headers are what is looked at
+			d.Weights[name] = d.Weights[name][:d.Shapes[name][len(d.Shapes[name])-1]]
+			if len(d.Shapes[name]) == 2 {
+				d.Shapes[name] = []int{1, d.Shapes[name][1]}
 			}
 		}
-		data, err := os.ReadFile(d.gguf(f, nil, nil))
-		must(f, err)
+		data, err := os.ReadFile(d.GGUF(f, nil, nil))
+		NoError(f, err)
 		f.Add(data)
 	}
 	path := filepath.Join(f.TempDir(), "x.gguf")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		must(t, os.WriteFile(path, data, 0o644))
+		NoError(t, os.WriteFile(path, data, 0o644))
 		p, err := OpenPretrained(path)
 		if err != nil {
 			return
 		}
 		defer p.Close()
-		if tok, err := ggufTokenizer(p.weights.(*ggufSource).File); err == nil { // templates have a target of their own
-			tok.Decode(plainIDs(tok, "abba <|end|>"), false)
+		if tok, err := GGUFTokenizer(p); err == nil { // templates have a target of their own
+			tok.Decode(PlainIDs(tok, "abba <|end|>"), false)
 		}
-		if m, err := NewModel(p.config(), Init{}); err == nil {
+		if m, err := NewModel(p.Config(), Init{}); err == nil {
 			_ = p.Check(m) // any error is a good one
 		}
 	})

@@ -40,14 +40,14 @@ func TestQuirksTrained(t *testing.T) {
 	for _, dir := range quirksDirs(t) {
 		var expected []quirk
 		text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
-		must(t, err)
-		must(t, json.Unmarshal(text, &expected))
+		NoError(t, err)
+		NoError(t, json.Unmarshal(text, &expected))
 		set, err := data.Open([]string{filepath.Join(dir, "train-00000-of-00001.parquet")})
-		must(t, err)
+		NoError(t, err)
 		r, err := Preset("shapes")
-		must(t, err)
+		NoError(t, err)
 		l, err := PresetProcessor(r.Preset, r.Vision.Patches())
-		must(t, err)
+		NoError(t, err)
 		for _, want := range expected {
 			t.Run(filepath.Base(filepath.Dir(dir))+"/"+want.Kind, func(t *testing.T) { want.trained(t, set, r, l) })
 		}
@@ -58,15 +58,15 @@ func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *Processo
 	tally := data.NewRowStats(nil)
 	f := NewLoader(set, []int{want.Row}, l, r, r.Vision, tally)
 	samples, err := f.samples(0)
-	must(t, err)
+	NoError(t, err)
 	pictures, err := f.pictures(want.Row)
-	must(t, err)
+	NoError(t, err)
 	used := tally.Bad() == 0
 	if used != (want.Expect == data.Use) && !want.Either {
 		t.Errorf("used: %v, want %s (%s)", used, want.Expect, tally)
 	}
 	row, err := set.Row(want.Row)
-	must(t, err)
+	NoError(t, err)
 	if v := (&RowFit{f.sampler}).Check(row); (v.Status == data.Use) != used {
 		t.Errorf("inspect says %s, training used it: %v", v.Status, used)
 	}
@@ -111,8 +111,8 @@ func TestQuirkFilesTrained(t *testing.T) {
 	for _, dir := range quirksDirs(t) {
 		var expected []struct{ File, Expect string }
 		text, err := os.ReadFile(filepath.Join(dir, "files", "expected.json"))
-		must(t, err)
-		must(t, json.Unmarshal(text, &expected))
+		NoError(t, err)
+		NoError(t, json.Unmarshal(text, &expected))
 		for _, want := range expected {
 			r := testRecipe(t, 1)
 			r.HoldOut = 0
@@ -141,17 +141,17 @@ func TestBadRowsFile(t *testing.T) {
 	first := r
 	first.Steps = 8
 	result, err := trainOn(t, cpu.Open(0), first, []string{file}, out, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	path := filepath.Join(out, data.BadRowsFile)
 	list := func() map[int]string {
 		b, err := data.OpenBadRows(path)
-		must(t, err)
+		NoError(t, err)
 		rows := map[int]string{}
 		for _, row := range b.Earlier() {
 			rows[row.Row] = row.Reason
 		}
 		text, err := os.ReadFile(path)
-		must(t, err)
+		NoError(t, err)
 		lines := 0
 		for _, c := range text {
 			if c == '\n' {
@@ -168,13 +168,13 @@ func TestBadRowsFile(t *testing.T) {
 		t.Errorf("%d rows skipped, listed %v", result.RowsSkipped, before)
 	}
 	text, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(path, text[:len(text)-5], 0o644))
+	NoError(t, err)
+	NoError(t, os.WriteFile(path, text[:len(text)-5], 0o644))
 	b, err := data.OpenBadRows(path)
-	must(t, err)
+	NoError(t, err)
 	tally := data.NewRowStats(nil)
 	set, err := data.Open([]string{file})
-	must(t, err)
+	NoError(t, err)
 	tally.ListTo(b, set)
 	if tally.Bad() != len(before)-1 {
 		t.Errorf("%d rows are known from the list, want %d", tally.Bad(), len(before)-1)
@@ -185,7 +185,7 @@ func TestBadRowsFile(t *testing.T) {
 	for row, reason := range before {
 		tally.Record(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
 	}
-	must(t, b.Close())
+	NoError(t, b.Close())
 	if after := list(); len(after) != len(before) || tally.Bad() != len(before) {
 		t.Errorf("%d rows listed and %d counted after resuming, want %d", len(after), tally.Bad(), len(before))
 	}

@@ -14,14 +14,14 @@ import (
 // TestRecompute trains with activations kept and recomputed: losses and weights
 // have the same bits on every device, and the activations take less memory.
 func TestRecompute(t *testing.T) {
-	files := []string{testData(t, 20)}
+	files := []string{Data(t, 20)}
 	for _, dev := range devices.Open(t) {
 		for _, kind := range []string{"llama", "qwen3"} {
 			t.Run(dev.Info().Device+"/"+kind, func(t *testing.T) {
 				r := testRecipe(t, 2)
 				r.Accumulate, r.FreezeDecoderSteps, r.SeqLen = 2, 1, 200
 				if kind == "qwen3" {
-					r.Text = testQwen3(*r.Text)
+					r.Text = Qwen3(*r.Text)
 				}
 				var weights [2]string
 				var runs [2][]float64
@@ -29,10 +29,10 @@ func TestRecompute(t *testing.T) {
 					r.Recompute = recompute
 					out := filepath.Join(t.TempDir(), "run")
 					_, err := trainOn(t, dev, r, files, out, false, Observer{})
-					must(t, err)
+					NoError(t, err)
 					runs[i] = losses(t, out)
 					data, err := os.ReadFile(filepath.Join(out, WeightsFile))
-					must(t, err)
+					NoError(t, err)
 					weights[i] = string(data)
 				}
 				same(t, "with activations kept and recomputed", runs[0], runs[1])
@@ -59,12 +59,12 @@ func (s small) Info() engine.Info {
 // TestRecomputeWhereMemoryAsksForIt leaves the choice to the run, on devices with
 // room for all activations and without.
 func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
-	files, r := []string{testData(t, 20)}, testRecipe(t, 2)
+	files, r := []string{Data(t, 20)}, testRecipe(t, 2)
 	r.Text.NumHiddenLayers = 8
 	kept, err := Estimate(r, false)
-	must(t, err)
+	NoError(t, err)
 	again, err := Estimate(r, true)
-	must(t, err)
+	NoError(t, err)
 	for _, c := range []struct {
 		name      string
 		bytes     int64
@@ -88,7 +88,7 @@ func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
 					}
 				},
 			})
-			must(t, err)
+			NoError(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
 				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
@@ -105,9 +105,9 @@ func TestRecomputeEstimate(t *testing.T) {
 	r := testRecipe(t, 1)
 	r.Text.NumHiddenLayers = 8
 	kept, err := Estimate(r, false)
-	must(t, err)
+	NoError(t, err)
 	again, err := Estimate(r, true)
-	must(t, err)
+	NoError(t, err)
 	if a, b := kept.MemoryBytes.Activations, again.MemoryBytes.Activations; b > a/2 {
 		t.Errorf("the activations of 8 layers take %d bytes kept and %d recomputed, want less than half", a, b)
 	}

@@ -41,7 +41,7 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 		}
 	case "llama3":
 		for i := range angles {
-			angles[i] /= s.llama3Factor(angles[i])
+			angles[i] /= s.Llama3Factor(angles[i])
 		}
 	case "frequency_factors":
 		for i := range angles {
@@ -62,7 +62,7 @@ func (c *TextConfig) RoPETable(positions int) []float32 {
 
 // llama3Factor is what Llama 3.1 divides a frequency by: nothing where it turns often
 // within the original context, Factor where it turns rarely, between them in between.
-func (s *RopeScaling) llama3Factor(frequency float64) float64 {
+func (s *RopeScaling) Llama3Factor(frequency float64) float64 {
 	turns := float64(s.OriginalContext) * frequency / (2 * math.Pi)
 	switch {
 	case turns > s.HighFreqFactor:
@@ -145,7 +145,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, e
 			return 0, nil, fmt.Errorf("text_config: %s: %.60q is not supported", where, key)
 		}
 		if err := json.Unmarshal(all[key], into); err != nil {
-			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, compact(all[key]))
+			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, Compact(all[key]))
 		}
 	}
 	number := func(p *float64, otherwise float64) float64 {
@@ -257,7 +257,7 @@ func (s *RopeScaling) check(headDim int) error {
 // gives says whether the settings make these factors, up to the rounding of a file.
 func (s *RopeScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
-		got := s.llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
+		got := s.Llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
 		if math.Abs(got-float64(want)) > 1e-5*got {
 			return false
 		}

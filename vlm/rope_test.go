@@ -13,13 +13,13 @@ import (
 // settings (testdata/rope/record.py).
 func TestRope(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "rope", "recorded.json"))
-	must(t, err)
+	NoError(t, err)
 	var recorded []struct {
 		Config      json.RawMessage
 		Frequencies []float64
 		Scale       float64
 	}
-	must(t, json.Unmarshal(text, &recorded))
+	NoError(t, json.Unmarshal(text, &recorded))
 	if len(recorded) < 50 {
 		t.Fatalf("%d settings", len(recorded))
 	}
@@ -42,9 +42,9 @@ func TestRope(t *testing.T) {
 			}
 		}
 		again, err := json.Marshal(c)
-		must(t, err)
+		NoError(t, err)
 		var read TextConfig
-		must(t, json.Unmarshal(again, &read))
+		NoError(t, json.Unmarshal(again, &read))
 		if f, s := read.frequencies(); s != scale || f[1] != got[1] || f[len(f)-1] != got[len(f)-1] {
 			t.Errorf("%s: written as %s, which gives other frequencies", r.Config, again)
 		}

@@ -17,11 +17,11 @@ func rowsFile(t testing.TB, rows ...data.Row) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
 	w, err := data.Create(path)
-	must(t, err)
+	NoError(t, err)
 	for _, row := range rows {
-		must(t, w.Write(row))
+		NoError(t, w.Write(row))
 	}
-	must(t, w.Close())
+	NoError(t, w.Close())
 	return path
 }
 
@@ -40,16 +40,16 @@ func TestRowsTooLong(t *testing.T) {
 			r := testRecipe(t, 1)
 			r.Turns, r.SeqLen = turns, 40
 			l, err := PresetProcessor(r.Preset, r.Vision.Patches())
-			must(t, err)
+			NoError(t, err)
 			set, err := data.Open([]string{rowsFile(t, c.row)})
-			must(t, err)
+			NoError(t, err)
 			tally := data.NewRowStats(nil)
 			_, err = NewLoader(set, []int{0}, l, r, r.Vision, tally).samples(0)
-			must(t, err)
+			NoError(t, err)
 			fit, err := NewRowFit(r, "")
-			must(t, err)
+			NoError(t, err)
 			row, err := set.Row(0)
-			must(t, err)
+			NoError(t, err)
 			v := fit.Check(row)
 			if tally.Bad() != c.bad || (v.Status == data.Skip) != (c.bad > 0) || c.bad > 0 && !strings.Contains(v.Reason, "no turn fits a row of 40 tokens") {
 				t.Errorf("%s, %s: %d bad in training, inspect says %s %q, want %d", turns, c.name, tally.Bad(), v.Status, v.Reason, c.bad)
@@ -87,7 +87,7 @@ func TestNoUsableRow(t *testing.T) {
 // TestWithoutPictures: a data set of text alone is told of before it is trained on.
 func TestWithoutPictures(t *testing.T) {
 	text := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
-	picture := data.Row{Images: [][]byte{testPicture(t, testColors[0].rgb, 4, 4, 20)}, Turns: text.Turns}
+	picture := data.Row{Images: [][]byte{Image(t, Colors[0].RGB, 4, 4, 20)}, Turns: text.Turns}
 	for _, c := range []struct {
 		name string
 		rows []data.Row
@@ -113,7 +113,7 @@ func TestWithoutPictures(t *testing.T) {
 // refused.
 func TestNotShuffled(t *testing.T) {
 	about := func(color int, answer string) data.Row {
-		return data.Row{Images: [][]byte{testPicture(t, testColors[color].rgb, 4, 4, 20)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}
+		return data.Row{Images: [][]byte{Image(t, Colors[color].RGB, 4, 4, 20)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}
 	}
 	red, blue, silent := about(0, "red"), about(1, "blue"), about(1, "")
 	for _, c := range []struct {
@@ -132,7 +132,7 @@ func TestNotShuffled(t *testing.T) {
 		{"two behind many", []data.Row{red, red, red, blue}, 0, 0, false},
 	} {
 		o := EvalOptions{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
-		if err := CheckControls(o, []string{ControlNone, ControlShuffled}); errors.Is(err, errNotShuffled) != c.refused {
+		if err := CheckControls(o, []string{ControlNone, ControlShuffled}); errors.Is(err, ErrNotShuffled) != c.refused {
 			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
 		}
 		if err := CheckControls(o, []string{ControlNone, ControlBlank}); err != nil {

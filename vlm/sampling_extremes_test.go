@@ -125,21 +125,21 @@ func TestGenerateNotFinite(t *testing.T) {
 			where func(m *Model) *nn.Param // whose first value is replaced
 			value float32
 		}{
-			{"NaN in a norm", func(m *Model) *nn.Param { return m.decoder.norm.Weight }, float32(math.NaN())},
-			{"NaN in one row of the head", func(m *Model) *nn.Param { return m.decoder.head }, float32(math.NaN())},
-			{"infinity in the norm", func(m *Model) *nn.Param { return m.decoder.norm.Weight }, float32(math.Inf(1))},
+			{"NaN in a norm", func(m *Model) *nn.Param { return m.Params.ByName("decoder.model.norm.weight") }, float32(math.NaN())},
+			{"NaN in one row of the head", func(m *Model) *nn.Param { return m.VocabularyParams()[0] }, float32(math.NaN())},
+			{"infinity in the norm", func(m *Model) *nn.Param { return m.Params.ByName("decoder.model.norm.weight") }, float32(math.Inf(1))},
 		} {
 			for _, s := range []Sampling{{}, {Temperature: 1}, {Temperature: 0.5, TopK: 1}, {RepetitionPenalty: 1.5}} {
 				t.Run(fmt.Sprintf("%s/%s/%+v", dev.Info().Device, c.name, s), func(t *testing.T) {
-					l := testModelIn(t, dev, batch.Document, shaders.F32)
+					l := ModelIn(t, dev, batch.Document, shaders.F32)
 					damaged := c.where(l.Model)
 					values, err := l.Params.Read(dev, l.Params.Weights, damaged)
-					must(t, err)
+					NoError(t, err)
 					values[0] = c.value
-					must(t, l.Params.Write(dev, damaged, values))
+					NoError(t, l.Params.Write(dev, damaged, values))
 					g := NewGenerator(l)
 					defer g.Free()
-					prompt := chat.Tokens{IDs: plainIDs(l.Processor.Tokenizer, "is there a red shape?")}
+					prompt := chat.Tokens{IDs: PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.Answer = make([]bool, len(prompt.IDs))
 					told := 0
 					got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 5, Sampling: s, Token: func(int32) { told++ }})

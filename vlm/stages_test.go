@@ -16,11 +16,11 @@ import (
 func savedWeights(t *testing.T, out string) map[string][]float32 {
 	t.Helper()
 	f, err := safetensors.Open(filepath.Join(out, WeightsFile))
-	must(t, err)
+	NoError(t, err)
 	defer f.Close()
 	weights := map[string][]float32{}
 	for _, name := range f.Names() {
-		weights[name] = must1(f.Float32(name))(t)
+		weights[name] = Value(f.Float32(name))(t)
 	}
 	return weights
 }
@@ -29,16 +29,16 @@ func savedWeights(t *testing.T, out string) map[string][]float32 {
 func changed(t *testing.T, r Recipe, out string) map[string]bool {
 	t.Helper()
 	language, err := PresetProcessor(r.Preset, r.Vision.Patches())
-	must(t, err)
+	NoError(t, err)
 	m, err := NewModel(r.config(*r.Text, int(language.ImageID())), r.Init)
-	must(t, err)
+	NoError(t, err)
 	dev := cpu.Open(0)
-	must(t, m.Allocate(dev, false))
-	must(t, m.Params.Initialise(dev, r.Seed))
+	NoError(t, m.Allocate(dev, false))
+	NoError(t, m.Params.Initialise(dev, r.Seed))
 	now, groups := savedWeights(t, out), map[string]bool{}
 	for _, p := range m.Params.All() {
 		start, err := m.Params.Read(dev, m.Params.Weights, p)
-		must(t, err)
+		NoError(t, err)
 		for i, v := range now[p.Name] {
 			groups[p.Group] = groups[p.Group] || v != start[i]
 		}
@@ -49,7 +49,7 @@ func changed(t *testing.T, r Recipe, out string) map[string]bool {
 // TestGroups: a frozen decoder and a group whose learning rate is 0 keep every
 // bit, and the other group learns.
 func TestGroups(t *testing.T) {
-	files := []string{testData(t, 20)}
+	files := []string{Data(t, 20)}
 	for _, c := range []struct {
 		name              string
 		set               func(r *Recipe)
@@ -67,7 +67,7 @@ func TestGroups(t *testing.T) {
 			c.set(&r)
 			out := filepath.Join(t.TempDir(), "run")
 			_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
-			must(t, err)
+			NoError(t, err)
 			got := changed(t, r, out)
 			if got[GroupEmbedder] != c.embedder || got[GroupDecoder] != c.decoder {
 				t.Errorf("changed: %v, want embedder %v and decoder %v", got, c.embedder, c.decoder)
@@ -104,7 +104,7 @@ func TestAccumulatedGradients(t *testing.T) {
 	r := testRecipe(t, 1)
 	whole := &Bench{}
 	m, err := NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
-	must(t, err)
+	NoError(t, err)
 	whole.fill(m.Config, 2, tokens, 1)
 	targets := 0
 	for i := range whole.batch.Targets { // few in the second row
@@ -116,21 +116,21 @@ func TestAccumulatedGradients(t *testing.T) {
 		}
 	}
 	dev := cpu.Open(0)
-	must(t, m.Allocate(dev, true))
-	must(t, m.Params.Initialise(dev, 1))
+	NoError(t, m.Allocate(dev, true))
+	NoError(t, m.Params.Initialise(dev, 1))
 	run := func(rows int, batches []*batch.Batch) (float64, map[string][]float32) {
 		s, err := NewTrainStep(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
-		must(t, err)
+		NoError(t, err)
 		defer s.Close()
 		loss, pixels := 0.0, len(whole.pixels)/len(batches)
 		for i, b := range batches {
 			sum, _, err := s.Backward(context.Background(), b, whole.pixels[i*pixels:(i+1)*pixels], 1/float64(targets), i == 0)
-			must(t, err)
+			NoError(t, err)
 			loss += sum / float64(targets)
 		}
 		grads := map[string][]float32{}
 		for _, p := range m.Params.All() {
-			grads[p.Name] = must1(m.Params.Read(dev, m.Params.Grads, p))(t)
+			grads[p.Name] = Value(m.Params.Read(dev, m.Params.Grads, p))(t)
 		}
 		return loss, grads
 	}

@@ -14,24 +14,24 @@ import (
 // TestLoadAs: a model that runs in 16 bits takes half the memory for its matrices,
 // says nearly what it says in 32, and says it to the last bit again.
 func TestLoadAs(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 8)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 8)
 	dir := filepath.Join(t.TempDir(), "model")
 	_, err := trainOn(t, cpu.Open(0), r, files, dir, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	ids := []int32{1, 5, 9, 3, 7, 2, 8, 4, 6, 11, 10}
 	score := func(l *Runner) []float32 {
 		nll, logits, err := Score(context.Background(), l, ids)
-		must(t, err)
+		NoError(t, err)
 		return append(nll, logits...)
 	}
 	whole, err := Load(dir, cpu.Open(0))
-	must(t, err)
+	NoError(t, err)
 	want := score(whole)
 	for _, dev := range devices.Open(t) {
 		for storage, unit := range map[shaders.Type]float64{shaders.BF16: 0x1p-8, shaders.F16: 0x1p-11} {
 			t.Run(dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
 				l, err := LoadAs(dir, dev, storage)
-				must(t, err)
+				NoError(t, err)
 				var factors, rest int64
 				for _, p := range l.Params.All() {
 					if p.MatmulWeight {

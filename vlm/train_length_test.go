@@ -16,7 +16,7 @@ import (
 // anything is written, with the length that holds something. Text alone trains on
 // rows that are shorter than a picture.
 func TestSeqLenTooShort(t *testing.T) {
-	pictures := testRows(t, data.Row{Images: [][]byte{testPicture(t, testColors[0].rgb, 4, 4, 20)}, Turns: []data.Turn{
+	pictures := testRows(t, data.Row{Images: [][]byte{Image(t, Colors[0].RGB, 4, 4, 20)}, Turns: []data.Turn{
 		{User: "what color is the shape, if there is one at all?", Assistant: "red"}, {User: "is it red?", Assistant: "yes"}, {User: "why?"},
 	}})
 	text := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}})
@@ -72,10 +72,10 @@ func testRows(t testing.TB, row data.Row) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
 	w, err := data.Create(path)
-	must(t, err)
+	NoError(t, err)
 	for range 8 {
-		must(t, w.Write(row))
+		NoError(t, w.Write(row))
 	}
-	must(t, w.Close())
+	NoError(t, w.Close())
 	return path
 }

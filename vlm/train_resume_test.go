@@ -18,7 +18,7 @@ import (
 // TestResumeChanges: what changes neither the model nor the order of the data can be
 // changed when a run is resumed; the run says so and writes it down.
 func TestResumeChanges(t *testing.T) {
-	files, r := []string{testData(t, 20)}, testRecipe(t, 4)
+	files, r := []string{Data(t, 20)}, testRecipe(t, 4)
 	r.SaveEvery = 1
 	out := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -38,21 +38,21 @@ func TestResumeChanges(t *testing.T) {
 		return result, strings.Join(notes, "\n"), err
 	}
 	before, err := os.ReadFile(filepath.Join(out, "run.json"))
-	must(t, err)
+	NoError(t, err)
 	short := r
 	short.Steps = 1
 	if _, _, err := resume(short); err == nil || !strings.Contains(err.Error(), "--steps 1: ") {
 		t.Errorf("fewer steps than were taken: %v", err)
 	}
 	after, err := os.ReadFile(filepath.Join(out, "run.json"))
-	must(t, err)
+	NoError(t, err)
 	if string(before) != string(after) {
 		t.Error("a refused resumption changed run.json")
 	}
 
 	r.LR, r.SaveEvery, r.DType = r.LR/2, 3, "bf16"
 	result, notes, err := resume(r)
-	must(t, err)
+	NoError(t, err)
 	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.00025 (it was 0.0005)") || !strings.Contains(notes, "--dtype") {
 		t.Errorf("the notes do not name the changes: %s", notes)
 	}
@@ -60,7 +60,7 @@ func TestResumeChanges(t *testing.T) {
 		t.Errorf("%d steps, want 4", result.Steps)
 	}
 	saved, err := readRun(out)
-	must(t, err)
+	NoError(t, err)
 	if len(saved.Changes) != 1 || saved.Changes[0].Step != 2 || string(saved.Changes[0].Settings["lr"][1]) != "0.00025" || saved.Recipe.LR != r.LR {
 		text, _ := json.Marshal(saved.Changes)
 		t.Errorf("run.json has the changes %s and the rate %v", text, saved.Recipe.LR)
@@ -105,7 +105,7 @@ func TestBiasCorrection(t *testing.T) {
 // TestDivergence: when the numbers of a run are none any more, no checkpoint is saved,
 // the last good ones stay, and the run fails.
 func TestDivergence(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 12)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 12)
 	r.SaveEvery, r.Clip = 1, 0
 	r.LR, r.EmbedderLR, r.Warmup = 1e36, 1e36, 3
 	out := filepath.Join(t.TempDir(), "run")
@@ -121,14 +121,14 @@ func TestDivergence(t *testing.T) {
 	}
 	for _, dir := range Checkpoints(filepath.Join(out, "checkpoints")) {
 		m, _, err := OpenModel(dir)
-		must(t, err)
+		NoError(t, err)
 		dev := cpu.Open(0)
-		must(t, m.Allocate(dev, false))
-		must(t, ReadWeights(m, dev, dir))
+		NoError(t, m.Allocate(dev, false))
+		NoError(t, ReadWeights(m, dev, dir))
 		for _, p := range m.Params.All() {
 			x, err := m.Params.Read(dev, m.Params.Weights, p)
-			must(t, err)
-			if !allFinite(x) {
+			NoError(t, err)
+			if !AllFinite(x) {
 				t.Fatalf("%s: %s is not finite", dir, p.Name)
 			}
 		}
@@ -141,7 +141,7 @@ func TestAllFinite(t *testing.T) {
 		x    []float32
 		want bool
 	}{{nil, true}, {[]float32{0, -1, math.MaxFloat32, math.SmallestNonzeroFloat32}, true}, {[]float32{1, inf}, false}, {[]float32{-inf}, false}, {[]float32{float32(math.NaN()), 1}, false}} {
-		if got := allFinite(c.x); got != c.want {
+		if got := AllFinite(c.x); got != c.want {
 			t.Errorf("%v: %v", c.x, got)
 		}
 	}

@@ -38,7 +38,7 @@ func (h *heard) String() string {
 
 func readFile(t testing.TB, path ...string) []byte {
 	t.Helper()
-	return must1(os.ReadFile(filepath.Join(path...)))(t)
+	return Value(os.ReadFile(filepath.Join(path...)))(t)
 }
 
 func sameFile(t *testing.T, name, a, b string) {
@@ -51,7 +51,7 @@ func sameFile(t *testing.T, name, a, b string) {
 // TestSavedBeside: a checkpoint from a copy has the bytes of one from the device, and
 // a host that has no memory for a copy is said so once.
 func TestSavedBeside(t *testing.T) {
-	files, r := []string{testData(t, 20)}, savedRecipe(t, 7)
+	files, r := []string{Data(t, 20)}, savedRecipe(t, 7)
 	r.DType = "f16"
 	folders := map[int64]string{}
 	for _, free := range []int64{0, 1000, 1 << 40} {
@@ -61,7 +61,7 @@ func TestSavedBeside(t *testing.T) {
 		var h heard
 		_, err := trainOn(t, cpu.Open(0), r, files, out, false, h.observer())
 		freeHostMemory = engine.FreeHostMemory
-		must(t, err)
+		NoError(t, err)
 		want := 1
 		if free == 1<<40 {
 			want = 0
@@ -70,7 +70,7 @@ func TestSavedBeside(t *testing.T) {
 			t.Errorf("with %d bytes free it says %d times that checkpoints are saved in the step, want %d:\n%s", free, got, want, &h)
 		}
 	}
-	for _, name := range []string{WeightsFile, momentsFile1, momentsFile2, "config.json", "tokenizer.json"} {
+	for _, name := range []string{WeightsFile, FirstMomentsFile, SecondMomentsFile, "config.json", "tokenizer.json"} {
 		sameFile(t, name, folders[0], folders[1<<40])
 		sameFile(t, name, folders[0], folders[1000])
 	}
@@ -79,7 +79,7 @@ func TestSavedBeside(t *testing.T) {
 // TestSaveFails puts a file where the checkpoints belong: the run says so, goes on and
 // saves as soon as it can; where it cannot at the end, it fails.
 func TestSaveFails(t *testing.T) {
-	files, r := []string{testData(t, 20)}, savedRecipe(t, 8)
+	files, r := []string{Data(t, 20)}, savedRecipe(t, 8)
 	for _, beside := range []bool{true, false} {
 		for _, c := range []struct {
 			name        string
@@ -99,9 +99,9 @@ func TestSaveFails(t *testing.T) {
 				o.Step = func(m StepMetrics) {
 					switch m.Step {
 					case 1:
-						must(t, os.WriteFile(dir, nil, 0o644))
+						NoError(t, os.WriteFile(dir, nil, 0o644))
 					case c.freed:
-						must(t, os.Remove(dir))
+						NoError(t, os.Remove(dir))
 					}
 				}
 				_, err := trainOn(t, cpu.Open(0), r, files, out, false, o)
@@ -109,7 +109,7 @@ func TestSaveFails(t *testing.T) {
 					t.Errorf("it warns %d times, want %d to %d:\n%s", got, c.least, c.most, &h)
 				}
 				if c.saved {
-					must(t, err)
+					NoError(t, err)
 					if _, err := NewestGood[trainerState](t.Context(), dir); err != nil || !Finished(out) {
 						t.Errorf("the run is not finished, or its checkpoint is not good: %v", err)
 					}
@@ -120,9 +120,9 @@ func TestSaveFails(t *testing.T) {
 				if !errors.As(err, &stopped) || !errors.As(err, &unsaved) || Finished(out) {
 					t.Fatalf("got %v, want the checkpoint that could not be saved", err)
 				}
-				must(t, os.Remove(dir))
+				NoError(t, os.Remove(dir))
 				_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-				must(t, err)
+				NoError(t, err)
 			})
 		}
 	}
@@ -131,11 +131,11 @@ func TestSaveFails(t *testing.T) {
 // TestValidationInterrupted: a run that failed or was interrupted in a validation, also
 // in its last one, validates first when it goes on.
 func TestValidationInterrupted(t *testing.T) {
-	files, r := []string{testData(t, 40)}, savedRecipe(t, 4)
+	files, r := []string{Data(t, 40)}, savedRecipe(t, 4)
 	r.ValEvery = 2
 	whole := filepath.Join(t.TempDir(), "whole")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	for _, c := range []struct {
 		name string
 		run  func(out string) error
@@ -165,9 +165,9 @@ func TestValidationInterrupted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			must(t, c.run(out))
+			NoError(t, c.run(out))
 			_, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-			must(t, err)
+			NoError(t, err)
 			if a, b := valLosses(t, whole), valLosses(t, out); a != b {
 				t.Errorf("validations are\n%s and\n%s", a, b)
 			}
@@ -189,16 +189,16 @@ func valLosses(t testing.TB, out string) string {
 // TestFinishedRun: to go on with a finished run changes nothing, also where its
 // checkpoints are broken.
 func TestFinishedRun(t *testing.T) {
-	files, r := []string{testData(t, 20)}, savedRecipe(t, 4)
+	files, r := []string{Data(t, 20)}, savedRecipe(t, 4)
 	out := filepath.Join(t.TempDir(), "run")
 	first, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	metrics := readFile(t, out, "metrics.jsonl")
 	for _, c := range Checkpoints(filepath.Join(out, "checkpoints")) {
-		must(t, os.Truncate(filepath.Join(c, WeightsFile), 100))
+		NoError(t, os.Truncate(filepath.Join(c, WeightsFile), 100))
 	}
 	again, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-	must(t, err)
+	NoError(t, err)
 	if again.Steps != first.Steps || again.Loss != first.Loss || again.Tokens != first.Tokens {
 		t.Errorf("the result is %+v, was %+v", again, first)
 	}

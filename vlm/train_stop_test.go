@@ -73,11 +73,11 @@ func (p *failingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint3
 // saved, the error says from where to go on, and the run that goes on there ends as
 // one that never failed.
 func TestTrainFaults(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 8)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 8)
 	r.SaveEvery, r.ValEvery = 4, 0
 	whole := filepath.Join(t.TempDir(), "whole")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
 	for _, c := range []struct {
 		name, program string
@@ -108,12 +108,12 @@ func TestTrainFaults(t *testing.T) {
 				t.Errorf("the newest checkpoint is %q, want %q", stopped.Checkpoint, want)
 			}
 			_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-			must(t, err)
+			NoError(t, err)
 			same(t, "a run that failed and one that did not", losses(t, whole), losses(t, out))
 			a, err := os.ReadFile(filepath.Join(whole, WeightsFile))
-			must(t, err)
+			NoError(t, err)
 			b, err := os.ReadFile(filepath.Join(out, WeightsFile))
-			must(t, err)
+			NoError(t, err)
 			if string(a) != string(b) {
 				t.Error("the weights differ")
 			}
@@ -124,10 +124,10 @@ func TestTrainFaults(t *testing.T) {
 // TestInterruptedUpdate cancels a run in the middle of an update: the step is carried
 // through, and the run that goes on ends as one that was not stopped.
 func TestInterruptedUpdate(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 6)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 6)
 	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	inner, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// A norm of four ranges, the clip factor and four updates: two of them are done.
@@ -140,7 +140,7 @@ func TestInterruptedUpdate(t *testing.T) {
 		t.Errorf("the checkpoints are %v, want one of the third step", all)
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-	must(t, err)
+	NoError(t, err)
 	same(t, "a run that was interrupted in an update and one that was not", losses(t, whole), losses(t, out))
 }
 

@@ -25,14 +25,14 @@ func trainOn(t testing.TB, dev engine.Device, r Recipe, files []string, out stri
 func losses(t testing.TB, out string) []float64 {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
-	must(t, err)
+	NoError(t, err)
 	var all []float64
 	for line := range strings.Lines(string(text)) {
 		var m struct {
 			Step int
 			Loss *float64
 		}
-		must(t, json.Unmarshal([]byte(line), &m))
+		NoError(t, json.Unmarshal([]byte(line), &m))
 		if m.Loss != nil {
 			if all = append(all, *m.Loss); len(all) != m.Step {
 				t.Fatalf("line %d of metrics.jsonl is step %d", len(all), m.Step)
@@ -57,12 +57,12 @@ func same(t *testing.T, what string, a, b []float64) {
 // TestTrainIsDeterministic: the same seed gives the same bits, whatever the
 // number of threads.
 func TestTrainIsDeterministic(t *testing.T) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 12)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 12)
 	var runs [][]float64
 	for _, threads := range []int{1, 2, 3} {
 		out := filepath.Join(t.TempDir(), "run")
 		_, err := trainOn(t, cpu.Open(threads), r, files, out, false, Observer{})
-		must(t, err)
+		NoError(t, err)
 		runs = append(runs, losses(t, out))
 	}
 	same(t, "1 and 2 threads", runs[0], runs[1])
@@ -85,11 +85,11 @@ func TestResume(t *testing.T) {
 }
 
 func testResume(t *testing.T, frozen int, dtype string) {
-	files, r := []string{testData(t, 40)}, testRecipe(t, 14)
+	files, r := []string{Data(t, 40)}, testRecipe(t, 14)
 	r.Accumulate, r.FreezeDecoderSteps, r.DType = 2, frozen, dtype
 	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	for attempt, until := range []int{5, 9, 0} {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -103,14 +103,14 @@ func testResume(t *testing.T, frozen int, dtype string) {
 			t.Fatalf("a run that was interrupted returned %v", err)
 		}
 		if until == 0 {
-			must(t, err)
+			NoError(t, err)
 		}
 	}
 	same(t, "an interrupted run and a whole one", losses(t, whole), losses(t, stopped))
 	a, err := os.ReadFile(filepath.Join(whole, WeightsFile))
-	must(t, err)
+	NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(stopped, WeightsFile))
-	must(t, err)
+	NoError(t, err)
 	if string(a) != string(b) {
 		t.Error("the weights differ")
 	}
@@ -120,10 +120,10 @@ func testResume(t *testing.T, frozen int, dtype string) {
 }
 
 func TestResumeRefusesOtherSettings(t *testing.T) {
-	files, r := []string{testData(t, 20)}, testRecipe(t, 3)
+	files, r := []string{Data(t, 20)}, testRecipe(t, 3)
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	r.LR, r.SeqLen, r.Seed = 2*r.LR, 200, 5
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	var settings *SettingsError
@@ -142,13 +142,13 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 
 // TestAccumulate: two micro-batches give the step that one of both rows gives.
 func TestAccumulate(t *testing.T) {
-	files := []string{testData(t, 40)}
+	files := []string{Data(t, 40)}
 	run := func(rows, accumulate int) []float64 {
 		r := testRecipe(t, 6)
 		r.BatchSize, r.Accumulate, r.Shuffle = rows, accumulate, false
 		out := filepath.Join(t.TempDir(), "run")
 		_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
-		must(t, err)
+		NoError(t, err)
 		return losses(t, out)
 	}
 	one, two := run(2, 1), run(1, 2)
@@ -163,32 +163,32 @@ func TestAccumulate(t *testing.T) {
 
 // TestMemoryAsAnnounced holds the device's own count against the estimate.
 func TestMemoryAsAnnounced(t *testing.T) {
-	files := []string{testData(t, 40)}
+	files := []string{Data(t, 40)}
 	for _, c := range []struct {
 		name string
 		set  func(r *Recipe)
 	}{
 		{"llama", func(r *Recipe) {}},
-		{"qwen3", func(r *Recipe) { r.Text = testQwen3(*r.Text) }},
+		{"qwen3", func(r *Recipe) { r.Text = Qwen3(*r.Text) }},
 		{"accumulated", func(r *Recipe) { r.Accumulate = 3 }},
-		{"qwen3 accumulated", func(r *Recipe) { r.Text, r.Accumulate = testQwen3(*r.Text), 2 }},
+		{"qwen3 accumulated", func(r *Recipe) { r.Text, r.Accumulate = Qwen3(*r.Text), 2 }},
 		{"validated", func(r *Recipe) { r.ValEvery = 2 }},
 		{"frozen at first", func(r *Recipe) { r.FreezeDecoderSteps = 2 }},
 		{"frozen to the end", func(r *Recipe) { r.FreezeDecoderSteps = r.Steps }},
 		{"recomputed", func(r *Recipe) { r.Recompute = "on" }},
 		{"in bf16", func(r *Recipe) { r.DType = "bf16" }},
 		{"in f16 recomputed", func(r *Recipe) { r.DType, r.Recompute = "f16", "on" }},
-		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = testQwen3(*r.Text), "on", 2 }},
+		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = Qwen3(*r.Text), "on", 2 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := testRecipe(t, 4)
 			r.Text.NumHiddenLayers = 6
 			c.set(&r)
 			e, err := Estimate(r, r.Recompute == "on")
-			must(t, err)
+			NoError(t, err)
 			dev := cpu.Open(0)
 			_, err = trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
-			must(t, err)
+			NoError(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(e.MemoryBytes.Total); ratio > 1.1 || ratio < 0.9 {
 				t.Errorf("the run took %d bytes, %d were announced: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
@@ -210,7 +210,7 @@ func TestTooManyBadRows(t *testing.T) {
 	}
 	r.MaxBadFraction, r.Steps = 0.5, 6
 	result, err := trainOn(t, cpu.Open(0), r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
-	must(t, err)
+	NoError(t, err)
 	if result.RowsSkipped == 0 {
 		t.Error("no row was skipped")
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // readMetrics reads a run's metrics.jsonl.
-func readMetrics(path string) (train []vlm.StepMetrics, val []vlm.ValMetrics, err error) {
+func readMetrics(path string) (losses []vlm.StepMetrics, val []vlm.ValMetrics, err error) {
 	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, nil, err
@@ -30,10 +30,10 @@ func readMetrics(path string) (train []vlm.StepMetrics, val []vlm.ValMetrics, er
 		if line.ValLoss != nil {
 			val = append(val, vlm.ValMetrics{Step: line.Step, ValLoss: *line.ValLoss})
 		} else {
-			train = append(train, line.StepMetrics)
+			losses = append(losses, line.StepMetrics)
 		}
 	}
-	return train, val, lines.Err()
+	return losses, val, lines.Err()
 }
 
 // curve is the loss curve as SVG paths in a box of curveW × curveH.
@@ -58,14 +58,14 @@ const (
 
 // newCurve draws the losses on a logarithmic axis; a point of the training curve
 // is the mean of its bucket of steps.
-func newCurve(train []vlm.StepMetrics, val []vlm.ValMetrics) curve {
+func newCurve(losses []vlm.StepMetrics, val []vlm.ValMetrics) curve {
 	c := curve{W: curveW, H: curveH, BoxW: curveW + 60, BoxH: curveH + 34}
-	last := float64(train[len(train)-1].Step)
+	last := float64(losses[len(losses)-1].Step)
 	var points [][2]float64
 	lo, hi := math.Inf(1), math.Inf(-1)
-	each := max(1, len(train)/buckets)
-	for i := 0; i < len(train); i += each {
-		part := train[i:min(i+each, len(train))]
+	each := max(1, len(losses)/buckets)
+	for i := 0; i < len(losses); i += each {
+		part := losses[i:min(i+each, len(losses))]
 		sum := 0.0
 		for _, m := range part {
 			sum += float64(m.Loss)

@@ -30,8 +30,8 @@ func demo(t *testing.T) string {
 	guesses := []string{"yes", "red", "one"}
 	truths := [][]string{{"yes", "red", "one"}, {"no", "blue", "one"}, {"yes", "red", "two"}, {"no", "<b>", "two"}}
 
-	train, test := filepath.Join(dir, "data", "train-0.parquet"), filepath.Join(dir, "data", "test-0.parquet")
-	writeRows(t, train, questions, [][]string{guesses, guesses, {"no", "blue", "two"}})
+	rows, test := filepath.Join(dir, "data", "train-0.parquet"), filepath.Join(dir, "data", "test-0.parquet")
+	writeRows(t, rows, questions, [][]string{guesses, guesses, {"no", "blue", "two"}})
 	writeRows(t, test, questions, truths)
 	for _, control := range []string{vlm.ControlNone, vlm.ControlBlank, vlm.ControlShuffled} {
 		var lines []any

@@ -1,0 +1,14 @@
+package vlm
+
+import "patchwork/vlm/tokenizer"
+
+// Internals for the tests of package pretrained_test, which import packages that import this one.
+var (
+	LoadDecoder = loadDecoder
+	ReadEnds    = readEnds
+)
+
+// GGUFTokenizer reads the tokenizer of a GGUF file.
+func GGUFTokenizer(p *Pretrained) (*tokenizer.Tokenizer, error) {
+	return ggufTokenizer(p.weights.(*ggufSource).File)
+}
