@@ -11,6 +11,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
@@ -32,7 +33,7 @@ func TestGoldenAttentionWeights(t *testing.T) {
 						if errors.Is(err, fs.ErrNotExist) {
 							t.Skipf("%s has no %s", dir, mode)
 						}
-						NoError(t, err)
+						require.NoError(t, err)
 						defer file.Close()
 						run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 						run.attentionWeights(mode)
@@ -45,27 +46,27 @@ func TestGoldenAttentionWeights(t *testing.T) {
 
 func (r *goldenTiny) attentionWeights(mode string) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	r.model = model
-	NoError(r.t, model.Allocate(r.dev, true))
+	require.NoError(r.t, model.Allocate(r.dev, true))
 	r.loadWeights()
 	r.loadInputs(mode)
 	rows, tokens := r.in.Rows, r.in.Tokens
 	intervals := make([]int32, 4*rows*tokens)
-	NoError(r.t, engine.Download(r.dev, r.in.intervals.View(), intervals))
+	require.NoError(r.t, engine.Download(r.dev, r.in.intervals.View(), intervals))
 	queries, group := make([]int32, rows*tokens), make([]int, rows*tokens)
 	for i := range queries {
 		queries[i], group[i] = int32(i), i%tokens // a group for each key
 	}
 	p, err := NewAttentionProbe(&Runner{Model: model, Device: r.dev}, queries, intervals, group, tokens)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	defer p.Close()
 	exe := r.compile("weights", func(g *nn.Graph) {
 		model.HiddenObserved(g, r.in, nil, p.Observe)
 	})
-	NoError(r.t, exe.Run(context.Background(), &r.step))
+	require.NoError(r.t, exe.Run(context.Background(), &r.step))
 	got, err := p.Read(context.Background(), r.dev, exe)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	if len(got) != model.Config.Text.NumHiddenLayers {
 		r.t.Fatalf("%d layers, want %d", len(got), model.Config.Text.NumHiddenLayers)
 	}
@@ -112,9 +113,9 @@ type weightsReference struct {
 
 func (r *goldenTiny) weightsReference(mode string) weightsReference {
 	file, err := safetensors.Open(filepath.Join(r.dir, "inputs.safetensors"))
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	defer file.Close()
-	return weightsReference{r, r.model.Config.Text, Value(file.Int32("positions." + mode))(r.t), Value(file.Int32("allowed." + mode))(r.t)}
+	return weightsReference{r, r.model.Config.Text, require.Value(file.Int32("positions." + mode))(r.t), require.Value(file.Int32("allowed." + mode))(r.t)}
 }
 
 // layer returns each token's weights on the keys of its row, the mean of the heads.
@@ -184,7 +185,7 @@ func (r weightsReference) project(layer int, name string, hidden []float32, head
 
 func (r weightsReference) weight(name string) []float32 {
 	p := r.model.Params.ByName(name)
-	return Value(r.model.Params.Read(r.dev, r.model.Params.Weights, p))(r.t)
+	return require.Value(r.model.Params.Read(r.dev, r.model.Params.Weights, p))(r.t)
 }
 
 // normed is RMSNorm.

@@ -11,6 +11,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
@@ -42,7 +43,7 @@ func TestGoldenTiny16(t *testing.T) {
 				}{{shaders.BF16, 0x1p-8}, {shaders.F16, 0x1p-11}} {
 					t.Run(fmt.Sprintf("%s/%s/%v", family, dev.Info().Device, in.t), func(t *testing.T) {
 						file, err := safetensors.Open(filepath.Join(dir, mode+".safetensors"))
-						NoError(t, err)
+						require.NoError(t, err)
 						defer file.Close()
 						run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 						run.run16(mode, in.t, 2*math.Sqrt(30)*in.unit)
@@ -55,12 +56,12 @@ func TestGoldenTiny16(t *testing.T) {
 
 func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	r.model = model
 	model.Store(t)
-	NoError(r.t, model.Allocate(r.dev, true))
+	require.NoError(r.t, model.Allocate(r.dev, true))
 	r.loadWeights()
-	NoError(r.t, model.Params.SyncHalf(context.Background(), r.dev))
+	require.NoError(r.t, model.Params.SyncHalf(context.Background(), r.dev))
 	r.loadInputs(mode)
 
 	scale := float32(1)
@@ -82,13 +83,13 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 	count := float64(r.tensor("token_count")[0])
 	losses, norms := r.tensor("losses"), r.tensor("grad_norm")
 	for step := 1; step <= 3; step++ {
-		NoError(r.t, forward.Run(context.Background(), &r.step))
+		require.NoError(r.t, forward.Run(context.Background(), &r.step))
 		r.near(fmt.Sprintf("loss before step %d", step), float64(r.temp(forward, loss.Sum)[0])/count, float64(losses[step-1]), tolerance/10)
 		if step == 1 {
 			r.compareGradients(scale, tolerance)
 		}
 		o.Set(&r.step, SlotAdam, r.c.Training.LR, step)
-		NoError(r.t, update.Run(context.Background(), &r.step))
+		require.NoError(r.t, update.Run(context.Background(), &r.step))
 		r.near(fmt.Sprintf("norm of step %d", step), float64(r.temp(update, clip)[0]), float64(norms[step-1]), tolerance)
 	}
 	r.compareNarrow()
@@ -105,7 +106,7 @@ func (r *goldenTiny) near(what string, got, want, relative float64) {
 func (r *goldenTiny) compareGradients(scale float32, tolerance float64) {
 	for _, p := range r.model.Params.All() {
 		got, err := r.model.Params.Read(r.dev, r.model.Params.Grads, p)
-		NoError(r.t, err)
+		require.NoError(r.t, err)
 		want := r.tensor("grad." + p.Name)
 		var distance, size float64
 		for i, w := range want {
@@ -123,9 +124,9 @@ func (r *goldenTiny) compareNarrow() {
 	s := r.model.Params
 	for _, p := range s.All() {
 		wide, err := s.Read(r.dev, s.Weights, p)
-		NoError(r.t, err)
+		require.NoError(r.t, err)
 		narrow := make([]float32, len(wide))
-		NoError(r.t, engine.DownloadFloats(r.dev, s.HalfView(p), narrow))
+		require.NoError(r.t, engine.DownloadFloats(r.dev, s.HalfView(p), narrow))
 		for i, w := range wide {
 			if want := s.Half.Type.Format().Round(w); narrow[i] != want {
 				r.t.Fatalf("%s[%d] is %g, and %g in 16 bits, want %g", p.Name, i, w, narrow[i], want)

@@ -13,6 +13,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
@@ -48,7 +49,7 @@ func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
 		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
 	}
-	NoError(t, json.Unmarshal(c.Decoder, &out.Text))
+	require.NoError(t, json.Unmarshal(c.Decoder, &out.Text))
 	return out
 }
 
@@ -72,7 +73,7 @@ func TestGoldenTiny(t *testing.T) {
 							t.Logf("%s has no %s", dir, mode)
 							continue
 						}
-						NoError(t, err)
+						require.NoError(t, err)
 						t.Run(dev.Info().Device+"/"+mode, func(t *testing.T) {
 							run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file}
 							run.run(mode)
@@ -129,9 +130,9 @@ func (r *goldenTiny) rtol(gpu float64) float64 {
 
 func (r *goldenTiny) run(mode string) {
 	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	r.model = model
-	NoError(r.t, model.Allocate(r.dev, true))
+	require.NoError(r.t, model.Allocate(r.dev, true))
 	r.checkDecay()
 	r.loadWeights()
 	r.loadInputs(mode)
@@ -152,7 +153,7 @@ func (r *goldenTiny) run(mode string) {
 	count := r.tensor("token_count")[0]
 	losses, norms, factors := r.tensor("losses"), r.tensor("grad_norm"), r.tensor("clip_factor")
 	for t := 1; t <= 4; t++ {
-		NoError(r.t, forward.Run(context.Background(), &r.step))
+		require.NoError(r.t, forward.Run(context.Background(), &r.step))
 		sum := r.temp(forward, loss.Sum)
 		golden.Compare(r.t, fmt.Sprintf("loss before step %d", t), []float32{sum[0] / count}, losses[t-1:t], golden.Tolerance{Atol: 1e-5, Rtol: r.rtol(1e-5)})
 		if t == 1 {
@@ -162,7 +163,7 @@ func (r *goldenTiny) run(mode string) {
 			break
 		}
 		o.Set(&r.step, SlotAdam, r.c.Training.LR, t)
-		NoError(r.t, update.Run(context.Background(), &r.step))
+		require.NoError(r.t, update.Run(context.Background(), &r.step))
 		got := r.temp(update, clip)
 		tol := golden.Tolerance{Atol: 4e-5, Rtol: r.rtol(1e-5)}
 		golden.Compare(r.t, "grad_norm", got[:1], norms[t-1:t], tol)
@@ -180,11 +181,11 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
 	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.Storage()}, f)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	plan, err := engine.NewPlan(program, r.model.MaxBufferBytes)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	exe, err := r.dev.Compile(plan, nil)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	r.t.Cleanup(exe.Free)
 	return exe
 }
@@ -209,34 +210,34 @@ func (r *goldenTiny) checkDecay() {
 
 func (r *goldenTiny) loadWeights() {
 	file, err := safetensors.Open(filepath.Join(r.dir, "model.safetensors"))
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	defer file.Close()
 	for _, p := range r.model.Params.All() {
 		values, err := file.Float32(p.Name)
-		NoError(r.t, err)
-		NoError(r.t, r.model.Params.Write(r.dev, p, values))
+		require.NoError(r.t, err)
+		require.NoError(r.t, r.model.Params.Write(r.dev, p, values))
 	}
 }
 
 // loadInputs puts the golden batch into the form that the model reads.
 func (r *goldenTiny) loadInputs(mode string) {
 	file, err := safetensors.Open(filepath.Join(r.dir, "inputs.safetensors"))
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	defer file.Close()
 	ints := func(name string) []int32 {
 		v, err := file.Int32(name)
-		NoError(r.t, err)
+		require.NoError(r.t, err)
 		return v
 	}
 	shape, _ := file.Tensor("input_ids")
 	rows, tokens := shape.Shape[0], shape.Shape[1]
 	pictures, _ := file.Tensor("pixels")
 	r.in = r.model.NewInputs(rows, tokens, pictures.Shape[0], tokens)
-	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(Value(file.Float32("pixels"))(r.t))))
+	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(require.Value(file.Float32("pixels"))(r.t))))
 	_, err = engine.Allocate(r.dev, "pixels", r.in.floatPixels)
-	NoError(r.t, err)
-	NoError(r.t, r.in.Allocate(r.dev))
-	NoError(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), Value(file.Float32("pixels"))(r.t)))
+	require.NoError(r.t, err)
+	require.NoError(r.t, r.in.Allocate(r.dev))
+	require.NoError(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), require.Value(file.Float32("pixels"))(r.t)))
 
 	segments := ints("segment_ids")
 	b := &batch.Batch{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode), Segments: segments}
@@ -255,7 +256,7 @@ func (r *goldenTiny) loadInputs(mode string) {
 		b.Intervals = append(b.Intervals, 0, 0, int32(lo), int32(hi))
 	}
 	n, err := r.in.Upload(r.dev, b, nil, &r.step)
-	NoError(r.t, err)
+	require.NoError(r.t, err)
 	r.step[SlotScale] = math.Float32bits(1 / float32(n))
 	if want := int(r.tensor("token_count")[0]); n != want {
 		r.t.Fatalf("%d targets, want %d", n, want)
@@ -280,17 +281,17 @@ func (r *goldenTiny) tensor(name string) []float32 {
 	r.t.Helper()
 	if info, _ := r.want.Tensor(name); info.DType == "I32" {
 		var out []float32
-		for _, v := range Value(r.want.Int32(name))(r.t) {
+		for _, v := range require.Value(r.want.Int32(name))(r.t) {
 			out = append(out, float32(v))
 		}
 		return out
 	}
-	return Value(r.want.Float32(name))(r.t)
+	return require.Value(r.want.Float32(name))(r.t)
 }
 
 func (r *goldenTiny) temp(exe engine.Executable, x *nn.Tensor) []float32 {
 	values := make([]float32, x.Size())
-	NoError(r.t, engine.DownloadTemp(r.dev, exe, x.View(), values))
+	require.NoError(r.t, engine.DownloadTemp(r.dev, exe, x.View(), values))
 	return values
 }
 
@@ -316,7 +317,7 @@ func (r *goldenTiny) compareStages(exe engine.Executable, trace Trace, sum float
 	}
 	for _, p := range r.model.Params.All() {
 		got, err := r.model.Params.Read(r.dev, r.model.Params.Grads, p)
-		NoError(r.t, err)
+		require.NoError(r.t, err)
 		golden.Compare(r.t, "grad."+p.Name, got, r.tensor("grad."+p.Name), golden.Tolerance{Atol: 2e-6, Rtol: r.rtol(1e-3)})
 	}
 	if compared < 8 {
@@ -355,7 +356,7 @@ func (r *goldenTiny) compareParameters(step int) {
 	for _, p := range r.model.Params.All() {
 		name := fmt.Sprintf("step%d.%s", step, p.Name)
 		got, err := r.model.Params.Read(r.dev, r.model.Params.Weights, p)
-		NoError(r.t, err)
+		require.NoError(r.t, err)
 		want := r.tensor(name)
 		golden.Compare(r.t, name, got, want, golden.Tolerance{Atol: 6e-4})
 		for i := range want {

@@ -112,7 +112,7 @@ func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
 	})
 }
 
-// Logits records the head over the hidden states x [N, D]: [N, V].
+// Logits records the head over the hidden state x [1, D] of a token: [1, V].
 func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 	return g.Logits(x, g.Param(m.decoder.head))
 }

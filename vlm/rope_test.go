@@ -7,19 +7,21 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"patchwork/internal/require"
 )
 
 // TestRope compares frequencies with those that transformers computes from the same
 // settings (testdata/rope/record.py).
 func TestRope(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "rope", "recorded.json"))
-	NoError(t, err)
+	require.NoError(t, err)
 	var recorded []struct {
 		Config      json.RawMessage
 		Frequencies []float64
 		Scale       float64
 	}
-	NoError(t, json.Unmarshal(text, &recorded))
+	require.NoError(t, json.Unmarshal(text, &recorded))
 	if len(recorded) < 50 {
 		t.Fatalf("%d settings", len(recorded))
 	}
@@ -42,9 +44,9 @@ func TestRope(t *testing.T) {
 			}
 		}
 		again, err := json.Marshal(c)
-		NoError(t, err)
+		require.NoError(t, err)
 		var read TextConfig
-		NoError(t, json.Unmarshal(again, &read))
+		require.NoError(t, json.Unmarshal(again, &read))
 		if f, s := read.frequencies(); s != scale || f[1] != got[1] || f[len(f)-1] != got[len(f)-1] {
 			t.Errorf("%s: written as %s, which gives other frequencies", r.Config, again)
 		}

@@ -11,6 +11,7 @@ import (
 	"patchwork/engine/kernelbench"
 	"patchwork/shaders"
 	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // peerCase is a call in one type of floats.
@@ -39,7 +40,7 @@ func (o options) cases() (all []peerCase, err error) {
 		}
 		add(dtype, squares(o.squares, t))
 		for _, name := range o.presets {
-			r, err := vlm.Preset(name)
+			r, err := train.Preset(name)
 			if err != nil {
 				return nil, err
 			}
@@ -48,7 +49,7 @@ func (o options) cases() (all []peerCase, err error) {
 			}
 			r.DType = dtype
 			for _, work := range o.work {
-				recorded, err := vlm.RecordWork(r, work, o.kind(), 1, o.tokens)
+				recorded, err := train.RecordWork(r, work, o.kind(), 1, o.tokens)
 				if err != nil {
 					return nil, err
 				}

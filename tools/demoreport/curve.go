@@ -8,11 +8,11 @@ import (
 	"strings"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // readMetrics reads a run's metrics.jsonl.
-func readMetrics(path string) (losses []vlm.StepMetrics, val []vlm.ValMetrics, err error) {
+func readMetrics(path string) (losses []train.StepMetrics, val []train.ValMetrics, err error) {
 	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, nil, err
@@ -21,14 +21,14 @@ func readMetrics(path string) (losses []vlm.StepMetrics, val []vlm.ValMetrics, e
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		var line struct {
-			vlm.StepMetrics
+			train.StepMetrics
 			ValLoss *float64 `json:"val_loss"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if line.ValLoss != nil {
-			val = append(val, vlm.ValMetrics{Step: line.Step, ValLoss: *line.ValLoss})
+			val = append(val, train.ValMetrics{Step: line.Step, ValLoss: *line.ValLoss})
 		} else {
 			losses = append(losses, line.StepMetrics)
 		}
@@ -58,7 +58,7 @@ const (
 
 // newCurve draws the losses on a logarithmic axis; a point of the training curve
 // is the mean of its bucket of steps.
-func newCurve(losses []vlm.StepMetrics, val []vlm.ValMetrics) curve {
+func newCurve(losses []train.StepMetrics, val []train.ValMetrics) curve {
 	c := curve{W: curveW, H: curveH, BoxW: curveW + 60, BoxH: curveH + 34}
 	last := float64(losses[len(losses)-1].Step)
 	var points [][2]float64

@@ -13,8 +13,9 @@ import (
 
 	"patchwork/internal/jsonfloat"
 	"patchwork/nn/safetensors"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/eval"
+	"patchwork/vlm/train"
 )
 
 // demo writes the files of a small demo: three questions about each of four
@@ -33,26 +34,26 @@ func demo(t *testing.T) string {
 	rows, test := filepath.Join(dir, "data", "train-0.parquet"), filepath.Join(dir, "data", "test-0.parquet")
 	writeRows(t, rows, questions, [][]string{guesses, guesses, {"no", "blue", "two"}})
 	writeRows(t, test, questions, truths)
-	for _, control := range []string{vlm.ControlNone, vlm.ControlBlank, vlm.ControlShuffled} {
+	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
 		var lines []any
 		for row, truth := range truths {
 			for i, question := range questions {
-				a := vlm.EvalAnswer{File: test, Row: row, Question: question, Truth: truth[i], Answer: truth[i]}
-				if control != vlm.ControlNone || row == 3 && i == 1 {
+				a := eval.EvalAnswer{File: test, Row: row, Question: question, Truth: truth[i], Answer: truth[i]}
+				if control != eval.ControlNone || row == 3 && i == 1 {
 					a.Answer = guesses[i]
 				}
 				a.Match = a.Answer == a.Truth
 				lines = append(lines, a)
 			}
 		}
-		lines = append(lines, vlm.EvalResult{Samples: len(truths), Turns: len(lines), Control: control})
+		lines = append(lines, eval.EvalResult{Samples: len(truths), Turns: len(lines), Control: control})
 		writeLines(t, filepath.Join(dir, "eval-"+control+".jsonl"), lines...)
 	}
 	var metrics []any
 	for step := range 50 {
-		metrics = append(metrics, vlm.StepMetrics{Step: step + 1, Tokens: int64(1000 * (step + 1)), Loss: 3 / jsonfloat.Float(step+1), Seconds: float64(step+1) / 10})
+		metrics = append(metrics, train.StepMetrics{Step: step + 1, Tokens: int64(1000 * (step + 1)), Loss: 3 / jsonfloat.Float(step+1), Seconds: float64(step+1) / 10})
 	}
-	writeLines(t, filepath.Join(dir, "model", "metrics.jsonl"), append(metrics, vlm.ValMetrics{Step: 50, ValLoss: 0.1})...)
+	writeLines(t, filepath.Join(dir, "model", "metrics.jsonl"), append(metrics, train.ValMetrics{Step: 50, ValLoss: 0.1})...)
 	writeLines(t, filepath.Join(dir, "model", "run.json"), map[string]any{"device": map[string]string{"device": "cpu", "name": "A & B"}})
 	var weights bytes.Buffer
 	must(t, safetensors.Write(&weights, nil, []safetensors.Entry{safetensors.Floats("w", []int{4, 5}, func() ([]float32, error) { return make([]float32, 20), nil })}))

@@ -11,8 +11,9 @@ import (
 
 	"patchwork/internal/smallfile"
 	"patchwork/nn/safetensors"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/eval"
+	"patchwork/vlm/train"
 )
 
 // report is all that the page, the picture and the summary say.
@@ -30,8 +31,8 @@ type report struct {
 	Seconds    float64 // of training
 	TokensPerS float64
 	Parameters int64
-	Train      []vlm.StepMetrics
-	Val        []vlm.ValMetrics
+	Train      []train.StepMetrics
+	Val        []train.ValMetrics
 }
 
 // score is the fraction of exact answers to a family of questions: of the model,
@@ -45,7 +46,7 @@ type score struct {
 
 // example is a question about a test picture.
 type example struct {
-	vlm.EvalAnswer
+	eval.EvalAnswer
 	Picture []byte // PNG
 }
 
@@ -57,8 +58,8 @@ const (
 
 func load(dir string) (*report, error) {
 	r := &report{Dir: dir}
-	evals := map[string][]vlm.EvalAnswer{}
-	for _, control := range []string{vlm.ControlNone, vlm.ControlBlank, vlm.ControlShuffled} {
+	evals := map[string][]eval.EvalAnswer{}
+	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
 		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
 		if err != nil {
 			return nil, err
@@ -71,14 +72,14 @@ func load(dir string) (*report, error) {
 		return nil, err
 	}
 	r.score(evals, prior)
-	if err := r.choose(evals[vlm.ControlNone]); err != nil {
+	if err := r.choose(evals[eval.ControlNone]); err != nil {
 		return nil, err
 	}
 	return r, r.readRun(filepath.Join(dir, "model"))
 }
 
 // readEval reads the answers and the result of vlmtool eval --json --answers.
-func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err error) {
+func readEval(path string) (answers []eval.EvalAnswer, result eval.EvalResult, err error) {
 	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, result, err
@@ -86,8 +87,8 @@ func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var answer vlm.EvalAnswer
-		var last vlm.EvalResult
+		var answer eval.EvalAnswer
+		var last eval.EvalResult
 		if err := errors.Join(json.Unmarshal(lines.Bytes(), &answer), json.Unmarshal(lines.Bytes(), &last)); err != nil {
 			return nil, result, fmt.Errorf("%s: %w", path, err)
 		}
@@ -122,10 +123,10 @@ func family(question string) string {
 }
 
 // score compares the evaluations, family by family.
-func (r *report) score(evals map[string][]vlm.EvalAnswer, prior *prior) {
+func (r *report) score(evals map[string][]eval.EvalAnswer, prior *prior) {
 	r.All = scoreOf("all questions", evals, prior, func(string) bool { return true })
 	seen := map[string]bool{}
-	for _, a := range evals[vlm.ControlNone] {
+	for _, a := range evals[eval.ControlNone] {
 		name := family(a.Question)
 		if seen[name] {
 			continue
@@ -135,8 +136,8 @@ func (r *report) score(evals map[string][]vlm.EvalAnswer, prior *prior) {
 	}
 }
 
-func scoreOf(name string, evals map[string][]vlm.EvalAnswer, prior *prior, in func(question string) bool) score {
-	matches := func(control string, match func(vlm.EvalAnswer) bool) (fraction float64, turns int) {
+func scoreOf(name string, evals map[string][]eval.EvalAnswer, prior *prior, in func(question string) bool) score {
+	matches := func(control string, match func(eval.EvalAnswer) bool) (fraction float64, turns int) {
 		n := 0
 		for _, a := range evals[control] {
 			if in(a.Question) {
@@ -148,23 +149,23 @@ func scoreOf(name string, evals map[string][]vlm.EvalAnswer, prior *prior, in fu
 		}
 		return float64(n) / float64(max(1, turns)), turns
 	}
-	right := func(a vlm.EvalAnswer) bool { return a.Match }
+	right := func(a eval.EvalAnswer) bool { return a.Match }
 	s := score{Name: name}
-	s.Model, s.Turns = matches(vlm.ControlNone, right)
-	s.Blank, _ = matches(vlm.ControlBlank, right)
-	s.Shuffled, _ = matches(vlm.ControlShuffled, right)
-	s.Baseline, _ = matches(vlm.ControlNone, func(a vlm.EvalAnswer) bool { return prior.answer(a.Question) == a.Truth })
+	s.Model, s.Turns = matches(eval.ControlNone, right)
+	s.Blank, _ = matches(eval.ControlBlank, right)
+	s.Shuffled, _ = matches(eval.ControlShuffled, right)
+	s.Baseline, _ = matches(eval.ControlNone, func(a eval.EvalAnswer) bool { return prior.answer(a.Question) == a.Truth })
 	return s
 }
 
 // choose picks examples from pictures all over the test set, taking the families
 // in turn, and some mistakes.
-func (r *report) choose(answers []vlm.EvalAnswer) error {
+func (r *report) choose(answers []eval.EvalAnswer) error {
 	set, err := data.Open([]string{answers[0].File})
 	if err != nil {
 		return err
 	}
-	show := func(a vlm.EvalAnswer) (example, error) {
+	show := func(a eval.EvalAnswer) (example, error) {
 		row, err := set.Row(a.Row)
 		if err != nil {
 			return example{}, err

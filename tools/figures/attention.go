@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"patchwork/vlm"
+	"patchwork/vlm/generate"
 )
 
 const (
@@ -30,7 +30,7 @@ type Asked struct {
 }
 
 // Attention draws where a model looked before it said each word.
-func Attention(path string, q Asked, e vlm.Explained) error {
+func Attention(path string, q Asked, e generate.Explained) error {
 	cards := 1 + len(e.Words)
 	across := min(cards, columns)
 	width := 2*margin + across*tile + (across-1)*tileGap
@@ -90,7 +90,7 @@ func (s *Sheet) seen(at image.Point, q Asked, grid int) {
 }
 
 // word draws one word's heat map, the bar of its shares, and its layers.
-func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
+func (s *Sheet) word(at image.Point, q Asked, e generate.Explained, w generate.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
 	h, mini := mosaicHeight(tile, len(q.Pictures)), mosaicHeight(miniSide, len(q.Pictures))
 	s.heat(at, tile, q, e.Grid, w.Mean, scale)
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
@@ -103,7 +103,7 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Image())))
 	for i, band := range bands {
 		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
-		look := vlm.MeanAttention(w.Layers[band[0]:band[1]])
+		look := generate.MeanAttention(w.Layers[band[0]:band[1]])
 		s.heat(p, miniSide, q, e.Grid, look, strongest(look))
 		middle, share := p.X+miniSide/2, percent(look.Image())
 		if e.Layers <= mostMinis {
@@ -116,7 +116,7 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 }
 
 // heat lays a look over the faded pictures, which fill a square together.
-func (s *Sheet) heat(at image.Point, side int, q Asked, grid int, look vlm.AttentionMap, scale float64) {
+func (s *Sheet) heat(at image.Point, side int, q Asked, grid int, look generate.AttentionMap, scale float64) {
 	for i, r := range mosaic(at, side, len(q.Pictures)) {
 		s.picture(r, q.Pictures[i])
 		s.fade(r)
@@ -144,7 +144,7 @@ func (s *Sheet) fade(r image.Rectangle) {
 }
 
 // key says what the colours mean.
-func (s *Sheet) key(at image.Point, scale float64, e vlm.Explained) {
+func (s *Sheet) key(at image.Point, scale float64, e generate.Explained) {
 	s.bar(at.Add(image.Pt(0, 12)), 120, "one patch's share", "0", percent(scale), func(v float64) color.Color { return over(heatOver(v), color.RGBA{230, 230, 230, 255}) })
 	x := at.X
 	for i, name := range []string{"picture", "prompt", "answer so far"} {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/vlm"
+	"patchwork/vlm/generate"
 )
 
 func must(t testing.TB, err error) {
@@ -30,12 +30,12 @@ func open(t testing.TB, path string) image.Image {
 }
 
 // planted is an explanation of two words whose attention lies on one patch each.
-func planted(pictures, grid int, peaks ...int) vlm.Explained {
-	e := vlm.Explained{Pictures: pictures, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
+func planted(pictures, grid int, peaks ...int) generate.Explained {
+	e := generate.Explained{Pictures: pictures, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
 	for _, p := range peaks {
-		look := vlm.AttentionMap{Patches: make([]float64, pictures*grid*grid), Prompt: 0.5}
+		look := generate.AttentionMap{Patches: make([]float64, pictures*grid*grid), Prompt: 0.5}
 		look.Patches[p] = 0.5
-		e.Words = append(e.Words, vlm.ExplainedWord{Text: "word", Mean: look, Layers: []vlm.AttentionMap{look, look}})
+		e.Words = append(e.Words, generate.ExplainedWord{Text: "word", Mean: look, Layers: []generate.AttentionMap{look, look}})
 	}
 	return e
 }

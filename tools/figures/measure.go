@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
-	"patchwork/vlm"
+	"patchwork/vlm/generate"
 )
 
 // mosaic divides a square among so many pictures, in reading order, rows of them
@@ -62,7 +62,7 @@ func layerBands(layers int) (bands [][2]int) {
 }
 
 // strongest is the largest share of a patch.
-func strongest(l vlm.AttentionMap) float64 { return slices.Max(l.Patches) }
+func strongest(l generate.AttentionMap) float64 { return slices.Max(l.Patches) }
 
 // percent writes a share with as many digits as it is worth.
 func percent(v float64) string {

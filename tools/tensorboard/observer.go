@@ -5,14 +5,14 @@ import (
 	"strings"
 	"sync"
 
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // Observer is to be told of a run's course and writes it down. Where the file
 // cannot be written any more, failed is told, once, and no more is written: no run
 // ends for that. Steps after the one that a run goes on from are told anew, and
 // TensorBoard forgets what earlier files said of them.
-func (w *Writer) Observer(failed func(error)) vlm.Observer {
+func (w *Writer) Observer(failed func(error)) train.Observer {
 	var mu sync.Mutex
 	broken := false
 	try := func(write func() error) {
@@ -26,20 +26,20 @@ func (w *Writer) Observer(failed func(error)) vlm.Observer {
 			failed(err)
 		}
 	}
-	return vlm.Observer{
-		Start:      func(r vlm.RunInfo) { try(func() error { return w.begin(r.Done + 1) }) },
-		Step:       func(m vlm.StepMetrics) { try(func() error { return w.step(m) }) },
-		Validation: func(m vlm.ValMetrics) { try(func() error { return w.validation(m) }) },
+	return train.Observer{
+		Start:      func(r train.RunInfo) { try(func() error { return w.begin(r.Done + 1) }) },
+		Step:       func(m train.StepMetrics) { try(func() error { return w.step(m) }) },
+		Validation: func(m train.ValMetrics) { try(func() error { return w.validation(m) }) },
 	}
 }
 
-func (w *Writer) step(m vlm.StepMetrics) error {
+func (w *Writer) step(m train.StepMetrics) error {
 	return w.record(m.Step,
 		scalar("train/loss", float64(m.Loss)), scalar("train/grad_norm", float64(m.GradNorm)), scalar("train/lr", m.LR),
 		scalar("perf/tokens_per_s", m.TokensPerS), scalar("perf/images_per_s", m.ImagesPerS), scalar("perf/memory_bytes", float64(m.Memory)))
 }
 
-func (w *Writer) validation(m vlm.ValMetrics) error {
+func (w *Writer) validation(m train.ValMetrics) error {
 	values := []value{scalar("val/loss", m.ValLoss)}
 	for i, s := range m.Samples {
 		for n := range s.Pictures {

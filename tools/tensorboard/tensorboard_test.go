@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"patchwork/internal/jsonfloat"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 func must(t testing.TB, err error) {
@@ -34,11 +34,11 @@ func told(t testing.TB, dir string, first, last int, loss func(step int) float64
 	w, err := Create(dir)
 	must(t, err)
 	o := w.Observer(func(err error) { t.Error(err) })
-	o.Start(vlm.RunInfo{Done: first - 1})
+	o.Start(train.RunInfo{Done: first - 1})
 	for i := first; i <= last; i++ {
-		o.Step(vlm.StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
+		o.Step(train.StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
 	}
-	o.Validation(vlm.ValMetrics{Step: last, ValLoss: 0.25, Samples: []vlm.Sample{{
+	o.Validation(train.ValMetrics{Step: last, ValLoss: 0.25, Samples: []train.Sample{{
 		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Size: 2, Pictures: [][]byte{make([]byte, 12)},
 	}}})
 	must(t, w.Close())
@@ -141,10 +141,10 @@ func TestBroken(t *testing.T) {
 	must(t, err)
 	var failures []error
 	o := w.Observer(func(err error) { failures = append(failures, err) })
-	o.Start(vlm.RunInfo{})
+	o.Start(train.RunInfo{})
 	must(t, w.file.Close())
 	for i := range 100_000 {
-		o.Step(vlm.StepMetrics{Step: i + 1})
+		o.Step(train.StepMetrics{Step: i + 1})
 	}
 	if len(failures) != 1 || !errors.Is(failures[0], os.ErrClosed) {
 		t.Errorf("failures: %v", failures)
@@ -195,9 +195,9 @@ func BenchmarkStep(b *testing.B) {
 	w, err := Create(b.TempDir())
 	must(b, err)
 	o := w.Observer(func(err error) { b.Error(err) })
-	o.Start(vlm.RunInfo{})
+	o.Start(train.RunInfo{})
 	for i := range b.N {
-		o.Step(vlm.StepMetrics{Step: i + 1, Loss: 1})
+		o.Step(train.StepMetrics{Step: i + 1, Loss: 1})
 	}
 	must(b, w.Close())
 }

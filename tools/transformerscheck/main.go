@@ -14,7 +14,8 @@ import (
 	"strings"
 
 	"patchwork/engine/cpu"
-	"patchwork/vlm"
+	"patchwork/vlm/eval"
+	"patchwork/vlm/pretrained"
 )
 
 func main() {
@@ -39,11 +40,11 @@ func run(model, list string) error {
 	}
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l, err := vlm.Load(model, dev)
+	l, err := pretrained.Load(model, dev)
 	if err != nil {
 		return err
 	}
-	nll, logits, err := vlm.Score(context.Background(), l, ids)
+	nll, logits, err := eval.Score(context.Background(), l, ids)
 	if err != nil {
 		return err
 	}

@@ -13,17 +13,18 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn/gguf"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/generate"
+	"patchwork/vlm/train"
 )
 
 // advice says how to go on after an error that does not say it itself, behind a
 // semicolon; "" where there is nothing to say.
 func (a *app) advice(err error) string {
-	var stopped *vlm.StoppedError
+	var stopped *train.StoppedError
 	var noGGUF *gguf.FormatError
 	var noData *data.DataError
-	var notFinite *vlm.NotFiniteError
+	var notFinite *generate.NotFiniteError
 	switch {
 	case errors.As(err, &stopped) && stopped.Checkpoint != "":
 		return "; go on with: " + a.resumeCommand()

@@ -9,7 +9,8 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/webgpu"
-	"patchwork/vlm"
+	"patchwork/vlm/generate"
+	"patchwork/vlm/train"
 )
 
 // TestAdvice checks what a user is told to do after an error.
@@ -21,18 +22,18 @@ func TestAdvice(t *testing.T) {
 		err    error
 		want   string
 	}{
-		{"vulkan", []string{"--data", "a*.parquet", "--out", "my run"}, &vlm.StoppedError{Err: lost, Step: 7, Checkpoint: "x"},
+		{"vulkan", []string{"--data", "a*.parquet", "--out", "my run"}, &train.StoppedError{Err: lost, Step: 7, Checkpoint: "x"},
 			"; go on with: vlmtool train --data 'a*.parquet' --out 'my run' --resume"},
-		{"vulkan", []string{"--data=it's", "--resume"}, &vlm.StoppedError{Err: lost, Step: 7, Checkpoint: "x"},
+		{"vulkan", []string{"--data=it's", "--resume"}, &train.StoppedError{Err: lost, Step: 7, Checkpoint: "x"},
 			`; go on with: vlmtool train '--data=it'\''s' --resume`},
-		{"vulkan", []string{"--data", "a.parquet"}, &vlm.StoppedError{Err: lost},
+		{"vulkan", []string{"--data", "a.parquet"}, &train.StoppedError{Err: lost},
 			"; start anew with: vlmtool train --data a.parquet --resume"},
 		{"vulkan", nil, lost, "; try again, or take another --device (vlmtool devices lists them)"},
 		{"vulkan", nil, engine.ErrUnsupported, "; --device cpu has no such limits"},
 		{"cpu", nil, engine.ErrUnsupported, ""},
-		{"cpu", nil, &vlm.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
-		{"cpu", []string{"--dtype", "bf16"}, &vlm.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
-		{"cpu", []string{"--dtype", "f16"}, &vlm.NotFiniteError{Token: 3}, "; --dtype f32 holds larger values"},
+		{"cpu", nil, &generate.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
+		{"cpu", []string{"--dtype", "bf16"}, &generate.NotFiniteError{Token: 3}, "; take an earlier checkpoint or another model"},
+		{"cpu", []string{"--dtype", "f16"}, &generate.NotFiniteError{Token: 3}, "; --dtype f32 holds larger values"},
 		{"cpu", nil, engine.ErrNoDevice, ""},
 	} {
 		a := &app{name: "train", args: c.args, device: c.device, flags: pflag.NewFlagSet("", pflag.ContinueOnError)}

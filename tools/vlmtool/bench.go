@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
-func (f *benchFlags) recipe() (vlm.Recipe, error) {
-	r, err := vlm.Preset(cmp.Or(f.preset, "shapes"))
+func (f *benchFlags) recipe() (train.Recipe, error) {
+	r, err := train.Preset(cmp.Or(f.preset, "shapes"))
 	if err != nil {
 		return r, usageError{err}
 	}
@@ -29,7 +29,7 @@ func (f *benchFlags) recipe() (vlm.Recipe, error) {
 }
 
 // open opens the device and prepares the preset's step on it.
-func (f *benchFlags) open(a *app) (engine.Device, *vlm.Bench, error) {
+func (f *benchFlags) open(a *app) (engine.Device, *train.Bench, error) {
 	r, err := f.recipe()
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +39,7 @@ func (f *benchFlags) open(a *app) (engine.Device, *vlm.Bench, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	bench, err := vlm.NewBench(dev, r, f.rows, f.tokens)
+	bench, err := train.NewBench(dev, r, f.rows, f.tokens)
 	if err != nil {
 		return nil, nil, errors.Join(err, dev.Close())
 	}
@@ -71,7 +71,7 @@ type trainBench struct {
 	HostShare  float64 `json:"host_fraction"` // of the step, outside the device
 	Memory     int64   `json:"memory_peak_bytes"`
 
-	vlm.StepCounts
+	train.StepCounts
 	// KernelMS is what the step's kernels take one after another, by the device's
 	// clock, and IdleShare the rest of the median step; 0 where the kernels
 	// overlapped, or where the device has no clock.
@@ -146,7 +146,7 @@ func (f *benchFlags) train(ctx context.Context, a *app) error {
 }
 
 // profile takes one more step and measures its kernels.
-func (b *trainBench) profile(ctx context.Context, bench *vlm.Bench) error {
+func (b *trainBench) profile(ctx context.Context, bench *train.Bench) error {
 	traced, err := bench.Profile(ctx)
 	if errors.Is(err, engine.ErrUnsupported) { // the device has no clock
 		return nil

@@ -7,7 +7,7 @@ import (
 	"regexp/syntax"
 
 	"patchwork/shaders"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 type benchFlags struct {
@@ -70,7 +70,7 @@ var benchCommand = command{
 func declareBench(measure func(*benchFlags, context.Context, *app) error, what string) func(a *app) action {
 	return func(a *app) action {
 		f := &benchFlags{recompute: "off", rows: 1, prompt: 1, fresh: 1}
-		a.choice(&f.preset, "preset", "", "NAME: model", vlm.PresetNames...)
+		a.choice(&f.preset, "preset", "", "NAME: model", train.PresetNames...)
 		switch what {
 		case "kernels", "train":
 			a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")

@@ -11,6 +11,9 @@ import (
 
 	"patchwork/engine"
 	"patchwork/vlm"
+	"patchwork/vlm/generate"
+	"patchwork/vlm/pretrained"
+	"patchwork/vlm/train"
 )
 
 // inferBench is bench infer's line of JSON; times are medians.
@@ -53,11 +56,11 @@ const firstTokens = 5
 // loadFor opens the device and the model to measure, or a preset's with random
 // weights.
 func (f *benchFlags) loadFor(a *app) (*vlm.Runner, error) {
-	var r vlm.Recipe
+	var r train.Recipe
 	var err error
 	if f.model == "" {
 		f.preset = cmp.Or(f.preset, "shapes")
-		if r, err = vlm.Preset(f.preset); err != nil {
+		if r, err = train.Preset(f.preset); err != nil {
 			return nil, usageError{err}
 		}
 	}
@@ -68,10 +71,10 @@ func (f *benchFlags) loadFor(a *app) (*vlm.Runner, error) {
 	var l *vlm.Runner
 	if f.model == "" {
 		r.DType = f.dtype
-		l, err = vlm.RandomModel(dev, r)
+		l, err = train.RandomModel(dev, r)
 	} else {
 		f.preset = filepath.Base(f.model)
-		l, err = vlm.LoadAs(f.model, dev, f.storage)
+		l, err = pretrained.LoadAs(f.model, dev, f.storage)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
@@ -85,7 +88,7 @@ func (f *benchFlags) infer(ctx context.Context, a *app) error {
 		return err
 	}
 	defer l.Device.Close()
-	bench, err := vlm.NewInferBench(l, f.prompt, f.fresh)
+	bench, err := generate.NewInferBench(l, f.prompt, f.fresh)
 	if err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (f *benchFlags) infer(ctx context.Context, a *app) error {
 	out.PrefillMS, out.MS, out.MSMin, out.TokensPerS = ms(first[len(first)/2]), ms(median), ms(next[0]), 1/median.Seconds()
 	out.GBs = float64(bench.WeightBytes) / median.Seconds() / 1e9
 	_, out.MemoryPeak = l.Device.MemoryInUse()
-	copied, err := vlm.CopyBandwidth(ctx, l.Device)
+	copied, err := generate.CopyBandwidth(ctx, l.Device)
 	switch {
 	case errors.Is(err, engine.ErrOutOfMemory): // the model leaves no room for it
 	case err != nil:
@@ -141,7 +144,7 @@ func (f *benchFlags) embedder(ctx context.Context, a *app) error {
 		return err
 	}
 	defer l.Device.Close()
-	bench, err := vlm.NewEmbedderBench(l, f.rows)
+	bench, err := generate.NewEmbedderBench(l, f.rows)
 	if err != nil {
 		return err
 	}

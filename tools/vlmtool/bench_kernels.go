@@ -12,7 +12,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/kernelbench"
 	"patchwork/shaders"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // kernelFlags are bench kernels' own.
@@ -36,7 +36,7 @@ func (f *kernelFlags) add(a *app) {
 
 // workFlag adds --work.
 func (f *kernelFlags) workFlag(a *app) {
-	a.choice(&f.work, "work", "all", "WORD: whose kernels", append(slices.Clone(vlm.Works), "all")...)
+	a.choice(&f.work, "work", "all", "WORD: whose kernels", append(slices.Clone(train.Works), "all")...)
 }
 
 func (f *kernelFlags) check() error {
@@ -133,7 +133,7 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 
 // cases are the calls to measure: those of the work, and for kernels that the
 // work does not use, conformance cases.
-func (f *benchFlags) cases(r vlm.Recipe, small bool, info engine.Info) ([]*kernelbench.Case, error) {
+func (f *benchFlags) cases(r train.Recipe, small bool, info engine.Info) ([]*kernelbench.Case, error) {
 	var all []*kernelbench.Case
 	if small {
 		all = kernelbench.Squares(f.storage, info.Hardware())

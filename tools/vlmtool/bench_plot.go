@@ -17,7 +17,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/kernelbench"
 	"patchwork/shaders"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 var (
@@ -101,7 +101,7 @@ func plotRoofline(path string, r *kernelRun) error {
 	}
 	dots.GlyphStyle = draw.GlyphStyle{Color: rooflineBlue, Radius: 3.5, Shape: draw.CircleGlyph{}}
 	p.Add(names{points}, dots)
-	return vlm.SavePlot(path, p, 9.5*vg.Inch, 6.5*vg.Inch, 16)
+	return train.SavePlot(path, p, 9.5*vg.Inch, 6.5*vg.Inch, 16)
 }
 
 // limits are the axes': every point and the ridge of every roof lie inside.

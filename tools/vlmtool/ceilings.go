@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/engine"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // ceiling is the largest value of a flag, and why.
@@ -30,13 +30,13 @@ func ceilingOf(name string) ceiling {
 		cores := runtime.NumCPU()
 		return ceiling{threadsACore * cores, fmt.Sprintf("%d for each of the %d cores", threadsACore, cores)}
 	case "seq-len", "prompt-tokens", "new":
-		return ceiling{vlm.MaxSeqLen, "in tokens"}
+		return ceiling{train.MaxSeqLen, "in tokens"}
 	case "batch-size":
-		return ceiling{vlm.MaxBatchSize, "in rows; --accumulate makes larger steps"}
+		return ceiling{train.MaxBatchSize, "in rows; --accumulate makes larger steps"}
 	case "accumulate":
-		return ceiling{vlm.MaxAccumulate, "in micro-batches"}
+		return ceiling{train.MaxAccumulate, "in micro-batches"}
 	case "pool-size":
-		return ceiling{vlm.MaxPoolSize, "in samples, which are kept in memory"}
+		return ceiling{train.MaxPoolSize, "in samples, which are kept in memory"}
 	case "jobs":
 		return ceiling{64, "as the hub answers no faster"}
 	}
@@ -56,7 +56,7 @@ func checkCeiling(f *pflag.Flag) error {
 }
 
 // checkPool refuses samples that are packed together and would not fit in memory.
-func checkPool(r vlm.Recipe) error {
+func checkPool(r train.Recipe) error {
 	const perToken, perSample = 5, 256 // an id and a mark; the rest, as measured
 	need, have := int64(r.PoolSize)*(int64(r.SeqLen)*perToken+perSample), engine.HostMemory()
 	if have > 0 && need > have {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/engine"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // TestCeilings: every whole number of every command has a largest value, and the one
@@ -79,15 +79,15 @@ func TestTooMuch(t *testing.T) {
 
 // TestRecipeCeilings: a recipe's file has the same limits as the flags.
 func TestRecipeCeilings(t *testing.T) {
-	for name, set := range map[string]func(r *vlm.Recipe, n int){
-		"seq-len": func(r *vlm.Recipe, n int) { r.SeqLen = n }, "batch-size": func(r *vlm.Recipe, n int) { r.BatchSize = n },
-		"accumulate": func(r *vlm.Recipe, n int) { r.Accumulate = n }, "pool-size": func(r *vlm.Recipe, n int) { r.PoolSize = n },
-		"steps": func(r *vlm.Recipe, n int) { r.Steps = n }, "epochs": func(r *vlm.Recipe, n int) { r.Epochs = n },
-		"warmup": func(r *vlm.Recipe, n int) { r.Warmup = n }, "holdout": func(r *vlm.Recipe, n int) { r.HoldOut = n },
-		"val-every": func(r *vlm.Recipe, n int) { r.ValEvery = n }, "save-every": func(r *vlm.Recipe, n int) { r.SaveEvery = n },
-		"freeze-decoder-steps": func(r *vlm.Recipe, n int) { r.FreezeDecoderSteps = n },
+	for name, set := range map[string]func(r *train.Recipe, n int){
+		"seq-len": func(r *train.Recipe, n int) { r.SeqLen = n }, "batch-size": func(r *train.Recipe, n int) { r.BatchSize = n },
+		"accumulate": func(r *train.Recipe, n int) { r.Accumulate = n }, "pool-size": func(r *train.Recipe, n int) { r.PoolSize = n },
+		"steps": func(r *train.Recipe, n int) { r.Steps = n }, "epochs": func(r *train.Recipe, n int) { r.Epochs = n },
+		"warmup": func(r *train.Recipe, n int) { r.Warmup = n }, "holdout": func(r *train.Recipe, n int) { r.HoldOut = n },
+		"val-every": func(r *train.Recipe, n int) { r.ValEvery = n }, "save-every": func(r *train.Recipe, n int) { r.SaveEvery = n },
+		"freeze-decoder-steps": func(r *train.Recipe, n int) { r.FreezeDecoderSteps = n },
 	} {
-		r, err := vlm.Preset("shapes")
+		r, err := train.Preset("shapes")
 		must(t, err)
 		must(t, r.Check())
 		most := ceilingOf(name).most

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
 	"patchwork/vlm/tokenizer"
 )
 
@@ -197,7 +197,7 @@ func (t *talk) question(ctx context.Context, text string) error {
 		return err
 	}
 	r, err := t.interruptible(ctx, prompt)
-	var full *vlm.ContextError
+	var full *generate.ContextError
 	switch stopped := errors.Is(err, context.Canceled); {
 	case errors.Is(err, errTerminated):
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/internal/disk"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // The data that the presets of pretrained decoders are meant for: FineVision's
@@ -18,18 +18,18 @@ const (
 	dataHeldOut = 0.1
 )
 
-func (f *trainFlags) runDry(ctx context.Context, a *app, r vlm.Recipe) error {
+func (f *trainFlags) runDry(ctx context.Context, a *app, r train.Recipe) error {
 	if f.decoder != "" {
 		var err error
 		if r, err = r.WithDecoder(f.decoder); err != nil {
 			return err
 		}
 	}
-	kept, err := vlm.Estimate(r, false)
+	kept, err := train.Estimate(r, false)
 	if err != nil {
 		return err
 	}
-	again, err := vlm.Estimate(r, true)
+	again, err := train.Estimate(r, true)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func perSecond(flops float64) string {
 }
 
 // countDisk adds what the run writes, and what is free where --out is to lie.
-func (f *trainFlags) countDisk(e *vlm.Estimation, r vlm.Recipe) {
+func (f *trainFlags) countDisk(e *train.Estimation, r train.Recipe) {
 	d := &e.DiskBytes
 	d.Keep(r, e.Steps, f.keep)
 	if f.out == "" {
@@ -106,7 +106,7 @@ func (f *trainFlags) countDisk(e *vlm.Estimation, r vlm.Recipe) {
 	}
 }
 
-func printDisk(w io.Writer, d vlm.DiskBytes) {
+func printDisk(w io.Writer, d train.DiskBytes) {
 	checkpoints := fmt.Sprintf("up to %d checkpoints of", d.Most)
 	if d.Most == 1 {
 		checkpoints = "a checkpoint of"
@@ -118,7 +118,7 @@ func printDisk(w io.Writer, d vlm.DiskBytes) {
 	fmt.Fprintln(w)
 }
 
-func printMemory(w io.Writer, e vlm.Estimation) {
+func printMemory(w io.Writer, e train.Estimation) {
 	m := e.MemoryBytes
 	fmt.Fprintf(w, "memory in %-6s %s: weights %s, gradients %s, optimizer %s, activations %s\n",
 		e.DType, engine.Bytes(m.Total), engine.Bytes(m.Weights), engine.Bytes(m.Gradients), engine.Bytes(m.Optimizer), engine.Bytes(m.Activations))

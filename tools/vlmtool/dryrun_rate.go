@@ -12,7 +12,7 @@ import (
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/tools/report"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // An H100 SXM, which a dry run reckons with unless it is told of another device.
@@ -94,7 +94,7 @@ func (f *trainFlags) target(a *app) (*dryTarget, error) {
 }
 
 // reckon finds a step's rate, and with it the hours and dollars.
-func (f *trainFlags) reckon(ctx context.Context, e *vlm.Estimation, r vlm.Recipe, on *dryTarget) error {
+func (f *trainFlags) reckon(ctx context.Context, e *train.Estimation, r train.Recipe, on *dryTarget) error {
 	if err := f.rate(ctx, e, r, on); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (f *trainFlags) reckon(ctx context.Context, e *vlm.Estimation, r vlm.Recipe
 }
 
 // rate is by --peak-tflops, else by a report, else measured, else assumed.
-func (f *trainFlags) rate(ctx context.Context, e *vlm.Estimation, r vlm.Recipe, on *dryTarget) error {
+func (f *trainFlags) rate(ctx context.Context, e *train.Estimation, r train.Recipe, on *dryTarget) error {
 	if f.peakTFLOPs > 0 {
 		assumePeak(e, f.peakTFLOPs, "")
 		return nil
@@ -130,7 +130,7 @@ func (f *trainFlags) rate(ctx context.Context, e *vlm.Estimation, r vlm.Recipe, 
 		assumePeak(e, defaultPeak(r.DType), why)
 		return nil
 	}
-	measured, err := vlm.MeasureStep(ctx, on.dev, r, measuring)
+	measured, err := train.MeasureStep(ctx, on.dev, r, measuring)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -157,7 +157,7 @@ func classPeak(c shaders.Class) float64 {
 }
 
 // assumePeak takes the part of a peak in TFLOP/s that steps are assumed to reach.
-func assumePeak(e *vlm.Estimation, peak float64, why string) {
+func assumePeak(e *train.Estimation, peak float64, why string) {
 	e.FlopsPerSecond = 1e12 * peak * utilisation
 	e.RateSource = fmt.Sprintf("assumed: %.0f%% of a peak of %g TFLOP/s%s", 100*utilisation, peak, why)
 }

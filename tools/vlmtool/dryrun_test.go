@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 func shortMeasuring(t *testing.T) {
@@ -57,7 +57,7 @@ func TestDryRun(t *testing.T) {
 func TestDryRunMeasures(t *testing.T) {
 	shortMeasuring(t)
 	got := vlmtool("train", "--dry-run", "--json", "--device", "cpu", "--price-per-hour", "2", "--steps", "1000", "--out", t.TempDir())
-	var e vlm.Estimation
+	var e train.Estimation
 	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || got.code != 0 {
 		t.Fatalf("%v: %+v", err, got)
 	}

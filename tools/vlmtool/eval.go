@@ -15,7 +15,9 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/eval"
 	"patchwork/vlm/importer"
+	"patchwork/vlm/pretrained"
 )
 
 type evalFlags struct {
@@ -25,7 +27,7 @@ type evalFlags struct {
 	data                         []string
 	controls                     []string
 	answers                      bool
-	options                      vlm.EvalOptions
+	options                      eval.EvalOptions
 }
 
 var evalCommand = command{
@@ -46,7 +48,7 @@ func declareEval(a *app) action {
 	a.flags.StringArrayVar(&f.data, "data", nil, dataUsage)
 	a.flags.IntVar(&o.Limit, "limit", 0, "only so many samples; 0 = all")
 	a.flags.IntVar(&o.HoldOut, "holdout", 0, "only every Nth row: those of the same --data that training held out")
-	a.choices(&f.controls, "control", []string{vlm.ControlNone}, "WORD: show the true pictures, other samples' or white ones", vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank)
+	a.choices(&f.controls, "control", []string{eval.ControlNone}, "WORD: show the true pictures, other samples' or white ones", eval.ControlNone, eval.ControlShuffled, eval.ControlBlank)
 	a.group("Other scores")
 	a.flags.BoolVar(&o.Captions, "captions", false, "generate every answer to its end, and compare the words: BLEU-4 and CIDEr-D")
 	a.flags.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: longest answer, in tokens")
@@ -75,7 +77,7 @@ func (f *evalFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer dev.Close()
-	loaded, err := vlm.LoadAs(f.model, dev, f.storage)
+	loaded, err := pretrained.LoadAs(f.model, dev, f.storage)
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func (f *evalFlags) readChoices() error {
 	case "":
 		return nil
 	case "letters":
-		f.options.Choices = vlm.LetteredChoices
+		f.options.Choices = eval.LetteredChoices
 		return nil
 	}
 	list, separator := f.choices, ","
@@ -139,7 +141,7 @@ func (f *evalFlags) readChoices() error {
 	if len(choices) < 2 {
 		return usagef("--choices %s names %d answers; two are the least", f.choices, len(choices))
 	}
-	f.options.Choices = vlm.FixedChoices(choices)
+	f.options.Choices = eval.FixedChoices(choices)
 	return nil
 }
 
@@ -156,7 +158,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Runner) error {
 	if err != nil {
 		return fmt.Errorf("--text: %s %w", f.text, err)
 	}
-	r, err := vlm.EvaluateText(ctx, l, words, f.bos)
+	r, err := eval.EvaluateText(ctx, l, words, f.bos)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.text, err)
 	}
@@ -175,10 +177,10 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 	} else if !pictured {
 		slog.Warn("no row of the data has a picture: what is scored is text alone")
 	}
-	if err := vlm.CheckControls(o, f.controls); err != nil {
+	if err := eval.CheckControls(o, f.controls); err != nil {
 		return usageError{err}
 	}
-	tell := func(vlm.EvalAnswer) error { return nil }
+	tell := func(eval.EvalAnswer) error { return nil }
 	switch {
 	case f.output != "":
 		file, err := os.Create(f.output)
@@ -188,27 +190,27 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 		defer func() { failed = errors.Join(failed, file.Close()) }()
 		lines := json.NewEncoder(file)
 		lines.SetEscapeHTML(false)
-		tell = func(e vlm.EvalAnswer) error { return lines.Encode(e) }
+		tell = func(e eval.EvalAnswer) error { return lines.Encode(e) }
 	case f.answers && a.json:
-		tell = func(e vlm.EvalAnswer) error { return a.result(e) }
+		tell = func(e eval.EvalAnswer) error { return a.result(e) }
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var written error // the first
-	o.Answer = func(e vlm.EvalAnswer) {
+	o.Answer = func(e eval.EvalAnswer) {
 		if written == nil {
 			if written = tell(e); written != nil {
 				stop()
 			}
 		}
 	}
-	var results []vlm.EvalResult
+	var results []eval.EvalResult
 	for i, control := range f.controls {
 		o.Control, o.BadRow = control, nil
 		if i == 0 {
 			o.BadRow = warnBadRow
 		}
-		r, err := vlm.Evaluate(ctx, l, o)
+		r, err := eval.Evaluate(ctx, l, o)
 		if err = cmp.Or(written, err); err != nil {
 			return err
 		}
@@ -226,10 +228,10 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 }
 
 // printEval prints a column for every control.
-func printEval(a *app, results []vlm.EvalResult) {
+func printEval(a *app, results []eval.EvalResult) {
 	first := results[0]
 	fmt.Fprintf(a.stdout, "%d turns about %d samples\n", first.Turns, first.Samples)
-	row := func(name string, value func(vlm.EvalResult) string) {
+	row := func(name string, value func(eval.EvalResult) string) {
 		fmt.Fprintf(a.stdout, "%-24s", name)
 		for _, r := range results {
 			fmt.Fprintf(a.stdout, "  %10s", value(r))
@@ -237,25 +239,25 @@ func printEval(a *app, results []vlm.EvalResult) {
 		fmt.Fprintln(a.stdout)
 	}
 	percent := func(x float64) string { return fmt.Sprintf("%.2f%%", 100*x) }
-	if len(results) > 1 || first.Control != vlm.ControlNone {
-		row("pictures", func(r vlm.EvalResult) string {
-			if r.Control == vlm.ControlNone {
+	if len(results) > 1 || first.Control != eval.ControlNone {
+		row("pictures", func(r eval.EvalResult) string {
+			if r.Control == eval.ControlNone {
 				return "true"
 			}
 			return r.Control
 		})
 	}
-	row("exact match", func(r vlm.EvalResult) string { return percent(r.ExactMatch) })
-	row("NLL, nats a token", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
-	row("perplexity", func(r vlm.EvalResult) string { return fmt.Sprintf("%.3f", r.Perplexity) })
+	row("exact match", func(r eval.EvalResult) string { return percent(r.ExactMatch) })
+	row("NLL, nats a token", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
+	row("perplexity", func(r eval.EvalResult) string { return fmt.Sprintf("%.3f", r.Perplexity) })
 	if first.CaptionResult != nil {
-		row("BLEU-4", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.BLEU4) })
-		row("CIDEr-D", func(r vlm.EvalResult) string { return fmt.Sprintf("%.4f", r.CIDErD) })
+		row("BLEU-4", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.BLEU4) })
+		row("CIDEr-D", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.CIDErD) })
 	}
 	if first.ChoiceResult != nil {
-		row("right choice", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.Accuracy) })
-		row("  likelihood per token", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.PerToken) })
-		row("  by guessing", func(r vlm.EvalResult) string { return percent(r.ChoiceResult.Chance) })
+		row("right choice", func(r eval.EvalResult) string { return percent(r.ChoiceResult.Accuracy) })
+		row("  likelihood per token", func(r eval.EvalResult) string { return percent(r.ChoiceResult.PerToken) })
+		row("  by guessing", func(r eval.EvalResult) string { return percent(r.ChoiceResult.Chance) })
 	} else if f := first; a.flags.Changed("choices") {
 		fmt.Fprintf(a.stdout, "no question of %d has choices with the true answer among them\n", f.Turns)
 	}

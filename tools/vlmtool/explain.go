@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"patchwork/tools/figures"
-	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
 )
 
 const (
@@ -48,7 +48,7 @@ type patchWeight struct {
 // explain draws where the model looked as it gave an answer.
 func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int32) (*explanation, error) {
 	start := time.Now()
-	e, err := vlm.Explain(ctx, s.generator.Runner, prompt, s.pictures, answer, mostWords)
+	e, err := generate.Explain(ctx, s.generator.Runner, prompt, s.pictures, answer, mostWords)
 	if err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}
@@ -73,7 +73,7 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 }
 
 // topPatches are those with the largest shares, the largest first.
-func topPatches(l vlm.AttentionMap, grid int) []patchWeight {
+func topPatches(l generate.AttentionMap, grid int) []patchWeight {
 	var all []patchWeight
 	for i, share := range l.Patches {
 		all = append(all, patchWeight{i / (grid * grid), i / grid % grid, i % grid, share})

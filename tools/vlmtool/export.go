@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"patchwork/vlm"
+	"patchwork/vlm/pretrained"
 )
 
 // exportResult is export's line of JSON.
@@ -26,7 +26,7 @@ var exportCommand = command{
 }
 
 func declareExport(a *app) action {
-	o := &vlm.ExportOptions{}
+	o := &pretrained.ExportOptions{}
 	a.flags.StringVar(&o.Model, "model", "", "PATH: model's folder, or a decoder: a Hugging Face folder or a GGUF file")
 	a.flags.StringVar(&o.Out, "out", "", "DIR: folder that is written, not there yet or empty")
 	a.flags.BoolVar(&o.DecoderOnly, "decoder-only", false, "write the model's decoder alone, as transformers reads it; a bare decoder is always written so")
@@ -34,20 +34,20 @@ func declareExport(a *app) action {
 	return func(ctx context.Context) error { return export(ctx, a, *o) }
 }
 
-func export(ctx context.Context, a *app, o vlm.ExportOptions) error {
+func export(ctx context.Context, a *app, o pretrained.ExportOptions) error {
 	switch {
 	case o.Model == "":
 		return usagef("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
 	case o.Out == "":
 		return usagef("--out is missing: the folder that is written")
 	}
-	if err := vlm.CheckExportOut(o.Out); err != nil {
-		if errors.Is(err, vlm.ErrOutNotEmpty) {
+	if err := pretrained.CheckExportOut(o.Out); err != nil {
+		if errors.Is(err, pretrained.ErrOutNotEmpty) {
 			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	d, err := vlm.Export(ctx, o)
+	d, err := pretrained.Export(ctx, o)
 	if err != nil {
 		return err
 	}

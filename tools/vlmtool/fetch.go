@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"patchwork/engine"
-	"patchwork/vlm"
 	"patchwork/vlm/hub"
+	"patchwork/vlm/train"
 )
 
 type fetchFlags struct {
@@ -34,7 +34,7 @@ var fetchCommand = command{
 func declareFetch(a *app) action {
 	f := &fetchFlags{}
 	a.flags.StringVar(&f.out, "out", "", "DIR: folder that receives the files")
-	a.choice(&f.preset, "preset", "", "NAME: fetch the decoder that a preset starts from, instead of naming it", vlm.PresetNames...)
+	a.choice(&f.preset, "preset", "", "NAME: fetch the decoder that a preset starts from, instead of naming it", train.PresetNames...)
 	a.choice(&f.kind, "type", "", "WORD: what REPO is, where there are both of that name", string(hub.Model), string(hub.Dataset))
 	a.flags.StringArrayVar(&f.include, "include", nil, "PATTERN: files to fetch, such as '*.gguf' or 'folder/*'; may be given several times")
 	a.flags.StringArrayVar(&f.exclude, "exclude", nil, "PATTERN: files to leave; may be given several times")
@@ -90,7 +90,7 @@ func (f *fetchFlags) repo(arg string) (hub.Repo, error) {
 		return hub.Repo{}, usagef("--out is missing: the folder that receives the files")
 	}
 	if f.preset != "" {
-		recipe, err := vlm.Preset(f.preset)
+		recipe, err := train.Preset(f.preset)
 		if err != nil {
 			return hub.Repo{}, usageError{err}
 		}

@@ -14,7 +14,9 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
 	"patchwork/vlm/picture"
+	"patchwork/vlm/pretrained"
 )
 
 type inferFlags struct {
@@ -24,7 +26,7 @@ type inferFlags struct {
 	storage              shaders.Type
 	images               []string
 	raw, chat, thinking  bool
-	options              vlm.GenerateOptions
+	options              generate.GenerateOptions
 }
 
 var inferCommand = command{
@@ -112,7 +114,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 	}
 	defer dev.Close()
 	start := time.Now()
-	model, err := vlm.LoadAs(f.model, dev, f.storage)
+	model, err := pretrained.LoadAs(f.model, dev, f.storage)
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 			return fmt.Errorf("--image %w; take another picture, or save it anew with a program that opens it", err)
 		}
 	}
-	s := &session{f: f, a: a, generator: vlm.NewGenerator(model), pictures: pictures}
+	s := &session{f: f, a: a, generator: generate.NewGenerator(model), pictures: pictures}
 	defer s.generator.Free()
 	s.timings = inferTimings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
@@ -153,7 +155,7 @@ func (a *app) readImages(names []string) ([][]byte, error) {
 type session struct {
 	f         *inferFlags
 	a         *app
-	generator *vlm.Generator
+	generator *generate.Generator
 	pictures  [][]byte
 	timings   inferTimings
 }

@@ -9,7 +9,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn/safetensors"
-	"patchwork/vlm"
+	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 )
 
@@ -118,12 +118,12 @@ func (a *app) inspectData(files []string) error {
 }
 
 func (a *app) inspectModel(ctx context.Context, dir string) error {
-	m, err := vlm.Describe(dir)
+	m, err := checkpoint.Describe(dir)
 	if err != nil {
 		return err
 	}
 	if m.Step > 0 {
-		if m.Summed, err = vlm.CheckSums(ctx, dir); errors.Is(err, os.ErrNotExist) {
+		if m.Summed, err = checkpoint.CheckSums(ctx, dir); errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
 		if err != nil {

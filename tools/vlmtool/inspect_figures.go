@@ -8,12 +8,13 @@ import (
 	"patchwork/nn/safetensors"
 	"patchwork/tools/figures"
 	"patchwork/vlm"
+	"patchwork/vlm/checkpoint"
 )
 
 // drawModel draws a model's figures into a folder: its positions and filters, and how
 // it cuts up a picture where one is given.
 func (a *app) drawModel(model, dir, picture string) error {
-	d, err := vlm.Describe(model)
+	d, err := checkpoint.Describe(model)
 	if err != nil {
 		return err
 	}

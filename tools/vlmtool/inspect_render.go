@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/importer"
+	"patchwork/vlm/pretrained"
 )
 
 // rendered is inspect --render's line of JSON.
@@ -32,7 +32,7 @@ func (a *app) inspectRender(model, file string) error {
 	if err != nil {
 		return fmt.Errorf("--render %s: %w", file, err)
 	}
-	l, err := vlm.OpenProcessor(model)
+	l, err := pretrained.OpenProcessor(model)
 	if err != nil {
 		return err
 	}

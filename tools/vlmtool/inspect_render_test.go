@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/vlm"
+	"patchwork/vlm/pretrained"
 )
 
 // TestInspectRender prints conversations of both forms as the model reads them.
 func TestInspectRender(t *testing.T) {
 	model, _ := smallRun(t)
-	l, err := vlm.OpenProcessor(model)
+	l, err := pretrained.OpenProcessor(model)
 	must(t, err)
 	const image = "<|image|>"
 	pictures := strings.Repeat(image, 64)

@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 
-	"patchwork/vlm"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 // rowFlags say how long a row of training is that data must fit.
@@ -18,7 +18,7 @@ type rowFlags struct {
 
 func (f *rowFlags) declare(a *app) {
 	a.group("With --rows: do they fit a row of training?")
-	a.choice(&f.preset, "preset", "", "NAME: recipe of the training", vlm.PresetNames...)
+	a.choice(&f.preset, "preset", "", "NAME: recipe of the training", train.PresetNames...)
 	a.flags.StringVar(&f.model, "model", "", "PATH: model's folder or a pretrained decoder, whose tokenizer counts")
 	a.flags.IntVar(&f.seqLen, "seq-len", 0, "tokens of a row; 0 = the recipe's")
 	a.choice(&f.turns, "turns", "", "MODE: a picture's turns one after another, or each alone behind it", string(batch.InConversation), string(batch.InBranches))
@@ -27,7 +27,7 @@ func (f *rowFlags) declare(a *app) {
 func (f *rowFlags) given() bool { return *f != rowFlags{} }
 
 // fit is what judges rows; nil where no length was asked for.
-func (f *rowFlags) fit() (*vlm.RowFit, error) {
+func (f *rowFlags) fit() (*train.RowFit, error) {
 	switch {
 	case !f.given():
 		return nil, nil
@@ -36,12 +36,12 @@ func (f *rowFlags) fit() (*vlm.RowFit, error) {
 	case f.seqLen < 0:
 		return nil, usagef("--seq-len cannot be %d", f.seqLen)
 	}
-	recipe, known, err := vlm.Recipe{}, false, error(nil)
+	recipe, known, err := train.Recipe{}, false, error(nil)
 	if f.preset != "" {
-		recipe, err = vlm.Preset(f.preset)
+		recipe, err = train.Preset(f.preset)
 		known = true
 	} else {
-		recipe, known, err = vlm.SavedRecipe(f.model)
+		recipe, known, err = train.SavedRecipe(f.model)
 	}
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (f *rowFlags) fit() (*vlm.RowFit, error) {
 	}
 	recipe.SeqLen = cmp.Or(f.seqLen, recipe.SeqLen)
 	recipe.Turns = cmp.Or(batch.Turns(f.turns), recipe.Turns, batch.InConversation)
-	return vlm.NewRowFit(recipe, f.model)
+	return train.NewRowFit(recipe, f.model)
 }
 
 func (a *app) inspectRows(ctx context.Context, files []string, check func(data.Row) data.Verdict) error {

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"patchwork/vlm"
 	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 // trainFlags are train's own; recipe flags are read where they were set.
@@ -25,7 +25,7 @@ type trainFlags struct {
 	listen, tensorboard                                  string
 	attention, turns, loss, dtype, recompute             string
 	resume, noShuffle, printConfig, dryRun               bool
-	recipe                                               vlm.Recipe
+	recipe                                               train.Recipe
 	keep                                                 int
 	peakTFLOPs, price                                    float64
 }
@@ -50,12 +50,12 @@ func (f *trainFlags) run(ctx context.Context, a *app) error {
 
 // resolve takes the preset's or the file's recipe, or that of the run that is
 // resumed, and puts the flags that were given over it.
-func (f *trainFlags) resolve(s *pflag.FlagSet) (vlm.Recipe, error) {
+func (f *trainFlags) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 	switch {
 	case s.Changed("steps") && s.Changed("epochs"):
-		return vlm.Recipe{}, usagef("--steps and --epochs are both given; one is enough")
+		return train.Recipe{}, usagef("--steps and --epochs are both given; one is enough")
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
-		return vlm.Recipe{}, usagef("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+		return train.Recipe{}, usagef("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
 	}
 	r, err := f.base(s)
 	if err != nil {
@@ -94,32 +94,32 @@ func (f *trainFlags) resolve(s *pflag.FlagSet) (vlm.Recipe, error) {
 	return r, nil
 }
 
-func (f *trainFlags) base(s *pflag.FlagSet) (vlm.Recipe, error) {
+func (f *trainFlags) base(s *pflag.FlagSet) (train.Recipe, error) {
 	if f.resume && f.out != "" && !s.Changed("preset") && f.config == "" {
-		if r, ok, err := vlm.SavedRecipe(f.out); ok || err != nil {
+		if r, ok, err := train.SavedRecipe(f.out); ok || err != nil {
 			return r, err
 		}
 	}
 	if f.config != "" {
 		if s.Changed("preset") {
-			return vlm.Recipe{}, usagef("--preset and --config are both given; one is enough")
+			return train.Recipe{}, usagef("--preset and --config are both given; one is enough")
 		}
-		r, err := vlm.ReadRecipe(f.config)
+		r, err := train.ReadRecipe(f.config)
 		if err != nil {
 			return r, usagef("--config: %w", err)
 		}
 		return r, nil
 	}
-	r, err := vlm.Preset(f.preset)
+	r, err := train.Preset(f.preset)
 	if err != nil {
 		return r, usageError{err}
 	}
 	return r, nil
 }
 
-func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
+func (f *trainFlags) train(ctx context.Context, a *app, r train.Recipe) error {
 	if f.resume && f.decoder == "" && f.model == "" {
-		f.decoder = vlm.SavedDecoder(f.out)
+		f.decoder = train.SavedDecoder(f.out)
 	}
 	switch {
 	case f.keep < 1:
@@ -136,8 +136,8 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	if err := cmp.Or(checkProfile(f.profile), checkPool(r)); err != nil {
 		return err
 	}
-	if err := vlm.CheckOut(f.out, f.resume); err != nil {
-		if errors.Is(err, vlm.ErrNotEmpty) {
+	if err := train.CheckOut(f.out, f.resume); err != nil {
+		if errors.Is(err, train.ErrNotEmpty) {
 			return usageError{err}
 		}
 		return fmt.Errorf("--out: %w", err)
@@ -166,11 +166,11 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 	defer stop()
 	observer := watching.observer()
 	begin := observer.Start
-	observer.Start = func(r vlm.RunInfo) {
+	observer.Start = func(r train.RunInfo) {
 		orderly.Store(true) // from here on the run saves a checkpoint first
 		begin(r)
 	}
-	result, err := vlm.Train(ctx, vlm.TrainOptions{
+	result, err := train.Train(ctx, train.TrainOptions{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: version(), Profile: f.profile,
 		Observe: observer,
 	})
@@ -178,8 +178,8 @@ func (f *trainFlags) train(ctx context.Context, a *app, r vlm.Recipe) error {
 		slog.Warn("the end of the watching: " + oneLine(failed))
 	}
 	if err != nil {
-		var settings *vlm.SettingsError
-		var length *vlm.LengthError
+		var settings *train.SettingsError
+		var length *train.LengthError
 		if errors.As(err, &settings) || errors.As(err, &length) {
 			return usageError{err}
 		}

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 
-	"patchwork/vlm"
 	"patchwork/vlm/batch"
+	"patchwork/vlm/train"
 )
 
 var trainCommand = command{
@@ -29,7 +29,7 @@ func (f *trainFlags) declare(a *app) {
 	s.StringArrayVar(&f.data, "data", nil, dataUsage)
 	s.StringArrayVar(&f.valData, "val-data", nil, "PATH: validation data instead of held-out rows, given as --data is")
 	s.StringVar(&f.out, "out", "", "DIR: folder for the model, checkpoints and metrics")
-	a.choice(&f.preset, "preset", "shapes", "NAME: recipe", vlm.PresetNames...)
+	a.choice(&f.preset, "preset", "shapes", "NAME: recipe", train.PresetNames...)
 	s.StringVar(&f.config, "config", "", "FILE: recipe as JSON, as --print-config prints it")
 	s.StringVar(&f.decoder, "decoder", "", "PATH: pretrained decoder: a Hugging Face folder or a GGUF file")
 	s.StringVar(&f.model, "model", "", "DIR: trained model's folder to go on from")
@@ -59,7 +59,7 @@ func (f *trainFlags) declare(a *app) {
 	s.IntVar(&r.ValEvery, "val-every", 0, "steps between validations; 0 = never")
 	s.IntVar(&r.SaveEvery, "save-every", 0, "steps between checkpoints; 0 = at the end only")
 	s.BoolVar(&f.resume, "resume", false, "go on from the newest checkpoint in --out that is whole")
-	s.IntVar(&f.keep, "keep", vlm.DefaultKeep, "newest checkpoints to keep; the one with the least validation loss is kept besides")
+	s.IntVar(&f.keep, "keep", train.DefaultKeep, "newest checkpoints to keep; the one with the least validation loss is kept besides")
 
 	a.group("Where it runs")
 	a.deviceFlag()

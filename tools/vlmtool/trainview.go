@@ -10,8 +10,8 @@ import (
 
 	"patchwork/engine"
 	"patchwork/tools/watch"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 // trainView shows a run: one live line on a terminal, else a plain line every
@@ -27,9 +27,9 @@ func newTrainView(a *app, run *watch.Run, device engine.Info) *trainView {
 	return &trainView{run: run, device: device, line: newLiveLine(a)}
 }
 
-func (v *trainView) observer() vlm.Observer {
-	return vlm.Observer{
-		Start: func(r vlm.RunInfo) {
+func (v *trainView) observer() train.Observer {
+	return train.Observer{
+		Start: func(r train.RunInfo) {
 			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
 				thousands(r.Parameters), r.Rows, r.ValRows, r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, v.device.Device, v.device.Name))
 			if r.Done > 0 {
@@ -44,7 +44,7 @@ func (v *trainView) observer() vlm.Observer {
 	}
 }
 
-func (v *trainView) step(m vlm.StepMetrics) {
+func (v *trainView) step(m train.StepMetrics) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.run.State(); v.line.due(m.Step == s.Steps) {
@@ -95,7 +95,7 @@ func figure(x *float64, format string) string {
 	return fmt.Sprintf(format, *x)
 }
 
-func (v *trainView) validation(m vlm.ValMetrics) {
+func (v *trainView) validation(m train.ValMetrics) {
 	v.above(func() {
 		slog.Info(fmt.Sprintf("validation after step %d: loss %.4f", m.Step, m.ValLoss))
 		for _, s := range m.Samples {

@@ -12,7 +12,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/kernelbench"
 	"patchwork/engine/tuned"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // tuneResult is tune's last line of JSON.
@@ -41,7 +41,7 @@ var tuneCommand = command{
 func declareTune(a *app) action {
 	f := &benchFlags{rows: 1, recompute: "off", dtype: "f32", kernelFlags: kernelFlags{work: "all"}}
 	reset := a.flags.Bool("reset", false, "forget what was measured on the device, and measure anew")
-	a.choice(&f.preset, "preset", "shapes", "NAME: the model at whose shapes kernels are measured", vlm.PresetNames...)
+	a.choice(&f.preset, "preset", "shapes", "NAME: the model at whose shapes kernels are measured", train.PresetNames...)
 	a.flags.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 	a.flags.IntVar(&f.tokens, "seq-len", 0, "tokens of a row; 0 = the preset's")
 	f.workFlag(a)
@@ -87,12 +87,12 @@ func (f *benchFlags) tune(ctx context.Context, a *app, reset bool) error {
 }
 
 // works are the cases of the chosen kinds of work on a kind of device.
-func (f *benchFlags) works(r vlm.Recipe, kind string) (all []*kernelbench.Case, err error) {
-	for _, work := range vlm.Works {
+func (f *benchFlags) works(r train.Recipe, kind string) (all []*kernelbench.Case, err error) {
+	for _, work := range train.Works {
 		if f.work != "all" && f.work != work {
 			continue
 		}
-		recorded, err := vlm.RecordWork(r, work, kind, f.rows, f.tokens)
+		recorded, err := train.RecordWork(r, work, kind, f.rows, f.tokens)
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 	"patchwork/engine"
 	"patchwork/tools/tensorboard"
 	"patchwork/tools/watch"
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // watching are those who follow a run: the terminal always, a page and
@@ -41,7 +41,7 @@ func (f *trainFlags) checkWatching(a *app) error {
 }
 
 // watch opens what a run is followed by, before it begins.
-func (f *trainFlags) watch(a *app, r vlm.Recipe, dev engine.Info) (_ *watching, err error) {
+func (f *trainFlags) watch(a *app, r train.Recipe, dev engine.Info) (_ *watching, err error) {
 	o := watch.Options{Name: f.out, Preset: r.Preset, Version: version(), Device: dev, PeakFlops: 1e12 * f.peakTFLOPs}
 	if f.peakTFLOPs == 0 {
 		o.PeakFlops = 1e12 * knownPeak(dev.Name, r.DType)
@@ -73,14 +73,14 @@ func (f *trainFlags) watch(a *app, r vlm.Recipe, dev engine.Info) (_ *watching, 
 	return w, nil
 }
 
-func (w *watching) observer() vlm.Observer {
-	all := []vlm.Observer{w.run.Observer(), w.view.observer()} // the view shows what the run knows
+func (w *watching) observer() train.Observer {
+	all := []train.Observer{w.run.Observer(), w.view.observer()} // the view shows what the run knows
 	if w.events != nil {
 		all = append(all, w.events.Observer(func(err error) {
 			slog.Warn(fmt.Sprintf("--tensorboard: %v; no more is written", err))
 		}))
 	}
-	return vlm.Observers(all...)
+	return train.Observers(all...)
 }
 
 // close ends the watching of a run that ended with err.

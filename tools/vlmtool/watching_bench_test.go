@@ -11,8 +11,8 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/tools/tensorboard"
 	"patchwork/tools/watch"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 // BenchmarkWatching trains the shapes preset, watched and unwatched in turns of some
@@ -34,7 +34,7 @@ func BenchmarkWatching(b *testing.B) {
 		must(b, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}, {User: "how many shapes are there?", Assistant: "one"}}}))
 	}
 	must(b, w.Close())
-	recipe, err := vlm.Preset("shapes")
+	recipe, err := train.Preset("shapes")
 	must(b, err)
 	recipe.Steps, recipe.ValEvery, recipe.SaveEvery = 800, 0, 0
 
@@ -47,7 +47,7 @@ func BenchmarkWatching(b *testing.B) {
 	a := &app{stderr: io.Discard}
 	dev := cpu.Open(0)
 	defer dev.Close()
-	watched := vlm.Observers(run.Observer(), newTrainView(a, run, dev.Info()).observer(), events.Observer(func(err error) { b.Error(err) }))
+	watched := train.Observers(run.Observer(), newTrainView(a, run, dev.Info()).observer(), events.Observer(func(err error) { b.Error(err) }))
 
 	look, done := make(chan bool), make(chan bool)
 	var waits []float64 // milliseconds
@@ -72,9 +72,9 @@ func BenchmarkWatching(b *testing.B) {
 	var now []float64     // of the turn under way
 	var last time.Time
 	var inside time.Duration
-	_, err = vlm.Train(b.Context(), vlm.TrainOptions{Recipe: recipe, Data: []string{file}, Out: filepath.Join(dir, "run"), Device: dev, Observe: vlm.Observer{
+	_, err = train.Train(b.Context(), train.TrainOptions{Recipe: recipe, Data: []string{file}, Out: filepath.Join(dir, "run"), Device: dev, Observe: train.Observer{
 		Start: watched.Start,
-		Step: func(m vlm.StepMetrics) {
+		Step: func(m train.StepMetrics) {
 			on := m.Step / turn % 2
 			if on == 1 {
 				if m.Step%turn == 0 {

@@ -3,16 +3,16 @@ package watch
 import (
 	"strconv"
 
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // curves are a run's figures over its steps.
 type curves struct {
-	Loss, Smooth, Val            vlm.Curve
-	TokensPerS, LR, Norm, Memory vlm.Curve
+	Loss, Smooth, Val            train.Curve
+	TokensPerS, LR, Norm, Memory train.Curve
 }
 
-func (c *curves) add(m vlm.StepMetrics, smooth float64) {
+func (c *curves) add(m train.StepMetrics, smooth float64) {
 	c.Loss.Add(m.Step, float64(m.Loss))
 	c.Smooth.Add(m.Step, smooth)
 	c.TokensPerS.Add(m.Step, m.TokensPerS)
@@ -29,7 +29,7 @@ type columns struct {
 }
 
 // columnsOf copies a curve; band says whether its extremes are to be seen.
-func columnsOf(c vlm.Curve, band bool) columns {
+func columnsOf(c train.Curve, band bool) columns {
 	out := columns{Step: make([]int, 0, len(c.Points)), Mean: make(floats, 0, len(c.Points))}
 	for _, p := range c.Points {
 		out.Step, out.Mean = append(out.Step, p.Step), append(out.Mean, p.Mean)

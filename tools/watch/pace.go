@@ -3,11 +3,11 @@ package watch
 import (
 	"time"
 
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // pace follows how fast the run is. Rates are means over time and not over steps.
-func (r *Run) pace(m vlm.StepMetrics) {
+func (r *Run) pace(m train.StepMetrics) {
 	s := &r.state
 	s.TokensPerS = r.rate.add(m.TokensPerS*m.Took, m.Took)
 	s.ImagesPerS = r.images.add(m.ImagesPerS*m.Took, m.Took)

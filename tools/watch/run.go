@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patchwork/engine"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 // Options are what a run does not tell by itself.
@@ -33,7 +33,7 @@ type Run struct {
 	mu          sync.Mutex
 	state       State
 	curves      curves
-	smooth      vlm.Smooth
+	smooth      train.Smooth
 	rate        mean // seconds a token
 	images      mean // seconds a picture
 	paceStart   time.Time
@@ -110,11 +110,11 @@ func New(o Options) *Run {
 }
 
 // Observer is to be told of the run's course.
-func (r *Run) Observer() vlm.Observer {
-	return vlm.Observer{
+func (r *Run) Observer() train.Observer {
+	return train.Observer{
 		Start: r.start, Step: r.step, Validation: r.validation, BadRow: r.badRow,
 		Note: func(s string) { r.event("note", s) },
-		Checkpoint: func(e vlm.CheckpointEvent) {
+		Checkpoint: func(e train.CheckpointEvent) {
 			if e.Err != nil {
 				r.event("failure", fmt.Sprintf("the checkpoint of step %d was not saved: %v", e.Step, e.Err))
 				return
@@ -141,7 +141,7 @@ func (r *Run) End(phase string) {
 	}
 }
 
-func (r *Run) start(info vlm.RunInfo) {
+func (r *Run) start(info train.RunInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
@@ -155,7 +155,7 @@ func (r *Run) start(info vlm.RunInfo) {
 	r.earlier(info.EarlierVal)
 }
 
-func (r *Run) step(m vlm.StepMetrics) {
+func (r *Run) step(m train.StepMetrics) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.figures(m)
@@ -167,7 +167,7 @@ func (r *Run) step(m vlm.StepMetrics) {
 }
 
 // figures takes what metrics.jsonl holds of a step too.
-func (r *Run) figures(m vlm.StepMetrics) {
+func (r *Run) figures(m train.StepMetrics) {
 	s := &r.state
 	s.Step, s.Tokens, s.LR = m.Step, m.Tokens, m.LR
 	s.GradNorm = known(float64(m.GradNorm))

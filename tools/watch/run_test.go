@@ -9,8 +9,8 @@ import (
 
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
-	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/train"
 )
 
 func must(t testing.TB, err error) {
@@ -21,8 +21,8 @@ func must(t testing.TB, err error) {
 }
 
 // step is a step of a run that takes 0.1 s for each.
-func step(n int) vlm.StepMetrics {
-	return vlm.StepMetrics{
+func step(n int) train.StepMetrics {
+	return train.StepMetrics{
 		Step: n, Tokens: int64(1000 * n), Loss: jsonfloat.Float(3 / math.Sqrt(float64(n))), GradNorm: 1, LR: 1e-3,
 		TokensPerS: 10_000, ImagesPerS: 40, Seconds: 0.1 * float64(n), Took: 0.1, Memory: 64 << 20, MemoryPeak: 96 << 20,
 	}
@@ -41,26 +41,26 @@ func red() []byte {
 const hostile = `<script>document.title='stolen'</script><img src=x onerror="document.title='stolen'">`
 
 // begin is a run of 200 steps after its first n, with a validation and bad rows.
-func begin(n int) (*Run, vlm.Observer) {
+func begin(n int) (*Run, train.Observer) {
 	r := New(Options{
 		Name: "runs/shapes", Preset: "shapes", Version: "test", Device: engine.Info{Device: "cpu", Name: "a CPU", Memory: 1 << 30},
 		PeakFlops: 1e12, PricePerHour: 3600,
 	})
 	o := r.Observer()
-	o.Start(vlm.RunInfo{Steps: 200, Parameters: 500_000, TokensPerStep: 1000, FlopsPerStep: 1e9, Rows: 900, ValRows: 100})
+	o.Start(train.RunInfo{Steps: 200, Parameters: 500_000, TokensPerStep: 1000, FlopsPerStep: 1e9, Rows: 900, ValRows: 100})
 	for i := 1; i <= n; i++ {
 		o.Step(step(i))
 	}
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 7, Reason: "image 1 cannot be decoded: " + hostile})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not a picture"})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 11, Reason: "no turn has an answer"})
-	o.Validation(vlm.ValMetrics{Step: n, ValLoss: 0.5, Samples: []vlm.Sample{
+	o.Validation(train.ValMetrics{Step: n, ValLoss: 0.5, Samples: []train.Sample{
 		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Size: 8, Pictures: [][]byte{red()}},
 		{Question: "what shape?", Truth: "square", Answer: hostile, Size: 8, Pictures: [][]byte{red()}},
 	}})
 	o.Note("a note: " + hostile)
-	o.Checkpoint(vlm.CheckpointEvent{Step: n})
-	o.Checkpoint(vlm.CheckpointEvent{Step: n, Err: errors.New("no space left on device")})
+	o.Checkpoint(train.CheckpointEvent{Step: n})
+	o.Checkpoint(train.CheckpointEvent{Step: n, Err: errors.New("no space left on device")})
 	return r, o
 }
 
@@ -109,14 +109,14 @@ func TestState(t *testing.T) {
 func TestResumed(t *testing.T) {
 	r := New(Options{})
 	o := r.Observer()
-	var earlier []vlm.StepMetrics
+	var earlier []train.StepMetrics
 	for i := 1; i <= 50; i++ {
 		earlier = append(earlier, step(i))
 	}
-	o.Start(vlm.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []vlm.ValMetrics{
+	o.Start(train.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []train.ValMetrics{
 		{Step: 10, ValLoss: 1}, // of a version that kept no samples
-		{Step: 30, ValLoss: 0.8, Samples: []vlm.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Pictures: [][]byte{red()}}}},
-		{Step: 50, ValLoss: 0.7, Samples: []vlm.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Pictures: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
+		{Step: 30, ValLoss: 0.8, Samples: []train.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Pictures: [][]byte{red()}}}},
+		{Step: 50, ValLoss: 0.7, Samples: []train.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Pictures: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
 	}})
 	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.pictures.data) != 1 ||
 		got[0].Samples[0].Pictures[0] != got[1].Samples[0].Pictures[0] {
@@ -147,7 +147,7 @@ func TestBounds(t *testing.T) {
 		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
 		picture := red()
 		picture[0], picture[1] = byte(i), byte(i>>8)
-		o.Validation(vlm.ValMetrics{Step: i, Samples: []vlm.Sample{{Size: 8, Pictures: [][]byte{picture}}}})
+		o.Validation(train.ValMetrics{Step: i, Samples: []train.Sample{{Size: 8, Pictures: [][]byte{picture}}}})
 	}
 	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.pictures.data) > keepPictures {
 		t.Errorf("%d events, %d reasons, %d validations, %d pictures", len(r.events), len(r.reasons), len(r.validations), len(r.pictures.data))
@@ -165,7 +165,7 @@ func TestBounds(t *testing.T) {
 func BenchmarkStep(b *testing.B) {
 	r := New(Options{PeakFlops: 1e12})
 	o := r.Observer()
-	o.Start(vlm.RunInfo{Steps: b.N, TokensPerStep: 1000, FlopsPerStep: 1e9})
+	o.Start(train.RunInfo{Steps: b.N, TokensPerStep: 1000, FlopsPerStep: 1e9})
 	for i := range b.N {
 		o.Step(step(i + 1))
 	}

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
-	"patchwork/vlm"
+	"patchwork/vlm/train"
 )
 
 // Validation is what a run said about held-out rows.
@@ -53,7 +53,7 @@ func (p *pictures) add(png []byte) (key string) {
 }
 
 // pngs are a sample's pictures. One that cannot be encoded is left out.
-func pngs(s vlm.Sample) (all [][]byte) {
+func pngs(s train.Sample) (all [][]byte) {
 	for n := range s.Pictures {
 		if png, err := s.PNG(n); err == nil {
 			all = append(all, png)
@@ -62,7 +62,7 @@ func pngs(s vlm.Sample) (all [][]byte) {
 	return all
 }
 
-func (r *Run) validation(m vlm.ValMetrics) {
+func (r *Run) validation(m train.ValMetrics) {
 	var encoded [][][]byte
 	for _, s := range m.Samples {
 		encoded = append(encoded, pngs(s))
@@ -75,7 +75,7 @@ func (r *Run) validation(m vlm.ValMetrics) {
 
 // earlier takes the validations that a resumed run has behind it. They ask about the
 // same few rows, whose pictures are encoded once.
-func (r *Run) earlier(all []vlm.ValMetrics) {
+func (r *Run) earlier(all []train.ValMetrics) {
 	byRow := map[int][][]byte{}
 	for _, m := range all {
 		r.validated(m)
@@ -93,7 +93,7 @@ func (r *Run) earlier(all []vlm.ValMetrics) {
 }
 
 // show keeps a validation's samples, whose pictures are PNGs, for the page.
-func (r *Run) show(m vlm.ValMetrics, encoded [][][]byte) {
+func (r *Run) show(m train.ValMetrics, encoded [][][]byte) {
 	v := Validation{Step: m.Step, Loss: known(m.ValLoss), Samples: []Sample{}}
 	for i, s := range m.Samples {
 		shown := Sample{Question: s.Question, Truth: s.Truth, Answer: s.Answer, Pictures: []string{}}
@@ -109,7 +109,7 @@ func (r *Run) show(m vlm.ValMetrics, encoded [][][]byte) {
 }
 
 // validated takes what metrics.jsonl holds of a validation too.
-func (r *Run) validated(m vlm.ValMetrics) {
+func (r *Run) validated(m train.ValMetrics) {
 	if r.state.ValLoss = known(m.ValLoss); r.state.ValLoss != nil {
 		r.curves.Val.Add(m.Step, m.ValLoss)
 	}

@@ -16,7 +16,7 @@ const patches = 4
 
 func sampler(t *testing.T, rowLen int, turns Turns) Sampler {
 	t.Helper()
-	dir := filepath.Join("..", "presets", "shapes")
+	dir := filepath.Join("..", "pretrained", "presets", "shapes")
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestTargets(t *testing.T) {
 		t.Run(fmt.Sprint(test.m), func(t *testing.T) {
 			s := sampler(t, 32, test.m.Turns)
 			b := build(t, s, test.m, conversation(1, "red?"), conversation(0, "no?"))
-			tok, err := tokenizer.Load(filepath.Join("..", "presets", "shapes", "tokenizer.json"))
+			tok, err := tokenizer.Load(filepath.Join("..", "pretrained", "presets", "shapes", "tokenizer.json"))
 			if err != nil {
 				t.Fatal(err)
 			}

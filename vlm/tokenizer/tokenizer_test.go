@@ -204,7 +204,7 @@ func FuzzRoundTrip(f *testing.F) {
 	for _, text := range []string{"", "a <|im_end|> b <|end|>", "e\u0301\u0308 \u202e12 34", "\x00\xff\xed\xa0\x80", strings.Repeat("\u0301", 50), " 's 'LL \n\r\n  x", "\u212b\u1100\u1161\u11a8\u0344"} {
 		f.Add(text)
 	}
-	shapes, err := tokenizer.Load(filepath.Join(golden.Root(), "vlm", "presets", "shapes", "tokenizer.json"))
+	shapes, err := tokenizer.Load(filepath.Join(golden.Root(), "vlm", "pretrained", "presets", "shapes", "tokenizer.json"))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,0 +1,23 @@
+package checkpoint
+
+import (
+	"errors"
+	"os"
+
+	"patchwork/vlm/pretrained"
+)
+
+// Describe is DescribeModel, which tells the step of a checkpoint as well.
+func Describe(dir string) (pretrained.Description, error) {
+	d, err := pretrained.DescribeModel(dir)
+	if err != nil || d.Config.Vision.None() { // a decoder alone
+		return d, err
+	}
+	var h Header
+	err = ReadState(dir, &h)
+	if errors.Is(err, os.ErrNotExist) {
+		return d, nil
+	}
+	d.Step = h.Step
+	return d, err
+}

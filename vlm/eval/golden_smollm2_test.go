@@ -1,0 +1,151 @@
+package eval
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
+	"patchwork/nn/golden"
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
+	"patchwork/vlm/pretrained"
+)
+
+// smolLM2 is the path of the real decoder's GGUF file.
+func smolLM2(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("PATCHWORK_SMOLLM2_GGUF")
+	if path == "" {
+		t.Skip("PATCHWORK_SMOLLM2_GGUF names no file of SmolLM2-135M-Instruct")
+	}
+	return path
+}
+
+// smolLM2Golden are the values of smollm2_logits.
+type smolLM2Golden struct {
+	prompts []smolLM2Prompt
+	text    smolLM2Prompt
+	values  *safetensors.File
+}
+
+type smolLM2Prompt struct {
+	Name, Text string
+	IDs        []int32 `json:"ids"`
+	Top20      []struct {
+		ID    int32
+		Logit float32
+	} `json:"top20"`
+	MeanNLL float64 `json:"mean_nll"`
+	Greedy  []int32 `json:"greedy_ids"`
+}
+
+func readSmolLM2(t *testing.T) smolLM2Golden {
+	dir := golden.Dir(t, "smollm2_logits")
+	var g smolLM2Golden
+	var file struct{ Prompts []smolLM2Prompt }
+	golden.JSON(t, filepath.Join(dir, "prompts.json"), &file)
+	golden.JSON(t, filepath.Join(dir, "text.json"), &g.text)
+	g.prompts, g.text.Name = file.Prompts, "text"
+	values, err := safetensors.Open(filepath.Join(dir, "values.safetensors"))
+	require.NoError(t, err)
+	t.Cleanup(func() { values.Close() })
+	g.values = values
+	return g
+}
+
+// What a software GPU, which is slow, is held to: so many prompts and tokens of the long
+// text.
+const softwarePrompts, softwareTokens = 4, 128
+
+// TestGoldenSmolLM2 holds the real decoder, read from its GGUF file, to the logits
+// and the losses that transformers finds in float64, on the CPU and by Vulkan, and to its
+// greedy continuations on the CPU.
+func TestGoldenSmolLM2(t *testing.T) {
+	path, want := smolLM2(t), readSmolLM2(t)
+	for _, dev := range devices.OpenNative(t) {
+		info := dev.Info()
+		t.Run(info.Device, func(t *testing.T) {
+			l, err := pretrained.Load(path, dev)
+			require.NoError(t, err)
+			rtol := 1e-5
+			if info.Device == "cpu" {
+				rtol = 0
+			}
+			prompts, ids := want.prompts, want.text.IDs
+			if info.Kind == "software" {
+				prompts, ids = prompts[:softwarePrompts], ids[:softwareTokens]
+			}
+			for _, p := range prompts {
+				nll, logits, err := Score(context.Background(), l, p.IDs)
+				require.NoError(t, err)
+				golden.Compare(t, p.Name+".nll", nll, require.Value(want.values.Float32(p.Name+".nll"))(t), golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+				for _, top := range p.Top20 {
+					golden.Compare(t, p.Name+".top20", logits[top.ID:][:1], []float32{top.Logit}, golden.Tolerance{Atol: 2e-4, Rtol: rtol})
+				}
+				if _, ok := want.values.Tensor(p.Name + ".logits"); ok {
+					golden.Compare(t, p.Name+".logits", logits, require.Value(want.values.Float32(p.Name+".logits"))(t), golden.Tolerance{Atol: 2e-4, Rtol: rtol})
+				}
+				if info.Device == "cpu" {
+					if got := continuation(t, l, p.IDs, len(p.Greedy)); !slices.Equal(got, p.Greedy) {
+						t.Errorf("%s goes on with\n %v, want\n %v", p.Name, got, p.Greedy)
+					}
+				}
+			}
+			nll, _, err := Score(context.Background(), l, ids)
+			require.NoError(t, err)
+			golden.Compare(t, "text.nll", nll, require.Value(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
+			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {
+				t.Errorf("text: %v nats a token, want %v", mean, want.text.MeanNLL)
+			}
+		})
+	}
+}
+
+func mean(x []float32) float64 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v)
+	}
+	return sum / float64(len(x))
+}
+
+// continuation takes the likeliest tokens, past the end of turn too.
+func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
+	t.Helper()
+	g := generate.NewGenerator(l)
+	defer g.Free()
+	var out []int32
+	for len(out) < n {
+		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
+		prompt.Answer = make([]bool, len(prompt.IDs))
+		_, err := g.Generate(context.Background(), prompt, nil, generate.GenerateOptions{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
+		require.NoError(t, err)
+	}
+	return out
+}
+
+// TestGoldenSmolLM2Config compares the configuration that the metadata give.
+func TestGoldenSmolLM2Config(t *testing.T) {
+	p, err := pretrained.OpenPretrained(smolLM2(t))
+	require.NoError(t, err)
+	defer p.Close()
+	var want, got map[string]any
+	golden.JSON(t, filepath.Join(golden.Dir(t, "smollm2_logits"), "config.json"), &want)
+	text, err := json.Marshal(p.Text)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &got))
+	delete(want, "model")
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s is %v, want %v", key, got[key], value)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
+	"patchwork/shaders"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/internal/vlmtest"
+)
+
+// explainTest asks a model with random weights about a red square and lets it say
+// what the test wants.
+func explainTest(t testing.TB, l *vlm.Runner, said string, most int) Explained {
+	t.Helper()
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
+	require.NoError(t, err)
+	e, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, vlmtest.PlainIDs(l.Processor.Tokenizer, said), most)
+	require.NoError(t, err)
+	return e
+}
+
+// TestExplain: on every device and in every type of floats, and in every mask, the
+// shares of a word sum to 1 in each layer and in the mean; devices and types say the
+// same within roundings.
+func TestExplain(t *testing.T) {
+	for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+		want := explainTest(t, vlmtest.Model0(t, cpu.Open(0), attention), "a red circle", 2)
+		if len(want.Words) != 2 || want.Omitted != 1 || want.Words[0].Text != "a" || want.Words[1].Text != "red" {
+			t.Fatalf("%d words (%+v), %d omitted, want a, red and 1 more", len(want.Words), want.Words, want.Omitted)
+		}
+		if want.Words[0].Mean.Answer != 0 || want.Words[1].Mean.Answer <= 0 {
+			t.Errorf("the words look at the answer by %g and %g; before the first there is none", want.Words[0].Mean.Answer, want.Words[1].Mean.Answer)
+		}
+		for _, dev := range devices.Open(t) {
+			for storage, tolerance := range map[shaders.Type]float64{
+				shaders.F32: 1e-5,
+				// Scores of size 1 through some thirty roundings at random, and the mean of many.
+				shaders.BF16: math.Sqrt(30) * 0x1p-8, shaders.F16: math.Sqrt(30) * 0x1p-11,
+			} {
+				if attention != batch.Document && (dev.Info().Device != "cpu" || storage.Half()) {
+					continue // TestGoldenAttentionWeights has every mask on every device
+				}
+				t.Run(string(attention)+"/"+dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
+					got := explainTest(t, vlmtest.ModelIn(t, dev, attention, storage), "a red circle", 2)
+					for i, w := range got.Words {
+						looks := append(slices.Clone(w.Layers), w.Mean)
+						for j, look := range looks {
+							if sum := look.Image() + look.Prompt + look.Answer; !(math.Abs(sum-1) <= 1e-5) {
+								t.Errorf("%s, layer %d: the shares sum to %g", w.Text, j, sum)
+							}
+						}
+						for j, share := range w.Mean.Patches {
+							if reference := want.Words[i].Mean.Patches[j]; !(math.Abs(share-reference) <= tolerance) {
+								t.Fatalf("%s: patch %d has %g, on the CPU in f32 %g", w.Text, j, share, reference)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestExplainPatches: a share belongs to the token that the picture's patch became, of
+// the first picture and of the second, and the mean is that of all layers.
+func TestExplainPatches(t *testing.T) {
+	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
+	require.NoError(t, err)
+	pictures, answer := [][]byte{vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)}, vlmtest.PlainIDs(l.Processor.Tokenizer, "a")
+	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
+	require.NoError(t, err)
+	n := len(prompt.IDs)
+	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
+		batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
+		[][]*batch.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
+	require.NoError(t, err)
+	each := make([]int, n) // a group for every token
+	for i := range each {
+		each[i] = i
+	}
+	layers, err := probe(context.Background(), l, b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
+	require.NoError(t, err)
+	patches := l.Config.Vision.Patches()
+	for picture, start := range prompt.Images {
+		for p := range patches {
+			want := 0.0
+			for _, layer := range layers {
+				want += float64(layer[0][start+p]) / float64(len(layers))
+			}
+			if got := e.Words[0].Mean.Patches[picture*patches+p]; !(math.Abs(got-want) <= 1e-6) { // roundings of a mean
+				t.Fatalf("picture %d, patch %d has %g, its token %g", picture, p, got, want)
+			}
+		}
+	}
+}
+
+// TestExplainBranch: a question among the branches of a picture looks where it looks
+// alone behind the picture.
+func TestExplainBranch(t *testing.T) {
+	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
+	l := vlmtest.Model0(t, cpu.Open(0), batch.DocumentBidirectionalImage)
+	sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
+	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
+	require.NoError(t, err)
+	weights := func(s *batch.Sample, how batch.Turns, query int) [][][]float32 {
+		b, err := batch.Build(batch.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
+			batch.Modes{Attention: l.Config.Attention, Turns: how, Loss: batch.OnAll}, [][]*batch.Sample{{s}})
+		require.NoError(t, err)
+		group, text := make([]int, s.Len()), l.Config.Vision.Patches()
+		for i, slot := range b.ImageSlots {
+			if group[i] = int(slot); slot < 0 {
+				group[i] = text
+			}
+		}
+		got, err := probe(context.Background(), l, b, vlmtest.Pixels(t, 1), []int32{int32(query)}, group, text+1)
+		require.NoError(t, err)
+		return got
+	}
+	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
+	require.NoError(t, err)
+	together := weights(samples[0], batch.InBranches, samples[0].Len()-2)
+	alone := weights(&batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, len(one.IDs)-2)
+	for layer := range alone {
+		for j, want := range alone[layer][0] {
+			if got := together[layer][0][j]; !(math.Abs(float64(got-want)) <= 1e-6) { // sums in another order
+				t.Fatalf("layer %d: patch %d has %g in a branch, %g alone", layer, j, got, want)
+			}
+		}
+	}
+}
+
+// TestExplainRefuses what has nothing to show.
+func TestExplainRefuses(t *testing.T) {
+	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
+	require.NoError(t, err)
+	if _, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
+		t.Errorf("an empty answer: %v, want %v", err, ErrNoWords)
+	}
+	if _, err := Explain(context.Background(), l, prompt, nil, []int32{5}, 4); err == nil {
+		t.Error("a prompt without its picture was explained")
+	}
+}
+
+// TestSplitWords: every token that has letters belongs to one word, in order.
+func TestSplitWords(t *testing.T) {
+	tok := vlmtest.Model0(t, cpu.Open(0), batch.Document).Processor.Tokenizer
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"", nil}, {"  \n ", nil}, {"red", []string{"red"}}, {" a blue  circle.\nno", []string{"a", "blue", "circle.", "no"}},
+		{"größe 円形", []string{"größe", "円形"}},
+		{"abcdefghijklmnopqrstuvwxyz", []string{"abcdefghijklmnopqrst", "uvwxyz"}},
+	} {
+		ids := vlmtest.PlainIDs(tok, c.text)
+		var got []string
+		next := 0
+		for _, w := range splitWords(tok, ids) {
+			got = append(got, w.text)
+			for _, token := range w.tokens {
+				if token < next {
+					t.Errorf("%q: token %d comes after token %d", c.text, token, next-1)
+				}
+				next = token + 1
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.text, got, c.want)
+		}
+	}
+}

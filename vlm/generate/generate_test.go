@@ -1,0 +1,214 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
+	"patchwork/shaders"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/internal/vlmtest"
+)
+
+// smallPasses makes prompts go through in many pieces.
+func smallPasses(t *testing.T) {
+	before := passSizes
+	passSizes = []int{1, 4, 24}
+	t.Cleanup(func() { passSizes = before })
+}
+
+// lastLogits takes a prompt through a generator and returns the last logits.
+func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, pictures [][]byte) (logits []float32, cached int) {
+	t.Helper()
+	ctx := context.Background()
+	require.NoError(t, g.reserve(ctx, len(prompt.IDs)))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
+	require.NoError(t, err)
+	logits = make([]float32, p.logits.Size())
+	require.NoError(t, engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits))
+	return logits, cached
+}
+
+func closeTo(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		// Sums of some 100 terms of size 1 in another order.
+		if math.Abs(float64(got[i]-want[i])) > 1e-4 {
+			t.Fatalf("%s: logit %d is %g, want %g", what, i, got[i], want[i])
+		}
+	}
+}
+
+// TestPrefill: a prompt in pieces gives the logits of the whole text at once; a
+// conversation that goes on computes nothing again that the cache holds, with
+// pictures in earlier and later turns; another picture or word is noticed.
+func TestPrefill(t *testing.T) {
+	smallPasses(t)
+	for _, dev := range devices.Open(t) {
+		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
+				l := vlmtest.Model0(t, dev, attention)
+				g := NewGenerator(l)
+				defer g.Free()
+				a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
+				patches := l.Config.Vision.Patches()
+				said := func(role, text string, images int) chat.Message {
+					return chat.Message{Role: role, Content: text, Images: images}
+				}
+				first := []chat.Message{said("user", "what color is the shape?", 1)}
+				second := append(slices.Clone(first), said("assistant", "red", 0), said("user", "is there a blue shape?", 1))
+				third := append(slices.Clone(second), said("assistant", "no", 0), said("user", "why?", 0))
+				var lengths []int
+				for i, c := range []struct {
+					messages []chat.Message
+					pictures [][]byte
+					cached   func() (least, most int)
+				}{
+					{first, [][]byte{a}, func() (int, int) { return 0, 0 }},
+					{second, [][]byte{a, b}, func() (int, int) { return patches + 2, lengths[0] }},
+					{third, [][]byte{a, b}, func() (int, int) { return lengths[0] + patches, lengths[1] }},
+					{third, [][]byte{a, b}, func() (int, int) { return lengths[2] - 1, lengths[2] - 1 }},
+					{third, [][]byte{a, a}, func() (int, int) { return lengths[0], lengths[1] - patches }},
+					{third, [][]byte{b, a}, func() (int, int) { return 0, 4 }},
+					{first, [][]byte{b}, func() (int, int) { return patches, lengths[0] }},
+				} {
+					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
+					require.NoError(t, err)
+					got, cached := lastLogits(t, g, prompt, c.pictures)
+					s := &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
+					all := vlmtest.Logits(t, l, s, batch.InConversation, slices.Concat(c.pictures...))
+					closeTo(t, "logits", got, all[len(all)-len(got):])
+					lengths = append(lengths, len(prompt.IDs))
+					if least, most := c.cached(); cached < least || cached > most {
+						t.Errorf("prompt %d: %d of %d tokens were in the cache, want %d to %d", i, cached, len(prompt.IDs), least, most)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestPrefillOfDecoders: keys and values reach the cache as they should in decoders of
+// either kind, whether the projections' weights adjoin in memory or not.
+func TestPrefillOfDecoders(t *testing.T) {
+	smallPasses(t)
+	llama := vlmtest.ConfigOf(t, batch.Document).Text
+	apart := func(c vlm.TextConfig) vlm.TextConfig {
+		c.HiddenSize, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize = 18, 3, 1, 6, 10
+		return c
+	}
+	qwen := *vlmtest.Qwen3(llama)
+	for _, dev := range devices.Open(t) {
+		for _, c := range []struct {
+			name string
+			text vlm.TextConfig
+			want string // a kernel of the pass
+		}{
+			{"llama", llama, "rope_split"}, {"llama apart", apart(llama), "append_rows"},
+			{"qwen3", qwen, "rope_split_norm"}, {"qwen3 apart", apart(qwen), "append_rows"},
+		} {
+			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
+				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, batch.Document).WithText(c.text), shaders.F32)
+				g := NewGenerator(l)
+				defer g.Free()
+				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
+				prompt.Answer = make([]bool, len(prompt.IDs))
+				got, _ := lastLogits(t, g, prompt, nil)
+				all := vlmtest.Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
+				closeTo(t, "logits", got, all[len(all)-len(got):])
+				_, plan, err := g.planPass(1, 0)
+				require.NoError(t, err)
+				if !slices.ContainsFunc(plan.Dispatches, func(d engine.Dispatch) bool { return d.Kernel.Name == c.want }) {
+					t.Errorf("the pass has no %s", c.want)
+				}
+			})
+		}
+	}
+}
+
+// TestCacheGrows: a longer text than there was room for keeps what was computed.
+func TestCacheGrows(t *testing.T) {
+	for _, dev := range devices.Open(t) {
+		t.Run(dev.Info().Device, func(t *testing.T) {
+			l := vlmtest.Model0(t, dev, batch.Document)
+			g := NewGenerator(l)
+			defer g.Free()
+			prompt := chat.Tokens{}
+			for i := range 3 * cacheStep / 2 {
+				prompt.IDs = append(prompt.IDs, int32(3+i%200))
+			}
+			start := chat.Tokens{IDs: prompt.IDs[:100]}
+			lastLogits(t, g, start, nil)
+			before := g.cache.Capacity
+			got, cached := lastLogits(t, g, prompt, nil)
+			if cached != 100 || g.cache.Capacity <= before {
+				t.Errorf("%d tokens were in the cache and it has room for %d after %d, want 100 and more", cached, g.cache.Capacity, before)
+			}
+			all := vlmtest.Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, batch.InConversation, nil)
+			closeTo(t, "logits", got, all[len(all)-len(got):])
+		})
+	}
+}
+
+// TestGenerateStops at any of the tokens that end an answer, at the limit of
+// tokens, at that of the context, and when it is cancelled; what came so far is
+// there each time.
+func TestGenerateStops(t *testing.T) {
+	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	g := NewGenerator(l)
+	defer g.Free()
+	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
+	require.NoError(t, err)
+	free, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	require.NoError(t, err)
+	if free.Finish != "length" || len(free.IDs) != 12 {
+		t.Fatalf("%s after %d tokens, want length after 12", free.Finish, len(free.IDs))
+	}
+	fourth := free.IDs[3]
+	cut := slices.Index(free.IDs, fourth)
+	l.Processor.EOS = []int32{fourth}
+	got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	require.NoError(t, err)
+	if got.Finish != "stop" || !slices.Equal(got.IDs, free.IDs[:cut]) {
+		t.Errorf("%s after %v, want stop after %v", got.Finish, got.IDs, free.IDs[:cut])
+	}
+	l.Processor.EOS = nil
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	count := 0
+	got, err = g.Generate(ctx, prompt, nil, GenerateOptions{MaxNewTokens: 12, Token: func(int32) {
+		if count++; count == 5 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(got.IDs, free.IDs[:5]) {
+		t.Errorf("%v after %v, want cancelled after %v", err, got.IDs, free.IDs[:5])
+	}
+	again, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	require.NoError(t, err)
+	if !slices.Equal(again.IDs, free.IDs) {
+		t.Errorf("after a cancelled answer %v, want %v", again.IDs, free.IDs)
+	}
+
+	limit := l.Config.Text.MaxPositionEmbeddings
+	long := chat.Tokens{IDs: slices.Repeat([]int32{5}, limit-3)}
+	got, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12})
+	require.NoError(t, err)
+	if len(got.IDs) > 3 {
+		t.Errorf("%d tokens behind a prompt that leaves room for 3", len(got.IDs))
+	}
+	long.IDs = append(long.IDs, 5, 5, 5)
+	var full *ContextError
+	if _, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12}); !errors.As(err, &full) {
+		t.Errorf("a prompt as long as the context: %v, want a ContextError", err)
+	}
+}

@@ -1,0 +1,251 @@
+package generate
+
+import (
+	"context"
+	"slices"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/shaders"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+)
+
+// passSizes are the numbers of tokens that a pass has room for: a prompt goes
+// through in pieces of the largest, its rest and a conversation's next question
+// through the smallest that holds it. Rows not in use cost next to nothing.
+var passSizes = []int{1, 64, 512}
+
+// pass is a compiled program that takes up to size tokens through the decoder,
+// behind those in the cache, and ends in the last one's logits.
+type pass struct {
+	exe          engine.Executable
+	size         int
+	memories     []engine.Memory
+	input        *engine.Buffer
+	words        []int32 // what goes into input
+	sections     map[string][]int32
+	logits, best *nn.Tensor
+	step         [shaders.StepWords]uint32
+}
+
+func (p *pass) free() {
+	if p.exe != nil {
+		p.exe.Free()
+	}
+	engine.Free(p.memories)
+}
+
+func (g *Generator) freePasses() {
+	for _, p := range g.passes {
+		p.free()
+	}
+	clear(g.passes)
+}
+
+// prefill makes the cache hold the sequence and returns the pass that has the
+// last token's logits, and how many tokens were in the cache before.
+func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached int, err error) {
+	patches := 0
+	if len(s.images) > 0 {
+		patches = g.Config.Vision.Patches()
+	}
+	b, err := batch.Build(batch.Shape{Rows: 1, T: len(s.ids), Patches: patches},
+		batch.Modes{Attention: g.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
+		[][]*batch.Sample{{{IDs: s.ids, Answer: make([]bool, len(s.ids)), Images: s.images}}})
+	if err != nil {
+		return nil, 0, err
+	}
+	start := g.whole(s, min(s.shared(g.held), len(s.ids)-1), patches)
+	g.held = g.held.first(start)
+	fresh := s.picturesBefore(start)
+	if fresh > 0 && s.images[fresh-1]+patches > start {
+		fresh-- // a picture of which the cache holds only a part
+	}
+	if err := g.encode(ctx, s.pictures[fresh:]); err != nil {
+		return nil, start, err
+	}
+	for at := start; at < len(s.ids); {
+		end := min(at+g.largest(), len(s.ids))
+		if whole := g.whole(s, end, patches); whole > at && end < len(s.ids) {
+			end = whole
+		}
+		if p, err = g.run(ctx, b, at, end, fresh*patches); err != nil {
+			return nil, start, err
+		}
+		g.held = s.first(end)
+		at = end
+	}
+	return p, start, nil
+}
+
+// whole moves a place in the sequence that lies inside a picture to its start
+// where the tokens of a picture see each other and so must go through together.
+func (g *Generator) whole(s sequence, at, patches int) int {
+	if k := s.picturesBefore(at); g.Config.Attention == batch.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
+		return s.images[k-1]
+	}
+	return at
+}
+
+// largest is the most tokens of a pass; a picture fits in.
+func (g *Generator) largest() int {
+	n := passSizes[len(passSizes)-1]
+	if g.embedder != nil {
+		n = max(n, g.Config.Vision.Patches())
+	}
+	return n
+}
+
+// decode takes one more token through the decoder.
+func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
+	past := len(g.held.ids)
+	b := &batch.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
+	p, err := g.runBatch(ctx, b, past, 0)
+	if err == nil {
+		g.held.ids = append(g.held.ids, id)
+	}
+	return p, err
+}
+
+// run takes tokens [lo,hi) of a row through the decoder. slots is how many of the
+// row's picture slots stand before the first that has a feature now.
+func (g *Generator) run(ctx context.Context, b *batch.Batch, lo, hi, slots int) (*pass, error) {
+	return g.runBatch(ctx, &batch.Batch{
+		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
+	}, lo, slots)
+}
+
+func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots int) (*pass, error) {
+	p, err := g.pass(len(b.IDs))
+	if err != nil {
+		return nil, err
+	}
+	clear(p.words) // rows not in use: token 0 at position 0, which sees nothing
+	copy(p.sections["ids"], b.IDs)
+	copy(p.sections["positions"], b.Positions)
+	copy(p.sections["intervals"], b.Intervals)
+	for i := range p.sections["slots"] {
+		p.sections["slots"][i] = -1
+		if i < len(b.ImageSlots) && b.ImageSlots[i] >= 0 {
+			p.sections["slots"][i] = b.ImageSlots[i] - int32(slots)
+		}
+	}
+	p.sections["last"][0] = int32(len(b.IDs) - 1)
+	if err := engine.Upload(g.Device, p.input.View(), p.words); err != nil {
+		return nil, err
+	}
+	p.step[vlm.SlotPast], p.step[vlm.SlotTokens] = uint32(past), uint32(len(b.IDs))
+	return p, engine.Start(ctx, p.exe, &p.step)
+}
+
+// pass returns the program for so many tokens.
+func (g *Generator) pass(tokens int) (*pass, error) {
+	size := g.passSize(tokens)
+	if p := g.passes[size]; p != nil {
+		return p, nil
+	}
+	p, err := g.compile(size)
+	if err != nil {
+		return nil, err
+	}
+	g.passes[size] = p
+	return p, nil
+}
+
+// passSize is the room of the pass that takes so many tokens.
+func (g *Generator) passSize(tokens int) int {
+	size := g.largest()
+	for _, n := range slices.Backward(passSizes) {
+		if n >= tokens {
+			size = n
+		}
+	}
+	return size
+}
+
+// compile makes the pass of so many tokens ready.
+func (g *Generator) compile(size int) (*pass, error) {
+	p, plan, err := g.planPass(size, 0)
+	if err != nil {
+		return nil, err
+	}
+	if p.memories, err = engine.Allocate(g.Device, "inputs", p.input); err != nil {
+		return nil, err
+	}
+	if p.exe, err = g.Device.Compile(plan, nil); err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// planPass records the pass of so many tokens; visible is nn.Options'.
+func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
+	p := &pass{size: size, sections: map[string][]int32{}}
+	views := p.layout()
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.Storage()}, func(r *nn.Graph) {
+		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
+		var features *nn.Tensor
+		if g.embedder != nil {
+			features = g.embedder.Features(g.Config)
+		}
+		p.logits = r.Keep(g.NextLogits(r, vlm.CachedInputs{
+			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
+			Positions: input("positions", 1, size), Intervals: input("intervals", size, 4), Last: input("last", 1),
+			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
+		}))
+		p.best = r.Keep(r.ArgMax(p.logits))
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := g.Plan(program)
+	return p, plan, err
+}
+
+// layout puts everything that a pass is told into one buffer, so that it reaches
+// the device at once.
+func (p *pass) layout() map[string]engine.View {
+	const line = int(engine.Alignment / 4)
+	type section struct {
+		name  string
+		words int
+	}
+	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"intervals", 4 * p.size}, {"last", 1}}
+	total := 0
+	for _, s := range sections {
+		total += roundUpGen(s.words, line)
+	}
+	p.words, p.input = make([]int32, total), engine.NewBuffer("tokens", 4*int64(total))
+	views, at := map[string]engine.View{}, 0
+	for _, s := range sections {
+		views[s.name] = p.input.View().Slice(4*int64(at), 4*int64(s.words))
+		p.sections[s.name] = p.words[at:][:s.words:s.words]
+		at += roundUpGen(s.words, line)
+	}
+	return views
+}
+
+// look computes the vectors of pictures. The passes are bound to the room for
+// them, and are compiled anew when that has to grow.
+func (g *Generator) encode(ctx context.Context, pictures [][]byte) error {
+	if len(pictures) == 0 {
+		return nil
+	}
+	if g.embedder == nil || g.embedder.Capacity < len(pictures) {
+		made, err := vlm.NewImageEmbedder(g.Model, g.Device, 1, len(pictures))
+		if err != nil {
+			return err
+		}
+		g.embedder.Free()
+		g.freePasses()
+		g.embedder = made
+	}
+	for i, pixels := range pictures {
+		if err := g.embedder.Encode(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

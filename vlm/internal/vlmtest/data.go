@@ -1,0 +1,66 @@
+package vlmtest
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"path/filepath"
+	"testing"
+
+	"patchwork/internal/require"
+	"patchwork/vlm/data"
+	"patchwork/vlm/tokenizer"
+)
+
+// testColors are the colours of the squares.
+var Colors = []struct {
+	Name string
+	RGB  color.RGBA
+}{
+	{"red", color.RGBA{220, 30, 30, 255}}, {"green", color.RGBA{20, 160, 40, 255}}, {"blue", color.RGBA{30, 60, 220, 255}},
+}
+
+// testData writes n rows: a coloured square and three questions about it.
+func Data(t testing.TB, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
+	w, err := data.Create(path)
+	require.NoError(t, err)
+	for i := range n {
+		c := Colors[i%3]
+		require.NoError(t, w.Write(data.Row{
+			Images: [][]byte{Image(t, c.RGB, 4+i%17, 3+i%13, 20+i%11)},
+			Turns: []data.Turn{
+				{User: "what color is the shape?", Assistant: c.Name},
+				{User: "is there a red shape?", Assistant: map[bool]string{true: "yes", false: "no"}[i%3 == 0]},
+				{User: fmt.Sprintf("is there not a %s shape?", c.Name), Assistant: "no"},
+			},
+			Source: "test",
+		}))
+	}
+	require.NoError(t, w.Close())
+	return path
+}
+
+// testPicture is a PNG of 64×64 pixels: a square on white.
+func Image(t testing.TB, c color.RGBA, x, y, side int) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	draw.Draw(m, m.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(m, image.Rect(x, y, x+side, y+side), image.NewUniform(c), image.Point{}, draw.Src)
+	var out bytes.Buffer
+	require.NoError(t, png.Encode(&out, m))
+	return out.Bytes()
+}
+
+// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+func PlainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
+	ids, err := tok.EncodePlain(text)
+	if err != nil {
+		panic(err)
+	}
+	return ids
+}

@@ -1,0 +1,131 @@
+package pretrained_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/folderlock"
+	"patchwork/internal/require"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// writeNames is what an export writes, without its contents.
+func writeNames(names ...string) func(dir string) error {
+	return func(dir string) (err error) {
+		for _, n := range names {
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, n), []byte("new"), 0o644))
+		}
+		return err
+	}
+}
+
+// TestExportOut: whatever a folder holds and wherever an export ends, there is a whole
+// model under its names or none, nothing of anybody else's is touched, and the next export
+// takes what a killed one left.
+func TestExportOut(t *testing.T) {
+	full := errors.New("no space left")
+	write := writeNames("config.json", "tokenizer.json", pretrained.WeightsFile)
+	for _, c := range []struct {
+		name   string
+		before []string // files of the folder; nil: it is not there
+		locked bool
+		write  func(dir string) error
+		after  []string // nil: it is not there
+		err    error
+	}{
+		{"no folder", nil, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
+		{"an empty folder", []string{}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
+		{"a full disk", nil, false, func(dir string) error { return errors.Join(write(dir), full) }, nil, full},
+		{"a full disk, in a folder", []string{}, false, func(dir string) error { return errors.Join(write(dir), full) }, []string{}, full},
+		{"killed while writing", []string{".lock", ".export/config.json", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
+		{"killed while renaming", []string{".lock", "config.json", "chat_template.jinja", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
+		{"killed, and then another full disk", []string{".lock", "config.json", ".export/model.safetensors"}, false, func(string) error { return full }, []string{}, full},
+		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", pretrained.WeightsFile}, pretrained.ErrOutNotEmpty},
+		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, pretrained.ErrOutNotEmpty},
+		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile}, pretrained.ErrOutNotEmpty},
+		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, pretrained.ErrOutNotEmpty},
+		{"another export's", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, folderlock.ErrBusy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			if c.before != nil {
+				require.NoError(t, os.Mkdir(out, 0o755))
+			}
+			for _, name := range c.before {
+				path := filepath.Join(out, name)
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				if name[len(name)-1] == '/' {
+					require.NoError(t, os.MkdirAll(path, 0o755))
+					continue
+				}
+				require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
+			}
+			if c.locked {
+				lock, err := folderlock.Take(out)
+				require.NoError(t, err)
+				defer lock.Release()
+			}
+			if err := pretrained.CheckExportOut(out); errors.Is(c.err, pretrained.ErrOutNotEmpty) != errors.Is(err, pretrained.ErrOutNotEmpty) {
+				t.Errorf("checked before: %v", err)
+			}
+			if err := pretrained.WriteExport(out, c.write); !errors.Is(err, c.err) {
+				t.Errorf("got %v, want %v", err, c.err)
+			}
+			got := below(t, out)
+			if !slices.Equal(got, c.after) {
+				t.Errorf("it holds %q, want %q", got, c.after)
+			}
+			if c.err == nil {
+				for _, name := range got {
+					if text, _ := os.ReadFile(filepath.Join(out, name)); string(text) != "new" {
+						t.Errorf("%s is %q", name, text)
+					}
+				}
+			}
+		})
+	}
+}
+
+// below are the paths in a folder, in order, but for a lock that nobody has; nil where it
+// is not there.
+func below(t *testing.T, dir string) []string {
+	if _, err := os.Stat(dir); err != nil {
+		return nil
+	}
+	names := []string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if path != dir && err == nil {
+			names = append(names, path[len(dir)+1:])
+		}
+		return err
+	}))
+	return names
+}
+
+// TestExportStops: an interrupted export leaves nothing.
+func TestExportStops(t *testing.T) {
+	d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
+	path, out := d.GGUF(t, nil, nil), filepath.Join(t.TempDir(), "out")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := pretrained.Export(ctx, pretrained.ExportOptions{Model: path, Out: out, DType: "f32"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Errorf("it left %q", below(t, out))
+	}
+	_, err := pretrained.Export(t.Context(), pretrained.ExportOptions{Model: path, Out: out, DType: "f32"})
+	require.NoError(t, err)
+	l, err := pretrained.Load(out, cpu.Open(0))
+	require.NoError(t, err)
+	l.Close()
+	if slices.ContainsFunc(below(t, out), func(name string) bool { return name == pretrained.ExportTemp || name == folderlock.Name }) {
+		t.Errorf("it left %q", below(t, out))
+	}
+}

@@ -1,0 +1,349 @@
+package pretrained
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"patchwork/nn/gguf"
+	"patchwork/vlm"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
+)
+
+// openGGUF opens a GGUF file; everything about the decoder stands in its metadata.
+func openGGUF(path string) (*Pretrained, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pretrained{Path: path, processor: func(patches int) (*vlm.Processor, error) { return ggufProcessor(f, patches) }}
+	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
+		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
+	}
+	if err := f.Readable(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if p.Text, err = ggufConfig(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	p.weights = &ggufSource{File: f, config: p.Text}
+	return p, nil
+}
+
+// ggufConfig makes the decoder's config.json of the metadata.
+func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
+	m := f.Metadata
+	arch, _ := m.Text("general.architecture")
+	if arch != "llama" && arch != "qwen3" {
+		return vlm.TextConfig{}, fmt.Errorf("general.architecture is %q; llama and qwen3 can be read", arch)
+	}
+	key := func(name string) string { return arch + "." + name }
+	fields := map[string]any{
+		"model_type": arch, "hidden_act": "silu",
+		"architectures": []string{vlm.Architectures[arch]},
+	}
+	for _, one := range []struct {
+		field, key string
+		needed     bool
+	}{
+		{"hidden_size", "embedding_length", true}, {"intermediate_size", "feed_forward_length", true},
+		{"num_hidden_layers", "block_count", true}, {"num_attention_heads", "attention.head_count", true},
+		{"num_key_value_heads", "attention.head_count_kv", false}, {"head_dim", "attention.key_length", false},
+		{"max_position_embeddings", "context_length", true},
+	} {
+		n, ok := m.Int(key(one.key))
+		switch {
+		case ok:
+			fields[one.field] = n
+		case one.needed || m.Has(key(one.key)):
+			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(one.key))
+		}
+	}
+	if theta, ok := m.Float(key("rope.freq_base")); ok {
+		fields["rope_theta"] = shortest(theta)
+	}
+	eps, ok := m.Float(key("attention.layer_norm_rms_epsilon"))
+	if !ok {
+		return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key("attention.layer_norm_rms_epsilon"))
+	}
+	fields["rms_norm_eps"] = shortest(eps)
+	embedding, ok := f.Tensor("token_embd.weight")
+	if !ok || len(embedding.Shape) != 2 {
+		return vlm.TextConfig{}, fmt.Errorf("tensor %q is missing or no matrix", "token_embd.weight")
+	}
+	fields["vocab_size"] = embedding.Shape[0]
+	_, untied := f.Tensor("output.weight")
+	_, biased := f.Tensor("blk.0.attn_q.bias")
+	fields["tie_word_embeddings"], fields["attention_bias"] = !untied, biased
+	c, err := parseText(fields)
+	if err != nil {
+		return c, err
+	}
+	if err := checkGGUF(f, c); err != nil {
+		return c, err
+	}
+	scaling, err := ggufRope(f, arch, c.MaxPositionEmbeddings, c.HeadDim, c.RopeTheta)
+	if scaling == nil || err != nil {
+		return c, err
+	}
+	fields["rope_scaling"] = scaling
+	return parseText(fields)
+}
+
+// parseText makes a configuration of config.json's fields.
+func parseText(fields map[string]any) (c vlm.TextConfig, err error) {
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(text, &c)
+}
+
+// shortest is the shortest decimal of a number that was a float32: 1e-05 for
+// 9.999999747378752e-06.
+func shortest(x float64) float64 {
+	if float64(float32(x)) != x {
+		return x
+	}
+	short, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'g', -1, 32), 64) // it was just formatted
+	return short
+}
+
+// shown is a value of the metadata as a message names it.
+func shown(value any) string {
+	switch v := value.(type) {
+	case float64:
+		return fmt.Sprint(shortest(v))
+	case string:
+		return fmt.Sprintf("%.40q", v)
+	}
+	return fmt.Sprintf("%.40s", fmt.Sprint(value)) // of a number, %.40v would print digits that it has not
+}
+
+// checkGGUF refuses what the decoder cannot do.
+func checkGGUF(f *gguf.File, c vlm.TextConfig) error {
+	m, arch := f.Metadata, c.ModelType
+	for _, one := range []struct {
+		name string
+		want int
+	}{{"rope.dimension_count", c.HeadDim}, {"attention.value_length", c.HeadDim}, {"expert_count", 0}} {
+		if n, ok := m.Int(arch + "." + one.name); ok && n != one.want {
+			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, one.name, n, one.want)
+		}
+	}
+	return checkGGUFKeys(m, c)
+}
+
+// ggufSource gives a GGUF file's tensors Hugging Face's names and order.
+type ggufSource struct {
+	*gguf.File
+	config vlm.TextConfig
+}
+
+// The tensors' names: one of Hugging Face's, one of GGUF's.
+const (
+	EmbeddingName = "model.embed_tokens.weight"
+	HeadName      = "lm_head.weight"
+)
+
+var (
+	ggufNames = map[string]string{EmbeddingName: "token_embd.weight", "model.norm.weight": "output_norm.weight", HeadName: "output.weight"}
+	// layerParts are the parts of a layer.
+	layerParts = map[string]string{
+		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	}
+	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
+)
+
+// ggufName is GGUF's name of a parameter; "" where it has none.
+func GGUFName(name string) string {
+	if name, ok := ggufNames[name]; ok {
+		return name
+	}
+	if p := layerName.FindStringSubmatch(name); p != nil && layerParts[p[2]] != "" {
+		return "blk." + p[1] + "." + layerParts[p[2]] + "." + p[3]
+	}
+	return ""
+}
+
+func (s *ggufSource) shape(name string) ([]int, bool) {
+	t, ok := s.Tensor(GGUFName(name))
+	return t.Shape, ok
+}
+
+func (s *ggufSource) files() []string { return []string{s.Name()} }
+
+func (s *ggufSource) unexpected(known func(string) bool) string {
+	theirs := map[string]bool{}
+	for name := range ggufNames {
+		theirs[GGUFName(name)] = known(name)
+	}
+	for layer := range s.config.NumHiddenLayers {
+		for part := range layerParts {
+			for _, kind := range []string{"weight", "bias"} {
+				name := fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind)
+				theirs[GGUFName(name)] = known(name)
+			}
+		}
+	}
+	for _, t := range s.Tensors {
+		if !theirs[t.Name] && t.Name != ropeFactors {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+func (s *ggufSource) read(name string, from int, dst []float32) error {
+	their := GGUFName(name)
+	t, ok := s.Tensor(their)
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is missing", s.Name(), their)
+	}
+	if !s.permuted(name) {
+		return s.Read(their, from, dst)
+	}
+	// llama.cpp rotates neighbouring rows of a head where Hugging Face rotates rows
+	// half a head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's
+	// row (half, pair) of a head is the file's (pair, half).
+	cols, d := t.Size()/t.Shape[0], s.config.HeadDim
+	first, last := from/cols/d*d, ((from+len(dst))/cols+d-1)/d*d // whole heads
+	theirs := make([]float32, (last-first)*cols)
+	if err := s.Read(their, first*cols, theirs); err != nil {
+		return err
+	}
+	for ; len(dst) > 0; dst, from = dst[cols:], from+cols {
+		row := from / cols
+		half, pair := row%d/(d/2), row%d%(d/2)
+		source := row - row%d + 2*pair + half - first
+		copy(dst[:cols], theirs[source*cols:(source+1)*cols])
+	}
+	return nil
+}
+
+var queryOrKey = regexp.MustCompile(`\.self_attn\.[qk]_proj\.`)
+
+// permuted says whether the parameter's rows lie in llama.cpp's order.
+func (s *ggufSource) permuted(name string) bool {
+	return s.config.ModelType == "llama" && queryOrKey.MatchString(name)
+}
+
+// ggufLanguage makes the tokenizer and the template that stand in the metadata.
+func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
+	tok, err := ggufTokenizer(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	config, err := ggufTokenizerConfig(f, tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	template, err := chat.ParseConfig(config)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		template, err = chat.Untemplated(config)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	l, err := vlm.NewProcessor(tok, template, patches, config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	l.SetEnds("", ggufEnds(f, tok))
+	return l, nil
+}
+
+func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
+	m := f.Metadata
+	if kind, _ := m.Text("tokenizer.ggml.model"); kind != "gpt2" {
+		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2, byte-level BPE, is supported", kind)
+	}
+	var v tokenizer.Vocabulary
+	var ok, okMerges bool
+	v.Tokens, ok = m.Texts("tokenizer.ggml.tokens")
+	v.Merges, okMerges = m.Texts("tokenizer.ggml.merges")
+	if !ok || !okMerges {
+		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
+	}
+	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
+		return nil, errors.New("tokenizer.ggml.pre is missing, so that nobody knows how its words are cut; convert the model to GGUF again with today's tools")
+	}
+	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
+		for _, k := range kinds {
+			v.Kinds = append(v.Kinds, tokenizer.Kind(k))
+		}
+	}
+	markEnds(&v)
+	var err error
+	if v.Before, v.Behind, err = ggufAround(m, v); err != nil {
+		return nil, err
+	}
+	return tokenizer.FromVocabulary(v)
+}
+
+// markEnds makes control tokens of those that are ends by their name, whatever type the
+// file gives them, as llama.cpp does: as words they would never be found in a prompt.
+func markEnds(v *tokenizer.Vocabulary) {
+	for id, token := range v.Tokens {
+		if !slices.Contains(endNames, token) {
+			continue
+		}
+		if v.Kinds == nil {
+			v.Kinds = slices.Repeat([]tokenizer.Kind{tokenizer.KindNormal}, len(v.Tokens))
+		}
+		if id < len(v.Kinds) && v.Kinds[id] == tokenizer.KindNormal {
+			v.Kinds[id] = tokenizer.KindControl
+		}
+	}
+}
+
+// ggufAround are the tokens that llama.cpp puts before and behind a text.
+func ggufAround(m gguf.Metadata, v tokenizer.Vocabulary) (before, behind []string, err error) {
+	token := func(flag, key string, otherwise bool) ([]string, error) {
+		add, ok := m.Bool(flag)
+		if !ok {
+			add = otherwise
+		}
+		if !add {
+			return nil, nil
+		}
+		id, ok := m.Int(key)
+		if !ok || id < 0 || id >= len(v.Tokens) {
+			return nil, fmt.Errorf("%s asks for a token that %s does not name", flag, key)
+		}
+		return v.Tokens[id : id+1], nil
+	}
+	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", v.Pre == "llama-bpe" && m.Has("tokenizer.ggml.bos_token_id")); err == nil {
+		behind, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
+	}
+	return before, behind, err
+}
+
+// ggufTokenizerConfig makes a tokenizer_config.json.
+func ggufTokenizerConfig(f *gguf.File, tok *tokenizer.Tokenizer) ([]byte, error) {
+	m := f.Metadata
+	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": false, "clean_up_tokenization_spaces": false}
+	for _, one := range [][2]string{{"bos_token", "bos"}, {"eos_token", "eos"}, {"unk_token", "unknown"}, {"pad_token", "padding"}} {
+		field, key := one[0], "tokenizer.ggml."+one[1]+"_token_id"
+		if !m.Has(key) {
+			continue
+		}
+		id, ok := m.Int(key)
+		if !ok || id < 0 || id > math.MaxInt32 || tok.Token(int32(id)) == "" {
+			return nil, fmt.Errorf("%s is %v, which is none of the tokenizer's %d tokens", key, m.Value(key), tok.Len())
+		}
+		config[field] = tok.Token(int32(id))
+	}
+	if template, ok := m.Text("tokenizer.chat_template"); ok {
+		config["chat_template"] = template
+	}
+	return json.MarshalIndent(config, "", "  ")
+}

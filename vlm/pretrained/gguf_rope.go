@@ -1,0 +1,122 @@
+package pretrained
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"patchwork/nn/gguf"
+	"patchwork/vlm"
+)
+
+// ropeFactors is the tensor of what each of RoPE's frequencies is divided by.
+const ropeFactors = "rope_freqs.weight"
+
+// ggufRope makes config.json's rope_scaling of the metadata; nil is none
+// (llama.cpp, llama-model.cpp, load_hparams, and ggml's rope_yarn).
+func ggufRope(f *gguf.File, arch string, context, headDim int, theta float64) (map[string]any, error) {
+	m := f.Metadata
+	number := func(name string, otherwise float64) float64 {
+		if x, ok := m.Float(arch + "." + name); ok {
+			return shortest(x)
+		}
+		if n, ok := m.Int(arch + "." + name); ok {
+			return float64(n)
+		}
+		return otherwise
+	}
+	factor := number("rope.scaling.factor", number("rope.scale_linear", 0))
+	if factor == 0 {
+		factor = 1
+	}
+	original := int(number("rope.scaling.original_context_length", float64(context)))
+	kind, ok := m.Text(arch + ".rope.scaling.type")
+	if !ok {
+		kind = "linear"
+	}
+	if _, ok := f.Tensor(ropeFactors); ok {
+		if factor != 1 && kind != "none" {
+			return nil, fmt.Errorf("RoPE is scaled twice, by %s.rope.scaling and by tensor %q, which is not supported", arch, ropeFactors)
+		}
+		return ggufFactors(f, original, headDim, theta)
+	}
+	switch kind {
+	case "none":
+		return nil, nil
+	case "linear":
+		if factor == 1 {
+			return nil, nil
+		}
+		return map[string]any{"rope_type": "linear", "factor": factor}, nil
+	case "yarn":
+		out := map[string]any{
+			"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original,
+			"beta_fast": number("rope.scaling.yarn_beta_fast", 32), "beta_slow": number("rope.scaling.yarn_beta_slow", 1),
+		}
+		if ext := number("rope.scaling.yarn_ext_factor", 1); ext != 1 && ext != -1 || number("rope.scaling.yarn_log_multiplier", 0) != 0 {
+			return nil, fmt.Errorf("%s.rope.scaling.yarn_ext_factor or yarn_log_multiplier is not supported", arch)
+		}
+		if attention := number("rope.scaling.attn_factor", number("rope.scaling.yarn_attn_factor", 1)); attention != 1 {
+			out["attention_factor"] = attention * (1 + 0.1*math.Log(factor))
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%s.rope.scaling.type %.40q is not supported; none, linear and yarn are", arch, kind)
+}
+
+// ggufFactors reads the tensor of factors, and finds the settings of Llama 3 that it was
+// made of where there are such, so that transformers can be told them.
+func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]any, error) {
+	t, _ := f.Tensor(ropeFactors)
+	if t.Size() != headDim/2 {
+		return nil, fmt.Errorf("tensor %q has %d values, want %d", ropeFactors, t.Size(), headDim/2)
+	}
+	factors := make([]float32, headDim/2)
+	if err := f.Read(ropeFactors, 0, factors); err != nil {
+		return nil, err
+	}
+	largest := slices.Max(factors)
+	if largest == 1 && slices.Min(factors) == 1 {
+		return nil, nil
+	}
+	for _, original := range []int{8192, 4096, 16384, 32768, context} {
+		s := vlm.RopeScaling{Type: "llama3", Factor: float64(largest), OriginalContext: original, LowFreqFactor: 1, HighFreqFactor: 4}
+		if s.Matches(factors, headDim, theta) {
+			return map[string]any{
+				"rope_type": "llama3", "factor": s.Factor, "original_max_position_embeddings": original, "low_freq_factor": 1, "high_freq_factor": 4,
+			}, nil
+		}
+	}
+	return map[string]any{"rope_type": "frequency_factors", "factors": factors}, nil
+}
+
+var (
+	// ggufMeaningful are the keys that change what a decoder computes.
+	ggufMeaningful = regexp.MustCompile(`rope|scal|window|softcap|norm|clamp|sink|parallel_residual|alibi`)
+	// ggufUnderstood are those that are read, or that say what is the case anyway.
+	ggufUnderstood = regexp.MustCompile(`^(rope\.(freq_base|dimension_count|scale_linear|scaling\.(type|factor|original_context_length|finetuned|attn_factor|yarn_.*))|attention\.layer_norm(_rms)?_epsilon)$`)
+)
+
+// checkGGUFKeys refuses a setting that is not read, unless its value changes nothing.
+func checkGGUFKeys(m gguf.Metadata, c vlm.TextConfig) error {
+	for _, key := range m.Keys() {
+		name, ours := strings.CutPrefix(key, c.ModelType+".")
+		if !ours || !ggufMeaningful.MatchString(name) || ggufUnderstood.MatchString(name) {
+			continue
+		}
+		if n, ok := m.Int(key); ok && (n == 0 || strings.HasSuffix(name, "sliding_window") && n >= c.MaxPositionEmbeddings) {
+			continue
+		}
+		x, number := m.Float(key)
+		on, truth := m.Bool(key)
+		switch {
+		case number && (x == 0 || x == 1 && strings.HasSuffix(name, "_scale")):
+		case truth && !on:
+		default:
+			return fmt.Errorf("metadata key %.60q is %s, which a %s decoder does not know here", key, shown(m.Value(key)), c.ModelType)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package pretrained
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"patchwork/engine"
+	"patchwork/internal/durable"
+	"patchwork/internal/smallfile"
+	"patchwork/nn"
+	"patchwork/nn/safetensors"
+	"patchwork/shaders"
+	"patchwork/vlm"
+)
+
+const WeightsFile = "model.safetensors"
+
+// Save writes the model's directory: configuration, weights, tokenizer and the
+// small files that Hugging Face's tools look for.
+func Save(m *vlm.Model, l *vlm.Processor, dir string, values TensorValues) error {
+	if err := SaveConfig(m, l, dir); err != nil {
+		return err
+	}
+	return WriteTensors(m, m.Params.Weights, filepath.Join(dir, WeightsFile), values)
+}
+
+// SaveConfig writes everything but the weights.
+func SaveConfig(m *vlm.Model, l *vlm.Processor, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, value := range map[string]any{
+		"config.json": m.Config,
+		"preprocessor_config.json": map[string]any{
+			"image_processor_type": vlm.ModelType, "size": map[string]int{"shortest_edge": m.Config.Vision.ImageSize},
+			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
+			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
+		},
+		"generation_config.json": l.GenerationConfig(),
+	} {
+		if err := WriteJSON(filepath.Join(dir, name), value); err != nil {
+			return err
+		}
+	}
+	return SaveProcessor(l, dir)
+}
+
+// TensorValues is where a parameter's values in one of the buffers come from.
+type TensorValues func(from *engine.Buffer, p *nn.Param) ([]float32, error)
+
+// ValuesOn reads the parameters of a model from its device.
+func ValuesOn(m *vlm.Model, dev engine.Device) TensorValues {
+	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return m.Params.Read(dev, from, p) }
+}
+
+// WriteTensors writes one of the parameters' buffers under the parameters' names.
+func WriteTensors(m *vlm.Model, from *engine.Buffer, path string, values TensorValues) error {
+	var entries []safetensors.Entry
+	for _, p := range m.Params.In(from) {
+		entries = append(entries, safetensors.Floats(p.Name, p.Shape, func() ([]float32, error) { return values(from, p) }))
+	}
+	return writeEntries(path, entries)
+}
+
+// tensorFile is a safetensors file or a set of shards.
+type tensorFile interface {
+	Names() []string
+	Tensor(name string) (safetensors.Tensor, bool)
+	ReadFloats(name string, from int, dst []float32) error
+}
+
+// checkTensors says which of the parameters a file lacks or has in another shape,
+// and what it has that is none of the model's.
+func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) error {
+	for _, p := range params {
+		t, ok := f.Tensor(p.Name)
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: tensor %q is missing", path, p.Name)
+		case !slices.Equal(t.Shape, p.Shape):
+			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", path, p.Name, t.Shape, p.Shape)
+		}
+	}
+	for _, name := range f.Names() {
+		if m.Params.ByName(name) == nil {
+			return fmt.Errorf("%s: tensor %q is none of the model's", path, name)
+		}
+	}
+	return nil
+}
+
+// ReadWeights fills the weights from a model's folder.
+func ReadWeights(m *vlm.Model, dev engine.Device, dir string) error {
+	set, err := safetensors.OpenSet(dir)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return fill(m, dev, m.Params.Weights, dir, set)
+}
+
+// ReadTensors fills one of the parameters' buffers from a file.
+func ReadTensors(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return fill(m, dev, to, path, f)
+}
+
+// fill takes every parameter of a buffer from a file that has nothing else.
+func fill(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
+	params := m.Params.In(to)
+	if err := checkTensors(m, path, f, params); err != nil {
+		return err
+	}
+	for _, p := range params {
+		read := func(from int, dst []float32) error { return f.ReadFloats(p.Name, from, dst) }
+		if err := m.Params.Fill(dev, to, p, p.Shape[0], read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Load reads a model onto a device, for use without training: a model's directory,
+// or a bare decoder as OpenPretrained takes it, which reads text alone.
+func Load(path string, dev engine.Device) (*vlm.Runner, error) { return LoadAs(path, dev, shaders.F32) }
+
+// LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
+func LoadAs(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+	bare, err := IsDecoder(path)
+	if err != nil {
+		return nil, err
+	}
+	if bare {
+		return loadDecoder(path, dev, t)
+	}
+	return loadModel(path, dev, t)
+}
+
+// isDecoder says whether the path is a GGUF file, or a folder whose config.json
+// describes anything but our own model.
+func IsDecoder(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return true, err
+	}
+	file := filepath.Join(path, "config.json")
+	text, err := smallfile.Read(file, smallfile.Config)
+	if err != nil {
+		return false, err
+	}
+	var c struct {
+		ModelType string `json:"model_type"`
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return false, fmt.Errorf("%s: %w", file, err)
+	}
+	return c.ModelType != vlm.ModelType, nil
+}
+
+func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+	p, err := OpenPretrained(path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	l, err := p.Processor(0)
+	if err != nil {
+		return nil, err
+	}
+	m, err := vlm.NewModel(p.Config(), vlm.Init{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := p.Check(m); err != nil { // before memory is asked for
+		return nil, err
+	}
+	m.StoreHalf(t)
+	return onDevice(m, l, dev, func() error { return p.Load(dev, m, l, 0) })
+}
+
+// onDevice gives a model memory and fills it.
+func onDevice(m *vlm.Model, l *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
+	err := m.Allocate(dev, false)
+	if err == nil {
+		err = fill()
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return &vlm.Runner{Model: m, Processor: l, Device: dev}, nil
+}
+
+func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+	m, l, err := OpenModel(dir)
+	if err != nil {
+		return nil, err
+	}
+	m.StoreHalf(t)
+	return onDevice(m, l, dev, func() error { return ReadWeights(m, dev, dir) })
+}
+
+// openModel reads everything of a model's directory but the weights.
+func OpenModel(dir string) (*vlm.Model, *vlm.Processor, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
+	}
+	c, err := vlm.ReadConfig(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := loadProcessor(dir, c.Vision.Patches())
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := l.Tokenizer.Len(); n > c.Text.VocabSize || int(l.ImageID()) != c.ImageTokenID {
+		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids with <|image|> as %d, config.json has %d with %d", dir, n, l.ImageID(), c.Text.VocabSize, c.ImageTokenID)
+	}
+	m, err := vlm.NewModel(c, vlm.Init{})
+	return m, l, err
+}
+
+func WriteJSON(path string, value any) error {
+	data, err := Indented(value)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data)
+}
+
+func Indented(value any) ([]byte, error) {
+	data, err := json.MarshalIndent(value, "", "  ")
+	return append(data, '\n'), err
+}

@@ -1,0 +1,175 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+)
+
+// Bench is a training step on random data: rows whose first half, and every
+// other half of two pictures' length, is a picture, causal attention over the
+// row, a loss on all text. Rows too short for a picture are text
+// alone. It is the work that the PyTorch peer is timed on.
+type Bench struct {
+	Flops  float64 // of a step
+	Tokens int     // of a step
+	Counts StepCounts
+
+	model   *vlm.Model
+	stepper *TrainStep
+	batch   *batch.Batch
+	pixels  []byte
+	targets int
+	steps   int
+	loss    [1]float32
+}
+
+// StepCounts are what a step asks of a device's queue.
+type StepCounts struct {
+	Dispatches int `json:"dispatches"`
+	Barriers   int `json:"barriers"`
+	Submits    int `json:"submits"` // of command buffers with dispatches, where a device has such
+}
+
+func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
+	p = p.Within(info.Limits.MaxBindingBytes)
+	c.Dispatches += len(p.Dispatches)
+	for _, barrier := range p.Barrier {
+		if barrier {
+			c.Barriers++
+		}
+	}
+	c.Submits += len(engine.Pieces(p.Dispatches, info.Class))
+}
+
+// NewBench prepares the step of a recipe's model on a device, in the recipe's
+// floats.
+func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err error) {
+	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	m.Store(r.storage())
+	if err := m.Allocate(dev, true); err != nil {
+		return nil, err
+	}
+	if err := m.Params.Initialise(dev, 0); err != nil {
+		return nil, err
+	}
+	pictures := benchPictures(m.Config, tokens)
+	shape := StepShape{rows, tokens, rows * pictures}
+	s, err := NewTrainStep(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
+	b.fill(m.Config, rows, tokens, pictures)
+	s.Recompute = r.Recompute == "on"
+	s.Visible = float64(tokens+1) / float64(2*tokens)
+	if _, err := s.in.Upload(dev, b.batch, b.pixels, &s.step); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{programFirst, programUpdate} {
+		p, _, err := s.plan(key)
+		if err != nil {
+			return nil, err
+		}
+		b.Flops += p.Flops(s.step[:])
+		b.Counts.add(p, dev.Info())
+	}
+	return b, nil
+}
+
+// benchPictures is how many pictures a row of tokens has.
+func benchPictures(c vlm.Config, tokens int) int {
+	patches := c.Vision.Patches()
+	if patches >= tokens {
+		return 0
+	}
+	return max(1, tokens/(2*patches))
+}
+
+func (b *Bench) fill(c vlm.Config, rows, tokens, pictures int) {
+	random := rand.New(rand.NewPCG(1, 1))
+	patches, size := c.Vision.Patches(), c.Vision.ImageSize
+	b.batch = &batch.Batch{Shape: batch.Shape{Rows: rows, T: tokens, Patches: patches}}
+	slot := int32(0)
+	picture := func(t int) bool { return t < 2*patches*pictures && t%(2*patches) < patches }
+	for i := range rows * tokens {
+		t, image, target := i%tokens, int32(-1), int32(batch.Ignore)
+		if picture(t) {
+			image = slot
+			slot++
+		}
+		if t+1 < tokens && !picture(t+1) {
+			target = int32(random.IntN(c.Text.VocabSize - 1))
+			b.targets++
+		}
+		x := b.batch
+		x.IDs, x.Segments = append(x.IDs, int32(random.IntN(c.Text.VocabSize-1))), append(x.Segments, 0)
+		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, image)
+		x.Intervals, x.Targets = append(x.Intervals, 0, 0, 0, int32(t+1)), append(x.Targets, target)
+	}
+	b.pixels = make([]byte, rows*pictures*size*size*c.Vision.NumChannels)
+	for i := range b.pixels {
+		b.pixels[i] = byte(random.Uint32())
+	}
+}
+
+// Step takes one training step and returns its time and the part of it spent
+// outside the device.
+func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
+	b.steps++
+	start := time.Now()
+	if err := b.stepper.StartForwardBackward(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
+		return 0, 0, err
+	}
+	next := func() error { return b.stepper.Upload(b.batch, b.pixels) } // as training has it
+	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
+	return time.Since(start), b.stepper.HostTime(), err
+}
+
+// Free gives back what the bench holds on its device.
+func (b *Bench) Free() {
+	b.stepper.Close()
+	b.model.Close()
+}
+
+// Profile takes one training step and measures every dispatch.
+func (b *Bench) Profile(ctx context.Context) ([]Traced, error) {
+	b.stepper.Trace()
+	_, _, err := b.Step(ctx)
+	return b.stepper.Traced(), err
+}
+
+// RandomModel is a recipe's model with random weights, which cannot read or write.
+func RandomModel(dev engine.Device, r Recipe) (*vlm.Runner, error) {
+	if r.Text == nil {
+		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
+	}
+	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	if err != nil {
+		return nil, err
+	}
+	m.StoreHalf(r.storage())
+	if err := m.Allocate(dev, false); err != nil {
+		return nil, err
+	}
+	return &vlm.Runner{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
+}

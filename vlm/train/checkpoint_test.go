@@ -1,0 +1,147 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/jsonfloat"
+	"patchwork/internal/require"
+	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// TestCheckSums: whatever happens to a file of a checkpoint is noticed, and the file
+// is named.
+func TestCheckSums(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{vlmtest.Data(t, 20)}, out, false, Observer{})
+	require.NoError(t, err)
+	whole := filepath.Join(out, "checkpoints", "step-000002")
+	n, err := checkpoint.CheckSums(t.Context(), whole)
+	if entries := require.Value(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
+		t.Fatalf("%d of %d files are checked: %v", n, len(entries), err)
+	}
+	sums := string(readFile(t, whole, checkpoint.SumsFile))
+	lines := strings.SplitAfter(sums, "\n")
+	rewrite := func(text string) func(string) error {
+		return func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, checkpoint.SumsFile), []byte(text), 0o644)
+		}
+	}
+	for _, c := range []struct {
+		name, file, reason string
+		do                 func(dir string) error
+	}{
+		{"a file is removed", checkpoint.FirstMomentsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, checkpoint.FirstMomentsFile)) }},
+		{"a file is cut", checkpoint.SecondMomentsFile, "its bytes are not", func(dir string) error { return os.Truncate(filepath.Join(dir, checkpoint.SecondMomentsFile), 5000) }},
+		{"a file has another byte", "config.json", "its bytes are not", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "config.json"), append(readFile(t, dir, "config.json"), ' '), 0o644)
+		}},
+		{"no sums", checkpoint.SumsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, checkpoint.SumsFile)) }},
+		{"empty sums", checkpoint.SumsFile, "does not list", rewrite("")},
+		{"sums cut in a line", checkpoint.SumsFile, "line 2", rewrite(lines[0] + lines[1][:70])},
+		{"sums cut between lines", checkpoint.SumsFile, "does not list", rewrite(lines[0] + lines[1])},
+		{"sums of a file elsewhere", checkpoint.SumsFile, "line 1", rewrite(strings.Replace(sums, "config.json", "../config.json", 1))},
+		{"another sum", "config.json", "its bytes are not", rewrite(strings.Repeat("0", 64) + sums[64:])},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "step-000002")
+			require.NoError(t, os.CopyFS(dir, os.DirFS(whole)))
+			require.NoError(t, c.do(dir))
+			err := checkpoint.CheckCheckpoint(t.Context(), dir, &checkpoint.Header{})
+			var damaged *checkpoint.DamageError
+			if !errors.As(err, &damaged) || damaged.File != filepath.Join(dir, c.file) || !strings.Contains(damaged.Reason, c.reason) {
+				t.Errorf("got %v, want %s of %s", err, c.reason, c.file)
+			}
+		})
+	}
+}
+
+// TestOlderCheckpoint resumes from one of the form before there were sums, and refuses
+// one of a form that is not known yet.
+func TestOlderCheckpoint(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 4)
+	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
+	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	require.NoError(t, err)
+	reform := func(format int) {
+		require.NoError(t, os.RemoveAll(out))
+		require.NoError(t, os.CopyFS(out, os.DirFS(whole)))
+		require.NoError(t, os.Remove(filepath.Join(out, pretrained.WeightsFile)))
+		require.NoError(t, os.RemoveAll(filepath.Join(out, "checkpoints", "step-000004")))
+		dir := filepath.Join(out, "checkpoints", "step-000002")
+		var s trainerState
+		require.NoError(t, checkpoint.ReadState(dir, &s))
+		s.Format = format
+		require.NoError(t, os.Remove(filepath.Join(dir, checkpoint.SumsFile)))
+		require.NoError(t, pretrained.WriteJSON(filepath.Join(dir, checkpoint.StateFile), s))
+	}
+	reform(0)
+	var h heard
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, h.observer())
+	require.NoError(t, err)
+	if !strings.Contains(h.String(), "older form") {
+		t.Errorf("it says nothing of the checkpoint's form:\n%s", &h)
+	}
+	sameFile(t, pretrained.WeightsFile, whole, out)
+	reform(checkpoint.CheckpointFormat + 1)
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoint.Checkpoints(filepath.Join(out, "checkpoints"))) != 1 {
+		t.Errorf("got %v, want the format refused", err)
+	}
+}
+
+// TestPrune keeps the newest checkpoints and the best.
+func TestPrune(t *testing.T) {
+	const none = -1
+	for _, c := range []struct {
+		name  string
+		val   []jsonfloat.Float // validation loss after step 1, 2, …; none: there was no validation yet
+		keep  int
+		extra string // another folder
+		want  string
+	}{
+		{"newest", []jsonfloat.Float{none, none, none}, 2, "", "step-000002 step-000003"},
+		{"one", []jsonfloat.Float{none, none, none}, 1, "", "step-000003"},
+		{"fewer than are kept", []jsonfloat.Float{none}, 5, "", "step-000001"},
+		{"best is old", []jsonfloat.Float{3, 1, 2, 2}, 1, "", "step-000002 step-000004"},
+		{"best is new", []jsonfloat.Float{3, 2, 2, 1}, 2, "", "step-000003 step-000004"},
+		{"the first of equals", []jsonfloat.Float{3, 1, 1, 1, 2}, 1, "", "step-000002 step-000005"},
+		{"leftovers", []jsonfloat.Float{none}, 1, ".writing-123", "step-000001"},
+		{"half removed", []jsonfloat.Float{none}, 1, ".old-step-000000", "step-000001"},
+		{"a broken one that was saved again", []jsonfloat.Float{none, none}, 2, "broken-step-000002", "step-000001 step-000002"},
+		{"a broken one that is still ahead", []jsonfloat.Float{none, none}, 2, "broken-step-000004", "broken-step-000004 step-000001 step-000002"},
+		{"what is none of ours", []jsonfloat.Float{none, none}, 1, "step-by-step", "step-000002 step-by-step"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, loss := range c.val {
+				s := checkpoint.Header{Step: i + 1, ValLoss: loss, ValStep: i + 1}
+				if loss == none {
+					s.ValStep = 0
+				}
+				path := filepath.Join(dir, fmt.Sprintf("step-%06d", s.Step))
+				require.NoError(t, os.Mkdir(path, 0o755))
+				require.NoError(t, pretrained.WriteJSON(filepath.Join(path, checkpoint.StateFile), s))
+			}
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, c.extra, "inner"), 0o755))
+			if c.extra == "" {
+				require.NoError(t, os.Remove(filepath.Join(dir, "inner")))
+			}
+			require.NoError(t, checkpoint.Prune(dir, c.keep))
+			var left []string
+			for _, e := range require.Value(os.ReadDir(dir))(t) {
+				left = append(left, e.Name())
+			}
+			if got := strings.Join(left, " "); got != c.want {
+				t.Errorf("left are %s, want %s", got, c.want)
+			}
+		})
+	}
+}

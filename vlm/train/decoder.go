@@ -1,0 +1,107 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"patchwork/vlm"
+	"patchwork/vlm/pretrained"
+)
+
+// openDecoder builds the model around a pretrained decoder, whose own
+// configuration takes the place of the recipe's. A run that has a checkpoint
+// needs the decoder's files no more.
+func (t *trainer) openDecoder() error {
+	if t.saved.Dir != "" {
+		return t.reopenDecoder(t.saved.Dir)
+	}
+	p, err := pretrained.OpenPretrained(t.Decoder)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if t.decoder, err = describeDecoder(p); err != nil {
+		return err
+	}
+	if t.processor, err = p.Processor(t.Recipe.Vision.Patches()); err != nil {
+		return err
+	}
+	if t.processor.NoChatTemplate {
+		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
+	}
+	t.adopt(p.WithTokens(t.processor.Tokenizer))
+	if t.model, err = vlm.NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init); err != nil {
+		return err
+	}
+	return p.Check(t.model)
+}
+
+// reopenDecoder builds the model from a checkpoint of the run.
+func (t *trainer) reopenDecoder(checkpoint string) error {
+	saved, err := readRun(t.Out)
+	if err != nil {
+		return err
+	}
+	p, err := pretrained.OpenPretrained(t.Decoder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && saved.Decoder != nil && saved.Decoder.Path == t.Decoder:
+		t.decoder = saved.Decoder
+	case err != nil:
+		return err
+	default:
+		t.decoder, err = describeDecoder(p)
+		if err := errors.Join(err, p.Close()); err != nil {
+			return err
+		}
+	}
+	if t.model, t.processor, err = pretrained.OpenModel(checkpoint); err != nil {
+		return err
+	}
+	t.adopt(t.model.Config.Text)
+	return nil
+}
+
+// adopt makes the decoder's configuration the recipe's.
+func (t *trainer) adopt(text vlm.TextConfig) { t.Recipe = t.Recipe.around(text) }
+
+// around is the recipe with another decoder, whose width the pictures take.
+func (r Recipe) around(text vlm.TextConfig) Recipe {
+	r.Text, r.Vision.HiddenSize = &text, text.HiddenSize
+	return r
+}
+
+// WithDecoder is the recipe as training from a pretrained decoder has it.
+func (r Recipe) WithDecoder(path string) (Recipe, error) {
+	p, err := pretrained.OpenPretrained(path)
+	if err != nil {
+		return r, err
+	}
+	defer p.Close()
+	l, err := p.Processor(r.Vision.Patches())
+	if err != nil {
+		return r, err
+	}
+	return r.around(p.WithTokens(l.Tokenizer)), nil
+}
+
+func describeDecoder(p *pretrained.Pretrained) (*runDecoder, error) {
+	fingerprint, err := p.Fingerprint()
+	return &runDecoder{p.Path, fingerprint}, err
+}
+
+// loadDecoder draws the embedder and reads the decoder's weights.
+func (t *trainer) loadDecoder() error {
+	if err := t.model.Params.Initialise(t.Device, t.Recipe.Seed, vlm.GroupEmbedder); err != nil {
+		return err
+	}
+	p, err := pretrained.OpenPretrained(t.Decoder)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := p.Load(t.Device, t.model, t.processor, t.Recipe.Seed); err != nil {
+		return fmt.Errorf("--decoder: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package train
+
+import (
+	"testing"
+
+	"patchwork/internal/require"
+	"patchwork/nn"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+)
+
+// TestEstimatedWork compares the recorded work of the presets with the textbook's
+// count: six operations a weight and token, and attention's products.
+func TestEstimatedWork(t *testing.T) {
+	for _, name := range []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"} {
+		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+			r, err := Preset(name)
+			require.NoError(t, err)
+			r.Attention = attention
+			e, err := Estimate(r, false)
+			require.NoError(t, err)
+			c, v := r.Text, r.Vision
+			heads, keys := float64(c.NumAttentionHeads*c.HeadDim), float64(c.NumKeyValueHeads*c.HeadDim)
+			d, inner, layers := float64(c.HiddenSize), float64(c.IntermediateSize), float64(c.NumHiddenLayers)
+			layer := d*(2*heads+2*keys) + 3*d*inner
+			text, sample := float64(e.SampleTokens-v.Patches()), float64(e.SampleTokens)
+			samples := float64(e.TokensPerStep) / sample
+			matrices := layers*layer*sample + d*float64(c.VocabSize)*text + (float64(v.Features())+d)*d*float64(v.Patches())
+			// Two products forward and five backward, for every pair that sees each other.
+			want := samples*6*matrices + 14*heads*layers*visiblePairs(attention, int(sample), v.Patches(), r.SeqLen)*float64(e.TokensPerStep/r.SeqLen)
+			// Norms, activations and the optimizer come on top; the first layer's patches
+			// take no gradient.
+			if ratio := e.FlopsPerStep / want; ratio < 0.995 || ratio > 1.03 {
+				t.Errorf("%s, %s: %.4g FLOP recorded, %.4g expected: ratio %.3f", name, attention, e.FlopsPerStep, want, ratio)
+			}
+		}
+	}
+}
+
+// visiblePairs counts, token by token, what a row of samples sees; the last one is
+// counted in part.
+func visiblePairs(attention batch.Attention, sample, patches, row int) float64 {
+	seen := 0
+	if attention == batch.Seed {
+		for t := range row {
+			seen += t + 1
+		}
+		return float64(seen)
+	}
+	for t := range sample {
+		if attention == batch.DocumentBidirectionalImage && t < patches {
+			seen += patches
+		} else {
+			seen += t + 1
+		}
+	}
+	return float64(seen) * float64(row) / float64(sample)
+}
+
+// TestEstimateIn16Bits: the weights have a copy of half their size, and activations
+// halve but for the residual stream, statistics and logits.
+func TestEstimateIn16Bits(t *testing.T) {
+	for _, dtype := range []string{"bf16", "f16"} {
+		r, err := Preset("smollm2-135m")
+		require.NoError(t, err)
+		full, err := Estimate(r, false)
+		require.NoError(t, err)
+		r.DType = dtype
+		half, err := Estimate(r, false)
+		require.NoError(t, err)
+		f, h := full.MemoryBytes, half.MemoryBytes
+		if h.Weights != f.Weights+f.Weights/2 || h.Gradients != f.Gradients || h.Optimizer != f.Optimizer {
+			t.Errorf("%s: %+v, in f32 %+v", dtype, h, f)
+		}
+		if ratio := float64(h.Activations) / float64(f.Activations); ratio < 0.5 || ratio > 0.6 {
+			t.Errorf("%s: activations take %.2f of those in f32", dtype, ratio)
+		}
+		if half.FlopsPerStep != full.FlopsPerStep {
+			t.Errorf("%s: %g FLOP, in f32 %g", dtype, half.FlopsPerStep, full.FlopsPerStep)
+		}
+	}
+}
+
+// TestBindings: no dispatch of SmolLM2-135M's training over rows of 1024 tokens
+// binds more than the 128 MiB that software devices and WebGPU grant.
+func TestBindings(t *testing.T) {
+	r, err := Preset("smollm2-135m")
+	require.NoError(t, err)
+	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	require.NoError(t, err)
+	for _, recompute := range []bool{false, true} {
+		s := TrainStep{model: m, in: m.NewInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}
+		for _, key := range []string{programFirst, programFurther, programUpdate, programEvaluate} {
+			plan, _, err := s.plan(key)
+			require.NoError(t, err)
+			for _, d := range plan.Within(128 << 20).Dispatches {
+				for i, v := range d.Views {
+					if v.Bytes > 128<<20 {
+						t.Errorf("%s: %s %s binds %d bytes as %s", key, d.Label, d.Kernel.Name, v.Bytes, d.Kernel.Bindings[i].Name)
+					}
+				}
+			}
+		}
+	}
+}

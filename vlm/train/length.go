@@ -1,0 +1,76 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"patchwork/vlm/batch"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
+)
+
+// LengthError says that rows of tokens are too short for the data.
+type LengthError struct {
+	SeqLen int // tokens of a row
+	Least  int // tokens of the shortest question with its answer and pictures
+	Looked int // rows of the data that were looked at, evenly spread
+}
+
+func (e *LengthError) Error() string {
+	return fmt.Sprintf("--seq-len %d is too short: no question of the %d data rows looked at fits with its answer and pictures; the shortest takes %d", e.SeqLen, e.Looked, e.Least)
+}
+
+// lengthRows is how many rows are looked at before a length is called too short.
+const lengthRows = 256
+
+// checkLength finds out before a run whether any row of the data fits a row of
+// tokens. Rows are looked at until one does, which most often is the first. The error
+// is a *LengthError; rows that are damaged or refused say nothing.
+func (f *Loader) checkLength() error {
+	e := &LengthError{SeqLen: f.recipe.SeqLen, Least: math.MaxInt}
+	for _, n := range thin(f.rows, lengthRows) {
+		row, err := f.dataset.Row(n)
+		if _, damaged := data.Damaged(err); damaged {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		least, err := f.leastTokens(row)
+		if err != nil || least == math.MaxInt {
+			continue
+		}
+		if least <= e.SeqLen {
+			return nil
+		}
+		e.Looked, e.Least = e.Looked+1, min(e.Least, least)
+	}
+	if e.Looked == 0 {
+		return nil
+	}
+	return e
+}
+
+// leastTokens is the length at which the first turn of a row fits, or, where turns
+// are branches, the shortest; math.MaxInt where no turn has an answer.
+func (f *Loader) leastTokens(row data.Row) (int, error) {
+	s := f.sampler
+	s.RowLen = math.MaxInt
+	c := conversation(row)
+	if s.Turns == batch.InConversation {
+		c.Turns = c.Turns[:min(1, len(c.Turns))]
+	}
+	least := math.MaxInt
+	for _, turn := range c.Turns {
+		one := c
+		one.Turns = []chat.Turn{turn}
+		samples, _, err := s.Samples(row.Index, one)
+		if err != nil {
+			return 0, err
+		}
+		for _, sample := range samples {
+			least = min(least, sample.Len())
+		}
+	}
+	return least, nil
+}

@@ -1,0 +1,122 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image/png"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/vlm/data"
+	"patchwork/vlm/internal/vlmtest"
+)
+
+// TestObservers: all are told, in their order, and none has to listen to everything.
+func TestObservers(t *testing.T) {
+	var told []string
+	listen := func(name string) Observer {
+		return Observer{
+			Start: func(RunInfo) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
+			Validation: func(ValMetrics) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
+			Note: func(string) { told = append(told, name+" note") }, Checkpoint: func(CheckpointEvent) { told = append(told, name+" checkpoint") },
+		}
+	}
+	all := Observers(listen("a"), Observer{}, listen("b"))
+	all.Start(RunInfo{})
+	all.Step(StepMetrics{})
+	all.Validation(ValMetrics{})
+	all.BadRow(data.Verdict{})
+	all.Note("")
+	all.Checkpoint(CheckpointEvent{})
+	var want []string
+	for _, event := range []string{"start", "step", "validation", "row", "note", "checkpoint"} {
+		want = append(want, "a "+event, "b "+event)
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+// TestObserved checks what a run tells of itself, and what it tells when it goes on.
+func TestObserved(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
+	r.ValEvery, r.SaveEvery = 3, 3
+	out := filepath.Join(t.TempDir(), "run")
+	var info RunInfo
+	var steps []StepMetrics
+	var samples []Sample
+	var saved []int
+	observe := Observer{
+		Start: func(i RunInfo) { info = i }, Step: func(m StepMetrics) { steps = append(steps, m) },
+		Validation: func(m ValMetrics) { samples = append(samples, m.Samples...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
+	}
+	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
+	require.NoError(t, err)
+	if len(info.Earlier)+len(info.EarlierVal) != 0 || len(steps) != 6 {
+		t.Errorf("%d steps behind it, %d taken", len(info.Earlier), len(steps))
+	}
+	var took float64
+	for _, m := range steps {
+		took += m.Took
+		if m.Took <= 0 || m.Memory <= 0 || m.MemoryPeak < m.Memory || m.Skipped != 0 {
+			t.Errorf("step %d: %+v", m.Step, m)
+		}
+	}
+	// Both are sums of the same times.
+	if last := steps[5].Seconds; took < 0.999*last || took > 1.001*last {
+		t.Errorf("the steps took %g s together, the run says %g", took, last)
+	}
+	if !slices.Equal(saved, []int{3, 6}) {
+		t.Errorf("checkpoints of steps %v, want 3 and 6", saved)
+	}
+	if len(samples) == 0 {
+		t.Fatal("no samples")
+	}
+	for _, s := range samples {
+		if s.Question == "" || s.Truth == "" || len(s.Pictures) != 1 || s.Size != r.Vision.ImageSize {
+			t.Fatalf("%q, %q: %d pictures of %d pixels", s.Question, s.Truth, len(s.Pictures), s.Size)
+		}
+		encoded, err := s.PNG(0)
+		require.NoError(t, err)
+		picture, err := png.Decode(bytes.NewReader(encoded))
+		require.NoError(t, err)
+		for _, at := range []int{0, s.Size*s.Size - 1} {
+			r, g, b, _ := picture.At(at%s.Size, at/s.Size).RGBA()
+			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Pictures[0][3*at:3*at+3]) {
+				t.Errorf("pixel %d is %v, want %v", at, got, s.Pictures[0][3*at:3*at+3])
+			}
+		}
+	}
+}
+
+// TestSamplesAgain: a resumed run tells what was asked and answered before it was
+// interrupted, with the pictures.
+func TestSamplesAgain(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 5)
+	r.ValEvery = 2
+	out := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var before, after []ValMetrics
+	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{
+		Validation: func(m ValMetrics) { before = append(before, m) },
+		Step: func(m StepMetrics) {
+			if m.Step == 4 {
+				cancel()
+			}
+		},
+	}})
+	if !errors.Is(err, context.Canceled) || len(before) == 0 {
+		t.Fatalf("%d validations, %v", len(before), err)
+	}
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i RunInfo) { after = slices.Clone(i.EarlierVal) }})
+	require.NoError(t, err)
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("told\n%.300v\nafter\n%.300v", after, before)
+	}
+}

@@ -1,0 +1,199 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/vlm"
+	"patchwork/vlm/data"
+	"patchwork/vlm/picture"
+	"patchwork/vlm/pretrained"
+)
+
+// quirksDirs are the committed rows, and the shared ones where they are there.
+func quirksDirs(t *testing.T) []string {
+	dirs := []string{filepath.Join("..", "data", "testdata", "quirks")}
+	shared := filepath.Join("..", "..", "shared", "data", "quirks")
+	if _, err := os.Stat(shared); err != nil {
+		t.Logf("%s is not there: the committed rows alone", shared)
+		return dirs
+	}
+	return append(dirs, shared)
+}
+
+type quirk struct {
+	Row          int
+	Kind, Expect string
+	Either       bool
+	Turns        int
+	Images       []struct {
+		Width, Height int
+		Quarters      [4][3]int
+	}
+}
+
+// TestQuirksTrained: what training makes of each row of the manifest: whether it is
+// used, how many turns it has, and the colours of its pictures as the model sees them.
+func TestQuirksTrained(t *testing.T) {
+	for _, dir := range quirksDirs(t) {
+		var expected []quirk
+		text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &expected))
+		set, err := data.Open([]string{filepath.Join(dir, "train-00000-of-00001.parquet")})
+		require.NoError(t, err)
+		r, err := Preset("shapes")
+		require.NoError(t, err)
+		l, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+		require.NoError(t, err)
+		for _, want := range expected {
+			t.Run(filepath.Base(filepath.Dir(dir))+"/"+want.Kind, func(t *testing.T) { want.trained(t, set, r, l) })
+		}
+	}
+}
+
+func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *vlm.Processor) {
+	tally := data.NewRowStats(nil)
+	f := NewLoader(set, []int{want.Row}, l, r, r.Vision, tally)
+	samples, err := f.samples(0)
+	require.NoError(t, err)
+	pictures, err := f.pictures(want.Row)
+	require.NoError(t, err)
+	used := tally.Bad() == 0
+	if used != (want.Expect == data.Use) && !want.Either {
+		t.Errorf("used: %v, want %s (%s)", used, want.Expect, tally)
+	}
+	row, err := set.Row(want.Row)
+	require.NoError(t, err)
+	if v := (&RowFit{f.sampler}).Check(row); (v.Status == data.Use) != used {
+		t.Errorf("inspect says %s, training used it: %v", v.Status, used)
+	}
+	if !used || want.Expect != data.Use {
+		return
+	}
+	turns := tally.Counts().TurnsLost
+	for _, s := range samples {
+		turns += max(1, len(s.Branches))
+	}
+	if turns != want.Turns {
+		t.Errorf("%d turns, want %d", turns, want.Turns)
+	}
+	if len(pictures) != len(want.Images) {
+		t.Fatalf("%d pictures, want %d", len(pictures), len(want.Images))
+	}
+	for i, image := range want.Images {
+		if max(image.Width, image.Height) > 2*min(image.Width, image.Height) {
+			continue // the cut keeps the middle alone
+		}
+		seen := &picture.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: pictures[i]}
+		for q, colour := range image.Quarters {
+			x, y := seen.W/4+q%2*seen.W/2, seen.H/4+q/2*seen.H/2
+			for k, w := range colour {
+				// 8 is the manifest's, for lossy formats; a photo's colours change between
+				// a quarter's middle and the cut's.
+				most := 8
+				if image.Width > 1000 {
+					most = 40
+				}
+				if got := int(seen.Pix[3*(y*seen.W+x)+k]); got-w > most || w-got > most {
+					t.Errorf("picture %d, quarter %d: channel %d is %d, want %d", i, q, k, got, w)
+				}
+			}
+		}
+	}
+}
+
+// TestQuirkFilesTrained: a file is trained on or refused with its name, and a damaged
+// part of one costs its rows.
+func TestQuirkFilesTrained(t *testing.T) {
+	for _, dir := range quirksDirs(t) {
+		var expected []struct{ File, Expect string }
+		text, err := os.ReadFile(filepath.Join(dir, "files", "expected.json"))
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &expected))
+		for _, want := range expected {
+			r := testRecipe(t, 1)
+			r.HoldOut = 0
+			file, out := filepath.Join(dir, "files", want.File), filepath.Join(t.TempDir(), "run")
+			result, err := trainOn(t, cpu.Open(0), r, []string{file}, out, false, Observer{})
+			if want.Expect == data.Use && want.File != "zero_rows.parquet" {
+				if err != nil || result.Steps != 1 {
+					t.Errorf("%s: %v", want.File, err)
+				}
+				continue
+			}
+			if err == nil {
+				t.Errorf("%s: was trained on", want.File)
+			}
+		}
+	}
+}
+
+// TestBadRowsFile: skipped rows are listed once, over epochs and a resumed run, and
+// a line that was cut off is written again.
+func TestBadRowsFile(t *testing.T) {
+	file := filepath.Join("..", "data", "testdata", "quirks", "train-00000-of-00001.parquet")
+	r := testRecipe(t, 8)
+	r.MaxBadFraction, r.HoldOut, r.SeqLen = 0.5, 0, 400
+	out := filepath.Join(t.TempDir(), "run")
+	first := r
+	first.Steps = 8
+	result, err := trainOn(t, cpu.Open(0), first, []string{file}, out, false, Observer{})
+	require.NoError(t, err)
+	path := filepath.Join(out, data.BadRowsFile)
+	list := func() map[int]string {
+		b, err := data.OpenBadRows(path)
+		require.NoError(t, err)
+		rows := map[int]string{}
+		for _, row := range b.Earlier() {
+			rows[row.Row] = row.Reason
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		lines := 0
+		for _, c := range text {
+			if c == '\n' {
+				lines++
+			}
+		}
+		if lines != len(rows) || lines != len(b.Earlier()) {
+			t.Errorf("%d lines, %d rows", lines, len(rows))
+		}
+		return rows
+	}
+	before := list()
+	if result.RowsSkipped == 0 || len(before) < result.RowsSkipped || before[41] != "no turn has an answer" {
+		t.Errorf("%d rows skipped, listed %v", result.RowsSkipped, before)
+	}
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text[:len(text)-5], 0o644))
+	b, err := data.OpenBadRows(path)
+	require.NoError(t, err)
+	tally := data.NewRowStats(nil)
+	set, err := data.Open([]string{file})
+	require.NoError(t, err)
+	tally.ListTo(b, set)
+	if tally.Bad() != len(before)-1 {
+		t.Errorf("%d rows are known from the list, want %d", tally.Bad(), len(before)-1)
+	}
+	if err := tally.Check(0, true); err != nil {
+		t.Errorf("rows of an earlier process alone: %v", err)
+	}
+	for row, reason := range before {
+		tally.Record(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
+	}
+	require.NoError(t, b.Close())
+	if after := list(); len(after) != len(before) || tally.Bad() != len(before) {
+		t.Errorf("%d rows listed and %d counted after resuming, want %d", len(after), tally.Bad(), len(before))
+	}
+	var bad *data.BadRowsError
+	if err := tally.Check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
+		t.Errorf("all rows are bad: %v", err)
+	}
+}

@@ -1,0 +1,153 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/nn"
+	"patchwork/vlm"
+	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// TestResumeChanges: what changes neither the model nor the order of the data can be
+// changed when a run is resumed; the run says so and writes it down.
+func TestResumeChanges(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 20)}, testRecipe(t, 4)
+	r.SaveEvery = 1
+	out := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+		if m.Step == 2 {
+			cancel()
+		}
+	}}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	resume := func(r Recipe) (Result, string, error) {
+		t.Helper()
+		var notes []string
+		result, err := Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Resume: true, Device: cpu.Open(0),
+			Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
+		return result, strings.Join(notes, "\n"), err
+	}
+	before, err := os.ReadFile(filepath.Join(out, "run.json"))
+	require.NoError(t, err)
+	short := r
+	short.Steps = 1
+	if _, _, err := resume(short); err == nil || !strings.Contains(err.Error(), "--steps 1: ") {
+		t.Errorf("fewer steps than were taken: %v", err)
+	}
+	after, err := os.ReadFile(filepath.Join(out, "run.json"))
+	require.NoError(t, err)
+	if string(before) != string(after) {
+		t.Error("a refused resumption changed run.json")
+	}
+
+	r.LR, r.SaveEvery, r.DType = r.LR/2, 3, "bf16"
+	result, notes, err := resume(r)
+	require.NoError(t, err)
+	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.00025 (it was 0.0005)") || !strings.Contains(notes, "--dtype") {
+		t.Errorf("the notes do not name the changes: %s", notes)
+	}
+	if result.Steps != 4 {
+		t.Errorf("%d steps, want 4", result.Steps)
+	}
+	saved, err := readRun(out)
+	require.NoError(t, err)
+	if len(saved.Changes) != 1 || saved.Changes[0].Step != 2 || string(saved.Changes[0].Settings["lr"][1]) != "0.00025" || saved.Recipe.LR != r.LR {
+		text, _ := json.Marshal(saved.Changes)
+		t.Errorf("run.json has the changes %s and the rate %v", text, saved.Recipe.LR)
+	}
+
+	// A finished run goes on where it gets more steps, and else stays as it is.
+	if _, notes, err = resume(r); err != nil || strings.Contains(notes, "not used") {
+		t.Errorf("a finished run as it was: %v, %s", err, notes)
+	}
+	other := r
+	other.LR, other.Steps = r.LR/2, 1
+	if _, notes, err = resume(other); err != nil || !Finished(out) || !strings.Contains(notes, "is finished; the settings given are not used: --lr, --steps") {
+		t.Errorf("a finished run with other settings: %v, %s", err, notes)
+	}
+	r.LR /= 2
+	r.Steps = 6
+	if result, _, err = resume(r); err != nil || result.Steps != 6 || !Finished(out) {
+		t.Errorf("a finished run with more steps: %d, %v", result.Steps, err)
+	}
+	if n := len(losses(t, out)); n != 6 {
+		t.Errorf("metrics.jsonl has %d steps, want 6", n)
+	}
+}
+
+// TestBiasCorrection: steps that the optimiser leaves out are not counted by AdamW's
+// bias corrections, as PyTorch's gradient scaler has it.
+func TestBiasCorrection(t *testing.T) {
+	tr := &trainer{rates: map[string]nn.Schedule{vlm.GroupEmbedder: {Peak: 1, Steps: 10}, vlm.GroupDecoder: {Peak: 1, Steps: 8}}}
+	tr.Recipe.FreezeDecoderSteps = 2
+	for step, leftOut := range map[int]bool{1: true, 2: false, 3: true, 4: false, 5: true} {
+		if leftOut {
+			tr.leaveOut(step)
+		}
+	}
+	for group, want := range map[string]int{vlm.GroupEmbedder: 6 - 3, vlm.GroupDecoder: 4 - 2} {
+		if _, n := tr.rate(group, 6); n != want {
+			t.Errorf("%s: step 6 is number %d of the optimiser's, want %d", group, n, want)
+		}
+	}
+}
+
+// TestDivergence: when the numbers of a run are none any more, no checkpoint is saved,
+// the last good ones stay, and the run fails.
+func TestDivergence(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 12)
+	r.SaveEvery, r.Clip = 1, 0
+	r.LR, r.EmbedderLR, r.Warmup = 1e36, 1e36, 3
+	out := filepath.Join(t.TempDir(), "run")
+	var warnings []string
+	_, err := Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0),
+		Observe: Observer{Warn: func(s string) { warnings = append(warnings, s) }}})
+	var stopped *StoppedError
+	if !errors.As(err, &stopped) || Finished(out) {
+		t.Fatalf("a run that diverged ended with %v", err)
+	}
+	if !slices.ContainsFunc(warnings, func(s string) bool { return strings.Contains(s, "no checkpoint is saved") }) {
+		t.Errorf("warnings: %q", warnings)
+	}
+	for _, dir := range checkpoint.Checkpoints(filepath.Join(out, "checkpoints")) {
+		m, _, err := pretrained.OpenModel(dir)
+		require.NoError(t, err)
+		dev := cpu.Open(0)
+		require.NoError(t, m.Allocate(dev, false))
+		require.NoError(t, pretrained.ReadWeights(m, dev, dir))
+		for _, p := range m.Params.All() {
+			x, err := m.Params.Read(dev, m.Params.Weights, p)
+			require.NoError(t, err)
+			if !checkpoint.AllFinite(x) {
+				t.Fatalf("%s: %s is not finite", dir, p.Name)
+			}
+		}
+	}
+}
+
+func TestAllFinite(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for _, c := range []struct {
+		x    []float32
+		want bool
+	}{{nil, true}, {[]float32{0, -1, math.MaxFloat32, math.SmallestNonzeroFloat32}, true}, {[]float32{1, inf}, false}, {[]float32{-inf}, false}, {[]float32{float32(math.NaN()), 1}, false}} {
+		if got := checkpoint.AllFinite(c.x); got != c.want {
+			t.Errorf("%v: %v", c.x, got)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package train
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/data"
+	"patchwork/vlm/eval"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// rowsFile is a data set of these rows.
+func rowsFile(t testing.TB, rows ...data.Row) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
+	w, err := data.Create(path)
+	require.NoError(t, err)
+	for _, row := range rows {
+		require.NoError(t, w.Write(row))
+	}
+	require.NoError(t, w.Close())
+	return path
+}
+
+// TestRowsTooLong: a row of which no turn fits counts as one that cannot be used, in
+// training as in vlmtool inspect --rows.
+func TestRowsTooLong(t *testing.T) {
+	short := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
+	long := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: strings.Repeat("yes and ", 100)}}}
+	both := data.Row{Turns: append(append([]data.Turn{}, short.Turns...), long.Turns...)}
+	for _, turns := range []batch.Turns{batch.InBranches, batch.InConversation} {
+		for _, c := range []struct {
+			name string
+			row  data.Row
+			bad  int
+		}{{"short", short, 0}, {"long", long, 1}, {"a turn that fits", both, 0}} {
+			r := testRecipe(t, 1)
+			r.Turns, r.SeqLen = turns, 40
+			l, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+			require.NoError(t, err)
+			set, err := data.Open([]string{rowsFile(t, c.row)})
+			require.NoError(t, err)
+			tally := data.NewRowStats(nil)
+			_, err = NewLoader(set, []int{0}, l, r, r.Vision, tally).samples(0)
+			require.NoError(t, err)
+			fit, err := NewRowFit(r, "")
+			require.NoError(t, err)
+			row, err := set.Row(0)
+			require.NoError(t, err)
+			v := fit.Check(row)
+			if tally.Bad() != c.bad || (v.Status == data.Skip) != (c.bad > 0) || c.bad > 0 && !strings.Contains(v.Reason, "no turn fits a row of 40 tokens") {
+				t.Errorf("%s, %s: %d bad in training, inspect says %s %q, want %d", turns, c.name, tally.Bad(), v.Status, v.Reason, c.bad)
+			}
+			if err := tally.Check(0.5, true); (err != nil) != (c.bad > 0) {
+				t.Errorf("%s, %s: --max-bad-fraction: %v", turns, c.name, err)
+			}
+		}
+	}
+}
+
+// TestNoUsableRow: a run that may skip every row ends where it would skip all of them for
+// ever.
+func TestNoUsableRow(t *testing.T) {
+	broken := data.Row{Images: [][]byte{[]byte("no picture")}, Turns: []data.Turn{{User: "what?", Assistant: "red"}}}
+	r := testRecipe(t, 1)
+	r.HoldOut, r.MaxBadFraction, r.BatchSize = 0, 1, 1
+	dev := cpu.Open(0)
+	defer dev.Close()
+	failed := make(chan error)
+	go func() {
+		_, err := trainOn(t, dev, r, []string{rowsFile(t, broken, broken, broken)}, filepath.Join(t.TempDir(), "run"), false, Observer{})
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		if err == nil || !strings.Contains(err.Error(), "no row of the data can be used") || !strings.Contains(err.Error(), "cannot be decoded") {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on for ever")
+	}
+}
+
+// TestWithoutPictures: a data set of text alone is told of before it is trained on.
+func TestWithoutPictures(t *testing.T) {
+	text := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
+	picture := data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: text.Turns}
+	for _, c := range []struct {
+		name string
+		rows []data.Row
+		told int
+	}{{"text", []data.Row{text, text}, 1}, {"one picture", []data.Row{text, picture}, 0}} {
+		r := testRecipe(t, 1)
+		r.HoldOut, r.BatchSize = 0, 1
+		dev := cpu.Open(0)
+		told := 0
+		_, err := trainOn(t, dev, r, []string{rowsFile(t, c.rows...)}, filepath.Join(t.TempDir(), "run"), false, Observer{Warn: func(s string) {
+			if strings.Contains(s, "no row of the data has a picture") {
+				told++
+			}
+		}})
+		dev.Close()
+		if err != nil || told != c.told {
+			t.Errorf("%s: told %d times, %v, want %d", c.name, told, err, c.told)
+		}
+	}
+}
+
+// TestNotShuffled: where every sample would see its own picture again, the control is
+// refused.
+func TestNotShuffled(t *testing.T) {
+	about := func(color int, answer string) data.Row {
+		return data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[color].RGB, 4, 4, 20)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}
+	}
+	red, blue, silent := about(0, "red"), about(1, "blue"), about(1, "")
+	for _, c := range []struct {
+		name           string
+		rows           []data.Row
+		limit, holdOut int
+		refused        bool
+	}{
+		{"one", []data.Row{red}, 0, 0, true},
+		{"the same picture", []data.Row{red, red, red}, 0, 0, true},
+		{"one that can be asked", []data.Row{red, silent}, 0, 0, true},
+		{"one by --limit", []data.Row{red, blue}, 1, 0, true},
+		{"one held out", []data.Row{red, blue, red}, 0, 3, true},
+		{"without pictures", []data.Row{{Turns: red.Turns}, {Turns: blue.Turns}}, 0, 0, true},
+		{"two", []data.Row{red, blue}, 0, 0, false},
+		{"two behind many", []data.Row{red, red, red, blue}, 0, 0, false},
+	} {
+		o := eval.EvalOptions{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
+		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlShuffled}); errors.Is(err, eval.ErrNotShuffled) != c.refused {
+			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
+		}
+		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlBlank}); err != nil {
+			t.Errorf("%s, without shuffling: %v", c.name, err)
+		}
+	}
+}

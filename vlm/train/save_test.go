@@ -1,0 +1,212 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// savedRecipe saves after every second step.
+func savedRecipe(t testing.TB, steps int) Recipe {
+	r := testRecipe(t, steps)
+	r.SaveEvery = 2
+	return r
+}
+
+// heard collects what a run says.
+type heard struct{ notes, warnings []string }
+
+func (h *heard) observer() Observer {
+	return Observer{
+		Note: func(s string) { h.notes = append(h.notes, s) },
+		Warn: func(s string) { h.warnings = append(h.warnings, s) },
+	}
+}
+
+func (h *heard) String() string {
+	return strings.Join(append(slices.Clone(h.notes), h.warnings...), "\n")
+}
+
+func readFile(t testing.TB, path ...string) []byte {
+	t.Helper()
+	return require.Value(os.ReadFile(filepath.Join(path...)))(t)
+}
+
+func sameFile(t *testing.T, name, a, b string) {
+	t.Helper()
+	if !bytes.Equal(readFile(t, a, name), readFile(t, b, name)) {
+		t.Errorf("%s differs between %s and %s", name, a, b)
+	}
+}
+
+// TestSavedBeside: a checkpoint from a copy has the bytes of one from the device, and
+// a host that has no memory for a copy is said so once.
+func TestSavedBeside(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 7)
+	r.DType = "f16"
+	folders := map[int64]string{}
+	for _, free := range []int64{0, 1000, 1 << 40} {
+		out := filepath.Join(t.TempDir(), "run")
+		folders[free] = filepath.Join(out, "checkpoints", "step-000006")
+		freeHostMemory = func() int64 { return free }
+		var h heard
+		_, err := trainOn(t, cpu.Open(0), r, files, out, false, h.observer())
+		freeHostMemory = engine.FreeHostMemory
+		require.NoError(t, err)
+		want := 1
+		if free == 1<<40 {
+			want = 0
+		}
+		if got := strings.Count(h.String(), "saved in the step"); got != want {
+			t.Errorf("with %d bytes free it says %d times that checkpoints are saved in the step, want %d:\n%s", free, got, want, &h)
+		}
+	}
+	for _, name := range []string{pretrained.WeightsFile, checkpoint.FirstMomentsFile, checkpoint.SecondMomentsFile, "config.json", "tokenizer.json"} {
+		sameFile(t, name, folders[0], folders[1<<40])
+		sameFile(t, name, folders[0], folders[1000])
+	}
+}
+
+// TestSaveFails puts a file where the checkpoints belong: the run says so, goes on and
+// saves as soon as it can; where it cannot at the end, it fails.
+func TestSaveFails(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 8)
+	for _, beside := range []bool{true, false} {
+		for _, c := range []struct {
+			name        string
+			freed       int
+			least, most int // warnings: what is written beside may come after the freeing
+			saved       bool
+		}{
+			{"for a while", 5, 1, 2, true}, {"to the end", 99, 3, 3, false},
+		} {
+			t.Run(fmt.Sprintf("%s beside %v", c.name, beside), func(t *testing.T) {
+				freeHostMemory = func() int64 { return map[bool]int64{true: 1 << 40, false: 1}[beside] }
+				defer func() { freeHostMemory = engine.FreeHostMemory }()
+				out := filepath.Join(t.TempDir(), "run")
+				dir := filepath.Join(out, "checkpoints")
+				var h heard
+				o := h.observer()
+				o.Step = func(m StepMetrics) {
+					switch m.Step {
+					case 1:
+						require.NoError(t, os.WriteFile(dir, nil, 0o644))
+					case c.freed:
+						require.NoError(t, os.Remove(dir))
+					}
+				}
+				_, err := trainOn(t, cpu.Open(0), r, files, out, false, o)
+				if got := strings.Count(strings.Join(h.warnings, "\n"), "could not be saved"); got < c.least || got > c.most {
+					t.Errorf("it warns %d times, want %d to %d:\n%s", got, c.least, c.most, &h)
+				}
+				if c.saved {
+					require.NoError(t, err)
+					if _, err := checkpoint.NewestGood[trainerState](t.Context(), dir); err != nil || !Finished(out) {
+						t.Errorf("the run is not finished, or its checkpoint is not good: %v", err)
+					}
+					return
+				}
+				var stopped *StoppedError
+				var unsaved *SaveError
+				if !errors.As(err, &stopped) || !errors.As(err, &unsaved) || Finished(out) {
+					t.Fatalf("got %v, want the checkpoint that could not be saved", err)
+				}
+				require.NoError(t, os.Remove(dir))
+				_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+				require.NoError(t, err)
+			})
+		}
+	}
+}
+
+// TestValidationInterrupted: a run that failed or was interrupted in a validation, also
+// in its last one, validates first when it goes on.
+func TestValidationInterrupted(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 40)}, savedRecipe(t, 4)
+	r.ValEvery = 2
+	whole := filepath.Join(t.TempDir(), "whole")
+	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		name string
+		run  func(out string) error
+	}{
+		{"failed", func(out string) error {
+			oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
+			dev := &failing{Device: cpu.Open(0), program: "step", left: 3, fault: oom} // behind two steps of training
+			_, err := trainOn(t, dev, r, files, out, false, Observer{})
+			var stopped *StoppedError
+			if !errors.As(err, &stopped) || stopped.Step != 2 {
+				return fmt.Errorf("got %v, want it stopped after two steps", err)
+			}
+			return nil
+		}},
+		{"interrupted in the last", func(out string) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+				if m.Step == r.Steps {
+					cancel()
+				}
+			}}})
+			if !errors.Is(err, context.Canceled) || Finished(out) {
+				return fmt.Errorf("got %v, want it interrupted", err)
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "run")
+			require.NoError(t, c.run(out))
+			_, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+			require.NoError(t, err)
+			if a, b := valLosses(t, whole), valLosses(t, out); a != b {
+				t.Errorf("validations are\n%s and\n%s", a, b)
+			}
+			sameFile(t, pretrained.WeightsFile, whole, out)
+		})
+	}
+}
+
+func valLosses(t testing.TB, out string) string {
+	var all []string
+	for line := range strings.Lines(string(readFile(t, out, "metrics.jsonl"))) {
+		if strings.Contains(line, "val_loss") {
+			all = append(all, line)
+		}
+	}
+	return strings.Join(all, "")
+}
+
+// TestFinishedRun: to go on with a finished run changes nothing, also where its
+// checkpoints are broken.
+func TestFinishedRun(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 4)
+	out := filepath.Join(t.TempDir(), "run")
+	first, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+	require.NoError(t, err)
+	metrics := readFile(t, out, "metrics.jsonl")
+	for _, c := range checkpoint.Checkpoints(filepath.Join(out, "checkpoints")) {
+		require.NoError(t, os.Truncate(filepath.Join(c, pretrained.WeightsFile), 100))
+	}
+	again, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+	require.NoError(t, err)
+	if again.Steps != first.Steps || again.Loss != first.Loss || again.Tokens != first.Tokens {
+		t.Errorf("the result is %+v, was %+v", again, first)
+	}
+	if !bytes.Equal(metrics, readFile(t, out, "metrics.jsonl")) {
+		t.Error("metrics.jsonl has changed")
+	}
+}

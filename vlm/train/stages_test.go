@@ -1,0 +1,173 @@
+package train
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
+	"patchwork/nn"
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+	"patchwork/vlm/batch"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/pretrained"
+)
+
+// savedWeights reads every parameter of a run's model.
+func savedWeights(t *testing.T, out string) map[string][]float32 {
+	t.Helper()
+	f, err := safetensors.Open(filepath.Join(out, pretrained.WeightsFile))
+	require.NoError(t, err)
+	defer f.Close()
+	weights := map[string][]float32{}
+	for _, name := range f.Names() {
+		weights[name] = require.Value(f.Float32(name))(t)
+	}
+	return weights
+}
+
+// changed says which groups have a parameter that is not what it started as.
+func changed(t *testing.T, r Recipe, out string) map[string]bool {
+	t.Helper()
+	language, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+	require.NoError(t, err)
+	m, err := vlm.NewModel(r.config(*r.Text, int(language.ImageID())), r.Init)
+	require.NoError(t, err)
+	dev := cpu.Open(0)
+	require.NoError(t, m.Allocate(dev, false))
+	require.NoError(t, m.Params.Initialise(dev, r.Seed))
+	now, groups := savedWeights(t, out), map[string]bool{}
+	for _, p := range m.Params.All() {
+		start, err := m.Params.Read(dev, m.Params.Weights, p)
+		require.NoError(t, err)
+		for i, v := range now[p.Name] {
+			groups[p.Group] = groups[p.Group] || v != start[i]
+		}
+	}
+	return groups
+}
+
+// TestGroups: a frozen decoder and a group whose learning rate is 0 keep every
+// bit, and the other group learns.
+func TestGroups(t *testing.T) {
+	files := []string{vlmtest.Data(t, 20)}
+	for _, c := range []struct {
+		name              string
+		set               func(r *Recipe)
+		embedder, decoder bool // change
+	}{
+		{"both", func(r *Recipe) {}, true, true},
+		{"frozen", func(r *Recipe) { r.FreezeDecoderSteps = 3 }, true, false},
+		{"frozen, accumulated", func(r *Recipe) { r.FreezeDecoderSteps, r.Accumulate = 3, 2 }, true, false},
+		{"frozen but for the last step", func(r *Recipe) { r.FreezeDecoderSteps = 2 }, true, true},
+		{"no decoder lr", func(r *Recipe) { r.LR = 0 }, true, false},
+		{"no embedder lr", func(r *Recipe) { r.EmbedderLR = 0 }, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := testRecipe(t, 3)
+			c.set(&r)
+			out := filepath.Join(t.TempDir(), "run")
+			_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+			require.NoError(t, err)
+			got := changed(t, r, out)
+			if got[vlm.GroupEmbedder] != c.embedder || got[vlm.GroupDecoder] != c.decoder {
+				t.Errorf("changed: %v, want embedder %v and decoder %v", got, c.embedder, c.decoder)
+			}
+		})
+	}
+}
+
+// TestRates: each group has its own peak, and the decoder's warm-up and cosine
+// begin when it is no longer frozen.
+func TestRates(t *testing.T) {
+	tr := &trainer{TrainOptions: TrainOptions{Recipe: Recipe{FreezeDecoderSteps: 10}}, rates: map[string]nn.Schedule{
+		vlm.GroupEmbedder: {Peak: 2, Warmup: 4, Steps: 110, Floor: 0.1}, vlm.GroupDecoder: {Peak: 1, Warmup: 4, Steps: 100, Floor: 0.1},
+	}}
+	for _, c := range []struct {
+		group string
+		step  int
+		lr    float64
+		n     int
+	}{
+		{vlm.GroupEmbedder, 1, 0.5, 1}, {vlm.GroupEmbedder, 4, 2, 4}, {vlm.GroupEmbedder, 110, 0.2, 110},
+		{vlm.GroupDecoder, 1, 0, 0}, {vlm.GroupDecoder, 10, 0, 0}, {vlm.GroupDecoder, 11, 0.25, 1}, {vlm.GroupDecoder, 14, 1, 4}, {vlm.GroupDecoder, 110, 0.1, 100},
+	} {
+		if lr, n := tr.rate(c.group, c.step); math.Abs(lr-c.lr) > 1e-12 || n != c.n {
+			t.Errorf("%s in step %d: %v and its step %d, want %v and %d", c.group, c.step, lr, n, c.lr, c.n)
+		}
+	}
+}
+
+// TestAccumulatedGradients: micro-batches with very different numbers of targets
+// give the gradients of one batch of all rows, not the mean of their means.
+func TestAccumulatedGradients(t *testing.T) {
+	const tokens = 160
+	r := testRecipe(t, 1)
+	whole := &Bench{}
+	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	require.NoError(t, err)
+	whole.fill(m.Config, 2, tokens, 1)
+	targets := 0
+	for i := range whole.batch.Targets { // few in the second row
+		if i >= tokens && i%tokens > 70 {
+			whole.batch.Targets[i] = batch.Ignore
+		}
+		if whole.batch.Targets[i] >= 0 {
+			targets++
+		}
+	}
+	dev := cpu.Open(0)
+	require.NoError(t, m.Allocate(dev, true))
+	require.NoError(t, m.Params.Initialise(dev, 1))
+	run := func(rows int, batches []*batch.Batch) (float64, map[string][]float32) {
+		s, err := NewTrainStep(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
+		require.NoError(t, err)
+		defer s.Close()
+		loss, pixels := 0.0, len(whole.pixels)/len(batches)
+		for i, b := range batches {
+			sum, _, err := s.Backward(context.Background(), b, whole.pixels[i*pixels:(i+1)*pixels], 1/float64(targets), i == 0)
+			require.NoError(t, err)
+			loss += sum / float64(targets)
+		}
+		grads := map[string][]float32{}
+		for _, p := range m.Params.All() {
+			grads[p.Name] = require.Value(m.Params.Read(dev, m.Params.Grads, p))(t)
+		}
+		return loss, grads
+	}
+	wantLoss, want := run(2, []*batch.Batch{whole.batch})
+	gotLoss, got := run(1, []*batch.Batch{rowOf(whole.batch, 0), rowOf(whole.batch, 1)})
+	if math.Abs(gotLoss-wantLoss) > 1e-6*wantLoss {
+		t.Errorf("loss %v, want %v", gotLoss, wantLoss)
+	}
+	for name, w := range want {
+		var difference, norm float64
+		for i := range w {
+			difference += math.Pow(float64(got[name][i]-w[i]), 2)
+			norm += math.Pow(float64(w[i]), 2)
+		}
+		// Sums in another order: some units of 2^-24.
+		if norm == 0 || math.Sqrt(difference/norm) > 1e-5 {
+			t.Errorf("the gradient of %s differs by %.2g of its norm %.2g", name, math.Sqrt(difference/norm), math.Sqrt(norm))
+		}
+	}
+}
+
+// rowOf is one row of a batch as a batch of its own; rows have as many pictures.
+func rowOf(b *batch.Batch, row int) *batch.Batch {
+	part := func(x []int32, width int) []int32 { return x[row*b.T*width : (row+1)*b.T*width] }
+	out := &batch.Batch{
+		Shape: batch.Shape{Rows: 1, T: b.T, Patches: b.Patches}, IDs: part(b.IDs, 1), Positions: part(b.Positions, 1),
+		Segments: part(b.Segments, 1), Intervals: part(b.Intervals, 4), Targets: part(b.Targets, 1),
+	}
+	for _, slot := range part(b.ImageSlots, 1) {
+		if slot >= 0 {
+			slot %= int32(b.Patches)
+		}
+		out.ImageSlots = append(out.ImageSlots, slot)
+	}
+	return out
+}
