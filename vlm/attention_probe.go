@@ -9,7 +9,7 @@ import (
 	"patchwork/nn"
 )
 
-// attentionProbe finds, in every layer of a forward pass, which share of some
+// AttentionProbe finds, in every layer of a forward pass, which share of some
 // tokens' attention goes to which groups of tokens. Each layer's weights exist only
 // while that layer runs, and only for the tokens asked for.
 type AttentionProbe struct {
@@ -22,7 +22,7 @@ type AttentionProbe struct {
 	shares             [][]*nn.Tensor // of each layer, each buffer of values: [B·n, D]
 }
 
-// newAttentionProbe watches queries, token numbers in ascending order and as many in
+// NewAttentionProbe watches queries, token numbers in ascending order and as many in
 // each of the batch's rows; group sorts all tokens into so many groups.
 func NewAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
 	t := l.Config.Text
@@ -77,7 +77,7 @@ func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
 	p.shares = append(p.shares, shares)
 }
 
-// read returns the shares after a run: [layer][query][group].
+// Read returns the shares after a run: [layer][query][group].
 func (p *AttentionProbe) Read(ctx context.Context, dev engine.Device, exe engine.Executable) ([][][]float32, error) {
 	var layers [][][]float32
 	for _, shares := range p.shares {

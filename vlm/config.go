@@ -14,7 +14,7 @@ import (
 	"patchwork/vlm/batch"
 )
 
-// formatVersion is the version of the model directory that this code writes.
+// FormatVersion is the version of the model directory that this code writes.
 const FormatVersion = 1
 
 const ModelType = "encoder_free_vlm"

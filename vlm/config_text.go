@@ -22,7 +22,7 @@ type TextConfig struct {
 	VocabSize             int
 	MaxPositionEmbeddings int
 	RopeTheta             float64
-	RopeScaling           *RopeScaling // nil: none
+	RopeScaling           *RoPEScaling // nil: none
 	RMSNormEps            float64
 	TieWordEmbeddings     bool
 	AttentionBias         bool
@@ -177,7 +177,7 @@ func (c *TextConfig) checkKeys() error {
 	return nil
 }
 
-// compact is a value of a configuration on one line, as a message names it.
+// Compact is a value of a configuration on one line, as a message names it.
 func Compact(raw json.RawMessage) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
@@ -233,5 +233,5 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// architectures are the classes of transformers that read a decoder.
+// Architectures are the classes of transformers that read a decoder.
 var Architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

@@ -23,7 +23,7 @@ type decoderLayer struct {
 	down nn.Linear     // down_proj
 }
 
-// decoderPrefix stands before Hugging Face's names of a decoder's parameters.
+// DecoderPrefix stands before Hugging Face's names of a decoder's parameters.
 const DecoderPrefix = "decoder."
 
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {

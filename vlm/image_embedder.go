@@ -32,7 +32,7 @@ func (e *ImageEmbedder) Free() {
 	engine.Free(e.memories)
 }
 
-// planEyes records the embedder for so many pictures at a time, with room for the
+// PlanImageEmbedder records the embedder for so many pictures at a time, with room for the
 // vectors of capacity pictures.
 func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 	v := m.Config.Vision
@@ -55,7 +55,7 @@ func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 	return e, err
 }
 
-// newEyes compiles what planEyes records.
+// NewImageEmbedder compiles what PlanImageEmbedder records.
 func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageEmbedder, error) {
 	e, err := PlanImageEmbedder(m, batch, capacity)
 	if err != nil {
@@ -74,7 +74,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	return e, nil
 }
 
-// features are the vectors as a tensor of a recording.
+// Features are the vectors as a tensor of a recording.
 func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
 	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
 }
@@ -90,7 +90,7 @@ func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []
 	return e.exe.Run(ctx, &e.Step)
 }
 
-// bytes is the memory that the embedder takes beside its weights.
+// Bytes is the memory that the embedder takes beside its weights.
 func (e *ImageEmbedder) Bytes() int64 {
 	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
 }

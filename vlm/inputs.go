@@ -29,7 +29,7 @@ type Inputs struct {
 	block    []byte // of the last upload, for the next
 }
 
-// newInputs describes buffers for batches of rows × tokens with at most so many
+// NewInputs describes buffers for batches of rows × tokens with at most so many
 // pictures. positions is the highest position and one.
 func (m *Model) NewInputs(rows, tokens, pictures, positions int) *Inputs {
 	n := rows * tokens
@@ -50,7 +50,7 @@ func (in *Inputs) buffers() []*engine.Buffer {
 		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
 }
 
-// bytes is the memory that the inputs take.
+// Bytes is the memory that the inputs take.
 func (in *Inputs) Bytes() int64 {
 	var n int64
 	for _, b := range in.buffers() {
@@ -59,7 +59,7 @@ func (in *Inputs) Bytes() int64 {
 	return n
 }
 
-// allocate places the buffers and writes the tables that never change.
+// Allocate places the buffers and writes the tables that never change.
 func (in *Inputs) Allocate(dev engine.Device) error {
 	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
 	if err != nil {
@@ -81,7 +81,7 @@ func pixelValues() []float32 {
 	return values
 }
 
-// free releases the buffers.
+// Free releases the buffers.
 func (in *Inputs) Free() {
 	engine.Free(in.memories)
 }
@@ -115,7 +115,7 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
+// Upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
 // what the step block says of it. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()

@@ -16,7 +16,7 @@ type Cache struct {
 	shape    []int // [1, capacity, K, D]
 }
 
-// newCache describes a cache; engine.Allocate places its buffers.
+// NewCache describes a cache; engine.Allocate places its buffers.
 func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
 	bytes := engine.Room(t, capacity*c.NumKeyValueHeads*c.HeadDim)
@@ -35,7 +35,7 @@ func (c *Cache) layer(i int) nn.KVCache {
 	return nn.KVCache{Keys: nn.Input(c.Buffers[2*i], c.shape...), Values: nn.Input(c.Buffers[2*i+1], c.shape...), PastSlot: SlotPast}
 }
 
-// copyTo copies everything to the beginning of a larger cache.
+// CopyTo copies everything to the beginning of a larger cache.
 func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
 	program := engine.NewProgram("grow the cache")
 	for i, from := range c.Buffers {

@@ -117,7 +117,7 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 	return g.Logits(x, g.Param(m.decoder.head))
 }
 
-// store chooses how activations and the weights that products read are stored. It
+// Store chooses how activations and the weights that products read are stored. It
 // is called before allocate.
 func (m *Model) Store(t shaders.Type) {
 	if t.Half() && m.Params.Half == nil {
@@ -132,7 +132,7 @@ func (m *Model) StoreHalf(t shaders.Type) {
 	}
 }
 
-// storage is what store chose.
+// Storage is what store chose.
 func (m *Model) Storage() shaders.Type {
 	if m.Params.Half == nil {
 		return shaders.F32
@@ -140,7 +140,7 @@ func (m *Model) Storage() shaders.Type {
 	return m.Params.Half.Type
 }
 
-// allocate places the weights and, for training, the gradients and moments.
+// Allocate places the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
 	m.MaxBufferBytes = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {

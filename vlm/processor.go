@@ -8,7 +8,7 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Language is how a model reads and writes text: its tokenizer, with <|image|>
+// Processor is how a model reads and writes text: its tokenizer, with <|image|>
 // added, and its chat template.
 type Processor struct {
 	*chat.Encoder
@@ -40,7 +40,7 @@ const (
 	BOSNo   = "no"   // nothing
 )
 
-// around returns the ids before and behind a text; bos is one of the above.
+// Around returns the ids before and behind a text; bos is one of the above.
 func (l *Processor) Around(bos string) (before, behind []int32, err error) {
 	switch bos {
 	case BOSNo:
@@ -106,7 +106,7 @@ func (l *Processor) SetEnds(eosToken string, named []int32) {
 // LearnsToStop says whether a trained answer ends with a token that generation stops at.
 func (l *Processor) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
 
-// eosTokens are the ids to write to generation_config.json: one, a list, or nil.
+// EOSTokens are the ids to write to generation_config.json: one, a list, or nil.
 func (l *Processor) EOSTokens() any {
 	switch len(l.EOS) {
 	case 0:
@@ -117,7 +117,7 @@ func (l *Processor) EOSTokens() any {
 	return l.EOS
 }
 
-// generationConfig is generation_config.json.
+// GenerationConfig is generation_config.json.
 func (l *Processor) GenerationConfig() map[string]any {
 	out := map[string]any{}
 	if len(l.EOS) > 0 {

@@ -10,9 +10,9 @@ import (
 	"patchwork/nn"
 )
 
-// RopeScaling changes RoPE's frequencies for contexts longer than those that the model
+// RoPEScaling changes RoPE's frequencies for contexts longer than those that the model
 // was first trained on (transformers, modeling_rope_utils.py).
-type RopeScaling struct {
+type RoPEScaling struct {
 	Type            string // "linear", "llama3", "yarn", or "frequency_factors" of a GGUF file
 	Factor          float64
 	OriginalContext int // tokens before the context was extended
@@ -54,15 +54,15 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	return angles, 1
 }
 
-// ropeTable is what g.RoPE reads: [positions, head size].
+// RoPETable is what g.RoPE reads: [positions, head size].
 func (c *TextConfig) RoPETable(positions int) []float32 {
 	angles, scale := c.frequencies()
 	return nn.RoPETable(positions, angles, scale)
 }
 
-// llama3Factor is what Llama 3.1 divides a frequency by: nothing where it turns often
+// Llama3Factor is what Llama 3.1 divides a frequency by: nothing where it turns often
 // within the original context, Factor where it turns rarely, between them in between.
-func (s *RopeScaling) Llama3Factor(frequency float64) float64 {
+func (s *RoPEScaling) Llama3Factor(frequency float64) float64 {
 	turns := float64(s.OriginalContext) * frequency / (2 * math.Pi)
 	switch {
 	case turns > s.HighFreqFactor:
@@ -76,7 +76,7 @@ func (s *RopeScaling) Llama3Factor(frequency float64) float64 {
 
 // yarn divides the slow frequencies by Factor, leaves the fast ones, and mixes those in
 // between (Peng et al., "YaRN", 2023).
-func (s *RopeScaling) yarn(angles []float64, theta float64) {
+func (s *RoPEScaling) yarn(angles []float64, theta float64) {
 	dim := float64(2 * len(angles))
 	border := func(turns float64) float64 {
 		return dim * math.Log(float64(s.OriginalContext)/(turns*2*math.Pi)) / (2 * math.Log(theta))
@@ -118,7 +118,7 @@ var ropeKeys = map[string][]string{
 }
 
 // rope reads the settings; scaling is nil where they change nothing within the context.
-func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, err error) {
+func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, err error) {
 	where, all := "rope_scaling", f.RopeScaling
 	if len(all) == 0 {
 		where, all = "rope_parameters", f.RopeParameters
@@ -187,7 +187,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, e
 	if f.OriginalContext != nil { // transformers lets the outer one go first
 		original = *f.OriginalContext
 	}
-	out := &RopeScaling{
+	out := &RoPEScaling{
 		Type: kind, Factor: number(s.Factor, math.NaN()), OriginalContext: original,
 		LowFreqFactor: number(s.Low, math.NaN()), HighFreqFactor: number(s.High, math.NaN()),
 		BetaFast: number(s.Fast, 32), BetaSlow: number(s.Slow, 1), NoTruncate: s.Truncate != nil && !*s.Truncate, Factors: s.Factors,
@@ -205,7 +205,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RopeScaling, e
 }
 
 // completeYarn fills in what the settings leave to formulas.
-func (s *RopeScaling) completeYarn(context int, attention *float64, mscale, mscaleAllDim float64) {
+func (s *RoPEScaling) completeYarn(context int, attention *float64, mscale, mscaleAllDim float64) {
 	if math.IsNaN(s.Factor) && s.OriginalContext > 0 {
 		s.Factor = float64(context) / float64(s.OriginalContext)
 	}
@@ -231,7 +231,7 @@ func (s *RopeScaling) completeYarn(context int, attention *float64, mscale, msca
 	}
 }
 
-func (s *RopeScaling) check(headDim int) error {
+func (s *RoPEScaling) check(headDim int) error {
 	finite := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
 	switch {
 	case s.Type == "default":
@@ -255,7 +255,7 @@ func (s *RopeScaling) check(headDim int) error {
 }
 
 // gives says whether the settings make these factors, up to the rounding of a file.
-func (s *RopeScaling) Matches(factors []float32, headDim int, theta float64) bool {
+func (s *RoPEScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
 		got := s.Llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))
 		if math.Abs(got-float64(want)) > 1e-5*got {

@@ -2,7 +2,7 @@ package vlm
 
 import "patchwork/engine"
 
-// Loaded is a model that is ready on a device. Close gives its memory back.
+// Runner is a model that is ready on a device. Close gives its memory back.
 type Runner struct {
 	*Model
 	Processor *Processor

@@ -38,7 +38,7 @@ func demo(t *testing.T) string {
 		var lines []any
 		for row, truth := range truths {
 			for i, question := range questions {
-				a := eval.EvalAnswer{File: test, Row: row, Question: question, Truth: truth[i], Answer: truth[i]}
+				a := eval.TurnResult{File: test, Row: row, Question: question, Truth: truth[i], Answer: truth[i]}
 				if control != eval.ControlNone || row == 3 && i == 1 {
 					a.Answer = guesses[i]
 				}
@@ -46,7 +46,7 @@ func demo(t *testing.T) string {
 				lines = append(lines, a)
 			}
 		}
-		lines = append(lines, eval.EvalResult{Samples: len(truths), Turns: len(lines), Control: control})
+		lines = append(lines, eval.Result{Samples: len(truths), Turns: len(lines), Control: control})
 		writeLines(t, filepath.Join(dir, "eval-"+control+".jsonl"), lines...)
 	}
 	var metrics []any

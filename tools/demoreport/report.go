@@ -46,7 +46,7 @@ type score struct {
 
 // example is a question about a test picture.
 type example struct {
-	eval.EvalAnswer
+	eval.TurnResult
 	Picture []byte // PNG
 }
 
@@ -58,7 +58,7 @@ const (
 
 func load(dir string) (*report, error) {
 	r := &report{Dir: dir}
-	evals := map[string][]eval.EvalAnswer{}
+	evals := map[string][]eval.TurnResult{}
 	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
 		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
 		if err != nil {
@@ -79,7 +79,7 @@ func load(dir string) (*report, error) {
 }
 
 // readEval reads the answers and the result of vlmtool eval --json --answers.
-func readEval(path string) (answers []eval.EvalAnswer, result eval.EvalResult, err error) {
+func readEval(path string) (answers []eval.TurnResult, result eval.Result, err error) {
 	f, err := smallfile.Open(path, smallfile.Log)
 	if err != nil {
 		return nil, result, err
@@ -87,8 +87,8 @@ func readEval(path string) (answers []eval.EvalAnswer, result eval.EvalResult, e
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var answer eval.EvalAnswer
-		var last eval.EvalResult
+		var answer eval.TurnResult
+		var last eval.Result
 		if err := errors.Join(json.Unmarshal(lines.Bytes(), &answer), json.Unmarshal(lines.Bytes(), &last)); err != nil {
 			return nil, result, fmt.Errorf("%s: %w", path, err)
 		}
@@ -123,7 +123,7 @@ func family(question string) string {
 }
 
 // score compares the evaluations, family by family.
-func (r *report) score(evals map[string][]eval.EvalAnswer, prior *prior) {
+func (r *report) score(evals map[string][]eval.TurnResult, prior *prior) {
 	r.All = scoreOf("all questions", evals, prior, func(string) bool { return true })
 	seen := map[string]bool{}
 	for _, a := range evals[eval.ControlNone] {
@@ -136,8 +136,8 @@ func (r *report) score(evals map[string][]eval.EvalAnswer, prior *prior) {
 	}
 }
 
-func scoreOf(name string, evals map[string][]eval.EvalAnswer, prior *prior, in func(question string) bool) score {
-	matches := func(control string, match func(eval.EvalAnswer) bool) (fraction float64, turns int) {
+func scoreOf(name string, evals map[string][]eval.TurnResult, prior *prior, in func(question string) bool) score {
+	matches := func(control string, match func(eval.TurnResult) bool) (fraction float64, turns int) {
 		n := 0
 		for _, a := range evals[control] {
 			if in(a.Question) {
@@ -149,23 +149,23 @@ func scoreOf(name string, evals map[string][]eval.EvalAnswer, prior *prior, in f
 		}
 		return float64(n) / float64(max(1, turns)), turns
 	}
-	right := func(a eval.EvalAnswer) bool { return a.Match }
+	right := func(a eval.TurnResult) bool { return a.Match }
 	s := score{Name: name}
 	s.Model, s.Turns = matches(eval.ControlNone, right)
 	s.Blank, _ = matches(eval.ControlBlank, right)
 	s.Shuffled, _ = matches(eval.ControlShuffled, right)
-	s.Baseline, _ = matches(eval.ControlNone, func(a eval.EvalAnswer) bool { return prior.answer(a.Question) == a.Truth })
+	s.Baseline, _ = matches(eval.ControlNone, func(a eval.TurnResult) bool { return prior.answer(a.Question) == a.Truth })
 	return s
 }
 
 // choose picks examples from pictures all over the test set, taking the families
 // in turn, and some mistakes.
-func (r *report) choose(answers []eval.EvalAnswer) error {
+func (r *report) choose(answers []eval.TurnResult) error {
 	set, err := data.Open([]string{answers[0].File})
 	if err != nil {
 		return err
 	}
-	show := func(a eval.EvalAnswer) (example, error) {
+	show := func(a eval.TurnResult) (example, error) {
 		row, err := set.Row(a.Row)
 		if err != nil {
 			return example{}, err

@@ -27,7 +27,7 @@ func (w *Writer) Observer(failed func(error)) train.Observer {
 		}
 	}
 	return train.Observer{
-		Start:      func(r train.RunInfo) { try(func() error { return w.begin(r.Done + 1) }) },
+		Start:      func(r train.Info) { try(func() error { return w.begin(r.Done + 1) }) },
 		Step:       func(m train.StepMetrics) { try(func() error { return w.step(m) }) },
 		Validation: func(m train.ValMetrics) { try(func() error { return w.validation(m) }) },
 	}

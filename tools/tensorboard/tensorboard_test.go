@@ -34,7 +34,7 @@ func told(t testing.TB, dir string, first, last int, loss func(step int) float64
 	w, err := Create(dir)
 	must(t, err)
 	o := w.Observer(func(err error) { t.Error(err) })
-	o.Start(train.RunInfo{Done: first - 1})
+	o.Start(train.Info{Done: first - 1})
 	for i := first; i <= last; i++ {
 		o.Step(train.StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
 	}
@@ -141,7 +141,7 @@ func TestBroken(t *testing.T) {
 	must(t, err)
 	var failures []error
 	o := w.Observer(func(err error) { failures = append(failures, err) })
-	o.Start(train.RunInfo{})
+	o.Start(train.Info{})
 	must(t, w.file.Close())
 	for i := range 100_000 {
 		o.Step(train.StepMetrics{Step: i + 1})
@@ -195,7 +195,7 @@ func BenchmarkStep(b *testing.B) {
 	w, err := Create(b.TempDir())
 	must(b, err)
 	o := w.Observer(func(err error) { b.Error(err) })
-	o.Start(train.RunInfo{})
+	o.Start(train.Info{})
 	for i := range b.N {
 		o.Step(train.StepMetrics{Step: i + 1, Loss: 1})
 	}

@@ -61,7 +61,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (inferResult, 
 }
 
 // steps is how many tokens came after the first, which the prompt's pass gives.
-func steps(got generate.Generated) int {
+func steps(got generate.Result) int {
 	n := len(got.IDs) - 1
 	if got.Finish == "stop" {
 		n++

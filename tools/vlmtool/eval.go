@@ -27,7 +27,7 @@ type evalFlags struct {
 	data                         []string
 	controls                     []string
 	answers                      bool
-	options                      eval.EvalOptions
+	options                      eval.Options
 }
 
 var evalCommand = command{
@@ -158,7 +158,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *app, l *vlm.Runner) error {
 	if err != nil {
 		return fmt.Errorf("--text: %s %w", f.text, err)
 	}
-	r, err := eval.EvaluateText(ctx, l, words, f.bos)
+	r, err := eval.RunText(ctx, l, words, f.bos)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.text, err)
 	}
@@ -180,7 +180,7 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 	if err := eval.CheckControls(o, f.controls); err != nil {
 		return usageError{err}
 	}
-	tell := func(eval.EvalAnswer) error { return nil }
+	tell := func(eval.TurnResult) error { return nil }
 	switch {
 	case f.output != "":
 		file, err := os.Create(f.output)
@@ -190,27 +190,27 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 		defer func() { failed = errors.Join(failed, file.Close()) }()
 		lines := json.NewEncoder(file)
 		lines.SetEscapeHTML(false)
-		tell = func(e eval.EvalAnswer) error { return lines.Encode(e) }
+		tell = func(e eval.TurnResult) error { return lines.Encode(e) }
 	case f.answers && a.json:
-		tell = func(e eval.EvalAnswer) error { return a.result(e) }
+		tell = func(e eval.TurnResult) error { return a.result(e) }
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var written error // the first
-	o.Answer = func(e eval.EvalAnswer) {
+	o.Answer = func(e eval.TurnResult) {
 		if written == nil {
 			if written = tell(e); written != nil {
 				stop()
 			}
 		}
 	}
-	var results []eval.EvalResult
+	var results []eval.Result
 	for i, control := range f.controls {
 		o.Control, o.BadRow = control, nil
 		if i == 0 {
 			o.BadRow = warnBadRow
 		}
-		r, err := eval.Evaluate(ctx, l, o)
+		r, err := eval.Run(ctx, l, o)
 		if err = cmp.Or(written, err); err != nil {
 			return err
 		}
@@ -228,10 +228,10 @@ func (f *evalFlags) evalData(ctx context.Context, a *app, l *vlm.Runner) (failed
 }
 
 // printEval prints a column for every control.
-func printEval(a *app, results []eval.EvalResult) {
+func printEval(a *app, results []eval.Result) {
 	first := results[0]
 	fmt.Fprintf(a.stdout, "%d turns about %d samples\n", first.Turns, first.Samples)
-	row := func(name string, value func(eval.EvalResult) string) {
+	row := func(name string, value func(eval.Result) string) {
 		fmt.Fprintf(a.stdout, "%-24s", name)
 		for _, r := range results {
 			fmt.Fprintf(a.stdout, "  %10s", value(r))
@@ -240,24 +240,24 @@ func printEval(a *app, results []eval.EvalResult) {
 	}
 	percent := func(x float64) string { return fmt.Sprintf("%.2f%%", 100*x) }
 	if len(results) > 1 || first.Control != eval.ControlNone {
-		row("pictures", func(r eval.EvalResult) string {
+		row("pictures", func(r eval.Result) string {
 			if r.Control == eval.ControlNone {
 				return "true"
 			}
 			return r.Control
 		})
 	}
-	row("exact match", func(r eval.EvalResult) string { return percent(r.ExactMatch) })
-	row("NLL, nats a token", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
-	row("perplexity", func(r eval.EvalResult) string { return fmt.Sprintf("%.3f", r.Perplexity) })
+	row("exact match", func(r eval.Result) string { return percent(r.ExactMatch) })
+	row("NLL, nats a token", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
+	row("perplexity", func(r eval.Result) string { return fmt.Sprintf("%.3f", r.Perplexity) })
 	if first.CaptionResult != nil {
-		row("BLEU-4", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.BLEU4) })
-		row("CIDEr-D", func(r eval.EvalResult) string { return fmt.Sprintf("%.4f", r.CIDErD) })
+		row("BLEU-4", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.BLEU4) })
+		row("CIDEr-D", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.CIDErD) })
 	}
 	if first.ChoiceResult != nil {
-		row("right choice", func(r eval.EvalResult) string { return percent(r.ChoiceResult.Accuracy) })
-		row("  likelihood per token", func(r eval.EvalResult) string { return percent(r.ChoiceResult.PerToken) })
-		row("  by guessing", func(r eval.EvalResult) string { return percent(r.ChoiceResult.Chance) })
+		row("right choice", func(r eval.Result) string { return percent(r.ChoiceResult.Accuracy) })
+		row("  likelihood per token", func(r eval.Result) string { return percent(r.ChoiceResult.PerToken) })
+		row("  by guessing", func(r eval.Result) string { return percent(r.ChoiceResult.Chance) })
 	} else if f := first; a.flags.Changed("choices") {
 		fmt.Fprintf(a.stdout, "no question of %d has choices with the true answer among them\n", f.Turns)
 	}

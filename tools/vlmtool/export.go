@@ -41,8 +41,8 @@ func export(ctx context.Context, a *app, o pretrained.ExportOptions) error {
 	case o.Out == "":
 		return usagef("--out is missing: the folder that is written")
 	}
-	if err := pretrained.CheckExportOut(o.Out); err != nil {
-		if errors.Is(err, pretrained.ErrOutNotEmpty) {
+	if err := pretrained.CheckOut(o.Out); err != nil {
+		if errors.Is(err, pretrained.ErrNotEmpty) {
 			return usagef("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)

@@ -26,7 +26,7 @@ type inferFlags struct {
 	storage              shaders.Type
 	images               []string
 	raw, chat, thinking  bool
-	options              generate.GenerateOptions
+	options              generate.Options
 }
 
 var inferCommand = command{
@@ -130,7 +130,7 @@ func (f *inferFlags) run(ctx context.Context, a *app) error {
 			return fmt.Errorf("--image %w; take another picture, or save it anew with a program that opens it", err)
 		}
 	}
-	s := &session{f: f, a: a, generator: generate.NewGenerator(model), pictures: pictures}
+	s := &session{f: f, a: a, generator: generate.New(model), pictures: pictures}
 	defer s.generator.Free()
 	s.timings = inferTimings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {

@@ -166,11 +166,11 @@ func (f *trainFlags) train(ctx context.Context, a *app, r train.Recipe) error {
 	defer stop()
 	observer := watching.observer()
 	begin := observer.Start
-	observer.Start = func(r train.RunInfo) {
+	observer.Start = func(r train.Info) {
 		orderly.Store(true) // from here on the run saves a checkpoint first
 		begin(r)
 	}
-	result, err := train.Train(ctx, train.TrainOptions{
+	result, err := train.Run(ctx, train.Options{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: version(), Profile: f.profile,
 		Observe: observer,
 	})

@@ -29,7 +29,7 @@ func newTrainView(a *app, run *watch.Run, device engine.Info) *trainView {
 
 func (v *trainView) observer() train.Observer {
 	return train.Observer{
-		Start: func(r train.RunInfo) {
+		Start: func(r train.Info) {
 			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
 				thousands(r.Parameters), r.Rows, r.ValRows, r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, v.device.Device, v.device.Name))
 			if r.Done > 0 {

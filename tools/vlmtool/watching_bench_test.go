@@ -72,7 +72,7 @@ func BenchmarkWatching(b *testing.B) {
 	var now []float64     // of the turn under way
 	var last time.Time
 	var inside time.Duration
-	_, err = train.Train(b.Context(), train.TrainOptions{Recipe: recipe, Data: []string{file}, Out: filepath.Join(dir, "run"), Device: dev, Observe: train.Observer{
+	_, err = train.Run(b.Context(), train.Options{Recipe: recipe, Data: []string{file}, Out: filepath.Join(dir, "run"), Device: dev, Observe: train.Observer{
 		Start: watched.Start,
 		Step: func(m train.StepMetrics) {
 			on := m.Step / turn % 2

@@ -141,7 +141,7 @@ func (r *Run) End(phase string) {
 	}
 }
 
-func (r *Run) start(info train.RunInfo) {
+func (r *Run) start(info train.Info) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state

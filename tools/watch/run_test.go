@@ -47,7 +47,7 @@ func begin(n int) (*Run, train.Observer) {
 		PeakFlops: 1e12, PricePerHour: 3600,
 	})
 	o := r.Observer()
-	o.Start(train.RunInfo{Steps: 200, Parameters: 500_000, TokensPerStep: 1000, FlopsPerStep: 1e9, Rows: 900, ValRows: 100})
+	o.Start(train.Info{Steps: 200, Parameters: 500_000, TokensPerStep: 1000, FlopsPerStep: 1e9, Rows: 900, ValRows: 100})
 	for i := 1; i <= n; i++ {
 		o.Step(step(i))
 	}
@@ -113,7 +113,7 @@ func TestResumed(t *testing.T) {
 	for i := 1; i <= 50; i++ {
 		earlier = append(earlier, step(i))
 	}
-	o.Start(train.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []train.ValMetrics{
+	o.Start(train.Info{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []train.ValMetrics{
 		{Step: 10, ValLoss: 1}, // of a version that kept no samples
 		{Step: 30, ValLoss: 0.8, Samples: []train.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Pictures: [][]byte{red()}}}},
 		{Step: 50, ValLoss: 0.7, Samples: []train.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Pictures: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
@@ -165,7 +165,7 @@ func TestBounds(t *testing.T) {
 func BenchmarkStep(b *testing.B) {
 	r := New(Options{PeakFlops: 1e12})
 	o := r.Observer()
-	o.Start(train.RunInfo{Steps: b.N, TokensPerStep: 1000, FlopsPerStep: 1e9})
+	o.Start(train.Info{Steps: b.N, TokensPerStep: 1000, FlopsPerStep: 1e9})
 	for i := range b.N {
 		o.Step(step(i + 1))
 	}

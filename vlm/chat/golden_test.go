@@ -54,7 +54,7 @@ func goldenDir(t testing.TB, name string) string {
 func encoder(t testing.TB, name string, imageTokens int) *chat.Encoder {
 	t.Helper()
 	if strings.HasSuffix(name, fromGGUF) {
-		p, err := pretrained.OpenPretrained(os.Getenv("PATCHWORK_SMOLLM2_GGUF"))
+		p, err := pretrained.Open(os.Getenv("PATCHWORK_SMOLLM2_GGUF"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,8 +21,8 @@ const (
 	SecondMomentsFile = "optimizer_v.safetensors"
 	StateFile         = "trainer.json"
 
-	// CheckpointFormat is the newest form of a checkpoint.
-	CheckpointFormat = 1
+	// Format is the newest form of a checkpoint.
+	Format = 1
 )
 
 // Header is the part of a checkpoint's trainer.json that does not depend on how a run trains.
@@ -42,8 +42,8 @@ type Checkpoint struct {
 	Values    pretrained.TensorValues
 }
 
-// CheckpointBytes is what a model's checkpoint takes on disk, but for its small files.
-func CheckpointBytes(m *vlm.Model) (n int64) {
+// Bytes is what a model's checkpoint takes on disk, but for its small files.
+func Bytes(m *vlm.Model) (n int64) {
 	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
 		n += b.Bytes
 	}
@@ -128,10 +128,10 @@ func ReadState(dir string, state any) error {
 	return nil
 }
 
-// CheckCheckpoint reads a checkpoint's trainer.json into state; a *DamageError says what is
+// Check reads a checkpoint's trainer.json into state; a *DamageError says what is
 // wrong with the checkpoint. One of format 0 has no sums: its files must be there, and whole as
 // far as their headers show.
-func CheckCheckpoint(ctx context.Context, dir string, state any) error {
+func Check(ctx context.Context, dir string, state any) error {
 	_, missing := os.Stat(filepath.Join(dir, SumsFile))
 	if missing == nil {
 		if _, err := CheckSums(ctx, dir); err != nil {
@@ -146,14 +146,14 @@ func CheckCheckpoint(ctx context.Context, dir string, state any) error {
 	switch {
 	case err != nil:
 		return err
-	case h.Format > CheckpointFormat:
-		return fmt.Errorf("%s: it is of format %d, this vlmtool reads up to %d", dir, h.Format, CheckpointFormat)
+	case h.Format > Format:
+		return fmt.Errorf("%s: it is of format %d, this vlmtool reads up to %d", dir, h.Format, Format)
 	case missing != nil && h.Format > 0:
 		return damage(dir, SumsFile, missing)
 	case missing == nil:
 		return nil
 	}
-	if _, _, err := pretrained.OpenModel(dir); err != nil {
+	if _, _, err := pretrained.OpenFolder(dir); err != nil {
 		return damage(dir, "", err)
 	}
 	for _, file := range []string{pretrained.WeightsFile, FirstMomentsFile, SecondMomentsFile} {

@@ -7,9 +7,9 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// Describe is DescribeModel, which tells the step of a checkpoint as well.
+// Describe is pretrained.Describe, which tells the step of a checkpoint as well.
 func Describe(dir string) (pretrained.Description, error) {
-	d, err := pretrained.DescribeModel(dir)
+	d, err := pretrained.Describe(dir)
 	if err != nil || d.Config.Vision.None() { // a decoder alone
 		return d, err
 	}

@@ -24,14 +24,14 @@ const (
 	oldPrefix     = ".old-" // being removed
 )
 
-// Checkpoints lists those that have a name, oldest first.
-func Checkpoints(dir string) []string {
-	all, _ := ListCheckpoints(dir)
+// List lists the checkpoints in a folder, oldest first. A folder that does not exist has none.
+func List(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
+
+// Names is List where a folder that cannot be read counts as empty.
+func Names(dir string) []string {
+	all, _ := List(dir)
 	return all
 }
-
-// ListCheckpoints is Checkpoints where it matters that a folder cannot be read.
-func ListCheckpoints(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
 
 func stepsOf(dir, prefix string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // the folder's name may be a pattern, so that Glob would not find it
@@ -40,16 +40,16 @@ func stepsOf(dir, prefix string) ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && StepOf(path) >= 0 {
+		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && Step(path) >= 0 {
 			found = append(found, path)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(StepOf(a), StepOf(b)) })
+	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(Step(a), Step(b)) })
 	return found, nil
 }
 
-// StepOf is a checkpoint's step by its name, -1 for any other.
-func StepOf(path string) int {
+// Step is a checkpoint's step by its name, -1 for any other.
+func Step(path string) int {
 	digits, ok := strings.CutPrefix(strings.TrimPrefix(filepath.Base(path), brokenPrefix), stepPrefix)
 	n, err := strconv.Atoi(digits)
 	if !ok || err != nil {
@@ -89,13 +89,13 @@ type Damaged struct {
 // NewestGood looks for the newest checkpoint that is whole. It changes nothing.
 func NewestGood[S any](ctx context.Context, dir string) (Newest[S], error) {
 	var r Newest[S]
-	all, err := ListCheckpoints(dir)
+	all, err := List(dir)
 	if err != nil {
 		return r, err
 	}
 	for _, path := range slices.Backward(all) {
 		var state S
-		err := CheckCheckpoint(ctx, path, &state)
+		err := Check(ctx, path, &state)
 		if err == nil {
 			r.Dir, r.State = path, state
 			return r, nil
@@ -126,7 +126,7 @@ func Quarantine(path string) error {
 // Prune removes all but the newest checkpoints and the best, broken ones whose step
 // has been saved again or passed, and what an interrupted writing left.
 func Prune(dir string, keep int) error {
-	all, err := ListCheckpoints(dir)
+	all, err := List(dir)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func Prune(dir string, keep int) error {
 		return Sweep(dir)
 	}
 	var errs []error
-	best := BestOf(all)
+	best := Best(all)
 	for _, path := range all[:max(0, len(all)-keep)] {
 		if path != best { // a renaming is whole or not done, unlike a removal
 			errs = append(errs, os.Rename(path, filepath.Join(dir, oldPrefix+filepath.Base(path))))
@@ -143,7 +143,7 @@ func Prune(dir string, keep int) error {
 	broken, err := stepsOf(dir, brokenPrefix+stepPrefix)
 	errs = append(errs, err)
 	for _, path := range broken {
-		if StepOf(path) <= StepOf(all[len(all)-1]) {
+		if Step(path) <= Step(all[len(all)-1]) {
 			errs = append(errs, os.RemoveAll(path))
 		}
 	}
@@ -165,9 +165,9 @@ func Sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// BestOf is the checkpoint with the least validation loss, the first of equals, which
+// Best is the checkpoint with the least validation loss, the first of equals, which
 // is the nearest to the validation; "" where none was validated.
-func BestOf(all []string) string {
+func Best(all []string) string {
 	least, path := jsonfloat.Float(0), ""
 	for _, c := range all {
 		var s Header

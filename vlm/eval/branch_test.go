@@ -71,9 +71,9 @@ func TestGenerateMatchesForward(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 				require.NoError(t, err)
-				g := generate.NewGenerator(l)
+				g := generate.New(l)
 				defer g.Free()
-				got, err := g.Generate(context.Background(), prompt, [][]byte{pixels}, generate.GenerateOptions{MaxNewTokens: 6})
+				got, err := g.Generate(context.Background(), prompt, [][]byte{pixels}, generate.Options{MaxNewTokens: 6})
 				require.NoError(t, err)
 				ids, v := prompt.IDs, l.Config.Text.VocabSize
 				for i, id := range got.IDs {
@@ -102,11 +102,11 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 	file := vlmtest.Data(t, 12)
 	for _, dev := range devices.Open(t) {
 		l := vlmtest.Model0(t, dev, batch.DocumentBidirectionalImage)
-		g := generate.NewGenerator(l)
+		g := generate.New(l)
 		defer g.Free()
 		img := map[int][]byte{}
 		turns := 0
-		_, err := Evaluate(context.Background(), l, EvalOptions{Data: []string{file}, Answer: func(a EvalAnswer) {
+		_, err := Run(context.Background(), l, Options{Data: []string{file}, Answer: func(a TurnResult) {
 			turns++
 			if img[a.Row] == nil {
 				decoded, err := picture.Decode(vlmtest.Image(t, vlmtest.Colors[a.Row%3].RGB, 4+a.Row%17, 3+a.Row%13, 20+a.Row%11))
@@ -115,7 +115,7 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 			}
 			prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: a.Question}}, Images: 1}, nil)
 			require.NoError(t, err)
-			got, err := g.Generate(context.Background(), prompt, [][]byte{img[a.Row]}, generate.GenerateOptions{MaxNewTokens: 20})
+			got, err := g.Generate(context.Background(), prompt, [][]byte{img[a.Row]}, generate.Options{MaxNewTokens: 20})
 			require.NoError(t, err)
 			match := got.Finish == "stop" && l.Processor.Tokenizer.Decode(got.IDs, true) == a.Truth
 			if match != a.Match {

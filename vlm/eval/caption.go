@@ -9,7 +9,7 @@ type CaptionResult struct {
 }
 
 type captionCount struct {
-	answers []EvalAnswer
+	answers []TurnResult
 }
 
 // finishCaptions scores what was generated, each turn with its one reference, and

@@ -71,7 +71,7 @@ func (c *choiceCount) result() *ChoiceResult {
 
 // choose lets every turn choose, and returns what they chose; nil for a turn that
 // has no choices.
-func (e *evaluator) choose(ctx context.Context, s *evalSample, turns []chat.Turn) ([]*string, error) {
+func (e *evaluator) choose(ctx context.Context, s *sample, turns []chat.Turn) ([]*string, error) {
 	if e.Choices == nil {
 		return nil, nil
 	}

@@ -20,8 +20,8 @@ const (
 	ControlBlank    = "blank"    // all white
 )
 
-// EvalOptions say what to evaluate.
-type EvalOptions struct {
+// Options say what to evaluate.
+type Options struct {
 	Data    []string // resolved files
 	Limit   int      // samples; 0 = all
 	HoldOut int      // only the rows that training with --holdout N leaves out; 0 = all
@@ -31,12 +31,12 @@ type EvalOptions struct {
 	// Captions has every answer generated to its end and compared word by word.
 	Captions     bool
 	MaxNewTokens int              // of a generated caption; 0 = 128
-	Answer       func(EvalAnswer) // called for every turn, when set
+	Answer       func(TurnResult) // called for every turn, when set
 	BadRow       func(data.Verdict)
 }
 
-// EvalAnswer is one turn's outcome.
-type EvalAnswer struct {
+// TurnResult is one turn's outcome.
+type TurnResult struct {
 	File     string  `json:"file"`
 	Row      int     `json:"row"`
 	Control  string  `json:"control"`
@@ -50,8 +50,8 @@ type EvalAnswer struct {
 	CIDErD   float64 `json:"cider_d,omitempty"`
 }
 
-// EvalResult is the outcome of an evaluation.
-type EvalResult struct {
+// Result is the outcome of an evaluation.
+type Result struct {
 	Samples     int     `json:"samples"`
 	Turns       int     `json:"turns"`
 	ExactMatch  float64 `json:"exact_match"`
@@ -72,56 +72,56 @@ type EvalResult struct {
 // that the answer differs; where it does not, the answer is generated.
 type evaluator struct {
 	*vlm.Runner
-	EvalOptions
-	tally     *data.RowStats
+	Options
+	stats     *data.RowStats
 	generator *generate.Generator
 	scorers   map[int]*scorer // by row length
-	result    EvalResult
+	result    Result
 	nll       float64
 	matches   int
 	choices   choiceCount
 	captions  captionCount
 }
 
-// Evaluate asks every turn of the data alone about its picture.
-func Evaluate(ctx context.Context, l *vlm.Runner, o EvalOptions) (EvalResult, error) {
+// Run asks every turn of the data alone about its picture.
+func Run(ctx context.Context, l *vlm.Runner, o Options) (Result, error) {
 	if l.Config.Vision.None() {
-		return EvalResult{}, errors.New("the model is a decoder that reads text alone: it can be scored on a text, not about pictures")
+		return Result{}, errors.New("the model is a decoder that reads text alone: it can be scored on a text, not about pictures")
 	}
 	if o.Control == "" {
 		o.Control = ControlNone
 	}
-	e := &evaluator{Runner: l, EvalOptions: o, tally: data.NewRowStats(o.BadRow), generator: generate.NewGenerator(l), scorers: map[int]*scorer{}}
+	e := &evaluator{Runner: l, Options: o, stats: data.NewRowStats(o.BadRow), generator: generate.New(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	set, err := data.Open(o.Data)
 	if err != nil {
-		return EvalResult{}, err
+		return Result{}, err
 	}
 	if err := checkShuffled(set, o); err != nil {
-		return EvalResult{}, err
+		return Result{}, err
 	}
 	if err := e.samples(ctx, set); err != nil {
-		return EvalResult{}, err
+		return Result{}, err
 	}
 	r := &e.result
 	if r.Turns == 0 {
-		return *r, fmt.Errorf("%s: no row can be evaluated: %s", o.Data[0], e.tally)
+		return *r, fmt.Errorf("%s: no row can be evaluated: %s", o.Data[0], e.stats)
 	}
 	r.ExactMatch, r.NLLPerToken = float64(e.matches)/float64(r.Turns), e.nll/float64(max(r.Tokens, 1))
 	r.Perplexity = math.Exp(r.NLLPerToken)
 	r.ChoiceResult, r.CaptionResult = e.choices.result(), e.finishCaptions()
-	r.Skipped, r.Control, r.Device = e.tally.Bad(), o.Control, l.Device.Info().Device
+	r.Skipped, r.Control, r.Device = e.stats.Bad(), o.Control, l.Device.Info().Device
 	return *r, nil
 }
 
-// evalSample is a row with its prepared pictures.
-type evalSample struct {
+// sample is a row with its prepared pictures.
+type sample struct {
 	data.Row
 	pictures [][]byte
 }
 
 func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
-	var first, previous *evalSample
+	var first, previous *sample
 	held := data.HoldOut(e.HoldOut)
 	for i := range set.Len() {
 		if e.Limit > 0 && e.result.Samples >= e.Limit || ctx.Err() != nil {
@@ -149,7 +149,7 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		// first one's. Turns are scored one sample behind.
 		if first == nil {
 			first = s
-		} else if err := e.turns(ctx, &evalSample{previous.Row, lend(s.pictures, len(previous.pictures))}); err != nil {
+		} else if err := e.turns(ctx, &sample{previous.Row, lend(s.pictures, len(previous.pictures))}); err != nil {
 			return err
 		}
 		previous = s
@@ -158,7 +158,7 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		return ErrNotShuffled
 	}
 	if previous != nil {
-		if err := e.turns(ctx, &evalSample{previous.Row, lend(first.pictures, len(previous.pictures))}); err != nil {
+		if err := e.turns(ctx, &sample{previous.Row, lend(first.pictures, len(previous.pictures))}); err != nil {
 			return err
 		}
 	}
@@ -177,7 +177,7 @@ func lend(pictures [][]byte, n int) [][]byte {
 	return out
 }
 
-func (e *evaluator) blank(s *evalSample) {
+func (e *evaluator) blank(s *sample) {
 	if e.Control != ControlBlank {
 		return
 	}
@@ -187,19 +187,19 @@ func (e *evaluator) blank(s *evalSample) {
 }
 
 // read prepares a row; it returns nil for one that cannot be used.
-func (e *evaluator) read(set *data.Dataset, i int) (*evalSample, error) {
+func (e *evaluator) read(set *data.Dataset, i int) (*sample, error) {
 	row, err := set.Row(i)
 	if v, ok := data.Damaged(err); ok {
-		e.tally.Record(i, v)
+		e.stats.Record(i, v)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	pictures, verdict := data.Prepare(row, e.Config.Vision.ImageSize)
-	e.tally.Record(i, verdict)
+	e.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}
-	return &evalSample{row, pictures}, nil
+	return &sample{row, pictures}, nil
 }

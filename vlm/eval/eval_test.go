@@ -46,7 +46,7 @@ func TestChoices(t *testing.T) {
 	l := vlmtest.Model0(t, dev, batch.Document)
 	file := vlmtest.Data(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
-	e := &evaluator{Runner: l, generator: generate.NewGenerator(l), scorers: map[int]*scorer{}}
+	e := &evaluator{Runner: l, generator: generate.New(l), scorers: map[int]*scorer{}}
 	defer e.free()
 	picture := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
 	all, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", choices))
@@ -66,7 +66,7 @@ func TestChoices(t *testing.T) {
 		t.Errorf("picked %s, want %s", choices[likeliest], best)
 	}
 	chosen := map[string]int{}
-	r, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}, Choices: FixedChoices(choices), Answer: func(a EvalAnswer) {
+	r, err := Run(t.Context(), l, Options{Data: []string{file}, Choices: FixedChoices(choices), Answer: func(a TurnResult) {
 		if a.Choice == nil {
 			t.Fatalf("%q has no choice", a.Question)
 		}
@@ -76,7 +76,7 @@ func TestChoices(t *testing.T) {
 	if r.ChoiceResult == nil || r.ChoiceResult.Turns != 18 || math.Abs(r.Chance-0.2) > 1e-12 {
 		t.Errorf("%+v", r.ChoiceResult)
 	}
-	if r, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}, Choices: LetteredChoices}); err != nil || r.ChoiceResult != nil {
+	if r, err := Run(t.Context(), l, Options{Data: []string{file}, Choices: LetteredChoices}); err != nil || r.ChoiceResult != nil {
 		t.Errorf("questions without options: %+v, %v", r.ChoiceResult, err)
 	}
 }
@@ -95,11 +95,11 @@ func TestCaptions(t *testing.T) {
 	defer dev.Close()
 	l := vlmtest.Model0(t, dev, batch.Document)
 	file := vlmtest.Data(t, 4)
-	plain, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}})
+	plain, err := Run(t.Context(), l, Options{Data: []string{file}})
 	require.NoError(t, err)
 	var corpus []score.Caption
 	var each []float64
-	r, err := Evaluate(t.Context(), l, EvalOptions{Data: []string{file}, Captions: true, MaxNewTokens: 12, Answer: func(a EvalAnswer) {
+	r, err := Run(t.Context(), l, Options{Data: []string{file}, Captions: true, MaxNewTokens: 12, Answer: func(a TurnResult) {
 		corpus = append(corpus, score.Caption{Candidate: score.Words(a.Answer), References: [][]string{score.Words(a.Truth)}})
 		each = append(each, a.CIDErD)
 	}})
@@ -118,7 +118,7 @@ func TestEvaluateHeldOut(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
 	var rows []int
-	_, err := Evaluate(t.Context(), vlmtest.Model0(t, dev, batch.Document), EvalOptions{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a EvalAnswer) {
+	_, err := Run(t.Context(), vlmtest.Model0(t, dev, batch.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
 		if !slices.Contains(rows, a.Row) {
 			rows = append(rows, a.Row)
 		}
@@ -149,7 +149,7 @@ func TestEvaluateText(t *testing.T) {
 		}
 		want += (math.Log(sum) - float64(row[ids[i+1]])) / float64(n-1)
 	}
-	got, err := EvaluateText(t.Context(), l, text, vlm.BOSAuto)
+	got, err := RunText(t.Context(), l, text, vlm.BOSAuto)
 	require.NoError(t, err)
 	if math.Abs(got.NLLPerToken-want) > 1e-5 || got.Tokens != n-1 || got.Windows != 1 {
 		t.Errorf("%+v, want %v over %d tokens", got, want, n-1)
@@ -158,10 +158,10 @@ func TestEvaluateText(t *testing.T) {
 	n = len(vlmtest.PlainIDs(l.Processor.Tokenizer, long))
 	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
 	windows := (n + window - 1) / window
-	if got, err = EvaluateText(t.Context(), l, long, vlm.BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {
+	if got, err = RunText(t.Context(), l, long, vlm.BOSAuto); err != nil || got.Windows != windows || got.Tokens != n-windows || windows < 2 {
 		t.Errorf("%d tokens: %+v, %v", n, got, err)
 	}
-	if _, err := EvaluateText(t.Context(), l, "", vlm.BOSAuto); err == nil {
+	if _, err := RunText(t.Context(), l, "", vlm.BOSAuto); err == nil {
 		t.Error("an empty text was scored")
 	}
 }

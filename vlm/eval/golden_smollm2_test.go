@@ -120,13 +120,13 @@ func mean(x []float32) float64 {
 // continuation takes the likeliest tokens, past the end of turn too.
 func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	t.Helper()
-	g := generate.NewGenerator(l)
+	g := generate.New(l)
 	defer g.Free()
 	var out []int32
 	for len(out) < n {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
 		prompt.Answer = make([]bool, len(prompt.IDs))
-		_, err := g.Generate(context.Background(), prompt, nil, generate.GenerateOptions{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
+		_, err := g.Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
 		require.NoError(t, err)
 	}
 	return out
@@ -134,7 +134,7 @@ func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 
 // TestGoldenSmolLM2Config compares the configuration that the metadata give.
 func TestGoldenSmolLM2Config(t *testing.T) {
-	p, err := pretrained.OpenPretrained(smolLM2(t))
+	p, err := pretrained.Open(smolLM2(t))
 	require.NoError(t, err)
 	defer p.Close()
 	var want, got map[string]any

@@ -13,7 +13,7 @@ import (
 )
 
 // turns scores all turns of a sample.
-func (e *evaluator) turns(ctx context.Context, s *evalSample) error {
+func (e *evaluator) turns(ctx context.Context, s *sample) error {
 	var turns []chat.Turn
 	for _, t := range s.Answered() {
 		turns = append(turns, chat.Turn{User: t.User, Assistant: t.Assistant})
@@ -27,21 +27,21 @@ func (e *evaluator) turns(ctx context.Context, s *evalSample) error {
 		return err
 	}
 	for i, turn := range turns {
-		a, err := e.judge(ctx, s, turn, all[i])
+		a, err := e.match(ctx, s, turn, all[i])
 		if err != nil {
 			return err
 		}
 		if chosen != nil {
 			a.Choice = chosen[i]
 		}
-		e.tell(a)
+		e.reportAnswer(a)
 	}
 	return nil
 }
 
 // tell counts a turn's outcome and passes it on. Captions are held back until
 // the whole corpus is known, against which they are scored.
-func (e *evaluator) tell(a EvalAnswer) {
+func (e *evaluator) reportAnswer(a TurnResult) {
 	e.result.Turns++
 	e.result.Tokens += a.Tokens
 	e.nll += a.NLL
@@ -56,9 +56,9 @@ func (e *evaluator) tell(a EvalAnswer) {
 }
 
 // judge compares one turn's likeliest tokens with the true ones.
-func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, got scored) (EvalAnswer, error) {
+func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got scored) (TurnResult, error) {
 	truth, best := got.truth, got.best
-	a := EvalAnswer{File: s.File, Row: s.Index, Control: e.Control, Question: turn.User, Truth: turn.Assistant, NLL: got.sum(), Tokens: len(truth)}
+	a := TurnResult{File: s.File, Row: s.Index, Control: e.Control, Question: turn.User, Truth: turn.Assistant, NLL: got.sum(), Tokens: len(truth)}
 	if math.IsNaN(a.NLL) {
 		return a, fmt.Errorf("%s: row %d: the model's output is not a number", s.File, s.Index)
 	}
@@ -72,7 +72,7 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 	}
 	settled := false
 	if !e.Captions && parted < len(truth) {
-		a.Answer, settled = e.settle(turn, append(slices.Clone(truth[:parted]), best[parted]))
+		a.Answer, settled = e.decide(turn, append(slices.Clone(truth[:parted]), best[parted]))
 	}
 	if !settled {
 		most := 2*len(truth) + 16
@@ -91,7 +91,7 @@ func (e *evaluator) judge(ctx context.Context, s *evalSample, turn chat.Turn, go
 
 // settle says whether tokens that part from the true answer in their last one
 // already decide that the answer differs, or ends.
-func (e *evaluator) settle(turn chat.Turn, ids []int32) (answer string, settled bool) {
+func (e *evaluator) decide(turn chat.Turn, ids []int32) (answer string, settled bool) {
 	last := len(ids) - 1
 	if e.Processor.Ends(ids[last]) {
 		return strings.TrimSpace(e.Processor.Tokenizer.Decode(ids[:last], true)), true
@@ -103,12 +103,12 @@ func (e *evaluator) settle(turn chat.Turn, ids []int32) (answer string, settled 
 }
 
 // ask generates the answer to one turn.
-func (e *evaluator) ask(ctx context.Context, s *evalSample, turn chat.Turn, most int) (string, error) {
+func (e *evaluator) ask(ctx context.Context, s *sample, turn chat.Turn, most int) (string, error) {
 	prompt, err := e.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.pictures)}, new(bool))
 	if err != nil {
 		return "", err
 	}
-	got, err := e.generator.Generate(ctx, prompt, s.pictures, generate.GenerateOptions{MaxNewTokens: most})
+	got, err := e.generator.Generate(ctx, prompt, s.pictures, generate.Options{MaxNewTokens: most})
 	text := strings.TrimSpace(e.Processor.Tokenizer.Decode(got.IDs, true))
 	if got.Finish != "stop" { // an answer that does not end is none
 		text += "…"

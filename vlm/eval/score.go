@@ -45,7 +45,7 @@ func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.T
 }
 
 // maxEvalRow bounds the tokens of a row of branches.
-const maxEvalRow = 1 << 14
+const maxRow = 1 << 14
 
 func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []chat.Turn, modes batch.Modes) ([]scored, error) {
 	c := chat.Conversation{Turns: turns, Images: len(pictures)}
@@ -97,7 +97,7 @@ func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, erro
 		return 0, &generate.ContextError{Prompt: longest, Context: limit}
 	}
 	const step = 64 // so that rows share programs
-	return (max(longest, min(all, maxEvalRow)) + step - 1) / step * step, nil
+	return (max(longest, min(all, maxRow)) + step - 1) / step * step, nil
 }
 
 // scoreSample scores the turns that one packed sample holds.

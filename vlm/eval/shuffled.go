@@ -11,7 +11,7 @@ import (
 var ErrNotShuffled = errors.New("--control shuffled needs samples with different pictures, and there are none: every sample would see its own; take more rows, or --control blank")
 
 // CheckControls refuses controls that could show nothing, before anything is scored.
-func CheckControls(o EvalOptions, controls []string) error {
+func CheckControls(o Options, controls []string) error {
 	if !slices.Contains(controls, ControlShuffled) {
 		return nil
 	}
@@ -25,7 +25,7 @@ func CheckControls(o EvalOptions, controls []string) error {
 
 // checkShuffled looks for two samples with different pictures among those that are
 // evaluated. Usually these are the first two.
-func checkShuffled(set *data.Dataset, o EvalOptions) error {
+func checkShuffled(set *data.Dataset, o Options) error {
 	if o.Control != ControlShuffled {
 		return nil
 	}
@@ -59,7 +59,7 @@ func checkShuffled(set *data.Dataset, o EvalOptions) error {
 }
 
 // Pictured tells whether any of the rows to be evaluated has a picture.
-func (o EvalOptions) Pictured() (bool, error) {
+func (o Options) Pictured() (bool, error) {
 	set, err := data.Open(o.Data)
 	if err != nil {
 		return false, err

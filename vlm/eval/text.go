@@ -21,11 +21,11 @@ type TextResult struct {
 // maxTextWindow is the context in which a text is scored, in tokens.
 const maxTextWindow = 2048
 
-// EvaluateText scores a plain text, what looks like control tokens included as
+// RunText scores a plain text, what looks like control tokens included as
 // text. bos says what stands around it: BOSAuto, BOSYes or BOSNo. A text longer than
 // the context is cut into windows that do not overlap; the first token of each is not
 // predicted.
-func EvaluateText(ctx context.Context, l *vlm.Runner, text, bos string) (TextResult, error) {
+func RunText(ctx context.Context, l *vlm.Runner, text, bos string) (TextResult, error) {
 	before, behind, err := l.Processor.Around(bos)
 	if err != nil {
 		return TextResult{}, err

@@ -27,7 +27,7 @@ func NewInferBench(l *vlm.Runner, prompt, tokens int) (*InferBench, error) {
 	if prompt+tokens > t.MaxPositionEmbeddings {
 		return nil, &ContextError{prompt, tokens, t.MaxPositionEmbeddings}
 	}
-	b := &InferBench{generator: NewGenerator(l), ids: rand.New(rand.NewPCG(1, 1))}
+	b := &InferBench{generator: New(l), ids: rand.New(rand.NewPCG(1, 1))}
 	for range prompt {
 		b.prompt.ids = append(b.prompt.ids, b.id())
 	}

@@ -25,19 +25,19 @@ type Generator struct {
 	embedder *vlm.ImageEmbedder // nil until there is a picture
 }
 
-// NewGenerator generates with a model that is on its device.
-func NewGenerator(l *vlm.Runner) *Generator { return &Generator{Runner: l, passes: map[int]*pass{}} }
+// New generates with a model that is on its device.
+func New(l *vlm.Runner) *Generator { return &Generator{Runner: l, passes: map[int]*pass{}} }
 
-// GenerateOptions say how a text is continued.
-type GenerateOptions struct {
+// Options say how a text is continued.
+type Options struct {
 	MaxNewTokens int
 	Sampling     Sampling
 	// Token, when set, is called with every token as it comes, the last one too.
 	Token func(id int32)
 }
 
-// Generated is a continuation.
-type Generated struct {
+// Result is a continuation.
+type Result struct {
 	IDs          []int32 // without the token that ends it
 	PromptTokens int
 	CachedTokens int    // of the prompt, which were in the cache already
@@ -65,8 +65,8 @@ func (e *NotFiniteError) Error() string {
 
 // Generate continues a prompt whose pictures are given as pixels [S,S,C] each.
 // When ctx is cancelled it returns what there is with the context's error.
-func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [][]byte, o GenerateOptions) (Generated, error) {
-	out := Generated{PromptTokens: len(prompt.IDs), Finish: "length"}
+func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [][]byte, o Options) (Result, error) {
+	out := Result{PromptTokens: len(prompt.IDs), Finish: "length"}
 	total, limit := len(prompt.IDs)+o.MaxNewTokens, g.Config.Text.MaxPositionEmbeddings
 	switch {
 	case len(prompt.IDs) == 0:
@@ -145,7 +145,7 @@ const cacheStep = 256
 // reserve makes room for a sequence of so many tokens. A cache that has to grow
 // doubles, and keeps what it holds.
 func (g *Generator) reserve(ctx context.Context, tokens int) error {
-	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUpGen(tokens, cacheStep)
+	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUp(tokens, cacheStep)
 	if g.cache != nil {
 		if g.cache.Capacity >= tokens {
 			return nil
@@ -184,4 +184,4 @@ func (g *Generator) Free() {
 	g.memories, g.cache, g.rope, g.held, g.embedder = nil, nil, nil, sequence{}, nil
 }
 
-func roundUpGen(n, to int) int { return (n + to - 1) / to * to }
+func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -56,7 +56,7 @@ func TestPrefill(t *testing.T) {
 		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
-				g := NewGenerator(l)
+				g := New(l)
 				defer g.Free()
 				a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
 				patches := l.Config.Vision.Patches()
@@ -117,7 +117,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 		} {
 			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
 				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, batch.Document).WithText(c.text), shaders.F32)
-				g := NewGenerator(l)
+				g := New(l)
 				defer g.Free()
 				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
@@ -139,7 +139,7 @@ func TestCacheGrows(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
 			l := vlmtest.Model0(t, dev, batch.Document)
-			g := NewGenerator(l)
+			g := New(l)
 			defer g.Free()
 			prompt := chat.Tokens{}
 			for i := range 3 * cacheStep / 2 {
@@ -163,11 +163,11 @@ func TestCacheGrows(t *testing.T) {
 // there each time.
 func TestGenerateStops(t *testing.T) {
 	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
-	g := NewGenerator(l)
+	g := New(l)
 	defer g.Free()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
 	require.NoError(t, err)
-	free, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	free, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if free.Finish != "length" || len(free.IDs) != 12 {
 		t.Fatalf("%s after %d tokens, want length after 12", free.Finish, len(free.IDs))
@@ -175,7 +175,7 @@ func TestGenerateStops(t *testing.T) {
 	fourth := free.IDs[3]
 	cut := slices.Index(free.IDs, fourth)
 	l.Processor.EOS = []int32{fourth}
-	got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if got.Finish != "stop" || !slices.Equal(got.IDs, free.IDs[:cut]) {
 		t.Errorf("%s after %v, want stop after %v", got.Finish, got.IDs, free.IDs[:cut])
@@ -185,7 +185,7 @@ func TestGenerateStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	count := 0
-	got, err = g.Generate(ctx, prompt, nil, GenerateOptions{MaxNewTokens: 12, Token: func(int32) {
+	got, err = g.Generate(ctx, prompt, nil, Options{MaxNewTokens: 12, Token: func(int32) {
 		if count++; count == 5 {
 			cancel()
 		}
@@ -193,7 +193,7 @@ func TestGenerateStops(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !slices.Equal(got.IDs, free.IDs[:5]) {
 		t.Errorf("%v after %v, want cancelled after %v", err, got.IDs, free.IDs[:5])
 	}
-	again, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 12})
+	again, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if !slices.Equal(again.IDs, free.IDs) {
 		t.Errorf("after a cancelled answer %v, want %v", again.IDs, free.IDs)
@@ -201,14 +201,14 @@ func TestGenerateStops(t *testing.T) {
 
 	limit := l.Config.Text.MaxPositionEmbeddings
 	long := chat.Tokens{IDs: slices.Repeat([]int32{5}, limit-3)}
-	got, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12})
+	got, err = g.Generate(context.Background(), long, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if len(got.IDs) > 3 {
 		t.Errorf("%d tokens behind a prompt that leaves room for 3", len(got.IDs))
 	}
 	long.IDs = append(long.IDs, 5, 5, 5)
 	var full *ContextError
-	if _, err = g.Generate(context.Background(), long, nil, GenerateOptions{MaxNewTokens: 12}); !errors.As(err, &full) {
+	if _, err = g.Generate(context.Background(), long, nil, Options{MaxNewTokens: 12}); !errors.As(err, &full) {
 		t.Errorf("a prompt as long as the context: %v, want a ContextError", err)
 	}
 }

@@ -10,15 +10,15 @@ import (
 
 // planned is a generator of a model without a device, with a cache for so many tokens.
 func planned(m *vlm.Model, capacity int) *Generator {
-	g, t := NewGenerator(&vlm.Runner{Model: m}), m.Config.Text
+	g, t := New(&vlm.Runner{Model: m}), m.Config.Text
 	g.cache, g.rope = vlm.NewCache(t, m.Storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
 	return g
 }
 
-// generatorBytes is the memory that a generator takes for a prompt of so many tokens, one
+// MemoryBytes is the memory that a generator takes for a prompt of so many tokens, one
 // image among them, and an answer, found without a device.
-func MemoryBytesFor(m *vlm.Model, prompt, answer int) (int64, error) {
-	g := planned(m, min(roundUpGen(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
+func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
+	g := planned(m, min(roundUp(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
 	var err error
 	if g.embedder, err = vlm.PlanImageEmbedder(m, 1, 1); err != nil {
 		return 0, err
@@ -37,9 +37,9 @@ func MemoryBytesFor(m *vlm.Model, prompt, answer int) (int64, error) {
 	return total, nil
 }
 
-// recordGeneration records generating without a device: "prefill" is an image and a whole pass
+// RecordWork records generating without a device: "prefill" is an image and a whole pass
 // of the largest size into an empty cache, "decode" the token that fills this cache.
-func RecordPass(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [shaders.StepWords]uint32, err error) {
+func RecordWork(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [shaders.StepWords]uint32, err error) {
 	size := min(passSizes[len(passSizes)-1], m.Config.Text.MaxPositionEmbeddings)
 	g := planned(m, size)
 	tokens, visible := size, float64(size+1)/float64(2*size)

@@ -215,14 +215,14 @@ func (p *pass) layout() map[string]engine.View {
 	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"intervals", 4 * p.size}, {"last", 1}}
 	total := 0
 	for _, s := range sections {
-		total += roundUpGen(s.words, line)
+		total += roundUp(s.words, line)
 	}
 	p.words, p.input = make([]int32, total), engine.NewBuffer("tokens", 4*int64(total))
 	views, at := map[string]engine.View{}, 0
 	for _, s := range sections {
 		views[s.name] = p.input.View().Slice(4*int64(at), 4*int64(s.words))
 		p.sections[s.name] = p.words[at:][:s.words:s.words]
-		at += roundUpGen(s.words, line)
+		at += roundUp(s.words, line)
 	}
 	return views
 }

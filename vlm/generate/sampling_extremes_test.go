@@ -140,12 +140,12 @@ func TestGenerateNotFinite(t *testing.T) {
 					require.NoError(t, err)
 					values[0] = c.value
 					require.NoError(t, l.Params.Write(dev, damaged, values))
-					g := NewGenerator(l)
+					g := New(l)
 					defer g.Free()
 					prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.Answer = make([]bool, len(prompt.IDs))
 					told := 0
-					got, err := g.Generate(context.Background(), prompt, nil, GenerateOptions{MaxNewTokens: 5, Sampling: s, Token: func(int32) { told++ }})
+					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(int32) { told++ }})
 					var bad *NotFiniteError
 					if !errors.As(err, &bad) || bad.Token != len(prompt.IDs) {
 						t.Fatalf("got %v and %v, want it not finite after token %d", got.IDs, err, len(prompt.IDs))

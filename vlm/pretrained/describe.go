@@ -16,7 +16,7 @@ type Description struct {
 // describeBare reads a decoder; its tokenizer and chat template must be readable
 // too.
 func describeBare(path string) (Description, error) {
-	p, err := OpenPretrained(path)
+	p, err := Open(path)
 	if err != nil {
 		return Description{}, err
 	}
@@ -31,16 +31,16 @@ func describeBare(path string) (Description, error) {
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Check(m)
 }
 
-// DescribeModel reads a model's or a bare decoder's folder without its weights, and
+// Describe reads a model's or a bare decoder's folder without its weights, and
 // checks that every tensor is there with its shape.
-func DescribeModel(dir string) (Description, error) {
+func Describe(dir string) (Description, error) {
 	if bare, err := IsDecoder(dir); bare || err != nil {
 		if err != nil {
 			return Description{}, err
 		}
 		return describeBare(dir)
 	}
-	m, _, err := OpenModel(dir)
+	m, _, err := OpenFolder(dir)
 	if err != nil {
 		return Description{}, err
 	}

@@ -16,7 +16,7 @@ import (
 
 // ExportOptions say what is written again, and how.
 type ExportOptions struct {
-	Model       string // a model's folder, or a decoder as OpenPretrained takes it
+	Model       string // a model's folder, or a decoder as Open takes it
 	Out         string
 	DecoderOnly bool   // of a model's folder only the decoder, as transformers reads it
 	DType       string // f32, f16 or bf16
@@ -33,7 +33,7 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 	if !bare && !o.DecoderOnly {
 		return exportModel(ctx, o)
 	}
-	open := OpenPretrained
+	open := Open
 	if !bare {
 		open = openOwnDecoder
 	}
@@ -46,7 +46,7 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 }
 
 // openOwnDecoder opens the decoder of a model of ours, <|image|> included.
-func openOwnDecoder(dir string) (*Pretrained, error) {
+func openOwnDecoder(dir string) (*Decoder, error) {
 	c, err := vlm.ReadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func openOwnDecoder(dir string) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pretrained{
+	return &Decoder{
 		Path: dir, Text: c.Text, weights: ownSource{&setSource{Set: set}},
 		processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) },
 	}, nil
@@ -80,7 +80,7 @@ func (s ownSource) unexpected(known func(string) bool) string {
 	})
 }
 
-func exportDecoder(ctx context.Context, p *Pretrained, o ExportOptions) (Description, error) {
+func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
 	l, err := p.Processor(0)
 	if err != nil {
 		return Description{}, err
@@ -139,7 +139,7 @@ func decoderConfig(c vlm.TextConfig, l *vlm.Processor, dtype string) (map[string
 
 // exportModel writes a model's folder with other floats.
 func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
-	m, l, err := OpenModel(o.Model)
+	m, l, err := OpenFolder(o.Model)
 	if err != nil {
 		return Description{}, err
 	}

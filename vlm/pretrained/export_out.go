@@ -21,10 +21,10 @@ var exportNames = []string{
 }
 
 // ErrOutNotEmpty is an output folder that holds something.
-var ErrOutNotEmpty = errors.New("is not empty; give another --out")
+var ErrNotEmpty = errors.New("is not empty; give another --out")
 
-// CheckExportOut refuses a folder that holds something, unless a killed export left it.
-func CheckExportOut(out string) error {
+// CheckOut refuses a folder that holds something, unless a killed export left it.
+func CheckOut(out string) error {
 	_, err := exportLeftovers(out)
 	return err
 }
@@ -46,7 +46,7 @@ func exportLeftovers(out string) ([]string, error) {
 		case killed && (e.Name() == exportTemp || slices.Contains(exportNames, e.Name()) && e.Type().IsRegular()):
 			left = append(left, filepath.Join(out, e.Name()))
 		default:
-			return nil, fmt.Errorf("%s %w", out, ErrOutNotEmpty)
+			return nil, fmt.Errorf("%s %w", out, ErrNotEmpty)
 		}
 	}
 	return left, nil
@@ -90,12 +90,12 @@ func writeExport(out string, write func(dir string) error) (err error) {
 	if err := write(temp); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	return MoveModel(temp, out)
+	return MoveFiles(temp, out)
 }
 
-// moveModel syncs a model's files, moves them from a folder into one above it, the weights
+// MoveFiles syncs a model's files, moves them from a folder into one above it, the weights
 // last, and removes the empty folder.
-func MoveModel(temp, out string) error {
+func MoveFiles(temp, out string) error {
 	if err := durable.SyncFiles(temp); err != nil {
 		return err
 	}

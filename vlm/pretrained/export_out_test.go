@@ -46,10 +46,10 @@ func TestExportOut(t *testing.T) {
 		{"killed while writing", []string{".lock", ".export/config.json", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
 		{"killed while renaming", []string{".lock", "config.json", "chat_template.jinja", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
 		{"killed, and then another full disk", []string{".lock", "config.json", ".export/model.safetensors"}, false, func(string) error { return full }, []string{}, full},
-		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", pretrained.WeightsFile}, pretrained.ErrOutNotEmpty},
-		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, pretrained.ErrOutNotEmpty},
-		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile}, pretrained.ErrOutNotEmpty},
-		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, pretrained.ErrOutNotEmpty},
+		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", pretrained.WeightsFile}, pretrained.ErrNotEmpty},
+		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, pretrained.ErrNotEmpty},
+		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile}, pretrained.ErrNotEmpty},
+		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, pretrained.ErrNotEmpty},
 		{"another export's", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, folderlock.ErrBusy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestExportOut(t *testing.T) {
 				require.NoError(t, err)
 				defer lock.Release()
 			}
-			if err := pretrained.CheckExportOut(out); errors.Is(c.err, pretrained.ErrOutNotEmpty) != errors.Is(err, pretrained.ErrOutNotEmpty) {
+			if err := pretrained.CheckOut(out); errors.Is(c.err, pretrained.ErrNotEmpty) != errors.Is(err, pretrained.ErrNotEmpty) {
 				t.Errorf("checked before: %v", err)
 			}
 			if err := pretrained.WriteExport(out, c.write); !errors.Is(err, c.err) {

@@ -13,6 +13,6 @@ var (
 const ExportTemp = exportTemp
 
 // GGUFTokenizer reads the tokenizer of a GGUF file.
-func GGUFTokenizer(p *Pretrained) (*tokenizer.Tokenizer, error) {
+func GGUFTokenizer(p *Decoder) (*tokenizer.Tokenizer, error) {
 	return ggufTokenizer(p.weights.(*ggufSource).File)
 }

@@ -16,12 +16,12 @@ import (
 )
 
 // openGGUF opens a GGUF file; everything about the decoder stands in its metadata.
-func openGGUF(path string) (*Pretrained, error) {
+func openGGUF(path string) (*Decoder, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pretrained{Path: path, processor: func(patches int) (*vlm.Processor, error) { return ggufProcessor(f, patches) }}
+	p := &Decoder{Path: path, processor: func(patches int) (*vlm.Processor, error) { return ggufProcessor(f, patches) }}
 	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
 		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
 	}
@@ -163,7 +163,7 @@ var (
 	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
 )
 
-// ggufName is GGUF's name of a parameter; "" where it has none.
+// GGUFName is GGUF's name of a parameter; "" where it has none.
 func GGUFName(name string) string {
 	if name, ok := ggufNames[name]; ok {
 		return name

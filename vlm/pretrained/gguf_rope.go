@@ -82,7 +82,7 @@ func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]
 		return nil, nil
 	}
 	for _, original := range []int{8192, 4096, 16384, 32768, context} {
-		s := vlm.RopeScaling{Type: "llama3", Factor: float64(largest), OriginalContext: original, LowFreqFactor: 1, HighFreqFactor: 4}
+		s := vlm.RoPEScaling{Type: "llama3", Factor: float64(largest), OriginalContext: original, LowFreqFactor: 1, HighFreqFactor: 4}
 		if s.Matches(factors, headDim, theta) {
 			return map[string]any{
 				"rope_type": "llama3", "factor": s.Factor, "original_max_position_embeddings": original, "low_freq_factor": 1, "high_freq_factor": 4,

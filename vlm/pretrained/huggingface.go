@@ -18,13 +18,13 @@ import (
 
 // openHuggingFace opens a folder with config.json, model.safetensors or its
 // shards, and the tokenizer's files.
-func openHuggingFace(dir string) (*Pretrained, error) {
+func openHuggingFace(dir string) (*Decoder, error) {
 	path := filepath.Join(dir, "config.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s is no model's folder: %w", dir, err)
 	}
-	p := &Pretrained{Path: dir, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
+	p := &Decoder{Path: dir, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
 	var quantised struct {
 		Config json.RawMessage `json:"quantization_config"`
 	}
@@ -109,7 +109,7 @@ func (s *setSource) theirs(name string) string {
 
 // untie looks at weights that are tied by the configuration and there twice. Where they
 // differ the model keeps both, as transformers 5 does.
-func (s *setSource) untie(p *Pretrained) error {
+func (s *setSource) untie(p *Decoder) error {
 	if _, ok := s.Tensor(HeadName); !ok || s.headOnly {
 		return nil
 	}

@@ -97,7 +97,7 @@ func TestGGUFRope(t *testing.T) {
 		{"YaRN", map[string]any{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64},
 			map[string]any{"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": float32(4), "llama.rope.scaling.original_context_length": uint32(64)}, nil},
 		{"factors of Llama 3", llama3, nil, func(d *vlmtest.TinyDecoder) []float32 {
-			s := vlm.RopeScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalContext: 8192}
+			s := vlm.RoPEScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalContext: 8192}
 			var out []float32
 			half := int(d.Config["head_dim"].(float64)) / 2
 			for i := range half {

@@ -128,7 +128,7 @@ func fill(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string, f ten
 }
 
 // Load reads a model onto a device, for use without training: a model's directory,
-// or a bare decoder as OpenPretrained takes it, which reads text alone.
+// or a bare decoder as Open takes it, which reads text alone.
 func Load(path string, dev engine.Device) (*vlm.Runner, error) { return LoadAs(path, dev, shaders.F32) }
 
 // LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
@@ -143,7 +143,7 @@ func LoadAs(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error)
 	return loadModel(path, dev, t)
 }
 
-// isDecoder says whether the path is a GGUF file, or a folder whose config.json
+// IsDecoder says whether the path is a GGUF file, or a folder whose config.json
 // describes anything but our own model.
 func IsDecoder(path string) (bool, error) {
 	info, err := os.Stat(path)
@@ -165,7 +165,7 @@ func IsDecoder(path string) (bool, error) {
 }
 
 func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
-	p, err := OpenPretrained(path)
+	p, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func onDevice(m *vlm.Model, l *vlm.Processor, dev engine.Device, fill func() err
 }
 
 func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
-	m, l, err := OpenModel(dir)
+	m, l, err := OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, erro
 }
 
 // openModel reads everything of a model's directory but the weights.
-func OpenModel(dir string) (*vlm.Model, *vlm.Processor, error) {
+func OpenFolder(dir string) (*vlm.Model, *vlm.Processor, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
 	}

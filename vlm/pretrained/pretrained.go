@@ -19,9 +19,9 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Pretrained is a language model to start from: a Hugging Face folder or a GGUF
+// Decoder is a language model to start from: a Hugging Face folder or a GGUF
 // file of the Llama or the Qwen3 architecture.
-type Pretrained struct {
+type Decoder struct {
 	Path string
 	Text vlm.TextConfig // the decoder's own
 
@@ -44,8 +44,8 @@ type weightSource interface {
 	Close() error
 }
 
-// OpenPretrained opens a decoder without reading its weights.
-func OpenPretrained(path string) (*Pretrained, error) {
+// Open opens a decoder without reading its weights.
+func Open(path string) (*Decoder, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -57,11 +57,11 @@ func OpenPretrained(path string) (*Pretrained, error) {
 }
 
 // Close closes the files.
-func (p *Pretrained) Close() error { return p.weights.Close() }
+func (p *Decoder) Close() error { return p.weights.Close() }
 
 // Language reads the decoder's tokenizer and chat template. patches is the number
 // of tokens of a picture, for which <|image|> is added; 0 is for text alone.
-func (p *Pretrained) Processor(patches int) (*vlm.Processor, error) {
+func (p *Decoder) Processor(patches int) (*vlm.Processor, error) {
 	l, err := p.processor(patches)
 	if err != nil {
 		return nil, err
@@ -76,24 +76,24 @@ func (p *Pretrained) Processor(patches int) (*vlm.Processor, error) {
 	return l, nil
 }
 
-// withTokens is the decoder's configuration with room for every id of the
+// WithTokens is the decoder's configuration with room for every id of the
 // tokenizer: embeddings are often padded, so that <|image|> may need no new row.
-func (p *Pretrained) WithTokens(tok *tokenizer.Tokenizer) vlm.TextConfig {
+func (p *Decoder) WithTokens(tok *tokenizer.Tokenizer) vlm.TextConfig {
 	text := p.Text
 	text.VocabSize = max(text.VocabSize, tok.Len())
 	return text
 }
 
-// config is the decoder as a model of its own, without pictures.
-func (p *Pretrained) Config() vlm.Config {
+// Config is the decoder as a model of its own, without pictures.
+func (p *Decoder) Config() vlm.Config {
 	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: vlm.FormatVersion}
 }
 
-// load writes the decoder's weights into the model's, which has passed check, and
+// Load writes the decoder's weights into the model's, which has passed check, and
 // draws the rows of a
 // tokenizer's new token: that of <|image|>, which may be one that padded the
 // embedding.
-func (p *Pretrained) Load(dev engine.Device, m *vlm.Model, l *vlm.Processor, seed uint64) error {
+func (p *Decoder) Load(dev engine.Device, m *vlm.Model, l *vlm.Processor, seed uint64) error {
 	for _, param := range m.Params.All() {
 		name, ok := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
 		if !ok {
@@ -115,8 +115,8 @@ func (p *Pretrained) Load(dev engine.Device, m *vlm.Model, l *vlm.Processor, see
 	return nil
 }
 
-// check says which tensor is missing, misshapen or none of the decoder's.
-func (p *Pretrained) Check(m *vlm.Model) error {
+// Check says which tensor is missing, misshapen or none of the decoder's.
+func (p *Decoder) Check(m *vlm.Model) error {
 	known := map[string]bool{}
 	for _, param := range m.Params.All() {
 		name, ok := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
@@ -154,7 +154,7 @@ func quantisedHint(name string) string {
 
 // shape is a parameter's in the decoder's files: those over the vocabulary may
 // have fewer rows than the model's.
-func (p *Pretrained) shape(m *vlm.Model, param *nn.Param) []int {
+func (p *Decoder) shape(m *vlm.Model, param *nn.Param) []int {
 	shape := slices.Clone(param.Shape)
 	if slices.Contains(m.VocabularyParams(), param) {
 		shape[0] = p.Text.VocabSize
@@ -167,7 +167,7 @@ const fingerprintBytes = 1 << 20
 
 // Fingerprint tells decoders apart: a hash of the weights' sizes and
 // ends. A whole hash would take longer than the loading.
-func (p *Pretrained) Fingerprint() (string, error) {
+func (p *Decoder) Fingerprint() (string, error) {
 	h := sha256.New()
 	for _, path := range p.weights.files() {
 		f, err := smallfile.Open(path, math.MaxInt64)

@@ -54,7 +54,7 @@ func TestPretrainedForms(t *testing.T) {
 				if n := occurrences(prompt.IDs, l.Processor.EndIDs()[0]); n != 0 {
 					t.Errorf("%s: a question's text became %d ends of turn", form, n)
 				}
-				out, err := generate.NewGenerator(l).Generate(context.Background(), prompt, nil, generate.GenerateOptions{MaxNewTokens: 4})
+				out, err := generate.New(l).Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: 4})
 				if err != nil || len(out.IDs) == 0 && out.Finish != "stop" {
 					t.Errorf("%s: generated %+v: %v", form, out, err)
 				}
@@ -81,7 +81,7 @@ func TestImageRow(t *testing.T) {
 	for _, family := range vlmtest.TinyFamilies {
 		for _, tokens := range []int{280, 300} {
 			d := vlmtest.NewTinyDecoder(t, family, tokens)
-			p, err := pretrained.OpenPretrained(d.GGUF(t, nil, nil))
+			p, err := pretrained.Open(d.GGUF(t, nil, nil))
 			require.NoError(t, err)
 			defer p.Close()
 			l, err := p.Processor(4)
@@ -142,7 +142,7 @@ func trainFrom(t *testing.T, decoder, out string) error {
 	r, err := train.Preset("shapes")
 	require.NoError(t, err)
 	r.Steps, r.SeqLen, r.PoolSize, r.Warmup, r.ValEvery, r.SaveEvery = 2, 256, 16, 1, 0, 0
-	_, err = train.Train(context.Background(), train.TrainOptions{Recipe: r, Data: []string{vlmtest.Data(t, 20)}, Out: out, Decoder: decoder, Device: cpu.Open(0)})
+	_, err = train.Run(context.Background(), train.Options{Recipe: r, Data: []string{vlmtest.Data(t, 20)}, Out: out, Decoder: decoder, Device: cpu.Open(0)})
 	return err
 }
 
@@ -339,7 +339,7 @@ func FuzzGGUF(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "x.gguf")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.NoError(t, os.WriteFile(path, data, 0o644))
-		p, err := pretrained.OpenPretrained(path)
+		p, err := pretrained.Open(path)
 		if err != nil {
 			return
 		}

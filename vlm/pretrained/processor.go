@@ -120,7 +120,7 @@ func SaveProcessor(l *vlm.Processor, dir string) error {
 }
 
 // OpenLanguage reads how a model reads and writes text, without its weights: that of a
-// model's folder, or of a bare decoder as OpenPretrained takes it.
+// model's folder, or of a bare decoder as Open takes it.
 func OpenProcessor(path string) (*vlm.Processor, error) {
 	bare, err := IsDecoder(path)
 	if err != nil {
@@ -133,7 +133,7 @@ func OpenProcessor(path string) (*vlm.Processor, error) {
 		}
 		return loadProcessor(path, c.Vision.Patches())
 	}
-	p, err := OpenPretrained(path)
+	p, err := Open(path)
 	if err != nil {
 		return nil, err
 	}

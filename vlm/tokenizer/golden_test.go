@@ -37,7 +37,7 @@ func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir st
 		if path == "" {
 			t.Skip("PATCHWORK_SMOLLM2_GGUF names no file of " + smolLM2)
 		}
-		p, err := pretrained.OpenPretrained(path)
+		p, err := pretrained.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}

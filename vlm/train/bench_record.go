@@ -33,7 +33,7 @@ func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error
 	if work == "train" {
 		return recordTraining(m, kind, rows, tokens)
 	}
-	dispatches, step, err := generate.RecordPass(m, work)
+	dispatches, step, err := generate.RecordWork(m, work)
 	return Recording{work, dispatches, step}, err
 }
 

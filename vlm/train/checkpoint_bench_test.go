@@ -34,7 +34,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			if c.rows > 0 {
 				r.BatchSize, r.SeqLen = c.rows, c.seqLen
 			}
-			t := &trainer{TrainOptions: TrainOptions{Recipe: r, Data: []string{vlmtest.Data(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, tally: data.NewRowStats(nil)}
+			t := &trainer{Options: Options{Recipe: r, Data: []string{vlmtest.Data(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, stats: data.NewRowStats(nil)}
 			t.lock, err = lockRun(t.Out)
 			require.NoError(b, err)
 			defer t.lock.release()

@@ -54,7 +54,7 @@ func TestCheckSums(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
 			require.NoError(t, os.CopyFS(dir, os.DirFS(whole)))
 			require.NoError(t, c.do(dir))
-			err := checkpoint.CheckCheckpoint(t.Context(), dir, &checkpoint.Header{})
+			err := checkpoint.Check(t.Context(), dir, &checkpoint.Header{})
 			var damaged *checkpoint.DamageError
 			if !errors.As(err, &damaged) || damaged.File != filepath.Join(dir, c.file) || !strings.Contains(damaged.Reason, c.reason) {
 				t.Errorf("got %v, want %s of %s", err, c.reason, c.file)
@@ -90,9 +90,9 @@ func TestOlderCheckpoint(t *testing.T) {
 		t.Errorf("it says nothing of the checkpoint's form:\n%s", &h)
 	}
 	sameFile(t, pretrained.WeightsFile, whole, out)
-	reform(checkpoint.CheckpointFormat + 1)
+	reform(checkpoint.Format + 1)
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
-	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoint.Checkpoints(filepath.Join(out, "checkpoints"))) != 1 {
+	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 1 {
 		t.Errorf("got %v, want the format refused", err)
 	}
 }

@@ -16,7 +16,7 @@ func (t *trainer) openDecoder() error {
 	if t.saved.Dir != "" {
 		return t.reopenDecoder(t.saved.Dir)
 	}
-	p, err := pretrained.OpenPretrained(t.Decoder)
+	p, err := pretrained.Open(t.Decoder)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 	if err != nil {
 		return err
 	}
-	p, err := pretrained.OpenPretrained(t.Decoder)
+	p, err := pretrained.Open(t.Decoder)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && saved.Decoder != nil && saved.Decoder.Path == t.Decoder:
 		t.decoder = saved.Decoder
@@ -55,7 +55,7 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 			return err
 		}
 	}
-	if t.model, t.processor, err = pretrained.OpenModel(checkpoint); err != nil {
+	if t.model, t.processor, err = pretrained.OpenFolder(checkpoint); err != nil {
 		return err
 	}
 	t.adopt(t.model.Config.Text)
@@ -73,7 +73,7 @@ func (r Recipe) around(text vlm.TextConfig) Recipe {
 
 // WithDecoder is the recipe as training from a pretrained decoder has it.
 func (r Recipe) WithDecoder(path string) (Recipe, error) {
-	p, err := pretrained.OpenPretrained(path)
+	p, err := pretrained.Open(path)
 	if err != nil {
 		return r, err
 	}
@@ -85,7 +85,7 @@ func (r Recipe) WithDecoder(path string) (Recipe, error) {
 	return r.around(p.WithTokens(l.Tokenizer)), nil
 }
 
-func describeDecoder(p *pretrained.Pretrained) (*runDecoder, error) {
+func describeDecoder(p *pretrained.Decoder) (*runDecoder, error) {
 	fingerprint, err := p.Fingerprint()
 	return &runDecoder{p.Path, fingerprint}, err
 }
@@ -95,7 +95,7 @@ func (t *trainer) loadDecoder() error {
 	if err := t.model.Params.Initialise(t.Device, t.Recipe.Seed, vlm.GroupEmbedder); err != nil {
 		return err
 	}
-	p, err := pretrained.OpenPretrained(t.Decoder)
+	p, err := pretrained.Open(t.Decoder)
 	if err != nil {
 		return err
 	}

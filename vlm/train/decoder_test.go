@@ -16,7 +16,7 @@ import (
 
 func trainDecoder(t *testing.T, ctx context.Context, dev engine.Device, r Recipe, files []string, decoder, out string, resume bool, until func(StepMetrics)) error {
 	t.Helper()
-	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Decoder: decoder, Resume: resume, Device: dev, Observe: Observer{Step: until}})
+	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Decoder: decoder, Resume: resume, Device: dev, Observe: Observer{Step: until}})
 	return err
 }
 

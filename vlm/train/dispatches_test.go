@@ -91,7 +91,7 @@ func trainingStep(t *testing.T, m *vlm.Model, tokens int) int {
 }
 
 func decodedToken(t *testing.T, m *vlm.Model, _ int) int {
-	dispatches, _, err := generate.RecordPass(m, "decode")
+	dispatches, _, err := generate.RecordWork(m, "decode")
 	require.NoError(t, err)
 	return len(dispatches)
 }

@@ -118,10 +118,10 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
-	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: checkpoint.CheckpointBytes(m)}
+	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
-		answers, err := generate.MemoryBytesFor(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
+		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
 		if err != nil {
 			return Estimation{}, err
 		}

@@ -28,10 +28,10 @@ func TestFault(t *testing.T) {
 				require.NoError(t, err)
 				poison(t, dir)
 				var notes []string
-				_, err = Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Model: dir, Device: dev,
+				_, err = Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Model: dir, Device: dev,
 					Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 				var diverged *checkpoint.DivergedError
-				if !errors.As(err, &diverged) || Finished(out) || len(checkpoint.Checkpoints(filepath.Join(out, "checkpoints"))) != 0 {
+				if !errors.As(err, &diverged) || Finished(out) || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 0 {
 					t.Errorf("a run without a number ended with %v, or left a model", err)
 				}
 				all := strings.Join(notes, "\n")
@@ -46,7 +46,7 @@ func TestFault(t *testing.T) {
 // poison puts a NaN into the second layer's up projection of a saved model.
 func poison(t *testing.T, dir string) {
 	t.Helper()
-	m, l, err := pretrained.OpenModel(dir)
+	m, l, err := pretrained.OpenFolder(dir)
 	require.NoError(t, err)
 	dev := devices.Open(t)[0]
 	require.NoError(t, m.Allocate(dev, false))

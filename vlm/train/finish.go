@@ -12,10 +12,10 @@ import (
 
 // finish writes the trained model into the run's folder.
 func (t *trainer) finish() error {
-	if err := t.tally.Check(t.Recipe.MaxBadFraction, true); err != nil {
+	if err := t.stats.Check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
 	}
-	t.note("data: %s", t.tally)
+	t.note("data: %s", t.stats)
 	t.plot()
 	if err := t.writeModel(); err != nil {
 		return t.stopped(&SaveError{"the trained model", t.model.Params.Weights.Bytes, err})
@@ -33,7 +33,7 @@ func (t *trainer) writeModel() error {
 	if err := pretrained.Save(t.model, t.processor, temp, checkpoint.FiniteOnly(pretrained.ValuesOn(t.model, t.Device))); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	return pretrained.MoveModel(temp, t.Out)
+	return pretrained.MoveFiles(temp, t.Out)
 }
 
 // clean removes what a run that was killed has left in its folder.

@@ -29,7 +29,7 @@ type Loader struct {
 	vision   vlm.VisionConfig
 	sampler  batch.Sampler
 	schedule batch.Schedule
-	tally    *data.RowStats
+	stats    *data.RowStats
 
 	mu     sync.Mutex
 	cache  map[int][]*batch.Sample // by row: the same text is asked for every epoch
@@ -42,14 +42,14 @@ const cacheTokens = 1 << 24
 // NewFeed reads the given rows as the recipe says.
 func NewLoader(d *data.Dataset, rows []int, l *vlm.Processor, r Recipe, v vlm.VisionConfig, tally *data.RowStats) *Loader {
 	return &Loader{
-		dataset: d, rows: rows, recipe: r, vision: v, tally: tally, cache: map[int][]*batch.Sample{},
+		dataset: d, rows: rows, recipe: r, vision: v, stats: tally, cache: map[int][]*batch.Sample{},
 		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
 		sampler:  batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
 		schedule: batch.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: r.BatchSize},
 	}
 }
 
-// FedBatch is a batch with its pixels and the cursor behind it.
+// Batch is a batch with its pixels and the cursor behind it.
 type Batch struct {
 	*batch.Batch
 	Pixels []byte // [pictures,S,S,C]
@@ -86,10 +86,10 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 				send(LoadedBatch{Err: err})
 				return
 			case learnt+skip == 0: // a whole epoch, and the next ones would be like it
-				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + f.tally.String())})
+				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + f.stats.String())})
 				return
 			}
-			if err := f.tally.Check(f.recipe.MaxBadFraction, true); err != nil {
+			if err := f.stats.Check(f.recipe.MaxBadFraction, true); err != nil {
 				send(LoadedBatch{Err: err})
 				return
 			}
@@ -104,7 +104,7 @@ type LoadedBatch struct {
 	Err   error
 }
 
-// Epoch calls use for every batch of one epoch, until it returns false or ctx ends.
+// epoch calls use for every batch of one epoch, until it returns false or ctx ends.
 func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bool) (n int, err error) {
 	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesUntil(ctx)) {
 		if err != nil {
@@ -116,7 +116,7 @@ func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bo
 		}
 		n++
 		b.Next = Cursor{epoch, skip + n}
-		if err := f.tally.Check(f.recipe.MaxBadFraction, false); err != nil {
+		if err := f.stats.Check(f.recipe.MaxBadFraction, false); err != nil {
 			return n, err
 		}
 		if !use(b) {
@@ -183,15 +183,15 @@ func (f *Loader) encoded(n int) ([]*batch.Sample, error) {
 		return nil, f.skipped(n, err)
 	}
 	if v := data.CheckTexts(row); v.Status == data.Skip {
-		f.tally.Record(n, v)
+		f.stats.Record(n, v)
 		return nil, nil
 	}
 	samples, counts, err := f.sampler.Samples(row.Index, conversation(row))
 	if err != nil {
-		f.tally.Record(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
+		f.stats.Record(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
 		return nil, nil
 	}
-	f.tally.Encoded(n, row, counts, f.recipe.SeqLen)
+	f.stats.Encoded(n, row, counts, f.recipe.SeqLen)
 	return samples, nil
 }
 
@@ -199,7 +199,7 @@ func (f *Loader) encoded(n int) ([]*batch.Sample, error) {
 func (f *Loader) skipped(n int, err error) error {
 	v, ok := data.Damaged(err)
 	if ok {
-		f.tally.Record(n, v)
+		f.stats.Record(n, v)
 		return nil
 	}
 	return err
@@ -279,7 +279,7 @@ func (f *Loader) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
 		return nil, err
 	}
 	for i, n := range order { // told in the data's order, whoever was first
-		f.tally.Record(n, verdicts[i])
+		f.stats.Record(n, verdicts[i])
 		if verdicts[i].Status == data.Use {
 			all[n] = prepared[i]
 		}
@@ -294,7 +294,7 @@ func (f *Loader) pictures(i int) ([][]byte, error) {
 		return nil, f.skipped(i, err)
 	}
 	out, verdict := data.Prepare(row, f.vision.ImageSize)
-	f.tally.Record(i, verdict)
+	f.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}

@@ -12,7 +12,7 @@ import (
 // goroutine that trains, which waits for them; BadRow, Note and Checkpoint may be
 // called by others too, at the same time.
 type Observer struct {
-	Start      func(RunInfo)
+	Start      func(Info)
 	Step       func(StepMetrics)
 	Validation func(ValMetrics)
 	BadRow     func(data.Verdict)
@@ -21,8 +21,8 @@ type Observer struct {
 	Checkpoint func(CheckpointEvent)
 }
 
-// RunInfo describes a run before its first step.
-type RunInfo struct {
+// Info describes a run before its first step.
+type Info struct {
 	Steps, Done   int
 	Parameters    int64
 	TokensPerStep int // places, padding included
@@ -65,8 +65,8 @@ func (s Sample) PNG(i int) ([]byte, error) {
 // Observers is one observer that tells many, in their order.
 func Observers(all ...Observer) Observer {
 	return Observer{
-		Start: func(r RunInfo) {
-			each(all, func(o Observer) func(RunInfo) { return o.Start }, r)
+		Start: func(r Info) {
+			each(all, func(o Observer) func(Info) { return o.Start }, r)
 		},
 		Step: func(m StepMetrics) {
 			each(all, func(o Observer) func(StepMetrics) { return o.Step }, m)

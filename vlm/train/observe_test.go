@@ -21,13 +21,13 @@ func TestObservers(t *testing.T) {
 	var told []string
 	listen := func(name string) Observer {
 		return Observer{
-			Start: func(RunInfo) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
+			Start: func(Info) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
 			Validation: func(ValMetrics) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
 			Note: func(string) { told = append(told, name+" note") }, Checkpoint: func(CheckpointEvent) { told = append(told, name+" checkpoint") },
 		}
 	}
 	all := Observers(listen("a"), Observer{}, listen("b"))
-	all.Start(RunInfo{})
+	all.Start(Info{})
 	all.Step(StepMetrics{})
 	all.Validation(ValMetrics{})
 	all.BadRow(data.Verdict{})
@@ -47,12 +47,12 @@ func TestObserved(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
 	r.ValEvery, r.SaveEvery = 3, 3
 	out := filepath.Join(t.TempDir(), "run")
-	var info RunInfo
+	var info Info
 	var steps []StepMetrics
 	var samples []Sample
 	var saved []int
 	observe := Observer{
-		Start: func(i RunInfo) { info = i }, Step: func(m StepMetrics) { steps = append(steps, m) },
+		Start: func(i Info) { info = i }, Step: func(m StepMetrics) { steps = append(steps, m) },
 		Validation: func(m ValMetrics) { samples = append(samples, m.Samples...) }, Checkpoint: func(e CheckpointEvent) { saved = append(saved, e.Step) },
 	}
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
@@ -103,7 +103,7 @@ func TestSamplesAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var before, after []ValMetrics
-	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{
+	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{
 		Validation: func(m ValMetrics) { before = append(before, m) },
 		Step: func(m StepMetrics) {
 			if m.Step == 4 {
@@ -114,7 +114,7 @@ func TestSamplesAgain(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || len(before) == 0 {
 		t.Fatalf("%d validations, %v", len(before), err)
 	}
-	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i RunInfo) { after = slices.Clone(i.EarlierVal) }})
+	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i Info) { after = slices.Clone(i.EarlierVal) }})
 	require.NoError(t, err)
 	if !reflect.DeepEqual(before, after) {
 		t.Errorf("told\n%.300v\nafter\n%.300v", after, before)

@@ -184,10 +184,10 @@ func (t *trainer) openData() error {
 	if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
 		return err
 	}
-	t.tally.ListTo(t.badRows, train)
+	t.stats.ListTo(t.badRows, train)
 	valTally := data.NewRowStats(nil)
 	valTally.ListTo(t.badRows, valSet)
-	t.train = NewLoader(train, rows, t.processor, t.Recipe, t.model.Config.Vision, t.tally)
+	t.train = NewLoader(train, rows, t.processor, t.Recipe, t.model.Config.Vision, t.stats)
 	valRecipe := t.Recipe
 	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
 	t.val = NewLoader(valSet, thin(valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valTally)
@@ -209,7 +209,7 @@ func thin(rows []int, n int) []int {
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
-		if t.model, t.processor, err = pretrained.OpenModel(t.Model); err != nil {
+		if t.model, t.processor, err = pretrained.OpenFolder(t.Model); err != nil {
 			return err
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns

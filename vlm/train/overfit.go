@@ -31,7 +31,7 @@ func (t *trainer) warnOverfit(m ValMetrics) {
 	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in pass %d over %d rows: the model learns its rows by heart", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
 	if rises {
 		what += fmt.Sprintf(". It was best after step %d, %.3f", best.Step, best.ValLoss)
-		if path := checkpoint.BestOf(checkpoint.Checkpoints(t.saver.dir)); path != "" && checkpoint.StepOf(path) < m.Step {
+		if path := checkpoint.Best(checkpoint.Names(t.saver.dir)); path != "" && checkpoint.Step(path) < m.Step {
 			what += ": " + filepath.Join(t.saver.dir, filepath.Base(path)) + " is the checkpoint to use"
 		}
 	}

@@ -161,7 +161,7 @@ func (r *Recipe) Check() error {
 	return nil
 }
 
-// Config is the model that the recipe builds with its own decoder.
+// config is the model that the recipe builds with its own decoder.
 func (r *Recipe) config(text vlm.TextConfig, imageToken int) vlm.Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize

@@ -27,7 +27,7 @@ func TestResumeChanges(t *testing.T) {
 	r.SaveEvery = 1
 	out := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 		if m.Step == 2 {
 			cancel()
 		}
@@ -38,7 +38,7 @@ func TestResumeChanges(t *testing.T) {
 	resume := func(r Recipe) (Result, string, error) {
 		t.Helper()
 		var notes []string
-		result, err := Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Resume: true, Device: cpu.Open(0),
+		result, err := Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Resume: true, Device: cpu.Open(0),
 			Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 		return result, strings.Join(notes, "\n"), err
 	}
@@ -115,7 +115,7 @@ func TestDivergence(t *testing.T) {
 	r.LR, r.EmbedderLR, r.Warmup = 1e36, 1e36, 3
 	out := filepath.Join(t.TempDir(), "run")
 	var warnings []string
-	_, err := Train(t.Context(), TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0),
+	_, err := Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0),
 		Observe: Observer{Warn: func(s string) { warnings = append(warnings, s) }}})
 	var stopped *StoppedError
 	if !errors.As(err, &stopped) || Finished(out) {
@@ -124,8 +124,8 @@ func TestDivergence(t *testing.T) {
 	if !slices.ContainsFunc(warnings, func(s string) bool { return strings.Contains(s, "no checkpoint is saved") }) {
 		t.Errorf("warnings: %q", warnings)
 	}
-	for _, dir := range checkpoint.Checkpoints(filepath.Join(out, "checkpoints")) {
-		m, _, err := pretrained.OpenModel(dir)
+	for _, dir := range checkpoint.Names(filepath.Join(out, "checkpoints")) {
+		m, _, err := pretrained.OpenFolder(dir)
 		require.NoError(t, err)
 		dev := cpu.Open(0)
 		require.NoError(t, m.Allocate(dev, false))

@@ -31,10 +31,10 @@ func (r Recipe) language(model string) (*vlm.Processor, error) {
 		return nil, err
 	}
 	if !bare {
-		_, l, err := pretrained.OpenModel(model)
+		_, l, err := pretrained.OpenFolder(model)
 		return l, err
 	}
-	p, err := pretrained.OpenPretrained(model)
+	p, err := pretrained.Open(model)
 	if err != nil {
 		return nil, err
 	}

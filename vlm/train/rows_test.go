@@ -135,7 +135,7 @@ func TestNotShuffled(t *testing.T) {
 		{"two", []data.Row{red, blue}, 0, 0, false},
 		{"two behind many", []data.Row{red, red, red, blue}, 0, 0, false},
 	} {
-		o := eval.EvalOptions{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
+		o := eval.Options{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
 		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlShuffled}); errors.Is(err, eval.ErrNotShuffled) != c.refused {
 			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
 		}

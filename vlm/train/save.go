@@ -13,7 +13,7 @@ import (
 // checkpoint is the state after the last step, with values on the device.
 func (t *trainer) checkpoint() checkpoint.Checkpoint {
 	info, s := t.Device.Info(), t.state
-	s.Format, s.Device, s.Driver, s.LossScale = checkpoint.CheckpointFormat, info.Device, info.Arithmetic(), t.trainStep.LossScale
+	s.Format, s.Device, s.Driver, s.LossScale = checkpoint.Format, info.Device, info.Arithmetic(), t.trainStep.LossScale
 	return checkpoint.Checkpoint{Model: t.model, Processor: t.processor, Step: s.Step, State: s, Values: pretrained.ValuesOn(t.model, t.Device)}
 }
 
@@ -57,7 +57,7 @@ func (t *trainer) chooseSaveMode() saveMode {
 		return t.saver.mode
 	}
 	t.saver.mode = saveAsync
-	takes, free := checkpoint.CheckpointBytes(t.model), freeHostMemory()
+	takes, free := checkpoint.Bytes(t.model), freeHostMemory()
 	switch {
 	case free == 0:
 		t.saver.mode = saveSync
@@ -98,7 +98,7 @@ func (t *trainer) saveError(err error) error {
 	if errors.As(err, &diverged) {
 		return fmt.Errorf("no checkpoint is saved: %w", err)
 	}
-	return &SaveError{"a checkpoint", checkpoint.CheckpointBytes(t.model), err}
+	return &SaveError{"a checkpoint", checkpoint.Bytes(t.model), err}
 }
 
 // saveNow writes a checkpoint and returns when it is there.

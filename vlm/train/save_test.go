@@ -156,7 +156,7 @@ func TestValidationInterrupted(t *testing.T) {
 		}},
 		{"interrupted in the last", func(out string) error {
 			ctx, cancel := context.WithCancel(t.Context())
-			_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+			_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == r.Steps {
 					cancel()
 				}
@@ -198,7 +198,7 @@ func TestFinishedRun(t *testing.T) {
 	first, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
 	require.NoError(t, err)
 	metrics := readFile(t, out, "metrics.jsonl")
-	for _, c := range checkpoint.Checkpoints(filepath.Join(out, "checkpoints")) {
+	for _, c := range checkpoint.Names(filepath.Join(out, "checkpoints")) {
 		require.NoError(t, os.Truncate(filepath.Join(c, pretrained.WeightsFile), 100))
 	}
 	again, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})

@@ -83,7 +83,7 @@ func TestGroups(t *testing.T) {
 // TestRates: each group has its own peak, and the decoder's warm-up and cosine
 // begin when it is no longer frozen.
 func TestRates(t *testing.T) {
-	tr := &trainer{TrainOptions: TrainOptions{Recipe: Recipe{FreezeDecoderSteps: 10}}, rates: map[string]nn.Schedule{
+	tr := &trainer{Options: Options{Recipe: Recipe{FreezeDecoderSteps: 10}}, rates: map[string]nn.Schedule{
 		vlm.GroupEmbedder: {Peak: 2, Warmup: 4, Steps: 110, Floor: 0.1}, vlm.GroupDecoder: {Peak: 1, Warmup: 4, Steps: 100, Floor: 0.1},
 	}}
 	for _, c := range []struct {

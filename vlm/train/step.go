@@ -24,7 +24,7 @@ func shapeFor(c vlm.Config, rows, tokens int) StepShape {
 	return StepShape{rows, tokens, rows * (tokens / max(1, c.Vision.Patches()))}
 }
 
-// Stepper holds the programs of training over one set of parameters: forward
+// TrainStep holds the programs of training over one set of parameters: forward
 // and backward of a first micro-batch, of a further one, and the update.
 type TrainStep struct {
 	Shape StepShape
@@ -58,7 +58,7 @@ type stepProgram struct {
 	clip       *nn.Tensor
 }
 
-// NewStepper describes the programs and allocates everything but activations,
+// NewTrainStep describes the programs and allocates everything but activations,
 // which the first use of a program does.
 func NewTrainStep(m *vlm.Model, dev engine.Device, s StepShape, o nn.AdamW) (*TrainStep, error) {
 	st := &TrainStep{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}

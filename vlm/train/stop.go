@@ -62,7 +62,7 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 
 func (t *trainer) stopped(err error) error {
 	stopped := &StoppedError{Err: err, Step: t.state.Step}
-	all, err := checkpoint.ListCheckpoints(t.saver.dir)
+	all, err := checkpoint.List(t.saver.dir)
 	if stopped.Unlisted = err; len(all) > 0 {
 		stopped.Checkpoint = all[len(all)-1]
 	}

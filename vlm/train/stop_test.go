@@ -136,11 +136,11 @@ func TestInterruptedUpdate(t *testing.T) {
 	defer cancel()
 	// A norm of four ranges, the clip factor and four updates: two of them are done.
 	fuse := &fuse{Context: inner, cancel: cancel, left: 8}
-	_, err = Train(fuse, TrainOptions{Recipe: r, Data: files, Out: out, Device: &lighting{cpu.Open(0), 3, fuse}})
+	_, err = Run(fuse, Options{Recipe: r, Data: files, Out: out, Device: &lighting{cpu.Open(0), 3, fuse}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want it interrupted", err)
 	}
-	if all := checkpoint.Checkpoints(filepath.Join(out, "checkpoints")); len(all) != 1 || filepath.Base(all[0]) != "step-000003" {
+	if all := checkpoint.Names(filepath.Join(out, "checkpoints")); len(all) != 1 || filepath.Base(all[0]) != "step-000003" {
 		t.Errorf("the checkpoints are %v, want one of the third step", all)
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})

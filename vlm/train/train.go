@@ -18,14 +18,14 @@ import (
 	"patchwork/vlm/generate"
 )
 
-// TrainOptions are a run's inputs and outputs.
-type TrainOptions struct {
+// Options are a run's inputs and outputs.
+type Options struct {
 	Recipe  Recipe
 	Data    []string // resolved files
 	ValData []string // resolved files; nil: every HoldOut-th row of Data
 	Out     string
 	Model   string // a model's directory to go on from; "" = from scratch
-	Decoder string // a pretrained decoder to start from, as OpenPretrained takes it; "" = none
+	Decoder string // a pretrained decoder to start from, as pretrained.Open takes it; "" = none
 	Resume  bool
 	Keep    int // newest checkpoints that are kept, besides the best; 0 = DefaultKeep
 	Device  engine.Device
@@ -49,7 +49,7 @@ type Result struct {
 
 // trainer is a run in progress.
 type trainer struct {
-	TrainOptions
+	Options
 	lock             *runLock
 	model            *vlm.Model
 	processor        *vlm.Processor
@@ -57,7 +57,7 @@ type trainer struct {
 	trainStep        *TrainStep
 	generator        *generate.Generator // of the answers at validations; nil before the first
 	crowded          bool                // the device has no memory for the stepper and the generator at once
-	tally            *data.RowStats
+	stats            *data.RowStats
 	badRows          *data.BadRows
 	train, val       *Loader
 	metrics          *metricsLog
@@ -82,8 +82,8 @@ type trainer struct {
 // Train runs a recipe to its end, or until ctx is cancelled: then it saves a
 // checkpoint and returns the context's error. A run that fails on its way returns a
 // *StoppedError.
-func Train(ctx context.Context, o TrainOptions) (Result, error) {
-	t := &trainer{TrainOptions: o, tally: data.NewRowStats(o.Observe.BadRow)}
+func Run(ctx context.Context, o Options) (Result, error) {
+	t := &trainer{Options: o, stats: data.NewRowStats(o.Observe.BadRow)}
 	lock, err := lockRun(o.Out)
 	if err != nil {
 		return Result{}, err
@@ -191,7 +191,7 @@ func (t *trainer) announce() error {
 		if err := t.restorePictures(t.metrics.val); err != nil {
 			return err
 		}
-		t.Observe.Start(RunInfo{
+		t.Observe.Start(Info{
 			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
 			Rows: len(t.train.rows), ValRows: len(t.val.rows),
@@ -243,7 +243,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(targets))
 	}
 	t.updateInFlight, m.GradNorm = false, jsonfloat.Float(norm)
-	if err := t.judge(ctx, m); err != nil {
+	if err := t.checkStep(ctx, m); err != nil {
 		return m, err
 	}
 	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
@@ -255,7 +255,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 
 // judge counts a step that the optimiser left out because its gradients were not
 // finite, and ends a run that has too many.
-func (t *trainer) judge(ctx context.Context, m StepMetrics) error {
+func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 	overflowed := t.trainStep.LossScale.Update(float64(m.GradNorm))
 	if t.diverged = !finite(float64(m.GradNorm)) && !overflowed; finite(float64(m.GradNorm)) {
 		return nil
@@ -357,7 +357,7 @@ func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
 }
 
 func (t *trainer) result() Result {
-	r := Result{Steps: t.state.Step, ValLoss: t.state.ValLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.tally.Bad(), Device: t.Device.Info().Device, Out: t.Out}
+	r := Result{Steps: t.state.Step, ValLoss: t.state.ValLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.stats.Bad(), Device: t.Device.Info().Device, Out: t.Out}
 	if t.metrics != nil && len(t.metrics.train) > 0 {
 		r.Loss = t.metrics.train[len(t.metrics.train)-1].Loss
 	}

@@ -22,7 +22,7 @@ import (
 
 func trainOn(t testing.TB, dev engine.Device, r Recipe, files []string, out string, resume bool, observe Observer) (Result, error) {
 	t.Helper()
-	return Train(context.Background(), TrainOptions{Recipe: r, Data: files, Out: out, Resume: resume, Device: dev, Observe: observe})
+	return Run(context.Background(), Options{Recipe: r, Data: files, Out: out, Resume: resume, Device: dev, Observe: observe})
 }
 
 // losses reads the loss of every step from metrics.jsonl.
@@ -97,7 +97,7 @@ func testResume(t *testing.T, frozen int, dtype string) {
 	for attempt, until := range []int{5, 9, 0} {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		_, err := Train(ctx, TrainOptions{Recipe: r, Data: files, Out: stopped, Resume: attempt > 0, Device: cpu.Open(0),
+		_, err := Run(ctx, Options{Recipe: r, Data: files, Out: stopped, Resume: attempt > 0, Device: cpu.Open(0),
 			Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == until {
 					cancel()
@@ -118,7 +118,7 @@ func testResume(t *testing.T, frozen int, dtype string) {
 	if string(a) != string(b) {
 		t.Error("the weights differ")
 	}
-	if n := len(checkpoint.Checkpoints(filepath.Join(stopped, "checkpoints"))); n > DefaultKeep {
+	if n := len(checkpoint.Names(filepath.Join(stopped, "checkpoints"))); n > DefaultKeep {
 		t.Errorf("%d checkpoints are kept, want %d", n, DefaultKeep)
 	}
 }

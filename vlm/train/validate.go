@@ -70,7 +70,7 @@ const (
 // both, each is freed for the other.
 func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 	if t.generator == nil {
-		t.generator = generate.NewGenerator(&vlm.Runner{Model: t.model, Processor: t.processor, Device: t.Device})
+		t.generator = generate.New(&vlm.Runner{Model: t.model, Processor: t.processor, Device: t.Device})
 	}
 	if t.crowded {
 		t.trainStep.Free()
@@ -109,7 +109,7 @@ func (t *trainer) ask(ctx context.Context, g *generate.Generator) ([]Sample, err
 		if err != nil {
 			return nil, err
 		}
-		got, err := g.Generate(ctx, prompt, pictures, generate.GenerateOptions{MaxNewTokens: sampleTokens})
+		got, err := g.Generate(ctx, prompt, pictures, generate.Options{MaxNewTokens: sampleTokens})
 		var long *generate.ContextError
 		var notFinite *generate.NotFiniteError
 		if errors.As(err, &long) || errors.As(err, &notFinite) { // the losses tell of the latter
