@@ -61,7 +61,7 @@ func (p *AttentionProbe) Close() {
 	engine.Free(p.memories)
 }
 
-// watch is attentionContext's.
+// Observe is attentionContext's.
 func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
 	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
 	n := int(p.queries.Bytes / 4)

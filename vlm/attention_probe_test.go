@@ -15,7 +15,7 @@ import (
 	"patchwork/nn"
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // TestGoldenAttentionWeights holds every weight of every token's attention, in every
@@ -45,7 +45,7 @@ func TestGoldenAttentionWeights(t *testing.T) {
 }
 
 func (r *goldenTiny) attentionWeights(mode string) {
-	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
+	model, err := NewModel(r.c.config(r.t, packing.Attention(mode)), Init{})
 	require.NoError(r.t, err)
 	r.model = model
 	require.NoError(r.t, model.Allocate(r.dev, true))

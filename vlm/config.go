@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // FormatVersion is the version of the model directory that this code writes.
@@ -21,13 +21,13 @@ const ModelType = "encoder_free_vlm"
 
 // Config is config.json.
 type Config struct {
-	ModelType     string          `json:"model_type"`
-	Vision        VisionConfig    `json:"vision_config"`
-	Text          TextConfig      `json:"text_config"`
-	ImageTokenID  int             `json:"image_token_id"`
-	Attention     batch.Attention `json:"attention"`
-	Turns         batch.Turns     `json:"turns,omitempty"` // how training laid them out; "" is not known
-	FormatVersion int             `json:"format_version"`
+	ModelType     string            `json:"model_type"`
+	Vision        VisionConfig      `json:"vision_config"`
+	Text          TextConfig        `json:"text_config"`
+	ImageTokenID  int               `json:"image_token_id"`
+	Attention     packing.Attention `json:"attention"`
+	Turns         packing.Turns     `json:"turns,omitempty"` // how training laid them out; "" is not known
+	FormatVersion int               `json:"format_version"`
 }
 
 // VisionConfig describes the embedder.
@@ -89,7 +89,7 @@ func (c *Config) Check() error {
 	case c.ImageTokenID < 0 || c.ImageTokenID >= c.Text.VocabSize:
 		return fmt.Errorf("image_token_id %d is outside the vocabulary of %d", c.ImageTokenID, c.Text.VocabSize)
 	}
-	return batch.Modes{Attention: c.Attention, Turns: cmp.Or(c.Turns, batch.InConversation), Loss: batch.OnAll}.Check()
+	return packing.Modes{Attention: c.Attention, Turns: cmp.Or(c.Turns, packing.InConversation), Loss: packing.OnAll}.Check()
 }
 
 // ReadConfig reads and checks the config.json of a model directory.

@@ -16,7 +16,7 @@ import (
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // TestGoldenTiny16 holds the tiny models in 16 bits to the goldens, which are of 32:
@@ -55,7 +55,7 @@ func TestGoldenTiny16(t *testing.T) {
 }
 
 func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
-	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
+	model, err := NewModel(r.c.config(r.t, packing.Attention(mode)), Init{})
 	require.NoError(r.t, err)
 	r.model = model
 	model.Store(t)

@@ -18,7 +18,7 @@ import (
 	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // goldenConfig is a tiny model's config.json, a flat format of the tests' own.
@@ -44,7 +44,7 @@ type goldenConfig struct {
 	} `json:"training"`
 }
 
-func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
+func (c goldenConfig) config(t *testing.T, mode packing.Attention) Config {
 	out := Config{
 		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
@@ -129,7 +129,7 @@ func (r *goldenTiny) rtol(gpu float64) float64 {
 }
 
 func (r *goldenTiny) run(mode string) {
-	model, err := NewModel(r.c.config(r.t, batch.Attention(mode)), Init{})
+	model, err := NewModel(r.c.config(r.t, packing.Attention(mode)), Init{})
 	require.NoError(r.t, err)
 	r.model = model
 	require.NoError(r.t, model.Allocate(r.dev, true))
@@ -240,7 +240,7 @@ func (r *goldenTiny) loadInputs(mode string) {
 	require.NoError(r.t, engine.Upload(r.dev, r.in.floatPixels.View(), require.Value(file.Float32("pixels"))(r.t)))
 
 	segments := ints("segment_ids")
-	b := &batch.Batch{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode), Segments: segments}
+	b := &packing.Batch{IDs: ints("input_ids"), Positions: ints("positions." + mode), Targets: ints("targets." + mode), Segments: segments}
 	allowed, slot := ints("allowed."+mode), int32(0)
 	for i, id := range b.IDs {
 		r.real = append(r.real, segments[i] >= 0)

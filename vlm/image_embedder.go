@@ -8,7 +8,7 @@ import (
 	"patchwork/shaders"
 )
 
-// eyes is the compiled embedder and connector: pixels become the vectors that
+// ImageEmbedder is the compiled embedder and connector: pixels become the vectors that
 // stand for a picture's tokens.
 type ImageEmbedder struct {
 	exe      engine.Executable
@@ -79,7 +79,7 @@ func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
 	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
 }
 
-// see computes the vectors of as many pictures as a run takes, for the slots of
+// Encode computes the vectors of as many pictures as a run takes, for the slots of
 // picture number first on.
 func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
 	memory, offset := e.pixels.Placed()

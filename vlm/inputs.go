@@ -7,7 +7,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // Inputs are the buffers in which a batch of fixed shape reaches the device.
@@ -117,7 +117,7 @@ func (in *Inputs) tokens() nn.TokenIndex {
 
 // Upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
 // what the step block says of it. It returns the number of targets.
-func (in *Inputs) Upload(dev engine.Device, b *batch.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
+func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
 	var rows, targets []int32

@@ -125,7 +125,7 @@ func (m *Model) Store(t shaders.Type) {
 	}
 }
 
-// pack is store for a model that only runs: there is no copy of 32 bits.
+// StoreHalf is store for a model that only runs: there is no copy of 32 bits.
 func (m *Model) StoreHalf(t shaders.Type) {
 	if t.Half() {
 		m.Params.StoreHalf(t)
@@ -179,7 +179,7 @@ func (m *Model) Close() {
 // DecodeBytes is what decoding a token reads of the weights.
 func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
-// apartOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
+// NoFusionOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
 func NoFusionOn(kind string) bool { return kind == "cpu" }
 
 // VocabularyParams are the parameters with a row for each token: the embedding and, where it is

@@ -23,7 +23,7 @@ type Processor struct {
 	ChatTemplate    []byte  // chat_template.jinja; nil where the template stands in config
 }
 
-// newLanguage joins a tokenizer and a template; config is tokenizer_config.json.
+// NewProcessor joins a tokenizer and a template; config is tokenizer_config.json.
 func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Processor, error) {
 	own := tok.Len()
 	encoder, err := chat.NewEncoder(tok, template, patches)
@@ -88,7 +88,7 @@ func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.E
 // EndIDs are the tokens that end an answer.
 func (l *Processor) EndIDs() []int32 { return slices.Clone(l.EOS) }
 
-// endWith decides what ends an answer: what the chat template puts behind one, then
+// SetEnds decides what ends an answer: what the chat template puts behind one, then
 // the tokenizer's eos_token, then those that the model's files name. A model may have
 // none: its answers end at the limit.
 func (l *Processor) SetEnds(eosToken string, named []int32) {

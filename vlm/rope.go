@@ -254,7 +254,7 @@ func (s *RoPEScaling) check(headDim int) error {
 	return nil
 }
 
-// gives says whether the settings make these factors, up to the rounding of a file.
+// Matches says whether the settings make these factors, up to the rounding of a file.
 func (s *RoPEScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
 		got := s.Llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))

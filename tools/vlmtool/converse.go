@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/tokenizer"
 )
 
@@ -224,7 +224,7 @@ func (t *talk) question(ctx context.Context, text string) error {
 
 // alone says that each question goes to the model without those before it, as in its
 // training.
-func (t *talk) alone() bool { return t.generator.Config.Turns == batch.InBranches }
+func (t *talk) alone() bool { return t.generator.Config.Turns == packing.InBranches }
 
 func (t *talk) cutOff(r inferResult) {
 	if limit := t.generator.Config.Text.MaxPositionEmbeddings; r.PromptTokens+r.CompletionTokens >= limit {

@@ -15,7 +15,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 	"patchwork/vlm/pretrained"
 )
 
@@ -198,9 +198,9 @@ func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
 
 // preprocess decodes a picture to the pixels that the model sees.
 func preprocess(c vlm.Config, name string, data []byte) ([]byte, error) {
-	img, err := picture.Decode(data)
+	img, err := image.Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return picture.Preprocess(img, c.Vision.ImageSize), nil
+	return image.Preprocess(img, c.Vision.ImageSize), nil
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"patchwork/internal/smallfile"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 )
 
 // What a file may be, by its first bytes.
@@ -66,10 +66,10 @@ func (a *app) inspectPicture(path string) error {
 	if err != nil {
 		return err
 	}
-	_, _, form, err := picture.DecodeConfig(raw)
-	var m *picture.RGB
+	_, _, form, err := image.DecodeConfig(raw)
+	var m *image.RGB
 	if err == nil {
-		m, err = picture.Decode(raw)
+		m, err = image.Decode(raw)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: a picture that cannot be read: %w", path, err)

@@ -5,8 +5,8 @@ import (
 	"context"
 	"fmt"
 
-	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
 )
 
@@ -21,7 +21,7 @@ func (f *rowFlags) declare(a *app) {
 	a.choice(&f.preset, "preset", "", "NAME: recipe of the training", train.PresetNames...)
 	a.flags.StringVar(&f.model, "model", "", "PATH: model's folder or a pretrained decoder, whose tokenizer counts")
 	a.flags.IntVar(&f.seqLen, "seq-len", 0, "tokens of a row; 0 = the recipe's")
-	a.choice(&f.turns, "turns", "", "MODE: a picture's turns one after another, or each alone behind it", string(batch.InConversation), string(batch.InBranches))
+	a.choice(&f.turns, "turns", "", "MODE: a picture's turns one after another, or each alone behind it", string(packing.InConversation), string(packing.InBranches))
 }
 
 func (f *rowFlags) given() bool { return *f != rowFlags{} }
@@ -53,7 +53,7 @@ func (f *rowFlags) fit() (*train.RowFit, error) {
 		return nil, usagef("preset %s takes the tokenizer of a pretrained decoder: bring it by vlmtool fetch %s --out DECODER, and add --model DECODER", f.preset, recipe.Decoder)
 	}
 	recipe.SeqLen = cmp.Or(f.seqLen, recipe.SeqLen)
-	recipe.Turns = cmp.Or(batch.Turns(f.turns), recipe.Turns, batch.InConversation)
+	recipe.Turns = cmp.Or(packing.Turns(f.turns), recipe.Turns, packing.InConversation)
 	return train.NewRowFit(recipe, f.model)
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
 )
 
@@ -74,9 +74,9 @@ func (f *trainFlags) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		},
 		"embedder-lr": func() { r.EmbedderLR = f.recipe.EmbedderLR }, "warmup": func() { r.Warmup = f.recipe.Warmup },
 		"weight-decay": func() { r.WeightDecay = f.recipe.WeightDecay }, "clip": func() { r.Clip = f.recipe.Clip },
-		"attention":            func() { r.Attention = batch.Attention(f.attention) },
-		"turns":                func() { r.Turns = batch.Turns(f.turns) },
-		"loss":                 func() { r.Loss = batch.Loss(f.loss) },
+		"attention":            func() { r.Attention = packing.Attention(f.attention) },
+		"turns":                func() { r.Turns = packing.Turns(f.turns) },
+		"loss":                 func() { r.Loss = packing.Loss(f.loss) },
 		"freeze-decoder-steps": func() { r.FreezeDecoderSteps = f.recipe.FreezeDecoderSteps },
 		"holdout":              func() { r.HoldOut = f.recipe.HoldOut }, "val-every": func() { r.ValEvery = f.recipe.ValEvery },
 		"save-every": func() { r.SaveEvery = f.recipe.SaveEvery }, "dtype": func() { r.DType = f.dtype },

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
 )
 
@@ -47,9 +47,9 @@ func (f *trainFlags) declare(a *app) {
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "AdamW's, on matrices")
 	s.Float64Var(&r.Clip, "clip", 0, "largest norm of all gradients; 0 = no clipping")
-	a.choice(&f.attention, "attention", "", "MODE: which tokens see each other", string(batch.Document), string(batch.DocumentBidirectionalImage), string(batch.Seed))
-	a.choice(&f.turns, "turns", "", "MODE: a picture's turns one after another, or each alone behind it", string(batch.InConversation), string(batch.InBranches))
-	a.choice(&f.loss, "loss", "", "WORD: tokens to learn", string(batch.OnAll), string(batch.OnAnswers))
+	a.choice(&f.attention, "attention", "", "MODE: which tokens see each other", string(packing.Document), string(packing.DocumentBidirectionalImage), string(packing.Seed))
+	a.choice(&f.turns, "turns", "", "MODE: a picture's turns one after another, or each alone behind it", string(packing.InConversation), string(packing.InBranches))
+	a.choice(&f.loss, "loss", "", "WORD: tokens to learn", string(packing.OnAll), string(packing.OnAnswers))
 	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "first steps that train the embedder alone")
 	s.Uint64Var(&r.Seed, "seed", 0, "seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "largest share of data rows that cannot be used")

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 )
 
 const quirks = "testdata/quirks"
@@ -57,8 +57,8 @@ func TestQuirkRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var seen []*picture.RGB
-			v := CheckEach(row, func(p *picture.RGB) { seen = append(seen, p) })
+			var seen []*image.RGB
+			v := CheckEach(row, func(p *image.RGB) { seen = append(seen, p) })
 			if v.Row != want.Row || (v.Status == Skip) != (v.Reason != "") || strings.Contains(v.Reason, "\n") {
 				t.Errorf("verdict %+v", v)
 			}
@@ -91,7 +91,7 @@ func TestQuirkRows(t *testing.T) {
 
 // differ is the largest difference from the colours in the middle of the four
 // quarters: top left, top right, bottom left, bottom right.
-func differ(p *picture.RGB, quarters [4][3]int) int {
+func differ(p *image.RGB, quarters [4][3]int) int {
 	far := 0
 	for q, want := range quarters {
 		x, y := p.W/4, p.H/4

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 )
 
 // A Row is one sample: some pictures and a conversation about them.
@@ -79,11 +79,11 @@ type Size struct {
 }
 
 // Check judges a row by decoding its pictures.
-func Check(r Row) Verdict { return CheckEach(r, func(*picture.RGB) {}) }
+func Check(r Row) Verdict { return CheckEach(r, func(*image.RGB) {}) }
 
 // maxRowPixels is the most that the pictures of a row may have together: they are
 // decoded one after another, and a row of thousands of large ones would take hours.
-const maxRowPixels = 4 * picture.MaxPixels
+const maxRowPixels = 4 * image.MaxPixels
 
 // Damaged is the verdict on a row that Dataset.Row could not read because of what
 // is in the file; ok is false for other errors, which say nothing of the row.
@@ -129,7 +129,7 @@ var placeholder = regexp.MustCompile(`<image>|<\|image(_pad)?\|>|<image_placehol
 // that no second decoding is needed and full-size pictures need not pile up.
 // Where a later picture turns out to be broken, the row is skipped though
 // earlier ones were handed over.
-func CheckEach(r Row, each func(*picture.RGB)) Verdict {
+func CheckEach(r Row, each func(*image.RGB)) Verdict {
 	v := CheckTexts(r)
 	if v.Status == Skip {
 		return v
@@ -141,7 +141,7 @@ func CheckEach(r Row, each func(*picture.RGB)) Verdict {
 		if data == nil { // a path alone is never followed
 			return r.skip("image %d has no bytes", i+1)
 		}
-		err := picture.With(data, func(p *picture.RGB) {
+		err := image.With(data, func(p *image.RGB) {
 			each(p)
 			v.Images = append(v.Images, Size{p.W, p.H})
 		})
@@ -158,7 +158,7 @@ func (r Row) pixels() (n int) {
 		return 0 // no more than one picture may have
 	}
 	for _, data := range r.Images {
-		if w, h, _, err := picture.DecodeConfig(data); err == nil {
+		if w, h, _, err := image.DecodeConfig(data); err == nil {
 			n += w * h
 		}
 	}

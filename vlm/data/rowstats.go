@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // RowStats counts the rows of a data set that were seen, and those that cannot be
@@ -17,7 +17,7 @@ type RowStats struct {
 	good, bad rowSet // by this process
 	earlier   rowSet // bad ones that an earlier process has listed
 	reasons   map[string]int
-	counts    batch.Counts
+	counts    packing.Counts
 	list      *BadRows // where skipped rows are written down; nil: nowhere
 	warn      func(v Verdict)
 }
@@ -43,7 +43,7 @@ func (s *RowStats) ListTo(list *BadRows, d *Dataset) {
 const minRows = 100
 
 // Encoded counts what became of a row's text. A row of which nothing fits is a bad one.
-func (s *RowStats) Encoded(i int, row Row, c batch.Counts, rowLen int) {
+func (s *RowStats) Encoded(i int, row Row, c packing.Counts, rowLen int) {
 	s.mu.Lock()
 	s.counts.Add(c)
 	s.mu.Unlock()
@@ -147,7 +147,7 @@ func (s *RowStats) String() string {
 }
 
 // Counts are what became of the rows' turns.
-func (s *RowStats) Counts() batch.Counts {
+func (s *RowStats) Counts() packing.Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counts

@@ -7,35 +7,35 @@ import (
 
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/require"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
 	"patchwork/vlm/internal/vlmtest"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/packing"
 )
 
 // TestBranchIsAlone: a question among the branches of a picture gets the logits
 // that it gets alone behind the picture.
 func TestBranchIsAlone(t *testing.T) {
-	img, err := picture.Decode(vlmtest.Image(t, vlmtest.Colors[1].RGB, 10, 12, 25))
+	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[1].RGB, 10, 12, 25))
 	require.NoError(t, err)
-	pixels := picture.Preprocess(img, 64)
+	pixels := image.Preprocess(img, 64)
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"},
 		{User: "what is the green shape?", Assistant: "rectangle"}, {User: "is there not a circle?", Assistant: "yes"}}
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
-				sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
+				sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.InBranches}
 				samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 				require.NoError(t, err)
 				s := samples[0]
-				together := vlmtest.Logits(t, l, s, batch.InBranches, pixels)
+				together := vlmtest.Logits(t, l, s, packing.InBranches, pixels)
 				v := l.Config.Text.VocabSize
 				for i, turn := range turns {
 					one, err := l.Processor.Conversation(chat.Conversation{Turns: []chat.Turn{turn}, Images: 1})
 					require.NoError(t, err)
-					alone := vlmtest.Logits(t, l, &batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, pixels)
+					alone := vlmtest.Logits(t, l, &packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, pixels)
 					prefix := s.Branches[0]
 					compareLogits(t, turn.User, together[s.Branches[i]*v:][:(len(one.IDs)-prefix)*v], alone[prefix*v:])
 				}
@@ -62,11 +62,11 @@ func compareLogits(t *testing.T, what string, got, want []float32) {
 // TestGenerateMatchesForward: what the key/value cache gives token by token is
 // what the whole text gives at once.
 func TestGenerateMatchesForward(t *testing.T) {
-	img, err := picture.Decode(vlmtest.Image(t, vlmtest.Colors[2].RGB, 5, 9, 30))
+	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[2].RGB, 5, 9, 30))
 	require.NoError(t, err)
-	pixels := picture.Preprocess(img, 64)
+	pixels := image.Preprocess(img, 64)
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
@@ -77,8 +77,8 @@ func TestGenerateMatchesForward(t *testing.T) {
 				require.NoError(t, err)
 				ids, v := prompt.IDs, l.Config.Text.VocabSize
 				for i, id := range got.IDs {
-					s := &batch.Sample{IDs: ids, Answer: make([]bool, len(ids)), Images: prompt.Images}
-					all := vlmtest.Logits(t, l, s, batch.InConversation, pixels)
+					s := &packing.Sample{IDs: ids, Answer: make([]bool, len(ids)), Images: prompt.Images}
+					all := vlmtest.Logits(t, l, s, packing.InConversation, pixels)
 					last, best := all[(len(ids)-1)*v:], 0
 					for j, x := range last {
 						if x > last[best] {
@@ -101,7 +101,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 func TestEvaluateMatchesGeneration(t *testing.T) {
 	file := vlmtest.Data(t, 12)
 	for _, dev := range devices.Open(t) {
-		l := vlmtest.Model0(t, dev, batch.DocumentBidirectionalImage)
+		l := vlmtest.Model0(t, dev, packing.DocumentBidirectionalImage)
 		g := generate.New(l)
 		defer g.Free()
 		img := map[int][]byte{}
@@ -109,9 +109,9 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 		_, err := Run(context.Background(), l, Options{Data: []string{file}, Answer: func(a TurnResult) {
 			turns++
 			if img[a.Row] == nil {
-				decoded, err := picture.Decode(vlmtest.Image(t, vlmtest.Colors[a.Row%3].RGB, 4+a.Row%17, 3+a.Row%13, 20+a.Row%11))
+				decoded, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[a.Row%3].RGB, 4+a.Row%17, 3+a.Row%13, 20+a.Row%11))
 				require.NoError(t, err)
-				img[a.Row] = picture.Preprocess(decoded, 64)
+				img[a.Row] = image.Preprocess(decoded, 64)
 			}
 			prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: a.Question}}, Images: 1}, nil)
 			require.NoError(t, err)

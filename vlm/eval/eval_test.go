@@ -9,10 +9,10 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/score"
 )
 
@@ -43,7 +43,7 @@ func TestLetteredChoices(t *testing.T) {
 func TestChoices(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, batch.Document)
+	l := vlmtest.Model0(t, dev, packing.Document)
 	file := vlmtest.Data(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
 	e := &evaluator{Runner: l, generator: generate.New(l), scorers: map[int]*scorer{}}
@@ -93,7 +93,7 @@ func turnsFor(question string, answers []string) (turns []chat.Turn) {
 func TestCaptions(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, batch.Document)
+	l := vlmtest.Model0(t, dev, packing.Document)
 	file := vlmtest.Data(t, 4)
 	plain, err := Run(t.Context(), l, Options{Data: []string{file}})
 	require.NoError(t, err)
@@ -118,7 +118,7 @@ func TestEvaluateHeldOut(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
 	var rows []int
-	_, err := Run(t.Context(), vlmtest.Model0(t, dev, batch.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
+	_, err := Run(t.Context(), vlmtest.Model0(t, dev, packing.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
 		if !slices.Contains(rows, a.Row) {
 			rows = append(rows, a.Row)
 		}
@@ -134,11 +134,11 @@ func TestEvaluateHeldOut(t *testing.T) {
 func TestEvaluateText(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, batch.Document)
+	l := vlmtest.Model0(t, dev, packing.Document)
 	const text = "what color is the shape? <|im_end|> red"
 	ids := vlmtest.PlainIDs(l.Processor.Tokenizer, text)
 	n := len(ids)
-	y := vlmtest.Logits(t, l, &batch.Sample{IDs: ids, Answer: make([]bool, n)}, batch.InConversation, nil)
+	y := vlmtest.Logits(t, l, &packing.Sample{IDs: ids, Answer: make([]bool, n)}, packing.InConversation, nil)
 	v := len(y) / n
 	var want float64
 	for i := range n - 1 {

@@ -39,7 +39,7 @@ func (e *evaluator) turns(ctx context.Context, s *sample) error {
 	return nil
 }
 
-// tell counts a turn's outcome and passes it on. Captions are held back until
+// reportAnswer counts a turn's outcome and passes it on. Captions are held back until
 // the whole corpus is known, against which they are scored.
 func (e *evaluator) reportAnswer(a TurnResult) {
 	e.result.Turns++
@@ -55,7 +55,7 @@ func (e *evaluator) reportAnswer(a TurnResult) {
 	}
 }
 
-// judge compares one turn's likeliest tokens with the true ones.
+// match compares one turn's likeliest tokens with the true ones.
 func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got scored) (TurnResult, error) {
 	truth, best := got.truth, got.best
 	a := TurnResult{File: s.File, Row: s.Index, Control: e.Control, Question: turn.User, Truth: turn.Assistant, NLL: got.sum(), Tokens: len(truth)}
@@ -89,7 +89,7 @@ func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got sc
 	return a, nil
 }
 
-// settle says whether tokens that part from the true answer in their last one
+// decide says whether tokens that part from the true answer in their last one
 // already decide that the answer differs, or ends.
 func (e *evaluator) decide(turn chat.Turn, ids []int32) (answer string, settled bool) {
 	last := len(ids) - 1

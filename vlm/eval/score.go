@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/packing"
 )
 
 // scored is what the model makes of one turn's true answer: for each of its
@@ -28,11 +28,11 @@ func (s scored) sum() float64 {
 
 // score scores turns, each alone behind the sample's pictures.
 func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.Turn) ([]scored, error) {
-	modes := batch.Modes{Attention: e.Config.Attention, Turns: batch.InBranches, Loss: batch.OnAnswers}
-	if e.Config.Attention != batch.Seed {
+	modes := packing.Modes{Attention: e.Config.Attention, Turns: packing.InBranches, Loss: packing.OnAnswers}
+	if e.Config.Attention != packing.Seed {
 		return e.scoreTurns(ctx, pictures, turns, modes)
 	}
-	modes.Turns = batch.InConversation // that attention knows no branches
+	modes.Turns = packing.InConversation // that attention knows no branches
 	var out []scored
 	for _, t := range turns {
 		one, err := e.scoreTurns(ctx, pictures, []chat.Turn{t}, modes)
@@ -47,13 +47,13 @@ func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.T
 // maxEvalRow bounds the tokens of a row of branches.
 const maxRow = 1 << 14
 
-func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []chat.Turn, modes batch.Modes) ([]scored, error) {
+func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []chat.Turn, modes packing.Modes) ([]scored, error) {
 	c := chat.Conversation{Turns: turns, Images: len(pictures)}
 	length, err := e.rowLength(c, modes.Turns)
 	if err != nil {
 		return nil, err
 	}
-	sampler := batch.Sampler{Encoder: e.Processor.Encoder, RowLen: length, Turns: modes.Turns}
+	sampler := packing.Sampler{Encoder: e.Processor.Encoder, RowLen: length, Turns: modes.Turns}
 	samples, _, err := sampler.Samples(0, c)
 	if err != nil {
 		return nil, err
@@ -74,9 +74,9 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 
 // rowLength is the length of row for a conversation: all of it, or at least its
 // longest branch where they are too many for one row.
-func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, error) {
+func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, error) {
 	longest, all := 0, 0
-	if turns == batch.InBranches {
+	if turns == packing.InBranches {
 		b, err := e.Processor.Branches(c)
 		if err != nil {
 			return 0, err
@@ -101,8 +101,8 @@ func (e *evaluator) rowLength(c chat.Conversation, turns batch.Turns) (int, erro
 }
 
 // scoreSample scores the turns that one packed sample holds.
-func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *batch.Sample, modes batch.Modes, length int) ([]scored, error) {
-	b, err := batch.Build(batch.Shape{Rows: 1, T: length, Patches: e.Config.Vision.Patches()}, modes, [][]*batch.Sample{{sample}})
+func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *packing.Sample, modes packing.Modes, length int) ([]scored, error) {
+	b, err := packing.Build(packing.Shape{Rows: 1, T: length, Patches: e.Config.Vision.Patches()}, modes, [][]*packing.Sample{{sample}})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 		if i+1 < len(starts) {
 			hi = starts[i+1]
 		}
-		truth := slices.DeleteFunc(slices.Clone(b.Targets[lo:hi]), func(id int32) bool { return id == batch.Ignore })
+		truth := slices.DeleteFunc(slices.Clone(b.Targets[lo:hi]), func(id int32) bool { return id == packing.Ignore })
 		n := len(truth)
 		// A template may mark more than generation would give: a line end behind the end
 		// of the turn.

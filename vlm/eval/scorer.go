@@ -8,7 +8,7 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // scorer runs the forward pass over rows of one length.
@@ -70,7 +70,7 @@ func (s *scorer) close() {
 
 // run returns, for every target in order, its negative log-likelihood in nats and the id with
 // the largest logit in its place.
-func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
+func (s *scorer) run(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, best []int32, err error) {
 	n, err := s.in.Upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
@@ -86,9 +86,9 @@ func (s *scorer) run(ctx context.Context, b *batch.Batch, pixels []byte) (nll []
 // Score runs a text without images through the model: the negative log-likelihood of each of
 // ids[1:], in nats, and the logits behind the last id [V].
 func Score(ctx context.Context, l *vlm.Runner, ids []int32) (nll, logits []float32, err error) {
-	b, err := batch.Build(batch.Shape{Rows: 1, T: len(ids), Patches: l.Config.Vision.Patches()},
-		batch.Modes{Attention: l.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
-		[][]*batch.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: len(ids), Patches: l.Config.Vision.Patches()},
+		packing.Modes{Attention: l.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
 	if err != nil {
 		return nil, nil, err
 	}

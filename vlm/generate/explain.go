@@ -8,8 +8,8 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/packing"
 )
 
 // Explained is where a model looked as it said an answer: what Attention weighs, not
@@ -29,7 +29,7 @@ type ExplainedWord struct {
 	Layers []AttentionMap // from the first
 }
 
-// Look is how the attention from which a word was predicted is shared out. It is the
+// AttentionMap is how the attention from which a word was predicted is shared out. It is the
 // mean over a layer's heads, and over the tokens of the word, of the weights of the
 // token before each: that is the one whose vector predicts it. All of it sums to 1.
 type AttentionMap struct {
@@ -38,7 +38,7 @@ type AttentionMap struct {
 	Answer  float64   // on the answer so far
 }
 
-// Picture is the share that goes to the pictures.
+// Image is the share that goes to the pictures.
 func (l AttentionMap) Image() float64 {
 	sum := 0.0
 	for _, p := range l.Patches {
@@ -97,9 +97,9 @@ func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pic
 	n := int(queries[len(queries)-1]) + 1 // what follows, nobody looks at
 	ids := append(prompt.IDs[:len(prompt.IDs):len(prompt.IDs)], answer...)[:n]
 	patches := l.Config.Vision.Patches()
-	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: patches},
-		batch.Modes{Attention: l.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
-		[][]*batch.Sample{{{IDs: ids, Answer: make([]bool, n), Images: prompt.Images}}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: patches},
+		packing.Modes{Attention: l.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, n), Images: prompt.Images}}})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pic
 }
 
 // probe runs a batch and returns what attentionProbe reads.
-func probe(ctx context.Context, l *vlm.Runner, b *batch.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
+func probe(ctx context.Context, l *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
 	in := l.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
 	p, err := vlm.NewAttentionProbe(l, queries, b.Intervals, group, groups)
 	if err != nil {
@@ -158,7 +158,7 @@ func probe(ctx context.Context, l *vlm.Runner, b *batch.Batch, pixels []byte, qu
 	return p.Read(ctx, l.Device, exe)
 }
 
-// meanLook averages the shares of a word's tokens.
+// wordAttention averages the shares of a word's tokens.
 func wordAttention(shares [][]float32) AttentionMap {
 	looks := make([]AttentionMap, len(shares))
 	for i, s := range shares {
@@ -171,7 +171,7 @@ func wordAttention(shares [][]float32) AttentionMap {
 	return MeanAttention(looks)
 }
 
-// MeanLook is the mean of looks at the same pictures.
+// MeanAttention is the mean of looks at the same pictures.
 func MeanAttention(looks []AttentionMap) AttentionMap {
 	mean, part := AttentionMap{Patches: make([]float64, len(looks[0].Patches))}, 1/float64(len(looks))
 	for _, l := range looks {

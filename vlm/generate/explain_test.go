@@ -12,9 +12,9 @@ import (
 	"patchwork/internal/require"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 )
 
 // explainTest asks a model with random weights about a red square and lets it say
@@ -32,7 +32,7 @@ func explainTest(t testing.TB, l *vlm.Runner, said string, most int) Explained {
 // shares of a word sum to 1 in each layer and in the mean; devices and types say the
 // same within roundings.
 func TestExplain(t *testing.T) {
-	for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+	for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
 		want := explainTest(t, vlmtest.Model0(t, cpu.Open(0), attention), "a red circle", 2)
 		if len(want.Words) != 2 || want.Omitted != 1 || want.Words[0].Text != "a" || want.Words[1].Text != "red" {
 			t.Fatalf("%d words (%+v), %d omitted, want a, red and 1 more", len(want.Words), want.Words, want.Omitted)
@@ -46,7 +46,7 @@ func TestExplain(t *testing.T) {
 				// Scores of size 1 through some thirty roundings at random, and the mean of many.
 				shaders.BF16: math.Sqrt(30) * 0x1p-8, shaders.F16: math.Sqrt(30) * 0x1p-11,
 			} {
-				if attention != batch.Document && (dev.Info().Device != "cpu" || storage.Half()) {
+				if attention != packing.Document && (dev.Info().Device != "cpu" || storage.Half()) {
 					continue // TestGoldenAttentionWeights has every mask on every device
 				}
 				t.Run(string(attention)+"/"+dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
@@ -73,16 +73,16 @@ func TestExplain(t *testing.T) {
 // TestExplainPatches: a share belongs to the token that the picture's patch became, of
 // the first picture and of the second, and the mean is that of all layers.
 func TestExplainPatches(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
 	require.NoError(t, err)
 	pictures, answer := [][]byte{vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)}, vlmtest.PlainIDs(l.Processor.Tokenizer, "a")
 	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
 	require.NoError(t, err)
 	n := len(prompt.IDs)
-	b, err := batch.Build(batch.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
-		batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
-		[][]*batch.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
+		packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
+		[][]*packing.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
 	require.NoError(t, err)
 	each := make([]int, n) // a group for every token
 	for i := range each {
@@ -108,13 +108,13 @@ func TestExplainPatches(t *testing.T) {
 // alone behind the picture.
 func TestExplainBranch(t *testing.T) {
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
-	l := vlmtest.Model0(t, cpu.Open(0), batch.DocumentBidirectionalImage)
-	sampler := batch.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: batch.InBranches}
+	l := vlmtest.Model0(t, cpu.Open(0), packing.DocumentBidirectionalImage)
+	sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.InBranches}
 	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 	require.NoError(t, err)
-	weights := func(s *batch.Sample, how batch.Turns, query int) [][][]float32 {
-		b, err := batch.Build(batch.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
-			batch.Modes{Attention: l.Config.Attention, Turns: how, Loss: batch.OnAll}, [][]*batch.Sample{{s}})
+	weights := func(s *packing.Sample, how packing.Turns, query int) [][][]float32 {
+		b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
+			packing.Modes{Attention: l.Config.Attention, Turns: how, Loss: packing.OnAll}, [][]*packing.Sample{{s}})
 		require.NoError(t, err)
 		group, text := make([]int, s.Len()), l.Config.Vision.Patches()
 		for i, slot := range b.ImageSlots {
@@ -128,8 +128,8 @@ func TestExplainBranch(t *testing.T) {
 	}
 	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
 	require.NoError(t, err)
-	together := weights(samples[0], batch.InBranches, samples[0].Len()-2)
-	alone := weights(&batch.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, batch.InConversation, len(one.IDs)-2)
+	together := weights(samples[0], packing.InBranches, samples[0].Len()-2)
+	alone := weights(&packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, len(one.IDs)-2)
 	for layer := range alone {
 		for j, want := range alone[layer][0] {
 			if got := together[layer][0][j]; !(math.Abs(float64(got-want)) <= 1e-6) { // sums in another order
@@ -141,7 +141,7 @@ func TestExplainBranch(t *testing.T) {
 
 // TestExplainRefuses what has nothing to show.
 func TestExplainRefuses(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
 	require.NoError(t, err)
 	if _, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
@@ -154,7 +154,7 @@ func TestExplainRefuses(t *testing.T) {
 
 // TestSplitWords: every token that has letters belongs to one word, in order.
 func TestSplitWords(t *testing.T) {
-	tok := vlmtest.Model0(t, cpu.Open(0), batch.Document).Processor.Tokenizer
+	tok := vlmtest.Model0(t, cpu.Open(0), packing.Document).Processor.Tokenizer
 	for _, c := range []struct {
 		text string
 		want []string

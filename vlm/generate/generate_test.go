@@ -13,9 +13,9 @@ import (
 	"patchwork/internal/require"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 )
 
 // smallPasses makes prompts go through in many pieces.
@@ -53,7 +53,7 @@ func closeTo(t *testing.T, what string, got, want []float32) {
 func TestPrefill(t *testing.T) {
 	smallPasses(t)
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				g := New(l)
@@ -83,8 +83,8 @@ func TestPrefill(t *testing.T) {
 					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
 					require.NoError(t, err)
 					got, cached := lastLogits(t, g, prompt, c.pictures)
-					s := &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
-					all := vlmtest.Logits(t, l, s, batch.InConversation, slices.Concat(c.pictures...))
+					s := &packing.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
+					all := vlmtest.Logits(t, l, s, packing.InConversation, slices.Concat(c.pictures...))
 					closeTo(t, "logits", got, all[len(all)-len(got):])
 					lengths = append(lengths, len(prompt.IDs))
 					if least, most := c.cached(); cached < least || cached > most {
@@ -100,7 +100,7 @@ func TestPrefill(t *testing.T) {
 // either kind, whether the projections' weights adjoin in memory or not.
 func TestPrefillOfDecoders(t *testing.T) {
 	smallPasses(t)
-	llama := vlmtest.ConfigOf(t, batch.Document).Text
+	llama := vlmtest.ConfigOf(t, packing.Document).Text
 	apart := func(c vlm.TextConfig) vlm.TextConfig {
 		c.HiddenSize, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize = 18, 3, 1, 6, 10
 		return c
@@ -116,13 +116,13 @@ func TestPrefillOfDecoders(t *testing.T) {
 			{"qwen3", qwen, "rope_split_norm"}, {"qwen3 apart", apart(qwen), "append_rows"},
 		} {
 			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
-				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, batch.Document).WithText(c.text), shaders.F32)
+				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, packing.Document).WithText(c.text), shaders.F32)
 				g := New(l)
 				defer g.Free()
 				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
-				all := vlmtest.Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, batch.InConversation, nil)
+				all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, packing.InConversation, nil)
 				closeTo(t, "logits", got, all[len(all)-len(got):])
 				_, plan, err := g.planPass(1, 0)
 				require.NoError(t, err)
@@ -138,7 +138,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 func TestCacheGrows(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
-			l := vlmtest.Model0(t, dev, batch.Document)
+			l := vlmtest.Model0(t, dev, packing.Document)
 			g := New(l)
 			defer g.Free()
 			prompt := chat.Tokens{}
@@ -152,7 +152,7 @@ func TestCacheGrows(t *testing.T) {
 			if cached != 100 || g.cache.Capacity <= before {
 				t.Errorf("%d tokens were in the cache and it has room for %d after %d, want 100 and more", cached, g.cache.Capacity, before)
 			}
-			all := vlmtest.Logits(t, l, &batch.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, batch.InConversation, nil)
+			all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, packing.InConversation, nil)
 			closeTo(t, "logits", got, all[len(all)-len(got):])
 		})
 	}
@@ -162,7 +162,7 @@ func TestCacheGrows(t *testing.T) {
 // tokens, at that of the context, and when it is cancelled; what came so far is
 // there each time.
 func TestGenerateStops(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), batch.Document)
+	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
 	g := New(l)
 	defer g.Free()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)

@@ -8,7 +8,7 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // passSizes are the numbers of tokens that a pass has room for: a prompt goes
@@ -50,9 +50,9 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	if len(s.images) > 0 {
 		patches = g.Config.Vision.Patches()
 	}
-	b, err := batch.Build(batch.Shape{Rows: 1, T: len(s.ids), Patches: patches},
-		batch.Modes{Attention: g.Config.Attention, Turns: batch.InConversation, Loss: batch.OnAll},
-		[][]*batch.Sample{{{IDs: s.ids, Answer: make([]bool, len(s.ids)), Images: s.images}}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids), Patches: patches},
+		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+		[][]*packing.Sample{{{IDs: s.ids, Answer: make([]bool, len(s.ids)), Images: s.images}}})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -82,7 +82,7 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 // whole moves a place in the sequence that lies inside a picture to its start
 // where the tokens of a picture see each other and so must go through together.
 func (g *Generator) whole(s sequence, at, patches int) int {
-	if k := s.picturesBefore(at); g.Config.Attention == batch.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
+	if k := s.picturesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
 		return s.images[k-1]
 	}
 	return at
@@ -100,7 +100,7 @@ func (g *Generator) largest() int {
 // decode takes one more token through the decoder.
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 	past := len(g.held.ids)
-	b := &batch.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
+	b := &packing.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
 	p, err := g.runBatch(ctx, b, past, 0)
 	if err == nil {
 		g.held.ids = append(g.held.ids, id)
@@ -110,13 +110,13 @@ func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 
 // run takes tokens [lo,hi) of a row through the decoder. slots is how many of the
 // row's picture slots stand before the first that has a feature now.
-func (g *Generator) run(ctx context.Context, b *batch.Batch, lo, hi, slots int) (*pass, error) {
-	return g.runBatch(ctx, &batch.Batch{
+func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi, slots int) (*pass, error) {
+	return g.runBatch(ctx, &packing.Batch{
 		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
 	}, lo, slots)
 }
 
-func (g *Generator) runBatch(ctx context.Context, b *batch.Batch, past, slots int) (*pass, error) {
+func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots int) (*pass, error) {
 	p, err := g.pass(len(b.IDs))
 	if err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (p *pass) layout() map[string]engine.View {
 	return views
 }
 
-// look computes the vectors of pictures. The passes are bound to the room for
+// encode computes the vectors of pictures. The passes are bound to the room for
 // them, and are compiled anew when that has to grow.
 func (g *Generator) encode(ctx context.Context, pictures [][]byte) error {
 	if len(pictures) == 0 {

@@ -13,9 +13,9 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 )
 
 // TestSamplingExtremes draws with settings at the edges of what floats hold: every
@@ -134,7 +134,7 @@ func TestGenerateNotFinite(t *testing.T) {
 		} {
 			for _, s := range []Sampling{{}, {Temperature: 1}, {Temperature: 0.5, TopK: 1}, {RepetitionPenalty: 1.5}} {
 				t.Run(fmt.Sprintf("%s/%s/%+v", dev.Info().Device, c.name, s), func(t *testing.T) {
-					l := vlmtest.ModelIn(t, dev, batch.Document, shaders.F32)
+					l := vlmtest.ModelIn(t, dev, packing.Document, shaders.F32)
 					damaged := c.where(l.Model)
 					values, err := l.Params.Read(dev, l.Params.Weights, damaged)
 					require.NoError(t, err)

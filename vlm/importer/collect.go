@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"patchwork/vlm/data"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 )
 
 // The largest files that are read of a picture and of a caption, and the characters of a
@@ -24,7 +24,7 @@ const (
 )
 
 // pictureNames are those of what is read, and of what is refused by its name.
-var pictureNames = picture.Extensions
+var pictureNames = image.Extensions
 
 func isPicture(path string) bool {
 	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))
@@ -361,7 +361,7 @@ func (c *collector) listsBelow() string {
 
 // captioned is a picture with its caption in a text file of the same name.
 func (c *collector) captioned(s *source, path, split string) entry {
-	e := entry{source: s, file: path, images: []image{{path: path}}, split: split}
+	e := entry{source: s, file: path, images: []imageFile{{path: path}}, split: split}
 	caption, err := c.caption(s, path)
 	if err != nil {
 		e.failed = err.Error()

@@ -330,28 +330,28 @@ func picturePart(part record) (string, error) {
 
 // image finds the picture that a list names, or unpacks the one that it holds in a data:
 // URL.
-func (s *source) image(list, name string) (image, error) {
+func (s *source) image(list, name string) (imageFile, error) {
 	name = strings.TrimPrefix(name, "file://")
 	if scheme, _, ok := strings.Cut(name, "://"); ok && len(scheme) > 1 {
-		return image{}, fmt.Errorf("names a picture that is not a file: download %s", shortened(name))
+		return imageFile{}, fmt.Errorf("names a picture that is not a file: download %s", shortened(name))
 	}
 	head, body, ok := strings.Cut(name, ",")
 	if !strings.HasPrefix(head, "data:") {
 		path, err := s.locate(list, name)
-		return image{path: path}, err
+		return imageFile{path: path}, err
 	}
 	if !ok || !strings.HasSuffix(head, ";base64") {
-		return image{}, errors.New("a data: URL is read where it is data:image/…;base64, and the bytes")
+		return imageFile{}, errors.New("a data: URL is read where it is data:image/…;base64, and the bytes")
 	}
 	bytes, err := base64.StdEncoding.DecodeString(strings.TrimSpace(body))
 	if err != nil || len(bytes) == 0 {
-		return image{}, errors.New("the data: URL is no base64")
+		return imageFile{}, errors.New("the data: URL is no base64")
 	}
-	return image{bytes: bytes}, nil
+	return imageFile{bytes: bytes}, nil
 }
 
 // name is what a message calls a picture.
-func (m image) name() string {
+func (m imageFile) name() string {
 	if m.path == "" {
 		return "its data: URL"
 	}

@@ -67,14 +67,14 @@ type entry struct {
 	source *source
 	file   string // where it is from, for messages
 	line   int
-	images []image
+	images []imageFile
 	turns  []data.Turn
 	split  string // that its folder or its list is; "" where it has none
 	failed string // why it cannot be used; "": it may be
 }
 
-// image is a picture's file, or its bytes.
-type image struct {
+// imageFile is an image's file, or its bytes.
+type imageFile struct {
 	path  string
 	bytes []byte
 	named bool // by the user: the path may lead anywhere

@@ -144,7 +144,7 @@ func (s *source) open(path string, limit int64) (*os.File, error) {
 }
 
 // picture returns a picture's bytes as they are.
-func (s *source) picture(m image) ([]byte, error) {
+func (s *source) picture(m imageFile) ([]byte, error) {
 	switch {
 	case m.path == "":
 		return m.bytes, nil

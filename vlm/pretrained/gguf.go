@@ -236,7 +236,7 @@ func (s *ggufSource) permuted(name string) bool {
 	return s.config.ModelType == "llama" && queryOrKey.MatchString(name)
 }
 
-// ggufLanguage makes the tokenizer and the template that stand in the metadata.
+// ggufProcessor makes the tokenizer and the template that stand in the metadata.
 func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 	tok, err := ggufTokenizer(f)
 	if err != nil {

@@ -207,7 +207,7 @@ func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, erro
 	return onDevice(m, l, dev, func() error { return ReadWeights(m, dev, dir) })
 }
 
-// openModel reads everything of a model's directory but the weights.
+// OpenFolder reads everything of a model's directory but the weights.
 func OpenFolder(dir string) (*vlm.Model, *vlm.Processor, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)

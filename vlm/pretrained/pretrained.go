@@ -15,7 +15,7 @@ import (
 	"patchwork/internal/smallfile"
 	"patchwork/nn"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/tokenizer"
 )
 
@@ -59,7 +59,7 @@ func Open(path string) (*Decoder, error) {
 // Close closes the files.
 func (p *Decoder) Close() error { return p.weights.Close() }
 
-// Language reads the decoder's tokenizer and chat template. patches is the number
+// Processor reads the decoder's tokenizer and chat template. patches is the number
 // of tokens of a picture, for which <|image|> is added; 0 is for text alone.
 func (p *Decoder) Processor(patches int) (*vlm.Processor, error) {
 	l, err := p.processor(patches)
@@ -86,7 +86,7 @@ func (p *Decoder) WithTokens(tok *tokenizer.Tokenizer) vlm.TextConfig {
 
 // Config is the decoder as a model of its own, without pictures.
 func (p *Decoder) Config() vlm.Config {
-	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: batch.Document, FormatVersion: vlm.FormatVersion}
+	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: packing.Document, FormatVersion: vlm.FormatVersion}
 }
 
 // Load writes the decoder's weights into the model's, which has passed check, and

@@ -16,10 +16,10 @@ import (
 	"patchwork/nn/gguf/gguftest"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
@@ -90,7 +90,7 @@ func TestImageRow(t *testing.T) {
 			if int(l.ImageID()) != tokens || text.VocabSize != max(300, tokens+1) {
 				t.Fatalf("%s: <|image|> is %d of %d", family, l.ImageID(), text.VocabSize)
 			}
-			c := vlmtest.ConfigOf(t, batch.Document).WithText(text)
+			c := vlmtest.ConfigOf(t, packing.Document).WithText(text)
 			c.ImageTokenID = tokens
 			m, err := vlm.NewModel(c.Config, c.Init)
 			require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 //go:embed presets
 var Presets embed.FS
 
-// loadLanguage reads the tokenizer and the template of a model's directory.
+// loadProcessor reads the tokenizer and the template of a model's directory.
 // patches is the number of tokens of a picture.
 func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
@@ -81,7 +81,7 @@ func readTokenizerConfig(dir string) ([]byte, error) {
 	return Indented(config)
 }
 
-// presetLanguage is a preset's own small tokenizer and template.
+// PresetProcessor is a preset's own small tokenizer and template.
 func PresetProcessor(preset string, patches int) (*vlm.Processor, error) {
 	text, err := Presets.ReadFile("presets/" + preset + "/tokenizer.json")
 	if err != nil {
@@ -106,7 +106,7 @@ func PresetProcessor(preset string, patches int) (*vlm.Processor, error) {
 	return l, err
 }
 
-// saveLanguage writes the tokenizer's files into a model's directory.
+// SaveProcessor writes the tokenizer's files into a model's directory.
 func SaveProcessor(l *vlm.Processor, dir string) error {
 	if err := l.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
 		return err
@@ -119,7 +119,7 @@ func SaveProcessor(l *vlm.Processor, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.TokenizerConfig, 0o644)
 }
 
-// OpenLanguage reads how a model reads and writes text, without its weights: that of a
+// OpenProcessor reads how a model reads and writes text, without its weights: that of a
 // model's folder, or of a bare decoder as Open takes it.
 func OpenProcessor(path string) (*vlm.Processor, error) {
 	bare, err := IsDecoder(path)

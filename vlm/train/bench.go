@@ -9,7 +9,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // Bench is a training step on random data: rows whose first half, and every
@@ -23,7 +23,7 @@ type Bench struct {
 
 	model   *vlm.Model
 	stepper *TrainStep
-	batch   *batch.Batch
+	batch   *packing.Batch
 	pixels  []byte
 	targets int
 	steps   int
@@ -108,11 +108,11 @@ func benchPictures(c vlm.Config, tokens int) int {
 func (b *Bench) fill(c vlm.Config, rows, tokens, pictures int) {
 	random := rand.New(rand.NewPCG(1, 1))
 	patches, size := c.Vision.Patches(), c.Vision.ImageSize
-	b.batch = &batch.Batch{Shape: batch.Shape{Rows: rows, T: tokens, Patches: patches}}
+	b.batch = &packing.Batch{Shape: packing.Shape{Rows: rows, T: tokens, Patches: patches}}
 	slot := int32(0)
 	picture := func(t int) bool { return t < 2*patches*pictures && t%(2*patches) < patches }
 	for i := range rows * tokens {
-		t, image, target := i%tokens, int32(-1), int32(batch.Ignore)
+		t, image, target := i%tokens, int32(-1), int32(packing.Ignore)
 		if picture(t) {
 			image = slot
 			slot++

@@ -13,8 +13,8 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
 	"patchwork/vlm/internal/vlmtest"
-	"patchwork/vlm/picture"
 	"patchwork/vlm/pretrained"
 )
 
@@ -70,11 +70,11 @@ func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.T
 	require.NoError(t, err)
 	g := generate.New(l)
 	defer g.Free()
-	img, err := picture.Decode(vlmtest.Image(t, vlmtest.Colors[0].RGB, 10, 10, 30))
+	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[0].RGB, 10, 10, 30))
 	require.NoError(t, err)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	require.NoError(t, err)
-	got, err := g.Generate(context.Background(), prompt, [][]byte{picture.Preprocess(img, 64)}, generate.Options{MaxNewTokens: 8})
+	got, err := g.Generate(context.Background(), prompt, [][]byte{image.Preprocess(img, 64)}, generate.Options{MaxNewTokens: 8})
 	require.NoError(t, err)
 	return l.Processor.Tokenizer.Decode(got.IDs, true)
 }

@@ -5,9 +5,9 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/packing"
 )
 
 // Estimation is what a run will take, found by recording it without a device.
@@ -161,9 +161,9 @@ func (r Recipe) expected() expectation {
 	triangle := func(n int) float64 { return float64(n) * float64(n+1) / 2 }
 	pairs := perRow * triangle(sample)
 	switch r.Attention {
-	case batch.Seed:
+	case packing.Seed:
 		pairs = triangle(r.SeqLen)
-	case batch.DocumentBidirectionalImage:
+	case packing.DocumentBidirectionalImage:
 		pairs += perRow * (float64(patches*patches) - triangle(patches))
 	}
 	e.visible = pairs / float64(r.SeqLen) / float64(r.SeqLen)

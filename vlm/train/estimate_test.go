@@ -6,14 +6,14 @@ import (
 	"patchwork/internal/require"
 	"patchwork/nn"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // TestEstimatedWork compares the recorded work of the presets with the textbook's
 // count: six operations a weight and token, and attention's products.
 func TestEstimatedWork(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"} {
-		for _, attention := range []batch.Attention{batch.Document, batch.DocumentBidirectionalImage, batch.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
 			r, err := Preset(name)
 			require.NoError(t, err)
 			r.Attention = attention
@@ -39,16 +39,16 @@ func TestEstimatedWork(t *testing.T) {
 
 // visiblePairs counts, token by token, what a row of samples sees; the last one is
 // counted in part.
-func visiblePairs(attention batch.Attention, sample, patches, row int) float64 {
+func visiblePairs(attention packing.Attention, sample, patches, row int) float64 {
 	seen := 0
-	if attention == batch.Seed {
+	if attention == packing.Seed {
 		for t := range row {
 			seen += t + 1
 		}
 		return float64(seen)
 	}
 	for t := range sample {
-		if attention == batch.DocumentBidirectionalImage && t < patches {
+		if attention == packing.DocumentBidirectionalImage && t < patches {
 			seen += patches
 		} else {
 			seen += t + 1

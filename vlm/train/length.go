@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
 )
 
 // LengthError says that rows of tokens are too short for the data.
@@ -57,7 +57,7 @@ func (f *Loader) leastTokens(row data.Row) (int, error) {
 	s := f.sampler
 	s.RowLen = math.MaxInt
 	c := conversation(row)
-	if s.Turns == batch.InConversation {
+	if s.Turns == packing.InConversation {
 		c.Turns = c.Turns[:min(1, len(c.Turns))]
 	}
 	least := math.MaxInt

@@ -9,9 +9,9 @@ import (
 
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 )
 
 // TestSeqLenTooShort: rows of tokens that hold nothing of the data are refused before
@@ -26,20 +26,20 @@ func TestSeqLenTooShort(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		files  []string
-		turns  batch.Turns
+		turns  packing.Turns
 		seqLen int
 		least  int  // that the error tells; 0: no such error
 		others bool // the run ends with another error
 	}{
-		{"pictures", []string{pictures}, batch.InBranches, 20, 73, false},
-		{"pictures, one token short", []string{pictures}, batch.InBranches, 72, 73, false},
-		{"pictures, just long enough", []string{pictures}, batch.InBranches, 73, 0, false},
-		{"a conversation begins with its first turn", []string{pictures}, batch.InConversation, 85, 86, false},
-		{"a conversation, just long enough", []string{pictures}, batch.InConversation, 86, 0, false},
-		{"text", []string{text}, batch.InBranches, 20, 0, false},
-		{"text too long", []string{text}, batch.InBranches, 8, 9, false},
-		{"pictures first, then text", []string{pictures, text}, batch.InBranches, 20, 0, false},
-		{"nothing to learn", []string{silent}, batch.InBranches, 20, 0, true},
+		{"pictures", []string{pictures}, packing.InBranches, 20, 73, false},
+		{"pictures, one token short", []string{pictures}, packing.InBranches, 72, 73, false},
+		{"pictures, just long enough", []string{pictures}, packing.InBranches, 73, 0, false},
+		{"a conversation begins with its first turn", []string{pictures}, packing.InConversation, 85, 86, false},
+		{"a conversation, just long enough", []string{pictures}, packing.InConversation, 86, 0, false},
+		{"text", []string{text}, packing.InBranches, 20, 0, false},
+		{"text too long", []string{text}, packing.InBranches, 8, 9, false},
+		{"pictures first, then text", []string{pictures, text}, packing.InBranches, 20, 0, false},
+		{"nothing to learn", []string{silent}, packing.InBranches, 20, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := testRecipe(t, 1)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
 )
 
 // Cursor is a place in the data: the batches of an epoch that were consumed.
@@ -20,43 +20,43 @@ type Cursor struct {
 	Batch int `json:"batch"`
 }
 
-// Feed turns the rows of a data set into batches for the device.
+// Loader turns the rows of a data set into batches for the device.
 type Loader struct {
 	dataset  *data.Dataset
 	rows     []int // of the data set
 	recipe   Recipe
 	shape    StepShape
 	vision   vlm.VisionConfig
-	sampler  batch.Sampler
-	schedule batch.Schedule
+	sampler  packing.Sampler
+	schedule packing.Schedule
 	stats    *data.RowStats
 
 	mu     sync.Mutex
-	cache  map[int][]*batch.Sample // by row: the same text is asked for every epoch
-	cached int                     // tokens in it
+	cache  map[int][]*packing.Sample // by row: the same text is asked for every epoch
+	cached int                       // tokens in it
 }
 
 // cacheTokens bounds the encoded text that a Feed keeps.
 const cacheTokens = 1 << 24
 
-// NewFeed reads the given rows as the recipe says.
+// NewLoader reads the given rows as the recipe says.
 func NewLoader(d *data.Dataset, rows []int, l *vlm.Processor, r Recipe, v vlm.VisionConfig, tally *data.RowStats) *Loader {
 	return &Loader{
-		dataset: d, rows: rows, recipe: r, vision: v, stats: tally, cache: map[int][]*batch.Sample{},
+		dataset: d, rows: rows, recipe: r, vision: v, stats: tally, cache: map[int][]*packing.Sample{},
 		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
-		sampler:  batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
-		schedule: batch.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: r.BatchSize},
+		sampler:  packing.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
+		schedule: packing.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: r.BatchSize},
 	}
 }
 
 // Batch is a batch with its pixels and the cursor behind it.
 type Batch struct {
-	*batch.Batch
+	*packing.Batch
 	Pixels []byte // [pictures,S,S,C]
 	Tokens int    // that are not padding
 	Next   Cursor
 	// The samples as they lie in the rows, for reading results back.
-	Samples [][]*batch.Sample
+	Samples [][]*packing.Sample
 }
 
 // Batches sends batches from a cursor on, epoch after epoch, until ctx ends; they
@@ -98,7 +98,7 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 	return out
 }
 
-// Fed is a batch or the error that ended the sequence.
+// LoadedBatch is a batch or the error that ended the sequence.
 type LoadedBatch struct {
 	Batch *Batch
 	Err   error
@@ -140,8 +140,8 @@ func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 }
 
 // samplesUntil is samples that fails where ctx has ended: a pool of rows takes its time.
-func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample, error) {
-	return func(i int) ([]*batch.Sample, error) {
+func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*packing.Sample, error) {
+	return func(i int) ([]*packing.Sample, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -150,7 +150,7 @@ func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*batch.Sample,
 }
 
 // samples encodes the text of a row. A row without an answer gives none.
-func (f *Loader) samples(i int) ([]*batch.Sample, error) {
+func (f *Loader) samples(i int) ([]*packing.Sample, error) {
 	f.mu.Lock()
 	cached, ok := f.cache[i]
 	f.mu.Unlock()
@@ -177,7 +177,7 @@ func (f *Loader) samples(i int) ([]*batch.Sample, error) {
 
 // encoded encodes row n of the data set. A row that is damaged, or that the chat
 // template refuses, gives no samples.
-func (f *Loader) encoded(n int) ([]*batch.Sample, error) {
+func (f *Loader) encoded(n int) ([]*packing.Sample, error) {
 	row, err := f.dataset.Row(n)
 	if err != nil {
 		return nil, f.skipped(n, err)
@@ -216,12 +216,12 @@ func conversation(row data.Row) chat.Conversation {
 
 // build decodes the pictures of the samples, drops the samples whose pictures
 // cannot be decoded, and lays the rest out.
-func (f *Loader) build(rows [][]*batch.Sample) (*Batch, error) {
+func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 	pictures, err := f.decode(rows)
 	if err != nil {
 		return nil, err
 	}
-	kept := make([][]*batch.Sample, len(rows))
+	kept := make([][]*packing.Sample, len(rows))
 	for i, row := range rows {
 		for _, s := range row {
 			if pictures[s.Row] != nil {
@@ -229,7 +229,7 @@ func (f *Loader) build(rows [][]*batch.Sample) (*Batch, error) {
 			}
 		}
 	}
-	b, err := batch.Build(batch.Shape{Rows: f.shape.Rows, T: f.shape.Tokens, Patches: f.vision.Patches()}, f.recipe.Modes(), kept)
+	b, err := packing.Build(packing.Shape{Rows: f.shape.Rows, T: f.shape.Tokens, Patches: f.vision.Patches()}, f.recipe.Modes(), kept)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ var decoders = max(1, runtime.GOMAXPROCS(0)/2)
 
 // decode returns the prepared pictures by row of the data set, nil where one of
 // them is bad.
-func (f *Loader) decode(rows [][]*batch.Sample) (map[int][][]byte, error) {
+func (f *Loader) decode(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	var order []int
 	all := map[int][][]byte{}
 	for _, row := range rows {

@@ -243,7 +243,7 @@ func (t *trainer) restore() error {
 	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
 }
 
-// goOn brings the checkpoint back that was found to be whole, and sets broken ones
+// resumeFrom brings the checkpoint back that was found to be whole, and sets broken ones
 // aside.
 func (t *trainer) resumeFrom() error {
 	for _, c := range t.saved.Damaged {

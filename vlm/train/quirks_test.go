@@ -11,7 +11,7 @@ import (
 	"patchwork/internal/require"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
 	"patchwork/vlm/pretrained"
 )
 
@@ -86,18 +86,18 @@ func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *vlm.Proc
 	if len(pictures) != len(want.Images) {
 		t.Fatalf("%d pictures, want %d", len(pictures), len(want.Images))
 	}
-	for i, image := range want.Images {
-		if max(image.Width, image.Height) > 2*min(image.Width, image.Height) {
+	for i, img := range want.Images {
+		if max(img.Width, img.Height) > 2*min(img.Width, img.Height) {
 			continue // the cut keeps the middle alone
 		}
-		seen := &picture.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: pictures[i]}
-		for q, colour := range image.Quarters {
+		seen := &image.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: pictures[i]}
+		for q, colour := range img.Quarters {
 			x, y := seen.W/4+q%2*seen.W/2, seen.H/4+q/2*seen.H/2
 			for k, w := range colour {
 				// 8 is the manifest's, for lossy formats; a photo's colours change between
 				// a quarter's middle and the cut's.
 				most := 8
-				if image.Width > 1000 {
+				if img.Width > 1000 {
 					most = 40
 				}
 				if got := int(seen.Pix[3*(y*seen.W+x)+k]); got-w > most || w-got > most {

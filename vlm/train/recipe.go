@@ -11,7 +11,7 @@ import (
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
@@ -24,9 +24,9 @@ type Recipe struct {
 	Decoder string           `json:"decoder_repo,omitempty"`
 	Init    vlm.Init         `json:"init"`
 
-	Attention batch.Attention `json:"attention"`
-	Turns     batch.Turns     `json:"turns"`
-	Loss      batch.Loss      `json:"loss"`
+	Attention packing.Attention `json:"attention"`
+	Turns     packing.Turns     `json:"turns"`
+	Loss      packing.Loss      `json:"loss"`
 
 	SeqLen     int  `json:"seq_len"`    // tokens of a row
 	BatchSize  int  `json:"batch_size"` // rows of a micro-batch
@@ -91,8 +91,8 @@ func parseRecipe(data []byte, name string) (Recipe, error) {
 }
 
 // Modes are the recipe's choices for package batch.
-func (r *Recipe) Modes() batch.Modes {
-	return batch.Modes{Attention: r.Attention, Turns: r.Turns, Loss: r.Loss}
+func (r *Recipe) Modes() packing.Modes {
+	return packing.Modes{Attention: r.Attention, Turns: r.Turns, Loss: r.Loss}
 }
 
 // frozenThroughout says whether the decoder is never trained.

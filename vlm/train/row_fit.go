@@ -2,14 +2,14 @@ package train
 
 import (
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
 // RowFit judges rows as training does: whether their texts and pictures can be used, and
 // fit a row of tokens.
-type RowFit struct{ sampler batch.Sampler }
+type RowFit struct{ sampler packing.Sampler }
 
 // NewRowFit takes the tokenizer and the chat template of a model's folder or a pretrained
 // decoder; "" stands for the preset's own. Pictures, turns and the length of a row are the
@@ -19,7 +19,7 @@ func NewRowFit(r Recipe, model string) (*RowFit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RowFit{batch.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
+	return &RowFit{packing.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
 }
 
 func (r Recipe) language(model string) (*vlm.Processor, error) {

@@ -9,10 +9,10 @@ import (
 
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/data"
 	"patchwork/vlm/eval"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
@@ -35,7 +35,7 @@ func TestRowsTooLong(t *testing.T) {
 	short := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
 	long := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: strings.Repeat("yes and ", 100)}}}
 	both := data.Row{Turns: append(append([]data.Turn{}, short.Turns...), long.Turns...)}
-	for _, turns := range []batch.Turns{batch.InBranches, batch.InConversation} {
+	for _, turns := range []packing.Turns{packing.InBranches, packing.InConversation} {
 		for _, c := range []struct {
 			name string
 			row  data.Row

@@ -51,7 +51,7 @@ func (t *trainer) save() error {
 	return nil
 }
 
-// placeOfSaving decides once, and says so where it is the slower one.
+// chooseSaveMode decides once, and says so where it is the slower one.
 func (t *trainer) chooseSaveMode() saveMode {
 	if t.saver.mode != saveAuto {
 		return t.saver.mode
@@ -72,7 +72,7 @@ func (t *trainer) chooseSaveMode() saveMode {
 // freeHostMemory is a variable for tests.
 var freeHostMemory = engine.FreeHostMemory
 
-// tell says what became of a checkpoint, and warns of one that was not saved.
+// reportSaved says what became of a checkpoint, and warns of one that was not saved.
 func (t *trainer) reportSaved(done saved) {
 	t.announceSaved(done)
 	if done.err != nil {

@@ -24,7 +24,7 @@ type saver struct {
 	writing chan saved // the outcome of the one under way; nil: there is none
 }
 
-// place is where a checkpoint is written from.
+// saveMode is where a checkpoint is written from.
 type saveMode int
 
 const (

@@ -11,8 +11,8 @@ import (
 	"patchwork/nn"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
@@ -113,7 +113,7 @@ func TestAccumulatedGradients(t *testing.T) {
 	targets := 0
 	for i := range whole.batch.Targets { // few in the second row
 		if i >= tokens && i%tokens > 70 {
-			whole.batch.Targets[i] = batch.Ignore
+			whole.batch.Targets[i] = packing.Ignore
 		}
 		if whole.batch.Targets[i] >= 0 {
 			targets++
@@ -122,7 +122,7 @@ func TestAccumulatedGradients(t *testing.T) {
 	dev := cpu.Open(0)
 	require.NoError(t, m.Allocate(dev, true))
 	require.NoError(t, m.Params.Initialise(dev, 1))
-	run := func(rows int, batches []*batch.Batch) (float64, map[string][]float32) {
+	run := func(rows int, batches []*packing.Batch) (float64, map[string][]float32) {
 		s, err := NewTrainStep(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
 		require.NoError(t, err)
 		defer s.Close()
@@ -138,8 +138,8 @@ func TestAccumulatedGradients(t *testing.T) {
 		}
 		return loss, grads
 	}
-	wantLoss, want := run(2, []*batch.Batch{whole.batch})
-	gotLoss, got := run(1, []*batch.Batch{rowOf(whole.batch, 0), rowOf(whole.batch, 1)})
+	wantLoss, want := run(2, []*packing.Batch{whole.batch})
+	gotLoss, got := run(1, []*packing.Batch{rowOf(whole.batch, 0), rowOf(whole.batch, 1)})
 	if math.Abs(gotLoss-wantLoss) > 1e-6*wantLoss {
 		t.Errorf("loss %v, want %v", gotLoss, wantLoss)
 	}
@@ -157,10 +157,10 @@ func TestAccumulatedGradients(t *testing.T) {
 }
 
 // rowOf is one row of a batch as a batch of its own; rows have as many pictures.
-func rowOf(b *batch.Batch, row int) *batch.Batch {
+func rowOf(b *packing.Batch, row int) *packing.Batch {
 	part := func(x []int32, width int) []int32 { return x[row*b.T*width : (row+1)*b.T*width] }
-	out := &batch.Batch{
-		Shape: batch.Shape{Rows: 1, T: b.T, Patches: b.Patches}, IDs: part(b.IDs, 1), Positions: part(b.Positions, 1),
+	out := &packing.Batch{
+		Shape: packing.Shape{Rows: 1, T: b.T, Patches: b.Patches}, IDs: part(b.IDs, 1), Positions: part(b.Positions, 1),
 		Segments: part(b.Segments, 1), Intervals: part(b.Intervals, 4), Targets: part(b.Targets, 1),
 	}
 	for _, slot := range part(b.ImageSlots, 1) {

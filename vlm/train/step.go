@@ -9,7 +9,7 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
+	"patchwork/vlm/packing"
 )
 
 // StepShape is the static size of a training step.
@@ -43,8 +43,8 @@ type TrainStep struct {
 	step      [shaders.StepWords]uint32
 	arena     []engine.Memory // shared by the programs: none needs another's temporaries
 	programs  map[string]*stepProgram
-	uploaded  *batch.Batch // that the inputs hold for the next Begin
-	last      *batch.Batch // that was begun, with its pictures
+	uploaded  *packing.Batch // that the inputs hold for the next Begin
+	last      *packing.Batch // that was begun, with its pictures
 	pixels    []byte
 	tracing   bool
 	traced    []Traced
@@ -183,7 +183,7 @@ func (s *TrainStep) reserve() error {
 // Backward runs the forward and backward pass of a micro-batch and returns its
 // summed loss and its number of targets. scale is one over the targets of all
 // micro-batches that are accumulated; first says that this one starts anew.
-func (s *TrainStep) Backward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
+func (s *TrainStep) Backward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
 	var loss [1]float32
 	if err := s.StartForwardBackward(ctx, b, pixels, scale, first, &loss); err != nil {
 		return 0, 0, err
@@ -198,9 +198,9 @@ func (s *TrainStep) Backward(ctx context.Context, b *batch.Batch, pixels []byte,
 	return float64(loss[0]), int(s.step[vlm.SlotTargets]), err
 }
 
-// Begin is Backward without the waiting, where the device works while the host goes
+// StartForwardBackward is Backward without the waiting, where the device works while the host goes
 // on: the summed loss is in sum once Update has returned.
-func (s *TrainStep) StartForwardBackward(ctx context.Context, b *batch.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
+func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
 	key := programFirst
 	if !first {
 		key = programFurther
@@ -222,9 +222,9 @@ func (s *TrainStep) StartForwardBackward(ctx context.Context, b *batch.Batch, pi
 	return engine.FetchTemp(s.dev, p.exe, p.loss.Sum.View(), sum[:])
 }
 
-// Stage uploads a micro-batch for the next Begin or Backward, behind all that the
+// Upload uploads a micro-batch for the next Begin or Backward, behind all that the
 // device still has to do.
-func (s *TrainStep) Upload(b *batch.Batch, pixels []byte) error {
+func (s *TrainStep) Upload(b *packing.Batch, pixels []byte) error {
 	s.uploaded = nil
 	if _, err := s.in.Upload(s.dev, b, pixels, &s.step); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (s *TrainStep) Upload(b *batch.Batch, pixels []byte) error {
 	return nil
 }
 
-// Fault runs the last micro-batch again with all tensors kept and says which is the
+// NonFinite runs the last micro-batch again with all tensors kept and says which is the
 // first that is not finite; "" where none is, or there is no memory to look.
 func (s *TrainStep) NonFinite(ctx context.Context) string {
 	defer func() { s.uploaded = nil }()
@@ -309,7 +309,7 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() erro
 
 // Evaluate runs the forward pass and returns, for every target in order, its
 // negative log-likelihood in nats and the likeliest id in its place.
-func (s *TrainStep) Evaluate(ctx context.Context, b *batch.Batch, pixels []byte) (nll []float32, best []int32, err error) {
+func (s *TrainStep) Evaluate(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, best []int32, err error) {
 	p, err := s.compiled(ctx, programEvaluate)
 	if err != nil {
 		return nil, nil, err

@@ -79,7 +79,7 @@ type trainer struct {
 	updateInFlight   bool // an update has begun and not ended: the weights are of no step
 }
 
-// Train runs a recipe to its end, or until ctx is cancelled: then it saves a
+// Run runs a recipe to its end, or until ctx is cancelled: then it saves a
 // checkpoint and returns the context's error. A run that fails on its way returns a
 // *StoppedError.
 func Run(ctx context.Context, o Options) (Result, error) {
@@ -253,7 +253,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 	return m, nil
 }
 
-// judge counts a step that the optimiser left out because its gradients were not
+// checkStep counts a step that the optimiser left out because its gradients were not
 // finite, and ends a run that has too many.
 func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 	overflowed := t.trainStep.LossScale.Update(float64(m.GradNorm))
@@ -339,7 +339,7 @@ func (t *trainer) collect(ctx context.Context, batches <-chan LoadedBatch) (grou
 	return group, targets, nil
 }
 
-// stageNext uploads the micro-batch that comes next, if it is ready, while the
+// uploadNext uploads the micro-batch that comes next, if it is ready, while the
 // device still works on this step.
 func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
 	if t.state.Step+1 >= t.steps {

@@ -10,26 +10,26 @@ import (
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
-	"patchwork/vlm/batch"
-	"patchwork/vlm/picture"
+	"patchwork/vlm/image"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
 // testConfig is the shapes preset's model with two layers.
-func ConfigOf(t testing.TB, attention batch.Attention) ModelConfig {
+func ConfigOf(t testing.TB, attention packing.Attention) ModelConfig {
 	t.Helper()
 	text, err := pretrained.Presets.ReadFile("presets/shapes/recipe.json")
 	require.NoError(t, err)
 	var r struct {
 		Vision vlm.VisionConfig `json:"vision_config"`
 		Text   vlm.TextConfig   `json:"text_config"`
-		Turns  batch.Turns      `json:"turns"`
+		Turns  packing.Turns    `json:"turns"`
 		Init   vlm.Init         `json:"init"`
 	}
 	require.NoError(t, json.Unmarshal(text, &r))
 	r.Text.NumHiddenLayers = 2
-	if attention == batch.Seed {
-		r.Turns = batch.InConversation
+	if attention == packing.Seed {
+		r.Turns = packing.InConversation
 	}
 	return ModelConfig{vlm.Config{ModelType: vlm.ModelType, Vision: r.Vision, Text: r.Text, Attention: attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion}, r.Init}
 }
@@ -47,13 +47,13 @@ func (c ModelConfig) WithText(text vlm.TextConfig) ModelConfig {
 }
 
 // testModel is the shapes preset's model with two layers and random weights.
-func Model0(t testing.TB, dev engine.Device, attention batch.Attention) *vlm.Runner {
+func Model0(t testing.TB, dev engine.Device, attention packing.Attention) *vlm.Runner {
 	t.Helper()
 	return ModelIn(t, dev, attention, shaders.F32)
 }
 
 // testModelIn is testModel with its matrices in a type of floats.
-func ModelIn(t testing.TB, dev engine.Device, attention batch.Attention, storage shaders.Type) *vlm.Runner {
+func ModelIn(t testing.TB, dev engine.Device, attention packing.Attention, storage shaders.Type) *vlm.Runner {
 	t.Helper()
 	return ModelOf(t, dev, ConfigOf(t, attention), storage)
 }
@@ -73,10 +73,10 @@ func ModelOf(t testing.TB, dev engine.Device, c ModelConfig, storage shaders.Typ
 }
 
 // Logits runs one sample in a row of its own and returns [T,V].
-func Logits(t testing.TB, l *vlm.Runner, s *batch.Sample, turns batch.Turns, pixels []byte) []float32 {
+func Logits(t testing.TB, l *vlm.Runner, s *packing.Sample, turns packing.Turns, pixels []byte) []float32 {
 	t.Helper()
-	b, err := batch.Build(batch.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
-		batch.Modes{Attention: l.Config.Attention, Turns: turns, Loss: batch.OnAll}, [][]*batch.Sample{{s}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
+		packing.Modes{Attention: l.Config.Attention, Turns: turns, Loss: packing.OnAll}, [][]*packing.Sample{{s}})
 	require.NoError(t, err)
 	in := l.NewInputs(1, s.Len(), len(s.Images), s.Len())
 	require.NoError(t, in.Allocate(l.Device))
@@ -104,9 +104,9 @@ func Logits(t testing.TB, l *vlm.Runner, s *batch.Sample, turns batch.Turns, pix
 // testPixels is an image of a square, as the model takes it: [64,64,3].
 func Pixels(t testing.TB, color int) []byte {
 	t.Helper()
-	img, err := picture.Decode(Image(t, Colors[color].RGB, 5, 9, 30))
+	img, err := image.Decode(Image(t, Colors[color].RGB, 5, 9, 30))
 	require.NoError(t, err)
-	return picture.Preprocess(img, 64)
+	return image.Preprocess(img, 64)
 }
 
 // Qwen3 is a small decoder of Qwen3's kind: norms on queries and keys, fewer

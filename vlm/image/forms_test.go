@@ -1,0 +1,70 @@
+package image
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"testing"
+)
+
+// A form is a tiny picture and what Pillow makes of it (testdata/forms/make.py).
+type form struct {
+	Name string
+	File []byte
+	W, H int
+	RGB  []byte
+	Near int // how far a value may be off, where two decoders differ
+}
+
+func readForms(t testing.TB) (forms []form) {
+	t.Helper()
+	f, err := os.Open("testdata/forms/pictures.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(r).Decode(&forms); err != nil {
+		t.Fatal(err)
+	}
+	if len(forms) < 250 {
+		t.Fatalf("%d forms", len(forms))
+	}
+	return forms
+}
+
+// TestForms holds every form of every format to Pillow's pixels: to the bit, but
+// for AVIF and Lab, whose decoders differ in rounding.
+func TestForms(t *testing.T) {
+	for _, f := range readForms(t) {
+		t.Run(f.Name, func(t *testing.T) {
+			w, h, _, err := DecodeConfig(f.File)
+			if w != f.W || h != f.H || err != nil {
+				t.Errorf("DecodeConfig: %dx%d, %v, want %dx%d", w, h, err, f.W, f.H)
+			}
+			img, err := Decode(f.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if img.W != f.W || img.H != f.H {
+				t.Fatalf("%dx%d, want %dx%d", img.W, img.H, f.W, f.H)
+			}
+			wrong, worst, first := 0, 0, -1
+			for i, v := range img.Pix {
+				if d := max(int(v)-int(f.RGB[i]), int(f.RGB[i])-int(v)); d > f.Near {
+					wrong, worst = wrong+1, max(worst, d)
+					if first < 0 {
+						first = i
+					}
+				}
+			}
+			if wrong > 0 {
+				t.Errorf("%d of %d values are off, by up to %d; pixel %d,%d channel %d is %d, want %d",
+					wrong, len(img.Pix), worst, first/3%f.W, first/3/f.W, first%3, img.Pix[first], f.RGB[first])
+			}
+		})
+	}
+}

@@ -1,0 +1,293 @@
+package image
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// A jpegDecoder reads baseline, extended and progressive JPEG of 8 bits with
+// Huffman codes, of any sampling that divides evenly.
+type jpegDecoder struct {
+	stream      []byte
+	w, h        int
+	comps       []jpegComponent
+	maxH, maxV  int
+	mcusX       int
+	mcusY       int
+	progressive bool
+	quant       [4][64]int32 // in natural order
+	dc, ac      [4]*huffman
+	restart     int
+	jfif        bool
+	adobe       int // the colour transform that Adobe's segment names, -1 where there is none
+	seen        bool
+	most        jpegLimits
+	scans       int
+	repeat      bool // chroma is repeated, not interpolated
+}
+
+// jpegLimits are the largest frame that is read, and the most scans.
+type jpegLimits struct{ w, h, scans int }
+
+// A jpegComponent is one plane of the picture.
+type jpegComponent struct {
+	id, table byte
+	h, v      int // sampling factors
+	w, rows   int // samples
+	bw, bh    int // blocks, whole MCUs
+	plane     []byte
+	coeffs    []int16    // progressive: all blocks, natural order
+	steps     *[64]int32 // the steps at the component's first scan
+}
+
+// zigzag is the natural index of the n-th coefficient. Its end is a place for
+// runs that go too far.
+var zigzag = [64 + 16]byte{
+	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
+	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
+	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+	63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
+}
+
+const (
+	markSOF2 = 0xc2
+	markDHT  = 0xc4
+	markRST0 = 0xd0
+	markEOI  = 0xd9
+	markSOS  = 0xda
+	markDQT  = 0xdb
+	markDNL  = 0xdc
+	markDRI  = 0xdd
+	markAPP0 = 0xe0
+	markAPP1 = 0xe1
+	markAPPE = 0xee
+)
+
+// decodeJPEG reads the planes of a picture whose tables, where they are not in data,
+// stand in an abbreviated stream of their own.
+func decodeJPEG(tables, data []byte, most jpegLimits) (*jpegDecoder, error) {
+	d := &jpegDecoder{adobe: -1, most: most}
+	d.dc, d.ac = standardTables()
+	if len(tables) > 0 {
+		d.stream = tables
+		if err := d.markers(); err != nil {
+			return nil, err
+		}
+	}
+	d.stream = data
+	if err := d.markers(); err != nil {
+		return nil, err
+	}
+	if !d.seen {
+		return nil, badPicture("jpeg", "no pixels")
+	}
+	for i := range d.comps {
+		d.comps[i].transform()
+	}
+	return d, nil
+}
+
+// markers obeys every segment up to the end of the image.
+func (d *jpegDecoder) markers() error {
+	for p := 2; ; {
+		for p < len(d.stream) && d.stream[p] != 0xff { // between segments: rubbish, which libjpeg passes by
+			p++
+		}
+		for p < len(d.stream) && d.stream[p] == 0xff {
+			p++
+		}
+		if p >= len(d.stream) {
+			if d.complete() {
+				return nil
+			}
+			return io.ErrUnexpectedEOF
+		}
+		marker := d.stream[p]
+		p++
+		if marker == markEOI {
+			return nil
+		}
+		if marker <= 1 || marker >= markRST0 && marker < markEOI {
+			continue
+		}
+		if p+2 > len(d.stream) {
+			return io.ErrUnexpectedEOF
+		}
+		end := p + int(binary.BigEndian.Uint16(d.stream[p:]))
+		if end > len(d.stream) {
+			return io.ErrUnexpectedEOF
+		}
+		if end < p+2 {
+			return badPicture("jpeg", "a segment without a length")
+		}
+		body := d.stream[p+2 : end]
+		p = end
+		if marker == markSOS {
+			if d.scans++; d.scans > d.most.scans {
+				return unreadPicture("jpeg", "so many scans")
+			}
+			next, err := d.scan(body, p)
+			if err != nil {
+				return err
+			}
+			p = next
+			continue
+		}
+		if err := d.segment(marker, body); err != nil {
+			return err
+		}
+	}
+}
+
+// complete tells a picture whose last segment is missing and nothing else.
+func (d *jpegDecoder) complete() bool { return d.seen || d.comps == nil }
+
+func (d *jpegDecoder) segment(marker byte, body []byte) error {
+	switch {
+	case marker == markDQT:
+		return d.quantisation(body)
+	case marker == markDHT:
+		return d.huffmanTables(body)
+	case marker == markDRI && len(body) >= 2:
+		d.restart = int(binary.BigEndian.Uint16(body))
+	case marker == markAPP0 && len(body) >= 5 && string(body[:5]) == "JFIF\x00":
+		d.jfif = true
+	case marker == markAPPE && len(body) >= 12 && string(body[:5]) == "Adobe":
+		d.adobe = int(body[11])
+	case isFrame(marker):
+		return d.frame(marker, body)
+	}
+	return nil
+}
+
+// isFrame tells the markers SOF0 to SOF15.
+func isFrame(marker byte) bool {
+	return marker >= 0xc0 && marker <= 0xcf && marker != markDHT && marker != 0xc8 && marker != 0xcc
+}
+
+func (d *jpegDecoder) quantisation(body []byte) error {
+	for len(body) > 0 {
+		size, id := 64, int(body[0]&15)
+		wide := body[0] >= 16
+		if wide {
+			size = 128
+		}
+		if len(body) < 1+size || id > 3 {
+			return badPicture("jpeg", "a wrong quantisation table")
+		}
+		for i := range 64 {
+			v := int32(body[1+i%size])
+			if wide {
+				v = int32(binary.BigEndian.Uint16(body[1+2*i:]))
+			}
+			d.quant[id][zigzag[i]] = v
+		}
+		body = body[1+size:]
+	}
+	return nil
+}
+
+func (d *jpegDecoder) huffmanTables(body []byte) error {
+	for len(body) >= 17 {
+		n := 0
+		for _, c := range body[1:17] {
+			n += int(c)
+		}
+		class, id := body[0]>>4, body[0]&15
+		if n > 256 || len(body) < 17+n || class > 1 || id > 3 {
+			return badPicture("jpeg", "a wrong Huffman table")
+		}
+		h := newHuffman(body[1:17], body[17:17+n])
+		if h == nil {
+			return badPicture("jpeg", "a wrong Huffman table")
+		}
+		if class == 0 {
+			d.dc[id] = h
+		} else {
+			d.ac[id] = h
+		}
+		body = body[17+n:]
+	}
+	return nil
+}
+
+// frame reads a frame header and takes memory for its planes.
+func (d *jpegDecoder) frame(marker byte, body []byte) error {
+	if err := frameSupported(marker, body); err != nil {
+		return err
+	}
+	if d.comps != nil {
+		return badPicture("jpeg", "two frames")
+	}
+	d.progressive = marker == markSOF2
+	d.h, d.w = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
+	if d.w < 1 || d.h < 1 || d.w > d.most.w || d.h > d.most.h {
+		return badPicture("jpeg", "a frame of a wrong size")
+	}
+	d.comps = make([]jpegComponent, body[5])
+	d.maxH, d.maxV = 1, 1
+	for i := range d.comps {
+		b := body[6+3*i:]
+		d.comps[i] = jpegComponent{id: b[0], h: int(b[1] >> 4), v: int(b[1] & 15), table: b[2] & 3}
+		d.maxH, d.maxV = max(d.maxH, d.comps[i].h), max(d.maxV, d.comps[i].v)
+	}
+	d.mcusX, d.mcusY = ceilDiv(d.w, 8*d.maxH), ceilDiv(d.h, 8*d.maxV)
+	for i := range d.comps {
+		c := &d.comps[i]
+		c.w, c.rows = ceilDiv(d.w*c.h, d.maxH), ceilDiv(d.h*c.v, d.maxV)
+		c.bw, c.bh = d.mcusX*c.h, d.mcusY*c.v
+		c.plane = make([]byte, 64*c.bw*c.bh)
+		if d.progressive {
+			c.coeffs = make([]int16, 64*c.bw*c.bh)
+		}
+	}
+	return nil
+}
+
+// frameSupported names what of a frame is not read.
+func frameSupported(marker byte, body []byte) error {
+	if len(body) < 6 || len(body) < 6+3*int(body[5]) {
+		return badPicture("jpeg", "the frame header is cut")
+	}
+	switch {
+	case marker == 0xc3 || marker == 0xc7 || marker == 0xcb || marker == 0xcf:
+		return unreadPicture("jpeg", "lossless coding")
+	case marker > 0xc8:
+		return unreadPicture("jpeg", "arithmetic coding")
+	case marker > 0xc2:
+		return unreadPicture("jpeg", "hierarchical coding")
+	case body[0] != 8:
+		return unreadPicture("jpeg", "samples of another size than 8 bits")
+	case body[5] != 1 && body[5] != 3 && body[5] != 4:
+		return unreadPicture("jpeg", "another number of components than 1, 3 or 4")
+	}
+	most := [2]int{1, 1}
+	for i := range int(body[5]) {
+		h, v := int(body[6+3*i+1]>>4), int(body[6+3*i+1]&15)
+		if h < 1 || h > 4 || v < 1 || v > 4 {
+			return badPicture("jpeg", "a sampling factor out of range")
+		}
+		most[0], most[1] = max(most[0], h), max(most[1], v)
+	}
+	for i := range int(body[5]) {
+		if most[0]%int(body[6+3*i+1]>>4) != 0 || most[1]%int(body[6+3*i+1]&15) != 0 {
+			return unreadPicture("jpeg", "fractional chroma sampling")
+		}
+	}
+	return nil
+}
+
+// transform makes a progressive component's pixels of its coefficients.
+func (c *jpegComponent) transform() {
+	if c.coeffs == nil || c.steps == nil {
+		return
+	}
+	stride := 8 * c.bw
+	for b := range c.bw * c.bh {
+		inverseDCT(c.plane[b/c.bw*8*stride+b%c.bw*8:], stride, (*[64]int16)(c.coeffs[64*b:]), c.steps)
+	}
+	c.coeffs = nil
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -1,0 +1,185 @@
+package image
+
+// An upsampler gives the lines of a plane at the picture's width, as libjpeg makes
+// them: chroma of half the size by triangles ("fancy upsampling"), other sizes by
+// repetition (libjpeg-turbo, jdsample.c).
+type upsampler struct {
+	plane   []byte
+	stride  int
+	w, rows int // of the plane
+	across  int // output samples for one of the plane
+	down    int
+	repeat  bool
+	line    []byte
+	column  []int32
+}
+
+func newUpsampler(c *jpegComponent, maxH, maxV int, repeat bool) *upsampler {
+	u := &upsampler{repeat: repeat, plane: c.plane, stride: 8 * c.bw, w: c.w, rows: c.rows, across: maxH / c.h, down: maxV / c.v}
+	if u.across > 1 || u.down > 1 {
+		u.line = make([]byte, u.w*u.across+1)
+	}
+	if u.triangles() && u.down == 2 {
+		u.column = make([]int32, u.w)
+	}
+	return u
+}
+
+// triangles tells the samplings that are not repeated.
+func (u *upsampler) triangles() bool {
+	switch {
+	case u.repeat:
+		return false
+	case u.across == 2 && u.down <= 2:
+		return u.w > 2
+	case u.across == 1:
+		return u.down == 2
+	}
+	return false
+}
+
+func (u *upsampler) row(y int) []byte { return u.plane[y*u.stride:][:u.w] }
+
+// at returns line y of the output.
+func (u *upsampler) at(y int) []byte {
+	own := u.row(y / u.down)
+	switch {
+	case u.across == 1 && u.down == 1:
+		return own
+	case !u.triangles():
+		if u.across == 1 {
+			return own
+		}
+		for x, v := range own {
+			for i := range u.across {
+				u.line[x*u.across+i] = v
+			}
+		}
+	case u.down == 1:
+		u.halfWidth(own)
+	case u.across == 1:
+		other, bias := u.beside(y)
+		for x, v := range own {
+			u.line[x] = byte((3*int32(v) + int32(other[x]) + bias) >> 2)
+		}
+	default:
+		other, _ := u.beside(y)
+		for x, v := range own {
+			u.column[x] = 3*int32(v) + int32(other[x])
+		}
+		u.quarter()
+	}
+	return u.line
+}
+
+// beside is the nearest other line to output line y, and what rounds their mean.
+func (u *upsampler) beside(y int) ([]byte, int32) {
+	if y%2 == 0 {
+		return u.row(max(0, y/2-1)), 1
+	}
+	return u.row(min(u.rows-1, y/2+1)), 2
+}
+
+// halfWidth doubles a line.
+func (u *upsampler) halfWidth(in []byte) {
+	out, last := u.line, len(in)-1
+	out[0], out[2*last+1] = in[0], in[last]
+	for x := range last {
+		a, b := int32(in[x]), int32(in[x+1])
+		out[2*x+1] = byte((3*a + b + 2) >> 2)
+		out[2*x+2] = byte((3*b + a + 1) >> 2)
+	}
+}
+
+// quarter doubles a line of sums of two lines.
+func (u *upsampler) quarter() {
+	out, in, last := u.line, u.column, u.w-1
+	out[0], out[2*last+1] = byte((4*in[0]+8)>>4), byte((4*in[last]+7)>>4)
+	for x := range last {
+		a, b := in[x], in[x+1]
+		out[2*x+1] = byte((3*a + b + 7) >> 4)
+		out[2*x+2] = byte((3*b + a + 8) >> 4)
+	}
+}
+
+// colours says what the planes of a picture are.
+type colours int
+
+const (
+	gray colours = iota
+	rgb
+	ycc
+	cmyk // a value is ink
+	ycck
+	inverted  // CMYK where a value is paper
+	inksAlone // CMYK that is left as it is, four bytes a pixel
+)
+
+// colours follows libjpeg's default_decompress_parms, and Pillow in that four
+// components are always as Adobe writes them: inverted.
+func (d *jpegDecoder) colours() colours {
+	switch {
+	case len(d.comps) == 1:
+		return gray
+	case len(d.comps) == 4 && d.adobe > 0:
+		return ycck
+	case len(d.comps) == 4:
+		return inverted
+	case d.jfif:
+		return ycc
+	case d.adobe == 0:
+		return rgb
+	case d.adobe < 0 && d.comps[0].id == 'R' && d.comps[1].id == 'G' && d.comps[2].id == 'B':
+		return rgb
+	}
+	return ycc
+}
+
+// lines returns a function that reads the picture line by line, as RGB.
+func (d *jpegDecoder) lines(as colours) func(dst []byte, y int) {
+	up := make([]*upsampler, len(d.comps))
+	for i := range up {
+		up[i] = newUpsampler(&d.comps[i], d.maxH, d.maxV, d.repeat)
+	}
+	inks := make([]byte, 4*d.w)
+	return func(dst []byte, y int) {
+		switch as {
+		case gray:
+			grayLine(dst, up[0].at(y), 1)
+		case rgb:
+			r, g, b := up[0].at(y), up[1].at(y), up[2].at(y)
+			for x := range d.w {
+				dst[3*x], dst[3*x+1], dst[3*x+2] = r[x], g[x], b[x]
+			}
+		case ycc:
+			yccLine(dst, up[0].at(y), up[1].at(y), up[2].at(y))
+		case inksAlone:
+			d.inks(dst, up, y, as)
+		default:
+			d.inks(inks, up, y, as)
+			cmykLine(dst, inks)
+		}
+	}
+}
+
+// inks reads a line of CMYK.
+func (d *jpegDecoder) inks(dst []byte, up []*upsampler, y int, as colours) {
+	planes := [4][]byte{up[0].at(y), up[1].at(y), up[2].at(y), up[3].at(y)}
+	if as == ycck {
+		line := make([]byte, 3*d.w)
+		yccLine(line, planes[0], planes[1], planes[2])
+		for x := range d.w { // what YCC gives is paper, and Adobe's values are inverted once more
+			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = line[3*x], line[3*x+1], line[3*x+2], 255-planes[3][x]
+		}
+		return
+	}
+	flip := byte(0)
+	if as == inverted {
+		flip = 255
+	}
+	for x := range d.w {
+		for k := range 4 {
+			dst[4*x+k] = planes[k][x] ^ flip
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package image
+
+import (
+	"bytes"
+	"encoding/hex"
+)
+
+// upright is EXIF's orientation, and where EXIF has none that of an XMP packet.
+func upright(exif int64, xmp []byte) int {
+	if exif == 0 {
+		exif = int64(xmpOrientation(xmp))
+	}
+	if exif < 1 || exif > 8 {
+		return 1
+	}
+	return int(exif)
+}
+
+// xmpOrientation finds tiff:Orientation, an attribute or an element; 0 where
+// there is none.
+func xmpOrientation(xmp []byte) int {
+	for {
+		_, rest, found := bytes.Cut(xmp, []byte("tiff:Orientation"))
+		if !found {
+			return 0
+		}
+		for _, before := range []string{`="`, ">"} {
+			if value, ok := bytes.CutPrefix(rest, []byte(before)); ok && len(value) > 0 && value[0] >= '0' && value[0] <= '9' {
+				return int(value[0] - '0')
+			}
+		}
+		xmp = rest
+	}
+}
+
+// jpegOrientation reads the APP1 segments before the pixels.
+func jpegOrientation(data []byte) int {
+	var exif, xmp []byte
+	jpegMarkers(data, func(marker byte, body []byte) bool {
+		switch packet, ok := bytes.CutPrefix(body, []byte("http://ns.adobe.com/xap/1.0/\x00")); {
+		case marker != markAPP1:
+		case ok:
+			xmp = packet
+		case exif == nil && bytes.HasPrefix(body, []byte(exifName)):
+			exif = body
+		}
+		return marker != markSOS
+	})
+	return exifOrXMP(exif, xmp)
+}
+
+const exifName = "Exif\x00\x00"
+
+// exifOrXMP is the orientation that a TIFF block, and where it has none a packet of
+// XMP, gives.
+func exifOrXMP(exif, xmp []byte) int {
+	d := readDirectory(bytes.TrimPrefix(exif, []byte(exifName)))
+	return upright(d.first(tagOrientation, 0), xmp)
+}
+
+// pngOrientation reads chunks on both sides of the pixels: eXIf, what ImageMagick
+// writes for it, and XMP.
+func pngOrientation(data []byte) int {
+	var exif, profile, xmp []byte
+	pngChunks(data, func(kind string, body []byte) bool {
+		key, _, _ := bytes.Cut(body[:min(len(body), 80)], []byte{0})
+		switch {
+		case kind == "eXIf":
+			exif = body
+		case (kind == "tEXt" || kind == "zTXt") && string(key) == "Raw profile type exif":
+			profile = rawProfile(pngText(kind, body))
+		case kind == "iTXt" && string(key) == "XML:com.adobe.xmp":
+			xmp = pngText(kind, body)
+		}
+		return true
+	})
+	if exif == nil {
+		exif = profile
+	}
+	return exifOrXMP(exif, xmp)
+}
+
+// rawProfile is the hexadecimal text behind an empty line, a name and a length.
+func rawProfile(text []byte) []byte {
+	lines := bytes.SplitN(text, []byte("\n"), 4)
+	if len(lines) < 4 {
+		return nil
+	}
+	digits := bytes.ReplaceAll(lines[3], []byte("\n"), nil)
+	out := make([]byte, len(digits)/2)
+	n, _ := hex.Decode(out, digits) // what came before a wrong digit may hold the tag
+	return out[:n]
+}
+
+func webpOrientation(data []byte) int {
+	var exif, xmp []byte
+	riffChunks(data, func(kind string, body []byte) {
+		switch kind {
+		case "EXIF":
+			exif = body
+		case "XMP ":
+			xmp = body
+		}
+	})
+	return exifOrXMP(exif, xmp)
+}
+
+// A turn says where the pixels of a stored picture go in the upright one.
+// Pixel (x, y) becomes number origin + x*right + y*down.
+type turn struct {
+	w, h                int // upright
+	origin, right, down int
+}
+
+func turns(orientation, w, h int) turn {
+	switch last := w*h - 1; orientation {
+	case 2: // mirrored left to right
+		return turn{w, h, w - 1, -1, w}
+	case 3: // upside down
+		return turn{w, h, last, -1, -w}
+	case 4: // mirrored top to bottom
+		return turn{w, h, last - (w - 1), 1, -w}
+	case 5: // mirrored about the main diagonal
+		return turn{h, w, 0, h, 1}
+	case 6: // to be turned a quarter to the right
+		return turn{h, w, h - 1, h, -1}
+	case 7: // mirrored about the other diagonal
+		return turn{h, w, last, -h, -1}
+	case 8: // to be turned a quarter to the left
+		return turn{h, w, last - (h - 1), -h, 1}
+	}
+	return turn{w, h, 0, 1, w}
+}
+
+// put writes line y of the stored picture.
+func (t turn) put(pix, line []byte, y int) {
+	to := 3 * (t.origin + y*t.down)
+	if t.right == 1 {
+		copy(pix[to:], line)
+		return
+	}
+	for i := 0; i < len(line); i += 3 {
+		copy(pix[to:to+3], line[i:i+3])
+		to += 3 * t.right
+	}
+}

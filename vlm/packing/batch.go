@@ -1,0 +1,147 @@
+package packing
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Shape is the static size of a batch.
+type Shape struct {
+	Rows    int
+	T       int // tokens a row
+	Patches int // image tokens a picture
+}
+
+// Picture is a picture of the data set.
+type Picture struct {
+	Row   int // of the data set
+	Image int // its number in that row
+}
+
+// Batch is rows of packed samples, right-padded; rows that are missing are all
+// padding. Arrays are row-major, Rows*T unless said otherwise.
+type Batch struct {
+	Shape
+	IDs       []int32 // 0 on padding
+	Positions []int32 // 0 on padding, but for Seed
+	Segments  []int32 // number of the sample in its row; -1: padding
+	// Intervals are four a token, [Rows*T][4]: it sees keys [0] to [1]-1 (the prefix)
+	// and [2] to [3]-1 (its own) of its row. Padding sees none.
+	Intervals []int32
+	// ImageSlots are the row of image features that takes the token's place,
+	// picture*Patches + patch; -1: text or padding.
+	ImageSlots  []int32
+	Targets     []int32 // the id to predict, or Ignore
+	TargetCount int
+	Pictures    []Picture // in the order of their tokens; one may occur twice
+}
+
+// Build lays samples out. It refuses what does not fit the shape, and branches
+// where the attention is Seed.
+func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	if len(rows) > shape.Rows {
+		return nil, fmt.Errorf("batch: %d rows of samples for %d rows", len(rows), shape.Rows)
+	}
+	n := shape.Rows * shape.T
+	b := &Batch{
+		Shape: shape, IDs: make([]int32, n), Positions: make([]int32, n), Intervals: make([]int32, 4*n), Targets: make([]int32, n),
+		Segments: slices.Repeat([]int32{-1}, n), ImageSlots: slices.Repeat([]int32{-1}, n),
+	}
+	for i := range shape.Rows {
+		var samples []*Sample
+		if i < len(rows) {
+			samples = rows[i]
+		}
+		if err := b.fill(i, samples, m); err != nil {
+			return nil, err
+		}
+	}
+	for _, target := range b.Targets {
+		if target != Ignore {
+			b.TargetCount++
+		}
+	}
+	return b, nil
+}
+
+func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
+	lo, hi := i*b.T, (i+1)*b.T
+	r := row{
+		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), answer: make([]bool, b.T),
+		positions: b.Positions[lo:hi], intervals: b.Intervals[4*lo : 4*hi], targets: b.Targets[lo:hi],
+	}
+	var segments []segment
+	at := 0
+	for number, s := range samples {
+		if err := b.fits(s, at, m); err != nil {
+			return err
+		}
+		copy(r.ids[at:], s.IDs)
+		copy(r.answer[at:], s.Answer)
+		for t := range s.IDs {
+			b.Segments[lo+at+t] = int32(number)
+		}
+		for image, start := range s.Images {
+			b.picture(r.images[at+start:], b.ImageSlots[lo+at+start:], Picture{s.Row, image})
+		}
+		segments = append(segments, s.segments(at)...)
+		at += s.Len()
+	}
+	r.layout(segments, m)
+	return nil
+}
+
+func (b *Batch) fits(s *Sample, at int, m Modes) error {
+	if at+s.Len() > b.T {
+		return fmt.Errorf("batch: a row of %d tokens for %d", at+s.Len(), b.T)
+	}
+	for _, start := range s.Images {
+		if start+b.Patches > s.Len() {
+			return fmt.Errorf("batch: a picture of %d tokens at %d of %d", b.Patches, start, s.Len())
+		}
+	}
+	if len(s.Branches) > 0 && m.Attention == Seed {
+		return &ModeError{"a sample of branches in a batch with attention seed"}
+	}
+	return nil
+}
+
+// picture gives the next feature rows to the image tokens from here on.
+func (b *Batch) picture(images, slots []int32, p Picture) {
+	number := len(b.Pictures)
+	b.Pictures = append(b.Pictures, p)
+	for patch := range b.Patches {
+		images[patch] = int32(number)
+		slots[patch] = int32(number*b.Patches + patch)
+	}
+}
+
+// EmbeddingOrder sorts tokens by id, for a sum of gradients in a fixed order.
+type EmbeddingOrder struct {
+	Order        []int32 // token numbers, 0 to Rows*T-1, those of one id in order
+	SegmentStart []int32 // where in Order each id starts, and len(Order) at the end
+	SegmentID    []int32 // the ids, ascending; one fewer than SegmentStart
+}
+
+// EmbeddingOrder sorts the text tokens; image tokens and padding are left out, as
+// no gradient reaches the table through them.
+func (b *Batch) EmbeddingOrder() EmbeddingOrder {
+	var e EmbeddingOrder
+	for t := range b.IDs {
+		if b.Segments[t] >= 0 && b.ImageSlots[t] < 0 {
+			e.Order = append(e.Order, int32(t))
+		}
+	}
+	slices.SortStableFunc(e.Order, func(x, y int32) int { return cmp.Compare(b.IDs[x], b.IDs[y]) })
+	for i, t := range e.Order {
+		if i == 0 || b.IDs[t] != b.IDs[e.Order[i-1]] {
+			e.SegmentStart, e.SegmentID = append(e.SegmentStart, int32(i)), append(e.SegmentID, b.IDs[t])
+		}
+	}
+	e.SegmentStart = append(e.SegmentStart, int32(len(e.Order)))
+	return e
+}

@@ -1,0 +1,278 @@
+package packing
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/vlm/chat"
+	"patchwork/vlm/tokenizer"
+)
+
+const patches = 4
+
+func sampler(t *testing.T, rowLen int, turns Turns) Sampler {
+	t.Helper()
+	dir := filepath.Join("..", "pretrained", "presets", "shapes")
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := chat.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := chat.NewEncoder(tok, template, patches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Sampler{Encoder: e, RowLen: rowLen, Turns: turns}
+}
+
+func conversation(images int, questions ...string) chat.Conversation {
+	c := chat.Conversation{Images: images}
+	for _, q := range questions {
+		c.Turns = append(c.Turns, chat.Turn{User: q, Assistant: "yes"})
+	}
+	return c
+}
+
+// A branch must see, be and predict exactly what its own one-turn row does.
+func TestBranchesEqualRowsOfOneTurn(t *testing.T) {
+	questions := []string{"is it red?", "is a circle present?", "no?"}
+	for _, images := range []int{1, 2} {
+		for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
+			for _, loss := range []Loss{OnAll, OnAnswers} {
+				t.Run(fmt.Sprint(images, attention, loss), func(t *testing.T) {
+					m := Modes{attention, InBranches, loss}
+					s := sampler(t, 64, InBranches)
+					packed := build(t, s, m, conversation(0, "yes?"), conversation(images, questions...))
+					for i, q := range questions {
+						alone := build(t, s, m, conversation(images, q))
+						sameView(t, packed, alone, q, i)
+					}
+				})
+			}
+		}
+	}
+}
+
+// build packs conversations into one row, one after another.
+func build(t *testing.T, s Sampler, m Modes, conversations ...chat.Conversation) *Batch {
+	t.Helper()
+	var all []*Sample
+	for i, c := range conversations {
+		samples, _, err := s.Samples(i, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, samples...)
+	}
+	b, err := Build(Shape{1, s.RowLen, patches}, m, [][]*Sample{all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// view is what the model knows of a token.
+func view(b *Batch, t int) string {
+	var keys strings.Builder
+	for _, iv := range [][]int32{b.Intervals[4*t : 4*t+2], b.Intervals[4*t+2 : 4*t+4]} {
+		for k := iv[0]; k < iv[1]; k++ {
+			fmt.Fprintf(&keys, " %d@%d", b.IDs[k], b.Positions[k])
+		}
+	}
+	return fmt.Sprintf("id %d at %d predicts %d and sees%s", b.IDs[t], b.Positions[t], b.Targets[t], keys.String())
+}
+
+// sameView compares the branch'th branch of packed's last sample with the row alone.
+// A row alone is a prefix and one branch, so it is compared from its prefix's end on.
+func sameView(t *testing.T, packed, alone *Batch, question string, branch int) {
+	t.Helper()
+	from := slices.IndexFunc(alone.ImageSlots, func(s int32) bool { return s >= 0 }) + patches*len(alone.Pictures)
+	count := 0
+	for alone.Segments[count] >= 0 {
+		count++
+	}
+	last := slices.Index(packed.Segments, -1) - 1
+	var starts []int
+	for i := range last + 1 {
+		if packed.Intervals[4*i+1] > packed.Intervals[4*i] && packed.Positions[i] == int32(from) {
+			starts = append(starts, i)
+		}
+	}
+	for k := range count - from {
+		if got, want := view(packed, starts[branch]+k), view(alone, from+k); got != want {
+			t.Fatalf("%q, token %d of the branch\n got %s\nwant %s", question, k, got, want)
+		}
+	}
+}
+
+// A sample alone in a row as a conversation of one turn is the reference for its branch:
+// the same tokens, positions, targets and keys but for the branch's first target.
+func TestABranchIsTheConversation(t *testing.T) {
+	c := conversation(1, "is it red?")
+	for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
+		whole := build(t, sampler(t, 32, InConversation), Modes{attention, InConversation, OnAnswers}, c)
+		branch := build(t, sampler(t, 32, InBranches), Modes{attention, InBranches, OnAnswers}, c)
+		for i := range whole.IDs {
+			if got, want := view(branch, i), view(whole, i); got != want {
+				t.Errorf("%s, token %d\n got %s\nwant %s", attention, i, got, want)
+			}
+		}
+	}
+}
+
+func TestTargets(t *testing.T) {
+	tests := []struct {
+		m    Modes
+		want string
+	}{
+		{Modes{Document, InConversation, OnAll}, "red?<|assistant|>yes<|end|> no?<|assistant|>yes<|end|>"},
+		{Modes{Document, InConversation, OnAnswers}, "yes<|end|> yes<|end|>"},
+		{Modes{Seed, InConversation, OnAll}, "red?<|assistant|>yes<|end|> <|user|>no?<|assistant|>yes<|end|>"},
+		{Modes{Seed, InConversation, OnAnswers}, "yes<|end|> yes<|end|>"},
+		{Modes{Document, InBranches, OnAll}, "?<|assistant|>yes<|end|> no?<|assistant|>yes<|end|>"},
+		{Modes{Document, InBranches, OnAnswers}, "yes<|end|> yes<|end|>"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.m), func(t *testing.T) {
+			s := sampler(t, 32, test.m.Turns)
+			b := build(t, s, test.m, conversation(1, "red?"), conversation(0, "no?"))
+			tok, err := tokenizer.Load(filepath.Join("..", "pretrained", "presets", "shapes", "tokenizer.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ids []int32
+			for _, id := range b.Targets {
+				if id != Ignore {
+					ids = append(ids, id)
+				}
+			}
+			want := strings.ReplaceAll(test.want, " ", "")
+			if got := tok.Decode(ids, false); got != want || len(ids) != b.TargetCount {
+				t.Errorf("%d targets %q, want %q", b.TargetCount, got, want)
+			}
+		})
+	}
+}
+
+func TestPicturesAndPadding(t *testing.T) {
+	s := sampler(t, 40, InConversation)
+	m := Modes{Document, InConversation, OnAll}
+	one, _, _ := s.Samples(7, conversation(1, "red?"))
+	two, _, _ := s.Samples(9, conversation(2, "blue?"))
+	b, err := Build(Shape{3, 40, patches}, m, [][]*Sample{one, append(two, one...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Picture{{7, 0}, {9, 0}, {9, 1}, {7, 0}}; !slices.Equal(b.Pictures, want) {
+		t.Errorf("pictures %v, want %v", b.Pictures, want)
+	}
+	next := int32(0)
+	for i, slot := range b.ImageSlots {
+		if slot >= 0 {
+			if slot != next || b.IDs[i] != s.Encoder.ImageID() {
+				t.Errorf("token %d (id %d) has slot %d, want %d", i, b.IDs[i], slot, next)
+			}
+			next++
+		}
+		if b.Segments[i] < 0 && (slot >= 0 || b.Targets[i] != Ignore || slices.Max(b.Intervals[4*i:4*i+4]) > 0) {
+			t.Errorf("padding at %d is not empty", i)
+		}
+	}
+	if int(next) != len(b.Pictures)*patches {
+		t.Errorf("%d slots for %d pictures", next, len(b.Pictures))
+	}
+}
+
+func TestNoTurnIsLostInBranches(t *testing.T) {
+	s := sampler(t, 24, InBranches)
+	long := strings.Repeat("red ", 30)
+	c := conversation(1, "is it red?", "is it blue?", "is it green?", long, "is it teal?")
+	samples, counts, err := s.Samples(3, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	branches := 0
+	for _, one := range samples {
+		if one.Len() > s.RowLen || len(one.Images) != 1 || one.Row != 3 {
+			t.Errorf("a sample of %d tokens, %d images, row %d", one.Len(), len(one.Images), one.Row)
+		}
+		branches += len(one.Branches)
+	}
+	if want := (Counts{Samples: len(samples), Cut: 1, TurnsLost: 1}); branches != 4 || len(samples) < 2 || counts != want {
+		t.Errorf("%d branches in %d samples, %+v; want 4 and %+v", branches, len(samples), counts, want)
+	}
+}
+
+func TestLongConversationsAreCutAfterAWholeTurn(t *testing.T) {
+	c := conversation(1, "is it red?", "is it blue?", "is it green?")
+	for rowLen := range 40 {
+		s := sampler(t, rowLen, InConversation)
+		samples, counts, err := s.Samples(0, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		for n := 1; n <= len(c.Turns); n++ {
+			tokens, err := s.Encoder.Conversation(conversation(1, []string{"is it red?", "is it blue?", "is it green?"}[:n]...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(tokens.IDs) <= rowLen {
+				want = n
+			}
+		}
+		if got := len(c.Turns) - counts.TurnsLost; got != want || len(samples) != min(1, want) || (counts.Skipped == 1) != (want == 0) {
+			t.Errorf("rows of %d: %d turns kept in %d samples, %+v; want %d", rowLen, got, len(samples), counts, want)
+		}
+	}
+}
+
+func TestModesCheck(t *testing.T) {
+	for _, m := range []Modes{
+		{"causal", InConversation, OnAll}, {Document, "both", OnAll}, {Document, InBranches, "none"}, {Seed, InBranches, OnAll},
+	} {
+		var mode *ModeError
+		if err := m.Check(); !errors.As(err, &mode) {
+			t.Errorf("%v: error %v", m, err)
+		}
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	s := &Sample{IDs: []int32{1, 2, 3}, Answer: make([]bool, 3)}
+	m := Modes{Document, InConversation, OnAll}
+	for name, err := range map[string]error{
+		"too many rows": fails(Shape{1, 8, 2}, m, [][]*Sample{{s}, {s}}),
+		"a long row":    fails(Shape{1, 5, 2}, m, [][]*Sample{{s, s}}),
+		"a cut picture": fails(Shape{1, 8, 2}, m, [][]*Sample{{{IDs: []int32{1, 2}, Images: []int{1}}}}),
+		"branches":      fails(Shape{1, 8, 2}, Modes{Seed, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, Branches: []int{1}}}}),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func fails(shape Shape, m Modes, rows [][]*Sample) error {
+	_, err := Build(shape, m, rows)
+	return err
+}
+
+func TestEmbeddingOrder(t *testing.T) {
+	b := &Batch{
+		IDs:        []int32{5, 3, 9, 5, 3, 0, 0},
+		Segments:   []int32{0, 0, 0, 1, 1, 1, -1},
+		ImageSlots: []int32{-1, -1, 0, -1, -1, -1, -1},
+	}
+	e := b.EmbeddingOrder()
+	sameInts(t, "order", e.Order, []int32{5, 1, 4, 0, 3})
+	sameInts(t, "starts", e.SegmentStart, []int32{0, 1, 3, 5})
+	sameInts(t, "ids", e.SegmentID, []int32{0, 3, 5})
+}
