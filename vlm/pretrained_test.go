@@ -316,7 +316,7 @@ func TestBadDecoders(t *testing.T) {
 			d.shapes["model.layers.0.mlp.up_proj.weight_scale"], d.weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
 			return d.folder(t)
 		}},
-		{"broken weights", "not a good safetensors file", file(weightsFile, "x")},
+		{"broken weights", "not a valid safetensors file", file(weightsFile, "x")},
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
