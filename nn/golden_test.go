@@ -11,7 +11,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 )

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"patchwork/engine/enginetest/devices"
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm/chat"
 )

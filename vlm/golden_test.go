@@ -13,8 +13,8 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/nn"
-	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 	"patchwork/vlm/batch"

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"patchwork/engine/cpu"
-	"patchwork/nn/gguf/gguftest"
+	"patchwork/internal/gguftest"
 	"patchwork/vlm/chat"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/internal/gguftest"
 	"patchwork/nn/gguf"
-	"patchwork/nn/gguf/gguftest"
 	"patchwork/shaders"
 	"patchwork/vlm/chat"
 )

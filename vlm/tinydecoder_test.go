@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/gguf/gguftest"
-	"patchwork/nn/golden"
+	"patchwork/internal/gguftest"
+	"patchwork/internal/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm/tokenizer"
 )

@@ -16,8 +16,8 @@ import (
 
 	"github.com/x448/float16"
 
+	"patchwork/internal/gguftest"
 	"patchwork/nn/gguf"
-	"patchwork/nn/gguf/gguftest"
 )
 
 func must(t testing.TB, err error) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/nn/safetensors"
 )
 

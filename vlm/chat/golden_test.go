@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
