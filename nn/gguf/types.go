@@ -52,8 +52,5 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint32(t))
 }
 
-// Block is the number of elements and of bytes of a block.
-func (t Type) Block() (elements, bytes int) { return layouts[t].elements, layouts[t].bytes }
-
 // Readable reports whether Read supports the type.
 func (t Type) Readable() bool { return layouts[t].decode != nil }
