@@ -1,13 +1,17 @@
 package nn
 
-import "patchwork/shaders"
+import (
+	"patchwork/engine"
+	"patchwork/shaders"
+)
 
 // GatherRows returns y[r] = x[index[r]] for the first n entries of index (int32). It has no
 // gradient.
 func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
-	check(index.Size() >= n && !g.Train, "gather rows", "an index for each row, not in training", x, index)
+	check(index.Size() >= n, "gather rows", "an index for each row", x, index)
 	y := g.newLike(x, "rows", n, x.Cols())
 	g.record(shaders.GatherRows, shaders.GatherRowsParams{Rows: shaders.N(n), Cols: uint32(x.Cols())}, index.View(), x.View(), y.View())
+	g.onBackward(y, func(engine.View) { check(false, "gather rows", "no gradient", x) })
 	return y
 }
 
