@@ -44,6 +44,7 @@ type goldenConfig struct {
 }
 
 func (c goldenConfig) config(t *testing.T, mode batch.Attention) Config {
+	mode = batch.Attention(batch.CurrentName(string(mode)))
 	out := Config{
 		ModelType: modelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: formatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},

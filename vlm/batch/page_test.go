@@ -26,9 +26,9 @@ func diagrams(t *testing.T) string {
 	}{
 		{"document", "u 0 1 2 3 q a q a", batch.Modes{Attention: batch.Document, Turns: batch.InConversation, Loss: batch.OnAll},
 			[]*batch.Sample{one, {IDs: []int32{4, 5}, Answer: make([]bool, 2)}}},
-		{"document, branches", "u 0 1 2 3 q a q a", batch.Modes{Attention: batch.Document, Turns: batch.InBranches, Loss: batch.OnAll},
+		{"document, shared_prefix", "u 0 1 2 3 q a q a", batch.Modes{Attention: batch.Document, Turns: batch.InBranches, Loss: batch.OnAll},
 			[]*batch.Sample{two}},
-		{"document_bidirectional_image, branches", "u 0 1 2 3 q a q a", batch.Modes{Attention: batch.DocumentBidirectionalImage, Turns: batch.InBranches, Loss: batch.OnAll},
+		{"document_bidirectional_image, shared_prefix", "u 0 1 2 3 q a q a", batch.Modes{Attention: batch.DocumentBidirectionalImage, Turns: batch.InBranches, Loss: batch.OnAll},
 			[]*batch.Sample{two}},
 	} {
 		b, err := batch.Build(batch.Shape{Rows: 1, T: 9, Patches: 4}, c.modes, [][]*batch.Sample{c.rows})
