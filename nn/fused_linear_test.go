@@ -175,7 +175,7 @@ func (m *fusedLinearModel) run(t *testing.T, dev engine.Device, o Options, fused
 	t.Helper()
 	if o.Train {
 		for i, p := range m.params.All() {
-			must(t, m.params.WriteTo(dev, m.params.Grads, p, p.Draw(uint64(i), size(p.Shape))))
+			must(t, m.params.writeGrads(dev, p, p.Draw(uint64(i), size(p.Shape))))
 		}
 	}
 	var ys []*Tensor

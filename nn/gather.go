@@ -5,24 +5,13 @@ import (
 	"patchwork/shaders"
 )
 
-// GatherRows returns y[r] = x[index[r]] for the first n entries of index (int32), which
-// must all be different.
+// GatherRows returns y[r] = x[index[r]] for the first n entries of index (int32). It has no
+// gradient.
 func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
 	check(index.Size() >= n, "gather rows", "an index for each row", x, index)
-	p := shaders.GatherRowsParams{Rows: shaders.N(n), Cols: uint32(x.Cols())}
 	y := g.newLike(x, "rows", n, x.Cols())
-	g.record(shaders.GatherRows, p, index.View(), x.View(), y.View())
-	g.onBackward(y, func(dy engine.View) {
-		dx, add, ok := g.gradient(x)
-		if !ok {
-			return
-		}
-		if !add {
-			g.fill(dx, x.Size(), 0)
-		}
-		p.Accumulate = 1
-		g.record(shaders.ScatterRows, p, index.View(), dy, dx)
-	})
+	g.record(shaders.GatherRows, shaders.GatherRowsParams{Rows: shaders.N(n), Cols: uint32(x.Cols())}, index.View(), x.View(), y.View())
+	g.onBackward(y, func(engine.View) { check(false, "gather rows", "no gradient", x) })
 	return y
 }
 

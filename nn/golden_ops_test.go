@@ -9,24 +9,11 @@ import (
 
 // goldenOps calls our operator for each golden one.
 var goldenOps = map[string]func(r *goldenRun){
-	"matmul": func(r *goldenRun) {
-		r.backward(r.g.MatMul(r.in["a"], r.in["b"], r.bool("transpose_a"), r.bool("transpose_b")))
-	},
+	"matmul": goldenMatMul,
 	"linear": func(r *goldenRun) { r.backward(r.g.Linear(r.in["x"], r.in["w"], r.in["b"], nil)) },
-	"add":    func(r *goldenRun) { r.backward(r.g.Add(r.in["a"], r.in["b"])) },
-	// A bias alone is a Linear's: the identity as weight, which changes no bit.
-	"bias": func(r *goldenRun) {
-		c := r.in["b"].Size()
-		eye := make([]float32, c*c)
-		for i := range c {
-			eye[i*c+i] = 1
-		}
-		buffer := engine.NewBuffer("eye", int64(4*c*c))
-		_, err := engine.Allocate(r.dev, "eye", buffer)
-		must(r.t, err)
-		must(r.t, engine.Upload(r.dev, buffer.View(), eye))
-		r.backward(r.g.Linear(r.in["x"], Input(buffer, c, c), r.in["b"], nil))
-	},
+	// A sum and a bias are Linear's, with the identity as weight, which changes no bit.
+	"add":  func(r *goldenRun) { r.backward(r.g.Linear(r.in["a"], r.identity(r.in["a"].Cols()), nil, r.in["b"])) },
+	"bias": func(r *goldenRun) { r.backward(r.g.Linear(r.in["x"], r.identity(r.in["b"].Size()), r.in["b"], nil)) },
 	"layernorm": func(r *goldenRun) {
 		y := r.g.LayerNorm(r.in["x"], r.in["w"], r.in["b"], float32(r.float("eps")))
 		last := r.g.Program.Dispatches[len(r.g.Program.Dispatches)-1]
@@ -38,9 +25,18 @@ var goldenOps = map[string]func(r *goldenRun){
 		r.output["rstd"] = r.g.Program.Dispatches[len(r.g.Program.Dispatches)-1].Views[3]
 		r.backward(y)
 	},
-	"softmax":   func(r *goldenRun) { r.backward(r.g.Softmax(r.in["x"], r.in["mask"])) },
-	"swiglu":    func(r *goldenRun) { r.backward(r.g.SwiGLU(r.in["gate"], r.in["up"])) },
-	"gelu_tanh": func(r *goldenRun) { r.backward(r.g.GELU(r.in["x"])) },
+	"softmax": func(r *goldenRun) {
+		x, y, dx := r.in["x"], r.newOutput("y", r.in["x"].Size()), r.newOutput("dx", r.in["x"].Size())
+		rows, cols := shaders.N(x.Size()/x.Cols()), uint32(x.Cols())
+		r.g.record(shaders.Softmax, shaders.SoftmaxParams{Rows: rows, Cols: cols}, x.View(), r.in["mask"].View(), y)
+		r.g.record(shaders.SoftmaxBackward, shaders.SoftmaxBackwardParams{Rows: rows, Cols: cols}, y, r.in["dy"].View(), dx)
+	},
+	"swiglu": func(r *goldenRun) { r.backward(r.g.SwiGLU(r.in["gate"], r.in["up"])) },
+	"gelu_tanh": func(r *goldenRun) {
+		x, n := r.in["x"].View(), r.in["x"].Size()
+		r.g.record(shaders.GELU, shaders.GELUParams{N: shaders.N(n)}, x, r.newOutput("y", n))
+		r.g.record(shaders.GELUBackward, shaders.GELUBackwardParams{N: shaders.N(n)}, x, r.in["dy"].View(), r.newOutput("dx", n))
+	},
 	"rope": func(r *goldenRun) {
 		n := int(slices.Max(r.ints["positions"])) + 1
 		d := r.in["x"].Cols()
@@ -100,6 +96,48 @@ var goldenOps = map[string]func(r *goldenRun){
 			r.output[n+"_new"] = y.View()
 		}
 	},
+}
+
+// goldenMatMul is c = op(a)·op(b) and its gradients, in which a transposed operand is that
+// of the transposed product.
+func goldenMatMul(r *goldenRun) {
+	transA, transB := r.bool("transpose_a"), r.bool("transpose_b")
+	a, b, dy := operand{view: r.in["a"].View()}, operand{view: r.in["b"].View()}, operand{view: r.in["dy"].View()}
+	m, k, n, batch := r.int("m"), r.int("k"), r.int("n"), max(1, r.int("batch"))
+	trans := func(o operand, yes bool) operand { o.trans = yes; return o }
+	matmul := func(output string, m, n, k int, a, b operand) {
+		r.g.matmul(matmulShape{batch: batch, m: shaders.N(m), n: n, k: shaders.N(k)}, a, b, r.newOutput(output, batch*m*n))
+	}
+	matmul("y", m, n, k, trans(a, transA), trans(b, transB))
+	if transA { // [K,M] = op(b)·dyᵀ
+		matmul("da", k, m, n, trans(b, transB), trans(dy, true))
+	} else { // [M,K] = dy·op(b)ᵀ
+		matmul("da", m, k, n, dy, trans(b, !transB))
+	}
+	if transB { // [N,K] = dyᵀ·op(a)
+		matmul("db", n, k, m, trans(dy, true), trans(a, transA))
+	} else { // [K,N] = op(a)ᵀ·dy
+		matmul("db", k, n, m, trans(a, !transA), dy)
+	}
+}
+
+// newOutput makes a tensor of n elements that is compared with the golden one.
+func (r *goldenRun) newOutput(name string, n int) engine.View {
+	r.output[name] = r.g.New(name, n).View()
+	return r.output[name]
+}
+
+// identity is the identity matrix [n,n].
+func (r *goldenRun) identity(n int) *Tensor {
+	values := make([]float32, n*n)
+	for i := range n {
+		values[i*n+i] = 1
+	}
+	buffer := engine.NewBuffer("identity", int64(4*n*n))
+	_, err := engine.Allocate(r.dev, "identity", buffer)
+	must(r.t, err)
+	must(r.t, engine.Upload(r.dev, buffer.View(), values))
+	return Input(buffer, n, n)
 }
 
 // goldenCrossEntropy runs the loss three times: for the values, the gradient of

@@ -11,7 +11,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 )
@@ -90,7 +90,7 @@ func (r *goldenRun) run(op string) {
 		for _, name := range r.Outputs {
 			in, isGradient := r.in[strings.TrimPrefix(name, "d")]
 			if _, given := r.output[name]; !given && strings.HasPrefix(name, "d") && isGradient {
-				r.output[name] = in.Grad()
+				r.output[name] = in.node.grad
 			}
 			if v := r.output[name]; v.Buffer != nil {
 				g.Program.Keep(v.Buffer)

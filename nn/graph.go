@@ -96,32 +96,12 @@ func (g *Graph) Keep(t *Tensor) *Tensor {
 	return t
 }
 
-// KeepGrad makes a tensor's gradient readable after the program has run. It is called
-// before Backward; Grad then returns where the gradient is.
-func (g *Graph) KeepGrad(t *Tensor) { t.node.ownsGrad = true }
-
-// Grad is where a tensor's gradient is after Backward, the zero View if it has none. The
-// gradient of a temporary tensor can be read after the run only with KeepGrad.
-func (g *Graph) Grad(t *Tensor) engine.View {
-	if t.node.ownsGrad && t.node.grad.Buffer != nil && t.node.grad.Buffer.Temporary() {
-		g.Program.Keep(t.node.grad.Buffer)
-	}
-	return t.node.grad
-}
-
 // Input is a tensor over a persistent buffer of the caller's, with no gradient.
 func Input(b *engine.Buffer, shape ...int) *Tensor { return InputAt(b.View(), shape...) }
 
 // InputAt is an Input over a part of a buffer.
 func InputAt(v engine.View, shape ...int) *Tensor {
 	return &Tensor{Shape: shape, node: &node{name: v.Buffer.Label, view: v}}
-}
-
-// Variable is an Input whose gradient is wanted.
-func (g *Graph) Variable(b *engine.Buffer, shape ...int) *Tensor {
-	t := Input(b, shape...)
-	t.node.needsGrad = true
-	return t
 }
 
 // RowCount limits the tensor's rows, counted along the last axis, to as many as the step
@@ -281,14 +261,6 @@ func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 		g.copy(dy, n.grad, t.Size())
 		n.written = true
 	}
-}
-
-// copyGradient is passGradient for the second of two tensors that receive dy.
-func (g *Graph) copyGradient(t *Tensor, dy engine.View) {
-	if t.node.needsGrad && t.node.grad.Buffer == nil {
-		t.node.grad = g.temporaryLike(t.node)
-	}
-	g.passGradient(t, dy)
 }
 
 // copy copies n elements. The step block's entry 0 is always 0.

@@ -252,11 +252,6 @@ func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) 
 	return engine.UploadFloats(dev, rowsOf(s.written(s.Weights, p), row, cols, cols), values)
 }
 
-// WriteTo sets a parameter's values in one of the set's buffers.
-func (s *Params) WriteTo(dev engine.Device, to *engine.Buffer, p *Param, values []float32) error {
-	return engine.UploadFloats(dev, s.written(to, p), values)
-}
-
 func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
 	if b == s.Weights && s.halfOnly && p.MatmulWeight {
 		return s.HalfView(p)

@@ -51,9 +51,6 @@ func (t *Tensor) View() engine.View { return t.node.view }
 // Name is the tensor's name in checkpoints and traces.
 func (t *Tensor) Name() string { return t.node.name }
 
-// Grad is where the gradient is; its Buffer is nil if there is none.
-func (t *Tensor) Grad() engine.View { return t.node.grad }
-
 // rows counts the rows of the last axis: all, or with RowCount as many as the step block
 // gives. If the last axis has been reshaped, to the heads of a token for example, all rows
 // count; with gradients that is an error, since they would sum the rows not in use.

@@ -11,9 +11,9 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
 	"patchwork/nn"
-	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 	"patchwork/vlm/packing"

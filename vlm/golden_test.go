@@ -13,9 +13,9 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
 	"patchwork/nn"
-	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 	"patchwork/vlm/packing"
@@ -45,6 +45,7 @@ type goldenConfig struct {
 }
 
 func (c goldenConfig) config(t *testing.T, mode packing.Attention) Config {
+	mode = packing.Attention(packing.CurrentName(string(mode)))
 	out := Config{
 		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
 		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},

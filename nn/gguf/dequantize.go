@@ -7,9 +7,9 @@ import (
 	"patchwork/shaders/half"
 )
 
-// The blocks are those of ggml-common.h, and what they stand for is
-// dequantize_row_* of ggml-quants.c. Products are rounded to float32 before they
-// are added to, so that no platform fuses them. src holds whole blocks.
+// The blocks are defined in ggml-common.h, their values by dequantize_row_* in
+// ggml-quants.c. Products are rounded to float32 before they are added, so that no
+// platform uses a fused multiply-add. src holds whole blocks.
 
 func word(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 
@@ -32,8 +32,8 @@ func decodeBF16(dst []float32, src []byte) {
 	}
 }
 
-// decodeQ4_0: an F16 scale, then 32 values of 4 bits around 8; the low halves of
-// the bytes are the first 16.
+// decodeQ4_0: an F16 scale, then 32 values of 4 bits, offset by 8; the low nibbles
+// of the bytes are the first 16.
 func decodeQ4_0(dst []float32, src []byte) {
 	f16 := half.Table()
 	for ; len(dst) > 0; dst, src = dst[32:], src[18:] {
@@ -44,7 +44,7 @@ func decodeQ4_0(dst []float32, src []byte) {
 	}
 }
 
-// decodeQ4_1: an F16 scale and an F16 minimum, then 32 values as in Q4_0, from 0.
+// decodeQ4_1: an F16 scale and an F16 minimum, then 32 values as in Q4_0 without an offset.
 func decodeQ4_1(dst []float32, src []byte) {
 	f16 := half.Table()
 	for ; len(dst) > 0; dst, src = dst[32:], src[20:] {
@@ -67,8 +67,8 @@ func decodeQ8_0(dst []float32, src []byte) {
 }
 
 // decodeQ4_K: F16 scales of the scales and of the minima, eight 6-bit scales and
-// eight 6-bit minima in 12 bytes, then 256 values of 4 bits: the low halves of 32
-// bytes are one group, the high halves the next.
+// eight 6-bit minima in 12 bytes, then 256 values of 4 bits: the low nibbles of
+// 32 bytes are one group, the high nibbles the next.
 func decodeQ4_K(dst []float32, src []byte) {
 	f16 := half.Table()
 	for ; len(dst) > 0; dst, src = dst[256:], src[144:] {
@@ -85,9 +85,9 @@ func decodeQ4_K(dst []float32, src []byte) {
 	}
 }
 
-// scaleAndMin unpacks the 6-bit scale and minimum of a group: the first four
-// groups' lie in the low six bits of bytes 0 to 3 and 4 to 7, whose upper two bits
-// are the upper ones of the other groups'.
+// scaleAndMin unpacks the 6-bit scale and minimum of a group: those of the first four
+// groups are the low six bits of bytes 0 to 3 and 4 to 7, whose upper two bits are the
+// upper two of the other groups'.
 func scaleAndMin(packed []byte, group int) (scale, low byte) {
 	if group < 4 {
 		return packed[group] & 63, packed[group+4] & 63
@@ -96,8 +96,8 @@ func scaleAndMin(packed []byte, group int) (scale, low byte) {
 }
 
 // decodeQ6_K: the low 4 bits of 256 values in 128 bytes, their upper 2 bits in 64,
-// sixteen signed 8-bit scales, and an F16 scale of those. Either half of the block
-// has four groups of 32 values around 32.
+// sixteen signed 8-bit scales, and an F16 scale of those. Each half of the block
+// has four groups of 32 values, offset by 32.
 func decodeQ6_K(dst []float32, src []byte) {
 	f16 := half.Table()
 	for ; len(dst) > 0; dst, src = dst[256:], src[210:] {

@@ -1,5 +1,5 @@
-// Package gguf reads GGUF, the model files of llama.cpp: typed metadata and
-// tensors, mostly quantised in blocks
+// Package gguf reads GGUF, the model format of llama.cpp: typed metadata and
+// tensors, usually quantised in blocks
 // (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Versions 2 and 3,
 // little-endian.
 package gguf
@@ -17,12 +17,12 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// FormatError says what is wrong with a file.
+// FormatError is an invalid file and the reason.
 type FormatError struct{ File, Reason string }
 
-func (e *FormatError) Error() string { return e.File + ": not a good GGUF file: " + e.Reason }
+func (e *FormatError) Error() string { return e.File + ": not a valid GGUF file: " + e.Reason }
 
-// UnsupportedError names what a good file has and this package cannot read.
+// UnsupportedError is a valid file with something that this package cannot read.
 type UnsupportedError struct{ File, What string }
 
 func (e *UnsupportedError) Error() string { return e.File + ": " + e.What }
@@ -31,8 +31,8 @@ func (e *UnsupportedError) Error() string { return e.File + ": " + e.What }
 type Tensor struct {
 	Name  string
 	Type  Type
-	Shape []int // row-major: the last axis is contiguous (the file has it the other way round)
-	start int64 // in the file
+	Shape []int // row-major: the last axis is contiguous (reversed in the file)
+	start int64 // offset in the file
 	bytes int64
 }
 
@@ -61,7 +61,7 @@ type File struct {
 	byName map[string]int
 }
 
-// Open reads and checks everything but the tensors' data.
+// Open opens a file and checks everything but the tensors' data.
 func Open(path string) (*File, error) {
 	f, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
@@ -80,7 +80,7 @@ func Open(path string) (*File, error) {
 	return g, nil
 }
 
-// Parse reads a file of so many bytes; name stands in errors.
+// Parse reads a file of size bytes. name is used in errors.
 func Parse(name string, data io.ReaderAt, size int64) (*File, error) {
 	g := &File{name: name, data: data, byName: map[string]int{}}
 	r := newReader(data, size)
@@ -101,7 +101,7 @@ func (g *File) Close() error {
 // Name is the file's path.
 func (g *File) Name() string { return g.name }
 
-// Tensor describes a tensor; ok is false when the file has none of that name.
+// Tensor describes a tensor; ok is false if the file has none of that name.
 func (g *File) Tensor(name string) (t Tensor, ok bool) {
 	i, ok := g.byName[name]
 	if !ok {
@@ -110,8 +110,7 @@ func (g *File) Tensor(name string) (t Tensor, ok bool) {
 	return g.Tensors[i], true
 }
 
-// Readable returns an *UnsupportedError where a tensor has a type that cannot be
-// read.
+// Readable returns an *UnsupportedError if a tensor has a type that cannot be read.
 func (g *File) Readable() error {
 	for _, t := range g.Tensors {
 		if err := g.readable(t); err != nil {
@@ -125,14 +124,14 @@ func (g *File) readable(t Tensor) error {
 	if t.Type.Readable() {
 		return nil
 	}
-	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K can be read", t.Name, t.Type)}
+	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K", t.Name, t.Type)}
 }
 
-// pieceElements is what is read and dequantised at once; a multiple of every
-// block.
+// chunkElements is how many elements are read and dequantised at once: a multiple of every
+// type's block.
 const chunkElements = 1 << 16
 
-// pieceBuffers hold a piece of any type.
+// chunkBuffers each hold a chunk of any type.
 var chunkBuffers = sync.Pool{New: func() any { b := make([]byte, 4*chunkElements); return &b }}
 
 // Read dequantises the tensor's elements from row-major index from on into dst.
@@ -147,21 +146,21 @@ func (g *File) Read(name string, from int, dst []float32) error {
 	}
 	l := layouts[t.Type]
 	if from < 0 || from%l.elements != 0 || len(dst)%l.elements != 0 || from+len(dst) > t.Size() {
-		return fmt.Errorf("%s: elements %d to %d of tensor %q are no whole blocks of it", g.name, from, from+len(dst), name)
+		return fmt.Errorf("%s: elements %d to %d of tensor %q are not whole blocks", g.name, from, from+len(dst), name)
 	}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for piece := range slices.Chunk(dst, chunkElements) {
+	for chunk := range slices.Chunk(dst, chunkElements) {
 		start := t.start + int64(from/l.elements)*int64(l.bytes)
-		from += len(piece)
+		from += len(chunk)
 		group.Go(func() error {
 			buffer := chunkBuffers.Get().(*[]byte)
 			defer chunkBuffers.Put(buffer)
-			raw := (*buffer)[:len(piece)/l.elements*l.bytes]
+			raw := (*buffer)[:len(chunk)/l.elements*l.bytes]
 			if _, err := g.data.ReadAt(raw, start); err != nil {
 				return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}
 			}
-			l.decode(piece, raw)
+			l.decode(chunk, raw)
 			return nil
 		})
 	}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/x448/float16"
 
+	"patchwork/internal/gguftest"
 	"patchwork/nn/gguf"
-	"patchwork/nn/gguf/gguftest"
 )
 
 func must(t testing.TB, err error) {
@@ -34,8 +34,8 @@ func parse(data []byte) (*gguf.File, error) {
 // types are those that can be read.
 var types = []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.Q4_0, gguf.Q4_1, gguf.Q4_K, gguf.Q6_K}
 
-// element is the slow, obvious reading of one element of a block, in float64, from
-// ggml-common.h's structures.
+// element is the reference: one element of a block, in float64, from the structures of
+// ggml-common.h.
 func element(kind gguf.Type, block []byte, i int) float64 {
 	f16 := func(at int) float64 {
 		return float64(float16.Frombits(binary.LittleEndian.Uint16(block[at:])).Float32())
@@ -79,13 +79,13 @@ func element(kind gguf.Type, block []byte, i int) float64 {
 	panic("no reference of " + kind.String())
 }
 
-// TestReference holds every type to the reference, on random blocks, read whole and
+// TestReference compares every type with the reference, on random blocks, read whole and
 // in parts.
 func TestReference(t *testing.T) {
 	for _, kind := range types {
 		t.Run(kind.String(), func(t *testing.T) {
 			elements, size := kind.Block()
-			rows, cols := 700, 256 // more than one piece
+			rows, cols := 700, 256 // more than one chunk
 			data := randomBlocks(kind, rows*cols/elements)
 			f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: kind, Shape: []int{rows, cols}, Data: data}}))
 			must(t, err)
@@ -158,7 +158,7 @@ func TestAgainstLlamaCpp(t *testing.T) {
 	}
 }
 
-// TestKnownBlocks has blocks made by hand.
+// TestKnownBlocks reads blocks written by hand.
 func TestKnownBlocks(t *testing.T) {
 	one, half := []byte{0x00, 0x3C}, []byte{0x00, 0x38} // F16
 	q6 := make([]byte, 210)
@@ -223,14 +223,14 @@ func TestMetadata(t *testing.T) {
 func le32(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
 func le64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-// badFile is a file with a mistake, and what the error says of it.
+// badFile is an invalid file and a part of the error message.
 type badFile struct {
 	name string
 	data []byte
 	want string
 }
 
-// badFiles has every lie that a header can tell.
+// badFiles has every way in which a header can be invalid.
 func badFiles() []badFile {
 	head := func(tensors, keys uint64) []byte {
 		return slices.Concat([]byte("GGUF"), le32(3), le64(tensors), le64(keys))
@@ -256,14 +256,14 @@ func badFiles() []badFile {
 		{"version 1", slices.Concat([]byte("GGUF"), le32(1)), "version 1"},
 		{"version 99", slices.Concat([]byte("GGUF"), le32(99)), "version 99"},
 		{"big-endian", slices.Concat([]byte("GGUF"), []byte{0, 0, 0, 3}), "big-endian"},
-		{"tensors", slices.Concat(head(1<<60, 0), room), "announces 1152921504606846976 tensors"},
-		{"keys", slices.Concat(head(0, 1<<40), room), "announces 1099511627776 metadata keys"},
-		{"key's length", slices.Concat(head(0, 1), le64(1<<50), room), "announces 1125899906842624 bytes of text"},
-		{"array's length", slices.Concat(head(0, 1), name("k"), le32(9), le32(8), le64(1<<30), room), "announces 1073741824 elements"},
+		{"tensors", slices.Concat(head(1<<60, 0), room), "declares 1152921504606846976 tensors"},
+		{"keys", slices.Concat(head(0, 1<<40), room), "declares 1099511627776 metadata keys"},
+		{"key's length", slices.Concat(head(0, 1), le64(1<<50), room), "declares 1125899906842624 bytes of text"},
+		{"array's length", slices.Concat(head(0, 1), name("k"), le32(9), le32(8), le64(1<<30), room), "declares 1073741824 elements"},
 		{"unknown value", slices.Concat(head(0, 1), name("k"), le32(77), room), "unknown type 77"},
 		{"unknown element", slices.Concat(head(0, 1), name("k"), le32(9), le32(77), le64(1), room), "unknown type 77"},
-		{"truth value", slices.Concat(head(0, 1), name("k"), le32(7), []byte{2}, room), "truth value of 2"},
-		{"deep arrays", gguftest.File(3, gguftest.Pairs("k", nested), nil), "arrays of arrays"},
+		{"bool", slices.Concat(head(0, 1), name("k"), le32(7), []byte{2}, room), "bool of value 2"},
+		{"deep arrays", gguftest.File(3, gguftest.Pairs("k", nested), nil), "nested more than"},
 		{"twice a key", gguftest.File(3, gguftest.Pairs("k", "a", "k", "b"), nil), `key "k" occurs twice`},
 		{"alignment", gguftest.File(3, gguftest.Pairs("general.alignment", uint32(12)), nil), "general.alignment is 12"},
 		{"no alignment", gguftest.File(3, gguftest.Pairs("general.alignment", uint32(0)), nil), "general.alignment is 0"},
@@ -274,18 +274,18 @@ func badFiles() []badFile {
 		{"type", slices.Concat(head(1, 0), tensor([]uint64{1}, 4, 0), room), "unknown type 4"},
 		{"part of a block", slices.Concat(head(1, 0), tensor([]uint64{33}, gguf.Q4_0, 0), room), "rows of 33 elements"},
 		{"single block", slices.Concat(head(1, 0), tensor(nil, gguf.Q4_0, 0), room), "single element"},
-		{"offset", slices.Concat(head(1, 0), tensor([]uint64{1}, gguf.F32, 1<<62), room), "cut short"},
-		{"unaligned", slices.Concat(head(1, 0), tensor([]uint64{1}, gguf.F32, 4), room), "no multiple of the alignment"},
-		{"beyond the end", slices.Concat(head(1, 0), tensor([]uint64{1000}, gguf.F32, 0), room), "cut short"},
+		{"offset", slices.Concat(head(1, 0), tensor([]uint64{1}, gguf.F32, 1<<62), room), "truncated"},
+		{"unaligned", slices.Concat(head(1, 0), tensor([]uint64{1}, gguf.F32, 4), room), "not a multiple of the alignment"},
+		{"beyond the end", slices.Concat(head(1, 0), tensor([]uint64{1000}, gguf.F32, 0), room), "truncated"},
 		{"overlap", slices.Concat(head(2, 0), tensor([]uint64{16}, gguf.F32, 0), bytes.Replace(tensor([]uint64{1}, gguf.F32, 32), []byte("t"), []byte("u"), 1), room), `"t" and "u" overlap`},
 		{"twice a tensor", slices.Concat(head(2, 0), tensor([]uint64{1}, gguf.F32, 0), tensor([]uint64{1}, gguf.F32, 32), room), `"t" occurs twice`},
-		{"cut in the metadata", good[:30], "announces"},
-		{"cut in the tensors", good[:70], "cut short"},
-		{"cut in the data", good[:len(good)-16], "cut short"},
+		{"cut in the metadata", good[:30], "declares"},
+		{"cut in the tensors", good[:70], "truncated"},
+		{"cut in the data", good[:len(good)-16], "truncated"},
 	}
 }
 
-// TestBadFiles: every mistake is named in one line.
+// TestBadFiles: every error is one line that names the mistake.
 func TestBadFiles(t *testing.T) {
 	for _, c := range badFiles() {
 		t.Run(c.name, func(t *testing.T) {
@@ -302,8 +302,8 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestUnsupportedType: a file with a type that cannot be read opens, and its
-// reading says what can.
+// TestUnsupportedType: a file with a type that cannot be read can be opened, and reading
+// the tensor fails.
 func TestUnsupportedType(t *testing.T) {
 	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: 13, Shape: []int{256}, Data: make([]byte, 176)}}))
 	must(t, err)
@@ -321,7 +321,7 @@ func TestReadRefuses(t *testing.T) {
 		from, n int
 	}{{"u", 0, 32}, {"t", 1, 32}, {"t", 0, 31}, {"t", 32, 64}, {"t", -32, 32}} {
 		if err := f.Read(c.name, c.from, make([]float32, c.n)); err == nil {
-			t.Errorf("elements %d to %d of %q are read", c.from, c.from+c.n, c.name)
+			t.Errorf("elements %d to %d of %q were read", c.from, c.from+c.n, c.name)
 		}
 	}
 }
@@ -338,7 +338,7 @@ func TestOpen(t *testing.T) {
 		t.Errorf("got %v, shape %v", got, f.Tensors[0].Shape)
 	}
 	if _, err := gguf.Open(filepath.Dir(path)); err == nil {
-		t.Error("a folder opens")
+		t.Error("a folder was opened")
 	}
 	if _, err := gguf.Open(path + "x"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)

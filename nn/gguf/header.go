@@ -17,19 +17,19 @@ const (
 	maxAlignment     = 1 << 20
 )
 
-// The least bytes that a key and a tensor's description take: no header can
-// rightly announce more of them than fit the file.
+// The minimum sizes of a metadata key and of a tensor's description: a header that declares
+// more of them than fit into the file is invalid.
 const (
 	minKeyBytes    = 8 + 4 + 1
 	minTensorBytes = 8 + 4 + 4 + 8
 )
 
-// reader reads little-endian values and knows how much is left.
+// reader reads little-endian values and counts the bytes.
 type reader struct {
 	r    *bufio.Reader
 	at   int64
 	size int64
-	err  error // the first one; everything after it reads zeros
+	err  error // the first one; reads after it return zeros
 }
 
 func newReader(data io.ReaderAt, size int64) *reader {
@@ -51,7 +51,7 @@ func (r *reader) take(b []byte) []byte {
 		return b
 	}
 	if _, err := io.ReadFull(r.r, b); err != nil {
-		r.fail("it ends at byte %d, in the middle of its header (is it cut short?)", r.size)
+		r.fail("the file ends at byte %d, in the middle of the header (is it truncated?)", r.size)
 		clear(b)
 	}
 	r.at += int64(len(b))
@@ -66,11 +66,11 @@ func (r *reader) u32() uint32 { var b [4]byte; return binary.LittleEndian.Uint32
 
 func (r *reader) u64() uint64 { var b [8]byte; return binary.LittleEndian.Uint64(r.take(b[:])) }
 
-// count reads a number of things that take at least so many bytes each.
+// count reads the number of things that take at least so many bytes each.
 func (r *reader) count(what string, bytes uint64) int {
 	n := r.u64()
 	if r.err == nil && n > r.remaining()/bytes {
-		r.fail("it announces %d %s, and has %d bytes left", n, what, r.remaining())
+		r.fail("the header declares %d %s, only %d bytes are left", n, what, r.remaining())
 	}
 	if r.err != nil {
 		return 0
@@ -89,9 +89,9 @@ func (g *File) header(r *reader) error {
 	case r.err != nil:
 		return &FormatError{g.name, fmt.Sprintf("it has %d bytes", r.size)}
 	case version == 2<<24 || version == 3<<24:
-		return &UnsupportedError{g.name, "a big-endian GGUF file; little-endian ones can be read"}
+		return &UnsupportedError{g.name, "big-endian GGUF; only little-endian files are supported"}
 	case version != 2 && version != 3:
-		return &UnsupportedError{g.name, fmt.Sprintf("GGUF version %d; versions 2 and 3 can be read", version)}
+		return &UnsupportedError{g.name, fmt.Sprintf("GGUF version %d; supported are versions 2 and 3", version)}
 	}
 	g.Version = int(version)
 	tensors := r.count("tensors", minTensorBytes)
@@ -142,7 +142,7 @@ func (g *File) alignment(r *reader) int64 {
 	return int64(n)
 }
 
-// tensor reads one description. start is still the offset in the data.
+// tensor reads one description. Its start is an offset in the data until resolveOffsets.
 func (g *File) tensor(r *reader) {
 	t := Tensor{Name: r.text()}
 	axes := r.u32()
@@ -163,20 +163,20 @@ func (g *File) tensor(r *reader) {
 	t.Type = Type(r.u32())
 	offset := r.u64()
 	l, known := layouts[t.Type]
-	_, twice := g.byName[t.Name]
+	_, duplicate := g.byName[t.Name]
 	switch {
 	case r.err != nil:
 		return
 	case !known:
 		r.fail("tensor %q has the unknown type %d", t.Name, uint32(t.Type))
 	case len(t.Shape) > 0 && t.Shape[0]%l.elements != 0:
-		r.fail("tensor %q has rows of %d elements, which are no whole blocks of %s", t.Name, t.Shape[0], t.Type)
+		r.fail("tensor %q has rows of %d elements, not whole blocks of %s", t.Name, t.Shape[0], t.Type)
 	case l.elements > 1 && axes == 0:
 		r.fail("tensor %q is a single element of type %s", t.Name, t.Type)
-	case twice:
+	case duplicate:
 		r.fail("tensor %q occurs twice", t.Name)
 	case offset > uint64(r.size):
-		r.fail("tensor %q starts at byte %d of the data, the file has %d (is it cut short?)", t.Name, offset, r.size)
+		r.fail("tensor %q starts at byte %d of the data, the file has %d (is it truncated?)", t.Name, offset, r.size)
 	}
 	if r.err != nil {
 		return
@@ -187,18 +187,18 @@ func (g *File) tensor(r *reader) {
 	g.Tensors = append(g.Tensors, t)
 }
 
-// place turns offsets in the data into places in the file and checks them.
+// resolveOffsets turns offsets in the data into offsets in the file and checks them.
 func (g *File) resolveOffsets(r *reader, alignment int64) {
 	data := (r.at + alignment - 1) / alignment * alignment
 	for i := range g.Tensors {
 		t := &g.Tensors[i]
 		if t.start%alignment != 0 {
-			r.fail("tensor %q starts at byte %d of the data, which is no multiple of the alignment %d", t.Name, t.start, alignment)
+			r.fail("tensor %q starts at byte %d of the data, not a multiple of the alignment %d", t.Name, t.start, alignment)
 			return
 		}
 		t.start += data
 		if t.bytes > r.size-t.start {
-			r.fail("tensor %q ends at byte %d, the file has %d (is it cut short?)", t.Name, t.start+t.bytes, r.size)
+			r.fail("tensor %q ends at byte %d, the file has %d (is it truncated?)", t.Name, t.start+t.bytes, r.size)
 			return
 		}
 	}

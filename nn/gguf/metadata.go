@@ -1,8 +1,6 @@
 package gguf
 
-import (
-	"math"
-)
+import "math"
 
 // valueType is a metadata value's type (gguf.md, gguf_metadata_value_type).
 type valueType uint32
@@ -23,7 +21,7 @@ const (
 	typeFloat64
 )
 
-// maxDepth is how deep arrays of arrays may lie.
+// maxDepth is how deeply arrays may be nested.
 const maxDepth = 4
 
 // value reads a value: uint8 to float64, bool, string, or a slice of them; an
@@ -56,19 +54,19 @@ func (r *reader) value(kind valueType, depth int) any {
 		return math.Float64frombits(r.u64())
 	case typeArray:
 		if depth == maxDepth {
-			r.fail("arrays of arrays, more than %d deep", maxDepth)
+			r.fail("arrays nested more than %d deep", maxDepth)
 			return nil
 		}
 		return r.array(depth + 1)
 	}
-	r.fail("the unknown type %d", uint32(kind))
+	r.fail("unknown type %d", uint32(kind))
 	return nil
 }
 
 func (r *reader) boolean() bool {
 	b := r.u8()
 	if b > 1 {
-		r.fail("a truth value of %d", b)
+		r.fail("a bool of value %d", b)
 	}
 	return b == 1
 }
@@ -102,7 +100,7 @@ func (r *reader) array(depth int) any {
 	case typeArray:
 		return elements(r, 12, func() any { return r.value(typeArray, depth) })
 	default:
-		r.fail("an array of the unknown type %d", uint32(kind))
+		r.fail("an array of unknown type %d", uint32(kind))
 		return nil
 	}
 }
@@ -125,33 +123,33 @@ type Metadata struct {
 	values map[string]any
 }
 
-// Keys lists the keys in the file's order.
+// Keys returns the keys in the file's order.
 func (m Metadata) Keys() []string { return m.keys }
 
 // Value returns a value as it was read: uint8 to float64, bool, string or a slice
-// of them; nil where there is no such key.
+// of them; nil if there is no such key.
 func (m Metadata) Value(key string) any { return m.values[key] }
 
-// Has says whether there is such a key.
+// Has reports whether there is such a key.
 func (m Metadata) Has(key string) bool {
 	_, ok := m.values[key]
 	return ok
 }
 
-// Text returns a string; ok is false where there is none of that key.
+// Text returns a string; ok is false if the key has none.
 func (m Metadata) Text(key string) (s string, ok bool) {
 	s, ok = m.values[key].(string)
 	return s, ok
 }
 
-// Bool returns a truth value; ok is false where there is none of that key.
+// Bool returns a bool; ok is false if the key has none.
 func (m Metadata) Bool(key string) (b, ok bool) {
 	b, ok = m.values[key].(bool)
 	return b, ok
 }
 
-// Int returns an integer of any type; ok is false where there is none of that key
-// or where an int cannot hold it.
+// Int returns an integer of any type; ok is false if the key has none or it overflows an
+// int.
 func (m Metadata) Int(key string) (n int, ok bool) {
 	switch v := m.values[key].(type) {
 	case uint8:
@@ -174,7 +172,7 @@ func (m Metadata) Int(key string) (n int, ok bool) {
 	return 0, false
 }
 
-// Float returns a float32 or float64; ok is false where there is none of that key.
+// Float returns a float32 or float64; ok is false if the key has none.
 func (m Metadata) Float(key string) (x float64, ok bool) {
 	switch v := m.values[key].(type) {
 	case float32:
@@ -185,14 +183,13 @@ func (m Metadata) Float(key string) (x float64, ok bool) {
 	return 0, false
 }
 
-// Texts returns an array of strings; ok is false where there is none of that key.
+// Texts returns an array of strings; ok is false if the key has none.
 func (m Metadata) Texts(key string) (s []string, ok bool) {
 	s, ok = m.values[key].([]string)
 	return s, ok
 }
 
-// Ints returns an array of 32-bit integers; ok is false where there is none of that
-// key.
+// Ints returns an array of 32-bit integers; ok is false if the key has none.
 func (m Metadata) Ints(key string) (n []int32, ok bool) {
 	switch v := m.values[key].(type) {
 	case []int32:

@@ -24,8 +24,8 @@ type layout struct {
 	decode          func(dst []float32, src []byte)
 }
 
-// layouts has the types that can be read, and the others' sizes, so that a file
-// with them can be checked and listed.
+// layouts has the types that can be read, and the sizes of others, so that files with
+// those can be checked and listed.
 var layouts = map[Type]layout{
 	F32:  {"F32", 1, 4, decodeF32},
 	F16:  {"F16", 1, 2, decodeF16},
@@ -52,8 +52,5 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint32(t))
 }
 
-// Block is the number of elements and of bytes of a block.
-func (t Type) Block() (elements, bytes int) { return layouts[t].elements, layouts[t].bytes }
-
-// Readable says whether Read knows the type.
+// Readable reports whether Read supports the type.
 func (t Type) Readable() bool { return layouts[t].decode != nil }

@@ -8,14 +8,14 @@ import (
 	"patchwork/shaders/half"
 )
 
-// pieceBytes is what is read at once of a tensor that is converted.
+// chunkBytes is how much of a tensor is read at once for conversion.
 const chunkBytes = 1 << 20
 
-// TypeError is a tensor of a type that is not read.
+// TypeError is a tensor of an unsupported type.
 type TypeError struct{ File, Tensor, DType string }
 
 func (e *TypeError) Error() string {
-	return fmt.Sprintf("%s: tensor %q is of type %.20s, which is not read; F32, F16, BF16 and F64 are: take the model's unquantised files, or a GGUF file", e.File, e.Tensor, e.DType)
+	return fmt.Sprintf("%s: tensor %q has the unsupported type %.20s; supported are F32, F16, BF16 and F64: take the model's unquantised files, or a GGUF file", e.File, e.Tensor, e.DType)
 }
 
 // ReadFloats reads the tensor's elements from row-major index from on into dst,
@@ -26,7 +26,7 @@ func (s *File) ReadFloats(name string, from int, dst []float32) error {
 	case !ok:
 		return s.bad("there is no tensor %q", name)
 	case from < 0 || from+len(dst) > t.Size():
-		return s.bad("tensor %q has %d elements, %d to %d are asked for", name, t.Size(), from, from+len(dst))
+		return s.bad("tensor %q has %d elements, cannot read %d to %d", name, t.Size(), from, from+len(dst))
 	}
 	width := int(dtypeBytes[t.DType])
 	convert := converters[t.DType]
@@ -77,7 +77,7 @@ var converters = map[string]func(dst []float32, src []byte){
 	},
 }
 
-// Halves makes an F16 or BF16 entry of float32 values.
+// HalfFloats makes an F16 or BF16 entry of float32 values.
 func HalfFloats(name, dtype string, shape []int, values func() ([]float32, error)) (Entry, error) {
 	convert := map[string]func(float32) uint16{"F16": half.ToF16, "BF16": half.ToBF16}[dtype]
 	if convert == nil {

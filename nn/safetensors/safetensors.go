@@ -1,5 +1,5 @@
-// Package safetensors reads and writes Hugging Face's tensor format: eight bytes
-// of header length, a JSON header, and the tensors' bytes
+// Package safetensors reads and writes Hugging Face's tensor format: the header's length
+// in eight bytes, a JSON header, and the tensors' bytes
 // (https://github.com/huggingface/safetensors).
 package safetensors
 
@@ -18,16 +18,16 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// FormatError says what is wrong with a file.
+// FormatError is an invalid file and the reason.
 type FormatError struct{ File, Reason string }
 
-func (e *FormatError) Error() string { return e.File + ": not a good safetensors file: " + e.Reason }
+func (e *FormatError) Error() string { return e.File + ": not a valid safetensors file: " + e.Reason }
 
 // Tensor describes one tensor of a file.
 type Tensor struct {
 	DType string // "F32", "I32", …
 	Shape []int
-	start int64 // in the file
+	start int64 // offset in the file
 	bytes int64
 }
 
@@ -76,11 +76,11 @@ func (s *File) readHeader() error {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader || int64(n) > info.Size()-8 {
-		return s.bad("it says that its header has %d bytes, of %d in all", n, info.Size())
+		return s.bad("its header has %d bytes, the file %d", n, info.Size())
 	}
 	header := make([]byte, n)
 	if _, err := io.ReadFull(s.file, header); err != nil {
-		return s.bad("the header is cut short")
+		return s.bad("the header is truncated")
 	}
 	var entries map[string]json.RawMessage
 	if err := json.Unmarshal(header, &entries); err != nil {
@@ -112,13 +112,13 @@ func (s *File) readEntries(entries map[string]json.RawMessage, data, size int64)
 			return s.bad("tensor %q: %v", name, err)
 		}
 		if _, known := dtypeBytes[e.DType]; !known {
-			want = end - start // a type newer than this code: refused when it is read
+			want = end - start // an unknown type: an error when it is read
 		}
 		switch {
 		case start < 0 || end < start || end-start != want:
-			return s.bad("tensor %q of %s %v has bytes %d to %d, %d are needed", name, e.DType, e.Shape, start, end, want)
+			return s.bad("tensor %q of %s %v has bytes %d to %d, needs %d", name, e.DType, e.Shape, start, end, want)
 		case end > size-data:
-			return s.bad("tensor %q ends at byte %d, the file has %d (is it cut short?)", name, data+end, size)
+			return s.bad("tensor %q ends at byte %d, the file has %d (is it truncated?)", name, data+end, size)
 		}
 		s.tensors[name] = Tensor{e.DType, e.Shape, data + start, want}
 	}
@@ -154,7 +154,7 @@ func (s *File) checkOverlap() error {
 // Close closes the file.
 func (s *File) Close() error { return s.file.Close() }
 
-// Names lists the tensors, sorted.
+// Names returns the tensors' names, sorted.
 func (s *File) Names() []string {
 	names := make([]string, 0, len(s.tensors))
 	for n := range s.tensors {
@@ -164,7 +164,7 @@ func (s *File) Names() []string {
 	return names
 }
 
-// Tensor describes a tensor; ok is false when the file has none of that name.
+// Tensor describes a tensor; ok is false if the file has none of that name.
 func (s *File) Tensor(name string) (t Tensor, ok bool) {
 	t, ok = s.tensors[name]
 	return t, ok
@@ -197,15 +197,14 @@ func read[T float32 | int32](s *File, name, dtype string) ([]T, error) {
 	return values, s.readAt(name, raw(values), t.start)
 }
 
-// raw is the memory behind values; the format and every platform of ours are
-// little-endian.
+// raw is the memory of values. The format and every supported platform are little-endian.
 func raw[T float32 | int32 | uint16](values []T) []byte {
 	var one T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), int(unsafe.Sizeof(one))*len(values))
 }
 
-// Entry is a tensor to be written; Values is called when its turn comes, so that
-// a model is never in memory twice.
+// Entry is a tensor to write. Values is called just before it is written, so that a model
+// is never in memory twice.
 type Entry struct {
 	Name   string
 	Shape  []int
@@ -218,8 +217,8 @@ func Floats(name string, shape []int, values func() ([]float32, error)) Entry {
 	return Entry{name, shape, "F32", func() (any, error) { return values() }}
 }
 
-// Write writes the entries in the order of their names, without time stamps: the
-// same tensors give the same bytes.
+// Write writes the entries in the order of their names. The same tensors give the same
+// bytes.
 func Write(w io.Writer, metadata map[string]string, entries []Entry) error {
 	entries = slices.Clone(entries)
 	sort.Slice(entries, func(i, j int) bool { return entries[i].Name < entries[j].Name })

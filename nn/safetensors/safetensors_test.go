@@ -20,7 +20,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// fileOf is a header with its length before it, and so many bytes of data.
+// fileOf is a file of a header and data.
 func fileOf(header string, data []byte) []byte {
 	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), []byte(header), data)
 }
@@ -36,7 +36,7 @@ func floats(values ...float32) func() ([]float32, error) {
 	return func() ([]float32, error) { return values, nil }
 }
 
-// TestReadFloats: every type gives the same numbers, whole and in parts.
+// TestReadFloats: every type gives the same numbers, read whole and in parts.
 func TestReadFloats(t *testing.T) {
 	want := []float32{0, 1, -2.5, 0.125, 3, -1}
 	var f64 []byte
@@ -66,14 +66,14 @@ func TestReadFloats(t *testing.T) {
 			t.Errorf("%s: got %v and %v, want %v", dtype, got, part, want)
 		}
 		if err := f.ReadFloats("t", 5, part); err == nil {
-			t.Errorf("%s: elements beyond the end are read", dtype)
+			t.Errorf("%s: elements beyond the end were read", dtype)
 		}
 		f.Close()
 	}
 }
 
-// TestReadFloatsInPieces reads more than a piece.
-func TestReadFloatsInPieces(t *testing.T) {
+// TestReadFloatsInChunks reads more than one chunk.
+func TestReadFloatsInChunks(t *testing.T) {
 	want := make([]float32, 3*chunkBytes/4)
 	for i := range want {
 		want[i] = float32(i % 251)
@@ -93,7 +93,7 @@ func TestReadFloatsInPieces(t *testing.T) {
 }
 
 func TestUnreadableType(t *testing.T) {
-	// Types that no version of this code knows can stand beside others.
+	// A file may have tensors of unknown types beside others.
 	for _, kind := range []string{"I8", "F8_E4M3", "F8_E8M0", "F4", "Q4"} {
 		f, err := Open(save(t, t.TempDir(), "x.safetensors", fileOf(`{"t":{"dtype":"`+kind+`","shape":[1],"data_offsets":[0,1]}}`, []byte{1})))
 		must(t, err)
@@ -106,11 +106,11 @@ func TestUnreadableType(t *testing.T) {
 		}
 	}
 	if _, err := HalfFloats("t", "I8", nil, nil); err == nil {
-		t.Error("I8 can be written")
+		t.Error("I8 was written")
 	}
 }
 
-// badFiles are files with a mistake, and what the error says of it.
+// badFiles are invalid files by a part of the error message.
 func badFiles() map[string][]byte {
 	return map[string][]byte{
 		"0 bytes":                nil,
@@ -120,9 +120,9 @@ func badFiles() map[string][]byte {
 		`tensor "t": json`:       fileOf(`{"t":3}`, nil),
 		"impossible shape [-1]":  fileOf(`{"t":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}`, nil),
 		"impossible shape [4611": fileOf(`{"t":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}`, nil),
-		"4 are needed":           fileOf(`{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, make([]byte, 8)),
+		"needs 4":                fileOf(`{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, make([]byte, 8)),
 		"has bytes 8 to 4":       fileOf(`{"t":{"dtype":"F32","shape":[1],"data_offsets":[8,4]}}`, make([]byte, 8)),
-		"cut short":              fileOf(`{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, make([]byte, 4)),
+		"truncated":              fileOf(`{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, make([]byte, 4)),
 		"overlap": fileOf(`{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"u":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`,
 			make([]byte, 8)),
 	}
@@ -170,13 +170,13 @@ func TestShards(t *testing.T) {
 		t.Errorf("c is %v", got)
 	}
 	if err := s.ReadFloats("d", 0, got); err == nil {
-		t.Error("a tensor is read that is not there")
+		t.Error("an absent tensor was read")
 	}
 	for want, weights := range map[string]map[string]string{
 		`"c" is not in ` + one: {"a": one, "b": one, "c": one},
 		"not in its weight_":   {"a": one, "c": two},
 		"no weight_map":        {},
-		"is no file's name":    {"a": "../" + one},
+		"is not a file name":   {"a": "../" + one},
 		"no such file":         {"a": "model-00003-of-00002.safetensors"},
 	} {
 		if _, err := OpenSet(shards(t, weights)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

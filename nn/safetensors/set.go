@@ -11,10 +11,10 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// IndexFile names the shards of a model that lies in several files.
+// IndexFile lists the shards of a model in several files.
 const IndexFile = "model.safetensors.index.json"
 
-// SingleFile holds a model that lies in one file.
+// SingleFile holds a model in one file.
 const SingleFile = "model.safetensors"
 
 // Set is a model's tensors, in one file or several.
@@ -23,9 +23,9 @@ type Set struct {
 	byTensor map[string]*File // by tensor
 }
 
-// OpenSet opens a folder's model.safetensors, or the shards that its
-// model.safetensors.index.json lists. Every tensor of the index must be in the
-// shard that it names, and the shards must have no others.
+// OpenSet opens a folder's model.safetensors, or the shards of its
+// model.safetensors.index.json. Every tensor of the index must be in its shard, and the
+// shards must have no other tensors.
 func OpenSet(dir string) (*Set, error) {
 	single := filepath.Join(dir, SingleFile)
 	index := filepath.Join(dir, IndexFile)
@@ -52,7 +52,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// maxIndex bounds a list of tensors; that of 91,991 in 163 shards has 9 MB.
+// maxIndex is the maximum size of an index in bytes; one of 91,991 tensors in 163 shards
+// has 9 MB.
 const maxIndex = 64 << 20
 
 func (s *Set) openShards(dir, index string) error {
@@ -75,7 +76,7 @@ func (s *Set) openShards(dir, index string) error {
 	shards := map[string]*File{}
 	for name, shard := range f.WeightMap {
 		if !filepath.IsLocal(shard) || filepath.Base(shard) != shard {
-			return bad("shard %q is no file's name", shard)
+			return bad("shard %q is not a file name", shard)
 		}
 		if shards[shard] == nil {
 			file, err := Open(filepath.Join(dir, shard))
@@ -108,7 +109,7 @@ func (s *Set) Close() error {
 	return err
 }
 
-// Names lists the tensors, sorted.
+// Names returns the tensors' names, sorted.
 func (s *Set) Names() []string {
 	names := make([]string, 0, len(s.byTensor))
 	for n := range s.byTensor {
@@ -118,7 +119,7 @@ func (s *Set) Names() []string {
 	return names
 }
 
-// Files lists the files' paths, sorted.
+// Files returns the files' paths, sorted.
 func (s *Set) Files() []string {
 	var paths []string
 	for _, f := range s.files {
@@ -128,7 +129,7 @@ func (s *Set) Files() []string {
 	return paths
 }
 
-// Tensor describes a tensor; ok is false when no file has one of that name.
+// Tensor describes a tensor; ok is false if no file has one of that name.
 func (s *Set) Tensor(name string) (t Tensor, ok bool) {
 	f, ok := s.byTensor[name]
 	if !ok {
@@ -137,7 +138,7 @@ func (s *Set) Tensor(name string) (t Tensor, ok bool) {
 	return f.Tensor(name)
 }
 
-// ReadFloats is File.ReadFloats of the file that has the tensor.
+// ReadFloats calls File.ReadFloats of the tensor's file.
 func (s *Set) ReadFloats(name string, from int, dst []float32) error {
 	f, ok := s.byTensor[name]
 	if !ok {

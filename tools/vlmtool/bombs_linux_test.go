@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"patchwork/vlm/bombs"
+	"patchwork/internal/bombs"
 	"patchwork/vlm/data"
 )
 
@@ -97,7 +97,7 @@ func TestBombs(t *testing.T) {
 // drawings in BMP are, takes memory once.
 func TestSwollenRowGroup(t *testing.T) {
 	zeros := data.Row{Images: [][]byte{make([]byte, 150<<20)}, Turns: []data.Turn{{User: "what?", Assistant: "nothing"}}}
-	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Says: "no picture"}})
+	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Reason: "no picture"}})
 	file := writeBombs(t, t.TempDir(), []bombs.Bomb{{Row: zeros}})
 	if _, peak, _ := peakOf(t, "inspect", file, "--rows"); peak > 300*instrumented {
 		t.Errorf("it took %.0f MB, want at most 300: half of what two copies take, and the program", peak)
@@ -136,7 +136,7 @@ func inspectBombs(t *testing.T, dir string, all []bombs.Bomb) {
 		must(t, json.Unmarshal([]byte(line), &v))
 		name, use, says := "an ordinary row", true, ""
 		if i%2 == 0 {
-			name, use, says = all[i/2].Name, all[i/2].Use, all[i/2].Says
+			name, use, says = all[i/2].Name, all[i/2].Usable, all[i/2].Reason
 		}
 		if (v.Status == data.Use) != use || !strings.Contains(v.Reason, says) {
 			t.Errorf("%s: %s %q, want use %v, %q", name, v.Status, v.Reason, use, says)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/vlm/bombs"
+	"patchwork/internal/bombs"
 	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
 )

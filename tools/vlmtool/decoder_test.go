@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/gguf/gguftest"
+	"patchwork/internal/gguftest"
 )
 
 // TestDecoder takes a trained model's decoder out, asks it, trains from it, and

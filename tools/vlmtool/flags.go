@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/vlm"
+	"patchwork/vlm/packing"
 )
 
 // flagGroup is a heading over the flags from one on.
@@ -61,8 +62,9 @@ func (c *wordValue) Set(s string) error {
 	if c.several != nil {
 		given = strings.Split(s, ",")
 	}
-	for _, word := range given {
-		if slices.Contains(c.words, word) {
+	for i, word := range given {
+		if current := packing.CurrentName(word); slices.Contains(c.words, current) {
+			given[i] = current
 			continue
 		}
 		want := "want " + oneOf(c.words)
@@ -72,7 +74,7 @@ func (c *wordValue) Set(s string) error {
 		return errors.New(want)
 	}
 	if c.one != nil {
-		*c.one = s
+		*c.one = given[0]
 		return nil
 	}
 	if !c.changed {

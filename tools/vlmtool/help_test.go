@@ -174,7 +174,7 @@ func TestCompletions(t *testing.T) {
 		{"vlmtool ", "bench", "--json"},
 		{"vlmtool train --pres", "--preset", "--price-per-hour"},
 		{"vlmtool train --preset sm", "smollm2-135m", "shapes"},
-		{"vlmtool train --attention doc", "document_bidirectional_image", "seed"},
+		{"vlmtool train --attention doc", "document_bidirectional_image", "causal"},
 		{"vlmtool train --steps ", "", "a folder"},
 		{"vlmtool train --out a", "a folder", "a picture.png"},
 		{"vlmtool infer --image a", "a picture.png", ""},

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/vlm/bombs"
+	"patchwork/internal/bombs"
 	"patchwork/vlm/data"
 )
 

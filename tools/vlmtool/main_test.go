@@ -127,7 +127,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown preset", []string{"train", "--data", file, "--out", out, "--preset", "gpt"}, 2, "gpt"},
 		{"negative steps", []string{"train", "--data", file, "--out", out, "--steps", "-1"}, 2, "steps"},
 		{"unknown attention", []string{"train", "--data", file, "--out", out, "--attention", "all"}, 2, "attention"},
-		{"branches with seed attention", []string{"train", "--data", file, "--out", out, "--attention", "seed"}, 2, "seed"},
+		{"shared prefix with causal attention", []string{"train", "--data", file, "--out", out, "--attention", "causal"}, 2, "causal"},
 		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
 		{"unknown way to recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
 		{"8 bits", []string{"train", "--data", file, "--out", out, "--dtype", "int8"}, 2, "want f32, f16 or bf16"},

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/pretrained"
 	"patchwork/vlm/tokenizer"

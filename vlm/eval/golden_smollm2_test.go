@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
-	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 )
 
 // goldenImages is the index of the golden family "images".

@@ -1,6 +1,7 @@
 package packing
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -236,7 +237,7 @@ func TestLongConversationsAreCutAfterAWholeTurn(t *testing.T) {
 
 func TestModesCheck(t *testing.T) {
 	for _, m := range []Modes{
-		{"causal", InConversation, OnAll}, {Document, "both", OnAll}, {Document, InBranches, "none"}, {Seed, InBranches, OnAll},
+		{"sliding", InConversation, OnAll}, {Document, "both", OnAll}, {Document, InBranches, "none"}, {Seed, InBranches, OnAll},
 	} {
 		var mode *ModeError
 		if err := m.Check(); !errors.As(err, &mode) {
@@ -275,4 +276,21 @@ func TestEmbeddingOrder(t *testing.T) {
 	sameInts(t, "order", e.Order, []int32{5, 1, 4, 0, 3})
 	sameInts(t, "starts", e.SegmentStart, []int32{0, 1, 3, 5})
 	sameInts(t, "ids", e.SegmentID, []int32{0, 3, 5})
+}
+
+// TestFormerNames: modes are read by the names of earlier versions, too, and written by
+// the current ones.
+func TestFormerNames(t *testing.T) {
+	var m Modes
+	if err := json.Unmarshal([]byte(`{"Attention":"seed","Turns":"branches","Loss":"all"}`), &m); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := json.Marshal(m); err != nil || string(got) != `{"Attention":"causal","Turns":"shared_prefix","Loss":"all"}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, mode := range []string{"document", "document_bidirectional_image", "causal", "conversation", "shared_prefix", "other"} {
+		if got := CurrentName(mode); got != mode {
+			t.Errorf("%s is now %s", mode, got)
+		}
+	}
 }

@@ -18,8 +18,14 @@ const (
 	// other both ways.
 	DocumentBidirectionalImage Attention = "document_bidirectional_image"
 	// Seed is causal over the whole row, as in the original recipe.
-	Seed Attention = "seed"
+	Seed Attention = "causal"
 )
+
+// UnmarshalText reads a mode by its current or its former name.
+func (a *Attention) UnmarshalText(text []byte) error {
+	*a = Attention(CurrentName(string(text)))
+	return nil
+}
 
 // Turns says how the turns of a sample lie in a row.
 type Turns string
@@ -27,9 +33,27 @@ type Turns string
 const (
 	// InConversation puts a sample's turns one after another.
 	InConversation Turns = "conversation"
-	// InBranches puts each turn behind the shared pictures, unseen by the others.
-	InBranches Turns = "branches"
+	// InBranches puts each turn behind the shared images, unseen by the others.
+	InBranches Turns = "shared_prefix"
 )
+
+// UnmarshalText reads a mode by its current or its former name.
+func (t *Turns) UnmarshalText(text []byte) error {
+	*t = Turns(CurrentName(string(text)))
+	return nil
+}
+
+// CurrentName is the name of a mode, given that or the one of earlier versions, which
+// files and command lines may still have.
+func CurrentName(mode string) string {
+	switch mode {
+	case "seed":
+		return string(Seed)
+	case "branches":
+		return string(InBranches)
+	}
+	return mode
+}
 
 // Loss says which tokens are to be predicted.
 type Loss string
@@ -65,7 +89,7 @@ func (m Modes) Check() error {
 		return err
 	}
 	if m.Attention == Seed && m.Turns == InBranches {
-		return &ModeError{"attention seed sees the whole row, so turns cannot be branches; add --turns conversation"}
+		return &ModeError{"attention causal sees the whole row, so turns cannot be shared_prefix; add --turns conversation"}
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"patchwork/engine/cpu"
+	"patchwork/internal/gguftest"
 	"patchwork/internal/require"
-	"patchwork/nn/gguf/gguftest"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/eval"

@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"patchwork/engine/cpu"
+	"patchwork/internal/gguftest"
 	"patchwork/internal/require"
 	"patchwork/nn/gguf"
-	"patchwork/nn/gguf/gguftest"
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
@@ -289,7 +289,7 @@ func TestBadDecoders(t *testing.T) {
 			d.Shapes["model.layers.0.mlp.up_proj.weight_scale"], d.Weights["model.layers.0.mlp.up_proj.weight_scale"] = []int{1}, []float32{1}
 			return d.Folder(t)
 		}},
-		{"broken weights", "not a good safetensors file", file(pretrained.WeightsFile, "x")},
+		{"broken weights", "not a valid safetensors file", file(pretrained.WeightsFile, "x")},
 		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

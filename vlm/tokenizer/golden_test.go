@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/vlm/pretrained"
 	"patchwork/vlm/tokenizer"
 )

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"patchwork/nn/golden"
+	"patchwork/internal/golden"
 	"patchwork/vlm/tokenizer"
 )
 

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/gguftest"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
-	"patchwork/nn/gguf/gguftest"
-	"patchwork/nn/golden"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/pretrained"

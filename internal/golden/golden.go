@@ -1,10 +1,9 @@
-// Package golden finds the golden vectors in tests and compares with them.
+// Package golden finds the golden vectors for tests and compares results with them.
 //
-// They lie in the project's testdata/golden; what is too big to commit is looked
-// for in ../shared/golden beside the project. PATCHWORK_GOLDEN names another
-// directory of the same layout, which then is the only one. Tokenizers lie in
-// models/ beside a golden directory. The families are described in
-// CONTRIBUTING.md.
+// They are in the project's testdata/golden; those too large to commit may be in
+// ../shared/golden beside the project. PATCHWORK_GOLDEN names another directory of the
+// same layout, which is then used alone. Tokenizers are in models/ beside a golden
+// directory. CONTRIBUTING.md describes the families.
 package golden
 
 import (
@@ -24,26 +23,26 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// places are the golden directories, those that do not exist among them.
-func places() []string {
+// roots are the golden directories, whether they exist or not.
+func roots() []string {
 	if dir := os.Getenv("PATCHWORK_GOLDEN"); dir != "" {
 		return []string{filepath.Clean(dir)}
 	}
 	return []string{filepath.Join(Root(), "testdata", "golden"), filepath.Join(Root(), "..", "shared", "golden")}
 }
 
-// Dirs returns every directory of a family, such as "ops". The test is skipped
-// where there is none.
+// Dirs returns every directory of a family, such as "ops". Without any the test is
+// skipped.
 func Dirs(t testing.TB, family string) []string {
 	t.Helper()
 	var dirs []string
-	for _, place := range places() {
-		if dir := filepath.Join(place, family); isDir(dir) {
+	for _, root := range roots() {
+		if dir := filepath.Join(root, family); isDir(dir) {
 			dirs = append(dirs, dir)
 		}
 	}
 	if len(dirs) == 0 {
-		t.Skipf("no golden vectors %q in %v; PATCHWORK_GOLDEN can name a directory that has them", family, places())
+		t.Skipf("no golden vectors %q in %v; PATCHWORK_GOLDEN can name a directory that has them", family, roots())
 	}
 	return dirs
 }
@@ -54,8 +53,8 @@ func Dir(t testing.TB, family string) string {
 	return Dirs(t, family)[0]
 }
 
-// Members lists the directories in a family's over all places, such as the
-// tokenizers there are. The test is skipped where there is none.
+// Members lists the subdirectories of a family's directories, such as the tokenizers.
+// Without any the test is skipped.
 func Members(t testing.TB, family string) []string {
 	t.Helper()
 	var names []string
@@ -73,8 +72,7 @@ func Members(t testing.TB, family string) []string {
 	return names
 }
 
-// Model returns the directory of a model's tokenizer. The test is skipped where
-// there is none.
+// Model returns the directory of a model's tokenizer. Without it the test is skipped.
 func Model(t testing.TB, name string) string {
 	t.Helper()
 	return Dir(t, filepath.Join("..", "models", name))
@@ -97,7 +95,7 @@ func JSON(t testing.TB, path string, v any) {
 	}
 }
 
-// Lines reads a file of one JSON value a line.
+// Lines reads a file with one JSON value on each line.
 func Lines[T any](t testing.TB, path string) []T {
 	t.Helper()
 	f, err := os.Open(path)
@@ -127,7 +125,7 @@ func Lines[T any](t testing.TB, path string) []T {
 // Tolerance bounds |got-want| by Atol + Rtol·|want|.
 type Tolerance struct{ Atol, Rtol float64 }
 
-// Compare reports the element that is furthest outside the tolerance.
+// Compare reports an error for the element that is furthest outside the tolerance.
 func Compare(t testing.TB, what string, got, want []float32, tol Tolerance) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -1,5 +1,5 @@
-// Package bombs makes pictures and rows that are small on disk and large in memory,
-// for tests.
+// Package bombs makes decompression bombs for tests: images and rows that are highly
+// compressed, small on disk and large in memory.
 package bombs
 
 import (
@@ -17,12 +17,12 @@ import (
 	"patchwork/vlm/data"
 )
 
-// Bomb is a row that asks for too much, or for much.
+// Bomb is a row that needs much memory to decode, or too much.
 type Bomb struct {
-	Name string
-	Row  data.Row
-	Use  bool   // whether it can be used all the same
-	Says string // part of the reason where it cannot
+	Name   string
+	Row    data.Row
+	Usable bool
+	Reason string // a part of the reason if it is not usable
 }
 
 // PNG's colour types.
@@ -32,43 +32,43 @@ const (
 
 var turns = []data.Turn{{User: "what color is the shape?", Assistant: "red"}}
 
-// Rows are bombs of every kind, with ordinary answers where the picture is the bomb.
+// Rows are bombs of every kind, with ordinary answers where the image is the bomb.
 func Rows() []Bomb {
 	small := PNG(4, 4, 8, gray, 0, 4*5)
 	all := []Bomb{
-		picture("PNG 60000x60000", PNG(60_000, 60_000, 8, rgb, 0, 1<<20), "60000x60000 is more than"),
-		picture("PNG 8000x8000 of 16 bits", PNG(8000, 8000, 16, rgba, 0, 16<<20), "takes 512 MB to decode"),
-		picture("PNG 8000x8000 interlaced", PNG(8000, 8000, 8, rgb, 1, 16<<20), "takes 512 MB to decode"),
-		picture("PNG 8000x8000 of 32 bits", PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000)), ""),
-		picture("PNG 7000x7000 interlaced gray", PNG(7000, 7000, 8, gray, 1, interlaced(7000)), ""),
-		picture("PNG 4000x4000 with a palette", PNG(4000, 4000, 8, palette, 0, 4000*4001), ""),
-		picture("PNG 4000x4000 of 1 bit", PNG(4000, 4000, 1, gray, 0, 4000*501), ""),
-		picture("PNG that inflates beyond its size", PNG(64, 48, 8, gray, 0, 256<<20), ""),
-		picture("PNG with a colour profile that inflates", withChunk(small, "iCCP", append([]byte("p\x00\x00"), deflated(100<<20)...)), ""),
-		picture("PNG with a text that inflates", withChunk(small, "zTXt", append([]byte("t\x00\x00"), deflated(100<<20)...)), ""),
-		picture("PNG with a large text", withChunk(small, "tEXt", make([]byte, 20<<20)), ""),
-		picture("JPEG 65500x65500", JPEG(65500, 65500, 3, 1, 1<<10), "65500x65500 is more than"),
-		picture("JPEG 8000x8000 progressive", JPEG(8000, 8000, 3, 1, 1<<20), "takes 768 MB to decode"),
-		picture("JPEG of 5000 scans", JPEG(4000, 4000, 1, 5000, 1<<20), "so many scans"),
-		picture("JPEG 6000x6000", plainJPEG(6000, 6000), ""),
-		picture("GIF 8000x8000 with a frame of one pixel", plainGIF(8000, 8000), ""),
-		picture("BMP 8000x8000 without pixels", bmpHeader(8000, 8000), "the data ends too early"),
-		picture("PNG 8000x8000 of 32 bits with a wrong sum", wrongSum(PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000))), ""),
-		picture("GIF with a frame of 65535x65535", largeFrame(), "65535x65535 is more than"),
-		picture("BMP 8000x8000 of no run", emptyRuns(8000, 8000), ""),
-		picture("TIFF 8000x8000 in one strip", tiff(8000, 8000, 8000, 8), "takes 384 MB to decode"),
-		picture("TIFF 8000x8000 in a thousand strips that are one", tiff(8000, 8000, 8, 8), ""),
-		picture("TIFF with strips of 2000 million lines", tiff(60000, 2_000_000_000, 2_000_000_000, 8), "is more than"),
-		picture("QOI 8000x8000", append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("qoif"), 8000), 8000), append([]byte{4, 0}, bytes.Repeat([]byte{0xfd}, 1_100_000)...)...), ""),
-		picture("TGA 8000x8000", append([]byte{0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8000 & 255, 8000 >> 8, 8000 & 255, 8000 >> 8, 24, 0}, make([]byte, 4<<20)...), "takes 512 MB to decode"),
-		picture("PGM 60000x60000", []byte("P5 60000 60000 255 "), "60000x60000 is more than"),
-		picture("WebP 6000x6000 of 24 bytes", webp(6000, 6000), ""),
-		picture("WebP 8000x8000 of 24 bytes", webp(8000, 8000), "takes 512 MB to decode"),
+		imageRow("PNG 60000x60000", PNG(60_000, 60_000, 8, rgb, 0, 1<<20), "60000x60000 is more than"),
+		imageRow("PNG 8000x8000 of 16 bits", PNG(8000, 8000, 16, rgba, 0, 16<<20), "takes 512 MB to decode"),
+		imageRow("PNG 8000x8000 interlaced", PNG(8000, 8000, 8, rgb, 1, 16<<20), "takes 512 MB to decode"),
+		imageRow("PNG 8000x8000 of 32 bits", PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000)), ""),
+		imageRow("PNG 7000x7000 interlaced gray", PNG(7000, 7000, 8, gray, 1, interlaced(7000)), ""),
+		imageRow("PNG 4000x4000 with a palette", PNG(4000, 4000, 8, palette, 0, 4000*4001), ""),
+		imageRow("PNG 4000x4000 of 1 bit", PNG(4000, 4000, 1, gray, 0, 4000*501), ""),
+		imageRow("PNG that inflates beyond its size", PNG(64, 48, 8, gray, 0, 256<<20), ""),
+		imageRow("PNG with a colour profile that inflates", withChunk(small, "iCCP", append([]byte("p\x00\x00"), deflated(100<<20)...)), ""),
+		imageRow("PNG with a text that inflates", withChunk(small, "zTXt", append([]byte("t\x00\x00"), deflated(100<<20)...)), ""),
+		imageRow("PNG with a large text", withChunk(small, "tEXt", make([]byte, 20<<20)), ""),
+		imageRow("JPEG 65500x65500", JPEG(65500, 65500, 3, 1, 1<<10), "65500x65500 is more than"),
+		imageRow("JPEG 8000x8000 progressive", JPEG(8000, 8000, 3, 1, 1<<20), "takes 768 MB to decode"),
+		imageRow("JPEG of 5000 scans", JPEG(4000, 4000, 1, 5000, 1<<20), "so many scans"),
+		imageRow("JPEG 6000x6000", plainJPEG(6000, 6000), ""),
+		imageRow("GIF 8000x8000 with a frame of one pixel", plainGIF(8000, 8000), ""),
+		imageRow("BMP 8000x8000 without pixels", bmpHeader(8000, 8000), "the data ends too early"),
+		imageRow("PNG 8000x8000 of 32 bits with a wrong checksum", wrongChecksum(PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000))), ""),
+		imageRow("GIF with a frame of 65535x65535", largeFrame(), "65535x65535 is more than"),
+		imageRow("BMP 8000x8000 without runs", emptyRuns(8000, 8000), ""),
+		imageRow("TIFF 8000x8000 in one strip", tiff(8000, 8000, 8000, 8), "takes 384 MB to decode"),
+		imageRow("TIFF 8000x8000 in a thousand strips at one offset", tiff(8000, 8000, 8, 8), ""),
+		imageRow("TIFF with strips of 2000 million lines", tiff(60000, 2_000_000_000, 2_000_000_000, 8), "is more than"),
+		imageRow("QOI 8000x8000", append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("qoif"), 8000), 8000), append([]byte{4, 0}, bytes.Repeat([]byte{0xfd}, 1_100_000)...)...), ""),
+		imageRow("TGA 8000x8000", append([]byte{0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8000 & 255, 8000 >> 8, 8000 & 255, 8000 >> 8, 24, 0}, make([]byte, 4<<20)...), "takes 512 MB to decode"),
+		imageRow("PGM 60000x60000", []byte("P5 60000 60000 255 "), "60000x60000 is more than"),
+		imageRow("WebP 6000x6000 of 24 bytes", webp(6000, 6000), ""),
+		imageRow("WebP 8000x8000 of 24 bytes", webp(8000, 8000), "takes 512 MB to decode"),
 	}
 	large := PNG(7000, 7000, 1, gray, 0, 7000*876)
 	return append(all,
-		Bomb{"30 large pictures", data.Row{Images: repeat(large, 30), Turns: turns}, false, "million pixels together"},
-		Bomb{"10,000 pictures", data.Row{Images: repeat(small, 10_000), Turns: turns}, true, ""},
+		Bomb{"30 large images", data.Row{Images: repeat(large, 30), Turns: turns}, false, "million pixels together"},
+		Bomb{"10,000 images", data.Row{Images: repeat(small, 10_000), Turns: turns}, true, ""},
 		Bomb{"100,000 turns", data.Row{Images: repeat(small, 1), Turns: repeat(turns[0], 100_000)}, true, ""},
 		text("a text of 50 MB", strings.Repeat("fifty megabytes ", 50<<16)),
 		text("20 MB of spaces", strings.Repeat(" ", 20<<20)+"yes"),
@@ -77,8 +77,8 @@ func Rows() []Bomb {
 	)
 }
 
-func picture(name string, image []byte, says string) Bomb {
-	return Bomb{name, data.Row{Images: [][]byte{image}, Turns: turns}, says == "", says}
+func imageRow(name string, file []byte, reason string) Bomb {
+	return Bomb{name, data.Row{Images: [][]byte{file}, Turns: turns}, reason == "", reason}
 }
 
 func text(name, answer string) Bomb {
@@ -93,8 +93,8 @@ func repeat[T any](v T, n int) []T {
 	return out
 }
 
-// private are all characters for private use beyond the first plane, which the chat
-// encoder would take its marks from.
+// private are all private-use characters beyond the first plane, from which the chat
+// encoder takes its delimiters.
 func private() string {
 	var b strings.Builder
 	for r := rune(0xF0000); r <= 0x10FFFF; r++ {
@@ -103,8 +103,8 @@ func private() string {
 	return b.String()
 }
 
-// interlaced is the number of bytes of a square gray picture in seven passes, a side
-// being a multiple of 8: each line begins with its filter.
+// interlaced is the number of bytes of a square gray image in seven passes, whose side is
+// a multiple of 8. Each line starts with its filter.
 func interlaced(side int64) (n int64) {
 	for _, pass := range [][2]int64{{8, 8}, {8, 8}, {4, 8}, {4, 4}, {2, 4}, {2, 2}, {1, 2}} {
 		n += side / pass[1] * (side/pass[0] + 1)
@@ -119,16 +119,16 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// deflated are n zeros, a thousandth as long.
+// deflated are n zeros, compressed to a thousandth.
 func deflated(n int64) []byte {
 	var b bytes.Buffer
-	w, _ := zlib.NewWriterLevel(&b, zlib.BestSpeed) // the level is a good one
+	w, _ := zlib.NewWriterLevel(&b, zlib.BestSpeed) // the level is valid
 	io.CopyN(w, zeros{}, n)                         // a buffer takes everything
 	w.Close()
 	return b.Bytes()
 }
 
-// PNG is a file whose pixels are n zeros.
+// PNG is a file whose pixel data are n zeros.
 func PNG(w, h uint32, depth, colour, interlace byte, n int64) []byte {
 	head := binary.BigEndian.AppendUint32(nil, w)
 	head = binary.BigEndian.AppendUint32(head, h)
@@ -146,13 +146,13 @@ func chunk(to []byte, kind string, body []byte) []byte {
 	return binary.BigEndian.AppendUint32(to, crc32.ChecksumIEEE(to[at:]))
 }
 
-// withChunk puts a chunk behind a PNG's header.
+// withChunk inserts a chunk after a PNG's header.
 func withChunk(png []byte, kind string, body []byte) []byte {
 	const afterHeader = 8 + 25
 	return append(chunk(append([]byte{}, png[:afterHeader]...), kind, body), png[afterHeader:]...)
 }
 
-// JPEG is a progressive file of so many components and scans, and then zeros.
+// JPEG is a progressive file of so many components and scans, followed by zeros.
 func JPEG(w, h uint16, components, scans, padding int) []byte {
 	segment := func(to []byte, marker byte, body []byte) []byte {
 		to = append(to, 0xff, marker)
@@ -171,7 +171,7 @@ func JPEG(w, h uint16, components, scans, padding int) []byte {
 	return append(out, make([]byte, padding)...)
 }
 
-// flat is a picture of one colour that takes no memory.
+// flat is an image of one colour that takes no memory.
 type flat struct{ w, h int }
 
 func (f flat) ColorModel() color.Model { return color.RGBAModel }
@@ -201,8 +201,8 @@ func bmpHeader(w, h uint32) []byte {
 	return append(out, make([]byte, 24)...)
 }
 
-// wrongSum spoils the sum of a PNG's pixels.
-func wrongSum(png []byte) []byte {
+// wrongChecksum breaks the checksum of a PNG's pixels.
+func wrongChecksum(png []byte) []byte {
 	const end = 12
 	png[len(png)-end-1] ^= 1
 	return png
@@ -218,14 +218,14 @@ func largeFrame() []byte {
 	return small
 }
 
-// emptyRuns is a BMP of run lengths that ends at once.
+// emptyRuns is a run-length encoded BMP that ends at once.
 func emptyRuns(w, h uint32) []byte {
 	out := bmpHeader(w, h)
 	out[28], out[30] = 8, 1 // bits, compression
 	return append(out, append(make([]byte, 1024), 0, 1)...)
 }
 
-// tiff has RGB of zeros, deflated; all its strips lie at one place.
+// tiff has RGB of zeros, deflated. All its strips are at one offset.
 func tiff(w, h, rows uint32, bits uint16) []byte {
 	le := binary.LittleEndian
 	strip := deflated(min(int64(rows), 1<<14) * int64(w) * 3)
@@ -261,8 +261,8 @@ func tiff(w, h, rows uint32, bits uint16) []byte {
 	return append(out, strip...)
 }
 
-// webp is a lossless picture whose five Huffman codes have one symbol each, so that
-// its pixels take no bits.
+// webp is a lossless image whose five Huffman codes have one symbol each, so that its
+// pixels take no bits.
 func webp(w, h uint64) []byte {
 	const simple = 0b0001 // one symbol, 0, of one bit
 	bits := (w - 1) | (h-1)<<14

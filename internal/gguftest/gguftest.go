@@ -1,4 +1,4 @@
-// Package gguftest writes GGUF files for tests, good ones and bad ones.
+// Package gguftest writes GGUF files for tests, valid and invalid ones.
 package gguftest
 
 import (
@@ -17,7 +17,7 @@ type Pair struct {
 	Value any
 }
 
-// Pairs makes metadata of keys and values in turn.
+// Pairs makes metadata of alternating keys and values.
 func Pairs(keysAndValues ...any) []Pair {
 	var out []Pair
 	for i := 0; i < len(keysAndValues); i += 2 {
@@ -26,7 +26,7 @@ func Pairs(keysAndValues ...any) []Pair {
 	return out
 }
 
-// Tensor is one tensor; Shape is row-major. Data is in the file's own form.
+// Tensor is one tensor; Shape is row-major. Data is encoded as in the file.
 type Tensor struct {
 	Name  string
 	Type  gguf.Type
@@ -85,7 +85,7 @@ const (
 	kindArray  = 9
 )
 
-// kind is a value's number in the format.
+// kind is the number of a value's type in the format.
 func kind(v any) uint32 {
 	switch v.(type) {
 	case uint8:
