@@ -35,15 +35,6 @@ func elementwisePairs() []gradientPair {
 			},
 		},
 		{
-			name: "scale", floats: map[string]int{"x": n, "factor": 3}, outputs: map[string]int{"y": n}, wanted: []string{"x"},
-			forward: func(c *calls) { c.call(Scale, ScaleParams{N: N(n), At: 1}) },
-			backward: func(c *calls, add uint32) {
-				c.tensors["scaled"] = Array{F: make([]float64, n)}
-				c.call(Scale, ScaleParams{N: N(n), At: 1}, "x", "dy", "y", "scaled")
-				c.accumulate("scaled", "dx", add)
-			},
-		},
-		{
 			name: "gelu", floats: map[string]int{"x": n}, outputs: map[string]int{"y": n}, wanted: []string{"x"},
 			forward:  func(c *calls) { c.call(GELU, GELUParams{N(n)}) },
 			backward: func(c *calls, add uint32) { c.call(GELUBackward, GELUBackwardParams{N(n), add}) },
