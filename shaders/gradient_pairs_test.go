@@ -248,7 +248,7 @@ func ropePairs() []gradientPair {
 				c.call(RoPESplit, RoPESplitParams{Tokens: N(tokens), Heads: heads, KVHeads: kv, HeadDim: d})
 			},
 			backward: func(c *calls, add uint32) {
-				c.call(RoPESplitBackward, RoPESplitBackwardParams{N(tokens), heads, kv, d, add})
+				c.call(RoPESplitBackward, RoPESplitParams{Tokens: N(tokens), Heads: heads, KVHeads: kv, HeadDim: d, Accumulate: add})
 			},
 		},
 		ropeNormPair("rope_split_norm", 1, positions, "x", "wq", "wk"),

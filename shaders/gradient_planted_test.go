@@ -72,7 +72,7 @@ var plantedCalls = []plantedCall{
 	planted("a row too few", RMSNormBackward, func(p *RMSNormBackwardParams) { p.Rows.Max-- }),
 	planted("rows that are cut elsewhere", SoftmaxBackward, func(p *SoftmaxBackwardParams) { p.Rows, p.Cols = N(int(p.Cols)), p.Rows.Max }),
 	planted("gate and up of other columns", SwiGLUStackedBackward, func(p *SwiGLUStackedBackwardParams) { p.Rows, p.Cols = N(int(p.Cols)), p.Rows.Max }),
-	planted("heads of queries and keys in turn", RoPESplitBackward, func(p *RoPESplitBackwardParams) { p.HeadDim, p.Heads, p.KVHeads = p.HeadDim/2, 2*p.Heads, 2*p.KVHeads }),
+	planted("heads of queries and keys in turn", RoPESplitBackward, func(p *RoPESplitParams) { p.HeadDim, p.Heads, p.KVHeads = p.HeadDim/2, 2*p.Heads, 2*p.KVHeads }),
 	planted("a token too few", RoPESplitNormBackward, func(p *RoPESplitNormBackwardParams) { p.Tokens.Max-- }),
 }
 

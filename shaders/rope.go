@@ -24,6 +24,7 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"rope"},
 	Variants: elementwise(func(p RoPEParams) uint32 { return p.Tokens.Max * p.Heads * p.HeadDim / 2 }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p RoPEParams) bool { return p.HeadDim%4 == 0 },

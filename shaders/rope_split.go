@@ -1,12 +1,13 @@
 package shaders
 
-// RoPESplitParams are the parameters of RoPESplit.
+// RoPESplitParams are the parameters of RoPESplit and RoPESplitBackward.
 type RoPESplitParams struct {
-	Tokens  Count
-	Heads   uint32 // of queries
-	KVHeads uint32 // of keys, and as many of values
-	HeadDim uint32
-	Slot    uint32 // entry of the step block with the row of k and v to begin at
+	Tokens     Count
+	Heads      uint32 // of queries
+	KVHeads    uint32 // of keys, and as many of values
+	HeadDim    uint32
+	Slot       uint32 // forward: entry of the step block with the first row of k and v; see RoPESplit
+	Accumulate uint32 // backward: 1 adds to dx
 }
 
 // RoPESplit takes the stacked projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of
@@ -23,6 +24,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 		{Name: "k", Access: ReadWrite},
 		{Name: "v", Access: ReadWrite},
 	},
+	Include:  []string{"rope", "rope_split"},
 	Variants: elementwise(func(p RoPESplitParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
 	Halves:   [][]string{{"x", "q", "k", "v"}},
 	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
@@ -60,7 +62,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			out[at] = turned(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
 		})
 	},
-	Cost: func(p RoPESplitParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
+	Cost: ropeSplitCost,
 	Inputs: func(p RoPESplitParams, n []int) map[string]Input {
 		return map[string]Input{"positions": integers(n[2], 0, n[1]/int(p.HeadDim))}
 	},
@@ -70,7 +72,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			n := int(tokens.Max)
 			cache := (n + int(first)) * kv * d
 			c := Case{
-				Params: RoPESplitParams{tokens, uint32(heads), uint32(kv), uint32(d), slot},
+				Params: RoPESplitParams{Tokens: tokens, Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d), Slot: slot},
 				Inputs: []Input{
 					{N: n * (heads + 2*kv) * d, Scale: 1}, {N: positions * d, Scale: 1}, integers(n, 0, positions),
 					{N: n * heads * d}, {N: cache, Scale: 1}, {N: cache, Scale: 1},
@@ -158,9 +160,9 @@ func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
 	}
 }
 
-func ropeSplitCost(tokens Count, heads, kv, d uint32) Cost {
-	row := float64(tokens.Max) * float64(d)
-	return Cost{Flops: 3 * row * float64(heads+kv), Bytes: 8 * row * float64(heads+2*kv)}
+func ropeSplitCost(p RoPESplitParams) Cost {
+	row := float64(p.Tokens.Max) * float64(p.HeadDim)
+	return Cost{Flops: 3 * row * float64(p.Heads+p.KVHeads), Bytes: 8 * row * float64(p.Heads+2*p.KVHeads)}
 }
 
 // rotateHeads turns all heads of x by the same angles.

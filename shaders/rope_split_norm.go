@@ -34,7 +34,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		{Name: "v", Access: ReadWrite, Optional: true},
 		{Name: "rstd", Access: Write},
 	},
-	Include: []string{"sum", "group"},
+	Include: []string{"sum", "group", "rope"},
 	Variants: byHead(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
 		return gridGroups(int(p.Tokens.Max * (p.normed() + p.Values*p.KVHeads)))
 	}}),

@@ -1,29 +1,10 @@
-struct Pair { first: Vec, second: Vec }
+// The gradient of pair i of a normed head, before its rotation.
+fn unrotated(t: u32, head: u32, i: u32) -> Pair { return rotate(load_dqk(t, head, i), t, i, -1.0); }
 
-// The gradient of a head's pair i, turned back.
-fn turned_back(t: u32, head: u32, i: u32) -> Pair {
-  let half = p.head_dim / 2u;
-  var g0: Vec;
-  var g1: Vec;
-  if (head < p.heads) {
-    let at = (t * p.heads + head) * p.head_dim + i;
-    g0 = loadv_dq(at);
-    g1 = loadv_dq(at + half);
-  } else {
-    let at = (t * p.kv_heads + head - p.heads) * p.head_dim + i;
-    g0 = loadv_dk(at);
-    g1 = loadv_dk(at + half);
-  }
-  let angles = u32(load_positions(t)) * p.head_dim + i;
-  let c = loadv_table(angles);
-  let s = loadv_table(angles + half);
-  return Pair(g0 * c + g1 * s, g1 * c - g0 * s);
-}
-
-// turned_back, times the norm's weight.
+// unrotated, times the norm's weight.
 fn scaled(t: u32, head: u32, i: u32) -> Pair {
   let half = p.head_dim / 2u;
-  let g = turned_back(t, head, i);
+  let g = unrotated(t, head, i);
   if (head < p.heads) { return Pair(g.first * loadv_wq(i), g.second * loadv_wq(half + i)); }
   return Pair(g.first * loadv_wk(i), g.second * loadv_wk(half + i));
 }
@@ -81,7 +62,7 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     for (var t = token; t < min(token + 16u, tokens()); t = t + 1u) {
       let row = t * (p.heads + p.kv_heads) + head;
       let x = row * p.head_dim + at.col;
-      let g = turned_back(t, head, at.col);
+      let g = unrotated(t, head, at.col);
       dw0 = add_to(dw0, g.first * (loadv_x(x) * load_rstd(row)));
       dw1 = add_to(dw1, g.second * (loadv_x(x + half) * load_rstd(row)));
     }
