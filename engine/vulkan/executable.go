@@ -4,29 +4,22 @@ package vulkan
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
 // executable is a program recorded into command buffers.
 type executable struct {
+	*gpu.Program[*memory, *Device]
 	device *Device // nil once freed
-	plan   *engine.Plan
 	calls  []call
-
-	arena    []engine.Memory // all of this device's
-	ownArena bool
-	params   *memory   // the parameter blocks of all dispatches
-	step     *memory   // the step block
-	uses     []*memory // what must not have been freed when it runs
-	pool     vk.DescriptorPool
+	pool   vk.DescriptorPool
 
 	commands []vk.CommandBuffer // to be submitted in this order
 	ends     int                // how many the device must have waited for before the last replay has ended
@@ -57,7 +50,7 @@ func (e *executable) Start(ctx context.Context, step *[shaders.StepWords]uint32)
 func (e *executable) replay(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
 	err := e.begin(ctx, begin, commands)
 	if settled := e.device.settle(e.ends); settled != nil && err == nil {
-		err = fmt.Errorf("%s: %w", e.plan.Program.Name, settled)
+		err = fmt.Errorf("%s: %w", e.Plan.Program.Name, settled)
 	}
 	return err
 }
@@ -68,7 +61,7 @@ func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.C
 	host, err := e.device.start(ctx, commands)
 	e.hostTime, e.ends = before+host, e.device.submitted
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
 	return nil
 }
@@ -77,28 +70,24 @@ func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.C
 // block; the submission makes it visible to the device.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.device == nil {
-		return errors.New("a program is run after it was freed")
+		return gpu.ErrFreed
 	}
 	if err := e.device.usable(); err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	for _, m := range e.uses {
-		if m.device == nil {
-			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
-		}
+	if err := e.CheckMemory(); err != nil {
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
 	// An earlier replay may still read the step block.
 	if err := e.device.settle(e.ends); err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	for i, w := range step {
-		binary.NativeEndian.PutUint32(e.step.data[4*i:], w)
-	}
+	copy(e.Step.data, gpu.StepBlock(step))
 	return nil
 }
 
 // Arena are the memories that hold the plan's temporaries.
-func (e *executable) Arena() []engine.Memory { return e.arena }
+func (e *executable) Arena() []engine.Memory { return e.Temporaries }
 
 // HostTime is the time that the last Run took before the device had its first
 // work; what the host does afterwards runs beside the device.
@@ -126,9 +115,7 @@ func (e *executable) release() {
 	}
 	d.freeCommands(e.commands)
 	vk.DestroyDescriptorPool(d.handle, e.pool, nil)
-	e.params.destroy()
-	e.step.destroy()
-	if e.ownArena {
-		engine.Free(e.arena)
-	}
+	e.Params.destroy()
+	e.Step.destroy()
+	e.FreeTemporaries()
 }

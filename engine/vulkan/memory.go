@@ -10,6 +10,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 const (
@@ -57,6 +58,9 @@ type memory struct {
 
 // Size is the number of bytes.
 func (m *memory) Size() int64 { return m.size }
+
+// Owner is the memory's device, nil once it is freed.
+func (m *memory) Owner() *Device { return m.device }
 
 // Free returns the memory to the device. It may be called again.
 func (m *memory) Free() {
@@ -197,15 +201,4 @@ func (d *Device) outOfMemory(err error, what string, size int64, heap uint32) er
 }
 
 // own returns a memory of this device, or an error for a foreign or freed one.
-func (d *Device) own(m engine.Memory) (*memory, error) {
-	mine, ok := m.(*memory)
-	switch {
-	case !ok || mine == nil:
-		return nil, fmt.Errorf("%s: %T is not memory of this device", d.info.Device, m)
-	case mine.device == nil:
-		return nil, fmt.Errorf("%s: memory of %s is used after it was freed", d.info.Device, engine.Bytes(mine.size))
-	case mine.device != d:
-		return nil, fmt.Errorf("%s: memory of another device", d.info.Device)
-	}
-	return mine, nil
-}
+func (d *Device) own(m engine.Memory) (*memory, error) { return gpu.Own[*memory](d, d.info.Device, m) }

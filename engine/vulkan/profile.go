@@ -49,7 +49,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	}
 	if e.profile == nil {
 		if err := e.newProfile(); err != nil {
-			return nil, fmt.Errorf("%s: profile: %w", e.plan.Program.Name, err)
+			return nil, fmt.Errorf("%s: profile: %w", e.Plan.Program.Name, err)
 		}
 	}
 	if err := e.replay(ctx, begin, e.profile.commands); err != nil {
@@ -106,5 +106,5 @@ func (e *executable) timings() ([]engine.Timing, error) {
 			Duration: since(ticks[2*i], ticks[2*i+1]),
 		}
 	}
-	return e.plan.Whole(timings), nil
+	return e.Plan.Whole(timings), nil
 }

@@ -10,6 +10,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 // staging is a ring of host-visible buffers through which memory that the host
@@ -111,14 +112,7 @@ func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, er
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	mine, err := d.own(m)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || offset > mine.size-int64(n) {
-		return nil, fmt.Errorf("%s: %d bytes at %d of memory with %d", d.info.Device, n, offset, mine.size)
-	}
-	return mine, nil
+	return gpu.OwnRange[*memory](d, d.info.Device, m, offset, n)
 }
 
 // takeSlot returns the next slot once the device is done with it and what it

@@ -9,6 +9,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 const (
@@ -26,6 +27,9 @@ type memory struct {
 
 // Size is the number of bytes.
 func (m *memory) Size() int64 { return m.size }
+
+// Owner is the memory's device, nil once it is freed.
+func (m *memory) Owner() *Device { return m.device }
 
 // Free returns the memory to the device. It may be called again.
 func (m *memory) Free() {
@@ -94,15 +98,4 @@ func (d *Device) newBuffer(size int64, usage wgpu.BufferUsage) (*wgpu.Buffer, er
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // own returns a memory of this device, or an error for a foreign or freed one.
-func (d *Device) own(m engine.Memory) (*memory, error) {
-	mine, ok := m.(*memory)
-	switch {
-	case !ok || mine == nil:
-		return nil, fmt.Errorf("%s: %T is not memory of this device", d.info.Device, m)
-	case mine.device == nil:
-		return nil, fmt.Errorf("%s: memory of %s is used after it was freed", d.info.Device, engine.Bytes(mine.size))
-	case mine.device != d:
-		return nil, fmt.Errorf("%s: memory of another device", d.info.Device)
-	}
-	return mine, nil
-}
+func (d *Device) own(m engine.Memory) (*memory, error) { return gpu.Own[*memory](d, d.info.Device, m) }

@@ -9,6 +9,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
@@ -42,13 +43,13 @@ func (p *pipelines) release() {
 	}
 }
 
-// smallest is the fewest bytes of each of a variant's bindings: the parameter and
+// smallest is the fewest bytes of each of a call's bindings: the parameter and
 // step blocks, then one element of each array.
-func smallest(k *shaders.Kernel, v *shaders.Variant, params []uint32) []uint64 {
-	sizes := []uint64{uint64(blockBytes(params)), stepBytes}
+func smallest(k *shaders.Kernel, c *gpu.Call) []uint64 {
+	sizes := []uint64{uint64(c.BlockBytes()), gpu.StepBytes}
 	for _, b := range k.Bindings {
 		size := uint64(4)
-		if slices.Contains(v.Vec4, b.Name) {
+		if slices.Contains(c.Variant.Vec4, b.Name) {
 			size = 16
 		}
 		sizes = append(sizes, size)

@@ -23,7 +23,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	}
 	d := e.device
 	if !slices.Contains(d.info.Features, "timestamp-query") {
-		return nil, fmt.Errorf("%s: profile: %s has no timestamp-query: %w", e.plan.Program.Name, d.info.Device, engine.ErrUnsupported)
+		return nil, fmt.Errorf("%s: profile: %s has no timestamp-query: %w", e.Plan.Program.Name, d.info.Device, engine.ErrUnsupported)
 	}
 	if err := d.calibrate(); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: profile: %w", e.plan.Program.Name, err)
+			return nil, fmt.Errorf("%s: profile: %w", e.Plan.Program.Name, err)
 		}
 		if first == 0 {
 			origin = stamps[0]
@@ -61,7 +61,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			timings = append(timings, engine.Timing{Dispatch: i, Start: d.ticks(begin - origin), Duration: d.ticks(finish - min(begin, finish))})
 		}
 	}
-	return e.plan.Whole(timings), nil
+	return e.Plan.Whole(timings), nil
 }
 
 // profilePiece is the most dispatches of one query set.

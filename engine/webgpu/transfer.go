@@ -9,6 +9,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 // pieceBytes is how much is written or read at once: the library keeps a copy of
@@ -19,14 +20,7 @@ func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, er
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	mine, err := d.own(m)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || offset > mine.size-int64(n) {
-		return nil, fmt.Errorf("%s: %d bytes at %d of memory with %d", d.info.Device, n, offset, mine.size)
-	}
-	return mine, nil
+	return gpu.OwnRange[*memory](d, d.info.Device, m, offset, n)
 }
 
 // Write copies data to memory at a byte offset, before any later Run. The library
