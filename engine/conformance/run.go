@@ -26,19 +26,19 @@ type Status string
 const (
 	Passed Status = "passed"
 	Failed Status = "failed"
-	Fails  Status = "known"  // it fails as declared
-	Mended Status = "mended" // it is declared to fail, and passes
+	XFail  Status = "xfail" // it fails as declared
+	XPass  Status = "xpass" // it is declared to fail, and passes
 )
 
-// Status tells how the result counts.
+// Status is how the result counts.
 func (r Result) Status() Status {
 	switch {
 	case r.Err == nil && r.Known == "":
 		return Passed
 	case r.Err == nil:
-		return Mended
+		return XPass
 	case r.Known != "":
-		return Fails
+		return XFail
 	}
 	return Failed
 }
@@ -51,9 +51,7 @@ func Try(ctx context.Context, dev engine.Device, k *shaders.Kernel, v Variant, c
 func try(ctx context.Context, failures []Known, dev engine.Device, k *shaders.Kernel, v Variant, c Prepared) Result {
 	r := Result{Kernel: k.Name, Variant: v.Label(), Case: c.Name}
 	v.With(dev, func() { r.Worst, r.Err = Check(ctx, dev, k, c) })
-	if f := known(failures, dev.Info(), k, c.Case); f != nil {
-		r.Known = f.Reason
-	}
+	r.expect(known(failures, dev.Info(), k, c.Case))
 	return r
 }
 

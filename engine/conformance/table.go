@@ -51,7 +51,7 @@ func describe(r Result) string {
 	switch r.Status() {
 	case Failed:
 		return r.Err.Error()
-	case Mended:
+	case XPass:
 		return "passes, declared to fail: " + r.Known
 	}
 	return r.Known + ": " + r.Err.Error()
@@ -88,7 +88,7 @@ func (t *Table) Print(w io.Writer) error {
 	for _, n := range []struct {
 		status Status
 		title  string
-	}{{Failed, "Failed:"}, {Mended, "Declared to fail, and passed; take them out of conformance.KnownFailures:"}, {Fails, "Known failures:"}} {
+	}{{Failed, "Failed:"}, {XPass, "Declared to fail, and passed; take them out of conformance.KnownFailures:"}, {XFail, "Known failures:"}} {
 		t.printNotes(w, n.title, t.notes[n.status])
 	}
 	return nil
@@ -129,8 +129,8 @@ func (c *cell) String() string {
 	switch passed := c.count[Passed]; {
 	case passed == total:
 		return fmt.Sprintf("%d ok %.2f", total, c.worst)
-	case c.count[Failed]+c.count[Mended] == 0:
-		return fmt.Sprintf("%d ok %.2f, %d known", passed, c.worst, c.count[Fails])
+	case c.count[Failed]+c.count[XPass] == 0:
+		return fmt.Sprintf("%d ok %.2f, %d known", passed, c.worst, c.count[XFail])
 	default:
 		return fmt.Sprintf("%d of %d FAIL", passed, total)
 	}

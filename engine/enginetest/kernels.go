@@ -74,9 +74,9 @@ func testCaseIn(t *testing.T, dev engine.Device, k *shaders.Kernel, c shaders.Ca
 			switch r := conformance.Try(t.Context(), dev, k, v, prepared); r.Status() {
 			case conformance.Failed:
 				t.Errorf("%s %s: %v", k.Name, c.Name, r.Err)
-			case conformance.Fails:
+			case conformance.XFail:
 				t.Skipf("known failure: %s: %v", r.Known, r.Err)
-			case conformance.Mended:
+			case conformance.XPass:
 				t.Errorf("%s %s passes, and is declared to fail: %s", k.Name, c.Name, r.Known)
 			}
 		})
