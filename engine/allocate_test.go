@@ -37,7 +37,7 @@ func TestAllocateSegments(t *testing.T) {
 		}, []int64{4096, 4096, 1024}},
 		"buffers": {func(d engine.Device) ([]engine.Memory, error) {
 			b := engine.NewBuffer("cut", 8192)
-			b.Cut([]int64{3072, 6144})
+			b.SplitAt([]int64{3072, 6144})
 			return engine.Allocate(d, "a test", engine.NewBuffer("small", 1000), b)
 		}, []int64{4096, 3072, 2048}},
 	} {

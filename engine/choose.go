@@ -10,9 +10,9 @@ import (
 	"patchwork/shaders"
 )
 
-// Target is what the choice of a kernel's variant depends on.
-func (i Info) Target() shaders.Target {
-	t := shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory,
+// Caps is what the choice of a kernel's variant depends on.
+func (i Info) Caps() shaders.DeviceCaps {
+	t := shaders.DeviceCaps{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory,
 		Features: i.Features, Matrices: i.Matrices, Tuned: i.Choices}
 	if slices.Contains(i.Features, SubgroupShuffle) {
 		t.Subgroup = i.Limits.SubgroupSize
@@ -24,7 +24,7 @@ func (i Info) Target() shaders.Target {
 // parameters and this storage, and whether tuning chose it; nil where none fits the device.
 // Every backend that has variants calls it when it compiles.
 func (i Info) Choose(k *shaders.Kernel, params any, s shaders.Storage) (v *shaders.Variant, tuned bool) {
-	return k.ChooseFor(params, s, i.Target())
+	return k.ChooseFor(params, s, i.Caps())
 }
 
 // Tunable is a device whose kernels come in variants.

@@ -26,27 +26,27 @@ type Plan struct {
 // take. No segment of the arena has more than most bytes, the MaxBufferBytes of a
 // device; 0 is no limit, and one segment. The error is an *OutOfMemoryError where a
 // single buffer has more.
-func NewPlan(p *Program, most int64) (*Plan, error) {
+func NewPlan(p *Program, limit int64) (*Plan, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	plan := &Plan{Program: p, Dispatches: needed(p.Dispatches)}
+	plan := &Plan{Program: p, Dispatches: eliminateDead(p.Dispatches)}
 	var err error
-	if plan.Arena, err = place(lifetimes(plan.Dispatches), most); err != nil {
+	if plan.Arena, err = assignOffsets(lifetimes(plan.Dispatches), limit); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	plan.Barrier = barriers(plan.Dispatches)
 	return plan, nil
 }
 
-// needed leaves out the dispatches that only write temporaries which nothing
+// eliminateDead leaves out the dispatches that only write temporaries which nothing
 // behind them reads: a layer that is computed again for its gradients ends with a
 // product that they do not take.
-func needed(dispatches []Dispatch) []Dispatch {
+func eliminateDead(dispatches []Dispatch) []Dispatch {
 	read := map[*Buffer]bool{} // by a needed dispatch further on
-	kept := make([]Dispatch, 0, len(dispatches))
+	live := make([]Dispatch, 0, len(dispatches))
 	for _, d := range slices.Backward(dispatches) {
-		if !lasting(d, read) {
+		if !hasLiveOutput(d, read) {
 			continue
 		}
 		for i, v := range d.Views {
@@ -54,14 +54,14 @@ func needed(dispatches []Dispatch) []Dispatch {
 				read[v.Buffer] = true
 			}
 		}
-		kept = append(kept, d)
+		live = append(live, d)
 	}
-	slices.Reverse(kept)
-	return kept
+	slices.Reverse(live)
+	return live
 }
 
-// lasting says whether a dispatch writes what is read later or outlives the program.
-func lasting(d Dispatch, read map[*Buffer]bool) bool {
+// hasLiveOutput says whether a dispatch writes what is read later or outlives the program.
+func hasLiveOutput(d Dispatch, read map[*Buffer]bool) bool {
 	for i, v := range d.Views {
 		if v.Buffer == nil || d.Kernel.Bindings[i].Access == shaders.Read {
 			continue
@@ -180,7 +180,7 @@ func Resolve(v View) ResolvedView {
 	if v.Buffer.temp {
 		return ResolvedView{Temp: true, Segment: v.Buffer.segment, Offset: v.Buffer.offset + v.Offset, Bytes: v.Bytes}
 	}
-	p := v.Buffer.piece(v.Offset)
+	p := v.Buffer.allocationAt(v.Offset)
 	return ResolvedView{Memory: p.memory, Offset: p.offset + v.Offset - p.start, Bytes: v.Bytes}
 }
 
@@ -188,7 +188,7 @@ func Resolve(v View) ResolvedView {
 func (p *Plan) Unplaced() *Buffer {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
-			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.pieces == nil {
+			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.allocations == nil {
 				return v.Buffer
 			}
 		}

@@ -62,14 +62,14 @@ func TestPlan(t *testing.T) {
 
 // checkSegments: one is the size of the arena without a limit. The buffers have up to
 // 2048 bytes, so that few fit side by side into the smallest segments.
-func checkSegments(t *testing.T, seed uint64, arena engine.Segments, most, one int64) {
+func checkSegments(t *testing.T, seed uint64, arena engine.Segments, limit, one int64) {
 	for i, bytes := range arena {
-		if most > 0 && bytes > most {
-			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, most)
+		if limit > 0 && bytes > limit {
+			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, limit)
 		}
 	}
-	if total := arena.Total(); (most == 0 || one <= most) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
-		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, most, one)
+	if total := arena.Total(); (limit == 0 || one <= limit) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
+		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, limit, one)
 	}
 }
 

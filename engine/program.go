@@ -23,8 +23,8 @@ type Buffer struct {
 	temp bool
 	keep bool
 
-	cuts   []int64 // of a persistent buffer; see Cut
-	pieces []piece // none until it is placed
+	splits      []int64      // of a persistent buffer; see Cut
+	allocations []allocation // none until it is placed
 
 	segment int   // of the arena, of a temporary buffer that is planned
 	offset  int64 // in the segment
@@ -43,7 +43,7 @@ func (b *Buffer) Temporary() bool { return b.temp }
 
 // Placed returns where a persistent buffer lies, or the start of one that was cut.
 func (b *Buffer) Placed() (Memory, int64) {
-	first := b.piece(0)
+	first := b.allocationAt(0)
 	return first.memory, first.offset
 }
 
@@ -64,12 +64,12 @@ func (v View) Slice(offset, bytes int64) View {
 
 // Dispatch is one recorded call of a kernel.
 type Dispatch struct {
-	Kernel  *shaders.Kernel
-	Params  any
-	Views   []View // in binding order, scratch included
-	Storage shaders.Storage
-	Label   string  // what it computes, for traces: "layers.0.mlp.down"
-	Share   float64 // part of the declared cost that the data leave to do; 0 = all
+	Kernel    *shaders.Kernel
+	Params    any
+	Views     []View // in binding order, scratch included
+	Storage   shaders.Storage
+	Label     string  // what it computes, for traces: "layers.0.mlp.down"
+	CostScale float64 // part of the declared cost that the data leave to do; 0 = all
 }
 
 // Cost is the work of the call under a step block, which says how many rows there
@@ -79,16 +79,16 @@ func (d *Dispatch) Cost(step []uint32) shaders.Cost {
 	if step != nil {
 		cost = d.Kernel.CostAt(d.Params, step)
 	}
-	if d.Share > 0 {
-		cost.Flops *= d.Share
+	if d.CostScale > 0 {
+		cost.Flops *= d.CostScale
 	}
-	cost.Bytes *= d.narrowness()
+	cost.Bytes *= d.storageRatio()
 	return cost
 }
 
-// narrowness is the bytes of all bindings against those that 32-bit floats would
+// storageRatio is the bytes of all bindings against those that 32-bit floats would
 // take, which costs are declared for.
-func (d *Dispatch) narrowness() float64 {
+func (d *Dispatch) storageRatio() float64 {
 	var bytes, wide int64
 	for i, v := range d.Views {
 		bytes += v.Bytes
@@ -147,9 +147,9 @@ func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Storage: storage, Label: p.label})
 }
 
-// Share says which part of its declared cost the last recorded call has: data
+// SetCostScale says which part of its declared cost the last recorded call has: data
 // that leave most of an attention's scores out, for example.
-func (p *Program) Share(share float64) { p.Dispatches[len(p.Dispatches)-1].Share = share }
+func (p *Program) SetCostScale(scale float64) { p.Dispatches[len(p.Dispatches)-1].CostScale = scale }
 
 // Err is the first mistake made while recording.
 func (p *Program) Err() error { return p.err }
@@ -169,7 +169,7 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 			return s, fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
 		case v.Buffer != nil && v.Offset%Alignment != 0:
 			return s, fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
-		case v.Buffer != nil && !v.Buffer.Whole(v.Offset, v.Bytes):
+		case v.Buffer != nil && !v.Buffer.Contiguous(v.Offset, v.Bytes):
 			return s, fmt.Errorf("kernel %s: binding %s crosses a cut of %q with bytes [%d,+%d)", k.Name, b.Name, v.Buffer.Label, v.Offset, v.Bytes)
 		case v.Buffer != nil && v.Buffer.Type.Half():
 			if s, err = s.With(i, v.Buffer.Type); err != nil {

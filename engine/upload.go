@@ -36,7 +36,7 @@ func read(dev Device, v View, data []byte) error { return eachPiece(v, data, dev
 func eachPiece(v View, data []byte, move func(m Memory, offset int64, data []byte) error) error {
 	at := v.Offset
 	for {
-		p := v.Buffer.piece(at)
+		p := v.Buffer.allocationAt(at)
 		n := max(0, min(int64(len(data)), p.start+p.bytes-at))
 		if err := move(p.memory, p.offset+at-p.start, data[:n]); err != nil {
 			return err
@@ -110,5 +110,5 @@ func halfBytes(values []uint16) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 2*len(values))
 }
 
-// Room is the bytes that n elements of a type take in a buffer: whole words.
-func Room(t shaders.Type, n int) int64 { return (t.Size()*int64(n) + 3) / 4 * 4 }
+// BufferSize is the bytes that n elements of a type take in a buffer: whole words.
+func BufferSize(t shaders.Type, n int) int64 { return (t.Size()*int64(n) + 3) / 4 * 4 }

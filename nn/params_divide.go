@@ -20,10 +20,10 @@ func (s *Params) Divide(info engine.Info) error {
 		return err
 	}
 	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
-		b.Cut(cuts)
+		b.SplitAt(cuts)
 	}
 	if s.Narrow != nil {
-		s.Narrow.Cut(halves(cuts))
+		s.Narrow.SplitAt(halves(cuts))
 	}
 	return nil
 }
@@ -45,8 +45,8 @@ func (s *Params) dividePacked(info engine.Info) error {
 	if err != nil {
 		return err
 	}
-	s.Weights.Cut(wide)
-	s.Narrow.Cut(halves(narrow))
+	s.Weights.SplitAt(wide)
+	s.Narrow.SplitAt(halves(narrow))
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (s *Params) Ranges() []Range {
 			end = s.list[i+1].offset
 		}
 		last := len(ranges) - 1
-		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Whole(ranges[last].Offset, end-ranges[last].Offset) {
+		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Contiguous(ranges[last].Offset, end-ranges[last].Offset) {
 			ranges[last].Bytes = end - ranges[last].Offset
 			continue
 		}

@@ -78,7 +78,7 @@ func TestDivide(t *testing.T) {
 		}
 		var at int64
 		for _, r := range s.Ranges() {
-			if r.Offset != at || !s.Weights.Whole(r.Offset, r.Bytes) {
+			if r.Offset != at || !s.Weights.Contiguous(r.Offset, r.Bytes) {
 				t.Errorf("buffers of %d: %+v behind byte %d", c.most, r, at)
 			}
 			at += r.Bytes

@@ -126,7 +126,7 @@ const stackRows, stackInputs = 20, 64
 func newStackModel(t *testing.T, dev engine.Device, bias bool, dtype shaders.Type, packed bool) *stackModel {
 	m := &stackModel{params: NewParams()}
 	buffer := func(name string, cols int) *engine.Buffer {
-		b := engine.NewBuffer(name, engine.Room(dtype, stackRows*cols))
+		b := engine.NewBuffer(name, engine.BufferSize(dtype, stackRows*cols))
 		b.Type = dtype
 		return b
 	}

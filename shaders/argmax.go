@@ -53,7 +53,7 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 			{Entry: "chunk", Grid: func(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max) * chunksOf(p.Cols, argMaxChunk)) }},
 			{Grid: argMaxRows},
 		},
-	}}, byGroup(func(p ArgMaxParams) uint32 { return p.Cols }, DeclPass[ArgMaxParams]{Grid: argMaxRows})...),
+	}}, rowReduction(func(p ArgMaxParams) uint32 { return p.Cols }, DeclPass[ArgMaxParams]{Grid: argMaxRows})...),
 	Scratch: func(p ArgMaxParams) int64 { return 4 * int64(p.Rows.Max) * int64(chunksOf(p.Cols, argMaxChunk)) },
 	Axes: alongCount(func(p *ArgMaxParams) *Count { return &p.Rows }, func(p ArgMaxParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.LD)}
@@ -69,9 +69,9 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 	Reference: func(p ArgMaxParams, b []Array) {
 		for r := range int(p.Rows.Max) {
 			row := b[0].F[r*int(p.LD):][:p.Cols]
-			most := slices.Max(row) // NaN where there is one
-			if b[1].I[int(p.Base)+r] = -1; !math.IsInf(most, 0) {
-				b[1].I[int(p.Base)+r] = int64(slices.Index(row, most)) // -1 of NaN, which equals nothing
+			rowMax := slices.Max(row) // NaN where there is one
+			if b[1].I[int(p.Base)+r] = -1; !math.IsInf(rowMax, 0) {
+				b[1].I[int(p.Base)+r] = int64(slices.Index(row, rowMax)) // -1 of NaN, which equals nothing
 			}
 		}
 	},

@@ -98,7 +98,7 @@ func attentionRows() []DeclVariant[AttentionParams] {
 			Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64, Consts: map[string]uint32{"COLUMNS": 4},
 			When: func(p AttentionParams, c Class) bool {
 				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
-				return few(p) && (c != Software || loops <= mostLoops)
+				return few(p) && (c != Software || loops <= llvmpipeLoopLimit)
 			},
 			Passes: passes,
 		},
@@ -113,7 +113,9 @@ func attentionRows() []DeclVariant[AttentionParams] {
 func attentionVariants(lanes string, include, vec4 []string, meets func(p AttentionParams) int, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
 	// A tile's products, and the loops over its rows.
-	ends := func(p AttentionParams, rows int) bool { return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= mostLoops }
+	ends := func(p AttentionParams, rows int) bool {
+		return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= llvmpipeLoopLimit
+	}
 	includes := func(names ...string) []string {
 		return slices.Concat([]string{"attention_tile"}, include, names)
 	}
@@ -207,9 +209,9 @@ func (i interval) overlaps(o interval) bool {
 	return !i.empty() && !o.empty() && i.lo < o.hi && o.lo < i.hi
 }
 
-// visible returns the keys that query row r (over the whole batch) sees, as two
+// visibleKeys returns the keys that query row r (over the whole batch) sees, as two
 // ranges in order that do not overlap.
-func (a *attention) visible(r int) [2]interval {
+func (a *attention) visibleKeys(r int) [2]interval {
 	v := a.intervals[4*r:]
 	prefix, own := interval{int(v[0]), int(v[1])}, interval{int(v[2]), int(v[3])}
 	if prefix.overlaps(own) {
@@ -234,7 +236,7 @@ type attentionTileArgs struct {
 func (a *attention) tile(b, head, t0, t1 int) attentionTileArgs {
 	t := attentionTileArgs{attention: a, b: b, head: head, t0: t0, t1: t1}
 	for q := t0; q < t1; q++ {
-		for i, v := range a.visible(b*a.tq + q) {
+		for i, v := range a.visibleKeys(b*a.tq + q) {
 			t.ranges[i] = t.ranges[i].union(v)
 		}
 	}
@@ -267,7 +269,7 @@ func (t *attentionTileArgs) eachRange(f func(keys interval, col int)) {
 // second where both became one.
 func (t *attentionTileArgs) columns(r int) (cols [2]interval) {
 	first := max(0, t.ranges[0].hi-t.ranges[0].lo)
-	for i, v := range t.visible(t.row(r)) {
+	for i, v := range t.visibleKeys(t.row(r)) {
 		switch {
 		case v.empty():
 		case i == 0 && first > 0:
@@ -301,23 +303,23 @@ func (t *attentionTileArgs) scores(h Host, out []float32) { t.dots(h, t.q, t.k, 
 func (t *attentionTileArgs) softmax(scores []float32, r int) float32 {
 	row, cols := scores[r*t.width:(r+1)*t.width], t.columns(r)
 	clearOutside(row, cols)
-	most := float32(math.Inf(-1))
+	rowMax := float32(math.Inf(-1))
 	for _, c := range cols {
 		if !c.empty() {
-			most = max(most, simd.Max(row[c.lo:c.hi]))
+			rowMax = max(rowMax, simd.Max(row[c.lo:c.hi]))
 		}
 	}
 	var sum float64
 	for _, c := range cols {
 		if !c.empty() {
-			sum += simd.ExpSum(row[c.lo:c.hi], row[c.lo:c.hi], most)
+			sum += simd.ExpSum(row[c.lo:c.hi], row[c.lo:c.hi], rowMax)
 		}
 	}
 	if sum == 0 {
 		return 0
 	}
 	simd.Scale(row, row, float32(1/sum))
-	return most + float32(math.Log(sum))
+	return rowMax + float32(math.Log(sum))
 }
 
 // clearOutside zeroes what lies in neither of two ranges in order.

@@ -16,7 +16,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "k", Access: Read},
 		{Name: "v", Access: Read},
 		{Name: "intervals", Type: I32, Access: Read},
-		{Name: "y", Access: Read, Unread: true},
+		{Name: "y", Access: Read, Recomputed: true},
 		{Name: "lse", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dq", Access: ReadWrite},
@@ -126,7 +126,7 @@ func (a *attention) islands(b int) []interval {
 	lowest[a.tq] = a.tk
 	for t := a.tq - 1; t >= 0; t-- {
 		lowest[t] = lowest[t+1]
-		for _, v := range a.visible(b*a.tq + t) {
+		for _, v := range a.visibleKeys(b*a.tq + t) {
 			if !v.empty() {
 				lowest[t] = min(lowest[t], v.lo)
 			}
@@ -139,7 +139,7 @@ func (a *attention) islands(b int) []interval {
 			islands = append(islands, interval{start, t})
 			start = t
 		}
-		for _, v := range a.visible(b*a.tq + t) {
+		for _, v := range a.visibleKeys(b*a.tq + t) {
 			if !v.empty() {
 				highest = max(highest, v.hi)
 			}

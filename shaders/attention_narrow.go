@@ -70,7 +70,7 @@ type narrowAttention struct {
 // narrowResult is what a group of heads has of a unit of keys: for each the largest
 // score, the sum of exp(score - most), 0 where no key is seen, and the sum of values
 // that are weighted so.
-type narrowResult struct{ most, sum, out []float32 }
+type narrowResult struct{ max, sum, out []float32 }
 
 func (n *narrowAttention) result(at []float32) narrowResult {
 	return narrowResult{at[:n.group], at[n.group:][:n.group], at[2*n.group:][:n.group*n.d]}
@@ -79,7 +79,7 @@ func (n *narrowAttention) result(at []float32) narrowResult {
 // unit computes the result of one query's group of heads for a unit of keys.
 func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) {
 	query, head := row/n.kv, row%n.kv
-	sees, width := n.visible(query), 0
+	sees, width := n.visibleKeys(query), 0
 	for i, v := range sees {
 		sees[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
 		width += max(0, sees[i].hi-sees[i].lo)
@@ -106,8 +106,8 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	}
 	for i := range n.group {
 		row := scores[i*width:][:width]
-		to.most[i] = simd.Max(row)
-		to.sum[i] = float32(simd.ExpSum(row, row, to.most[i]))
+		to.max[i] = simd.Max(row)
+		to.sum[i] = float32(simd.ExpSum(row, row, to.max[i]))
 	}
 	g := Gemm{M: n.group, N: n.d, Alpha: 1, A: scores, LDA: width, B: values, LDB: n.d, C: to.out, LDC: n.d}
 	for _, r := range sees {
@@ -126,10 +126,10 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 // of the sum of all exp(scores), 0 where no key is seen.
 func (n *narrowAttention) merge(results []float32, size, head int, out []float32) float32 {
 	clear(out)
-	most := float32(math.Inf(-1))
+	maxScore := float32(math.Inf(-1))
 	for at := 0; at < len(results); at += size {
 		if r := n.result(results[at:]); r.sum[head] != 0 {
-			most = max(most, r.most[head])
+			maxScore = max(maxScore, r.max[head])
 		}
 	}
 	var sum float64
@@ -138,7 +138,7 @@ func (n *narrowAttention) merge(results []float32, size, head int, out []float32
 		if r.sum[head] == 0 {
 			continue
 		}
-		weight := math.Exp(float64(r.most[head] - most))
+		weight := math.Exp(float64(r.max[head] - maxScore))
 		sum += weight * float64(r.sum[head])
 		for i, v := range r.out[head*n.d:][:n.d] {
 			out[i] += float32(weight) * v
@@ -148,5 +148,5 @@ func (n *narrowAttention) merge(results []float32, size, head int, out []float32
 		return 0
 	}
 	simd.Scale(out, out, float32(1/sum))
-	return most + float32(math.Log(sum))
+	return maxScore + float32(math.Log(sum))
 }

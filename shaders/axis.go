@@ -77,8 +77,8 @@ func perElement(bindings ...string) map[string]int64 {
 	return over
 }
 
-// goOn makes every part but the first add to what the one before it left.
-func goOn(flag *uint32, first uint32) {
+// accumulateAfterFirst makes every part but the first add to what the one before it left.
+func accumulateAfterFirst(flag *uint32, first uint32) {
 	if first > 0 {
 		*flag = 1
 	}

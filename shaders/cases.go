@@ -37,11 +37,11 @@ const beyondGroups = 65535*64 + 1
 
 // overCounts makes cases in which the step block leaves none, some and all of
 // most rows.
-func overCounts(most int, c func(n Count) Case) []Case {
+func overCounts(limit int, c func(n Count) Case) []Case {
 	var cases []Case
-	for _, n := range []int{0, most / 2, most} {
+	for _, n := range []int{0, limit / 2, limit} {
 		const slot, base = 61, 3
-		one := c(Count{Max: uint32(most), Slot: slot, Base: base}).named("%d of %d", n, most)
+		one := c(Count{Max: uint32(limit), Slot: slot, Base: base}).named("%d of %d", n, limit)
 		one.Step = withWord(one.Step, slot, uint32(base+n))
 		cases = append(cases, one)
 	}

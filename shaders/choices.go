@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Target is what the choice of a variant depends on beside the parameters.
-type Target struct {
+// DeviceCaps is what the choice of a variant depends on beside the parameters.
+type DeviceCaps struct {
 	Class Class
 	// Limits of a workgroup; 0 = not known.
 	Invocations     int
@@ -29,7 +29,7 @@ type Choices map[string]string
 // ChooseFor returns the variant to run: the one that tuning chose, where it can
 // run these parameters on the target, else the first that is meant for the
 // target's class and fits its limits; nil where none does.
-func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned bool) {
+func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tuned bool) {
 	if name, ok := t.Tuned[k.Bucket(params, s)]; ok {
 		for _, v := range k.Runnable(params, s, t) {
 			if v.Name == name {
@@ -39,7 +39,7 @@ func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned b
 	}
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.Storage == s && v.meant(params, t.Class) && k.fits(v, t) {
+		if v.Storage == s && v.preferred(params, t.Class) && k.fits(v, t) {
 			return v, false
 		}
 	}
@@ -48,7 +48,7 @@ func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned b
 
 // Runnable returns every variant that can run the parameters within the target's
 // limits, whatever class it is meant for: the conformance suite runs them all.
-func (k *Kernel) Runnable(params any, s Storage, t Target) []*Variant {
+func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
 		v := &k.Variants[i]
@@ -74,15 +74,15 @@ func (v *Variant) Runs(params any) bool {
 
 // fits says whether the target's limits allow a variant; one whose module cannot
 // be read is left to the device to refuse.
-func (k *Kernel) fits(v *Variant, t Target) bool {
-	if v.as != nil {
-		t = *v.as
+func (k *Kernel) fits(v *Variant, t DeviceCaps) bool {
+	if v.caps != nil {
+		t = *v.caps
 	}
 	if v.Cooperative != nil && !v.Cooperative.fits(t, v.Storage.Type) {
 		return false
 	}
-	n, err := k.Needs(v)
-	return err != nil || n.Fits(t)
+	n, err := k.Requirements(v)
+	return err != nil || n.MetBy(t)
 }
 
 // Bucket names the kernel and the size of a call: flags as they are, sizes by

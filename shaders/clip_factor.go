@@ -57,13 +57,13 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 	},
 	Cases: func() []Case {
 		var cases []Case
-		for _, most := range []float32{0, 1, 1e-6} {
+		for _, maxNorm := range []float32{0, 1, 1e-6} {
 			for _, x := range []float32{0, 1e-12, 0.25, 9, 1e30, float32(math.Inf(1)), float32(math.NaN())} {
-				c := Case{Params: ClipFactorParams{MaxNorm: most}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
-				cases = append(cases, c.named("x=%g most=%g", x, most))
-				c.Params, c.Step = ClipFactorParams{MaxNorm: most, ScaleSlot: 5}, withWord(nil, 5, math.Float32bits(512))
+				c := Case{Params: ClipFactorParams{MaxNorm: maxNorm}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
+				cases = append(cases, c.named("x=%g most=%g", x, maxNorm))
+				c.Params, c.Step = ClipFactorParams{MaxNorm: maxNorm, ScaleSlot: 5}, withWord(nil, 5, math.Float32bits(512))
 				c.Rtol = 2e-6
-				cases = append(cases, c.named("x=%g most=%g scale=512", x, most))
+				cases = append(cases, c.named("x=%g most=%g scale=512", x, maxNorm))
 			}
 		}
 		return cases

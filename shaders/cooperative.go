@@ -92,11 +92,11 @@ type Cooperative struct {
 	Features []string
 }
 
-// mostSide is the largest side of a subgroup's matrix that variants have room for.
-const mostSide = 16
+// maxSubgroupMatrixSide is the largest side of a subgroup's matrix that variants have room for.
+const maxSubgroupMatrixSide = 16
 
-// needs are the features that a cooperative variant needs with a type of 16 bits.
-func (c *Cooperative) needs(t Type) []string {
+// requiredFeatures are the features that a cooperative variant needs with a type of 16 bits.
+func (c *Cooperative) requiredFeatures(t Type) []string {
 	all := []string{FeatureMatrix, FeatureStorage16, FeatureInt16, FeatureMemoryModel}
 	if t == BF16 {
 		all = append(all, FeatureBF16, FeatureMatrixBF16)
@@ -111,7 +111,7 @@ func (c *Cooperative) needs(t Type) []string {
 
 // matrix returns the largest of the target's matrices that the variant can be made
 // of with a type of 16 bits.
-func (c *Cooperative) matrix(t Target, of Type) (best Matrix, ok bool) {
+func (c *Cooperative) matrix(t DeviceCaps, of Type) (best Matrix, ok bool) {
 	for _, m := range t.Matrices {
 		if m.Scope != c.Scope || m.Flexible != (c.Scope == ScopeWorkgroup) || !m.sums16(of) || !c.divides(m) {
 			continue
@@ -130,11 +130,11 @@ func (c *Cooperative) divides(m Matrix) bool {
 	if m.Flexible {
 		return m.Invocations == c.Invocations
 	}
-	return max(m.M, m.N, m.K) <= mostSide
+	return max(m.M, m.N, m.K) <= maxSubgroupMatrixSide
 }
 
 // size is the number of invocations of a workgroup on a target.
-func (c *Cooperative) size(t Target) int {
+func (c *Cooperative) size(t DeviceCaps) int {
 	if c.Scope == ScopeWorkgroup {
 		return int(c.Invocations)
 	}
@@ -142,8 +142,8 @@ func (c *Cooperative) size(t Target) int {
 }
 
 // fits says whether a target has what the variant asks for with a type of 16 bits.
-func (c *Cooperative) fits(t Target, of Type) bool {
-	for _, name := range slices.Concat(c.needs(of), c.Features) {
+func (c *Cooperative) fits(t DeviceCaps, of Type) bool {
+	for _, name := range slices.Concat(c.requiredFeatures(of), c.Features) {
 		if !slices.Contains(t.Features, name) {
 			return false
 		}
@@ -152,10 +152,10 @@ func (c *Cooperative) fits(t Target, of Type) bool {
 	return ok && c.size(t) > 0 && (t.Invocations == 0 || c.size(t) <= t.Invocations)
 }
 
-// Target is a device that has what the variant asks for with a type of 16 bits, and
+// Caps is a device that has what the variant asks for with a type of 16 bits, and
 // nothing more.
-func (c *Cooperative) Target(of Type) Target {
-	m := Matrix{M: min(c.Rows, mostSide), N: min(c.Cols, mostSide), K: min(c.Depth, mostSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
+func (c *Cooperative) Caps(of Type) DeviceCaps {
+	m := Matrix{M: min(c.Rows, maxSubgroupMatrixSide), N: min(c.Cols, maxSubgroupMatrixSide), K: min(c.Depth, maxSubgroupMatrixSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
 	m.Flexible, m.Invocations = c.Scope == ScopeWorkgroup, c.Invocations
-	return Target{Class: Discrete, Subgroup: 32, Features: slices.Concat(c.needs(of), c.Features), Matrices: []Matrix{m}}
+	return DeviceCaps{Class: Discrete, Subgroup: 32, Features: slices.Concat(c.requiredFeatures(of), c.Features), Matrices: []Matrix{m}}
 }

@@ -29,7 +29,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		{Name: "nll", Access: ReadWrite},
 	},
 	Include:  []string{"exp", "sum", "group"},
-	Variants: byGroup(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *CrossEntropyParams) *Count { return &p.Rows }, func(p CrossEntropyParams) map[string]int64 {
 		return map[string]int64{"logits": rowBytes(p.LD)}
 	}, func(p *CrossEntropyParams, first uint32) { p.Base += first }),
@@ -53,19 +53,19 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		for r := range int(p.Rows.Max) {
 			x, hit := logits[r*int(p.LD):][:cols], int(targets[r])
-			most, sum := slices.Max(x), 0.0
+			rowMax, sum := slices.Max(x), 0.0
 			for _, v := range x {
-				sum += math.Exp(v - most)
+				sum += math.Exp(v - rowMax)
 			}
 			nll[r] = 0
 			if hit >= 0 {
-				nll[r] = math.Log(sum) + most - x[hit]
+				nll[r] = math.Log(sum) + rowMax - x[hit]
 			}
 			if p.Grad == 0 {
 				continue
 			}
 			for i, v := range x {
-				x[i] = scale * math.Exp(v-most) / sum
+				x[i] = scale * math.Exp(v-rowMax) / sum
 				if i == hit {
 					x[i] -= scale
 				}

@@ -26,7 +26,7 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: along(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
+	Variants: rowwise(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
 	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
 	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },
 	Axes: func(p EmbedParams) []Axis {

@@ -17,7 +17,7 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Variants: rowwise(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
 	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
@@ -64,7 +64,7 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 		{Name: "y", Access: ReadWrite},
 	},
 	Include:  []string{"place"},
-	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Variants: rowwise(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
 	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {

@@ -273,14 +273,14 @@ func ropeNormPair(name string, withW uint32, positions map[string][]int64, wante
 }
 
 func imagePairs() []gradientPair {
-	const pictures, height, width, side, channels, cols, most = 2, 4, 6, 2, 3, 3, 4
+	const images, height, width, side, channels, cols, maxGrid = 2, 4, 6, 2, 3, 3, 4
 	const gridH, gridW = height / side, width / side
-	const patches, pixels = pictures * gridH * gridW, pictures * channels * height * width
+	const patches, pixels = images * gridH * gridW, images * channels * height * width
 	cut := func(add uint32) PatchifyParams {
 		return PatchifyParams{N(patches), height, width, side, channels, add}
 	}
 	at := func(add uint32) PositionAddParams {
-		return PositionAddParams{N(patches), cols, gridH, gridW, most, add}
+		return PositionAddParams{N(patches), cols, gridH, gridW, maxGrid, add}
 	}
 	return []gradientPair{
 		{
@@ -289,7 +289,7 @@ func imagePairs() []gradientPair {
 			backward: func(c *calls, add uint32) { c.call(PatchifyBackward, cut(add)) },
 		},
 		{
-			name: "position_add", floats: map[string]int{"x": patches * cols, "y_pos": most * cols, "x_pos": most * cols},
+			name: "position_add", floats: map[string]int{"x": patches * cols, "y_pos": maxGrid * cols, "x_pos": maxGrid * cols},
 			outputs: map[string]int{"y": patches * cols}, wanted: []string{"x", "y_pos", "x_pos"},
 			forward: func(c *calls) { c.call(PositionAdd, at(0)) },
 			backward: func(c *calls, add uint32) {

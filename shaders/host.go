@@ -79,30 +79,30 @@ type Case struct {
 	// AnyNonFinite says that an infinity or a NaN will do where the reference has
 	// either: shading languages do not tell them apart reliably.
 	AnyNonFinite bool
-	// Spreads says that elements may be infinite or NaN where the reference's are not.
-	Spreads bool
+	// NaNMaySpread says that elements may be infinite or NaN where the reference's are not.
+	NaNMaySpread bool
 	// Long says that the case takes seconds on a device in software: go test leaves
 	// it to make conformance.
 	Long    bool
 	Step    []uint32 // step block, when the case needs one
 	Storage Storage
-	// Unread is what the rounding of inputs that the reference does not read (it
+	// RecomputedInputTolerance is what the rounding of inputs that the reference does not read (it
 	// computes them itself) may add to Atol, in units of the 16-bit type's rounding.
-	Unread float64
-	// Factors is what a variant that rounds the factors of a product adds, in the same
+	RecomputedInputTolerance float64
+	// ProductRoundingTolerance is what a variant that rounds the factors of a product adds, in the same
 	// units: half of the largest sum of what they are multiplied with, times them.
-	Factors float64
+	ProductRoundingTolerance float64
 }
 
 // Elements is the number of elements of the largest binding.
 func (c Case) Elements() int {
-	most := 0
+	largest := 0
 	for _, in := range c.Inputs {
 		if !in.Absent {
-			most = max(most, in.Len())
+			largest = max(largest, in.Len())
 		}
 	}
-	return most
+	return largest
 }
 
 // Len is the number of elements.

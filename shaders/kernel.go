@@ -69,11 +69,11 @@ func ParseType(name string) (Type, bool) {
 // a call leaves out (an absent bias, say) is bound to a small dummy buffer; the
 // kernel learns of it by its parameters.
 type Binding struct {
-	Name     string
-	Type     Type
-	Access   Access
-	Optional bool
-	Unread   bool // by the reference, which computes it itself
+	Name       string
+	Type       Type
+	Access     Access
+	Optional   bool
+	Recomputed bool // by the reference, which computes it itself
 }
 
 // Count is a number of rows that may change from step to step without a new
@@ -149,10 +149,10 @@ type Variant struct {
 
 	when       func(params any, class Class) bool
 	byTuning   func(params any) bool
-	specialize func(params any, t Target, s Storage) []uint32
-	text       string  // the whole shader, in place of what WGSL would put together
-	module     []byte  // its SPIR-V, in place of the committed one
-	as         *Target // what it takes the device for; nil: what that is
+	specialize func(params any, t DeviceCaps, s Storage) []uint32
+	text       string      // the whole shader, in place of what WGSL would put together
+	module     []byte      // its SPIR-V, in place of the committed one
+	caps       *DeviceCaps // what it takes the device for; nil: what that is
 }
 
 // Pass is one dispatch of an entry point. Passes run one after another over the
@@ -164,25 +164,25 @@ type Pass struct {
 
 // Constants are the variant's specialisation constants, from number 0 on, for a call
 // on a target that it fits.
-func (v *Variant) Constants(params any, t Target) []uint32 {
+func (v *Variant) Constants(params any, t DeviceCaps) []uint32 {
 	if v.specialize == nil {
 		return nil
 	}
-	if v.as != nil {
-		t = *v.as
+	if v.caps != nil {
+		t = *v.caps
 	}
 	return v.specialize(params, t, v.Storage)
 }
 
-// Numbered says whether the passes' number is one more specialisation constant, behind
+// HasPassConstant says whether the passes' number is one more specialisation constant, behind
 // the others: a shader in GLSL has one entry point.
-func (v *Variant) Numbered() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
+func (v *Variant) HasPassConstant() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
 
 // OnlyTuned says whether tuning alone chooses the variant with these parameters.
 func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
 
-// meant says whether a variant is meant for a class of device with these parameters.
-func (v *Variant) meant(params any, class Class) bool {
+// preferred says whether a variant is meant for a class of device with these parameters.
+func (v *Variant) preferred(params any, class Class) bool {
 	return (v.when == nil || v.when(params, class)) && !v.OnlyTuned(params)
 }
 
@@ -214,19 +214,19 @@ func (k *Kernel) Scratch(params any) int64 {
 	return k.scratch(params)
 }
 
-// WithRoom returns the kernel with scratch that is larger by the given bytes: what
+// WithScratchPadding returns the kernel with scratch that is larger by the given bytes: what
 // is read or written past its end then shows.
-func (k *Kernel) WithRoom(bytes int64) *Kernel {
-	roomy := *k
+func (k *Kernel) WithScratchPadding(bytes int64) *Kernel {
+	padded := *k
 	if k.scratch != nil {
-		roomy.scratch = func(p any) int64 {
+		padded.scratch = func(p any) int64 {
 			if n := k.scratch(p); n > 0 {
 				return n + bytes
 			}
 			return 0
 		}
 	}
-	return &roomy
+	return &padded
 }
 
 // HasScratch says whether the last binding is working memory.
@@ -348,7 +348,7 @@ type DeclVariant[P any] struct {
 	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
 	// storage alone. Specialize are its specialisation constants from number 0 on.
 	Cooperative *Cooperative
-	Specialize  func(p P, t Target, s Storage) []uint32
+	Specialize  func(p P, t DeviceCaps, s Storage) []uint32
 	// ByTuning are the calls for which the variant is chosen where measuring says so,
 	// and not by the device's class; nil for none.
 	ByTuning func(p P) bool
@@ -399,8 +399,8 @@ func elementwise[P any](n func(p P) uint32) []DeclVariant[P] {
 	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Elements: func(p P) int { return int(n(p)) }}}}}
 }
 
-// along is the single plain variant over rows and their columns.
-func along[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
+// rowwise is the single plain variant over rows and their columns.
+func rowwise[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
 	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Rows: rows}}}}
 }
 
@@ -449,7 +449,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 			v.byTuning = func(p any) bool { return dv.ByTuning(p.(P)) }
 		}
 		if dv.Specialize != nil {
-			v.specialize = func(p any, t Target, s Storage) []uint32 { return dv.Specialize(p.(P), t, s) }
+			v.specialize = func(p any, t DeviceCaps, s Storage) []uint32 { return dv.Specialize(p.(P), t, s) }
 		}
 		v.Passes = passes(dv.Passes, 1)
 		if v.Cooperative == nil {
@@ -498,15 +498,15 @@ func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
 // chunksOf is how many chunks of the given size cover n rows.
 func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
 
-// mostLoops is how many iterations of all its loops together llvmpipe lets a shader
+// llvmpipeLoopLimit is how many iterations of all its loops together llvmpipe lets a shader
 // make before it ends them, and says nothing.
-const mostLoops = 65535
+const llvmpipeLoopLimit = 65535
 
-// byGroup are the variants of a kernel whose workgroups each work together on a
+// rowReduction are the variants of a kernel whose workgroups each work together on a
 // row of cols elements: on a software device as many invocations as a vector has
 // lanes, where more would only take turns; on a GPU enough to hide memory's
 // latency. Long rows are not for lanes: see mostLoops.
-func byGroup[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
+func rowReduction[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
 	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
 	return []DeclVariant[P]{
 		{Name: "lanes", Group: 8, When: lanes, Passes: passes},

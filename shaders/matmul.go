@@ -77,7 +77,7 @@ var MatMul = Declare(Decl[MatMulParams]{
 // matmulRows is for few rows and b stored transposed, a token at a time: all
 // that counts is to read b once. Where rows lie so, four terms are read at once.
 func matmulRows() []DeclVariant[MatMulParams] {
-	four := func(p MatMulParams) bool {
+	aligned := func(p MatMulParams) bool {
 		return p.fewRows() && p.K.Slot == 0 && p.K.Max%4 == 0 && p.LDA%4 == 0 && p.LDB%4 == 0 && p.StrideA%4 == 0 && p.StrideB%4 == 0
 	}
 	grid := func(cols int) []DeclPass[MatMulParams] {
@@ -88,14 +88,14 @@ func matmulRows() []DeclVariant[MatMulParams] {
 	lane := func(cols uint32, when func(p MatMulParams) bool) DeclVariant[MatMulParams] {
 		return DeclVariant[MatMulParams]{
 			Name: fmt.Sprintf("lane%d", cols), Source: "matmul_lane", Group: 8, Vec4: []string{"a", "b"}, Consts: map[string]uint32{"COLS": cols},
-			When: func(p MatMulParams, c Class) bool { return c == Software && four(p) && when(p) }, Passes: grid(int(8 * cols)),
+			When: func(p MatMulParams, c Class) bool { return c == Software && aligned(p) && when(p) }, Passes: grid(int(8 * cols)),
 		}
 	}
 	return []DeclVariant[MatMulParams]{
 		lane(4, func(p MatMulParams) bool { return p.M.Max <= 2 }),
 		{
 			Name: "rows4", Source: "matmul_row4", Group: 64, Vec4: []string{"a", "b"},
-			When: func(p MatMulParams, c Class) bool { return c != Software && four(p) }, Passes: grid(4),
+			When: func(p MatMulParams, c Class) bool { return c != Software && aligned(p) }, Passes: grid(4),
 		},
 		{
 			Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
@@ -125,15 +125,15 @@ func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bo
 // matmulLanes makes 32 rows and columns a workgroup whose invocations hand each
 // other what they read, where the device's subgroups are as large as it; with
 // four, reading four values at once, where they lie so.
-func matmulLanes(name string, four bool) []DeclVariant[MatMulParams] {
+func matmulLanes(name string, vec4 bool) []DeclVariant[MatMulParams] {
 	v := DeclVariant[MatMulParams]{
 		Name: name, Source: "matmul_lanes", Include: []string{"matmul_blocks", "lanes"}, Group: 8,
 		When: func(p MatMulParams, c Class) bool {
-			return c == Software && p.M.Max >= 24 && p.N >= 24 && (!four || p.fours())
+			return c == Software && p.M.Max >= 24 && p.N >= 24 && (!vec4 || p.vec4Aligned())
 		},
 		Passes: matmulGrid(32, 32),
 	}
-	if four {
+	if vec4 {
 		v.Vec4 = []string{"a", "b"}
 	}
 	return []DeclVariant[MatMulParams]{v}
@@ -146,19 +146,19 @@ func matmulWide() []DeclVariant[MatMulParams] {
 		Name: "wide4", Source: "matmul_wide", Include: []string{"matmul_blocks"}, Vec4: []string{"a", "b"},
 		Consts: map[string]uint32{"ROWS": 4, "COLS": 2, "RESULTS": 16*4*2 + 1},
 		When: func(p MatMulParams, c Class) bool {
-			return c == Software && p.M.Max >= 8 && p.N >= 8 && p.fours()
+			return c == Software && p.M.Max >= 8 && p.N >= 8 && p.vec4Aligned()
 		},
 		Passes: matmulGrid(16, 64),
 	}}
 }
 
-// fours says whether a and b are made of whole groups of four values, in the
+// vec4Aligned says whether a and b are made of whole groups of four values, in the
 // direction in which they lie.
-func (p MatMulParams) fours() bool { return p.groups()%4 == 0 }
+func (p MatMulParams) vec4Aligned() bool { return p.alignmentBits()%4 == 0 }
 
-// groups is a number that divides by a power of two where all lengths and distances
+// alignmentBits is a number that divides by a power of two where all lengths and distances
 // of a and b do, in the direction in which they lie.
-func (p MatMulParams) groups() uint32 {
+func (p MatMulParams) alignmentBits() uint32 {
 	rows, cols := p.K.Max, p.N
 	if p.TransA != 0 {
 		rows = p.M.Max

@@ -10,7 +10,7 @@ type coopTile struct {
 	rows, cols, depth uint32
 	subRows, subCols  uint32
 	invocations       uint32 // where the workgroup makes it as one matrix
-	places            uint32 // workgroups that a processor has at once, where it is compared by that
+	perProcessor      uint32 // workgroups that a processor has at once, where it is compared by that
 }
 
 // processors of a large GPU, for what is estimated.
@@ -18,9 +18,9 @@ const processors = 132
 
 // The tiles that are compared with each other, or cut in two ways.
 var (
-	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, places: 2}
-	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, places: 3}
-	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, places: 5}
+	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, perProcessor: 2}
+	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, perProcessor: 3}
+	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, perProcessor: 5}
 	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256}
 )
 
@@ -92,10 +92,10 @@ func (t coopTile) square(p MatMulParams) bool {
 // filled is which part of the tiles that a large GPU has room for, over all waves of
 // workgroups, are results.
 func (t coopTile) filled(p MatMulParams) float64 {
-	room := int(t.places) * processors
+	slots := int(t.perProcessor) * processors
 	groups := chunksOf(p.M.Max, int(t.rows)) * chunksOf(p.N, int(t.cols)) * int(p.Batch)
-	waves := (groups + room - 1) / room
-	return float64(p.M.Max) * float64(p.N) * float64(p.Batch) / float64(waves*room*int(t.rows*t.cols))
+	waves := (groups + slots - 1) / slots
+	return float64(p.M.Max) * float64(p.N) * float64(p.Batch) / float64(waves*slots*int(t.rows*t.cols))
 }
 
 // subgroups is the variant whose subgroups take the device's matrices. It reads eight
@@ -111,10 +111,10 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Include: []string{"matmul", "matmul_tiles", "matmul_whole"}, Cooperative: coop,
 		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
 		When: func(p MatMulParams, c Class) bool {
-			return c != Software && (wide == 0 || p.eights())
+			return c != Software && (wide == 0 || p.vec8Aligned())
 		},
 		ByTuning: func(p MatMulParams) bool { return !best(t, p) },
-		Specialize: func(p MatMulParams, target Target, s Storage) []uint32 {
+		Specialize: func(p MatMulParams, target DeviceCaps, s Storage) []uint32 {
 			m, _ := coop.matrix(target, s.Type)
 			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K, p.TransA, p.TransB}
 		},
@@ -133,13 +133,13 @@ func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 		Consts:   map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "INVOCATIONS": t.invocations},
 		When:     func(_ MatMulParams, c Class) bool { return c != Software },
 		ByTuning: func(MatMulParams) bool { return true },
-		Specialize: func(p MatMulParams, _ Target, _ Storage) []uint32 {
+		Specialize: func(p MatMulParams, _ DeviceCaps, _ Storage) []uint32 {
 			return []uint32{p.TransA, p.TransB, Flag((p.LDA|p.LDB|p.StrideA|p.StrideB)%8 == 0)}
 		},
 		Passes: matmulGrid(int(t.rows), int(t.cols)),
 	}
 }
 
-// eights says whether a and b are made of whole groups of eight values, in the
+// vec8Aligned says whether a and b are made of whole groups of eight values, in the
 // direction in which they lie.
-func (p MatMulParams) eights() bool { return p.groups()%8 == 0 }
+func (p MatMulParams) vec8Aligned() bool { return p.alignmentBits()%8 == 0 }

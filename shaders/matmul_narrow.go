@@ -42,7 +42,7 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	}
 	weights, ldb := b.U16(1), int(p.LDB)
 	h.Parallel(n, max(1, narrowGrain/(m*k)), func(lo, hi int) {
-		narrowProduct(kernels, m, k, a, weights[lo*ldb:], ldb, hi-lo, c[lo:], ldc, p.Alpha, beta)
+		narrowMatmul(kernels, m, k, a, weights[lo*ldb:], ldb, hi-lo, c[lo:], ldc, p.Alpha, beta)
 	})
 	if narrow {
 		for i := range m {
@@ -52,9 +52,9 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	return true
 }
 
-// narrowProduct multiplies m rows of a [m,k] by n rows of b, as many at a time as the
+// narrowMatmul multiplies m rows of a [m,k] by n rows of b, as many at a time as the
 // kernels take.
-func narrowProduct(kernels []simd.NarrowDotsKernel, m, k int, a []float32, b []uint16, ldb, n int, c []float32, ldc int, alpha, beta float32) {
+func narrowMatmul(kernels []simd.NarrowDotsKernel, m, k int, a []float32, b []uint16, ldb, n int, c []float32, ldc int, alpha, beta float32) {
 	for i := 0; i < m; i += len(kernels) {
 		kernel := kernels[min(len(kernels), m-i)-1]
 		kernel(k, &a[i*k], k, &b[0], ldb, n, &c[i*ldc], ldc, alpha, beta)

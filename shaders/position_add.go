@@ -21,7 +21,7 @@ var PositionAdd = Declare(Decl[PositionAddParams]{
 		{Name: "y", Access: Write},
 	},
 	Include:  []string{"place"},
-	Variants: along(func(p PositionAddParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Variants: rowwise(func(p PositionAddParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"y"}},
 	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
@@ -65,7 +65,7 @@ var PositionAddBackward = Declare(Decl[PositionAddParams]{
 		{Name: "dx_pos", Access: ReadWrite},
 	},
 	Include:  []string{"sum", "place"},
-	Variants: along(func(p PositionAddParams) (rows, cols int) { return 2 * int(p.MaxGrid), int(p.Cols) }),
+	Variants: rowwise(func(p PositionAddParams) (rows, cols int) { return 2 * int(p.MaxGrid), int(p.Cols) }),
 	Halves:   [][]string{{"dy"}},
 	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {

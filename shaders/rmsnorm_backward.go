@@ -34,7 +34,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "narrow", Access: Write, Optional: true},
 	},
 	Include: []string{"sum", "group", "place"},
-	Variants: byGroup(func(p RMSNormBackwardParams) uint32 { return p.Cols },
+	Variants: rowReduction(func(p RMSNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[RMSNormBackwardParams]{Grid: func(p RMSNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
 		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Rows: func(p RMSNormBackwardParams) (rows, cols int) {
 			return chunksOf(p.Rows.Max, sumChunk), int(p.Cols)
@@ -48,7 +48,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	},
 	Axes: alongCount(func(p *RMSNormBackwardParams) *Count { return &p.Rows }, func(p RMSNormBackwardParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "narrow": rowBytes(p.Cols), "rstd": 4}
-	}, func(p *RMSNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
+	}, func(p *RMSNormBackwardParams, first uint32) { accumulateAfterFirst(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		cols := int(p.Cols)
 		if p.WithW == 0 {

@@ -35,7 +35,9 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 			// Both products loop 2.5·K times together, where nothing is unrolled.
 			Name: "lane4", Source: "rmsnorm_linear_lane", Include: []string{"group"}, Group: 8, Consts: map[string]uint32{"COLS": 4},
 			Vec4: []string{"x", "gain", "w", "up", "scratch"},
-			When: func(p RMSNormLinearParams, c Class) bool { return c == Software && p.K%4 == 0 && p.K <= mostLoops/4 },
+			When: func(p RMSNormLinearParams, c Class) bool {
+				return c == Software && p.K%4 == 0 && p.K <= llvmpipeLoopLimit/4
+			},
 			Passes: []DeclPass[RMSNormLinearParams]{
 				{Entry: "norm", Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows)) }},
 				{Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows) * chunksOf(p.N, 8*4)) }},
@@ -147,7 +149,7 @@ func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage)
 		return false
 	}
 	p.onCPU(h, b, func(binding int, a []float32, lo, hi int, c []float32) {
-		narrowProduct(kernels, rows, k, a, b.U16(binding)[lo*k:], k, hi-lo, c, n, 1, 0)
+		narrowMatmul(kernels, rows, k, a, b.U16(binding)[lo*k:], k, hi-lo, c, n, 1, 0)
 	}, func(at int, row []float32) {
 		if s.Bindings>>4&1 != 0 {
 			simd.Pack(format, b.U16(4)[at:][:len(row)], row)

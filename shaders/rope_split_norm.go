@@ -35,7 +35,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		{Name: "rstd", Access: Write},
 	},
 	Include: []string{"sum", "group", "rope"},
-	Variants: byHead(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
+	Variants: headReduction(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
 		return gridGroups(int(p.Tokens.Max * (p.normed() + p.Values*p.KVHeads)))
 	}}),
 	Halves: [][]string{{"x", "q", "k", "v"}, {"x", "q", "k"}},
@@ -132,8 +132,8 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 // normed is the number of heads with a norm.
 func (p RoPESplitNormParams) normed() uint32 { return p.Heads + p.KVHeads }
 
-// byHead are the variants of a kernel whose workgroups each work together on a head.
-func byHead[P any](passes ...DeclPass[P]) []DeclVariant[P] {
+// headReduction are the variants of a kernel whose workgroups each work together on a head.
+func headReduction[P any](passes ...DeclPass[P]) []DeclVariant[P] {
 	return []DeclVariant[P]{
 		{Name: "lanes", Group: 8, When: func(_ P, c Class) bool { return c == Software }, Passes: passes},
 		{Group: 64, Passes: passes},

@@ -32,7 +32,7 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 		{Name: "dwk", Access: ReadWrite, Optional: true},
 	},
 	Include: []string{"sum", "group", "place", "rope", "rope_gradient"},
-	Variants: byHead(
+	Variants: headReduction(
 		DeclPass[RoPESplitNormBackwardParams]{Grid: func(p RoPESplitNormBackwardParams) [3]uint32 {
 			return gridGroups(int(p.Tokens.Max * p.heads()))
 		}},
@@ -52,7 +52,7 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 			"x": row, "dx": row, "rstd": rowBytes(p.heads()), "positions": 4,
 			"dq": rowBytes(p.Heads * p.HeadDim), "dk": rowBytes(p.KVHeads * p.HeadDim),
 		}
-	}, func(p *RoPESplitNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
+	}, func(p *RoPESplitNormBackwardParams, first uint32) { accumulateAfterFirst(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RoPESplitNormBackwardParams, b Buffers) {
 		tokens, d := p.Tokens.At(h.Step()), int(p.HeadDim)
 		if p.WithW != 0 {

@@ -92,9 +92,9 @@ func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 
 // As is WithText for a variant that runs as it would on a target, whatever the device
 // says of itself: tests try so what no device at hand offers.
-func (k *Kernel) As(t Target, v *Variant, text string, module []byte) *Kernel {
+func (k *Kernel) WithCaps(t DeviceCaps, v *Variant, text string, module []byte) *Kernel {
 	altered := k.WithText(v, text, module)
-	altered.Variants[0].as = &t
+	altered.Variants[0].caps = &t
 	return altered
 }
 

@@ -22,7 +22,7 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		{Name: "y", Access: Write},
 	},
 	Include:  []string{"exp", "exp_vec", "place"},
-	Variants: along(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Variants: rowwise(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p SwiGLUStackedParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *SwiGLUStackedParams) *Count { return &p.Rows }, func(p SwiGLUStackedParams) map[string]int64 {

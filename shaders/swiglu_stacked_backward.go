@@ -23,7 +23,7 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		{Name: "dx", Access: ReadWrite},
 	},
 	Include:  []string{"exp", "exp_vec", "place"},
-	Variants: along(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Variants: rowwise(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "dy", "dx"}},
 	Even:     func(p SwiGLUStackedBackwardParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *SwiGLUStackedBackwardParams) *Count { return &p.Rows }, func(p SwiGLUStackedBackwardParams) map[string]int64 {

@@ -118,7 +118,7 @@ func (r Recipe) estimate(m *Model, recompute bool) (Estimation, error) {
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = memoryFor(m.Params)
 	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: m.checkpointBytes()}
-	e.MemoryBytes.Activations = first.Arena.Or(further.Arena).Or(update.Arena).Total() + in.bytes()
+	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.bytes()
 	if r.ValEvery > 0 {
 		answers, err := answerBytes(m)
 		if err != nil {

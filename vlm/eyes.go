@@ -38,7 +38,7 @@ func planEyes(m *Model, batch, capacity int) (*eyes, *engine.Buffer, error) {
 	e := &eyes{batch: batch, capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64(roundUp(batch*size, 4)))
-	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.storage(), capacity*slots*v.HiddenSize))
+	e.vectors = engine.NewBuffer("picture vectors", engine.BufferSize(m.storage(), capacity*slots*v.HiddenSize))
 	e.vectors.Type = m.storage()
 	table := engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.storage()}, func(g *nn.Graph) {

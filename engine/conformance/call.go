@@ -26,7 +26,7 @@ type Call struct {
 
 // NewCall places and compiles a case. contents are those of kernelcheck.Fill. The
 // dispatch is cut to bind at most so many bytes of a buffer; 0 = no limit.
-func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32, most int64) (_ *Call, err error) {
+func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32, limit int64) (_ *Call, err error) {
 	x := &Call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
 	defer func() {
 		if err != nil {
@@ -41,7 +41,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 			continue
 		}
 		t := c.Storage.Of(i, k.Bindings[i])
-		bytes := engine.Room(t, len(w))
+		bytes := engine.BufferSize(t, len(w))
 		b := engine.NewBuffer(k.Bindings[i].Name, bytes+2*engine.Alignment)
 		if t.Half() {
 			b.Type = t
@@ -58,12 +58,12 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	}
 	x.scratch = k.Scratch(c.Params)
 	program := engine.NewProgram(k.Name)
-	program.Dispatch(k.WithRoom(engine.Alignment), c.Params, views...)
+	program.Dispatch(k.WithScratchPadding(engine.Alignment), c.Params, views...)
 	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}
-	x.program, err = dev.Compile(plan.Within(most), nil)
+	x.program, err = dev.Compile(plan.Within(limit), nil)
 	return x, err
 }
 

@@ -37,8 +37,8 @@ func Check(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared
 
 // CheckWithin is Check with the call cut to bind at most so many bytes of a buffer;
 // 0 = no limit.
-func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared, most int64) (worst float64, err error) {
-	call, err := NewCall(dev, k, c.Case, c.contents, most)
+func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared, limit int64) (worst float64, err error) {
+	call, err := NewCall(dev, k, c.Case, c.contents, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -47,7 +47,7 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 		return 0, err
 	}
 	variant, _ := dev.Info().Choose(k, c.Params, c.Storage)
-	tolerated := kernelcheck.In(variant, c.Case)
+	tolerated := kernelcheck.ForVariant(variant, c.Case)
 	var wrong []error
 	for i, in := range c.Inputs {
 		if in.Absent {

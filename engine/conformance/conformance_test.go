@@ -177,19 +177,19 @@ func TestCoverage(t *testing.T) {
 }
 
 // targetOf is a device that has what a variant needs.
-func targetOf(t *testing.T, k *shaders.Kernel, v *shaders.Variant) shaders.Target {
+func targetOf(t *testing.T, k *shaders.Kernel, v *shaders.Variant) shaders.DeviceCaps {
 	t.Helper()
 	if v.Cooperative != nil {
-		return v.Cooperative.Target(v.Storage.Type)
+		return v.Cooperative.Caps(v.Storage.Type)
 	}
-	needs, err := k.Needs(v)
+	needs, err := k.Requirements(v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if needs.Subgroup {
-		return shaders.Target{Subgroup: needs.Invocations}
+		return shaders.DeviceCaps{Subgroup: needs.Invocations}
 	}
-	return shaders.Target{}
+	return shaders.DeviceCaps{}
 }
 
 func hasCount(params any) bool {

@@ -39,8 +39,8 @@ var squares = []string{
 	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward", "swiglu_stacked", "swiglu_stacked_backward",
 }
 
-// bearable replaces a large value by one that the kernel can square.
-func (s special) bearable(k *shaders.Kernel) special {
+// squarable replaces a large value by one that the kernel can square.
+func (s special) squarable(k *shaders.Kernel) special {
 	if a := math.Abs(float64(s.value)); a == float64(float32(1e30)) && slices.Contains(squares, k.Name) {
 		sign := float32(math.Copysign(1, float64(s.value)))
 		return special{fmt.Sprintf("%g", sign*1e15), sign * 1e15}
@@ -71,14 +71,14 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 		if storesAbsent(k, c, s) {
 			continue // it is a case of fewer bindings in 16 bits
 		}
-		news := false
+		uncovered := false
 		for i := range k.Variants {
 			v := &k.Variants[i]
 			if v.Storage == s && !taken[v] && v.Runs(c.Params) {
-				news, taken[v] = true, true
+				uncovered, taken[v] = true, true
 			}
 		}
-		if news || c.Elements() <= small && k.Stores(c.Params, s) {
+		if uncovered || c.Elements() <= small && k.Stores(c.Params, s) {
 			c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
 			cases = append(cases, c)
 		}
@@ -113,7 +113,7 @@ func specialCases(k *shaders.Kernel, declared []shaders.Case) []shaders.Case {
 			continue // NaN that is to be overwritten
 		}
 		for _, s := range specials {
-			c := s.bearable(k).in(base, i, b.Name, contents[i])
+			c := s.squarable(k).in(base, i, b.Name, contents[i])
 			if u, found := undefined(k.Name, b.Name, s.name); found {
 				if c, ok = u.restrict(c); !ok {
 					continue

@@ -5,8 +5,8 @@ import (
 	"patchwork/shaders"
 )
 
-// classed is a device that can run the variants meant for another class.
-type classed interface{ SetClass(shaders.Class) }
+// classSetter is a device that can run the variants meant for another class.
+type classSetter interface{ SetClass(shaders.Class) }
 
 // small is how many elements a case has that is tried in more than the variants which
 // devices choose by themselves.
@@ -25,27 +25,27 @@ type Variant struct {
 // its own.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
-	if _, ok := dev.(classed); !ok {
+	if _, ok := dev.(classSetter); !ok {
 		return []Variant{{class: own}}
 	}
 	var variants []Variant
 	seen := map[*shaders.Variant]bool{}
 	classes := []shaders.Class{own, shaders.Software, shaders.Integrated, shaders.Discrete}
-	if brief(dev, c) {
+	if ownVariantsOnly(dev, c) {
 		classes = classes[:1]
 	}
 	for _, class := range classes {
-		target := dev.Info().Target()
+		target := dev.Info().Caps()
 		target.Class, target.Tuned = class, nil
 		if v, _ := k.ChooseFor(c.Params, c.Storage, target); v != nil && !seen[v] {
 			seen[v] = true
 			variants = append(variants, Variant{Name: v.Name, class: class})
 		}
 	}
-	if c.Elements() > small || c.Storage.Bindings == 0 || brief(dev, c) {
+	if c.Elements() > small || c.Storage.Bindings == 0 || ownVariantsOnly(dev, c) {
 		return variants
 	}
-	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Target()) {
+	for _, v := range k.Runnable(c.Params, c.Storage, dev.Info().Caps()) {
 		if v.OnlyTuned(c.Params) && !seen[v] {
 			variants = append(variants, Variant{Name: v.Name, class: own, bucket: k.Bucket(c.Params, c.Storage)})
 		}
@@ -53,16 +53,16 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 	return variants
 }
 
-// brief says that a device's own variants are enough for a case: where the other ones
+// ownVariantsOnly says that a device's own variants are enough for a case: where the other ones
 // are those of bf16 with another type.
-func brief(dev engine.Device, c shaders.Case) bool {
+func ownVariantsOnly(dev engine.Device, c shaders.Case) bool {
 	info := dev.Info()
 	return info.Kind == "software" && len(info.Matrices) == 0 && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16
 }
 
 // With runs f while the device chooses the variant.
 func (v Variant) With(dev engine.Device, f func()) {
-	if d, ok := dev.(classed); ok {
+	if d, ok := dev.(classSetter); ok {
 		defer d.SetClass(dev.Info().Class)
 		d.SetClass(v.class)
 	}

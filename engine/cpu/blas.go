@@ -10,16 +10,16 @@ import (
 	"patchwork/shaders"
 )
 
-// blasProduct opens OpenBLAS; ok is false where there is none.
-func blasProduct() (p product, ok bool) {
+// blasMatmul opens OpenBLAS; ok is false where there is none.
+func blasMatmul() (p matmul, ok bool) {
 	lib, sgemm, err := openBLAS()
 	if err != nil {
-		return product{}, false
+		return matmul{}, false
 	}
 	// One thread a call: the tiling over goroutines is ours, so that results
 	// do not depend on how many threads OpenBLAS would take.
 	setBLASThreads(lib, 1)
-	return product{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
+	return matmul{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
 }
 
 func openBLAS() (lib, sgemm uintptr, err error) {

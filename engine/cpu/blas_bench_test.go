@@ -19,7 +19,7 @@ func BenchmarkAgainstOpenBLAS(b *testing.B) {
 	}
 	setBLASThreads(lib, 2)
 	defer setBLASThreads(lib, 1)
-	h := newHost(2, bestProduct())
+	h := newHost(2, bestMatmul())
 	g := randomGemm(1024, 1024, 1024, false, false, 0)
 	g.Alpha = 1
 	callSGEMM(sgemm, g)

@@ -17,7 +17,7 @@ import (
 
 // Device is the CPU as an engine device.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	host *host
 }
 
@@ -27,13 +27,13 @@ func Open(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{host: newHost(threads, bestProduct())}
+	return &Device{host: newHost(threads, bestMatmul())}
 }
 
 // Info describes the CPU; Driver names what multiplies matrices.
 func (d *Device) Info() engine.Info {
 	return engine.Info{
-		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.product.name, Class: shaders.Software,
+		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.matmul.name, Class: shaders.Software,
 		Memory:   engine.HostMemory(),
 		Features: cpuFeatures(),
 		Limits:   engine.Limits{MaxInvocations: d.host.threads},
@@ -141,7 +141,7 @@ type executable struct {
 	calls    []call
 	uses     []*memory // what must not have been freed when it runs
 	freed    bool
-	pace     pace
+	spin     spinPolicy
 }
 
 // slice returns the bytes that a view sees, nil for an absent one.
@@ -183,7 +183,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
 		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
 	})
-	return e.plan.Whole(timings), err
+	return e.plan.SumParts(timings), err
 }
 
 // walk runs the calls and tells done the time of each since the beginning.
@@ -192,7 +192,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 		return err
 	}
 	defer runtime.KeepAlive(e)
-	return e.host.during(&e.pace, func() error {
+	return e.host.runProgram(&e.spin, func() error {
 		begin := time.Now()
 		for i := range e.calls {
 			if err := ctx.Err(); err != nil {

@@ -15,9 +15,9 @@ const dotsWork = 1 << 14
 
 func dotsFit(g shaders.Gemm) bool { return g.M <= fewRows && g.TransB && !g.TransA }
 
-// dotsProduct multiplies a few rows by the rows of b.
-func dotsProduct(name string, t simd.Tile) product {
-	return product{name: name, gemm: func(g shaders.Gemm) { dots(t, g) }, rows: fewRows, cols: 16, exact: true, smallest: dotsWork}
+// dotsMatmul multiplies a few rows by the rows of b.
+func dotsMatmul(name string, t simd.Tile) matmul {
+	return matmul{name: name, gemm: func(g shaders.Gemm) { dots(t, g) }, rows: fewRows, cols: 16, exact: true, minWork: dotsWork}
 }
 
 // dots is op(a)·bᵀ by as many rows of a at a time as a kernel takes. Where that is

@@ -21,7 +21,7 @@ func TestGemm(t *testing.T) {
 	}
 }
 
-func testGemm(t *testing.T, p product, s [3]int, transA, transB bool) {
+func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 	m, n, k := s[0], s[1], s[2]
 	g := randomGemm(m, n, k, transA, transB, 3)
 	g.Alpha, g.Beta = 0.5, 2
@@ -55,9 +55,9 @@ func testGemm(t *testing.T, p product, s [3]int, transA, transB bool) {
 	}
 }
 
-func allProducts() []product {
-	products := append(ownProducts(), goProduct)
-	if p, ok := blasProduct(); ok {
+func allProducts() []matmul {
+	products := append(ownMatmuls(), goMatmul)
+	if p, ok := blasMatmul(); ok {
 		products = append(products, p)
 	}
 	return products

@@ -10,26 +10,26 @@ import (
 // host offers the cores and the matrix products to the kernels' CPU forms.
 type host struct {
 	threads int
-	product product
+	matmul  matmul
 	step    []uint32
 	scratch sync.Pool
-	team    *team // while a program runs with one
+	pool    *workerPool // while a program runs with one
 }
 
-func newHost(threads int, p product) *host { return &host{threads: threads, product: p} }
+func newHost(threads int, p matmul) *host { return &host{threads: threads, matmul: p} }
 
 func (h *host) Step() []uint32 { return h.step }
 
-// pieces is how many pieces Parallel cuts its range into at most: enough that
+// maxChunks is how many pieces Parallel cuts its range into at most: enough that
 // uneven pieces even out over the cores, the same on every machine.
-const pieces = 64
+const maxChunks = 64
 
-// during runs f, a program, with a team if its pace says so.
-func (h *host) during(p *pace, f func() error) error {
+// runProgram runs f, a program, with a team if its pace says so.
+func (h *host) runProgram(p *spinPolicy, f func() error) error {
 	spinning := h.threads > 1 && p.spinning()
 	if spinning {
-		h.team = gather(h.threads - 1)
-		defer func() { h.team.dismiss(); h.team = nil }()
+		h.pool = startPool(h.threads - 1)
+		defer func() { h.pool.stop(); h.pool = nil }()
 	}
 	start := time.Now()
 	err := f()
@@ -42,14 +42,14 @@ func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	if n <= 0 {
 		return
 	}
-	size := max(grain, ceil(n, pieces), 1)
+	size := max(grain, ceil(n, maxChunks), 1)
 	j := &job{n: n, size: size, count: ceil(n, size), f: f}
-	switch helpers := min(h.threads, j.count) - 1; {
-	case helpers == 0:
-	case h.team != nil:
-		h.team.job.Store(j)
+	switch workers := min(h.threads, j.count) - 1; {
+	case workers == 0:
+	case h.pool != nil:
+		h.pool.job.Store(j)
 	default:
-		for range helpers {
+		for range workers {
 			go j.work()
 		}
 	}
@@ -62,7 +62,7 @@ func (h *host) Gemm(g shaders.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	p := h.product.forShape(g)
+	p := h.matmul.forShape(g)
 	tm, tn := p.tile(g.M, g.N, g.K, h.threads)
 	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	if rows*cols == 1 {
@@ -96,7 +96,7 @@ func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 // GemmSerial computes one product on the calling goroutine.
 func (h *host) GemmSerial(g shaders.Gemm) {
 	if g.M > 0 && g.N > 0 {
-		h.product.forShape(g).serial(g)
+		h.matmul.forShape(g).serial(g)
 	}
 }
 

@@ -48,7 +48,7 @@ func cpuFeatures() []string {
 // OpenBLAS is what the installed library says of itself, "" where there is none. It
 // multiplies matrices only where our own products have no vectors (bestProduct).
 func OpenBLAS() string {
-	p, ok := blasProduct()
+	p, ok := blasMatmul()
 	if !ok {
 		return ""
 	}

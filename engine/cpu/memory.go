@@ -37,7 +37,7 @@ func (d *Device) newMemory(bytes int64) *memory {
 		m.data = raw[skip : skip+bytes : skip+bytes]
 	}
 	largePages(m.data)
-	d.Count(bytes)
+	d.Add(bytes)
 	return m
 }
 
@@ -47,7 +47,7 @@ func (m *memory) Size() int64 { return int64(len(m.data)) }
 
 // Free may be called again.
 func (m *memory) Free() {
-	m.device.Count(-m.Size())
+	m.device.Add(-m.Size())
 	m.data = nil
 	if m.mapped != nil {
 		m.cleanup.Stop()

@@ -5,25 +5,25 @@ import "patchwork/engine"
 // Small is a device that makes smaller buffers than it can, and refuses larger ones.
 type Small struct {
 	engine.Device
-	Most int64 // bytes of one buffer
+	Limit int64 // bytes of one buffer
 	// Segments is the most memories that one program's temporaries had.
 	Segments *int
 }
 
 // NewSmall limits the buffers of a device to most bytes.
-func NewSmall(dev engine.Device, most int64) Small { return Small{dev, most, new(int)} }
+func NewSmall(dev engine.Device, limit int64) Small { return Small{dev, limit, new(int)} }
 
 // Info describes the device with the limit.
 func (s Small) Info() engine.Info {
 	i := s.Device.Info()
-	i.Limits.MaxBufferBytes = s.Most
+	i.Limits.MaxBufferBytes = s.Limit
 	return i
 }
 
 // Allocate refuses what passes the limit.
 func (s Small) Allocate(bytes int64, what string) (engine.Memory, error) {
-	if bytes > s.Most {
-		return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: what, Asked: bytes, Available: s.Most}
+	if bytes > s.Limit {
+		return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: what, Asked: bytes, Available: s.Limit}
 	}
 	return s.Device.Allocate(bytes, what)
 }
@@ -31,8 +31,8 @@ func (s Small) Allocate(bytes int64, what string) (engine.Memory, error) {
 // Compile refuses a plan with a segment that passes the limit.
 func (s Small) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	for _, bytes := range p.Arena {
-		if bytes > s.Most {
-			return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: "activations", Asked: bytes, Available: s.Most}
+		if bytes > s.Limit {
+			return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: "activations", Asked: bytes, Available: s.Limit}
 		}
 	}
 	*s.Segments = max(*s.Segments, len(p.Arena))

@@ -88,7 +88,7 @@ func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
 		if in.Absent {
 			n = 0
 		}
-		c.sizes, c.shares = append(c.sizes, engine.Room(c.typeOf(i), n)), append(c.shares, i)
+		c.sizes, c.shares = append(c.sizes, engine.BufferSize(c.typeOf(i), n)), append(c.shares, i)
 	}
 	return c
 }
@@ -126,13 +126,13 @@ func Squares(t shaders.Type, gpu bool) []*Case {
 // elements is the size of the largest binding.
 func (c *Case) elements() (n int64) {
 	for i := range c.sizes {
-		n = max(n, c.room(i))
+		n = max(n, c.elementsOf(i))
 	}
 	return n
 }
 
-// room is how many elements binding i has.
-func (c *Case) room(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() }
+// elementsOf is how many elements binding i has.
+func (c *Case) elementsOf(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() }
 
 func (c *Case) typeOf(i int) shaders.Type { return c.Storage.Of(i, c.Kernel.Bindings[i]) }
 
@@ -153,7 +153,7 @@ func (c *Case) contents() []shaders.Input {
 	}
 	n := make([]int, len(c.sizes))
 	for i := range c.sizes {
-		n[i] = int(c.room(i))
+		n[i] = int(c.elementsOf(i))
 	}
 	return c.Kernel.Inputs(c.Params, c.Step[:], n)
 }
@@ -170,8 +170,8 @@ func describe(params, recorded any) string {
 		switch f := v.Field(i).Interface().(type) {
 		case shaders.Count:
 			part := fmt.Sprintf("%s=%d", strings.ToLower(name), f.Max)
-			if room := reflect.ValueOf(recorded).Field(i).Interface().(shaders.Count).Max; room != f.Max {
-				part += fmt.Sprintf("of%d", room)
+			if max := reflect.ValueOf(recorded).Field(i).Interface().(shaders.Count).Max; max != f.Max {
+				part += fmt.Sprintf("of%d", max)
 			}
 			parts = append(parts, part)
 		case uint32:

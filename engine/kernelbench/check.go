@@ -43,7 +43,7 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 	if c.inputs != nil {
 		return checkedCase, nil
 	}
-	if c.Cost.Flops <= checkFlops && c.elements() <= checkElements && !c.roundsUnread() {
+	if c.Cost.Flops <= checkFlops && c.elements() <= checkElements && !c.roundsRecomputed() {
 		given := shaders.Case{Params: c.Params, Inputs: c.contents(), Step: c.Step[:], Atol: ownTolerance}
 		return CheckedHere, compare(ctx, k.dev, c, given, true)
 	}
@@ -62,10 +62,10 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 	return outcome, nil
 }
 
-// roundsUnread says whether an input that the reference does not read has 16 bits.
-func (c *Case) roundsUnread() bool {
+// roundsRecomputed says whether an input that the reference does not read has 16 bits.
+func (c *Case) roundsRecomputed() bool {
 	for i, b := range c.Kernel.Bindings {
-		if b.Unread && c.Storage.Of(i, b).Half() {
+		if b.Recomputed && c.Storage.Of(i, b).Half() {
 			return true
 		}
 	}
@@ -74,17 +74,17 @@ func (c *Case) roundsUnread() bool {
 
 // conformance finds the costliest small case that runs a variant.
 func (k *checker) conformance(like *Case, variant string) (best shaders.Case, found bool) {
-	most := -1.0
+	maxCost := -1.0
 	for _, given := range like.Kernel.Cases() {
 		if !like.Kernel.Stores(given.Params, like.Storage) {
 			continue
 		}
 		c := fromCase(like.Kernel, given, like.Storage)
 		cost := c.Cost.Flops + c.Cost.Bytes
-		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= most {
+		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= maxCost {
 			continue
 		}
-		best, most, found = given, cost, true
+		best, maxCost, found = given, cost, true
 	}
 	return best, found
 }
@@ -98,7 +98,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 	for i := range alone.shares {
 		alone.shares[i] = i
 	}
-	x, err := place(dev, &alone)
+	x, err := newCall(dev, &alone)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 			return err
 		}
 		variant, _ := dev.Info().Choose(c.Kernel, given.Params, given.Storage)
-		tolerance := kernelcheck.In(variant, given)
+		tolerance := kernelcheck.ForVariant(variant, given)
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}
@@ -136,11 +136,11 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 }
 
 func largest(x []float64) float64 {
-	most := 0.0
+	largest := 0.0
 	for _, v := range x {
-		if a := math.Abs(v); a > most && !math.IsInf(v, 0) {
-			most = a
+		if a := math.Abs(v); a > largest && !math.IsInf(v, 0) {
+			largest = a
 		}
 	}
-	return most
+	return largest
 }

@@ -48,7 +48,7 @@ func TestRoofline(t *testing.T) {
 // out, and wrong results are noticed.
 func TestMeasure(t *testing.T) {
 	dev := cpu.Open(0)
-	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, Most: time.Second})
+	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, MaxCallTime: time.Second})
 	must(t, err)
 	defer b.Free()
 	if r := b.Roof(); r.Flops <= 0 || len(r.Levels) != len(levelBytes) || r.Launch <= 0 {

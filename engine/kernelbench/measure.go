@@ -13,9 +13,9 @@ import (
 
 // Options of measuring.
 type Options struct {
-	Samples int           // of a case, for statistics
-	Time    time.Duration // spent on a case, all samples together
-	Most    time.Duration // that one call may take
+	Samples     int           // of a case, for statistics
+	Time        time.Duration // spent on a case, all samples together
+	MaxCallTime time.Duration // that one call may take
 	// Patience ends a case's samples early, after the first; 0 = never.
 	Patience time.Duration
 }
@@ -79,12 +79,12 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	r := Result{Case: c}
 	r.Variant, r.Tuned = variantOf(b.dev, c)
 	r.Class = classOf(b.dev.Info())
-	if least, _ := b.Roof().Least(c.Cost); least > b.options.Most.Seconds() {
-		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, --case-time allows %.0f", least, b.options.Most.Seconds())}
+	if least, _ := b.Roof().Least(c.Cost); least > b.options.MaxCallTime.Seconds() {
+		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, --case-time allows %.0f", least, b.options.MaxCallTime.Seconds())}
 	}
 	var err error
 	if r.Checked, err = b.checker.check(ctx, c, r.Variant); err != nil {
-		if reason := lacking(err); reason != "" {
+		if reason := unsupportedReason(err); reason != "" {
 			return r, &SkipError{reason}
 		}
 		if ctx.Err() != nil || errors.Is(err, engine.ErrDeviceLost) {
@@ -92,12 +92,12 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 		}
 		return r, &WrongError{err}
 	}
-	x, err := place(b.dev, c)
+	x, err := newCall(b.dev, c)
 	if err == nil {
 		defer x.free()
 		err = x.fill()
 	}
-	if reason := lacking(err); reason != "" {
+	if reason := unsupportedReason(err); reason != "" {
 		return r, &SkipError{reason}
 	}
 	if err != nil {
@@ -106,11 +106,11 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	if err := b.sample(ctx, x, &r); err != nil {
 		return r, err
 	}
-	return r, b.gauges.again(ctx)
+	return r, b.gauges.remeasureNext(ctx)
 }
 
-// lacking is why a device cannot run something, "" for other errors.
-func lacking(err error) string {
+// unsupportedReason is why a device cannot run something, "" for other errors.
+func unsupportedReason(err error) string {
 	if errors.Is(err, engine.ErrOutOfMemory) || errors.Is(err, engine.ErrUnsupported) {
 		return err.Error()
 	}
@@ -119,7 +119,7 @@ func lacking(err error) string {
 
 // A first run that took up to so many times what is allowed is given a second: it
 // compiled, touched memory for the first time, and may have been disturbed.
-const benefitOfDoubt = 4
+const firstRunAllowance = 4
 
 // sample times a call that is ready. One that takes longer than allowed is timed
 // by one run alone.
@@ -129,13 +129,13 @@ func (b *Bench) sample(ctx context.Context, x *call, r *Result) error {
 		return err
 	}
 	var start time.Time
-	if first <= benefitOfDoubt*b.options.Most {
+	if first <= firstRunAllowance*b.options.MaxCallTime {
 		start = time.Now()
 		if first, err = x.time(ctx); err != nil {
 			return err
 		}
 	}
-	if first > b.options.Most {
+	if first > b.options.MaxCallTime {
 		r.Min, r.Runs, r.Samples = first, 1, []time.Duration{first}
 		return nil
 	}

@@ -111,7 +111,7 @@ func newGauges(ctx context.Context, dev engine.Device) (*gauges, error) {
 
 // add prepares a figure: a kernel from x to y, of so many bytes each.
 func (g *gauges) add(ctx context.Context, dev engine.Device, k *shaders.Kernel, params any, each, level int64) error {
-	x, err := place(dev, &Case{Kernel: k, Params: params, Cost: k.Cost(params), sizes: []int64{each, each}, shares: []int{0, 1}})
+	x, err := newCall(dev, &Case{Kernel: k, Params: params, Cost: k.Cost(params), sizes: []int64{each, each}, shares: []int{0, 1}})
 	if err != nil {
 		return err
 	}
@@ -139,8 +139,8 @@ func (g *gauge) measure(ctx context.Context) error {
 	return nil
 }
 
-// again measures one figure once more, all in turn.
-func (g *gauges) again(ctx context.Context) error {
+// remeasureNext measures one figure once more, all in turn.
+func (g *gauges) remeasureNext(ctx context.Context) error {
 	g.next++
 	return g.all[g.next%len(g.all)].measure(ctx)
 }
@@ -151,7 +151,7 @@ func (g *gauges) roof() Roof {
 	for i, x := range g.all {
 		switch {
 		case i == 0:
-			r.Flops = x.kase.Cost.Flops / x.best.Seconds()
+			r.Flops = x.c.Cost.Flops / x.best.Seconds()
 		case x.bytes == 0:
 			r.Launch = x.best
 		default:

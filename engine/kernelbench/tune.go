@@ -19,11 +19,11 @@ import (
 // class's own, another must be faster by tuneGain at its best, and in tuneWins of
 // the rounds.
 const (
-	tuneRounds     = 5
-	tuneMostRounds = 100
-	tuneTime       = 300 * time.Millisecond
-	tuneGain       = 0.95
-	tuneWins       = 0.7
+	tuneRounds    = 5
+	tuneMaxRounds = 100
+	tuneTime      = 300 * time.Millisecond
+	tuneGain      = 0.95
+	tuneWins      = 0.7
 )
 
 // TuneCases returns the cases worth tuning: for every bucket of parameters that
@@ -33,7 +33,7 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 	weight := func(c *Case) float64 { return float64(c.Calls) * (c.Cost.Flops + c.Cost.Bytes) }
 	for _, c := range cases {
 		bucket := c.Kernel.Bucket(c.Params, c.Storage)
-		if len(c.Kernel.Runnable(c.Params, c.Storage, info.Target())) < 2 {
+		if len(c.Kernel.Runnable(c.Params, c.Storage, info.Caps())) < 2 {
 			continue
 		}
 		if best := heaviest[bucket]; best == nil || weight(c) > weight(best) {
@@ -54,7 +54,7 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 // fastest, or the class's own where none is clearly faster. A variant whose result
 // differs from that of the class's own is left out, as is one that takes ten times
 // as long in its first run. The device's choices are as before afterwards.
-func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) (tuned.Entry, error) {
+func Tune(ctx context.Context, dev engine.Tunable, c *Case, maxCallTime time.Duration) (tuned.Entry, error) {
 	before := dev.Info().Choices
 	defer dev.SetChoices(before)
 	dev.SetChoices(nil)
@@ -69,7 +69,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 		return entry, err
 	}
 	entry.Default, entry.Variant = own.Name, own.Name
-	candidates, err := ready(ctx, dev, c, own, most)
+	candidates, err := prepareVariants(ctx, dev, c, own, maxCallTime)
 	defer func() {
 		for _, x := range candidates {
 			x.free()
@@ -79,7 +79,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 		return entry, err
 	}
 	rounds, wins := 0, map[string]int{}
-	for start := time.Now(); rounds < tuneRounds || rounds < tuneMostRounds && time.Since(start) < tuneTime; rounds++ {
+	for start := time.Now(); rounds < tuneRounds || rounds < tuneMaxRounds && time.Since(start) < tuneTime; rounds++ {
 		var own time.Duration
 		for i, x := range candidates {
 			t, err := x.time(ctx)
@@ -118,10 +118,10 @@ type candidate struct {
 	variant string
 }
 
-// ready compiles every variant, the class's own first, and runs each once.
-func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, most time.Duration) (all []candidate, err error) {
+// prepareVariants compiles every variant, the class's own first, and runs each once.
+func prepareVariants(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, maxCallTime time.Duration) (all []candidate, err error) {
 	variants := []*shaders.Variant{own}
-	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, dev.Info().Target()) {
+	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, dev.Info().Caps()) {
 		if v != own {
 			variants = append(variants, v)
 		}
@@ -130,11 +130,11 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 	var first time.Duration
 	for i, v := range variants {
 		dev.SetChoices(shaders.Choices{c.Kernel.Bucket(c.Params, c.Storage): v.Name})
-		x, err := place(dev, c)
-		if lacking(err) != "" && i > 0 {
+		x, err := newCall(dev, c)
+		if unsupportedReason(err) != "" && i > 0 {
 			continue
 		}
-		if reason := lacking(err); reason != "" {
+		if reason := unsupportedReason(err); reason != "" {
 			return all, &SkipError{reason}
 		}
 		if err != nil {
@@ -147,12 +147,12 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 		}
 		if i == 0 {
 			want, first = got, t
-			if t > most {
+			if t > maxCallTime {
 				return all, &SkipError{fmt.Sprintf("a call took %.1f s", t.Seconds())}
 			}
 			continue
 		}
-		if t > 10*first || !alike(c, got, want) {
+		if t > 10*first || !sameResults(c, got, want) {
 			x.free()
 			all = all[:len(all)-1]
 		}
@@ -176,7 +176,7 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	}()
 	written = make([][]uint32, len(x.buffers))
 	for i, b := range x.buffers {
-		if b != nil && x.kase.Kernel.Bindings[i].Access != shaders.Read {
+		if b != nil && x.c.Kernel.Bindings[i].Access != shaders.Read {
 			if written[i], err = x.read(i); err != nil {
 				return 0, nil, err
 			}
@@ -185,8 +185,8 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	return t, written, nil
 }
 
-// alike says whether two variants wrote the same, but for rounding: see ownTolerance.
-func alike(c *Case, got, want [][]uint32) bool {
+// sameResults says whether two variants wrote the same, but for rounding: see ownTolerance.
+func sameResults(c *Case, got, want [][]uint32) bool {
 	for i := range want {
 		if c.Kernel.Bindings[i].Type != shaders.F32 {
 			if !slices.Equal(got[i], want[i]) {

@@ -43,7 +43,7 @@ func ownFirst(info engine.Info, c *Case) (all []*shaders.Variant) {
 	if own != nil {
 		all = append(all, own)
 	}
-	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, info.Target()) {
+	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, info.Caps()) {
 		if v != own {
 			all = append(all, v)
 		}

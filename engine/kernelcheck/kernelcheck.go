@@ -127,7 +127,7 @@ func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, wan
 
 func compareFloats(t shaders.Type, c shaders.Case, got []uint32, want []float64) (worst float64, err error) {
 	wrong, at := 0, 0
-	c = rounded(t, c)
+	c = withRounding(t, c)
 	for i, w := range want {
 		e := excess(t, c, float64(math.Float32frombits(got[i])), w)
 		if e > 1 {
@@ -157,7 +157,7 @@ func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
 			return math.Inf(1)
 		}
 		return 0
-	case c.Spreads && !finite(got):
+	case c.NaNMaySpread && !finite(got):
 		return 0
 	case !finite(got) || !finite(want):
 		return math.Inf(1)

@@ -46,25 +46,25 @@ func Unpack(t shaders.Type, packed []uint32, n int) []uint32 {
 
 // In is the case as a variant, nil for none, computes it: factors that it does not
 // round add nothing to the tolerance.
-func In(v *shaders.Variant, c shaders.Case) shaders.Case {
+func ForVariant(v *shaders.Variant, c shaders.Case) shaders.Case {
 	if v == nil || v.Cooperative == nil || !v.Cooperative.Rounds {
-		c.Factors = 0
+		c.ProductRoundingTolerance = 0
 	}
 	return c
 }
 
-// rounded allows for an output's being rounded to its type: to a part of its value,
+// withRounding allows for an output's being rounded to its type: to a part of its value,
 // or of F16's smallest steps. A case without tolerance still has none: what is
 // copied is rounded to the bit.
-func rounded(t shaders.Type, c shaders.Case) shaders.Case {
+func withRounding(t shaders.Type, c shaders.Case) shaders.Case {
 	if c.Rtol == 0 && c.Atol == 0 {
 		return c
 	}
 	switch t {
 	case shaders.BF16:
-		c.Rtol, c.Atol = c.Rtol+0x1p-8, c.Atol+(c.Unread+c.Factors)*0x1p-8
+		c.Rtol, c.Atol = c.Rtol+0x1p-8, c.Atol+(c.RecomputedInputTolerance+c.ProductRoundingTolerance)*0x1p-8
 	case shaders.F16:
-		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+(c.Unread+c.Factors)*0x1p-11+0x1p-25
+		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+(c.RecomputedInputTolerance+c.ProductRoundingTolerance)*0x1p-11+0x1p-25
 	}
 	return c
 }

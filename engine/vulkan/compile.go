@@ -81,7 +81,7 @@ func (e *executable) build() error {
 		if err != nil {
 			return e.InCall(i, err)
 		}
-		builds[i] = build{dispatch.Kernel, c.Variant, l, c.Variant.Constants(dispatch.Params, d.info.Target())}
+		builds[i] = build{dispatch.Kernel, c.Variant, l, c.Variant.Constants(dispatch.Params, d.info.Caps())}
 		e.calls[i] = call{Call: c, build: builds[i]}
 	}
 	if err := d.pipelines.make(d, builds); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // Device is an opened Vulkan device with one compute queue.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	instance *instance
 	physical *physical
 	info     engine.Info

@@ -56,9 +56,9 @@ func smallest(all []form) []form {
 }
 
 // cases are those of a variant on a target, up to so many elements.
-func (f form) cases(t shaders.Target, most int) []shaders.Case {
+func (f form) cases(t shaders.DeviceCaps, limit int) []shaders.Case {
 	return slices.DeleteFunc(conformance.Cases(f.kernel), func(c shaders.Case) bool {
-		return c.Long || c.Elements() > most || c.Storage != f.variant.Storage || !slices.Contains(f.kernel.Runnable(c.Params, c.Storage, t), f.variant)
+		return c.Long || c.Elements() > limit || c.Storage != f.variant.Storage || !slices.Contains(f.kernel.Runnable(c.Params, c.Storage, t), f.variant)
 	})
 }
 
@@ -88,7 +88,7 @@ func TestEmulated(t *testing.T) {
 		// A whole matrix in every invocation is too much to compile it for every constant.
 		all := all && (!inWorkgroup || f.variant.Cooperative.Rows*f.variant.Cooperative.Cols <= 64*64)
 		for _, size := range sizes {
-			target := emulation.Target(f.variant, size[0], size[1], size[2], d.info.Limits.SubgroupSize)
+			target := emulation.Caps(f.variant, size[0], size[1], size[2], d.info.Limits.SubgroupSize)
 			t.Run(fmt.Sprintf("%s/%dx%dx%d", f.kernel.ID(f.variant), size[0], size[1], size[2]), func(t *testing.T) {
 				testEmulated(t, d, f, target, all)
 			})
@@ -98,7 +98,7 @@ func TestEmulated(t *testing.T) {
 
 // testEmulated holds a variant to the references in all its cases, or in those for
 // which nothing more must be compiled than for the largest.
-func testEmulated(t *testing.T, d *Device, f form, target shaders.Target, all bool) {
+func testEmulated(t *testing.T, d *Device, f form, target shaders.DeviceCaps, all bool) {
 	emulated, err := emulation.Kernel(f.kernel, f.variant, target, glslc.Compile)
 	if err != nil {
 		t.Fatal(err)
@@ -131,22 +131,22 @@ func TestWorkgroupMemory(t *testing.T) {
 	if len(d.info.Matrices) == 0 {
 		t.Skip("the driver has no cooperative matrices; make test-mesa sets up one that has")
 	}
-	told, roomy := d.info.Target(), d.info.Target()
-	roomy.WorkgroupMemory = 0
+	reported, unlimited := d.info.Caps(), d.info.Caps()
+	unlimited.WorkgroupMemory = 0
 	for _, f := range cooperative() {
-		needs, err := f.kernel.Needs(f.variant)
+		needs, err := f.kernel.Requirements(f.variant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if needs.Fits(told) {
+		if needs.MetBy(reported) {
 			continue // the suite of all devices runs it
 		}
 		module, err := f.kernel.SPIRV(f.variant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		forced := f.kernel.As(roomy, f.variant, "", module)
-		for _, c := range f.cases(roomy, 1<<17) {
+		forced := f.kernel.WithCaps(unlimited, f.variant, "", module)
+		for _, c := range f.cases(unlimited, 1<<17) {
 			t.Run(f.kernel.ID(f.variant)+"/"+c.Name, func(t *testing.T) {
 				if _, err := conformance.Check(t.Context(), d, forced, conformance.Prepare(f.kernel, c)); err != nil {
 					t.Error(err)

@@ -79,7 +79,7 @@ func (m *memory) destroy() {
 	if m == nil || m.device == nil {
 		return
 	}
-	m.device.Count(-m.size)
+	m.device.Add(-m.size)
 	vk.DestroyBuffer(m.device.handle, m.buffer, nil)
 	vk.FreeMemory(m.device.handle, m.handle, nil) // unmaps it too
 	m.device, m.data = nil, nil
@@ -125,7 +125,7 @@ func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFla
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: free}
 	}
 	m := &memory{device: d, size: size}
-	d.Count(size)
+	d.Add(size)
 	defer func() {
 		if err != nil {
 			m.destroy()

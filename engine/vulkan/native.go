@@ -177,7 +177,7 @@ const requireFullSubgroups = 2
 
 type subgroupSizeProperties struct {
 	header
-	least, most, subgroups, stages uint32
+	min, max, subgroups, stages uint32
 }
 
 // requiredSubgroupSize is VkPipelineShaderStageRequiredSubgroupSizeCreateInfo.

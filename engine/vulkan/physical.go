@@ -144,7 +144,7 @@ func (p *physical) readProperties2(i *instance) {
 	if subgroup.stages&subgroupCompute != 0 && subgroup.operations&subgroupShuffles != 0 {
 		p.info.Features = append(p.info.Features, engine.SubgroupShuffle)
 	}
-	p.info.Limits.MinSubgroupSize, p.info.Limits.MaxSubgroupSize = int(sizes.least), int(sizes.most)
+	p.info.Limits.MinSubgroupSize, p.info.Limits.MaxSubgroupSize = int(sizes.min), int(sizes.max)
 	if sizes.stages&subgroupCompute != 0 && slices.Contains(p.features.names, "subgroupSizeControl") && slices.Contains(p.features.names, "computeFullSubgroups") {
 		p.info.Features = append(p.info.Features, shaders.FeatureSubgroupSize)
 	}

@@ -106,5 +106,5 @@ func (e *executable) timings() ([]engine.Timing, error) {
 			Duration: since(ticks[2*i], ticks[2*i+1]),
 		}
 	}
-	return e.Plan.Whole(timings), nil
+	return e.Plan.SumParts(timings), nil
 }

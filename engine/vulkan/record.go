@@ -12,7 +12,7 @@ import (
 // stands alone between two time stamps.
 func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
 	d := e.device
-	ends := engine.Pieces(e.Plan.Dispatches, d.physical.info.Class)
+	ends := engine.SubmitChunks(e.Plan.Dispatches, d.physical.info.Class)
 	if len(ends) == 0 {
 		return nil, nil
 	}

@@ -60,7 +60,7 @@ func (d *Device) Compile(p *engine.Plan, arena []engine.Memory) (_ engine.Execut
 	if err := e.bind(); err != nil {
 		return nil, err
 	}
-	e.ends = engine.Pieces(e.Plan.Dispatches, d.info.Class)
+	e.ends = engine.SubmitChunks(e.Plan.Dispatches, d.info.Class)
 	d.live[e] = struct{}{}
 	return e, nil
 }

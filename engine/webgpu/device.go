@@ -16,7 +16,7 @@ import (
 
 // Device is an opened WebGPU device with its queue.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	info     engine.Info
 	limits   wgpu.Limits
 	instance *wgpu.Instance

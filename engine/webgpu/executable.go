@@ -47,7 +47,7 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 		if i == 0 {
 			e.hostTime = time.Since(begin)
 		}
-		if first = end; i%piecesAhead == piecesAhead-1 || end == len(e.calls) {
+		if first = end; i%chunksAhead == chunksAhead-1 || end == len(e.calls) {
 			if err := e.device.wait(ctx); err != nil {
 				return wrap(e.Plan.Program.Name, err)
 			}
@@ -56,9 +56,9 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	return wrap(e.Plan.Program.Name, e.device.uncaught())
 }
 
-// piecesAhead bounds how much work is submitted before it is waited for: a
+// chunksAhead bounds how much work is submitted before it is waited for: a
 // cancelled run ends soon.
-const piecesAhead = 2
+const chunksAhead = 2
 
 // prepare checks that everything the commands use is there and writes the step
 // block.

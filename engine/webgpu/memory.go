@@ -43,7 +43,7 @@ func (m *memory) release() {
 	if m == nil || m.device == nil {
 		return
 	}
-	m.device.Count(-m.size)
+	m.device.Add(-m.size)
 	if m.device.lost == nil {
 		m.buffer.Destroy()
 		m.buffer.Release()
@@ -69,8 +69,8 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 }
 
 func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*memory, error) {
-	if most := d.info.Limits.MaxBufferBytes; size > most {
-		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: most}
+	if limit := d.info.Limits.MaxBufferBytes; size > limit {
+		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: limit}
 	}
 	buffer, err := d.newBuffer(roundUp(size, wgpu.CopyBufferAlignment), usage)
 	if errors.Is(err, engine.ErrOutOfMemory) {
@@ -79,7 +79,7 @@ func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*mem
 	if err != nil {
 		return nil, err
 	}
-	d.Count(size)
+	d.Add(size)
 	return &memory{d, size, buffer}, nil
 }
 

@@ -67,8 +67,8 @@ func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
 	if l, ok := p.layouts[key]; ok {
 		return l, nil
 	}
-	if storage, most := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > most {
-		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, most, engine.ErrUnsupported)
+	if storage, limit := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > limit {
+		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	entries := make([]wgpu.BindGroupLayoutEntry, len(sizes))
 	for i, size := range sizes {

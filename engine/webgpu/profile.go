@@ -30,11 +30,11 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	}
 	var timings []engine.Timing
 	var origin uint64
-	for first := 0; first < len(e.calls); first += profilePiece {
+	for first := 0; first < len(e.calls); first += profileChunk {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		end := min(first+profilePiece, len(e.calls))
+		end := min(first+profileChunk, len(e.calls))
 		stamps, err := d.stamped(2*(end-first), func(c *wgpu.CommandEncoder, stamp func(int) error) error {
 			for i := first; i < end; i++ {
 				at := 2 * (i - first)
@@ -61,11 +61,11 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			timings = append(timings, engine.Timing{Dispatch: i, Start: d.ticks(begin - origin), Duration: d.ticks(finish - min(begin, finish))})
 		}
 	}
-	return e.Plan.Whole(timings), nil
+	return e.Plan.SumParts(timings), nil
 }
 
-// profilePiece is the most dispatches of one query set.
-const profilePiece = wgpu.QuerySetMaxQueries / 4
+// profileChunk is the most dispatches of one query set.
+const profileChunk = wgpu.QuerySetMaxQueries / 4
 
 func (d *Device) ticks(n uint64) time.Duration { return time.Duration(float64(n) * d.period) }
 

@@ -12,9 +12,9 @@ import (
 	"patchwork/engine/gpu"
 )
 
-// pieceBytes is how much is written or read at once: the library keeps a copy of
+// chunkBytes is how much is written or read at once: the library keeps a copy of
 // what is written until the device has it.
-const pieceBytes = 16 << 20
+const chunkBytes = 16 << 20
 
 func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, error) {
 	if err := d.usable(); err != nil {
@@ -45,7 +45,7 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		offset, data = first, whole
 	}
 	for len(data) > 0 {
-		n := min(len(data), pieceBytes)
+		n := min(len(data), chunkBytes)
 		if err := d.queue.WriteBuffer(mine.buffer, uint64(offset), data[:n]); err != nil {
 			return wrap("write", d.invalid(err))
 		}
@@ -68,7 +68,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	const word = wgpu.CopyBufferAlignment
 	for len(data) > 0 {
 		first := offset / word * word
-		n := min(int64(len(data)), first+pieceBytes-offset)
+		n := min(int64(len(data)), first+chunkBytes-offset)
 		words := make([]byte, roundUp(offset+n, word)-first)
 		if err := d.readWords(mine, first, words); err != nil {
 			return wrap("read", err)
@@ -82,7 +82,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 // readWords copies whole words at an aligned offset, at most pieceBytes.
 func (d *Device) readWords(m *memory, offset int64, to []byte) (err error) {
 	if d.out == nil {
-		if d.out, err = d.newBuffer(pieceBytes, readUsage); err != nil {
+		if d.out, err = d.newBuffer(chunkBytes, readUsage); err != nil {
 			return err
 		}
 	}

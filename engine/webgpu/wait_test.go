@@ -53,7 +53,7 @@ func TestHang(t *testing.T) {
 			return d.Read(memories[0], 0, make([]byte, 8))
 		}, engine.ErrDeviceLost},
 		{"write of pieces", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
-			return d.Write(memories[0], 0, make([]byte, pieceBytes+4))
+			return d.Write(memories[0], 0, make([]byte, chunkBytes+4))
 		}, engine.ErrDeviceLost},
 		{"profile", 50 * time.Millisecond, 0, background, func(ctx context.Context, e engine.Executable, _ *Device, _ []engine.Memory) error {
 			_, err := e.Profile(ctx, &step)
@@ -69,7 +69,7 @@ func TestHang(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := openKind(t, "software", software)
-			e, _, memories := fills(t, d, (pieceBytes+4)/4)
+			e, _, memories := fills(t, d, (chunkBytes+4)/4)
 			library := d.library
 			d.library, d.patience = &hung{queue: library, ends: c.ends}, c.patience
 			start := time.Now()

@@ -21,10 +21,10 @@ var (
 	tensors string
 )
 
-// Target is a device with one cooperative matrix whose sizes a variant's tile can be
+// Caps is a device with one cooperative matrix whose sizes a variant's tile can be
 // made of, and no other limits. Subgroup is that of the device which runs it.
-func Target(v *shaders.Variant, m, n, k uint32, subgroup int) shaders.Target {
-	t := v.Cooperative.Target(v.Storage.Type)
+func Caps(v *shaders.Variant, m, n, k uint32, subgroup int) shaders.DeviceCaps {
+	t := v.Cooperative.Caps(v.Storage.Type)
 	t.Subgroup = subgroup
 	if v.Cooperative.Scope == shaders.ScopeSubgroup {
 		t.Matrices[0].M, t.Matrices[0].N, t.Matrices[0].K = m, n, k
@@ -34,7 +34,7 @@ func Target(v *shaders.Variant, m, n, k uint32, subgroup int) shaders.Target {
 
 // Kernel is a kernel with the variant alone, written anew and run as on the target.
 // compile turns GLSL into a module.
-func Kernel(k *shaders.Kernel, v *shaders.Variant, t shaders.Target, compile func(glsl string) ([]byte, error)) (*shaders.Kernel, error) {
+func Kernel(k *shaders.Kernel, v *shaders.Variant, t shaders.DeviceCaps, compile func(glsl string) ([]byte, error)) (*shaders.Kernel, error) {
 	text, err := k.GLSL(v)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func Kernel(k *shaders.Kernel, v *shaders.Variant, t shaders.Target, compile fun
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s, emulated: %w", k.ID(v), err)
 	}
-	return k.As(t, v, text, module), nil
+	return k.WithCaps(t, v, text, module), nil
 }
 
 // rewrites take the place of what is not plain GLSL.
@@ -75,7 +75,7 @@ var packing = regexp.MustCompile(`(?m)^float round_half\(.*\n`)
 
 // rewrite puts arrays and loops in place of cooperative matrices. The sizes of arrays
 // in structures cannot be specialisation constants, and so are the target's.
-func rewrite(text string, v *shaders.Variant, t shaders.Target) string {
+func rewrite(text string, v *shaders.Variant, t shaders.DeviceCaps) string {
 	var w strings.Builder
 	define := func(name string, value any) { fmt.Fprintf(&w, "#define %s %v\n", name, value) }
 	m := t.Matrices[0]

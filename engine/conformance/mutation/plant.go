@@ -112,7 +112,7 @@ func (s *Source) Thorough() []Host {
 // Subgroup says whether the variant's invocations hand each other what they read,
 // which WebGPU's library cannot compile.
 func (h Host) Subgroup() bool {
-	needs, err := h.Kernel.Needs(h.Variant)
+	needs, err := h.Kernel.Requirements(h.Variant)
 	return err == nil && needs.Subgroup
 }
 

@@ -94,7 +94,7 @@ func (s *Suite) tryIn(ctx context.Context, h Host, m Mutant, large bool) (Outcom
 			continue
 		}
 		c := p.get()
-		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Target()), h.Variant) {
+		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Caps()), h.Variant) {
 			continue
 		}
 		ran++

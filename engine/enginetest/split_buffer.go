@@ -9,8 +9,8 @@ import (
 	"patchwork/shaders"
 )
 
-// testCut adds up buffers that lie in a memory for each of their parts.
-func testCut(t *testing.T, dev engine.Device) {
+// testSplitBuffer adds up buffers that lie in a memory for each of their parts.
+func testSplitBuffer(t *testing.T, dev engine.Device) {
 	const part, parts = engine.Alignment, 3
 	small := NewSmall(dev, part)
 	var values []float32
@@ -19,7 +19,7 @@ func testCut(t *testing.T, dev engine.Device) {
 	}
 	x, y := engine.NewBuffer("x", part*parts), engine.NewBuffer("y", part*parts)
 	for _, b := range []*engine.Buffer{x, y} {
-		b.Cut([]int64{part, 2 * part, 5 * part}) // the last lies behind its end
+		b.SplitAt([]int64{part, 2 * part, 5 * part}) // the last lies behind its end
 	}
 	memories, err := engine.Allocate(small, "a test", x, y)
 	if err != nil {

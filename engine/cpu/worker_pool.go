@@ -28,27 +28,27 @@ func (j *job) work() {
 
 func (j *job) finished() bool { return j.done.Load() == int64(j.count) }
 
-// team is the helpers that share the caller's jobs during a run of a program.
-type team struct {
+// workerPool is the helpers that share the caller's jobs during a run of a program.
+type workerPool struct {
 	job  atomic.Pointer[job]
 	quit atomic.Bool
 }
 
-// gather starts helpers that wait for jobs spinning: a step has some 300 of
+// startPool starts helpers that wait for jobs spinning: a step has some 300 of
 // 100 µs, and to wake a sleeping thread takes up to as long.
-func gather(helpers int) *team {
-	t := &team{}
-	for range helpers {
-		go t.help()
+func startPool(workers int) *workerPool {
+	p := &workerPool{}
+	for range workers {
+		go p.run()
 	}
-	return t
+	return p
 }
 
-// dismiss ends the helpers. Nobody waits for them: what they still might do is
+// stop ends the helpers. Nobody waits for them: what they still might do is
 // to find that no piece is left.
-func (t *team) dismiss() { t.quit.Store(true) }
+func (t *workerPool) stop() { t.quit.Store(true) }
 
-func (t *team) help() {
+func (t *workerPool) run() {
 	var last *job
 	for !t.quit.Load() {
 		spin(func() bool { return t.job.Load() != last || t.quit.Load() })

@@ -2,32 +2,32 @@ package engine
 
 import "patchwork/shaders"
 
-// pace is how fast the slower devices of a class are and how long one submitted
+// throughput is how fast the slower devices of a class are and how long one submitted
 // piece of a program should take them: far from any watchdog, and short enough
 // that a cancelled run ends soon.
-type pace struct {
+type throughput struct {
 	flops, bytes float64 // a second
 	seconds      float64
 }
 
-var paces = map[shaders.Class]pace{
+var throughputs = map[shaders.Class]throughput{
 	shaders.Software:   {2e9, 1e9, 0.2},
 	shaders.Integrated: {3e11, 2e10, 0.1},
 	shaders.Discrete:   {5e12, 2e11, 0.1},
 }
 
-// maxPiece is the most dispatches of one piece.
-const maxPiece = 256
+// maxChunk is the most dispatches of one piece.
+const maxChunk = 256
 
-// Pieces divides a program into pieces to be submitted one after another on a
+// SubmitChunks divides a program into pieces to be submitted one after another on a
 // device of a class. They are given by their ends.
-func Pieces(dispatches []Dispatch, class shaders.Class) (ends []int) {
-	p := paces[class]
+func SubmitChunks(dispatches []Dispatch, class shaders.Class) (ends []int) {
+	p := throughputs[class]
 	seconds, first := 0.0, 0
 	for i, d := range dispatches {
 		cost := d.Cost(nil)
 		seconds += max(cost.Flops/p.flops, cost.Bytes/p.bytes)
-		if seconds >= p.seconds || i+1-first >= maxPiece || i+1 == len(dispatches) {
+		if seconds >= p.seconds || i+1-first >= maxChunk || i+1 == len(dispatches) {
 			ends, first, seconds = append(ends, i+1), i+1, 0
 		}
 	}

@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// place gives every buffer a segment of the arena and an offset such that buffers
+// assignOffsets gives every buffer a segment of the arena and an offset such that buffers
 // alive at the same time do not overlap, largest first, each at the lowest free
 // offset (greedy by size: Pisarchyk and Lee, "Efficient memory management for deep
 // neural net inference", 2020). Segments are taken for pages of one long arena, which
 // no buffer crosses, and are as long as the buffers in them reach. It returns the
 // segments' sizes.
-func place(lives []lifetime, most int64) (Segments, error) {
+func assignOffsets(lives []lifetime, limit int64) (Segments, error) {
 	order := slices.Clone(lives)
 	slices.SortStableFunc(order, func(a, b lifetime) int { return cmp.Compare(b.buffer.Bytes, a.buffer.Bytes) })
-	page := most / Alignment * Alignment
-	if most > 0 && len(order) > 0 && align(order[0].buffer.Bytes) > page {
+	page := limit / Alignment * Alignment
+	if limit > 0 && len(order) > 0 && align(order[0].buffer.Bytes) > page {
 		return nil, &OutOfMemoryError{What: fmt.Sprintf("the activations %q, in one buffer,", order[0].buffer.Label), Asked: order[0].buffer.Bytes, Available: page}
 	}
 	var placed []lifetime // by offset in the long arena

@@ -7,45 +7,45 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// product is a way to multiply matrices on one goroutine.
-type product struct {
+// matmul is a way to multiply matrices on one goroutine.
+type matmul struct {
 	name       string
 	gemm       func(g shaders.Gemm)
 	rows, cols int // of c, of which a tile should be a multiple
 	// exact says that an element of c has the same bits in whatever tile it is
 	// computed, so that the tiling may follow the number of threads.
 	exact bool
-	// smallest is how many multiply-adds are worth a call of their own.
-	smallest int
-	few      *product // for few rows of a and b transposed; nil: this one
+	// minWork is how many multiply-adds are worth a call of their own.
+	minWork int
+	fewRows *matmul // for few rows of a and b transposed; nil: this one
 }
 
-// bestProduct is our own microkernel where the processor has vectors for it.
+// bestMatmul is our own microkernel where the processor has vectors for it.
 // OpenBLAS comes second: on shapes as small as a 96-wide model's it is slower,
 // and a release older than the processor falls back to SSE kernels.
-var bestProduct = sync.OnceValue(func() product {
-	if own := ownProducts(); len(own) > 0 {
+var bestMatmul = sync.OnceValue(func() matmul {
+	if own := ownMatmuls(); len(own) > 0 {
 		return own[0]
 	}
-	if p, ok := blasProduct(); ok {
+	if p, ok := blasMatmul(); ok {
 		return p
 	}
-	return goProduct
+	return goMatmul
 })
 
-func ownProducts() []product {
-	var products []product
+func ownMatmuls() []matmul {
+	var matmuls []matmul
 	for _, t := range simd.Tiles() {
-		few := dotsProduct(t.Name, t)
-		products = append(products, product{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
+		few := dotsMatmul(t.Name, t)
+		matmuls = append(matmuls, matmul{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
 	}
-	return products
+	return matmuls
 }
 
 // forShape is p, or what replaces it for products that it is slow on.
-func (p product) forShape(g shaders.Gemm) product {
-	if p.few != nil && dotsFit(g) {
-		return *p.few
+func (p matmul) forShape(g shaders.Gemm) matmul {
+	if p.fewRows != nil && dotsFit(g) {
+		return *p.fewRows
 	}
 	return p
 }
@@ -55,7 +55,7 @@ const blockedWork = 1 << 20
 
 // serial computes a product on the calling goroutine. With k = 0 the product is
 // empty and c is only scaled.
-func (p product) serial(g shaders.Gemm) {
+func (p matmul) serial(g shaders.Gemm) {
 	if g.K > 0 && g.Alpha != 0 {
 		p.gemm(g)
 		return
@@ -74,12 +74,12 @@ func (p product) serial(g shaders.Gemm) {
 
 // tile chooses the size of the parts of c [m,n] that one call computes: pieces
 // worth a call of their own, twice as many as there are threads to even out.
-func (p product) tile(m, n, k, threads int) (tm, tn int) {
+func (p matmul) tile(m, n, k, threads int) (tm, tn int) {
 	const reuse = 4 // uses of a packed panel of b that make up for its packing
 	if !p.exact {
 		threads = 8
 	}
-	count := min(max(1, m*n*k/p.smallest), 2*threads)
+	count := min(max(1, m*n*k/p.minWork), 2*threads)
 	if threads == 1 {
 		count = 1
 	}

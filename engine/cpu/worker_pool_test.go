@@ -11,10 +11,10 @@ import (
 func TestParallel(t *testing.T) {
 	for _, threads := range []int{1, 2, 5} {
 		for _, team := range []bool{false, true} {
-			h := newHost(threads, goProduct)
+			h := newHost(threads, goMatmul)
 			if team && threads > 1 {
-				h.team = gather(threads - 1)
-				defer h.team.dismiss()
+				h.pool = startPool(threads - 1)
+				defer h.pool.stop()
 			}
 			for _, n := range []int{0, 1, 63, 64, 65, 1000} {
 				visits := make([]atomic.Int32, n*2)
@@ -38,7 +38,7 @@ func TestParallel(t *testing.T) {
 // TestPace checks that the faster way is taken but for the trials, and that it
 // changes when the other one has become faster.
 func TestPace(t *testing.T) {
-	var p pace
+	var p spinPolicy
 	run := func(n int, alone, spun time.Duration) (spinning int) {
 		for range n {
 			s := p.spinning()
@@ -51,11 +51,11 @@ func TestPace(t *testing.T) {
 		}
 		return spinning
 	}
-	if n := run(20*trial, 37, 27); n < 18*trial {
-		t.Errorf("on a quiet machine only %d of %d runs had a team", n, 20*trial)
+	if n := run(20*retryEvery, 37, 27); n < 18*retryEvery {
+		t.Errorf("on a quiet machine only %d of %d runs had a team", n, 20*retryEvery)
 	}
-	run(20*trial, 50, 200)
-	if n := run(20*trial, 50, 200); n > 2*trial {
-		t.Errorf("on a busy machine %d of %d runs had a team", n, 20*trial)
+	run(20*retryEvery, 50, 200)
+	if n := run(20*retryEvery, 50, 200); n > 2*retryEvery {
+		t.Errorf("on a busy machine %d of %d runs had a team", n, 20*retryEvery)
 	}
 }
