@@ -10,17 +10,17 @@ import (
 	"patchwork/engine/enginetest"
 )
 
-// full is a device with room for so many bytes more.
+// full is a device with a limited capacity in bytes.
 type full struct {
 	engine.Device
-	room int64
+	capacity int64
 }
 
 func (f *full) Allocate(bytes int64, what string) (engine.Memory, error) {
-	if bytes > f.room {
-		return nil, &engine.OutOfMemoryError{Device: "full", What: what, Asked: bytes, Available: f.room}
+	if bytes > f.capacity {
+		return nil, &engine.OutOfMemoryError{Device: "full", What: what, Asked: bytes, Available: f.capacity}
 	}
-	f.room -= bytes
+	f.capacity -= bytes
 	return f.Device.Allocate(bytes, what)
 }
 

@@ -5,12 +5,12 @@ import "sync/atomic"
 // MemoryStats counts a device's allocated bytes. The zero value is ready.
 type MemoryStats struct{ now, peak atomic.Int64 }
 
-// Add adds an allocation, or takes one away when bytes is negative.
+// Add counts an allocation, or a free when bytes is negative.
 func (m *MemoryStats) Add(bytes int64) {
 	now := m.now.Add(bytes)
 	for peak := m.peak.Load(); now > peak && !m.peak.CompareAndSwap(peak, now); peak = m.peak.Load() {
 	}
 }
 
-// MemoryInUse returns the bytes allocated now, and the most there ever were.
+// MemoryInUse returns the bytes allocated now, and the peak.
 func (m *MemoryStats) MemoryInUse() (now, peak int64) { return m.now.Load(), m.peak.Load() }

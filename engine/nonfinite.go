@@ -8,7 +8,7 @@ import (
 	"patchwork/shaders"
 )
 
-// NonFinite is the first result of a program that is not finite.
+// NonFinite describes the first dispatch of a program whose results are not all finite.
 type NonFinite struct {
 	Label   string // of the dispatch, as recorded
 	Kernel  string
@@ -21,9 +21,9 @@ func (f NonFinite) String() string {
 	return fmt.Sprintf("%s, kernel %s: %d of %d values of %s (%s) are infinite or NaN", f.Label, f.Kernel, f.Bad, f.Of, f.Binding, f.Buffer)
 }
 
-// FindNonFinite runs a program with every temporary in a place of its own and returns
-// the first dispatch, in their order, whose results are not all finite; nil where
-// all are. The program's buffers get new places: it must not be in use otherwise.
+// FindNonFinite runs a program with all temporaries kept, and returns the first dispatch
+// whose results are not all finite; nil when all are. It plans the program's buffers
+// anew: no executable of the program may be in use.
 func FindNonFinite(ctx context.Context, dev Device, p *Program, step *[shaders.StepWords]uint32) (*NonFinite, error) {
 	for _, b := range p.temps {
 		b.keep = true
@@ -48,7 +48,7 @@ func FindNonFinite(ctx context.Context, dev Device, p *Program, step *[shaders.S
 	return nil, nil
 }
 
-// nonFiniteOutput looks through what a dispatch wrote.
+// nonFiniteOutput checks the outputs of a dispatch.
 func nonFiniteOutput(dev Device, exe Executable, d *Dispatch) (*NonFinite, error) {
 	for i, v := range d.Views {
 		b := d.Kernel.Bindings[i]
@@ -66,7 +66,7 @@ func nonFiniteOutput(dev Device, exe Executable, d *Dispatch) (*NonFinite, error
 	return nil, nil
 }
 
-// nonFiniteChunk is how many elements are looked at at once.
+// nonFiniteChunk is the number of elements checked at a time.
 const nonFiniteChunk = 1 << 20
 
 func countNonFinite(dev Device, exe Executable, v View) (bad, n int, err error) {

@@ -6,10 +6,10 @@ import (
 	"patchwork/shaders"
 )
 
-// Within is the plan with every dispatch that binds more than most bytes of a
-// buffer cut into several that each bind less, along the axes that its kernel
-// declares; 0 is no limit. A dispatch that cannot be cut stays as it is, for
-// Info.CheckBinding to name. Backends call it first when they compile.
+// Within divides every dispatch that binds more than limit bytes of a buffer into
+// several, along the axes that its kernel declares; 0 is no limit. A dispatch that cannot
+// be divided is left to Info.CheckBinding to report. Backends call it first when they
+// compile.
 func (p *Plan) Within(limit int64) *Plan {
 	if limit <= 0 || !slices.ContainsFunc(p.Dispatches, func(d Dispatch) bool { return overLimit(d, limit) >= 0 }) {
 		return p
@@ -24,7 +24,7 @@ func (p *Plan) Within(limit int64) *Plan {
 	return divided
 }
 
-// originOf is the dispatch of the plan that was not yet cut.
+// originOf is the index of the dispatch before Within.
 func (p *Plan) originOf(i int) int {
 	if p.origin == nil {
 		return i
@@ -32,8 +32,7 @@ func (p *Plan) originOf(i int) int {
 	return p.origin[i]
 }
 
-// SumParts adds up the timings of the parts of each dispatch of the plan as it was
-// before Within.
+// SumParts adds up the timings of the parts of each dispatch that Within divided.
 func (p *Plan) SumParts(parts []Timing) []Timing {
 	if p.origin == nil {
 		return parts
@@ -50,13 +49,13 @@ func (p *Plan) SumParts(parts []Timing) []Timing {
 	return sums
 }
 
-// overLimit is the first view that passes the limit, -1 for none.
+// overLimit is the index of the first view larger than the limit, -1 for none.
 func overLimit(d Dispatch, limit int64) int {
 	return slices.IndexFunc(d.Views, func(v View) bool { return v.Buffer != nil && v.Bytes > limit })
 }
 
-// split cuts a dispatch until its parts bind at most so many bytes of a buffer, or
-// no axis helps.
+// split divides a dispatch until its parts bind at most limit bytes of a buffer, or no
+// axis helps.
 func split(d Dispatch, limit int64) []Dispatch {
 	wide := overLimit(d, limit)
 	if wide < 0 {
@@ -77,9 +76,8 @@ func split(d Dispatch, limit int64) []Dispatch {
 	return []Dispatch{d}
 }
 
-// unitsWithin is how many units of an axis a binding may see at once, such that
-// each part begins where bindings may: 0 where not even one does, or where the
-// axis has no more anyway.
+// unitsWithin is how many units of an axis fit the limit of a binding, such that each
+// part begins at an aligned offset: 0 when not even one fits, or when all do.
 func unitsWithin(d Dispatch, axis shaders.Axis, wide int, limit int64) int64 {
 	span := spanAt(d, axis, wide)
 	if span.Stride <= 0 {
@@ -98,15 +96,15 @@ func unitsWithin(d Dispatch, axis shaders.Axis, wide int, limit int64) int64 {
 	return n / grain * grain
 }
 
-// spanAt is the span of binding i along an axis, which is declared for elements of
-// four bytes; zero where the axis does not cut the binding.
+// spanAt is the span of binding i along an axis, which is declared for elements of four
+// bytes; zero when the axis does not divide the binding.
 func spanAt(d Dispatch, axis shaders.Axis, i int) shaders.Span {
 	b := d.Kernel.Bindings[i]
 	span, size := axis.Spans[b.Name], d.Storage.Of(i, b).Size()
 	return shaders.Span{Stride: span.Stride * size / 4, Tail: span.Tail * size / 4}
 }
 
-// partOf is the dispatch of n units of an axis from first on.
+// partOf is the dispatch of n units of an axis, starting at first.
 func partOf(d Dispatch, axis shaders.Axis, first, n int64) Dispatch {
 	part := d
 	part.Params = axis.Part(uint32(first), uint32(n))

@@ -2,8 +2,8 @@ package engine
 
 import "patchwork/shaders"
 
-// throughput is how fast the slower devices of a class are and how long one submitted
-// piece of a program should take them: far from any watchdog, and short enough
+// throughput is that of the slower devices of a class, and the time that one submitted
+// chunk of a program should take them: far below any watchdog's limit, and short enough
 // that a cancelled run ends soon.
 type throughput struct {
 	flops, bytes float64 // a second
@@ -16,11 +16,11 @@ var throughputs = map[shaders.Class]throughput{
 	shaders.Discrete:   {5e12, 2e11, 0.1},
 }
 
-// maxChunk is the most dispatches of one piece.
+// maxChunk is the largest number of dispatches of a chunk.
 const maxChunk = 256
 
-// SubmitChunks divides a program into pieces to be submitted one after another on a
-// device of a class. They are given by their ends.
+// SubmitChunks divides a program into chunks to be submitted one after another on a
+// device of a class, given by their ends.
 func SubmitChunks(dispatches []Dispatch, class shaders.Class) (ends []int) {
 	p := throughputs[class]
 	seconds, first := 0.0, 0

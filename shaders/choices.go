@@ -59,7 +59,7 @@ func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	return runnable
 }
 
-// Runs says whether some class would run the parameters with the variant.
+// Runs reports whether some class would run the parameters with the variant.
 func (v *Variant) Runs(params any) bool {
 	if v.when == nil {
 		return true
@@ -72,8 +72,8 @@ func (v *Variant) Runs(params any) bool {
 	return false
 }
 
-// fits says whether the target's limits allow a variant; one whose module cannot
-// be read is left to the device to refuse.
+// fits reports whether the target's limits allow a variant; one whose module cannot be
+// read is left to the device to refuse.
 func (k *Kernel) fits(v *Variant, t DeviceCaps) bool {
 	if v.caps != nil {
 		t = *v.caps
@@ -108,7 +108,7 @@ func (k *Kernel) Bucket(params any, s Storage) string {
 	return w.String()
 }
 
-// IsPlace says whether a parameter says where something lies, not how much there is.
+// IsPlace reports whether a parameter says where something lies, not how much there is.
 func IsPlace(field string) bool {
 	return strings.HasPrefix(field, "LD") || strings.HasPrefix(field, "Stride") || strings.HasSuffix(field, "Slot") || field == "Base" || field == "At"
 }

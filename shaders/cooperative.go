@@ -141,7 +141,7 @@ func (c *Cooperative) size(t DeviceCaps) int {
 	return int(c.Subgroups) * t.Subgroup
 }
 
-// fits says whether a target has what the variant asks for with a type of 16 bits.
+// fits reports whether a target has what the variant asks for with a type of 16 bits.
 func (c *Cooperative) fits(t DeviceCaps, of Type) bool {
 	for _, name := range slices.Concat(c.requiredFeatures(of), c.Features) {
 		if !slices.Contains(t.Features, name) {

@@ -86,9 +86,10 @@ func writeGLSLParams(w *strings.Builder, t reflect.Type) {
 	fmt.Fprintf(w, "layout(set = 0, binding = 0) uniform Params {\n%s} p;\nuint count_at(uint most, uint slot, uint base);\n%s", members.String(), counts.String())
 }
 
-// writeGLSLBinding declares a binding: as an array of its elements and, of 16 bits,
-// of their bits, of words of two and of quads of eight as well, NAME_bits, NAME_words
-// and NAME_quads; the scratch also as quads of four. HALVES_NAME says whether it is of 16 bits.
+// writeGLSLBinding declares a binding: as an array of its elements and, of 16 bits, of
+// their bits, of words of two and of quads of eight as well, NAME_bits, NAME_words and
+// NAME_quads; the scratch also as quads of four. HALVES_NAME reports whether it is of 16
+// bits.
 func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 	mode := ""
 	if b.Access == Read {

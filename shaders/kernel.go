@@ -42,7 +42,7 @@ func (t Type) Size() int64 {
 	return 4
 }
 
-// Half says whether the type is a float of 16 bits.
+// Half reports whether the type is a float of 16 bits.
 func (t Type) Half() bool { return t == BF16 || t == F16 }
 
 func (t Type) String() string { return [...]string{"f32", "i32", "u32", "bf16", "f16"}[t] }
@@ -174,14 +174,15 @@ func (v *Variant) Constants(params any, t DeviceCaps) []uint32 {
 	return v.specialize(params, t, v.Storage)
 }
 
-// HasPassConstant says whether the passes' number is one more specialisation constant, behind
-// the others: a shader in GLSL has one entry point.
+// HasPassConstant reports whether the passes' number is one more specialisation constant,
+// behind the others: a shader in GLSL has one entry point.
 func (v *Variant) HasPassConstant() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
 
-// OnlyTuned says whether tuning alone chooses the variant with these parameters.
+// OnlyTuned reports whether tuning alone chooses the variant with these parameters.
 func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
 
-// preferred says whether a variant is meant for a class of device with these parameters.
+// preferred reports whether a variant is meant for a class of device with these
+// parameters.
 func (v *Variant) preferred(params any, class Class) bool {
 	return (v.when == nil || v.when(params, class)) && !v.OnlyTuned(params)
 }
@@ -229,7 +230,7 @@ func (k *Kernel) WithScratchPadding(bytes int64) *Kernel {
 	return &padded
 }
 
-// HasScratch says whether the last binding is working memory.
+// HasScratch reports whether the last binding is working memory.
 func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 
 // Run does the kernel's work on the CPU.
@@ -316,9 +317,9 @@ type Decl[P any] struct {
 	Bindings []Binding
 	Include  []string // by every variant in WGSL, before its own
 	Variants []DeclVariant[P]
-	// Halves are the sets of bindings, by name, that can be stored in 16 bits
-	// together; every variant takes all of them. Texts that are to do so read and
-	// write pairs. Even says whether pairs never cross the end of a row.
+	// Halves are the sets of bindings, by name, that can be stored in 16 bits together;
+	// every variant takes all of them. Texts that are to do so read and write pairs. Even
+	// reports whether pairs never cross the end of a row.
 	Halves  [][]string
 	Even    func(p P) bool
 	Scratch func(p P) int64 // bytes; the scratch binding is added after the others

@@ -152,7 +152,7 @@ func matmulWide() []DeclVariant[MatMulParams] {
 	}}
 }
 
-// vec4Aligned says whether a and b are made of whole groups of four values, in the
+// vec4Aligned reports whether a and b are made of whole groups of four values, in the
 // direction in which they lie.
 func (p MatMulParams) vec4Aligned() bool { return p.alignmentBits()%4 == 0 }
 

@@ -75,15 +75,15 @@ func matmulCoop() []DeclVariant[MatMulParams] {
 
 func always(coopTile, MatMulParams) bool { return true }
 
-// half says whether more than half of a tile is filled.
+// half reports whether more than half of a tile is filled.
 func (t coopTile) half(p MatMulParams) bool { return p.M.Max > t.rows/2 && p.N > t.cols/2 }
 
-// enough says whether there are so many tiles that half of a large GPU is busy.
+// enough reports whether there are so many tiles that half of a large GPU is busy.
 func (t coopTile) enough(p MatMulParams) bool {
 	return t.half(p) && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*uint64(t.rows)*uint64(t.cols)
 }
 
-// square says whether a square tile is better than a narrow one, which the processors
+// square reports whether a square tile is better than a narrow one, which the processors
 // are estimated to multiply as fast: it reads less, unless it leaves them idle.
 func (t coopTile) square(p MatMulParams) bool {
 	return t.enough(p) && 5*narrowTile.filled(p) < 6*squareTile.filled(p)
@@ -140,6 +140,6 @@ func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 	}
 }
 
-// vec8Aligned says whether a and b are made of whole groups of eight values, in the
+// vec8Aligned reports whether a and b are made of whole groups of eight values, in the
 // direction in which they lie.
 func (p MatMulParams) vec8Aligned() bool { return p.alignmentBits()%8 == 0 }

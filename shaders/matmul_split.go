@@ -60,7 +60,7 @@ func (p MatMulParams) tiles() int {
 	return chunksOf(p.M.Max, splitSide) * chunksOf(p.N, splitSide) * int(p.Batch)
 }
 
-// fewRows says whether the product is one for matmulRows.
+// fewRows reports whether the product is one for matmulRows.
 func (p MatMulParams) fewRows() bool { return p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1 }
 
 // matmulScratch is room for the sums of every part, in whole tiles.

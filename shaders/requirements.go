@@ -14,7 +14,7 @@ type Requirements struct {
 	Subgroup        bool  // the workgroup must be one subgroup
 }
 
-// MetBy says whether the target allows it.
+// MetBy reports whether the target allows it.
 func (n Requirements) MetBy(t DeviceCaps) bool {
 	return (t.Invocations == 0 || n.Invocations <= t.Invocations) &&
 		(t.WorkgroupMemory == 0 || n.WorkgroupMemory <= t.WorkgroupMemory) &&

@@ -79,7 +79,7 @@ func (k *Kernel) Storages() []Storage {
 	return all
 }
 
-// Stores says whether the kernel takes these parameters with this storage.
+// Stores reports whether the kernel takes these parameters with this storage.
 func (k *Kernel) Stores(params any, s Storage) bool {
 	if s.Bindings == 0 {
 		return true

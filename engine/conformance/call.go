@@ -114,7 +114,7 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	return kernelcheck.Unpack(b.Type, all[len(g):end], x.lengths[i]), slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
 }
 
-// ScratchIntact says whether nothing was written behind the scratch.
+// ScratchIntact reports whether nothing was written behind the scratch.
 func (x *Call) ScratchIntact() (bool, error) {
 	if x.scratch == 0 {
 		return true, nil

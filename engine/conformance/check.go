@@ -83,5 +83,5 @@ type MismatchError struct{ err error }
 
 func (e *MismatchError) Error() string { return e.err.Error() }
 
-// Large says whether a case has a million elements or more in one binding.
+// Large reports whether a case has a million elements or more in one binding.
 func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }

@@ -202,7 +202,7 @@ func hasCount(params any) bool {
 	return false
 }
 
-// isEmpty says whether a Count of a case is 0 under its step.
+// isEmpty reports whether a Count of a case is 0 under its step.
 func isEmpty(k *shaders.Kernel, c shaders.Case) bool {
 	block := kernelcheck.StepBlock(c.Step)
 	v := reflect.ValueOf(k.AtStep(c.Params, block[:]))

@@ -86,7 +86,8 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 	return cases
 }
 
-// storesAbsent says whether a binding that the case leaves out is one of the storage's.
+// storesAbsent reports whether a binding that the case leaves out is one of the
+// storage's.
 func storesAbsent(k *shaders.Kernel, c shaders.Case, s shaders.Storage) bool {
 	for i, in := range c.Inputs {
 		if in.Absent && s.Of(i, k.Bindings[i]).Half() {

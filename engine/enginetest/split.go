@@ -41,7 +41,7 @@ func testSplit(t *testing.T, dev engine.Device) {
 	}
 }
 
-// quick says whether a case is small: what cutting can get wrong shows in it.
+// quick reports whether a case is small: what cutting can get wrong shows in it.
 func quick(c shaders.Case) bool {
 	return !slices.ContainsFunc(c.Inputs, func(in shaders.Input) bool { return inputBytes(in) > 1<<19 })
 }
@@ -64,7 +64,7 @@ func inputBytes(in shaders.Input) int64 { return 4 * int64(max(in.N, len(in.F), 
 // of pieces, one added to the other, are less exact than a case allows.
 const maxParts = 256
 
-// divides says whether a call can be cut so far.
+// divides reports whether a call can be cut so far.
 func divides(k *shaders.Kernel, c shaders.Case, limit int64) bool {
 	p := engine.NewProgram(k.Name)
 	views := make([]engine.View, len(c.Inputs))

@@ -62,7 +62,7 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 	return outcome, nil
 }
 
-// roundsRecomputed says whether an input that the reference does not read has 16 bits.
+// roundsRecomputed reports whether an input that the reference does not read has 16 bits.
 func (c *Case) roundsRecomputed() bool {
 	for i, b := range c.Kernel.Bindings {
 		if b.Recomputed && c.Storage.Of(i, b).Half() {

@@ -185,7 +185,8 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	return t, written, nil
 }
 
-// sameResults says whether two variants wrote the same, but for rounding: see ownTolerance.
+// sameResults reports whether two variants wrote the same, but for rounding: see
+// ownTolerance.
 func sameResults(c *Case, got, want [][]uint32) bool {
 	for i := range want {
 		if c.Kernel.Bindings[i].Type != shaders.F32 {

@@ -165,5 +165,5 @@ func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
 	return math.Abs(got-want) / (c.Atol + c.Rtol*math.Abs(want))
 }
 
-// finite says whether a float32 can hold x.
+// finite reports whether a float32 can hold x.
 func finite(x float64) bool { return math.Abs(x) <= math.MaxFloat32 }

@@ -88,7 +88,7 @@ func Load(info engine.Info) (*File, error) {
 	return f, nil
 }
 
-// Has says whether a bucket has been measured.
+// Has reports whether a bucket has been measured.
 func (f *File) Has(bucket string) bool {
 	return slices.ContainsFunc(f.Entries, func(e Entry) bool { return e.Bucket == bucket })
 }

@@ -41,7 +41,7 @@ func (p *physical) memoryKind(bits uint32, wanted []vk.MemoryPropertyFlagBits) (
 	return 0, false
 }
 
-// canMap says whether there is device memory that the host sees and caches.
+// canMap reports whether there is device memory that the host sees and caches.
 func (p *physical) canMap() bool {
 	_, ok := p.memoryKind(^uint32(0), mappedMemory)
 	return ok

@@ -15,7 +15,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = true
 
 // List describes every Vulkan device, software rasterisers too. The error says

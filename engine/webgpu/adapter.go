@@ -14,7 +14,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = true
 
 // backends are the interfaces below WebGPU that are asked for devices: one on

@@ -29,7 +29,7 @@ type Source struct {
 	Keys    []string // of the mutants
 }
 
-// Equivalent says whether mutant i is declared equivalent.
+// Equivalent reports whether mutant i is declared equivalent.
 func (s *Source) Equivalent(i int) bool { return equivalents[s.Keys[i]] != "" }
 
 // spread keeps of every kernel the variant whose module is smallest, which is
@@ -109,7 +109,7 @@ func (s *Source) Thorough() []Host {
 	return hosts[:min(max(leastHosts, mostTries/max(len(s.Mutants), 1)), len(hosts))]
 }
 
-// Subgroup says whether the variant's invocations hand each other what they read,
+// Subgroup reports whether the variant's invocations hand each other what they read,
 // which WebGPU's library cannot compile.
 func (h Host) Subgroup() bool {
 	needs, err := h.Kernel.Requirements(h.Variant)
@@ -186,7 +186,7 @@ func partSources() ([]Source, error) {
 
 var declared = regexp.MustCompile(`fn (\w+)\(`)
 
-// calls says whether a text has these functions and calls them, each somewhere.
+// calls reports whether a text has these functions and calls them, each somewhere.
 func calls(text, functions string) bool {
 	if !strings.Contains(text, functions) {
 		return false
