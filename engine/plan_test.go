@@ -10,9 +10,9 @@ import (
 	"patchwork/shaders"
 )
 
-// touch is a byte range of one memory in memory that a dispatch reads or writes.
+// touch is a byte range that a dispatch reads or writes.
 type touch struct {
-	memory  any // a persistent buffer, or a segment's number
+	memory any // a persistent buffer, or a segment's number
 	lo, hi int64
 	write  bool
 }

@@ -9,8 +9,8 @@ type AppendRowsParams struct {
 	Slot uint32 // entry of the step block that holds the first row to write
 }
 
-// AppendRows copies x [Rows,Cols] to the rows of y that start at the step
-// block's entry Slot: how keys and values enter a cache.
+// AppendRows copies x [Rows,Cols] to the rows of y that start at the step block's entry
+// Slot. It appends keys and values to a cache.
 var AppendRows = Declare(Decl[AppendRowsParams]{
 	Name: "append_rows",
 	Bindings: []Binding{

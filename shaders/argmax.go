@@ -13,13 +13,13 @@ type ArgMaxParams struct {
 	Base uint32 // first entry of y to write
 }
 
-// argMaxChunk is how many columns a workgroup looks through where a row has many.
+// argMaxChunk is the number of columns of a workgroup where a row has many.
 const argMaxChunk = 1024
 
 func argMaxRows(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }
 
-// argMax is the first of the columns with the largest value of a row; -1 where one is
-// NaN, or the largest is infinite.
+// argMax is the first column with the largest value of a row; -1 where a value is NaN or
+// the largest is infinite.
 func argMax(row []float32) int32 {
 	best := 0
 	for i, v := range row {
@@ -36,8 +36,9 @@ func argMax(row []float32) int32 {
 	return int32(best)
 }
 
-// ArgMax writes the column of the largest value of every row of x [Rows,LD], of which Cols count,
-// the first of equals, to y[Base+r]; -1 where a value is NaN, or the largest infinite.
+// ArgMax writes the column of the largest value of every row of x [Rows,LD], of which
+// Cols are used, the first of equal ones, to y[Base+r]; -1 where a value is NaN, or the
+// largest infinite.
 var ArgMax = Declare(Decl[ArgMaxParams]{
 	Name: "argmax",
 	Bindings: []Binding{
@@ -88,7 +89,8 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		for i := range ties.F {
 			ties.F[i] = float32(i % 250 % 7)
 		}
-		// A row for every place of its largest value; what lies between rows is larger.
+		// A row for every position of the largest value; the gaps between rows hold
+		// larger ones.
 		peaks := func(cols, ld int, places ...int) Case {
 			x := Input{F: make([]float32, len(places)*ld)}
 			for i := range x.F {

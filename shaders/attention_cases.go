@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// attentionQuery is a query of one head with the keys that it sees, in float64.
+// attentionQuery is a query of one head with its visible keys, in float64.
 type attentionQuery struct {
 	d       int
 	row     int // in lse
@@ -61,7 +61,7 @@ func attentionSizes(p AttentionParams) (q, k int) {
 	return int(p.Batch * p.Queries * p.Heads * p.HeadDim), int(p.Batch * p.Keys * p.KVHeads * p.HeadDim)
 }
 
-// attentionModes say which keys query t of n, the last n of keys, sees.
+// attentionModes are the keys visible to query t of n, the last n of keys.
 var attentionModes = []struct {
 	name string
 	sees func(t, n, keys int) [4]int
@@ -104,7 +104,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		for b := range batch {
 			m := attentionModes[(mode+b)%len(attentionModes)] // no two rows alike
 			if batch > 1000 && b%257 != 0 && b < batch-3 {
-				m = attentionModes[len(attentionModes)-1] // nothing, which takes no time
+				m = attentionModes[len(attentionModes)-1] // everything masked, which takes no time
 			}
 			for t := range queries {
 				for _, v := range m.sees(t, queries, keys) {
@@ -114,8 +114,8 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		}
 		c := Case{
 			Params: p, Inputs: bindings(p, in),
-			// Scores of size scale² are rounded, which changes the weights by as much of
-			// themselves; keys of size scale carry that on into dq.
+			// Scores of size scale² are rounded, a relative error of the weights, which
+			// keys of size scale multiply in dq.
 			Long:                     batch*queries*heads > 65535,
 			ProductRoundingTolerance: 0.5 * largest(in[2].F), // weights add up to 1
 			Atol:                     2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),

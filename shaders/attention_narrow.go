@@ -8,20 +8,19 @@ import (
 )
 
 const (
-	// narrowQueries is up to how many queries of a row read keys and values as they
-	// lie in 16 bits.
+	// narrowQueries is the largest number of queries of a row for which 16-bit keys and
+	// values are not converted in memory.
 	narrowQueries = 4
-	// narrowKeys is how many keys are a unit of the work on all cores.
+	// narrowKeys is the number of keys of a unit of work.
 	narrowKeys = 256
-	// narrowValues is how many rows of values are widened at once, to stay in the
-	// nearest cache.
+	// narrowValues is the number of rows of values that are converted at once, to stay in
+	// the first-level cache.
 	narrowValues = 32
 )
 
-// attentionNarrowCPU is for the few queries of tokens that are generated: of keys and
-// values only what they see is read, once for all heads that share it. Every unit of
-// keys has a softmax of its own, and merge puts them together (Dao et al.,
-// "Flash-Decoding for long-context inference", 2023).
+// attentionNarrowCPU is for the few queries of decoding: only visible keys and values are
+// read, once for all heads that share them. Every unit of keys has its own softmax, and
+// merge combines them (Dao et al., "Flash-Decoding for long-context inference", 2023).
 func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	n := narrowAttention{
 		attention: attention{
@@ -56,8 +55,8 @@ func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	return true
 }
 
-// narrowAttention is an attention over 16 bits whose query heads are taken together
-// in groups that share keys. The wide q, k and v are not there.
+// narrowAttention is attention over 16 bits, with query heads in groups that share keys.
+// The float32 slices q, k and v are nil.
 type narrowAttention struct {
 	attention
 	queries, keys, values []uint16
@@ -67,9 +66,9 @@ type narrowAttention struct {
 	group  int
 }
 
-// narrowResult is what a group of heads has of a unit of keys: for each the largest
-// score, the sum of exp(score - most), 0 where no key is seen, and the sum of values
-// that are weighted so.
+// narrowResult is the partial result of a group of heads for a unit of keys: for each
+// head the largest score, the sum of exp(score - max), 0 where no key is visible, and the
+// sum of values with these weights.
 type narrowResult struct{ max, sum, out []float32 }
 
 func (n *narrowAttention) result(at []float32) narrowResult {
@@ -122,8 +121,8 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	}
 }
 
-// merge puts the results of a head's units together into out [D] and returns the log
-// of the sum of all exp(scores), 0 where no key is seen.
+// merge combines the results of a head's units into out [D] and returns the log of the
+// sum of all exp(scores), 0 where no key is visible.
 func (n *narrowAttention) merge(results []float32, size, head int, out []float32) float32 {
 	clear(out)
 	maxScore := float32(math.Inf(-1))

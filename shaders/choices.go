@@ -8,27 +8,27 @@ import (
 	"sync"
 )
 
-// DeviceCaps is what the choice of a variant depends on beside the parameters.
+// DeviceCaps are the properties of a device that the choice of a variant depends on.
 type DeviceCaps struct {
 	Class Class
 	// Limits of a workgroup; 0 = not known.
 	Invocations     int
 	WorkgroupMemory int64
-	// Subgroup is how many invocations can hand each other values; 0 = none.
+	// Subgroup is the size of a subgroup with shuffles; 0 = none.
 	Subgroup int
-	// Features and cooperative matrices that variants may need, by name.
+	// Features and cooperative matrices that the device supports.
 	Features []string
 	Matrices []Matrix
-	// Tuned are the choices that measuring made; nil for none.
+	// Tuned are measured choices; nil for none.
 	Tuned Choices
 }
 
 // Choices name a variant for a kernel and a bucket of parameters, by their Bucket.
 type Choices map[string]string
 
-// ChooseFor returns the variant to run: the one that tuning chose, where it can
-// run these parameters on the target, else the first that is meant for the
-// target's class and fits its limits; nil where none does.
+// ChooseFor returns the variant to run: the one that tuning chose, where it can run these
+// parameters on the device, else the first that is preferred for the device's class and
+// within its limits; nil where there is none.
 func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tuned bool) {
 	if name, ok := t.Tuned[k.Bucket(params, s)]; ok {
 		for _, v := range k.Runnable(params, s, t) {
@@ -46,8 +46,8 @@ func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tun
 	return nil, false
 }
 
-// Runnable returns every variant that can run the parameters within the target's
-// limits, whatever class it is meant for: the conformance suite runs them all.
+// Runnable returns every variant that can run the parameters within the device's limits,
+// for whatever class it is preferred. The conformance suite runs them all.
 func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
@@ -59,7 +59,7 @@ func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	return runnable
 }
 
-// Runs reports whether some class would run the parameters with the variant.
+// Runs reports whether the variant is declared for the parameters, for any class.
 func (v *Variant) Runs(params any) bool {
 	if v.when == nil {
 		return true
@@ -72,8 +72,8 @@ func (v *Variant) Runs(params any) bool {
 	return false
 }
 
-// fits reports whether the target's limits allow a variant; one whose module cannot be
-// read is left to the device to refuse.
+// fits reports whether a variant is within the device's limits. A variant whose module
+// cannot be read counts as fitting: the device reports the error.
 func (k *Kernel) fits(v *Variant, t DeviceCaps) bool {
 	if v.caps != nil {
 		t = *v.caps
@@ -85,8 +85,8 @@ func (k *Kernel) fits(v *Variant, t DeviceCaps) bool {
 	return err != nil || n.MetBy(t)
 }
 
-// Bucket names the kernel and the size of a call: flags as they are, sizes by
-// their power of two, rounded up. Calls of one bucket are tuned together.
+// Bucket names the kernel and the size class of a call: flags, and sizes rounded up to a
+// power of two, without offsets. Calls of one bucket are tuned together.
 func (k *Kernel) Bucket(params any, s Storage) string {
 	var w strings.Builder
 	w.WriteString(k.Name)
@@ -120,8 +120,8 @@ func bucketOf(n uint32) string {
 	return fmt.Sprintf("2^%d", bits.Len32(n-1))
 }
 
-// SourceHash is the SHA-256 of what the kernel's variants are made from, so that
-// what was measured of an older text is known to be stale.
+// SourceHash is the SHA-256 of the sources of the kernel's variants. Measurements of
+// other sources are stale.
 func (k *Kernel) SourceHash() (string, error) {
 	if h, ok := sourceHashes.Load(k.Name); ok {
 		return h.(string), nil

@@ -5,15 +5,15 @@ import "math"
 // ClipFactorParams are the parameters of ClipFactor.
 type ClipFactorParams struct {
 	MaxNorm float32 // 0: no clipping
-	// ScaleSlot is where the step block holds, as f32, what the gradients are
-	// multiplied by; 0: by nothing.
+	// ScaleSlot is the step block's entry (f32) with the loss scale of the gradients; 0 =
+	// none.
 	ScaleSlot uint32
 }
 
-// ClipFactor turns the sum of the squares of all gradients, x[0], into
-// y[0] = the norm without their scale and y[1] = min(1, MaxNorm/(norm + 1e-6)) over
-// the scale, by which AdamW multiplies them; 0 when the norm is not finite, which
-// AdamW takes as "skip".
+// ClipFactor turns the sum of the squares of all gradients, x[0], into y[0] = their norm
+// without the scale and y[1] = min(1, MaxNorm/(norm + 1e-6)) divided by the scale, by
+// which AdamW multiplies them; 0 when the norm is not finite, so that AdamW skips the
+// step.
 var ClipFactor = Declare(Decl[ClipFactorParams]{
 	Name: "clip_factor",
 	Bindings: []Binding{

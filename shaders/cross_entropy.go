@@ -18,9 +18,9 @@ type CrossEntropyParams struct {
 	ScaleSlot uint32  // step block entry (f32) that multiplies Scale; 0 = none
 }
 
-// CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target]
-// for logits [Rows,LD], of which V columns count, and targets[Base+r], 0 for the target -100, and with Grad
-// replaces the logits by the gradient of the scaled sum of the nll.
+// CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target] for logits
+// [Rows,LD], of which V columns are used, and targets[Base+r], 0 for the target -100, and
+// with Grad replaces the logits by the gradient of the scaled sum of the nll.
 var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	Name: "cross_entropy",
 	Bindings: []Binding{

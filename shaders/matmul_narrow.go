@@ -2,15 +2,14 @@ package shaders
 
 import "patchwork/shaders/simd"
 
-// narrowGrain is how many multiply-adds are worth a goroutine of their own.
+// narrowGrain is the number of multiply-adds worth a goroutine.
 const narrowGrain = 1 << 15
 
-// narrowRows is up to how many rows of a are multiplied by b as it lies.
+// narrowRows is the largest number of rows of a for which b is not converted.
 const narrowRows = 8
 
-// matmulNarrowCPU multiplies a few rows by the rows of b in 16 bits, without
-// widening b in memory: when tokens are generated, memory's speed is all that
-// counts.
+// matmulNarrowCPU multiplies a few rows by the rows of b in 16 bits, without converting b
+// in memory: decoding is bound by memory bandwidth.
 func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	m, n, k := p.M.At(h.Step()), int(p.N), p.K.At(h.Step())
 	kernels := simd.NarrowDots(s.Type.Format())
@@ -53,7 +52,7 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 }
 
 // narrowMatmul multiplies m rows of a [m,k] by n rows of b, as many at a time as the
-// kernels take.
+// kernels support.
 func narrowMatmul(kernels []simd.NarrowDotsKernel, m, k int, a []float32, b []uint16, ldb, n int, c []float32, ldc int, alpha, beta float32) {
 	for i := 0; i < m; i += len(kernels) {
 		kernel := kernels[min(len(kernels), m-i)-1]

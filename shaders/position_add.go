@@ -2,10 +2,10 @@ package shaders
 
 // PositionAddParams are the parameters of PositionAdd and PositionAddBackward.
 type PositionAddParams struct {
-	Rows       Count  // patches: pictures × GridH·GridW
+	Rows       Count  // patches: images × GridH·GridW
 	Cols       uint32 // D
-	GridH      uint32 // patches down a picture
-	GridW      uint32 // patches across a picture
+	GridH      uint32 // patches down an image
+	GridW      uint32 // patches across an image
 	MaxGrid    uint32 // rows of the position tables
 	Accumulate uint32
 }

@@ -7,24 +7,25 @@ import (
 	"sync"
 )
 
-// Requirements are what a variant asks of a device's workgroups.
+// Requirements are what a variant requires of a device's workgroups.
 type Requirements struct {
 	Invocations     int   // of the largest workgroup
 	WorkgroupMemory int64 // bytes that a workgroup shares
 	Subgroup        bool  // the workgroup must be one subgroup
 }
 
-// MetBy reports whether the target allows it.
+// MetBy reports whether a device meets the requirements.
 func (n Requirements) MetBy(t DeviceCaps) bool {
 	return (t.Invocations == 0 || n.Invocations <= t.Invocations) &&
 		(t.WorkgroupMemory == 0 || n.WorkgroupMemory <= t.WorkgroupMemory) &&
 		(!n.Subgroup || n.Invocations == t.Subgroup)
 }
 
-// requirementsCache caches Needs by variant ID: modules are embedded and never change.
+// requirementsCache caches Requirements by variant ID: modules are embedded and never
+// change.
 var requirementsCache sync.Map
 
-// Requirements reads from the committed module what the variant asks of a device.
+// Requirements reads from the committed module what the variant requires of a device.
 func (k *Kernel) Requirements(v *Variant) (Requirements, error) {
 	id := k.ID(v)
 	if n, ok := requirementsCache.Load(id); ok {
@@ -39,7 +40,7 @@ func (k *Kernel) Requirements(v *Variant) (Requirements, error) {
 		return Requirements{}, fmt.Errorf("kernel %s: %w", id, err)
 	}
 	if v.Cooperative != nil {
-		n.Invocations, n.Subgroup = 0, false // Cooperative.fits knows
+		n.Invocations, n.Subgroup = 0, false // checked by Cooperative.fits
 	}
 	requirementsCache.Store(id, n)
 	return n, nil

@@ -21,7 +21,7 @@ type RMSNormBackwardParams struct {
 //	dx = rstd·(g - x̂·mean(g·x̂)),  g = dy·w,  x̂ = x·rstd
 //	dw = Σ dy·x̂
 //
-// narrow is a copy of dx, which products read in 16 bits.
+// narrow is a 16-bit copy of dx, which matmuls read.
 var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Name: "rmsnorm_backward",
 	Bindings: []Binding{
@@ -112,7 +112,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	},
 })
 
-// rows does rows [lo,hi) on the CPU and adds to acc, the gradient of w.
+// rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
 	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
 	for r := lo; r < hi; r++ {

@@ -10,10 +10,10 @@ type RoPESplitParams struct {
 	Accumulate uint32 // backward: 1 adds to dx
 }
 
-// RoPESplit takes the stacked projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of
-// every token apart and turns queries and keys as RoPE does: q [Tokens,Heads,HeadDim],
-// k and v [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that goes on from
-// the row that the step block's entry says.
+// RoPESplit splits the fused projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of every
+// token and rotates queries and keys as RoPE does: q [Tokens,Heads,HeadDim], k and v
+// [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that is written from the row
+// in the step block's entry on.
 var RoPESplit = Declare(Decl[RoPESplitParams]{
 	Name: "rope_split",
 	Bindings: []Binding{
@@ -29,7 +29,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 	Halves:   [][]string{{"x", "q", "k", "v"}},
 	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
 	Axes: func(p RoPESplitParams) []Axis {
-		if p.Slot != 0 { // where the rows of a cache lie, the step says
+		if p.Slot != 0 { // the step block holds the first row of the cache
 			return nil
 		}
 		return alongCount(func(p *RoPESplitParams) *Count { return &p.Tokens }, func(p RoPESplitParams) map[string]int64 {
@@ -110,7 +110,7 @@ func ropeSplitCPU(h Host, p RoPESplitParams, b Buffers) {
 
 func (p RoPESplitParams) width() uint32 { return (p.Heads + 2*p.KVHeads) * p.HeadDim }
 
-// splitPart is what a head of a stacked projection is.
+// splitPart is the kind of a head of the fused projections.
 type splitPart int
 
 const (
@@ -120,7 +120,7 @@ const (
 )
 
 // splitHeads calls f for element i of every head of every token, in a reference; at is
-// where it lies in the tensor of its part.
+// its offset in the tensor of its part.
 func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at int, part splitPart)) {
 	q, k, d := int(heads), int(kv), int(headDim)
 	for t := range int(tokens.Max) {
@@ -139,7 +139,7 @@ func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at i
 	}
 }
 
-// turned is element i of a head x after RoPE; sign -1 turns back.
+// rotated is element i of a head x after RoPE; sign -1 is the inverse rotation.
 func turned(x, table []float64, position int64, i, d int, part splitPart, sign float64) float64 {
 	angles, pair := table[int(position)*d:], i%(d/2)
 	cos, sin := angles[pair], sign*angles[d/2+pair]
@@ -152,7 +152,7 @@ func turned(x, table []float64, position int64, i, d int, part splitPart, sign f
 	return x[i]*cos + x[i-d/2]*sin
 }
 
-// splitSpans are a token's bytes of the stacked tensor, of queries, keys and values.
+// splitSpans are a token's bytes in the fused tensor, in queries, keys and values.
 func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
 	return map[string]int64{
 		stacked: rowBytes((heads + 2*kv) * d), "positions": 4,
@@ -165,7 +165,7 @@ func ropeSplitCost(p RoPESplitParams) Cost {
 	return Cost{Flops: 3 * row * float64(p.Heads+p.KVHeads), Bytes: 8 * row * float64(p.Heads+2*p.KVHeads)}
 }
 
-// rotateHeads turns all heads of x by the same angles.
+// rotateHeads rotates all heads of x by the same angles.
 func rotateHeads(x, angles, y []float32, inverse, accumulate bool) {
 	for d := len(angles); len(x) > 0; x, y = x[d:], y[d:] {
 		rotate(x[:d], angles, y[:d], inverse, accumulate)

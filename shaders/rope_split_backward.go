@@ -1,8 +1,7 @@
 package shaders
 
-// RoPESplitBackward puts the gradients of RoPESplit's outputs, dq, dk and dv, side by
-// side, those of queries and keys turned back:
-// dx [Tokens,(Heads+2·KVHeads)·HeadDim].
+// RoPESplitBackward concatenates the gradients of RoPESplit's outputs, dq, dk and dv,
+// those of queries and keys rotated back: dx [Tokens,(Heads+2·KVHeads)·HeadDim].
 var RoPESplitBackward = Declare(Decl[RoPESplitParams]{
 	Name: "rope_split_backward",
 	Bindings: []Binding{

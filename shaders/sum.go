@@ -67,10 +67,10 @@ var SumSquares = Declare(Decl[SumParams]{
 	Cases: sumCases,
 })
 
-// sumPiece is the number of elements that one partial sum covers.
+// sumPiece is the number of elements of a partial sum.
 const sumPiece = 1 << 14
 
-// sumPieces adds up f over pieces of x.
+// sumPieces adds up f over chunks of x.
 func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
 	sums := make([]float64, (len(x)+sumPiece-1)/sumPiece)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
@@ -88,7 +88,7 @@ func total[F float32 | float64](x []F) (sum float64) {
 	return sum
 }
 
-// sumVariants are byGroup's with the constant that tells the kernels apart.
+// sumVariants are rowReduction's with the constant that distinguishes the kernels.
 func sumVariants(squares uint32) []DeclVariant[SumParams] {
 	variants := rowReduction(func(p SumParams) uint32 { return sumPiece },
 		DeclPass[SumParams]{Entry: "chunks", Grid: func(p SumParams) [3]uint32 { return gridGroups(chunksOf(p.N.Max, sumPiece)) }},

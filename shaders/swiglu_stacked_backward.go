@@ -13,8 +13,8 @@ type SwiGLUStackedBackwardParams struct {
 	Accumulate uint32 // 1: add to dx
 }
 
-// SwiGLUStackedBackward is SwiGLUBackward where gates and ups lie side by side in the
-// rows of x [Rows,2·Cols], and their gradients in those of dx.
+// SwiGLUStackedBackward is SwiGLUBackward for gates and ups that are concatenated in the
+// rows of x [Rows,2·Cols], as are their gradients in dx.
 var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 	Name: "swiglu_stacked_backward",
 	Bindings: []Binding{

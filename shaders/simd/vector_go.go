@@ -2,8 +2,8 @@ package simd
 
 import "math"
 
-// The loops in Go; the assembly does the same with fused multiply-adds and sums
-// in eight lanes.
+// The loops in Go; the assembly computes the same with fused multiply-adds and sums in
+// eight lanes.
 var (
 	add                = addGo
 	scale              = scaleGo
