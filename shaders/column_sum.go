@@ -17,7 +17,7 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include: []string{"sum", "place"},
+	Include: []string{"sum", "position"},
 	Variants: []DeclVariant[ColumnSumParams]{{Passes: []DeclPass[ColumnSumParams]{
 		{Entry: "chunks", Rows: func(p ColumnSumParams) (rows, cols int) { return chunksOf(p.Rows.Max, sumChunk), int(p.Cols) }},
 		{Elements: func(p ColumnSumParams) int { return int(p.Cols) }},

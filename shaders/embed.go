@@ -25,7 +25,7 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "features", Access: Read, Optional: true},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include:  []string{"place"},
+	Include:  []string{"position"},
 	Variants: rowwise(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
 	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
 	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },

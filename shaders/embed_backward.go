@@ -24,7 +24,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dtable", Access: ReadWrite},
 	},
-	Include:  []string{"sum", "place"},
+	Include:  []string{"sum", "position"},
 	Variants: One(func(p EmbedBackwardParams) [3]uint32 { return gridRows(int(p.Segments.Max), int(p.Cols)) }),
 	Axes: func(p EmbedBackwardParams) []Axis {
 		return []Axis{tableAxis("dtable", p.Cols, p.Rows, func(first, rows uint32) any {

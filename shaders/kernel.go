@@ -362,7 +362,7 @@ type DeclPass[P any] struct {
 	// workgroups of 64.
 	Elements func(p P) int
 	// Rows is the number of rows and columns; an invocation handles WIDTH columns, in
-	// workgroups of 64 along a row. The shader finds them by place().
+	// workgroups of 64 along a row. The shader finds them by position().
 	Rows func(p P) (rows, cols int)
 }
 

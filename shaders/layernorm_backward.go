@@ -32,7 +32,7 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 		{Name: "dw", Access: ReadWrite, Optional: true},
 		{Name: "db", Access: ReadWrite, Optional: true},
 	},
-	Include: []string{"sum", "group", "place"},
+	Include: []string{"sum", "group", "position"},
 	Variants: rowReduction(func(p LayerNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[LayerNormBackwardParams]{Grid: func(p LayerNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
 		DeclPass[LayerNormBackwardParams]{Entry: "chunks", Rows: func(p LayerNormBackwardParams) (rows, cols int) {

@@ -84,7 +84,7 @@ func split(v DeclVariant[MatMulParams], rows, cols int, add DeclPass[MatMulParam
 
 // splitTile is split for a variant in WGSL.
 func splitTile(v DeclVariant[MatMulParams], side int) DeclVariant[MatMulParams] {
-	v.Include = []string{"matmul_tiles", "place", "matmul_parts"}
+	v.Include = []string{"matmul_tiles", "position", "matmul_parts"}
 	v.ByTuning = func(p MatMulParams) bool { return p.M.Max <= splitSide/2 || p.N <= splitSide/2 }
 	return split(v, side, side, DeclPass[MatMulParams]{
 		Entry: "add_parts",

@@ -18,7 +18,7 @@ var Patchify = Declare(Decl[PatchifyParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include: []string{"patches", "place"},
+	Include: []string{"patches", "position"},
 	Variants: One(func(p PatchifyParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),
@@ -43,7 +43,7 @@ var PatchifyBackward = Declare(Decl[PatchifyParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include: []string{"patches", "place"},
+	Include: []string{"patches", "position"},
 	Variants: One(func(p PatchifyParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),

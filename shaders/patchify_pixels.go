@@ -18,7 +18,7 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 		{Name: "table", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include: []string{"place"},
+	Include: []string{"position"},
 	Variants: One(func(p PatchifyPixelsParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),

@@ -33,7 +33,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "dw", Access: ReadWrite, Optional: true},
 		{Name: "narrow", Access: Write, Optional: true},
 	},
-	Include: []string{"sum", "group", "place"},
+	Include: []string{"sum", "group", "position"},
 	Variants: rowReduction(func(p RMSNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[RMSNormBackwardParams]{Grid: func(p RMSNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
 		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Rows: func(p RMSNormBackwardParams) (rows, cols int) {

@@ -1,4 +1,4 @@
-// A head a workgroup.
+// One workgroup per head.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -15,12 +15,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) { storev_v(to + i, loadv_x(start + i)); }
     return;
   }
-  var squares = no_sum();
+  var squares = zero_accumulator();
   for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) {
     let x = loadv_x(start + i);
-    squares = add_to(squares, x * x);
+    squares = accumulate(squares, x * x);
   }
-  let rstd = 1.0 / sqrt(group_sum(sum_of(value_of(squares)), local) / f32(p.head_dim) + p.eps);
+  let rstd = 1.0 / sqrt(group_sum(lane_sum(reduce(squares)), local) / f32(p.head_dim) + p.eps);
   if (local == 0u) { store_rstd(t * normed + head, rstd); }
   let half = p.head_dim / 2u;
   for (var i = WIDTH * local; i < half; i = i + WIDTH * GROUP) {

@@ -31,7 +31,7 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 		{Name: "dwq", Access: ReadWrite, Optional: true},
 		{Name: "dwk", Access: ReadWrite, Optional: true},
 	},
-	Include: []string{"sum", "group", "place", "rope", "rope_gradient"},
+	Include: []string{"sum", "group", "position", "rope", "rope_gradient"},
 	Variants: headReduction(
 		DeclPass[RoPESplitNormBackwardParams]{Grid: func(p RoPESplitNormBackwardParams) [3]uint32 {
 			return gridGroups(int(p.Tokens.Max * p.heads()))

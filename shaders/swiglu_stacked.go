@@ -21,7 +21,7 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"exp", "exp_vec", "place"},
+	Include:  []string{"exp", "exp_vec", "position"},
 	Variants: rowwise(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p SwiGLUStackedParams) bool { return p.Cols%2 == 0 },

@@ -22,7 +22,7 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include:  []string{"exp", "exp_vec", "place"},
+	Include:  []string{"exp", "exp_vec", "position"},
 	Variants: rowwise(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "dy", "dx"}},
 	Even:     func(p SwiGLUStackedBackwardParams) bool { return p.Cols%2 == 0 },
