@@ -52,7 +52,7 @@ func FindNonFinite(ctx context.Context, dev Device, p *Program, step *[shaders.S
 func nonFiniteOutput(dev Device, exe Executable, d *Dispatch) (*NonFinite, error) {
 	for i, v := range d.Views {
 		b := d.Kernel.Bindings[i]
-		if v.Buffer == nil || b.Access == shaders.Read || b.Type != shaders.F32 || b.Name == "scratch" {
+		if v.Buffer == nil || b.Access == shaders.Read || b.Type != shaders.F32 || b.Scratch {
 			continue
 		}
 		bad, n, err := countNonFinite(dev, exe, v)

@@ -166,7 +166,7 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 	for i, v := range views {
 		b := k.Bindings[i]
 		switch {
-		case v.Buffer == nil && !b.Optional && b.Name != "scratch":
+		case v.Buffer == nil && !b.Optional && !b.Scratch:
 			return s, fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
 		case v.Buffer != nil && v.Offset%Alignment != 0:
 			return s, fmt.Errorf("kernel %s: binding %s is bound at offset %d of %q, not a multiple of %d, which some devices require", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)

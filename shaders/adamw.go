@@ -16,7 +16,7 @@ type AdamWParams struct {
 	WeightDecay float32
 	// Slot is where the step block holds, as f32, the learning rate,
 	// 1/(1-Beta1^t) and 1/sqrt(1-Beta2^t).
-	Slot   uint32
+	Slot   uint32 `kernel:"layout"`
 	Narrow uint32 // 1: the new parameters are written to narrow too
 }
 

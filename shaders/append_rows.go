@@ -6,7 +6,7 @@ import "patchwork/shaders/simd"
 type AppendRowsParams struct {
 	Rows Count
 	Cols uint32
-	Slot uint32 // entry of the step block that holds the first row to write
+	Slot uint32 `kernel:"layout"` // entry of the step block that holds the first row to write
 }
 
 // AppendRows copies x [Rows,Cols] to the rows of y that start at the step block's entry

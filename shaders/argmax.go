@@ -9,8 +9,8 @@ import (
 type ArgMaxParams struct {
 	Rows Count
 	Cols uint32
-	LD   uint32 // elements from one row of x to the next
-	Base uint32 // first entry of y to write
+	LD   uint32 `kernel:"layout"` // elements from one row of x to the next
+	Base uint32 `kernel:"layout"` // first entry of y to write
 }
 
 // argMaxChunk is the number of columns of a workgroup where a row has many.

@@ -95,23 +95,23 @@ func (k *Kernel) Bucket(params any, s Storage) string {
 	}
 	v := reflect.ValueOf(params)
 	for i := range v.NumField() {
-		field := v.Type().Field(i).Name
+		field := v.Type().Field(i)
 		switch f := v.Field(i).Interface().(type) {
 		case Count:
-			fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f.Max))
+			fmt.Fprintf(&w, " %s=%s", snake(field.Name), bucketOf(f.Max))
 		case uint32:
-			if !IsPlace(field) {
-				fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f))
+			if !IsLayout(field) {
+				fmt.Fprintf(&w, " %s=%s", snake(field.Name), bucketOf(f))
 			}
 		}
 	}
 	return w.String()
 }
 
-// IsPlace reports whether a parameter says where something lies, not how much there is.
-func IsPlace(field string) bool {
-	return strings.HasPrefix(field, "LD") || strings.HasPrefix(field, "Stride") || strings.HasSuffix(field, "Slot") || field == "Base" || field == "At"
-}
+// IsLayout reports whether a parameter is an offset, a stride or a leading dimension
+// and not a size: its field is tagged `kernel:"layout"`. Calls that differ in it alone
+// are one call to measure.
+func IsLayout(field reflect.StructField) bool { return field.Tag.Get("kernel") == "layout" }
 
 func bucketOf(n uint32) string {
 	if n < 2 {

@@ -1,12 +1,14 @@
 package shaders
 
 import (
+	"reflect"
+	"regexp"
 	"slices"
 	"testing"
 )
 
-// TestNeeds holds what is read from the modules to what their sources say.
-func TestNeeds(t *testing.T) {
+// TestRequirements compares what is read from the modules with what their sources declare.
+func TestRequirements(t *testing.T) {
 	for _, c := range []struct {
 		kernel  *Kernel
 		variant string
@@ -272,6 +274,44 @@ func TestCooperativeMemory(t *testing.T) {
 		got, err := MatMul.Requirements(MatMul.variant(t, name+".bf16-a-b"))
 		if want := (Requirements{WorkgroupMemory: 16 * quads}); err != nil || got != want {
 			t.Errorf("%s needs %+v (%v), want %+v", name, got, err, want)
+		}
+	}
+}
+
+// TestLayoutTags: parameters that are named like offsets and strides are tagged as such,
+// and calls that differ in them alone share a bucket.
+func TestLayoutTags(t *testing.T) {
+	named := regexp.MustCompile(`^(LD[A-Z]?|Stride[A-Z]?|\w*Slot|Base|At)$`)
+	tagged := 0
+	for _, k := range All() {
+		params := reflect.New(k.params).Elem()
+		before := k.Bucket(params.Interface(), Storage{})
+		for i := range k.params.NumField() {
+			field := k.params.Field(i)
+			if named.MatchString(field.Name) != IsLayout(field) {
+				t.Errorf("kernel %s, parameter %s: tagged as layout: %v", k.Name, field.Name, IsLayout(field))
+			}
+			if IsLayout(field) {
+				tagged++
+				params.Field(i).SetUint(96)
+			}
+		}
+		if after := k.Bucket(params.Interface(), Storage{}); after != before {
+			t.Errorf("kernel %s: bucket %q became %q by its layout", k.Name, before, after)
+		}
+	}
+	if tagged == 0 {
+		t.Error("no parameter is tagged")
+	}
+}
+
+// TestScratchBinding: of the bindings, the last is scratch where a kernel has one.
+func TestScratchBinding(t *testing.T) {
+	for _, k := range All() {
+		for i, b := range k.Bindings {
+			if want := k.HasScratch() && i == len(k.Bindings)-1; b.Scratch != want {
+				t.Errorf("kernel %s, binding %s: scratch %v, want %v", k.Name, b.Name, b.Scratch, want)
+			}
 		}
 	}
 }

@@ -7,7 +7,7 @@ type ClipFactorParams struct {
 	MaxNorm float32 // 0: no clipping
 	// ScaleSlot is the step block's entry (f32) with the loss scale of the gradients; 0 =
 	// none.
-	ScaleSlot uint32
+	ScaleSlot uint32 `kernel:"layout"`
 }
 
 // ClipFactor turns the sum of the squares of all gradients, x[0], into y[0] = their norm

@@ -11,11 +11,11 @@ import (
 type CrossEntropyParams struct {
 	Rows      Count
 	Cols      uint32  // V
-	LD        uint32  // elements from one row of logits to the next
-	Base      uint32  // first entry of targets and nll to use
+	LD        uint32  `kernel:"layout"` // elements from one row of logits to the next
+	Base      uint32  `kernel:"layout"` // first entry of targets and nll to use
 	Grad      uint32  // 1: replace the logits by their gradient
 	Scale     float32 // of the gradient
-	ScaleSlot uint32  // step block entry (f32) that multiplies Scale; 0 = none
+	ScaleSlot uint32  `kernel:"layout"` // step block entry (f32) that multiplies Scale; 0 = none
 }
 
 // CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target] for logits

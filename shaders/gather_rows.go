@@ -4,7 +4,7 @@ package shaders
 type GatherRowsParams struct {
 	Rows       Count
 	Cols       uint32
-	Base       uint32 // first entry of index to use
+	Base       uint32 `kernel:"layout"` // first entry of index to use
 	Accumulate uint32
 }
 

@@ -109,7 +109,7 @@ func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 		declare("_quads", "uvec4")
 	case F32:
 		declare("", "float")
-		if b.Name == "scratch" {
+		if b.Scratch {
 			declare("_quads", "vec4")
 		}
 	case I32:

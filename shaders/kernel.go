@@ -7,7 +7,6 @@ package shaders
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"sort"
 
 	"patchwork/shaders/half"
@@ -72,6 +71,7 @@ type Binding struct {
 	Type       Type
 	Access     Access
 	Optional   bool
+	Scratch    bool // working memory of the passes, added by Declare
 	Recomputed bool // by the reference, which computes it itself
 }
 
@@ -309,165 +309,6 @@ func (k *Kernel) CheckParams(params any) error {
 	return nil
 }
 
-// Decl is a kernel's declaration with parameters of type P, a struct of uint32,
-// float32 and Count fields that becomes the shader's parameter block.
-type Decl[P any] struct {
-	Name     string
-	Bindings []Binding
-	Include  []string // by every variant in WGSL, before its own
-	Variants []DeclVariant[P]
-	// Halves are the sets of bindings, by name, that can be stored in 16 bits together;
-	// every variant supports all of them, with sources that load and store pairs. Even
-	// reports whether no pair crosses the end of a row.
-	Halves  [][]string
-	Even    func(p P) bool
-	Scratch func(p P) int64 // bytes; the scratch binding is added after the others
-	Axes    func(p P) []Axis
-	CPU     func(h Host, p P, b Buffers)
-	// CPUNarrow is a CPU form that reads and writes 16 bits itself. Where there is
-	// none, or it returns false, the buffers are widened for CPU.
-	CPUNarrow func(h Host, p P, b Buffers, s Storage) bool
-	Reference func(p P, b []Array) // counts are those of the step; the last array is the step block
-	Cost      func(p P) Cost
-	// Inputs are the contents, by name, of the bindings that cannot hold any
-	// value (indices, intervals, variances) in a call with n elements in each.
-	Inputs func(p P, n []int) map[string]Input
-	Cases  func() []Case
-}
-
-// DeclVariant declares a variant of a kernel with parameters of type P.
-type DeclVariant[P any] struct {
-	Name    string
-	Source  string
-	Include []string
-	Group   uint32
-	Consts  map[string]uint32
-	Vec4    []string
-	When    func(p P, class Class) bool
-	Passes  []DeclPass[P]
-	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
-	// storage alone. Specialize are its specialisation constants from number 0 on.
-	Cooperative *Cooperative
-	Specialize  func(p P, t DeviceCaps, s Storage) []uint32
-	// ByTuning selects the calls for which only tuning chooses the variant; nil for none.
-	ByTuning func(p P) bool
-}
-
-// DeclPass declares a pass of a kernel with parameters of type P. One of the functions
-// gives its workgroups.
-type DeclPass[P any] struct {
-	Entry string
-	Grid  func(p P) [3]uint32
-	// Elements is the number of elements; an invocation handles WIDTH of them, in
-	// workgroups of 64.
-	Elements func(p P) int
-	// Rows is the number of rows and columns; an invocation handles WIDTH columns, in
-	// workgroups of 64 along a row. The shader finds them by position().
-	Rows func(p P) (rows, cols int)
-}
-
-// gridOf is the pass's workgroups where an invocation handles width elements.
-func (d DeclPass[P]) gridOf(width int) func(p any) [3]uint32 {
-	switch {
-	case d.Elements != nil:
-		return func(p any) [3]uint32 { return grid1((d.Elements(p.(P))+width-1)/width, 64) }
-	case d.Rows != nil:
-		return func(p any) [3]uint32 {
-			rows, cols := d.Rows(p.(P))
-			return gridRows(rows, (cols+width-1)/width)
-		}
-	}
-	return func(p any) [3]uint32 { return d.Grid(p.(P)) }
-}
-
-// passes of a variant in which an invocation handles width elements.
-func passes[P any](declared []DeclPass[P], width int) []Pass {
-	all := make([]Pass, len(declared))
-	for i, d := range declared {
-		all[i] = Pass{Entry: d.Entry, grid: d.gridOf(width)}
-	}
-	return all
-}
-
-// One is the single plain variant with a single pass.
-func One[P any](grid func(p P) [3]uint32) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Grid: grid}}}}
-}
-
-// elementwise is the single plain variant over n elements.
-func elementwise[P any](n func(p P) uint32) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Elements: func(p P) int { return int(n(p)) }}}}}
-}
-
-// rowwise is the single plain variant over rows and their columns.
-func rowwise[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Rows: rows}}}}
-}
-
-var registry = map[string]*Kernel{}
-
-// Declare registers a kernel. It is called from package variables only.
-func Declare[P any](d Decl[P]) *Kernel {
-	k := &Kernel{
-		Name:     d.Name,
-		Bindings: d.Bindings,
-		params:   reflect.TypeFor[P](),
-		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
-		cases:    d.Cases,
-	}
-	if d.Reference != nil {
-		k.reference = func(p any, b []Array) { d.Reference(p.(P), b) }
-	}
-	if d.Cost != nil {
-		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
-	}
-	if d.CPUNarrow != nil {
-		k.cpuNarrow = func(h Host, p any, b Buffers, s Storage) bool { return d.CPUNarrow(h, p.(P), b, s) }
-	}
-	if d.Axes != nil {
-		k.axes = func(p any) []Axis { return d.Axes(p.(P)) }
-	}
-	if d.Inputs != nil {
-		k.inputs = func(p any, n []int) map[string]Input { return d.Inputs(p.(P), n) }
-	}
-	if d.Scratch != nil {
-		k.scratch = func(p any) int64 { return d.Scratch(p.(P)) }
-		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
-	}
-	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Include: dv.Include, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
-		if v.Source == "" {
-			v.Source = d.Name
-		}
-		if dv.When != nil {
-			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
-		}
-		if v.Cooperative = dv.Cooperative; v.Cooperative == nil {
-			v.Include = slices.Concat(d.Include, dv.Include)
-		}
-		if dv.ByTuning != nil {
-			v.byTuning = func(p any) bool { return dv.ByTuning(p.(P)) }
-		}
-		if dv.Specialize != nil {
-			v.specialize = func(p any, t DeviceCaps, s Storage) []uint32 { return dv.Specialize(p.(P), t, s) }
-		}
-		v.Passes = passes(dv.Passes, 1)
-		if v.Cooperative == nil {
-			k.Variants = append(k.Variants, v)
-		}
-		for _, h := range halved(k, v, d.Halves) {
-			h.Passes = passes(dv.Passes, 2)
-			h.when = func(p any, c Class) bool { return d.Even(p.(P)) && (v.when == nil || v.when(p, c)) }
-			k.Variants = append(k.Variants, h)
-		}
-	}
-	if registry[d.Name] != nil {
-		panic("shaders: kernel " + d.Name + " is declared twice")
-	}
-	registry[d.Name] = k
-	return k
-}
-
 // All returns every kernel, sorted by name.
 func All() []*Kernel {
 	all := make([]*Kernel, 0, len(registry))
@@ -476,40 +317,4 @@ func All() []*Kernel {
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
-}
-
-// grid1 is a grid of n invocations in workgroups of size wg, in two dimensions where one
-// would exceed 65535; group_index() in the shader is the inverse.
-func grid1(n, wg int) [3]uint32 {
-	groups := max(1, (n+wg-1)/wg)
-	if groups <= 65535 {
-		return [3]uint32{uint32(groups), 1, 1}
-	}
-	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
-}
-
-// gridRows is a grid of workgroups of 64 along the columns of every row; place() in the
-// shader is the inverse.
-func gridRows(rows, cols int) [3]uint32 { return grid1(rows*((cols+63)/64), 1) }
-
-// gridGroups is a workgroup for each of n rows.
-func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
-
-// chunksOf is how many chunks of the given size cover n rows.
-func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
-
-// llvmpipeLoopLimit is the number of iterations of all loops of a shader together after
-// which llvmpipe ends them, without an error.
-const llvmpipeLoopLimit = 65535
-
-// rowReduction are the variants of a kernel in which a workgroup reduces a row of cols
-// elements: on a software device with as many invocations as a vector has lanes, since
-// more would run in sequence; on a GPU with enough to hide memory latency. Long rows
-// exceed llvmpipeLoopLimit with lanes.
-func rowReduction[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
-	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
-	return []DeclVariant[P]{
-		{Name: "lanes", Group: 8, When: lanes, Passes: passes},
-		{Group: 128, Passes: passes},
-	}
 }

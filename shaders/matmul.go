@@ -11,11 +11,11 @@ type MatMulParams struct {
 	M, K           Count
 	N              uint32
 	TransA, TransB uint32
-	LDA, LDB, LDC  uint32
+	LDA, LDB, LDC  uint32 `kernel:"layout"`
 	Batch          uint32
-	StrideA        uint32 // between the matrices of a batch
-	StrideB        uint32
-	StrideC        uint32
+	StrideA        uint32 `kernel:"layout"` // between the matrices of a batch
+	StrideB        uint32 `kernel:"layout"`
+	StrideC        uint32 `kernel:"layout"`
 	Alpha          float32
 	Beta           float32 // 0: c is only written
 	Bias           uint32  // 1: bias [N] is added to every row

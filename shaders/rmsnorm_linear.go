@@ -10,7 +10,7 @@ import (
 type RMSNormLinearParams struct {
 	Rows  uint32
 	N, K  uint32
-	LD    uint32 // elements from one row of y to the next
+	LD    uint32 `kernel:"layout"` // elements from one row of y to the next
 	Gated uint32 // 1: y is SwiGLU of h·wᵀ and h·upᵀ; 0: up is not read
 	Eps   float32
 }

@@ -6,7 +6,7 @@ type RoPESplitParams struct {
 	Heads      uint32 // of queries
 	KVHeads    uint32 // of keys, and as many of values
 	HeadDim    uint32
-	Slot       uint32 // forward: entry of the step block with the first row of k and v; see RoPESplit
+	Slot       uint32 `kernel:"layout"` // forward: entry of the step block with the first row of k and v; see RoPESplit
 	Accumulate uint32 // backward: 1 adds to dx
 }
 

@@ -13,7 +13,7 @@ type RoPESplitNormParams struct {
 	KVHeads uint32
 	HeadDim uint32
 	Values  uint32 // 1: x holds values too
-	Slot    uint32 // as RoPESplitParams'
+	Slot    uint32 `kernel:"layout"` // as RoPESplitParams'
 	Eps     float32
 }
 

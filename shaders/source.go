@@ -60,7 +60,7 @@ func (v *Variant) Files() []string {
 	}
 	var names []string
 	for _, include := range slices.Concat(v.base(), v.Include) {
-		names = append(names, "include_"+v.wide(include)+".wgsl")
+		names = append(names, "include_"+v.textOf(include)+".wgsl")
 	}
 	return append(names, v.Source+".wgsl")
 }
@@ -131,11 +131,14 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 	}
 }
 
-// wide is the name of an include file: one that ends in "vec" has a text for single
-// floats and one for pairs.
-func (v *Variant) wide(include string) string {
+// pairIncludes are the include files with two texts: NAME1 for single floats and NAME2
+// for pairs.
+var pairIncludes = []string{"vec", "exp_vec"}
+
+// textOf is the name of an include's text for the variant's storage.
+func (v *Variant) textOf(include string) string {
 	switch {
-	case !strings.HasSuffix(include, "vec"):
+	case !slices.Contains(pairIncludes, include):
 		return include
 	case v.Storage.Bindings == 0:
 		return include + "1"

@@ -163,10 +163,11 @@ func describe(params, recorded any) string {
 	v := reflect.ValueOf(params)
 	var parts []string
 	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		if shaders.IsPlace(name) {
+		field := v.Type().Field(i)
+		if shaders.IsLayout(field) {
 			continue
 		}
+		name := field.Name
 		switch f := v.Field(i).Interface().(type) {
 		case shaders.Count:
 			part := fmt.Sprintf("%s=%d", strings.ToLower(name), f.Max)

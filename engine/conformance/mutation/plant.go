@@ -223,7 +223,7 @@ func namesOf(hosts []Host) (Names, error) {
 func addLoads(loads map[string]string, bindings []shaders.Binding) {
 	byType := map[shaders.Type][]string{}
 	for _, b := range bindings {
-		if b.Access != shaders.Write && b.Name != "scratch" {
+		if b.Access != shaders.Write && !b.Scratch {
 			byType[b.Type] = append(byType[b.Type], b.Name)
 		}
 	}
