@@ -70,7 +70,7 @@ func TestGuards(t *testing.T) {
 	prepared := Prepare(shaders.Add, addCase(9, 1e-6))
 	prepared.Params = shaders.AddParams{N: shaders.N(10)}
 	_, err := Check(t.Context(), openCPU(t), shaders.Add, prepared)
-	if err == nil || !strings.Contains(err.Error(), "binding y: wrote beyond its ends") {
+	if err == nil || !strings.Contains(err.Error(), "binding y: wrote outside its bounds") {
 		t.Errorf("got %v", err)
 	}
 }

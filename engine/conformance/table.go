@@ -65,7 +65,7 @@ func (t *Table) Count(s Status) (n int) {
 	return n
 }
 
-// Print writes the table and, below it, every case that did not simply pass.
+// Print writes the table and, below it, every case that failed, XFails included.
 func (t *Table) Print(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "kernel\tvariant\t%s\t\n", strings.Join(t.devices, "\t"))
@@ -116,8 +116,8 @@ func (t *Table) sum(device string) *cell {
 	return all
 }
 
-// String is "61 ok 0.42": the cases that passed and the worst error of an element as
-// a part of what is allowed; "58 of 61" where some did not.
+// String is "61 ok 0.42": the number of cases that passed and the worst error relative to
+// the tolerance; "58 of 61" where some did not pass.
 func (c *cell) String() string {
 	if c == nil {
 		return "–"

@@ -5,24 +5,23 @@ import (
 	"patchwork/shaders"
 )
 
-// classSetter is a device that can run the variants meant for another class.
+// classSetter is a device that can run the variants preferred for another class.
 type classSetter interface{ SetClass(shaders.Class) }
 
-// small is how many elements a case has that is tried in more than the variants which
-// devices choose by themselves.
+// small is the number of elements up to which a case also runs in variants that only
+// tuning chooses.
 const small = 1 << 14
 
-// Variant is a way in which a device can run a call.
+// Variant is a variant in which a device can run a call.
 type Variant struct {
-	Name   string // "" for the plain one, and on devices that have one form of each kernel
+	Name   string // "" for the plain one, and on devices without variants
 	class  shaders.Class
 	bucket string // of the call, where no class chooses the variant
 }
 
-// VariantsOf returns every variant that some class would run a case with and, for a
-// small case of 16 bits, which has no large ones beside it, every one that tuning may
-// choose for it. On the CPU, which has one form of each kernel, that is
-// its own.
+// VariantsOf returns every variant that some class would run a case with and, for a small
+// case of 16 bits, every one that tuning may choose. On the CPU, which has no variants,
+// there is a single one.
 func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant {
 	own := dev.Info().Class
 	if _, ok := dev.(classSetter); !ok {
@@ -53,8 +52,8 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 	return variants
 }
 
-// ownVariantsOnly says that a device's own variants are enough for a case: where the other ones
-// are those of bf16 with another type.
+// ownVariantsOnly reports whether a case needs only the variants of the device's own
+// class: the others differ from those of bf16 in the type alone.
 func ownVariantsOnly(dev engine.Device, c shaders.Case) bool {
 	info := dev.Info()
 	return info.Kind == "software" && len(info.Matrices) == 0 && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16
