@@ -89,8 +89,8 @@ func (x *call) fill() error {
 	return nil
 }
 
-// normals are enough normally distributed values to be repeated: their number is
-// a prime, so that rows do not repeat each other.
+// normals are normally distributed values that are repeated: their number is a prime, so
+// that rows differ.
 var normals = func() []float32 {
 	random := rand.New(rand.NewPCG(1, 2))
 	x := make([]float32, 1<<20-3)

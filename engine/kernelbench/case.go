@@ -1,6 +1,6 @@
-// Package kernelbench measures kernels: every case alone, in buffers of its own,
-// checked against the reference before it is timed, beside what the device reaches
-// at its best in the same run. The tuning of variants is built on it.
+// Package kernelbench measures kernels: every case alone, in buffers of its own, compared
+// with the reference before it is timed, and relative to the device's roofline measured
+// in the same run. Tuning of variants uses it.
 package kernelbench
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // Case is a kernel call to measure.
 type Case struct {
-	Work   string // what it is a part of: "train", "decode", …
+	Work   string // the workload: "train", "decode", …
 	Kernel *shaders.Kernel
 	Params any
 	Name   string // of the parameters: "m=208/n=96/k=96"
@@ -30,8 +30,8 @@ type Case struct {
 	inputs []shaders.Input // nil = valid contents of this size
 }
 
-// FromDispatches returns the different cases among recorded calls: those that
-// differ in where their rows begin alone are one.
+// FromDispatches returns the distinct cases among recorded calls; those that differ in
+// their layout parameters alone are one.
 func FromDispatches(work string, dispatches []engine.Dispatch, step *[shaders.StepWords]uint32) []*Case {
 	index := map[string]*Case{}
 	var cases []*Case
@@ -66,8 +66,8 @@ func (c *Case) bind(d *engine.Dispatch) {
 	}
 }
 
-// FromConformance returns the costliest conformance case of a kernel that has at
-// most so many elements in a binding.
+// FromConformance returns the costliest conformance case of a kernel with at most this
+// number of elements in a binding.
 func FromConformance(k *shaders.Kernel, elements int64) *Case {
 	var best *Case
 	for _, given := range k.Cases() {
@@ -93,14 +93,14 @@ func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
 	return c
 }
 
-// squareSizes are the sides of the square products that every device is measured by,
-// and gpuSizes those that only a GPU is.
+// squareSizes are the sides of the square matmuls that are measured on every device, and
+// gpuSizes those measured only on a GPU.
 var (
 	squareSizes = []int{256, 512, 1024}
 	gpuSizes    = []int{2048, 4096, 8192}
 )
 
-// Squares are square products of a float type, which a GPU is given larger ones of.
+// Squares are square matmuls of a float type, with larger ones for a GPU.
 func Squares(t shaders.Type, gpu bool) []*Case {
 	sizes := squareSizes
 	if gpu {
@@ -158,7 +158,7 @@ func (c *Case) contents() []shaders.Input {
 	return c.Kernel.Inputs(c.Params, c.Step[:], n)
 }
 
-// describe names parameters, those at a step: zeros and places are left out.
+// describe names parameters at a step, without zeros and layout parameters.
 func describe(params, recorded any) string {
 	v := reflect.ValueOf(params)
 	var parts []string

@@ -59,22 +59,22 @@ type Bench struct {
 	gauges  *gauges
 }
 
-// New measures the device's roof and is then ready for cases.
+// New measures the device's roofline.
 func New(ctx context.Context, dev engine.Device, o Options) (*Bench, error) {
 	g, err := newGauges(ctx, dev)
 	return &Bench{dev, o, checker{dev, map[string]string{}}, g}, err
 }
 
-// Roof is the device's as measured until now: a figure of it is measured again
-// beside every case.
+// Roof is the device's roofline as measured until now: one of its figures is measured
+// again with every case.
 func (b *Bench) Roof() Roof { return b.gauges.roof() }
 
-// Free releases what the roofs' kernels hold.
+// Free releases the roofline's kernels.
 func (b *Bench) Free() { b.gauges.free() }
 
-// Measure checks and times a case. It returns a *SkipError for one that the device
-// cannot hold or that would take too long, a *WrongError for one that computes
-// something else than its reference.
+// Measure checks and times a case. It returns a *SkipError when the device has too little
+// memory or the case would take too long, a *WrongError when the result differs from the
+// reference.
 func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	r := Result{Case: c}
 	r.Variant, r.Tuned = variantOf(b.dev, c)
@@ -109,7 +109,8 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	return r, b.gauges.remeasureNext(ctx)
 }
 
-// unsupportedReason is why a device cannot run something, "" for other errors.
+// unsupportedReason is the message of an out-of-memory or unsupported error, "" for other
+// errors.
 func unsupportedReason(err error) string {
 	if errors.Is(err, engine.ErrOutOfMemory) || errors.Is(err, engine.ErrUnsupported) {
 		return err.Error()
@@ -117,8 +118,9 @@ func unsupportedReason(err error) string {
 	return ""
 }
 
-// A first run that took up to so many times what is allowed is given a second: it
-// compiled, touched memory for the first time, and may have been disturbed.
+// A case whose first run took up to this multiple of the allowed time runs again: the
+// first run includes compilation and first touches of memory, and may have been
+// disturbed.
 const firstRunAllowance = 4
 
 // sample times a call that is ready. One that takes longer than allowed is timed

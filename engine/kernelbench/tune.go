@@ -14,10 +14,9 @@ import (
 	"patchwork/shaders"
 )
 
-// The variants of a case take turns, at least so many rounds and for so long, so
-// that what disturbs the machine disturbs them alike. To take the place of the
-// class's own, another must be faster by tuneGain at its best, and in tuneWins of
-// the rounds.
+// The variants of a case run interleaved, for at least tuneRounds rounds and tuneTime, so
+// that disturbances affect them alike. To replace the class's own, another must be faster
+// by tuneGain at its best, and in tuneWins of the rounds.
 const (
 	tuneRounds    = 5
 	tuneMaxRounds = 100
@@ -26,8 +25,8 @@ const (
 	tuneWins      = 0.7
 )
 
-// TuneCases returns the cases worth tuning: for every bucket of parameters that
-// several variants can run, the one that takes most of its work.
+// TuneCases returns the cases worth tuning: for every bucket of parameters that several
+// variants can run, the one with the largest total cost.
 func TuneCases(info engine.Info, cases []*Case) []*Case {
 	heaviest := map[string]*Case{}
 	weight := func(c *Case) float64 { return float64(c.Calls) * (c.Cost.Flops + c.Cost.Bytes) }
@@ -50,10 +49,10 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 	return out
 }
 
-// Tune measures the variants that can run a case and returns the choice: the
-// fastest, or the class's own where none is clearly faster. A variant whose result
-// differs from that of the class's own is left out, as is one that takes ten times
-// as long in its first run. The device's choices are as before afterwards.
+// Tune measures the variants that can run a case and returns the choice: the fastest, or
+// the class's own where none is clearly faster. A variant whose result differs from that
+// of the class's own is excluded, as is one that takes ten times as long in its first
+// run. The device's choices are restored.
 func Tune(ctx context.Context, dev engine.Tunable, c *Case, maxCallTime time.Duration) (tuned.Entry, error) {
 	before := dev.Info().Choices
 	defer dev.SetChoices(before)
@@ -101,7 +100,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, maxCallTime time.Dur
 	return entry, nil
 }
 
-// fastestOf is the variant to choose after so many rounds.
+// fastestOf is the variant to choose after the rounds.
 func fastestOf(e tuned.Entry, wins map[string]int, rounds int) string {
 	best, least := e.Default, tuneGain*e.US[e.Default]
 	for _, v := range slices.Sorted(maps.Keys(e.US)) {
@@ -160,8 +159,8 @@ func prepareVariants(ctx context.Context, dev engine.Tunable, c *Case, own *shad
 	return all, nil
 }
 
-// firstRun fills the buffers, runs the call and returns its better time of two and
-// what the first one wrote.
+// firstRun fills the buffers, runs the call twice and returns the better time and the
+// outputs of the first run.
 func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint32, err error) {
 	if err := x.fill(); err != nil {
 		return 0, nil, err
@@ -185,7 +184,7 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	return t, written, nil
 }
 
-// sameResults reports whether two variants wrote the same, but for rounding: see
+// sameResults reports whether two variants wrote the same up to rounding: see
 // ownTolerance.
 func sameResults(c *Case, got, want [][]uint32) bool {
 	for i := range want {
@@ -215,8 +214,8 @@ func sameResults(c *Case, got, want [][]uint32) bool {
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-// step is at least the distance from a value to its neighbours in a type of 16 bits,
-// 0 for others: where sums differ by their order, so may what they are rounded to.
+// step is an upper bound of the distance between neighbouring values of a 16-bit type, 0
+// for others: sums in another order may be rounded to a neighbour.
 func step(t shaders.Type, x float64) float64 {
 	switch t {
 	case shaders.BF16:
