@@ -65,7 +65,7 @@ func TestPlan(t *testing.T) {
 func checkSegments(t *testing.T, seed uint64, arena engine.Segments, limit, one int64) {
 	for i, bytes := range arena {
 		if limit > 0 && bytes > limit {
-			t.Errorf("program %d: segment %d has %d bytes of at limit %d", seed, i, bytes, limit)
+			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, limit)
 		}
 	}
 	if total := arena.Total(); (limit == 0 || one <= limit) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {

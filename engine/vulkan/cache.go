@@ -81,7 +81,7 @@ func readCache(file string) []byte {
 	return data[sha256.Size:]
 }
 
-// writeCache replaces the file at once, so that another process never reads half.
+// writeCache replaces the file atomically, so that another process never reads a part.
 func writeCache(file string, data []byte) {
 	if len(data) == 0 || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
 		return
