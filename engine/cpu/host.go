@@ -7,24 +7,24 @@ import (
 	"patchwork/shaders"
 )
 
-// host offers the cores and the matrix products to the kernels' CPU forms.
+// host implements shaders.Host: parallel loops, matmuls and scratch memory.
 type host struct {
 	threads int
 	matmul  matmul
 	step    []uint32
 	scratch sync.Pool
-	pool    *workerPool // while a program runs with one
+	pool    *workerPool // while a program runs with spinning workers
 }
 
 func newHost(threads int, p matmul) *host { return &host{threads: threads, matmul: p} }
 
 func (h *host) Step() []uint32 { return h.step }
 
-// maxChunks is how many pieces Parallel cuts its range into at most: enough that
-// uneven pieces even out over the cores, the same on every machine.
+// maxChunks is the largest number of chunks of Parallel: enough to balance uneven chunks
+// over the cores, and the same on every machine.
 const maxChunks = 64
 
-// runProgram runs f, a program, with a team if its pace says so.
+// runProgram runs a program, with a worker pool if its spin policy chooses so.
 func (h *host) runProgram(p *spinPolicy, f func() error) error {
 	spinning := h.threads > 1 && p.spinning()
 	if spinning {
@@ -37,7 +37,7 @@ func (h *host) runProgram(p *spinPolicy, f func() error) error {
 	return err
 }
 
-// Parallel hands out pieces of [0,n) to the cores as they become free.
+// Parallel distributes chunks of [0,n) to the cores as they become free.
 func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	if n <= 0 {
 		return
@@ -57,7 +57,7 @@ func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	spin(j.finished)
 }
 
-// Gemm cuts c into tiles.
+// Gemm computes tiles of c in parallel.
 func (h *host) Gemm(g shaders.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
@@ -76,7 +76,7 @@ func (h *host) Gemm(g shaders.Gemm) {
 	})
 }
 
-// part is the product restricted to rows [i,i+tm) and columns [j,j+tn) of c.
+// part is the matmul restricted to rows [i,i+tm) and columns [j,j+tn) of c.
 func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	g.M, g.N = min(tm, g.M-i), min(tn, g.N-j)
 	if g.TransA {
@@ -93,14 +93,14 @@ func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	return g
 }
 
-// GemmSerial computes one product on the calling goroutine.
+// GemmSerial computes one matmul on the calling goroutine.
 func (h *host) GemmSerial(g shaders.Gemm) {
 	if g.M > 0 && g.N > 0 {
 		h.matmul.forShape(g).serial(g)
 	}
 }
 
-// Scratch hands out working memory from a pool.
+// Scratch returns working memory from a pool.
 func (h *host) Scratch(n int) ([]float32, func()) {
 	p, _ := h.scratch.Get().(*[]float32)
 	if p == nil || cap(*p) < n {

@@ -7,22 +7,22 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// matmul is a way to multiply matrices on one goroutine.
+// matmul is an implementation of matmul on one goroutine.
 type matmul struct {
 	name       string
 	gemm       func(g shaders.Gemm)
-	rows, cols int // of c, of which a tile should be a multiple
-	// exact says that an element of c has the same bits in whatever tile it is
-	// computed, so that the tiling may follow the number of threads.
+	rows, cols int // of c; a tile should be a multiple
+	// exact means that the bits of an element of c do not depend on the tile, so that the
+	// tiling may depend on the number of threads.
 	exact bool
-	// minWork is how many multiply-adds are worth a call of their own.
+	// minWork is the number of multiply-adds worth a separate call.
 	minWork int
-	fewRows *matmul // for few rows of a and b transposed; nil: this one
+	fewRows *matmul // for few rows of a and b transposed; nil: use this one
 }
 
-// bestMatmul is our own microkernel where the processor has vectors for it.
-// OpenBLAS comes second: on shapes as small as a 96-wide model's it is slower,
-// and a release older than the processor falls back to SSE kernels.
+// bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
+// second: on shapes as small as a 96-wide model's it is slower, and a release older than
+// the processor falls back to SSE kernels.
 var bestMatmul = sync.OnceValue(func() matmul {
 	if own := ownMatmuls(); len(own) > 0 {
 		return own[0]
@@ -42,7 +42,7 @@ func ownMatmuls() []matmul {
 	return matmuls
 }
 
-// forShape is p, or what replaces it for products that it is slow on.
+// forShape is p, or its replacement for few rows.
 func (p matmul) forShape(g shaders.Gemm) matmul {
 	if p.fewRows != nil && dotsFit(g) {
 		return *p.fewRows
@@ -50,11 +50,10 @@ func (p matmul) forShape(g shaders.Gemm) matmul {
 	return p
 }
 
-// blockedWork is how many multiply-adds are worth a call: some 10 µs.
+// blockedWork is the number of multiply-adds worth a call: some 10 µs.
 const blockedWork = 1 << 20
 
-// serial computes a product on the calling goroutine. With k = 0 the product is
-// empty and c is only scaled.
+// serial computes a matmul on the calling goroutine. With k = 0 c is only scaled.
 func (p matmul) serial(g shaders.Gemm) {
 	if g.K > 0 && g.Alpha != 0 {
 		p.gemm(g)
@@ -72,10 +71,10 @@ func (p matmul) serial(g shaders.Gemm) {
 	}
 }
 
-// tile chooses the size of the parts of c [m,n] that one call computes: pieces
-// worth a call of their own, twice as many as there are threads to even out.
+// tile chooses the size of the tiles of c [m,n] that one call computes: large enough to
+// be worth a call, at most twice as many as threads for load balance.
 func (p matmul) tile(m, n, k, threads int) (tm, tn int) {
-	const reuse = 4 // uses of a packed panel of b that make up for its packing
+	const reuse = 4 // uses of a packed panel of b that amortise its packing
 	if !p.exact {
 		threads = 8
 	}

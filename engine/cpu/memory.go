@@ -7,9 +7,9 @@ import (
 	"patchwork/engine"
 )
 
-// memory is zeroed memory, aligned for vector loads. What is large lies outside
-// Go's heap: there a freed arena would stay until the next collection, and the
-// collector would let as much garbage gather as there are weights.
+// memory is zeroed memory, aligned for vector loads. Large memories are outside Go's
+// heap: in it a freed arena would stay until the next collection, and the collector would
+// allow as much garbage as there are weights.
 type memory struct {
 	device  *Device
 	data    []byte
@@ -20,7 +20,7 @@ type memory struct {
 // mapFrom is the size from which memory is mapped.
 const mapFrom = 1 << 20
 
-// newMemory returns nil where the system has not so much.
+// newMemory returns nil when the system is out of memory.
 func (d *Device) newMemory(bytes int64) *memory {
 	m := &memory{device: d}
 	if bytes >= mapFrom && engine.CanMap {

@@ -2,19 +2,19 @@ package cpu
 
 import "time"
 
-// spinPolicy finds out, run by run of a program, whether spinning helpers pay. With the
-// cores to itself a step is a quarter shorter for them; where other processes
-// want the cores too it takes twice as long, since a spinning helper uses up its
-// turn and is then taken off its core in the middle of a piece.
+// spinPolicy measures, run by run of a program, whether spinning workers are faster. On
+// idle cores a step takes a quarter less time with them; where other processes want the
+// cores too it takes twice as long, since a spinning worker uses up its time slice and is
+// then preempted in the middle of a chunk.
 type spinPolicy struct {
-	took [2]time.Duration // recent runs without and with a team
+	took [2]time.Duration // recent runs without and with a worker pool
 	runs int
 }
 
-// retryEvery is how often the way that was slower gets another chance.
+// retryEvery is the number of runs after which the slower way is tried again.
 const retryEvery = 32
 
-// spinning decides how the next run waits.
+// spinning reports whether the next run uses spinning workers.
 func (p *spinPolicy) spinning() bool {
 	better := p.took[1] <= p.took[0]
 	switch {
@@ -26,7 +26,7 @@ func (p *spinPolicy) spinning() bool {
 	return better
 }
 
-// record takes note of a run.
+// record adds the duration of a run.
 func (p *spinPolicy) record(spinning bool, took time.Duration) {
 	i := 0
 	if spinning {

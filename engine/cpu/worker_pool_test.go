@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// TestParallel checks that every element is visited once, with and without a
-// team, and from within a piece.
+// TestParallel checks that every element is visited once, with and without a worker pool,
+// and from within a chunk.
 func TestParallel(t *testing.T) {
 	for _, threads := range []int{1, 2, 5} {
-		for _, team := range []bool{false, true} {
+		for _, pool := range []bool{false, true} {
 			h := newHost(threads, goMatmul)
-			if team && threads > 1 {
+			if pool && threads > 1 {
 				h.pool = startPool(threads - 1)
 				defer h.pool.stop()
 			}
@@ -27,7 +27,7 @@ func TestParallel(t *testing.T) {
 				})
 				for i := range visits {
 					if v := visits[i].Load(); v != 1 {
-						t.Fatalf("%d threads, team %v, n = %d: element %d visited %d times", threads, team, n, i, v)
+						t.Fatalf("%d threads, pool %v, n = %d: element %d visited %d times", threads, pool, n, i, v)
 					}
 				}
 			}
@@ -35,9 +35,9 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestPace checks that the faster way is taken but for the trials, and that it
+// TestSpinPolicy checks that the faster way is chosen except for retries, and that it
 // changes when the other one has become faster.
-func TestPace(t *testing.T) {
+func TestSpinPolicy(t *testing.T) {
 	var p spinPolicy
 	run := func(n int, alone, spun time.Duration) (spinning int) {
 		for range n {
@@ -52,10 +52,10 @@ func TestPace(t *testing.T) {
 		return spinning
 	}
 	if n := run(20*retryEvery, 37, 27); n < 18*retryEvery {
-		t.Errorf("on a quiet machine only %d of %d runs had a team", n, 20*retryEvery)
+		t.Errorf("on a quiet machine only %d of %d runs had a worker pool", n, 20*retryEvery)
 	}
 	run(20*retryEvery, 50, 200)
 	if n := run(20*retryEvery, 50, 200); n > 2*retryEvery {
-		t.Errorf("on a busy machine %d of %d runs had a team", n, 20*retryEvery)
+		t.Errorf("on a busy machine %d of %d runs had a worker pool", n, 20*retryEvery)
 	}
 }
