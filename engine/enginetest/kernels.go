@@ -30,8 +30,8 @@ func testKernels(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testVariants runs every variant of every kernel in the first case that takes it, of
-// 32-bit floats: how a variant is bound does not depend on what its words hold.
+// testVariants runs every variant of every kernel in the first case of 32-bit floats that
+// selects it: bindings do not depend on the contents.
 func testVariants(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		t.Run(k.Name, func(t *testing.T) {

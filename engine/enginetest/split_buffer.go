@@ -9,7 +9,7 @@ import (
 	"patchwork/shaders"
 )
 
-// testSplitBuffer adds up buffers that lie in a memory for each of their parts.
+// testSplitBuffer adds buffers whose parts are in separate memories.
 func testSplitBuffer(t *testing.T, dev engine.Device) {
 	const part, parts = engine.Alignment, 3
 	small := NewSmall(dev, part)
@@ -19,7 +19,7 @@ func testSplitBuffer(t *testing.T, dev engine.Device) {
 	}
 	x, y := engine.NewBuffer("x", part*parts), engine.NewBuffer("y", part*parts)
 	for _, b := range []*engine.Buffer{x, y} {
-		b.SplitAt([]int64{part, 2 * part, 5 * part}) // the last lies behind its end
+		b.SplitAt([]int64{part, 2 * part, 5 * part}) // the last is past its end
 	}
 	memories, err := engine.Allocate(small, "a test", x, y)
 	if err != nil {

@@ -2,14 +2,14 @@ package devices
 
 import "patchwork/engine"
 
-// Narrow is a device that says it binds less of a buffer than it can.
+// Narrow is a device with a lower limit of binding sizes.
 type Narrow struct {
 	engine.Device
 	Limit int64          // bytes of one binding
-	Cut   map[string]int // dispatches that were cut for it, by kernel
+	Cut   map[string]int // dispatches that were divided for it, by kernel
 }
 
-// NewNarrow limits what a device binds to most bytes.
+// NewNarrow limits the bindings of a device to limit bytes.
 func NewNarrow(dev engine.Device, limit int64) Narrow { return Narrow{dev, limit, map[string]int{}} }
 
 // Info describes the device with the limit.
@@ -19,7 +19,7 @@ func (n Narrow) Info() engine.Info {
 	return i
 }
 
-// Compile cuts the plan before the device sees it.
+// Compile divides the plan before the device compiles it.
 func (n Narrow) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
