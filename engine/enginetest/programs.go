@@ -19,7 +19,7 @@ func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
 	t.Run("Ahead", func(t *testing.T) { testAhead(t, dev) })
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
-	t.Run("Cut", func(t *testing.T) { testSplitBuffer(t, dev) })
+	t.Run("SplitBuffer", func(t *testing.T) { testSplitBuffer(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })

@@ -30,7 +30,7 @@ func testSplitBuffer(t *testing.T, dev engine.Device) {
 		t.Errorf("%d memories for two buffers of %d parts", len(memories), parts)
 	}
 	upload(t, dev, x, values)
-	p := engine.NewProgram("cut")
+	p := engine.NewProgram("split")
 	for _, v := range x.Parts() {
 		sum := p.Temp("sum", part)
 		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 4)}, v, v, sum.View())
@@ -46,7 +46,7 @@ func testSplitBuffer(t *testing.T, dev engine.Device) {
 	}
 	wide := engine.NewProgram("wide")
 	wide.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 2)}, x.View(), x.View(), y.View())
-	if err := wide.Err(); err == nil || !strings.Contains(err.Error(), "cut") {
-		t.Errorf("a view across a cut was recorded with %v", err)
+	if err := wide.Err(); err == nil || !strings.Contains(err.Error(), "crosses a split") {
+		t.Errorf("a view across a split was recorded with %v", err)
 	}
 }
