@@ -175,7 +175,7 @@ func (e *executable) writeSet(c *call) {
 			buffers: unsafe.SliceData(ranges),
 		}
 	}
-	// A write of several descriptors goes on in the bindings that follow.
+	// A write of several descriptors continues in the following bindings.
 	writes := []descriptorWrite{write(0, uniformBuffer, blocks), write(shaders.FirstStorageBinding, storageBuffer, views)}
 	n := uintptr(len(writes))
 	if len(views) == 0 {

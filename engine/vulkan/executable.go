@@ -22,7 +22,7 @@ type executable struct {
 	pool   vk.DescriptorPool
 
 	commands []vk.CommandBuffer // to be submitted in this order
-	ends     int                // how many the device must have waited for before the last replay has ended
+	ends     int                // value of submitted after the last replay
 	hostTime time.Duration
 	profile  *profile // made by the first call of Profile
 }
@@ -36,8 +36,7 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	return e.replay(ctx, begin, e.commands)
 }
 
-// Start is Run without the waiting: what is asked of the device later finds the
-// program done.
+// Start is Run without the wait: later calls on the device are ordered after it.
 func (e *executable) Start(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	begin := time.Now()
 	if err := e.prepare(step); err != nil {
@@ -66,8 +65,8 @@ func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.C
 	return nil
 }
 
-// prepare checks that everything the commands use is there and writes the step
-// block; the submission makes it visible to the device.
+// prepare checks that no memory of the program was freed, and writes the step block; the
+// submission makes it visible to the device.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.device == nil {
 		return gpu.ErrFreed
@@ -86,11 +85,11 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	return nil
 }
 
-// Arena are the memories that hold the plan's temporaries.
+// Arena returns the memories of the plan's temporaries.
 func (e *executable) Arena() []engine.Memory { return e.Temporaries }
 
-// HostTime is the time that the last Run took before the device had its first
-// work; what the host does afterwards runs beside the device.
+// HostTime is the time that the last Run took before the device had its first work; later
+// host work overlaps with the device.
 func (e *executable) HostTime() time.Duration { return e.hostTime }
 
 // Free releases what the executable holds, its own arena included. It may be
@@ -106,7 +105,7 @@ func (e *executable) Free() {
 func (e *executable) release() {
 	d := e.device
 	e.device = nil
-	if d.settle(e.ends) != nil { // a lost device may still be using it
+	if d.settle(e.ends) != nil { // a lost device may still use it
 		return
 	}
 	if e.profile != nil {

@@ -8,8 +8,8 @@ import (
 	"patchwork/engine"
 )
 
-// record fills one command buffer for each piece. With stamps, every dispatch
-// stands alone between two time stamps.
+// record records one command buffer per chunk. With stamps, every dispatch runs alone
+// between two time stamps.
 func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
 	d := e.device
 	ends := engine.SubmitChunks(e.Plan.Dispatches, d.physical.info.Class)

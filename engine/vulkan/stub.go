@@ -13,11 +13,11 @@ const Built = false
 
 var errNotBuilt = fmt.Errorf("this binary was built without Vulkan, which needs cgo (CGO_ENABLED=1 and a C compiler) and 64-bit Linux: %w", engine.ErrUnsupported)
 
-// List says that there is no Vulkan in this binary.
+// List returns an error: this binary has no Vulkan.
 func List() ([]engine.Info, error) { return nil, errNotBuilt }
 
-// Open says that there is no Vulkan in this binary.
+// Open returns an error: this binary has no Vulkan.
 func Open(int) (engine.Device, error) { return nil, errNotBuilt }
 
-// Diagnose says that there is no Vulkan in this binary.
+// Diagnose returns an error: this binary has no Vulkan.
 func Diagnose() error { return errNotBuilt }
