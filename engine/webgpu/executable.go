@@ -25,8 +25,8 @@ type executable struct {
 	hostTime time.Duration
 }
 
-// Run encodes the program with the given step block, submits it piece by piece
-// and waits for its end. While the device works on a piece, the next is encoded.
+// Run encodes the program with the given step block, submits it in chunks and waits for
+// its end. While the device works on a chunk, the next is encoded.
 func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	begin := time.Now()
 	if err := e.prepare(step); err != nil {
@@ -56,12 +56,11 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	return wrap(e.Plan.Program.Name, e.device.uncaught())
 }
 
-// chunksAhead bounds how much work is submitted before it is waited for: a
-// cancelled run ends soon.
+// chunksAhead bounds how many chunks are submitted before a wait, so that a cancelled run
+// ends soon.
 const chunksAhead = 2
 
-// prepare checks that everything the commands use is there and writes the step
-// block.
+// prepare checks that no memory of the program was freed, and writes the step block.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.device == nil {
 		return gpu.ErrFreed
@@ -75,8 +74,8 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	return e.device.Write(e.Step, 0, gpu.StepBlock(step))
 }
 
-// encode records dispatches first to end as one compute pass; WebGPU puts the
-// barriers between them.
+// encode records dispatches first to end as one compute pass; WebGPU adds the barriers
+// between them.
 func (e *executable) encode(c *wgpu.CommandEncoder, first, end int) error {
 	p := c.BeginComputePass(nil)
 	defer p.Release()
@@ -93,11 +92,11 @@ func (e *executable) encode(c *wgpu.CommandEncoder, first, end int) error {
 	return p.End()
 }
 
-// Arena are the memories that hold the plan's temporaries.
+// Arena returns the memories of the plan's temporaries.
 func (e *executable) Arena() []engine.Memory { return e.Temporaries }
 
-// HostTime is the time that the last Run took before the device had its first
-// work; what the host does afterwards runs beside the device.
+// HostTime is the time that the last Run took before the device had its first work; later
+// host work overlaps with the device.
 func (e *executable) HostTime() time.Duration { return e.hostTime }
 
 // Free releases what the executable holds, its own arena included. It may be

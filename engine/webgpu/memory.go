@@ -51,8 +51,8 @@ func (m *memory) release() {
 	m.device, m.buffer = nil, nil
 }
 
-// Allocate reserves zeroed memory. Where the device has not enough, the error is
-// an *engine.OutOfMemoryError.
+// Allocate allocates zeroed memory. When the device is out of memory, the error is an
+// *engine.OutOfMemoryError.
 func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 	if err := d.usable(); err != nil {
 		return nil, err

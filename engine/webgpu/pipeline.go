@@ -43,7 +43,7 @@ func (p *pipelines) release() {
 	}
 }
 
-// smallest is the fewest bytes of each of a call's bindings: the parameter and
+// smallest is the minimum size in bytes of each of a call's bindings: the parameter and
 // step blocks, then one element of each array.
 func smallest(k *shaders.Kernel, c *gpu.Call) []uint64 {
 	sizes := []uint64{uint64(c.BlockBytes()), gpu.StepBytes}
@@ -57,11 +57,11 @@ func smallest(k *shaders.Kernel, c *gpu.Call) []uint64 {
 	return sizes
 }
 
-// layout returns the layout for bindings of the given smallest sizes. These are
-// told because the library, where they are not, holds every kernel of a pass to
-// those of the first one that has the same layout. All storage counts as written:
-// WebGPU refuses a buffer that one dispatch binds for reading and for writing, in
-// different ranges too, and programs share few large buffers.
+// layout returns the layout for bindings of the given smallest sizes. The sizes are set
+// because otherwise the library checks every kernel of a pass against those of the first
+// one with the same layout. All storage is declared read-write: WebGPU does not allow a
+// dispatch to bind a buffer both read-only and read-write, even in different ranges, and
+// programs share few large buffers.
 func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
 	key := fmt.Sprint(sizes)
 	if l, ok := p.layouts[key]; ok {

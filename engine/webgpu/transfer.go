@@ -12,8 +12,8 @@ import (
 	"patchwork/engine/gpu"
 )
 
-// chunkBytes is how much is written or read at once: the library keeps a copy of
-// what is written until the device has it.
+// chunkBytes is the size of one write or read: the library keeps a copy of what is
+// written until the device has it.
 const chunkBytes = 16 << 20
 
 func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, error) {
@@ -23,9 +23,8 @@ func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, er
 	return gpu.OwnRange[*memory](d, d.info.Device, m, offset, n)
 }
 
-// Write copies data to memory at a byte offset, before any later Run. The library
-// writes whole words; what stands beside the data in the first and the last one
-// is read before.
+// Write copies data to memory at a byte offset, before any later Run. The library writes
+// whole words; the other bytes of the first and the last word are read before.
 func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	mine, err := d.transferable(m, offset, len(data))
 	if err != nil || len(data) == 0 {
@@ -50,7 +49,7 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 			return wrap("write", d.invalid(err))
 		}
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
-			d.queue.Submit() // what was written goes with a submission
+			d.queue.Submit() // writes are flushed by a submission
 			if err := d.wait(context.Background()); err != nil {
 				return wrap("write", err)
 			}

@@ -11,7 +11,7 @@ import (
 	"patchwork/engine"
 )
 
-// hung is a queue that never becomes empty, or after it was asked so many times.
+// hung is a queue that never becomes empty, or only after a number of polls.
 type hung struct {
 	queue
 	asked, ends int
@@ -25,9 +25,8 @@ func (h *hung) idle() bool {
 	return false
 }
 
-// TestHang puts a queue that never becomes empty in the place of the library's: every
-// wait ends with the loss of the device, or with a cancelled context, after which the
-// device goes on.
+// TestHang replaces the library's queue by one that never becomes empty: every wait ends
+// with the loss of the device or, with a cancelled context, without it.
 func TestHang(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
