@@ -5,65 +5,65 @@ import (
 	"slices"
 )
 
-// Cut lets a persistent buffer be divided between memories at byte offsets in
-// ascending order. What a kernel binds must not cross one. It is called before the
-// buffer is recorded or allocated.
-func (b *Buffer) Cut(at []int64) { b.cuts = at }
+// SplitAt allows a persistent buffer to be allocated in several memories, divided at byte
+// offsets in ascending order. A kernel's binding must not cross one of them. Call it
+// before the buffer is recorded or allocated.
+func (b *Buffer) SplitAt(at []int64) { b.splits = at }
 
-// Whole says whether no cut lies inside a range of the buffer, so that a kernel can
-// bind it at once.
-func (b *Buffer) Whole(offset, bytes int64) bool {
-	return !slices.ContainsFunc(b.cuts, func(at int64) bool { return at > offset && at < offset+bytes })
+// Contiguous reports whether a range of the buffer crosses no split, so that a kernel can
+// bind it.
+func (b *Buffer) Contiguous(offset, bytes int64) bool {
+	return !slices.ContainsFunc(b.splits, func(at int64) bool { return at > offset && at < offset+bytes })
 }
 
-// piece is a persistent buffer from one cut to the next.
-type piece struct {
+// allocation is the part of a persistent buffer between two splits.
+type allocation struct {
 	start, bytes int64  // in the buffer
 	memory       Memory // nil until placed
 	offset       int64  // in the memory
 }
 
-// divide returns the buffer's pieces, which have no memory yet.
-func (b *Buffer) divide() []piece {
-	pieces := []piece{{bytes: b.Bytes}}
-	for _, at := range b.cuts {
-		if last := &pieces[len(pieces)-1]; at > last.start && at < b.Bytes {
+// splitUp returns the buffer's allocations, without memory.
+func (b *Buffer) splitUp() []allocation {
+	allocations := []allocation{{bytes: b.Bytes}}
+	for _, at := range b.splits {
+		if last := &allocations[len(allocations)-1]; at > last.start && at < b.Bytes {
 			last.bytes = at - last.start
-			pieces = append(pieces, piece{start: at, bytes: b.Bytes - at})
+			allocations = append(allocations, allocation{start: at, bytes: b.Bytes - at})
 		}
 	}
-	return pieces
+	return allocations
 }
 
-// Parts are views of the buffer between its cuts.
+// Parts are views of the buffer's allocations.
 func (b *Buffer) Parts() []View {
 	var views []View
-	for _, p := range b.divide() {
+	for _, p := range b.splitUp() {
 		views = append(views, b.View().Slice(p.start, p.bytes))
 	}
 	return views
 }
 
-// piece is the one that a byte of the buffer lies in.
-func (b *Buffer) piece(offset int64) piece {
-	for _, p := range slices.Backward(b.pieces) {
+// allocationAt returns the allocation that contains a byte of the buffer.
+func (b *Buffer) allocationAt(offset int64) allocation {
+	for _, p := range slices.Backward(b.allocations) {
 		if offset >= p.start {
 			return p
 		}
 	}
-	return piece{}
+	return allocation{}
 }
 
-// Allocate places persistent buffers on a device, each piece aligned, together in
-// as few memories as the device's limit lets them be. what names them in errors.
+// Allocate allocates persistent buffers on a device, in as few memories as MaxBufferBytes
+// permits; each allocation is aligned. what names the buffers in errors.
 func Allocate(dev Device, what string, buffers ...*Buffer) ([]Memory, error) {
 	var sizes Segments
-	var at []int64 // of each piece, in the memory that is the last one then
+	var at []int64 // offset of each allocation in its memory
 	var in []int
 	limit := dev.Info().Limits.MaxBufferBytes
 	for _, b := range buffers {
-		b.pieces = b.divide()
-		for _, p := range b.pieces {
+		b.allocations = b.splitUp()
+		for _, p := range b.allocations {
 			last := len(sizes) - 1
 			if last < 0 || limit > 0 && sizes[last]+align(p.bytes) > limit {
 				sizes, last = append(sizes, 0), last+1
@@ -78,18 +78,18 @@ func Allocate(dev Device, what string, buffers ...*Buffer) ([]Memory, error) {
 	}
 	n := 0
 	for _, b := range buffers {
-		for i := range b.pieces {
-			b.pieces[i].memory, b.pieces[i].offset = memories[in[n]], at[n]
+		for i := range b.allocations {
+			b.allocations[i].memory, b.allocations[i].offset = memories[in[n]], at[n]
 			n++
 		}
 	}
 	return memories, nil
 }
 
-// Segments are the sizes in bytes of memories that are used as one.
+// Segments are the sizes in bytes of the memories that make up an arena.
 type Segments []int64
 
-// Total is the size of all.
+// Total is the sum of the sizes.
 func (s Segments) Total() (n int64) {
 	for _, bytes := range s {
 		n += bytes
@@ -97,20 +97,20 @@ func (s Segments) Total() (n int64) {
 	return n
 }
 
-// Or returns segments that have room for either.
-func (s Segments) Or(t Segments) Segments {
-	both := slices.Clone(s)
+// Max returns segments large enough for either.
+func (s Segments) Max(t Segments) Segments {
+	larger := slices.Clone(s)
 	for i, bytes := range t {
-		if i == len(both) {
-			both = append(both, 0)
+		if i == len(larger) {
+			larger = append(larger, 0)
 		}
-		both[i] = max(both[i], bytes)
+		larger[i] = max(larger[i], bytes)
 	}
-	return both
+	return larger
 }
 
-// AllocateSegments reserves a memory for each segment, or none. Its error says how
-// much all of them take.
+// AllocateSegments allocates a memory for each segment, or none. Its error reports the
+// size of all of them.
 func AllocateSegments(dev Device, what string, sizes Segments) ([]Memory, error) {
 	memories := make([]Memory, 0, len(sizes))
 	for _, bytes := range sizes {
@@ -118,31 +118,32 @@ func AllocateSegments(dev Device, what string, sizes Segments) ([]Memory, error)
 		if err != nil {
 			Free(memories)
 			if limit := dev.Info().Limits.MaxBufferBytes; limit > 0 && bytes > limit {
-				return nil, err // no matter how much of the others there is
+				return nil, err // too large whatever is free
 			}
-			return nil, ofAll(err, sizes[:len(memories)].Total(), sizes.Total())
+			return nil, withTotals(err, sizes[:len(memories)].Total(), sizes.Total())
 		}
 		memories = append(memories, m)
 	}
 	return memories, nil
 }
 
-// ofAll makes the refusal of one of several allocations say what all of them take,
-// and what there was before the first. An error of another call has no such figures.
-func ofAll(err error, before, total int64) error {
+// withTotals changes the out-of-memory error of one of several allocations to report the
+// size of all of them, and what was available before the first. Errors of other calls
+// have no such numbers.
+func withTotals(err error, before, total int64) error {
 	var oom *OutOfMemoryError
 	if !errors.As(err, &oom) || oom.What == "" {
 		return err
 	}
-	all := *oom
-	all.Asked = total
-	if all.Available > 0 {
-		all.Available += before
+	sum := *oom
+	sum.Asked = total
+	if sum.Available > 0 {
+		sum.Available += before
 	}
-	return &all
+	return &sum
 }
 
-// Free gives memories back.
+// Free frees memories.
 func Free(memories []Memory) {
 	for _, m := range memories {
 		m.Free()

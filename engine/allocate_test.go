@@ -10,17 +10,17 @@ import (
 	"patchwork/engine/enginetest"
 )
 
-// full is a device with room for so many bytes more.
+// full is a device with a limited capacity in bytes.
 type full struct {
 	engine.Device
-	room int64
+	capacity int64
 }
 
 func (f *full) Allocate(bytes int64, what string) (engine.Memory, error) {
-	if bytes > f.room {
-		return nil, &engine.OutOfMemoryError{Device: "full", What: what, Asked: bytes, Available: f.room}
+	if bytes > f.capacity {
+		return nil, &engine.OutOfMemoryError{Device: "full", What: what, Asked: bytes, Available: f.capacity}
 	}
-	f.room -= bytes
+	f.capacity -= bytes
 	return f.Device.Allocate(bytes, what)
 }
 
@@ -37,7 +37,7 @@ func TestAllocateSegments(t *testing.T) {
 		}, []int64{4096, 4096, 1024}},
 		"buffers": {func(d engine.Device) ([]engine.Memory, error) {
 			b := engine.NewBuffer("cut", 8192)
-			b.Cut([]int64{3072, 6144})
+			b.SplitAt([]int64{3072, 6144})
 			return engine.Allocate(d, "a test", engine.NewBuffer("small", 1000), b)
 		}, []int64{4096, 3072, 2048}},
 	} {

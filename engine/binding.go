@@ -2,19 +2,19 @@ package engine
 
 import "fmt"
 
-// CheckBinding says whether the device can bind a view that was found in memory of
-// the given size. alignment is what the device asks of an offset; both are in
-// bytes. Every backend that binds buffers calls it when it compiles.
+// CheckBinding returns an error when the device cannot bind a view of memory of the given
+// size. alignment is what the device requires of an offset; both are in bytes. Every
+// backend that binds buffers calls it when it compiles.
 func (i Info) CheckBinding(v View, r ResolvedView, size, alignment int64) error {
-	most := i.Limits.MaxBindingBytes
+	limit := i.Limits.MaxBindingBytes
 	switch {
 	case r.Offset < 0 || r.Bytes < 0 || r.Offset > size-r.Bytes:
 		return fmt.Errorf("buffer %q: bytes [%d,+%d) of memory with %d", v.Buffer.Label, r.Offset, r.Bytes, size)
-	case r.Bytes > most:
+	case r.Bytes > limit:
 		return fmt.Errorf("buffer %q has %s (%d bytes), %s binds at most %s (%d bytes): %w", v.Buffer.Label,
-			Bytes(r.Bytes), r.Bytes, i.Device, Bytes(most), most, ErrUnsupported)
+			Bytes(r.Bytes), r.Bytes, i.Device, Bytes(limit), limit, ErrUnsupported)
 	case r.Offset%alignment != 0:
-		return fmt.Errorf("buffer %q is bound from byte %d, %s wants a multiple of %d: %w", v.Buffer.Label,
+		return fmt.Errorf("buffer %q is bound at offset %d, %s requires a multiple of %d: %w", v.Buffer.Label,
 			r.Offset, i.Device, alignment, ErrUnsupported)
 	}
 	return nil

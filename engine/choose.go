@@ -10,9 +10,9 @@ import (
 	"patchwork/shaders"
 )
 
-// Target is what the choice of a kernel's variant depends on.
-func (i Info) Target() shaders.Target {
-	t := shaders.Target{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory,
+// Caps are the properties of the device that the choice of a kernel's variant depends on.
+func (i Info) Caps() shaders.DeviceCaps {
+	t := shaders.DeviceCaps{Class: i.Class, Invocations: i.Limits.MaxInvocations, WorkgroupMemory: i.Limits.MaxWorkgroupMemory,
 		Features: i.Features, Matrices: i.Matrices, Tuned: i.Choices}
 	if slices.Contains(i.Features, SubgroupShuffle) {
 		t.Subgroup = i.Limits.SubgroupSize
@@ -20,11 +20,11 @@ func (i Info) Target() shaders.Target {
 	return t
 }
 
-// Choose returns the variant of a kernel that the device runs with these
-// parameters and this storage, and whether tuning chose it; nil where none fits the device.
+// Choose returns the variant of a kernel that the device runs with these parameters and
+// this storage, and whether tuning chose it; nil when no variant runs on the device.
 // Every backend that has variants calls it when it compiles.
 func (i Info) Choose(k *shaders.Kernel, params any, s shaders.Storage) (v *shaders.Variant, tuned bool) {
-	return k.ChooseFor(params, s, i.Target())
+	return k.ChooseFor(params, s, i.Caps())
 }
 
 // Tunable is a device whose kernels come in variants.
@@ -34,7 +34,7 @@ type Tunable interface {
 	SetChoices(c shaders.Choices)
 }
 
-// Arithmetic names what decides the bits of results beside the program: the driver
+// Arithmetic names what determines the bits of results apart from the program: the driver
 // and the tuned variants.
 func (i Info) Arithmetic() string {
 	if len(i.Choices) == 0 {

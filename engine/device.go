@@ -1,7 +1,7 @@
-// Package engine runs the kernels that package shaders declares. A Program is
-// recorded once for its shapes, planned (where activations lie in memory, which
-// barriers dependence asks for), compiled by a Device and replayed each step.
-// The engine knows no model.
+// Package engine runs the kernels that package shaders declares. A Program is recorded
+// once for its shapes, planned (offsets of activations, barriers between dependent
+// dispatches), compiled by a Device and replayed each step. The engine is independent of
+// any model.
 package engine
 
 import (
@@ -17,8 +17,8 @@ type Device interface {
 	// Info describes the device.
 	Info() Info
 
-	// Allocate reserves memory of the given size in bytes; what names it in
-	// errors. Its contents are zero.
+	// Allocate allocates memory of the given size in bytes; what names it in errors. Its
+	// contents are zero.
 	Allocate(bytes int64, what string) (Memory, error)
 
 	// Write copies data to memory at a byte offset, before any later Run.
@@ -27,16 +27,15 @@ type Device interface {
 	// Read copies memory at a byte offset into data, after every earlier Run.
 	Read(m Memory, offset int64, data []byte) error
 
-	// Compile makes a planned program ready to be run many times. Its
-	// temporaries lie in arena, a memory for each of the plan's segments, or in
-	// memories of its own when arena is nil: programs that never need each
-	// other's temporaries can share them.
+	// Compile makes a planned program ready to be run many times. Its temporaries are in
+	// arena, a memory for each of the plan's segments, or in memories of its own when
+	// arena is nil. Programs that never need each other's temporaries can share an arena.
 	Compile(p *Plan, arena []Memory) (Executable, error)
 
-	// MemoryInUse returns the bytes allocated now, and the most there ever were.
+	// MemoryInUse returns the bytes allocated now, and the peak.
 	MemoryInUse() (now, peak int64)
 
-	// Close releases everything that the device has handed out.
+	// Close releases everything that was allocated on the device.
 	Close() error
 }
 
@@ -48,17 +47,17 @@ type Memory interface {
 
 // Executable is a compiled program.
 type Executable interface {
-	// Run replays the program with the given step block and waits for its end.
-	// A cancelled context stops it between submitted pieces.
+	// Run replays the program with the given step block and waits for its end. A
+	// cancelled context stops it between submitted chunks.
 	Run(ctx context.Context, step *[shaders.StepWords]uint32) error
 
 	// Profile replays the program and measures every dispatch.
 	Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]Timing, error)
 
-	// Arena are the memories that hold the plan's temporaries, one a segment.
+	// Arena returns the memories of the plan's temporaries, one per segment.
 	Arena() []Memory
 
-	// HostTime is the time the last Run spent outside the device.
+	// HostTime is the time that the last Run spent before the device had work.
 	HostTime() time.Duration
 
 	// Free releases what the executable holds, its own arena included.
@@ -83,34 +82,32 @@ type Info struct {
 	Memory   int64         `json:"memory_bytes"`
 	Limits   Limits        `json:"limits"`
 	Features []string      `json:"features"`
-	// Matrices are the products of cooperative matrices that the device computes in
-	// one instruction.
+	// Matrices are the cooperative matrix multiplications that the device supports.
 	Matrices []shaders.Matrix `json:"cooperative_matrices,omitempty"`
 	// Choices are the variants that were tuned for the device; see Choose.
 	Choices shaders.Choices `json:"-"`
 }
 
-// SubgroupShuffle names the feature that a subgroup's invocations can hand each
-// other values, in Info.Features.
+// SubgroupShuffle is the name in Info.Features of subgroup shuffles in compute shaders.
 const SubgroupShuffle = "subgroupShuffle"
 
-// Limits of a device that the planner and the variants respect.
+// Limits of a device, respected by the planner and the variants.
 type Limits struct {
-	MaxBindingBytes    int64 `json:"max_binding_bytes"`    // largest range that one binding sees
-	MaxBufferBytes     int64 `json:"max_buffer_bytes"`     // largest buffer, with its memory, that can be relied on; 0 = any
+	MaxBindingBytes    int64 `json:"max_binding_bytes"`    // largest range of a binding
+	MaxBufferBytes     int64 `json:"max_buffer_bytes"`     // largest buffer, with its memory, that is guaranteed; 0 = any
 	MaxAllocationBytes int64 `json:"max_allocation_bytes"` // largest single allocation that the driver promises
 	MaxWorkgroupMemory int64 `json:"max_workgroup_memory_bytes"`
 	MaxInvocations     int   `json:"max_workgroup_invocations"`
 	SubgroupSize       int   `json:"subgroup_size"`
-	MinSubgroupSize    int   `json:"min_subgroup_size,omitempty"` // that a shader can ask for; 0 = it cannot
+	MinSubgroupSize    int   `json:"min_subgroup_size,omitempty"` // that a shader can require; 0 = it cannot
 	MaxSubgroupSize    int   `json:"max_subgroup_size,omitempty"`
 }
 
-// Null is the kind of a device whose driver only compiles: it has no hardware and no
-// memory, and runs nothing.
+// Null is the kind of a device whose driver only compiles shaders: it has no hardware and
+// no memory, and runs nothing.
 const Null = "null"
 
-// Hardware says whether the device is a GPU and not a rasteriser on the CPU.
+// Hardware reports whether the device is a GPU and not a rasteriser on the CPU.
 func (i Info) Hardware() bool {
 	return i.Kind == "discrete" || i.Kind == "integrated" || i.Kind == "virtual"
 }

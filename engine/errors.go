@@ -6,24 +6,24 @@ import (
 )
 
 var (
-	// ErrDeviceLost means that the device stopped answering; nothing on it can
-	// be read any more, and a run goes on from its last checkpoint.
+	// ErrDeviceLost means that the device stopped responding. Nothing on it can be read
+	// any more; a run resumes from its last checkpoint.
 	ErrDeviceLost = errors.New("device lost")
 
-	// ErrUnsupported means that the device lacks what was asked for.
+	// ErrUnsupported means that the device does not support the request.
 	ErrUnsupported = errors.New("unsupported")
 
 	// ErrNoDevice means that there is no such device.
 	ErrNoDevice = errors.New("no such device")
 )
 
-// OutOfMemoryError says how much was asked for and how much there is. A driver that
-// runs out in the middle of its work tells neither: then What is empty.
+// OutOfMemoryError reports how much was requested and how much is available. A driver
+// that runs out of memory during other calls reports neither: then What is empty.
 type OutOfMemoryError struct {
 	Device    string
 	What      string // what the memory was for: "activations", "weights"
 	Asked     int64  // bytes
-	Available int64  // bytes, 0 where the device does not say
+	Available int64  // bytes, 0 = not reported
 }
 
 // ErrOutOfMemory is matched by every *OutOfMemoryError.

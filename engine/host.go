@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// HostMemory is the machine's memory in bytes, 0 where the system does not say.
+// HostMemory is the machine's memory in bytes, 0 where the system does not report it.
 var HostMemory = sync.OnceValue(func() int64 { return 1024 * field("/proc/meminfo", "MemTotal:") })
 
-// FreeHostMemory is what a program can still take of the machine's memory without
-// swapping, in bytes, and 0 where the system does not say. A container's limit
-// counts; files that are kept in memory can be let go.
+// FreeHostMemory is the memory in bytes that a program can still use without swapping, 0
+// where the system does not report it. It respects a container's limit and counts the
+// page cache as free.
 func FreeHostMemory() int64 {
 	const group = "/sys/fs/cgroup/memory."
 	free := 1024 * field("/proc/meminfo", "MemAvailable:")
@@ -23,7 +23,7 @@ func FreeHostMemory() int64 {
 	return free
 }
 
-// field is the number behind a name in a file of the system's; 0 where there is none.
+// field is the number after a name in a file under /proc or /sys; 0 where there is none.
 func field(path, name string) int64 {
 	data, err := os.ReadFile(path)
 	if err != nil {

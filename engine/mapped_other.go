@@ -4,11 +4,11 @@ package engine
 
 import "errors"
 
-// CanMap says that the system gives memory outside Go's heap.
+// CanMap reports whether MapMemory works on this system.
 const CanMap = false
 
-// MapMemory has no memory to give here.
+// MapMemory is not supported on this system.
 func MapMemory(int64) ([]byte, error) { return nil, errors.ErrUnsupported }
 
-// UnmapMemory gives back what MapMemory returned.
+// UnmapMemory frees what MapMemory returned.
 func UnmapMemory([]byte) {}

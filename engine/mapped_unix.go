@@ -4,7 +4,7 @@ package engine
 
 import "golang.org/x/sys/unix"
 
-// CanMap says that the system gives memory outside Go's heap.
+// CanMap reports whether MapMemory works on this system.
 const CanMap = true
 
 // MapMemory returns zeroed memory of the host outside Go's heap.
@@ -12,5 +12,5 @@ func MapMemory(bytes int64) ([]byte, error) {
 	return unix.Mmap(-1, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 }
 
-// UnmapMemory gives back what MapMemory returned.
+// UnmapMemory frees what MapMemory returned.
 func UnmapMemory(mapped []byte) { _ = unix.Munmap(mapped) } // it was mapped

@@ -8,45 +8,45 @@ import (
 	"patchwork/shaders"
 )
 
-// Plan is a recorded program with every temporary buffer placed in an arena and
-// every dependence between dispatches known.
+// Plan is a recorded program with arena offsets for its temporary buffers and barriers
+// between dependent dispatches.
 type Plan struct {
 	Program    *Program
 	Dispatches []Dispatch
 	Arena      Segments // temporary memory
-	// Barrier[i] says that dispatch i must see what earlier ones wrote, or must
-	// not overwrite what they still read: it waits for all before it.
+	// Barrier[i] is true when dispatch i depends on an earlier one (a hazard of read
+	// after write, write after read or write after write): it waits for all before it.
 	Barrier []bool
 
-	origin []int // the dispatch that each is a part of, in the plan before Within; nil: itself
+	origin []int // index of the dispatch before Within; nil: unchanged
 }
 
-// NewPlan leaves out what nobody reads, places the temporary buffers by liveness
-// and finds the barriers. It needs no device; the arena's size is what a run will
-// take. No segment of the arena has more than most bytes, the MaxBufferBytes of a
-// device; 0 is no limit, and one segment. The error is an *OutOfMemoryError where a
-// single buffer has more.
-func NewPlan(p *Program, most int64) (*Plan, error) {
+// NewPlan eliminates dead dispatches, assigns the temporary buffers offsets by their
+// lifetimes and finds the barriers. It needs no device; the arena's size is what a run
+// will use. No segment of the arena has more than limit bytes, the MaxBufferBytes of a
+// device; 0 is no limit, and one segment. The error is an *OutOfMemoryError when a single
+// buffer is larger.
+func NewPlan(p *Program, limit int64) (*Plan, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	plan := &Plan{Program: p, Dispatches: needed(p.Dispatches)}
+	plan := &Plan{Program: p, Dispatches: eliminateDead(p.Dispatches)}
 	var err error
-	if plan.Arena, err = place(lifetimes(plan.Dispatches), most); err != nil {
+	if plan.Arena, err = assignOffsets(lifetimes(plan.Dispatches), limit); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	plan.Barrier = barriers(plan.Dispatches)
 	return plan, nil
 }
 
-// needed leaves out the dispatches that only write temporaries which nothing
-// behind them reads: a layer that is computed again for its gradients ends with a
-// product that they do not take.
-func needed(dispatches []Dispatch) []Dispatch {
-	read := map[*Buffer]bool{} // by a needed dispatch further on
-	kept := make([]Dispatch, 0, len(dispatches))
+// eliminateDead removes the dispatches that only write temporaries which no later
+// dispatch reads. For example, the last matmul of a layer that is recomputed for its
+// gradients is dead.
+func eliminateDead(dispatches []Dispatch) []Dispatch {
+	read := map[*Buffer]bool{} // by a later live dispatch
+	live := make([]Dispatch, 0, len(dispatches))
 	for _, d := range slices.Backward(dispatches) {
-		if !lasting(d, read) {
+		if !hasLiveOutput(d, read) {
 			continue
 		}
 		for i, v := range d.Views {
@@ -54,14 +54,15 @@ func needed(dispatches []Dispatch) []Dispatch {
 				read[v.Buffer] = true
 			}
 		}
-		kept = append(kept, d)
+		live = append(live, d)
 	}
-	slices.Reverse(kept)
-	return kept
+	slices.Reverse(live)
+	return live
 }
 
-// lasting says whether a dispatch writes what is read later or outlives the program.
-func lasting(d Dispatch, read map[*Buffer]bool) bool {
+// hasLiveOutput reports whether a dispatch writes a buffer that is read later or outlives
+// the program.
+func hasLiveOutput(d Dispatch, read map[*Buffer]bool) bool {
 	for i, v := range d.Views {
 		if v.Buffer == nil || d.Kernel.Bindings[i].Access == shaders.Read {
 			continue
@@ -104,8 +105,8 @@ func lifetimes(dispatches []Dispatch) []lifetime {
 	return lives
 }
 
-// span is a touched byte range of a persistent buffer or, where that is nil, of a
-// segment of the arena.
+// span is a byte range of a persistent buffer or, where that is nil, of a segment of the
+// arena.
 type span struct {
 	buffer  *Buffer
 	segment int
@@ -123,8 +124,8 @@ func spanOf(v View) span {
 	return span{v.Buffer, 0, v.Offset, v.Offset + v.Bytes}
 }
 
-// barriers finds, in order, the dispatches that touch what an earlier one since
-// the last barrier wrote, or write what one read.
+// barriers finds the dispatches that access what a dispatch since the last barrier wrote,
+// or write what one read.
 func barriers(dispatches []Dispatch) []bool {
 	need := make([]bool, len(dispatches))
 	var reads, writes []span
@@ -161,9 +162,8 @@ func anyOverlap(a, b []span) bool {
 	return false
 }
 
-// ResolvedView is where a view lies once its plan is compiled: Temp says that
-// Offset counts from the start of a segment of the plan's arena, otherwise from the
-// start of Memory. An absent view has Bytes 0.
+// ResolvedView is the memory range of a view. With Temp, Offset is in a segment of the
+// plan's arena, otherwise in Memory. An absent view has Bytes 0.
 type ResolvedView struct {
 	Temp    bool
 	Segment int
@@ -180,7 +180,7 @@ func Resolve(v View) ResolvedView {
 	if v.Buffer.temp {
 		return ResolvedView{Temp: true, Segment: v.Buffer.segment, Offset: v.Buffer.offset + v.Offset, Bytes: v.Bytes}
 	}
-	p := v.Buffer.piece(v.Offset)
+	p := v.Buffer.allocationAt(v.Offset)
 	return ResolvedView{Memory: p.memory, Offset: p.offset + v.Offset - p.start, Bytes: v.Bytes}
 }
 
@@ -188,7 +188,7 @@ func Resolve(v View) ResolvedView {
 func (p *Plan) Unplaced() *Buffer {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
-			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.pieces == nil {
+			if v.Buffer != nil && !v.Buffer.temp && v.Buffer.allocations == nil {
 				return v.Buffer
 			}
 		}
@@ -196,7 +196,8 @@ func (p *Plan) Unplaced() *Buffer {
 	return nil
 }
 
-// CheckArena says whether memories have room for the plan's segments.
+// CheckArena returns an error when memories are too few or too small for the plan's
+// segments.
 func (p *Plan) CheckArena(arena []Memory) error {
 	for i, bytes := range p.Arena {
 		if i >= len(arena) {

@@ -10,15 +10,15 @@ import (
 	"patchwork/shaders"
 )
 
-// touch is a byte range of one place in memory that a dispatch reads or writes.
+// touch is a byte range that a dispatch reads or writes.
 type touch struct {
-	place  any // a persistent buffer, or a segment's number
+	memory any // a persistent buffer, or a segment's number
 	lo, hi int64
 	write  bool
 }
 
 func (a touch) conflicts(b touch) bool {
-	return a.place == b.place && a.lo < b.hi && b.lo < a.hi && (a.write || b.write)
+	return a.memory == b.memory && a.lo < b.hi && b.lo < a.hi && (a.write || b.write)
 }
 
 func touches(d engine.Dispatch) []touch {
@@ -26,9 +26,9 @@ func touches(d engine.Dispatch) []touch {
 	for i, v := range d.Views {
 		t := touch{lo: v.Offset, hi: v.Offset + v.Bytes, write: d.Kernel.Bindings[i].Access != shaders.Read}
 		if r := engine.Resolve(v); r.Temp {
-			t.place, t.lo, t.hi = r.Segment, r.Offset, r.Offset+r.Bytes
+			t.memory, t.lo, t.hi = r.Segment, r.Offset, r.Offset+r.Bytes
 		} else {
-			t.place = v.Buffer
+			t.memory = v.Buffer
 		}
 		all = append(all, t)
 	}
@@ -42,15 +42,15 @@ func TestPlan(t *testing.T) {
 	for seed := range uint64(50) {
 		r := enginetest.Random(seed, 150)
 		var one int64
-		for _, most := range []int64{0, 1 << 30, 5000, 3100, 2048} {
-			plan, err := engine.NewPlan(r.Program, most)
+		for _, limit := range []int64{0, 1 << 30, 5000, 3100, 2048} {
+			plan, err := engine.NewPlan(r.Program, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if most == 0 {
+			if limit == 0 {
 				one = plan.Arena.Total()
 			}
-			checkSegments(t, seed, plan.Arena, most, one)
+			checkSegments(t, seed, plan.Arena, limit, one)
 			checkLiveness(t, seed, plan, r)
 			checkBarriers(t, seed, plan)
 			if t.Failed() {
@@ -62,18 +62,18 @@ func TestPlan(t *testing.T) {
 
 // checkSegments: one is the size of the arena without a limit. The buffers have up to
 // 2048 bytes, so that few fit side by side into the smallest segments.
-func checkSegments(t *testing.T, seed uint64, arena engine.Segments, most, one int64) {
+func checkSegments(t *testing.T, seed uint64, arena engine.Segments, limit, one int64) {
 	for i, bytes := range arena {
-		if most > 0 && bytes > most {
-			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, most)
+		if limit > 0 && bytes > limit {
+			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, limit)
 		}
 	}
-	if total := arena.Total(); (most == 0 || one <= most) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
-		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, most, one)
+	if total := arena.Total(); (limit == 0 || one <= limit) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
+		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, limit, one)
 	}
 }
 
-// TestPlanTooLarge: a buffer that no segment has room for is named.
+// TestPlanTooLarge: a buffer larger than a segment is reported by name.
 func TestPlanTooLarge(t *testing.T) {
 	p := engine.NewProgram("large")
 	y := p.Temp("hidden states", 5000)

@@ -10,27 +10,27 @@ import (
 // and WebGPU devices ask of a storage binding's offset.
 const Alignment = 256
 
-// Buffer is a named range of device memory. A persistent buffer (weights,
-// inputs, a key/value cache) is placed by Allocate and outlives programs; a
-// temporary one belongs to a Program, whose plan places it by liveness.
+// Buffer is a named range of device memory. A persistent buffer (weights, inputs, a
+// key/value cache) is allocated by Allocate and outlives programs; a temporary one
+// belongs to a Program, whose plan gives it an offset in the arena.
 type Buffer struct {
 	Label string
 	Bytes int64
-	// Type is BF16 or F16 where floats are stored in 16 bits. Elements have four
-	// bytes otherwise, and the kernels know their type.
+	// Type is BF16 or F16 where floats are stored in 16 bits. Otherwise elements have
+	// four bytes, of the type that the kernel's binding declares.
 	Type shaders.Type
 
 	temp bool
 	keep bool
 
-	cuts   []int64 // of a persistent buffer; see Cut
-	pieces []piece // none until it is placed
+	splits      []int64      // byte offsets in a persistent buffer; see SplitAt
+	allocations []allocation // nil until Allocate
 
 	segment int   // of the arena, of a temporary buffer that is planned
 	offset  int64 // in the segment
 }
 
-// NewBuffer describes a persistent buffer; Allocate places it on a device.
+// NewBuffer declares a persistent buffer; Allocate allocates it on a device.
 func NewBuffer(label string, bytes int64) *Buffer {
 	return &Buffer{Label: label, Bytes: bytes}
 }
@@ -38,12 +38,13 @@ func NewBuffer(label string, bytes int64) *Buffer {
 // View is the whole buffer.
 func (b *Buffer) View() View { return View{b, 0, b.Bytes} }
 
-// Temporary says whether the buffer belongs to a program's arena.
+// Temporary reports whether the buffer belongs to a program's arena.
 func (b *Buffer) Temporary() bool { return b.temp }
 
-// Placed returns where a persistent buffer lies, or the start of one that was cut.
+// Placed returns the memory and the offset of a persistent buffer, of the first part of
+// one that is split.
 func (b *Buffer) Placed() (Memory, int64) {
-	first := b.piece(0)
+	first := b.allocationAt(0)
 	return first.memory, first.offset
 }
 
@@ -64,31 +65,31 @@ func (v View) Slice(offset, bytes int64) View {
 
 // Dispatch is one recorded call of a kernel.
 type Dispatch struct {
-	Kernel  *shaders.Kernel
-	Params  any
-	Views   []View // in binding order, scratch included
-	Storage shaders.Storage
-	Label   string  // what it computes, for traces: "layers.0.mlp.down"
-	Share   float64 // part of the declared cost that the data leave to do; 0 = all
+	Kernel    *shaders.Kernel
+	Params    any
+	Views     []View // in binding order, scratch included
+	Storage   shaders.Storage
+	Label     string  // what it computes, for traces: "layers.0.mlp.down"
+	CostScale float64 // part of the declared cost that is left by the data, e.g. an attention mask; 0 = all
 }
 
-// Cost is the work of the call under a step block, which says how many rows there
-// are; nil stands for as many as there is room for.
+// Cost is the work of the call under a step block, which says how many rows there are;
+// nil stands for the maximum.
 func (d *Dispatch) Cost(step []uint32) shaders.Cost {
 	cost := d.Kernel.Cost(d.Params)
 	if step != nil {
 		cost = d.Kernel.CostAt(d.Params, step)
 	}
-	if d.Share > 0 {
-		cost.Flops *= d.Share
+	if d.CostScale > 0 {
+		cost.Flops *= d.CostScale
 	}
-	cost.Bytes *= d.narrowness()
+	cost.Bytes *= d.storageRatio()
 	return cost
 }
 
-// narrowness is the bytes of all bindings against those that 32-bit floats would
-// take, which costs are declared for.
-func (d *Dispatch) narrowness() float64 {
+// storageRatio is the size of all bindings relative to 32-bit floats, for which costs are
+// declared.
+func (d *Dispatch) storageRatio() float64 {
 	var bytes, wide int64
 	for i, v := range d.Views {
 		bytes += v.Bytes
@@ -114,8 +115,8 @@ type Program struct {
 // NewProgram starts an empty recording.
 func NewProgram(name string) *Program { return &Program{Name: name} }
 
-// Temp describes a temporary buffer, which lives from the first dispatch that
-// names it to the last.
+// Temp declares a temporary buffer, which is live from the first dispatch that uses it to
+// the last.
 func (p *Program) Temp(label string, bytes int64) *Buffer {
 	b := &Buffer{Label: label, Bytes: bytes, temp: true}
 	p.temps = append(p.temps, b)
@@ -129,9 +130,8 @@ func (p *Program) Keep(b *Buffer) { b.keep = true }
 // SetLabel names the dispatches recorded from here on.
 func (p *Program) SetLabel(label string) { p.label = label }
 
-// Dispatch records a call. Views are in binding order without the scratch, and
-// start at multiples of Alignment.
-// The first mistake is kept and returned by Err and NewPlan.
+// Dispatch records a call. Views are in binding order without the scratch, and start at
+// multiples of Alignment. The first error is kept and returned by Err and NewPlan.
 func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	if k.HasScratch() {
 		var scratch View
@@ -147,14 +147,15 @@ func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Storage: storage, Label: p.label})
 }
 
-// Share says which part of its declared cost the last recorded call has: data
-// that leave most of an attention's scores out, for example.
-func (p *Program) Share(share float64) { p.Dispatches[len(p.Dispatches)-1].Share = share }
+// SetCostScale sets which part of its declared cost the last recorded call has: an
+// attention mask that leaves out most of the scores, for example.
+func (p *Program) SetCostScale(scale float64) { p.Dispatches[len(p.Dispatches)-1].CostScale = scale }
 
-// Err is the first mistake made while recording.
+// Err is the first error of recording.
 func (p *Program) Err() error { return p.err }
 
-// checkCall finds how the views are stored and whether the kernel can take them.
+// checkCall finds how the views are stored and returns an error when the kernel does not
+// support it.
 func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, err error) {
 	if err := k.CheckParams(params); err != nil {
 		return s, err
@@ -165,12 +166,12 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 	for i, v := range views {
 		b := k.Bindings[i]
 		switch {
-		case v.Buffer == nil && !b.Optional && b.Name != "scratch":
+		case v.Buffer == nil && !b.Optional && !b.Scratch:
 			return s, fmt.Errorf("kernel %s: binding %s is absent", k.Name, b.Name)
 		case v.Buffer != nil && v.Offset%Alignment != 0:
-			return s, fmt.Errorf("kernel %s: binding %s is bound from byte %d of %q, not a multiple of %d, which some devices ask for", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
-		case v.Buffer != nil && !v.Buffer.Whole(v.Offset, v.Bytes):
-			return s, fmt.Errorf("kernel %s: binding %s crosses a cut of %q with bytes [%d,+%d)", k.Name, b.Name, v.Buffer.Label, v.Offset, v.Bytes)
+			return s, fmt.Errorf("kernel %s: binding %s is bound at offset %d of %q, not a multiple of %d, which some devices require", k.Name, b.Name, v.Offset, v.Buffer.Label, Alignment)
+		case v.Buffer != nil && !v.Buffer.Contiguous(v.Offset, v.Bytes):
+			return s, fmt.Errorf("kernel %s: binding %s crosses a split of %q with bytes [%d,+%d)", k.Name, b.Name, v.Buffer.Label, v.Offset, v.Bytes)
 		case v.Buffer != nil && v.Buffer.Type.Half():
 			if s, err = s.With(i, v.Buffer.Type); err != nil {
 				return s, fmt.Errorf("kernel %s: %w", k.Name, err)

@@ -6,86 +6,84 @@ import (
 	"patchwork/shaders"
 )
 
-// Within is the plan with every dispatch that binds more than most bytes of a
-// buffer cut into several that each bind less, along the axes that its kernel
-// declares; 0 is no limit. A dispatch that cannot be cut stays as it is, for
-// Info.CheckBinding to name. Backends call it first when they compile.
-func (p *Plan) Within(most int64) *Plan {
-	if most <= 0 || !slices.ContainsFunc(p.Dispatches, func(d Dispatch) bool { return tooWide(d, most) >= 0 }) {
+// Within divides every dispatch that binds more than limit bytes of a buffer into
+// several, along the axes that its kernel declares; 0 is no limit. A dispatch that cannot
+// be divided is left to Info.CheckBinding to report. Backends call it first when they
+// compile.
+func (p *Plan) Within(limit int64) *Plan {
+	if limit <= 0 || !slices.ContainsFunc(p.Dispatches, func(d Dispatch) bool { return overLimit(d, limit) >= 0 }) {
 		return p
 	}
-	cut := &Plan{Program: p.Program, Arena: p.Arena}
+	divided := &Plan{Program: p.Program, Arena: p.Arena}
 	for i, d := range p.Dispatches {
-		parts := split(d, most)
-		cut.Dispatches = append(cut.Dispatches, parts...)
-		cut.origin = append(cut.origin, slices.Repeat([]int{p.whole(i)}, len(parts))...)
+		parts := split(d, limit)
+		divided.Dispatches = append(divided.Dispatches, parts...)
+		divided.origin = append(divided.origin, slices.Repeat([]int{p.originOf(i)}, len(parts))...)
 	}
-	cut.Barrier = barriers(cut.Dispatches)
-	return cut
+	divided.Barrier = barriers(divided.Dispatches)
+	return divided
 }
 
-// whole is the dispatch of the plan that was not yet cut.
-func (p *Plan) whole(i int) int {
+// originOf is the index of the dispatch before Within.
+func (p *Plan) originOf(i int) int {
 	if p.origin == nil {
 		return i
 	}
 	return p.origin[i]
 }
 
-// Whole adds up the timings of the parts of each dispatch of the plan as it was
-// before Within.
-func (p *Plan) Whole(parts []Timing) []Timing {
+// SumParts adds up the timings of the parts of each dispatch that Within divided.
+func (p *Plan) SumParts(parts []Timing) []Timing {
 	if p.origin == nil {
 		return parts
 	}
-	var whole []Timing
+	var sums []Timing
 	for _, t := range parts {
-		t.Dispatch = p.whole(t.Dispatch)
-		if last := len(whole) - 1; last >= 0 && whole[last].Dispatch == t.Dispatch {
-			whole[last].Duration += t.Duration
+		t.Dispatch = p.originOf(t.Dispatch)
+		if last := len(sums) - 1; last >= 0 && sums[last].Dispatch == t.Dispatch {
+			sums[last].Duration += t.Duration
 			continue
 		}
-		whole = append(whole, t)
+		sums = append(sums, t)
 	}
-	return whole
+	return sums
 }
 
-// tooWide is the first view that passes the limit, -1 for none.
-func tooWide(d Dispatch, most int64) int {
-	return slices.IndexFunc(d.Views, func(v View) bool { return v.Buffer != nil && v.Bytes > most })
+// overLimit is the index of the first view larger than the limit, -1 for none.
+func overLimit(d Dispatch, limit int64) int {
+	return slices.IndexFunc(d.Views, func(v View) bool { return v.Buffer != nil && v.Bytes > limit })
 }
 
-// split cuts a dispatch until its parts bind at most so many bytes of a buffer, or
-// no axis helps.
-func split(d Dispatch, most int64) []Dispatch {
-	wide := tooWide(d, most)
+// split divides a dispatch until its parts bind at most limit bytes of a buffer, or no
+// axis helps.
+func split(d Dispatch, limit int64) []Dispatch {
+	wide := overLimit(d, limit)
 	if wide < 0 {
 		return []Dispatch{d}
 	}
 	for _, axis := range d.Kernel.Axes(d.Params) {
-		n := unitsWithin(d, axis, wide, most)
+		n := unitsWithin(d, axis, wide, limit)
 		if n <= 0 {
 			continue
 		}
 		var parts []Dispatch
 		for first := int64(0); first < int64(axis.Units); first += n {
 			part := partOf(d, axis, first, min(n, int64(axis.Units)-first))
-			parts = append(parts, split(part, most)...)
+			parts = append(parts, split(part, limit)...)
 		}
 		return parts
 	}
 	return []Dispatch{d}
 }
 
-// unitsWithin is how many units of an axis a binding may see at once, such that
-// each part begins where bindings may: 0 where not even one does, or where the
-// axis has no more anyway.
-func unitsWithin(d Dispatch, axis shaders.Axis, wide int, most int64) int64 {
+// unitsWithin is how many units of an axis fit the limit of a binding, such that each
+// part begins at an aligned offset: 0 when not even one fits, or when all do.
+func unitsWithin(d Dispatch, axis shaders.Axis, wide int, limit int64) int64 {
 	span := spanAt(d, axis, wide)
 	if span.Stride <= 0 {
 		return 0
 	}
-	n := (most - span.Tail) / span.Stride
+	n := (limit - span.Tail) / span.Stride
 	if n >= int64(axis.Units) {
 		return 0
 	}
@@ -98,15 +96,15 @@ func unitsWithin(d Dispatch, axis shaders.Axis, wide int, most int64) int64 {
 	return n / grain * grain
 }
 
-// spanAt is the span of binding i along an axis, which is declared for elements of
-// four bytes; zero where the axis does not cut the binding.
+// spanAt is the span of binding i along an axis, which is declared for elements of four
+// bytes; zero when the axis does not divide the binding.
 func spanAt(d Dispatch, axis shaders.Axis, i int) shaders.Span {
 	b := d.Kernel.Bindings[i]
 	span, size := axis.Spans[b.Name], d.Storage.Of(i, b).Size()
 	return shaders.Span{Stride: span.Stride * size / 4, Tail: span.Tail * size / 4}
 }
 
-// partOf is the dispatch of n units of an axis from first on.
+// partOf is the dispatch of n units of an axis, starting at first.
 func partOf(d Dispatch, axis shaders.Axis, first, n int64) Dispatch {
 	part := d
 	part.Params = axis.Part(uint32(first), uint32(n))

@@ -11,10 +11,10 @@ import (
 // Word is a 4-byte element of a tensor.
 type Word interface{ ~float32 | ~int32 | ~uint32 }
 
-// Upload writes values to the start of a placed persistent buffer.
+// Upload writes values to the start of a view of an allocated buffer.
 func Upload[T Word](dev Device, v View, values []T) error {
 	if int64(len(values))*4 > v.Bytes {
-		return fmt.Errorf("upload of %d values into %q, which has room for %d", len(values), v.Buffer.Label, v.Bytes/4)
+		return fmt.Errorf("upload of %d values into %q, which holds %d", len(values), v.Buffer.Label, v.Bytes/4)
 	}
 	return write(dev, v, bytesOf(values))
 }
@@ -27,16 +27,16 @@ func Download[T Word](dev Device, v View, values []T) error {
 	return read(dev, v, bytesOf(values))
 }
 
-func write(dev Device, v View, data []byte) error { return eachPiece(v, data, dev.Write) }
+func write(dev Device, v View, data []byte) error { return eachAllocation(v, data, dev.Write) }
 
-func read(dev Device, v View, data []byte) error { return eachPiece(v, data, dev.Read) }
+func read(dev Device, v View, data []byte) error { return eachAllocation(v, data, dev.Read) }
 
-// eachPiece moves data from or to the start of a view, which the host, unlike
-// kernels, sees across cuts.
-func eachPiece(v View, data []byte, move func(m Memory, offset int64, data []byte) error) error {
+// eachAllocation moves data from or to the start of a view, which on the host may span
+// allocations.
+func eachAllocation(v View, data []byte, move func(m Memory, offset int64, data []byte) error) error {
 	at := v.Offset
 	for {
-		p := v.Buffer.piece(at)
+		p := v.Buffer.allocationAt(at)
 		n := max(0, min(int64(len(data)), p.start+p.bytes-at))
 		if err := move(p.memory, p.offset+at-p.start, data[:n]); err != nil {
 			return err
@@ -71,7 +71,7 @@ func UploadFloats(dev Device, v View, values []float32) error {
 		return Upload(dev, v, values)
 	}
 	if n := int64(len(values)); t.Size()*n > v.Bytes {
-		return fmt.Errorf("upload of %d values into %q, which has room for %d", n, v.Buffer.Label, v.Bytes/t.Size())
+		return fmt.Errorf("upload of %d values into %q, which holds %d", n, v.Buffer.Label, v.Bytes/t.Size())
 	}
 	packed := make([]uint16, len(values))
 	simd.Pack(t.Format(), packed, values)
@@ -89,7 +89,7 @@ func DownloadTempFloats(dev Device, e Executable, v View, values []float32) erro
 	return floats(v, values, func(data []byte) error { return readTemp(dev, e, v, data) })
 }
 
-// floats are what read gives of the start of a view.
+// floats converts what read returns of the start of a view.
 func floats(v View, values []float32, read func(data []byte) error) error {
 	t := v.Buffer.Type
 	if n := int64(len(values)); t.Size()*n > v.Bytes {
@@ -110,5 +110,5 @@ func halfBytes(values []uint16) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 2*len(values))
 }
 
-// Room is the bytes that n elements of a type take in a buffer: whole words.
-func Room(t shaders.Type, n int) int64 { return (t.Size()*int64(n) + 3) / 4 * 4 }
+// BufferSize is the size in bytes of n elements of a type in a buffer, a multiple of 4.
+func BufferSize(t shaders.Type, n int) int64 { return (t.Size()*int64(n) + 3) / 4 * 4 }

@@ -22,14 +22,14 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	}
 	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
 	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
-	g.Program.Share(g.AttentionDensity)
+	g.Program.SetCostScale(g.AttentionDensity)
 	g.onBackward(y, func(dy engine.View) {
 		dq, addQ, _ := g.gradient(q)
 		dk, addK, _ := g.gradient(k)
 		dv, addV, _ := g.gradient(v)
 		p.AccumulateQ, p.AccumulateK, p.AccumulateV = shaders.Flag(addQ), shaders.Flag(addK), shaders.Flag(addV)
 		g.record(shaders.AttentionBackward, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View(), dy, dq, dk, dv)
-		g.Program.Share(g.AttentionDensity)
+		g.Program.SetCostScale(g.AttentionDensity)
 	})
 	return y
 }

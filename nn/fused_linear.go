@@ -86,5 +86,5 @@ func joinViews(parts []engine.View) (whole engine.View, ok bool) {
 		}
 		whole.Bytes += v.Bytes
 	}
-	return whole, whole.Buffer == nil || whole.Buffer.Whole(whole.Offset, whole.Bytes)
+	return whole, whole.Buffer == nil || whole.Buffer.Contiguous(whole.Offset, whole.Bytes)
 }

@@ -128,7 +128,7 @@ const fusedRows, fusedInputs = 20, 64
 func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shaders.Type, halfOnly bool) *fusedLinearModel {
 	m := &fusedLinearModel{params: NewParams()}
 	buffer := func(name string, cols int) *engine.Buffer {
-		b := engine.NewBuffer(name, engine.Room(dtype, fusedRows*cols))
+		b := engine.NewBuffer(name, engine.BufferSize(dtype, fusedRows*cols))
 		b.Type = dtype
 		return b
 	}

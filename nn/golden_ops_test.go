@@ -90,9 +90,13 @@ var goldenOps = map[string]func(r *goldenRun){
 		}
 		r.g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(r.float("max_norm"))}, squares.View(), clip.View())
 		r.output["norm"], r.output["factor"] = clip.View().Slice(0, 4), clip.View().Slice(4, 4)
+		factor := r.g.New("factor", 1)
+		r.g.record(shaders.GatherRows, shaders.GatherRowsParams{Rows: shaders.N(1), Cols: 1}, r.int32s("index", []int32{1}).View(), clip.View(), factor.View())
 		for _, n := range r.Inputs {
 			y := r.g.New(n, r.in[n].Size())
-			r.g.record(shaders.Scale, shaders.ScaleParams{N: shaders.N(y.Size()), At: 1}, clip.View(), r.in[n].View(), y.View())
+			r.g.record(shaders.MatMul, shaders.MatMulParams{
+				M: shaders.N(y.Size()), N: 1, K: shaders.N(1), LDA: 1, LDB: 1, LDC: 1, Batch: 1, Alpha: 1,
+			}, r.in[n].View(), factor.View(), engine.View{}, engine.View{}, y.View())
 			r.output[n+"_new"] = y.View()
 		}
 	},

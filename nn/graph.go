@@ -75,7 +75,7 @@ func (g *Graph) newOf(t shaders.Type, name string, shape []int) *Tensor {
 
 // temporary makes a buffer for n elements of a type.
 func (g *Graph) temporary(t shaders.Type, name string, n int) engine.View {
-	buffer := g.Program.Temp(name, engine.Room(t, max(1, n)))
+	buffer := g.Program.Temp(name, engine.BufferSize(t, max(1, n)))
 	buffer.Type = t
 	return buffer.View()
 }

@@ -19,10 +19,10 @@ func (s *Params) Shard(info engine.Info) error {
 		return err
 	}
 	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
-		b.Cut(offsets)
+		b.SplitAt(offsets)
 	}
 	if s.Half != nil {
-		s.Half.Cut(halfOffsets(offsets))
+		s.Half.SplitAt(halfOffsets(offsets))
 	}
 	return nil
 }
@@ -44,8 +44,8 @@ func (s *Params) shardHalfOnly(info engine.Info) error {
 	if err != nil {
 		return err
 	}
-	s.Weights.Cut(otherOffsets)
-	s.Half.Cut(halfOffsets(weightOffsets))
+	s.Weights.SplitAt(otherOffsets)
+	s.Half.SplitAt(halfOffsets(weightOffsets))
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (s *Params) Ranges() []Range {
 			end = s.list[i+1].offset
 		}
 		last := len(ranges) - 1
-		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Whole(ranges[last].Offset, end-ranges[last].Offset) {
+		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Contiguous(ranges[last].Offset, end-ranges[last].Offset) {
 			ranges[last].Bytes = end - ranges[last].Offset
 			continue
 		}

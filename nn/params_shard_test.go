@@ -78,7 +78,7 @@ func TestShard(t *testing.T) {
 		}
 		var at int64
 		for _, r := range s.Ranges() {
-			if r.Offset != at || !s.Weights.Whole(r.Offset, r.Bytes) {
+			if r.Offset != at || !s.Weights.Contiguous(r.Offset, r.Bytes) {
 				t.Errorf("limit %d: %+v, want it at byte %d", c.limit, r, at)
 			}
 			at += r.Bytes

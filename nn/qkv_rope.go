@@ -61,7 +61,7 @@ func (g *Graph) splitQKV(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int) {
 	g.record(shaders.RoPESplit, p, x.View(), table, positions, q.View(), k.View(), v.View())
 	g.onBackwardAll([]*Tensor{q, k, v}, func(dy []engine.View) {
 		if dx, add, ok := g.gradient(x); ok {
-			p := shaders.RoPESplitBackwardParams{Tokens: p.Tokens, Heads: p.Heads, KVHeads: p.KVHeads, HeadDim: p.HeadDim, Accumulate: shaders.Flag(add)}
+			p := shaders.RoPESplitParams{Tokens: p.Tokens, Heads: p.Heads, KVHeads: p.KVHeads, HeadDim: p.HeadDim, Accumulate: shaders.Flag(add)}
 			g.record(shaders.RoPESplitBackward, p, dy[0], dy[1], dy[2], table, positions, dx)
 		}
 	})

@@ -16,19 +16,19 @@ type AdamWParams struct {
 	WeightDecay float32
 	// Slot is where the step block holds, as f32, the learning rate,
 	// 1/(1-Beta1^t) and 1/sqrt(1-Beta2^t).
-	Slot   uint32
+	Slot   uint32 `kernel:"layout"`
 	Narrow uint32 // 1: the new parameters are written to narrow too
 }
 
-// AdamW does one step of AdamW (Loshchilov and Hutter, "Decoupled weight decay
-// regularization", 2019) over a contiguous segment of parameters p, gradients
-// g and moments m and v, the gradients first multiplied by clip[1]; clip[1] = 0
-// leaves everything as it is.
+// AdamW computes one step of AdamW (Loshchilov and Hutter, "Decoupled weight decay
+// regularization", 2019) over a contiguous segment of parameters p, gradients g and
+// moments m and v, the gradients first multiplied by clip[1]; clip[1] = 0 leaves
+// everything as it is.
 //
 //	p -= lr·decay·p,  m = β₁m + (1-β₁)g,  v = β₂v + (1-β₂)g²
 //	p -= lr·m/(1-β₁ᵗ) / (√v/√(1-β₂ᵗ) + eps)
 //
-// narrow is a copy of the parameters, which products read in 16 bits.
+// narrow is a 16-bit copy of the parameters, which matmuls read.
 var AdamW = Declare(Decl[AdamWParams]{
 	Name: "adamw",
 	Bindings: []Binding{
@@ -92,7 +92,7 @@ var AdamW = Declare(Decl[AdamWParams]{
 			c := Case{
 				Params: AdamWParams{N: uint32(n), Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: decay, Slot: slot, Narrow: Flag(narrow)},
 				Inputs: []Input{{F: []float32{3, clip}}, {N: n, Scale: scale}, {N: n, Scale: 1}, {N: n, Scale: scale}, positives(n), {N: n, Scale: 1, Absent: !narrow}},
-				Rtol:   2e-6, // a handful of roundings of like size; 1-beta2 is off by 1e-6 of itself
+				Rtol:   2e-6, // a handful of roundings of like size; 1-beta2 is has a relative error of 1e-6
 				Atol:   1e-7,
 			}
 			for i, f := range []float32{1e-3, 1.9, 2.3} {
@@ -100,7 +100,7 @@ var AdamW = Declare(Decl[AdamWParams]{
 			}
 			return c.named("n=%d clip=%g decay=%g g=%g narrow=%t", n, clip, decay, scale, narrow)
 		}
-		// Gradients so small that Eps is most of what they are divided by.
+		// Gradients so small that Eps dominates the denominator.
 		small := call(65, 1, 0.1, 1e-9, false)
 		small.Inputs[4] = Input{F: slices.Repeat([]float32{1e-18}, 65)}
 		return []Case{

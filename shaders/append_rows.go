@@ -6,11 +6,11 @@ import "patchwork/shaders/simd"
 type AppendRowsParams struct {
 	Rows Count
 	Cols uint32
-	Slot uint32 // entry of the step block that holds the first row to write
+	Slot uint32 `kernel:"layout"` // entry of the step block that holds the first row to write
 }
 
-// AppendRows copies x [Rows,Cols] to the rows of y that start at the step
-// block's entry Slot: how keys and values enter a cache.
+// AppendRows copies x [Rows,Cols] to the rows of y that start at the step block's entry
+// Slot. It appends keys and values to a cache.
 var AppendRows = Declare(Decl[AppendRowsParams]{
 	Name: "append_rows",
 	Bindings: []Binding{

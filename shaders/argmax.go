@@ -9,17 +9,17 @@ import (
 type ArgMaxParams struct {
 	Rows Count
 	Cols uint32
-	LD   uint32 // elements from one row of x to the next
-	Base uint32 // first entry of y to write
+	LD   uint32 `kernel:"layout"` // elements from one row of x to the next
+	Base uint32 `kernel:"layout"` // first entry of y to write
 }
 
-// argMaxChunk is how many columns a workgroup looks through where a row has many.
+// argMaxChunk is the number of columns of a workgroup where a row has many.
 const argMaxChunk = 1024
 
 func argMaxRows(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }
 
-// argMax is the first of the columns with the largest value of a row; -1 where one is
-// NaN, or the largest is infinite.
+// argMax is the first column with the largest value of a row; -1 where a value is NaN or
+// the largest is infinite.
 func argMax(row []float32) int32 {
 	best := 0
 	for i, v := range row {
@@ -36,8 +36,9 @@ func argMax(row []float32) int32 {
 	return int32(best)
 }
 
-// ArgMax writes the column of the largest value of every row of x [Rows,LD], of which Cols count,
-// the first of equals, to y[Base+r]; -1 where a value is NaN, or the largest infinite.
+// ArgMax writes the column of the largest value of every row of x [Rows,LD], of which
+// Cols are used, the first of equal ones, to y[Base+r]; -1 where a value is NaN, or the
+// largest infinite.
 var ArgMax = Declare(Decl[ArgMaxParams]{
 	Name: "argmax",
 	Bindings: []Binding{
@@ -53,7 +54,7 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 			{Entry: "chunk", Grid: func(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max) * chunksOf(p.Cols, argMaxChunk)) }},
 			{Grid: argMaxRows},
 		},
-	}}, byGroup(func(p ArgMaxParams) uint32 { return p.Cols }, DeclPass[ArgMaxParams]{Grid: argMaxRows})...),
+	}}, rowReduction(func(p ArgMaxParams) uint32 { return p.Cols }, DeclPass[ArgMaxParams]{Grid: argMaxRows})...),
 	Scratch: func(p ArgMaxParams) int64 { return 4 * int64(p.Rows.Max) * int64(chunksOf(p.Cols, argMaxChunk)) },
 	Axes: alongCount(func(p *ArgMaxParams) *Count { return &p.Rows }, func(p ArgMaxParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.LD)}
@@ -69,9 +70,9 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 	Reference: func(p ArgMaxParams, b []Array) {
 		for r := range int(p.Rows.Max) {
 			row := b[0].F[r*int(p.LD):][:p.Cols]
-			most := slices.Max(row) // NaN where there is one
-			if b[1].I[int(p.Base)+r] = -1; !math.IsInf(most, 0) {
-				b[1].I[int(p.Base)+r] = int64(slices.Index(row, most)) // -1 of NaN, which equals nothing
+			rowMax := slices.Max(row) // NaN where there is one
+			if b[1].I[int(p.Base)+r] = -1; !math.IsInf(rowMax, 0) {
+				b[1].I[int(p.Base)+r] = int64(slices.Index(row, rowMax)) // -1 of NaN, which equals nothing
 			}
 		}
 	},
@@ -88,7 +89,8 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		for i := range ties.F {
 			ties.F[i] = float32(i % 250 % 7)
 		}
-		// A row for every place of its largest value; what lies between rows is larger.
+		// A row for every position of the largest value; the gaps between rows hold
+		// larger ones.
 		peaks := func(cols, ld int, places ...int) Case {
 			x := Input{F: make([]float32, len(places)*ld)}
 			for i := range x.F {

@@ -5,11 +5,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let start = row * p.ld;
   var best = min(local, p.cols - 1u);
-  var most = rank(load_x(start + best));
+  var best_rank = rank(load_x(start + best));
   for (var i = local + GROUP; i < p.cols; i = i + GROUP) {
     let x = rank(load_x(start + i));
-    if (x > most) { best = i; most = x; }
+    if (x > best_rank) { best = i; best_rank = x; }
   }
-  let column = finite(group_best(best, most, local));
+  let column = finite(group_best(best, best_rank, local));
   if (local == 0u) { store_y(p.base + row, i32(column)); }
 }

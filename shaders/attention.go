@@ -21,11 +21,11 @@ type AttentionParams struct {
 	AccumulateQ, AccumulateK, AccumulateV uint32
 }
 
-// Attention computes y = softmax(q·kᵀ·Scale)·v for q [B,Tq,H,D], k and v
-// [B,Tk,K,D]. Which keys a query sees stands in intervals [B,Tq,4]: those in
-// [prefix_lo, prefix_hi) and in [own_lo, own_hi), counted within the row; a key
-// in both counts once, and with none y is 0. lse [B,Tq,H] keeps
-// log Σ exp(scores) for the backward pass, 0 where there is no key.
+// Attention computes y = softmax(q·kᵀ·Scale)·v for q [B,Tq,H,D], k and v [B,Tk,K,D].
+// intervals [B,Tq,4] are the keys visible to each query: those in [prefix_lo, prefix_hi)
+// and in [own_lo, own_hi), indices within the row; a key in both counts once, and with
+// none y is 0. lse [B,Tq,H] is log Σ exp(scores) for the backward pass, 0 where there is
+// no key.
 var Attention = Declare(Decl[AttentionParams]{
 	Name: "attention",
 	Bindings: []Binding{
@@ -57,7 +57,7 @@ var Attention = Declare(Decl[AttentionParams]{
 			b[5].F[q.row] = q.lse
 		})
 	},
-	// As if every query saw every key: what is skipped, only the data tell.
+	// The cost without masking; what is skipped depends on the data.
 	Cost: func(p AttentionParams) Cost {
 		q, k := attentionSizes(p)
 		return Cost{Flops: 4 * float64(q) * float64(p.Keys), Bytes: 8 * float64(q+k)}
@@ -82,7 +82,7 @@ func attentionGrid(slices uint32) func(p AttentionParams) [3]uint32 {
 	}
 }
 
-// attentionRows is for a few queries, a token at a time.
+// attentionRows are for a few queries, as in decoding.
 func attentionRows() []DeclVariant[AttentionParams] {
 	few := func(p AttentionParams) bool { return p.Queries <= 4 && p.HeadDim <= 256 }
 	passes := []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
@@ -98,7 +98,7 @@ func attentionRows() []DeclVariant[AttentionParams] {
 			Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64, Consts: map[string]uint32{"COLUMNS": 4},
 			When: func(p AttentionParams, c Class) bool {
 				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
-				return few(p) && (c != Software || loops <= mostLoops)
+				return few(p) && (c != Software || loops <= llvmpipeLoopLimit)
 			},
 			Passes: passes,
 		},
@@ -106,14 +106,15 @@ func attentionRows() []DeclVariant[AttentionParams] {
 }
 
 // attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64
-// invocations have 4×4 scores each, and read four columns at once where they lie
-// so; on a software device, where reading costs most, 16 have 8×8, or each of a
-// subgroup of 8 has the source lanes' 4 rows. An invocation goes through as many
-// tiles as meets says.
+// invocations have 4×4 scores each, and load vec4 where the layout is aligned; on a
+// software device, where loads are expensive, 16 have 8×8, or each of a subgroup of 8 has
+// 4 rows (the source lanes). meets is the number of tiles that an invocation loops over.
 func attentionVariants(lanes string, include, vec4 []string, meets func(p AttentionParams) int, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
-	// A tile's products, and the loops over its rows.
-	ends := func(p AttentionParams, rows int) bool { return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= mostLoops }
+	// A tile's matmuls, and the loops over its rows.
+	ends := func(p AttentionParams, rows int) bool {
+		return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= llvmpipeLoopLimit
+	}
 	includes := func(names ...string) []string {
 		return slices.Concat([]string{"attention_tile"}, include, names)
 	}
@@ -207,9 +208,9 @@ func (i interval) overlaps(o interval) bool {
 	return !i.empty() && !o.empty() && i.lo < o.hi && o.lo < i.hi
 }
 
-// visible returns the keys that query row r (over the whole batch) sees, as two
-// ranges in order that do not overlap.
-func (a *attention) visible(r int) [2]interval {
+// visibleKeys returns the keys visible to query row r (over the whole batch), as two
+// ordered ranges that do not overlap.
+func (a *attention) visibleKeys(r int) [2]interval {
 	v := a.intervals[4*r:]
 	prefix, own := interval{int(v[0]), int(v[1])}, interval{int(v[2]), int(v[3])}
 	if prefix.overlaps(own) {
@@ -221,8 +222,8 @@ func (a *attention) visible(r int) [2]interval {
 	return [2]interval{prefix, own}
 }
 
-// attentionTileArgs is a block of queries of one head with the keys that any of
-// them sees: two ranges that do not overlap, side by side in the scores.
+// attentionTileArgs is a block of queries of one head with the keys visible to any of
+// them: two ranges that do not overlap, concatenated in the columns of the scores.
 type attentionTileArgs struct {
 	*attention
 	b, head int
@@ -234,7 +235,7 @@ type attentionTileArgs struct {
 func (a *attention) tile(b, head, t0, t1 int) attentionTileArgs {
 	t := attentionTileArgs{attention: a, b: b, head: head, t0: t0, t1: t1}
 	for q := t0; q < t1; q++ {
-		for i, v := range a.visible(b*a.tq + q) {
+		for i, v := range a.visibleKeys(b*a.tq + q) {
 			t.ranges[i] = t.ranges[i].union(v)
 		}
 	}
@@ -262,12 +263,12 @@ func (t *attentionTileArgs) eachRange(f func(keys interval, col int)) {
 	}
 }
 
-// columns are the columns of the scores that row r sees, as two ranges in order.
-// What a query sees lies within the tile's range of the same number, or in the
-// second where both became one.
+// columns are the columns of the scores visible to row r, as two ordered ranges. A
+// query's ranges are within the tile's ranges of the same index, or in the second where
+// the tile's were merged.
 func (t *attentionTileArgs) columns(r int) (cols [2]interval) {
 	first := max(0, t.ranges[0].hi-t.ranges[0].lo)
-	for i, v := range t.visible(t.row(r)) {
+	for i, v := range t.visibleKeys(t.row(r)) {
 		switch {
 		case v.empty():
 		case i == 0 && first > 0:
@@ -279,8 +280,8 @@ func (t *attentionTileArgs) columns(r int) (cols [2]interval) {
 	return cols
 }
 
-// The rows of q, and of everything laid out as q, lie heads·d apart; those of k
-// and v kv·d.
+// The leading dimension of q, and of everything laid out as q, is heads·d; that of k and
+// v is kv·d.
 func (t *attentionTileArgs) queryAt() int { return (t.row(0)*t.heads + t.head) * t.d }
 func (t *attentionTileArgs) keyAt(key int) int {
 	return ((t.b*t.tk+key)*t.kv + t.head/(t.heads/t.kv)) * t.d
@@ -301,26 +302,26 @@ func (t *attentionTileArgs) scores(h Host, out []float32) { t.dots(h, t.q, t.k, 
 func (t *attentionTileArgs) softmax(scores []float32, r int) float32 {
 	row, cols := scores[r*t.width:(r+1)*t.width], t.columns(r)
 	clearOutside(row, cols)
-	most := float32(math.Inf(-1))
+	rowMax := float32(math.Inf(-1))
 	for _, c := range cols {
 		if !c.empty() {
-			most = max(most, simd.Max(row[c.lo:c.hi]))
+			rowMax = max(rowMax, simd.Max(row[c.lo:c.hi]))
 		}
 	}
 	var sum float64
 	for _, c := range cols {
 		if !c.empty() {
-			sum += simd.ExpSum(row[c.lo:c.hi], row[c.lo:c.hi], most)
+			sum += simd.ExpSum(row[c.lo:c.hi], row[c.lo:c.hi], rowMax)
 		}
 	}
 	if sum == 0 {
 		return 0
 	}
 	simd.Scale(row, row, float32(1/sum))
-	return most + float32(math.Log(sum))
+	return rowMax + float32(math.Log(sum))
 }
 
-// clearOutside zeroes what lies in neither of two ranges in order.
+// clearOutside zeroes what is in neither of two ordered ranges.
 func clearOutside(row []float32, cols [2]interval) {
 	at := 0
 	for _, c := range cols {

@@ -1,21 +1,19 @@
-const HIDDEN: f32 = -3.0e38; // the score of a key that the query does not see
-
-var<workgroup> seen: array<vec4<i32>, 32>;     // by each query of the tile
-var<workgroup> seen_by_tile: vec4<i32>;
+var<workgroup> ranges: array<vec4<i32>, 32>;     // visible to each query of the tile
+var<workgroup> tile_ranges: vec4<i32>;
 var<workgroup> weights: array<vec4<f32>, 256>; // [32 queries][8], each 4 keys
-var<workgroup> most: array<f32, 32>;           // of each query's scores
-var<workgroup> total: array<f32, 32>;          // of exp(score - most)
-var<workgroup> factors: array<f32, 32>;        // of what each query has summed up
+var<workgroup> row_max: array<f32, 32>;           // of each query's scores
+var<workgroup> total: array<f32, 32>;          // of exp(score - row_max)
+var<workgroup> factors: array<f32, 32>;        // of each query's accumulators
 
 fn masked(s: vec4<f32>, query: u32, key: u32) -> vec4<f32> {
-  let by = seen[query];
-  let visible = vec4<bool>(sees(by, key), sees(by, key + 1u), sees(by, key + 2u), sees(by, key + 3u));
-  return select(vec4<f32>(HIDDEN), s * p.scale, visible);
+  let by = ranges[query];
+  let visible = vec4<bool>(is_visible(by, key), is_visible(by, key + 1u), is_visible(by, key + 2u), is_visible(by, key + 3u));
+  return select(vec4<f32>(MASKED), s * p.scale, visible);
 }
 
-// Turns a query's products with 32 keys into weights, with the softmax as it goes.
-fn weigh(query: u32, key: u32) {
-  var top = vec4<f32>(most[query]);
+// Computes a query's weights for 32 keys, by online softmax.
+fn online_softmax(query: u32, key: u32) {
+  var top = vec4<f32>(row_max[query]);
   for (var i = 0u; i < 8u; i = i + 1u) {
     let s = masked(weights[query * 8u + i], query, key + 4u * i);
     weights[query * 8u + i] = s;
@@ -26,14 +24,14 @@ fn weigh(query: u32, key: u32) {
   for (var i = 0u; i < 8u; i = i + 1u) {
     let s = weights[query * 8u + i];
     let e = vec4<f32>(exp_f32(s.x - now), exp_f32(s.y - now), exp_f32(s.z - now), exp_f32(s.w - now));
-    let w = select(e, vec4<f32>(0.0), s == vec4<f32>(HIDDEN));
+    let w = select(e, vec4<f32>(0.0), s == vec4<f32>(MASKED));
     weights[query * 8u + i] = w;
     sum = sum + w;
   }
-  let factor = exp_f32(most[query] - now);
+  let factor = exp_f32(row_max[query] - now);
   factors[query] = factor;
   total[query] = total[query] * factor + ((sum.x + sum.y) + (sum.z + sum.w));
-  most[query] = now;
+  row_max[query] = now;
 }
 
 @compute @workgroup_size(GROUP)
@@ -52,18 +50,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let y = 4u * (local / SIDE); // and of its keys, or columns
 
   for (var i = local; i < 32u; i = i + GROUP) {
-    seen[i] = intervals_of(batch * p.queries + min(first + i, p.queries - 1u));
-    most[i] = HIDDEN;
+    ranges[i] = intervals_of(batch * p.queries + min(first + i, p.queries - 1u));
+    row_max[i] = MASKED;
     total[i] = 0.0;
   }
-  if (local == 0u) { seen_by_tile = intervals_of_tile(batch, first); }
+  if (local == 0u) { tile_ranges = intervals_of_tile(batch, first); }
   workgroupBarrier();
   var rows: array<vec4<u32>, BLOCKS>;
   for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = queries_at(batch, first + x + 4u * SIDE * r, head); }
 
   var sums: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // weights·v: slice, columns, queries
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_keys(seen_by_tile, key, 32u)) { continue; }
+    if (!any_visible(tile_ranges, key, 32u)) { continue; }
     var keys: array<vec4<u32>, BLOCKS>;
     for (var c = 0u; c < BLOCKS; c = c + 1u) { keys[c] = keys_at(batch, key + y + 4u * SIDE * c, kv); }
     var s = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>();
@@ -81,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
     workgroupBarrier();
-    for (var i = local; i < 32u; i = i + GROUP) { weigh(i, key); }
+    for (var i = local; i < 32u; i = i + GROUP) { online_softmax(i, key); }
     workgroupBarrier();
     for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
       for (var c = 0u; c < BLOCKS; c = c + 1u) {
@@ -115,7 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var i = local; i < 32u; i = i + GROUP) {
     factors[i] = select(1.0 / total[i], 0.0, total[i] == 0.0);
     if (part == 0u && first + i < p.queries) {
-      store_lse((batch * p.queries + first + i) * p.heads + head, select(most[i] + log_f32(total[i]), 0.0, total[i] == 0.0));
+      store_lse((batch * p.queries + first + i) * p.heads + head, select(row_max[i] + log_f32(total[i]), 0.0, total[i] == 0.0));
     }
   }
   workgroupBarrier();

@@ -16,7 +16,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "k", Access: Read},
 		{Name: "v", Access: Read},
 		{Name: "intervals", Type: I32, Access: Read},
-		{Name: "y", Access: Read, Unread: true},
+		{Name: "y", Access: Read, Recomputed: true},
 		{Name: "lse", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dq", Access: ReadWrite},
@@ -66,8 +66,8 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 			}
 		})
 	},
-	// Five products, as if every query saw every key: what is skipped, only the
-	// data tell. What a GPU's passes compute twice is not counted.
+	// Five matmuls. as if every query saw every key: what is skipped, only the data tell.
+	// What a GPU's passes compute twice is not counted.
 	Cost: func(p AttentionParams) Cost {
 		q, k := attentionSizes(p)
 		return Cost{Flops: 10 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}
@@ -76,22 +76,22 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 	Cases:  attentionBackwardCases,
 })
 
-// attentionBackwardMeets is how many tiles an invocation goes through: those of the
-// keys for dq, those of the queries of all heads that share a key head for dk and dv.
+// attentionBackwardMeets is the number of tiles that an invocation loops over: those of
+// the keys for dq, those of the queries of all heads that share a key head for dk and dv.
 func attentionBackwardMeets(p AttentionParams) int {
 	return max(chunksOf(p.Keys, gpuTile), chunksOf(p.Queries, gpuTile)*int(p.Heads/max(1, p.KVHeads)))
 }
 
-// attentionBackwardCPU works on islands: runs of queries whose keys no query
-// outside the run sees (a packed sample is one), so that each (row, key head,
-// island) has its part of dk and dv for itself.
+// attentionBackwardCPU works on islands: runs of queries whose keys are visible to no
+// query outside the run (a packed sample is one), so that each (row, key head, island)
+// writes a separate part of dk and dv.
 func attentionBackwardCPU(h Host, p AttentionParams, bufs Buffers) {
 	a := attentionArgs(p, bufs)
 	g := attentionGradients{
 		lse: bufs.F32(5), dy: bufs.F32(6), dq: bufs.F32(7), dk: bufs.F32(8), dv: bufs.F32(9),
 		accumulateQ: p.AccumulateQ != 0,
 	}
-	// Keys that no query sees get no gradient from the islands.
+	// Keys visible to no query are in no island; their gradient is 0.
 	if p.AccumulateK == 0 {
 		clear(g.dk[:a.batch*a.tk*a.kv*a.d])
 	}
@@ -119,14 +119,14 @@ func attentionBackwardCPU(h Host, p AttentionParams, bufs Buffers) {
 	})
 }
 
-// islands cuts the queries of row b wherever none before the cut sees a key that
-// one behind it sees.
+// islands splits the queries of row b wherever no key is visible both before and after
+// the split.
 func (a *attention) islands(b int) []interval {
-	lowest := make([]int, a.tq+1) // lowest key seen from query t on
+	lowest := make([]int, a.tq+1) // lowest key visible to query t or a later one
 	lowest[a.tq] = a.tk
 	for t := a.tq - 1; t >= 0; t-- {
 		lowest[t] = lowest[t+1]
-		for _, v := range a.visible(b*a.tq + t) {
+		for _, v := range a.visibleKeys(b*a.tq + t) {
 			if !v.empty() {
 				lowest[t] = min(lowest[t], v.lo)
 			}
@@ -139,7 +139,7 @@ func (a *attention) islands(b int) []interval {
 			islands = append(islands, interval{start, t})
 			start = t
 		}
-		for _, v := range a.visible(b*a.tq + t) {
+		for _, v := range a.visibleKeys(b*a.tq + t) {
 			if !v.empty() {
 				highest = max(highest, v.hi)
 			}
@@ -169,9 +169,9 @@ func (g *attentionGradients) tile(h Host, t *attentionTileArgs) {
 	t.scatter(h, weights, g.dy, g.dv, 1)
 }
 
-// softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the
-// gradient of the scores. Here delta is taken as Σ P·(dy·vᵀ), the same number.
-// Where a query sees one key it is that key's, so that the gradient is exactly 0.
+// softmaxGradient turns row r of the scores into weights and of dy·vᵀ into the gradient
+// of the scores. delta is computed as Σ P·(dy·vᵀ), which is equal to Σ dy·y. With one
+// visible key the gradient is then exactly 0.
 func (t *attentionTileArgs) softmaxGradient(weights, dscores []float32, r int, lse float32) {
 	w, ds := weights[r*t.width:(r+1)*t.width], dscores[r*t.width:(r+1)*t.width]
 	cols, delta := t.columns(r), 0.0

@@ -1,27 +1,27 @@
-var<workgroup> seen: array<vec4<i32>, 32>;     // by each query of the tile
+var<workgroup> ranges: array<vec4<i32>, 32>;     // visible to each query of the tile
 var<workgroup> lses: array<f32, 32>;
 var<workgroup> deltas_by: array<f32, 32>;
 var<workgroup> weights: array<vec4<f32>, 256>; // [32 rows][8], each 4 of the others
 var<workgroup> dscores: array<vec4<f32>, 256>;
 
-// Puts what the queries of a tile need into shared memory. Those past the end
-// see nothing.
+// Loads what the queries of a tile need into shared memory. No key is visible to those
+// past the end.
 fn prepare(batch: u32, first: u32, head: u32, local: u32) {
   for (var i = local; i < 32u; i = i + GROUP) {
     let row = batch * p.queries + min(first + i, p.queries - 1u);
-    seen[i] = select(vec4<i32>(0), intervals_of(row), vec4<bool>(first + i < p.queries));
+    ranges[i] = select(vec4<i32>(0), intervals_of(row), vec4<bool>(first + i < p.queries));
     lses[i] = load_lse(row * p.heads + head);
     deltas_by[i] = load_scratch(row * p.heads + head);
   }
 }
 
-// The weight of a score; where a query does not see a key it is 0.
+// The weight of a score; 0 where the key is not visible to the query.
 fn weight(score: f32, query: u32, key: u32) -> f32 {
-  return select(0.0, exp_f32(score * p.scale - lses[query]), sees(seen[query], key));
+  return select(0.0, exp_f32(score * p.scale - lses[query]), is_visible(ranges[query], key));
 }
 
-// dq of 32 queries and a head: over the tiles of keys, the gradients of the
-// scores and their products with k.
+// dq of 32 queries and a head: over the tiles of keys, the gradients of the scores times
+// k.
 @compute @workgroup_size(GROUP)
 fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) local: u32) {
@@ -38,13 +38,13 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   let y = 4u * (local / SIDE); // and of its keys, or columns
   prepare(batch, first, head, local);
   workgroupBarrier();
-  let by_tile = seen_from_scratch(batch, first / 32u);
+  let by_tile = ranges_from_scratch(batch, first / 32u);
   var rows: array<vec4<u32>, BLOCKS>;
   for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = queries_at(batch, first + x + 4u * SIDE * r, head); }
 
   var sums: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // slice, columns, queries
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!sees_keys(by_tile, key, 32u)) { continue; }
+    if (!any_visible(by_tile, key, 32u)) { continue; }
     var keys: array<vec4<u32>, BLOCKS>;
     for (var c = 0u; c < BLOCKS; c = c + 1u) { keys[c] = keys_at(batch, key + y + 4u * SIDE * c, kv); }
     var s = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>();  // scores: keys, queries
@@ -122,8 +122,8 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   }
 }
 
-// dk and dv of 32 keys of a key head: over the heads that read it and the tiles
-// of queries that see any of them.
+// dk and dv of 32 keys of a key head: over the heads that share it and the tiles of
+// queries to which any of them is visible.
 @compute @workgroup_size(GROUP)
 fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -144,7 +144,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var dk: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // slice, columns, keys
   var dv: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
-    if (!sees_keys(seen_from_scratch(batch, t / 32u), first, 32u)) { continue; }
+    if (!any_visible(ranges_from_scratch(batch, t / 32u), first, 32u)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
       prepare(batch, t, head, local);
       var others: array<vec4<u32>, BLOCKS>;

@@ -1,6 +1,6 @@
 // The gradients of attention, in tiles of 32 queries and 32 keys that four subgroups
-// share: each has 16×16 of a tile's scores, and a quarter of the columns of what is
-// summed up. Three passes: delta = Σ dy·y and the intervals of every tile of queries;
+// share: each has 16×16 of a tile's scores, and a quarter of the columns of the
+// accumulators. Three passes: delta = Σ dy·y and the intervals of every tile of queries;
 // dq, over the tiles of keys; dk and dv, over the tiles of queries. Scratch: delta
 // [B,Tq,H], then the tiles' intervals, as floats.
 
@@ -23,11 +23,11 @@ const uint GRADIENTS = 32u * SCORES;
 
 shared uvec4 tiles[4u * LINE];
 shared uvec4 scores[2u * 32u * SCORES];
-shared ivec4 seen[32];
+shared ivec4 ranges[32];
 shared float lses[32];
 shared float deltas[32];
 
-// The subgroup's 16×16 products of lines of two tiles.
+// The subgroup's 16×16 dot products of the lines of two tiles.
 void multiply(uint a, uint b, uint to) {
   uint row = gl_SubgroupID % 2u * 16u;
   uint col = gl_SubgroupID / 2u * 16u;
@@ -51,8 +51,8 @@ void multiply(uint a, uint b, uint to) {
   }
 }
 
-// Adds to a subgroup's quarter of the columns: the lines of 16 bits in scores, or
-// their columns, times a tile.
+// Adds to a subgroup's quarter of the columns: the 16-bit lines in scores, or their
+// transpose, times a tile.
 #define ADD_PRODUCTS(SUM, FROM, TILE, LAYOUT) \
   [[unroll]] for (uint j = 0u; j < 32u; j += TK) { \
     [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
@@ -66,7 +66,7 @@ void multiply(uint a, uint b, uint to) {
     } \
   }
 
-// Puts the subgroups' sums side by side where the tiles lay.
+// Stores the subgroups' sums over the tiles' shared memory.
 #define PUT_RESULTS(SUM) \
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
     [[unroll]] for (uint s = 0u; s < ACROSS; ++s) { \
@@ -74,7 +74,7 @@ void multiply(uint a, uint b, uint to) {
     } \
   }
 
-// Writes the results, times a factor, to the lines of a tensor or adds them to those.
+// Writes the results, times a factor, to the lines of a tensor, or adds them.
 #define WRITE(NAME, AT, FIRST, END, HEAD, FACTOR, ACCUMULATE) \
   for (uint i = gl_LocalInvocationIndex; i < 32u * SPAN; i += INVOCATIONS) { \
     uint t = (FIRST) + i / SPAN; \
@@ -92,25 +92,25 @@ void multiply(uint a, uint b, uint to) {
     } \
   }
 
-// What the queries of a tile need. Those past the end see nothing.
+// Loads what the queries of a tile need. No key is visible to those past the end.
 void prepare(uint batch, uint first, uint head) {
   for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
     bool there = first + i < p.queries;
     uint row = batch * p.queries + first + i;
-    seen[i] = there ? intervals_of(row) : ivec4(0);
+    ranges[i] = there ? intervals_of(row) : ivec4(0);
     lses[i] = there ? lse[row * p.heads + head] : 0.0;
     deltas[i] = there ? scratch[row * p.heads + head] : 0.0;
   }
 }
 
 vec4 weights_of(vec4 score, uint query, uint key) {
-  ivec4 by = seen[query];
-  bvec4 visible = bvec4(sees(by, key), sees(by, key + 1u), sees(by, key + 2u), sees(by, key + 3u));
+  ivec4 by = ranges[query];
+  bvec4 visible = bvec4(is_visible(by, key), is_visible(by, key + 1u), is_visible(by, key + 2u), is_visible(by, key + 3u));
   return mix(vec4(0.0), exp(score * p.scale - lses[query]), visible);
 }
 
-// Turns a tile's products, in all subgroups, into weights and the scores' gradients.
-void weigh(uint key) {
+// Computes the weights and the scores' gradients of a tile, in all subgroups.
+void online_softmax(uint key) {
   uvec4 weights[EACH];
   uvec4 gradients[EACH];
   [[unroll]] for (uint e = 0u; e < EACH; ++e) {
@@ -140,7 +140,7 @@ uint tile_at(uint batch, uint tile) {
 }
 
 // delta is the diagonal of dy·yᵀ, summed in the order of dy·vᵀ, from which it is
-// taken: with one key, where y is v, nothing is left.
+// subtracted: with one key, where y = v, the difference is exactly 0.
 void delta_pass(uint batch, uint first, uint head) {
   if (gl_LocalInvocationIndex == 0u) { seen_by_all = NOTHING; }
   BRING(dy, 32u, query_at, first, p.queries, head, tiles, DY)
@@ -161,7 +161,7 @@ void delta_pass(uint batch, uint first, uint head) {
   }
 }
 
-ivec4 seen_by_tile(uint batch, uint tile) {
+ivec4 tile_ranges(uint batch, uint tile) {
   uint at = tile_at(batch, tile);
   return ivec4(vec4(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]));
 }
@@ -173,16 +173,16 @@ void query_pass(uint batch, uint first, uint head) {
   prepare(batch, first, head);
   BRING(q, 32u, query_at, first, p.queries, head, tiles, Q)
   BRING(dy, 32u, query_at, first, p.queries, head, tiles, DY)
-  ivec4 by = seen_by_tile(batch, first / 32u);
+  ivec4 by = tile_ranges(batch, first / 32u);
   for (uint key = 0u; key < p.keys; key += 32u) {
-    if (!sees_tile(by, key)) { continue; }
+    if (!any_visible(by, key)) { continue; }
     BRING(k, 32u, key_at, key, p.keys, kv, tiles, K)
     BRING(v, 32u, key_at, key, p.keys, kv, tiles, V)
     barrier();
     multiply(Q, K, WEIGHTS);
     multiply(DY, V, GRADIENTS);
     barrier();
-    weigh(key);
+    online_softmax(key);
     barrier();
     ADD_PRODUCTS(dq_sums, GRADIENTS, K, ROW_MAJOR)
     barrier();
@@ -201,7 +201,7 @@ void key_pass(uint batch, uint first, uint kv) {
   BRING(k, 32u, key_at, first, p.keys, kv, tiles, K)
   BRING(v, 32u, key_at, first, p.keys, kv, tiles, V)
   for (uint t = 0u; t < p.queries; t += 32u) {
-    if (!sees_tile(seen_by_tile(batch, t / 32u), first)) { continue; }
+    if (!any_visible(tile_ranges(batch, t / 32u), first)) { continue; }
     for (uint head = kv * heads; head < (kv + 1u) * heads; ++head) {
       prepare(batch, t, head);
       BRING(q, 32u, query_at, t, p.queries, head, tiles, Q)
@@ -210,7 +210,7 @@ void key_pass(uint batch, uint first, uint kv) {
       multiply(Q, K, WEIGHTS);
       multiply(DY, V, GRADIENTS);
       barrier();
-      weigh(first);
+      online_softmax(first);
       barrier();
       ADD_PRODUCTS(dv_sums, WEIGHTS, DY, COLUMN_MAJOR)
       ADD_PRODUCTS(dk_sums, GRADIENTS, Q, COLUMN_MAJOR)

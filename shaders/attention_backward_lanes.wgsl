@@ -1,7 +1,7 @@
 var<workgroup> own_too: array<vec4<f32>, 256>; // [32][8], as own
 
-// dq of 32 queries and a head: over the tiles of keys, the gradients of the scores
-// and their products with k.
+// dq of 32 queries and a head: over the tiles of keys, the gradients of the scores times
+// k.
 @compute @workgroup_size(GROUP)
 fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) local: u32) {
@@ -16,10 +16,10 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   let kv = head / (p.heads / p.kv_heads);
   let t = first + 4u * local; // the first of this invocation's queries
   let rows = queries_at(batch, t, head);
-  let seen = seen_by(batch, t);
+  let ranges = ranges4(batch, t);
   let lse = by_query(batch, t, head, 0u);
   let delta = by_query(batch, t, head, 1u);
-  let walk = walk_of(seen_from_scratch(batch, first / 32u));
+  let walk = walk_of(ranges_from_scratch(batch, first / 32u));
 
   var sums: array<array<mat4x4<f32>, 8>, SLICES>; // columns of the head by queries
   for (var tile = walk.first; tile < walk.end; tile = next_of(walk, tile)) {
@@ -39,14 +39,14 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     }
     for (var i = 0u; i < 8u; i = i + 1u) {
       for (var j = 0u; j < 4u; j = j + 1u) {
-        let w = select(vec4<f32>(0.0), exp4(s[i][j] * p.scale - lse), sees4(seen, key + 4u * i + j));
+        let w = select(vec4<f32>(0.0), exp4(s[i][j] * p.scale - lse), visible4(ranges, key + 4u * i + j));
         dw[i][j] = w * (dw[i][j] - delta);
       }
-      put_own(local, i, dw[i]);
+      store_own(local, i, dw[i]);
     }
     for (var i = 0u; i < 8u; i = i + 1u) {
       let four = keys_at(batch, key + 4u * i, kv);
-      let ds = take_own(local, i);
+      let ds = load_own(local, i);
       for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
         let k = transpose(block_k(four, column(part, slice, local)));
         for (var c = 0u; c < 8u; c = c + 1u) { sums[slice][c] = sums[slice][c] + ds * from_lane(k, c); }
@@ -79,13 +79,13 @@ fn by_query(batch: u32, t: u32, head: u32, which: u32) -> vec4<f32> {
   return x;
 }
 
-// The columns that an invocation reads for a slice; past the head's end the last.
+// The columns that an invocation loads for a slice; past the head's end the last.
 fn column(part: u32, slice: u32, local: u32) -> u32 {
   return min(32u * (part * SLICES + slice) + 4u * local, (p.head_dim - 1u) / 4u * 4u);
 }
 
-// dk and dv of 32 keys of a key head: over the tiles of queries that see any of
-// them and the heads that read it.
+// dk and dv of 32 keys of a key head: over the tiles of queries to which any of them is
+// visible and the heads that share it.
 @compute @workgroup_size(GROUP)
 fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -109,7 +109,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let t = 32u * (n / shared_by);
     let head = kv * shared_by + n % shared_by;
     let others = queries_at(batch, t + 4u * local, head);
-    let seen = seen_by(batch, t + 4u * local);
+    let ranges = ranges4(batch, t + 4u * local);
     let lse = by_query(batch, t + 4u * local, head, 0u);
     let delta = by_query(batch, t + 4u * local, head, 1u);
     var s = array<mat4x4<f32>, 8>();  // scores: queries by keys
@@ -125,7 +125,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
     for (var i = 0u; i < 8u; i = i + 1u) {
-      let by = Seen(subgroupShuffle(seen.x, i), subgroupShuffle(seen.y, i), subgroupShuffle(seen.z, i), subgroupShuffle(seen.w, i));
+      let by = Ranges4(subgroupShuffle(ranges.x, i), subgroupShuffle(ranges.y, i), subgroupShuffle(ranges.z, i), subgroupShuffle(ranges.w, i));
       let lses = subgroupShuffle(lse, i);
       let deltas = subgroupShuffle(delta, i);
       for (var j = 0u; j < 4u; j = j + 1u) {
@@ -135,12 +135,12 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         s[i][j] = w;
         dw[i][j] = w * (dw[i][j] - vec4<f32>(deltas[j]));
       }
-      put_own(local, i, s[i]);
+      store_own(local, i, s[i]);
       for (var j = 0u; j < 4u; j = j + 1u) { own_too[(4u * i + j) * 8u + local] = dw[i][j]; }
     }
     for (var i = 0u; i < 8u; i = i + 1u) {
       let four = queries_at(batch, t + 4u * i, head);
-      let w = take_own(local, i);
+      let w = load_own(local, i);
       let at = 32u * i + local;
       let ds = mat4x4<f32>(own_too[at], own_too[at + 8u], own_too[at + 16u], own_too[at + 24u]);
       for (var slice = 0u; slice < SLICES; slice = slice + 1u) {
@@ -175,11 +175,11 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
-// The first tile of queries that sees any of 32 keys, and the one behind the last.
+// The first tile of queries to which any of 32 keys is visible, and the end of the last.
 fn tiles_that_see(batch: u32, first: u32) -> vec2<u32> {
   var found = vec2<u32>(NOWHERE, 0u);
   for (var tile = 0u; tile < (p.queries + 31u) / 32u; tile = tile + 1u) {
-    if (sees_keys(seen_from_scratch(batch, tile), first, 32u)) { found = vec2<u32>(min(found.x, tile), tile + 1u); }
+    if (any_visible(ranges_from_scratch(batch, tile), first, 32u)) { found = vec2<u32>(min(found.x, tile), tile + 1u); }
   }
   return select(vec2<u32>(0u), found, found.y > 0u);
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// attentionQuery is a query of one head with the keys that it sees, in float64.
+// attentionQuery is a query of one head with its visible keys, in float64.
 type attentionQuery struct {
 	d       int
 	row     int // in lse
@@ -25,21 +25,21 @@ func eachQuery(p AttentionParams, b []Array, f func(q attentionQuery)) {
 	for row := range int(p.Batch * p.Queries * p.Heads) {
 		t, head := row/heads, row%heads
 		q := attentionQuery{d: d, row: row, at: row * d}
-		most, sees := math.Inf(-1), b[3].I[4*t:][:4]
+		maxScore, sees := math.Inf(-1), b[3].I[4*t:][:4]
 		for j := range int64(p.Keys) {
 			if (j >= sees[0] && j < sees[1]) || (j >= sees[2] && j < sees[3]) {
 				key := ((t/int(p.Queries)*int(p.Keys)+int(j))*int(p.KVHeads) + head/group) * d
 				score := float64(p.Scale) * dot(b[0].F[q.at:][:d], b[1].F[key:])
-				most = max(most, score)
+				maxScore = max(maxScore, score)
 				q.keys, q.weights = append(q.keys, key), append(q.weights, score)
 			}
 		}
 		var sum float64
 		for _, score := range q.weights {
-			sum += math.Exp(score - most)
+			sum += math.Exp(score - maxScore)
 		}
 		if len(q.keys) > 0 {
-			q.lse = most + math.Log(sum)
+			q.lse = maxScore + math.Log(sum)
 		}
 		for j, score := range q.weights {
 			q.weights[j] = math.Exp(score - q.lse)
@@ -61,7 +61,7 @@ func attentionSizes(p AttentionParams) (q, k int) {
 	return int(p.Batch * p.Queries * p.Heads * p.HeadDim), int(p.Batch * p.Keys * p.KVHeads * p.HeadDim)
 }
 
-// attentionModes say which keys query t of n, the last n of keys, sees.
+// attentionModes are the keys visible to query t of n, the last n of keys.
 var attentionModes = []struct {
 	name string
 	sees func(t, n, keys int) [4]int
@@ -104,7 +104,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		for b := range batch {
 			m := attentionModes[(mode+b)%len(attentionModes)] // no two rows alike
 			if batch > 1000 && b%257 != 0 && b < batch-3 {
-				m = attentionModes[len(attentionModes)-1] // nothing, which takes no time
+				m = attentionModes[len(attentionModes)-1] // everything masked, which takes no time
 			}
 			for t := range queries {
 				for _, v := range m.sees(t, queries, keys) {
@@ -114,11 +114,11 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		}
 		c := Case{
 			Params: p, Inputs: bindings(p, in),
-			// Scores of size scale² are rounded, which changes the weights by as much of
-			// themselves; keys of size scale carry that on into dq.
-			Long:    batch*queries*heads > 65535,
-			Factors: 0.5 * largest(in[2].F), // weights add up to 1
-			Atol:    2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),
+			// Scores of size scale² are rounded, a relative error of the weights, which
+			// keys of size scale multiply in dq.
+			Long:                     batch*queries*heads > 65535,
+			ProductRoundingTolerance: 0.5 * largest(in[2].F), // weights add up to 1
+			Atol:                     2e-6 * (1 + scale*scale*scale) * math.Sqrt(float64(heads/kv)), Rtol: 1e-5 * (1 + scale*scale),
 		}
 		cases = append(cases, c.named("%s %dx%d of %d, %d heads over %d of %d, scale %g", attentionModes[mode].name, batch, queries, keys, heads, kv, d, scale))
 	}
@@ -157,9 +157,9 @@ func attentionBackwardCases() []Case {
 		// y's rounding makes dy·y wrong by some √d units, and that all of a row's
 		// scores' gradients, which meet keys of the case's scale.
 		for _, k := range c.Inputs[1].F {
-			cases[i].Unread = max(cases[i].Unread, 1+math.Abs(float64(k)))
+			cases[i].RecomputedInputTolerance = max(cases[i].RecomputedInputTolerance, 1+math.Abs(float64(k)))
 		}
-		cases[i].Factors = 0.5 * gradientFactors(c)
+		cases[i].ProductRoundingTolerance = 0.5 * gradientRoundingTolerance(c)
 		if p := c.Params.(AttentionParams); p.Heads == p.KVHeads && strings.HasPrefix(c.Name, "one key") {
 			cases[i].Atol = 0 // no gradient reaches q and k, not even a rounding's
 		}
@@ -175,9 +175,9 @@ func attentionBackwardCases() []Case {
 	return cases
 }
 
-// gradientFactors is the largest sum of magnitudes that makes an element of dq, dk or
+// gradientRoundingTolerance is the largest sum of magnitudes that makes an element of dq, dk or
 // dv from weights or gradients of scores.
-func gradientFactors(c Case) (most float64) {
+func gradientRoundingTolerance(c Case) (tolerance float64) {
 	p := c.Params.(AttentionParams)
 	var b []Array
 	for _, in := range c.Inputs[:7] {
@@ -216,11 +216,11 @@ func values(n int, stream uint64, scale float64) Input {
 }
 
 // largest is the largest magnitude.
-func largest(x []float32) (most float64) {
+func largest(x []float32) (largest float64) {
 	for _, v := range x {
-		most = max(most, math.Abs(float64(v)))
+		largest = max(largest, math.Abs(float64(v)))
 	}
-	return most
+	return largest
 }
 
 // short rounds to what both types of 16 bits hold.

@@ -1,40 +1,41 @@
-// Each subgroup has 32 queries of a head: it multiplies them with 32 keys at a time,
-// turns the scores into weights in shared memory, where an invocation has whole lines,
-// and multiplies those with the values, whose sums it keeps (FlashAttention-2: Dao,
-// 2023). What a query has summed up is scaled by a matrix whose columns are all alike.
+// Each subgroup has 32 queries of a head: it multiplies them by 32 keys at a time,
+// computes the weights in shared memory, one line per invocation, and multiplies those by
+// the values into its accumulators (FlashAttention-2: Dao, 2023). The accumulators are
+// rescaled by a matrix whose columns are equal.
 
 const uint QUERIES = 32u * SUBGROUPS; // of a workgroup
 const uint LANES = INVOCATIONS / SUBGROUPS;
 const uint ACROSS = COLUMNS / TN; // matrices of a subgroup's results
 const uint DOWN = 32u / TM;
 const uint KEYS_ACROSS = 32u / TN;
-const float HIDDEN = -3.0e38; // the largest score of a query that sees none
+const float MASKED = -3.0e38; // the row max of a query without visible keys
 
 shared uvec4 queries[QUERIES * PITCH];
 shared uvec4 keys[32u * PITCH];
 shared uvec4 values[32u * PITCH];
-shared uvec4 scores[QUERIES * SCORES]; // a line of floats; then its weights, of 16 bits
-shared ivec4 seen[QUERIES];
-shared float most[QUERIES];    // of a query's scores
-shared float total[QUERIES];   // of exp(score - most)
-shared float factors[QUERIES]; // of what it has summed up
+shared uvec4 scores[QUERIES * SCORES]; // a line of floats, then its weights in 16 bits
+shared ivec4 ranges[QUERIES];
+shared float row_max[QUERIES];    // of the query's scores
+shared float total[QUERIES];   // of exp(score - row_max)
+shared float factors[QUERIES]; // of its accumulators
 
-// The first tile of keys from key on that some query sees; behind the last, its end.
+// The first tile at or after key with a key visible to some query; after the last, its
+// end.
 uint visible(uint key) {
-  while (key < p.keys && !sees_tile(seen_by_all, key)) { key += 32u; }
+  while (key < p.keys && !any_visible(seen_by_all, key)) { key += 32u; }
   return key;
 }
 
-// Turns a query's products with 32 keys into weights, with the softmax as it goes.
-void weigh(uint row, uint key) {
-  ivec4 by = seen[row];
+// Computes a query's weights for 32 keys, by online softmax.
+void online_softmax(uint row, uint key) {
+  ivec4 by = ranges[row];
   vec4 s[8];
   uint hidden = 0u;
-  float now = most[row];
+  float now = row_max[row];
   [[unroll]] for (uint i = 0u; i < 8u; ++i) {
     s[i] = uintBitsToFloat(scores[row * SCORES + i]) * p.scale;
     [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-      if (sees(by, key + 4u * i + j)) { now = max(now, s[i][j]); } else { hidden |= 1u << (4u * i + j); }
+      if (is_visible(by, key + 4u * i + j)) { now = max(now, s[i][j]); } else { hidden |= 1u << (4u * i + j); }
     }
   }
   vec4 sum = vec4(0.0);
@@ -44,10 +45,10 @@ void weigh(uint row, uint key) {
     sum += s[i];
   }
   [[unroll]] for (uint i = 0u; i < 4u; ++i) { scores[row * SCORES + i] = near_quad(s[2u * i], s[2u * i + 1u]); }
-  float factor = exp(most[row] - now);
+  float factor = exp(row_max[row] - now);
   factors[row] = factor;
   total[row] = total[row] * factor + ((sum.x + sum.y) + (sum.z + sum.w));
-  most[row] = now;
+  row_max[row] = now;
 }
 
 void main() {
@@ -64,8 +65,8 @@ void main() {
   barrier();
   for (uint i = gl_LocalInvocationIndex; i < QUERIES; i += INVOCATIONS) {
     ivec4 by = first + i < p.queries ? intervals_of(batch * p.queries + first + i) : ivec4(0);
-    seen[i] = by;
-    most[i] = HIDDEN;
+    ranges[i] = by;
+    row_max[i] = MASKED;
     total[i] = 0.0;
     widen_seen(by);
   }
@@ -99,7 +100,7 @@ void main() {
       }
     }
     subgroup_barrier();
-    for (uint i = gl_SubgroupInvocationID; i < 32u; i += LANES) { weigh(mine + i, key); }
+    for (uint i = gl_SubgroupInvocationID; i < 32u; i += LANES) { online_softmax(mine + i, key); }
     subgroup_barrier();
     [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
       SUMS factor;
@@ -125,10 +126,10 @@ void main() {
   for (uint i = gl_SubgroupInvocationID; i < 32u; i += LANES) {
     uint t = first + mine + i;
     float sum = total[mine + i];
-    if (t < p.queries) { lse[(batch * p.queries + t) * p.heads + head] = sum == 0.0 ? 0.0 : most[mine + i] + log(sum); }
+    if (t < p.queries) { lse[(batch * p.queries + t) * p.heads + head] = sum == 0.0 ? 0.0 : row_max[mine + i] + log(sum); }
     factors[mine + i] = sum == 0.0 ? 0.0 : 1.0 / sum;
   }
-  // The results take the place of the scores, 32 columns at a time.
+  // The results replace the scores, 32 columns at a time.
   [[unroll]] for (uint column = 0u; column < COLUMNS; column += 32u) {
     subgroup_barrier();
     [[unroll]] for (uint r = 0u; r < DOWN; ++r) {

@@ -58,7 +58,7 @@ func attentionCoopVariant(name, source string, columns uint32, coop *Cooperative
 			return c != Software && p.HeadDim%8 == 0 && p.HeadDim <= columns && (p.HeadDim > 64 || columns == 64)
 		},
 		ByTuning: func(p AttentionParams) bool { return !best || p.Queries < gpuTile },
-		Specialize: func(_ AttentionParams, target Target, s Storage) []uint32 {
+		Specialize: func(_ AttentionParams, target DeviceCaps, s Storage) []uint32 {
 			m, _ := coop.matrix(target, s.Type)
 			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K}
 		},

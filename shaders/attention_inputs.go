@@ -2,8 +2,8 @@ package shaders
 
 import "math"
 
-// attentionInputs are causal intervals, the last query seeing every key, and what
-// the forward kernel would make of scores of spread 1.
+// attentionInputs are causal intervals, with every key visible to the last query, and a
+// typical lse of scores with variance 1.
 func attentionInputs(p AttentionParams, n []int) map[string]Input {
 	queries, keys := int(p.Queries), int(p.Keys)
 	in := map[string]Input{"lse": {N: int(p.Batch * p.Queries * p.Heads), Mean: math.Log(float64(keys)) + 0.5}}
@@ -15,10 +15,10 @@ func attentionInputs(p AttentionParams, n []int) map[string]Input {
 	return in
 }
 
-// attentionExact is up to how many multiplications of a product the forward kernel's
-// outputs are computed for the backward one's inputs. Beyond they are made up, which
-// takes the kernel as long: only a comparison with the reference needs them, and
-// calls of that size are not compared.
+// attentionExact is the largest number of multiplications of a matmul for which the
+// forward kernel's outputs are computed as inputs of the backward one. Larger calls get
+// random ones, which take the same time: only a comparison with the reference needs them,
+// and calls of that size are not compared.
 const attentionExact = 1 << 22
 
 // attentionBackwardInputs are causal intervals and, of small calls, the forward
@@ -35,7 +35,7 @@ func attentionBackwardInputs(p AttentionParams, n []int) map[string]Input {
 	return in
 }
 
-// attended is what the forward kernel makes of q, k, v and intervals.
+// attended is the forward kernel's output for q, k, v and intervals.
 func attended(p AttentionParams, in []Input) (y, lse Input) {
 	q, _ := attentionSizes(p)
 	b := []Array{wide(in[0].F), wide(in[1].F), wide(in[2].F), {}, {F: make([]float64, q)}, {F: make([]float64, q/int(p.HeadDim))}}

@@ -8,20 +8,19 @@ import (
 )
 
 const (
-	// narrowQueries is up to how many queries of a row read keys and values as they
-	// lie in 16 bits.
+	// narrowQueries is the largest number of queries of a row for which 16-bit keys and
+	// values are not converted in memory.
 	narrowQueries = 4
-	// narrowKeys is how many keys are a unit of the work on all cores.
+	// narrowKeys is the number of keys of a unit of work.
 	narrowKeys = 256
-	// narrowValues is how many rows of values are widened at once, to stay in the
-	// nearest cache.
+	// narrowValues is the number of rows of values that are converted at once, to stay in
+	// the first-level cache.
 	narrowValues = 32
 )
 
-// attentionNarrowCPU is for the few queries of tokens that are generated: of keys and
-// values only what they see is read, once for all heads that share it. Every unit of
-// keys has a softmax of its own, and merge puts them together (Dao et al.,
-// "Flash-Decoding for long-context inference", 2023).
+// attentionNarrowCPU is for the few queries of decoding: only visible keys and values are
+// read, once for all heads that share them. Every unit of keys has its own softmax, and
+// merge combines them (Dao et al., "Flash-Decoding for long-context inference", 2023).
 func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	n := narrowAttention{
 		attention: attention{
@@ -56,8 +55,8 @@ func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	return true
 }
 
-// narrowAttention is an attention over 16 bits whose query heads are taken together
-// in groups that share keys. The wide q, k and v are not there.
+// narrowAttention is attention over 16 bits, with query heads in groups that share keys.
+// The float32 slices q, k and v are nil.
 type narrowAttention struct {
 	attention
 	queries, keys, values []uint16
@@ -67,10 +66,10 @@ type narrowAttention struct {
 	group  int
 }
 
-// narrowResult is what a group of heads has of a unit of keys: for each the largest
-// score, the sum of exp(score - most), 0 where no key is seen, and the sum of values
-// that are weighted so.
-type narrowResult struct{ most, sum, out []float32 }
+// narrowResult is the partial result of a group of heads for a unit of keys: for each
+// head the largest score, the sum of exp(score - max), 0 where no key is visible, and the
+// sum of values with these weights.
+type narrowResult struct{ max, sum, out []float32 }
 
 func (n *narrowAttention) result(at []float32) narrowResult {
 	return narrowResult{at[:n.group], at[n.group:][:n.group], at[2*n.group:][:n.group*n.d]}
@@ -79,7 +78,7 @@ func (n *narrowAttention) result(at []float32) narrowResult {
 // unit computes the result of one query's group of heads for a unit of keys.
 func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) {
 	query, head := row/n.kv, row%n.kv
-	sees, width := n.visible(query), 0
+	sees, width := n.visibleKeys(query), 0
 	for i, v := range sees {
 		sees[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
 		width += max(0, sees[i].hi-sees[i].lo)
@@ -106,8 +105,8 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	}
 	for i := range n.group {
 		row := scores[i*width:][:width]
-		to.most[i] = simd.Max(row)
-		to.sum[i] = float32(simd.ExpSum(row, row, to.most[i]))
+		to.max[i] = simd.Max(row)
+		to.sum[i] = float32(simd.ExpSum(row, row, to.max[i]))
 	}
 	g := Gemm{M: n.group, N: n.d, Alpha: 1, A: scores, LDA: width, B: values, LDB: n.d, C: to.out, LDC: n.d}
 	for _, r := range sees {
@@ -122,14 +121,14 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	}
 }
 
-// merge puts the results of a head's units together into out [D] and returns the log
-// of the sum of all exp(scores), 0 where no key is seen.
+// merge combines the results of a head's units into out [D] and returns the log of the
+// sum of all exp(scores), 0 where no key is visible.
 func (n *narrowAttention) merge(results []float32, size, head int, out []float32) float32 {
 	clear(out)
-	most := float32(math.Inf(-1))
+	maxScore := float32(math.Inf(-1))
 	for at := 0; at < len(results); at += size {
 		if r := n.result(results[at:]); r.sum[head] != 0 {
-			most = max(most, r.most[head])
+			maxScore = max(maxScore, r.max[head])
 		}
 	}
 	var sum float64
@@ -138,7 +137,7 @@ func (n *narrowAttention) merge(results []float32, size, head int, out []float32
 		if r.sum[head] == 0 {
 			continue
 		}
-		weight := math.Exp(float64(r.most[head] - most))
+		weight := math.Exp(float64(r.max[head] - maxScore))
 		sum += weight * float64(r.sum[head])
 		for i, v := range r.out[head*n.d:][:n.d] {
 			out[i] += float32(weight) * v
@@ -148,5 +147,5 @@ func (n *narrowAttention) merge(results []float32, size, head int, out []float32
 		return 0
 	}
 	simd.Scale(out, out, float32(1/sum))
-	return most + float32(math.Log(sum))
+	return maxScore + float32(math.Log(sum))
 }

@@ -1,9 +1,6 @@
-// For a few queries: a workgroup takes one query of one head through 64 keys at
-// a time, first an invocation a key, then an invocation a column of v, with the
-// softmax as it goes (Milakov and Gimelshein, "Online normalizer calculation for
-// softmax", 2018).
-
-const HIDDEN: f32 = -3.0e38; // the score of a key that the query does not see
+// For a few queries: a workgroup loops over the keys of one query of one head, 64 at a
+// time, first one key per invocation, then one column of v, with online softmax (Milakov
+// and Gimelshein, "Online normalizer calculation for softmax", 2018).
 
 var<workgroup> weights: array<f32, GROUP>;
 
@@ -17,27 +14,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (batch >= p.batch) { return; }
   let kv = head / (p.heads / p.kv_heads);
   let at = index * p.head_dim;
-  let seen = intervals_of(row);
+  let ranges = intervals_of(row);
 
   var sums: array<Vec, COLUMNS>; // weights·v in columns WIDTH·GROUP apart
-  var most = HIDDEN;
+  var row_max = MASKED;
   var total = 0.0;
   for (var first = 0u; first < p.keys; first = first + GROUP) {
-    if (!sees_keys(seen, first, GROUP)) { continue; }
+    if (!any_visible(ranges, first, GROUP)) { continue; }
     let key = first + local;
-    var score = HIDDEN;
-    if (key < p.keys && sees(seen, key)) {
+    var score = MASKED;
+    if (key < p.keys && is_visible(ranges, key)) {
       let from_k = key_at(batch, key, kv);
       score = 0.0;
-      for (var d = 0u; d < p.head_dim; d = d + WIDTH) { score = score + sum_of(loadv_q(at + d) * loadv_k(from_k + d)); }
+      for (var d = 0u; d < p.head_dim; d = d + WIDTH) { score = score + lane_sum(loadv_q(at + d) * loadv_k(from_k + d)); }
       score = score * p.scale;
     }
-    let now = max(most, group_max(score, local));
-    let weight = select(exp_f32(score - now), 0.0, score == HIDDEN);
+    let now = max(row_max, group_max(score, local));
+    let weight = select(exp_f32(score - now), 0.0, score == MASKED);
     weights[local] = weight;
-    let factor = exp_f32(most - now);
+    let factor = exp_f32(row_max - now);
     total = total * factor + group_sum(weight, local);
-    most = now;
+    row_max = now;
     for (var i = 0u; i < COLUMNS; i = i + 1u) {
       let d = WIDTH * (local + i * GROUP);
       if (d < p.head_dim) {
@@ -50,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
   }
-  if (local == 0u) { store_lse(index, select(most + log_f32(total), 0.0, total == 0.0)); }
+  if (local == 0u) { store_lse(index, select(row_max + log_f32(total), 0.0, total == 0.0)); }
   for (var i = 0u; i < COLUMNS; i = i + 1u) {
     let d = WIDTH * (local + i * GROUP);
     if (d < p.head_dim) { storev_y(at + d, select(sums[i] / total, Vec(0.0), total == 0.0)); }

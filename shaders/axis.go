@@ -1,23 +1,23 @@
 package shaders
 
-// Axis is a direction in which a call can be cut into calls of fewer units, each of
-// which binds a part of what the whole binds: devices limit how much of a buffer
-// one binding sees. Done in order, the parts leave what the whole call would, up
-// to the rounding of sums that one part goes on with where another ended.
+// Axis is a dimension along which a call can be divided into calls of fewer units, each
+// of which binds a part of the buffers: devices limit the size of a binding. Run in
+// order, the parts give the result of the whole call, up to the rounding of sums that a
+// part continues.
 type Axis struct {
 	Units uint32
-	Spans map[string]Span // by binding; one that is not named is bound whole
+	Spans map[string]Span // by binding; those without one are bound whole
 	Part  func(first, n uint32) any
 }
 
-// Span is where the units of an axis lie in a binding, in bytes: n units from first
-// on see Stride·n + Tail from Stride·first on.
+// Span is the byte range of an axis's units in a binding: n units starting at first bind
+// Stride·n + Tail bytes at offset Stride·first.
 type Span struct {
 	Stride int64
-	Tail   int64 // what lies between columns: they are bound with the rows between
+	Tail   int64 // bytes between columns, which are bound together
 }
 
-// Part is n rows of those that a Count stands for, from first on.
+// Part is n of a Count's rows, starting at first.
 func (c Count) Part(first, n uint32) Count {
 	if c.Slot != 0 {
 		c.Base += first
@@ -26,8 +26,7 @@ func (c Count) Part(first, n uint32) Count {
 	return c
 }
 
-// Axes are the directions in which a call can be cut, none for kernels that do not
-// say.
+// Axes are the axes along which a call can be divided, nil for kernels that declare none.
 func (k *Kernel) Axes(params any) []Axis {
 	if k.axes == nil {
 		return nil
@@ -35,9 +34,8 @@ func (k *Kernel) Axes(params any) []Axis {
 	return k.axes(params)
 }
 
-// alongCount is the axis of a kernel that goes along one Count: over gives the
-// bytes that a unit takes of each binding, then may change the parameters of a
-// part that begins at first, where it is not nil.
+// alongCount is the axis of a kernel over one Count: over returns the bytes of a unit in
+// each binding; then, if not nil, changes the parameters of a part that starts at first.
 func alongCount[P any](count func(p *P) *Count, over func(p P) map[string]int64, then func(p *P, first uint32)) func(p P) []Axis {
 	return func(p P) []Axis {
 		spans := map[string]Span{}
@@ -77,8 +75,9 @@ func perElement(bindings ...string) map[string]int64 {
 	return over
 }
 
-// goOn makes every part but the first add to what the one before it left.
-func goOn(flag *uint32, first uint32) {
+// accumulateAfterFirst makes every part but the first add to the result of the one before
+// it.
+func accumulateAfterFirst(flag *uint32, first uint32) {
 	if first > 0 {
 		*flag = 1
 	}

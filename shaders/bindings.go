@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// BindingsFile holds the functions that read and write bindings, in Parts.
+// BindingsFile holds the functions that load from and store to bindings, in Parts.
 const BindingsFile = "bindings.wgsl"
 
-// Part is a piece of BindingsFile that bindings of one sort take, with their own
-// names in it.
+// Part is a template in BindingsFile for bindings of one type.
 type Part struct {
 	Name       string // "load half pair"
 	Start, End int    // bytes of the file
@@ -27,8 +26,7 @@ func must(text string, err error) string {
 	return text
 }
 
-// parseParts cuts a text at its lines "//: name". What stands before the first is
-// no part.
+// parseParts splits a text at its lines "//: name". Text before the first is ignored.
 func parseParts(text string) map[string]Part {
 	const mark = "//: "
 	parts := map[string]Part{}

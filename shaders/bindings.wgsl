@@ -1,5 +1,5 @@
-// How bindings are read and written: a binding NAME of elements TYPE takes what fits
-// it of the parts below, which writeBinding chooses. The line before a part names it.
+// Load and store functions of bindings: writeBinding chooses parts of this file for a
+// binding NAME of elements TYPE. The line before a part is its name.
 //: load one
 fn load_NAME(i: u32) -> TYPE { return NAME[i]; }
 //: store one

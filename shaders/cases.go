@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// elementGrain is the least number of elements worth a goroutine.
+// elementGrain is the smallest number of elements worth a goroutine.
 const elementGrain = 4096
 
-// overSizes makes an elementwise kernel's cases: one element, odd counts, a
-// whole workgroup and one more, whole ones, past 65535 workgroups of 64, and counts that
-// the step block shrinks.
+// overSizes makes an elementwise kernel's cases: one element, odd counts, a full
+// workgroup and one more, multiples of it, more than 65535 workgroups of 64, and counts
+// reduced by the step block.
 func overSizes(c func(n Count) Case) []Case {
 	var cases []Case
 	for _, n := range []int{1, 3, 64, 65, 1024, 1025, beyondGroups} {
@@ -21,9 +21,9 @@ func overSizes(c func(n Count) Case) []Case {
 	return append(cases, overCounts(300, c)...)
 }
 
-// overRows makes the cases of a kernel that works on rows: one element, rows
-// shorter and longer than a workgroup, whole workgroups and chunks, more than 65535
-// rows, and counts that the step block shrinks.
+// overRows makes the cases of a rowwise kernel: one element, rows shorter and longer than
+// a workgroup, full workgroups and chunks, more than 65535 rows, and counts reduced by
+// the step block.
 func overRows(c func(rows Count, cols int) Case) []Case {
 	var cases []Case
 	for _, s := range [][2]int{{1, 1}, {1, 7}, {3, 64}, {128, 64}, {5, 65}, {9, 300}, {130, 33}, {2, 3072}, {65537, 2}} {
@@ -35,13 +35,12 @@ func overRows(c func(rows Count, cols int) Case) []Case {
 // beyondGroups is how many elements take more than 65535 workgroups of 64.
 const beyondGroups = 65535*64 + 1
 
-// overCounts makes cases in which the step block leaves none, some and all of
-// most rows.
-func overCounts(most int, c func(n Count) Case) []Case {
+// overCounts makes cases in which the step block sets none, half and all of limit rows.
+func overCounts(limit int, c func(n Count) Case) []Case {
 	var cases []Case
-	for _, n := range []int{0, most / 2, most} {
+	for _, n := range []int{0, limit / 2, limit} {
 		const slot, base = 61, 3
-		one := c(Count{Max: uint32(most), Slot: slot, Base: base}).named("%d of %d", n, most)
+		one := c(Count{Max: uint32(limit), Slot: slot, Base: base}).named("%d of %d", n, limit)
 		one.Step = withWord(one.Step, slot, uint32(base+n))
 		cases = append(cases, one)
 	}
@@ -71,9 +70,8 @@ func (c Case) named(format string, args ...any) Case {
 	return c
 }
 
-// farApart is normally distributed values, those of every row around a mean of its
-// own, now higher and now lower than the last row's: what strays into a neighbour
-// shows in its largest value.
+// farApart is normally distributed values, each row around another mean, so that reading
+// a neighbouring row changes the maximum.
 func farApart(rows, cols int) Input {
 	in := values(rows*cols, 4, 1)
 	for i := range in.F {
@@ -82,8 +80,8 @@ func farApart(rows, cols int) Input {
 	return in
 }
 
-// spikes is n rows of n normally distributed values, of which one, each time in
-// another column, is far larger.
+// spikes is n rows of n normally distributed values with one large value per row, each in
+// another column.
 func spikes(n int) Input {
 	in := values(n*n, 4, 1)
 	for i := range n {
@@ -110,7 +108,7 @@ func integers(n, lo, hi int) Input {
 	return in
 }
 
-// permutation is the numbers from 0 to n-1 in another order.
+// permutation is a fixed permutation of the numbers from 0 to n-1.
 func permutation(n int) []int32 {
 	p := make([]int32, n)
 	for i, v := range rand.New(rand.NewPCG(uint64(n), 0)).Perm(n) {
@@ -119,8 +117,7 @@ func permutation(n int) []int32 {
 	return p
 }
 
-// distinctRows is n numbers of rows, different from each other as far as there are
-// so many.
+// distinctRows is n row indices, distinct if n is at most rows.
 func distinctRows(n, rows int) Input {
 	in, order := Input{I: make([]int32, n)}, permutation(rows)
 	for i := range in.I {

@@ -8,28 +8,28 @@ import (
 	"sync"
 )
 
-// Target is what the choice of a variant depends on beside the parameters.
-type Target struct {
+// DeviceCaps are the properties of a device that the choice of a variant depends on.
+type DeviceCaps struct {
 	Class Class
 	// Limits of a workgroup; 0 = not known.
 	Invocations     int
 	WorkgroupMemory int64
-	// Subgroup is how many invocations can hand each other values; 0 = none.
+	// Subgroup is the size of a subgroup with shuffles; 0 = none.
 	Subgroup int
-	// Features and cooperative matrices that variants may need, by name.
+	// Features and cooperative matrices that the device supports.
 	Features []string
 	Matrices []Matrix
-	// Tuned are the choices that measuring made; nil for none.
+	// Tuned are measured choices; nil for none.
 	Tuned Choices
 }
 
 // Choices name a variant for a kernel and a bucket of parameters, by their Bucket.
 type Choices map[string]string
 
-// ChooseFor returns the variant to run: the one that tuning chose, where it can
-// run these parameters on the target, else the first that is meant for the
-// target's class and fits its limits; nil where none does.
-func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned bool) {
+// ChooseFor returns the variant to run: the one that tuning chose, where it can run these
+// parameters on the device, else the first that is preferred for the device's class and
+// within its limits; nil where there is none.
+func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tuned bool) {
 	if name, ok := t.Tuned[k.Bucket(params, s)]; ok {
 		for _, v := range k.Runnable(params, s, t) {
 			if v.Name == name {
@@ -39,16 +39,16 @@ func (k *Kernel) ChooseFor(params any, s Storage, t Target) (v *Variant, tuned b
 	}
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.Storage == s && v.meant(params, t.Class) && k.fits(v, t) {
+		if v.Storage == s && v.preferred(params, t.Class) && k.fits(v, t) {
 			return v, false
 		}
 	}
 	return nil, false
 }
 
-// Runnable returns every variant that can run the parameters within the target's
-// limits, whatever class it is meant for: the conformance suite runs them all.
-func (k *Kernel) Runnable(params any, s Storage, t Target) []*Variant {
+// Runnable returns every variant that can run the parameters within the device's limits,
+// for whatever class it is preferred. The conformance suite runs them all.
+func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
 		v := &k.Variants[i]
@@ -59,7 +59,7 @@ func (k *Kernel) Runnable(params any, s Storage, t Target) []*Variant {
 	return runnable
 }
 
-// Runs says whether some class would run the parameters with the variant.
+// Runs reports whether the variant is declared for the parameters, for any class.
 func (v *Variant) Runs(params any) bool {
 	if v.when == nil {
 		return true
@@ -72,21 +72,21 @@ func (v *Variant) Runs(params any) bool {
 	return false
 }
 
-// fits says whether the target's limits allow a variant; one whose module cannot
-// be read is left to the device to refuse.
-func (k *Kernel) fits(v *Variant, t Target) bool {
-	if v.as != nil {
-		t = *v.as
+// fits reports whether a variant is within the device's limits. A variant whose module
+// cannot be read counts as fitting: the device reports the error.
+func (k *Kernel) fits(v *Variant, t DeviceCaps) bool {
+	if v.caps != nil {
+		t = *v.caps
 	}
 	if v.Cooperative != nil && !v.Cooperative.fits(t, v.Storage.Type) {
 		return false
 	}
-	n, err := k.Needs(v)
-	return err != nil || n.Fits(t)
+	n, err := k.Requirements(v)
+	return err != nil || n.MetBy(t)
 }
 
-// Bucket names the kernel and the size of a call: flags as they are, sizes by
-// their power of two, rounded up. Calls of one bucket are tuned together.
+// Bucket names the kernel and the size class of a call: flags, and sizes rounded up to a
+// power of two, without offsets. Calls of one bucket are tuned together.
 func (k *Kernel) Bucket(params any, s Storage) string {
 	var w strings.Builder
 	w.WriteString(k.Name)
@@ -95,23 +95,23 @@ func (k *Kernel) Bucket(params any, s Storage) string {
 	}
 	v := reflect.ValueOf(params)
 	for i := range v.NumField() {
-		field := v.Type().Field(i).Name
+		field := v.Type().Field(i)
 		switch f := v.Field(i).Interface().(type) {
 		case Count:
-			fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f.Max))
+			fmt.Fprintf(&w, " %s=%s", snake(field.Name), bucketOf(f.Max))
 		case uint32:
-			if !IsPlace(field) {
-				fmt.Fprintf(&w, " %s=%s", snake(field), bucketOf(f))
+			if !IsLayout(field) {
+				fmt.Fprintf(&w, " %s=%s", snake(field.Name), bucketOf(f))
 			}
 		}
 	}
 	return w.String()
 }
 
-// IsPlace says whether a parameter says where something lies, not how much there is.
-func IsPlace(field string) bool {
-	return strings.HasPrefix(field, "LD") || strings.HasPrefix(field, "Stride") || strings.HasSuffix(field, "Slot") || field == "Base" || field == "At"
-}
+// IsLayout reports whether a parameter is an offset, a stride or a leading dimension
+// and not a size: its field is tagged `kernel:"layout"`. Calls that differ in it alone
+// are one call to measure.
+func IsLayout(field reflect.StructField) bool { return field.Tag.Get("kernel") == "layout" }
 
 func bucketOf(n uint32) string {
 	if n < 2 {
@@ -120,8 +120,8 @@ func bucketOf(n uint32) string {
 	return fmt.Sprintf("2^%d", bits.Len32(n-1))
 }
 
-// SourceHash is the SHA-256 of what the kernel's variants are made from, so that
-// what was measured of an older text is known to be stale.
+// SourceHash is the SHA-256 of the sources of the kernel's variants. Measurements of
+// other sources are stale.
 func (k *Kernel) SourceHash() (string, error) {
 	if h, ok := sourceHashes.Load(k.Name); ok {
 		return h.(string), nil

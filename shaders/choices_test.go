@@ -1,38 +1,40 @@
 package shaders
 
 import (
+	"reflect"
+	"regexp"
 	"slices"
 	"testing"
 )
 
-// TestNeeds holds what is read from the modules to what their sources say.
-func TestNeeds(t *testing.T) {
+// TestRequirements compares what is read from the modules with what their sources declare.
+func TestRequirements(t *testing.T) {
 	for _, c := range []struct {
 		kernel  *Kernel
 		variant string
-		want    Needs
+		want    Requirements
 	}{
-		{Add, "", Needs{64, 0, false}},
-		{ClipFactor, "", Needs{1, 0, false}},
-		{ArgMax, "", Needs{128, 128 * 8, false}},
-		{ArgMax, "lanes", Needs{8, 8 * 8, false}},
-		{MatMul, "rows4", Needs{64, 64 * 16, false}},
-		{MatMul, "lanes4", Needs{8, 0, true}},
+		{Add, "", Requirements{64, 0, false}},
+		{ClipFactor, "", Requirements{1, 0, false}},
+		{ArgMax, "", Requirements{128, 128 * 8, false}},
+		{ArgMax, "lanes", Requirements{8, 8 * 8, false}},
+		{MatMul, "rows4", Requirements{64, 64 * 16, false}},
+		{MatMul, "lanes4", Requirements{8, 0, true}},
 		// Two tiles of depth·(16·blocks+1) vec4.
-		{MatMul, "tile64", Needs{256, 2 * 16 * 17 * 16, false}},
-		{MatMul, "tile128", Needs{256, 2 * 8 * 33 * 16, false}},
+		{MatMul, "tile64", Requirements{256, 2 * 16 * 17 * 16, false}},
+		{MatMul, "tile128", Requirements{256, 2 * 8 * 33 * 16, false}},
 		// 32 intervals, one more, 256 vec4, three times 32 floats.
 		// A tile's weights.
-		{Attention, "subgroup.d64x4", Needs{8, 256 * 16, true}},
-		{AttentionBackward, "subgroup.d64x4", Needs{8, 2 * 256 * 16, true}},
-		{Attention, "d64x4", Needs{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
+		{Attention, "subgroup.d64x4", Requirements{8, 256 * 16, true}},
+		{AttentionBackward, "subgroup.d64x4", Requirements{8, 2 * 256 * 16, true}},
+		{Attention, "d64x4", Requirements{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
 	} {
-		got, err := c.kernel.Needs(c.kernel.variant(t, c.variant))
+		got, err := c.kernel.Requirements(c.kernel.variant(t, c.variant))
 		if err != nil || got != c.want {
 			t.Errorf("%s %q needs %+v (%v), want %+v", c.kernel.Name, c.variant, got, err, c.want)
 		}
 	}
-	if _, err := readNeeds([]byte("no SPIR-V")); err == nil {
+	if _, err := readRequirements([]byte("no SPIR-V")); err == nil {
 		t.Error("a damaged module was accepted")
 	}
 }
@@ -61,33 +63,33 @@ func TestChooseFor(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		params MatMulParams
-		target Target
+		target DeviceCaps
 		want   string
 		tuned  bool
 	}{
-		{"software", large, Target{Class: Software}, "wide4", false},
-		{"software with subgroups", large, Target{Class: Software, Subgroup: 8}, "lanes4", false},
-		{"software with other subgroups", large, Target{Class: Software, Subgroup: 16}, "wide4", false},
-		{"software, odd rows", product(1024, 577, 1023), Target{Class: Software, Subgroup: 8}, "lanes", false},
-		{"software, odd rows, no subgroups", product(1024, 577, 1023), Target{Class: Software}, "tall", false},
-		{"discrete", large, Target{Class: Discrete}, "tile128", false},
-		{"integrated", large, Target{Class: Integrated}, "tile128", false},
-		{"tuned", large, Target{Class: Discrete, Tuned: tuned}, "tile64", true},
-		{"tuned to another class's", large, Target{Class: Software, Tuned: tuned}, "tile64", true},
-		{"another shape of the bucket", product(600, 700, 513), Target{Class: Discrete, Tuned: tuned}, "tile64", true},
-		{"another bucket", product(2048, 1024, 1024), Target{Class: Discrete, Tuned: tuned}, "tile128", false},
-		{"tuned, but K is no multiple of 4", transposed, Target{Class: Discrete, Tuned: tuned}, "rows", false},
-		{"workgroups of 128", large, Target{Class: Discrete, Invocations: 128}, "tall", false},
-		{"tuned beyond the limits", large, Target{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
-		{"room for the smaller tile", large, Target{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
-		{"room for the larger tile alone", large, Target{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
+		{"software", large, DeviceCaps{Class: Software}, "wide4", false},
+		{"software with subgroups", large, DeviceCaps{Class: Software, Subgroup: 8}, "lanes4", false},
+		{"software with other subgroups", large, DeviceCaps{Class: Software, Subgroup: 16}, "wide4", false},
+		{"software, odd rows", product(1024, 577, 1023), DeviceCaps{Class: Software, Subgroup: 8}, "lanes", false},
+		{"software, odd rows, no subgroups", product(1024, 577, 1023), DeviceCaps{Class: Software}, "tall", false},
+		{"discrete", large, DeviceCaps{Class: Discrete}, "tile128", false},
+		{"integrated", large, DeviceCaps{Class: Integrated}, "tile128", false},
+		{"tuned", large, DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
+		{"tuned to another class's", large, DeviceCaps{Class: Software, Tuned: tuned}, "tile64", true},
+		{"another shape of the bucket", product(600, 700, 513), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
+		{"another bucket", product(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128", false},
+		{"tuned, but K is no multiple of 4", transposed, DeviceCaps{Class: Discrete, Tuned: tuned}, "rows", false},
+		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tall", false},
+		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
+		{"room for the smaller tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
+		{"room for the larger tile alone", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
 	} {
 		v, isTuned := MatMul.ChooseFor(c.params, Storage{}, c.target)
 		if v == nil || v.Name != c.want || isTuned != c.tuned {
 			t.Errorf("%s: %+v, tuned %v; want %q, %v", c.name, v, isTuned, c.want, c.tuned)
 		}
 	}
-	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9, LD: 9}, Storage{}, Target{Invocations: 4}); v != nil {
+	if v, _ := ArgMax.ChooseFor(ArgMaxParams{Rows: N(1), Cols: 9, LD: 9}, Storage{}, DeviceCaps{Invocations: 4}); v != nil {
 		t.Errorf("chose %q on a device of 4 invocations", v.Name)
 	}
 }
@@ -109,7 +111,7 @@ func TestTokenVariants(t *testing.T) {
 		{ArgMax, logits(1<<24 + 4), "", ""},
 	} {
 		for class, want := range map[Class]string{Software: c.software, Discrete: c.gpu} {
-			v, _ := c.kernel.ChooseFor(c.params, Storage{}, Target{Class: class, Subgroup: 8})
+			v, _ := c.kernel.ChooseFor(c.params, Storage{}, DeviceCaps{Class: class, Subgroup: 8})
 			if v == nil || v.Name != want {
 				t.Errorf("%s %+v on class %d: %+v, want %q", c.kernel.Name, c.params, class, v, want)
 			}
@@ -139,7 +141,7 @@ func TestLongAttention(t *testing.T) {
 		{AttentionBackward, call(8192, 8192, 32, 1, 128), Discrete, "d128x4"},
 	} {
 		got := "-"
-		if v, _ := c.kernel.ChooseFor(c.params, Storage{}, Target{Class: c.class, Subgroup: 8}); v != nil {
+		if v, _ := c.kernel.ChooseFor(c.params, Storage{}, DeviceCaps{Class: c.class, Subgroup: 8}); v != nil {
 			got = v.Name
 		}
 		if got != c.want {
@@ -168,12 +170,12 @@ func TestCooperative(t *testing.T) {
 	large := product(4096, 4096, 4096)
 	odd := large
 	odd.LDA = 4098
-	all := MatMul.variant(t, "coopmat1.64x64.bf16-a-b-c").Cooperative.Target(BF16)
+	all := MatMul.variant(t, "coopmat1.64x64.bf16-a-b-c").Cooperative.Caps(BF16)
 	small := all.Matrices[0]
 	small.M, small.N, small.K = 8, 8, 8
 	other := all.Matrices[0]
 	other.C, other.Result = "bf16", "bf16"
-	with := func(change func(*Target)) Target {
+	with := func(change func(*DeviceCaps)) DeviceCaps {
 		target := all
 		target.Features = slices.Clone(all.Features)
 		change(&target)
@@ -182,7 +184,7 @@ func TestCooperative(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		params MatMulParams
-		target Target
+		target DeviceCaps
 		want   string
 	}{
 		{"all there is", large, all, "coopmat1.128x128.bf16-a-b-c"},
@@ -190,17 +192,17 @@ func TestCooperative(t *testing.T) {
 		{"few tiles", product(256, 576, 576), all, "coopmat1.64x64.bf16-a-b-c"},
 		{"few rows", product(8, 576, 576), all, "coopmat1.32x64.bf16-a-b-c"},
 		{"rows between quads", odd, all, "coopmat1.64x64.pairs.bf16-a-b-c"},
-		{"workgroup memory for depth 16", large, with(func(t *Target) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.k16.bf16-a-b-c"},
-		{"software", large, with(func(t *Target) { t.Class = Software }), "wide4.bf16-a-b-c"},
-		{"no bf16 matrices", large, with(func(t *Target) {
+		{"workgroup memory for depth 16", large, with(func(t *DeviceCaps) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.k16.bf16-a-b-c"},
+		{"software", large, with(func(t *DeviceCaps) { t.Class = Software }), "wide4.bf16-a-b-c"},
+		{"no bf16 matrices", large, with(func(t *DeviceCaps) {
 			t.Features = slices.DeleteFunc(t.Features, func(f string) bool { return f == FeatureMatrixBF16 })
 		}), "tile128.bf16-a-b-c"},
-		{"sums in bf16 alone", large, with(func(t *Target) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
-		{"workgroups of 64", large, with(func(t *Target) { t.Invocations = 64 }), "tall.bf16-a-b-c"},
-		{"measured", large, with(func(t *Target) {
+		{"sums in bf16 alone", large, with(func(t *DeviceCaps) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
+		{"workgroups of 64", large, with(func(t *DeviceCaps) { t.Invocations = 64 }), "tall.bf16-a-b-c"},
+		{"measured", large, with(func(t *DeviceCaps) {
 			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat1.128x128.x8.bf16-a-b-c"}
 		}), "coopmat1.128x128.x8.bf16-a-b-c"},
-		{"measured on a device that had more", large, with(func(t *Target) {
+		{"measured on a device that had more", large, with(func(t *DeviceCaps) {
 			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat2.128x256.bf16-a-b-c"}
 		}), "coopmat1.128x128.bf16-a-b-c"},
 	} {
@@ -208,7 +210,7 @@ func TestCooperative(t *testing.T) {
 			t.Errorf("%s: got %+v, want %s", c.name, v, c.want)
 		}
 	}
-	both := with(func(t *Target) { t.Matrices = []Matrix{small, all.Matrices[0]} })
+	both := with(func(t *DeviceCaps) { t.Matrices = []Matrix{small, all.Matrices[0]} })
 	v := MatMul.variant(t, "coopmat1.128x128.bf16-a-b-c")
 	turned := large
 	turned.TransB = 1
@@ -216,7 +218,7 @@ func TestCooperative(t *testing.T) {
 		t.Errorf("constants %v, want %v", got, want)
 	}
 	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")
-	if target := second.Cooperative.Target(BF16); !slices.Contains(MatMul.Runnable(large, bf16, target), second) || second.meant(large, Discrete) {
+	if target := second.Cooperative.Caps(BF16); !slices.Contains(MatMul.Runnable(large, bf16, target), second) || second.preferred(large, Discrete) {
 		t.Error("coopmat2 must be there for tuning, and for nothing else")
 	}
 	if got, want := all.Matrices[0].String(), "16x16x16 bf16·bf16+f32"; got != want {
@@ -228,7 +230,7 @@ func TestCooperative(t *testing.T) {
 // odd heads and small memory are for others.
 func TestCooperativeAttention(t *testing.T) {
 	s := Attention.Halves(BF16, "q", "k", "v", "y")
-	all := Attention.variant(t, "coopmat1.d128.bf16-q-k-v-y").Cooperative.Target(BF16)
+	all := Attention.variant(t, "coopmat1.d128.bf16-q-k-v-y").Cooperative.Caps(BF16)
 	for _, c := range []struct {
 		queries, dim uint32
 		memory       int64
@@ -253,7 +255,7 @@ func TestCooperativeAttention(t *testing.T) {
 		}
 	}
 	v := AttentionBackward.variant(t, "coopmat1.d64.bf16-q-k-v-y-dy-dq-dk-dv")
-	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Target(BF16)), []uint32{128, 16, 16, 16}; !slices.Equal(got, want) || !v.Numbered() {
+	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Caps(BF16)), []uint32{128, 16, 16, 16}; !slices.Equal(got, want) || !v.HasPassConstant() {
 		t.Errorf("constants %v, want %v and the pass", got, want)
 	}
 }
@@ -269,9 +271,47 @@ func TestCooperativeMemory(t *testing.T) {
 		"coopmat1.32x64":       2 * (32*5 + 64*5),
 		"coopmat2.128x128":     0,
 	} {
-		got, err := MatMul.Needs(MatMul.variant(t, name+".bf16-a-b"))
-		if want := (Needs{WorkgroupMemory: 16 * quads}); err != nil || got != want {
+		got, err := MatMul.Requirements(MatMul.variant(t, name+".bf16-a-b"))
+		if want := (Requirements{WorkgroupMemory: 16 * quads}); err != nil || got != want {
 			t.Errorf("%s needs %+v (%v), want %+v", name, got, err, want)
+		}
+	}
+}
+
+// TestLayoutTags: parameters that are named like offsets and strides are tagged as such,
+// and calls that differ in them alone share a bucket.
+func TestLayoutTags(t *testing.T) {
+	named := regexp.MustCompile(`^(LD[A-Z]?|Stride[A-Z]?|\w*Slot|Base|At)$`)
+	tagged := 0
+	for _, k := range All() {
+		params := reflect.New(k.params).Elem()
+		before := k.Bucket(params.Interface(), Storage{})
+		for i := range k.params.NumField() {
+			field := k.params.Field(i)
+			if named.MatchString(field.Name) != IsLayout(field) {
+				t.Errorf("kernel %s, parameter %s: tagged as layout: %v", k.Name, field.Name, IsLayout(field))
+			}
+			if IsLayout(field) {
+				tagged++
+				params.Field(i).SetUint(96)
+			}
+		}
+		if after := k.Bucket(params.Interface(), Storage{}); after != before {
+			t.Errorf("kernel %s: bucket %q became %q by its layout", k.Name, before, after)
+		}
+	}
+	if tagged == 0 {
+		t.Error("no parameter is tagged")
+	}
+}
+
+// TestScratchBinding: of the bindings, the last is scratch where a kernel has one.
+func TestScratchBinding(t *testing.T) {
+	for _, k := range All() {
+		for i, b := range k.Bindings {
+			if want := k.HasScratch() && i == len(k.Bindings)-1; b.Scratch != want {
+				t.Errorf("kernel %s, binding %s: scratch %v, want %v", k.Name, b.Name, b.Scratch, want)
+			}
 		}
 	}
 }

@@ -5,15 +5,15 @@ import "math"
 // ClipFactorParams are the parameters of ClipFactor.
 type ClipFactorParams struct {
 	MaxNorm float32 // 0: no clipping
-	// ScaleSlot is where the step block holds, as f32, what the gradients are
-	// multiplied by; 0: by nothing.
-	ScaleSlot uint32
+	// ScaleSlot is the step block's entry (f32) with the loss scale of the gradients; 0 =
+	// none.
+	ScaleSlot uint32 `kernel:"layout"`
 }
 
-// ClipFactor turns the sum of the squares of all gradients, x[0], into
-// y[0] = the norm without their scale and y[1] = min(1, MaxNorm/(norm + 1e-6)) over
-// the scale, by which AdamW multiplies them; 0 when the norm is not finite, which
-// AdamW takes as "skip".
+// ClipFactor turns the sum of the squares of all gradients, x[0], into y[0] = their norm
+// without the scale and y[1] = min(1, MaxNorm/(norm + 1e-6)) divided by the scale, by
+// which AdamW multiplies them; 0 when the norm is not finite, so that AdamW skips the
+// step.
 var ClipFactor = Declare(Decl[ClipFactorParams]{
 	Name: "clip_factor",
 	Bindings: []Binding{
@@ -57,13 +57,13 @@ var ClipFactor = Declare(Decl[ClipFactorParams]{
 	},
 	Cases: func() []Case {
 		var cases []Case
-		for _, most := range []float32{0, 1, 1e-6} {
+		for _, maxNorm := range []float32{0, 1, 1e-6} {
 			for _, x := range []float32{0, 1e-12, 0.25, 9, 1e30, float32(math.Inf(1)), float32(math.NaN())} {
-				c := Case{Params: ClipFactorParams{MaxNorm: most}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
-				cases = append(cases, c.named("x=%g most=%g", x, most))
-				c.Params, c.Step = ClipFactorParams{MaxNorm: most, ScaleSlot: 5}, withWord(nil, 5, math.Float32bits(512))
+				c := Case{Params: ClipFactorParams{MaxNorm: maxNorm}, Inputs: []Input{{F: []float32{x}}, {N: 2}}, Rtol: 1e-6} // three roundings
+				cases = append(cases, c.named("x=%g most=%g", x, maxNorm))
+				c.Params, c.Step = ClipFactorParams{MaxNorm: maxNorm, ScaleSlot: 5}, withWord(nil, 5, math.Float32bits(512))
 				c.Rtol = 2e-6
-				cases = append(cases, c.named("x=%g most=%g scale=512", x, most))
+				cases = append(cases, c.named("x=%g most=%g scale=512", x, maxNorm))
 			}
 		}
 		return cases

@@ -17,7 +17,7 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include: []string{"sum", "place"},
+	Include: []string{"sum", "position"},
 	Variants: []DeclVariant[ColumnSumParams]{{Passes: []DeclPass[ColumnSumParams]{
 		{Entry: "chunks", Rows: func(p ColumnSumParams) (rows, cols int) { return chunksOf(p.Rows.Max, sumChunk), int(p.Cols) }},
 		{Elements: func(p ColumnSumParams) int { return int(p.Cols) }},
@@ -27,7 +27,7 @@ var ColumnSum = Declare(Decl[ColumnSumParams]{
 	Scratch: func(p ColumnSumParams) int64 { return 4 * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols) },
 	Axes: alongCount(func(p *ColumnSumParams) *Count { return &p.Rows }, func(p ColumnSumParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols)}
-	}, func(p *ColumnSumParams, first uint32) { goOn(&p.Accumulate, first) }),
+	}, func(p *ColumnSumParams, first uint32) { accumulateAfterFirst(&p.Accumulate, first) }),
 	CPU: func(h Host, p ColumnSumParams, b Buffers) {
 		x, y, cols := b.F32(0), b.F32(1), int(p.Cols)
 		sumRows(h, p.Rows.At(h.Step()), p.Accumulate != 0, func(lo, hi int, acc []float32) {

@@ -2,7 +2,7 @@
 @compute @workgroup_size(64)
 fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) local: u32) {
-  let at = place(group_index(group, groups), local, p.cols);
+  let at = position(group_index(group, groups), local, p.cols);
   if (at.row >= (p.rows_max + 63u) / 64u || at.col >= p.cols) { return; }
   let end = min(at.row * 64u + 64u, rows());
   var sum = Vec(0.0);
@@ -15,9 +15,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let col = WIDTH * (group_index(group, groups) * 64u + local);
   if (col >= p.cols) { return; }
-  var sum = no_sum();
-  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { sum = add_to(sum, loadv_scratch(i * p.cols + col)); }
-  var y = value_of(sum);
+  var sum = zero_accumulator();
+  for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) { sum = accumulate(sum, loadv_scratch(i * p.cols + col)); }
+  var y = reduce(sum);
   if (p.accumulate != 0u) { y = y + loadv_y(col); }
   storev_y(col, y);
 }

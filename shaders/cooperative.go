@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Names of features, as a device lists them, that variants may need.
+// Feature names, as in a device's list, that variants may require.
 const (
 	FeatureMatrix          = "cooperativeMatrix"
 	FeatureBF16            = "shaderBFloat16Type"
@@ -23,7 +23,7 @@ const (
 	FeatureSubgroupSize    = "requiredSubgroupSize"
 )
 
-// Scope says whose invocations hold a cooperative matrix together.
+// Scope is the set of invocations that share a cooperative matrix.
 type Scope string
 
 const (
@@ -31,8 +31,8 @@ const (
 	ScopeWorkgroup Scope = "workgroup"
 )
 
-// Matrix is a product of cooperative matrices that a device computes in one
-// instruction, result = a·b + c with a [M,K] and b [K,N].
+// Matrix is a cooperative matrix operation of a device, result = a·b + c with a [M,K] and
+// b [K,N].
 type Matrix struct {
 	M          uint32 `json:"m"`
 	N          uint32 `json:"n"`
@@ -43,14 +43,14 @@ type Matrix struct {
 	Result     string `json:"result"`
 	Scope      Scope  `json:"scope"`
 	Saturating bool   `json:"saturating,omitempty"`
-	// Flexible says that M, N and K are what sizes must be multiples of, and
-	// Invocations how many a workgroup then has.
+	// Flexible means that sizes may be any multiples of M, N and K, in a workgroup of
+	// Invocations.
 	Flexible    bool   `json:"flexible,omitempty"`
 	Invocations uint32 `json:"invocations,omitempty"`
 }
 
-// String is "16x16x16 bf16·bf16+f32", with what is out of the ordinary behind it: a
-// result of another type, that it saturates, that sizes are flexible.
+// String is "16x16x16 bf16·bf16+f32", followed by the result's type where it is another,
+// "saturating" and flexible sizes.
 func (m Matrix) String() string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "%dx%dx%d %s·%s+%s", m.M, m.N, m.K, m.A, m.B, m.C)
@@ -69,34 +69,35 @@ func (m Matrix) String() string {
 	return w.String()
 }
 
-// sums16 says that the matrix multiplies 16-bit floats of a type and adds them up in
+// sums16 reports whether the matrix multiplies 16-bit floats of a type and accumulates in
 // 32 bits.
 func (m Matrix) sums16(t Type) bool {
 	return m.A == t.String() && m.B == t.String() && m.C == "f32" && m.Result == "f32" && !m.Saturating
 }
 
-// Cooperative says that a variant multiplies by cooperative matrices, of 16-bit
-// floats with sums in 32 bits, and what it asks of the device for that. Its source
-// is GLSL, compiled for Vulkan 1.3.
+// Cooperative describes a variant with cooperative matrices, of 16-bit floats with sums
+// in 32 bits, and what it requires of the device. Its source is GLSL, compiled for Vulkan
+// 1.3.
 type Cooperative struct {
 	Scope Scope
-	// Rows, Cols and Depth of what is multiplied at once: by a subgroup, which takes
-	// the device's matrices several times; or by a workgroup, as one matrix.
+	// Rows, Cols and Depth of the tile of a subgroup, which uses several of the device's
+	// matrices, or of a workgroup, which is one matrix.
 	Rows, Cols, Depth uint32
 	// Subgroups of a workgroup, or in workgroup scope its Invocations.
 	Subgroups, Invocations uint32
-	// Rounds says that the variant multiplies what it computed itself, rounded to 16
-	// bits for that: results are as exact as Case.Factors says.
+	// Rounds means that the variant rounds intermediate results to 16 bits before it
+	// multiplies them: Case.ProductRoundingTolerance applies.
 	Rounds bool
-	// Features beyond those that the scope and the types need.
+	// Features beyond those that the scope and the types require.
 	Features []string
 }
 
-// mostSide is the largest side of a subgroup's matrix that variants have room for.
-const mostSide = 16
+// maxSubgroupMatrixSide is the largest side of a subgroup's matrix that variants support.
+const maxSubgroupMatrixSide = 16
 
-// needs are the features that a cooperative variant needs with a type of 16 bits.
-func (c *Cooperative) needs(t Type) []string {
+// requiredFeatures are the features that a cooperative variant requires with a 16-bit
+// type.
+func (c *Cooperative) requiredFeatures(t Type) []string {
 	all := []string{FeatureMatrix, FeatureStorage16, FeatureInt16, FeatureMemoryModel}
 	if t == BF16 {
 		all = append(all, FeatureBF16, FeatureMatrixBF16)
@@ -109,9 +110,9 @@ func (c *Cooperative) needs(t Type) []string {
 	return append(all, FeatureLocalSizeID, FeatureSubgroupSize)
 }
 
-// matrix returns the largest of the target's matrices that the variant can be made
-// of with a type of 16 bits.
-func (c *Cooperative) matrix(t Target, of Type) (best Matrix, ok bool) {
+// matrix returns the largest of the device's matrices that divides the variant's tile,
+// with a 16-bit type.
+func (c *Cooperative) matrix(t DeviceCaps, of Type) (best Matrix, ok bool) {
 	for _, m := range t.Matrices {
 		if m.Scope != c.Scope || m.Flexible != (c.Scope == ScopeWorkgroup) || !m.sums16(of) || !c.divides(m) {
 			continue
@@ -130,20 +131,20 @@ func (c *Cooperative) divides(m Matrix) bool {
 	if m.Flexible {
 		return m.Invocations == c.Invocations
 	}
-	return max(m.M, m.N, m.K) <= mostSide
+	return max(m.M, m.N, m.K) <= maxSubgroupMatrixSide
 }
 
-// size is the number of invocations of a workgroup on a target.
-func (c *Cooperative) size(t Target) int {
+// size is the number of invocations of a workgroup on a device.
+func (c *Cooperative) size(t DeviceCaps) int {
 	if c.Scope == ScopeWorkgroup {
 		return int(c.Invocations)
 	}
 	return int(c.Subgroups) * t.Subgroup
 }
 
-// fits says whether a target has what the variant asks for with a type of 16 bits.
-func (c *Cooperative) fits(t Target, of Type) bool {
-	for _, name := range slices.Concat(c.needs(of), c.Features) {
+// fits reports whether a device has what the variant requires with a 16-bit type.
+func (c *Cooperative) fits(t DeviceCaps, of Type) bool {
+	for _, name := range slices.Concat(c.requiredFeatures(of), c.Features) {
 		if !slices.Contains(t.Features, name) {
 			return false
 		}
@@ -152,10 +153,9 @@ func (c *Cooperative) fits(t Target, of Type) bool {
 	return ok && c.size(t) > 0 && (t.Invocations == 0 || c.size(t) <= t.Invocations)
 }
 
-// Target is a device that has what the variant asks for with a type of 16 bits, and
-// nothing more.
-func (c *Cooperative) Target(of Type) Target {
-	m := Matrix{M: min(c.Rows, mostSide), N: min(c.Cols, mostSide), K: min(c.Depth, mostSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
+// Caps is a device with exactly what the variant requires with a 16-bit type.
+func (c *Cooperative) Caps(of Type) DeviceCaps {
+	m := Matrix{M: min(c.Rows, maxSubgroupMatrixSide), N: min(c.Cols, maxSubgroupMatrixSide), K: min(c.Depth, maxSubgroupMatrixSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
 	m.Flexible, m.Invocations = c.Scope == ScopeWorkgroup, c.Invocations
-	return Target{Class: Discrete, Subgroup: 32, Features: slices.Concat(c.needs(of), c.Features), Matrices: []Matrix{m}}
+	return DeviceCaps{Class: Discrete, Subgroup: 32, Features: slices.Concat(c.requiredFeatures(of), c.Features), Matrices: []Matrix{m}}
 }

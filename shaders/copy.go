@@ -10,8 +10,7 @@ type CopyParams struct {
 	N uint32 // elements
 }
 
-// Copy computes y = x: as fast as a device moves memory. With one of them stored in
-// 16 bits it converts.
+// Copy computes y = x. With one of them stored in 16 bits it converts.
 var Copy = Declare(Decl[CopyParams]{
 	Name: "copy",
 	Bindings: []Binding{
@@ -43,20 +42,20 @@ var Copy = Declare(Decl[CopyParams]{
 			c := Case{Params: CopyParams{N: uint32(n)}, Inputs: []Input{{N: n, Scale: 1}, {N: n}}}
 			cases = append(cases, c.named("n=%d", n))
 		}
-		// Ties, what is out of a type's range, and what has no value: by their bits.
+		// Ties, values out of a type's range, and NaN, by their bits.
 		return append(cases, Case{Params: CopyParams{N: uint32(len(roundings))}, Inputs: []Input{{F: roundings}, {N: len(roundings)}}}.named("roundings"))
 	},
 })
 
 func copyGrid(p CopyParams) [3]uint32 { return grid1((int(p.N)+3)/4, 64) }
 
-// roundings are floats on both sides of where the 16-bit types round up, and at
-// their ends.
+// roundings are floats on both sides of the 16-bit types' rounding boundaries, and at the
+// ends of their ranges.
 var roundings = func() []float32 {
 	x := slices.Clone(extremes)
 	for _, bits := range []uint32{0x3f800000, 0x3f808000, 0x3f807fff, 0x3f808001, 0x3f818000, 0x3f801000, 0x3f800fff, 0x3f803000,
 		0x477fe000, 0x477fefff, 0x477ff000, 0x7f7f7fff, 0x7f7f8000, 0x38800000, 0x387fffff, 0x33800000, 0x33000000, 0x33000001, 0x32ffffff, 0x38500800,
-		0x7f800001, 0x7fffffff} { // not numbers: no carry may make one of them
+		0x7f800001, 0x7fffffff} { // NaN: rounding must not carry into the exponent
 		x = append(x, math.Float32frombits(bits), -math.Float32frombits(bits))
 	}
 	return append(x[:len(x)/4*4], float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0)

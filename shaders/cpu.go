@@ -8,9 +8,9 @@ func rowGrain(cols int) int { return max(1, elementGrain/max(cols, 1)) }
 // sumChunk is the number of rows that one partial sum covers.
 const sumChunk = 64
 
-// sumRows adds up values over rows in a fixed order, on all cores. add
-// accumulates rows [lo,hi) into acc, which holds the outs one after another;
-// the partial sums of the chunks are then added to the outs, or replace them.
+// sumRows adds up values over rows in a fixed order, on all cores. add accumulates rows
+// [lo,hi) into acc, the concatenation of outs; the partial sums of the chunks are then
+// added to outs, or replace them.
 func sumRows(h Host, rows int, accumulate bool, add func(lo, hi int, acc []float32), outs ...[]float32) {
 	width := 0
 	for _, o := range outs {

@@ -11,16 +11,16 @@ import (
 type CrossEntropyParams struct {
 	Rows      Count
 	Cols      uint32  // V
-	LD        uint32  // elements from one row of logits to the next
-	Base      uint32  // first entry of targets and nll to use
+	LD        uint32  `kernel:"layout"` // elements from one row of logits to the next
+	Base      uint32  `kernel:"layout"` // first entry of targets and nll to use
 	Grad      uint32  // 1: replace the logits by their gradient
 	Scale     float32 // of the gradient
-	ScaleSlot uint32  // step block entry (f32) that multiplies Scale; 0 = none
+	ScaleSlot uint32  `kernel:"layout"` // step block entry (f32) that multiplies Scale; 0 = none
 }
 
-// CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target]
-// for logits [Rows,LD], of which V columns count, and targets[Base+r], 0 for the target -100, and with Grad
-// replaces the logits by the gradient of the scaled sum of the nll.
+// CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target] for logits
+// [Rows,LD], of which V columns are used, and targets[Base+r], 0 for the target -100, and
+// with Grad replaces the logits by the gradient of the scaled sum of the nll.
 var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	Name: "cross_entropy",
 	Bindings: []Binding{
@@ -29,7 +29,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		{Name: "nll", Access: ReadWrite},
 	},
 	Include:  []string{"exp", "sum", "group"},
-	Variants: byGroup(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *CrossEntropyParams) *Count { return &p.Rows }, func(p CrossEntropyParams) map[string]int64 {
 		return map[string]int64{"logits": rowBytes(p.LD)}
 	}, func(p *CrossEntropyParams, first uint32) { p.Base += first }),
@@ -53,19 +53,19 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		for r := range int(p.Rows.Max) {
 			x, hit := logits[r*int(p.LD):][:cols], int(targets[r])
-			most, sum := slices.Max(x), 0.0
+			rowMax, sum := slices.Max(x), 0.0
 			for _, v := range x {
-				sum += math.Exp(v - most)
+				sum += math.Exp(v - rowMax)
 			}
 			nll[r] = 0
 			if hit >= 0 {
-				nll[r] = math.Log(sum) + most - x[hit]
+				nll[r] = math.Log(sum) + rowMax - x[hit]
 			}
 			if p.Grad == 0 {
 				continue
 			}
 			for i, v := range x {
-				x[i] = scale * math.Exp(v-most) / sum
+				x[i] = scale * math.Exp(v-rowMax) / sum
 				if i == hit {
 					x[i] -= scale
 				}

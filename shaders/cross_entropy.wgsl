@@ -15,18 +15,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   let hit = start + u32(id);
   let right = load_logits(hit);
-  var most = right;
-  for (var i = start + local; i < end; i = i + GROUP) { most = max(most, load_logits(i)); }
-  most = group_max(most, local);
-  var sum = no_sum();
-  for (var i = start + local; i < end; i = i + GROUP) { sum = add_to(sum, exp_f32(load_logits(i) - most)); }
-  let total = group_sum(value_of(sum), local);
-  if (local == 0u) { store_nll(p.base + row, log_f32(total) + (most - right)); }
+  var row_max = right;
+  for (var i = start + local; i < end; i = i + GROUP) { row_max = max(row_max, load_logits(i)); }
+  row_max = group_max(row_max, local);
+  var sum = zero_accumulator();
+  for (var i = start + local; i < end; i = i + GROUP) { sum = accumulate(sum, exp_f32(load_logits(i) - row_max)); }
+  let total = group_sum(reduce(sum), local);
+  if (local == 0u) { store_nll(p.base + row, log_f32(total) + (row_max - right)); }
   if (p.grad == 0u) { return; }
   var scale = p.scale;
   if (p.scale_slot != 0u) { scale = scale * step_f32(p.scale_slot); }
   let factor = scale / total;
   for (var i = start + local; i < end; i = i + GROUP) {
-    store_logits(i, exp_f32(load_logits(i) - most) * factor - select(0.0, scale, i == hit));
+    store_logits(i, exp_f32(load_logits(i) - row_max) * factor - select(0.0, scale, i == hit));
   }
 }

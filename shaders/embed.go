@@ -8,14 +8,14 @@ import "slices"
 type EmbedParams struct {
 	Tokens Count
 	Cols   uint32
-	Rows   uint32 // of the table, or of the part of it that the call has
-	First  uint32 // row with which that part begins
+	Rows   uint32 // of the table, or of the part of it that the call binds
+	First  uint32 // first row of that part
 }
 
-// Embed looks up y[t] = table[ids[t]], except that a token whose slot is not -1
-// takes features[slot] instead: the pictures' vectors overwrite the embeddings
-// of their placeholders. table [V,Cols], features [slots,Cols], y [Tokens,Cols]. Tokens
-// whose ids are not among the table's rows are left alone.
+// Embed looks up y[t] = table[ids[t]], except that a token whose slot is not -1 takes
+// features[slot] instead: the images' vectors replace the embeddings of their
+// placeholders. table [V,Cols], features [slots,Cols], y [Tokens,Cols]. Tokens whose ids
+// are not rows of the table are left unchanged.
 var Embed = Declare(Decl[EmbedParams]{
 	Name: "embed",
 	Bindings: []Binding{
@@ -25,8 +25,8 @@ var Embed = Declare(Decl[EmbedParams]{
 		{Name: "features", Access: Read, Optional: true},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include:  []string{"place"},
-	Variants: along(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
+	Include:  []string{"position"},
+	Variants: rowwise(func(p EmbedParams) (rows, cols int) { return int(p.Tokens.Max), int(p.Cols) }),
 	Halves:   [][]string{{"features"}, {"table"}, {"table", "features"}},
 	Even:     func(p EmbedParams) bool { return p.Cols%2 == 0 },
 	Axes: func(p EmbedParams) []Axis {
@@ -58,7 +58,7 @@ var Embed = Declare(Decl[EmbedParams]{
 		}
 	},
 	Cost: func(p EmbedParams) Cost { return Cost{Bytes: 8 * float64(p.Tokens.Max) * float64(p.Cols)} },
-	// The features, where there are any, stand before the text.
+	// The features, where there are any, come before the text.
 	Inputs: func(p EmbedParams, n []int) map[string]Input {
 		slots := slices.Repeat([]int32{-1}, n[1])
 		for t := range min(n[1], n[3]/int(p.Cols)) {
@@ -79,20 +79,20 @@ var Embed = Declare(Decl[EmbedParams]{
 	},
 })
 
-// inTable finds an id in the part of a table that begins with row first and has so
-// many rows.
+// inTable returns the row of an id in the part of a table of so many rows that starts at
+// row first.
 func inTable(id int32, first, rows uint32) (row int, here bool) {
 	at := uint32(id) - first // beyond every row where the id is before the first
 	return int(at), at < rows
 }
 
-// tableAxis cuts a table of vectors into tables of fewer rows.
+// tableAxis divides a table of vectors into tables of fewer rows.
 func tableAxis(binding string, cols, rows uint32, part func(first, rows uint32) any) Axis {
 	return Axis{rows, map[string]Span{binding: {Stride: rowBytes(cols)}}, part}
 }
 
-// embedCPU widens, where a table or the features are of 16 bits, the rows alone that
-// tokens ask for.
+// embedCPU converts, where a table or the features are of 16 bits, only the rows that are
+// looked up.
 func embedCPU(h Host, p EmbedParams, b Buffers, s Storage) {
 	ids, slots, y, cols := b.I32(0), b.I32(1), b.F32(4), int(p.Cols)
 	row := func(i, at int, dst []float32) {

@@ -6,16 +6,15 @@ import "math"
 type EmbedBackwardParams struct {
 	Segments Count
 	Cols     uint32
-	Rows     uint32 // of dtable, or of the part of it that the call has
-	First    uint32 // row with which that part begins
+	Rows     uint32 // of dtable, or of the part of it that the call binds
+	First    uint32 // first row of that part
 }
 
-// EmbedBackward adds dy [Tokens,Cols] to the rows of dtable [V,Cols] that the
-// tokens were looked up in. The host sorts the tokens by id: segment s is the
-// tokens order[starts[s]:starts[s+1]], which share id segment_ids[s]. Every row
-// is summed by one invocation in that order, so that no atomics are needed and
-// the bits do not change from run to run. Segments whose ids are not among dtable's
-// rows are left out.
+// EmbedBackward adds dy [Tokens,Cols] to the rows of dtable [V,Cols] that the tokens were
+// looked up in. The host sorts the tokens by id: segment s is the tokens
+// order[starts[s]:starts[s+1]], which share id segment_ids[s]. Every row is summed by one
+// invocation in that order, so that no atomics are needed and the bits do not change from
+// run to run. Segments whose ids are not rows of dtable are skipped.
 var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	Name: "embed_backward",
 	Bindings: []Binding{
@@ -25,7 +24,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dtable", Access: ReadWrite},
 	},
-	Include:  []string{"sum", "place"},
+	Include:  []string{"sum", "position"},
 	Variants: One(func(p EmbedBackwardParams) [3]uint32 { return gridRows(int(p.Segments.Max), int(p.Cols)) }),
 	Axes: func(p EmbedBackwardParams) []Axis {
 		return []Axis{tableAxis("dtable", p.Cols, p.Rows, func(first, rows uint32) any {
@@ -68,7 +67,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		n := float64(p.Segments.Max) * float64(p.Cols) // of one token each, at least
 		return Cost{Flops: n, Bytes: 12 * n}
 	},
-	// Tokens in as many segments of nearly one length as there are to be.
+	// Tokens in segments of nearly equal length.
 	Inputs: func(p EmbedBackwardParams, n []int) map[string]Input {
 		tokens, rows, segments := n[0], n[4]/int(p.Cols), int(p.Segments.Max)
 		starts, ids := make([]int32, n[1]), make([]int32, n[2])
@@ -81,7 +80,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 		return map[string]Input{"order": {I: permutation(tokens)}, "starts": {I: starts}, "segment_ids": {I: ids}}
 	},
 	Cases: func() []Case {
-		// Every table row has tokens, one has most of them.
+		// Every table row has tokens, one of them the majority.
 		part := func(segments Count, cols, tokens, first, rows int) Case {
 			n := int(segments.Max)
 			starts := make([]int32, n+1)

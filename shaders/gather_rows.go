@@ -4,7 +4,7 @@ package shaders
 type GatherRowsParams struct {
 	Rows       Count
 	Cols       uint32
-	Base       uint32 // first entry of index to use
+	Base       uint32 `kernel:"layout"` // first entry of index to use
 	Accumulate uint32
 }
 
@@ -16,8 +16,8 @@ var GatherRows = Declare(Decl[GatherRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include:  []string{"place"},
-	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Include:  []string{"position"},
+	Variants: rowwise(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
 	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {
@@ -63,8 +63,8 @@ var ScatterRows = Declare(Decl[GatherRowsParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include:  []string{"place"},
-	Variants: along(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Include:  []string{"position"},
+	Variants: rowwise(func(p GatherRowsParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"x"}, {"y"}},
 	Even:     func(p GatherRowsParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p GatherRowsParams, b Buffers) {

@@ -59,10 +59,10 @@ func glslExtensions(v *Variant) []string {
 
 const stepGLSL = `layout(set = 0, binding = 1) uniform Step { uvec4 step_words[16]; };
 uint step_u32(uint i) { return step_words[i / 4u][i % 4u]; }
-uint count_at(uint most, uint slot, uint base) {
-  if (slot == 0u) { return most; }
+uint count_at(uint limit, uint slot, uint base) {
+  if (slot == 0u) { return limit; }
   uint n = step_u32(slot);
-  return n > base ? min(n - base, most) : 0u;
+  return n > base ? min(n - base, limit) : 0u;
 }
 uint group_index() { return gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x; }
 `
@@ -83,12 +83,13 @@ func writeGLSLParams(w *strings.Builder, t reflect.Type) {
 			fmt.Fprintf(&members, "  float %s;\n", name)
 		}
 	}
-	fmt.Fprintf(w, "layout(set = 0, binding = 0) uniform Params {\n%s} p;\nuint count_at(uint most, uint slot, uint base);\n%s", members.String(), counts.String())
+	fmt.Fprintf(w, "layout(set = 0, binding = 0) uniform Params {\n%s} p;\nuint count_at(uint limit, uint slot, uint base);\n%s", members.String(), counts.String())
 }
 
-// writeGLSLBinding declares a binding: as an array of its elements and, of 16 bits,
-// of their bits, of words of two and of quads of eight as well, NAME_bits, NAME_words
-// and NAME_quads; the scratch also as quads of four. HALVES_NAME says whether it is of 16 bits.
+// writeGLSLBinding declares a binding: as an array of its elements and, of 16 bits, of
+// their bits, of words of two and of quads of eight as well, NAME_bits, NAME_words and
+// NAME_quads; the scratch also as quads of four. HALVES_NAME reports whether it is of 16
+// bits.
 func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 	mode := ""
 	if b.Access == Read {
@@ -108,7 +109,7 @@ func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 		declare("_quads", "uvec4")
 	case F32:
 		declare("", "float")
-		if b.Name == "scratch" {
+		if b.Scratch {
 			declare("_quads", "vec4")
 		}
 	case I32:

@@ -35,15 +35,6 @@ func elementwisePairs() []gradientPair {
 			},
 		},
 		{
-			name: "scale", floats: map[string]int{"x": n, "factor": 3}, outputs: map[string]int{"y": n}, wanted: []string{"x"},
-			forward: func(c *calls) { c.call(Scale, ScaleParams{N: N(n), At: 1}) },
-			backward: func(c *calls, add uint32) {
-				c.tensors["scaled"] = Array{F: make([]float64, n)}
-				c.call(Scale, ScaleParams{N: N(n), At: 1}, "x", "dy", "y", "scaled")
-				c.accumulate("scaled", "dx", add)
-			},
-		},
-		{
 			name: "gelu", floats: map[string]int{"x": n}, outputs: map[string]int{"y": n}, wanted: []string{"x"},
 			forward:  func(c *calls) { c.call(GELU, GELUParams{N(n)}) },
 			backward: func(c *calls, add uint32) { c.call(GELUBackward, GELUBackwardParams{N(n), add}) },
@@ -257,7 +248,7 @@ func ropePairs() []gradientPair {
 				c.call(RoPESplit, RoPESplitParams{Tokens: N(tokens), Heads: heads, KVHeads: kv, HeadDim: d})
 			},
 			backward: func(c *calls, add uint32) {
-				c.call(RoPESplitBackward, RoPESplitBackwardParams{N(tokens), heads, kv, d, add})
+				c.call(RoPESplitBackward, RoPESplitParams{Tokens: N(tokens), Heads: heads, KVHeads: kv, HeadDim: d, Accumulate: add})
 			},
 		},
 		ropeNormPair("rope_split_norm", 1, positions, "x", "wq", "wk"),
@@ -282,14 +273,14 @@ func ropeNormPair(name string, withW uint32, positions map[string][]int64, wante
 }
 
 func imagePairs() []gradientPair {
-	const pictures, height, width, side, channels, cols, most = 2, 4, 6, 2, 3, 3, 4
+	const images, height, width, side, channels, cols, maxGrid = 2, 4, 6, 2, 3, 3, 4
 	const gridH, gridW = height / side, width / side
-	const patches, pixels = pictures * gridH * gridW, pictures * channels * height * width
+	const patches, pixels = images * gridH * gridW, images * channels * height * width
 	cut := func(add uint32) PatchifyParams {
 		return PatchifyParams{N(patches), height, width, side, channels, add}
 	}
 	at := func(add uint32) PositionAddParams {
-		return PositionAddParams{N(patches), cols, gridH, gridW, most, add}
+		return PositionAddParams{N(patches), cols, gridH, gridW, maxGrid, add}
 	}
 	return []gradientPair{
 		{
@@ -298,7 +289,7 @@ func imagePairs() []gradientPair {
 			backward: func(c *calls, add uint32) { c.call(PatchifyBackward, cut(add)) },
 		},
 		{
-			name: "position_add", floats: map[string]int{"x": patches * cols, "y_pos": most * cols, "x_pos": most * cols},
+			name: "position_add", floats: map[string]int{"x": patches * cols, "y_pos": maxGrid * cols, "x_pos": maxGrid * cols},
 			outputs: map[string]int{"y": patches * cols}, wanted: []string{"x", "y_pos", "x_pos"},
 			forward: func(c *calls) { c.call(PositionAdd, at(0)) },
 			backward: func(c *calls, add uint32) {

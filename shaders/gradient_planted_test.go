@@ -68,12 +68,11 @@ var plantedCalls = []plantedCall{
 	planted("a row too few", ColumnSum, func(p *ColumnSumParams) { p.Rows.Max-- }),
 	planted("a term too few", MatMul, func(p *MatMulParams) { p.K.Max-- }),
 	planted("without its factor", MatMul, func(p *MatMulParams) { p.Alpha = 1 }),
-	planted("another entry of the factors", Scale, func(p *ScaleParams) { p.At++ }),
 	planted("a row too few", LayerNormBackward, func(p *LayerNormBackwardParams) { p.Rows.Max-- }),
 	planted("a row too few", RMSNormBackward, func(p *RMSNormBackwardParams) { p.Rows.Max-- }),
 	planted("rows that are cut elsewhere", SoftmaxBackward, func(p *SoftmaxBackwardParams) { p.Rows, p.Cols = N(int(p.Cols)), p.Rows.Max }),
 	planted("gate and up of other columns", SwiGLUStackedBackward, func(p *SwiGLUStackedBackwardParams) { p.Rows, p.Cols = N(int(p.Cols)), p.Rows.Max }),
-	planted("heads of queries and keys in turn", RoPESplitBackward, func(p *RoPESplitBackwardParams) { p.HeadDim, p.Heads, p.KVHeads = p.HeadDim/2, 2*p.Heads, 2*p.KVHeads }),
+	planted("heads of queries and keys in turn", RoPESplitBackward, func(p *RoPESplitParams) { p.HeadDim, p.Heads, p.KVHeads = p.HeadDim/2, 2*p.Heads, 2*p.KVHeads }),
 	planted("a token too few", RoPESplitNormBackward, func(p *RoPESplitNormBackwardParams) { p.Tokens.Max-- }),
 }
 

@@ -2,11 +2,10 @@ package shaders
 
 import "unsafe"
 
-// Host is what a CPU form may use of the machine.
+// Host is what a CPU form may use: cores, matmul and scratch memory.
 type Host interface {
-	// Parallel calls f over [0,n) in pieces of at least grain, on all cores.
-	// How [0,n) is cut depends on n and grain alone, so that results do not
-	// depend on the number of cores.
+	// Parallel calls f over [0,n) in chunks of at least grain, on all cores. The chunks
+	// depend on n and grain alone, so that results do not depend on the number of cores.
 	Parallel(n, grain int, f func(lo, hi int))
 
 	// Gemm computes c = op(a)·op(b) + beta·c on all cores, row-major with the
@@ -19,12 +18,12 @@ type Host interface {
 	// Step is the step block of this replay.
 	Step() []uint32
 
-	// Scratch returns working memory of n floats, of unknown contents, for the
+	// Scratch returns working memory of n floats, of unknown contents, owned by the
 	// calling goroutine until release is called.
 	Scratch(n int) (buf []float32, release func())
 }
 
-// Gemm is one single-precision matrix product: c = alpha·op(a)·op(b) + beta·c.
+// Gemm is one single-precision matmul: c = alpha·op(a)·op(b) + beta·c.
 type Gemm struct {
 	TransA, TransB bool
 	M, N, K        int
@@ -76,33 +75,34 @@ type Case struct {
 	Inputs []Input // in binding order, without the scratch binding
 	// Tolerance of the outputs: |got-want| <= Atol + Rtol·|want|.
 	Atol, Rtol float64
-	// AnyNonFinite says that an infinity or a NaN will do where the reference has
-	// either: shading languages do not tell them apart reliably.
+	// AnyNonFinite accepts infinity or NaN where the reference has either: shading
+	// languages do not distinguish them reliably.
 	AnyNonFinite bool
-	// Spreads says that elements may be infinite or NaN where the reference's are not.
-	Spreads bool
-	// Long says that the case takes seconds on a device in software: go test leaves
-	// it to make conformance.
+	// NaNMaySpread accepts elements that are infinite or NaN where the reference's are
+	// not.
+	NaNMaySpread bool
+	// Long marks a case that takes seconds on a software device: make conformance runs
+	// it, go test does not.
 	Long    bool
 	Step    []uint32 // step block, when the case needs one
 	Storage Storage
-	// Unread is what the rounding of inputs that the reference does not read (it
-	// computes them itself) may add to Atol, in units of the 16-bit type's rounding.
-	Unread float64
-	// Factors is what a variant that rounds the factors of a product adds, in the same
-	// units: half of the largest sum of what they are multiplied with, times them.
-	Factors float64
+	// RecomputedInputTolerance is added to Atol, in units of the 16-bit type's rounding,
+	// for the rounding of inputs that the reference recomputes instead of reading them.
+	RecomputedInputTolerance float64
+	// ProductRoundingTolerance is added, in the same units, for a variant that rounds the
+	// operands of a matmul: half of the largest sum of magnitudes of the products.
+	ProductRoundingTolerance float64
 }
 
 // Elements is the number of elements of the largest binding.
 func (c Case) Elements() int {
-	most := 0
+	largest := 0
 	for _, in := range c.Inputs {
 		if !in.Absent {
-			most = max(most, in.Len())
+			largest = max(largest, in.Len())
 		}
 	}
-	return most
+	return largest
 }
 
 // Len is the number of elements.

@@ -1,7 +1,7 @@
-// Attention by cooperative matrices. Lines of q, k, v and their gradients lie in
-// shared memory as COLUMNS values of 16 bits, zeros behind the head's own, in quads of
-// 8; scores as 32 floats, in quads of 4. A line has one quad more than it needs, so
-// that 8 lines begin in different memory banks.
+// Attention by cooperative matrices. Shared memory holds lines of q, k, v and their
+// gradients as COLUMNS values of 16 bits, padded with zeros, in quads of 8; scores as 32
+// floats, in quads of 4. A line has one quad of padding, so that 8 lines start in
+// different memory banks.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint INVOCATIONS = 64u;
@@ -19,30 +19,31 @@ const uint SCORES = 9u; // quads of a line of scores
 #define LEFT coopmat<HALF, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA>
 #define RIGHT coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB>
 
-// Orders what a subgroup's invocations write and read in shared memory.
+// Barrier of a subgroup's accesses to shared memory.
 void subgroup_barrier() {
   controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }
 
-// The keys that a query sees, [x,y) and [z,w).
+// The keys visible to a query, [x,y) and [z,w).
 ivec4 intervals_of(uint row) {
   return ivec4(intervals[4u * row], intervals[4u * row + 1u], intervals[4u * row + 2u], intervals[4u * row + 3u]);
 }
-bool sees(ivec4 seen, uint key) {
+bool is_visible(ivec4 ranges, uint key) {
   int k = int(key);
-  return (k >= seen.x && k < seen.y) || (k >= seen.z && k < seen.w);
+  return (k >= ranges.x && k < ranges.y) || (k >= ranges.z && k < ranges.w);
 }
-// Whether queries that see these intervals see any of 32 keys.
-bool sees_tile(ivec4 seen, uint first) {
+// Whether any of 32 keys is in these intervals.
+bool any_visible(ivec4 ranges, uint first) {
   int lo = int(first);
   int hi = int(first + 32u);
-  return (lo < seen.y && hi > seen.x) || (lo < seen.w && hi > seen.z);
+  return (lo < ranges.y && hi > ranges.x) || (lo < ranges.w && hi > ranges.z);
 }
 
 const ivec4 NOTHING = ivec4(2147483647, 0, 2147483647, 0);
-shared ivec4 seen_by_all; // the smallest intervals that hold those of some queries
+shared ivec4 seen_by_all; // the smallest intervals that contain those of some queries
 
-// Makes seen_by_all from NOTHING; every invocation calls it for some of the queries.
+// Computes seen_by_all, starting from NOTHING; every invocation calls it for some of the
+// queries.
 void widen_seen(ivec4 by) {
   if (by.x < by.y) {
     atomicMin(seen_by_all.x, by.x);
@@ -54,12 +55,12 @@ void widen_seen(ivec4 by) {
   }
 }
 
-// Where a line of q, k and their like begins, in quads.
+// The offset of a line of q or k, and tensors laid out like them, in quads.
 uint query_at(uint batch, uint t, uint head) { return ((batch * p.queries + t) * p.heads + head) * (p.head_dim / 8u); }
 uint key_at(uint batch, uint t, uint kv) { return ((batch * p.keys + t) * p.kv_heads + kv) * (p.head_dim / 8u); }
 
-// Brings LINES lines from first on into LINES_OF, from quad TO on; behind END, and
-// behind the head's own columns, zeros.
+// Loads LINES lines, starting at first, into LINES_OF at quad TO; past END, and past the
+// head's columns, zeros.
 #define BRING(NAME, LINES, AT, FIRST, END, HEAD, LINES_OF, TO) \
   for (uint i = gl_LocalInvocationIndex; i < (LINES) * SPAN; i += INVOCATIONS) { \
     uint t = (FIRST) + i / SPAN; \

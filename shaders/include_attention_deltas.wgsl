@@ -10,9 +10,9 @@ fn block_dy(at: vec4<u32>, d: u32) -> mat4x4<f32> {
   return mat4x4<f32>(load4_dy(at.x + d, n), load4_dy(at.y + d, n), load4_dy(at.z + d, n), load4_dy(at.w + d, n));
 }
 
-// delta = Σ dy·y of four queries and a head, as the diagonal of a block: summed
-// in the order of dy·vᵀ, from which it is taken, so that with one key, where y
-// is v, nothing is left.
+// delta = Σ dy·y of four queries and a head, as the diagonal of a block: summed in the
+// order of dy·vᵀ, from which it is subtracted, so that with one key, where y = v, the
+// difference is exactly 0.
 @compute @workgroup_size(GROUP)
 fn deltas(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) local: u32) {
@@ -44,15 +44,15 @@ fn tiles(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
   let across = (p.queries + 31u) / 32u;
   let batch = i / across;
   if (batch >= p.batch) { return; }
-  let seen = intervals_of_tile(batch, i % across * 32u);
+  let ranges = intervals_of_tile(batch, i % across * 32u);
   let at = tile_at(batch, i % across);
-  store_scratch(at, f32(seen.x));
-  store_scratch(at + 1u, f32(seen.y));
-  store_scratch(at + 2u, f32(seen.z));
-  store_scratch(at + 3u, f32(seen.w));
+  store_scratch(at, f32(ranges.x));
+  store_scratch(at + 1u, f32(ranges.y));
+  store_scratch(at + 2u, f32(ranges.z));
+  store_scratch(at + 3u, f32(ranges.w));
 }
 
-fn seen_from_scratch(batch: u32, tile: u32) -> vec4<i32> {
+fn ranges_from_scratch(batch: u32, tile: u32) -> vec4<i32> {
   let at = tile_at(batch, tile);
   return vec4<i32>(vec4<f32>(load_scratch(at), load_scratch(at + 1u), load_scratch(at + 2u), load_scratch(at + 3u)));
 }

@@ -1,9 +1,9 @@
-// Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023).
-// Sums of products are 4×4 matrices: for A and B with rows of a and b as their
-// columns, transpose(A)·B has the dot products of b's first row, second row, …
-// with all rows of a as its columns.
+// Attention by tiles of 32 queries and 32 keys (FlashAttention-2: Dao, 2023). Dot
+// products are 4×4 matrices: for A and B with rows of a and b as their columns, the
+// columns of transpose(A)·B are the dot products of b's first row, second row, … with all
+// rows of a.
 
-// The smallest intervals that hold those of all queries of a tile.
+// The smallest intervals that contain those of all queries of a tile.
 fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
   var all = vec4<i32>(2147483647, 0, 2147483647, 0);
   for (var t = first; t < min(first + 32u, p.queries); t = t + 1u) {
@@ -14,7 +14,7 @@ fn intervals_of_tile(batch: u32, first: u32) -> vec4<i32> {
   return all;
 }
 
-// Four rows' addresses.
+// The offsets of four rows.
 fn queries_at(batch: u32, t: u32, head: u32) -> vec4<u32> {
   return vec4<u32>(query_at(batch, t, head), query_at(batch, t + 1u, head), query_at(batch, t + 2u, head), query_at(batch, t + 3u, head));
 }

@@ -1,7 +1,7 @@
-// e^x as 2^n times a polynomial over [-ln2/2, ln2/2] (Cephes expf): within 2
-// units in the last place on every device, where drivers' own exp may lose 1e-5.
-// Below -87.3 it is 0, above 88.7 it stays at e^88.7. NaN is told by its bits, since
-// compilers may take min, max and comparisons to never see one.
+// e^x as 2^n times a polynomial over [-ln2/2, ln2/2] (Cephes expf): within 2 units in the
+// last place on every device, where drivers' own exp may lose 1e-5. Below -87.3 it is 0,
+// above 88.7 it stays at e^88.7. NaN is detected by its bits, since compilers may assume
+// that min, max and comparisons never get one.
 fn exp_f32(x: f32) -> f32 {
   let t = min(max(x, -87.3), 88.7);
   let n = floor(t * 1.44269504 + 0.5);
@@ -18,8 +18,8 @@ fn exp_f32(x: f32) -> f32 {
   return select(select(y * scale, 0.0, x < -87.3), x, is_nan);
 }
 
-// The natural logarithm of a positive normal number (Cephes logf); 0 for 1. An
-// infinity or a NaN stays what it is.
+// The natural logarithm of a positive normal number (Cephes logf); 0 for 1. Infinity and
+// NaN are returned unchanged.
 fn log_f32(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   let small = (bits & 0x7fffffu) < 0x3504f3u; // the mantissa is below √2

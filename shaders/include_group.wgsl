@@ -21,7 +21,7 @@ fn group_max(v: f32, local: u32) -> f32 {
     if (local < n) { group_values[local] = max(group_values[local], group_values[local + n]); }
   }
   workgroupBarrier();
-  let most = group_values[0];
+  let largest = group_values[0];
   workgroupBarrier();
-  return most;
+  return largest;
 }

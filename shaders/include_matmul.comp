@@ -1,4 +1,4 @@
-// Writes two values of the product, at an even column.
+// Writes two results of the matmul, at an even column.
 void finish(vec2 sum, uint row, uint col, uint batch) {
   if (row >= m() || col >= p.n) { return; }
   uint at = batch * p.stride_c + row * p.ldc + col;

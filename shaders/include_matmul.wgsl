@@ -1,4 +1,4 @@
-// Writes the product's values at a row and WIDTH columns of a matrix of the batch.
+// Writes the results of the matmul at a row and WIDTH columns of a matrix of the batch.
 fn finish(sum: Vec, row: u32, col: u32, batch: u32) {
   if (row >= m() || col >= p.n) { return; }
   let at = batch * p.stride_c + row * p.ldc + col;

@@ -1,12 +1,12 @@
-// The depth in parts: workgroups leave sums in the scratch, in matrices of whole tiles
-// of 128×128 [p.parts][p.batch], and a second pass adds up the parts in their order.
+// Split-K: workgroups write sums to scratch, in matrices of whole tiles of 128×128
+// [p.parts][p.batch], and a second pass adds up the parts in order.
 #define IS_SPLIT 1
 
-// How many terms a part has: a multiple of every tile's depth.
+// Terms of a part: a multiple of every tile's depth.
 uint part_depth() { return ((k() + p.parts - 1u) / p.parts + 63u) / 64u * 64u; }
-// How many parts have any.
+// Number of parts that have terms.
 uint parts() { return (k() + max(part_depth(), 1u) - 1u) / max(part_depth(), 1u); }
-// The first term of a part and the one behind its last.
+// The first term of a part and its end.
 uvec2 terms(uint part) { return uvec2(part * part_depth(), min((part + 1u) * part_depth(), k())); }
 
 uint scratch_pitch() { return (p.n + 127u) / 128u * 128u; }
@@ -15,7 +15,7 @@ uint scratch_at(uint part, uint batch, uint row, uint col) {
   return ((part * p.batch + batch) * lines + row) * scratch_pitch() + col;
 }
 
-// The second pass: a workgroup adds up the parts of STRIP quads of values.
+// The second pass: a workgroup adds up the parts of STRIP quads.
 void add_parts(uint invocations) {
   uint quads = (p.n + 3u) / 4u;
   for (uint e = gl_LocalInvocationIndex; e < STRIP; e += invocations) {

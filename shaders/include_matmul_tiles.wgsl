@@ -1,8 +1,8 @@
-// Where a workgroup's tile begins, in which matrix of the batch and for which part of
-// the depth; a part that is not there, where there is no such tile. The tiles of a
-// matrix are numbered down their columns within bands of 16 rows of tiles: the
-// workgroups that run at the same time, some 130 to 260 on a large GPU, then share
-// about as many rows of a as columns of b in the cache.
+// A workgroup's tile: its first row and column, its matrix of the batch and its part of
+// the depth, out of range where there is no such tile. The tiles of a matrix are numbered
+// down their columns within bands of 16 rows of tiles: the workgroups that run at the
+// same time, some 130 to 260 on a large GPU, then share about as many rows of a as
+// columns of b in the cache.
 struct Tile { row: u32, col: u32, batch: u32, part: u32 }
 const BAND: u32 = 16u;
 

@@ -1,4 +1,4 @@
-// Where a feature of a patch lies in pictures [N,C,Height,Width].
+// The offset of a feature of a patch in images [N,C,Height,Width].
 fn pixel_of(row: u32, feature: u32) -> u32 {
   let across = p.width / p.side;
   let patches = p.height / p.side * across;

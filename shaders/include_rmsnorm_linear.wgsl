@@ -1,5 +1,4 @@
-// Writes WIDTH columns of a row of y from the products, the second of which counts only
-// where there is one.
+// Writes WIDTH columns of a row of y; up is used only with p.gated.
 fn finish(gate: Vec, up: Vec, row: u32, col: u32) {
   if (col >= p.n) { return; }
   var y = gate;

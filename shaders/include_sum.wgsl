@@ -1,11 +1,11 @@
-// A sum in two levels: every 32 terms are added up before they enter the total,
-// which leaves n/32 + 32 roundings of n. (Kahan's compensation does not survive
-// drivers that simplify (a + b) - a.)
+// An accumulator in two levels: every 32 terms are added up before they are added to the
+// total, which leaves n/32 + 32 roundings instead of n. (Kahan's compensation does not
+// survive drivers that simplify (a + b) - a.)
 struct Sum { part: Vec, terms: u32, total: Vec }
-fn no_sum() -> Sum { return Sum(Vec(0.0), 0u, Vec(0.0)); }
-fn add_to(s: Sum, v: Vec) -> Sum {
+fn zero_accumulator() -> Sum { return Sum(Vec(0.0), 0u, Vec(0.0)); }
+fn accumulate(s: Sum, v: Vec) -> Sum {
   let part = s.part + v;
   let full = s.terms == 31u;
   return Sum(select(part, Vec(0.0), full), select(s.terms + 1u, 0u, full), s.total + select(Vec(0.0), part, full));
 }
-fn value_of(s: Sum) -> Vec { return s.total + s.part; }
+fn reduce(s: Sum) -> Vec { return s.total + s.part; }

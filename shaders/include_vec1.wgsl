@@ -3,4 +3,4 @@ alias Vec = f32;
 const WIDTH: u32 = 1u;
 // The first WIDTH of two floats.
 fn vec_of(a: f32, b: f32) -> Vec { return a; }
-fn sum_of(v: Vec) -> f32 { return v; }
+fn lane_sum(v: Vec) -> f32 { return v; }

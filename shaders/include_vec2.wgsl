@@ -3,4 +3,4 @@ alias Vec = vec2<f32>;
 const WIDTH: u32 = 2u;
 // The first WIDTH of two floats.
 fn vec_of(a: f32, b: f32) -> Vec { return Vec(a, b); }
-fn sum_of(v: Vec) -> f32 { return v.x + v.y; }
+fn lane_sum(v: Vec) -> f32 { return v.x + v.y; }

@@ -1,20 +1,18 @@
-// Package shaders declares every compute kernel of the engine, each once: its
-// bindings, parameters, grid rule, CPU form, float64 reference, cost and test
-// cases stand in x.go beside the shader x.wgsl. The Vulkan, WebGPU and CPU
-// backends, the conformance tests, the benchmarks and the SPIR-V generator are
-// all driven by that one value.
+// Package shaders declares every compute kernel of the engine once: x.go, beside the
+// shader x.wgsl, has its bindings, parameters, grid, CPU form, float64 reference, cost
+// and test cases. The Vulkan, WebGPU and CPU backends, the conformance tests, the
+// benchmarks and the SPIR-V generator all use that one declaration.
 package shaders
 
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"sort"
 
 	"patchwork/shaders/half"
 )
 
-// Access says how a kernel uses a binding.
+// Access is how a kernel uses a binding.
 type Access int
 
 const (
@@ -42,12 +40,12 @@ func (t Type) Size() int64 {
 	return 4
 }
 
-// Half says whether the type is a float of 16 bits.
+// Half reports whether the type is a float of 16 bits.
 func (t Type) Half() bool { return t == BF16 || t == F16 }
 
 func (t Type) String() string { return [...]string{"f32", "i32", "u32", "bf16", "f16"}[t] }
 
-// Format is how a type of 16 bits is rounded.
+// Format is the format of a 16-bit type.
 func (t Type) Format() half.Format {
 	if t == BF16 {
 		return half.BF16
@@ -65,20 +63,21 @@ func ParseType(name string) (Type, bool) {
 	return 0, false
 }
 
-// Binding is one storage buffer of a kernel, in binding order. A binding that
-// a call leaves out (an absent bias, say) is bound to a small dummy buffer; the
-// kernel learns of it by its parameters.
+// Binding is one storage buffer of a kernel. An optional binding that a call leaves out
+// (an absent bias, say) is bound to a small dummy buffer; a parameter indicates its
+// absence.
 type Binding struct {
-	Name     string
-	Type     Type
-	Access   Access
-	Optional bool
-	Unread   bool // by the reference, which computes it itself
+	Name       string
+	Type       Type
+	Access     Access
+	Optional   bool
+	Scratch    bool // working memory of the passes, added by Declare
+	Recomputed bool // by the reference, which computes it itself
 }
 
-// Count is a number of rows that may change from step to step without a new
-// recording: the rows left when Base of them are taken from entry Slot of the
-// step block, at most Max. Slot 0 means that it is Max always.
+// Count is a number of rows that may change from step to step without a new recording:
+// entry Slot of the step block minus Base, between 0 and Max. With Slot 0 it is always
+// Max.
 type Count struct {
 	Max, Slot, Base uint32
 }
@@ -86,7 +85,7 @@ type Count struct {
 // N is a Count that never changes.
 func N(n int) Count { return Count{Max: uint32(n)} }
 
-// At returns the rows to do under the given step block.
+// At returns the number of rows under the given step block.
 func (c Count) At(step []uint32) int {
 	if c.Slot == 0 {
 		return int(c.Max)
@@ -98,11 +97,11 @@ func (c Count) At(step []uint32) int {
 	return int(min(n-c.Base, c.Max))
 }
 
-// StepWords is the length of the step block: the small uniform buffer in which
-// everything lies that changes from one replay of a program to the next.
+// StepWords is the length of the step block: the small uniform buffer with the values
+// that change from one replay of a program to the next.
 const StepWords = 64
 
-// Class is the kind of device a variant is meant for.
+// Class is the kind of device that a variant is preferred on.
 type Class int
 
 const (
@@ -117,7 +116,7 @@ type Cost struct {
 	Bytes float64
 }
 
-// Kernel is a declared kernel with its parameter type erased; Declare makes it.
+// Kernel is a declared kernel with its parameter type erased; see Declare.
 type Kernel struct {
 	Name     string
 	Bindings []Binding
@@ -139,50 +138,51 @@ type Variant struct {
 	Name    string            // "" for the plain one
 	Source  string            // file name without ".wgsl" or ".comp"; "" = the kernel's name
 	Include []string          // files put before the source: "exp" is include_exp.wgsl
-	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = they say it themselves
+	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = the source sets it
 	Consts  map[string]uint32 // WGSL constants put before the source
-	Vec4    []string          // bindings seen as arrays of vec4<f32>
+	Vec4    []string          // bindings declared as arrays of vec4<f32>
 	Storage Storage           // bindings of 16-bit floats
 	Passes  []Pass
-	// Cooperative is nil but for variants in GLSL.
+	// Cooperative is set for variants in GLSL only.
 	Cooperative *Cooperative
 
 	when       func(params any, class Class) bool
 	byTuning   func(params any) bool
-	specialize func(params any, t Target, s Storage) []uint32
-	text       string  // the whole shader, in place of what WGSL would put together
-	module     []byte  // its SPIR-V, in place of the committed one
-	as         *Target // what it takes the device for; nil: what that is
+	specialize func(params any, t DeviceCaps, s Storage) []uint32
+	text       string      // the whole shader, replaces the generated text
+	module     []byte      // its SPIR-V, replaces the committed module
+	caps       *DeviceCaps // replaces the device's capabilities; nil: the device's own
 }
 
-// Pass is one dispatch of an entry point. Passes run one after another over the
-// same bindings, each seeing what the one before it wrote.
+// Pass is one dispatch of an entry point. Passes run one after another over the same
+// bindings, with a barrier in between.
 type Pass struct {
 	Entry string // "" = "main"
 	grid  func(params any) [3]uint32
 }
 
-// Constants are the variant's specialisation constants, from number 0 on, for a call
-// on a target that it fits.
-func (v *Variant) Constants(params any, t Target) []uint32 {
+// Constants are the variant's specialisation constants, numbered from 0, for a call on a
+// device that it fits.
+func (v *Variant) Constants(params any, t DeviceCaps) []uint32 {
 	if v.specialize == nil {
 		return nil
 	}
-	if v.as != nil {
-		t = *v.as
+	if v.caps != nil {
+		t = *v.caps
 	}
 	return v.specialize(params, t, v.Storage)
 }
 
-// Numbered says whether the passes' number is one more specialisation constant, behind
-// the others: a shader in GLSL has one entry point.
-func (v *Variant) Numbered() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
+// HasPassConstant reports whether the index of the pass is one more specialisation
+// constant, after the others: a shader in GLSL has one entry point.
+func (v *Variant) HasPassConstant() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
 
-// OnlyTuned says whether tuning alone chooses the variant with these parameters.
+// OnlyTuned reports whether tuning alone chooses the variant with these parameters.
 func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
 
-// meant says whether a variant is meant for a class of device with these parameters.
-func (v *Variant) meant(params any, class Class) bool {
+// preferred reports whether a class of device chooses the variant for these parameters,
+// without tuning.
+func (v *Variant) preferred(params any, class Class) bool {
 	return (v.when == nil || v.when(params, class)) && !v.OnlyTuned(params)
 }
 
@@ -214,29 +214,29 @@ func (k *Kernel) Scratch(params any) int64 {
 	return k.scratch(params)
 }
 
-// WithRoom returns the kernel with scratch that is larger by the given bytes: what
-// is read or written past its end then shows.
-func (k *Kernel) WithRoom(bytes int64) *Kernel {
-	roomy := *k
+// WithScratchPadding returns the kernel with the given bytes after its scratch, so that
+// tests can detect accesses past its end.
+func (k *Kernel) WithScratchPadding(bytes int64) *Kernel {
+	padded := *k
 	if k.scratch != nil {
-		roomy.scratch = func(p any) int64 {
+		padded.scratch = func(p any) int64 {
 			if n := k.scratch(p); n > 0 {
 				return n + bytes
 			}
 			return 0
 		}
 	}
-	return &roomy
+	return &padded
 }
 
-// HasScratch says whether the last binding is working memory.
+// HasScratch reports whether the last binding is working memory.
 func (k *Kernel) HasScratch() bool { return k.scratch != nil }
 
-// Run does the kernel's work on the CPU.
+// Run runs the kernel on the CPU.
 func (k *Kernel) Run(h Host, params any, b Buffers) { k.cpu(h, params, b) }
 
-// RunNarrow does the kernel's work on buffers some of which are of 16 bits, where it
-// has a form for them.
+// RunNarrow runs the kernel on the CPU with some buffers of 16 bits, and returns false
+// where it has no form for them.
 func (k *Kernel) RunNarrow(h Host, params any, b Buffers, s Storage) bool {
 	return k.cpuNarrow != nil && k.cpuNarrow(h, params, b, s)
 }
@@ -309,165 +309,6 @@ func (k *Kernel) CheckParams(params any) error {
 	return nil
 }
 
-// Decl is a kernel's declaration with parameters of type P, a struct of uint32,
-// float32 and Count fields that becomes the shader's parameter block.
-type Decl[P any] struct {
-	Name     string
-	Bindings []Binding
-	Include  []string // by every variant in WGSL, before its own
-	Variants []DeclVariant[P]
-	// Halves are the sets of bindings, by name, that can be stored in 16 bits
-	// together; every variant takes all of them. Texts that are to do so read and
-	// write pairs. Even says whether pairs never cross the end of a row.
-	Halves  [][]string
-	Even    func(p P) bool
-	Scratch func(p P) int64 // bytes; the scratch binding is added after the others
-	Axes    func(p P) []Axis
-	CPU     func(h Host, p P, b Buffers)
-	// CPUNarrow is a CPU form that reads and writes 16 bits itself. Where there is
-	// none, or it returns false, the buffers are widened for CPU.
-	CPUNarrow func(h Host, p P, b Buffers, s Storage) bool
-	Reference func(p P, b []Array) // counts are those of the step; its words are the last array
-	Cost      func(p P) Cost
-	// Inputs are the contents, by name, of the bindings that cannot hold any
-	// value (indices, intervals, variances) in a call with n elements in each.
-	Inputs func(p P, n []int) map[string]Input
-	Cases  func() []Case
-}
-
-// DeclVariant declares a variant of a kernel with parameters of type P.
-type DeclVariant[P any] struct {
-	Name    string
-	Source  string
-	Include []string
-	Group   uint32
-	Consts  map[string]uint32
-	Vec4    []string
-	When    func(p P, class Class) bool
-	Passes  []DeclPass[P]
-	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
-	// storage alone. Specialize are its specialisation constants from number 0 on.
-	Cooperative *Cooperative
-	Specialize  func(p P, t Target, s Storage) []uint32
-	// ByTuning are the calls for which the variant is chosen where measuring says so,
-	// and not by the device's class; nil for none.
-	ByTuning func(p P) bool
-}
-
-// DeclPass declares a pass of a kernel with parameters of type P. Its workgroups
-// are given by one of the functions.
-type DeclPass[P any] struct {
-	Entry string
-	Grid  func(p P) [3]uint32
-	// Elements are so many that invocations, in groups of 64, take WIDTH each.
-	Elements func(p P) int
-	// Rows and their columns, of which invocations take WIDTH each, in groups of 64
-	// along a row; place() in the shader finds them.
-	Rows func(p P) (rows, cols int)
-}
-
-// gridOf is the pass's workgroups where an invocation takes width elements.
-func (d DeclPass[P]) gridOf(width int) func(p any) [3]uint32 {
-	switch {
-	case d.Elements != nil:
-		return func(p any) [3]uint32 { return grid1((d.Elements(p.(P))+width-1)/width, 64) }
-	case d.Rows != nil:
-		return func(p any) [3]uint32 {
-			rows, cols := d.Rows(p.(P))
-			return gridRows(rows, (cols+width-1)/width)
-		}
-	}
-	return func(p any) [3]uint32 { return d.Grid(p.(P)) }
-}
-
-// passes of a variant in which an invocation takes width elements.
-func passes[P any](declared []DeclPass[P], width int) []Pass {
-	all := make([]Pass, len(declared))
-	for i, d := range declared {
-		all[i] = Pass{Entry: d.Entry, grid: d.gridOf(width)}
-	}
-	return all
-}
-
-// One is the single plain variant with a single pass.
-func One[P any](grid func(p P) [3]uint32) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Grid: grid}}}}
-}
-
-// elementwise is the single plain variant over so many elements.
-func elementwise[P any](n func(p P) uint32) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Elements: func(p P) int { return int(n(p)) }}}}}
-}
-
-// along is the single plain variant over rows and their columns.
-func along[P any](rows func(p P) (rows, cols int)) []DeclVariant[P] {
-	return []DeclVariant[P]{{Passes: []DeclPass[P]{{Rows: rows}}}}
-}
-
-var registry = map[string]*Kernel{}
-
-// Declare registers a kernel. It is called from package variables only.
-func Declare[P any](d Decl[P]) *Kernel {
-	k := &Kernel{
-		Name:     d.Name,
-		Bindings: d.Bindings,
-		params:   reflect.TypeFor[P](),
-		cpu:      func(h Host, p any, b Buffers) { d.CPU(h, p.(P), b) },
-		cases:    d.Cases,
-	}
-	if d.Reference != nil {
-		k.reference = func(p any, b []Array) { d.Reference(p.(P), b) }
-	}
-	if d.Cost != nil {
-		k.cost = func(p any) Cost { return d.Cost(p.(P)) }
-	}
-	if d.CPUNarrow != nil {
-		k.cpuNarrow = func(h Host, p any, b Buffers, s Storage) bool { return d.CPUNarrow(h, p.(P), b, s) }
-	}
-	if d.Axes != nil {
-		k.axes = func(p any) []Axis { return d.Axes(p.(P)) }
-	}
-	if d.Inputs != nil {
-		k.inputs = func(p any, n []int) map[string]Input { return d.Inputs(p.(P), n) }
-	}
-	if d.Scratch != nil {
-		k.scratch = func(p any) int64 { return d.Scratch(p.(P)) }
-		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite})
-	}
-	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Include: dv.Include, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
-		if v.Source == "" {
-			v.Source = d.Name
-		}
-		if dv.When != nil {
-			v.when = func(p any, c Class) bool { return dv.When(p.(P), c) }
-		}
-		if v.Cooperative = dv.Cooperative; v.Cooperative == nil {
-			v.Include = slices.Concat(d.Include, dv.Include)
-		}
-		if dv.ByTuning != nil {
-			v.byTuning = func(p any) bool { return dv.ByTuning(p.(P)) }
-		}
-		if dv.Specialize != nil {
-			v.specialize = func(p any, t Target, s Storage) []uint32 { return dv.Specialize(p.(P), t, s) }
-		}
-		v.Passes = passes(dv.Passes, 1)
-		if v.Cooperative == nil {
-			k.Variants = append(k.Variants, v)
-		}
-		for _, h := range halved(k, v, d.Halves) {
-			h.Passes = passes(dv.Passes, 2)
-			h.when = func(p any, c Class) bool { return d.Even(p.(P)) && (v.when == nil || v.when(p, c)) }
-			k.Variants = append(k.Variants, h)
-		}
-	}
-	if registry[d.Name] != nil {
-		panic("shaders: kernel " + d.Name + " is declared twice")
-	}
-	registry[d.Name] = k
-	return k
-}
-
 // All returns every kernel, sorted by name.
 func All() []*Kernel {
 	all := make([]*Kernel, 0, len(registry))
@@ -476,40 +317,4 @@ func All() []*Kernel {
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
-}
-
-// grid1 spreads n invocations over workgroups of size wg, in two dimensions
-// where one would pass 65535. group_index() in the shader undoes it.
-func grid1(n, wg int) [3]uint32 {
-	groups := max(1, (n+wg-1)/wg)
-	if groups <= 65535 {
-		return [3]uint32{uint32(groups), 1, 1}
-	}
-	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
-}
-
-// gridRows lays workgroups of 64 along the columns of every row; place() in the
-// shader undoes it.
-func gridRows(rows, cols int) [3]uint32 { return grid1(rows*((cols+63)/64), 1) }
-
-// gridGroups is a workgroup for each of n rows.
-func gridGroups(n int) [3]uint32 { return grid1(n, 1) }
-
-// chunksOf is how many chunks of the given size cover n rows.
-func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
-
-// mostLoops is how many iterations of all its loops together llvmpipe lets a shader
-// make before it ends them, and says nothing.
-const mostLoops = 65535
-
-// byGroup are the variants of a kernel whose workgroups each work together on a
-// row of cols elements: on a software device as many invocations as a vector has
-// lanes, where more would only take turns; on a GPU enough to hide memory's
-// latency. Long rows are not for lanes: see mostLoops.
-func byGroup[P any](cols func(p P) uint32, passes ...DeclPass[P]) []DeclVariant[P] {
-	lanes := func(p P, c Class) bool { return c == Software && cols(p) <= 16384 }
-	return []DeclVariant[P]{
-		{Name: "lanes", Group: 8, When: lanes, Passes: passes},
-		{Group: 128, Passes: passes},
-	}
 }

@@ -27,7 +27,7 @@ var LayerNorm = Declare(Decl[LayerNormParams]{
 		{Name: "rstd", Access: Write},
 	},
 	Include:  []string{"sum", "group"},
-	Variants: byGroup(func(p LayerNormParams) uint32 { return p.Cols }, DeclPass[LayerNormParams]{Grid: func(p LayerNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p LayerNormParams) uint32 { return p.Cols }, DeclPass[LayerNormParams]{Grid: func(p LayerNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Halves:   [][]string{{"y"}, {"x", "y"}},
 	Even:     func(p LayerNormParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *LayerNormParams) *Count { return &p.Rows }, func(p LayerNormParams) map[string]int64 {

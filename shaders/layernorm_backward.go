@@ -32,8 +32,8 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 		{Name: "dw", Access: ReadWrite, Optional: true},
 		{Name: "db", Access: ReadWrite, Optional: true},
 	},
-	Include: []string{"sum", "group", "place"},
-	Variants: byGroup(func(p LayerNormBackwardParams) uint32 { return p.Cols },
+	Include: []string{"sum", "group", "position"},
+	Variants: rowReduction(func(p LayerNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[LayerNormBackwardParams]{Grid: func(p LayerNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
 		DeclPass[LayerNormBackwardParams]{Entry: "chunks", Rows: func(p LayerNormBackwardParams) (rows, cols int) {
 			return chunksOf(p.Rows.Max, sumChunk), int(p.Cols)
@@ -47,7 +47,7 @@ var LayerNormBackward = Declare(Decl[LayerNormBackwardParams]{
 	},
 	Axes: alongCount(func(p *LayerNormBackwardParams) *Count { return &p.Rows }, func(p LayerNormBackwardParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "mean": 4, "rstd": 4}
-	}, func(p *LayerNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
+	}, func(p *LayerNormBackwardParams, first uint32) { accumulateAfterFirst(&p.AccumulateW, first) }),
 	CPU: func(h Host, p LayerNormBackwardParams, bufs Buffers) {
 		x, w, mean, rstd, dy := bufs.F32(0), bufs.F32(1), bufs.F32(2), bufs.F32(3), bufs.F32(4)
 		dx, dw, db := bufs.F32(5), bufs.F32(6), bufs.F32(7)

@@ -1,4 +1,4 @@
-// dx, a workgroup a row.
+// dx, one workgroup per row.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -7,15 +7,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let start = row * p.cols;
   let mean = load_mean(row);
   let rstd = load_rstd(row);
-  var sum = no_sum();  // of g
-  var dot = no_sum(); // of g·x̂
+  var sum = zero_accumulator();  // of g
+  var dot = zero_accumulator(); // of g·x̂
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
     let g = loadv_dy(start + i) * loadv_w(i);
-    sum = add_to(sum, g);
-    dot = add_to(dot, g * ((loadv_x(start + i) - mean) * rstd));
+    sum = accumulate(sum, g);
+    dot = accumulate(dot, g * ((loadv_x(start + i) - mean) * rstd));
   }
-  let mean_g = group_sum(sum_of(value_of(sum)), local) / f32(p.cols);
-  let mean_gx = group_sum(sum_of(value_of(dot)), local) / f32(p.cols);
+  let mean_g = group_sum(lane_sum(reduce(sum)), local) / f32(p.cols);
+  let mean_gx = group_sum(lane_sum(reduce(dot)), local) / f32(p.cols);
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
     let g = loadv_dy(start + i) * loadv_w(i);
     var dx = rstd * (g - mean_g - (loadv_x(start + i) - mean) * rstd * mean_gx);
@@ -24,11 +24,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
-// dw and db of 64 rows, a column an invocation, into scratch [chunks,2,Cols].
+// dw and db of 64 rows, one column per invocation, into scratch [chunks,2,Cols].
 @compute @workgroup_size(64)
 fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) local: u32) {
-  let at = place(group_index(group, groups), local, p.cols);
+  let at = position(group_index(group, groups), local, p.cols);
   if (at.row >= (p.rows_max + 63u) / 64u || at.col >= p.cols || p.with_w == 0u) { return; }
   let end = min(at.row * 64u + 64u, rows());
   var dw = Vec(0.0);
@@ -49,12 +49,12 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
          @builtin(local_invocation_index) local: u32) {
   let col = WIDTH * (group_index(group, groups) * 64u + local);
   if (col >= p.cols || p.with_w == 0u) { return; }
-  var dw = no_sum();
-  var db = no_sum();
+  var dw = zero_accumulator();
+  var db = zero_accumulator();
   for (var i = 0u; i < (rows() + 63u) / 64u; i = i + 1u) {
-    dw = add_to(dw, loadv_scratch(2u * i * p.cols + col));
-    db = add_to(db, loadv_scratch((2u * i + 1u) * p.cols + col));
+    dw = accumulate(dw, loadv_scratch(2u * i * p.cols + col));
+    db = accumulate(db, loadv_scratch((2u * i + 1u) * p.cols + col));
   }
-  storev_dw(col, value_of(dw) + select(Vec(0.0), loadv_dw(col), p.accumulate_w != 0u));
-  storev_db(col, value_of(db) + select(Vec(0.0), loadv_db(col), p.accumulate_w != 0u));
+  storev_dw(col, reduce(dw) + select(Vec(0.0), loadv_dw(col), p.accumulate_w != 0u));
+  storev_db(col, reduce(db) + select(Vec(0.0), loadv_db(col), p.accumulate_w != 0u));
 }

@@ -11,21 +11,21 @@ type MatMulParams struct {
 	M, K           Count
 	N              uint32
 	TransA, TransB uint32
-	LDA, LDB, LDC  uint32
+	LDA, LDB, LDC  uint32 `kernel:"layout"`
 	Batch          uint32
-	StrideA        uint32 // between the matrices of a batch
-	StrideB        uint32
-	StrideC        uint32
+	StrideA        uint32 `kernel:"layout"` // between the matrices of a batch
+	StrideB        uint32 `kernel:"layout"`
+	StrideC        uint32 `kernel:"layout"`
 	Alpha          float32
 	Beta           float32 // 0: c is only written
 	Bias           uint32  // 1: bias [N] is added to every row
 	Residual       uint32  // 1: residual, laid out as c, is added
-	Parts          uint32  // 2 and more: into how many variants may cut K, which takes scratch; see Split
+	Parts          uint32  // 2 and more: number of parts into which variants may split K, with scratch; see Split
 }
 
-// MatMul computes c = alpha·op(a)·op(b) + beta·c + bias + residual for every
-// matrix of a batch: op(a) [M,K], op(b) [K,N], c [M,N], row-major. TransA says
-// that a is stored as [K,M], TransB that b is stored as [N,K].
+// MatMul computes c = alpha·op(a)·op(b) + beta·c + bias + residual for every matrix of a
+// batch: op(a) [M,K], op(b) [K,N], c [M,N], row-major. With TransA a is stored as [K,M],
+// with TransB b is stored as [N,K].
 var MatMul = Declare(Decl[MatMulParams]{
 	Name: "matmul",
 	Bindings: []Binding{
@@ -39,7 +39,7 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Variants: slices.Concat(
 		matmulRows(),
 		matmulCoop(),
-		// Where 64 tiles and more keep the device busy.
+		// With 64 tiles and more, which keep the device busy.
 		matmulTiles("tile128", 2, 8, func(p MatMulParams) bool {
 			return p.M.Max >= 96 && p.N >= 96 && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*128*128
 		}),
@@ -51,7 +51,8 @@ var MatMul = Declare(Decl[MatMulParams]{
 		matmulBlocks("", 2, 2, func(MatMulParams) bool { return true }),
 	),
 	Halves: [][]string{{"a", "b", "c"}, {"a", "b"}},
-	// An odd number of columns is written with the gap behind the last one.
+	// With an odd number of columns, the store of the last pair also writes the gap after
+	// it.
 	Even: func(p MatMulParams) bool {
 		return (p.LDA|p.LDB|p.LDC|p.StrideA|p.StrideB|p.StrideC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0)
 	},
@@ -67,17 +68,17 @@ var MatMul = Declare(Decl[MatMulParams]{
 	Cost: func(p MatMulParams) Cost {
 		m, n, k, batch := float64(p.M.Max), float64(p.N), float64(p.K.Max), float64(p.Batch)
 		if m == 0 {
-			return Cost{} // b is not even read
+			return Cost{} // b is not read
 		}
 		return Cost{Flops: 2 * batch * m * n * k, Bytes: 4 * batch * (m*k + k*n + m*n)}
 	},
 	Cases: matmulCases,
 })
 
-// matmulRows is for few rows and b stored transposed, a token at a time: all
-// that counts is to read b once. Where rows lie so, four terms are read at once.
+// matmulRows are for few rows and b stored transposed, as in decoding: the cost is
+// reading b once. Where rows are aligned, four terms are loaded at once.
 func matmulRows() []DeclVariant[MatMulParams] {
-	four := func(p MatMulParams) bool {
+	aligned := func(p MatMulParams) bool {
 		return p.fewRows() && p.K.Slot == 0 && p.K.Max%4 == 0 && p.LDA%4 == 0 && p.LDB%4 == 0 && p.StrideA%4 == 0 && p.StrideB%4 == 0
 	}
 	grid := func(cols int) []DeclPass[MatMulParams] {
@@ -88,14 +89,14 @@ func matmulRows() []DeclVariant[MatMulParams] {
 	lane := func(cols uint32, when func(p MatMulParams) bool) DeclVariant[MatMulParams] {
 		return DeclVariant[MatMulParams]{
 			Name: fmt.Sprintf("lane%d", cols), Source: "matmul_lane", Group: 8, Vec4: []string{"a", "b"}, Consts: map[string]uint32{"COLS": cols},
-			When: func(p MatMulParams, c Class) bool { return c == Software && four(p) && when(p) }, Passes: grid(int(8 * cols)),
+			When: func(p MatMulParams, c Class) bool { return c == Software && aligned(p) && when(p) }, Passes: grid(int(8 * cols)),
 		}
 	}
 	return []DeclVariant[MatMulParams]{
 		lane(4, func(p MatMulParams) bool { return p.M.Max <= 2 }),
 		{
 			Name: "rows4", Source: "matmul_row4", Group: 64, Vec4: []string{"a", "b"},
-			When: func(p MatMulParams, c Class) bool { return c != Software && four(p) }, Passes: grid(4),
+			When: func(p MatMulParams, c Class) bool { return c != Software && aligned(p) }, Passes: grid(4),
 		},
 		{
 			Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
@@ -104,10 +105,10 @@ func matmulRows() []DeclVariant[MatMulParams] {
 	}
 }
 
-// matmulTiles shares tiles of 64·blocks rows and columns in a GPU's workgroups,
-// 4·blocks squared to an invocation.
+// matmulTiles shares tiles of 64·blocks rows and columns in the shared memory of a GPU's
+// workgroups; an invocation computes (4·blocks)² results.
 func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
-	pitch := 16*blocks + 1 // in vec4: off the power of two, for the memory banks' sake
+	pitch := 16*blocks + 1 // in vec4: not a power of two, to avoid bank conflicts
 	side := int(64 * blocks)
 	tile := DeclVariant[MatMulParams]{
 		Name: name, Source: "matmul_tile", Include: []string{"matmul_tiles", "matmul_whole"},
@@ -122,43 +123,43 @@ func matmulTiles(name string, blocks, depth uint32, best func(p MatMulParams) bo
 	return []DeclVariant[MatMulParams]{tile}
 }
 
-// matmulLanes makes 32 rows and columns a workgroup whose invocations hand each
-// other what they read, where the device's subgroups are as large as it; with
-// four, reading four values at once, where they lie so.
-func matmulLanes(name string, four bool) []DeclVariant[MatMulParams] {
+// matmulLanes computes 32 rows and columns in a workgroup that is one subgroup, whose
+// invocations shuffle what they load to each other; with vec4 loads where the layout is
+// aligned.
+func matmulLanes(name string, vec4 bool) []DeclVariant[MatMulParams] {
 	v := DeclVariant[MatMulParams]{
 		Name: name, Source: "matmul_lanes", Include: []string{"matmul_blocks", "lanes"}, Group: 8,
 		When: func(p MatMulParams, c Class) bool {
-			return c == Software && p.M.Max >= 24 && p.N >= 24 && (!four || p.fours())
+			return c == Software && p.M.Max >= 24 && p.N >= 24 && (!vec4 || p.vec4Aligned())
 		},
 		Passes: matmulGrid(32, 32),
 	}
-	if four {
+	if vec4 {
 		v.Vec4 = []string{"a", "b"}
 	}
 	return []DeclVariant[MatMulParams]{v}
 }
 
-// matmulWide makes 16 rows by 8 columns an invocation and reads four values at
-// once, where they lie so.
+// matmulWide computes 16 rows by 8 columns in an invocation, with vec4 loads where the
+// layout is aligned.
 func matmulWide() []DeclVariant[MatMulParams] {
 	return []DeclVariant[MatMulParams]{{
 		Name: "wide4", Source: "matmul_wide", Include: []string{"matmul_blocks"}, Vec4: []string{"a", "b"},
 		Consts: map[string]uint32{"ROWS": 4, "COLS": 2, "RESULTS": 16*4*2 + 1},
 		When: func(p MatMulParams, c Class) bool {
-			return c == Software && p.M.Max >= 8 && p.N >= 8 && p.fours()
+			return c == Software && p.M.Max >= 8 && p.N >= 8 && p.vec4Aligned()
 		},
 		Passes: matmulGrid(16, 64),
 	}}
 }
 
-// fours says whether a and b are made of whole groups of four values, in the
-// direction in which they lie.
-func (p MatMulParams) fours() bool { return p.groups()%4 == 0 }
+// vec4Aligned reports whether every row of a and b, as stored, consists of aligned groups
+// of four values.
+func (p MatMulParams) vec4Aligned() bool { return p.alignmentBits()%4 == 0 }
 
-// groups is a number that divides by a power of two where all lengths and distances
-// of a and b do, in the direction in which they lie.
-func (p MatMulParams) groups() uint32 {
+// alignmentBits is divisible by a power of two if all row lengths, leading dimensions and
+// strides of a and b, as stored, are.
+func (p MatMulParams) alignmentBits() uint32 {
 	rows, cols := p.K.Max, p.N
 	if p.TransA != 0 {
 		rows = p.M.Max
@@ -169,16 +170,16 @@ func (p MatMulParams) groups() uint32 {
 	return rows | cols | p.LDA | p.LDB | p.StrideA | p.StrideB
 }
 
-// matmulGrid is a workgroup for every tile of so many rows and columns of c.
+// matmulGrid is a workgroup for every tile of rows by cols of c.
 func matmulGrid(rows, cols int) []DeclPass[MatMulParams] {
 	return []DeclPass[MatMulParams]{{Grid: func(p MatMulParams) [3]uint32 {
 		return gridGroups(chunksOf(p.M.Max, rows) * chunksOf(p.N, cols) * int(p.Batch))
 	}}}
 }
 
-// matmulBlocks makes 4·rows by 4·cols values an invocation, and shares nothing:
-// a rasteriser reads memory one lane at a time, so that nothing counts but how
-// few reads there are to a product.
+// matmulBlocks computes 4·rows by 4·cols values in an invocation, without shared memory:
+// a software rasteriser reads memory one lane at a time, so that the number of loads per
+// multiply-add determines its speed.
 func matmulBlocks(name string, rows, cols uint32, when func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
 	return []DeclVariant[MatMulParams]{{
 		Name:   name,
@@ -259,12 +260,13 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
 		cases = append(cases, overCounts(36, func(m Count) Case { return call(m, N(20), 28, 2, 0, 0, 1) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(36), k, 28, 1, 0.5, 1, 0) })...)
-		// Several tiles of cooperative matrices, their last ones ragged.
+		// Several tiles of cooperative matrices, the last ones partial.
 		cases = append(cases, call(N(200), N(72), 72, 1, 0, 1, 0), call(N(72), N(40), 200, 1, 0, 0, 0))
 		cases = append(cases, overCounts(40, func(m Count) Case { return call(m, N(24), 72, 2, 0, 0, 0) })...)
 		cases = append(cases, overCounts(40, func(k Count) Case { return call(N(24), k, 72, 1, 0, 0, 0) })...)
 		cases = append(cases,
-			// Enough matrices that a stride that is 1 off is 4 off: vec4 are found by an index rounded down.
+			// Enough matrices that a stride that is off by 1 shows with vec4 loads, whose
+			// index is rounded down.
 			call(N(2), N(8), 9, 6, 0, 0, 0), call(N(24), N(8), 24, 6, 0, 0, 0),
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
@@ -308,7 +310,7 @@ func matmulCPU(h Host, p MatMulParams, bufs Buffers) {
 	}
 }
 
-// matmulStart puts beta·c + bias + residual into c, for the product to be added.
+// matmulStart writes beta·c + bias + residual to c, to which the matmul is added.
 func matmulStart(h Host, p MatMulParams, m int, beta float32, bias, residual, c []float32) {
 	n, ldc := int(p.N), int(p.LDC)
 	h.Parallel(m, rowGrain(n), func(lo, hi int) {

@@ -1,10 +1,10 @@
-// Each workgroup of 8 invocations makes ROWS blocks of 4 rows of c and, side by
-// side, 8·COLS blocks of 4 columns; an invocation has every eighth column, or pair
-// of columns that are written together, so that neighbours read neighbours. In blocks of 4×4 the product is the
-// language's own: with a's rows as the columns of A and b's rows as the columns
-// of B, B·A has the rows of a·b as its columns.
+// Each workgroup of 8 invocations computes ROWS blocks of 4 rows by 8·COLS blocks of 4
+// columns of c; an invocation has every eighth column, or pair of columns that are stored
+// together, so that neighbours load neighbours. Blocks of 4×4 use WGSL's matrices: with
+// a's rows as the columns of A and b's rows as the columns of B, the columns of B·A are
+// the rows of a·b.
 
-// Four terms of a row of op(a), or of a column of op(b), from the one at i on.
+// Four terms of a row of op(a), or of a column of op(b), starting at i.
 fn terms_a(i: u32, stride: u32) -> vec4<f32> {
   return vec4<f32>(load_a(i), load_a(i + stride), load_a(i + 2u * stride), load_a(i + 3u * stride));
 }
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let col_stride = select(1u, p.ldb, p.trans_b != 0u);
   let stride_a = select(1u, p.lda, p.trans_a != 0u);
   let stride_b = select(p.ldb, 1u, p.trans_b != 0u);
-  // Rows and columns past the end read the last one, and are not stored.
+  // Rows and columns past the end load the last one, and are not stored.
   var at_a: array<vec4<u32>, ROWS>;
   var at_b: array<vec4<u32>, COLS>;
   for (var r = 0u; r < ROWS; r = r + 1u) {
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
   }
-  // A copy that loops need not be unrolled for: the stores are long.
+  // A copy, so that loops need not be unrolled: the stores are long.
   var results: array<f32, RESULTS>;
   for (var r = 0u; r < ROWS; r = r + 1u) {
     for (var c = 0u; c < COLS; c = c + 1u) {

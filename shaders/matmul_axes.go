@@ -1,8 +1,7 @@
 package shaders
 
-// matmulAxes cut a product along its batch or, where that has one matrix, along M,
-// N and K: a matrix is cut along its rows, its columns keep their places between
-// the others. The parts of a sum over K are added to what the one before left.
+// matmulAxes divide a matmul along its batch or, for a single matrix, along M, N and K. A
+// part along columns keeps the leading dimension. The parts of a sum over K accumulate.
 func matmulAxes(p MatMulParams) []Axis {
 	if p.Batch > 1 {
 		return []Axis{{p.Batch, map[string]Span{
@@ -42,10 +41,10 @@ func matmulAxes(p MatMulParams) []Axis {
 	}
 }
 
-// alongRows is the span of a matrix's rows, ld elements from each other.
+// alongRows is the span of a matrix's rows with leading dimension ld.
 func alongRows(ld uint32) Span { return Span{Stride: 4 * int64(ld)} }
 
-// alongCols is the span of the columns of so many rows.
+// alongCols is the span of the columns of a matrix with this number of rows.
 func alongCols(rows, ld uint32) Span {
 	return Span{Stride: 4, Tail: 4 * int64(max(rows, 1)-1) * int64(ld)}
 }

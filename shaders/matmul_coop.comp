@@ -1,11 +1,10 @@
-// For devices with cooperative matrices: a workgroup makes a tile of BM rows and BN
-// columns of c, each of its subgroups WM by WN of that, from BK terms at a time. While
-// it multiplies what lies in one half of the shared memory, the next terms are on
-// their way into registers, from where they go into the other half.
+// For devices with cooperative matrices: a workgroup computes a tile of BM rows and BN
+// columns of c, each of its subgroups WM by WN of that, BK terms at a time. Double
+// buffering: while one half of the shared memory is multiplied, the next terms are loaded
+// into registers, and stored to the other half.
 //
-// Tiles lie in shared memory as their matrices lie in memory, in lines of quads of 8
-// values. A line has one quad more than it needs, so that 8 lines begin in different
-// memory banks.
+// Tiles have their matrices' layout in shared memory, in lines of quads of 8 values. A
+// line has one quad of padding, so that 8 lines start in different memory banks.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint INVOCATIONS = 128u;
@@ -35,7 +34,7 @@ const uint RESULT_PITCH = WN / 4u + 1u;
 
 shared uvec4 tiles[2u * ROOM];
 
-// How many of 8 values from at on lie before the end.
+// How many of 8 values, starting at at, are before the end.
 uint left(uint at, uint end) { return at < end ? min(end - at, 8u) : 0u; }
 
 uvec4 first(uvec4 quad, uint n) {
@@ -43,7 +42,7 @@ uvec4 first(uvec4 quad, uint n) {
   return mix(uvec4(0u), mix(quad & 0xffffu, quad, greaterThan(uvec4(n), low + 1u)), greaterThan(uvec4(n), low));
 }
 
-// Eight values from element at on, of which n are there; the others read 0.
+// Eight values, starting at element at, of which n exist; the others are 0.
 #if IS_WIDE == 1
 #define FETCH(NAME) uvec4 fetch_##NAME(uint at, uint n) { return n == 0u ? uvec4(0u) : n == 8u ? NAME##_quads[at / 8u] : first(NAME##_quads[at / 8u], n); }
 #else
@@ -59,7 +58,7 @@ FETCH(b)
 uvec4 next_a[EACH_A];
 uvec4 next_b[EACH_B];
 
-// Reads the tiles of the terms from i on.
+// Loads the tiles of the terms starting at i.
 void fetch(uint row, uint col, uint batch, uint i, uint rows, uint depth) {
   [[unroll]] for (uint e = 0u; e < EACH_A; ++e) {
     uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
@@ -149,8 +148,8 @@ void main() {
     }
   }
 #else
-  // Each subgroup hands its results to its invocations by a part of the tiles' memory,
-  // a line of matrices at a time.
+  // Each subgroup distributes its results to its invocations through the tiles' shared
+  // memory, a line of matrices at a time.
   barrier();
   uint mine = gl_SubgroupID * TM * RESULT_PITCH;
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) {

@@ -4,31 +4,31 @@ import (
 	"fmt"
 )
 
-// coopTile is what a workgroup of a cooperative variant makes: a tile of c from depth
-// terms at a time. Of that, a subgroup makes subRows by subCols.
+// coopTile is what a workgroup of a cooperative variant computes: a tile of c, depth
+// terms at a time, of which each subgroup computes subRows by subCols.
 type coopTile struct {
 	rows, cols, depth uint32
 	subRows, subCols  uint32
-	invocations       uint32 // where the workgroup makes it as one matrix
-	places            uint32 // workgroups that a processor has at once, where it is compared by that
+	invocations       uint32 // where the tile is one matrix of the workgroup
+	perProcessor      uint32 // workgroups resident on a processor, for comparisons
 }
 
-// processors of a large GPU, for what is estimated.
+// processors of a large GPU, for estimates.
 const processors = 132
 
-// The tiles that are compared with each other, or cut in two ways.
+// The tiles that are compared with each other, or used whole and split.
 var (
-	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, places: 2}
-	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, places: 3}
-	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, places: 5}
+	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, perProcessor: 2}
+	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, perProcessor: 3}
+	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, perProcessor: 5}
 	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256}
 )
 
-// matmulCoop are the variants for devices with cooperative matrices, with a and b of
-// 16 bits. Measure them with vlmtool bench kernels --variants; what follows are
-// estimates for an H100 (132 processors of 4096 FLOP and 128 bytes of shared memory a
-// cycle, 64 Ki registers, 227 KiB of shared memory), none of them measured. A subgroup
-// multiplies by mma.sync there, whose own ceiling is some 63% of the peak.
+// matmulCoop are the variants for devices with cooperative matrices, with a and b of 16
+// bits. Measure them with vlmtool bench kernels --variants; the following are estimates
+// for an H100 (132 processors of 4096 FLOP and 128 bytes of shared memory a cycle, 64 Ki
+// registers, 227 KiB of shared memory), none of them measured. A subgroup multiplies by
+// mma.sync there, whose limit is some 63% of the peak.
 //
 //	                      shared    sums per    workgroups   FLOP per     bound, of
 //	                      memory    invocation  a processor  shared byte  the peak
@@ -43,15 +43,15 @@ var (
 //	coopmat2.64x64        driver's  32          5            driver's     not known
 //
 // FLOP per shared byte are those of a subgroup: 2·subRows·subCols per term against
-// 2·(subRows+subCols) bytes read. Workgroups a processor assume sums + 70 registers:
-// fragments, what is on its way from memory, addresses. A variant's ".split" is as the
-// variant, but that its workgroups end by writing 4 bytes of scratch for every sum: see
-// MatMulParams.Split. Its second pass reads each once, and is bound by that. Whether the driver keeps to
-// that, and whether it turns coopmat2 into wgmma, is what nobody has said.
+// 2·(subRows+subCols) bytes read. Workgroups per processor assume sums + 70 registers:
+// fragments, loads in flight, addresses. A variant's ".split" is the same, but its
+// workgroups end by writing 4 bytes of scratch for every sum: see MatMulParams.Split. Its
+// second pass reads each once, and is bound by that. Whether the driver uses that many
+// registers, and whether it compiles coopmat2 to wgmma, is not documented.
 //
-// The variants of coopmat2 have run on no device yet, for no software has their
-// features; in plain GLSL with the same tiles (engine/conformance/emulation) they are
-// right. They are chosen by tuning alone, which compares what they compute.
+// The variants of coopmat2 have run on no device yet: no software device has their
+// features. Emulated in plain GLSL with the same tiles (engine/conformance/emulation)
+// they pass. They are chosen by tuning alone, which compares their results.
 func matmulCoop() []DeclVariant[MatMulParams] {
 	shallow, eight := squareTile, squareTile
 	shallow.depth = 16
@@ -75,32 +75,32 @@ func matmulCoop() []DeclVariant[MatMulParams] {
 
 func always(coopTile, MatMulParams) bool { return true }
 
-// half says whether more than half of a tile is filled.
+// half reports whether a call fills more than half of a tile.
 func (t coopTile) half(p MatMulParams) bool { return p.M.Max > t.rows/2 && p.N > t.cols/2 }
 
-// enough says whether there are so many tiles that half of a large GPU is busy.
+// enough reports whether there are enough tiles to keep half of a large GPU busy.
 func (t coopTile) enough(p MatMulParams) bool {
 	return t.half(p) && uint64(p.M.Max)*uint64(p.N)*uint64(p.Batch) >= 64*uint64(t.rows)*uint64(t.cols)
 }
 
-// square says whether a square tile is better than a narrow one, which the processors
-// are estimated to multiply as fast: it reads less, unless it leaves them idle.
+// square reports whether a square tile is better than a narrow one of the same estimated
+// speed: it reads less, unless it leaves processors idle.
 func (t coopTile) square(p MatMulParams) bool {
 	return t.enough(p) && 5*narrowTile.filled(p) < 6*squareTile.filled(p)
 }
 
-// filled is which part of the tiles that a large GPU has room for, over all waves of
-// workgroups, are results.
+// filled is the fraction of the tiles of a large GPU, over all waves of workgroups, that
+// are results.
 func (t coopTile) filled(p MatMulParams) float64 {
-	room := int(t.places) * processors
+	slots := int(t.perProcessor) * processors
 	groups := chunksOf(p.M.Max, int(t.rows)) * chunksOf(p.N, int(t.cols)) * int(p.Batch)
-	waves := (groups + room - 1) / room
-	return float64(p.M.Max) * float64(p.N) * float64(p.Batch) / float64(waves*room*int(t.rows*t.cols))
+	waves := (groups + slots - 1) / slots
+	return float64(p.M.Max) * float64(p.N) * float64(p.Batch) / float64(waves*slots*int(t.rows*t.cols))
 }
 
-// subgroups is the variant whose subgroups take the device's matrices. It reads eight
-// values at once, or two: ".pairs". For calls that it is not best for, it must be
-// measured to be.
+// subgroups is the variant whose subgroups use the device's matrices. It loads eight
+// values at once, or two: ".pairs". For calls where best is false, only tuning chooses
+// it.
 func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) bool) DeclVariant[MatMulParams] {
 	wide := Flag(kind != ".pairs")
 	coop := &Cooperative{
@@ -111,10 +111,10 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Include: []string{"matmul", "matmul_tiles", "matmul_whole"}, Cooperative: coop,
 		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
 		When: func(p MatMulParams, c Class) bool {
-			return c != Software && (wide == 0 || p.eights())
+			return c != Software && (wide == 0 || p.vec8Aligned())
 		},
 		ByTuning: func(p MatMulParams) bool { return !best(t, p) },
-		Specialize: func(p MatMulParams, target Target, s Storage) []uint32 {
+		Specialize: func(p MatMulParams, target DeviceCaps, s Storage) []uint32 {
 			m, _ := coop.matrix(target, s.Type)
 			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K, p.TransA, p.TransB}
 		},
@@ -122,7 +122,7 @@ func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) b
 	}
 }
 
-// workgroup is the variant whose workgroups make the tile as one matrix.
+// workgroup is the variant in which the tile is one matrix of the workgroup.
 func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 	return DeclVariant[MatMulParams]{
 		Name: fmt.Sprintf("coopmat2.%dx%d", t.rows, t.cols), Source: "matmul_coop2", Include: []string{"matmul_tiles", "matmul_whole"},
@@ -133,13 +133,13 @@ func (t coopTile) workgroup() DeclVariant[MatMulParams] {
 		Consts:   map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "INVOCATIONS": t.invocations},
 		When:     func(_ MatMulParams, c Class) bool { return c != Software },
 		ByTuning: func(MatMulParams) bool { return true },
-		Specialize: func(p MatMulParams, _ Target, _ Storage) []uint32 {
+		Specialize: func(p MatMulParams, _ DeviceCaps, _ Storage) []uint32 {
 			return []uint32{p.TransA, p.TransB, Flag((p.LDA|p.LDB|p.StrideA|p.StrideB)%8 == 0)}
 		},
 		Passes: matmulGrid(int(t.rows), int(t.cols)),
 	}
 }
 
-// eights says whether a and b are made of whole groups of eight values, in the
-// direction in which they lie.
-func (p MatMulParams) eights() bool { return p.groups()%8 == 0 }
+// vec8Aligned reports whether every row of a and b, as stored, consists of aligned groups
+// of eight values.
+func (p MatMulParams) vec8Aligned() bool { return p.alignmentBits()%8 == 0 }

@@ -1,19 +1,19 @@
-// For devices whose workgroups hold a cooperative matrix together: a workgroup makes
-// a tile of BM rows and BN columns of c as one matrix. The driver moves the tiles of a
-// and b as it sees fit, zeros where a matrix ends.
+// For devices with cooperative matrices of workgroup scope: a workgroup computes a tile
+// of BM rows and BN columns of c as one matrix. The driver loads the tiles of a and b,
+// with zeros past the end of a matrix.
 
 layout(local_size_x = INVOCATIONS) in;
 layout(constant_id = 0) const uint TRANS_A = 0u;
 layout(constant_id = 1) const uint TRANS_B = 0u;
-layout(constant_id = 2) const uint EIGHTS = 0u; // lines begin at multiples of 16 bytes
+layout(constant_id = 2) const uint EIGHTS = 0u; // lines start at multiples of 16 bytes
 layout(constant_id = 3) const uint PASS = 0u;
 
 #define CLAMPED gl_CooperativeMatrixClampModeConstantNV
 
-// Tells the compiler what a length is a multiple of.
+// States to the compiler what a length is a multiple of.
 uint aligned(uint n) { return EIGHTS != 0u ? n & ~7u : n; }
 
-// What c holds at an element of the tile, given the sum.
+// The value of c at an element of the tile, given the sum.
 float element(const in uint32_t y, const in uint32_t x, const in float sum, const in uint32_t row, const in uint32_t col, const in uint32_t batch) {
   if (row + y >= m() || col + x >= p.n) { return 0.0; }
   uint at = batch * p.stride_c + (row + y) * p.ldc + col + x;
@@ -29,15 +29,15 @@ float element(const in uint32_t y, const in uint32_t x, const in float sum, cons
   return value;
 }
 
-// Adds the products of the terms by BK to the sums. LOAD_A and LOAD_B read a tile.
+// Adds the terms to the sums, BK at a time. LOAD_A and LOAD_B load a tile.
 #define MULTIPLY(LAYOUT_A, LAYOUT_B) \
   for (uint i = range.x; i < depth; i += BK) { \
     coopmat<HALF, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> left_matrix; \
     coopmat<HALF, gl_ScopeWorkgroup, BK, BN, gl_MatrixUseB> right_matrix; \
     if (TRANS_A == 0u) { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, row, BM, i, BK)); } \
-    else { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, i, BK, row, BM), turned); } \
+    else { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, i, BK, row, BM), transposed_if); } \
     if (TRANS_B == 0u) { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, i, BK, col, BN)); } \
-    else { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, col, BN, i, BK), turned); } \
+    else { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, col, BN, i, BK), transposed_if); } \
     sums = coopMatMulAdd(left_matrix, right_matrix, sums); \
   }
 
@@ -55,7 +55,7 @@ void main() {
   if (tile.part >= parts() || row >= rows) { return; }
   uint at_a = batch * aligned(p.stride_a);
   uint at_b = batch * aligned(p.stride_b);
-  tensorViewNV<2, false, 1, 0> turned = createTensorViewNV(2, false, 1, 0);
+  tensorViewNV<2, false, 1, 0> transposed_if = createTensorViewNV(2, false, 1, 0);
 
   coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator> sums = coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>(0.0);
   uint rows_a = TRANS_A == 0u ? rows : depth;

@@ -1,6 +1,6 @@
-// For few rows on a software device: an invocation makes COLS columns of a row of
-// c by itself, every GROUPth column or pair of columns. b is read once, 4 terms at a time, and nothing else
-// counts.
+// For few rows on a software device: an invocation computes COLS columns of a row of c,
+// every GROUPth column or pair of columns. The cost is reading b, once, 4 terms at a
+// time.
 fn column(c: u32) -> u32 { return c / WIDTH * WIDTH * GROUP + c % WIDTH; }
 
 @compute @workgroup_size(GROUP)
@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (batch >= p.batch || row >= m()) { return; }
   let col = index % across * GROUP * COLS + WIDTH * local;
   let a = batch * p.stride_a + row * p.lda;
-  var at: array<u32, COLS>; // columns past the end read the last one, and are not stored
+  var at: array<u32, COLS>; // columns past the end load the last one, and are not stored
   for (var c = 0u; c < COLS; c = c + 1u) { at[c] = batch * p.stride_b + min(col + column(c), p.n - 1u) * p.ldb; }
   var sums: array<vec4<f32>, COLS>;
   for (var i = 0u; i < k(); i = i + 4u) {

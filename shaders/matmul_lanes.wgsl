@@ -1,6 +1,6 @@
-// For a rasteriser with subgroups of 8: each workgroup makes 32 rows and columns of
-// c, an invocation all the rows of 4 columns. It reads 4 columns of op(b) and an
-// eighth of the rows of op(a), and hands these to the others.
+// For software devices with subgroups of 8: each workgroup computes 32 rows and columns
+// of c, an invocation all the rows of 4 columns. It loads 4 columns of op(b) and an
+// eighth of the rows of op(a), which it shuffles to the others.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let b = term_b(col, batch, i);
     for (var r = 0u; r < 8u; r = r + 1u) { sums[r] = sums[r] + outer(b, subgroupShuffle(a, r)); }
   }
-  // A copy that loops need not be unrolled for: the stores are long.
+  // A copy, so that loops need not be unrolled: the stores are long.
   var results: array<f32, 128>;
   for (var r = 0u; r < 8u; r = r + 1u) {
     for (var i = 0u; i < 4u; i = i + 1u) {

@@ -2,15 +2,14 @@ package shaders
 
 import "patchwork/shaders/simd"
 
-// narrowGrain is how many multiply-adds are worth a goroutine of their own.
+// narrowGrain is the number of multiply-adds worth a goroutine.
 const narrowGrain = 1 << 15
 
-// narrowRows is up to how many rows of a are multiplied by b as it lies.
+// narrowRows is the largest number of rows of a for which b is not converted.
 const narrowRows = 8
 
-// matmulNarrowCPU multiplies a few rows by the rows of b in 16 bits, without
-// widening b in memory: when tokens are generated, memory's speed is all that
-// counts.
+// matmulNarrowCPU multiplies a few rows by the rows of b in 16 bits, without converting b
+// in memory: decoding is bound by memory bandwidth.
 func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	m, n, k := p.M.At(h.Step()), int(p.N), p.K.At(h.Step())
 	kernels := simd.NarrowDots(s.Type.Format())
@@ -42,7 +41,7 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	}
 	weights, ldb := b.U16(1), int(p.LDB)
 	h.Parallel(n, max(1, narrowGrain/(m*k)), func(lo, hi int) {
-		narrowProduct(kernels, m, k, a, weights[lo*ldb:], ldb, hi-lo, c[lo:], ldc, p.Alpha, beta)
+		narrowMatmul(kernels, m, k, a, weights[lo*ldb:], ldb, hi-lo, c[lo:], ldc, p.Alpha, beta)
 	})
 	if narrow {
 		for i := range m {
@@ -52,9 +51,9 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	return true
 }
 
-// narrowProduct multiplies m rows of a [m,k] by n rows of b, as many at a time as the
-// kernels take.
-func narrowProduct(kernels []simd.NarrowDotsKernel, m, k int, a []float32, b []uint16, ldb, n int, c []float32, ldc int, alpha, beta float32) {
+// narrowMatmul multiplies m rows of a [m,k] by n rows of b, as many at a time as the
+// kernels support.
+func narrowMatmul(kernels []simd.NarrowDotsKernel, m, k int, a []float32, b []uint16, ldb, n int, c []float32, ldc int, alpha, beta float32) {
 	for i := 0; i < m; i += len(kernels) {
 		kernel := kernels[min(len(kernels), m-i)-1]
 		kernel(k, &a[i*k], k, &b[0], ldb, n, &c[i*ldc], ldc, alpha, beta)

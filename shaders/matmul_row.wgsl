@@ -1,5 +1,5 @@
-// For few rows and b as it is stored transposed, as when tokens are generated: a
-// workgroup makes 4 columns of a row of c, its invocations side by side along k.
+// For few rows and b stored transposed, as in decoding: a workgroup computes 4 columns of
+// a row of c, with its invocations along k.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {

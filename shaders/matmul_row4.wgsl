@@ -1,5 +1,5 @@
-// As matmul_row, for rows whose length is a multiple of 4: a workgroup makes 4
-// columns of a row of c, its invocations side by side along k, 4 terms at a time.
+// As matmul_row, for rows whose length is a multiple of 4: an invocation loads 4 terms at
+// a time.
 var<workgroup> partial: array<vec4<f32>, GROUP>; // the columns' sums
 
 @compute @workgroup_size(GROUP)

@@ -5,27 +5,26 @@ import (
 	"slices"
 )
 
-// What MatMulParams.Split reckons with, in tiles of 128×128.
+// The cost model of MatMulParams.Split, in tiles of 128×128.
 const (
 	splitSide  = 128
-	splitSlots = 2 * processors // tiles that a large GPU makes at once
-	splitTerms = 512            // the least of a part
-	splitCost  = 768            // what a part costs beside its terms, in terms: its sums are written, and read again
+	splitSlots = 2 * processors // tiles that a large GPU computes at once
+	splitTerms = 512            // minimum of a part
+	splitCost  = 768            // overhead of a part, in terms: its sums are written and read again
 )
 
-// splitStrip is how many quads of values a workgroup of GLSL's second pass adds up.
+// splitStrip is the number of vec4 that a workgroup of GLSL's second pass adds up.
 const splitStrip = 256
 
-// Split is the product with its depth cut into parts, where its result has so few tiles
-// that a large GPU makes those of two parts and more at once: into as many as it does.
-// It depends on the shape alone, for a program is recorded for any device. Parts take
-// scratch, 16.5 MiB at the most, so that the depth stays whole where cutting it would
-// not save a fifth of the time.
+// Split splits the depth K into parts (split-K) where the result has so few tiles that a
+// large GPU computes those of two or more parts at once, into as many parts as it does.
+// It depends on the shape alone, since a program is recorded for any device. Parts need
+// scratch, at most 16.5 MiB; the depth is not split unless that saves a fifth of the
+// time.
 //
-// What that does to the weights' gradients of 8 rows of 2048 tokens, with projections
-// of one input stacked, by the estimates of matmulCoop, not measured. Filled is which
-// part of the tiles that 132 processors have room for, over all waves of workgroups,
-// are results.
+// The effect on the weights' gradients of 8 rows of 2048 tokens, with fused projections,
+// estimated as in matmulCoop, not measured. Filled is the fraction of the tiles of 132
+// processors, over all waves of workgroups, that are results.
 //
 //	                           whole                        in parts of 128x128
 //	                           tile    workgroups  filled   parts  workgroups  filled
@@ -39,9 +38,9 @@ const splitStrip = 256
 //	360M down     [960,2560]   128x64  320         75%      whole
 //	1.7B                       128x128 256 to 1536 96%      whole
 //
-// A part of d terms multiplies for 2·128·128·d FLOP and moves 128 KiB of sums, which the
-// cache holds. Tiles that are not full cost the most of what is left. The forward
-// products and the gradients of their inputs have tiles enough: 86% and more.
+// A part of d terms takes 2·128·128·d FLOP and moves 128 KiB of sums, which fit the
+// cache. Most of the rest is lost to partial tiles. The forward matmuls and the gradients
+// of their inputs have enough tiles: 86% and more.
 func (p MatMulParams) Split() MatMulParams {
 	p.Parts = 0
 	tiles, k := p.tiles(), int(p.K.Max)
@@ -55,15 +54,15 @@ func (p MatMulParams) Split() MatMulParams {
 	return p
 }
 
-// tiles of the result, in all matrices of the batch.
+// tiles is the number of tiles of the result, in all matrices of the batch.
 func (p MatMulParams) tiles() int {
 	return chunksOf(p.M.Max, splitSide) * chunksOf(p.N, splitSide) * int(p.Batch)
 }
 
-// fewRows says whether the product is one for matmulRows.
+// fewRows reports whether matmulRows applies.
 func (p MatMulParams) fewRows() bool { return p.M.Max <= 4 && p.TransA == 0 && p.TransB == 1 }
 
-// matmulScratch is room for the sums of every part, in whole tiles.
+// matmulScratch is the size of the sums of every part, in whole tiles.
 func matmulScratch(p MatMulParams) int64 {
 	if p.Parts < 2 {
 		return 0
@@ -71,8 +70,8 @@ func matmulScratch(p MatMulParams) int64 {
 	return 4 * int64(p.Parts) * int64(p.tiles()) * splitSide * splitSide
 }
 
-// split is a variant that makes tiles of so many rows and columns, for products whose
-// depth is cut into parts; then adds them up in a second pass.
+// split is a variant with tiles of rows by cols for matmuls whose depth is split into
+// parts; a second pass adds the parts up.
 func split(v DeclVariant[MatMulParams], rows, cols int, add DeclPass[MatMulParams]) DeclVariant[MatMulParams] {
 	when := v.When
 	v.Name += ".split"
@@ -85,7 +84,7 @@ func split(v DeclVariant[MatMulParams], rows, cols int, add DeclPass[MatMulParam
 
 // splitTile is split for a variant in WGSL.
 func splitTile(v DeclVariant[MatMulParams], side int) DeclVariant[MatMulParams] {
-	v.Include = []string{"matmul_tiles", "place", "matmul_parts"}
+	v.Include = []string{"matmul_tiles", "position", "matmul_parts"}
 	v.ByTuning = func(p MatMulParams) bool { return p.M.Max <= splitSide/2 || p.N <= splitSide/2 }
 	return split(v, side, side, DeclPass[MatMulParams]{
 		Entry: "add_parts",
@@ -103,8 +102,8 @@ func (t coopTile) splitCoop(v DeclVariant[MatMulParams]) DeclVariant[MatMulParam
 	}})
 }
 
-// matmulSplitCases are products in parts, of which the step block and short depths
-// leave some without terms.
+// matmulSplitCases are matmuls in parts; the step block and short depths leave some parts
+// without terms.
 func matmulSplitCases(call func(m, k Count, n, batch int, beta float32, bias, residual uint32) Case) []Case {
 	parts := func(n uint32, all ...Case) []Case {
 		for i := range all {

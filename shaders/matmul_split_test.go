@@ -95,7 +95,7 @@ func TestTrainingShapes(t *testing.T) {
 func largeGPU(t *testing.T, p MatMulParams) *Variant {
 	t.Helper()
 	s := MatMul.Halves(BF16, "a", "b")
-	target := MatMul.variant(t, "coopmat1.128x128.bf16-a-b").Cooperative.Target(BF16)
+	target := MatMul.variant(t, "coopmat1.128x128.bf16-a-b").Cooperative.Caps(BF16)
 	target.WorkgroupMemory = 48 << 10
 	v, _ := MatMul.ChooseFor(p, s, target)
 	if v == nil {

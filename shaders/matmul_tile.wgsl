@@ -1,6 +1,6 @@
-// For GPUs: workgroups of 16×16 invocations make tiles of 64·BLOCKS rows and
-// columns of c from DEPTH terms at a time, which they share; an invocation has
-// BLOCKS² blocks of 4×4, 64 apart.
+// For GPUs: workgroups of 16×16 invocations compute tiles of 64·BLOCKS rows and columns
+// of c, DEPTH terms at a time in shared memory; an invocation has BLOCKS² blocks of 4×4,
+// 64 apart.
 
 var<workgroup> tile_a: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 rows of op(a)
 var<workgroup> tile_b: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 columns of op(b)
@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   var sums: array<array<mat4x4<f32>, BLOCKS>, BLOCKS>; // the rows of c as columns
   for (var i = range.x; i < depth; i = i + DEPTH) {
-    // Neighbours read neighbours: along k where that is how a matrix is stored.
+    // Coalesced loads: along k where a matrix is stored so.
     for (var e = local; e < side * DEPTH; e = e + 256u) {
       let r = select(e / DEPTH, e % side, p.trans_a != 0u);
       let c = select(e % DEPTH, e / side, p.trans_a != 0u);
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var c = 0u; c < BLOCKS; c = c + 1u) {
       for (var i = 0u; i < 4u; i = i + 1u) {
         for (var j = 0u; j < 4u; j = j + WIDTH) {
-          give(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch, tile.part);
+          store_sum(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch, tile.part);
         }
       }
     }

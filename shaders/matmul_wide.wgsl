@@ -1,6 +1,6 @@
-// As matmul, reading four values at once: each workgroup of 8 invocations makes
-// ROWS blocks of 4 rows of c and, side by side, 8·COLS blocks of 4 columns; the
-// blocks of an invocation are 32 columns apart.
+// As matmul, with vec4 loads: each workgroup of 8 invocations computes ROWS blocks of 4
+// rows by 8·COLS blocks of 4 columns of c; the blocks of an invocation are 32 columns
+// apart.
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       for (var c = 0u; c < COLS; c = c + 1u) { sums[r][c] = sums[r][c] + outer(term_b(col + 32u * c, batch, i), a); }
     }
   }
-  // A copy that loops need not be unrolled for: the stores are long.
+  // A copy, so that loops need not be unrolled: the stores are long.
   var results: array<f32, RESULTS>;
   for (var r = 0u; r < ROWS; r = r + 1u) {
     for (var c = 0u; c < COLS; c = c + 1u) {

@@ -2,24 +2,23 @@ package shaders
 
 // PatchifyParams are the parameters of Patchify and PatchifyBackward.
 type PatchifyParams struct {
-	Rows       Count  // patches: pictures × (Height/Side)·(Width/Side)
-	Height     uint32 // of the pictures
+	Rows       Count  // patches: images × (Height/Side)·(Width/Side)
+	Height     uint32 // of the images
 	Width      uint32
 	Side       uint32 // side of a patch, P
 	Channels   uint32 // C
 	Accumulate uint32
 }
 
-// Patchify cuts pictures x [N,C,Height,Width] into patches y [N·L, C·P·P],
-// L = (Height/P)·(Width/P), patches row by row, features by channel, then row,
-// then column.
+// Patchify divides images x [N,C,Height,Width] into patches y [N·L, C·P·P], L =
+// (Height/P)·(Width/P), patches row by row, features by channel, then row, then column.
 var Patchify = Declare(Decl[PatchifyParams]{
 	Name: "patchify",
 	Bindings: []Binding{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
-	Include: []string{"patches", "place"},
+	Include: []string{"patches", "position"},
 	Variants: One(func(p PatchifyParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),
@@ -36,15 +35,15 @@ var Patchify = Declare(Decl[PatchifyParams]{
 	Cases: patchifyCases,
 })
 
-// PatchifyBackward puts the gradient of the patches back in its place in the
-// pictures: dx from dy, laid out as x and y of Patchify.
+// PatchifyBackward writes the gradient of the patches to their pixels in the images: dx
+// from dy, laid out as x and y of Patchify.
 var PatchifyBackward = Declare(Decl[PatchifyParams]{
 	Name: "patchify_backward",
 	Bindings: []Binding{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include: []string{"patches", "place"},
+	Include: []string{"patches", "position"},
 	Variants: One(func(p PatchifyParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),
@@ -61,8 +60,8 @@ var PatchifyBackward = Declare(Decl[PatchifyParams]{
 	Cases: patchifyCases,
 })
 
-// patchLines calls f for every line of every patch with where it lies in the
-// pictures and in the patches, and its length.
+// patchLines calls f for every line of every patch with its offsets in the images and in
+// the patches, and its length.
 func patchLines(h Host, p PatchifyParams, f func(pixel, feature, n int)) {
 	height, width, side, channels := int(p.Height), int(p.Width), int(p.Side), int(p.Channels)
 	across := width / side

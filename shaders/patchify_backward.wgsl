@@ -2,7 +2,7 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
   let features = p.channels * p.side * p.side;
-  let at = place(group_index(group, groups), local, features);
+  let at = position(group_index(group, groups), local, features);
   if (at.row >= rows() || at.col >= features) { return; }
   let to = pixel_of(at.row, at.col);
   var dx = load_dy(at.row * features + at.col);

@@ -2,15 +2,15 @@ package shaders
 
 // PatchifyPixelsParams are the parameters of PatchifyPixels.
 type PatchifyPixelsParams struct {
-	Rows     Count  // patches: pictures × (Size/Side)²
-	Size     uint32 // side of the square pictures
+	Rows     Count  // patches: images × (Size/Side)²
+	Size     uint32 // side of the square images
 	Side     uint32 // side of a patch, P
 	Channels uint32 // C
 }
 
-// PatchifyPixels cuts 8-bit pictures [N,Size,Size,C] (four bytes to a word,
-// channels interleaved) into patches y [N·(Size/P)², C·P·P], features by
-// channel, then row, then column. table [256] gives the value of a byte.
+// PatchifyPixels divides 8-bit images [N,Size,Size,C] (four bytes to a word, channels
+// interleaved) into patches y [N·(Size/P)², C·P·P], features by channel, then row, then
+// column. table [256] gives the value of a byte.
 var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 	Name: "patchify_pixels",
 	Bindings: []Binding{
@@ -18,7 +18,7 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 		{Name: "table", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include: []string{"place"},
+	Include: []string{"position"},
 	Variants: One(func(p PatchifyPixelsParams) [3]uint32 {
 		return gridRows(int(p.Rows.Max), int(p.Channels*p.Side*p.Side))
 	}),
@@ -62,7 +62,7 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 			words := integers((pictures*size*size*channels+3)/4, 0, 1<<31-1)
 			pixels := Input{U: make([]uint32, len(words.I))}
 			for i, w := range words.I {
-				pixels.U[i] = uint32(w) * 3 // all of the bytes' values
+				pixels.U[i] = uint32(w) * 3 // all byte values
 			}
 			return Case{
 				Params: PatchifyPixelsParams{Rows: patches, Size: uint32(size), Side: uint32(side), Channels: uint32(channels)},

@@ -9,12 +9,11 @@ type PeakFMAParams struct {
 	A, B   float32
 }
 
-// FMARound is the multiply-adds of a round.
+// FMARound is the number of multiply-adds of a round.
 const FMARound = 8
 
-// PeakFMA computes y by FMARound·Rounds times x = x·A + B for every element of x:
-// next to no memory and enough independent chains, to measure how much a device
-// can compute.
+// PeakFMA computes y by FMARound·Rounds times x = x·A + B for every element of x: almost
+// no memory traffic and enough independent chains to measure a device's peak FLOP/s.
 var PeakFMA = Declare(Decl[PeakFMAParams]{
 	Name: "peak_fma",
 	Bindings: []Binding{
@@ -47,7 +46,8 @@ var PeakFMA = Declare(Decl[PeakFMAParams]{
 			c := Case{
 				Params: PeakFMAParams{N: uint32(s[0]), Rounds: uint32(s[1]), A: -0.75, B: 1.5},
 				Inputs: []Input{{N: s[0], Scale: 1}, {N: s[0]}},
-				// A rounding of values up to 6 in each step, of which 3/4 stay to the next.
+				// A rounding of values up to 6 in each step, of which 3/4 carry over to
+				// the next.
 				Atol: 4 * 6 * 6e-8,
 			}
 			cases = append(cases, c.named("n=%d, %d rounds", s[0], s[1]))

@@ -3,7 +3,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let i = 8u * (group_index(group, groups) * 64u + local);
   if (i >= p.n) { return; }
-  // Eight chains that do not wait for each other.
+  // Eight independent chains.
   let second = min(i + 4u, p.n - 1u);
   var x = load4_x(i, min(4u, p.n - i));
   var z = load4_x(second, min(4u, p.n - second));

@@ -2,10 +2,10 @@ package shaders
 
 // PositionAddParams are the parameters of PositionAdd and PositionAddBackward.
 type PositionAddParams struct {
-	Rows       Count  // patches: pictures × GridH·GridW
+	Rows       Count  // patches: images × GridH·GridW
 	Cols       uint32 // D
-	GridH      uint32 // patches down a picture
-	GridW      uint32 // patches across a picture
+	GridH      uint32 // patches down an image
+	GridW      uint32 // patches across an image
 	MaxGrid    uint32 // rows of the position tables
 	Accumulate uint32
 }
@@ -20,8 +20,8 @@ var PositionAdd = Declare(Decl[PositionAddParams]{
 		{Name: "x_pos", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"place"},
-	Variants: along(func(p PositionAddParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Include:  []string{"position"},
+	Variants: rowwise(func(p PositionAddParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}, {"y"}},
 	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {
@@ -64,8 +64,8 @@ var PositionAddBackward = Declare(Decl[PositionAddParams]{
 		{Name: "dy_pos", Access: ReadWrite},
 		{Name: "dx_pos", Access: ReadWrite},
 	},
-	Include:  []string{"sum", "place"},
-	Variants: along(func(p PositionAddParams) (rows, cols int) { return 2 * int(p.MaxGrid), int(p.Cols) }),
+	Include:  []string{"sum", "position"},
+	Variants: rowwise(func(p PositionAddParams) (rows, cols int) { return 2 * int(p.MaxGrid), int(p.Cols) }),
 	Halves:   [][]string{{"dy"}},
 	Even:     func(p PositionAddParams) bool { return p.Cols%2 == 0 },
 	CPU: func(h Host, p PositionAddParams, b Buffers) {

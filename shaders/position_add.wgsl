@@ -1,7 +1,7 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let at = place(group_index(group, groups), local, p.cols);
+  let at = position(group_index(group, groups), local, p.cols);
   if (at.row >= rows() || at.col >= p.cols) { return; }
   let i = at.row * p.cols + at.col;
   let row = at.row / p.grid_w % p.grid_h;

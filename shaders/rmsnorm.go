@@ -24,7 +24,7 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 		{Name: "rstd", Access: Write},
 	},
 	Include:  []string{"sum", "group"},
-	Variants: byGroup(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Halves:   [][]string{{"y"}, {"x", "y"}},
 	Even:     func(p RMSNormParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *RMSNormParams) *Count { return &p.Rows }, func(p RMSNormParams) map[string]int64 {

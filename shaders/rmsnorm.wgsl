@@ -4,12 +4,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let row = group_index(group, groups);
   if (row >= rows()) { return; }
   let start = row * p.cols;
-  var squares = no_sum();
+  var squares = zero_accumulator();
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
     let x = loadv_x(start + i);
-    squares = add_to(squares, x * x);
+    squares = accumulate(squares, x * x);
   }
-  let rstd = 1.0 / sqrt(group_sum(sum_of(value_of(squares)), local) / f32(p.cols) + p.eps);
+  let rstd = 1.0 / sqrt(group_sum(lane_sum(reduce(squares)), local) / f32(p.cols) + p.eps);
   if (local == 0u) { store_rstd(row, rstd); }
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) { storev_y(start + i, loadv_x(start + i) * rstd * loadv_w(i)); }
 }

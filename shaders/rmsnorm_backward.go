@@ -21,7 +21,7 @@ type RMSNormBackwardParams struct {
 //	dx = rstd·(g - x̂·mean(g·x̂)),  g = dy·w,  x̂ = x·rstd
 //	dw = Σ dy·x̂
 //
-// narrow is a copy of dx, which products read in 16 bits.
+// narrow is a 16-bit copy of dx, which matmuls read.
 var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Name: "rmsnorm_backward",
 	Bindings: []Binding{
@@ -33,8 +33,8 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		{Name: "dw", Access: ReadWrite, Optional: true},
 		{Name: "narrow", Access: Write, Optional: true},
 	},
-	Include: []string{"sum", "group", "place"},
-	Variants: byGroup(func(p RMSNormBackwardParams) uint32 { return p.Cols },
+	Include: []string{"sum", "group", "position"},
+	Variants: rowReduction(func(p RMSNormBackwardParams) uint32 { return p.Cols },
 		DeclPass[RMSNormBackwardParams]{Grid: func(p RMSNormBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }},
 		DeclPass[RMSNormBackwardParams]{Entry: "chunks", Rows: func(p RMSNormBackwardParams) (rows, cols int) {
 			return chunksOf(p.Rows.Max, sumChunk), int(p.Cols)
@@ -48,7 +48,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	},
 	Axes: alongCount(func(p *RMSNormBackwardParams) *Count { return &p.Rows }, func(p RMSNormBackwardParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols), "narrow": rowBytes(p.Cols), "rstd": 4}
-	}, func(p *RMSNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
+	}, func(p *RMSNormBackwardParams, first uint32) { accumulateAfterFirst(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RMSNormBackwardParams, b Buffers) {
 		cols := int(p.Cols)
 		if p.WithW == 0 {
@@ -112,7 +112,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	},
 })
 
-// rows does rows [lo,hi) on the CPU and adds to acc, the gradient of w.
+// rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
 	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
 	for r := lo; r < hi; r++ {

@@ -10,15 +10,15 @@ import (
 type RMSNormLinearParams struct {
 	Rows  uint32
 	N, K  uint32
-	LD    uint32 // elements from one row of y to the next
-	Gated uint32 // 1: y is SwiGLU of the products with w and up; 0: up is not read
+	LD    uint32 `kernel:"layout"` // elements from one row of y to the next
+	Gated uint32 // 1: y is SwiGLU of h·wᵀ and h·upᵀ; 0: up is not read
 	Eps   float32
 }
 
-// RMSNormLinear computes y = h·wᵀ for the few rows of generation, where h is RMSNorm of
-// x [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
-// of an MLP, y = silu(h·wᵀ)·(h·upᵀ). A dispatch that others wait for costs a fast GPU
-// more than to read x once more in every workgroup.
+// RMSNormLinear computes y = h·wᵀ for the few rows of generation, where h is RMSNorm of x
+// [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
+// of an MLP, y = silu(h·wᵀ)·(h·upᵀ). On a fast GPU a dependent dispatch costs more than
+// reading x once more in every workgroup.
 var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Name: "rmsnorm_linear",
 	Bindings: []Binding{
@@ -31,11 +31,13 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Include: []string{"exp", "exp_vec", "rmsnorm_linear"},
 	Variants: []DeclVariant[RMSNormLinearParams]{
 		{
-			// A rasteriser's invocations read memory one after another: they find h ready.
-			// Both products loop 2.5·K times together, where nothing is unrolled.
+			// On a software device, where reads are sequential, h is computed before.
+			// Both matmuls loop 2.5·K times together, where nothing is unrolled.
 			Name: "lane4", Source: "rmsnorm_linear_lane", Include: []string{"group"}, Group: 8, Consts: map[string]uint32{"COLS": 4},
 			Vec4: []string{"x", "gain", "w", "up", "scratch"},
-			When: func(p RMSNormLinearParams, c Class) bool { return c == Software && p.K%4 == 0 && p.K <= mostLoops/4 },
+			When: func(p RMSNormLinearParams, c Class) bool {
+				return c == Software && p.K%4 == 0 && p.K <= llvmpipeLoopLimit/4
+			},
 			Passes: []DeclPass[RMSNormLinearParams]{
 				{Entry: "norm", Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows)) }},
 				{Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows) * chunksOf(p.N, 8*4)) }},
@@ -45,7 +47,8 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 		rmsNormLinearRows("", func(RMSNormLinearParams) bool { return true }),
 	},
 	Halves: [][]string{{"w", "up"}, {"w", "up", "y"}},
-	// An odd number of columns is written with the gap behind the last one.
+	// With an odd number of columns, the store of the last pair also writes the gap after
+	// it.
 	Even:    func(p RMSNormLinearParams) bool { return (p.K|p.LD)%2 == 0 },
 	Scratch: func(p RMSNormLinearParams) int64 { return 4 * int64(p.Rows) * int64(p.K) },
 	Axes: func(p RMSNormLinearParams) []Axis {
@@ -106,7 +109,7 @@ func rmsNormLinearCases() []Case {
 			return Case{
 				Params: RMSNormLinearParams{Rows: uint32(rows), N: uint32(n), K: uint32(k), LD: uint32(ld), Gated: gated, Eps: 1e-6},
 				Inputs: []Input{x, {N: k, Scale: 1}, w, w, {N: rows * ld}},
-				// Sums of k terms, of size 1: as a product's and RMSNorm's roundings.
+				// Sums of k terms of size 1: the roundings of a matmul and of RMSNorm.
 				Atol: 1e-6 * max(1, math.Sqrt(float64(k))/10), Rtol: 4e-6,
 			}.named("%dx%dx%d gated=%d", rows, n, k, gated)
 		}
@@ -139,7 +142,8 @@ func rmsNormLinearCPU(h Host, p RMSNormLinearParams, b Buffers) {
 	}, func(at int, row []float32) { copy(y[at:], row) })
 }
 
-// rmsNormLinearNarrowCPU is the form for weights of 16 bits, which are read as they lie.
+// rmsNormLinearNarrowCPU is the form for weights of 16 bits, which are read without
+// conversion in memory.
 func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage) bool {
 	rows, n, k, format := int(p.Rows), int(p.N), int(p.K), s.Type.Format()
 	kernels := simd.NarrowDots(format)
@@ -147,7 +151,7 @@ func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage)
 		return false
 	}
 	p.onCPU(h, b, func(binding int, a []float32, lo, hi int, c []float32) {
-		narrowProduct(kernels, rows, k, a, b.U16(binding)[lo*k:], k, hi-lo, c, n, 1, 0)
+		narrowMatmul(kernels, rows, k, a, b.U16(binding)[lo*k:], k, hi-lo, c, n, 1, 0)
 	}, func(at int, row []float32) {
 		if s.Bindings>>4&1 != 0 {
 			simd.Pack(format, b.U16(4)[at:][:len(row)], row)
@@ -158,9 +162,9 @@ func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage)
 	return true
 }
 
-// onCPU normalises the rows, then makes pieces of the columns: product is of the rows of
-// a by rows [lo,hi) of a binding, into c, whose rows lie N apart; put takes elements of y
-// from one on.
+// onCPU normalises the rows, then computes chunks of the columns: product multiplies the
+// rows of a by rows [lo,hi) of a binding into c, with leading dimension N; put stores
+// elements of y from one on.
 func (p RMSNormLinearParams) onCPU(h Host, b Buffers, product func(binding int, a []float32, lo, hi int, c []float32), put func(at int, row []float32)) {
 	rows, n, k := int(p.Rows), int(p.N), int(p.K)
 	x, gain := b.F32(0), b.F32(1)

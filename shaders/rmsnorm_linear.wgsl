@@ -1,6 +1,6 @@
-// A workgroup makes 4 columns of a row of y, its invocations side by side along x, 4
-// terms at a time. As each workgroup reads all of x, it adds up the squares as well, and
-// divides by their root at the end.
+// A workgroup computes 4 columns of a row of y, with its invocations along x, 4 terms at
+// a time. As each workgroup reads all of x, it also sums the squares, and divides by
+// their root mean square at the end.
 var<workgroup> squares: array<f32, GROUP>;
 var<workgroup> gates: array<vec4<f32>, GROUP>;
 var<workgroup> ups: array<vec4<f32>, GROUP>;

@@ -16,8 +16,8 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
-// An invocation makes COLS columns of a row of y by itself, every GROUPth column or pair
-// of columns, and reads its weights once, 4 terms at a time.
+// An invocation computes COLS columns of a row of y, every GROUPth column or pair of
+// columns, and reads its weights once, 4 terms at a time.
 fn column(c: u32) -> u32 { return c / WIDTH * WIDTH * GROUP + c % WIDTH; }
 
 @compute @workgroup_size(GROUP)
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= p.rows) { return; }
   let col = index % across * GROUP * COLS + WIDTH * local;
   let start = row * p.k;
-  var at: array<u32, COLS>; // columns past the end read the last one, and are not stored
+  var at: array<u32, COLS>; // columns past the end load the last one, and are not stored
   for (var c = 0u; c < COLS; c = c + 1u) { at[c] = min(col + column(c), p.n - 1u) * p.k; }
   var gates: array<vec4<f32>, COLS>;
   for (var i = 0u; i < p.k; i = i + 4u) {

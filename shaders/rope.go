@@ -7,13 +7,13 @@ type RoPEParams struct {
 	Tokens     Count
 	Heads      uint32
 	HeadDim    uint32
-	Inverse    uint32 // 1: turn back, which is the gradient
+	Inverse    uint32 // 1: inverse rotation, for the gradient
 	Accumulate uint32 // 1: add to y
 }
 
-// RoPE turns the pairs (i, i+D/2) of every head of x [Tokens,Heads,HeadDim] by
-// the angle of the token's position (Su et al., "RoFormer", 2021; half-split as
-// in GPT-NeoX): with c and s from table [positions, D], cosines then sines,
+// RoPE rotates the pairs (i, i+D/2) of every head of x [Tokens,Heads,HeadDim] by the
+// angle of the token's position (Su et al., "RoFormer", 2021; half-split as in GPT-NeoX):
+// with c and s from table [positions, D], cosines then sines,
 //
 //	y[i] = x[i]·c - x[i+D/2]·s,  y[i+D/2] = x[i+D/2]·c + x[i]·s
 var RoPE = Declare(Decl[RoPEParams]{
@@ -24,6 +24,7 @@ var RoPE = Declare(Decl[RoPEParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "y", Access: ReadWrite},
 	},
+	Include:  []string{"rope"},
 	Variants: elementwise(func(p RoPEParams) uint32 { return p.Tokens.Max * p.Heads * p.HeadDim / 2 }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p RoPEParams) bool { return p.HeadDim%4 == 0 },

@@ -8,19 +8,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let j = i % half;
   let t = head / p.heads;
   if (t >= tokens()) { return; }
-  let angles = u32(load_positions(t)) * p.head_dim + j;
-  let c = loadv_table(angles);
-  var s = loadv_table(angles + half);
-  if (p.inverse != 0u) { s = -s; }
   let at = head * p.head_dim + j;
-  let x0 = loadv_x(at);
-  let x1 = loadv_x(at + half);
-  var y0 = x0 * c - x1 * s;
-  var y1 = x1 * c + x0 * s;
-  if (p.accumulate != 0u) {
-    y0 = y0 + loadv_y(at);
-    y1 = y1 + loadv_y(at + half);
-  }
-  storev_y(at, y0);
-  storev_y(at + half, y1);
+  var y = rotate(Pair(loadv_x(at), loadv_x(at + half)), t, j, select(1.0, -1.0, p.inverse != 0u));
+  if (p.accumulate != 0u) { y = Pair(y.first + loadv_y(at), y.second + loadv_y(at + half)); }
+  storev_y(at, y.first);
+  storev_y(at + half, y.second);
 }

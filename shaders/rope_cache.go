@@ -8,12 +8,12 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// section is n elements of a binding of 16 bits from element at on.
+// section is n elements of a 16-bit binding, starting at element at.
 type section struct{ binding, at, n int }
 
-// onSections runs a CPU form on 32-bit floats of some sections alone, one of a
-// binding: that of read is widened before, those of written are rounded afterwards. A
-// token's keys and values are little of a cache.
+// onSections runs a CPU form on 32-bit copies of sections, one per binding: read is
+// converted before, written are rounded afterwards. A token's keys and values are a small
+// part of a cache.
 func onSections(h Host, f half.Format, b Buffers, read section, written []section, run func(b Buffers)) {
 	wide := slices.Clone(b)
 	for _, s := range append(written, read) {

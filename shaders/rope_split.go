@@ -1,18 +1,19 @@
 package shaders
 
-// RoPESplitParams are the parameters of RoPESplit.
+// RoPESplitParams are the parameters of RoPESplit and RoPESplitBackward.
 type RoPESplitParams struct {
-	Tokens  Count
-	Heads   uint32 // of queries
-	KVHeads uint32 // of keys, and as many of values
-	HeadDim uint32
-	Slot    uint32 // entry of the step block with the row of k and v to begin at
+	Tokens     Count
+	Heads      uint32 // of queries
+	KVHeads    uint32 // of keys, and as many of values
+	HeadDim    uint32
+	Slot       uint32 `kernel:"layout"` // forward: entry of the step block with the first row of k and v; see RoPESplit
+	Accumulate uint32 // backward: 1 adds to dx
 }
 
-// RoPESplit takes the stacked projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of
-// every token apart and turns queries and keys as RoPE does: q [Tokens,Heads,HeadDim],
-// k and v [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that goes on from
-// the row that the step block's entry says.
+// RoPESplit splits the fused projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of every
+// token and rotates queries and keys as RoPE does: q [Tokens,Heads,HeadDim], k and v
+// [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that is written from the row
+// in the step block's entry on.
 var RoPESplit = Declare(Decl[RoPESplitParams]{
 	Name: "rope_split",
 	Bindings: []Binding{
@@ -23,11 +24,12 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 		{Name: "k", Access: ReadWrite},
 		{Name: "v", Access: ReadWrite},
 	},
+	Include:  []string{"rope", "rope_split"},
 	Variants: elementwise(func(p RoPESplitParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
 	Halves:   [][]string{{"x", "q", "k", "v"}},
 	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
 	Axes: func(p RoPESplitParams) []Axis {
-		if p.Slot != 0 { // where the rows of a cache lie, the step says
+		if p.Slot != 0 { // the step block holds the first row of the cache
 			return nil
 		}
 		return alongCount(func(p *RoPESplitParams) *Count { return &p.Tokens }, func(p RoPESplitParams) map[string]int64 {
@@ -60,7 +62,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			out[at] = turned(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
 		})
 	},
-	Cost: func(p RoPESplitParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
+	Cost: ropeSplitCost,
 	Inputs: func(p RoPESplitParams, n []int) map[string]Input {
 		return map[string]Input{"positions": integers(n[2], 0, n[1]/int(p.HeadDim))}
 	},
@@ -70,7 +72,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			n := int(tokens.Max)
 			cache := (n + int(first)) * kv * d
 			c := Case{
-				Params: RoPESplitParams{tokens, uint32(heads), uint32(kv), uint32(d), slot},
+				Params: RoPESplitParams{Tokens: tokens, Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d), Slot: slot},
 				Inputs: []Input{
 					{N: n * (heads + 2*kv) * d, Scale: 1}, {N: positions * d, Scale: 1}, integers(n, 0, positions),
 					{N: n * heads * d}, {N: cache, Scale: 1}, {N: cache, Scale: 1},
@@ -108,7 +110,7 @@ func ropeSplitCPU(h Host, p RoPESplitParams, b Buffers) {
 
 func (p RoPESplitParams) width() uint32 { return (p.Heads + 2*p.KVHeads) * p.HeadDim }
 
-// splitPart is what a head of a stacked projection is.
+// splitPart is the kind of a head of the fused projections.
 type splitPart int
 
 const (
@@ -118,7 +120,7 @@ const (
 )
 
 // splitHeads calls f for element i of every head of every token, in a reference; at is
-// where it lies in the tensor of its part.
+// its offset in the tensor of its part.
 func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at int, part splitPart)) {
 	q, k, d := int(heads), int(kv), int(headDim)
 	for t := range int(tokens.Max) {
@@ -137,7 +139,7 @@ func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at i
 	}
 }
 
-// turned is element i of a head x after RoPE; sign -1 turns back.
+// rotated is element i of a head x after RoPE; sign -1 is the inverse rotation.
 func turned(x, table []float64, position int64, i, d int, part splitPart, sign float64) float64 {
 	angles, pair := table[int(position)*d:], i%(d/2)
 	cos, sin := angles[pair], sign*angles[d/2+pair]
@@ -150,7 +152,7 @@ func turned(x, table []float64, position int64, i, d int, part splitPart, sign f
 	return x[i]*cos + x[i-d/2]*sin
 }
 
-// splitSpans are a token's bytes of the stacked tensor, of queries, keys and values.
+// splitSpans are a token's bytes in the fused tensor, in queries, keys and values.
 func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
 	return map[string]int64{
 		stacked: rowBytes((heads + 2*kv) * d), "positions": 4,
@@ -158,12 +160,12 @@ func splitSpans(heads, kv, d uint32, stacked, q, k, v string) map[string]int64 {
 	}
 }
 
-func ropeSplitCost(tokens Count, heads, kv, d uint32) Cost {
-	row := float64(tokens.Max) * float64(d)
-	return Cost{Flops: 3 * row * float64(heads+kv), Bytes: 8 * row * float64(heads+2*kv)}
+func ropeSplitCost(p RoPESplitParams) Cost {
+	row := float64(p.Tokens.Max) * float64(p.HeadDim)
+	return Cost{Flops: 3 * row * float64(p.Heads+p.KVHeads), Bytes: 8 * row * float64(p.Heads+2*p.KVHeads)}
 }
 
-// rotateHeads turns all heads of x by the same angles.
+// rotateHeads rotates all heads of x by the same angles.
 func rotateHeads(x, angles, y []float32, inverse, accumulate bool) {
 	for d := len(angles); len(x) > 0; x, y = x[d:], y[d:] {
 		rotate(x[:d], angles, y[:d], inverse, accumulate)

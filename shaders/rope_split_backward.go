@@ -1,18 +1,8 @@
 package shaders
 
-// RoPESplitBackwardParams are the parameters of RoPESplitBackward.
-type RoPESplitBackwardParams struct {
-	Tokens     Count
-	Heads      uint32
-	KVHeads    uint32
-	HeadDim    uint32
-	Accumulate uint32 // 1: add to dx
-}
-
-// RoPESplitBackward puts the gradients of RoPESplit's outputs, dq, dk and dv, side by
-// side, those of queries and keys turned back:
-// dx [Tokens,(Heads+2·KVHeads)·HeadDim].
-var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
+// RoPESplitBackward concatenates the gradients of RoPESplit's outputs, dq, dk and dv,
+// those of queries and keys rotated back: dx [Tokens,(Heads+2·KVHeads)·HeadDim].
+var RoPESplitBackward = Declare(Decl[RoPESplitParams]{
 	Name: "rope_split_backward",
 	Bindings: []Binding{
 		{Name: "dq", Access: Read},
@@ -22,13 +12,14 @@ var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
 		{Name: "positions", Type: I32, Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Variants: elementwise(func(p RoPESplitBackwardParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
+	Include:  []string{"rope", "rope_split", "rope_gradient"},
+	Variants: elementwise(func(p RoPESplitParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
 	Halves:   [][]string{{"dq", "dk", "dv", "dx"}},
-	Even:     func(p RoPESplitBackwardParams) bool { return p.HeadDim%4 == 0 },
-	Axes: alongCount(func(p *RoPESplitBackwardParams) *Count { return &p.Tokens }, func(p RoPESplitBackwardParams) map[string]int64 {
+	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
+	Axes: alongCount(func(p *RoPESplitParams) *Count { return &p.Tokens }, func(p RoPESplitParams) map[string]int64 {
 		return splitSpans(p.Heads, p.KVHeads, p.HeadDim, "dx", "dq", "dk", "dv")
 	}, nil),
-	CPU: func(h Host, p RoPESplitBackwardParams, b Buffers) {
+	CPU: func(h Host, p RoPESplitParams, b Buffers) {
 		dq, dk, dv, table, positions, dx := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.I32(4), b.F32(5)
 		d, queries, keys := int(p.HeadDim), int(p.Heads*p.HeadDim), int(p.KVHeads*p.HeadDim)
 		add := p.Accumulate != 0
@@ -46,15 +37,15 @@ var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
 			}
 		})
 	},
-	Reference: func(p RoPESplitBackwardParams, b []Array) {
+	Reference: func(p RoPESplitParams, b []Array) {
 		table, positions, dx := b[3].F, b[4].I, b[5].F
 		splitHeads(p.Tokens, p.Heads, p.KVHeads, p.HeadDim, func(t, head, i, at int, part splitPart) {
 			to := t*int(p.width()) + head*int(p.HeadDim) + i
 			set(dx, to, turned(b[part].F[at-i:], table, positions[t], i, int(p.HeadDim), part, -1), p.Accumulate)
 		})
 	},
-	Cost: func(p RoPESplitBackwardParams) Cost { return ropeSplitCost(p.Tokens, p.Heads, p.KVHeads, p.HeadDim) },
-	Inputs: func(p RoPESplitBackwardParams, n []int) map[string]Input {
+	Cost: ropeSplitCost,
+	Inputs: func(p RoPESplitParams, n []int) map[string]Input {
 		return map[string]Input{"positions": integers(n[4], 0, n[3]/int(p.HeadDim))}
 	},
 	Cases: func() []Case {
@@ -63,7 +54,7 @@ var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
 				const positions = 50
 				n := int(tokens.Max)
 				return Case{
-					Params: RoPESplitBackwardParams{tokens, uint32(heads), uint32(kv), uint32(d), accumulate},
+					Params: RoPESplitParams{Tokens: tokens, Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d), Accumulate: accumulate},
 					Inputs: []Input{
 						{N: n * heads * d, Scale: 1}, {N: n * kv * d, Scale: 1}, {N: n * kv * d, Scale: 1},
 						{N: positions * d, Scale: 1}, integers(n, 0, positions), output(n*(heads+2*kv)*d, accumulate),
@@ -76,5 +67,3 @@ var RoPESplitBackward = Declare(Decl[RoPESplitBackwardParams]{
 		})
 	},
 })
-
-func (p RoPESplitBackwardParams) width() uint32 { return (p.Heads + 2*p.KVHeads) * p.HeadDim }

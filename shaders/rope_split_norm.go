@@ -13,14 +13,14 @@ type RoPESplitNormParams struct {
 	KVHeads uint32
 	HeadDim uint32
 	Values  uint32 // 1: x holds values too
-	Slot    uint32 // as RoPESplitParams'
+	Slot    uint32 `kernel:"layout"` // as RoPESplitParams'
 	Eps     float32
 }
 
-// RoPESplitNorm is RoPESplit with Qwen3's norms before the turn: every head of queries
-// is divided by its root mean square and scaled by wq [HeadDim], those of keys by wk.
-// rstd [Tokens,Heads+KVHeads] keeps what they were multiplied by. Without Values
-// x is [Tokens,(Heads+KVHeads)·HeadDim], and v is absent.
+// RoPESplitNorm is RoPESplit with Qwen3's QK-norm before the rotation: every head of
+// queries is divided by its root mean square and scaled by wq [HeadDim], those of keys by
+// wk. rstd [Tokens,Heads+KVHeads] keeps 1/rms. Without Values x is
+// [Tokens,(Heads+KVHeads)·HeadDim], and v is absent.
 var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 	Name: "rope_split_norm",
 	Bindings: []Binding{
@@ -34,14 +34,14 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		{Name: "v", Access: ReadWrite, Optional: true},
 		{Name: "rstd", Access: Write},
 	},
-	Include: []string{"sum", "group"},
-	Variants: byHead(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
+	Include: []string{"sum", "group", "rope"},
+	Variants: headReduction(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
 		return gridGroups(int(p.Tokens.Max * (p.normed() + p.Values*p.KVHeads)))
 	}}),
 	Halves: [][]string{{"x", "q", "k", "v"}, {"x", "q", "k"}},
 	Even:   func(p RoPESplitNormParams) bool { return p.HeadDim%4 == 0 },
 	Axes: func(p RoPESplitNormParams) []Axis {
-		if p.Slot != 0 { // where the rows of a cache lie, the step says
+		if p.Slot != 0 { // the step block holds the first row of the cache
 			return nil
 		}
 		return alongCount(func(p *RoPESplitNormParams) *Count { return &p.Tokens }, func(p RoPESplitNormParams) map[string]int64 {
@@ -122,18 +122,18 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		for i := range counted {
 			counted[i].Step = withWord(counted[i].Step, 5, 3)
 		}
-		small := call(N(3), 3, 2, 64, 1, 0, 0) // Eps is a part of what is divided by
+		small := call(N(3), 3, 2, 64, 1, 0, 0) // Eps matters in the denominator
 		small.Inputs[0].Scale = 1e-3
 		return append(counted, small.named("small values"), call(N(1), 1, 1, 2, 1, 0, 0), call(N(7), 3, 1, 6, 0, 0, 0), call(N(33), 16, 8, 128, 0, 0, 0), call(N(1), 9, 3, 64, 1, 5, 7),
 			call(N(5), 4, 2, 128, 1, 5, 1), call(N(3), 2, 1, 300, 1, 0, 0), call(N(300), 3, 2, 16, 1, 0, 0), call(N(5), 2, 2, 16, 0, 0, 0), call(N(4096), 15, 1, 8, 1, 0, 0))
 	},
 })
 
-// normed is the number of heads with a norm.
+// normed is the number of heads that are normalised.
 func (p RoPESplitNormParams) normed() uint32 { return p.Heads + p.KVHeads }
 
-// byHead are the variants of a kernel whose workgroups each work together on a head.
-func byHead[P any](passes ...DeclPass[P]) []DeclVariant[P] {
+// headReduction are the variants of a kernel whose workgroups each work together on a head.
+func headReduction[P any](passes ...DeclPass[P]) []DeclVariant[P] {
 	return []DeclVariant[P]{
 		{Name: "lanes", Group: 8, When: func(_ P, c Class) bool { return c == Software }, Passes: passes},
 		{Group: 64, Passes: passes},

@@ -1,4 +1,4 @@
-// A head a workgroup.
+// One workgroup per head.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -15,32 +15,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) { storev_v(to + i, loadv_x(start + i)); }
     return;
   }
-  var squares = no_sum();
+  var squares = zero_accumulator();
   for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) {
     let x = loadv_x(start + i);
-    squares = add_to(squares, x * x);
+    squares = accumulate(squares, x * x);
   }
-  let rstd = 1.0 / sqrt(group_sum(sum_of(value_of(squares)), local) / f32(p.head_dim) + p.eps);
+  let rstd = 1.0 / sqrt(group_sum(lane_sum(reduce(squares)), local) / f32(p.head_dim) + p.eps);
   if (local == 0u) { store_rstd(t * normed + head, rstd); }
   let half = p.head_dim / 2u;
   for (var i = WIDTH * local; i < half; i = i + WIDTH * GROUP) {
-    var x0 = loadv_x(start + i) * rstd;
-    var x1 = loadv_x(start + half + i) * rstd;
-    let angles = u32(load_positions(t)) * p.head_dim + i;
-    let c = loadv_table(angles);
-    let s = loadv_table(angles + half);
+    let x = Pair(loadv_x(start + i) * rstd, loadv_x(start + half + i) * rstd);
     if (head < p.heads) {
-      x0 = x0 * loadv_wq(i);
-      x1 = x1 * loadv_wq(half + i);
+      let y = rotate(Pair(x.first * loadv_wq(i), x.second * loadv_wq(half + i)), t, i, 1.0);
       let to = (t * p.heads + head) * p.head_dim + i;
-      storev_q(to, x0 * c - x1 * s);
-      storev_q(to + half, x1 * c + x0 * s);
+      storev_q(to, y.first);
+      storev_q(to + half, y.second);
     } else {
-      x0 = x0 * loadv_wk(i);
-      x1 = x1 * loadv_wk(half + i);
+      let y = rotate(Pair(x.first * loadv_wk(i), x.second * loadv_wk(half + i)), t, i, 1.0);
       let to = (kv + head - p.heads) * p.head_dim + i;
-      storev_k(to, x0 * c - x1 * s);
-      storev_k(to + half, x1 * c + x0 * s);
+      storev_k(to, y.first);
+      storev_k(to + half, y.second);
     }
   }
 }

@@ -13,9 +13,9 @@ type RoPESplitNormBackwardParams struct {
 	WithW       uint32 // they are wanted: a frozen layer needs none
 }
 
-// RoPESplitNormBackward computes the gradients of RoPESplitNorm without Values from
-// those of its queries and keys. With g a head's gradient turned back, it is
-// RMSNormBackward of every head: dx, and dwq and dwk as sums over all tokens and heads.
+// RoPESplitNormBackward computes the gradients of RoPESplitNorm without Values from those
+// of its queries and keys. With g a head's gradient rotated back, it is RMSNormBackward
+// of every head: dx, and dwq and dwk as sums over all tokens and heads.
 var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 	Name: "rope_split_norm_backward",
 	Bindings: []Binding{
@@ -31,8 +31,8 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 		{Name: "dwq", Access: ReadWrite, Optional: true},
 		{Name: "dwk", Access: ReadWrite, Optional: true},
 	},
-	Include: []string{"sum", "group", "place"},
-	Variants: byHead(
+	Include: []string{"sum", "group", "position", "rope", "rope_gradient"},
+	Variants: headReduction(
 		DeclPass[RoPESplitNormBackwardParams]{Grid: func(p RoPESplitNormBackwardParams) [3]uint32 {
 			return gridGroups(int(p.Tokens.Max * p.heads()))
 		}},
@@ -52,7 +52,7 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 			"x": row, "dx": row, "rstd": rowBytes(p.heads()), "positions": 4,
 			"dq": rowBytes(p.Heads * p.HeadDim), "dk": rowBytes(p.KVHeads * p.HeadDim),
 		}
-	}, func(p *RoPESplitNormBackwardParams, first uint32) { goOn(&p.AccumulateW, first) }),
+	}, func(p *RoPESplitNormBackwardParams, first uint32) { accumulateAfterFirst(&p.AccumulateW, first) }),
 	CPU: func(h Host, p RoPESplitNormBackwardParams, b Buffers) {
 		tokens, d := p.Tokens.At(h.Step()), int(p.HeadDim)
 		if p.WithW != 0 {
@@ -125,10 +125,11 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 
 func (p RoPESplitNormBackwardParams) heads() uint32 { return p.Heads + p.KVHeads }
 
-// chunks is how many partial sums of the weights' gradients there are, of 16 tokens each.
+// chunks is the number of partial sums of the weights' gradients, of 16 tokens each.
 func (p RoPESplitNormBackwardParams) chunks() int { return chunksOf(p.Tokens.Max, 16) }
 
-// heads32 does tokens [lo,hi) on the CPU and adds to acc, the gradients of both weights.
+// heads32 computes tokens [lo,hi) on the CPU and adds to acc, the gradients of both
+// weights.
 func (p RoPESplitNormBackwardParams) heads32(h Host, b Buffers, lo, hi int, acc []float32) {
 	x, rstd, table, positions, dx := b.F32(0), b.F32(3), b.F32(4), b.I32(5), b.F32(8)
 	d, queries, keys, heads := int(p.HeadDim), int(p.Heads), int(p.KVHeads), int(p.heads())

@@ -1,34 +1,15 @@
-struct Pair { first: Vec, second: Vec }
+// The gradient of pair i of a normed head, before its rotation.
+fn unrotated(t: u32, head: u32, i: u32) -> Pair { return rotate(load_dqk(t, head, i), t, i, -1.0); }
 
-// The gradient of a head's pair i, turned back.
-fn turned_back(t: u32, head: u32, i: u32) -> Pair {
-  let half = p.head_dim / 2u;
-  var g0: Vec;
-  var g1: Vec;
-  if (head < p.heads) {
-    let at = (t * p.heads + head) * p.head_dim + i;
-    g0 = loadv_dq(at);
-    g1 = loadv_dq(at + half);
-  } else {
-    let at = (t * p.kv_heads + head - p.heads) * p.head_dim + i;
-    g0 = loadv_dk(at);
-    g1 = loadv_dk(at + half);
-  }
-  let angles = u32(load_positions(t)) * p.head_dim + i;
-  let c = loadv_table(angles);
-  let s = loadv_table(angles + half);
-  return Pair(g0 * c + g1 * s, g1 * c - g0 * s);
-}
-
-// turned_back, times the norm's weight.
+// unrotated, times the norm's weight.
 fn scaled(t: u32, head: u32, i: u32) -> Pair {
   let half = p.head_dim / 2u;
-  let g = turned_back(t, head, i);
+  let g = unrotated(t, head, i);
   if (head < p.heads) { return Pair(g.first * loadv_wq(i), g.second * loadv_wq(half + i)); }
   return Pair(g.first * loadv_wk(i), g.second * loadv_wk(half + i));
 }
 
-// dx, a head a workgroup.
+// dx, one workgroup per head.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -40,12 +21,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let start = row * p.head_dim;
   let half = p.head_dim / 2u;
   let rstd = load_rstd(row);
-  var dot = no_sum(); // of g·x̂
+  var dot = zero_accumulator(); // of g·x̂
   for (var i = WIDTH * local; i < half; i = i + WIDTH * GROUP) {
     let g = scaled(t, head, i);
-    dot = add_to(dot, g.first * (loadv_x(start + i) * rstd) + g.second * (loadv_x(start + half + i) * rstd));
+    dot = accumulate(dot, g.first * (loadv_x(start + i) * rstd) + g.second * (loadv_x(start + half + i) * rstd));
   }
-  let mean_gx = group_sum(sum_of(value_of(dot)), local) / f32(p.head_dim);
+  let mean_gx = group_sum(lane_sum(reduce(dot)), local) / f32(p.head_dim);
   for (var i = WIDTH * local; i < half; i = i + WIDTH * GROUP) {
     let g = scaled(t, head, i);
     var dx0 = rstd * (g.first - loadv_x(start + i) * rstd * mean_gx);
@@ -59,35 +40,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
-// dwq and dwk of 16 tokens, a pair of columns an invocation, into scratch
+// dwq and dwk of 16 tokens, one pair of columns per invocation, into scratch
 // [2,chunks,HeadDim].
 @compute @workgroup_size(64)
 fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) local: u32) {
   let half = p.head_dim / 2u;
-  let most = (p.tokens_max + 15u) / 16u;
-  let at = place(group_index(group, groups), local, half);
-  if (at.row >= 2u * most || at.col >= half || p.with_w == 0u) { return; }
+  let chunk_count = (p.tokens_max + 15u) / 16u;
+  let at = position(group_index(group, groups), local, half);
+  if (at.row >= 2u * chunk_count || at.col >= half || p.with_w == 0u) { return; }
   var head = 0u;
   var end = p.heads;
-  if (at.row >= most) {
+  if (at.row >= chunk_count) {
     head = p.heads;
     end = p.heads + p.kv_heads;
   }
-  let token = at.row % most * 16u;
-  var dw0 = no_sum();
-  var dw1 = no_sum();
+  let token = at.row % chunk_count * 16u;
+  var dw0 = zero_accumulator();
+  var dw1 = zero_accumulator();
   for (; head < end; head = head + 1u) {
     for (var t = token; t < min(token + 16u, tokens()); t = t + 1u) {
       let row = t * (p.heads + p.kv_heads) + head;
       let x = row * p.head_dim + at.col;
-      let g = turned_back(t, head, at.col);
-      dw0 = add_to(dw0, g.first * (loadv_x(x) * load_rstd(row)));
-      dw1 = add_to(dw1, g.second * (loadv_x(x + half) * load_rstd(row)));
+      let g = unrotated(t, head, at.col);
+      dw0 = accumulate(dw0, g.first * (loadv_x(x) * load_rstd(row)));
+      dw1 = accumulate(dw1, g.second * (loadv_x(x + half) * load_rstd(row)));
     }
   }
-  storev_scratch(at.row * p.head_dim + at.col, value_of(dw0));
-  storev_scratch(at.row * p.head_dim + half + at.col, value_of(dw1));
+  storev_scratch(at.row * p.head_dim + at.col, reduce(dw0));
+  storev_scratch(at.row * p.head_dim + half + at.col, reduce(dw1));
 }
 
 // The sums of the chunks.
@@ -99,13 +80,13 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
   let weight = col / p.head_dim;
   let i = col % p.head_dim;
   let first = weight * ((p.tokens_max + 15u) / 16u);
-  var dw = no_sum();
+  var dw = zero_accumulator();
   for (var chunk = 0u; chunk < (tokens() + 15u) / 16u; chunk = chunk + 1u) {
-    dw = add_to(dw, loadv_scratch((first + chunk) * p.head_dim + i));
+    dw = accumulate(dw, loadv_scratch((first + chunk) * p.head_dim + i));
   }
   if (weight == 0u) {
-    storev_dwq(i, value_of(dw) + select(Vec(0.0), loadv_dwq(i), p.accumulate_w != 0u));
+    storev_dwq(i, reduce(dw) + select(Vec(0.0), loadv_dwq(i), p.accumulate_w != 0u));
   } else {
-    storev_dwk(i, value_of(dw) + select(Vec(0.0), loadv_dwk(i), p.accumulate_w != 0u));
+    storev_dwk(i, reduce(dw) + select(Vec(0.0), loadv_dwk(i), p.accumulate_w != 0u));
   }
 }

@@ -24,7 +24,7 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 		{Name: "y", Access: Write},
 	},
 	Include:  []string{"exp", "sum", "group"},
-	Variants: byGroup(func(p SoftmaxParams) uint32 { return p.Cols }, DeclPass[SoftmaxParams]{Grid: func(p SoftmaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p SoftmaxParams) uint32 { return p.Cols }, DeclPass[SoftmaxParams]{Grid: func(p SoftmaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *SoftmaxParams) *Count { return &p.Rows }, func(p SoftmaxParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols), "mask": rowBytes(p.Cols), "y": rowBytes(p.Cols)}
 	}, nil),
@@ -40,16 +40,16 @@ var Softmax = Declare(Decl[SoftmaxParams]{
 		cols := int(p.Cols)
 		for r := range int(p.Rows.Max) {
 			x, mask, y := b[0].F[r*cols:][:cols], b[1].I[r*cols:][:cols], b[2].F[r*cols:][:cols]
-			most, sum := math.Inf(-1), 0.0
+			rowMax, sum := math.Inf(-1), 0.0
 			for i, v := range x {
 				if mask[i] != 0 {
-					most = max(most, v)
+					rowMax = max(rowMax, v)
 				}
 			}
 			for i, v := range x {
 				y[i] = 0
 				if mask[i] != 0 {
-					y[i] = math.Exp(v - most)
+					y[i] = math.Exp(v - rowMax)
 					sum += y[i]
 				}
 			}

@@ -23,7 +23,7 @@ var SoftmaxBackward = Declare(Decl[SoftmaxBackwardParams]{
 		{Name: "dx", Access: ReadWrite},
 	},
 	Include:  []string{"sum", "group"},
-	Variants: byGroup(func(p SoftmaxBackwardParams) uint32 { return p.Cols }, DeclPass[SoftmaxBackwardParams]{Grid: func(p SoftmaxBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
+	Variants: rowReduction(func(p SoftmaxBackwardParams) uint32 { return p.Cols }, DeclPass[SoftmaxBackwardParams]{Grid: func(p SoftmaxBackwardParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *SoftmaxBackwardParams) *Count { return &p.Rows }, func(p SoftmaxBackwardParams) map[string]int64 {
 		return map[string]int64{"y": rowBytes(p.Cols), "dy": rowBytes(p.Cols), "dx": rowBytes(p.Cols)}
 	}, nil),

@@ -15,10 +15,10 @@ import (
 //go:embed *.wgsl *.comp
 var sources embed.FS
 
-// WGSL returns the whole shader of a variant: the declarations generated from
-// the kernel (parameter block, step block, bindings, load and store functions),
-// the files that it includes and the text of its .wgsl file. A literal takes the
-// place of GROUP in @workgroup_size(GROUP), where older compilers want one.
+// WGSL returns the whole shader of a variant: the declarations generated from the kernel
+// (parameter block, step block, bindings, load and store functions), the files that it
+// includes and the text of its .wgsl file. GROUP in @workgroup_size(GROUP) is replaced by
+// a literal, which older compilers require.
 func (k *Kernel) WGSL(v *Variant) (string, error) {
 	if v.text != "" {
 		return v.text, nil
@@ -40,7 +40,7 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 	return v.Literal(w.String()), nil
 }
 
-// Literal puts a number in place of @workgroup_size(GROUP).
+// Literal replaces GROUP in @workgroup_size(GROUP) by the number.
 func (v *Variant) Literal(text string) string {
 	return strings.ReplaceAll(text, "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group))
 }
@@ -48,8 +48,8 @@ func (v *Variant) Literal(text string) string {
 // Bindings 0 and 1 are the parameter and step blocks; storage buffers follow.
 const FirstStorageBinding = 2
 
-// Files names the files that a variant is made of, in order: "include_exp.wgsl". What
-// its bindings take of BindingsFile stands behind those of base.
+// Files are the names of a variant's source files, in order: "include_exp.wgsl". The
+// bindings' parts of BindingsFile come after those of base.
 func (v *Variant) Files() []string {
 	if v.Cooperative != nil {
 		var names []string
@@ -60,7 +60,7 @@ func (v *Variant) Files() []string {
 	}
 	var names []string
 	for _, include := range slices.Concat(v.base(), v.Include) {
-		names = append(names, "include_"+v.wide(include)+".wgsl")
+		names = append(names, "include_"+v.textOf(include)+".wgsl")
 	}
 	return append(names, v.Source+".wgsl")
 }
@@ -79,9 +79,9 @@ func SourceFile(name string) (string, error) {
 	return string(text), err
 }
 
-// WithText returns the kernel with one variant alone, whose whole shader is text:
-// tests plant errors so. It runs whatever the parameters are; where shaders are not
-// compiled from WGSL at run time, with its module alone.
+// WithText returns the kernel with a single variant whose whole shader is text, for tests
+// that plant errors. It runs with any parameters. Where shaders are not compiled from
+// WGSL at run time, it needs module.
 func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 	altered, planted := *k, *v
 	planted.Name = v.Name + "~" + Hash([]byte(text))[:16]
@@ -90,11 +90,11 @@ func (k *Kernel) WithText(v *Variant, text string, module []byte) *Kernel {
 	return &altered
 }
 
-// As is WithText for a variant that runs as it would on a target, whatever the device
-// says of itself: tests try so what no device at hand offers.
-func (k *Kernel) As(t Target, v *Variant, text string, module []byte) *Kernel {
+// WithCaps is WithText for a variant that runs as on a device with these capabilities,
+// for tests of what no available device supports.
+func (k *Kernel) WithCaps(t DeviceCaps, v *Variant, text string, module []byte) *Kernel {
 	altered := k.WithText(v, text, module)
-	altered.Variants[0].as = &t
+	altered.Variants[0].caps = &t
 	return altered
 }
 
@@ -107,8 +107,8 @@ func writeConsts(w *strings.Builder, v *Variant) {
 	}
 }
 
-// writeParams turns the Go struct into the WGSL block and, for every Count,
-// a function of its name that gives the rows to do.
+// writeParams declares the WGSL block of the Go struct and, for every Count, a function
+// of its name that returns the number of rows.
 func writeParams(w *strings.Builder, t reflect.Type) {
 	w.WriteString("struct Params {\n")
 	var counts []string
@@ -131,11 +131,14 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 	}
 }
 
-// wide is the name of an include file: what ends in "vec" has one text for single
-// floats and one for pairs.
-func (v *Variant) wide(include string) string {
+// pairIncludes are the include files with two texts: NAME1 for single floats and NAME2
+// for pairs.
+var pairIncludes = []string{"vec", "exp_vec"}
+
+// textOf is the name of an include's text for the variant's storage.
+func (v *Variant) textOf(include string) string {
 	switch {
-	case !strings.HasSuffix(include, "vec"):
+	case !slices.Contains(pairIncludes, include):
 		return include
 	case v.Storage.Bindings == 0:
 		return include + "1"
@@ -150,7 +153,7 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 	}
 }
 
-// writeBinding declares a binding and how it is read and written.
+// writeBinding declares a binding and its load and store functions.
 //
 //   - load and store take element i.
 //   - load4 and store4 take four elements from i on, of which the first n, at least
@@ -164,7 +167,7 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
 	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
 	var view string
-	var forms []string // each with a part to load and one to store
+	var forms []string // each with a part for load and one for store
 	switch {
 	case element.Half() && slices.Contains(v.Vec4, b.Name):
 		view, forms = "vec2<u32>", []string{"half vec4"}
@@ -201,8 +204,8 @@ func (a Access) verbs() []string {
 	return []string{"load", "store"}
 }
 
-// PackParams lays the parameters out as the shader's uniform block reads them:
-// little-endian 32-bit words, padded to 16 bytes.
+// PackParams packs the parameters for the shader's uniform block: little-endian 32-bit
+// words, padded to 16 bytes.
 func PackParams(params any) []uint32 {
 	v := reflect.ValueOf(params)
 	var words []uint32

@@ -25,7 +25,7 @@ func (k *Kernel) SPIRV(v *Variant) ([]byte, error) {
 	return module, nil
 }
 
-// Manifest is spirv/manifest.json: what the committed modules were made from.
+// Manifest is spirv/manifest.json: the sources of the committed modules.
 type Manifest struct {
 	Generator string            `json:"generator"` // "tools/shadergen"
 	Compiler  string            `json:"compiler"`  // "naga 30.0.1"
@@ -68,9 +68,8 @@ func Sources() (map[string]string, error) {
 	return sources, nil
 }
 
-// Stale returns the variants whose committed module was not made from their
-// present text, each with the reason; nothing when all are fresh. A module
-// without a variant is stale too.
+// Stale returns the variants whose committed module was not compiled from their current
+// text, each with the reason. A module without a variant is stale too.
 func Stale() (map[string]string, error) {
 	manifest, err := ReadManifest()
 	if err != nil {

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Storage says which bindings of a call keep their floats in 16 bits, two to a
-// word, and as which type. The zero Storage is a call of 32-bit floats. Arithmetic
-// is always in 32 bits; what is stored is rounded to the nearest, ties to even.
+// Storage is the set of bindings of a call with floats of 16 bits, two to a word, and
+// their type. The zero Storage is a call of 32-bit floats. Arithmetic is always in 32
+// bits; stores round to the nearest, ties to even.
 type Storage struct {
 	Type     Type   // BF16 or F16
 	Bindings uint32 // bit i: binding i
 }
 
-// Halves says that the bindings of the given names are stored as 16-bit floats.
+// Halves is the storage with the bindings of the given names in 16 bits.
 func (k *Kernel) Halves(t Type, names ...string) Storage {
 	s := Storage{Type: t}
 	for _, name := range names {
@@ -79,7 +79,7 @@ func (k *Kernel) Storages() []Storage {
 	return all
 }
 
-// Stores says whether the kernel takes these parameters with this storage.
+// Stores reports whether the kernel supports these parameters with this storage.
 func (k *Kernel) Stores(params any, s Storage) bool {
 	if s.Bindings == 0 {
 		return true
@@ -87,8 +87,8 @@ func (k *Kernel) Stores(params any, s Storage) bool {
 	return slices.ContainsFunc(k.Variants, func(v Variant) bool { return v.Storage == s && v.Runs(params) })
 }
 
-// halved are a variant's forms with 16-bit storage, one for each declared set of
-// bindings and each type.
+// halved returns a variant with 16-bit storage, for each declared set of bindings and
+// each type.
 func halved(k *Kernel, v Variant, sets [][]string) []Variant {
 	var all []Variant
 	for _, set := range sets {

@@ -23,7 +23,7 @@ var Sum = Declare(Decl[SumParams]{
 	Variants: sumVariants(0),
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
-		func(p *SumParams, first uint32) { goOn(&p.Accumulate, first) }),
+		func(p *SumParams, first uint32) { accumulateAfterFirst(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
@@ -51,7 +51,7 @@ var SumSquares = Declare(Decl[SumParams]{
 	Variants: sumVariants(1),
 	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
 	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
-		func(p *SumParams, first uint32) { goOn(&p.Accumulate, first) }),
+		func(p *SumParams, first uint32) { accumulateAfterFirst(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
 		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
@@ -67,10 +67,10 @@ var SumSquares = Declare(Decl[SumParams]{
 	Cases: sumCases,
 })
 
-// sumPiece is the number of elements that one partial sum covers.
+// sumPiece is the number of elements of a partial sum.
 const sumPiece = 1 << 14
 
-// sumPieces adds up f over pieces of x.
+// sumPieces adds up f over chunks of x.
 func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
 	sums := make([]float64, (len(x)+sumPiece-1)/sumPiece)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
@@ -88,9 +88,9 @@ func total[F float32 | float64](x []F) (sum float64) {
 	return sum
 }
 
-// sumVariants are byGroup's with the constant that tells the kernels apart.
+// sumVariants are rowReduction's with the constant that distinguishes the kernels.
 func sumVariants(squares uint32) []DeclVariant[SumParams] {
-	variants := byGroup(func(p SumParams) uint32 { return sumPiece },
+	variants := rowReduction(func(p SumParams) uint32 { return sumPiece },
 		DeclPass[SumParams]{Entry: "chunks", Grid: func(p SumParams) [3]uint32 { return gridGroups(chunksOf(p.N.Max, sumPiece)) }},
 		DeclPass[SumParams]{Grid: func(SumParams) [3]uint32 { return [3]uint32{1, 1, 1} }},
 	)

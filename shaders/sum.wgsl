@@ -10,17 +10,17 @@ fn chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   let chunk = group_index(group, groups);
   if (chunk >= (p.n_max + 16383u) / 16384u) { return; }
   let end = min(chunk * 16384u + 16384u, n());
-  var sum = no_sum();
-  for (var i = chunk * 16384u + local; i < end; i = i + GROUP) { sum = add_to(sum, term(i)); }
-  let total = group_sum(value_of(sum), local);
+  var sum = zero_accumulator();
+  for (var i = chunk * 16384u + local; i < end; i = i + GROUP) { sum = accumulate(sum, term(i)); }
+  let total = group_sum(reduce(sum), local);
   if (local == 0u) { store_scratch(chunk, total); }
 }
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32) {
-  var sum = no_sum();
-  for (var i = local; i < (n() + 16383u) / 16384u; i = i + GROUP) { sum = add_to(sum, load_scratch(i)); }
-  var y = group_sum(value_of(sum), local);
+  var sum = zero_accumulator();
+  for (var i = local; i < (n() + 16383u) / 16384u; i = i + GROUP) { sum = accumulate(sum, load_scratch(i)); }
+  var y = group_sum(reduce(sum), local);
   if (local == 0u) {
     if (p.accumulate != 0u) { y = y + load_y(0u); }
     store_y(0u, y);

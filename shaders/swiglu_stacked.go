@@ -13,16 +13,16 @@ type SwiGLUStackedParams struct {
 	Cols uint32 // of y
 }
 
-// SwiGLUStacked is SwiGLU of gates and ups that lie side by side in the rows of
-// x [Rows,2·Cols]: y [Rows,Cols].
+// SwiGLUStacked is SwiGLU of gates and ups that are concatenated in the rows of x
+// [Rows,2·Cols]: y [Rows,Cols].
 var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 	Name: "swiglu_stacked",
 	Bindings: []Binding{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"exp", "exp_vec", "place"},
-	Variants: along(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Include:  []string{"exp", "exp_vec", "position"},
+	Variants: rowwise(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p SwiGLUStackedParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *SwiGLUStackedParams) *Count { return &p.Rows }, func(p SwiGLUStackedParams) map[string]int64 {
@@ -60,6 +60,6 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 	},
 })
 
-// extremeGates are a row of gates and of what they let through, of size 1: what flushes
-// small numbers to 0 may not multiply them with infinity.
+// extremeGates are a row of extreme gates, and ups of size 1: a form that flushes small
+// numbers to 0 must not multiply them by infinity.
 var extremeGates = slices.Concat(extremes, []float32{1}, slices.Repeat([]float32{0.5, -1.5}, (len(extremes)+1)/2))

@@ -13,8 +13,8 @@ type SwiGLUStackedBackwardParams struct {
 	Accumulate uint32 // 1: add to dx
 }
 
-// SwiGLUStackedBackward is SwiGLUBackward where gates and ups lie side by side in the
-// rows of x [Rows,2·Cols], and their gradients in those of dx.
+// SwiGLUStackedBackward is SwiGLUBackward for gates and ups that are concatenated in the
+// rows of x [Rows,2·Cols], as are their gradients in dx.
 var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 	Name: "swiglu_stacked_backward",
 	Bindings: []Binding{
@@ -22,8 +22,8 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include:  []string{"exp", "exp_vec", "place"},
-	Variants: along(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
+	Include:  []string{"exp", "exp_vec", "position"},
+	Variants: rowwise(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "dy", "dx"}},
 	Even:     func(p SwiGLUStackedBackwardParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *SwiGLUStackedBackwardParams) *Count { return &p.Rows }, func(p SwiGLUStackedBackwardParams) map[string]int64 {

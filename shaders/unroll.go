@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// Unroll writes out the loops of a WGSL text that run over a small constant, as
-// far as they contain no break and no continue. A compiler that clamps indices,
-// as WebGPU's must, clamps none that is a literal, and a driver recognises a loop
-// over an array only where its counter is not clamped: else the array lies in
-// memory and not in registers.
+// Unroll unrolls the loops of a WGSL text with a small constant number of iterations and
+// without break or continue. WebGPU's compiler must clamp indices except literals, and a
+// driver keeps an array in registers only where the index of the loop over it is not
+// clamped.
 func Unroll(text string) string {
 	return unroll(text, smallConstants(text))
 }
 
-// maxUnroll is the most times that a body is written.
+// maxUnroll is the largest number of iterations that are unrolled.
 const maxUnroll = 4
 
 var (
@@ -65,8 +64,7 @@ func unroll(text string, constants map[string]int) string {
 	}
 }
 
-// closing is the index of the brace that closes a block whose opening one stands
-// before text.
+// closing is the index of the brace that closes the block at whose start text begins.
 func closing(text string) int {
 	depth := 1
 	for i, c := range text {
@@ -83,7 +81,7 @@ func closing(text string) int {
 	return len(text) - 1
 }
 
-// replaceName replaces a variable, but no component that is called like it.
+// replaceName replaces a variable, but not a component of the same name.
 func replaceName(text, name, by string) string {
 	return regexp.MustCompile(`(^|[^.\w])`+name+`\b`).ReplaceAllString(text, "${1}"+by)
 }

@@ -39,7 +39,7 @@ func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 	e := &ImageEmbedder{batch: batch, Capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
-	e.vectors = engine.NewBuffer("picture vectors", engine.Room(m.Storage(), capacity*slots*v.HiddenSize))
+	e.vectors = engine.NewBuffer("picture vectors", engine.BufferSize(m.Storage(), capacity*slots*v.HiddenSize))
 	e.vectors.Type = m.Storage()
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {

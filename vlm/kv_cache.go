@@ -19,7 +19,7 @@ type Cache struct {
 // NewCache describes a cache; engine.Allocate places its buffers.
 func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
-	bytes := engine.Room(t, capacity*c.NumKeyValueHeads*c.HeadDim)
+	bytes := engine.BufferSize(t, capacity*c.NumKeyValueHeads*c.HeadDim)
 	for i := range c.NumHiddenLayers {
 		cache.Buffers = append(cache.Buffers,
 			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))

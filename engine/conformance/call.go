@@ -11,10 +11,10 @@ import (
 	"patchwork/shaders"
 )
 
-// Call is a program of one dispatch over buffers of its own. Every binding starts
-// at the smallest offset that is legal and not 0, with a guard before it and one
-// behind. The one behind is bound too, and so is one behind the scratch: a device
-// that keeps kernels to what is bound would hide what they do past the end.
+// Call is a program of one dispatch over buffers of its own. Every binding starts at the
+// smallest legal offset above 0, with a guard before and after it. The one after it is
+// part of the binding, as is one after the scratch: a device that clamps accesses to the
+// binding would hide those past the end.
 type Call struct {
 	dev      engine.Device
 	buffers  []*engine.Buffer // nil where a binding is absent
@@ -24,9 +24,10 @@ type Call struct {
 	scratch  int64 // bytes
 }
 
-// NewCall places and compiles a case. contents are those of kernelcheck.Fill. The
-// dispatch is cut to bind at most so many bytes of a buffer; 0 = no limit.
-func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32, most int64) (_ *Call, err error) {
+// NewCall allocates the buffers of a case and compiles it. contents are those of
+// kernelcheck.Fill. The dispatch is divided to bind at most limit bytes of a buffer; 0 =
+// no limit.
+func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]uint32, limit int64) (_ *Call, err error) {
 	x := &Call{dev: dev, buffers: make([]*engine.Buffer, len(contents))}
 	defer func() {
 		if err != nil {
@@ -41,7 +42,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 			continue
 		}
 		t := c.Storage.Of(i, k.Bindings[i])
-		bytes := engine.Room(t, len(w))
+		bytes := engine.BufferSize(t, len(w))
 		b := engine.NewBuffer(k.Bindings[i].Name, bytes+2*engine.Alignment)
 		if t.Half() {
 			b.Type = t
@@ -58,12 +59,12 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 	}
 	x.scratch = k.Scratch(c.Params)
 	program := engine.NewProgram(k.Name)
-	program.Dispatch(k.WithRoom(engine.Alignment), c.Params, views...)
+	program.Dispatch(k.WithScratchPadding(engine.Alignment), c.Params, views...)
 	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
 	if err != nil {
 		return nil, err
 	}
-	x.program, err = dev.Compile(plan.Within(most), nil)
+	x.program, err = dev.Compile(plan.Within(limit), nil)
 	return x, err
 }
 
@@ -80,7 +81,7 @@ func (x *Call) Reset(contents [][]uint32) error {
 	return nil
 }
 
-// garbage fills the scratch, which holds nothing before a call.
+// garbage fills the scratch, whose contents are undefined before a call.
 func (x *Call) garbage() error {
 	if x.scratch == 0 {
 		return nil
@@ -98,8 +99,8 @@ func (x *Call) Run(ctx context.Context, step []uint32) error {
 	return x.program.Run(ctx, &block)
 }
 
-// Read returns a binding's elements as words, nil where it is absent, and whether its guards
-// are as they were.
+// Read returns a binding's elements as words, nil where it is absent, and whether its
+// guards are unchanged.
 func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	b := x.buffers[i]
 	if b == nil {
@@ -114,7 +115,7 @@ func (x *Call) Read(i int) (words []uint32, intact bool, err error) {
 	return kernelcheck.Unpack(b.Type, all[len(g):end], x.lengths[i]), slices.Equal(all[:len(g)], g) && slices.Equal(all[end:], g), nil
 }
 
-// ScratchIntact says whether nothing was written behind the scratch.
+// ScratchIntact reports whether nothing was written past the scratch.
 func (x *Call) ScratchIntact() (bool, error) {
 	if x.scratch == 0 {
 		return true, nil
@@ -126,7 +127,7 @@ func (x *Call) ScratchIntact() (bool, error) {
 	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
 }
 
-// Free releases what the call holds.
+// Free releases the call's buffers and program.
 func (x *Call) Free() {
 	if x.program != nil {
 		x.program.Free()
@@ -134,9 +135,9 @@ func (x *Call) Free() {
 	engine.Free(x.memories)
 }
 
-// guard is what lies before and behind binding i. Every other word is NaN; the
-// others are numbers that differ from binding to binding, since what is computed
-// from NaN often is the same NaN.
+// guard is the contents of the guards of binding i. Every other word is NaN; the others
+// are numbers that differ between bindings, since computing with NaN often gives the same
+// NaN.
 func guard(i int) []uint32 {
 	words := make([]uint32, engine.Alignment/4)
 	for j := range words {

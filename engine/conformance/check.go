@@ -1,8 +1,7 @@
-// Package conformance holds every kernel, on any device and in every variant, to
-// its float64 reference: by the cases that the kernel declares, and by ones with
-// special values that it derives from them. Package enginetest runs it as a test,
-// tools/conformance prints it as a table, and package mutation plants errors for
-// it to find.
+// Package conformance compares every kernel, on any device and in every variant, with its
+// float64 reference, for the cases that the kernel declares and for cases with special
+// values derived from them. Package enginetest runs it as a test, tools/conformance
+// prints it as a table, and package mutation plants errors for it to find.
 package conformance
 
 import (
@@ -15,7 +14,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Prepared is a case with its contents and what they should become.
+// Prepared is a case with its contents and expected results.
 type Prepared struct {
 	shaders.Case
 	contents [][]uint32
@@ -28,17 +27,16 @@ func Prepare(k *shaders.Kernel, c shaders.Case) Prepared {
 	return Prepared{c, contents, kernelcheck.Reference(k, c, contents)}
 }
 
-// Check runs one call and compares it with its reference. worst is the largest
-// error of an element as a part of what is allowed; err says which bindings are
-// wrong, and where.
+// Check runs one call and compares it with its reference. worst is the largest error of
+// an element relative to its tolerance; err lists the bindings that are wrong, and where.
 func Check(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared) (worst float64, err error) {
 	return CheckWithin(ctx, dev, k, c, 0)
 }
 
-// CheckWithin is Check with the call cut to bind at most so many bytes of a buffer;
-// 0 = no limit.
-func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared, most int64) (worst float64, err error) {
-	call, err := NewCall(dev, k, c.Case, c.contents, most)
+// CheckWithin is Check with the call divided to bind at most limit bytes of a buffer; 0 =
+// no limit.
+func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Prepared, limit int64) (worst float64, err error) {
+	call, err := NewCall(dev, k, c.Case, c.contents, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -47,7 +45,7 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 		return 0, err
 	}
 	variant, _ := dev.Info().Choose(k, c.Params, c.Storage)
-	tolerated := kernelcheck.In(variant, c.Case)
+	tolerated := kernelcheck.ForVariant(variant, c.Case)
 	var wrong []error
 	for i, in := range c.Inputs {
 		if in.Absent {
@@ -59,7 +57,7 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 		}
 		name := k.Bindings[i].Name
 		if !intact {
-			wrong = append(wrong, fmt.Errorf("binding %s: wrote beyond its ends", name))
+			wrong = append(wrong, fmt.Errorf("binding %s: wrote outside its bounds", name))
 		}
 		e, err := kernelcheck.Compare(k, i, tolerated, got, c.contents[i], c.want[i])
 		if err != nil {
@@ -70,7 +68,7 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 	if intact, err := call.ScratchIntact(); err != nil {
 		return 0, err
 	} else if !intact {
-		wrong = append(wrong, errors.New("wrote behind its scratch"))
+		wrong = append(wrong, errors.New("wrote past its scratch"))
 	}
 	if len(wrong) > 0 {
 		return worst, &MismatchError{errors.Join(wrong...)}
@@ -78,10 +76,10 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 	return worst, nil
 }
 
-// MismatchError says where a kernel's results differ from the reference's.
+// MismatchError reports where a kernel's results differ from the reference's.
 type MismatchError struct{ err error }
 
 func (e *MismatchError) Error() string { return e.err.Error() }
 
-// Large says whether a case has a million elements or more in one binding.
+// Large reports whether a case has a million elements or more in one binding.
 func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }

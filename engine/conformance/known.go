@@ -1,32 +1,48 @@
 package conformance
 
 import (
+	"fmt"
 	"regexp"
 
 	"patchwork/engine"
 	"patchwork/shaders"
 )
 
-// Known is a failure that a device is known for: its driver's fault, or a freedom
-// that the specification leaves it. It is shown, and one that no longer happens is
-// reported.
+// Known is a failure that is expected of a device: its driver's fault, or a freedom
+// that the specification leaves it. It is reported as such, and so is one that no
+// longer happens. A failure with another error is not the known one.
 type Known struct {
-	Device *regexp.Regexp // of the device's name, driver and kind, with spaces between
+	Device *regexp.Regexp // matches the device's name, driver and kind, with spaces between
 	Kernel string
 	Case   *regexp.Regexp
+	Error  *regexp.Regexp // matches the error's message
 	Reason string
 }
 
 // KnownFailures of all devices.
 var KnownFailures = []Known{}
 
-// known returns the declaration that a call's failure falls under, nil for none.
-func known(all []Known, info engine.Info, k *shaders.Kernel, c shaders.Case) *Known {
+// known returns the declarations for a call on a device.
+func known(all []Known, info engine.Info, k *shaders.Kernel, c shaders.Case) (found []Known) {
 	device := info.Device + " " + info.Name + " " + info.Driver + " " + info.Kind
-	for i, f := range all {
+	for _, f := range all {
 		if f.Kernel == k.Name && f.Device.MatchString(device) && f.Case.MatchString(c.Name) {
-			return &all[i]
+			found = append(found, f)
 		}
 	}
-	return nil
+	return found
+}
+
+// expect compares a result with the declarations for it: Known becomes the reason of
+// the one whose error it has, or of the first where it passed.
+func (r *Result) expect(declared []Known) {
+	for _, f := range declared {
+		if r.Err == nil || f.Error.MatchString(r.Err.Error()) {
+			r.Known = f.Reason
+			return
+		}
+	}
+	if len(declared) > 0 {
+		r.Err = fmt.Errorf("not the known failure, whose error matches %q: %w", declared[0].Error, r.Err)
+	}
 }

@@ -9,12 +9,12 @@ import (
 	"patchwork/shaders"
 )
 
-// Result is what became of a case in one variant.
+// Result is the result of a case in one variant.
 type Result struct {
 	Kernel  string
 	Variant string // "plain" where it has no name
 	Case    string
-	Worst   float64 // the largest error of an element, as a part of what is allowed
+	Worst   float64 // the largest error of an element, relative to its tolerance
 	Err     error   // nil where the case passed
 	Known   string  // the reason of a declared failure
 }
@@ -26,19 +26,19 @@ type Status string
 const (
 	Passed Status = "passed"
 	Failed Status = "failed"
-	Fails  Status = "known"  // it fails as declared
-	Mended Status = "mended" // it is declared to fail, and passes
+	XFail  Status = "xfail" // it fails as declared
+	XPass  Status = "xpass" // it is declared to fail, and passes
 )
 
-// Status tells how the result counts.
+// Status is how the result counts.
 func (r Result) Status() Status {
 	switch {
 	case r.Err == nil && r.Known == "":
 		return Passed
 	case r.Err == nil:
-		return Mended
+		return XPass
 	case r.Known != "":
-		return Fails
+		return XFail
 	}
 	return Failed
 }
@@ -51,20 +51,18 @@ func Try(ctx context.Context, dev engine.Device, k *shaders.Kernel, v Variant, c
 func try(ctx context.Context, failures []Known, dev engine.Device, k *shaders.Kernel, v Variant, c Prepared) Result {
 	r := Result{Kernel: k.Name, Variant: v.Label(), Case: c.Name}
 	v.With(dev, func() { r.Worst, r.Err = Check(ctx, dev, k, c) })
-	if f := known(failures, dev.Info(), k, c.Case); f != nil {
-		r.Known = f.Reason
-	}
+	r.expect(known(failures, dev.Info(), k, c.Case))
 	return r
 }
 
-// Options say what Run leaves out.
+// Options restrict Run.
 type Options struct {
 	Kernels *regexp.Regexp // nil for all
 	Short   bool           // without cases that are large or take long
 }
 
-// Run checks every case of every kernel, in every variant that the device can run,
-// and hands each result to each. It stops when the context is cancelled.
+// Run checks every case of every kernel, in every variant that the device can run, and
+// calls each with each result. It stops when the context is cancelled.
 func Run(ctx context.Context, dev engine.Device, o Options, each func(Result)) error {
 	for _, k := range shaders.All() {
 		if o.Kernels != nil && !o.Kernels.MatchString(k.Name) {

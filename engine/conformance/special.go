@@ -10,15 +10,15 @@ import (
 	"patchwork/shaders"
 )
 
-// special is a value that is put into an input, in place of one of its elements.
+// special is a value that replaces an element of an input.
 type special struct {
 	name  string
 	value float32
 }
 
-// specials are the values that every float input must bear: what is not finite
-// must reach what depends on it, and nothing else; what is large must not overflow
-// where the result does not; what is denormal may count as 0.
+// specials are tested in every float input: a non-finite value must propagate to the
+// elements that depend on it, and to no others; a large one must not overflow where the
+// result does not; a denormal may be flushed to 0.
 var specials = []special{
 	{"NaN", float32(math.NaN())},
 	{"+Inf", float32(math.Inf(1))},
@@ -31,16 +31,16 @@ var specials = []special{
 // smallestNormal is the smallest float32 that is not denormal.
 const smallestNormal = 1.1754943508222875e-38
 
-// squares are the kernels that square an input or multiply it by itself: 1e30
-// overflows in them, as it does in any implementation in 32-bit floats. They get
-// a value whose square, times the number of elements, does not.
+// squares are the kernels that square an input: 1e30 overflows in them, as in any
+// implementation in 32-bit floats. They get a value whose square, times the number of
+// elements, does not overflow.
 var squares = []string{
 	"adamw", "attention", "attention_backward", "gelu_backward", "layernorm", "layernorm_backward", "matmul", "rmsnorm", "rmsnorm_backward", "rmsnorm_linear", "rope_split_norm", "rope_split_norm_backward",
 	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward", "swiglu_stacked", "swiglu_stacked_backward",
 }
 
-// bearable replaces a large value by one that the kernel can square.
-func (s special) bearable(k *shaders.Kernel) special {
+// squarable replaces a large value by one that the kernel can square without overflow.
+func (s special) squarable(k *shaders.Kernel) special {
 	if a := math.Abs(float64(s.value)); a == float64(float32(1e30)) && slices.Contains(squares, k.Name) {
 		sign := float32(math.Copysign(1, float64(s.value)))
 		return special{fmt.Sprintf("%g", sign*1e15), sign * 1e15}
@@ -48,8 +48,8 @@ func (s special) bearable(k *shaders.Kernel) special {
 	return s
 }
 
-// Cases returns the cases that a kernel declares, again in every storage that fits
-// them, and those with special values.
+// Cases returns the cases that a kernel declares, the same in every 16-bit storage that
+// supports them, and those with special values.
 func Cases(k *shaders.Kernel) []shaders.Case {
 	declared := k.Cases()
 	cases := declared
@@ -59,8 +59,8 @@ func Cases(k *shaders.Kernel) []shaders.Case {
 	return append(cases, specialCases(k, declared)...)
 }
 
-// storedCases are the small ones of the declared cases in another storage, and for a
-// variant that takes none of them the smallest that it takes.
+// storedCases are the small declared cases in another storage and, for a variant that
+// runs none of them, the smallest that it runs.
 func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) []shaders.Case {
 	const small = 1 << 14
 	bySize := slices.Clone(declared)
@@ -69,16 +69,16 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 	taken := map[*shaders.Variant]bool{}
 	for _, c := range bySize {
 		if storesAbsent(k, c, s) {
-			continue // it is a case of fewer bindings in 16 bits
+			continue // the same as a case with fewer bindings in 16 bits
 		}
-		news := false
+		uncovered := false
 		for i := range k.Variants {
 			v := &k.Variants[i]
 			if v.Storage == s && !taken[v] && v.Runs(c.Params) {
-				news, taken[v] = true, true
+				uncovered, taken[v] = true, true
 			}
 		}
-		if news || c.Elements() <= small && k.Stores(c.Params, s) {
+		if uncovered || c.Elements() <= small && k.Stores(c.Params, s) {
 			c.Storage, c.Name = s, c.Name+", "+k.Describe(s)
 			cases = append(cases, c)
 		}
@@ -86,7 +86,8 @@ func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) 
 	return cases
 }
 
-// storesAbsent says whether a binding that the case leaves out is one of the storage's.
+// storesAbsent reports whether a binding that the case leaves out is one of the
+// storage's.
 func storesAbsent(k *shaders.Kernel, c shaders.Case, s shaders.Storage) bool {
 	for i, in := range c.Inputs {
 		if in.Absent && s.Of(i, k.Bindings[i]).Half() {
@@ -113,7 +114,7 @@ func specialCases(k *shaders.Kernel, declared []shaders.Case) []shaders.Case {
 			continue // NaN that is to be overwritten
 		}
 		for _, s := range specials {
-			c := s.bearable(k).in(base, i, b.Name, contents[i])
+			c := s.squarable(k).in(base, i, b.Name, contents[i])
 			if u, found := undefined(k.Name, b.Name, s.name); found {
 				if c, ok = u.restrict(c); !ok {
 					continue
@@ -125,8 +126,8 @@ func specialCases(k *shaders.Kernel, declared []shaders.Case) []shaders.Case {
 	return cases
 }
 
-// specialBase is the declared case of the fewest elements that has enough of them
-// for rows, columns and a middle.
+// specialBase is the smallest declared case with enough elements for rows, columns and a
+// middle.
 func specialBase(declared []shaders.Case) (best shaders.Case, ok bool) {
 	const enough = 100
 	for _, c := range declared {
@@ -138,7 +139,7 @@ func specialBase(declared []shaders.Case) (best shaders.Case, ok bool) {
 	return best, ok
 }
 
-// in is a case with the value in the middle of binding i.
+// in is a case with the special value in the middle of binding i.
 func (s special) in(base shaders.Case, i int, name string, words []uint32) shaders.Case {
 	c := base
 	c.Inputs = slices.Clone(base.Inputs)

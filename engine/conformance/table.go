@@ -51,7 +51,7 @@ func describe(r Result) string {
 	switch r.Status() {
 	case Failed:
 		return r.Err.Error()
-	case Mended:
+	case XPass:
 		return "passes, declared to fail: " + r.Known
 	}
 	return r.Known + ": " + r.Err.Error()
@@ -65,7 +65,7 @@ func (t *Table) Count(s Status) (n int) {
 	return n
 }
 
-// Print writes the table and, below it, every case that did not simply pass.
+// Print writes the table and, below it, every case that failed, XFails included.
 func (t *Table) Print(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "kernel\tvariant\t%s\t\n", strings.Join(t.devices, "\t"))
@@ -88,7 +88,7 @@ func (t *Table) Print(w io.Writer) error {
 	for _, n := range []struct {
 		status Status
 		title  string
-	}{{Failed, "Failed:"}, {Mended, "Declared to fail, and passed; take them out of conformance.KnownFailures:"}, {Fails, "Known failures:"}} {
+	}{{Failed, "Failed:"}, {XPass, "Declared to fail, and passed; take them out of conformance.KnownFailures:"}, {XFail, "Known failures:"}} {
 		t.printNotes(w, n.title, t.notes[n.status])
 	}
 	return nil
@@ -116,8 +116,8 @@ func (t *Table) sum(device string) *cell {
 	return all
 }
 
-// String is "61 ok 0.42": the cases that passed and the worst error of an element as
-// a part of what is allowed; "58 of 61" where some did not.
+// String is "61 ok 0.42": the number of cases that passed and the worst error relative to
+// the tolerance; "58 of 61" where some did not pass.
 func (c *cell) String() string {
 	if c == nil {
 		return "–"
@@ -129,8 +129,8 @@ func (c *cell) String() string {
 	switch passed := c.count[Passed]; {
 	case passed == total:
 		return fmt.Sprintf("%d ok %.2f", total, c.worst)
-	case c.count[Failed]+c.count[Mended] == 0:
-		return fmt.Sprintf("%d ok %.2f, %d known", passed, c.worst, c.count[Fails])
+	case c.count[Failed]+c.count[XPass] == 0:
+		return fmt.Sprintf("%d ok %.2f, %d known", passed, c.worst, c.count[XFail])
 	default:
 		return fmt.Sprintf("%d of %d FAIL", passed, total)
 	}

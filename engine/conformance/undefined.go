@@ -7,24 +7,24 @@ import (
 	"patchwork/shaders"
 )
 
-// Undefined is a special value in an input for which a kernel promises nothing, or
-// less than that the value reaches what depends on it and nothing else.
+// Undefined is a special value in an input for which a kernel's result is not specified,
+// or may be non-finite in more elements than depend on it.
 type Undefined struct {
 	Kernel, Binding string
 	Values          []string // of the specials; nil for all
-	Spreads         bool     // it must reach what depends on it, and may reach other elements
+	NaNMaySpread    bool     // it must propagate to the elements that depend on it, and may to others
 	Reason          string
 }
 
 var notFinite = []string{"NaN", "+Inf", "-Inf"}
 
-// Undefineds are shown in the suite's table.
+// Undefineds are listed below the suite's table.
 var Undefineds = []Undefined{
 	{Kernel: "clip_factor", Binding: "x", Values: []string{"-Inf", "-1e+30"}, Reason: "x is a sum of squares"},
-	{Kernel: "attention", Binding: "k", Values: notFinite, Spreads: true, Reason: unseen},
+	{Kernel: "attention", Binding: "k", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
-	{Kernel: "attention", Binding: "v", Values: notFinite, Spreads: true, Reason: unseen},
-	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, Spreads: true, Reason: unseen},
+	{Kernel: "attention", Binding: "v", Values: notFinite, NaNMaySpread: true, Reason: unseen},
+	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "q", Reason: unfit},
 	{Kernel: "attention_backward", Binding: "k", Reason: unfit},
 	{Kernel: "attention_backward", Binding: "v", Reason: unfit},
@@ -55,15 +55,14 @@ func (u Undefined) String() string {
 		values = strings.Join(u.Values, ", ")
 	}
 	promise := "not defined"
-	if u.Spreads {
+	if u.NaNMaySpread {
 		promise = "may spread"
 	}
 	return u.Kernel + ": " + values + " in " + u.Binding + " " + promise + ": " + u.Reason
 }
 
-// restrict makes a special case ask for what is defined of it; ok is false where
-// nothing is.
+// restrict limits a special case to what is defined; ok is false where nothing is.
 func (u Undefined) restrict(c shaders.Case) (_ shaders.Case, ok bool) {
-	c.Spreads = u.Spreads
-	return c, u.Spreads
+	c.NaNMaySpread = u.NaNMaySpread
+	return c, u.NaNMaySpread
 }

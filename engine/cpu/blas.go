@@ -10,16 +10,16 @@ import (
 	"patchwork/shaders"
 )
 
-// blasProduct opens OpenBLAS; ok is false where there is none.
-func blasProduct() (p product, ok bool) {
+// blasMatmul opens OpenBLAS; ok is false where there is none.
+func blasMatmul() (p matmul, ok bool) {
 	lib, sgemm, err := openBLAS()
 	if err != nil {
-		return product{}, false
+		return matmul{}, false
 	}
 	// One thread a call: the tiling over goroutines is ours, so that results
 	// do not depend on how many threads OpenBLAS would take.
 	setBLASThreads(lib, 1)
-	return product{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
+	return matmul{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
 }
 
 func openBLAS() (lib, sgemm uintptr, err error) {
@@ -60,8 +60,8 @@ func cString(p uintptr) string {
 	return string(s)
 }
 
-// callSGEMM calls the Fortran interface, whose arguments are all pointers. A
-// row-major product is the column-major one of the transposes: cᵀ = op(b)ᵀ·op(a)ᵀ.
+// callSGEMM calls the Fortran interface, whose arguments are all pointers. A row-major
+// matmul is the column-major one of the transposes: cᵀ = op(b)ᵀ·op(a)ᵀ.
 func callSGEMM(sgemm uintptr, g shaders.Gemm) {
 	args := struct {
 		transB, transA         byte
@@ -72,7 +72,8 @@ func callSGEMM(sgemm uintptr, g shaders.Gemm) {
 		int32(g.N), int32(g.M), int32(g.K), int32(g.LDB), int32(g.LDA), int32(g.LDC),
 		g.Alpha, g.Beta,
 	}
-	// The conversions stand in the call itself: that keeps what they point to in place.
+	// The conversions must be in the call itself, which keeps what they point to in
+	// place.
 	purego.SyscallN(sgemm,
 		uintptr(unsafe.Pointer(&args.transB)), uintptr(unsafe.Pointer(&args.transA)),
 		uintptr(unsafe.Pointer(&args.n)), uintptr(unsafe.Pointer(&args.m)), uintptr(unsafe.Pointer(&args.k)),

@@ -9,9 +9,9 @@ import (
 	"patchwork/shaders"
 )
 
-// BenchmarkAgainstOpenBLAS multiplies 1024³ in turn by the device and by OpenBLAS
-// called directly with two threads of its own. OPENBLAS_CORETYPE=SkylakeX lets a
-// release that does not know the processor use its AVX-512 kernels.
+// BenchmarkAgainstOpenBLAS multiplies 1024³ on the device and, interleaved, by OpenBLAS
+// called directly with two threads of its own. With OPENBLAS_CORETYPE=SkylakeX a release
+// older than the processor uses its AVX-512 kernels.
 func BenchmarkAgainstOpenBLAS(b *testing.B) {
 	lib, sgemm, err := openBLAS()
 	if err != nil {
@@ -19,7 +19,7 @@ func BenchmarkAgainstOpenBLAS(b *testing.B) {
 	}
 	setBLASThreads(lib, 2)
 	defer setBLASThreads(lib, 1)
-	h := newHost(2, bestProduct())
+	h := newHost(2, bestMatmul())
 	g := randomGemm(1024, 1024, 1024, false, false, 0)
 	g.Alpha = 1
 	callSGEMM(sgemm, g)

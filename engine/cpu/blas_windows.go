@@ -1,4 +1,4 @@
 package cpu
 
-// blasProduct finds nothing: OpenBLAS has no usual place on Windows.
-func blasProduct() (p product, ok bool) { return product{}, false }
+// blasMatmul finds nothing: OpenBLAS has no usual place on Windows.
+func blasMatmul() (p matmul, ok bool) { return matmul{}, false }

@@ -7,18 +7,17 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// blockK is how much of k one pass over c takes: so many rows of a panel of b
-// stay in the first-level cache (256 × 32 values are 32 KiB).
+// blockK is the number of terms of one pass over c: that many rows of a panel of b stay
+// in the first-level cache (256 × 32 values are 32 KiB).
 const blockK = 256
 
-// packColumns is from how many columns of c on it pays to copy a into the order
-// in which the microkernel reads it.
+// packColumns is the number of columns of c from which packing a pays off.
 const packColumns = 512
 
 // blocked multiplies by a microkernel (Goto and van de Geijn, "Anatomy of
-// high-performance matrix multiplication", 2008): for every block of k and every
-// panel of columns of b, packed, a few rows of c at a time. Every element of c
-// is the same sum in the same order however c was cut into tiles before.
+// high-performance matrix multiplication", 2008): for every block of k and every panel of
+// columns of b, packed, a few rows of c at a time. Every element of c is the same sum in
+// the same order, whatever the tiling of c.
 type blocked struct {
 	simd.Tile
 	buffers sync.Pool // of *[]float32
@@ -26,8 +25,8 @@ type blocked struct {
 
 func newBlocked(t simd.Tile) *blocked { return &blocked{Tile: t} }
 
-// blockA is a block of a as the microkernel is to read it: element [i,l] of the
-// panel of rows p lies at p·panel + i·rs + l·ks.
+// blockA is a block of a for the microkernel: element [i,l] of the panel of rows p is at
+// p·panel + i·rs + l·ks.
 type blockA struct {
 	data          []float32
 	panel, rs, ks int
@@ -55,7 +54,7 @@ func (t *blocked) gemm(g shaders.Gemm) {
 		for j := 0; j < g.N; j += t.Cols {
 			n := min(t.Cols, g.N-j)
 			panel, ldb := &b[0], t.Cols
-			if !g.TransB && n == t.Cols && g.M <= t.Rows { // packed it would be used once
+			if !g.TransB && n == t.Cols && g.M <= t.Rows { // a packed copy would be used once
 				panel, ldb = &g.B[k*g.LDB+j], g.LDB
 			} else {
 				t.packB(b, g, k, depth, j, n)
@@ -76,7 +75,7 @@ func (t *blocked) scratch(n int) *[]float32 {
 	return &b
 }
 
-// directA is the block of op(a) from column k on, where it lies.
+// directA is the block of op(a) from column k on, without a copy.
 func (t *blocked) directA(g shaders.Gemm, k int) blockA {
 	if g.TransA {
 		return blockA{g.A[k*g.LDA:], t.Rows, 1, g.LDA}

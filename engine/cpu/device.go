@@ -1,6 +1,6 @@
-// Package cpu runs programs on the CPU by the kernels' CPU forms on all cores.
-// Matrix products are our own where there is assembly for the processor, else
-// OpenBLAS's where its library is installed, else plain Go.
+// Package cpu runs programs on the CPU by the kernels' CPU forms on all cores. Matmuls
+// use our own assembly where there is one for the processor, else OpenBLAS where its
+// library is installed, else plain Go.
 package cpu
 
 import (
@@ -17,23 +17,23 @@ import (
 
 // Device is the CPU as an engine device.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	host *host
 }
 
-// Open returns the CPU device working on the given number of threads, or on
-// every core when threads is 0.
+// Open returns the CPU device with the given number of threads, or one per core when
+// threads is 0.
 func Open(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{host: newHost(threads, bestProduct())}
+	return &Device{host: newHost(threads, bestMatmul())}
 }
 
-// Info describes the CPU; Driver names what multiplies matrices.
+// Info describes the CPU; Driver is the matmul implementation.
 func (d *Device) Info() engine.Info {
 	return engine.Info{
-		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.product.name, Class: shaders.Software,
+		Device: "cpu", Name: cpuName(), Kind: "cpu", Driver: d.host.matmul.name, Class: shaders.Software,
 		Memory:   engine.HostMemory(),
 		Features: cpuFeatures(),
 		Limits:   engine.Limits{MaxInvocations: d.host.threads},
@@ -74,8 +74,8 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	return nil
 }
 
-// within returns a range of memory, or an error for one outside it and for memory
-// that was freed or belongs to another device.
+// within returns a range of memory, or an error when it is out of range or the memory was
+// freed or belongs to another device.
 func within(m engine.Memory, offset, bytes int64) ([]byte, error) {
 	mine, ok := m.(*memory)
 	switch {
@@ -139,12 +139,12 @@ type executable struct {
 	arena    []engine.Memory
 	ownArena bool
 	calls    []call
-	uses     []*memory // what must not have been freed when it runs
+	uses     []*memory // must not have been freed when it runs
 	freed    bool
-	pace     pace
+	spin     spinPolicy
 }
 
-// slice returns the bytes that a view sees, nil for an absent one.
+// slice returns the bytes of a view, nil for an absent one.
 func (e *executable) slice(v engine.ResolvedView) ([]byte, error) {
 	if v.Bytes == 0 {
 		return nil, nil
@@ -163,7 +163,7 @@ func (e *executable) slice(v engine.ResolvedView) ([]byte, error) {
 	return b, nil
 }
 
-// prepare checks that everything the calls use is there and takes the step block.
+// prepare checks that no memory of the calls was freed, and sets the step block.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.freed || slices.ContainsFunc(e.uses, func(m *memory) bool { return m.data == nil }) {
 		return fmt.Errorf("%s: %w", e.name, errFreed)
@@ -172,27 +172,27 @@ func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	return nil
 }
 
-// Run walks the calls in order.
+// Run runs the calls in order.
 func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	return e.walk(ctx, step, func(int, time.Duration, time.Duration) {})
 }
 
-// Profile walks the calls and measures each.
+// Profile runs the calls in order and measures each.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
 	timings := make([]engine.Timing, len(e.calls))
 	err := e.walk(ctx, step, func(i int, start, end time.Duration) {
 		timings[i] = engine.Timing{Dispatch: i, Start: start, Duration: end - start}
 	})
-	return e.plan.Whole(timings), err
+	return e.plan.SumParts(timings), err
 }
 
-// walk runs the calls and tells done the time of each since the beginning.
+// walk runs the calls and calls done with the start and end of each.
 func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, done func(i int, start, end time.Duration)) error {
 	if err := e.prepare(step); err != nil {
 		return err
 	}
 	defer runtime.KeepAlive(e)
-	return e.host.during(&e.pace, func() error {
+	return e.host.runProgram(&e.spin, func() error {
 		begin := time.Now()
 		for i := range e.calls {
 			if err := ctx.Err(); err != nil {
@@ -206,7 +206,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	})
 }
 
-// Arena are the memories that hold the plan's temporaries.
+// Arena returns the memories of the plan's temporaries.
 func (e *executable) Arena() []engine.Memory { return e.arena }
 
 // HostTime is zero: the host is the device.

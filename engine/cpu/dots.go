@@ -5,24 +5,24 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// fewRows is up to how many rows of a reading b as it lies is faster than packing
-// it: a step of generation has one row, and is as fast as memory.
+// fewRows is the largest number of rows of a for which reading b directly is faster than
+// packing it: a decoding step has one row, and is bound by memory bandwidth.
 const fewRows = 8
 
-// dotsWork is how many multiply-adds of such a product are worth a call: what
-// memory brings in some 5 µs.
+// dotsWork is the number of multiply-adds of such a matmul worth a call: what memory
+// delivers in some 5 µs.
 const dotsWork = 1 << 14
 
 func dotsFit(g shaders.Gemm) bool { return g.M <= fewRows && g.TransB && !g.TransA }
 
-// dotsProduct multiplies a few rows by the rows of b.
-func dotsProduct(name string, t simd.Tile) product {
-	return product{name: name, gemm: func(g shaders.Gemm) { dots(t, g) }, rows: fewRows, cols: 16, exact: true, smallest: dotsWork}
+// dotsMatmul multiplies a few rows by the rows of b.
+func dotsMatmul(name string, t simd.Tile) matmul {
+	return matmul{name: name, gemm: func(g shaders.Gemm) { dots(t, g) }, rows: fewRows, cols: 16, exact: true, minWork: dotsWork}
 }
 
-// dots is op(a)·bᵀ by as many rows of a at a time as a kernel takes. Where that is
-// not all of them, a block of b goes by each before the next block comes, small
-// enough to stay in the first-level cache.
+// dots is op(a)·bᵀ, as many rows of a at a time as a kernel supports. With more rows, all
+// of them use a block of b, small enough to stay in the first-level cache, before the
+// next block.
 func dots(t simd.Tile, g shaders.Gemm) {
 	block := g.N
 	if g.M > len(t.Dots) {

@@ -8,8 +8,8 @@ import (
 	"patchwork/shaders"
 )
 
-// BenchmarkGemmKernels measures one call on one goroutine for products of the
-// shapes preset, by every kernel that this processor runs.
+// BenchmarkGemmKernels measures one call on one goroutine for matmuls of the shapes
+// preset, by every kernel that this processor supports.
 func BenchmarkGemmKernels(b *testing.B) {
 	for _, s := range []struct {
 		m, n, k        int
@@ -35,7 +35,7 @@ func reportFlops(b *testing.B, g shaders.Gemm) {
 	b.ReportMetric(2*float64(g.M)*float64(g.N)*float64(g.K)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }
 
-// randomGemm is a product of random matrices whose rows are pad longer than
+// randomGemm is a matmul of random matrices whose leading dimensions are pad larger than
 // needed.
 func randomGemm(m, n, k int, transA, transB bool, pad int) shaders.Gemm {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestGemm compares the tiled product of both kernels with a float64 one, over
-// all transposes and leading dimensions larger than the rows.
+// TestGemm compares the tiled matmul of both kernels with a float64 one, over all
+// transposes and with leading dimensions larger than the rows.
 func TestGemm(t *testing.T) {
 	for _, p := range allProducts() {
 		for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {1, 700, 40}, {3, 600, 1000}, {7, 9, 0}, {40, 50, 600},
@@ -21,7 +21,7 @@ func TestGemm(t *testing.T) {
 	}
 }
 
-func testGemm(t *testing.T, p product, s [3]int, transA, transB bool) {
+func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 	m, n, k := s[0], s[1], s[2]
 	g := randomGemm(m, n, k, transA, transB, 3)
 	g.Alpha, g.Beta = 0.5, 2
@@ -43,8 +43,8 @@ func testGemm(t *testing.T, p product, s [3]int, transA, transB bool) {
 		}
 	}
 	newHost(2, p).Gemm(g)
-	// A sum of k products of unit normals has a rounding error of about
-	// sqrt(k) units of 2^-24; 16 of those leave room for any order.
+	// A sum of k products of unit normals has a rounding error of about sqrt(k) units of
+	// 2^-24; 16 times that covers any order.
 	tolerance := 16 * math.Sqrt(float64(k)+4) * 0x1p-24
 	for i := range m {
 		for j := range n {
@@ -55,9 +55,9 @@ func testGemm(t *testing.T, p product, s [3]int, transA, transB bool) {
 	}
 }
 
-func allProducts() []product {
-	products := append(ownProducts(), goProduct)
-	if p, ok := blasProduct(); ok {
+func allProducts() []matmul {
+	products := append(ownMatmuls(), goMatmul)
+	if p, ok := blasMatmul(); ok {
 		products = append(products, p)
 	}
 	return products

@@ -2,11 +2,10 @@ package cpu
 
 import "patchwork/shaders"
 
-// goProduct is the product in plain Go, where there is nothing better.
-var goProduct = product{"Go (install libopenblas0 for speed)", goGemm, 16, 16, false, blockedWork, nil}
+// goMatmul is the matmul in plain Go, where there is nothing better.
+var goMatmul = matmul{"Go (install libopenblas0 for speed)", goGemm, 16, 16, false, blockedWork, nil}
 
-// goGemm is the product in plain Go: rows of c in registers' reach, four rows
-// of b at a time.
+// goGemm is the matmul in plain Go: a row of c at a time, four rows of b at a time.
 func goGemm(g shaders.Gemm) {
 	for i := range g.M {
 		row := g.C[i*g.LDC:][:g.N]

@@ -7,29 +7,29 @@ import (
 	"patchwork/shaders"
 )
 
-// host offers the cores and the matrix products to the kernels' CPU forms.
+// host implements shaders.Host: parallel loops, matmuls and scratch memory.
 type host struct {
 	threads int
-	product product
+	matmul  matmul
 	step    []uint32
 	scratch sync.Pool
-	team    *team // while a program runs with one
+	pool    *workerPool // while a program runs with spinning workers
 }
 
-func newHost(threads int, p product) *host { return &host{threads: threads, product: p} }
+func newHost(threads int, p matmul) *host { return &host{threads: threads, matmul: p} }
 
 func (h *host) Step() []uint32 { return h.step }
 
-// pieces is how many pieces Parallel cuts its range into at most: enough that
-// uneven pieces even out over the cores, the same on every machine.
-const pieces = 64
+// maxChunks is the largest number of chunks of Parallel: enough to balance uneven chunks
+// over the cores, and the same on every machine.
+const maxChunks = 64
 
-// during runs f, a program, with a team if its pace says so.
-func (h *host) during(p *pace, f func() error) error {
+// runProgram runs a program, with a worker pool if its spin policy chooses so.
+func (h *host) runProgram(p *spinPolicy, f func() error) error {
 	spinning := h.threads > 1 && p.spinning()
 	if spinning {
-		h.team = gather(h.threads - 1)
-		defer func() { h.team.dismiss(); h.team = nil }()
+		h.pool = startPool(h.threads - 1)
+		defer func() { h.pool.stop(); h.pool = nil }()
 	}
 	start := time.Now()
 	err := f()
@@ -37,19 +37,19 @@ func (h *host) during(p *pace, f func() error) error {
 	return err
 }
 
-// Parallel hands out pieces of [0,n) to the cores as they become free.
+// Parallel distributes chunks of [0,n) to the cores as they become free.
 func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	if n <= 0 {
 		return
 	}
-	size := max(grain, ceil(n, pieces), 1)
+	size := max(grain, ceil(n, maxChunks), 1)
 	j := &job{n: n, size: size, count: ceil(n, size), f: f}
-	switch helpers := min(h.threads, j.count) - 1; {
-	case helpers == 0:
-	case h.team != nil:
-		h.team.job.Store(j)
+	switch workers := min(h.threads, j.count) - 1; {
+	case workers == 0:
+	case h.pool != nil:
+		h.pool.job.Store(j)
 	default:
-		for range helpers {
+		for range workers {
 			go j.work()
 		}
 	}
@@ -57,12 +57,12 @@ func (h *host) Parallel(n, grain int, f func(lo, hi int)) {
 	spin(j.finished)
 }
 
-// Gemm cuts c into tiles.
+// Gemm computes tiles of c in parallel.
 func (h *host) Gemm(g shaders.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	p := h.product.forShape(g)
+	p := h.matmul.forShape(g)
 	tm, tn := p.tile(g.M, g.N, g.K, h.threads)
 	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	if rows*cols == 1 {
@@ -76,7 +76,7 @@ func (h *host) Gemm(g shaders.Gemm) {
 	})
 }
 
-// part is the product restricted to rows [i,i+tm) and columns [j,j+tn) of c.
+// part is the matmul restricted to rows [i,i+tm) and columns [j,j+tn) of c.
 func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	g.M, g.N = min(tm, g.M-i), min(tn, g.N-j)
 	if g.TransA {
@@ -93,14 +93,14 @@ func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
 	return g
 }
 
-// GemmSerial computes one product on the calling goroutine.
+// GemmSerial computes one matmul on the calling goroutine.
 func (h *host) GemmSerial(g shaders.Gemm) {
 	if g.M > 0 && g.N > 0 {
-		h.product.forShape(g).serial(g)
+		h.matmul.forShape(g).serial(g)
 	}
 }
 
-// Scratch hands out working memory from a pool.
+// Scratch returns working memory from a pool.
 func (h *host) Scratch(n int) ([]float32, func()) {
 	p, _ := h.scratch.Get().(*[]float32)
 	if p == nil || cap(*p) < n {

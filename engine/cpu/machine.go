@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// cpuName is the processor's own name where the system tells it.
+// cpuName is the processor's name where the system reports it.
 var cpuName = sync.OnceValue(func() string {
 	if name := procField("/proc/cpuinfo", "model name"); name != "" {
 		return name
@@ -45,10 +45,10 @@ func cpuFeatures() []string {
 	return f
 }
 
-// OpenBLAS is what the installed library says of itself, "" where there is none. It
-// multiplies matrices only where our own products have no vectors (bestProduct).
+// OpenBLAS is the name and version of the installed library, "" where there is none. It
+// is used only where there is no assembly of our own (bestMatmul).
 func OpenBLAS() string {
-	p, ok := blasProduct()
+	p, ok := blasMatmul()
 	if !ok {
 		return ""
 	}

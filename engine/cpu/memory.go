@@ -7,9 +7,9 @@ import (
 	"patchwork/engine"
 )
 
-// memory is zeroed memory, aligned for vector loads. What is large lies outside
-// Go's heap: there a freed arena would stay until the next collection, and the
-// collector would let as much garbage gather as there are weights.
+// memory is zeroed memory, aligned for vector loads. Large memories are outside Go's
+// heap: in it a freed arena would stay until the next collection, and the collector would
+// allow as much garbage as there are weights.
 type memory struct {
 	device  *Device
 	data    []byte
@@ -20,7 +20,7 @@ type memory struct {
 // mapFrom is the size from which memory is mapped.
 const mapFrom = 1 << 20
 
-// newMemory returns nil where the system has not so much.
+// newMemory returns nil when the system is out of memory.
 func (d *Device) newMemory(bytes int64) *memory {
 	m := &memory{device: d}
 	if bytes >= mapFrom && engine.CanMap {
@@ -37,7 +37,7 @@ func (d *Device) newMemory(bytes int64) *memory {
 		m.data = raw[skip : skip+bytes : skip+bytes]
 	}
 	largePages(m.data)
-	d.Count(bytes)
+	d.Add(bytes)
 	return m
 }
 
@@ -47,7 +47,7 @@ func (m *memory) Size() int64 { return int64(len(m.data)) }
 
 // Free may be called again.
 func (m *memory) Free() {
-	m.device.Count(-m.Size())
+	m.device.Add(-m.Size())
 	m.data = nil
 	if m.mapped != nil {
 		m.cleanup.Stop()

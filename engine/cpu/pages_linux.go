@@ -2,9 +2,8 @@ package cpu
 
 import "golang.org/x/sys/unix"
 
-// largePages asks for pages of 2 MiB behind memory that is read from end to end:
-// the processor's prefetching stops at the end of a page. Where there are none,
-// nothing changes.
+// largePages requests pages of 2 MiB for memory that is read sequentially: the
+// processor's prefetching stops at the end of a page. It is a hint.
 func largePages(data []byte) {
 	const page = 2 << 20
 	if len(data) >= 2*page {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTiling checks that the bits of a product do not depend on the threads.
+// TestTiling checks that the bits of a matmul do not depend on the number of threads.
 func TestTiling(t *testing.T) {
 	for _, p := range allProducts() {
 		for _, s := range [][3]int{{300, 256, 200}, {145, 384, 700}, {96, 96, 1248}, {3, 2000, 300}, {1, 999, 577}, {8, 500, 96}} {

@@ -7,12 +7,11 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// widenGrain is how many elements are worth a goroutine to convert.
+// widenGrain is the number of elements worth a goroutine for conversion.
 const widenGrain = 1 << 14
 
-// run does a call. CPU forms work on 32-bit floats: what is stored in 16 bits is
-// widened before and rounded afterwards, once where several bindings see the same
-// memory.
+// run runs a call. CPU forms work on 32-bit floats: 16-bit bindings are converted before
+// and rounded afterwards, once where several bindings share memory.
 func (h *host) run(c *call) {
 	switch {
 	case c.storage.Bindings == 0:

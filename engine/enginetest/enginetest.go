@@ -1,6 +1,6 @@
-// Package enginetest is the conformance suite that every backend of the engine
-// passes: all kernels against their float64 references, and what the engine
-// promises about programs, memory and errors.
+// Package enginetest is the test suite that every backend of the engine passes: all
+// kernels against their float64 references, and the engine's contracts of programs,
+// memory and errors.
 package enginetest
 
 import (
@@ -9,9 +9,8 @@ import (
 	"patchwork/engine"
 )
 
-// Run runs the whole suite. open returns a device that the suite closes; it
-// skips or fails the test when there is none. With -short, large cases are left
-// out.
+// Run runs the whole suite. open returns a device that the suite closes; it skips or
+// fails the test when there is none. With -short, large cases are skipped.
 func Run(t *testing.T, open func(t *testing.T) engine.Device) {
 	with(t, open, func(dev engine.Device) {
 		t.Run("Kernels", func(t *testing.T) { testKernels(t, dev) })

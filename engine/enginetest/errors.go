@@ -9,7 +9,7 @@ import (
 	"patchwork/shaders"
 )
 
-// testErrors makes the mistakes that a backend must answer with an error.
+// testErrors tests misuse that a backend must report as an error.
 func testErrors(t *testing.T, dev engine.Device) {
 	t.Run("OutOfMemory", func(t *testing.T) { testOutOfMemory(t, dev) })
 	t.Run("BindingLimit", func(t *testing.T) { testBindingLimit(t, dev) })

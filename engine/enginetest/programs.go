@@ -13,23 +13,23 @@ import (
 	"patchwork/shaders"
 )
 
-// testPrograms checks what holds for programs of any kernels, with additions.
+// testPrograms tests programs made of additions.
 func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Random", func(t *testing.T) { testRandom(t, dev) })
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
 	t.Run("Ahead", func(t *testing.T) { testAhead(t, dev) })
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
-	t.Run("Cut", func(t *testing.T) { testCut(t, dev) })
+	t.Run("SplitBuffer", func(t *testing.T) { testSplitBuffer(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
 	t.Run("Profile", func(t *testing.T) { testProfile(t, dev) })
 }
 
-// noStep is the step block of programs that do not look at it.
+// noStep is the step block of programs that do not read it.
 var noStep [shaders.StepWords]uint32
 
-// place allocates persistent buffers for the length of a test.
+// place allocates persistent buffers for the duration of a test.
 func place(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
 	t.Helper()
 	memories, err := engine.Allocate(dev, "a test", buffers...)
@@ -39,7 +39,7 @@ func place(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
 	t.Cleanup(func() { engine.Free(memories) })
 }
 
-// mustCompile compiles a recording for the length of a test.
+// mustCompile compiles a recording for the duration of a test.
 func mustCompile(t *testing.T, dev engine.Device, p *engine.Program, arena []engine.Memory) engine.Executable {
 	t.Helper()
 	e, err := compile(dev, p, arena)
@@ -73,9 +73,9 @@ func download(t *testing.T, dev engine.Device, b *engine.Buffer) []float32 {
 	return values
 }
 
-// testRandom runs random programs, all in one arena and some in many segments of it,
-// and compares every output and kept temporary with what the recording says.
-// Additions in float32 leave no room for a tolerance.
+// testRandom runs random programs, all in one arena and some in several segments, and
+// compares every output and kept temporary with the recorded values. Additions in float32
+// are exact: there is no tolerance.
 func testRandom(t *testing.T, dev engine.Device) {
 	arena, err := engine.AllocateSegments(dev, "a shared arena", slices.Repeat(engine.Segments{1 << 15}, 12))
 	if err != nil {
@@ -122,7 +122,7 @@ func expect(t *testing.T, seed uint64, replay int, b *engine.Buffer, got, want [
 	}
 }
 
-// testStep changes from replay to replay how many elements are computed.
+// testStep changes the number of elements from replay to replay.
 func testStep(t *testing.T, dev engine.Device) {
 	const n, slot, base, before = 1000, 3, 100, -1
 	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
@@ -148,10 +148,10 @@ func testStep(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testAhead starts one program after another without waiting: each sees its own step
-// block and what was written before it, and what was fetched is what lay there then.
+// testAhead starts programs without waiting: each gets its own step block and reads what
+// was written before it, and a fetch returns the contents of its point in the order.
 func testAhead(t *testing.T, dev engine.Device) {
-	const n, slot, rounds = 1 << 16, 3, 20 // more rounds than a device queues
+	const n, slot, rounds = 1 << 16, 3, 20 // more rounds than a device's queue holds
 	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
 	place(t, dev, a, y)
 	upload(t, dev, y, make([]float32, n))
@@ -180,7 +180,7 @@ func testAhead(t *testing.T, dev engine.Device) {
 		}
 	}
 	for i, got := range got {
-		reached := min(rounds-1, n-1-i) // the last round that had this row
+		reached := min(rounds-1, n-1-i) // the last round with this row
 		if want := float32(reached * (reached + 1) / 2); got != want {
 			t.Fatalf("y[%d] = %g, want %g", i, got, want)
 		}
@@ -206,8 +206,8 @@ func testMixed(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testSharedBuffers runs two programs over one set of buffers in turn, as
-// accumulation and update do.
+// testSharedBuffers alternates two programs over one set of buffers, as accumulation and
+// update do.
 func testSharedBuffers(t *testing.T, dev engine.Device) {
 	const n = 300
 	one, x, y := engine.NewBuffer("one", 4*n), engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
@@ -272,7 +272,8 @@ func testCancel(t *testing.T, dev engine.Device) {
 	mustRun(t, e, &noStep)
 }
 
-// testLong compiles and replays as many dispatches as a training step has.
+// testLong compiles and replays a program with the number of dispatches of a training
+// step.
 func testLong(t *testing.T, dev engine.Device) {
 	const n, floats = 5000, 64
 	p, x, one, y := chain(n, floats)
@@ -288,14 +289,14 @@ func testLong(t *testing.T, dev engine.Device) {
 	if got := download(t, dev, y)[0]; got != n {
 		t.Errorf("%d additions of 1 make %g", n, got)
 	}
-	// A second is twenty times what it takes: only something quadratic is slower.
+	// A second is twenty times what it takes: only a quadratic algorithm is slower.
 	if compiled > time.Second {
 		t.Errorf("compiling took %v", compiled)
 	}
 }
 
-// testProfile checks that every dispatch is measured, in order, and that a
-// profiled run computes what a plain one does.
+// testProfile checks that every dispatch is measured, in order, and that a profiled run
+// computes the same as Run.
 func testProfile(t *testing.T, dev engine.Device) {
 	const n, floats = 600, 1 << 12
 	p, x, one, y := chain(n, floats)

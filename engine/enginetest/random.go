@@ -7,16 +7,16 @@ import (
 	"patchwork/shaders"
 )
 
-// Recording is a random program of additions over persistent and temporary
-// buffers, with the values that it computes.
+// Recording is a random program of additions over persistent and temporary buffers, with
+// the expected values.
 type Recording struct {
 	Program *engine.Program
 	Inputs  []*engine.Buffer // persistent, to be filled with Values before
 	Outputs []*engine.Buffer // persistent, written by the program
 	Kept    []*engine.Buffer // temporaries that are kept
 
-	// Before and After are what every buffer holds: the inputs before, all
-	// buffers that the program writes after it.
+	// Before and After are the contents of the buffers: of the inputs before the program,
+	// of all buffers that it writes after it.
 	Before, After map[*engine.Buffer][]float32
 }
 
@@ -43,7 +43,7 @@ func Random(seed uint64, n int) *Recording {
 type generator struct {
 	*Recording
 	random *rand.Rand
-	values []*engine.Buffer // that hold something
+	values []*engine.Buffer // that have contents
 }
 
 // unit is the number of floats that slices are multiples of.
@@ -88,8 +88,8 @@ func (g *generator) pick() *engine.Buffer {
 	return recent[g.random.IntN(len(recent))]
 }
 
-// output returns the buffer to write: an old output or a new buffer of n floats,
-// all of which are written at once: no element is read before it is written.
+// output returns the buffer to write: an old output or a new buffer of n floats, all of
+// which are written, so that no element is read before it is written.
 func (g *generator) output(n int) *engine.Buffer {
 	if len(g.Outputs) > 0 && g.random.IntN(4) == 0 {
 		return g.Outputs[g.random.IntN(len(g.Outputs))]
@@ -112,7 +112,7 @@ func (g *generator) output(n int) *engine.Buffer {
 	return b
 }
 
-// slice returns n floats of a buffer from a random aligned place.
+// slice returns n floats of a buffer at a random aligned offset.
 func (g *generator) slice(b *engine.Buffer, n int) (engine.View, []float32) {
 	values := g.After[b]
 	at := unit * g.random.IntN((len(values)-n)/unit+1)

@@ -2,37 +2,37 @@ package enginetest
 
 import "patchwork/engine"
 
-// Small is a device that makes smaller buffers than it can, and refuses larger ones.
+// Small is a device with a lower limit of buffer sizes.
 type Small struct {
 	engine.Device
-	Most int64 // bytes of one buffer
-	// Segments is the most memories that one program's temporaries had.
+	Limit int64 // bytes of one buffer
+	// Segments is the largest number of memories of a program's temporaries.
 	Segments *int
 }
 
-// NewSmall limits the buffers of a device to most bytes.
-func NewSmall(dev engine.Device, most int64) Small { return Small{dev, most, new(int)} }
+// NewSmall limits the buffers of a device to limit bytes.
+func NewSmall(dev engine.Device, limit int64) Small { return Small{dev, limit, new(int)} }
 
 // Info describes the device with the limit.
 func (s Small) Info() engine.Info {
 	i := s.Device.Info()
-	i.Limits.MaxBufferBytes = s.Most
+	i.Limits.MaxBufferBytes = s.Limit
 	return i
 }
 
-// Allocate refuses what passes the limit.
+// Allocate fails for sizes above the limit.
 func (s Small) Allocate(bytes int64, what string) (engine.Memory, error) {
-	if bytes > s.Most {
-		return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: what, Asked: bytes, Available: s.Most}
+	if bytes > s.Limit {
+		return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: what, Asked: bytes, Available: s.Limit}
 	}
 	return s.Device.Allocate(bytes, what)
 }
 
-// Compile refuses a plan with a segment that passes the limit.
+// Compile fails for a plan with a segment above the limit.
 func (s Small) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	for _, bytes := range p.Arena {
-		if bytes > s.Most {
-			return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: "activations", Asked: bytes, Available: s.Most}
+		if bytes > s.Limit {
+			return nil, &engine.OutOfMemoryError{Device: s.Info().Device, What: "activations", Asked: bytes, Available: s.Limit}
 		}
 	}
 	*s.Segments = max(*s.Segments, len(p.Arena))

@@ -10,9 +10,8 @@ import (
 	"patchwork/shaders"
 )
 
-// testSplit runs the cases of every kernel that can be cut, as a device would that
-// binds only a part of their buffers, and one call that really is beyond the
-// device's limit.
+// testSplit runs the cases of every kernel that can be divided, with smaller binding
+// limits, and one call beyond the device's own limit.
 func testSplit(t *testing.T, dev engine.Device) {
 	for _, k := range shaders.All() {
 		cases := k.Cases()
@@ -25,10 +24,10 @@ func testSplit(t *testing.T, dev engine.Device) {
 				if !quick(c) {
 					continue
 				}
-				for _, most := range limitsFor(k, c) {
+				for _, limit := range limitsFor(k, c) {
 					cut++
-					t.Run(fmt.Sprintf("%s/%d", c.Name, most), func(t *testing.T) {
-						if _, err := conformance.CheckWithin(t.Context(), dev, k, conformance.Prepare(k, c), most); err != nil {
+					t.Run(fmt.Sprintf("%s/%d", c.Name, limit), func(t *testing.T) {
+						if _, err := conformance.CheckWithin(t.Context(), dev, k, conformance.Prepare(k, c), limit); err != nil {
 							t.Error(err)
 						}
 					})
@@ -41,18 +40,18 @@ func testSplit(t *testing.T, dev engine.Device) {
 	}
 }
 
-// quick says whether a case is small: what cutting can get wrong shows in it.
+// quick reports whether a case is small, which is enough to test division.
 func quick(c shaders.Case) bool {
 	return !slices.ContainsFunc(c.Inputs, func(in shaders.Input) bool { return inputBytes(in) > 1<<19 })
 }
 
-// limitsFor are limits that cut each of a case's bindings in two or three, where that
-// can be.
+// limitsFor are limits that divide each of a case's bindings in two or three, where
+// possible.
 func limitsFor(k *shaders.Kernel, c shaders.Case) (limits []int64) {
 	for _, in := range c.Inputs {
-		most := (inputBytes(in)/2 + engine.Alignment) / engine.Alignment * engine.Alignment
-		if !slices.Contains(limits, most) && cutsTo(k, c, most) {
-			limits = append(limits, most)
+		limit := (inputBytes(in)/2 + engine.Alignment) / engine.Alignment * engine.Alignment
+		if !slices.Contains(limits, limit) && divides(k, c, limit) {
+			limits = append(limits, limit)
 		}
 	}
 	return limits
@@ -60,12 +59,12 @@ func limitsFor(k *shaders.Kernel, c shaders.Case) (limits []int64) {
 
 func inputBytes(in shaders.Input) int64 { return 4 * int64(max(in.N, len(in.F), len(in.I), len(in.U))) }
 
-// mostPieces is more than any device's limit cuts a call into: the sums of thousands
-// of pieces, one added to the other, are less exact than a case allows.
-const mostPieces = 256
+// maxParts is more than any device's limit divides a call into: sums of thousands of
+// parts are less exact than a case's tolerance.
+const maxParts = 256
 
-// cutsTo says whether a call can be cut so far.
-func cutsTo(k *shaders.Kernel, c shaders.Case, most int64) bool {
+// divides reports whether a call can be divided to this limit.
+func divides(k *shaders.Kernel, c shaders.Case, limit int64) bool {
 	p := engine.NewProgram(k.Name)
 	views := make([]engine.View, len(c.Inputs))
 	for i, in := range c.Inputs {
@@ -78,18 +77,18 @@ func cutsTo(k *shaders.Kernel, c shaders.Case, most int64) bool {
 	if err != nil {
 		return false
 	}
-	plan = plan.Within(most)
+	plan = plan.Within(limit)
 	for _, d := range plan.Dispatches {
 		for _, v := range d.Views {
-			if v.Bytes > most {
+			if v.Bytes > limit {
 				return false
 			}
 		}
 	}
-	return len(plan.Dispatches) > 1 && len(plan.Dispatches) <= mostPieces
+	return len(plan.Dispatches) > 1 && len(plan.Dispatches) <= maxParts
 }
 
-// testBeyondLimit fills and reads a buffer that is larger than one binding may be.
+// testBeyondLimit fills and reads a buffer larger than the binding limit.
 func testBeyondLimit(t *testing.T, dev engine.Device) {
 	limit := dev.Info().Limits.MaxBindingBytes
 	if limit == 0 || limit > 256<<20 {

@@ -13,15 +13,15 @@ import (
 // call is a case on a device: a program of one dispatch over buffers of its own.
 type call struct {
 	dev      engine.Device
-	kase     *Case
+	c        *Case
 	buffers  []*engine.Buffer // nil where a binding is absent
 	memories []engine.Memory
 	program  engine.Executable
 }
 
-// place allocates a case's buffers and compiles it.
-func place(dev engine.Device, c *Case) (_ *call, err error) {
-	x := &call{dev: dev, kase: c, buffers: make([]*engine.Buffer, len(c.sizes))}
+// newCall allocates a case's buffers and compiles it.
+func newCall(dev engine.Device, c *Case) (_ *call, err error) {
+	x := &call{dev: dev, c: c, buffers: make([]*engine.Buffer, len(c.sizes))}
 	defer func() {
 		if err != nil {
 			x.free()
@@ -66,9 +66,9 @@ func (x *call) free() {
 
 // fill writes the contents of every binding.
 func (x *call) fill() error {
-	for i, in := range x.kase.contents() {
+	for i, in := range x.c.contents() {
 		b := x.buffers[i]
-		if b == nil || x.kase.shares[i] != i {
+		if b == nil || x.c.shares[i] != i {
 			continue
 		}
 		var err error
@@ -89,8 +89,8 @@ func (x *call) fill() error {
 	return nil
 }
 
-// normals are enough normally distributed values to be repeated: their number is
-// a prime, so that rows do not repeat each other.
+// normals are normally distributed values that are repeated: their number is a prime, so
+// that rows differ.
 var normals = func() []float32 {
 	random := rand.New(rand.NewPCG(1, 2))
 	x := make([]float32, 1<<20-3)
@@ -121,7 +121,7 @@ func (x *call) noise(b *engine.Buffer, in shaders.Input) error {
 
 // time runs the call once and returns the device's time of it.
 func (x *call) time(ctx context.Context) (time.Duration, error) {
-	timings, err := x.program.Profile(ctx, &x.kase.Step)
+	timings, err := x.program.Profile(ctx, &x.c.Step)
 	if err != nil || len(timings) == 0 {
 		return 0, err
 	}
@@ -130,7 +130,7 @@ func (x *call) time(ctx context.Context) (time.Duration, error) {
 
 // read returns the words of binding i.
 func (x *call) read(i int) ([]uint32, error) {
-	words := make([]uint32, x.kase.sizes[i]/4)
+	words := make([]uint32, x.c.sizes[i]/4)
 	err := engine.Download(x.dev, x.buffers[i].View(), words)
-	return kernelcheck.Unpack(x.kase.typeOf(i), words, int(x.kase.room(i))), err
+	return kernelcheck.Unpack(x.c.typeOf(i), words, int(x.c.elementsOf(i))), err
 }

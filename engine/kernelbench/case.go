@@ -1,6 +1,6 @@
-// Package kernelbench measures kernels: every case alone, in buffers of its own,
-// checked against the reference before it is timed, beside what the device reaches
-// at its best in the same run. The tuning of variants is built on it.
+// Package kernelbench measures kernels: every case alone, in buffers of its own, compared
+// with the reference before it is timed, and relative to the device's roofline measured
+// in the same run. Tuning of variants uses it.
 package kernelbench
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // Case is a kernel call to measure.
 type Case struct {
-	Work   string // what it is a part of: "train", "decode", …
+	Work   string // the workload: "train", "decode", …
 	Kernel *shaders.Kernel
 	Params any
 	Name   string // of the parameters: "m=208/n=96/k=96"
@@ -30,8 +30,8 @@ type Case struct {
 	inputs []shaders.Input // nil = valid contents of this size
 }
 
-// FromDispatches returns the different cases among recorded calls: those that
-// differ in where their rows begin alone are one.
+// FromDispatches returns the distinct cases among recorded calls; those that differ in
+// their layout parameters alone are one.
 func FromDispatches(work string, dispatches []engine.Dispatch, step *[shaders.StepWords]uint32) []*Case {
 	index := map[string]*Case{}
 	var cases []*Case
@@ -66,8 +66,8 @@ func (c *Case) bind(d *engine.Dispatch) {
 	}
 }
 
-// FromConformance returns the costliest conformance case of a kernel that has at
-// most so many elements in a binding.
+// FromConformance returns the costliest conformance case of a kernel with at most this
+// number of elements in a binding.
 func FromConformance(k *shaders.Kernel, elements int64) *Case {
 	var best *Case
 	for _, given := range k.Cases() {
@@ -88,19 +88,19 @@ func fromCase(k *shaders.Kernel, given shaders.Case, s shaders.Storage) *Case {
 		if in.Absent {
 			n = 0
 		}
-		c.sizes, c.shares = append(c.sizes, engine.Room(c.typeOf(i), n)), append(c.shares, i)
+		c.sizes, c.shares = append(c.sizes, engine.BufferSize(c.typeOf(i), n)), append(c.shares, i)
 	}
 	return c
 }
 
-// squareSizes are the sides of the square products that every device is measured by,
-// and gpuSizes those that only a GPU is.
+// squareSizes are the sides of the square matmuls that are measured on every device, and
+// gpuSizes those measured only on a GPU.
 var (
 	squareSizes = []int{256, 512, 1024}
 	gpuSizes    = []int{2048, 4096, 8192}
 )
 
-// Squares are square products of a float type, which a GPU is given larger ones of.
+// Squares are square matmuls of a float type, with larger ones for a GPU.
 func Squares(t shaders.Type, gpu bool) []*Case {
 	sizes := squareSizes
 	if gpu {
@@ -126,13 +126,13 @@ func Squares(t shaders.Type, gpu bool) []*Case {
 // elements is the size of the largest binding.
 func (c *Case) elements() (n int64) {
 	for i := range c.sizes {
-		n = max(n, c.room(i))
+		n = max(n, c.elementsOf(i))
 	}
 	return n
 }
 
-// room is how many elements binding i has.
-func (c *Case) room(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() }
+// elementsOf is how many elements binding i has.
+func (c *Case) elementsOf(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() }
 
 func (c *Case) typeOf(i int) shaders.Type { return c.Storage.Of(i, c.Kernel.Bindings[i]) }
 
@@ -153,25 +153,26 @@ func (c *Case) contents() []shaders.Input {
 	}
 	n := make([]int, len(c.sizes))
 	for i := range c.sizes {
-		n[i] = int(c.room(i))
+		n[i] = int(c.elementsOf(i))
 	}
 	return c.Kernel.Inputs(c.Params, c.Step[:], n)
 }
 
-// describe names parameters, those at a step: zeros and places are left out.
+// describe names parameters at a step, without zeros and layout parameters.
 func describe(params, recorded any) string {
 	v := reflect.ValueOf(params)
 	var parts []string
 	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		if shaders.IsPlace(name) {
+		field := v.Type().Field(i)
+		if shaders.IsLayout(field) {
 			continue
 		}
+		name := field.Name
 		switch f := v.Field(i).Interface().(type) {
 		case shaders.Count:
 			part := fmt.Sprintf("%s=%d", strings.ToLower(name), f.Max)
-			if room := reflect.ValueOf(recorded).Field(i).Interface().(shaders.Count).Max; room != f.Max {
-				part += fmt.Sprintf("of%d", room)
+			if max := reflect.ValueOf(recorded).Field(i).Interface().(shaders.Count).Max; max != f.Max {
+				part += fmt.Sprintf("of%d", max)
 			}
 			parts = append(parts, part)
 		case uint32:

@@ -10,15 +10,15 @@ import (
 	"patchwork/shaders"
 )
 
-// What the reference computes in a fraction of a second.
+// Limits within which the reference takes a fraction of a second.
 const (
 	checkFlops    = 2e7
 	checkElements = 1 << 18
 )
 
-// ownTolerance bounds the error at a case's own shape, as a part of the largest
-// value: sums of 10⁵ float32 terms in any order stay ten times below it, and a
-// wrong index or a loop that ends early does not.
+// ownTolerance bounds the error at a case's own shape, relative to the largest value:
+// sums of 10⁵ float32 terms in any order stay ten times below it; a wrong index or a loop
+// that ends early exceeds it.
 const ownTolerance = 1e-4
 
 // How a case was checked.
@@ -29,21 +29,21 @@ const (
 	checkedCase    = "conformance" // it is a conformance case
 )
 
-// checker remembers which variants have passed.
+// checker caches which variants have passed.
 type checker struct {
 	dev     engine.Device
 	variant map[string]string // outcome by kernel and variant
 }
 
-// check holds the kernel to its reference: at the case's own shape where that is
-// small, else at the largest small conformance case that runs the same variant. What
-// rounding an input to 16 bits costs that the reference does not read, only
-// conformance cases know.
+// check compares the kernel with its reference: at the case's own shape where that is
+// small, else at the largest small conformance case that runs the same variant. The
+// tolerance for 16-bit inputs that the reference recomputes is known for conformance
+// cases only.
 func (k *checker) check(ctx context.Context, c *Case, variant string) (string, error) {
 	if c.inputs != nil {
 		return checkedCase, nil
 	}
-	if c.Cost.Flops <= checkFlops && c.elements() <= checkElements && !c.roundsUnread() {
+	if c.Cost.Flops <= checkFlops && c.elements() <= checkElements && !c.roundsRecomputed() {
 		given := shaders.Case{Params: c.Params, Inputs: c.contents(), Step: c.Step[:], Atol: ownTolerance}
 		return CheckedHere, compare(ctx, k.dev, c, given, true)
 	}
@@ -62,10 +62,10 @@ func (k *checker) check(ctx context.Context, c *Case, variant string) (string, e
 	return outcome, nil
 }
 
-// roundsUnread says whether an input that the reference does not read has 16 bits.
-func (c *Case) roundsUnread() bool {
+// roundsRecomputed reports whether an input that the reference recomputes has 16 bits.
+func (c *Case) roundsRecomputed() bool {
 	for i, b := range c.Kernel.Bindings {
-		if b.Unread && c.Storage.Of(i, b).Half() {
+		if b.Recomputed && c.Storage.Of(i, b).Half() {
 			return true
 		}
 	}
@@ -74,31 +74,31 @@ func (c *Case) roundsUnread() bool {
 
 // conformance finds the costliest small case that runs a variant.
 func (k *checker) conformance(like *Case, variant string) (best shaders.Case, found bool) {
-	most := -1.0
+	maxCost := -1.0
 	for _, given := range like.Kernel.Cases() {
 		if !like.Kernel.Stores(given.Params, like.Storage) {
 			continue
 		}
 		c := fromCase(like.Kernel, given, like.Storage)
 		cost := c.Cost.Flops + c.Cost.Bytes
-		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= most {
+		if name, _ := variantOf(k.dev, c); name != variant || c.Cost.Flops > checkFlops || c.elements() > checkElements || cost <= maxCost {
 			continue
 		}
-		best, most, found = given, cost, true
+		best, maxCost, found = given, cost, true
 	}
 	return best, found
 }
 
 // compare runs a call once and compares every binding with the reference's. With
-// relative, the tolerance is a part of each binding's largest value.
+// relative, the tolerance is relative to each binding's largest value.
 func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case, relative bool) error {
 	given.Storage = c.Storage
 	alone := *c
-	alone.shares = make([]int, len(c.shares)) // the reference gives every binding its own memory
+	alone.shares = make([]int, len(c.shares)) // the reference has a separate array per binding
 	for i := range alone.shares {
 		alone.shares[i] = i
 	}
-	x, err := place(dev, &alone)
+	x, err := newCall(dev, &alone)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 			return err
 		}
 		variant, _ := dev.Info().Choose(c.Kernel, given.Params, given.Storage)
-		tolerance := kernelcheck.In(variant, given)
+		tolerance := kernelcheck.ForVariant(variant, given)
 		if relative {
 			tolerance.Atol = given.Atol * largest(want[i].F)
 		}
@@ -136,11 +136,11 @@ func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case
 }
 
 func largest(x []float64) float64 {
-	most := 0.0
+	largest := 0.0
 	for _, v := range x {
-		if a := math.Abs(v); a > most && !math.IsInf(v, 0) {
-			most = a
+		if a := math.Abs(v); a > largest && !math.IsInf(v, 0) {
+			largest = a
 		}
 	}
-	return most
+	return largest
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // TestCheckedAtItsShape: gradients of attention are compared at shapes that no
-// conformance case has, for which the forward pass's outputs must be what it makes of
-// the inputs; where these are rounded to 16 bits, by a conformance case.
+// conformance case has, with outputs of the forward pass that match the inputs; with
+// inputs rounded to 16 bits, by a conformance case.
 func TestCheckedAtItsShape(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()

@@ -32,7 +32,8 @@ func TestRoofline(t *testing.T) {
 	}{
 		{"a product", shaders.Cost{Flops: 1e9, Bytes: 1e6}, 0.02, 0.5, ByCompute},
 		{"from memory", shaders.Cost{Flops: 1e6, Bytes: 1e8}, 0.02, 0.5, ByMemory},
-		// The smallest working set is copied slower than the next: launches weigh.
+		// The smallest working set is copied slower than the next: launch overhead
+		// dominates.
 		{"from a cache", shaders.Cost{Bytes: 400e3}, 20e-6, 0.5, ByMemory},
 		{"beyond all levels", shaders.Cost{Bytes: 10e9}, 1, 1, ByMemory},
 		{"next to nothing", shaders.Cost{Flops: 3, Bytes: 12}, 4e-6, 0.25, ByLaunch},
@@ -48,7 +49,7 @@ func TestRoofline(t *testing.T) {
 // out, and wrong results are noticed.
 func TestMeasure(t *testing.T) {
 	dev := cpu.Open(0)
-	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, Most: time.Second})
+	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, MaxCallTime: time.Second})
 	must(t, err)
 	defer b.Free()
 	if r := b.Roof(); r.Flops <= 0 || len(r.Levels) != len(levelBytes) || r.Launch <= 0 {
@@ -73,8 +74,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestFromDispatches: calls that differ in their place alone are one case, and what
-// lies in one buffer stays in one.
+// TestFromDispatches: calls that differ in their layout alone are one case, and views of
+// one buffer stay in one.
 func TestFromDispatches(t *testing.T) {
 	p := engine.NewProgram("test")
 	x, y := engine.NewBuffer("x", 4096), engine.NewBuffer("y", 4096)
@@ -92,8 +93,8 @@ func TestFromDispatches(t *testing.T) {
 	}
 }
 
-// TestFastestOf: a variant takes the class's place when it is clearly faster, and
-// most of the time.
+// TestFastestOf: a variant replaces the class's own when it is clearly faster, in most
+// rounds.
 func TestFastestOf(t *testing.T) {
 	for _, c := range []struct {
 		name string

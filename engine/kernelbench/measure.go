@@ -13,9 +13,9 @@ import (
 
 // Options of measuring.
 type Options struct {
-	Samples int           // of a case, for statistics
-	Time    time.Duration // spent on a case, all samples together
-	Most    time.Duration // that one call may take
+	Samples     int           // of a case, for statistics
+	Time        time.Duration // spent on a case, all samples together
+	MaxCallTime time.Duration // that one call may take
 	// Patience ends a case's samples early, after the first; 0 = never.
 	Patience time.Duration
 }
@@ -59,32 +59,32 @@ type Bench struct {
 	gauges  *gauges
 }
 
-// New measures the device's roof and is then ready for cases.
+// New measures the device's roofline.
 func New(ctx context.Context, dev engine.Device, o Options) (*Bench, error) {
 	g, err := newGauges(ctx, dev)
 	return &Bench{dev, o, checker{dev, map[string]string{}}, g}, err
 }
 
-// Roof is the device's as measured until now: a figure of it is measured again
-// beside every case.
+// Roof is the device's roofline as measured until now: one of its figures is measured
+// again with every case.
 func (b *Bench) Roof() Roof { return b.gauges.roof() }
 
-// Free releases what the roofs' kernels hold.
+// Free releases the roofline's kernels.
 func (b *Bench) Free() { b.gauges.free() }
 
-// Measure checks and times a case. It returns a *SkipError for one that the device
-// cannot hold or that would take too long, a *WrongError for one that computes
-// something else than its reference.
+// Measure checks and times a case. It returns a *SkipError when the device has too little
+// memory or the case would take too long, a *WrongError when the result differs from the
+// reference.
 func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	r := Result{Case: c}
 	r.Variant, r.Tuned = variantOf(b.dev, c)
 	r.Class = classOf(b.dev.Info())
-	if least, _ := b.Roof().Least(c.Cost); least > b.options.Most.Seconds() {
-		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, --case-time allows %.0f", least, b.options.Most.Seconds())}
+	if least, _ := b.Roof().Least(c.Cost); least > b.options.MaxCallTime.Seconds() {
+		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, --case-time allows %.0f", least, b.options.MaxCallTime.Seconds())}
 	}
 	var err error
 	if r.Checked, err = b.checker.check(ctx, c, r.Variant); err != nil {
-		if reason := lacking(err); reason != "" {
+		if reason := unsupportedReason(err); reason != "" {
 			return r, &SkipError{reason}
 		}
 		if ctx.Err() != nil || errors.Is(err, engine.ErrDeviceLost) {
@@ -92,12 +92,12 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 		}
 		return r, &WrongError{err}
 	}
-	x, err := place(b.dev, c)
+	x, err := newCall(b.dev, c)
 	if err == nil {
 		defer x.free()
 		err = x.fill()
 	}
-	if reason := lacking(err); reason != "" {
+	if reason := unsupportedReason(err); reason != "" {
 		return r, &SkipError{reason}
 	}
 	if err != nil {
@@ -106,20 +106,22 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	if err := b.sample(ctx, x, &r); err != nil {
 		return r, err
 	}
-	return r, b.gauges.again(ctx)
+	return r, b.gauges.remeasureNext(ctx)
 }
 
-// lacking is why a device cannot run something, "" for other errors.
-func lacking(err error) string {
+// unsupportedReason is the message of an out-of-memory or unsupported error, "" for other
+// errors.
+func unsupportedReason(err error) string {
 	if errors.Is(err, engine.ErrOutOfMemory) || errors.Is(err, engine.ErrUnsupported) {
 		return err.Error()
 	}
 	return ""
 }
 
-// A first run that took up to so many times what is allowed is given a second: it
-// compiled, touched memory for the first time, and may have been disturbed.
-const benefitOfDoubt = 4
+// A case whose first run took up to this multiple of the allowed time runs again: the
+// first run includes compilation and first touches of memory, and may have been
+// disturbed.
+const firstRunAllowance = 4
 
 // sample times a call that is ready. One that takes longer than allowed is timed
 // by one run alone.
@@ -129,13 +131,13 @@ func (b *Bench) sample(ctx context.Context, x *call, r *Result) error {
 		return err
 	}
 	var start time.Time
-	if first <= benefitOfDoubt*b.options.Most {
+	if first <= firstRunAllowance*b.options.MaxCallTime {
 		start = time.Now()
 		if first, err = x.time(ctx); err != nil {
 			return err
 		}
 	}
-	if first > b.options.Most {
+	if first > b.options.MaxCallTime {
 		r.Min, r.Runs, r.Samples = first, 1, []time.Duration{first}
 		return nil
 	}

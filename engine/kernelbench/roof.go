@@ -9,13 +9,13 @@ import (
 	"patchwork/shaders"
 )
 
-// Roof is what a device reaches at its best, measured.
+// Roof is a device's measured roofline.
 type Roof struct {
 	Flops  float64       // a second, of multiply-adds in registers
 	Levels []Level       // of memory, by growing working set
-	Launch time.Duration // of a call that does next to nothing
-	// Noise is by how much of their best the roofs' own kernels took longer on
-	// average, the one most disturbed: near 0 on a quiet machine.
+	Launch time.Duration // of a nearly empty call
+	// Noise is the largest relative excess of a roofline kernel's mean time over its
+	// best: near 0 on a quiet machine.
 	Noise float64
 }
 
@@ -32,8 +32,8 @@ const (
 	ByLaunch  = "launch"
 )
 
-// Bandwidth is the best at a working set of so many bytes or more: what is
-// smaller fits wherever the larger did.
+// Bandwidth is the best at a working set of this size or more: a smaller set fits in the
+// same cache.
 func (r Roof) Bandwidth(bytes float64) (perSecond float64) {
 	for i, l := range r.Levels {
 		if float64(l.Bytes) >= bytes || i == len(r.Levels)-1 {
@@ -43,7 +43,7 @@ func (r Roof) Bandwidth(bytes float64) (perSecond float64) {
 	return perSecond
 }
 
-// Least is the least time that a call of this cost can take, and what bounds it.
+// Least is the minimum time of a call of this cost, and what bounds it.
 func (r Roof) Least(cost shaders.Cost) (seconds float64, bound string) {
 	seconds, bound = r.Launch.Seconds(), ByLaunch
 	if r.Flops > 0 && cost.Flops/r.Flops > seconds {
@@ -55,7 +55,7 @@ func (r Roof) Least(cost shaders.Cost) (seconds float64, bound string) {
 	return seconds, bound
 }
 
-// Fraction is how much of its roofline a call of this cost reaches.
+// Fraction is the fraction of the roofline that a call of this cost reaches.
 func (r Roof) Fraction(cost shaders.Cost, seconds float64) (fraction float64, bound string) {
 	least, bound := r.Least(cost)
 	return least / seconds, bound
@@ -64,17 +64,17 @@ func (r Roof) Fraction(cost shaders.Cost, seconds float64) (fraction float64, bo
 // levelBytes are the working sets that are copied: caches of every size, and memory.
 var levelBytes = []int64{64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20}
 
-// gaugeTime is how long a figure of the roof is measured at a time.
+// gaugeTime is the duration of one measurement of a figure.
 const gaugeTime = 25 * time.Millisecond
 
-// gauges measure a device's roof, again and again through a run: whatever else the
-// machine does can only make a figure worse, so that the best one counts.
+// gauges measure a device's roofline repeatedly during a run: other load can only make a
+// figure worse, so that the best one is used.
 type gauges struct {
 	all  []*gauge
 	next int
 }
 
-// gauge is a figure of the roof: a call that does nothing but what it measures.
+// gauge is a figure of the roofline, measured by one kernel.
 type gauge struct {
 	*call
 	bytes int64 // of a level of memory, 0 for the others
@@ -83,8 +83,8 @@ type gauge struct {
 	runs  int
 }
 
-// newGauges prepares and measures every figure once. Where memory is short the
-// largest working sets are left out.
+// newGauges prepares and measures every figure once. Where memory is short, the largest
+// working sets are omitted.
 func newGauges(ctx context.Context, dev engine.Device) (*gauges, error) {
 	elements := uint32(3 << 16)
 	if dev.Info().Hardware() {
@@ -109,9 +109,9 @@ func newGauges(ctx context.Context, dev engine.Device) (*gauges, error) {
 	return g, nil
 }
 
-// add prepares a figure: a kernel from x to y, of so many bytes each.
+// add prepares a figure: a kernel from x to y, of each bytes.
 func (g *gauges) add(ctx context.Context, dev engine.Device, k *shaders.Kernel, params any, each, level int64) error {
-	x, err := place(dev, &Case{Kernel: k, Params: params, Cost: k.Cost(params), sizes: []int64{each, each}, shares: []int{0, 1}})
+	x, err := newCall(dev, &Case{Kernel: k, Params: params, Cost: k.Cost(params), sizes: []int64{each, each}, shares: []int{0, 1}})
 	if err != nil {
 		return err
 	}
@@ -139,19 +139,19 @@ func (g *gauge) measure(ctx context.Context) error {
 	return nil
 }
 
-// again measures one figure once more, all in turn.
-func (g *gauges) again(ctx context.Context) error {
+// remeasureNext measures the next figure again, round robin.
+func (g *gauges) remeasureNext(ctx context.Context) error {
 	g.next++
 	return g.all[g.next%len(g.all)].measure(ctx)
 }
 
-// roof is the best of all that was measured.
+// roof is the best of all measurements.
 func (g *gauges) roof() Roof {
 	var r Roof
 	for i, x := range g.all {
 		switch {
 		case i == 0:
-			r.Flops = x.kase.Cost.Flops / x.best.Seconds()
+			r.Flops = x.c.Cost.Flops / x.best.Seconds()
 		case x.bytes == 0:
 			r.Launch = x.best
 		default:
@@ -168,7 +168,7 @@ func (g *gauges) free() {
 	}
 }
 
-// MeasureRoof measures a device's roof by itself.
+// MeasureRoof measures a device's roofline, without cases.
 func MeasureRoof(ctx context.Context, dev engine.Device) (Roof, error) {
 	g, err := newGauges(ctx, dev)
 	if err != nil {

@@ -14,26 +14,25 @@ import (
 	"patchwork/shaders"
 )
 
-// The variants of a case take turns, at least so many rounds and for so long, so
-// that what disturbs the machine disturbs them alike. To take the place of the
-// class's own, another must be faster by tuneGain at its best, and in tuneWins of
-// the rounds.
+// The variants of a case run interleaved, for at least tuneRounds rounds and tuneTime, so
+// that disturbances affect them alike. To replace the class's own, another must be faster
+// by tuneGain at its best, and in tuneWins of the rounds.
 const (
-	tuneRounds     = 5
-	tuneMostRounds = 100
-	tuneTime       = 300 * time.Millisecond
-	tuneGain       = 0.95
-	tuneWins       = 0.7
+	tuneRounds    = 5
+	tuneMaxRounds = 100
+	tuneTime      = 300 * time.Millisecond
+	tuneGain      = 0.95
+	tuneWins      = 0.7
 )
 
-// TuneCases returns the cases worth tuning: for every bucket of parameters that
-// several variants can run, the one that takes most of its work.
+// TuneCases returns the cases worth tuning: for every bucket of parameters that several
+// variants can run, the one with the largest total cost.
 func TuneCases(info engine.Info, cases []*Case) []*Case {
 	heaviest := map[string]*Case{}
 	weight := func(c *Case) float64 { return float64(c.Calls) * (c.Cost.Flops + c.Cost.Bytes) }
 	for _, c := range cases {
 		bucket := c.Kernel.Bucket(c.Params, c.Storage)
-		if len(c.Kernel.Runnable(c.Params, c.Storage, info.Target())) < 2 {
+		if len(c.Kernel.Runnable(c.Params, c.Storage, info.Caps())) < 2 {
 			continue
 		}
 		if best := heaviest[bucket]; best == nil || weight(c) > weight(best) {
@@ -50,11 +49,11 @@ func TuneCases(info engine.Info, cases []*Case) []*Case {
 	return out
 }
 
-// Tune measures the variants that can run a case and returns the choice: the
-// fastest, or the class's own where none is clearly faster. A variant whose result
-// differs from that of the class's own is left out, as is one that takes ten times
-// as long in its first run. The device's choices are as before afterwards.
-func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) (tuned.Entry, error) {
+// Tune measures the variants that can run a case and returns the choice: the fastest, or
+// the class's own where none is clearly faster. A variant whose result differs from that
+// of the class's own is excluded, as is one that takes ten times as long in its first
+// run. The device's choices are restored.
+func Tune(ctx context.Context, dev engine.Tunable, c *Case, maxCallTime time.Duration) (tuned.Entry, error) {
 	before := dev.Info().Choices
 	defer dev.SetChoices(before)
 	dev.SetChoices(nil)
@@ -69,7 +68,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 		return entry, err
 	}
 	entry.Default, entry.Variant = own.Name, own.Name
-	candidates, err := ready(ctx, dev, c, own, most)
+	candidates, err := prepareVariants(ctx, dev, c, own, maxCallTime)
 	defer func() {
 		for _, x := range candidates {
 			x.free()
@@ -79,7 +78,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 		return entry, err
 	}
 	rounds, wins := 0, map[string]int{}
-	for start := time.Now(); rounds < tuneRounds || rounds < tuneMostRounds && time.Since(start) < tuneTime; rounds++ {
+	for start := time.Now(); rounds < tuneRounds || rounds < tuneMaxRounds && time.Since(start) < tuneTime; rounds++ {
 		var own time.Duration
 		for i, x := range candidates {
 			t, err := x.time(ctx)
@@ -101,7 +100,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, most time.Duration) 
 	return entry, nil
 }
 
-// fastestOf is the variant to choose after so many rounds.
+// fastestOf is the variant to choose after the rounds.
 func fastestOf(e tuned.Entry, wins map[string]int, rounds int) string {
 	best, least := e.Default, tuneGain*e.US[e.Default]
 	for _, v := range slices.Sorted(maps.Keys(e.US)) {
@@ -118,10 +117,10 @@ type candidate struct {
 	variant string
 }
 
-// ready compiles every variant, the class's own first, and runs each once.
-func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, most time.Duration) (all []candidate, err error) {
+// prepareVariants compiles every variant, the class's own first, and runs each once.
+func prepareVariants(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Variant, maxCallTime time.Duration) (all []candidate, err error) {
 	variants := []*shaders.Variant{own}
-	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, dev.Info().Target()) {
+	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, dev.Info().Caps()) {
 		if v != own {
 			variants = append(variants, v)
 		}
@@ -130,11 +129,11 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 	var first time.Duration
 	for i, v := range variants {
 		dev.SetChoices(shaders.Choices{c.Kernel.Bucket(c.Params, c.Storage): v.Name})
-		x, err := place(dev, c)
-		if lacking(err) != "" && i > 0 {
+		x, err := newCall(dev, c)
+		if unsupportedReason(err) != "" && i > 0 {
 			continue
 		}
-		if reason := lacking(err); reason != "" {
+		if reason := unsupportedReason(err); reason != "" {
 			return all, &SkipError{reason}
 		}
 		if err != nil {
@@ -147,12 +146,12 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 		}
 		if i == 0 {
 			want, first = got, t
-			if t > most {
+			if t > maxCallTime {
 				return all, &SkipError{fmt.Sprintf("a call took %.1f s", t.Seconds())}
 			}
 			continue
 		}
-		if t > 10*first || !alike(c, got, want) {
+		if t > 10*first || !sameResults(c, got, want) {
 			x.free()
 			all = all[:len(all)-1]
 		}
@@ -160,8 +159,8 @@ func ready(ctx context.Context, dev engine.Tunable, c *Case, own *shaders.Varian
 	return all, nil
 }
 
-// firstRun fills the buffers, runs the call and returns its better time of two and
-// what the first one wrote.
+// firstRun fills the buffers, runs the call twice and returns the better time and the
+// outputs of the first run.
 func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint32, err error) {
 	if err := x.fill(); err != nil {
 		return 0, nil, err
@@ -176,7 +175,7 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	}()
 	written = make([][]uint32, len(x.buffers))
 	for i, b := range x.buffers {
-		if b != nil && x.kase.Kernel.Bindings[i].Access != shaders.Read {
+		if b != nil && x.c.Kernel.Bindings[i].Access != shaders.Read {
 			if written[i], err = x.read(i); err != nil {
 				return 0, nil, err
 			}
@@ -185,8 +184,9 @@ func (x *call) firstRun(ctx context.Context) (t time.Duration, written [][]uint3
 	return t, written, nil
 }
 
-// alike says whether two variants wrote the same, but for rounding: see ownTolerance.
-func alike(c *Case, got, want [][]uint32) bool {
+// sameResults reports whether two variants wrote the same up to rounding: see
+// ownTolerance.
+func sameResults(c *Case, got, want [][]uint32) bool {
 	for i := range want {
 		if c.Kernel.Bindings[i].Type != shaders.F32 {
 			if !slices.Equal(got[i], want[i]) {
@@ -214,8 +214,8 @@ func alike(c *Case, got, want [][]uint32) bool {
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-// step is at least the distance from a value to its neighbours in a type of 16 bits,
-// 0 for others: where sums differ by their order, so may what they are rounded to.
+// step is an upper bound of the distance between neighbouring values of a 16-bit type, 0
+// for others: sums in another order may be rounded to a neighbour.
 func step(t shaders.Type, x float64) float64 {
 	switch t {
 	case shaders.BF16:

@@ -7,10 +7,10 @@ import (
 	"patchwork/shaders"
 )
 
-// EachVariant calls f once for every variant that a device can run a case with, its
-// own choice first, while the device chooses that variant, for the case and for the
-// kernel's conformance cases that it can run. The case that f gets has the variant in
-// its name. A device that has one form of each kernel gets one call.
+// EachVariant calls f once for every variant that a device can run a case with, its own
+// choice first, while the device chooses that variant for the case and for the kernel's
+// conformance cases. The case passed to f has the variant in its name. On a device
+// without variants f is called once.
 func EachVariant(dev engine.Device, c *Case, f func(*Case) error) error {
 	tunable, ok := dev.(engine.Tunable)
 	if !ok {
@@ -37,13 +37,13 @@ func EachVariant(dev engine.Device, c *Case, f func(*Case) error) error {
 	return nil
 }
 
-// ownFirst are the variants that a device can run a case with.
+// ownFirst are the variants that a device can run a case with, its own choice first.
 func ownFirst(info engine.Info, c *Case) (all []*shaders.Variant) {
 	own, _ := info.Choose(c.Kernel, c.Params, c.Storage)
 	if own != nil {
 		all = append(all, own)
 	}
-	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, info.Target()) {
+	for _, v := range c.Kernel.Runnable(c.Params, c.Storage, info.Caps()) {
 		if v != own {
 			all = append(all, v)
 		}

@@ -1,6 +1,6 @@
-// Package kernelcheck holds a kernel's results to its float64 reference: the
-// contents of a case's bindings, what they should become, and how far they are
-// from it. The conformance suite and the benchmarks share it.
+// Package kernelcheck compares a kernel's results with its float64 reference: the
+// contents of a case's bindings, the expected results, and the errors. The conformance
+// suite and the benchmarks share it.
 package kernelcheck
 
 import (
@@ -13,8 +13,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Garbage stands in what a kernel must overwrite, and may stand as a guard behind
-// a binding. As a float it is NaN.
+// Garbage is the initial contents of outputs, and of guards. As a float it is NaN.
 const Garbage = 0xffd1ebad
 
 // Fill makes the contents of the bindings before the call, as words.
@@ -66,9 +65,9 @@ func seed(names ...string) uint64 {
 	return h.Sum64()
 }
 
-// Reference runs the float64 form over copies of the contents. Every Count is
-// first replaced by what the step block makes of it. An element that the
-// reference leaves alone keeps its NaN, or for integers its Garbage.
+// Reference runs the float64 reference on copies of the contents, with every Count under
+// the step block. An element that the reference does not write stays NaN, or for integers
+// Garbage.
 func Reference(k *shaders.Kernel, c shaders.Case, contents [][]uint32) []shaders.Array {
 	arrays := make([]shaders.Array, len(contents))
 	for i, w := range contents {
@@ -95,22 +94,22 @@ func Reference(k *shaders.Kernel, c shaders.Case, contents [][]uint32) []shaders
 	return arrays
 }
 
-// StepBlock is a case's step block, filled up with zeros.
+// StepBlock is a case's step block, padded with zeros.
 func StepBlock(step []uint32) (block [shaders.StepWords]uint32) {
 	copy(block[:], step)
 	return block
 }
 
-// Compare says where binding i differs most from what it should hold, and how
-// many of its elements are wrong. worst is the largest error of an element as a
-// part of what is allowed, at most 1 where err is nil.
+// Compare compares binding i with the expected contents. err reports the element with the
+// largest error and the number of wrong ones; worst is the largest error relative to the
+// tolerance, at most 1 where err is nil.
 func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, want shaders.Array) (worst float64, err error) {
 	b := k.Bindings[i]
 	switch {
 	case b.Access == shaders.Read:
 		for i := range got {
 			if got[i] != before[i] {
-				return math.Inf(1), fmt.Errorf("[%d] was changed from %#x to %#x, but is only to be read", i, before[i], got[i])
+				return math.Inf(1), fmt.Errorf("[%d] was changed from %#x to %#x, but is read-only", i, before[i], got[i])
 			}
 		}
 	case b.Type == shaders.F32:
@@ -127,7 +126,7 @@ func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, wan
 
 func compareFloats(t shaders.Type, c shaders.Case, got []uint32, want []float64) (worst float64, err error) {
 	wrong, at := 0, 0
-	c = rounded(t, c)
+	c = withRounding(t, c)
 	for i, w := range want {
 		e := excess(t, c, float64(math.Float32frombits(got[i])), w)
 		if e > 1 {
@@ -145,19 +144,19 @@ func compareFloats(t shaders.Type, c shaders.Case, got []uint32, want []float64)
 		wrong, len(want), at, g, w, math.Abs(g-w), c.Atol+c.Rtol*math.Abs(w), c.Atol, c.Rtol)
 }
 
-// excess is the error of an element as a part of what the case allows.
+// excess is the error of an element relative to its tolerance.
 func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
 	switch {
 	case got == want || math.IsNaN(got) && math.IsNaN(want):
 		return 0
-	case t.Half() && got == float64(t.Format().Round(float32(want))): // rounded right, or infinite beyond the largest F16
+	case t.Half() && got == float64(t.Format().Round(float32(want))): // correctly rounded, or infinite beyond the largest F16
 		return 0
 	case c.AnyNonFinite && !finite(want):
 		if finite(got) {
 			return math.Inf(1)
 		}
 		return 0
-	case c.Spreads && !finite(got):
+	case c.NaNMaySpread && !finite(got):
 		return 0
 	case !finite(got) || !finite(want):
 		return math.Inf(1)
@@ -165,5 +164,5 @@ func excess(t shaders.Type, c shaders.Case, got, want float64) float64 {
 	return math.Abs(got-want) / (c.Atol + c.Rtol*math.Abs(want))
 }
 
-// finite says whether a float32 can hold x.
+// finite reports whether a float32 can hold x.
 func finite(x float64) bool { return math.Abs(x) <= math.MaxFloat32 }

@@ -16,7 +16,7 @@ func round(t shaders.Type, wide []uint32) []uint32 {
 	})
 }
 
-// Pack lays elements, given as words, out as memory of their type holds them.
+// Pack converts elements, given as words, to the memory layout of their type.
 func Pack(t shaders.Type, wide []uint32) []uint32 {
 	if !t.Half() {
 		return wide
@@ -44,27 +44,26 @@ func Unpack(t shaders.Type, packed []uint32, n int) []uint32 {
 	return wide
 }
 
-// In is the case as a variant, nil for none, computes it: factors that it does not
-// round add nothing to the tolerance.
-func In(v *shaders.Variant, c shaders.Case) shaders.Case {
+// ForVariant is the case with the tolerance of a variant, nil for none: without
+// ProductRoundingTolerance unless the variant rounds operands.
+func ForVariant(v *shaders.Variant, c shaders.Case) shaders.Case {
 	if v == nil || v.Cooperative == nil || !v.Cooperative.Rounds {
-		c.Factors = 0
+		c.ProductRoundingTolerance = 0
 	}
 	return c
 }
 
-// rounded allows for an output's being rounded to its type: to a part of its value,
-// or of F16's smallest steps. A case without tolerance still has none: what is
-// copied is rounded to the bit.
-func rounded(t shaders.Type, c shaders.Case) shaders.Case {
+// withRounding adds the rounding of an output to its type: relative, and F16's smallest
+// steps. A case without tolerance keeps none: copies are exact up to correct rounding.
+func withRounding(t shaders.Type, c shaders.Case) shaders.Case {
 	if c.Rtol == 0 && c.Atol == 0 {
 		return c
 	}
 	switch t {
 	case shaders.BF16:
-		c.Rtol, c.Atol = c.Rtol+0x1p-8, c.Atol+(c.Unread+c.Factors)*0x1p-8
+		c.Rtol, c.Atol = c.Rtol+0x1p-8, c.Atol+(c.RecomputedInputTolerance+c.ProductRoundingTolerance)*0x1p-8
 	case shaders.F16:
-		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+(c.Unread+c.Factors)*0x1p-11+0x1p-25
+		c.Rtol, c.Atol = c.Rtol+0x1p-11, c.Atol+(c.RecomputedInputTolerance+c.ProductRoundingTolerance)*0x1p-11+0x1p-25
 	}
 	return c
 }

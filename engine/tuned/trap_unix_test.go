@@ -11,7 +11,8 @@ import (
 	"patchwork/engine"
 )
 
-// TestLoadTraps: what is no ordinary file in the place of tuned choices is an error at once.
+// TestLoadTraps: a special file at the path of the tuned choices is an error, without
+// blocking.
 func TestLoadTraps(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())

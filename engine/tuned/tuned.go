@@ -1,6 +1,6 @@
-// Package tuned keeps which variants of the kernels were measured to be fastest on
-// a device, in a file of the user's cache directory. The same file gives the same
-// choices, and with them the same bits.
+// Package tuned stores the kernel variants that were measured to be fastest on a device,
+// in a file of the user's cache directory. The same file gives the same choices, and so
+// the same bits.
 package tuned
 
 import (
@@ -23,7 +23,7 @@ import (
 
 // File is what was measured on one device.
 type File struct {
-	Backend string  `json:"backend"` // "vulkan": each compiles kernels in its own way
+	Backend string  `json:"backend"` // "vulkan": backends compile kernels differently
 	Device  string  `json:"device"`  // its name
 	Driver  string  `json:"driver"`
 	Entries []Entry `json:"entries"` // by kernel and bucket
@@ -36,7 +36,7 @@ type Entry struct {
 	Case    string             `json:"case"`    // that was measured
 	Sources string             `json:"sources"` // shaders.Kernel.SourceHash
 	Variant string             `json:"variant"` // the choice
-	Default string             `json:"default"` // what the device's class would run
+	Default string             `json:"default"` // the choice of the device's class
 	US      map[string]float64 `json:"us"`      // of every variant that was measured
 }
 
@@ -46,18 +46,19 @@ func backend(info engine.Info) string {
 	return name
 }
 
-// Path is where a device's file lies: another backend, device or driver has another.
+// Path is the path of a device's file, which depends on the backend, the device and the
+// driver.
 func Path(info engine.Info) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no place for tuned kernels: %w; set XDG_CACHE_HOME", err)
+		return "", fmt.Errorf("no cache directory for tuned kernels: %w; set XDG_CACHE_HOME", err)
 	}
 	sum := sha256.Sum256([]byte(backend(info) + "\n" + info.Name + "\n" + info.Driver))
 	return filepath.Join(dir, "patchwork", "tuned-"+hex.EncodeToString(sum[:8])+".json"), nil
 }
 
-// Load reads a device's file without the entries that are stale: of kernels that
-// are gone or have changed since. Where there is no file it is empty.
+// Load reads a device's file without stale entries, of kernels that no longer exist or
+// have changed. Without a file it is empty.
 func Load(info engine.Info) (*File, error) {
 	empty := &File{Backend: backend(info), Device: info.Name, Driver: info.Driver}
 	path, err := Path(info)
@@ -88,19 +89,19 @@ func Load(info engine.Info) (*File, error) {
 	return f, nil
 }
 
-// Has says whether a bucket has been measured.
+// Has reports whether a bucket has been measured.
 func (f *File) Has(bucket string) bool {
 	return slices.ContainsFunc(f.Entries, func(e Entry) bool { return e.Bucket == bucket })
 }
 
-// Add puts an entry in, in the place of an earlier one of its bucket.
+// Add adds an entry or replaces the one of its bucket.
 func (f *File) Add(e Entry) {
 	f.Entries = slices.DeleteFunc(f.Entries, func(o Entry) bool { return o.Bucket == e.Bucket })
 	f.Entries = append(f.Entries, e)
 	slices.SortFunc(f.Entries, func(a, b Entry) int { return cmp.Compare(a.Bucket, b.Bucket) })
 }
 
-// Choices are what a device is given: the entries that differ from its class's own.
+// Choices are the entries that differ from the choice of the device's class.
 func (f *File) Choices() shaders.Choices {
 	choices := shaders.Choices{}
 	for _, e := range f.Entries {
@@ -111,7 +112,7 @@ func (f *File) Choices() shaders.Choices {
 	return choices
 }
 
-// Save replaces the device's file at once.
+// Save replaces the device's file atomically.
 func (f *File) Save(info engine.Info) error {
 	path, err := Path(info)
 	if err != nil {

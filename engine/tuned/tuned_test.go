@@ -16,8 +16,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestFile: what is saved is read again for the same device and driver, without
-// what has become stale, and a damaged file is named.
+// TestFile: a saved file is read for the same device and driver, without stale entries,
+// and a damaged file is named in the error.
 func TestFile(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())

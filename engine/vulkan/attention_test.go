@@ -11,10 +11,10 @@ import (
 	"patchwork/shaders"
 )
 
-// TestLongAttention: 8192 tokens on the software device, which ends a shader's
-// loops after 65535 iterations in all. All queries see the first keys and those
-// close to them, the last ones every key before them: no tile has more to do than
-// these. Some rows of y and dq and some keys' dk and dv are compared with float64.
+// TestLongAttention: 8192 tokens on the software device, which ends a shader's loops
+// after 65535 iterations in all. The first keys and the nearest ones are visible to all
+// queries, every earlier key to the last queries: no tile has more work than theirs. Some
+// rows of y and dq and some keys' dk and dv are compared with float64.
 func TestLongAttention(t *testing.T) {
 	const tokens, d, scale = 8192, 8, 0.5
 	dev := openSoftware(t, false)
@@ -83,7 +83,7 @@ func TestLongAttention(t *testing.T) {
 			if !seen(i, j) {
 				continue
 			}
-			e := math.Exp(scale * dots(q, k, i, j)) // of a few units: float64 needs no maximum
+			e := math.Exp(scale * dots(q, k, i, j)) // a few units: float64 needs no row max
 			sum += e
 			weighted += e * dots(dy, v, i, j)
 		}

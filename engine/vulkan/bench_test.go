@@ -10,8 +10,8 @@ import (
 	"patchwork/shaders"
 )
 
-// BenchmarkMatMul measures matrix products on the first device that runs
-// Vulkan, a rasteriser on the CPU where there is no GPU.
+// BenchmarkMatMul measures matmuls on the first Vulkan device, a software one where there
+// is no GPU.
 func BenchmarkMatMul(b *testing.B) {
 	dev, err := Open(0)
 	if err != nil {
@@ -78,7 +78,7 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 		b.Fatal(err)
 	}
 	for i, v := range views {
-		if k.Bindings[i].Name == "intervals" { // every query sees every key
+		if k.Bindings[i].Name == "intervals" { // no masking
 			seen := make([]int32, sizes[i]/4)
 			for j := 3; j < len(seen); j += 4 {
 				seen[j] = int32(len(seen) / 4)

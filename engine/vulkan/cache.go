@@ -15,12 +15,12 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// cache keeps compiled shaders from one process to the next, in a file of the
-// user's cache directory for each device and driver. It is best effort: without
-// it, or with a damaged one, the shaders are compiled again.
+// cache keeps compiled shaders from one process to the next, in a file of the user's
+// cache directory for each device and driver. It is best effort: without it, or when it
+// is damaged, the shaders are compiled again.
 type cache struct {
 	handle  vk.PipelineCache
-	file    string // "" where there is no place for it
+	file    string // "" without a cache directory
 	changed bool
 }
 
@@ -67,8 +67,8 @@ func cacheFile(p *physical) string {
 	return filepath.Join(dir, "patchwork", name)
 }
 
-// readCache returns what writeCache saved, or nothing: the file begins with the
-// SHA-256 of the rest, since a driver may trust what it is given.
+// readCache returns what writeCache saved, or nil: the file starts with the SHA-256 of
+// the rest, since a driver may not validate it.
 func readCache(file string) []byte {
 	data, err := smallfile.Read(file, 1<<30)
 	if err != nil || len(data) < sha256.Size {
@@ -81,7 +81,7 @@ func readCache(file string) []byte {
 	return data[sha256.Size:]
 }
 
-// writeCache replaces the file at once, so that another process never reads half.
+// writeCache replaces the file atomically, so that another process never reads a part.
 func writeCache(file string, data []byte) {
 	if len(data) == 0 || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
 		return

@@ -13,9 +13,9 @@ import (
 	"patchwork/shaders"
 )
 
-// Device is an opened Vulkan device with one compute queue.
+// Device is an open Vulkan device with one compute queue.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	instance *instance
 	physical *physical
 	info     engine.Info
@@ -26,30 +26,30 @@ type Device struct {
 	commands vk.CommandPool
 	fences   [window]vk.Fence
 	batch    batch
-	// Command buffers of programs, ever submitted and known to have ended; at most
-	// window lie between.
+	// Numbers of command buffers of programs submitted and known to have completed; they
+	// differ by at most window.
 	submitted, waited int
-	// busy is set by the first submission. There is nothing to wait for without one,
-	// and a driver without hardware may have nothing that waits.
+	// busy is set by the first submission. Without one there is nothing to wait for, and
+	// a driver without hardware may not support waits.
 	busy bool
 
 	pipelines pipelines
 	staging   staging
 	dummy     *memory // bound where an optional binding is absent
-	mapped    bool    // device memory is written and read in place
+	mapped    bool    // device memory is mapped: written and read in place
 
-	// live is everything handed out that is not yet freed.
+	// live are all memories and executables that are not yet freed.
 	live map[releaser]struct{}
-	// patience is how long a piece of work may take before the device counts as lost.
+	// patience is how long a submission may take before the device counts as lost.
 	patience time.Duration
-	lost     error // why nothing can be asked of the device any more
+	lost     error // the error that lost the device
 	closed   bool
 }
 
 // releaser is a memory or an executable.
 type releaser interface{ Free() }
 
-// Longest that one submitted piece may take: far above what pieces are cut to.
+// The longest that one submitted chunk may take, far above SubmitChunks' target.
 const (
 	hardwarePatience = 2 * time.Minute
 	softwarePatience = 30 * time.Minute
@@ -65,8 +65,8 @@ func Open(index int) (engine.Device, error) {
 	return d, nil
 }
 
-// open opens a device; staged makes it copy through staging memory even where
-// device memory can be mapped.
+// open opens a device; with staged it copies through staging memory even where device
+// memory can be mapped.
 func open(index int, staged bool) (_ *Device, err error) {
 	inst, err := newInstance()
 	if err != nil {
@@ -186,7 +186,7 @@ func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 // SetChoices makes later calls of Compile prefer these variants.
 func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
 
-// usable returns why the device can no longer be used, if so.
+// usable returns an error if the device is closed or lost.
 func (d *Device) usable() error {
 	if d.closed {
 		return fmt.Errorf("%s is closed", d.info.Device)
@@ -194,7 +194,7 @@ func (d *Device) usable() error {
 	return d.lost
 }
 
-// fail remembers the loss of the device.
+// fail records the loss of the device.
 func (d *Device) fail(err error) error {
 	if d.lost == nil {
 		d.lost = fmt.Errorf("%s: %w", d.info.Device, err)
@@ -202,8 +202,8 @@ func (d *Device) fail(err error) error {
 	return d.lost
 }
 
-// Close waits for the device and releases everything that it has handed out.
-// After a time-out nothing is released: the device may still be using it.
+// Close waits for the device and releases everything that was allocated on it. After a
+// time-out nothing is released: the device may still be using it.
 func (d *Device) Close() error {
 	if d.closed {
 		return nil

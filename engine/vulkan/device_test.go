@@ -44,8 +44,8 @@ func chain(t testing.TB, d *Device, n int) engine.Executable {
 
 var step [shaders.StepWords]uint32
 
-// TestClose opens and closes a device many times without freeing anything: no
-// handle, no file and no thread may pile up.
+// TestClose opens and closes a device many times without freeing anything: no handle,
+// file or thread may leak.
 func TestClose(t *testing.T) {
 	var before int
 	for i := range 12 {
@@ -64,7 +64,7 @@ func TestClose(t *testing.T) {
 		if len(d.live) != 0 {
 			t.Fatalf("%d objects live after Close", len(d.live))
 		}
-		if i == 3 { // what is made once in a process has been made
+		if i == 3 { // after what is made once per process
 			before = openFiles(t)
 		}
 	}
@@ -107,8 +107,7 @@ func TestUseAfterClose(t *testing.T) {
 	e.Free()
 }
 
-// TestPatience makes the device too slow: an error, no hang, and a device that
-// is lost from then on.
+// TestPatience makes the device too slow: an error, no hang, and the device is lost.
 func TestPatience(t *testing.T) {
 	d := openSoftware(t, false)
 	e := chain(t, d, 5000)
@@ -126,7 +125,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestOpenMissing asks for devices that are not there.
+// TestOpenMissing opens devices that do not exist.
 func TestOpenMissing(t *testing.T) {
 	for _, index := range []int{-1, 1000} {
 		if _, err := Open(index); !errors.Is(err, engine.ErrNoDevice) {
@@ -135,7 +134,7 @@ func TestOpenMissing(t *testing.T) {
 	}
 }
 
-// TestReplayAllocates checks that a replay leaves the garbage collector alone.
+// TestReplayAllocates checks that a replay does not allocate.
 func TestReplayAllocates(t *testing.T) {
 	d := openSoftware(t, false)
 	defer d.Close()

@@ -14,8 +14,8 @@ import (
 	"patchwork/engine"
 )
 
-// Diagnose says why there is no hardware GPU among the devices: no loader, no
-// driver, no permission, no GPU. It is nil when there is one. The error matches
+// Diagnose returns the reason why there is no hardware GPU among the devices: no loader,
+// no driver, no permission, no GPU; nil when there is one. The error matches
 // engine.ErrNoDevice.
 func Diagnose() error {
 	infos, err := List()
@@ -28,8 +28,8 @@ func Diagnose() error {
 	return noHardware(glob("/dev/dri/renderD*"), glob("/dev/nvidiactl"), unix.Access)
 }
 
-// noHardware reads the reason from the device nodes of the Mesa and NVIDIA
-// drivers; access is unix.Access.
+// noHardware finds the reason from the device nodes of the Mesa and NVIDIA drivers;
+// access is unix.Access.
 func noHardware(dri, nvidia []string, access func(path string, mode uint32) error) error {
 	for _, node := range slices.Concat(dri, nvidia) {
 		err := access(node, unix.R_OK|unix.W_OK)
@@ -47,7 +47,7 @@ func noHardware(dri, nvidia []string, access func(path string, mode uint32) erro
 }
 
 func glob(pattern string) []string {
-	paths, _ := filepath.Glob(pattern) // the patterns are constants without mistakes
+	paths, _ := filepath.Glob(pattern) // the patterns are valid constants
 	return slices.DeleteFunc(paths, func(p string) bool {
 		_, err := os.Stat(p)
 		return err != nil

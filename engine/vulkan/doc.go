@@ -2,6 +2,6 @@
 // Vulkan 1.1. A plan is recorded into command buffers once and replayed each
 // step.
 //
-// It needs cgo, Linux and a 64-bit processor at build time and libvulkan.so.1
-// with a driver at run time; without either, List says what is missing.
+// It needs cgo, Linux and a 64-bit processor at build time and libvulkan.so.1 with a
+// driver at run time; otherwise List returns an error with what is missing.
 package vulkan

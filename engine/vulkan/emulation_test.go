@@ -17,8 +17,8 @@ import (
 	"patchwork/shaders/glslc"
 )
 
-// emulateAll is the environment variable that asks for every variant, which takes
-// half an hour on two cores.
+// emulateAll is the environment variable that enables every variant, which takes half an
+// hour on two cores.
 const emulateAll = "PATCHWORK_EMULATE_ALL"
 
 // matrixSizes are those of NVIDIA's, AMD's and Intel's tensor cores: M, N and K.
@@ -55,16 +55,16 @@ func smallest(all []form) []form {
 	return slices.SortedFunc(maps.Values(best), func(a, b form) int { return strings.Compare(a.variant.Source, b.variant.Source) })
 }
 
-// cases are those of a variant on a target, up to so many elements.
-func (f form) cases(t shaders.Target, most int) []shaders.Case {
+// cases are those of a variant on a device, up to limit elements.
+func (f form) cases(t shaders.DeviceCaps, limit int) []shaders.Case {
 	return slices.DeleteFunc(conformance.Cases(f.kernel), func(c shaders.Case) bool {
-		return c.Long || c.Elements() > most || c.Storage != f.variant.Storage || !slices.Contains(f.kernel.Runnable(c.Params, c.Storage, t), f.variant)
+		return c.Long || c.Elements() > limit || c.Storage != f.variant.Storage || !slices.Contains(f.kernel.Runnable(c.Params, c.Storage, t), f.variant)
 	})
 }
 
-// TestEmulated runs what is written for cooperative matrices without them: one variant of
+// TestEmulated runs the variants for cooperative matrices without them: one variant of
 // each file, in bf16, with one size of matrices and one set of constants; or all those
-// that no driver in software runs, and several sizes.
+// that no software driver supports, and several sizes.
 func TestEmulated(t *testing.T) {
 	if _, err := glslc.Compile("#version 460\nlayout(local_size_x = 1) in;\nvoid main() {}\n"); err != nil {
 		t.Skipf("GLSL cannot be compiled (Debian: apt install glslc): %v", err)
@@ -79,16 +79,17 @@ func TestEmulated(t *testing.T) {
 	for _, f := range forms {
 		inWorkgroup := f.variant.Cooperative.Scope == shaders.ScopeWorkgroup // then one matrix is the whole tile
 		if f.variant.Storage.Type != shaders.BF16 && !inWorkgroup {
-			continue // a newer Mesa runs it as it is
+			continue // a newer Mesa supports it
 		}
 		sizes := matrixSizes
 		if !all || inWorkgroup || !slices.Contains(small, f) {
 			sizes = sizes[:1]
 		}
-		// A whole matrix in every invocation is too much to compile it for every constant.
+		// With a whole matrix in every invocation, compilation is too slow for every
+		// constant.
 		all := all && (!inWorkgroup || f.variant.Cooperative.Rows*f.variant.Cooperative.Cols <= 64*64)
 		for _, size := range sizes {
-			target := emulation.Target(f.variant, size[0], size[1], size[2], d.info.Limits.SubgroupSize)
+			target := emulation.Caps(f.variant, size[0], size[1], size[2], d.info.Limits.SubgroupSize)
 			t.Run(fmt.Sprintf("%s/%dx%dx%d", f.kernel.ID(f.variant), size[0], size[1], size[2]), func(t *testing.T) {
 				testEmulated(t, d, f, target, all)
 			})
@@ -96,9 +97,9 @@ func TestEmulated(t *testing.T) {
 	}
 }
 
-// testEmulated holds a variant to the references in all its cases, or in those for
-// which nothing more must be compiled than for the largest.
-func testEmulated(t *testing.T, d *Device, f form, target shaders.Target, all bool) {
+// testEmulated compares a variant with the references in all its cases, or in those that
+// share the module of the largest.
+func testEmulated(t *testing.T, d *Device, f form, target shaders.DeviceCaps, all bool) {
 	emulated, err := emulation.Kernel(f.kernel, f.variant, target, glslc.Compile)
 	if err != nil {
 		t.Fatal(err)
@@ -123,30 +124,30 @@ func testEmulated(t *testing.T, d *Device, f form, target shaders.Target, all bo
 	t.Logf("%d cases pass", passed)
 }
 
-// TestWorkgroupMemory runs the variants with cooperative matrices that ask for more
-// memory than the software rasteriser says it has: it gives them what they ask for.
+// TestWorkgroupMemory runs the variants with cooperative matrices that require more
+// shared memory than the software device reports: it allocates what they require.
 func TestWorkgroupMemory(t *testing.T) {
 	d := openSoftware(t, false)
 	defer d.Close()
 	if len(d.info.Matrices) == 0 {
 		t.Skip("the driver has no cooperative matrices; make test-mesa sets up one that has")
 	}
-	told, roomy := d.info.Target(), d.info.Target()
-	roomy.WorkgroupMemory = 0
+	reported, unlimited := d.info.Caps(), d.info.Caps()
+	unlimited.WorkgroupMemory = 0
 	for _, f := range cooperative() {
-		needs, err := f.kernel.Needs(f.variant)
+		needs, err := f.kernel.Requirements(f.variant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if needs.Fits(told) {
-			continue // the suite of all devices runs it
+		if needs.MetBy(reported) {
+			continue // run by the suite of all devices
 		}
 		module, err := f.kernel.SPIRV(f.variant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		forced := f.kernel.As(roomy, f.variant, "", module)
-		for _, c := range f.cases(roomy, 1<<17) {
+		forced := f.kernel.WithCaps(unlimited, f.variant, "", module)
+		for _, c := range f.cases(unlimited, 1<<17) {
 			t.Run(f.kernel.ID(f.variant)+"/"+c.Name, func(t *testing.T) {
 				if _, err := conformance.Check(t.Context(), d, forced, conformance.Prepare(f.kernel, c)); err != nil {
 					t.Error(err)

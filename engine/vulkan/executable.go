@@ -4,32 +4,25 @@ package vulkan
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
 // executable is a program recorded into command buffers.
 type executable struct {
+	*gpu.Program[*memory, *Device]
 	device *Device // nil once freed
-	plan   *engine.Plan
 	calls  []call
-
-	arena    []engine.Memory // all of this device's
-	ownArena bool
-	params   *memory   // the parameter blocks of all dispatches
-	step     *memory   // the step block
-	uses     []*memory // what must not have been freed when it runs
-	pool     vk.DescriptorPool
+	pool   vk.DescriptorPool
 
 	commands []vk.CommandBuffer // to be submitted in this order
-	ends     int                // how many the device must have waited for before the last replay has ended
+	ends     int                // value of submitted after the last replay
 	hostTime time.Duration
 	profile  *profile // made by the first call of Profile
 }
@@ -43,8 +36,7 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 	return e.replay(ctx, begin, e.commands)
 }
 
-// Start is Run without the waiting: what is asked of the device later finds the
-// program done.
+// Start is Run without the wait: later calls on the device are ordered after it.
 func (e *executable) Start(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	begin := time.Now()
 	if err := e.prepare(step); err != nil {
@@ -57,7 +49,7 @@ func (e *executable) Start(ctx context.Context, step *[shaders.StepWords]uint32)
 func (e *executable) replay(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
 	err := e.begin(ctx, begin, commands)
 	if settled := e.device.settle(e.ends); settled != nil && err == nil {
-		err = fmt.Errorf("%s: %w", e.plan.Program.Name, settled)
+		err = fmt.Errorf("%s: %w", e.Plan.Program.Name, settled)
 	}
 	return err
 }
@@ -68,40 +60,36 @@ func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.C
 	host, err := e.device.start(ctx, commands)
 	e.hostTime, e.ends = before+host, e.device.submitted
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
 	return nil
 }
 
-// prepare checks that everything the commands use is there and writes the step
-// block; the submission makes it visible to the device.
+// prepare checks that no memory of the program was freed, and writes the step block; the
+// submission makes it visible to the device.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.device == nil {
-		return errors.New("a program is run after it was freed")
+		return gpu.ErrFreed
 	}
 	if err := e.device.usable(); err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	for _, m := range e.uses {
-		if m.device == nil {
-			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
-		}
+	if err := e.CheckMemory(); err != nil {
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
 	// An earlier replay may still read the step block.
 	if err := e.device.settle(e.ends); err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	for i, w := range step {
-		binary.NativeEndian.PutUint32(e.step.data[4*i:], w)
-	}
+	copy(e.Step.data, gpu.StepBlock(step))
 	return nil
 }
 
-// Arena are the memories that hold the plan's temporaries.
-func (e *executable) Arena() []engine.Memory { return e.arena }
+// Arena returns the memories of the plan's temporaries.
+func (e *executable) Arena() []engine.Memory { return e.Temporaries }
 
-// HostTime is the time that the last Run took before the device had its first
-// work; what the host does afterwards runs beside the device.
+// HostTime is the time that the last Run took before the device had its first work; later
+// host work overlaps with the device.
 func (e *executable) HostTime() time.Duration { return e.hostTime }
 
 // Free releases what the executable holds, its own arena included. It may be
@@ -117,7 +105,7 @@ func (e *executable) Free() {
 func (e *executable) release() {
 	d := e.device
 	e.device = nil
-	if d.settle(e.ends) != nil { // a lost device may still be using it
+	if d.settle(e.ends) != nil { // a lost device may still use it
 		return
 	}
 	if e.profile != nil {
@@ -126,9 +114,7 @@ func (e *executable) release() {
 	}
 	d.freeCommands(e.commands)
 	vk.DestroyDescriptorPool(d.handle, e.pool, nil)
-	e.params.destroy()
-	e.step.destroy()
-	if e.ownArena {
-		engine.Free(e.arena)
-	}
+	e.Params.destroy()
+	e.Step.destroy()
+	e.FreeTemporaries()
 }

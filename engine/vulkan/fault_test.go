@@ -19,9 +19,9 @@ func answers(r vk.Result) proc {
 	return proc(purego.NewCallback(func() uintptr { return uintptr(uint32(r)) }))
 }
 
-// TestFaults makes the driver fail in the calls that a program needs: each failure
-// is an error of its type that names the call, the device is lost when the driver
-// says so and usable again when it does not, and closing never hangs.
+// TestFaults makes the driver's calls fail: each failure is an error of its type that
+// names the call, the device is lost when the driver reports so and usable otherwise, and
+// closing never hangs.
 func TestFaults(t *testing.T) {
 	const host, device, gone = vk.ErrorOutOfHostMemory, vk.ErrorOutOfDeviceMemory, vk.ErrorDeviceLost
 	for _, c := range []struct {
@@ -85,7 +85,7 @@ func oneSum(t *testing.T, d *Device) error {
 	return e.Run(t.Context(), &step)
 }
 
-// TestAllocationFails checks what an allocation says that the driver refuses.
+// TestAllocationFails checks the error of an allocation that the driver refuses.
 func TestAllocationFails(t *testing.T) {
 	d := openSoftware(t, false)
 	defer d.Close()
@@ -100,8 +100,8 @@ func TestAllocationFails(t *testing.T) {
 	}
 }
 
-// TestMissingLimits opens devices that offer less than is needed, and compiles for
-// one that binds fewer buffers than a kernel has.
+// TestMissingLimits opens devices below the requirements, and compiles for one that binds
+// fewer buffers than a kernel has.
 func TestMissingLimits(t *testing.T) {
 	for _, c := range []struct {
 		name  string

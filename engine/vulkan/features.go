@@ -9,16 +9,17 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 )
 
-// featureStruct is one of Vulkan's extensible structs of booleans, in the order
-// of its members. What a device has of it is enabled when it is opened.
+// featureStruct is one of Vulkan's extensible structs of booleans, with its members in
+// order. What a device supports of it is enabled when it is opened.
 type featureStruct struct {
 	extension string
 	sType     vk.StructureType
 	members   []string
 }
 
-// featureStructs are what shaders may come to use. cooperativeMatrixRobustBufferAccess
-// is left out (""): it wants robustBufferAccess, which costs speed.
+// featureStructs are the features that shaders may use.
+// cooperativeMatrixRobustBufferAccess is not enabled (""): it requires
+// robustBufferAccess, which is slow.
 var featureStructs = []featureStruct{
 	{"VK_KHR_16bit_storage", 1000083000, []string{"storageBuffer16BitAccess", "uniformAndStorageBuffer16BitAccess", "", ""}},
 	{"VK_KHR_8bit_storage", 1000177000, []string{"storageBuffer8BitAccess", "uniformAndStorageBuffer8BitAccess", ""}},
@@ -38,13 +39,13 @@ var featureStructs = []featureStruct{
 	}},
 }
 
-// reportedExtensions are worth knowing of, and are not enabled.
+// reportedExtensions are listed in Info, but not enabled.
 var reportedExtensions = []string{"VK_EXT_memory_budget", "VK_NV_cuda_kernel_launch", "VK_KHR_shader_float_controls"}
 
 // Members of VkPhysicalDeviceFeatures that are enabled where they exist.
 var coreFeatures = map[int]string{40: "shaderInt64", 41: "shaderInt16"}
 
-// maxFeatureMembers is room for the longest struct of the table.
+// maxFeatureMembers is the length of the longest struct of the table.
 const maxFeatureMembers = 8
 
 type featureValues struct {
@@ -52,7 +53,7 @@ type featureValues struct {
 	on [maxFeatureMembers]uint32
 }
 
-// features are what a device has: names for people, extensions and the chain of
+// features are what a device supports: names for Info, extensions and the chain of
 // structs for vkCreateDevice.
 type features struct {
 	names      []string
@@ -60,7 +61,7 @@ type features struct {
 	chain      *features2
 }
 
-// queryFeatures asks the device for everything in the tables.
+// queryFeatures queries everything in the tables.
 func (i *instance) queryFeatures(device vk.PhysicalDevice) features {
 	available := i.extensions(device)
 	f := features{chain: &features2{header: header{sType: vk.StructureTypePhysicalDeviceFeatures2}}}

@@ -67,8 +67,7 @@ func newInstance() (*instance, error) {
 
 func (i *instance) close() { vk.DestroyInstance(i.handle, nil) }
 
-// physicalDevices are the devices in the loader's order, which is the one that
-// "vulkan:N" counts in.
+// physicalDevices are the devices in the loader's order, by which "vulkan:N" is numbered.
 func (i *instance) physicalDevices() ([]vk.PhysicalDevice, error) {
 	var n uint32
 	if err := check("vkEnumeratePhysicalDevices", vk.EnumeratePhysicalDevices(i.handle, &n, nil)); err != nil || n == 0 {
@@ -81,7 +80,7 @@ func (i *instance) physicalDevices() ([]vk.PhysicalDevice, error) {
 	return devices[:n], nil
 }
 
-// check turns a result into an error that says which call failed.
+// check converts a result to an error with the name of the call.
 func check(call string, r vk.Result) error {
 	switch r {
 	case vk.Success:

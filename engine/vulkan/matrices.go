@@ -23,8 +23,8 @@ var componentTypes = map[uint32]string{
 // scopes are names for VkScopeKHR.
 var scopes = map[uint32]shaders.Scope{1: "device", 2: shaders.ScopeWorkgroup, 3: shaders.ScopeSubgroup, 5: "queue family"}
 
-// readMatrices lists what cooperative matrices the device multiplies. Their shaders
-// are compiled for Vulkan 1.3, an older device has none.
+// readMatrices lists the device's cooperative matrix operations. Their shaders are
+// compiled for Vulkan 1.3; an older device has none.
 func (i *instance) readMatrices(p *physical) (all []shaders.Matrix) {
 	has := func(feature string) bool { return slices.Contains(p.features.names, feature) }
 	if p.api < vk.Version(vk.MakeVersion(1, 3, 0)) || !has(shaders.FeatureMatrix) {
@@ -45,8 +45,8 @@ func (i *instance) readMatrices(p *physical) (all []shaders.Matrix) {
 	return all
 }
 
-// enumerate calls a function that lists extensible structs, nothing where the loader
-// has none or the function fails.
+// enumerate calls a function that lists extensible structs; nil where the loader lacks it
+// or it fails.
 func enumerate[T any](list proc, device vk.PhysicalDevice, kind vk.StructureType) []T {
 	var n uint32
 	if list == 0 || list.call(id(device), uintptr(unsafe.Pointer(&n)), 0) != vk.Success || n == 0 {

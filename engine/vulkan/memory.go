@@ -10,6 +10,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 const (
@@ -27,8 +28,8 @@ var (
 	stagingMemory = []vk.MemoryPropertyFlagBits{hostVisible | hostCached, hostVisible}
 )
 
-// memoryKind is the first memory type allowed by bits that has one of the wanted
-// sets of properties.
+// memoryKind is the first memory type allowed by bits with one of the wanted sets of
+// properties.
 func (p *physical) memoryKind(bits uint32, wanted []vk.MemoryPropertyFlagBits) (uint32, bool) {
 	for _, want := range wanted {
 		for t := range p.memory.typeCount {
@@ -40,23 +41,26 @@ func (p *physical) memoryKind(bits uint32, wanted []vk.MemoryPropertyFlagBits) (
 	return 0, false
 }
 
-// canMap says whether there is device memory that the host sees and caches.
+// canMap reports whether there is device memory that is host-visible and cached.
 func (p *physical) canMap() bool {
 	_, ok := p.memoryKind(^uint32(0), mappedMemory)
 	return ok
 }
 
-// memory is one allocation with a buffer over all of it.
+// memory is one allocation with one buffer.
 type memory struct {
 	device *Device // nil once freed
 	size   int64
 	buffer vk.Buffer
 	handle vk.DeviceMemory
-	data   []byte // nil where the host cannot see it
+	data   []byte // nil where it is not host-visible
 }
 
 // Size is the number of bytes.
 func (m *memory) Size() int64 { return m.size }
+
+// Owner is the memory's device, nil once it is freed.
+func (m *memory) Owner() *Device { return m.device }
 
 // Free returns the memory to the device. It may be called again.
 func (m *memory) Free() {
@@ -65,7 +69,7 @@ func (m *memory) Free() {
 	}
 	d := m.device
 	delete(d.live, m)
-	if d.settle(d.submitted) == nil && d.drain() == nil { // a lost device may still be using it
+	if d.settle(d.submitted) == nil && d.drain() == nil { // a lost device may still use it
 		m.destroy()
 	}
 	m.device = nil
@@ -75,14 +79,14 @@ func (m *memory) destroy() {
 	if m == nil || m.device == nil {
 		return
 	}
-	m.device.Count(-m.size)
+	m.device.Add(-m.size)
 	vk.DestroyBuffer(m.device.handle, m.buffer, nil)
 	vk.FreeMemory(m.device.handle, m.handle, nil) // unmaps it too
 	m.device, m.data = nil, nil
 }
 
-// Allocate reserves zeroed memory. Where the device has not enough, the error is
-// an *engine.OutOfMemoryError.
+// Allocate allocates zeroed memory. When the device is out of memory, the error is an
+// *engine.OutOfMemoryError.
 func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
@@ -106,22 +110,21 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 	return m, nil
 }
 
-// allocate reserves memory with the wanted properties and maps it where the
-// host can see it and is meant to. Its contents are unknown.
+// allocate allocates memory with the wanted properties and maps it if they include
+// host-visible. Its contents are undefined.
 func (d *Device) allocate(size int64, what string, wanted []vk.MemoryPropertyFlagBits) (_ *memory, err error) {
 	kind, ok := d.physical.memoryKind(^uint32(0), wanted)
 	if !ok {
 		return nil, d.noMemoryFor(what)
 	}
 	heap := d.physical.memory.types[kind].heap
-	// A driver may allocate more at once than its maxMemoryAllocationSize says; it is
-	// asked, though nothing relies on it but with NVIDIA's. The size of a buffer is a
-	// hard limit.
+	// A driver may allocate more at once than its maxMemoryAllocationSize; it is tried,
+	// but relied on only with NVIDIA's. maxBufferSize is a hard limit.
 	if free := min(d.free(heap), d.physical.limits.bufferBytes); size > free {
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: free}
 	}
 	m := &memory{device: d, size: size}
-	d.Count(size)
+	d.Add(size)
 	defer func() {
 		if err != nil {
 			m.destroy()
@@ -188,7 +191,7 @@ func (d *Device) free(heap uint32) int64 {
 	return signed(free[heap])
 }
 
-// outOfMemory puts numbers to an error of the driver when it is about memory.
+// outOfMemory adds numbers to an out-of-memory error of the driver.
 func (d *Device) outOfMemory(err error, what string, size int64, heap uint32) error {
 	if errors.Is(err, engine.ErrOutOfMemory) {
 		return &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: d.free(heap)}
@@ -197,15 +200,4 @@ func (d *Device) outOfMemory(err error, what string, size int64, heap uint32) er
 }
 
 // own returns a memory of this device, or an error for a foreign or freed one.
-func (d *Device) own(m engine.Memory) (*memory, error) {
-	mine, ok := m.(*memory)
-	switch {
-	case !ok || mine == nil:
-		return nil, fmt.Errorf("%s: %T is not memory of this device", d.info.Device, m)
-	case mine.device == nil:
-		return nil, fmt.Errorf("%s: memory of %s is used after it was freed", d.info.Device, engine.Bytes(mine.size))
-	case mine.device != d:
-		return nil, fmt.Errorf("%s: memory of another device", d.info.Device)
-	}
-	return mine, nil
-}
+func (d *Device) own(m engine.Memory) (*memory, error) { return gpu.Own[*memory](d, d.info.Device, m) }

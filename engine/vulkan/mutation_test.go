@@ -11,7 +11,7 @@ import (
 )
 
 // TestMutants plants errors as engine/webgpu's test does, in the variants that WebGPU
-// cannot compile, one a file and in 32-bit floats: a rasteriser takes seconds to
+// cannot compile, one per file and in 32-bit floats: a software device takes seconds to
 // compile one.
 func TestMutants(t *testing.T) {
 	if _, err := naga.Version(); err != nil {

@@ -11,16 +11,16 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 )
 
-// vulkan-go copies a slice of structs, or one nested in a struct, to C memory
-// that a finalizer frees, possibly while the driver still reads it; and it ends
-// at Vulkan 1.0's functions. The calls with such arguments, and those of Vulkan
-// 1.1, are made here directly, with the structs laid out as 64-bit C does.
+// vulkan-go copies a slice of structs, or one nested in a struct, to C memory that a
+// finalizer frees, possibly while the driver still reads it; and it has only the
+// functions of Vulkan 1.0. Calls with such arguments, and those of Vulkan 1.1, are made
+// here directly, with structs in the layout of 64-bit C.
 
 // proc is the address of a Vulkan function.
 type proc uintptr
 
-// call calls the function. What unsafe.Pointer arguments point to stays alive
-// and in place until it returns.
+// call calls the function. What the arguments point to is kept alive and in place until
+// it returns.
 //
 //go:uintptrescapes
 func (p proc) call(args ...uintptr) vk.Result {
@@ -31,7 +31,7 @@ func (p proc) call(args ...uintptr) vk.Result {
 // id is a handle as an argument.
 func id[H any](handle H) uintptr { return *(*uintptr)(unsafe.Pointer(&handle)) }
 
-// instanceProcs are the functions that are asked of an instance.
+// instanceProcs are the functions of an instance.
 type instanceProcs struct {
 	createDevice         proc
 	enumerateExtensions  proc
@@ -40,7 +40,7 @@ type instanceProcs struct {
 	memoryProperties2    proc
 	queueFamilies        proc
 	getDeviceProcAddress proc
-	// Of extensions; 0 where the loader knows none.
+	// Of extensions; 0 where the loader lacks them.
 	matrices         proc
 	flexibleMatrices proc
 }
@@ -60,7 +60,7 @@ func loadInstanceProcs(get proc, instance vk.Instance) instanceProcs {
 	}
 }
 
-// deviceProcs are the functions that are asked of a device.
+// deviceProcs are the functions of a device.
 type deviceProcs struct {
 	allocateDescriptorSets    proc
 	allocateMemory            proc
@@ -98,7 +98,7 @@ func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
 	}
 }
 
-// lookup asks vkGetInstanceProcAddr or vkGetDeviceProcAddr for a function.
+// lookup gets a function from vkGetInstanceProcAddr or vkGetDeviceProcAddr.
 func lookup(get proc, owner uintptr, name string) proc {
 	symbol := cString(name)
 	address, _, _ := purego.SyscallN(uintptr(get), owner, uintptr(unsafe.Pointer(symbol)))
@@ -118,7 +118,7 @@ func goString(s []byte) string {
 	return string(s)
 }
 
-// header begins every extensible struct.
+// header is the start of every extensible struct.
 type header struct {
 	sType vk.StructureType
 	next  unsafe.Pointer
@@ -177,7 +177,7 @@ const requireFullSubgroups = 2
 
 type subgroupSizeProperties struct {
 	header
-	least, most, subgroups, stages uint32
+	min, max, subgroups, stages uint32
 }
 
 // requiredSubgroupSize is VkPipelineShaderStageRequiredSubgroupSizeCreateInfo.

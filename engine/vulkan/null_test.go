@@ -15,8 +15,8 @@ import (
 	"patchwork/engine"
 )
 
-// TestNullDevice opens devices of RADV that have no hardware, in a process of its
-// own, since the loader reads its drivers once: an error in one line, no crash.
+// TestNullDevice opens RADV devices without hardware, in a separate process, since the
+// loader reads its drivers once: an error in one line, no crash.
 func TestNullDevice(t *testing.T) {
 	if os.Getenv("PATCHWORK_TEST_NULL") == "1" {
 		openNull(t)
@@ -59,7 +59,7 @@ func openNull(t *testing.T) {
 	}
 }
 
-// halfOpen is what open leaves of a device whose fences cannot be made.
+// halfOpen is a device whose fences could not be made.
 func halfOpen(t *testing.T, index int) *Device {
 	inst, err := newInstance()
 	if err != nil {
@@ -77,8 +77,8 @@ func halfOpen(t *testing.T, index int) *Device {
 	return d
 }
 
-// TestCloseBeforeWork closes devices that nothing was submitted to, by a driver that
-// has nothing that waits for them: it is not asked to.
+// TestCloseBeforeWork closes devices without submissions, with a driver that does not
+// support waits: it is not called.
 func TestCloseBeforeWork(t *testing.T) {
 	index, err := find(software)
 	if index < 0 {

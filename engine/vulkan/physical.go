@@ -15,10 +15,10 @@ import (
 	"patchwork/shaders"
 )
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = true
 
-// List describes every Vulkan device, software rasterisers too. The error says
+// List describes every Vulkan device, including software devices. The error is the reason
 // why there is none; it matches engine.ErrNoDevice.
 func List() ([]engine.Info, error) {
 	inst, err := newInstance()
@@ -40,7 +40,7 @@ func List() ([]engine.Info, error) {
 	return infos, nil
 }
 
-// physical is a device before it is opened.
+// physical is a physical device.
 type physical struct {
 	handle   vk.PhysicalDevice
 	info     engine.Info
@@ -48,15 +48,15 @@ type physical struct {
 	limits   limits
 	memory   memoryProperties2
 	heap     uint32 // of device memory
-	budget   bool   // the driver tells how much of a heap is free
+	budget   bool   // the driver reports how much of a heap is free
 	uuid     [16]byte
 	family   uint32 // of the compute queue, noQueue where there is none
-	// timestamps says how many bits of a time stamp count, 0 for no time stamps.
+	// timestamps is the number of valid bits of a time stamp, 0 without time stamps.
 	timestamps uint32
 	api        vk.Version
 }
 
-// limits that programs are checked against when they are compiled.
+// limits that are checked when programs are compiled.
 type limits struct {
 	storageAlignment int64 // of a storage binding's offset
 	uniformAlignment int64 // of a uniform binding's offset
@@ -68,7 +68,7 @@ type limits struct {
 
 const noQueue = ^uint32(0)
 
-// describe reads all that is known of a device.
+// describe reads a device's properties.
 func (i *instance) describe(n int, device vk.PhysicalDevice) *physical {
 	p := &physical{handle: device, features: i.queryFeatures(device)}
 	var core vk.PhysicalDeviceProperties
@@ -126,8 +126,8 @@ func kind(t vk.PhysicalDeviceType) (string, shaders.Class) {
 	return "other", shaders.Integrated
 }
 
-// readProperties2 fills in what Vulkan 1.0 does not tell. A driver leaves the
-// structs that it does not know untouched.
+// readProperties2 reads the properties that Vulkan 1.0 does not report. A driver ignores
+// structs that it does not support.
 func (p *physical) readProperties2(i *instance) {
 	maintenance4 := &maintenance4Properties{header: header{structMaintenance4Properties, nil}}
 	maintenance3 := &maintenance3Properties{header: header{vk.StructureTypePhysicalDeviceMaintenance3Properties, unsafe.Pointer(maintenance4)}}
@@ -144,7 +144,7 @@ func (p *physical) readProperties2(i *instance) {
 	if subgroup.stages&subgroupCompute != 0 && subgroup.operations&subgroupShuffles != 0 {
 		p.info.Features = append(p.info.Features, engine.SubgroupShuffle)
 	}
-	p.info.Limits.MinSubgroupSize, p.info.Limits.MaxSubgroupSize = int(sizes.least), int(sizes.most)
+	p.info.Limits.MinSubgroupSize, p.info.Limits.MaxSubgroupSize = int(sizes.min), int(sizes.max)
 	if sizes.stages&subgroupCompute != 0 && slices.Contains(p.features.names, "subgroupSizeControl") && slices.Contains(p.features.names, "computeFullSubgroups") {
 		p.info.Features = append(p.info.Features, shaders.FeatureSubgroupSize)
 	}
@@ -157,8 +157,8 @@ func (p *physical) readProperties2(i *instance) {
 		l.MaxAllocationBytes = signed(maintenance3.maxMemoryAllocationSize)
 	}
 	l.MaxBufferBytes = min(heap, p.limits.bufferBytes)
-	// NVIDIA's driver allocates more at once than it promises. Of others that is not
-	// known: there a buffer keeps to the promise.
+	// NVIDIA's driver allocates more at once than it reports. For others that is unknown:
+	// there a buffer is limited to what is reported.
 	if driver.driverID != driverNVIDIA {
 		l.MaxBufferBytes = min(l.MaxBufferBytes, l.MaxAllocationBytes)
 	}
@@ -167,7 +167,7 @@ func (p *physical) readProperties2(i *instance) {
 // driverNVIDIA is VK_DRIVER_ID_NVIDIA_PROPRIETARY.
 const driverNVIDIA = 4
 
-// signed turns a driver's size, which may be "no limit", into a signed one.
+// signed converts a driver's size, which may be "no limit", to a signed one.
 func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // readMemory finds the heap of device memory.
@@ -200,8 +200,8 @@ func (i *instance) readHeaps(p *physical) (memoryProperties2, [16]uint64) {
 	return *memory, free
 }
 
-// readQueue finds a queue family that computes, one that does nothing else if
-// there is one: the desktop does not wait for it.
+// readQueue finds a queue family with compute, preferably without graphics, so that the
+// desktop does not wait for it.
 func (p *physical) readQueue(i *instance) {
 	var families [16]queueFamilyProperties
 	n := uint32(len(families))

@@ -54,8 +54,8 @@ func (p *pipelines) layout(d *Device, storage int) (layout, error) {
 	if l, ok := p.layouts[storage]; ok {
 		return l, nil
 	}
-	if most := d.physical.limits.storageBuffers; storage > most {
-		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, most, engine.ErrUnsupported)
+	if limit := d.physical.limits.storageBuffers; storage > limit {
+		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	bindings := make([]setLayoutBinding, shaders.FirstStorageBinding+storage)
 	for i := range bindings {
@@ -99,7 +99,7 @@ type build struct {
 // pass returns the specialisation constants of a pass, and the key of its pipeline.
 func (b build) pass(i int) (pipelineKey, []uint32) {
 	key, constants := pipelineKey{id: b.kernel.ID(b.variant), entry: b.variant.Passes[i].EntryPoint()}, b.constants
-	if b.variant.Numbered() {
+	if b.variant.HasPassConstant() {
 		constants = append(slices.Clone(constants), uint32(i))
 	}
 	if len(constants) > 0 {

@@ -14,8 +14,8 @@ import (
 	"patchwork/shaders"
 )
 
-// profile is a program recorded once more, with a time stamp before and after
-// every dispatch.
+// profile is a second recording of a program, with a time stamp before and after every
+// dispatch.
 type profile struct {
 	queries  vk.QueryPool
 	count    uint32
@@ -37,8 +37,8 @@ func (p *profile) mark(c vk.CommandBuffer, n int) {
 	}
 }
 
-// Profile replays the program with every dispatch alone on the device, and
-// measures each. It matches engine.ErrUnsupported where the device has no clock.
+// Profile replays the program with every dispatch alone on the device, and measures each.
+// The error matches engine.ErrUnsupported where the device has no time stamps.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
 	begin := time.Now()
 	if err := e.prepare(step); err != nil {
@@ -49,7 +49,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 	}
 	if e.profile == nil {
 		if err := e.newProfile(); err != nil {
-			return nil, fmt.Errorf("%s: profile: %w", e.plan.Program.Name, err)
+			return nil, fmt.Errorf("%s: profile: %w", e.Plan.Program.Name, err)
 		}
 	}
 	if err := e.replay(ctx, begin, e.profile.commands); err != nil {
@@ -106,5 +106,5 @@ func (e *executable) timings() ([]engine.Timing, error) {
 			Duration: since(ticks[2*i], ticks[2*i+1]),
 		}
 	}
-	return e.plan.Whole(timings), nil
+	return e.Plan.SumParts(timings), nil
 }

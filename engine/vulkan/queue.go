@@ -14,12 +14,12 @@ import (
 	"patchwork/engine"
 )
 
-// window is how many submitted command buffers may be under way: enough that
-// the device never waits for the host, few enough that a cancelled run ends soon.
+// window is the number of submitted command buffers in flight: enough that the device
+// never waits for the host, few enough that a cancelled run ends soon.
 const window = 3
 
-// batch holds the arguments of the calls that a replay makes, so that it
-// allocates nothing. It is part of the Device and stays where it is.
+// batch holds the arguments of the calls of a replay, so that it allocates nothing. It is
+// part of the Device and is not moved.
 type batch struct {
 	command vk.CommandBuffer
 	fence   vk.Fence
@@ -42,7 +42,7 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 	r = d.procs.queueSubmit.call(b.args[:4]...)
 	err := check("vkQueueSubmit", r)
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		return err // nothing was submitted, the device goes on
+		return err // nothing was submitted, the device is still usable
 	}
 	if err != nil {
 		return d.fail(err)
@@ -66,9 +66,9 @@ func (d *Device) wait(fence vk.Fence) error {
 	return nil
 }
 
-// start submits command buffers in order, so far ahead as the window lets it, and
-// returns when the last is submitted. A cancelled context keeps those not yet
-// submitted from running. It returns the time before the device had work.
+// start submits command buffers in order, with at most window in flight, and returns when
+// the last is submitted. With a cancelled context the rest is not submitted. It returns
+// the time before the device had work.
 func (d *Device) start(ctx context.Context, commands []vk.CommandBuffer) (host time.Duration, err error) {
 	begin := time.Now()
 	for i, command := range commands {
@@ -91,7 +91,7 @@ func (d *Device) start(ctx context.Context, commands []vk.CommandBuffer) (host t
 	return host, nil
 }
 
-// settle waits until the first n command buffers that start submitted have ended.
+// settle waits until the first n command buffers that start submitted have completed.
 func (d *Device) settle(n int) error {
 	for d.waited < n && d.lost == nil {
 		if err := d.wait(d.fences[d.waited%window]); err != nil {
@@ -115,15 +115,15 @@ func (d *Device) newCommands(n int) ([]vk.CommandBuffer, error) {
 	return commands, check("vkAllocateCommandBuffers", vk.AllocateCommandBuffers(d.handle, &info, commands))
 }
 
-// freeCommands frees command buffers that have ended. Those of a lost device stay: it
-// may still be running them.
+// freeCommands frees completed command buffers. Those of a lost device are kept: it may
+// still be running them.
 func (d *Device) freeCommands(commands []vk.CommandBuffer) {
 	if len(commands) > 0 && d.lost == nil {
 		vk.FreeCommandBuffers(d.handle, d.commands, uint32(len(commands)), commands)
 	}
 }
 
-// record fills a command buffer anew.
+// record records a command buffer again.
 func (d *Device) record(command vk.CommandBuffer, fill func(c vk.CommandBuffer)) error {
 	info := vk.CommandBufferBeginInfo{SType: vk.StructureTypeCommandBufferBeginInfo}
 	defer info.Free()
@@ -134,7 +134,7 @@ func (d *Device) record(command vk.CommandBuffer, fill func(c vk.CommandBuffer))
 	return check("vkEndCommandBuffer", vk.EndCommandBuffer(command))
 }
 
-// scope is what a barrier separates.
+// scope are the stages and accesses that a barrier orders.
 type scope struct {
 	from, to             vk.PipelineStageFlagBits
 	fromAccess, toAccess vk.AccessFlagBits

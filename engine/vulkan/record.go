@@ -8,11 +8,11 @@ import (
 	"patchwork/engine"
 )
 
-// record fills one command buffer for each piece. With stamps, every dispatch
-// stands alone between two time stamps.
+// record records one command buffer per chunk. With stamps, every dispatch runs alone
+// between two time stamps.
 func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
 	d := e.device
-	ends := engine.Pieces(e.plan.Dispatches, d.physical.info.Class)
+	ends := engine.SubmitChunks(e.Plan.Dispatches, d.physical.info.Class)
 	if len(ends) == 0 {
 		return nil, nil
 	}
@@ -46,18 +46,18 @@ func (e *executable) record(stamps *profile) ([]vk.CommandBuffer, error) {
 // recordCall records one dispatch: its passes with a barrier between them.
 func (e *executable) recordCall(c vk.CommandBuffer, n int, stamps *profile) {
 	call := &e.calls[n]
-	if e.plan.Barrier[n] || stamps != nil {
+	if e.Plan.Barrier[n] || stamps != nil {
 		e.device.barrier(c, betweenDispatches)
 	}
 	stamps.mark(c, 2*n)
 	layout := call.build.layout.pipeline
 	vk.CmdBindDescriptorSets(c, vk.PipelineBindPointCompute, layout, 0, 1, []vk.DescriptorSet{call.set}, 0, nil)
-	for i, p := range call.passes {
+	for i, grid := range call.Grids {
 		if i > 0 {
 			e.device.barrier(c, betweenDispatches)
 		}
-		vk.CmdBindPipeline(c, vk.PipelineBindPointCompute, p.pipeline)
-		vk.CmdDispatch(c, p.grid[0], p.grid[1], p.grid[2])
+		vk.CmdBindPipeline(c, vk.PipelineBindPointCompute, call.pipelines[i])
+		vk.CmdDispatch(c, grid[0], grid[1], grid[2])
 	}
 	stamps.mark(c, 2*n+1)
 }

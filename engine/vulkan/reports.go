@@ -2,11 +2,11 @@ package vulkan
 
 import "embed"
 
-// Reports are the committed ones of make gpu-report, testdata/reports/NAME/report.json:
-// what was measured of devices.
+// Reports are the committed results of make gpu-report,
+// testdata/reports/NAME/report.json: measurements of devices.
 //
 //go:embed testdata/reports
 var Reports embed.FS
 
-// ReportsDir is where they lie in Reports.
+// ReportsDir is their directory in Reports.
 const ReportsDir = "testdata/reports"

@@ -8,16 +8,16 @@ import (
 	"patchwork/engine"
 )
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = false
 
 var errNotBuilt = fmt.Errorf("this binary was built without Vulkan, which needs cgo (CGO_ENABLED=1 and a C compiler) and 64-bit Linux: %w", engine.ErrUnsupported)
 
-// List says that there is no Vulkan in this binary.
+// List returns an error: this binary has no Vulkan.
 func List() ([]engine.Info, error) { return nil, errNotBuilt }
 
-// Open says that there is no Vulkan in this binary.
+// Open returns an error: this binary has no Vulkan.
 func Open(int) (engine.Device, error) { return nil, errNotBuilt }
 
-// Diagnose says that there is no Vulkan in this binary.
+// Diagnose returns an error: this binary has no Vulkan.
 func Diagnose() error { return errNotBuilt }

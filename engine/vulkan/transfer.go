@@ -10,18 +10,19 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
-// staging is a ring of host-visible buffers through which memory that the host
-// cannot see is written and read: while the device copies one, the host fills
-// or empties the next. It is made at its first use.
+// staging is a ring of host-visible buffers for writing and reading memory that is not
+// host-visible: while the device copies one, the host fills or reads the next. It is made
+// on first use.
 type staging struct {
 	slots []*slot
 	next  int
 }
 
 const (
-	stagingSlots = 6 // a batch's pictures, while the device works on the one before
+	stagingSlots = 6 // a batch's images, while the device works on the previous batch
 	slotBytes    = 8 << 20
 )
 
@@ -31,7 +32,7 @@ type slot struct {
 	command vk.CommandBuffer
 	fence   vk.Fence
 	busy    bool
-	out     []byte // where what the device copies to the slot goes
+	out     []byte // destination of what the device copies to the slot
 }
 
 // Write copies data to memory at a byte offset, before any later Run.
@@ -69,7 +70,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	return d.drain()
 }
 
-// Fetch is Read without the waiting: data are there after the next Read.
+// Fetch is Read without the wait: data is valid after the next Read.
 func (d *Device) Fetch(m engine.Memory, offset int64, data []byte) error {
 	mine, err := d.transferable(m, offset, len(data))
 	if err != nil {
@@ -97,7 +98,7 @@ func (d *Device) Fetch(m engine.Memory, offset int64, data []byte) error {
 	return nil
 }
 
-// drain waits for every copy under way.
+// drain waits for all copies in flight.
 func (d *Device) drain() error {
 	for range d.staging.slots {
 		if _, err := d.takeSlot(); err != nil {
@@ -111,18 +112,11 @@ func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, er
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	mine, err := d.own(m)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || offset > mine.size-int64(n) {
-		return nil, fmt.Errorf("%s: %d bytes at %d of memory with %d", d.info.Device, n, offset, mine.size)
-	}
-	return mine, nil
+	return gpu.OwnRange[*memory](d, d.info.Device, m, offset, n)
 }
 
-// takeSlot returns the next slot once the device is done with it and what it
-// read has reached its reader.
+// takeSlot returns the next slot once the device is done with it and what was read has
+// been copied to its destination.
 func (d *Device) takeSlot() (*slot, error) {
 	if len(d.staging.slots) == 0 {
 		if err := d.staging.open(d); err != nil {

@@ -12,8 +12,8 @@ import (
 	"patchwork/engine/enginetest"
 )
 
-// TestValidated is what TestValidation runs under the layer: the layer judges how the
-// API is used, which other sizes of a call do not change.
+// TestValidated is what TestValidation runs under the layer: the layer checks API usage,
+// which does not depend on the sizes of a call.
 func TestValidated(t *testing.T) {
 	if os.Getenv("VK_INSTANCE_LAYERS") == "" {
 		t.Skip("TestValidation runs it")
@@ -21,8 +21,8 @@ func TestValidated(t *testing.T) {
 	enginetest.RunOnce(t, func(t *testing.T) engine.Device { return openSoftware(t, false) })
 }
 
-// TestValidation runs every variant once under Khronos's validation layer, where it
-// is installed, and fails at its first complaint.
+// TestValidation runs every variant once under Khronos's validation layer, where it is
+// installed, and fails at its first error.
 func TestValidation(t *testing.T) {
 	const layer = "VK_LAYER_KHRONOS_validation"
 	if os.Getenv("VK_INSTANCE_LAYERS") != "" {

@@ -11,7 +11,7 @@ import (
 	"patchwork/engine/enginetest"
 )
 
-// TestMain keeps the tests out of the user's cache directory.
+// TestMain gives the tests their own cache directory.
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "patchwork")
 	if err != nil {
@@ -34,8 +34,7 @@ func find(fits func(engine.Info) bool) (index int, why error) {
 
 func software(i engine.Info) bool { return i.Kind == "software" }
 
-// openSoftware opens the software rasteriser that every developer's machine and
-// the CI have.
+// openSoftware opens the software device that developers' machines and the CI have.
 func openSoftware(t testing.TB, staged bool) *Device {
 	t.Helper()
 	index, err := find(software)

@@ -14,11 +14,11 @@ import (
 	"patchwork/shaders"
 )
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = true
 
-// backends are the interfaces below WebGPU that are asked for devices: one on
-// each system, so that no device is listed twice.
+// backends are the APIs below WebGPU that are used: one per system, so that no device is
+// listed twice.
 func backends() wgpu.InstanceBackend {
 	switch runtime.GOOS {
 	case "darwin":
@@ -30,19 +30,18 @@ func backends() wgpu.InstanceBackend {
 }
 
 func newInstance() *wgpu.Instance {
-	// Mesa's layer that sorts devices for a desktop complains on stderr where
-	// there is none.
+	// Mesa's device select layer logs errors to stderr without a desktop.
 	if os.Getenv("XDG_RUNTIME_DIR") == "" {
 		os.Setenv("NODEVICE_SELECT", "1")
 	}
-	wgpu.SetLogLevel(wgpu.LogLevel_Off) // what it has to say comes as errors
+	wgpu.SetLogLevel(wgpu.LogLevel_Off) // errors are returned
 	return wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends()})
 }
 
 var errNoAdapter = fmt.Errorf("WebGPU finds no adapter: there is no GPU with a driver, nor one in software (on Debian: apt install mesa-vulkan-drivers): %w", engine.ErrNoDevice)
 
-// List describes every WebGPU adapter, software ones too. The error says why
-// there is none; it matches engine.ErrNoDevice.
+// List describes every WebGPU adapter, including software adapters. The error is the
+// reason why there is none; it matches engine.ErrNoDevice.
 func List() ([]engine.Info, error) {
 	instance := newInstance()
 	defer instance.Release()
@@ -82,8 +81,7 @@ func describe(n int, a *wgpu.Adapter) engine.Info {
 			MaxInvocations:     int(limits.MaxComputeInvocationsPerWorkgroup),
 		},
 	}
-	// WebGPU does not tell how much memory there is. Where an adapter computes in the
-	// machine's own, that is known.
+	// WebGPU does not report the size of memory. A software adapter has the machine's.
 	if info.Kind == "software" || info.Kind == "integrated" {
 		info.Memory = engine.HostMemory()
 	}

@@ -14,9 +14,9 @@ import (
 	"patchwork/shaders"
 )
 
-// Device is an opened WebGPU device with its queue.
+// Device is an open WebGPU device with its queue.
 type Device struct {
-	engine.Meter
+	engine.MemoryStats
 	info     engine.Info
 	limits   wgpu.Limits
 	instance *wgpu.Instance
@@ -25,23 +25,23 @@ type Device struct {
 	queue    *wgpu.Queue
 	errors   *uncaughtError
 	library  queue
-	patience time.Duration // how long a wait may take before the device counts as lost
+	patience time.Duration // longest wait before the device counts as lost
 
 	pipelines pipelines
 	dummy     *memory      // bound where an optional binding is absent
-	out       *wgpu.Buffer // through which memory is read
-	lost      error        // why nothing can be asked of the device any more
-	period    float64      // nanoseconds of a tick of the time stamps; 0 = not measured yet
+	out       *wgpu.Buffer // for reading memory
+	lost      error        // the error that lost the device
+	period    float64      // nanoseconds per tick of the time stamps; 0 = not measured yet
 
-	// live is everything handed out that is not yet freed.
+	// live are all memories and executables that are not yet freed.
 	live map[releaser]struct{}
 }
 
 // releaser is a memory or an executable.
 type releaser interface{ Free() }
 
-// Open opens adapter number index of List with all the limits that it has. Its
-// errors match engine.ErrNoDevice and engine.ErrUnsupported.
+// Open opens adapter number index of List with its maximum limits. Its errors match
+// engine.ErrNoDevice and engine.ErrUnsupported.
 func Open(index int) (engine.Device, error) {
 	d, err := open(index)
 	if err != nil {
@@ -107,7 +107,7 @@ func (d *Device) usable() error {
 	return d.lost
 }
 
-// fail remembers the loss of the device.
+// fail records the loss of the device.
 func (d *Device) fail(err error) error {
 	if d.lost == nil {
 		d.lost = fmt.Errorf("%s: %w", d.info.Device, err)
@@ -115,8 +115,8 @@ func (d *Device) fail(err error) error {
 	return d.lost
 }
 
-// Close waits for the device and releases everything that it has handed out. After
-// its loss nothing is released: the library ends the process that waits for it.
+// Close waits for the device and releases everything that was allocated on it. After its
+// loss nothing is released: waiting for it would make the library end the process.
 func (d *Device) Close() error {
 	if d.instance == nil {
 		return nil
@@ -146,7 +146,7 @@ func (d *Device) releaseAll() {
 		if d.out != nil {
 			d.out.Release()
 		}
-		d.library.idle() // lets the library forget what was released
+		d.library.idle() // lets the library free what was released
 		d.queue.Release()
 		d.device.Release()
 		freeErrors(d.errors)
@@ -157,8 +157,8 @@ func (d *Device) releaseAll() {
 	d.device, d.adapter = nil, nil
 }
 
-// invalid is an error of the library, which its scopes catch only when it is one
-// of validation.
+// invalid converts an error of the library; its error scopes catch validation errors
+// only.
 func (d *Device) invalid(err error) error {
 	return &ValidationError{d.info.Device, clean(err.Error())}
 }

@@ -13,7 +13,7 @@ import (
 	"patchwork/engine"
 )
 
-// TestOpenMissing asks for adapters that are not there.
+// TestOpenMissing opens adapters that do not exist.
 func TestOpenMissing(t *testing.T) {
 	for _, index := range []int{-1, 1000} {
 		if _, err := Open(index); !errors.Is(err, engine.ErrNoDevice) {
@@ -47,7 +47,7 @@ func TestUseAfterClose(t *testing.T) {
 	e.Free()
 }
 
-// TestForeignMemory hands the memory of one device to another.
+// TestForeignMemory passes the memory of one device to another.
 func TestForeignMemory(t *testing.T) {
 	d, other := openKind(t, "software", software), openKind(t, "software", software)
 	defer d.Close()
@@ -61,9 +61,8 @@ func TestForeignMemory(t *testing.T) {
 	}
 }
 
-// TestValidation makes the library refuse a shader, an oversized buffer and a
-// copy: the errors have a type, one line and the device's name, and the device
-// stays usable.
+// TestValidation tests an invalid shader, an oversized buffer and an invalid copy: the
+// errors have a type, one line and the device's name, and the device stays usable.
 func TestValidation(t *testing.T) {
 	d := openKind(t, "software", software)
 	defer d.Close()
@@ -93,9 +92,8 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// TestPatience waits for work of more than the five seconds after which the
-// library's own wait gives up: when the wait is over, the device has nothing left
-// to do before a small job.
+// TestPatience waits for work of more than the five seconds after which the library's own
+// wait gives up: after the wait, the device is idle.
 func TestPatience(t *testing.T) {
 	if testing.Short() {
 		t.Skip("keeps the device busy for six seconds")
@@ -128,7 +126,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestMemory checks that an adapter in software is known to have the machine's memory.
+// TestMemory checks that a software adapter reports the machine's memory.
 func TestMemory(t *testing.T) {
 	d := openKind(t, "software", software)
 	defer d.Close()

@@ -1,9 +1,9 @@
 // Package webgpu runs the engine's programs through WebGPU: wgpu-native 0.17 by
-// rajveermalviya/go-webgpu, on Vulkan, Metal or Direct3D 12. It takes the kernels'
-// WGSL as it is. A command buffer can be submitted only once there, so a program
-// is encoded anew for every replay.
+// rajveermalviya/go-webgpu, on Vulkan, Metal or Direct3D 12. It compiles the kernels'
+// WGSL. A WebGPU command buffer can be submitted only once, so a program is encoded again
+// for every replay.
 //
-// What the library does not report cannot be caught: a lost device ends the
-// process, and a run's safety is its checkpoint. Without cgo, and with the build
-// tag nowebgpu, the package has no devices.
+// A lost device that the library does not report ends the process; a run then resumes
+// from its checkpoint. Without cgo, and with the build tag nowebgpu, the package has no
+// devices.
 package webgpu

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// ValidationError is what the library refuses to do, in its own words.
+// ValidationError is a validation error of the library, with its message.
 type ValidationError struct {
 	Device, Message string
 }
 
 func (e *ValidationError) Error() string { return e.Device + ": " + e.Message }
 
-// clean is a message of the library as one line.
+// clean converts a message of the library to one line.
 //
 //lint:ignore U1000 nothing calls it where the library is left out
 func clean(s string) string {

@@ -4,7 +4,6 @@ package webgpu
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -12,27 +11,22 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
 // executable is a program with its pipelines and bind groups.
 type executable struct {
+	*gpu.Program[*memory, *Device]
 	device *Device // nil once freed
-	plan   *engine.Plan
 	calls  []call
-	ends   []int // of the pieces that are submitted together
-
-	arena    []engine.Memory // all of this device's
-	ownArena bool
-	params   *memory   // the parameter blocks of all dispatches
-	step     *memory   // the step block
-	uses     []*memory // what must not have been freed when it runs
+	ends   []int // of the chunks that are submitted together
 
 	hostTime time.Duration
 }
 
-// Run encodes the program with the given step block, submits it piece by piece
-// and waits for its end. While the device works on a piece, the next is encoded.
+// Run encodes the program with the given step block, submits it in chunks and waits for
+// its end. While the device works on a chunk, the next is encoded.
 func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	begin := time.Now()
 	if err := e.prepare(step); err != nil {
@@ -48,68 +42,61 @@ func (e *executable) Run(ctx context.Context, step *[shaders.StepWords]uint32) e
 		}
 		err := e.device.submit(func(c *wgpu.CommandEncoder) error { return e.encode(c, first, end) })
 		if err != nil {
-			return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+			return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 		}
 		if i == 0 {
 			e.hostTime = time.Since(begin)
 		}
-		if first = end; i%piecesAhead == piecesAhead-1 || end == len(e.calls) {
+		if first = end; i%chunksAhead == chunksAhead-1 || end == len(e.calls) {
 			if err := e.device.wait(ctx); err != nil {
-				return wrap(e.plan.Program.Name, err)
+				return wrap(e.Plan.Program.Name, err)
 			}
 		}
 	}
-	return wrap(e.plan.Program.Name, e.device.uncaught())
+	return wrap(e.Plan.Program.Name, e.device.uncaught())
 }
 
-// piecesAhead bounds how much work is submitted before it is waited for: a
-// cancelled run ends soon.
-const piecesAhead = 2
+// chunksAhead bounds how many chunks are submitted before a wait, so that a cancelled run
+// ends soon.
+const chunksAhead = 2
 
-// prepare checks that everything the commands use is there and writes the step
-// block.
+// prepare checks that no memory of the program was freed, and writes the step block.
 func (e *executable) prepare(step *[shaders.StepWords]uint32) error {
 	if e.device == nil {
-		return errors.New("a program is run after it was freed")
+		return gpu.ErrFreed
 	}
 	if err := e.device.usable(); err != nil {
-		return fmt.Errorf("%s: %w", e.plan.Program.Name, err)
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	for _, m := range e.uses {
-		if m.device == nil {
-			return fmt.Errorf("%s: memory of %s that it uses was freed", e.plan.Program.Name, engine.Bytes(m.size))
-		}
+	if err := e.CheckMemory(); err != nil {
+		return fmt.Errorf("%s: %w", e.Plan.Program.Name, err)
 	}
-	var block [stepBytes]byte
-	for i, w := range step {
-		binary.LittleEndian.PutUint32(block[4*i:], w)
-	}
-	return e.device.Write(e.step, 0, block[:])
+	return e.device.Write(e.Step, 0, gpu.StepBlock(step))
 }
 
-// encode records dispatches first to end as one compute pass; WebGPU puts the
-// barriers between them.
+// encode records dispatches first to end as one compute pass; WebGPU adds the barriers
+// between them.
 func (e *executable) encode(c *wgpu.CommandEncoder, first, end int) error {
 	p := c.BeginComputePass(nil)
 	defer p.Release()
 	for i := first; i < end; i++ {
 		call := &e.calls[i]
 		p.SetBindGroup(0, call.group, nil)
-		for _, s := range call.passes {
-			if s.grid[0] > 0 && s.grid[1] > 0 && s.grid[2] > 0 {
-				p.SetPipeline(s.pipeline)
-				p.DispatchWorkgroups(s.grid[0], s.grid[1], s.grid[2])
+		for pass, grid := range call.Grids {
+			if grid[0] > 0 && grid[1] > 0 && grid[2] > 0 {
+				p.SetPipeline(call.pipelines[pass])
+				p.DispatchWorkgroups(grid[0], grid[1], grid[2])
 			}
 		}
 	}
 	return p.End()
 }
 
-// Arena are the memories that hold the plan's temporaries.
-func (e *executable) Arena() []engine.Memory { return e.arena }
+// Arena returns the memories of the plan's temporaries.
+func (e *executable) Arena() []engine.Memory { return e.Temporaries }
 
-// HostTime is the time that the last Run took before the device had its first
-// work; what the host does afterwards runs beside the device.
+// HostTime is the time that the last Run took before the device had its first work; later
+// host work overlaps with the device.
 func (e *executable) HostTime() time.Duration { return e.hostTime }
 
 // Free releases what the executable holds, its own arena included. It may be
@@ -127,10 +114,8 @@ func (e *executable) release() {
 			g.Release()
 		}
 	}
-	e.params.release()
-	e.step.release()
-	if e.ownArena {
-		engine.Free(e.arena)
-	}
+	e.Params.release()
+	e.Step.release()
+	e.FreeTemporaries()
 	e.device = nil
 }

@@ -10,9 +10,8 @@ import (
 	"patchwork/engine"
 )
 
-// TestFaults reports to the device what the library reports when memory runs out or
-// the device is lost: each is an error of its type, and only a lost device stays
-// unusable.
+// TestFaults injects the library's reports of out of memory and of a lost device: each is
+// an error of its type, and only a lost device stays unusable.
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -54,7 +53,7 @@ func checkFault(t *testing.T, what string, err, want error) {
 	}
 }
 
-// TestMappingFails checks that a device that will not be read counts as lost.
+// TestMappingFails checks that a device counts as lost when mapping fails.
 func TestMappingFails(t *testing.T) {
 	d := openKind(t, "software", software)
 	defer d.Close()

@@ -65,12 +65,12 @@ func TestNoLeak(t *testing.T) {
 		e, memories := use(t, d)
 		e.Free()
 		engine.Free(memories)
-		if err := d.wait(t.Context()); err != nil { // lets the library forget them
+		if err := d.wait(t.Context()); err != nil { // lets the library free them
 			t.Fatal(err)
 		}
 		return handles(d)
 	}
-	before := round() // makes the pipelines, which stay
+	before := round() // creates the pipelines, which are cached
 	for range 10 {
 		if after := round(); after != before {
 			t.Fatalf("handles before %+v, after %+v", before, after)
@@ -78,8 +78,8 @@ func TestNoLeak(t *testing.T) {
 	}
 }
 
-// TestCloseReleases closes devices without freeing anything before: no handle
-// stays but those of the device and its adapter, which go with the instance.
+// TestCloseReleases closes devices without freeing anything before: no handle is left
+// except those of the device and its adapter, which are released with the instance.
 func TestCloseReleases(t *testing.T) {
 	for range 3 {
 		d := openKind(t, "software", software)

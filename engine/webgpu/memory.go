@@ -9,6 +9,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 const (
@@ -27,6 +28,9 @@ type memory struct {
 // Size is the number of bytes.
 func (m *memory) Size() int64 { return m.size }
 
+// Owner is the memory's device, nil once it is freed.
+func (m *memory) Owner() *Device { return m.device }
+
 // Free returns the memory to the device. It may be called again.
 func (m *memory) Free() {
 	if m.device != nil {
@@ -39,7 +43,7 @@ func (m *memory) release() {
 	if m == nil || m.device == nil {
 		return
 	}
-	m.device.Count(-m.size)
+	m.device.Add(-m.size)
 	if m.device.lost == nil {
 		m.buffer.Destroy()
 		m.buffer.Release()
@@ -47,8 +51,8 @@ func (m *memory) release() {
 	m.device, m.buffer = nil, nil
 }
 
-// Allocate reserves zeroed memory. Where the device has not enough, the error is
-// an *engine.OutOfMemoryError.
+// Allocate allocates zeroed memory. When the device is out of memory, the error is an
+// *engine.OutOfMemoryError.
 func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
@@ -65,8 +69,8 @@ func (d *Device) Allocate(size int64, what string) (engine.Memory, error) {
 }
 
 func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*memory, error) {
-	if most := d.info.Limits.MaxBufferBytes; size > most {
-		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: most}
+	if limit := d.info.Limits.MaxBufferBytes; size > limit {
+		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: limit}
 	}
 	buffer, err := d.newBuffer(roundUp(size, wgpu.CopyBufferAlignment), usage)
 	if errors.Is(err, engine.ErrOutOfMemory) {
@@ -75,7 +79,7 @@ func (d *Device) allocate(size int64, what string, usage wgpu.BufferUsage) (*mem
 	if err != nil {
 		return nil, err
 	}
-	d.Count(size)
+	d.Add(size)
 	return &memory{d, size, buffer}, nil
 }
 
@@ -94,15 +98,4 @@ func (d *Device) newBuffer(size int64, usage wgpu.BufferUsage) (*wgpu.Buffer, er
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // own returns a memory of this device, or an error for a foreign or freed one.
-func (d *Device) own(m engine.Memory) (*memory, error) {
-	mine, ok := m.(*memory)
-	switch {
-	case !ok || mine == nil:
-		return nil, fmt.Errorf("%s: %T is not memory of this device", d.info.Device, m)
-	case mine.device == nil:
-		return nil, fmt.Errorf("%s: memory of %s is used after it was freed", d.info.Device, engine.Bytes(mine.size))
-	case mine.device != d:
-		return nil, fmt.Errorf("%s: memory of another device", d.info.Device)
-	}
-	return mine, nil
-}
+func (d *Device) own(m engine.Memory) (*memory, error) { return gpu.Own[*memory](d, d.info.Device, m) }

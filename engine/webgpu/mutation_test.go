@@ -9,10 +9,9 @@ import (
 	"patchwork/engine/conformance/mutation"
 )
 
-// TestMutants plants an error in every variant of every kernel and in every file
-// that kernels include: the conformance cases must notice. "make mutants" plants
-// all that there are. It runs on a device in software alone, which an endless loop
-// does not take away from anybody.
+// TestMutants plants an error in every variant of every kernel and in every included
+// file: the conformance cases must notice. "make mutants" plants all mutants. It runs
+// only on a software device, which an endless loop does not block for others.
 func TestMutants(t *testing.T) {
 	d := openKind(t, "software", software)
 	defer d.Close()

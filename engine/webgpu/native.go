@@ -11,8 +11,8 @@ package webgpu
 #include <string.h>
 #include <time.h>
 
-// What is needed of webgpu.h beyond the Go binding, which hands C pointers into
-// Go's memory to keep.
+// What is needed of webgpu.h beyond the Go binding, which lets C keep pointers to Go
+// memory.
 typedef void (*map_callback)(uint32_t status, void *userdata);
 typedef void (*error_callback)(uint32_t type, char const *message, void *userdata);
 extern void wgpuBufferMapAsync(void *buffer, uint32_t mode, size_t offset, size_t size, map_callback callback, void *userdata);
@@ -21,11 +21,10 @@ extern void wgpuBufferUnmap(void *buffer);
 extern bool wgpuDevicePoll(void *device, bool wait, void const *submission);
 extern void wgpuDeviceSetUncapturedErrorCallback(void *device, error_callback callback, void *userdata);
 
-// patchwork_idle asks for up to 20 ms whether the device has done all that was
-// submitted. The library's own wait gives up after five seconds, does not say so and
-// reuses the command buffers that the device still executes: so it is asked, never told
-// to wait. The pauses, which go on in the next call, grow with the time waited, to a
-// thirtieth of it or so.
+// patchwork_idle polls for up to 20 ms whether all submitted work is done. The library's
+// own wait gives up after five seconds without an error and reuses command buffers that
+// the device still executes, so it is polled instead. The pauses, which continue in the
+// next call, grow to about a thirtieth of the time waited.
 static bool patchwork_idle(void *device, int64_t *pause) {
 	for (int64_t waited = 0; waited < 20000000; waited += *pause) {
 		if (wgpuDevicePoll(device, false, NULL)) {
@@ -41,8 +40,8 @@ static bool patchwork_idle(void *device, int64_t *pause) {
 
 static void mapped(uint32_t status, void *userdata) { *(uint32_t *)userdata = status; }
 
-// patchwork_map asks for a buffer to be mapped for reading. The status, of C's memory,
-// becomes 0 for success, or why it failed, while the device is asked whether it is idle.
+// patchwork_map starts mapping a buffer for reading. The status, in C memory, becomes 0
+// for success or the library's error while the device is polled.
 static uint32_t *patchwork_map(void *buffer, size_t size) {
 	uint32_t *status = malloc(sizeof *status);
 	*status = UINT32_MAX;
@@ -50,7 +49,7 @@ static uint32_t *patchwork_map(void *buffer, size_t size) {
 	return status;
 }
 
-// patchwork_copy copies the beginning of a mapped buffer and unmaps it.
+// patchwork_copy copies the start of a mapped buffer and unmaps it.
 static uint32_t patchwork_copy(void *buffer, void *to, size_t size) {
 	void const *from = wgpuBufferGetConstMappedRange(buffer, 0, size);
 	if (from == NULL) return UINT32_MAX;
@@ -59,7 +58,7 @@ static uint32_t patchwork_copy(void *buffer, void *to, size_t size) {
 	return 0;
 }
 
-// The last error of a device that no scope caught.
+// The last uncaptured error of a device.
 typedef struct {
 	uint32_t type;
 	char text[1024];
@@ -91,24 +90,24 @@ import (
 	"patchwork/engine"
 )
 
-// The binding keeps its C handles to itself; these are its structs' layouts.
+// The binding does not export its C handles; these are its structs' layouts.
 func deviceRef(d *wgpu.Device) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(d)) }
 
 func bufferRef(b *wgpu.Buffer) unsafe.Pointer {
 	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
 }
 
-// polled is the queue of a device of the library.
+// polled is the queue of a device, which is polled.
 type polled struct {
 	device unsafe.Pointer
-	pause  C.int64_t // nanoseconds, the next of a wait
+	pause  C.int64_t // nanoseconds, the next pause
 }
 
 func newPolled(d *wgpu.Device) *polled { return &polled{deviceRef(d), 10000} }
 
 func (p *polled) idle() bool { return bool(C.patchwork_idle(p.device, &p.pause)) }
 
-// readMapped waits for the device and copies the beginning of a MapRead buffer.
+// readMapped waits for the device and copies the start of a MapRead buffer.
 func (d *Device) readMapped(b *wgpu.Buffer, to []byte) error {
 	if len(to) == 0 {
 		return nil
@@ -116,7 +115,7 @@ func (d *Device) readMapped(b *wgpu.Buffer, to []byte) error {
 	status := C.patchwork_map(bufferRef(b), C.size_t(len(to)))
 	err := d.until(context.Background(), func() bool { return *status != math.MaxUint32 })
 	if err != nil {
-		return err // the library may still write the status
+		return err // the library may still write status
 	}
 	got := uint32(*status)
 	if C.free(unsafe.Pointer(status)); got == 0 {
@@ -125,7 +124,7 @@ func (d *Device) readMapped(b *wgpu.Buffer, to []byte) error {
 	return d.mapStatus(got)
 }
 
-// mapStatus is the error of a mapping; only a lost device refuses what is asked.
+// mapStatus is the error of a mapping, which fails only for a lost device.
 func (d *Device) mapStatus(status uint32) error {
 	if status == 0 {
 		return nil
@@ -133,10 +132,11 @@ func (d *Device) mapStatus(status uint32) error {
 	return d.fail(fmt.Errorf("mapping a buffer for reading failed with status %d: %w", status, engine.ErrDeviceLost))
 }
 
-// uncaughtError is where the errors of a device go that no scope catches.
+// uncaughtError holds the uncaptured errors of a device.
 type uncaughtError = C.patchwork_error
 
-// watchErrors keeps errors that no scope catches from ending the process.
+// watchErrors installs a callback for uncaptured errors, which would otherwise end the
+// process.
 func watchErrors(d *wgpu.Device) *uncaughtError { return C.patchwork_watch(deviceRef(d)) }
 
 func freeErrors(e *uncaughtError) { C.free(unsafe.Pointer(e)) }
@@ -147,8 +147,8 @@ const (
 	errorDeviceLost  = 5
 )
 
-// uncaught returns the error since the last call that no scope has caught. The loss
-// of the device is remembered.
+// uncaught returns the uncaptured error since the last call. It records the loss of the
+// device.
 func (d *Device) uncaught() error {
 	kind := d.errors._type
 	if kind == 0 {

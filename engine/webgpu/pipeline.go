@@ -9,6 +9,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
@@ -42,13 +43,13 @@ func (p *pipelines) release() {
 	}
 }
 
-// smallest is the fewest bytes of each of a variant's bindings: the parameter and
+// smallest is the minimum size in bytes of each of a call's bindings: the parameter and
 // step blocks, then one element of each array.
-func smallest(k *shaders.Kernel, v *shaders.Variant, params []uint32) []uint64 {
-	sizes := []uint64{uint64(blockBytes(params)), stepBytes}
+func smallest(k *shaders.Kernel, c *gpu.Call) []uint64 {
+	sizes := []uint64{uint64(c.BlockBytes()), gpu.StepBytes}
 	for _, b := range k.Bindings {
 		size := uint64(4)
-		if slices.Contains(v.Vec4, b.Name) {
+		if slices.Contains(c.Variant.Vec4, b.Name) {
 			size = 16
 		}
 		sizes = append(sizes, size)
@@ -56,18 +57,18 @@ func smallest(k *shaders.Kernel, v *shaders.Variant, params []uint32) []uint64 {
 	return sizes
 }
 
-// layout returns the layout for bindings of the given smallest sizes. These are
-// told because the library, where they are not, holds every kernel of a pass to
-// those of the first one that has the same layout. All storage counts as written:
-// WebGPU refuses a buffer that one dispatch binds for reading and for writing, in
-// different ranges too, and programs share few large buffers.
+// layout returns the layout for bindings of the given smallest sizes. The sizes are set
+// because otherwise the library checks every kernel of a pass against those of the first
+// one with the same layout. All storage is declared read-write: WebGPU does not allow a
+// dispatch to bind a buffer both read-only and read-write, even in different ranges, and
+// programs share few large buffers.
 func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
 	key := fmt.Sprint(sizes)
 	if l, ok := p.layouts[key]; ok {
 		return l, nil
 	}
-	if storage, most := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > most {
-		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, most, engine.ErrUnsupported)
+	if storage, limit := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > limit {
+		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	entries := make([]wgpu.BindGroupLayoutEntry, len(sizes))
 	for i, size := range sizes {

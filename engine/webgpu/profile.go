@@ -15,26 +15,26 @@ import (
 	"patchwork/shaders"
 )
 
-// Profile replays the program with every dispatch in a pass of its own between
-// two time stamps. It matches engine.ErrUnsupported where the device has no clock.
+// Profile replays the program with every dispatch in a pass of its own between two time
+// stamps. The error matches engine.ErrUnsupported where the device has no time stamps.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
 	if err := e.prepare(step); err != nil {
 		return nil, err
 	}
 	d := e.device
 	if !slices.Contains(d.info.Features, "timestamp-query") {
-		return nil, fmt.Errorf("%s: profile: %s has no timestamp-query: %w", e.plan.Program.Name, d.info.Device, engine.ErrUnsupported)
+		return nil, fmt.Errorf("%s: profile: %s has no timestamp-query: %w", e.Plan.Program.Name, d.info.Device, engine.ErrUnsupported)
 	}
 	if err := d.calibrate(); err != nil {
 		return nil, err
 	}
 	var timings []engine.Timing
 	var origin uint64
-	for first := 0; first < len(e.calls); first += profilePiece {
+	for first := 0; first < len(e.calls); first += profileChunk {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		end := min(first+profilePiece, len(e.calls))
+		end := min(first+profileChunk, len(e.calls))
 		stamps, err := d.stamped(2*(end-first), func(c *wgpu.CommandEncoder, stamp func(int) error) error {
 			for i := first; i < end; i++ {
 				at := 2 * (i - first)
@@ -51,7 +51,7 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: profile: %w", e.plan.Program.Name, err)
+			return nil, fmt.Errorf("%s: profile: %w", e.Plan.Program.Name, err)
 		}
 		if first == 0 {
 			origin = stamps[0]
@@ -61,15 +61,15 @@ func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint3
 			timings = append(timings, engine.Timing{Dispatch: i, Start: d.ticks(begin - origin), Duration: d.ticks(finish - min(begin, finish))})
 		}
 	}
-	return e.plan.Whole(timings), nil
+	return e.Plan.SumParts(timings), nil
 }
 
-// profilePiece is the most dispatches of one query set.
-const profilePiece = wgpu.QuerySetMaxQueries / 4
+// profileChunk is the largest number of dispatches of one query set.
+const profileChunk = wgpu.QuerySetMaxQueries / 4
 
 func (d *Device) ticks(n uint64) time.Duration { return time.Duration(float64(n) * d.period) }
 
-// stamped submits commands with time stamps and returns these.
+// stamped submits commands with time stamps and returns them.
 func (d *Device) stamped(n int, record func(c *wgpu.CommandEncoder, stamp func(int) error) error) ([]uint64, error) {
 	set, err := d.device.CreateQuerySet(&wgpu.QuerySetDescriptor{Type: wgpu.QueryType_Timestamp, Count: uint32(n)})
 	if err != nil {
@@ -101,8 +101,8 @@ func (d *Device) stamped(n int, record func(c *wgpu.CommandEncoder, stamp func(i
 	return stamps, nil
 }
 
-// calibrate measures the length of a tick, which this version of the library
-// does not tell, against the host's clock.
+// calibrate measures the length of a tick, which this version of the library does not
+// report, with the host's clock.
 func (d *Device) calibrate() error {
 	if d.period > 0 {
 		return nil
@@ -122,7 +122,7 @@ func (d *Device) calibrate() error {
 	}
 	elapsed := float64(clock[1].Sub(clock[0]).Nanoseconds())
 	d.period = elapsed / float64(max(ticks[1]-ticks[0], 1))
-	// Most clocks tick in nanoseconds; the host's is not that exact.
+	// Most clocks tick in nanoseconds, more exactly than this measurement.
 	if d.period > 0.9 && d.period < 1.1 {
 		d.period = 1
 	}

@@ -4,7 +4,7 @@ package webgpu
 
 import "patchwork/engine"
 
-// Built says whether the backend is in this binary.
+// Built reports whether the backend is in this binary.
 const Built = false
 
 // errNotBuilt is engine.ErrUnsupported with the way out.

@@ -9,29 +9,22 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
-// pieceBytes is how much is written or read at once: the library keeps a copy of
-// what is written until the device has it.
-const pieceBytes = 16 << 20
+// chunkBytes is the size of one write or read: the library keeps a copy of what is
+// written until the device has it.
+const chunkBytes = 16 << 20
 
 func (d *Device) transferable(m engine.Memory, offset int64, n int) (*memory, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
-	mine, err := d.own(m)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || offset > mine.size-int64(n) {
-		return nil, fmt.Errorf("%s: %d bytes at %d of memory with %d", d.info.Device, n, offset, mine.size)
-	}
-	return mine, nil
+	return gpu.OwnRange[*memory](d, d.info.Device, m, offset, n)
 }
 
-// Write copies data to memory at a byte offset, before any later Run. The library
-// writes whole words; what stands beside the data in the first and the last one
-// is read before.
+// Write copies data to memory at a byte offset, before any later Run. The library writes
+// whole words; the other bytes of the first and the last word are read before.
 func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	mine, err := d.transferable(m, offset, len(data))
 	if err != nil || len(data) == 0 {
@@ -51,12 +44,12 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 		offset, data = first, whole
 	}
 	for len(data) > 0 {
-		n := min(len(data), pieceBytes)
+		n := min(len(data), chunkBytes)
 		if err := d.queue.WriteBuffer(mine.buffer, uint64(offset), data[:n]); err != nil {
 			return wrap("write", d.invalid(err))
 		}
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
-			d.queue.Submit() // what was written goes with a submission
+			d.queue.Submit() // writes are flushed by a submission
 			if err := d.wait(context.Background()); err != nil {
 				return wrap("write", err)
 			}
@@ -74,7 +67,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	const word = wgpu.CopyBufferAlignment
 	for len(data) > 0 {
 		first := offset / word * word
-		n := min(int64(len(data)), first+pieceBytes-offset)
+		n := min(int64(len(data)), first+chunkBytes-offset)
 		words := make([]byte, roundUp(offset+n, word)-first)
 		if err := d.readWords(mine, first, words); err != nil {
 			return wrap("read", err)
@@ -88,7 +81,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 // readWords copies whole words at an aligned offset, at most pieceBytes.
 func (d *Device) readWords(m *memory, offset int64, to []byte) (err error) {
 	if d.out == nil {
-		if d.out, err = d.newBuffer(pieceBytes, readUsage); err != nil {
+		if d.out, err = d.newBuffer(chunkBytes, readUsage); err != nil {
 			return err
 		}
 	}

@@ -10,33 +10,33 @@ import (
 	"patchwork/engine"
 )
 
-// Longest that the work of one wait may take, far above what pieces are cut to: a
-// driver in software compiles large shaders in that time too. The library does not tell
-// of a device that hangs or is lost: its queue just never becomes empty.
+// The longest that the work of one wait may take, far above SubmitChunks' target: a
+// software driver also compiles large shaders in that time. The library does not report a
+// device that hangs or is lost: its queue never becomes empty.
 const (
 	hardwarePatience = 2 * time.Minute
 	softwarePatience = 30 * time.Minute
 )
 
-// grace is how long a cancelled wait goes on: honest work ends in it, so that what is
-// freed next is not in use.
+// grace is how long a cancelled wait continues, so that work in flight ends before memory
+// is freed.
 const grace = 500 * time.Millisecond
 
-// queue is what is asked of the library while it works; tests put another in its place.
+// queue is the library's queue; tests replace it.
 type queue interface {
-	// idle asks, for some milliseconds at most, whether everything submitted is done.
+	// idle polls, for some milliseconds at most, whether all submitted work is done.
 	idle() bool
 }
 
-// wait waits until the device has done all that was submitted. The device counts as lost
-// when that takes longer than its patience; a cancelled wait ends soon with the context's
-// error, and what was submitted goes on.
+// wait waits until all submitted work is done. The device counts as lost when that takes
+// longer than its patience; a cancelled wait ends soon with the context's error, while
+// the work continues.
 func (d *Device) wait(ctx context.Context) error {
 	return d.until(ctx, func() bool { return true })
 }
 
-// until waits until the queue is empty and what it was to bring about has come.
-func (d *Device) until(ctx context.Context, came func() bool) error {
+// until waits until the queue is empty and done reports true.
+func (d *Device) until(ctx context.Context, done func() bool) error {
 	if d.lost != nil {
 		return d.lost
 	}
@@ -44,7 +44,7 @@ func (d *Device) until(ctx context.Context, came func() bool) error {
 	var cancelled time.Time
 	for {
 		if d.library.idle() {
-			if came() {
+			if done() {
 				return nil
 			}
 			time.Sleep(time.Millisecond)

@@ -11,7 +11,7 @@ import (
 	"patchwork/engine"
 )
 
-// hung is a queue that never becomes empty, or after it was asked so many times.
+// hung is a queue that never becomes empty, or only after a number of polls.
 type hung struct {
 	queue
 	asked, ends int
@@ -25,9 +25,8 @@ func (h *hung) idle() bool {
 	return false
 }
 
-// TestHang puts a queue that never becomes empty in the place of the library's: every
-// wait ends with the loss of the device, or with a cancelled context, after which the
-// device goes on.
+// TestHang replaces the library's queue by one that never becomes empty: every wait ends
+// with the loss of the device or, with a cancelled context, without it.
 func TestHang(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -53,7 +52,7 @@ func TestHang(t *testing.T) {
 			return d.Read(memories[0], 0, make([]byte, 8))
 		}, engine.ErrDeviceLost},
 		{"write of pieces", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
-			return d.Write(memories[0], 0, make([]byte, pieceBytes+4))
+			return d.Write(memories[0], 0, make([]byte, chunkBytes+4))
 		}, engine.ErrDeviceLost},
 		{"profile", 50 * time.Millisecond, 0, background, func(ctx context.Context, e engine.Executable, _ *Device, _ []engine.Memory) error {
 			_, err := e.Profile(ctx, &step)
@@ -69,7 +68,7 @@ func TestHang(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := openKind(t, "software", software)
-			e, _, memories := fills(t, d, (pieceBytes+4)/4)
+			e, _, memories := fills(t, d, (chunkBytes+4)/4)
 			library := d.library
 			d.library, d.patience = &hung{queue: library, ends: c.ends}, c.patience
 			start := time.Now()

@@ -1,6 +1,6 @@
-// Package glslc compiles GLSL to SPIR-V with the glslc command, for the developers
-// who change a shader that WGSL cannot say: the modules themselves are committed, so
-// that users need no shader compiler.
+// Package glslc compiles GLSL to SPIR-V with the glslc command, for the developers who
+// change a shader that WGSL cannot express: the modules themselves are committed, so that
+// users need no shader compiler.
 package glslc
 
 import (
@@ -15,20 +15,18 @@ import (
 	"strings"
 )
 
-// variable is the environment variable that says how glslc is called, with arguments
-// where it lies in a chroot: "chroot /srv/sid glslc".
+// variable is the environment variable with the command that runs glslc, with arguments
+// where it is in a chroot: "chroot /srv/sid glslc".
 const variable = "PATCHWORK_GLSLC"
 
-// needed is the first major version of glslang that knows cooperative matrices of
-// workgroups and of bfloat16: older ones leave out what they do not know, and say
-// nothing.
+// needed is the first major version of glslang with cooperative matrices of workgroups
+// and of bfloat16: older ones drop what they do not support, without an error.
 const needed = 16
 
-// options of the glslc command. The optimiser, which does not know cooperative
-// matrices, stays out of it.
+// options of the glslc command. No optimiser: it does not support cooperative matrices.
 var options = []string{"-fshader-stage=compute", "--target-env=vulkan1.3", "--target-spv=spv1.6", "-O0", "-", "-o", "-"}
 
-// command is how glslc is called.
+// command is the command line of glslc.
 func command() []string {
 	if words := strings.Fields(os.Getenv(variable)); len(words) > 0 {
 		return words
@@ -64,7 +62,7 @@ func parseVersion(out string) (string, error) {
 }
 
 // Compile turns GLSL text into a SPIR-V module without names. Where spirv-val is
-// installed beside glslc, it judges the result.
+// installed beside glslc, it validates the result.
 func Compile(glsl string) ([]byte, error) {
 	raw, err := run([]byte(glsl), options...)
 	if err != nil {
@@ -77,7 +75,7 @@ func Compile(glsl string) ([]byte, error) {
 	return module, validate(module)
 }
 
-// validate asks the spirv-val beside glslc: the system's own may be too old for the
+// validate runs the spirv-val beside glslc: the system's own may be too old for the
 // extensions.
 func validate(module []byte) error {
 	words := command()

@@ -28,13 +28,13 @@ func Version() (string, error) {
 	return "naga " + strings.TrimSpace(string(out)), nil
 }
 
-// Compile turns WGSL text into a SPIR-V module, without naga's guards against
-// shaders that nobody trusts (see trim). Where spirv-val is installed, it
-// judges the result. Indices are not checked: the kernels check their own, once.
+// Compile turns WGSL text into a SPIR-V module, without naga's guards against untrusted
+// shaders (see trim). Where spirv-val is installed, it validates the result. Indices are
+// not clamped: the kernels check their own, once.
 func Compile(wgsl string) ([]byte, error) { return compile(wgsl, "Unchecked") }
 
-// CompileBounded is Compile for shaders that may be wrong: what they read and write
-// is kept within their bindings.
+// CompileBounded is Compile for shaders that may be wrong: accesses are clamped to their
+// bindings.
 func CompileBounded(wgsl string) ([]byte, error) { return compile(wgsl, "Restrict") }
 
 func compile(wgsl, indices string) ([]byte, error) {

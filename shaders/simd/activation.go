@@ -26,12 +26,12 @@ func Softmax(y, x []float32, mask []int32) {
 	}
 	mask = mask[:len(y)]
 	masked(y, x[:len(y)], unsafe.Slice((*float32)(unsafe.Pointer(&mask[0])), len(mask)))
-	most := Max(y)
-	if math.IsInf(float64(most), -1) && !slices.ContainsFunc(mask, func(m int32) bool { return m != 0 }) {
+	rowMax := Max(y)
+	if math.IsInf(float64(rowMax), -1) && !slices.ContainsFunc(mask, func(m int32) bool { return m != 0 }) {
 		clear(y)
 		return
 	}
-	sum := ExpSum(y, y, most)
+	sum := ExpSum(y, y, rowMax)
 	Scale(y, y, float32(1/sum))
 	if math.IsNaN(sum) { // 0 times it is not 0
 		for i, m := range mask {

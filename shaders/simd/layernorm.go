@@ -2,9 +2,9 @@ package simd
 
 import "math"
 
-// Moments returns the mean and the variance of x, without Bessel's correction: the
-// mean by a first sum and a second over what is left. What single precision cannot
-// hold is summed in double.
+// Moments returns the mean and the variance of x, without Bessel's correction. The mean
+// is refined by a second sum over the residuals; what single precision cannot hold is
+// summed in double.
 func Moments(x []float32) (mean, variance float64) {
 	n := float64(len(x))
 	first := float32(sumDiffs(x, 0) / n)

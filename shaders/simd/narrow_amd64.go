@@ -6,8 +6,8 @@ import (
 	"patchwork/shaders/half"
 )
 
-// packWhole packs as many values as vectors hold. Every processor with AVX2 converts
-// F16 too.
+// packWhole packs the largest multiple of the vector length. Every processor with AVX2
+// converts F16 too.
 func packWhole(f half.Format, dst []uint16, src []float32) (done int) {
 	n := len(src) / 8
 	if !hasAVX2 || n == 0 {

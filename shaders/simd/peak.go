@@ -2,7 +2,7 @@ package simd
 
 import "math"
 
-// FMABlock is the least number of values that FMA takes by its fastest way.
+// FMABlock is the smallest number of values for FMA's fastest loop.
 const FMABlock = 12 * 16
 
 // fmaKernel computes n times x = x·a + b for a block of values in registers.

@@ -12,8 +12,8 @@ var tileAVX512 = Tile{"AVX-512", 12, 32, []Microkernel{
 	gemmAVX512_7, gemmAVX512_8, gemmAVX512_9, gemmAVX512_10, gemmAVX512_11, gemmAVX512_12,
 }, []DotsKernel{dotsAVX512_1, dotsAVX512_2, dotsAVX512_3, dotsAVX512_4}, copyRows32AVX512}
 
-// Tiles returns the microkernels that this processor runs, the best first; none
-// where there is no assembly for it.
+// Tiles returns the microkernels that this processor supports, the best first; none where
+// there is no assembly for it.
 func Tiles() []Tile {
 	switch {
 	case hasAVX2 && cpu.X86.HasAVX512F:
@@ -24,11 +24,11 @@ func Tiles() []Tile {
 	return nil
 }
 
-// Pause tells the processor that a loop waits for another thread.
+// Pause is the processor's spin-wait hint.
 func Pause() { pause() }
 
-// Transpose writes the transpose of src [rows,cols] to dst [cols,rows], whose
-// rows lie ldd and lds apart.
+// Transpose writes the transpose of src [rows,cols] to dst [cols,rows], with leading
+// dimensions ldd and lds.
 func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	r := 0
 	if hasAVX2 {

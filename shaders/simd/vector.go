@@ -13,8 +13,7 @@ func chunked(n int, f func(lo, hi int) float32) float64 {
 	return total
 }
 
-// Add computes y = a + b. Slices that belong together are as long as the first,
-// here and below.
+// Add computes y = a + b. All slices have the length of the first, here and below.
 func Add(y, a, b []float32) { add(y, a[:len(y)], b[:len(y)]) }
 
 // Scale computes y = f·x.
@@ -81,8 +80,8 @@ func RMSNormGradient(dx, dy, w, x []float32, rstd, a float32, accumulate bool) {
 	f(dx, dy[:n], w[:n], x[:n], rstd, a)
 }
 
-// Rotate turns the pairs (x0, x1) by angles of the given cosines and, multiplied
-// by sign, sines, or adds the turned pairs to (y0, y1).
+// Rotate rotates the pairs (x0, x1) by angles of the given cosines and, multiplied by
+// sign, sines, or adds the results to (y0, y1).
 func Rotate(y0, y1, x0, x1, cos, sin []float32, sign float32, accumulate bool) {
 	n, f := len(y0), rotate
 	if accumulate {
@@ -91,7 +90,7 @@ func Rotate(y0, y1, x0, x1, cos, sin []float32, sign float32, accumulate bool) {
 	f(y0, y1[:n], x0[:n], x1[:n], cos[:n], sin[:n], sign)
 }
 
-// AdamStep is what a step of AdamW needs to know.
+// AdamStep are the parameters of a step of AdamW.
 type AdamStep struct {
 	Factor            float32 // of the gradients
 	Beta1, Beta2, Eps float32
@@ -100,7 +99,7 @@ type AdamStep struct {
 	Correction        float32 // 1/√(1-β₂ᵗ)
 }
 
-// AdamW does one step on weights w with moments m and v and gradients g.
+// AdamW computes one step on weights w with moments m and v and gradients g.
 func AdamW(w, m, v, g []float32, s AdamStep) {
 	n := len(w)
 	adamW(w, m[:n], v[:n], g[:n], s.Factor, s.Beta1, 1-s.Beta1, s.Beta2, 1-s.Beta2, s.Decay, s.Rate, s.Correction, s.Eps)

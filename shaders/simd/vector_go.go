@@ -2,8 +2,8 @@ package simd
 
 import "math"
 
-// The loops in Go; the assembly does the same with fused multiply-adds and sums
-// in eight lanes.
+// The loops in Go; the assembly computes the same with fused multiply-adds and sums in
+// eight lanes.
 var (
 	add                = addGo
 	scale              = scaleGo
@@ -55,13 +55,13 @@ func scaleGo(y, x []float32, f float32) {
 }
 
 func largestGo(x []float32) float32 {
-	most := float32(math.Inf(-1))
+	largest := float32(math.Inf(-1))
 	for _, v := range x {
-		if v > most {
-			most = v
+		if v > largest {
+			largest = v
 		}
 	}
-	return most
+	return largest
 }
 
 func dotGo(x, y []float32) float32 {

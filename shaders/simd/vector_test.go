@@ -190,7 +190,7 @@ func TestSoftmax(t *testing.T) {
 					mask[i] = int32(1 << random.IntN(31))
 					most = math.Max(most, float64(x[i]))
 				} else if random.IntN(2) == 0 {
-					x[i] = float32(math.NaN()) // nobody looks at it
+					x[i] = float32(math.NaN()) // masked
 				}
 			}
 			Softmax(y, x, mask)

@@ -70,7 +70,7 @@ func (o options) kind() string {
 }
 
 func typed(label string, t shaders.Type, n int) engine.View {
-	b := engine.NewBuffer(label, engine.Room(t, n))
+	b := engine.NewBuffer(label, engine.BufferSize(t, n))
 	if t.Half() {
 		b.Type = t
 	}
@@ -100,9 +100,9 @@ func attention(preset string, text *vlm.TextConfig, tokens int, t shaders.Type) 
 	program := engine.NewProgram("attention")
 	intervals, lse := typed("intervals", shaders.I32, 4*tokens), typed("lse", shaders.F32, tokens*heads)
 	program.Dispatch(shaders.Attention, p, q("q"), k("k"), k("v"), intervals, q("y"), lse)
-	program.Share(float64(tokens+1) / float64(2*tokens))
+	program.SetCostScale(float64(tokens+1) / float64(2*tokens))
 	program.Dispatch(shaders.AttentionBackward, p, q("q"), k("k"), k("v"), intervals, q("y"), lse, q("dy"), q("dq"), k("dk"), k("dv"))
-	program.Share(float64(tokens+1) / float64(2*tokens))
+	program.SetCostScale(float64(tokens+1) / float64(2*tokens))
 	return kernelbench.FromDispatches(preset+" attention", program.Dispatches, new([shaders.StepWords]uint32))
 }
 

@@ -75,7 +75,7 @@ func (f *benchFlags) kernels(ctx context.Context, a *app) error {
 	}
 	start := time.Now()
 	small := f.preset == ""
-	o := kernelbench.Options{Samples: f.count, Time: caseTime, Most: f.caseTime}
+	o := kernelbench.Options{Samples: f.count, Time: caseTime, MaxCallTime: f.caseTime}
 	if small {
 		o.Time, o.Patience = smallCaseTime, smallPatience
 		f.limit = cmp.Or(f.limit, smallLimit)

@@ -45,7 +45,7 @@ func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
 			c.Barriers++
 		}
 	}
-	c.Submits += len(engine.Pieces(p.Dispatches, info.Class))
+	c.Submits += len(engine.SubmitChunks(p.Dispatches, info.Class))
 }
 
 // NewBench prepares the step of a recipe's model on a device, in the recipe's

@@ -173,7 +173,7 @@ func (s *TrainStep) reserve() error {
 		if err != nil {
 			return err
 		}
-		room = room.Or(planned.Arena)
+		room = room.Max(planned.Arena)
 	}
 	var err error
 	s.arena, err = engine.AllocateSegments(s.dev, "activations", room)
@@ -244,7 +244,7 @@ func (s *TrainStep) NonFinite(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	f, err := engine.FindFault(ctx, s.dev, planned.Program, &s.step)
+	f, err := engine.FindNonFinite(ctx, s.dev, planned.Program, &s.step)
 	if err != nil || f == nil {
 		return ""
 	}

@@ -10,9 +10,9 @@ import (
 //go:embed equivalent.txt
 var equivalentText string
 
-// keysOf names a file's mutants by the text of their lines, so that they stay the same
-// when other lines change: "softmax.wgsl :: let end = start + p.cols; :: + → -".
-// A change that is there several times in lines of this text has its number behind it.
+// keysOf names a file's mutants by the text of their lines, so that the names do not
+// depend on other lines: "softmax.wgsl :: let end = start + p.cols; :: + → -". A change
+// that occurs several times in lines of this text is numbered.
 func keysOf(text string, mutants []Mutant) []string {
 	namer := Namer{Lines: strings.Split(text, "\n")}
 	keys := make([]string, len(mutants))
@@ -46,8 +46,8 @@ func (n *Namer) Key(line int, before, after string) string {
 	return key
 }
 
-// equivalents are the mutants that no case can tell from the kernel, by their keys,
-// each with the reason.
+// equivalents are the mutants that no case can distinguish from the kernel, by their
+// keys, each with the reason.
 var equivalents = must(ParseEquivalents(equivalentText))
 
 func must(reasons map[string]string, err error) map[string]string {
@@ -77,7 +77,7 @@ func ParseEquivalents(text string) (map[string]string, error) {
 	return reasons, nil
 }
 
-// Stale returns the keys of declared equivalents that no mutant has any more.
+// Stale returns the keys of declared equivalents that no longer exist.
 func Stale(keys []string) []string {
 	var stale []string
 	for key := range equivalents {

@@ -1,6 +1,5 @@
-// Package mutation plants small errors in the WGSL of kernels, for the conformance
-// suite to find: an error that no case notices shows what the cases leave
-// unchecked.
+// Package mutation plants small errors in the WGSL of kernels, for the conformance suite
+// to find: an error that no case notices shows what the cases do not test.
 package mutation
 
 import (
@@ -11,8 +10,7 @@ import (
 	"strings"
 )
 
-// Mutant is one planted error: a piece of a file's text and what stands there
-// instead.
+// Mutant is one planted error: a range of a file's text and its replacement.
 type Mutant struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
@@ -23,7 +21,7 @@ type Mutant struct {
 	Kind   Kind   `json:"kind"`
 }
 
-// Kind says what sort of error a mutant is.
+// Kind is the kind of a mutant's error.
 type Kind string
 
 // Kinds of mutants.
@@ -35,14 +33,14 @@ const (
 	Parameter  Kind = "parameter"  // a size or a flag of the call off by one
 	Function   Kind = "function"   // min for max, one load for another
 	Component  Kind = "component"  // .x for .y
-	Condition  Kind = "condition"  // a branch always or never taken, a select turned around
+	Condition  Kind = "condition"  // a branch always or never taken, a select with swapped arguments
 	Statement  Kind = "statement"  // an assignment, a store or a barrier left out
 )
 
 // Apply returns the file's text with the error in it.
 func (m Mutant) Apply(text string) string { return text[:m.Start] + m.After + text[m.End:] }
 
-// String says what was changed, and where.
+// String is what was changed, and where.
 func (m Mutant) String() string {
 	after := m.After
 	if after == "" {
@@ -53,7 +51,7 @@ func (m Mutant) String() string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// Names are what a file's text takes from declarations that stand before it.
+// Names are the declarations that a file's text uses.
 type Names struct {
 	Loads  map[string]string // by a load's name, another that may stand for it
 	Params map[string]string // by a parameter's name, its type
@@ -84,7 +82,7 @@ type writer struct {
 	mutants    []Mutant
 }
 
-// add notes that tokens first to last become after.
+// add adds the mutant that replaces tokens first to last by after.
 func (w *writer) add(kind Kind, first, last int, after string) {
 	start := w.tokens[first].at
 	end := w.tokens[last].at + len(strings.NewReplacer("‹", "<", "›", ">").Replace(w.tokens[last].text))
@@ -95,8 +93,8 @@ func (w *writer) is(i int, texts ...string) bool {
 	return i >= 0 && i < len(w.tokens) && slices.Contains(texts, w.tokens[i].text)
 }
 
-// findLoops finds the heads of loops. Most errors in how a loop goes on make it
-// endless, which stops a real device.
+// findLoops finds the heads of loops. Most errors in a loop's step make it endless, which
+// hangs a real device.
 func (w *writer) findLoops() {
 	w.loops, w.steps = map[int]bool{}, map[int]bool{}
 	for i := range w.tokens {
@@ -134,7 +132,7 @@ func (w *writer) operator(i int) {
 	w.add(o.kind, i, i, o.after)
 }
 
-// literal changes numbers, but not those that name entry points' bindings and sizes.
+// literal changes numbers, except those in attributes.
 func (w *writer) literal(i int) {
 	text := w.tokens[i].text
 	if i >= 2 && w.is(i-1, "(") && w.is(i-2, "workgroup_size", "binding", "group") && w.is(i-3, "@") {
@@ -147,7 +145,7 @@ func (w *writer) literal(i int) {
 		if err != nil || n == 2147483647 {
 			return
 		}
-		if !w.is(i+1, "›") { // else an array with room for one more
+		if !w.is(i+1, "›") { // else an array with one more element
 			w.add(Constant, i, i, strconv.Itoa(n+1)+suffix)
 		}
 		if n > 1 && !w.steps[i] {
@@ -197,7 +195,7 @@ func (w *writer) word(i int) {
 	}
 }
 
-// branch takes an if always and never.
+// branch replaces the condition of an if by true and false.
 func (w *writer) branch(i int) {
 	if !w.is(i, "if") {
 		return
@@ -207,7 +205,7 @@ func (w *writer) branch(i int) {
 	w.add(Condition, i+1, end, "(false)")
 }
 
-// choice turns a select around.
+// choice swaps the arguments of a select.
 func (w *writer) choice(i int) {
 	if !w.is(i, "select") {
 		return
@@ -228,8 +226,7 @@ func (w *writer) choice(i int) {
 	w.add(Condition, last+1, end, "!("+w.text[from:to]+"))")
 }
 
-// statement leaves out what stands alone: calls, and assignments to what was
-// there before.
+// statement removes calls and assignments.
 func (w *writer) statement(i int) {
 	begins := w.is(i-1, ";", "{", "}") && isWord.MatchString(w.tokens[i].text)
 	if !begins || w.is(i, "let", "var", "const", "return", "if", "else", "for", "fn", "struct", "continue", "break") || w.loops[i] {

@@ -11,7 +11,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Host is a variant of a kernel that a file is part of.
+// Host is a variant of a kernel that contains a file.
 type Host struct {
 	Kernel  *shaders.Kernel
 	Variant *shaders.Variant
@@ -20,7 +20,7 @@ type Host struct {
 // ID is the variant's: "matmul.tall".
 func (h Host) ID() string { return h.Kernel.ID(h.Variant) }
 
-// Source is a file with the variants that it is part of and its mutants.
+// Source is a file with the variants that contain it and its mutants.
 type Source struct {
 	Name    string // the file's, and that of its part
 	File    string
@@ -29,13 +29,13 @@ type Source struct {
 	Keys    []string // of the mutants
 }
 
-// Equivalent says whether mutant i is declared equivalent.
+// Equivalent reports whether mutant i is declared equivalent.
 func (s *Source) Equivalent(i int) bool { return equivalents[s.Keys[i]] != "" }
 
-// spread keeps of every kernel the variant whose module is smallest, which is
-// compiled soonest, and then n others: those with the largest constants, in whose
-// shaders no loop over a constant is none, and with the largest modules, which do
-// most; not two that differ in their storage's type alone.
+// spread keeps of every kernel the variant with the smallest module, which compiles
+// fastest, and then n others: those with the largest constants, in which no loop over a
+// constant is empty, and with the largest modules, which do most; not two that differ in
+// the type of their storage alone.
 func spread(hosts []Host, n int) []Host {
 	byKernel := map[string][]Host{}
 	for _, h := range hosts {
@@ -57,8 +57,7 @@ func spread(hosts []Host, n int) []Host {
 	return kept
 }
 
-// differing are the first n hosts of different constants, or of which one alone
-// stores in 16 bits.
+// differing are the first n hosts that differ in constants or in 16-bit storage.
 func differing(hosts []Host, n int) []Host {
 	type kind struct {
 		constants uint32
@@ -93,9 +92,9 @@ func (h Host) constants() uint32 {
 	return product
 }
 
-// Thorough returns the hosts that together try every line of the file, the small ones
-// first: some variants of each kernel where few kernels share the file, else two of
-// each of the smallest, the more the fewer mutants there are.
+// Thorough returns hosts that together execute every line of the file, the small ones
+// first: some variants of each kernel where few kernels share the file, else two of each
+// of the smallest, more with fewer mutants.
 func (s *Source) Thorough() []Host {
 	const fewKernels, mostVariants, leastHosts, mostTries = 4, 3, 16, 600
 	kernels := map[string]bool{}
@@ -109,10 +108,10 @@ func (s *Source) Thorough() []Host {
 	return hosts[:min(max(leastHosts, mostTries/max(len(s.Mutants), 1)), len(hosts))]
 }
 
-// Subgroup says whether the variant's invocations hand each other what they read,
-// which WebGPU's library cannot compile.
+// Subgroup reports whether the variant uses subgroup shuffles, which WebGPU's library
+// cannot compile.
 func (h Host) Subgroup() bool {
-	needs, err := h.Kernel.Needs(h.Variant)
+	needs, err := h.Kernel.Requirements(h.Variant)
 	return err == nil && needs.Subgroup
 }
 
@@ -148,8 +147,8 @@ func Sources() ([]Source, error) {
 	return append(sources, parts...), err
 }
 
-// partSources are the parts of shaders.BindingsFile, each with the variants that call
-// what it is about.
+// partSources are the parts of shaders.BindingsFile, each with the variants that call its
+// functions.
 func partSources() ([]Source, error) {
 	file, err := shaders.SourceFile(shaders.BindingsFile)
 	if err != nil {
@@ -186,7 +185,7 @@ func partSources() ([]Source, error) {
 
 var declared = regexp.MustCompile(`fn (\w+)\(`)
 
-// calls says whether a text has these functions and calls them, each somewhere.
+// calls reports whether a text has these functions and calls each.
 func calls(text, functions string) bool {
 	if !strings.Contains(text, functions) {
 		return false
@@ -201,7 +200,7 @@ func calls(text, functions string) bool {
 
 var param = regexp.MustCompile(`(\w+): (u32|f32),`)
 
-// namesOf returns what the declarations of the hosts' kernels offer.
+// namesOf returns the names declared by the hosts' kernels.
 func namesOf(hosts []Host) (Names, error) {
 	names := Names{map[string]string{}, map[string]string{}}
 	for _, h := range hosts {
@@ -219,11 +218,11 @@ func namesOf(hosts []Host) (Names, error) {
 	return names, nil
 }
 
-// addLoads pairs each binding that can be read with the next of its type.
+// addLoads pairs each readable binding with the next of its type.
 func addLoads(loads map[string]string, bindings []shaders.Binding) {
 	byType := map[shaders.Type][]string{}
 	for _, b := range bindings {
-		if b.Access != shaders.Write && b.Name != "scratch" {
+		if b.Access != shaders.Write && !b.Scratch {
 			byType[b.Type] = append(byType[b.Type], b.Name)
 		}
 	}

@@ -8,16 +8,15 @@ import (
 	"patchwork/shaders"
 )
 
-// Plan is a mutant and the variants of which one must notice it.
+// Plan is a mutant and the variants, one of which must fail.
 type Plan struct {
 	Name   string
 	Mutant Mutant
 	Hosts  []Host
 }
 
-// Sample plans n errors for every variant of every kernel, in the file that is its
-// own, and n for every file that kernels include: always the same ones, none of
-// them declared equivalent.
+// Sample plans n errors for every variant of every kernel, in its own file, and n for
+// every included file: always the same ones, none of them declared equivalent.
 func Sample(n int) ([]Plan, error) {
 	sources, err := Sources()
 	if err != nil {
@@ -30,7 +29,7 @@ func Sample(n int) ([]Plan, error) {
 			if h.Variant.Source+".wgsl" == s.File {
 				own = true
 				if s := h.Variant.Storage; s.Bindings != 0 && s.Type == shaders.F16 {
-					continue // BF16's text, but for the packing, which is a file of its own
+					continue // the text of BF16, except the packing, which is in a separate file
 				}
 				plans = append(plans, s.sample(n, h.ID(), []Host{h})...)
 			}
@@ -42,9 +41,9 @@ func Sample(n int) ([]Plan, error) {
 	return plans, nil
 }
 
-// sample takes n errors by a hash of the name: in arithmetic, or what is left out
-// where several variants share a file, since products with their constants may be
-// products with 0 or 1.
+// sample takes n errors by a hash of the name: in arithmetic, or removed statements where
+// several variants share a file, since multiplications by their constants may be by 0 or
+// 1.
 func (s *Source) sample(n int, name string, hosts []Host) []Plan {
 	var arithmetic, statements, all []Mutant
 	for i, m := range s.Mutants {

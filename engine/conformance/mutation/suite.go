@@ -13,36 +13,34 @@ import (
 	"patchwork/shaders"
 )
 
-// Outcome is what became of a mutant.
+// Outcome is the outcome of a mutant.
 type Outcome string
 
 // Outcomes of a mutant.
 const (
 	Killed   Outcome = "killed"   // a case failed
 	Invalid  Outcome = "invalid"  // the compiler refused it
-	Stopped  Outcome = "stopped"  // the device did not come back: a suite would notice
+	Stopped  Outcome = "stopped"  // the device hung: a suite would notice
 	Survived Outcome = "survived" // all cases passed
 )
 
-// Suite runs kernels' cases against mutants. What the cases should give is
-// computed once.
+// Suite runs kernels' cases on mutants. The expected results are computed once.
 type Suite struct {
 	dev     engine.Device
 	compile func(wgsl string) ([]byte, error) // nil: the device compiles WGSL
 	cases   map[string][]prepared             // by kernel
-	// Alive, where it is set, is called before every case.
+	// Alive, if set, is called before every case.
 	Alive func()
 }
 
-// NewSuite makes a suite for a device that compiles WGSL at run time; one that wants
-// modules has compile make them.
+// NewSuite makes a suite for a device that compiles WGSL at run time; for one that needs
+// modules, compile makes them.
 func NewSuite(dev engine.Device, compile func(wgsl string) ([]byte, error)) *Suite {
 	return &Suite{dev: dev, compile: compile, cases: map[string][]prepared{}}
 }
 
-// Try plants a mutant in one after another of the hosts until one notices it: an error
-// in a file that several share is caught then. The first and those of 32-bit floats run
-// the large cases too; another does where it runs no small one.
+// Try plants a mutant in the hosts, one after another, until one fails. The first host
+// and those of 32-bit floats run the large cases too; others do if they run no small one.
 func (s *Suite) Try(ctx context.Context, hosts []Host, m Mutant) (Outcome, error) {
 	outcome := Invalid
 	for i, h := range hosts {
@@ -57,7 +55,7 @@ func (s *Suite) Try(ctx context.Context, hosts []Host, m Mutant) (Outcome, error
 	return outcome, nil
 }
 
-// And is what two hosts together say of a mutant: what one notices is noticed.
+// And combines the outcomes of two hosts: killed if one is.
 func (o Outcome) And(other Outcome) Outcome {
 	for _, stronger := range []Outcome{Killed, Stopped, Survived} {
 		if o == stronger || other == stronger {
@@ -94,7 +92,7 @@ func (s *Suite) tryIn(ctx context.Context, h Host, m Mutant, large bool) (Outcom
 			continue
 		}
 		c := p.get()
-		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Target()), h.Variant) {
+		if !slices.Contains(h.Kernel.Runnable(c.Params, c.Storage, s.dev.Info().Caps()), h.Variant) {
 			continue
 		}
 		ran++
@@ -115,7 +113,7 @@ func (s *Suite) tryIn(ctx context.Context, h Host, m Mutant, large bool) (Outcom
 	return Survived, nil
 }
 
-// prepared is a case whose reference is computed when it is wanted first.
+// prepared is a case whose reference is computed on first use.
 type prepared struct {
 	large bool
 	get   func() conformance.Prepared
@@ -136,8 +134,8 @@ func (s *Suite) prepared(k *shaders.Kernel) []prepared {
 	return all
 }
 
-// weight orders cases: those of one element find little, those with special
-// values are many and find little more.
+// weight orders cases: those of one element find little, those with special values are
+// many and find little more than others.
 func weight(c shaders.Case) int {
 	n := c.Elements()
 	if n < 16 || c.AnyNonFinite {

@@ -18,8 +18,8 @@ var (
 	isGeneric = regexp.MustCompile(`^(vec[234]|mat[234]x[234]|array|bitcast|var|ptr|atomic)$`)
 )
 
-// scan cuts WGSL into tokens, without comments. Angle brackets around types are
-// "‹" and "›" in text, to tell them from comparisons.
+// scan splits WGSL into tokens, without comments. Angle brackets around types are "‹" and
+// "›" in text, to distinguish them from comparisons.
 func scan(source string) []token {
 	var tokens []token
 	line, generic := 1, 0
@@ -47,8 +47,8 @@ func scan(source string) []token {
 	return tokens
 }
 
-// operand says whether a token can end an operand: the operator behind it is then
-// a binary one.
+// operand reports whether a token can end an operand: the operator after it is then a
+// binary one.
 func operand(t token) bool {
 	return isWord.MatchString(t.text) && t.text != "return" || isInteger.MatchString(t.text) || isFloat.MatchString(t.text) || t.text == ")" || t.text == "]"
 }

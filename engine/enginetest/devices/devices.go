@@ -1,4 +1,4 @@
-// Package devices opens the devices that computing tests run on.
+// Package devices opens the devices for tests.
 package devices
 
 import (
@@ -12,14 +12,13 @@ import (
 	"patchwork/engine/webgpu"
 )
 
-// Open returns the CPU and every Vulkan and WebGPU device of the machine, software
-// ones too, closed when the test ends. A backend without any leaves a skipped
-// subtest that says why; REQUIRE_GPU=1 makes the absence of a hardware GPU a
-// failure.
+// Open returns the CPU and every Vulkan and WebGPU device of the machine, software ones
+// too, closed when the test ends. A backend without any leaves a skipped subtest with the
+// reason; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure.
 func Open(t testing.TB) []engine.Device { return open(t, backends) }
 
-// OpenNative returns the devices of Open without WebGPU's, which are the same ones
-// again: for what takes long on a device in software.
+// OpenNative returns the devices of Open without WebGPU's, which are the same hardware:
+// for tests that take long on a software device.
 func OpenNative(t testing.TB) []engine.Device { return open(t, backends[:1]) }
 
 type backend struct {

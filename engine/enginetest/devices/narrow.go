@@ -2,32 +2,32 @@ package devices
 
 import "patchwork/engine"
 
-// Narrow is a device that says it binds less of a buffer than it can.
+// Narrow is a device with a lower limit of binding sizes.
 type Narrow struct {
 	engine.Device
-	Most int64          // bytes of one binding
-	Cut  map[string]int // dispatches that were cut for it, by kernel
+	Limit int64          // bytes of one binding
+	Cut   map[string]int // dispatches that were divided for it, by kernel
 }
 
-// NewNarrow limits what a device binds to most bytes.
-func NewNarrow(dev engine.Device, most int64) Narrow { return Narrow{dev, most, map[string]int{}} }
+// NewNarrow limits the bindings of a device to limit bytes.
+func NewNarrow(dev engine.Device, limit int64) Narrow { return Narrow{dev, limit, map[string]int{}} }
 
 // Info describes the device with the limit.
 func (n Narrow) Info() engine.Info {
 	i := n.Device.Info()
-	i.Limits.MaxBindingBytes = n.Most
+	i.Limits.MaxBindingBytes = n.Limit
 	return i
 }
 
-// Compile cuts the plan before the device sees it.
+// Compile divides the plan before the device compiles it.
 func (n Narrow) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
-			if v.Bytes > n.Most {
+			if v.Bytes > n.Limit {
 				n.Cut[d.Kernel.Name]++
 				break
 			}
 		}
 	}
-	return n.Device.Compile(p.Within(n.Most), arena)
+	return n.Device.Compile(p.Within(n.Limit), arena)
 }

@@ -8,8 +8,8 @@ import (
 	"patchwork/shaders"
 )
 
-// Fault is the first result of a program that is not finite.
-type Fault struct {
+// NonFinite describes the first dispatch of a program whose results are not all finite.
+type NonFinite struct {
 	Label   string // of the dispatch, as recorded
 	Kernel  string
 	Binding string
@@ -17,14 +17,14 @@ type Fault struct {
 	Bad, Of int    // elements
 }
 
-func (f Fault) String() string {
+func (f NonFinite) String() string {
 	return fmt.Sprintf("%s, kernel %s: %d of %d values of %s (%s) are infinite or NaN", f.Label, f.Kernel, f.Bad, f.Of, f.Binding, f.Buffer)
 }
 
-// FindFault runs a program with every temporary in a place of its own and returns
-// the first dispatch, in their order, whose results are not all finite; nil where
-// all are. The program's buffers get new places: it must not be in use otherwise.
-func FindFault(ctx context.Context, dev Device, p *Program, step *[shaders.StepWords]uint32) (*Fault, error) {
+// FindNonFinite runs a program with all temporaries kept, and returns the first dispatch
+// whose results are not all finite; nil when all are. It plans the program's buffers
+// anew: no executable of the program may be in use.
+func FindNonFinite(ctx context.Context, dev Device, p *Program, step *[shaders.StepWords]uint32) (*NonFinite, error) {
 	for _, b := range p.temps {
 		b.keep = true
 	}
@@ -41,42 +41,42 @@ func FindFault(ctx context.Context, dev Device, p *Program, step *[shaders.StepW
 		return nil, err
 	}
 	for i := range plan.Dispatches {
-		if f, err := faultOf(dev, exe, &plan.Dispatches[i]); f != nil || err != nil {
+		if f, err := nonFiniteOutput(dev, exe, &plan.Dispatches[i]); f != nil || err != nil {
 			return f, err
 		}
 	}
 	return nil, nil
 }
 
-// faultOf looks through what a dispatch wrote.
-func faultOf(dev Device, exe Executable, d *Dispatch) (*Fault, error) {
+// nonFiniteOutput checks the outputs of a dispatch.
+func nonFiniteOutput(dev Device, exe Executable, d *Dispatch) (*NonFinite, error) {
 	for i, v := range d.Views {
 		b := d.Kernel.Bindings[i]
-		if v.Buffer == nil || b.Access == shaders.Read || b.Type != shaders.F32 || b.Name == "scratch" {
+		if v.Buffer == nil || b.Access == shaders.Read || b.Type != shaders.F32 || b.Scratch {
 			continue
 		}
-		bad, n, err := notFinite(dev, exe, v)
+		bad, n, err := countNonFinite(dev, exe, v)
 		if err != nil {
 			return nil, err
 		}
 		if bad > 0 {
-			return &Fault{d.Label, d.Kernel.Name, b.Name, v.Buffer.Label, bad, n}, nil
+			return &NonFinite{d.Label, d.Kernel.Name, b.Name, v.Buffer.Label, bad, n}, nil
 		}
 	}
 	return nil, nil
 }
 
-// faultPart is how many elements are looked at at once.
-const faultPart = 1 << 20
+// nonFiniteChunk is the number of elements checked at a time.
+const nonFiniteChunk = 1 << 20
 
-func notFinite(dev Device, exe Executable, v View) (bad, n int, err error) {
+func countNonFinite(dev Device, exe Executable, v View) (bad, n int, err error) {
 	size := v.Buffer.Type.Size()
 	download := func(v View, values []float32) error { return DownloadFloats(dev, v, values) }
 	if v.Buffer.temp {
 		download = func(v View, values []float32) error { return DownloadTempFloats(dev, exe, v, values) }
 	}
 	n = int(v.Bytes / size)
-	values := make([]float32, min(n, faultPart))
+	values := make([]float32, min(n, nonFiniteChunk))
 	for at := 0; at < n; at += len(values) {
 		part := values[:min(len(values), n-at)]
 		if err := download(v.Slice(size*int64(at), size*int64(len(part))), part); err != nil {

@@ -7,14 +7,14 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// job is a range cut into pieces.
+// job is a range divided into chunks.
 type job struct {
 	n, size, count int
 	f              func(lo, hi int)
 	next, done     atomic.Int64 // pieces
 }
 
-// work does pieces until none is left.
+// work runs chunks until none is left.
 func (j *job) work() {
 	for {
 		i := int(j.next.Add(1)) - 1
@@ -28,27 +28,27 @@ func (j *job) work() {
 
 func (j *job) finished() bool { return j.done.Load() == int64(j.count) }
 
-// team is the helpers that share the caller's jobs during a run of a program.
-type team struct {
+// workerPool is the workers that share the caller's jobs during a run of a program.
+type workerPool struct {
 	job  atomic.Pointer[job]
 	quit atomic.Bool
 }
 
-// gather starts helpers that wait for jobs spinning: a step has some 300 of
-// 100 µs, and to wake a sleeping thread takes up to as long.
-func gather(helpers int) *team {
-	t := &team{}
-	for range helpers {
-		go t.help()
+// startPool starts workers that spin while they wait for jobs: a step has some 300 of 100
+// µs, and waking a sleeping thread takes up to as long.
+func startPool(workers int) *workerPool {
+	p := &workerPool{}
+	for range workers {
+		go p.run()
 	}
-	return t
+	return p
 }
 
-// dismiss ends the helpers. Nobody waits for them: what they still might do is
-// to find that no piece is left.
-func (t *team) dismiss() { t.quit.Store(true) }
+// stop ends the workers, without waiting for them: at most they find that no chunk is
+// left.
+func (t *workerPool) stop() { t.quit.Store(true) }
 
-func (t *team) help() {
+func (t *workerPool) run() {
 	var last *job
 	for !t.quit.Load() {
 		spin(func() bool { return t.job.Load() != last || t.quit.Load() })

@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// place gives every buffer a segment of the arena and an offset such that buffers
-// alive at the same time do not overlap, largest first, each at the lowest free
-// offset (greedy by size: Pisarchyk and Lee, "Efficient memory management for deep
-// neural net inference", 2020). Segments are taken for pages of one long arena, which
-// no buffer crosses, and are as long as the buffers in them reach. It returns the
-// segments' sizes.
-func place(lives []lifetime, most int64) (Segments, error) {
+// assignOffsets gives every buffer a segment of the arena and an offset such that buffers
+// that are live at the same time do not overlap, largest first, each at the lowest free
+// offset (greedy by size: Pisarchyk and Lee, "Efficient memory management for deep neural
+// net inference", 2020). Segments are treated as pages of one long arena; no buffer
+// crosses a page, and a segment ends where its last buffer does. It returns the segments'
+// sizes.
+func assignOffsets(lives []lifetime, limit int64) (Segments, error) {
 	order := slices.Clone(lives)
 	slices.SortStableFunc(order, func(a, b lifetime) int { return cmp.Compare(b.buffer.Bytes, a.buffer.Bytes) })
-	page := most / Alignment * Alignment
-	if most > 0 && len(order) > 0 && align(order[0].buffer.Bytes) > page {
+	page := limit / Alignment * Alignment
+	if limit > 0 && len(order) > 0 && align(order[0].buffer.Bytes) > page {
 		return nil, &OutOfMemoryError{What: fmt.Sprintf("the activations %q, in one buffer,", order[0].buffer.Label), Asked: order[0].buffer.Bytes, Available: page}
 	}
 	var placed []lifetime // by offset in the long arena
@@ -39,7 +39,8 @@ func place(lives []lifetime, most int64) (Segments, error) {
 	return segments(placed, page), nil
 }
 
-// onPage is the lowest offset from at on where size bytes cross no page's end.
+// onPage is the lowest offset, at or above at, at which size bytes do not cross the end
+// of a page.
 func onPage(at, size, page int64) int64 {
 	if page > 0 && size > 0 && at/page != (at+size-1)/page {
 		return (at/page + 1) * page
@@ -47,7 +48,7 @@ func onPage(at, size, page int64) int64 {
 	return at
 }
 
-// segments makes offsets in the long arena offsets in a segment.
+// segments converts offsets in the long arena to offsets in a segment.
 func segments(placed []lifetime, page int64) Segments {
 	var sizes Segments
 	for _, l := range placed {

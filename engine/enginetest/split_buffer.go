@@ -9,8 +9,8 @@ import (
 	"patchwork/shaders"
 )
 
-// testCut adds up buffers that lie in a memory for each of their parts.
-func testCut(t *testing.T, dev engine.Device) {
+// testSplitBuffer adds buffers whose parts are in separate memories.
+func testSplitBuffer(t *testing.T, dev engine.Device) {
 	const part, parts = engine.Alignment, 3
 	small := NewSmall(dev, part)
 	var values []float32
@@ -19,7 +19,7 @@ func testCut(t *testing.T, dev engine.Device) {
 	}
 	x, y := engine.NewBuffer("x", part*parts), engine.NewBuffer("y", part*parts)
 	for _, b := range []*engine.Buffer{x, y} {
-		b.Cut([]int64{part, 2 * part, 5 * part}) // the last lies behind its end
+		b.SplitAt([]int64{part, 2 * part, 5 * part}) // the last is past its end
 	}
 	memories, err := engine.Allocate(small, "a test", x, y)
 	if err != nil {
@@ -30,7 +30,7 @@ func testCut(t *testing.T, dev engine.Device) {
 		t.Errorf("%d memories for two buffers of %d parts", len(memories), parts)
 	}
 	upload(t, dev, x, values)
-	p := engine.NewProgram("cut")
+	p := engine.NewProgram("split")
 	for _, v := range x.Parts() {
 		sum := p.Temp("sum", part)
 		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 4)}, v, v, sum.View())
@@ -46,7 +46,7 @@ func testCut(t *testing.T, dev engine.Device) {
 	}
 	wide := engine.NewProgram("wide")
 	wide.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 2)}, x.View(), x.View(), y.View())
-	if err := wide.Err(); err == nil || !strings.Contains(err.Error(), "cut") {
-		t.Errorf("a view across a cut was recorded with %v", err)
+	if err := wide.Err(); err == nil || !strings.Contains(err.Error(), "crosses a split") {
+		t.Errorf("a view across a split was recorded with %v", err)
 	}
 }

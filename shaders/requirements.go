@@ -7,41 +7,42 @@ import (
 	"sync"
 )
 
-// Needs are what a variant asks of a device's workgroups.
-type Needs struct {
+// Requirements are what a variant requires of a device's workgroups.
+type Requirements struct {
 	Invocations     int   // of the largest workgroup
 	WorkgroupMemory int64 // bytes that a workgroup shares
 	Subgroup        bool  // the workgroup must be one subgroup
 }
 
-// Fits says whether the target allows it.
-func (n Needs) Fits(t Target) bool {
+// MetBy reports whether a device meets the requirements.
+func (n Requirements) MetBy(t DeviceCaps) bool {
 	return (t.Invocations == 0 || n.Invocations <= t.Invocations) &&
 		(t.WorkgroupMemory == 0 || n.WorkgroupMemory <= t.WorkgroupMemory) &&
 		(!n.Subgroup || n.Invocations == t.Subgroup)
 }
 
-// needs caches Needs by variant ID: modules are embedded and never change.
-var needs sync.Map
+// requirementsCache caches Requirements by variant ID: modules are embedded and never
+// change.
+var requirementsCache sync.Map
 
-// Needs reads from the committed module what the variant asks of a device.
-func (k *Kernel) Needs(v *Variant) (Needs, error) {
+// Requirements reads from the committed module what the variant requires of a device.
+func (k *Kernel) Requirements(v *Variant) (Requirements, error) {
 	id := k.ID(v)
-	if n, ok := needs.Load(id); ok {
-		return n.(Needs), nil
+	if n, ok := requirementsCache.Load(id); ok {
+		return n.(Requirements), nil
 	}
 	module, err := k.SPIRV(v)
 	if err != nil {
-		return Needs{}, err
+		return Requirements{}, err
 	}
-	n, err := readNeeds(module)
+	n, err := readRequirements(module)
 	if err != nil {
-		return Needs{}, fmt.Errorf("kernel %s: %w", id, err)
+		return Requirements{}, fmt.Errorf("kernel %s: %w", id, err)
 	}
 	if v.Cooperative != nil {
-		n.Invocations, n.Subgroup = 0, false // Cooperative.fits knows
+		n.Invocations, n.Subgroup = 0, false // checked by Cooperative.fits
 	}
-	needs.Store(id, n)
+	requirementsCache.Store(id, n)
 	return n, nil
 }
 
@@ -67,22 +68,22 @@ const (
 
 var errSPIRV = errors.New("its SPIR-V is damaged")
 
-// readNeeds walks a module's instructions. Types are declared before they are
+// readRequirements walks a module's instructions. Types are declared before they are
 // used, so that one pass is enough.
-func readNeeds(module []byte) (Needs, error) {
+func readRequirements(module []byte) (Requirements, error) {
 	if len(module) < 4*spirvHeaderLength || len(module)%4 != 0 || binary.LittleEndian.Uint32(module) != spirvMagic {
-		return Needs{}, errSPIRV
+		return Requirements{}, errSPIRV
 	}
 	words := make([]uint32, len(module)/4)
 	for i := range words {
 		words[i] = binary.LittleEndian.Uint32(module[4*i:])
 	}
-	var n Needs
+	var n Requirements
 	t := typeSizes{bytes: map[uint32]int64{}, constants: map[uint32]int64{}, pointees: map[uint32]uint32{}}
 	for at := spirvHeaderLength; at < len(words); {
 		length := int(words[at] >> 16)
 		if length == 0 || at+length > len(words) {
-			return Needs{}, errSPIRV
+			return Requirements{}, errSPIRV
 		}
 		op, args := words[at]&0xffff, words[at+1:at+length]
 		switch {

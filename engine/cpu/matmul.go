@@ -1,0 +1,92 @@
+package cpu
+
+import (
+	"sync"
+
+	"patchwork/shaders"
+	"patchwork/shaders/simd"
+)
+
+// matmul is an implementation of matmul on one goroutine.
+type matmul struct {
+	name       string
+	gemm       func(g shaders.Gemm)
+	rows, cols int // of c; a tile should be a multiple
+	// exact means that the bits of an element of c do not depend on the tile, so that the
+	// tiling may depend on the number of threads.
+	exact bool
+	// minWork is the number of multiply-adds worth a separate call.
+	minWork int
+	fewRows *matmul // for few rows of a and b transposed; nil: use this one
+}
+
+// bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
+// second: on shapes as small as a 96-wide model's it is slower, and a release older than
+// the processor falls back to SSE kernels.
+var bestMatmul = sync.OnceValue(func() matmul {
+	if own := ownMatmuls(); len(own) > 0 {
+		return own[0]
+	}
+	if p, ok := blasMatmul(); ok {
+		return p
+	}
+	return goMatmul
+})
+
+func ownMatmuls() []matmul {
+	var matmuls []matmul
+	for _, t := range simd.Tiles() {
+		few := dotsMatmul(t.Name, t)
+		matmuls = append(matmuls, matmul{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
+	}
+	return matmuls
+}
+
+// forShape is p, or its replacement for few rows.
+func (p matmul) forShape(g shaders.Gemm) matmul {
+	if p.fewRows != nil && dotsFit(g) {
+		return *p.fewRows
+	}
+	return p
+}
+
+// blockedWork is the number of multiply-adds worth a call: some 10 µs.
+const blockedWork = 1 << 20
+
+// serial computes a matmul on the calling goroutine. With k = 0 c is only scaled.
+func (p matmul) serial(g shaders.Gemm) {
+	if g.K > 0 && g.Alpha != 0 {
+		p.gemm(g)
+		return
+	}
+	for i := range g.M {
+		row := g.C[i*g.LDC:][:g.N]
+		for j := range row {
+			if g.Beta == 0 {
+				row[j] = 0
+			} else {
+				row[j] *= g.Beta
+			}
+		}
+	}
+}
+
+// tile chooses the size of the tiles of c [m,n] that one call computes: large enough to
+// be worth a call, at most twice as many as threads for load balance.
+func (p matmul) tile(m, n, k, threads int) (tm, tn int) {
+	const reuse = 4 // uses of a packed panel of b that amortise its packing
+	if !p.exact {
+		threads = 8
+	}
+	count := min(max(1, m*n*k/p.minWork), 2*threads)
+	if threads == 1 {
+		count = 1
+	}
+	rows := min(count, ceil(m, reuse*p.rows))
+	cols := min(ceil(count, rows), ceil(n, p.cols))
+	return roundUp(ceil(m, rows), p.rows), roundUp(ceil(n, cols), p.cols)
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+func roundUp(n, to int) int { return ceil(n, to) * to }
