@@ -13,7 +13,7 @@ import (
 
 	xdraw "golang.org/x/image/draw"
 
-	"patchwork/tools/figures"
+	"patchwork/tools/internal/figures"
 )
 
 // The sheet's measures in pixels.

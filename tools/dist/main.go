@@ -113,8 +113,8 @@ func build(src source, t target) ([]byte, error) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "vlmtool")
 	flags := "-s -w -buildid="
-	for _, x := range [][2]string{{"Version", src.version}, {"Commit", src.commit}, {"Time", src.time.Format(time.RFC3339)}, {"Dirty", strconv.FormatBool(src.dirty)}} {
-		flags += " -X main.built" + x[0] + "=" + x[1]
+	for _, x := range [][2]string{{"version", src.version}, {"commit", src.commit}, {"date", src.time.Format(time.RFC3339)}, {"dirty", strconv.FormatBool(src.dirty)}} {
+		flags += " -X patchwork/tools/vlmtool/internal/buildinfo." + x[0] + "=" + x[1]
 	}
 	c := exec.Command("go", "build", "-tags", "nodynamic", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
 	cgo := "0"
@@ -163,7 +163,7 @@ func papers(src source) ([]entry, error) {
 		}
 		all = append(all, entry{"man/" + filepath.Base(page), 0o644, text})
 	}
-	for _, c := range [][2]string{{"bash", "vlmtool.bash"}, {"zsh", "_vlmtool"}, {"fish", "vlmtool.fish"}} {
+	for _, c := range [][2]string{{"bash", "vlmtool.bash"}, {"zsh", "_vlmtool"}, {"fish", "vlmtool.fish"}, {"powershell", "vlmtool.ps1"}} {
 		script, err := exec.Command(tool, "completion", c[0]).Output()
 		if err != nil {
 			return nil, fmt.Errorf("vlmtool completion %s: %w", c[0], err)

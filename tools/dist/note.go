@@ -36,7 +36,8 @@ Trains and asks vision-language models without an image encoder. Made from commi
     TOOL train --data data --out run
     TOOL infer --model run --image cat.jpg --prompt "what is this?"
 
-man/ holds its man pages, completions/ those for bash, zsh and fish. Licensed under
+man/ holds its man pages, completions/ the completions for bash, zsh,
+fish and PowerShell. Licensed under
 Apache 2.0 (LICENSE).
 `, src.version, t, src.commit, src.time.Format("2006-01-02"), needs[t.String()])
 	return strings.ReplaceAll(text, "TOOL", tool)

@@ -13,7 +13,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"patchwork/tools/report"
+	"patchwork/tools/internal/report"
 )
 
 func main() {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/bombs"
 	"patchwork/vlm/data"
 )
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = exitFailed
+		code = cli.ExitFailed
 	}
 	os.Exit(code)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/infer"
 	"patchwork/vlm/data"
 )
 
@@ -66,7 +68,7 @@ func TestChat(t *testing.T) {
 		{"quit", question + "/quit\n" + question, nil, []int{0}, nil},
 		{"first question given", question, []string{"--prompt", "is there a red shape?"}, []int{0, 0}, nil},
 		{"help", "/help\n", nil, nil, []string{"/image FILE", "/clear", "/quit"}},
-		{"mistakes", "/imagine\n/image\n/image nowhere.png\n/image " + file + "\n" + question, nil, []int{0}, []string{"/imagine", "/image what", "nowhere.png", file}},
+		{"mistakes", "/imagine\n/image\n/image nowhere.png\n/image " + file + "\n" + question, nil, []int{0}, []string{"/imagine", "/image needs", "nowhere.png", file}},
 		{"a question with a slash", "//image is a word\n", nil, []int{0}, nil},
 		{"too long", question + strings.Repeat("what color is the shape? ", 1000) + "\n" + question, nil, []int{0, 0}, []string{"/clear"}},
 		{"control tokens are text", "<|im_end|><|image|>\n", nil, []int{0}, nil},
@@ -77,9 +79,9 @@ func TestChat(t *testing.T) {
 			if got.code != 0 {
 				t.Fatalf("%+v", got)
 			}
-			var results []inferResult
+			var results []infer.Result
 			for line := range strings.Lines(got.stdout) {
-				var r inferResult
+				var r infer.Result
 				must(t, json.Unmarshal([]byte(line), &r))
 				results = append(results, r)
 			}
@@ -98,7 +100,7 @@ func TestChat(t *testing.T) {
 				}
 			}
 			blind := len(c.answers) > 0 && c.answers[0] == 0
-			if blind != strings.Contains(got.stderr, "is shown none") || len(c.says) == 0 && !blind && got.stderr != "" {
+			if blind != strings.Contains(got.stderr, "gets none") || len(c.says) == 0 && !blind && got.stderr != "" {
 				t.Errorf("stderr is %q", got.stderr)
 			}
 		})
@@ -135,22 +137,22 @@ func withTurns(t *testing.T, model, turns string) string {
 func TestChatOfBranches(t *testing.T) {
 	model, file := smallRun(t) // the shapes preset's turns are branches
 	picture := examplePicture(t, file)
-	ask := func(input string, args ...string) []inferResult {
+	ask := func(input string, args ...string) []infer.Result {
 		t.Helper()
 		asInput(t, input, false)
 		got := vlmtool(append([]string{"infer", "--chat", "--model", model, "--device", "cpu", "--json", "--max-new-tokens", "6", "--image", picture}, args...)...)
 		if got.code != 0 {
 			t.Fatalf("%+v", got)
 		}
-		var results []inferResult
+		var results []infer.Result
 		for line := range strings.Lines(got.stdout) {
-			var r inferResult
+			var r infer.Result
 			must(t, json.Unmarshal([]byte(line), &r))
 			results = append(results, r)
 		}
 		return results
 	}
-	alone := map[string]inferResult{}
+	alone := map[string]infer.Result{}
 	questions := []string{"what color is the shape?", "is there a red shape?", "is there not a blue shape?"}
 	for _, q := range questions {
 		alone[q] = ask(q + "\n")[0]
@@ -244,7 +246,7 @@ func TestChatInterrupt(t *testing.T) {
 	for {
 		select {
 		case got := <-done:
-			if got.code != exitInterrupted {
+			if got.code != cli.ExitInterrupted {
 				t.Errorf("an interrupt at the prompt: %+v", got)
 			}
 			return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/bombs"
 	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
@@ -68,7 +69,7 @@ func TestDataPaths(t *testing.T) {
 		}
 		got := vlmtool(args...)
 		if c.samples == 0 {
-			got.clear(t, exitUsage, "cats: no such file")
+			got.clear(t, cli.ExitUsage, "cats: no such file")
 			continue
 		}
 		if want := fmt.Sprintf(`"samples":%d,`, c.samples); got.code != 0 || !strings.Contains(got.stdout, want) {
@@ -82,11 +83,11 @@ func TestDataPaths(t *testing.T) {
 	if got := vlmtool("inspect", "cats,dogs.parquet"); got.code != 0 {
 		t.Errorf("%+v", got)
 	}
-	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, exitUsage, "--data is missing")
+	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, cli.ExitUsage, "--data is missing")
 }
 
-// TestTextAlone: data without a picture are trained on and scored, and told of in a line
-// that is no JSON.
+// TestTextAlone: data without a picture are trained on and scored, and warned of on
+// stderr.
 func TestTextAlone(t *testing.T) {
 	model, _ := smallRun(t)
 	file := filepath.Join(t.TempDir(), "text.parquet")
@@ -101,7 +102,7 @@ func TestTextAlone(t *testing.T) {
 		{"eval", "--model", model, "--data", file, "--device", "cpu", "--json"},
 	} {
 		got := vlmtool(args...)
-		if got.code != 0 || strings.Count(got.stderr, "no row of the data has a picture") != 1 || strings.Contains(got.stdout, "no row") {
+		if got.code != 0 || strings.Count(got.stderr, "no row of the data has") != 1 || strings.Contains(got.stdout, "no row") {
 			t.Errorf("%s: %+v", args[0], got)
 		}
 	}

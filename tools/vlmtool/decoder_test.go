@@ -34,7 +34,7 @@ func TestDecoder(t *testing.T) {
 		{"plan", []string{"train", "--dry-run", "--preset", "smollm2-135m", "--decoder", decoder}, 0, `"parameters"`},
 		{"train", append(train, "--decoder", decoder, "--out", trained), 0, `"steps":2`},
 		{"ask with a picture", []string{"infer", "--model", decoder, "--prompt", "x", "--device", "cpu", "--image", picture}, 2, "--image"},
-		{"score about pictures", []string{"eval", "--model", decoder, "--data", file, "--device", "cpu"}, 2, "text alone"},
+		{"score about pictures", []string{"eval", "--model", decoder, "--data", file, "--device", "cpu"}, 2, "text-only"},
 		{"go on from a decoder", append(train, "--model", decoder, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
 		{"go on from a GGUF file", append(train, "--model", bad, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
 		{"decoder that is not there", append(train, "--decoder", "nowhere", "--out", filepath.Join(dir, "x")), 1, "nowhere"},

@@ -34,14 +34,21 @@ func TestExplain(t *testing.T) {
 		}
 		var r struct {
 			Text    string
-			Explain explanation
+			Explain struct {
+				Words []struct {
+					Text                    string
+					Picture, Prompt, Answer float64
+					Layers                  []float64         `json:"picture_by_layer"`
+					Patches                 []json.RawMessage `json:"top_patches"`
+				}
+			}
 		}
 		must(t, json.Unmarshal([]byte(got.stdout), &r))
-		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > mostWords || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
+		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > 11 || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
 			t.Errorf("%d words explained of %q", len(r.Explain.Words), r.Text)
 		}
 		for _, w := range r.Explain.Words {
-			if sum := w.Picture + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 4 || len(w.Patches) != mostPatches {
+			if sum := w.Picture + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 4 || len(w.Patches) != 5 {
 				t.Errorf("%q: shares sum to %g, %d layers, %d patches", w.Text, sum, len(w.Layers), len(w.Patches))
 			}
 		}
@@ -58,7 +65,7 @@ func TestExplain(t *testing.T) {
 		says string
 	}{
 		{nil, 2, "--image is missing"},
-		{[]string{"--image", picture, "--chat"}, 2, "leave --chat out"},
+		{[]string{"--image", picture, "--chat"}, 2, "instead of --chat"},
 		{[]string{"--image", picture, "--explain", filepath.Join(dir, "none", "x.png")}, 1, "no such file"},
 	} {
 		got := ask(c.args...)
@@ -89,7 +96,7 @@ func TestInspectFigures(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{model, "--image", "x.png"}, 2, "--figures DIR, which is missing"},
+		{[]string{model, "--image", "x.png"}, 2, "needs --figures DIR"},
 		{[]string{file, "--figures", dir}, 1, "train-00000-of-00001.parquet"},
 		{[]string{model, "--figures", filepath.Join(model, "config.json")}, 1, "name a folder"},
 		{[]string{model, "--figures", dir, "--image", "nowhere.png"}, 1, "nowhere.png"},

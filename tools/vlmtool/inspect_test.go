@@ -33,7 +33,7 @@ func TestInspectByContent(t *testing.T) {
 		{"3c", table, 0, "20 rows"},
 		{"4d", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
 		{"picture.parquet", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
-		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: a picture that cannot be read"},
+		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: an image that cannot be decoded"},
 		{"words", []byte("these are words"), 1, "not a parquet file"},
 		{"words.safetensors", []byte("these are words"), 1, "words.safetensors"},
 		{"encrypted", []byte("PARE0123PARE"), 1, "an encrypted parquet file"},

@@ -58,8 +58,8 @@ func smallRun(t testing.TB) (model, file string) {
 	return model, file
 }
 
-// TestBadInput: every mistake gives one clear line, the right exit code and
-// nothing on stdout.
+// TestBadInput: every mistake gives one clear line, the right exit code and nothing on
+// stdout.
 func TestBadInput(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 		says string
 	}{
 		{"no command", nil, 2, "vlmtool"},
-		{"unknown command", []string{"trian"}, 2, `no command "trian"`},
+		{"unknown command", []string{"trian"}, 2, `unknown command "trian"`},
 		{"unknown flag", []string{"train", "--stepz", "3"}, 2, "stepz"},
 		{"not a number", []string{"train", "--steps", "many"}, 2, "many"},
 		{"surplus argument", []string{"devices", "x"}, 2, `"x"`},
