@@ -23,7 +23,7 @@ build: ## build bin/vlmtool (the default)
 demo: ## train from scratch on pictures of shapes, then look at demo/index.html
 	@tools/deps.sh demo
 	@echo "building (the first time takes a minute)"
-	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/shapesdata ./tools/demoreport
+	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/shapesdata ./tools/docs/demoreport
 	@$(MAKE) -s demo-install
 	@rm -rf $(DEMO)
 	@$(DEMO_BIN)/shapesdata --out $(DEMO)/data
@@ -114,14 +114,14 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 	@rm -f out/bench/ggml.jsonl out/bench/pytorch.jsonl
 	@if [ -n "$(GGML)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer ggml --kernels matmul --device vulkan:0 -- $(GGML) > out/bench/ggml.jsonl; fi
 	@if [ -n "$(PYTORCH)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer PyTorch --kernels matmul,attention,attention_backward --work train --device cpu -- $(PYTORCH) > out/bench/pytorch.jsonl; fi
-	@go run ./tools/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
+	@go run ./tools/docs/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 
 .PHONY: live-picture
 live-picture: build ## train, and take docs/live.png of the terminal and the page (needs chromium)
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
-	@$(GO) run ./tools/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
+	@$(GO) run ./tools/docs/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
 
 # docs/how-it-works.md's figures, of the model that `make demo` leaves.
 FIGURES := docs/how-it-works

@@ -234,7 +234,7 @@ func (r run) spread() float64 {
 func (r run) device() string { return r.name[strings.LastIndex(r.name, "-")+1:] }
 func (r run) preset() string { return strings.TrimSuffix(r.name, "-"+r.device()) }
 
-const preface = `<!-- Written by tools/benchpage: make bench-page. -->
+const preface = `<!-- Written by tools/docs/benchpage: make bench-page. -->
 # How fast the kernels are
 
 Every figure here is of one run of each command on one machine, by

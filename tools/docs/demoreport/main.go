@@ -2,7 +2,7 @@
 // answers.png and example.png into the demo's folder and a summary to the
 // terminal.
 //
-//	go run ./tools/demoreport demo
+//	go run ./tools/docs/demoreport demo
 //
 // The folder holds data/ (of shapesdata), model/ (of vlmtool train) and
 // eval-none.jsonl, eval-blank.jsonl and eval-shuffled.jsonl, which are what

@@ -14,7 +14,7 @@ func TestDemoInstall(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skip("no make")
 	}
-	makefile, err := filepath.Abs("../../Makefile")
+	makefile, err := filepath.Abs("../../../Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}

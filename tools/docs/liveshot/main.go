@@ -2,7 +2,7 @@
 // trains the shapes preset in a terminal of its own, and shows the terminal and the
 // page as they are on the way. It needs Linux and a Chromium on PATH.
 //
-//	go run ./tools/liveshot --data 'demo/data/train-*.parquet' --out docs/live.png
+//	go run ./tools/docs/liveshot --data 'demo/data/train-*.parquet' --out docs/live.png
 package main
 
 import (
