@@ -1,10 +1,10 @@
-// Command benchpage writes docs/benchmarks.md from what "vlmtool bench kernels
-// --json" measured, one file a run, and from peers' figures:
+// Command benchpage writes docs/benchmarks.md from the output of "vlmtool bench kernels
+// --json", one file a run, and from peers' measurements:
 //
 //	benchpage [--peer NAME=FILE.jsonl]… [--note TEXT] RUN.jsonl… > docs/benchmarks.md
 //
-// A peer's file holds square products, which become a column beside ours, or what
-// tools/benchpeer measured in turns, which becomes tables of its own.
+// A peer's file has square matmuls, which become a column beside ours, or interleaved
+// measurements of tools/benchpeer, which become tables of their own.
 //
 // make bench-page runs all of it.
 package main
@@ -25,8 +25,8 @@ import (
 )
 
 func main() {
-	peers := pflag.StringArray("peer", nil, "NAME=FILE: square products of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line, or benchpeer's lines")
-	note := pflag.String("note", "", "what to say of the machine and of what else it did")
+	peers := pflag.StringArray("peer", nil, "NAME=FILE: square matmuls of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line, or benchpeer's lines")
+	note := pflag.String("note", "", "a note on the machine and its load")
 	pflag.Parse()
 	if err := write(os.Stdout, *peers, *note, pflag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpage:", err)
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// line is what is read of bench kernels' lines.
+// line has the fields of bench kernels' lines that the page uses.
 type line struct {
 	Kernel   string    `json:"kernel"`
 	Case     string    `json:"case"`
@@ -56,9 +56,9 @@ type line struct {
 	PeakGF   float64   `json:"peak_gflops"`
 }
 
-// run is a file of them.
+// run is a file of lines.
 type run struct {
-	name  string // of the file, without its ending
+	name  string // of the file, without extension
 	lines []line
 }
 
@@ -103,7 +103,7 @@ func read(file string) (run, error) {
 		return nil
 	})
 	if err == nil && len(r.lines) == 0 {
-		err = fmt.Errorf("%s holds no results of vlmtool bench kernels --json", file)
+		err = fmt.Errorf("%s has no results of vlmtool bench kernels --json", file)
 	}
 	return r, err
 }
@@ -123,7 +123,7 @@ func eachLine(file string, f func(data []byte) error) error {
 	return lines.Err()
 }
 
-// writeSquares puts square products beside the peers'.
+// writeSquares writes the table of square matmuls, ours and the peers'.
 func writeSquares(w io.Writer, runs []run, peers []peer) {
 	sizes := []int{256, 512, 1024}
 	columns := map[string]map[int]float64{}
@@ -160,7 +160,7 @@ func writeSquares(w io.Writer, runs []run, peers []peer) {
 	fmt.Fprintln(w)
 }
 
-// figure is a rate to three digits, – for none.
+// figure formats a rate with three digits; 0 is –.
 func figure(x float64) string {
 	switch {
 	case x == 0:
@@ -173,8 +173,8 @@ func figure(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
-// write writes a run's table: a line a kernel, its costliest case, and its part of
-// the time of the run's training step.
+// write writes a run's table: a line a kernel with its costliest case and its share of
+// the training step.
 func (r run) write(w io.Writer) {
 	total, spent := 0.0, map[string]float64{}
 	for _, l := range r.lines {
@@ -184,10 +184,10 @@ func (r run) write(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "## %s on %s\n\n", r.preset(), r.lines[0].Device)
-	if picture := "roofline-" + r.device() + ".png"; r.preset() == "shapes" {
-		fmt.Fprintf(w, "![Every kernel under the measured roofs](%s)\n\n", picture)
+	if plot := "roofline-" + r.device() + ".png"; r.preset() == "shapes" {
+		fmt.Fprintf(w, "![Every kernel under the measured roofs](%s)\n\n", plot)
 	}
-	fmt.Fprint(w, "| kernel | costliest case | variant | µs, median | µs, least | GFLOP/s | GB/s | of its roofline | of the training step | checked |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprint(w, "| kernel | costliest case | variant | µs, median | µs, min | GFLOP/s | GB/s | of its roofline | of the training step | checked |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	rest := slices.Clone(r.lines)
 	slices.SortStableFunc(rest, func(a, b line) int {
 		return cmp.Or(cmp.Compare(spent[b.Kernel], spent[a.Kernel]), cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(float64(b.Calls)*b.USMin, float64(a.Calls)*a.USMin))
@@ -208,14 +208,14 @@ func (r run) write(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %.1f | %.1f | %s | %s | %.0f %%, %s | %s | %s |\n", l.Kernel, strings.ReplaceAll(l.Case, "/", " "), cmp.Or(l.Variant, "plain"),
 			l.US, l.USMin, figure(best*l.GFLOPs), figure(best*l.GBs), 100*l.Roofline, l.Bound, share, l.Checked)
 	}
-	fmt.Fprintf(w, "\n%d cases, of which %d were left out for their time or for want of it", len(r.lines), skipped)
-	if worst := r.spread(); worst > 0 {
-		fmt.Fprintf(w, "; in the middle of all cases the median took %.1f times the least", worst)
+	fmt.Fprintf(w, "\n%d cases, of which %d were skipped for lack of time", len(r.lines), skipped)
+	if spread := r.spread(); spread > 0 {
+		fmt.Fprintf(w, "; the median over all cases of median/min is %.1f", spread)
 	}
 	fmt.Fprint(w, ".\n\n")
 }
 
-// spread is the median over the cases of how their median compares with their least.
+// spread is the median over the cases of the ratio of median to minimum.
 func (r run) spread() float64 {
 	var ratios []float64
 	for _, l := range r.lines {
@@ -237,16 +237,16 @@ func (r run) preset() string { return strings.TrimSuffix(r.name, "-"+r.device())
 const preface = `<!-- Written by tools/docs/benchpage: make bench-page. -->
 # How fast the kernels are
 
-Every figure here is of one run of each command on one machine, by
+All figures are from one run of each command on one machine:
 
 ` + "```" + `
 make bench-page
 ` + "```" + `
 
-- Every kernel runs at the shapes of a training step, of a prompt and of a token, alone and in buffers of its own, after a check against its float64 reference: at the same shape where the reference can compute that in a fraction of a second, else at a conformance case that runs the same variant.
-- Times are the device's own (time stamps on Vulkan). Rates, the part of the roofline and that of the training step are of the fastest run, as the roofs are of theirs; what disturbs a machine shows in the median.
-- The roofs are measured in the same run: multiply-adds in registers, and copies of seven working sets from 64 KiB to 256 MiB. A call is held to the copy of at least its own bytes. What is bound by neither is bound by the launch of a call.
-- Where a peer's figures stand in turns with ours, both were measured case by case, one after the other, and the least time of each counts. A peer's time is the host's, from the call to its end.
-- More than 100 % happens: what only reads moves more bytes a second than a copy, and a roof that was disturbed all through the run is too low.
-- Each table ends with how far medians and least times lay apart, which says how quiet the machine was. Compare figures within a table.
+- Every kernel runs alone, at the shapes of a training step, a prompt and a token, after a check against its float64 reference: at the same shape if the reference takes less than a second, else at a conformance case that runs the same variant.
+- Times are from the device's clock (timestamps on Vulkan). Rates and fractions are of the fastest run, as are the roofs; other load on the machine shows in the median.
+- The roofs are measured in the same run: multiply-adds in registers, and copies of seven working sets from 64 KiB to 256 MiB. A call is compared with the copy of at least its own bytes. A call that is bound by neither is bound by its launch.
+- Measurements interleaved with a peer's alternate case by case, and the minimum of each counts. A peer's time is the host's, from the call to its end.
+- More than 100 % is possible: a kernel that only reads moves more bytes a second than a copy, and a roof that was disturbed during the whole run is too low.
+- Each table ends with the ratio of medians to minima, which shows the load on the machine. Compare figures within a table.
 `

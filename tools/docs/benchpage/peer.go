@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// peer is what another program reached.
+// peer has the measurements of another program.
 type peer struct {
 	name    string
 	squares map[int]float64 // GFLOP/s by side
-	turns   []turn
+	cases   []peerCase
 }
 
-// turn is what is read of benchpeer's lines.
-type turn struct {
+// peerCase has the fields of benchpeer's lines that the page uses.
+type peerCase struct {
 	Device  string  `json:"device"`
 	Work    string  `json:"work"`
 	Kernel  string  `json:"kernel"`
@@ -28,7 +28,7 @@ type turn struct {
 	Skipped string  `json:"skipped"`
 }
 
-// readPeers reads every NAME=FILE that is given; "" is none.
+// readPeers reads the NAME=FILE arguments; empty ones are skipped.
 func readPeers(given []string) (peers []peer, err error) {
 	for _, g := range given {
 		if g == "" {
@@ -42,8 +42,8 @@ func readPeers(given []string) (peers []peer, err error) {
 		if err := eachLine(file, p.add); err != nil {
 			return nil, err
 		}
-		if len(p.squares)+len(p.turns) == 0 {
-			return nil, fmt.Errorf("%s holds no figures of a peer", file)
+		if len(p.squares)+len(p.cases) == 0 {
+			return nil, fmt.Errorf("%s has no measurements of a peer", file)
 		}
 		peers = append(peers, p)
 	}
@@ -65,26 +65,26 @@ func (p *peer) add(data []byte) error {
 	case "matmul":
 		p.squares[l.M] = max(p.squares[l.M], 1e3*l.TFLOPs*l.MS/l.MSMin)
 	case "peer":
-		var t turn
-		if err := json.Unmarshal(data, &t); err != nil {
+		var c peerCase
+		if err := json.Unmarshal(data, &c); err != nil {
 			return err
 		}
-		p.turns = append(p.turns, t)
+		p.cases = append(p.cases, c)
 	}
 	return nil
 }
 
-// write writes a table of what was measured in turns, and the geometric mean of
-// the ratios in every work.
+// write writes a table of the interleaved measurements, and the geometric mean of the
+// ratios by work.
 func (p peer) write(w io.Writer) {
-	if len(p.turns) == 0 {
+	if len(p.cases) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "## In turns with %s on %s\n\nGFLOP/s of the fastest run. Above 1, ours is faster.\n\n", p.name, p.turns[0].Device)
+	fmt.Fprintf(w, "## In turns with %s on %s\n\nGFLOP/s of the fastest run. Above 1, ours is faster.\n\n", p.name, p.cases[0].Device)
 	fmt.Fprintf(w, "| work | kernel | case | variant | ours | %s | ratio |\n|---|---|---|---|---|---|---|\n", p.name)
 	var works []string
 	ratios, skipped := map[string][]float64{}, 0
-	for _, t := range p.turns {
+	for _, t := range p.cases {
 		if t.Skipped != "" {
 			skipped++
 			continue
@@ -101,7 +101,7 @@ func (p peer) write(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %d | %.2f |\n", work, len(ratios[work]), geometricMean(ratios[work]))
 	}
 	if skipped > 0 {
-		fmt.Fprintf(w, "\n%d cases were left out: one of the two does not take them, or not in the time allowed.\n", skipped)
+		fmt.Fprintf(w, "\n%d cases were skipped: one of the two does not support them, or they took too long.\n", skipped)
 	}
 	fmt.Fprintln(w)
 }

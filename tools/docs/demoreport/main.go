@@ -1,12 +1,11 @@
-// Command demoreport shows what the demo's model learnt: it writes index.html,
-// answers.png and example.png into the demo's folder and a summary to the
-// terminal.
+// Command demoreport reports on the demo's model: it writes index.html, answers.png and
+// example.png into the demo's folder and prints a summary.
 //
 //	go run ./tools/docs/demoreport demo
 //
 // The folder holds data/ (of shapesdata), model/ (of vlmtool train) and
-// eval-none.jsonl, eval-blank.jsonl and eval-shuffled.jsonl, which are what
-// vlmtool eval --json --answers --control … wrote.
+// eval-none.jsonl, eval-blank.jsonl and eval-shuffled.jsonl, the output of vlmtool eval
+// --json --answers --control ….
 package main
 
 import (
@@ -34,7 +33,7 @@ func run(dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := wholefile.Write(filepath.Join(dir, "example.png"), r.Example.Picture); err != nil {
+	if err := wholefile.Write(filepath.Join(dir, "example.png"), r.Example.Image); err != nil {
 		return err
 	}
 	if err := writeSheet(filepath.Join(dir, "answers.png"), r); err != nil {
@@ -47,15 +46,15 @@ func run(dir string, out io.Writer) error {
 	return nil
 }
 
-// print is the summary for the terminal.
+// print writes the summary.
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s of %s questions about %d unseen pictures are answered exactly right,\n", percent(r.All.Model), thousands(r.All.Turns), r.Samples)
+	fmt.Fprintf(out, "\n%s of %s questions about %d unseen images are answered correctly,\n", percent(r.All.Model), thousands(r.All.Turns), r.Samples)
 	fmt.Fprintf(out, "after %s of training on %s.\n\n", duration(r.Seconds), r.Device)
-	fmt.Fprintf(out, "  %-32s %s\n", "most frequent answer, no picture", percent(r.All.Baseline))
-	fmt.Fprintf(out, "  %-32s %s\n", "the model, white pictures", percent(r.All.Blank))
-	fmt.Fprintf(out, "  %-32s %s\n\n", "the model, another's pictures", percent(r.All.Shuffled))
+	fmt.Fprintf(out, "  %-32s %s\n", "most frequent answer, no image", percent(r.All.Baseline))
+	fmt.Fprintf(out, "  %-32s %s\n", "the model, white images", percent(r.All.Blank))
+	fmt.Fprintf(out, "  %-32s %s\n\n", "the model, other samples' images", percent(r.All.Shuffled))
 	for _, f := range r.Families {
 		fmt.Fprintf(out, "  %-32s %s  (most frequent answer %s)\n", f.Name, percent(f.Model), percent(f.Baseline))
 	}
-	fmt.Fprintf(out, "\nLook at %s and %s. Then ask it yourself:\n\n  %s\n\n", filepath.Join(r.Dir, "index.html"), filepath.Join(r.Dir, "answers.png"), r.Command)
+	fmt.Fprintf(out, "\nOpen %s and %s, then ask the model yourself:\n\n  %s\n\n", filepath.Join(r.Dir, "index.html"), filepath.Join(r.Dir, "answers.png"), r.Command)
 }

@@ -16,9 +16,9 @@ import (
 	"patchwork/vlm/data"
 )
 
-// demo writes the files of a small demo: three questions about each of four
-// pictures, of which the model answers the one about the colour of the last
-// picture wrong, and whose training data always say "yes", "red" and "one".
+// demo writes the files of a small demo: three questions about each of four images. The
+// model answers one of them wrong, the colour in the last image; "yes", "red" and "one"
+// are the most frequent training answers.
 func demo(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -64,10 +64,10 @@ func writeRows(t *testing.T, path string, questions []string, answers [][]string
 	w, err := data.Create(path)
 	must(t, err)
 	for i, row := range answers {
-		picture := image.NewGray(image.Rect(0, 0, 8, 8))
-		picture.Pix[0] = uint8(i)
+		img := image.NewGray(image.Rect(0, 0, 8, 8))
+		img.Pix[0] = uint8(i)
 		var file bytes.Buffer
-		must(t, png.Encode(&file, picture))
+		must(t, png.Encode(&file, img))
 		r := data.Row{Images: [][]byte{file.Bytes()}}
 		for j, answer := range row {
 			r.Turns = append(r.Turns, data.Turn{User: questions[j], Assistant: answer})
@@ -111,7 +111,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestRunWritesWhatItNames(t *testing.T) {
+func TestRun(t *testing.T) {
 	dir := demo(t)
 	var out bytes.Buffer
 	must(t, run(dir, &out))
@@ -136,7 +136,7 @@ func TestRunWritesWhatItNames(t *testing.T) {
 	}
 }
 
-func TestCutEvaluationIsRefused(t *testing.T) {
+func TestTruncatedEvaluation(t *testing.T) {
 	dir := demo(t)
 	path := filepath.Join(dir, "eval-blank.jsonl")
 	text, err := os.ReadFile(path)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDemoInstall checks which bin/vlmtool stands after make demo: what make built
-// stays, a demo's own or none is replaced.
+// TestDemoInstall: make demo keeps a bin/vlmtool that make built, and replaces one of an
+// earlier demo.
 func TestDemoInstall(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skip("no make")
@@ -23,9 +23,9 @@ func TestDemoInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name  string
-		tags  []string // that bin/vlmtool was built with; nil = there is none
-		stays bool
+		name string
+		tags []string // that bin/vlmtool was built with; nil = there is none
+		kept bool
 	}{
 		{"none", nil, false},
 		{"of make", []string{""}, true},
@@ -57,8 +57,8 @@ func TestDemoInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if stayed := string(got) != "the demo's"; stayed != c.stays {
-			t.Errorf("%s: bin/vlmtool stayed: %v, want %v", c.name, stayed, c.stays)
+		if kept := string(got) != "the demo's"; kept != c.kept {
+			t.Errorf("%s: bin/vlmtool kept: %v, want %v", c.name, kept, c.kept)
 		}
 	}
 	plan, err := exec.CommandContext(t.Context(), "make", "-n", "-C", filepath.Dir(makefile), "demo").CombinedOutput()

@@ -42,7 +42,7 @@ type bar struct {
 	Main        bool
 }
 
-// writePage writes the report as one HTML file that needs nothing else.
+// writePage writes the report as one self-contained HTML file.
 func writePage(path string, r *report) error {
 	var out bytes.Buffer
 	err := page.Execute(&out, struct {
@@ -50,10 +50,10 @@ func writePage(path string, r *report) error {
 		Curve curve
 		Bars  []bar
 	}{r, newCurve(r.Train, r.Val), []bar{
-		{"the model", "it sees the picture", r.All.Model, true},
+		{"the model", "with the image", r.All.Model, true},
 		{"most frequent answer", "to each question, from the training data", r.All.Baseline, false},
-		{"the model, white pictures", "--control blank", r.All.Blank, false},
-		{"the model, another’s pictures", "--control shuffled", r.All.Shuffled, false},
+		{"the model, white images", "--control blank", r.All.Blank, false},
+		{"the model, other samples’ images", "--control shuffled", r.All.Shuffled, false},
 	}})
 	if err != nil {
 		return err

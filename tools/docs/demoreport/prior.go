@@ -9,8 +9,8 @@ import (
 	"patchwork/vlm/data"
 )
 
-// prior knows the most frequent training answer to each question: the best that
-// anyone can do who does not see the picture.
+// prior counts the training answers to each question. The most frequent one is the best
+// answer without the image.
 type prior struct {
 	counts map[string]map[string]int // by question, then answer
 	all    map[string]int
@@ -42,7 +42,7 @@ func readPrior(pattern string) (*prior, error) {
 	return p, nil
 }
 
-// answer is the guess for a question; for one that was never asked, the most
+// answer is the most frequent answer to a question; for a new question, the most
 // frequent answer of all.
 func (p *prior) answer(question string) string {
 	counts := p.counts[question]

@@ -15,15 +15,15 @@ import (
 	"patchwork/vlm/data"
 )
 
-// report is all that the page, the picture and the summary say.
+// report is the content of the page, the image and the summary.
 type report struct {
 	Dir        string
 	All        score
 	Families   []score
-	Samples    int       // test pictures
-	Examples   []example // an even selection, right or wrong as it comes
+	Samples    int       // test images
+	Examples   []example // an even selection, correct or not
 	Mistakes   []example
-	Example    example // the picture to try
+	Example    example // the image of Command
 	Command    string  // the vlmtool infer line
 	Device     string
 	Steps      int
@@ -35,21 +35,21 @@ type report struct {
 }
 
 // score is the fraction of exact answers to a family of questions: of the model,
-// of the most frequent training answer to each question, and of the model with
-// pictures taken away.
+// of the most frequent training answer to each question, and of the model without the
+// images.
 type score struct {
 	Name                             string
 	Turns                            int
 	Model, Baseline, Blank, Shuffled float64
 }
 
-// example is a question about a test picture.
+// example is a question about a test image.
 type example struct {
 	vlm.EvalAnswer
-	Picture []byte // PNG
+	Image []byte // PNG
 }
 
-// examples and mistakes are shown, at most.
+// Maximum numbers of examples and mistakes.
 const (
 	examples = 8
 	mistakes = 4
@@ -101,12 +101,12 @@ func readEval(path string) (answers []vlm.EvalAnswer, result vlm.EvalResult, err
 		return nil, result, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(answers) == 0 || len(answers) != result.Turns {
-		return nil, result, fmt.Errorf("%s: %d answers, the result says %d: was it written by vlmtool eval --json --answers?", path, len(answers), result.Turns)
+		return nil, result, fmt.Errorf("%s: %d answers, but the result counts %d; was it written by vlmtool eval --json --answers?", path, len(answers), result.Turns)
 	}
 	return answers, result, nil
 }
 
-// family names what a question is about.
+// family is the kind of a question.
 func family(question string) string {
 	switch {
 	case strings.Contains(question, "left") || strings.Contains(question, "right"):
@@ -148,17 +148,17 @@ func scoreOf(name string, evals map[string][]vlm.EvalAnswer, prior *prior, in fu
 		}
 		return float64(n) / float64(max(1, turns)), turns
 	}
-	right := func(a vlm.EvalAnswer) bool { return a.Match }
+	correct := func(a vlm.EvalAnswer) bool { return a.Match }
 	s := score{Name: name}
-	s.Model, s.Turns = matches(vlm.ControlNone, right)
-	s.Blank, _ = matches(vlm.ControlBlank, right)
-	s.Shuffled, _ = matches(vlm.ControlShuffled, right)
+	s.Model, s.Turns = matches(vlm.ControlNone, correct)
+	s.Blank, _ = matches(vlm.ControlBlank, correct)
+	s.Shuffled, _ = matches(vlm.ControlShuffled, correct)
 	s.Baseline, _ = matches(vlm.ControlNone, func(a vlm.EvalAnswer) bool { return prior.answer(a.Question) == a.Truth })
 	return s
 }
 
-// choose picks examples from pictures all over the test set, taking the families
-// in turn, and some mistakes.
+// choose picks examples from the whole test set, alternating between the families, and
+// some mistakes.
 func (r *report) choose(answers []vlm.EvalAnswer) error {
 	set, err := data.Open([]string{answers[0].File})
 	if err != nil {
@@ -170,7 +170,7 @@ func (r *report) choose(answers []vlm.EvalAnswer) error {
 			return example{}, err
 		}
 		if len(row.Images) == 0 {
-			return example{}, fmt.Errorf("%s: row %d has no picture", a.File, a.Row)
+			return example{}, fmt.Errorf("%s: row %d has no image", a.File, a.Row)
 		}
 		return example{a, row.Images[0]}, nil
 	}
@@ -199,7 +199,7 @@ func (r *report) choose(answers []vlm.EvalAnswer) error {
 		r.Mistakes = append(r.Mistakes, e)
 	}
 	if len(r.Examples) == 0 {
-		return errors.New("there is nothing to show")
+		return errors.New("no examples found")
 	}
 	r.Example = r.Examples[0]
 	r.Command = fmt.Sprintf("bin/vlmtool infer --model %s --image %s --prompt %q",
@@ -207,7 +207,7 @@ func (r *report) choose(answers []vlm.EvalAnswer) error {
 	return nil
 }
 
-// readRun reads how the model was trained.
+// readRun reads the run's device, metrics and parameters.
 func (r *report) readRun(dir string) error {
 	var run struct {
 		Device struct{ Device, Name string }

@@ -19,7 +19,7 @@ import (
 // The sheet's measures in pixels.
 const (
 	columns  = 4
-	tile     = 208 // a picture
+	tile     = 208 // an image
 	gap      = 28
 	margin   = 36
 	header   = 92
@@ -32,7 +32,7 @@ var (
 	wrong = color.RGBA{192, 57, 43, 255}
 )
 
-// sheet is a picture of answers.
+// sheet draws the answers.
 type sheet struct {
 	*figures.Sheet
 	title, text, bold font.Face
@@ -55,7 +55,7 @@ func writeSheet(path string, r *report) error {
 			return err
 		}
 	}
-	s.Write(s.title, figures.Ink, margin, 50, percent(r.All.Model)+" right about pictures it has never seen")
+	s.Write(s.title, figures.Ink, margin, 50, percent(r.All.Model)+" correct about unseen images")
 	s.Write(s.text, figures.Soft, margin, 76, fmt.Sprintf("the most frequent answer to each question: %s  ·  %s parameters, trained from scratch in %s",
 		percent(r.All.Baseline), thousands(r.Parameters), duration(r.Seconds)))
 	for i, e := range r.Examples {
@@ -69,11 +69,11 @@ func writeSheet(path string, r *report) error {
 
 // card draws an example with its upper left corner at a point.
 func (s *sheet) card(at image.Point, e example) error {
-	picture, err := png.Decode(bytes.NewReader(e.Picture))
+	img, err := png.Decode(bytes.NewReader(e.Image))
 	if err != nil {
 		return err
 	}
-	xdraw.CatmullRom.Scale(s, image.Rectangle{at, at.Add(image.Pt(tile, tile))}, picture, picture.Bounds(), draw.Src, nil)
+	xdraw.CatmullRom.Scale(s, image.Rectangle{at, at.Add(image.Pt(tile, tile))}, img, img.Bounds(), draw.Src, nil)
 	y := at.Y + tile + lineH + 2
 	for _, line := range figures.Wrap(s.text, e.Question, tile, 3) {
 		s.Write(s.text, figures.Ink, at.X, y, line)

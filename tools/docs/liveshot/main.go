@@ -1,6 +1,6 @@
-// Command liveshot takes the picture of a run that is watched, docs/live.png: it
-// trains the shapes preset in a terminal of its own, and shows the terminal and the
-// page as they are on the way. It needs Linux and a Chromium on PATH.
+// Command liveshot takes a screenshot of a training run, docs/live.png: it trains the
+// shapes preset in a pseudo-terminal and draws the terminal above the run's web page. It
+// needs Linux and a Chromium on PATH.
 //
 //	go run ./tools/docs/liveshot --data 'demo/data/train-*.parquet' --out docs/live.png
 package main
@@ -32,10 +32,10 @@ var frameText string
 var frame = template.Must(template.New("frame").Parse(frameText))
 
 func main() {
-	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "the command to watch")
-	data := pflag.String("data", "", "what to train on")
-	out := pflag.String("out", "docs/live.png", "the picture")
-	steps := pflag.Int("steps", 1500, "steps of the run; the picture is taken on the way")
+	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "path of vlmtool")
+	data := pflag.String("data", "", "training data")
+	out := pflag.String("out", "docs/live.png", "PNG to write")
+	steps := pflag.Int("steps", 1500, "steps of the run; the screenshot is taken at 62 % of them")
 	pflag.Parse()
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer stop()
@@ -74,27 +74,27 @@ func run(ctx context.Context, vlmtool, data, out string, steps int) error {
 	if err != nil {
 		return err
 	}
-	sent := &terminalText{address: make(chan string, 1), ended: make(chan struct{})}
-	go sent.read(terminal)
+	output := &terminalText{address: make(chan string, 1), ended: make(chan struct{})}
+	go output.read(terminal)
 	defer func() {
 		train.Process.Kill()
 		train.Wait() // was killed
-		<-sent.ended
+		<-output.ended
 	}()
 	var url string
 	select {
-	case url = <-sent.address:
-	case <-sent.ended:
-		return errors.New("vlmtool ended: " + sent.String())
+	case url = <-output.address:
+	case <-output.ended:
+		return errors.New("vlmtool ended: " + output.String())
 	}
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 900), chromedp.Navigate(url)); err != nil {
 		return err
 	}
-	// Behind a validation, and well before the next.
-	if err := reach(ctx, steps*62/100, sent); err != nil {
+	// Shortly after a validation.
+	if err := reach(ctx, steps*62/100, output); err != nil {
 		return err
 	}
-	terminalNow := sent.String()
+	terminalNow := output.String()
 	page, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		return err
@@ -105,8 +105,8 @@ func run(ctx context.Context, vlmtool, data, out string, steps int) error {
 	return shoot(ctx, filepath.Join(dir, "frame.html"), out, terminalNow)
 }
 
-// reach returns when the page shows a step or a later one.
-func reach(ctx context.Context, step int, sent *terminalText) error {
+// reach returns when the page shows at least the step.
+func reach(ctx context.Context, step int, output *terminalText) error {
 	const shown = `parseInt(document.querySelector('#steps').textContent.replace(/[^\d]*([\d,]*).*/, '$1').replace(',', '')) || 0`
 	for {
 		at, err := chromedp.Run(ctx, chromedp.Evaluate[int](shown))
@@ -114,14 +114,14 @@ func reach(ctx context.Context, step int, sent *terminalText) error {
 			return err
 		}
 		select {
-		case <-sent.ended:
-			return errors.New("vlmtool ended too soon: " + sent.String())
+		case <-output.ended:
+			return errors.New("vlmtool ended early: " + output.String())
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
 }
 
-// shoot draws the terminal above the page.
+// shoot renders the terminal above the page.
 func shoot(ctx context.Context, file, out, sent string) error {
 	var text bytes.Buffer
 	if err := frame.Execute(&text, template.HTML(screen(sent, 9))); err != nil {
@@ -133,22 +133,22 @@ func shoot(ctx context.Context, file, out, sent string) error {
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 400), chromedp.Navigate("file://"+file)); err != nil {
 		return err
 	}
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, picture, 0o644)
+	return os.WriteFile(out, png, 0o644)
 }
 
-// terminalText is what a terminal was sent.
+// terminalText collects the output to a terminal.
 type terminalText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	address chan string   // of the page, once it is told
-	ended   chan struct{} // closed when nothing more comes
+	address chan string   // of the page, sent once
+	ended   chan struct{} // closed at the end of the output
 }
 
-var told = regexp.MustCompile(`watch the run at (http://\S+)\s`)
+var addressLine = regexp.MustCompile(`watch the run at (http://\S+)\s`)
 
 func (t *terminalText) read(terminal io.Reader) {
 	defer close(t.ended)
@@ -159,7 +159,7 @@ func (t *terminalText) read(terminal io.Reader) {
 		t.mu.Lock()
 		t.text.Write(chunk[:n])
 		if !known {
-			if m := told.FindSubmatch(t.text.Bytes()); m != nil {
+			if m := addressLine.FindSubmatch(t.text.Bytes()); m != nil {
 				known = true
 				t.address <- string(m[1])
 			}

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// escape is what vlmtool sends to a terminal: colors, and the end of a line that is
-// drawn anew.
+// escape matches the escape sequences of vlmtool: colors, and the erasure of a line.
 var escape = regexp.MustCompile(`\x1b\[([0-9]*)([mK])`)
 
-// screen is the HTML of a terminal's last lines after it was sent a text.
+// screen is the HTML of a terminal's last lines after an output.
 func screen(sent string, lines int) string {
 	all := strings.Split(strings.ReplaceAll(sent, "\r\n", "\n"), "\n")
 	for i, line := range all {
-		// vlmtool erases a line before it draws it again.
+		// vlmtool erases a line before it redraws it.
 		if at := strings.LastIndex(line, "\r\x1b[K"); at >= 0 {
 			all[i] = line[at:]
 		}
