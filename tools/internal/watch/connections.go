@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// mostConnections bounds what the page takes of the process' files, which the run's
-// checkpoints need as well. A browser opens six.
-const mostConnections = 64
+// maxConnections bounds the page's share of the process's file descriptors, which the
+// run's checkpoints need as well. A browser opens six connections.
+const maxConnections = 64
 
-// limited is a listener with a bound on open connections. One that comes beyond it takes
-// the place of the oldest that is not being answered, so that whoever holds connections
-// open keeps nobody out; where all are being answered it is closed itself.
+// limited is a listener with at most maxConnections open. A new one beyond the limit
+// replaces the oldest idle one, so that clients that hold connections open do not lock
+// others out; if all are active, the new one is closed.
 type limited struct {
 	net.Listener
 	mu   sync.Mutex
 	open []*connection // oldest first
 }
 
-// connection is one of a limited listener's.
+// connection is a connection of a limited listener.
 type connection struct {
 	net.Conn
-	from    *limited
-	answers int // requests that are being answered
+	from   *limited
+	active int // requests that are being answered
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -34,15 +34,15 @@ func (l *limited) Accept() (net.Conn, error) {
 		if c := l.admit(conn); c != nil {
 			return c, nil
 		}
-		conn.Close() // nothing was said on it
+		conn.Close() // no request was read yet
 	}
 }
 
-// admit returns nil where there is no room.
+// admit returns nil where no connection can be evicted.
 func (l *limited) admit(conn net.Conn) *connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= mostConnections && !l.evict() {
+	if len(l.open) >= maxConnections && !l.evict() {
 		return nil
 	}
 	c := &connection{Conn: conn, from: l}
@@ -50,10 +50,10 @@ func (l *limited) admit(conn net.Conn) *connection {
 	return c
 }
 
-// evict closes the oldest connection that nobody waits on.
+// evict closes the oldest idle connection.
 func (l *limited) evict() bool {
 	for i, c := range l.open {
-		if c.answers == 0 {
+		if c.active == 0 {
 			l.open = append(l.open[:i], l.open[i+1:]...)
 			c.Conn.Close() // the server's read fails, and it closes the rest
 			return true
@@ -75,11 +75,11 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// answering counts a request in until the returned function is called.
+// answering counts an active request until done is called.
 func (c *connection) answering() (done func()) {
 	add := func(n int) {
 		c.from.mu.Lock()
-		c.answers += n
+		c.active += n
 		c.from.mu.Unlock()
 	}
 	add(1)

@@ -25,14 +25,14 @@ func sockets(t *testing.T) (n int) {
 	return n
 }
 
-// TestHeldConnections: whoever opens many connections, says nothing on them, half a request
-// or reads no answer, takes few of the process' files, and keeps nobody out for long.
+// TestHeldConnections opens many connections that send nothing, send half a request or do
+// not read the response: few file descriptors are in use, and another client gets through.
 func TestHeldConnections(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("open files are counted in /proc")
 	}
 	const many = 400
-	for _, c := range []struct{ name, says string }{
+	for _, c := range []struct{ name, sends string }{
 		{"silent", ""},
 		{"half a request", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"},
 		{"kept alive", "GET /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
@@ -46,41 +46,29 @@ func TestHeldConnections(t *testing.T) {
 			before := sockets(t)
 			address := strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/")
 			for range many {
-				conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+				conn, err := net.Dial("tcp", address)
 				must(t, err)
 				defer conn.Close()
 				conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				io.WriteString(conn, c.says) // which may be cut
+				io.WriteString(conn, c.sends) // may be cut off
 			}
-			// A connection that waits is accepted before the oldest one is closed, so that for a moment
-			// there may be one too many: what counts is that the number comes down.
-			deadline := time.Now().Add(10 * time.Second)
-			held := sockets(t) - before - many
-			for held > mostConnections && time.Now().Before(deadline) {
+			// A new connection is accepted before the oldest is closed, so that there may be one
+			// too many for a moment. If the number never comes down, or no other client gets
+			// through, the test runs into the timeout of go test.
+			for sockets(t)-before-many > maxConnections {
 				time.Sleep(20 * time.Millisecond)
-				held = sockets(t) - before - many
 			}
-			if held > mostConnections {
-				t.Errorf("%d connections are open here, want %d at the most", held, mostConnections)
-			}
-			client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-			deadline = time.Now().Add(30 * time.Second)
-			for {
-				answer, err := client.Get(s.URL + "api/run")
-				if err == nil {
-					answer.Body.Close()
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("nobody else gets through: %v", err)
-				}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			answer, err := client.Get(s.URL + "api/run")
+			for ; err != nil; answer, err = client.Get(s.URL + "api/run") {
 				time.Sleep(100 * time.Millisecond)
 			}
+			answer.Body.Close()
 		})
 	}
 }
 
-// TestSilentConnectionsEnd: what is said too slowly is cut.
+// TestSilentConnectionsEnd: a connection that sends nothing is closed.
 func TestSilentConnectionsEnd(t *testing.T) {
 	r, _ := begin(3)
 	s, err := Listen("127.0.0.1:0", r)
@@ -89,10 +77,8 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/"))
 	must(t, err)
 	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	start := time.Now()
 	if _, err := io.ReadAll(conn); err != nil {
-		t.Errorf("after %v: %v", time.Since(start), err)
+		t.Errorf("%v", err)
 	}
 	if s.http.ReadTimeout == 0 || s.http.WriteTimeout == 0 || s.http.IdleTimeout == 0 || s.http.MaxHeaderBytes == 0 {
 		t.Errorf("a limit is missing: %+v", s.http)

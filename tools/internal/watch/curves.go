@@ -6,7 +6,7 @@ import (
 	"patchwork/vlm"
 )
 
-// curves are a run's figures over its steps.
+// curves are a run's metrics by step.
 type curves struct {
 	Loss, Smooth, Val            vlm.Curve
 	TokensPerS, LR, Norm, Memory vlm.Curve
@@ -20,15 +20,15 @@ func (c *curves) add(m vlm.StepMetrics, smooth float64) {
 	c.Norm.Add(m.Step, float64(m.GradNorm))
 }
 
-// columns are a curve as a page draws it.
+// columns is a curve in the page's JSON.
 type columns struct {
 	Step []int  `json:"step"`
 	Mean floats `json:"mean"`
-	Min  floats `json:"min,omitempty"` // where a point's steps differ by more than their mean shows
+	Min  floats `json:"min,omitempty"` // of the steps of a point, where the page draws a band
 	Max  floats `json:"max,omitempty"`
 }
 
-// columnsOf copies a curve; band says whether its extremes are to be seen.
+// columnsOf copies a curve, with minima and maxima if band is set.
 func columnsOf(c vlm.Curve, band bool) columns {
 	out := columns{Step: make([]int, 0, len(c.Points)), Mean: make(floats, 0, len(c.Points))}
 	for _, p := range c.Points {
@@ -40,10 +40,10 @@ func columnsOf(c vlm.Curve, band bool) columns {
 	return out
 }
 
-// floats are written with the digits that a picture shows.
+// floats are written with the digits that a plot needs.
 type floats []float64
 
-// MarshalJSON writes five digits of each.
+// MarshalJSON writes five significant digits of each.
 func (f floats) MarshalJSON() ([]byte, error) {
 	out := make([]byte, 0, 10*len(f)+2)
 	out = append(out, '[')
@@ -56,7 +56,7 @@ func (f floats) MarshalJSON() ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-// curvesJSON is the answer of /api/curves.
+// curvesJSON is the response of /api/curves.
 type curvesJSON struct {
 	Loss       columns `json:"loss"`
 	Smooth     columns `json:"smooth"`
@@ -77,8 +77,8 @@ func (r *Run) curvesJSON() curvesJSON {
 	}
 }
 
-// Recent are the running means of the loss at n points of the run, evenly spread
-// and the newest last; fewer in its first steps.
+// Recent are the running means of the loss at n evenly spaced points of the run, the
+// newest last; fewer in the first steps.
 func (r *Run) Recent(n int) []float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

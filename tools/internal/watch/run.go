@@ -1,5 +1,5 @@
-// Package watch follows a training run for those who look at it: the terminal's
-// line, a page in a browser, Prometheus.
+// Package watch keeps the state of a training run for its progress line, and serves it as
+// a web page and to Prometheus.
 package watch
 
 import (
@@ -16,39 +16,40 @@ import (
 	"patchwork/vlm/data"
 )
 
-// Options are what a run does not tell by itself.
+// Options describe a run beyond what its observer receives.
 type Options struct {
 	Name         string // the run's folder
 	Preset       string
 	Version      string // of vlmtool
 	Device       engine.Info
-	PeakFlops    float64 // the device's, in operations a second; 0 = not known
-	PricePerHour float64 // dollars; 0 = not known
+	PeakFlops    float64 // the device's, in operations a second; 0 = unknown
+	PricePerHour float64 // dollars; 0 = unknown
 }
 
-// Run is what is known of a run under way. It is safe for concurrent use.
+// Run is the state of a run. It is safe for concurrent use.
 type Run struct {
 	options Options
+	now     func() time.Time
 
 	mu          sync.Mutex
 	state       State
 	curves      curves
 	smooth      vlm.Smooth
-	rate        mean // seconds a token
-	images      mean // seconds a picture
-	paceStart   time.Time
-	paceStep    int
+	tokenRate   mean
+	imageRate   mean
+	firstTime   time.Time
+	firstStep   int
 	reasons     map[string]*Reason
 	events      []Event
 	validations []Validation
-	pictures    pictures
+	images      imageStore
 	durations   prometheus.Histogram
 }
 
-// State is a run's figures after a step. What is not known is nil.
+// State is a run's state after a step. Unknown values are nil.
 type State struct {
 	Phase       string    `json:"phase"` // one of those below
-	Begun       time.Time `json:"begun"` // by this process
+	Begun       time.Time `json:"begun"` // start of this process
 	Step        int       `json:"step"`
 	Steps       int       `json:"steps"`
 	Tokens      int64     `json:"tokens"`
@@ -60,9 +61,9 @@ type State struct {
 	LR          float64   `json:"lr"`
 	GradNorm    *float64  `json:"grad_norm"`
 	TokensPerS  float64   `json:"tokens_per_s"` // of the last steps
-	ImagesPerS  float64   `json:"images_per_s"`
-	Peak        *float64  `json:"peak_fraction"` // of the device's arithmetic, 0 to 1
-	Memory      int64     `json:"memory_bytes"`  // that the engine holds of the device
+	ImagesPerS  float64   `json:"imagesper_s"`
+	Peak        *float64  `json:"peak_fraction"` // of the device's peak arithmetic, 0 to 1
+	Memory      int64     `json:"memory_bytes"`  // of the device, allocated by the engine
 	MemoryPeak  int64     `json:"memory_peak_bytes"`
 	BadRows     int       `json:"bad_rows"`
 	Skipped     int       `json:"skipped_steps"`
@@ -79,7 +80,7 @@ const (
 	Failed      = "failed"
 )
 
-// Event is something that happened on the way.
+// Event is an entry of the run's log.
 type Event struct {
 	Time time.Time `json:"time"`
 	Step int       `json:"step"`
@@ -87,29 +88,29 @@ type Event struct {
 	Text string    `json:"text"`
 }
 
-// Reason is why rows of the data cannot be used.
+// Reason counts the data rows that are skipped for a reason.
 type Reason struct {
 	Reason string `json:"reason"`
 	Count  int    `json:"count"`
-	Last   string `json:"last"` // row that it was said of
+	Last   string `json:"last"` // row
 }
 
-// keepEvents and keepReasons bound what a long run piles up.
+// keepEvents and keepReasons bound the memory of a long run.
 const (
 	keepEvents  = 200
 	keepReasons = 50
 )
 
-// New follows a run that has not begun.
+// New is a run that has not started.
 func New(o Options) *Run {
-	o.Name = strings.ToValidUTF8(o.Name, "\uFFFD") // a label's text
+	o.Name = strings.ToValidUTF8(o.Name, "\uFFFD") // Prometheus labels are UTF-8
 	return &Run{
-		options: o, state: State{Phase: Waiting, Begun: time.Now()},
+		options: o, state: State{Phase: Waiting, Begun: time.Now()}, now: time.Now,
 		reasons: map[string]*Reason{}, durations: newStepDurations(),
 	}
 }
 
-// Observer is to be told of the run's course.
+// Observer updates the run; it is one of the observers of training.
 func (r *Run) Observer() vlm.Observer {
 	return vlm.Observer{
 		Start: r.start, Step: r.step, Validation: r.validation, BadRow: r.badRow,
@@ -124,14 +125,14 @@ func (r *Run) Observer() vlm.Observer {
 	}
 }
 
-// State returns the figures of now.
+// State returns the current state.
 func (r *Run) State() State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state
 }
 
-// End says how the run ended.
+// End sets the final phase.
 func (r *Run) End(phase string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,10 +148,10 @@ func (r *Run) start(info vlm.RunInfo) {
 	s := &r.state
 	s.Phase, s.Step, s.Steps, s.Parameters, s.Rows, s.ValRows = Training, info.Done, info.Steps, info.Parameters, info.Rows, info.ValRows
 	if info.TokensPerStep > 0 {
-		r.rate.work = info.FlopsPerStep / float64(info.TokensPerStep)
+		r.tokenRate.work = info.FlopsPerStep / float64(info.TokensPerStep)
 	}
 	for _, m := range info.Earlier {
-		r.figures(m)
+		r.addMetrics(m)
 	}
 	r.earlier(info.EarlierVal)
 }
@@ -158,21 +159,21 @@ func (r *Run) start(info vlm.RunInfo) {
 func (r *Run) step(m vlm.StepMetrics) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.figures(m)
+	r.addMetrics(m)
 	s := &r.state
 	s.Memory, s.MemoryPeak, s.Skipped = m.Memory, m.MemoryPeak, m.Skipped
 	r.curves.Memory.Add(m.Step, float64(m.Memory))
 	r.durations.Observe(m.Took)
-	r.pace(m)
+	r.updateRates(m)
 }
 
-// figures takes what metrics.jsonl holds of a step too.
-func (r *Run) figures(m vlm.StepMetrics) {
+// addMetrics adds a step's metrics, those of metrics.jsonl.
+func (r *Run) addMetrics(m vlm.StepMetrics) {
 	s := &r.state
 	s.Step, s.Tokens, s.LR = m.Step, m.Tokens, m.LR
-	s.GradNorm = known(float64(m.GradNorm))
+	s.GradNorm = finite(float64(m.GradNorm))
 	loss := r.smooth.Add(m.Step, float64(m.Loss))
-	s.Loss = known(loss)
+	s.Loss = finite(loss)
 	r.curves.add(m, loss)
 }
 
@@ -199,11 +200,11 @@ func (r *Run) event(kind, text string) {
 	if len(r.events) == keepEvents {
 		r.events = append(r.events[:0], r.events[1:]...)
 	}
-	r.events = append(r.events, Event{time.Now(), r.state.Step, kind, text})
+	r.events = append(r.events, Event{r.now(), r.state.Step, kind, text})
 }
 
-// known is a figure that a picture or JSON can hold.
-func known(x float64) *float64 {
+// finite is a value that JSON can represent, nil for others.
+func finite(x float64) *float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil
 	}

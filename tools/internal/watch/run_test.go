@@ -19,7 +19,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// step is a step of a run that takes 0.1 s for each.
+// step is step n of a run with 0.1 s a step.
 func step(n int) vlm.StepMetrics {
 	return vlm.StepMetrics{
 		Step: n, Tokens: int64(1000 * n), Loss: vlm.Figure(3 / math.Sqrt(float64(n))), GradNorm: 1, LR: 1e-3,
@@ -27,7 +27,7 @@ func step(n int) vlm.StepMetrics {
 	}
 }
 
-// red is a picture of 8×8 pixels.
+// red is an image of 8×8 pixels.
 func red() []byte {
 	var out []byte
 	for range 64 {
@@ -36,10 +36,10 @@ func red() []byte {
 	return out
 }
 
-// hostile is text as no page must take it at its word.
+// hostile is text that a page must escape.
 const hostile = `<script>document.title='stolen'</script><img src=x onerror="document.title='stolen'">`
 
-// begin is a run of 200 steps after its first n, with a validation and bad rows.
+// begin is a run of 200 steps after its first n steps, with a validation and bad rows.
 func begin(n int) (*Run, vlm.Observer) {
 	r := New(Options{
 		Name: "runs/shapes", Preset: "shapes", Version: "test", Device: engine.Info{Device: "cpu", Name: "a CPU", Memory: 1 << 30},
@@ -51,7 +51,7 @@ func begin(n int) (*Run, vlm.Observer) {
 		o.Step(step(i))
 	}
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 7, Reason: "image 1 cannot be decoded: " + hostile})
-	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not a picture"})
+	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not an image"})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 11, Reason: "no turn has an answer"})
 	o.Validation(vlm.ValMetrics{Step: n, ValLoss: 0.5, Samples: []vlm.Sample{
 		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Size: 8, Pictures: [][]byte{red()}},
@@ -63,7 +63,7 @@ func begin(n int) (*Run, vlm.Observer) {
 	return r, o
 }
 
-// TestState checks the figures that a person reads.
+// TestState checks the values of State.
 func TestState(t *testing.T) {
 	r, o := begin(100)
 	s := r.State()
@@ -75,7 +75,7 @@ func TestState(t *testing.T) {
 	}
 	near("tokens/s", &s.TokensPerS, 10_000)
 	near("images/s", &s.ImagesPerS, 40)
-	near("the part of the peak", s.Peak, 10_000*1e6/1e12) // a token is 1e6 operations
+	near("the fraction of peak", s.Peak, 10_000*1e6/1e12) // a token is 1e6 operations
 	near("validation loss", s.ValLoss, 0.5)
 	if s.BadRows != 3 || s.Step != 100 || s.Memory != 64<<20 || s.Phase != Training {
 		t.Errorf("%+v", s)
@@ -83,13 +83,13 @@ func TestState(t *testing.T) {
 	if s.SecondsLeft == nil || s.DollarsLeft == nil || *s.SecondsLeft != *s.DollarsLeft {
 		t.Errorf("%v s and %v $ left at a dollar a second", s.SecondsLeft, s.DollarsLeft)
 	}
-	// A loss that is not finite is nowhere, and spoils nothing.
+	// A loss that is not finite is not in the mean.
 	before := *s.Loss
 	bad := step(101)
 	bad.Loss, bad.GradNorm, bad.Skipped = vlm.Figure(math.NaN()), vlm.Figure(math.Inf(1)), 1
 	o.Step(bad)
 	if s = r.State(); *s.Loss != before || s.GradNorm != nil || s.Skipped != 1 {
-		t.Errorf("after a step that was left out: %+v", s)
+		t.Errorf("after a skipped step: %+v", s)
 	}
 	if got := r.Recent(5); len(got) != 5 || got[0] <= got[4] || got[4] != before {
 		t.Errorf("the last running means are %v", got)
@@ -100,24 +100,26 @@ func TestState(t *testing.T) {
 	}
 	r.End(Finished)
 	if s = r.State(); s.Phase != Finished || *s.SecondsLeft != 0 {
-		t.Errorf("at its end: %+v", s)
+		t.Errorf("at the end: %+v", s)
 	}
 }
 
-// TestResumed: curves begin where the run began, rates and time where it goes on.
+// TestResumed: curves begin at the start of the run, rates and remaining time at the
+// resumed step.
 func TestResumed(t *testing.T) {
-	r := New(Options{})
+	r, now := New(Options{}), time.Unix(1, 0)
+	r.now = func() time.Time { return now }
 	o := r.Observer()
 	var earlier []vlm.StepMetrics
 	for i := 1; i <= 50; i++ {
 		earlier = append(earlier, step(i))
 	}
 	o.Start(vlm.RunInfo{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []vlm.ValMetrics{
-		{Step: 10, ValLoss: 1}, // of a version that kept no samples
+		{Step: 10, ValLoss: 1}, // written by a version without samples
 		{Step: 30, ValLoss: 0.8, Samples: []vlm.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Pictures: [][]byte{red()}}}},
 		{Step: 50, ValLoss: 0.7, Samples: []vlm.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Pictures: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
 	}})
-	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.pictures.data) != 1 ||
+	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.images.data) != 1 ||
 		got[0].Samples[0].Pictures[0] != got[1].Samples[0].Pictures[0] {
 		t.Errorf("samples of earlier validations: %+v", got)
 	}
@@ -128,39 +130,39 @@ func TestResumed(t *testing.T) {
 	if s := r.State(); s.SecondsLeft != nil {
 		t.Errorf("%g s left after a step that compiled", *s.SecondsLeft)
 	}
-	time.Sleep(10 * time.Millisecond)
+	now = now.Add(10 * time.Millisecond)
 	o.Step(step(52))
-	if s := r.State(); s.SecondsLeft == nil || *s.SecondsLeft < 0.08 || *s.SecondsLeft > 10 {
-		t.Errorf("left %v, want some 0.08 s: 8 steps of 10 ms", s.SecondsLeft)
+	if s := r.State(); s.SecondsLeft == nil || math.Abs(*s.SecondsLeft-0.08) > 1e-9 {
+		t.Errorf("left %v, want 0.08 s: 8 steps of 10 ms", s.SecondsLeft)
 	}
 	if c := r.curvesJSON(); len(c.Loss.Step) != 52 || c.Loss.Step[0] != 1 || len(c.Val.Step) != 3 {
 		t.Errorf("%d points of loss, %d of validation", len(c.Loss.Step), len(c.Val.Step))
 	}
 }
 
-// TestBounds: a long run piles nothing up.
+// TestBounds: the memory of a long run is bounded.
 func TestBounds(t *testing.T) {
 	r, o := begin(1)
 	for i := range 300 {
 		o.Note(fmt.Sprint("note ", i))
 		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
-		picture := red()
-		picture[0], picture[1] = byte(i), byte(i>>8)
-		o.Validation(vlm.ValMetrics{Step: i, Samples: []vlm.Sample{{Size: 8, Pictures: [][]byte{picture}}}})
+		img := red()
+		img[0], img[1] = byte(i), byte(i>>8)
+		o.Validation(vlm.ValMetrics{Step: i, Samples: []vlm.Sample{{Size: 8, Pictures: [][]byte{img}}}})
 	}
-	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.pictures.data) > keepPictures {
-		t.Errorf("%d events, %d reasons, %d validations, %d pictures", len(r.events), len(r.reasons), len(r.validations), len(r.pictures.data))
+	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.images.data) > keepImages {
+		t.Errorf("%d events, %d reasons, %d validations, %d images", len(r.events), len(r.reasons), len(r.validations), len(r.images.data))
 	}
 	last := r.validations[len(r.validations)-1].Samples[0].Pictures[0]
-	if r.pictures.data[last] == nil {
-		t.Error("the newest picture is gone")
+	if r.images.data[last] == nil {
+		t.Error("the newest image is gone")
 	}
 	if e := r.events[len(r.events)-1]; e.Text != "note 299" {
 		t.Errorf("the newest event is %q", e.Text)
 	}
 }
 
-// BenchmarkStep is what a step pays for being watched.
+// BenchmarkStep is the cost of a step.
 func BenchmarkStep(b *testing.B) {
 	r := New(Options{PeakFlops: 1e12})
 	o := r.Observer()

@@ -23,8 +23,8 @@ import (
 //go:embed page
 var page embed.FS
 
-// Address is where a page is served, as --listen takes it: HOST:PORT, :PORT or
-// PORT. Without a host it is this machine alone that can reach it.
+// Address completes the value of --listen, HOST:PORT, :PORT or PORT; without a host it is
+// the loopback interface.
 func Address(s string) (string, error) {
 	if !strings.Contains(s, ":") {
 		s = ":" + s
@@ -34,7 +34,7 @@ func Address(s string) (string, error) {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil || port == "" {
-		return "", fmt.Errorf("%q is no address; 127.0.0.1:8080 is one", s)
+		return "", fmt.Errorf("%q is not an address; want one such as 127.0.0.1:8080", s)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -50,7 +50,7 @@ type Server struct {
 	ended chan struct{}
 }
 
-// Listen begins to serve a run at an address of Address.
+// Listen serves a run at an address as returned by Address.
 func Listen(address string, r *Run) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -71,7 +71,7 @@ func Listen(address string, r *Run) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler:           counted(guard(names, r.handler())),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: 30 * time.Second, // every answer is whole at once
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: 30 * time.Second, // responses are small
 		MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connectionKey{}, c)
@@ -84,7 +84,7 @@ func Listen(address string, r *Run) (*Server, error) {
 	return s, nil
 }
 
-// Close ends serving; answers under way are given a second.
+// Close stops serving; active requests have a second to end.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -98,7 +98,7 @@ func (s *Server) Close() error {
 
 type connectionKey struct{}
 
-// counted tells the listener which connections are being answered.
+// counted marks the connections with active requests.
 func counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
@@ -108,9 +108,9 @@ func counted(next http.Handler) http.Handler {
 	})
 }
 
-// guard keeps other sites' scripts away from the page. A site that makes its own
-// name point to this machine (DNS rebinding) names itself as the host: only
-// addresses and the names of this machine pass.
+// guard refuses requests of other sites' scripts. A site whose name resolves to this
+// machine (DNS rebinding) sends its own name as the host, so only IP addresses and the
+// names of this machine are accepted.
 func guard(names []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -121,10 +121,10 @@ func guard(names []string, next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-cache")
 		switch {
 		case !named(r.Host, names):
-			http.Error(w, "this host is not served here; use the address that vlmtool printed", http.StatusForbidden)
+			http.Error(w, "unknown host; use the address that vlmtool printed", http.StatusForbidden)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "the page can only be read", http.StatusMethodNotAllowed)
+			http.Error(w, "the page is read-only", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -149,19 +149,19 @@ func (r *Run) handler() http.Handler {
 	mux.Handle("/", http.FileServerFS(files))
 	mux.HandleFunc("/api/run", func(w http.ResponseWriter, _ *http.Request) { answer(w, r.runJSON()) })
 	mux.HandleFunc("/api/curves", func(w http.ResponseWriter, _ *http.Request) { answer(w, r.curvesJSON()) })
-	mux.HandleFunc("/api/pictures/{key}", r.picture)
+	mux.HandleFunc("/api/pictures/{key}", r.serveImage)
 	mux.Handle("/metrics", promhttp.HandlerFor(r.registry(), promhttp.HandlerOpts{}))
 	return mux
 }
 
-// runJSON is the answer of /api/run.
+// runJSON is the response of /api/run.
 type runJSON struct {
 	Name        string       `json:"name"`
 	Preset      string       `json:"preset"`
 	Version     string       `json:"version"`
 	Device      string       `json:"device"`
 	DeviceName  string       `json:"device_name"`
-	DeviceBytes int64        `json:"device_memory_bytes"` // 0 = not told
+	DeviceBytes int64        `json:"device_memory_bytes"` // 0 = unknown
 	State       State        `json:"state"`
 	Reasons     []Reason     `json:"bad_rows"`
 	Events      []Event      `json:"events"`      // newest first
@@ -182,7 +182,7 @@ func (r *Run) runJSON() runJSON {
 	return out
 }
 
-// sortedReasons has the most frequent first.
+// sortedReasons are the reasons, the most frequent first.
 func (r *Run) sortedReasons() []Reason {
 	all := []Reason{}
 	for _, reason := range r.reasons {
@@ -197,17 +197,17 @@ func (r *Run) sortedReasons() []Reason {
 	return all
 }
 
-func (r *Run) picture(w http.ResponseWriter, req *http.Request) {
+func (r *Run) serveImage(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
-	png := r.pictures.data[req.PathValue("key")]
+	png := r.images.data[req.PathValue("key")]
 	r.mu.Unlock()
 	if png == nil {
 		http.NotFound(w, req)
 		return
 	}
 	w.Header().Set("Content-Type", "image/png")
-	w.Header().Set("Cache-Control", "max-age=86400, immutable") // named by its contents
-	w.Write(png)                                                // who has gone away wants no error
+	w.Header().Set("Cache-Control", "max-age=86400, immutable") // the key is a hash of the content
+	w.Write(png)                                                // an error means that the client has gone
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -217,5 +217,5 @@ func answer(w http.ResponseWriter, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(data) // as above
+	w.Write(data) // see serveImage
 }

@@ -25,7 +25,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// TestListen: a port of its own, and one line for a port that is taken.
+// TestListen: a free port is served until Close; a port in use is an error of one line.
 func TestListen(t *testing.T) {
 	r, _ := begin(3)
 	s, err := Listen("127.0.0.1:0", r)
@@ -35,14 +35,14 @@ func TestListen(t *testing.T) {
 	}
 	taken := strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/")
 	if _, err := Listen(taken, r); err == nil || !strings.Contains(err.Error(), taken) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("listening on a port that is taken: %v", err)
+		t.Errorf("a port in use: %v", err)
 	}
 	answer, err := http.Get(s.URL + "api/run")
 	must(t, err)
 	answer.Body.Close()
 	must(t, s.Close())
 	if _, err := http.Get(s.URL); err == nil {
-		t.Error("it goes on after Close")
+		t.Error("served after Close")
 	}
 	everywhere, err := Listen("0.0.0.0:0", r)
 	must(t, err)
@@ -52,7 +52,7 @@ func TestListen(t *testing.T) {
 	must(t, everywhere.Close())
 }
 
-// TestGuard: only this machine's names, only reading.
+// TestGuard: only names of this machine and only GET and HEAD are accepted.
 func TestGuard(t *testing.T) {
 	r, _ := begin(3)
 	h := guard([]string{"localhost", "trainer.lan"}, r.handler())
@@ -106,7 +106,7 @@ func get(t testing.TB, h http.Handler, path string) (*httptest.ResponseRecorder,
 	return w, body
 }
 
-// TestAPI checks what the page is told.
+// TestAPI checks the page's JSON.
 func TestAPI(t *testing.T) {
 	r, _ := begin(100)
 	h := r.handler()
@@ -117,7 +117,7 @@ func TestAPI(t *testing.T) {
 		t.Errorf("%+v", run)
 	}
 	if strings.Contains(string(body), "<script") {
-		t.Error("JSON has a tag of HTML in it")
+		t.Error("JSON contains an HTML tag")
 	}
 	samples := run.Validations[0].Samples
 	if len(samples) != 2 || samples[0].Pictures[0] != samples[1].Pictures[0] {
@@ -125,7 +125,7 @@ func TestAPI(t *testing.T) {
 	}
 	w, png := get(t, h, "/api/pictures/"+samples[0].Pictures[0])
 	if w.Header().Get("Content-Type") != "image/png" || !strings.HasPrefix(string(png), "\x89PNG") {
-		t.Errorf("a picture is %s, %q…", w.Header().Get("Content-Type"), png[:min(8, len(png))])
+		t.Errorf("an image is %s, %q…", w.Header().Get("Content-Type"), png[:min(8, len(png))])
 	}
 	_, body = get(t, h, "/api/curves")
 	var curves map[string]struct {
@@ -136,12 +136,12 @@ func TestAPI(t *testing.T) {
 	for name, points := range map[string]int{"loss": 100, "smooth": 100, "val": 1, "tokens_per_s": 100, "lr": 100, "grad_norm": 100, "memory_bytes": 100} {
 		c := curves[name]
 		if len(c.Step) != points || len(c.Mean) != points || len(c.Min) != len(c.Max) {
-			t.Errorf("%s has %d steps, %d means, %d least, %d largest", name, len(c.Step), len(c.Mean), len(c.Min), len(c.Max))
+			t.Errorf("%s has %d steps, %d means, %d minima, %d maxima", name, len(c.Step), len(c.Mean), len(c.Min), len(c.Max))
 		}
 	}
 }
 
-// TestBeforeTheFirstStep: nothing is known yet, and everything answers.
+// TestBeforeTheFirstStep: every path responds before the run starts.
 func TestBeforeTheFirstStep(t *testing.T) {
 	h := New(Options{}).handler()
 	for path, want := range map[string]string{"/api/run": `"validations":[]`, "/api/curves": `"step":[]`, "/metrics": "vlmtool_train_steps_total 0"} {
@@ -151,7 +151,7 @@ func TestBeforeTheFirstStep(t *testing.T) {
 	}
 }
 
-// TestMetrics holds /metrics to Prometheus' conventions.
+// TestMetrics checks /metrics against Prometheus's conventions.
 func TestMetrics(t *testing.T) {
 	r, _ := begin(100)
 	problems, err := testutil.GatherAndLint(r.registry())
@@ -171,7 +171,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// BenchmarkCurves answers for a run of a million steps.
+// BenchmarkCurves is a response for a run of a million steps.
 func BenchmarkCurves(b *testing.B) {
 	r, o := begin(1)
 	for i := 2; i <= 1_000_000; i++ {

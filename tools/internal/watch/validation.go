@@ -7,7 +7,7 @@ import (
 	"patchwork/vlm"
 )
 
-// Validation is what a run said about held-out rows.
+// Validation has a run's answers on held-out rows.
 type Validation struct {
 	Step    int      `json:"step"`
 	Loss    *float64 `json:"loss"`
@@ -19,23 +19,23 @@ type Sample struct {
 	Question string   `json:"question"`
 	Truth    string   `json:"truth"`
 	Answer   string   `json:"answer"`
-	Pictures []string `json:"pictures"` // their keys
+	Pictures []string `json:"pictures"` // keys of the images
 }
 
-// keepValidations and keepPictures bound what a long run piles up. A run asks
-// about the same few pictures again and again.
+// keepValidations and keepImages bound the memory of a long run. Validations use the same
+// few images.
 const (
 	keepValidations = 100
-	keepPictures    = 64
+	keepImages      = 64
 )
 
-// pictures are PNGs by the hash of their contents, oldest first in order.
-type pictures struct {
+// imageStore has PNGs by the hash of their content; order has the oldest first.
+type imageStore struct {
 	data  map[string][]byte
 	order []string
 }
 
-func (p *pictures) add(png []byte) (key string) {
+func (p *imageStore) add(png []byte) (key string) {
 	sum := sha256.Sum256(png)
 	key = hex.EncodeToString(sum[:12])
 	if p.data[key] != nil {
@@ -44,7 +44,7 @@ func (p *pictures) add(png []byte) (key string) {
 	if p.data == nil {
 		p.data = map[string][]byte{}
 	}
-	if len(p.order) == keepPictures {
+	if len(p.order) == keepImages {
 		delete(p.data, p.order[0])
 		p.order = p.order[1:]
 	}
@@ -52,7 +52,7 @@ func (p *pictures) add(png []byte) (key string) {
 	return key
 }
 
-// pngs are a sample's pictures. One that cannot be encoded is left out.
+// pngs are a sample's images as PNG; one that cannot be encoded is skipped.
 func pngs(s vlm.Sample) (all [][]byte) {
 	for n := range s.Pictures {
 		if png, err := s.PNG(n); err == nil {
@@ -69,16 +69,16 @@ func (r *Run) validation(m vlm.ValMetrics) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.validated(m)
-	r.show(m, encoded)
+	r.addValLoss(m)
+	r.addValidation(m, encoded)
 }
 
-// earlier takes the validations that a resumed run has behind it. They ask about the
-// same few rows, whose pictures are encoded once.
+// earlier adds the validations before the resumed step. They use the same few rows, whose
+// images are encoded once.
 func (r *Run) earlier(all []vlm.ValMetrics) {
 	byRow := map[int][][]byte{}
 	for _, m := range all {
-		r.validated(m)
+		r.addValLoss(m)
 		var encoded [][][]byte
 		for _, s := range m.Samples {
 			if _, known := byRow[s.Row]; !known {
@@ -86,19 +86,19 @@ func (r *Run) earlier(all []vlm.ValMetrics) {
 			}
 			encoded = append(encoded, byRow[s.Row])
 		}
-		if len(encoded) > 0 { // else a version wrote it that kept none
-			r.show(m, encoded)
+		if len(encoded) > 0 { // versions without samples have none
+			r.addValidation(m, encoded)
 		}
 	}
 }
 
-// show keeps a validation's samples, whose pictures are PNGs, for the page.
-func (r *Run) show(m vlm.ValMetrics, encoded [][][]byte) {
-	v := Validation{Step: m.Step, Loss: known(m.ValLoss), Samples: []Sample{}}
+// addValidation keeps a validation's samples, with their images as PNGs, for the page.
+func (r *Run) addValidation(m vlm.ValMetrics, encoded [][][]byte) {
+	v := Validation{Step: m.Step, Loss: finite(m.ValLoss), Samples: []Sample{}}
 	for i, s := range m.Samples {
 		shown := Sample{Question: s.Question, Truth: s.Truth, Answer: s.Answer, Pictures: []string{}}
 		for _, png := range encoded[i] {
-			shown.Pictures = append(shown.Pictures, r.pictures.add(png))
+			shown.Pictures = append(shown.Pictures, r.images.add(png))
 		}
 		v.Samples = append(v.Samples, shown)
 	}
@@ -108,9 +108,9 @@ func (r *Run) show(m vlm.ValMetrics, encoded [][][]byte) {
 	r.validations = append(r.validations, v)
 }
 
-// validated takes what metrics.jsonl holds of a validation too.
-func (r *Run) validated(m vlm.ValMetrics) {
-	if r.state.ValLoss = known(m.ValLoss); r.state.ValLoss != nil {
+// addValLoss adds a validation's loss, as in metrics.jsonl.
+func (r *Run) addValLoss(m vlm.ValMetrics) {
+	if r.state.ValLoss = finite(m.ValLoss); r.state.ValLoss != nil {
 		r.curves.Val.Add(m.Step, m.ValLoss)
 	}
 }

@@ -1,5 +1,5 @@
-// Asks the run for its figures once a second and shows them. Whatever comes from
-// the data or the model is set as text, never as HTML.
+// Fetches the run's state once a second and shows it. Text from the data or the model is
+// set as text, never as HTML.
 import { Chart } from './chart.js';
 import { bytes, dollars, duration, number, whole } from './format.js';
 
@@ -13,18 +13,18 @@ const lossSeries = [
 ];
 const charts = [
   new Chart($('chart-loss'), lossSeries, { log: true }),
-  new Chart($('chart-tokens'), figure('tokens_per_s'), { write: whole, tick: short }),
+  new Chart($('chart-tokens'), noisy('tokens_per_s'), { write: whole, tick: short }),
   new Chart($('chart-lr'), [{ key: 'lr', name: 'learning rate' }]),
-  new Chart($('chart-norm'), figure('grad_norm'), { log: true }),
+  new Chart($('chart-norm'), noisy('grad_norm'), { log: true }),
   new Chart($('chart-memory'), [{ key: 'memory_bytes', name: 'memory' }], { write: bytes, tick: (n) => bytes(n).replace('.0 ', ' '), base: 2 }),
 ];
 
-// figure is one that varies from step to step: its range, and its mean.
-function figure(key) {
+// noisy is a metric that varies from step to step: its range and its mean.
+function noisy(key) {
   return [{ key, name: 'each step', style: 'band' }, { key, name: 'mean', smooth: true }];
 }
 
-let run = null; // as it was last told
+let run = null; // the last response of /api/run
 let shownStep = -1, chosen = null; // chosen: a validation's step; null = the newest
 
 function short(n) {
@@ -51,7 +51,7 @@ function showHead({ state: s, ...r }) {
 
 function showPhase(phase) {
   $('state').dataset.phase = phase;
-  $('phase').textContent = phase === 'gone' ? 'the run cannot be reached' : phase;
+  $('phase').textContent = phase === 'gone' ? 'no connection to the run' : phase;
 }
 
 function showTiles({ state: s, ...r }) {
@@ -59,11 +59,11 @@ function showTiles({ state: s, ...r }) {
     ['Loss', s.loss, number],
     ['Held-out loss', s.val_loss, number],
     ['Tokens a second', s.tokens_per_s || null, whole],
-    ['Pictures a second', s.images_per_s || null, number],
+    ['Images a second', s.imagesper_s || null, number],
     ['Of peak', s.peak_fraction, (x) => `${(100 * x).toFixed(1)}%`],
     [r.device_memory_bytes ? `Of ${bytes(r.device_memory_bytes)}` : 'Memory', s.memory_bytes || null, bytes],
-    ['Rows not used', s.bad_rows, whole, s.bad_rows > 0],
-    ['Steps left out', s.skipped_steps, whole, s.skipped_steps > 0],
+    ['Rows skipped', s.bad_rows, whole, s.bad_rows > 0],
+    ['Steps skipped', s.skipped_steps, whole, s.skipped_steps > 0],
     ['Time left', s.seconds_left, duration],
     ['Cost left', s.dollars_left, dollars],
   ];
@@ -88,7 +88,7 @@ function showSamples({ validations }) {
   if ($('samples').dataset.key === key) return;
   $('samples').dataset.key = key;
   $('samples').replaceChildren(...v.samples.map(sampleCard));
-  if (!v.samples.length) $('samples').append(element('p', 'none', 'No held-out row could be asked.'));
+  if (!v.samples.length) $('samples').append(element('p', 'none', 'No held-out samples.'));
 }
 
 function sampleCard(s) {
@@ -96,7 +96,7 @@ function sampleCard(s) {
   for (const key of s.pictures) {
     const img = element('img');
     img.src = `api/pictures/${encodeURIComponent(key)}`;
-    img.alt = 'the picture that is asked about';
+    img.alt = 'the image of the question';
     pictures.append(img);
   }
   const right = s.answer.trim() === s.truth.trim();

@@ -6,9 +6,9 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// trouble are the complaints of a browser: exceptions of scripts, what the policy
-// blocked, what could not be loaded.
-func trouble(event any) []string {
+// problem is what a browser reports: exceptions of scripts, blocked by policy, failed to
+// load.
+func problem(event any) []string {
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
 		return []string{"exception: " + e.ExceptionDetails.Text}
