@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	tile      = 256 // a word's heat map
-	tileGap   = 28
-	columns   = 4
-	miniGap   = 8
-	miniLine  = 18 // a line of text under one
-	mostMinis = 8  // heat maps of layers under a word
-	cardText  = 74
+	tile     = 256 // side of a word's heat map
+	tileGap  = 28
+	columns  = 4
+	miniGap  = 8
+	miniLine = 18 // height of a line of text under a small map
+	maxMinis = 8  // small heat maps of layers under a word
+	cardText = 74
 )
 
-// The parts of a word's attention, as a bar shows them.
+// Colours of the parts of a word's attention in its bar.
 var shareColors = []color.RGBA{{233, 98, 42, 255}, {96, 125, 156, 255}, {178, 190, 201, 255}}
 
-// Asked is what was asked and seen.
-type Asked struct {
-	Prompt   string
-	Pictures []image.Image // as the model sees them
+// Input is the model's input.
+type Input struct {
+	Prompt string
+	Images []image.Image // resized and cropped, as the model reads them
 }
 
-// Attention draws where a model looked before it said each word.
-func Attention(path string, q Asked, e vlm.Explained) error {
+// Attention draws the attention on the images for each word of an answer.
+func Attention(path string, q Input, e vlm.Explained) error {
 	cards := 1 + len(e.Words)
 	across := min(cards, columns)
 	width := 2*margin + across*tile + (across-1)*tileGap
@@ -39,8 +39,8 @@ func Attention(path string, q Asked, e vlm.Explained) error {
 		return err
 	}
 	question := Wrap(f.title, q.Prompt, width-2*margin, 2)
-	note := Wrap(f.text, fmt.Sprintf("The attention with which the model predicted each word of its answer, the mean of %s and %s. "+
-		"It shows where the vector that predicts the word read from, not what the answer depends on.", count(e.Heads, "head"), count(e.Layers, "layer")), width-2*margin, 4)
+	note := Wrap(f.text, fmt.Sprintf("Attention at the step that predicted each word of the answer, mean of %s and %s. "+
+		"It shows which tokens the prediction attended to, not what the answer depends on.", count(e.Heads, "head"), count(e.Layers, "layer")), width-2*margin, 4)
 	bands := layerBands(e.Layers)
 	minis := min(len(bands), 4)
 	miniSide := (tile - (minis-1)*miniGap) / minis
@@ -63,35 +63,35 @@ func Attention(path string, q Asked, e vlm.Explained) error {
 	}
 	scale := 0.0
 	for _, w := range e.Words {
-		scale = max(scale, strongest(w.Mean))
+		scale = max(scale, maxShare(w.Mean))
 	}
 	for i := range cards {
 		at := image.Pt(margin+i%columns*(tile+tileGap), top+i/columns*card)
 		if i == 0 {
-			s.seen(at, q, e.Grid)
+			s.input(at, q, e.Grid)
 			continue
 		}
 		s.word(at, q, e, e.Words[i-1], scale, bands, miniSide)
 	}
-	s.key(image.Pt(margin, top+rows*card-16), scale, e)
+	s.legend(image.Pt(margin, top+rows*card-16), scale, e)
 	return s.Save(path)
 }
 
-// seen draws the pictures and their grid.
-func (s *Sheet) seen(at image.Point, q Asked, grid int) {
-	h := mosaicHeight(tile, len(q.Pictures))
-	for i, r := range mosaic(at, tile, len(q.Pictures)) {
-		s.picture(r, q.Pictures[i])
+// input draws the images and their grid.
+func (s *Sheet) input(at image.Point, q Input, grid int) {
+	h := mosaicHeight(tile, len(q.Images))
+	for i, r := range mosaic(at, tile, len(q.Images)) {
+		s.drawImage(r, q.Images[i])
 		s.grid(r, grid)
 	}
-	s.Write(s.bold, Ink, at.X, at.Y+h+24, "what it sees")
-	size := q.Pictures[0].Bounds().Dx()
+	s.Write(s.bold, Ink, at.X, at.Y+h+24, "model input")
+	size := q.Images[0].Bounds().Dx()
 	s.Write(s.small, Soft, at.X, at.Y+h+44, fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size, size, grid, grid, size/grid, size/grid))
 }
 
 // word draws one word's heat map, the bar of its shares, and its layers.
-func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
-	h, mini := mosaicHeight(tile, len(q.Pictures)), mosaicHeight(miniSide, len(q.Pictures))
+func (s *Sheet) word(at image.Point, q Input, e vlm.Explained, w vlm.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
+	h, mini := mosaicHeight(tile, len(q.Images)), mosaicHeight(miniSide, len(q.Images))
 	s.heat(at, tile, q, e.Grid, w.Mean, scale)
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
 	x := float64(at.X)
@@ -100,13 +100,13 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 		s.fill(image.Rect(int(math.Round(x)), at.Y+h+34, int(math.Round(next)), at.Y+h+42), shareColors[i])
 		x = next
 	}
-	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the picture; by layer, own scales:", percent(w.Mean.Picture())))
+	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the image; by layer, own scales:", percent(w.Mean.Picture())))
 	for i, band := range bands {
 		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
-		look := vlm.MeanLook(w.Layers[band[0]:band[1]])
-		s.heat(p, miniSide, q, e.Grid, look, strongest(look))
-		middle, share := p.X+miniSide/2, percent(look.Picture())
-		if e.Layers <= mostMinis {
+		attention := vlm.MeanLook(w.Layers[band[0]:band[1]])
+		s.heat(p, miniSide, q, e.Grid, attention, maxShare(attention))
+		middle, share := p.X+miniSide/2, percent(attention.Picture())
+		if e.Layers <= maxMinis {
 			s.center(s.small, Soft, middle, p.Y+mini+14, fmt.Sprintf("%d: %s", band[0]+1, share))
 			continue
 		}
@@ -115,25 +115,25 @@ func (s *Sheet) word(at image.Point, q Asked, e vlm.Explained, w vlm.ExplainedWo
 	}
 }
 
-// heat lays a look over the faded pictures, which fill a square together.
-func (s *Sheet) heat(at image.Point, side int, q Asked, grid int, look vlm.Look, scale float64) {
-	for i, r := range mosaic(at, side, len(q.Pictures)) {
-		s.picture(r, q.Pictures[i])
+// heat draws an attention map over the faded images, which share a square.
+func (s *Sheet) heat(at image.Point, side int, q Input, grid int, attention vlm.Look, scale float64) {
+	for i, r := range mosaic(at, side, len(q.Images)) {
+		s.drawImage(r, q.Images[i])
 		s.fade(r)
-		for p, share := range look.Patches[i*grid*grid : (i+1)*grid*grid] {
+		for p, share := range attention.Patches[i*grid*grid : (i+1)*grid*grid] {
 			s.fill(cell(r, grid, p), heatOver(share/max(scale, 1e-12)))
 		}
 		s.frame(r, line)
 	}
 }
 
-// heatOver is the heat scale's colour, which hides the picture the more it says.
+// heatOver is the heat scale's colour; its opacity grows with the value.
 func heatOver(v float64) color.Color {
 	c := heat.at(v)
 	return color.NRGBA{c.R, c.G, c.B, uint8(40 + 190*math.Sqrt(math.Min(1, v)))}
 }
 
-// fade makes a part of the sheet grey and light, so that colours over it are read.
+// fade makes a part of the sheet light grey, so that colours over it are readable.
 func (s *Sheet) fade(r image.Rectangle) {
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		for x := r.Min.X; x < r.Max.X; x++ {
@@ -143,11 +143,11 @@ func (s *Sheet) fade(r image.Rectangle) {
 	}
 }
 
-// key says what the colours mean.
-func (s *Sheet) key(at image.Point, scale float64, e vlm.Explained) {
+// legend explains the colours.
+func (s *Sheet) legend(at image.Point, scale float64, e vlm.Explained) {
 	s.bar(at.Add(image.Pt(0, 12)), 120, "one patch's share", "0", percent(scale), func(v float64) color.Color { return over(heatOver(v), color.RGBA{230, 230, 230, 255}) })
 	x := at.X
-	for i, name := range []string{"picture", "prompt", "answer so far"} {
+	for i, name := range []string{"image", "prompt", "answer so far"} {
 		s.fill(image.Rect(x, at.Y+28, x+12, at.Y+40), shareColors[i])
 		x = s.Write(s.text, Soft, x+18, at.Y+39, name) + 18
 	}

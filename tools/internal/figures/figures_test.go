@@ -21,8 +21,8 @@ func TestSimilarity(t *testing.T) {
 	}
 }
 
-// TestPositions: with columns that are all alike and rows that are one another's
-// opposites, the maps are red in a position's own half and blue in the other.
+// TestPositions: with equal columns and two opposite halves of rows, the maps are red in a
+// position's own half and blue in the other.
 func TestPositions(t *testing.T) {
 	rows, columns := [][]float32{{1, 0}, {1, 0}, {-1, 0}, {-1, 0}}, [][]float32{{0, 0}, {0, 0}, {0, 0}, {0, 0}}
 	path := filepath.Join(t.TempDir(), "positions.png")
@@ -44,8 +44,8 @@ func TestPositions(t *testing.T) {
 	}
 }
 
-// TestPrincipal: filters made of two patterns, one four times as strong, have these
-// as their components, with 16/17 and 1/17 of the energy.
+// TestPrincipal: filters made of two patterns, one four times as strong, have these as
+// components with 16/17 and 1/17 of the energy.
 func TestPrincipal(t *testing.T) {
 	a, b := make([]float32, 12), make([]float32, 12)
 	for i := range a {
@@ -71,7 +71,7 @@ func TestPrincipal(t *testing.T) {
 			along += v * float64(want[j])
 		}
 		if length := math.Sqrt(dot64(parts[i]) * 12); math.Abs(math.Abs(along)/length-1) > 1e-9 {
-			t.Errorf("component %d lies at a cosine of %g to its pattern", i, along/length)
+			t.Errorf("component %d has a cosine of %g to its pattern", i, along/length)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "filters.png")
@@ -79,7 +79,7 @@ func TestPrincipal(t *testing.T) {
 	open(t, path)
 	filters[0][0] = float32(math.NaN())
 	if _, _, err := principal(filters, 8); err == nil {
-		t.Error("a filter that is not a number has components")
+		t.Error("a NaN in a filter was accepted")
 	}
 }
 
@@ -90,8 +90,7 @@ func dot64(v []float64) (sum float64) {
 	return sum
 }
 
-// TestPatches: the patch that has an edge in it is found, named and enlarged with
-// its own pixels.
+// TestPatches: the patch with an edge is enlarged.
 func TestPatches(t *testing.T) {
 	const side, patch = 32, 8
 	pixels := slices.Repeat([]byte{250}, 3*side*side)
@@ -100,8 +99,8 @@ func TestPatches(t *testing.T) {
 			copy(pixels[3*(y*side+x):], []byte{200, 10, 30})
 		}
 	}
-	if got := livelyPatches(pixels, side, patch, 2); !slices.Equal(got, []int{9, 15}) {
-		t.Errorf("patches %v are enlarged, want 9 with the edge and 15, the last of the plain ones", got)
+	if got := variedPatches(pixels, side, patch, 2); !slices.Equal(got, []int{9, 15}) {
+		t.Errorf("patches %v are enlarged, want 9 with the edge and 15, the last plain one", got)
 	}
 	path := filepath.Join(t.TempDir(), "patches.png")
 	must(t, Patches(path, pixels, side, patch))
@@ -114,6 +113,6 @@ func TestPatches(t *testing.T) {
 		found = found || upper == color.Color(color.RGBA{200, 10, 30, 255}) && lower == color.Color(color.RGBA{250, 250, 250, 255})
 	}
 	if !found {
-		t.Error("no enlarged patch is red above and white below")
+		t.Error("no enlarged patch is red at the top and white at the bottom")
 	}
 }

@@ -18,9 +18,8 @@ const (
 	filterRows = 1
 )
 
-// Filters draws the principal components of a first linear layer's filters, [D] of
-// 3·patch·patch weights each in channel, row and column order: the patterns that the
-// vector of a patch tells apart most, as colours around grey.
+// Filters draws the principal components of the first linear layer's filters, [D] of
+// 3·patch·patch weights each in channel, row and column order, as colours around grey.
 func Filters(path string, filters [][]float32, patch int) error {
 	parts, shares, err := principal(filters, filterWide*filterRows)
 	if err != nil {
@@ -31,47 +30,45 @@ func Filters(path string, filters [][]float32, patch int) error {
 	if err != nil {
 		return err
 	}
-	s.Write(s.title, Ink, margin, margin+14, "What the first layer looks for in a patch")
+	s.Write(s.title, Ink, margin, margin+14, "What the first layer responds to in a patch")
 	s.Write(s.text, Soft, margin, margin+36, fmt.Sprintf("the principal components of its %d filters of %d×%d×3 weights, and their share of the filters' energy", len(filters), patch, patch))
 	for i, part := range parts {
 		at := image.Pt(margin+i%filterWide*(filterSide+filterGap), margin+56+i/filterWide*(filterSide+34))
 		r := image.Rectangle{at, at.Add(image.Pt(filterSide, filterSide))}
-		s.picture(r, pattern(part, patch))
+		s.drawImage(r, pattern(part, patch))
 		s.frame(r, line)
 		s.center(s.small, Soft, at.X+filterSide/2, at.Y+filterSide+16, percent(shares[i]))
 	}
 	return s.Save(path)
 }
 
-// pattern is a filter as a picture: its largest weight is full colour, 0 grey.
+// pattern is a filter as an image: the largest weight is full colour, 0 is grey.
 func pattern(filter []float64, patch int) image.Image {
-	most, n := 0.0, patch*patch
+	peak, n := 0.0, patch*patch
 	for _, v := range filter {
-		most = math.Max(most, math.Abs(v))
+		peak = math.Max(peak, math.Abs(v))
 	}
 	img := image.NewRGBA(image.Rect(0, 0, patch, patch))
 	for i := range n {
 		level := func(channel int) uint8 {
-			return uint8(math.Round(127.5 + 127.5*filter[channel*n+i]/math.Max(most, 1e-12)))
+			return uint8(math.Round(127.5 + 127.5*filter[channel*n+i]/math.Max(peak, 1e-12)))
 		}
 		img.SetRGBA(i%patch, i/patch, color.RGBA{level(0), level(1), level(2), 255})
 	}
 	return img
 }
 
-// What principal iterates with: a few directions more than are shown let those
-// converge, by the ratio of the energies of the last shown and the first left out at
-// each step.
+// Subspace iteration of principal. More directions than are drawn speed up convergence,
+// whose rate is the ratio of the energies of the first dropped and the last drawn one.
 const (
 	blockDirections = 32
 	blockSteps      = 20
 )
 
-// principal returns the most important directions of filters, and which part of the
-// sum of squares of all weights lies in each. It is subspace iteration with a
-// Rayleigh-Ritz step at the end: a whole decomposition takes minutes for the 2048
-// filters of a large model.
-func principal(filters [][]float32, most int) (parts [][]float64, shares []float64, err error) {
+// principal returns the first principal components of filters and their shares of the
+// sum of squares of all weights. It is subspace iteration with a final Rayleigh-Ritz step;
+// a full decomposition takes minutes for the 2048 filters of a large model.
+func principal(filters [][]float32, limit int) (parts [][]float64, shares []float64, err error) {
 	n, width := len(filters), len(filters[0])
 	a := mat.NewDense(n, width, nil)
 	for i, f := range filters {
@@ -86,33 +83,33 @@ func principal(filters [][]float32, most int) (parts [][]float64, shares []float
 	random := rand.New(rand.NewPCG(1, 2))
 	directions := mat.NewDense(width, min(blockDirections, n, width), nil)
 	directions.Apply(func(_, _ int, _ float64) float64 { return random.NormFloat64() }, directions)
-	var seen mat.Dense
+	var projected mat.Dense
 	for range blockSteps {
 		orthogonalise(directions)
-		seen.Mul(a, directions)
-		directions.Mul(a.T(), &seen)
+		projected.Mul(a, directions)
+		directions.Mul(a.T(), &projected)
 	}
 	orthogonalise(directions)
-	seen.Mul(a, directions)
+	projected.Mul(a, directions)
 	var gram mat.SymDense
-	gram.SymOuterK(1, seen.T())
+	gram.SymOuterK(1, projected.T())
 	var eigen mat.EigenSym
 	if !eigen.Factorize(&gram, true) {
 		return nil, nil, errors.New("the first layer's filters have no principal components")
 	}
 	values := eigen.Values(nil) // ascending
-	var turn, components mat.Dense
-	eigen.VectorsTo(&turn)
-	components.Mul(directions, &turn)
-	for i := len(values) - 1; i >= 0 && len(parts) < most && values[i] > 1e-9*energy; i-- {
+	var rotation, components mat.Dense
+	eigen.VectorsTo(&rotation)
+	components.Mul(directions, &rotation)
+	for i := len(values) - 1; i >= 0 && len(parts) < limit && values[i] > 1e-9*energy; i-- {
 		parts = append(parts, mat.Col(nil, i, &components))
 		shares = append(shares, values[i]/energy)
 	}
 	return parts, shares, nil
 }
 
-// orthogonalise makes a matrix's columns orthonormal, or 0 where they depend on
-// those before: Gram-Schmidt, twice.
+// orthogonalise makes a matrix's columns orthonormal, or 0 where they depend on earlier
+// ones: Gram-Schmidt, twice.
 func orthogonalise(m *mat.Dense) {
 	rows, columns := m.Dims()
 	for j := range columns {

@@ -15,30 +15,29 @@ import (
 	"patchwork/vlm"
 )
 
-// mosaic divides a square among so many pictures, in reading order, rows of them
-// without one left out.
-func mosaic(at image.Point, side, pictures int) []image.Rectangle {
-	across, gap := mosaicAcross(pictures), 0
-	if pictures > 1 {
+// mosaic divides a square among n images in reading order.
+func mosaic(at image.Point, side, n int) []image.Rectangle {
+	across, gap := mosaicAcross(n), 0
+	if n > 1 {
 		gap = 2
 	}
 	var out []image.Rectangle
-	for i := range pictures {
+	for i := range n {
 		x, y := i%across, i/across
 		out = append(out, image.Rect(at.X+x*side/across, at.Y+y*side/across, at.X+(x+1)*side/across-gap, at.Y+(y+1)*side/across-gap))
 	}
 	return out
 }
 
-func mosaicAcross(pictures int) int { return int(math.Ceil(math.Sqrt(float64(pictures)))) }
+func mosaicAcross(n int) int { return int(math.Ceil(math.Sqrt(float64(n)))) }
 
-// mosaicHeight is how much of the square's height they take.
-func mosaicHeight(side, pictures int) int {
-	across := mosaicAcross(pictures)
-	return (pictures + across - 1) / across * side / across
+// mosaicHeight is the part of the square's height that n images take.
+func mosaicHeight(side, n int) int {
+	across := mosaicAcross(n)
+	return (n + across - 1) / across * side / across
 }
 
-// printable shows what is no letter as one sign.
+// printable replaces control characters.
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r
@@ -46,25 +45,25 @@ func printable(r rune) rune {
 	return unicode.ReplacementChar
 }
 
-// cell is where patch p of a grid lies in a rectangle.
+// cell is the rectangle of patch p of a grid.
 func cell(r image.Rectangle, grid, p int) image.Rectangle {
 	row, column := p/grid, p%grid
 	return image.Rect(r.Min.X+column*r.Dx()/grid, r.Min.Y+row*r.Dy()/grid, r.Min.X+(column+1)*r.Dx()/grid, r.Min.Y+(row+1)*r.Dy()/grid)
 }
 
-// layerBands divides layers into at most mostMinis runs of neighbours [from,to).
+// layerBands divides layers into at most maxMinis runs of neighbours [from,to).
 func layerBands(layers int) (bands [][2]int) {
-	n := min(layers, mostMinis)
+	n := min(layers, maxMinis)
 	for i := range n {
 		bands = append(bands, [2]int{i * layers / n, (i + 1) * layers / n})
 	}
 	return bands
 }
 
-// strongest is the largest share of a patch.
-func strongest(l vlm.Look) float64 { return slices.Max(l.Patches) }
+// maxShare is the largest share of a patch.
+func maxShare(l vlm.Look) float64 { return slices.Max(l.Patches) }
 
-// percent writes a share with as many digits as it is worth.
+// percent formats a share, below 10% with a decimal.
 func percent(v float64) string {
 	if v < 0.0995 {
 		return fmt.Sprintf("%.1f%%", 100*v)
@@ -80,16 +79,16 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// over is what a translucent colour gives over another.
+// over blends a translucent colour over another.
 func over(c color.Color, below color.RGBA) color.Color {
 	r, g, b, a := c.RGBA()
 	mix := func(v uint32, under uint8) uint8 { return uint8((v + uint32(under)*257*(0xffff-a)/0xffff) >> 8) }
 	return color.RGBA{mix(r, below.R), mix(g, below.G), mix(b, below.B), 255}
 }
 
-// livelyPatches are the patches whose pixels differ most among themselves, in reading
-// order, and one of those that differ least.
-func livelyPatches(pixels []byte, side, patch, most int) []int {
+// variedPatches are the patches with the largest variance of pixels, in reading order, and
+// the one with the smallest.
+func variedPatches(pixels []byte, side, patch, limit int) []int {
 	grid := side / patch
 	spread := make([]float64, grid*grid)
 	order := make([]int, grid*grid)
@@ -109,20 +108,20 @@ func livelyPatches(pixels []byte, side, patch, most int) []int {
 		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(spread[b], spread[a]) })
-	if len(order) > most {
-		order = append(order[:most-1:most-1], order[len(order)-1])
+	if len(order) > limit {
+		order = append(order[:limit-1:limit-1], order[len(order)-1])
 	}
 	slices.Sort(order)
 	return order
 }
 
-// thousands writes 3072 as "3,072".
+// thousands formats 3072 as "3,072".
 func thousands(n int) string { return message.NewPrinter(language.English).Sprintf("%d", n) }
 
-// miniText is the height of what stands under the heat map of a layer, or of a band
-// of layers, which needs two lines.
+// miniText is the height of the text under a small map: a line for a layer, two for a band
+// of layers.
 func miniText(layers int) int {
-	if layers > mostMinis {
+	if layers > maxMinis {
 		return 2 * miniLine
 	}
 	return miniLine

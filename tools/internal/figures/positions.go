@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	mostMaps  = 8   // small maps along a side
-	mapSide   = 56  // one of them, about
+	maxMaps   = 8   // small maps along a side
+	mapSide   = 56  // side of a small map, approximately
 	mapGap    = 7   //
-	tableSide = 200 // rows by rows, columns by columns
+	tableSide = 200 // side of the table of rows and of columns
 	tableGap  = 56
 )
 
-// Positions draws how alike a model's position embeddings are, given as the vectors
-// of the rows and of the columns [Grid][D]: a small map for each position, of its
-// cosine similarity with all others, and the rows' and columns' among themselves.
+// Positions draws the similarity of a model's position embeddings, given as the vectors of
+// rows and columns [Grid][D]: for each position a small map of its cosine similarity with
+// all others, and tables of the rows and of the columns.
 func Positions(path string, rows, columns [][]float32) error {
 	grid := len(rows)
-	shown := evenly(grid, mostMaps)
+	shown := evenly(grid, maxMaps)
 	mapSide := max(1, mapSide/grid) * grid // cells of whole pixels
 	maps := len(shown)*mapSide + (len(shown)-1)*mapGap
 	height := max(maps, 2*tableSide+tableGap)
@@ -29,8 +29,8 @@ func Positions(path string, rows, columns [][]float32) error {
 		return err
 	}
 	top := margin + 66
-	s.Write(s.title, Ink, margin, margin+14, "How alike the position embeddings are")
-	s.Write(s.text, Soft, margin, margin+38, fmt.Sprintf("left: a map of the %d×%d positions for each of them (outlined), y_pos_emb[row] + x_pos_emb[column]", grid, grid))
+	s.Write(s.title, Ink, margin, margin+14, "Similarity of the position embeddings")
+	s.Write(s.text, Soft, margin, margin+38, fmt.Sprintf("left: for each of the %d×%d positions (outlined) a map of all, y_pos_emb[row] + x_pos_emb[column]", grid, grid))
 	similar := Similarity(sums(rows, columns))
 	for i, row := range shown {
 		for j, column := range shown {
@@ -65,12 +65,12 @@ func (s *Sheet) table(at image.Point, name string, similar [][]float64) {
 		}
 	}
 	s.frame(r, line)
-	for _, k := range evenly(n, mostMaps) {
+	for _, k := range evenly(n, maxMaps) {
 		middle := (2*k + 1) * tableSide / (2 * n)
 		s.center(s.small, Soft, at.X+middle, at.Y+tableSide+15, fmt.Sprint(k))
 		s.center(s.small, Soft, at.X-10, at.Y+middle+4, fmt.Sprint(k))
 	}
-	s.center(s.text, Ink, at.X+tableSide/2, at.Y+tableSide+34, name+" among themselves")
+	s.center(s.text, Ink, at.X+tableSide/2, at.Y+tableSide+34, name)
 }
 
 // sums are the vectors of all positions in reading order.
@@ -88,8 +88,7 @@ func sums(rows, columns [][]float32) [][]float32 {
 	return out
 }
 
-// Similarity is the cosine of the angle between each two vectors, 0 where one of
-// them has no length.
+// Similarity is the cosine of each pair of vectors, 0 where one of them is zero.
 func Similarity(vectors [][]float32) [][]float64 {
 	out := make([][]float64, len(vectors))
 	for i, a := range vectors {
@@ -110,10 +109,10 @@ func dot(a, b []float32) (sum float64) {
 	return sum
 }
 
-// evenly chooses at most so many of n numbers, from the first.
-func evenly(n, most int) (chosen []int) {
-	for i := range min(n, most) {
-		chosen = append(chosen, i*n/min(n, most))
+// evenly chooses at most limit of n numbers, evenly spaced from 0.
+func evenly(n, limit int) (chosen []int) {
+	for i := range min(n, limit) {
+		chosen = append(chosen, i*n/min(n, limit))
 	}
 	return chosen
 }

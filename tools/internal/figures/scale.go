@@ -6,13 +6,13 @@ import (
 	"math"
 )
 
-// ramp is a colour scale: evenly spaced colours between which it goes straight.
+// ramp is a colour scale, linear between evenly spaced colours.
 type ramp []color.RGBA
 
 var (
-	// heat is for shares: from pale yellow to dark red, as print survives it.
+	// heat is for shares: pale yellow to dark red, also readable in grey.
 	heat = ramp{{255, 247, 214, 255}, {254, 217, 118, 255}, {253, 153, 66, 255}, {233, 62, 42, 255}, {139, 8, 42, 255}}
-	// balance is for what lies between -1 and 1: blue, white, red.
+	// balance is for values from -1 to 1: blue, white, red.
 	balance = ramp{{24, 82, 158, 255}, {120, 172, 214, 255}, {247, 247, 247, 255}, {238, 150, 112, 255}, {168, 20, 40, 255}}
 )
 
@@ -25,7 +25,7 @@ func (r ramp) at(v float64) color.RGBA {
 	return color.RGBA{mix(r[i].R, r[i+1].R), mix(r[i].G, r[i+1].G), mix(r[i].B, r[i+1].B), 255}
 }
 
-// bar draws a colour scale with a label before it and what its ends mean.
+// bar draws a colour scale with its label and the values of its ends.
 func (s *Sheet) bar(at image.Point, width int, label, low, high string, c func(v float64) color.Color) {
 	x := s.Write(s.text, Soft, at.X, at.Y, label) + 14
 	x = s.Write(s.text, Ink, x, at.Y, low) + 8

@@ -1,5 +1,5 @@
-// Package figures draws what explains a model: where it looked, how it cuts pictures
-// up, what its positions and filters have become.
+// Package figures draws a model: its attention, its patches, its position embeddings and
+// its filters.
 package figures
 
 import (
@@ -21,7 +21,7 @@ import (
 	"patchwork/internal/wholefile"
 )
 
-// The colours of all that is drawn: the ground, and what is written on it.
+// Colours of background and text.
 var (
 	Paper = color.RGBA{251, 250, 248, 255}
 	Ink   = color.RGBA{34, 38, 43, 255}
@@ -47,8 +47,7 @@ func newTypefaces() (t typefaces, err error) {
 	return t, nil
 }
 
-// Face is the Go font, which is part of the program, in a size in pixels. It is for
-// one goroutine at a time.
+// Face is the Go font at a size in pixels. It is not safe for concurrent use.
 func Face(bold bool, size float64) (font.Face, error) {
 	ttf := goregular.TTF
 	if bold {
@@ -61,13 +60,13 @@ func Face(bold bool, size float64) (font.Face, error) {
 	return opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingNone})
 }
 
-// Sheet is a picture that text and pictures are put on.
+// Sheet is an image to draw text and images on.
 type Sheet struct {
 	*image.RGBA
 	typefaces
 }
 
-// NewSheet is empty paper of a size in pixels.
+// NewSheet is an empty sheet with a size in pixels.
 func NewSheet(width, height int) (*Sheet, error) {
 	f, err := newTypefaces()
 	if err != nil {
@@ -92,9 +91,8 @@ func (s *Sheet) frame(r image.Rectangle, c color.Color) {
 	}
 }
 
-// picture scales a picture into a rectangle. One that grows keeps its pixels, so
-// that a reader sees what the model gets.
-func (s *Sheet) picture(r image.Rectangle, img image.Image) {
+// drawImage scales an image into a rectangle; an enlarged one keeps its pixels.
+func (s *Sheet) drawImage(r image.Rectangle, img image.Image) {
 	scaler := xdraw.Scaler(xdraw.CatmullRom)
 	if r.Dx() >= img.Bounds().Dx() {
 		scaler = xdraw.NearestNeighbor
@@ -102,20 +100,20 @@ func (s *Sheet) picture(r image.Rectangle, img image.Image) {
 	scaler.Scale(s, r, img, img.Bounds(), draw.Src, nil)
 }
 
-// Write puts text on a baseline and returns where it ends.
+// Write draws text on a baseline and returns its end.
 func (s *Sheet) Write(face font.Face, c color.Color, x, y int, text string) int {
 	d := font.Drawer{Dst: s, Src: image.NewUniform(c), Face: face, Dot: fixed.P(x, y)}
 	d.DrawString(text)
 	return d.Dot.X.Round()
 }
 
-// center puts text on a baseline around x.
+// center draws text on a baseline, centred at x.
 func (s *Sheet) center(face font.Face, c color.Color, x, y int, text string) {
 	s.Write(face, c, x-font.MeasureString(face, text).Round()/2, y, text)
 }
 
-// Wrap breaks a text into at most so many lines of a width; what is left out is "…".
-func Wrap(face font.Face, text string, width, most int) []string {
+// Wrap breaks a text into at most limit lines of a width; a truncated text ends with "…".
+func Wrap(face font.Face, text string, width, limit int) []string {
 	var lines []string
 	current := ""
 	for word := range strings.FieldsSeq(text) {
@@ -127,9 +125,9 @@ func Wrap(face font.Face, text string, width, most int) []string {
 		current = longer
 	}
 	lines = append(lines, current)
-	if len(lines) > most {
-		lines = lines[:most]
-		lines[most-1] += " …"
+	if len(lines) > limit {
+		lines = lines[:limit]
+		lines[limit-1] += " …"
 	}
 	for i := range lines {
 		lines[i] = shorten(face, lines[i], width)
@@ -137,7 +135,7 @@ func Wrap(face font.Face, text string, width, most int) []string {
 	return lines
 }
 
-// shorten cuts a text that is wider than a width.
+// shorten truncates a text that is wider than width.
 func shorten(face font.Face, text string, width int) string {
 	if font.MeasureString(face, text).Ceil() <= width {
 		return text
@@ -158,7 +156,7 @@ func (s *Sheet) Save(path string) error {
 	return wholefile.Write(path, out.Bytes())
 }
 
-// Pixels is a model's view of a picture [S,S,3] as an image.
+// Pixels is a model's input [S,S,3] as an image.
 func Pixels(pixels []byte, size int) image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, size, size))
 	for i := range size * size {

@@ -7,13 +7,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The messages of TensorFlow's event.proto and summary.proto, as far as they are
-// written here: a number behind a name is the field's.
+// The messages of TensorFlow's event.proto and summary.proto, as far as they are used
+// here. Numbers after names in comments are field numbers.
 
-// value is one of a step's figures: a Summary.Value with its tag.
+// value is a Summary.Value with its tag.
 type value struct {
 	tag  string
-	body []byte // the fields behind the tag
+	body []byte // the fields after the tag
 }
 
 // scalar has simple_value = 2.
@@ -22,9 +22,9 @@ func scalar(tag string, x float64) value {
 	return value{tag, protowire.AppendFixed32(body, math.Float32bits(float32(x)))}
 }
 
-// picture has image = 4: height 1, width 2, colorspace 3 (3 = RGB), encoded
+// rgbImage has image = 4: height 1, width 2, colorspace 3 (3 = RGB), encoded
 // PNG 4.
-func picture(tag string, size int, png []byte) value {
+func rgbImage(tag string, size int, png []byte) value {
 	image := number(nil, 1, uint64(size))
 	image = number(image, 2, uint64(size))
 	image = number(image, 3, 3)
@@ -33,7 +33,7 @@ func picture(tag string, size int, png []byte) value {
 }
 
 // text has metadata = 9 for the plugin "text", and tensor = 8 with one string:
-// Markdown, which TensorBoard cleans of HTML.
+// Markdown, from which TensorBoard removes HTML.
 func text(tag, markdown string) value {
 	plugin := bytes(nil, 1, []byte("text"))             // PluginData.plugin_name
 	metadata := bytes(nil, 1, plugin)                   // SummaryMetadata.plugin_data
@@ -47,8 +47,8 @@ func text(tag, markdown string) value {
 // fileVersion is the first event of a file: file_version = 3.
 func fileVersion(at time.Time) []byte { return bytes(head(at, 0), 3, []byte("brain.Event:2")) }
 
-// sessionStart tells TensorBoard to forget what earlier files say of this step and
-// later ones: session_log = 7 with status 1 = START.
+// sessionStart makes TensorBoard discard this and later steps of earlier files:
+// session_log = 7 with status 1 = START.
 func sessionStart(at time.Time, step int) []byte {
 	return bytes(head(at, step), 7, number(nil, 1, 1))
 }

@@ -8,10 +8,9 @@ import (
 	"patchwork/vlm"
 )
 
-// Observer is to be told of a run's course and writes it down. Where the file
-// cannot be written any more, failed is told, once, and no more is written: no run
-// ends for that. Steps after the one that a run goes on from are told anew, and
-// TensorBoard forgets what earlier files said of them.
+// Observer writes a run's events. At the first error it calls failed and stops writing;
+// the run goes on. The steps after the one that a run resumes from are written again, and
+// TensorBoard discards those of earlier files.
 func (w *Writer) Observer(failed func(error)) vlm.Observer {
 	var mu sync.Mutex
 	broken := false
@@ -47,7 +46,7 @@ func (w *Writer) validation(m vlm.ValMetrics) error {
 			if err != nil {
 				return err
 			}
-			values = append(values, picture(fmt.Sprintf("val/sample %d/picture %d", i+1, n+1), s.Size, png))
+			values = append(values, rgbImage(fmt.Sprintf("val/sample %d/picture %d", i+1, n+1), s.Size, png))
 		}
 		values = append(values, text(fmt.Sprintf("val/sample %d/answer", i+1),
 			fmt.Sprintf("question\n\n%s\nanswer\n\n%s\nexpected\n\n%s", literal(s.Question), literal(s.Answer), literal(s.Truth))))
@@ -58,7 +57,7 @@ func (w *Writer) validation(m vlm.ValMetrics) error {
 	return w.flush()
 }
 
-// literal is a text as Markdown shows it character by character.
+// literal is a text as a Markdown code block.
 func literal(s string) string {
 	var out strings.Builder
 	for line := range strings.Lines(strings.ToValidUTF8(s, "\uFFFD")) {

@@ -26,9 +26,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// told is one process of a run: its steps first to last, with a validation behind
-// them.
-func told(t testing.TB, dir string, first, last int, loss func(step int) float64) {
+// writeRun writes the events of a process: its steps first to last, then a validation.
+func writeRun(t testing.TB, dir string, first, last int, loss func(step int) float64) {
 	t.Helper()
 	w, err := Create(dir)
 	must(t, err)
@@ -43,7 +42,7 @@ func told(t testing.TB, dir string, first, last int, loss func(step int) float64
 	must(t, w.Close())
 }
 
-// records reads a file of TFRecords and checks both checksums of each.
+// records reads a file of TFRecords and verifies their checksums.
 func records(t *testing.T, path string) (events [][]byte) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -57,14 +56,14 @@ func records(t *testing.T, path string) (events [][]byte) {
 		n := binary.LittleEndian.Uint64(data)
 		event := data[12 : 12+n]
 		if !good(data[:8], data[8:12]) || !good(event, data[12+n:16+n]) {
-			t.Fatalf("record %d: a checksum is wrong", len(events))
+			t.Fatalf("record %d: wrong checksum", len(events))
 		}
 		events, data = append(events, event), data[16+n:]
 	}
 	return events
 }
 
-// fields are those of a message, by number.
+// fields are a message's fields by number.
 func fields(t *testing.T, message []byte) map[protowire.Number][][]byte {
 	t.Helper()
 	out := map[protowire.Number][][]byte{}
@@ -86,10 +85,10 @@ func fields(t *testing.T, message []byte) map[protowire.Number][][]byte {
 	return out
 }
 
-// TestEvents reads a file back: its version, where it begins, a step's scalars.
+// TestEvents reads a file back: its version, its first step, a step's scalars.
 func TestEvents(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	told(t, dir, 5, 6, func(int) float64 { return math.NaN() })
+	writeRun(t, dir, 5, 6, func(int) float64 { return math.NaN() })
 	paths, err := filepath.Glob(filepath.Join(dir, "events.out.tfevents.*"))
 	must(t, err)
 	if len(paths) != 1 {
@@ -116,7 +115,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestNothingBegun: a run that could not start leaves nothing behind.
+// TestNothingBegun: a run that could not start leaves no files.
 func TestNothingBegun(t *testing.T) {
 	top := t.TempDir()
 	w, err := Create(filepath.Join(top, "a", "b"))
@@ -134,7 +133,7 @@ func TestNothingBegun(t *testing.T) {
 	}
 }
 
-// TestBroken: a file that can no longer be written is told once and ends nothing.
+// TestBroken: a file that cannot be written is reported once.
 func TestBroken(t *testing.T) {
 	w, err := Create(t.TempDir())
 	must(t, err)
@@ -150,8 +149,8 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// TestTensorBoard has TensorBoard itself read a run that was interrupted after step
-// 8, and went on after its checkpoint of step 5: no step is there twice.
+// TestTensorBoard: TensorBoard reads a run that was interrupted after step 8 and resumed
+// after its checkpoint of step 5; no step occurs twice.
 func TestTensorBoard(t *testing.T) {
 	python := os.Getenv("PATCHWORK_PYTHON")
 	if python == "" {
@@ -161,8 +160,8 @@ func TestTensorBoard(t *testing.T) {
 		t.Skipf("%s has no tensorboard (PATCHWORK_PYTHON names another Python): %v", python, err)
 	}
 	dir := t.TempDir()
-	told(t, dir, 1, 8, func(step int) float64 { return float64(step) })
-	told(t, dir, 6, 10, func(step int) float64 { return float64(100 * step) })
+	writeRun(t, dir, 1, 8, func(step int) float64 { return float64(step) })
+	writeRun(t, dir, 6, 10, func(step int) float64 { return float64(100 * step) })
 	out, err := exec.Command(python, "check.py", dir).Output()
 	must(t, err)
 	var got struct {
@@ -176,10 +175,10 @@ func TestTensorBoard(t *testing.T) {
 		t.Errorf("train/loss is %v, want %v", got.Scalars["train/loss"], want)
 	}
 	if v := got.Scalars["val/loss"]; len(v) != 1 || v[0] != [2]float64{10, 0.25} {
-		t.Errorf("val/loss is %v: the validation of step 8 is of a run that never was", v)
+		t.Errorf("val/loss is %v: the validation of step 8 should be discarded", v)
 	}
 	if i := got.Images["val/sample 1/picture 1"]; len(i) != 1 || i[0][0] != 10.0 || i[0][1] != 2.0 {
-		t.Errorf("pictures: %v", got.Images)
+		t.Errorf("images: %v", got.Images)
 	}
 	text := fmt.Sprint(got.Texts["val/sample 1/answer"])
 	for _, part := range []string{"    what?\n    <script>", "    \uFFFD a dog\n", "    a *cat*\n"} {
@@ -189,7 +188,7 @@ func TestTensorBoard(t *testing.T) {
 	}
 }
 
-// BenchmarkStep is what a step pays for being written down.
+// BenchmarkStep is the cost of writing a step.
 func BenchmarkStep(b *testing.B) {
 	w, err := Create(b.TempDir())
 	must(b, err)

@@ -1,5 +1,4 @@
-// Package tensorboard writes a training run's figures as event files, which
-// TensorBoard opens.
+// Package tensorboard writes a training run's metrics as TensorBoard event files.
 package tensorboard
 
 import (
@@ -13,22 +12,22 @@ import (
 	"time"
 )
 
-// Writer appends to an event file of its own. It is not safe for concurrent use.
+// Writer appends to a new event file. It is not safe for concurrent use.
 type Writer struct {
 	path    string
 	file    *os.File
 	to      *bufio.Writer
 	flushed time.Time
-	made    []string // folders made for it, innermost first
+	made    []string // folders created for it, innermost first
 	begun   bool
 }
 
-// flushEvery is how long figures may wait for the file.
+// flushEvery is the maximum time until events are written to the file.
 const flushEvery = time.Second
 
-// Create makes a new event file in a folder, which is made where it is missing.
-// TensorBoard reads a folder's files in the order of their names, which begin with
-// the time: the new one comes last.
+// Create creates a new event file in a folder, and the folder if needed. TensorBoard reads
+// a folder's files in the order of their names, which begin with the time, so that the new
+// one is the last.
 func Create(dir string) (*Writer, error) {
 	w := &Writer{}
 	for missing := filepath.Clean(dir); ; missing = filepath.Dir(missing) {
@@ -63,7 +62,7 @@ func Create(dir string) (*Writer, error) {
 	return w, w.write(fileVersion(time.Now()))
 }
 
-// begin says that all steps from the given one on are told anew.
+// begin marks that all steps from the given one on follow.
 func (w *Writer) begin(step int) error {
 	w.begun = true
 	if err := w.write(sessionStart(time.Now(), step)); err != nil {
@@ -89,7 +88,7 @@ func (w *Writer) flush() error {
 	return w.to.Flush()
 }
 
-// Close writes what is left. A file that no run has begun in is removed.
+// Close flushes and closes the file; it removes the file if no run has begun.
 func (w *Writer) Close() error {
 	err := errors.Join(w.flush(), w.file.Close())
 	if w.begun {
@@ -98,7 +97,7 @@ func (w *Writer) Close() error {
 	err = errors.Join(err, os.Remove(w.path))
 	for _, dir := range w.made {
 		if os.Remove(dir) != nil {
-			break // not empty: others need it
+			break // not empty
 		}
 	}
 	return err
@@ -121,8 +120,7 @@ func (w *Writer) write(event []byte) error {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// masked is a CRC that may itself stand in data with a CRC
-// (tensorflow/core/lib/hash/crc32c.h).
+// masked is the CRC in TFRecord's form (tensorflow/core/lib/hash/crc32c.h).
 func masked(data []byte) uint32 {
 	crc := crc32.Checksum(data, castagnoli)
 	return (crc>>15 | crc<<17) + 0xa282ead8

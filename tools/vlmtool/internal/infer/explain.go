@@ -55,9 +55,9 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	}
 	attention := time.Since(start)
 	start = time.Now()
-	q := figures.Asked{Prompt: s.f.prompt}
+	q := figures.Input{Prompt: s.f.prompt}
 	for _, pixels := range s.images {
-		q.Pictures = append(q.Pictures, image.Image(figures.Pixels(pixels, s.generator.Config.Vision.ImageSize)))
+		q.Images = append(q.Images, image.Image(figures.Pixels(pixels, s.generator.Config.Vision.ImageSize)))
 	}
 	if err := figures.Attention(s.f.explain, q, e); err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
