@@ -16,8 +16,8 @@ import (
 	"patchwork/engine"
 )
 
-// Gather reads the files that a run's parts wrote to a folder. A line that is cut
-// off, as a part that was stopped leaves it, is passed over.
+// Gather reads the files that the parts of a run wrote to a folder. A truncated last line
+// of a part that was stopped is ignored.
 func Gather(dir string) (*Report, error) {
 	r := &Report{Format: format}
 	g := gatherer{os.DirFS(dir), r}
@@ -62,7 +62,7 @@ type gatherer struct {
 	*Report
 }
 
-// text is a file's contents, "" where there is none.
+// text is a file's content, "" where there is no file.
 func (g gatherer) text(name string) string {
 	data, err := fs.ReadFile(g.files, name)
 	if err != nil {
@@ -71,10 +71,9 @@ func (g gatherer) text(name string) string {
 	return string(data)
 }
 
-// each calls use for every JSON object in the files that match a pattern, one a
-// line.
+// each calls use for every JSON object in the files that match a pattern, one a line.
 func each[T any](g gatherer, pattern string, use func(file string, value T)) {
-	files, _ := fs.Glob(g.files, pattern) // the patterns are constants without mistakes
+	files, _ := fs.Glob(g.files, pattern) // the patterns are valid constants
 	for _, file := range files {
 		for line := range strings.Lines(g.text(file)) {
 			var value T
@@ -87,7 +86,7 @@ func each[T any](g gatherer, pattern string, use func(file string, value T)) {
 
 func (g gatherer) devices() error {
 	if g.text("devices.jsonl") == "" {
-		return errors.New("devices.jsonl is missing or empty: no folder that run.sh wrote, or vlmtool devices did not start")
+		return errors.New("devices.jsonl is missing or empty: not a folder of run.sh, or vlmtool devices failed")
 	}
 	each(g, "devices.jsonl", func(_ string, d engine.Info) { g.Devices = append(g.Devices, d) })
 	chosen := strings.TrimSpace(g.text("device.txt"))
@@ -108,8 +107,8 @@ func (g gatherer) peer() {
 
 func (g gatherer) parts() {
 	each(g, "parts.jsonl", func(_ string, p Part) {
-		if p.Code != 0 && p.Code != notBegun {
-			// What go test has to say is in its output.
+		if p.Code != 0 && p.Code != notStarted {
+			// go test writes failures to its output.
 			p.Why = cmp.Or(lastLine(g.text(p.Name+".err")), lastLine(g.text(p.Name)))
 		}
 		g.Parts = append(g.Parts, p)
@@ -121,7 +120,7 @@ func lastLine(text string) string {
 	return cut(strings.TrimSpace(lines[len(lines)-1]), 300)
 }
 
-// cut shortens a text to n characters.
+// cut truncates a text to n characters.
 func cut(s string, n int) string {
 	if r := []rune(s); len(r) > n {
 		return string(r[:n]) + "…"
@@ -129,13 +128,13 @@ func cut(s string, n int) string {
 	return s
 }
 
-// caseLine is a case's outcome in go test's verbose output:
+// caseLine matches a case's outcome in go test's verbose output:
 // "        --- PASS: TestHardware/Kernels/softmax/rows=2 (0.01s)". The tests of
 // programs and errors beside Kernels count under their own names.
 var caseLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): Test\w+/(?:Kernels/)?([^/\s]+)/(\S+) `)
 
-// conformance counts the outcomes of each kernel's cases. A case's own parts
-// are lines too, and its parents are not counted again.
+// conformance counts the outcomes of each kernel's cases. Subtests of a case have lines of
+// their own and are not counted.
 func conformance(text string) (all []Outcome) {
 	index := map[string]int{}
 	var last string
@@ -144,7 +143,7 @@ func conformance(text string) (all []Outcome) {
 		if m == nil || m[2] == "Kernels" {
 			continue
 		}
-		// A parent's line comes before those of its parts.
+		// A parent's line comes before those of its subtests.
 		path := m[2] + "/" + m[3]
 		i, ok := index[m[2]]
 		if !ok {
@@ -179,7 +178,7 @@ func (r *Report) Write(dir string) error {
 	var page bytes.Buffer
 	r.Markdown(&page)
 	for name, content := range map[string][]byte{"report.json": append(data, '\n'), "report.md": page.Bytes()} {
-		// A report that is cut short by the end of the run must not replace a whole one.
+		// A report that is truncated by the end of the run must not replace a complete one.
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path+".new", content, 0o644); err != nil {
 			return err

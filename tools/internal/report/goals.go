@@ -6,36 +6,36 @@ import (
 	"strings"
 )
 
-// Goal is a figure that an H100 or H200 is to reach.
+// Goal is a target for an H100 or H200.
 type Goal struct {
 	What     string  `json:"what"`
 	Want     string  `json:"want"`
 	Bound    float64 `json:"bound"`
-	Most     bool    `json:"most,omitempty"` // the bound is the most that it may be
+	Max      bool    `json:"most,omitempty"` // the bound is a maximum
 	Measured float64 `json:"measured"`
-	Missing  string  `json:"missing,omitempty"` // why there is no figure
+	Missing  string  `json:"missing,omitempty"` // why it was not measured
 }
 
-// Met says whether the figure reaches its bound.
+// Met reports whether the goal is reached.
 func (g Goal) Met() bool {
 	if g.Missing != "" {
 		return false
 	}
-	return g.Most && g.Measured < g.Bound || !g.Most && g.Measured >= g.Bound
+	return g.Max && g.Measured < g.Bound || !g.Max && g.Measured >= g.Bound
 }
 
-// presets whose training is to be as fast as the peer's.
+// goalPresets are to train as fast as the peer.
 var goalPresets = []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
 
 func goals(r *Report) (all []Goal) {
-	add := func(what, want string, bound float64, most bool, measured float64, missing string) {
-		all = append(all, Goal{what, want, bound, most, measured, missing})
+	add := func(what, want string, bound float64, isMax bool, measured float64, missing string) {
+		all = append(all, Goal{what, want, bound, isMax, measured, missing})
 	}
 	ratio := func(what string, bound float64, fits func(Product) bool) {
 		measured, missing := r.ratio(fits)
 		add(what, fmt.Sprintf("≥ %g× the peer", bound), bound, false, measured, missing)
 	}
-	ratio("product of 4096³ in bf16, of cuBLAS", 0.5, func(p Product) bool {
+	ratio("matmul of 4096³ in bf16, of cuBLAS", 0.5, func(p Product) bool {
 		return p.Kernel == "matmul" && p.DType == "bf16" && strings.HasPrefix(p.Case, "m=4096/k=4096/n=4096/")
 	})
 	for kernel, bound := range map[string]float64{"attention": 0.6, "attention_backward": 0.5} {
@@ -52,15 +52,15 @@ func goals(r *Report) (all []Goal) {
 	for i := range r.Embedder {
 		if e := &r.Embedder[i]; e.Preset == "smollm2-135m" {
 			ratio, why := r.embedderRatio(e)
-			measured, missing = max(measured, ratio), why // in the faster type
+			measured, missing = max(measured, ratio), why // of the faster type
 		}
 	}
-	add("embedder of smollm2-135m, pictures/s, of SigLIP-B/16-512 in bf16", "≥ 100× the peer", 100, false, measured, missing)
+	add("embedder of smollm2-135m, images/s, of SigLIP-B/16-512 in bf16", "≥ 100× the peer", 100, false, measured, missing)
 	for preset, bound := range map[string]float64{"smollm2-135m": 800, "qwen3-1.7b": 350} {
 		measured, missing := 0.0, notMeasured
 		for _, i := range r.Infer {
 			if i.Preset == preset {
-				measured, missing = max(measured, i.TokensPerS), "" // in the faster type
+				measured, missing = max(measured, i.TokensPerS), "" // of the faster type
 			}
 		}
 		add("generation by "+preset+", tokens/s", fmt.Sprintf("≥ %g", bound), bound, false, measured, missing)
@@ -78,7 +78,7 @@ func goals(r *Report) (all []Goal) {
 
 const notMeasured = "not measured"
 
-// ratio is the peer's of the first product that fits.
+// ratio is the ratio to the peer of the first matching matmul or attention.
 func (r *Report) ratio(fits func(Product) bool) (float64, string) {
 	for _, p := range r.Products {
 		switch {
@@ -94,7 +94,7 @@ func (r *Report) ratio(fits func(Product) bool) (float64, string) {
 	return 0, notMeasured
 }
 
-// noPeer says why there is no figure of the peer's.
+// noPeer is the reason for missing measurements of the peer.
 func (r *Report) noPeer() string {
 	if r.Peer.Name == "" {
 		return "no PyTorch on the machine"
@@ -102,7 +102,7 @@ func (r *Report) noPeer() string {
 	return "the peer was not measured"
 }
 
-// peerTrain is the peer's training in a mode, nil where there is none.
+// peerTrain is the peer's training run in a mode, nil where there is none.
 func (r *Report) peerTrain(preset, mode string) *PeerRun {
 	return find(r.PeerTrain, func(p PeerRun) bool { return p.Preset == preset && p.Mode == mode })
 }

@@ -20,8 +20,8 @@ func (r *Report) Markdown(w io.Writer) {
 	} else {
 		fmt.Fprintf(w, " No peer: %s. Its columns are empty.\n\n", cmp.Or(r.Peer.Why, "python3 has no PyTorch"))
 	}
-	fmt.Fprint(w, "Ours is measured by the device's clock in products and kernels, by the host's elsewhere; a ratio is of speeds, above 1 ours is faster. Weights and data are random.\n\n")
-	r.writeTroubles(w)
+	fmt.Fprint(w, "Ours is timed by the device's clock in matmuls and kernels, by the host's elsewhere; ratios are of speeds, above 1 ours is faster. Weights and data are random.\n\n")
+	r.writeFailures(w)
 	r.writeGoals(w)
 	r.writeDevice(w)
 	r.writeConformance(w)
@@ -35,7 +35,7 @@ func (r *Report) Markdown(w io.Writer) {
 	r.writeParts(w)
 }
 
-// table writes a table, or that there is nothing to show.
+// table writes a table, or that it is empty.
 func table(w io.Writer, title, about string, columns []string, rows [][]string) {
 	fmt.Fprintf(w, "## %s\n\n", title)
 	if len(rows) == 0 {
@@ -55,7 +55,7 @@ func table(w io.Writer, title, about string, columns []string, rows [][]string) 
 	fmt.Fprintln(w)
 }
 
-// figure is a number to three digits, – for none.
+// figure formats a number with three digits; 0 is –.
 func figure(x float64) string {
 	switch {
 	case x == 0:
@@ -70,7 +70,7 @@ func figure(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
-// unit is what rates are written in: a software device is a thousand times slower.
+// unit is the unit of rates; a software device is a thousand times slower.
 func (r *Report) unit() string {
 	if r.Device.Hardware() {
 		return "TFLOP/s"
@@ -78,7 +78,7 @@ func (r *Report) unit() string {
 	return "GFLOP/s"
 }
 
-// rate writes so many GFLOP/s in the report's unit.
+// rate formats GFLOP/s in the report's unit.
 func (r *Report) rate(gflops float64) string {
 	if r.Device.Hardware() {
 		return figure(gflops / 1e3)
@@ -88,7 +88,7 @@ func (r *Report) rate(gflops float64) string {
 
 func percent(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
 
-// outcome says how a part ended.
+// outcome is how a part ended.
 func (p Part) outcome() string {
 	switch p.Code {
 	case 0:
@@ -100,13 +100,13 @@ func (p Part) outcome() string {
 		fallthrough
 	case stopped:
 		return fmt.Sprintf("stopped at its limit of %d s", p.Limit)
-	case notBegun:
-		return "not begun: the run's time was up"
+	case notStarted:
+		return "not started: the run's time was up"
 	}
 	return "failed"
 }
 
-func (r *Report) writeTroubles(w io.Writer) {
+func (r *Report) writeFailures(w io.Writer) {
 	wrote := false
 	for _, p := range r.Parts {
 		if p.Code == 0 {
@@ -127,7 +127,7 @@ func (r *Report) writeTroubles(w io.Writer) {
 func (r *Report) writeGoals(w io.Writer) {
 	about := ""
 	if !r.Device.Hardware() {
-		about = "The goals are of an H100 or H200; this device computes on the processor, and they mean nothing here."
+		about = "The goals are for an H100 or H200 and do not apply to this software device."
 	}
 	var rows [][]string
 	for _, g := range r.Goals {
@@ -144,10 +144,10 @@ func (r *Report) writeGoals(w io.Writer) {
 		}
 		rows = append(rows, []string{g.What, g.Want, measured, verdict})
 	}
-	table(w, "Goals", about, []string{"figure", "goal", "measured", ""}, rows)
+	table(w, "Goals", about, []string{"metric", "goal", "measured", ""}, rows)
 }
 
-// wanted are features that say which variants a device could run.
+// wanted are the features that decide which variants a device can run.
 var wanted = []string{"shaderFloat16", "shaderBFloat16Type", "shaderBFloat16CooperativeMatrix", "cooperativeMatrix", "VK_NV_cooperative_matrix2",
 	"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions", "cooperativeMatrixTensorAddressing", "VK_NV_cuda_kernel_launch",
 	"storageBuffer16BitAccess", "subgroupSizeControl", "vulkanMemoryModel", "timestampQueries"}
@@ -199,11 +199,11 @@ func (r *Report) writeProducts(w io.Writer) {
 		}
 		rows = append(rows, []string{p.Kernel, shape(p.Case), p.DType, cmp.Or(p.Variant, "–"), figure(p.US), r.rate(p.GFLOPs), r.rate(p.PeerGF), ratio})
 	}
-	table(w, "Products and causal attention beside cuBLAS and SDPA", "In turns, case by case; the least time of each. Rates count the same work for both.",
+	table(w, "Matmuls and causal attention compared with cuBLAS and SDPA", "Interleaved case by case; the minimum time of each. Rates count the same work for both.",
 		[]string{"kernel", "case", "type", "variant", "µs", r.unit(), "peer's", "ratio"}, rows)
 }
 
-// shape is a case without what all have.
+// shape is a case's name without the common parts.
 func shape(name string) string {
 	var parts []string
 	for _, p := range strings.Split(name, "/") {
@@ -216,16 +216,16 @@ func shape(name string) string {
 
 func (r *Report) writeTrain(w io.Writer) {
 	var rows [][]string
-	add := func(preset, kind, who string, rowsOf, seq int, ms, tokens, gflops float64, memory int64, ratio float64, trouble string) {
+	add := func(preset, kind, who string, rowsOf, seq int, ms, tokens, gflops float64, memory int64, ratio float64, failure string) {
 		size := fmt.Sprintf("%d×%d", rowsOf, seq)
 		if rowsOf == 0 {
 			size = "–"
 		}
-		room := "–"
+		gigabytes := "–"
 		if memory > 0 {
-			room = figure(float64(memory) / 1e9)
+			gigabytes = figure(float64(memory) / 1e9)
 		}
-		rows = append(rows, []string{preset, who, kind, size, figure(ms), figure(tokens), r.rate(gflops), room, cmp.Or(trouble, figure(ratio))})
+		rows = append(rows, []string{preset, who, kind, size, figure(ms), figure(tokens), r.rate(gflops), gigabytes, cmp.Or(failure, figure(ratio))})
 	}
 	for _, t := range r.Train {
 		peer := r.peerTrain(t.Preset, t.DType)
@@ -241,11 +241,11 @@ func (r *Report) writeTrain(w io.Writer) {
 	slices.SortStableFunc(rows, func(a, b []string) int {
 		return cmp.Or(cmp.Compare(presetOrder(a[0]), presetOrder(b[0])), cmp.Compare(strings.Split(a[2], "-")[0], strings.Split(b[2], "-")[0]))
 	})
-	table(w, "A training step", "Forward, backward, clipping and AdamW; half of a row's tokens are pictures. The ratio is to the peer's eager mode in the same type.",
+	table(w, "A training step", "Forward, backward, clipping and AdamW; half of a row's tokens are image tokens. The ratio is to the peer's eager mode in the same type.",
 		[]string{"preset", "", "type", "rows×tokens", "ms", "tokens/s", r.unit(), "GB of memory", "ratio"}, rows)
 }
 
-// presetOrder lists presets from the smallest.
+// presetOrder sorts presets by size.
 func presetOrder(preset string) int {
 	if i := slices.Index(goalPresets, preset); i >= 0 {
 		return i
@@ -266,8 +266,8 @@ func (r *Report) writeGeneration(w io.Writer) {
 		rows = append(rows, []string{p.Preset, "peer", p.Mode, figure(p.PrefillMS), figure(p.TokensPerS), "–", cut(p.Error, 160)})
 	}
 	slices.SortStableFunc(rows, func(a, b []string) int { return cmp.Compare(presetOrder(a[0]), presetOrder(b[0])) })
-	table(w, "Generation, one sequence", "The peer is transformers' generate. The ratio is to its bf16; the part of copy is of weights read, of what the device copies.",
-		[]string{"preset", "", "type", "ms to the first token", "tokens/s", "part of copy", "ratio"}, rows)
+	table(w, "Generation, one sequence", "The peer is transformers' generate. The ratio is to its bf16; the fraction of copy is the rate of weights read over the device's copy bandwidth.",
+		[]string{"preset", "", "type", "ms to the first token", "tokens/s", "fraction of copy", "ratio"}, rows)
 	rows = nil
 	for _, e := range r.Embedder {
 		ratio, _ := r.embedderRatio(&e)
@@ -280,8 +280,8 @@ func (r *Report) writeGeneration(w io.Writer) {
 		}
 		rows = append(rows, []string{what, "peer", p.Mode, fmt.Sprint(p.BatchSize), figure(p.MS), figure(p.ImagesPerS), cut(p.Error, 160)})
 	}
-	table(w, "Pictures", "The ratio is to SigLIP's encoder in bf16. Ours takes pixels from the host's memory, the peer from the device's.",
-		[]string{"", "", "type", "pictures at once", "ms", "pictures/s", "ratio"}, rows)
+	table(w, "Image embedder", "The ratio is to SigLIP's encoder in bf16. Ours takes pixels from the host's memory, the peer from the device's.",
+		[]string{"", "", "type", "batch", "ms", "images/s", "ratio"}, rows)
 }
 
 func (r *Report) writeStep(w io.Writer) {
@@ -301,7 +301,7 @@ func (r *Report) writeStep(w io.Writer) {
 			rows = append(rows, []string{t.Preset, t.DType, k.Kernel, fmt.Sprint(k.Calls), figure(k.MS), percent(k.MS / max(t.KernelMS, 1e-9)), r.rate(k.GFLOPs)})
 		}
 	}
-	table(w, "The costliest kernels of a step", "", []string{"preset", "type", "kernel", "calls", "ms", "of the kernels", r.unit()}, rows)
+	table(w, "The slowest kernels of a step", "", []string{"preset", "type", "kernel", "calls", "ms", "of the kernels", r.unit()}, rows)
 }
 
 func (r *Report) writeKernels(w io.Writer) {
@@ -316,13 +316,13 @@ func (r *Report) writeKernels(w io.Writer) {
 			rows = append(rows, []string{k.Preset, k.DType, k.Kernel, shape(k.Case), k.Variant, "", "", "", "", "**" + cut(k.Wrong, 160) + "**"})
 		case k.Skipped != "":
 			skipped++
-		case !shown[key] && k.Work != "conformance": // the costliest comes first
+		case !shown[key] && k.Work != "conformance": // the slowest comes first
 			shown[key] = true
 			rows = append(rows, []string{k.Preset, k.DType, k.Kernel, shape(k.Case), cmp.Or(k.Variant, "plain"), figure(k.US), r.rate(k.GFLOPs), figure(k.GBs), percent(k.Roofline) + ", " + k.Bound, k.Checked})
 		}
 	}
-	table(w, "Kernels at the presets' shapes", fmt.Sprintf("The costliest case of each, of %d; %d were left out for their time or for want of memory, %d were wrong. report.json has all.", len(r.Kernels), skipped, wrong),
-		[]string{"preset", "type", "kernel", "case", "variant", "µs", r.unit(), "GB/s", "of its roofline", "checked"}, rows)
+	table(w, "Kernels at the presets' shapes", fmt.Sprintf("The slowest case of each, of %d; %d were skipped for lack of time or memory, %d were wrong. report.json has all.", len(r.Kernels), skipped, wrong),
+		[]string{"preset", "type", "kernel", "case", "variant", "µs", r.unit(), "GB/s", "fraction of roofline", "checked"}, rows)
 }
 
 // writeVariants lists the variants of each case, the fastest first.
@@ -340,7 +340,7 @@ func (r *Report) writeVariants(w io.Writer) {
 			rows = append(rows, []string{k.Kernel, shape(k.Case), cmp.Or(k.Variant, "plain"), figure(k.US), r.rate(k.GFLOPs)})
 		}
 	}
-	table(w, "Every variant of products and attention", "Those that tuning may choose are among them.", []string{"kernel", "case", "variant", "µs", r.unit()}, rows)
+	table(w, "Every variant of matmuls and attention", "These include the variants that tuning chooses from.", []string{"kernel", "case", "variant", "µs", r.unit()}, rows)
 }
 
 func (r *Report) writeLearn(w io.Writer) {
@@ -348,7 +348,7 @@ func (r *Report) writeLearn(w io.Writer) {
 	for _, l := range r.Learn {
 		rows = append(rows, []string{l.DType, fmt.Sprint(l.Steps), fmt.Sprintf("%.4f", l.Loss), figure(l.TokensPerS)})
 	}
-	table(w, "Learning", "The shapes preset on its own pictures, the same data and seed: the losses should be near each other.", []string{"type", "steps", "last loss", "tokens/s, reading included"}, rows)
+	table(w, "Learning", "The shapes preset with the same data and seed in each type: the losses should be close.", []string{"type", "steps", "last loss", "tokens/s, reading included"}, rows)
 }
 
 func (r *Report) writeParts(w io.Writer) {

@@ -1,6 +1,6 @@
-// Package report is what a run of make gpu-report's bundle measured of a device:
-// gathered from the files that its parts wrote, written as JSON and Markdown, and
-// read again by vlmtool train --dry-run.
+// Package report has the measurements of a device by a run of make gpu-report's bundle: it
+// gathers the files of the run's parts, writes JSON and Markdown, and is read by vlmtool
+// train --dry-run.
 package report
 
 import (
@@ -11,15 +11,15 @@ import (
 	"patchwork/engine"
 )
 
-// Report is a run's results. What a part did not get to is empty, and Parts says
-// why.
+// Report has a run's results. Results of a part that did not finish are missing; Parts has
+// the reason.
 type Report struct {
 	Format      int           `json:"format"`
 	Version     string        `json:"version"` // of patchwork
 	Date        string        `json:"date"`
 	Machine     string        `json:"machine"`
 	Device      engine.Info   `json:"device"`  // the one that was measured
-	Devices     []engine.Info `json:"devices"` // all there are
+	Devices     []engine.Info `json:"devices"` // of the machine
 	Peer        Peer          `json:"peer"`
 	Parts       []Part        `json:"parts"`
 	Goals       []Goal        `json:"goals"`
@@ -32,14 +32,14 @@ type Report struct {
 	Embedder    []Embedder    `json:"embedder"`
 	PeerPixels  []PeerRun     `json:"peer_embedder"` // the embedder and SigLIP's encoder
 	Kernels     []Kernel      `json:"kernels"`
-	Variants    []Kernel      `json:"variants"` // every one of a case that the device can run
+	Variants    []Kernel      `json:"variants"` // all that the device can run
 	Learn       []Learn       `json:"learn"`
 }
 
-// format is what Read understands.
+// format is the format that Read accepts.
 const format = 1
 
-// Peer is what was measured beside.
+// Peer is the framework that was measured for comparison.
 type Peer struct {
 	Name string `json:"peer"` // "PyTorch 2.11.0"
 	On   string `json:"on"`   // "NVIDIA H200"
@@ -55,14 +55,14 @@ type Part struct {
 	Why     string `json:"why,omitempty"` // the last line of a failed part's errors
 }
 
-// Exit statuses that run.sh gives meaning to.
+// Exit statuses with a meaning in run.sh.
 const (
-	stopped  = 124
-	notBegun = 125
-	killed   = 137
+	stopped    = 124
+	notStarted = 125
+	killed     = 137
 )
 
-// Outcome is how a kernel's conformance cases ended.
+// Outcome counts the outcomes of a kernel's conformance cases.
 type Outcome struct {
 	Kernel  string   `json:"kernel"`
 	Passed  int      `json:"passed"`
@@ -71,7 +71,7 @@ type Outcome struct {
 	Which   []string `json:"failures,omitempty"`
 }
 
-// Product is a product or an attention, beside the peer's: benchpeer's line.
+// Product is a matmul or an attention compared with the peer's: benchpeer's line.
 type Product struct {
 	Work    string  `json:"work"`
 	Kernel  string  `json:"kernel"`
@@ -110,7 +110,7 @@ type Train struct {
 	} `json:"kernels"`
 }
 
-// PeerRun is a line of the peer's.
+// PeerRun is a line of the peer's output.
 type PeerRun struct {
 	Bench      string  `json:"bench"`
 	Preset     string  `json:"preset"`
@@ -167,7 +167,7 @@ type Kernel struct {
 	Wrong    string  `json:"wrong,omitempty"`
 }
 
-// Learn is how a short training run in a type ended.
+// Learn is the result of a short training run in a type.
 type Learn struct {
 	DType      string  `json:"dtype"`
 	Steps      int     `json:"steps"`
@@ -184,14 +184,14 @@ func Read(files fs.FS, path string) (*Report, error) {
 	return Parse(data, path)
 }
 
-// Parse returns the report in a file's contents; path stands in errors.
+// Parse parses the content of a report.json; path is for errors.
 func Parse(data []byte, path string) (*Report, error) {
 	r := &Report{}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if r.Format != format {
-		return nil, fmt.Errorf("%s: format %d, want %d: a report.json that make gpu-report's bundle wrote", path, r.Format, format)
+		return nil, fmt.Errorf("%s: format %d, want %d; want a report.json of make gpu-report", path, r.Format, format)
 	}
 	return r, nil
 }

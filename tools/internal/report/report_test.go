@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// files writes a run's folder.
+// files writes the files of a run.
 func files(t *testing.T, contents map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,8 +29,8 @@ const (
 {"work":"squares","kernel":"mat`
 )
 
-// whole is a run in which parts failed, were stopped and were not reached.
-func whole(t *testing.T) *Report {
+// sample is a run in which parts failed, were stopped and were not reached.
+func sample(t *testing.T) *Report {
 	t.Helper()
 	r, err := Gather(files(t, map[string]string{
 		"devices.jsonl": `{"device":"cpu","name":"C","kind":"cpu"}` + "\n" + aGPU, "device.txt": "vulkan:0\n",
@@ -69,10 +69,9 @@ FAIL`,
 	return r
 }
 
-// TestGather: what parts wrote is found, lines that were cut off are passed over, and
-// goals are judged.
+// TestGather reads the parts' files, skips truncated lines and evaluates goals.
 func TestGather(t *testing.T) {
-	r := whole(t)
+	r := sample(t)
 	if r.Device.Name != "NVIDIA Tested H100" || len(r.Products) != 4 || len(r.Parts) != 5 || r.Parts[1].Why != "FAIL" {
 		t.Errorf("%+v", r)
 	}
@@ -90,14 +89,14 @@ func TestGather(t *testing.T) {
 		}
 	}
 	for what, want := range map[string]string{
-		"product of 4096³ in bf16, of cuBLAS":                              "met",
-		"attention, head size 128, 4096 tokens in bf16, of SDPA":           "missed",
-		"attention_backward, head size 128, 4096 tokens in bf16, of SDPA":  "PyTorch: too large",
-		"training of smollm2-135m in bf16, tokens/s, of PyTorch eager":     "met",
-		"training of qwen3-1.7b in bf16, tokens/s, of PyTorch eager":       notMeasured,
-		"embedder of smollm2-135m, pictures/s, of SigLIP-B/16-512 in bf16": "the peer was not measured",
-		"generation by smollm2-135m, tokens/s":                             "missed",
-		"idle between the dispatches of a step, smollm2-135m in bf16":      "met",
+		"matmul of 4096³ in bf16, of cuBLAS":                              "met",
+		"attention, head size 128, 4096 tokens in bf16, of SDPA":          "missed",
+		"attention_backward, head size 128, 4096 tokens in bf16, of SDPA": "PyTorch: too large",
+		"training of smollm2-135m in bf16, tokens/s, of PyTorch eager":    "met",
+		"training of qwen3-1.7b in bf16, tokens/s, of PyTorch eager":      notMeasured,
+		"embedder of smollm2-135m, images/s, of SigLIP-B/16-512 in bf16":  "the peer was not measured",
+		"generation by smollm2-135m, tokens/s":                            "missed",
+		"idle between the dispatches of a step, smollm2-135m in bf16":     "met",
 	} {
 		if verdicts[what] != want {
 			t.Errorf("%s: %q, want %q", what, verdicts[what], want)
@@ -105,10 +104,10 @@ func TestGather(t *testing.T) {
 	}
 }
 
-// TestWrite: the page says what went wrong, and the JSON reads back.
+// TestWrite: the page has the failures, and the JSON can be read back.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
-	r := whole(t)
+	r := sample(t)
 	r.Date = "2026-01-02"
 	if err := r.Write(dir); err != nil {
 		t.Fatal(err)
@@ -119,7 +118,7 @@ func TestWrite(t *testing.T) {
 	}
 	for _, want := range []string{
 		"# NVIDIA Tested H100", "Peer: PyTorch 9 on NVIDIA Tested H100", "- **conformance.txt** failed: FAIL", "stopped at its limit of 60 s",
-		"killed after 20 s", "not begun: the run's time was up", "**not met**", "| cooperativeMatrix | yes |", "2 passed, 1 failed",
+		"killed after 20 s", "not started: the run's time was up", "**not met**", "| cooperativeMatrix | yes |", "2 passed, 1 failed",
 		"| smollm2-135m | ours | bf16 | 8×2048 | 100 | 50000 | 60.0 | – | 1.25 |", "no compiler", "**element 3**",
 		"| matmul | n=4 | quick | 3.00 | – |\n| matmul | n=4 | slow | 9.00 | – |",
 	} {
@@ -133,7 +132,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestNothing: a folder without a run, and one where nothing came of it.
+// TestNothing: a folder without a run, and a run without results.
 func TestNothing(t *testing.T) {
 	if _, err := Gather(t.TempDir()); err == nil || !strings.Contains(err.Error(), "devices.jsonl") {
 		t.Errorf("%v", err)
@@ -152,18 +151,18 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestRate: the preset's own step first, then products and attention, then nothing.
+// TestRate: the preset's own step first, then matmuls and attention, then nothing.
 func TestRate(t *testing.T) {
-	r := whole(t)
+	r := sample(t)
 	for _, c := range []struct {
 		work Work
 		want float64 // TFLOP/s
 		how  string
 	}{
 		{Work{"smollm2-135m", "bf16", 10, 1}, 60, "its step of 8×2048"},
-		{Work{"qwen3-1.7b", "bf16", 12, 0}, 400, "products"},
+		{Work{"qwen3-1.7b", "bf16", 12, 0}, 400, "matmuls"},
 		// 5e12/400e12 + 7e12·(2/200e12+5/100e12)/7 s
-		{Work{"qwen3-1.7b", "bf16", 12, 7}, 12 / (5.0/400 + 2.0/200 + 5.0/100), "products"},
+		{Work{"qwen3-1.7b", "bf16", 12, 7}, 12 / (5.0/400 + 2.0/200 + 5.0/100), "matmuls"},
 		{Work{"qwen3-1.7b", "f16", 12, 0}, 0, ""},
 	} {
 		got, ok := r.Rate(c.work)
@@ -177,7 +176,7 @@ func TestRate(t *testing.T) {
 func TestFind(t *testing.T) {
 	root := t.TempDir()
 	for name, date := range map[string]string{"old": "2026-01-02", "new": "2026-02-01"} {
-		r := whole(t)
+		r := sample(t)
 		r.Date = date
 		dir := filepath.Join(root, "reports", name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
