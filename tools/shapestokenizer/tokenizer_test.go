@@ -13,7 +13,7 @@ import (
 
 const preset = "../../vlm/presets/shapes"
 
-func TestFilesAreNotStale(t *testing.T) {
+func TestFresh(t *testing.T) {
 	dir := t.TempDir()
 	if err := write(dir); err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestFilesAreNotStale(t *testing.T) {
 	}
 }
 
-// Every word of easy-VQA is one token where it stands in a question or an answer.
+// TestWordsAreOneToken: every word of easy-VQA is one token in its questions and answers.
 func TestWordsAreOneToken(t *testing.T) {
 	tok, err := tokenizer.Load(filepath.Join(preset, "tokenizer.json"))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestTemplateIsCompact(t *testing.T) {
 	}
 }
 
-// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+// plainIDs encodes a text that needs no error handling.
 func plainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
 	ids, err := tok.EncodePlain(text)
 	if err != nil {
