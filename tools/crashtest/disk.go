@@ -87,7 +87,7 @@ func (l *lab) fullToTheEnd(s setting, out string, d disk) error {
 		return err
 	}
 	if text := p.stderr.String(); !strings.Contains(text, unsaved) || !strings.Contains(text, "--resume") {
-		return fmt.Errorf("it did not say how to go on:\n%s", text)
+		return fmt.Errorf("no message how to resume:\n%s", text)
 	}
 	if there(out, "checkpoints/.writing-*")() || !there(out, "checkpoints/step-*")() {
 		return errors.New("a partial checkpoint is left, or no older one")

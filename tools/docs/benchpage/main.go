@@ -149,7 +149,7 @@ func writeSquares(w io.Writer, runs []run, peers []peer) {
 			columns[p.name], names = p.squares, append(names, p.name)
 		}
 	}
-	fmt.Fprintf(w, "## Square products, 32-bit floats, GFLOP/s of the fastest run\n\n| size | %s |\n|%s\n", strings.Join(names, " | "), strings.Repeat("---|", 1+len(names)))
+	fmt.Fprintf(w, "## Square matmuls, 32-bit floats, GFLOP/s of the fastest run\n\n| size | %s |\n|%s\n", strings.Join(names, " | "), strings.Repeat("---|", 1+len(names)))
 	for _, n := range sizes {
 		fmt.Fprintf(w, "| %d³ |", n)
 		for _, name := range names {

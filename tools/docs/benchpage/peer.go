@@ -80,7 +80,7 @@ func (p peer) write(w io.Writer) {
 	if len(p.cases) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "## In turns with %s on %s\n\nGFLOP/s of the fastest run. Above 1, ours is faster.\n\n", p.name, p.cases[0].Device)
+	fmt.Fprintf(w, "## Interleaved with %s on %s\n\nGFLOP/s of the fastest run. Above 1, ours is faster.\n\n", p.name, p.cases[0].Device)
 	fmt.Fprintf(w, "| work | kernel | case | variant | ours | %s | ratio |\n|---|---|---|---|---|---|---|\n", p.name)
 	var works []string
 	ratios, skipped := map[string][]float64{}, 0

@@ -124,7 +124,7 @@ func TestNothingBegun(t *testing.T) {
 	left, err := os.ReadDir(top)
 	must(t, err)
 	if len(left) > 0 {
-		t.Errorf("%v was left behind", left)
+		t.Errorf("%v was left over", left)
 	}
 	file := filepath.Join(top, "file")
 	must(t, os.WriteFile(file, nil, 0o644))

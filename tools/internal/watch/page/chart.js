@@ -1,5 +1,5 @@
-// A chart of curves over steps, as SVG. A curve is {step, mean} and, where the
-// values of its steps lie between others, {min, max}: lists of the same length.
+// A chart of curves over steps, as SVG. A curve is {step, mean} and, for a band,
+// {min, max}: lists of the same length.
 import { number, whole } from './format.js';
 
 const margin = { left: 52, right: 12, top: 8, bottom: 22 };
@@ -13,8 +13,8 @@ function make(name, attributes = {}, text) {
 }
 
 export class Chart {
-  // series: [{key, name, style, smooth}]. log: a logarithmic axis; write and tick
-  // write a value and an axis's; base: what round values are multiples of powers of.
+// series: [{key, name, style, smooth}]. log: a logarithmic axis; write and tick format
+  // values and ticks; base: ticks are multiples of its powers.
   constructor(place, series, { log = false, write = number, tick = write, base = 10 } = {}) {
     Object.assign(this, { place, series, log, write, tick, base, data: {} });
     this.svg = make('svg', { role: 'img' });
@@ -37,7 +37,7 @@ export class Chart {
       .map((c) => (c.smooth ? { ...c, mean: smooth(c.mean), min: undefined, max: undefined } : c));
   }
 
-  // scales finds what the axes span, and how values become places.
+  // scales computes the ranges of the axes and the mapping from values to coordinates.
   scales(curves) {
     const { width, height } = this.place.getBoundingClientRect();
     let low = Infinity, high = -Infinity, last = 1;
@@ -102,7 +102,7 @@ export class Chart {
     return parts;
   }
 
-  // point tells the figures at a place of the x axis; null: none.
+  // point returns the values at a position on the x axis; null: none.
   point(place) {
     this.pointed = place;
     const curves = this.curves();
@@ -128,7 +128,7 @@ export class Chart {
   }
 }
 
-// nearest is the place of the value in an ascending list that is nearest.
+// nearest is the index of the nearest value in an ascending list.
 function nearest(list, wanted) {
   let low = 0, high = list.length - 1;
   while (low < high) {
@@ -139,7 +139,7 @@ function nearest(list, wanted) {
   return low > 0 && wanted - list[low - 1] < list[low] - wanted ? low - 1 : low;
 }
 
-// smooth is a mean over a fiftieth of the values, those before and behind each.
+// smooth is a centred moving mean over a fiftieth of the values.
 function smooth(values) {
   const reach = Math.floor(values.length / 100);
   let sum = 0, from = 0, to = 0;

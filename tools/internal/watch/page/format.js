@@ -1,8 +1,8 @@
-// How figures are written.
+// Formatting of numbers.
 
 export const whole = (n) => Math.round(n).toLocaleString('en-US');
 
-// number writes as many digits as are worth reading.
+// number formats with at most four significant digits.
 export function number(x) {
   const size = Math.abs(x);
   if (size >= 1e4) return whole(x);

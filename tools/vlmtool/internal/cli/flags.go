@@ -16,10 +16,10 @@ import (
 	"patchwork/vlm"
 )
 
-// heading is the annotation of a flag that stands under a heading of its own in help.
+// heading is the annotation of a flag that has a heading in help.
 const heading = "vlmtool_heading"
 
-// Group declares flags that stand under a heading in the command's help.
+// Group declares flags under a heading in the command's help.
 func Group(c *cobra.Command, title string, declare func(s *pflag.FlagSet)) {
 	s := pflag.NewFlagSet(title, pflag.ContinueOnError)
 	s.SortFlags = false

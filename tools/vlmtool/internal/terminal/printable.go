@@ -37,7 +37,7 @@ func escape(s, keep string) string {
 }
 
 // unsafe is true of control characters, line separators, bidirectional controls (U+202A
-// to U+202E, U+2066 to U+2069) and what stands for invalid UTF-8.
+// to U+202E, U+2066 to U+2069) and the replacement for invalid UTF-8.
 func unsafe(r rune) bool {
 	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == utf8.RuneError
 }
