@@ -12,6 +12,9 @@ import (
 // TestCrash is a short make crashtest: a few kills, a full disk, two damaged files, a second
 // run.
 func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains for half a minute")
+	}
 	dir := t.TempDir()
 	tool := filepath.Join(dir, "vlmtool")
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {

@@ -20,8 +20,8 @@ func TestBenchKernels(t *testing.T) {
 	args := func(more ...string) []string {
 		return append([]string{"bench", "kernels", "--device", "cpu", "--quiet", "--filter", "^(swiglu|softmax|rope)", "--count", "4"}, more...)
 	}
-	picture := filepath.Join(dir, "roof.png")
-	text := vlmtool(args("--plot", picture)...)
+	plot := filepath.Join(dir, "roof.png")
+	text := vlmtool(args("--plot", plot)...)
 	if text.code != 0 || text.stderr != "" {
 		t.Fatalf("%+v", text)
 	}
@@ -46,7 +46,7 @@ func TestBenchKernels(t *testing.T) {
 			t.Errorf("%s is missing; there are %v", want, samples)
 		}
 	}
-	f, err := os.Open(picture)
+	f, err := os.Open(plot)
 	must(t, err)
 	defer f.Close()
 	if _, err := png.Decode(f); err != nil {

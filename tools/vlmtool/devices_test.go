@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDevicesReadable checks the list as a terminal shows it, both outputs in one:
-// the reasons at its end stand apart from the last device.
+// TestDevicesReadable: in a terminal an empty line separates the last device from the
+// reasons for missing ones.
 func TestDevicesReadable(t *testing.T) {
 	var terminal, reasons bytes.Buffer
 	if code := run(context.Background(), []string{"devices"}, &terminal, &terminal); code != 0 {
@@ -21,7 +21,7 @@ func TestDevicesReadable(t *testing.T) {
 		t.Errorf("with --json the reasons begin with an empty line:\n%s", &reasons)
 	}
 	if reasons.Len() == 0 {
-		t.Skip("there is nothing to say: a GPU and WebGPU are here")
+		t.Skip("no reasons: this machine has a GPU and WebGPU")
 	}
 	if !strings.HasSuffix(terminal.String(), "\n\n"+reasons.String()) {
 		t.Errorf("no empty line before\n%s\nin\n%s", &reasons, &terminal)

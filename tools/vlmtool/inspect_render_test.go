@@ -13,30 +13,30 @@ import (
 	"patchwork/vlm"
 )
 
-// TestInspectRender prints conversations of both forms as the model reads them.
+// TestInspectRender prints conversations of every format as the model reads them.
 func TestInspectRender(t *testing.T) {
 	model, _ := smallRun(t)
 	l, err := vlm.OpenLanguage(model)
 	must(t, err)
 	const image = "<|image|>"
-	pictures := strings.Repeat(image, 64)
+	images := strings.Repeat(image, 64)
 	for _, c := range []struct {
 		name, text, prompt, answers string
 	}{
 		{"OpenAI's", `[{"role":"user","content":"red?"},{"role":"assistant","content":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
 		{"in an object", `{"messages":[{"role":"user","content":"red?"},{"role":"assistant","content":"yes"}]}`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
 		{"a question", `[{"role":"user","content":"red?"}]`, "<|user|>red?<|assistant|>", ""},
-		{"parts", `[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"red?"}]}]`, "<|user|>" + pictures + "red?<|assistant|>", ""},
+		{"parts", `[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"red?"}]}]`, "<|user|>" + images + "red?<|assistant|>", ""},
 		{"FineVision's", `{"images":[{"bytes":"","path":null}],"texts":[{"user":"red?","assistant":"yes"},{"user":"blue?","assistant":"no"}]}`,
-			"<|user|>" + pictures + "red?<|assistant|>yes<|end|><|user|>blue?<|assistant|>no<|end|>", "yes<|end|>no<|end|>"},
+			"<|user|>" + images + "red?<|assistant|>yes<|end|><|user|>blue?<|assistant|>no<|end|>", "yes<|end|>no<|end|>"},
 		{"FineVision's, a list", `[{"user":"red?","assistant":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
 		{"parts of text, one null", `[{"role":"user","content":[{"type":"text","text":"red"},{"type":"text","text":null},{"type":"text","text":"?"}]}]`, "<|user|>red?<|assistant|>", ""},
 		{"nulls of OpenAI's library", `{"tools":null,"messages":[{"role":"user","content":"red?","name":null},{"role":"assistant","content":"yes","tool_calls":[],"refusal":null}]}`,
 			"<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
 		{"LLaVA's", `{"image":"a.png","conversations":[{"from":"human","value":"<image>\nred?"},{"from":"gpt","value":"yes"}]}`,
-			"<|user|>" + pictures + "red?<|assistant|>yes<|end|>", "yes<|end|>"},
+			"<|user|>" + images + "red?<|assistant|>yes<|end|>", "yes<|end|>"},
 		{"ShareGPT's, a list", `[{"from":"user","value":"red?"},{"from":"assistant","value":"yes"}]`, "<|user|>red?<|assistant|>yes<|end|>", "yes<|end|>"},
-		{"a mark of UTF-8", "\xef\xbb\xbf" + `[{"role":"user","content":"red?"}]`, "<|user|>red?<|assistant|>", ""},
+		{"a UTF-8 byte order mark", "\xef\xbb\xbf" + `[{"role":"user","content":"red?"}]`, "<|user|>red?<|assistant|>", ""},
 		{"UTF-16", utf16Of(`[{"role":"user","content":"red?"}]`), "<|user|>red?<|assistant|>", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestInspectRender(t *testing.T) {
 	vlmtool("inspect", model, "--render", filepath.Join(t.TempDir(), "no.json")).clear(t, cli.ExitFailed, "no.json")
 }
 
-// utf16Of is a text of ASCII in UTF-16 with its mark.
+// utf16Of is an ASCII text in UTF-16 with its byte order mark.
 func utf16Of(s string) string {
 	out := "\xff\xfe"
 	for _, c := range s {
@@ -99,7 +99,7 @@ func utf16Of(s string) string {
 	return out
 }
 
-// TestEvalTextEncodings: the same text in another encoding of Unicode scores the same.
+// TestEvalTextEncodings: a text in UTF-8 and UTF-16 has the same score.
 func TestEvalTextEncodings(t *testing.T) {
 	model, _ := smallRun(t)
 	const text = "what color is the shape? the circle is blue."

@@ -11,8 +11,8 @@ import (
 	"patchwork/vlm/data"
 )
 
-// TestInspectByContent: a file is what its first bytes say, as the hub's cache and others
-// name files by their hashes.
+// TestInspectByContent: the type of a file is found by its first bytes, since the hub's cache
+// names files by their hashes.
 func TestInspectByContent(t *testing.T) {
 	dir := t.TempDir()
 	_, parquet := smallRun(t)
@@ -47,7 +47,7 @@ func TestInspectByContent(t *testing.T) {
 	}
 }
 
-// TestInspectRowsFit: with a recipe, rows are judged by their length as well.
+// TestInspectRowsFit: with a recipe, the length of rows is checked too.
 func TestInspectRowsFit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.parquet")
 	w, err := data.Create(file)

@@ -281,7 +281,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"data", "import", "list.jsonl", "--out", "imported", "--prompt", ""}, 2, []string{"--prompt is empty"}},
 		{line("data import list.jsonl --out imported --caption-lines -1"), 2, []string{"--caption-lines"}},
 		{line("train --data secret.parquet --out run --device cpu"), 1, []string{"secret.parquet", "encrypted"}},
-		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different pictures"}},
+		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different"}},
 		{line("inspect " + file + " --rows --seq-len 100"), 2, []string{"--preset", "--model"}},
 		{line("inspect " + file + " --preset shapes"), 2, []string{"--rows"}},
 		{line("inspect " + file + " --rows --preset smollm2-135m"), 2, []string{"--model", "fetch"}},

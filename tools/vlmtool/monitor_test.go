@@ -15,7 +15,7 @@ import (
 	"patchwork/tools/internal/watch"
 )
 
-// lines collects what is written and calls each for every write.
+// lines collects output and calls each after every write.
 type lines struct {
 	mu   sync.Mutex
 	all  bytes.Buffer
@@ -30,9 +30,9 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestWatching trains with everything on, looks at the page when the first
-// validation is told, and at the event files behind it.
-func TestWatching(t *testing.T) {
+// TestMonitoring trains with a page and event files, requests the page after the first
+// validation, and checks the event files at the end.
+func TestMonitoring(t *testing.T) {
 	_, file := smallRun(t)
 	events := filepath.Join(t.TempDir(), "events")
 	address := regexp.MustCompile(`watch the run at (http://127\.0\.0\.1:\d+/)`)
@@ -75,7 +75,7 @@ func TestWatching(t *testing.T) {
 		t.Errorf("metrics:\n%.1000s", metrics)
 	}
 	if seen.Name != out || seen.Device != "cpu" || seen.State.Phase != watch.Training || seen.State.Step != 2 || len(seen.Validations) != 1 || len(seen.Validations[0].Samples) == 0 {
-		t.Errorf("the page was told %+v", seen)
+		t.Errorf("the page's state is %+v", seen)
 	}
 	files, err := filepath.Glob(filepath.Join(events, "events.out.tfevents.*"))
 	must(t, err)
