@@ -50,7 +50,7 @@ test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 
 # Package by package, since two at once want more memory than many machines have. -short
 # leaves out large cases; -race also checks pointers to C's and other memory (checkptr).
-RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool
+RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool/... ./tools/internal/...
 .PHONY: race
 race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; RACE=./vlm)
 	@CGO_ENABLED=1 go test -race -short -p 1 -timeout 60m $(RACE)
