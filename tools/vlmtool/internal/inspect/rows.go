@@ -54,7 +54,7 @@ func (f *rowFit) checker() (*vlm.RowFit, error) {
 		return nil, usage.Errorf("--model %s has no training recipe: add --preset NAME or --seq-len T", f.model)
 	}
 	if recipe.Decoder != "" && f.model == "" {
-		return nil, usage.Errorf("preset %s uses the tokenizer of a pretrained decoder: vlmtool fetch %s --out DECODER, and add --model DECODER", f.preset, recipe.Decoder)
+		return nil, usage.Errorf("preset %s uses the tokenizer of a pretrained decoder: run vlmtool fetch %s --out DECODER, then add --model DECODER", f.preset, recipe.Decoder)
 	}
 	recipe.SeqLen = cmp.Or(f.seqLen, recipe.SeqLen)
 	recipe.Turns = cmp.Or(batch.Turns(f.turns), recipe.Turns, batch.InConversation)

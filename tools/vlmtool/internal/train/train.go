@@ -139,7 +139,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r vlm.Recipe) error {
 	case f.decoder != "" && f.model != "":
 		return usage.Errorf("--decoder and --model are both given; one is enough")
 	case r.Decoder != "" && f.decoder == "" && f.model == "":
-		return usage.Errorf("preset %s starts from a pretrained decoder: vlmtool fetch %s --out DECODER, and add --decoder DECODER", r.Preset, r.Decoder)
+		return usage.Errorf("preset %s starts from a pretrained decoder: run vlmtool fetch %s --out DECODER, then add --decoder DECODER", r.Preset, r.Decoder)
 	}
 	if err := cmp.Or(checkProfile(f.profile), checkPool(r)); err != nil {
 		return err
