@@ -50,8 +50,8 @@ counted.`,
 		},
 	}
 	s := c.Flags()
-	s.StringVar(&o.Out, "out", "", "`DIR` for the parquet files, new or empty")
-	s.StringArrayVar(&o.Prompts, "prompt", []string{importer.DefaultPrompt}, "`TEXT` of the question that the captions answer; can be repeated, each image gets one at random")
+	s.StringVar(&o.Out, "out", "", "write the parquet files to `DIR`, new or empty")
+	s.StringArrayVar(&o.Prompts, "prompt", []string{importer.DefaultPrompt}, "use `TEXT` as the question that captions answer; can be repeated, each image gets one at random")
 	s.Uint64Var(&o.Seed, "seed", 0, "random seed of that choice")
 	s.Float64Var(&o.TestFraction, "test-fraction", 0, "fraction of the rows for test-*.parquet")
 	s.IntVar(&o.ShardRows, "shard-rows", 10_000, "rows a parquet file")

@@ -34,10 +34,10 @@ file becomes a Hugging Face folder.`,
 		RunE: func(c *cobra.Command, _ []string) error { return export(c.Context(), a, *o) },
 	}
 	s := c.Flags()
-	s.StringVar(&o.Model, "model", "", "`PATH` of a model's folder, or of a text-only decoder: a Hugging Face folder or a GGUF file")
-	s.StringVar(&o.Out, "out", "", "`DIR` to write, new or empty")
+	s.StringVar(&o.Model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
+	s.StringVar(&o.Out, "out", "", "write to `DIR`, new or empty")
 	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, in transformers' format")
-	cli.Choice(s, &o.DType, "dtype", "f32", "`TYPE` of the weights", cli.DTypes...)
+	cli.Choice(s, &o.DType, "dtype", "f32", "store the weights as `TYPE`", cli.DTypes...)
 	return c
 }
 

@@ -44,9 +44,9 @@ HF_ENDPOINT are honoured.`,
 		RunE:              func(c *cobra.Command, args []string) error { return f.fetch(c.Context(), a, strings.Join(args, "")) },
 	}
 	s := c.Flags()
-	s.StringVar(&f.out, "out", "", "`DIR` for the files")
+	s.StringVar(&f.out, "out", "", "write the files to `DIR`")
 	cli.Choice(s, &f.preset, "preset", "", "fetch the decoder of the preset `NAME` instead of REPO", vlm.PresetNames...)
-	cli.Choice(s, &f.kind, "type", "", "`TYPE` of REPO, if the hub has both with that name", string(hub.Model), string(hub.Dataset))
+	cli.Choice(s, &f.kind, "type", "", "fetch REPO as a `TYPE`, if the hub has both with that name", string(hub.Model), string(hub.Dataset))
 	s.StringArrayVar(&f.include, "include", nil, "fetch only files that match `PATTERN`, such as '*.gguf' or 'folder/*'; can be repeated")
 	s.StringArrayVar(&f.exclude, "exclude", nil, "skip files that match `PATTERN`; can be repeated")
 	s.IntVar(&f.jobs, "jobs", 4, "files at a time")

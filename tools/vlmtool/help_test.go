@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -125,8 +126,11 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// ofGenerator matches warnings about the form that cobra gives all pages.
+var ofGenerator = regexp.MustCompile(`tab in filled text|cannot parse date`)
+
 // TestManPages: there is a page for every command with all its flags; mandoc, where it is
-// installed, finds no errors.
+// installed, finds nothing wrong.
 func TestManPages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "man")
 	if got := vlmtool("man", dir); got.code != 0 {
@@ -143,11 +147,18 @@ func TestManPages(t *testing.T) {
 			}
 		})
 		if missing == nil {
-			out, err := exec.Command(mandoc, "-T", "lint", "-W", "error", file).CombinedOutput()
-			if err != nil || len(out) > 0 {
-				t.Errorf("mandoc: %v\n%s", err, out)
+			out, _ := exec.Command(mandoc, "-T", "lint", "-W", "warning", file).CombinedOutput() // it fails for any warning
+			for line := range strings.Lines(string(out)) {
+				if !ofGenerator.MatchString(strings.TrimSpace(line)) {
+					t.Errorf("mandoc: %s", line)
+				}
 			}
 		}
+	}
+	fetch, err := os.ReadFile(filepath.Join(dir, "vlmtool-fetch.1"))
+	must(t, err)
+	if want := "'*.gguf' or 'folder/*'"; !bytes.Contains(bytes.ReplaceAll(fetch, []byte(`\&`), nil), []byte(want)) {
+		t.Errorf("vlmtool-fetch.1 lacks %s", want)
 	}
 	again := filepath.Join(t.TempDir(), "again")
 	if got := vlmtool("man", again, "--quiet"); got.code != 0 || got.stderr != "" {

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 
 	"patchwork/tools/vlmtool/internal/buildinfo"
 	"patchwork/tools/vlmtool/internal/cli"
@@ -46,6 +48,9 @@ func writeManPages(a *cli.App, root *cobra.Command, dir string) error {
 		day = time.Unix(0, 0).UTC()
 	}
 	root.DisableAutoGenTag = true
+	for _, c := range cli.Commands(root) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "*", `\*`) }) // not Markdown
+	}
 	header := &doc.GenManHeader{Date: &day, Source: "vlmtool " + buildinfo.Read().Version, Manual: "vlmtool"}
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		return err

@@ -116,7 +116,7 @@ func embedderCommand(a *cli.App) *cobra.Command {
 func newCommand(a *cli.App, measure func(*options, context.Context, *cli.App) error, c *cobra.Command, declare func(*pflag.FlagSet, *options)) *cobra.Command {
 	f := &options{recompute: "off", rows: 1, promptTokens: 1, newTokens: 1}
 	s := c.Flags()
-	cli.Choice(s, &f.preset, "preset", "", "model `NAME`", vlm.PresetNames...)
+	cli.Choice(s, &f.preset, "preset", "", "use the model `NAME`", vlm.PresetNames...)
 	declare(s, f)
 	cli.DTypeFlag(s, &f.dtype)
 	device.Flag(a, s)
@@ -139,7 +139,7 @@ func regexpError(err error) string {
 }
 
 func (f *options) modelFlag(s *pflag.FlagSet) {
-	s.StringVar(&f.model, "model", "", "`PATH` of a model, instead of a preset with random weights")
+	s.StringVar(&f.model, "model", "", "load the model at `PATH` instead of a preset with random weights")
 }
 
 func (f *options) check() (err error) {

@@ -50,7 +50,7 @@ measured before is not measured again.`,
 	}
 	s := c.Flags()
 	s.BoolVar(&reset, "reset", false, "discard earlier measurements of the device")
-	cli.Choice(s, &f.preset, "preset", "shapes", "model `NAME` at whose shapes kernels are measured", vlm.PresetNames...)
+	cli.Choice(s, &f.preset, "preset", "shapes", "measure at the shapes of the model `NAME`", vlm.PresetNames...)
 	s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 	s.IntVar(&f.tokens, "seq-len", 0, "tokens a row; 0 = the preset's")
 	f.workFlag(s)

@@ -101,7 +101,7 @@ func Choices(s *pflag.FlagSet, to *[]string, name string, value []string, text s
 
 // BOSFlag adds --bos.
 func BOSFlag(s *pflag.FlagSet, to *string, prefix string) {
-	Choice(s, to, "bos", vlm.BOSAuto, prefix+"put the beginning-of-sequence token before the text, auto as the tokenizer does", vlm.BOSAuto, vlm.BOSYes, vlm.BOSNo)
+	Choice(s, to, "bos", vlm.BOSAuto, prefix+"prepend the beginning-of-sequence token (auto = as the tokenizer does)", vlm.BOSAuto, vlm.BOSYes, vlm.BOSNo)
 }
 
 // DTypes are the values of --dtype.
@@ -109,7 +109,7 @@ var DTypes = []string{"f32", "f16", "bf16"}
 
 // DTypeFlag adds --dtype for commands that run a model.
 func DTypeFlag(s *pflag.FlagSet, to *string) {
-	Choice(s, to, "dtype", "f32", "storage `TYPE` of weights and activations (arithmetic is f32)", DTypes...)
+	Choice(s, to, "dtype", "f32", "store weights and activations as `TYPE`, with f32 arithmetic", DTypes...)
 }
 
 // Storage is the type that a value of --dtype names.
@@ -119,7 +119,7 @@ func Storage(dtype string) shaders.Type {
 }
 
 // DataUsage is the help of --data.
-const DataUsage = "`PATH` of parquet files: a file, glob or folder, several separated by commas; can be repeated"
+const DataUsage = "read parquet files from `PATH`: a file, glob or folder, several separated by commas; can be repeated"
 
 // Empty reports whether a flag that can be repeated names nothing.
 func Empty(values []string) bool { return strings.Join(values, "") == "" }

@@ -86,7 +86,7 @@ func (n *name) Set(s string) error {
 // Flag adds --device.
 func Flag(a *cli.App, s *pflag.FlagSet) {
 	a.Device = "auto"
-	s.Var((*name)(&a.Device), "device", "`DEVICE` to run on: auto (the first Vulkan GPU, else the CPU), cpu, vulkan[:N] or webgpu[:N]")
+	s.Var((*name)(&a.Device), "device", "run on `DEVICE`: auto (the first Vulkan GPU, else the CPU), cpu, vulkan[:N] or webgpu[:N]")
 }
 
 var errName = errors.New("want auto, cpu, vulkan[:N] or webgpu[:N], as vlmtool devices lists them")

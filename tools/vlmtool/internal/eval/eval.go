@@ -56,11 +56,11 @@ alone.`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), a) },
 	}
 	s := c.Flags()
-	s.StringVar(&f.model, "model", "", "`PATH` of a model's folder, for --text also of a text-only decoder: a Hugging Face folder or a GGUF file")
+	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, for --text also a text-only decoder as a Hugging Face folder or GGUF file")
 	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
 	s.IntVar(&o.Limit, "limit", 0, "use only the first `N` samples; 0 = all")
 	s.IntVar(&o.HoldOut, "holdout", 0, "use only every `N`th row: those that training on the same --data held out")
-	cli.Choices(s, &f.controls, "control", []string{vlm.ControlNone}, "use the true images, those of other samples or white ones (`CONTROL`)", vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank)
+	cli.Choices(s, &f.controls, "control", []string{vlm.ControlNone}, "replace the images by `CONTROL`, those of other samples or white ones", vlm.ControlNone, vlm.ControlShuffled, vlm.ControlBlank)
 	cli.Group(c, "Other scores", func(s *pflag.FlagSet) {
 		s.BoolVar(&o.Captions, "captions", false, "generate complete answers and score their words: BLEU-4 and CIDEr-D")
 		s.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: maximum length of an answer in tokens")

@@ -57,9 +57,9 @@ so that the same question gets the same answer, unless --temperature is above 0.
 		},
 	}
 	s, sampling := c.Flags(), &f.options.Sampling
-	s.StringVar(&f.model, "model", "", "`PATH` of a model's folder, or of a text-only decoder: a Hugging Face folder or a GGUF file")
-	s.StringArrayVar(&f.imageFiles, "image", nil, "image `FILE`, - = standard input; can be repeated")
-	s.StringVar(&f.prompt, "prompt", "", "`TEXT` of the question")
+	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
+	s.StringArrayVar(&f.imageFiles, "image", nil, "read an image from `FILE`, - = standard input; can be repeated")
+	s.StringVar(&f.prompt, "prompt", "", "ask `TEXT`")
 	s.BoolVar(&f.raw, "raw", false, "use the prompt as it is, without the chat template")
 	cli.BOSFlag(s, &f.bos, "with --raw: ")
 	s.BoolVar(&f.chat, "chat", false, "chat in the terminal; type /help there for its commands")

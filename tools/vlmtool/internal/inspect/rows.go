@@ -22,10 +22,10 @@ type rowFit struct {
 }
 
 func (f *rowFit) declare(s *pflag.FlagSet) {
-	cli.Choice(s, &f.preset, "preset", "", "`NAME` of the training recipe", vlm.PresetNames...)
-	s.StringVar(&f.model, "model", "", "`PATH` of a model's folder or a pretrained decoder, for its tokenizer")
+	cli.Choice(s, &f.preset, "preset", "", "use the recipe `NAME`", vlm.PresetNames...)
+	s.StringVar(&f.model, "model", "", "use the tokenizer of the model or pretrained decoder at `PATH`")
 	s.IntVar(&f.seqLen, "seq-len", 0, "tokens a row; 0 = the recipe's")
-	cli.Choice(s, &f.turns, "turns", "", "layout `MODE` of the questions about an image", string(batch.InConversation), string(batch.InBranches))
+	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`", string(batch.InConversation), string(batch.InBranches))
 }
 
 func (f *rowFit) given() bool { return *f != rowFit{} }

@@ -34,8 +34,8 @@ the run had not been interrupted.`,
 	cli.Group(c, "Validation and checkpoints", f.checkpointFlags)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
 		device.Flag(a, s)
-		cli.Choice(s, &f.dtype, "dtype", "", "storage `TYPE` of activations (arithmetic, master weights and moments are f32)", cli.DTypes...)
-		cli.Choice(s, &f.recompute, "recompute", "", "`WHEN` to recompute activations in the backward pass; auto = if memory requires it", "auto", "on", "off")
+		cli.Choice(s, &f.dtype, "dtype", "", "store activations as `TYPE`; arithmetic, master weights and moments are f32", cli.DTypes...)
+		cli.Choice(s, &f.recompute, "recompute", "", "recompute activations in the backward pass (auto = if memory requires it)", "auto", "on", "off")
 	})
 	cli.Group(c, "Monitoring", f.monitorFlags)
 	cli.Group(c, "Without training", f.dryFlags)
@@ -44,12 +44,12 @@ the run had not been interrupted.`,
 
 func (f *options) dataFlags(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
-	s.StringArrayVar(&f.valData, "val-data", nil, "`PATH` of validation data instead of held-out rows, as for --data")
-	s.StringVar(&f.out, "out", "", "`DIR` for the model, checkpoints and metrics")
-	cli.Choice(s, &f.preset, "preset", "shapes", "recipe `NAME`", vlm.PresetNames...)
-	s.StringVar(&f.config, "config", "", "JSON `FILE` with the recipe, as --print-config prints it")
-	s.StringVar(&f.decoder, "decoder", "", "`PATH` of a pretrained decoder to start from: a Hugging Face folder or a GGUF file")
-	s.StringVar(&f.model, "model", "", "`DIR` of a trained model to start from")
+	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; as for --data")
+	s.StringVar(&f.out, "out", "", "write the model, checkpoints and metrics to `DIR`")
+	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", vlm.PresetNames...)
+	s.StringVar(&f.config, "config", "", "read the recipe from a JSON `FILE`, as --print-config prints it")
+	s.StringVar(&f.decoder, "decoder", "", "start from the pretrained decoder at `PATH`: a Hugging Face folder or a GGUF file")
+	s.StringVar(&f.model, "model", "", "start from the trained model in `DIR`")
 }
 
 func (f *options) recipeFlags(s *pflag.FlagSet) {
@@ -66,9 +66,9 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "AdamW's weight decay, on matrices")
 	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")
-	cli.Choice(s, &f.attention, "attention", "", "attention `MODE`", string(batch.Document), string(batch.DocumentBidirectionalImage), string(batch.Seed))
-	cli.Choice(s, &f.turns, "turns", "", "layout `MODE` of the questions about an image, one after another or each alone", string(batch.InConversation), string(batch.InBranches))
-	cli.Choice(s, &f.loss, "loss", "", "`TOKENS` to learn", string(batch.OnAll), string(batch.OnAnswers))
+	cli.Choice(s, &f.attention, "attention", "", "use the attention `MODE`", string(batch.Document), string(batch.DocumentBidirectionalImage), string(batch.Seed))
+	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`, one after another or each alone", string(batch.InConversation), string(batch.InBranches))
+	cli.Choice(s, &f.loss, "loss", "", "learn these `TOKENS`", string(batch.OnAll), string(batch.OnAnswers))
 	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "first steps with a frozen decoder")
 	s.Uint64Var(&r.Seed, "seed", 0, "random seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "fraction of unusable data rows above which the run fails")
