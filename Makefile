@@ -1,4 +1,4 @@
-# What a developer does often. `make help` lists it.
+# `make help` lists the targets.
 
 # The demo's files, and how long it trains.
 DEMO       := demo
@@ -8,22 +8,22 @@ DEMO_BIN   := out/demo
 # Where a C compiler works, Go uses it: the Vulkan and WebGPU backends need it.
 GO = CGO_ENABLED=$$(tools/deps.sh cgo) go
 
-# Without nodynamic the AVIF decoder that is compiled in steps back behind a libavif
-# of the system's, which nobody here has tested.
-OWN = -tags nodynamic
+# Without nodynamic the AVIF decoder would prefer a libavif of the system to its own;
+# that is not tested.
+TAGS = -tags nodynamic
 
 # WebGPU's library is a download of 124 MB, which neither the demo nor a bundle needs.
 SMALL = -tags nowebgpu,nodynamic
 
 .PHONY: build
 build: ## build bin/vlmtool (the default)
-	@$(GO) build $(OWN) -o bin/vlmtool ./tools/vlmtool
+	@$(GO) build $(TAGS) -o bin/vlmtool ./tools/vlmtool
 
 .PHONY: demo
-demo: ## train from scratch on pictures of shapes, then look at demo/index.html
+demo: ## train from scratch on images of shapes and write demo/index.html
 	@tools/deps.sh demo
 	@echo "building (the first time takes a minute)"
-	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/shapesdata ./tools/demoreport
+	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/shapesdata ./tools/docs/demoreport
 	@$(MAKE) -s demo-install
 	@rm -rf $(DEMO)
 	@$(DEMO_BIN)/shapesdata --out $(DEMO)/data
@@ -34,8 +34,8 @@ demo: ## train from scratch on pictures of shapes, then look at demo/index.html
 	done
 	@$(DEMO_BIN)/demoreport $(DEMO)
 
-# The demo's vlmtool becomes bin/vlmtool where there is none, or one without WebGPU:
-# what make built stays.
+# The demo's vlmtool becomes bin/vlmtool where there is none, or one without WebGPU. One
+# that make built is kept.
 .PHONY: demo-install
 demo-install:
 	@if [ ! -e bin/vlmtool ] || go version -m bin/vlmtool 2>/dev/null | grep -q -- '-tags=nowebgpu'; then \
@@ -50,57 +50,56 @@ test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 
 # Package by package, since two at once want more memory than many machines have. -short
 # leaves out large cases; -race also checks pointers to C's and other memory (checkptr).
-RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool
+RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool/... ./tools/internal/...
 .PHONY: race
 race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; RACE=./vlm)
 	@CGO_ENABLED=1 go test -race -short -p 1 -timeout 60m $(RACE)
 
-# Some of the kernels or devices alone, by a regular expression: KERNEL=softmax
-# DEVICE=vulkan; COUNT=200 plants a sample of the errors, CPU=1 plants them in the CPU
-# forms.
+# KERNEL=softmax and DEVICE=vulkan select by regular expression; COUNT=200 plants a
+# sample of the errors, CPU=1 plants them in the CPU forms.
 KERNEL :=
 DEVICE :=
 COUNT  := 0
 CPU    :=
 .PHONY: conformance
-conformance: ## hold every kernel on every device to its reference, and print a table
+conformance: ## check every kernel on every device against its reference
 	@$(GO) run ./tools/conformance -kernel '$(KERNEL)' -device '$(DEVICE)'
 
 .PHONY: mutants
-mutants: ## plant errors in the kernels: the conformance cases must notice each
+mutants: ## plant errors in the kernels, each of which the conformance cases must detect
 	@$(GO) build -o bin/mutants ./tools/mutants
 	@bin/mutants -kernel '$(KERNEL)' -count $(COUNT) $(if $(CPU),-cpu)
 
-# Debian sid's root folder, made where it is not there: PATCHWORK_SID=DIR.
+# PATCHWORK_SID=DIR is Debian sid's root folder, created if needed.
 .PHONY: test-mesa
-test-mesa: ## hold the kernels with cooperative matrices to their references on a newer Mesa
+test-mesa: ## check the kernels with cooperative matrices on a newer Mesa
 	@tools/testmesa.sh
 
-# Run by its version, so that go.mod and what users download know nothing of it.
+# Run by its version, so that it is not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: lint
 lint: ## gofmt, vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
 	@$(GO) vet ./...
-	@$(GO) run $(STATICCHECK) $(OWN) ./...
+	@$(GO) run $(STATICCHECK) $(TAGS) ./...
 
 .PHONY: bench
 bench: build ## measure a training step of the shapes preset and its kernels
 	@bin/vlmtool bench train --preset shapes --batch-size 6 --seq-len 208
 	@bin/vlmtool bench kernels --preset shapes --batch-size 6 --seq-len 208
 
-# What docs/benchmarks.md is measured with. GGML and PYTORCH are commands that
-# tools/benchpeer measures products and attention in turns with, made from the
-# files in tools/benchpeer/peers; each is left out where it is not given:
+# The measurements of docs/benchmarks.md. GGML and PYTORCH are commands, made from the
+# files in tools/benchpeer/peers, with which tools/benchpeer measures matmuls and
+# attention interleaved; both are optional:
 #
 #	make bench-page GGML="env GGML_VK_VISIBLE_DEVICES=0 out/ggml" PYTORCH="python3 tools/benchpeer/peers/pytorch.py" NOTE="two idle cores of …"
 #
-# PEER="NAME=FILE.jsonl" puts square products of a peer beside ours.
+# PEER="NAME=FILE.jsonl" adds square matmuls of a peer.
 GGML :=
 PYTORCH :=
 PEER :=
 NOTE :=
-# The presets whose products the peers are asked for.
+# The presets whose matmuls are measured.
 PEER_PRESETS := smollm2-135m,smollm2-360m,qwen3-1.7b
 .PHONY: bench-page
 bench-page: build ## measure every kernel on the CPU and the first Vulkan device, and write docs/benchmarks.md
@@ -114,20 +113,20 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 	@rm -f out/bench/ggml.jsonl out/bench/pytorch.jsonl
 	@if [ -n "$(GGML)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer ggml --kernels matmul --device vulkan:0 -- $(GGML) > out/bench/ggml.jsonl; fi
 	@if [ -n "$(PYTORCH)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer PyTorch --kernels matmul,attention,attention_backward --work train --device cpu -- $(PYTORCH) > out/bench/pytorch.jsonl; fi
-	@go run ./tools/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
+	@go run ./tools/docs/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 
 .PHONY: live-picture
-live-picture: build ## train, and take docs/live.png of the terminal and the page (needs chromium)
+live-picture: build ## train, and take docs/live.png of terminal and page (needs chromium)
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
-	@$(GO) run ./tools/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
+	@$(GO) run ./tools/docs/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
 
-# docs/how-it-works.md's figures, of the model that `make demo` leaves.
+# The figures of docs/how-it-works.md, from the model of `make demo`.
 FIGURES := docs/how-it-works
 .PHONY: figures
 figures: build ## draw the figures of docs/how-it-works.md from the demo's model (after make demo)
-	@test -d $(DEMO)/model || { echo "there is no $(DEMO)/model: run make demo first"; exit 1; }
+	@test -d $(DEMO)/model || { echo "no $(DEMO)/model: run make demo first"; exit 1; }
 	@bin/vlmtool inspect $(DEMO)/model --image $(DEMO)/example.png --figures $(FIGURES)
 	@bin/vlmtool infer --model $(DEMO)/model --image $(DEMO)/example.png --prompt "what color is the triangle?" --explain $(FIGURES)/color.png
 	@bin/vlmtool infer --model $(DEMO)/model --image $(DEMO)/example.png --prompt "what shape is green?" --explain $(FIGURES)/shape.png
@@ -137,11 +136,11 @@ shaders: ## compile changed kernels to SPIR-V (needs naga, for .comp files glslc
 	@go run ./tools/shadergen
 
 .PHONY: shaders-check
-shaders-check: ## name the kernels whose SPIR-V is stale
+shaders-check: ## list the kernels whose SPIR-V is stale
 	@go run ./tools/shadergen -check
 
 # Debian's libraries that load a Vulkan driver and that NVIDIA's driver asks for,
-# for machines without libvulkan.so.1. Left out where apt-get cannot bring them.
+# for machines without libvulkan.so.1. Skipped if apt-get cannot download them.
 LOADER := libvulkan1 libglvnd0 libegl1 libgl1 libglx0 libopengl0 libgles2 libx11-6 libxext6 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0
 BUNDLE := out/gpu-report
 STRIP  := -trimpath -ldflags '-s -w'
@@ -155,15 +154,15 @@ gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
 	@cd $(BUNDLE)/loader && mkdir debs && (cd debs && apt-get download -qq $(LOADER) >/dev/null 2>&1; \
 		for deb in *.deb; do dpkg-deb -x $$deb . 2>/dev/null; done; true) && \
 		find debs -name 'lib*.so.*' -type l | while read -r link; do cp -L "$$link" .; done; rm -rf debs
-	@ls $(BUNDLE)/loader/libvulkan.so.1 >/dev/null 2>&1 || { rm -rf $(BUNDLE)/loader; echo "without libvulkan.so.1 for machines that lack it: apt-get download brought none"; }
+	@ls $(BUNDLE)/loader/libvulkan.so.1 >/dev/null 2>&1 || { rm -rf $(BUNDLE)/loader; echo "without libvulkan.so.1 for machines that lack it: apt-get download failed"; }
 	@tar -C out -czf $(BUNDLE).tar.gz gpu-report
 	@test $$(wc -c < $(BUNDLE).tar.gz) -le 62914560 || { echo "$(BUNDLE).tar.gz is larger than 60 MiB"; exit 1; }
 	@echo "$(BUNDLE).tar.gz: unpack it on a machine with a GPU, run gpu-report/run.sh, read gpu-report/report/report.md"
 
-# ONLY=linux-amd64 builds for that system alone.
+# ONLY=linux-amd64 builds only for that system.
 ONLY :=
 .PHONY: dist
-dist: ## build vlmtool for every system it is handed out for: dist/*.tar.gz, *.zip, SHA256SUMS
+dist: ## build release archives of vlmtool: dist/*.tar.gz, *.zip, SHA256SUMS
 	@go run ./tools/dist $(if $(ONLY),--only $(ONLY))
 
 .PHONY: man
@@ -181,11 +180,11 @@ fuzz: ## fuzz every parser of outside bytes, a minute each (FUZZTIME=1m)
 
 KILLS := 50
 .PHONY: crashtest
-crashtest: build ## kill training runs KILLS=50 times, fill their disk, break their checkpoints: none may lose anything
+crashtest: build ## kill training runs KILLS=50 times, fill their disk, damage their checkpoints
 	@go run ./tools/crashtest --vlmtool bin/vlmtool --kills $(KILLS)
 
 .PHONY: clean
-clean: ## delete what was built or made
+clean: ## delete build outputs and the demo
 	@rm -rf bin out dist $(DEMO)
 
 .PHONY: help

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Installs what a Debian or Ubuntu machine lacks for PURPOSE, where that is allowed:
+# Installs the packages that a Debian or Ubuntu machine lacks for PURPOSE, if permitted:
 #
-#   tools/deps.sh demo             what trains fastest here
-#   tools/deps.sh test             the same, and a Vulkan device in software
-#   tools/deps.sh extra            a browser and a GLSL compiler, for tests that are
-#                                  skipped without
-#   tools/deps.sh --require test   fail where something is still missing
-#   tools/deps.sh cgo              print 1 where Go can use a C compiler, else 0
+#   tools/deps.sh demo             for the fastest training on this machine
+#   tools/deps.sh test             the same, and a software Vulkan device
+#   tools/deps.sh extra            a browser and a GLSL compiler, for tests that are skipped
+#                                  without them
+#   tools/deps.sh --require test   fail if something is still missing
+#   tools/deps.sh cgo              print 1 if Go can use a C compiler, else 0
 #
-# Nothing of it is needed to build: without a C compiler vlmtool runs on the CPU
-# alone, without OpenBLAS it is slower.
+# None of them is needed to build: without a C compiler vlmtool runs only on the CPU,
+# without OpenBLAS it is slower.
 set -eu
 
 require=no
@@ -31,7 +31,7 @@ has_software_vulkan() {
 	ls /usr/share/vulkan/icd.d/lvp_icd* >/dev/null 2>&1
 }
 
-# Mesa's drivers are worth their 100 MB for a graphics card that they drive, or for tests.
+# Mesa's drivers are 100 MB: install them only for a graphics card or for tests.
 wants_mesa() {
 	[ "$purpose" = test ] || ls /dev/dri/renderD* >/dev/null 2>&1
 }
@@ -79,9 +79,9 @@ fi
 if [ -n "$packages" ]; then
 	echo "not installed: $packages(apt-get install $packages)" >&2
 	if [ "$purpose" = extra ]; then
-		echo "Going on without: the tests that need them are skipped." >&2
+		echo "Continuing: the tests that need them are skipped." >&2
 	else
-		echo "Going on without: no C compiler means no Vulkan and no WebGPU, no OpenBLAS means slower." >&2
+		echo "Continuing: without a C compiler there is no Vulkan and no WebGPU, without OpenBLAS it is slower." >&2
 	fi
 	[ "$require" = no ]
 fi

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Runs on a machine with a GPU, from the bundle of `make gpu-report`: what the device
-# offers, whether the kernels are right on it, and how fast products, attention,
-# training, generation and the embedder are, beside PyTorch where python3 has it.
+# Runs on a machine with a GPU, from the bundle of `make gpu-report`: reports the device's
+# features, the conformance of the kernels, and the speed of matmuls, attention, training,
+# generation and the embedder, compared with PyTorch where python3 has it.
 #
 #   ./run.sh             everything, within BUDGET seconds (540)
-#   ./run.sh train       the parts whose name holds a match of the expression
+#   ./run.sh train       only the parts whose name matches the expression
 #
-# It needs glibc and the GPU's driver; where the system has no libvulkan.so.1, the
-# libraries in loader/ are used. VK_DRIVER_FILES names the driver's JSON where the
-# loader does not find it. PYTHON names a Python with PyTorch. Parts run in order of
-# importance, each within a limit of its own; report/report.md and report.json are
-# written anew after each, so what stops a part, or this script, costs that part alone.
+# It needs glibc and the GPU's driver; if the system has no libvulkan.so.1, the libraries
+# in loader/ are used. VK_DRIVER_FILES is the driver's JSON, if the loader does not find it.
+# PYTHON is a Python with PyTorch. Parts run in order of importance, each with its own time
+# limit; report/report.md and report.json are rewritten after each, so that only the part
+# that is interrupted is lost.
 set -u
 cd "$(dirname "$0")" || exit 1
 only=${1:-.}
@@ -31,7 +31,7 @@ if [ -d loader ] && ! has libvulkan.so.1; then
 	done
 	export LD_LIBRARY_PATH="$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 fi
-# NVIDIA's driver where no loader looks, or without the file that names it.
+# NVIDIA's driver in a place that the loader does not search, or without its JSON.
 if [ -z "${VK_DRIVER_FILES:-}" ] && ! ls /etc/vulkan/icd.d/nvidia* /usr/share/vulkan/icd.d/nvidia* >/dev/null 2>&1; then
 	for file in /usr/local/nvidia/share/vulkan/icd.d/nvidia_icd*.json /opt/nvidia/share/vulkan/icd.d/nvidia_icd*.json; do
 		[ -e "$file" ] && export VK_DRIVER_FILES="$file"
@@ -46,8 +46,8 @@ note() { # NAME LIMIT SECONDS RC
 	printf '{"part":"%s","limit_s":%d,"seconds":%d,"rc":%d}\n' "$@" >>$out/parts.jsonl
 }
 
-# part NAME LIMIT COMMAND…: its output goes to report/NAME. A process that outlives
-# even its killing is left behind. rc is 124 after a time-out, 125 without a start.
+# part NAME LIMIT COMMAND…: its output goes to report/NAME. A process that survives SIGKILL
+# is abandoned. rc is 124 after a timeout, 125 if the part was not started.
 part() {
 	name=$1 limit=$2
 	shift 2
@@ -89,11 +89,11 @@ part devices.jsonl 30 ./vlmtool devices --json
 gpu=$(grep '"device":"vulkan:' $out/devices.jsonl | grep -E '"kind":"(discrete|integrated|virtual)"' | head -n 1)
 if [ -n "$gpu" ]; then
 	presets='smollm2-135m qwen3-1.7b smollm2-360m' tests=TestHardware rows='8 4 2 1' tokens=2048
-	squares=1024,2048,4096,8192 attention=2048,4096 images=64 generate='--prompt-tokens 290 --new 128' tell='--prompt 290 --new 128'
+	squares=1024,2048,4096,8192 attention=2048,4096 images=64 generate='--prompt-tokens 290 --new 128' peer_generate='--prompt 290 --new 128'
 else
 	gpu=$(grep '"device":"vulkan:' $out/devices.jsonl | head -n 1)
 	presets=shapes tests='TestSoftware/Kernels/^(add|softmax|rmsnorm|rope|embed|cross_entropy)$' rows=2 tokens=208
-	squares=128,256 attention=512 images=4 generate='--prompt-tokens 100 --new 32' tell='--prompt 100 --new 32'
+	squares=128,256 attention=512 images=4 generate='--prompt-tokens 100 --new 32' peer_generate='--prompt 100 --new 32'
 fi
 device=$(printf '%s' "$gpu" | sed -n 's/.*"device":"\([^"]*\)".*/\1/p')
 : "${device:=vulkan:0}"
@@ -120,7 +120,7 @@ fi
 
 part conformance.txt 120 env REQUIRE_GPU=1 ./vulkan.test -test.v -test.run "$tests"
 
-# Every product and every attention in turns with the peer's.
+# Every matmul and every attention, interleaved with the peer's.
 products="--device $device --kernels matmul,attention,attention_backward --work= --presets $(echo $presets | tr ' ' ,) --dtypes bf16,f32,f16 --squares $squares --attention $attention --time 200ms"
 if [ $torch = yes ]; then
 	part products.jsonl 120 ./benchpeer $products --peer PyTorch --serve -- "$python" pytorch.py --device auto serve
@@ -128,11 +128,11 @@ else
 	part products.jsonl 90 ./benchpeer $products
 fi
 
-# From here on everything runs in the variants that measuring chose.
+# From here on the tuned variants are used.
 first=${presets%% *}
 part "tune-$first.txt" 60 ./vlmtool tune --device "$device" --preset "$first" --batch-size ${rows%% *} --seq-len $tokens --dtype bf16
 
-# train PRESET TYPE: with as many rows as there is memory for.
+# train PRESET TYPE: with as many rows as fit in memory.
 train() {
 	for n in $rows; do
 		fits=$n
@@ -150,7 +150,7 @@ infer() {
 	for dtype in bf16 f32; do
 		part "infer-$1-$dtype.json" 45 ./vlmtool bench infer --device "$device" --preset "$1" --dtype $dtype $generate --json
 	done
-	peer "peer-decode-$1.jsonl" 60 decode --recipe "$out/recipe-$1.json" $tell --modes bf16,f32
+	peer "peer-decode-$1.jsonl" 60 decode --recipe "$out/recipe-$1.json" $peer_generate --modes bf16,f32
 }
 compare "$first" 'bf16 f32' bf16,f32,bf16-compiled
 infer "$first"
@@ -171,7 +171,7 @@ for preset in $presets; do
 done
 part "variants-$first-bf16.jsonl" 60 ./vlmtool bench kernels --device "$device" --preset "$first" --batch-size ${rows%% *} --seq-len $tokens --dtype bf16 \
 	--variants --filter '^(matmul|attention)' --work train --count 3 --case-time 2s --time-limit 45s --json
-# Training itself, on pictures of shapes: do all types learn the same?
+# Training on images of shapes: do all types learn the same?
 ./shapesdata --out $out/data --train 1000 --test 40 >/dev/null 2>&1
 for dtype in f32 bf16 f16; do
 	part "learn-$dtype.json" 60 ./vlmtool train --device "$device" --preset shapes --steps 40 --warmup 10 --val-every 0 --save-every 0 --dtype $dtype \

@@ -1,4 +1,4 @@
-// Package tools_test checks the scripts beside the tools.
+// Package tools_test checks the shell scripts in tools.
 package tools_test
 
 import (
@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// mirror is a host that packages come from: apt and debootstrap know their own.
+// mirror is the address of a package mirror, which scripts leave to apt and debootstrap.
 var mirror = regexp.MustCompile(`[a-z]+://[a-z0-9.-]*(debian|ubuntu)\.(org|com|net)`)
 
-// TestScripts: the shell can read every script, and none names a mirror.
+// TestScripts: every script is valid shell, and none names a mirror.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) == 0 {

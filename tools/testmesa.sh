@@ -1,13 +1,12 @@
 #!/bin/sh
-# Runs the kernels with cooperative matrices on the software GPU of a newer Mesa than
-# a stable Debian has: "make test-mesa". Mesa lies in a Debian sid of its own, in the
-# folder that PATCHWORK_SID names (default: out/sid), which is made the first time by
-# debootstrap, from its own mirror or from DEBIAN_MIRROR. Without root or debootstrap
-# nothing is tested, and a line says so.
+# Runs the kernels with cooperative matrices on the software GPU of a newer Mesa than that
+# of Debian stable: "make test-mesa". Mesa is in a Debian sid in the folder PATCHWORK_SID
+# (default: out/sid), which debootstrap creates the first time from its default mirror or
+# from DEBIAN_MIRROR. Without root or debootstrap the tests are skipped with a message.
 #
-#	testmesa.sh [REGEXP]    the variants whose name fits; default: coopmat
+#	testmesa.sh [REGEXP]    the variants whose name matches; default: coopmat
 #
-# All of it takes an hour or two on two cores: Mesa compiles these kernels slowly.
+# It takes one to two hours on two cores, since Mesa compiles these kernels slowly.
 set -u
 cd "$(dirname "$0")/.."
 root=${PATCHWORK_SID:-out/sid}
@@ -31,7 +30,7 @@ there=$root/opt/patchwork
 mkdir -p "$there"
 CGO_ENABLED=1 go test -c -o "$there/vulkan.test" ./engine/vulkan || exit 1
 log=$there/test.log
-# run TESTS TIMEOUT: the tests in the chroot, their output into the log
+# run TESTS TIMEOUT: runs tests in the chroot, with the output in the log
 run() {
 	chroot "$root" env PATCHWORK_EMULATE_ALL=1 /opt/patchwork/vulkan.test -test.v -test.timeout "$2" -test.run "$1" >"$log" 2>&1
 	code=$?
@@ -43,18 +42,18 @@ run() {
 	fi
 }
 
-# Mesa compiles each of these kernels for half a minute and longer.
+# Mesa takes at least half a minute to compile each of these kernels.
 run "TestSoftware/Kernels/./f16/$variants" 2h
 grep -m 1 'vulkan_test\|enginetest.go.*llvmpipe' "$log"
 if [ "$passed" = 0 ]; then
-	echo "no case ran: Mesa in $root has no cooperative matrices, or no variant fits \"$variants\""
+	echo "no case ran: Mesa in $root has no cooperative matrices, or no variant matches \"$variants\""
 	exit 1
 fi
 echo "$passed cases of kernels with cooperative matrices pass"
 sed -n 's/.*--- PASS: .*\/\(coopmat[^ #]*\).*/\1/p' "$log" | sort | uniq -c
 
 run "TestWorkgroupMemory/$variants" 2h
-echo "$passed cases of those that ask for more memory than the driver tells pass"
+echo "$passed cases of kernels that need more workgroup memory than the driver reports pass"
 run "TestEmulated/$variants" 2h
 echo "$passed variants pass without cooperative matrices, in plain GLSL with the same tiles:"
 sed -n 's/.*--- PASS: TestEmulated\/\([^ ]*\).*/\1/p' "$log"

@@ -14,15 +14,14 @@ import (
 	"patchwork/vlm/train"
 )
 
-// peerCase is a call in one type of floats.
+// peerCase is a case in a float type.
 type peerCase struct {
 	*kernelbench.Case
 	dtype string
 }
 
-// cases are square products, attention over the lengths asked for, and the
-// different calls of the kernels in the presets' work. Their Work names the first
-// preset that has them.
+// cases are square matmuls, attention over the given lengths, and the distinct calls of
+// the kernels in the presets' work. Their Work names the first preset that has them.
 func (o options) cases() (all []peerCase, err error) {
 	seen := map[string]bool{}
 	add := func(dtype string, cases []*kernelbench.Case) {
@@ -63,7 +62,7 @@ func (o options) cases() (all []peerCase, err error) {
 	return all, nil
 }
 
-// kind is engine.Info's of the device, as far as it changes the work.
+// kind is the device's kind, as far as it changes the work.
 func (o options) kind() string {
 	kind, _, _ := strings.Cut(o.device, ":")
 	return kind
@@ -77,9 +76,9 @@ func typed(label string, t shaders.Type, n int) engine.View {
 	return b.View()
 }
 
-// squares are products a·bᵀ, as linear layers have them.
+// squares are matmuls a·bᵀ, as in linear layers.
 func squares(sides []int, t shaders.Type) []*kernelbench.Case {
-	program := engine.NewProgram("square products")
+	program := engine.NewProgram("square matmuls")
 	for _, n := range sides {
 		side := uint32(n)
 		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
@@ -106,13 +105,13 @@ func attention(preset string, text *vlm.TextConfig, tokens int, t shaders.Type) 
 	return kernelbench.FromDispatches(preset+" attention", program.Dispatches, new([shaders.StepWords]uint32))
 }
 
-// sizes are a case as the peer reads it.
+// sizes is a case in the peer's format.
 func sizes(c *kernelbench.Case) ([]string, error) {
 	var numbers []uint32
 	switch p := c.Kernel.AtStep(c.Params, c.Step[:]).(type) {
 	case shaders.MatMulParams:
 		if p.Batch != 1 {
-			return nil, errors.New("a batch of products")
+			return nil, errors.New("a batched matmul")
 		}
 		numbers = []uint32{p.M.Max, p.N, p.K.Max}
 	case shaders.AttentionParams:

@@ -1,15 +1,15 @@
-// Command benchpeer measures products and attention of the presets beside another
-// program on the same machine, case by case in turns, for docs/benchmarks.md:
+// Command benchpeer measures matmuls and attention of the presets interleaved with another
+// program on the same machine, case by case, for docs/benchmarks.md:
 //
 //	benchpeer --peer ggml --kernels matmul --device vulkan:0 -- ./ggml > ggml.jsonl
 //	benchpeer --peer PyTorch --kernels attention,attention_backward --device cpu -- python3 tools/benchpeer/peers/pytorch.py > pytorch.jsonl
 //
-// What follows -- is run once a turn with the case: "matmul M N K" or "attention
-// HEADS KV_HEADS HEAD_DIM TOKENS", attention_backward alike. It prints {"ms": …};
-// where it fails the case has no ratio. With --serve it is started once and reads
-// the cases from stdin, one a line, with their type: "matmul bf16 M N K"; then other
-// types than f32 can be compared too. Without a command ours is measured alone.
-// peers/ holds such programs.
+// The command after -- is run for each measurement with the case: "matmul M N K" or
+// "attention HEADS KV_HEADS HEAD_DIM TOKENS", likewise attention_backward. It prints
+// {"ms": …}; if it fails the case has no ratio. With --serve it is started once and reads
+// the cases from stdin, one a line, with their type: "matmul bf16 M N K", so that other
+// types than f32 can be compared too. Without a command only ours is measured. Such
+// programs are in peers/.
 package main
 
 import (
@@ -40,26 +40,26 @@ type options struct {
 	dtypes                 []string
 	squares, attention     []int
 	tokens, turns          int
-	each, most             time.Duration
+	each, longest          time.Duration
 	serve                  bool
 	command                []string
 }
 
 func main() {
 	var o options
-	pflag.StringVar(&o.peer, "peer", "", "the peer's name")
+	pflag.StringVar(&o.peer, "peer", "", "name of the peer")
 	pflag.StringVar(&o.device, "device", "vulkan:0", "cpu, vulkan:N or webgpu:N")
-	pflag.StringSliceVar(&o.kernels, "kernels", []string{"matmul"}, "of matmul, attention, attention_backward")
-	pflag.StringSliceVar(&o.presets, "presets", []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"}, "whose cases to measure")
-	pflag.StringSliceVar(&o.work, "work", []string{"train", "decode"}, "of train, prefill, decode; none: no preset's work")
-	pflag.StringSliceVar(&o.dtypes, "dtypes", []string{"f32"}, "of f32, bf16, f16")
-	pflag.IntSliceVar(&o.squares, "squares", []int{256, 512, 1024}, "sides of square products")
-	pflag.IntSliceVar(&o.attention, "attention", nil, "causal attention of the presets' heads over so many tokens")
-	pflag.BoolVar(&o.serve, "serve", false, "the command is started once and reads cases from stdin")
+	pflag.StringSliceVar(&o.kernels, "kernels", []string{"matmul"}, "kernels to measure, of matmul, attention, attention_backward")
+	pflag.StringSliceVar(&o.presets, "presets", []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"}, "presets whose cases are measured")
+	pflag.StringSliceVar(&o.work, "work", []string{"train", "decode"}, "work of the presets, of train, prefill, decode; empty = none")
+	pflag.StringSliceVar(&o.dtypes, "dtypes", []string{"f32"}, "types, of f32, bf16, f16")
+	pflag.IntSliceVar(&o.squares, "squares", []int{256, 512, 1024}, "sizes of square matmuls")
+	pflag.IntSliceVar(&o.attention, "attention", nil, "lengths in tokens of causal attention with the presets' heads")
+	pflag.BoolVar(&o.serve, "serve", false, "start the command once and send it the cases on stdin")
 	pflag.IntVar(&o.tokens, "seq-len", 1024, "tokens of a training step")
-	pflag.IntVar(&o.turns, "turns", 2, "how often both are measured")
-	pflag.DurationVar(&o.each, "time", time.Second, "spent on a case of ours in a turn")
-	pflag.DurationVar(&o.most, "case-time", 10*time.Second, "the longest that one call may take")
+	pflag.IntVar(&o.turns, "turns", 2, "measurements of each")
+	pflag.DurationVar(&o.each, "time", time.Second, "time for a measurement of ours")
+	pflag.DurationVar(&o.longest, "case-time", 10*time.Second, "skip cases of which one call takes longer")
 	pflag.Parse()
 	o.command = pflag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -70,7 +70,7 @@ func main() {
 	}
 }
 
-// result is a case's line.
+// result is a case's line of JSON.
 type result struct {
 	Bench   string  `json:"bench"` // "peer"
 	Peer    string  `json:"peer,omitempty"`
@@ -90,7 +90,7 @@ type result struct {
 
 func run(ctx context.Context, w io.Writer, o options) error {
 	if len(o.command) > 0 && o.peer == "" || o.turns < 1 {
-		return errors.New("want --turns above 0 and, where a command follows --, --peer NAME")
+		return errors.New("want --turns above 0, and --peer NAME with a command after --")
 	}
 	all, err := o.cases()
 	if err != nil {
@@ -101,7 +101,7 @@ func run(ctx context.Context, w io.Writer, o options) error {
 		return err
 	}
 	defer dev.Close()
-	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: o.each, MaxCallTime: o.most, Patience: 5 * o.each})
+	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: o.each, MaxCallTime: o.longest, Patience: 5 * o.each})
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func open(device string) (engine.Device, error) {
 	kind, number, _ := strings.Cut(device, ":")
 	n, err := strconv.Atoi(number)
 	if number != "" && err != nil {
-		return nil, fmt.Errorf("--device is %q; after the colon stands a number", device)
+		return nil, fmt.Errorf("--device is %q, want a number after the colon", device)
 	}
 	switch kind {
 	case "cpu":
@@ -142,7 +142,7 @@ func open(device string) (engine.Device, error) {
 	return nil, fmt.Errorf("--device is %q, want cpu, vulkan or webgpu", device)
 }
 
-// measure lets both take turns and keeps the least time of each.
+// measure alternates between both and keeps the minimum time of each.
 func (o options) measure(ctx context.Context, bench *kernelbench.Bench, other peer, c peerCase) (result, error) {
 	r := result{Bench: "peer", Peer: o.peer, Device: o.device, Work: c.Work, Kernel: c.Kernel.Name, Case: c.Name, DType: c.dtype}
 	ours, theirs := math.Inf(1), math.Inf(1)

@@ -8,7 +8,7 @@ import (
 	"patchwork/shaders"
 )
 
-// TestSizes: a case as a peer reads it.
+// TestSizes checks the cases in a peer's format.
 func TestSizes(t *testing.T) {
 	for _, c := range []struct {
 		kernel *shaders.Kernel
@@ -30,9 +30,9 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestAsk: what a peer answers, and what it may do wrong.
+// TestAsk checks a peer's answers and errors.
 func TestAsk(t *testing.T) {
-	product := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
+	matmul := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
 	for _, c := range []struct {
 		script string
 		want   float64
@@ -48,16 +48,16 @@ func TestAsk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := o.ask(t.Context(), p, peerCase{product, "f32"})
+		got, err := o.ask(t.Context(), p, peerCase{matmul, "f32"})
 		if got != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %g, %v; want %g, %q", c.script, got, err, c.want, c.err)
 		}
 	}
 }
 
-// TestServe: a peer that is started once answers case after case, until it ends.
+// TestServe: a served peer answers several cases, until it ends.
 func TestServe(t *testing.T) {
-	product := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
+	matmul := &kernelbench.Case{Kernel: shaders.MatMul, Params: shaders.MatMulParams{M: shaders.N(3), N: 5, K: shaders.N(7), Batch: 1}}
 	o := options{peer: "Peer", serve: true, command: []string{"sh", "-c",
 		`read line; test "$line" = "matmul bf16 3 5 7" && echo '{"ms": 2.5}'; read line; echo '{"error": "no such type"}'`}}
 	p, err := o.start(t.Context())
@@ -65,17 +65,17 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	if ms, err := o.ask(t.Context(), p, peerCase{product, "bf16"}); ms != 2.5 || err != nil {
+	if ms, err := o.ask(t.Context(), p, peerCase{matmul, "bf16"}); ms != 2.5 || err != nil {
 		t.Errorf("%g, %v", ms, err)
 	}
 	for _, want := range []string{"no such type", "Peer: "} { // the second time it has ended
-		if _, err := o.ask(t.Context(), p, peerCase{product, "f16"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := o.ask(t.Context(), p, peerCase{matmul, "f16"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }
 
-// TestCases: those of the work and the kernels asked for, each once.
+// TestCases: the cases of the work and kernels, each once.
 func TestCases(t *testing.T) {
 	o := options{kernels: []string{"attention"}, presets: []string{"shapes", "shapes"}, work: []string{"train"}, dtypes: []string{"f32", "bf16"}, tokens: 32}
 	cases, err := o.cases()
@@ -84,10 +84,10 @@ func TestCases(t *testing.T) {
 	}
 	o = options{kernels: []string{"matmul", "attention", "attention_backward"}, presets: []string{"shapes"}, dtypes: []string{"f16"}, squares: []int{8, 16}, attention: []int{64}}
 	if cases, err = o.cases(); err != nil || len(cases) != 4 {
-		t.Errorf("%d cases of two products and an attention, %v", len(cases), err)
+		t.Errorf("%d cases of two matmuls and an attention, %v", len(cases), err)
 	}
 	o.kernels = []string{"no such kernel"}
 	if _, err := o.cases(); err == nil {
-		t.Error("a kernel that there is not was accepted")
+		t.Error("an unknown kernel was accepted")
 	}
 }

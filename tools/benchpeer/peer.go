@@ -21,7 +21,7 @@ type peer interface {
 	close()
 }
 
-// start is the peer.
+// start starts the peer.
 func (o options) start(ctx context.Context) (peer, error) {
 	switch {
 	case len(o.command) == 0:
@@ -56,7 +56,7 @@ func (o options) ask(ctx context.Context, p peer, c peerCase) (float64, error) {
 	return answer.MS, nil
 }
 
-// none is no peer.
+// none is the peer where none was given.
 type none struct{}
 
 func (none) answer(context.Context, string, []string) ([]byte, error) { return nil, errNone }
@@ -64,12 +64,12 @@ func (none) close()                                                   {}
 
 var errNone = errors.New("no peer was given")
 
-// command is run anew for every case.
+// command is run for every case.
 type command []string
 
 func (c command) answer(ctx context.Context, dtype string, sizes []string) ([]byte, error) {
 	if dtype != "f32" {
-		return nil, fmt.Errorf("takes f32 alone without --serve, not %s", dtype)
+		return nil, fmt.Errorf("only f32 without --serve, not %s", dtype)
 	}
 	args := slices.Concat(c, sizes)
 	run := exec.CommandContext(ctx, args[0], args[1:]...)
@@ -85,7 +85,7 @@ func (c command) answer(ctx context.Context, dtype string, sizes []string) ([]by
 
 func (command) close() {}
 
-// server is started once.
+// server is a peer that is started once.
 type server struct {
 	run   *exec.Cmd
 	cases io.WriteCloser
@@ -113,13 +113,13 @@ func (s *server) answer(_ context.Context, dtype string, sizes []string) ([]byte
 		return nil, err
 	}
 	if !s.lines.Scan() {
-		return nil, errors.Join(errors.New("ended before it answered"), s.lines.Err())
+		return nil, errors.Join(errors.New("ended without an answer"), s.lines.Err())
 	}
 	return s.lines.Bytes(), nil
 }
 
-// close ends the peer, which ends with its input.
+// close closes the peer's input, at whose end it exits.
 func (s *server) close() {
 	s.cases.Close()
-	s.run.Wait() // what it was good for, it has said
+	s.run.Wait() // its exit code does not matter any more
 }

@@ -1,8 +1,7 @@
-// Conformance holds every kernel, in every variant, on every device of the machine
-// to its float64 reference, and prints what came of it: "make conformance". A cell
-// says how many cases passed, and how near the worst of them came to what is
-// allowed: 1 is the tolerance. It exits with 1 when a case fails that is not
-// declared to.
+// Conformance checks every variant of every kernel on every device of the machine against
+// its float64 reference and prints a table: "make conformance". A cell has the number of
+// passed cases and the largest error as a fraction of the tolerance. It exits with 1 if a
+// case fails that is not declared to fail.
 package main
 
 import (
@@ -24,12 +23,12 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.device, "device", "", "only devices whose name fits the `regexp`: cpu, vulkan:0, webgpu")
-	flag.StringVar(&o.kernel, "kernel", "", "only kernels whose name fits the `regexp`")
-	flag.BoolVar(&o.short, "short", false, "leave out cases that are large or take long")
+	flag.StringVar(&o.device, "device", "", "only devices whose name matches the `regexp`: cpu, vulkan:0, webgpu")
+	flag.StringVar(&o.kernel, "kernel", "", "only kernels whose name matches the `regexp`")
+	flag.BoolVar(&o.short, "short", false, "skip large and slow cases")
 	flag.BoolVar(&o.json, "json", false, "print every case as a JSON line instead of the table")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: conformance [flags]\n\nHolds every kernel on every device to its float64 reference.")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: conformance [flags]\n\nChecks every kernel on every device against its float64 reference.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -69,16 +68,16 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if ran == 0 {
-		return fmt.Errorf("no device's name fits -device %q", o.device)
+		return fmt.Errorf("no device matches -device %q", o.device)
 	}
 	return conclude(o, table)
 }
 
-// conclude prints the table and says whether anything is wrong.
+// conclude prints the table and returns an error for failures.
 func conclude(o options, table *conformance.Table) error {
 	failed, unexpected := table.Count(conformance.Failed), table.Count(conformance.XPass)
 	if table.Count(conformance.Passed)+failed+unexpected+table.Count(conformance.XFail) == 0 {
-		return fmt.Errorf("no kernel's name fits -kernel %q", o.kernel)
+		return fmt.Errorf("no kernel matches -kernel %q", o.kernel)
 	}
 	if !o.json {
 		if err := table.Print(os.Stdout); err != nil {
@@ -87,13 +86,13 @@ func conclude(o options, table *conformance.Table) error {
 		printUndefined(o.kernel)
 	}
 	if failed+unexpected > 0 {
-		return fmt.Errorf("%d cases failed, %d passed that are declared to fail", failed, unexpected)
+		return fmt.Errorf("%d cases failed, %d passed although declared to fail", failed, unexpected)
 	}
 	return nil
 }
 
 func printUndefined(kernel string) {
-	title := "\nLeft out, or asked for less, since it is not defined:"
+	title := "\nSkipped, or with a wider tolerance, since the result is undefined:"
 	for _, u := range conformance.Undefineds {
 		if ok, err := regexp.MatchString(kernel, u.Kernel); err != nil || !ok {
 			continue
@@ -106,13 +105,13 @@ func printUndefined(kernel string) {
 	}
 }
 
-// device can be opened.
+// device is a device that can be opened.
 type device struct {
 	name string
 	open func() (engine.Device, error)
 }
 
-// devices are all of the machine; what keeps a backend from having any goes to stderr.
+// devices are all devices of the machine. The reason why a backend has none goes to stderr.
 func devices() []device {
 	all := []device{{"cpu", func() (engine.Device, error) { return cpu.Open(0), nil }}}
 	for _, b := range []struct {
@@ -131,7 +130,7 @@ func devices() []device {
 	return all
 }
 
-// check runs a device's cases into the table.
+// check runs the cases on a device and adds the results to the table.
 func (d device) check(ctx context.Context, o options, kernels *regexp.Regexp, table *conformance.Table) (err error) {
 	dev, err := d.open()
 	if err != nil {

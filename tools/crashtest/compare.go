@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// compare says in what a run that was disturbed differs from one that was not.
+// compare is an error if a disturbed run differs from the reference.
 func (l *lab) compare(s setting, out string) error {
 	want := l.reference(s)
 	entries, err := os.ReadDir(want)
@@ -50,7 +50,7 @@ func sameBytes(a, b string) error {
 	return nil
 }
 
-// line is what of a line of metrics.jsonl does not depend on the time.
+// line has the fields of metrics.jsonl that do not depend on time.
 type line struct {
 	Step     int         `json:"step"`
 	Tokens   int64       `json:"tokens"`
@@ -95,12 +95,12 @@ func sameMetrics(a, b string) error {
 	return nil
 }
 
-// noLeftovers says which file of an unfinished writing is still there.
+// noLeftovers is an error if a temporary file is still there.
 func noLeftovers(out string) error {
 	return filepath.WalkDir(out, func(path string, e fs.DirEntry, err error) error {
 		name := e.Name()
 		if path != out && (name != ".lock" && strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, "broken-")) {
-			return fmt.Errorf("%s was left behind", path)
+			return fmt.Errorf("%s is a leftover", path)
 		}
 		return err
 	})

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// damagings are what is done to a file of a checkpoint.
-var damagings = []struct {
+// damages are the ways to damage a file of a checkpoint.
+var damages = []struct {
 	name string
 	do   func(l *lab, path string, size int64) error
 }{
@@ -25,16 +25,16 @@ var damagings = []struct {
 		data[l.random.Int64N(size)] ^= 1 << l.random.IntN(8)
 		return os.WriteFile(path, data, 0o644)
 	}},
-	{"cut short", func(l *lab, path string, size int64) error { return os.Truncate(path, l.random.Int64N(size)) }},
+	{"truncated", func(l *lab, path string, size int64) error { return os.Truncate(path, l.random.Int64N(size)) }},
 	{"removed", func(_ *lab, path string, _ int64) error { return os.Remove(path) }},
 }
 
-// all is more files than a checkpoint has.
+// all is larger than the number of files of a checkpoint.
 const all = 100
 
-// damages does so many of the damagings to so many files of the newest checkpoint of a
-// run, each in a copy of its own.
-func (l *lab) damages(kinds, most int) error {
+// damage applies some kinds of damage to at most maxFiles files of the newest checkpoint of
+// a run, each in a copy of the run.
+func (l *lab) damage(kinds, maxFiles int) error {
 	s := l.some()
 	base, newest, err := l.halfway(s)
 	if err != nil {
@@ -45,8 +45,8 @@ func (l *lab) damages(kinds, most int) error {
 		return err
 	}
 	l.random.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
-	files = files[:min(len(files), most)]
-	for _, d := range l.random.Perm(len(damagings))[:kinds] {
+	files = files[:min(len(files), maxFiles)]
+	for _, d := range l.random.Perm(len(damages))[:kinds] {
 		for _, f := range files {
 			out := l.folder()
 			if err := os.CopyFS(out, os.DirFS(base)); err != nil {
@@ -57,24 +57,24 @@ func (l *lab) damages(kinds, most int) error {
 			if err != nil {
 				return err
 			}
-			if err := damagings[d].do(l, path, info.Size()); err != nil {
+			if err := damages[d].do(l, path, info.Size()); err != nil {
 				return err
 			}
-			if err := l.goesOn(s, out, path); err != nil {
-				return fmt.Errorf("%s %s: %w", f.Name(), damagings[d].name, err)
+			if err := l.resumesDamaged(s, out, path); err != nil {
+				return fmt.Errorf("%s %s: %w", f.Name(), damages[d].name, err)
 			}
 			if err := os.RemoveAll(out); err != nil {
 				return err
 			}
 		}
-		l.table.add(s.name, fmt.Sprintf("%s in the newest checkpoint, %d of its files in turn", damagings[d].name, len(files)), "went on from the one before and ended alike")
+		l.table.add(s.name, fmt.Sprintf("%s in the newest checkpoint, %d of its files one by one", damages[d].name, len(files)), "resumed from the one before, same result")
 	}
 	return nil
 }
 
-// goesOn resumes a run whose newest checkpoint has a damaged file, which it must name
-// on one line.
-func (l *lab) goesOn(s setting, out, damaged string) error {
+// resumesDamaged resumes a run whose newest checkpoint has a damaged file, which it must name
+// in one line.
+func (l *lab) resumesDamaged(s setting, out, damaged string) error {
 	p, err := l.start(s, out)
 	if err != nil {
 		return err
@@ -84,8 +84,8 @@ func (l *lab) goesOn(s setting, out, damaged string) error {
 	}
 	warned := 0
 	for text := range strings.Lines(p.stderr.String()) {
-		// A damaged list of sums may blame another file.
-		if strings.Contains(text, "resuming from") && (strings.Contains(text, damaged) || filepath.Base(damaged) == "SHA256SUMS") {
+		// With a damaged SHA256SUMS another file may be named.
+		if strings.Contains(text, "going on from") && (strings.Contains(text, damaged) || filepath.Base(damaged) == "SHA256SUMS") {
 			warned++
 		}
 	}
@@ -95,8 +95,7 @@ func (l *lab) goesOn(s setting, out, damaged string) error {
 	return l.compare(s, out)
 }
 
-// halfway is a run that was stopped after half of its steps, and its newest
-// checkpoint.
+// halfway is a run that was stopped after half of its steps, and its newest checkpoint.
 func (l *lab) halfway(s setting) (out, newest string, err error) {
 	out = l.folder()
 	p, err := l.start(s, out)
@@ -119,8 +118,8 @@ func (l *lab) halfway(s setting) (out, newest string, err error) {
 	return out, slices.Max(saved), nil
 }
 
-// allDamaged resumes a run none of whose checkpoints is good: it says so and removes
-// nothing.
+// allDamaged resumes a run whose checkpoints are all damaged: it must name them and remove
+// none.
 func (l *lab) allDamaged() error {
 	s := l.some()
 	out, _, err := l.halfway(s)

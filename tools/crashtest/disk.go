@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is where a run has no room when it is full.
+// disk is a file system that can be filled.
 type disk interface {
 	folder() string
 	fill(p *process) error
@@ -23,8 +23,7 @@ type disk interface {
 	close()
 }
 
-// fullDisk lets a disk fill under runs: for a while, to their end, and before their
-// start.
+// fullDisk fills the disk of runs: for a while, to their end, and before their start.
 func (l *lab) fullDisk() error {
 	d, what, err := l.newDisk()
 	if err != nil {
@@ -38,7 +37,7 @@ func (l *lab) fullDisk() error {
 		{"for a while", l.fullForAWhile}, {"to the end", l.fullToTheEnd}, {"before the start", l.fullBefore},
 	} {
 		if _, limited := d.(*limit); limited && i == 2 {
-			continue // a process has a limit only once it runs
+			continue // a limit can only be set on a running process
 		}
 		s, out := l.some(), filepath.Join(d.folder(), fmt.Sprint("run-", i))
 		l.runs++
@@ -48,7 +47,7 @@ func (l *lab) fullDisk() error {
 		if err := l.compare(s, out); err != nil {
 			return err
 		}
-		l.table.add(s.name, what+" "+try.name, "went on and ended alike")
+		l.table.add(s.name, what+" "+try.name, "resumed, same result")
 		if err := os.RemoveAll(out); err != nil {
 			return err
 		}
@@ -56,7 +55,7 @@ func (l *lab) fullDisk() error {
 	return nil
 }
 
-// unsaved is what a run says of a checkpoint for which there was no room.
+// unsaved is in a run's message about a checkpoint that did not fit on the disk.
 const unsaved = "could not be saved"
 
 func (l *lab) fullForAWhile(s setting, out string, d disk) error {
@@ -64,8 +63,8 @@ func (l *lab) fullForAWhile(s setting, out string, d disk) error {
 	if err != nil {
 		return err
 	}
-	if ended, err := p.until(p.says(unsaved)); ended || err != nil {
-		return errors.Join(err, fmt.Errorf("it did not say that a checkpoint %s:\n%s", unsaved, p.stderr))
+	if ended, err := p.until(p.wrote(unsaved)); ended || err != nil {
+		return errors.Join(err, fmt.Errorf("no message that a checkpoint %s:\n%s", unsaved, p.stderr))
 	}
 	if err := d.empty(p); err != nil {
 		return err
@@ -73,7 +72,7 @@ func (l *lab) fullForAWhile(s setting, out string, d disk) error {
 	if code, _, err := p.end(); err != nil || code == 0 {
 		return err
 	}
-	if err := p.endsWith(1); err != nil { // it was at its last checkpoint already
+	if err := p.endsWith(1); err != nil { // it was at its last checkpoint
 		return err
 	}
 	return l.toTheEnd(s, out)
@@ -88,10 +87,10 @@ func (l *lab) fullToTheEnd(s setting, out string, d disk) error {
 		return err
 	}
 	if text := p.stderr.String(); !strings.Contains(text, unsaved) || !strings.Contains(text, "--resume") {
-		return fmt.Errorf("it did not say how to go on:\n%s", text)
+		return fmt.Errorf("no message how to resume:\n%s", text)
 	}
 	if there(out, "checkpoints/.writing-*")() || !there(out, "checkpoints/step-*")() {
-		return errors.New("it left part of a checkpoint, or no older one")
+		return errors.New("a partial checkpoint is left, or no older one")
 	}
 	if err := d.empty(p); err != nil {
 		return err
@@ -127,8 +126,8 @@ func (l *lab) startAndFill(s setting, out string, d disk) (*process, error) {
 	return p, d.fill(p)
 }
 
-// newDisk is a small disk in memory, where the system allows that to be mounted, and
-// else a limit on the size of a run's files.
+// newDisk is a small tmpfs where the system permits mounting one, else a limit on the size
+// of a run's files.
 func (l *lab) newDisk() (d disk, what string, err error) {
 	if d, err := mountDisk(filepath.Join(l.dir, "disk")); err == nil {
 		return d, "disk full", nil
@@ -137,13 +136,13 @@ func (l *lab) newDisk() (d disk, what string, err error) {
 	return &limit{dir}, "file size limited", os.MkdirAll(dir, 0o755)
 }
 
-// mounted is a tmpfs in a namespace that lasts as long as its holder.
+// mounted is a tmpfs in the mount namespace of a process.
 type mounted struct {
 	holder *exec.Cmd
 	dir    string
 }
 
-// diskBytes has room for a run with all its checkpoints.
+// diskBytes is enough for a run with all its checkpoints.
 const diskBytes = 48 << 20
 
 func mountDisk(dir string) (*mounted, error) {
@@ -163,7 +162,7 @@ func mountDisk(dir string) (*mounted, error) {
 	m := &mounted{holder, filepath.Join("/proc", fmt.Sprint(holder.Process.Pid), "root", dir)}
 	if line, err := bufio.NewReader(output).ReadString('\n'); err != nil || line != "mounted\n" {
 		m.close()
-		return nil, fmt.Errorf("no disk could be mounted: %q %w", line, err)
+		return nil, fmt.Errorf("mounting a tmpfs failed: %q %w", line, err)
 	}
 	return m, nil
 }
@@ -190,8 +189,7 @@ func (m *mounted) close() {
 	_ = m.holder.Wait()
 }
 
-// limit is a bound on the size of the files that a process writes, too small for
-// weights.
+// limit bounds the size of a process's files, below that of the weights.
 type limit struct{ dir string }
 
 func (l *limit) folder() string { return l.dir }

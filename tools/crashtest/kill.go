@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// moments are what a run is killed at, or shortly after: any time at all, or when
-// something appears in its folder. Each is as likely as it is often named.
+// moments are patterns of files: a run is killed shortly after such a file appears, or, for
+// "", at any time. The probability is the number of occurrences.
 var moments = []string{"", "", "run.json", "metrics.jsonl", "checkpoints/.writing-*", "checkpoints/.writing-*", "checkpoints/.writing-*/SHA256SUMS", "checkpoints/.old-*", ".model", ".model/model.safetensors"}
 
-// kills kills runs so many times in all, and lets each end between.
+// kills kills runs n times in total and lets every run finish.
 func (l *lab) kills(n int) error {
-	landed := map[string]map[string]int{} // by setting and by what was interrupted
+	killedDuring := map[string]map[string]int{} // by setting and activity
 	ends := map[string]int{}
 	for done := 0; done < n; {
 		s, out := l.some(), l.folder()
-		if landed[s.name] == nil {
-			landed[s.name] = map[string]int{}
+		if killedDuring[s.name] == nil {
+			killedDuring[s.name] = map[string]int{}
 		}
 		for done < n {
-			during, err := l.kill(s, out)
+			activity, err := l.kill(s, out)
 			if err != nil {
 				return err
 			}
-			if during == "" {
+			if activity == "" {
 				break
 			}
-			landed[s.name][during]++
+			killedDuring[s.name][activity]++
 			done++
 		}
 		if err := l.toTheEnd(s, out); err != nil {
@@ -47,20 +47,20 @@ func (l *lab) kills(n int) error {
 	for _, s := range l.settings {
 		total := 0
 		var where []string
-		for _, during := range slices.Sorted(maps.Keys(landed[s.name])) {
-			total += landed[s.name][during]
-			where = append(where, fmt.Sprintf("%d %s", landed[s.name][during], during))
+		for _, activity := range slices.Sorted(maps.Keys(killedDuring[s.name])) {
+			total += killedDuring[s.name][activity]
+			where = append(where, fmt.Sprintf("%d %s", killedDuring[s.name][activity], activity))
 		}
 		if total > 0 {
-			l.table.add(s.name, fmt.Sprintf("kills: %d (%s)", total, strings.Join(where, ", ")), fmt.Sprintf("runs that went on and ended alike: %d", ends[s.name]))
+			l.table.add(s.name, fmt.Sprintf("kills: %d (%s)", total, strings.Join(where, ", ")), fmt.Sprintf("runs that resumed with the same result: %d", ends[s.name]))
 		}
 	}
 	return nil
 }
 
-// kill lets a run go on and kills it at a random moment. It returns what it was
-// doing, "" where it came to its end before.
-func (l *lab) kill(s setting, out string) (during string, err error) {
+// kill resumes a run and kills it at a random moment. It returns what the run was doing,
+// "" if it had finished.
+func (l *lab) kill(s setting, out string) (activity string, err error) {
 	p, err := l.start(s, out)
 	if err != nil {
 		return "", err
@@ -73,7 +73,7 @@ func (l *lab) kill(s setting, out string) (during string, err error) {
 	} else {
 		seen, skip := there(out, at), l.random.IntN(8)
 		if !strings.HasPrefix(at, "checkpoints/") {
-			skip = 0 // it comes once
+			skip = 0 // it appears once
 		}
 		for i := 0; i <= skip; i++ {
 			if i > 0 {
@@ -97,13 +97,13 @@ func (l *lab) kill(s setting, out string) (during string, err error) {
 	return interrupted(out), nil
 }
 
-// interrupted says what a run was doing that was killed, by what it left.
+// interrupted is what a killed run was doing, by the files it left.
 func interrupted(out string) string {
-	for _, w := range []struct{ pattern, during string }{
+	for _, w := range []struct{ pattern, activity string }{
 		{".model", "writing the model"}, {"checkpoints/.writing-*", "writing a checkpoint"}, {"checkpoints/.old-*", "removing an old checkpoint"}, {"*.tmp", "replacing a file"},
 	} {
 		if there(out, w.pattern)() {
-			return w.during
+			return w.activity
 		}
 	}
 	if !exists(filepath.Join(out, "metrics.jsonl")) {

@@ -21,7 +21,7 @@ import (
 	"patchwork/vlm/data"
 )
 
-// setting is a kind of run.
+// setting is a configuration of runs.
 type setting struct {
 	name  string
 	flags []string
@@ -29,22 +29,22 @@ type setting struct {
 
 var settings = []setting{
 	{"f32", nil},
-	{"f16, accumulated, frozen at first", []string{"--dtype", "f16", "--accumulate", "2", "--freeze-decoder-steps", "5"}},
+	{"f16, accumulated, first frozen", []string{"--dtype", "f16", "--accumulate", "2", "--freeze-decoder-steps", "5"}},
 	{"bf16", []string{"--dtype", "bf16"}},
 }
 
-// lab is where runs are disturbed.
+// lab runs and disturbs training runs.
 type lab struct {
 	tool, dir, data string
 	steps           int
 	random          *rand.Rand
 	settings        []setting
-	took            map[string]time.Duration // by a setting that was left alone
+	took            map[string]time.Duration // by the reference run of a setting
 	runs            int
 	table           table
 }
 
-// newLab makes the data and lets a run of each setting end undisturbed.
+// newLab makes the data and a reference run of each setting.
 func newLab(tool, dir string, steps int, random *rand.Rand, settings []setting) (*lab, error) {
 	l := &lab{tool: tool, dir: dir, data: filepath.Join(dir, "train.parquet"), steps: steps, random: random, settings: settings, took: map[string]time.Duration{}}
 	if err := errors.Join(os.MkdirAll(dir, 0o755), writeData(l.data)); err != nil {
@@ -56,21 +56,21 @@ func newLab(tool, dir string, steps int, random *rand.Rand, settings []setting) 
 			return nil, err
 		}
 		l.took[s.name] = time.Since(start)
-		l.table.add(s.name, "left alone", fmt.Sprintf("%d steps in %.1f s", steps, l.took[s.name].Seconds()))
+		l.table.add(s.name, "undisturbed", fmt.Sprintf("%d steps in %.1f s", steps, l.took[s.name].Seconds()))
 	}
 	return l, nil
 }
 
-// reference is the folder of the run that was left alone.
+// reference is the folder of the reference run.
 func (l *lab) reference(s setting) string { return filepath.Join(l.dir, "reference", s.name) }
 
-// folder is one for the next run.
+// folder is the folder of a new run.
 func (l *lab) folder() string {
 	l.runs++
 	return filepath.Join(l.dir, fmt.Sprintf("run-%03d", l.runs))
 }
 
-// some is one of the settings, each in its turn.
+// some returns the settings in rotation.
 func (l *lab) some() setting { return l.settings[l.runs%len(l.settings)] }
 
 func (l *lab) arguments(s setting, out string) []string {
@@ -86,7 +86,7 @@ var colors = []struct {
 	{"yellow", color.RGBA{235, 210, 30, 255}}, {"black", color.RGBA{20, 20, 20, 255}},
 }
 
-// writeData writes pictures of squares with two questions about each.
+// writeData writes images of squares with two questions about each.
 func writeData(path string) error {
 	w, err := data.Create(path)
 	if err != nil {
@@ -94,11 +94,11 @@ func writeData(path string) error {
 	}
 	for i := range 60 {
 		c, asked := colors[i%len(colors)], colors[i*i%7%len(colors)]
-		picture := image.NewRGBA(image.Rect(0, 0, 64, 64))
-		draw.Draw(picture, picture.Bounds(), image.White, image.Point{}, draw.Src)
-		draw.Draw(picture, image.Rect(i%17, i%13, i%17+24, i%13+24), image.NewUniform(c.rgb), image.Point{}, draw.Src)
+		img := image.NewRGBA(image.Rect(0, 0, 64, 64))
+		draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)
+		draw.Draw(img, image.Rect(i%17, i%13, i%17+24, i%13+24), image.NewUniform(c.rgb), image.Point{}, draw.Src)
 		var file bytes.Buffer
-		if err := png.Encode(&file, picture); err != nil {
+		if err := png.Encode(&file, img); err != nil {
 			return err
 		}
 		if err := w.Write(data.Row{Images: [][]byte{file.Bytes()}, Source: "crashtest", Turns: []data.Turn{
@@ -111,7 +111,7 @@ func writeData(path string) error {
 	return w.Close()
 }
 
-// table is what was done to runs, and what became of them.
+// table lists the disturbances and their outcomes.
 type table struct{ rows [][3]string }
 
 func (t *table) add(run, what, outcome string) {

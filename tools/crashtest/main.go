@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command crashtest shows that a training run loses nothing: it kills runs of
-// vlmtool train at random moments, fills their disk, damages their checkpoints and
-// interrupts them, lets each go on, and compares how it ends with a run that was left
-// alone, bit for bit.
+// Command crashtest tests that training survives crashes: it kills runs of vlmtool train at
+// random moments, fills their disk, damages their checkpoints and interrupts them, resumes
+// them, and compares the results with those of undisturbed runs bit for bit.
 //
 //	go run ./tools/crashtest --vlmtool bin/vlmtool
 package main
@@ -18,14 +17,14 @@ import (
 )
 
 func main() {
-	tool := pflag.String("vlmtool", "bin/vlmtool", "the program to be tested")
-	kills := pflag.Int("kills", 50, "how often a run is killed")
-	seed := pflag.Uint64("seed", 1, "seed of the random moments and damages")
+	tool := pflag.String("vlmtool", "bin/vlmtool", "path of vlmtool")
+	kills := pflag.Int("kills", 50, "number of kills")
+	seed := pflag.Uint64("seed", 1, "random seed")
 	steps := pflag.Int("steps", 60, "steps of a run")
-	dir := pflag.String("dir", "", "folder for the runs, which are kept; without it they are removed")
+	dir := pflag.String("dir", "", "folder for the runs, which are kept; default: a temporary folder")
 	pflag.Parse()
 	if *kills < 1 || *steps < 12 || pflag.NArg() > 0 {
-		fmt.Fprint(os.Stderr, "usage: crashtest [flags], of 12 steps and a kill at least\n", pflag.CommandLine.FlagUsages())
+		fmt.Fprint(os.Stderr, "usage: crashtest [flags], with at least 12 steps and one kill\n", pflag.CommandLine.FlagUsages())
 		os.Exit(2)
 	}
 	if err := runAll(*tool, *dir, *kills, *steps, *seed); err != nil {
@@ -44,7 +43,7 @@ func runAll(tool, dir string, kills, steps int, seed uint64) error {
 		dir = temp
 	}
 	if !exists(tool) {
-		return fmt.Errorf("%s is not there; make builds it", tool)
+		return fmt.Errorf("%s does not exist; run make", tool)
 	}
 	tool, err := filepath.Abs(tool)
 	if err != nil {
@@ -58,7 +57,7 @@ func runAll(tool, dir string, kills, steps int, seed uint64) error {
 	for _, try := range []func() error{
 		func() error { return l.kills(kills) },
 		l.signals, l.secondRun, l.fullDisk,
-		func() error { return l.damages(len(damagings), all) },
+		func() error { return l.damage(len(damages), all) },
 		l.allDamaged,
 	} {
 		if err := try(); err != nil {

@@ -9,9 +9,12 @@ import (
 	"testing"
 )
 
-// TestCrash is make crashtest in short: a few kills, a disk that fills, two damaged
-// files, a second run.
+// TestCrash is a short make crashtest: a few kills, a full disk, two damaged files, a second
+// run.
 func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains for half a minute")
+	}
 	dir := t.TempDir()
 	tool := filepath.Join(dir, "vlmtool")
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
@@ -27,7 +30,7 @@ func TestCrash(t *testing.T) {
 	}{
 		{"kills", func() error { return l.kills(6) }},
 		{"full disk", l.fullDisk},
-		{"damage", func() error { return l.damages(1, 2) }},
+		{"damage", func() error { return l.damage(1, 2) }},
 		{"second run", l.secondRun},
 	} {
 		t.Run(c.name, func(t *testing.T) {

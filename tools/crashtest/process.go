@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// process is a run in a process group of its own.
+// process is a run in its own process group.
 type process struct {
 	command *exec.Cmd
 	out     string
 	stderr  *transcript
-	ended   chan struct{} // closed when it has
+	ended   chan struct{} // closed at its end
 }
 
-// transcript is what a process has written so far.
+// transcript collects a process's output.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -56,7 +56,7 @@ func (l *lab) start(s setting, out string) (*process, error) {
 	return p, nil
 }
 
-// signal sends one to the whole group, if it is still there.
+// signal sends a signal to the process group, if it still exists.
 func (p *process) signal(s syscall.Signal) error {
 	select {
 	case <-p.ended:
@@ -70,21 +70,21 @@ func (p *process) signal(s syscall.Signal) error {
 	return err
 }
 
-// patience is how long anything may take.
+// patience bounds every wait.
 const patience = 2 * time.Minute
 
-var errImpatient = errors.New("nothing came of it in time")
+var errTimeout = errors.New("timed out")
 
-// until waits for something, or the end of the process: then it says so.
-func (p *process) until(what func() bool) (ended bool, err error) {
+// until waits for a condition, or for the end of the process.
+func (p *process) until(condition func() bool) (ended bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for !what() {
+	for !condition() {
 		select {
 		case <-p.ended:
 			return true, nil
 		case <-ctx.Done():
-			return false, errors.Join(errImpatient, p.signal(syscall.SIGKILL))
+			return false, errors.Join(errTimeout, p.signal(syscall.SIGKILL))
 		case <-time.After(200 * time.Microsecond):
 		}
 	}
@@ -103,20 +103,19 @@ func (p *process) end() (code int, killed syscall.Signal, err error) {
 	return status.ExitStatus(), 0, nil
 }
 
-// refused waits for a process that must leave with exit 1 and one line, which it
-// returns.
+// refused waits for a process that must exit with 1 and one line, which it returns.
 func (p *process) refused() (string, error) {
 	if err := p.endsWith(1); err != nil {
 		return "", err
 	}
 	text := p.stderr.String()
 	if strings.Count(text, "\n") != 1 {
-		return "", fmt.Errorf("it said more than one line:\n%s", text)
+		return "", fmt.Errorf("more than one line:\n%s", text)
 	}
 	return text, nil
 }
 
-// endsWith is end for a process that must leave with a code.
+// endsWith waits for a process that must exit with a code.
 func (p *process) endsWith(want int) error {
 	code, killed, err := p.end()
 	if err != nil {
@@ -128,7 +127,7 @@ func (p *process) endsWith(want int) error {
 	return nil
 }
 
-// toTheEnd lets a run go on until it is done.
+// toTheEnd resumes a run and waits until it is done.
 func (l *lab) toTheEnd(s setting, out string) error {
 	p, err := l.start(s, out)
 	if err != nil {
@@ -137,16 +136,16 @@ func (l *lab) toTheEnd(s setting, out string) error {
 	return p.endsWith(0)
 }
 
-// there says whether something of a run has appeared.
+// there reports whether a file of a run exists.
 func there(out, pattern string) func() bool {
 	return func() bool {
-		found, _ := filepath.Glob(filepath.Join(out, pattern)) // the pattern is good
+		found, _ := filepath.Glob(filepath.Join(out, pattern)) // the pattern is valid
 		return len(found) > 0
 	}
 }
 
-// says says whether a process has written a text.
-func (p *process) says(text string) func() bool {
+// wrote reports whether a process has written a text.
+func (p *process) wrote(text string) func() bool {
 	return func() bool { return strings.Contains(p.stderr.String(), text) }
 }
 

@@ -29,13 +29,13 @@ func (l *lab) signals() error {
 		if err := l.compare(s, out); err != nil {
 			return err
 		}
-		l.table.add(s.name, c.name, code+", went on and ended alike")
+		l.table.add(s.name, c.name, code+", resumed, same result")
 	}
 	return nil
 }
 
-// interrupt sends a signal in the middle of a run, and another as soon as the run says
-// that it saves. It says how the run ended.
+// interrupt sends a signal in the middle of a run and, if again is set, another one while
+// the run saves. It returns how the run ended.
 func (l *lab) interrupt(s setting, out string, first syscall.Signal, again bool) (string, error) {
 	p, err := l.start(s, out)
 	if err != nil {
@@ -51,7 +51,7 @@ func (l *lab) interrupt(s setting, out string, first syscall.Signal, again bool)
 	if !again {
 		return "exit 130", p.endsWith(130)
 	}
-	if _, err := p.until(p.says("interrupted: saving")); err != nil {
+	if _, err := p.until(p.wrote("interrupted: saving")); err != nil {
 		return "", err
 	}
 	if err := p.signal(syscall.SIGINT); err != nil {
@@ -63,13 +63,13 @@ func (l *lab) interrupt(s setting, out string, first syscall.Signal, again bool)
 		return "", err
 	case killed == syscall.SIGINT:
 		return "ended at once", nil
-	case code == 130: // it was quicker than the signal
+	case code == 130: // it ended before the second signal
 		return "exit 130", nil
 	}
 	return "", fmt.Errorf("exit %d, signal %d:\n%s", code, killed, p.stderr)
 }
 
-// secondRun starts another run in the folder of one that is on its way.
+// secondRun starts another run in the folder of a running one.
 func (l *lab) secondRun() error {
 	s, out := l.some(), l.folder()
 	first, err := l.start(s, out)
@@ -80,7 +80,7 @@ func (l *lab) secondRun() error {
 	if ended, err := first.until(there(out, "metrics.jsonl")); ended || err != nil {
 		return errors.Join(err, fmt.Errorf("it ended early:\n%s", first.stderr))
 	}
-	if err := first.signal(syscall.SIGSTOP); err != nil { // so that it is still there
+	if err := first.signal(syscall.SIGSTOP); err != nil { // keeps it running
 		return err
 	}
 	second, err := l.start(s, out)
@@ -91,7 +91,7 @@ func (l *lab) secondRun() error {
 		return err
 	}
 	if text := second.stderr.String(); !strings.Contains(text, "another run is using it") {
-		return fmt.Errorf("the second run says:\n%s", text)
+		return fmt.Errorf("the second run wrote:\n%s", text)
 	}
 	if err := first.signal(syscall.SIGCONT); err != nil {
 		return err
@@ -99,6 +99,6 @@ func (l *lab) secondRun() error {
 	if err := first.endsWith(0); err != nil {
 		return err
 	}
-	l.table.add(s.name, "a second run in its folder", "refused with exit 1; the first ended alike")
+	l.table.add(s.name, "a second run in its folder", "refused with exit 1; the first has the same result")
 	return l.compare(s, out)
 }

@@ -1,6 +1,5 @@
-// Command dist builds vlmtool for the systems that it is handed out for, and packs
-// each with its man pages, completions, licence and a note. The same commit gives the
-// same bytes.
+// Command dist builds release archives of vlmtool: the binary with man pages, completions,
+// licence and a README. The same commit gives the same bytes.
 package main
 
 import (
@@ -30,7 +29,7 @@ var targets = []target{{"linux", "amd64", true}, {"linux", "arm64", false}, {"da
 
 func (t target) String() string { return t.os + "-" + t.arch }
 
-// source is what the archives are made of.
+// source is the commit that the archives are built from.
 type source struct {
 	version, commit string
 	dirty           bool
@@ -40,8 +39,8 @@ type source struct {
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("dist: ")
-	out := pflag.String("out", "dist", "folder for the archives; what is in it is removed")
-	only := pflag.StringSlice("only", nil, "targets to build, such as linux-amd64; without it all")
+	out := pflag.String("out", "dist", "folder for the archives, which is emptied first")
+	only := pflag.StringSlice("only", nil, "targets to build, such as linux-amd64; default: all")
 	pflag.Parse()
 	if err := run(*out, *only); err != nil {
 		log.Fatal(err)
@@ -59,7 +58,7 @@ func run(out string, only []string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	papers, err := papers(src)
+	docs, err := documents(src)
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func run(out string, only []string) error {
 		if len(only) > 0 && !slices.Contains(only, t.String()) {
 			continue
 		}
-		name, packed, err := archive(src, t, papers)
+		name, packed, err := archive(src, t, docs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
@@ -86,11 +85,11 @@ func readSource() (s source, err error) {
 		if err != nil {
 			return ""
 		}
-		var told []byte
-		if told, err = exec.Command("git", args...).Output(); err != nil {
+		var out []byte
+		if out, err = exec.Command("git", args...).Output(); err != nil {
 			err = fmt.Errorf("git %s: %w; archives are made from a clone", args[0], err)
 		}
-		return strings.TrimSpace(string(told))
+		return strings.TrimSpace(string(out))
 	}
 	s.commit = git("rev-parse", "HEAD")
 	s.version = git("describe", "--tags", "--always", "--dirty")
@@ -113,8 +112,8 @@ func build(src source, t target) ([]byte, error) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "vlmtool")
 	flags := "-s -w -buildid="
-	for _, x := range [][2]string{{"Version", src.version}, {"Commit", src.commit}, {"Time", src.time.Format(time.RFC3339)}, {"Dirty", strconv.FormatBool(src.dirty)}} {
-		flags += " -X main.built" + x[0] + "=" + x[1]
+	for _, x := range [][2]string{{"version", src.version}, {"commit", src.commit}, {"date", src.time.Format(time.RFC3339)}, {"dirty", strconv.FormatBool(src.dirty)}} {
+		flags += " -X patchwork/tools/vlmtool/internal/buildinfo." + x[0] + "=" + x[1]
 	}
 	c := exec.Command("go", "build", "-tags", "nodynamic", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
 	cgo := "0"
@@ -122,15 +121,15 @@ func build(src source, t target) ([]byte, error) {
 		cgo = "1"
 	}
 	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED="+cgo)
-	if said, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w\n%s", err, said)
+	if out, err := c.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return os.ReadFile(file)
 }
 
-// papers are the files beside the binary, which are the same for every system. A
-// binary for this one writes the man pages and the completions.
-func papers(src source) ([]entry, error) {
+// documents are the other files of an archive, the same for every system. A binary for
+// this system writes the man pages and completions.
+func documents(src source) ([]entry, error) {
 	host, err := build(src, target{runtime.GOOS, runtime.GOARCH, false})
 	if err != nil {
 		return nil, err
@@ -144,8 +143,8 @@ func papers(src source) ([]entry, error) {
 	if err := os.WriteFile(tool, host, 0o755); err != nil {
 		return nil, err
 	}
-	if said, err := exec.Command(tool, "man", "--quiet", filepath.Join(dir, "man")).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("vlmtool man: %w\n%s", err, said)
+	if out, err := exec.Command(tool, "man", "--quiet", filepath.Join(dir, "man")).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("vlmtool man: %w\n%s", err, out)
 	}
 	licence, err := os.ReadFile("LICENSE")
 	if err != nil {
@@ -163,7 +162,7 @@ func papers(src source) ([]entry, error) {
 		}
 		all = append(all, entry{"man/" + filepath.Base(page), 0o644, text})
 	}
-	for _, c := range [][2]string{{"bash", "vlmtool.bash"}, {"zsh", "_vlmtool"}, {"fish", "vlmtool.fish"}} {
+	for _, c := range [][2]string{{"bash", "vlmtool.bash"}, {"zsh", "_vlmtool"}, {"fish", "vlmtool.fish"}, {"powershell", "vlmtool.ps1"}} {
 		script, err := exec.Command(tool, "completion", c[0]).Output()
 		if err != nil {
 			return nil, fmt.Errorf("vlmtool completion %s: %w", c[0], err)
@@ -174,7 +173,7 @@ func papers(src source) ([]entry, error) {
 }
 
 // archive builds for a system and packs: a zip file for Windows, else a tarball.
-func archive(src source, t target, papers []entry) (name string, packed []byte, err error) {
+func archive(src source, t target, docs []entry) (name string, packed []byte, err error) {
 	binary, err := build(src, t)
 	if err != nil {
 		return "", nil, err
@@ -184,7 +183,7 @@ func archive(src source, t target, papers []entry) (name string, packed []byte, 
 		tool += ".exe"
 	}
 	folder := fmt.Sprintf("vlmtool-%s-%s", src.version, t)
-	all := append([]entry{{tool, 0o755, binary}, {"README.md", 0o644, []byte(note(src, t))}}, papers...)
+	all := append([]entry{{tool, 0o755, binary}, {"README.md", 0o644, []byte(note(src, t))}}, docs...)
 	var b bytes.Buffer
 	if t.os == "windows" {
 		err = writeZip(&b, folder, src.time, all)

@@ -16,8 +16,7 @@ type entry struct {
 	data []byte
 }
 
-// writeTar writes a gzipped tarball of a folder. All files are of one time and of
-// nobody.
+// writeTar writes a gzipped tarball of a folder. All files have the same time and no owner.
 func writeTar(w io.Writer, folder string, at time.Time, all []entry) error {
 	packed, err := gzip.NewWriterLevel(w, gzip.BestCompression)
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// TestPack: an archive holds the files as they are, and is made of the same bytes
-// each time.
+// TestPack: an archive contains the files unchanged, and the same files give the same bytes.
 func TestPack(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0).UTC()
 	all := []entry{{"vlmtool", 0o755, []byte("binary")}, {"man/vlmtool.1", 0o644, []byte("page")}}
@@ -23,7 +22,7 @@ func TestPack(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(first.Bytes(), second.Bytes()) {
-			t.Errorf("%s: the same files give other bytes", name)
+			t.Errorf("%s: the same files give different bytes", name)
 		}
 		var got []entry
 		if name == "zip" {

@@ -1,7 +1,8 @@
 """Compare two golden sets: python compare.py SET SET
 
 Prints the largest difference of every safetensors file, absolute and in units of float32's
-rounding of the tensor's largest value, and what only one set has; other files byte by byte.
+rounding of the tensor's largest value, and the files that only one set has; other files are
+compared byte by byte.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""How golden files are read and written, and the random numbers of a seed."""
+"""Reading and writing of golden files, and the random numbers of a seed."""
 
 import json
 import zlib
@@ -11,7 +11,7 @@ SMALLEST = torch.finfo(torch.float32).smallest_normal
 
 
 class Random:
-    """The random numbers of one part of a set: they depend on the seed and the part's name alone."""
+    """The random numbers of one part of a set, which depend only on the seed and the part's name."""
 
     def __init__(self, seed, *part):
         words = [zlib.crc32(str(word).encode()) for word in part]
@@ -68,7 +68,7 @@ def read_json(path):
 
 
 def write_lines(path, rows):
-    """A JSON object a line, all of it ASCII."""
+    """A JSON object a line, in ASCII."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, separators=(",", ":")) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="ascii", newline="\n")
@@ -83,5 +83,5 @@ def largest(tensor):
 
 
 def rounded(x):
-    """Three digits are enough for what people read."""
+    """Rounded to three digits, for error figures."""
     return float(f"{x:.3g}")

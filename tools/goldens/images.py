@@ -1,4 +1,4 @@
-"""Pictures as Pillow and torchvision prepare them: RGB, shorter side to S, centre S x S."""
+"""Images as Pillow and torchvision preprocess them: RGB, shorter side resized to S, centre crop S x S."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def sizes(image, side):
 def prepare(image, side):
     resized, (left, top) = sizes(image, side)
     image = image.convert("RGB").resize(resized, Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
-    return Image.fromarray(np.asarray(image))  # without what the file says of a transparent colour
+    return Image.fromarray(np.asarray(image))  # without the file's metadata on transparency
 
 
 def over_white(image):
@@ -33,7 +33,7 @@ def high_bytes(image):
 
 
 def make(out, source):
-    """The pictures and the sizes are those of the set."""
+    """The images and sizes are those of the set."""
     source, out = source / "images", out / "images"
     index = read_json(source / "index.json")
     (out / "input").mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,6 @@ def make(out, source):
                 forms["white"] = over_white(image)
             if "high_byte" in case:
                 forms["high_byte"] = high_bytes(image)
-            for form, picture in forms.items():
-                prepare(picture, side).save(out / case[form], optimize=True)
+            for form, variant in forms.items():
+                prepare(variant, side).save(out / case[form], optimize=True)
     write_json(out / "index.json", index)

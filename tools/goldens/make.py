@@ -1,7 +1,7 @@
 """Make a set of golden vectors: see README.md.
 
     python make.py --out DIR                    from the inputs of the committed set
-    python make.py --out DIR --seed N           operators and tiny models of a seed of your own
+    python make.py --out DIR --seed N           operators and tiny models of another seed
 """
 
 import argparse
@@ -20,7 +20,7 @@ FAMILIES = {"ops": "operators", "tiny": "tiny", "images": "images", "packing": "
 def main():
     parser = argparse.ArgumentParser(description="Make a set of golden vectors.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--from", dest="source", type=Path, default=TESTDATA / "golden", metavar="SET", help="golden set whose inputs are taken")
+    parser.add_argument("--from", dest="source", type=Path, default=TESTDATA / "golden", metavar="SET", help="golden set whose inputs are used")
     parser.add_argument("--seed", type=int, help="draw the inputs of ops and tiny instead")
     parser.add_argument("--only", default=",".join(FAMILIES), help="families, separated by commas")
     parser.add_argument("--models", type=Path, default=TESTDATA / "models", help="folder with the tokenizers")
@@ -28,13 +28,13 @@ def main():
     args = parser.parse_args()
     chosen = args.only.split(",")
     if unknown := set(chosen) - set(FAMILIES):
-        parser.error(f"no family {', '.join(sorted(unknown))}: there are {', '.join(FAMILIES)}")
+        parser.error(f"unknown family {', '.join(sorted(unknown))}; want one of {', '.join(FAMILIES)}")
 
     for path in (args.source, args.gguf):
         if path and not path.exists():
-            parser.error(f"there is no {path}")
+            parser.error(f"not found: {path}")
 
-    torch.set_num_threads(1)  # one order of every sum
+    torch.set_num_threads(1)  # a fixed order of sums
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore")
@@ -46,7 +46,7 @@ def main():
             case "tokenizers":
                 module.make(args.out, args.source, args.models)
             case "smollm2" if args.gguf is None:
-                print("smollm2: left out, it needs --gguf FILE")
+                print("smollm2: skipped, it needs --gguf FILE")
                 continue
             case "smollm2":
                 module.make(args.out, args.source, args.gguf)

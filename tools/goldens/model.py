@@ -1,8 +1,8 @@
 """The model in PyTorch: our embedder and connector before Transformers' decoder.
 
 Transformers computes RMSNorm, RoPE's angles and attention's softmax in float32 whatever the
-model's type is. `in_its_own_type` puts forms in their places that stay in float64; the rest of
-the decoder is Transformers' code as it is.
+model's type is. `in_own_type` replaces these by float64 versions; the rest of the decoder is
+Transformers' code unchanged.
 """
 
 import types
@@ -18,7 +18,7 @@ DECODERS = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen3": (Qwen3Config, Qwe
 
 
 class Embedder(nn.Module):
-    """Patches of a picture to vectors of the decoder's size."""
+    """Patches of an image to vectors of the decoder's hidden size."""
 
     def __init__(self, c):
         super().__init__()
@@ -37,8 +37,8 @@ class Embedder(nn.Module):
         x = keep("patches", cut_patches(pixels, self.side))
         for name in ("ln1", "fc", "ln2"):
             x = keep(f"embedder.{name}", getattr(self, name)(x))
-        places = self.y_pos_emb[:down, None] + self.x_pos_emb[None, :across]
-        x = keep("embedder.pos", x + places.flatten(0, 1))
+        position = self.y_pos_emb[:down, None] + self.x_pos_emb[None, :across]
+        x = keep("embedder.pos", x + position.flatten(0, 1))
         return keep("embedder.ln3", self.ln3(x))
 
 
@@ -52,33 +52,33 @@ class VLM(nn.Module):
         self.connector = nn.Linear(c["hidden_size"], c["hidden_size"])
         self.decoder = build_decoder(c["decoder"])
 
-    def forward(self, pixels, input_ids, seen, places, keep=lambda name, x: x):
-        """pixels [N,C,H,W], input_ids and places [B,T], seen [B,T,T] -> logits [B,T,V]. keep
-        gets every stage by its name."""
-        pictures = keep("connector", self.connector(self.embedder(pixels, keep)))
+    def forward(self, pixels, input_ids, allowed, positions, keep=lambda name, x: x):
+        """pixels [N,C,H,W], input_ids and positions [B,T], allowed [B,T,T] -> logits
+        [B,T,V]. keep is called with every stage and its name."""
+        features = keep("connector", self.connector(self.embedder(pixels, keep)))
         x = self.decoder.model.embed_tokens(input_ids)
         here = (input_ids == self.image_token)[..., None].expand_as(x)
-        if here.sum() != pictures.numel():
-            raise ValueError(f"{int(here[..., 0].sum())} image tokens, but {pictures[..., 0].numel()} patches")
-        x = keep("embeddings", x.masked_scatter(here, pictures))
+        if here.sum() != features.numel():
+            raise ValueError(f"{int(here[..., 0].sum())} image tokens, but {features[..., 0].numel()} patches")
+        x = keep("embeddings", x.masked_scatter(here, features))
 
         def hook(name):
-            def see(module, given, y):
+            def record(module, given, y):
                 keep(name, y[0] if isinstance(y, tuple) else y)
-            return see
+            return record
 
         stages = {f"layer.{i}": layer for i, layer in enumerate(self.decoder.model.layers)} | {"norm": self.decoder.model.norm}
         hooks = [module.register_forward_hook(hook(name)) for name, module in stages.items()]
-        mask = torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, -torch.inf)[:, None]
-        y = self.decoder(inputs_embeds=x, attention_mask=mask, position_ids=places, use_cache=False)
+        mask = torch.zeros_like(allowed, dtype=x.dtype).masked_fill(~allowed, -torch.inf)[:, None]
+        y = self.decoder(inputs_embeds=x, attention_mask=mask, position_ids=positions, use_cache=False)
         for h in hooks:
             h.remove()
         return keep("logits", y.logits)
 
 
 def build_decoder(config):
-    """Without a pad_token_id: PyTorch would leave out the gradient of every lookup of that id,
-    which may be a word's too."""
+    """Without pad_token_id, since PyTorch would drop the gradient of every lookup of that id,
+    which may also be the id of a text token."""
     kind, theta = config["model_type"], config["rope_theta"]
     rest = {k: v for k, v in config.items() if k not in ("model_type", "rope_theta")}
     settings, model = DECODERS[kind]
@@ -104,10 +104,10 @@ def attend(module, q, k, v, mask, scaling, dropout=0.0, **_):
 
 
 AttentionInterface.register("own_type", attend)
-AttentionMaskInterface.register("own_type", eager_mask)  # a call without a mask is causal by it
+AttentionMaskInterface.register("own_type", eager_mask)  # makes a call without a mask causal
 
 
-def in_its_own_type(decoder):
+def in_own_type(decoder):
     decoder.config._attn_implementation = "own_type"
     for module in decoder.modules():
         name = type(module).__name__

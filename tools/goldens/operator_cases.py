@@ -1,7 +1,7 @@
-"""The operators' cases: fixed shapes that find most, and some that the seed draws.
+"""The operators' cases: fixed shapes, and some that are drawn from the seed.
 
-Each function yields (params, inputs). The order of the draws is part of a set: another order
-gives other numbers for the same seed.
+Each function yields (params, inputs). The numbers of a seed depend on the order in which they
+are drawn.
 """
 
 import torch
@@ -125,13 +125,13 @@ def rope(r):
              (2, 7, 1, 32, 1e6, "random"), (1, 9, 2, 128, 1e6, "random")]
     calls.append((r.between(1, 2), r.between(1, 40), r.between(1, 5), 2 * r.between(1, 40), 1e5, "restart"))
     for batch, tokens, heads, d, theta, kind in calls:
-        places = torch.arange(tokens).expand(batch, tokens)
+        positions = torch.arange(tokens).expand(batch, tokens)
         if kind == "restart":
-            places = places % max(tokens // 3, 1)
+            positions = positions % max(tokens // 3, 1)
         if kind == "random":
-            places = r.integers(0, 8192, batch, tokens)
+            positions = r.integers(0, 8192, batch, tokens)
         shape = batch, tokens, heads, d
-        yield {"theta": theta, "positions": kind}, {"x": r.normal(*shape), "positions": places.int(), "dy": r.normal(*shape)}
+        yield {"theta": theta, "positions": kind}, {"x": r.normal(*shape), "positions": positions.int(), "dy": r.normal(*shape)}
 
 
 @cases
@@ -161,9 +161,9 @@ def one_sample(batch, length):
 
 
 def samples(r, batch, length):
-    """segment_ids and image_ids of rows of some samples, a picture in each that has room, and padding."""
+    """segment_ids and image_ids of rows with some samples, an image in each long enough one, and padding."""
     segments = torch.full((batch, length), -1, dtype=torch.int32)
-    images, pictures = segments.clone(), 0
+    images, count = segments.clone(), 0
     for row in range(batch):
         end = length - r.between(0, max(1, length // 6))
         starts = {r.between(1, max(1, end - 1)) for _ in range(3)}
@@ -174,8 +174,8 @@ def samples(r, batch, length):
             if hi - lo < 5:
                 continue
             first = r.between(lo, hi - 4)
-            images[row, first:first + r.between(2, hi - first)] = pictures
-            pictures += 1
+            images[row, first:first + r.between(2, hi - first)] = count
+            count += 1
     return segments, images
 
 
@@ -192,7 +192,7 @@ def cross_entropy(r):
 
 @cases
 def embedding(r):
-    # rows of the table, their size, tokens, and how many different ones
+    # rows of the table, their size, tokens, distinct tokens
     calls = [(1, 1, 1, 1), (5, 3, 7, 5), (300, 64, 128, 20), (300, 48, 33, 300), (49, 65, 257, 2), (7, 9, 100, 1)]
     calls.append((r.between(2, 300), r.between(1, 100), r.between(1, 200), 0))
     for rows, d, tokens, different in calls:
@@ -206,11 +206,11 @@ def image_scatter(r):
     calls = [(5, 3, 1, 4, 0.5), (300, 64, 2, 64, 0.5), (33, 17, 3, 21, 0.2), (9, 5, 2, 7, 0.0), (9, 5, 1, 6, 1.0)]
     calls.append((r.between(3, 99), r.between(1, 50), 2, r.between(2, 80), 0.4))
     for rows, d, batch, tokens, share in calls:
-        picture = rows - 1
-        ids = r.integers(0, picture, batch, tokens)
-        ids[r.chance(share, batch, tokens)] = picture
-        count = int((ids == picture).sum())
-        yield {"image_token_id": picture}, {
+        image = rows - 1
+        ids = r.integers(0, image, batch, tokens)
+        ids[r.chance(share, batch, tokens)] = image
+        count = int((ids == image).sum())
+        yield {"image_token_id": image}, {
             "table": r.normal(rows, d), "ids": ids.int(), "features": r.normal(count, d), "dy": r.normal(batch, tokens, d)}
 
 

@@ -1,4 +1,4 @@
-"""The operators in PyTorch, their gradients by its autograd, and their golden files."""
+"""The operators in PyTorch, their gradients by autograd, and their golden files."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ OPERATORS = {}
 class Operator:
     """forward(params, **inputs) returns y, or a dictionary with y in it; its gradients are
     those of sum(y * dy) with respect to the inputs named in `gradients`. Without such names
-    the dictionary is all there is."""
+    the dictionary has no gradients."""
 
     about: str
     gradients: tuple
@@ -81,9 +81,9 @@ def rmsnorm(params, x, w):
 
 @operator("Softmax of the rows of x [R,C] over the columns where mask is 1, zeros elsewhere, and in a row without any.", "x")
 def softmax(params, x, mask):
-    seen = mask.bool()
-    some = seen.any(-1, keepdim=True)
-    scores = x.masked_fill(~seen, -math.inf).masked_fill(~some, 0.0)
+    allowed = mask.bool()
+    some = allowed.any(-1, keepdim=True)
+    scores = x.masked_fill(~allowed, -math.inf).masked_fill(~some, 0.0)
     return scores.softmax(-1) * some
 
 
@@ -114,12 +114,12 @@ def rope(params, x, positions):
 def attention(params, q, k, v, segment_ids, image_ids):
     queries, share = q.shape[1], q.shape[2] // k.shape[2]
     real = segment_ids >= 0
-    seen = visible(segment_ids, image_ids, params["mode"]) & real[:, None, :] & real[:, :, None]
-    seen = seen[:, None, -queries:]
-    some = seen.any(-1, keepdim=True)
+    allowed = visible(segment_ids, image_ids, params["mode"]) & real[:, None, :] & real[:, :, None]
+    allowed = allowed[:, None, -queries:]
+    some = allowed.any(-1, keepdim=True)
     k, v = k.repeat_interleave(share, 2), v.repeat_interleave(share, 2)
     scores = torch.einsum("bihd,bjhd->bhij", q, k) * q.shape[-1] ** -0.5
-    scores = scores.masked_fill(~seen, -math.inf).masked_fill(~some, 0.0)
+    scores = scores.masked_fill(~allowed, -math.inf).masked_fill(~some, 0.0)
     y = torch.einsum("bhij,bjhd->bihd", scores.softmax(-1) * some, v)
     return {"y": y, "lse": (scores.detach().logsumexp(-1) * some[..., 0]).mT}
 
@@ -141,8 +141,8 @@ def embedding(params, table, ids):
 
 @operator("y = table[ids], but features, one after another, where the id is image_token_id.", "table", "features")
 def image_scatter(params, table, ids, features):
-    pictures = (ids == params["image_token_id"])[..., None]
-    return table[ids.long()].masked_scatter(pictures, features)
+    is_image = (ids == params["image_token_id"])[..., None]
+    return table[ids.long()].masked_scatter(is_image, features)
 
 
 @operator("Patches of side `patch` of x [N,C,H,W], row by row; in a patch by channel, row, column.", "x")
@@ -180,7 +180,7 @@ def case_of(op, name, params, inputs):
     floats = {n: t for n, t in exact.items() if t.is_floating_point()}
     error = {n: rounded(largest(plain[n].double() - t)) for n, t in floats.items()}
     size = {n: rounded(largest(t)) for n, t in floats.items()}
-    # Of a mean far above the spread it is the mean's own rounding, by the order of a sum.
+    # If the mean is far above the spread, the error is the rounding of the mean.
     times = 16 if params.get("x_mean", 0) > 50 * params.get("x_scale", 1) else 4
     tensors = inputs | exact
     return {

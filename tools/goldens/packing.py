@@ -1,4 +1,4 @@
-"""Packing samples into rows: the simplest form of first fit."""
+"""Packing of samples into rows by first fit."""
 
 from files import read_json, write_json
 
@@ -19,21 +19,21 @@ def pack(lengths, pool_size, knapsack_length, max_batch_size):
     return batches, sorted(set(range(len(lengths))) - set(fitting))
 
 
-def put(sample, rows, lengths, room):
+def put(sample, rows, lengths, capacity):
     for row in rows:
-        if sum(lengths[s] for s in row) + lengths[sample] <= room:
+        if sum(lengths[s] for s in row) + lengths[sample] <= capacity:
             row.append(sample)
             return
     rows.append([sample])
 
 
 def make(out, source):
-    """The lengths and the settings are those of the set."""
+    """The lengths and settings are those of the set."""
     file = read_json(source / "packing" / "cases.json")
     for case in file["cases"]:
-        lengths, room = case["lengths"], case["knapsack_length"]
-        batches, skipped = pack(lengths, case["pool_size"], room, case["max_batch_size"])
+        lengths, capacity = case["lengths"], case["knapsack_length"]
+        batches, skipped = pack(lengths, case["pool_size"], capacity, case["max_batch_size"])
         tokens = [[sum(lengths[s] for s in row) for row in batch] for batch in batches]
         total = sum(map(sum, tokens))
-        case |= {"batches": batches, "skipped": skipped, "row_tokens": tokens, "tokens": total, "padding": room * sum(map(len, batches)) - total}
+        case |= {"batches": batches, "skipped": skipped, "row_tokens": tokens, "tokens": total, "padding": capacity * sum(map(len, batches)) - total}
     write_json(out / "packing" / "cases.json", file | {"about": ABOUT}, indent=None)

@@ -1,7 +1,7 @@
-"""Packed rows: which token sees which, positions, targets; and patches.
+"""Packed rows: attention masks, positions and targets; and patches.
 
-A row of tokens [T] holds samples one after another. segment_ids numbers them, -1 for padding;
-image_ids numbers the pictures that a token belongs to, -1 for text.
+A row of tokens [T] has samples one after another. segment_ids numbers them, -1 for padding;
+image_ids is the number of the image that a token belongs to, -1 for text.
 """
 
 import torch
@@ -17,15 +17,15 @@ def cut_patches(pixels, side):
 
 
 def visible(segment_ids, image_ids, mode):
-    """[B,T,T]: whether a query (second axis) may see a key (third). seed: all that came before,
-    padding too; document: of its own sample; the third mode adds the rest of a token's picture."""
+    """[B,T,T]: whether a query (second axis) may attend to a key (third). seed: all earlier keys,
+    padding too; document: those of its own sample; the third mode adds all of a token's image."""
     length = segment_ids.shape[1]
-    seen = torch.ones(len(segment_ids), length, length, dtype=torch.bool).tril()
+    allowed = torch.ones(len(segment_ids), length, length, dtype=torch.bool).tril()
     if mode != "seed":
-        seen &= segment_ids[:, None, :] == segment_ids[:, :, None]
+        allowed &= segment_ids[:, None, :] == segment_ids[:, :, None]
     if mode == "document_bidirectional_image":
-        seen |= (image_ids[:, None, :] == image_ids[:, :, None]) & (image_ids[:, :, None] >= 0)
-    return seen
+        allowed |= (image_ids[:, None, :] == image_ids[:, :, None]) & (image_ids[:, :, None] >= 0)
+    return allowed
 
 
 def first_of_sample(segment_ids):
@@ -35,7 +35,7 @@ def first_of_sample(segment_ids):
 
 
 def positions(segment_ids, mode):
-    """[B,T]: counted from the row's start, or in the document modes from the sample's; 0 at padding."""
+    """[B,T]: counted from the start of the row, in the document modes from that of the sample; 0 for padding."""
     index = torch.arange(segment_ids.shape[1]).expand_as(segment_ids)
     if mode == "seed":
         return index
@@ -44,8 +44,8 @@ def positions(segment_ids, mode):
 
 
 def labels(input_ids, segment_ids, image_token, mode):
-    """[B,T]: the ids themselves; -100 at pictures, at padding (known by its segment, since the
-    padding's id may be a word's) and in the document modes at the first token of a sample."""
+    """[B,T]: the ids, or -100 for images, padding (by its segment, since the padding's id may be
+    that of a text token) and, in the document modes, the first token of a sample."""
     hidden = (input_ids == image_token) | (segment_ids < 0)
     if mode != "seed":
         hidden |= first_of_sample(segment_ids)
@@ -53,12 +53,12 @@ def labels(input_ids, segment_ids, image_token, mode):
 
 
 def targets(labels):
-    """[B,T]: what a token is to predict, the label of the next one."""
+    """[B,T]: the label of the next token."""
     return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORE)], 1)
 
 
 def number_images(input_ids, image_token, tokens):
-    """[B,T]: image_ids of pictures of so many tokens, row by row."""
-    picture = input_ids == image_token
-    number = (picture.flatten().cumsum(0).view_as(picture) - 1) // tokens
-    return number.masked_fill(~picture, -1)
+    """[B,T]: image_ids of images with a number of tokens each, row by row."""
+    is_image = input_ids == image_token
+    number = (is_image.flatten().cumsum(0).view_as(is_image) - 1) // tokens
+    return number.masked_fill(~is_image, -1)

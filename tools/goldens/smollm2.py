@@ -7,9 +7,9 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 
 from files import largest, read_json, rounded, write_json, write_tensors
-from model import build_decoder, in_its_own_type
+from model import build_decoder, in_own_type
 
-CONTINUED = 48  # tokens, past an end-of-turn too
+CONTINUED = 48  # tokens, also after an end-of-turn
 TOP = 20
 OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 INNER = {
@@ -32,8 +32,8 @@ def read_config(fields):
 
 
 def halves_apart(rows, heads):
-    """llama.cpp's rows of a head go by pairs that are turned together; Hugging Face's have the
-    pairs' first elements, then their second ones."""
+    """llama.cpp interleaves the pairs that RoPE rotates in a head's rows; Hugging Face has the first
+    elements of all pairs, then the second ones."""
     pairs = rows.unflatten(0, (heads, -1, 2))
     return pairs.transpose(1, 2).flatten(0, 2)
 
@@ -67,7 +67,7 @@ def score(model, ids):
 
 
 def continuation(model, ids):
-    """Greedy ids, and the smallest lead of a largest logit over the next."""
+    """Greedy ids, and the smallest difference between the two largest logits."""
     given, cache, chosen, lead = torch.tensor([ids]), None, [], float("inf")
     while len(chosen) < CONTINUED:
         step = model(given, past_key_values=cache, use_cache=True)
@@ -85,7 +85,7 @@ def make(out, source, gguf):
     config = read_config(reader.fields)
     weights = read_weights(reader, config)
     exact, plain = load(config, weights, torch.float64), load(config, weights, torch.float32)
-    in_its_own_type(exact)
+    in_own_type(exact)
     tensors, prompts, text = {}, read_json(source / "prompts.json"), read_json(source / "text.json")
     words = reader.fields["tokenizer.ggml.tokens"].contents()
 
@@ -101,7 +101,7 @@ def make(out, source, gguf):
         last = tensors[f"{row['name']}.logits"] = scored(row["name"], row)
         chosen, lead = continuation(exact, row["ids"])
         if continuation(plain, row["ids"])[0] != chosen:
-            raise ValueError(f"{row['name']}: float32 goes on in another way: no test can ask for this continuation")
+            raise ValueError(f"{row['name']}: float32 gives another continuation, which a test cannot compare")
         best = last.topk(TOP)
         row |= {"top20": [{"id": int(i), "logit": float(v.float())} for v, i in zip(*best)],
                 "greedy_ids": chosen, "greedy_text": text_of(words, chosen), "greedy_smallest_lead": rounded(lead)}

@@ -1,4 +1,4 @@
-"""Tiny models through every stage: forward, loss, every gradient, three steps of AdamW."""
+"""Tiny models: every stage of the forward pass, the loss, every gradient, three steps of AdamW."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from files import Random, read_json, read_tensors, write_json, write_tensors
-from model import VLM, in_its_own_type
+from model import VLM, in_own_type
 from rows import IGNORE, MODES, labels, number_images, positions, targets, visible
 
 ROW = 64
@@ -24,7 +24,7 @@ ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0
 
 
 def decays(name, parameter):
-    """Matrices decay, but no tables: an untied head does."""
+    """Matrices decay, tables do not; an untied head is a matrix."""
     return parameter.ndim > 1 and not name.endswith(("_pos_emb", "embed_tokens.weight"))
 
 
@@ -43,7 +43,7 @@ def settings(decoder, seed):
 
 
 def draw_weights(c, r):
-    """Further from zero and one than a beginning has them: then no term of a gradient hides."""
+    """With a wider spread than an initialisation, so that every term of a gradient matters."""
     weights = {}
     for name, p in VLM(c).named_parameters():
         spread, mean = p.shape[-1] ** -0.5, 0.0
@@ -58,16 +58,16 @@ def draw_weights(c, r):
 
 
 def draw_rows(c, r):
-    """Two rows: two samples with a picture and one of text; one of text and one with two
-    pictures side by side. Every sample ends by the token that pads the rows too."""
-    end, picture = c["eos_token_id"], [c["image_token_id"]] * c["image_tokens"]
+    """Two rows: two samples with an image and one of text; one of text and one with two adjacent
+    images. Every sample ends with the token that also pads the rows."""
+    end, image = c["eos_token_id"], [c["image_token_id"]] * c["image_tokens"]
 
-    def sample(pictures, *between):
-        """Words, so many pictures, words; without pictures words alone. The lengths are drawn first."""
+    def sample(images, *between):
+        """Text, images, text; without images only text. The lengths are drawn first."""
         lengths = [r.between(*ends) for ends in between]
         parts = [r.integers(3, c["decoder"]["vocab_size"] - 1, n).tolist() for n in lengths]
         parts[-1][-1] = end
-        parts.insert(-1, picture * pictures)
+        parts.insert(-1, image * images)
         return sum(parts, [])
 
     rows = [[sample(1, (1, 3), (4, 6)), sample(1, (1, 3), (4, 6)), sample(0, (5, 8))],
@@ -81,26 +81,26 @@ def draw_rows(c, r):
     return ids, segments
 
 
-def draw_pictures(c, r, count):
-    """Waves, a slope and noise in 8 bits, over 255."""
+def draw_images(c, r, count):
+    """Waves, a gradient and noise in 8 bits, divided by 255."""
     side, numbers = c["image_size"], r.numbers
     down, across = np.mgrid[:side, :side] / side
-    pictures = np.empty((count, c["channels"], side, side))
-    for plane in pictures.reshape(-1, side, side):
+    images = np.empty((count, c["channels"], side, side))
+    for plane in images.reshape(-1, side, side):
         phase = numbers.uniform(0.5, 4) * across + numbers.uniform(0.5, 4) * down + numbers.uniform()
         plane[:] = 0.5 + 0.2 * np.sin(2 * np.pi * phase)
         plane += numbers.uniform(-0.3, 0.3) * (across - down) + 0.08 * numbers.standard_normal((side, side))
-    return torch.from_numpy((pictures * 255).round().clip(0, 255).astype(np.float32)) / 255
+    return torch.from_numpy((images * 255).round().clip(0, 255).astype(np.float32)) / 255
 
 
 def draw_inputs(c, r):
     ids, segments = draw_rows(c, r)
-    pictures = int((ids == c["image_token_id"]).sum()) // c["image_tokens"]
-    return derive(c, draw_pictures(c, r, pictures), ids, segments)
+    count = int((ids == c["image_token_id"]).sum()) // c["image_tokens"]
+    return derive(c, draw_images(c, r, count), ids, segments)
 
 
 def derive(c, pixels, ids, segments):
-    """The inputs with what follows from them."""
+    """The inputs with the positions, labels, targets and masks of every mode."""
     images = number_images(ids, c["image_token_id"], c["image_tokens"])
     inputs = {"pixels": pixels, "input_ids": ids, "segment_ids": segments, "image_ids": images}
     for mode in c["mask_modes"]:
@@ -113,15 +113,15 @@ def derive(c, pixels, ids, segments):
 
 def load(c, weights):
     model = VLM(c).double()
-    in_its_own_type(model.decoder)
+    in_own_type(model.decoder)
     with torch.no_grad():
-        for name, p in model.named_parameters():  # a tied head is no parameter of its own
+        for name, p in model.named_parameters():  # a tied head is not a separate parameter
             p.copy_(weights[name])
     return model
 
 
 def run(c, weights, inputs, mode):
-    """Everything that the tests compare, in float64."""
+    """All values that the tests compare, in float64."""
     model = load(c, weights)
     named, t = dict(model.named_parameters()), c["training"]
     groups = [{"params": [p for n, p in named.items() if decays(n, p) == decayed], "weight_decay": t["weight_decay"] * decayed}
@@ -132,7 +132,7 @@ def run(c, weights, inputs, mode):
     out, norms, factors, losses = {}, [], [], []
 
     def keep(name, x):
-        if not losses:  # of the first forward pass; what padding makes is nobody's business
+        if not losses:  # only the first forward pass; outputs at padding are set to 0
             of_rows = name.startswith("layer.") or name in ("norm", "logits")
             out[f"act.{name}"] = x.detach().where(real, 0.0) if of_rows else x.detach()
         return x
@@ -158,16 +158,16 @@ def run(c, weights, inputs, mode):
 
 
 def packing_error(c, weights, inputs, mode, out):
-    """How far a sample's logits in its row are from those of the sample alone."""
+    """The largest difference of a sample's logits in its row and alone."""
     model, worst = load(c, weights), 0.0
     for row, segments in enumerate(inputs["segment_ids"]):
         for number in range(int(segments.max()) + 1):
             here = segments == number
             ids, one = inputs["input_ids"][row, here][None], torch.zeros(1, int(here.sum()), dtype=torch.long)
-            pictures = inputs["image_ids"][row, here].unique()
-            pixels = inputs["pixels"][pictures[pictures >= 0]].double()
-            seen = visible(one, number_images(ids, c["image_token_id"], c["image_tokens"]), mode)
-            alone = model(pixels, ids, seen, positions(one, mode)).detach()[0]
+            images = inputs["image_ids"][row, here].unique()
+            pixels = inputs["pixels"][images[images >= 0]].double()
+            allowed = visible(one, number_images(ids, c["image_token_id"], c["image_tokens"]), mode)
+            alone = model(pixels, ids, allowed, positions(one, mode)).detach()[0]
             worst = max(worst, float((alone - out["act.logits"][row, here]).abs().max()))
     return worst
 

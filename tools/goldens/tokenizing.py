@@ -10,7 +10,7 @@ IMAGE = "<|image|>"
 
 
 def encode(tokenizer, text, special=True):
-    """Without `special` the text of special tokens is text like any other."""
+    """Without `special` the text of special tokens is ordinary text."""
     tokenizer.encode_special_tokens = not special
     return tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -31,7 +31,7 @@ def of_chat(tokenizer, wrapper, messages, row):
 
 
 def messages_of(row):
-    """A conversation's messages, the picture's tokens before the first question."""
+    """A conversation's messages, with the image tokens before the first question."""
     messages = [{"role": "system", "content": row["system"]}] if "system" in row else []
     before = IMAGE * row["image_tokens"]
     for turn in row["texts"]:
@@ -43,8 +43,8 @@ def messages_of(row):
 
 
 def without_token(tokenizer):
-    """The bytes that no token of one byte stands for. The byte-level alphabet is what a text of
-    every byte becomes: printable bytes stand for themselves, the others for what follows 255."""
+    """The bytes without a token of their own. In the byte-level alphabet printable bytes are their
+    own characters, the others are numbered from 256."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
     character = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(others)}
@@ -66,7 +66,7 @@ def make(out, source, models):
     for folder in sorted((source / "tokenizers").iterdir()):
         files = models / folder.name
         if not (files / "tokenizer.json").exists():
-            print(f"tokenizers: {folder.name} left out, {models} has no tokenizer.json of it")
+            print(f"tokenizers: {folder.name} skipped, {models} has no tokenizer.json for it")
             continue
         tokenizer = Tokenizer.from_file(str(files / "tokenizer.json"))
         template = read_json(files / "tokenizer_config.json")["chat_template"]
@@ -78,6 +78,6 @@ def make(out, source, models):
         rewrite("tokenizers.jsonl", lambda row: of_text(tokenizer, row["text"]))
         rewrite("decode.jsonl", lambda row: decoded(tokenizer, row["ids"]))
         rewrite("chat.jsonl", lambda row: of_chat(tokenizer, wrapper, row["messages"], row))
-        about = info(tokenizer, read_json(folder / "info.json"))  # from here on pictures are known
+        about = info(tokenizer, read_json(folder / "info.json"))  # from here on with the image token
         write_json(out / "tokenizers" / folder.name / "info.json", about)
         rewrite("image_conversations.jsonl", lambda row: {"image_token_id": about["image_token_id"]} | of_chat(tokenizer, wrapper, messages_of(row), row))

@@ -3,9 +3,8 @@
 //
 //	go run ./tools/goldensubset ../shared/golden testdata/golden
 //
-// Of the operators it leaves out the largest cases, of the tiny models all but
-// one attention mode each, a different one for every model, of the real decoder
-// all but one prompt's logits.
+// It drops the largest cases of the operators, all but one attention mode of each tiny
+// model, and all but one prompt's logits of the real decoder.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 	"patchwork/nn/safetensors"
 )
 
-// opBytes bounds the tensors of one operator.
+// opBytes is the maximum size of an operator's tensors.
 const opBytes = 160 << 10
 
 // modes are the attention modes that are kept.
@@ -103,7 +102,7 @@ func write(path string, data []byte) error {
 	return os.WriteFile(path, data, 0o644)
 }
 
-// index is ops/index.json; what is not needed here stays as it is.
+// index is ops/index.json; fields that are not used here are kept unchanged.
 type index struct {
 	About string               `json:"about"`
 	Seed  json.RawMessage      `json:"seed"`
@@ -140,7 +139,7 @@ func subsetOps(from, to string) error {
 	return write(filepath.Join(to, "index.json"), out.Bytes())
 }
 
-// subsetOp keeps the smallest cases of an operator, as many as fit.
+// subsetOp keeps the smallest cases of an operator, within opBytes.
 func subsetOp(from, to string, o *operator) error {
 	file, err := safetensors.Open(filepath.Join(from, o.File))
 	if err != nil {
@@ -154,7 +153,7 @@ func subsetOp(from, to string, o *operator) error {
 	return writeTensors(filepath.Join(to, o.File), file, names)
 }
 
-// smallest names the smallest cases of a file.
+// smallest are the names of the smallest cases of a file.
 func smallest(file *safetensors.File) (keep []string) {
 	size := map[string]int{}
 	for _, tensor := range file.Names() {
@@ -172,7 +171,7 @@ func smallest(file *safetensors.File) (keep []string) {
 	return keep
 }
 
-// caseOf cuts "case0" out of "case0.dx".
+// caseOf is "case0" for "case0.dx".
 func caseOf(tensor string) string {
 	name, _, _ := strings.Cut(tensor, ".")
 	return name

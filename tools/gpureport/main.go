@@ -1,9 +1,9 @@
-// Command gpureport turns the folder that run.sh of make gpu-report's bundle fills
-// into report.json and report.md, in the same folder or in another:
+// Command gpureport writes report.json and report.md from the output folder of run.sh, which
+// is in make gpu-report's bundle, into the same folder or another one:
 //
 //	gpureport report [engine/vulkan/testdata/reports/NAME]
 //
-// The second form is how a report is committed.
+// The second form is for reports that are committed.
 package main
 
 import (
@@ -13,12 +13,12 @@ import (
 	"runtime/debug"
 	"time"
 
-	"patchwork/tools/report"
+	"patchwork/tools/internal/report"
 )
 
 func main() {
 	if len(os.Args) < 2 || len(os.Args) > 3 || os.Args[1][:min(1, len(os.Args[1]))] == "-" {
-		fmt.Fprintln(os.Stderr, "usage: gpureport FROM [TO]\nFROM is the folder that run.sh wrote, TO where report.json and report.md go (FROM)")
+		fmt.Fprintln(os.Stderr, "usage: gpureport FROM [TO]\nFROM is the output folder of run.sh, TO the folder for report.json and report.md (default FROM)")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Args[len(os.Args)-1]); err != nil {
@@ -32,7 +32,7 @@ func run(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	// A report that is written again keeps what it says of its making.
+	// A report that is written again keeps its version and date.
 	r.Version, r.Date = version(), time.Now().UTC().Format(time.DateOnly)
 	if earlier, err := report.Read(os.DirFS(from), "report.json"); err == nil && from != to {
 		r.Version, r.Date = cmp.Or(earlier.Version, r.Version), cmp.Or(earlier.Date, r.Date)

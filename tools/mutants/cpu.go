@@ -22,7 +22,7 @@ import (
 //go:embed goforms/equivalent.txt
 var cpuEquivalents string
 
-// formsDir is where the CPU forms are, from the module's root.
+// formsDir is the folder of the CPU forms, relative to the module's root.
 const formsDir = "shaders"
 
 // runCPU plants errors in the kernels' CPU forms.
@@ -33,7 +33,7 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 	}
 	files, err := goforms.Load(formsDir)
 	if err != nil {
-		return fmt.Errorf("%w (run it from the module's root)", err)
+		return fmt.Errorf("%w (run it in the module's root)", err)
 	}
 	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
@@ -44,8 +44,8 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 	if err != nil {
 		return err
 	}
-	if outcome := tryNumber(ctx, o, binary, nil, 0); outcome != mutation.Survived {
-		return fmt.Errorf("the CPU's cases fail without an error: %s", outcome)
+	if outcome := tryMutant(ctx, o, binary, nil, 0); outcome != mutation.Survived {
+		return fmt.Errorf("the CPU's cases fail without a mutant: %s", outcome)
 	}
 	var all []planted
 	var stale []string
@@ -69,7 +69,7 @@ func runCPU(ctx context.Context, o options, only *regexp.Regexp) error {
 		}
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
+		return fmt.Errorf("no file matches -kernel %q", o.kernel)
 	}
 	slices.Sort(stale)
 	return report(all, stale)
@@ -90,7 +90,7 @@ func tryFile(ctx context.Context, o options, binary string, f goforms.File, equi
 	group.SetLimit(o.workers)
 	for i := range all {
 		group.Go(func() error {
-			all[i].outcome = tryNumber(ctx, o, binary, tried[i].Kernels, tried[i].Number)
+			all[i].outcome = tryMutant(ctx, o, binary, tried[i].Kernels, tried[i].Number)
 			return ctx.Err()
 		})
 	}
@@ -105,7 +105,7 @@ func tryFile(ctx context.Context, o options, binary string, f goforms.File, equi
 	return all, nil
 }
 
-// compileTest makes the CPU's test with these files in the place of the package's own.
+// compileTest builds the CPU's test with these files instead of the package's own.
 func compileTest(ctx context.Context, dir string, files []goforms.File) (string, error) {
 	replace := map[string]string{}
 	for _, f := range files {
@@ -133,8 +133,8 @@ func compileTest(ctx context.Context, dir string, files []goforms.File) (string,
 	return binary, nil
 }
 
-// tryNumber runs the kernels' cases with one error, the small cases first.
-func tryNumber(ctx context.Context, o options, binary string, kernels []string, number int) mutation.Outcome {
+// tryMutant runs the kernels' cases with one mutant, the small cases first.
+func tryMutant(ctx context.Context, o options, binary string, kernels []string, number int) mutation.Outcome {
 	run := "^TestConformance$/^Kernels$"
 	if len(kernels) > 0 {
 		run += "/^(" + strings.Join(kernels, "|") + ")$"

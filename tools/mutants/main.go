@@ -1,11 +1,10 @@
-// Mutants plants small errors in the WGSL of every kernel, one at a time, and
-// demands that the kernel's conformance cases notice each: "make mutants". It
-// exits with 1 when one survives that engine/conformance/mutation/equivalent.txt
-// does not declare, with the lines to look at.
+// Mutants plants small errors in the WGSL of every kernel, one at a time, and checks that
+// the kernel's conformance cases detect each: "make mutants". It exits with 1 and lists the
+// lines if one survives that engine/conformance/mutation/equivalent.txt does not declare.
 //
 //	mutants                        plant every error: an hour on two cores
 //	mutants -count 200             a sample of 200, spread over all files
-//	mutants -kernel 'softmax|sum'  the files whose name fits
+//	mutants -kernel 'softmax|sum'  the files whose name matches
 //	mutants -cpu                   in the kernels' CPU forms instead
 package main
 
@@ -32,14 +31,14 @@ import (
 func main() {
 	var o options
 	flag.IntVar(&o.count, "count", 0, "plant `N` errors, spread over all files; 0 = every one")
-	flag.StringVar(&o.kernel, "kernel", "", "only files whose name fits the `regexp`, such as softmax or include_exp")
-	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "`processes` that run the cases")
-	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` of one case after which a mutant counts as stopped")
+	flag.StringVar(&o.kernel, "kernel", "", "only files whose name matches the `regexp`, such as softmax or include_exp")
+	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "number of worker `processes`")
+	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "`time` after which a case counts as stopped")
 	flag.BoolVar(&o.verbose, "v", false, "print every mutant")
-	flag.StringVar(&o.again, "again", "", "only the mutants that an earlier run's output in `file` lists as survivors")
-	flag.BoolVar(&o.equivalent, "equivalent", false, "only those declared equivalent, which are left out otherwise: a case may notice them by now")
-	flag.BoolVar(&o.cpu, "cpu", false, "plant errors in the kernels' CPU forms instead, file by file (Go's compiler is needed)")
-	serving := flag.Bool("worker", false, "answer jobs on stdin (what the tool starts itself as)")
+	flag.StringVar(&o.again, "again", "", "only the survivors listed in `file`, the output of an earlier run")
+	flag.BoolVar(&o.equivalent, "equivalent", false, "only the mutants declared equivalent, which are skipped otherwise")
+	flag.BoolVar(&o.cpu, "cpu", false, "plant errors in the kernels' CPU forms instead (needs Go's compiler)")
+	serving := flag.Bool("worker", false, "run as a worker that reads jobs from stdin (internal)")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -64,7 +63,7 @@ type options struct {
 	cpu            bool
 }
 
-// planted is a mutant with what is known of it.
+// planted is a mutant with its variants and outcome.
 type planted struct {
 	mutation.Mutant
 	key     string
@@ -93,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("no file's name fits -kernel %q", o.kernel)
+		return fmt.Errorf("no file matches -kernel %q", o.kernel)
 	}
 	all = slices.DeleteFunc(all, func(p planted) bool { return p.equal && !o.equivalent })
 	if o.again != "" {
@@ -108,8 +107,8 @@ func run(ctx context.Context, o options) error {
 	return report(all, mutation.Stale(keys))
 }
 
-// list returns the mutants of the files that fit and that some variant can try, and
-// the keys of all.
+// list returns the mutants of the matching files that some variant can run, and the keys of
+// all mutants.
 func list(only *regexp.Regexp, subgroups bool) (all []planted, keys []string, err error) {
 	sources, err := mutation.Sources()
 	if err != nil {
@@ -147,12 +146,12 @@ func survivorsOf(file string, all []planted) ([]planted, error) {
 	}
 	kept := slices.DeleteFunc(all, func(p planted) bool { return !listed[p.key] })
 	if len(kept) == 0 {
-		return nil, fmt.Errorf("-again %s: it lists no mutant that is still there", file)
+		return nil, fmt.Errorf("-again %s: none of its survivors exists any more", file)
 	}
 	return kept, nil
 }
 
-// sample keeps count mutants, equally far from each other.
+// sample keeps count evenly spaced mutants.
 func sample(all *[]planted, count int) {
 	n := len(*all)
 	if count == 0 || count >= n {
@@ -215,7 +214,7 @@ func tryAll(ctx context.Context, all []planted, o options) error {
 	return group.Wait()
 }
 
-// tally counts a file's mutants by what became of them.
+// tally counts a file's mutants by outcome.
 type tally struct {
 	file                                              string
 	mutants, killed, invalid, stopped, declared, left int
@@ -265,11 +264,11 @@ func report(all []planted, stale []string) error {
 	print(last)
 	print(&total)
 	w.Flush()
-	explain("These errors were not noticed. Give the kernel a case that does, or declare them equivalent with a reason:", survivors)
-	explain("These are declared equivalent, and were noticed here:", wrong)
-	explain("These are declared equivalent, and are no longer there:", stale)
+	explain("These mutants survived. Add a case that detects them, or declare them equivalent with a reason:", survivors)
+	explain("These are declared equivalent, but were detected:", wrong)
+	explain("These are declared equivalent, but do not exist any more:", stale)
 	if len(survivors)+len(stale) > 0 {
-		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents are no longer there", len(survivors), len(all), len(stale))
+		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents do not exist any more", len(survivors), len(all), len(stale))
 	}
 	return nil
 }

@@ -19,20 +19,20 @@ import (
 	"patchwork/shaders/naga"
 )
 
-// job is a mutant to plant in variants, one after another.
+// job is a mutant to plant in variants, one by one.
 type job struct {
 	Hosts  []string        `json:"hosts"`
 	Mutant mutation.Mutant `json:"mutant"`
 }
 
-// answer is what became of a job. Before it come answers without an outcome, which
-// say that the device is still at work.
+// answer is the outcome of a job. Answers without an outcome come before it as signs of
+// life.
 type answer struct {
 	Outcome mutation.Outcome `json:"outcome,omitempty"`
 	Error   string           `json:"error,omitempty"`
 }
 
-// serve is the process that a mutant may stop: it answers jobs, a line each.
+// serve is the worker process, which a mutant may crash: it answers jobs, a line each.
 func serve(in io.Reader, out io.Writer) error {
 	hosts, err := allHosts()
 	if err != nil {
@@ -73,8 +73,8 @@ func allHosts() (map[string]mutation.Host, error) {
 	return hosts, err
 }
 
-// suites are one over WebGPU, which compiles WGSL itself, and one over Vulkan for what
-// it cannot compile. Devices are opened when they are needed.
+// suites has a suite on WebGPU, which compiles WGSL itself, and one on Vulkan for variants
+// that WebGPU cannot compile. Devices are opened when needed.
 type suites struct {
 	alive          func()
 	webgpu, vulkan *mutation.Suite
@@ -110,8 +110,8 @@ func (s *suites) try(hosts []mutation.Host, m mutation.Mutant) (mutation.Outcome
 	return outcome.And(more), err
 }
 
-// open makes a suite over a device in software, if there is none yet: an error that
-// makes a loop endless would take a graphics card away from whoever looks at it.
+// open creates a suite on a software device if needed: a mutant with an endless loop would
+// hang a graphics card.
 func (s *suites) open(suite **mutation.Suite, list func() ([]engine.Info, error), open func(int) (engine.Device, error), compile func(string) ([]byte, error)) error {
 	if *suite != nil {
 		return nil
@@ -119,7 +119,7 @@ func (s *suites) open(suite **mutation.Suite, list func() ([]engine.Info, error)
 	infos, err := list()
 	i := slices.IndexFunc(infos, func(i engine.Info) bool { return i.Kind == "software" })
 	if i < 0 {
-		return fmt.Errorf("no device in software (on Debian: apt install mesa-vulkan-drivers): %w", errors.Join(err, engine.ErrNoDevice))
+		return fmt.Errorf("no software device (on Debian: apt install mesa-vulkan-drivers): %w", errors.Join(err, engine.ErrNoDevice))
 	}
 	dev, err := open(i)
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *suites) close() {
 	}
 }
 
-// worker is a process that serves; one that stops is replaced.
+// worker is a worker process; one that stops is replaced.
 type worker struct {
 	limit   time.Duration
 	command *exec.Cmd // nil when none runs
@@ -146,10 +146,10 @@ type worker struct {
 	jobs    int
 }
 
-// perWorker is how many mutants a process takes: a device keeps every pipeline.
+// perWorker is the number of mutants a process, since a device keeps every pipeline.
 const perWorker = 400
 
-// try plants a mutant and waits for what becomes of it, for each case at most the limit.
+// try plants a mutant and waits for the outcome, at most the limit for each case.
 func (w *worker) try(ctx context.Context, j job) (mutation.Outcome, error) {
 	if w.jobs++; w.jobs%perWorker == 0 {
 		w.stop()
@@ -178,7 +178,7 @@ func (w *worker) try(ctx context.Context, j job) (mutation.Outcome, error) {
 	}
 }
 
-// next is the process's next answer, nil where it stopped or gave none within the limit.
+// next is the process's next answer, nil if it stopped or exceeded the limit.
 func (w *worker) next(ctx context.Context) (*answer, error) {
 	timer := time.NewTimer(w.limit)
 	defer timer.Stop()
@@ -190,7 +190,7 @@ func (w *worker) next(ctx context.Context) (*answer, error) {
 		}
 		a := new(answer)
 		if err := json.Unmarshal(line, a); err != nil {
-			return nil, fmt.Errorf("a worker said %q: %w", line, err)
+			return nil, fmt.Errorf("a worker wrote %q: %w", line, err)
 		}
 		return a, nil
 	case <-timer.C:
@@ -208,7 +208,7 @@ func (w *worker) start() error {
 		return err
 	}
 	w.command = exec.Command(self, "-worker")
-	w.command.Stderr = io.Discard // a driver's last words
+	w.command.Stderr = io.Discard // messages of a crashing driver
 	if w.in, err = w.command.StdinPipe(); err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
 // Shadergen compiles every kernel variant that package shaders declares from
 // WGSL or GLSL to SPIR-V, into shaders/spirv, with a manifest of hashes. Run it from
-// the module's root by "make shaders"; users never need it. It calls naga for WGSL
+// the module's root by "make shaders"; users do not need it. It calls naga for WGSL
 // and, where a .comp file has changed, the glslc that PATCHWORK_GLSLC names.
 //
 //	shadergen          compile what has changed, delete what is no longer declared
 //	shadergen -force   compile everything
-//	shadergen -check   exit 1 and name what is stale
+//	shadergen -check   list stale modules; exit 1 if there are any
 //	shadergen -print matmul.nt    print the text of a variant
 package main
 
@@ -27,7 +27,7 @@ const dir = "shaders/spirv"
 
 func main() {
 	force := flag.Bool("force", false, "compile every shader, changed or not")
-	check := flag.Bool("check", false, "only name what is stale; exit 1 when something is")
+	check := flag.Bool("check", false, "only list stale modules; exit 1 if there are any")
 	show := flag.String("print", "", "print the text of the `variant` and exit")
 	flag.Parse()
 	var err error
@@ -52,7 +52,7 @@ func printSource(id string) error {
 	}
 	text, ok := sources[id]
 	if !ok {
-		return fmt.Errorf("no variant %q; there are %q", id, slices.Sorted(maps.Keys(sources)))
+		return fmt.Errorf("no variant %q; want one of %q", id, slices.Sorted(maps.Keys(sources)))
 	}
 	fmt.Print(text)
 	return nil
@@ -72,8 +72,8 @@ func checkAll() error {
 	return nil
 }
 
-// generate brings the folder up to date. With another compiler than the
-// manifest's, everything in its language is compiled again.
+// generate updates the folder. With another compiler than the manifest's, everything in its
+// language is compiled again.
 func generate(force bool) error {
 	old, err := shaders.ReadManifest()
 	if err != nil {
@@ -110,24 +110,23 @@ func generate(force bool) error {
 	return writeManifest(manifest)
 }
 
-// language is one that shaders are written in, with its compiler.
+// language is a shading language with its compiler.
 type language struct {
 	name    func() (string, error)
 	compile func(text string) ([]byte, error)
 	old     string // the compiler of the committed modules
-	lazy    bool   // do not ask for the compiler before something has changed
-	version string // of the compiler that is here, once asked
+	lazy    bool   // run the compiler only if something has changed
+	version string // of the installed compiler, once it was run
 }
 
-// module compiles a variant where it has changed or its compiler has, else it is as
-// before.
+// module compiles a variant if the variant or its compiler has changed.
 func (l *language) module(id, text string, before shaders.Module, changed bool) (m shaders.Module, err error) {
 	if l.version == "" && (changed || !l.lazy) {
 		if l.version, err = l.name(); err != nil {
 			return m, err
 		}
 		if l.lazy && l.version != l.old && l.old != "" {
-			return m, fmt.Errorf("%s: the committed modules are by %s, here is %s: run shadergen -force to compile all with it", id, l.old, l.version)
+			return m, fmt.Errorf("%s: the committed modules were compiled by %s, installed is %s: run shadergen -force to compile all modules", id, l.old, l.version)
 		}
 	}
 	if !changed && l.used() == l.old {
@@ -144,7 +143,7 @@ func (l *language) module(id, text string, before shaders.Module, changed bool) 
 	return shaders.Module{Source: shaders.Hash([]byte(text)), Module: shaders.Hash(module)}, nil
 }
 
-// used is the compiler that the modules are by.
+// used is the compiler of the modules.
 func (l *language) used() string {
 	if l.version == "" {
 		return l.old

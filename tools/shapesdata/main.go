@@ -1,9 +1,9 @@
-// Command shapesdata writes the demo's data set: small pictures of coloured shapes
-// with questions and answers, as FineVision-schema parquet.
+// Command shapesdata writes the demo's data set: small images of coloured shapes with
+// questions and answers, as parquet files in FineVision's schema.
 //
 //	go run ./tools/shapesdata --out demo/data
 //
-// The same flags give the same bytes. No test picture occurs in train.
+// The same flags give the same bytes. No test image occurs in the training data.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"patchwork/vlm/data"
 )
 
-// The files that generate writes.
+// Files of generate.
 const (
 	trainFile = "train-00000-of-00001.parquet"
 	testFile  = "test-00000-of-00001.parquet"
@@ -27,16 +27,16 @@ const (
 
 type options struct {
 	out         string
-	train, test int // pictures
+	train, test int // numbers of images
 	seed        uint64
 }
 
 func main() {
 	var o options
 	pflag.StringVar(&o.out, "out", "", "folder for the two parquet files")
-	pflag.IntVar(&o.train, "train", 16000, "pictures to train on")
-	pflag.IntVar(&o.test, "test", 500, "pictures to test on")
-	pflag.Uint64Var(&o.seed, "seed", 1, "seed of the random pictures")
+	pflag.IntVar(&o.train, "train", 16000, "number of training images")
+	pflag.IntVar(&o.test, "test", 500, "number of test images")
+	pflag.Uint64Var(&o.seed, "seed", 1, "random seed")
 	pflag.Parse()
 	if o.out == "" || o.train < 1 || o.test < 1 || pflag.NArg() > 0 {
 		fmt.Fprint(os.Stderr, "usage: shapesdata --out DIR [flags]\n", pflag.CommandLine.FlagUsages())
@@ -46,11 +46,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "shapesdata:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("%d pictures to train on and %d to test on in %s\n", o.train, o.test, o.out)
+	fmt.Printf("%d training images and %d test images in %s\n", o.train, o.test, o.out)
 }
 
-// generate writes both files. The test pictures come first, so that their number
-// alone decides what they are.
+// generate writes both files. The test images are generated first, so that they depend only
+// on their own number.
 func generate(o options) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
@@ -63,7 +63,7 @@ func generate(o options) error {
 	return writeRows(filepath.Join(o.out, trainFile), o.train, rng, seen)
 }
 
-// writeRows writes n rows whose pictures are not among those seen.
+// writeRows writes n rows with new images.
 func writeRows(path string, n int, rng *rand.Rand, seen map[[sha256.Size]byte]bool) error {
 	w, err := data.Create(path)
 	if err != nil {
@@ -82,8 +82,7 @@ func writeRows(path string, n int, rng *rand.Rand, seen map[[sha256.Size]byte]bo
 	return w.Close()
 }
 
-// freshRow draws until a picture is new; there are too many possible ones for that
-// to take more than a few attempts.
+// freshRow draws random scenes until an image is new; duplicates are rare.
 func freshRow(rng *rand.Rand, seen map[[sha256.Size]byte]bool) (data.Row, error) {
 	for range 100 {
 		s := randomScene(rng)
@@ -96,5 +95,5 @@ func freshRow(rng *rand.Rand, seen map[[sha256.Size]byte]bool) (data.Row, error)
 			return data.Row{Images: [][]byte{png}, Turns: s.questions(rng), Source: "shapesdata"}, nil
 		}
 	}
-	return data.Row{}, errors.New("the generator repeats its pictures")
+	return data.Row{}, errors.New("the generator repeats its images")
 }

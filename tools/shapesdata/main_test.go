@@ -38,7 +38,7 @@ func read(t *testing.T, dir, name string) []byte {
 	return data
 }
 
-func TestTestPicturesAreNotInTrain(t *testing.T) {
+func TestNoTestImageInTrain(t *testing.T) {
 	dir := t.TempDir()
 	if err := generate(options{dir, 300, 100, 1}); err != nil {
 		t.Fatal(err)
@@ -62,26 +62,26 @@ func TestTestPicturesAreNotInTrain(t *testing.T) {
 			}
 			hash := sha256.Sum256(row.Images[0])
 			if earlier, seen := files[hash]; seen {
-				t.Errorf("a picture of %s is in %s too", name, earlier)
+				t.Errorf("an image of %s is also in %s", name, earlier)
 			}
 			files[hash] = name
 		}
 	}
 }
 
-// A picture drawn twice in the whole space is refused, not written.
-func TestFreshRowRefusesWhatItHasSeen(t *testing.T) {
+// TestFreshRow: an image that was drawn before is not used again.
+func TestFreshRow(t *testing.T) {
 	seen := map[[sha256.Size]byte]bool{}
 	if _, err := freshRow(rand.New(rand.NewPCG(1, 0)), seen); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := freshRow(rand.New(rand.NewPCG(1, 0)), seen); err != nil || len(seen) != 2 {
-		t.Errorf("the same draws again: error %v, %d different pictures", err, len(seen))
+		t.Errorf("the same random numbers: error %v, %d distinct images", err, len(seen))
 	}
 }
 
-// The answers are what the pixels say: the shape's colour is where the shape is.
-func TestShapesAreDrawnWhereTheyAre(t *testing.T) {
+// TestPixels: the pixels at a shape's centre have its colour.
+func TestPixels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 0))
 	for i := range 200 {
 		s := randomScene(rng)
@@ -89,24 +89,24 @@ func TestShapesAreDrawnWhereTheyAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		picture, err := png.Decode(bytes.NewReader(data))
+		img, err := png.Decode(bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, sh := range s.shapes {
-			if r, g, b, _ := picture.At(int(sh.x), int(sh.y)).RGBA(); uint8(r>>8) != sh.fill.R || uint8(g>>8) != sh.fill.G || uint8(b>>8) != sh.fill.B {
-				t.Fatalf("scene %d: %v at the middle of %+v", i, picture.At(int(sh.x), int(sh.y)), sh)
+			if r, g, b, _ := img.At(int(sh.x), int(sh.y)).RGBA(); uint8(r>>8) != sh.fill.R || uint8(g>>8) != sh.fill.G || uint8(b>>8) != sh.fill.B {
+				t.Fatalf("scene %d: %v at the middle of %+v", i, img.At(int(sh.x), int(sh.y)), sh)
 			}
 		}
-		if c := picture.At(0, 0); c != s.background {
+		if c := img.At(0, 0); c != s.background {
 			t.Errorf("scene %d: the corner is %v, the background %v", i, c, s.background)
 		}
 	}
 }
 
-// Guessing the most frequent answer to each question must not do: a model that
-// does not look would seem to have learnt.
-func TestGuessingIsNotEnough(t *testing.T) {
+// TestGuessing: the most frequent answer to each question is correct for at most half of
+// them, so that the demo's accuracy depends on the image.
+func TestGuessing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 0))
 	counts := map[string]map[string]int{}
 	turns := 0
@@ -119,15 +119,15 @@ func TestGuessingIsNotEnough(t *testing.T) {
 			turns++
 		}
 	}
-	right := 0
+	correct := 0
 	for _, answers := range counts {
 		best := 0
 		for _, n := range answers {
 			best = max(best, n)
 		}
-		right += best
+		correct += best
 	}
-	if guess := float64(right) / float64(turns); guess > 0.5 {
-		t.Errorf("guessing answers %.1f%% of the questions, at most 50%% are wanted", 100*guess)
+	if guess := float64(correct) / float64(turns); guess > 0.5 {
+		t.Errorf("guessing answers %.1f%% of the questions, want at most 50%%", 100*guess)
 	}
 }

@@ -17,7 +17,7 @@ var (
 	numbers = []string{"", "one", "two"}
 )
 
-// questions asks about everything there is to see, in random order.
+// questions are all questions about a scene, in random order.
 func (s scene) questions(rng *rand.Rand) []data.Turn {
 	var turns []data.Turn
 	ask := func(phrasings []string, answer, word string) {
@@ -40,8 +40,8 @@ func (s scene) questions(rng *rand.Rand) []data.Turn {
 	return turns
 }
 
-// perhaps picks one of the values, which as often as not is that of a shape of
-// the scene, and says whether it is.
+// perhaps picks a value, with probability 1/2 that of a shape of the scene, and the answer
+// whether it is.
 func (s scene) perhaps(rng *rand.Rand, values []string, of func(shape) string) (value, answer string) {
 	if rng.IntN(2) == 0 {
 		return of(s.shapes[rng.IntN(len(s.shapes))]), "yes"

@@ -12,16 +12,16 @@ import (
 	"golang.org/x/image/vector"
 )
 
-// side is the pictures' width and height, that of the shapes preset.
+// side is the width and height of the images, that of the shapes preset.
 const side = 64
 
-// pairs is the fraction of pictures with two shapes.
+// pairs is the fraction of images with two shapes.
 const pairs = 0.5
 
-// kinds are the shapes there are; a kind is named as its answer.
+// kinds are the shapes, named as in answers.
 var kinds = []string{"circle", "square", "triangle"}
 
-// paint is a named colour: the middle of what a shape of that name is filled with.
+// paint is a named colour with its mean RGB value.
 type paint struct {
 	name    string
 	r, g, b float64
@@ -36,7 +36,7 @@ var paints = []paint{
 	{"black", 30, 30, 35},
 }
 
-// A shape is one figure of a scene.
+// shape is a shape of a scene.
 type shape struct {
 	kind   string
 	paint  string
@@ -46,8 +46,8 @@ type shape struct {
 	turn   float64 // radians
 }
 
-// A scene is a tinted background with one or two shapes, from left to right. Two
-// shapes differ in kind and in colour, so that either names one of them.
+// scene is a tinted background with one or two shapes, from left to right. Two shapes
+// differ in kind and in colour, so that either identifies one of them.
 type scene struct {
 	background color.RGBA
 	shapes     []shape
@@ -69,7 +69,7 @@ func randomScene(rng *rand.Rand) scene {
 	return s
 }
 
-// pale is a background: light, with a tint.
+// pale is a random light colour for a background.
 func pale(rng *rand.Rand) color.RGBA {
 	v := func() uint8 { return uint8(222 + rng.IntN(34)) }
 	return color.RGBA{v(), v(), v(), 255}
@@ -97,10 +97,10 @@ func (s *shape) place(rng *rand.Rand, i, n int) {
 	s.turn = between(-0.15, 0.15)
 }
 
-// encoder compresses fast rather than well: thousands of pictures are written.
+// encoder compresses fast, since thousands of images are written.
 var encoder = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
 
-// buffers keeps the encoder's memory from one picture to the next.
+// buffers keeps the encoder's memory between images.
 type buffers struct{ kept *png.EncoderBuffer }
 
 func (b *buffers) Get() *png.EncoderBuffer  { return b.kept }
@@ -108,15 +108,15 @@ func (b *buffers) Put(e *png.EncoderBuffer) { b.kept = e }
 
 // png draws the scene.
 func (s scene) png() ([]byte, error) {
-	picture := image.NewRGBA(image.Rect(0, 0, side, side))
-	draw.Draw(picture, picture.Bounds(), image.NewUniform(s.background), image.Point{}, draw.Src)
+	img := image.NewRGBA(image.Rect(0, 0, side, side))
+	draw.Draw(img, img.Bounds(), image.NewUniform(s.background), image.Point{}, draw.Src)
 	for _, sh := range s.shapes {
 		pen := vector.NewRasterizer(side, side)
 		sh.outline(pen)
-		pen.Draw(picture, picture.Bounds(), image.NewUniform(sh.fill), image.Point{})
+		pen.Draw(img, img.Bounds(), image.NewUniform(sh.fill), image.Point{})
 	}
 	var out bytes.Buffer
-	err := encoder.Encode(&out, picture)
+	err := encoder.Encode(&out, img)
 	return out.Bytes(), err
 }
 
@@ -146,11 +146,10 @@ func (s shape) polygon(pen *vector.Rasterizer, n int, start float64) {
 	pen.ClosePath()
 }
 
-// circle draws four cubic Bézier curves, each a quarter; the factor puts their
-// middles on the circle.
+// circle draws four cubic Bézier curves, whose middles the factor puts on the circle.
 func (s shape) circle(pen *vector.Rasterizer) {
 	const k = 4 * (math.Sqrt2 - 1) / 3
-	x, y, r := float32(s.x), float32(s.y), float32(s.radius*0.9) // as large to the eye as the others
+	x, y, r := float32(s.x), float32(s.y), float32(s.radius*0.9) // looks as large as the others
 	c := float32(k) * r
 	pen.MoveTo(x+r, y)
 	pen.CubeTo(x+r, y+c, x+c, y+r, x, y+r)

@@ -10,12 +10,12 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// size leaves the last of 384 ids to <|image|>.
+// size is without <|image|>, which has the last of 384 ids.
 const size = 383
 
 var specials = []string{"<|end|>", "<|user|>", "<|assistant|>"}
 
-// corpus are texts and how often each counts: a frequent one gets its merges first.
+// corpus are texts with their counts; merges of frequent texts come first.
 var corpus = []struct {
 	count int
 	texts []string
@@ -28,7 +28,7 @@ var corpus = []struct {
 		"a red a green a blue a black a gray a teal a brown a yellow",
 		"circle", "rectangle", "triangle", "red", "green", "blue", "black", "gray", "teal", "brown", "yellow", "yes", "no",
 	}},
-	// Words of a demo about shapes, one after another until the room is used up.
+	// Words of a demo about shapes, in order of importance, until the vocabulary is full.
 	{100, []string{"a square", "square"}},
 	{90, []string{"how many"}},
 	{80, []string{"two", "one"}},
@@ -55,8 +55,8 @@ func texts() iter.Seq[string] {
 	}
 }
 
-// chatTemplate is as short as can be: the words, one token before the answer and one
-// behind it. A system message stands before it all.
+// chatTemplate is minimal: the text, one token before the answer and one after it. A
+// system message comes first.
 const chatTemplate = `{%- for message in messages %}
 {%- if message.role == 'assistant' %}{{ '<|assistant|>' + message.content + '<|end|>' }}
 {%- elif message.role == 'user' %}{{ '<|user|>' + message.content }}

@@ -11,9 +11,9 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-const preset = "../../vlm/pretrained/presets/shapes"
+const preset = "../../vlm/presets/shapes"
 
-func TestFilesAreNotStale(t *testing.T) {
+func TestFresh(t *testing.T) {
 	dir := t.TempDir()
 	if err := write(dir); err != nil {
 		t.Fatal(err)
@@ -25,12 +25,12 @@ func TestFilesAreNotStale(t *testing.T) {
 		}
 		got, err := os.ReadFile(filepath.Join(preset, name))
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is stale (%v): go run ./tools/shapestokenizer vlm/pretrained/presets/shapes", name, err)
+			t.Errorf("%s is stale (%v): go run ./tools/shapestokenizer vlm/presets/shapes", name, err)
 		}
 	}
 }
 
-// Every word of easy-VQA is one token where it stands in a question or an answer.
+// TestWordsAreOneToken: every word of easy-VQA is one token in its questions and answers.
 func TestWordsAreOneToken(t *testing.T) {
 	tok, err := tokenizer.Load(filepath.Join(preset, "tokenizer.json"))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestTemplateIsCompact(t *testing.T) {
 	}
 }
 
-// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+// plainIDs encodes a text that needs no error handling.
 func plainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
 	ids, err := tok.EncodePlain(text)
 	if err != nil {

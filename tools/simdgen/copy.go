@@ -7,15 +7,15 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 )
 
-// definePause generates the hint that a loop waits for another thread.
+// definePause generates the spin-wait hint.
 func definePause(c *build.Context) {
 	function(c, "pause", "func()", "pause gives way to the other thread of the core for some cycles.")
 	c.PAUSE()
 	c.RET()
 }
 
-// defineCopy generates the copying of rows as wide as a panel of b: a call of
-// memmove for each of so short rows would cost more than the row.
+// defineCopy generates the copy of rows as wide as a panel of b, for which a call of memmove
+// would cost more than the copy.
 func defineCopy(c *build.Context) {
 	for _, s := range []isa{avx2, avx512} {
 		cols := 2 * s.lanes

@@ -8,8 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// dotsRows is up to how many rows of a meet each row of b on its way through the
-// registers.
+// dotsRows is the maximum number of rows of a that are multiplied with each row of b while
+// it is in registers.
 const dotsRows = 4
 
 func defineDots(c *build.Context, s isa) {
@@ -22,9 +22,8 @@ func defineDots(c *build.Context, s isa) {
 	}
 }
 
-// dots generates the products of a few rows of a with all rows of b, which are
-// read once from end to end: in generation memory's speed is all that counts.
-// To prefetch by instruction made no difference.
+// dots generates the dot products of a few rows of a with all rows of b, which are read once
+// in order, since decoding is bound by memory. Prefetch instructions made no difference.
 type dots struct {
 	*build.Context
 	isa
@@ -32,7 +31,7 @@ type dots struct {
 	rows   int
 	lanes  operand.Mem
 
-	acc  [][]reg.Register // of each row of a, enough to hide the latency of adding
+	acc  [][]reg.Register // for each row of a, enough to hide the latency of additions
 	a, b reg.GPVirtual
 	lda  reg.GPVirtual
 	at   reg.GPVirtual // byte in the rows of b
@@ -104,7 +103,7 @@ func (d *dots) define() {
 	d.RET()
 }
 
-// step is the bytes of b that a vector holds.
+// step is the number of bytes of b in a vector.
 func (d *dots) step() int { return d.isa.lanes << d.shift }
 
 // tail is the mask of the lanes of the last vector.
@@ -138,8 +137,7 @@ func (d *dots) multiply(u, i int, mask reg.Register) {
 	}
 }
 
-// write folds the accumulators, halves onto each other, and writes alpha times
-// the sums, or adds them to beta times what is there.
+// write reduces the accumulators and writes alpha times the sums, plus beta times c.
 func (d *dots) write(c, ldc reg.GPVirtual) {
 	bits, at := d.GP32(), d.GP64()
 	d.MOVL(address(d.Context, "beta"), bits)
@@ -157,7 +155,7 @@ func (d *dots) write(c, ldc reg.GPVirtual) {
 		d.JZ(operand.LabelRef(label))
 		old := d.XMM()
 		d.VMOVSS(operand.Mem{Base: at}, old)
-		beta := d.XMM() // vet knows no fused operation's operand size
+		beta := d.XMM() // vet does not know the operand size of fused operations
 		d.VMOVSS(address(d.Context, "beta"), beta)
 		d.VFMADD231SS(beta, old, x)
 		d.Label(label)
@@ -168,7 +166,7 @@ func (d *dots) write(c, ldc reg.GPVirtual) {
 	}
 }
 
-// fold adds up the lanes of a vector.
+// fold sums the lanes of a vector.
 func (d *dots) fold(v reg.Register) reg.VecVirtual {
 	y := v.(reg.VecVirtual)
 	if d.wide {

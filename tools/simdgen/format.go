@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// format is how floats lie in memory.
+// format is a float type in memory.
 type format struct {
 	name, element string
 	kernel        string // Go type of the functions that read it
@@ -21,7 +21,7 @@ var (
 	f16s     = format{"F16", "uint16", "NarrowDotsKernel", 1}
 )
 
-// widen loads a vector of floats; with a mask, which 16 bits do not have, the lanes
+// widen loads a vector of floats; with a mask, which only 32-bit formats have, the lanes
 // outside it are 0.
 func (f format) widen(c *build.Context, s isa, m operand.Mem, mask, to reg.Register) {
 	switch f {
@@ -58,7 +58,8 @@ func defineNarrow(c *build.Context) {
 	}
 }
 
-// narrowLoop is a function that does something n times, going on by so many bytes.
+// narrowLoop generates a function that runs body n times and advances the pointers by
+// dstBytes and srcBytes.
 func narrowLoop(c *build.Context, name, pointers string, dstBytes, srcBytes int32, body func(src, dst operand.Mem)) {
 	function(c, name, "func("+pointers+", n int)", name+" converts n times 8 values, n at least 1.")
 	dst, src, n := param(c, "dst"), param(c, "src"), param(c, "n")
@@ -72,8 +73,8 @@ func narrowLoop(c *build.Context, name, pointers string, dstBytes, srcBytes int3
 	c.RET()
 }
 
-// roundBF16 adds half of the last place kept, less one where that place is even, and
-// cuts. A NaN keeps its upper half, made quiet.
+// roundBF16 adds half of the last kept place, minus one if that place is even, and
+// truncates. A NaN keeps its upper half and becomes quiet.
 func roundBF16(c *build.Context, v, x reg.VecVirtual) {
 	place, bias, ones, quiet, nan := c.YMM(), c.YMM(), c.YMM(), c.YMM(), c.YMM()
 	c.VCMPPS(operand.U8(3), v, v, nan) // not ordered

@@ -9,7 +9,7 @@ import (
 )
 
 // The microkernels keep rows × two vectors of c in registers: 12 × 32 of the 32
-// AVX-512 registers, 6 × 16 of the 16 AVX2 ones, which leaves room for a row of
+// AVX-512 registers, 6 × 16 of the 16 AVX2 ones, which leaves registers for a row of
 // b and the broadcast values of a (Goto and van de Geijn, "Anatomy of
 // high-performance matrix multiplication", 2008).
 func gemmRows(s isa) int {
@@ -19,7 +19,7 @@ func gemmRows(s isa) int {
 	return 6
 }
 
-// aRows is how many rows of a one pointer reaches: base, base+rs and base+2·rs.
+// aRows is the number of rows of a that one pointer addresses: base, base+rs and base+2·rs.
 const aRows = 3
 
 func defineGemm(c *build.Context, s isa) {
@@ -30,7 +30,7 @@ func defineGemm(c *build.Context, s isa) {
 	}
 }
 
-// gemm generates the microkernel for some number of rows of c.
+// gemm generates the microkernel for a number of rows of c.
 type gemm struct {
 	*build.Context
 	isa
@@ -44,13 +44,13 @@ func (g *gemm) define() {
 	function(g.Context, fmt.Sprintf("gemm%s_%d", g.name, g.rows),
 		"func(k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc, n int, alpha, beta float32)",
 		fmt.Sprintf("%d rows of c, at most %d columns; see Microkernel.", g.rows, 2*g.isa.lanes))
-	g.products()
+	g.accumulate()
 	g.scale()
 	g.write()
 }
 
-// products sums a·b over k into the registers of c.
-func (g *gemm) products() {
+// accumulate sums a·b over k into the registers of c.
+func (g *gemm) accumulate() {
 	k, b := param(g.Context, "k"), param(g.Context, "b")
 	rs, ks, ldb := g.stride("rs"), g.stride("ks"), g.stride("ldb")
 	a := g.rowPointers(rs)
@@ -104,8 +104,8 @@ func (g *gemm) scale() {
 	}
 }
 
-// write adds beta·c and stores. With beta = 0 what c held is not read. AVX2's
-// masked moves are slow on some processors, so whole rows go without.
+// write adds beta·c and stores. With beta = 0 it does not read c. AVX2's masked moves are
+// slow on some processors, so that full rows are stored without masks.
 func (g *gemm) write() {
 	c, ldc := param(g.Context, "c"), g.stride("ldc")
 	beta := g.broadcastParam(g.Context, "beta")

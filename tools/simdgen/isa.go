@@ -7,7 +7,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// isa is an instruction set: its vectors and how a part of one is moved.
+// isa is an instruction set: its vectors and partial moves.
 type isa struct {
 	name  string
 	lanes int // float32 values a vector
@@ -74,7 +74,7 @@ func (s isa) store(c *build.Context, from, mask reg.Register, m operand.Mem) {
 	}
 }
 
-// broadcastInt puts the low word of an integer parameter into every lane.
+// broadcastInt broadcasts the low word of an integer parameter to every lane.
 func (s isa) broadcastInt(c *build.Context, name string) reg.Register {
 	v := s.vector(c)
 	c.VPBROADCASTD(address(c, name), v)
@@ -86,23 +86,23 @@ func param(c *build.Context, name string) reg.GPVirtual {
 	return c.Load(c.Param(name), c.GP64()).(reg.GPVirtual)
 }
 
-// address is where a parameter of the current function lies.
+// address is the address of a parameter of the current function.
 func address(c *build.Context, name string) operand.Mem {
 	p, err := c.Param(name).Resolve()
 	if err != nil {
-		panic(err) // a mistake in the generator
+		panic(err) // a bug of the generator
 	}
 	return p.Addr
 }
 
-// broadcastParam puts a float32 parameter into every lane.
+// broadcastParam broadcasts a float32 parameter to every lane.
 func (s isa) broadcastParam(c *build.Context, name string) reg.Register {
 	v := s.vector(c)
 	c.VBROADCASTSS(address(c, name), v)
 	return v
 }
 
-// laneNumbers declares the numbers 0 to n-1.
+// laneNumbers declares the constants 0 to n-1.
 func laneNumbers(c *build.Context, name string, n int) operand.Mem {
 	m := c.StaticGlobal(name)
 	c.DataAttributes(attr.RODATA | attr.NOPTR)

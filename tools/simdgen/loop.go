@@ -9,7 +9,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// reduction is how a loop's values become one result.
+// reduction reduces a loop's values to one result.
 type reduction int
 
 const (
@@ -27,11 +27,11 @@ type loop struct {
 	out, in, scalars []string
 	reduce           reduction
 	body             func(v *vectors, in, scalars []reg.VecVirtual) []reg.VecVirtual
-	// withAdd makes a second function that adds to the outputs.
+	// withAdd generates a second function that adds to the outputs.
 	withAdd bool
 }
 
-// vectors is a loop in generation.
+// vectors is the state of a loop while it is generated.
 type vectors struct {
 	*build.Context
 	loop
@@ -167,7 +167,7 @@ func (v *vectors) accumulate(x reg.VecVirtual, mask reg.Register) {
 	}
 }
 
-// finish folds the lanes of the accumulator, halves onto each other.
+// finish reduces the lanes of the accumulator.
 func (v *vectors) finish() {
 	if v.reduce == none {
 		return

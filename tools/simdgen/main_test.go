@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestFresh fails when the committed assembly is not what the generator writes.
+// TestFresh fails if the committed assembly differs from the generator's output.
 func TestFresh(t *testing.T) {
 	const dir = "../../shaders/simd"
 	files, err := generate()

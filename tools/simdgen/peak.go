@@ -8,12 +8,11 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// peakChains is enough independent multiply-adds for two units of a latency of
-// four cycles or five, with registers to spare for the factors.
+// peakChains is the number of independent multiply-adds: enough for two units with a latency
+// of four or five cycles, with registers left for the factors.
 const peakChains = 12
 
-// definePeak generates multiply-adds in registers, which measure how much the
-// processor can compute.
+// definePeak generates multiply-adds in registers, which measure the processor's peak.
 func definePeak(c *build.Context) {
 	for _, s := range []isa{avx2, avx512} {
 		name := "fma" + s.name

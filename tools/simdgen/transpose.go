@@ -15,9 +15,8 @@ func defineTranspose(c *build.Context) {
 	}
 }
 
-// transpose generates the transposition of 8 or 4 rows, as many columns at a
-// time: pairs, then quadruples of rows are interleaved. Of 8 rows, those four
-// apart already come into the two halves of a vector when they are loaded.
+// transpose generates the transposition of blocks of 8×8 or 4×4: pairs, then quadruples of
+// rows are interleaved. Of 8 rows, rows i and i+4 are loaded into the halves of a vector.
 type transpose struct {
 	*build.Context
 	rows int
@@ -26,7 +25,7 @@ type transpose struct {
 	src4     reg.GPVirtual // row 4
 }
 
-// strided is a pointer to rows: their distance and three times it.
+// strided has the stride of rows and three times it.
 type strided struct{ base, stride, stride3 reg.GPVirtual }
 
 func (s strided) row(base reg.GPVirtual, i, disp int) operand.Mem {
@@ -72,7 +71,7 @@ func (t *transpose) strided(base, stride string) strided {
 	return s
 }
 
-// load takes four columns of every row.
+// load loads four columns of every row.
 func (t *transpose) load(half int) (rows [4]reg.VecVirtual) {
 	for i := range rows {
 		m := t.src.row(t.src.base, i, 16*half)

@@ -25,7 +25,7 @@ func defineVector(c *build.Context) {
 	}
 }
 
-// Constants of the exponential: see exp32 in package shaders, whose form this is.
+// Constants of the exponential: as of exp32 in package shaders.
 const (
 	expLow   = -87.3
 	expHigh  = 88.8
@@ -163,8 +163,8 @@ func (v *vectors) geluInner(x vec) vec {
 	return v.times(y, x)
 }
 
-// geluGradient: with s the sigmoid of the inner polynomial, whose slope is bounded so
-// that 0 times it stays 0, dy·(s + x·s·(1-s)·slope).
+// geluGradient: with s the sigmoid of the inner polynomial, dy·(s + x·s·(1-s)·slope); the
+// slope is bounded so that its product with 0 is 0.
 func geluGradient(v *vectors, in, _ []vec) []vec {
 	x, dy := in[0], in[1]
 	s := v.sigmoid(v.geluInner(x))
@@ -237,7 +237,7 @@ func (v *vectors) sigmoid(x vec) vec {
 }
 
 // exp is e^x: 2^n times a polynomial over [-ln2/2, ln2/2]. The bounds come first
-// in MIN and MAX, which return the other operand when it is not a number.
+// in MIN and MAX, which return the other operand if this one is NaN.
 func (v *vectors) exp(x vec) vec {
 	bounded, n, k := v.YMM(), v.YMM(), v.YMM()
 	v.VMOVUPS(v.constant(expHigh), bounded)

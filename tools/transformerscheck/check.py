@@ -3,7 +3,7 @@
     bin/vlmtool export --model MODEL --decoder-only --out DECODER
     python tools/transformerscheck/check.py MODEL DECODER     (needs pip install torch transformers, and Go)
 
-MODEL is what was exported, a model's folder or a GGUF file. Tokens, chat prompt, every token's negative log-likelihood
+MODEL is the exported model's folder or GGUF file. Tokens, chat prompt, every token's negative log-likelihood
 and the last logits are compared; the exit code is 1 beyond 1e-3.
 """
 

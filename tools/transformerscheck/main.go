@@ -1,8 +1,8 @@
-// Command transformerscheck prints what a model predicts, for check.py beside it:
+// Command transformerscheck prints a model's predictions for check.py:
 //
 //	go run ./tools/transformerscheck MODEL ID,ID,…
 //
-// One line of JSON: {"nll": of every id but the first, "logits": behind the last}.
+// One line of JSON: {"nll": of every id but the first, "logits": after the last}.
 package main
 
 import (

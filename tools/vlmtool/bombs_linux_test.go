@@ -11,14 +11,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"patchwork/internal/bombs"
+	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 )
 
-// asVlmtool, set, makes the test's binary the command: its value names the file that
-// receives the process's peak memory.
+// asVlmtool is an environment variable that makes the test binary run vlmtool. Its value is
+// the file for the process's peak memory.
 const asVlmtool = "PATCHWORK_TEST_PEAK"
 
 func TestMain(m *testing.M) {
@@ -36,43 +36,43 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = exitFailed
+		code = cli.ExitFailed
 	}
 	os.Exit(code)
 }
 
-// peakOf runs vlmtool as a process of its own, and returns its peak of resident
-// memory in MB, by the kernel's own count (VmHWM; what wait4 tells includes the
-// parent's at the fork).
-func peakOf(t *testing.T, args ...string) (stdout string, peak float64, took time.Duration) {
+// peakOf runs vlmtool in a process and returns its peak resident memory in MB by VmHWM
+// (wait4's includes the parent's at the fork).
+func peakOf(t *testing.T, args ...string) (stdout string, peak float64) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "peak")
 	c := exec.Command(os.Args[0], args...)
 	c.Env = append(os.Environ(), asVlmtool+"="+file)
 	var out, errors bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errors
-	start := time.Now()
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v: %v\n%.2000s", args, err, errors.String())
 	}
-	took = time.Since(start)
 	status, err := os.ReadFile(file)
 	must(t, err)
 	for line := range strings.Lines(string(status)) {
 		var kB float64
 		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kB); n == 1 {
-			return out.String(), kB * 1024 / 1e6, took
+			return out.String(), kB * 1024 / 1e6
 		}
 	}
 	t.Fatalf("no VmHWM in %s", status)
-	return "", 0, 0
+	return "", 0
 }
 
-const mostMB = 500 * instrumented
+const maxMB = 500 * instrumented
 
-// TestBombs judges and trains on rows that are small on disk and large in memory,
-// among ordinary ones. PATCHWORK_BOMBS=each measures every one by itself.
+// TestBombs checks and trains on rows that are small on disk and large in memory, among
+// ordinary ones. PATCHWORK_BOMBS=each measures each row separately.
 func TestBombs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains for half a minute")
+	}
 	all := bombs.Rows()
 	dir := t.TempDir()
 	if os.Getenv("PATCHWORK_BOMBS") == "each" {
@@ -82,29 +82,28 @@ func TestBombs(t *testing.T) {
 		return
 	}
 	inspectBombs(t, dir, all)
-	// A hundred thousand turns are a hundred thousand samples: good ones, which take
-	// minutes to train on.
+	// A row of a hundred thousand turns is valid, and would take minutes to train on.
 	file := writeBombs(t, dir, slices.DeleteFunc(all, func(b bombs.Bomb) bool { return len(b.Row.Turns) > 1000 }))
-	_, peak, took := peakOf(t, "train", "--data", file, "--out", filepath.Join(t.TempDir(), "run"), "--device", "cpu", "--epochs", "1",
+	_, peak := peakOf(t, "train", "--data", file, "--out", filepath.Join(t.TempDir(), "run"), "--device", "cpu", "--epochs", "1",
 		"--holdout", "0", "--max-bad-fraction", "0.5", "--quiet")
-	t.Logf("train: %.0f MB, %v", peak, took)
-	if peak > mostMB {
-		t.Errorf("training took %.0f MB, want at most %d", peak, mostMB)
+	t.Logf("train: %.0f MB", peak)
+	if peak > maxMB {
+		t.Errorf("training took %.0f MB, want at most %d", peak, maxMB)
 	}
 }
 
-// TestSwollenRowGroup: a row group that is small in the file and large in memory, as
-// drawings in BMP are, takes memory once.
-func TestSwollenRowGroup(t *testing.T) {
+// TestCompressedRowGroup: a row group that is small in the file and large in memory, such as
+// BMP drawings, is in memory only once.
+func TestCompressedRowGroup(t *testing.T) {
 	zeros := data.Row{Images: [][]byte{make([]byte, 150<<20)}, Turns: []data.Turn{{User: "what?", Assistant: "nothing"}}}
-	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Reason: "no picture"}})
+	inspectBombs(t, t.TempDir(), []bombs.Bomb{{Name: "150 MB of zeros", Row: zeros, Reason: "zeros"}})
 	file := writeBombs(t, t.TempDir(), []bombs.Bomb{{Row: zeros}})
-	if _, peak, _ := peakOf(t, "inspect", file, "--rows"); peak > 300*instrumented {
-		t.Errorf("it took %.0f MB, want at most 300: half of what two copies take, and the program", peak)
+	if _, peak := peakOf(t, "inspect", file, "--rows"); peak > 300*instrumented {
+		t.Errorf("it took %.0f MB, want at most 300: one copy and the program", peak)
 	}
 }
 
-// writeBombs writes them with an ordinary row behind each.
+// writeBombs writes the rows, each followed by an ordinary one.
 func writeBombs(t *testing.T, dir string, all []bombs.Bomb) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "train-00000-of-00001.parquet")
@@ -122,10 +121,10 @@ func writeBombs(t *testing.T, dir string, all []bombs.Bomb) (file string) {
 func inspectBombs(t *testing.T, dir string, all []bombs.Bomb) {
 	t.Helper()
 	file := writeBombs(t, dir, all)
-	out, peak, took := peakOf(t, "inspect", file, "--rows", "--json")
-	t.Logf("inspect: %.0f MB, %v", peak, took)
-	if most := time.Duration(len(all)) * 5 * time.Second; peak > mostMB || took > most {
-		t.Errorf("judging took %.0f MB and %v, want at most %d and %v", peak, took, mostMB, most)
+	out, peak := peakOf(t, "inspect", file, "--rows", "--json")
+	t.Logf("inspect: %.0f MB", peak)
+	if peak > maxMB {
+		t.Errorf("checking took %.0f MB, want at most %d", peak, maxMB)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 2*len(all) {
@@ -134,12 +133,12 @@ func inspectBombs(t *testing.T, dir string, all []bombs.Bomb) {
 	for i, line := range lines {
 		var v data.Verdict
 		must(t, json.Unmarshal([]byte(line), &v))
-		name, use, says := "an ordinary row", true, ""
+		name, use, reason := "an ordinary row", true, ""
 		if i%2 == 0 {
-			name, use, says = all[i/2].Name, all[i/2].Usable, all[i/2].Reason
+			name, use, reason = all[i/2].Name, all[i/2].Usable, all[i/2].Reason
 		}
-		if (v.Status == data.Use) != use || !strings.Contains(v.Reason, says) {
-			t.Errorf("%s: %s %q, want use %v, %q", name, v.Status, v.Reason, use, says)
+		if (v.Status == data.Use) != use || !strings.Contains(v.Reason, reason) {
+			t.Errorf("%s: %s %q, want use %v, %q", name, v.Status, v.Reason, use, reason)
 		}
 	}
 }

@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/infer"
 	"patchwork/vlm/data"
 )
 
-// asInput makes a text the standard input of what follows; it ends where the text
-// ends, or stays open.
+// asInput makes a text the standard input; with open it does not end after the text.
 func asInput(t *testing.T, text string, open bool) (more *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -34,8 +35,8 @@ func asInput(t *testing.T, text string, open bool) (more *os.File) {
 	return w
 }
 
-// examplePicture writes a picture of the test data to a file.
-func examplePicture(t *testing.T, file string) string {
+// exampleImage writes an image of the test data to a file.
+func exampleImage(t *testing.T, file string) string {
 	t.Helper()
 	set, err := data.Open([]string{file})
 	must(t, err)
@@ -50,23 +51,23 @@ func examplePicture(t *testing.T, file string) string {
 func TestChat(t *testing.T) {
 	model, file := smallRun(t)
 	model = withTurns(t, model, "conversation")
-	picture := examplePicture(t, file)
+	imageFile := exampleImage(t, file)
 	question := "what color is the shape?\n"
 	for _, c := range []struct {
 		name, input string
 		args        []string
-		answers     []int    // tokens of the pictures before each answer
+		answers     []int    // images in the prompt of each answer
 		says        []string // on stderr
 	}{
 		{"nothing", "", nil, nil, nil},
 		{"no end of line", strings.TrimSpace(question), nil, []int{0}, nil},
-		{"two turns", question + "\n" + "why?\n", []string{"--image", picture}, []int{1, 1}, nil},
-		{"pictures in later turns", question + "/image " + picture + "\n/image " + picture + "\n" + question + question, nil, []int{0, 2, 2}, nil},
-		{"clear", question + "/clear\n" + question, []string{"--image", picture}, []int{1, 0}, nil},
+		{"two turns", question + "\n" + "why?\n", []string{"--image", imageFile}, []int{1, 1}, nil},
+		{"images in later turns", question + "/image " + imageFile + "\n/image " + imageFile + "\n" + question + question, nil, []int{0, 2, 2}, nil},
+		{"clear", question + "/clear\n" + question, []string{"--image", imageFile}, []int{1, 0}, nil},
 		{"quit", question + "/quit\n" + question, nil, []int{0}, nil},
 		{"first question given", question, []string{"--prompt", "is there a red shape?"}, []int{0, 0}, nil},
 		{"help", "/help\n", nil, nil, []string{"/image FILE", "/clear", "/quit"}},
-		{"mistakes", "/imagine\n/image\n/image nowhere.png\n/image " + file + "\n" + question, nil, []int{0}, []string{"/imagine", "/image what", "nowhere.png", file}},
+		{"mistakes", "/imagine\n/image\n/image nowhere.png\n/image " + file + "\n" + question, nil, []int{0}, []string{"/imagine", "/image needs", "nowhere.png", file}},
 		{"a question with a slash", "//image is a word\n", nil, []int{0}, nil},
 		{"too long", question + strings.Repeat("what color is the shape? ", 1000) + "\n" + question, nil, []int{0, 0}, []string{"/clear"}},
 		{"control tokens are text", "<|im_end|><|image|>\n", nil, []int{0}, nil},
@@ -77,9 +78,9 @@ func TestChat(t *testing.T) {
 			if got.code != 0 {
 				t.Fatalf("%+v", got)
 			}
-			var results []inferResult
+			var results []infer.Result
 			for line := range strings.Lines(got.stdout) {
-				var r inferResult
+				var r infer.Result
 				must(t, json.Unmarshal([]byte(line), &r))
 				results = append(results, r)
 			}
@@ -89,7 +90,7 @@ func TestChat(t *testing.T) {
 			for i, r := range results {
 				const patches = 64
 				if least := c.answers[i] * patches; r.PromptTokens <= least || r.PromptTokens > least+patches {
-					t.Errorf("answer %d has a prompt of %d tokens, want %d of pictures and a few more", i, r.PromptTokens, least)
+					t.Errorf("answer %d has a prompt of %d tokens, want %d of images and a few more", i, r.PromptTokens, least)
 				}
 			}
 			for _, want := range c.says {
@@ -97,15 +98,15 @@ func TestChat(t *testing.T) {
 					t.Errorf("stderr is %q, want %q in it", got.stderr, want)
 				}
 			}
-			blind := len(c.answers) > 0 && c.answers[0] == 0
-			if blind != strings.Contains(got.stderr, "is shown none") || len(c.says) == 0 && !blind && got.stderr != "" {
+			noImage := len(c.answers) > 0 && c.answers[0] == 0
+			if noImage != strings.Contains(got.stderr, "gets none") || len(c.says) == 0 && !noImage && got.stderr != "" {
 				t.Errorf("stderr is %q", got.stderr)
 			}
 		})
 	}
 }
 
-// withTurns is a copy of a model that says how its turns were laid out in training.
+// withTurns is a copy of a model with a layout of turns in its config.json.
 func withTurns(t *testing.T, model, turns string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -130,44 +131,44 @@ func withTurns(t *testing.T, model, turns string) string {
 	return dir
 }
 
-// TestChatOfBranches: a model whose turns were trained as branches answers a question
-// as if it were the only one, about the pictures shown last.
-func TestChatOfBranches(t *testing.T) {
+// TestChatSingleTurn: a model that was trained on single questions answers each as the only
+// one, about the last images.
+func TestChatSingleTurn(t *testing.T) {
 	model, file := smallRun(t) // the shapes preset's turns are branches
-	picture := examplePicture(t, file)
-	ask := func(input string, args ...string) []inferResult {
+	imageFile := exampleImage(t, file)
+	ask := func(input string, args ...string) []infer.Result {
 		t.Helper()
 		asInput(t, input, false)
-		got := vlmtool(append([]string{"infer", "--chat", "--model", model, "--device", "cpu", "--json", "--max-new-tokens", "6", "--image", picture}, args...)...)
+		got := vlmtool(append([]string{"infer", "--chat", "--model", model, "--device", "cpu", "--json", "--max-new-tokens", "6", "--image", imageFile}, args...)...)
 		if got.code != 0 {
 			t.Fatalf("%+v", got)
 		}
-		var results []inferResult
+		var results []infer.Result
 		for line := range strings.Lines(got.stdout) {
-			var r inferResult
+			var r infer.Result
 			must(t, json.Unmarshal([]byte(line), &r))
 			results = append(results, r)
 		}
 		return results
 	}
-	alone := map[string]inferResult{}
+	alone := map[string]infer.Result{}
 	questions := []string{"what color is the shape?", "is there a red shape?", "is there not a blue shape?"}
 	for _, q := range questions {
 		alone[q] = ask(q + "\n")[0]
 	}
 	for i, r := range ask(strings.Join(questions, "\n") + "\n") {
 		if want := alone[questions[i]]; r.Text != want.Text || r.PromptTokens != want.PromptTokens {
-			t.Errorf("%q behind others: %q after %d tokens, alone %q after %d", questions[i], r.Text, r.PromptTokens, want.Text, want.PromptTokens)
+			t.Errorf("%q after others: %q after %d tokens, alone %q after %d", questions[i], r.Text, r.PromptTokens, want.Text, want.PromptTokens)
 		}
 	}
-	again := ask(questions[0] + "\n/image " + picture + "\n" + questions[0] + "\n")
+	again := ask(questions[0] + "\n/image " + imageFile + "\n" + questions[0] + "\n")
 	if again[1].PromptTokens != again[0].PromptTokens {
-		t.Errorf("with a new picture the prompt has %d tokens, before %d", again[1].PromptTokens, again[0].PromptTokens)
+		t.Errorf("with a new image the prompt has %d tokens, before %d", again[1].PromptTokens, again[0].PromptTokens)
 	}
 }
 
-// interrupts sends this process interrupts. It takes them too, so that one for which
-// nobody else listens does not end the tests.
+// interrupts sends interrupts to this process. It receives them too, so that they do not end
+// the tests where nothing else does.
 type interrupts chan os.Signal
 
 func newInterrupts(t *testing.T) interrupts {
@@ -177,7 +178,7 @@ func newInterrupts(t *testing.T) interrupts {
 	return c
 }
 
-// send interrupts, and returns when all who listen have been told.
+// send sends an interrupt and returns when it has been delivered.
 func (c interrupts) send() error {
 	p, err := os.FindProcess(os.Getpid())
 	if err == nil {
@@ -187,12 +188,12 @@ func (c interrupts) send() error {
 		return err
 	}
 	<-c
-	signal.Notify(c, os.Interrupt) // waits until the signal's way round is done
+	signal.Notify(c, os.Interrupt) // returns after delivery to all channels
 	return nil
 }
 
-// interrupting is a writer whose first write brings an interrupt. Later writes take
-// their time, so that whoever was told can act before the answer is complete.
+// interrupting is a writer whose first write sends an interrupt. Writes are slow, so that the
+// interrupt is handled before the answer is complete.
 type interrupting struct {
 	bytes.Buffer
 	interrupts
@@ -206,14 +207,13 @@ func (w *interrupting) Write(p []byte) (int, error) {
 		if err := w.send(); err != nil {
 			w.t.Error(err)
 		}
-		_, _ = io.WriteString(w.more, "/quit\n") // and the conversation goes on
+		_, _ = io.WriteString(w.more, "/quit\n") // ends the conversation
 	})
 	time.Sleep(time.Millisecond)
 	return w.Buffer.Write(p)
 }
 
-// TestChatInterrupt: an interrupt stops an answer; when a question is awaited it
-// ends the conversation.
+// TestChatInterrupt: an interrupt stops an answer; at the prompt it ends the conversation.
 func TestChatInterrupt(t *testing.T) {
 	model, _ := smallRun(t)
 	signals := newInterrupts(t)
@@ -233,7 +233,7 @@ func TestChatInterrupt(t *testing.T) {
 	if code := run(context.Background(), args, out, &stderr); code != 0 || stderr.Len() > 0 {
 		t.Errorf("exit %d after an interrupted answer, stderr %q", code, stderr.String())
 	}
-	// A character that was cut in two ends as U+FFFD.
+	// A truncated UTF-8 sequence ends as U+FFFD.
 	if got := out.String(); len(got) >= len(whole.stdout) || !strings.HasPrefix(whole.stdout, strings.TrimRight(got, "\n\uFFFD")) {
 		t.Errorf("the interrupted answer is %q, the whole one %q", got, whole.stdout)
 	}
@@ -244,11 +244,11 @@ func TestChatInterrupt(t *testing.T) {
 	for {
 		select {
 		case got := <-done:
-			if got.code != exitInterrupted {
+			if got.code != cli.ExitInterrupted {
 				t.Errorf("an interrupt at the prompt: %+v", got)
 			}
 			return
-		case <-time.After(50 * time.Millisecond): // the first may come before the conversation listens
+		case <-time.After(50 * time.Millisecond): // the first may come before the conversation handles signals
 			must(t, signals.send())
 		}
 	}

@@ -9,23 +9,24 @@ import (
 	"testing"
 
 	"patchwork/internal/bombs"
+	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
 )
 
-// TestDataImport goes from a folder of pictures and captions to a model.
+// TestDataImport imports images and captions and trains on them.
 func TestDataImport(t *testing.T) {
 	dir := t.TempDir()
-	pictures, out, model := filepath.Join(dir, "pictures"), filepath.Join(dir, "data"), filepath.Join(dir, "run")
-	must(t, os.Mkdir(pictures, 0o755))
+	images, out, model := filepath.Join(dir, "images"), filepath.Join(dir, "data"), filepath.Join(dir, "run")
+	must(t, os.Mkdir(images, 0o755))
 	for i := range 20 {
-		name := filepath.Join(pictures, fmt.Sprintf("%02d", i))
+		name := filepath.Join(images, fmt.Sprintf("%02d", i))
 		must(t, os.WriteFile(name+".png", bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
 		must(t, os.WriteFile(name+".txt", []byte("a black square"), 0o644))
 	}
-	must(t, os.WriteFile(filepath.Join(pictures, "x\x1b[2J.png"), []byte("no picture"), 0o644))
-	must(t, os.WriteFile(filepath.Join(pictures, "x\x1b[2J.txt"), []byte("none"), 0o644))
-	got := vlmtool("data", "import", pictures, "--out", out, "--test-fraction", "0.1", "--prompt", "what is it?", "--json")
+	must(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.png"), []byte("not an image"), 0o644))
+	must(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.txt"), []byte("none"), 0o644))
+	got := vlmtool("data", "import", images, "--out", out, "--test-fraction", "0.1", "--prompt", "what is it?", "--json")
 	var r importer.Result
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || r.Rows != 18 || r.TestRows != 2 || r.Skipped != 1 || r.Reasons["cannot be decoded"] != 1 {
 		t.Fatalf("%+v, %v", got, err)
@@ -68,7 +69,7 @@ func TestDataPaths(t *testing.T) {
 		}
 		got := vlmtool(args...)
 		if c.samples == 0 {
-			got.clear(t, exitUsage, "cats: no such file")
+			got.clear(t, cli.ExitUsage, "cats: no such file")
 			continue
 		}
 		if want := fmt.Sprintf(`"samples":%d,`, c.samples); got.code != 0 || !strings.Contains(got.stdout, want) {
@@ -82,12 +83,12 @@ func TestDataPaths(t *testing.T) {
 	if got := vlmtool("inspect", "cats,dogs.parquet"); got.code != 0 {
 		t.Errorf("%+v", got)
 	}
-	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, exitUsage, "--data is missing")
+	vlmtool("eval", "--model", model, "--data", "", "--device", "cpu").clear(t, cli.ExitUsage, "--data is missing")
 }
 
-// TestTextAlone: data without a picture are trained on and scored, and told of in a line
-// that is no JSON.
-func TestTextAlone(t *testing.T) {
+// TestTextOnly: data without images are trained on and scored, and warned of on
+// stderr.
+func TestTextOnly(t *testing.T) {
 	model, _ := smallRun(t)
 	file := filepath.Join(t.TempDir(), "text.parquet")
 	w, err := data.Create(file)
@@ -101,13 +102,13 @@ func TestTextAlone(t *testing.T) {
 		{"eval", "--model", model, "--data", file, "--device", "cpu", "--json"},
 	} {
 		got := vlmtool(args...)
-		if got.code != 0 || strings.Count(got.stderr, "no row of the data has a picture") != 1 || strings.Contains(got.stdout, "no row") {
+		if got.code != 0 || strings.Count(got.stderr, "no row of the data has") != 1 || strings.Contains(got.stdout, "no row") {
 			t.Errorf("%s: %+v", args[0], got)
 		}
 	}
 }
 
-// TestImportFlags: first lines of captions, and what leads out of the folder.
+// TestImportFlags checks --caption-lines and --follow-links.
 func TestImportFlags(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "a.png"), bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))

@@ -10,14 +10,14 @@ import (
 	"patchwork/internal/gguftest"
 )
 
-// TestDecoder takes a trained model's decoder out, asks it, trains from it, and
-// tries what a decoder alone cannot do.
+// TestDecoder exports a trained model's decoder, runs it, trains from it, and tries what a
+// text-only decoder cannot do.
 func TestDecoder(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
 	decoder, again, trained := filepath.Join(dir, "decoder"), filepath.Join(dir, "f16"), filepath.Join(dir, "trained")
-	picture := filepath.Join(dir, "p.png")
-	must(t, os.WriteFile(picture, []byte("not looked at"), 0o644))
+	imageFile := filepath.Join(dir, "p.png")
+	must(t, os.WriteFile(imageFile, []byte("not read"), 0o644))
 	bad := filepath.Join(dir, "bad.gguf")
 	must(t, os.WriteFile(bad, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 0o644))
 	train := []string{"train", "--data", file, "--device", "cpu", "--steps", "2", "--seq-len", "160", "--pool-size", "8", "--val-every", "0"}
@@ -33,11 +33,11 @@ func TestDecoder(t *testing.T) {
 		{"describe", []string{"inspect", decoder}, 0, `"model_type":"llama"`},
 		{"plan", []string{"train", "--dry-run", "--preset", "smollm2-135m", "--decoder", decoder}, 0, `"parameters"`},
 		{"train", append(train, "--decoder", decoder, "--out", trained), 0, `"steps":2`},
-		{"ask with a picture", []string{"infer", "--model", decoder, "--prompt", "x", "--device", "cpu", "--image", picture}, 2, "--image"},
-		{"score about pictures", []string{"eval", "--model", decoder, "--data", file, "--device", "cpu"}, 2, "text alone"},
-		{"go on from a decoder", append(train, "--model", decoder, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
-		{"go on from a GGUF file", append(train, "--model", bad, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
-		{"decoder that is not there", append(train, "--decoder", "nowhere", "--out", filepath.Join(dir, "x")), 1, "nowhere"},
+		{"ask with an image", []string{"infer", "--model", decoder, "--prompt", "x", "--device", "cpu", "--image", imageFile}, 2, "--image"},
+		{"score with images", []string{"eval", "--model", decoder, "--data", file, "--device", "cpu"}, 2, "text-only"},
+		{"start from a decoder as a model", append(train, "--model", decoder, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
+		{"start from a GGUF file as a model", append(train, "--model", bad, "--out", filepath.Join(dir, "x")), 1, "--decoder"},
+		{"missing decoder", append(train, "--decoder", "nowhere", "--out", filepath.Join(dir, "x")), 1, "nowhere"},
 		{"bad GGUF file", append(train, "--decoder", bad, "--out", filepath.Join(dir, "x")), 1, "bad.gguf"},
 		{"ask a bad GGUF file", []string{"infer", "--model", bad, "--prompt", "x", "--device", "cpu"}, 1, "bad.gguf"},
 		{"inspect a bad GGUF file", []string{"inspect", bad}, 1, "bad.gguf"},

@@ -12,8 +12,7 @@ import (
 	"patchwork/vlm/data"
 )
 
-// TestExplain: the heat maps are a PNG, the JSON keeps its keys and gains the shares,
-// which sum to 1; what cannot be explained is said in a line.
+// TestExplain: --explain writes a PNG and adds shares that sum to 1 to the JSON.
 func TestExplain(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
@@ -21,27 +20,34 @@ func TestExplain(t *testing.T) {
 	must(t, err)
 	row, err := set.Row(0)
 	must(t, err)
-	picture, out := filepath.Join(dir, "p.png"), filepath.Join(dir, "out.png")
-	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	imageFile, out := filepath.Join(dir, "p.png"), filepath.Join(dir, "out.png")
+	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	ask := func(more ...string) outcome {
 		return vlmtool(append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color?", "--json", "--explain", out}, more...)...)
 	}
-	// At this temperature a model of three steps says anything.
-	for _, pictures := range [][]string{{"--image", picture}, {"--image", picture, "--image", picture}} {
-		got := ask(append(pictures, "--temperature", "9", "--max-new-tokens", "60")...)
+	// At this temperature the answer of a barely trained model is random and long.
+	for _, images := range [][]string{{"--image", imageFile}, {"--image", imageFile, "--image", imageFile}} {
+		got := ask(append(images, "--temperature", "9", "--max-new-tokens", "60")...)
 		if got.code != 0 || strings.Count(got.stdout, "\n") != 1 {
 			t.Fatalf("%+v", got)
 		}
 		var r struct {
 			Text    string
-			Explain explanation
+			Explain struct {
+				Words []struct {
+					Text                    string
+					Picture, Prompt, Answer float64
+					Layers                  []float64         `json:"picture_by_layer"`
+					Patches                 []json.RawMessage `json:"top_patches"`
+				}
+			}
 		}
 		must(t, json.Unmarshal([]byte(got.stdout), &r))
-		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > mostWords || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
+		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > 11 || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
 			t.Errorf("%d words explained of %q", len(r.Explain.Words), r.Text)
 		}
 		for _, w := range r.Explain.Words {
-			if sum := w.Picture + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 4 || len(w.Patches) != mostPatches {
+			if sum := w.Picture + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 4 || len(w.Patches) != 5 {
 				t.Errorf("%q: shares sum to %g, %d layers, %d patches", w.Text, sum, len(w.Layers), len(w.Patches))
 			}
 		}
@@ -58,8 +64,8 @@ func TestExplain(t *testing.T) {
 		says string
 	}{
 		{nil, 2, "--image is missing"},
-		{[]string{"--image", picture, "--chat"}, 2, "leave --chat out"},
-		{[]string{"--image", picture, "--explain", filepath.Join(dir, "none", "x.png")}, 1, "no such file"},
+		{[]string{"--image", imageFile, "--chat"}, 2, "instead of --chat"},
+		{[]string{"--image", imageFile, "--explain", filepath.Join(dir, "none", "x.png")}, 1, "no such file"},
 	} {
 		got := ask(c.args...)
 		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.says) {
@@ -68,7 +74,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestInspectFigures: a model's figures are PNGs, and what has none says so.
+// TestInspectFigures: a model's figures are PNGs; anything else is an error.
 func TestInspectFigures(t *testing.T) {
 	model, file := smallRun(t)
 	dir := filepath.Join(t.TempDir(), "figures")
@@ -89,7 +95,7 @@ func TestInspectFigures(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{model, "--image", "x.png"}, 2, "--figures DIR, which is missing"},
+		{[]string{model, "--image", "x.png"}, 2, "needs --figures DIR"},
 		{[]string{file, "--figures", dir}, 1, "train-00000-of-00001.parquet"},
 		{[]string{model, "--figures", filepath.Join(model, "config.json")}, 1, "name a folder"},
 		{[]string{model, "--figures", dir, "--image", "nowhere.png"}, 1, "nowhere.png"},

@@ -5,7 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/terminal"
+	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/pretrained"
+	"patchwork/vlm/train"
 )
 
 // exportResult is export's line of JSON.
@@ -15,35 +21,37 @@ type exportResult struct {
 	Parameters int64  `json:"parameters"`
 }
 
-var exportCommand = command{
-	name: "export", usage: "--model DIR|FILE.gguf --out DIR [flags]", about: "write a model in other floats, or its decoder for transformers",
-	text: "Writes a model anew: in floats of another size, or its decoder alone, which transformers opens. A GGUF file becomes a Hugging Face folder.",
-	examples: []example{
-		{"vlmtool export --model demo/model --dtype bf16 --out model-bf16", "half the size"},
-		{"vlmtool export --model demo/model --decoder-only --out decoder", "for transformers"},
-	},
-	declare: declareExport,
-}
-
-func declareExport(a *app) action {
+func exportCommand(a *cli.App) *cobra.Command {
 	o := &pretrained.ExportOptions{}
-	a.flags.StringVar(&o.Model, "model", "", "PATH: model's folder, or a decoder: a Hugging Face folder or a GGUF file")
-	a.flags.StringVar(&o.Out, "out", "", "DIR: folder that is written, not there yet or empty")
-	a.flags.BoolVar(&o.DecoderOnly, "decoder-only", false, "write the model's decoder alone, as transformers reads it; a bare decoder is always written so")
-	a.choice(&o.DType, "dtype", "f32", "TYPE: floats of the files", dtypes...)
-	return func(ctx context.Context) error { return export(ctx, a, *o) }
+	c := &cobra.Command{
+		Use:   "export --model DIR|FILE.gguf --out DIR",
+		Short: "Write a model in another type, or its decoder for transformers",
+		Long: `Writes a model in another type, or only its decoder, which transformers can load. A GGUF
+file becomes a Hugging Face folder.`,
+		Example: `  # half the size
+  vlmtool export --model demo/model --dtype bf16 --out model-bf16
+  # for transformers
+  vlmtool export --model demo/model --decoder-only --out decoder`,
+		RunE: func(c *cobra.Command, _ []string) error { return export(c.Context(), a, *o) },
+	}
+	s := c.Flags()
+	s.StringVar(&o.Model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
+	s.StringVar(&o.Out, "out", "", "write to `DIR`, new or empty")
+	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, in transformers' format")
+	cli.Choice(s, &o.DType, "dtype", "f32", "store the weights as `TYPE`", cli.DTypes...)
+	return c
 }
 
-func export(ctx context.Context, a *app, o pretrained.ExportOptions) error {
+func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
 	switch {
 	case o.Model == "":
-		return usagef("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
+		return usage.Errorf("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
 	case o.Out == "":
-		return usagef("--out is missing: the folder that is written")
+		return usage.Errorf("--out is missing: the folder to write")
 	}
 	if err := pretrained.CheckOut(o.Out); err != nil {
-		if errors.Is(err, pretrained.ErrNotEmpty) {
-			return usagef("--out %s is not empty; name a new folder", o.Out)
+		if errors.Is(err, train.ErrNotEmpty) {
+			return usage.Errorf("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
@@ -51,11 +59,11 @@ func export(ctx context.Context, a *app, o pretrained.ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.result(exportResult{o.Out, o.DType, d.Parameters})
+	if a.JSON {
+		return a.Result(exportResult{o.Out, o.DType, d.Parameters})
 	}
-	if !a.quiet {
-		fmt.Fprintf(a.stderr, "%s parameters in %s are in %s\n", thousands(d.Parameters), o.DType, o.Out)
+	if !a.Quiet {
+		fmt.Fprintf(a.Stderr, "%s parameters in %s are in %s\n", terminal.Thousands(d.Parameters), o.DType, o.Out)
 	}
 	return nil
 }

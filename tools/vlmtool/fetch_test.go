@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// TestFetch: the command end to end against a hub with one small data set.
+// TestFetch runs the command against a hub with one small data set.
 func TestFetch(t *testing.T) {
 	const name, content = "README.md", "# data\n"
 	sum := sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", len(content), content))
@@ -43,7 +43,7 @@ func TestFetch(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 	if got := vlmtool("fetch", "o/nothing", "--out", out); got.code != 1 || !strings.Contains(got.stderr, "o/nothing@main") || strings.Count(got.stderr, "\n") != 1 {
-		t.Errorf("a repository that is not there: %+v", got)
+		t.Errorf("a missing repository: %+v", got)
 	}
 	for _, args := range [][]string{{"o/d"}, {"--out", out}, {"a b", "--out", out}, {"--preset", "shapes", "--out", out}, {"o/d", "--preset", "qwen3-1.7b", "--out", out}, {"o/d", "--out", out, "--type", "space"}} {
 		if got := vlmtool(append([]string{"fetch"}, args...)...); got.code != 2 {

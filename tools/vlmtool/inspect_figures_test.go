@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestFiguresAreReplaced: a drawing takes the place of an earlier one when it is whole, and
-// does not write into it.
+// TestFiguresAreReplaced: a figure replaces an earlier file when it is complete, and does not
+// write into it.
 func TestFiguresAreReplaced(t *testing.T) {
 	model, _ := smallRun(t)
 	dir := t.TempDir()

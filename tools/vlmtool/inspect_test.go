@@ -11,8 +11,8 @@ import (
 	"patchwork/vlm/data"
 )
 
-// TestInspectByContent: a file is what its first bytes say, as the hub's cache and others
-// name files by their hashes.
+// TestInspectByContent: the type of a file is found by its first bytes, since the hub's cache
+// names files by their hashes.
 func TestInspectByContent(t *testing.T) {
 	dir := t.TempDir()
 	_, parquet := smallRun(t)
@@ -33,7 +33,7 @@ func TestInspectByContent(t *testing.T) {
 		{"3c", table, 0, "20 rows"},
 		{"4d", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
 		{"picture.parquet", bombs.PNG(9, 7, 8, 0, 0, 7*10), 0, "png, 9×7 pixels"},
-		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: a picture that cannot be read"},
+		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: an image that cannot be decoded"},
 		{"words", []byte("these are words"), 1, "not a parquet file"},
 		{"words.safetensors", []byte("these are words"), 1, "words.safetensors"},
 		{"encrypted", []byte("PARE0123PARE"), 1, "an encrypted parquet file"},
@@ -47,7 +47,7 @@ func TestInspectByContent(t *testing.T) {
 	}
 }
 
-// TestInspectRowsFit: with a recipe, rows are judged by their length as well.
+// TestInspectRowsFit: with a recipe, the length of rows is checked too.
 func TestInspectRowsFit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.parquet")
 	w, err := data.Create(file)

@@ -35,14 +35,14 @@ func must(t testing.TB, err error) {
 
 const quirks = "../../vlm/data/testdata/quirks"
 
-// smallRun trains a model for a few steps and returns its folder and its data.
+// smallRun trains a model for 3 steps and returns its folder and its data.
 func smallRun(t testing.TB) (model, file string) {
 	t.Helper()
 	dir := t.TempDir()
 	file = filepath.Join(dir, "train-00000-of-00001.parquet")
 	set, err := data.Open([]string{filepath.Join(quirks, "train-00000-of-00001.parquet")})
 	must(t, err)
-	row, err := set.Row(2) // an ordinary one
+	row, err := set.Row(2) // an ordinary row
 	must(t, err)
 	w, err := data.Create(file)
 	must(t, err)
@@ -58,8 +58,8 @@ func smallRun(t testing.TB) (model, file string) {
 	return model, file
 }
 
-// TestBadInput: every mistake gives one clear line, the right exit code and
-// nothing on stdout.
+// TestBadInput: every mistake gives one clear line, the right exit code and nothing on
+// stdout.
 func TestBadInput(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
@@ -68,13 +68,13 @@ func TestBadInput(t *testing.T) {
 		must(t, os.WriteFile(path, []byte(data), 0o644))
 		return path
 	}
-	noPicture, empty := write("x.png", "no picture"), write("empty.parquet", "")
-	picture := filepath.Join(dir, "p.png")
+	noImage, empty := write("x.png", "not an image"), write("empty.parquet", "")
+	imageFile := filepath.Join(dir, "p.png")
 	set, err := data.Open([]string{file})
 	must(t, err)
 	row, err := set.Row(0)
 	must(t, err)
-	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	broken := func(name string, change func(dir string)) string {
 		copied := filepath.Join(dir, name)
 		must(t, os.CopyFS(copied, os.DirFS(model)))
@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 		says string
 	}{
 		{"no command", nil, 2, "vlmtool"},
-		{"unknown command", []string{"trian"}, 2, `no command "trian"`},
+		{"unknown command", []string{"trian"}, 2, `unknown command "trian"`},
 		{"unknown flag", []string{"train", "--stepz", "3"}, 2, "stepz"},
 		{"not a number", []string{"train", "--steps", "many"}, 2, "many"},
 		{"surplus argument", []string{"devices", "x"}, 2, `"x"`},
@@ -129,27 +129,27 @@ func TestBadInput(t *testing.T) {
 		{"unknown attention", []string{"train", "--data", file, "--out", out, "--attention", "all"}, 2, "attention"},
 		{"shared prefix with causal attention", []string{"train", "--data", file, "--out", out, "--attention", "causal"}, 2, "causal"},
 		{"pretrained preset without decoder", []string{"train", "--data", file, "--out", out, "--preset", "smollm2-135m"}, 2, "--decoder"},
-		{"unknown way to recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
+		{"unknown value of recompute", []string{"train", "--data", file, "--out", out, "--recompute", "maybe"}, 2, "recompute"},
 		{"8 bits", []string{"train", "--data", file, "--out", out, "--dtype", "int8"}, 2, "want f32, f16 or bf16"},
 		{"no peak", []string{"train", "--dry-run", "--peak-tflops", "0"}, 2, "--peak-tflops"},
-		{"no number for a price", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
+		{"price is NaN", []string{"train", "--dry-run", "--price-per-hour", "NaN"}, 2, "--price-per-hour"},
 		{"no address", []string{"train", "--data", file, "--out", out, "--listen", "here"}, 2, "127.0.0.1:8080"},
 		{"empty address", []string{"train", "--data", file, "--out", out, "--listen", ""}, 2, "--listen"},
-		{"port that is taken", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--listen", taken, "--quiet"}, 1, taken},
-		{"events where a file is", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--tensorboard", noPicture}, 1, "--tensorboard"},
+		{"port in use", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--listen", taken, "--quiet"}, 1, taken},
+		{"events in place of a file", []string{"train", "--data", file, "--out", out, "--device", "cpu", "--tensorboard", noImage}, 1, "--tensorboard"},
 		{"events of a run that cannot start", []string{"train", "--data", empty, "--out", out, "--device", "cpu", "--tensorboard", filepath.Join(out, "events")}, 1, "empty.parquet"},
-		{"no number for a peak", []string{"train", "--data", file, "--out", out, "--peak-tflops", "-1"}, 2, "--peak-tflops"},
-		{"dry run on what is no device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
-		{"more than a kernel counts", []string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--batch-size", "4096", "--seq-len", "131072"}, 1, "elements"},
+		{"negative peak", []string{"train", "--data", file, "--out", out, "--peak-tflops", "-1"}, 2, "--peak-tflops"},
+		{"dry run on an unknown device", []string{"train", "--dry-run", "--device", "tpu"}, 2, "tpu"},
+		{"too large for a kernel", []string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--batch-size", "4096", "--seq-len", "131072"}, 1, "elements"},
 		{"recipe without a decoder", []string{"train", "--data", file, "--out", out, "--config", noText}, 2, "text_config"},
 		{"recipe without patches", []string{"train", "--data", file, "--out", out, "--config", noPatch}, 2, "patch_size"},
 		{"out is in use", []string{"train", "--data", file, "--out", model}, 2, "--resume"},
 		{"resume with other settings", []string{"train", "--data", file, "--out", model, "--resume", "--device", "cpu", "--seq-len", "100"}, 2, "seq-len"},
 		{"unknown device", []string{"train", "--data", file, "--out", out, "--device", "tpu"}, 2, "tpu"},
-		{"device that is not there", []string{"train", "--data", file, "--out", out, "--device", "vulkan:99"}, 1, "vulkan:99"},
-		{"WebGPU adapter that is not there", []string{"train", "--data", file, "--out", out, "--device", "webgpu:99"}, 1, "WebGPU"},
+		{"missing device", []string{"train", "--data", file, "--out", out, "--device", "vulkan:99"}, 1, "vulkan:99"},
+		{"missing WebGPU adapter", []string{"train", "--data", file, "--out", out, "--device", "webgpu:99"}, 1, "WebGPU"},
 		{"no model", []string{"infer", "--prompt", "x"}, 2, "--model"},
-		{"model that is not there", ask("nowhere"), 1, "nowhere"},
+		{"missing model", ask("nowhere"), 1, "nowhere"},
 		{"no prompt", []string{"infer", "--model", model}, 2, "--prompt"},
 		{"no config", ask(noConfig), 1, "config.json"},
 		{"bad config", ask(badConfig), 1, "config.json"},
@@ -157,35 +157,35 @@ func TestBadInput(t *testing.T) {
 		{"truncated weights", ask(truncated), 1, "model.safetensors"},
 		{"missing tensor", ask(missing), 1, "connector.bias"},
 		{"misshapen tensor", ask(misshapen), 1, "connector.bias"},
-		{"missing picture", ask(model, "--image", "nowhere.png"), 1, "nowhere.png"},
-		{"no picture", ask(model, "--image", noPicture), 1, "x.png"},
-		{"prompt longer than the context", []string{"infer", "--model", model, "--device", "cpu", "--image", picture, "--prompt", long}, 1, "context"},
+		{"missing image", ask(model, "--image", "nowhere.png"), 1, "nowhere.png"},
+		{"not an image", ask(model, "--image", noImage), 1, "x.png"},
+		{"prompt longer than the context", []string{"infer", "--model", model, "--device", "cpu", "--image", imageFile, "--prompt", long}, 1, "context"},
 		{"eval without data", []string{"eval", "--model", model}, 2, "--data"},
 		{"eval of data and text", []string{"eval", "--model", model, "--data", file, "--text", file}, 2, "--text"},
 		{"one choice", []string{"eval", "--model", model, "--data", file, "--choices", "yes"}, 2, "--choices"},
 		{"empty text", []string{"eval", "--model", model, "--text", empty, "--device", "cpu"}, 1, "two are the least"},
 		{"unwritable answers", []string{"eval", "--model", model, "--data", file, "--output", filepath.Join(dir, "no", "folder"), "--device", "cpu"}, 1, "--output"},
 		{"unknown control", []string{"eval", "--model", model, "--data", file, "--control", "black"}, 2, "black"},
-		{"bench what", []string{"bench"}, 2, "kernels"},
-		{"bench two models", []string{"bench", "infer", "--preset", "shapes", "--model", model}, 2, "--preset"},
+		{"bench without a command", []string{"bench"}, 2, "kernels"},
+		{"bench a preset and a model", []string{"bench", "infer", "--preset", "shapes", "--model", model}, 2, "--preset"},
 		{"bench without tokens", []string{"bench", "infer", "--new", "0"}, 2, "--new"},
 		{"bench beyond the context", []string{"bench", "infer", "--device", "cpu", "--new", "100000"}, 1, "context"},
-		{"penalty of nothing", ask(model, "--repetition-penalty", "0"), 2, "repetition-penalty"},
-		{"a picture and questions from one input", ask(model, "--chat", "--image", "-"), 2, "--image -"},
+		{"penalty 0", ask(model, "--repetition-penalty", "0"), 2, "repetition-penalty"},
+		{"image and questions from standard input", ask(model, "--chat", "--image", "-"), 2, "--image -"},
 		{"bad filter", []string{"bench", "kernels", "--filter", "("}, 2, "filter"},
-		{"filter that nothing matches", []string{"bench", "kernels", "--filter", "warp", "--device", "cpu"}, 2, "warp"},
+		{"filter without matches", []string{"bench", "kernels", "--filter", "warp", "--device", "cpu"}, 2, "warp"},
 		{"unknown work", []string{"bench", "kernels", "--work", "play"}, 2, "play"},
 		{"no samples", []string{"bench", "kernels", "--count", "0"}, 2, "--count"},
 		{"no earlier run", []string{"bench", "kernels", "--compare", "nowhere"}, 2, "nowhere"},
-		{"tune what", []string{"tune", "--preset", "gpt"}, 2, "gpt"},
+		{"tune of an unknown preset", []string{"tune", "--preset", "gpt"}, 2, "gpt"},
 		{"inspect nothing", []string{"inspect"}, 2, "PATH"},
-		{"inspect what is not there", []string{"inspect", "nowhere"}, 2, "nowhere"},
-		{"data what", []string{"data"}, 2, "import"},
+		{"inspect a missing file", []string{"inspect", "nowhere"}, 2, "nowhere"},
+		{"data without a command", []string{"data"}, 2, "import"},
 		{"import nothing", []string{"data", "import", "--out", out}, 2, "FOLDER"},
-		{"import to nowhere", []string{"data", "import", dir}, 2, "--out"},
-		{"import into what is there", []string{"data", "import", dir, "--out", model}, 2, "is not empty"},
-		{"import what is not there", []string{"data", "import", "nowhere", "--out", out}, 2, "nowhere"},
-		{"import with all to test on", []string{"data", "import", dir, "--out", out, "--test-fraction", "1"}, 2, "--test-fraction"},
+		{"import without --out", []string{"data", "import", dir}, 2, "--out"},
+		{"import into a used folder", []string{"data", "import", dir, "--out", model}, 2, "is not empty"},
+		{"import a missing folder", []string{"data", "import", "nowhere", "--out", out}, 2, "nowhere"},
+		{"import with only a test split", []string{"data", "import", dir, "--out", out, "--test-fraction", "1"}, 2, "--test-fraction"},
 		{"bad log level", []string{"devices", "--log-level", "loud"}, 2, "loud"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// rewrite leaves a tensor out of a model's weights, or gives it another shape.
+// rewrite removes a tensor from a model's weights, or changes its shape.
 func rewrite(t *testing.T, dir, name string, shape []int) {
 	t.Helper()
 	path := filepath.Join(dir, "model.safetensors")
@@ -230,15 +230,15 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 	must(t, os.Rename(path+".new", path))
 }
 
-// TestJSON: with --json stdout carries one object a line, the result last.
+// TestJSON: with --json stdout has one object a line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)
 	set, err := data.Open([]string{file})
 	must(t, err)
 	row, err := set.Row(0)
 	must(t, err)
-	picture := filepath.Join(t.TempDir(), "p.png")
-	must(t, os.WriteFile(picture, row.Images[0], 0o644))
+	imageFile := filepath.Join(t.TempDir(), "p.png")
+	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	for _, c := range []struct {
 		args []string
 		keys []string // of the last object
@@ -249,7 +249,7 @@ func TestJSON(t *testing.T) {
 		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b"}, []string{"parameters", "memory_bytes", "recompute"}},
 		{[]string{"train", "--dry-run", "--preset", "qwen3-1.7b", "--dtype", "bf16"}, []string{"parameters", "memory_bytes", "dtype"}},
 		{[]string{"train", "--resume", "--data", file, "--out", model, "--device", "cpu"}, []string{"steps", "device", "out"}},
-		{[]string{"infer", "--model", model, "--image", picture, "--prompt", "what color is the shape?", "--device", "cpu"},
+		{[]string{"infer", "--model", model, "--image", imageFile, "--prompt", "what color is the shape?", "--device", "cpu"},
 			[]string{"text", "prompt_tokens", "completion_tokens", "finish_reason", "device", "timings"}},
 		{[]string{"eval", "--model", model, "--data", file, "--device", "cpu"}, []string{"samples", "turns", "exact_match", "nll_per_token", "perplexity", "device"}},
 		{[]string{"inspect", file, "--rows"}, []string{"file", "row", "status", "reason", "images", "turns"}},

@@ -10,23 +10,25 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 )
 
-// jargon is what Go says to those who write it.
-var jargon = regexp.MustCompile(`strconv|parsing "|invalid argument "|json: (cannot|unknown f|inv)|invalid character|unexpected EOF|cannot unmarshal|runtime error|0x[0-9a-f]{6}|&\{|%!|<nil>|goroutine|errors\.|syntax error|unknown shorthand|unknown flag|is a directory|permission denied$|no such file or directory$|nil pointer`)
+// jargon is text of Go's libraries that a user should not see.
+var jargon = regexp.MustCompile(`strconv|parsing "|invalid argument "|json: (cannot|unknown f|inv)|invalid character|unexpected EOF|cannot unmarshal|runtime error|0x[0-9a-f]{6}|&\{|%!|<nil>|goroutine|errors\.|syntax error|unknown shorthand|unknown flag:|is a directory|permission denied$|no such file or directory$|nil pointer`)
 
-// clear fails a mistake's outcome that is not one line, or does not say what it must.
-func (got outcome) clear(t *testing.T, code int, says ...string) {
+// clear checks the outcome of a mistake: the exit code, one line with all of wants and
+// without jargon, and nothing on stdout.
+func (got outcome) clear(t *testing.T, code int, wants ...string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
 	if got.code != code || got.stdout != "" {
 		t.Errorf("exit %d, want %d; stdout %q, stderr %q", got.code, code, got.stdout, got.stderr)
 	}
-	if code == exitUsage && (len(lines) != 2 || !strings.Contains(lines[1], "--help")) || code == exitFailed && len(lines) != 1 {
+	if code == cli.ExitUsage && (len(lines) != 2 || !strings.Contains(lines[1], "--help")) || code == cli.ExitFailed && len(lines) != 1 {
 		t.Errorf("%d lines:\n%s", len(lines), got.stderr)
 	}
-	for _, wanted := range says {
+	for _, wanted := range wants {
 		if !strings.Contains(lines[0], wanted) {
 			t.Errorf("no %q in: %s", wanted, lines[0])
 		}
@@ -36,7 +38,7 @@ func (got outcome) clear(t *testing.T, code int, says ...string) {
 	}
 }
 
-// listing is every file and folder below one, with sizes.
+// listing is every file and folder in dir, with modification times.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
@@ -45,7 +47,7 @@ func listing(t *testing.T, dir string) string {
 			return err
 		}
 		info, err := d.Info()
-		if d.Name() == ".lock" { // stays from run to run, and says nothing
+		if d.Name() == ".lock" { // stays from run to run
 			return nil
 		}
 		if err == nil && !d.IsDir() {
@@ -58,8 +60,8 @@ func listing(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// TestMistakes makes a new user's mistakes: each gives one line that says what is
-// wrong, where, and what to do, and leaves nothing behind.
+// TestMistakes makes a new user's mistakes: each gives one line with what is wrong, where
+// and what to do, and leaves no file.
 func TestMistakes(t *testing.T) {
 	model, file := smallRun(t)
 	home := t.TempDir()
@@ -138,8 +140,8 @@ func TestMistakes(t *testing.T) {
 		{line("bench"), 2, []string{"kernels, train, infer or embedder"}},
 		{line("bench kernel"), 2, []string{"did you mean bench kernels?"}},
 		{line("data imprt folder"), 2, []string{"did you mean data import?"}},
-		{line("completion"), 2, []string{"bash, zsh or fish"}},
-		{line("completion powershell"), 2, []string{`"powershell"`, "bash, zsh or fish"}},
+		{line("completion"), 2, []string{"bash, zsh, fish or powershell"}},
+		{line("completion cmd"), 2, []string{`"completion cmd"`, "bash, zsh, fish or powershell"}},
 		{line("man"), 2, []string{"DIR is missing"}},
 		{line("man notes.txt"), 1, []string{"notes.txt", "folder"}},
 		{line("version now"), 2, []string{`"now"`}},
@@ -147,7 +149,7 @@ func TestMistakes(t *testing.T) {
 		{train("--stepz", "3"), 2, []string{"--stepz", "did you mean --steps?"}},
 		{train("-steps", "3"), 2, []string{"did you mean --steps?"}},
 		{train("-x"), 2, []string{"-x"}},
-		{train("--steps"), 2, []string{"--steps needs a value", "N"}},
+		{train("--steps"), 2, []string{"--steps needs a value", "int"}},
 		{train("--steps", "many"), 2, []string{"--steps", `"many"`, "whole number"}},
 		{train("--steps", "1.5"), 2, []string{"whole number"}},
 		{train("--steps", "99999999999999999999"), 2, []string{"too large"}},
@@ -233,7 +235,7 @@ func TestMistakes(t *testing.T) {
 		{line("infer --model notes.txt --prompt x --device cpu"), 1, []string{"notes.txt"}},
 		{line("infer --model words.gguf --prompt x --device cpu"), 1, []string{"words.gguf", "GGUF"}},
 		{line("infer --model data/" + filepath.Base(file) + " --prompt x --device cpu"), 1, []string{"parquet", "a model's folder"}},
-		{line("infer --model decoder --image a.png --prompt x --device cpu"), 2, []string{"decoder", "text alone"}},
+		{line("infer --model decoder --image a.png --prompt x --device cpu"), 2, []string{"decoder", "text-only"}},
 		{line("infer --image a.png --prompt x"), 2, []string{"--model is missing"}},
 		// Scoring.
 		{line("eval --model decoder --data " + file + " --device cpu"), 2, []string{"decoder", "--text"}},
@@ -280,12 +282,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"data", "import", "list.jsonl", "--out", "imported", "--prompt", ""}, 2, []string{"--prompt is empty"}},
 		{line("data import list.jsonl --out imported --caption-lines -1"), 2, []string{"--caption-lines"}},
 		{line("train --data secret.parquet --out run --device cpu"), 1, []string{"secret.parquet", "encrypted"}},
-		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different pictures"}},
+		{score("--control", "shuffled"), 2, []string{"--control shuffled", "different"}},
 		{line("inspect " + file + " --rows --seq-len 100"), 2, []string{"--preset", "--model"}},
 		{line("inspect " + file + " --preset shapes"), 2, []string{"--rows"}},
 		{line("inspect " + file + " --rows --preset smollm2-135m"), 2, []string{"--model", "fetch"}},
 		{line("inspect secret.parquet"), 1, []string{"secret.parquet", "encrypted"}},
-		{line("inspect cut.png"), 1, []string{"cut.png", "a picture"}},
+		{line("inspect cut.png"), 1, []string{"cut.png", "an image"}},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), "/", "_"), func(t *testing.T) {
 			if os.Getuid() == 0 && bytes.Contains([]byte(strings.Join(c.args, " ")), []byte("locked")) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestInferNotFinite asks a model whose last norm has a weight that is NaN, greedily
-// and by chance: one line, and no answer.
+// TestInferNotFinite: a model with a NaN weight in its last norm gives an error of one line
+// and no answer, greedily and with sampling.
 func TestInferNotFinite(t *testing.T) {
 	model, file := smallRun(t)
 	damaged := filepath.Join(t.TempDir(), "model")
@@ -27,12 +27,12 @@ func TestInferNotFinite(t *testing.T) {
 			t.Errorf("%v: exit %d, stdout %q, stderr %q", args, got.code, got.stdout, got.stderr)
 		}
 		if args[0] == "infer" && !strings.Contains(got.stderr, "after token ") {
-			t.Errorf("%v: %q does not say where", args, got.stderr)
+			t.Errorf("%v: %q lacks the position", args, got.stderr)
 		}
 	}
 }
 
-// putNaN makes the first value of a tensor NaN.
+// putNaN sets the first value of a tensor to NaN.
 func putNaN(t *testing.T, file, tensor string) {
 	t.Helper()
 	raw, err := os.ReadFile(file)

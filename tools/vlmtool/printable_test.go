@@ -7,40 +7,22 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/terminal"
 )
 
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"a cat, été 猫 \U0001f44d\u200d": "a cat, été 猫 \U0001f44d\u200d",
-		"\x1b[2J\x1b]0;title\a":         `\x1b[2J\x1b]0;title\x07`,
-		"a\nb\tc\r":                     `a\x0ab\x09c\x0d`,
-		"\u009b31m":                     `\u009b31m`,
-		"\x9b31m \xff":                  `\x9b31m \xff`,
-		"a\u202etxt.exe\u2066":          `a\u202etxt.exe\u2066`,
-		"\u200f(red)\u200e \uFFFD":      "\u200f(red)\u200e \uFFFD",
-	} {
-		if got := printable(in); got != want {
-			t.Errorf("%q became %q, want %q", in, got, want)
-		}
-	}
-	if got := printableText("a\n\tb\x1b"); got != "a\n\tb\\x1b" {
-		t.Errorf("%q", got)
-	}
-}
-
-// Whatever way a text takes to a terminal, nothing of it is obeyed there.
+// TestTerminalSafe writes escape sequences in every way that text reaches a terminal; none
+// may arrive unescaped.
 func TestTerminalSafe(t *testing.T) {
 	const hostile = "x\x1b[2J\u009b1m\x07"
 	ways := map[string]func(out *bytes.Buffer){
-		"a model's answer": func(out *bytes.Buffer) {
-			s := shower{out: out}
-			s.piece(hostile)
-			s.end("")
+		"a log line": func(out *bytes.Buffer) {
+			slog.New(terminal.NewLogHandler(out, slog.LevelInfo)).Info(hostile, "file", hostile)
 		},
-		"a log line": func(out *bytes.Buffer) { slog.New(newLineHandler(out, slog.LevelInfo)).Info(hostile, "file", hostile) },
 		"a result in JSON": func(out *bytes.Buffer) {
-			a := &app{stdout: out}
-			must(t, a.result(map[string]string{"text": hostile}))
+			a := &cli.App{Stdout: out}
+			must(t, a.Result(map[string]string{"text": hostile}))
 			var back map[string]string
 			if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["text"] != hostile {
 				t.Errorf("%q reads back as %q, %v", out, back, err)
@@ -53,7 +35,7 @@ func TestTerminalSafe(t *testing.T) {
 		"an import": func(out *bytes.Buffer) {
 			run(context.Background(), []string{"data", "import", hostile, "--out", t.TempDir()}, out, out)
 		},
-		"an unknown thing": func(out *bytes.Buffer) { run(context.Background(), []string{hostile}, out, out) },
+		"an unknown command": func(out *bytes.Buffer) { run(context.Background(), []string{hostile}, out, out) },
 	}
 	for way, write := range ways {
 		var out bytes.Buffer

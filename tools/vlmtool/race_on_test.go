@@ -2,6 +2,6 @@
 
 package main
 
-// instrumented is how many times the memory, and the time, the race detector may take
+// instrumented is the factor of memory and time of the race detector
 // ("typically 5-10x" by Go's documentation).
 const instrumented = 10

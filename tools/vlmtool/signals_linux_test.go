@@ -12,12 +12,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"patchwork/tools/vlmtool/internal/cli"
 )
 
-// asMain, set, makes the test's binary the command, with its signals.
+// asMain is an environment variable that makes the test binary run main, with its signals.
 const asMain = "PATCHWORK_TEST_MAIN"
 
-// started is a command in a process of its own.
+// started is vlmtool in a process.
 type started struct {
 	*exec.Cmd
 	stdin          io.WriteCloser
@@ -37,25 +39,15 @@ func start(t *testing.T, args ...string) *started {
 	return s
 }
 
-// ends waits for the process and returns its exit code and how long that took.
-func (s *started) ends(t *testing.T) (code int, took time.Duration) {
-	t.Helper()
-	begin := time.Now()
-	done := make(chan error, 1)
-	go func() { done <- s.Wait() }()
-	select {
-	case <-done:
-	case <-time.After(30 * time.Second):
-		_ = s.Process.Kill()
-		<-done // what it wrote may be read now
-		t.Fatalf("the process does not end: %s", s.stderr.String())
-	}
-	return s.ProcessState.ExitCode(), time.Since(begin)
+// ends waits for the process and returns its exit code. A process that does not end runs
+// into the timeout of go test.
+func (s *started) ends() int {
+	_ = s.Wait() // the exit code has the outcome
+	return s.ProcessState.ExitCode()
 }
 
-// TestInterruptEndsSoon: a command that reads what never ends is gone a second after the
-// first interrupt.
-func TestInterruptEndsSoon(t *testing.T) {
+// TestInterruptEnds: one interrupt ends a command that reads from an input that never ends.
+func TestInterruptEnds(t *testing.T) {
 	model, _ := smallRun(t)
 	for _, args := range [][]string{
 		{"infer", "--model", model, "--image", "-", "--prompt", "what?", "--device", "cpu"},
@@ -64,15 +56,13 @@ func TestInterruptEndsSoon(t *testing.T) {
 		s := start(t, args...)
 		time.Sleep(300 * time.Millisecond)
 		must(t, s.Process.Signal(os.Interrupt))
-		code, took := s.ends(t)
-		// The rule is a second; this machine may be busy.
-		if code != exitInterrupted || took > 3*time.Second || strings.Count(s.stderr.String(), "\n") != 1 {
-			t.Errorf("%s: exit %d after %v, %q", args[0], code, took, s.stderr.String())
+		if code := s.ends(); code != cli.ExitInterrupted || strings.Count(s.stderr.String(), "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", args[0], code, s.stderr.String())
 		}
 	}
 }
 
-// endless gives a copy of a model a tokenizer whose pattern tries texts in too many ways.
+// endless is a copy of a model with a tokenizer whose pattern backtracks exponentially.
 func endless(t *testing.T, model string) string {
 	t.Helper()
 	dir := copied(t, model)
@@ -89,24 +79,27 @@ func endless(t *testing.T, model string) string {
 	return dir
 }
 
-// TestEndlessPattern: a question in which a tokenizer's pattern has no end is one line
-// after its time, and an interrupt ends it before, in a conversation as well.
+// TestEndlessPattern: a pattern that backtracks exponentially is an error of one line after
+// its time limit, and an interrupt ends it earlier, in a conversation too.
 func TestEndlessPattern(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits 8 s for the time limit of patterns")
+	}
 	model, _ := smallRun(t)
 	model = endless(t, model)
 	long := strings.Repeat("b", 60) + "?"
 	ask := []string{"infer", "--model", model, "--device", "cpu", "--quiet", "--prompt", long}
-	vlmtool(ask...).clear(t, exitFailed, "/(b+)+$/ takes more than")
+	vlmtool(ask...).clear(t, cli.ExitFailed, "/(b+)+$/ takes more than")
 	s := start(t, ask...)
 	time.Sleep(500 * time.Millisecond)
 	must(t, s.Process.Signal(os.Interrupt))
-	if code, took := s.ends(t); code != exitInterrupted || took > 3*time.Second {
-		t.Errorf("exit %d after %v, %q", code, took, s.stderr.String())
+	if code := s.ends(); code != cli.ExitInterrupted || strings.Contains(s.stderr.String(), "takes more than") {
+		t.Errorf("exit %d, %q", code, s.stderr.String())
 	}
 	for _, end := range []struct {
 		signal syscall.Signal
 		code   int
-	}{{syscall.SIGTERM, exitInterrupted}, {syscall.SIGINT, 0}} { // an interrupt ends the question, the input's end the conversation
+	}{{syscall.SIGTERM, cli.ExitInterrupted}, {syscall.SIGINT, 0}} { // SIGINT ends the question, then the end of the input the conversation
 		s := start(t, "infer", "--model", model, "--device", "cpu", "--quiet", "--chat")
 		_, err := io.WriteString(s.stdin, long+"\n")
 		must(t, err)
@@ -114,28 +107,13 @@ func TestEndlessPattern(t *testing.T) {
 		must(t, s.Process.Signal(end.signal))
 		time.Sleep(100 * time.Millisecond)
 		must(t, s.stdin.Close())
-		if code, took := s.ends(t); code != end.code || took > 3*time.Second {
-			t.Errorf("%v: exit %d after %v, %q", end.signal, code, took, s.stderr.String())
+		if code := s.ends(); code != end.code || strings.Contains(s.stderr.String(), "takes more than") {
+			t.Errorf("%v: exit %d, %q", end.signal, code, s.stderr.String())
 		}
 	}
 }
 
-// TestEndlessLine: a conversation's input without a line's end is refused.
-func TestEndlessLine(t *testing.T) {
-	zero, err := os.Open("/dev/zero")
-	must(t, err)
-	defer zero.Close()
-	var failed error
-	for range readLines(zero, &failed) {
-		t.Fatal("a line")
-	}
-	if failed == nil || !strings.Contains(failed.Error(), "more than 16 MiB") {
-		t.Errorf("got %v", failed)
-	}
-}
-
-// TestTrainSaves: what asks a run to end, a terminal or a reader of its output that has
-// gone among it, saves a checkpoint first.
+// TestTrainSaves: on SIGHUP, SIGTERM and SIGPIPE a run saves a checkpoint and ends.
 func TestTrainSaves(t *testing.T) {
 	_, file := smallRun(t)
 	for _, asked := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGPIPE} {
@@ -151,33 +129,33 @@ func TestTrainSaves(t *testing.T) {
 			}
 			if time.Sleep(20 * time.Millisecond); i == 1000 {
 				must(t, s.Process.Kill())
-				s.ends(t)
-				t.Fatalf("no step is taken: %s", s.stderr.String())
+				s.ends()
+				t.Fatalf("no step was made: %s", s.stderr.String())
 			}
 		}
 		must(t, s.Process.Signal(asked))
-		code, _ := s.ends(t)
+		code := s.ends()
 		saved, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
-		if code != exitInterrupted || len(saved) != 1 {
+		if code != cli.ExitInterrupted || len(saved) != 1 {
 			t.Errorf("%v: exit %d with the checkpoints %v: %s", asked, code, saved, s.stderr.String())
 		}
 	}
 }
 
-// TestOutputThatFails: plain output that cannot be written ends every command with one
-// line.
+// TestOutputThatFails: if standard output cannot be written, every command ends with one line
+// of error.
 func TestOutputThatFails(t *testing.T) {
 	model, file := smallRun(t)
-	picture := examplePicture(t, file)
+	imageFile := exampleImage(t, file)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("there is no /dev/full: ", err)
+		t.Skip("no /dev/full: ", err)
 	}
 	defer full.Close()
 	for _, args := range [][]string{
 		{"version"}, {"--version"}, {"--help"}, {"train", "--help"}, {"train", "--dry-run", "--preset", "shapes"}, {"train", "--print-config"}, {"devices", "-q"},
 		{"inspect", model}, {"inspect", file}, {"inspect", file, "--rows"}, {"inspect", file, "--rows", "--json"}, {"completion", "bash"},
-		{"infer", "--model", model, "--image", picture, "--prompt", "red?", "--device", "cpu"},
+		{"infer", "--model", model, "--image", imageFile, "--prompt", "red?", "--device", "cpu"},
 		{"eval", "--model", model, "--data", file, "--device", "cpu", "--limit", "3"},
 		{"eval", "--model", model, "--data", file, "--device", "cpu", "--limit", "3", "--json", "--answers"},
 		{"bench", "train", "--device", "cpu", "--seq-len", "160", "--batch-size", "1", "-q"},
@@ -185,14 +163,14 @@ func TestOutputThatFails(t *testing.T) {
 		var stderr bytes.Buffer
 		code := run(t.Context(), args, full, &stderr)
 		lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
-		if last := lines[len(lines)-1]; code != exitFailed || strings.Count(stderr.String(), "no space left") != 1 || !strings.Contains(last, "make room") {
+		if last := lines[len(lines)-1]; code != cli.ExitFailed || strings.Count(stderr.String(), "no space left") != 1 || !strings.Contains(last, "free some space") {
 			t.Errorf("%v: exit %d, %q", args, code, stderr.String())
 		}
 	}
 
-	// A file that cannot be written stops the evaluation, with one line too.
+	// --output that cannot be written ends the evaluation with one line too.
 	got := vlmtool("eval", "--model", model, "--data", file, "--device", "cpu", "--output", "/dev/full")
-	if got.code != exitFailed || strings.Count(got.stderr, "no space left") != 1 {
+	if got.code != cli.ExitFailed || strings.Count(got.stderr, "no space left") != 1 {
 		t.Errorf("--output: %+v", got)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// traps are files that a careless reader waits for, or reads without an end.
+// traps are files on which a careless reader blocks or never ends.
 var traps = []struct {
 	name, says string
-	small      bool // not of weights, which may be of any size
+	small      bool // not in place of weights, which may have any size
 	make       func(file string) error
 }{
 	{"a pipe", "is a named pipe", false, func(file string) error { return unix.Mkfifo(file, 0o644) }},
@@ -31,7 +31,7 @@ var traps = []struct {
 	}},
 }
 
-// copied is a folder of links to what another holds.
+// copied is a folder of links to the files of another.
 func copied(t *testing.T, dir string) string {
 	t.Helper()
 	out := t.TempDir()
@@ -56,8 +56,8 @@ func copied(t *testing.T, dir string) string {
 
 const lockFile = ".lock"
 
-// TestSmallFiles puts a trap in the place of every file that is named by a flag or lies in
-// a model's or a run's folder: each is one line, soon.
+// TestSmallFiles replaces every file of a flag, a model's folder or a run's folder with a
+// trap: each is an error of one line.
 func TestSmallFiles(t *testing.T) {
 	model, file := smallRun(t)
 	model, err := filepath.Abs(model)
@@ -74,7 +74,7 @@ func TestSmallFiles(t *testing.T) {
 	ask := []string{"infer", "--model", "DIR", "--prompt", "a", "--device", "cpu"}
 	resume := []string{"train", "--data", file, "--out", "DIR", "--resume", "--device", "cpu", "--quiet"}
 	for _, c := range []struct {
-		name string // of the file in the folder; "" = the flag names the trap itself
+		name string // of the file in the folder; "" = the flag names the trap
 		args []string
 		big  bool // weights
 	}{
@@ -112,7 +112,7 @@ func TestSmallFiles(t *testing.T) {
 					dir = copied(t, model)
 					at = filepath.Join(dir, c.name)
 					if c.name == "run.json" || c.name == "model.safetensors.index.json" || strings.HasSuffix(c.name, "trainer.json") {
-						must(t, os.Remove(filepath.Join(dir, "model.safetensors"))) // as of a run that has not ended
+						must(t, os.Remove(filepath.Join(dir, "model.safetensors"))) // as in an unfinished run
 					}
 					if err := os.Remove(at); err != nil && !os.IsNotExist(err) {
 						t.Fatal(err)
@@ -132,14 +132,14 @@ func TestSmallFiles(t *testing.T) {
 						t.Errorf("%v: %+v, want %q", args, got, trap.says)
 					}
 				case <-time.After(20 * time.Second):
-					t.Fatalf("%v: no end", args)
+					t.Fatalf("%v: did not end", args)
 				}
 			})
 		}
 	}
 }
 
-// TestChatTraps: a picture that is none is said in a conversation, which goes on.
+// TestChatTraps: a file that is not an image is an error in a conversation, which continues.
 func TestChatTraps(t *testing.T) {
 	model, _ := smallRun(t)
 	t.Chdir(t.TempDir())

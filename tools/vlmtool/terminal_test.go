@@ -20,8 +20,8 @@ var (
 	drawings = regexp.MustCompile(`\r\x1b\[K([^\r\n]*)`)
 )
 
-// TestTerminal trains in a terminal, which becomes narrower on the way: one line
-// with a bar, never wider than the terminal, drawn anew.
+// TestTerminal trains in a wide and a narrow terminal: one line with a bar, redrawn in place
+// and never wider than the terminal.
 func TestTerminal(t *testing.T) {
 	_, file := smallRun(t)
 	terminal, tty, err := pty.Open()
@@ -31,7 +31,7 @@ func TestTerminal(t *testing.T) {
 	screen := make(chan []byte)
 	go func() {
 		var all bytes.Buffer
-		io.Copy(&all, terminal) // ends with an error when the other side is closed
+		io.Copy(&all, terminal) // ends with an error when the tty is closed
 		screen <- all.Bytes()
 	}()
 	train := func(out string) {
@@ -51,7 +51,7 @@ func TestTerminal(t *testing.T) {
 	for _, m := range drawings.FindAllStringSubmatch(text, -1) {
 		line := escapes.ReplaceAllString(m[1], "")
 		if !strings.HasPrefix(line, "█") && !strings.HasPrefix(line, "░") {
-			continue // what is written above the live line
+			continue // written above the live line
 		}
 		switch n := utf8.RuneCountInString(line); {
 		case n >= 140 || narrow > 0 && n >= 50:
@@ -59,7 +59,7 @@ func TestTerminal(t *testing.T) {
 		case n >= 50:
 			wide++
 			for _, part := range []string{"█", "step ", "loss ", "tokens/s", "images/s", "% of peak", "MiB", "$0.00 left"} {
-				// The first step knows no time yet, and so no cost.
+				// The first step has no time and cost yet.
 				if !strings.Contains(line, part) && !strings.Contains(line, "? left") {
 					t.Errorf("no %q in %q", part, line)
 				}

@@ -1,52 +1,42 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"strings"
-	"time"
+
+	"github.com/spf13/cobra"
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/vulkan"
 	"patchwork/engine/webgpu"
+	"patchwork/tools/vlmtool/internal/buildinfo"
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/errtext"
+	"patchwork/tools/vlmtool/internal/terminal"
 )
 
-// make dist sets these; otherwise Go tells them, where it has built from a clone.
-var (
-	builtVersion string // as git describe tells it
-	builtCommit  string
-	builtTime    string // of the commit, RFC 3339
-	builtDirty   string // "true" where files differed from the commit
-)
-
-var versionCommand = command{
-	name: "version", usage: "[--json]", about: "say what the binary is built from and can run on",
-	text: "Says from which commit and with which Go the binary was built, which backends are in it, which of them find a device here, and what the processor has for them. vlmtool --version prints one line.",
-	examples: []example{
-		{"vlmtool version", ""},
-		{"vlmtool version --json", "for programs"},
-	},
-	declare: func(a *app) action { return func(context.Context) error { return a.printVersion() } },
+func versionCommand(a *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version, the build and the backends",
+		Long: `Prints the commit and Go version of the build, the backends in it, the devices that they
+find, and the CPU features in use. vlmtool --version prints one line.`,
+		Example: `  vlmtool version
+  # for programs
+  vlmtool version --json`,
+		RunE: func(*cobra.Command, []string) error { return printVersion(a) },
+	}
 }
 
 // build is version's line of JSON.
 type build struct {
-	Version  string    `json:"version"`
-	Commit   string    `json:"commit"` // "" where it is not known
-	Time     string    `json:"time"`   // of the commit
-	Dirty    bool      `json:"dirty"`  // files differed from the commit
-	Go       string    `json:"go"`
-	Platform string    `json:"platform"`
-	Tags     []string  `json:"tags"`
-	Cgo      bool      `json:"cgo"`
+	buildinfo.Info
 	Backends []backend `json:"backends"`
 	CPU      cpuBuild  `json:"cpu"`
 }
 
-// backend is a way to run kernels: whether the binary has it, and what it finds.
+// backend is an API to run kernels on: whether it is in the binary, and its devices.
 type backend struct {
 	Name    string   `json:"name"`
 	Built   bool     `json:"built"`
@@ -54,56 +44,15 @@ type backend struct {
 	Reason  string   `json:"reason,omitempty"` // why there is no device
 }
 
-// cpuBuild is what products of matrices run on where there is no GPU.
+// cpuBuild is what matmuls run on without a GPU.
 type cpuBuild struct {
 	Name     string   `json:"name"`
 	Features []string `json:"features"`
-	Products string   `json:"products"` // what multiplies matrices
+	Products string   `json:"products"` // the implementation of matmuls
 	OpenBLAS string   `json:"openblas"` // its version; "" where it is not found
 }
 
-// source is what the binary was built from.
-func source() build {
-	b := build{Version: builtVersion, Commit: builtCommit, Time: builtTime, Dirty: builtDirty == "true", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Tags: []string{}}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	stamped := b.Version == ""
-	if stamped {
-		b.Version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "-tags":
-			b.Tags = strings.Split(s.Value, ",")
-		case s.Key == "CGO_ENABLED":
-			b.Cgo = s.Value == "1"
-		case stamped && s.Key == "vcs.revision":
-			b.Commit = s.Value
-		case stamped && s.Key == "vcs.time":
-			b.Time = s.Value
-		case stamped && s.Key == "vcs.modified":
-			b.Dirty = s.Value == "true"
-		}
-	}
-	return b
-}
-
-// version is the one line that a run and its page are marked with.
-func version() string {
-	b := source()
-	v := b.Version
-	if v == "" {
-		v = "unknown"
-	}
-	if b.Commit != "" && !strings.Contains(v, b.Commit[:min(8, len(b.Commit))]) {
-		v += " " + b.Commit[:min(12, len(b.Commit))]
-	}
-	return v + " " + b.Go
-}
-
-// backends asks every backend what it finds here.
+// backends are all backends with their devices.
 func backends(host engine.Info) []backend {
 	all := []backend{{Name: "cpu", Built: true, Devices: []string{"cpu: " + host.Name}}}
 	for _, b := range []struct {
@@ -118,7 +67,7 @@ func backends(host engine.Info) []backend {
 		}
 		switch {
 		case err != nil:
-			found.Reason = oneLine(err)
+			found.Reason = errtext.Line(err)
 		case len(infos) == 0:
 			found.Reason = "no device found"
 		}
@@ -127,19 +76,19 @@ func backends(host engine.Info) []backend {
 	return all
 }
 
-func (a *app) printVersion() error {
-	b, host := source(), cpu.Open(a.threads).Info()
-	b.Backends = backends(host)
+func printVersion(a *cli.App) error {
+	host := cpu.Open(a.Threads).Info()
+	b := build{Info: buildinfo.Read(), Backends: backends(host)}
 	b.CPU = cpuBuild{Name: host.Name, Features: append([]string{}, host.Features...), Products: host.Driver, OpenBLAS: cpu.OpenBLAS()}
-	if a.json {
-		return a.result(b)
+	if a.JSON {
+		return a.Result(b)
 	}
-	w := a.stdout
+	w := a.Stdout
 	fmt.Fprintf(w, "vlmtool   %s\n", b.Version)
 	if b.Commit != "" {
 		changed := ""
 		if b.Dirty {
-			changed = ", with changes that are not in it"
+			changed = ", with local changes"
 		}
 		day, _, _ := strings.Cut(b.Time, "T")
 		fmt.Fprintf(w, "commit    %s of %s%s\n", b.Commit, day, changed)
@@ -158,27 +107,18 @@ func (a *app) printVersion() error {
 		case !backend.Built:
 			has = "not in this binary"
 		case has == "":
-			has = "no device here: " + backend.Reason
+			has = "no device: " + backend.Reason
 		}
-		fmt.Fprintf(w, "%-9s %s\n", backend.Name, printable(strings.TrimPrefix(has, "cpu: ")))
+		fmt.Fprintf(w, "%-9s %s\n", backend.Name, terminal.Printable(strings.TrimPrefix(has, "cpu: ")))
 	}
 	features := strings.Join(b.CPU.Features, " ")
 	if features == "" {
-		features = "none that the kernels use"
+		features = "none in use"
 	}
 	blas := b.CPU.OpenBLAS
 	if blas == "" {
 		blas = "not found"
 	}
-	fmt.Fprintf(w, "vectors   %s\nproducts  by %s; OpenBLAS %s\n", features, b.CPU.Products, strings.TrimPrefix(blas, "OpenBLAS "))
+	fmt.Fprintf(w, "vectors   %s\nmatmuls   by %s; OpenBLAS %s\n", features, b.CPU.Products, strings.TrimPrefix(blas, "OpenBLAS "))
 	return nil
-}
-
-// commitDay is when the source was as it is, for man pages; "" where it is not known.
-func commitDay() string {
-	t, err := time.Parse(time.RFC3339, source().Time)
-	if err != nil {
-		return ""
-	}
-	return t.UTC().Format(time.DateOnly)
 }

@@ -1,13 +1,13 @@
-// A product of 32-bit floats by ggml, on any of its backends, for benchpeer.
+// A matmul of 32-bit floats by ggml, on any of its backends, for benchpeer.
 //
 //   ggml matmul M N K [BACKEND]    c[M,N] = a[M,K]·bᵀ[N,K]; BACKEND: Vulkan0 (default), CPU, …
 //
-// Prints {"ms": the least of up to 5 runs after a first one}. ggml is not a part of
-// this project: build it from its source, as it says, with -DGGML_VULKAN=ON, then
+// Prints {"ms": minimum of up to 5 runs after a warm-up}. ggml is not part of this project:
+// build it from source with -DGGML_VULKAN=ON, then
 //
 //   g++ -O2 -I$GGML/include ggml.cpp -o ggml -L$GGML/build/src -lggml -lggml-base -Wl,-rpath,$GGML/build/src
 //
-// ggml sees a Vulkan device in software only with GGML_VK_VISIBLE_DEVICES=0.
+// ggml finds a software Vulkan device only with GGML_VK_VISIBLE_DEVICES=0.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""What a user would run instead, in PyTorch, on the CPU or a GPU. Random weights and
-data: only speed is measured.
+"""The same work in PyTorch, on the CPU or a GPU, with random weights and data: only speed
+is measured.
 
   pytorch.py [--device D] [--dtype T] matmul M N K
   pytorch.py [--device D] [--dtype T] attention HEADS KV_HEADS HEAD_DIM TOKENS
   pytorch.py [--device D] [--dtype T] attention_backward HEADS KV_HEADS HEAD_DIM TOKENS
   pytorch.py [--device D] serve              a case a line on stdin: "matmul bf16 M N K", …
 
-print {"ms": …} for each case, for benchpeer: the least of the runs of a second on the
-CPU; on a GPU, by its own clock, the least mean of a few calls in a row. What fails
-prints {"error": …}.
+print {"ms": …} for each case, for benchpeer: the minimum over a second of runs on the CPU;
+on a GPU, by its own clock, the minimum mean of a few calls in a row. A failure prints
+{"error": …}.
 
   pytorch.py [--device D] train --recipe FILE --rows N --tokens N --modes f32,bf16,bf16-compiled
   pytorch.py [--device D] decode --recipe FILE --prompt N --new N --modes f32,bf16
   pytorch.py [--device D] embedder --recipe FILE --rows N --modes f32,bf16
 
-print a line of JSON for every mode, like vlmtool bench's. FILE is what vlmtool train
---print-config prints. These need transformers as well.
+print a line of JSON for every mode, like vlmtool bench. FILE is the output of vlmtool
+train --print-config. These need transformers as well.
 """
 import argparse
 import json
@@ -34,11 +34,11 @@ def on_gpu(device):
     return device.startswith("cuda")
 
 
-# Products and attention, for benchpeer.
+# Matmuls and attention, for benchpeer.
 
 
-def least(step, device):
-    """The least milliseconds of a call, of the device's own where it has a clock."""
+def fastest(step, device):
+    """Minimum milliseconds of a call, by the device's clock if it has one."""
     if not on_gpu(device):
         times = []
         begin = time.perf_counter()
@@ -63,9 +63,9 @@ def least(step, device):
 
 
 def matmul(device, dtype, m, n, k):
-    # The second factor lies as a linear layer's weight does.
+    # The second matrix has the layout of a linear layer's weight.
     a, b = torch.randn(m, k, device=device, dtype=dtype), torch.randn(n, k, device=device, dtype=dtype).T
-    return least(lambda: a @ b, device)
+    return fastest(lambda: a @ b, device)
 
 
 def attention(device, dtype, heads, kv_heads, head_dim, tokens, backward=False):
@@ -76,10 +76,10 @@ def attention(device, dtype, heads, kv_heads, head_dim, tokens, backward=False):
 
     if not backward:
         with torch.inference_mode():
-            return least(forward, device)
+            return fastest(forward, device)
     out = forward()
     gradient = torch.randn_like(out)
-    return least(lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True), device)
+    return fastest(lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True), device)
 
 
 def case(device, dtype, work, sizes):
@@ -105,7 +105,7 @@ def one_line(e):
     return f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
 
 
-# Training, generation and the embedder, after a recipe.
+# Training, generation and the embedder of a recipe.
 
 
 def decoder(text, dtype):
@@ -146,7 +146,7 @@ class Embedder(torch.nn.Module):
 
 
 def timed(step, device, seconds=4):
-    """Median and least milliseconds of step(), after two first ones."""
+    """Median and minimum milliseconds of step(), after two warm-up steps."""
     sync = torch.cuda.synchronize if on_gpu(device) else lambda: None
     for _ in range(2):
         step()
@@ -168,7 +168,7 @@ def train(a, recipe, mode):
     params = list(lm.parameters()) + list(emb.parameters())
     opt = torch.optim.AdamW(params, lr=1e-4, fused=on_gpu(a.device))
     slots, vocab = emb.grid**2, text["vocab_size"]
-    images = 0 if slots >= a.tokens else max(1, a.tokens // (2 * slots))  # half of a row's tokens, as vlmtool bench train has it
+    images = 0 if slots >= a.tokens else max(1, a.tokens // (2 * slots))  # half of a row's tokens, as in vlmtool bench train
     ids = torch.randint(0, vocab - 1, (a.rows, a.tokens), device=a.device)
     pixels = torch.rand(a.rows * images, 3, vision["image_size"], vision["image_size"], device=a.device)
     mask = torch.zeros_like(ids, dtype=torch.bool)
@@ -219,7 +219,7 @@ def embedder(a, recipe, mode):
 
 @torch.inference_mode()
 def siglip(a, recipe, mode):
-    """SigLIP-B/16's encoder at 512 pixels: what an encoder-free model does without."""
+    """SigLIP-B/16's encoder at 512 pixels, which an encoder-free model does not need."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
     vit = SiglipVisionModel(SiglipVisionConfig(image_size=512, patch_size=16, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072))

@@ -1,6 +1,6 @@
-// Package goforms plants small errors in the kernels' CPU forms, all at once: each
-// changed place computes what it did, or the error that an environment variable
-// numbers. One compilation so serves all errors.
+// Package goforms plants small errors in the kernels' CPU forms, all at once: each place
+// computes its original value, or the mutant whose number an environment variable has. One
+// compilation thus serves all mutants.
 package goforms
 
 import (
@@ -22,19 +22,19 @@ import (
 	"patchwork/engine/conformance/mutation"
 )
 
-// Variable is the environment variable that chooses an error by its number, from 1.
+// Variable is the environment variable that selects a mutant by its number, from 1.
 const Variable = "PATCHWORK_MUTANT"
 
 // Mutant is one planted error.
 type Mutant struct {
-	Number int // what Variable is set to
+	Number int // value of Variable
 	Line   int
-	Key    string // as package mutation's are
-	// Kernels run the place: one of their cases must notice.
+	Key    string // in package mutation's format
+	// Kernels are those that run the place: one of their cases must detect the mutant.
 	Kernels []string
 }
 
-// File is a file of the package with all of its errors in it.
+// File is a file of the package with all of its mutants.
 type File struct {
 	Name    string // "gelu.go"
 	Text    string
@@ -50,8 +50,8 @@ type pkg struct {
 	types *types.Package
 }
 
-// Load plants errors in every file of the package in dir whose functions kernels run
-// on the CPU. The last file is one more that the others need.
+// Load plants errors in every file of the package in dir with functions that kernels run on
+// the CPU. The last file has helpers of the others.
 func Load(dir string) ([]File, error) {
 	p := pkg{set: token.NewFileSet(), files: map[string]*ast.File{}, texts: map[string]string{},
 		info: types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}}
@@ -82,7 +82,7 @@ func Load(dir string) ([]File, error) {
 	return append(p.plant(), File{Name: "planted_error.go", Text: choice}), nil
 }
 
-// plant plants errors in what the CPU forms run, file by file.
+// plant plants errors in the code of the CPU forms, file by file.
 func (p *pkg) plant() []File {
 	bodies := p.reachable()
 	inOrder := slices.SortedFunc(maps.Keys(bodies), func(a, b *ast.BlockStmt) int { return cmp.Compare(a.Pos(), b.Pos()) })
@@ -120,7 +120,7 @@ type form struct {
 	value  ast.Node
 }
 
-// forms are those of the declarations, Decl values with a Name and a CPU.
+// forms are the CPU forms of Decl values with a Name and a CPU.
 func (p *pkg) forms() (all []form) {
 	for _, name := range names(p.files) {
 		ast.Inspect(p.files[name], func(n ast.Node) bool {
@@ -193,7 +193,7 @@ func (p *pkg) reachable() map[*ast.BlockStmt][]string {
 	return bodies
 }
 
-// writer gathers what is to be put before and behind places of a file's text.
+// writer collects insertions into a file's text.
 type writer struct {
 	*pkg
 	text    string
@@ -208,12 +208,12 @@ type writer struct {
 type edit struct {
 	at     int
 	text   string
-	closes bool // stands behind what it belongs to
+	closes bool // at the end of the code that it encloses
 }
 
 func (w *writer) at(pos token.Pos) int { return int(pos) - w.base }
 
-// number notes a mutant.
+// number records a mutant and returns its number.
 func (w *writer) number(n ast.Node, before, after string) int {
 	line := w.set.Position(n.Pos()).Line
 	w.last++
@@ -221,11 +221,11 @@ func (w *writer) number(n ast.Node, before, after string) int {
 	return w.last
 }
 
-func (w *writer) around(n ast.Node, before, behind string) {
-	w.edits = append(w.edits, edit{w.at(n.Pos()), before, false}, edit{w.at(n.End()), behind, true})
+func (w *writer) around(n ast.Node, before, after string) {
+	w.edits = append(w.edits, edit{w.at(n.Pos()), before, false}, edit{w.at(n.End()), after, true})
 }
 
-// replace makes an expression compute another one, whose text is after.
+// replace plants the expression after instead of an expression.
 func (w *writer) replace(e ast.Expr, before, after string) {
 	t := w.info.Types[e]
 	if t.Type == nil || t.Value != nil && !isLiteral(e) {
@@ -247,8 +247,8 @@ var operators = map[token.Token]token.Token{
 	token.ADD_ASSIGN: token.SUB_ASSIGN, token.SUB_ASSIGN: token.ADD_ASSIGN, token.MUL_ASSIGN: token.QUO_ASSIGN, token.QUO_ASSIGN: token.MUL_ASSIGN,
 }
 
-// walk plants errors in a body. How loops go on and what is worth a goroutine stay as
-// they are: the first makes them endless, the second changes no result.
+// walk plants errors in a body. It leaves loops' post statements, which would make them
+// endless, and the grain of Parallel, which does not change results.
 func (w *writer) walk(body *ast.BlockStmt) {
 	ast.Inspect(body, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -317,7 +317,7 @@ func (w *writer) isString(e ast.Expr) bool {
 	return ok && b.Info()&types.IsString != 0
 }
 
-// assignment leaves one out, or takes another operator.
+// assignment drops an assignment or replaces its operator.
 func (w *writer) assignment(n *ast.AssignStmt) {
 	if after, ok := operators[n.Tok]; ok {
 		other := w.source(n.Lhs[0]) + " " + after.String() + " " + w.source(n.Rhs[0])
@@ -346,14 +346,14 @@ func planted[T any](number int, wrong, right func() T) T {
 }
 `
 
-// apply writes the file with all of its errors.
+// apply is the file's text with all insertions.
 func (w *writer) apply() string {
 	order := make([]int, len(w.edits))
 	for i := range order {
 		order[i] = i
 	}
-	// Of what stands at one place, what closes comes first, the inner one before the
-	// outer; what opens comes behind, the outer one first.
+	// At one position closing insertions come first, the inner before the outer; then the
+	// opening ones, the outer before the inner.
 	slices.SortStableFunc(order, func(i, j int) int {
 		a, b := w.edits[i], w.edits[j]
 		switch {

@@ -14,8 +14,7 @@ import (
 
 const dir = "../../../shaders"
 
-// TestLoad type-checks the package with all of its errors, and looks for some that
-// must be there.
+// TestLoad type-checks the package with all mutants, and checks for some of them.
 func TestLoad(t *testing.T) {
 	files, err := Load(dir)
 	if err != nil {

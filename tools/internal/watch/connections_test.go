@@ -1,0 +1,86 @@
+package watch
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sockets counts this process' open sockets.
+func sockets(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestHeldConnections opens many connections that send nothing, send half a request or do
+// not read the response: few file descriptors are in use, and another client gets through.
+func TestHeldConnections(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("open files are counted in /proc")
+	}
+	const many = 400
+	for _, c := range []struct{ name, sends string }{
+		{"silent", ""},
+		{"half a request", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"},
+		{"kept alive", "GET /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
+		{"reading no answer", strings.Repeat("GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, _ := begin(3)
+			s, err := Listen("127.0.0.1:0", r)
+			must(t, err)
+			defer s.Close()
+			before := sockets(t)
+			address := strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/")
+			for range many {
+				conn, err := net.Dial("tcp", address)
+				must(t, err)
+				defer conn.Close()
+				conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				io.WriteString(conn, c.sends) // may be cut off
+			}
+			// A new connection is accepted before the oldest is closed, so that there may be one
+			// too many for a moment. If the number never comes down, or no other client gets
+			// through, the test runs into the timeout of go test.
+			for sockets(t)-before-many > maxConnections {
+				time.Sleep(20 * time.Millisecond)
+			}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			answer, err := client.Get(s.URL + "api/run")
+			for ; err != nil; answer, err = client.Get(s.URL + "api/run") {
+				time.Sleep(100 * time.Millisecond)
+			}
+			answer.Body.Close()
+		})
+	}
+}
+
+// TestSilentConnectionsEnd: a connection that sends nothing is closed.
+func TestSilentConnectionsEnd(t *testing.T) {
+	r, _ := begin(3)
+	s, err := Listen("127.0.0.1:0", r)
+	must(t, err)
+	defer s.Close()
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/"))
+	must(t, err)
+	defer conn.Close()
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("%v", err)
+	}
+	if s.http.ReadTimeout == 0 || s.http.WriteTimeout == 0 || s.http.IdleTimeout == 0 || s.http.MaxHeaderBytes == 0 {
+		t.Errorf("a limit is missing: %+v", s.http)
+	}
+}

@@ -1,0 +1,111 @@
+// Package device opens the device that --device names, and lists devices.
+package device
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/engine/tuned"
+	"patchwork/engine/vulkan"
+	"patchwork/engine/webgpu"
+	"patchwork/tools/vlmtool/internal/cli"
+)
+
+// Open opens the device that --device names, with the kernel variants that were tuned
+// for it.
+func Open(a *cli.App) (engine.Device, error) {
+	dev, err := open(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := loadTuned(dev); err != nil {
+		slog.Warn("kernels run untuned", "reason", err)
+	}
+	return dev, nil
+}
+
+func open(a *cli.App) (engine.Device, error) {
+	kind, number, err := split(a.Device)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "cpu":
+		return cpu.Open(a.Threads), nil
+	case "vulkan":
+		return vulkan.Open(number)
+	case "webgpu":
+		return webgpu.Open(number)
+	}
+	return openAuto(a)
+}
+
+// openAuto opens the first hardware GPU, else the CPU.
+func openAuto(a *cli.App) (engine.Device, error) {
+	infos, _ := vulkan.List() // vlmtool devices reports why there are none
+	for i, info := range infos {
+		if info.Hardware() {
+			return vulkan.Open(i)
+		}
+	}
+	return cpu.Open(a.Threads), nil
+}
+
+// loadTuned gives a device the variants that vlmtool tune chose for it.
+func loadTuned(dev engine.Device) error {
+	tunable, ok := dev.(engine.Tunable)
+	if !ok {
+		return nil
+	}
+	file, err := tuned.Load(dev.Info())
+	if choices := file.Choices(); len(choices) > 0 {
+		tunable.SetChoices(choices)
+	}
+	return err
+}
+
+// name is the value of --device.
+type name string
+
+func (n *name) Values() []string { return []string{"auto", "cpu", "vulkan", "webgpu"} }
+func (n *name) Type() string     { return "string" }
+func (n *name) String() string   { return string(*n) }
+
+func (n *name) Set(s string) error {
+	_, _, err := split(s)
+	*n = name(s)
+	return err
+}
+
+// Flag adds --device.
+func Flag(a *cli.App, s *pflag.FlagSet) {
+	a.Device = "auto"
+	s.Var((*name)(&a.Device), "device", "run on `DEVICE`: auto (the first Vulkan GPU, else the CPU), cpu, vulkan[:N] or webgpu[:N]")
+}
+
+var errName = errors.New("want auto, cpu, vulkan[:N] or webgpu[:N], as vlmtool devices lists them")
+
+// split parses "vulkan:1".
+func split(s string) (kind string, number int, err error) {
+	kind, n, numbered := strings.Cut(s, ":")
+	if numbered {
+		if number, err = strconv.Atoi(n); err != nil || number < 0 {
+			return "", 0, errName
+		}
+	}
+	switch kind {
+	case "vulkan", "webgpu":
+		return kind, number, nil
+	case "auto", "cpu":
+		if !numbered {
+			return kind, 0, nil
+		}
+	}
+	return "", 0, errName
+}

@@ -1,0 +1,219 @@
+// Package infer is vlmtool infer: questions about images, and chat.
+package infer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"patchwork/internal/smallfile"
+	"patchwork/shaders"
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/device"
+	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
+	"patchwork/vlm/pretrained"
+)
+
+type inferFlags struct {
+	model, prompt, dtype string
+	bos                  string // with raw
+	explain              string // PNG file to write
+	storage              shaders.Type
+	imageFiles           []string
+	raw, chat, thinking  bool
+	options              generate.Options
+}
+
+// Command is vlmtool infer.
+func Command(a *cli.App) *cobra.Command {
+	f := &inferFlags{}
+	c := &cobra.Command{
+		Use:   "infer --model DIR|FILE.gguf [--image FILE]… --prompt TEXT",
+		Short: "Ask a model about images",
+		Long: `Answers a question about images, or chats about them in the terminal. Decoding is greedy,
+so that the same question gets the same answer, unless --temperature is above 0.`,
+		Example: `  # the model that make demo trains
+  vlmtool infer --model demo/model --image demo/example.png --prompt "what color is the triangle?"
+  # chat about an image
+  vlmtool infer --model demo/model --image demo/example.png --chat
+  # the image from standard input, the answer as JSON
+  vlmtool infer --model demo/model --image - --prompt "what shape is blue?" --json < demo/example.png`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.storage = cli.Storage(f.dtype)
+			if err := f.check(); err != nil {
+				return err
+			}
+			return f.run(c.Context(), a)
+		},
+	}
+	s, sampling := c.Flags(), &f.options.Sampling
+	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
+	s.StringArrayVar(&f.imageFiles, "image", nil, "read an image from `FILE`, - = standard input; can be repeated")
+	s.StringVar(&f.prompt, "prompt", "", "ask `TEXT`")
+	s.BoolVar(&f.raw, "raw", false, "use the prompt as it is, without the chat template")
+	cli.BOSFlag(s, &f.bos, "with --raw: ")
+	s.BoolVar(&f.chat, "chat", false, "chat in the terminal; type /help there for its commands")
+	s.BoolVar(&f.thinking, "thinking", false, "enable the thinking mode of models that have one")
+	cli.Group(c, "Decoding", func(s *pflag.FlagSet) {
+		s.IntVar(&f.options.MaxNewTokens, "max-new-tokens", 256, "maximum length of the answer in tokens")
+		s.Float64Var(&sampling.RepetitionPenalty, "repetition-penalty", 1, "above 1: make tokens that occurred before less likely")
+		s.Float64Var(&sampling.Temperature, "temperature", 0, "sampling temperature; 0 = greedy decoding")
+		s.IntVar(&sampling.TopK, "top-k", 0, "sample from the k most likely tokens; 0 = all")
+		s.Float64Var(&sampling.TopP, "top-p", 1, "sample from the most likely tokens whose probabilities add up to p")
+		s.Uint64Var(&sampling.Seed, "seed", 0, "random seed of sampling")
+	})
+	cli.Group(c, "Output", func(s *pflag.FlagSet) {
+		s.StringVar(&f.explain, "explain", "", "draw the attention on the image before each word of the answer into a PNG `FILE`")
+	})
+	cli.Group(c, "Device", func(s *pflag.FlagSet) {
+		cli.DTypeFlag(s, &f.dtype)
+		device.Flag(a, s)
+	})
+	return c
+}
+
+func (f *inferFlags) check() error {
+	s := f.options.Sampling
+	switch {
+	case f.model == "":
+		return usage.Errorf("--model is missing: a model's folder")
+	case f.prompt == "" && !f.chat:
+		return usage.Errorf("--prompt is missing: the question")
+	case !utf8.ValidString(f.prompt):
+		return usage.Errorf("--prompt is not in UTF-8; set the terminal to UTF-8, or convert the text with iconv -f WINDOWS-1252 -t UTF-8")
+	case f.raw && f.chat:
+		return usage.Errorf("--raw and --chat are both given; one is enough")
+	case f.options.MaxNewTokens < 1:
+		return usage.Errorf("--max-new-tokens cannot be %d, want 1 or more", f.options.MaxNewTokens)
+	case s.Temperature < 0 || s.TopK < 0 || s.TopP <= 0 || s.TopP > 1:
+		return usage.Errorf("--temperature and --top-k must be 0 or above, --top-p above 0 and at most 1")
+	case s.RepetitionPenalty <= 0:
+		return usage.Errorf("--repetition-penalty cannot be %g; 1 is none", s.RepetitionPenalty)
+	case f.explain != "" && f.chat:
+		return usage.Errorf("--explain draws one answer; use --prompt instead of --chat")
+	case f.explain != "" && len(f.imageFiles) == 0:
+		return usage.Errorf("--explain draws attention on an image; --image is missing")
+	case f.chat && slices.Contains(f.imageFiles, "-"):
+		return usage.Errorf("--image - and --chat both read standard input; give the image as a file")
+	}
+	return nil
+}
+
+func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
+	raw, err := readImages(a, f.imageFiles)
+	if err != nil {
+		return err
+	}
+	if f.explain != "" {
+		if _, err := os.Stat(filepath.Dir(f.explain)); err != nil { // before the work, not after it
+			return fmt.Errorf("--explain: %w", err)
+		}
+	}
+	dev, err := device.Open(a)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	start := time.Now()
+	model, err := pretrained.LoadAs(f.model, dev, f.storage)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	load := time.Since(start)
+	if model.Config.Vision.None() && len(raw) > 0 {
+		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
+	}
+	start = time.Now()
+	images := make([][]byte, len(raw))
+	for i, data := range raw {
+		if images[i], err = preprocess(model.Config, f.imageFiles[i], data); err != nil {
+			return fmt.Errorf("--image %w; use another image, or save it again with a program that opens it", err)
+		}
+	}
+	s := &session{f: f, a: a, generator: generate.New(model), images: images}
+	defer s.generator.Free()
+	s.timings = timings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
+	if f.chat {
+		return s.converse(ctx)
+	}
+	return s.once(ctx)
+}
+
+func readImages(a *cli.App, names []string) ([][]byte, error) {
+	var out [][]byte
+	for _, name := range names {
+		data, err := a.ReadFile(name, smallfile.Picture)
+		if err != nil {
+			return nil, fmt.Errorf("--image %w", err)
+		}
+		out = append(out, data)
+	}
+	return out, nil
+}
+
+// session is a model with the images that the questions are about.
+type session struct {
+	f         *inferFlags
+	a         *cli.App
+	generator *generate.Generator
+	images    [][]byte
+	timings   timings
+}
+
+// warnNoImage warns when a vision-language model is asked without an image.
+func (s *session) warnNoImage() {
+	if !s.generator.Config.Vision.None() && len(s.images) == 0 {
+		slog.Warn("the model was trained on questions about images and gets none; --image FILE adds one")
+	}
+}
+
+// once answers the prompt.
+func (s *session) once(ctx context.Context) error {
+	s.warnNoImage()
+	var prompt chat.Tokens
+	var err error
+	if s.f.raw {
+		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.images), s.f.bos)
+	} else {
+		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images)}})
+	}
+	if err != nil {
+		return err
+	}
+	r, err := s.answer(ctx, prompt)
+	if err == nil && s.f.explain != "" {
+		r.Explain, err = s.explain(ctx, prompt, r.ids)
+	}
+	if err == nil && s.a.JSON {
+		err = s.a.Result(r)
+	}
+	return err
+}
+
+// encode is the prompt of a conversation, with the chat template.
+func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
+	thinking := s.f.thinking
+	return s.generator.Processor.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
+}
+
+// preprocess decodes an image and makes it the model's size.
+func preprocess(c vlm.Config, name string, data []byte) ([]byte, error) {
+	img, err := image.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return image.Preprocess(img, c.Vision.ImageSize), nil
+}

@@ -1,0 +1,49 @@
+package inspect
+
+import (
+	"fmt"
+
+	"patchwork/internal/smallfile"
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/importer"
+	"patchwork/vlm/pretrained"
+)
+
+// Rendered is inspect --render's line of JSON.
+type Rendered struct {
+	Prompt string  `json:"prompt"` // the text, with <|image|> for every patch
+	IDs    []int32 `json:"ids"`
+	Loss   []bool  `json:"loss"` // the ids that are targets of --loss answers
+	Ends   []int32 `json:"ends"` // the ids that end generation
+}
+
+// render prints a conversation as the model reads it. One that ends with a question gets
+// the generation prompt.
+func render(a *cli.App, model, file string) error {
+	text, err := a.ReadFile(file, smallfile.Config)
+	if err != nil {
+		return fmt.Errorf("--render %w", err)
+	}
+	decoded, err := importer.DecodeText(text)
+	if err != nil {
+		return fmt.Errorf("--render %s %w", file, err)
+	}
+	messages, err := parseMessages([]byte(decoded))
+	if err != nil {
+		return fmt.Errorf("--render %s: %w", file, err)
+	}
+	l, err := pretrained.OpenProcessor(model)
+	if err != nil {
+		return err
+	}
+	o := chat.Options{AddGenerationPrompt: messages[len(messages)-1].Role != "assistant"}
+	if o.AddGenerationPrompt {
+		o.Thinking = new(bool) // as infer asks without --thinking
+	}
+	tokens, err := l.Messages(messages, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", model, err)
+	}
+	return a.Result(Rendered{l.Tokenizer.Decode(tokens.IDs, false), tokens.IDs, tokens.Answer, l.EndIDs()})
+}

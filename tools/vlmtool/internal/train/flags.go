@@ -1,0 +1,98 @@
+package train
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/device"
+	"patchwork/vlm/packing"
+	"patchwork/vlm/train"
+)
+
+// Command is vlmtool train.
+func Command(a *cli.App) *cobra.Command {
+	f := &options{}
+	c := &cobra.Command{
+		Use:   "train --data PATH[,PATH…] --out DIR",
+		Short: "Train a model on parquet files",
+		Long: `Trains a model on parquet files in FineVision's schema. A preset is a complete recipe, and
+flags override parts of it. Ctrl-C saves a checkpoint, from which --resume continues as if
+the run had not been interrupted.`,
+		Example: `  # the shapes preset, on the data of make demo
+  vlmtool train --data 'demo/data/train-*.parquet' --out run
+  # resume after an interruption
+  vlmtool train --data 'demo/data/train-*.parquet' --out run --resume
+  # a short run with a web page at http://127.0.0.1:8080/
+  vlmtool train --data 'demo/data/train-*.parquet' --out run2 --steps 500 --listen 8080
+  # estimate memory, work, hours and dollars, without data
+  vlmtool train --dry-run --preset smollm2-135m --dtype bf16`,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), a, c.Flags()) },
+	}
+	cli.Group(c, "Data and model", f.dataFlags)
+	cli.Group(c, "Recipe (defaults are the preset's)", f.recipeFlags)
+	cli.Group(c, "Validation and checkpoints", f.checkpointFlags)
+	cli.Group(c, "Device", func(s *pflag.FlagSet) {
+		device.Flag(a, s)
+		cli.Choice(s, &f.dtype, "dtype", "", "store activations as `TYPE`; arithmetic, master weights and moments are f32", cli.DTypes...)
+		cli.Choice(s, &f.recompute, "recompute", "", "recompute activations in the backward pass (auto = if memory requires it)", "auto", "on", "off")
+	})
+	cli.Group(c, "Monitoring", f.monitorFlags)
+	cli.Group(c, "Without training", f.dryFlags)
+	return c
+}
+
+func (f *options) dataFlags(s *pflag.FlagSet) {
+	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
+	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; as for --data")
+	s.StringVar(&f.out, "out", "", "write the model, checkpoints and metrics to `DIR`")
+	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)
+	s.StringVar(&f.config, "config", "", "read the recipe from a JSON `FILE`, as --print-config prints it")
+	s.StringVar(&f.decoder, "decoder", "", "start from the pretrained decoder at `PATH`: a Hugging Face folder or a GGUF file")
+	s.StringVar(&f.model, "model", "", "start from the trained model in `DIR`")
+}
+
+func (f *options) recipeFlags(s *pflag.FlagSet) {
+	r := &f.recipe
+	s.IntVar(&r.Steps, "steps", 0, "optimizer steps")
+	s.IntVar(&r.Epochs, "epochs", 0, "passes over the data, instead of --steps")
+	s.IntVar(&r.BatchSize, "batch-size", 0, "rows a micro-batch")
+	s.IntVar(&r.Accumulate, "accumulate", 0, "micro-batches a step")
+	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens a row")
+	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
+	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
+	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
+	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; --lr alone sets both")
+	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
+	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "AdamW's weight decay, on matrices")
+	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")
+	cli.Choice(s, &f.attention, "attention", "", "use the attention `MODE`", string(packing.Document), string(packing.DocumentBidirectionalImage), string(packing.Seed))
+	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`, one after another or each alone", string(packing.InConversation), string(packing.InBranches))
+	cli.Choice(s, &f.loss, "loss", "", "learn these `TOKENS`", string(packing.OnAll), string(packing.OnAnswers))
+	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "first steps with a frozen decoder")
+	s.Uint64Var(&r.Seed, "seed", 0, "random seed of weights and order")
+	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "fraction of unusable data rows above which the run fails")
+}
+
+func (f *options) checkpointFlags(s *pflag.FlagSet) {
+	r := &f.recipe
+	s.IntVar(&r.HoldOut, "holdout", 0, "hold out every Nth row for validation; 0 = none")
+	s.IntVar(&r.ValEvery, "val-every", 0, "steps between validations; 0 = never")
+	s.IntVar(&r.SaveEvery, "save-every", 0, "steps between checkpoints; 0 = only at the end")
+	s.BoolVar(&f.resume, "resume", false, "resume from the newest valid checkpoint in --out")
+	s.IntVar(&f.keep, "keep", train.DefaultKeep, "keep the newest `N` checkpoints, and the one with the lowest validation loss")
+}
+
+func (f *options) monitorFlags(s *pflag.FlagSet) {
+	s.StringVar(&f.listen, "listen", "", "serve a web page of the run at `HOST:PORT`, with /metrics for Prometheus; without HOST only to this machine; port 0 = any")
+	s.StringVar(&f.tensorboard, "tensorboard", "", "write TensorBoard event files to `DIR`")
+	s.StringVar(&f.profile, "profile", "", "write a Perfetto trace of one step to `FILE`")
+	s.Float64Var(&f.price, "price-per-hour", defaultPrice, "price of the device in dollars an hour, for the cost of the run; with --dry-run and a --device of this machine the default is 0")
+	s.Float64Var(&f.peakTFLOPs, "peak-tflops", 0, "peak of the device in TFLOP/s, for the fraction of peak; with --dry-run 0 = measured on --device, else an H100's for the --dtype")
+}
+
+func (f *options) dryFlags(s *pflag.FlagSet) {
+	s.BoolVar(&f.printConfig, "print-config", false, "print the recipe as JSON")
+	s.BoolVar(&f.dryRun, "dry-run", false, "print parameters, work, memory and cost")
+	s.StringVar(&f.report, "report", "", "with --dry-run: use the rates in `FILE`, a report.json of make gpu-report, instead of a committed one of the device")
+}

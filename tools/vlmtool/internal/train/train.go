@@ -1,0 +1,234 @@
+// Package train is vlmtool train: training, --dry-run and what follows a run.
+package train
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"patchwork/engine"
+	"patchwork/tools/vlmtool/internal/buildinfo"
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/device"
+	"patchwork/tools/vlmtool/internal/errtext"
+	"patchwork/tools/vlmtool/internal/terminal"
+	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm/data"
+	"patchwork/vlm/packing"
+	"patchwork/vlm/train"
+)
+
+// options are train's flags; those of the recipe count only where they were given.
+type options struct {
+	data, valData                                        []string
+	out, preset, config, decoder, model, profile, report string
+	listen, tensorboard                                  string
+	attention, turns, loss, dtype, recompute             string
+	resume, noShuffle, printConfig, dryRun               bool
+	recipe                                               train.Recipe
+	keep                                                 int
+	peakTFLOPs, price                                    float64
+}
+
+// run trains, or prints the recipe or the estimate instead.
+func (f *options) run(ctx context.Context, a *cli.App, flags *pflag.FlagSet) error {
+	recipe, err := f.resolve(flags)
+	if err != nil {
+		return err
+	}
+	if err := f.checkMonitor(a); err != nil {
+		return err
+	}
+	switch {
+	case f.printConfig:
+		return a.Result(recipe)
+	case f.dryRun:
+		return f.runDry(ctx, a, recipe)
+	}
+	return f.train(ctx, a, recipe)
+}
+
+// resolve is the recipe of the preset, the file or the resumed run, overridden by the
+// flags that were given.
+func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
+	switch {
+	case s.Changed("steps") && s.Changed("epochs"):
+		return train.Recipe{}, usage.Errorf("--steps and --epochs are both given; one is enough")
+	case s.Changed("epochs") && f.recipe.Epochs < 1:
+		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+	}
+	r, err := f.base(s)
+	if err != nil {
+		return r, err
+	}
+	set := map[string]func(){
+		"steps":      func() { r.Steps, r.Epochs = f.recipe.Steps, 0 },
+		"epochs":     func() { r.Epochs = f.recipe.Epochs },
+		"batch-size": func() { r.BatchSize = f.recipe.BatchSize }, "accumulate": func() { r.Accumulate = f.recipe.Accumulate },
+		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
+		"no-shuffle": func() { r.Shuffle = !f.noShuffle },
+		"lr": func() {
+			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
+				r.EmbedderLR = r.LR
+			}
+		},
+		"embedder-lr": func() { r.EmbedderLR = f.recipe.EmbedderLR }, "warmup": func() { r.Warmup = f.recipe.Warmup },
+		"weight-decay": func() { r.WeightDecay = f.recipe.WeightDecay }, "clip": func() { r.Clip = f.recipe.Clip },
+		"attention":            func() { r.Attention = packing.Attention(f.attention) },
+		"turns":                func() { r.Turns = packing.Turns(f.turns) },
+		"loss":                 func() { r.Loss = packing.Loss(f.loss) },
+		"freeze-decoder-steps": func() { r.FreezeDecoderSteps = f.recipe.FreezeDecoderSteps },
+		"holdout":              func() { r.HoldOut = f.recipe.HoldOut }, "val-every": func() { r.ValEvery = f.recipe.ValEvery },
+		"save-every": func() { r.SaveEvery = f.recipe.SaveEvery }, "dtype": func() { r.DType = f.dtype },
+		"recompute": func() { r.Recompute = f.recompute },
+		"seed":      func() { r.Seed = f.recipe.Seed }, "max-bad-fraction": func() { r.MaxBadFraction = f.recipe.MaxBadFraction },
+	}
+	s.Visit(func(flag *pflag.Flag) {
+		if apply := set[flag.Name]; apply != nil {
+			apply()
+		}
+	})
+	if err := r.Check(); err != nil {
+		return r, usage.Error{Err: err}
+	}
+	return r, nil
+}
+
+func (f *options) base(s *pflag.FlagSet) (train.Recipe, error) {
+	if f.resume && f.out != "" && !s.Changed("preset") && f.config == "" {
+		if r, ok, err := train.SavedRecipe(f.out); ok || err != nil {
+			return r, err
+		}
+	}
+	if f.config != "" {
+		if s.Changed("preset") {
+			return train.Recipe{}, usage.Errorf("--preset and --config are both given; one is enough")
+		}
+		r, err := train.ReadRecipe(f.config)
+		if err != nil {
+			return r, usage.Errorf("--config: %w", err)
+		}
+		return r, nil
+	}
+	r, err := train.Preset(f.preset)
+	if err != nil {
+		return r, usage.Error{Err: err}
+	}
+	return r, nil
+}
+
+func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
+	if f.resume && f.decoder == "" && f.model == "" {
+		f.decoder = train.SavedDecoder(f.out)
+	}
+	switch {
+	case f.keep < 1:
+		return usage.Errorf("--keep cannot be %d; a run needs a checkpoint to resume from", f.keep)
+	case f.out == "":
+		return usage.Errorf("--out is missing: the folder for the model")
+	case cli.Empty(f.data):
+		return usage.Errorf("--data is missing: parquet files, a glob or a folder")
+	case f.decoder != "" && f.model != "":
+		return usage.Errorf("--decoder and --model are both given; one is enough")
+	case r.Decoder != "" && f.decoder == "" && f.model == "":
+		return usage.Errorf("preset %s starts from a pretrained decoder: run vlmtool fetch %s --out DECODER, then add --decoder DECODER", r.Preset, r.Decoder)
+	}
+	if err := cmp.Or(checkProfile(f.profile), checkPool(r)); err != nil {
+		return err
+	}
+	if err := train.CheckOut(f.out, f.resume); err != nil {
+		if errors.Is(err, train.ErrNotEmpty) {
+			return usage.Error{Err: err}
+		}
+		return fmt.Errorf("--out: %w", err)
+	}
+	files, err := data.Resolve(f.data)
+	if err != nil {
+		return usage.Error{Err: err}
+	}
+	var valFiles []string
+	if !cli.Empty(f.valData) {
+		if valFiles, err = data.Resolve(f.valData); err != nil {
+			return usage.Error{Err: err}
+		}
+	}
+	dev, err := device.Open(a)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	monitor, err := f.startMonitor(a, r, dev.Info())
+	if err != nil {
+		return err
+	}
+	// A closed pipe on the output, as in train | head, ends the run gracefully.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer stop()
+	observer := monitor.observer()
+	start := observer.Start
+	observer.Start = func(r train.Info) {
+		cli.EndGracefully() // from here on an interrupted run saves a checkpoint first
+		start(r)
+	}
+	result, err := train.Run(ctx, train.Options{
+		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
+		Observe: observer,
+	})
+	if failed := monitor.close(err); failed != nil {
+		slog.Warn("closing --listen or --tensorboard: " + errtext.Line(failed))
+	}
+	if err != nil {
+		var settings *train.SettingsError
+		var length *train.LengthError
+		if errors.As(err, &settings) || errors.As(err, &length) {
+			return usage.Error{Err: err}
+		}
+		return err
+	}
+	if a.JSON {
+		return a.Result(result)
+	}
+	if !a.Quiet {
+		fmt.Fprintf(a.Stderr, "%d steps in %s, loss %.4f, %.0f tokens/s; the model is in %s\n",
+			result.Steps, terminal.Seconds(result.Seconds), result.Loss, result.TokensPerS, result.Out)
+	}
+	return nil
+}
+
+// checkProfile checks before the run that the trace, which is written at a later step,
+// can be created.
+func checkProfile(file string) error {
+	if file == "" {
+		return nil
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return usage.Errorf("--profile %s is a folder; name a file", file)
+	}
+	if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+		return usage.Errorf("--profile %s: no folder %s; make it first", file, filepath.Dir(file))
+	}
+	return nil
+}
+
+// checkPool refuses a pool of samples that would not fit in memory.
+func checkPool(r train.Recipe) error {
+	const perToken, perSample = 5, 256 // an id and a flag; the rest, as measured
+	need, have := int64(r.PoolSize)*(int64(r.SeqLen)*perToken+perSample), engine.HostMemory()
+	if have > 0 && need > have {
+		return usage.Errorf("--pool-size %d at --seq-len %d may take %s, and this machine has %s; use a smaller --pool-size", r.PoolSize, r.SeqLen, engine.Bytes(need), engine.Bytes(have))
+	}
+	return nil
+}
+
+// WarnBadRow logs a row that is skipped.
+func WarnBadRow(v data.Verdict) {
+	slog.Warn(fmt.Sprintf("%s: row %d is skipped: %s", v.File, v.Row, v.Reason))
+}
