@@ -120,11 +120,11 @@ func (x *Call) ScratchIntact() (bool, error) {
 	if x.scratch == 0 {
 		return true, nil
 	}
-	behind := make([]byte, engine.Alignment)
-	if err := x.dev.Read(x.program.Arena()[0], x.scratch, behind); err != nil {
+	after := make([]byte, engine.Alignment)
+	if err := x.dev.Read(x.program.Arena()[0], x.scratch, after); err != nil {
 		return false, err
 	}
-	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
+	return bytes.Equal(after, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(after)/4)), nil
 }
 
 // Free releases the call's buffers and program.
