@@ -43,10 +43,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		}
 		t := c.Storage.Of(i, k.Bindings[i])
 		bytes := engine.BufferSize(t, len(w))
-		b := engine.NewBuffer(k.Bindings[i].Name, bytes+2*engine.Alignment)
-		if t.Half() {
-			b.Type = t
-		}
+		b := kernelcheck.NewBuffer(k.Bindings[i], t, bytes+2*engine.Alignment)
 		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, bytes+engine.Alignment)
 		x.lengths = append(x.lengths, len(w))
 		present = append(present, b)
@@ -58,13 +55,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		return nil, err
 	}
 	x.scratch = k.Scratch(c.Params)
-	program := engine.NewProgram(k.Name)
-	program.Dispatch(k.WithScratchPadding(engine.Alignment), c.Params, views...)
-	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
-	if err != nil {
-		return nil, err
-	}
-	x.program, err = dev.Compile(plan.Within(limit), nil)
+	x.program, err = kernelcheck.Compile(dev, k.WithScratchPadding(engine.Alignment), c.Params, views, limit)
 	return x, err
 }
 
