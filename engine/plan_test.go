@@ -35,9 +35,9 @@ func touches(d engine.Dispatch) []touch {
 	return all
 }
 
-// TestPlan checks plans of random programs the slow way, in one segment and in
-// several: buffers that are alive together do not overlap, conflicting dispatches
-// have a barrier between them, and no barrier stands without a conflict.
+// TestPlan checks plans of random programs the slow way, in one segment and in several:
+// buffers that are alive together do not overlap, conflicting dispatches have a barrier
+// between them, and there is no barrier without a conflict.
 func TestPlan(t *testing.T) {
 	for seed := range uint64(50) {
 		r := enginetest.Random(seed, 150)

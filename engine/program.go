@@ -73,8 +73,8 @@ type Dispatch struct {
 	CostScale float64 // part of the declared cost that is left by the data, e.g. an attention mask; 0 = all
 }
 
-// Cost is the work of the call under a step block, which says how many rows there are;
-// nil stands for the maximum.
+// Cost is the work of the call under a step block, which holds the number of rows; nil
+// stands for the maximum.
 func (d *Dispatch) Cost(step []uint32) shaders.Cost {
 	cost := d.Kernel.Cost(d.Params)
 	if step != nil {

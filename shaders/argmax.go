@@ -91,15 +91,15 @@ var ArgMax = Declare(Decl[ArgMaxParams]{
 		}
 		// A row for every position of the largest value; the gaps between rows hold
 		// larger ones.
-		peaks := func(cols, ld int, places ...int) Case {
-			x := Input{F: make([]float32, len(places)*ld)}
+		peaks := func(cols, ld int, positions ...int) Case {
+			x := Input{F: make([]float32, len(positions)*ld)}
 			for i := range x.F {
 				x.F[i] = float32(i*7919%1009) + 5000*float32(i%ld/cols)
 			}
-			for r, at := range places {
+			for r, at := range positions {
 				x.F[r*ld+at] = 2000
 			}
-			return call(N(len(places)), cols, ld, x).named("%d peaks in %d", len(places), cols)
+			return call(N(len(positions)), cols, ld, x).named("%d peaks in %d", len(positions), cols)
 		}
 		plain := func(rows Count, cols int) Case {
 			return call(rows, cols, cols, Input{N: int(rows.Max) * cols, Scale: 1})

@@ -66,8 +66,8 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 			}
 		})
 	},
-	// Five matmuls. as if every query saw every key: what is skipped, only the data tell.
-	// What a GPU's passes compute twice is not counted.
+	// Five matmuls without masking; what is skipped depends on the data. What a GPU's
+	// passes compute twice is not counted.
 	Cost: func(p AttentionParams) Cost {
 		q, k := attentionSizes(p)
 		return Cost{Flops: 10 * float64(q) * float64(p.Keys), Bytes: 16 * float64(q+k)}

@@ -25,9 +25,9 @@ func eachQuery(p AttentionParams, b []Array, f func(q attentionQuery)) {
 	for row := range int(p.Batch * p.Queries * p.Heads) {
 		t, head := row/heads, row%heads
 		q := attentionQuery{d: d, row: row, at: row * d}
-		maxScore, sees := math.Inf(-1), b[3].I[4*t:][:4]
+		maxScore, visible := math.Inf(-1), b[3].I[4*t:][:4]
 		for j := range int64(p.Keys) {
-			if (j >= sees[0] && j < sees[1]) || (j >= sees[2] && j < sees[3]) {
+			if (j >= visible[0] && j < visible[1]) || (j >= visible[2] && j < visible[3]) {
 				key := ((t/int(p.Queries)*int(p.Keys)+int(j))*int(p.KVHeads) + head/group) * d
 				score := float64(p.Scale) * dot(b[0].F[q.at:][:d], b[1].F[key:])
 				maxScore = max(maxScore, score)
@@ -63,8 +63,8 @@ func attentionSizes(p AttentionParams) (q, k int) {
 
 // attentionModes are the keys visible to query t of n, the last n of keys.
 var attentionModes = []struct {
-	name string
-	sees func(t, n, keys int) [4]int
+	name    string
+	visible func(t, n, keys int) [4]int
 }{
 	{"causal", func(t, n, keys int) [4]int { return [4]int{0, 0, 0, keys - n + t + 1} }},
 	{"packed", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 11 * 11, t + 1} }},
@@ -107,7 +107,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 				m = attentionModes[len(attentionModes)-1] // everything masked, which takes no time
 			}
 			for t := range queries {
-				for _, v := range m.sees(t, queries, keys) {
+				for _, v := range m.visible(t, queries, keys) {
 					in[3].I = append(in[3].I, int32(v))
 				}
 			}
@@ -132,7 +132,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 1, 1, 1, 1, 1, 32, 1, 0)
 	call(0, 3, 1, 77, 6, 2, 32, 1, 0)
 	call(0, 1, 5, 200, 2, 1, 48, 1, 0)
-	call(0, 4, 2, 600, 10, 2, 32, 1, 0) // generated tokens behind a long context
+	call(0, 4, 2, 600, 10, 2, 32, 1, 0) // decoding after a long context
 	call(0, 1, 2, 2100, 2, 1, 8, 1, 0)
 	call(3, 2, 4, 150, 2, 1, 12, 1, 0)
 	call(6, 2, 3, 40, 2, 1, 96, 1, 0)
@@ -203,7 +203,7 @@ func gradientRoundingTolerance(c Case) (tolerance float64) {
 	return max(slices.Max(dq), slices.Max(dk), slices.Max(dv))
 }
 
-// values is n normally distributed values; the stream tells inputs apart. They are
+// values is n normally distributed values; the stream distinguishes inputs. They are
 // rounded to what the 16-bit types hold too, so that what goes with them, as the
 // logarithms of sums, is the same in every storage.
 func values(n int, stream uint64, scale float64) Input {

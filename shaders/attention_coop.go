@@ -1,11 +1,11 @@
 package shaders
 
-// attentionCoop are the forward variants for devices with cooperative matrices, with
-// q, k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Each subgroup
-// has 32 queries, one for an invocation of a subgroup of 32. Estimates for an H100
-// (see matmulCoop), none of them measured. FLOP per shared byte are those of a tile of
-// 32 keys against all that a subgroup reads and writes of shared memory for it, its part
-// of the filling included; 32 would be the peak's.
+// attentionCoop are the forward variants for devices with cooperative matrices, with q,
+// k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Each subgroup has 32
+// queries, one for an invocation of a subgroup of 32. Estimates for an H100 (see
+// matmulCoop), none of them measured. FLOP per shared byte are those of a tile of 32 keys
+// relative to all shared memory traffic of a subgroup for it, including its share of the
+// loads; 32 would reach the peak.
 //
 //	                   shared    sums per    workgroups   FLOP per     bound, of
 //	                   memory    invocation  a processor  shared byte  the peak
@@ -49,8 +49,8 @@ func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	return []DeclVariant[AttentionParams]{variant("coopmat1.d64", 64), variant("coopmat1.d128", 128)}
 }
 
-// attentionCoopVariant is a variant for heads of up to so many columns. Where there
-// are fewer queries than a tile has, or it is not the best one, measuring chooses it.
+// attentionCoopVariant is a variant for heads of up to this number of columns. With fewer
+// queries than a tile, or if it is not the best one, only tuning chooses it.
 func attentionCoopVariant(name, source string, columns uint32, coop *Cooperative, best bool, consts map[string]uint32, passes []DeclPass[AttentionParams]) DeclVariant[AttentionParams] {
 	return DeclVariant[AttentionParams]{
 		Name: name, Source: source, Include: []string{"attention_coop"}, Cooperative: coop, Consts: consts, Passes: passes,

@@ -78,10 +78,10 @@ func (n *narrowAttention) result(at []float32) narrowResult {
 // unit computes the result of one query's group of heads for a unit of keys.
 func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) {
 	query, head := row/n.kv, row%n.kv
-	sees, width := n.visibleKeys(query), 0
-	for i, v := range sees {
-		sees[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
-		width += max(0, sees[i].hi-sees[i].lo)
+	visible, width := n.visibleKeys(query), 0
+	for i, v := range visible {
+		visible[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
+		width += max(0, visible[i].hi-visible[i].lo)
 	}
 	clear(to.sum)
 	if width == 0 {
@@ -93,7 +93,7 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 	q, scores, values := buffer[:n.group*n.d], buffer[n.group*n.d:][:n.group*width], buffer[n.group*(n.d+width):]
 	simd.Unpack(n.format, q, n.queries[row*len(q):][:len(q)])
 	col := 0
-	for _, r := range sees {
+	for _, r := range visible {
 		if r.empty() {
 			continue
 		}
@@ -109,7 +109,7 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 		to.sum[i] = float32(simd.ExpSum(row, row, to.max[i]))
 	}
 	g := Gemm{M: n.group, N: n.d, Alpha: 1, A: scores, LDA: width, B: values, LDB: n.d, C: to.out, LDC: n.d}
-	for _, r := range sees {
+	for _, r := range visible {
 		for lo := r.lo; lo < r.hi; lo += narrowValues {
 			g.K = min(narrowValues, r.hi-lo)
 			for i := range g.K {

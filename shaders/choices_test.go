@@ -54,7 +54,7 @@ func product(m, n, k int) MatMulParams {
 	return MatMulParams{M: N(m), N: uint32(n), K: N(k), LDA: uint32(k), LDB: uint32(n), LDC: uint32(n), Batch: 1, Alpha: 1}
 }
 
-// TestChooseFor: tuning comes first, the class second, and limits bind both.
+// TestChooseFor: tuning comes first, the class second, both within the limits.
 func TestChooseFor(t *testing.T) {
 	large := product(1024, 1024, 1024)
 	transposed := product(1, 576, 577)
@@ -81,8 +81,8 @@ func TestChooseFor(t *testing.T) {
 		{"tuned, but K is no multiple of 4", transposed, DeviceCaps{Class: Discrete, Tuned: tuned}, "rows", false},
 		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tall", false},
 		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
-		{"room for the smaller tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
-		{"room for the larger tile alone", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
+		{"memory for the smaller tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
+		{"memory for the larger tile alone", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
 	} {
 		v, isTuned := MatMul.ChooseFor(c.params, Storage{}, c.target)
 		if v == nil || v.Name != c.want || isTuned != c.tuned {
@@ -94,7 +94,7 @@ func TestChooseFor(t *testing.T) {
 	}
 }
 
-// TestTokenVariants: what generates a token on a device in software and on a GPU.
+// TestTokenVariants: the variants of a decoding step on a software device and on a GPU.
 func TestTokenVariants(t *testing.T) {
 	linear := func(k uint32) RMSNormLinearParams { return RMSNormLinearParams{Rows: 1, N: 960, K: k, LD: 960} }
 	logits := func(cols uint32) ArgMaxParams { return ArgMaxParams{Rows: N(1), Cols: cols, LD: cols} }
@@ -119,8 +119,8 @@ func TestTokenVariants(t *testing.T) {
 	}
 }
 
-// TestLongAttention: a variant that llvmpipe would not let end is not chosen, and
-// where none would end, there is none.
+// TestLongAttention: a variant beyond llvmpipeLoopLimit is not chosen; where all are
+// beyond it, there is none.
 func TestLongAttention(t *testing.T) {
 	call := func(queries, keys, heads, kv, d int) AttentionParams {
 		return AttentionParams{Batch: 1, Queries: uint32(queries), Keys: uint32(keys), Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d)}
@@ -150,7 +150,7 @@ func TestLongAttention(t *testing.T) {
 	}
 }
 
-// TestSourceHash: every kernel's differs, or a change would not be noticed.
+// TestSourceHash: every kernel has a different hash.
 func TestSourceHash(t *testing.T) {
 	seen := map[string]string{}
 	for _, k := range All() {
@@ -162,9 +162,8 @@ func TestSourceHash(t *testing.T) {
 	}
 }
 
-// TestCooperative: a variant with cooperative matrices runs where a device has all
-// that it needs, takes the largest matrix that fits, and is left out where one thing
-// is missing.
+// TestCooperative: a variant with cooperative matrices runs on a device that meets all of
+// its requirements, with the largest matrix that fits, and on no other.
 func TestCooperative(t *testing.T) {
 	bf16 := MatMul.Halves(BF16, "a", "b", "c")
 	large := product(4096, 4096, 4096)
@@ -227,7 +226,7 @@ func TestCooperative(t *testing.T) {
 }
 
 // TestCooperativeAttention: heads are padded to the columns of a variant; a few queries,
-// odd heads and small memory are for others.
+// odd heads and small memory select other variants.
 func TestCooperativeAttention(t *testing.T) {
 	s := Attention.Halves(BF16, "q", "k", "v", "y")
 	all := Attention.variant(t, "coopmat1.d128.bf16-q-k-v-y").Cooperative.Caps(BF16)
@@ -260,8 +259,8 @@ func TestCooperativeAttention(t *testing.T) {
 	}
 }
 
-// TestCooperativeMemory holds the workgroup memory that is read from the modules to
-// what the tiles take: two halves of lines of quads and one quad more.
+// TestCooperativeMemory compares the workgroup memory that is read from the modules with
+// the size of the tiles: two halves of lines of quads with one quad of padding.
 func TestCooperativeMemory(t *testing.T) {
 	for name, quads := range map[string]int64{
 		"coopmat1.128x128":     2 * (128*5 + 128*5),

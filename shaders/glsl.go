@@ -67,7 +67,7 @@ uint count_at(uint limit, uint slot, uint base) {
 uint group_index() { return gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x; }
 `
 
-// writeGLSLParams is writeParams for GLSL: scalars lie in a block as they do in WGSL's.
+// writeGLSLParams is writeParams for GLSL: the layout of the block is the same.
 func writeGLSLParams(w *strings.Builder, t reflect.Type) {
 	var members, counts strings.Builder
 	for i := range t.NumField() {

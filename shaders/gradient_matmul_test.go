@@ -2,8 +2,8 @@ package shaders
 
 import "fmt"
 
-// matmulPairs are the linear layer and the product of two matrices, or of a batch, however
-// they are stored.
+// matmulPairs are the linear layer and the matmul of two matrices, or of a batch, with
+// all transposes.
 func matmulPairs() []gradientPair {
 	pairs := []gradientPair{linearPair()}
 	for _, batch := range []uint32{1, 2} {

@@ -2,7 +2,7 @@ package shaders
 
 import "slices"
 
-// withoutGradient are the kernels that no gradient goes through, with the reason.
+// withoutGradient are the kernels without a gradient, with the reason.
 var withoutGradient = map[string]string{
 	"adamw":           "the update, behind the gradients",
 	"append_rows":     "fills the cache of generation",
@@ -93,7 +93,7 @@ func normPairs() []gradientPair {
 	}
 	mask := make([]int64, rows*cols)
 	for i := range mask {
-		mask[i] = int64(i%3) % 2 * int64(i/cols%3) // a row without any column too
+		mask[i] = int64(i%3) % 2 * int64(i/cols%3) // one row is all masked
 	}
 	soft := func(name string, mask []int64) gradientPair {
 		return gradientPair{
@@ -156,8 +156,8 @@ func rowPairs() []gradientPair {
 	}
 }
 
-// embedPair looks up seven tokens, two of them a picture's, in the table's rows from
-// first on.
+// embedPair looks up seven tokens, two of them an image's, in the table's rows from first
+// on.
 func embedPair(name string, first, rows uint32) gradientPair {
 	const tokens, cols, slots = 7, 3, 2
 	size := map[string]int{"table": int(rows) * cols, "features": slots * cols}
@@ -210,7 +210,7 @@ func crossEntropyPair() gradientPair {
 
 func attentionPairs() []gradientPair {
 	const batch, queries, keys, heads, kv, d = 2, 4, 5, 4, 2, 3
-	seen := []int64{ // of every query: a prefix and its own keys
+	intervals := []int64{ // of every query: its prefix and own intervals
 		0, 0, 0, 2, 0, 0, 2, 4, 0, 2, 3, 5, 0, 3, 2, 4, // causal, packed, a branch, two that overlap
 		0, 0, 0, 5, 0, 0, 0, 0, 1, 2, 4, 5, 0, 0, 4, 5, // all, none, a gap, one key
 	}
@@ -219,22 +219,21 @@ func attentionPairs() []gradientPair {
 	}
 	q, k := batch*queries*heads*d, batch*keys*kv*d
 	return []gradientPair{{
-		name: "attention", floats: map[string]int{"q": q, "k": k, "v": k}, ints: map[string][]int64{"intervals": seen},
+		name: "attention", floats: map[string]int{"q": q, "k": k, "v": k}, ints: map[string][]int64{"intervals": intervals},
 		outputs: map[string]int{"y": q, "lse": q / d}, kept: []string{"lse"}, wanted: []string{"q", "k", "v"},
 		forward:  func(c *calls) { c.call(Attention, p(0)) },
 		backward: func(c *calls, add uint32) { c.call(AttentionBackward, p(add)) },
 	}}
 }
 
-// ropePairs turn by any table: that it is one of cosines and sines does not matter to
-// the gradients.
+// ropePairs rotate by any table: the gradients do not require cosines and sines.
 func ropePairs() []gradientPair {
-	const tokens, heads, kv, d, places = 3, 2, 1, 4, 5
+	const tokens, heads, kv, d, angles = 3, 2, 1, 4, 5
 	positions := map[string][]int64{"positions": {4, 0, 3}}
 	const all = tokens * (heads + 2*kv) * d
 	return []gradientPair{
 		{
-			name: "rope", floats: map[string]int{"x": tokens * heads * d, "table": places * d}, ints: positions,
+			name: "rope", floats: map[string]int{"x": tokens * heads * d, "table": angles * d}, ints: positions,
 			outputs: map[string]int{"y": tokens * heads * d}, wanted: []string{"x"},
 			forward: func(c *calls) { c.call(RoPE, RoPEParams{N(tokens), heads, d, 0, 0}) },
 			backward: func(c *calls, add uint32) {
@@ -242,7 +241,7 @@ func ropePairs() []gradientPair {
 			},
 		},
 		{
-			name: "rope_split", floats: map[string]int{"x": all, "table": places * d}, ints: positions,
+			name: "rope_split", floats: map[string]int{"x": all, "table": angles * d}, ints: positions,
 			outputs: map[string]int{"q": tokens * heads * d, "k": tokens * kv * d, "v": tokens * kv * d}, wanted: []string{"x"},
 			forward: func(c *calls) {
 				c.call(RoPESplit, RoPESplitParams{Tokens: N(tokens), Heads: heads, KVHeads: kv, HeadDim: d})
@@ -257,9 +256,9 @@ func ropePairs() []gradientPair {
 }
 
 func ropeNormPair(name string, withW uint32, positions map[string][]int64, wanted ...string) gradientPair {
-	const tokens, heads, kv, d, places = 3, 2, 1, 4, 5
+	const tokens, heads, kv, d, angles = 3, 2, 1, 4, 5
 	return gradientPair{
-		name: name, floats: map[string]int{"x": tokens * (heads + kv) * d, "wq": d, "wk": d, "table": places * d}, ints: positions,
+		name: name, floats: map[string]int{"x": tokens * (heads + kv) * d, "wq": d, "wk": d, "table": angles * d}, ints: positions,
 		outputs: map[string]int{"q": tokens * heads * d, "k": tokens * kv * d, "rstd": tokens * (heads + kv)},
 		kept:    []string{"rstd"}, wanted: wanted,
 		forward: func(c *calls) {

@@ -31,7 +31,7 @@ func scaleBeyond(g, base []float64, by float64) {
 	}
 }
 
-// moveBeyond moves what was added to base by so many places.
+// moveBeyond shifts what was added to base by this number of elements.
 func moveBeyond(g, base []float64, by int) {
 	added := make([]float64, len(g))
 	for i := range g {

@@ -20,16 +20,16 @@ const gradientStep = 1e-5
 const gradientTolerance = 1e-8
 
 // gradientPair is a forward pass of one or more kernels and the backward pass that is
-// held to the forward pass's central differences, both by the float64 references.
+// compared with the forward pass's central differences, both by the float64 references.
 type gradientPair struct {
 	name    string
 	floats  map[string]int     // sizes of the forward pass's inputs, normally distributed
 	ints    map[string][]int64 // its integers
 	outputs map[string]int     // sizes of what it writes
 	wanted  []string           // the inputs whose gradients, "d" and the name, are checked
-	// incoming are the gradients that come in, for outputs whose gradient is a constant
-	// of the kernel. An output without one gets a normally distributed gradient; one that
-	// is named in kept gets none: it is for the backward pass alone.
+	// incoming are the incoming gradients of outputs whose gradient is a constant of the
+	// kernel. An output without one gets a normally distributed gradient; one that is
+	// named in kept gets none: it is for the backward pass alone.
 	incoming map[string]float64
 	kept     []string
 	forward  func(c *calls)
@@ -44,7 +44,7 @@ type calls struct {
 }
 
 // call runs a kernel's reference over the tensors that are named as its bindings; renamed
-// are pairs of a binding and the tensor in its place, "" for one that is left out.
+// are pairs of a binding and the tensor that replaces it, "" for an absent one.
 func (c *calls) call(k *Kernel, params any, renamed ...string) {
 	bindings := k.Bindings
 	if k.HasScratch() {
@@ -204,7 +204,7 @@ func compareGradient(got, want []float64) (worst float64, err error) {
 	return worst, err
 }
 
-// TestGradients holds every backward pass to the central differences of its forward
+// TestGradients compares every backward pass with the central differences of its forward
 // pass, in float64 by the references of both, element by element.
 func TestGradients(t *testing.T) {
 	for _, p := range gradientPairs() {
@@ -220,7 +220,7 @@ func TestGradients(t *testing.T) {
 	}
 }
 
-// TestEveryKernelIsGradientChecked: a kernel is part of a pair, or stands in
+// TestEveryKernelIsGradientChecked: a kernel is part of a pair, or listed in
 // withoutGradient with the reason; one that computes gradients is in a backward pass.
 func TestEveryKernelIsGradientChecked(t *testing.T) {
 	forward, backward := map[*Kernel]bool{}, map[*Kernel]bool{}

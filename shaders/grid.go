@@ -48,8 +48,8 @@ func grid1(n, wg int) [3]uint32 {
 	return [3]uint32{65535, uint32((groups + 65534) / 65535), 1}
 }
 
-// gridRows is a grid of workgroups of 64 along the columns of every row; place() in the
-// shader is the inverse.
+// gridRows is a grid of workgroups of 64 along the columns of every row; position() in
+// the shader is the inverse.
 func gridRows(rows, cols int) [3]uint32 { return grid1(rows*((cols+63)/64), 1) }
 
 // gridGroups is a workgroup for each of n rows.

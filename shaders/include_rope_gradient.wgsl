@@ -1,4 +1,4 @@
-// Pair i of the gradient of a head of queries or, behind them, of keys.
+// Pair i of the gradient of a head: queries' heads first, then keys'.
 fn load_dqk(t: u32, head: u32, i: u32) -> Pair {
   let half = p.head_dim / 2u;
   if (head < p.heads) {

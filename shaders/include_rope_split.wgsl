@@ -1,4 +1,4 @@
-// Where pair i of the fused projections lies: token t, a head of queries, keys or
+// Position of pair i of the fused projections: token t, a head of queries, keys or
 // values, and columns j and j + HeadDim/2 of the head; at is the offset of the first.
 struct FusedPair { t: u32, head: u32, j: u32, at: u32 }
 

@@ -289,8 +289,8 @@ func (k *Kernel) Inputs(params any, step []uint32, n []int) []Input {
 	return inputs
 }
 
-// AtStep is the parameters with every Count replaced by the number of rows that it
-// stands for under the given step block.
+// AtStep is the parameters with every Count replaced by its number of rows under the
+// given step block.
 func (k *Kernel) AtStep(params any, step []uint32) any { return atStep(params, step) }
 
 // Cases returns the conformance cases.

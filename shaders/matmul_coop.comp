@@ -17,9 +17,9 @@ layout(constant_id = 6) const uint PASS = 0u;
 
 const uint QUADS_A = BM * BK / 8u;
 const uint QUADS_B = BN * BK / 8u;
-const uint ROOM_A = max(BM * (BK / 8u + 1u), BK * (BM / 8u + 1u));
-const uint ROOM_B = max(BN * (BK / 8u + 1u), BK * (BN / 8u + 1u));
-const uint ROOM = ROOM_A + ROOM_B;
+const uint TILE_A = max(BM * (BK / 8u + 1u), BK * (BM / 8u + 1u));
+const uint TILE_B = max(BN * (BK / 8u + 1u), BK * (BN / 8u + 1u));
+const uint TILE_QUADS = TILE_A + TILE_B;
 const uint SPAN_A = (TRANS_A == 0u ? BK : BM) / 8u; // quads of a line
 const uint SPAN_B = (TRANS_B == 0u ? BN : BK) / 8u;
 const uint PITCH_A = SPAN_A + 1u;
@@ -32,7 +32,7 @@ const uint DOWN = WM / TM; // matrices of a subgroup
 const uint ACROSS = WN / TN;
 const uint RESULT_PITCH = WN / 4u + 1u;
 
-shared uvec4 tiles[2u * ROOM];
+shared uvec4 tiles[2u * TILE_QUADS];
 
 // How many of 8 values, starting at at, are before the end.
 uint left(uint at, uint end) { return at < end ? min(end - at, 8u) : 0u; }
@@ -93,7 +93,7 @@ void share(uint base) {
   }
   [[unroll]] for (uint e = 0u; e < EACH_B; ++e) {
     uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
-    if (quad < QUADS_B) { tiles[base + ROOM_A + quad / SPAN_B * PITCH_B + quad % SPAN_B] = next_b[e]; }
+    if (quad < QUADS_B) { tiles[base + TILE_A + quad / SPAN_B * PITCH_B + quad % SPAN_B] = next_b[e]; }
   }
 }
 
@@ -131,13 +131,13 @@ void main() {
       [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
         uint at = warp_col + s * TN;
         coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> right_matrix;
-        coopMatLoad(right_matrix, tiles, base + ROOM_A + (TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u), PITCH_B, LAYOUT_B);
+        coopMatLoad(right_matrix, tiles, base + TILE_A + (TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u), PITCH_B, LAYOUT_B);
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
           sums[r * ACROSS + s] = coopMatMulAdd(left_matrix[r], right_matrix, sums[r * ACROSS + s]);
         }
       }
     }
-    base = ROOM - base;
+    base = TILE_QUADS - base;
   }
 
 #if IS_SPLIT == 1

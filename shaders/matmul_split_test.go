@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestSplit: deep products with few tiles are cut, others are not, and the scratch
-// stays small.
+// TestSplit: deep matmuls with few tiles are split, others are not, and the scratch stays
+// small.
 func TestSplit(t *testing.T) {
 	row := product(4, 2048, 6144)
 	row.TransB = 1
@@ -39,9 +39,9 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestTrainingShapes: what a GPU with cooperative matrices of subgroups multiplies the
-// layers of 8 rows of 2048 tokens by, with projections of one input stacked, and which
-// percentage of its processors' tiles that fills, over all waves of workgroups.
+// TestTrainingShapes: the variants that a GPU with cooperative matrices of subgroups
+// chooses for the layers of 8 rows of 2048 tokens, with fused projections, and the
+// percentage of its processors' tiles that are filled, over all waves of workgroups.
 func TestTrainingShapes(t *testing.T) {
 	const tokens = 8 * 2048
 	type choice struct {
@@ -53,7 +53,7 @@ func TestTrainingShapes(t *testing.T) {
 		name        string
 		in, out     int
 		forward, dx choice
-		whole, grad choice // the weight's gradient, its depth never cut, and as Split says
+		whole, grad choice // the weight's gradient, without split-K, and as Split chooses
 	}{
 		{"135M qkv", 576, 960, choice{"128x128", 0, 90}, choice{"128x64", 0, 96}, choice{"128x64", 0, 17}, choice{"128x128.split", 6, 76}},
 		{"135M o", 576, 576, choice{"128x64", 0, 96}, choice{"128x64", 0, 96}, choice{"64x64", 0, 12}, choice{"128x128.split", 10, 76}},
@@ -81,7 +81,7 @@ func TestTrainingShapes(t *testing.T) {
 			p := x.p
 			v := largeGPU(t, p)
 			name := strings.TrimSuffix(strings.TrimPrefix(v.Name, "coopmat1."), ".bf16-a-b")
-			p.Batch = max(p.Parts, 1) // so many times as many workgroups
+			p.Batch = max(p.Parts, 1) // that many times the workgroups
 			tile := map[string]coopTile{"128x128": squareTile, "128x64": narrowTile, "64x64": smallTile}[strings.TrimSuffix(name, ".split")]
 			got := choice{name, p.Parts, int(100 * tile.filled(p))}
 			if got != x.want {
@@ -91,7 +91,7 @@ func TestTrainingShapes(t *testing.T) {
 	}
 }
 
-// largeGPU is the variant that a GPU without tuned choices takes for factors in bf16.
+// largeGPU is the variant that a GPU without tuned choices runs for operands in bf16.
 func largeGPU(t *testing.T, p MatMulParams) *Variant {
 	t.Helper()
 	s := MatMul.Halves(BF16, "a", "b")

@@ -68,10 +68,10 @@ func patchLines(h Host, p PatchifyParams, f func(pixel, feature, n int)) {
 	patches := height / side * across
 	h.Parallel(p.Rows.At(h.Step()), rowGrain(channels*side*side), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			picture, at := r/patches, r%patches
+			image, at := r/patches, r%patches
 			for i := range channels * side {
 				c, row := i/side, i%side
-				f(((picture*channels+c)*height+at/across*side+row)*width+at%across*side, (r*channels*side+i)*side, side)
+				f(((image*channels+c)*height+at/across*side+row)*width+at%across*side, (r*channels*side+i)*side, side)
 			}
 		}
 	})
@@ -82,11 +82,11 @@ func eachPixel(p PatchifyParams, f func(pixel, feature int)) {
 	height, width, side, channels := int(p.Height), int(p.Width), int(p.Side), int(p.Channels)
 	feature := 0
 	for patch := range int(p.Rows.Max) {
-		picture, down, across := patch/(height/side*(width/side)), patch/(width/side)%(height/side), patch%(width/side)
+		image, down, across := patch/(height/side*(width/side)), patch/(width/side)%(height/side), patch%(width/side)
 		for c := range channels {
 			for y := down * side; y < (down+1)*side; y++ {
 				for x := across * side; x < (across+1)*side; x++ {
-					f(((picture*channels+c)*height+y)*width+x, feature)
+					f(((image*channels+c)*height+y)*width+x, feature)
 					feature++
 				}
 			}

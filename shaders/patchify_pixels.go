@@ -28,10 +28,10 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 		grid, features := size/side, channels*side*side
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(features), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				picture, at := r/(grid*grid), r%(grid*grid)
+				image, at := r/(grid*grid), r%(grid*grid)
 				y := y[r*features:][:features]
 				for row := range side {
-					line := ((picture*size+at/grid*side+row)*size + at%grid*side) * channels
+					line := ((image*size+at/grid*side+row)*size + at%grid*side) * channels
 					for c := range channels {
 						out := y[(c*side+row)*side:][:side]
 						for i := range out {
@@ -47,8 +47,8 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 		grid := size / side
 		for i := range int(p.Rows.Max) * channels * side * side {
 			patch, c, row, col := i/(channels*side*side), i/(side*side)%channels, i/side%side, i%side
-			picture, down, across := patch/(grid*grid), patch/grid%grid, patch%grid
-			at := ((picture*size+down*side+row)*size+across*side+col)*channels + c
+			image, down, across := patch/(grid*grid), patch/grid%grid, patch%grid
+			at := ((image*size+down*side+row)*size+across*side+col)*channels + c
 			b[2].F[i] = b[1].F[b[0].I[at/4]>>(at%4*8)&0xff]
 		}
 	},
@@ -58,8 +58,8 @@ var PatchifyPixels = Declare(Decl[PatchifyPixelsParams]{
 	Cases: func() []Case {
 		call := func(patches Count, size, side, channels int) Case {
 			grid := size / side
-			pictures := (int(patches.Max) + grid*grid - 1) / (grid * grid)
-			words := integers((pictures*size*size*channels+3)/4, 0, 1<<31-1)
+			images := (int(patches.Max) + grid*grid - 1) / (grid * grid)
+			words := integers((images*size*size*channels+3)/4, 0, 1<<31-1)
 			pixels := Input{U: make([]uint32, len(words.I))}
 			for i, w := range words.I {
 				pixels.U[i] = uint32(w) * 3 // all byte values

@@ -12,9 +12,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let patches = select(p.grid_h, p.grid_w, down);
   var sum = zero_accumulator();
   if (g < select(p.grid_w, p.grid_h, down)) {
-    for (var picture = 0u; picture < rows(); picture = picture + p.grid_h * p.grid_w) {
+    for (var image = 0u; image < rows(); image = image + p.grid_h * p.grid_w) {
       for (var i = 0u; i < patches; i = i + 1u) {
-        let row = picture + first + i * stride;
+        let row = image + first + i * stride;
         if (row < rows()) { sum = accumulate(sum, loadv_dy(row * p.cols + at.col)); }
       }
     }

@@ -157,7 +157,7 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 //
 //   - load and store take element i.
 //   - load4 and store4 take four elements from i on, of which the first n, at least
-//     one, are there; the others read 0. Seen as vec4, i is a multiple of 4 and all
+//     one, are there; the others are 0. As vec4, i is a multiple of 4 and all
 //     are there.
 //   - loadv and storev take one element where all bindings are of 32 bits, and two
 //     from an even i on where one is of 16.
@@ -226,8 +226,8 @@ func PackParams(params any) []uint32 {
 	return words
 }
 
-// atStep returns the parameters with every Count replaced by the number of rows
-// that it stands for under the given step block.
+// atStep returns the parameters with every Count replaced by its number of rows under the
+// given step block.
 func atStep(params any, step []uint32) any {
 	v := reflect.New(reflect.TypeOf(params)).Elem()
 	v.Set(reflect.ValueOf(params))

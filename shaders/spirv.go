@@ -98,7 +98,7 @@ func stale(manifest map[string]Module, sources map[string]string, modules map[st
 		case entry.Source != Hash([]byte(text)):
 			reasons[id] = "has changed since its SPIR-V was made"
 		case entry.Module != Hash(module):
-			reasons[id] = "has another SPIR-V than the manifest says"
+			reasons[id] = "has another SPIR-V than the manifest"
 		}
 	}
 	for id := range manifest {

@@ -18,7 +18,7 @@ func TestStale(t *testing.T) {
 	modules := map[string][]byte{"fresh": []byte("A"), "edited": []byte("B"), "replaced": []byte("C2"), "left over": []byte("G"), "new": []byte("F")}
 	want := map[string]string{
 		"edited":    "has changed since its SPIR-V was made",
-		"replaced":  "has another SPIR-V than the manifest says",
+		"replaced":  "has another SPIR-V than the manifest",
 		"unlisted":  "has no SPIR-V",
 		"new":       "has no SPIR-V",
 		"removed":   "is no longer declared",

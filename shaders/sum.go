@@ -21,12 +21,12 @@ var Sum = Declare(Decl[SumParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: sumVariants(0),
-	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
+	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumChunkSize)) },
 	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
 		func(p *SumParams, first uint32) { accumulateAfterFirst(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
+		put(y, 0, float32(sumChunks(h, x[:p.N.At(h.Step())], total)), p.Accumulate != 0)
 	},
 	Reference: func(p SumParams, b []Array) {
 		var sum float64
@@ -49,12 +49,12 @@ var SumSquares = Declare(Decl[SumParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: sumVariants(1),
-	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumPiece)) },
+	Scratch:  func(p SumParams) int64 { return 4 * int64(chunksOf(p.N.Max, sumChunkSize)) },
 	Axes: alongCount(func(p *SumParams) *Count { return &p.N }, func(SumParams) map[string]int64 { return perElement("x") },
 		func(p *SumParams, first uint32) { accumulateAfterFirst(&p.Accumulate, first) }),
 	CPU: func(h Host, p SumParams, b Buffers) {
 		x, y := b.F32(0), b.F32(1)
-		put(y, 0, float32(sumPieces(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
+		put(y, 0, float32(sumChunks(h, x[:p.N.At(h.Step())], simd.SumSquares)), p.Accumulate != 0)
 	},
 	Reference: func(p SumParams, b []Array) {
 		var sum float64
@@ -67,15 +67,15 @@ var SumSquares = Declare(Decl[SumParams]{
 	Cases: sumCases,
 })
 
-// sumPiece is the number of elements of a partial sum.
-const sumPiece = 1 << 14
+// sumChunkSize is the number of elements of a partial sum.
+const sumChunkSize = 1 << 14
 
-// sumPieces adds up f over chunks of x.
-func sumPieces(h Host, x []float32, f func(piece []float32) float64) float64 {
-	sums := make([]float64, (len(x)+sumPiece-1)/sumPiece)
+// sumChunks adds up f over chunks of x.
+func sumChunks(h Host, x []float32, f func(chunk []float32) float64) float64 {
+	sums := make([]float64, (len(x)+sumChunkSize-1)/sumChunkSize)
 	h.Parallel(len(sums), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			sums[i] = f(x[i*sumPiece : min((i+1)*sumPiece, len(x))])
+			sums[i] = f(x[i*sumChunkSize : min((i+1)*sumChunkSize, len(x))])
 		}
 	})
 	return total(sums)
@@ -90,8 +90,8 @@ func total[F float32 | float64](x []F) (sum float64) {
 
 // sumVariants are rowReduction's with the constant that distinguishes the kernels.
 func sumVariants(squares uint32) []DeclVariant[SumParams] {
-	variants := rowReduction(func(p SumParams) uint32 { return sumPiece },
-		DeclPass[SumParams]{Entry: "chunks", Grid: func(p SumParams) [3]uint32 { return gridGroups(chunksOf(p.N.Max, sumPiece)) }},
+	variants := rowReduction(func(p SumParams) uint32 { return sumChunkSize },
+		DeclPass[SumParams]{Entry: "chunks", Grid: func(p SumParams) [3]uint32 { return gridGroups(chunksOf(p.N.Max, sumChunkSize)) }},
 		DeclPass[SumParams]{Grid: func(SumParams) [3]uint32 { return [3]uint32{1, 1, 1} }},
 	)
 	for i := range variants {

@@ -28,8 +28,8 @@ func TestUnroll(t *testing.T) {
 	}
 }
 
-// TestUnrollLeavesNone looks for loops over a kernel's constants that are left
-// as they were: their arrays would lie in memory.
+// TestUnrollLeavesNone looks for loops over a kernel's constants that are not unrolled:
+// their arrays would be in memory instead of registers.
 func TestUnrollLeavesNone(t *testing.T) {
 	for _, k := range All() {
 		for i := range k.Variants {

@@ -43,10 +43,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		}
 		t := c.Storage.Of(i, k.Bindings[i])
 		bytes := engine.BufferSize(t, len(w))
-		b := engine.NewBuffer(k.Bindings[i].Name, bytes+2*engine.Alignment)
-		if t.Half() {
-			b.Type = t
-		}
+		b := kernelcheck.NewBuffer(k.Bindings[i], t, bytes+2*engine.Alignment)
 		x.buffers[i], views[i] = b, b.View().Slice(engine.Alignment, bytes+engine.Alignment)
 		x.lengths = append(x.lengths, len(w))
 		present = append(present, b)
@@ -58,13 +55,7 @@ func NewCall(dev engine.Device, k *shaders.Kernel, c shaders.Case, contents [][]
 		return nil, err
 	}
 	x.scratch = k.Scratch(c.Params)
-	program := engine.NewProgram(k.Name)
-	program.Dispatch(k.WithScratchPadding(engine.Alignment), c.Params, views...)
-	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
-	if err != nil {
-		return nil, err
-	}
-	x.program, err = dev.Compile(plan.Within(limit), nil)
+	x.program, err = kernelcheck.Compile(dev, k.WithScratchPadding(engine.Alignment), c.Params, views, limit)
 	return x, err
 }
 
@@ -120,11 +111,11 @@ func (x *Call) ScratchIntact() (bool, error) {
 	if x.scratch == 0 {
 		return true, nil
 	}
-	behind := make([]byte, engine.Alignment)
-	if err := x.dev.Read(x.program.Arena()[0], x.scratch, behind); err != nil {
+	after := make([]byte, engine.Alignment)
+	if err := x.dev.Read(x.program.Arena()[0], x.scratch, after); err != nil {
 		return false, err
 	}
-	return bytes.Equal(behind, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(behind)/4)), nil
+	return bytes.Equal(after, bytes.Repeat([]byte{0xad, 0xeb, 0xd1, 0xff}, len(after)/4)), nil
 }
 
 // Free releases the call's buffers and program.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"patchwork/engine"
 	"patchwork/engine/kernelcheck"
@@ -17,6 +18,7 @@ import (
 // Prepared is a case with its contents and expected results.
 type Prepared struct {
 	shaders.Case
+	Relative bool // Atol is relative to the largest expected value of a binding
 	contents [][]uint32
 	want     []shaders.Array
 }
@@ -24,7 +26,7 @@ type Prepared struct {
 // Prepare fills a case's bindings and runs the reference.
 func Prepare(k *shaders.Kernel, c shaders.Case) Prepared {
 	contents := kernelcheck.Fill(k, c)
-	return Prepared{c, contents, kernelcheck.Reference(k, c, contents)}
+	return Prepared{Case: c, contents: contents, want: kernelcheck.Reference(k, c, contents)}
 }
 
 // Check runs one call and compares it with its reference. worst is the largest error of
@@ -59,7 +61,11 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 		if !intact {
 			wrong = append(wrong, fmt.Errorf("binding %s: wrote outside its bounds", name))
 		}
-		e, err := kernelcheck.Compare(k, i, tolerated, got, c.contents[i], c.want[i])
+		tolerance := tolerated
+		if c.Relative {
+			tolerance.Atol *= largest(c.want[i].F)
+		}
+		e, err := kernelcheck.Compare(k, i, tolerance, got, c.contents[i], c.want[i])
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("binding %s: %w", name, err))
 		}
@@ -83,3 +89,13 @@ func (e *MismatchError) Error() string { return e.err.Error() }
 
 // Large reports whether a case has a million elements or more in one binding.
 func Large(c shaders.Case) bool { return c.Elements() >= 1<<20 }
+
+// largest is the largest finite magnitude.
+func largest(x []float64) (largest float64) {
+	for _, v := range x {
+		if a := math.Abs(v); !math.IsInf(a, 0) && !math.IsNaN(a) {
+			largest = max(largest, a)
+		}
+	}
+	return largest
+}

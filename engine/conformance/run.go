@@ -43,7 +43,7 @@ func (r Result) Status() Status {
 	return Failed
 }
 
-// Try checks a case in one variant and looks up whether it is known to fail.
+// Try checks a case in one variant, with the known failures.
 func Try(ctx context.Context, dev engine.Device, k *shaders.Kernel, v Variant, c Prepared) Result {
 	return try(ctx, KnownFailures, dev, k, v, c)
 }

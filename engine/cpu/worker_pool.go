@@ -11,7 +11,7 @@ import (
 type job struct {
 	n, size, count int
 	f              func(lo, hi int)
-	next, done     atomic.Int64 // pieces
+	next, done     atomic.Int64 // chunks
 }
 
 // work runs chunks until none is left.

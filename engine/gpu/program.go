@@ -96,7 +96,7 @@ func (p *Program[M, D]) resolve(d *engine.Dispatch, c *Call) error {
 	return nil
 }
 
-// checkView checks where a view lies and records the memory it is in.
+// checkView checks a view's range and records its memory.
 func (p *Program[M, D]) checkView(v engine.View, r engine.ResolvedView) error {
 	if v.Buffer == nil || r.Bytes == 0 {
 		return nil

@@ -35,10 +35,7 @@ func newCall(dev engine.Device, c *Case) (_ *call, err error) {
 		if first := c.shares[i]; first != i {
 			x.buffers[i] = x.buffers[first]
 		} else {
-			x.buffers[i] = engine.NewBuffer(c.Kernel.Bindings[i].Name, bytes)
-			if t := c.typeOf(i); t.Half() {
-				x.buffers[i].Type = t
-			}
+			x.buffers[i] = kernelcheck.NewBuffer(c.Kernel.Bindings[i], c.typeOf(i), bytes)
 			placed, err := engine.Allocate(dev, "a case's buffers", x.buffers[i])
 			if err != nil {
 				return nil, err
@@ -47,13 +44,7 @@ func newCall(dev engine.Device, c *Case) (_ *call, err error) {
 		}
 		views[i] = x.buffers[i].View()
 	}
-	program := engine.NewProgram(c.Kernel.Name)
-	program.Dispatch(c.Kernel, c.Params, views...)
-	plan, err := engine.NewPlan(program, dev.Info().Limits.MaxBufferBytes)
-	if err != nil {
-		return nil, err
-	}
-	x.program, err = dev.Compile(plan, nil)
+	x.program, err = kernelcheck.Compile(dev, c.Kernel, c.Params, views, 0)
 	return x, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"patchwork/engine"
+	"patchwork/engine/kernelcheck"
 	"patchwork/shaders"
 )
 
@@ -106,19 +107,20 @@ func Squares(t shaders.Type, gpu bool) []*Case {
 	if gpu {
 		sizes = slices.Concat(squareSizes, gpuSizes)
 	}
-	program := engine.NewProgram("square products")
-	for _, n := range sizes {
-		side, bytes := uint32(n), t.Size()*int64(n)*int64(n)
-		view := func(name string) engine.View {
-			b := engine.NewBuffer(name, bytes)
-			if t.Half() {
-				b.Type = t
-			}
-			return b.View()
+	return SquareMatmuls(t, sizes, 0)
+}
+
+// SquareMatmuls are matmuls of square matrices of a float type, with the given sides.
+func SquareMatmuls(t shaders.Type, sides []int, transB uint32) []*Case {
+	program := engine.NewProgram("square matmuls")
+	for _, n := range sides {
+		side := uint32(n)
+		view := func(i int) engine.View {
+			return kernelcheck.NewBuffer(shaders.MatMul.Bindings[i], t, engine.BufferSize(t, n*n)).View()
 		}
 		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
-			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, Batch: 1, Alpha: 1,
-		}, view("a"), view("b"), engine.View{}, engine.View{}, view("c"))
+			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, TransB: transB, Batch: 1, Alpha: 1,
+		}, view(0), view(1), engine.View{}, engine.View{}, view(4))
 	}
 	return FromDispatches("squares", program.Dispatches, new([shaders.StepWords]uint32))
 }

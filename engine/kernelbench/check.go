@@ -3,10 +3,9 @@ package kernelbench
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"patchwork/engine"
-	"patchwork/engine/kernelcheck"
+	"patchwork/engine/conformance"
 	"patchwork/shaders"
 )
 
@@ -89,58 +88,12 @@ func (k *checker) conformance(like *Case, variant string) (best shaders.Case, fo
 	return best, found
 }
 
-// compare runs a call once and compares every binding with the reference's. With
+// compare runs a case's call once and compares every binding with given's reference. With
 // relative, the tolerance is relative to each binding's largest value.
 func compare(ctx context.Context, dev engine.Device, c *Case, given shaders.Case, relative bool) error {
 	given.Storage = c.Storage
-	alone := *c
-	alone.shares = make([]int, len(c.shares)) // the reference has a separate array per binding
-	for i := range alone.shares {
-		alone.shares[i] = i
-	}
-	x, err := newCall(dev, &alone)
-	if err != nil {
-		return err
-	}
-	defer x.free()
-	contents := kernelcheck.Fill(c.Kernel, given)
-	for i, b := range x.buffers {
-		if b != nil {
-			if err := engine.Upload(dev, b.View(), kernelcheck.Pack(c.typeOf(i), contents[i])); err != nil {
-				return err
-			}
-		}
-	}
-	if err := x.program.Run(ctx, &alone.Step); err != nil {
-		return err
-	}
-	want := kernelcheck.Reference(c.Kernel, given, contents)
-	for i, b := range x.buffers {
-		if b == nil {
-			continue
-		}
-		got, err := x.read(i)
-		if err != nil {
-			return err
-		}
-		variant, _ := dev.Info().Choose(c.Kernel, given.Params, given.Storage)
-		tolerance := kernelcheck.ForVariant(variant, given)
-		if relative {
-			tolerance.Atol = given.Atol * largest(want[i].F)
-		}
-		if _, err := kernelcheck.Compare(c.Kernel, i, tolerance, got, contents[i], want[i]); err != nil {
-			return fmt.Errorf("binding %s: %w", c.Kernel.Bindings[i].Name, err)
-		}
-	}
-	return nil
-}
-
-func largest(x []float64) float64 {
-	largest := 0.0
-	for _, v := range x {
-		if a := math.Abs(v); a > largest && !math.IsInf(v, 0) {
-			largest = a
-		}
-	}
-	return largest
+	prepared := conformance.Prepare(c.Kernel, given)
+	prepared.Params, prepared.Relative = c.Params, relative
+	_, err := conformance.Check(ctx, dev, c.Kernel, prepared)
+	return err
 }

@@ -30,13 +30,13 @@ func TestLongAttention(t *testing.T) {
 	q, k, v, dy := values(), values(), values(), values()
 	intervals := make([]int32, 4*tokens)
 	for i := range tokens {
-		sees := []int32{0, 32, int32(max(0, i-63)), int32(i + 1)}
+		visible := []int32{0, 32, int32(max(0, i-63)), int32(i + 1)}
 		if i >= tokens-64 {
-			sees = []int32{0, 0, 0, int32(i + 1)}
+			visible = []int32{0, 0, 0, int32(i + 1)}
 		}
-		copy(intervals[4*i:], sees)
+		copy(intervals[4*i:], visible)
 	}
-	seen := func(query, key int) bool {
+	visible := func(query, key int) bool {
 		s := intervals[4*query:]
 		return key >= int(s[0]) && key < int(s[1]) || key >= int(s[2]) && key < int(s[3])
 	}
@@ -80,7 +80,7 @@ func TestLongAttention(t *testing.T) {
 	for i := range tokens {
 		var sum, weighted float64
 		for j := range tokens {
-			if !seen(i, j) {
+			if !visible(i, j) {
 				continue
 			}
 			e := math.Exp(scale * dots(q, k, i, j)) // a few units: float64 needs no row max
@@ -111,12 +111,12 @@ func TestLongAttention(t *testing.T) {
 			rows[name] = make([]float64, d)
 		}
 		for i := range tokens {
-			if seen(at, i) {
+			if visible(at, i) {
 				w := math.Exp(scale*dots(q, k, at, i) - lse[at])
 				add("y", w, v, i)
 				add("dq", scale*w*(dots(dy, v, at, i)-delta[at]), k, i)
 			}
-			if seen(i, at) {
+			if visible(i, at) {
 				w := math.Exp(scale*dots(q, k, i, at) - lse[i])
 				add("dv", w, dy, i)
 				add("dk", scale*w*(dots(dy, v, i, at)-delta[i]), q, i)

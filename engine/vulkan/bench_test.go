@@ -79,11 +79,11 @@ func benchmark(b *testing.B, dev engine.Device, k *shaders.Kernel, params any, s
 	}
 	for i, v := range views {
 		if k.Bindings[i].Name == "intervals" { // no masking
-			seen := make([]int32, sizes[i]/4)
-			for j := 3; j < len(seen); j += 4 {
-				seen[j] = int32(len(seen) / 4)
+			intervals := make([]int32, sizes[i]/4)
+			for j := 3; j < len(intervals); j += 4 {
+				intervals[j] = int32(len(intervals) / 4)
 			}
-			if err := engine.Upload(dev, v, seen); err != nil {
+			if err := engine.Upload(dev, v, intervals); err != nil {
 				b.Fatal(err)
 			}
 		}

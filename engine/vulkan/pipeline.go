@@ -135,7 +135,7 @@ func (p *pipelines) make(d *Device, builds []build) error {
 	return err
 }
 
-// newPipeline compiles one entry point. It may run beside others of its kind.
+// newPipeline compiles one entry point. It may run concurrently with others.
 func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipeline *vk.Pipeline) error {
 	code, err := b.kernel.SPIRV(b.variant)
 	if err != nil {

@@ -18,8 +18,8 @@ func (notBuilt) Error() string {
 
 func (notBuilt) Unwrap() error { return engine.ErrUnsupported }
 
-// List says that there is no WebGPU in this binary.
+// List returns an error: this binary has no WebGPU.
 func List() ([]engine.Info, error) { return nil, errNotBuilt }
 
-// Open says that there is no WebGPU in this binary.
+// Open returns an error: this binary has no WebGPU.
 func Open(int) (engine.Device, error) { return nil, errNotBuilt }

@@ -51,7 +51,7 @@ func TestHang(t *testing.T) {
 		{"read", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
 			return d.Read(memories[0], 0, make([]byte, 8))
 		}, engine.ErrDeviceLost},
-		{"write of pieces", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
+		{"write of chunks", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
 			return d.Write(memories[0], 0, make([]byte, chunkBytes+4))
 		}, engine.ErrDeviceLost},
 		{"profile", 50 * time.Millisecond, 0, background, func(ctx context.Context, e engine.Executable, _ *Device, _ []engine.Memory) error {
@@ -83,7 +83,7 @@ func TestHang(t *testing.T) {
 			if lost := errors.Is(c.want, engine.ErrDeviceLost); lost != errors.Is(d.usable(), engine.ErrDeviceLost) {
 				t.Errorf("afterwards the device is in state %v", d.usable())
 			}
-			if d.lost == nil { // it goes on
+			if d.lost == nil { // still usable
 				d.library = library
 				if err := e.Run(t.Context(), &step); err != nil {
 					t.Errorf("run again: %v", err)

@@ -33,8 +33,8 @@ fn first(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation
 fn second(@builtin(global_invocation_id) id: vec3<u32>) { y[id.x] = 0.0; }
 `
 
-// TestCompile checks that the guards are gone and the shader is not: its three loops, its
-// one barrier, its stores. Compile also runs spirv-val.
+// TestCompile checks that the guards are removed and the shader is kept: its three loops,
+// its one barrier, its stores. Compile also runs spirv-val.
 func TestCompile(t *testing.T) {
 	if _, err := Version(); err != nil {
 		t.Skip(err)

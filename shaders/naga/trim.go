@@ -32,8 +32,7 @@ func (i instruction) opcode() uint32 { return i[0] & 0xffff }
 
 func branch(label uint32) instruction { return instruction{2<<16 | opBranch, label} }
 
-// trim takes out what naga adds for untrusted shaders and its command line has
-// no switch for:
+// trim removes what naga adds for untrusted shaders without a command line switch:
 //
 //   - a 64-bit count of iterations in every loop, which ends endless ones;
 //   - the zeroing of workgroup memory, which naga lets one invocation do for
@@ -54,8 +53,8 @@ func split(words []uint32) []instruction {
 	return code
 }
 
-// loopCount is how naga counts: leave the loop when both halves of the counter
-// are zero, otherwise subtract one.
+// loopCount is naga's loop counter: leave the loop when both halves of the counter are
+// zero, otherwise subtract one.
 var loopCount = []uint32{
 	opLoad, opIEqual, opAll, opSelectionMerge, opBranchConditional, opLabel,
 	opCompositeExtract, opIEqual, opSelect, opCompositeConstruct, opISub, opStore,

@@ -1,7 +1,7 @@
 package simd
 
-// sumChunk is how many elements are summed in single precision before the sum
-// goes on in double.
+// sumChunk is how many elements are summed in single precision before the sum continues
+// in double.
 const sumChunk = 2048
 
 // chunked adds up f over chunks of [0,n).

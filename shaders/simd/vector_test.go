@@ -40,8 +40,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// compare calls both functions with the same random arguments, slices of n
-// elements with a guard behind them.
+// compare calls both functions with the same random arguments, slices of n elements
+// followed by a guard.
 func compare(t *testing.T, got, want any, n int, positive []int) {
 	a, b := arguments(got, n, positive), arguments(want, n, positive)
 	x, y := reflect.ValueOf(got).Call(a), reflect.ValueOf(want).Call(b)

@@ -37,7 +37,7 @@ func (o options) cases() (all []peerCase, err error) {
 		if !ok {
 			return nil, fmt.Errorf("--dtypes has %q, want f32, bf16 or f16", dtype)
 		}
-		add(dtype, squares(o.squares, t))
+		add(dtype, kernelbench.SquareMatmuls(t, o.squares, 1))
 		for _, name := range o.presets {
 			r, err := train.Preset(name)
 			if err != nil {
@@ -74,18 +74,6 @@ func typed(label string, t shaders.Type, n int) engine.View {
 		b.Type = t
 	}
 	return b.View()
-}
-
-// squares are matmuls a·bᵀ, as in linear layers.
-func squares(sides []int, t shaders.Type) []*kernelbench.Case {
-	program := engine.NewProgram("square matmuls")
-	for _, n := range sides {
-		side := uint32(n)
-		program.Dispatch(shaders.MatMul, shaders.MatMulParams{
-			M: shaders.N(n), N: side, K: shaders.N(n), LDA: side, LDB: side, LDC: side, TransB: 1, Batch: 1, Alpha: 1,
-		}, typed("a", t, n*n), typed("b", t, n*n), engine.View{}, engine.View{}, typed("c", t, n*n))
-	}
-	return kernelbench.FromDispatches("squares", program.Dispatches, new([shaders.StepWords]uint32))
 }
 
 // attention is a decoder's causal attention over a row of tokens, and its gradient.

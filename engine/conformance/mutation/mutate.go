@@ -53,7 +53,7 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // Names are the declarations that a file's text uses.
 type Names struct {
-	Loads  map[string]string // by a load's name, another that may stand for it
+	Loads  map[string]string // by a load's name, another that may replace it
 	Params map[string]string // by a parameter's name, its type
 }
 
