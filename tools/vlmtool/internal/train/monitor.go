@@ -17,7 +17,7 @@ import (
 	"patchwork/vlm/train"
 )
 
-// monitor is what shows a run: the terminal, and the page and TensorBoard files where
+// monitor shows a run: on the terminal, and on the page and in TensorBoard files where
 // flags ask for them.
 type monitor struct {
 	run    *watch.Run

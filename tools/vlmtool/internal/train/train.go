@@ -1,4 +1,4 @@
-// Package train is vlmtool train: training, --dry-run and what follows a run.
+// Package train is vlmtool train: training, --dry-run and monitoring.
 package train
 
 import (
