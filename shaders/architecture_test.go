@@ -19,7 +19,25 @@ var layers = []string{"internal", "shaders", "engine", "nn", "vlm", "tools"}
 
 // testSupport are the packages under internal that only tests may import, each with the
 // highest layer that it may import itself.
-var testSupport = map[string]string{"internal/golden": "internal", "internal/gguftest": "nn", "internal/bombs": "vlm"}
+var testSupport = map[string]string{
+	"internal/golden": "internal", "internal/gguftest": "nn", "internal/bombs": "vlm", "internal/require": "internal", "vlm/internal/vlmtest": "vlm",
+}
+
+// vlmImports are the packages of vlm that each of its packages may import.
+var vlmImports = map[string][]string{
+	"vlm/chat/jinja": {}, "vlm/hub": {}, "vlm/image": {}, "vlm/score": {}, "vlm/tokenizer": {},
+	"vlm/chat":     {"vlm/chat/jinja", "vlm/tokenizer"},
+	"vlm/packing":  {"vlm/chat"},
+	"vlm/data":     {"vlm/image", "vlm/packing"},
+	"vlm/importer": {"vlm/data", "vlm/image"},
+
+	"vlm":            {"vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm/pretrained": {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm/checkpoint": {"vlm", "vlm/pretrained", "vlm/tokenizer"},
+	"vlm/generate":   {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm/eval":       {"vlm", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing", "vlm/score"},
+	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing"},
+}
 
 // TestImportsPointDown: tools → vlm → nn → engine → shaders → internal. Test support is
 // imported by no package but other test support.
@@ -34,10 +52,11 @@ func TestImportsPointDown(t *testing.T) {
 			return nil
 		}
 		seen[layers[layer]]++
-		highest, support := testSupport[filepath.ToSlash(filepath.Dir(path))]
+		dir := filepath.ToSlash(filepath.Dir(path))
+		seen[dir]++
+		highest, support := testSupport[dir]
 		if support {
 			layer = slices.Index(layers, highest)
-			seen[filepath.ToSlash(filepath.Dir(path))]++
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", path), nil, parser.ImportsOnly)
 		if err != nil {
@@ -52,6 +71,9 @@ func TestImportsPointDown(t *testing.T) {
 			if ours && slices.Index(layers, strings.Split(inside, "/")[0]) > layer {
 				t.Errorf("%s imports %s, which is above it", path, name)
 			}
+			if allowed, listed := vlmImports[dir]; strings.HasPrefix(inside, "vlm") && !support && strings.HasPrefix(dir, "vlm") && !(listed && slices.Contains(allowed, inside)) {
+				t.Errorf("%s imports %s, which vlmImports does not list", path, name)
+			}
 			if _, forTests := testSupport[inside]; ours && forTests && !support {
 				t.Errorf("%s imports %s, which is only for tests", path, name)
 			}
@@ -61,7 +83,7 @@ func TestImportsPointDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range slices.Concat(layers, slices.Collect(maps.Keys(testSupport))) {
+	for _, dir := range slices.Concat(layers, slices.Collect(maps.Keys(testSupport)), slices.Collect(maps.Keys(vlmImports))) {
 		if seen[dir] == 0 {
 			t.Errorf("no Go file seen under %s", dir)
 		}

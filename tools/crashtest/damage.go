@@ -85,7 +85,7 @@ func (l *lab) resumesDamaged(s setting, out, damaged string) error {
 	warned := 0
 	for text := range strings.Lines(p.stderr.String()) {
 		// With a damaged SHA256SUMS another file may be named.
-		if strings.Contains(text, "going on from") && (strings.Contains(text, damaged) || filepath.Base(damaged) == "SHA256SUMS") {
+		if strings.Contains(text, "resuming from") && (strings.Contains(text, damaged) || filepath.Base(damaged) == "SHA256SUMS") {
 			warned++
 		}
 	}

@@ -1,6 +1,6 @@
 // Command shapestokenizer writes the tokenizer of the shapes preset:
 //
-//	go run ./tools/shapestokenizer vlm/presets/shapes
+//	go run ./tools/shapestokenizer vlm/pretrained/presets/shapes
 package main
 
 import (

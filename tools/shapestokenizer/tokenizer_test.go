@@ -11,7 +11,7 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-const preset = "../../vlm/presets/shapes"
+const preset = "../../vlm/pretrained/presets/shapes"
 
 func TestFresh(t *testing.T) {
 	dir := t.TempDir()
@@ -25,7 +25,7 @@ func TestFresh(t *testing.T) {
 		}
 		got, err := os.ReadFile(filepath.Join(preset, name))
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is stale (%v): go run ./tools/shapestokenizer vlm/presets/shapes", name, err)
+			t.Errorf("%s is stale (%v): go run ./tools/shapestokenizer vlm/pretrained/presets/shapes", name, err)
 		}
 	}
 }

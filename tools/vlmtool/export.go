@@ -11,7 +11,6 @@ import (
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/pretrained"
-	"patchwork/vlm/train"
 )
 
 // exportResult is export's line of JSON.
@@ -50,7 +49,7 @@ func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
 		return usage.Errorf("--out is missing: the folder to write")
 	}
 	if err := pretrained.CheckOut(o.Out); err != nil {
-		if errors.Is(err, train.ErrNotEmpty) {
+		if errors.Is(err, pretrained.ErrNotEmpty) {
 			return usage.Errorf("--out %s is not empty; name a new folder", o.Out)
 		}
 		return fmt.Errorf("--out: %w", err)
