@@ -2,9 +2,15 @@ package train
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/require"
 )
 
@@ -36,5 +42,68 @@ func TestRecordedForDevice(t *testing.T) {
 		if !has[c.runs] || has[c.not] {
 			t.Errorf("%s: %s runs: %v, %s runs: %v", c.kind, c.runs, has[c.runs], c.not, has[c.not])
 		}
+	}
+}
+
+// TestSamples: samples grow to a recipe's own step, or to what a device has memory for.
+func TestSamples(t *testing.T) {
+	for _, c := range []struct {
+		preset string
+		memory int64
+		last   sample
+	}{
+		{"shapes", 1 << 40, sample{4, 384, 1, 704}},
+		{"smollm2-135m-small", 64 << 30, sample{30, 49153, 1, 1024}},
+		{"qwen3-1.7b", 80 << 30, sample{1, 8192, 8, 2048}}, // 8 GiB at most
+		{"qwen3-1.7b", 0, sample{1, 8192, 1, 256}},         // not told: 1 GiB
+		{"qwen3-1.7b", 1 << 20, sample{1, 8192, 1, 256}},
+	} {
+		r, err := Preset(c.preset)
+		require.NoError(t, err)
+		info := engine.Info{Memory: c.memory}
+		all := r.samples(info)
+		if last := all[len(all)-1]; last != c.last {
+			t.Errorf("%s with %s: the last is %v, want %v", c.preset, engine.Bytes(c.memory), last, c.last)
+		}
+		if !slices.IsSortedFunc(all, func(a, b sample) int { return int(a.flops(r)/1e6 - b.flops(r)/1e6) }) {
+			t.Errorf("%s: %v do not grow", c.preset, all)
+		}
+		for _, s := range all[1:] {
+			if s.bytes(r) > measuredMemory(info) {
+				t.Errorf("%s: %v takes %s", c.preset, s, engine.Bytes(s.bytes(r)))
+			}
+		}
+	}
+}
+
+// TestMeasureStep measures on every device, which keeps nothing of it.
+func TestMeasureStep(t *testing.T) {
+	for _, dev := range devices.Open(t) {
+		t.Run(dev.Info().Device, func(t *testing.T) {
+			r := testRecipe(t, 1)
+			before, _ := dev.MemoryInUse()
+			got, err := MeasureStep(t.Context(), dev, r, 20*time.Second)
+			require.NoError(t, err)
+			if got.FlopsPerSecond <= 0 || !strings.Contains(got.What, "step of ") {
+				t.Errorf("%+v", got)
+			}
+			if after, _ := dev.MemoryInUse(); after != before {
+				t.Errorf("%d bytes were in use before, %d are", before, after)
+			}
+		})
+	}
+}
+
+// TestMeasureStepEnds: a limit that nothing meets and a cancelled context are errors.
+func TestMeasureStepEnds(t *testing.T) {
+	dev := cpu.Open(0)
+	defer dev.Close()
+	if _, err := MeasureStep(t.Context(), dev, testRecipe(t, 1), time.Nanosecond); err == nil || !strings.Contains(err.Error(), "takes longer than 1ns") {
+		t.Errorf("too short: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := MeasureStep(ctx, dev, testRecipe(t, 1), time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

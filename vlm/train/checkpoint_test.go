@@ -1,17 +1,21 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/internal/jsonfloat"
 	"patchwork/internal/require"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/pretrained"
 )
@@ -142,6 +146,124 @@ func TestPrune(t *testing.T) {
 			if got := strings.Join(left, " "); got != c.want {
 				t.Errorf("left are %s, want %s", got, c.want)
 			}
+		})
+	}
+}
+
+// TestStoppedTellsCheckpoints: a run that stops never says that there is no checkpoint
+// where there is one, whatever its folder is called and whether it can be read.
+func TestStoppedTellsCheckpoints(t *testing.T) {
+	for _, c := range []struct {
+		name, dir string
+		make      func(dir string) error
+		newest    string
+		says      string
+	}{
+		{"none yet", "run", func(string) error { return nil }, "", "no checkpoint was saved yet"},
+		{"some", "run", steps, "step-000012", "the newest checkpoint is"},
+		{"in a folder like a pattern", "run[1]*?", steps, "step-000012", "the newest checkpoint is"},
+		{"not to be read", "run", func(dir string) error { return os.WriteFile(dir, nil, 0o644) }, "", "which checkpoints there are is not known"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), c.dir)
+			if err := c.make(dir); err != nil {
+				t.Fatal(err)
+			}
+			run := &trainer{saver: &saver{dir: dir}}
+			err := run.stopped(errors.New("cause"))
+			var stopped *StoppedError
+			if !errors.As(err, &stopped) || !strings.Contains(err.Error(), c.says) || stopped.Checkpoint != "" && filepath.Base(stopped.Checkpoint) != c.newest || (stopped.Checkpoint == "") != (c.newest == "") {
+				t.Errorf("got %v", err)
+			}
+			if _, err := checkpoint.NewestGood[checkpoint.Header](t.Context(), dir); (err == nil) != (c.says == "no checkpoint was saved yet") {
+				t.Errorf("resuming: %v", err) // of empty folders, or of one that is no folder
+			}
+		})
+	}
+}
+
+func steps(dir string) error {
+	var err error
+	for _, name := range []string{"step-000003", "step-000012", "broken-step-000020", ".writing-step-000030", "step-x"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, name), 0o755))
+	}
+	return err
+}
+
+// BenchmarkCheckpoint measures what a checkpoint costs a run, in one run with the steps
+// that it is compared with: how long the training stands still, beside the steps and in
+// the step, and how much longer the steps take while one is being written.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, c := range []struct {
+		preset        string
+		rows, seqLen  int
+		between, warm int // steps after each checkpoint, and before the first
+	}{
+		{"shapes", 0, 0, 12, 3},
+		{"smollm2-135m", 1, 320, 4, 1},
+	} {
+		b.Run(c.preset, func(b *testing.B) {
+			r, err := Preset("shapes")
+			require.NoError(b, err)
+			decoder, err := Preset(c.preset)
+			require.NoError(b, err)
+			r = r.around(*decoder.Text) // drawn at random, with the shapes' tokenizer
+			if c.rows > 0 {
+				r.BatchSize, r.SeqLen = c.rows, c.seqLen
+			}
+			t := &trainer{Options: Options{Recipe: r, Data: []string{vlmtest.Data(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, stats: data.NewRowStats(nil)}
+			t.lock, err = lockRun(t.Out)
+			require.NoError(b, err)
+			defer t.lock.release()
+			require.NoError(b, t.open(b.Context()))
+			defer t.close()
+			defer func() { freeHostMemory = engine.FreeHostMemory }()
+			ctx, stop := context.WithCancel(context.Background())
+			defer stop()
+			batches := t.train.Batches(ctx, Cursor{})
+			step := func() time.Duration {
+				start := time.Now()
+				require.Value(t.step(ctx, batches))(b)
+				return time.Since(start)
+			}
+			save := func(free int64) time.Duration {
+				freeHostMemory = func() int64 { return free }
+				t.saver.mode = saveAuto
+				start := time.Now()
+				require.NoError(b, t.save())
+				return time.Since(start)
+			}
+			for range c.warm {
+				step()
+			}
+			save(1 << 50) // the first one maps the memory of the copy
+			require.NoError(b, t.saver.wait().err)
+			var alone, disturbed, stall, inStep, writing time.Duration
+			steps, slowed := 0, 0
+			for b.Loop() {
+				for range c.between {
+					alone += step()
+					steps++
+				}
+				stall += save(1 << 50)
+				start := time.Now()
+				for len(t.saver.writing) == 0 {
+					disturbed += step()
+					slowed++
+				}
+				writing += time.Since(start)
+				require.NoError(b, t.saver.wait().err)
+				step()
+				inStep += save(1)
+			}
+			mean := float64(alone) / float64(steps)
+			per := func(d time.Duration) float64 { return float64(d) / float64(b.N) }
+			b.ReportMetric(mean/1e6, "step-ms")
+			b.ReportMetric(per(stall)/1e6, "stall-ms")
+			b.ReportMetric(per(stall)/mean, "stall/step")
+			b.ReportMetric(per(inStep)/mean, "in-step/step")
+			b.ReportMetric(per(writing)/1e6, "writing-ms")
+			b.ReportMetric((float64(disturbed)/mean-float64(slowed))/float64(b.N), "slowed/step")
 		})
 	}
 }

@@ -10,8 +10,11 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/require"
+	"patchwork/nn"
 	"patchwork/shaders"
+	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/eval"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/image"
 	"patchwork/vlm/internal/vlmtest"
@@ -77,4 +80,142 @@ func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.T
 	got, err := g.Generate(context.Background(), prompt, [][]byte{image.Preprocess(img, 64)}, generate.Options{MaxNewTokens: 8})
 	require.NoError(t, err)
 	return l.Processor.Tokenizer.Decode(got.IDs, true)
+}
+
+// A fast GPU waits some microseconds for every dispatch, so that their number is
+// held: the figures are those of one more decoder layer.
+func TestDispatchesOfALayer(t *testing.T) {
+	for _, c := range []struct {
+		preset, dtype   string
+		training, token int
+	}{
+		{"shapes", "f32", 22, 6},
+		{"smollm2-135m", "f32", 22, 6},
+		{"smollm2-135m", "bf16", 22, 6},
+		{"qwen3-1.7b", "f32", 25, 6},
+		{"qwen3-1.7b", "bf16", 25, 6},
+	} {
+		t.Run(c.preset+" "+c.dtype, func(t *testing.T) {
+			if n := layerDispatches(t, c.preset, c.dtype, trainingStep); n != c.training {
+				t.Errorf("a training step takes %d dispatches a layer, want %d", n, c.training)
+			}
+			if n := layerDispatches(t, c.preset, c.dtype, decodedToken); n != c.token {
+				t.Errorf("a decoded token takes %d dispatches a layer, want %d", n, c.token)
+			}
+		})
+	}
+}
+
+// TestDispatchesOfAnUpdate: the norm and AdamW see each of the four ranges of
+// parameters, decayed ones and others of the embedder and the decoder, once.
+func TestDispatchesOfAnUpdate(t *testing.T) {
+	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
+		r, err := Preset(preset)
+		require.NoError(t, err)
+		m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+		require.NoError(t, err)
+		plan, _, err := planUpdate(m, nn.AdamW{})
+		require.NoError(t, err)
+		if n, want := len(plan.Dispatches), 4+4+2; n != want { // and a fill and the clip factor
+			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)
+		}
+	}
+}
+
+// TestDispatchesOfAToken: beside its layers, a token is looked up, multiplied with the
+// head together with the final norm, and the largest logit found.
+func TestDispatchesOfAToken(t *testing.T) {
+	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
+		r, err := Preset(preset)
+		require.NoError(t, err)
+		text := *r.Text
+		text.NumHiddenLayers = 2
+		m, err := vlm.NewModel(r.config(text, text.VocabSize-1), r.Init)
+		require.NoError(t, err)
+		if n := decodedToken(t, m, 0); n != 3+2*6 {
+			t.Errorf("%s: a token takes %d dispatches, want %d", preset, n, 3+2*6)
+		}
+	}
+}
+
+// layerDispatches is by how many a plan is longer where the decoder has one layer more.
+func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *vlm.Model, tokens int) int) int {
+	t.Helper()
+	r, err := Preset(preset)
+	require.NoError(t, err)
+	storage, _ := shaders.ParseType(dtype)
+	var counts [2]int
+	for i := range counts {
+		text := *r.Text
+		text.NumHiddenLayers = 2 + i
+		m, err := vlm.NewModel(r.config(text, text.VocabSize-1), r.Init)
+		require.NoError(t, err)
+		m.Store(storage)
+		counts[i] = plan(t, m, r.SeqLen)
+	}
+	return counts[1] - counts[0]
+}
+
+func trainingStep(t *testing.T, m *vlm.Model, tokens int) int {
+	plan, _, err := planStep(m, m.NewInputs(1, tokens, 1, tokens), nn.Options{Train: true})
+	require.NoError(t, err)
+	return len(plan.Dispatches)
+}
+
+func decodedToken(t *testing.T, m *vlm.Model, _ int) int {
+	dispatches, _, err := generate.RecordWork(m, "decode")
+	require.NoError(t, err)
+	return len(dispatches)
+}
+
+// TestLoadAs: a model that runs in 16 bits takes half the memory for its matrices,
+// says nearly what it says in 32, and says it to the last bit again.
+func TestLoadAs(t *testing.T) {
+	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 8)
+	dir := filepath.Join(t.TempDir(), "model")
+	_, err := trainOn(t, cpu.Open(0), r, files, dir, false, Observer{})
+	require.NoError(t, err)
+	ids := []int32{1, 5, 9, 3, 7, 2, 8, 4, 6, 11, 10}
+	score := func(l *vlm.Runner) []float32 {
+		nll, logits, err := eval.Score(context.Background(), l, ids)
+		require.NoError(t, err)
+		return append(nll, logits...)
+	}
+	whole, err := pretrained.Load(dir, cpu.Open(0))
+	require.NoError(t, err)
+	want := score(whole)
+	for _, dev := range devices.Open(t) {
+		for storage, unit := range map[shaders.Type]float64{shaders.BF16: 0x1p-8, shaders.F16: 0x1p-11} {
+			t.Run(dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
+				l, err := pretrained.LoadAs(dir, dev, storage)
+				require.NoError(t, err)
+				var factors, rest int64
+				for _, p := range l.Params.All() {
+					if p.MatmulWeight {
+						factors += p.Bytes()
+					} else {
+						rest += p.Bytes()
+					}
+				}
+				if room := l.Params.Weights.Bytes + l.Params.Half.Bytes; room > rest+factors/2+int64(1024*len(l.Params.All())) {
+					t.Errorf("the weights take %d bytes: %d of matrices, %d of others in f32", room, factors, rest)
+				}
+				got := score(l)
+				for i, w := range want {
+					// Values of size 10 through some thirty roundings at random.
+					if d := math.Abs(float64(got[i] - w)); !(d <= 10*2*math.Sqrt(30)*unit) {
+						t.Errorf("number %d is %g, in f32 %g", i, got[i], w)
+					}
+				}
+				for i, again := range score(l) {
+					if again != got[i] {
+						t.Fatalf("number %d is %g and then %g", i, got[i], again)
+					}
+				}
+				if testAnswerIn(t, dev, dir, storage) == "" {
+					t.Error("no answer")
+				}
+			})
+		}
+	}
 }

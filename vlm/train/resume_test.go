@@ -2,8 +2,11 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,6 +20,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
@@ -148,6 +152,60 @@ func TestAllFinite(t *testing.T) {
 	}{{nil, true}, {[]float32{0, -1, math.MaxFloat32, math.SmallestNonzeroFloat32}, true}, {[]float32{1, inf}, false}, {[]float32{-inf}, false}, {[]float32{float32(math.NaN()), 1}, false}} {
 		if got := checkpoint.AllFinite(c.x); got != c.want {
 			t.Errorf("%v: %v", c.x, got)
+		}
+	}
+}
+
+// TestResumeOfFormerModes: a run whose files name its modes as earlier versions did is
+// resumed with the current names, and writes those.
+func TestResumeOfFormerModes(t *testing.T) {
+	files := []string{vlmtest.Data(t, 20)}
+	former := strings.NewReplacer(`"causal"`, `"seed"`, `"shared_prefix"`, `"branches"`)
+	for _, modes := range []struct {
+		attention packing.Attention
+		turns     packing.Turns
+	}{{packing.Seed, packing.InConversation}, {packing.Document, packing.InBranches}} {
+		r, out := testRecipe(t, 2), filepath.Join(t.TempDir(), "run")
+		r.Attention, r.Turns = modes.attention, modes.turns
+		_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
+		require.NoError(t, err)
+		replaced := 0
+		require.NoError(t, filepath.WalkDir(out, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.Name() != "run.json" && d.Name() != "config.json" {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			old := former.Replace(string(text))
+			if old == string(text) {
+				return nil
+			}
+			replaced++
+			require.NoError(t, os.WriteFile(path, []byte(old), 0o644))
+			sums, err := os.ReadFile(filepath.Join(filepath.Dir(path), "SHA256SUMS"))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			require.NoError(t, err)
+			sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+			return os.WriteFile(filepath.Join(filepath.Dir(path), "SHA256SUMS"), []byte(strings.Replace(string(sums), sum(string(text)), sum(old), 1)), 0o644)
+		}))
+		if replaced < 2 {
+			t.Fatalf("%v: former names in %d files, want them in run.json and config.json", modes, replaced)
+		}
+		r.Steps = 3
+		result, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
+		if err != nil || result.Steps != 3 {
+			t.Fatalf("%v: %d steps, %v", modes, result.Steps, err)
+		}
+		for _, name := range []string{"run.json", "config.json"} {
+			text, err := os.ReadFile(filepath.Join(out, name))
+			require.NoError(t, err)
+			if former.Replace(string(text)) == string(text) {
+				t.Errorf("%v: %s has the former names", modes, name)
+			}
 		}
 	}
 }

@@ -219,3 +219,15 @@ func TestTooManyBadRows(t *testing.T) {
 		t.Error("no row was skipped")
 	}
 }
+
+// testRecipe is the shapes preset cut down to seconds.
+func testRecipe(t testing.TB, steps int) Recipe {
+	t.Helper()
+	r, err := Preset("shapes")
+	require.NoError(t, err)
+	r.Steps, r.SeqLen, r.PoolSize, r.Warmup, r.ValEvery, r.SaveEvery, r.ValRows = steps, 256, 16, 4, 0, 0, 4
+	text := *r.Text
+	text.NumHiddenLayers = 2
+	r.Text = &text
+	return r
+}

@@ -3,12 +3,14 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/generate"
 )
 
@@ -146,4 +148,127 @@ func (t *trainer) restorePictures(earlier []ValMetrics) error {
 		}
 	}
 	return nil
+}
+
+// A run learns its rows by heart where the loss of held-out rows rises while that of the
+// training rows falls.
+const (
+	overfitRise  = 1.1 // times the least validation loss
+	overfitGap   = 2   // times the training loss, and 0.1 more: what one validation shows
+	overfitTimes = 2   // passes over the data, before which a gap says nothing
+	recentSteps  = 20  // of which the training loss is the mean
+)
+
+// warnOverfit says that a validation is worse than an earlier one, or far worse than
+// training, and which checkpoint is the one to use.
+func (t *trainer) warnOverfit(m ValMetrics) {
+	train := meanLoss(t.metrics.train)
+	best, found := t.bestValidation(m.Step)
+	passes := float64(t.state.Cursor.Epoch)
+	rises := found && m.ValLoss > overfitRise*best.ValLoss && train < meanLoss(upTo(t.metrics.train, best.Step))
+	gap := passes >= overfitTimes && m.ValLoss > overfitGap*train+0.1
+	if !rises && !(gap && m.Step == t.steps) || t.overfit && m.Step < t.steps {
+		return
+	}
+	t.overfit = true
+	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in pass %d over %d rows: the model learns its rows by heart", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
+	if rises {
+		what += fmt.Sprintf(". It was best after step %d, %.3f", best.Step, best.ValLoss)
+		if path := checkpoint.Best(checkpoint.Names(t.saver.dir)); path != "" && checkpoint.Step(path) < m.Step {
+			what += ": " + filepath.Join(t.saver.dir, filepath.Base(path)) + " is the checkpoint to use"
+		}
+	}
+	t.warn("%s. More data, fewer --steps or a larger --weight-decay help", what)
+}
+
+// bestValidation is the one before a step with the least loss.
+func (t *trainer) bestValidation(step int) (best ValMetrics, found bool) {
+	for _, v := range t.metrics.val {
+		if v.Step < step && finite(v.ValLoss) && (!found || v.ValLoss < best.ValLoss) {
+			best, found = v, true
+		}
+	}
+	return best, found
+}
+
+func upTo(steps []StepMetrics, step int) []StepMetrics {
+	for len(steps) > 0 && steps[len(steps)-1].Step > step {
+		steps = steps[:len(steps)-1]
+	}
+	return steps
+}
+
+// meanLoss is that of the newest steps.
+func meanLoss(steps []StepMetrics) float64 {
+	steps = steps[max(0, len(steps)-recentSteps):]
+	sum := 0.0
+	for _, s := range steps {
+		sum += float64(s.Loss)
+	}
+	return sum / float64(max(1, len(steps)))
+}
+
+// report tells of a step, and writes its line of metrics.jsonl.
+func (t *trainer) report(m StepMetrics) {
+	if t.Observe.Step != nil {
+		t.Observe.Step(m)
+	}
+	t.logged(t.metrics.step(m))
+}
+
+// logged says when metrics.jsonl cannot be written, and when it can again.
+func (t *trainer) logged(err error) {
+	switch {
+	case err != nil && !t.unlogged:
+		t.warn("%v; until it can be written the run keeps its metrics in memory", err)
+	case err == nil && t.unlogged:
+		t.note("metrics.jsonl is whole again")
+	}
+	t.unlogged = err != nil
+}
+
+// periodic validates and saves where the step's number asks for it.
+func (t *trainer) periodic(ctx context.Context) error {
+	if t.validates() {
+		if err := t.validate(ctx); err != nil {
+			return err
+		}
+	}
+	if t.state.Step == t.steps {
+		if err := t.saveNow(); err != nil {
+			return &lastError{err}
+		}
+		return nil
+	}
+	if every := t.Recipe.SaveEvery; every > 0 && t.state.Step%every == 0 {
+		return t.save()
+	}
+	return nil
+}
+
+// checkFinite refuses to save a run whose last step was left out: the checkpoints before
+// it are the ones to go on from.
+func (t *trainer) checkFinite() error {
+	if t.diverged {
+		return &checkpoint.DivergedError{What: fmt.Sprintf("the gradients of step %d are not finite", t.state.Step)}
+	}
+	if n := len(t.metrics.train); n > 0 && !finite(float64(t.metrics.train[n-1].Loss)) && t.metrics.train[n-1].Step == t.state.Step {
+		return &checkpoint.DivergedError{What: fmt.Sprintf("the loss of step %d is not a number", t.state.Step)}
+	}
+	return nil
+}
+
+// validates says whether the step is one after which the run validates.
+func (t *trainer) validates() bool {
+	every := t.Recipe.ValEvery
+	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && len(t.val.rows) > 0
+}
+
+// catchUp validates after the step that a run goes on from, where it was interrupted
+// before it could.
+func (t *trainer) catchUp(ctx context.Context) error {
+	if t.saved.Dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validates() {
+		return nil
+	}
+	return t.validate(ctx)
 }
