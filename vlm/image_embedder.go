@@ -22,7 +22,7 @@ type ImageEmbedder struct {
 	Step     [shaders.StepWords]uint32
 }
 
-func (e *ImageEmbedder) Free() {
+func (e *ImageEmbedder) Close() {
 	if e == nil {
 		return
 	}
@@ -68,7 +68,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 		e.exe, err = dev.Compile(e.Plan, nil)
 	}
 	if err != nil {
-		e.Free()
+		e.Close()
 		return nil, err
 	}
 	return e, nil

@@ -82,7 +82,7 @@ func pixelValues() []float32 {
 }
 
 // Free releases the buffers.
-func (in *Inputs) Free() {
+func (in *Inputs) Close() {
 	engine.Free(in.memories)
 }
 

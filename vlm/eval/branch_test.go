@@ -72,7 +72,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 				require.NoError(t, err)
 				g := generate.New(l)
-				defer g.Free()
+				defer g.Close()
 				got, err := g.Generate(context.Background(), prompt, [][]byte{pixels}, generate.Options{MaxNewTokens: 6})
 				require.NoError(t, err)
 				ids, v := prompt.IDs, l.Config.Text.VocabSize
@@ -103,7 +103,7 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		l := vlmtest.Model0(t, dev, packing.DocumentBidirectionalImage)
 		g := generate.New(l)
-		defer g.Free()
+		defer g.Close()
 		img := map[int][]byte{}
 		turns := 0
 		_, err := Run(context.Background(), l, Options{Data: []string{file}, Answer: func(a TurnResult) {

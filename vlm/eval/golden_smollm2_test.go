@@ -121,7 +121,7 @@ func mean(x []float32) float64 {
 func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	t.Helper()
 	g := generate.New(l)
-	defer g.Free()
+	defer g.Close()
 	var out []int32
 	for len(out) < n {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}

@@ -141,7 +141,7 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 
 // free releases the generator's and the scorers' memory.
 func (e *evaluator) free() {
-	e.generator.Free()
+	e.generator.Close()
 	for _, s := range e.scorers {
 		s.close()
 	}

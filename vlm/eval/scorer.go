@@ -65,7 +65,7 @@ func (s *scorer) close() {
 		s.exe.Free()
 	}
 	engine.Free(s.memories)
-	s.in.Free()
+	s.in.Close()
 }
 
 // run returns, for every target in order, its negative log-likelihood in nats and the id with

@@ -70,7 +70,7 @@ func (b *InferBench) Next(ctx context.Context) (time.Duration, error) {
 }
 
 // Free releases what the bench holds, but not the model.
-func (b *InferBench) Free() { b.generator.Free() }
+func (b *InferBench) Close() { b.generator.Close() }
 
 // EmbedderBench embeds pictures of random pixels, many at a time.
 type EmbedderBench struct {

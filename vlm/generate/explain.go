@@ -142,7 +142,7 @@ func probe(ctx context.Context, l *vlm.Runner, b *packing.Batch, pixels []byte, 
 	if err := in.Allocate(l.Device); err != nil {
 		return nil, err
 	}
-	defer in.Free()
+	defer in.Close()
 	exe, err := l.Device.Compile(plan, nil)
 	if err != nil {
 		return nil, err

@@ -168,7 +168,7 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 		engine.Free(memories)
 		return err
 	}
-	g.Free() // the programs are bound to the old cache
+	g.Close() // the programs are bound to the old cache
 	g.cache, g.rope, g.memories, g.held = cache, rope, memories, held
 	return nil
 }
@@ -177,9 +177,9 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 func (g *Generator) Forget() { g.held = sequence{} }
 
 // Free releases the cache and the programs.
-func (g *Generator) Free() {
+func (g *Generator) Close() {
 	g.freePasses()
-	g.embedder.Free()
+	g.embedder.Close()
 	engine.Free(g.memories)
 	g.memories, g.cache, g.rope, g.held, g.embedder = nil, nil, nil, sequence{}, nil
 }

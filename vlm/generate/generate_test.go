@@ -57,7 +57,7 @@ func TestPrefill(t *testing.T) {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				g := New(l)
-				defer g.Free()
+				defer g.Close()
 				a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
 				patches := l.Config.Vision.Patches()
 				said := func(role, text string, images int) chat.Message {
@@ -118,7 +118,7 @@ func TestPrefillOfDecoders(t *testing.T) {
 			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
 				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, packing.Document).WithText(c.text), shaders.F32)
 				g := New(l)
-				defer g.Free()
+				defer g.Close()
 				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
 				prompt.Answer = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
@@ -140,7 +140,7 @@ func TestCacheGrows(t *testing.T) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
 			l := vlmtest.Model0(t, dev, packing.Document)
 			g := New(l)
-			defer g.Free()
+			defer g.Close()
 			prompt := chat.Tokens{}
 			for i := range 3 * cacheStep / 2 {
 				prompt.IDs = append(prompt.IDs, int32(3+i%200))
@@ -164,7 +164,7 @@ func TestCacheGrows(t *testing.T) {
 func TestGenerateStops(t *testing.T) {
 	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
 	g := New(l)
-	defer g.Free()
+	defer g.Close()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
 	require.NoError(t, err)
 	free, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 12})

@@ -238,7 +238,7 @@ func (g *Generator) encode(ctx context.Context, pictures [][]byte) error {
 		if err != nil {
 			return err
 		}
-		g.embedder.Free()
+		g.embedder.Close()
 		g.freePasses()
 		g.embedder = made
 	}

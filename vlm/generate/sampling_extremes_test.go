@@ -141,7 +141,7 @@ func TestGenerateNotFinite(t *testing.T) {
 					values[0] = c.value
 					require.NoError(t, l.Params.Write(dev, damaged, values))
 					g := New(l)
-					defer g.Free()
+					defer g.Close()
 					prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.Answer = make([]bool, len(prompt.IDs))
 					told := 0

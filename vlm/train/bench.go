@@ -149,7 +149,7 @@ func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err erro
 }
 
 // Free gives back what the bench holds on its device.
-func (b *Bench) Free() {
+func (b *Bench) Close() {
 	b.stepper.Close()
 	b.model.Close()
 }

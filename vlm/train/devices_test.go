@@ -72,7 +72,7 @@ func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.T
 	l, err := pretrained.LoadAs(dir, dev, storage)
 	require.NoError(t, err)
 	g := generate.New(l)
-	defer g.Free()
+	defer g.Close()
 	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[0].RGB, 10, 10, 30))
 	require.NoError(t, err)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)

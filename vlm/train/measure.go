@@ -140,7 +140,7 @@ func measure(ctx context.Context, dev engine.Device, r Recipe, s sample) (Measur
 	if err != nil {
 		return Measured{}, err
 	}
-	defer b.Free()
+	defer b.Close()
 	if _, _, err := b.Step(ctx); err != nil {
 		return Measured{}, err
 	}

@@ -53,7 +53,7 @@ func TestNothingIsLeft(t *testing.T) {
 			require.NoError(t, err)
 			_, err = g.Generate(t.Context(), prompt, nil, generate.Options{MaxNewTokens: 3})
 			require.NoError(t, err)
-			g.Free()
+			g.Close()
 			_, err = eval.Run(t.Context(), l, eval.Options{Data: files, Limit: 3})
 			require.NoError(t, err)
 			_, _, err = eval.Score(t.Context(), l, prompt.IDs)

@@ -67,7 +67,7 @@ func NewTrainStep(m *vlm.Model, dev engine.Device, s StepShape, o nn.AdamW) (*Tr
 	}
 	st.in = m.NewInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
 	if err := st.in.Allocate(dev); err != nil {
-		st.in.Free()
+		st.in.Close()
 		return nil, err
 	}
 	return st, nil
@@ -254,7 +254,7 @@ func (s *TrainStep) NonFinite(ctx context.Context) string {
 // Freeze chooses the stage: with true the decoder takes no gradients and no
 // updates. It is called between steps.
 func (s *TrainStep) Freeze(decoder bool) {
-	s.Free()
+	s.FreePrograms()
 	if decoder {
 		s.model.Params.Freeze(vlm.GroupDecoder)
 	} else {
@@ -264,12 +264,12 @@ func (s *TrainStep) Freeze(decoder bool) {
 
 // Close releases the programs and the inputs.
 func (s *TrainStep) Close() {
-	s.Free()
-	s.in.Free()
+	s.FreePrograms()
+	s.in.Close()
 }
 
 // Free releases the programs; the next use compiles them anew.
-func (s *TrainStep) Free() {
+func (s *TrainStep) FreePrograms() {
 	for _, p := range s.programs {
 		p.exe.Free()
 	}

@@ -137,7 +137,7 @@ func (t *trainer) close() {
 // free gives all memory of the device back.
 func (t *trainer) free() {
 	if t.generator != nil {
-		t.generator.Free()
+		t.generator.Close()
 	}
 	if t.trainStep != nil {
 		t.trainStep.Close()

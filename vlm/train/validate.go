@@ -75,17 +75,17 @@ func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
 		t.generator = generate.New(&vlm.Runner{Model: t.model, Processor: t.processor, Device: t.Device})
 	}
 	if t.crowded {
-		t.trainStep.Free()
+		t.trainStep.FreePrograms()
 	}
 	out, err := t.ask(ctx, t.generator)
 	if errors.Is(err, engine.ErrOutOfMemory) && !t.crowded {
 		t.crowded = true
-		t.generator.Free()
-		t.trainStep.Free()
+		t.generator.Close()
+		t.trainStep.FreePrograms()
 		out, err = t.ask(ctx, t.generator)
 	}
 	if t.crowded {
-		t.generator.Free()
+		t.generator.Close()
 	}
 	return out, err
 }

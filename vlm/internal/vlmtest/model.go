@@ -80,7 +80,7 @@ func Logits(t testing.TB, l *vlm.Runner, s *packing.Sample, turns packing.Turns,
 	require.NoError(t, err)
 	in := l.NewInputs(1, s.Len(), len(s.Images), s.Len())
 	require.NoError(t, in.Allocate(l.Device))
-	defer in.Free()
+	defer in.Close()
 	var y *nn.Tensor
 	program, err := nn.Record("logits", nn.Options{Params: l.Params}, func(g *nn.Graph) {
 		tables := l.VocabularyParams()

@@ -94,7 +94,7 @@ func (f *options) infer(ctx context.Context, a *cli.App) error {
 	if err != nil {
 		return err
 	}
-	defer bench.Free()
+	defer bench.Close()
 	out := inferResult{
 		Bench: "infer", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Pictures, NewTokens: f.newTokens,
 		WeightBytes: bench.WeightBytes,

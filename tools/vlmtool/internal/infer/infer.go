@@ -144,7 +144,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 		}
 	}
 	s := &session{f: f, a: a, generator: generate.New(model), images: images}
-	defer s.generator.Free()
+	defer s.generator.Close()
 	s.timings = timings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
 		return s.converse(ctx)
