@@ -76,9 +76,9 @@ func (b *InferBench) Close() { b.generator.Close() }
 type EmbedderBench struct {
 	Flops float64 // of a batch
 
-	eyes   *vlm.ImageEmbedder
-	dev    engine.Device
-	pixels []byte
+	embedder *vlm.ImageEmbedder
+	dev      engine.Device
+	pixels   []byte
 }
 
 // NewEmbedderBench compiles the embedder and the connector for a batch.
@@ -88,7 +88,7 @@ func NewEmbedderBench(l *vlm.Runner, batch int) (*EmbedderBench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &EmbedderBench{eyes: e, dev: l.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
+	b := &EmbedderBench{embedder: e, dev: l.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
 	random := rand.New(rand.NewPCG(1, 1))
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
@@ -97,10 +97,13 @@ func NewEmbedderBench(l *vlm.Runner, batch int) (*EmbedderBench, error) {
 	return b, nil
 }
 
+// Close releases the embedder, but not the model.
+func (b *EmbedderBench) Close() { b.embedder.Close() }
+
 // Step embeds the batch, pixels in, vectors left on the device.
 func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	err := b.eyes.Encode(ctx, b.dev, b.pixels, 0, 0)
+	err := b.embedder.Encode(ctx, b.dev, b.pixels, 0, 0)
 	return time.Since(start), err
 }
 

@@ -14,7 +14,8 @@ import (
 
 // Open returns the CPU and every Vulkan and WebGPU device of the machine, software ones
 // too, closed when the test ends. A backend without any leaves a skipped subtest with the
-// reason; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure.
+// reason; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure. PATCHWORK_DEVICES=cpu
+// leaves the CPU alone.
 func Open(t testing.TB) []engine.Device { return open(t, backends) }
 
 // OpenNative returns the devices of Open without WebGPU's, which are the same hardware:
@@ -32,6 +33,11 @@ var backends = []backend{{"vulkan", vulkan.List, vulkan.Open}, {"webgpu", webgpu
 func open(t testing.TB, backends []backend) []engine.Device {
 	t.Helper()
 	devices := []engine.Device{cpu.Open(0)}
+	if only := os.Getenv("PATCHWORK_DEVICES"); only == "cpu" {
+		return devices
+	} else if only != "" {
+		t.Fatalf("PATCHWORK_DEVICES is %q, want cpu or nothing", only)
+	}
 	for _, b := range backends {
 		devices = append(devices, b.openAll(t)...)
 	}

@@ -150,6 +150,7 @@ func (f *options) embedder(ctx context.Context, a *cli.App) error {
 	if err != nil {
 		return err
 	}
+	defer bench.Close()
 	var times []time.Duration
 	for start := time.Now(); len(times) < minSteps+2 || time.Since(start) < minTime; {
 		t, err := bench.Step(ctx)
