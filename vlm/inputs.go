@@ -10,10 +10,10 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Inputs are the buffers in which a batch of fixed shape reaches the device.
+// Inputs are the device buffers of a batch of fixed shape.
 type Inputs struct {
 	Rows, Tokens int // B, T
-	Pictures     int // room for so many; 0 = text alone
+	Pictures     int // how many fit; 0 = text only
 
 	vision    VisionConfig
 	text      TextConfig
@@ -26,11 +26,11 @@ type Inputs struct {
 	floatPixels                      *engine.Buffer // instead of pixels, in tests
 
 	memories []engine.Memory
-	block    []byte // of the last upload, for the next
+	block    []byte // reused by uploads
 }
 
-// NewInputs describes buffers for batches of rows × tokens with at most so many
-// pictures. positions is the highest position and one.
+// NewInputs describes buffers for batches of rows × tokens with at most so many images.
+// positions is one more than the highest position.
 func (m *Model) NewInputs(rows, tokens, pictures, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
@@ -50,7 +50,7 @@ func (in *Inputs) buffers() []*engine.Buffer {
 		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
 }
 
-// Bytes is the memory that the inputs take.
+// Bytes is the size of the buffers.
 func (in *Inputs) Bytes() int64 {
 	var n int64
 	for _, b := range in.buffers() {
@@ -59,7 +59,7 @@ func (in *Inputs) Bytes() int64 {
 	return n
 }
 
-// Allocate places the buffers and writes the tables that never change.
+// Allocate places the buffers and writes the constant tables.
 func (in *Inputs) Allocate(dev engine.Device) error {
 	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
 	if err != nil {
@@ -72,7 +72,7 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.positionN))
 }
 
-// pixelValues are value/255 as the original's float32 division rounds it.
+// pixelValues are value/255, rounded as by the original recipe's float32 division.
 func pixelValues() []float32 {
 	values := make([]float32, 256)
 	for i := range values {
@@ -90,7 +90,7 @@ func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b
 
 func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.text.HeadDim) }
 
-// context is the attention among the batch's own tokens.
+// context is attention among the batch's tokens.
 func (in *Inputs) context() attentionContext {
 	return attentionContext{
 		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
@@ -98,7 +98,7 @@ func (in *Inputs) context() attentionContext {
 	}
 }
 
-// patches records the cutting of the pictures: [N·L, C·P²].
+// patches splits the images into patches: [N·L, C·P²].
 func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 	v := in.vision
 	if in.floatPixels != nil {
@@ -115,8 +115,8 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
-// what the step block says of it. It returns the number of targets.
+// Upload writes a batch with the pixels of its images [images,S,S,C] and sets its entries
+// of the step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
@@ -148,14 +148,14 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	return len(targets), nil
 }
 
-// words are values for the start of a buffer.
+// words are values to write at the start of a buffer.
 type words struct {
 	to     *engine.Buffer
 	values []int32
 }
 
-// uploadWords writes buffers that lie one behind the other, those in one memory
-// together: what reaches a GPU in pieces costs it a wait for each.
+// uploadWords writes consecutive buffers, those in one allocation by one transfer: a GPU
+// waits for each.
 func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
@@ -168,7 +168,7 @@ func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	}
 	for _, u := range all {
 		if int64(len(u.values))*4 > u.to.Bytes {
-			return fmt.Errorf("upload of %d values into %q, which has room for %d", len(u.values), u.to.Label, u.to.Bytes/4)
+			return fmt.Errorf("upload of %d values into %q, which holds %d", len(u.values), u.to.Label, u.to.Bytes/4)
 		}
 		at, offset := u.to.Placed()
 		if at != memory {
