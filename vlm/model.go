@@ -86,7 +86,7 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe fun
 	c := in.context()
 	c.observe = observe
 	var features *nn.Tensor
-	if in.Pictures > 0 {
+	if in.Images > 0 {
 		g.Program.SetLabel("embedder")
 		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}

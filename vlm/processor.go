@@ -42,7 +42,7 @@ const (
 )
 
 // Around returns the ids before and after a text; bos is one of the above.
-func (l *Processor) Around(bos string) (before, behind []int32, err error) {
+func (l *Processor) Around(bos string) (before, after []int32, err error) {
 	switch bos {
 	case BOSNo:
 		return nil, nil, nil
@@ -53,8 +53,8 @@ func (l *Processor) Around(bos string) (before, behind []int32, err error) {
 		}
 		return []int32{id}, nil, nil
 	}
-	before, behind = l.Tokenizer.Around()
-	return before, behind, nil
+	before, after = l.Tokenizer.Around()
+	return before, after, nil
 }
 
 // Raw encodes a text without the chat template, control tokens included, after so many
