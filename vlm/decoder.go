@@ -39,7 +39,7 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	return dec
 }
 
-// newDecoderLayer declares a layer's parameters in the order in which they lie in memory.
+// newDecoderLayer declares a layer's parameters in the order of memory.
 func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
 	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
