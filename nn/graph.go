@@ -23,7 +23,7 @@ type Graph struct {
 // Options of a recording.
 type Options struct {
 	Params     *Params
-	Train      bool // operators keep what their gradients need
+	Train      bool // operators keep the inputs of their gradients
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
 	Recompute  bool // Checkpointed keeps only its input and is computed again for the gradients
 	NoFusion   bool // layers of one input are computed one by one

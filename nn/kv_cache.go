@@ -9,7 +9,7 @@ type KVCache struct {
 	PastSlot     int // step block entry with the number of tokens in the cache before the call
 }
 
-// appendKV writes as many tokens' keys and values as rows counts behind those in the cache.
+// appendKV writes the keys and values of rows tokens after those in the cache.
 func (g *Graph) appendKV(c KVCache, k, v *Tensor, rows shaders.Count) {
 	p := shaders.AppendRowsParams{Rows: rows, Cols: uint32(k.Size() / int(rows.Max)), Slot: uint32(c.PastSlot)}
 	g.record(shaders.AppendRows, p, k.View(), c.Keys.View())

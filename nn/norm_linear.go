@@ -2,12 +2,12 @@ package nn
 
 import "patchwork/shaders"
 
-// maxNormLinearRows is up to how many rows RMSNorm is computed by the kernel of the
-// matmul behind it, which reads its weights once for all rows.
+// maxNormLinearRows is the largest number of rows for which RMSNorm is fused with the
+// matmul after it, whose kernel reads its weights once for all rows.
 const maxNormLinearRows = 4
 
-// fusesNorm reports whether RMSNorm of x can be computed by the kernel of the matmul
-// behind it, which has no gradients: for the few rows of decoding.
+// fusesNorm reports whether RMSNorm of x can be fused with the matmul after it. The kernel
+// has no gradients and is for the few rows of decoding.
 func (g *Graph) fusesNorm(x *Tensor) bool {
 	rows := x.rows()
 	return !g.Train && rows.Slot == 0 && rows.Max <= maxNormLinearRows
@@ -45,7 +45,7 @@ func (g *Graph) normLinear(norm RMSNorm, x, w, up, y *Tensor, ld int) {
 	gain := g.Param(norm.Weight)
 	check(x.Cols() == w.Cols() && gain.Size() == x.Cols(), "norm and linear", "x [...,I], gain [I] and w [O,I]", x, gain, w)
 	weight := g.weight(w)
-	second := weight // which a call that is not gated does not read
+	second := weight // not read unless the call is gated
 	if up != nil {
 		second = g.weight(up)
 	}

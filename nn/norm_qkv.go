@@ -27,8 +27,8 @@ func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 	return l.forwardSeparate(g, h, layout)
 }
 
-// ForwardCached is Forward that writes the keys and values behind those in the cache. It
-// returns the queries and all of the cache. The projections are one matmul where their
+// ForwardCached is Forward with a key/value cache: it writes the keys and values after those
+// in the cache, and returns the queries and the whole cache. The projections are one matmul where their
 // weights are contiguous, and one kernel with the norm for the few rows of decoding.
 func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q, keys, values *Tensor) {
 	layout := l.layout(g, rope)

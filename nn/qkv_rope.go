@@ -30,7 +30,7 @@ func (g *Graph) SplitQKVRoPE(x *Tensor, l QKVLayout) (q, k, v *Tensor) {
 }
 
 // SplitQKVRoPEInto is SplitQKVRoPE, with values, for decoding: keys and values are written
-// behind those in the cache.
+// after those in the cache.
 func (g *Graph) SplitQKVRoPEInto(x *Tensor, l QKVLayout, cache KVCache) (q *Tensor) {
 	keys, values := cache.Keys, cache.Values
 	ok := !g.Train && l.hasValues(x) && keys.Size() == values.Size() && keys.Size()%(l.K*l.D) == 0

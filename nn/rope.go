@@ -7,8 +7,8 @@ import (
 	"patchwork/shaders"
 )
 
-// RoPE is what rotary position embedding needs of a batch: a table made by RoPETable,
-// [positions,D], and every token's position, int32 [B,T].
+// RoPE are the inputs of rotary position embedding: a table made by RoPETable, [positions,D],
+// and every token's position, int32 [B,T].
 type RoPE struct{ Table, Positions *Tensor }
 
 // RoPE rotates every head of x [...,H,D] by the angle of its token's position.

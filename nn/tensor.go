@@ -17,7 +17,7 @@ type Tensor struct {
 	node  *node
 }
 
-// node is the storage behind tensors.
+// node is the storage of tensors.
 type node struct {
 	name      string
 	view      engine.View

@@ -9,9 +9,9 @@ import (
 	"patchwork/nn"
 )
 
-// AttentionProbe finds, in every layer of a forward pass, which share of some
-// tokens' attention goes to which groups of tokens. Each layer's weights exist only
-// while that layer runs, and only for the tokens asked for.
+// AttentionProbe computes, in every layer of a forward pass, the share of some tokens'
+// attention that each group of tokens gets. A layer's weights exist only while it runs, and
+// only for those tokens.
 type AttentionProbe struct {
 	groups int
 	config TextConfig
@@ -22,13 +22,13 @@ type AttentionProbe struct {
 	shares             [][]*nn.Tensor // of each layer, each buffer of values: [B·n, D]
 }
 
-// NewAttentionProbe watches queries, token numbers in ascending order and as many in
-// each of the batch's rows; group sorts all tokens into so many groups.
+// NewAttentionProbe makes a probe of queries, which are token numbers in ascending order, the
+// same number in each of the batch's rows. group is the group of every token, from 0.
 func NewAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
 	t := l.Config.Text
 	p := &AttentionProbe{
 		groups: groups, config: t,
-		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("their intervals", 16*int64(len(queries))),
+		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("intervals of the queries", 16*int64(len(queries))),
 	}
 	values := nn.GroupValues(group, groups, t.NumKeyValueHeads, t.HeadDim)
 	for i, v := range values {
@@ -57,11 +57,12 @@ func (p *AttentionProbe) upload(dev engine.Device, queries, intervals []int32, v
 	return err
 }
 
+// Close releases the buffers.
 func (p *AttentionProbe) Close() {
 	engine.Free(p.memories)
 }
 
-// Observe is attentionContext's.
+// Observe records the shares of one layer; it is for Model.HiddenObserved.
 func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
 	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
 	n := int(p.queries.Bytes / 4)

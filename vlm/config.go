@@ -1,7 +1,6 @@
-// Package vlm is the encoder-free vision-language model: pictures become
-// patches, patches become vectors, the vectors overwrite placeholders in the
-// text, and a small language model learns to read them. Training, generation
-// and checkpoints stand on package nn.
+// Package vlm is the encoder-free vision-language model: images are split into patches,
+// an embedder of a few layers turns each patch into a vector, and the vectors replace the
+// embeddings of placeholder tokens in the text of a small language model.
 package vlm
 
 import (
@@ -17,6 +16,7 @@ import (
 // FormatVersion is the version of the model directory that this code writes.
 const FormatVersion = 1
 
+// ModelType is config.json's model_type.
 const ModelType = "encoder_free_vlm"
 
 // Config is config.json.
@@ -26,13 +26,13 @@ type Config struct {
 	Text          TextConfig        `json:"text_config"`
 	ImageTokenID  int               `json:"image_token_id"`
 	Attention     packing.Attention `json:"attention"`
-	Turns         packing.Turns     `json:"turns,omitempty"` // how training laid them out; "" is not known
+	Turns         packing.Turns     `json:"turns,omitempty"` // how training arranged them; "" = unknown
 	FormatVersion int               `json:"format_version"`
 }
 
 // VisionConfig describes the embedder.
 type VisionConfig struct {
-	ImageSize    int     `json:"image_size"` // S: side of the square picture, in pixels
+	ImageSize    int     `json:"image_size"` // S: side of the square image, in pixels
 	PatchSize    int     `json:"patch_size"` // P: side of a patch, in pixels
 	NumChannels  int     `json:"num_channels"`
 	HiddenSize   int     `json:"hidden_size"`    // D
@@ -41,22 +41,23 @@ type VisionConfig struct {
 	PatchNormEps float64 `json:"patch_norm_eps"` // of ln1
 }
 
-// None says that the model has no embedder and reads text alone.
+// None reports whether the model has no embedder and reads only text.
 func (v VisionConfig) None() bool { return v == VisionConfig{} }
 
 // Grid is the number of patches along a side.
 func (v VisionConfig) Grid() int { return v.ImageSize / max(1, v.PatchSize) }
 
-// Patches is the number of patches, and of tokens, of a picture.
+// Patches is the number of patches, and of tokens, of an image.
 func (v VisionConfig) Patches() int { return v.Grid() * v.Grid() }
 
 // Features is the number of values of a patch: C·P².
 func (v VisionConfig) Features() int { return v.NumChannels * v.PatchSize * v.PatchSize }
 
+// Check returns an error if the sizes are missing or do not fit together.
 func (v VisionConfig) Check() error {
 	switch {
 	case v.PatchSize < 1 || v.ImageSize < v.PatchSize || v.ImageSize%v.PatchSize != 0 || v.ImageSize > 1<<14:
-		return fmt.Errorf("vision_config: image_size %d is no multiple of patch_size %d", v.ImageSize, v.PatchSize)
+		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", v.ImageSize, v.PatchSize)
 	case v.NumChannels != 3:
 		return fmt.Errorf("vision_config: num_channels is %d, want 3", v.NumChannels)
 	case v.HiddenSize < 1:
@@ -69,7 +70,7 @@ func (v VisionConfig) Check() error {
 	return nil
 }
 
-// Check says what does not fit together.
+// Check returns an error if the settings do not fit together.
 func (c *Config) Check() error {
 	if c.ModelType != ModelType {
 		return fmt.Errorf("model_type is %q, want %q", c.ModelType, ModelType)
@@ -107,7 +108,7 @@ func ReadConfig(dir string) (Config, error) {
 	case Architectures[c.ModelType] != "":
 		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
 	case c.ModelType == ModelType && c.Vision.None():
-		return c, fmt.Errorf("%s: it has no vision_config", path)
+		return c, fmt.Errorf("%s: vision_config is missing", path)
 	}
 	if c.Vision.PatchNormEps == 0 {
 		c.Vision.PatchNormEps = c.Vision.LayerNormEps

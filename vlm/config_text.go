@@ -10,7 +10,7 @@ import (
 )
 
 // TextConfig is the decoder's own config.json, of a Llama or a Qwen3 model.
-// Fields that this code does not read are kept.
+// Fields that this code does not read are preserved.
 type TextConfig struct {
 	ModelType             string
 	HiddenSize            int
@@ -30,10 +30,10 @@ type TextConfig struct {
 	raw map[string]json.RawMessage
 }
 
-// QKNorm says whether queries and keys are normalised per head, as in Qwen3.
+// QKNorm reports whether queries and keys are normalised per head, as in Qwen3.
 func (c *TextConfig) QKNorm() bool { return c.ModelType == "qwen3" }
 
-// textFields is how the fields stand in the file.
+// textFields are the fields in the file.
 type textFields struct {
 	ModelType             string   `json:"model_type"`
 	HiddenSize            int      `json:"hidden_size"`
@@ -56,7 +56,8 @@ type textFields struct {
 	ropeFields
 }
 
-// UnmarshalJSON reads the fields and refuses what the decoder cannot do.
+// UnmarshalJSON reads the fields and returns an error for settings that the decoder does
+// not support.
 func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	f := textFields{RMSNormEps: 1e-6, MaxPositionEmbeddings: 2048, HiddenAct: "silu"}
 	var raw map[string]json.RawMessage
@@ -67,7 +68,7 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 		ModelType string `json:"model_type"`
 	}
 	if json.Unmarshal(data, &kind) == nil && kind.ModelType == "qwen3" {
-		f.MaxPositionEmbeddings = 32768 // transformers' default, as the others
+		f.MaxPositionEmbeddings = 32768 // transformers' default, as are the others
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
@@ -106,9 +107,9 @@ func (c *TextConfig) check(f textFields) error {
 	case min(c.HiddenSize, c.IntermediateSize, c.NumHiddenLayers, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.VocabSize, c.MaxPositionEmbeddings) < 1:
 		return fmt.Errorf("text_config: a size is missing or not above 0")
 	case c.NumAttentionHeads > 1<<16 || max(c.HiddenSize, c.IntermediateSize, c.HeadDim, c.NumAttentionHeads*c.HeadDim) > 1<<20 || c.MaxPositionEmbeddings > 1<<24 || c.VocabSize > 1<<24 || c.NumHiddenLayers > 1<<10:
-		return fmt.Errorf("text_config: a size is too large to be true")
+		return fmt.Errorf("text_config: a size is implausibly large")
 	case c.NumAttentionHeads%c.NumKeyValueHeads != 0:
-		return fmt.Errorf("text_config: %d attention heads are no multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)
+		return fmt.Errorf("text_config: %d attention heads are not a multiple of %d key/value heads", c.NumAttentionHeads, c.NumKeyValueHeads)
 	case c.RMSNormEps <= 0:
 		return fmt.Errorf("text_config: rms_norm_eps must be above 0")
 	case c.HeadDim%2 != 0:
@@ -120,22 +121,22 @@ func (c *TextConfig) check(f textFields) error {
 	return c.checkKeys()
 }
 
-// checkWindow refuses a layer whose tokens see less than the whole context.
+// checkWindow returns an error if a layer's attention has a window smaller than the context.
 func (c *TextConfig) checkWindow(f textFields) error {
-	narrow := f.SlidingWindow != nil && *f.SlidingWindow < c.MaxPositionEmbeddings
+	windowed := f.SlidingWindow != nil && *f.SlidingWindow < c.MaxPositionEmbeddings
 	if c.ModelType == "qwen3" && f.SlidingWindow == nil {
-		narrow = 4096 < c.MaxPositionEmbeddings // transformers' default
+		windowed = 4096 < c.MaxPositionEmbeddings // transformers' default
 	}
 	if f.UseSlidingWindow != nil {
-		narrow = narrow && *f.UseSlidingWindow
+		windowed = windowed && *f.UseSlidingWindow
 	} else if c.ModelType == "qwen3" {
-		narrow = false // use_sliding_window is false by default
+		windowed = false // use_sliding_window is false by default
 	}
 	if len(f.LayerTypes) > 0 {
 		for i, kind := range f.LayerTypes {
 			switch {
-			case kind == "sliding_attention" && narrow:
-				return fmt.Errorf("text_config: layer %d has a window of attention (layer_types, sliding_window), which is not supported", i)
+			case kind == "sliding_attention" && windowed:
+				return fmt.Errorf("text_config: layer %d has sliding-window attention (layer_types, sliding_window), which is not supported", i)
 			case kind != "full_attention" && kind != "sliding_attention":
 				return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); full_attention is supported", i, kind)
 			}
@@ -149,35 +150,36 @@ func (c *TextConfig) checkWindow(f textFields) error {
 			first = *f.MaxWindowLayers
 		}
 	}
-	if narrow && first < c.NumHiddenLayers {
-		return fmt.Errorf("text_config: sliding_window: layers from %d on see a part of the context of %d tokens alone, which is not supported", first, c.MaxPositionEmbeddings)
+	if windowed && first < c.NumHiddenLayers {
+		return fmt.Errorf("text_config: sliding_window: layers from %d on see only a part of the context of %d tokens, which is not supported", first, c.MaxPositionEmbeddings)
 	}
 	return nil
 }
 
-// meaningful are the names of settings that change what a decoder computes.
-var meaningful = regexp.MustCompile(`rope|rotary|scal|window|softcap|norm|multiplier|alibi|clamp|clip_qkv|sink`)
+// significantKeys match settings that change what a decoder computes.
+var significantKeys = regexp.MustCompile(`rope|rotary|scal|window|softcap|norm|multiplier|alibi|clamp|clip_qkv|sink`)
 
-// understood are the keys of that kind that are read.
-var understood = []string{
+// supportedKeys are those of them that are read.
+var supportedKeys = []string{
 	"rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "sliding_window", "use_sliding_window", "max_window_layers",
 	"partial_rotary_factor",
 }
 
-// checkKeys refuses a setting that is not read, unless its value changes nothing.
+// checkKeys returns an error for a significant setting that is not read, unless its value
+// is neutral.
 func (c *TextConfig) checkKeys() error {
 	for _, key := range slices.Sorted(maps.Keys(c.raw)) {
-		if !meaningful.MatchString(key) || slices.Contains(understood, key) {
+		if !significantKeys.MatchString(key) || slices.Contains(supportedKeys, key) {
 			continue
 		}
-		if !changesNothing(key, c.raw[key], c.HeadDim) {
-			return fmt.Errorf("text_config: %.60q is %.60s, which a %s decoder does not know here", key, Compact(c.raw[key]), c.ModelType)
+		if !isNeutral(key, c.raw[key], c.HeadDim) {
+			return fmt.Errorf("text_config: %.60q is %.60s, which is not supported for a %s decoder", key, Compact(c.raw[key]), c.ModelType)
 		}
 	}
 	return nil
 }
 
-// Compact is a value of a configuration on one line, as a message names it.
+// Compact is a value of a configuration on one line, for messages.
 func Compact(raw json.RawMessage) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
@@ -191,8 +193,8 @@ var (
 	limitKey  = regexp.MustCompile(`softcap|window|clamp|clip_qkv|sink`)
 )
 
-// changesNothing says that a setting has its neutral value.
-func changesNothing(key string, raw json.RawMessage, headDim int) bool {
+// isNeutral reports whether a setting has a value that changes nothing.
+func isNeutral(key string, raw json.RawMessage, headDim int) bool {
 	var v any
 	if json.Unmarshal(raw, &v) != nil {
 		return false
@@ -214,8 +216,7 @@ func changesNothing(key string, raw json.RawMessage, headDim int) bool {
 	return false
 }
 
-// MarshalJSON writes the file as it was read, with the fields that this code may
-// have changed.
+// MarshalJSON writes the file as it was read, with the fields that this code may change.
 func (c TextConfig) MarshalJSON() ([]byte, error) {
 	out := map[string]any{}
 	for k, v := range c.raw {
@@ -233,5 +234,5 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// Architectures are the classes of transformers that read a decoder.
+// Architectures are the classes of transformers that read a decoder, by model_type.
 var Architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

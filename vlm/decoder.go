@@ -7,13 +7,13 @@ import (
 	"patchwork/nn"
 )
 
-// decoder is a Llama or Qwen3 language model; its parameters carry Hugging
-// Face's names behind "decoder.".
+// decoder is a Llama or Qwen3 language model. Its parameters have Hugging Face's names with
+// the prefix "decoder.".
 type decoder struct {
 	embed  *nn.Param // [V, D]
 	layers []decoderLayer
 	norm   nn.RMSNorm
-	head   *nn.Param // [V, D]; the same as embed where they are tied
+	head   *nn.Param // [V, D]; embed where they are tied
 }
 
 type decoderLayer struct {
@@ -23,7 +23,7 @@ type decoderLayer struct {
 	down nn.Linear     // down_proj
 }
 
-// DecoderPrefix stands before Hugging Face's names of a decoder's parameters.
+// DecoderPrefix is put before Hugging Face's names of a decoder's parameters.
 const DecoderPrefix = "decoder."
 
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
@@ -39,12 +39,12 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	return dec
 }
 
-// newDecoderLayer declares a layer's parameters in the order in which they lie in memory.
+// newDecoderLayer declares a layer's parameters in the order of memory.
 func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
 	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
 	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
-	// What is added to the residual stream starts smaller, the more layers add.
+	// Layers that add to the residual stream start smaller, the more there are.
 	residual := func(in int) nn.Init {
 		i := init.linear(in)
 		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
@@ -73,15 +73,15 @@ func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decode
 	return l
 }
 
-// attentionContext is what a layer's attention needs besides the hidden states.
+// attentionContext are the inputs of a layer's attention besides the hidden states.
 type attentionContext struct {
 	rope      nn.RoPE    // table [positions, head size], positions [B, T]
 	intervals *nn.Tensor // [B·T, 4]
-	cache     *Cache     // nil: keys and values are those of the tokens themselves
-	count     int        // entry of the step block with the tokens in use; 0 = all
-	// watch, where it is set and there is no cache, gets every layer's queries [B,T,H,D]
-	// and keys [B,T,K,D] behind RoPE.
-	watch func(g *nn.Graph, q, k *nn.Tensor)
+	cache     *Cache     // nil: the keys and values are only those of x's tokens
+	countSlot int        // step block entry with the number of tokens in use; 0 = all
+	// observe, unless it is nil, gets every layer's queries [B,T,H,D] and keys [B,T,K,D]
+	// after RoPE.
+	observe func(g *nn.Graph, q, k *nn.Tensor)
 }
 
 // forward takes the embeddings [B·T, D] through every layer and the final norm.
@@ -109,16 +109,16 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 	} else { // k and v are all of the cache, [1,capacity,K,D]
 		q, k, v = l.qkv.ForwardCached(g, x, c.rope, c.cache.layer(i))
 	}
-	if c.watch != nil {
-		c.watch(g, q, k)
+	if c.observe != nil {
+		c.observe(g, q, k)
 	}
 	y := g.Attention(q, k, v, c.intervals).Reshape(x.Shape[0], l.o.Weight.Shape[1])
-	x = l.o.ForwardAdd(g, y.RowCount(c.count), x)       // x + o(attention(qkv(norm(x))))
+	x = l.o.ForwardAdd(g, y.RowCount(c.countSlot), x)   // x + o(attention(qkv(norm(x))))
 	return l.down.ForwardAdd(g, l.mlp.Forward(g, x), x) // x + down(swiglu(norm(x)))
 }
 
-// weightBytes is what a token's pass reads of the weights: everything but the
-// embedding table, of which it reads a row, unless that is the head as well.
+// weightBytes is how much of the weights decoding one token reads: all but the embedding,
+// of which it reads one row, unless it is tied to the head.
 func (d *decoder) weightBytes() int64 {
 	n := d.norm.Weight.Bytes() + d.head.Bytes()
 	for _, l := range d.layers {

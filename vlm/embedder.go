@@ -2,28 +2,28 @@ package vlm
 
 import "patchwork/nn"
 
-// embedder turns patches into vectors of the decoder's size, without an encoder.
+// embedder turns patches into vectors of the decoder's hidden size, without an encoder.
 type embedder struct {
-	config      VisionConfig
-	ln1         nn.LayerNorm
-	fc          nn.Linear
-	ln2         nn.LayerNorm
-	yPos, xPos  *nn.Param
-	ln3         nn.LayerNorm
-	connectorFC nn.Linear
+	grid       int // patches along a side
+	ln1        nn.LayerNorm
+	fc         nn.Linear
+	ln2        nn.LayerNorm
+	yPos, xPos *nn.Param
+	ln3        nn.LayerNorm
+	connector  nn.Linear
 }
 
 func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
 	eps := float32(c.LayerNormEps)
 	return embedder{
-		config:      c,
-		ln1:         d.LayerNorm("embedder.ln1", c.Features(), float32(c.PatchNormEps)),
-		fc:          d.Linear("embedder.fc", c.Features(), c.HiddenSize, true, init.linear(c.Features())),
-		ln2:         d.LayerNorm("embedder.ln2", c.HiddenSize, eps),
-		yPos:        d.Table("embedder.y_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
-		xPos:        d.Table("embedder.x_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
-		ln3:         d.LayerNorm("embedder.ln3", c.HiddenSize, eps),
-		connectorFC: d.Linear("connector", c.HiddenSize, c.HiddenSize, true, init.linear(c.HiddenSize)),
+		grid:      c.Grid(),
+		ln1:       d.LayerNorm("embedder.ln1", c.Features(), float32(c.PatchNormEps)),
+		fc:        d.Linear("embedder.fc", c.Features(), c.HiddenSize, true, init.linear(c.Features())),
+		ln2:       d.LayerNorm("embedder.ln2", c.HiddenSize, eps),
+		yPos:      d.Table("embedder.y_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
+		xPos:      d.Table("embedder.x_pos_emb", c.MaxGrid, c.HiddenSize, nn.Init{Std: init.Positions}),
+		ln3:       d.LayerNorm("embedder.ln3", c.HiddenSize, eps),
+		connector: d.Linear("connector", c.HiddenSize, c.HiddenSize, true, init.linear(c.HiddenSize)),
 	}
 }
 
@@ -32,7 +32,7 @@ func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, trace Trace) *nn.Ten
 	x := trace.keep(g, "embedder.ln1", e.ln1.Forward(g, patches)) // [N·256, 3072]
 	x = trace.keep(g, "embedder.fc", e.fc.Forward(g, x))          // [N·256, D]
 	x = trace.keep(g, "embedder.ln2", e.ln2.Forward(g, x))
-	x = trace.keep(g, "embedder.pos", g.PositionAdd(x, g.Param(e.yPos), g.Param(e.xPos), e.config.Grid(), e.config.Grid()))
+	x = trace.keep(g, "embedder.pos", g.PositionAdd(x, g.Param(e.yPos), g.Param(e.xPos), e.grid, e.grid))
 	x = trace.keep(g, "embedder.ln3", e.ln3.Forward(g, x))
-	return trace.keep(g, "connector", e.connectorFC.Forward(g, x))
+	return trace.keep(g, "connector", e.connector.Forward(g, x))
 }

@@ -92,7 +92,7 @@ func (r *goldenTiny) run16(mode string, t shaders.Type, tolerance float64) {
 		require.NoError(r.t, update.Run(context.Background(), &r.step))
 		r.near(fmt.Sprintf("norm of step %d", step), float64(r.temp(update, clip)[0]), float64(norms[step-1]), tolerance)
 	}
-	r.compareNarrow()
+	r.compareHalf()
 }
 
 func (r *goldenTiny) near(what string, got, want, relative float64) {
@@ -119,17 +119,17 @@ func (r *goldenTiny) compareGradients(scale float32, tolerance float64) {
 	}
 }
 
-// compareNarrow checks that the copy in 16 bits is the rounded weights.
-func (r *goldenTiny) compareNarrow() {
+// compareHalf checks that the copy in 16 bits is the rounded weights.
+func (r *goldenTiny) compareHalf() {
 	s := r.model.Params
 	for _, p := range s.All() {
-		wide, err := s.Read(r.dev, s.Weights, p)
+		want, err := s.Read(r.dev, s.Weights, p)
 		require.NoError(r.t, err)
-		narrow := make([]float32, len(wide))
-		require.NoError(r.t, engine.DownloadFloats(r.dev, s.HalfView(p), narrow))
-		for i, w := range wide {
-			if want := s.Half.Type.Format().Round(w); narrow[i] != want {
-				r.t.Fatalf("%s[%d] is %g, and %g in 16 bits, want %g", p.Name, i, w, narrow[i], want)
+		half := make([]float32, len(want))
+		require.NoError(r.t, engine.DownloadFloats(r.dev, s.HalfView(p), half))
+		for i, w := range want {
+			if rounded := s.Half.Type.Format().Round(w); half[i] != rounded {
+				r.t.Fatalf("%s[%d] is %g, and %g in 16 bits, want %g", p.Name, i, w, half[i], rounded)
 			}
 		}
 	}

@@ -58,9 +58,9 @@ func (c goldenConfig) vocabulary(t *testing.T) int {
 	return c.config(t, "").Text.VocabSize
 }
 
-// TestGoldenTiny takes the tiny models through every stage, every gradient and
-// three optimiser steps, in every attention mode, on every device, and in one mode as on a device that binds
-// but a part of the larger matrices, and with the layers of one input computed apart.
+// TestGoldenTiny compares every stage, every gradient and three optimizer steps of the tiny
+// models in every attention mode on every device; in one mode also with bindings smaller than
+// the larger matrices, and with NoFusion.
 func TestGoldenTiny(t *testing.T) {
 	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
 		t.Run(family, func(t *testing.T) {
@@ -84,19 +84,19 @@ func TestGoldenTiny(t *testing.T) {
 							continue
 						}
 						if dev.Info().Device == "cpu" {
-							t.Run("cpu/"+mode+"/apart", func(t *testing.T) {
-								run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file, apart: true}
+							t.Run("cpu/"+mode+"/no fusion", func(t *testing.T) {
+								run := &goldenTiny{t: t, dev: dev, dir: dir, c: c, want: file, noFusion: true}
 								run.run(mode)
 							})
 						}
-						t.Run(dev.Info().Device+"/"+mode+"/narrow", func(t *testing.T) {
+						t.Run(dev.Info().Device+"/"+mode+"/small bindings", func(t *testing.T) {
 							// A third of the embedding is bound at once.
-							narrow := devices.NewNarrow(dev, int64(c.vocabulary(t)*c.HiddenSize*4/3)/engine.Alignment*engine.Alignment)
-							run := &goldenTiny{t: t, dev: narrow, dir: dir, c: c, want: file}
+							small := devices.NewNarrow(dev, int64(c.vocabulary(t)*c.HiddenSize*4/3)/engine.Alignment*engine.Alignment)
+							run := &goldenTiny{t: t, dev: small, dir: dir, c: c, want: file}
 							run.run(mode)
 							for _, k := range []string{"embed", "embed_backward", "fill", "matmul", "sum_squares", "adamw"} {
-								if narrow.Cut[k] == 0 {
-									t.Errorf("no call of %s was cut: %v", k, narrow.Cut)
+								if small.Cut[k] == 0 {
+									t.Errorf("no call of %s was split: %v", k, small.Cut)
 								}
 							}
 						})
@@ -109,16 +109,16 @@ func TestGoldenTiny(t *testing.T) {
 }
 
 type goldenTiny struct {
-	t     *testing.T
-	dev   engine.Device
-	dir   string
-	c     goldenConfig
-	want  *safetensors.File
-	model *Model
-	in    *Inputs
-	apart bool   // nn.Options'
-	real  []bool // tokens that are not padding
-	step  [shaders.StepWords]uint32
+	t        *testing.T
+	dev      engine.Device
+	dir      string
+	c        goldenConfig
+	want     *safetensors.File
+	model    *Model
+	in       *Inputs
+	noFusion bool   // nn.Options'
+	real     []bool // tokens that are not padding
+	step     [shaders.StepWords]uint32
 }
 
 // rtol is 0 on the CPU and what golden/README.md allows a GPU.
@@ -181,7 +181,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 }
 
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.apart, Type: r.model.Storage()}, f)
+	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.noFusion, Type: r.model.Storage()}, f)
 	require.NoError(r.t, err)
 	plan, err := engine.NewPlan(program, r.model.MaxBufferBytes)
 	require.NoError(r.t, err)

@@ -8,20 +8,20 @@ import (
 	"patchwork/shaders"
 )
 
-// ImageEmbedder is the compiled embedder and connector: pixels become the vectors that
-// stand for a picture's tokens.
+// ImageEmbedder is the compiled embedder and connector: it turns pixels into the vectors of
+// an image's tokens.
 type ImageEmbedder struct {
 	exe      engine.Executable
 	Plan     *engine.Plan
 	memories []engine.Memory
-	batch    int            // pictures of a run
-	Capacity int            // pictures that there is room for
+	Capacity int            // images whose vectors fit
 	pixels   *engine.Buffer // [batch, S, S, C]
 	vectors  *engine.Buffer // [capacity·L, D]
-	table    *engine.Buffer // the pixels' 256 values
+	table    *engine.Buffer // the 256 values of a pixel
 	Step     [shaders.StepWords]uint32
 }
 
+// Close releases the program and the buffers.
 func (e *ImageEmbedder) Close() {
 	if e == nil {
 		return
@@ -32,17 +32,17 @@ func (e *ImageEmbedder) Close() {
 	engine.Free(e.memories)
 }
 
-// PlanImageEmbedder records the embedder for so many pictures at a time, with room for the
-// vectors of capacity pictures.
+// PlanImageEmbedder records the embedder for batch images at a time, with buffers for the
+// vectors of capacity images.
 func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	e := &ImageEmbedder{batch: batch, Capacity: capacity}
+	e := &ImageEmbedder{Capacity: capacity}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
-	e.vectors = engine.NewBuffer("picture vectors", engine.BufferSize(m.Storage(), capacity*slots*v.HiddenSize))
+	e.vectors = engine.NewBuffer("image vectors", engine.BufferSize(m.Storage(), capacity*slots*v.HiddenSize))
 	e.vectors.Type = m.Storage()
 	e.table = engine.NewBuffer("pixel values", 4*256)
-	program, err := nn.Record("look", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
+	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
 		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
 		x = m.embedder.forward(g, x, nil)
 		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: SlotVectors}
@@ -61,7 +61,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "pictures", e.pixels, e.vectors, e.table); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.vectors, e.table); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -74,13 +74,12 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	return e, nil
 }
 
-// Features are the vectors as a tensor of a recording.
+// Features are the vectors as a tensor of a recording: [capacity·L, D].
 func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
 	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
 }
 
-// Encode computes the vectors of as many pictures as a run takes, for the slots of
-// picture number first on.
+// Encode computes the vectors of one run's images and stores them from image number first on.
 func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
@@ -90,7 +89,7 @@ func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []
 	return e.exe.Run(ctx, &e.Step)
 }
 
-// Bytes is the memory that the embedder takes beside its weights.
+// Bytes is the memory of the embedder without its weights.
 func (e *ImageEmbedder) Bytes() int64 {
 	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
 }

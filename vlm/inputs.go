@@ -10,47 +10,47 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Inputs are the buffers in which a batch of fixed shape reaches the device.
+// Inputs are the device buffers of a batch of fixed shape.
 type Inputs struct {
 	Rows, Tokens int // B, T
-	Pictures     int // room for so many; 0 = text alone
+	Images       int // how many fit; 0 = text only
 
-	vision    VisionConfig
-	text      TextConfig
-	positionN int // rows of the RoPE table
+	vision   VisionConfig
+	text     TextConfig
+	ropeRows int // rows of the RoPE table
 
-	ids, slots, positions, intervals *engine.Buffer
-	order, starts, runs, slotTokens  *engine.Buffer
-	targetRows, targetIDs            *engine.Buffer
-	pixels, pixelTable, ropeTable    *engine.Buffer
-	floatPixels                      *engine.Buffer // instead of pixels, in tests
+	ids, slots, positions, intervals  *engine.Buffer
+	order, starts, idRuns, slotTokens *engine.Buffer
+	targetRows, targetIDs             *engine.Buffer
+	pixels, pixelTable, ropeTable     *engine.Buffer
+	floatPixels                       *engine.Buffer // instead of pixels, in tests
 
 	memories []engine.Memory
-	block    []byte // of the last upload, for the next
+	block    []byte // reused by uploads
 }
 
-// NewInputs describes buffers for batches of rows × tokens with at most so many
-// pictures. positions is the highest position and one.
-func (m *Model) NewInputs(rows, tokens, pictures, positions int) *Inputs {
+// NewInputs describes buffers for batches of rows × tokens with at most so many images.
+// positions is one more than the highest position.
+func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
 	v, t := m.Config.Vision, m.Config.Text
 	return &Inputs{
-		Rows: rows, Tokens: tokens, Pictures: pictures, vision: v, text: t, positionN: positions,
+		Rows: rows, Tokens: tokens, Images: images, vision: v, text: t, ropeRows: positions,
 		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
-		order: words("order", n), starts: words("starts", n+1), runs: words("runs", n), slotTokens: words("slot tokens", pictures*v.Patches()),
+		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", images*v.Patches()),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
-		pixels:     words("pixels", (pictures*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
+		pixels:     words("pixels", (images*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
 		pixelTable: words("pixel values", 256), ropeTable: words("rope table", positions*t.HeadDim),
 	}
 }
 
 func (in *Inputs) buffers() []*engine.Buffer {
-	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.runs, in.slotTokens,
+	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.idRuns, in.slotTokens,
 		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
 }
 
-// Bytes is the memory that the inputs take.
+// Bytes is the size of the buffers.
 func (in *Inputs) Bytes() int64 {
 	var n int64
 	for _, b := range in.buffers() {
@@ -59,7 +59,7 @@ func (in *Inputs) Bytes() int64 {
 	return n
 }
 
-// Allocate places the buffers and writes the tables that never change.
+// Allocate places the buffers and writes the constant tables.
 func (in *Inputs) Allocate(dev engine.Device) error {
 	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
 	if err != nil {
@@ -69,10 +69,10 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.positionN))
+	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.ropeRows))
 }
 
-// pixelValues are value/255 as the original's float32 division rounds it.
+// pixelValues are value/255, rounded as by the original recipe's float32 division.
 func pixelValues() []float32 {
 	values := make([]float32, 256)
 	for i := range values {
@@ -88,9 +88,9 @@ func (in *Inputs) Close() {
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
 
-func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.positionN, in.text.HeadDim) }
+func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.ropeRows, in.text.HeadDim) }
 
-// context is the attention among the batch's own tokens.
+// context is attention among the batch's tokens.
 func (in *Inputs) context() attentionContext {
 	return attentionContext{
 		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
@@ -98,25 +98,25 @@ func (in *Inputs) context() attentionContext {
 	}
 }
 
-// patches records the cutting of the pictures: [N·L, C·P²].
+// patches splits the images into patches: [N·L, C·P²].
 func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 	v := in.vision
 	if in.floatPixels != nil {
-		x := nn.Input(in.floatPixels, in.Pictures, v.NumChannels, v.ImageSize, v.ImageSize)
-		return g.Patchify(x, v.PatchSize).Reshape(in.Pictures*v.Patches(), v.Features())
+		x := nn.Input(in.floatPixels, in.Images, v.NumChannels, v.ImageSize, v.ImageSize)
+		return g.Patchify(x, v.PatchSize).Reshape(in.Images*v.Patches(), v.Features())
 	}
-	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Pictures, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
+	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Images, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
 }
 
 func (in *Inputs) tokens() nn.TokenIndex {
 	return nn.TokenIndex{
 		IDs: in.tensor(in.ids), Slots: in.tensor(in.slots), Order: in.tensor(in.order), Starts: in.tensor(in.starts),
-		SegmentIDs: in.tensor(in.runs), SegmentsSlot: SlotRuns, SlotTokens: in.tensor(in.slotTokens),
+		SegmentIDs: in.tensor(in.idRuns), SegmentsSlot: SlotRuns, SlotTokens: in.tensor(in.slotTokens),
 	}
 }
 
-// Upload writes a batch with the pixels of its pictures [pictures,S,S,C] and sets
-// what the step block says of it. It returns the number of targets.
+// Upload writes a batch with the pixels of its images [images,S,S,C] and sets its entries
+// of the step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
@@ -134,7 +134,7 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
 	if err := in.uploadWords(dev, []words{
 		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
-		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.runs, index.SegmentID},
+		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
 	}); err != nil {
 		return 0, err
@@ -148,14 +148,14 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	return len(targets), nil
 }
 
-// words are values for the start of a buffer.
+// words are values to write at the start of a buffer.
 type words struct {
 	to     *engine.Buffer
 	values []int32
 }
 
-// uploadWords writes buffers that lie one behind the other, those in one memory
-// together: what reaches a GPU in pieces costs it a wait for each.
+// uploadWords writes consecutive buffers, those in one allocation by one transfer: a GPU
+// waits for each.
 func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
@@ -168,7 +168,7 @@ func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	}
 	for _, u := range all {
 		if int64(len(u.values))*4 > u.to.Bytes {
-			return fmt.Errorf("upload of %d values into %q, which has room for %d", len(u.values), u.to.Label, u.to.Bytes/4)
+			return fmt.Errorf("upload of %d values into %q, which holds %d", len(u.values), u.to.Label, u.to.Bytes/4)
 		}
 		at, offset := u.to.Placed()
 		if at != memory {

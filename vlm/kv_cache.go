@@ -30,12 +30,12 @@ func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	return cache
 }
 
-// layer is one layer's part of the cache.
+// layer is the part of one layer.
 func (c *Cache) layer(i int) nn.KVCache {
 	return nn.KVCache{Keys: nn.Input(c.Buffers[2*i], c.shape...), Values: nn.Input(c.Buffers[2*i+1], c.shape...), PastSlot: SlotPast}
 }
 
-// CopyTo copies everything to the beginning of a larger cache.
+// CopyTo copies all keys and values to the start of a larger cache.
 func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
 	program := engine.NewProgram("grow the cache")
 	for i, from := range c.Buffers {
@@ -46,28 +46,27 @@ func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) er
 	return engine.RunOnce(ctx, dev, program)
 }
 
-// CachedInputs are the tensors of a pass that takes tokens through the decoder, behind those
-// in a cache.
+// CachedInputs are the tensors of a pass of tokens that follow those in a cache.
 type CachedInputs struct {
 	Tokens               int        // T, the size of the pass
 	IDs, Slots           *nn.Tensor // [T]
 	Positions, Intervals *nn.Tensor // [1, T], [T, 4]
-	Last                 *nn.Tensor // [1], the row whose logits are wanted; nil where T is 1
-	Features             *nn.Tensor // [N, D], what image slots count; nil = no images
+	Last                 *nn.Tensor // [1], the row of the logits; nil if T is 1
+	Features             *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
 	RoPE                 *nn.Tensor // [positions, head size]
 	Cache                *Cache
 }
 
-// NextLogits records a pass of up to in.Tokens tokens behind those in the cache, to the logits
-// behind the last of them: [1, V]. The step block's SlotPast says how many the cache holds and,
-// where Tokens is above 1, SlotTokens how many this pass takes.
+// NextLogits records a pass of up to in.Tokens tokens that follow those in the cache, and
+// the logits after the last one: [1, V]. The step block's SlotPast is the number of tokens in
+// the cache and, if Tokens is above 1, its SlotTokens the number of tokens of the pass.
 func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
 	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}
 	if in.Tokens > 1 {
-		c.count = SlotTokens
+		c.countSlot = SlotTokens
 	}
-	x = m.decoder.hidden(g, x.RowCount(c.count), c, nil)
+	x = m.decoder.hidden(g, x.RowCount(c.countSlot), c, nil)
 	if in.Tokens > 1 {
 		x = g.GatherRows(x, in.Last, 1)
 	}

@@ -14,23 +14,23 @@ const (
 
 // Entries of the step block. Entry 0 is always 0.
 const (
-	SlotPatches = 1 // picture patches of the batch
+	SlotPatches = 1 // image patches of the batch
 	SlotTargets = 2 // targets of the batch
 	SlotScale   = 3 // f32: 1 / targets of the accumulated batch
 	SlotRuns    = 4 // runs of equal ids among the text tokens
 	SlotPast    = 5 // tokens in the key/value cache before this call
 	SlotTokens  = 6 // tokens of this call
-	SlotVectors = 7 // picture vectors before those that this call writes
+	SlotVectors = 7 // image vectors before those that this call writes
 	SlotLoss    = 7 // f32: the loss scale
 	SlotAdam    = 8 // f32: three entries for each learning-rate group
 )
 
-// Init is how a model's parameters start.
+// Init are the initial distributions of a model's parameters.
 type Init struct {
-	FanIn     bool    `json:"fan_in"`    // Linear weights of spread 1/√inputs
-	Std       float64 `json:"std"`       // Linear weights' spread otherwise
-	Embedding float64 `json:"embedding"` // spread of the token embeddings
-	Positions float64 `json:"positions"` // spread of the position tables
+	FanIn     bool    `json:"fan_in"`    // Linear weights with a standard deviation of 1/√inputs
+	Std       float64 `json:"std"`       // standard deviation of Linear weights otherwise
+	Embedding float64 `json:"embedding"` // standard deviation of the token embeddings
+	Positions float64 `json:"positions"` // standard deviation of the position tables
 }
 
 func (i Init) linear(inputs int) nn.Init {
@@ -51,8 +51,7 @@ type Model struct {
 	memories       []engine.Memory
 }
 
-// NewModel declares the parameters that the configuration asks for. They have
-// no memory yet.
+// NewModel declares the parameters of a configuration. Allocate gives them memory.
 func NewModel(c Config, init Init) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -66,8 +65,7 @@ func NewModel(c Config, init Init) (*Model, error) {
 	return m, nil
 }
 
-// Trace receives intermediate tensors by name, so that they can be read after a
-// run; nil keeps none.
+// Trace collects intermediate tensors by name, to be read after a run; nil keeps none.
 type Trace map[string]*nn.Tensor
 
 func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
@@ -86,9 +84,9 @@ func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 // and keys [B,T,K,D] after RoPE.
 func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe func(g *nn.Graph, q, k *nn.Tensor)) *nn.Tensor {
 	c := in.context()
-	c.watch = observe
+	c.observe = observe
 	var features *nn.Tensor
-	if in.Pictures > 0 {
+	if in.Images > 0 {
 		g.Program.SetLabel("embedder")
 		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}
@@ -117,22 +115,22 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 	return g.Logits(x, g.Param(m.decoder.head))
 }
 
-// Store chooses how activations and the weights that products read are stored. It
-// is called before allocate.
+// Store sets the type in which activations and the weights of matmuls are stored. It is
+// called before Allocate.
 func (m *Model) Store(t shaders.Type) {
 	if t.Half() && m.Params.Half == nil {
 		m.Params.AddHalfCopy(t)
 	}
 }
 
-// StoreHalf is store for a model that only runs: there is no copy of 32 bits.
+// StoreHalf is Store for a model that is not trained, which has no copy in 32 bits.
 func (m *Model) StoreHalf(t shaders.Type) {
 	if t.Half() {
 		m.Params.StoreHalf(t)
 	}
 }
 
-// Storage is what store chose.
+// Storage is the type that Store set.
 func (m *Model) Storage() shaders.Type {
 	if m.Params.Half == nil {
 		return shaders.F32
@@ -170,20 +168,22 @@ func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer)
 	return err
 }
 
-// Close gives the memory of the parameters back. Programs that use them come first.
+// Close releases the memory of the parameters. Programs that use them must be freed before.
 func (m *Model) Close() {
 	engine.Free(m.memories)
 	m.memories = nil
 }
 
-// DecodeBytes is what decoding a token reads of the weights.
+// DecodeBytes is how much of the weights decoding one token reads.
 func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
-// NoFusionOn says whether blocks of layers are not fused on a kind of device, as nn.Options' Apart.
+// NoFusionOn reports whether layers of one input are not fused on a kind of device, see
+// nn.Options.NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read the rows
+// of fused layers more slowly: gate and up together are whole pages apart.
 func NoFusionOn(kind string) bool { return kind == "cpu" }
 
-// VocabularyParams are the parameters with a row for each token: the embedding and, where it is
-// another, the head.
+// VocabularyParams are the parameters with a row for each token: the embedding and, unless
+// they are tied, the head.
 func (m *Model) VocabularyParams() []*nn.Param {
 	if m.decoder.head == m.decoder.embed {
 		return []*nn.Param{m.decoder.embed}

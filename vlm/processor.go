@@ -8,22 +8,23 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Processor is how a model reads and writes text: its tokenizer, with <|image|>
-// added, and its chat template.
+// Processor encodes and decodes a model's text: its tokenizer, with <|image|> added, and
+// its chat template.
 type Processor struct {
 	*chat.Encoder
 	Tokenizer *tokenizer.Tokenizer
 
-	patches         int     // tokens of a picture; 0 = text alone
-	AddedImageToken bool    // the tokenizer had no <|image|> of its own
-	NoChatTemplate  bool    // there is no chat template
-	bos             string  // the tokenizer's bos_token, "" where it has none
-	EOS             []int32 // the tokens that end an answer; the template's own first
+	patches         int     // tokens of an image; 0 = text only
+	AddedImageToken bool    // <|image|> was not in the tokenizer
+	NoChatTemplate  bool    // the model has no chat template
+	bos             string  // the tokenizer's bos_token; "" = none
+	EOS             []int32 // the tokens that end an answer; the chat template's first
 	TokenizerConfig []byte  // tokenizer_config.json
-	ChatTemplate    []byte  // chat_template.jinja; nil where the template stands in config
+	ChatTemplate    []byte  // chat_template.jinja; nil if the template is in TokenizerConfig
 }
 
-// NewProcessor joins a tokenizer and a template; config is tokenizer_config.json.
+// NewProcessor makes the processor of a tokenizer and a chat template; config is
+// tokenizer_config.json.
 func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int, config []byte) (*Processor, error) {
 	own := tok.Len()
 	encoder, err := chat.NewEncoder(tok, template, patches)
@@ -33,31 +34,31 @@ func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int
 	return &Processor{Encoder: encoder, Tokenizer: tok, patches: patches, AddedImageToken: tok.Len() > own, NoChatTemplate: template.Empty(), bos: template.BOSToken(), TokenizerConfig: config}, nil
 }
 
-// What stands before a text that goes to the model without its chat template.
+// The start of a text that is passed to the model without its chat template.
 const (
-	BOSAuto = "auto" // what the tokenizer puts around a text
+	BOSAuto = "auto" // the tokenizer's own special tokens
 	BOSYes  = "yes"  // the tokenizer's bos_token
 	BOSNo   = "no"   // nothing
 )
 
-// Around returns the ids before and behind a text; bos is one of the above.
-func (l *Processor) Around(bos string) (before, behind []int32, err error) {
+// Around returns the ids before and after a text; bos is one of the above.
+func (l *Processor) Around(bos string) (before, after []int32, err error) {
 	switch bos {
 	case BOSNo:
 		return nil, nil, nil
 	case BOSYes:
 		id, ok := l.Tokenizer.ID(l.bos)
 		if !ok {
-			return nil, nil, errors.New("the model has no bos_token that could stand before the text; leave --bos out")
+			return nil, nil, errors.New("the model has no bos_token to put before the text; leave --bos out")
 		}
 		return []int32{id}, nil, nil
 	}
-	before, behind = l.Tokenizer.Around()
-	return before, behind, nil
+	before, after = l.Tokenizer.Around()
+	return before, after, nil
 }
 
-// Raw encodes a text as it is, control tokens included, behind so many pictures. What the
-// tokenizer puts behind a text is left out, as the text goes on.
+// Raw encodes a text without the chat template, control tokens included, after so many
+// images. The special tokens that the tokenizer appends are left out, as the text continues.
 func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error) {
 	before, _, err := l.Around(bos)
 	if err != nil {
@@ -68,7 +69,7 @@ func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 		return chat.Tokens{}, err
 	}
 	if len(before) > 0 && len(ids) > 0 && ids[0] == before[0] {
-		before = nil // the text has it already
+		before = nil // the text already starts with it
 	}
 	t := chat.Tokens{IDs: slices.Clone(before)}
 	for range images {
@@ -82,15 +83,15 @@ func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 	return t, nil
 }
 
-// Ends says whether a token ends an answer.
+// Ends reports whether a token ends an answer.
 func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.EOS, id) }
 
 // EndIDs are the tokens that end an answer.
 func (l *Processor) EndIDs() []int32 { return slices.Clone(l.EOS) }
 
-// SetEnds decides what ends an answer: what the chat template puts behind one, then
-// the tokenizer's eos_token, then those that the model's files name. A model may have
-// none: its answers end at the limit.
+// SetEnds sets the tokens that end an answer: those of the chat template, then the
+// tokenizer's eos_token, then those that the model's files name. Without any, answers end at
+// the limit of tokens.
 func (l *Processor) SetEnds(eosToken string, named []int32) {
 	l.EOS = l.AnswerEnds()
 	if id, ok := l.Tokenizer.ID(eosToken); ok {
@@ -103,10 +104,10 @@ func (l *Processor) SetEnds(eosToken string, named []int32) {
 	}
 }
 
-// LearnsToStop says whether a trained answer ends with a token that generation stops at.
+// LearnsToStop reports whether answers in training end with a token that ends generation.
 func (l *Processor) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
 
-// EOSTokens are the ids to write to generation_config.json: one, a list, or nil.
+// EOSTokens is the eos_token_id of generation_config.json: one id, a list, or nil.
 func (l *Processor) EOSTokens() any {
 	switch len(l.EOS) {
 	case 0:

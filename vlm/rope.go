@@ -10,8 +10,8 @@ import (
 	"patchwork/nn"
 )
 
-// RoPEScaling changes RoPE's frequencies for contexts longer than those that the model
-// was first trained on (transformers, modeling_rope_utils.py).
+// RopeScaling changes RoPE's frequencies for contexts longer than those of the first
+// training (transformers, modeling_rope_utils.py).
 type RoPEScaling struct {
 	Type            string // "linear", "llama3", "yarn", or "frequency_factors" of a GGUF file
 	Factor          float64
@@ -19,15 +19,15 @@ type RoPEScaling struct {
 
 	LowFreqFactor, HighFreqFactor float64 // llama3
 
-	BetaFast, BetaSlow float64 // yarn: turns within the original context
+	BetaFast, BetaSlow float64 // yarn: rotations within the original context
 	AttentionFactor    float64 // yarn: multiplies cosines and sines
-	NoTruncate         bool    // yarn: its borders are no whole dimensions
+	NoTruncate         bool    // yarn: the bounds are not rounded to whole dimensions
 
-	Factors []float64 // frequency_factors: what each frequency is divided by
+	Factors []float64 // frequency_factors: the divisor of each frequency
 }
 
-// frequencies are RoPE's angles a position, one for each pair of a head's dimensions, and
-// what cosines and sines are multiplied by.
+// frequencies are RoPE's angles per position, one for each pair of a head's dimensions,
+// and the factor of cosines and sines.
 func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	angles = nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
 	s := c.RopeScaling
@@ -54,14 +54,15 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	return angles, 1
 }
 
-// RoPETable is what g.RoPE reads: [positions, head size].
+// RoPETable is the table of nn.RoPE: [positions, head size].
 func (c *TextConfig) RoPETable(positions int) []float32 {
 	angles, scale := c.frequencies()
 	return nn.RoPETable(positions, angles, scale)
 }
 
-// Llama3Factor is what Llama 3.1 divides a frequency by: nothing where it turns often
-// within the original context, Factor where it turns rarely, between them in between.
+// Llama3Factor is the divisor of a frequency in Llama 3.1: 1 for frequencies with many
+// rotations within the original context, Factor for those with few, interpolated between
+// them.
 func (s *RoPEScaling) Llama3Factor(frequency float64) float64 {
 	turns := float64(s.OriginalContext) * frequency / (2 * math.Pi)
 	switch {
@@ -74,20 +75,20 @@ func (s *RoPEScaling) Llama3Factor(frequency float64) float64 {
 	return 1 / ((1-smooth)/s.Factor + smooth)
 }
 
-// yarn divides the slow frequencies by Factor, leaves the fast ones, and mixes those in
-// between (Peng et al., "YaRN", 2023).
+// yarn divides low frequencies by Factor, keeps high ones, and interpolates between them
+// (Peng et al., "YaRN", 2023).
 func (s *RoPEScaling) yarn(angles []float64, theta float64) {
 	dim := float64(2 * len(angles))
-	border := func(turns float64) float64 {
+	bound := func(turns float64) float64 {
 		return dim * math.Log(float64(s.OriginalContext)/(turns*2*math.Pi)) / (2 * math.Log(theta))
 	}
-	low, high := border(s.BetaFast), border(s.BetaSlow)
+	low, high := bound(s.BetaFast), bound(s.BetaSlow)
 	if !s.NoTruncate {
 		low, high = math.Floor(low), math.Ceil(high)
 	}
 	low, high = max(low, 0), min(high, dim-1)
 	if low == high {
-		high += 0.001 // as transformers keeps the slope finite
+		high += 0.001 // keeps the slope finite, as in transformers
 	}
 	for i := range angles {
 		ramp := min(max((float64(i)-low)/(high-low), 0), 1)
@@ -95,8 +96,8 @@ func (s *RoPEScaling) yarn(angles []float64, theta float64) {
 	}
 }
 
-// ropeFields are RoPE's settings as config.json has them: in transformers 5
-// rope_parameters, before it rope_theta and rope_scaling.
+// ropeFields are RoPE's settings in config.json: rope_parameters since transformers 5,
+// rope_theta and rope_scaling before.
 type ropeFields struct {
 	RopeTheta           *float64                   `json:"rope_theta"`
 	RopeScaling         map[string]json.RawMessage `json:"rope_scaling"`
@@ -117,7 +118,7 @@ var ropeKeys = map[string][]string{
 	"frequency_factors": {"factors"},
 }
 
-// rope reads the settings; scaling is nil where they change nothing within the context.
+// rope reads the settings; scaling is nil if they change nothing within the context.
 func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, err error) {
 	where, all := "rope_scaling", f.RopeScaling
 	if len(all) == 0 {
@@ -139,13 +140,13 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 			"original_max_position_embeddings": &s.Original, "truncate": &s.Truncate, "factors": &s.Factors,
 		}[key]
 		if !known {
-			if changesNothing(key, all[key], c.HeadDim) {
+			if isNeutral(key, all[key], c.HeadDim) {
 				continue
 			}
 			return 0, nil, fmt.Errorf("text_config: %s: %.60q is not supported", where, key)
 		}
 		if err := json.Unmarshal(all[key], into); err != nil {
-			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which it cannot be", where, key, Compact(all[key]))
+			return 0, nil, fmt.Errorf("text_config: %s: %s is %.60s, which is not valid", where, key, Compact(all[key]))
 		}
 	}
 	number := func(p *float64, otherwise float64) float64 {
@@ -169,7 +170,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 		case "rope_type", "type", "rope_theta", "partial_rotary_factor":
 			continue
 		}
-		if !slices.Contains(keys, key) && !changesNothing(key, all[key], c.HeadDim) {
+		if !slices.Contains(keys, key) && !isNeutral(key, all[key], c.HeadDim) {
 			return 0, nil, fmt.Errorf("text_config: %s: %s has no meaning for rope_type %q", where, key, kind)
 		}
 	}
@@ -184,7 +185,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 	if s.Original != nil {
 		original = *s.Original
 	}
-	if f.OriginalContext != nil { // transformers lets the outer one go first
+	if f.OriginalContext != nil { // which takes precedence in transformers
 		original = *f.OriginalContext
 	}
 	out := &RoPEScaling{
@@ -199,12 +200,12 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 		return 0, nil, fmt.Errorf("text_config: %s: %w", where, err)
 	}
 	if kind == "default" || kind == "dynamic" || (kind == "linear" || kind == "llama3") && out.Factor == 1 {
-		return theta, nil, nil // dynamic scaling begins behind max_position_embeddings
+		return theta, nil, nil // dynamic scaling starts beyond max_position_embeddings
 	}
 	return theta, out, nil
 }
 
-// completeYarn fills in what the settings leave to formulas.
+// completeYarn computes the settings that are not given.
 func (s *RoPEScaling) completeYarn(context int, attention *float64, mscale, mscaleAllDim float64) {
 	if math.IsNaN(s.Factor) && s.OriginalContext > 0 {
 		s.Factor = float64(context) / float64(s.OriginalContext)
@@ -241,20 +242,20 @@ func (s *RoPEScaling) check(headDim int) error {
 		return nil
 	case s.Type == "frequency_factors":
 		if len(s.Factors) != headDim/2 || slices.ContainsFunc(s.Factors, func(x float64) bool { return !finite(x) }) {
-			return fmt.Errorf("factors are %d, want one above 0 for each of %d frequencies", len(s.Factors), headDim/2)
+			return fmt.Errorf("%d factors, want one above 0 for each of %d frequencies", len(s.Factors), headDim/2)
 		}
 		return nil
 	case !finite(s.Factor):
 		return fmt.Errorf("factor is missing or not above 0")
 	case s.Type == "llama3" && (!finite(s.LowFreqFactor) || !(s.HighFreqFactor > s.LowFreqFactor) || s.OriginalContext < 1):
-		return fmt.Errorf("low_freq_factor, high_freq_factor or original_max_position_embeddings is missing or makes no sense")
+		return fmt.Errorf("low_freq_factor, high_freq_factor or original_max_position_embeddings is missing or invalid")
 	case s.Type == "yarn" && (!finite(s.BetaFast) || !finite(s.BetaSlow) || !finite(s.AttentionFactor) || s.OriginalContext < 1):
-		return fmt.Errorf("beta_fast, beta_slow, attention_factor or original_max_position_embeddings makes no sense")
+		return fmt.Errorf("beta_fast, beta_slow, attention_factor or original_max_position_embeddings is missing or invalid")
 	}
 	return nil
 }
 
-// Matches says whether the settings make these factors, up to the rounding of a file.
+// Matches reports whether the settings give these factors, up to rounding in a file.
 func (s *RoPEScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
 		got := s.Llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))

@@ -2,7 +2,7 @@ package vlm
 
 import "patchwork/engine"
 
-// Runner is a model that is ready on a device. Close gives its memory back.
+// Runner is a model whose weights are on a device. Close releases its memory.
 type Runner struct {
 	*Model
 	Processor *Processor

@@ -26,11 +26,11 @@ func TestBranchIsAlone(t *testing.T) {
 		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
-				sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.InBranches}
+				sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.SharedPrefix}
 				samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 				require.NoError(t, err)
 				s := samples[0]
-				together := vlmtest.Logits(t, l, s, packing.InBranches, pixels)
+				together := vlmtest.Logits(t, l, s, packing.SharedPrefix, pixels)
 				v := l.Config.Text.VocabSize
 				for i, turn := range turns {
 					one, err := l.Processor.Conversation(chat.Conversation{Turns: []chat.Turn{turn}, Images: 1})
@@ -66,7 +66,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 	require.NoError(t, err)
 	pixels := image.Preprocess(img, 64)
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)

@@ -28,8 +28,8 @@ func (s scored) sum() float64 {
 
 // score scores turns, each alone behind the sample's pictures.
 func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.Turn) ([]scored, error) {
-	modes := packing.Modes{Attention: e.Config.Attention, Turns: packing.InBranches, Loss: packing.OnAnswers}
-	if e.Config.Attention != packing.Seed {
+	modes := packing.Modes{Attention: e.Config.Attention, Turns: packing.SharedPrefix, Loss: packing.OnAnswers}
+	if e.Config.Attention != packing.Causal {
 		return e.scoreTurns(ctx, pictures, turns, modes)
 	}
 	modes.Turns = packing.InConversation // that attention knows no branches
@@ -76,7 +76,7 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 // longest branch where they are too many for one row.
 func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, error) {
 	longest, all := 0, 0
-	if turns == packing.InBranches {
+	if turns == packing.SharedPrefix {
 		b, err := e.Processor.Branches(c)
 		if err != nil {
 			return 0, err

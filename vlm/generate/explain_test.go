@@ -32,7 +32,7 @@ func explainTest(t testing.TB, l *vlm.Runner, said string, most int) Explained {
 // shares of a word sum to 1 in each layer and in the mean; devices and types say the
 // same within roundings.
 func TestExplain(t *testing.T) {
-	for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
+	for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 		want := explainTest(t, vlmtest.Model0(t, cpu.Open(0), attention), "a red circle", 2)
 		if len(want.Words) != 2 || want.Omitted != 1 || want.Words[0].Text != "a" || want.Words[1].Text != "red" {
 			t.Fatalf("%d words (%+v), %d omitted, want a, red and 1 more", len(want.Words), want.Words, want.Omitted)
@@ -109,7 +109,7 @@ func TestExplainPatches(t *testing.T) {
 func TestExplainBranch(t *testing.T) {
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
 	l := vlmtest.Model0(t, cpu.Open(0), packing.DocumentBidirectionalImage)
-	sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.InBranches}
+	sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.SharedPrefix}
 	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 	require.NoError(t, err)
 	weights := func(s *packing.Sample, how packing.Turns, query int) [][][]float32 {
@@ -128,7 +128,7 @@ func TestExplainBranch(t *testing.T) {
 	}
 	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
 	require.NoError(t, err)
-	together := weights(samples[0], packing.InBranches, samples[0].Len()-2)
+	together := weights(samples[0], packing.SharedPrefix, samples[0].Len()-2)
 	alone := weights(&packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, len(one.IDs)-2)
 	for layer := range alone {
 		for j, want := range alone[layer][0] {

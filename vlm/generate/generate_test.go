@@ -53,7 +53,7 @@ func closeTo(t *testing.T, what string, got, want []float32) {
 func TestPrefill(t *testing.T) {
 	smallPasses(t)
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
 				l := vlmtest.Model0(t, dev, attention)
 				g := New(l)

@@ -24,7 +24,7 @@ type Picture struct {
 type Batch struct {
 	Shape
 	IDs       []int32 // 0 on padding
-	Positions []int32 // 0 on padding, but for Seed
+	Positions []int32 // 0 on padding, except with Causal
 	Segments  []int32 // number of the sample in its row; -1: padding
 	// Intervals are four a token, [Rows*T][4]: it sees keys [0] to [1]-1 (the prefix)
 	// and [2] to [3]-1 (its own) of its row. Padding sees none.
@@ -38,7 +38,7 @@ type Batch struct {
 }
 
 // Build lays samples out. It refuses what does not fit the shape, and branches
-// where the attention is Seed.
+// where the attention is Causal.
 func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (b *Batch) fits(s *Sample, at int, m Modes) error {
 			return fmt.Errorf("batch: a picture of %d tokens at %d of %d", b.Patches, start, s.Len())
 		}
 	}
-	if len(s.Branches) > 0 && m.Attention == Seed {
+	if len(s.Branches) > 0 && m.Attention == Causal {
 		return &ModeError{"a sample of branches in a batch with attention seed"}
 	}
 	return nil

@@ -48,8 +48,8 @@ func TestBranchesEqualRowsOfOneTurn(t *testing.T) {
 		for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
 			for _, loss := range []Loss{OnAll, OnAnswers} {
 				t.Run(fmt.Sprint(images, attention, loss), func(t *testing.T) {
-					m := Modes{attention, InBranches, loss}
-					s := sampler(t, 64, InBranches)
+					m := Modes{attention, SharedPrefix, loss}
+					s := sampler(t, 64, SharedPrefix)
 					packed := build(t, s, m, conversation(0, "yes?"), conversation(images, questions...))
 					for i, q := range questions {
 						alone := build(t, s, m, conversation(images, q))
@@ -119,7 +119,7 @@ func TestABranchIsTheConversation(t *testing.T) {
 	c := conversation(1, "is it red?")
 	for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
 		whole := build(t, sampler(t, 32, InConversation), Modes{attention, InConversation, OnAnswers}, c)
-		branch := build(t, sampler(t, 32, InBranches), Modes{attention, InBranches, OnAnswers}, c)
+		branch := build(t, sampler(t, 32, SharedPrefix), Modes{attention, SharedPrefix, OnAnswers}, c)
 		for i := range whole.IDs {
 			if got, want := view(branch, i), view(whole, i); got != want {
 				t.Errorf("%s, token %d\n got %s\nwant %s", attention, i, got, want)
@@ -135,10 +135,10 @@ func TestTargets(t *testing.T) {
 	}{
 		{Modes{Document, InConversation, OnAll}, "red?<|assistant|>yes<|end|> no?<|assistant|>yes<|end|>"},
 		{Modes{Document, InConversation, OnAnswers}, "yes<|end|> yes<|end|>"},
-		{Modes{Seed, InConversation, OnAll}, "red?<|assistant|>yes<|end|> <|user|>no?<|assistant|>yes<|end|>"},
-		{Modes{Seed, InConversation, OnAnswers}, "yes<|end|> yes<|end|>"},
-		{Modes{Document, InBranches, OnAll}, "?<|assistant|>yes<|end|> no?<|assistant|>yes<|end|>"},
-		{Modes{Document, InBranches, OnAnswers}, "yes<|end|> yes<|end|>"},
+		{Modes{Causal, InConversation, OnAll}, "red?<|assistant|>yes<|end|> <|user|>no?<|assistant|>yes<|end|>"},
+		{Modes{Causal, InConversation, OnAnswers}, "yes<|end|> yes<|end|>"},
+		{Modes{Document, SharedPrefix, OnAll}, "?<|assistant|>yes<|end|> no?<|assistant|>yes<|end|>"},
+		{Modes{Document, SharedPrefix, OnAnswers}, "yes<|end|> yes<|end|>"},
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprint(test.m), func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestPicturesAndPadding(t *testing.T) {
 	}
 }
 
-func TestNoTurnIsLostInBranches(t *testing.T) {
-	s := sampler(t, 24, InBranches)
+func TestNoTurnIsLostWithSharedPrefix(t *testing.T) {
+	s := sampler(t, 24, SharedPrefix)
 	long := strings.Repeat("red ", 30)
 	c := conversation(1, "is it red?", "is it blue?", "is it green?", long, "is it teal?")
 	samples, counts, err := s.Samples(3, c)
@@ -237,7 +237,7 @@ func TestLongConversationsAreCutAfterAWholeTurn(t *testing.T) {
 
 func TestModesCheck(t *testing.T) {
 	for _, m := range []Modes{
-		{"sliding", InConversation, OnAll}, {Document, "both", OnAll}, {Document, InBranches, "none"}, {Seed, InBranches, OnAll},
+		{"sliding", InConversation, OnAll}, {Document, "both", OnAll}, {Document, SharedPrefix, "none"}, {Causal, SharedPrefix, OnAll},
 	} {
 		var mode *ModeError
 		if err := m.Check(); !errors.As(err, &mode) {
@@ -253,7 +253,7 @@ func TestBuildRefuses(t *testing.T) {
 		"too many rows": fails(Shape{1, 8, 2}, m, [][]*Sample{{s}, {s}}),
 		"a long row":    fails(Shape{1, 5, 2}, m, [][]*Sample{{s, s}}),
 		"a cut picture": fails(Shape{1, 8, 2}, m, [][]*Sample{{{IDs: []int32{1, 2}, Images: []int{1}}}}),
-		"branches":      fails(Shape{1, 8, 2}, Modes{Seed, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, Branches: []int{1}}}}),
+		"branches":      fails(Shape{1, 8, 2}, Modes{Causal, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, Branches: []int{1}}}}),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)

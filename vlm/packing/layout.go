@@ -45,7 +45,7 @@ func (r row) layout(segments []segment, m Modes) {
 	for _, s := range segments {
 		r.document(s, m)
 	}
-	if m.Attention == Seed {
+	if m.Attention == Causal {
 		r.seed(segments, m)
 	}
 }

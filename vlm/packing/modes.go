@@ -17,8 +17,8 @@ const (
 	// DocumentBidirectionalImage is Document, and the tokens of one image see each
 	// other both ways.
 	DocumentBidirectionalImage Attention = "document_bidirectional_image"
-	// Seed is causal over the whole row, as in the original recipe.
-	Seed Attention = "causal"
+	// Causal is causal over the whole row, as in the original recipe.
+	Causal Attention = "causal"
 )
 
 // UnmarshalText reads a mode by its current or its former name.
@@ -33,8 +33,8 @@ type Turns string
 const (
 	// InConversation puts a sample's turns one after another.
 	InConversation Turns = "conversation"
-	// InBranches puts each turn behind the shared images, unseen by the others.
-	InBranches Turns = "shared_prefix"
+	// SharedPrefix puts each turn behind the shared images, unseen by the others.
+	SharedPrefix Turns = "shared_prefix"
 )
 
 // UnmarshalText reads a mode by its current or its former name.
@@ -48,9 +48,9 @@ func (t *Turns) UnmarshalText(text []byte) error {
 func CurrentName(mode string) string {
 	switch mode {
 	case "seed":
-		return string(Seed)
+		return string(Causal)
 	case "branches":
-		return string(InBranches)
+		return string(SharedPrefix)
 	}
 	return mode
 }
@@ -79,16 +79,16 @@ func (e *ModeError) Error() string { return e.Reason }
 
 // Check returns a *ModeError that says what is wrong with the modes, or nil.
 func (m Modes) Check() error {
-	if err := oneOf("attention", m.Attention, Document, DocumentBidirectionalImage, Seed); err != nil {
+	if err := oneOf("attention", m.Attention, Document, DocumentBidirectionalImage, Causal); err != nil {
 		return err
 	}
-	if err := oneOf("turns", m.Turns, InConversation, InBranches); err != nil {
+	if err := oneOf("turns", m.Turns, InConversation, SharedPrefix); err != nil {
 		return err
 	}
 	if err := oneOf("loss", m.Loss, OnAll, OnAnswers); err != nil {
 		return err
 	}
-	if m.Attention == Seed && m.Turns == InBranches {
+	if m.Attention == Causal && m.Turns == SharedPrefix {
 		return &ModeError{"attention causal sees the whole row, so turns cannot be shared_prefix; add --turns conversation"}
 	}
 	return nil

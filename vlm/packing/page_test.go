@@ -26,9 +26,9 @@ func diagrams(t *testing.T) string {
 	}{
 		{"document", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
 			[]*packing.Sample{one, {IDs: []int32{4, 5}, Answer: make([]bool, 2)}}},
-		{"document, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.InBranches, Loss: packing.OnAll},
+		{"document, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.SharedPrefix, Loss: packing.OnAll},
 			[]*packing.Sample{two}},
-		{"document_bidirectional_image, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.DocumentBidirectionalImage, Turns: packing.InBranches, Loss: packing.OnAll},
+		{"document_bidirectional_image, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.DocumentBidirectionalImage, Turns: packing.SharedPrefix, Loss: packing.OnAll},
 			[]*packing.Sample{two}},
 	} {
 		b, err := packing.Build(packing.Shape{Rows: 1, T: 9, Patches: 4}, c.modes, [][]*packing.Sample{c.rows})

@@ -48,7 +48,7 @@ type Sampler struct {
 // another sample, behind the same pictures; only a branch too long by itself is lost.
 func (s Sampler) Samples(row int, c chat.Conversation) ([]*Sample, Counts, error) {
 	encode := s.conversation
-	if s.Turns == InBranches {
+	if s.Turns == SharedPrefix {
 		encode = s.branches
 	}
 	out, err := encode(c)

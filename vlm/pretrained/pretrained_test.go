@@ -222,7 +222,7 @@ func TestBadDecoders(t *testing.T) {
 		{"no size", `"llama.embedding_length" is missing`, meta("llama.embedding_length", nil)},
 		{"text as size", `"llama.block_count" is missing or no number`, meta("llama.block_count", "two")},
 		{"heads a layer", `"llama.attention.head_count_kv" is missing or no number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
-		{"heads", "no multiple", meta("llama.attention.head_count_kv", uint32(3))},
+		{"heads", "not a multiple", meta("llama.attention.head_count_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is none of a llama decoder's", meta("llama.block_count", uint32(1))},
 		{"scaling", `rope.scaling.type "longrope"`, meta("llama.rope.scaling.type", "longrope")},
@@ -249,7 +249,7 @@ func TestBadDecoders(t *testing.T) {
 		{"strange tensor", `"blk.7.x" is none of`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(all, gguftest.Floats("blk.7.x", []int{1}, []float32{1}))
 		})},
-		{"frequencies", "factors are 8, want one above 0", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
+		{"frequencies", "8 factors, want one above 0", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(all, gguftest.Floats("rope_freqs.weight", []int{8}, make([]float32, 8)))
 		})},
 		{"shape", `"model.norm.weight" has shape [32]`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {

@@ -161,7 +161,7 @@ func (r Recipe) expected() expectation {
 	triangle := func(n int) float64 { return float64(n) * float64(n+1) / 2 }
 	pairs := perRow * triangle(sample)
 	switch r.Attention {
-	case packing.Seed:
+	case packing.Causal:
 		pairs = triangle(r.SeqLen)
 	case packing.DocumentBidirectionalImage:
 		pairs += perRow * (float64(patches*patches) - triangle(patches))

@@ -13,7 +13,7 @@ import (
 // count: six operations a weight and token, and attention's products.
 func TestEstimatedWork(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"} {
-		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Seed} {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 			r, err := Preset(name)
 			require.NoError(t, err)
 			r.Attention = attention
@@ -41,7 +41,7 @@ func TestEstimatedWork(t *testing.T) {
 // counted in part.
 func visiblePairs(attention packing.Attention, sample, patches, row int) float64 {
 	seen := 0
-	if attention == packing.Seed {
+	if attention == packing.Causal {
 		for t := range row {
 			seen += t + 1
 		}

@@ -164,7 +164,7 @@ func TestResumeOfFormerModes(t *testing.T) {
 	for _, modes := range []struct {
 		attention packing.Attention
 		turns     packing.Turns
-	}{{packing.Seed, packing.InConversation}, {packing.Document, packing.InBranches}} {
+	}{{packing.Causal, packing.InConversation}, {packing.Document, packing.SharedPrefix}} {
 		r, out := testRecipe(t, 2), filepath.Join(t.TempDir(), "run")
 		r.Attention, r.Turns = modes.attention, modes.turns
 		_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})

@@ -36,7 +36,7 @@ func TestRowsTooLong(t *testing.T) {
 	short := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
 	long := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: strings.Repeat("yes and ", 100)}}}
 	both := data.Row{Turns: append(append([]data.Turn{}, short.Turns...), long.Turns...)}
-	for _, turns := range []packing.Turns{packing.InBranches, packing.InConversation} {
+	for _, turns := range []packing.Turns{packing.SharedPrefix, packing.InConversation} {
 		for _, c := range []struct {
 			name string
 			row  data.Row
@@ -163,15 +163,15 @@ func TestSeqLenTooShort(t *testing.T) {
 		least  int  // that the error tells; 0: no such error
 		others bool // the run ends with another error
 	}{
-		{"pictures", []string{pictures}, packing.InBranches, 20, 73, false},
-		{"pictures, one token short", []string{pictures}, packing.InBranches, 72, 73, false},
-		{"pictures, just long enough", []string{pictures}, packing.InBranches, 73, 0, false},
+		{"pictures", []string{pictures}, packing.SharedPrefix, 20, 73, false},
+		{"pictures, one token short", []string{pictures}, packing.SharedPrefix, 72, 73, false},
+		{"pictures, just long enough", []string{pictures}, packing.SharedPrefix, 73, 0, false},
 		{"a conversation begins with its first turn", []string{pictures}, packing.InConversation, 85, 86, false},
 		{"a conversation, just long enough", []string{pictures}, packing.InConversation, 86, 0, false},
-		{"text", []string{text}, packing.InBranches, 20, 0, false},
-		{"text too long", []string{text}, packing.InBranches, 8, 9, false},
-		{"pictures first, then text", []string{pictures, text}, packing.InBranches, 20, 0, false},
-		{"nothing to learn", []string{silent}, packing.InBranches, 20, 0, true},
+		{"text", []string{text}, packing.SharedPrefix, 20, 0, false},
+		{"text too long", []string{text}, packing.SharedPrefix, 8, 9, false},
+		{"pictures first, then text", []string{pictures, text}, packing.SharedPrefix, 20, 0, false},
+		{"nothing to learn", []string{silent}, packing.SharedPrefix, 20, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := testRecipe(t, 1)

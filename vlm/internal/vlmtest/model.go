@@ -28,7 +28,7 @@ func ConfigOf(t testing.TB, attention packing.Attention) ModelConfig {
 	}
 	require.NoError(t, json.Unmarshal(text, &r))
 	r.Text.NumHiddenLayers = 2
-	if attention == packing.Seed {
+	if attention == packing.Causal {
 		r.Turns = packing.InConversation
 	}
 	return ModelConfig{vlm.Config{ModelType: vlm.ModelType, Vision: r.Vision, Text: r.Text, Attention: attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion}, r.Init}

@@ -226,7 +226,7 @@ func (t *conversation) question(ctx context.Context, text string) error {
 
 // singleTurn reports whether the model was trained to answer each question without the
 // earlier ones.
-func (t *conversation) singleTurn() bool { return t.generator.Config.Turns == packing.InBranches }
+func (t *conversation) singleTurn() bool { return t.generator.Config.Turns == packing.SharedPrefix }
 
 func (t *conversation) printCutOff(r Result) {
 	if limit := t.generator.Config.Text.MaxPositionEmbeddings; r.PromptTokens+r.CompletionTokens >= limit {

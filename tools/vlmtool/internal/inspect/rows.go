@@ -25,7 +25,7 @@ func (f *rowFit) declare(s *pflag.FlagSet) {
 	cli.Choice(s, &f.preset, "preset", "", "use the recipe `NAME`", train.PresetNames...)
 	s.StringVar(&f.model, "model", "", "use the tokenizer of the model or pretrained decoder at `PATH`")
 	s.IntVar(&f.seqLen, "seq-len", 0, "tokens a row; 0 = the recipe's")
-	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`", string(packing.InConversation), string(packing.InBranches))
+	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`", string(packing.InConversation), string(packing.SharedPrefix))
 }
 
 func (f *rowFit) given() bool { return *f != rowFit{} }
