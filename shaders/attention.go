@@ -90,12 +90,14 @@ func attentionRows() []DeclVariant[AttentionParams] {
 	}}}
 	return []DeclVariant[AttentionParams]{
 		{
-			Name: "rows4", Source: "attention_row4", Include: []string{"group"}, Group: 256, Vec4: []string{"q", "k", "v", "y"},
+			Name: "rows4", Source: "attention_row", Include: []string{"group", "attention_row_vec4"}, Group: 256, Vec4: []string{"q", "k", "v", "y"},
+			Consts: map[string]uint32{"SPAN": 1024, "COLUMNS": 1},
 			When:   func(p AttentionParams, c Class) bool { return c != Software && few(p) && p.HeadDim%4 == 0 },
 			Passes: passes,
 		},
 		{
-			Name: "rows", Source: "attention_row", Include: []string{"group"}, Group: 64, Consts: map[string]uint32{"COLUMNS": 4},
+			Name: "rows", Source: "attention_row", Include: []string{"group", "attention_row_vec"}, Group: 64,
+			Consts: map[string]uint32{"SPAN": 64, "COLUMNS": 4},
 			When: func(p AttentionParams, c Class) bool {
 				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
 				return few(p) && (c != Software || loops <= llvmpipeLoopLimit)

@@ -25,7 +25,7 @@ uint columns(SumCell c) { return N_; }
 // ends a shader after 65535 iterations.
 #define EIGHTS(N) for (uint eight_ = 0u; eight_ < (N); eight_ += 8u) [[unroll]] for (uint e_ = 0u; e_ < 8u; ++e_)
 
-Sum no_sum() {
+Sum zero_accumulator() {
   Sum sum;
   for (uint i = 0u; i < cells(sum.v[0]); ++i) { sum.v[i].value = 0.0; }
   return sum;
