@@ -19,6 +19,11 @@ type RMSNormLinearParams struct {
 // [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
 // of an MLP, y = silu(h·wᵀ)·(h·upᵀ). On a fast GPU a dependent dispatch costs more than
 // reading x once more in every workgroup.
+//
+// With it a token of SmolLM2-135M takes 183 dispatches instead of 275. On the CPU and on
+// a software device it normalises the rows first. It is for up to 4 rows, without
+// gradients and biases. Estimated, not measured: at 3 to 5 µs per dispatch a token of
+// 135M in bf16 waits 0.6 to 0.9 ms on a fast GPU, whose memory reads the weights in 0.06 ms.
 var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Name: "rmsnorm_linear",
 	Bindings: []Binding{
