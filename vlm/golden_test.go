@@ -93,8 +93,8 @@ func TestGoldenTiny(t *testing.T) {
 							run := &goldenTiny{t: t, dev: narrow, dir: dir, c: c, want: file}
 							run.run(mode)
 							for _, k := range []string{"embed", "embed_backward", "fill", "matmul", "sum_squares", "adamw"} {
-								if narrow.Cut[k] == 0 {
-									t.Errorf("no call of %s was cut: %v", k, narrow.Cut)
+								if narrow.Divided[k] == 0 {
+									t.Errorf("no call of %s was cut: %v", k, narrow.Divided)
 								}
 							}
 						})

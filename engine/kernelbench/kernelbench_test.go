@@ -30,7 +30,7 @@ func TestRoofline(t *testing.T) {
 		fraction float64
 		bound    string
 	}{
-		{"a product", shaders.Cost{Flops: 1e9, Bytes: 1e6}, 0.02, 0.5, ByCompute},
+		{"a matmul", shaders.Cost{Flops: 1e9, Bytes: 1e6}, 0.02, 0.5, ByCompute},
 		{"from memory", shaders.Cost{Flops: 1e6, Bytes: 1e8}, 0.02, 0.5, ByMemory},
 		// The smallest working set is copied slower than the next: launch overhead
 		// dominates.
