@@ -69,7 +69,7 @@ var attentionModes = []struct {
 	{"causal", func(t, n, keys int) [4]int { return [4]int{0, 0, 0, keys - n + t + 1} }},
 	{"packed", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 11 * 11, t + 1} }},
 	{"both ways", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 40 * 40, min(t/40*40+40, keys)} }},
-	{"branches", func(t, n, keys int) [4]int { // a prefix of 9, then branches of 13; some rows of padding
+	{"shared prefix", func(t, n, keys int) [4]int { // a prefix of 9, then turns of 13; some rows of padding
 		if t < 9 {
 			return [4]int{0, 0, 0, t + 1}
 		}
