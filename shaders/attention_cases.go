@@ -175,7 +175,7 @@ func attentionBackwardCases() []Case {
 	return cases
 }
 
-// gradientRoundingTolerance is the largest sum of magnitudes that makes an element of dq, dk or
+// gradientRoundingTolerance is the largest sum of magnitudes of an element of dq, dk or
 // dv from weights or gradients of scores.
 func gradientRoundingTolerance(c Case) (tolerance float64) {
 	p := c.Params.(AttentionParams)
