@@ -171,7 +171,7 @@ func TestPlanLeavesOut(t *testing.T) {
 	add("dead end", served, used, p.Temp("dead end", 4))
 	kept := p.Temp("kept", 4)
 	p.Keep(add("kept", used, x, kept))
-	add("lasting", x, x, engine.NewBuffer("y", 4))
+	add("persistent", x, x, engine.NewBuffer("y", 4))
 	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestPlanLeavesOut(t *testing.T) {
 	for _, d := range plan.Dispatches {
 		got = append(got, d.Label)
 	}
-	if want := "used, kept, lasting"; strings.Join(got, ", ") != want {
+	if want := "used, kept, persistent"; strings.Join(got, ", ") != want {
 		t.Errorf("the plan has %q, want %q", got, want)
 	}
 }

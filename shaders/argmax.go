@@ -13,7 +13,8 @@ type ArgMaxParams struct {
 	Base uint32 `kernel:"layout"` // first entry of y to write
 }
 
-// argMaxChunk is the number of columns of a workgroup where a row has many.
+// argMaxChunk is the number of columns of a workgroup where a row has many: a single
+// workgroup would spend most of its time waiting for memory.
 const argMaxChunk = 1024
 
 func argMaxRows(p ArgMaxParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }

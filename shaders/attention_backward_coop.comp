@@ -31,8 +31,8 @@ shared float deltas[32];
 void multiply(uint a, uint b, uint to) {
   uint row = gl_SubgroupID % 2u * 16u;
   uint col = gl_SubgroupID / 2u * 16u;
-  SUMS products[16u / TM * (16u / TN)];
-  [[unroll]] for (uint i = 0u; i < 16u / TM * (16u / TN); ++i) { products[i] = SUMS(0.0); }
+  SUMS dots[16u / TM * (16u / TN)];
+  [[unroll]] for (uint i = 0u; i < 16u / TM * (16u / TN); ++i) { dots[i] = SUMS(0.0); }
   [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) {
     [[unroll]] for (uint r = 0u; r < 16u / TM; ++r) {
       LEFT left_matrix;
@@ -40,13 +40,13 @@ void multiply(uint a, uint b, uint to) {
       [[unroll]] for (uint s = 0u; s < 16u / TN; ++s) {
         RIGHT right_matrix;
         coopMatLoad(right_matrix, tiles, b + (col + s * TN) * PITCH + d / 8u, PITCH, COLUMN_MAJOR);
-        products[r * (16u / TN) + s] = coopMatMulAdd(left_matrix, right_matrix, products[r * (16u / TN) + s]);
+        dots[r * (16u / TN) + s] = coopMatMulAdd(left_matrix, right_matrix, dots[r * (16u / TN) + s]);
       }
     }
   }
   [[unroll]] for (uint r = 0u; r < 16u / TM; ++r) {
     [[unroll]] for (uint s = 0u; s < 16u / TN; ++s) {
-      coopMatStore(products[r * (16u / TN) + s], scores, to + (row + r * TM) * SCORES + (col + s * TN) / 4u, SCORES, ROW_MAJOR);
+      coopMatStore(dots[r * (16u / TN) + s], scores, to + (row + r * TM) * SCORES + (col + s * TN) / 4u, SCORES, ROW_MAJOR);
     }
   }
 }

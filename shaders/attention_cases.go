@@ -69,7 +69,7 @@ var attentionModes = []struct {
 	{"causal", func(t, n, keys int) [4]int { return [4]int{0, 0, 0, keys - n + t + 1} }},
 	{"packed", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 11 * 11, t + 1} }},
 	{"both ways", func(t, n, keys int) [4]int { return [4]int{0, 0, t / 40 * 40, min(t/40*40+40, keys)} }},
-	{"branches", func(t, n, keys int) [4]int { // a prefix of 9, then branches of 13; some rows of padding
+	{"shared prefix", func(t, n, keys int) [4]int { // a prefix of 9, then turns of 13; some rows of padding
 		if t < 9 {
 			return [4]int{0, 0, 0, t + 1}
 		}
@@ -175,7 +175,7 @@ func attentionBackwardCases() []Case {
 	return cases
 }
 
-// gradientRoundingTolerance is the largest sum of magnitudes that makes an element of dq, dk or
+// gradientRoundingTolerance is the largest sum of magnitudes of an element of dq, dk or
 // dv from weights or gradients of scores.
 func gradientRoundingTolerance(c Case) (tolerance float64) {
 	p := c.Params.(AttentionParams)

@@ -79,8 +79,8 @@ void main() {
     BRING(k, 32u, key_at, key, p.keys, kv, keys, 0u)
     BRING(v, 32u, key_at, key, p.keys, kv, values, 0u)
     barrier();
-    SUMS products[DOWN * KEYS_ACROSS];
-    [[unroll]] for (uint i = 0u; i < DOWN * KEYS_ACROSS; ++i) { products[i] = SUMS(0.0); }
+    SUMS dots[DOWN * KEYS_ACROSS];
+    [[unroll]] for (uint i = 0u; i < DOWN * KEYS_ACROSS; ++i) { dots[i] = SUMS(0.0); }
     [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) {
       LEFT q_matrix[DOWN];
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
@@ -90,13 +90,13 @@ void main() {
         RIGHT k_matrix;
         coopMatLoad(k_matrix, keys, s * TN * PITCH + d / 8u, PITCH, COLUMN_MAJOR);
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-          products[r * KEYS_ACROSS + s] = coopMatMulAdd(q_matrix[r], k_matrix, products[r * KEYS_ACROSS + s]);
+          dots[r * KEYS_ACROSS + s] = coopMatMulAdd(q_matrix[r], k_matrix, dots[r * KEYS_ACROSS + s]);
         }
       }
     }
     [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
       [[unroll]] for (uint s = 0u; s < KEYS_ACROSS; ++s) {
-        coopMatStore(products[r * KEYS_ACROSS + s], scores, (mine + r * TM) * SCORES + s * TN / 4u, SCORES, ROW_MAJOR);
+        coopMatStore(dots[r * KEYS_ACROSS + s], scores, (mine + r * TM) * SCORES + s * TN / 4u, SCORES, ROW_MAJOR);
       }
     }
     subgroup_barrier();

@@ -21,6 +21,9 @@ const (
 // attentionNarrowCPU is for the few queries of decoding: only visible keys and values are
 // read, once for all heads that share them. Every unit of keys has its own softmax, and
 // merge combines them (Dao et al., "Flash-Decoding for long-context inference", 2023).
+//
+// After 2000 tokens, SmolLM2-135M in bf16 on two busy cores took 42 ms per token at best,
+// and 59 with 16-bit keys and values converted to the cache's end.
 func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	n := narrowAttention{
 		attention: attention{

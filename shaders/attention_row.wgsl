@@ -1,8 +1,11 @@
-// For a few queries: a workgroup loops over the keys of one query of one head, 64 at a
-// time, first one key per invocation, then one column of v, with online softmax (Milakov
-// and Gimelshein, "Online normalizer calculation for softmax", 2018).
+// For a few queries: a workgroup loops over the keys of one query of one head, SPAN at a
+// time, first one key per invocation, then the columns of v, with online softmax
+// (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018). An
+// invocation has the columns that it loads together, and COLUMNS of these GROUP apart;
+// where a row takes fewer lanes than GROUP, slices of the keys are summed in parallel.
+const BLOCK: u32 = 64u; // keys that are skipped together where none is visible
 
-var<workgroup> weights: array<f32, GROUP>;
+var<workgroup> weights: array<f32, SPAN>;
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -15,32 +18,49 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let kv = head / (p.heads / p.kv_heads);
   let at = index * p.head_dim;
   let ranges = intervals_of(row);
+  let lanes = lanes_of_row();
+  let slices = GROUP / lanes;
+  let slice = local / lanes;
+  let column = LOAD * (local % lanes);
 
-  var sums: array<Vec, COLUMNS>; // weights·v in columns WIDTH·GROUP apart
+  var sums: array<Columns, COLUMNS>; // weights·v
   var row_max = MASKED;
   var total = 0.0;
-  for (var first = 0u; first < p.keys; first = first + GROUP) {
-    if (!any_visible(ranges, first, GROUP)) { continue; }
-    let key = first + local;
-    var score = MASKED;
-    if (key < p.keys && is_visible(ranges, key)) {
-      let from_k = key_at(batch, key, kv);
-      score = 0.0;
-      for (var d = 0u; d < p.head_dim; d = d + WIDTH) { score = score + lane_sum(loadv_q(at + d) * loadv_k(from_k + d)); }
-      score = score * p.scale;
+  for (var first = 0u; first < p.keys; first = first + SPAN) {
+    if (!any_visible(ranges, first, SPAN)) { continue; }
+    var own = MASKED;
+    for (var i = local; i < SPAN; i = i + GROUP) {
+      let key = first + i;
+      var score = MASKED;
+      if (key < p.keys && is_visible(ranges, key)) {
+        let from_k = key_at(batch, key, kv);
+        score = 0.0;
+        for (var d = 0u; d < p.head_dim; d = d + LOAD) { score = score + dot_columns(columns_q(at + d), columns_k(from_k + d)); }
+        score = score * p.scale;
+      }
+      weights[i] = score;
+      own = max(own, score);
     }
-    let now = max(row_max, group_max(score, local));
-    let weight = select(exp_f32(score - now), 0.0, score == MASKED);
-    weights[local] = weight;
+    let now = max(row_max, group_max(own, local));
+    var share = 0.0;
+    for (var i = local; i < SPAN; i = i + GROUP) {
+      let weight = select(exp_f32(weights[i] - now), 0.0, weights[i] == MASKED);
+      weights[i] = weight;
+      share = share + weight;
+    }
     let factor = exp_f32(row_max - now);
-    total = total * factor + group_sum(weight, local);
+    total = total * factor + group_sum(share, local);
     row_max = now;
     for (var i = 0u; i < COLUMNS; i = i + 1u) {
-      let d = WIDTH * (local + i * GROUP);
+      let d = column + i * (LOAD * GROUP);
       if (d < p.head_dim) {
         var sum = sums[i] * factor;
-        for (var j = 0u; j < min(GROUP, p.keys - first); j = j + 1u) {
-          sum = sum + weights[j] * loadv_v(key_at(batch, first + j, kv) + d);
+        for (var block = 0u; block < SPAN; block = block + BLOCK) {
+          if (any_visible(ranges, first + block, BLOCK)) {
+            for (var j = block + slice; j < block + BLOCK; j = j + slices) {
+              sum = sum + weights[j] * columns_v(key_at(batch, first + j, kv) + d);
+            }
+          }
         }
         sums[i] = sum;
       }
@@ -49,7 +69,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   if (local == 0u) { store_lse(index, select(row_max + log_f32(total), 0.0, total == 0.0)); }
   for (var i = 0u; i < COLUMNS; i = i + 1u) {
-    let d = WIDTH * (local + i * GROUP);
-    if (d < p.head_dim) { storev_y(at + d, select(sums[i] / total, Vec(0.0), total == 0.0)); }
+    let d = column + i * (LOAD * GROUP);
+    let y = add_slices(sums[i], local, lanes);
+    if (slice == 0u && d < p.head_dim) { store_columns(at + d, select(y / total, Columns(0.0), total == 0.0)); }
   }
 }

@@ -50,14 +50,14 @@ func (k *Kernel) variant(t *testing.T, name string) *Variant {
 	return nil
 }
 
-func product(m, n, k int) MatMulParams {
+func matmulOf(m, n, k int) MatMulParams {
 	return MatMulParams{M: N(m), N: uint32(n), K: N(k), LDA: uint32(k), LDB: uint32(n), LDC: uint32(n), Batch: 1, Alpha: 1}
 }
 
 // TestChooseFor: tuning comes first, the class second, both within the limits.
 func TestChooseFor(t *testing.T) {
-	large := product(1024, 1024, 1024)
-	transposed := product(1, 576, 577)
+	large := matmulOf(1024, 1024, 1024)
+	transposed := matmulOf(1, 576, 577)
 	transposed.TransB, transposed.LDB = 1, 577
 	tuned := Choices{MatMul.Bucket(large, Storage{}): "tile64", MatMul.Bucket(transposed, Storage{}): "rows4"}
 	for _, c := range []struct {
@@ -70,14 +70,14 @@ func TestChooseFor(t *testing.T) {
 		{"software", large, DeviceCaps{Class: Software}, "wide4", false},
 		{"software with subgroups", large, DeviceCaps{Class: Software, Subgroup: 8}, "lanes4", false},
 		{"software with other subgroups", large, DeviceCaps{Class: Software, Subgroup: 16}, "wide4", false},
-		{"software, odd rows", product(1024, 577, 1023), DeviceCaps{Class: Software, Subgroup: 8}, "lanes", false},
-		{"software, odd rows, no subgroups", product(1024, 577, 1023), DeviceCaps{Class: Software}, "tall", false},
+		{"software, odd rows", matmulOf(1024, 577, 1023), DeviceCaps{Class: Software, Subgroup: 8}, "lanes", false},
+		{"software, odd rows, no subgroups", matmulOf(1024, 577, 1023), DeviceCaps{Class: Software}, "tall", false},
 		{"discrete", large, DeviceCaps{Class: Discrete}, "tile128", false},
 		{"integrated", large, DeviceCaps{Class: Integrated}, "tile128", false},
 		{"tuned", large, DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
 		{"tuned to another class's", large, DeviceCaps{Class: Software, Tuned: tuned}, "tile64", true},
-		{"another shape of the bucket", product(600, 700, 513), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
-		{"another bucket", product(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128", false},
+		{"another shape of the bucket", matmulOf(600, 700, 513), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
+		{"another bucket", matmulOf(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128", false},
 		{"tuned, but K is no multiple of 4", transposed, DeviceCaps{Class: Discrete, Tuned: tuned}, "rows", false},
 		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tall", false},
 		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
@@ -166,7 +166,7 @@ func TestSourceHash(t *testing.T) {
 // its requirements, with the largest matrix that fits, and on no other.
 func TestCooperative(t *testing.T) {
 	bf16 := MatMul.Halves(BF16, "a", "b", "c")
-	large := product(4096, 4096, 4096)
+	large := matmulOf(4096, 4096, 4096)
 	odd := large
 	odd.LDA = 4098
 	all := MatMul.variant(t, "coopmat1.64x64.bf16-a-b-c").Cooperative.Caps(BF16)
@@ -187,9 +187,9 @@ func TestCooperative(t *testing.T) {
 		want   string
 	}{
 		{"all there is", large, all, "coopmat1.128x128.bf16-a-b-c"},
-		{"fewer tiles", product(1024, 576, 576), all, "coopmat1.128x64.bf16-a-b-c"},
-		{"few tiles", product(256, 576, 576), all, "coopmat1.64x64.bf16-a-b-c"},
-		{"few rows", product(8, 576, 576), all, "coopmat1.32x64.bf16-a-b-c"},
+		{"fewer tiles", matmulOf(1024, 576, 576), all, "coopmat1.128x64.bf16-a-b-c"},
+		{"few tiles", matmulOf(256, 576, 576), all, "coopmat1.64x64.bf16-a-b-c"},
+		{"few rows", matmulOf(8, 576, 576), all, "coopmat1.32x64.bf16-a-b-c"},
 		{"rows between quads", odd, all, "coopmat1.64x64.pairs.bf16-a-b-c"},
 		{"workgroup memory for depth 16", large, with(func(t *DeviceCaps) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.k16.bf16-a-b-c"},
 		{"software", large, with(func(t *DeviceCaps) { t.Class = Software }), "wide4.bf16-a-b-c"},

@@ -120,9 +120,9 @@ func writeGLSLBinding(w *strings.Builder, i int, b Binding, t Type) {
 	fmt.Fprintf(w, "#define HALVES_%s %d\n", b.Name, halves)
 }
 
-// packingGLSL is packing for GLSL: HALF is the type of 16 bits, round_half rounds to
-// it, to the nearest and ties to even, pack_pair puts two into a word. pack_near, for
-// the factors of a product, is faster: how it breaks ties is the device's.
+// packingGLSL converts to 16 bits in GLSL: HALF is the 16-bit type, round_half rounds to
+// it, to the nearest and ties to even, pack_pair packs two into a word. pack_near, for
+// the operands of a matmul, is faster; how it breaks ties depends on the device.
 var packingGLSL = map[Type]string{
 	BF16: `#define HALF bfloat16_t
 uint half_bits(float x) {

@@ -32,18 +32,18 @@ func matmulPair(batch, transA, transB uint32) gradientPair {
 		wanted:  []string{"a", "b"},
 		forward: func(c *calls) { c.call(MatMul, whole(m, k, n, transA, transB, 0), "bias", "", "residual", "") },
 		backward: func(c *calls, add uint32) {
-			product := func(p MatMulParams, a, b, to string) {
+			matmul := func(p MatMulParams, a, b, to string) {
 				c.call(MatMul, p, "a", a, "b", b, "bias", "", "residual", "", "c", to)
 			}
 			if transA == 0 {
-				product(whole(m, n, k, 0, 1-transB, add), "dc", "b", "da")
+				matmul(whole(m, n, k, 0, 1-transB, add), "dc", "b", "da")
 			} else {
-				product(whole(k, n, m, transB, 1, add), "b", "dc", "da")
+				matmul(whole(k, n, m, transB, 1, add), "b", "dc", "da")
 			}
 			if transB == 0 {
-				product(whole(k, m, n, 1-transA, 0, add), "a", "dc", "db")
+				matmul(whole(k, m, n, 1-transA, 0, add), "a", "dc", "db")
 			} else {
-				product(whole(n, m, k, 1, transA, add), "dc", "a", "db")
+				matmul(whole(n, m, k, 1, transA, add), "dc", "a", "db")
 			}
 		},
 	}
@@ -52,7 +52,7 @@ func matmulPair(batch, transA, transB uint32) gradientPair {
 // linearPair is y = x·wᵀ + bias + residual.
 func linearPair() gradientPair {
 	const rows, in, out = 4, 3, 5
-	product := func(m, k, n int, transA, transB, add uint32) MatMulParams {
+	matmul := func(m, k, n int, transA, transB, add uint32) MatMulParams {
 		p := matmulCase(MatMulParams{M: N(m), K: N(k), N: uint32(n), TransA: transA, TransB: transB, Alpha: 1}).Params.(MatMulParams)
 		p.Beta = float32(add)
 		return p
@@ -61,13 +61,13 @@ func linearPair() gradientPair {
 		name: "linear", floats: map[string]int{"x": rows * in, "w": out * in, "bias": out, "residual": rows * out},
 		outputs: map[string]int{"y": rows * out}, wanted: []string{"x", "w", "bias", "residual"},
 		forward: func(c *calls) {
-			p := product(rows, in, out, 0, 1, 0)
+			p := matmul(rows, in, out, 0, 1, 0)
 			p.Bias, p.Residual = 1, 1
 			c.call(MatMul, p, "a", "x", "b", "w", "c", "y")
 		},
 		backward: func(c *calls, add uint32) {
-			c.call(MatMul, product(out, rows, in, 1, 0, add), "a", "dy", "b", "x", "bias", "", "residual", "", "c", "dw")
-			c.call(MatMul, product(rows, out, in, 0, 0, add), "a", "dy", "b", "w", "bias", "", "residual", "", "c", "dx")
+			c.call(MatMul, matmul(out, rows, in, 1, 0, add), "a", "dy", "b", "x", "bias", "", "residual", "", "c", "dw")
+			c.call(MatMul, matmul(rows, out, in, 0, 0, add), "a", "dy", "b", "w", "bias", "", "residual", "", "c", "dx")
 			c.call(ColumnSum, ColumnSumParams{N(rows), out, add}, "x", "dy", "y", "dbias")
 			c.pass("y", "residual", add)
 		},

@@ -211,7 +211,7 @@ func crossEntropyPair() gradientPair {
 func attentionPairs() []gradientPair {
 	const batch, queries, keys, heads, kv, d = 2, 4, 5, 4, 2, 3
 	intervals := []int64{ // of every query: its prefix and own intervals
-		0, 0, 0, 2, 0, 0, 2, 4, 0, 2, 3, 5, 0, 3, 2, 4, // causal, packed, a branch, two that overlap
+		0, 0, 0, 2, 0, 0, 2, 4, 0, 2, 3, 5, 0, 3, 2, 4, // causal, packed, a shared prefix, two that overlap
 		0, 0, 0, 5, 0, 0, 0, 0, 1, 2, 4, 5, 0, 0, 4, 5, // all, none, a gap, one key
 	}
 	p := func(add uint32) AttentionParams {

@@ -35,9 +35,9 @@ float element(const in uint32_t y, const in uint32_t x, const in float sum, cons
     coopmat<HALF, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> left_matrix; \
     coopmat<HALF, gl_ScopeWorkgroup, BK, BN, gl_MatrixUseB> right_matrix; \
     if (TRANS_A == 0u) { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, row, BM, i, BK)); } \
-    else { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, i, BK, row, BM), transposed_if); } \
+    else { coopMatLoadTensorNV(left_matrix, a, at_a, sliceTensorLayoutNV(LAYOUT_A, i, BK, row, BM), transposed); } \
     if (TRANS_B == 0u) { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, i, BK, col, BN)); } \
-    else { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, col, BN, i, BK), transposed_if); } \
+    else { coopMatLoadTensorNV(right_matrix, b, at_b, sliceTensorLayoutNV(LAYOUT_B, col, BN, i, BK), transposed); } \
     sums = coopMatMulAdd(left_matrix, right_matrix, sums); \
   }
 
@@ -55,7 +55,7 @@ void main() {
   if (tile.part >= parts() || row >= rows) { return; }
   uint at_a = batch * aligned(p.stride_a);
   uint at_b = batch * aligned(p.stride_b);
-  tensorViewNV<2, false, 1, 0> transposed_if = createTensorViewNV(2, false, 1, 0);
+  tensorViewNV<2, false, 1, 0> transposed = createTensorViewNV(2, false, 1, 0);
 
   coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator> sums = coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>(0.0);
   uint rows_a = TRANS_A == 0u ? rows : depth;

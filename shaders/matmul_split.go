@@ -41,6 +41,10 @@ const splitStrip = 256
 // A part of d terms takes 2·128·128·d FLOP and moves 128 KiB of sums, which fit the
 // cache. Most of the rest is lost to partial tiles. The forward matmuls and the gradients
 // of their inputs have enough tiles: 86% and more.
+//
+// The second pass adds up the parts in order, without atomics: the same bits each time.
+// A program is recorded without a device, so the scratch is allocated on every device,
+// also where no variant splits.
 func (p MatMulParams) Split() MatMulParams {
 	p.Parts = 0
 	tiles, k := p.tiles(), int(p.K.Max)

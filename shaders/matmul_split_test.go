@@ -8,26 +8,26 @@ import (
 // TestSplit: deep matmuls with few tiles are split, others are not, and the scratch stays
 // small.
 func TestSplit(t *testing.T) {
-	row := product(4, 2048, 6144)
+	row := matmulOf(4, 2048, 6144)
 	row.TransB = 1
-	batch := product(128, 128, 4096)
+	batch := matmulOf(128, 128, 4096)
 	batch.Batch = 100
 	for _, c := range []struct {
 		name   string
 		params MatMulParams
 		parts  uint32
 	}{
-		{"a weight's gradient", product(576, 576, 16384), 10},
-		{"of few rows", product(192, 576, 16384), 26},
-		{"of half of a GPU's tiles", product(1536, 1408, 16384), 2},
-		{"of more than half", product(1536, 1536, 16384), 0},
-		{"of a small batch", product(576, 576, 2048), 4},
-		{"too short", product(576, 576, 1536), 0},
-		{"one tile", product(128, 128, 1<<20), 264},
+		{"a weight's gradient", matmulOf(576, 576, 16384), 10},
+		{"of few rows", matmulOf(192, 576, 16384), 26},
+		{"of half of a GPU's tiles", matmulOf(1536, 1408, 16384), 2},
+		{"of more than half", matmulOf(1536, 1536, 16384), 0},
+		{"of a small batch", matmulOf(576, 576, 2048), 4},
+		{"too short", matmulOf(576, 576, 1536), 0},
+		{"one tile", matmulOf(128, 128, 1<<20), 264},
 		{"one token", row, 0},
 		{"a batch", batch, 2},
-		{"nothing", product(0, 576, 16384), 0},
-		{"square", product(4096, 4096, 4096), 0},
+		{"nothing", matmulOf(0, 576, 16384), 0},
+		{"square", matmulOf(4096, 4096, 4096), 0},
 	} {
 		p := c.params.Split()
 		if p.Parts != c.parts {
@@ -73,10 +73,10 @@ func TestTrainingShapes(t *testing.T) {
 			p    MatMulParams
 			want choice
 		}{
-			{"forward", product(tokens, c.out, c.in).Split(), c.forward},
-			{"dx", product(tokens, c.in, c.out).Split(), c.dx},
-			{"dW whole", product(c.out, c.in, tokens), c.whole},
-			{"dW", product(c.out, c.in, tokens).Split(), c.grad},
+			{"forward", matmulOf(tokens, c.out, c.in).Split(), c.forward},
+			{"dx", matmulOf(tokens, c.in, c.out).Split(), c.dx},
+			{"dW whole", matmulOf(c.out, c.in, tokens), c.whole},
+			{"dW", matmulOf(c.out, c.in, tokens).Split(), c.grad},
 		} {
 			p := x.p
 			v := largeGPU(t, p)

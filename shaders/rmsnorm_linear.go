@@ -19,6 +19,11 @@ type RMSNormLinearParams struct {
 // [Rows,K] by gain [K]: w [N,K], y [Rows,N]. Gated, with up [N,K], it is the first half
 // of an MLP, y = silu(h·wᵀ)·(h·upᵀ). On a fast GPU a dependent dispatch costs more than
 // reading x once more in every workgroup.
+//
+// With it a token of SmolLM2-135M takes 183 dispatches instead of 275. On the CPU and on
+// a software device it normalises the rows first. It is for up to 4 rows, without
+// gradients and biases. Estimated, not measured: at 3 to 5 µs per dispatch a token of
+// 135M in bf16 waits 0.6 to 0.9 ms on a fast GPU, whose memory reads the weights in 0.06 ms.
 var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Name: "rmsnorm_linear",
 	Bindings: []Binding{
@@ -68,16 +73,16 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 				square += v * v / float64(k)
 			}
 			rstd := 1 / math.Sqrt(square+float64(p.Eps))
-			product := func(w []float64) (sum float64) {
+			matmul := func(w []float64) (sum float64) {
 				for i, v := range row {
 					sum += v * rstd * gain[i] * w[i]
 				}
 				return sum
 			}
 			for c := range n {
-				v := product(w[c*k:])
+				v := matmul(w[c*k:])
 				if p.Gated != 0 {
-					v = v / (1 + math.Exp(-v)) * product(up[c*k:])
+					v = v / (1 + math.Exp(-v)) * matmul(up[c*k:])
 				}
 				y[r*int(p.LD)+c] = v
 			}
@@ -162,10 +167,10 @@ func rmsNormLinearNarrowCPU(h Host, p RMSNormLinearParams, b Buffers, s Storage)
 	return true
 }
 
-// onCPU normalises the rows, then computes chunks of the columns: product multiplies the
+// onCPU normalises the rows, then computes chunks of the columns: matmul multiplies the
 // rows of a by rows [lo,hi) of a binding into c, with leading dimension N; put stores
 // elements of y from one on.
-func (p RMSNormLinearParams) onCPU(h Host, b Buffers, product func(binding int, a []float32, lo, hi int, c []float32), put func(at int, row []float32)) {
+func (p RMSNormLinearParams) onCPU(h Host, b Buffers, matmul func(binding int, a []float32, lo, hi int, c []float32), put func(at int, row []float32)) {
 	rows, n, k := int(p.Rows), int(p.N), int(p.K)
 	x, gain := b.F32(0), b.F32(1)
 	a, release := h.Scratch(rows * k)
@@ -177,9 +182,9 @@ func (p RMSNormLinearParams) onCPU(h Host, b Buffers, product func(binding int, 
 	sums, release := h.Scratch(rows * n * int(1+p.Gated))
 	defer release()
 	h.Parallel(n, max(1, narrowGrain/max(rows*k, 1)), func(lo, hi int) {
-		product(2, a, lo, hi, sums[lo:])
+		matmul(2, a, lo, hi, sums[lo:])
 		if p.Gated != 0 {
-			product(3, a, lo, hi, sums[rows*n+lo:])
+			matmul(3, a, lo, hi, sums[rows*n+lo:])
 		}
 		for r := range rows {
 			row := sums[r*n:][lo:hi]

@@ -10,6 +10,9 @@ import (
 // without break or continue. WebGPU's compiler must clamp indices except literals, and a
 // driver keeps an array in registers only where the index of the loop over it is not
 // clamped.
+//
+// Without it, matmul and attention_backward ran by WebGPU at 0.54 and 0.57 of Vulkan's
+// speed on lavapipe, with it at 0.98 and 1.04.
 func Unroll(text string) string {
 	return unroll(text, smallConstants(text))
 }

@@ -95,8 +95,8 @@ func TestGoldenTiny(t *testing.T) {
 							run := &goldenTiny{t: t, dev: small, dir: dir, c: c, want: file}
 							run.run(mode)
 							for _, k := range []string{"embed", "embed_backward", "fill", "matmul", "sum_squares", "adamw"} {
-								if small.Cut[k] == 0 {
-									t.Errorf("no call of %s was split: %v", k, small.Cut)
+								if small.Divided[k] == 0 {
+									t.Errorf("no call of %s was split: %v", k, small.Divided)
 								}
 							}
 						})

@@ -235,3 +235,13 @@ func shortPasses(t *testing.T, k *shaders.Kernel, cases []shaders.Case) []string
 	slices.Sort(short)
 	return short
 }
+
+// TestKnownFailures: every declaration has a device, a kernel, a case, an error and a reason.
+func TestKnownFailures(t *testing.T) {
+	for i, f := range KnownFailures {
+		kernel := slices.ContainsFunc(shaders.All(), func(k *shaders.Kernel) bool { return k.Name == f.Kernel })
+		if f.Device == nil || !kernel || f.Case == nil || f.Error == nil || f.Reason == "" {
+			t.Errorf("KnownFailures[%d] is incomplete: %+v", i, f)
+		}
+	}
+}

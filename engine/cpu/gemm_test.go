@@ -56,9 +56,9 @@ func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 }
 
 func allProducts() []matmul {
-	products := append(ownMatmuls(), goMatmul)
+	matmuls := append(ownMatmuls(), goMatmul)
 	if p, ok := blasMatmul(); ok {
-		products = append(products, p)
+		matmuls = append(matmuls, p)
 	}
-	return products
+	return matmuls
 }

@@ -29,8 +29,8 @@ func testPrograms(t *testing.T, dev engine.Device) {
 // noStep is the step block of programs that do not read it.
 var noStep [shaders.StepWords]uint32
 
-// place allocates persistent buffers for the duration of a test.
-func place(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
+// allocate allocates persistent buffers for the duration of a test.
+func allocate(t *testing.T, dev engine.Device, buffers ...*engine.Buffer) {
 	t.Helper()
 	memories, err := engine.Allocate(dev, "a test", buffers...)
 	if err != nil {
@@ -84,7 +84,7 @@ func testRandom(t *testing.T, dev engine.Device) {
 	defer engine.Free(arena)
 	for seed := range uint64(12) {
 		r := Random(seed, 100)
-		place(t, dev, slices.Concat(r.Inputs, r.Outputs)...)
+		allocate(t, dev, slices.Concat(r.Inputs, r.Outputs)...)
 		for _, b := range r.Inputs {
 			upload(t, dev, b, r.Before[b])
 		}
@@ -126,7 +126,7 @@ func expect(t *testing.T, seed uint64, replay int, b *engine.Buffer, got, want [
 func testStep(t *testing.T, dev engine.Device) {
 	const n, slot, base, before = 1000, 3, 100, -1
 	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
-	place(t, dev, a, y)
+	allocate(t, dev, a, y)
 	upload(t, dev, a, slices.Repeat([]float32{1}, n))
 	p := engine.NewProgram("step")
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot, Base: base}}, a.View(), a.View(), y.View())
@@ -153,7 +153,7 @@ func testStep(t *testing.T, dev engine.Device) {
 func testAhead(t *testing.T, dev engine.Device) {
 	const n, slot, rounds = 1 << 16, 3, 20 // more rounds than a device's queue holds
 	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
-	place(t, dev, a, y)
+	allocate(t, dev, a, y)
 	upload(t, dev, y, make([]float32, n))
 	p := engine.NewProgram("ahead")
 	sum := p.Temp("sum", 4*n)
@@ -192,7 +192,7 @@ func testAhead(t *testing.T, dev engine.Device) {
 func testMixed(t *testing.T, dev engine.Device) {
 	const n = 4
 	index, x, y := engine.NewBuffer("index", 4), engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
-	place(t, dev, index, x, y)
+	allocate(t, dev, index, x, y)
 	upload(t, dev, x, slices.Repeat([]float32{1}, n))
 	p := engine.NewProgram("mixed")
 	row := p.Temp("row", 4*n)
@@ -211,7 +211,7 @@ func testMixed(t *testing.T, dev engine.Device) {
 func testSharedBuffers(t *testing.T, dev engine.Device) {
 	const n = 300
 	one, x, y := engine.NewBuffer("one", 4*n), engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
-	place(t, dev, one, x, y)
+	allocate(t, dev, one, x, y)
 	upload(t, dev, one, slices.Repeat([]float32{1}, n))
 	if slices.ContainsFunc(download(t, dev, x), func(v float32) bool { return v != 0 }) {
 		t.Fatal("fresh memory is not zero")
@@ -251,7 +251,7 @@ func chain(n, floats int) (p *engine.Program, x, one, y *engine.Buffer) {
 // testCancel cancels a context before and during a run; the device stays usable.
 func testCancel(t *testing.T, dev engine.Device) {
 	p, x, one, y := chain(3000, 1<<14)
-	place(t, dev, x, one, y)
+	allocate(t, dev, x, one, y)
 	e := mustCompile(t, dev, p, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(5*time.Millisecond, cancel)
@@ -277,7 +277,7 @@ func testCancel(t *testing.T, dev engine.Device) {
 func testLong(t *testing.T, dev engine.Device) {
 	const n, floats = 5000, 64
 	p, x, one, y := chain(n, floats)
-	place(t, dev, x, one, y)
+	allocate(t, dev, x, one, y)
 	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
 	begin := time.Now()
 	e := mustCompile(t, dev, p, nil)
@@ -300,7 +300,7 @@ func testLong(t *testing.T, dev engine.Device) {
 func testProfile(t *testing.T, dev engine.Device) {
 	const n, floats = 600, 1 << 12
 	p, x, one, y := chain(n, floats)
-	place(t, dev, x, one, y)
+	allocate(t, dev, x, one, y)
 	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
 	e := mustCompile(t, dev, p, nil)
 	for range 2 {

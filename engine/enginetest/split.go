@@ -96,7 +96,7 @@ func testBeyondLimit(t *testing.T, dev engine.Device) {
 	}
 	n := int(limit/4) + 1000
 	y, sum := engine.NewBuffer("y", int64(4*n)), engine.NewBuffer("sum", 4)
-	place(t, dev, y, sum)
+	allocate(t, dev, y, sum)
 	p := engine.NewProgram("beyond the limit")
 	p.Dispatch(shaders.Fill, shaders.FillParams{N: uint32(n), Value: 0.5}, y.View())
 	p.Dispatch(shaders.Sum, shaders.SumParams{N: shaders.N(n)}, y.View(), sum.View())

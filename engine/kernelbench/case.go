@@ -138,16 +138,6 @@ func (c *Case) elementsOf(i int) int64 { return c.sizes[i] / c.typeOf(i).Size() 
 
 func (c *Case) typeOf(i int) shaders.Type { return c.Storage.Of(i, c.Kernel.Bindings[i]) }
 
-// Bytes is the memory that the case takes.
-func (c *Case) Bytes() (n int64) {
-	for i, b := range c.sizes {
-		if c.shares[i] == i {
-			n += b
-		}
-	}
-	return n + c.Kernel.Scratch(c.Params)
-}
-
 // contents are the bindings before the call.
 func (c *Case) contents() []shaders.Input {
 	if c.inputs != nil {

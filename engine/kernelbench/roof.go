@@ -167,13 +167,3 @@ func (g *gauges) free() {
 		x.free()
 	}
 }
-
-// MeasureRoof measures a device's roofline, without cases.
-func MeasureRoof(ctx context.Context, dev engine.Device) (Roof, error) {
-	g, err := newGauges(ctx, dev)
-	if err != nil {
-		return Roof{}, err
-	}
-	defer g.free()
-	return g.roof(), nil
-}

@@ -61,7 +61,7 @@ func Tune(ctx context.Context, dev engine.Tunable, c *Case, maxCallTime time.Dur
 	own, _ := dev.Info().Choose(c.Kernel, c.Params, c.Storage)
 	entry := tuned.Entry{Kernel: c.Kernel.Name, Bucket: bucket, Case: c.Name, US: map[string]float64{}}
 	if own == nil {
-		return entry, &SkipError{"no variant is meant for the device"}
+		return entry, &SkipError{"no variant runs on the device"}
 	}
 	var err error
 	if entry.Sources, err = c.Kernel.SourceHash(); err != nil {

@@ -179,8 +179,8 @@ func (d *Device) newFence() (fence vk.Fence, err error) {
 // Info describes the device.
 func (d *Device) Info() engine.Info { return d.info }
 
-// SetClass makes later calls of Compile choose the variants that are meant for
-// another class of device: tests and benchmarks run them all.
+// SetClass makes later calls of Compile choose the variants preferred for another class
+// of device: tests and benchmarks run them all.
 func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 
 // SetChoices makes later calls of Compile prefer these variants.

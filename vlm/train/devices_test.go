@@ -54,8 +54,8 @@ func TestDevicesAgree(t *testing.T) {
 					t.Errorf("the answer is %q, on the CPU %q", text, answer)
 				}
 			}
-			if narrow.Cut["embed"] == 0 || narrow.Cut["matmul"] == 0 {
-				t.Errorf("embeddings or products were not cut: %v", narrow.Cut)
+			if narrow.Divided["embed"] == 0 || narrow.Divided["matmul"] == 0 {
+				t.Errorf("embeddings or products were not cut: %v", narrow.Divided)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ var rewrites = []struct {
 	{regexp.MustCompile(`#define HALF \w+`), "#define HALF uint16_t"},
 	{regexp.MustCompile(`\[\[unroll\]\] `), ""},
 	// A matrix of zeros, by a constructor.
-	{regexp.MustCompile(`(coopmat<float,[^>]*>|\bSUMS)\(0\.0\)`), "no_sum()"},
+	{regexp.MustCompile(`(coopmat<float,[^>]*>|\bSUMS)\(0\.0\)`), "zero_accumulator()"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseA>`), "Left"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseB>`), "Right"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseAccumulator>`), "Sum"},
@@ -66,7 +66,7 @@ var rewrites = []struct {
 	{regexp.MustCompile(`tensorLayoutNV<[^>]*>`), "Layout"},
 	{regexp.MustCompile(`tensorViewNV<2, false, 1, 0> \w+ = [^;]*;`), ""}, // a transposed view
 	{regexp.MustCompile(`\b(create|set|slice)TensorLayout(\w*)NV\(`), "${1}Layout$2("},
-	{regexp.MustCompile(`coopMatLoadTensorNV\((.*?\)), turned\);`), "LOAD_TENSOR($1, true)"},
+	{regexp.MustCompile(`coopMatLoadTensorNV\((.*?\)), transposed\);`), "LOAD_TENSOR($1, true)"},
 	{regexp.MustCompile(`coopMatLoadTensorNV\((.*?\))\);`), "LOAD_TENSOR($1, false)"},
 }
 

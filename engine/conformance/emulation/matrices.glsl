@@ -1,7 +1,7 @@
-// Cooperative matrices in plain GLSL: [M,K]·[K,N] is added to [M,N]. The factors lie
-// whole in every invocation. Of a sum each of MEMBERS has every MEMBERS-th element, from
-// its own number LANE on, and sees another's only by way of memory, as with the
-// device's own matrices. Functions take cells and not matrices, which are large to copy.
+// Cooperative matrices in plain GLSL: [M,K]·[K,N] is added to [M,N]. Every invocation has
+// the whole operands. Of the result, each of MEMBERS has every MEMBERS-th element, starting
+// at its number LANE, and gets the others' only through memory, as with the device's own
+// matrices. Functions take cells and not matrices, which are large to copy.
 
 struct LeftCell { float value; };
 struct RightCell { float value; };
@@ -21,11 +21,11 @@ uint columns(LeftCell c) { return K_; }
 uint columns(RightCell c) { return N_; }
 uint columns(SumCell c) { return N_; }
 
-// Loops of numbers eight_ + e_ below N, of which there are multiples of 8: a rasteriser
+// Loops of numbers eight_ + e_ below N, of which there are multiples of 8: llvmpipe
 // ends a shader after 65535 iterations.
 #define EIGHTS(N) for (uint eight_ = 0u; eight_ < (N); eight_ += 8u) [[unroll]] for (uint e_ = 0u; e_ < 8u; ++e_)
 
-Sum no_sum() {
+Sum zero_accumulator() {
   Sum sum;
   for (uint i = 0u; i < cells(sum.v[0]); ++i) { sum.v[i].value = 0.0; }
   return sum;
@@ -48,7 +48,7 @@ float times(float a, float b) { return a * b; }
     SUM.v[i_].value = sum_; \
   }
 
-// Elements of a matrix that lies in quads, eight of 16 bits or four of 32, or in floats.
+// Elements of a matrix stored in quads, eight of 16 bits or four of 32, or in floats.
 float from_half(uvec4 quad, uint i) { return half_float(quad[i / 2u % 4u] >> (16u * (i % 2u)) & 0xffffu); }
 float element(uvec4 quad, uint i, LeftCell c) { return from_half(quad, i); }
 float element(uvec4 quad, uint i, RightCell c) { return from_half(quad, i); }

@@ -1,6 +1,6 @@
-// Tensor layouts of two dimensions as GLSL_NV_cooperative_matrix2 has them: what lies
-// outside reads 0 and is not written where the layout clamps, else is undefined, for
-// which NaN stands here.
+// Tensor layouts of two dimensions as in GLSL_NV_cooperative_matrix2: with a clamping
+// layout, elements outside read 0 and are not written; otherwise they are undefined, which
+// is NaN here.
 
 #define gl_CooperativeMatrixClampModeConstantNV 1
 
@@ -34,7 +34,7 @@ Layout sliceLayout(Layout l, uint row, uint rows, uint col, uint cols) {
 
 float outside(Layout l) { return l.clamped ? 0.0 : uintBitsToFloat(0x7fc00000u); }
 
-// The matrix's element [x,y] is the slice's, or with a view that turns it, [y,x].
+// The matrix's element [x,y] is the slice's, or with a transposed view, [y,x].
 #define LOAD_TENSOR(MATRIX, ARRAY, AT, SLICE, TURNED) \
   { \
     Layout slice_ = SLICE; \

@@ -5,8 +5,8 @@ import "patchwork/engine"
 // Narrow is a device with a lower limit of binding sizes.
 type Narrow struct {
 	engine.Device
-	Limit int64          // bytes of one binding
-	Cut   map[string]int // dispatches that were divided for it, by kernel
+	Limit   int64          // bytes of one binding
+	Divided map[string]int // dispatches that were divided for it, by kernel
 }
 
 // NewNarrow limits the bindings of a device to limit bytes.
@@ -24,7 +24,7 @@ func (n Narrow) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executabl
 	for _, d := range p.Dispatches {
 		for _, v := range d.Views {
 			if v.Bytes > n.Limit {
-				n.Cut[d.Kernel.Name]++
+				n.Divided[d.Kernel.Name]++
 				break
 			}
 		}
