@@ -42,6 +42,13 @@ demo-install:
 		mkdir -p bin && cp $(DEMO_BIN)/vlmtool bin/vlmtool; \
 	fi
 
+# The daily check: short tests on the CPU alone. The GPU backends' own tests need a Vulkan or
+# WebGPU device and minutes; make test has them.
+.PHONY: check
+check: ## vet, and test what is fast, on the CPU (under two minutes)
+	@$(GO) vet ./...
+	@PATCHWORK_DEVICES=cpu $(GO) test -short $$(go list ./... | grep -vE '^patchwork/engine/(vulkan|webgpu)$$')
+
 .PHONY: test
 test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@tools/deps.sh $(REQUIRE) test

@@ -38,6 +38,9 @@ var hostile = map[string]string{
 
 // Every one of them is refused, soon and without much memory.
 func TestHostileTemplates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every template runs into a limit")
+	}
 	for name, source := range hostile {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -68,6 +71,9 @@ func render(source string) error {
 
 // A rendering may look at a template several times; together they have their time.
 func TestProbesShareTheirTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for a time limit")
+	}
 	source := "{% for a in range(300) %}{% for b in range(300) %}{{ '' }}{% endfor %}{% endfor %}" // some tenth of a second
 	start := time.Now()
 	err := render(strings.Repeat(source, 100))

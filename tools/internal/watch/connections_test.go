@@ -70,6 +70,9 @@ func TestHeldConnections(t *testing.T) {
 
 // TestSilentConnectionsEnd: a connection that sends nothing is closed.
 func TestSilentConnectionsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for a time limit")
+	}
 	r, _ := begin(3)
 	s, err := Listen("127.0.0.1:0", r)
 	must(t, err)

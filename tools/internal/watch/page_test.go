@@ -62,6 +62,9 @@ func wait(t *testing.T, ctx context.Context, condition string) {
 // TestPage opens the page in a browser: it draws curves and samples, treats hostile text
 // as text, and follows the run.
 func TestPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
 	ctx := browser(t)
 	r, o := begin(100)
 	server, err := Listen("127.0.0.1:0", r)
