@@ -62,6 +62,15 @@ RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool/... ./tools/internal/...
 race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; RACE=./vlm)
 	@CGO_ENABLED=1 go test -race -short -p 1 -timeout 60m $(RACE)
 
+# What CI runs: the packages with goroutines of their own, training and the Vulkan backend
+# by the tests that stop, resume and close them.
+RACE_QUICK := ./engine ./engine/cpu ./nn/gguf ./vlm/checkpoint ./vlm/data ./vlm/hub ./vlm/importer ./tools/internal/... ./tools/vlmtool/internal/...
+.PHONY: race-quick
+race-quick: ## run the race detector over the packages with goroutines (some five minutes)
+	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -p 1 -timeout 30m $(RACE_QUICK)
+	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Resume|Save|Stop|Interrupt|Memory' ./vlm/train
+	@CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Close|Patience|Replay|Staged|Alloc|Fault' ./engine/vulkan
+
 # KERNEL=softmax and DEVICE=vulkan select by regular expression; COUNT=200 plants a
 # sample of the errors, CPU=1 plants them in the CPU forms.
 KERNEL :=
