@@ -161,7 +161,7 @@ func CheckSums(ctx context.Context, dir string) (files int, err error) {
 	}
 	for i, name := range order {
 		if got[i] != want[name] {
-			return 0, wrong(dir, name, "its bytes are not those that %s lists", SumsFile)
+			return 0, wrong(dir, name, "its content does not match %s", SumsFile)
 		}
 	}
 	return len(order), nil
