@@ -100,7 +100,7 @@ func (t *trainer) writeModel() error {
 
 // removeLeftovers removes the temporary files of a killed run.
 func (t *trainer) removeLeftovers() error {
-	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), checkpoint.Sweep(t.saver.dir))
+	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), checkpoint.RemoveLeftovers(t.saver.dir))
 	for _, name := range []string{"run.json", "metrics.jsonl", "loss.png"} {
 		err = errors.Join(err, durable.Remove(filepath.Join(t.Out, name+durable.TempSuffix)))
 	}
