@@ -183,7 +183,7 @@ func (r *goldenTiny) optimizer() nn.AdamW {
 func (r *goldenTiny) compile(name string, f func(g *nn.Graph)) engine.Executable {
 	program, err := nn.Record(name, nn.Options{Params: r.model.Params, Train: true, NoFusion: r.noFusion, Type: r.model.Storage()}, f)
 	require.NoError(r.t, err)
-	plan, err := engine.NewPlan(program, r.model.MaxBufferBytes)
+	plan, err := engine.NewPlan(program, r.model.maxBufferBytes)
 	require.NoError(r.t, err)
 	exe, err := r.dev.Compile(plan, nil)
 	require.NoError(r.t, err)
@@ -232,8 +232,8 @@ func (r *goldenTiny) loadInputs(mode string) {
 	}
 	shape, _ := file.Tensor("input_ids")
 	rows, tokens := shape.Shape[0], shape.Shape[1]
-	pictures, _ := file.Tensor("pixels")
-	r.in = r.model.NewInputs(rows, tokens, pictures.Shape[0], tokens)
+	images, _ := file.Tensor("pixels")
+	r.in = r.model.NewInputs(rows, tokens, images.Shape[0], tokens)
 	r.in.floatPixels = engine.NewBuffer("pixels", 4*int64(len(require.Value(file.Float32("pixels"))(r.t))))
 	_, err = engine.Allocate(r.dev, "pixels", r.in.floatPixels)
 	require.NoError(r.t, err)

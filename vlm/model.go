@@ -47,7 +47,7 @@ type Model struct {
 
 	embedder       embedder
 	decoder        decoder
-	MaxBufferBytes int64 // bytes of one buffer of the device that holds the model; 0 = any
+	maxBufferBytes int64 // bytes of one buffer of the device that holds the model; 0 = any
 	memories       []engine.Memory
 }
 
@@ -140,7 +140,7 @@ func (m *Model) Storage() shaders.Type {
 
 // Allocate places the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
-	m.MaxBufferBytes = dev.Info().Limits.MaxBufferBytes
+	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 
 // Plan places a recording's tensors, in buffers that the model's device can bind.
 func (m *Model) Plan(p *engine.Program) (*engine.Plan, error) {
-	return engine.NewPlan(p, m.MaxBufferBytes)
+	return engine.NewPlan(p, m.maxBufferBytes)
 }
 
 func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer) error {

@@ -84,15 +84,15 @@ func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 }
 
 // Ends reports whether a token ends an answer.
-func (l *Processor) Ends(id int32) bool { return l != nil && slices.Contains(l.EOS, id) }
+func (l *Processor) IsEOS(id int32) bool { return l != nil && slices.Contains(l.EOS, id) }
 
 // EndIDs are the tokens that end an answer.
-func (l *Processor) EndIDs() []int32 { return slices.Clone(l.EOS) }
+func (l *Processor) EOSIDs() []int32 { return slices.Clone(l.EOS) }
 
 // SetEnds sets the tokens that end an answer: those of the chat template, then the
 // tokenizer's eos_token, then those that the model's files name. Without any, answers end at
 // the limit of tokens.
-func (l *Processor) SetEnds(eosToken string, named []int32) {
+func (l *Processor) SetEOS(eosToken string, named []int32) {
 	l.EOS = l.AnswerEnds()
 	if id, ok := l.Tokenizer.ID(eosToken); ok {
 		named = append([]int32{id}, named...)
@@ -108,7 +108,7 @@ func (l *Processor) SetEnds(eosToken string, named []int32) {
 func (l *Processor) LearnsToStop() bool { return len(l.AnswerEnds()) > 0 }
 
 // EOSTokens is the eos_token_id of generation_config.json: one id, a list, or nil.
-func (l *Processor) EOSTokens() any {
+func (l *Processor) EOSTokenID() any {
 	switch len(l.EOS) {
 	case 0:
 		return nil
@@ -122,7 +122,7 @@ func (l *Processor) EOSTokens() any {
 func (l *Processor) GenerationConfig() map[string]any {
 	out := map[string]any{}
 	if len(l.EOS) > 0 {
-		out["eos_token_id"], out["pad_token_id"] = l.EOSTokens(), l.EOS[0]
+		out["eos_token_id"], out["pad_token_id"] = l.EOSTokenID(), l.EOS[0]
 	}
 	return out
 }

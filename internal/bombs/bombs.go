@@ -32,7 +32,7 @@ const (
 
 var turns = []data.Turn{{User: "what color is the shape?", Assistant: "red"}}
 
-// Rows are bombs of every kind, with ordinary answers where the image is the bomb.
+// Rows returns bombs of every kind; rows whose image is the bomb have ordinary answers.
 func Rows() []Bomb {
 	small := PNG(4, 4, 8, gray, 0, 4*5)
 	all := []Bomb{

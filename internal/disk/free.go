@@ -1,4 +1,4 @@
-// Package disk tells how much room there is.
+// Package disk returns the free space of disks.
 package disk
 
 import (
@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Free is how many bytes the user may still write in a folder, or, where it is not there
-// yet, in the nearest one above it; ok is false where the system does not tell.
+// Free returns the bytes available to the user on the disk of a path, or of its nearest existing
+// parent; ok is false if the system does not report it.
 func Free(path string) (bytes int64, ok bool) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -17,10 +17,10 @@ func Free(path string) (bytes int64, ok bool) {
 		if _, err := os.Stat(path); err == nil {
 			return free(path)
 		}
-		above := filepath.Dir(path)
-		if above == path {
+		parent := filepath.Dir(path)
+		if parent == path {
 			return 0, false
 		}
-		path = above
+		path = parent
 	}
 }

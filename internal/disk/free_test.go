@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// TestFree asks for folders that are there and that are not.
+// TestFree: existing and missing paths.
 func TestFree(t *testing.T) {
 	dir := t.TempDir()
 	there, ok := Free(dir)
 	if !ok && (runtime.GOOS == "linux" || runtime.GOOS == "darwin" || runtime.GOOS == "windows") {
-		t.Fatal("nothing is told")
+		t.Fatal("free space is unknown")
 	}
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
@@ -20,7 +20,7 @@ func TestFree(t *testing.T) {
 	}
 	for _, path := range []string{filepath.Join(dir, "not", "there", "yet"), file, "."} {
 		got, again := Free(path)
-		if again != ok || got < 0 || path != "." && (got > 2*there+1<<30 || there > 2*got+1<<30) { // others write too
+		if again != ok || got < 0 || path != "." && (got > 2*there+1<<30 || there > 2*got+1<<30) { // other processes write too
 			t.Errorf("%s: %d bytes, %v; %d in the folder", path, got, again, there)
 		}
 	}

@@ -18,7 +18,7 @@ func WriteFile(path string, data []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// Remove removes a file; one that does not exist is no error.
+// Remove removes a file; a file that does not exist is not an error.
 func Remove(path string) error {
 	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -44,7 +44,7 @@ func SyncFiles(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0) // Windows syncs no file that is open for reading
+		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0) // Windows cannot sync files opened read-only
 		if err != nil {
 			return err
 		}

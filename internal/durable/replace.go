@@ -17,13 +17,13 @@ const TempSuffix = ".tmp"
 func Replace(path string, data []byte) error {
 	info, err := os.Stat(path) // links followed
 	switch {
-	case err == nil && !info.Mode().IsRegular(): // a folder is refused by its own error
+	case err == nil && !info.Mode().IsRegular(): // WriteFile returns the error for a folder
 		return os.WriteFile(path, data, 0o644)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	if at, err := filepath.EvalSymlinks(path); err == nil {
-		path = at // the link stays one
+		path = at // replace the target, not the link
 	}
 	temp := path + TempSuffix
 	if err := create(temp, data); err != nil {
@@ -36,7 +36,7 @@ func Replace(path string, data []byte) error {
 }
 
 func create(path string, data []byte) error {
-	if err := Remove(path); err != nil { // nobody's link is written through
+	if err := Remove(path); err != nil { // do not write through a link
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)

@@ -28,10 +28,10 @@ func TestReplace(t *testing.T) {
 	}{
 		{"new", func(string, string) error { return nil }, false},
 		{"replaced", func(path, _ string) error { return os.WriteFile(path, old, 0o644) }, false},
-		{"left over", func(path, _ string) error { return os.WriteFile(path+durable.TempSuffix, make([]byte, 100), 0o644) }, false},
-		{"a link where it is written", func(path, elsewhere string) error { return os.Symlink(elsewhere, path+durable.TempSuffix) }, false},
+		{"leftover temporary file", func(path, _ string) error { return os.WriteFile(path+durable.TempSuffix, make([]byte, 100), 0o644) }, false},
+		{"the temporary file is a link", func(path, elsewhere string) error { return os.Symlink(elsewhere, path+durable.TempSuffix) }, false},
 		{"a folder", func(path, _ string) error { return os.Mkdir(path, 0o755) }, true},
-		{"a folder where it is written", func(path, _ string) error {
+		{"the temporary file is a folder", func(path, _ string) error {
 			return os.MkdirAll(filepath.Join(path+durable.TempSuffix, "full"), 0o755)
 		}, true},
 		{"no folder", func(path, _ string) error { return os.Remove(filepath.Dir(path)) }, true},
@@ -49,7 +49,7 @@ func TestReplace(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if got, _ := os.ReadFile(path); !c.fails && !bytes.Equal(got, fresh) {
-				t.Errorf("it holds %q", got)
+				t.Errorf("the file holds %q", got)
 			}
 			if got, _ := os.ReadFile(elsewhere); !bytes.Equal(got, old) {
 				t.Errorf("another file holds %q", got)
@@ -61,7 +61,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestWriteFails: a file that cannot be written whole leaves the one before it.
+// TestWriteFails: a failed write keeps the old content.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	must(t, durable.Replace(path, []byte("old")))
@@ -74,11 +74,11 @@ func TestWriteFails(t *testing.T) {
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	got, _ := os.ReadFile(path)
 	if left, _ := os.ReadDir(filepath.Dir(path)); err == nil || string(got) != "old" || len(left) != 1 {
-		t.Errorf("%v: it holds %.10q, %d files", err, got, len(left))
+		t.Errorf("%v: the file holds %.10q, %d files", err, got, len(left))
 	}
 }
 
-// TestWriteThrough: links stay, and pipes are written to.
+// TestWriteThrough: links are kept, and pipes are written to.
 func TestWriteThrough(t *testing.T) {
 	dir := t.TempDir()
 	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")

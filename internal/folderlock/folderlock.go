@@ -1,5 +1,5 @@
-// Package folderlock gives a folder to one process at a time, by a lock on a file in it
-// that the system takes back when the process ends, however.
+// Package folderlock locks a folder for one process by a lock on a file in it. The system
+// releases the lock when the process ends, even if it is killed.
 package folderlock
 
 import (
@@ -8,22 +8,22 @@ import (
 	"path/filepath"
 )
 
-// Name is the lock's file.
+// Name is the name of the lock file.
 const Name = ".lock"
 
-// ErrBusy is a folder that another process has.
+// ErrBusy reports a folder that is locked by another process.
 var ErrBusy = errors.New("another process is using it")
 
-// Lock is a folder that this process has.
+// Lock is the lock on a folder.
 type Lock struct{ file *os.File }
 
-// Take locks a folder that is there. The error is ErrBusy or the system's.
+// Take locks an existing folder. The error is ErrBusy or that of the system.
 func Take(dir string) (*Lock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, Name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	// One that ended meanwhile has removed or moved the file.
+	// A process that has just ended may have removed or moved the file.
 	if lockFile(f) != nil || !Named(f) {
 		f.Close()
 		return nil, ErrBusy
@@ -31,15 +31,15 @@ func Take(dir string) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
-// Release gives the folder back; its lock's file stays.
+// Release unlocks the folder and keeps the lock file.
 func (l *Lock) Release() error { return l.file.Close() }
 
-// Remove gives the folder back and removes the lock's file.
+// Remove unlocks the folder and removes the lock file.
 func (l *Lock) Remove() error {
 	return errors.Join(os.Remove(l.file.Name()), l.file.Close())
 }
 
-// Named says whether an open file still has the name that it was opened by.
+// Named reports whether an open file still has the name that it was opened with.
 func Named(f *os.File) bool {
 	mine, err := f.Stat()
 	if err != nil {

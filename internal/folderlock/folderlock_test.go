@@ -23,7 +23,7 @@ func TestTake(t *testing.T) {
 	first, err := folderlock.Take(dir)
 	must(t, err)
 	if _, err := folderlock.Take(dir); !errors.Is(err, folderlock.ErrBusy) {
-		t.Errorf("a second time: %v", err)
+		t.Errorf("second Take: %v", err)
 	}
 	must(t, first.Release())
 	second, err := folderlock.Take(dir) // the file is still there
@@ -33,7 +33,7 @@ func TestTake(t *testing.T) {
 		t.Error("the file is still there")
 	}
 	if _, err := folderlock.Take(filepath.Join(dir, "none")); err == nil || errors.Is(err, folderlock.ErrBusy) {
-		t.Errorf("of no folder: %v", err)
+		t.Errorf("missing folder: %v", err)
 	}
 }
 
@@ -44,14 +44,14 @@ func TestNamed(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	if !folderlock.Named(f) {
-		t.Error("the name is its own")
+		t.Error("not named before renaming")
 	}
 	must(t, os.Rename(path, filepath.Join(dir, "b")))
 	if folderlock.Named(f) {
-		t.Error("it was renamed")
+		t.Error("named after renaming")
 	}
 	must(t, os.WriteFile(path, nil, 0o644))
 	if folderlock.Named(f) {
-		t.Error("another has the name")
+		t.Error("named although another file has the name")
 	}
 }

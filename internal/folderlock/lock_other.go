@@ -4,5 +4,5 @@ package folderlock
 
 import "os"
 
-// lockFile has no lock to take here.
+// lockFile does nothing on systems without flock.
 func lockFile(*os.File) error { return nil }

@@ -1,4 +1,4 @@
-// Package golden finds the golden vectors for tests and compares results with them.
+// Package golden finds the golden vectors of tests and compares results with them.
 //
 // They are in the project's testdata/golden; those too large to commit may be in
 // ../shared/golden beside the project. PATCHWORK_GOLDEN names another directory of the
@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// Root is the project's folder.
+// Root returns the root folder of the project.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
@@ -31,8 +31,7 @@ func roots() []string {
 	return []string{filepath.Join(Root(), "testdata", "golden"), filepath.Join(Root(), "..", "shared", "golden")}
 }
 
-// Dirs returns every directory of a family, such as "ops". Without any the test is
-// skipped.
+// Dirs returns every directory of a family, such as "ops". The test is skipped if there is none.
 func Dirs(t testing.TB, family string) []string {
 	t.Helper()
 	var dirs []string
@@ -53,8 +52,8 @@ func Dir(t testing.TB, family string) string {
 	return Dirs(t, family)[0]
 }
 
-// Members lists the subdirectories of a family's directories, such as the tokenizers.
-// Without any the test is skipped.
+// Members lists the subdirectories of a family's directories, such as the tokenizers. The test is
+// skipped if there are none.
 func Members(t testing.TB, family string) []string {
 	t.Helper()
 	var names []string
@@ -72,7 +71,7 @@ func Members(t testing.TB, family string) []string {
 	return names
 }
 
-// Model returns the directory of a model's tokenizer. Without it the test is skipped.
+// Model returns the directory of a model's tokenizer. The test is skipped without it.
 func Model(t testing.TB, name string) string {
 	t.Helper()
 	return Dir(t, filepath.Join("..", "models", name))

@@ -1,4 +1,4 @@
-// Package jsonfloat holds numbers that JSON cannot write: NaN and the infinities are null there.
+// Package jsonfloat encodes non-finite numbers, which JSON does not have, as null.
 package jsonfloat
 
 import (
@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// Float is a float64 that JSON writes as null where it is not finite.
+// Float is a float64 that JSON encodes as null if it is not finite.
 type Float float64
 
 // Finite reports whether f is neither NaN nor infinite.
@@ -20,7 +20,7 @@ func (f Float) MarshalJSON() ([]byte, error) {
 	return json.Marshal(float64(f))
 }
 
-// UnmarshalJSON reads the number; null is NaN.
+// UnmarshalJSON reads a number; null is NaN.
 func (f *Float) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*f = Float(math.NaN())

@@ -1,9 +1,9 @@
-// Package require ends a test where a step that it needs has failed.
+// Package require ends a test when a step that it depends on fails.
 package require
 
 import "testing"
 
-// must ends the test on an error.
+// NoError ends the test on an error.
 func NoError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -11,8 +11,8 @@ func NoError(t testing.TB, err error) {
 	}
 }
 
-// must1 returns a function that ends the test on err and otherwise returns v:
-// must1(os.ReadFile(path))(t).
+// Value returns a function that ends the test on err and otherwise returns v:
+// require.Value(os.ReadFile(path))(t).
 func Value[T any](v T, err error) func(t testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()

@@ -4,5 +4,5 @@ package smallfile
 
 import "golang.org/x/sys/unix"
 
-// nonblock keeps the opening of a pipe without a writer from waiting for one.
+// nonblock makes opening a pipe without a writer return at once.
 const nonblock = unix.O_NONBLOCK

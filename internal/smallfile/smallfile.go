@@ -1,6 +1,6 @@
-// Package smallfile reads files that must not surprise: configurations, tokenizers,
-// captions, lists, pictures named by a user. Only regular files are read, up to a
-// limit; a pipe, a device or an endless file is refused at once.
+// Package smallfile reads files from untrusted paths, such as configurations, tokenizers and
+// images, with a size limit. It only reads regular files: pipes and devices are rejected
+// without opening them.
 package smallfile
 
 import (
@@ -11,7 +11,7 @@ import (
 	"os"
 )
 
-// An Error is a file that is not read because of what it is.
+// Error reports a file that is not regular or too large.
 type Error struct {
 	Name   string
 	Reason string // what is wrong, and what to do
@@ -19,29 +19,29 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Name + ": " + e.Reason }
 
-// Limits of usual kinds of files, in bytes.
+// Size limits, in bytes.
 const (
-	Config  = 16 << 20  // written by hand or listing a vocabulary's special tokens; the largest published ones have 2 MB
-	Picture = 512 << 20 // the most pixels that are taken, 64 million, in 8 bytes each
-	Log     = 2 << 30   // lines that a run has added in the course of its steps
+	Config = 16 << 20  // hand-written files and lists of special tokens; the largest published ones have 2 MB
+	Image  = 512 << 20 // 64 million pixels, the limit of decoding, of 8 bytes
+	Log    = 2 << 30   // metrics of a run
 )
 
-// Read returns what a regular file holds, links followed. Where that is more than limit
-// bytes, or the file is not a regular one, the error is an *Error, else the system's.
+// Read returns the contents of a regular file; links are followed. The error is an *Error if the
+// file has more than limit bytes or is not regular, otherwise that of the system.
 func Read(name string, limit int64) ([]byte, error) { return read(system{}, name, limit) }
 
-// ReadIn is Read of a file in a folder, out of which neither the name nor a link leads.
+// ReadIn is Read for a file in a folder; neither the name nor a link may lead out of it.
 func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) { return read(root, name, limit) }
 
-// Open opens a regular file of at most limit bytes, to be read piece by piece.
+// Open opens a regular file of at most limit bytes.
 func Open(name string, limit int64) (*os.File, error) { return open(system{}, name, limit) }
 
-// OpenIn is Open of a file in a folder, out of which neither the name nor a link leads.
+// OpenIn is Open for a file in a folder; neither the name nor a link may lead out of it.
 func OpenIn(root *os.Root, name string, limit int64) (*os.File, error) {
 	return open(root, name, limit)
 }
 
-// folder is where files are opened: an *os.Root, or anywhere.
+// folder is where files are opened: an *os.Root or the file system.
 type folder interface {
 	Stat(name string) (fs.FileInfo, error)
 	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
@@ -61,11 +61,10 @@ func read(in folder, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return ReadFrom(file, name, limit) // the limit counts again: a file may grow, and those of /proc tell no size
+	return ReadFrom(file, name, limit) // checks the limit again: a file may grow, and files of /proc have size 0
 }
 
-// ReadFrom returns all of a stream, such as standard input, of at most limit bytes; name
-// stands in the error.
+// ReadFrom reads a stream, such as standard input, of at most limit bytes; name is used in errors.
 func ReadFrom(r io.Reader, name string, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, min(limit, math.MaxInt64-1)+1))
 	if err == nil && int64(len(text)) > limit {
@@ -75,8 +74,8 @@ func ReadFrom(r io.Reader, name string, limit int64) ([]byte, error) {
 }
 
 func open(in folder, name string, limit int64) (*os.File, error) {
-	// Before it is opened, since that alone can make a device do something; and after,
-	// since the name may mean another file by then.
+	// Checked before opening, since opening a device can have effects, and after, since the
+	// name may refer to another file by then.
 	info, err := in.Stat(name)
 	if err == nil {
 		err = check(name, info, limit)
@@ -111,7 +110,7 @@ func check(name string, info fs.FileInfo, limit int64) error {
 	case mode&fs.ModeDevice != 0:
 		what = "a device"
 	case !mode.IsRegular():
-		what = "no regular file"
+		what = "not a regular file"
 	case info.Size() > limit:
 		return tooLong(name, limit)
 	default:
@@ -121,10 +120,10 @@ func check(name string, info fs.FileInfo, limit int64) error {
 }
 
 func tooLong(name string, limit int64) error {
-	return &Error{name, fmt.Sprintf("has more than %s, the most that is read of such a file; check that it is the right one", size(limit))}
+	return &Error{name, fmt.Sprintf("has more than %s, the size limit for such files; check that it is the right one", size(limit))}
 }
 
-// size is a limit in the largest unit that it is a whole number of.
+// size formats a limit in the largest unit that divides it.
 func size(n int64) string {
 	for _, unit := range []struct {
 		bytes int64

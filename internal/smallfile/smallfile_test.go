@@ -44,7 +44,7 @@ func TestRead(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		want   string
-		says   string // of an *Error
+		says   string // in an *Error
 		system bool   // another error
 		inside bool   // in a folder, there is one
 	}{
@@ -86,11 +86,11 @@ func TestRead(t *testing.T) {
 		t.Errorf("%v, want fs.ErrNotExist", err)
 	}
 	if _, err := smallfile.ReadIn(root, "../"+filepath.Base(elsewhere)+"/text", 8); err == nil {
-		t.Error("a name led out of the folder")
+		t.Error("a name leads out of the folder")
 	}
 }
 
-// Files of /proc tell a size of 0 and hold something.
+// TestReadUnsized: files of /proc have size 0 but are not empty.
 func TestReadUnsized(t *testing.T) {
 	const name = "/proc/self/status"
 	if _, err := os.Stat(name); err != nil {
@@ -105,7 +105,7 @@ func TestReadUnsized(t *testing.T) {
 	}
 }
 
-// endless is a stream without an end.
+// endless is an endless stream.
 type endless struct{ read int64 }
 
 func (e *endless) Read(p []byte) (int, error) {

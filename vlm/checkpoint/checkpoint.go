@@ -1,3 +1,4 @@
+// Package checkpoint writes, checks, lists and restores the checkpoints of a training run.
 package checkpoint
 
 import (
@@ -21,19 +22,19 @@ const (
 	SecondMomentsFile = "optimizer_v.safetensors"
 	StateFile         = "trainer.json"
 
-	// Format is the newest form of a checkpoint.
+	// Format is the version of the checkpoint format.
 	Format = 1
 )
 
-// Header is the part of a checkpoint's trainer.json that does not depend on how a run trains.
+// Header is the t of trainer.json that does not depend on how a run trains.
 type Header struct {
-	Format  int             `json:"format"` // Format; 0 before there were sums
+	Format  int             `json:"format"` // 0: written before there were checksums
 	Step    int             `json:"step"`
-	ValLoss jsonfloat.Float `json:"val_loss"` // of the last validation
-	ValStep int             `json:"val_step"` // which it was after; 0 = there was none
+	ValLoss jsonfloat.Float `json:"val_loss"` // of the last validation, in nats
+	ValStep int             `json:"val_step"` // the step of the last validation; 0 = none
 }
 
-// Checkpoint is all of a run's state after a step.
+// Checkpoint is the state of a run after a step.
 type Checkpoint struct {
 	Model     *vlm.Model
 	Processor *vlm.Processor
@@ -42,7 +43,7 @@ type Checkpoint struct {
 	Values    pretrained.TensorValues
 }
 
-// Bytes is what a model's checkpoint takes on disk, but for its small files.
+// Bytes returns the size of a model's checkpoint on disk, without its small files.
 func Bytes(m *vlm.Model) (n int64) {
 	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
 		n += b.Bytes
@@ -50,15 +51,15 @@ func Bytes(m *vlm.Model) (n int64) {
 	return n
 }
 
-// Save writes the checkpoint beside the others, with sums of its files, syncs it,
-// and only then gives it its name: one that has its name is whole.
+// Save writes the checkpoint into a temporary folder of dir, with checksums, syncs it to disk, and
+// then renames it, so that a folder with a checkpoint's name is always complete.
 func (c *Checkpoint) Save(dir string) (err error) {
 	if err := durable.MkdirAll(dir); err != nil {
 		return err
 	}
 	final := filepath.Join(dir, fmt.Sprintf("step-%06d", c.Step))
 	if _, err := os.Stat(final); err == nil {
-		return nil // the one that the run went on from
+		return nil // the run was resumed from it
 	}
 	temp, err := os.MkdirTemp(dir, writingPrefix)
 	if err != nil {
@@ -85,8 +86,8 @@ func (c *Checkpoint) write(dir string) error {
 	if err := pretrained.SaveConfig(c.Model, c.Processor, dir); err != nil {
 		return err
 	}
-	for _, part := range parts(c.Model) {
-		if err := pretrained.WriteTensors(c.Model, part.buffer, filepath.Join(dir, part.file), FiniteOnly(c.Values)); err != nil {
+	for _, t := range tensorFiles(c.Model) {
+		if err := pretrained.WriteTensors(c.Model, t.buffer, filepath.Join(dir, t.file), FiniteOnly(c.Values)); err != nil {
 			return err
 		}
 	}
@@ -96,20 +97,20 @@ func (c *Checkpoint) write(dir string) error {
 	return writeSums(dir)
 }
 
-// part is a buffer of the parameters and its file in a checkpoint.
-type part struct {
+// stateTensors is a buffer of a model's parameters and its file in a checkpoint.
+type stateTensors struct {
 	buffer *engine.Buffer
 	file   string
 }
 
-func parts(m *vlm.Model) []part {
-	return []part{{m.Params.Weights, pretrained.WeightsFile}, {m.Params.M, FirstMomentsFile}, {m.Params.V, SecondMomentsFile}}
+func tensorFiles(m *vlm.Model) []stateTensors {
+	return []stateTensors{{m.Params.Weights, pretrained.WeightsFile}, {m.Params.M, FirstMomentsFile}, {m.Params.V, SecondMomentsFile}}
 }
 
 // Restore reads a checkpoint's weights and moments onto the device.
 func Restore(m *vlm.Model, dev engine.Device, dir string) error {
-	for _, part := range parts(m) {
-		if err := pretrained.ReadTensors(m, dev, part.buffer, filepath.Join(dir, part.file)); err != nil {
+	for _, t := range tensorFiles(m) {
+		if err := pretrained.ReadTensors(m, dev, t.buffer, filepath.Join(dir, t.file)); err != nil {
 			return err
 		}
 	}
@@ -120,17 +121,17 @@ func Restore(m *vlm.Model, dev engine.Device, dir string) error {
 func ReadState(dir string, state any) error {
 	data, err := smallfile.Read(filepath.Join(dir, StateFile), smallfile.Config)
 	if err != nil {
-		return damage(dir, StateFile, err)
+		return readError(dir, StateFile, err)
 	}
 	if err := json.Unmarshal(data, state); err != nil {
-		return damage(dir, StateFile, err)
+		return readError(dir, StateFile, err)
 	}
 	return nil
 }
 
-// Check reads a checkpoint's trainer.json into state; a *DamageError says what is
-// wrong with the checkpoint. One of format 0 has no sums: its files must be there, and whole as
-// far as their headers show.
+// Check verifies a checkpoint and reads its trainer.json into state. The error is a *DamageError
+// if the checkpoint is damaged. A checkpoint of format 0 has no checksums: its files must exist
+// and match their headers.
 func Check(ctx context.Context, dir string, state any) error {
 	_, missing := os.Stat(filepath.Join(dir, SumsFile))
 	if missing == nil {
@@ -147,22 +148,22 @@ func Check(ctx context.Context, dir string, state any) error {
 	case err != nil:
 		return err
 	case h.Format > Format:
-		return fmt.Errorf("%s: it is of format %d, this vlmtool reads up to %d", dir, h.Format, Format)
+		return fmt.Errorf("%s is of format %d; this vlmtool reads up to %d", dir, h.Format, Format)
 	case missing != nil && h.Format > 0:
-		return damage(dir, SumsFile, missing)
+		return readError(dir, SumsFile, missing)
 	case missing == nil:
 		return nil
 	}
 	if _, _, err := pretrained.OpenFolder(dir); err != nil {
-		return damage(dir, "", err)
+		return readError(dir, "", err)
 	}
 	for _, file := range []string{pretrained.WeightsFile, FirstMomentsFile, SecondMomentsFile} {
 		f, err := safetensors.Open(filepath.Join(dir, file))
 		if err != nil {
-			return damage(dir, file, err)
+			return readError(dir, file, err)
 		}
 		if err := f.Close(); err != nil {
-			return damage(dir, file, err)
+			return readError(dir, file, err)
 		}
 	}
 	return nil

@@ -15,26 +15,27 @@ import (
 	"patchwork/internal/jsonfloat"
 )
 
-// Names in the checkpoints' folder. What begins with a dot is left over where a
-// run was killed, and goes with the next saving.
+// Name prefixes in the checkpoints folder. Folders that start with a dot were left by a killed run
+// and are removed by the next save.
 const (
 	stepPrefix    = "step-"
-	brokenPrefix  = "broken-" // before step-N: set aside, a good one took its place
+	brokenPrefix  = "broken-" // quarantined step-N, which may be saved again
 	writingPrefix = ".writing-"
 	oldPrefix     = ".old-" // being removed
 )
 
-// List lists the checkpoints in a folder, oldest first. A folder that does not exist has none.
-func List(dir string) ([]string, error) { return stepsOf(dir, stepPrefix) }
+// List returns the checkpoints in a folder, oldest first. A folder that does not exist has none.
+func List(dir string) ([]string, error) { return listSteps(dir, stepPrefix) }
 
-// Names is List where a folder that cannot be read counts as empty.
+// Names is List, but treats a folder that cannot be read as empty.
 func Names(dir string) []string {
 	all, _ := List(dir)
 	return all
 }
 
-func stepsOf(dir, prefix string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // the folder's name may be a pattern, so that Glob would not find it
+// listSteps returns the folders with a prefix and a step number, in order of steps.
+func listSteps(dir, prefix string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // not Glob: dir may contain glob characters
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func stepsOf(dir, prefix string) ([]string, error) {
 	return found, nil
 }
 
-// Step is a checkpoint's step by its name, -1 for any other.
+// Step returns the step in a checkpoint's name, or -1.
 func Step(path string) int {
 	digits, ok := strings.CutPrefix(strings.TrimPrefix(filepath.Base(path), brokenPrefix), stepPrefix)
 	n, err := strconv.Atoi(digits)
@@ -58,7 +59,7 @@ func Step(path string) int {
 	return n
 }
 
-// NoGoodCheckpointError says that a run has checkpoints, and can resume from none of them.
+// NoGoodCheckpointError reports that all checkpoints of a run are damaged.
 type NoGoodCheckpointError struct {
 	Dir    string
 	Damage []error // newest first
@@ -69,24 +70,24 @@ func (e *NoGoodCheckpointError) Error() string {
 	for _, err := range e.Damage {
 		reasons = append(reasons, err.Error())
 	}
-	return fmt.Sprintf("no checkpoint in %s can be resumed from: %s; bring one back from a copy, or move the folder away and --resume from the start",
+	return fmt.Sprintf("all checkpoints in %s are damaged: %s; restore one from a backup, or move the folder away and --resume from the start",
 		e.Dir, strings.Join(reasons, "; "))
 }
 
-// Newest is the checkpoint that a run resumes from. S is the run's trainer.json.
+// Newest is the checkpoint that a run resumes from. S is the type of its trainer.json.
 type Newest[S any] struct {
-	Dir     string // the newest good checkpoint; "" where there is none at all
+	Dir     string // the newest good checkpoint; "" = none
 	State   S
-	Damaged []Damaged // newer ones
+	Damaged []Damaged // damaged checkpoints that are newer than Dir
 }
 
-// Damaged is a checkpoint that a run cannot resume from.
+// Damaged is a damaged checkpoint.
 type Damaged struct {
 	Dir string
 	Err error
 }
 
-// NewestGood looks for the newest checkpoint that is whole. It changes nothing.
+// NewestGood finds the newest checkpoint that passes Check. It changes nothing on disk.
 func NewestGood[S any](ctx context.Context, dir string) (Newest[S], error) {
 	var r Newest[S]
 	all, err := List(dir)
@@ -116,42 +117,41 @@ func NewestGood[S any](ctx context.Context, dir string) (Newest[S], error) {
 	return r, nil
 }
 
-// Quarantine renames a broken checkpoint, so that its step can be saved again and it
-// is not counted among the good ones.
+// Quarantine renames a damaged checkpoint, so that its step can be saved again.
 func Quarantine(path string) error {
-	aside := filepath.Join(filepath.Dir(path), brokenPrefix+filepath.Base(path))
-	return errors.Join(os.RemoveAll(aside), os.Rename(path, aside), durable.SyncDir(filepath.Dir(path)))
+	broken := filepath.Join(filepath.Dir(path), brokenPrefix+filepath.Base(path))
+	return errors.Join(os.RemoveAll(broken), os.Rename(path, broken), durable.SyncDir(filepath.Dir(path)))
 }
 
-// Prune removes all but the newest checkpoints and the best, broken ones whose step
-// has been saved again or passed, and what an interrupted writing left.
+// Prune removes all checkpoints except the newest keep and the best, quarantined ones up to the
+// newest step, and leftovers.
 func Prune(dir string, keep int) error {
 	all, err := List(dir)
 	if err != nil {
 		return err
 	}
 	if len(all) == 0 {
-		return Sweep(dir)
+		return RemoveLeftovers(dir)
 	}
 	var errs []error
 	best := Best(all)
 	for _, path := range all[:max(0, len(all)-keep)] {
-		if path != best { // a renaming is whole or not done, unlike a removal
+		if path != best { // renaming is atomic, removing is not
 			errs = append(errs, os.Rename(path, filepath.Join(dir, oldPrefix+filepath.Base(path))))
 		}
 	}
-	broken, err := stepsOf(dir, brokenPrefix+stepPrefix)
+	broken, err := listSteps(dir, brokenPrefix+stepPrefix)
 	errs = append(errs, err)
 	for _, path := range broken {
 		if Step(path) <= Step(all[len(all)-1]) {
 			errs = append(errs, os.RemoveAll(path))
 		}
 	}
-	return errors.Join(append(errs, Sweep(dir))...)
+	return errors.Join(append(errs, RemoveLeftovers(dir))...)
 }
 
-// Sweep removes what an interrupted writing or removal left.
-func Sweep(dir string) error {
+// RemoveLeftovers removes the folders of interrupted saves and removals.
+func RemoveLeftovers(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -165,17 +165,17 @@ func Sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// Best is the checkpoint with the least validation loss, the first of equals, which
-// is the nearest to the validation; "" where none was validated.
+// Best returns the checkpoint with the lowest validation loss, the first if several are equal,
+// which is the closest to that validation; "" if none was validated.
 func Best(all []string) string {
-	least, path := jsonfloat.Float(0), ""
+	lowest, path := jsonfloat.Float(0), ""
 	for _, c := range all {
 		var s Header
 		if err := ReadState(c, &s); err != nil || s.ValStep == 0 || !s.ValLoss.Finite() {
 			continue
 		}
-		if path == "" || s.ValLoss < least {
-			least, path = s.ValLoss, c
+		if path == "" || s.ValLoss < lowest {
+			lowest, path = s.ValLoss, c
 		}
 	}
 	return path

@@ -22,21 +22,21 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// SumsFile lists the SHA-256 sums of a checkpoint's files as coreutils' sha256sum
-// writes and checks them.
+// SumsFile lists the SHA-256 checksums of a checkpoint's files in the format of coreutils'
+// sha256sum.
 const SumsFile = "SHA256SUMS"
 
-// DamageError says what is wrong with a file of a checkpoint.
+// DamageError reports a missing, unreadable or modified file of a checkpoint.
 type DamageError struct {
 	File, Reason string
-	Err          error // that reading it met; nil where its contents are wrong
+	Err          error // of reading the file; nil if its content is wrong
 }
 
 func (e *DamageError) Error() string { return e.File + ": " + e.Reason }
 func (e *DamageError) Unwrap() error { return e.Err }
 
-// damage is the error that reading a file met.
-func damage(dir, file string, err error) error {
+// readError makes the DamageError of a failure to read a file.
+func readError(dir, file string, err error) error {
 	file, reason := filepath.Join(dir, file), err.Error()
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -48,12 +48,12 @@ func damage(dir, file string, err error) error {
 	return &DamageError{file, strings.TrimPrefix(reason, file+": "), err}
 }
 
-// wrong is what a file's contents are.
-func wrong(dir, file, format string, args ...any) error {
+// contentError makes the DamageError of a file with wrong content.
+func contentError(dir, file, format string, args ...any) error {
 	return &DamageError{File: filepath.Join(dir, file), Reason: fmt.Sprintf(format, args...)}
 }
 
-// writeSums makes every file of a folder lasting, then the list of their sums.
+// writeSums syncs all files of a folder to disk, then writes and syncs SHA256SUMS.
 func writeSums(dir string) error {
 	if err := durable.SyncFiles(dir); err != nil {
 		return err
@@ -80,7 +80,7 @@ func writeSums(dir string) error {
 	return durable.SyncDir(dir)
 }
 
-// hashFiles returns the files' sums in their order.
+// hashFiles returns the SHA-256 checksums of files, in order.
 func hashFiles(ctx context.Context, dir string, files []string) ([]string, error) {
 	sums := make([]string, len(files))
 	var group errgroup.Group
@@ -111,7 +111,7 @@ func hashFile(ctx context.Context, path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// ctxReader ends where its context does.
+// ctxReader is a reader that fails when its context ends.
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -124,32 +124,32 @@ func (r ctxReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// summed are the files that a list of sums must name.
-var summed = []string{"config.json", pretrained.WeightsFile, FirstMomentsFile, SecondMomentsFile, StateFile, "tokenizer.json", "tokenizer_config.json"}
+// requiredFiles must be listed in SHA256SUMS.
+var requiredFiles = []string{"config.json", pretrained.WeightsFile, FirstMomentsFile, SecondMomentsFile, StateFile, "tokenizer.json", "tokenizer_config.json"}
 
-// CheckSums reads every file that a checkpoint's SHA256SUMS lists and returns how
-// many there are. The first that is not as listed is a *DamageError.
+// CheckSums verifies every file listed in a checkpoint's SHA256SUMS and returns their number. It
+// returns a *DamageError for the first that does not match.
 func CheckSums(ctx context.Context, dir string) (files int, err error) {
 	text, err := smallfile.Read(filepath.Join(dir, SumsFile), smallfile.Config)
 	if err != nil {
-		return 0, damage(dir, SumsFile, err)
+		return 0, readError(dir, SumsFile, err)
 	}
 	want, order := map[string]string{}, []string{}
 	for line := range strings.Lines(string(text)) {
 		sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
 		if !ok || len(sum) != 2*sha256.Size || name == "" || name != filepath.Base(name) || !strings.HasSuffix(line, "\n") {
-			return 0, wrong(dir, SumsFile, "line %d is no sum and name", len(order)+1)
+			return 0, contentError(dir, SumsFile, "line %d is not a checksum and a file name", len(order)+1)
 		}
 		want[name], order = sum, append(order, name)
 	}
-	for _, name := range summed {
+	for _, name := range requiredFiles {
 		if want[name] == "" {
-			return 0, wrong(dir, SumsFile, "it does not list %s", name)
+			return 0, contentError(dir, SumsFile, "does not list %s", name)
 		}
 	}
 	for _, name := range order {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return 0, damage(dir, name, err)
+			return 0, readError(dir, name, err)
 		}
 	}
 	got, err := hashFiles(ctx, dir, order)
@@ -157,11 +157,11 @@ func CheckSums(ctx context.Context, dir string) (files int, err error) {
 		return 0, ctx.Err()
 	}
 	if err != nil {
-		return 0, damage(dir, "", err)
+		return 0, readError(dir, "", err)
 	}
 	for i, name := range order {
 		if got[i] != want[name] {
-			return 0, wrong(dir, name, "its bytes are not those that %s lists", SumsFile)
+			return 0, contentError(dir, name, "content does not match %s", SumsFile)
 		}
 	}
 	return len(order), nil

@@ -14,9 +14,8 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// TestBranchIsAlone: a question among the branches of a picture gets the logits
-// that it gets alone behind the picture.
-func TestBranchIsAlone(t *testing.T) {
+// TestSharedPrefix: a question in a shared-prefix sample has the same logits as alone.
+func TestSharedPrefix(t *testing.T) {
 	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[1].RGB, 10, 12, 25))
 	require.NoError(t, err)
 	pixels := image.Preprocess(img, 64)
@@ -25,7 +24,7 @@ func TestBranchIsAlone(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
-				l := vlmtest.Model0(t, dev, attention)
+				l := vlmtest.Model(t, dev, attention)
 				sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.SharedPrefix}
 				samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 				require.NoError(t, err)
@@ -44,7 +43,7 @@ func TestBranchIsAlone(t *testing.T) {
 	}
 }
 
-// compareLogits allows the rounding of sums over tiles that are cut elsewhere.
+// compareLogits allows the rounding of sums over other tiles.
 func compareLogits(t *testing.T, what string, got, want []float32) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -59,8 +58,8 @@ func compareLogits(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// TestGenerateMatchesForward: what the key/value cache gives token by token is
-// what the whole text gives at once.
+// TestGenerateMatchesForward: decoding token by token with the key/value cache matches a forward
+// pass over the whole text.
 func TestGenerateMatchesForward(t *testing.T) {
 	img, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[2].RGB, 5, 9, 30))
 	require.NoError(t, err)
@@ -68,7 +67,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
-				l := vlmtest.Model0(t, dev, attention)
+				l := vlmtest.Model(t, dev, attention)
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 				require.NoError(t, err)
 				g := generate.New(l)
@@ -85,9 +84,9 @@ func TestGenerateMatchesForward(t *testing.T) {
 							best = j
 						}
 					}
-					// Equal, or so close that rounding decides.
+					// Equal, or a tie within rounding.
 					if int32(best) != id && last[best]-last[id] > 1e-4 {
-						t.Fatalf("token %d is %d by the cache, %d by the whole text (%g against %g)", i, id, best, last[id], last[best])
+						t.Fatalf("token %d is %d with the cache, %d without (logits %g and %g)", i, id, best, last[id], last[best])
 					}
 					ids = append(ids, id)
 				}
@@ -96,12 +95,11 @@ func TestGenerateMatchesForward(t *testing.T) {
 	}
 }
 
-// TestEvaluateMatchesGeneration: the exact match found with all answers at once
-// is the one that generating every answer gives.
+// TestEvaluateMatchesGeneration: exact match equals that of generating every answer.
 func TestEvaluateMatchesGeneration(t *testing.T) {
 	file := vlmtest.Data(t, 12)
 	for _, dev := range devices.Open(t) {
-		l := vlmtest.Model0(t, dev, packing.DocumentBidirectionalImage)
+		l := vlmtest.Model(t, dev, packing.DocumentBidirectionalImage)
 		g := generate.New(l)
 		defer g.Close()
 		img := map[int][]byte{}

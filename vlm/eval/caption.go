@@ -12,8 +12,8 @@ type captionCount struct {
 	answers []TurnResult
 }
 
-// finishCaptions scores what was generated, each turn with its one reference, and
-// passes the answers on.
+// finishCaptions scores the generated answers, each against its one reference, and passes them to
+// Options.Answer.
 func (e *evaluator) finishCaptions() *CaptionResult {
 	if !e.Captions {
 		return nil

@@ -9,11 +9,11 @@ import (
 	"patchwork/vlm/chat"
 )
 
-// Choices names the answers among which a question has to choose, the true one
-// in the same words; nil where it names none or not the true one.
+// Choices returns the answers to choose from, with the true one among them in the same words; nil
+// if there are none.
 type Choices func(question, truth string) []string
 
-// FixedChoices are the same for every question whose true answer is one of them.
+// FixedChoices returns the same choices for every question whose true answer is one of them.
 func FixedChoices(choices []string) Choices {
 	return func(_, truth string) []string {
 		if !slices.Contains(choices, strings.TrimSpace(truth)) {
@@ -25,9 +25,8 @@ func FixedChoices(choices []string) Choices {
 
 var lettered = regexp.MustCompile(`(?m)(?:^|[ \t])\(?([A-Z])[).:][ \t]*(\S[^\n]*?)[ \t]*$`)
 
-// LetteredChoices are the lines "A. cat", "B) dog" or "(C) cow" of the question
-// itself. They are offered as the true answer is written: as letters, as words,
-// or as whole lines.
+// LetteredChoices returns the choices in lines such as "A. cat", "B) dog" or "(C) cow" of the
+// question, in the form of the true answer: as letters, as words, or as whole lines.
 func LetteredChoices(question, truth string) []string {
 	truth = strings.TrimSpace(truth)
 	var letters, words, lines []string
@@ -50,10 +49,10 @@ func LetteredChoices(question, truth string) []string {
 
 // ChoiceResult is the outcome of choosing by log-likelihood.
 type ChoiceResult struct {
-	Turns    int     `json:"choice_turns"`              // with choices, the true answer among them
-	Accuracy float64 `json:"choice_accuracy"`           // by the answer's likelihood with its end of turn
-	PerToken float64 `json:"choice_accuracy_per_token"` // by the same, divided by its tokens
-	Chance   float64 `json:"choice_chance"`             // of guessing
+	Turns    int     `json:"choice_turns"`              // turns with choices
+	Accuracy float64 `json:"choice_accuracy"`           // by the likelihood of the answer with its end of turn
+	PerToken float64 `json:"choice_accuracy_per_token"` // by that likelihood per token
+	Chance   float64 `json:"choice_chance"`             // of random choices
 }
 
 type choiceCount struct {
@@ -69,59 +68,58 @@ func (c *choiceCount) result() *ChoiceResult {
 	return &ChoiceResult{c.turns, float64(c.right) / n, float64(c.rightPerToken) / n, c.chance / n}
 }
 
-// choose lets every turn choose, and returns what they chose; nil for a turn that
-// has no choices.
+// choose returns the chosen answer of every turn by likelihood; nil for turns without choices.
 func (e *evaluator) choose(ctx context.Context, s *sample, turns []chat.Turn) ([]*string, error) {
 	if e.Choices == nil {
 		return nil, nil
 	}
 	chosen := make([]*string, len(turns))
-	var asked []chat.Turn // every question with every choice
-	var offers [][]string
+	var asked []chat.Turn // each question with each choice
+	var choices [][]string
 	for _, t := range turns {
-		offer := e.Choices(t.User, t.Assistant)
-		offers = append(offers, offer)
-		for _, choice := range offer {
+		options := e.Choices(t.User, t.Assistant)
+		choices = append(choices, options)
+		for _, choice := range options {
 			asked = append(asked, chat.Turn{User: t.User, Assistant: choice})
 		}
 	}
 	if len(asked) == 0 {
 		return chosen, nil
 	}
-	all, err := e.score(ctx, s.pictures, asked)
+	all, err := e.score(ctx, s.images, asked)
 	if err != nil {
 		return nil, err
 	}
-	for i, offer := range offers {
-		if len(offer) == 0 {
+	for i, options := range choices {
+		if len(options) == 0 {
 			continue
 		}
-		likeliest, perToken := pick(all[:len(offer)])
-		all = all[len(offer):]
-		chosen[i] = &offer[likeliest]
+		best, perToken := pick(all[:len(options)])
+		all = all[len(options):]
+		chosen[i] = &options[best]
 		truth := strings.TrimSpace(turns[i].Assistant)
 		e.choices.turns++
-		e.choices.chance += 1 / float64(len(offer))
-		e.choices.right += one(offer[likeliest] == truth)
-		e.choices.rightPerToken += one(offer[perToken] == truth)
+		e.choices.chance += 1 / float64(len(options))
+		e.choices.right += toInt(options[best] == truth)
+		e.choices.rightPerToken += toInt(options[perToken] == truth)
 	}
 	return chosen, nil
 }
 
-// pick returns the likeliest of some answers, in all and by the token.
-func pick(answers []scored) (likeliest, perToken int) {
+// pick returns the most likely answer, in total and per token.
+func pick(answers []turnScore) (best, perToken int) {
 	for i, a := range answers {
-		if a.sum() < answers[likeliest].sum() {
-			likeliest = i
+		if a.sum() < answers[best].sum() {
+			best = i
 		}
 		if a.sum()/float64(len(a.nll)) < answers[perToken].sum()/float64(len(answers[perToken].nll)) {
 			perToken = i
 		}
 	}
-	return likeliest, perToken
+	return best, perToken
 }
 
-func one(b bool) int {
+func toInt(b bool) int {
 	if b {
 		return 1
 	}

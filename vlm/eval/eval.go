@@ -12,52 +12,51 @@ import (
 	"patchwork/vlm/generate"
 )
 
-// Controls replace the pictures of an evaluation, to show whether a model looks
-// at them.
+// Controls replace the images of an evaluation, to show whether the answers depend on them.
 const (
 	ControlNone     = "none"
-	ControlShuffled = "shuffled" // each sample sees the next one's picture
+	ControlShuffled = "shuffled" // each sample gets the next one's images
 	ControlBlank    = "blank"    // all white
 )
 
-// Options say what to evaluate.
+// Options are the inputs of Run.
 type Options struct {
 	Data    []string // resolved files
 	Limit   int      // samples; 0 = all
-	HoldOut int      // only the rows that training with --holdout N leaves out; 0 = all
+	HoldOut int      // only the rows held out by training with --holdout N; 0 = all
 	Control string
-	// Choices, when set, names the answers that a question has to choose from.
+	// Choices, unless nil, returns the answers that a question has to choose from.
 	Choices Choices
-	// Captions has every answer generated to its end and compared word by word.
+	// Captions scores complete generated answers with BLEU-4 and CIDEr-D.
 	Captions     bool
-	MaxNewTokens int              // of a generated caption; 0 = 128
-	Answer       func(TurnResult) // called for every turn, when set
+	MaxNewTokens int              // for captions; 0 = 128
+	Answer       func(TurnResult) // called for every turn, unless nil
 	BadRow       func(data.Verdict)
 }
 
-// TurnResult is one turn's outcome.
+// TurnResult is the result of one turn.
 type TurnResult struct {
 	File     string  `json:"file"`
 	Row      int     `json:"row"`
 	Control  string  `json:"control"`
 	Question string  `json:"question"`
 	Truth    string  `json:"truth"`
-	Answer   string  `json:"answer"` // greedy, as far as it was needed to judge it
+	Answer   string  `json:"answer"` // greedy, up to where it is known to differ from the true answer
 	Match    bool    `json:"match"`
 	NLL      float64 `json:"nll"`              // of the true answer and its end of turn, in nats
-	Tokens   int     `json:"tokens"`           // of both
-	Choice   *string `json:"choice,omitempty"` // the likeliest of the choices
+	Tokens   int     `json:"tokens"`           // of the true answer and its end of turn
+	Choice   *string `json:"choice,omitempty"` // the most likely choice
 	CIDErD   float64 `json:"cider_d,omitempty"`
 }
 
-// Result is the outcome of an evaluation.
+// Result is the result of an evaluation.
 type Result struct {
 	Samples     int     `json:"samples"`
 	Turns       int     `json:"turns"`
 	ExactMatch  float64 `json:"exact_match"`
 	NLLPerToken float64 `json:"nll_per_token"`
-	Perplexity  float64 `json:"perplexity"` // e to the power of NLLPerToken
-	Tokens      int     `json:"tokens"`     // of answers and ends of turn
+	Perplexity  float64 `json:"perplexity"` // exp(NLLPerToken)
+	Tokens      int     `json:"tokens"`     // of true answers and their ends of turn
 	Skipped     int     `json:"skipped"`
 	Control     string  `json:"control"`
 	Device      string  `json:"device"`
@@ -65,11 +64,10 @@ type Result struct {
 	*CaptionResult
 }
 
-// evaluator scores a model turn by turn. All of a sample's turns go through the
-// model at once, each in a branch of its own behind the picture, with its true
-// answer: where the likeliest token is the true one all the way, that answer is
-// what greedy decoding gives. Where they part, the text so far usually settles
-// that the answer differs; where it does not, the answer is generated.
+// evaluator scores a model turn by turn. All turns of a sample run through the model at once, each
+// with its true answer after the shared prefix of the image. If the argmax is the true token
+// everywhere, greedy decoding gives the true answer. Where they differ, the tokens up to there
+// usually prove that the answer differs; otherwise it is generated.
 type evaluator struct {
 	*vlm.Runner
 	Options
@@ -83,16 +81,16 @@ type evaluator struct {
 	captions  captionCount
 }
 
-// Run asks every turn of the data alone about its picture.
-func Run(ctx context.Context, l *vlm.Runner, o Options) (Result, error) {
-	if l.Config.Vision.None() {
-		return Result{}, errors.New("the model is a decoder that reads text alone: it can be scored on a text, not about pictures")
+// Run asks every turn of the data, each on its own, about its images.
+func Run(ctx context.Context, runner *vlm.Runner, o Options) (Result, error) {
+	if runner.Config.Vision.None() {
+		return Result{}, errors.New("the model is a text-only decoder: it can be scored on a text, but not on images")
 	}
 	if o.Control == "" {
 		o.Control = ControlNone
 	}
-	e := &evaluator{Runner: l, Options: o, stats: data.NewRowStats(o.BadRow), generator: generate.New(l), scorers: map[int]*scorer{}}
-	defer e.free()
+	e := &evaluator{Runner: runner, Options: o, stats: data.NewRowStats(o.BadRow), generator: generate.New(runner), scorers: map[int]*scorer{}}
+	defer e.close()
 	set, err := data.Open(o.Data)
 	if err != nil {
 		return Result{}, err
@@ -100,7 +98,7 @@ func Run(ctx context.Context, l *vlm.Runner, o Options) (Result, error) {
 	if err := checkShuffled(set, o); err != nil {
 		return Result{}, err
 	}
-	if err := e.samples(ctx, set); err != nil {
+	if err := e.evaluateSamples(ctx, set); err != nil {
 		return Result{}, err
 	}
 	r := &e.result
@@ -110,17 +108,17 @@ func Run(ctx context.Context, l *vlm.Runner, o Options) (Result, error) {
 	r.ExactMatch, r.NLLPerToken = float64(e.matches)/float64(r.Turns), e.nll/float64(max(r.Tokens, 1))
 	r.Perplexity = math.Exp(r.NLLPerToken)
 	r.ChoiceResult, r.CaptionResult = e.choices.result(), e.finishCaptions()
-	r.Skipped, r.Control, r.Device = e.stats.Bad(), o.Control, l.Device.Info().Device
+	r.Skipped, r.Control, r.Device = e.stats.Bad(), o.Control, runner.Device.Info().Device
 	return *r, nil
 }
 
-// sample is a row with its prepared pictures.
+// sample is a row with its preprocessed images.
 type sample struct {
 	data.Row
-	pictures [][]byte
+	images [][]byte
 }
 
-func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
+func (e *evaluator) evaluateSamples(ctx context.Context, set *data.Dataset) error {
 	var first, previous *sample
 	held := data.HoldOut(e.HoldOut)
 	for i := range set.Len() {
@@ -130,7 +128,7 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		if e.HoldOut > 0 && !held(i) {
 			continue
 		}
-		s, err := e.read(set, i)
+		s, err := e.prepare(set, i)
 		if err != nil {
 			return err
 		}
@@ -140,16 +138,16 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		e.result.Samples++
 		if e.Control != ControlShuffled {
 			e.blank(s)
-			if err := e.turns(ctx, s); err != nil {
+			if err := e.evaluateTurns(ctx, s); err != nil {
 				return err
 			}
 			continue
 		}
-		// The derangement: every sample has the next one's pictures, the last the
-		// first one's. Turns are scored one sample behind.
+		// Every sample gets the next one's images, the last those of the first. Turns are
+		// scored one sample later.
 		if first == nil {
 			first = s
-		} else if err := e.turns(ctx, &sample{previous.Row, lend(s.pictures, len(previous.pictures))}); err != nil {
+		} else if err := e.evaluateTurns(ctx, &sample{previous.Row, repeatImages(s.images, len(previous.images))}); err != nil {
 			return err
 		}
 		previous = s
@@ -158,21 +156,21 @@ func (e *evaluator) samples(ctx context.Context, set *data.Dataset) error {
 		return ErrNotShuffled
 	}
 	if previous != nil {
-		if err := e.turns(ctx, &sample{previous.Row, lend(first.pictures, len(previous.pictures))}); err != nil {
+		if err := e.evaluateTurns(ctx, &sample{previous.Row, repeatImages(first.images, len(previous.images))}); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// lend repeats or cuts pictures to the number that is needed.
-func lend(pictures [][]byte, n int) [][]byte {
+// repeatImages repeats or truncates images to n.
+func repeatImages(images [][]byte, n int) [][]byte {
 	var out [][]byte
 	for i := range n {
-		if len(pictures) == 0 {
+		if len(images) == 0 {
 			break
 		}
-		out = append(out, pictures[i%len(pictures)])
+		out = append(out, images[i%len(images)])
 	}
 	return out
 }
@@ -181,13 +179,13 @@ func (e *evaluator) blank(s *sample) {
 	if e.Control != ControlBlank {
 		return
 	}
-	for i := range s.pictures {
-		s.pictures[i] = slices.Repeat([]byte{255}, len(s.pictures[i]))
+	for i := range s.images {
+		s.images[i] = slices.Repeat([]byte{255}, len(s.images[i]))
 	}
 }
 
-// read prepares a row; it returns nil for one that cannot be used.
-func (e *evaluator) read(set *data.Dataset, i int) (*sample, error) {
+// prepare preprocesses a row; it returns nil if the row cannot be used.
+func (e *evaluator) prepare(set *data.Dataset, i int) (*sample, error) {
 	row, err := set.Row(i)
 	if v, ok := data.Damaged(err); ok {
 		e.stats.Record(i, v)
@@ -196,10 +194,10 @@ func (e *evaluator) read(set *data.Dataset, i int) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	pictures, verdict := data.Prepare(row, e.Config.Vision.ImageSize)
+	images, verdict := data.Prepare(row, e.Config.Vision.ImageSize)
 	e.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}
-	return &sample{row, pictures}, nil
+	return &sample{row, images}, nil
 }

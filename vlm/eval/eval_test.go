@@ -38,32 +38,32 @@ func TestLetteredChoices(t *testing.T) {
 	}
 }
 
-// TestChoices: every choice's likelihood is that of the turn that has it as its
-// answer, scored alone.
+// TestChoices: every choice has the likelihood of the turn with it as the answer, scored on its
+// own.
 func TestChoices(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, packing.Document)
+	l := vlmtest.Model(t, dev, packing.Document)
 	file := vlmtest.Data(t, 6)
 	choices := []string{"red", "green", "blue", "yes", "no"}
 	e := &evaluator{Runner: l, generator: generate.New(l), scorers: map[int]*scorer{}}
-	defer e.free()
-	picture := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
-	all, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", choices))
+	defer e.close()
+	img := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
+	all, err := e.score(t.Context(), img, turnsFor("what color is the shape?", choices))
 	require.NoError(t, err)
-	best, least := "", math.Inf(1)
+	best, lowest := "", math.Inf(1)
 	for i, choice := range choices {
-		alone, err := e.score(t.Context(), picture, turnsFor("what color is the shape?", []string{choice}))
+		alone, err := e.score(t.Context(), img, turnsFor("what color is the shape?", []string{choice}))
 		require.NoError(t, err)
 		if got, want := all[i].sum(), alone[0].sum(); math.Abs(got-want) > 1e-4 {
 			t.Errorf("%s: NLL %v among the choices, %v alone", choice, got, want)
 		}
-		if alone[0].sum() < least {
-			best, least = choice, alone[0].sum()
+		if alone[0].sum() < lowest {
+			best, lowest = choice, alone[0].sum()
 		}
 	}
-	if likeliest, _ := pick(all); choices[likeliest] != best {
-		t.Errorf("picked %s, want %s", choices[likeliest], best)
+	if got, _ := pick(all); choices[got] != best {
+		t.Errorf("picked %s, want %s", choices[got], best)
 	}
 	chosen := map[string]int{}
 	r, err := Run(t.Context(), l, Options{Data: []string{file}, Choices: FixedChoices(choices), Answer: func(a TurnResult) {
@@ -88,12 +88,12 @@ func turnsFor(question string, answers []string) (turns []chat.Turn) {
 	return turns
 }
 
-// TestCaptions: the scores are those of what was generated, and NLL and exact
-// match are those of an evaluation without captions.
+// TestCaptions: the scores are those of the generated answers; NLL and exact match are the same as
+// without captions.
 func TestCaptions(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, packing.Document)
+	l := vlmtest.Model(t, dev, packing.Document)
 	file := vlmtest.Data(t, 4)
 	plain, err := Run(t.Context(), l, Options{Data: []string{file}})
 	require.NoError(t, err)
@@ -113,12 +113,12 @@ func TestCaptions(t *testing.T) {
 	}
 }
 
-// TestEvaluateHeldOut: the rows are those that training leaves out.
+// TestEvaluateHeldOut: only the rows that training holds out are evaluated.
 func TestEvaluateHeldOut(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
 	var rows []int
-	_, err := Run(t.Context(), vlmtest.Model0(t, dev, packing.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
+	_, err := Run(t.Context(), vlmtest.Model(t, dev, packing.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
 		if !slices.Contains(rows, a.Row) {
 			rows = append(rows, a.Row)
 		}
@@ -129,12 +129,11 @@ func TestEvaluateHeldOut(t *testing.T) {
 	}
 }
 
-// TestEvaluateText: a text's NLL is that of its logits, and a long text is scored
-// window by window.
+// TestEvaluateText: a text's NLL matches its logits, and a long text is scored in windows.
 func TestEvaluateText(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
-	l := vlmtest.Model0(t, dev, packing.Document)
+	l := vlmtest.Model(t, dev, packing.Document)
 	const text = "what color is the shape? <|im_end|> red"
 	ids := vlmtest.PlainIDs(l.Processor.Tokenizer, text)
 	n := len(ids)

@@ -19,17 +19,17 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// smolLM2 is the path of the real decoder's GGUF file.
+// smolLM2 returns the path of SmolLM2's GGUF file.
 func smolLM2(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("PATCHWORK_SMOLLM2_GGUF")
 	if path == "" {
-		t.Skip("PATCHWORK_SMOLLM2_GGUF names no file of SmolLM2-135M-Instruct")
+		t.Skip("PATCHWORK_SMOLLM2_GGUF is not set; it names a GGUF file of SmolLM2-135M-Instruct")
 	}
 	return path
 }
 
-// smolLM2Golden are the values of smollm2_logits.
+// smolLM2Golden holds the golden values of smollm2_logits.
 type smolLM2Golden struct {
 	prompts []smolLM2Prompt
 	text    smolLM2Prompt
@@ -61,13 +61,12 @@ func readSmolLM2(t *testing.T) smolLM2Golden {
 	return g
 }
 
-// What a software GPU, which is slow, is held to: so many prompts and tokens of the long
-// text.
+// softwarePrompts and softwareTokens limit the prompts and the length of the text on software
+// GPUs, which are slow.
 const softwarePrompts, softwareTokens = 4, 128
 
-// TestGoldenSmolLM2 holds the real decoder, read from its GGUF file, to the logits
-// and the losses that transformers finds in float64, on the CPU and by Vulkan, and to its
-// greedy continuations on the CPU.
+// TestGoldenSmolLM2 compares logits and losses of SmolLM2, read from a GGUF file, with those of
+// transformers in float64 on the CPU and Vulkan, and greedy continuations on the CPU.
 func TestGoldenSmolLM2(t *testing.T) {
 	path, want := smolLM2(t), readSmolLM2(t)
 	for _, dev := range devices.OpenNative(t) {
@@ -95,7 +94,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 				}
 				if info.Device == "cpu" {
 					if got := continuation(t, l, p.IDs, len(p.Greedy)); !slices.Equal(got, p.Greedy) {
-						t.Errorf("%s goes on with\n %v, want\n %v", p.Name, got, p.Greedy)
+						t.Errorf("%s: continuation\n %v, want\n %v", p.Name, got, p.Greedy)
 					}
 				}
 			}
@@ -103,7 +102,7 @@ func TestGoldenSmolLM2(t *testing.T) {
 			require.NoError(t, err)
 			golden.Compare(t, "text.nll", nll, require.Value(want.values.Float32("text.nll"))(t)[:len(nll)], golden.Tolerance{Atol: 2.4e-4, Rtol: rtol})
 			if mean := mean(nll); len(ids) == len(want.text.IDs) && math.Abs(mean-want.text.MeanNLL) > 1e-4 {
-				t.Errorf("text: %v nats a token, want %v", mean, want.text.MeanNLL)
+				t.Errorf("text: %v nats per token, want %v", mean, want.text.MeanNLL)
 			}
 		})
 	}
@@ -117,7 +116,7 @@ func mean(x []float32) float64 {
 	return sum / float64(len(x))
 }
 
-// continuation takes the likeliest tokens, past the end of turn too.
+// continuation generates greedily, past end tokens.
 func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	t.Helper()
 	g := generate.New(l)
@@ -132,7 +131,7 @@ func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	return out
 }
 
-// TestGoldenSmolLM2Config compares the configuration that the metadata give.
+// TestGoldenSmolLM2Config compares the configuration made from the metadata.
 func TestGoldenSmolLM2Config(t *testing.T) {
 	p, err := pretrained.Open(smolLM2(t))
 	require.NoError(t, err)

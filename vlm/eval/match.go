@@ -12,13 +12,13 @@ import (
 	"patchwork/vlm/generate"
 )
 
-// turns scores all turns of a sample.
-func (e *evaluator) turns(ctx context.Context, s *sample) error {
+// evaluateTurns scores all turns of a sample.
+func (e *evaluator) evaluateTurns(ctx context.Context, s *sample) error {
 	var turns []chat.Turn
 	for _, t := range s.Answered() {
 		turns = append(turns, chat.Turn{User: t.User, Assistant: t.Assistant})
 	}
-	all, err := e.score(ctx, s.pictures, turns)
+	all, err := e.score(ctx, s.images, turns)
 	if err != nil {
 		return err
 	}
@@ -39,8 +39,8 @@ func (e *evaluator) turns(ctx context.Context, s *sample) error {
 	return nil
 }
 
-// reportAnswer counts a turn's outcome and passes it on. Captions are held back until
-// the whole corpus is known, against which they are scored.
+// reportAnswer counts the result of a turn and passes it on. Captions are kept until the whole
+// corpus is known, against which they are scored.
 func (e *evaluator) reportAnswer(a TurnResult) {
 	e.result.Turns++
 	e.result.Tokens += a.Tokens
@@ -55,31 +55,31 @@ func (e *evaluator) reportAnswer(a TurnResult) {
 	}
 }
 
-// match compares one turn's likeliest tokens with the true ones.
-func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got scored) (TurnResult, error) {
-	truth, best := got.truth, got.best
+// match compares the argmax tokens of a turn with the true ones.
+func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got turnScore) (TurnResult, error) {
+	truth, argmax := got.truth, got.argmax
 	a := TurnResult{File: s.File, Row: s.Index, Control: e.Control, Question: turn.User, Truth: turn.Assistant, NLL: got.sum(), Tokens: len(truth)}
 	if math.IsNaN(a.NLL) {
 		return a, fmt.Errorf("%s: row %d: the model's output is not a number", s.File, s.Index)
 	}
-	parted := 0
-	for parted < len(truth) && best[parted] == truth[parted] {
-		parted++
+	firstDiff := 0
+	for firstDiff < len(truth) && argmax[firstDiff] == truth[firstDiff] {
+		firstDiff++
 	}
-	if parted == len(truth) && parted > 0 && e.Processor.Ends(truth[parted-1]) {
+	if firstDiff == len(truth) && firstDiff > 0 && e.Processor.IsEOS(truth[firstDiff-1]) {
 		a.Match, a.Answer = true, strings.TrimSpace(turn.Assistant)
 		return a, nil
 	}
-	settled := false
-	if !e.Captions && parted < len(truth) {
-		a.Answer, settled = e.decide(turn, append(slices.Clone(truth[:parted]), best[parted]))
+	decided := false
+	if !e.Captions && firstDiff < len(truth) {
+		a.Answer, decided = e.isDecided(turn, append(slices.Clone(truth[:firstDiff]), argmax[firstDiff]))
 	}
-	if !settled {
-		most := 2*len(truth) + 16
+	if !decided {
+		maxTokens := 2*len(truth) + 16
 		if e.Captions {
-			most = cmp.Or(e.MaxNewTokens, 128)
+			maxTokens = cmp.Or(e.MaxNewTokens, 128)
 		}
-		answer, err := e.ask(ctx, s, turn, most)
+		answer, err := e.generateAnswer(ctx, s, turn, maxTokens)
 		if err != nil {
 			return a, err
 		}
@@ -89,28 +89,28 @@ func (e *evaluator) match(ctx context.Context, s *sample, turn chat.Turn, got sc
 	return a, nil
 }
 
-// decide says whether tokens that part from the true answer in their last one
-// already decide that the answer differs, or ends.
-func (e *evaluator) decide(turn chat.Turn, ids []int32) (answer string, settled bool) {
+// isDecided reports whether tokens whose last one differs from the true answer already prove that
+// the answer differs or has ended.
+func (e *evaluator) isDecided(turn chat.Turn, ids []int32) (answer string, decided bool) {
 	last := len(ids) - 1
-	if e.Processor.Ends(ids[last]) {
+	if e.Processor.IsEOS(ids[last]) {
 		return strings.TrimSpace(e.Processor.Tokenizer.Decode(ids[:last], true)), true
 	}
 	text := e.Processor.Tokenizer.Decode(ids, true)
 	answer = strings.TrimSpace(text)
-	whole := !strings.Contains(text, "\uFFFD") // no letter is cut in two
-	return answer, whole && !strings.HasPrefix(strings.TrimSpace(turn.Assistant), answer)
+	complete := !strings.Contains(text, "\uFFFD") // the last letter is complete
+	return answer, complete && !strings.HasPrefix(strings.TrimSpace(turn.Assistant), answer)
 }
 
-// ask generates the answer to one turn.
-func (e *evaluator) ask(ctx context.Context, s *sample, turn chat.Turn, most int) (string, error) {
-	prompt, err := e.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.pictures)}, new(bool))
+// generateAnswer generates the answer of a turn.
+func (e *evaluator) generateAnswer(ctx context.Context, s *sample, turn chat.Turn, maxTokens int) (string, error) {
+	prompt, err := e.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.images)}, new(bool))
 	if err != nil {
 		return "", err
 	}
-	got, err := e.generator.Generate(ctx, prompt, s.pictures, generate.Options{MaxNewTokens: most})
+	got, err := e.generator.Generate(ctx, prompt, s.images, generate.Options{MaxNewTokens: maxTokens})
 	text := strings.TrimSpace(e.Processor.Tokenizer.Decode(got.IDs, true))
-	if got.Finish != "stop" { // an answer that does not end is none
+	if got.Finish != "stop" { // an incomplete answer never matches
 		text += "…"
 	}
 	return text, err

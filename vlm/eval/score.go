@@ -10,15 +10,14 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// scored is what the model makes of one turn's true answer: for each of its
-// tokens and the end of turn, the likeliest token in its place and the true
-// one's negative log-likelihood.
-type scored struct {
-	truth, best []int32
-	nll         []float32
+// turnScore is the score of a turn's true answer: for each of its tokens, the end of turn
+// included, the argmax of the logits and the negative log-likelihood in nats.
+type turnScore struct {
+	truth, argmax []int32
+	nll           []float32
 }
 
-func (s scored) sum() float64 {
+func (s turnScore) sum() float64 {
 	var sum float64
 	for _, v := range s.nll {
 		sum += float64(v)
@@ -26,16 +25,16 @@ func (s scored) sum() float64 {
 	return sum
 }
 
-// score scores turns, each alone behind the sample's pictures.
-func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.Turn) ([]scored, error) {
+// score scores turns, each on its own after the images.
+func (e *evaluator) score(ctx context.Context, images [][]byte, turns []chat.Turn) ([]turnScore, error) {
 	modes := packing.Modes{Attention: e.Config.Attention, Turns: packing.SharedPrefix, Loss: packing.OnAnswers}
 	if e.Config.Attention != packing.Causal {
-		return e.scoreTurns(ctx, pictures, turns, modes)
+		return e.scoreTurns(ctx, images, turns, modes)
 	}
-	modes.Turns = packing.InConversation // that attention knows no branches
-	var out []scored
+	modes.Turns = packing.InConversation // causal attention has no shared-prefix turns
+	var out []turnScore
 	for _, t := range turns {
-		one, err := e.scoreTurns(ctx, pictures, []chat.Turn{t}, modes)
+		one, err := e.scoreTurns(ctx, images, []chat.Turn{t}, modes)
 		if err != nil {
 			return nil, err
 		}
@@ -44,11 +43,11 @@ func (e *evaluator) score(ctx context.Context, pictures [][]byte, turns []chat.T
 	return out, nil
 }
 
-// maxEvalRow bounds the tokens of a row of branches.
-const maxRow = 1 << 14
+// maxRowTokens limits the length of a row of shared-prefix turns.
+const maxRowTokens = 1 << 14
 
-func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []chat.Turn, modes packing.Modes) ([]scored, error) {
-	c := chat.Conversation{Turns: turns, Images: len(pictures)}
+func (e *evaluator) scoreTurns(ctx context.Context, images [][]byte, turns []chat.Turn, modes packing.Modes) ([]turnScore, error) {
+	c := chat.Conversation{Turns: turns, Images: len(images)}
 	length, err := e.rowLength(c, modes.Turns)
 	if err != nil {
 		return nil, err
@@ -58,9 +57,9 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 	if err != nil {
 		return nil, err
 	}
-	var out []scored
+	var out []turnScore
 	for _, sample := range samples {
-		some, err := e.scoreSample(ctx, pictures, sample, modes, length)
+		some, err := e.scoreSample(ctx, images, sample, modes, length)
 		if err != nil {
 			return nil, err
 		}
@@ -72,8 +71,8 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 	return out, nil
 }
 
-// rowLength is the length of row for a conversation: all of it, or at least its
-// longest branch where they are too many for one row.
+// rowLength returns the row length for a conversation: that of all turns, up to maxRowTokens, or
+// at least that of the longest.
 func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, error) {
 	longest, all := 0, 0
 	if turns == packing.SharedPrefix {
@@ -96,21 +95,21 @@ func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, er
 	if limit := e.Config.Text.MaxPositionEmbeddings; longest > limit {
 		return 0, &generate.ContextError{Prompt: longest, Context: limit}
 	}
-	const step = 64 // so that rows share programs
-	return (max(longest, min(all, maxRow)) + step - 1) / step * step, nil
+	const step = 64 // rows of similar length share programs
+	return (max(longest, min(all, maxRowTokens)) + step - 1) / step * step, nil
 }
 
-// scoreSample scores the turns that one packed sample holds.
-func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *packing.Sample, modes packing.Modes, length int) ([]scored, error) {
+// scoreSample scores the turns of one packed sample.
+func (e *evaluator) scoreSample(ctx context.Context, images [][]byte, sample *packing.Sample, modes packing.Modes, length int) ([]turnScore, error) {
 	b, err := packing.Build(packing.Shape{Rows: 1, T: length, Patches: e.Config.Vision.Patches()}, modes, [][]*packing.Sample{{sample}})
 	if err != nil {
 		return nil, err
 	}
-	scorer, err := e.scorer(length, len(pictures))
+	scorer, err := e.scorer(length, len(images))
 	if err != nil {
 		return nil, err
 	}
-	nll, best, err := scorer.run(ctx, b, slices.Concat(pictures...))
+	nll, argmax, err := scorer.run(ctx, b, slices.Concat(images...))
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +117,8 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 	if len(starts) == 0 {
 		starts = []int{0}
 	}
-	var out []scored
-	at := 0 // target
+	var out []turnScore
+	at := 0 // index of the target
 	for i, lo := range starts {
 		hi := sample.Len()
 		if i+1 < len(starts) {
@@ -127,27 +126,27 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 		}
 		truth := slices.DeleteFunc(slices.Clone(b.Targets[lo:hi]), func(id int32) bool { return id == packing.Ignore })
 		n := len(truth)
-		// A template may mark more than generation would give: a line end behind the end
-		// of the turn.
+		// A template may have targets after the end token, such as a newline, which are
+		// never generated.
 		to := n
-		if end := slices.IndexFunc(truth, e.Processor.Ends); end >= 0 {
+		if end := slices.IndexFunc(truth, e.Processor.IsEOS); end >= 0 {
 			to = end + 1
 		}
-		out = append(out, scored{truth[:to], best[at : at+to], nll[at : at+to]})
+		out = append(out, turnScore{truth[:to], argmax[at : at+to], nll[at : at+to]})
 		at += n
 	}
 	return out, nil
 }
 
-// free releases the generator's and the scorers' memory.
-func (e *evaluator) free() {
+// close releases the memory of the generator and the scorers.
+func (e *evaluator) close() {
 	e.generator.Close()
 	for _, s := range e.scorers {
 		s.close()
 	}
 }
 
-// scorer is that of rows of a length with so many images at most.
+// scorer returns the scorer for rows of a length with up to that many images.
 func (e *evaluator) scorer(length, images int) (*scorer, error) {
 	s := e.scorers[length]
 	if s != nil && s.images >= images {

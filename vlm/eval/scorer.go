@@ -20,33 +20,33 @@ type scorer struct {
 	exe      engine.Executable
 	memories []engine.Memory
 	loss     nn.HeadLoss
-	last     *engine.Buffer // the row whose logits are wanted
-	logits   *nn.Tensor     // of that row [1, V]; nil where they are not wanted
+	last     *engine.Buffer // the row to compute logits for
+	logits   *nn.Tensor     // of that row, [1, V]; nil = not computed
 	step     [shaders.StepWords]uint32
 }
 
-// newScorer compiles the pass over one row of so many tokens; logits asks for those of one row.
-func newScorer(l *vlm.Runner, tokens, images int, logits bool) (_ *scorer, err error) {
-	s := &scorer{images: images, dev: l.Device, in: l.NewInputs(1, tokens, images, tokens), last: engine.NewBuffer("last row", 4)}
+// newScorer compiles the forward pass of one row, with the logits of one token if asked for.
+func newScorer(runner *vlm.Runner, tokens, images int, logits bool) (_ *scorer, err error) {
+	s := &scorer{images: images, dev: runner.Device, in: runner.NewInputs(1, tokens, images, tokens), last: engine.NewBuffer("last row", 4)}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	o := nn.Options{Params: l.Params, Type: l.Storage(), NoFusion: vlm.NoFusionOn(l.Device.Info().Kind)}
+	o := nn.Options{Params: runner.Params, Type: runner.Storage(), NoFusion: vlm.NoFusionOn(runner.Device.Info().Kind)}
 	program, err := nn.Record("score", o, func(g *nn.Graph) {
-		x := l.Hidden(g, s.in, nil)
-		s.loss = l.HeadLoss(g, s.in, x)
+		x := runner.Hidden(g, s.in, nil)
+		s.loss = runner.HeadLoss(g, s.in, x)
 		g.Keep(s.loss.NLL)
 		g.Keep(s.loss.ArgMax)
 		if logits {
-			s.logits = g.Keep(l.Logits(g, g.GatherRows(x, nn.Input(s.last, 1), 1)))
+			s.logits = g.Keep(runner.Logits(g, g.GatherRows(x, nn.Input(s.last, 1), 1)))
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := l.Plan(program)
+	plan, err := runner.Plan(program)
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +68,9 @@ func (s *scorer) close() {
 	s.in.Close()
 }
 
-// run returns, for every target in order, its negative log-likelihood in nats and the id with
-// the largest logit in its place.
-func (s *scorer) run(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, best []int32, err error) {
+// run returns, for every target in order, its negative log-likelihood in nats and the argmax of
+// the logits.
+func (s *scorer) run(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, argmax []int32, err error) {
 	n, err := s.in.Upload(s.dev, b, pixels, &s.step)
 	if err != nil || n == 0 {
 		return nil, nil, err
@@ -78,21 +78,21 @@ func (s *scorer) run(ctx context.Context, b *packing.Batch, pixels []byte) (nll 
 	if err := engine.Start(ctx, s.exe, &s.step); err != nil {
 		return nil, nil, err
 	}
-	nll, best = make([]float32, n), make([]int32, n)
-	err = errors.Join(engine.DownloadTemp(s.dev, s.exe, s.loss.NLL.View(), nll), engine.DownloadTemp(s.dev, s.exe, s.loss.ArgMax.View(), best))
-	return nll, best, err
+	nll, argmax = make([]float32, n), make([]int32, n)
+	err = errors.Join(engine.DownloadTemp(s.dev, s.exe, s.loss.NLL.View(), nll), engine.DownloadTemp(s.dev, s.exe, s.loss.ArgMax.View(), argmax))
+	return nll, argmax, err
 }
 
-// Score runs a text without images through the model: the negative log-likelihood of each of
-// ids[1:], in nats, and the logits behind the last id [V].
-func Score(ctx context.Context, l *vlm.Runner, ids []int32) (nll, logits []float32, err error) {
-	b, err := packing.Build(packing.Shape{Rows: 1, T: len(ids), Patches: l.Config.Vision.Patches()},
-		packing.Modes{Attention: l.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+// Score runs a text without images through the model. It returns the negative log-likelihood of
+// each of ids[1:], in nats, and the logits after the last id, [V].
+func Score(ctx context.Context, runner *vlm.Runner, ids []int32) (nll, logits []float32, err error) {
+	b, err := packing.Build(packing.Shape{Rows: 1, T: len(ids), Patches: runner.Config.Vision.Patches()},
+		packing.Modes{Attention: runner.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
 		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := newScorer(l, len(ids), 0, true)
+	s, err := newScorer(runner, len(ids), 0, true)
 	if err != nil {
 		return nil, nil, err
 	}

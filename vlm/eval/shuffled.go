@@ -8,9 +8,10 @@ import (
 	"patchwork/vlm/data"
 )
 
-var ErrNotShuffled = errors.New("--control shuffled needs samples with different pictures, and there are none: every sample would see its own; take more rows, or --control blank")
+// ErrNotShuffled reports that the shuffled control cannot be applied.
+var ErrNotShuffled = errors.New("--control shuffled needs samples with different images, but all images are the same; use more rows, or --control blank")
 
-// CheckControls refuses controls that could show nothing, before anything is scored.
+// CheckControls returns an error if a control would have no effect, before anything is scored.
 func CheckControls(o Options, controls []string) error {
 	if !slices.Contains(controls, ControlShuffled) {
 		return nil
@@ -23,8 +24,7 @@ func CheckControls(o Options, controls []string) error {
 	return checkShuffled(set, o)
 }
 
-// checkShuffled looks for two samples with different pictures among those that are
-// evaluated. Usually these are the first two.
+// checkShuffled searches the evaluated rows for two with different images, usually the first two.
 func checkShuffled(set *data.Dataset, o Options) error {
 	if o.Control != ControlShuffled {
 		return nil
@@ -53,13 +53,13 @@ func checkShuffled(set *data.Dataset, o Options) error {
 		}
 	}
 	if first == nil {
-		return nil // which is said where they are evaluated
+		return nil // Run reports that no row can be evaluated
 	}
 	return ErrNotShuffled
 }
 
-// Pictured tells whether any of the rows to be evaluated has a picture.
-func (o Options) Pictured() (bool, error) {
+// HasImages reports whether any of the evaluated rows has an image.
+func (o Options) HasImages() (bool, error) {
 	set, err := data.Open(o.Data)
 	if err != nil {
 		return false, err

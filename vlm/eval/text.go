@@ -9,41 +9,40 @@ import (
 	"patchwork/vlm"
 )
 
-// TextResult is how well a model foretells a text without pictures.
+// TextResult is the result of scoring a text.
 type TextResult struct {
-	Tokens      int     `json:"tokens"` // predicted
+	Tokens      int     `json:"tokens"` // predicted tokens
 	Windows     int     `json:"windows"`
 	NLLPerToken float64 `json:"nll_per_token"`
 	Perplexity  float64 `json:"perplexity"`
 	Device      string  `json:"device"`
 }
 
-// maxTextWindow is the context in which a text is scored, in tokens.
+// maxTextWindow is the window length of RunText, in tokens.
 const maxTextWindow = 2048
 
-// RunText scores a plain text, what looks like control tokens included as
-// text. bos says what stands around it: BOSAuto, BOSYes or BOSNo. A text longer than
-// the context is cut into windows that do not overlap; the first token of each is not
-// predicted.
-func RunText(ctx context.Context, l *vlm.Runner, text, bos string) (TextResult, error) {
-	before, behind, err := l.Processor.Around(bos)
+// RunText scores a plain text; text that looks like control tokens is encoded as text. bos is
+// BOSAuto, BOSYes or BOSNo. A text longer than the context is split into windows without overlap;
+// the first token of each is not predicted.
+func RunText(ctx context.Context, runner *vlm.Runner, text, bos string) (TextResult, error) {
+	before, after, err := runner.Processor.Around(bos)
 	if err != nil {
 		return TextResult{}, err
 	}
-	plain, err := l.Processor.Tokenizer.EncodePlain(text)
+	plain, err := runner.Processor.Tokenizer.EncodePlain(text)
 	if err != nil {
 		return TextResult{}, err
 	}
-	ids := slices.Concat(before, plain, behind)
+	ids := slices.Concat(before, plain, after)
 	if len(ids) < 2 {
-		return TextResult{}, fmt.Errorf("the text has %d tokens; two are the least that can be scored", len(ids))
+		return TextResult{}, fmt.Errorf("the text has %d tokens; scoring needs at least 2", len(ids))
 	}
-	window := min(maxTextWindow, l.Config.Text.MaxPositionEmbeddings)
-	r := TextResult{Device: l.Device.Info().Device}
+	window := min(maxTextWindow, runner.Config.Text.MaxPositionEmbeddings)
+	r := TextResult{Device: runner.Device.Info().Device}
 	var sum float64
 	for len(ids) > 1 {
 		n := min(window, len(ids))
-		nll, _, err := Score(ctx, l, ids[:n])
+		nll, _, err := Score(ctx, runner, ids[:n])
 		if err != nil {
 			return r, err
 		}

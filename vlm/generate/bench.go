@@ -10,11 +10,11 @@ import (
 	"patchwork/vlm"
 )
 
-// InferBench is a prompt of random tokens, which a picture opens where there is
-// room for one, and tokens generated behind it.
+// InferBench measures generation: a prompt of random tokens, starting with an image if one fits,
+// and the tokens generated after it.
 type InferBench struct {
-	Pictures    int
-	WeightBytes int64 // that generating a token reads
+	Images      int
+	WeightBytes int64 // weights read per generated token
 
 	generator *Generator
 	prompt    sequence
@@ -22,59 +22,59 @@ type InferBench struct {
 }
 
 // NewInferBench prepares a prompt for a model on its device.
-func NewInferBench(l *vlm.Runner, prompt, tokens int) (*InferBench, error) {
-	t, v := l.Config.Text, l.Config.Vision
+func NewInferBench(runner *vlm.Runner, prompt, tokens int) (*InferBench, error) {
+	t, v := runner.Config.Text, runner.Config.Vision
 	if prompt+tokens > t.MaxPositionEmbeddings {
 		return nil, &ContextError{prompt, tokens, t.MaxPositionEmbeddings}
 	}
-	b := &InferBench{generator: New(l), ids: rand.New(rand.NewPCG(1, 1))}
+	b := &InferBench{generator: New(runner), ids: rand.New(rand.NewPCG(1, 1))}
 	for range prompt {
 		b.prompt.ids = append(b.prompt.ids, b.id())
 	}
 	if v.PatchSize > 0 && v.Patches() < prompt {
-		b.Pictures = 1
+		b.Images = 1
 		b.prompt.images = []int{0}
-		b.prompt.pictures = [][]byte{make([]byte, v.ImageSize*v.ImageSize*v.NumChannels)}
-		for i := range b.prompt.pictures[0] {
-			b.prompt.pictures[0][i] = byte(b.ids.Uint32())
+		b.prompt.pixels = [][]byte{make([]byte, v.ImageSize*v.ImageSize*v.NumChannels)}
+		for i := range b.prompt.pixels[0] {
+			b.prompt.pixels[0][i] = byte(b.ids.Uint32())
 		}
 	}
-	b.WeightBytes = l.DecodeBytes()
-	return b, b.generator.reserve(context.Background(), prompt+tokens)
+	b.WeightBytes = runner.DecodeBytes()
+	return b, b.generator.reserveCache(context.Background(), prompt+tokens)
 }
 
 func (b *InferBench) id() int32 {
 	return int32(b.ids.IntN(b.generator.Config.Text.VocabSize - 1))
 }
 
-// First takes the whole prompt through the model, as if it were new, to the first
-// token. The first call compiles the programs as well.
-func (b *InferBench) First(ctx context.Context) (time.Duration, error) {
+// Prefill runs the whole prompt through the model, without cached tokens, and chooses the first
+// token. The first call includes compilation.
+func (b *InferBench) Prefill(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	b.generator.held = sequence{}
+	b.generator.cached = sequence{}
 	p, _, err := b.generator.prefill(ctx, b.prompt)
 	if err == nil {
-		_, err = b.generator.choose(p, nil, len(b.prompt.ids))
+		_, err = b.generator.nextToken(p, nil, len(b.prompt.ids))
 	}
 	return time.Since(start), err
 }
 
-// Next generates one more token, the likeliest.
-func (b *InferBench) Next(ctx context.Context) (time.Duration, error) {
+// Decode generates one more token, greedily.
+func (b *InferBench) Decode(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	p, err := b.generator.decode(ctx, b.id())
 	if err == nil {
-		_, err = b.generator.choose(p, nil, len(b.prompt.ids))
+		_, err = b.generator.nextToken(p, nil, len(b.prompt.ids))
 	}
 	return time.Since(start), err
 }
 
-// Free releases what the bench holds, but not the model.
+// Close releases the memory of the bench, but not the model.
 func (b *InferBench) Close() { b.generator.Close() }
 
-// EmbedderBench embeds pictures of random pixels, many at a time.
+// EmbedderBench measures the image embedder on batches of random pixels.
 type EmbedderBench struct {
-	Flops float64 // of a batch
+	Flops float64 // per batch
 
 	embedder *vlm.ImageEmbedder
 	dev      engine.Device
@@ -82,13 +82,13 @@ type EmbedderBench struct {
 }
 
 // NewEmbedderBench compiles the embedder and the connector for a batch.
-func NewEmbedderBench(l *vlm.Runner, batch int) (*EmbedderBench, error) {
-	v := l.Config.Vision
-	e, err := vlm.NewImageEmbedder(l.Model, l.Device, batch, batch)
+func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
+	v := runner.Config.Vision
+	e, err := vlm.NewImageEmbedder(runner.Model, runner.Device, batch, batch)
 	if err != nil {
 		return nil, err
 	}
-	b := &EmbedderBench{embedder: e, dev: l.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
+	b := &EmbedderBench{embedder: e, dev: runner.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
 	random := rand.New(rand.NewPCG(1, 1))
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
@@ -100,19 +100,19 @@ func NewEmbedderBench(l *vlm.Runner, batch int) (*EmbedderBench, error) {
 // Close releases the embedder, but not the model.
 func (b *EmbedderBench) Close() { b.embedder.Close() }
 
-// Step embeds the batch, pixels in, vectors left on the device.
+// Step encodes the batch; the vectors stay on the device.
 func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	err := b.embedder.Encode(ctx, b.dev, b.pixels, 0, 0)
 	return time.Since(start), err
 }
 
-// copyBytes is the size of what CopyBandwidth copies: beyond any cache that
-// a GPU has, and most that processors have.
+// copyBytes is the number of bytes that CopyBandwidth reads and writes: more than the caches of
+// any GPU and most CPUs.
 const copyBytes = 512 << 20
 
-// CopyBandwidth measures how many bytes a second the device reads and writes when
-// it copies, which bounds everything that streams weights.
+// CopyBandwidth measures the bytes per second that the device reads and writes in a copy, an upper
+// bound for reading weights.
 func CopyBandwidth(ctx context.Context, dev engine.Device) (float64, error) {
 	from, to := engine.NewBuffer("from", copyBytes/2), engine.NewBuffer("to", copyBytes/2)
 	memories, err := engine.Allocate(dev, "copy", from, to)
@@ -121,7 +121,7 @@ func CopyBandwidth(ctx context.Context, dev engine.Device) (float64, error) {
 	}
 	defer engine.Free(memories)
 	program := engine.NewProgram("copy")
-	const part = 32 << 20 // within every device's bindings
+	const part = 32 << 20 // within the binding limit of every device
 	for at := int64(0); at < copyBytes/2; at += part {
 		program.Dispatch(shaders.AppendRows, shaders.AppendRowsParams{Rows: shaders.N(1), Cols: part / 4}, from.View().Slice(at, part), to.View().Slice(at, part))
 	}

@@ -12,57 +12,55 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Explained is where a model looked as it said an answer: what Attention weighs, not
-// what the answer depends on (docs/how-it-works.md).
-type Explained struct {
+// Explanation is the attention of a model on the image and the text while it predicted an answer.
+// Attention weights do not show what the answer depends on (docs/how-it-works.md).
+type Explanation struct {
 	Words         []ExplainedWord
-	Omitted       int // words behind those
-	Pictures      int
-	Grid          int // patches along a picture's side
+	Omitted       int // number of further words that are not explained
+	Images        int
+	Grid          int // patches along a side of an image
 	Layers, Heads int
 }
 
-// ExplainedWord is one word of the answer.
+// ExplainedWord is the attention of one word of the answer.
 type ExplainedWord struct {
 	Text   string
-	Mean   AttentionMap   // the mean of Layers
-	Layers []AttentionMap // from the first
+	Mean   AttentionMap   // mean over the layers
+	Layers []AttentionMap // by layer
 }
 
-// AttentionMap is how the attention from which a word was predicted is shared out. It is the
-// mean over a layer's heads, and over the tokens of the word, of the weights of the
-// token before each: that is the one whose vector predicts it. All of it sums to 1.
+// AttentionMap is the attention from which a word was predicted: the weights of the token before
+// each of the word's tokens, averaged over those tokens and a layer's heads. All values sum to 1.
 type AttentionMap struct {
-	Patches []float64 // [Pictures·Grid²], in reading order
-	Prompt  float64   // on the text around the pictures
+	Patches []float64 // [Images·Grid²], row-major
+	Prompt  float64   // on the other tokens of the prompt
 	Answer  float64   // on the answer so far
 }
 
-// Image is the share that goes to the pictures.
-func (l AttentionMap) Image() float64 {
+// ImageShare is the sum over the patches.
+func (m AttentionMap) ImageShare() float64 {
 	sum := 0.0
-	for _, p := range l.Patches {
+	for _, p := range m.Patches {
 		sum += p
 	}
 	return sum
 }
 
-// ErrNothingSaid is an answer without a word to explain.
-var ErrNoWords = errors.New("the answer has no word that could be explained")
+// ErrNoWords reports an answer without words.
+var ErrNoWords = errors.New("the answer has no words to explain")
 
-// Explain finds where the model looked as it answered a prompt about pictures,
-// [S,S,C] each, for the first words of the answer, at most so many. The answer may
-// have been chosen in any way: it is the one given that is explained.
-func Explain(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pictures [][]byte, answer []int32, most int) (Explained, error) {
-	out := Explained{Pictures: len(pictures), Grid: l.Config.Vision.Grid(), Layers: l.Config.Text.NumHiddenLayers, Heads: l.Config.Text.NumAttentionHeads}
-	if len(pictures) == 0 || len(pictures) != len(prompt.Images) {
-		return out, errors.New("there is no picture in the prompt whose attention could be explained")
+// Explain computes the attention of the first words, at most maxWords, of an answer to a prompt
+// with images, [S,S,C] each. The answer may have been generated in any way.
+func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images [][]byte, answer []int32, maxWords int) (Explanation, error) {
+	out := Explanation{Images: len(images), Grid: runner.Config.Vision.Grid(), Layers: runner.Config.Text.NumHiddenLayers, Heads: runner.Config.Text.NumAttentionHeads}
+	if len(images) == 0 || len(images) != len(prompt.Images) {
+		return out, errors.New("the prompt has no image to explain")
 	}
-	words := splitWords(l.Processor.Tokenizer, answer)
+	words := splitWords(runner.Processor.Tokenizer, answer)
 	if len(words) == 0 {
 		return out, ErrNoWords
 	}
-	out.Omitted = max(0, len(words)-most)
+	out.Omitted = max(0, len(words)-maxWords)
 	words = words[:len(words)-out.Omitted]
 	var queries []int32
 	for _, w := range words {
@@ -70,7 +68,7 @@ func Explain(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pictures []
 			queries = append(queries, int32(len(prompt.IDs)+t-1))
 		}
 	}
-	layers, err := attentionShares(ctx, l, prompt, pictures, answer, queries)
+	layers, err := attentionShares(ctx, runner, prompt, images, answer, queries)
 	if err != nil {
 		return out, err
 	}
@@ -81,8 +79,8 @@ func Explain(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pictures []
 			word.Layers = append(word.Layers, wordAttention(layer[at:][:len(w.tokens)]))
 		}
 		word.Mean = MeanAttention(word.Layers)
-		if sum := word.Mean.Image() + word.Mean.Prompt + word.Mean.Answer; math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return out, errors.New("its attention is not finite: the model's weights hold what is not a number, or too large")
+		if sum := word.Mean.ImageShare() + word.Mean.Prompt + word.Mean.Answer; math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return out, errors.New("the attention is not finite: the model's weights have NaN, infinite or too large values")
 		}
 		out.Words = append(out.Words, word)
 		at += len(w.tokens)
@@ -90,21 +88,21 @@ func Explain(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pictures []
 	return out, nil
 }
 
-// attentionShares runs prompt and answer through the model once and returns the
-// queries' attention, [layer][query]: a share for each patch, for the prompt's text
-// and for the answer.
-func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pictures [][]byte, answer, queries []int32) ([][][]float32, error) {
-	n := int(queries[len(queries)-1]) + 1 // what follows, nobody looks at
+// attentionShares runs the prompt and the answer through the model and returns the attention of
+// the queries, [layer][query][group]: a group for each patch, one for the text of the prompt and
+// one for the answer.
+func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images [][]byte, answer, queries []int32) ([][][]float32, error) {
+	n := int(queries[len(queries)-1]) + 1 // later tokens are not needed
 	ids := append(prompt.IDs[:len(prompt.IDs):len(prompt.IDs)], answer...)[:n]
-	patches := l.Config.Vision.Patches()
+	patches := runner.Config.Vision.Patches()
 	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: patches},
-		packing.Modes{Attention: l.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+		packing.Modes{Attention: runner.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
 		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, n), Images: prompt.Images}}})
 	if err != nil {
 		return nil, err
 	}
 	var pixels []byte
-	for _, p := range pictures {
+	for _, p := range images {
 		pixels = append(pixels, p...)
 	}
 	group := make([]int, n)
@@ -113,72 +111,72 @@ func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pic
 		case slot >= 0:
 			group[t] = int(slot)
 		case t < len(prompt.IDs):
-			group[t] = patches * len(pictures)
+			group[t] = patches * len(images)
 		default:
-			group[t] = patches*len(pictures) + 1
+			group[t] = patches*len(images) + 1
 		}
 	}
-	return probe(ctx, l, b, pixels, queries, group, patches*len(pictures)+2)
+	return probe(ctx, runner, b, pixels, queries, group, patches*len(images)+2)
 }
 
-// probe runs a batch and returns what attentionProbe reads.
-func probe(ctx context.Context, l *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
-	in := l.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
-	p, err := vlm.NewAttentionProbe(l, queries, b.Intervals, group, groups)
+// probe runs a batch with an AttentionProbe and returns its result.
+func probe(ctx context.Context, runner *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
+	in := runner.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
+	p, err := vlm.NewAttentionProbe(runner, queries, b.Intervals, group, groups)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	program, err := nn.Record("explain", nn.Options{Params: l.Params, Type: l.Storage()}, func(g *nn.Graph) {
-		l.HiddenObserved(g, in, nil, p.Observe)
+	program, err := nn.Record("explain", nn.Options{Params: runner.Params, Type: runner.Storage()}, func(g *nn.Graph) {
+		runner.HiddenObserved(g, in, nil, p.Observe)
 	})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := l.Plan(program)
+	plan, err := runner.Plan(program)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.Allocate(l.Device); err != nil {
+	if err := in.Allocate(runner.Device); err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	exe, err := l.Device.Compile(plan, nil)
+	exe, err := runner.Device.Compile(plan, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer exe.Free()
 	var step [shaders.StepWords]uint32
-	if _, err := in.Upload(l.Device, b, pixels, &step); err != nil {
+	if _, err := in.Upload(runner.Device, b, pixels, &step); err != nil {
 		return nil, err
 	}
 	if err := exe.Run(ctx, &step); err != nil {
 		return nil, err
 	}
-	return p.Read(ctx, l.Device, exe)
+	return p.Read(ctx, runner.Device, exe)
 }
 
-// wordAttention averages the shares of a word's tokens.
+// wordAttention averages the attention of a word's tokens.
 func wordAttention(shares [][]float32) AttentionMap {
-	looks := make([]AttentionMap, len(shares))
+	maps := make([]AttentionMap, len(shares))
 	for i, s := range shares {
 		n := len(s) - 2
-		looks[i] = AttentionMap{Patches: make([]float64, n), Prompt: float64(s[n]), Answer: float64(s[n+1])}
+		maps[i] = AttentionMap{Patches: make([]float64, n), Prompt: float64(s[n]), Answer: float64(s[n+1])}
 		for j := range n {
-			looks[i].Patches[j] = float64(s[j])
+			maps[i].Patches[j] = float64(s[j])
 		}
 	}
-	return MeanAttention(looks)
+	return MeanAttention(maps)
 }
 
-// MeanAttention is the mean of looks at the same pictures.
-func MeanAttention(looks []AttentionMap) AttentionMap {
-	mean, part := AttentionMap{Patches: make([]float64, len(looks[0].Patches))}, 1/float64(len(looks))
-	for _, l := range looks {
-		mean.Prompt += part * l.Prompt
-		mean.Answer += part * l.Answer
-		for i, p := range l.Patches {
-			mean.Patches[i] += part * p
+// MeanAttention returns the mean of attention maps of the same images.
+func MeanAttention(maps []AttentionMap) AttentionMap {
+	mean, weight := AttentionMap{Patches: make([]float64, len(maps[0].Patches))}, 1/float64(len(maps))
+	for _, m := range maps {
+		mean.Prompt += weight * m.Prompt
+		mean.Answer += weight * m.Answer
+		for i, p := range m.Patches {
+			mean.Patches[i] += weight * p
 		}
 	}
 	return mean

@@ -17,45 +17,43 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// explainTest asks a model with random weights about a red square and lets it say
-// what the test wants.
-func explainTest(t testing.TB, l *vlm.Runner, said string, most int) Explained {
+// explainTest explains an answer of a model with random weights about an image of a red square.
+func explainTest(t testing.TB, l *vlm.Runner, answer string, maxWords int) Explanation {
 	t.Helper()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 1}, nil)
 	require.NoError(t, err)
-	e, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, vlmtest.PlainIDs(l.Processor.Tokenizer, said), most)
+	e, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, vlmtest.PlainIDs(l.Processor.Tokenizer, answer), maxWords)
 	require.NoError(t, err)
 	return e
 }
 
-// TestExplain: on every device and in every type of floats, and in every mask, the
-// shares of a word sum to 1 in each layer and in the mean; devices and types say the
-// same within roundings.
+// TestExplain: the attention of a word sums to 1 in each layer and in the mean, in every attention
+// mode; devices and dtypes agree within rounding.
 func TestExplain(t *testing.T) {
 	for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
-		want := explainTest(t, vlmtest.Model0(t, cpu.Open(0), attention), "a red circle", 2)
+		want := explainTest(t, vlmtest.Model(t, cpu.Open(0), attention), "a red circle", 2)
 		if len(want.Words) != 2 || want.Omitted != 1 || want.Words[0].Text != "a" || want.Words[1].Text != "red" {
 			t.Fatalf("%d words (%+v), %d omitted, want a, red and 1 more", len(want.Words), want.Words, want.Omitted)
 		}
 		if want.Words[0].Mean.Answer != 0 || want.Words[1].Mean.Answer <= 0 {
-			t.Errorf("the words look at the answer by %g and %g; before the first there is none", want.Words[0].Mean.Answer, want.Words[1].Mean.Answer)
+			t.Errorf("the attention of the words to the answer is %g and %g, want 0 for the first", want.Words[0].Mean.Answer, want.Words[1].Mean.Answer)
 		}
 		for _, dev := range devices.Open(t) {
 			for storage, tolerance := range map[shaders.Type]float64{
 				shaders.F32: 1e-5,
-				// Scores of size 1 through some thirty roundings at random, and the mean of many.
+				// Scores of about 1 after some thirty random roundings, averaged.
 				shaders.BF16: math.Sqrt(30) * 0x1p-8, shaders.F16: math.Sqrt(30) * 0x1p-11,
 			} {
 				if attention != packing.Document && (dev.Info().Device != "cpu" || storage.Half()) {
-					continue // TestGoldenAttentionWeights has every mask on every device
+					continue // TestGoldenAttentionWeights covers these
 				}
 				t.Run(string(attention)+"/"+dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
-					got := explainTest(t, vlmtest.ModelIn(t, dev, attention, storage), "a red circle", 2)
+					got := explainTest(t, vlmtest.ModelAs(t, dev, attention, storage), "a red circle", 2)
 					for i, w := range got.Words {
-						looks := append(slices.Clone(w.Layers), w.Mean)
-						for j, look := range looks {
-							if sum := look.Image() + look.Prompt + look.Answer; !(math.Abs(sum-1) <= 1e-5) {
-								t.Errorf("%s, layer %d: the shares sum to %g", w.Text, j, sum)
+						maps := append(slices.Clone(w.Layers), w.Mean)
+						for j, m := range maps {
+							if sum := m.ImageShare() + m.Prompt + m.Answer; !(math.Abs(sum-1) <= 1e-5) {
+								t.Errorf("%s, layer %d: the attention sums to %g", w.Text, j, sum)
 							}
 						}
 						for j, share := range w.Mean.Patches {
@@ -70,14 +68,14 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestExplainPatches: a share belongs to the token that the picture's patch became, of
-// the first picture and of the second, and the mean is that of all layers.
+// TestExplainPatches: the values of an attention map belong to the right patch tokens of the first
+// and second image, and the mean is that of all layers.
 func TestExplainPatches(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
+	l := vlmtest.Model(t, cpu.Open(0), packing.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color is the shape?"}}, Images: 2}, nil)
 	require.NoError(t, err)
-	pictures, answer := [][]byte{vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)}, vlmtest.PlainIDs(l.Processor.Tokenizer, "a")
-	e, err := Explain(context.Background(), l, prompt, pictures, answer, 1)
+	images, answer := [][]byte{vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)}, vlmtest.PlainIDs(l.Processor.Tokenizer, "a")
+	e, err := Explain(context.Background(), l, prompt, images, answer, 1)
 	require.NoError(t, err)
 	n := len(prompt.IDs)
 	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
@@ -88,27 +86,27 @@ func TestExplainPatches(t *testing.T) {
 	for i := range each {
 		each[i] = i
 	}
-	layers, err := probe(context.Background(), l, b, slices.Concat(pictures...), []int32{int32(n - 1)}, each, n)
+	layers, err := probe(context.Background(), l, b, slices.Concat(images...), []int32{int32(n - 1)}, each, n)
 	require.NoError(t, err)
 	patches := l.Config.Vision.Patches()
-	for picture, start := range prompt.Images {
+	for img, start := range prompt.Images {
 		for p := range patches {
 			want := 0.0
 			for _, layer := range layers {
 				want += float64(layer[0][start+p]) / float64(len(layers))
 			}
-			if got := e.Words[0].Mean.Patches[picture*patches+p]; !(math.Abs(got-want) <= 1e-6) { // roundings of a mean
-				t.Fatalf("picture %d, patch %d has %g, its token %g", picture, p, got, want)
+			if got := e.Words[0].Mean.Patches[img*patches+p]; !(math.Abs(got-want) <= 1e-6) { // rounding of the mean
+				t.Fatalf("image %d, patch %d has %g, its token %g", img, p, got, want)
 			}
 		}
 	}
 }
 
-// TestExplainBranch: a question among the branches of a picture looks where it looks
-// alone behind the picture.
+// TestExplainBranch: a question in a shared-prefix sample has the same attention to the image as
+// alone.
 func TestExplainBranch(t *testing.T) {
 	turns := []chat.Turn{{User: "what color is the shape?", Assistant: "green"}, {User: "is there a red shape?", Assistant: "no"}}
-	l := vlmtest.Model0(t, cpu.Open(0), packing.DocumentBidirectionalImage)
+	l := vlmtest.Model(t, cpu.Open(0), packing.DocumentBidirectionalImage)
 	sampler := packing.Sampler{Encoder: l.Processor.Encoder, RowLen: 256, Turns: packing.SharedPrefix}
 	samples, _, err := sampler.Samples(0, chat.Conversation{Turns: turns, Images: 1})
 	require.NoError(t, err)
@@ -132,29 +130,29 @@ func TestExplainBranch(t *testing.T) {
 	alone := weights(&packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, len(one.IDs)-2)
 	for layer := range alone {
 		for j, want := range alone[layer][0] {
-			if got := together[layer][0][j]; !(math.Abs(float64(got-want)) <= 1e-6) { // sums in another order
-				t.Fatalf("layer %d: patch %d has %g in a branch, %g alone", layer, j, got, want)
+			if got := together[layer][0][j]; !(math.Abs(float64(got-want)) <= 1e-6) { // another summation order
+				t.Fatalf("layer %d: patch %d has %g with a shared prefix, %g alone", layer, j, got, want)
 			}
 		}
 	}
 }
 
-// TestExplainRefuses what has nothing to show.
-func TestExplainRefuses(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
+// TestExplainErrors: an empty answer and a missing image are errors.
+func TestExplainErrors(t *testing.T) {
+	l := vlmtest.Model(t, cpu.Open(0), packing.Document)
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what?"}}, Images: 1}, nil)
 	require.NoError(t, err)
 	if _, err := Explain(context.Background(), l, prompt, [][]byte{vlmtest.Pixels(t, 0)}, nil, 4); !errors.Is(err, ErrNoWords) {
 		t.Errorf("an empty answer: %v, want %v", err, ErrNoWords)
 	}
 	if _, err := Explain(context.Background(), l, prompt, nil, []int32{5}, 4); err == nil {
-		t.Error("a prompt without its picture was explained")
+		t.Error("no error for a missing image")
 	}
 }
 
-// TestSplitWords: every token that has letters belongs to one word, in order.
+// TestSplitWords: every token with letters belongs to one word, in order.
 func TestSplitWords(t *testing.T) {
-	tok := vlmtest.Model0(t, cpu.Open(0), packing.Document).Processor.Tokenizer
+	tok := vlmtest.Model(t, cpu.Open(0), packing.Document).Processor.Tokenizer
 	for _, c := range []struct {
 		text string
 		want []string

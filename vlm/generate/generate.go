@@ -11,61 +11,60 @@ import (
 	"patchwork/vlm/chat"
 )
 
-// Generator continues texts. What the key/value cache holds of an earlier text is
-// not computed again where the next one begins alike, pictures included; its
-// programs are compiled once and replayed.
+// Generator generates text. The key/value cache keeps the tokens of the previous sequence, images
+// included, and only those after the common prefix are computed again. Programs are compiled once.
 type Generator struct {
 	*vlm.Runner
 
 	cache    *vlm.Cache
-	rope     *engine.Buffer // a row for each of the cache's tokens
+	rope     *engine.Buffer // RoPE table, a row for each cache position
 	memories []engine.Memory
-	held     sequence // what the cache holds
+	cached   sequence // the sequence in the cache
 	passes   map[int]*pass
-	embedder *vlm.ImageEmbedder // nil until there is a picture
+	embedder *vlm.ImageEmbedder // nil until the first image
 }
 
-// New generates with a model that is on its device.
-func New(l *vlm.Runner) *Generator { return &Generator{Runner: l, passes: map[int]*pass{}} }
+// New returns a generator for a model on a device.
+func New(runner *vlm.Runner) *Generator { return &Generator{Runner: runner, passes: map[int]*pass{}} }
 
-// Options say how a text is continued.
+// Options are the settings of Generate.
 type Options struct {
 	MaxNewTokens int
 	Sampling     Sampling
-	// Token, when set, is called with every token as it comes, the last one too.
+	// Token, unless nil, is called with every token when it is generated, including the last.
 	Token func(id int32)
 }
 
-// Result is a continuation.
+// Result is a generated continuation.
 type Result struct {
-	IDs          []int32 // without the token that ends it
+	IDs          []int32 // without the end token
 	PromptTokens int
-	CachedTokens int    // of the prompt, which were in the cache already
-	Finish       string // "stop" at the end of turn, "length" otherwise
+	CachedTokens int    // prompt tokens that were in the cache
+	Finish       string // "stop" at an end token, "length" otherwise
 	Prefill      time.Duration
 	Decode       time.Duration
 }
 
-// ContextError is a prompt that does not fit.
+// ContextError reports a prompt that does not fit into the context.
 type ContextError struct{ Prompt, New, Context int }
 
 func (e *ContextError) Error() string {
-	return fmt.Sprintf("the prompt has %d tokens and %d are to be generated; the model's context is %d", e.Prompt, e.New, e.Context)
+	return fmt.Sprintf("the prompt has %d tokens and %d are to be generated, but the model's context is %d", e.Prompt, e.New, e.Context)
 }
 
-// NotFiniteError is a model whose logits no token can be chosen by: one is NaN, or the
-// largest infinite.
+// NotFiniteError reports logits from which no token can be chosen: one is NaN, or the largest is
+// infinite.
 type NotFiniteError struct {
-	Token int // how many tokens the text has that they follow, the prompt's included
+	Token int // number of tokens before them, prompt included
 }
 
 func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("the model's output is not a number after token %d: its weights hold what is not a number, or values too large for the type that it is computed in", e.Token)
+	return fmt.Sprintf("the model's output is not a number after token %d: its weights have NaN, infinite or too large values for the dtype", e.Token)
 }
 
-// Generate continues a prompt whose pictures are given as pixels [S,S,C] each.
-// When ctx is cancelled it returns what there is with the context's error.
-func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [][]byte, o Options) (Result, error) {
+// Generate continues a prompt with images given as pixels, [S,S,C] each. If ctx is cancelled it
+// returns the tokens so far with the context's error.
+func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][]byte, o Options) (Result, error) {
 	out := Result{PromptTokens: len(prompt.IDs), Finish: "length"}
 	total, limit := len(prompt.IDs)+o.MaxNewTokens, g.Config.Text.MaxPositionEmbeddings
 	switch {
@@ -73,20 +72,20 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 		return out, errors.New("the prompt is empty")
 	case len(prompt.IDs) >= limit:
 		return out, &ContextError{len(prompt.IDs), o.MaxNewTokens, limit}
-	case len(pictures) != len(prompt.Images):
-		return out, fmt.Errorf("%d pictures for %d places in the prompt", len(pictures), len(prompt.Images))
+	case len(images) != len(prompt.Images):
+		return out, fmt.Errorf("%d images given, the prompt has %d", len(images), len(prompt.Images))
 	}
 	total = min(total, limit)
-	if err := g.reserve(ctx, total); err != nil {
+	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
 	sampler := o.Sampling.sampler(prompt.IDs)
 	start := time.Now()
-	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, images))
 	out.CachedTokens = cached
 	var next int32
 	if err == nil {
-		next, err = g.choose(p, sampler, len(prompt.IDs))
+		next, err = g.nextToken(p, sampler, len(prompt.IDs))
 	}
 	if err != nil {
 		return out, err
@@ -97,7 +96,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 		if o.Token != nil {
 			o.Token(next)
 		}
-		if g.Processor.Ends(next) {
+		if g.Processor.IsEOS(next) {
 			out.Finish = "stop"
 			break
 		}
@@ -106,7 +105,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 			break
 		}
 		if p, err = g.decode(ctx, next); err == nil {
-			next, err = g.choose(p, sampler, len(prompt.IDs)+len(out.IDs))
+			next, err = g.nextToken(p, sampler, len(prompt.IDs)+len(out.IDs))
 		}
 		if err != nil {
 			break
@@ -116,35 +115,35 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, pictures [
 	return out, err
 }
 
-// choose picks the token after a pass, the one behind so many tokens.
-func (g *Generator) choose(p *pass, s *sampler, behind int) (next int32, err error) {
+// nextToken chooses the token after a pass; tokens is the length of the sequence before it.
+func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next int32, err error) {
 	ok := false
 	if s == nil {
-		var best [1]int32
-		if err = engine.DownloadTemp(g.Device, p.exe, p.best.View(), best[:]); err != nil {
+		var argmax [1]int32
+		if err = engine.DownloadTemp(g.Device, p.exe, p.argmax.View(), argmax[:]); err != nil {
 			return 0, err
 		}
-		next, ok = best[0], best[0] >= 0
+		next, ok = argmax[0], argmax[0] >= 0
 	} else {
-		logits := s.room(p.logits.Size())
+		logits := s.logitsBuffer(p.logits.Size())
 		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
 			return 0, err
 		}
 		next, ok = s.next(logits)
 	}
 	if !ok {
-		g.Forget() // what is not a number is in the cache as well
-		return 0, &NotFiniteError{behind}
+		g.Forget() // the cache has NaN too
+		return 0, &NotFiniteError{tokens}
 	}
 	return next, nil
 }
 
-// cacheStep is what the cache's size is rounded up to, in tokens.
+// cacheStep is the granularity of the cache capacity, in tokens.
 const cacheStep = 256
 
-// reserve makes room for a sequence of so many tokens. A cache that has to grow
-// doubles, and keeps what it holds.
-func (g *Generator) reserve(ctx context.Context, tokens int) error {
+// reserveCache ensures capacity for a number of tokens. A cache that grows at least doubles, and
+// keeps its contents.
+func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 	limit, size := g.Config.Text.MaxPositionEmbeddings, roundUp(tokens, cacheStep)
 	if g.cache != nil {
 		if g.cache.Capacity >= tokens {
@@ -160,7 +159,7 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 		return err
 	}
 	err = engine.Upload(g.Device, rope.View(), t.RoPETable(size))
-	held := g.held
+	held := g.cached
 	if err == nil && g.cache != nil {
 		err = g.cache.CopyTo(ctx, g.Device, cache)
 	}
@@ -169,19 +168,19 @@ func (g *Generator) reserve(ctx context.Context, tokens int) error {
 		return err
 	}
 	g.Close() // the programs are bound to the old cache
-	g.cache, g.rope, g.memories, g.held = cache, rope, memories, held
+	g.cache, g.rope, g.memories, g.cached = cache, rope, memories, held
 	return nil
 }
 
-// Forget makes the generator compute the next text anew, as its weights have changed.
-func (g *Generator) Forget() { g.held = sequence{} }
+// Forget discards the cached tokens, for when the weights have changed.
+func (g *Generator) Forget() { g.cached = sequence{} }
 
-// Free releases the cache and the programs.
+// Close releases the cache and the programs.
 func (g *Generator) Close() {
 	g.freePasses()
 	g.embedder.Close()
 	engine.Free(g.memories)
-	g.memories, g.cache, g.rope, g.held, g.embedder = nil, nil, nil, sequence{}, nil
+	g.memories, g.cache, g.rope, g.cached, g.embedder = nil, nil, nil, sequence{}, nil
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -18,19 +18,19 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// smallPasses makes prompts go through in many pieces.
+// smallPasses makes prefill use small chunks.
 func smallPasses(t *testing.T) {
 	before := passSizes
 	passSizes = []int{1, 4, 24}
 	t.Cleanup(func() { passSizes = before })
 }
 
-// lastLogits takes a prompt through a generator and returns the last logits.
-func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, pictures [][]byte) (logits []float32, cached int) {
+// lastLogits prefills a prompt and returns the last logits and the number of cached tokens.
+func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, images [][]byte) (logits []float32, cached int) {
 	t.Helper()
 	ctx := context.Background()
-	require.NoError(t, g.reserve(ctx, len(prompt.IDs)))
-	p, cached, err := g.prefill(ctx, newSequence(prompt, pictures))
+	require.NoError(t, g.reserveCache(ctx, len(prompt.IDs)))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, images))
 	require.NoError(t, err)
 	logits = make([]float32, p.logits.Size())
 	require.NoError(t, engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits))
@@ -40,37 +40,37 @@ func lastLogits(t testing.TB, g *Generator, prompt chat.Tokens, pictures [][]byt
 func closeTo(t *testing.T, what string, got, want []float32) {
 	t.Helper()
 	for i := range want {
-		// Sums of some 100 terms of size 1 in another order.
+		// Sums of some 100 terms of about 1 in another order.
 		if math.Abs(float64(got[i]-want[i])) > 1e-4 {
 			t.Fatalf("%s: logit %d is %g, want %g", what, i, got[i], want[i])
 		}
 	}
 }
 
-// TestPrefill: a prompt in pieces gives the logits of the whole text at once; a
-// conversation that goes on computes nothing again that the cache holds, with
-// pictures in earlier and later turns; another picture or word is noticed.
+// TestPrefill: prefill in chunks gives the logits of a single forward pass. A continued
+// conversation reuses the cache, with images in earlier and later turns; a changed image or word
+// is detected.
 func TestPrefill(t *testing.T) {
 	smallPasses(t)
 	for _, dev := range devices.Open(t) {
 		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
 			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
-				l := vlmtest.Model0(t, dev, attention)
+				l := vlmtest.Model(t, dev, attention)
 				g := New(l)
 				defer g.Close()
 				a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
 				patches := l.Config.Vision.Patches()
-				said := func(role, text string, images int) chat.Message {
+				message := func(role, text string, images int) chat.Message {
 					return chat.Message{Role: role, Content: text, Images: images}
 				}
-				first := []chat.Message{said("user", "what color is the shape?", 1)}
-				second := append(slices.Clone(first), said("assistant", "red", 0), said("user", "is there a blue shape?", 1))
-				third := append(slices.Clone(second), said("assistant", "no", 0), said("user", "why?", 0))
+				first := []chat.Message{message("user", "what color is the shape?", 1)}
+				second := append(slices.Clone(first), message("assistant", "red", 0), message("user", "is there a blue shape?", 1))
+				third := append(slices.Clone(second), message("assistant", "no", 0), message("user", "why?", 0))
 				var lengths []int
 				for i, c := range []struct {
 					messages []chat.Message
-					pictures [][]byte
-					cached   func() (least, most int)
+					images   [][]byte
+					cached   func() (atLeast, atMost int)
 				}{
 					{first, [][]byte{a}, func() (int, int) { return 0, 0 }},
 					{second, [][]byte{a, b}, func() (int, int) { return patches + 2, lengths[0] }},
@@ -82,13 +82,13 @@ func TestPrefill(t *testing.T) {
 				} {
 					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
 					require.NoError(t, err)
-					got, cached := lastLogits(t, g, prompt, c.pictures)
+					got, cached := lastLogits(t, g, prompt, c.images)
 					s := &packing.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
-					all := vlmtest.Logits(t, l, s, packing.InConversation, slices.Concat(c.pictures...))
+					all := vlmtest.Logits(t, l, s, packing.InConversation, slices.Concat(c.images...))
 					closeTo(t, "logits", got, all[len(all)-len(got):])
 					lengths = append(lengths, len(prompt.IDs))
-					if least, most := c.cached(); cached < least || cached > most {
-						t.Errorf("prompt %d: %d of %d tokens were in the cache, want %d to %d", i, cached, len(prompt.IDs), least, most)
+					if atLeast, atMost := c.cached(); cached < atLeast || cached > atMost {
+						t.Errorf("prompt %d: %d of %d tokens were cached, want %d to %d", i, cached, len(prompt.IDs), atLeast, atMost)
 					}
 				}
 			})
@@ -96,12 +96,12 @@ func TestPrefill(t *testing.T) {
 	}
 }
 
-// TestPrefillOfDecoders: keys and values reach the cache as they should in decoders of
-// either kind, whether the projections' weights adjoin in memory or not.
+// TestPrefillOfDecoders: both kinds of decoders fill the cache correctly, whether the projections
+// are fused or their weights are not contiguous.
 func TestPrefillOfDecoders(t *testing.T) {
 	smallPasses(t)
-	llama := vlmtest.ConfigOf(t, packing.Document).Text
-	apart := func(c vlm.TextConfig) vlm.TextConfig {
+	llama := vlmtest.Config(t, packing.Document).Text
+	unfused := func(c vlm.TextConfig) vlm.TextConfig {
 		c.HiddenSize, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize = 18, 3, 1, 6, 10
 		return c
 	}
@@ -112,11 +112,11 @@ func TestPrefillOfDecoders(t *testing.T) {
 			text vlm.TextConfig
 			want string // a kernel of the pass
 		}{
-			{"llama", llama, "rope_split"}, {"llama apart", apart(llama), "append_rows"},
-			{"qwen3", qwen, "rope_split_norm"}, {"qwen3 apart", apart(qwen), "append_rows"},
+			{"llama", llama, "rope_split"}, {"llama, not fused", unfused(llama), "append_rows"},
+			{"qwen3", qwen, "rope_split_norm"}, {"qwen3, not fused", unfused(qwen), "append_rows"},
 		} {
 			t.Run(dev.Info().Device+"/"+c.name, func(t *testing.T) {
-				l := vlmtest.ModelOf(t, dev, vlmtest.ConfigOf(t, packing.Document).WithText(c.text), shaders.F32)
+				l := vlmtest.ModelWithConfig(t, dev, vlmtest.Config(t, packing.Document).WithText(c.text), shaders.F32)
 				g := New(l)
 				defer g.Close()
 				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
@@ -134,11 +134,11 @@ func TestPrefillOfDecoders(t *testing.T) {
 	}
 }
 
-// TestCacheGrows: a longer text than there was room for keeps what was computed.
+// TestCacheGrows: a cache that grows keeps its contents.
 func TestCacheGrows(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		t.Run(dev.Info().Device, func(t *testing.T) {
-			l := vlmtest.Model0(t, dev, packing.Document)
+			l := vlmtest.Model(t, dev, packing.Document)
 			g := New(l)
 			defer g.Close()
 			prompt := chat.Tokens{}
@@ -150,7 +150,7 @@ func TestCacheGrows(t *testing.T) {
 			before := g.cache.Capacity
 			got, cached := lastLogits(t, g, prompt, nil)
 			if cached != 100 || g.cache.Capacity <= before {
-				t.Errorf("%d tokens were in the cache and it has room for %d after %d, want 100 and more", cached, g.cache.Capacity, before)
+				t.Errorf("%d tokens were cached and the capacity grew from %d to %d, want 100 and growth", cached, before, g.cache.Capacity)
 			}
 			all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, packing.InConversation, nil)
 			closeTo(t, "logits", got, all[len(all)-len(got):])
@@ -158,11 +158,10 @@ func TestCacheGrows(t *testing.T) {
 	}
 }
 
-// TestGenerateStops at any of the tokens that end an answer, at the limit of
-// tokens, at that of the context, and when it is cancelled; what came so far is
-// there each time.
+// TestGenerateStops: generation stops at end tokens, at MaxNewTokens, at the context and when
+// cancelled, and returns the tokens so far.
 func TestGenerateStops(t *testing.T) {
-	l := vlmtest.Model0(t, cpu.Open(0), packing.Document)
+	l := vlmtest.Model(t, cpu.Open(0), packing.Document)
 	g := New(l)
 	defer g.Close()
 	prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "what color?"}}}, nil)
@@ -196,7 +195,7 @@ func TestGenerateStops(t *testing.T) {
 	again, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if !slices.Equal(again.IDs, free.IDs) {
-		t.Errorf("after a cancelled answer %v, want %v", again.IDs, free.IDs)
+		t.Errorf("after a cancelled generation %v, want %v", again.IDs, free.IDs)
 	}
 
 	limit := l.Config.Text.MaxPositionEmbeddings
@@ -204,7 +203,7 @@ func TestGenerateStops(t *testing.T) {
 	got, err = g.Generate(context.Background(), long, nil, Options{MaxNewTokens: 12})
 	require.NoError(t, err)
 	if len(got.IDs) > 3 {
-		t.Errorf("%d tokens behind a prompt that leaves room for 3", len(got.IDs))
+		t.Errorf("%d tokens after a prompt that leaves 3", len(got.IDs))
 	}
 	long.IDs = append(long.IDs, 5, 5, 5)
 	var full *ContextError

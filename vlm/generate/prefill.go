@@ -11,22 +11,22 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// passSizes are the numbers of tokens that a pass has room for: a prompt goes
-// through in pieces of the largest, its rest and a conversation's next question
-// through the smallest that holds it. Rows not in use cost next to nothing.
+// passSizes are the capacities of passes, in tokens: a prompt is processed in chunks of the
+// largest, its remainder and the next turn of a conversation by the smallest that fits. Unused
+// rows cost little.
 var passSizes = []int{1, 64, 512}
 
-// pass is a compiled program that takes up to size tokens through the decoder,
-// behind those in the cache, and ends in the last one's logits.
+// pass is a compiled program that runs up to size tokens, which follow those in the cache, through
+// the decoder and computes the logits of the last.
 type pass struct {
-	exe          engine.Executable
-	size         int
-	memories     []engine.Memory
-	input        *engine.Buffer
-	words        []int32 // what goes into input
-	sections     map[string][]int32
-	logits, best *nn.Tensor
-	step         [shaders.StepWords]uint32
+	exe            engine.Executable
+	size           int
+	memories       []engine.Memory
+	input          *engine.Buffer
+	words          []int32 // what goes into input
+	sections       map[string][]int32
+	logits, argmax *nn.Tensor
+	step           [shaders.StepWords]uint32
 }
 
 func (p *pass) free() {
@@ -43,8 +43,8 @@ func (g *Generator) freePasses() {
 	clear(g.passes)
 }
 
-// prefill makes the cache hold the sequence and returns the pass that has the
-// last token's logits, and how many tokens were in the cache before.
+// prefill brings the sequence into the cache. It returns the last pass, which has the logits of
+// the last token, and the number of tokens that were cached.
 func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached int, err error) {
 	patches := 0
 	if len(s.images) > 0 {
@@ -56,40 +56,40 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	if err != nil {
 		return nil, 0, err
 	}
-	start := g.whole(s, min(s.shared(g.held), len(s.ids)-1), patches)
-	g.held = g.held.first(start)
-	fresh := s.picturesBefore(start)
+	start := g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches)
+	g.cached = g.cached.prefix(start)
+	fresh := s.imagesBefore(start)
 	if fresh > 0 && s.images[fresh-1]+patches > start {
-		fresh-- // a picture of which the cache holds only a part
+		fresh-- // the image is only partly in the cache
 	}
-	if err := g.encode(ctx, s.pictures[fresh:]); err != nil {
+	if err := g.encode(ctx, s.pixels[fresh:]); err != nil {
 		return nil, start, err
 	}
 	for at := start; at < len(s.ids); {
-		end := min(at+g.largest(), len(s.ids))
-		if whole := g.whole(s, end, patches); whole > at && end < len(s.ids) {
-			end = whole
+		end := min(at+g.maxPass(), len(s.ids))
+		if boundary := g.imageBoundary(s, end, patches); boundary > at && end < len(s.ids) {
+			end = boundary
 		}
 		if p, err = g.run(ctx, b, at, end, fresh*patches); err != nil {
 			return nil, start, err
 		}
-		g.held = s.first(end)
+		g.cached = s.prefix(end)
 		at = end
 	}
 	return p, start, nil
 }
 
-// whole moves a place in the sequence that lies inside a picture to its start
-// where the tokens of a picture see each other and so must go through together.
-func (g *Generator) whole(s sequence, at, patches int) int {
-	if k := s.picturesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
+// imageBoundary moves an index inside an image to its start if the tokens of an image attend to
+// each other, and so must be in the same pass.
+func (g *Generator) imageBoundary(s sequence, at, patches int) int {
+	if k := s.imagesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
 		return s.images[k-1]
 	}
 	return at
 }
 
-// largest is the most tokens of a pass; a picture fits in.
-func (g *Generator) largest() int {
+// maxPass is the capacity of the largest pass; an image fits.
+func (g *Generator) maxPass() int {
 	n := passSizes[len(passSizes)-1]
 	if g.embedder != nil {
 		n = max(n, g.Config.Vision.Patches())
@@ -97,19 +97,19 @@ func (g *Generator) largest() int {
 	return n
 }
 
-// decode takes one more token through the decoder.
+// decode runs one more token through the decoder.
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
-	past := len(g.held.ids)
+	past := len(g.cached.ids)
 	b := &packing.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
 	p, err := g.runBatch(ctx, b, past, 0)
 	if err == nil {
-		g.held.ids = append(g.held.ids, id)
+		g.cached.ids = append(g.cached.ids, id)
 	}
 	return p, err
 }
 
-// run takes tokens [lo,hi) of a row through the decoder. slots is how many of the
-// row's picture slots stand before the first that has a feature now.
+// run runs tokens [lo,hi) of a row through the decoder. slots is the number of image slots before
+// those in the embedder's vectors.
 func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi, slots int) (*pass, error) {
 	return g.runBatch(ctx, &packing.Batch{
 		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
@@ -121,7 +121,7 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots 
 	if err != nil {
 		return nil, err
 	}
-	clear(p.words) // rows not in use: token 0 at position 0, which sees nothing
+	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
 	copy(p.sections["ids"], b.IDs)
 	copy(p.sections["positions"], b.Positions)
 	copy(p.sections["intervals"], b.Intervals)
@@ -139,7 +139,7 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots 
 	return p, engine.Start(ctx, p.exe, &p.step)
 }
 
-// pass returns the program for so many tokens.
+// pass returns the compiled pass for a number of tokens.
 func (g *Generator) pass(tokens int) (*pass, error) {
 	size := g.passSize(tokens)
 	if p := g.passes[size]; p != nil {
@@ -153,9 +153,9 @@ func (g *Generator) pass(tokens int) (*pass, error) {
 	return p, nil
 }
 
-// passSize is the room of the pass that takes so many tokens.
+// passSize returns the capacity of the pass for a number of tokens.
 func (g *Generator) passSize(tokens int) int {
-	size := g.largest()
+	size := g.maxPass()
 	for _, n := range slices.Backward(passSizes) {
 		if n >= tokens {
 			size = n
@@ -164,7 +164,7 @@ func (g *Generator) passSize(tokens int) int {
 	return size
 }
 
-// compile makes the pass of so many tokens ready.
+// compile compiles the pass of a capacity.
 func (g *Generator) compile(size int) (*pass, error) {
 	p, plan, err := g.planPass(size, 0)
 	if err != nil {
@@ -180,11 +180,11 @@ func (g *Generator) compile(size int) (*pass, error) {
 	return p, nil
 }
 
-// planPass records the pass of so many tokens; visible is nn.Options'.
-func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, error) {
+// planPass records the pass of a capacity; density is nn.Options.AttentionDensity.
+func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
 	views := p.layout()
-	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: visible, Type: g.Storage()}, func(r *nn.Graph) {
+	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: density, Type: g.Storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.embedder != nil {
@@ -195,7 +195,7 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 			Positions: input("positions", 1, size), Intervals: input("intervals", size, 4), Last: input("last", 1),
 			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
 		}))
-		p.best = r.Keep(r.ArgMax(p.logits))
+		p.argmax = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {
 		return nil, nil, err
@@ -204,8 +204,7 @@ func (g *Generator) planPass(size int, visible float64) (*pass, *engine.Plan, er
 	return p, plan, err
 }
 
-// layout puts everything that a pass is told into one buffer, so that it reaches
-// the device at once.
+// layout places all inputs of a pass in one buffer, so that one transfer uploads them.
 func (p *pass) layout() map[string]engine.View {
 	const line = int(engine.Alignment / 4)
 	type section struct {
@@ -227,22 +226,22 @@ func (p *pass) layout() map[string]engine.View {
 	return views
 }
 
-// encode computes the vectors of pictures. The passes are bound to the room for
-// them, and are compiled anew when that has to grow.
-func (g *Generator) encode(ctx context.Context, pictures [][]byte) error {
-	if len(pictures) == 0 {
+// encode computes the vectors of images. If their buffer has to grow, the passes, which are bound
+// to it, are compiled again.
+func (g *Generator) encode(ctx context.Context, images [][]byte) error {
+	if len(images) == 0 {
 		return nil
 	}
-	if g.embedder == nil || g.embedder.Capacity < len(pictures) {
-		made, err := vlm.NewImageEmbedder(g.Model, g.Device, 1, len(pictures))
+	if g.embedder == nil || g.embedder.Capacity < len(images) {
+		embedder, err := vlm.NewImageEmbedder(g.Model, g.Device, 1, len(images))
 		if err != nil {
 			return err
 		}
 		g.embedder.Close()
 		g.freePasses()
-		g.embedder = made
+		g.embedder = embedder
 	}
-	for i, pixels := range pictures {
+	for i, pixels := range images {
 		if err := g.embedder.Encode(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
 			return err
 		}

@@ -18,8 +18,8 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// TestSamplingExtremes draws with settings at the edges of what floats hold: every
-// token comes as often as the limit of the distribution says.
+// TestSamplingExtremes samples with settings at the limits of floats: tokens have the frequencies
+// of the limit of the distribution.
 func TestSamplingExtremes(t *testing.T) {
 	inf := float32(math.Inf(-1))
 	plain, tied, masked := []float32{1, 5, 3, 4.99}, []float32{5, 1, 5, -3}, []float32{inf, 2, inf, 2, inf}
@@ -30,7 +30,7 @@ func TestSamplingExtremes(t *testing.T) {
 		}
 		return out
 	}
-	many := make([]float32, 3000) // all equal: each has less than the rounding of their sum
+	many := make([]float32, 3000) // all equal: each is smaller than the rounding error of the sum
 	far := []float32{-math.MaxFloat32, math.MaxFloat32, 0}
 	for _, c := range []struct {
 		name   string
@@ -70,7 +70,7 @@ func TestSamplingExtremes(t *testing.T) {
 			const draws = 2000
 			sampler, counts := c.s.sampler(c.seen), map[int32]int{}
 			for range draws {
-				sampler.known, sampler.seen = map[int32]bool{}, slices.Clone(c.seen) // each draw for itself
+				sampler.isSeen, sampler.seen = map[int32]bool{}, slices.Clone(c.seen) // independent draws
 				id, ok := sampler.next(slices.Clone(c.logits))
 				if !ok || int(id) >= len(c.logits) {
 					t.Fatalf("drew %d, %v", id, ok)
@@ -91,7 +91,7 @@ func TestSamplingExtremes(t *testing.T) {
 	}
 }
 
-// uniformOf gives tokens the same share.
+// uniformOf gives tokens equal probabilities.
 func uniformOf(ids ...int32) map[int32]float64 {
 	out := map[int32]float64{}
 	for _, id := range ids {
@@ -100,8 +100,8 @@ func uniformOf(ids ...int32) map[int32]float64 {
 	return out
 }
 
-// TestNotDrawable: no token is drawn of logits that are no numbers.
-func TestNotDrawable(t *testing.T) {
+// TestNonFiniteLogits: no token is sampled from NaN or infinite logits.
+func TestNonFiniteLogits(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, c := range []struct {
 		logits []float32
@@ -113,14 +113,14 @@ func TestNotDrawable(t *testing.T) {
 	} {
 		for _, s := range []Sampling{{Temperature: 1}, {Temperature: 1, TopK: 1}, {Temperature: 1e-39, TopP: 0.5}, {RepetitionPenalty: 2}} {
 			if _, ok := s.sampler([]int32{0}).next(slices.Clone(c.logits)); ok != c.want {
-				t.Errorf("%v with %+v: drawn %v, want %v", c.logits, s, ok, c.want)
+				t.Errorf("%v with %+v: ok %v, want %v", c.logits, s, ok, c.want)
 			}
 		}
 	}
 }
 
-// TestGenerateNotFinite damages a model: generation says where its output stops being a
-// number, and says nothing else.
+// TestGenerateNotFinite: with a damaged weight Generate returns the position of the first
+// non-finite logits, and no tokens.
 func TestGenerateNotFinite(t *testing.T) {
 	for _, dev := range devices.Open(t) {
 		for _, c := range []struct {
@@ -134,7 +134,7 @@ func TestGenerateNotFinite(t *testing.T) {
 		} {
 			for _, s := range []Sampling{{}, {Temperature: 1}, {Temperature: 0.5, TopK: 1}, {RepetitionPenalty: 1.5}} {
 				t.Run(fmt.Sprintf("%s/%s/%+v", dev.Info().Device, c.name, s), func(t *testing.T) {
-					l := vlmtest.ModelIn(t, dev, packing.Document, shaders.F32)
+					l := vlmtest.ModelAs(t, dev, packing.Document, shaders.F32)
 					damaged := c.where(l.Model)
 					values, err := l.Params.Read(dev, l.Params.Weights, damaged)
 					require.NoError(t, err)
@@ -144,14 +144,14 @@ func TestGenerateNotFinite(t *testing.T) {
 					defer g.Close()
 					prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.Answer = make([]bool, len(prompt.IDs))
-					told := 0
-					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(int32) { told++ }})
+					called := 0
+					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(int32) { called++ }})
 					var bad *NotFiniteError
 					if !errors.As(err, &bad) || bad.Token != len(prompt.IDs) {
 						t.Fatalf("got %v and %v, want it not finite after token %d", got.IDs, err, len(prompt.IDs))
 					}
-					if told > 0 || len(got.IDs) > 0 {
-						t.Errorf("%d tokens were told of, %v returned", told, got.IDs)
+					if called > 0 || len(got.IDs) > 0 {
+						t.Errorf("Token was called %d times, %v returned", called, got.IDs)
 					}
 				})
 			}

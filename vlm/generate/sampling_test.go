@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// directly computes the probabilities that a setting leaves, by sorting
-// everything in float64.
-func directly(s Sampling, logits []float32, seen []int32) map[int32]float64 {
+// reference computes the probabilities by sorting in float64.
+func reference(s Sampling, logits []float32, seen []int32) map[int32]float64 {
 	type token struct {
 		id int32
 		p  float64
@@ -62,8 +61,7 @@ func randomLogits(seed uint64, n int) []float32 {
 	return x
 }
 
-// TestSampling compares what is kept of the vocabulary, and with what share, with
-// a direct computation.
+// TestSampling compares the kept candidates and their probabilities with the reference.
 func TestSampling(t *testing.T) {
 	seen := []int32{3, 50, 3, 7, 99}
 	for _, s := range []Sampling{
@@ -76,23 +74,23 @@ func TestSampling(t *testing.T) {
 		for seed := range uint64(5) {
 			t.Run(fmt.Sprintf("%+v/%d", s, seed), func(t *testing.T) {
 				logits := randomLogits(seed, 1000)
-				want := directly(s, logits, seen)
+				want := reference(s, logits, seen)
 				sampler := s.sampler(seen)
 				got, ok := sampler.next(logits)
 				if !ok {
-					t.Fatal("finite logits are refused")
+					t.Fatal("finite logits are rejected")
 				}
 				if want[got] == 0 {
 					t.Errorf("drew %d, which is cut off", got)
 				}
-				if len(sampler.kept) != len(want) {
-					t.Fatalf("%d tokens are kept, want %d", len(sampler.kept), len(want))
+				if len(sampler.candidates) != len(want) {
+					t.Fatalf("%d tokens are kept, want %d", len(sampler.candidates), len(want))
 				}
 				total := 0.0
-				for _, c := range sampler.kept {
+				for _, c := range sampler.candidates {
 					total += float64(c.v)
 				}
-				for _, c := range sampler.kept {
+				for _, c := range sampler.candidates {
 					// exp of a difference of up to 60 in single precision.
 					if p := float64(c.v) / total; math.Abs(p-want[c.id]) > 1e-5*want[c.id]+1e-12 {
 						t.Errorf("token %d has %g, want %g", c.id, p, want[c.id])
@@ -103,12 +101,12 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// TestSamplingDraws: tokens come as often as their probabilities say, and the
-// same ones for the same seed.
+// TestSamplingDraws: token frequencies match the probabilities, and the same seed gives the same
+// tokens.
 func TestSamplingDraws(t *testing.T) {
 	s := Sampling{Temperature: 1, TopK: 6, Seed: 7}
 	logits := randomLogits(1, 50)
-	want := directly(s, logits, nil)
+	want := reference(s, logits, nil)
 	const draws = 20000
 	counts := map[int32]int{}
 	var first, again, other []int32
@@ -140,7 +138,7 @@ func TestSamplingDraws(t *testing.T) {
 	}
 }
 
-// TestRepetitionPenalty: greedy with a penalty over the prompt and what came.
+// TestRepetitionPenalty: greedy decoding with a penalty on the prompt and the generated tokens.
 func TestRepetitionPenalty(t *testing.T) {
 	logits := []float32{2, 5, -1, 4.5, 4}
 	for _, c := range []struct {
@@ -153,7 +151,7 @@ func TestRepetitionPenalty(t *testing.T) {
 		{1.2, nil, []int32{1, 3, 1}}, // 5/1.2 = 4.17 against 4.5, then 4.5/1.2 = 3.75 against 4.17
 		{1.2, []int32{1, 1, 3}, []int32{1, 1, 1}},
 		{1.5, []int32{1, 3}, []int32{4, 1, 1}},
-		{100, []int32{0, 1, 3, 4}, []int32{1, 1, 1}}, // -1·100 is still the least
+		{100, []int32{0, 1, 3, 4}, []int32{1, 1, 1}}, // -1·100 is still the smallest
 	} {
 		s := Sampling{RepetitionPenalty: c.penalty}
 		sampler := s.sampler(c.prompt)
@@ -169,7 +167,7 @@ func TestRepetitionPenalty(t *testing.T) {
 			got = append(got, id)
 		}
 		if !slices.Equal(got, c.want) {
-			t.Errorf("penalty %v behind %v: %v, want %v", c.penalty, c.prompt, got, c.want)
+			t.Errorf("penalty %v after %v: %v, want %v", c.penalty, c.prompt, got, c.want)
 		}
 	}
 }

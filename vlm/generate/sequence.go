@@ -7,32 +7,32 @@ import (
 	"patchwork/vlm/chat"
 )
 
-// sequence is tokens and where their pictures stand.
+// sequence is tokens with the positions and pixels of their images.
 type sequence struct {
-	ids      []int32
-	images   []int    // the first token of each picture
-	pictures [][]byte // pixels [S,S,C]
+	ids    []int32
+	images []int    // the first token of each image
+	pixels [][]byte // pixels [S,S,C]
 }
 
-func newSequence(prompt chat.Tokens, pictures [][]byte) sequence {
-	return sequence{prompt.IDs, prompt.Images, pictures}
+func newSequence(prompt chat.Tokens, images [][]byte) sequence {
+	return sequence{prompt.IDs, prompt.Images, images}
 }
 
-// first is the beginning of the sequence, in storage of its own.
-func (s sequence) first(n int) sequence {
-	k := s.picturesBefore(n)
-	return sequence{slices.Clone(s.ids[:n]), slices.Clone(s.images[:k]), slices.Clone(s.pictures[:k])}
+// prefix returns a copy of the first n tokens.
+func (s sequence) prefix(n int) sequence {
+	k := s.imagesBefore(n)
+	return sequence{slices.Clone(s.ids[:n]), slices.Clone(s.images[:k]), slices.Clone(s.pixels[:k])}
 }
 
-// picturesBefore is how many pictures start before a token.
-func (s sequence) picturesBefore(n int) int {
+// imagesBefore returns the number of images that start before a token.
+func (s sequence) imagesBefore(n int) int {
 	k, _ := slices.BinarySearch(s.images, n)
 	return k
 }
 
-// shared is how many tokens s begins with that other begins with too, seeing the
-// same pictures in them.
-func (s sequence) shared(other sequence) int {
+// commonPrefix returns the length of the common prefix with another sequence, in which images are
+// equal too.
+func (s sequence) commonPrefix(other sequence) int {
 	n := 0
 	for n < min(len(s.ids), len(other.ids)) && s.ids[n] == other.ids[n] {
 		n++
@@ -41,11 +41,11 @@ func (s sequence) shared(other sequence) int {
 		if at >= n {
 			break
 		}
-		if i >= len(other.images) || other.images[i] != at || !bytes.Equal(s.pictures[i], other.pictures[i]) {
+		if i >= len(other.images) || other.images[i] != at || !bytes.Equal(s.pixels[i], other.pixels[i]) {
 			return at
 		}
 	}
-	if k := s.picturesBefore(n); k < other.picturesBefore(n) {
+	if k := s.imagesBefore(n); k < other.imagesBefore(n) {
 		return other.images[k]
 	}
 	return n

@@ -5,17 +5,17 @@ import (
 	"patchwork/vlm"
 )
 
-// Description is what a model's folder or a checkpoint holds.
+// Description describes a model folder or a checkpoint.
 type Description struct {
-	Config     vlm.Config `json:"config"`
-	Parameters int64      `json:"parameters"`
-	Step       int        `json:"step,omitempty"`          // of a checkpoint
-	Summed     int        `json:"files_checked,omitempty"` // files that are as SHA256SUMS lists them
+	Config       vlm.Config `json:"config"`
+	Parameters   int64      `json:"parameters"`
+	Step         int        `json:"step,omitempty"`          // of a checkpoint
+	FilesChecked int        `json:"files_checked,omitempty"` // files that match SHA256SUMS
 }
 
-// describeBare reads a decoder; its tokenizer and chat template must be readable
-// too.
-func describeBare(path string) (Description, error) {
+// describeDecoder describes a pretrained decoder; its tokenizer and chat template must be
+// readable.
+func describeDecoder(path string) (Description, error) {
 	p, err := Open(path)
 	if err != nil {
 		return Description{}, err
@@ -31,14 +31,14 @@ func describeBare(path string) (Description, error) {
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Check(m)
 }
 
-// Describe reads a model's or a bare decoder's folder without its weights, and
-// checks that every tensor is there with its shape.
+// Describe reads the folder of a model or a pretrained decoder without its weights, and checks
+// that all tensors exist with the right shapes.
 func Describe(dir string) (Description, error) {
-	if bare, err := IsDecoder(dir); bare || err != nil {
+	if isDecoder, err := IsDecoder(dir); isDecoder || err != nil {
 		if err != nil {
 			return Description{}, err
 		}
-		return describeBare(dir)
+		return describeDecoder(dir)
 	}
 	m, _, err := OpenFolder(dir)
 	if err != nil {

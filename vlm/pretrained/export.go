@@ -14,28 +14,28 @@ import (
 	"patchwork/vlm"
 )
 
-// ExportOptions say what is written again, and how.
+// ExportOptions are the inputs of Export.
 type ExportOptions struct {
-	Model       string // a model's folder, or a decoder as Open takes it
+	Model       string // a model folder, or a decoder in any form Open reads
 	Out         string
-	DecoderOnly bool   // of a model's folder only the decoder, as transformers reads it
+	DecoderOnly bool   // write only the decoder of a model folder, in a form that transformers reads
 	DType       string // f32, f16 or bf16
 }
 
-// Export writes a model again: with other floats, or its decoder alone as a folder
-// that transformers opens. A decoder, such as a GGUF file, always becomes such a
-// folder. What it writes has its name in Out when it is whole; ctx ends it before.
+// Export writes a model with another dtype, or its decoder as a folder that transformers reads. A
+// pretrained decoder, such as a GGUF file, always becomes such a folder. Files appear in Out only
+// when they are complete.
 func Export(ctx context.Context, o ExportOptions) (Description, error) {
-	bare, err := IsDecoder(o.Model)
+	isDecoder, err := IsDecoder(o.Model)
 	if err != nil {
 		return Description{}, err
 	}
-	if !bare && !o.DecoderOnly {
+	if !isDecoder && !o.DecoderOnly {
 		return exportModel(ctx, o)
 	}
 	open := Open
-	if !bare {
-		open = openOwnDecoder
+	if !isDecoder {
+		open = openModelDecoder
 	}
 	p, err := open(o.Model)
 	if err != nil {
@@ -45,8 +45,8 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 	return exportDecoder(ctx, p, o)
 }
 
-// openOwnDecoder opens the decoder of a model of ours, <|image|> included.
-func openOwnDecoder(dir string) (*Decoder, error) {
+// openModelDecoder opens the decoder of a model folder, including <|image|>.
+func openModelDecoder(dir string) (*Decoder, error) {
 	c, err := vlm.ReadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -56,24 +56,23 @@ func openOwnDecoder(dir string) (*Decoder, error) {
 		return nil, err
 	}
 	return &Decoder{
-		Path: dir, Text: c.Text, weights: ownSource{&setSource{Set: set}},
+		Path: dir, Text: c.Text, weights: modelSource{&setSource{Set: set}},
 		processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) },
 	}, nil
 }
 
-// ownSource finds Hugging Face's names behind the prefix that they have in our
-// files.
-type ownSource struct{ *setSource }
+// modelSource adds the prefix that decoder parameters have in a model folder.
+type modelSource struct{ *setSource }
 
-func (s ownSource) shape(name string) ([]int, bool) {
+func (s modelSource) shape(name string) ([]int, bool) {
 	return s.setSource.shape(vlm.DecoderPrefix + name)
 }
 
-func (s ownSource) read(name string, from int, dst []float32) error {
+func (s modelSource) read(name string, from int, dst []float32) error {
 	return s.setSource.read(vlm.DecoderPrefix+name, from, dst)
 }
 
-func (s ownSource) unexpected(known func(string) bool) string {
+func (s modelSource) unexpected(known func(string) bool) string {
 	return s.setSource.unexpected(func(name string) bool {
 		name, ok := strings.CutPrefix(name, vlm.DecoderPrefix)
 		return !ok || known(name)
@@ -81,7 +80,7 @@ func (s ownSource) unexpected(known func(string) bool) string {
 }
 
 func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
-	l, err := p.Processor(0)
+	proc, err := p.Processor(0)
 	if err != nil {
 		return Description{}, err
 	}
@@ -92,7 +91,7 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 	if err := p.Check(m); err != nil {
 		return Description{}, err
 	}
-	config, err := decoderConfig(p.Text, l, o.DType)
+	config, err := decoderConfig(p.Text, proc, o.DType)
 	if err != nil {
 		return Description{}, err
 	}
@@ -108,18 +107,18 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 	err = writeExport(o.Out, func(dir string) error {
 		return errors.Join(
 			WriteJSON(filepath.Join(dir, "config.json"), config),
-			WriteJSON(filepath.Join(dir, "generation_config.json"), l.GenerationConfig()),
-			SaveProcessor(l, dir),
+			WriteJSON(filepath.Join(dir, "generation_config.json"), proc.GenerationConfig()),
+			SaveProcessor(proc, dir),
 			writeEntries(filepath.Join(dir, WeightsFile), entries),
 		)
 	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
-// decoderConfig is the decoder's own config.json.
-func decoderConfig(c vlm.TextConfig, l *vlm.Processor, dtype string) (map[string]any, error) {
+// decoderConfig returns config.json of an exported decoder.
+func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[string]any, error) {
 	if s := c.RopeScaling; s != nil && s.Type == "frequency_factors" {
-		return nil, fmt.Errorf("its RoPE has factors of its own (tensor %q) that no config.json can say", ropeFactors)
+		return nil, fmt.Errorf("its RoPE frequencies are given by tensor %q, which config.json cannot express", ropeFactors)
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -131,15 +130,15 @@ func decoderConfig(c vlm.TextConfig, l *vlm.Processor, dtype string) (map[string
 	}
 	out["architectures"] = []string{vlm.Architectures[c.ModelType]}
 	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
-	if eos := l.EOSTokens(); eos != nil {
+	if eos := proc.EOSTokenID(); eos != nil {
 		out["eos_token_id"] = eos
 	}
 	return out, nil
 }
 
-// exportModel writes a model's folder with other floats.
+// exportModel writes a model folder with another dtype.
 func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
-	m, l, err := OpenFolder(o.Model)
+	m, proc, err := OpenFolder(o.Model)
 	if err != nil {
 		return Description{}, err
 	}
@@ -160,12 +159,12 @@ func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
 		entries = append(entries, e)
 	}
 	err = writeExport(o.Out, func(dir string) error {
-		return errors.Join(SaveConfig(m, l, dir), writeEntries(filepath.Join(dir, WeightsFile), entries))
+		return errors.Join(SaveConfig(m, proc, dir), writeEntries(filepath.Join(dir, WeightsFile), entries))
 	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
-// exportEntry is a parameter in the type asked for, read when its turn comes.
+// exportEntry makes the file entry of a parameter, which is read when it is written.
 func exportEntry(ctx context.Context, name string, p *nn.Param, dtype string, read func(dst []float32) error) (safetensors.Entry, error) {
 	values := func() ([]float32, error) {
 		if err := ctx.Err(); err != nil {

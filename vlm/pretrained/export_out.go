@@ -11,26 +11,27 @@ import (
 	"patchwork/internal/folderlock"
 )
 
-// exportTemp is where an export is written before its files get their names. Where there
-// is one without weights beside it, an export was killed.
+// exportTemp is the folder in which an export is written before its files are moved. If it exists
+// without weights next to it, an export was killed.
 const exportTemp = ".export"
 
-// exportNames are the files of an export, the weights besides.
+// exportNames are the files of an export other than weights.
 var exportNames = []string{
 	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 }
 
-// ErrOutNotEmpty is an output folder that holds something.
+// ErrNotEmpty reports an output folder that is not empty.
 var ErrNotEmpty = errors.New("is not empty; give another --out")
 
-// CheckOut refuses a folder that holds something, unless a killed export left it.
+// CheckOut returns an error if the output folder is not empty. Leftovers of a killed export are
+// allowed.
 func CheckOut(out string) error {
 	_, err := exportLeftovers(out)
 	return err
 }
 
-// exportLeftovers are the paths that a killed export has left in a folder that holds
-// nothing else.
+// exportLeftovers returns the leftovers of a killed export, or an error if the folder has other
+// files.
 func exportLeftovers(out string) ([]string, error) {
 	entries, err := os.ReadDir(out)
 	if errors.Is(err, os.ErrNotExist) {
@@ -52,12 +53,12 @@ func exportLeftovers(out string) ([]string, error) {
 	return left, nil
 }
 
-// writeExport lets write fill a folder, and gives its files their names in out when they
-// are whole, the weights last: a folder with weights is a whole model.
+// writeExport calls write with a temporary folder and moves its files to out, the weights last: a
+// folder with weights is a complete model.
 func writeExport(out string, write func(dir string) error) (err error) {
-	made := false
+	created := false
 	if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-		made = true
+		created = true
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -70,15 +71,15 @@ func writeExport(out string, write func(dir string) error) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, lock.Remove())
-		if err != nil && made {
-			os.Remove(out) // where it is empty
+		if err != nil && created {
+			os.Remove(out) // if it is empty
 		}
 	}()
 	left, err := exportLeftovers(out)
 	if err != nil {
 		return err
 	}
-	for i := len(left) - 1; i >= 0; i-- { // the folder, which marks them, last
+	for i := len(left) - 1; i >= 0; i-- { // in reverse: exportTemp, which sorts first, marks the others as leftovers
 		if err := os.RemoveAll(left[i]); err != nil {
 			return err
 		}
@@ -93,8 +94,8 @@ func writeExport(out string, write func(dir string) error) (err error) {
 	return MoveFiles(temp, out)
 }
 
-// MoveFiles syncs a model's files, moves them from a folder into one above it, the weights
-// last, and removes the empty folder.
+// MoveFiles syncs a model's files, moves them from temp to out, the weights last, and removes
+// temp.
 func MoveFiles(temp, out string) error {
 	if err := durable.SyncFiles(temp); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// writeNames is what an export writes, without its contents.
+// writeNames returns a function that writes files with these names.
 func writeNames(names ...string) func(dir string) error {
 	return func(dir string) (err error) {
 		for _, n := range names {
@@ -25,18 +25,18 @@ func writeNames(names ...string) func(dir string) error {
 	}
 }
 
-// TestExportOut: whatever a folder holds and wherever an export ends, there is a whole
-// model under its names or none, nothing of anybody else's is touched, and the next export
-// takes what a killed one left.
+// TestExportOut: whatever the output folder holds and however an export ends, the folder has a
+// complete model or none, files of the user are kept, and the next export removes leftovers of a
+// killed one.
 func TestExportOut(t *testing.T) {
 	full := errors.New("no space left")
 	write := writeNames("config.json", "tokenizer.json", pretrained.WeightsFile)
 	for _, c := range []struct {
 		name   string
-		before []string // files of the folder; nil: it is not there
+		before []string // files of the folder; nil: it does not exist
 		locked bool
 		write  func(dir string) error
-		after  []string // nil: it is not there
+		after  []string // nil: it does not exist
 		err    error
 	}{
 		{"no folder", nil, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
@@ -45,12 +45,12 @@ func TestExportOut(t *testing.T) {
 		{"a full disk, in a folder", []string{}, false, func(dir string) error { return errors.Join(write(dir), full) }, []string{}, full},
 		{"killed while writing", []string{".lock", ".export/config.json", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
 		{"killed while renaming", []string{".lock", "config.json", "chat_template.jinja", ".export/model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile, "tokenizer.json"}, nil},
-		{"killed, and then another full disk", []string{".lock", "config.json", ".export/model.safetensors"}, false, func(string) error { return full }, []string{}, full},
-		{"killed behind the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", pretrained.WeightsFile}, pretrained.ErrNotEmpty},
-		{"killed, with a file of the user's", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, pretrained.ErrNotEmpty},
+		{"killed, then a full disk", []string{".lock", "config.json", ".export/model.safetensors"}, false, func(string) error { return full }, []string{}, full},
+		{"killed after the renaming", []string{"config.json", "model.safetensors", ".export/"}, false, write, []string{".export", "config.json", pretrained.WeightsFile}, pretrained.ErrNotEmpty},
+		{"killed, with a file of the user", []string{".export/config.json", "notes.txt"}, false, write, []string{".export", ".export/config.json", "notes.txt"}, pretrained.ErrNotEmpty},
 		{"a model", []string{"config.json", "model.safetensors"}, false, write, []string{"config.json", pretrained.WeightsFile}, pretrained.ErrNotEmpty},
 		{"a configuration alone", []string{"config.json"}, false, write, []string{"config.json"}, pretrained.ErrNotEmpty},
-		{"another export's", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, folderlock.ErrBusy},
+		{"locked by another export", []string{".export/config.json"}, true, write, []string{".export", ".export/config.json", ".lock"}, folderlock.ErrBusy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
@@ -72,14 +72,14 @@ func TestExportOut(t *testing.T) {
 				defer lock.Release()
 			}
 			if err := pretrained.CheckOut(out); errors.Is(c.err, pretrained.ErrNotEmpty) != errors.Is(err, pretrained.ErrNotEmpty) {
-				t.Errorf("checked before: %v", err)
+				t.Errorf("CheckOut: %v", err)
 			}
 			if err := pretrained.WriteExport(out, c.write); !errors.Is(err, c.err) {
 				t.Errorf("got %v, want %v", err, c.err)
 			}
 			got := below(t, out)
 			if !slices.Equal(got, c.after) {
-				t.Errorf("it holds %q, want %q", got, c.after)
+				t.Errorf("the folder holds %q, want %q", got, c.after)
 			}
 			if c.err == nil {
 				for _, name := range got {
@@ -92,8 +92,7 @@ func TestExportOut(t *testing.T) {
 	}
 }
 
-// below are the paths in a folder, in order, but for a lock that nobody has; nil where it
-// is not there.
+// below returns the paths in a folder in order, or nil if it does not exist.
 func below(t *testing.T, dir string) []string {
 	if _, err := os.Stat(dir); err != nil {
 		return nil
@@ -108,8 +107,8 @@ func below(t *testing.T, dir string) []string {
 	return names
 }
 
-// TestExportStops: an interrupted export leaves nothing.
-func TestExportStops(t *testing.T) {
+// TestExportCancelled: a cancelled export leaves nothing.
+func TestExportCancelled(t *testing.T) {
 	d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
 	path, out := d.GGUF(t, nil, nil), filepath.Join(t.TempDir(), "out")
 	ctx, cancel := context.WithCancel(t.Context())

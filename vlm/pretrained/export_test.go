@@ -5,11 +5,11 @@ import "patchwork/vlm/tokenizer"
 // Internals for the tests of package pretrained_test, which import packages that import this one.
 var (
 	LoadDecoder = loadDecoder
-	ReadEnds    = readEnds
+	ReadEOS     = readEOS
 	WriteExport = writeExport
 )
 
-// ExportTemp is where an export is written first.
+// ExportTemp is the temporary folder of an export.
 const ExportTemp = exportTemp
 
 // GGUFTokenizer reads the tokenizer of a GGUF file.

@@ -15,7 +15,7 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// openGGUF opens a GGUF file; everything about the decoder stands in its metadata.
+// openGGUF opens a GGUF file, whose metadata holds the configuration and the tokenizer.
 func openGGUF(path string) (*Decoder, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
@@ -35,12 +35,12 @@ func openGGUF(path string) (*Decoder, error) {
 	return p, nil
 }
 
-// ggufConfig makes the decoder's config.json of the metadata.
+// ggufConfig makes the decoder's configuration from the metadata.
 func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 	m := f.Metadata
 	arch, _ := m.Text("general.architecture")
 	if arch != "llama" && arch != "qwen3" {
-		return vlm.TextConfig{}, fmt.Errorf("general.architecture is %q; llama and qwen3 can be read", arch)
+		return vlm.TextConfig{}, fmt.Errorf("general.architecture is %q; llama and qwen3 are supported", arch)
 	}
 	key := func(name string) string { return arch + "." + name }
 	fields := map[string]any{
@@ -61,20 +61,20 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 		case ok:
 			fields[one.field] = n
 		case one.needed || m.Has(key(one.key)):
-			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key(one.key))
+			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or not a number", key(one.key))
 		}
 	}
 	if theta, ok := m.Float(key("rope.freq_base")); ok {
-		fields["rope_theta"] = shortest(theta)
+		fields["rope_theta"] = shortestDecimal(theta)
 	}
 	eps, ok := m.Float(key("attention.layer_norm_rms_epsilon"))
 	if !ok {
-		return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or no number", key("attention.layer_norm_rms_epsilon"))
+		return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or not a number", key("attention.layer_norm_rms_epsilon"))
 	}
-	fields["rms_norm_eps"] = shortest(eps)
+	fields["rms_norm_eps"] = shortestDecimal(eps)
 	embedding, ok := f.Tensor("token_embd.weight")
 	if !ok || len(embedding.Shape) != 2 {
-		return vlm.TextConfig{}, fmt.Errorf("tensor %q is missing or no matrix", "token_embd.weight")
+		return vlm.TextConfig{}, fmt.Errorf("tensor %q is missing or not a matrix", "token_embd.weight")
 	}
 	fields["vocab_size"] = embedding.Shape[0]
 	_, untied := f.Tensor("output.weight")
@@ -95,7 +95,7 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 	return parseText(fields)
 }
 
-// parseText makes a configuration of config.json's fields.
+// parseText parses the fields of config.json.
 func parseText(fields map[string]any) (c vlm.TextConfig, err error) {
 	text, err := json.Marshal(fields)
 	if err != nil {
@@ -104,9 +104,9 @@ func parseText(fields map[string]any) (c vlm.TextConfig, err error) {
 	return c, json.Unmarshal(text, &c)
 }
 
-// shortest is the shortest decimal of a number that was a float32: 1e-05 for
+// shortestDecimal returns the shortest decimal of a number that was a float32: 1e-05 for
 // 9.999999747378752e-06.
-func shortest(x float64) float64 {
+func shortestDecimal(x float64) float64 {
 	if float64(float32(x)) != x {
 		return x
 	}
@@ -114,18 +114,18 @@ func shortest(x float64) float64 {
 	return short
 }
 
-// shown is a value of the metadata as a message names it.
-func shown(value any) string {
+// formatValue formats a metadata value for a message.
+func formatValue(value any) string {
 	switch v := value.(type) {
 	case float64:
-		return fmt.Sprint(shortest(v))
+		return fmt.Sprint(shortestDecimal(v))
 	case string:
 		return fmt.Sprintf("%.40q", v)
 	}
-	return fmt.Sprintf("%.40s", fmt.Sprint(value)) // of a number, %.40v would print digits that it has not
+	return fmt.Sprintf("%.40s", fmt.Sprint(value)) // not %.40v, which adds digits to numbers
 }
 
-// checkGGUF refuses what the decoder cannot do.
+// checkGGUF returns an error for settings that the decoder does not support.
 func checkGGUF(f *gguf.File, c vlm.TextConfig) error {
 	m, arch := f.Metadata, c.ModelType
 	for _, one := range []struct {
@@ -139,13 +139,13 @@ func checkGGUF(f *gguf.File, c vlm.TextConfig) error {
 	return checkGGUFKeys(m, c)
 }
 
-// ggufSource gives a GGUF file's tensors Hugging Face's names and order.
+// ggufSource reads a GGUF file's tensors under Hugging Face's names and in its row order.
 type ggufSource struct {
 	*gguf.File
 	config vlm.TextConfig
 }
 
-// The tensors' names: one of Hugging Face's, one of GGUF's.
+// Hugging Face's names of the tensors over the vocabulary.
 const (
 	EmbeddingName = "model.embed_tokens.weight"
 	HeadName      = "lm_head.weight"
@@ -153,8 +153,8 @@ const (
 
 var (
 	ggufNames = map[string]string{EmbeddingName: "token_embd.weight", "model.norm.weight": "output_norm.weight", HeadName: "output.weight"}
-	// layerParts are the parts of a layer.
-	layerParts = map[string]string{
+	// ggufLayerParts maps the names within a layer.
+	ggufLayerParts = map[string]string{
 		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
 		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
@@ -163,13 +163,13 @@ var (
 	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
 )
 
-// GGUFName is GGUF's name of a parameter; "" where it has none.
+// GGUFName returns GGUF's name of a parameter, or "".
 func GGUFName(name string) string {
 	if name, ok := ggufNames[name]; ok {
 		return name
 	}
-	if p := layerName.FindStringSubmatch(name); p != nil && layerParts[p[2]] != "" {
-		return "blk." + p[1] + "." + layerParts[p[2]] + "." + p[3]
+	if p := layerName.FindStringSubmatch(name); p != nil && ggufLayerParts[p[2]] != "" {
+		return "blk." + p[1] + "." + ggufLayerParts[p[2]] + "." + p[3]
 	}
 	return ""
 }
@@ -182,20 +182,20 @@ func (s *ggufSource) shape(name string) ([]int, bool) {
 func (s *ggufSource) files() []string { return []string{s.Name()} }
 
 func (s *ggufSource) unexpected(known func(string) bool) string {
-	theirs := map[string]bool{}
+	expected := map[string]bool{}
 	for name := range ggufNames {
-		theirs[GGUFName(name)] = known(name)
+		expected[GGUFName(name)] = known(name)
 	}
 	for layer := range s.config.NumHiddenLayers {
-		for part := range layerParts {
+		for part := range ggufLayerParts {
 			for _, kind := range []string{"weight", "bias"} {
 				name := fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind)
-				theirs[GGUFName(name)] = known(name)
+				expected[GGUFName(name)] = known(name)
 			}
 		}
 	}
 	for _, t := range s.Tensors {
-		if !theirs[t.Name] && t.Name != ropeFactors {
+		if !expected[t.Name] && t.Name != ropeFactors {
 			return t.Name
 		}
 	}
@@ -203,40 +203,40 @@ func (s *ggufSource) unexpected(known func(string) bool) string {
 }
 
 func (s *ggufSource) read(name string, from int, dst []float32) error {
-	their := GGUFName(name)
-	t, ok := s.Tensor(their)
+	ggufName := GGUFName(name)
+	t, ok := s.Tensor(ggufName)
 	if !ok {
-		return fmt.Errorf("%s: tensor %q is missing", s.Name(), their)
+		return fmt.Errorf("%s: tensor %q is missing", s.Name(), ggufName)
 	}
 	if !s.permuted(name) {
-		return s.Read(their, from, dst)
+		return s.Read(ggufName, from, dst)
 	}
-	// llama.cpp rotates neighbouring rows of a head where Hugging Face rotates rows
-	// half a head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's
-	// row (half, pair) of a head is the file's (pair, half).
+	// llama.cpp's RoPE rotates neighbouring rows of a head, Hugging Face's rotates rows half
+	// a head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's row
+	// (half, pair) of a head is row (pair, half) in the file.
 	cols, d := t.Size()/t.Shape[0], s.config.HeadDim
 	first, last := from/cols/d*d, ((from+len(dst))/cols+d-1)/d*d // whole heads
-	theirs := make([]float32, (last-first)*cols)
-	if err := s.Read(their, first*cols, theirs); err != nil {
+	permuted := make([]float32, (last-first)*cols)
+	if err := s.Read(ggufName, first*cols, permuted); err != nil {
 		return err
 	}
 	for ; len(dst) > 0; dst, from = dst[cols:], from+cols {
 		row := from / cols
 		half, pair := row%d/(d/2), row%d%(d/2)
 		source := row - row%d + 2*pair + half - first
-		copy(dst[:cols], theirs[source*cols:(source+1)*cols])
+		copy(dst[:cols], permuted[source*cols:(source+1)*cols])
 	}
 	return nil
 }
 
 var queryOrKey = regexp.MustCompile(`\.self_attn\.[qk]_proj\.`)
 
-// permuted says whether the parameter's rows lie in llama.cpp's order.
+// permuted reports whether the parameter's rows are in llama.cpp's order.
 func (s *ggufSource) permuted(name string) bool {
 	return s.config.ModelType == "llama" && queryOrKey.MatchString(name)
 }
 
-// ggufProcessor makes the tokenizer and the template that stand in the metadata.
+// ggufProcessor makes the processor from the tokenizer and chat template in the metadata.
 func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 	tok, err := ggufTokenizer(f)
 	if err != nil {
@@ -253,18 +253,18 @@ func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	l, err := vlm.NewProcessor(tok, template, patches, config)
+	proc, err := vlm.NewProcessor(tok, template, patches, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	l.SetEnds("", ggufEnds(f, tok))
-	return l, nil
+	proc.SetEOS("", ggufEOS(f, tok))
+	return proc, nil
 }
 
 func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 	m := f.Metadata
 	if kind, _ := m.Text("tokenizer.ggml.model"); kind != "gpt2" {
-		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2, byte-level BPE, is supported", kind)
+		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2 (byte-level BPE) is supported", kind)
 	}
 	var v tokenizer.Vocabulary
 	var ok, okMerges bool
@@ -274,26 +274,26 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
 	}
 	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
-		return nil, errors.New("tokenizer.ggml.pre is missing, so that nobody knows how its words are cut; convert the model to GGUF again with today's tools")
+		return nil, errors.New("tokenizer.ggml.pre, the pre-tokenizer, is missing; convert the model to GGUF again with current tools")
 	}
 	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
 		for _, k := range kinds {
 			v.Kinds = append(v.Kinds, tokenizer.Kind(k))
 		}
 	}
-	markEnds(&v)
+	markEOS(&v)
 	var err error
-	if v.Before, v.Behind, err = ggufAround(m, v); err != nil {
+	if v.Before, v.Behind, err = ggufSpecialTokens(m, v); err != nil {
 		return nil, err
 	}
 	return tokenizer.FromVocabulary(v)
 }
 
-// markEnds makes control tokens of those that are ends by their name, whatever type the
-// file gives them, as llama.cpp does: as words they would never be found in a prompt.
-func markEnds(v *tokenizer.Vocabulary) {
+// markEOS marks tokens that end generation by their name as control tokens, whatever their type in
+// the file, as llama.cpp does. As ordinary tokens they would never match in a prompt.
+func markEOS(v *tokenizer.Vocabulary) {
 	for id, token := range v.Tokens {
-		if !slices.Contains(endNames, token) {
+		if !slices.Contains(eosNames, token) {
 			continue
 		}
 		if v.Kinds == nil {
@@ -305,8 +305,8 @@ func markEnds(v *tokenizer.Vocabulary) {
 	}
 }
 
-// ggufAround are the tokens that llama.cpp puts before and behind a text.
-func ggufAround(m gguf.Metadata, v tokenizer.Vocabulary) (before, behind []string, err error) {
+// ggufSpecialTokens returns the tokens that llama.cpp puts before and after a text.
+func ggufSpecialTokens(m gguf.Metadata, v tokenizer.Vocabulary) (before, after []string, err error) {
 	token := func(flag, key string, otherwise bool) ([]string, error) {
 		add, ok := m.Bool(flag)
 		if !ok {
@@ -317,17 +317,17 @@ func ggufAround(m gguf.Metadata, v tokenizer.Vocabulary) (before, behind []strin
 		}
 		id, ok := m.Int(key)
 		if !ok || id < 0 || id >= len(v.Tokens) {
-			return nil, fmt.Errorf("%s asks for a token that %s does not name", flag, key)
+			return nil, fmt.Errorf("%s is set, but %s is missing or invalid", flag, key)
 		}
 		return v.Tokens[id : id+1], nil
 	}
 	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", v.Pre == "llama-bpe" && m.Has("tokenizer.ggml.bos_token_id")); err == nil {
-		behind, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
+		after, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
 	}
-	return before, behind, err
+	return before, after, err
 }
 
-// ggufTokenizerConfig makes a tokenizer_config.json.
+// ggufTokenizerConfig makes tokenizer_config.json from the metadata.
 func ggufTokenizerConfig(f *gguf.File, tok *tokenizer.Tokenizer) ([]byte, error) {
 	m := f.Metadata
 	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": false, "clean_up_tokenization_spaces": false}
@@ -338,7 +338,7 @@ func ggufTokenizerConfig(f *gguf.File, tok *tokenizer.Tokenizer) ([]byte, error)
 		}
 		id, ok := m.Int(key)
 		if !ok || id < 0 || id > math.MaxInt32 || tok.Token(int32(id)) == "" {
-			return nil, fmt.Errorf("%s is %v, which is none of the tokenizer's %d tokens", key, m.Value(key), tok.Len())
+			return nil, fmt.Errorf("%s is %v, which is not an id of the tokenizer's %d tokens", key, m.Value(key), tok.Len())
 		}
 		config[field] = tok.Token(int32(id))
 	}

@@ -11,16 +11,16 @@ import (
 	"patchwork/vlm"
 )
 
-// ropeFactors is the tensor of what each of RoPE's frequencies is divided by.
+// ropeFactors is the tensor of divisors of the RoPE frequencies.
 const ropeFactors = "rope_freqs.weight"
 
-// ggufRope makes config.json's rope_scaling of the metadata; nil is none
-// (llama.cpp, llama-model.cpp, load_hparams, and ggml's rope_yarn).
+// ggufRope makes rope_scaling of config.json from the metadata; nil = none (llama.cpp,
+// llama-model.cpp, load_hparams, and ggml's rope_yarn).
 func ggufRope(f *gguf.File, arch string, context, headDim int, theta float64) (map[string]any, error) {
 	m := f.Metadata
 	number := func(name string, otherwise float64) float64 {
 		if x, ok := m.Float(arch + "." + name); ok {
-			return shortest(x)
+			return shortestDecimal(x)
 		}
 		if n, ok := m.Int(arch + "." + name); ok {
 			return float64(n)
@@ -66,8 +66,8 @@ func ggufRope(f *gguf.File, arch string, context, headDim int, theta float64) (m
 	return nil, fmt.Errorf("%s.rope.scaling.type %.40q is not supported; none, linear and yarn are", arch, kind)
 }
 
-// ggufFactors reads the tensor of factors, and finds the settings of Llama 3 that it was
-// made of where there are such, so that transformers can be told them.
+// ggufFactors reads the divisors and recovers the Llama 3 settings that they were computed from,
+// if possible, so that transformers can read an export.
 func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]any, error) {
 	t, _ := f.Tensor(ropeFactors)
 	if t.Size() != headDim/2 {
@@ -93,29 +93,30 @@ func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]
 }
 
 var (
-	// ggufMeaningful are the keys that change what a decoder computes.
-	ggufMeaningful = regexp.MustCompile(`rope|scal|window|softcap|norm|clamp|sink|parallel_residual|alibi`)
-	// ggufUnderstood are those that are read, or that say what is the case anyway.
-	ggufUnderstood = regexp.MustCompile(`^(rope\.(freq_base|dimension_count|scale_linear|scaling\.(type|factor|original_context_length|finetuned|attn_factor|yarn_.*))|attention\.layer_norm(_rms)?_epsilon)$`)
+	// significantGGUFKeys match settings that change what a decoder computes.
+	significantGGUFKeys = regexp.MustCompile(`rope|scal|window|softcap|norm|clamp|sink|parallel_residual|alibi`)
+	// supportedGGUFKeys match those of them that are read or are always true.
+	supportedGGUFKeys = regexp.MustCompile(`^(rope\.(freq_base|dimension_count|scale_linear|scaling\.(type|factor|original_context_length|finetuned|attn_factor|yarn_.*))|attention\.layer_norm(_rms)?_epsilon)$`)
 )
 
-// checkGGUFKeys refuses a setting that is not read, unless its value changes nothing.
+// checkGGUFKeys returns an error for a significant setting that is not read, unless its value is
+// neutral.
 func checkGGUFKeys(m gguf.Metadata, c vlm.TextConfig) error {
 	for _, key := range m.Keys() {
-		name, ours := strings.CutPrefix(key, c.ModelType+".")
-		if !ours || !ggufMeaningful.MatchString(name) || ggufUnderstood.MatchString(name) {
+		name, found := strings.CutPrefix(key, c.ModelType+".")
+		if !found || !significantGGUFKeys.MatchString(name) || supportedGGUFKeys.MatchString(name) {
 			continue
 		}
 		if n, ok := m.Int(key); ok && (n == 0 || strings.HasSuffix(name, "sliding_window") && n >= c.MaxPositionEmbeddings) {
 			continue
 		}
-		x, number := m.Float(key)
-		on, truth := m.Bool(key)
+		x, isFloat := m.Float(key)
+		on, isBool := m.Bool(key)
 		switch {
-		case number && (x == 0 || x == 1 && strings.HasSuffix(name, "_scale")):
-		case truth && !on:
+		case isFloat && (x == 0 || x == 1 && strings.HasSuffix(name, "_scale")):
+		case isBool && !on:
 		default:
-			return fmt.Errorf("metadata key %.60q is %s, which a %s decoder does not know here", key, shown(m.Value(key)), c.ModelType)
+			return fmt.Errorf("metadata key %.60q is %s, which is not supported for a %s decoder", key, formatValue(m.Value(key)), c.ModelType)
 		}
 	}
 	return nil

@@ -16,13 +16,13 @@ import (
 	"patchwork/vlm"
 )
 
-// openHuggingFace opens a folder with config.json, model.safetensors or its
-// shards, and the tokenizer's files.
+// openHuggingFace opens a folder with config.json, model.safetensors or its shards, and the
+// tokenizer files.
 func openHuggingFace(dir string) (*Decoder, error) {
 	path := filepath.Join(dir, "config.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no model's folder: %w", dir, err)
+		return nil, fmt.Errorf("%s is not a model folder: %w", dir, err)
 	}
 	p := &Decoder{Path: dir, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
 	var quantised struct {
@@ -32,7 +32,7 @@ func openHuggingFace(dir string) (*Decoder, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if json.Unmarshal(data, &quantised) == nil && len(quantised.Config) > 0 && string(quantised.Config) != "null" {
-		return nil, fmt.Errorf("%s: quantization_config is not supported; safetensors of F32, F16 and BF16 are, and GGUF files", path)
+		return nil, fmt.Errorf("%s: quantization_config is not supported; use F32, F16 or BF16 safetensors, or a GGUF file", path)
 	}
 	if err := checkWeightFiles(dir); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	source := newSetSource(set)
 	p.weights = source
 	if p.Text.TieWordEmbeddings {
-		err = source.untie(p)
+		err = source.checkTied(p)
 	}
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
@@ -52,7 +52,7 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	return p, nil
 }
 
-// checkWeightFiles names the weights that are there where they are not safetensors.
+// checkWeightFiles returns an error that names the weight files of a folder without safetensors.
 func checkWeightFiles(dir string) error {
 	for _, name := range []string{safetensors.SingleFile, safetensors.IndexFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
@@ -71,70 +71,70 @@ func checkWeightFiles(dir string) error {
 		name := entries[at].Name()
 		switch end {
 		case ".safetensors":
-			return fmt.Errorf("%s has no %s but %q; rename that file if the whole model lies in it", dir, safetensors.SingleFile, name)
+			return fmt.Errorf("%s has no %s but %q; rename that file if it holds the whole model", dir, safetensors.SingleFile, name)
 		case ".gguf":
-			return fmt.Errorf("%s has no %s but %q; name that file instead of the folder", dir, safetensors.SingleFile, name)
+			return fmt.Errorf("%s has no %s but %q; give that file instead of the folder", dir, safetensors.SingleFile, name)
 		}
-		return fmt.Errorf("%s has no %s but %q, which is not read; load it in transformers and save_pretrained it, which writes safetensors", dir, safetensors.SingleFile, name)
+		return fmt.Errorf("%s has no %s but %q, which is not supported; convert it to safetensors with transformers: from_pretrained, then save_pretrained", dir, safetensors.SingleFile, name)
 	}
 	return nil
 }
 
-// setSource reads safetensors, which have Hugging Face's names and order.
+// setSource reads safetensors files with Hugging Face's names.
 type setSource struct {
 	*safetensors.Set
-	bare     bool // saved without "model." before the names, as transformers' AutoModel has them
-	headOnly bool // the one table of tied weights has the head's name
-	copied   bool // the head is there too, with the same numbers
+	noModelPrefix bool // names lack the prefix "model.", as saved by transformers' AutoModel
+	headOnly      bool // the table of tied weights is stored under the name of the head
+	headCopied    bool // the head is stored too, equal to the embedding
 }
 
 func newSetSource(set *safetensors.Set) *setSource {
 	s := &setSource{Set: set}
 	has := func(name string) bool { _, ok := set.Tensor(name); return ok }
-	s.bare = !has("model.norm.weight") && has("norm.weight")
-	s.headOnly = !has(s.theirs(EmbeddingName)) && has(HeadName)
+	s.noModelPrefix = !has("model.norm.weight") && has("norm.weight")
+	s.headOnly = !has(s.fileName(EmbeddingName)) && has(HeadName)
 	return s
 }
 
-// theirs is a parameter's name in the files.
-func (s *setSource) theirs(name string) string {
+// fileName returns a parameter's name in the files.
+func (s *setSource) fileName(name string) string {
 	if s.headOnly && name == EmbeddingName {
 		return HeadName
 	}
-	if s.bare {
+	if s.noModelPrefix {
 		return strings.TrimPrefix(name, "model.")
 	}
 	return name
 }
 
-// untie looks at weights that are tied by the configuration and there twice. Where they
-// differ the model keeps both, as transformers 5 does.
-func (s *setSource) untie(p *Decoder) error {
+// checkTied compares the head with the embedding if both are stored although the configuration
+// ties them. If they differ the model keeps both, as transformers 5 does.
+func (s *setSource) checkTied(p *Decoder) error {
 	if _, ok := s.Tensor(HeadName); !ok || s.headOnly {
 		return nil
 	}
-	same, err := s.equal(s.theirs(EmbeddingName), HeadName)
+	same, err := s.equal(s.fileName(EmbeddingName), HeadName)
 	if err != nil {
 		return err
 	}
-	if s.copied = same; !same {
+	if s.headCopied = same; !same {
 		slog.Warn(fmt.Sprintf("%s: tie_word_embeddings is set, but %s differs from the embedding; both are kept", p.Path, HeadName))
 		p.Text.TieWordEmbeddings = false
 	}
 	return nil
 }
 
-// equal says whether two tensors have the same shape and numbers.
+// equal reports whether two tensors have the same shape and values.
 func (s *setSource) equal(a, b string) (bool, error) {
 	x, _ := s.Tensor(a)
 	y, _ := s.Tensor(b)
 	if !slices.Equal(x.Shape, y.Shape) {
 		return false, nil
 	}
-	const piece = 1 << 18
-	one, other := make([]float32, piece), make([]float32, piece)
-	for from := 0; from < x.Size(); from += piece {
-		n := min(piece, x.Size()-from)
+	const chunk = 1 << 18
+	one, other := make([]float32, chunk), make([]float32, chunk)
+	for from := 0; from < x.Size(); from += chunk {
+		n := min(chunk, x.Size()-from)
 		if err := errors.Join(s.ReadFloats(a, from, one[:n]), s.ReadFloats(b, from, other[:n])); err != nil {
 			return false, err
 		}
@@ -146,29 +146,29 @@ func (s *setSource) equal(a, b string) (bool, error) {
 }
 
 func (s *setSource) shape(name string) ([]int, bool) {
-	t, ok := s.Tensor(s.theirs(name))
+	t, ok := s.Tensor(s.fileName(name))
 	return t.Shape, ok
 }
 
 func (s *setSource) read(name string, from int, dst []float32) error {
-	return s.ReadFloats(s.theirs(name), from, dst)
+	return s.ReadFloats(s.fileName(name), from, dst)
 }
 
 func (s *setSource) files() []string { return s.Files() }
 
-// invFreq are RoPE's frequencies, which older Llama files carry along.
+// invFreq matches the RoPE frequencies stored in older Llama files.
 var invFreq = regexp.MustCompile(`^(model\.)?(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$`)
 
 func (s *setSource) unexpected(known func(string) bool) string {
 	for _, name := range s.Names() {
-		ours := name
+		param := name
 		switch {
 		case s.headOnly && name == HeadName:
-			ours = EmbeddingName
-		case s.bare && name != HeadName:
-			ours = "model." + name
+			param = EmbeddingName
+		case s.noModelPrefix && name != HeadName:
+			param = "model." + name
 		}
-		if !known(ours) && !(s.copied && name == HeadName) && !invFreq.MatchString(name) {
+		if !known(param) && !(s.headCopied && name == HeadName) && !invFreq.MatchString(name) {
 			return name
 		}
 	}

@@ -20,7 +20,7 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// scoreOf is the negative log-likelihoods that a decoder's folder or file gives to a text.
+// scoreOf returns the negative log-likelihoods of a text under a pretrained decoder.
 func scoreOf(t *testing.T, path string) []float32 {
 	t.Helper()
 	l, err := pretrained.Load(path, cpu.Open(0))
@@ -30,22 +30,22 @@ func scoreOf(t *testing.T, path string) []float32 {
 	return nll
 }
 
-// TestFoldersOfOtherKinds reads weights as other tools save them.
-func TestFoldersOfOtherKinds(t *testing.T) {
+// TestFolderVariants reads weights as other tools save them.
+func TestFolderVariants(t *testing.T) {
 	tiny := func() *vlmtest.TinyDecoder { return vlmtest.NewTinyDecoder(t, "tiny_llama", 280) }
 	want := scoreOf(t, tiny().Folder(t))
 	for _, c := range []struct {
 		name   string
 		change func(d *vlmtest.TinyDecoder)
 	}{
-		{"tied, the table twice", func(d *vlmtest.TinyDecoder) { d.Rename(pretrained.EmbeddingName, pretrained.HeadName, true) }},
-		{"tied, the table as lm_head alone", func(d *vlmtest.TinyDecoder) { d.Rename(pretrained.EmbeddingName, pretrained.HeadName, false) }},
+		{"tied, stored twice", func(d *vlmtest.TinyDecoder) { d.Rename(pretrained.EmbeddingName, pretrained.HeadName, true) }},
+		{"tied, stored as lm_head only", func(d *vlmtest.TinyDecoder) { d.Rename(pretrained.EmbeddingName, pretrained.HeadName, false) }},
 		{"without model.", func(d *vlmtest.TinyDecoder) {
 			for _, name := range slices.Collect(maps.Keys(d.Weights)) {
 				d.Rename(name, strings.TrimPrefix(name, "model."), false)
 			}
 		}},
-		{"with RoPE's frequencies", func(d *vlmtest.TinyDecoder) {
+		{"with inv_freq", func(d *vlmtest.TinyDecoder) {
 			d.Shapes["model.layers.0.self_attn.rotary_emb.inv_freq"], d.Weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = []int{1}, []float32{1}
 		}},
 	} {
@@ -58,7 +58,7 @@ func TestFoldersOfOtherKinds(t *testing.T) {
 		})
 	}
 
-	// Another head beside the embedding is kept, though the configuration ties them.
+	// A head that differs from the embedding is kept although the configuration ties them.
 	d, untied := tiny(), tiny()
 	for _, one := range []*vlmtest.TinyDecoder{d, untied} {
 		one.Rename(pretrained.EmbeddingName, pretrained.HeadName, true)
@@ -69,7 +69,7 @@ func TestFoldersOfOtherKinds(t *testing.T) {
 	dir := d.Folder(t)
 	got := scoreOf(t, dir)
 	if !slices.Equal(got, scoreOf(t, untied.Folder(t))) || slices.Equal(got, want) {
-		t.Error("a head of its own is not used where the configuration ties it")
+		t.Error("the separate head is not used if the configuration ties it")
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	_, err := pretrained.Export(t.Context(), pretrained.ExportOptions{Model: dir, Out: out, DType: "f32"})
@@ -79,7 +79,7 @@ func TestFoldersOfOtherKinds(t *testing.T) {
 	}
 }
 
-// TestGGUFRope compares scaled RoPE of a GGUF file with the same in config.json.
+// TestGGUFRope compares scaled RoPE of a GGUF file with the same settings in config.json.
 func TestGGUFRope(t *testing.T) {
 	plain := scoreOf(t, vlmtest.NewTinyDecoder(t, "tiny_llama", 280).Folder(t))
 	llama3 := map[string]any{"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192}
@@ -91,8 +91,8 @@ func TestGGUFRope(t *testing.T) {
 	}{
 		{"linear", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(4)}, nil},
 		{"linear by default", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scaling.factor": float32(4)}, nil},
-		{"linear, its old name", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scale_linear": float32(4)}, nil},
-		{"none, whatever the factor", nil, map[string]any{"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": float32(4)}, nil},
+		{"linear, former key", map[string]any{"rope_type": "linear", "factor": 4}, map[string]any{"llama.rope.scale_linear": float32(4)}, nil},
+		{"none with a factor", nil, map[string]any{"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": float32(4)}, nil},
 		{"a factor of 1", nil, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(1)}, nil},
 		{"YaRN", map[string]any{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64},
 			map[string]any{"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": float32(4), "llama.rope.scaling.original_context_length": uint32(64)}, nil},
@@ -116,7 +116,7 @@ func TestGGUFRope(t *testing.T) {
 			}
 			want := scoreOf(t, d.Folder(t))
 			if (c.config == nil) != slices.Equal(want, plain) {
-				t.Fatal("the configuration scales nothing, or something that it should not")
+				t.Fatal("rope_scaling has no effect, or an unexpected one")
 			}
 			change := func(all []gguftest.Tensor) []gguftest.Tensor { return all }
 			if c.factors != nil {
@@ -139,8 +139,8 @@ func TestGGUFRope(t *testing.T) {
 	}
 }
 
-// TestEndsOfFolders: what ends an answer by a folder's files, and what an export says.
-func TestEndsOfFolders(t *testing.T) {
+// TestFolderEOS: the end tokens given by a folder's files, and those written by an export.
+func TestFolderEOS(t *testing.T) {
 	const template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
 	set := func(more string) string {
 		text, _ := json.Marshal(template)
@@ -151,15 +151,15 @@ func TestEndsOfFolders(t *testing.T) {
 		set, map_        string
 		eos              any // of config.json
 		generation       string
-		template, ends   []int32 // what the template gives, and all of them
+		template, ends   []int32 // from the template, and all
 		withoutTemplates bool
 	}{
-		{"none but the template's", set(""), "", nil, "", []int32{0}, []int32{0}, false},
+		{"only the template", set(""), "", nil, "", []int32{0}, []int32{0}, false},
 		{"eos_token", set(`,"eos_token":"<|user|>"`), "", nil, "", []int32{0}, []int32{0, 1}, false},
-		{"special_tokens_map.json alone", set(""), `{"eos_token":{"content":"<|user|>"}}`, nil, "", []int32{0}, []int32{0, 1}, false},
-		{"tokenizer_config.json goes before it", set(`,"eos_token":"<|assistant|>"`), `{"eos_token":"<|user|>"}`, nil, "", []int32{0}, []int32{0, 2}, false},
+		{"special_tokens_map.json only", set(""), `{"eos_token":{"content":"<|user|>"}}`, nil, "", []int32{0}, []int32{0, 1}, false},
+		{"tokenizer_config.json has precedence", set(`,"eos_token":"<|assistant|>"`), `{"eos_token":"<|user|>"}`, nil, "", []int32{0}, []int32{0, 2}, false},
 		{"config.json, a list", set(""), "", []int{2, 1}, "", []int32{0}, []int32{0, 2, 1}, false},
-		{"generation_config.json goes before config.json", set(""), "", 2, `{"eos_token_id":1}`, []int32{0}, []int32{0, 1}, false},
+		{"generation_config.json has precedence over config.json", set(""), "", 2, `{"eos_token_id":1}`, []int32{0}, []int32{0, 1}, false},
 		{"no template, no eos", `{}`, "", nil, "", nil, nil, false},
 		{"no template", `{}`, "", 1, "", nil, []int32{1}, false},
 		{"no tokenizer_config.json", "", "", 1, "", nil, []int32{1}, false},
@@ -183,13 +183,13 @@ func TestEndsOfFolders(t *testing.T) {
 			}
 			l, err := pretrained.OpenProcessor(dir)
 			require.NoError(t, err)
-			if got := l.AnswerEnds(); !slices.Equal(got, c.template) || !slices.Equal(l.EndIDs(), c.ends) {
-				t.Errorf("the template ends with %v, generation at %v, want %v and %v", got, l.EndIDs(), c.template, c.ends)
+			if got := l.AnswerEnds(); !slices.Equal(got, c.template) || !slices.Equal(l.EOSIDs(), c.ends) {
+				t.Errorf("the template ends with %v, generation at %v, want %v and %v", got, l.EOSIDs(), c.template, c.ends)
 			}
 			out := filepath.Join(t.TempDir(), "out")
 			_, err = pretrained.Export(t.Context(), pretrained.ExportOptions{Model: dir, Out: out, DType: "f32"})
 			require.NoError(t, err)
-			exported, err := pretrained.ReadEnds(out, math.MaxInt32)
+			exported, err := pretrained.ReadEOS(out, math.MaxInt32)
 			require.NoError(t, err)
 			if !slices.Equal(exported, c.ends) {
 				t.Errorf("the export ends at %v, want %v", exported, c.ends)
@@ -198,8 +198,9 @@ func TestEndsOfFolders(t *testing.T) {
 	}
 }
 
-// TestEndsOfGGUF: names that llama.cpp knows end an answer; a file may name none.
-func TestEndsOfGGUF(t *testing.T) {
+// TestGGUFEOS: tokens end an answer by metadata or by names that llama.cpp knows; a file may have
+// none.
+func TestGGUFEOS(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		specials [3]string // ids 0 to 2
@@ -207,10 +208,10 @@ func TestEndsOfGGUF(t *testing.T) {
 		want     []int32
 	}{
 		{"by name", [3]string{"<|im_end|>", "<|eot_id|>", "<|x|>"}, map[string]any{"tokenizer.ggml.eos_token_id": nil}, []int32{1, 0}},
-		{"eos goes first", [3]string{"<|im_end|>", "<|x|>", "<eos>"}, map[string]any{"tokenizer.ggml.eos_token_id": uint32(2)}, []int32{2, 0}},
+		{"eos first", [3]string{"<|im_end|>", "<|x|>", "<eos>"}, map[string]any{"tokenizer.ggml.eos_token_id": uint32(2)}, []int32{2, 0}},
 		{"eot and eom", [3]string{"a1", "b1", "c1"}, map[string]any{"tokenizer.ggml.eos_token_id": nil, "tokenizer.ggml.eot_token_id": uint32(1), "tokenizer.ggml.eom_token_id": uint32(2)}, []int32{1, 2}},
 		{"none", [3]string{"a1", "b1", "c1"}, map[string]any{"tokenizer.ggml.eos_token_id": nil}, nil},
-		{"a message's end in harmony", [3]string{"<|end|>", "<|return|>", "<|call|>"}, map[string]any{"tokenizer.ggml.eos_token_id": uint32(1)}, []int32{1, 2}},
+		{"end of message in harmony", [3]string{"<|end|>", "<|return|>", "<|call|>"}, map[string]any{"tokenizer.ggml.eos_token_id": uint32(1)}, []int32{1, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
@@ -218,15 +219,15 @@ func TestEndsOfGGUF(t *testing.T) {
 			copy(d.Tokens.Tokens, c.specials[:])
 			l, err := pretrained.OpenProcessor(d.GGUF(t, c.meta, nil))
 			require.NoError(t, err)
-			if got := l.EndIDs(); !slices.Equal(got, c.want) {
+			if got := l.EOSIDs(); !slices.Equal(got, c.want) {
 				t.Errorf("generation ends at %v, want %v", got, c.want)
 			}
 		})
 	}
 }
 
-// TestEndsOfTheWrongType: an end that a file takes for a word is a token all the same.
-func TestEndsOfTheWrongType(t *testing.T) {
+// TestEOSWrongType: an end token that a file marks as normal is treated as a control token.
+func TestEOSWrongType(t *testing.T) {
 	for _, kinds := range []any{nil, slices.Repeat([]int32{1}, 280)} {
 		d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
 		d.TokenizerConfig = `{"chat_template":"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"}`
@@ -241,7 +242,7 @@ func TestEndsOfTheWrongType(t *testing.T) {
 	}
 }
 
-// TestBeginToken: what stands before a text without a chat template.
+// TestBeginToken: the tokens before a text without a chat template.
 func TestBeginToken(t *testing.T) {
 	around := `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|user|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|user|>":{"id":"<|user|>","ids":[1],"tokens":["<|user|>"]}}}`
 	with := func(set, processor string) string {
@@ -260,12 +261,12 @@ func TestBeginToken(t *testing.T) {
 		name, path, bos string
 		want            []int32
 	}{
-		{"the post-processor's", with(`{}`, around), vlm.BOSAuto, []int32{1}},
-		{"the post-processor's, left out", with(`{}`, around), vlm.BOSNo, nil},
-		{"add_bos_token alone, which transformers does not read", with(`{"bos_token":"<|user|>","add_bos_token":true}`, ""), vlm.BOSAuto, nil},
-		{"asked for", with(`{"bos_token":"<|user|>"}`, ""), vlm.BOSYes, []int32{1}},
+		{"post-processor", with(`{}`, around), vlm.BOSAuto, []int32{1}},
+		{"post-processor, BOSNo", with(`{}`, around), vlm.BOSNo, nil},
+		{"only add_bos_token, which transformers ignores", with(`{"bos_token":"<|user|>","add_bos_token":true}`, ""), vlm.BOSAuto, nil},
+		{"BOSYes", with(`{"bos_token":"<|user|>"}`, ""), vlm.BOSYes, []int32{1}},
 		{"GGUF", gguf(map[string]any{"tokenizer.ggml.add_bos_token": true, "tokenizer.ggml.bos_token_id": uint32(2)}), vlm.BOSAuto, []int32{2}},
-		{"GGUF, not to be added", gguf(map[string]any{"tokenizer.ggml.add_bos_token": false, "tokenizer.ggml.bos_token_id": uint32(2)}), vlm.BOSAuto, nil},
+		{"GGUF, not added", gguf(map[string]any{"tokenizer.ggml.add_bos_token": false, "tokenizer.ggml.bos_token_id": uint32(2)}), vlm.BOSAuto, nil},
 		{"GGUF, Llama 3", gguf(map[string]any{"tokenizer.ggml.pre": "llama-bpe", "tokenizer.ggml.bos_token_id": uint32(2)}), vlm.BOSAuto, []int32{2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -283,13 +284,13 @@ func TestBeginToken(t *testing.T) {
 			prompt, err := l.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "the shape"}}}, nil)
 			require.NoError(t, err)
 			if len(c.want) > 0 && prompt.IDs[0] == c.want[0] {
-				t.Error("a chat template's text has a begin token that the template did not write")
+				t.Error("the chat template's text got an additional begin token")
 			}
 		})
 	}
 	l, err := pretrained.OpenProcessor(with(`{}`, ""))
 	require.NoError(t, err)
 	if _, err := l.Raw("x", 0, vlm.BOSYes); err == nil {
-		t.Error("a begin token is given to a model that has none")
+		t.Error("a begin token was added for a model without one")
 	}
 }

@@ -16,19 +16,20 @@ import (
 	"patchwork/vlm"
 )
 
+// WeightsFile is the name of the weights in a model folder.
 const WeightsFile = "model.safetensors"
 
-// Save writes the model's directory: configuration, weights, tokenizer and the
-// small files that Hugging Face's tools look for.
-func Save(m *vlm.Model, l *vlm.Processor, dir string, values TensorValues) error {
-	if err := SaveConfig(m, l, dir); err != nil {
+// Save writes a model folder: configuration, weights, tokenizer and the small files that Hugging
+// Face's tools read.
+func Save(m *vlm.Model, proc *vlm.Processor, dir string, values TensorValues) error {
+	if err := SaveConfig(m, proc, dir); err != nil {
 		return err
 	}
 	return WriteTensors(m, m.Params.Weights, filepath.Join(dir, WeightsFile), values)
 }
 
-// SaveConfig writes everything but the weights.
-func SaveConfig(m *vlm.Model, l *vlm.Processor, dir string) error {
+// SaveConfig writes a model folder without its weights.
+func SaveConfig(m *vlm.Model, proc *vlm.Processor, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -39,24 +40,24 @@ func SaveConfig(m *vlm.Model, l *vlm.Processor, dir string) error {
 			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		},
-		"generation_config.json": l.GenerationConfig(),
+		"generation_config.json": proc.GenerationConfig(),
 	} {
 		if err := WriteJSON(filepath.Join(dir, name), value); err != nil {
 			return err
 		}
 	}
-	return SaveProcessor(l, dir)
+	return SaveProcessor(proc, dir)
 }
 
-// TensorValues is where a parameter's values in one of the buffers come from.
+// TensorValues returns a parameter's values in one of the parameters' buffers.
 type TensorValues func(from *engine.Buffer, p *nn.Param) ([]float32, error)
 
-// ValuesOn reads the parameters of a model from its device.
+// ValuesOn returns values read from the device.
 func ValuesOn(m *vlm.Model, dev engine.Device) TensorValues {
 	return func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return m.Params.Read(dev, from, p) }
 }
 
-// WriteTensors writes one of the parameters' buffers under the parameters' names.
+// WriteTensors writes one of the parameters' buffers to a safetensors file.
 func WriteTensors(m *vlm.Model, from *engine.Buffer, path string, values TensorValues) error {
 	var entries []safetensors.Entry
 	for _, p := range m.Params.In(from) {
@@ -72,8 +73,8 @@ type tensorFile interface {
 	ReadFloats(name string, from int, dst []float32) error
 }
 
-// checkTensors says which of the parameters a file lacks or has in another shape,
-// and what it has that is none of the model's.
+// checkTensors returns an error for a parameter that is missing in a file or has another shape,
+// and for a tensor that is not a parameter of the model.
 func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) error {
 	for _, p := range params {
 		t, ok := f.Tensor(p.Name)
@@ -81,18 +82,18 @@ func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) e
 		case !ok:
 			return fmt.Errorf("%s: tensor %q is missing", path, p.Name)
 		case !slices.Equal(t.Shape, p.Shape):
-			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", path, p.Name, t.Shape, p.Shape)
+			return fmt.Errorf("%s: tensor %q has shape %v, want %v by the configuration", path, p.Name, t.Shape, p.Shape)
 		}
 	}
 	for _, name := range f.Names() {
 		if m.Params.ByName(name) == nil {
-			return fmt.Errorf("%s: tensor %q is none of the model's", path, name)
+			return fmt.Errorf("%s: tensor %q is not a parameter of the model", path, name)
 		}
 	}
 	return nil
 }
 
-// ReadWeights fills the weights from a model's folder.
+// ReadWeights reads the weights of a model folder onto the device.
 func ReadWeights(m *vlm.Model, dev engine.Device, dir string) error {
 	set, err := safetensors.OpenSet(dir)
 	if err != nil {
@@ -102,7 +103,7 @@ func ReadWeights(m *vlm.Model, dev engine.Device, dir string) error {
 	return fill(m, dev, m.Params.Weights, dir, set)
 }
 
-// ReadTensors fills one of the parameters' buffers from a file.
+// ReadTensors reads one of the parameters' buffers from a file.
 func ReadTensors(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string) error {
 	f, err := safetensors.Open(path)
 	if err != nil {
@@ -112,7 +113,7 @@ func ReadTensors(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string
 	return fill(m, dev, to, path, f)
 }
 
-// fill takes every parameter of a buffer from a file that has nothing else.
+// fill reads all parameters of a buffer from a file that has no other tensors.
 func fill(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string, f tensorFile) error {
 	params := m.Params.In(to)
 	if err := checkTensors(m, path, f, params); err != nil {
@@ -127,24 +128,23 @@ func fill(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string, f ten
 	return nil
 }
 
-// Load reads a model onto a device, for use without training: a model's directory,
-// or a bare decoder as Open takes it, which reads text alone.
+// Load loads a model folder or a pretrained decoder onto a device for inference.
 func Load(path string, dev engine.Device) (*vlm.Runner, error) { return LoadAs(path, dev, shaders.F32) }
 
 // LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
 func LoadAs(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
-	bare, err := IsDecoder(path)
+	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
 	}
-	if bare {
+	if isDecoder {
 		return loadDecoder(path, dev, t)
 	}
 	return loadModel(path, dev, t)
 }
 
-// IsDecoder says whether the path is a GGUF file, or a folder whose config.json
-// describes anything but our own model.
+// IsDecoder reports whether the path is a GGUF file, or a folder whose config.json describes a
+// pretrained decoder.
 func IsDecoder(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
@@ -170,7 +170,7 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, e
 		return nil, err
 	}
 	defer p.Close()
-	l, err := p.Processor(0)
+	proc, err := p.Processor(0)
 	if err != nil {
 		return nil, err
 	}
@@ -178,15 +178,15 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := p.Check(m); err != nil { // before memory is asked for
+	if err := p.Check(m); err != nil { // before allocating
 		return nil, err
 	}
 	m.StoreHalf(t)
-	return onDevice(m, l, dev, func() error { return p.Load(dev, m, l, 0) })
+	return newRunner(m, proc, dev, func() error { return p.Load(dev, m, proc, 0) })
 }
 
-// onDevice gives a model memory and fills it.
-func onDevice(m *vlm.Model, l *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
+// newRunner allocates a model on the device and fills it.
+func newRunner(m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
 	err := m.Allocate(dev, false)
 	if err == nil {
 		err = fill()
@@ -195,38 +195,39 @@ func onDevice(m *vlm.Model, l *vlm.Processor, dev engine.Device, fill func() err
 		m.Close()
 		return nil, err
 	}
-	return &vlm.Runner{Model: m, Processor: l, Device: dev}, nil
+	return &vlm.Runner{Model: m, Processor: proc, Device: dev}, nil
 }
 
 func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
-	m, l, err := OpenFolder(dir)
+	m, proc, err := OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
 	m.StoreHalf(t)
-	return onDevice(m, l, dev, func() error { return ReadWeights(m, dev, dir) })
+	return newRunner(m, proc, dev, func() error { return ReadWeights(m, dev, dir) })
 }
 
-// OpenFolder reads everything of a model's directory but the weights.
+// OpenFolder reads a model folder without its weights.
 func OpenFolder(dir string) (*vlm.Model, *vlm.Processor, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is no model's folder; training starts from a decoder's file by --decoder", dir)
+		return nil, nil, fmt.Errorf("%s is not a model folder; to train from a decoder file use --decoder", dir)
 	}
 	c, err := vlm.ReadConfig(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := loadProcessor(dir, c.Vision.Patches())
+	proc, err := loadProcessor(dir, c.Vision.Patches())
 	if err != nil {
 		return nil, nil, err
 	}
-	if n := l.Tokenizer.Len(); n > c.Text.VocabSize || int(l.ImageID()) != c.ImageTokenID {
-		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids with <|image|> as %d, config.json has %d with %d", dir, n, l.ImageID(), c.Text.VocabSize, c.ImageTokenID)
+	if n := proc.Tokenizer.Len(); n > c.Text.VocabSize || int(proc.ImageID()) != c.ImageTokenID {
+		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids and <|image|> is %d, config.json has %d ids and %d", dir, n, proc.ImageID(), c.Text.VocabSize, c.ImageTokenID)
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})
-	return m, l, err
+	return m, proc, err
 }
 
+// WriteJSON writes a value as indented JSON and syncs the file.
 func WriteJSON(path string, value any) error {
 	data, err := Indented(value)
 	if err != nil {
@@ -235,6 +236,7 @@ func WriteJSON(path string, value any) error {
 	return durable.WriteFile(path, data)
 }
 
+// Indented encodes a value as indented JSON with a final newline.
 func Indented(value any) ([]byte, error) {
 	data, err := json.MarshalIndent(value, "", "  ")
 	return append(data, '\n'), err

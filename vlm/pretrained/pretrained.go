@@ -19,27 +19,25 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Decoder is a language model to start from: a Hugging Face folder or a GGUF
-// file of the Llama or the Qwen3 architecture.
+// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of the Llama or
+// Qwen3 architecture.
 type Decoder struct {
 	Path string
-	Text vlm.TextConfig // the decoder's own
+	Text vlm.TextConfig
 
 	weights   weightSource
 	processor func(patches int) (*vlm.Processor, error)
 }
 
-// weightSource is where a decoder's parameters come from, under Hugging Face's
-// names. It holds none of them in memory.
+// weightSource reads a decoder's parameters by Hugging Face's names, on demand.
 type weightSource interface {
-	// shape is a parameter's, as Hugging Face has it.
+	// shape returns a parameter's shape in Hugging Face's layout.
 	shape(name string) (shape []int, ok bool)
-	// read puts the elements from row-major index from on into dst: whole rows.
+	// read reads whole rows, from row-major index from on, into dst.
 	read(name string, from int, dst []float32) error
-	// unexpected returns the name of a tensor that a decoder of the configuration
-	// does not have, and "" when there is none.
+	// unexpected returns the name of a tensor that is not known, or "".
 	unexpected(known func(name string) bool) string
-	// files are the paths that the weights lie in.
+	// files returns the paths of the weight files.
 	files() []string
 	Close() error
 }
@@ -59,41 +57,39 @@ func Open(path string) (*Decoder, error) {
 // Close closes the files.
 func (p *Decoder) Close() error { return p.weights.Close() }
 
-// Processor reads the decoder's tokenizer and chat template. patches is the number
-// of tokens of a picture, for which <|image|> is added; 0 is for text alone.
+// Processor reads the tokenizer and chat template. patches is the number of tokens of an image,
+// for which <|image|> is added; 0 = text only.
 func (p *Decoder) Processor(patches int) (*vlm.Processor, error) {
-	l, err := p.processor(patches)
+	proc, err := p.processor(patches)
 	if err != nil {
 		return nil, err
 	}
-	own := l.Tokenizer.Len()
-	if l.AddedImageToken {
+	own := proc.Tokenizer.Len()
+	if proc.AddedImageToken {
 		own--
 	}
 	if own > p.Text.VocabSize {
-		return nil, fmt.Errorf("%s: the tokenizer has %d ids, the embedding has %d rows: they do not belong together", p.Path, own, p.Text.VocabSize)
+		return nil, fmt.Errorf("%s: the tokenizer has %d ids, but the embedding has %d rows", p.Path, own, p.Text.VocabSize)
 	}
-	return l, nil
+	return proc, nil
 }
 
-// WithTokens is the decoder's configuration with room for every id of the
-// tokenizer: embeddings are often padded, so that <|image|> may need no new row.
+// WithTokens returns the configuration with a vocabulary large enough for the tokenizer.
+// Embeddings are often padded, so <|image|> may need no new row.
 func (p *Decoder) WithTokens(tok *tokenizer.Tokenizer) vlm.TextConfig {
 	text := p.Text
 	text.VocabSize = max(text.VocabSize, tok.Len())
 	return text
 }
 
-// Config is the decoder as a model of its own, without pictures.
+// Config returns the configuration of a text-only model.
 func (p *Decoder) Config() vlm.Config {
 	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: packing.Document, FormatVersion: vlm.FormatVersion}
 }
 
-// Load writes the decoder's weights into the model's, which has passed check, and
-// draws the rows of a
-// tokenizer's new token: that of <|image|>, which may be one that padded the
-// embedding.
-func (p *Decoder) Load(dev engine.Device, m *vlm.Model, l *vlm.Processor, seed uint64) error {
+// Load reads the weights into a model that has passed Check, and initialises the rows of <|image|>
+// if it was added to the tokenizer.
+func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
 	for _, param := range m.Params.All() {
 		name, ok := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
 		if !ok {
@@ -104,18 +100,18 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, l *vlm.Processor, seed u
 			return err
 		}
 	}
-	if !l.AddedImageToken {
+	if !proc.AddedImageToken {
 		return nil
 	}
 	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(l.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
+		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Check says which tensor is missing, misshapen or none of the decoder's.
+// Check returns an error for a tensor that is missing, has a wrong shape or is unknown.
 func (p *Decoder) Check(m *vlm.Model) error {
 	known := map[string]bool{}
 	for _, param := range m.Params.All() {
@@ -130,30 +126,30 @@ func (p *Decoder) Check(m *vlm.Model) error {
 		case !ok:
 			return fmt.Errorf("%s: tensor %q is missing", p.Path, name)
 		case !slices.Equal(got, want):
-			return fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for %v", p.Path, name, got, want)
+			return fmt.Errorf("%s: tensor %q has shape %v, want %v by the configuration", p.Path, name, got, want)
 		}
-		if err := p.weights.read(name, 0, nil); err != nil { // its type
+		if err := p.weights.read(name, 0, nil); err != nil { // checks its type
 			return err
 		}
 	}
 	if name := p.weights.unexpected(func(name string) bool { return known[name] }); name != "" {
-		return fmt.Errorf("%s: tensor %q is none of a %s decoder's%s", p.Path, name, p.Text.ModelType, quantisedHint(name))
+		return fmt.Errorf("%s: tensor %q is not a parameter of a %s decoder%s", p.Path, name, p.Text.ModelType, quantisedHint(name))
 	}
 	return nil
 }
 
-// quantisedHint tells what tensors of scales are for.
+// quantisedHint explains tensors of quantisation scales.
 func quantisedHint(name string) string {
 	for _, part := range []string{"weight_scale", "scale_inv", "qzeros", "qweight", "absmax", "input_scale"} {
 		if strings.Contains(name, part) {
-			return ": the weights are quantised; take the model's own F32, F16 or BF16 files, or a GGUF file"
+			return ": the weights are quantised; use F32, F16 or BF16 safetensors, or a GGUF file"
 		}
 	}
 	return ""
 }
 
-// shape is a parameter's in the decoder's files: those over the vocabulary may
-// have fewer rows than the model's.
+// shape returns a parameter's shape in the decoder's files, which may have fewer vocabulary rows
+// than the model.
 func (p *Decoder) shape(m *vlm.Model, param *nn.Param) []int {
 	shape := slices.Clone(param.Shape)
 	if slices.Contains(m.VocabularyParams(), param) {
@@ -162,11 +158,11 @@ func (p *Decoder) shape(m *vlm.Model, param *nn.Param) []int {
 	return shape
 }
 
-// fingerprintBytes is how much of either end of a file goes into a fingerprint.
+// fingerprintBytes is the number of bytes hashed at each end of a file.
 const fingerprintBytes = 1 << 20
 
-// Fingerprint tells decoders apart: a hash of the weights' sizes and
-// ends. A whole hash would take longer than the loading.
+// Fingerprint identifies the weights by a hash of their file sizes and of the first and last
+// bytes. Hashing everything would take longer than loading.
 func (p *Decoder) Fingerprint() (string, error) {
 	h := sha256.New()
 	for _, path := range p.weights.files() {
@@ -174,7 +170,7 @@ func (p *Decoder) Fingerprint() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		err = hashEnds(h, f)
+		err = hashHeadAndTail(h, f)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return "", err
 		}
@@ -182,7 +178,7 @@ func (p *Decoder) Fingerprint() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func hashEnds(h io.Writer, f *os.File) error {
+func hashHeadAndTail(h io.Writer, f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err

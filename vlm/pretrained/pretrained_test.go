@@ -24,8 +24,8 @@ import (
 	"patchwork/vlm/train"
 )
 
-// TestPretrainedForms: a folder, a folder of shards and a GGUF file of the same
-// decoder give the same parameters, ids and settings.
+// TestPretrainedForms: a folder, a sharded folder and a GGUF file of the same decoder give the
+// same parameters, token ids and settings.
 func TestPretrainedForms(t *testing.T) {
 	for _, family := range vlmtest.TinyFamilies {
 		t.Run(family, func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestPretrainedForms(t *testing.T) {
 				prompt, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "is the <|end|> red? <|image|>"}}}, nil)
 				require.NoError(t, err)
 				prompts = append(prompts, prompt.IDs)
-				if n := occurrences(prompt.IDs, l.Processor.EndIDs()[0]); n != 0 {
-					t.Errorf("%s: a question's text became %d ends of turn", form, n)
+				if n := occurrences(prompt.IDs, l.Processor.EOSIDs()[0]); n != 0 {
+					t.Errorf("%s: the text of a question was encoded as %d end tokens", form, n)
 				}
 				out, err := generate.New(l).Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: 4})
 				if err != nil || len(out.IDs) == 0 && out.Finish != "stop" {
@@ -75,8 +75,8 @@ func occurrences(ids []int32, id int32) (n int) {
 	return n
 }
 
-// TestImageRow: <|image|> takes a row that pads the embedName, or a new one, small
-// and random; no other row changes.
+// TestImageRow: <|image|> gets a padding row of the embedding or a new one, with small random
+// values; no other row changes.
 func TestImageRow(t *testing.T) {
 	for _, family := range vlmtest.TinyFamilies {
 		for _, tokens := range []int{280, 300} {
@@ -90,7 +90,7 @@ func TestImageRow(t *testing.T) {
 			if int(l.ImageID()) != tokens || text.VocabSize != max(300, tokens+1) {
 				t.Fatalf("%s: <|image|> is %d of %d", family, l.ImageID(), text.VocabSize)
 			}
-			c := vlmtest.ConfigOf(t, packing.Document).WithText(text)
+			c := vlmtest.Config(t, packing.Document).WithText(text)
 			c.ImageTokenID = tokens
 			m, err := vlm.NewModel(c.Config, c.Init)
 			require.NoError(t, err)
@@ -111,7 +111,7 @@ func TestImageRow(t *testing.T) {
 			again, _ := load(1)
 			other, _ := load(2)
 			if !slices.Equal(embed, again) || slices.Equal(embed, other) {
-				t.Errorf("%s: the row is not a matter of the seed", family)
+				t.Errorf("%s: the row does not depend on the seed", family)
 			}
 			checkImageRow(t, family+" embedding", embed, d.Weights[pretrained.EmbeddingName], tokens, text.HiddenSize, c.Init.Embedding)
 			if head != nil {
@@ -132,7 +132,7 @@ func checkImageRow(t *testing.T, what string, got, want []float32, row, cols int
 		sum += float64(x) * float64(x)
 	}
 	if rms := math.Sqrt(sum / float64(cols)); rms < std/2 || rms > 2*std {
-		t.Errorf("%s: the new row's values are about %.3g, want %.3g", what, rms, std)
+		t.Errorf("%s: the RMS of the new row is %.3g, want about %.3g", what, rms, std)
 	}
 }
 
@@ -146,8 +146,8 @@ func trainFrom(t *testing.T, decoder, out string) error {
 	return err
 }
 
-// TestExport writes a trained model's decoder and reads it again: the same
-// parameters in F32, rounded ones in 16 bits.
+// TestExport exports a trained model's decoder and reads it again: equal parameters in F32,
+// rounded ones in 16 bits.
 func TestExport(t *testing.T) {
 	d := vlmtest.NewTinyDecoder(t, "tiny_qwen3_untied", 300)
 	trained := filepath.Join(t.TempDir(), "trained")
@@ -157,7 +157,7 @@ func TestExport(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		o         pretrained.ExportOptions
-		tolerance float64 // of a value of 1
+		tolerance float64 // relative
 	}{
 		{"decoder", pretrained.ExportOptions{DecoderOnly: true, DType: "f32"}, 0},
 		{"decoder in f16", pretrained.ExportOptions{DecoderOnly: true, DType: "f16"}, 1.0 / 2048},
@@ -186,7 +186,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestBadDecoders: what does not fit together is said in one line.
+// TestBadDecoders: invalid decoders are rejected with an error of one line.
 func TestBadDecoders(t *testing.T) {
 	d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
 	meta := func(key string, value any) func(*testing.T) string {
@@ -220,11 +220,11 @@ func TestBadDecoders(t *testing.T) {
 	}{
 		{"architecture", `general.architecture is "mamba"`, meta("general.architecture", "mamba")},
 		{"no size", `"llama.embedding_length" is missing`, meta("llama.embedding_length", nil)},
-		{"text as size", `"llama.block_count" is missing or no number`, meta("llama.block_count", "two")},
-		{"heads a layer", `"llama.attention.head_count_kv" is missing or no number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
+		{"text as size", `"llama.block_count" is missing or not a number`, meta("llama.block_count", "two")},
+		{"heads a layer", `"llama.attention.head_count_kv" is missing or not a number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
 		{"heads", "not a multiple", meta("llama.attention.head_count_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
-		{"fewer layers", "is none of a llama decoder's", meta("llama.block_count", uint32(1))},
+		{"fewer layers", "is not a parameter of a llama decoder", meta("llama.block_count", uint32(1))},
 		{"scaling", `rope.scaling.type "longrope"`, meta("llama.rope.scaling.type", "longrope")},
 		{"window", `"llama.attention.sliding_window" is 16, which`, meta("llama.attention.sliding_window", uint32(16))},
 		{"soft cap", "llama.attn_logit_softcapping", meta("llama.attn_logit_softcapping", float32(50))},
@@ -246,7 +246,7 @@ func TestBadDecoders(t *testing.T) {
 		{"template", "chat template", meta("tokenizer.chat_template", "{% for %}")},
 		{"missing tensor", `"model.layers.1.mlp.up_proj.weight" is missing`, tensors(drop("blk.1.ffn_up.weight"))},
 		{"no embedding", `"token_embd.weight" is missing`, tensors(drop("token_embd.weight"))},
-		{"strange tensor", `"blk.7.x" is none of`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
+		{"strange tensor", `"blk.7.x" is not a parameter of`, tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(all, gguftest.Floats("blk.7.x", []int{1}, []float32{1}))
 		})},
 		{"frequencies", "8 factors, want one above 0", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
@@ -258,7 +258,7 @@ func TestBadDecoders(t *testing.T) {
 		{"quantisation", "is quantised as Q2_K", tensors(func(all []gguftest.Tensor) []gguftest.Tensor {
 			return append(drop("output_norm.weight")(all), gguftest.Tensor{Name: "output_norm.weight", Type: gguf.Type(10), Shape: []int{256}, Data: make([]byte, 84)})
 		})},
-		{"vocabulary", "do not belong together", func(t *testing.T) string {
+		{"vocabulary", "but the embedding has", func(t *testing.T) string {
 			return vlmtest.NewTinyDecoder(t, "tiny_llama", 280).WithRows(t, 270).GGUF(t, nil, nil)
 		}},
 		{"model type", `model_type "gpt2" is not supported`, config("model_type", "gpt2")},
@@ -267,7 +267,7 @@ func TestBadDecoders(t *testing.T) {
 		{"quantised", "quantization_config is not supported", config("quantization_config", map[string]any{"bits": 4})},
 		{"activation", `hidden_act "gelu"`, config("hidden_act", "gelu")},
 		{"negative size", "not above 0", config("hidden_size", -64)},
-		{"other size", "the configuration asks for", config("intermediate_size", 96)},
+		{"other size", "by the configuration", config("intermediate_size", 96)},
 		{"no JSON", "config.json", file("config.json", "{")},
 		{"broken tokenizer", "tokenizer.json", file("tokenizer.json", "[]")},
 		{"a list on two lines", `"rope_x" is [1,2], which`, config("rope_x", []int{1, 2})},
@@ -290,7 +290,7 @@ func TestBadDecoders(t *testing.T) {
 			return d.Folder(t)
 		}},
 		{"broken weights", "not a valid safetensors file", file(pretrained.WeightsFile, "x")},
-		{"empty folder", "is no model's folder", func(t *testing.T) string { return t.TempDir() }},
+		{"empty folder", "is not a model folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := pretrained.LoadDecoder(c.path(t), cpu.Open(0), shaders.F32)
@@ -301,7 +301,8 @@ func TestBadDecoders(t *testing.T) {
 	}
 }
 
-// TestNoTemplate: a base model answers raw prompts, and cannot be trained.
+// TestNoTemplate: a model without a chat template generates from raw prompts but cannot be
+// trained.
 func TestNoTemplate(t *testing.T) {
 	d := vlmtest.NewTinyDecoder(t, "tiny_llama", 280)
 	d.TokenizerConfig = `{"eos_token":"<|end|>"}`
@@ -311,7 +312,7 @@ func TestNoTemplate(t *testing.T) {
 		if _, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw, err := l.Processor.Raw("the shape<|end|>", 0, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EndIDs()[0] {
+		if raw, err := l.Processor.Raw("the shape<|end|>", 0, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EOSIDs()[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainFrom(t, path, filepath.Join(t.TempDir(), "run"))
@@ -321,12 +322,12 @@ func TestNoTemplate(t *testing.T) {
 	}
 }
 
-// FuzzGGUF opens whatever comes as a decoder, up to where its weights would be read.
+// FuzzGGUF opens arbitrary bytes as a decoder and reads everything but the weights.
 func FuzzGGUF(f *testing.F) {
 	for _, family := range vlmtest.TinyFamilies {
 		d := vlmtest.NewTinyDecoder(f, family, 259)
 		d.Tokens = vlmtest.TinyTokens{Tokens: []string{"<|end|>", "a", "b", "ab"}, Kinds: []int32{3, 1, 1, 1}, Merges: []string{"a b"}}
-		for name := range d.Weights { // headers are what is looked at
+		for name := range d.Weights { // only headers are read
 			d.Weights[name] = d.Weights[name][:d.Shapes[name][len(d.Shapes[name])-1]]
 			if len(d.Shapes[name]) == 2 {
 				d.Shapes[name] = []int{1, d.Shapes[name][1]}
@@ -344,11 +345,11 @@ func FuzzGGUF(f *testing.F) {
 			return
 		}
 		defer p.Close()
-		if tok, err := pretrained.GGUFTokenizer(p); err == nil { // templates have a target of their own
+		if tok, err := pretrained.GGUFTokenizer(p); err == nil { // templates have their own fuzz target
 			tok.Decode(vlmtest.PlainIDs(tok, "abba <|end|>"), false)
 		}
 		if m, err := vlm.NewModel(p.Config(), vlm.Init{}); err == nil {
-			_ = p.Check(m) // any error is a good one
+			_ = p.Check(m) // any error is fine
 		}
 	})
 }

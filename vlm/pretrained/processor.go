@@ -18,8 +18,8 @@ import (
 //go:embed presets
 var Presets embed.FS
 
-// loadProcessor reads the tokenizer and the template of a model's directory.
-// patches is the number of tokens of a picture.
+// loadProcessor reads the tokenizer and chat template of a model folder. patches is the number of
+// tokens of an image.
 func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
@@ -40,18 +40,18 @@ func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l, err := vlm.NewProcessor(tok, template, patches, config)
+	proc, err := vlm.NewProcessor(tok, template, patches, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l.ChatTemplate = jinja
-	named, err := readEnds(dir, tok.Len())
-	l.SetEnds(template.EOSToken(), named)
-	return l, err
+	proc.ChatTemplate = jinja
+	named, err := readEOS(dir, tok.Len())
+	proc.SetEOS(template.EOSToken(), named)
+	return proc, err
 }
 
-// readTokenizerConfig reads tokenizer_config.json, which may be absent, with the special
-// tokens that only special_tokens_map.json names.
+// readTokenizerConfig reads tokenizer_config.json, which is optional, and adds special tokens that
+// are only in special_tokens_map.json.
 func readTokenizerConfig(dir string) ([]byte, error) {
 	files := [2]map[string]json.RawMessage{}
 	texts := [2][]byte{}
@@ -81,11 +81,11 @@ func readTokenizerConfig(dir string) ([]byte, error) {
 	return Indented(config)
 }
 
-// PresetProcessor is a preset's own small tokenizer and template.
+// PresetProcessor returns the processor of a preset that has its own tokenizer.
 func PresetProcessor(preset string, patches int) (*vlm.Processor, error) {
 	text, err := Presets.ReadFile("presets/" + preset + "/tokenizer.json")
 	if err != nil {
-		return nil, fmt.Errorf("preset %q has no tokenizer of its own: --decoder must name a model", preset)
+		return nil, fmt.Errorf("preset %q has no tokenizer; --decoder must name a model", preset)
 	}
 	config, err := Presets.ReadFile("presets/" + preset + "/tokenizer_config.json")
 	if err != nil {
@@ -99,34 +99,34 @@ func PresetProcessor(preset string, patches int) (*vlm.Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := vlm.NewProcessor(tok, template, patches, config)
+	proc, err := vlm.NewProcessor(tok, template, patches, config)
 	if err == nil {
-		l.SetEnds(template.EOSToken(), nil)
+		proc.SetEOS(template.EOSToken(), nil)
 	}
-	return l, err
+	return proc, err
 }
 
-// SaveProcessor writes the tokenizer's files into a model's directory.
-func SaveProcessor(l *vlm.Processor, dir string) error {
-	if err := l.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
+// SaveProcessor writes the tokenizer files into a model folder.
+func SaveProcessor(proc *vlm.Processor, dir string) error {
+	if err := proc.Tokenizer.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
 		return err
 	}
-	if l.ChatTemplate != nil {
-		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), l.ChatTemplate, 0o644); err != nil {
+	if proc.ChatTemplate != nil {
+		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), proc.ChatTemplate, 0o644); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), l.TokenizerConfig, 0o644)
+	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), proc.TokenizerConfig, 0o644)
 }
 
-// OpenProcessor reads how a model reads and writes text, without its weights: that of a
-// model's folder, or of a bare decoder as Open takes it.
+// OpenProcessor reads the processor of a model folder or a pretrained decoder, without the
+// weights.
 func OpenProcessor(path string) (*vlm.Processor, error) {
-	bare, err := IsDecoder(path)
+	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
 	}
-	if !bare {
+	if !isDecoder {
 		c, err := vlm.ReadConfig(path)
 		if err != nil {
 			return nil, err

@@ -15,29 +15,29 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Bench is a training step on random data: rows whose first half, and every
-// other half of two pictures' length, is a picture, causal attention over the
-// row, a loss on all text. Rows too short for a picture are text
-// alone. It is the work that the PyTorch peer is timed on.
+// Bench is a training step on random data, for measurements. Attention is causal over a row. A row
+// starts with images, each followed by as many text tokens, up to half its length; rows too short
+// for an image are text only. Every text token is a target. The PyTorch peer is timed on the same
+// work.
 type Bench struct {
-	Flops  float64 // of a step
-	Tokens int     // of a step
+	Flops  float64 // of one step
+	Tokens int     // of one step
 	Counts StepCounts
 
-	model   *vlm.Model
-	stepper *TrainStep
-	batch   *packing.Batch
-	pixels  []byte
-	targets int
-	steps   int
-	loss    [1]float32
+	model     *vlm.Model
+	trainStep *TrainStep
+	batch     *packing.Batch
+	pixels    []byte
+	targets   int
+	steps     int
+	loss      [1]float32
 }
 
-// StepCounts are what a step asks of a device's queue.
+// StepCounts are a step's counts on a device's queue.
 type StepCounts struct {
 	Dispatches int `json:"dispatches"`
 	Barriers   int `json:"barriers"`
-	Submits    int `json:"submits"` // of command buffers with dispatches, where a device has such
+	Submits    int `json:"submits"` // command buffers with dispatches; 0 on devices without command buffers
 }
 
 func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
@@ -51,8 +51,7 @@ func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
 	c.Submits += len(engine.SubmitChunks(p.Dispatches, info.Class))
 }
 
-// NewBench prepares the step of a recipe's model on a device, in the recipe's
-// floats.
+// NewBench prepares a step of a recipe's model on a device, with the recipe's dtype.
 func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err error) {
 	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
@@ -70,8 +69,8 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 	if err := m.Params.Initialise(dev, 0); err != nil {
 		return nil, err
 	}
-	pictures := benchPictures(m.Config, tokens)
-	shape := StepShape{rows, tokens, rows * pictures}
+	images := imagesPerRow(m.Config, tokens)
+	shape := StepShape{rows, tokens, rows * images}
 	s, err := NewTrainStep(m, dev, shape, nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1})
 	if err != nil {
 		return nil, err
@@ -81,10 +80,10 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 			s.Close()
 		}
 	}()
-	b := &Bench{model: m, stepper: s, Tokens: rows * tokens}
-	b.fill(m.Config, rows, tokens, pictures)
+	b := &Bench{model: m, trainStep: s, Tokens: rows * tokens}
+	b.fillRandom(m.Config, rows, tokens, images)
 	s.Recompute = r.Recompute == "on"
-	s.Visible = float64(tokens+1) / float64(2*tokens)
+	s.AttentionDensity = float64(tokens+1) / float64(2*tokens)
 	if _, err := s.in.Upload(dev, b.batch, b.pixels, &s.step); err != nil {
 		return nil, err
 	}
@@ -99,8 +98,8 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 	return b, nil
 }
 
-// benchPictures is how many pictures a row of tokens has.
-func benchPictures(c vlm.Config, tokens int) int {
+// imagesPerRow returns the number of images in a row of tokens.
+func imagesPerRow(c vlm.Config, tokens int) int {
 	patches := c.Vision.Patches()
 	if patches >= tokens {
 		return 0
@@ -108,60 +107,61 @@ func benchPictures(c vlm.Config, tokens int) int {
 	return max(1, tokens/(2*patches))
 }
 
-func (b *Bench) fill(c vlm.Config, rows, tokens, pictures int) {
+// fillRandom makes the random batch and its pixels.
+func (b *Bench) fillRandom(c vlm.Config, rows, tokens, images int) {
 	random := rand.New(rand.NewPCG(1, 1))
 	patches, size := c.Vision.Patches(), c.Vision.ImageSize
 	b.batch = &packing.Batch{Shape: packing.Shape{Rows: rows, T: tokens, Patches: patches}}
 	slot := int32(0)
-	picture := func(t int) bool { return t < 2*patches*pictures && t%(2*patches) < patches }
+	isImage := func(t int) bool { return t < 2*patches*images && t%(2*patches) < patches }
 	for i := range rows * tokens {
-		t, image, target := i%tokens, int32(-1), int32(packing.Ignore)
-		if picture(t) {
-			image = slot
+		t, imageSlot, target := i%tokens, int32(-1), int32(packing.Ignore)
+		if isImage(t) {
+			imageSlot = slot
 			slot++
 		}
-		if t+1 < tokens && !picture(t+1) {
+		if t+1 < tokens && !isImage(t+1) {
 			target = int32(random.IntN(c.Text.VocabSize - 1))
 			b.targets++
 		}
 		x := b.batch
 		x.IDs, x.Segments = append(x.IDs, int32(random.IntN(c.Text.VocabSize-1))), append(x.Segments, 0)
-		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, image)
+		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, imageSlot)
 		x.Intervals, x.Targets = append(x.Intervals, 0, 0, 0, int32(t+1)), append(x.Targets, target)
 	}
-	b.pixels = make([]byte, rows*pictures*size*size*c.Vision.NumChannels)
+	b.pixels = make([]byte, rows*images*size*size*c.Vision.NumChannels)
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
 	}
 }
 
-// Step takes one training step and returns its time and the part of it spent
-// outside the device.
+// Step takes one training step and returns its duration and the part of it spent outside the
+// device.
 func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
 	b.steps++
 	start := time.Now()
-	if err := b.stepper.StartForwardBackward(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
+	if err := b.trainStep.StartForwardBackward(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
 		return 0, 0, err
 	}
-	next := func() error { return b.stepper.Upload(b.batch, b.pixels) } // as training has it
-	_, err = b.stepper.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
-	return time.Since(start), b.stepper.HostTime(), err
+	next := func() error { return b.trainStep.Upload(b.batch, b.pixels) } // as in training
+	_, err = b.trainStep.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
+	return time.Since(start), b.trainStep.HostTime(), err
 }
 
-// Free gives back what the bench holds on its device.
+// Close releases the device memory.
 func (b *Bench) Close() {
-	b.stepper.Close()
+	b.trainStep.Close()
 	b.model.Close()
 }
 
-// Profile takes one training step and measures every dispatch.
-func (b *Bench) Profile(ctx context.Context) ([]Traced, error) {
-	b.stepper.Trace()
+// Profile takes one training step and times every dispatch.
+func (b *Bench) Profile(ctx context.Context) ([]TracedDispatch, error) {
+	b.trainStep.StartTrace()
 	_, _, err := b.Step(ctx)
-	return b.stepper.Traced(), err
+	return b.trainStep.StopTrace(), err
 }
 
-// RandomModel is a recipe's model with random weights, which cannot read or write.
+// RandomModel makes a recipe's model with random weights and no processor.
 func RandomModel(dev engine.Device, r Recipe) (*vlm.Runner, error) {
 	if r.Text == nil {
 		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
@@ -177,20 +177,19 @@ func RandomModel(dev engine.Device, r Recipe) (*vlm.Runner, error) {
 	return &vlm.Runner{Model: m, Device: dev}, m.Params.Initialise(dev, 0)
 }
 
-// Recording is the kernel calls of one kind of work, recorded without a device.
+// Recording is the dispatches of one kind of work, recorded without a device.
 type Recording struct {
 	Work       string // "train", "prefill", "decode"
 	Dispatches []engine.Dispatch
 	Step       [shaders.StepWords]uint32
 }
 
-// Works are the kinds of work that RecordWork knows.
-var Works = []string{"train", "prefill", "decode"}
+// WorkKinds are the kinds of work that RecordWork takes.
+var WorkKinds = []string{"train", "prefill", "decode"}
 
-// RecordWork records what a recipe's model does on a kind of device, as engine.Info
-// has it: "train" is Bench's step of rows of tokens, "prefill" a picture and a whole
-// pass of the largest size into an empty cache, "decode" the token that fills this
-// cache.
+// RecordWork records the work of a recipe's model on a kind of device (engine.Info.Kind). "train"
+// is Bench's step with the given rows and tokens, "prefill" the encoding of an image and a prefill
+// chunk of the largest size into an empty cache, "decode" the token that fills this cache.
 func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error) {
 	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	if err != nil {
@@ -206,9 +205,9 @@ func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error
 
 func recordTraining(m *vlm.Model, kind string, rows, tokens int) (Recording, error) {
 	out := Recording{Work: "train"}
-	pictures := benchPictures(m.Config, tokens)
+	images := imagesPerRow(m.Config, tokens)
 	b := &Bench{}
-	b.fill(m.Config, rows, tokens, pictures)
+	b.fillRandom(m.Config, rows, tokens, images)
 	for _, slot := range b.batch.ImageSlots {
 		if slot >= 0 {
 			out.Step[vlm.SlotPatches]++
@@ -221,7 +220,7 @@ func recordTraining(m *vlm.Model, kind string, rows, tokens int) (Recording, err
 	for _, group := range []string{vlm.GroupEmbedder, vlm.GroupDecoder} {
 		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
 	}
-	in := m.NewInputs(rows, tokens, rows*pictures, tokens)
+	in := m.NewInputs(rows, tokens, rows*images, tokens)
 	first, _, err := planStep(m, in, nn.Options{Train: true, NoFusion: vlm.NoFusionOn(kind), AttentionDensity: float64(tokens+1) / float64(2*tokens)})
 	if err != nil {
 		return out, err

@@ -20,8 +20,7 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// TestCheckSums: whatever happens to a file of a checkpoint is noticed, and the file
-// is named.
+// TestCheckSums: any change to a file of a checkpoint is detected, and the error names the file.
 func TestCheckSums(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{vlmtest.Data(t, 20)}, out, false, Observer{})
@@ -42,17 +41,17 @@ func TestCheckSums(t *testing.T) {
 		name, file, reason string
 		do                 func(dir string) error
 	}{
-		{"a file is removed", checkpoint.FirstMomentsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, checkpoint.FirstMomentsFile)) }},
-		{"a file is cut", checkpoint.SecondMomentsFile, "its bytes are not", func(dir string) error { return os.Truncate(filepath.Join(dir, checkpoint.SecondMomentsFile), 5000) }},
-		{"a file has another byte", "config.json", "its bytes are not", func(dir string) error {
+		{"missing file", checkpoint.FirstMomentsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, checkpoint.FirstMomentsFile)) }},
+		{"truncated file", checkpoint.SecondMomentsFile, "does not match", func(dir string) error { return os.Truncate(filepath.Join(dir, checkpoint.SecondMomentsFile), 5000) }},
+		{"modified file", "config.json", "does not match", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "config.json"), append(readFile(t, dir, "config.json"), ' '), 0o644)
 		}},
 		{"no sums", checkpoint.SumsFile, "missing", func(dir string) error { return os.Remove(filepath.Join(dir, checkpoint.SumsFile)) }},
 		{"empty sums", checkpoint.SumsFile, "does not list", rewrite("")},
-		{"sums cut in a line", checkpoint.SumsFile, "line 2", rewrite(lines[0] + lines[1][:70])},
-		{"sums cut between lines", checkpoint.SumsFile, "does not list", rewrite(lines[0] + lines[1])},
-		{"sums of a file elsewhere", checkpoint.SumsFile, "line 1", rewrite(strings.Replace(sums, "config.json", "../config.json", 1))},
-		{"another sum", "config.json", "its bytes are not", rewrite(strings.Repeat("0", 64) + sums[64:])},
+		{"sums truncated within a line", checkpoint.SumsFile, "line 2", rewrite(lines[0] + lines[1][:70])},
+		{"sums truncated between lines", checkpoint.SumsFile, "does not list", rewrite(lines[0] + lines[1])},
+		{"sum of a file outside the folder", checkpoint.SumsFile, "line 1", rewrite(strings.Replace(sums, "config.json", "../config.json", 1))},
+		{"wrong sum", "config.json", "does not match", rewrite(strings.Repeat("0", 64) + sums[64:])},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
@@ -67,14 +66,14 @@ func TestCheckSums(t *testing.T) {
 	}
 }
 
-// TestOlderCheckpoint resumes from one of the form before there were sums, and refuses
-// one of a form that is not known yet.
-func TestOlderCheckpoint(t *testing.T) {
+// TestCheckpointFormats resumes from a checkpoint of format 0, which had no sums, and rejects one
+// of a newer format.
+func TestCheckpointFormats(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 4)
 	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
 	require.NoError(t, err)
-	reform := func(format int) {
+	setFormat := func(format int) {
 		require.NoError(t, os.RemoveAll(out))
 		require.NoError(t, os.CopyFS(out, os.DirFS(whole)))
 		require.NoError(t, os.Remove(filepath.Join(out, pretrained.WeightsFile)))
@@ -86,15 +85,15 @@ func TestOlderCheckpoint(t *testing.T) {
 		require.NoError(t, os.Remove(filepath.Join(dir, checkpoint.SumsFile)))
 		require.NoError(t, pretrained.WriteJSON(filepath.Join(dir, checkpoint.StateFile), s))
 	}
-	reform(0)
-	var h heard
+	setFormat(0)
+	var h messages
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, h.observer())
 	require.NoError(t, err)
-	if !strings.Contains(h.String(), "older form") {
-		t.Errorf("it says nothing of the checkpoint's form:\n%s", &h)
+	if !strings.Contains(h.String(), "older format") {
+		t.Errorf("no note about the format of the checkpoint:\n%s", &h)
 	}
 	sameFile(t, pretrained.WeightsFile, whole, out)
-	reform(checkpoint.Format + 1)
+	setFormat(checkpoint.Format + 1)
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 1 {
 		t.Errorf("got %v, want the format refused", err)
@@ -106,22 +105,22 @@ func TestPrune(t *testing.T) {
 	const none = -1
 	for _, c := range []struct {
 		name  string
-		val   []jsonfloat.Float // validation loss after step 1, 2, …; none: there was no validation yet
+		val   []jsonfloat.Float // validation loss after step 1, 2, …; none: no validation yet
 		keep  int
 		extra string // another folder
 		want  string
 	}{
 		{"newest", []jsonfloat.Float{none, none, none}, 2, "", "step-000002 step-000003"},
 		{"one", []jsonfloat.Float{none, none, none}, 1, "", "step-000003"},
-		{"fewer than are kept", []jsonfloat.Float{none}, 5, "", "step-000001"},
+		{"fewer than keep", []jsonfloat.Float{none}, 5, "", "step-000001"},
 		{"best is old", []jsonfloat.Float{3, 1, 2, 2}, 1, "", "step-000002 step-000004"},
 		{"best is new", []jsonfloat.Float{3, 2, 2, 1}, 2, "", "step-000003 step-000004"},
-		{"the first of equals", []jsonfloat.Float{3, 1, 1, 1, 2}, 1, "", "step-000002 step-000005"},
+		{"the first of equal losses", []jsonfloat.Float{3, 1, 1, 1, 2}, 1, "", "step-000002 step-000005"},
 		{"leftovers", []jsonfloat.Float{none}, 1, ".writing-123", "step-000001"},
-		{"half removed", []jsonfloat.Float{none}, 1, ".old-step-000000", "step-000001"},
-		{"a broken one that was saved again", []jsonfloat.Float{none, none}, 2, "broken-step-000002", "step-000001 step-000002"},
-		{"a broken one that is still ahead", []jsonfloat.Float{none, none}, 2, "broken-step-000004", "broken-step-000004 step-000001 step-000002"},
-		{"what is none of ours", []jsonfloat.Float{none, none}, 1, "step-by-step", "step-000002 step-by-step"},
+		{"partly removed", []jsonfloat.Float{none}, 1, ".old-step-000000", "step-000001"},
+		{"a broken one saved again", []jsonfloat.Float{none, none}, 2, "broken-step-000002", "step-000001 step-000002"},
+		{"a broken one of a later step", []jsonfloat.Float{none, none}, 2, "broken-step-000004", "broken-step-000004 step-000001 step-000002"},
+		{"another folder", []jsonfloat.Float{none, none}, 1, "step-by-step", "step-000002 step-by-step"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -144,25 +143,25 @@ func TestPrune(t *testing.T) {
 				left = append(left, e.Name())
 			}
 			if got := strings.Join(left, " "); got != c.want {
-				t.Errorf("left are %s, want %s", got, c.want)
+				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
 	}
 }
 
-// TestStoppedTellsCheckpoints: a run that stops never says that there is no checkpoint
-// where there is one, whatever its folder is called and whether it can be read.
-func TestStoppedTellsCheckpoints(t *testing.T) {
+// TestStoppedError: the error names the newest checkpoint, whatever the name of the folder, and
+// says if the folder cannot be read.
+func TestStoppedError(t *testing.T) {
 	for _, c := range []struct {
 		name, dir string
 		make      func(dir string) error
 		newest    string
-		says      string
+		want      string
 	}{
 		{"none yet", "run", func(string) error { return nil }, "", "no checkpoint was saved yet"},
 		{"some", "run", steps, "step-000012", "the newest checkpoint is"},
-		{"in a folder like a pattern", "run[1]*?", steps, "step-000012", "the newest checkpoint is"},
-		{"not to be read", "run", func(dir string) error { return os.WriteFile(dir, nil, 0o644) }, "", "which checkpoints there are is not known"},
+		{"folder name with glob characters", "run[1]*?", steps, "step-000012", "the newest checkpoint is"},
+		{"unreadable", "run", func(dir string) error { return os.WriteFile(dir, nil, 0o644) }, "", "cannot be listed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), c.dir)
@@ -172,11 +171,11 @@ func TestStoppedTellsCheckpoints(t *testing.T) {
 			run := &trainer{saver: &saver{dir: dir}}
 			err := run.stopped(errors.New("cause"))
 			var stopped *StoppedError
-			if !errors.As(err, &stopped) || !strings.Contains(err.Error(), c.says) || stopped.Checkpoint != "" && filepath.Base(stopped.Checkpoint) != c.newest || (stopped.Checkpoint == "") != (c.newest == "") {
+			if !errors.As(err, &stopped) || !strings.Contains(err.Error(), c.want) || stopped.Checkpoint != "" && filepath.Base(stopped.Checkpoint) != c.newest || (stopped.Checkpoint == "") != (c.newest == "") {
 				t.Errorf("got %v", err)
 			}
-			if _, err := checkpoint.NewestGood[checkpoint.Header](t.Context(), dir); (err == nil) != (c.says == "no checkpoint was saved yet") {
-				t.Errorf("resuming: %v", err) // of empty folders, or of one that is no folder
+			if _, err := checkpoint.NewestGood[checkpoint.Header](t.Context(), dir); (err == nil) != (c.want == "no checkpoint was saved yet") {
+				t.Errorf("resuming: %v", err) // fails if the folders are empty or the path is a file
 			}
 		})
 	}
@@ -190,9 +189,9 @@ func steps(dir string) error {
 	return err
 }
 
-// BenchmarkCheckpoint measures what a checkpoint costs a run, in one run with the steps
-// that it is compared with: how long the training stands still, beside the steps and in
-// the step, and how much longer the steps take while one is being written.
+// BenchmarkCheckpoint measures the cost of a checkpoint relative to training steps of the same
+// run: how long training waits for an asynchronous and a synchronous save, and by how much steps
+// slow down during an asynchronous save.
 func BenchmarkCheckpoint(b *testing.B) {
 	for _, c := range []struct {
 		preset        string
@@ -207,7 +206,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			require.NoError(b, err)
 			decoder, err := Preset(c.preset)
 			require.NoError(b, err)
-			r = r.around(*decoder.Text) // drawn at random, with the shapes' tokenizer
+			r = r.withText(*decoder.Text) // random weights, with the tokenizer of shapes
 			if c.rows > 0 {
 				r.BatchSize, r.SeqLen = c.rows, c.seqLen
 			}
@@ -236,9 +235,9 @@ func BenchmarkCheckpoint(b *testing.B) {
 			for range c.warm {
 				step()
 			}
-			save(1 << 50) // the first one maps the memory of the copy
+			save(1 << 50) // the first save allocates the snapshot
 			require.NoError(b, t.saver.wait().err)
-			var alone, disturbed, stall, inStep, writing time.Duration
+			var alone, disturbed, stall, syncSave, writing time.Duration
 			steps, slowed := 0, 0
 			for b.Loop() {
 				for range c.between {
@@ -254,14 +253,14 @@ func BenchmarkCheckpoint(b *testing.B) {
 				writing += time.Since(start)
 				require.NoError(b, t.saver.wait().err)
 				step()
-				inStep += save(1)
+				syncSave += save(1)
 			}
 			mean := float64(alone) / float64(steps)
 			per := func(d time.Duration) float64 { return float64(d) / float64(b.N) }
 			b.ReportMetric(mean/1e6, "step-ms")
 			b.ReportMetric(per(stall)/1e6, "stall-ms")
 			b.ReportMetric(per(stall)/mean, "stall/step")
-			b.ReportMetric(per(inStep)/mean, "in-step/step")
+			b.ReportMetric(per(syncSave)/mean, "sync/step")
 			b.ReportMetric(per(writing)/1e6, "writing-ms")
 			b.ReportMetric((float64(disturbed)/mean-float64(slowed))/float64(b.N), "slowed/step")
 		})

@@ -9,12 +9,11 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// openDecoder builds the model around a pretrained decoder, whose own
-// configuration takes the place of the recipe's. A run that has a checkpoint
-// needs the decoder's files no more.
+// openDecoder builds the model around a pretrained decoder, whose configuration replaces the
+// recipe's. A run with a checkpoint does not need the decoder's files.
 func (t *trainer) openDecoder() error {
-	if t.saved.Dir != "" {
-		return t.reopenDecoder(t.saved.Dir)
+	if t.restored.Dir != "" {
+		return t.reopenDecoder(t.restored.Dir)
 	}
 	p, err := pretrained.Open(t.Decoder)
 	if err != nil {
@@ -28,16 +27,17 @@ func (t *trainer) openDecoder() error {
 		return err
 	}
 	if t.processor.NoChatTemplate {
-		return fmt.Errorf("--decoder: %s has no chat template, which training needs; the instruct version of a model has one", t.Decoder)
+		return fmt.Errorf("--decoder: %s has no chat template, which training needs; use the instruct version of the model", t.Decoder)
 	}
-	t.adopt(p.WithTokens(t.processor.Tokenizer))
+	t.Recipe = t.Recipe.withText(p.WithTokens(t.processor.Tokenizer))
 	if t.model, err = vlm.NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init); err != nil {
 		return err
 	}
 	return p.Check(t.model)
 }
 
-// reopenDecoder builds the model from a checkpoint of the run.
+// reopenDecoder builds the model from a checkpoint of the run. The decoder's files are compared
+// with those of the run if they still exist.
 func (t *trainer) reopenDecoder(checkpoint string) error {
 	saved, err := readRun(t.Out)
 	if err != nil {
@@ -58,31 +58,28 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 	if t.model, t.processor, err = pretrained.OpenFolder(checkpoint); err != nil {
 		return err
 	}
-	t.adopt(t.model.Config.Text)
+	t.Recipe = t.Recipe.withText(t.model.Config.Text)
 	return nil
 }
 
-// adopt makes the decoder's configuration the recipe's.
-func (t *trainer) adopt(text vlm.TextConfig) { t.Recipe = t.Recipe.around(text) }
-
-// around is the recipe with another decoder, whose width the pictures take.
-func (r Recipe) around(text vlm.TextConfig) Recipe {
+// withText returns the recipe with another decoder, and the embedder adapted to its hidden size.
+func (r Recipe) withText(text vlm.TextConfig) Recipe {
 	r.Text, r.Vision.HiddenSize = &text, text.HiddenSize
 	return r
 }
 
-// WithDecoder is the recipe as training from a pretrained decoder has it.
+// WithDecoder returns the recipe as used for training from a pretrained decoder.
 func (r Recipe) WithDecoder(path string) (Recipe, error) {
 	p, err := pretrained.Open(path)
 	if err != nil {
 		return r, err
 	}
 	defer p.Close()
-	l, err := p.Processor(r.Vision.Patches())
+	proc, err := p.Processor(r.Vision.Patches())
 	if err != nil {
 		return r, err
 	}
-	return r.around(p.WithTokens(l.Tokenizer)), nil
+	return r.withText(p.WithTokens(proc.Tokenizer)), nil
 }
 
 func describeDecoder(p *pretrained.Decoder) (*runDecoder, error) {
@@ -90,7 +87,7 @@ func describeDecoder(p *pretrained.Decoder) (*runDecoder, error) {
 	return &runDecoder{p.Path, fingerprint}, err
 }
 
-// loadDecoder draws the embedder and reads the decoder's weights.
+// loadDecoder initialises the embedder and loads the decoder's weights.
 func (t *trainer) loadDecoder() error {
 	if err := t.model.Params.Initialise(t.Device, t.Recipe.Seed, vlm.GroupEmbedder); err != nil {
 		return err

@@ -20,9 +20,8 @@ func trainDecoder(t *testing.T, ctx context.Context, dev engine.Device, r Recipe
 	return err
 }
 
-// TestTrainFromDecoder: a folder and a GGUF file train alike; a run that was
-// stopped resumes without the decoder's files, with the same bits; another decoder
-// is refused.
+// TestTrainFromDecoder: training from a folder and from a GGUF file gives the same losses. A run
+// resumes without the decoder's files, with the same bits, and rejects another decoder.
 func TestTrainFromDecoder(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
 	r.FreezeDecoderSteps = 2
@@ -54,6 +53,6 @@ func TestTrainFromDecoder(t *testing.T) {
 	require.NoError(t, trainDecoder(t, context.Background(), cpu.Open(0), r, files, file, stopped, true, nil))
 	same(t, "a stopped run and a whole one", losses(t, b), losses(t, stopped))
 	if answer := testAnswer(t, cpu.Open(0), stopped); answer == "" {
-		t.Log("the model answers nothing, after 6 steps")
+		t.Log("empty answer after 6 steps")
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// TestDevicesAgree trains 20 steps on the CPU and on every other device: their
-// losses stay within 1e-3 of each other, and both models answer alike.
+// TestDevicesAgree trains 20 steps on the CPU and on every other device. Losses are within 1e-3 of
+// each other, and both models give the same answer.
 func TestDevicesAgree(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 20)
 	reference := filepath.Join(t.TempDir(), "cpu")
@@ -48,14 +48,14 @@ func TestDevicesAgree(t *testing.T) {
 			_, err = trainOn(t, dev, r, files, again, false, Observer{})
 			require.NoError(t, err)
 			same(t, "two runs on "+name, got, losses(t, again))
-			narrow := devices.NewNarrow(dev, 4096) // bound at once: a part of every large matrix
+			narrow := devices.NewNarrow(dev, 4096) // less than a large matrix
 			for _, dev := range []engine.Device{dev, narrow} {
 				if text := testAnswer(t, dev, reference); text != answer {
 					t.Errorf("the answer is %q, on the CPU %q", text, answer)
 				}
 			}
 			if narrow.Divided["embed"] == 0 || narrow.Divided["matmul"] == 0 {
-				t.Errorf("embeddings or products were not cut: %v", narrow.Divided)
+				t.Errorf("embeddings or matmuls were not split: %v", narrow.Divided)
 			}
 		})
 	}
@@ -82,8 +82,8 @@ func testAnswerIn(t testing.TB, dev engine.Device, dir string, storage shaders.T
 	return l.Processor.Tokenizer.Decode(got.IDs, true)
 }
 
-// A fast GPU waits some microseconds for every dispatch, so that their number is
-// held: the figures are those of one more decoder layer.
+// TestDispatchesOfALayer pins the number of dispatches of a decoder layer, since each costs some
+// microseconds on a fast GPU.
 func TestDispatchesOfALayer(t *testing.T) {
 	for _, c := range []struct {
 		preset, dtype   string
@@ -106,8 +106,8 @@ func TestDispatchesOfALayer(t *testing.T) {
 	}
 }
 
-// TestDispatchesOfAnUpdate: the norm and AdamW see each of the four ranges of
-// parameters, decayed ones and others of the embedder and the decoder, once.
+// TestDispatchesOfAnUpdate: the norm and AdamW process each of the four parameter ranges, with and
+// without weight decay of the embedder and the decoder, once.
 func TestDispatchesOfAnUpdate(t *testing.T) {
 	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(preset)
@@ -116,14 +116,14 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 		require.NoError(t, err)
 		plan, _, err := planUpdate(m, nn.AdamW{})
 		require.NoError(t, err)
-		if n, want := len(plan.Dispatches), 4+4+2; n != want { // and a fill and the clip factor
+		if n, want := len(plan.Dispatches), 4+4+2; n != want { // 2: a fill and the clip factor
 			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)
 		}
 	}
 }
 
-// TestDispatchesOfAToken: beside its layers, a token is looked up, multiplied with the
-// head together with the final norm, and the largest logit found.
+// TestDispatchesOfAToken: besides the layers, a token takes an embedding lookup, a matmul of the
+// final norm and the head, and an argmax.
 func TestDispatchesOfAToken(t *testing.T) {
 	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(preset)
@@ -138,7 +138,7 @@ func TestDispatchesOfAToken(t *testing.T) {
 	}
 }
 
-// layerDispatches is by how many a plan is longer where the decoder has one layer more.
+// layerDispatches returns the number of dispatches that a decoder layer adds to a plan.
 func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T, m *vlm.Model, tokens int) int) int {
 	t.Helper()
 	r, err := Preset(preset)
@@ -168,8 +168,8 @@ func decodedToken(t *testing.T, m *vlm.Model, _ int) int {
 	return len(dispatches)
 }
 
-// TestLoadAs: a model that runs in 16 bits takes half the memory for its matrices,
-// says nearly what it says in 32, and says it to the last bit again.
+// TestLoadAs: a model loaded in 16 bits takes half the memory for its matrices, computes nearly
+// the same as in 32, and is deterministic.
 func TestLoadAs(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 8)
 	dir := filepath.Join(t.TempDir(), "model")
@@ -189,27 +189,27 @@ func TestLoadAs(t *testing.T) {
 			t.Run(dev.Info().Device+"/"+storage.String(), func(t *testing.T) {
 				l, err := pretrained.LoadAs(dir, dev, storage)
 				require.NoError(t, err)
-				var factors, rest int64
+				var matrices, rest int64
 				for _, p := range l.Params.All() {
 					if p.MatmulWeight {
-						factors += p.Bytes()
+						matrices += p.Bytes()
 					} else {
 						rest += p.Bytes()
 					}
 				}
-				if room := l.Params.Weights.Bytes + l.Params.Half.Bytes; room > rest+factors/2+int64(1024*len(l.Params.All())) {
-					t.Errorf("the weights take %d bytes: %d of matrices, %d of others in f32", room, factors, rest)
+				if used := l.Params.Weights.Bytes + l.Params.Half.Bytes; used > rest+matrices/2+int64(1024*len(l.Params.All())) {
+					t.Errorf("the weights take %d bytes: %d of matrices, %d of others in f32", used, matrices, rest)
 				}
 				got := score(l)
 				for i, w := range want {
-					// Values of size 10 through some thirty roundings at random.
+					// Values of about 10 after some thirty random roundings.
 					if d := math.Abs(float64(got[i] - w)); !(d <= 10*2*math.Sqrt(30)*unit) {
-						t.Errorf("number %d is %g, in f32 %g", i, got[i], w)
+						t.Errorf("value %d is %g, in f32 %g", i, got[i], w)
 					}
 				}
 				for i, again := range score(l) {
 					if again != got[i] {
-						t.Fatalf("number %d is %g and then %g", i, got[i], again)
+						t.Fatalf("value %d is %g and then %g", i, got[i], again)
 					}
 				}
 				if testAnswerIn(t, dev, dir, storage) == "" {

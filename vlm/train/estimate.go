@@ -10,56 +10,55 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Estimation is what a run will take, found by recording it without a device.
+// Estimation is the estimated cost of a run, found by recording a step without a device.
 type Estimation struct {
 	Parameters    int64       `json:"parameters"`
-	TokensPerStep int         `json:"tokens_per_step"` // places, padding included
-	FlopsPerStep  float64     `json:"flops_per_step"`  // of full rows of the samples assumed
+	TokensPerStep int         `json:"tokens_per_step"` // padding included
+	FlopsPerStep  float64     `json:"flops_per_step"`  // with rows full of the assumed samples
 	MemoryBytes   MemoryBytes `json:"memory_bytes"`
 	DType         string      `json:"dtype"`
 	Recompute     bool        `json:"recompute"`
-	SampleTokens  int         `json:"sample_tokens"` // of the sample assumed, its picture included
+	SampleTokens  int         `json:"sample_tokens"` // of an assumed sample, image included
 	Steps         int         `json:"steps"`
 	Hours         float64     `json:"hours"`
 	Dollars       float64     `json:"dollars"`
 
-	AttentionFlops float64   `json:"attention_flops_per_step"` // a part of FlopsPerStep
+	AttentionFlops float64   `json:"attention_flops_per_step"` // part of FlopsPerStep
 	DiskBytes      DiskBytes `json:"disk_bytes"`
-	Device         string    `json:"device,omitempty"` // whose hours they are
+	Device         string    `json:"device,omitempty"` // that Hours is for
 
-	// What the hours are reckoned with, and where it is from.
+	// The throughput that Hours is computed with.
 	FlopsPerSecond float64 `json:"flops_per_s"`
 	RateSource     string  `json:"rate_source"`
-	RateMeasured   bool    `json:"rate_measured"` // not assumed
+	RateMeasured   bool    `json:"rate_measured"` // false: assumed
 }
 
 // DiskBytes is what a run writes to its folder.
 type DiskBytes struct {
-	Model      int64 `json:"model"`
-	Checkpoint int64 `json:"checkpoint"` // one, with the optimizer's moments
-	Most       int   `json:"checkpoints_at_once"`
-	Total      int64 `json:"total"`
-	Free       int64 `json:"free,omitempty"` // where the folder lies, as far as that is known
+	Model          int64 `json:"model"`
+	Checkpoint     int64 `json:"checkpoint"` // one checkpoint, with the optimizer's moments
+	MaxCheckpoints int   `json:"checkpoints_at_once"`
+	Total          int64 `json:"total"`
+	Free           int64 `json:"free,omitempty"` // on the disk of the folder; 0 = unknown
 }
 
-// Keep counts the checkpoints that a run of a recipe has at once: the newest, the best
-// of its validations, and one that is being written before an old one goes.
+// Keep sets the largest number of checkpoints that a run has at once: the newest, the best of its
+// validations, and one being written before an old one is removed.
 func (d *DiskBytes) Keep(r Recipe, steps, newest int) {
-	d.Most = newest + 1
+	d.MaxCheckpoints = newest + 1
 	if r.ValEvery > 0 {
-		d.Most++
+		d.MaxCheckpoints++
 	}
 	saves := 1 // at the end
 	if r.SaveEvery > 0 {
 		saves = max(1, (steps+r.SaveEvery-1)/r.SaveEvery)
 	}
-	d.Most = min(d.Most, saves)
-	d.Total = d.Model + int64(d.Most)*d.Checkpoint
+	d.MaxCheckpoints = min(d.MaxCheckpoints, saves)
+	d.Total = d.Model + int64(d.MaxCheckpoints)*d.Checkpoint
 }
 
-// MemoryBytes is the engine's own memory. In 16 bits the weights and most
-// activations take 2 bytes an element; the optimizer then holds weights of 4
-// bytes besides its moments, and gradients keep 4.
+// MemoryBytes is the device memory of training. In 16 bits the weights' half copy and most
+// activations take 2 bytes per element; the master weights, moments and gradients take 4.
 type MemoryBytes struct {
 	Weights     int64 `json:"weights"`
 	Gradients   int64 `json:"gradients"`
@@ -68,15 +67,15 @@ type MemoryBytes struct {
 	Total       int64 `json:"total"`
 }
 
-// Fits says whether a device of so many bytes holds it, with a tenth to spare for
-// what a driver and other processes take.
+// Fits reports whether it fits on a device of that many bytes, with a tenth left for the driver
+// and other processes.
 func (m MemoryBytes) Fits(device int64) bool { return m.Total <= device-device/10 }
 
-// sampleText is how many tokens a sample is taken to have beside its picture: a
-// question, an answer and the template around them, as in FineVision's captions.
-const sampleText = 274
+// sampleTextTokens is the assumed number of text tokens of a sample: question, answer and chat
+// template, as in FineVision's captions.
+const sampleTextTokens = 274
 
-// Estimate records and plans a recipe's step, with recomputation or without.
+// Estimate records and plans a recipe's step, with or without activation checkpointing.
 func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if err := r.Check(); err != nil {
 		return Estimation{}, err
@@ -94,10 +93,10 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 
 func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
-	in := m.NewInputs(shape.Rows, shape.Tokens, shape.Pictures, shape.Tokens)
-	load := r.expected()
+	in := m.NewInputs(shape.Rows, shape.Tokens, shape.Images, shape.Tokens)
+	load := r.expectedBatch()
 	m.Store(r.storage())
-	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.visible}
+	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.attentionDensity}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
@@ -117,11 +116,11 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 		FlopsPerStep: first.Flops(load.step[:]) + float64(r.Accumulate-1)*further.Flops(load.step[:]) + update.Flops(load.step[:]),
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
-	e.MemoryBytes = memoryFor(m.Params)
+	e.MemoryBytes = parameterMemory(m.Params)
 	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
-		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleText, sampleTokens)
+		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleTextTokens, maxAnswerTokens)
 		if err != nil {
 			return Estimation{}, err
 		}
@@ -131,8 +130,8 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	return e, nil
 }
 
-// memoryFor is the memory beside activations.
-func memoryFor(p *nn.Params) MemoryBytes {
+// parameterMemory returns the memory other than activations.
+func parameterMemory(p *nn.Params) MemoryBytes {
 	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
 	if p.Half != nil {
 		m.Weights += p.Half.Bytes
@@ -141,20 +140,20 @@ func memoryFor(p *nn.Params) MemoryBytes {
 	return m
 }
 
-// expectation is how full a micro-batch is taken to be.
-type expectation struct {
-	step    [shaders.StepWords]uint32 // its counts
-	visible float64                   // part of the pairs of a row's tokens that attention computes
-	sample  int                       // tokens
+// expectedBatch is the assumed contents of a micro-batch.
+type expectedBatch struct {
+	step             [shaders.StepWords]uint32 // the step block with its counts
+	attentionDensity float64                   // visible fraction of a row's query-key pairs
+	sample           int                       // tokens
 }
 
-// expected fills a recipe's rows with samples of one picture and sampleText tokens.
-func (r Recipe) expected() expectation {
+// expectedBatch fills a recipe's rows with samples of one image and sampleTextTokens tokens.
+func (r Recipe) expectedBatch() expectedBatch {
 	patches := r.Vision.Patches()
-	sample := min(patches+sampleText, r.SeqLen)
+	sample := min(patches+sampleTextTokens, r.SeqLen)
 	perRow := float64(r.SeqLen) / float64(sample)
 	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
-	e := expectation{sample: sample}
+	e := expectedBatch{sample: sample}
 	e.step[vlm.SlotPatches] = count(min(patches, sample))
 	e.step[vlm.SlotTargets] = max(1, count(max(0, sample-patches)))
 	e.step[vlm.SlotRuns] = e.step[vlm.SlotTargets]
@@ -166,11 +165,11 @@ func (r Recipe) expected() expectation {
 	case packing.DocumentBidirectionalImage:
 		pairs += perRow * (float64(patches*patches) - triangle(patches))
 	}
-	e.visible = pairs / float64(r.SeqLen) / float64(r.SeqLen)
+	e.attentionDensity = pairs / float64(r.SeqLen) / float64(r.SeqLen)
 	return e
 }
 
-// attentionFlops is the part of it in attention and its gradient.
+// attentionFlops returns the FLOPs of attention and its gradient.
 func attentionFlops(p *engine.Plan, step *[shaders.StepWords]uint32) float64 {
 	var flops float64
 	for i := range p.Dispatches {

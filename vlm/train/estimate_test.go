@@ -9,8 +9,8 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// TestEstimatedWork compares the recorded work of the presets with the textbook's
-// count: six operations a weight and token, and attention's products.
+// TestEstimatedWork compares the recorded FLOPs of the presets with the textbook's count: six
+// operations per weight and token, and the matmuls of attention.
 func TestEstimatedWork(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"} {
 		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
@@ -26,10 +26,9 @@ func TestEstimatedWork(t *testing.T) {
 			text, sample := float64(e.SampleTokens-v.Patches()), float64(e.SampleTokens)
 			samples := float64(e.TokensPerStep) / sample
 			matrices := layers*layer*sample + d*float64(c.VocabSize)*text + (float64(v.Features())+d)*d*float64(v.Patches())
-			// Two products forward and five backward, for every pair that sees each other.
+			// Two matmuls forward and five backward, for every visible query-key pair.
 			want := samples*6*matrices + 14*heads*layers*visiblePairs(attention, int(sample), v.Patches(), r.SeqLen)*float64(e.TokensPerStep/r.SeqLen)
-			// Norms, activations and the optimizer come on top; the first layer's patches
-			// take no gradient.
+			// Norms, activations and the optimizer add to it; patches need no gradient.
 			if ratio := e.FlopsPerStep / want; ratio < 0.995 || ratio > 1.03 {
 				t.Errorf("%s, %s: %.4g FLOP recorded, %.4g expected: ratio %.3f", name, attention, e.FlopsPerStep, want, ratio)
 			}
@@ -37,28 +36,27 @@ func TestEstimatedWork(t *testing.T) {
 	}
 }
 
-// visiblePairs counts, token by token, what a row of samples sees; the last one is
-// counted in part.
+// visiblePairs counts the visible query-key pairs of a row of samples, the last one in part.
 func visiblePairs(attention packing.Attention, sample, patches, row int) float64 {
-	seen := 0
+	pairs := 0
 	if attention == packing.Causal {
 		for t := range row {
-			seen += t + 1
+			pairs += t + 1
 		}
-		return float64(seen)
+		return float64(pairs)
 	}
 	for t := range sample {
 		if attention == packing.DocumentBidirectionalImage && t < patches {
-			seen += patches
+			pairs += patches
 		} else {
-			seen += t + 1
+			pairs += t + 1
 		}
 	}
-	return float64(seen) * float64(row) / float64(sample)
+	return float64(pairs) * float64(row) / float64(sample)
 }
 
-// TestEstimateIn16Bits: the weights have a copy of half their size, and activations
-// halve but for the residual stream, statistics and logits.
+// TestEstimateIn16Bits: weights have an additional copy of half their size, and activations take
+// half the memory except for the residual stream, statistics and logits.
 func TestEstimateIn16Bits(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f16"} {
 		r, err := Preset("smollm2-135m")
@@ -73,7 +71,7 @@ func TestEstimateIn16Bits(t *testing.T) {
 			t.Errorf("%s: %+v, in f32 %+v", dtype, h, f)
 		}
 		if ratio := float64(h.Activations) / float64(f.Activations); ratio < 0.5 || ratio > 0.6 {
-			t.Errorf("%s: activations take %.2f of those in f32", dtype, ratio)
+			t.Errorf("%s: activations take %.2f of the memory in f32", dtype, ratio)
 		}
 		if half.FlopsPerStep != full.FlopsPerStep {
 			t.Errorf("%s: %g FLOP, in f32 %g", dtype, half.FlopsPerStep, full.FlopsPerStep)
@@ -81,8 +79,8 @@ func TestEstimateIn16Bits(t *testing.T) {
 	}
 }
 
-// TestBindings: no dispatch of SmolLM2-135M's training over rows of 1024 tokens
-// binds more than the 128 MiB that software devices and WebGPU grant.
+// TestBindings: no dispatch of training SmolLM2-135M with rows of 1024 tokens binds more than 128
+// MiB, the limit of software devices and WebGPU.
 func TestBindings(t *testing.T) {
 	r, err := Preset("smollm2-135m")
 	require.NoError(t, err)

@@ -14,8 +14,8 @@ import (
 	"patchwork/vlm/data"
 )
 
-// FuzzRunFiles reads whatever lies in a run's or a model's folder: each of its small
-// files by each of their readers.
+// FuzzRunFiles reads arbitrary bytes with each reader of the small files in a run's or model's
+// folder.
 func FuzzRunFiles(f *testing.F) {
 	f.Add([]byte(`{"recipe":{"preset":"shapes","steps":3},"data":{"files":["a"],"rows":1,"fingerprint":""},"device":{}}`))
 	f.Add([]byte(`{"step":3,"cursor":{"epoch":0,"batch":3},"tokens":5,"seconds":1.5}`))
@@ -35,7 +35,7 @@ func FuzzRunFiles(f *testing.F) {
 		}
 		checked := func(what string, err error) {
 			if err != nil && strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: an error of several lines: %q", what, err)
+				t.Errorf("%s: multi-line error: %q", what, err)
 			}
 		}
 		saved, err := readRun(dir)

@@ -14,7 +14,7 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Cursor is a place in the data: the batches of an epoch that were consumed.
+// Cursor is a position in the data: the number of batches consumed of an epoch.
 type Cursor struct {
 	Epoch int `json:"epoch"`
 	Batch int `json:"batch"`
@@ -23,7 +23,7 @@ type Cursor struct {
 // Loader turns the rows of a data set into batches for the device.
 type Loader struct {
 	dataset  *data.Dataset
-	rows     []int // of the data set
+	rows     []int // indices into dataset
 	recipe   Recipe
 	shape    StepShape
 	vision   vlm.VisionConfig
@@ -32,35 +32,36 @@ type Loader struct {
 	stats    *data.RowStats
 
 	mu     sync.Mutex
-	cache  map[int][]*packing.Sample // by row: the same text is asked for every epoch
-	cached int                       // tokens in it
+	cache  map[int][]*packing.Sample // encoded samples by index into rows, reused every epoch
+	cached int                       // number of tokens in cache
 }
 
-// cacheTokens bounds the encoded text that a Feed keeps.
+// cacheTokens limits the encoded text that a Loader caches.
 const cacheTokens = 1 << 24
 
-// NewLoader reads the given rows as the recipe says.
-func NewLoader(d *data.Dataset, rows []int, l *vlm.Processor, r Recipe, v vlm.VisionConfig, tally *data.RowStats) *Loader {
+// NewLoader makes a loader of the given rows of a dataset, encoded by the processor as the recipe
+// says. Skipped rows are counted in stats.
+func NewLoader(d *data.Dataset, rows []int, p *vlm.Processor, r Recipe, v vlm.VisionConfig, stats *data.RowStats) *Loader {
 	return &Loader{
-		dataset: d, rows: rows, recipe: r, vision: v, stats: tally, cache: map[int][]*packing.Sample{},
+		dataset: d, rows: rows, recipe: r, vision: v, stats: stats, cache: map[int][]*packing.Sample{},
 		shape:    StepShape{Rows: r.BatchSize, Tokens: r.SeqLen},
-		sampler:  packing.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
+		sampler:  packing.Sampler{Encoder: p.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
 		schedule: packing.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: r.BatchSize},
 	}
 }
 
-// Batch is a batch with its pixels and the cursor behind it.
+// Batch is a packed batch with its pixels and the cursor after it.
 type Batch struct {
 	*packing.Batch
-	Pixels []byte // [pictures,S,S,C]
-	Tokens int    // that are not padding
+	Pixels []byte // [images, S, S, C]
+	Tokens int    // without padding
 	Next   Cursor
-	// The samples as they lie in the rows, for reading results back.
+	// Samples are the packed samples of each row, to map results back to them.
 	Samples [][]*packing.Sample
 }
 
-// Batches sends batches from a cursor on, epoch after epoch, until ctx ends; they
-// are made ahead of their use. The error of the sequence, if any, comes last.
+// Batches sends batches from a cursor on, epoch after epoch, until ctx ends. They are prepared
+// ahead of use. An error is sent as the last item.
 func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 	out := make(chan LoadedBatch, 4)
 	go func() {
@@ -74,9 +75,9 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 			}
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
-			learnt := 0
+			targets := 0
 			_, err := f.epoch(ctx, epoch, skip, func(b *Batch) bool {
-				learnt += b.TargetCount
+				targets += b.TargetCount
 				return send(LoadedBatch{Batch: b})
 			})
 			switch {
@@ -85,7 +86,7 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 			case err != nil:
 				send(LoadedBatch{Err: err})
 				return
-			case learnt+skip == 0: // a whole epoch, and the next ones would be like it
+			case targets+skip == 0: // a whole epoch without targets; the next ones would be the same
 				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + f.stats.String())})
 				return
 			}
@@ -98,15 +99,16 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 	return out
 }
 
-// LoadedBatch is a batch or the error that ended the sequence.
+// LoadedBatch is a batch, or the error that ended the sequence.
 type LoadedBatch struct {
 	Batch *Batch
 	Err   error
 }
 
-// epoch calls use for every batch of one epoch, until it returns false or ctx ends.
+// epoch calls use for every batch of an epoch after the first skip, until it returns false or ctx
+// ends. It returns the number of batches passed to use.
 func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bool) (n int, err error) {
-	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesUntil(ctx)) {
+	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesWithContext(ctx)) {
 		if err != nil {
 			return n, err
 		}
@@ -126,11 +128,10 @@ func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bo
 	return n, nil
 }
 
-// CountBatches is the number of batches of an epoch, found by encoding all its
-// text.
+// CountBatches returns the number of batches in an epoch. It encodes all of the text.
 func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 	n := 0
-	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samplesUntil(ctx)) {
+	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samplesWithContext(ctx)) {
 		if err != nil {
 			return n, err
 		}
@@ -139,8 +140,9 @@ func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 	return n, nil
 }
 
-// samplesUntil is samples that fails where ctx has ended: a pool of rows takes its time.
-func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*packing.Sample, error) {
+// samplesWithContext returns samples as a function that fails when ctx has ended, since encoding a
+// pool of rows takes long.
+func (f *Loader) samplesWithContext(ctx context.Context) func(i int) ([]*packing.Sample, error) {
 	return func(i int) ([]*packing.Sample, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -149,7 +151,7 @@ func (f *Loader) samplesUntil(ctx context.Context) func(i int) ([]*packing.Sampl
 	}
 }
 
-// samples encodes the text of a row. A row without an answer gives none.
+// samples returns the encoded text of a row. A row without an answer has none.
 func (f *Loader) samples(i int) ([]*packing.Sample, error) {
 	f.mu.Lock()
 	cached, ok := f.cache[i]
@@ -157,7 +159,7 @@ func (f *Loader) samples(i int) ([]*packing.Sample, error) {
 	if ok {
 		return cached, nil
 	}
-	samples, err := f.encoded(f.rows[i])
+	samples, err := f.encode(f.rows[i])
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +177,12 @@ func (f *Loader) samples(i int) ([]*packing.Sample, error) {
 	return samples, nil
 }
 
-// encoded encodes row n of the data set. A row that is damaged, or that the chat
-// template refuses, gives no samples.
-func (f *Loader) encoded(n int) ([]*packing.Sample, error) {
+// encode encodes row n of the dataset. Damaged rows and rows that the chat template rejects are
+// recorded and have no samples.
+func (f *Loader) encode(n int) ([]*packing.Sample, error) {
 	row, err := f.dataset.Row(n)
 	if err != nil {
-		return nil, f.skipped(n, err)
+		return nil, f.recordDamaged(n, err)
 	}
 	if v := data.CheckTexts(row); v.Status == data.Skip {
 		f.stats.Record(n, v)
@@ -195,8 +197,8 @@ func (f *Loader) encoded(n int) ([]*packing.Sample, error) {
 	return samples, nil
 }
 
-// skipped counts a row that is damaged; other errors it returns.
-func (f *Loader) skipped(n int, err error) error {
+// recordDamaged records a damaged row and returns nil; it returns any other error unchanged.
+func (f *Loader) recordDamaged(n int, err error) error {
 	v, ok := data.Damaged(err)
 	if ok {
 		f.stats.Record(n, v)
@@ -205,7 +207,7 @@ func (f *Loader) skipped(n int, err error) error {
 	return err
 }
 
-// conversation is the turns of a row that have an answer, and its pictures.
+// conversation returns the answered turns of a row and its number of images.
 func conversation(row data.Row) chat.Conversation {
 	c := chat.Conversation{Images: len(row.Images)}
 	for _, t := range row.Answered() {
@@ -214,17 +216,17 @@ func conversation(row data.Row) chat.Conversation {
 	return c
 }
 
-// build decodes the pictures of the samples, drops the samples whose pictures
-// cannot be decoded, and lays the rest out.
+// build decodes the images of the samples, drops samples with images that cannot be decoded, and
+// packs the rest into a batch.
 func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
-	pictures, err := f.decode(rows)
+	images, err := f.decodeImages(rows)
 	if err != nil {
 		return nil, err
 	}
 	kept := make([][]*packing.Sample, len(rows))
 	for i, row := range rows {
 		for _, s := range row {
-			if pictures[s.Row] != nil {
+			if images[s.Row] != nil {
 				kept[i] = append(kept[i], s)
 			}
 		}
@@ -235,7 +237,7 @@ func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 	}
 	out := &Batch{Batch: b, Samples: kept}
 	for _, p := range b.Pictures {
-		out.Pixels = append(out.Pixels, pictures[p.Row][p.Image]...)
+		out.Pixels = append(out.Pixels, images[p.Row][p.Image]...)
 	}
 	for _, s := range b.Segments {
 		if s >= 0 {
@@ -245,13 +247,12 @@ func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 	return out, nil
 }
 
-// decoders is how many pictures are decoded at once: a GPU takes more of them a
-// second than a core decodes, and the CPU device wants cores too.
-var decoders = max(1, runtime.GOMAXPROCS(0)/2)
+// decodeWorkers is the number of images decoded concurrently. Half of the cores are left to the
+// CPU device; one core decodes images slower than a GPU trains on them.
+var decodeWorkers = max(1, runtime.GOMAXPROCS(0)/2)
 
-// decode returns the prepared pictures by row of the data set, nil where one of
-// them is bad.
-func (f *Loader) decode(rows [][]*packing.Sample) (map[int][][]byte, error) {
+// decodeImages returns the preprocessed images by dataset row, nil for a row with a bad image.
+func (f *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	var order []int
 	all := map[int][][]byte{}
 	for _, row := range rows {
@@ -263,7 +264,7 @@ func (f *Loader) decode(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	}
 	prepared, verdicts := make([][][]byte, len(order)), make([]data.Verdict, len(order))
 	var group errgroup.Group
-	group.SetLimit(decoders)
+	group.SetLimit(decodeWorkers)
 	for i, n := range order {
 		group.Go(func() error {
 			row, err := f.dataset.Row(n)
@@ -278,7 +279,7 @@ func (f *Loader) decode(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for i, n := range order { // told in the data's order, whoever was first
+	for i, n := range order { // recorded in the order of the data, not of completion
 		f.stats.Record(n, verdicts[i])
 		if verdicts[i].Status == data.Use {
 			all[n] = prepared[i]
@@ -287,11 +288,11 @@ func (f *Loader) decode(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	return all, nil
 }
 
-// pictures returns the prepared pictures of a row, nil when one is bad.
-func (f *Loader) pictures(i int) ([][]byte, error) {
+// images returns the preprocessed images of a dataset row, nil if one is bad.
+func (f *Loader) images(i int) ([][]byte, error) {
 	row, err := f.dataset.Row(i)
 	if err != nil {
-		return nil, f.skipped(i, err)
+		return nil, f.recordDamaged(i, err)
 	}
 	out, verdict := data.Prepare(row, f.vision.ImageSize)
 	f.stats.Record(i, verdict)

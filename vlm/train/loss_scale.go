@@ -7,48 +7,48 @@ import (
 	"patchwork/vlm"
 )
 
-// LossScale is dynamic loss scaling (Micikevicius et al., "Mixed precision
-// training", 2018): gradients that would vanish in f16 are multiplied by Scale on
-// their way. It is halved when they overflow, and that step is left out, and
-// doubled after growEvery steps without.
+// LossScale is dynamic loss scaling (Micikevicius et al., "Mixed precision training", 2018): the
+// loss is multiplied by Scale so that small gradients do not underflow in f16. When the gradients
+// overflow the step is skipped and the scale halved; after growthInterval steps without overflow
+// it is doubled.
 type LossScale struct {
-	Scale float64 `json:"loss_scale"`          // a power of two; 0 = the first
-	Good  int     `json:"loss_scale_steps"`    // since it changed
-	Over  int     `json:"overflows,omitempty"` // steps that were left out
+	Scale     float64 `json:"loss_scale"`          // a power of two; 0 = initialScale
+	GoodSteps int     `json:"loss_scale_steps"`    // since the scale changed
+	Overflows int     `json:"overflows,omitempty"` // skipped steps
 }
 
 const (
-	firstScale = 1 << 16
-	growEvery  = 2000
-	largest    = 1 << 24
+	initialScale   = 1 << 16
+	growthInterval = 2000
+	maxScale       = 1 << 24
 )
 
-// factor is the scale of a model's gradients: 1 for all that is stored with the
-// exponent of a float32.
+// factor returns the loss scale of a model: 1 unless it is stored in f16, the only type with fewer
+// exponent bits than float32.
 func (l *LossScale) factor(m *vlm.Model) float64 {
 	if m.Storage() != shaders.F16 {
 		return 1
 	}
 	if l.Scale == 0 {
-		l.Scale = firstScale
+		l.Scale = initialScale
 	}
 	return l.Scale
 }
 
-// Update takes a step's gradient norm and says whether they overflowed with the
-// scale to blame: then it is halved, and trying on makes sense.
+// Update adjusts the scale to a step's gradient norm. It reports whether the gradients overflowed
+// and the scale was halved; non-finite gradients at scale 1 are not an overflow.
 func (l *LossScale) Update(norm float64) (overflowed bool) {
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
-		l.Good = 0
+		l.GoodSteps = 0
 		if l.Scale > 1 {
 			l.Scale /= 2
-			l.Over++
+			l.Overflows++
 			return true
 		}
 		return false
 	}
-	if l.Good++; l.Good >= growEvery && l.Scale > 0 && l.Scale < largest {
-		l.Scale, l.Good = 2*l.Scale, 0
+	if l.GoodSteps++; l.GoodSteps >= growthInterval && l.Scale > 0 && l.Scale < maxScale {
+		l.Scale, l.GoodSteps = 2*l.Scale, 0
 	}
 	return false
 }

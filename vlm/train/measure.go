@@ -10,68 +10,66 @@ import (
 	"patchwork/engine"
 )
 
-// Measured is how fast a device takes training steps like a recipe's.
-type Measured struct {
+// Throughput is the measured speed of training steps on a device.
+type Throughput struct {
 	FlopsPerSecond float64
-	What           string // the step that was measured
+	Workload       string // description of the measured step
 }
 
-// sample is a training step of a recipe's kind, cut to what can be measured soon.
-type sample struct{ layers, vocabulary, rows, tokens int }
+// benchSize is the size of a measured step, at most that of the recipe's.
+type benchSize struct{ layers, vocabulary, rows, tokens int }
 
-// The first sample, which every device takes in a moment.
+// The smallest size, which takes moments on every device.
 const (
-	firstTokens     = 256
-	firstVocabulary = 8192
+	smallestTokens     = 256
+	smallestVocabulary = 8192
 )
 
-// measuredSteps is how many steps of a sample are wanted behind its first, which
-// compiles.
-const measuredSteps = 3
+// timedSteps is the number of timed steps of a size, after a first one that includes compilation.
+const timedSteps = 3
 
-// MeasureStep measures training steps on a device for about as long as limit says: a
-// small one, and then the largest up to the recipe's own that there is time and memory
-// for. Rates of small steps are too low, as the optimizer's part of them is larger.
-func MeasureStep(parent context.Context, dev engine.Device, r Recipe, limit time.Duration) (Measured, error) {
+// MeasureStep measures training steps on a device for about the given time: a small step, then the
+// largest one, up to the recipe's own, that time and memory allow. Small steps underestimate the
+// throughput, as the optimizer is a larger part of them.
+func MeasureStep(parent context.Context, dev engine.Device, r Recipe, limit time.Duration) (Throughput, error) {
 	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
 	end := time.Now().Add(limit)
-	samples := r.samples(dev.Info())
-	small, err := measure(ctx, dev, r, samples[0])
+	sizes := r.benchSizes(dev.Info())
+	small, err := measure(ctx, dev, r, sizes[0])
 	switch {
 	case parent.Err() != nil:
-		return Measured{}, parent.Err()
+		return Throughput{}, parent.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return Measured{}, fmt.Errorf("one %s takes longer than %v", samples[0].of(r), limit)
+		return Throughput{}, fmt.Errorf("one %s takes longer than %v", sizes[0].describe(r), limit)
 	case err != nil:
-		return Measured{}, err
+		return Throughput{}, err
 	}
-	for _, s := range slices.Backward(samples[1:]) {
-		seconds := s.flops(r) / small.FlopsPerSecond * (measuredSteps + 1)
+	for _, s := range slices.Backward(sizes[1:]) {
+		seconds := s.flops(r) / small.FlopsPerSecond * (timedSteps + 1)
 		if seconds > 0.7*time.Until(end).Seconds() {
 			continue
 		}
 		large, err := measure(ctx, dev, r, s)
 		if parent.Err() != nil {
-			return Measured{}, parent.Err()
+			return Throughput{}, parent.Err()
 		}
 		if err == nil {
 			return large, nil
 		}
 		if !errors.Is(err, engine.ErrOutOfMemory) {
-			break // the small one counts: there is no time left, or no such kernel
+			break // keep the small result: out of time, or a kernel is not supported
 		}
 	}
 	return small, nil
 }
 
-// samples are steps of growing size, the last the recipe's own, as far as the device has
-// memory for them.
-func (r Recipe) samples(info engine.Info) []sample {
+// benchSizes returns steps of growing size, up to the recipe's own or the device's memory.
+func (r Recipe) benchSizes(info engine.Info) []benchSize {
 	text := r.Text
-	s := sample{1, min(text.VocabSize, firstVocabulary), 1, min(r.SeqLen, firstTokens)}
-	all := []sample{s}
-	for s != (sample{text.NumHiddenLayers, text.VocabSize, r.BatchSize, r.SeqLen}) {
+	s := benchSize{1, min(text.VocabSize, smallestVocabulary), 1, min(r.SeqLen, smallestTokens)}
+	all := []benchSize{s}
+	for s != (benchSize{text.NumHiddenLayers, text.VocabSize, r.BatchSize, r.SeqLen}) {
 		switch {
 		case s.tokens < r.SeqLen:
 			s.tokens = min(2*s.tokens, r.SeqLen)
@@ -81,7 +79,7 @@ func (r Recipe) samples(info engine.Info) []sample {
 			s.layers = min(2*s.layers, text.NumHiddenLayers)
 			s.vocabulary = max(s.vocabulary, text.VocabSize*s.layers/text.NumHiddenLayers)
 		}
-		if s.bytes(r) > measuredMemory(info) {
+		if s.bytes(r) > benchMemory(info) {
 			break
 		}
 		all = append(all, s)
@@ -89,44 +87,43 @@ func (r Recipe) samples(info engine.Info) []sample {
 	return all
 }
 
-// measuredMemory is what a measurement may take of a device's memory.
-func measuredMemory(info engine.Info) int64 {
-	const unknown, most = 1 << 30, 8 << 30
+// benchMemory returns the bytes that a measurement may take on a device.
+func benchMemory(info engine.Info) int64 {
+	const unknown, limit = 1 << 30, 8 << 30
 	if info.Memory == 0 {
 		return unknown
 	}
-	return min(info.Memory/3, most)
+	return min(info.Memory/3, limit)
 }
 
-// recipe is the sample's own.
-func (s sample) recipe(r Recipe) Recipe {
+// scaled returns the recipe with the layers and vocabulary of the size.
+func (s benchSize) scaled(r Recipe) Recipe {
 	text := *r.Text
 	text.NumHiddenLayers, text.VocabSize = s.layers, s.vocabulary
 	r.Text = &text
 	return r
 }
 
-// parameters counts the sample's matrices of the decoder.
-func (s sample) parameters(r Recipe) float64 {
+// parameters counts the weights of the decoder's matmuls.
+func (s benchSize) parameters(r Recipe) float64 {
 	t := r.Text
 	layer := t.HiddenSize * (2*t.HeadDim*(t.NumAttentionHeads+t.NumKeyValueHeads) + 3*t.IntermediateSize)
 	return float64(s.layers*layer + s.vocabulary*t.HiddenSize)
 }
 
-// flops is about what its step takes: two operations for each weight and token forward,
-// four backward.
-func (s sample) flops(r Recipe) float64 { return 6 * s.parameters(r) * float64(s.rows*s.tokens) }
+// flops estimates a step: two operations per weight and token forward, four backward.
+func (s benchSize) flops(r Recipe) float64 { return 6 * s.parameters(r) * float64(s.rows*s.tokens) }
 
-// bytes is about the memory that its step takes: weights, gradients and moments, and for
-// each token what its layers keep and the logits with their gradient.
-func (s sample) bytes(r Recipe) int64 {
+// bytes estimates the memory of a step: weights, gradients and moments, and per token the
+// activations and the logits with their gradient.
+func (s benchSize) bytes(r Recipe) int64 {
 	t := r.Text
 	token := s.layers*(12*t.HiddenSize+4*t.IntermediateSize) + 3*s.vocabulary
 	return int64(16*s.parameters(r)) + 4*int64(s.rows*s.tokens)*int64(token)
 }
 
-// of says what a sample is of a recipe's step.
-func (s sample) of(r Recipe) string {
+// describe describes the size in terms of the recipe's step.
+func (s benchSize) describe(r Recipe) string {
 	layers := ""
 	if s.layers < r.Text.NumHiddenLayers {
 		layers = fmt.Sprintf(" with %d of %d layers", s.layers, r.Text.NumHiddenLayers)
@@ -134,21 +131,21 @@ func (s sample) of(r Recipe) string {
 	return fmt.Sprintf("step of %d×%d tokens in %s%s", s.rows, s.tokens, r.DType, layers)
 }
 
-// measure takes steps of a sample, and returns the rate of the median.
-func measure(ctx context.Context, dev engine.Device, r Recipe, s sample) (Measured, error) {
-	b, err := NewBench(dev, s.recipe(r), s.rows, s.tokens)
+// measure times steps of a size and returns the throughput of the median.
+func measure(ctx context.Context, dev engine.Device, r Recipe, s benchSize) (Throughput, error) {
+	b, err := NewBench(dev, s.scaled(r), s.rows, s.tokens)
 	if err != nil {
-		return Measured{}, err
+		return Throughput{}, err
 	}
 	defer b.Close()
 	if _, _, err := b.Step(ctx); err != nil {
-		return Measured{}, err
+		return Throughput{}, err
 	}
 	var times []time.Duration
-	for range measuredSteps {
+	for range timedSteps {
 		elapsed, _, err := b.Step(ctx)
 		if err != nil && len(times) == 0 {
-			return Measured{}, err
+			return Throughput{}, err
 		}
 		if err != nil {
 			break
@@ -156,5 +153,5 @@ func measure(ctx context.Context, dev engine.Device, r Recipe, s sample) (Measur
 		times = append(times, elapsed)
 	}
 	slices.Sort(times)
-	return Measured{b.Flops / times[len(times)/2].Seconds(), s.of(r)}, nil
+	return Throughput{b.Flops / times[len(times)/2].Seconds(), s.describe(r)}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"patchwork/engine/enginetest"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/require"
+	"patchwork/nn"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/checkpoint"
@@ -24,9 +25,9 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// TestNothingIsLeft: training, generation and evaluation give back all memory of the
-// device, and no goroutine outlives them.
-func TestNothingIsLeft(t *testing.T) {
+// TestReleasesMemory: after training, generation and evaluation all device memory is released and
+// all goroutines have ended.
+func TestReleasesMemory(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 4)
 	r.ValEvery, r.SaveEvery = 2, 2
 	for _, dev := range devices.Open(t) {
@@ -34,7 +35,7 @@ func TestNothingIsLeft(t *testing.T) {
 			before := runtime.NumGoroutine()
 			check := func(what string) {
 				t.Helper()
-				// A GPU keeps one smallest piece of its own, which absent bindings get.
+				// GPU backends keep one minimal buffer for absent bindings.
 				if now, _ := dev.MemoryInUse(); now > engine.Alignment {
 					t.Errorf("%s left %d bytes", what, now)
 				}
@@ -61,7 +62,7 @@ func TestNothingIsLeft(t *testing.T) {
 			l.Close()
 			check("a loaded model")
 
-			for i := 0; runtime.NumGoroutine() > before && i < 100; i++ { // those that end are given time to
+			for i := 0; runtime.NumGoroutine() > before && i < 100; i++ { // wait for goroutines that are ending
 				time.Sleep(10 * time.Millisecond)
 			}
 			if n := runtime.NumGoroutine(); n > before {
@@ -72,25 +73,24 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// compilations is a device that counts what it compiles.
-type compilations struct {
+// countingDevice is a device that records the names of compiled programs.
+type countingDevice struct {
 	engine.Device
 	programs []string
 }
 
-func (c *compilations) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
+func (c *countingDevice) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	c.programs = append(c.programs, p.Program.Name)
 	return c.Device.Compile(p, arena)
 }
 
-// TestValidationCompilesOnce: the programs of steps and answers stay compiled from one
-// validation to the next.
+// TestValidationCompilesOnce: the programs of steps and answers stay compiled between validations.
 func TestValidationCompilesOnce(t *testing.T) {
 	files := []string{vlmtest.Data(t, 40)}
 	count := func(steps int) []string {
 		r := testRecipe(t, steps)
 		r.ValEvery = 2
-		dev := &compilations{Device: devices.Open(t)[0]}
+		dev := &countingDevice{Device: devices.Open(t)[0]}
 		_, err := trainOn(t, dev, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{})
 		require.NoError(t, err)
 		slices.Sort(dev.programs)
@@ -102,13 +102,13 @@ func TestValidationCompilesOnce(t *testing.T) {
 	}
 }
 
-// smallBuffer is far less than the weights or the activations of the tests' model
-// take, and as much as its largest single tensor does.
+// smallBuffer is far less than the weights or activations of the test model take, and as much as
+// its largest tensor.
 const smallBuffer = 1 << 20
 
-// TestSmallBuffers trains and answers on devices that only make small buffers: to the
-// last bit as in large ones. The gradients are not clipped, since their norm is added
-// up buffer by buffer and may differ in its last digit.
+// TestSmallBuffers trains and generates on devices with small buffers and gets the same bits as
+// with large ones. Gradients are not clipped, because the sum of their norm depends on the split
+// into buffers.
 func TestSmallBuffers(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
 	for _, dev := range devices.Open(t) {
@@ -116,21 +116,21 @@ func TestSmallBuffers(t *testing.T) {
 			t.Run(dev.Info().Device+"/"+dtype, func(t *testing.T) {
 				r := testRecipe(t, 4)
 				r.Clip, r.SaveEvery, r.Accumulate, r.DType = 0, 2, 2, dtype
-				whole, cut := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "cut")
-				_, err := trainOn(t, dev, r, files, whole, false, Observer{})
+				large, split := filepath.Join(t.TempDir(), "large"), filepath.Join(t.TempDir(), "split")
+				_, err := trainOn(t, dev, r, files, large, false, Observer{})
 				require.NoError(t, err)
 				small := enginetest.NewSmall(dev, smallBuffer)
-				_, err = trainOn(t, small, r, files, cut, false, Observer{})
+				_, err = trainOn(t, small, r, files, split, false, Observer{})
 				require.NoError(t, err)
 				if *small.Segments < 3 {
-					t.Errorf("activations lie in %d memories: the limit does not bind", *small.Segments)
+					t.Errorf("activations are in %d allocations: the limit has no effect", *small.Segments)
 				}
-				same(t, "small buffers", losses(t, cut), losses(t, whole))
+				same(t, "small buffers", losses(t, split), losses(t, large))
 				for _, file := range []string{pretrained.WeightsFile, checkpoint.FirstMomentsFile, checkpoint.SecondMomentsFile} {
-					sameFile(t, filepath.Join("checkpoints", "step-000002", file), cut, whole)
+					sameFile(t, filepath.Join("checkpoints", "step-000002", file), split, large)
 				}
-				sameFile(t, pretrained.WeightsFile, cut, whole)
-				if got, want := testAnswerIn(t, small, cut, r.storage()), testAnswerIn(t, dev, whole, r.storage()); got != want {
+				sameFile(t, pretrained.WeightsFile, split, large)
+				if got, want := testAnswerIn(t, small, split, r.storage()), testAnswerIn(t, dev, large, r.storage()); got != want {
 					t.Errorf("the answer is %q, with large buffers %q", got, want)
 				}
 			})
@@ -138,22 +138,22 @@ func TestSmallBuffers(t *testing.T) {
 	}
 }
 
-// TestBufferTooSmall: what has no room in any one buffer is named, with a way out.
+// TestBufferTooSmall: the error names a tensor that is larger than the largest buffer.
 func TestBufferTooSmall(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
-	for most, want := range map[int64]string{
+	for limit, want := range map[int64]string{
 		128 << 10: "decoder.model.embed_tokens.weight needs 144.0 KiB in one buffer",
 		256 << 10: `"logits", in one buffer, need 384.0 KiB`,
 	} {
-		_, err := trainOn(t, enginetest.NewSmall(cpu.Open(0), most), testRecipe(t, 2), files, filepath.Join(t.TempDir(), "run"), false, Observer{})
+		_, err := trainOn(t, enginetest.NewSmall(cpu.Open(0), limit), testRecipe(t, 2), files, filepath.Join(t.TempDir(), "run"), false, Observer{})
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, engine.ErrUnsupported) && !errors.Is(err, engine.ErrOutOfMemory) {
-			t.Errorf("buffers of %s: got %v, want an error with %q", engine.Bytes(most), err, want)
+			t.Errorf("buffers of %s: got %v, want an error with %q", engine.Bytes(limit), err, want)
 		}
 	}
 }
 
-// TestSegmentedArena: dividing a step's activations into the buffers that devices
-// make takes no more memory worth speaking of, and none where one buffer is enough.
+// TestSegmentedArena: splitting the activations over several buffers adds at most 1 % of memory,
+// and one buffer is used if they fit.
 func TestSegmentedArena(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(name)
@@ -161,30 +161,30 @@ func TestSegmentedArena(t *testing.T) {
 		m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 		require.NoError(t, err)
 		for _, recompute := range []bool{false, true} {
-			s := TrainStep{model: m, in: m.NewInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), Recompute: recompute}
-			arena := func(most int64) engine.Segments {
-				m.MaxBufferBytes = most
-				plan, _, err := s.plan(programFirst)
+			program, _, err := recordStep(m, m.NewInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), nn.Options{Train: true, Recompute: recompute})
+			require.NoError(t, err)
+			arena := func(limit int64) engine.Segments {
+				plan, err := engine.NewPlan(program, limit)
 				require.NoError(t, err)
 				return plan.Arena
 			}
 			one := arena(0)
-			if again := arena(one.Total()); len(one) != 1 || !slices.Equal(again, one) {
-				t.Errorf("%s: %d where one buffer is enough, want %d", name, again, one)
+			if exact := arena(one.Total()); len(one) != 1 || !slices.Equal(exact, one) {
+				t.Errorf("%s: %d if one buffer is enough, want %d", name, exact, one)
 			}
-			for _, most := range []int64{4 << 30, 2 << 30, 1 << 30} {
-				got := arena(most)
-				if slices.Max(got) > most || float64(got.Total()) > 1.01*float64(one.Total()) {
-					t.Errorf("%s, recompute %v: %d in buffers of %d, in one %d", name, recompute, got, most, one)
+			for _, limit := range []int64{4 << 30, 2 << 30, 1 << 30} {
+				got := arena(limit)
+				if slices.Max(got) > limit || float64(got.Total()) > 1.01*float64(one.Total()) {
+					t.Errorf("%s, recompute %v: %d in buffers of %d, in one %d", name, recompute, got, limit, one)
 				}
 			}
 		}
 	}
 }
 
-// TestFault: a weight that is not a number is found where it first does harm, and
-// the step that it spoils is left out.
-func TestFault(t *testing.T) {
+// TestNonFinite: NonFinite names the first kernel whose result a NaN weight spoils, and the step
+// is skipped.
+func TestNonFinite(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 1)
 	for _, dev := range devices.Open(t) {
 		for _, dtype := range []string{"f32", "bf16"} {
@@ -200,21 +200,21 @@ func TestFault(t *testing.T) {
 					Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 				var diverged *checkpoint.DivergedError
 				if !errors.As(err, &diverged) || Finished(out) || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 0 {
-					t.Errorf("a run without a number ended with %v, or left a model", err)
+					t.Errorf("a run with NaN ended with %v, or left a model", err)
 				}
 				all := strings.Join(notes, "\n")
-				if !strings.Contains(all, "(layers.1, kernel matmul: ") || !strings.Contains(all, "the step is left out") {
-					t.Errorf("the notes do not name the second layer's product:\n%s", all)
+				if !strings.Contains(all, "(layers.1, kernel matmul: ") || !strings.Contains(all, "step skipped") {
+					t.Errorf("the notes do not name the matmul of the second layer:\n%s", all)
 				}
 			})
 		}
 	}
 }
 
-// poison puts a NaN into the second layer's up projection of a saved model.
+// poison sets a weight of the up projection of layer 1 of a saved model to NaN.
 func poison(t *testing.T, dir string) {
 	t.Helper()
-	m, l, err := pretrained.OpenFolder(dir)
+	m, proc, err := pretrained.OpenFolder(dir)
 	require.NoError(t, err)
 	dev := devices.Open(t)[0]
 	require.NoError(t, m.Allocate(dev, false))
@@ -224,5 +224,5 @@ func poison(t *testing.T, dir string) {
 	require.NoError(t, err)
 	values[7] = float32(math.NaN())
 	require.NoError(t, m.Params.Write(dev, p, values))
-	require.NoError(t, pretrained.Save(m, l, dir, pretrained.ValuesOn(m, dev)))
+	require.NoError(t, pretrained.Save(m, proc, dir, pretrained.ValuesOn(m, dev)))
 }

@@ -11,32 +11,32 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// StepMetrics is a line of metrics.jsonl about a step.
+// StepMetrics is the line of metrics.jsonl for a step.
 type StepMetrics struct {
 	Step       int             `json:"step"`
-	Tokens     int64           `json:"tokens"` // since the start of the run, padding left out
+	Tokens     int64           `json:"tokens"` // since the start of the run, without padding
 	Loss       jsonfloat.Float `json:"loss"`   // mean over the step's targets, in nats
 	GradNorm   jsonfloat.Float `json:"grad_norm"`
 	LR         float64         `json:"lr"`
 	TokensPerS float64         `json:"tokens_per_s"`
-	Seconds    float64         `json:"seconds"` // since the start of the run, interruptions left out
+	Seconds    float64         `json:"seconds"` // since the start of the run, without interruptions
 	ImagesPerS float64         `json:"images_per_s"`
 
-	// For observers alone.
-	Took       float64 `json:"-"` // seconds of this step
-	Skipped    int     `json:"-"` // steps since the start of the run that were left out: gradients were not finite
-	Memory     int64   `json:"-"` // bytes that the device has handed out
-	MemoryPeak int64   `json:"-"` // the most there ever were
+	// Only for observers.
+	StepSeconds float64 `json:"-"` // seconds of this step
+	Skipped     int     `json:"-"` // steps skipped for non-finite gradients since the start of the run
+	Memory      int64   `json:"-"` // bytes allocated on the device
+	MemoryPeak  int64   `json:"-"` // the maximum of Memory so far
 }
 
-// ValMetrics is a line of metrics.jsonl about a validation.
+// ValMetrics is the line of metrics.jsonl for a validation.
 type ValMetrics struct {
 	Step    int      `json:"step"`
 	ValLoss float64  `json:"val_loss"` // mean over the targets, in nats
 	Samples []Sample `json:"samples,omitempty"`
 }
 
-// MarshalJSON writes a loss that is not finite as null.
+// MarshalJSON writes a non-finite loss as null.
 func (v ValMetrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Step    int             `json:"step"`
@@ -45,18 +45,18 @@ func (v ValMetrics) MarshalJSON() ([]byte, error) {
 	}{v.Step, jsonfloat.Float(v.ValLoss), v.Samples})
 }
 
-// metricsLog appends to metrics.jsonl and remembers the curves. Lines that cannot
-// be written are kept until they can.
+// metricsLog appends to metrics.jsonl and keeps the metrics of all steps. Lines that cannot be
+// written stay pending.
 type metricsLog struct {
 	file    *os.File
-	end     int64  // of the whole lines in it
-	pending []byte // lines that belong there
+	size    int64  // of the file, up to the last complete line
+	pending []byte // lines still to be written
 	train   []StepMetrics
 	val     []ValMetrics
 }
 
-// openMetrics opens the file and drops what it says of steps after the given
-// one: they are done again. A line that was torn is dropped too.
+// openMetrics opens the file and removes the lines of steps after the given one, which the run
+// takes again, and incomplete lines.
 func openMetrics(path string, step int) (*metricsLog, error) {
 	old, err := smallfile.Read(path, smallfile.Log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -69,17 +69,17 @@ func openMetrics(path string, step int) (*metricsLog, error) {
 			return nil, err
 		}
 	}
-	m.end = int64(len(kept))
+	m.size = int64(len(kept))
 	if m.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
 		return nil, err
 	}
-	if err := m.file.Truncate(m.end); err != nil { // which needs no room on a full disk
+	if err := m.file.Truncate(m.size); err != nil { // works on a full disk
 		return nil, errors.Join(err, m.file.Close())
 	}
 	return m, nil
 }
 
-// read takes the curves up to a step from the lines and returns the whole lines.
+// read parses the metrics up to a step and returns the lines to keep.
 func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 	for text := range bytes.Lines(text) {
 		var line struct {
@@ -110,7 +110,7 @@ func (m *metricsLog) step(s StepMetrics) error {
 }
 
 func (m *metricsLog) validation(v ValMetrics) error {
-	m.val = append(m.val, ValMetrics{Step: v.Step, ValLoss: v.ValLoss}) // pictures would pile up
+	m.val = append(m.val, ValMetrics{Step: v.Step, ValLoss: v.ValLoss}) // without the images, which would accumulate
 	return m.write(v)
 }
 
@@ -123,17 +123,17 @@ func (m *metricsLog) write(v any) error {
 	return m.flush()
 }
 
-// flush writes the lines that are not in the file yet: all, or none of them.
+// flush appends the pending lines to the file: all of them, or none.
 func (m *metricsLog) flush() error {
-	if _, err := m.file.WriteAt(m.pending, m.end); err != nil {
-		return errors.Join(err, m.file.Truncate(m.end))
+	if _, err := m.file.WriteAt(m.pending, m.size); err != nil {
+		return errors.Join(err, m.file.Truncate(m.size))
 	}
-	m.end += int64(len(m.pending))
+	m.size += int64(len(m.pending))
 	m.pending = m.pending[:0]
 	return nil
 }
 
-// sync makes what was written lasting. It may be called beside the others.
+// sync syncs the file to disk. It may be called concurrently with the other methods.
 func (m *metricsLog) sync() error { return m.file.Sync() }
 
 func (m *metricsLog) close() error { return errors.Join(m.flush(), m.file.Sync(), m.file.Close()) }

@@ -16,8 +16,8 @@ import (
 	"patchwork/vlm/internal/vlmtest"
 )
 
-// TestMetricsLog: what was torn or belongs to steps that are done again is dropped, and
-// lines that could not be written are written later.
+// TestMetricsLog: incomplete lines and lines of steps that are taken again are removed, and lines
+// that could not be written are written later.
 func TestMetricsLog(t *testing.T) {
 	step := func(n int) string {
 		return string(require.Value(json.Marshal(StepMetrics{Step: n, Loss: 1}))(t)) + "\n"
@@ -29,12 +29,12 @@ func TestMetricsLog(t *testing.T) {
 		train, val    int
 	}{
 		{"nothing", "", "", 0, 0},
-		{"whole", step(1) + step(2) + val, step(1) + step(2) + val, 2, 1},
-		{"steps that are done again", step(1) + step(2) + val + step(3), step(1) + step(2) + val, 2, 1},
-		{"a torn line", step(1) + step(2)[:20], step(1), 1, 0},
-		{"a line without its end", step(1) + strings.TrimSpace(step(2)), step(1), 1, 0},
-		{"rubbish between", step(1) + "\x00\x00\n" + step(2), step(1) + step(2), 2, 0},
-		{"a validation without a number", step(1) + unknown, step(1) + unknown, 1, 1},
+		{"complete", step(1) + step(2) + val, step(1) + step(2) + val, 2, 1},
+		{"steps that are taken again", step(1) + step(2) + val + step(3), step(1) + step(2) + val, 2, 1},
+		{"a truncated line", step(1) + step(2)[:20], step(1), 1, 0},
+		{"a line without a newline", step(1) + strings.TrimSpace(step(2)), step(1), 1, 0},
+		{"garbage between lines", step(1) + "\x00\x00\n" + step(2), step(1) + step(2), 2, 0},
+		{"a validation loss of null", step(1) + unknown, step(1) + unknown, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.jsonl")
@@ -45,9 +45,9 @@ func TestMetricsLog(t *testing.T) {
 				t.Errorf("%d steps and %d validations, want %d and %d", len(m.train), len(m.val), c.train, c.val)
 			}
 			good := m.file
-			m.file = require.Value(os.Open(path))(t) // which takes no writing
+			m.file = require.Value(os.Open(path))(t) // read-only
 			if m.step(StepMetrics{Step: 3, Loss: 1}) == nil || m.validation(ValMetrics{Step: 3, ValLoss: 0.25}) == nil {
-				t.Error("a file that takes no writing was written")
+				t.Error("writing to a read-only file succeeded")
 			}
 			require.NoError(t, m.file.Close())
 			m.file = good
@@ -60,37 +60,37 @@ func TestMetricsLog(t *testing.T) {
 	}
 }
 
-// TestCurve holds a thinned curve to the figures that it stands for.
+// TestCurve checks a downsampled curve against all its values.
 func TestCurve(t *testing.T) {
 	value := func(step int) float64 { return 3/math.Sqrt(float64(step)) + 0.1*math.Sin(float64(step)) }
 	for _, c := range []struct {
-		name         string
-		from, steps  int
-		least, every int // points; every so many steps a NaN
+		name              string
+		from, steps       int
+		atLeast, nanEvery int // minimum of points; period of NaN values, 0 = none
 	}{
 		{"none", 1, 0, 0, 0},
 		{"one", 1, 1, 1, 0},
-		{"as they are", 1, 500, 500, 0},
+		{"not downsampled", 1, 500, 500, 0},
 		{"full", 1, curvePoints, curvePoints, 0},
-		{"one more", 1, curvePoints + 1, curvePoints / 2, 0},
+		{"one too many", 1, curvePoints + 1, curvePoints / 2, 0},
 		{"a long run", 1, 1_000_000, curvePoints / 4, 0},
 		{"resumed", 700_001, 300_000, curvePoints / 4, 0},
 		{"with gaps", 1, 100_000, curvePoints / 4, 7},
-		{"with nothing but gaps", 1, 100, 0, 1},
+		{"only NaN", 1, 100, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var curve Curve
-			var all []float64 // of the steps that count, by step
+			var all []float64 // by step
 			for i := range c.steps {
 				v := value(c.from + i)
-				if c.every > 0 && i%c.every == 0 {
+				if c.nanEvery > 0 && i%c.nanEvery == 0 {
 					v = math.NaN()
 				}
 				curve.Add(c.from+i, v)
 				all = append(all, v)
 			}
-			if n := len(curve.Points); n > curvePoints || n < c.least {
-				t.Fatalf("%d points, want %d to %d", n, c.least, curvePoints)
+			if n := len(curve.Points); n > curvePoints || n < c.atLeast {
+				t.Fatalf("%d points, want %d to %d", n, c.atLeast, curvePoints)
 			}
 			next := 0
 			for _, p := range curve.Points {
@@ -100,7 +100,7 @@ func TestCurve(t *testing.T) {
 						lowest, highest, sum, count = min(lowest, v), max(highest, v), sum+v, count+1
 					}
 				}
-				// Means are summed in another order.
+				// The mean is summed in another order.
 				if p.Min != lowest || p.Max != highest || p.Count != count || math.Abs(p.Mean-sum/float64(count)) > 1e-9 {
 					t.Fatalf("point at step %d is %+v; its %d steps have %g, %g, %g", p.Step, p, count, lowest, sum/float64(count), highest)
 				}
@@ -109,7 +109,7 @@ func TestCurve(t *testing.T) {
 	}
 }
 
-// logOf is a run's log with a loss for each step.
+// logOf makes a log with a loss for each step.
 func logOf(steps int, loss func(step int) float64, val ...int) *metricsLog {
 	m := &metricsLog{}
 	for i := 1; i <= steps; i++ {
@@ -121,8 +121,7 @@ func logOf(steps int, loss func(step int) float64, val ...int) *metricsLog {
 	return m
 }
 
-// TestPlotLoss draws runs of every kind. PATCHWORK_PLOTS=DIR keeps the pictures for
-// a person to look at.
+// TestPlotLoss draws different runs. PATCHWORK_PLOTS=DIR keeps the images for inspection.
 func TestPlotLoss(t *testing.T) {
 	falling := func(step int) float64 { return 8/math.Sqrt(float64(step)) + 0.05*math.Sin(float64(7*step)) + 0.1 }
 	gap := func(step int) float64 {
@@ -163,17 +162,17 @@ func TestPlotLoss(t *testing.T) {
 			}
 			require.NoError(t, err)
 			defer f.Close()
-			picture, _, err := image.Decode(f)
+			img, _, err := image.Decode(f)
 			require.NoError(t, err)
 			blue := 0
-			for y := range picture.Bounds().Dy() {
-				for x := range picture.Bounds().Dx() {
-					if r, g, b, _ := picture.At(x, y).RGBA(); r>>8 == uint32(plotBlue.R) && g>>8 == uint32(plotBlue.G) && b>>8 == uint32(plotBlue.B) {
+			for y := range img.Bounds().Dy() {
+				for x := range img.Bounds().Dx() {
+					if r, g, b, _ := img.At(x, y).RGBA(); r>>8 == uint32(plotBlue.R) && g>>8 == uint32(plotBlue.G) && b>>8 == uint32(plotBlue.B) {
 						blue++
 					}
 				}
 			}
-			// The key alone has 30·3 of them.
+			// The legend alone has 30·3 of them.
 			if !c.drawn || blue < 100 {
 				t.Errorf("drawn, with %d pixels of the curve", blue)
 			}
@@ -181,21 +180,21 @@ func TestPlotLoss(t *testing.T) {
 	}
 }
 
-// TestPlotFails: a picture that cannot be drawn ends no run, and is said once.
-func TestPlotFails(t *testing.T) {
+// TestPlotFailure: a failure to draw loss.png does not end the run and is reported once.
+func TestPlotFailure(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 4)
 	r.ValEvery = 2
 	out := filepath.Join(t.TempDir(), "run")
 	require.NoError(t, os.MkdirAll(filepath.Join(out, "loss.png", "folder"), 0o755))
-	said := 0
+	warned := 0
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{Warn: func(s string) {
-		if strings.Contains(s, "loss.png cannot be drawn") {
-			said++
+		if strings.Contains(s, "cannot draw loss.png") {
+			warned++
 		}
 	}})
 	require.NoError(t, err)
-	if said != 1 {
-		t.Errorf("said %d times", said)
+	if warned != 1 {
+		t.Errorf("warned %d times, want 1", warned)
 	}
 	left, err := filepath.Glob(filepath.Join(out, "*.tmp"))
 	require.NoError(t, err)

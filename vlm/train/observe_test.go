@@ -18,17 +18,17 @@ import (
 	"patchwork/vlm/internal/vlmtest"
 )
 
-// TestObservers: all are told, in their order, and none has to listen to everything.
-func TestObservers(t *testing.T) {
-	var told []string
-	listen := func(name string) Observer {
+// TestMultiObserver: all observers get every event in order, and nil functions are skipped.
+func TestMultiObserver(t *testing.T) {
+	var events []string
+	record := func(name string) Observer {
 		return Observer{
-			Start: func(Info) { told = append(told, name+" start") }, Step: func(StepMetrics) { told = append(told, name+" step") },
-			Validation: func(ValMetrics) { told = append(told, name+" validation") }, BadRow: func(data.Verdict) { told = append(told, name+" row") },
-			Note: func(string) { told = append(told, name+" note") }, Checkpoint: func(CheckpointEvent) { told = append(told, name+" checkpoint") },
+			Start: func(Info) { events = append(events, name+" start") }, Step: func(StepMetrics) { events = append(events, name+" step") },
+			Validation: func(ValMetrics) { events = append(events, name+" validation") }, BadRow: func(data.Verdict) { events = append(events, name+" row") },
+			Note: func(string) { events = append(events, name+" note") }, Checkpoint: func(CheckpointEvent) { events = append(events, name+" checkpoint") },
 		}
 	}
-	all := Observers(listen("a"), Observer{}, listen("b"))
+	all := MultiObserver(record("a"), Observer{}, record("b"))
 	all.Start(Info{})
 	all.Step(StepMetrics{})
 	all.Validation(ValMetrics{})
@@ -39,13 +39,13 @@ func TestObservers(t *testing.T) {
 	for _, event := range []string{"start", "step", "validation", "row", "note", "checkpoint"} {
 		want = append(want, "a "+event, "b "+event)
 	}
-	if !slices.Equal(told, want) {
-		t.Errorf("told %v, want %v", told, want)
+	if !slices.Equal(events, want) {
+		t.Errorf("events are %v, want %v", events, want)
 	}
 }
 
-// TestObserved checks what a run tells of itself, and what it tells when it goes on.
-func TestObserved(t *testing.T) {
+// TestObserverEvents checks the events of a run.
+func TestObserverEvents(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
 	r.ValEvery, r.SaveEvery = 3, 3
 	out := filepath.Join(t.TempDir(), "run")
@@ -60,18 +60,18 @@ func TestObserved(t *testing.T) {
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, observe)
 	require.NoError(t, err)
 	if len(info.Earlier)+len(info.EarlierVal) != 0 || len(steps) != 6 {
-		t.Errorf("%d steps behind it, %d taken", len(info.Earlier), len(steps))
+		t.Errorf("%d earlier steps, %d taken", len(info.Earlier), len(steps))
 	}
 	var took float64
 	for _, m := range steps {
-		took += m.Took
-		if m.Took <= 0 || m.Memory <= 0 || m.MemoryPeak < m.Memory || m.Skipped != 0 {
+		took += m.StepSeconds
+		if m.StepSeconds <= 0 || m.Memory <= 0 || m.MemoryPeak < m.Memory || m.Skipped != 0 {
 			t.Errorf("step %d: %+v", m.Step, m)
 		}
 	}
-	// Both are sums of the same times.
+	// Both are sums of the same durations.
 	if last := steps[5].Seconds; took < 0.999*last || took > 1.001*last {
-		t.Errorf("the steps took %g s together, the run says %g", took, last)
+		t.Errorf("the steps took %g s in total, the run reports %g", took, last)
 	}
 	if !slices.Equal(saved, []int{3, 6}) {
 		t.Errorf("checkpoints of steps %v, want 3 and 6", saved)
@@ -80,25 +80,24 @@ func TestObserved(t *testing.T) {
 		t.Fatal("no samples")
 	}
 	for _, s := range samples {
-		if s.Question == "" || s.Truth == "" || len(s.Pictures) != 1 || s.Size != r.Vision.ImageSize {
-			t.Fatalf("%q, %q: %d pictures of %d pixels", s.Question, s.Truth, len(s.Pictures), s.Size)
+		if s.Question == "" || s.Truth == "" || len(s.Images) != 1 || s.Size != r.Vision.ImageSize {
+			t.Fatalf("%q, %q: %d images of %d pixels", s.Question, s.Truth, len(s.Images), s.Size)
 		}
 		encoded, err := s.PNG(0)
 		require.NoError(t, err)
-		picture, err := png.Decode(bytes.NewReader(encoded))
+		img, err := png.Decode(bytes.NewReader(encoded))
 		require.NoError(t, err)
 		for _, at := range []int{0, s.Size*s.Size - 1} {
-			r, g, b, _ := picture.At(at%s.Size, at/s.Size).RGBA()
-			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Pictures[0][3*at:3*at+3]) {
-				t.Errorf("pixel %d is %v, want %v", at, got, s.Pictures[0][3*at:3*at+3])
+			r, g, b, _ := img.At(at%s.Size, at/s.Size).RGBA()
+			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Images[0][3*at:3*at+3]) {
+				t.Errorf("pixel %d is %v, want %v", at, got, s.Images[0][3*at:3*at+3])
 			}
 		}
 	}
 }
 
-// TestSamplesAgain: a resumed run tells what was asked and answered before it was
-// interrupted, with the pictures.
-func TestSamplesAgain(t *testing.T) {
+// TestResumedSamples: a resumed run reports the samples of earlier validations, with their images.
+func TestResumedSamples(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 5)
 	r.ValEvery = 2
 	out := filepath.Join(t.TempDir(), "run")
@@ -119,12 +118,12 @@ func TestSamplesAgain(t *testing.T) {
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{Start: func(i Info) { after = slices.Clone(i.EarlierVal) }})
 	require.NoError(t, err)
 	if !reflect.DeepEqual(before, after) {
-		t.Errorf("told\n%.300v\nafter\n%.300v", after, before)
+		t.Errorf("reported\n%.300v\nafter resuming, before\n%.300v", after, before)
 	}
 }
 
-// TestWarnOverfit: a validation loss that rises while the training loss falls is said,
-// once on the way and at the end.
+// TestWarnOverfit: a validation loss that rises while the training loss falls is reported once
+// during the run and once at its end.
 func TestWarnOverfit(t *testing.T) {
 	steps := func(losses ...float64) []StepMetrics {
 		var out []StepMetrics
@@ -143,26 +142,26 @@ func TestWarnOverfit(t *testing.T) {
 		want  string // in the warning of the last validation; "" = none
 	}{
 		{"both fall", []float64{3, 2, 1}, []float64{3, 2, 1.1}, 5, ""},
-		{"validation rises", []float64{3, 1, 0.2}, []float64{2, 1, 1.5}, 5, "It was best after step 20, 1.000"},
+		{"validation rises", []float64{3, 1, 0.2}, []float64{2, 1, 1.5}, 5, "The best was 1.000 after step 20"},
 		{"both rise", []float64{1, 1, 5}, []float64{2, 1, 5}, 1, ""},
 		{"a little noise", []float64{3, 1, 0.9}, []float64{2, 1, 1.05}, 1, ""},
-		{"one validation, far off, after many passes", []float64{3, 0.1, 0.0001}, []float64{0.889}, 50, "the validation loss is 0.889, the training loss 0.050, in pass 51 over 54 rows"},
-		{"one validation, far off, in the first pass", []float64{3, 0.1, 0.0001}, []float64{0.889}, 0, ""},
+		{"one validation, large gap, after many epochs", []float64{3, 0.1, 0.0001}, []float64{0.889}, 50, "the validation loss is 0.889, the training loss 0.050, in epoch 51 over 54 rows"},
+		{"one validation, large gap, in the first epoch", []float64{3, 0.1, 0.0001}, []float64{0.889}, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var said []string
+			var warnings []string
 			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Loader{rows: make([]int, 54)}, steps: 10 * len(c.train)}
-			tr.Observe.Warn = func(s string) { said = append(said, s) }
+			tr.Observe.Warn = func(s string) { warnings = append(warnings, s) }
 			tr.state.Cursor.Epoch = c.epoch
 			for i, loss := range c.val {
 				step := 10 * (i + 1 + len(c.train) - len(c.val))
 				tr.metrics.val = append(tr.metrics.val, ValMetrics{Step: step, ValLoss: loss})
-				said = nil
+				warnings = nil
 				tr.warnOverfit(ValMetrics{Step: step, ValLoss: loss})
 			}
-			all := strings.Join(said, "\n")
+			all := strings.Join(warnings, "\n")
 			if (all == "") != (c.want == "") || !strings.Contains(all, c.want) {
-				t.Errorf("said %q, want %q", all, c.want)
+				t.Errorf("warned %q, want %q", all, c.want)
 			}
 		})
 	}

@@ -17,29 +17,29 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// open reads the data's and the model's descriptions, allocates, and brings a
-// checkpoint back.
+// open opens the data and the model, allocates device memory, and restores the newest checkpoint
+// of a resumed run.
 func (t *trainer) open(ctx context.Context) error {
 	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: max(1, cmp.Or(t.Keep, DefaultKeep))}
 	var err error
-	longer := t.Resume && Finished(t.Out) && t.prolongs()
-	t.finished = t.Resume && Finished(t.Out) && !longer
+	extended := t.Resume && Finished(t.Out) && t.extendsRun()
+	t.finished = t.Resume && Finished(t.Out) && !extended
 	switch {
 	case t.finished:
-		t.saved.Dir = t.Out
+		t.restored.Dir = t.Out
 	case t.Resume:
-		if t.saved, err = checkpoint.NewestGood[trainerState](ctx, t.saver.dir); err != nil {
+		if t.restored, err = checkpoint.NewestGood[trainerState](ctx, t.saver.dir); err != nil {
 			return err
 		}
 	}
-	if longer && t.saved.Dir == "" {
-		return fmt.Errorf("%s: the run is finished and its checkpoints are gone, so that it cannot be made longer; train on from its model: --model %s --out ANOTHER", t.Out, t.Out)
+	if extended && t.restored.Dir == "" {
+		return fmt.Errorf("%s: the run is finished and has no checkpoints to continue from; start a new run from its model: --model %s --out ANOTHER", t.Out, t.Out)
 	}
 	if err := t.openData(); err != nil {
 		return err
 	}
-	if t.saved.Dir == "" {
-		if err := t.train.checkLength(); err != nil {
+	if t.restored.Dir == "" {
+		if err := t.train.checkSeqLen(); err != nil {
 			return err
 		}
 	}
@@ -47,8 +47,8 @@ func (t *trainer) open(ctx context.Context) error {
 		if t.steps, err = t.countSteps(ctx); err != nil {
 			return err
 		}
-		if t.steps < t.saved.State.Step {
-			return fmt.Errorf("--steps %d: the run in %s has taken %d steps already; give more, or take its checkpoint as it is", t.steps, t.Out, t.saved.State.Step)
+		if t.steps < t.restored.State.Step {
+			return fmt.Errorf("--steps %d: the run in %s has already taken %d steps; give more steps, or use its checkpoint", t.steps, t.Out, t.restored.State.Step)
 		}
 	}
 	if err := t.writeRun(); err != nil {
@@ -57,12 +57,12 @@ func (t *trainer) open(ctx context.Context) error {
 	if t.finished {
 		return t.openFinished()
 	}
-	if longer { // its weights say that the run has ended; the checkpoint has them too
+	if extended { // model.safetensors marks a finished run; the checkpoint has the weights too
 		if err := os.Remove(filepath.Join(t.Out, pretrained.WeightsFile)); err != nil {
 			return err
 		}
 	}
-	if err := t.clean(); err != nil {
+	if err := t.removeLeftovers(); err != nil {
 		return err
 	}
 	if t.Recipe.frozenThroughout() {
@@ -76,7 +76,7 @@ func (t *trainer) open(ctx context.Context) error {
 	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
 		return err
 	}
-	t.trainStep.Visible = t.Recipe.expected().visible
+	t.trainStep.AttentionDensity = t.Recipe.expectedBatch().attentionDensity
 	if t.trainStep.Recompute, err = t.recompute(); err != nil {
 		return err
 	}
@@ -92,22 +92,22 @@ func (t *trainer) open(ctx context.Context) error {
 	return err
 }
 
-// prolongs says whether a finished run is asked for more steps than it took.
-func (t *trainer) prolongs() bool {
+// extendsRun reports whether a finished run is given more steps or epochs than it took.
+func (t *trainer) extendsRun() bool {
 	saved, err := readRun(t.Out)
 	if err != nil {
-		return false // which writeRun will say
+		return false // writeRun reports the error
 	}
 	return t.Recipe.Steps > saved.Recipe.Steps && t.Recipe.Epochs == 0 || t.Recipe.Epochs > saved.Recipe.Epochs
 }
 
-// openFinished reads how a run ended that has come to its end.
+// openFinished restores the final state of a finished run from its metrics.
 func (t *trainer) openFinished() error {
 	var err error
 	if t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), math.MaxInt); err != nil {
 		return err
 	}
-	if n := len(t.metrics.train); n > 0 { // the checkpoints may be gone
+	if n := len(t.metrics.train); n > 0 { // checkpoints may have been deleted
 		last := t.metrics.train[n-1]
 		t.state.Step, t.state.Tokens, t.state.Seconds = last.Step, last.Tokens, last.Seconds
 	}
@@ -117,27 +117,27 @@ func (t *trainer) openFinished() error {
 	return nil
 }
 
-// recompute decides whether activations are computed again in the backward pass.
+// recompute decides whether to use activation checkpointing.
 func (t *trainer) recompute() (bool, error) {
 	if t.Recipe.Recompute != "auto" {
 		return t.Recipe.Recompute == "on", nil
 	}
 	kept, err := t.Recipe.estimate(t.model, false)
-	room := t.Device.Info().Memory
-	if err != nil || room > 0 && kept.MemoryBytes.Fits(room) {
+	available := t.Device.Info().Memory
+	if err != nil || available > 0 && kept.MemoryBytes.Fits(available) {
 		return false, err
 	}
-	again, err := t.Recipe.estimate(t.model, true)
+	recomputed, err := t.Recipe.estimate(t.model, true)
 	if err != nil {
 		return false, err
 	}
-	if room == 0 {
-		t.note("keeping activations: training takes %s, with --recompute on %s, and %s does not tell how much memory it has",
-			engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), t.Device.Info().Device)
+	if available == 0 {
+		t.note("keeping activations: training takes %s, with --recompute on %s, and %s does not report its memory",
+			engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(recomputed.MemoryBytes.Total), t.Device.Info().Device)
 		return false, nil
 	}
-	t.note("recomputing activations: training takes %s when they are all kept, %s so, and the device has %s; --recompute off keeps them",
-		engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(again.MemoryBytes.Total), engine.Bytes(room))
+	t.note("recomputing activations: training would take %s with all of them kept, takes %s now, and the device has %s; --recompute off keeps them",
+		engine.Bytes(kept.MemoryBytes.Total), engine.Bytes(recomputed.MemoryBytes.Total), engine.Bytes(available))
 	return true, nil
 }
 
@@ -168,34 +168,34 @@ func (t *trainer) openData() error {
 		}
 	}
 	if len(rows) == 0 {
-		return fmt.Errorf("%s: there are no rows to train on", t.Data[0])
+		return fmt.Errorf("%s: no rows to train on", t.Data[0])
 	}
 	if pictured, err := train.Pictured(data.PicturedRows); err != nil {
 		return err
 	} else if !pictured {
-		t.warn("no row of the data has a picture: the model learns from text alone")
+		t.warn("no row of the data has an image: the model is trained on text only")
 	}
 	if err := t.openModel(); err != nil {
 		return err
 	}
 	if !t.processor.LearnsToStop() {
-		t.warn("the chat template puts no token behind an answer: the model cannot learn where its answers end, and they will run to --max-new-tokens")
+		t.warn("the chat template ends answers with no token: the model cannot learn to stop, and its answers will run to --max-new-tokens")
 	}
 	if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
 		return err
 	}
 	t.stats.ListTo(t.badRows, train)
-	valTally := data.NewRowStats(nil)
-	valTally.ListTo(t.badRows, valSet)
+	valStats := data.NewRowStats(nil)
+	valStats.ListTo(t.badRows, valSet)
 	t.train = NewLoader(train, rows, t.processor, t.Recipe, t.model.Config.Vision, t.stats)
 	valRecipe := t.Recipe
 	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
-	t.val = NewLoader(valSet, thin(valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valTally)
+	t.val = NewLoader(valSet, evenlySpaced(valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valStats)
 	return nil
 }
 
-// thin takes n of the rows, evenly spread.
-func thin(rows []int, n int) []int {
+// evenlySpaced returns n of the rows, evenly spaced; all of them if n is 0 or there are not more.
+func evenlySpaced(rows []int, n int) []int {
 	if n <= 0 || len(rows) <= n {
 		return rows
 	}
@@ -206,6 +206,8 @@ func thin(rows []int, n int) []int {
 	return out
 }
 
+// openModel opens the model and processor that the run starts from: a model folder, a pretrained
+// decoder, or the preset.
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
@@ -228,10 +230,9 @@ func (t *trainer) openModel() error {
 	return err
 }
 
-// restore brings back the newest good checkpoint of a resumed run, or the weights to
-// start from.
+// restore loads the checkpoint of a resumed run, or the initial weights.
 func (t *trainer) restore() error {
-	if t.saved.Dir != "" {
+	if t.restored.Dir != "" {
 		return t.resumeFrom()
 	}
 	if t.Model != "" {
@@ -243,30 +244,30 @@ func (t *trainer) restore() error {
 	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
 }
 
-// resumeFrom brings the checkpoint back that was found to be whole, and sets broken ones
-// aside.
+// resumeFrom restores the newest good checkpoint and quarantines damaged newer ones.
 func (t *trainer) resumeFrom() error {
-	for _, c := range t.saved.Damaged {
-		t.warn("%v; resuming from %s", c.Err, filepath.Base(t.saved.Dir))
+	for _, c := range t.restored.Damaged {
+		t.warn("%v; resuming from %s", c.Err, filepath.Base(t.restored.Dir))
 		if err := checkpoint.Quarantine(c.Dir); err != nil {
 			return err
 		}
 	}
-	s := t.saved.State
+	s := t.restored.State
 	if s.Format == 0 {
-		t.note("%s is of an older form without %s: it is taken as it is", filepath.Base(t.saved.Dir), checkpoint.SumsFile)
+		t.note("%s was written in an older format without %s: it is used unchecked", filepath.Base(t.restored.Dir), checkpoint.SumsFile)
 	}
-	if err := checkpoint.Restore(t.model, t.Device, t.saved.Dir); err != nil {
+	if err := checkpoint.Restore(t.model, t.Device, t.restored.Dir); err != nil {
 		return err
 	}
 	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
-		t.note("the checkpoint was made on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
+		t.note("the checkpoint was written on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 	}
 	t.state, t.trainStep.LossScale = s, s.LossScale
 	return nil
 }
 
-// countSteps is the run's length; epochs are counted by packing one.
+// countSteps returns the run's number of steps. With --epochs it packs one epoch to count its
+// batches.
 func (t *trainer) countSteps(ctx context.Context) (int, error) {
 	if t.Recipe.Epochs == 0 {
 		return t.Recipe.Steps, nil

@@ -27,18 +27,18 @@ var (
 	plotOrange = color.RGBA{217, 116, 26, 255}
 )
 
-// plotLoss draws the course of the losses: between which values the steps lie,
-// their running mean, and the validations.
+// plotLoss draws loss.png: the range of the step losses, their running mean, and the validation
+// losses.
 func plotLoss(path string, m *metricsLog) (err error) {
-	defer func() { // gonum panics at what it cannot scale
+	defer func() { // gonum panics on data that it cannot scale
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
 	var steps, mean Curve
-	var smooth Smooth
+	var smooth RunningMean
 	for _, s := range m.train {
-		if loss := float64(s.Loss); loss > 0 && finite(loss) { // as a logarithm must have it
+		if loss := float64(s.Loss); loss > 0 && finite(loss) { // the axis is logarithmic
 			steps.Add(s.Step, loss)
 			mean.Add(s.Step, smooth.Add(s.Step, loss))
 		}
@@ -48,7 +48,7 @@ func plotLoss(path string, m *metricsLog) (err error) {
 	}
 	last := mean.Points[len(mean.Points)-1]
 	p := newPlot(fmt.Sprintf("Loss after step %s: %.4g", stepLabel(float64(last.Step)), last.Mean))
-	line := course(mean)
+	line := meanLine(mean)
 	var val plotter.XYs
 	for _, v := range m.val {
 		if v.ValLoss > 0 && finite(v.ValLoss) {
@@ -67,19 +67,19 @@ func plotLoss(path string, m *metricsLog) (err error) {
 			return err
 		}
 	}
-	frame(p, float64(m.train[len(m.train)-1].Step))
+	setAxes(p, float64(m.train[len(m.train)-1].Step))
 	return SavePlot(path, p, 8*vg.Inch, 4.5*vg.Inch, 14)
 }
 
-func course(c Curve) (xy plotter.XYs) {
+// meanLine returns the curve's means as line points.
+func meanLine(c Curve) (xy plotter.XYs) {
 	for _, p := range c.Points {
 		xy = append(xy, plotter.XY{X: float64(p.Step), Y: p.Mean})
 	}
 	return xy
 }
 
-// addBand fills what lies between the least and the largest value of each point,
-// and joins neighbours.
+// addBand fills the area between the minimum and maximum of the points.
 func addBand(p *plot.Plot, c Curve) error {
 	var upper, lower plotter.XYs
 	for _, point := range c.Points {
@@ -104,7 +104,7 @@ func addBand(p *plot.Plot, c Curve) error {
 	return nil
 }
 
-// addLine draws a line, with its points as long as there are few.
+// addLine draws a line, with markers if it has few points.
 func addLine(p *plot.Plot, name string, xy plotter.XYs, c color.Color) error {
 	if len(xy) == 0 {
 		return nil
@@ -125,16 +125,16 @@ func addLine(p *plot.Plot, name string, xy plotter.XYs, c color.Color) error {
 	return nil
 }
 
-// frame lets the axes begin and end where a reader expects it.
-func frame(p *plot.Plot, steps float64) {
+// setAxes sets the ranges of the axes.
+func setAxes(p *plot.Plot, steps float64) {
 	p.X.Min, p.X.Max = 0, math.Max(steps, 1)
-	if p.Y.Max < 1.5*p.Y.Min { // room for a tick or two
+	if p.Y.Max < 1.5*p.Y.Min { // a range with at least one tick
 		middle := math.Sqrt(p.Y.Min * p.Y.Max)
 		p.Y.Min, p.Y.Max = middle/1.3, middle*1.3
 	}
 }
 
-// newPlot is an empty plot with a logarithmic axis for the loss.
+// newPlot returns an empty plot with a logarithmic y axis.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "step", "loss, nats per target token"
@@ -159,7 +159,7 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// stepTicks are whole steps, six of them at most.
+// stepTicks places at most six ticks on whole steps.
 type stepTicks struct{}
 
 func (stepTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
@@ -178,7 +178,7 @@ func stepLabel(step float64) string {
 	return message.NewPrinter(language.English).Sprintf("%.0f", step)
 }
 
-// lossTicks are as fine as leaves nine of them at most.
+// lossTicks places up to nine ticks on a logarithmic axis, as fine as possible.
 type lossTicks struct{}
 
 func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
@@ -204,7 +204,7 @@ func (lossTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// SavePlot writes a plot as a PNG of a size with a margin around it, whole or not at all.
+// SavePlot atomically writes a plot as a PNG of the given size with a margin.
 func SavePlot(path string, p *plot.Plot, width, height, margin vg.Length) error {
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(120))
 	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))

@@ -15,12 +15,12 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// quirksDirs are the committed rows, and the shared ones where they are there.
+// quirksDirs returns the folder of the committed quirk rows, and of the shared ones if it exists.
 func quirksDirs(t *testing.T) []string {
 	dirs := []string{filepath.Join("..", "data", "testdata", "quirks")}
 	shared := filepath.Join("..", "..", "shared", "data", "quirks")
 	if _, err := os.Stat(shared); err != nil {
-		t.Logf("%s is not there: the committed rows alone", shared)
+		t.Logf("%s does not exist: only the committed rows are tested", shared)
 		return dirs
 	}
 	return append(dirs, shared)
@@ -37,9 +37,9 @@ type quirk struct {
 	}
 }
 
-// TestQuirksTrained: what training makes of each row of the manifest: whether it is
-// used, how many turns it has, and the colours of its pictures as the model sees them.
-func TestQuirksTrained(t *testing.T) {
+// TestQuirkRows checks how training handles each row of the manifest: whether it is used, its
+// number of turns, and the colours of its preprocessed images.
+func TestQuirkRows(t *testing.T) {
 	for _, dir := range quirksDirs(t) {
 		var expected []quirk
 		text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
@@ -49,68 +49,68 @@ func TestQuirksTrained(t *testing.T) {
 		require.NoError(t, err)
 		r, err := Preset("shapes")
 		require.NoError(t, err)
-		l, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+		p, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 		require.NoError(t, err)
 		for _, want := range expected {
-			t.Run(filepath.Base(filepath.Dir(dir))+"/"+want.Kind, func(t *testing.T) { want.trained(t, set, r, l) })
+			t.Run(filepath.Base(filepath.Dir(dir))+"/"+want.Kind, func(t *testing.T) { want.check(t, set, r, p) })
 		}
 	}
 }
 
-func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *vlm.Processor) {
-	tally := data.NewRowStats(nil)
-	f := NewLoader(set, []int{want.Row}, l, r, r.Vision, tally)
+func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Processor) {
+	stats := data.NewRowStats(nil)
+	f := NewLoader(set, []int{want.Row}, p, r, r.Vision, stats)
 	samples, err := f.samples(0)
 	require.NoError(t, err)
-	pictures, err := f.pictures(want.Row)
+	images, err := f.images(want.Row)
 	require.NoError(t, err)
-	used := tally.Bad() == 0
+	used := stats.Bad() == 0
 	if used != (want.Expect == data.Use) && !want.Either {
-		t.Errorf("used: %v, want %s (%s)", used, want.Expect, tally)
+		t.Errorf("used: %v, want %s (%s)", used, want.Expect, stats)
 	}
 	row, err := set.Row(want.Row)
 	require.NoError(t, err)
-	if v := (&RowFit{f.sampler}).Check(row); (v.Status == data.Use) != used {
-		t.Errorf("inspect says %s, training used it: %v", v.Status, used)
+	if v := (&RowChecker{f.sampler}).Check(row); (v.Status == data.Use) != used {
+		t.Errorf("RowChecker returns %s, training used it: %v", v.Status, used)
 	}
 	if !used || want.Expect != data.Use {
 		return
 	}
-	turns := tally.Counts().TurnsLost
+	turns := stats.Counts().TurnsLost
 	for _, s := range samples {
 		turns += max(1, len(s.Branches))
 	}
 	if turns != want.Turns {
 		t.Errorf("%d turns, want %d", turns, want.Turns)
 	}
-	if len(pictures) != len(want.Images) {
-		t.Fatalf("%d pictures, want %d", len(pictures), len(want.Images))
+	if len(images) != len(want.Images) {
+		t.Fatalf("%d images, want %d", len(images), len(want.Images))
 	}
 	for i, img := range want.Images {
 		if max(img.Width, img.Height) > 2*min(img.Width, img.Height) {
-			continue // the cut keeps the middle alone
+			continue // cropping keeps only the middle
 		}
-		seen := &image.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: pictures[i]}
+		cropped := &image.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: images[i]}
 		for q, colour := range img.Quarters {
-			x, y := seen.W/4+q%2*seen.W/2, seen.H/4+q/2*seen.H/2
+			x, y := cropped.W/4+q%2*cropped.W/2, cropped.H/4+q/2*cropped.H/2
 			for k, w := range colour {
-				// 8 is the manifest's, for lossy formats; a photo's colours change between
-				// a quarter's middle and the cut's.
-				most := 8
+				// The manifest allows 8, for lossy formats. Cropping moves the centre of a
+				// quarter, where a photo has another colour.
+				tolerance := 8
 				if img.Width > 1000 {
-					most = 40
+					tolerance = 40
 				}
-				if got := int(seen.Pix[3*(y*seen.W+x)+k]); got-w > most || w-got > most {
-					t.Errorf("picture %d, quarter %d: channel %d is %d, want %d", i, q, k, got, w)
+				if got := int(cropped.Pix[3*(y*cropped.W+x)+k]); got-w > tolerance || w-got > tolerance {
+					t.Errorf("image %d, quarter %d: channel %d is %d, want %d", i, q, k, got, w)
 				}
 			}
 		}
 	}
 }
 
-// TestQuirkFilesTrained: a file is trained on or refused with its name, and a damaged
-// part of one costs its rows.
-func TestQuirkFilesTrained(t *testing.T) {
+// TestQuirkFiles: training uses a file or fails with an error; a damaged part of a file only costs
+// its rows.
+func TestQuirkFiles(t *testing.T) {
 	for _, dir := range quirksDirs(t) {
 		var expected []struct{ File, Expect string }
 		text, err := os.ReadFile(filepath.Join(dir, "files", "expected.json"))
@@ -134,8 +134,8 @@ func TestQuirkFilesTrained(t *testing.T) {
 	}
 }
 
-// TestBadRowsFile: skipped rows are listed once, over epochs and a resumed run, and
-// a line that was cut off is written again.
+// TestBadRowsFile: skipped rows are listed once, over epochs and after resuming, and a truncated
+// line is written again.
 func TestBadRowsFile(t *testing.T) {
 	file := filepath.Join("..", "data", "testdata", "quirks", "train-00000-of-00001.parquet")
 	r := testRecipe(t, 8)
@@ -175,25 +175,25 @@ func TestBadRowsFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, text[:len(text)-5], 0o644))
 	b, err := data.OpenBadRows(path)
 	require.NoError(t, err)
-	tally := data.NewRowStats(nil)
+	stats := data.NewRowStats(nil)
 	set, err := data.Open([]string{file})
 	require.NoError(t, err)
-	tally.ListTo(b, set)
-	if tally.Bad() != len(before)-1 {
-		t.Errorf("%d rows are known from the list, want %d", tally.Bad(), len(before)-1)
+	stats.ListTo(b, set)
+	if stats.Bad() != len(before)-1 {
+		t.Errorf("%d rows are known from the list, want %d", stats.Bad(), len(before)-1)
 	}
-	if err := tally.Check(0, true); err != nil {
-		t.Errorf("rows of an earlier process alone: %v", err)
+	if err := stats.Check(0, true); err != nil {
+		t.Errorf("only rows of an earlier process: %v", err)
 	}
 	for row, reason := range before {
-		tally.Record(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
+		stats.Record(row, data.Verdict{File: file, Row: row, Status: data.Skip, Reason: reason})
 	}
 	require.NoError(t, b.Close())
-	if after := list(); len(after) != len(before) || tally.Bad() != len(before) {
-		t.Errorf("%d rows listed and %d counted after resuming, want %d", len(after), tally.Bad(), len(before))
+	if after := list(); len(after) != len(before) || stats.Bad() != len(before) {
+		t.Errorf("%d rows listed and %d counted after resuming, want %d", len(after), stats.Bad(), len(before))
 	}
 	var bad *data.BadRowsError
-	if err := tally.Check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
+	if err := stats.Check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
 		t.Errorf("all rows are bad: %v", err)
 	}
 }

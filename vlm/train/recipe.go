@@ -15,12 +15,12 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// Recipe is everything that decides what a training run does with its data: a
-// preset, or what --print-config printed and --config takes.
+// Recipe is the complete configuration of a training run except its files: a preset, or the output
+// of --print-config, which --config reads.
 type Recipe struct {
 	Preset  string           `json:"preset"`
 	Vision  vlm.VisionConfig `json:"vision_config"`
-	Text    *vlm.TextConfig  `json:"text_config"` // the decoder; a pretrained one's own counts where it is given
+	Text    *vlm.TextConfig  `json:"text_config"` // the decoder; replaced by that of a pretrained decoder
 	Decoder string           `json:"decoder_repo,omitempty"`
 	Init    vlm.Init         `json:"init"`
 
@@ -28,14 +28,14 @@ type Recipe struct {
 	Turns     packing.Turns     `json:"turns"`
 	Loss      packing.Loss      `json:"loss"`
 
-	SeqLen     int  `json:"seq_len"`    // tokens of a row
-	BatchSize  int  `json:"batch_size"` // rows of a micro-batch
-	Accumulate int  `json:"accumulate"` // micro-batches of a step
-	PoolSize   int  `json:"pool_size"`  // samples that are packed together
+	SeqLen     int  `json:"seq_len"`    // tokens per row
+	BatchSize  int  `json:"batch_size"` // rows per micro-batch
+	Accumulate int  `json:"accumulate"` // micro-batches per step
+	PoolSize   int  `json:"pool_size"`  // samples packed together
 	Shuffle    bool `json:"shuffle"`
 
 	Steps              int     `json:"steps"`
-	Epochs             int     `json:"epochs"` // instead of steps, when above 0
+	Epochs             int     `json:"epochs"` // used instead of Steps if above 0
 	LR                 float64 `json:"lr"`
 	EmbedderLR         float64 `json:"embedder_lr"`
 	Warmup             int     `json:"warmup"`   // steps
@@ -48,10 +48,10 @@ type Recipe struct {
 	FreezeDecoderSteps int     `json:"freeze_decoder_steps"`
 	HoldOut            int     `json:"holdout"`
 	ValEvery           int     `json:"val_every"`
-	ValRows            int     `json:"val_rows"` // of the held-out rows, at each validation
+	ValRows            int     `json:"val_rows"` // held-out rows used in each validation
 	SaveEvery          int     `json:"save_every"`
 	DType              string  `json:"dtype"`
-	Recompute          string  `json:"recompute"` // activations: "on", "off", or "auto": when memory asks for it
+	Recompute          string  `json:"recompute"` // activation checkpointing: "on", "off", or "auto": if memory is short
 	Seed               uint64  `json:"seed"`
 	MaxBadFraction     float64 `json:"max_bad_fraction"`
 }
@@ -62,7 +62,7 @@ var PresetNames = []string{"shapes", "smollm2-135m-small", "smollm2-135m", "smol
 // Preset returns a preset's recipe.
 func Preset(name string) (Recipe, error) {
 	if !slices.Contains(PresetNames, name) {
-		return Recipe{}, fmt.Errorf("there is no preset %q; there are %s", name, strings.Join(PresetNames, ", "))
+		return Recipe{}, fmt.Errorf("unknown preset %q, want one of %s", name, strings.Join(PresetNames, ", "))
 	}
 	data, err := pretrained.Presets.ReadFile("presets/" + name + "/recipe.json")
 	if err != nil {
@@ -71,7 +71,7 @@ func Preset(name string) (Recipe, error) {
 	return parseRecipe(data, "preset "+name)
 }
 
-// ReadRecipe reads a recipe's file.
+// ReadRecipe reads a recipe from a file.
 func ReadRecipe(path string) (Recipe, error) {
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
@@ -90,17 +90,16 @@ func parseRecipe(data []byte, name string) (Recipe, error) {
 	return r, nil
 }
 
-// Modes are the recipe's choices for package batch.
+// Modes returns the recipe's modes of packing.
 func (r *Recipe) Modes() packing.Modes {
 	return packing.Modes{Attention: r.Attention, Turns: r.Turns, Loss: r.Loss}
 }
 
-// frozenThroughout says whether the decoder is never trained.
+// frozenThroughout reports whether the decoder is never trained.
 func (r *Recipe) frozenThroughout() bool { return r.Epochs == 0 && r.FreezeDecoderSteps >= r.Steps }
 
-// The largest settings of a recipe. Kernels count in 32 bits; samples that are packed
-// together are kept in memory; the largest runs that were published take steps of some
-// hundred million tokens.
+// Upper limits of settings. Kernels index with 32 bits, and the samples of a pool are held in
+// memory. The largest published runs take some hundred million tokens per step.
 const (
 	MaxSeqLen     = 1 << 17
 	MaxBatchSize  = 1 << 12
@@ -111,7 +110,7 @@ const (
 
 func within(n, lo, hi int) bool { return lo <= n && n <= hi }
 
-// Check says which setting is wrong.
+// Check returns an error that names the first invalid setting.
 func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {
 		return err
@@ -150,7 +149,7 @@ func (r *Recipe) Check() error {
 		}
 	}
 	if tokens := int64(r.SeqLen) * int64(r.BatchSize) * int64(r.Accumulate); tokens > maxStepTokens {
-		return fmt.Errorf("--accumulate %d times --batch-size %d times --seq-len %d are %d tokens a step; the most is %d, so that its targets can be counted", r.Accumulate, r.BatchSize, r.SeqLen, tokens, int64(maxStepTokens))
+		return fmt.Errorf("--accumulate %d × --batch-size %d × --seq-len %d is %d tokens per step, more than the limit of %d", r.Accumulate, r.BatchSize, r.SeqLen, tokens, int64(maxStepTokens))
 	}
 	if _, ok := shaders.ParseType(r.DType); !ok {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)
@@ -161,14 +160,14 @@ func (r *Recipe) Check() error {
 	return nil
 }
 
-// config is the model that the recipe builds with its own decoder.
+// config returns the model's configuration with the given decoder.
 func (r *Recipe) config(text vlm.TextConfig, imageToken int) vlm.Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize
 	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion}
 }
 
-// storage is how activations and the weights that products read are stored.
+// storage returns the type in which activations and the weights of matmuls are stored.
 func (r Recipe) storage() shaders.Type {
 	t, _ := shaders.ParseType(r.DType)
 	return t

@@ -24,8 +24,8 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// TestResumeChanges: what changes neither the model nor the order of the data can be
-// changed when a run is resumed; the run says so and writes it down.
+// TestResumeChanges: a resumed run may change settings that affect neither the model nor the order
+// of the data; it notes the changes and records them in run.json.
 func TestResumeChanges(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, testRecipe(t, 4)
 	r.SaveEvery = 1
@@ -62,7 +62,7 @@ func TestResumeChanges(t *testing.T) {
 	r.LR, r.SaveEvery, r.DType = r.LR/2, 3, "bf16"
 	result, notes, err := resume(r)
 	require.NoError(t, err)
-	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.00025 (it was 0.0005)") || !strings.Contains(notes, "--dtype") {
+	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.00025 (was 0.0005)") || !strings.Contains(notes, "--dtype") {
 		t.Errorf("the notes do not name the changes: %s", notes)
 	}
 	if result.Steps != 4 {
@@ -75,9 +75,9 @@ func TestResumeChanges(t *testing.T) {
 		t.Errorf("run.json has the changes %s and the rate %v", text, saved.Recipe.LR)
 	}
 
-	// A finished run goes on where it gets more steps, and else stays as it is.
+	// A finished run continues if it is given more steps, and stays unchanged otherwise.
 	if _, notes, err = resume(r); err != nil || strings.Contains(notes, "not used") {
-		t.Errorf("a finished run as it was: %v, %s", err, notes)
+		t.Errorf("a finished run with its own settings: %v, %s", err, notes)
 	}
 	other := r
 	other.LR, other.Steps = r.LR/2, 1
@@ -94,25 +94,25 @@ func TestResumeChanges(t *testing.T) {
 	}
 }
 
-// TestBiasCorrection: steps that the optimiser leaves out are not counted by AdamW's
-// bias corrections, as PyTorch's gradient scaler has it.
+// TestBiasCorrection: AdamW's bias correction does not count skipped steps, as in PyTorch's
+// GradScaler.
 func TestBiasCorrection(t *testing.T) {
 	tr := &trainer{rates: map[string]nn.Schedule{vlm.GroupEmbedder: {Peak: 1, Steps: 10}, vlm.GroupDecoder: {Peak: 1, Steps: 8}}}
 	tr.Recipe.FreezeDecoderSteps = 2
-	for step, leftOut := range map[int]bool{1: true, 2: false, 3: true, 4: false, 5: true} {
-		if leftOut {
-			tr.leaveOut(step)
+	for step, skipped := range map[int]bool{1: true, 2: false, 3: true, 4: false, 5: true} {
+		if skipped {
+			tr.countSkipped(step)
 		}
 	}
 	for group, want := range map[string]int{vlm.GroupEmbedder: 6 - 3, vlm.GroupDecoder: 4 - 2} {
 		if _, n := tr.rate(group, 6); n != want {
-			t.Errorf("%s: step 6 is number %d of the optimiser's, want %d", group, n, want)
+			t.Errorf("%s: step 6 is optimizer step %d, want %d", group, n, want)
 		}
 	}
 }
 
-// TestDivergence: when the numbers of a run are none any more, no checkpoint is saved,
-// the last good ones stay, and the run fails.
+// TestDivergence: when the weights or gradients become non-finite no checkpoint is saved, the last
+// good ones are kept, and the run fails.
 func TestDivergence(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 12)
 	r.SaveEvery, r.Clip = 1, 0
@@ -156,9 +156,9 @@ func TestAllFinite(t *testing.T) {
 	}
 }
 
-// TestResumeOfFormerModes: a run whose files name its modes as earlier versions did is
-// resumed with the current names, and writes those.
-func TestResumeOfFormerModes(t *testing.T) {
+// TestResumeFormerModeNames resumes a run whose files have the former names of the modes; it
+// writes the current names.
+func TestResumeFormerModeNames(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
 	former := strings.NewReplacer(`"causal"`, `"seed"`, `"shared_prefix"`, `"branches"`)
 	for _, modes := range []struct {

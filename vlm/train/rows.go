@@ -11,26 +11,25 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// LengthError says that rows of tokens are too short for the data.
+// LengthError reports that --seq-len is too short for the data.
 type LengthError struct {
-	SeqLen int // tokens of a row
-	Least  int // tokens of the shortest question with its answer and pictures
-	Looked int // rows of the data that were looked at, evenly spread
+	SeqLen      int // tokens of a row
+	Shortest    int // tokens of the shortest question with its answer and images
+	RowsChecked int // rows of the data that were checked, evenly spaced
 }
 
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("--seq-len %d is too short: no question of the %d data rows looked at fits with its answer and pictures; the shortest takes %d", e.SeqLen, e.Looked, e.Least)
+	return fmt.Sprintf("--seq-len %d is too short: no question in %d checked rows fits with its answer and images; the shortest takes %d", e.SeqLen, e.RowsChecked, e.Shortest)
 }
 
-// lengthRows is how many rows are looked at before a length is called too short.
-const lengthRows = 256
+// seqLenProbeRows is the number of rows that checkSeqLen checks.
+const seqLenProbeRows = 256
 
-// checkLength finds out before a run whether any row of the data fits a row of
-// tokens. Rows are looked at until one does, which most often is the first. The error
-// is a *LengthError; rows that are damaged or refused say nothing.
-func (f *Loader) checkLength() error {
-	e := &LengthError{SeqLen: f.recipe.SeqLen, Least: math.MaxInt}
-	for _, n := range thin(f.rows, lengthRows) {
+// checkSeqLen returns a *LengthError if none of the checked rows fits into --seq-len. It stops at
+// the first row that fits, most often the first one. Damaged and rejected rows are ignored.
+func (f *Loader) checkSeqLen() error {
+	e := &LengthError{SeqLen: f.recipe.SeqLen, Shortest: math.MaxInt}
+	for _, n := range evenlySpaced(f.rows, seqLenProbeRows) {
 		row, err := f.dataset.Row(n)
 		if _, damaged := data.Damaged(err); damaged {
 			continue
@@ -38,24 +37,24 @@ func (f *Loader) checkLength() error {
 		if err != nil {
 			return err
 		}
-		least, err := f.leastTokens(row)
-		if err != nil || least == math.MaxInt {
+		tokens, err := f.minTokens(row)
+		if err != nil || tokens == math.MaxInt {
 			continue
 		}
-		if least <= e.SeqLen {
+		if tokens <= e.SeqLen {
 			return nil
 		}
-		e.Looked, e.Least = e.Looked+1, min(e.Least, least)
+		e.RowsChecked, e.Shortest = e.RowsChecked+1, min(e.Shortest, tokens)
 	}
-	if e.Looked == 0 {
+	if e.RowsChecked == 0 {
 		return nil
 	}
 	return e
 }
 
-// leastTokens is the length at which the first turn of a row fits, or, where turns
-// are branches, the shortest; math.MaxInt where no turn has an answer.
-func (f *Loader) leastTokens(row data.Row) (int, error) {
+// minTokens returns the row length needed by the first turn of a row, or with shared-prefix turns
+// by the shortest one; math.MaxInt if no turn has an answer.
+func (f *Loader) minTokens(row data.Row) (int, error) {
 	s := f.sampler
 	s.RowLen = math.MaxInt
 	c := conversation(row)
@@ -77,32 +76,33 @@ func (f *Loader) leastTokens(row data.Row) (int, error) {
 	return least, nil
 }
 
-// RowFit judges rows as training does: whether their texts and pictures can be used, and
-// fit a row of tokens.
-type RowFit struct{ sampler packing.Sampler }
+// RowChecker checks whether training can use a row: its text, its images, and whether it fits into
+// --seq-len.
+type RowChecker struct{ sampler packing.Sampler }
 
-// NewRowFit takes the tokenizer and the chat template of a model's folder or a pretrained
-// decoder; "" stands for the preset's own. Pictures, turns and the length of a row are the
-// recipe's.
-func NewRowFit(r Recipe, model string) (*RowFit, error) {
-	l, err := r.language(model)
+// NewRowChecker takes the tokenizer and chat template from a model folder or a pretrained decoder,
+// or from the preset if model is "". Image size, turn mode and row length are the recipe's.
+func NewRowChecker(r Recipe, model string) (*RowChecker, error) {
+	p, err := r.processor(model)
 	if err != nil {
 		return nil, err
 	}
-	return &RowFit{packing.Sampler{Encoder: l.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
+	return &RowChecker{packing.Sampler{Encoder: p.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}, nil
 }
 
-func (r Recipe) language(model string) (*vlm.Processor, error) {
+// processor returns the processor of a model folder, a pretrained decoder, or, if model is "", the
+// preset.
+func (r Recipe) processor(model string) (*vlm.Processor, error) {
 	if model == "" {
 		return pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 	}
-	bare, err := pretrained.IsDecoder(model)
+	isDecoder, err := pretrained.IsDecoder(model)
 	if err != nil {
 		return nil, err
 	}
-	if !bare {
-		_, l, err := pretrained.OpenFolder(model)
-		return l, err
+	if !isDecoder {
+		_, p, err := pretrained.OpenFolder(model)
+		return p, err
 	}
 	p, err := pretrained.Open(model)
 	if err != nil {
@@ -112,8 +112,8 @@ func (r Recipe) language(model string) (*vlm.Processor, error) {
 	return p.Processor(r.Vision.Patches())
 }
 
-// Check is data.Check, and tells rows of which no turn fits.
-func (f *RowFit) Check(row data.Row) data.Verdict {
+// Check is data.Check; it also skips rows of which no turn fits.
+func (f *RowChecker) Check(row data.Row) data.Verdict {
 	v := data.Check(row)
 	if v.Status == data.Skip {
 		return v

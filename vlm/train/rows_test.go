@@ -17,7 +17,7 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// rowsFile is a data set of these rows.
+// rowsFile writes a dataset of the given rows.
 func rowsFile(t testing.TB, rows ...data.Row) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
@@ -30,8 +30,7 @@ func rowsFile(t testing.TB, rows ...data.Row) string {
 	return path
 }
 
-// TestRowsTooLong: a row of which no turn fits counts as one that cannot be used, in
-// training as in vlmtool inspect --rows.
+// TestRowsTooLong: training and vlmtool inspect --rows both skip a row of which no turn fits.
 func TestRowsTooLong(t *testing.T) {
 	short := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
 	long := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: strings.Repeat("yes and ", 100)}}}
@@ -44,32 +43,31 @@ func TestRowsTooLong(t *testing.T) {
 		}{{"short", short, 0}, {"long", long, 1}, {"a turn that fits", both, 0}} {
 			r := testRecipe(t, 1)
 			r.Turns, r.SeqLen = turns, 40
-			l, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+			p, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 			require.NoError(t, err)
 			set, err := data.Open([]string{rowsFile(t, c.row)})
 			require.NoError(t, err)
-			tally := data.NewRowStats(nil)
-			_, err = NewLoader(set, []int{0}, l, r, r.Vision, tally).samples(0)
+			stats := data.NewRowStats(nil)
+			_, err = NewLoader(set, []int{0}, p, r, r.Vision, stats).samples(0)
 			require.NoError(t, err)
-			fit, err := NewRowFit(r, "")
+			checker, err := NewRowChecker(r, "")
 			require.NoError(t, err)
 			row, err := set.Row(0)
 			require.NoError(t, err)
-			v := fit.Check(row)
-			if tally.Bad() != c.bad || (v.Status == data.Skip) != (c.bad > 0) || c.bad > 0 && !strings.Contains(v.Reason, "no turn fits a row of 40 tokens") {
-				t.Errorf("%s, %s: %d bad in training, inspect says %s %q, want %d", turns, c.name, tally.Bad(), v.Status, v.Reason, c.bad)
+			v := checker.Check(row)
+			if stats.Bad() != c.bad || (v.Status == data.Skip) != (c.bad > 0) || c.bad > 0 && !strings.Contains(v.Reason, "no turn fits a row of 40 tokens") {
+				t.Errorf("%s, %s: %d bad in training, RowChecker returns %s %q, want %d", turns, c.name, stats.Bad(), v.Status, v.Reason, c.bad)
 			}
-			if err := tally.Check(0.5, true); (err != nil) != (c.bad > 0) {
+			if err := stats.Check(0.5, true); (err != nil) != (c.bad > 0) {
 				t.Errorf("%s, %s: --max-bad-fraction: %v", turns, c.name, err)
 			}
 		}
 	}
 }
 
-// TestNoUsableRow: a run that may skip every row ends where it would skip all of them for
-// ever.
+// TestNoUsableRow: a run that may skip any number of rows fails if all of them are skipped.
 func TestNoUsableRow(t *testing.T) {
-	broken := data.Row{Images: [][]byte{[]byte("no picture")}, Turns: []data.Turn{{User: "what?", Assistant: "red"}}}
+	broken := data.Row{Images: [][]byte{[]byte("no image")}, Turns: []data.Turn{{User: "what?", Assistant: "red"}}}
 	r := testRecipe(t, 1)
 	r.HoldOut, r.MaxBadFraction, r.BatchSize = 0, 1, 1
 	dev := cpu.Open(0)
@@ -85,42 +83,41 @@ func TestNoUsableRow(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("it goes on for ever")
+		t.Fatal("the run does not end")
 	}
 }
 
-// TestWithoutPictures: a data set of text alone is told of before it is trained on.
-func TestWithoutPictures(t *testing.T) {
+// TestTextOnlyWarning: a run warns once about a dataset without images.
+func TestTextOnlyWarning(t *testing.T) {
 	text := data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}
-	picture := data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: text.Turns}
+	withImage := data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: text.Turns}
 	for _, c := range []struct {
-		name string
-		rows []data.Row
-		told int
-	}{{"text", []data.Row{text, text}, 1}, {"one picture", []data.Row{text, picture}, 0}} {
+		name     string
+		rows     []data.Row
+		warnings int
+	}{{"text", []data.Row{text, text}, 1}, {"one image", []data.Row{text, withImage}, 0}} {
 		r := testRecipe(t, 1)
 		r.HoldOut, r.BatchSize = 0, 1
 		dev := cpu.Open(0)
-		told := 0
+		warnings := 0
 		_, err := trainOn(t, dev, r, []string{rowsFile(t, c.rows...)}, filepath.Join(t.TempDir(), "run"), false, Observer{Warn: func(s string) {
-			if strings.Contains(s, "no row of the data has a picture") {
-				told++
+			if strings.Contains(s, "no row of the data has an image") {
+				warnings++
 			}
 		}})
 		dev.Close()
-		if err != nil || told != c.told {
-			t.Errorf("%s: told %d times, %v, want %d", c.name, told, err, c.told)
+		if err != nil || warnings != c.warnings {
+			t.Errorf("%s: %d warnings, %v, want %d", c.name, warnings, err, c.warnings)
 		}
 	}
 }
 
-// TestNotShuffled: where every sample would see its own picture again, the control is
-// refused.
+// TestNotShuffled: the shuffled control is rejected if every sample would get an identical image.
 func TestNotShuffled(t *testing.T) {
 	about := func(color int, answer string) data.Row {
 		return data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[color].RGB, 4, 4, 20)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}
 	}
-	red, blue, silent := about(0, "red"), about(1, "blue"), about(1, "")
+	red, blue, unanswered := about(0, "red"), about(1, "blue"), about(1, "")
 	for _, c := range []struct {
 		name           string
 		rows           []data.Row
@@ -128,13 +125,13 @@ func TestNotShuffled(t *testing.T) {
 		refused        bool
 	}{
 		{"one", []data.Row{red}, 0, 0, true},
-		{"the same picture", []data.Row{red, red, red}, 0, 0, true},
-		{"one that can be asked", []data.Row{red, silent}, 0, 0, true},
+		{"the same image", []data.Row{red, red, red}, 0, 0, true},
+		{"one with an answer", []data.Row{red, unanswered}, 0, 0, true},
 		{"one by --limit", []data.Row{red, blue}, 1, 0, true},
 		{"one held out", []data.Row{red, blue, red}, 0, 3, true},
-		{"without pictures", []data.Row{{Turns: red.Turns}, {Turns: blue.Turns}}, 0, 0, true},
+		{"without images", []data.Row{{Turns: red.Turns}, {Turns: blue.Turns}}, 0, 0, true},
 		{"two", []data.Row{red, blue}, 0, 0, false},
-		{"two behind many", []data.Row{red, red, red, blue}, 0, 0, false},
+		{"two, the second after many", []data.Row{red, red, red, blue}, 0, 0, false},
 	} {
 		o := eval.Options{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
 		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlShuffled}); errors.Is(err, eval.ErrNotShuffled) != c.refused {
@@ -146,32 +143,31 @@ func TestNotShuffled(t *testing.T) {
 	}
 }
 
-// TestSeqLenTooShort: rows of tokens that hold nothing of the data are refused before
-// anything is written, with the length that holds something. Text alone trains on
-// rows that are shorter than a picture.
+// TestSeqLenTooShort: --seq-len too short for any row is rejected before anything is written, and
+// the error gives the length needed. Text-only data may use rows shorter than an image.
 func TestSeqLenTooShort(t *testing.T) {
-	pictures := testRows(t, data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: []data.Turn{
+	images := testRows(t, data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: []data.Turn{
 		{User: "what color is the shape, if there is one at all?", Assistant: "red"}, {User: "is it red?", Assistant: "yes"}, {User: "why?"},
 	}})
 	text := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}})
-	silent := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?"}}})
+	unanswered := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?"}}})
 	for _, c := range []struct {
-		name   string
-		files  []string
-		turns  packing.Turns
-		seqLen int
-		least  int  // that the error tells; 0: no such error
-		others bool // the run ends with another error
+		name     string
+		files    []string
+		turns    packing.Turns
+		seqLen   int
+		shortest int  // in the error; 0: no such error
+		others   bool // the run fails with another error
 	}{
-		{"pictures", []string{pictures}, packing.SharedPrefix, 20, 73, false},
-		{"pictures, one token short", []string{pictures}, packing.SharedPrefix, 72, 73, false},
-		{"pictures, just long enough", []string{pictures}, packing.SharedPrefix, 73, 0, false},
-		{"a conversation begins with its first turn", []string{pictures}, packing.InConversation, 85, 86, false},
-		{"a conversation, just long enough", []string{pictures}, packing.InConversation, 86, 0, false},
+		{"images", []string{images}, packing.SharedPrefix, 20, 73, false},
+		{"images, one token short", []string{images}, packing.SharedPrefix, 72, 73, false},
+		{"images, just long enough", []string{images}, packing.SharedPrefix, 73, 0, false},
+		{"a conversation starts with its first turn", []string{images}, packing.InConversation, 85, 86, false},
+		{"a conversation, just long enough", []string{images}, packing.InConversation, 86, 0, false},
 		{"text", []string{text}, packing.SharedPrefix, 20, 0, false},
 		{"text too long", []string{text}, packing.SharedPrefix, 8, 9, false},
-		{"pictures first, then text", []string{pictures, text}, packing.SharedPrefix, 20, 0, false},
-		{"nothing to learn", []string{silent}, packing.SharedPrefix, 20, 0, true},
+		{"images first, then text", []string{images, text}, packing.SharedPrefix, 20, 0, false},
+		{"no targets", []string{unanswered}, packing.SharedPrefix, 20, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := testRecipe(t, 1)
@@ -184,18 +180,18 @@ func TestSeqLenTooShort(t *testing.T) {
 			var short *LengthError
 			errors.As(err, &short)
 			switch {
-			case c.least > 0 && short == nil:
+			case c.shortest > 0 && short == nil:
 				t.Fatalf("trained with %v, want a *LengthError", err)
-			case c.least == 0 && (short != nil || (err != nil) != c.others):
+			case c.shortest == 0 && (short != nil || (err != nil) != c.others):
 				t.Fatal(err)
-			case c.least == 0:
+			case c.shortest == 0:
 				return
 			}
-			if short.Least != c.least || !strings.Contains(err.Error(), "--seq-len") {
-				t.Errorf("%v; want a least of %d tokens", err, c.least)
+			if short.Shortest != c.shortest || !strings.Contains(err.Error(), "--seq-len") {
+				t.Errorf("%v; want %d tokens", err, c.shortest)
 			}
 			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("the run's folder: %v; want none", err)
+				t.Errorf("stat of the output folder: %v; want it not to exist", err)
 			}
 		})
 	}

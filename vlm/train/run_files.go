@@ -18,17 +18,17 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// runFile is run.json: what a run was started with.
+// runFile is run.json: the settings of a run.
 type runFile struct {
 	Recipe  Recipe      `json:"recipe"`
-	Model   string      `json:"model,omitempty"` // the directory it went on from
+	Model   string      `json:"model,omitempty"` // the model folder it started from
 	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
-	Changes []runChange `json:"changes,omitempty"` // of resumed runs, oldest first
+	Changes []runChange `json:"changes,omitempty"` // made by resumed runs, oldest first
 }
 
 // runDecoder is the pretrained decoder that a run started from.
@@ -43,21 +43,20 @@ type runData struct {
 	Fingerprint string   `json:"fingerprint"`
 }
 
-// ErrNotEmpty is an output folder that holds something.
-var ErrNotEmpty = errors.New("is not empty; give another --out, or --resume to go on with the run in it")
+// ErrNotEmpty reports an output folder that is not empty.
+var ErrNotEmpty = errors.New("is not empty; give another --out, or --resume to continue the run in it")
 
-// SettingsError names the settings in which a resumed run differs.
+// SettingsError names the settings that a resumed run cannot change.
 type SettingsError struct {
 	Out   string
 	Names []string
 }
 
 func (e *SettingsError) Error() string {
-	return fmt.Sprintf("%s: --resume cannot change %s; leave that out, or begin another run in another --out (--lr, --steps and what else changes neither the model nor the order of the data can be changed)", e.Out, strings.Join(e.Names, ", "))
+	return fmt.Sprintf("%s: --resume cannot change %s; leave that out, or start a new run in another --out (settings that change neither the model nor the order of the data can be changed, such as --lr and --steps)", e.Out, strings.Join(e.Names, ", "))
 }
 
-// SavedRecipe returns the recipe of the run in a folder; ok is false where there
-// is none yet.
+// SavedRecipe returns the recipe of the run in a folder; ok is false if there is none.
 func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	saved, err := readRun(out)
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,8 +65,8 @@ func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	return saved.Recipe, err == nil, err
 }
 
-// SavedDecoder returns the path of the pretrained decoder that the run in a folder
-// started from; "" where there is none.
+// SavedDecoder returns the path of the pretrained decoder that the run in a folder started from,
+// or "".
 func SavedDecoder(out string) string {
 	saved, err := readRun(out)
 	if err != nil || saved.Decoder == nil {
@@ -84,33 +83,33 @@ func readRun(out string) (runFile, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%s: %w; move it away, and --resume with the run's own flags writes it anew", path, err)
+		return r, fmt.Errorf("%s: %w; move the file away, then --resume with the flags of the run writes a new one", path, err)
 	}
 	return r, nil
 }
 
-// Finished says whether the folder holds a run that has come to its end: its weights
-// are the last to get their name.
+// Finished reports whether the run in a folder is finished. Its weights are the last file to be
+// written.
 func Finished(out string) bool {
 	_, err := os.Stat(filepath.Join(out, pretrained.WeightsFile))
 	return err == nil
 }
 
-// runChange is what a resumed run does otherwise than before.
+// runChange is a change of settings by a resumed run: old and new value by name.
 type runChange struct {
-	Step     int                           `json:"step"` // from the one behind it on
+	Step     int                           `json:"step"` // the last step before the change
 	Settings map[string][2]json.RawMessage `json:"settings"`
 }
 
-// changeable are the settings of a recipe that a resumed run may have otherwise: they
-// change neither the model nor which rows come when.
-var changeable = []string{
+// changeableSettings are the settings that a resumed run may change: they affect neither the model
+// nor the order of the rows.
+var changeableSettings = []string{
 	"steps", "epochs", "lr", "embedder-lr", "lr-floor", "warmup", "weight-decay", "clip", "beta1", "beta2", "eps",
 	"val-every", "val-rows", "save-every", "dtype", "max-bad-fraction",
 }
 
-// writeRun writes run.json. That of a resumed run is checked: a setting that differs is
-// refused, or noted as changed.
+// writeRun writes run.json. For a resumed run it compares the settings and records or rejects
+// changes.
 func (t *trainer) writeRun() error {
 	now := t.describeRun()
 	path := filepath.Join(t.Out, "run.json")
@@ -124,19 +123,19 @@ func (t *trainer) writeRun() error {
 		if err := durable.Replace(path, text); err != nil {
 			return err
 		}
-		t.lock.wrote = append(t.lock.wrote, path)
+		t.lock.createdFiles = append(t.lock.createdFiles, path)
 		return nil
 	case err != nil:
 		return err
 	}
 	changed, err := t.compareRun(saved, now)
 	if t.finished {
-		t.unused = changed
+		t.unusedSettings = changed
 	}
 	if err != nil || len(changed) == 0 || t.finished {
 		return err
 	}
-	if now.Changes, err = t.noteChanges(saved, now, changed); err != nil {
+	if now.Changes, err = t.recordChanges(saved, now, changed); err != nil {
 		return err
 	}
 	text, err := pretrained.Indented(now)
@@ -157,8 +156,8 @@ func (t *trainer) describeRun() runFile {
 	return now
 }
 
-// compareRun returns the settings that a resumed run changes; a *SettingsError names
-// those that it cannot change.
+// compareRun returns the names of the settings that a resumed run changes, or a *SettingsError if
+// it cannot change one of them.
 func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 	names, err := RecipeDiff(saved.Recipe, now.Recipe)
 	if err != nil {
@@ -176,42 +175,42 @@ func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
 		names = append(names, "decoder")
 	}
-	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(changeable, name) })
+	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(changeableSettings, name) })
 	if len(refused) > 0 {
 		return nil, &SettingsError{t.Out, refused}
 	}
 	return names, nil
 }
 
-// noteChanges says what changes, and adds it to what changed before.
-func (t *trainer) noteChanges(saved, now runFile, names []string) ([]runChange, error) {
-	before, err := fields(saved.Recipe)
+// recordChanges notes the changed settings and returns the list of changes with them appended.
+func (t *trainer) recordChanges(saved, now runFile, names []string) ([]runChange, error) {
+	before, err := recipeFields(saved.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	after, err := fields(now.Recipe)
+	after, err := recipeFields(now.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	change := runChange{Step: t.saved.State.Step, Settings: map[string][2]json.RawMessage{}}
-	var said []string
+	change := runChange{Step: t.restored.State.Step, Settings: map[string][2]json.RawMessage{}}
+	var texts []string
 	for _, name := range names {
 		key := strings.ReplaceAll(name, "-", "_")
 		change.Settings[key] = [2]json.RawMessage{before[key], after[key]}
-		said = append(said, fmt.Sprintf("--%s %s (it was %s)", name, after[key], before[key]))
+		texts = append(texts, fmt.Sprintf("--%s %s (was %s)", name, after[key], before[key]))
 	}
-	t.note("from step %d on: %s", change.Step+1, strings.Join(said, ", "))
+	t.note("from step %d on: %s", change.Step+1, strings.Join(texts, ", "))
 	return append(saved.Changes, change), nil
 }
 
-// RecipeDiff names the settings in which two recipes differ, as flags. How
-// activations are kept is none of them: it changes no result.
+// RecipeDiff returns the names of the settings in which two recipes differ, as flags. --recompute
+// is ignored, as it does not change results.
 func RecipeDiff(a, b Recipe) ([]string, error) {
-	x, err := fields(a)
+	x, err := recipeFields(a)
 	if err != nil {
 		return nil, err
 	}
-	y, err := fields(b)
+	y, err := recipeFields(b)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +223,7 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 	return names, nil
 }
 
-func fields(r Recipe) (map[string]json.RawMessage, error) {
+func recipeFields(r Recipe) (map[string]json.RawMessage, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
@@ -233,8 +232,7 @@ func fields(r Recipe) (map[string]json.RawMessage, error) {
 	return out, json.Unmarshal(data, &out)
 }
 
-// CheckOut refuses an output folder that holds something, unless the run in it
-// is to go on.
+// CheckOut returns an error if the output folder is not empty and the run in it is not resumed.
 func CheckOut(out string, resume bool) error {
 	if resume {
 		return nil
@@ -252,20 +250,21 @@ func CheckOut(out string, resume bool) error {
 	return nil
 }
 
-// runLock is a folder that one run has for itself.
+// runLock is the exclusive lock on a run's folder, with the files to remove if the run fails to
+// start.
 type runLock struct {
 	*folderlock.Lock
-	made  string   // the folder, where it was made by this run
-	wrote []string // files of this run's making
+	createdDir   string // the folder, if this run created it
+	createdFiles []string
 }
 
-// ErrBusy is a folder that another run is using.
+// ErrBusy reports a folder that is locked by another run.
 var ErrBusy = errors.New("another run is using it")
 
 func lockRun(out string) (*runLock, error) {
 	l := &runLock{}
 	if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-		l.made = out
+		l.createdDir = out
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
@@ -282,15 +281,15 @@ func lockRun(out string) (*runLock, error) {
 
 func (l *runLock) release() { l.Release() }
 
-// abandon removes what a run that could not start has made.
+// abandon removes the files of a run that failed to start.
 func (l *runLock) abandon() error {
 	var err error
-	for _, path := range l.wrote {
+	for _, path := range l.createdFiles {
 		err = errors.Join(err, os.Remove(path))
 	}
 	err = errors.Join(err, l.Remove())
-	if l.made != "" {
-		err = errors.Join(err, os.Remove(l.made))
+	if l.createdDir != "" {
+		err = errors.Join(err, os.Remove(l.createdDir))
 	}
 	return err
 }

@@ -11,19 +11,19 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// checkpoint is the state after the last step, with values on the device.
+// checkpoint returns the state after the last step, with values read from the device.
 func (t *trainer) checkpoint() checkpoint.Checkpoint {
 	info, s := t.Device.Info(), t.state
 	s.Format, s.Device, s.Driver, s.LossScale = checkpoint.Format, info.Device, info.Arithmetic(), t.trainStep.LossScale
 	return checkpoint.Checkpoint{Model: t.model, Processor: t.processor, Step: s.Step, State: s, Values: pretrained.ValuesOn(t.model, t.Device)}
 }
 
-// save writes a checkpoint beside the steps that follow, where the host has memory
-// for a copy. When that fails the run goes on, and the next one is another try.
+// save writes a checkpoint, asynchronously if the host has memory for a copy of the state. If
+// writing fails the run continues, and the next save is another attempt.
 func (t *trainer) save() error {
 	t.reportSaved(t.saver.wait())
 	if err := t.checkFinite(); err != nil {
-		t.reportSaved(saved{step: t.state.Step, err: err})
+		t.reportSaved(saveResult{step: t.state.Step, err: err})
 		return nil
 	}
 	c := t.checkpoint()
@@ -36,23 +36,24 @@ func (t *trainer) save() error {
 		return nil
 	}
 	s, p := t.saver, t.model.Params
-	err := p.CopyTo(t.Device, &s.copied, p.Weights, p.M, p.V)
+	err := p.CopyTo(t.Device, &s.snapshot, p.Weights, p.M, p.V)
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		s.copied.Free()
+		s.snapshot.Free()
 		s.mode = saveSync
-		t.note("checkpoints are saved in the step: %v", err)
+		t.note("checkpoints are saved synchronously: %v", err)
 		return t.save()
 	}
 	if err != nil {
 		return err
 	}
-	c.Values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.copied.Values(from, p), nil }
-	s.writing = make(chan saved, 1)
-	go func(done chan<- saved) { done <- s.write(c) }(s.writing)
+	c.Values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.snapshot.Values(from, p), nil }
+	s.writing = make(chan saveResult, 1)
+	go func(done chan<- saveResult) { done <- s.write(c) }(s.writing)
 	return nil
 }
 
-// chooseSaveMode decides once, and says so where it is the slower one.
+// chooseSaveMode decides once whether checkpoints are saved asynchronously, and notes it if they
+// are not.
 func (t *trainer) chooseSaveMode() saveMode {
 	if t.saver.mode != saveAuto {
 		return t.saver.mode
@@ -62,10 +63,10 @@ func (t *trainer) chooseSaveMode() saveMode {
 	switch {
 	case free == 0:
 		t.saver.mode = saveSync
-		t.note("checkpoints are saved in the step: the system does not say how much memory is free for a copy")
+		t.note("checkpoints are saved synchronously: free host memory is unknown")
 	case free < 2*takes:
 		t.saver.mode = saveSync
-		t.note("checkpoints are saved in the step: beside it they take a copy of %s, and %s of memory are free", engine.Bytes(takes), engine.Bytes(free))
+		t.note("checkpoints are saved synchronously: an asynchronous save takes a copy of %s in host memory, and %s is free", engine.Bytes(takes), engine.Bytes(free))
 	}
 	return t.saver.mode
 }
@@ -73,22 +74,22 @@ func (t *trainer) chooseSaveMode() saveMode {
 // freeHostMemory is a variable for tests.
 var freeHostMemory = engine.FreeHostMemory
 
-// reportSaved says what became of a checkpoint, and warns of one that was not saved.
-func (t *trainer) reportSaved(done saved) {
+// reportSaved reports the outcome of a save, and warns if it failed.
+func (t *trainer) reportSaved(done saveResult) {
 	t.announceSaved(done)
 	if done.err != nil {
 		next := "the end"
 		if every := t.Recipe.SaveEvery; every > 0 {
 			next = fmt.Sprintf("step %d", min(t.steps, (t.state.Step/every+1)*every))
 		}
-		t.warn("%v; the run goes on and tries again at %s", t.saveError(done.err), next)
+		t.warn("%v; training continues, next attempt at %s", t.saveError(done.err), next)
 	}
 	if done.warning != nil {
 		t.warn("%v", done.warning)
 	}
 }
 
-func (t *trainer) announceSaved(done saved) {
+func (t *trainer) announceSaved(done saveResult) {
 	if done.step > 0 && t.Observe.Checkpoint != nil {
 		t.Observe.Checkpoint(CheckpointEvent{done.step, done.err})
 	}
@@ -102,14 +103,14 @@ func (t *trainer) saveError(err error) error {
 	return &SaveError{"a checkpoint", checkpoint.Bytes(t.model), err}
 }
 
-// saveNow writes a checkpoint and returns when it is there.
+// saveNow writes a checkpoint synchronously.
 func (t *trainer) saveNow() error {
 	t.reportSaved(t.saver.wait())
 	if t.state.Step == 0 {
 		return nil
 	}
 	if err := t.checkFinite(); err != nil {
-		t.announceSaved(saved{step: t.state.Step, err: err})
+		t.announceSaved(saveResult{step: t.state.Step, err: err})
 		return err
 	}
 	done := t.saver.write(t.checkpoint())
@@ -121,85 +122,84 @@ func (t *trainer) saveNow() error {
 	return nil
 }
 
-// DefaultKeep is how many of the newest checkpoints a run keeps.
+// DefaultKeep is the number of newest checkpoints that a run keeps by default.
 const DefaultKeep = 2
 
-// saver writes checkpoints beside the steps that follow, from a copy of the weights
-// and moments.
+// saver writes checkpoints, asynchronously from a snapshot of the weights and moments, or
+// synchronously from the device.
 type saver struct {
-	dir     string
-	keep    int
-	metrics *metricsLog
-	copied  nn.Snapshot
-	mode    saveMode
-	writing chan saved // the outcome of the one under way; nil: there is none
+	dir      string
+	keep     int
+	metrics  *metricsLog
+	snapshot nn.Snapshot
+	mode     saveMode
+	writing  chan saveResult // receives the result of the save in progress; nil if there is none
 }
 
-// saveMode is where a checkpoint is written from.
+// saveMode selects how checkpoints are written.
 type saveMode int
 
 const (
-	saveAuto  saveMode = iota
-	saveAsync          // from a copy in the host's memory, while steps go on
-	saveSync           // from the device, which stands still
+	saveAuto  saveMode = iota // not decided yet
+	saveAsync                 // from a copy in host memory while training continues
+	saveSync                  // from the device, while training waits
 )
 
-// saved is the outcome of a writing.
-type saved struct {
-	step    int   // 0: there was none
-	err     error // it was not saved
-	warning error // it was, and something else failed
+// saveResult is the outcome of a save.
+type saveResult struct {
+	step    int   // 0 if there was no save
+	err     error // the checkpoint was not saved
+	warning error // it was saved, but something else failed
 }
 
-// SaveError is something of a run that could not be written.
+// SaveError reports a file of a run that could not be written.
 type SaveError struct {
 	What  string
-	Bytes int64 // that it takes
+	Bytes int64 // size of the file
 	Err   error
 }
 
 func (e *SaveError) Error() string {
 	s := fmt.Sprintf("%s could not be saved: %v; it takes %s", e.What, e.Err, engine.Bytes(e.Bytes))
-	if full(e.Err) {
-		s += ": make room there"
+	if diskFull(e.Err) {
+		s += ": free some space there"
 	}
 	return s
 }
 
 func (e *SaveError) Unwrap() error { return e.Err }
 
-// full says whether a disk, a quota or a limit has no room for more.
-func full(err error) bool {
+// diskFull reports whether err means that a disk, a quota or a file size limit is exhausted.
+func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// wait returns the outcome of the writing under way, if there is one.
-func (s *saver) wait() saved {
+// wait waits for the save in progress, if any, and returns its result.
+func (s *saver) wait() saveResult {
 	if s.writing == nil {
-		return saved{}
+		return saveResult{}
 	}
 	done := <-s.writing
 	s.writing = nil
 	return done
 }
 
-// poll is wait for a writing that has ended.
-func (s *saver) poll() saved {
+// poll returns the result of an asynchronous save that has ended; it does not wait.
+func (s *saver) poll() saveResult {
 	if len(s.writing) == 0 {
-		return saved{}
+		return saveResult{}
 	}
 	return s.wait()
 }
 
 func (s *saver) close() {
 	s.wait()
-	s.copied.Free()
+	s.snapshot.Free()
 }
 
-// write saves a checkpoint, behind the metrics of its steps, and then removes what is
-// no longer kept.
-func (s *saver) write(c checkpoint.Checkpoint) saved {
-	done := saved{step: c.Step}
+// write syncs the metrics, saves a checkpoint, and removes checkpoints that are no longer kept.
+func (s *saver) write(c checkpoint.Checkpoint) saveResult {
+	done := saveResult{step: c.Step}
 	if err := s.metrics.sync(); err != nil {
 		done.warning = err
 	}
@@ -212,17 +212,16 @@ func (s *saver) write(c checkpoint.Checkpoint) saved {
 	return done
 }
 
-// trainerState is checkpoints/step-N/trainer.json: all of a run's state that is
-// no tensor.
+// trainerState is checkpoints/step-N/trainer.json: the state of a run other than tensors.
 type trainerState struct {
 	checkpoint.Header
-	Cursor  Cursor  `json:"cursor"` // behind the last batch consumed
+	Cursor  Cursor  `json:"cursor"` // after the last batch consumed
 	Tokens  int64   `json:"tokens"`
 	Seconds float64 `json:"seconds"`
-	Skipped int     `json:"skipped_steps"` // gradients were not finite
-	// LeftOut is how many of a learning-rate group's steps the optimiser left out, which
-	// its bias corrections do not count.
-	LeftOut map[string]int `json:"left_out,omitempty"`
+	Skipped int     `json:"skipped_steps"` // with non-finite gradients
+	// SkippedByGroup counts the skipped steps of each learning-rate group, which Adam's bias
+	// correction leaves out.
+	SkippedByGroup map[string]int `json:"left_out,omitempty"`
 	LossScale
 	Device string `json:"device"`
 	Driver string `json:"driver"`

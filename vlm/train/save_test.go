@@ -19,24 +19,24 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// savedRecipe saves after every second step.
+// savedRecipe is a test recipe that saves after every second step.
 func savedRecipe(t testing.TB, steps int) Recipe {
 	r := testRecipe(t, steps)
 	r.SaveEvery = 2
 	return r
 }
 
-// heard collects what a run says.
-type heard struct{ notes, warnings []string }
+// messages collects the notes and warnings of a run.
+type messages struct{ notes, warnings []string }
 
-func (h *heard) observer() Observer {
+func (h *messages) observer() Observer {
 	return Observer{
 		Note: func(s string) { h.notes = append(h.notes, s) },
 		Warn: func(s string) { h.warnings = append(h.warnings, s) },
 	}
 }
 
-func (h *heard) String() string {
+func (h *messages) String() string {
 	return strings.Join(append(slices.Clone(h.notes), h.warnings...), "\n")
 }
 
@@ -52,9 +52,9 @@ func sameFile(t *testing.T, name, a, b string) {
 	}
 }
 
-// TestSavedBeside: a checkpoint from a copy has the bytes of one from the device, and
-// a host that has no memory for a copy is said so once.
-func TestSavedBeside(t *testing.T) {
+// TestAsyncSave: asynchronous and synchronous saves write the same bytes, and lack of memory for
+// asynchronous saves is noted once.
+func TestAsyncSave(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 7)
 	r.DType = "f16"
 	folders := map[int64]string{}
@@ -62,7 +62,7 @@ func TestSavedBeside(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "run")
 		folders[free] = filepath.Join(out, "checkpoints", "step-000006")
 		freeHostMemory = func() int64 { return free }
-		var h heard
+		var h messages
 		_, err := trainOn(t, cpu.Open(0), r, files, out, false, h.observer())
 		freeHostMemory = engine.FreeHostMemory
 		require.NoError(t, err)
@@ -70,8 +70,8 @@ func TestSavedBeside(t *testing.T) {
 		if free == 1<<40 {
 			want = 0
 		}
-		if got := strings.Count(h.String(), "saved in the step"); got != want {
-			t.Errorf("with %d bytes free it says %d times that checkpoints are saved in the step, want %d:\n%s", free, got, want, &h)
+		if got := strings.Count(h.String(), "saved synchronously"); got != want {
+			t.Errorf("with %d bytes free: %d notes of synchronous saves, want %d:\n%s", free, got, want, &h)
 		}
 	}
 	for _, name := range []string{pretrained.WeightsFile, checkpoint.FirstMomentsFile, checkpoint.SecondMomentsFile, "config.json", "tokenizer.json"} {
@@ -80,25 +80,25 @@ func TestSavedBeside(t *testing.T) {
 	}
 }
 
-// TestSaveFails puts a file where the checkpoints belong: the run says so, goes on and
-// saves as soon as it can; where it cannot at the end, it fails.
-func TestSaveFails(t *testing.T) {
+// TestSaveFailure puts a file in place of the checkpoints folder: the run warns, continues, and
+// saves again once the file is gone. If the last save fails, the run fails.
+func TestSaveFailure(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 8)
-	for _, beside := range []bool{true, false} {
+	for _, async := range []bool{true, false} {
 		for _, c := range []struct {
-			name        string
-			freed       int
-			least, most int // warnings: what is written beside may come after the freeing
-			saved       bool
+			name            string
+			freed           int
+			atLeast, atMost int // warnings; an asynchronous save may start after the file is gone
+			saved           bool
 		}{
 			{"for a while", 5, 1, 2, true}, {"to the end", 99, 3, 3, false},
 		} {
-			t.Run(fmt.Sprintf("%s beside %v", c.name, beside), func(t *testing.T) {
-				freeHostMemory = func() int64 { return map[bool]int64{true: 1 << 40, false: 1}[beside] }
+			t.Run(fmt.Sprintf("%s async %v", c.name, async), func(t *testing.T) {
+				freeHostMemory = func() int64 { return map[bool]int64{true: 1 << 40, false: 1}[async] }
 				defer func() { freeHostMemory = engine.FreeHostMemory }()
 				out := filepath.Join(t.TempDir(), "run")
 				dir := filepath.Join(out, "checkpoints")
-				var h heard
+				var h messages
 				o := h.observer()
 				o.Step = func(m StepMetrics) {
 					switch m.Step {
@@ -109,8 +109,8 @@ func TestSaveFails(t *testing.T) {
 					}
 				}
 				_, err := trainOn(t, cpu.Open(0), r, files, out, false, o)
-				if got := strings.Count(strings.Join(h.warnings, "\n"), "could not be saved"); got < c.least || got > c.most {
-					t.Errorf("it warns %d times, want %d to %d:\n%s", got, c.least, c.most, &h)
+				if got := strings.Count(strings.Join(h.warnings, "\n"), "could not be saved"); got < c.atLeast || got > c.atMost {
+					t.Errorf("it warns %d times, want %d to %d:\n%s", got, c.atLeast, c.atMost, &h)
 				}
 				if c.saved {
 					require.NoError(t, err)
@@ -132,8 +132,8 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
-// TestValidationInterrupted: a run that failed or was interrupted in a validation, also
-// in its last one, validates first when it goes on.
+// TestValidationInterrupted: a run that failed or was interrupted during a validation, including
+// the last one, validates first when it is resumed.
 func TestValidationInterrupted(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, savedRecipe(t, 4)
 	r.ValEvery = 2
@@ -146,7 +146,7 @@ func TestValidationInterrupted(t *testing.T) {
 	}{
 		{"failed", func(out string) error {
 			oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
-			dev := &failing{Device: cpu.Open(0), program: "step", left: 3, fault: oom} // behind two steps of training
+			dev := &failingDevice{Device: cpu.Open(0), program: "step", left: 3, fault: oom} // after two training steps
 			_, err := trainOn(t, dev, r, files, out, false, Observer{})
 			var stopped *StoppedError
 			if !errors.As(err, &stopped) || stopped.Step != 2 {
@@ -190,8 +190,7 @@ func valLosses(t testing.TB, out string) string {
 	return strings.Join(all, "")
 }
 
-// TestFinishedRun: to go on with a finished run changes nothing, also where its
-// checkpoints are broken.
+// TestFinishedRun: resuming a finished run changes nothing, even if its checkpoints are damaged.
 func TestFinishedRun(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 4)
 	out := filepath.Join(t.TempDir(), "run")

@@ -20,7 +20,7 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// savedWeights reads every parameter of a run's model.
+// savedWeights reads all parameters of a run's model.
 func savedWeights(t *testing.T, out string) map[string][]float32 {
 	t.Helper()
 	f, err := safetensors.Open(filepath.Join(out, pretrained.WeightsFile))
@@ -33,12 +33,12 @@ func savedWeights(t *testing.T, out string) map[string][]float32 {
 	return weights
 }
 
-// changed says which groups have a parameter that is not what it started as.
+// changed reports for each group whether any parameter differs from its initial value.
 func changed(t *testing.T, r Recipe, out string) map[string]bool {
 	t.Helper()
-	language, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+	p, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 	require.NoError(t, err)
-	m, err := vlm.NewModel(r.config(*r.Text, int(language.ImageID())), r.Init)
+	m, err := vlm.NewModel(r.config(*r.Text, int(p.ImageID())), r.Init)
 	require.NoError(t, err)
 	dev := cpu.Open(0)
 	require.NoError(t, m.Allocate(dev, false))
@@ -54,14 +54,14 @@ func changed(t *testing.T, r Recipe, out string) map[string]bool {
 	return groups
 }
 
-// TestGroups: a frozen decoder and a group whose learning rate is 0 keep every
-// bit, and the other group learns.
-func TestGroups(t *testing.T) {
+// TestFrozenGroups: a frozen decoder, or a group with learning rate 0, keeps its exact weights
+// while the other group is trained.
+func TestFrozenGroups(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
 	for _, c := range []struct {
 		name              string
 		set               func(r *Recipe)
-		embedder, decoder bool // change
+		embedder, decoder bool // expected to change
 	}{
 		{"both", func(r *Recipe) {}, true, true},
 		{"frozen", func(r *Recipe) { r.FreezeDecoderSteps = 3 }, true, false},
@@ -84,8 +84,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestRates: each group has its own peak, and the decoder's warm-up and cosine
-// begin when it is no longer frozen.
+// TestRates: each group has its own peak, and the decoder's warm-up and cosine start when it is
+// unfrozen.
 func TestRates(t *testing.T) {
 	tr := &trainer{Options: Options{Recipe: Recipe{FreezeDecoderSteps: 10}}, rates: map[string]nn.Schedule{
 		vlm.GroupEmbedder: {Peak: 2, Warmup: 4, Steps: 110, Floor: 0.1}, vlm.GroupDecoder: {Peak: 1, Warmup: 4, Steps: 100, Floor: 0.1},
@@ -105,15 +105,15 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// TestAccumulatedGradients: micro-batches with very different numbers of targets
-// give the gradients of one batch of all rows, not the mean of their means.
+// TestAccumulatedGradients: micro-batches with very different numbers of targets give the
+// gradients of one batch of all rows, not the mean of their mean gradients.
 func TestAccumulatedGradients(t *testing.T) {
 	const tokens = 160
 	r := testRecipe(t, 1)
 	whole := &Bench{}
 	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	require.NoError(t, err)
-	whole.fill(m.Config, 2, tokens, 1)
+	whole.fillRandom(m.Config, 2, tokens, 1)
 	targets := 0
 	for i := range whole.batch.Targets { // few in the second row
 		if i >= tokens && i%tokens > 70 {
@@ -153,14 +153,14 @@ func TestAccumulatedGradients(t *testing.T) {
 			difference += math.Pow(float64(got[name][i]-w[i]), 2)
 			norm += math.Pow(float64(w[i]), 2)
 		}
-		// Sums in another order: some units of 2^-24.
+		// Another summation order: some roundings of 2^-24.
 		if norm == 0 || math.Sqrt(difference/norm) > 1e-5 {
 			t.Errorf("the gradient of %s differs by %.2g of its norm %.2g", name, math.Sqrt(difference/norm), math.Sqrt(norm))
 		}
 	}
 }
 
-// rowOf is one row of a batch as a batch of its own; rows have as many pictures.
+// rowOf returns one row of a batch as a batch; all rows have the same number of images.
 func rowOf(b *packing.Batch, row int) *packing.Batch {
 	part := func(x []int32, width int) []int32 { return x[row*b.T*width : (row+1)*b.T*width] }
 	out := &packing.Batch{
@@ -176,8 +176,7 @@ func rowOf(b *packing.Batch, row int) *packing.Batch {
 	return out
 }
 
-// TestRecompute trains with activations kept and recomputed: losses and weights
-// have the same bits on every device, and the activations take less memory.
+// TestRecompute: activation checkpointing changes no bit of the losses and weights on any device.
 func TestRecompute(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
 	for _, dev := range devices.Open(t) {
@@ -209,21 +208,20 @@ func TestRecompute(t *testing.T) {
 	}
 }
 
-// small is a device that says it has less memory than it has.
-type small struct {
+// limitedMemory is a device that reports less memory than it has.
+type limitedMemory struct {
 	engine.Device
 	bytes int64
 }
 
-func (s small) Info() engine.Info {
+func (s limitedMemory) Info() engine.Info {
 	i := s.Device.Info()
 	i.Memory = s.bytes
 	return i
 }
 
-// TestRecomputeWhereMemoryAsksForIt leaves the choice to the run, on devices with
-// room for all activations and without.
-func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
+// TestRecomputeAuto: --recompute auto uses activation checkpointing if the activations do not fit.
+func TestRecomputeAuto(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, testRecipe(t, 2)
 	r.Text.NumHiddenLayers = 8
 	kept, err := Estimate(r, false)
@@ -235,21 +233,21 @@ func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
 		bytes     int64
 		recompute string
 		want      MemoryBytes
-		says      string // "" for nothing
+		note      string // "" = none
 	}{
-		{"room", 2 * kept.MemoryBytes.Total, "auto", kept.MemoryBytes, ""},
-		{"unknown", 0, "auto", kept.MemoryBytes, "does not tell how much memory it has"},
+		{"enough", 2 * kept.MemoryBytes.Total, "auto", kept.MemoryBytes, ""},
+		{"unknown", 0, "auto", kept.MemoryBytes, "does not report its memory"},
 		{"tight", kept.MemoryBytes.Total, "auto", again.MemoryBytes, "recomputing activations"},
 		{"tight, off", kept.MemoryBytes.Total, "off", kept.MemoryBytes, ""},
-		{"room, on", 2 * kept.MemoryBytes.Total, "on", again.MemoryBytes, ""},
+		{"enough, on", 2 * kept.MemoryBytes.Total, "on", again.MemoryBytes, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r.Recompute = c.recompute
-			dev, said := cpu.Open(0), ""
-			_, err := trainOn(t, small{dev, c.bytes}, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{
+			dev, notes := cpu.Open(0), ""
+			_, err := trainOn(t, limitedMemory{dev, c.bytes}, r, files, filepath.Join(t.TempDir(), "run"), false, Observer{
 				Note: func(s string) {
 					if strings.Contains(s, "activations") {
-						said += s
+						notes += s
 					}
 				},
 			})
@@ -258,14 +256,14 @@ func TestRecomputeWhereMemoryAsksForIt(t *testing.T) {
 			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
 				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
 			}
-			if !strings.Contains(said, c.says) || c.says == "" && said != "" {
-				t.Errorf("said %q, want %q", said, c.says)
+			if !strings.Contains(notes, c.note) || c.note == "" && notes != "" {
+				t.Errorf("notes are %q, want %q", notes, c.note)
 			}
 		})
 	}
 }
 
-// TestRecomputeEstimate checks what recomputing saves and costs.
+// TestRecomputeEstimate checks the memory and time estimates of activation checkpointing.
 func TestRecomputeEstimate(t *testing.T) {
 	r := testRecipe(t, 1)
 	r.Text.NumHiddenLayers = 8
@@ -276,7 +274,7 @@ func TestRecomputeEstimate(t *testing.T) {
 	if a, b := kept.MemoryBytes.Activations, again.MemoryBytes.Activations; b > a/2 {
 		t.Errorf("the activations of 8 layers take %d bytes kept and %d recomputed, want less than half", a, b)
 	}
-	// The decoder's forward pass, a third of forward and backward, comes twice.
+	// The decoder's forward pass, a third of the work, is done twice.
 	if ratio := again.FlopsPerStep / kept.FlopsPerStep; ratio < 1.1 || ratio > 4.0/3 {
 		t.Errorf("recomputing multiplies the work by %.2f", ratio)
 	}

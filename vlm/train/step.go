@@ -12,28 +12,28 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// StepShape is the static size of a training step.
+// StepShape is the static shape of a micro-batch.
 type StepShape struct {
-	Rows, Tokens int // B, T of a micro-batch
-	Pictures     int // room for so many in a micro-batch
+	Rows, Tokens int // B, T
+	Images       int // capacity
 }
 
-// shapeFor is the step for rows of tokens, with room for as many pictures as
-// the tokens can hold.
+// shapeFor returns the shape for rows of tokens, with capacity for as many images as fit into
+// them.
 func shapeFor(c vlm.Config, rows, tokens int) StepShape {
 	return StepShape{rows, tokens, rows * (tokens / max(1, c.Vision.Patches()))}
 }
 
-// TrainStep holds the programs of training over one set of parameters: forward
-// and backward of a first micro-batch, of a further one, and the update.
+// TrainStep holds the compiled programs of training: forward and backward of a step's first
+// micro-batch and of further ones, the optimizer update, and evaluation.
 type TrainStep struct {
 	Shape StepShape
-	// Recompute trades time for memory: every decoder layer is computed again for
-	// its gradients. Visible is nn.Options'. Both are set before the first step.
-	Recompute bool
-	Visible   float64
+	// Recompute turns on activation checkpointing of every decoder layer. AttentionDensity is that
+	// of nn.Options. Both must be set before the first step.
+	Recompute        bool
+	AttentionDensity float64
 
-	// LossScale is what f16's gradients are multiplied by on their way.
+	// LossScale is used only if activations are stored in f16.
 	LossScale LossScale
 
 	model     *vlm.Model
@@ -41,16 +41,16 @@ type TrainStep struct {
 	optimizer nn.AdamW
 	in        *vlm.Inputs
 	step      [shaders.StepWords]uint32
-	arena     []engine.Memory // shared by the programs: none needs another's temporaries
+	arena     []engine.Memory // shared by the programs, which never use it at the same time
 	programs  map[string]*stepProgram
-	uploaded  *packing.Batch // that the inputs hold for the next Begin
-	last      *packing.Batch // that was begun, with its pictures
+	uploaded  *packing.Batch // the batch that the inputs hold for the next StartForwardBackward
+	last      *packing.Batch // the last batch run, with its pixels, for NonFinite
 	pixels    []byte
 	tracing   bool
-	traced    []Traced
+	traced    []TracedDispatch
 }
 
-// stepProgram is a compiled program with what is read after it.
+// stepProgram is a compiled program with the tensors read after a run.
 type stepProgram struct {
 	exe        engine.Executable
 	dispatches []engine.Dispatch
@@ -58,14 +58,13 @@ type stepProgram struct {
 	clip       *nn.Tensor
 }
 
-// NewTrainStep describes the programs and allocates everything but activations,
-// which the first use of a program does.
+// NewTrainStep allocates the inputs. Programs are compiled and activations allocated on first use.
 func NewTrainStep(m *vlm.Model, dev engine.Device, s StepShape, o nn.AdamW) (*TrainStep, error) {
 	st := &TrainStep{Shape: s, model: m, dev: dev, optimizer: o, programs: map[string]*stepProgram{}}
 	if m.Storage() == shaders.F16 {
 		st.optimizer.ScaleSlot = vlm.SlotLoss
 	}
-	st.in = m.NewInputs(s.Rows, s.Tokens, s.Pictures, s.Tokens)
+	st.in = m.NewInputs(s.Rows, s.Tokens, s.Images, s.Tokens)
 	if err := st.in.Allocate(dev); err != nil {
 		st.in.Close()
 		return nil, err
@@ -73,9 +72,18 @@ func NewTrainStep(m *vlm.Model, dev engine.Device, s StepShape, o nn.AdamW) (*Tr
 	return st, nil
 }
 
-// planStep records the forward pass of one micro-batch and, with Train, the
-// backward pass.
+// planStep records and plans the forward pass of a micro-batch and, with o.Train, the backward
+// pass.
 func planStep(m *vlm.Model, in *vlm.Inputs, o nn.Options) (*engine.Plan, *stepProgram, error) {
+	program, out, err := recordStep(m, in, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := m.Plan(program)
+	return plan, out, err
+}
+
+func recordStep(m *vlm.Model, in *vlm.Inputs, o nn.Options) (*engine.Program, *stepProgram, error) {
 	out := &stepProgram{}
 	o.Params, o.Type = m.Params, m.Storage()
 	program, err := nn.Record("step", o, func(g *nn.Graph) {
@@ -86,14 +94,10 @@ func planStep(m *vlm.Model, in *vlm.Inputs, o nn.Options) (*engine.Plan, *stepPr
 			g.Keep(out.loss.ArgMax)
 		}
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	plan, err := m.Plan(program)
-	return plan, out, err
+	return program, out, err
 }
 
-// planUpdate records the optimiser's step.
+// planUpdate records the optimizer update.
 func planUpdate(m *vlm.Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
 	out := &stepProgram{}
 	program, err := nn.Record("update", nn.Options{Params: m.Params, Train: true}, func(g *nn.Graph) {
@@ -107,7 +111,7 @@ func planUpdate(m *vlm.Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
 	return plan, out, err
 }
 
-// adamSlot is where the step block holds a learning-rate group's numbers.
+// adamSlot returns the step block entry with AdamW's values of a learning-rate group.
 func adamSlot(group string) int {
 	if group == vlm.GroupEmbedder {
 		return vlm.SlotAdam
@@ -115,10 +119,10 @@ func adamSlot(group string) int {
 	return vlm.SlotAdam + 3
 }
 
-// Names of a stepper's programs.
+// Keys of TrainStep.programs.
 const (
-	programFirst    = "first"   // of a step: its gradients replace what was there
-	programFurther  = "further" // its gradients are added
+	programFirst    = "first"   // gradients overwrite those of the last step
+	programFurther  = "further" // gradients are accumulated
 	programUpdate   = "update"
 	programEvaluate = "evaluate"
 )
@@ -128,26 +132,26 @@ func (s *TrainStep) plan(key string) (*engine.Plan, *stepProgram, error) {
 	case programUpdate:
 		return planUpdate(s.model, s.optimizer)
 	case programEvaluate:
-		return planStep(s.model, s.in, nn.Options{AttentionDensity: s.Visible, NoFusion: s.apart()})
+		return planStep(s.model, s.in, nn.Options{AttentionDensity: s.AttentionDensity, NoFusion: s.noFusion()})
 	}
 	return planStep(s.model, s.in, nn.Options{
-		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, AttentionDensity: s.Visible, NoFusion: s.apart(),
+		Train: true, Accumulate: key == programFurther, Recompute: s.Recompute, AttentionDensity: s.AttentionDensity, NoFusion: s.noFusion(),
 	})
 }
 
-// apart is nn.Options' NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read
-// the rows of fused layers slower: those of gate and up together are whole pages apart.
-// Plans that no device runs are those of GPUs.
-func (s *TrainStep) apart() bool { return s.dev != nil && vlm.NoFusionOn(s.dev.Info().Kind) }
+// noFusion returns nn.Options.NoFusion for the device, see vlm.NoFusionOn. Without a device,
+// programs are planned as for a GPU.
+func (s *TrainStep) noFusion() bool { return s.dev != nil && vlm.NoFusionOn(s.dev.Info().Kind) }
 
-func (s *TrainStep) compiled(ctx context.Context, key string) (*stepProgram, error) {
+// program returns a compiled program; it compiles it on first use.
+func (s *TrainStep) program(ctx context.Context, key string) (*stepProgram, error) {
 	if err := s.model.Params.SyncHalf(ctx, s.dev); err != nil {
 		return nil, err
 	}
 	if p := s.programs[key]; p != nil {
 		return p, nil
 	}
-	if err := s.reserve(); err != nil {
+	if err := s.allocateArena(); err != nil {
 		return nil, err
 	}
 	planned, p, err := s.plan(key)
@@ -162,50 +166,49 @@ func (s *TrainStep) compiled(ctx context.Context, key string) (*stepProgram, err
 	return p, nil
 }
 
-// reserve allocates the arena, with room for each of the programs.
-func (s *TrainStep) reserve() error {
+// allocateArena allocates the shared arena, large enough for each of the programs.
+func (s *TrainStep) allocateArena() error {
 	if s.arena != nil {
 		return nil
 	}
-	var room engine.Segments
+	var arena engine.Segments
 	for _, key := range []string{programEvaluate, programFirst, programFurther, programUpdate} {
 		planned, _, err := s.plan(key)
 		if err != nil {
 			return err
 		}
-		room = room.Max(planned.Arena)
+		arena = arena.Max(planned.Arena)
 	}
 	var err error
-	s.arena, err = engine.AllocateSegments(s.dev, "activations", room)
+	s.arena, err = engine.AllocateSegments(s.dev, "activations", arena)
 	return err
 }
 
-// Backward runs the forward and backward pass of a micro-batch and returns its
-// summed loss and its number of targets. scale is one over the targets of all
-// micro-batches that are accumulated; first says that this one starts anew.
+// Backward runs forward and backward of a micro-batch and returns its summed loss, in nats, and
+// its number of targets. scale is 1 over the targets of all accumulated micro-batches; first
+// reports whether this is the first of them.
 func (s *TrainStep) Backward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
 	var loss [1]float32
 	if err := s.StartForwardBackward(ctx, b, pixels, scale, first, &loss); err != nil {
 		return 0, 0, err
 	}
-	// Reading anything waits for all that was asked for.
 	key := programFirst
 	if !first {
 		key = programFurther
 	}
 	p := s.programs[key]
-	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:])
+	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:]) // waits for the device
 	return float64(loss[0]), int(s.step[vlm.SlotTargets]), err
 }
 
-// StartForwardBackward is Backward without the waiting, where the device works while the host goes
-// on: the summed loss is in sum once Update has returned.
+// StartForwardBackward is Backward without waiting for the device. The summed loss is in sum after
+// Update has returned.
 func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
 	key := programFirst
 	if !first {
 		key = programFurther
 	}
-	p, err := s.compiled(ctx, key)
+	p, err := s.program(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -222,8 +225,7 @@ func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, 
 	return engine.FetchTemp(s.dev, p.exe, p.loss.Sum.View(), sum[:])
 }
 
-// Upload uploads a micro-batch for the next Begin or Backward, behind all that the
-// device still has to do.
+// Upload queues the upload of a micro-batch for the next StartForwardBackward or Backward.
 func (s *TrainStep) Upload(b *packing.Batch, pixels []byte) error {
 	s.uploaded = nil
 	if _, err := s.in.Upload(s.dev, b, pixels, &s.step); err != nil {
@@ -233,11 +235,11 @@ func (s *TrainStep) Upload(b *packing.Batch, pixels []byte) error {
 	return nil
 }
 
-// NonFinite runs the last micro-batch again with all tensors kept and says which is the
-// first that is not finite; "" where none is, or there is no memory to look.
+// NonFinite runs the last micro-batch again with all tensors kept and describes the first that is
+// not finite, in parentheses. It returns "" if there is none or memory does not suffice.
 func (s *TrainStep) NonFinite(ctx context.Context) string {
 	defer func() { s.uploaded = nil }()
-	if s.last == nil || s.Upload(s.last, s.pixels) != nil { // the next one may lie in the inputs
+	if s.last == nil || s.Upload(s.last, s.pixels) != nil { // the inputs may hold the next batch
 		return ""
 	}
 	planned, _, err := s.plan(programFirst)
@@ -251,8 +253,8 @@ func (s *TrainStep) NonFinite(ctx context.Context) string {
 	return " (" + f.String() + ")"
 }
 
-// Freeze chooses the stage: with true the decoder takes no gradients and no
-// updates. It is called between steps.
+// Freeze freezes or unfreezes the decoder: frozen parameters have no gradients and are not
+// updated. Programs are compiled again on next use.
 func (s *TrainStep) Freeze(decoder bool) {
 	s.FreePrograms()
 	if decoder {
@@ -268,7 +270,8 @@ func (s *TrainStep) Close() {
 	s.in.Close()
 }
 
-// Free releases the programs; the next use compiles them anew.
+// FreePrograms releases the programs and the arena; the next use compiles and allocates them
+// again.
 func (s *TrainStep) FreePrograms() {
 	for _, p := range s.programs {
 		p.exe.Free()
@@ -278,14 +281,13 @@ func (s *TrainStep) FreePrograms() {
 	s.arena = nil
 }
 
-// Rate is a group's learning rate in a step, and the step's number in the
-// group's own count, from 1.
+// Rate returns a group's learning rate, and t, the number of the group's optimizer step, from 1.
 type Rate func(group string) (lr float64, t int)
 
-// Update takes an optimiser step and returns the norm of the gradients before
-// clipping. meanwhile, if there is one, is called while the device works.
+// Update takes an optimizer step and returns the gradient norm before clipping. meanwhile, unless
+// nil, is called while the device runs.
 func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() error) (norm float64, err error) {
-	p, err := s.compiled(ctx, programUpdate)
+	p, err := s.program(ctx, programUpdate)
 	if err != nil {
 		return 0, err
 	}
@@ -302,15 +304,15 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() erro
 			return 0, err
 		}
 	}
-	var clip [2]float32 // to read it is to wait, for the losses too
+	var clip [2]float32 // downloading it waits for the device, so the losses are there too
 	err = engine.DownloadTemp(s.dev, p.exe, p.clip.View(), clip[:])
 	return float64(clip[0]), err
 }
 
-// Evaluate runs the forward pass and returns, for every target in order, its
-// negative log-likelihood in nats and the likeliest id in its place.
-func (s *TrainStep) Evaluate(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, best []int32, err error) {
-	p, err := s.compiled(ctx, programEvaluate)
+// Evaluate runs the forward pass and returns, for every target in order, the negative
+// log-likelihood in nats and the argmax of the logits.
+func (s *TrainStep) Evaluate(ctx context.Context, b *packing.Batch, pixels []byte) (nll []float32, argmax []int32, err error) {
+	p, err := s.program(ctx, programEvaluate)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -322,26 +324,25 @@ func (s *TrainStep) Evaluate(ctx context.Context, b *packing.Batch, pixels []byt
 	if err := s.execute(ctx, p); err != nil {
 		return nil, nil, err
 	}
-	nll, best = make([]float32, n), make([]int32, n)
+	nll, argmax = make([]float32, n), make([]int32, n)
 	if err := engine.DownloadTemp(s.dev, p.exe, p.loss.NLL.View(), nll); err != nil {
 		return nil, nil, err
 	}
-	return nll, best, engine.DownloadTemp(s.dev, p.exe, p.loss.ArgMax.View(), best)
+	return nll, argmax, engine.DownloadTemp(s.dev, p.exe, p.loss.ArgMax.View(), argmax)
 }
 
-// Traced is one measured dispatch of a step.
-type Traced struct {
+// TracedDispatch is one timed dispatch of a step.
+type TracedDispatch struct {
 	engine.Dispatch
 	engine.Timing
-	Work shaders.Cost // of this step's data
+	Work shaders.Cost // FLOPs and bytes with this step's data
 }
 
-// Trace makes the programs that run from here on be measured, until Traced is
-// called.
-func (s *TrainStep) Trace() { s.tracing, s.traced = true, nil }
+// StartTrace makes every program run with timestamps until StopTrace is called.
+func (s *TrainStep) StartTrace() { s.tracing, s.traced = true, nil }
 
-// Traced ends measuring and returns what was measured, one program after another.
-func (s *TrainStep) Traced() []Traced {
+// StopTrace ends tracing and returns the dispatches of all programs run since StartTrace.
+func (s *TrainStep) StopTrace() []TracedDispatch {
 	s.tracing = false
 	return s.traced
 }
@@ -358,13 +359,13 @@ func (s *TrainStep) execute(ctx context.Context, p *stepProgram) error {
 	for _, t := range timings {
 		t.Start += start
 		d := p.dispatches[t.Dispatch]
-		s.traced = append(s.traced, Traced{d, t, d.Cost(s.step[:])})
+		s.traced = append(s.traced, TracedDispatch{d, t, d.Cost(s.step[:])})
 	}
 	return err
 }
 
-// HostTime is the time that the last micro-batch and the last update spent
-// outside the device.
+// HostTime returns the time that the last micro-batch and the last update spent outside the
+// device.
 func (s *TrainStep) HostTime() time.Duration {
 	var d time.Duration
 	for _, key := range []string{programFirst, programUpdate} {

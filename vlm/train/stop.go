@@ -13,12 +13,12 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// StoppedError is how a run ended that failed on its way.
+// StoppedError is the error of a run that failed midway.
 type StoppedError struct {
 	Err        error
-	Step       int    // the last whole one
-	Checkpoint string // newest, which --resume goes on from; "" where there is none
-	Unlisted   error  // why it is not known whether there is one
+	Step       int    // the last complete step
+	Checkpoint string // the newest, which --resume starts from; "" = none
+	ListErr    error  // set if the checkpoints could not be listed
 }
 
 func (e *StoppedError) Error() string {
@@ -26,21 +26,21 @@ func (e *StoppedError) Error() string {
 	switch {
 	case e.Checkpoint != "":
 		saved = "the newest checkpoint is " + e.Checkpoint
-	case e.Unlisted != nil:
-		saved = fmt.Sprintf("which checkpoints there are is not known (%v); --resume goes on from the newest", e.Unlisted)
+	case e.ListErr != nil:
+		saved = fmt.Sprintf("its checkpoints cannot be listed (%v); --resume starts from the newest", e.ListErr)
 	}
 	return fmt.Sprintf("stopped after step %d: %v; %s", e.Step, e.Err, saved)
 }
 
 func (e *StoppedError) Unwrap() error { return e.Err }
 
-// lastError is a last checkpoint that could not be written, and is not tried again.
-type lastError struct{ error }
+// finalSaveError is the failure of the last save, which is not tried again.
+type finalSaveError struct{ error }
 
-func (e *lastError) Unwrap() error { return e.error }
+func (e *finalSaveError) Unwrap() error { return e.error }
 
-// stop ends a run that was interrupted or has failed. Nothing of the step under way
-// counts; the state before it is saved where the device still has it.
+// stop ends a run that was interrupted or failed. An incomplete step does not count; the state
+// before it is saved if it is still on the device.
 func (t *trainer) stop(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !t.updateInFlight {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
@@ -55,7 +55,7 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 		}
 		return ctx.Err()
 	}
-	var last *lastError
+	var last *finalSaveError
 	if t.updateInFlight || t.diverged || errors.Is(err, engine.ErrDeviceLost) || errors.As(err, &last) {
 		t.reportSaved(t.saver.wait())
 	} else if failed := t.saveNow(); failed != nil {
@@ -67,13 +67,13 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 func (t *trainer) stopped(err error) error {
 	stopped := &StoppedError{Err: err, Step: t.state.Step}
 	all, err := checkpoint.List(t.saver.dir)
-	if stopped.Unlisted = err; len(all) > 0 {
+	if stopped.ListErr = err; len(all) > 0 {
 		stopped.Checkpoint = all[len(all)-1]
 	}
 	return stopped
 }
 
-// finish writes the trained model into the run's folder.
+// finish writes the trained model to the run's folder.
 func (t *trainer) finish() error {
 	if err := t.stats.Check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
@@ -86,11 +86,10 @@ func (t *trainer) finish() error {
 	return nil
 }
 
-// modelTemp is where the trained model is written before its files get their names.
+// modelTemp is the folder in which the trained model is written before its files are moved.
 const modelTemp = ".model"
 
-// writeModel gives the weights their name last, since they say that the run is
-// finished.
+// writeModel moves the weights into place last, since they mark the run as finished.
 func (t *trainer) writeModel() error {
 	temp := filepath.Join(t.Out, modelTemp)
 	if err := pretrained.Save(t.model, t.processor, temp, checkpoint.FiniteOnly(pretrained.ValuesOn(t.model, t.Device))); err != nil {
@@ -99,9 +98,9 @@ func (t *trainer) writeModel() error {
 	return pretrained.MoveFiles(temp, t.Out)
 }
 
-// clean removes what a run that was killed has left in its folder.
-func (t *trainer) clean() error {
-	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), checkpoint.Sweep(t.saver.dir))
+// removeLeftovers removes the temporary files of a killed run.
+func (t *trainer) removeLeftovers() error {
+	err := errors.Join(os.RemoveAll(filepath.Join(t.Out, modelTemp)), checkpoint.RemoveLeftovers(t.saver.dir))
 	for _, name := range []string{"run.json", "metrics.jsonl", "loss.png"} {
 		err = errors.Join(err, durable.Remove(filepath.Join(t.Out, name+durable.TempSuffix)))
 	}

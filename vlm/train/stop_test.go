@@ -17,38 +17,38 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// failing is a device whose program of the given name fails when it is run for the
-// nth time, and which from then on fails in everything when it is lost.
-type failing struct {
+// failingDevice is a device on which the nth run of a program fails. With engine.ErrDeviceLost
+// every later call fails too.
+type failingDevice struct {
 	engine.Device
 	program string
-	left    int
+	left    int // runs until the failure
 	fault   error
 	failed  bool
 }
 
-func (f *failing) lost() error {
+func (f *failingDevice) lost() error {
 	if f.failed && errors.Is(f.fault, engine.ErrDeviceLost) {
 		return f.fault
 	}
 	return nil
 }
 
-func (f *failing) Allocate(bytes int64, what string) (engine.Memory, error) {
+func (f *failingDevice) Allocate(bytes int64, what string) (engine.Memory, error) {
 	if err := f.lost(); err != nil {
 		return nil, err
 	}
 	return f.Device.Allocate(bytes, what)
 }
 
-func (f *failing) Read(m engine.Memory, offset int64, data []byte) error {
+func (f *failingDevice) Read(m engine.Memory, offset int64, data []byte) error {
 	if err := f.lost(); err != nil {
 		return err
 	}
 	return f.Device.Read(m, offset, data)
 }
 
-func (f *failing) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
+func (f *failingDevice) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	e, err := f.Device.Compile(p, arena)
 	return &failingProgram{e, p.Program.Name, f}, err
 }
@@ -56,7 +56,7 @@ func (f *failing) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executa
 type failingProgram struct {
 	engine.Executable
 	name   string
-	device *failing
+	device *failingDevice
 }
 
 func (p *failingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
@@ -73,10 +73,10 @@ func (p *failingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint3
 	return p.Executable.Run(ctx, step)
 }
 
-// TestTrainFaults makes a run's device fail in the middle of it: what can be saved is
-// saved, the error says from where to go on, and the run that goes on there ends as
-// one that never failed.
-func TestTrainFaults(t *testing.T) {
+// TestDeviceFailures makes the device fail during a run. The state is saved if possible, the error
+// names the checkpoint to resume from, and the resumed run ends with the same bits as one that
+// never failed.
+func TestDeviceFailures(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 8)
 	r.SaveEvery, r.ValEvery = 4, 0
 	whole := filepath.Join(t.TempDir(), "whole")
@@ -87,7 +87,7 @@ func TestTrainFaults(t *testing.T) {
 		name, program string
 		nth           int
 		fault         error
-		saved         string // the checkpoint that is to be there; "" for none
+		saved         string // the expected checkpoint; "" = none
 	}{
 		{"lost in a step", "step", 7, engine.ErrDeviceLost, "step-000004"},
 		{"lost before a checkpoint", "step", 3, engine.ErrDeviceLost, ""},
@@ -98,7 +98,7 @@ func TestTrainFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			dev := &failing{Device: cpu.Open(0), program: c.program, left: c.nth, fault: c.fault}
+			dev := &failingDevice{Device: cpu.Open(0), program: c.program, left: c.nth, fault: c.fault}
 			_, err := trainOn(t, dev, r, files, out, false, Observer{})
 			var stopped *StoppedError
 			if !errors.As(err, &stopped) || !errors.Is(err, c.fault) || stopped.Step != c.nth-1 {
@@ -125,8 +125,8 @@ func TestTrainFaults(t *testing.T) {
 	}
 }
 
-// TestInterruptedUpdate cancels a run in the middle of an update: the step is carried
-// through, and the run that goes on ends as one that was not stopped.
+// TestInterruptedUpdate cancels a run in the middle of an update: the update is completed, and the
+// resumed run ends with the same losses as an uninterrupted one.
 func TestInterruptedUpdate(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
 	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
@@ -134,9 +134,9 @@ func TestInterruptedUpdate(t *testing.T) {
 	require.NoError(t, err)
 	inner, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// A norm of four ranges, the clip factor and four updates: two of them are done.
-	fuse := &fuse{Context: inner, cancel: cancel, left: 8}
-	_, err = Run(fuse, Options{Recipe: r, Data: files, Out: out, Device: &lighting{cpu.Open(0), 3, fuse}})
+	// The norm of four ranges, the clip factor and four updates: two of the updates are done.
+	ctx := &countdown{Context: inner, cancel: cancel, left: 8}
+	_, err = Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: &armingDevice{cpu.Open(0), 3, ctx}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want it interrupted", err)
 	}
@@ -148,17 +148,17 @@ func TestInterruptedUpdate(t *testing.T) {
 	same(t, "a run that was interrupted in an update and one that was not", losses(t, whole), losses(t, out))
 }
 
-// fuse is a context that, once it is lit, is cancelled when it has been asked so many
-// times more, or when what it was lit for is over.
-type fuse struct {
+// countdown is a context that, once armed, is cancelled after a number of calls of Err, or when
+// the armed program has run.
+type countdown struct {
 	context.Context
 	cancel context.CancelFunc
-	left   int
-	lit    bool
+	left   int // runs until the failure
+	armed  bool
 }
 
-func (f *fuse) Err() error {
-	if f.lit {
+func (f *countdown) Err() error {
+	if f.armed {
 		if f.left--; f.left == 0 {
 			f.cancel()
 		}
@@ -166,34 +166,34 @@ func (f *fuse) Err() error {
 	return f.Context.Err()
 }
 
-// lighting is a device that lights a fuse when the nth update begins.
-type lighting struct {
+// armingDevice is a device that arms a countdown when the nth update starts.
+type armingDevice struct {
 	engine.Device
-	nth  int
-	fuse *fuse
+	nth int
+	ctx *countdown
 }
 
-func (l *lighting) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
+func (l *armingDevice) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
 	e, err := l.Device.Compile(p, arena)
 	if p.Program.Name == "update" {
-		return &lightingProgram{e, l}, err
+		return &armingProgram{e, l}, err
 	}
 	return e, err
 }
 
-type lightingProgram struct {
+type armingProgram struct {
 	engine.Executable
-	device *lighting
+	device *armingDevice
 }
 
-func (p *lightingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
+func (p *armingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
 	l := p.device
 	if l.nth--; l.nth != 0 {
 		return p.Executable.Run(ctx, step)
 	}
-	l.fuse.lit = true
+	l.ctx.armed = true
 	err := p.Executable.Run(ctx, step)
-	l.fuse.lit = false
-	l.fuse.cancel()
+	l.ctx.armed = false
+	l.ctx.cancel()
 	return err
 }

@@ -6,9 +6,9 @@ import (
 	"patchwork/internal/durable"
 )
 
-// WriteTrace writes measured dispatches as a Chrome/Perfetto trace: one track,
-// times in microseconds.
-func WriteTrace(path string, traced []Traced) error {
+// WriteTrace writes timed dispatches as a Chrome trace on a single track, which Perfetto reads
+// too.
+func WriteTrace(path string, traced []TracedDispatch) error {
 	type event struct {
 		Name     string         `json:"name"`
 		Category string         `json:"cat"`

@@ -24,20 +24,20 @@ type Options struct {
 	Data    []string // resolved files
 	ValData []string // resolved files; nil: every HoldOut-th row of Data
 	Out     string
-	Model   string // a model's directory to go on from; "" = from scratch
-	Decoder string // a pretrained decoder to start from, as pretrained.Open takes it; "" = none
+	Model   string // model folder to start from; "" = none
+	Decoder string // pretrained decoder to start from, in any form pretrained.Open reads; "" = none
 	Resume  bool
-	Keep    int // newest checkpoints that are kept, besides the best; 0 = DefaultKeep
+	Keep    int // number of newest checkpoints to keep besides the best; 0 = DefaultKeep
 	Device  engine.Device
 	Version string
-	Profile string // file for a trace of one step; "" = none
+	Profile string // file for a Chrome trace of one step; "" = none
 	Observe Observer
 }
 
-// Result is how a run ended.
+// Result is the outcome of a run.
 type Result struct {
 	Steps       int             `json:"steps"`
-	Loss        jsonfloat.Float `json:"loss"` // of the last step
+	Loss        jsonfloat.Float `json:"loss"` // of the last step, in nats
 	ValLoss     jsonfloat.Float `json:"val_loss"`
 	Tokens      int64           `json:"tokens"`
 	Seconds     float64         `json:"seconds"`
@@ -47,41 +47,48 @@ type Result struct {
 	Out         string          `json:"out"`
 }
 
-// trainer is a run in progress.
+// trainer is the state of a run in progress.
 type trainer struct {
 	Options
-	lock             *runLock
-	model            *vlm.Model
-	processor        *vlm.Processor
-	decoder          *runDecoder // what the run started from, for run.json
-	trainStep        *TrainStep
-	generator        *generate.Generator // of the answers at validations; nil before the first
-	crowded          bool                // the device has no memory for the stepper and the generator at once
-	stats            *data.RowStats
-	badRows          *data.BadRows
-	train, val       *Loader
-	metrics          *metricsLog
-	unlogged         bool // metrics.jsonl could not be written
-	unplotted        bool // loss.png could not be drawn
-	saver            *saver
-	saved            checkpoint.Newest[trainerState] // what a resumed run goes on from
-	finished         bool
-	unused           []string // settings that a finished run would have otherwise
+	lock *runLock
+
+	// The model and its programs.
+	model     *vlm.Model
+	processor *vlm.Processor
+	decoder   *runDecoder // the pretrained decoder, for run.json
+	trainStep *TrainStep
+	generator *generate.Generator // answers the validation samples; nil before the first validation
+	lowMemory bool                // the programs of trainStep and generator do not fit on the device together
+
+	// The data.
+	stats      *data.RowStats
+	badRows    *data.BadRows
+	train, val *Loader
+	next       LoadedBatch // received early by uploadNext
+
+	// The files of the run.
+	metrics        *metricsLog
+	metricsFailed  bool // the last write to metrics.jsonl failed
+	plotFailed     bool // the last write of loss.png failed
+	saver          *saver
+	restored       checkpoint.Newest[trainerState] // the checkpoint that a resumed run starts from
+	finished       bool
+	unusedSettings []string // given settings that a finished run ignores
+
+	// Progress.
 	state            trainerState
 	steps            int
-	next             LoadedBatch // taken from the feed before its step
-	started          int         // step that this process went on after
+	firstStep        int // state.Step when this process started
 	frozen           bool
-	rates            map[string]nn.Schedule
-	nonFiniteReports int  // for what is not finite
-	diverged         bool // the last step was left out, and no loss scale is to blame
-	overfit          bool // that the run learns by heart has been said
-	updateInFlight   bool // an update has begun and not ended: the weights are of no step
+	rates            map[string]nn.Schedule // by learning-rate group
+	nonFiniteReports int                    // number of searches for a non-finite tensor so far
+	diverged         bool                   // the last step was skipped for non-finite gradients, not for a loss scale that is too large
+	overfitWarned    bool                   // the overfitting warning was given
+	updateInFlight   bool                   // an optimizer update has started but not finished: the weights belong to no step
 }
 
-// Run runs a recipe to its end, or until ctx is cancelled: then it saves a
-// checkpoint and returns the context's error. A run that fails on its way returns a
-// *StoppedError.
+// Run trains a recipe to its last step or until ctx is cancelled; then it saves a checkpoint and
+// returns the context's error. If training fails midway the error is a *StoppedError.
 func Run(ctx context.Context, o Options) (Result, error) {
 	t := &trainer{Options: o, stats: data.NewRowStats(o.Observe.BadRow)}
 	lock, err := lockRun(o.Out)
@@ -97,8 +104,8 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	defer t.close()
 	if t.finished {
 		unused := ""
-		if len(t.unused) > 0 {
-			unused = "; the settings given are not used: --" + strings.Join(t.unused, ", --")
+		if len(t.unusedSettings) > 0 {
+			unused = "; the settings given are not used: --" + strings.Join(t.unusedSettings, ", --")
 		}
 		t.note("the run in %s is finished%s", t.Out, unused)
 		return t.result(), nil
@@ -116,7 +123,7 @@ func (t *trainer) note(format string, args ...any) {
 	}
 }
 
-// warn says what went wrong on one line.
+// warn reports a problem that does not end the run, on one line.
 func (t *trainer) warn(format string, args ...any) {
 	if t.Observe.Warn != nil {
 		t.Observe.Warn(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
@@ -134,7 +141,7 @@ func (t *trainer) close() {
 	}
 }
 
-// free gives all memory of the device back.
+// free releases all device memory of the run.
 func (t *trainer) free() {
 	if t.generator != nil {
 		t.generator.Close()
@@ -151,15 +158,15 @@ func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
 	}
-	feedCtx, stop := context.WithCancel(context.Background())
-	t.started = t.state.Step
-	batches := t.train.Batches(feedCtx, t.state.Cursor)
+	loaderCtx, stop := context.WithCancel(context.Background())
+	t.firstStep = t.state.Step
+	batches := t.train.Batches(loaderCtx, t.state.Cursor)
 	defer func() {
 		stop()
-		for range batches { // until the one who reads has gone
+		for range batches { // until the loader has closed it
 		}
 	}()
-	if err := t.catchUp(ctx); err != nil {
+	if err := t.validateResumed(ctx); err != nil {
 		return t.stop(ctx, err)
 	}
 	for t.state.Step < t.steps {
@@ -171,7 +178,7 @@ func (t *trainer) run(ctx context.Context) error {
 		elapsed := time.Since(start).Seconds()
 		t.state.Seconds += elapsed
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
-		m.Took, m.Skipped = elapsed, t.state.Skipped+t.trainStep.LossScale.Over
+		m.StepSeconds, m.Skipped = elapsed, t.state.Skipped+t.trainStep.LossScale.Overflows
 		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
 		t.report(m)
 		t.reportSaved(t.saver.poll())
@@ -188,7 +195,7 @@ func (t *trainer) announce() error {
 		return err
 	}
 	if t.Observe.Start != nil {
-		if err := t.restorePictures(t.metrics.val); err != nil {
+		if err := t.restoreImages(t.metrics.val); err != nil {
 			return err
 		}
 		t.Observe.Start(Info{
@@ -201,8 +208,8 @@ func (t *trainer) announce() error {
 	return nil
 }
 
-// step takes one optimiser step. TokensPerS and ImagesPerS hold the numbers until
-// the caller knows the time.
+// step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
+// divides them by the elapsed time.
 func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepMetrics, err error) {
 	if err := ctx.Err(); err != nil {
 		return m, err
@@ -211,14 +218,14 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 		t.frozen = freeze
 		t.trainStep.Freeze(freeze)
 	}
-	group, targets, err := t.collect(ctx, batches)
+	group, targets, err := t.nextBatches(ctx, batches)
 	if err != nil {
 		return StepMetrics{}, err
 	}
-	// The first step compiles, the second is as good as any.
-	if profile := t.Profile != "" && t.state.Step == t.started+1; profile {
-		t.trainStep.Trace()
-		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.trainStep.Traced())) }()
+	// The first step includes compilation, so the second is profiled.
+	if profile := t.Profile != "" && t.state.Step == t.firstStep+1; profile {
+		t.trainStep.StartTrace()
+		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.trainStep.StopTrace())) }()
 	}
 	m = StepMetrics{Step: t.state.Step + 1}
 	tokens := 0
@@ -233,7 +240,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
-	// An update that has begun is carried through: half of one is no step's weights.
+	// An update is never interrupted: after half of one the weights belong to no step.
 	t.updateInFlight = true
 	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.uploadNext(batches) })
 	if err != nil {
@@ -253,17 +260,16 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 	return m, nil
 }
 
-// checkStep counts a step that the optimiser left out because its gradients were not
-// finite, and ends a run that has too many.
+// checkStep counts a step that the optimizer skipped for non-finite gradients. It returns an error
+// when there were more than maxSkippedSteps.
 func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 	overflowed := t.trainStep.LossScale.Update(float64(m.GradNorm))
 	if t.diverged = !finite(float64(m.GradNorm)) && !overflowed; finite(float64(m.GradNorm)) {
 		return nil
 	}
-	t.leaveOut(m.Step)
-	switch {
-	case overflowed:
-		t.note("step %d: the gradients overflow f16; the step is left out, the next ones are scaled by %g", m.Step, t.trainStep.LossScale.Scale)
+	t.countSkipped(m.Step)
+	if overflowed {
+		t.note("step %d: the gradients overflow f16; step skipped, loss scale lowered to %g", m.Step, t.trainStep.LossScale.Scale)
 		return nil
 	}
 	where := ""
@@ -271,16 +277,16 @@ func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 		t.nonFiniteReports++
 		where = t.trainStep.NonFinite(ctx)
 	}
-	if t.state.Skipped++; t.state.Skipped > maxSkipped {
-		return fmt.Errorf("step %d: the gradients are not finite, for the %dth time%s; a lower --lr would help", m.Step, t.state.Skipped, where)
+	if t.state.Skipped++; t.state.Skipped > maxSkippedSteps {
+		return fmt.Errorf("step %d: the gradients are not finite%s; %d steps were skipped, a lower --lr would help", m.Step, where, t.state.Skipped)
 	}
-	t.note("step %d: the gradients are not finite%s; the step is left out", m.Step, where)
+	t.note("step %d: the gradients are not finite%s; step skipped", m.Step, where)
 	return nil
 }
 
-// leaveOut counts a step that changed nothing for the groups that it was of.
-func (t *trainer) leaveOut(step int) {
-	counts := maps.Clone(t.state.LeftOut) // a checkpoint under way may hold the old ones
+// countSkipped counts a skipped step for every learning-rate group that it would have updated.
+func (t *trainer) countSkipped(step int) {
+	counts := maps.Clone(t.state.SkippedByGroup) // an asynchronous save may still read the old map
 	if counts == nil {
 		counts = map[string]int{}
 	}
@@ -289,19 +295,18 @@ func (t *trainer) leaveOut(step int) {
 			counts[group]++
 		}
 	}
-	t.state.LeftOut = counts
+	t.state.SkippedByGroup = counts
 }
 
-// maxLooks is how often a run looks for the first number that is not finite, which
-// costs a step and the memory of all its tensors.
+// maxNonFiniteReports limits the searches for the first non-finite tensor in a run. A search costs
+// a step and the memory of all its tensors.
 const maxNonFiniteReports = 3
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// rate is a group's learning rate in a step, and how many steps the optimiser has taken
-// of the group with this one: the decoder's count begins, with its warm-up, when it is no
-// longer frozen, and steps that were left out moved no average (PyTorch's GradScaler does
-// not count them either).
+// rate returns a group's learning rate in a step, and n, the number of optimizer steps of the
+// group up to and including this one, for Adam's bias correction. The decoder's schedule starts
+// when it is unfrozen. Skipped steps do not count, as in PyTorch's GradScaler.
 func (t *trainer) rate(group string, step int) (lr float64, n int) {
 	if group == vlm.GroupDecoder {
 		step -= t.Recipe.FreezeDecoderSteps
@@ -309,38 +314,39 @@ func (t *trainer) rate(group string, step int) (lr float64, n int) {
 	if step < 1 {
 		return 0, 0
 	}
-	return t.rates[group].At(step), max(1, step-t.state.LeftOut[group])
+	return t.rates[group].At(step), max(1, step-t.state.SkippedByGroup[group])
 }
 
-// maxSkipped is how many steps a run may leave out.
-const maxSkipped = 20
+// maxSkippedSteps is the number of steps that a run may skip before it fails.
+const maxSkippedSteps = 20
 
-// collect takes a step's micro-batches; those without a target are passed over.
-func (t *trainer) collect(ctx context.Context, batches <-chan LoadedBatch) (group []*Batch, targets int, err error) {
+// nextBatches receives the micro-batches of a step and returns them with their number of targets.
+// While none of them has a target, the oldest is dropped and another is received.
+func (t *trainer) nextBatches(ctx context.Context, batches <-chan LoadedBatch) (group []*Batch, targets int, err error) {
 	for len(group) < t.Recipe.Accumulate || targets == 0 {
-		fed := t.next
+		loaded := t.next
 		t.next = LoadedBatch{}
-		if fed == (LoadedBatch{}) {
+		if loaded == (LoadedBatch{}) {
 			select {
-			case fed = <-batches:
+			case loaded = <-batches:
 			case <-ctx.Done():
 				return nil, 0, ctx.Err()
 			}
 		}
-		if fed.Err != nil {
-			return nil, 0, fed.Err
+		if loaded.Err != nil {
+			return nil, 0, loaded.Err
 		}
 		if len(group) == t.Recipe.Accumulate {
 			group = group[1:]
 		}
-		group = append(group, fed.Batch)
-		targets += fed.Batch.TargetCount
+		group = append(group, loaded.Batch)
+		targets += loaded.Batch.TargetCount
 	}
 	return group, targets, nil
 }
 
-// uploadNext uploads the micro-batch that comes next, if it is ready, while the
-// device still works on this step.
+// uploadNext uploads the next micro-batch, if it is loaded, while the device runs the current
+// step.
 func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
 	if t.state.Step+1 >= t.steps {
 		return nil
@@ -351,7 +357,7 @@ func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
 		return nil
 	}
 	if t.next.Batch == nil {
-		return nil // an error, for the step that it belongs to
+		return nil // a loader error is returned by the next step
 	}
 	return t.trainStep.Upload(t.next.Batch.Batch, t.next.Batch.Pixels)
 }

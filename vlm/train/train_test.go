@@ -58,8 +58,7 @@ func same(t *testing.T, what string, a, b []float64) {
 	}
 }
 
-// TestTrainIsDeterministic: the same seed gives the same bits, whatever the
-// number of threads.
+// TestTrainIsDeterministic: the same seed gives the same bits with any number of threads.
 func TestTrainIsDeterministic(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 12)
 	var runs [][]float64
@@ -76,9 +75,8 @@ func TestTrainIsDeterministic(t *testing.T) {
 	}
 }
 
-// TestResume stops a run twice and goes on: its losses and its weights are those
-// of a run that was not stopped, also where it stops before the decoder is
-// trained, as soon as it is, and where it never is.
+// TestResume interrupts and resumes a run twice: losses and weights are the same as without
+// interruption. The interruptions fall before, at and after the end of the frozen stage.
 func TestResume(t *testing.T) {
 	for _, c := range []struct {
 		frozen int
@@ -140,11 +138,11 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 		t.Error("with activations recomputed: ", err)
 	}
 	if !Finished(out) {
-		t.Error("the refused run has harmed the finished one")
+		t.Error("the rejected run damaged the finished one")
 	}
 }
 
-// TestAccumulate: two micro-batches give the step that one of both rows gives.
+// TestAccumulate: two micro-batches of one row give the same step as one batch of two rows.
 func TestAccumulate(t *testing.T) {
 	files := []string{vlmtest.Data(t, 40)}
 	run := func(rows, accumulate int) []float64 {
@@ -157,7 +155,7 @@ func TestAccumulate(t *testing.T) {
 	}
 	one, two := run(2, 1), run(1, 2)
 	for i := range one {
-		// Sums in another order: a few units of 2^-24 of a loss of about 10, grown
+		// Another summation order: a few roundings of 2^-24 of a loss of about 10, amplified
 		// by six steps.
 		if math.Abs(one[i]-two[i]) > 1e-4*math.Abs(one[i]) {
 			t.Errorf("step %d: %v with one batch of two rows, %v with two of one", i+1, one[i], two[i])
@@ -165,8 +163,8 @@ func TestAccumulate(t *testing.T) {
 	}
 }
 
-// TestMemoryAsAnnounced holds the device's own count against the estimate.
-func TestMemoryAsAnnounced(t *testing.T) {
+// TestMemoryEstimate compares the estimate with the device's own count.
+func TestMemoryEstimate(t *testing.T) {
 	files := []string{vlmtest.Data(t, 40)}
 	for _, c := range []struct {
 		name string
@@ -195,7 +193,7 @@ func TestMemoryAsAnnounced(t *testing.T) {
 			require.NoError(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(e.MemoryBytes.Total); ratio > 1.1 || ratio < 0.9 {
-				t.Errorf("the run took %d bytes, %d were announced: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
+				t.Errorf("the run took %d bytes, estimated %d: ratio %.2f", peak, e.MemoryBytes.Total, ratio)
 			}
 		})
 	}
@@ -220,7 +218,7 @@ func TestTooManyBadRows(t *testing.T) {
 	}
 }
 
-// testRecipe is the shapes preset cut down to seconds.
+// testRecipe is the shapes preset, reduced to run within seconds.
 func testRecipe(t testing.TB, steps int) Recipe {
 	t.Helper()
 	r, err := Preset("shapes")

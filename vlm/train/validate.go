@@ -14,8 +14,7 @@ import (
 	"patchwork/vlm/generate"
 )
 
-// validate computes the mean loss of the held-out rows and answers a few of
-// their questions.
+// validate computes the mean loss of the validation rows and answers a few of their questions.
 func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
@@ -39,82 +38,82 @@ func (t *trainer) validate(ctx context.Context) error {
 		return nil
 	}
 	m := ValMetrics{Step: t.state.Step, ValLoss: sum / float64(targets)}
-	if m.Samples, err = t.samples(ctx); err != nil {
+	if m.Samples, err = t.sampleAnswers(ctx); err != nil {
 		return err
 	}
 	if t.Observe.Validation != nil {
 		t.Observe.Validation(m)
 	}
-	t.logged(t.metrics.validation(m))
+	t.reportLogged(t.metrics.validation(m))
 	t.warnOverfit(m)
 	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
 	t.plot()
 	return nil
 }
 
-// plot draws loss.png. A picture is not worth a run: where it cannot be drawn, that is
-// said once.
+// plot draws loss.png. Failure does not end the run and is reported once.
 func (t *trainer) plot() {
 	err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
-	if err != nil && !t.unplotted {
-		t.warn("loss.png cannot be drawn: %v; the next validation tries again", err)
+	if err != nil && !t.plotFailed {
+		t.warn("cannot draw loss.png: %v; retrying after the next validation", err)
 	}
-	t.unplotted = err != nil
+	t.plotFailed = err != nil
 }
 
 const (
-	sampleRows   = 3  // held-out rows that are asked at a validation
-	sampleTokens = 48 // longest answer
+	sampleRows      = 3 // validation rows that are sampled
+	maxAnswerTokens = 48
 )
 
-// samples asks a question of some held-out rows. The generator keeps its programs from
-// one validation to the next, beside those of the steps; where there is no memory for
-// both, each is freed for the other.
-func (t *trainer) samples(ctx context.Context) ([]Sample, error) {
+// sampleAnswers answers a question of some validation rows. The generator's programs stay compiled
+// between validations next to those of the steps. If memory does not suffice for both, each is
+// freed before the other runs.
+func (t *trainer) sampleAnswers(ctx context.Context) ([]Sample, error) {
 	if t.generator == nil {
 		t.generator = generate.New(&vlm.Runner{Model: t.model, Processor: t.processor, Device: t.Device})
 	}
-	if t.crowded {
+	if t.lowMemory {
 		t.trainStep.FreePrograms()
 	}
-	out, err := t.ask(ctx, t.generator)
-	if errors.Is(err, engine.ErrOutOfMemory) && !t.crowded {
-		t.crowded = true
+	out, err := t.answer(ctx, t.generator)
+	if errors.Is(err, engine.ErrOutOfMemory) && !t.lowMemory {
+		t.lowMemory = true
 		t.generator.Close()
 		t.trainStep.FreePrograms()
-		out, err = t.ask(ctx, t.generator)
+		out, err = t.answer(ctx, t.generator)
 	}
-	if t.crowded {
+	if t.lowMemory {
 		t.generator.Close()
 	}
 	return out, err
 }
 
-func (t *trainer) ask(ctx context.Context, g *generate.Generator) ([]Sample, error) {
-	g.Forget() // the weights are others than at the last validation
+// answer generates the samples of a validation.
+func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, error) {
+	g.Forget() // the weights have changed since the last validation
 	var out []Sample
-	for _, i := range thin(t.val.rows, sampleRows) {
+	for _, i := range evenlySpaced(t.val.rows, sampleRows) {
 		row, err := t.val.dataset.Row(i)
 		if err != nil {
 			return nil, err
 		}
-		pictures, err := t.val.pictures(i)
+		images, err := t.val.images(i)
 		if err != nil {
 			return nil, err
 		}
 		turns := row.Answered()
-		if pictures == nil || len(turns) == 0 {
+		if images == nil || len(turns) == 0 {
 			continue
 		}
 		turn := turns[t.state.Step/max(1, t.Recipe.ValEvery)%len(turns)]
-		prompt, err := t.processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: turn.User}}, Images: len(pictures)}, nil)
+		prompt, err := t.processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: turn.User}}, Images: len(images)}, nil)
 		if err != nil {
 			return nil, err
 		}
-		got, err := g.Generate(ctx, prompt, pictures, generate.Options{MaxNewTokens: sampleTokens})
+		got, err := g.Generate(ctx, prompt, images, generate.Options{MaxNewTokens: maxAnswerTokens})
 		var long *generate.ContextError
 		var notFinite *generate.NotFiniteError
-		if errors.As(err, &long) || errors.As(err, &notFinite) { // the losses tell of the latter
+		if errors.As(err, &long) || errors.As(err, &notFinite) { // non-finite values show in the losses
 			continue
 		}
 		if err != nil {
@@ -122,66 +121,65 @@ func (t *trainer) ask(ctx context.Context, g *generate.Generator) ([]Sample, err
 		}
 		out = append(out, Sample{
 			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.processor.Tokenizer.Decode(got.IDs, true),
-			Size: t.val.vision.ImageSize, Pictures: pictures,
+			Size: t.val.vision.ImageSize, Images: images,
 		})
 	}
 	return out, nil
 }
 
-// restorePictures gives samples of earlier validations their pictures again, which
-// metrics.jsonl does not hold. Where there are none any more, a sample is its words.
-func (t *trainer) restorePictures(earlier []ValMetrics) error {
-	pictures := map[int][][]byte{}
-	for _, i := range thin(t.val.rows, sampleRows) {
+// restoreImages adds the images to the samples of earlier validations, since metrics.jsonl does
+// not hold them. A sample of a row that is no longer there stays without images.
+func (t *trainer) restoreImages(earlier []ValMetrics) error {
+	images := map[int][][]byte{}
+	for _, i := range evenlySpaced(t.val.rows, sampleRows) {
 		if len(earlier) == 0 {
 			break
 		}
 		var err error
-		if pictures[i], err = t.val.pictures(i); err != nil {
+		if images[i], err = t.val.images(i); err != nil {
 			return err
 		}
 	}
 	for _, m := range earlier {
 		for i := range m.Samples {
 			s := &m.Samples[i]
-			s.Size, s.Pictures = t.val.vision.ImageSize, pictures[s.Row]
+			s.Size, s.Images = t.val.vision.ImageSize, images[s.Row]
 		}
 	}
 	return nil
 }
 
-// A run learns its rows by heart where the loss of held-out rows rises while that of the
-// training rows falls.
+// A run overfits if the validation loss rises while the training loss falls.
 const (
-	overfitRise  = 1.1 // times the least validation loss
-	overfitGap   = 2   // times the training loss, and 0.1 more: what one validation shows
-	overfitTimes = 2   // passes over the data, before which a gap says nothing
-	recentSteps  = 20  // of which the training loss is the mean
+	overfitRise   = 1.1 // validation loss relative to its minimum
+	overfitGap    = 2   // validation loss relative to the training loss, plus 0.1: overfitting within a single validation
+	overfitEpochs = 2   // epochs before overfitGap applies
+	recentSteps   = 20  // steps in the mean training loss
 )
 
-// warnOverfit says that a validation is worse than an earlier one, or far worse than
-// training, and which checkpoint is the one to use.
+// warnOverfit warns if a validation is worse than an earlier one, or far worse than training, and
+// names the checkpoint to use.
 func (t *trainer) warnOverfit(m ValMetrics) {
 	train := meanLoss(t.metrics.train)
 	best, found := t.bestValidation(m.Step)
-	passes := float64(t.state.Cursor.Epoch)
+	epochs := float64(t.state.Cursor.Epoch)
 	rises := found && m.ValLoss > overfitRise*best.ValLoss && train < meanLoss(upTo(t.metrics.train, best.Step))
-	gap := passes >= overfitTimes && m.ValLoss > overfitGap*train+0.1
-	if !rises && !(gap && m.Step == t.steps) || t.overfit && m.Step < t.steps {
+	gap := epochs >= overfitEpochs && m.ValLoss > overfitGap*train+0.1
+	if !rises && !(gap && m.Step == t.steps) || t.overfitWarned && m.Step < t.steps {
 		return
 	}
-	t.overfit = true
-	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in pass %d over %d rows: the model learns its rows by heart", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
+	t.overfitWarned = true
+	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in epoch %d over %d rows: the model is overfitting", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
 	if rises {
-		what += fmt.Sprintf(". It was best after step %d, %.3f", best.Step, best.ValLoss)
+		what += fmt.Sprintf(". The best was %.3f after step %d", best.ValLoss, best.Step)
 		if path := checkpoint.Best(checkpoint.Names(t.saver.dir)); path != "" && checkpoint.Step(path) < m.Step {
 			what += ": " + filepath.Join(t.saver.dir, filepath.Base(path)) + " is the checkpoint to use"
 		}
 	}
-	t.warn("%s. More data, fewer --steps or a larger --weight-decay help", what)
+	t.warn("%s. More data, fewer --steps or a larger --weight-decay would help", what)
 }
 
-// bestValidation is the one before a step with the least loss.
+// bestValidation returns the validation with the lowest loss before a step.
 func (t *trainer) bestValidation(step int) (best ValMetrics, found bool) {
 	for _, v := range t.metrics.val {
 		if v.Step < step && finite(v.ValLoss) && (!found || v.ValLoss < best.ValLoss) {
@@ -191,6 +189,7 @@ func (t *trainer) bestValidation(step int) (best ValMetrics, found bool) {
 	return best, found
 }
 
+// upTo returns the metrics up to and including a step.
 func upTo(steps []StepMetrics, step int) []StepMetrics {
 	for len(steps) > 0 && steps[len(steps)-1].Step > step {
 		steps = steps[:len(steps)-1]
@@ -198,7 +197,7 @@ func upTo(steps []StepMetrics, step int) []StepMetrics {
 	return steps
 }
 
-// meanLoss is that of the newest steps.
+// meanLoss returns the mean loss of the last recentSteps steps.
 func meanLoss(steps []StepMetrics) float64 {
 	steps = steps[max(0, len(steps)-recentSteps):]
 	sum := 0.0
@@ -208,35 +207,35 @@ func meanLoss(steps []StepMetrics) float64 {
 	return sum / float64(max(1, len(steps)))
 }
 
-// report tells of a step, and writes its line of metrics.jsonl.
+// report passes the metrics of a step to the observer and metrics.jsonl.
 func (t *trainer) report(m StepMetrics) {
 	if t.Observe.Step != nil {
 		t.Observe.Step(m)
 	}
-	t.logged(t.metrics.step(m))
+	t.reportLogged(t.metrics.step(m))
 }
 
-// logged says when metrics.jsonl cannot be written, and when it can again.
-func (t *trainer) logged(err error) {
+// reportLogged warns when metrics.jsonl cannot be written, and notes when it can again.
+func (t *trainer) reportLogged(err error) {
 	switch {
-	case err != nil && !t.unlogged:
-		t.warn("%v; until it can be written the run keeps its metrics in memory", err)
-	case err == nil && t.unlogged:
-		t.note("metrics.jsonl is whole again")
+	case err != nil && !t.metricsFailed:
+		t.warn("%v; metrics are kept in memory until metrics.jsonl can be written", err)
+	case err == nil && t.metricsFailed:
+		t.note("metrics.jsonl is complete again")
 	}
-	t.unlogged = err != nil
+	t.metricsFailed = err != nil
 }
 
-// periodic validates and saves where the step's number asks for it.
+// periodic validates and saves after the steps where that is due.
 func (t *trainer) periodic(ctx context.Context) error {
-	if t.validates() {
+	if t.validationDue() {
 		if err := t.validate(ctx); err != nil {
 			return err
 		}
 	}
 	if t.state.Step == t.steps {
 		if err := t.saveNow(); err != nil {
-			return &lastError{err}
+			return &finalSaveError{err}
 		}
 		return nil
 	}
@@ -246,28 +245,28 @@ func (t *trainer) periodic(ctx context.Context) error {
 	return nil
 }
 
-// checkFinite refuses to save a run whose last step was left out: the checkpoints before
-// it are the ones to go on from.
+// checkFinite returns a *checkpoint.DivergedError if the last step had a non-finite loss or
+// gradient: such a state is not saved.
 func (t *trainer) checkFinite() error {
 	if t.diverged {
 		return &checkpoint.DivergedError{What: fmt.Sprintf("the gradients of step %d are not finite", t.state.Step)}
 	}
 	if n := len(t.metrics.train); n > 0 && !finite(float64(t.metrics.train[n-1].Loss)) && t.metrics.train[n-1].Step == t.state.Step {
-		return &checkpoint.DivergedError{What: fmt.Sprintf("the loss of step %d is not a number", t.state.Step)}
+		return &checkpoint.DivergedError{What: fmt.Sprintf("the loss of step %d is not finite", t.state.Step)}
 	}
 	return nil
 }
 
-// validates says whether the step is one after which the run validates.
-func (t *trainer) validates() bool {
+// validationDue reports whether the run validates after the current step.
+func (t *trainer) validationDue() bool {
 	every := t.Recipe.ValEvery
 	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && len(t.val.rows) > 0
 }
 
-// catchUp validates after the step that a run goes on from, where it was interrupted
-// before it could.
-func (t *trainer) catchUp(ctx context.Context) error {
-	if t.saved.Dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validates() {
+// validateResumed validates after resuming if the run was interrupted before the validation of
+// that step.
+func (t *trainer) validateResumed(ctx context.Context) error {
+	if t.restored.Dir == "" || t.state.Format == 0 || t.state.ValStep == t.state.Step || !t.validationDue() {
 		return nil
 	}
 	return t.validate(ctx)

@@ -30,7 +30,7 @@ type Input struct {
 }
 
 // Attention draws the attention on the images for each word of an answer.
-func Attention(path string, q Input, e generate.Explained) error {
+func Attention(path string, q Input, e generate.Explanation) error {
 	cards := 1 + len(e.Words)
 	across := min(cards, columns)
 	width := 2*margin + across*tile + (across-1)*tileGap
@@ -44,7 +44,7 @@ func Attention(path string, q Input, e generate.Explained) error {
 	bands := layerBands(e.Layers)
 	minis := min(len(bands), 4)
 	miniSide := (tile - (minis-1)*miniGap) / minis
-	h, mini := mosaicHeight(tile, e.Pictures), mosaicHeight(miniSide, e.Pictures)
+	h, mini := mosaicHeight(tile, e.Images), mosaicHeight(miniSide, e.Images)
 	card := h + cardText + (len(bands)+3)/4*(mini+miniText(e.Layers)) + tileGap
 	top := margin + 26*len(question) + 20*len(note) + 14
 	rows := (cards + columns - 1) / columns
@@ -90,22 +90,22 @@ func (s *Sheet) input(at image.Point, q Input, grid int) {
 }
 
 // word draws one word's heat map, the bar of its shares, and its layers.
-func (s *Sheet) word(at image.Point, q Input, e generate.Explained, w generate.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
+func (s *Sheet) word(at image.Point, q Input, e generate.Explanation, w generate.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
 	h, mini := mosaicHeight(tile, len(q.Images)), mosaicHeight(miniSide, len(q.Images))
 	s.heat(at, tile, q, e.Grid, w.Mean, scale)
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
 	x := float64(at.X)
-	for i, share := range []float64{w.Mean.Image(), w.Mean.Prompt, w.Mean.Answer} {
+	for i, share := range []float64{w.Mean.ImageShare(), w.Mean.Prompt, w.Mean.Answer} {
 		next := x + share*tile
 		s.fill(image.Rect(int(math.Round(x)), at.Y+h+34, int(math.Round(next)), at.Y+h+42), shareColors[i])
 		x = next
 	}
-	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the image; by layer, own scales:", percent(w.Mean.Image())))
+	s.Write(s.small, Soft, at.X, at.Y+h+59, fmt.Sprintf("%s on the image; by layer, own scales:", percent(w.Mean.ImageShare())))
 	for i, band := range bands {
 		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
 		attention := generate.MeanAttention(w.Layers[band[0]:band[1]])
 		s.heat(p, miniSide, q, e.Grid, attention, maxShare(attention))
-		middle, share := p.X+miniSide/2, percent(attention.Image())
+		middle, share := p.X+miniSide/2, percent(attention.ImageShare())
 		if e.Layers <= maxMinis {
 			s.center(s.small, Soft, middle, p.Y+mini+14, fmt.Sprintf("%d: %s", band[0]+1, share))
 			continue
@@ -144,7 +144,7 @@ func (s *Sheet) fade(r image.Rectangle) {
 }
 
 // legend explains the colours.
-func (s *Sheet) legend(at image.Point, scale float64, e generate.Explained) {
+func (s *Sheet) legend(at image.Point, scale float64, e generate.Explanation) {
 	s.bar(at.Add(image.Pt(0, 12)), 120, "one patch's share", "0", percent(scale), func(v float64) color.Color { return over(heatOver(v), color.RGBA{230, 230, 230, 255}) })
 	x := at.X
 	for i, name := range []string{"image", "prompt", "answer so far"} {

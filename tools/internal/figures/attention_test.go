@@ -30,8 +30,8 @@ func open(t testing.TB, path string) image.Image {
 }
 
 // planted is an explanation with words whose attention is on one patch each.
-func planted(images, grid int, peaks ...int) generate.Explained {
-	e := generate.Explained{Pictures: images, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
+func planted(images, grid int, peaks ...int) generate.Explanation {
+	e := generate.Explanation{Images: images, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
 	for _, p := range peaks {
 		attention := generate.AttentionMap{Patches: make([]float64, images*grid*grid), Prompt: 0.5}
 		attention.Patches[p] = 0.5

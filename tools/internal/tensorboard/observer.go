@@ -41,7 +41,7 @@ func (w *Writer) step(m train.StepMetrics) error {
 func (w *Writer) validation(m train.ValMetrics) error {
 	values := []value{scalar("val/loss", m.ValLoss)}
 	for i, s := range m.Samples {
-		for n := range s.Pictures {
+		for n := range s.Images {
 			png, err := s.PNG(n)
 			if err != nil {
 				return err

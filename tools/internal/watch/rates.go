@@ -7,8 +7,8 @@ import (
 // updateRates updates rates and remaining time. Rates are means over time, not steps.
 func (r *Run) updateRates(m train.StepMetrics) {
 	s := &r.state
-	s.TokensPerS = r.tokenRate.add(m.TokensPerS*m.Took, m.Took)
-	s.ImagesPerS = r.imageRate.add(m.ImagesPerS*m.Took, m.Took)
+	s.TokensPerS = r.tokenRate.add(m.TokensPerS*m.StepSeconds, m.StepSeconds)
+	s.ImagesPerS = r.imageRate.add(m.ImagesPerS*m.StepSeconds, m.StepSeconds)
 	if peak := r.options.PeakFlops; peak > 0 && r.tokenRate.work > 0 {
 		s.Peak = finite(s.TokensPerS * r.tokenRate.work / peak)
 	}

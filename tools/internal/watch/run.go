@@ -34,7 +34,7 @@ type Run struct {
 	mu          sync.Mutex
 	state       State
 	curves      curves
-	smooth      train.Smooth
+	smooth      train.RunningMean
 	tokenRate   mean
 	imageRate   mean
 	firstTime   time.Time
@@ -163,7 +163,7 @@ func (r *Run) step(m train.StepMetrics) {
 	s := &r.state
 	s.Memory, s.MemoryPeak, s.Skipped = m.Memory, m.MemoryPeak, m.Skipped
 	r.curves.Memory.Add(m.Step, float64(m.Memory))
-	r.durations.Observe(m.Took)
+	r.durations.Observe(m.StepSeconds)
 	r.updateRates(m)
 }
 

@@ -54,7 +54,7 @@ func (p *imageStore) add(png []byte) (key string) {
 
 // pngs are a sample's images as PNG; one that cannot be encoded is skipped.
 func pngs(s train.Sample) (all [][]byte) {
-	for n := range s.Pictures {
+	for n := range s.Images {
 		if png, err := s.PNG(n); err == nil {
 			all = append(all, png)
 		}

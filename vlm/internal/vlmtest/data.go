@@ -15,7 +15,7 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// testColors are the colours of the squares.
+// Colors are the colours of the squares.
 var Colors = []struct {
 	Name string
 	RGB  color.RGBA
@@ -23,7 +23,7 @@ var Colors = []struct {
 	{"red", color.RGBA{220, 30, 30, 255}}, {"green", color.RGBA{20, 160, 40, 255}}, {"blue", color.RGBA{30, 60, 220, 255}},
 }
 
-// testData writes n rows: a coloured square and three questions about it.
+// Data writes a dataset of n rows: an image of a coloured square and three questions about it.
 func Data(t testing.TB, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
@@ -45,7 +45,7 @@ func Data(t testing.TB, n int) string {
 	return path
 }
 
-// testPicture is a PNG of 64×64 pixels: a square on white.
+// Image returns a PNG of 64×64 pixels with a square on white.
 func Image(t testing.TB, c color.RGBA, x, y, side int) []byte {
 	t.Helper()
 	m := image.NewRGBA(image.Rect(0, 0, 64, 64))
@@ -56,7 +56,7 @@ func Image(t testing.TB, c color.RGBA, x, y, side int) []byte {
 	return out.Bytes()
 }
 
-// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+// PlainIDs encodes a text without control tokens.
 func PlainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
 	ids, err := tok.EncodePlain(text)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"patchwork/vlm/pretrained"
 )
 
-// testConfig is the shapes preset's model with two layers.
-func ConfigOf(t testing.TB, attention packing.Attention) ModelConfig {
+// Config is the configuration of the shapes preset with two layers.
+func Config(t testing.TB, attention packing.Attention) ModelConfig {
 	t.Helper()
 	text, err := pretrained.Presets.ReadFile("presets/shapes/recipe.json")
 	require.NoError(t, err)
@@ -34,32 +34,32 @@ func ConfigOf(t testing.TB, attention packing.Attention) ModelConfig {
 	return ModelConfig{vlm.Config{ModelType: vlm.ModelType, Vision: r.Vision, Text: r.Text, Attention: attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion}, r.Init}
 }
 
-// ModelConfig is a model's configuration and how its parameters start.
+// ModelConfig is a model's configuration with its initialisation.
 type ModelConfig struct {
 	vlm.Config
 	Init vlm.Init
 }
 
-// WithText is the configuration with another decoder.
+// WithText returns the configuration with another decoder.
 func (c ModelConfig) WithText(text vlm.TextConfig) ModelConfig {
 	c.Text, c.Vision.HiddenSize = text, text.HiddenSize
 	return c
 }
 
-// testModel is the shapes preset's model with two layers and random weights.
-func Model0(t testing.TB, dev engine.Device, attention packing.Attention) *vlm.Runner {
+// Model returns the model of Config with random weights.
+func Model(t testing.TB, dev engine.Device, attention packing.Attention) *vlm.Runner {
 	t.Helper()
-	return ModelIn(t, dev, attention, shaders.F32)
+	return ModelAs(t, dev, attention, shaders.F32)
 }
 
-// testModelIn is testModel with its matrices in a type of floats.
-func ModelIn(t testing.TB, dev engine.Device, attention packing.Attention, storage shaders.Type) *vlm.Runner {
+// ModelAs is Model with the matrices stored in a type.
+func ModelAs(t testing.TB, dev engine.Device, attention packing.Attention, storage shaders.Type) *vlm.Runner {
 	t.Helper()
-	return ModelOf(t, dev, ConfigOf(t, attention), storage)
+	return ModelWithConfig(t, dev, Config(t, attention), storage)
 }
 
-// testModelOf is a configuration's model with random weights and the shapes preset's tokenizer.
-func ModelOf(t testing.TB, dev engine.Device, c ModelConfig, storage shaders.Type) *vlm.Runner {
+// ModelWithConfig returns a model with random weights and the tokenizer of the shapes preset.
+func ModelWithConfig(t testing.TB, dev engine.Device, c ModelConfig, storage shaders.Type) *vlm.Runner {
 	t.Helper()
 	l, err := pretrained.PresetProcessor("shapes", c.Vision.Patches())
 	require.NoError(t, err)
@@ -72,7 +72,7 @@ func ModelOf(t testing.TB, dev engine.Device, c ModelConfig, storage shaders.Typ
 	return &vlm.Runner{Model: m, Processor: l, Device: dev}
 }
 
-// Logits runs one sample in a row of its own and returns [T,V].
+// Logits runs one sample and returns the logits, [T, V].
 func Logits(t testing.TB, l *vlm.Runner, s *packing.Sample, turns packing.Turns, pixels []byte) []float32 {
 	t.Helper()
 	b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
@@ -101,7 +101,7 @@ func Logits(t testing.TB, l *vlm.Runner, s *packing.Sample, turns packing.Turns,
 	return out
 }
 
-// testPixels is an image of a square, as the model takes it: [64,64,3].
+// Pixels returns the preprocessed image of a square, [64, 64, 3].
 func Pixels(t testing.TB, color int) []byte {
 	t.Helper()
 	img, err := image.Decode(Image(t, Colors[color].RGB, 5, 9, 30))
@@ -109,8 +109,8 @@ func Pixels(t testing.TB, color int) []byte {
 	return image.Preprocess(img, 64)
 }
 
-// Qwen3 is a small decoder of Qwen3's kind: norms on queries and keys, fewer
-// key heads, heads that are wider together than the hidden state.
+// Qwen3 makes a small decoder of the Qwen3 kind: QK norm, fewer key/value heads, and heads that
+// together are wider than the hidden state.
 func Qwen3(c vlm.TextConfig) *vlm.TextConfig {
 	c.ModelType, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim = "qwen3", 4, 2, 32
 	return &c

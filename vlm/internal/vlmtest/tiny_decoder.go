@@ -18,11 +18,11 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// tinyFamilies are the golden models whose decoders stand for pretrained ones.
+// TinyFamilies are the golden models whose decoders are used as pretrained ones.
 var TinyFamilies = []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"}
 
-// tinyDecoder is a golden model's decoder, to be written in every form that
-// pretrained decoders come in.
+// TinyDecoder is the decoder of a golden model, which can be written in every form of pretrained
+// decoders.
 type TinyDecoder struct {
 	Config          map[string]any
 	Shapes          map[string][]int
@@ -31,7 +31,7 @@ type TinyDecoder struct {
 	TokenizerConfig string // tokenizer_config.json
 }
 
-// tinyTokens is what a tokenizer.json has.
+// TinyTokens is a tokenizer: tokenizer.json and its contents.
 type TinyTokens struct {
 	File   []byte
 	Tokens []string
@@ -39,7 +39,7 @@ type TinyTokens struct {
 	Merges []string
 }
 
-// newTinyDecoder has a tokenizer of so many tokens; the embedding has 300 rows.
+// NewTinyDecoder returns a decoder with a tokenizer of the given size; the embedding has 300 rows.
 func NewTinyDecoder(t testing.TB, family string, tokens int) *TinyDecoder {
 	t.Helper()
 	dir := golden.Dir(t, family)
@@ -66,6 +66,7 @@ func NewTinyDecoder(t testing.TB, family string, tokens int) *TinyDecoder {
 	return d
 }
 
+// NewTinyTokens trains a tokenizer of n tokens.
 func NewTinyTokens(t testing.TB, n int) TinyTokens {
 	t.Helper()
 	text := "what color is the shape? is there a red shape? is there not a green shape? the circle is blue, yes or no. "
@@ -93,7 +94,7 @@ func NewTinyTokens(t testing.TB, n int) TinyTokens {
 	return out
 }
 
-// folder writes a Hugging Face folder.
+// Folder writes a Hugging Face folder.
 func (d *TinyDecoder) Folder(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "decoder")
@@ -105,7 +106,7 @@ func (d *TinyDecoder) Folder(t testing.TB) string {
 	return dir
 }
 
-// tensors writes those that are wanted.
+// WriteTensors writes the tensors selected by want.
 func (d *TinyDecoder) WriteTensors(t testing.TB, path string, want func(name string) bool) {
 	t.Helper()
 	var entries []safetensors.Entry
@@ -119,7 +120,7 @@ func (d *TinyDecoder) WriteTensors(t testing.TB, path string, want func(name str
 	require.NoError(t, os.WriteFile(path, out.Bytes(), 0o644))
 }
 
-// sharded writes a Hugging Face folder of two shards.
+// Sharded writes a Hugging Face folder with two shards.
 func (d *TinyDecoder) Sharded(t testing.TB) string {
 	t.Helper()
 	dir := d.Folder(t)
@@ -141,7 +142,7 @@ func (d *TinyDecoder) Sharded(t testing.TB) string {
 	return dir
 }
 
-// pairs are the metadata of a GGUF file; more are laid over them, and nil removes.
+// pairs returns the metadata of a GGUF file, overridden by more; nil values remove a key.
 func (d *TinyDecoder) pairs(more map[string]any) []gguftest.Pair {
 	arch := d.Config["model_type"].(string)
 	number := func(key string) uint32 { return uint32(d.Config[key].(float64)) }
@@ -159,7 +160,7 @@ func (d *TinyDecoder) pairs(more map[string]any) []gguftest.Pair {
 	var set struct {
 		Template string `json:"chat_template"`
 	}
-	_ = json.Unmarshal([]byte(d.TokenizerConfig), &set) // without one there is no template
+	_ = json.Unmarshal([]byte(d.TokenizerConfig), &set) // no file, no template
 	if set.Template != "" {
 		all = append(all, gguftest.Pairs("tokenizer.chat_template", set.Template)...)
 	}
@@ -182,9 +183,8 @@ func (d *TinyDecoder) pairs(more map[string]any) []gguftest.Pair {
 	return out
 }
 
-// gguf writes a GGUF file, the rows of Llama's queries and keys in llama.cpp's
-// order: within a head, first the pairs, then the halves (LlamaModel.permute of
-// convert_hf_to_gguf.py).
+// GGUF writes a GGUF file, with the rows of Llama's queries and keys in llama.cpp's order: within
+// a head pair-major instead of half-major (LlamaModel.permute of convert_hf_to_gguf.py).
 func (d *TinyDecoder) GGUF(t testing.TB, more map[string]any, change func([]gguftest.Tensor) []gguftest.Tensor) string {
 	t.Helper()
 	var tensors []gguftest.Tensor
@@ -204,7 +204,7 @@ func (d *TinyDecoder) GGUF(t testing.TB, more map[string]any, change func([]gguf
 	return path
 }
 
-// pairsFirst turns rows (head, half, pair) into (head, pair, half).
+// pairsFirst permutes rows from (head, half, pair) to (head, pair, half).
 func pairsFirst(x []float32, rows, headDim int) []float32 {
 	cols, out := len(x)/rows, make([]float32, 0, len(x))
 	for head := 0; head < rows; head += headDim {
@@ -218,7 +218,7 @@ func pairsFirst(x []float32, rows, headDim int) []float32 {
 	return out
 }
 
-// WithRows cuts the embedding.
+// WithRows truncates the embedding.
 func (d *TinyDecoder) WithRows(t testing.TB, rows int) *TinyDecoder {
 	t.Helper()
 	cols := d.Shapes["model.embed_tokens.weight"][1]
@@ -226,7 +226,7 @@ func (d *TinyDecoder) WithRows(t testing.TB, rows int) *TinyDecoder {
 	return d
 }
 
-// Rename gives a tensor another name, or a copy of it.
+// Rename renames a tensor, or with keep copies it.
 func (d *TinyDecoder) Rename(from, to string, keep bool) {
 	if from == to {
 		return

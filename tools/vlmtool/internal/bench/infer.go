@@ -96,19 +96,19 @@ func (f *options) infer(ctx context.Context, a *cli.App) error {
 	}
 	defer bench.Close()
 	out := inferResult{
-		Bench: "infer", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Pictures, NewTokens: f.newTokens,
+		Bench: "infer", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Images, NewTokens: f.newTokens,
 		WeightBytes: bench.WeightBytes,
 	}
 	var first, next []time.Duration
 	for range prefills + 1 {
-		t, err := bench.First(ctx)
+		t, err := bench.Prefill(ctx)
 		if err != nil {
 			return err
 		}
 		first = append(first, t)
 	}
 	for range f.newTokens {
-		t, err := bench.Next(ctx)
+		t, err := bench.Decode(ctx)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (f *options) infer(ctx context.Context, a *cli.App) error {
 	}
 	printHeader(a, l.Device.Info())
 	fmt.Fprintf(a.Stdout, "BenchmarkPrefill/%s/prompt=%d/images=%d %d %d ns/op %.0f tokens/s\n",
-		f.preset, f.promptTokens, bench.Pictures, len(first), first[len(first)/2].Nanoseconds(), 1e3*float64(f.promptTokens)/out.PrefillMS)
+		f.preset, f.promptTokens, bench.Images, len(first), first[len(first)/2].Nanoseconds(), 1e3*float64(f.promptTokens)/out.PrefillMS)
 	fmt.Fprintf(a.Stdout, "BenchmarkDecode/%s/prompt=%d/new=%d %d %d ns/op %.1f tokens/s %.2f GB/s %.2f ofcopy\n",
 		f.preset, f.promptTokens, f.newTokens, len(next), median.Nanoseconds(), out.TokensPerS, out.GBs, out.CopyFraction)
 	return nil

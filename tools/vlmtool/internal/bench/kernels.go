@@ -41,7 +41,7 @@ func (f *kernelFlags) add(s *pflag.FlagSet) {
 
 // workFlag adds --work.
 func (f *kernelFlags) workFlag(s *pflag.FlagSet) {
-	cli.Choice(s, &f.work, "work", "all", "measure the kernels of `WORK`", append(slices.Clone(train.Works), "all")...)
+	cli.Choice(s, &f.work, "work", "all", "measure the kernels of `WORK`", append(slices.Clone(train.WorkKinds), "all")...)
 }
 
 func (f *kernelFlags) check() error {

@@ -97,7 +97,7 @@ func (f *options) tune(ctx context.Context, a *cli.App, reset bool) error {
 
 // works are the cases of the chosen kinds of work on a kind of device.
 func (f *options) works(r train.Recipe, kind string) (all []*kernelbench.Case, err error) {
-	for _, work := range train.Works {
+	for _, work := range train.WorkKinds {
 		if f.work != "all" && f.work != work {
 			continue
 		}

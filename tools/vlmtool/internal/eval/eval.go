@@ -189,7 +189,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *cli.App, l *vlm.Runner) err
 // evalData evaluates once for each control.
 func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (failed error) {
 	o := f.options
-	if pictured, err := o.Pictured(); err != nil {
+	if pictured, err := o.HasImages(); err != nil {
 		return err
 	} else if !pictured {
 		slog.Warn("no row of the data has an image; only text is scored")

@@ -154,7 +154,7 @@ func (t *conversation) addImage(file string) {
 		t.print("%s is a text-only decoder", t.f.model)
 		return
 	}
-	data, err := smallfile.Read(file, smallfile.Picture)
+	data, err := smallfile.Read(file, smallfile.Image)
 	if err != nil {
 		t.print("%w", err)
 		return

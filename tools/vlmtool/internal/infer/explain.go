@@ -64,9 +64,9 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	}
 	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
 	for _, w := range e.Words {
-		word := explainedWord{Text: w.Text, Picture: w.Mean.Image(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
+		word := explainedWord{Text: w.Text, Picture: w.Mean.ImageShare(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
 		for _, l := range w.Layers {
-			word.Layers = append(word.Layers, l.Image())
+			word.Layers = append(word.Layers, l.ImageShare())
 		}
 		out.Words = append(out.Words, word)
 	}

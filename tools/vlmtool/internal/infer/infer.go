@@ -155,7 +155,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 func readImages(a *cli.App, names []string) ([][]byte, error) {
 	var out [][]byte
 	for _, name := range names {
-		data, err := a.ReadFile(name, smallfile.Picture)
+		data, err := a.ReadFile(name, smallfile.Image)
 		if err != nil {
 			return nil, fmt.Errorf("--image %w", err)
 		}

@@ -64,7 +64,7 @@ func isImage(head string) bool {
 
 // inspectImage prints an image's format and size, or why it cannot be decoded.
 func inspectImage(a *cli.App, path string) error {
-	raw, err := smallfile.Read(path, smallfile.Picture)
+	raw, err := smallfile.Read(path, smallfile.Image)
 	if err != nil {
 		return err
 	}

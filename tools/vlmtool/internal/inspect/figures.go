@@ -77,7 +77,7 @@ func drawModel(a *cli.App, model, dir, imageFile string) error {
 
 // pixelsOf reads an image as the model does.
 func pixelsOf(a *cli.App, file string, size int) ([]byte, error) {
-	raw, err := a.ReadFile(file, smallfile.Picture)
+	raw, err := a.ReadFile(file, smallfile.Image)
 	if err != nil {
 		return nil, fmt.Errorf("--image %w", err)
 	}

@@ -130,7 +130,7 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 		return err
 	}
 	if m.Step > 0 {
-		if m.Summed, err = checkpoint.CheckSums(ctx, dir); errors.Is(err, os.ErrNotExist) {
+		if m.FilesChecked, err = checkpoint.CheckSums(ctx, dir); errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
 		if err != nil {
@@ -156,8 +156,8 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 	}
 	if m.Step > 0 {
 		sums := "no SHA256SUMS to check its files against"
-		if m.Summed > 0 {
-			sums = fmt.Sprintf("%d files match SHA256SUMS", m.Summed)
+		if m.FilesChecked > 0 {
+			sums = fmt.Sprintf("%d files match SHA256SUMS", m.FilesChecked)
 		}
 		fmt.Fprintf(a.Stdout, "  checkpoint of step %d, %s\n", m.Step, sums)
 	}

@@ -31,7 +31,7 @@ func (f *rowFit) declare(s *pflag.FlagSet) {
 func (f *rowFit) given() bool { return *f != rowFit{} }
 
 // checker checks rows against the recipe; nil where no flag asks for it.
-func (f *rowFit) checker() (*train.RowFit, error) {
+func (f *rowFit) checker() (*train.RowChecker, error) {
 	switch {
 	case !f.given():
 		return nil, nil
@@ -58,7 +58,7 @@ func (f *rowFit) checker() (*train.RowFit, error) {
 	}
 	recipe.SeqLen = cmp.Or(f.seqLen, recipe.SeqLen)
 	recipe.Turns = cmp.Or(packing.Turns(f.turns), recipe.Turns, packing.InConversation)
-	return train.NewRowFit(recipe, f.model)
+	return train.NewRowChecker(recipe, f.model)
 }
 
 func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) error {

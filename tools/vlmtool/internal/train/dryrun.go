@@ -109,8 +109,8 @@ func (f *options) countDisk(e *train.Estimation, r train.Recipe) {
 }
 
 func printDisk(w io.Writer, d train.DiskBytes) {
-	checkpoints := fmt.Sprintf("up to %d checkpoints of", d.Most)
-	if d.Most == 1 {
+	checkpoints := fmt.Sprintf("up to %d checkpoints of", d.MaxCheckpoints)
+	if d.MaxCheckpoints == 1 {
 		checkpoints = "a checkpoint of"
 	}
 	fmt.Fprintf(w, "disk             %s: the model %s, %s %s", engine.Bytes(d.Total), engine.Bytes(d.Model), checkpoints, engine.Bytes(d.Checkpoint))

@@ -87,7 +87,7 @@ func TestDryRunMeasures(t *testing.T) {
 		t.Errorf("%s", got.stdout)
 	}
 	d := e.DiskBytes
-	if d.Model < 4*e.Parameters || d.Checkpoint < 3*d.Model || d.Total != d.Model+int64(d.Most)*d.Checkpoint || d.Free <= 0 {
+	if d.Model < 4*e.Parameters || d.Checkpoint < 3*d.Model || d.Total != d.Model+int64(d.MaxCheckpoints)*d.Checkpoint || d.Free <= 0 {
 		t.Errorf("disk: %+v", d)
 	}
 }

@@ -84,7 +84,7 @@ func (m *monitor) observer() train.Observer {
 			slog.Warn(fmt.Sprintf("--tensorboard: %v; no more events are written", err))
 		}))
 	}
-	return train.Observers(all...)
+	return train.MultiObserver(all...)
 }
 
 // close ends the monitoring of a run that ended with err.

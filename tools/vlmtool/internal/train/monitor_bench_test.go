@@ -48,7 +48,7 @@ func BenchmarkMonitor(b *testing.B) {
 	a := &cli.App{Stderr: io.Discard}
 	dev := cpu.Open(0)
 	defer dev.Close()
-	monitored := train.Observers(run.Observer(), newProgress(a, run, dev.Info()).observer(), events.Observer(func(err error) { b.Error(err) }))
+	monitored := train.MultiObserver(run.Observer(), newProgress(a, run, dev.Info()).observer(), events.Observer(func(err error) { b.Error(err) }))
 
 	request, done := make(chan bool), make(chan bool)
 	var waits []float64 // milliseconds

@@ -129,7 +129,7 @@ func (f *options) rate(ctx context.Context, e *train.Estimation, r train.Recipe,
 	}
 	if err == nil {
 		e.FlopsPerSecond, e.RateMeasured = measured.FlopsPerSecond, true
-		e.RateSource = fmt.Sprintf("measured now: a %s on %s", measured.What, on.dev.Info().Name)
+		e.RateSource = fmt.Sprintf("measured now: a %s on %s", measured.Workload, on.dev.Info().Name)
 		return nil
 	}
 	info := on.dev.Info()

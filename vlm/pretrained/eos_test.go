@@ -10,7 +10,7 @@ import (
 	"patchwork/internal/require"
 )
 
-func TestReadEnds(t *testing.T) {
+func TestReadEOS(t *testing.T) {
 	for _, c := range []struct {
 		text   string
 		tokens int
@@ -27,7 +27,7 @@ func TestReadEnds(t *testing.T) {
 		{`{"eos_token_id": 1e99}`, 151700, nil, "eos_token_id"},
 		{`{"eos_token_id": -1}`, 300, nil, "eos_token_id is -1, want an id of the vocabulary, 0 to 319"},
 		{`{"eos_token_id": [2, 320]}`, 300, nil, "eos_token_id is 320"},
-		{`{"eos_token_id": [2, 319]}`, 300, []int32{2}, ""}, // of the padding of the table
+		{`{"eos_token_id": [2, 319]}`, 300, []int32{2}, ""}, // padding of the embedding
 		{`{"eos_token_id": 321}`, 322, []int32{321}, ""},
 		{`{"eos_token_id": [
 			"x",
@@ -38,12 +38,12 @@ func TestReadEnds(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(c.text), 0o644))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"text_config": {"vocab_size": 320}}`), 0o644))
-		got, err := readEnds(dir, c.tokens)
+		got, err := readEOS(dir, c.tokens)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, %v; want %v, an error with %q", c.text, got, err, c.want, c.err)
 		}
 	}
-	if got, err := readEnds(t.TempDir(), 1); got != nil || err != nil {
+	if got, err := readEOS(t.TempDir(), 1); got != nil || err != nil {
 		t.Errorf("no file: %v, %v", got, err)
 	}
 }

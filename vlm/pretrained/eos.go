@@ -14,11 +14,11 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// readEnds reads eos_token_id, a number or a list, of a folder's generation_config.json
-// and, where that file is absent, of its config.json, as transformers does.
-// The tokenizer has so many tokens. The ids above them, up to the configuration's
-// vocab_size, stand for none and end nothing; others are refused.
-func readEnds(dir string, tokens int) ([]int32, error) {
+// readEOS reads eos_token_id, an id or a list, from a folder's generation_config.json, or from its
+// config.json if that file does not exist, as transformers does. tokens is the size of the
+// tokenizer. Ids between it and vocab_size are padding of the embedding and are dropped; ids
+// beyond are an error.
+func readEOS(dir string, tokens int) ([]int32, error) {
 	for _, name := range []string{"generation_config.json", "config.json"} {
 		file := filepath.Join(dir, name)
 		text, err := smallfile.Read(file, smallfile.Config)
@@ -28,21 +28,21 @@ func readEnds(dir string, tokens int) ([]int32, error) {
 		if err != nil {
 			return nil, err
 		}
-		ends, err := parseEnds(text)
+		ids, err := parseEOS(text)
 		if err == nil {
-			err = checkEnds(ends, max(tokens, vocabulary(dir)))
+			err = checkEOS(ids, max(tokens, vocabSize(dir)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		return slices.DeleteFunc(ends, func(id int32) bool { return int(id) >= tokens }), nil
+		return slices.DeleteFunc(ids, func(id int32) bool { return int(id) >= tokens }), nil
 	}
 	return nil, nil
 }
 
-// checkEnds refuses ids outside a vocabulary.
-func checkEnds(ends []int32, vocab int) error {
-	for _, id := range ends {
+// checkEOS returns an error if an id is outside the vocabulary.
+func checkEOS(ids []int32, vocab int) error {
+	for _, id := range ids {
 		if id < 0 || int(id) >= vocab {
 			return fmt.Errorf("eos_token_id is %d, want an id of the vocabulary, 0 to %d", id, vocab-1)
 		}
@@ -50,8 +50,8 @@ func checkEnds(ends []int32, vocab int) error {
 	return nil
 }
 
-// vocabulary is the vocab_size of a folder's config.json, 0 where that tells none.
-func vocabulary(dir string) int {
+// vocabSize returns the vocab_size in a folder's config.json, or 0.
+func vocabSize(dir string) int {
 	type sized struct {
 		VocabSize int `json:"vocab_size"`
 	}
@@ -61,15 +61,15 @@ func vocabulary(dir string) int {
 	}
 	text, err := smallfile.Read(filepath.Join(dir, "config.json"), smallfile.Config)
 	if err != nil || json.Unmarshal(text, &c) != nil {
-		return 0 // whoever reads the configuration says what is wrong
+		return 0 // reading the model reports the error
 	}
 	return max(c.VocabSize, c.Text.VocabSize)
 }
 
-func parseEnds(text []byte) ([]int32, error) {
+func parseEOS(text []byte) ([]int32, error) {
 	var c struct {
 		EOS  json.RawMessage `json:"eos_token_id"`
-		Text struct {        // of our own config.json, whose decoder stands in it
+		Text struct {        // the decoder in config.json of a model folder
 			EOS json.RawMessage `json:"eos_token_id"`
 		} `json:"text_config"`
 	}
@@ -96,29 +96,29 @@ func parseEnds(text []byte) ([]int32, error) {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// endNames are the tokens that llama.cpp takes for ends of generation whatever the
-// metadata say (src/llama-vocab.cpp, special_eog_ids).
-var endNames = []string{
+// eosNames are tokens that llama.cpp treats as end of generation regardless of the metadata
+// (src/llama-vocab.cpp, special_eog_ids).
+var eosNames = []string{
 	"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>", "</s>",
 	"<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
 }
 
-// ggufEnds are the tokens that end an answer by the metadata or by their usual names.
-func ggufEnds(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
-	var ends []int32
+// ggufEOS returns the tokens that end an answer, from the metadata and by name.
+func ggufEOS(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
+	var ids []int32
 	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
 		if id, ok := f.Metadata.Int(key); ok && id >= 0 && id < tok.Len() {
-			ends = append(ends, int32(id))
+			ids = append(ids, int32(id))
 		}
 	}
 	has := func(name string) bool { _, ok := tok.ID(name); return ok }
-	// In these vocabularies <|end|> ends a message and not the turn, and </s> is a word.
+	// In these vocabularies <|end|> ends a message but not the turn, or </s> is ordinary text.
 	messages := has("<|end|>") && (has("<|return|>") && (has("<|call|>") || has("<|calls|>")) || has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))
 	word := has("<|tool_response>")
-	for _, name := range endNames {
+	for _, name := range eosNames {
 		if id, ok := tok.ID(name); ok && !(name == "<|end|>" && messages) && !(name == "</s>" && word) {
-			ends = append(ends, id)
+			ids = append(ids, id)
 		}
 	}
-	return ends
+	return ids
 }
