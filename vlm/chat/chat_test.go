@@ -20,7 +20,7 @@ const (
 func answers(tok *tokenizer.Tokenizer, t chat.Tokens) string {
 	var ids []int32
 	for i, id := range t.IDs {
-		if t.Answer[i] {
+		if t.LossMask[i] {
 			ids = append(ids, id)
 		}
 	}
@@ -147,8 +147,8 @@ func checkBranches(t *testing.T, e *chat.Encoder, c chat.Conversation) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, mask := slices.Concat(got.Prefix.IDs, branch.IDs), slices.Concat(got.Prefix.Answer, branch.Answer)
-		if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.Answer) {
+		ids, mask := slices.Concat(got.Prefix.IDs, branch.IDs), slices.Concat(got.Prefix.LossMask, branch.LossMask)
+		if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.LossMask) {
 			t.Errorf("prefix and branch %d\n got %v\nwant %v", i, ids, want.IDs)
 		}
 		if slices.Contains(branch.IDs, e.ImageID()) {
@@ -271,8 +271,8 @@ func FuzzTemplate(f *testing.F) {
 		if took := time.Since(start); took > 15*time.Second { // 5 and a slow machine
 			t.Errorf("took %v", took)
 		}
-		if err == nil && len(got.IDs) != len(got.Answer) {
-			t.Errorf("%d ids, %d marks", len(got.IDs), len(got.Answer))
+		if err == nil && len(got.IDs) != len(got.LossMask) {
+			t.Errorf("%d ids, %d marks", len(got.IDs), len(got.LossMask))
 		}
 	})
 }

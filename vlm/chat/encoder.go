@@ -23,9 +23,9 @@ type Conversation struct {
 
 // Tokens are an encoded text.
 type Tokens struct {
-	IDs    []int32
-	Answer []bool // the assistant's words and the token that ends its turn
-	Images []int  // where each picture's run of image tokens starts
+	IDs      []int32
+	LossMask []bool // the assistant's words and the token that ends its turn
+	Images   []int  // where each picture's run of image tokens starts
 }
 
 // Branched is a conversation whose turns stand side by side behind what they share:
@@ -116,7 +116,7 @@ func (e *Encoder) Branches(c Conversation) (Branched, error) {
 
 // cut cuts before the token at, which no image reaches beyond.
 func (t Tokens) cut(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.Answer[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], Answer: t.Answer[at:]}
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -144,7 +144,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, Answer: inSpans(starts, answers)}
+	t := Tokens{IDs: ids, LossMask: inSpans(starts, answers)}
 	for i := 0; i < len(ids); i++ {
 		if ids[i] == e.imageID {
 			t.Images = append(t.Images, i)

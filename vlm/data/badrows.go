@@ -16,8 +16,8 @@ const BadRowsFile = "bad_rows.jsonl"
 // What the list holds at the most: data with millions of bad rows would fill the
 // disk, and one flood must not hide the other reasons. All of them are counted.
 const (
-	maxListed       = 100_000
-	maxListedReason = 10_000
+	maxListed          = 100_000
+	maxListedPerReason = 10_000
 )
 
 // BadRow is a line of bad_rows.jsonl.
@@ -38,13 +38,13 @@ type BadRows struct {
 	path    string
 	earlier []BadRow // listed before this process
 
-	mu     sync.Mutex
-	listed map[rowName]bool
-	counts map[string]int // listed, by reason in short
-	file   *os.File
-	made   bool
-	closed bool
-	err    error // of the first line that could not be written
+	mu      sync.Mutex
+	listed  map[rowName]bool
+	counts  map[string]int // listed, by reason in short
+	file    *os.File
+	created bool
+	closed  bool
+	err     error // of the first line that could not be written
 }
 
 // OpenBadRows reads the list that is there; a line cut off by the end of an earlier
@@ -65,7 +65,7 @@ func OpenBadRows(path string) (*BadRows, error) {
 			break
 		}
 		whole += len(line)
-		if b.note(row) {
+		if b.register(row) {
 			b.earlier = append(b.earlier, row)
 		}
 	}
@@ -79,9 +79,9 @@ func OpenBadRows(path string) (*BadRows, error) {
 func (b *BadRows) Earlier() []BadRow { return b.earlier }
 
 // note reports whether a row is new and has room in the list.
-func (b *BadRows) note(row BadRow) bool {
+func (b *BadRows) register(row BadRow) bool {
 	name, reason := rowName{row.File, row.Row}, ShortReason(row.Reason)
-	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedReason {
+	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedPerReason {
 		return false
 	}
 	b.listed[name] = true
@@ -93,12 +93,12 @@ func (b *BadRows) note(row BadRow) bool {
 func (b *BadRows) add(row BadRow) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || b.err != nil || !b.note(row) {
+	if b.closed || b.err != nil || !b.register(row) {
 		return
 	}
 	if b.file == nil {
 		if _, err := os.Stat(b.path); errors.Is(err, os.ErrNotExist) {
-			b.made = true
+			b.created = true
 		}
 		b.file, b.err = os.OpenFile(b.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	}
@@ -124,12 +124,12 @@ func (b *BadRows) Close() error {
 }
 
 // Abandon closes the list, and removes it where this process has made it.
-func (b *BadRows) Abandon() error {
+func (b *BadRows) Discard() error {
 	if b == nil {
 		return nil
 	}
 	err := b.Close()
-	if b.made {
+	if b.created {
 		err = errors.Join(err, os.Remove(b.path))
 	}
 	return err

@@ -11,14 +11,14 @@ func TestBadRowsBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range maxListedReason + 50 {
+	for i := range maxListedPerReason + 50 {
 		b.add(BadRow{"a", i, "flood: " + string(rune('a'+i%26))})
 	}
 	b.add(BadRow{"a", 1 << 30, "rare"})
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if b.counts["flood"] != maxListedReason || b.counts["rare"] != 1 {
+	if b.counts["flood"] != maxListedPerReason || b.counts["rare"] != 1 {
 		t.Errorf("listed %v", b.counts)
 	}
 }

@@ -27,14 +27,14 @@ type column struct {
 func findColumns(root *parquet.Column) (columns, error) {
 	texts := root.Column("texts")
 	if texts == nil {
-		return columns{}, fmt.Errorf("no column texts; there are %s", strings.Join(names(root), ", "))
+		return columns{}, fmt.Errorf("no column texts; there are %s", strings.Join(columnNames(root), ", "))
 	}
 	turn, err := listFields(texts, "user", "assistant")
 	if err != nil {
 		return columns{}, err
 	}
 	c := columns{user: turn[0], assistant: turn[1]}
-	if c.image, err = pictureColumn(root); err != nil {
+	if c.image, err = imageColumn(root); err != nil {
 		return columns{}, err
 	}
 	if source := root.Column("source"); source != nil && isText(source) && source.MaxRepetitionLevel() == 0 {
@@ -43,7 +43,7 @@ func findColumns(root *parquet.Column) (columns, error) {
 	return c, nil
 }
 
-func names(c *parquet.Column) []string {
+func columnNames(c *parquet.Column) []string {
 	var all []string
 	for _, child := range c.Columns() {
 		all = append(all, child.Name())
@@ -92,14 +92,14 @@ func describe(c *parquet.Column) string {
 	if inner.Leaf() {
 		return "made of " + inner.Type().String()
 	}
-	return "made of {" + strings.Join(names(inner), ", ") + "}"
+	return "made of {" + strings.Join(columnNames(inner), ", ") + "}"
 }
 
 func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
 
 // read returns a column's lists, [row][entry]bytes; nil bytes for a null. What it
 // copies is taken from a.
-func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]byte, error) {
+func (c *column) read(chunk parquet.ColumnChunk, rows int, a *byteBudget) ([][][]byte, error) {
 	pages := chunk.Pages()
 	defer pages.Close()
 	var lists [][][]byte
@@ -113,7 +113,7 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 			return nil, err
 		}
 		// A large page stays, and its values are not copied: there is no room for both.
-		keep := page.Dictionary() == nil && page.Size() > swollenBytes
+		keep := page.Dictionary() == nil && page.Size() > highlyCompressedBytes
 		lists, err = c.appendPage(lists, page, rows, a, shared, keep)
 		if !keep {
 			parquet.Release(page)
@@ -132,7 +132,7 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 
 // appendPage takes a page's values: a repetition level of 0 begins a row. shared are the
 // copies of the dictionary's values; with keep, the page outlives its values.
-func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance, shared copies, keep bool) ([][][]byte, error) {
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *byteBudget, shared copies, keep bool) ([][][]byte, error) {
 	if page.Dictionary() == nil {
 		shared = nil
 	}
@@ -174,7 +174,7 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 type copies map[*byte][]byte
 
 // bytes copies a value out of its page, or finds the copy that there is.
-func (c *column) bytes(v parquet.Value, a *allowance, shared copies, keep bool) ([]byte, error) {
+func (c *column) bytes(v parquet.Value, a *byteBudget, shared copies, keep bool) ([]byte, error) {
 	if v.DefinitionLevel() < c.value {
 		return nil, nil
 	}

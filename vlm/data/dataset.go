@@ -29,12 +29,12 @@ const cacheBytes = 256 << 20
 // file open and reads a row group when one of its rows is asked for. Its methods
 // may be called by several goroutines.
 type Dataset struct {
-	files       []string
-	groups      []group
-	rows        int
-	fingerprint string
-	pictured    bool // a file has a column of pictures
-	cache       *cache
+	files          []string
+	groups         []group
+	rows           int
+	fingerprint    string
+	hasImageColumn bool // a file has a column of pictures
+	cache          *cache
 }
 
 // A group is one row group of a file.
@@ -58,7 +58,7 @@ func Open(files []string) (*Dataset, error) {
 			return nil, err
 		}
 		d.add(path, s.groupRows())
-		d.pictured = d.pictured || s.columns.image != nil
+		d.hasImageColumn = d.hasImageColumn || s.columns.image != nil
 		fmt.Fprintf(hash, "%s\x00%d\x00%x\n", filepath.Base(path), s.size, sha256.Sum256(s.footer))
 		s.close()
 	}
@@ -86,11 +86,11 @@ func (d *Dataset) Files() []string { return d.files }
 func (d *Dataset) Fingerprint() string { return d.fingerprint }
 
 // PicturedRows is how many rows are read in search of a first image.
-const PicturedRows = 10_000
+const ImageSearchRows = 10_000
 
 // Pictured tells whether one of the first rows has a picture: most of them at the most.
-func (d *Dataset) Pictured(most int) (bool, error) {
-	if !d.pictured {
+func (d *Dataset) HasImages(most int) (bool, error) {
+	if !d.hasImageColumn {
 		return false, nil
 	}
 	for i := range min(most, d.rows) {
@@ -156,7 +156,7 @@ func readGroup(g *group) (rows []Row, err error) {
 		return nil, err
 	}
 	defer s.close()
-	defer recovered(&err)
+	defer recoverError(&err)
 	return s.read(g)
 }
 

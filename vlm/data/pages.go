@@ -29,23 +29,23 @@ const (
 )
 
 // An allowance is the memory that a row group may still take.
-type allowance struct{ left, all int64 }
+type byteBudget struct{ left, all int64 }
 
-func newAllowance(packed int64) *allowance {
+func newByteBudget(packed int64) *byteBudget {
 	n := min(unpackedBytes+unpackedPerByte*packed, maxGroupBytes)
-	return &allowance{n, n}
+	return &byteBudget{n, n}
 }
 
-func (a *allowance) take(n int64) error {
+func (a *byteBudget) take(n int64) error {
 	if n < 0 || n > a.left {
-		return fmt.Errorf("it takes more than %d MB unpacked, too much for its size in the file%s", a.all>>20, smallerGroups)
+		return fmt.Errorf("it takes more than %d MB unpacked, too much for its size in the file%s", a.all>>20, smallerGroupsHint)
 	}
 	a.left -= n
 	return nil
 }
 
 // smallerGroups is the way out where a row group is too large for what is read at once.
-const smallerGroups = ": write it anew in smaller row groups, for example by python3 -c " +
+const smallerGroupsHint = ": write it anew in smaller row groups, for example by python3 -c " +
 	"\"import pyarrow.parquet as p; p.write_table(p.read_table('IN.parquet'), 'OUT.parquet', row_group_size=100)\""
 
 var errDamagedPage = errors.New("a damaged page")
@@ -57,7 +57,7 @@ var errDamagedPage = errors.New("a damaged page")
 //
 // Compressed pages but those of Snappy, which begin with their length, are unpacked
 // here once more than needed. That is quick beside decoding the pictures in them.
-func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, a *allowance) error {
+func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, a *byteBudget) error {
 	start := chunk.DataPageOffset
 	if d := chunk.DictionaryPageOffset; d > 0 && d < start {
 		start = d

@@ -105,7 +105,7 @@ func TestLyingPages(t *testing.T) {
 	} {
 		file := page(t, c.header, c.body)
 		chunk := &format.ColumnMetaData{Codec: c.codec, TotalCompressedSize: int64(len(file)), NumValues: 1}
-		err := checkPages(bytes.NewReader(file), int64(len(file)), chunk, newAllowance(int64(len(file))))
+		err := checkPages(bytes.NewReader(file), int64(len(file)), chunk, newByteBudget(int64(len(file))))
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.says)
 		}

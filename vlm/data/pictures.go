@@ -14,13 +14,13 @@ import (
 // datasets; a list of binary values, or one. It is nil where there is none. A column that
 // means pictures and is not read is refused by its name: its rows would be taken for
 // rows of text.
-func pictureColumn(root *parquet.Column) (*column, error) {
+func imageColumn(root *parquet.Column) (*column, error) {
 	var held []*column
 	var named []string // columns that name pictures
 	for _, c := range root.Columns() {
 		switch {
 		case c.Name() == "texts" || c.Name() == "source":
-		case meansPictures(c.Name()) && !isNull(c):
+		case isImageName(c.Name()) && !isNull(c):
 			found := bytesIn(c)
 			if found == nil {
 				return nil, fmt.Errorf("the column %s is %s, not a list of structs with bytes, nor one struct or binary value", c.Name(), describe(c))
@@ -28,7 +28,7 @@ func pictureColumn(root *parquet.Column) (*column, error) {
 			held = append(held, found)
 		case isFile(c):
 			return nil, fmt.Errorf("the column %s holds files, which are not read: call it images where they are pictures, or drop it", c.Name())
-		case pathName.MatchString(plainName(c.Name())) && c.Leaf() && isText(c):
+		case imagePathNames.MatchString(normalizedName(c.Name())) && c.Leaf() && isText(c):
 			named = append(named, c.Name())
 		}
 	}
@@ -45,14 +45,14 @@ func pictureColumn(root *parquet.Column) (*column, error) {
 
 // What columns of pictures are called, plainly, and those of pictures' names.
 var (
-	contentName = regexp.MustCompile(`^(image|img|picture|photo|pic|jpg|jpeg|png|webp)s?[0-9]*$`)
-	pathName    = regexp.MustCompile(`^(image|img|picture|photo|pic)s?[0-9]*(path|file|filename|filepath|name|url|uri|href|link)s?$`)
+	imageNames     = regexp.MustCompile(`^(image|img|picture|photo|pic|jpg|jpeg|png|webp)s?[0-9]*$`)
+	imagePathNames = regexp.MustCompile(`^(image|img|picture|photo|pic)s?[0-9]*(path|file|filename|filepath|name|url|uri|href|link)s?$`)
 )
 
-func meansPictures(name string) bool { return contentName.MatchString(plainName(name)) }
+func isImageName(name string) bool { return imageNames.MatchString(normalizedName(name)) }
 
 // plainName is a name in lower case, without what joins words.
-func plainName(name string) string {
+func normalizedName(name string) string {
 	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
 }
 

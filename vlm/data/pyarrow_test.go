@@ -116,7 +116,7 @@ func TestPictured(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := d.Pictured(d.Len()); got != c.want || err != nil {
+		if got, err := d.HasImages(d.Len()); got != c.want || err != nil {
 			t.Errorf("%s: %v, %v, want %v", c.files, got, err, c.want)
 		}
 	}

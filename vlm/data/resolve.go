@@ -17,7 +17,7 @@ import (
 func Resolve(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
-		for _, pattern := range listed(path) {
+		for _, pattern := range splitList(path) {
 			found, err := resolve(pattern)
 			if err != nil {
 				return nil, err
@@ -30,7 +30,7 @@ func Resolve(paths []string) ([]string, error) {
 }
 
 // listed takes a list of paths apart at its commas; a name with commas stays whole.
-func listed(path string) []string {
+func splitList(path string) []string {
 	_, err := os.Stat(path)
 	found, _ := filepath.Glob(path) // what is no glob, resolve says
 	if err == nil || len(found) > 0 {

@@ -17,7 +17,7 @@ type Row struct {
 	Turns  []Turn
 	Source string
 
-	garbled string // why its texts are none; "" where they are
+	textError string // why its texts are none; "" where they are
 }
 
 // A Turn is a question and its answer, as valid UTF-8: an invalid piece is
@@ -98,9 +98,9 @@ func Damaged(err error) (v Verdict, ok bool) {
 // CheckTexts judges a row by its texts alone; its verdict has no sizes of pictures.
 func CheckTexts(r Row) Verdict {
 	turns := len(r.Answered())
-	switch tag := r.lostPicture(); {
-	case r.garbled != "":
-		return r.skip("%s", r.garbled)
+	switch tag := r.missingImage(); {
+	case r.textError != "":
+		return r.skip("%s", r.textError)
 	case turns == 0:
 		return r.skip("no turn has an answer")
 	case tag != "":
@@ -110,7 +110,7 @@ func CheckTexts(r Row) Verdict {
 }
 
 // lostPicture is what stands for a picture in a row that has none.
-func (r Row) lostPicture() string {
+func (r Row) missingImage() string {
 	if len(r.Images) > 0 {
 		return ""
 	}

@@ -96,12 +96,12 @@ func (s *RowStats) count(reason string) {
 // BadRowsError says that too many rows cannot be used.
 type BadRowsError struct {
 	Bad, Seen int
-	Most      float64
+	Max       float64
 	Reasons   string
 }
 
 func (e *BadRowsError) Error() string {
-	return fmt.Sprintf("%d of %d data rows cannot be used (%s), more than --max-bad-fraction %g", e.Bad, e.Seen, e.Reasons, e.Most)
+	return fmt.Sprintf("%d of %d data rows cannot be used (%s), more than --max-bad-fraction %g", e.Bad, e.Seen, e.Reasons, e.Max)
 }
 
 // Check judges the share of bad rows once enough were seen, or at the end.

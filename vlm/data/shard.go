@@ -25,8 +25,8 @@ const maxGroupBytes = 2 << 30
 // A row group of more than swollenBytes that unpacks to more than swollen times its
 // size in the file holds no pictures to speak of.
 const (
-	swollenBytes = 32 << 20
-	swollen      = 4
+	highlyCompressedBytes = 32 << 20
+	highlyCompressedRatio = 4
 )
 
 // A shard is an open parquet file.
@@ -53,7 +53,7 @@ func openShard(path string) (s *shard, err error) {
 }
 
 func (s *shard) open() (err error) {
-	defer recovered(&err)
+	defer recoverError(&err)
 	if err := s.readFooter(); err != nil {
 		return err
 	}
@@ -146,13 +146,13 @@ func (s *shard) read(g *group) ([]Row, error) {
 	}
 	packed, unpacked := s.groupBytes(g.index)
 	if unpacked > maxGroupBytes {
-		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroups)
+		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroupsHint)
 	}
-	pages, values := newAllowance(packed), newAllowance(packed)
-	if unpacked > swollenBytes && unpacked > swollen*packed {
+	pages, values := newByteBudget(packed), newByteBudget(packed)
+	if unpacked > highlyCompressedBytes && unpacked > highlyCompressedRatio*packed {
 		// Pages that grow far beyond the file leave garbage far beyond it.
-		collectOften.begin()
-		defer collectOften.end()
+		frequentGC.begin()
+		defer frequentGC.end()
 	}
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
@@ -173,7 +173,7 @@ type gcSetting struct {
 	before  int
 }
 
-var collectOften gcSetting
+var frequentGC gcSetting
 
 func (s *gcSetting) begin() {
 	s.mu.Lock()
@@ -194,7 +194,7 @@ func (s *gcSetting) end() {
 
 // readColumn returns a column's lists, [row][entry]bytes; nil where the file
 // lacks the column. pages and values are what the group may still take.
-func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pages, values *allowance) ([][][]byte, error) {
+func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pages, values *byteBudget) ([][][]byte, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -212,7 +212,7 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, garbled: garbled(users[i], assistants[i])}
+		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, textError: textError(users[i], assistants[i])}
 		if images != nil {
 			rows[i].Images = images[i]
 		}
@@ -249,7 +249,7 @@ func zip(users, assistants [][]byte) ([]Turn, error) {
 }
 
 // garbled says why texts are no text in UTF-8; "" where they are.
-func garbled(lists ...[][]byte) string {
+func textError(lists ...[][]byte) string {
 	for _, b := range slices.Concat(lists...) {
 		switch {
 		case !utf8.Valid(b):
@@ -267,7 +267,7 @@ func text(b []byte) string {
 }
 
 // recovered, deferred, makes an error of a panic of the parquet reader.
-func recovered(err *error) {
+func recoverError(err *error) {
 	if r := recover(); r != nil {
 		*err = errors.New("damaged: " + firstLine(fmt.Errorf("%v", r)))
 	}

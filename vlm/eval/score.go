@@ -114,7 +114,7 @@ func (e *evaluator) scoreSample(ctx context.Context, pictures [][]byte, sample *
 	if err != nil {
 		return nil, err
 	}
-	starts := sample.Branches
+	starts := sample.TurnStarts
 	if len(starts) == 0 {
 		starts = []int{0}
 	}

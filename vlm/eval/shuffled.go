@@ -64,5 +64,5 @@ func (o Options) Pictured() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return set.Pictured(data.PicturedRows)
+	return set.HasImages(data.ImageSearchRows)
 }

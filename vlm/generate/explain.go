@@ -99,7 +99,7 @@ func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pic
 	patches := l.Config.Vision.Patches()
 	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: patches},
 		packing.Modes{Attention: l.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, n), Images: prompt.Images}}})
+		[][]*packing.Sample{{{IDs: ids, LossMask: make([]bool, n), Images: prompt.Images}}})
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func attentionShares(ctx context.Context, l *vlm.Runner, prompt chat.Tokens, pic
 
 // probe runs a batch and returns what attentionProbe reads.
 func probe(ctx context.Context, l *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
-	in := l.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
+	in := l.NewInputs(b.Rows, b.T, len(b.Images), b.T)
 	p, err := vlm.NewAttentionProbe(l, queries, b.Intervals, group, groups)
 	if err != nil {
 		return nil, err

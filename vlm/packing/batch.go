@@ -14,7 +14,7 @@ type Shape struct {
 }
 
 // Picture is a picture of the data set.
-type Picture struct {
+type ImageRef struct {
 	Row   int // of the data set
 	Image int // its number in that row
 }
@@ -34,7 +34,7 @@ type Batch struct {
 	ImageSlots  []int32
 	Targets     []int32 // the id to predict, or Ignore
 	TargetCount int
-	Pictures    []Picture // in the order of their tokens; one may occur twice
+	Images      []ImageRef // in the order of their tokens; one may occur twice
 }
 
 // Build lays samples out. It refuses what does not fit the shape, and branches
@@ -71,22 +71,22 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	lo, hi := i*b.T, (i+1)*b.T
 	r := row{
-		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), answer: make([]bool, b.T),
+		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), lossMask: make([]bool, b.T),
 		positions: b.Positions[lo:hi], intervals: b.Intervals[4*lo : 4*hi], targets: b.Targets[lo:hi],
 	}
 	var segments []segment
 	at := 0
 	for number, s := range samples {
-		if err := b.fits(s, at, m); err != nil {
+		if err := b.checkFits(s, at, m); err != nil {
 			return err
 		}
 		copy(r.ids[at:], s.IDs)
-		copy(r.answer[at:], s.Answer)
+		copy(r.lossMask[at:], s.LossMask)
 		for t := range s.IDs {
 			b.Segments[lo+at+t] = int32(number)
 		}
 		for image, start := range s.Images {
-			b.picture(r.images[at+start:], b.ImageSlots[lo+at+start:], Picture{s.Row, image})
+			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], ImageRef{s.Row, image})
 		}
 		segments = append(segments, s.segments(at)...)
 		at += s.Len()
@@ -95,7 +95,7 @@ func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	return nil
 }
 
-func (b *Batch) fits(s *Sample, at int, m Modes) error {
+func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	if at+s.Len() > b.T {
 		return fmt.Errorf("batch: a row of %d tokens for %d", at+s.Len(), b.T)
 	}
@@ -104,16 +104,16 @@ func (b *Batch) fits(s *Sample, at int, m Modes) error {
 			return fmt.Errorf("batch: a picture of %d tokens at %d of %d", b.Patches, start, s.Len())
 		}
 	}
-	if len(s.Branches) > 0 && m.Attention == Causal {
+	if len(s.TurnStarts) > 0 && m.Attention == Causal {
 		return &ModeError{"a sample of branches in a batch with attention seed"}
 	}
 	return nil
 }
 
 // picture gives the next feature rows to the image tokens from here on.
-func (b *Batch) picture(images, slots []int32, p Picture) {
-	number := len(b.Pictures)
-	b.Pictures = append(b.Pictures, p)
+func (b *Batch) addImage(images, slots []int32, p ImageRef) {
+	number := len(b.Images)
+	b.Images = append(b.Images, p)
 	for patch := range b.Patches {
 		images[patch] = int32(number)
 		slots[patch] = int32(number*b.Patches + patch)

@@ -94,7 +94,7 @@ func view(b *Batch, t int) string {
 // A row alone is a prefix and one branch, so it is compared from its prefix's end on.
 func sameView(t *testing.T, packed, alone *Batch, question string, branch int) {
 	t.Helper()
-	from := slices.IndexFunc(alone.ImageSlots, func(s int32) bool { return s >= 0 }) + patches*len(alone.Pictures)
+	from := slices.IndexFunc(alone.ImageSlots, func(s int32) bool { return s >= 0 }) + patches*len(alone.Images)
 	count := 0
 	for alone.Segments[count] >= 0 {
 		count++
@@ -171,8 +171,8 @@ func TestPicturesAndPadding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Picture{{7, 0}, {9, 0}, {9, 1}, {7, 0}}; !slices.Equal(b.Pictures, want) {
-		t.Errorf("pictures %v, want %v", b.Pictures, want)
+	if want := []ImageRef{{7, 0}, {9, 0}, {9, 1}, {7, 0}}; !slices.Equal(b.Images, want) {
+		t.Errorf("pictures %v, want %v", b.Images, want)
 	}
 	next := int32(0)
 	for i, slot := range b.ImageSlots {
@@ -186,8 +186,8 @@ func TestPicturesAndPadding(t *testing.T) {
 			t.Errorf("padding at %d is not empty", i)
 		}
 	}
-	if int(next) != len(b.Pictures)*patches {
-		t.Errorf("%d slots for %d pictures", next, len(b.Pictures))
+	if int(next) != len(b.Images)*patches {
+		t.Errorf("%d slots for %d pictures", next, len(b.Images))
 	}
 }
 
@@ -204,7 +204,7 @@ func TestNoTurnIsLostWithSharedPrefix(t *testing.T) {
 		if one.Len() > s.RowLen || len(one.Images) != 1 || one.Row != 3 {
 			t.Errorf("a sample of %d tokens, %d images, row %d", one.Len(), len(one.Images), one.Row)
 		}
-		branches += len(one.Branches)
+		branches += len(one.TurnStarts)
 	}
 	if want := (Counts{Samples: len(samples), Cut: 1, TurnsLost: 1}); branches != 4 || len(samples) < 2 || counts != want {
 		t.Errorf("%d branches in %d samples, %+v; want 4 and %+v", branches, len(samples), counts, want)
@@ -247,13 +247,13 @@ func TestModesCheck(t *testing.T) {
 }
 
 func TestBuildRefuses(t *testing.T) {
-	s := &Sample{IDs: []int32{1, 2, 3}, Answer: make([]bool, 3)}
+	s := &Sample{IDs: []int32{1, 2, 3}, LossMask: make([]bool, 3)}
 	m := Modes{Document, InConversation, OnAll}
 	for name, err := range map[string]error{
 		"too many rows": fails(Shape{1, 8, 2}, m, [][]*Sample{{s}, {s}}),
 		"a long row":    fails(Shape{1, 5, 2}, m, [][]*Sample{{s, s}}),
 		"a cut picture": fails(Shape{1, 8, 2}, m, [][]*Sample{{{IDs: []int32{1, 2}, Images: []int{1}}}}),
-		"branches":      fails(Shape{1, 8, 2}, Modes{Causal, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, Branches: []int{1}}}}),
+		"branches":      fails(Shape{1, 8, 2}, Modes{Causal, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, TurnStarts: []int{1}}}}),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)

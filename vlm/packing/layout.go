@@ -12,23 +12,23 @@ type segment struct {
 // row is one row of a batch: T values each, 4T intervals.
 type row struct {
 	ids, images, positions, intervals, targets []int32
-	answer                                     []bool
+	lossMask                                   []bool
 }
 
 // segments returns the segments of a sample that starts at token at of a row.
 func (s *Sample) segments(at int) []segment {
-	if len(s.Branches) == 0 {
+	if len(s.TurnStarts) == 0 {
 		return []segment{{lo: at, hi: at + s.Len()}}
 	}
-	shared := s.Branches[0]
+	shared := s.TurnStarts[0]
 	var out []segment
 	if shared > 0 {
 		out = append(out, segment{lo: at, hi: at + shared})
 	}
-	for i, lo := range s.Branches {
+	for i, lo := range s.TurnStarts {
 		hi := s.Len()
-		if i+1 < len(s.Branches) {
-			hi = s.Branches[i+1]
+		if i+1 < len(s.TurnStarts) {
+			hi = s.TurnStarts[i+1]
 		}
 		out = append(out, segment{at + lo, at + hi, at, at + shared, shared})
 	}
@@ -46,7 +46,7 @@ func (r row) layout(segments []segment, m Modes) {
 		r.document(s, m)
 	}
 	if m.Attention == Causal {
-		r.seed(segments, m)
+		r.causal(segments, m)
 	}
 }
 
@@ -67,7 +67,7 @@ func (r row) document(s segment, m Modes) {
 }
 
 // seed makes one sequence of the whole row.
-func (r row) seed(segments []segment, m Modes) {
+func (r row) causal(segments []segment, m Modes) {
 	for t := range r.positions {
 		r.positions[t] = int32(t)
 	}
@@ -83,7 +83,7 @@ func (r row) seed(segments []segment, m Modes) {
 
 // label is the id of token t where that is to be predicted.
 func (r row) label(t int, m Modes) int32 {
-	if r.images[t] >= 0 || m.Loss == OnAnswers && !r.answer[t] {
+	if r.images[t] >= 0 || m.Loss == OnAnswers && !r.lossMask[t] {
 		return Ignore
 	}
 	return r.ids[t]

@@ -15,8 +15,8 @@ const page = "../../docs/how-it-works.md"
 // picture has four patches, 0 to 3; of a question there is q and of its answer a.
 func diagrams(t *testing.T) string {
 	t.Helper()
-	one := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3}, Answer: make([]bool, 7), Images: []int{1}}
-	two := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3, 4, 5}, Answer: make([]bool, 9), Images: []int{1}, Branches: []int{5, 7}}
+	one := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3}, LossMask: make([]bool, 7), Images: []int{1}}
+	two := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3, 4, 5}, LossMask: make([]bool, 9), Images: []int{1}, TurnStarts: []int{5, 7}}
 	var out strings.Builder
 	for _, c := range []struct {
 		title string
@@ -25,7 +25,7 @@ func diagrams(t *testing.T) string {
 		rows  []*packing.Sample
 	}{
 		{"document", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
-			[]*packing.Sample{one, {IDs: []int32{4, 5}, Answer: make([]bool, 2)}}},
+			[]*packing.Sample{one, {IDs: []int32{4, 5}, LossMask: make([]bool, 2)}}},
 		{"document, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.SharedPrefix, Loss: packing.OnAll},
 			[]*packing.Sample{two}},
 		{"document_bidirectional_image, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.DocumentBidirectionalImage, Turns: packing.SharedPrefix, Loss: packing.OnAll},

@@ -10,11 +10,11 @@ import (
 // Sample is tokens that lie together in one row: a conversation, or a prefix with
 // branches behind it.
 type Sample struct {
-	Row      int // of the data set
-	IDs      []int32
-	Answer   []bool // by token: part of an answer
-	Images   []int  // where each picture's run of image tokens starts, in order
-	Branches []int  // where each branch starts; the first ends the prefix. nil: none
+	Row        int // of the data set
+	IDs        []int32
+	LossMask   []bool // by token: part of an answer
+	Images     []int  // where each picture's run of image tokens starts, in order
+	TurnStarts []int  // where each branch starts; the first ends the prefix. nil: none
 }
 
 // Len returns the number of tokens.
@@ -49,7 +49,7 @@ type Sampler struct {
 func (s Sampler) Samples(row int, c chat.Conversation) ([]*Sample, Counts, error) {
 	encode := s.conversation
 	if s.Turns == SharedPrefix {
-		encode = s.branches
+		encode = s.sharedPrefix
 	}
 	out, err := encode(c)
 	if err != nil {
@@ -75,7 +75,7 @@ type fitted struct {
 }
 
 // mayFit is how many of the first turns could fit a row, judged by their bytes alone.
-func (s Sampler) mayFit(c chat.Conversation) int {
+func (s Sampler) maxTurns(c chat.Conversation) int {
 	tokens := s.Encoder.ImageTokens(c.Images)
 	for i, turn := range c.Turns {
 		if tokens += s.Encoder.LeastTokens(turn); tokens > s.RowLen {
@@ -101,17 +101,17 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 		}
 		return true
 	}
-	turns := s.mayFit(c)
+	turns := s.maxTurns(c)
 	if turns > 0 && tooLong(turns-1) {
 		turns = sort.Search(turns-1, tooLong)
 	}
 	if failed != nil || turns == 0 {
 		return fitted{}, failed
 	}
-	return fitted{[]*Sample{{IDs: fits.IDs, Answer: fits.Answer, Images: fits.Images}}, turns}, nil
+	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images}}, turns}, nil
 }
 
-func (s Sampler) branches(c chat.Conversation) (fitted, error) {
+func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
 	shared := s.Encoder.ImageTokens(c.Images)
 	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.LeastTokens(t) > s.RowLen }
 	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
@@ -130,7 +130,7 @@ func (s Sampler) branches(c chat.Conversation) (fitted, error) {
 			last.extend(all.Prefix)
 			out.samples = append(out.samples, last)
 		}
-		last.Branches = append(last.Branches, last.Len())
+		last.TurnStarts = append(last.TurnStarts, last.Len())
 		last.extend(branch)
 		out.turns++
 	}
@@ -139,5 +139,5 @@ func (s Sampler) branches(c chat.Conversation) (fitted, error) {
 
 func (s *Sample) extend(t chat.Tokens) {
 	s.IDs = append(s.IDs, t.IDs...)
-	s.Answer = append(s.Answer, t.Answer...)
+	s.LossMask = append(s.LossMask, t.LossMask...)
 }

@@ -78,7 +78,7 @@ func (want quirk) trained(t *testing.T, set *data.Dataset, r Recipe, l *vlm.Proc
 	}
 	turns := tally.Counts().TurnsLost
 	for _, s := range samples {
-		turns += max(1, len(s.Branches))
+		turns += max(1, len(s.TurnStarts))
 	}
 	if turns != want.Turns {
 		t.Errorf("%d turns, want %d", turns, want.Turns)
