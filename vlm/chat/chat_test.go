@@ -135,14 +135,14 @@ func TestBranchesAreConversationsOfOneTurn(t *testing.T) {
 
 func checkBranches(t *testing.T, e *chat.Encoder, c chat.Conversation) {
 	t.Helper()
-	got, err := e.Branches(c)
+	got, err := e.SharedPrefix(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Branches) != len(c.Turns) || len(got.Prefix.Images) != c.Images {
-		t.Fatalf("%d branches and %d images", len(got.Branches), len(got.Prefix.Images))
+	if len(got.Turns) != len(c.Turns) || len(got.Prefix.Images) != c.Images {
+		t.Fatalf("%d branches and %d images", len(got.Turns), len(got.Prefix.Images))
 	}
-	for i, branch := range got.Branches {
+	for i, branch := range got.Turns {
 		want, err := e.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[i : i+1], Images: c.Images})
 		if err != nil {
 			t.Fatal(err)

@@ -30,10 +30,10 @@ type Tokens struct {
 
 // Branched is a conversation whose turns stand side by side behind what they share:
 // Prefix followed by one of Branches is that turn's own conversation.
-type Branched struct {
+type SharedPrefix struct {
 	// Prefix ends with the last image token; without images it is empty.
-	Prefix   Tokens
-	Branches []Tokens
+	Prefix Tokens
+	Turns  []Tokens
 }
 
 // Encoder turns conversations into ids. It is safe for concurrent use.
@@ -94,28 +94,28 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 }
 
 // Branches encodes every turn as if it were the only one.
-func (e *Encoder) Branches(c Conversation) (Branched, error) {
-	var out Branched
+func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
+	var out SharedPrefix
 	for i, turn := range c.Turns {
 		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
 		if err != nil {
-			return Branched{}, err
+			return SharedPrefix{}, err
 		}
 		shared := 0
 		if n := len(one.Images); n > 0 {
 			shared = one.Images[n-1] + e.imageTokens
 		}
-		prefix, branch := one.cut(shared)
+		prefix, branch := one.splitAt(shared)
 		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
-			return Branched{}, &TemplateError{"what stands before the images differs from turn to turn"}
+			return SharedPrefix{}, &TemplateError{"what stands before the images differs from turn to turn"}
 		}
-		out.Prefix, out.Branches = prefix, append(out.Branches, branch)
+		out.Prefix, out.Turns = prefix, append(out.Turns, branch)
 	}
 	return out, nil
 }
 
 // cut cuts before the token at, which no image reaches beyond.
-func (t Tokens) cut(at int) (head, tail Tokens) {
+func (t Tokens) splitAt(at int) (head, tail Tokens) {
 	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
@@ -144,7 +144,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, LossMask: inSpans(starts, answers)}
+	t := Tokens{IDs: ids, LossMask: lossMask(starts, answers)}
 	for i := 0; i < len(ids); i++ {
 		if ids[i] == e.imageID {
 			t.Images = append(t.Images, i)
@@ -162,15 +162,15 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 // with a message's text, so that marks would change what it writes, the messages' words
 // are looked for in what it writes without them.
 func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
-	messages = valid(messages)
+	messages = validUTF8(messages)
 	plain, err := e.template.render(e.placeImages(messages), o)
 	if err != nil {
 		return nil, nil, err
 	}
-	marks := newMarks(e.template.source, messages)
-	marked, err := e.template.render(e.placeImages(e.mark(marks, messages)), o)
+	marks := newSpanMarkers(e.template.source, messages)
+	marked, err := e.template.render(e.placeImages(e.addMarkers(marks, messages)), o)
 	same := false
-	var words words
+	var words contentSpans
 	if err == nil {
 		pieces, answers, words = marks.split(marked.text)
 		same = join(pieces) == plain.text
@@ -178,7 +178,7 @@ func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piec
 	if same {
 		err = words.check(messages)
 	} else {
-		pieces, answers, words, err = e.find(plain.text, messages)
+		pieces, answers, words, err = e.locateContents(plain.text, messages)
 	}
 	switch {
 	case err != nil:
@@ -188,13 +188,13 @@ func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piec
 	}
 	for i := range answers {
 		hi := answers[i].hi
-		answers[i].hi = e.endBehind(plain.text, hi, words.next(hi, len(plain.text)))
+		answers[i].hi = e.endAfter(plain.text, hi, words.next(hi, len(plain.text)))
 	}
 	return pieces, answers, nil
 }
 
 // valid is the messages in valid UTF-8.
-func valid(messages []Message) []Message {
+func validUTF8(messages []Message) []Message {
 	out := slices.Clone(messages)
 	for i := range out {
 		out[i].Content, out[i].Reasoning = strings.ToValidUTF8(out[i].Content, "\uFFFD"), strings.ToValidUTF8(out[i].Reasoning, "\uFFFD")
@@ -212,7 +212,7 @@ func (e *Encoder) placeImages(messages []Message) []Message {
 }
 
 // mark returns the messages with marks around untrusted names and around what each says.
-func (e *Encoder) mark(m marks, messages []Message) []Message {
+func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
 	protect := m.protector(e.specials)
 	out := slices.Clone(messages)
 	for i := range out {
@@ -224,7 +224,7 @@ func (e *Encoder) mark(m marks, messages []Message) []Message {
 
 // inSpans marks the tokens that touch one of the spans, which are in order; starts are
 // where the tokens start.
-func inSpans(starts []int32, spans []span) []bool {
+func lossMask(starts []int32, spans []span) []bool {
 	out := make([]bool, len(starts))
 	for i, start := range starts {
 		for len(spans) > 0 && spans[0].hi <= int(start) {

@@ -61,8 +61,8 @@ func (e *Encoder) middleTail(last []int32) (tail string, ok bool) {
 }
 
 // renderProbe renders a conversation of so many turns with marks around its texts.
-func (e *Encoder) renderProbe(turns int) (m marks, text string, ok bool) {
-	m = newMarks(e.template.source, nil)
+func (e *Encoder) renderProbe(turns int) (m spanMarkers, text string, ok bool) {
+	m = newSpanMarkers(e.template.source, nil)
 	var messages []Message
 	for range turns {
 		messages = append(messages,
@@ -106,7 +106,7 @@ func (e *Encoder) addedID(token string) int32 {
 
 // endBehind returns where the end behind an answer ends, which itself ends at text[hi:];
 // hi where there is none before the next message's words, at limit.
-func (e *Encoder) endBehind(text string, hi, limit int) int {
+func (e *Encoder) endAfter(text string, hi, limit int) int {
 	token, at := e.firstToken(text[hi:limit])
 	if at >= 0 && slices.Contains(e.ends, e.addedID(token)) {
 		return hi + at + len(token)

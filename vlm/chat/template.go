@@ -106,7 +106,7 @@ func ParseConfig(config []byte) (*Template, error) {
 
 // Untemplated is what a model without a chat template has: the names of its special
 // tokens in tokenizer_config.json. Rendering fails with ErrNoTemplate.
-func Untemplated(config []byte) (*Template, error) {
+func WithoutTemplate(config []byte) (*Template, error) {
 	names, err := tokenNames(config)
 	return &Template{names: names}, err
 }
@@ -157,7 +157,7 @@ func tokenNames(config []byte) (map[string]string, error) {
 func Parse(source string, names map[string]string) (*Template, error) {
 	parsed, err := jinja.Parse(source)
 	if err != nil {
-		return nil, &TemplateError{cut(err.Error())}
+		return nil, &TemplateError{truncate(err.Error())}
 	}
 	return &Template{source: source, names: names, parsed: parsed, parts: &partsProbe{}}, nil
 }
@@ -197,7 +197,7 @@ func (t *Template) render(messages []Message, o Options) (rendering, error) {
 	}
 	r, err := t.renderAs(messages, o, parts, maxTime)
 	if failed := (*jinja.Error)(nil); errors.As(err, &failed) {
-		return rendering{}, &TemplateError{cut(failed.Error())}
+		return rendering{}, &TemplateError{truncate(failed.Error())}
 	}
 	return r, err
 }
@@ -222,11 +222,11 @@ func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, mos
 
 // What honest templates need is far below these.
 const (
-	maxTime   = 5 * time.Second
-	maxGrowth = 16      // times the messages' bytes, for the result and for each value
-	spare     = 1 << 20 // bytes besides
-	maxTotal  = 64      // times the messages' bytes, for all values together
-	totalMore = 128 << 20
+	maxTime         = 5 * time.Second
+	maxGrowth       = 16      // times the messages' bytes, for the result and for each value
+	extraBytes      = 1 << 20 // bytes besides
+	maxTotal        = 64      // times the messages' bytes, for all values together
+	extraTotalBytes = 128 << 20
 )
 
 func limits(messages []Message, o Options, most time.Duration) jinja.Limits {
@@ -234,11 +234,11 @@ func limits(messages []Message, o Options, most time.Duration) jinja.Limits {
 	for _, one := range messages {
 		size += len(one.Content) + len(one.Reasoning) + len(one.Role)
 	}
-	return jinja.Limits{Time: most, Size: maxGrowth*size + spare, Total: maxTotal*size + totalMore}
+	return jinja.Limits{Time: most, Size: maxGrowth*size + extraBytes, Total: maxTotal*size + extraTotalBytes}
 }
 
 // cut shortens what the engine says: a template's own message may be long.
-func cut(reason string) string {
+func truncate(reason string) string {
 	const most = 300
 	if len(reason) <= most {
 		return reason

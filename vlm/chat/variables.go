@@ -44,7 +44,7 @@ func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
 	}
 	v, err := jinja.FromJSON(raw)
 	if err != nil {
-		return nil, &TemplateError{name + " is no JSON: " + cut(err.Error())}
+		return nil, &TemplateError{name + " is no JSON: " + truncate(err.Error())}
 	}
 	if _, ok := v.(*jinja.List); !ok && v != nil {
 		return nil, &TemplateError{name + " must be a JSON array"}
@@ -55,7 +55,7 @@ func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
 func addExtra(vars *jinja.Dict, raw json.RawMessage) error {
 	v, err := jinja.FromJSON(raw)
 	if err != nil {
-		return &TemplateError{"the further variables are no JSON: " + cut(err.Error())}
+		return &TemplateError{"the further variables are no JSON: " + truncate(err.Error())}
 	}
 	d, ok := v.(*jinja.Dict)
 	if !ok {
@@ -179,7 +179,7 @@ func (t *Template) shows(messages []Message, parts partsRoles, text string, unti
 	r, err := t.renderAs(messages, Options{}, parts, time.Until(until))
 	var failed *jinja.Error
 	if errors.As(err, &failed) && failed.Slow {
-		return false, &TemplateError{cut(failed.Error())}
+		return false, &TemplateError{truncate(failed.Error())}
 	}
 	printed := strings.Contains(r.text, "'text': '"+text) || strings.Contains(r.text, `"text": "`+text) // the list itself
 	return err == nil && strings.Contains(r.text, text) && !printed, nil

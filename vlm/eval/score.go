@@ -77,12 +77,12 @@ func (e *evaluator) scoreTurns(ctx context.Context, pictures [][]byte, turns []c
 func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, error) {
 	longest, all := 0, 0
 	if turns == packing.SharedPrefix {
-		b, err := e.Processor.Branches(c)
+		b, err := e.Processor.SharedPrefix(c)
 		if err != nil {
 			return 0, err
 		}
 		all = len(b.Prefix.IDs)
-		for _, branch := range b.Branches {
+		for _, branch := range b.Turns {
 			longest = max(longest, len(b.Prefix.IDs)+len(branch.IDs))
 			all += len(branch.IDs)
 		}

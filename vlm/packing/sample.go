@@ -78,7 +78,7 @@ type fitted struct {
 func (s Sampler) maxTurns(c chat.Conversation) int {
 	tokens := s.Encoder.ImageTokens(c.Images)
 	for i, turn := range c.Turns {
-		if tokens += s.Encoder.LeastTokens(turn); tokens > s.RowLen {
+		if tokens += s.Encoder.MinTokens(turn); tokens > s.RowLen {
 			return i
 		}
 	}
@@ -113,15 +113,15 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 
 func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
 	shared := s.Encoder.ImageTokens(c.Images)
-	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.LeastTokens(t) > s.RowLen }
+	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.MinTokens(t) > s.RowLen }
 	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
-	all, err := s.Encoder.Branches(c)
+	all, err := s.Encoder.SharedPrefix(c)
 	if err != nil {
 		return fitted{}, err
 	}
 	var out fitted
 	var last *Sample
-	for _, branch := range all.Branches {
+	for _, branch := range all.Turns {
 		if len(all.Prefix.IDs)+len(branch.IDs) > s.RowLen {
 			continue
 		}

@@ -28,7 +28,7 @@ func imageColumn(root *parquet.Column) (*column, error) {
 			held = append(held, found)
 		case isFile(c):
 			return nil, fmt.Errorf("the column %s holds files, which are not read: call it images where they are pictures, or drop it", c.Name())
-		case imagePathNames.MatchString(normalizedName(c.Name())) && c.Leaf() && isText(c):
+		case imagePathNames.MatchString(NormalizeName(c.Name())) && c.Leaf() && isText(c):
 			named = append(named, c.Name())
 		}
 	}
@@ -49,10 +49,10 @@ var (
 	imagePathNames = regexp.MustCompile(`^(image|img|picture|photo|pic)s?[0-9]*(path|file|filename|filepath|name|url|uri|href|link)s?$`)
 )
 
-func isImageName(name string) bool { return imageNames.MatchString(normalizedName(name)) }
+func isImageName(name string) bool { return imageNames.MatchString(NormalizeName(name)) }
 
 // plainName is a name in lower case, without what joins words.
-func normalizedName(name string) string {
+func NormalizeName(name string) string {
 	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
 }
 

@@ -20,10 +20,10 @@ func TestThought(t *testing.T) {
 		{nil, "", ""},
 	} {
 		text := strings.Join(c.pieces, "")
-		if thought, answer := chat.SplitThought(text); thought != c.thought || answer != c.answer {
+		if thought, answer := chat.SplitReasoning(text); thought != c.thought || answer != c.answer {
 			t.Errorf("%q: thought %q and answer %q, want %q and %q", text, thought, answer, c.thought, c.answer)
 		}
-		var f chat.ThoughtFilter
+		var f chat.ReasoningFilter
 		var thought, answer string
 		for _, p := range c.pieces {
 			if shown, is := f.Next(p); is {

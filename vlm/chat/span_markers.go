@@ -13,7 +13,7 @@ import (
 // marks are characters put into messages before the template renders them and
 // taken out of its result, to know again which text is whose. They are ones that
 // no message and no template holds.
-type marks struct {
+type spanMarkers struct {
 	plainOpen, plainClose, answerOpen, answerClose, wordsClose rune
 
 	words []rune // before what each message says
@@ -21,11 +21,11 @@ type marks struct {
 }
 
 // newMarks picks private-use characters that occur in none of the texts.
-func newMarks(template string, messages []Message) marks {
+func newSpanMarkers(template string, messages []Message) spanMarkers {
 	used := map[rune]bool{}
 	look := func(text string) {
 		for _, r := range text {
-			if r >= firstMark {
+			if r >= firstMarker {
 				used[r] = true
 			}
 		}
@@ -36,8 +36,8 @@ func newMarks(template string, messages []Message) marks {
 		look(one.Content)
 		look(one.Reasoning)
 	}
-	m := marks{words: make([]rune, len(messages)), all: map[rune]int{}}
-	next := rune(firstMark)
+	m := spanMarkers{words: make([]rune, len(messages)), all: map[rune]int{}}
+	next := rune(firstMarker)
 	take := func(r *rune, message int) {
 		for used[next] {
 			next++
@@ -56,10 +56,10 @@ func newMarks(template string, messages []Message) marks {
 
 // firstMark begins the private-use planes; what comes behind them is no character, and
 // is as good.
-const firstMark = 0xF0000
+const firstMarker = 0xF0000
 
 // protector puts marks around the names of special tokens.
-func (m marks) protector(specials []string) *strings.Replacer {
+func (m spanMarkers) protector(specials []string) *strings.Replacer {
 	longestFirst := slices.SortedFunc(slices.Values(specials), func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	var pairs []string
 	for _, token := range longestFirst {
@@ -74,7 +74,7 @@ const endOfThought = "</think>"
 // around puts marks around what a message says. Spaces at either end stay outside of
 // them, for templates that trim; so does an assistant's think block, which some
 // templates cut off. A second opening mark stands before it for those that do not.
-func (m marks) around(i int, role, content string) string {
+func (m spanMarkers) around(i int, role, content string) string {
 	words := strings.TrimSpace(content)
 	if words == "" {
 		return content
@@ -97,7 +97,7 @@ type span struct{ lo, hi int }
 
 // split takes the marks out of a rendered text: its pieces, where the answers are in the
 // pieces' joined text, and the messages' words.
-func (m marks) split(rendered string) (pieces []tokenizer.Piece, answers []span, said words) {
+func (m spanMarkers) split(rendered string) (pieces []tokenizer.Piece, answers []span, said contentSpans) {
 	trusted, done, size, open := true, 0, 0, -1
 	said.kept = make([]bool, len(m.words))
 	saying := -1 // the message whose words have begun
@@ -139,7 +139,7 @@ func (m marks) split(rendered string) (pieces []tokenizer.Piece, answers []span,
 	return pieces, answers, said
 }
 
-func (m marks) is(r rune) bool {
+func (m spanMarkers) is(r rune) bool {
 	_, ok := m.all[r]
 	return ok
 }
