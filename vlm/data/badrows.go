@@ -10,11 +10,12 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// BadRowsFile is the name of the list in a run's folder.
+// BadRowsFile is the name of the list of skipped rows in a run's folder.
 const BadRowsFile = "bad_rows.jsonl"
 
-// What the list holds at the most: data with millions of bad rows would fill the
-// disk, and one flood must not hide the other reasons. All of them are counted.
+// Limits on listed rows, in total and per reason: millions of bad rows would fill the
+// disk, and one frequent reason must not crowd out the others. RowStats still counts
+// every bad row.
 const (
 	maxListed          = 100_000
 	maxListedPerReason = 10_000
@@ -32,23 +33,23 @@ type rowName struct {
 	row  int
 }
 
-// BadRows is the list of rows that were skipped, each once, over all epochs and
-// resumed runs. The file is made with its first line.
+// BadRows is the list of skipped rows, each listed once across all epochs and resumed
+// runs. The file is created with its first line. It is safe for concurrent use.
 type BadRows struct {
 	path    string
 	earlier []BadRow // listed before this process
 
 	mu      sync.Mutex
 	listed  map[rowName]bool
-	counts  map[string]int // listed, by reason in short
+	counts  map[string]int // listed rows by ShortReason
 	file    *os.File
-	created bool
+	created bool // by this process
 	closed  bool
-	err     error // of the first line that could not be written
+	err     error // the first write error
 }
 
-// OpenBadRows reads the list that is there; a line cut off by the end of an earlier
-// process is dropped.
+// OpenBadRows opens the list at path and reads what earlier processes listed, if
+// anything. A partial last line, left by a killed process, is truncated.
 func OpenBadRows(path string) (*BadRows, error) {
 	b := &BadRows{path: path, listed: map[rowName]bool{}, counts: map[string]int{}}
 	old, err := smallfile.Read(path, smallfile.Log)
@@ -75,10 +76,11 @@ func OpenBadRows(path string) (*BadRows, error) {
 	return b, nil
 }
 
-// Earlier are the rows that were listed before this process.
+// Earlier returns the rows that earlier processes listed.
 func (b *BadRows) Earlier() []BadRow { return b.earlier }
 
-// note reports whether a row is new and has room in the list.
+// register records a row and reports whether to list it: false for a row listed before
+// or beyond a limit.
 func (b *BadRows) register(row BadRow) bool {
 	name, reason := rowName{row.File, row.Row}, ShortReason(row.Reason)
 	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedPerReason {
@@ -89,7 +91,7 @@ func (b *BadRows) register(row BadRow) bool {
 	return true
 }
 
-// add lists a row. The first error is kept for Close.
+// add lists a row. Close returns the first error.
 func (b *BadRows) add(row BadRow) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,11 +113,11 @@ func (b *BadRows) add(row BadRow) {
 	}
 }
 
-// Close closes the list and returns the first error met.
+// Close closes the file and returns the first error of add.
 func (b *BadRows) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true // what is prepared ahead may still be judged
+	b.closed = true // prefetched rows may still be added
 	if b.file != nil {
 		b.err = errors.Join(b.err, b.file.Close())
 		b.file = nil
@@ -123,7 +125,7 @@ func (b *BadRows) Close() error {
 	return b.err
 }
 
-// Abandon closes the list, and removes it where this process has made it.
+// Discard closes the list and removes the file if this process created it.
 func (b *BadRows) Discard() error {
 	if b == nil {
 		return nil

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The list stays bounded, and no reason hides the others.
-func TestBadRowsBound(t *testing.T) {
+// One frequent reason does not crowd out the others.
+func TestBadRowsLimit(t *testing.T) {
 	b, err := OpenBadRows(filepath.Join(t.TempDir(), BadRowsFile))
 	if err != nil {
 		t.Fatal(err)

@@ -9,41 +9,40 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// pictureColumn finds the column that holds the pictures: a list of structs with bytes,
-// as FineVision has it, or one such struct, the Image feature of Hugging Face's
-// datasets; a list of binary values, or one. It is nil where there is none. A column that
-// means pictures and is not read is refused by its name: its rows would be taken for
-// rows of text.
+// imageColumn returns the column of image bytes, or nil. It may be a list of structs with
+// bytes, as in FineVision; one such struct, the Image feature of Hugging Face datasets; a
+// list of binary values; or one binary value. A column that by its name holds images but
+// cannot be read is an error, since its rows would silently become text-only.
 func imageColumn(root *parquet.Column) (*column, error) {
-	var held []*column
-	var named []string // columns that name pictures
+	var found []*column
+	var paths []string // columns of image file names or URLs
 	for _, c := range root.Columns() {
 		switch {
 		case c.Name() == "texts" || c.Name() == "source":
 		case isImageName(c.Name()) && !isNull(c):
-			found := bytesIn(c)
-			if found == nil {
-				return nil, fmt.Errorf("the column %s is %s, not a list of structs with bytes, nor one struct or binary value", c.Name(), describe(c))
+			leaf := imageBytes(c)
+			if leaf == nil {
+				return nil, fmt.Errorf("column %s is %s, not a list of structs with bytes, a struct with bytes, or a binary value", c.Name(), describe(c))
 			}
-			held = append(held, found)
+			found = append(found, leaf)
 		case isFile(c):
-			return nil, fmt.Errorf("the column %s holds files, which are not read: call it images where they are pictures, or drop it", c.Name())
+			return nil, fmt.Errorf("column %s holds files, which are not read: rename it to images if they are images, or drop it", c.Name())
 		case imagePathNames.MatchString(NormalizeName(c.Name())) && c.Leaf() && isText(c):
-			named = append(named, c.Name())
+			paths = append(paths, c.Name())
 		}
 	}
 	switch {
-	case len(held) > 1:
-		return nil, fmt.Errorf("the columns %s and %s both hold pictures: put those of a row into one list, images", held[0].name, held[1].name)
-	case len(held) == 1:
-		return held[0], nil
-	case len(named) > 0:
-		return nil, fmt.Errorf("the column %s names pictures, which are not in the file: write their bytes into a column images, a list of structs with bytes, or drop it", named[0])
+	case len(found) > 1:
+		return nil, fmt.Errorf("columns %s and %s both hold images: put all images of a row into one list column, images", found[0].name, found[1].name)
+	case len(found) == 1:
+		return found[0], nil
+	case len(paths) > 0:
+		return nil, fmt.Errorf("column %s holds image paths, but the images are not in the file: write their bytes into a column images, a list of structs with bytes, or drop it", paths[0])
 	}
 	return nil, nil
 }
 
-// What columns of pictures are called, plainly, and those of pictures' names.
+// Normalized names of columns of images, and of columns of image paths.
 var (
 	imageNames     = regexp.MustCompile(`^(image|img|picture|photo|pic|jpg|jpeg|png|webp)s?[0-9]*$`)
 	imagePathNames = regexp.MustCompile(`^(image|img|picture|photo|pic)s?[0-9]*(path|file|filename|filepath|name|url|uri|href|link)s?$`)
@@ -51,13 +50,15 @@ var (
 
 func isImageName(name string) bool { return imageNames.MatchString(NormalizeName(name)) }
 
-// plainName is a name in lower case, without what joins words.
+// NormalizeName returns a column or field name in lower case without separators:
+// img_path, imgPath and "Img Path" are the same name.
 func NormalizeName(name string) string {
 	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
 }
 
-// bytesIn finds the leaf with a picture's bytes; nil where the column is made otherwise.
-func bytesIn(c *parquet.Column) *column {
+// imageBytes returns the leaf of an image column that holds the bytes, or nil if the
+// column has another type.
+func imageBytes(c *parquet.Column) *column {
 	at, entry := c, c.MaxDefinitionLevel()
 	for at.Column("bytes") == nil && len(at.Columns()) == 1 {
 		at = at.Columns()[0]
@@ -75,8 +76,8 @@ func bytesIn(c *parquet.Column) *column {
 	return &column{c.Name(), leaf.Index(), entry, leaf.MaxDefinitionLevel()}
 }
 
-// isFile tells a struct with bytes and a path, or a list of them: a picture, a sound or a
-// video in Hugging Face's datasets.
+// isFile reports whether c is a struct with bytes and path, or a list of them: an image,
+// audio or video feature of Hugging Face datasets.
 func isFile(c *parquet.Column) bool {
 	at := c
 	for at.Column("bytes") == nil && len(at.Columns()) == 1 {
@@ -86,7 +87,7 @@ func isFile(c *parquet.Column) bool {
 	return inner != nil && at.Column("path") != nil && isText(inner)
 }
 
-// isNull tells a column that a writer gave no type, since it has nothing but nulls.
+// isNull reports whether c has the null type, which writers use for a column of nulls.
 func isNull(c *parquet.Column) bool {
 	if !c.Leaf() || c.Type().LogicalType() == nil {
 		return false
@@ -95,7 +96,7 @@ func isNull(c *parquet.Column) bool {
 	return null
 }
 
-// isString tells text from bytes.
+// isString reports whether c has a text type rather than plain binary.
 func isString(c *parquet.Column) bool {
 	if !c.Leaf() || c.Type().LogicalType() == nil {
 		return false
