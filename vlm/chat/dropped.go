@@ -8,14 +8,14 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// words are the messages' in a rendered text.
+// contentSpans describes where a rendered text contains the messages' contents.
 type contentSpans struct {
-	kept   []bool // by message: they came through whole
-	starts []int  // where they begin, in order; a template may write some twice
+	kept   []bool // by message: the content is complete
+	starts []int  // offsets, ascending; a template may write a content more than once
 }
 
-// check refuses a rendered text that lacks what a message says: a template that drops it
-// would leave the model without the question.
+// check returns an error if the template dropped the content of a message, for example the
+// question.
 func (w contentSpans) check(messages []Message) error {
 	for i, m := range messages {
 		if requiredText(m) != "" && !w.kept[i] {
@@ -25,7 +25,7 @@ func (w contentSpans) check(messages []Message) error {
 	return nil
 }
 
-// next is where the next words begin from a place on, and otherwise the end.
+// next returns the offset of the first content at or after from, or end if there is none.
 func (w contentSpans) next(from, end int) int {
 	if i, _ := slices.BinarySearch(w.starts, from); i < len(w.starts) {
 		return w.starts[i]
@@ -35,31 +35,31 @@ func (w contentSpans) next(from, end int) int {
 
 func droppedError(messages []Message, i int) error {
 	m := messages[i]
-	return &TemplateError{fmt.Sprintf("it leaves out what message %d, the %s's, says (%.40q): the model would not see it", i+1, m.Role, requiredText(m))}
+	return &TemplateError{fmt.Sprintf("it drops the content of message %d by the %s (%.40q), so the model would not see it", i+1, m.Role, requiredText(m))}
 }
 
-// spoken is the part of a message that a template must keep: an assistant's reasoning
-// may be left out.
+// requiredText returns the part of a message's content that a template must keep: an
+// assistant's reasoning may be dropped.
 func requiredText(m Message) string {
 	text := m.Content
 	if m.Role == "assistant" {
-		if at := strings.LastIndex(text, endOfThought); at >= 0 {
-			text = text[at+len(endOfThought):]
+		if at := strings.LastIndex(text, ReasoningClose); at >= 0 {
+			text = text[at+len(ReasoningClose):]
 		}
 	}
 	return strings.TrimSpace(text)
 }
 
-// find looks for the messages' words in a text that was rendered without marks, one
-// behind the other. Where they could stand in more than one place, or a template has
-// changed them, nobody can tell what is an answer and what a user wrote.
-func (e *Encoder) locateContents(text string, messages []Message) (pieces []tokenizer.Piece, answers []span, said contentSpans, err error) {
+// locateContents finds the messages' contents, in their order, in a text rendered without
+// markers. It is an error if a content is missing, changed by the template, or occurs at
+// several possible offsets, so that answers and users' text cannot be told apart.
+func (e *Encoder) locateContents(text string, messages []Message) (pieces []tokenizer.Piece, answers []span, contents contentSpans, err error) {
 	first, ok := findContents(text, messages, false)
 	if !ok {
-		return nil, nil, said, e.missingContent(text, messages)
+		return nil, nil, contents, e.missingContent(text, messages)
 	}
 	if last, _ := findContents(text, messages, true); !slices.Equal(first, last) && e.needsSpans(messages) {
-		return nil, nil, said, &TemplateError{"it computes with a message's text, and where that stands in the prompt cannot be told"}
+		return nil, nil, contents, &TemplateError{"it computes with a message's text, which occurs more than once in the prompt"}
 	}
 	at := 0
 	for i, s := range first {
@@ -67,16 +67,16 @@ func (e *Encoder) locateContents(text string, messages []Message) (pieces []toke
 			continue
 		}
 		pieces = append(pieces, tokenizer.Piece{Text: text[at:s.lo], Trusted: true}, tokenizer.Piece{Text: text[s.lo:s.hi]})
-		at, said.starts = s.hi, append(said.starts, s.lo)
+		at, contents.starts = s.hi, append(contents.starts, s.lo)
 		if messages[i].Role == "assistant" {
 			answers = append(answers, s)
 		}
 	}
-	return append(pieces, tokenizer.Piece{Text: text[at:], Trusted: true}), answers, said, nil
+	return append(pieces, tokenizer.Piece{Text: text[at:], Trusted: true}), answers, contents, nil
 }
 
-// matters says whether it makes a difference where the words stand: there are answers,
-// or names of special tokens in what somebody wrote.
+// needsSpans reports whether the contents' offsets matter: there are answers, or contents
+// with names of special tokens.
 func (e *Encoder) needsSpans(messages []Message) bool {
 	return slices.ContainsFunc(messages, func(m Message) bool {
 		return m.Role == "assistant" || slices.ContainsFunc(e.specials, func(name string) bool {
@@ -85,19 +85,20 @@ func (e *Encoder) needsSpans(messages []Message) bool {
 	})
 }
 
-// unfound is the first message whose words are not in the text at all, or else that they
-// stand in another order.
+// missingContent returns the error for the first message whose content is not in the text,
+// or the error for contents in another order.
 func (e *Encoder) missingContent(text string, messages []Message) error {
 	for i, m := range messages {
 		if !strings.Contains(text, requiredText(m)) {
 			return droppedError(messages, i)
 		}
 	}
-	return &TemplateError{"it computes with a message's text and writes the messages in another order, so that nobody can tell which text is whose"}
+	return &TemplateError{"it computes with a message's text and changes the order of the messages, so contents cannot be attributed to them"}
 }
 
-// places are the words of the messages in a text, each behind those before: the first
-// places or, with last, the last ones. Empty words have an empty place.
+// findContents returns the spans of the messages' contents in a text, each after the one
+// before: the first possible spans or, with last, the last possible ones. An empty content
+// has an empty span.
 func findContents(text string, messages []Message, last bool) ([]span, bool) {
 	out := make([]span, len(messages))
 	lo, hi := 0, len(text)
@@ -106,22 +107,22 @@ func findContents(text string, messages []Message, last bool) ([]span, bool) {
 		if last {
 			i = len(messages) - 1 - k
 		}
-		words := requiredText(messages[i])
-		if words == "" {
+		content := requiredText(messages[i])
+		if content == "" {
 			continue
 		}
-		at := strings.Index(text[lo:hi], words)
+		at := strings.Index(text[lo:hi], content)
 		if last {
-			at = strings.LastIndex(text[lo:hi], words)
+			at = strings.LastIndex(text[lo:hi], content)
 		}
 		if at < 0 {
 			return nil, false
 		}
 		at += lo
-		if out[i] = (span{at, at + len(words)}); last {
+		if out[i] = (span{at, at + len(content)}); last {
 			hi = at
 		} else {
-			lo = at + len(words)
+			lo = at + len(content)
 		}
 	}
 	return out, true

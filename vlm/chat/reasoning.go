@@ -2,32 +2,33 @@ package chat
 
 import "strings"
 
-// Marks around what a model thinks before it answers, tokens of Qwen3's.
+// ReasoningOpen and ReasoningClose are the tokens around a model's reasoning before its
+// answer, as in Qwen3.
 const (
 	ReasoningOpen  = "<think>"
 	ReasoningClose = "</think>"
 )
 
-// SplitThought takes the thought that opens an answer from it. One that was cut
-// off has no answer behind it.
-func SplitReasoning(text string) (thought, answer string) {
+// SplitReasoning splits a model's output into reasoning and answer. If the reasoning is cut
+// off, the answer is empty.
+func SplitReasoning(text string) (reasoning, answer string) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(text), ReasoningOpen)
 	if !ok {
 		return "", text
 	}
-	thought, answer, _ = strings.Cut(rest, ReasoningClose)
-	return strings.TrimSpace(thought), strings.TrimSpace(answer)
+	reasoning, answer, _ = strings.Cut(rest, ReasoningClose)
+	return strings.TrimSpace(reasoning), strings.TrimSpace(answer)
 }
 
-// ThoughtFilter parts the text of an answer, as it comes token by token, into
-// thought and answer. Its marks are whole tokens.
+// ReasoningFilter splits a model's output into reasoning and answer while it is generated.
+// It expects ReasoningOpen and ReasoningClose as pieces of their own, as tokens.
 type ReasoningFilter struct {
 	thinking, started bool
 }
 
-// Next returns what of a piece is to be shown and whether it is thought. Line
-// ends between the thought and the answer are left out.
-func (f *ReasoningFilter) Next(piece string) (text string, thought bool) {
+// Next returns the text of a piece to display, and whether it is reasoning. Newlines
+// between reasoning and answer are dropped.
+func (f *ReasoningFilter) Next(piece string) (text string, reasoning bool) {
 	switch {
 	case !f.started && strings.TrimSpace(piece) == ReasoningOpen:
 		f.thinking, f.started = true, true

@@ -10,33 +10,33 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// marks are characters put into messages before the template renders them and
-// taken out of its result, to know again which text is whose. They are ones that
-// no message and no template holds.
+// spanMarkers are characters that are inserted into messages before rendering and removed
+// from the rendered text, to find the spans of the messages' contents. They occur in no
+// message and not in the template.
 type spanMarkers struct {
-	plainOpen, plainClose, answerOpen, answerClose, wordsClose rune
+	plainOpen, plainClose, answerOpen, answerClose, contentClose rune
 
-	words []rune // before what each message says
-	all   map[rune]int
+	contentOpen []rune // by message
+	all         map[rune]int
 }
 
-// newMarks picks private-use characters that occur in none of the texts.
+// newSpanMarkers picks private-use characters that occur in none of the texts.
 func newSpanMarkers(template string, messages []Message) spanMarkers {
 	used := map[rune]bool{}
-	look := func(text string) {
+	scan := func(text string) {
 		for _, r := range text {
 			if r >= firstMarker {
 				used[r] = true
 			}
 		}
 	}
-	look(template)
+	scan(template)
 	for _, one := range messages {
-		look(one.Role)
-		look(one.Content)
-		look(one.Reasoning)
+		scan(one.Role)
+		scan(one.Content)
+		scan(one.Reasoning)
 	}
-	m := spanMarkers{words: make([]rune, len(messages)), all: map[rune]int{}}
+	m := spanMarkers{contentOpen: make([]rune, len(messages)), all: map[rune]int{}}
 	next := rune(firstMarker)
 	take := func(r *rune, message int) {
 		for used[next] {
@@ -45,20 +45,19 @@ func newSpanMarkers(template string, messages []Message) spanMarkers {
 		*r, m.all[next] = next, message
 		next++
 	}
-	for _, r := range []*rune{&m.plainOpen, &m.plainClose, &m.answerOpen, &m.answerClose, &m.wordsClose} {
+	for _, r := range []*rune{&m.plainOpen, &m.plainClose, &m.answerOpen, &m.answerClose, &m.contentClose} {
 		take(r, -1)
 	}
-	for i := range m.words {
-		take(&m.words[i], i)
+	for i := range m.contentOpen {
+		take(&m.contentOpen[i], i)
 	}
 	return m
 }
 
-// firstMark begins the private-use planes; what comes behind them is no character, and
-// is as good.
+// firstMarker is the start of the private-use planes.
 const firstMarker = 0xF0000
 
-// protector puts marks around the names of special tokens.
+// protector returns a replacer that puts markers around names of special tokens.
 func (m spanMarkers) protector(specials []string) *strings.Replacer {
 	longestFirst := slices.SortedFunc(slices.Values(specials), func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	var pairs []string
@@ -68,39 +67,36 @@ func (m spanMarkers) protector(specials []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// endOfThought ends an assistant's reasoning.
-const endOfThought = "</think>"
-
-// around puts marks around what a message says. Spaces at either end stay outside of
-// them, for templates that trim; so does an assistant's think block, which some
-// templates cut off. A second opening mark stands before it for those that do not.
+// around puts markers around a message's content. Leading and trailing space stays outside,
+// for templates that trim. So does an assistant's reasoning, which some templates drop; for
+// those that keep it, another answerOpen precedes it.
 func (m spanMarkers) around(i int, role, content string) string {
-	words := strings.TrimSpace(content)
-	if words == "" {
+	text := strings.TrimSpace(content)
+	if text == "" {
 		return content
 	}
-	lead, rest, _ := strings.Cut(content, words)
+	lead, rest, _ := strings.Cut(content, text)
 	if role != "assistant" {
-		return lead + string(m.words[i]) + words + string(m.wordsClose) + rest
+		return lead + string(m.contentOpen[i]) + text + string(m.contentClose) + rest
 	}
-	thought := ""
-	if at := strings.LastIndex(words, endOfThought); at >= 0 {
-		at += len(endOfThought)
-		after := strings.TrimLeftFunc(words[at:], unicode.IsSpace)
-		thought, words = string(m.answerOpen)+words[:len(words)-len(after)], after
+	reasoning := ""
+	if at := strings.LastIndex(text, ReasoningClose); at >= 0 {
+		at += len(ReasoningClose)
+		after := strings.TrimLeftFunc(text[at:], unicode.IsSpace)
+		reasoning, text = string(m.answerOpen)+text[:len(text)-len(after)], after
 	}
-	return lead + thought + string(m.words[i]) + string(m.answerOpen) + words + string(m.answerClose) + string(m.wordsClose) + rest
+	return lead + reasoning + string(m.contentOpen[i]) + string(m.answerOpen) + text + string(m.answerClose) + string(m.contentClose) + rest
 }
 
-// span is a range of bytes, half open.
+// span is the byte range [lo, hi).
 type span struct{ lo, hi int }
 
-// split takes the marks out of a rendered text: its pieces, where the answers are in the
-// pieces' joined text, and the messages' words.
-func (m spanMarkers) split(rendered string) (pieces []tokenizer.Piece, answers []span, said contentSpans) {
+// split removes the markers from a rendered text. It returns the text in pieces, the spans
+// of the answers in the joined pieces, and the contents.
+func (m spanMarkers) split(rendered string) (pieces []tokenizer.Piece, answers []span, contents contentSpans) {
 	trusted, done, size, open := true, 0, 0, -1
-	said.kept = make([]bool, len(m.words))
-	saying := -1 // the message whose words have begun
+	contents.kept = make([]bool, len(m.contentOpen))
+	current := -1 // the message whose content has started
 	flush := func(to int) {
 		if done < to {
 			pieces = append(pieces, tokenizer.Piece{Text: rendered[done:to], Trusted: trusted})
@@ -126,17 +122,17 @@ func (m spanMarkers) split(rendered string) (pieces []tokenizer.Piece, answers [
 			}
 			answers = append(answers, span{open, size})
 			open = -1
-		case m.wordsClose:
-			if saying >= 0 {
-				said.kept[saying] = true
+		case m.contentClose:
+			if current >= 0 {
+				contents.kept[current] = true
 			}
-			saying = -1
+			current = -1
 		default:
-			saying, said.starts = m.all[r], append(said.starts, size)
+			current, contents.starts = m.all[r], append(contents.starts, size)
 		}
 	}
 	flush(len(rendered))
-	return pieces, answers, said
+	return pieces, answers, contents
 }
 
 func (m spanMarkers) is(r rune) bool {
