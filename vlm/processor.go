@@ -79,7 +79,7 @@ func (l *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 		}
 	}
 	t.IDs = append(t.IDs, ids...)
-	t.Answer = make([]bool, len(t.IDs))
+	t.LossMask = make([]bool, len(t.IDs))
 	return t, nil
 }
 

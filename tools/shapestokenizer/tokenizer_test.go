@@ -55,7 +55,11 @@ func TestTemplateIsCompact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := chat.Load(preset)
+	config, err := os.ReadFile(filepath.Join(preset, "tokenizer_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := chat.ParseConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +70,7 @@ func TestTemplateIsCompact(t *testing.T) {
 	if tok.Len() != 384 || e.ImageID() != 383 {
 		t.Errorf("%d tokens, the image's is %d; want 384 and 383", tok.Len(), e.ImageID())
 	}
-	got, err := e.Branches(chat.Conversation{Images: 1, Turns: []chat.Turn{{User: "is there a circle?", Assistant: "yes"}}})
+	got, err := e.SharedPrefix(chat.Conversation{Images: 1, Turns: []chat.Turn{{User: "is there a circle?", Assistant: "yes"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,10 +78,10 @@ func TestTemplateIsCompact(t *testing.T) {
 		t.Errorf("a prefix of %d tokens, want 65", n)
 	}
 	const words = 6 // is there a circle ? yes
-	if n := len(got.Branches[0].IDs); n != words+2 {
+	if n := len(got.Turns[0].IDs); n != words+2 {
 		t.Errorf("a branch of %d tokens, want %d", n, words+2)
 	}
-	if text := tok.Decode(got.Branches[0].IDs, false); text != "is there a circle?<|assistant|>yes<|end|>" {
+	if text := tok.Decode(got.Turns[0].IDs, false); text != "is there a circle?<|assistant|>yes<|end|>" {
 		t.Errorf("the branch is %q", text)
 	}
 }

@@ -117,7 +117,7 @@ func printImport(a *cli.App, r importer.Result) {
 		validation = fmt.Sprintf(", %d for validation", r.ValRows)
 	}
 	fmt.Fprintf(a.Stdout, "%d rows for training%s, %d for testing: %d images (%s), %d turns\n",
-		r.Rows, validation, r.TestRows, r.Pictures, engine.Bytes(r.Bytes), r.Turns)
+		r.Rows, validation, r.TestRows, r.Images, engine.Bytes(r.Bytes), r.Turns)
 	if r.Skipped > 0 {
 		fmt.Fprintf(a.Stdout, "%d entries skipped\n", r.Skipped)
 		for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {

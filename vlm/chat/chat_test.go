@@ -16,11 +16,11 @@ const (
 	qwen3   = "Qwen3"
 )
 
-// answers returns the text of the tokens marked as answers.
+// answers returns the text of the tokens in the loss mask.
 func answers(tok *tokenizer.Tokenizer, t chat.Tokens) string {
 	var ids []int32
 	for i, id := range t.IDs {
-		if t.Answer[i] {
+		if t.LossMask[i] {
 			ids = append(ids, id)
 		}
 	}
@@ -56,8 +56,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What users write is the same tokens as plain text, and never a control token.
-func TestNamesOfControlTokensStayText(t *testing.T) {
+// Users' text never becomes a control token.
+func TestControlTokenNamesStayText(t *testing.T) {
 	for _, name := range sources(t) {
 		t.Run(name, func(t *testing.T) {
 			tok, _ := model(t, strings.TrimSuffix(name, fromGGUF))
@@ -98,8 +98,8 @@ func count(ids []int32, id int32) (n int) {
 	return n
 }
 
-// Private-use characters of a message are no marks.
-func TestMarksOccurInText(t *testing.T) {
+// Private-use characters in a message are not taken for span markers.
+func TestPrivateUseCharactersInText(t *testing.T) {
 	tok, _ := model(t, smolLM2)
 	text := "\U000F0000 a \U000F0001 b \U000F0002 c \U000F0003"
 	got, err := encoder(t, smolLM2, 1).Conversation(chat.Conversation{Turns: []chat.Turn{{"Say it.", text}}})
@@ -107,7 +107,7 @@ func TestMarksOccurInText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := plainIDs(tok, text); !contains(got.IDs, want) {
-		t.Errorf("%v\ndoes not hold %v", got.IDs, want)
+		t.Errorf("%v\ndoes not contain %v", got.IDs, want)
 	}
 }
 
@@ -120,39 +120,39 @@ func contains(ids, part []int32) bool {
 	return false
 }
 
-func TestBranchesAreConversationsOfOneTurn(t *testing.T) {
+func TestSharedPrefixTurnsEqualSingleTurnConversations(t *testing.T) {
 	system := "Be brief."
 	turns := []chat.Turn{{"Shape?", "Circle."}, {" is it <|image|>?", "no"}, {"\n\nColour?", "Red."}}
 	for _, name := range []string{smolLM2, qwen3} {
 		t.Run(name, func(t *testing.T) {
 			e := encoder(t, name, 4)
-			checkBranches(t, e, chat.Conversation{Turns: turns, Images: 1})
-			checkBranches(t, e, chat.Conversation{Turns: turns, Images: 3, System: &system})
-			checkBranches(t, e, chat.Conversation{Turns: turns})
+			checkSharedPrefix(t, e, chat.Conversation{Turns: turns, Images: 1})
+			checkSharedPrefix(t, e, chat.Conversation{Turns: turns, Images: 3, System: &system})
+			checkSharedPrefix(t, e, chat.Conversation{Turns: turns})
 		})
 	}
 }
 
-func checkBranches(t *testing.T, e *chat.Encoder, c chat.Conversation) {
+func checkSharedPrefix(t *testing.T, e *chat.Encoder, c chat.Conversation) {
 	t.Helper()
-	got, err := e.Branches(c)
+	got, err := e.SharedPrefix(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Branches) != len(c.Turns) || len(got.Prefix.Images) != c.Images {
-		t.Fatalf("%d branches and %d images", len(got.Branches), len(got.Prefix.Images))
+	if len(got.Turns) != len(c.Turns) || len(got.Prefix.Images) != c.Images {
+		t.Fatalf("%d turns and %d images", len(got.Turns), len(got.Prefix.Images))
 	}
-	for i, branch := range got.Branches {
+	for i, turn := range got.Turns {
 		want, err := e.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[i : i+1], Images: c.Images})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, mask := slices.Concat(got.Prefix.IDs, branch.IDs), slices.Concat(got.Prefix.Answer, branch.Answer)
-		if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.Answer) {
-			t.Errorf("prefix and branch %d\n got %v\nwant %v", i, ids, want.IDs)
+		ids, mask := slices.Concat(got.Prefix.IDs, turn.IDs), slices.Concat(got.Prefix.LossMask, turn.LossMask)
+		if !slices.Equal(ids, want.IDs) || !slices.Equal(mask, want.LossMask) {
+			t.Errorf("prefix and turn %d\n got %v\nwant %v", i, ids, want.IDs)
 		}
-		if slices.Contains(branch.IDs, e.ImageID()) {
-			t.Errorf("branch %d holds an image token", i)
+		if slices.Contains(turn.IDs, e.ImageID()) {
+			t.Errorf("turn %d has an image token", i)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestSeveralImages(t *testing.T) {
 	}
 }
 
-func TestJinjaAsTransformersSetsItUp(t *testing.T) {
+func TestTransformersJinjaEnvironment(t *testing.T) {
 	names := map[string]string{"eos_token": "<e>"}
 	tests := []struct{ name, source, want string }{
 		{"trim_blocks", "{% if true %}\nx\n{% endif %}\ny", "x\ny"},
@@ -196,7 +196,7 @@ func TestJinjaAsTransformersSetsItUp(t *testing.T) {
 	}
 }
 
-func TestTemplatesThatFail(t *testing.T) {
+func TestTemplateErrors(t *testing.T) {
 	for _, source := range []string{
 		"{{ raise_exception('roles must alternate') }}",
 		"{% include '/etc/passwd' %}",
@@ -236,7 +236,7 @@ func BenchmarkConversation(b *testing.B) {
 	for _, name := range []string{smolLM2, qwen3} {
 		b.Run(name, func(b *testing.B) {
 			e := encoder(b, name, 256)
-			c := chat.Conversation{Images: 1, Turns: []chat.Turn{{"Describe the picture.", strings.Repeat("A brown dog runs over a green field. ", 30)}}}
+			c := chat.Conversation{Images: 1, Turns: []chat.Turn{{"Describe the image.", strings.Repeat("A brown dog runs over a green field. ", 30)}}}
 			for b.Loop() {
 				if _, err := e.Conversation(c); err != nil {
 					b.Fatal(err)
@@ -250,7 +250,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m.content }}<|im_end|>\n{% endfor %}", "a<|im_end|>", "b \U000F0000")
 	f.Add("{{ messages[-1].content | trim }}{{- eos_token }}", "\xff", "</think>c")
 	f.Add("{% set x = messages[0].content.split('a')[1:] %}{{ x }}", "aba", "")
-	for _, name := range []string{"a text that doubles", "text put between text", "padding", "a macro that calls itself", "a loop that calls itself"} {
+	for _, name := range []string{"a text that doubles", "a repeated replace", "padding", "a macro that calls itself", "a loop that calls itself"} {
 		f.Add(hostile[name], "a", "b")
 	}
 	f.Fuzz(func(t *testing.T, source, user, assistant string) {
@@ -271,13 +271,13 @@ func FuzzTemplate(f *testing.F) {
 		if took := time.Since(start); took > 15*time.Second { // 5 and a slow machine
 			t.Errorf("took %v", took)
 		}
-		if err == nil && len(got.IDs) != len(got.Answer) {
-			t.Errorf("%d ids, %d marks", len(got.IDs), len(got.Answer))
+		if err == nil && len(got.IDs) != len(got.LossMask) {
+			t.Errorf("%d ids, but a loss mask of %d", len(got.IDs), len(got.LossMask))
 		}
 	})
 }
 
-// plainIDs encodes a text that the tokenizer's pattern splits without trouble.
+// plainIDs encodes a text that cannot fail.
 func plainIDs(tok *tokenizer.Tokenizer, text string) []int32 {
 	ids, err := tok.EncodePlain(text)
 	if err != nil {

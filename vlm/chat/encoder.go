@@ -8,52 +8,52 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// ImageToken stands in the text for one patch of a picture.
+// ImageToken represents one patch of an image in the text.
 const ImageToken = "<|image|>"
 
 // Turn is one question with its answer.
 type Turn struct{ User, Assistant string }
 
-// Conversation is a sample: pictures and turns about them.
+// Conversation is a sample: images and turns about them.
 type Conversation struct {
-	System *string // nil: the template's own default, if it has one
+	System *string // system message; nil: the template's default, if any
 	Turns  []Turn
-	Images int // they open the first user message
+	Images int // number of images, all at the start of the first user message
 }
 
-// Tokens are an encoded text.
+// Tokens is an encoded text.
 type Tokens struct {
-	IDs    []int32
-	Answer []bool // the assistant's words and the token that ends its turn
-	Images []int  // where each picture's run of image tokens starts
+	IDs      []int32
+	LossMask []bool // per token: part of an answer or of the end of its turn
+	Images   []int  // first image token of each image
 }
 
-// Branched is a conversation whose turns stand side by side behind what they share:
-// Prefix followed by one of Branches is that turn's own conversation.
-type Branched struct {
-	// Prefix ends with the last image token; without images it is empty.
-	Prefix   Tokens
-	Branches []Tokens
+// SharedPrefix is a conversation encoded as independent turns after a shared prefix: Prefix
+// followed by Turns[i] is the conversation that consists of turn i alone.
+type SharedPrefix struct {
+	// Prefix ends with the last image token; it is empty if there are no images.
+	Prefix Tokens
+	Turns  []Tokens
 }
 
-// Encoder turns conversations into ids. It is safe for concurrent use.
+// Encoder encodes conversations as token ids. It is safe for concurrent use.
 type Encoder struct {
 	tokenizer   *tokenizer.Tokenizer
 	template    *Template
-	imageTokens int // of one picture
+	imageTokens int // per image
 	imageID     int32
 	specials    []string
-	added       []string // tokens beside the vocabulary's words, special or not
+	added       []string // added tokens, special or not
 	ends        []int32
-	longest     int // bytes that a token stands for
+	longest     int // bytes of the longest token
 }
 
-// NewEncoder joins a tokenizer and a template. It adds ImageToken to the tokenizer
-// where that lacks it; imageTokens is the number of patches of a picture. With 0
-// the conversations are text alone, and ImageToken is no token.
+// NewEncoder returns an encoder with a tokenizer and a template. imageTokens is the number
+// of tokens (patches) per image. NewEncoder adds ImageToken to the tokenizer if it is
+// missing. With imageTokens 0, conversations are text-only and ImageToken is no token.
 func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (*Encoder, error) {
 	if imageTokens < 0 {
-		return nil, fmt.Errorf("chat: a picture of %d tokens", imageTokens)
+		return nil, fmt.Errorf("chat: %d tokens per image, want at least 0", imageTokens)
 	}
 	image := int32(noImageID)
 	if imageTokens > 0 {
@@ -67,7 +67,7 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	return e, nil
 }
 
-// noImageID stands for the id of ImageToken where there is none.
+// noImageID is the image token's id of a text-only encoder.
 const noImageID = -1
 
 // Render returns the text of a conversation; see Template.Render.
@@ -75,16 +75,15 @@ func (e *Encoder) Render(messages []Message, o Options) (string, error) {
 	return e.template.Render(messages, o)
 }
 
-// ImageID returns the id of ImageToken; -1 where conversations are text alone.
+// ImageID returns the id of ImageToken, or -1 if conversations are text-only.
 func (e *Encoder) ImageID() int32 { return e.imageID }
 
-// Conversation encodes the turns one after another. The error is a *TemplateError.
+// Conversation encodes all turns as one conversation. The error is a *TemplateError.
 func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
 	return e.Messages(c.messages(), Options{})
 }
 
-// Prompt encodes what the model sees before it answers the last turn, whose
-// Assistant is not looked at.
+// Prompt encodes the prompt for the answer of the last turn, whose Assistant is ignored.
 func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 	messages := c.messages()
 	if len(c.Turns) > 0 {
@@ -93,30 +92,30 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 	return e.Messages(messages, Options{AddGenerationPrompt: true, Thinking: thinking})
 }
 
-// Branches encodes every turn as if it were the only one.
-func (e *Encoder) Branches(c Conversation) (Branched, error) {
-	var out Branched
+// SharedPrefix encodes every turn as if it were the only one.
+func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
+	var out SharedPrefix
 	for i, turn := range c.Turns {
 		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
 		if err != nil {
-			return Branched{}, err
+			return SharedPrefix{}, err
 		}
 		shared := 0
 		if n := len(one.Images); n > 0 {
 			shared = one.Images[n-1] + e.imageTokens
 		}
-		prefix, branch := one.cut(shared)
+		prefix, rest := one.splitAt(shared)
 		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
-			return Branched{}, &TemplateError{"what stands before the images differs from turn to turn"}
+			return SharedPrefix{}, &TemplateError{"the text before the images differs between turns"}
 		}
-		out.Prefix, out.Branches = prefix, append(out.Branches, branch)
+		out.Prefix, out.Turns = prefix, append(out.Turns, rest)
 	}
 	return out, nil
 }
 
-// cut cuts before the token at, which no image reaches beyond.
-func (t Tokens) cut(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.Answer[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], Answer: t.Answer[at:]}
+// splitAt splits t before token at. All images are before at.
+func (t Tokens) splitAt(at int) (head, tail Tokens) {
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -134,7 +133,8 @@ func (c Conversation) messages() []Message {
 	return out
 }
 
-// Messages encodes any messages. Roles are trusted, contents are not.
+// Messages encodes messages. Names of control tokens in contents remain text; roles are
+// trusted. The error is a *TemplateError, ErrNoTemplate, or the tokenizer's.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	pieces, answers, err := e.render(messages, o)
 	if err != nil {
@@ -144,7 +144,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, Answer: inSpans(starts, answers)}
+	t := Tokens{IDs: ids, LossMask: lossMask(starts, answers)}
 	for i := 0; i < len(ids); i++ {
 		if ids[i] == e.imageID {
 			t.Images = append(t.Images, i)
@@ -152,49 +152,51 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 		}
 	}
 	if want := images(messages); len(t.Images) != want {
-		return Tokens{}, &TemplateError{fmt.Sprintf("%d of %d images are left in the rendered text", len(t.Images), want)}
+		return Tokens{}, &TemplateError{fmt.Sprintf("the rendered text has %d of %d images", len(t.Images), want)}
 	}
 	return t, nil
 }
 
-// render renders messages and says which of the text is trusted, and where the answers
-// are in it, their ends included. Marks in the messages tell; where a template computes
-// with a message's text, so that marks would change what it writes, the messages' words
-// are looked for in what it writes without them.
+// render renders messages. It returns the text as trusted and untrusted pieces, and the
+// spans of the answers, including their end tokens.
+//
+// Both are found by rendering the messages with span markers. If the markers change the
+// output, because the template computes with a message's text, the contents are searched
+// for in the text rendered without markers.
 func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
-	messages = valid(messages)
+	messages = validUTF8(messages)
 	plain, err := e.template.render(e.placeImages(messages), o)
 	if err != nil {
 		return nil, nil, err
 	}
-	marks := newMarks(e.template.source, messages)
-	marked, err := e.template.render(e.placeImages(e.mark(marks, messages)), o)
+	markers := newSpanMarkers(e.template.source, messages)
+	marked, err := e.template.render(e.placeImages(e.addMarkers(markers, messages)), o)
 	same := false
-	var words words
+	var contents contentSpans
 	if err == nil {
-		pieces, answers, words = marks.split(marked.text)
+		pieces, answers, contents = markers.split(marked.text)
 		same = join(pieces) == plain.text
 	}
 	if same {
-		err = words.check(messages)
+		err = contents.check(messages)
 	} else {
-		pieces, answers, words, err = e.find(plain.text, messages)
+		pieces, answers, contents, err = e.locateContents(plain.text, messages)
 	}
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case len(plain.generated) > 0 && plain.misplaced == 0: // the template says itself what is an answer
+	case len(plain.generated) > 0 && plain.misplaced == 0: // {% generation %} marks the answers
 		return pieces, plain.generated, nil
 	}
 	for i := range answers {
 		hi := answers[i].hi
-		answers[i].hi = e.endBehind(plain.text, hi, words.next(hi, len(plain.text)))
+		answers[i].hi = e.endAfter(plain.text, hi, contents.next(hi, len(plain.text)))
 	}
 	return pieces, answers, nil
 }
 
-// valid is the messages in valid UTF-8.
-func valid(messages []Message) []Message {
+// validUTF8 returns the messages with invalid UTF-8 replaced by U+FFFD.
+func validUTF8(messages []Message) []Message {
 	out := slices.Clone(messages)
 	for i := range out {
 		out[i].Content, out[i].Reasoning = strings.ToValidUTF8(out[i].Content, "\uFFFD"), strings.ToValidUTF8(out[i].Reasoning, "\uFFFD")
@@ -202,7 +204,7 @@ func valid(messages []Message) []Message {
 	return out
 }
 
-// placeImages puts the image tokens before the messages' texts.
+// placeImages prepends the image tokens to the messages' contents.
 func (e *Encoder) placeImages(messages []Message) []Message {
 	out := slices.Clone(messages)
 	for i := range out {
@@ -211,8 +213,9 @@ func (e *Encoder) placeImages(messages []Message) []Message {
 	return out
 }
 
-// mark returns the messages with marks around untrusted names and around what each says.
-func (e *Encoder) mark(m marks, messages []Message) []Message {
+// addMarkers returns the messages with markers around their contents and around names of
+// special tokens in them.
+func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
 	protect := m.protector(e.specials)
 	out := slices.Clone(messages)
 	for i := range out {
@@ -222,9 +225,9 @@ func (e *Encoder) mark(m marks, messages []Message) []Message {
 	return out
 }
 
-// inSpans marks the tokens that touch one of the spans, which are in order; starts are
-// where the tokens start.
-func inSpans(starts []int32, spans []span) []bool {
+// lossMask reports for each token whether it overlaps one of the spans, which are
+// ascending. starts are the byte offsets of the tokens.
+func lossMask(starts []int32, spans []span) []bool {
 	out := make([]bool, len(starts))
 	for i, start := range starts {
 		for len(spans) > 0 && spans[0].hi <= int(start) {
@@ -244,6 +247,7 @@ func join(pieces []tokenizer.Piece) string {
 	return b.String()
 }
 
+// images returns the number of images in the messages.
 func images(messages []Message) int {
 	n := 0
 	for _, m := range messages {

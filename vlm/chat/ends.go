@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// AnswerEnds returns the ids of the tokens that the template puts behind an answer:
-// that behind the last answer of a conversation first. It is empty where the template
-// puts none, and where there is no template.
+// AnswerEnds returns the ids of the tokens that the template writes after an answer; the
+// one after a conversation's last answer comes first. It is empty if there are none, or no
+// template.
 func (e *Encoder) AnswerEnds() []int32 { return slices.Clone(e.ends) }
 
-// findEnds renders conversations and reads what stands behind their answers. Some
-// templates end the last answer with another token than those before it.
+// findEnds finds the end tokens by rendering conversations of one and two turns. Some
+// templates end the last answer with another token than earlier ones.
 func (e *Encoder) findEnds() []int32 {
 	if e.template.Empty() {
 		return nil
@@ -27,7 +27,7 @@ func (e *Encoder) findEnds() []int32 {
 	return out
 }
 
-// lastTail is what stands behind the answer of a conversation of one turn.
+// lastTail returns the text after the answer of a conversation of one turn.
 func (e *Encoder) lastTail() (tail string, ok bool) {
 	m, text, ok := e.renderProbe(1)
 	if !ok {
@@ -37,8 +37,8 @@ func (e *Encoder) lastTail() (tail string, ok bool) {
 	return tail, ok
 }
 
-// middleTail is what stands between an answer and the next question, where that does
-// not merely open the question.
+// middleTail returns the text between an answer and the next question. ok is false if its
+// only token is the header of the question.
 func (e *Encoder) middleTail(last []int32) (tail string, ok bool) {
 	m, text, ok := e.renderProbe(2)
 	if !ok {
@@ -60,9 +60,10 @@ func (e *Encoder) middleTail(last []int32) (tail string, ok bool) {
 	return tail, known || !opens
 }
 
-// renderProbe renders a conversation of so many turns with marks around its texts.
-func (e *Encoder) renderProbe(turns int) (m marks, text string, ok bool) {
-	m = newMarks(e.template.source, nil)
+// renderProbe renders a conversation of the given number of turns with markers around its
+// contents.
+func (e *Encoder) renderProbe(turns int) (m spanMarkers, text string, ok bool) {
+	m = newSpanMarkers(e.template.source, nil)
 	var messages []Message
 	for range turns {
 		messages = append(messages,
@@ -70,14 +71,14 @@ func (e *Encoder) renderProbe(turns int) (m marks, text string, ok bool) {
 			Message{Role: "assistant", Content: string(m.answerOpen) + "x" + string(m.answerClose)})
 	}
 	text, err := e.template.Render(messages, Options{})
-	if err != nil { // some templates want a system message first
+	if err != nil { // some templates require a system message
 		text, err = e.template.Render(append([]Message{{Role: "system", Content: "x"}}, messages...), Options{})
 	}
 	return m, text, err == nil
 }
 
-// firstToken is the first added token in a text, the longest of those at one place;
-// at is -1 where there is none.
+// firstToken returns the first added token in a text, the longest one at that offset. at is
+// -1 if there is none.
 func (e *Encoder) firstToken(text string) (token string, at int) {
 	at = -1
 	for _, one := range e.added {
@@ -104,9 +105,9 @@ func (e *Encoder) addedID(token string) int32 {
 	return id
 }
 
-// endBehind returns where the end behind an answer ends, which itself ends at text[hi:];
-// hi where there is none before the next message's words, at limit.
-func (e *Encoder) endBehind(text string, hi, limit int) int {
+// endAfter returns the offset after the end token that follows an answer ending at hi, or
+// hi if there is no end token before limit, the next message's content.
+func (e *Encoder) endAfter(text string, hi, limit int) int {
 	token, at := e.firstToken(text[hi:limit])
 	if at >= 0 && slices.Contains(e.ends, e.addedID(token)) {
 		return hi + at + len(token)

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,14 +14,22 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// loaded keeps tokenizers over tests: Qwen3's takes half a second to read.
+// loaded caches tokenizers across tests: Qwen3's takes half a second to load.
 var loaded = map[string]*tokenizer.Tokenizer{}
 
 // model returns a tokenizer and a template of the golden set.
 func model(t testing.TB, name string) (*tokenizer.Tokenizer, *chat.Template) {
 	t.Helper()
 	dir := golden.Model(t, name)
-	template, err := chat.Load(dir)
+	config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	template, err := chat.ParseFiles(config, source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,15 +41,14 @@ func model(t testing.TB, name string) (*tokenizer.Tokenizer, *chat.Template) {
 	return loaded[name], template
 }
 
-// fromGGUF stands behind the name of a model that is read from a GGUF file.
+// fromGGUF is the suffix of a model's name that is read from a GGUF file.
 const fromGGUF = "/GGUF"
 
-// sources are the models that have golden files, and the one that is there as a
-// GGUF file too.
+// sources returns the models with golden files, and SmolLM2 as a GGUF file if given.
 func sources(t testing.TB) []string {
 	names := golden.Members(t, "tokenizers")
 	if os.Getenv("PATCHWORK_SMOLLM2_GGUF") == "" {
-		t.Logf("PATCHWORK_SMOLLM2_GGUF names no file of %s", smolLM2)
+		t.Logf("PATCHWORK_SMOLLM2_GGUF is not set to a file of %s", smolLM2)
 		return names
 	}
 	return append(names, smolLM2+fromGGUF)

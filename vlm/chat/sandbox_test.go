@@ -10,7 +10,7 @@ import (
 	"patchwork/vlm/chat"
 )
 
-// hostile are templates that would loop for ever, fill the memory or the stack.
+// hostile are templates that would loop forever or exhaust memory or stack.
 var hostile = map[string]string{
 	"loops in loops":            "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
 	"loops over a text":         "{% set x = 'abcdefgh' * 900 %}{% for a in x %}{% for b in x %}{% for c in x %}{% if a %}{% endif %}{% endfor %}{% endfor %}{% endfor %}",
@@ -19,7 +19,7 @@ var hostile = map[string]string{
 	"products of products":      "{{ 'a' * 1000 * 1000 * 1000 * 1000 }}",
 	"a text that doubles":       "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
 	"a list that doubles":       "{% set n = namespace(x=['aa']) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
-	"text put between text":     "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x | replace('a', n.x) %}{% endfor %}{{ n.x }}",
+	"a repeated replace":        "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x | replace('a', n.x) %}{% endfor %}{{ n.x }}",
 	"text joined by text":       "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x.join(['b', 'c', n.x]) %}{% endfor %}{{ n.x }}",
 	"padding":                   "{{ 'a' | center(1000000000) }}",
 	"padding by a method":       "{{ 'a'.ljust(1000000000) }}",
@@ -36,7 +36,7 @@ var hostile = map[string]string{
 	"a large template":          strings.Repeat("a", 1<<20),
 }
 
-// Every one of them is refused, soon and without much memory.
+// Hostile templates are an error, quickly and without much memory.
 func TestHostileTemplates(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every template runs into a limit")

@@ -1,27 +1,24 @@
-// Package chat turns conversations into ids by the model's own chat template, the
-// Jinja text in its tokenizer_config.json.
+// Package chat encodes conversations as token ids with the model's chat template, the Jinja
+// template in its tokenizer_config.json.
 //
-// Whatever users write stays text: the name of a control token inside a message
-// never becomes that token. For messages without such names the ids are those of
-// Hugging Face's apply_chat_template followed by its tokenizer.
+// The name of a control token in a message is encoded as text, never as that token. For
+// messages without such names, the ids are those of Hugging Face's apply_chat_template and
+// tokenizer.
 package chat
 
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"patchwork/internal/smallfile"
 	"patchwork/vlm/chat/jinja"
 )
 
-// ErrNoTemplate says that a model has no chat template.
-var ErrNoTemplate = errors.New("the model has no chat_template; give the prompt as it is (--raw)")
+// ErrNoTemplate reports that a model has no chat template.
+var ErrNoTemplate = errors.New("the model has no chat_template; use --raw to pass the prompt without one")
 
-// TemplateError is a chat template that cannot be read or fails on messages.
+// TemplateError reports a chat template that cannot be parsed or rendered.
 type TemplateError struct{ Reason string }
 
 func (e *TemplateError) Error() string { return "chat template: " + e.Reason }
@@ -30,49 +27,35 @@ func (e *TemplateError) Error() string { return "chat template: " + e.Reason }
 type Message struct {
 	Role    string // system, user or assistant
 	Content string
-	// Reasoning is what the assistant thought first; most templates ignore it.
+	// Reasoning is the assistant's reasoning before Content; most templates ignore it.
 	Reasoning string
-	// Images is the number of pictures directly before Content.
+	// Images is the number of images directly before Content.
 	Images int
 }
 
-// Options are the switches of a template.
+// Options are the variables of a template besides the messages.
 type Options struct {
-	AddGenerationPrompt bool  // end where the assistant begins to speak
-	Thinking            *bool // enable_thinking; nil leaves it to the template
-	// Tools and Documents are JSON arrays as OpenAI's API has them, Extra an object of
-	// further variables; nil: none. Keys keep their order.
+	AddGenerationPrompt bool  // end with the header of the assistant's answer
+	Thinking            *bool // enable_thinking; nil: the template's default
+	// Tools and Documents are JSON arrays as in OpenAI's API; Extra is an object of more
+	// variables. They may be nil. Keys keep their order.
 	Tools, Documents, Extra json.RawMessage
 
-	// imageParts gives templates of content parts an {"type": "image"} for every
-	// picture, for which the template writes a text of its own.
+	// imageParts passes an {"type": "image"} for every image to templates that take
+	// content parts; the template then writes its own placeholder.
 	imageParts bool
 }
 
 // Template is a model's chat template. It is safe for concurrent use.
 type Template struct {
 	source string
-	names  map[string]string // bos_token and the like, as the template sees them
+	names  map[string]string // special tokens by variable name, such as bos_token
 	parsed *jinja.Template
 	parts  *partsProbe
 }
 
-// Load reads the template of a model's directory: chat_template.jinja where there
-// is one, else the chat_template of tokenizer_config.json.
-func Load(dir string) (*Template, error) {
-	config, err := smallfile.Read(filepath.Join(dir, "tokenizer_config.json"), smallfile.Config)
-	if err != nil {
-		return nil, err
-	}
-	jinja, err := smallfile.Read(filepath.Join(dir, "chat_template.jinja"), smallfile.Config)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	return ParseFiles(config, jinja)
-}
-
-// ParseFiles reads the contents of a tokenizer_config.json and of a
-// chat_template.jinja, which is nil where there is none and goes before.
+// ParseFiles parses the contents of a tokenizer_config.json and a chat_template.jinja, which
+// takes precedence and may be nil.
 func ParseFiles(config, jinja []byte) (*Template, error) {
 	if jinja == nil {
 		return ParseConfig(config)
@@ -84,8 +67,8 @@ func ParseFiles(config, jinja []byte) (*Template, error) {
 	return Parse(string(jinja), names)
 }
 
-// ParseConfig reads the contents of a tokenizer_config.json. The error is
-// ErrNoTemplate where it has no chat template.
+// ParseConfig parses the contents of a tokenizer_config.json. The error is ErrNoTemplate if
+// it has no chat template.
 func ParseConfig(config []byte) (*Template, error) {
 	names, err := tokenNames(config)
 	if err != nil {
@@ -104,17 +87,17 @@ func ParseConfig(config []byte) (*Template, error) {
 	return Parse(source, names)
 }
 
-// Untemplated is what a model without a chat template has: the names of its special
-// tokens in tokenizer_config.json. Rendering fails with ErrNoTemplate.
-func Untemplated(config []byte) (*Template, error) {
+// WithoutTemplate returns the Template of a model without a chat template, with the special
+// tokens of its tokenizer_config.json. Rendering it returns ErrNoTemplate.
+func WithoutTemplate(config []byte) (*Template, error) {
 	names, err := tokenNames(config)
 	return &Template{names: names}, err
 }
 
-// Empty says that there is no template.
+// Empty reports whether the model has no chat template.
 func (t *Template) Empty() bool { return t.parsed == nil }
 
-// defaultTemplate reads a template, or a list of named ones.
+// defaultTemplate parses chat_template: a template, or a list of named ones.
 func defaultTemplate(raw json.RawMessage) (string, error) {
 	var source string
 	if json.Unmarshal(raw, &source) == nil && source != "" {
@@ -131,7 +114,7 @@ func defaultTemplate(raw json.RawMessage) (string, error) {
 	return "", ErrNoTemplate
 }
 
-// tokenNames reads eos_token and the like, each a string or {"content": …}.
+// tokenNames parses eos_token and the like, each a string or {"content": …}.
 func tokenNames(config []byte) (map[string]string, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {
@@ -152,24 +135,24 @@ func tokenNames(config []byte) (map[string]string, error) {
 	return names, nil
 }
 
-// Parse compiles a template's Jinja text. names are the special tokens that the
-// template may use, such as "eos_token".
+// Parse parses a Jinja template. names are its variables for special tokens, such as
+// "eos_token".
 func Parse(source string, names map[string]string) (*Template, error) {
 	parsed, err := jinja.Parse(source)
 	if err != nil {
-		return nil, &TemplateError{cut(err.Error())}
+		return nil, &TemplateError{truncate(err.Error())}
 	}
 	return &Template{source: source, names: names, parsed: parsed, parts: &partsProbe{}}, nil
 }
 
-// EOSToken returns the tokenizer's eos_token, "" where it has none.
+// EOSToken returns the tokenizer's eos_token, or "".
 func (t *Template) EOSToken() string { return t.names["eos_token"] }
 
-// BOSToken returns the tokenizer's bos_token, "" where it has none.
+// BOSToken returns the tokenizer's bos_token, or "".
 func (t *Template) BOSToken() string { return t.names["bos_token"] }
 
-// Render returns the text of a conversation as Hugging Face's apply_chat_template
-// gives it. Images are not rendered; see Encoder.
+// Render returns the text of a conversation, as Hugging Face's apply_chat_template does.
+// Images are not rendered; see Encoder.
 func (t *Template) Render(messages []Message, o Options) (string, error) {
 	r, err := t.render(messages, o)
 	return r.text, err
@@ -178,15 +161,15 @@ func (t *Template) Render(messages []Message, o Options) (string, error) {
 // rendering is a rendered conversation.
 type rendering struct {
 	text string
-	// generated are the parts of text that the template marks as the assistant's by
-	// {% generation %}, what transformers' return_assistant_tokens_mask goes by.
+	// generated are the spans of {% generation %} blocks, which mark the assistant's text
+	// for transformers' return_assistant_tokens_mask.
 	generated []span
-	// misplaced counts blocks of {% generation %} whose place in the text is not known,
-	// because they stand inside a macro or the like.
+	// misplaced counts {% generation %} blocks whose offset is unknown because they are
+	// inside a macro or the like.
 	misplaced int
 }
 
-// render renders the contents as texts or as parts, whichever the template shows.
+// render renders contents as strings or as parts, whichever the template takes.
 func (t *Template) render(messages []Message, o Options) (rendering, error) {
 	if t.Empty() {
 		return rendering{}, ErrNoTemplate
@@ -197,19 +180,19 @@ func (t *Template) render(messages []Message, o Options) (rendering, error) {
 	}
 	r, err := t.renderAs(messages, o, parts, maxTime)
 	if failed := (*jinja.Error)(nil); errors.As(err, &failed) {
-		return rendering{}, &TemplateError{cut(failed.Error())}
+		return rendering{}, &TemplateError{truncate(failed.Error())}
 	}
 	return r, err
 }
 
-// renderAs renders the contents of some roles as parts. The error may be a
+// renderAs renders the contents of the roles in parts as parts. The error may be a
 // *jinja.Error.
-func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, most time.Duration) (rendering, error) {
+func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, timeout time.Duration) (rendering, error) {
 	variables, err := t.variables(messages, o, parts)
 	if err != nil {
 		return rendering{}, err
 	}
-	result, err := t.parsed.Render(variables, limits(messages, o, most), time.Now)
+	result, err := t.parsed.Render(variables, limits(messages, o, timeout), time.Now)
 	if err != nil {
 		return rendering{}, err
 	}
@@ -220,28 +203,30 @@ func (t *Template) renderAs(messages []Message, o Options, parts partsRoles, mos
 	return out, nil
 }
 
-// What honest templates need is far below these.
+// Limits on a rendering, far above what published templates need. The result and each value
+// may have maxGrowth times the messages' bytes plus extraBytes; all values together
+// maxTotal times plus extraTotalBytes.
 const (
-	maxTime   = 5 * time.Second
-	maxGrowth = 16      // times the messages' bytes, for the result and for each value
-	spare     = 1 << 20 // bytes besides
-	maxTotal  = 64      // times the messages' bytes, for all values together
-	totalMore = 128 << 20
+	maxTime         = 5 * time.Second
+	maxGrowth       = 16
+	extraBytes      = 1 << 20
+	maxTotal        = 64
+	extraTotalBytes = 128 << 20
 )
 
-func limits(messages []Message, o Options, most time.Duration) jinja.Limits {
+func limits(messages []Message, o Options, timeout time.Duration) jinja.Limits {
 	size := len(o.Tools) + len(o.Documents) + len(o.Extra)
 	for _, one := range messages {
 		size += len(one.Content) + len(one.Reasoning) + len(one.Role)
 	}
-	return jinja.Limits{Time: most, Size: maxGrowth*size + spare, Total: maxTotal*size + totalMore}
+	return jinja.Limits{Time: timeout, Size: maxGrowth*size + extraBytes, Total: maxTotal*size + extraTotalBytes}
 }
 
-// cut shortens what the engine says: a template's own message may be long.
-func cut(reason string) string {
-	const most = 300
-	if len(reason) <= most {
+// truncate shortens the engine's error messages, which may include a template's own text.
+func truncate(reason string) string {
+	const limit = 300 // bytes
+	if len(reason) <= limit {
 		return reason
 	}
-	return strings.ToValidUTF8(reason[:most/2], "") + " … " + strings.ToValidUTF8(reason[len(reason)-most/2:], "")
+	return strings.ToValidUTF8(reason[:limit/2], "") + " … " + strings.ToValidUTF8(reason[len(reason)-limit/2:], "")
 }

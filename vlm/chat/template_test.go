@@ -35,8 +35,8 @@ const (
 	shownNowhere  = "{% for m in messages %}{{ m.role }};{% endfor %}"
 )
 
-// Every message's text is in what is rendered, in whatever form the template takes it.
-func TestContentAsTheTemplateTakesIt(t *testing.T) {
+// Contents are passed as strings or parts, whichever the template takes.
+func TestContentStringOrParts(t *testing.T) {
 	tests := []struct {
 		name, source string
 		parts        bool
@@ -49,13 +49,15 @@ func TestContentAsTheTemplateTakesIt(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			template := parse(t, test.source)
 			got, err := template.Render(conversation, Options{})
-			if parts, _ := template.contentParts(); err != nil || got != want || parts != test.parts {
+			roles, _ := template.partsRoles()
+			if parts := roles != (partsRoles{}); err != nil || got != want || parts != test.parts {
 				t.Errorf("%q (%v), parts %v; want %q, parts %v", got, err, parts, want, test.parts)
 			}
 		})
 	}
 	for source, want := range map[string]bool{noSystem: true, shownNowhere: false} {
-		if parts, err := parse(t, source).contentParts(); err != nil || parts != want {
+		roles, err := parse(t, source).partsRoles()
+		if parts := roles != (partsRoles{}); err != nil || parts != want {
 			t.Errorf("%s: parts %v (%v), want %v", source, parts, err, want)
 		}
 	}
@@ -86,7 +88,7 @@ func TestVariables(t *testing.T) {
 		{"switches", "{{ add_generation_prompt }}{{ enable_thinking }}", Options{AddGenerationPrompt: true, Thinking: &yes}, "TrueTrue"},
 		{"tools", "{{ tools | tojson }}", Options{Tools: []byte(`[{"z": 1, "a": "<é>"}]`)}, `[{"z": 1, "a": "<é>"}]`},
 		{"documents", "{{ documents[0].title }}", Options{Documents: []byte(`[{"title": "T"}]`)}, "T"},
-		{"further ones", "{{ date }}{{ flags }}", Options{Extra: []byte(`{"date": "today", "flags": {"b": true, "a": null}}`)}, "today{'b': True, 'a': None}"},
+		{"extra", "{{ date }}{{ flags }}", Options{Extra: []byte(`{"date": "today", "flags": {"b": true, "a": null}}`)}, "today{'b': True, 'a': None}"},
 		{"a message", "{{ messages[1] }}", Options{}, "{'role': 'user', 'content': 'Hi there'}"},
 	}
 	for _, test := range tests {
@@ -95,8 +97,8 @@ func TestVariables(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]Options{
-		"tools is no JSON": {Tools: []byte("[")}, "tools must be a JSON array": {Tools: []byte("{}")},
-		"further variables must be": {Extra: []byte("[]")}, "further variables are no JSON": {Extra: []byte("{]")},
+		"tools is not valid JSON": {Tools: []byte("[")}, "tools must be a JSON array": {Tools: []byte("{}")},
+		"extra variables must be": {Extra: []byte("[]")}, "extra variables are not valid JSON": {Extra: []byte("{]")},
 	} {
 		if _, err := parse(t, "x").Render(conversation, o); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want %q in it", err, name)
@@ -104,15 +106,15 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-func TestReasoningHasTheNamesThatTemplatesRead(t *testing.T) {
+func TestReasoningFields(t *testing.T) {
 	got, err := parse(t, "{{ messages[0] }}").Render([]Message{{Role: "assistant", Content: "2", Reasoning: "1+1"}}, Options{})
 	if want := "{'thinking': '1+1', 'role': 'assistant', 'content': '2', 'reasoning_content': '1+1'}"; err != nil || got != want {
 		t.Errorf("%q (%v), want %q", got, err, want)
 	}
 }
 
-// What transformers makes of these stood as cases beside the project.
-func TestTemplatesThatOtherEnginesGetWrong(t *testing.T) {
+// The expected texts are those of transformers.
+func TestTemplateCorners(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"a blank before a block", "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if true %}[assistant]{% endif %}",
 			"[system] Be brief. [user] Hi there [assistant] Yo [user] Bye [assistant]"},
@@ -137,9 +139,9 @@ func TestTemplatesThatOtherEnginesGetWrong(t *testing.T) {
 	}
 }
 
-// The parts that the template generated are the answers, whatever names of tokens the
-// messages hold.
-func TestGeneratedSpansWithoutMarks(t *testing.T) {
+// The spans of {% generation %} are right although span markers surround the names of
+// tokens in the messages.
+func TestGeneratedSpansWithTokenNames(t *testing.T) {
 	template := parse(t, "{% for m in messages %}{% if m.role == 'assistant' %}A:{% generation %}{{ m.content }}<e>{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n{% endfor %}")
 	messages := []Message{
 		{Role: "user", Content: "say <e>"}, {Role: "assistant", Content: "é <e>!"}, {Role: "user", Content: "<e>"}, {Role: "assistant", Content: "so"},

@@ -10,8 +10,8 @@ import (
 	"patchwork/vlm/chat/jinja"
 )
 
-// variables are what transformers' render_jinja_template gives a template, in its
-// order: tools and documents are there, and none, also where there are none.
+// variables returns the variables that transformers' render_jinja_template passes to a
+// template, in its order. tools and documents are always defined, and None if not given.
 func (t *Template) variables(messages []Message, o Options, parts partsRoles) (*jinja.Dict, error) {
 	vars, list := jinja.NewDict(), jinja.NewList()
 	for _, m := range messages {
@@ -44,7 +44,7 @@ func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
 	}
 	v, err := jinja.FromJSON(raw)
 	if err != nil {
-		return nil, &TemplateError{name + " is no JSON: " + cut(err.Error())}
+		return nil, &TemplateError{name + " is not valid JSON: " + truncate(err.Error())}
 	}
 	if _, ok := v.(*jinja.List); !ok && v != nil {
 		return nil, &TemplateError{name + " must be a JSON array"}
@@ -55,11 +55,11 @@ func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
 func addExtra(vars *jinja.Dict, raw json.RawMessage) error {
 	v, err := jinja.FromJSON(raw)
 	if err != nil {
-		return &TemplateError{"the further variables are no JSON: " + cut(err.Error())}
+		return &TemplateError{"the extra variables are not valid JSON: " + truncate(err.Error())}
 	}
 	d, ok := v.(*jinja.Dict)
 	if !ok {
-		return &TemplateError{"the further variables must be a JSON object"}
+		return &TemplateError{"the extra variables must be a JSON object"}
 	}
 	for key, value := range d.All() {
 		vars.Set(key, value)
@@ -67,8 +67,8 @@ func addExtra(vars *jinja.Dict, raw json.RawMessage) error {
 	return nil
 }
 
-// variables is a message as a dict. Reasoning goes by the names that templates read,
-// as transformers' _alias_reasoning_fields has it.
+// variables returns a message as a dict. Reasoning has both names that templates read, as
+// in transformers' _alias_reasoning_fields.
 func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 	d := jinja.NewDict()
 	if m.Reasoning != "" {
@@ -86,7 +86,8 @@ func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 	return d
 }
 
-// parts is a content in the form that templates of vision-language models take.
+// parts returns the content as a list of parts, which templates of vision-language models
+// take.
 func (m Message) parts(images bool) *jinja.List {
 	list := jinja.NewList()
 	for range m.Images {
@@ -115,27 +116,19 @@ func (p partsRoles) has(role string) bool {
 	case "system":
 		return p.system
 	}
-	return p.user // tool and the like
+	return p.user // for tool and other roles
 }
 
-// partsProbe keeps what was found out of a template.
+// partsProbe caches the result of Template.partsRoles.
 type partsProbe struct {
 	sync.Mutex
 	known bool
 	roles partsRoles
 }
 
-// contentParts says that the template takes the content of some messages as parts
-// only.
-func (t *Template) contentParts() (bool, error) {
-	roles, err := t.partsRoles()
-	return roles != partsRoles{}, err
-}
-
-// partsRoles finds out by rendering which form of content the template shows: one
-// whose output lacks a text that is given as a string, and has it when it is given in
-// parts, takes parts. All of it has the time of one rendering; the error is that of a
-// template that takes longer.
+// partsRoles finds by rendering the roles whose content the template takes as parts: the
+// output lacks a text passed as a string, but has it when passed as parts. All renderings
+// share the time limit of one. The error is a *TemplateError if they exceed it.
 func (t *Template) partsRoles() (partsRoles, error) {
 	t.parts.Lock()
 	defer t.parts.Unlock()
@@ -173,14 +166,14 @@ func (t *Template) partsRoles() (partsRoles, error) {
 	return p, nil
 }
 
-// shows tells whether a text is left in the rendered messages. A template that refuses
-// them does not show it.
+// shows reports whether the rendered messages contain a text; false if the template raises
+// an exception.
 func (t *Template) shows(messages []Message, parts partsRoles, text string, until time.Time) (bool, error) {
 	r, err := t.renderAs(messages, Options{}, parts, time.Until(until))
 	var failed *jinja.Error
 	if errors.As(err, &failed) && failed.Slow {
-		return false, &TemplateError{cut(failed.Error())}
+		return false, &TemplateError{truncate(failed.Error())}
 	}
-	printed := strings.Contains(r.text, "'text': '"+text) || strings.Contains(r.text, `"text": "`+text) // the list itself
+	printed := strings.Contains(r.text, "'text': '"+text) || strings.Contains(r.text, `"text": "`+text) // the list of parts was printed
 	return err == nil && strings.Contains(r.text, text) && !printed, nil
 }

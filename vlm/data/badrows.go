@@ -10,14 +10,15 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// BadRowsFile is the name of the list in a run's folder.
+// BadRowsFile is the name of the list of skipped rows in a run's folder.
 const BadRowsFile = "bad_rows.jsonl"
 
-// What the list holds at the most: data with millions of bad rows would fill the
-// disk, and one flood must not hide the other reasons. All of them are counted.
+// Limits on listed rows, in total and per reason: millions of bad rows would fill the
+// disk, and one frequent reason must not crowd out the others. RowStats still counts
+// every bad row.
 const (
-	maxListed       = 100_000
-	maxListedReason = 10_000
+	maxListed          = 100_000
+	maxListedPerReason = 10_000
 )
 
 // BadRow is a line of bad_rows.jsonl.
@@ -32,23 +33,23 @@ type rowName struct {
 	row  int
 }
 
-// BadRows is the list of rows that were skipped, each once, over all epochs and
-// resumed runs. The file is made with its first line.
+// BadRows is the list of skipped rows, each listed once across all epochs and resumed
+// runs. The file is created with its first line. It is safe for concurrent use.
 type BadRows struct {
 	path    string
 	earlier []BadRow // listed before this process
 
-	mu     sync.Mutex
-	listed map[rowName]bool
-	counts map[string]int // listed, by reason in short
-	file   *os.File
-	made   bool
-	closed bool
-	err    error // of the first line that could not be written
+	mu      sync.Mutex
+	listed  map[rowName]bool
+	counts  map[string]int // listed rows by ShortReason
+	file    *os.File
+	created bool // by this process
+	closed  bool
+	err     error // the first write error
 }
 
-// OpenBadRows reads the list that is there; a line cut off by the end of an earlier
-// process is dropped.
+// OpenBadRows opens the list at path and reads what earlier processes listed, if
+// anything. A partial last line, left by a killed process, is truncated.
 func OpenBadRows(path string) (*BadRows, error) {
 	b := &BadRows{path: path, listed: map[rowName]bool{}, counts: map[string]int{}}
 	old, err := smallfile.Read(path, smallfile.Log)
@@ -65,7 +66,7 @@ func OpenBadRows(path string) (*BadRows, error) {
 			break
 		}
 		whole += len(line)
-		if b.note(row) {
+		if b.register(row) {
 			b.earlier = append(b.earlier, row)
 		}
 	}
@@ -75,13 +76,14 @@ func OpenBadRows(path string) (*BadRows, error) {
 	return b, nil
 }
 
-// Earlier are the rows that were listed before this process.
+// Earlier returns the rows that earlier processes listed.
 func (b *BadRows) Earlier() []BadRow { return b.earlier }
 
-// note reports whether a row is new and has room in the list.
-func (b *BadRows) note(row BadRow) bool {
+// register records a row and reports whether to list it: false for a row listed before
+// or beyond a limit.
+func (b *BadRows) register(row BadRow) bool {
 	name, reason := rowName{row.File, row.Row}, ShortReason(row.Reason)
-	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedReason {
+	if b.listed[name] || len(b.listed) >= maxListed || b.counts[reason] >= maxListedPerReason {
 		return false
 	}
 	b.listed[name] = true
@@ -89,16 +91,16 @@ func (b *BadRows) note(row BadRow) bool {
 	return true
 }
 
-// add lists a row. The first error is kept for Close.
+// add lists a row. Close returns the first error.
 func (b *BadRows) add(row BadRow) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || b.err != nil || !b.note(row) {
+	if b.closed || b.err != nil || !b.register(row) {
 		return
 	}
 	if b.file == nil {
 		if _, err := os.Stat(b.path); errors.Is(err, os.ErrNotExist) {
-			b.made = true
+			b.created = true
 		}
 		b.file, b.err = os.OpenFile(b.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	}
@@ -111,11 +113,11 @@ func (b *BadRows) add(row BadRow) {
 	}
 }
 
-// Close closes the list and returns the first error met.
+// Close closes the file and returns the first error of add.
 func (b *BadRows) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true // what is prepared ahead may still be judged
+	b.closed = true // prefetched rows may still be added
 	if b.file != nil {
 		b.err = errors.Join(b.err, b.file.Close())
 		b.file = nil
@@ -123,13 +125,13 @@ func (b *BadRows) Close() error {
 	return b.err
 }
 
-// Abandon closes the list, and removes it where this process has made it.
-func (b *BadRows) Abandon() error {
+// Discard closes the list and removes the file if this process created it.
+func (b *BadRows) Discard() error {
 	if b == nil {
 		return nil
 	}
 	err := b.Close()
-	if b.made {
+	if b.created {
 		err = errors.Join(err, os.Remove(b.path))
 	}
 	return err

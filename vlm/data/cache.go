@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// A cache keeps the row groups used last, up to a number of bytes.
+// A cache is an LRU cache of decoded row groups, limited by their size in bytes.
 type cache struct {
 	limit int
 
 	mu      sync.Mutex
 	used    int
 	entries map[int]*list.Element
-	order   *list.List // of *entry, the one used last at the front
+	order   *list.List // of *entry, most recently used first
 }
 
 type entry struct {
@@ -27,8 +27,8 @@ func newCache(limit int) *cache {
 	return &cache{limit: limit, entries: map[int]*list.Element{}, order: list.New()}
 }
 
-// get returns a group's rows. Whoever asks first reads them, without keeping
-// others from other groups. An error is kept like rows.
+// get returns a group's rows, calling read once per group. Reads of different groups run
+// concurrently. Errors are cached like rows.
 func (c *cache) get(group int, read func() ([]Row, error)) ([]Row, error) {
 	e := c.touch(group)
 	e.once.Do(func() {
@@ -38,7 +38,7 @@ func (c *cache) get(group int, read func() ([]Row, error)) ([]Row, error) {
 	return e.rows, e.err
 }
 
-// touch moves the group's entry to the front, where there is none a new one.
+// touch moves the group's entry to the front, creating it if needed.
 func (c *cache) touch(group int) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,8 +51,8 @@ func (c *cache) touch(group int) *entry {
 	return e
 }
 
-// account notes the size of a new entry and drops the oldest ones that no
-// longer fit, but never e itself.
+// account adds the size of a new entry and evicts the least recently used entries
+// beyond the limit, but never e itself.
 func (c *cache) account(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,29 +12,29 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// columns are the leaves that are read; the pictures' and source's may be missing.
+// columns are the leaf columns to read; image and source may be nil.
 type columns struct{ image, user, assistant, source *column }
 
-// A column is a leaf of the schema. Its values come with a definition level:
-// how far down its path there is something.
+// A column is a leaf of the schema with the definition levels that tell null lists, null
+// entries and values apart.
 type column struct {
 	name  string // of the top-level column
 	index int
-	entry int // the level from which the list has an entry, null or not
-	value int // the level of a value
+	entry int // definition level from which the list has an entry, null or not
+	value int // definition level of a value
 }
 
 func findColumns(root *parquet.Column) (columns, error) {
 	texts := root.Column("texts")
 	if texts == nil {
-		return columns{}, fmt.Errorf("no column texts; there are %s", strings.Join(names(root), ", "))
+		return columns{}, fmt.Errorf("no column texts; the columns are %s", strings.Join(columnNames(root), ", "))
 	}
 	turn, err := listFields(texts, "user", "assistant")
 	if err != nil {
 		return columns{}, err
 	}
 	c := columns{user: turn[0], assistant: turn[1]}
-	if c.image, err = pictureColumn(root); err != nil {
+	if c.image, err = imageColumn(root); err != nil {
 		return columns{}, err
 	}
 	if source := root.Column("source"); source != nil && isText(source) && source.MaxRepetitionLevel() == 0 {
@@ -43,7 +43,7 @@ func findColumns(root *parquet.Column) (columns, error) {
 	return c, nil
 }
 
-func names(c *parquet.Column) []string {
+func columnNames(c *parquet.Column) []string {
 	var all []string
 	for _, child := range c.Columns() {
 		all = append(all, child.Name())
@@ -53,8 +53,8 @@ func names(c *parquet.Column) []string {
 
 func isText(c *parquet.Column) bool { return c.Leaf() && c.Type().Kind() == parquet.ByteArray }
 
-// listFields finds fields of the structs in a list, whatever the groups between
-// are called: writers disagree on list, element, item and array.
+// listFields finds fields of the structs in a list. Names of the groups in between are
+// ignored: writers use list, element, item or array.
 func listFields(list *parquet.Column, fields ...string) ([]*column, error) {
 	at, entry := list, 0
 	for {
@@ -70,7 +70,7 @@ func listFields(list *parquet.Column, fields ...string) ([]*column, error) {
 	for _, field := range fields {
 		leaf := at.Column(field)
 		if leaf == nil || !isText(leaf) || leaf.MaxRepetitionLevel() != 1 {
-			return nil, fmt.Errorf("the column %s is %s, not a list of structs with %s",
+			return nil, fmt.Errorf("column %s is %s, not a list of structs with %s",
 				list.Name(), describe(list), strings.Join(fields, " and "))
 		}
 		found = append(found, &column{list.Name(), leaf.Index(), entry, leaf.MaxDefinitionLevel()})
@@ -92,18 +92,18 @@ func describe(c *parquet.Column) string {
 	if inner.Leaf() {
 		return "made of " + inner.Type().String()
 	}
-	return "made of {" + strings.Join(names(inner), ", ") + "}"
+	return "made of {" + strings.Join(columnNames(inner), ", ") + "}"
 }
 
 func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
 
-// read returns a column's lists, [row][entry]bytes; nil bytes for a null. What it
-// copies is taken from a.
-func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]byte, error) {
+// read returns a column's lists, [row][entry]bytes, with nil bytes for a null. Copied
+// values are charged to the budget.
+func (c *column) read(chunk parquet.ColumnChunk, rows int, budget *byteBudget) ([][][]byte, error) {
 	pages := chunk.Pages()
 	defer pages.Close()
 	var lists [][][]byte
-	shared := copies{}
+	shared := dictionaryCopies{}
 	for {
 		page, err := pages.ReadPage()
 		if err == io.EOF {
@@ -112,13 +112,13 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 		if err != nil {
 			return nil, err
 		}
-		// A large page stays, and its values are not copied: there is no room for both.
-		keep := page.Dictionary() == nil && page.Size() > swollenBytes
-		lists, err = c.appendPage(lists, page, rows, a, shared, keep)
+		// The values of a large page stay in the page: copying them would double its memory.
+		keep := page.Dictionary() == nil && page.Size() > highlyCompressedBytes
+		lists, err = c.appendPage(lists, page, rows, budget, shared, keep)
 		if !keep {
 			parquet.Release(page)
 		} else {
-			debug.FreeOSMemory() // of what it was unpacked from
+			debug.FreeOSMemory() // frees the compressed page
 		}
 		if err != nil {
 			return nil, err
@@ -130,9 +130,9 @@ func (c *column) read(chunk parquet.ColumnChunk, rows int, a *allowance) ([][][]
 	return lists, nil
 }
 
-// appendPage takes a page's values: a repetition level of 0 begins a row. shared are the
-// copies of the dictionary's values; with keep, the page outlives its values.
-func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *allowance, shared copies, keep bool) ([][][]byte, error) {
+// appendPage appends a page's values; repetition level 0 starts a row. shared holds the
+// values already copied from the dictionary. With keep, values alias the page.
+func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, budget *byteBudget, shared dictionaryCopies, keep bool) ([][][]byte, error) {
 	if page.Dictionary() == nil {
 		shared = nil
 	}
@@ -150,7 +150,7 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 			if v.DefinitionLevel() < c.entry {
 				continue // a null or empty list
 			}
-			bytes, err := c.bytes(v, a, shared, keep)
+			bytes, err := c.bytes(v, budget, shared, keep)
 			if err != nil {
 				return nil, err
 			}
@@ -169,24 +169,25 @@ func (c *column) appendPage(lists [][][]byte, page parquet.Page, rows int, a *al
 	}
 }
 
-// copies are the values of a dictionary that were copied, by their place in it: a value
-// that stands in many rows takes memory once.
-type copies map[*byte][]byte
+// dictionaryCopies maps a dictionary value's address to its copy, so that a value used by
+// many rows is copied once.
+type dictionaryCopies map[*byte][]byte
 
-// bytes copies a value out of its page, or finds the copy that there is.
-func (c *column) bytes(v parquet.Value, a *allowance, shared copies, keep bool) ([]byte, error) {
+// bytes returns a value: nil for a null, else a copy of it or, with keep, the page's own
+// memory.
+func (c *column) bytes(v parquet.Value, budget *byteBudget, shared dictionaryCopies, keep bool) ([]byte, error) {
 	if v.DefinitionLevel() < c.value {
 		return nil, nil
 	}
 	value := v.ByteArray()
 	if len(value) == 0 {
-		return []byte{}, nil // not nil, even where empty
+		return []byte{}, nil // not nil, which means null
 	}
 	at := unsafe.SliceData(value)
 	if known, ok := shared[at]; ok && len(known) == len(value) {
 		return known, nil
 	}
-	if err := a.take(int64(len(value))); err != nil {
+	if err := budget.take(int64(len(value))); err != nil {
 		return nil, err
 	}
 	if !keep {

@@ -5,9 +5,10 @@
 //	texts:  list<struct<user: string, assistant: string>>
 //	source: string
 //
-// Columns are found by name. Only texts is needed: rows without images are text
-// alone. A column image with one struct, or binary values, is read as well. Other
-// columns, the ratings among them, are passed over, but not those that mean pictures.
+// Columns are found by name. Only texts is required; a row without images is text-only.
+// A column with a single image struct or with binary values is read too. Other columns,
+// such as ratings, are ignored, except that a column that appears to hold or name images
+// and cannot be read is an error.
 package data
 
 import (
@@ -21,34 +22,32 @@ import (
 	"syscall"
 )
 
-// cacheBytes bounds what a Dataset keeps of decoded row groups; one is kept
-// however large it is.
+// cacheBytes limits the decoded row groups that a Dataset keeps. The newest one is kept
+// whatever its size.
 const cacheBytes = 256 << 20
 
-// A Dataset is the rows of some parquet files, one after another. It holds no
-// file open and reads a row group when one of its rows is asked for. Its methods
-// may be called by several goroutines.
+// A Dataset is the concatenated rows of parquet files. It keeps no file open and reads a
+// row group when one of its rows is requested. It is safe for concurrent use.
 type Dataset struct {
-	files       []string
-	groups      []group
-	rows        int
-	fingerprint string
-	pictured    bool // a file has a column of pictures
-	cache       *cache
+	files          []string
+	groups         []group
+	rows           int
+	fingerprint    string
+	hasImageColumn bool // in at least one file
+	cache          *cache
 }
 
 // A group is one row group of a file.
 type group struct {
 	file        string
 	index       int // in its file
-	first       int // its first row in the data set
-	firstInFile int
+	first       int // index of its first row in the data set
+	firstInFile int // and in its file
 	rows        int
 }
 
-// Open reads the footers of the files, in the order given. The error is a
-// *DataError that names the first file that is no parquet file, is cut, or lacks
-// the columns.
+// Open reads the footers of the files, in the given order. The error is a *DataError for
+// the first file that is not parquet, is truncated, or lacks the columns.
 func Open(files []string) (*Dataset, error) {
 	d := &Dataset{files: files, cache: newCache(cacheBytes)}
 	hash := sha256.New()
@@ -58,7 +57,7 @@ func Open(files []string) (*Dataset, error) {
 			return nil, err
 		}
 		d.add(path, s.groupRows())
-		d.pictured = d.pictured || s.columns.image != nil
+		d.hasImageColumn = d.hasImageColumn || s.columns.image != nil
 		fmt.Fprintf(hash, "%s\x00%d\x00%x\n", filepath.Base(path), s.size, sha256.Sum256(s.footer))
 		s.close()
 	}
@@ -85,15 +84,16 @@ func (d *Dataset) Files() []string { return d.files }
 // folders, their sizes and their footers.
 func (d *Dataset) Fingerprint() string { return d.fingerprint }
 
-// PicturedRows is how many rows are read in search of a first image.
-const PicturedRows = 10_000
+// ImageSearchRows is the usual limit for HasImages.
+const ImageSearchRows = 10_000
 
-// Pictured tells whether one of the first rows has a picture: most of them at the most.
-func (d *Dataset) Pictured(most int) (bool, error) {
-	if !d.pictured {
+// HasImages reports whether one of the first maxRows rows has an image. It assumes so
+// if there are more rows than that.
+func (d *Dataset) HasImages(maxRows int) (bool, error) {
+	if !d.hasImageColumn {
 		return false, nil
 	}
-	for i := range min(most, d.rows) {
+	for i := range min(maxRows, d.rows) {
 		row, err := d.Row(i)
 		if _, damaged := Damaged(err); damaged {
 			continue
@@ -102,7 +102,7 @@ func (d *Dataset) Pictured(most int) (bool, error) {
 			return true, err
 		}
 	}
-	return d.rows > most, nil
+	return d.rows > maxRows, nil
 }
 
 // Locate returns the file of row i and the row's number in that file, from 0.
@@ -112,7 +112,7 @@ func (d *Dataset) Locate(i int) (file string, row int) {
 	return g.file, g.firstInFile + i - g.first
 }
 
-// Index is the inverse of Locate; ok is false where there is no such row.
+// Index is the inverse of Locate; ok is false if there is no such row.
 func (d *Dataset) Index(file string, row int) (i int, ok bool) {
 	k := slices.IndexFunc(d.groups, func(g group) bool {
 		return g.file == file && row >= g.firstInFile && row < g.firstInFile+g.rows
@@ -123,17 +123,17 @@ func (d *Dataset) Index(file string, row int) (i int, ok bool) {
 	return d.groups[k].first + row - d.groups[k].firstInFile, true
 }
 
-// groupOf returns the number of the row group that holds row i.
+// groupOf returns the index of the row group that contains row i.
 func (d *Dataset) groupOf(i int) int {
 	return sort.Search(len(d.groups), func(k int) bool { return d.groups[k].first > i }) - 1
 }
 
-// Row returns row i, from 0. The error is a *DataError where the row's part of
-// the file cannot be read; other rows may still be. The row shares its memory
-// with the data set: do not change it.
+// Row returns row i, from 0. The error is a *DataError if the row group cannot be read;
+// rows of other groups may still be readable. The row's memory is shared with the data
+// set and must not be modified.
 func (d *Dataset) Row(i int) (Row, error) {
 	if i < 0 || i >= d.rows {
-		return Row{}, &DataError{Row: i, Reason: fmt.Sprintf("no such row; there are %d", d.rows)}
+		return Row{}, &DataError{Row: i, Reason: fmt.Sprintf("no such row; the data set has %d", d.rows)}
 	}
 	k := d.groupOf(i)
 	g := &d.groups[k]
@@ -156,22 +156,22 @@ func readGroup(g *group) (rows []Row, err error) {
 		return nil, err
 	}
 	defer s.close()
-	defer recovered(&err)
+	defer recoverError(&err)
 	return s.read(g)
 }
 
-// HoldOut tells which rows, counted over the whole data set before any is
-// skipped, are for validation: the last of every n. None are where n is below 1.
+// HoldOut returns a function that reports whether a row, indexed in the whole data set
+// before skipping, is held out for validation: the last of every n rows, or none if n < 1.
 func HoldOut(n int) func(index int) bool {
 	return func(index int) bool { return n > 0 && index%n == n-1 }
 }
 
-// A DataError says what is wrong with a file or a row of it.
+// A DataError reports a file or row that cannot be read.
 type DataError struct {
 	File   string
 	Row    int // from 0; -1 for the file as a whole
 	Reason string
-	Err    error // the system's, where it would not let the file be read; else nil
+	Err    error // the operating system's error, if that is the cause; else nil
 }
 
 func (e *DataError) Unwrap() error { return e.Err }

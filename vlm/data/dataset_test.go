@@ -34,7 +34,7 @@ func write(t testing.TB, path string, rows ...Row) string {
 	return path
 }
 
-// numbered are n rows whose texts and images tell them apart.
+// numbered returns n rows with distinct texts and images.
 func numbered(prefix string, n int) []Row {
 	rows := make([]Row, n)
 	for i := range rows {
@@ -75,7 +75,7 @@ func TestWriterRoundTrip(t *testing.T) {
 	}
 }
 
-// Until Close, and after Abort, there is no file.
+// There is no file before Close, nor after Abort.
 func TestWriterAtomic(t *testing.T) {
 	dir := t.TempDir()
 	w, err := Create(filepath.Join(dir, "a.parquet"))
@@ -97,8 +97,8 @@ func TestWriterAtomic(t *testing.T) {
 	}
 }
 
-// TestRow reads two files of several row groups in every order, by several
-// goroutines, with room for one group in the cache.
+// TestRow reads two files of several row groups in order, then at random from several
+// goroutines, with a cache of one group.
 func TestRow(t *testing.T) {
 	dir := t.TempDir()
 	a := write(t, filepath.Join(dir, "a.parquet"), numbered("a", 2*groupRows+10)...)
@@ -142,7 +142,7 @@ func TestRow(t *testing.T) {
 	}
 	wait.Wait()
 	if n := d.cache.order.Len(); n > 4 {
-		t.Errorf("%d groups kept, want no more than readers", n)
+		t.Errorf("%d groups cached, want at most one a reader", n)
 	}
 	for _, i := range []int{-1, d.Len()} {
 		if _, err := d.Row(i); err == nil {
@@ -161,11 +161,11 @@ func TestFingerprint(t *testing.T) {
 		t.Error("the same data in another folder has another fingerprint")
 	}
 	if first == mustOpen(t, other).Fingerprint() || len(first) != 64 {
-		t.Errorf("fingerprint %q of other data too", first)
+		t.Errorf("fingerprint %q is not unique or has a wrong length", first)
 	}
 }
 
-// A file that is replaced while in use is noticed.
+// A file that is replaced while in use is an error.
 func TestChangedFile(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "a.parquet"), numbered("a", 3)...)
 	d := mustOpen(t, path)
@@ -176,7 +176,7 @@ func TestChangedFile(t *testing.T) {
 	}
 }
 
-// TestSchemas reads lists as other writers lay them out.
+// TestSchemas reads the list layouts of other writers.
 func TestSchemas(t *testing.T) {
 	type turn struct {
 		User      string `parquet:"user"`
@@ -212,9 +212,9 @@ func TestSchemas(t *testing.T) {
 		{"bare", func(p string) error { return parquet.WriteFile(p, []bare{{turns}}) }, 0, ""},
 		{"bytes alone", func(p string) error { return parquet.WriteFile(p, []bytesAlone{{turns, image}}) }, 1, ""},
 		{"list of lists", func(p string) error { return parquet.WriteFile(p, []nested{{[][]turn{turns}}}) }, 0,
-			"the column texts is a list of lists, not a list of structs with user and assistant"},
+			"column texts is a list of lists, not a list of structs with user and assistant"},
 		{"images of text", func(p string) error { return parquet.WriteFile(p, []badImages{{turns, []string{"a.png"}}}) }, 0,
-			"the column images is made of STRING, not a list of structs with bytes, nor one struct or binary value"},
+			"column images is made of STRING, not a list of structs with bytes, a struct with bytes, or a binary value"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestSchemas(t *testing.T) {
 func TestHoldOut(t *testing.T) {
 	for _, test := range []struct {
 		n    int
-		want []int // of 0 to 20
+		want []int // among 0 to 20
 	}{
 		{10, []int{9, 19}}, {7, []int{6, 13, 20}}, {0, nil}, {-3, nil},
 	} {
@@ -288,7 +288,7 @@ func TestResolve(t *testing.T) {
 		{"mixed/train-*", "mixed/train-0.parquet mixed/train-1.parquet", ""},
 		{"mixed/*.parquet", "mixed/test-0.parquet mixed/train-0.parquet mixed/train-1.parquet", ""},
 		{"odd[1]", "odd[1]/a.parquet", ""},
-		{"mixed", "", "mixed: holds the splits test and train; name one of them, for example mixed/train-*.parquet"},
+		{"mixed", "", "mixed: contains the splits test and train; name one of them, for example mixed/train-*.parquet"},
 		{"none", "", "none: no *.parquet in this folder"},
 		{"absent", "", "absent: no such file"},
 		{"absent/*.parquet", "", "absent/*.parquet: no such file"},

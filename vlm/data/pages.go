@@ -16,54 +16,54 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// What a row group may take unpacked: some bytes for every byte in the file, and
-// some in any case. Photographs hardly compress, texts some five times, drawings that are
-// stored as BMP twenty times and more; what goes far beyond was made to fill the memory.
+// The byte budget of a row group is unpackedBytes + unpackedPerByte for each compressed
+// byte. Photographs hardly compress, text compresses about 5:1, drawings stored as BMP
+// 20:1 and more. Far higher ratios are decompression bombs.
 const (
 	unpackedBytes   = 160 << 20
 	unpackedPerByte = 40
 
-	// valueBytes is what a value takes besides its own bytes: its levels, its place
-	// in the dictionary, slices and strings.
+	// valueBytes is the overhead of a value: levels, dictionary index, slice and string
+	// headers.
 	valueBytes = 64
 )
 
-// An allowance is the memory that a row group may still take.
-type allowance struct{ left, all int64 }
+// A byteBudget is the memory that a row group may still use when decompressed.
+type byteBudget struct{ left, total int64 }
 
-func newAllowance(packed int64) *allowance {
+func newByteBudget(packed int64) *byteBudget {
 	n := min(unpackedBytes+unpackedPerByte*packed, maxGroupBytes)
-	return &allowance{n, n}
+	return &byteBudget{n, n}
 }
 
-func (a *allowance) take(n int64) error {
-	if n < 0 || n > a.left {
-		return fmt.Errorf("it takes more than %d MB unpacked, too much for its size in the file%s", a.all>>20, smallerGroups)
+func (b *byteBudget) take(n int64) error {
+	if n < 0 || n > b.left {
+		return fmt.Errorf("more than %d MB when decompressed, too much for its size in the file%s", b.total>>20, smallerGroupsHint)
 	}
-	a.left -= n
+	b.left -= n
 	return nil
 }
 
-// smallerGroups is the way out where a row group is too large for what is read at once.
-const smallerGroups = ": write it anew in smaller row groups, for example by python3 -c " +
+// smallerGroupsHint ends the error about a row group that is too large.
+const smallerGroupsHint = ": rewrite it with smaller row groups, for example with python3 -c " +
 	"\"import pyarrow.parquet as p; p.write_table(p.read_table('IN.parquet'), 'OUT.parquet', row_group_size=100)\""
 
-var errDamagedPage = errors.New("a damaged page")
+var errDamagedPage = errors.New("damaged page")
 
-// checkPages walks through the pages of a column chunk before parquet-go does, which
-// believes what they say of their sizes: it makes room for as many values as a header
-// counts and unpacks whatever comes out. Pages whose headers do not hold are refused,
-// and so are those that ask for more than a has left, in bounded memory.
+// checkPages validates the pages of a column chunk before parquet-go reads them.
+// parquet-go trusts page headers: it allocates for as many values as a header declares
+// and decompresses without limit. checkPages, in bounded memory, rejects pages whose
+// decompressed size differs from their header, and pages beyond the budget.
 //
-// Compressed pages but those of Snappy, which begin with their length, are unpacked
-// here once more than needed. That is quick beside decoding the pictures in them.
-func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, a *allowance) error {
+// Compressed pages are thereby decompressed twice, except Snappy's, which start with
+// their length. That is fast compared with decoding their images.
+func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, budget *byteBudget) error {
 	start := chunk.DataPageOffset
 	if d := chunk.DictionaryPageOffset; d > 0 && d < start {
 		start = d
 	}
 	if start < 0 || chunk.TotalCompressedSize < 0 || start > size-chunk.TotalCompressedSize {
-		return errors.New("the footer is damaged: a column lies outside the file")
+		return errors.New("the footer is damaged: a column is outside the file")
 	}
 	pages := bufio.NewReader(io.NewSectionReader(file, start, chunk.TotalCompressedSize))
 	decoder := thrift.NewDecoder(new(thrift.CompactProtocol).NewReader(pages))
@@ -73,13 +73,13 @@ func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, a *a
 		}
 		var header format.PageHeader
 		if err := decoder.Decode(&header); err != nil {
-			return fmt.Errorf("a damaged page header: %w", err)
+			return fmt.Errorf("damaged page header: %w", err)
 		}
 		n, unpacked, count := int64(header.CompressedPageSize), int64(header.UncompressedPageSize), valuesOf(&header)
 		if n < 0 || n > chunk.TotalCompressedSize || unpacked < 0 || count < 0 {
 			return errDamagedPage
 		}
-		if err := a.take(unpacked + valueBytes*count); err != nil {
+		if err := budget.take(unpacked + valueBytes*count); err != nil {
 			return err
 		}
 		packed := io.LimitReader(pages, n)
@@ -92,7 +92,7 @@ func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, a *a
 	}
 }
 
-// valuesOf is the number of values a page says it has.
+// valuesOf returns the number of values that a page header declares.
 func valuesOf(h *format.PageHeader) int64 {
 	switch {
 	case h.DataPageHeader.Valid:
@@ -105,8 +105,8 @@ func valuesOf(h *format.PageHeader) int64 {
 	return 0
 }
 
-// checkPage tells whether a page unpacks to as many bytes as its header says. In
-// pages of version 2 the levels come first, and are not compressed.
+// checkPage checks that a page decompresses to the size in its header. In version 2
+// pages the uncompressed levels come first.
 func checkPage(packed io.Reader, codec format.CompressionCodec, header *format.PageHeader) error {
 	n, unpacked := int64(header.CompressedPageSize), int64(header.UncompressedPageSize)
 	if v2 := header.DataPageHeaderV2; v2.Valid {
@@ -135,9 +135,9 @@ func checkPage(packed io.Reader, codec format.CompressionCodec, header *format.P
 	return nil
 }
 
-// unpack returns how many bytes come out of n packed ones, and stops where there
-// are more than most.
-func unpack(packed io.Reader, codec format.CompressionCodec, n, most int64) (int64, error) {
+// unpack returns the decompressed size of n packed bytes, or limit+1 if it is larger
+// than limit.
+func unpack(packed io.Reader, codec format.CompressionCodec, n, limit int64) (int64, error) {
 	var r io.Reader
 	switch codec {
 	case format.Uncompressed:
@@ -145,7 +145,7 @@ func unpack(packed io.Reader, codec format.CompressionCodec, n, most int64) (int
 	case format.Snappy:
 		return snappyLength(packed)
 	case format.Lz4Raw:
-		return unpackLZ4(packed, n, most)
+		return unpackLZ4(packed, n, limit)
 	case format.Gzip:
 		z, err := gzip.NewReader(packed)
 		if err != nil {
@@ -162,29 +162,29 @@ func unpack(packed io.Reader, codec format.CompressionCodec, n, most int64) (int
 		defer z.Close()
 		r = z
 	default:
-		return most, nil // parquet-go does not read it
+		return limit, nil // parquet-go does not read it
 	}
-	return io.Copy(io.Discard, io.LimitReader(r, most+1))
+	return io.Copy(io.Discard, io.LimitReader(r, limit+1))
 }
 
-// maxWindow bounds the memory that a page in Zstandard asks for.
+// maxWindow limits the memory of a Zstandard decoder.
 const maxWindow = 64 << 20
 
 func snappyLength(packed io.Reader) (int64, error) {
-	const longest = 10 // bytes of a varint
+	const maxVarint = 10 // bytes
 	var head bytes.Buffer
-	if _, err := io.CopyN(&head, packed, longest); err != nil && err != io.EOF {
+	if _, err := io.CopyN(&head, packed, maxVarint); err != nil && err != io.EOF {
 		return 0, err
 	}
 	n, err := snappy.DecodedLen(head.Bytes())
 	return int64(n), err
 }
 
-func unpackLZ4(packed io.Reader, n, most int64) (int64, error) {
-	if most > 255*n+64 { // LZ4 packs at most 255 bytes into one
+func unpackLZ4(packed io.Reader, n, limit int64) (int64, error) {
+	if limit > 255*n+64 { // LZ4 compresses 255:1 at most
 		return 0, errDamagedPage
 	}
-	source, unpacked := make([]byte, n), make([]byte, most)
+	source, unpacked := make([]byte, n), make([]byte, limit)
 	if _, err := io.ReadFull(packed, source); err != nil {
 		return 0, err
 	}

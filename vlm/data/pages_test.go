@@ -19,8 +19,8 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// TestDamagedLZ4 turns over each byte of the pages in turn. Whatever was hit,
-// every row is read or refused, soon.
+// TestDamagedLZ4 inverts each byte of the pages, one at a time. Reading then succeeds or
+// returns a *DataError, quickly.
 func TestDamagedLZ4(t *testing.T) {
 	whole, err := os.ReadFile(filepath.Join(quirks, "files", "codec_lz4.parquet"))
 	if err != nil {
@@ -62,7 +62,7 @@ func TestLZ4Versions(t *testing.T) {
 	}
 }
 
-// page is a page's header and its bytes.
+// page returns a page: its header and body.
 func page(t *testing.T, h format.PageHeader, body []byte) []byte {
 	t.Helper()
 	h.CompressedPageSize = int32(len(body))
@@ -73,9 +73,8 @@ func page(t *testing.T, h format.PageHeader, body []byte) []byte {
 	return append(head, body...)
 }
 
-// TestLyingPages: pages that promise, or unpack to, gigabytes are refused before
-// anything is made of them.
-func TestLyingPages(t *testing.T) {
+// Pages with wrong sizes, and decompression bombs, are rejected before they are read.
+func TestCheckPages(t *testing.T) {
 	dataPage := func(unpacked, values int32) (h format.PageHeader) {
 		h.Type, h.UncompressedPageSize = format.DataPage, unpacked
 		h.DataPageHeader.Valid, h.DataPageHeader.V.NumValues = true, values
@@ -87,16 +86,16 @@ func TestLyingPages(t *testing.T) {
 		codec  format.CompressionCodec
 		header format.PageHeader
 		body   []byte
-		says   string // "": the page is good
+		want   string // in the error; "": the page is valid
 	}{
 		{"two gigabytes declared", format.Snappy, dataPage(math.MaxInt32, 1), []byte{0}, "too much for its size"},
 		{"two billion values", format.Uncompressed, dataPage(4, math.MaxInt32), make([]byte, 4), "too much for its size"},
-		{"gzip beyond its size", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1<<20]), "a damaged page"},
-		{"Zstandard beyond its size", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1<<20]), "a damaged page"},
-		{"Brotli beyond its size", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1<<20]), "a damaged page"},
-		{"Snappy beyond its size", format.Snappy, dataPage(1000, 1), packed(t, &parquet.Snappy, zeros[:1<<20]), "a damaged page"},
+		{"gzip beyond its size", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1<<20]), "damaged page"},
+		{"Zstandard beyond its size", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1<<20]), "damaged page"},
+		{"Brotli beyond its size", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1<<20]), "damaged page"},
+		{"Snappy beyond its size", format.Snappy, dataPage(1000, 1), packed(t, &parquet.Snappy, zeros[:1<<20]), "damaged page"},
 		{"200 MB as declared", format.Gzip, dataPage(200<<20, 1), packed(t, &parquet.Gzip, zeros), "too much for its size"},
-		{"fewer than none", format.Snappy, dataPage(-1, 1), []byte{0}, "a damaged page"},
+		{"negative size", format.Snappy, dataPage(-1, 1), []byte{0}, "damaged page"},
 		{"good gzip", format.Gzip, dataPage(1000, 1), packed(t, &parquet.Gzip, zeros[:1000]), ""},
 		{"good Zstandard", format.Zstd, dataPage(1000, 1), packed(t, &parquet.Zstd, zeros[:1000]), ""},
 		{"good Brotli", format.Brotli, dataPage(1000, 1), packed(t, &parquet.Brotli, zeros[:1000]), ""},
@@ -105,9 +104,9 @@ func TestLyingPages(t *testing.T) {
 	} {
 		file := page(t, c.header, c.body)
 		chunk := &format.ColumnMetaData{Codec: c.codec, TotalCompressedSize: int64(len(file)), NumValues: 1}
-		err := checkPages(bytes.NewReader(file), int64(len(file)), chunk, newAllowance(int64(len(file))))
-		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.says)
+		err := checkPages(bytes.NewReader(file), int64(len(file)), chunk, newByteBudget(int64(len(file))))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 }
@@ -121,8 +120,8 @@ func packed(t *testing.T, codec compress.Codec, plain []byte) []byte {
 	return out
 }
 
-// A dictionary's value can stand in any number of rows: 20 MB become 20 GB. They are
-// read, and the rows share the value's memory.
+// Many rows can share a dictionary value: here 20 MB stand for 20 GB. The rows share the
+// value's memory.
 func TestRepeatedValue(t *testing.T) {
 	type image struct {
 		Bytes []byte `parquet:"bytes,dict"`
@@ -148,19 +147,19 @@ func TestRepeatedValue(t *testing.T) {
 	for i := range d.Len() {
 		r, err := d.Row(i)
 		if err != nil || len(r.Images) != 1 || &r.Images[0][0] != &first.Images[0][0] {
-			t.Fatalf("row %d: %d images of its own, %v", i, len(r.Images), err)
+			t.Fatalf("row %d: %d images, %v; want one that shares memory", i, len(r.Images), err)
 		}
 	}
 }
 
-// TestCompressible writes pictures that lie uncompressed in their files, as BMPs do, and
-// shrink in the pages.
-func TestCompressible(t *testing.T) {
+// Uncompressed images, such as BMP, compress well in their pages. Those are read up to
+// the byte budget.
+func TestHighlyCompressedImages(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		rows  int // of a megabyte
-		noise int // every so many bytes another value; 0 = none
-		says  string
+		rows  int // of 1 MB
+		noise int // a random byte every so many bytes; 0: none
+		want  string
 	}{
 		{"38 to 1", 300, 50, ""},
 		{"100 MB of one colour", 100, 0, ""},
@@ -187,8 +186,8 @@ func TestCompressible(t *testing.T) {
 			}
 			t.Logf("%d MB in %.1f", c.rows, float64(info.Size())/(1<<20))
 			r, err := mustOpen(t, path).Row(c.rows - 1)
-			if c.says == "" && (err != nil || len(r.Images[0]) != len(drawing)) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-				t.Errorf("%d images, %v, want %q", len(r.Images), err, c.says)
+			if c.want == "" && (err != nil || len(r.Images[0]) != len(drawing)) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%d images, %v, want %q", len(r.Images), err, c.want)
 			}
 		})
 	}
@@ -208,8 +207,8 @@ type plainRow struct {
 	Texts  []plainTurn  `parquet:"texts,list"`
 }
 
-// Readers that come and go beside each other leave the collector as they found it.
-func TestCollectOften(t *testing.T) {
+// Overlapping readers restore the garbage collector's setting.
+func TestGCSettingIsRestored(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
 	debug.SetGCPercent(77)
@@ -218,7 +217,7 @@ func TestCollectOften(t *testing.T) {
 	s.begin()
 	s.end()
 	if now := debug.SetGCPercent(10); now != 10 {
-		t.Errorf("%d while one reads, want 10", now)
+		t.Errorf("%d while one reader is left, want 10", now)
 	}
 	s.end()
 	if now := debug.SetGCPercent(77); now != 77 {

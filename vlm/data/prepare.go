@@ -2,10 +2,10 @@ package data
 
 import "patchwork/vlm/image"
 
-// Prepare judges a row and returns its pictures as pixels [size,size,3]; they
-// are not nil, though there may be none.
+// Prepare checks a row and returns its images as pixels, each [size, size, 3]. The slice
+// is never nil, but may be empty.
 func Prepare(row Row, size int) ([][]byte, Verdict) {
-	pictures := [][]byte{}
-	verdict := CheckEach(row, func(p *image.RGB) { pictures = append(pictures, image.Preprocess(p, size)) })
-	return pictures, verdict
+	images := [][]byte{}
+	verdict := CheckEach(row, func(p *image.RGB) { images = append(images, image.Preprocess(p, size)) })
+	return images, verdict
 }

@@ -8,17 +8,17 @@ import (
 	"testing"
 )
 
-// TestPyarrow opens files in the forms that Hugging Face's datasets and pyarrow write:
-// what holds pictures is read, or refused by its name.
+// TestPyarrow opens files as Hugging Face datasets and pyarrow write them. A column of
+// images is read, or the error names it.
 func TestPyarrow(t *testing.T) {
-	const picture, noBytes = "use 1", "skip image 1 has no bytes"
+	const noBytes = "skip image 1 has no bytes"
 	for _, c := range []struct {
 		file string
-		rows int    // that there are
-		want string // what becomes of the first three rows, or
+		rows int
+		want string // verdicts on the first three rows, or
 		err  string
 	}{
-		{"image", 3, picture + ", use 0, " + noBytes, ""},
+		{"image", 3, "use 1, use 0, " + noBytes, ""},
 		{"Images", 3, "use 1, use 1, use 1", ""},
 		{"image_binary", 3, "use 1, use 0, use 1", ""},
 		{"image_large_binary", 3, "use 1, use 0, use 1", ""},
@@ -32,13 +32,13 @@ func TestPyarrow(t *testing.T) {
 		{"repeated", 3000, "use 1, use 1, use 1", ""},
 		{"text_rows", 40_000, "use 0, use 0, use 0", ""},
 		{"latin1", 3, "use 0, skip a text is not in UTF-8, use 0", ""},
-		{"utf16", 3, "skip a text is full of NUL bytes, as one in UTF-16 is, use 0, use 0", ""},
-		{"image_string", 0, "", "the column image is of type STRING, not a list of structs with bytes, nor one struct or binary value"},
-		{"image_path", 0, "", "the column image_path names pictures, which are not in the file"},
-		{"two", 0, "", "the columns image and images both hold pictures"},
-		{"scan", 0, "", "the column scan holds files, which are not read"},
-		{"audio", 0, "", "the column audio holds files, which are not read"},
-		{"encrypted", 0, "", "an encrypted parquet file"},
+		{"utf16", 3, "skip a text is full of NUL bytes (UTF-16?), use 0, use 0", ""},
+		{"image_string", 0, "", "column image is of type STRING, not a list of structs with bytes, a struct with bytes, or a binary value"},
+		{"image_path", 0, "", "column image_path holds image paths, but the images are not in the file"},
+		{"two", 0, "", "columns image and images both hold images"},
+		{"scan", 0, "", "column scan holds files, which are not read"},
+		{"audio", 0, "", "column audio holds files, which are not read"},
+		{"encrypted", 0, "", "encrypted parquet files"},
 		{"encrypted_columns", 0, "", "encrypted columns"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
@@ -76,16 +76,16 @@ func TestPyarrow(t *testing.T) {
 	}
 }
 
-// What stands for a picture in other tools' data makes no row of text.
-func TestLostPicture(t *testing.T) {
+// A row without images whose question has an image placeholder is skipped.
+func TestPlaceholderWithoutImage(t *testing.T) {
 	for _, c := range []struct {
 		question string
 		images   int
 		reason   string
 	}{
-		{"<image>\nwhat?", 0, "a question holds <image>, and the row no picture"},
-		{"<|vision_start|><|image_pad|><|vision_end|>what?", 0, "a question holds <|vision_start|>, and the row no picture"},
-		{"<img>a.png</img> what?", 0, "a question holds <img>a.png</img>, and the row no picture"},
+		{"<image>\nwhat?", 0, "a question has the placeholder <image>, but the row has no image"},
+		{"<|vision_start|><|image_pad|><|vision_end|>what?", 0, "a question has the placeholder <|vision_start|>, but the row has no image"},
+		{"<img>a.png</img> what?", 0, "a question has the placeholder <img>a.png</img>, but the row has no image"},
 		{"<image>\nwhat?", 1, ""},
 		{"what does <img src=a.png> do?", 0, ""},
 		{"what?", 0, ""},
@@ -95,12 +95,12 @@ func TestLostPicture(t *testing.T) {
 			r.Images = append(r.Images, []byte("x"))
 		}
 		if v := CheckTexts(r); v.Reason != c.reason {
-			t.Errorf("%q with %d pictures: %q, want %q", c.question, c.images, v.Reason, c.reason)
+			t.Errorf("%q with %d images: %q, want %q", c.question, c.images, v.Reason, c.reason)
 		}
 	}
 }
 
-func TestPictured(t *testing.T) {
+func TestHasImages(t *testing.T) {
 	for _, c := range []struct {
 		files string
 		want  bool
@@ -116,7 +116,7 @@ func TestPictured(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := d.Pictured(d.Len()); got != c.want || err != nil {
+		if got, err := d.HasImages(d.Len()); got != c.want || err != nil {
 			t.Errorf("%s: %v, %v, want %v", c.files, got, err, c.want)
 		}
 	}

@@ -10,14 +10,14 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// Resolve turns paths into the names of parquet files, sorted, each once. A path
-// is a file, a glob, or a folder, which stands for its own *.parquet. One with
-// commas stands for several paths, unless there is something of that whole name. A
-// folder that mixes splits (train-*, test-*, …) is refused: one must be named.
+// Resolve returns the parquet files that paths name, sorted and without duplicates. A
+// path is a file, a glob, or a folder, which stands for the *.parquet directly in it. A
+// path with commas is a list of paths, unless it exists as a whole. A folder that mixes
+// splits (train-*, test-*, …) is an error. Errors are *DataErrors.
 func Resolve(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
-		for _, pattern := range listed(path) {
+		for _, pattern := range splitList(path) {
 			found, err := resolve(pattern)
 			if err != nil {
 				return nil, err
@@ -29,10 +29,10 @@ func Resolve(paths []string) ([]string, error) {
 	return slices.Compact(files), nil
 }
 
-// listed takes a list of paths apart at its commas; a name with commas stays whole.
-func listed(path string) []string {
+// splitList splits a list of paths at its commas; a path that exists stays whole.
+func splitList(path string) []string {
 	_, err := os.Stat(path)
-	found, _ := filepath.Glob(path) // what is no glob, resolve says
+	found, _ := filepath.Glob(path) // resolve reports a malformed glob
 	if err == nil || len(found) > 0 {
 		return []string{path}
 	}
@@ -65,7 +65,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// folder lists the parquet files directly in a folder.
+// folder returns the parquet files directly in a folder.
 func folder(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -86,14 +86,13 @@ func folder(path string) ([]string, error) {
 		return nil, &DataError{File: path, Row: -1, Reason: "no *.parquet in this folder"}
 	}
 	if len(splits) > 1 {
-		return nil, &DataError{File: path, Row: -1, Reason: fmt.Sprintf("holds the splits %s; name one of them, for example %s",
+		return nil, &DataError{File: path, Row: -1, Reason: fmt.Sprintf("contains the splits %s; name one of them, for example %s",
 			strings.Join(splits, " and "), filepath.Join(path, splits[len(splits)-1]+"-*.parquet"))}
 	}
 	return files, nil
 }
 
-// split is the part of a data set that a file's name says it belongs to, as in
-// train-00000-of-00002.parquet, or nothing.
+// split returns the split in a file name such as train-00000-of-00002.parquet, or "".
 func split(name string) string {
 	word, _, ok := strings.Cut(name, "-")
 	if ok && slices.Contains([]string{"train", "test", "validation", "val"}, word) {
@@ -102,7 +101,7 @@ func split(name string) string {
 	return ""
 }
 
-// cause is what the operating system says, without the path.
+// cause returns the reason in a file error, without the path.
 func cause(err error) string {
 	switch e := err.(type) {
 	case *os.PathError:

@@ -9,23 +9,22 @@ import (
 	"patchwork/vlm/image"
 )
 
-// A Row is one sample: some pictures and a conversation about them.
+// A Row is one sample: images and a conversation about them.
 type Row struct {
 	File   string
 	Index  int      // in File, from 0
-	Images [][]byte // each a whole image file; nil where the row has none in its place
+	Images [][]byte // encoded image files; nil for a null entry
 	Turns  []Turn
 	Source string
 
-	garbled string // why its texts are none; "" where they are
+	textError string // why its texts are unusable; "" if they are fine
 }
 
-// A Turn is a question and its answer, as valid UTF-8: an invalid piece is
-// replaced by U+FFFD, and the row is not used. What looks like a control token is literal text. A null is
-// an empty string.
+// A Turn is a question and its answer in valid UTF-8. Invalid bytes become U+FFFD and make
+// the row unusable. Names of control tokens are literal text. A null is an empty string.
 type Turn struct{ User, Assistant string }
 
-// Answered returns the turns that can be used: those whose answer is not blank.
+// Answered returns the usable turns: those whose answer is not blank.
 func (r Row) Answered() []Turn {
 	var turns []Turn
 	for _, t := range r.Turns {
@@ -36,7 +35,7 @@ func (r Row) Answered() []Turn {
 	return turns
 }
 
-// bytes is roughly the memory that the row takes.
+// bytes estimates the row's memory.
 func (r *Row) bytes() int {
 	n := 100 + len(r.Source)
 	for _, image := range r.Images {
@@ -54,39 +53,39 @@ const (
 	Skip = "skip"
 )
 
-// A Verdict says whether a row can be used. In JSON it is a line of
-// vlmtool inspect --rows.
+// A Verdict reports whether a row can be used. In JSON it is a line of vlmtool inspect
+// --rows.
 type Verdict struct {
 	File   string `json:"file"`
 	Row    int    `json:"row"`
 	Status string `json:"status"` // Use or Skip
 	Reason string `json:"reason"` // why it is skipped
-	Images []Size `json:"images"` // upright; none where the row is skipped
-	Turns  int    `json:"turns"`  // how many can be used
+	Images []Size `json:"images"` // upright sizes; empty if the row is skipped
+	Turns  int    `json:"turns"`  // usable turns
 }
 
-// ShortReason is a reason without the details behind a colon, which differ from row to
-// row: reasons are counted by it.
+// ShortReason returns a reason up to its first colon, without the details that differ
+// from row to row. Bad rows are counted by it.
 func ShortReason(reason string) string {
 	short, _, _ := strings.Cut(reason, ":")
 	return short
 }
 
-// Size is a picture's in pixels.
+// Size is the size of an image in pixels.
 type Size struct {
 	Width  int `json:"width"`
 	Height int `json:"height"`
 }
 
-// Check judges a row by decoding its pictures.
+// Check checks a row, decoding its images.
 func Check(r Row) Verdict { return CheckEach(r, func(*image.RGB) {}) }
 
-// maxRowPixels is the most that the pictures of a row may have together: they are
-// decoded one after another, and a row of thousands of large ones would take hours.
+// maxRowPixels limits the pixels of all images of a row: a row of thousands of large
+// images would take hours to decode.
 const maxRowPixels = 4 * image.MaxPixels
 
-// Damaged is the verdict on a row that Dataset.Row could not read because of what
-// is in the file; ok is false for other errors, which say nothing of the row.
+// Damaged returns the verdict on a row that Dataset.Row could not read because the file
+// is damaged. ok is false for other errors, such as the operating system's.
 func Damaged(err error) (v Verdict, ok bool) {
 	var e *DataError
 	if !errors.As(err, &e) || e.Err != nil || e.Row < 0 {
@@ -95,22 +94,22 @@ func Damaged(err error) (v Verdict, ok bool) {
 	return Row{File: e.File, Index: e.Row}.skip("%s", e.Reason), true
 }
 
-// CheckTexts judges a row by its texts alone; its verdict has no sizes of pictures.
+// CheckTexts checks only the texts of a row; the verdict has no image sizes.
 func CheckTexts(r Row) Verdict {
 	turns := len(r.Answered())
-	switch tag := r.lostPicture(); {
-	case r.garbled != "":
-		return r.skip("%s", r.garbled)
+	switch tag := r.missingImage(); {
+	case r.textError != "":
+		return r.skip("%s", r.textError)
 	case turns == 0:
 		return r.skip("no turn has an answer")
 	case tag != "":
-		return r.skip("a question holds %s, and the row no picture", tag)
+		return r.skip("a question has the placeholder %s, but the row has no image", tag)
 	}
 	return Verdict{File: r.File, Row: r.Index, Status: Use, Images: []Size{}, Turns: turns}
 }
 
-// lostPicture is what stands for a picture in a row that has none.
-func (r Row) lostPicture() string {
+// missingImage returns the first image placeholder in a row without images, or "".
+func (r Row) missingImage() string {
 	if len(r.Images) > 0 {
 		return ""
 	}
@@ -122,23 +121,22 @@ func (r Row) lostPicture() string {
 	return ""
 }
 
-// placeholder is what other tools' data hold in the place of a picture.
+// placeholder matches what other tools write into a text for an image.
 var placeholder = regexp.MustCompile(`<image>|<\|image(_pad)?\|>|<image_placeholder>|<\|vision_start\|>|<start_of_image>|\[IMG\]|<img>[^<]*</img>`)
 
-// CheckEach is Check and hands each picture over as soon as it is decoded, so
-// that no second decoding is needed and full-size pictures need not pile up.
-// Where a later picture turns out to be broken, the row is skipped though
-// earlier ones were handed over.
+// CheckEach is like Check and calls each for every image as it is decoded, which saves a
+// second decoding and does not keep all full-size images. If a later image is broken, the
+// row is skipped although each was called for the earlier ones.
 func CheckEach(r Row, each func(*image.RGB)) Verdict {
 	v := CheckTexts(r)
 	if v.Status == Skip {
 		return v
 	}
 	if r.pixels() > maxRowPixels {
-		return r.skip("its images have more than %d million pixels together", maxRowPixels/1_000_000)
+		return r.skip("its images have more than %d million pixels in total", maxRowPixels/1_000_000)
 	}
 	for i, data := range r.Images {
-		if data == nil { // a path alone is never followed
+		if data == nil { // paths are never followed
 			return r.skip("image %d has no bytes", i+1)
 		}
 		err := image.With(data, func(p *image.RGB) {
@@ -152,10 +150,10 @@ func CheckEach(r Row, each func(*image.RGB)) Verdict {
 	return v
 }
 
-// pixels is how many the headers of the images promise; what is refused has none.
+// pixels sums the pixels that the image headers declare, leaving out unreadable images.
 func (r Row) pixels() (n int) {
 	if len(r.Images) < 2 {
-		return 0 // no more than one picture may have
+		return 0 // image.MaxPixels limits a single image
 	}
 	for _, data := range r.Images {
 		if w, h, _, err := image.DecodeConfig(data); err == nil {

@@ -1,12 +1,12 @@
 package data
 
-// rowSet is a set of row numbers, a bit each: data sets have millions.
+// rowSet is a bit set of row numbers: data sets have millions of rows.
 type rowSet struct {
 	words []uint64
 	n     int
 }
 
-// add reports whether the row is new.
+// add adds a row and reports whether it is new.
 func (s *rowSet) add(i int) bool {
 	word, bit := i/64, uint64(1)<<(i%64)
 	if word >= len(s.words) {

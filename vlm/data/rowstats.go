@@ -10,26 +10,26 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// RowStats counts the rows of a data set that were seen, and those that cannot be
-// used by reason. It is safe for concurrent use.
+// RowStats counts the usable rows of a data set and, by reason, the bad ones. It is safe
+// for concurrent use.
 type RowStats struct {
 	mu        sync.Mutex
 	good, bad rowSet // by this process
-	earlier   rowSet // bad ones that an earlier process has listed
+	earlier   rowSet // bad rows listed by earlier processes
 	reasons   map[string]int
 	counts    packing.Counts
-	list      *BadRows // where skipped rows are written down; nil: nowhere
+	list      *BadRows // may be nil
 	warn      func(v Verdict)
 }
 
-// NewRowStats starts counting; warn, which may be nil, learns of every bad row once.
+// NewRowStats returns empty statistics. warn, which may be nil, is called once for every
+// bad row.
 func NewRowStats(warn func(v Verdict)) *RowStats {
 	return &RowStats{reasons: map[string]int{}, warn: warn}
 }
 
-// ListTo writes skipped rows down from here on, and counts those of the data set
-// that are listed already. They say nothing of the share of bad rows: how many good
-// ones there were beside them is not known.
+// ListTo lists skipped rows from now on, and counts the rows of d that are listed
+// already. Check ignores those, since the number of good rows seen with them is unknown.
 func (s *RowStats) ListTo(list *BadRows, d *Dataset) {
 	s.list = list
 	for _, row := range list.earlier {
@@ -39,10 +39,10 @@ func (s *RowStats) ListTo(list *BadRows, d *Dataset) {
 	}
 }
 
-// minRows is how many rows are seen before the share of bad ones is judged.
+// minRows is the number of rows before Check judges the fraction of bad ones.
 const minRows = 100
 
-// Encoded counts what became of a row's text. A row of which nothing fits is a bad one.
+// Encoded counts the turns of an encoded row. A row of which no turn fits is a bad row.
 func (s *RowStats) Encoded(i int, row Row, c packing.Counts, rowLen int) {
 	s.mu.Lock()
 	s.counts.Add(c)
@@ -54,7 +54,7 @@ func (s *RowStats) Encoded(i int, row Row, c packing.Counts, rowLen int) {
 	s.Record(i, v)
 }
 
-// TooLong is why a row is skipped of which nothing fits a row of training.
+// TooLong returns the reason for skipping a row of which no turn fits a packed row.
 func TooLong(rowLen int) string { return fmt.Sprintf("no turn fits a row of %d tokens", rowLen) }
 
 // Record counts a row by its verdict.
@@ -82,7 +82,7 @@ func (s *RowStats) Record(i int, v Verdict) {
 	}
 }
 
-// maxReasons bounds the reasons that are told apart.
+// maxReasons limits the reasons that are counted separately.
 const maxReasons = 1000
 
 func (s *RowStats) count(reason string) {
@@ -93,29 +93,30 @@ func (s *RowStats) count(reason string) {
 	s.reasons[short]++
 }
 
-// BadRowsError says that too many rows cannot be used.
+// BadRowsError reports that too many rows cannot be used.
 type BadRowsError struct {
 	Bad, Seen int
-	Most      float64
+	Max       float64
 	Reasons   string
 }
 
 func (e *BadRowsError) Error() string {
-	return fmt.Sprintf("%d of %d data rows cannot be used (%s), more than --max-bad-fraction %g", e.Bad, e.Seen, e.Reasons, e.Most)
+	return fmt.Sprintf("%d of %d data rows cannot be used (%s), more than --max-bad-fraction %g", e.Bad, e.Seen, e.Reasons, e.Max)
 }
 
-// Check judges the share of bad rows once enough were seen, or at the end.
-func (s *RowStats) Check(most float64, end bool) error {
+// Check returns a *BadRowsError if the fraction of bad rows exceeds maxFraction. It
+// waits for minRows rows, or for the end of the data.
+func (s *RowStats) Check(maxFraction float64, end bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := s.good.n + s.bad.n
-	if seen == 0 || !end && seen < minRows || float64(s.bad.n) <= most*float64(seen) {
+	if seen == 0 || !end && seen < minRows || float64(s.bad.n) <= maxFraction*float64(seen) {
 		return nil
 	}
-	return &BadRowsError{s.bad.n, seen, most, s.byReason()}
+	return &BadRowsError{s.bad.n, seen, maxFraction, s.byReason()}
 }
 
-// byReason lists the reasons with their numbers, most frequent first.
+// byReason lists the reasons with their counts, most frequent first.
 func (s *RowStats) byReason() string {
 	count := s.reasons
 	names := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
@@ -131,7 +132,7 @@ func (s *RowStats) byReason() string {
 	return strings.Join(parts, "; ")
 }
 
-// String is a line for the log.
+// String returns a line for the log.
 func (s *RowStats) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,19 +142,19 @@ func (s *RowStats) String() string {
 		line += " (" + s.byReason() + ")"
 	}
 	if c := s.counts; c.Cut > 0 {
-		line += fmt.Sprintf("; %d conversations cut to the row's length", c.Cut)
+		line += fmt.Sprintf("; %d conversations cut to the row length", c.Cut)
 	}
 	return line
 }
 
-// Counts are what became of the rows' turns.
+// Counts returns the packing counts of all encoded rows.
 func (s *RowStats) Counts() packing.Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counts
 }
 
-// Bad is the number of rows that cannot be used.
+// Bad returns the number of bad rows, including those listed by earlier processes.
 func (s *RowStats) Bad() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

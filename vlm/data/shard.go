@@ -19,14 +19,14 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// maxGroupBytes is the largest row group that is read, unpacked.
+// maxGroupBytes is the decompressed size of the largest row group that is read.
 const maxGroupBytes = 2 << 30
 
-// A row group of more than swollenBytes that unpacks to more than swollen times its
-// size in the file holds no pictures to speak of.
+// A row group is highly compressed if it decompresses to more than highlyCompressedBytes
+// and highlyCompressedRatio times its size in the file. Groups of photographs are not.
 const (
-	swollenBytes = 32 << 20
-	swollen      = 4
+	highlyCompressedBytes = 32 << 20
+	highlyCompressedRatio = 4
 )
 
 // A shard is an open parquet file.
@@ -39,7 +39,8 @@ type shard struct {
 	columns columns
 }
 
-// openShard checks a file's frame, footer and columns. The error is a *DataError.
+// openShard opens a file and checks its magic, footer and columns. The error is a
+// *DataError.
 func openShard(path string) (s *shard, err error) {
 	s = &shard{path: path}
 	if s.file, err = smallfile.Open(path, math.MaxInt64); err != nil {
@@ -53,15 +54,15 @@ func openShard(path string) (s *shard, err error) {
 }
 
 func (s *shard) open() (err error) {
-	defer recovered(&err)
+	defer recoverError(&err)
 	if err := s.readFooter(); err != nil {
 		return err
 	}
 	s.parquet, err = parquet.OpenFile(s.file, s.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	switch {
-	case err != nil && strings.Contains(err.Error(), "DecryptionConfig"), // the footer is not encrypted, but signed
+	case err != nil && strings.Contains(err.Error(), "DecryptionConfig"), // a plaintext, signed footer
 		err == nil && s.parquet.Metadata().EncryptionAlgorithm.Value != nil:
-		return errors.New("it has encrypted columns, which are not read: write it anew without encryption")
+		return errors.New("encrypted columns are not read: rewrite the file without encryption")
 	case err != nil:
 		return fmt.Errorf("the footer is damaged: %w", err)
 	}
@@ -72,24 +73,24 @@ func (s *shard) open() (err error) {
 	return err
 }
 
-// maxRepeatedRows is how many rows a file of fewer bytes may have. Repeated rows take
-// almost none: thousands of them fit two kilobytes. A row takes memory all the same.
+// maxRepeatedRows limits the rows of a file that has fewer bytes than that. Repeated rows
+// compress to almost nothing, thousands of them to 2 KB, but each takes memory.
 const maxRepeatedRows = 1 << 24
 
-// checkRows refuses a footer that counts rows which cannot be there.
+// checkRows rejects a footer with impossible row counts.
 func (s *shard) checkRows() error {
-	rows, most := int64(0), max(s.size, maxRepeatedRows)
+	rows, limit := int64(0), max(s.size, maxRepeatedRows)
 	for i, g := range s.parquet.RowGroups() {
 		if g.NumRows() < 0 {
-			return errors.New("the footer is damaged: fewer than no rows")
+			return errors.New("the footer is damaged: negative row count")
 		}
 		for _, c := range s.parquet.Metadata().RowGroups[i].Columns {
 			if c.MetaData.NumValues < g.NumRows() { // a null or an empty list counts as one
-				return fmt.Errorf("the footer is damaged: row group %d counts %d rows, and a column of it %d values", i, g.NumRows(), c.MetaData.NumValues)
+				return fmt.Errorf("the footer is damaged: row group %d has %d rows, but one of its columns has %d values", i, g.NumRows(), c.MetaData.NumValues)
 			}
 		}
-		if rows += min(g.NumRows(), most+1); rows > most {
-			return fmt.Errorf("the footer counts more than %d rows, which %d bytes cannot hold", most, s.size)
+		if rows += min(g.NumRows(), limit+1); rows > limit {
+			return fmt.Errorf("the footer is damaged: more than %d rows in %d bytes", limit, s.size)
 		}
 	}
 	return nil
@@ -97,8 +98,8 @@ func (s *shard) checkRows() error {
 
 func (s *shard) close() { s.file.Close() }
 
-// readFooter checks that the file is whole: PAR1, pages, the footer, its length
-// in four bytes, PAR1.
+// readFooter checks the file's layout (PAR1, pages, footer, footer length as uint32, PAR1)
+// and reads the footer.
 func (s *shard) readFooter() error {
 	info, err := s.file.Stat()
 	if err != nil {
@@ -113,12 +114,12 @@ func (s *shard) readFooter() error {
 	_, err = s.file.ReadAt(head, 0)
 	switch {
 	case err == nil && string(head) == encrypted:
-		return errors.New("an encrypted parquet file, which is not read: write it anew without encryption")
+		return errors.New("encrypted parquet files are not read: rewrite it without encryption")
 	case err != nil || string(head) != magic:
 		return errors.New("not a parquet file")
 	}
 	if _, err := s.file.ReadAt(end, max(4, s.size-tail)); err != nil || string(end[4:]) != magic {
-		return errors.New("the file is cut short: it has no footer")
+		return errors.New("the file is truncated: it has no footer")
 	}
 	length := int64(binary.LittleEndian.Uint32(end))
 	if length > s.size-4-tail {
@@ -138,7 +139,7 @@ func (s *shard) groupRows() []int {
 	return rows
 }
 
-// read decodes the rows of a group. It may panic on damaged pages.
+// read decodes the rows of a group. It may panic on damaged pages; see recoverError.
 func (s *shard) read(g *group) ([]Row, error) {
 	groups := s.parquet.RowGroups()
 	if g.index >= len(groups) || int(groups[g.index].NumRows()) != g.rows {
@@ -146,13 +147,13 @@ func (s *shard) read(g *group) ([]Row, error) {
 	}
 	packed, unpacked := s.groupBytes(g.index)
 	if unpacked > maxGroupBytes {
-		return nil, fmt.Errorf("row group %d takes %d MB unpacked, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroups)
+		return nil, fmt.Errorf("row group %d has %d MB when decompressed, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroupsHint)
 	}
-	pages, values := newAllowance(packed), newAllowance(packed)
-	if unpacked > swollenBytes && unpacked > swollen*packed {
-		// Pages that grow far beyond the file leave garbage far beyond it.
-		collectOften.begin()
-		defer collectOften.end()
+	pages, values := newByteBudget(packed), newByteBudget(packed)
+	if unpacked > highlyCompressedBytes && unpacked > highlyCompressedRatio*packed {
+		// Decompressing such pages leaves much more garbage than the file's size.
+		frequentGC.begin()
+		defer frequentGC.end()
 	}
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
@@ -165,15 +166,16 @@ func (s *shard) read(g *group) ([]Row, error) {
 	return assemble(g, lists[0], lists[1], lists[2], lists[3])
 }
 
-// A gcSetting is the collector's, which the process has once, lowered while anyone wants
-// it: readers that each set it and put it back would leave it lowered for good.
+// A gcSetting lowers the garbage collector's percentage while at least one reader needs
+// it. It is reference-counted because the setting is global: readers that each set and
+// restored it could leave it lowered.
 type gcSetting struct {
 	mu      sync.Mutex
 	readers int
 	before  int
 }
 
-var collectOften gcSetting
+var frequentGC gcSetting
 
 func (s *gcSetting) begin() {
 	s.mu.Lock()
@@ -192,9 +194,9 @@ func (s *gcSetting) end() {
 	debug.FreeOSMemory()
 }
 
-// readColumn returns a column's lists, [row][entry]bytes; nil where the file
-// lacks the column. pages and values are what the group may still take.
-func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pages, values *allowance) ([][][]byte, error) {
+// readColumn returns a column's lists, [row][entry]bytes, or nil if c is nil. pages and
+// values are the group's budgets for decompressed pages and copied values.
+func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pages, values *byteBudget) ([][][]byte, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -204,7 +206,7 @@ func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pa
 	return c.read(chunks[c.index], g.rows, values)
 }
 
-// assemble makes rows of the columns; images and sources may be nil.
+// assemble makes rows from columns; images and sources may be nil.
 func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, error) {
 	rows := make([]Row, g.rows)
 	for i := range rows {
@@ -212,7 +214,7 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, garbled: garbled(users[i], assistants[i])}
+		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, textError: textError(users[i], assistants[i])}
 		if images != nil {
 			rows[i].Images = images[i]
 		}
@@ -223,8 +225,8 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 	return rows, nil
 }
 
-// groupBytes is what the footer says the columns that are read take, in the file
-// and unpacked; in the file never more than there is.
+// groupBytes returns the size of the columns to read according to the footer, in the file
+// (at most the file's size) and decompressed.
 func (s *shard) groupBytes(group int) (packed, unpacked int64) {
 	chunks := s.parquet.Metadata().RowGroups[group].Columns
 	for _, c := range s.columns.all() {
@@ -236,10 +238,10 @@ func (s *shard) groupBytes(group int) (packed, unpacked int64) {
 	return min(packed, s.size), unpacked
 }
 
-// zip joins questions and answers.
+// zip pairs questions with answers.
 func zip(users, assistants [][]byte) ([]Turn, error) {
 	if len(users) != len(assistants) {
-		return nil, fmt.Errorf("%d questions and %d answers in a row", len(users), len(assistants))
+		return nil, fmt.Errorf("a row has %d questions and %d answers", len(users), len(assistants))
 	}
 	turns := make([]Turn, len(users))
 	for i := range turns {
@@ -248,26 +250,26 @@ func zip(users, assistants [][]byte) ([]Turn, error) {
 	return turns, nil
 }
 
-// garbled says why texts are no text in UTF-8; "" where they are.
-func garbled(lists ...[][]byte) string {
+// textError returns why texts are not valid UTF-8 text, or "".
+func textError(lists ...[][]byte) string {
 	for _, b := range slices.Concat(lists...) {
 		switch {
 		case !utf8.Valid(b):
 			return "a text is not in UTF-8"
 		case len(b) >= 4 && 4*bytes.Count(b, []byte{0}) >= len(b):
-			return "a text is full of NUL bytes, as one in UTF-16 is"
+			return "a text is full of NUL bytes (UTF-16?)"
 		}
 	}
 	return ""
 }
 
-// text takes a value over as valid UTF-8, without a copy: nobody else has it.
+// text returns b as valid UTF-8 without copying; b must not be modified afterwards.
 func text(b []byte) string {
 	return strings.ToValidUTF8(unsafe.String(unsafe.SliceData(b), len(b)), "\uFFFD")
 }
 
-// recovered, deferred, makes an error of a panic of the parquet reader.
-func recovered(err *error) {
+// recoverError, deferred, turns a panic of the parquet reader into an error.
+func recoverError(err *error) {
 	if r := recover(); r != nil {
 		*err = errors.New("damaged: " + firstLine(fmt.Errorf("%v", r)))
 	}

@@ -7,19 +7,19 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// A row group is closed at the first of these.
+// A row group is closed when it reaches either limit.
 const (
 	groupRows  = 256
 	groupBytes = 64 << 20
 )
 
-// features lets the Hugging Face datasets library show the pictures.
+// features is the metadata by which Hugging Face datasets decodes the images.
 const features = `{"info": {"features": {` +
 	`"images": {"feature": {"_type": "Image"}, "_type": "List"}, ` +
 	`"texts": {"feature": {"user": {"dtype": "string", "_type": "Value"}, "assistant": {"dtype": "string", "_type": "Value"}}, "_type": "List"}, ` +
 	`"source": {"dtype": "string", "_type": "Value"}}}}`
 
-// A record is a Row in the FineVision schema. The ratings columns are left out.
+// A record is a Row in the FineVision schema, without its ratings columns.
 type record struct {
 	Images []*imageRecord `parquet:"images,list,optional" parquet-element:",optional"`
 	Texts  []*turnRecord  `parquet:"texts,list,optional" parquet-element:",optional"`
@@ -36,8 +36,8 @@ type turnRecord struct {
 	Assistant *string `parquet:"assistant,optional"`
 }
 
-// A Writer writes rows to a parquet file in the FineVision schema, compressed
-// with Snappy. The file appears under its name when Close returns without error.
+// A Writer writes rows to a parquet file in the FineVision schema, compressed with
+// Snappy. It writes a temporary file, which Close renames.
 type Writer struct {
 	path    string
 	file    *os.File
@@ -47,7 +47,7 @@ type Writer struct {
 	err     error
 }
 
-// Create begins a file. Close must be called.
+// Create creates a Writer for the file at path. Close or Abort must be called.
 func Create(path string) (*Writer, error) {
 	file, err := os.Create(path + ".tmp")
 	if err != nil {
@@ -55,16 +55,16 @@ func Create(path string) (*Writer, error) {
 	}
 	options := []parquet.WriterOption{parquet.Compression(&parquet.Snappy), parquet.KeyValueMetadata("huggingface", features)}
 	for _, path := range [][]string{{"images", "list", "element", "bytes"}, {"texts", "list", "element", "user"}, {"texts", "list", "element", "assistant"}} {
-		// The smallest and the largest value of a column, whole pictures, would lie in
-		// every page's header and again in the footer.
+		// Otherwise every page header and the footer would contain the column's smallest
+		// and largest values, which are whole images.
 		options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
 	}
 	w := parquet.NewGenericWriter[record](file, options...)
 	return &Writer{path: path, file: file, parquet: w}, nil
 }
 
-// Write appends a row; File and Index are not written. After an error, further
-// calls return the same one.
+// Write appends a row; File and Index are not written. After an error, every call returns
+// that error.
 func (w *Writer) Write(r Row) error {
 	if w.err != nil {
 		return w.err
@@ -92,9 +92,8 @@ func recordOf(r Row) record {
 	return rec
 }
 
-// Close writes the footer, makes sure that all is on the disk, and gives the
-// file its name. After an error of Write it removes what was written and returns
-// that error.
+// Close writes the footer, syncs the file and renames it to its path. After an error, it
+// removes the temporary file and returns the first error.
 func (w *Writer) Close() error {
 	if w.err == nil {
 		w.err = w.parquet.Close()
@@ -114,8 +113,8 @@ func (w *Writer) Close() error {
 	return w.err
 }
 
-// Abort gives the file up and removes what was written.
+// Abort removes the temporary file.
 func (w *Writer) Abort() {
-	w.err = errors.New("given up")
+	w.err = errors.New("aborted")
 	w.Close()
 }

@@ -34,9 +34,9 @@ func TestSharedPrefix(t *testing.T) {
 				for i, turn := range turns {
 					one, err := l.Processor.Conversation(chat.Conversation{Turns: []chat.Turn{turn}, Images: 1})
 					require.NoError(t, err)
-					alone := vlmtest.Logits(t, l, &packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, pixels)
-					prefix := s.Branches[0]
-					compareLogits(t, turn.User, together[s.Branches[i]*v:][:(len(one.IDs)-prefix)*v], alone[prefix*v:])
+					alone := vlmtest.Logits(t, l, &packing.Sample{IDs: one.IDs, LossMask: one.LossMask, Images: one.Images}, packing.InConversation, pixels)
+					prefix := s.TurnStarts[0]
+					compareLogits(t, turn.User, together[s.TurnStarts[i]*v:][:(len(one.IDs)-prefix)*v], alone[prefix*v:])
 				}
 			})
 		}
@@ -76,7 +76,7 @@ func TestGenerateMatchesForward(t *testing.T) {
 				require.NoError(t, err)
 				ids, v := prompt.IDs, l.Config.Text.VocabSize
 				for i, id := range got.IDs {
-					s := &packing.Sample{IDs: ids, Answer: make([]bool, len(ids)), Images: prompt.Images}
+					s := &packing.Sample{IDs: ids, LossMask: make([]bool, len(ids)), Images: prompt.Images}
 					all := vlmtest.Logits(t, l, s, packing.InConversation, pixels)
 					last, best := all[(len(ids)-1)*v:], 0
 					for j, x := range last {

@@ -137,7 +137,7 @@ func TestEvaluateText(t *testing.T) {
 	const text = "what color is the shape? <|im_end|> red"
 	ids := vlmtest.PlainIDs(l.Processor.Tokenizer, text)
 	n := len(ids)
-	y := vlmtest.Logits(t, l, &packing.Sample{IDs: ids, Answer: make([]bool, n)}, packing.InConversation, nil)
+	y := vlmtest.Logits(t, l, &packing.Sample{IDs: ids, LossMask: make([]bool, n)}, packing.InConversation, nil)
 	v := len(y) / n
 	var want float64
 	for i := range n - 1 {

@@ -124,7 +124,7 @@ func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	var out []int32
 	for len(out) < n {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
-		prompt.Answer = make([]bool, len(prompt.IDs))
+		prompt.LossMask = make([]bool, len(prompt.IDs))
 		_, err := g.Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
 		require.NoError(t, err)
 	}

@@ -76,12 +76,12 @@ func (e *evaluator) scoreTurns(ctx context.Context, images [][]byte, turns []cha
 func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, error) {
 	longest, all := 0, 0
 	if turns == packing.SharedPrefix {
-		b, err := e.Processor.Branches(c)
+		b, err := e.Processor.SharedPrefix(c)
 		if err != nil {
 			return 0, err
 		}
 		all = len(b.Prefix.IDs)
-		for _, branch := range b.Branches {
+		for _, branch := range b.Turns {
 			longest = max(longest, len(b.Prefix.IDs)+len(branch.IDs))
 			all += len(branch.IDs)
 		}
@@ -113,7 +113,7 @@ func (e *evaluator) scoreSample(ctx context.Context, images [][]byte, sample *pa
 	if err != nil {
 		return nil, err
 	}
-	starts := sample.Branches
+	starts := sample.TurnStarts
 	if len(starts) == 0 {
 		starts = []int{0}
 	}

@@ -88,7 +88,7 @@ func (s *scorer) run(ctx context.Context, b *packing.Batch, pixels []byte) (nll 
 func Score(ctx context.Context, runner *vlm.Runner, ids []int32) (nll, logits []float32, err error) {
 	b, err := packing.Build(packing.Shape{Rows: 1, T: len(ids), Patches: runner.Config.Vision.Patches()},
 		packing.Modes{Attention: runner.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, len(ids))}}})
+		[][]*packing.Sample{{{IDs: ids, LossMask: make([]bool, len(ids))}}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,5 +64,5 @@ func (o Options) HasImages() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return set.Pictured(data.PicturedRows)
+	return set.HasImages(data.ImageSearchRows)
 }

@@ -97,7 +97,7 @@ func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens
 	patches := runner.Config.Vision.Patches()
 	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: patches},
 		packing.Modes{Attention: runner.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: ids, Answer: make([]bool, n), Images: prompt.Images}}})
+		[][]*packing.Sample{{{IDs: ids, LossMask: make([]bool, n), Images: prompt.Images}}})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens
 
 // probe runs a batch with an AttentionProbe and returns its result.
 func probe(ctx context.Context, runner *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
-	in := runner.NewInputs(b.Rows, b.T, len(b.Pictures), b.T)
+	in := runner.NewInputs(b.Rows, b.T, len(b.Images), b.T)
 	p, err := vlm.NewAttentionProbe(runner, queries, b.Intervals, group, groups)
 	if err != nil {
 		return nil, err

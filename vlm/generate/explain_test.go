@@ -80,7 +80,7 @@ func TestExplainPatches(t *testing.T) {
 	n := len(prompt.IDs)
 	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: l.Config.Vision.Patches()},
 		packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: prompt.IDs, Answer: make([]bool, n), Images: prompt.Images}}})
+		[][]*packing.Sample{{{IDs: prompt.IDs, LossMask: make([]bool, n), Images: prompt.Images}}})
 	require.NoError(t, err)
 	each := make([]int, n) // a group for every token
 	for i := range each {
@@ -127,7 +127,7 @@ func TestExplainBranch(t *testing.T) {
 	one, err := l.Processor.Conversation(chat.Conversation{Turns: turns[1:], Images: 1})
 	require.NoError(t, err)
 	together := weights(samples[0], packing.SharedPrefix, samples[0].Len()-2)
-	alone := weights(&packing.Sample{IDs: one.IDs, Answer: one.Answer, Images: one.Images}, packing.InConversation, len(one.IDs)-2)
+	alone := weights(&packing.Sample{IDs: one.IDs, LossMask: one.LossMask, Images: one.Images}, packing.InConversation, len(one.IDs)-2)
 	for layer := range alone {
 		for j, want := range alone[layer][0] {
 			if got := together[layer][0][j]; !(math.Abs(float64(got-want)) <= 1e-6) { // another summation order

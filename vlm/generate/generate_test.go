@@ -83,7 +83,7 @@ func TestPrefill(t *testing.T) {
 					prompt, err := l.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true})
 					require.NoError(t, err)
 					got, cached := lastLogits(t, g, prompt, c.images)
-					s := &packing.Sample{IDs: prompt.IDs, Answer: prompt.Answer, Images: prompt.Images}
+					s := &packing.Sample{IDs: prompt.IDs, LossMask: prompt.LossMask, Images: prompt.Images}
 					all := vlmtest.Logits(t, l, s, packing.InConversation, slices.Concat(c.images...))
 					closeTo(t, "logits", got, all[len(all)-len(got):])
 					lengths = append(lengths, len(prompt.IDs))
@@ -120,9 +120,9 @@ func TestPrefillOfDecoders(t *testing.T) {
 				g := New(l)
 				defer g.Close()
 				prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape? is there not a green shape?")}
-				prompt.Answer = make([]bool, len(prompt.IDs))
+				prompt.LossMask = make([]bool, len(prompt.IDs))
 				got, _ := lastLogits(t, g, prompt, nil)
-				all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, Answer: prompt.Answer}, packing.InConversation, nil)
+				all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, LossMask: prompt.LossMask}, packing.InConversation, nil)
 				closeTo(t, "logits", got, all[len(all)-len(got):])
 				_, plan, err := g.planPass(1, 0)
 				require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestCacheGrows(t *testing.T) {
 			if cached != 100 || g.cache.Capacity <= before {
 				t.Errorf("%d tokens were cached and the capacity grew from %d to %d, want 100 and growth", cached, before, g.cache.Capacity)
 			}
-			all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, Answer: make([]bool, len(prompt.IDs))}, packing.InConversation, nil)
+			all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, LossMask: make([]bool, len(prompt.IDs))}, packing.InConversation, nil)
 			closeTo(t, "logits", got, all[len(all)-len(got):])
 		})
 	}

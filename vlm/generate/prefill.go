@@ -52,7 +52,7 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	}
 	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids), Patches: patches},
 		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: s.ids, Answer: make([]bool, len(s.ids)), Images: s.images}}})
+		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images}}})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -143,7 +143,7 @@ func TestGenerateNotFinite(t *testing.T) {
 					g := New(l)
 					defer g.Close()
 					prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
-					prompt.Answer = make([]bool, len(prompt.IDs))
+					prompt.LossMask = make([]bool, len(prompt.IDs))
 					called := 0
 					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(int32) { called++ }})
 					var bad *NotFiniteError

@@ -63,7 +63,7 @@ func (f File) check(ctx context.Context, path string) (got string, ok bool, err 
 		return "", true, nil
 	}
 	h, want := f.hasher()
-	if _, err := io.Copy(h, &cancelled{ctx, file}); err != nil {
+	if _, err := io.Copy(h, &contextReader{ctx, file}); err != nil {
 		return "", false, &localError{err}
 	}
 	got = hex.EncodeToString(h.Sum(nil))
@@ -71,12 +71,12 @@ func (f File) check(ctx context.Context, path string) (got string, ok bool, err 
 }
 
 // cancelled is a reader that ends with its context.
-type cancelled struct {
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (c *cancelled) Read(p []byte) (int, error) {
+func (c *contextReader) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -119,18 +119,18 @@ func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes
 
 // describe asks for the size and the hash of a file, which the hub puts into the
 // headers of the answer that leads to it.
-func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
+func (c *Client) fetchMetadata(ctx context.Context, r Repo, f File) (File, error) {
 	stay := *c.HTTP
 	// Relative redirects stay on the hub (a repository that was renamed); the one
 	// that leaves it is the answer.
 	stay.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if !c.own(req.URL) || len(via) > 5 {
+		if !c.sameOrigin(req.URL) || len(via) > 5 {
 			return http.ErrUseLastResponse
 		}
 		return nil
 	}
-	err := c.persist(ctx, func() (bool, error) {
-		ctx, _, stop := c.watched(ctx)
+	err := c.retry(ctx, func() (bool, error) {
+		ctx, _, stop := c.withIdleTimeout(ctx)
 		defer stop()
 		resp, err := c.request(ctx, &stay, http.MethodHead, c.resolve(r, f.Path), nil)
 		if err != nil {
@@ -147,17 +147,17 @@ func (c *Client) describe(ctx context.Context, r Repo, f File) (File, error) {
 		if tag == "" {
 			tag = resp.Header.Get("ETag")
 		}
-		f.SHA256, f.Blob = hashOf(tag, 64), hashOf(tag, 40)
+		f.SHA256, f.Blob = parseHash(tag, 64), parseHash(tag, 40)
 		return false, nil
 	})
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	if f.Size < 0 {
-		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, address(c.Endpoint))
+		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, printableURL(c.Endpoint))
 	}
 	if !f.hashed() {
-		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, address(c.Endpoint))
+		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, printableURL(c.Endpoint))
 	}
 	return f, nil
 }
@@ -178,7 +178,7 @@ func (c *Client) transfer(ctx context.Context, r Repo, f File, part string, byte
 		at = 0
 	}
 	bytes(at)
-	err = c.persist(ctx, func() (bool, error) {
+	err = c.retry(ctx, func() (bool, error) {
 		before := at
 		err := c.attempt(ctx, r, f, out, &at, bytes)
 		downloaded += max(0, at-before)
@@ -195,7 +195,7 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 	if *at == f.Size {
 		return nil
 	}
-	ctx, w, stop := c.watched(ctx)
+	ctx, w, stop := c.withIdleTimeout(ctx)
 	defer stop()
 	header := map[string]string{}
 	if *at > 0 {
@@ -206,14 +206,14 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 		return cause(ctx, err)
 	}
 	defer resp.Body.Close()
-	if *at > 0 && !continues(resp, *at) {
+	if *at > 0 && !isContinuation(resp, *at) {
 		bytes(-*at) // the server knows no ranges: from the start
 		*at = 0
 	}
 	// What is cut off is cut here and not behind the copying, when somebody may have
 	// checked the file and given it its name: nothing of that one is touched.
 	if !folderlock.Named(out) {
-		return &localError{fmt.Errorf("%s: %w", out.Name(), errTaken)}
+		return &localError{fmt.Errorf("%s: %w", out.Name(), errFileMoved)}
 	}
 	if err := out.Truncate(*at); err != nil {
 		return &localError{err}
@@ -222,7 +222,7 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 		return &localError{err}
 	}
 	w.r = io.LimitReader(resp.Body, f.Size-*at)
-	n, err := io.Copy(&counted{out, bytes}, w)
+	n, err := io.Copy(&countingWriter{out, bytes}, w)
 	*at += n
 	switch {
 	case err != nil:
@@ -234,13 +234,13 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 }
 
 // continues reports whether an answer holds what is behind at.
-func continues(r *http.Response, at int64) bool {
+func isContinuation(r *http.Response, at int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", at))
 }
 
 var (
-	errCut   = errors.New("the connection was cut")
-	errTaken = errors.New("another fetch has moved or removed it; wait for its end")
+	errCut       = errors.New("the connection was cut")
+	errFileMoved = errors.New("another fetch has moved or removed it; wait for its end")
 )
 
 // cause names what ended a request.
@@ -256,12 +256,12 @@ func cause(ctx context.Context, err error) error {
 
 // counted writes to a file and reports what is written; its errors are the
 // disk's.
-type counted struct {
+type countingWriter struct {
 	f     *os.File
 	bytes func(delta int64)
 }
 
-func (c *counted) Write(p []byte) (int, error) {
+func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.f.Write(p)
 	c.bytes(int64(n))
 	if err != nil {

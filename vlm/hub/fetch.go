@@ -53,7 +53,7 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if files, err = choose(r, files, o.Include, o.Exclude); err != nil {
+	if files, err = selectFiles(r, files, o.Include, o.Exclude); err != nil {
 		return Result{}, err
 	}
 	if o.Jobs <= 0 {
@@ -62,13 +62,13 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	if err := checkNames(r, files); err != nil { // before any is asked for or said
 		return Result{}, err
 	}
-	if err := c.describeAll(ctx, r, files, o.Jobs); err != nil {
+	if err := c.fetchAllMetadata(ctx, r, files, o.Jobs); err != nil {
 		return Result{}, err
 	}
 	if err := checkNames(r, files); err != nil {
 		return Result{}, err
 	}
-	if err := checkRoom(r, files, o.Out); err != nil {
+	if err := checkDiskSpace(r, files, o.Out); err != nil {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
@@ -88,7 +88,7 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 var ErrBusy = errors.New("another fetch or a run is using it; wait for its end, or give another --out")
 
 // describeAll asks for what the listing does not tell of the files.
-func (c *Client) describeAll(ctx context.Context, r Repo, files []File, jobs int) error {
+func (c *Client) fetchAllMetadata(ctx context.Context, r Repo, files []File, jobs int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
 	for i, f := range files {
@@ -96,7 +96,7 @@ func (c *Client) describeAll(ctx context.Context, r Repo, files []File, jobs int
 			continue
 		}
 		g.Go(func() (err error) {
-			files[i], err = c.describe(ctx, r, f)
+			files[i], err = c.fetchMetadata(ctx, r, f)
 			return err
 		})
 	}
@@ -104,19 +104,19 @@ func (c *Client) describeAll(ctx context.Context, r Repo, files []File, jobs int
 }
 
 // RoomError is a disk that is too small for what is to be fetched.
-type RoomError struct {
+type DiskSpaceError struct {
 	Out        string
 	Files      int
 	Need, Free int64 // bytes
 }
 
-func (e *RoomError) Error() string {
+func (e *DiskSpaceError) Error() string {
 	return fmt.Sprintf("%d files need %s more, and there are %s free for %s; free some, choose files by --include, or give another --out",
 		e.Files, engine.Bytes(e.Need), engine.Bytes(e.Free), e.Out)
 }
 
 // checkRoom compares what is still to come with what the disk has left.
-func checkRoom(r Repo, files []File, out string) error {
+func checkDiskSpace(r Repo, files []File, out string) error {
 	var need int64
 	for _, f := range files {
 		here := filepath.Join(out, filepath.FromSlash(f.Path))
@@ -129,7 +129,7 @@ func checkRoom(r Repo, files []File, out string) error {
 		need += min(missing, math.MaxInt64-need)
 	}
 	if free, ok := disk.Free(out); ok && need > free {
-		return &RoomError{out, len(files), need, free}
+		return &DiskSpaceError{out, len(files), need, free}
 	}
 	return nil
 }
@@ -168,12 +168,12 @@ func (c *Client) downloadAll(ctx context.Context, r Repo, files []File, o Option
 
 // needed are the files of a model's repository that a model is loaded from; other
 // formats of the same weights lie beside them.
-var needed = []string{
+var defaultModelFiles = []string{
 	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
 	"chat_template.jinja", "*.safetensors", "model.safetensors.index.json", "LICENSE*",
 }
 
-func choose(r Repo, files []File, include, exclude []string) ([]File, error) {
+func selectFiles(r Repo, files []File, include, exclude []string) ([]File, error) {
 	for _, p := range slices.Concat(include, exclude) {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("the pattern %q is wrong: %w", p, err)
@@ -186,25 +186,25 @@ func choose(r Repo, files []File, include, exclude []string) ([]File, error) {
 		case include == nil && r.Kind == Dataset:
 			wanted = true
 		case include == nil:
-			wanted = !strings.Contains(f.Path, "/") && matches(needed, f.Path)
+			wanted = !strings.Contains(f.Path, "/") && matches(defaultModelFiles, f.Path)
 		}
 		if wanted && !matches(exclude, f.Path) {
 			chosen = append(chosen, f)
 		}
 	}
-	if include == nil && r.Kind == Model && len(ending(chosen, ".safetensors")) == 0 {
-		if gguf := ending(files, ".gguf"); len(gguf) > 0 {
+	if include == nil && r.Kind == Model && len(withSuffix(chosen, ".safetensors")) == 0 {
+		if gguf := withSuffix(files, ".gguf"); len(gguf) > 0 {
 			files = gguf
 		}
-		return nil, fmt.Errorf("%s has no safetensors weights; choose with --include among: %s", r, names(files))
+		return nil, fmt.Errorf("%s has no safetensors weights; choose with --include among: %s", r, listNames(files))
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("%s: no file matches; it has: %s", r, names(files))
+		return nil, fmt.Errorf("%s: no file matches; it has: %s", r, listNames(files))
 	}
 	return chosen, nil
 }
 
-func ending(files []File, suffix string) []File {
+func withSuffix(files []File, suffix string) []File {
 	return slices.DeleteFunc(slices.Clone(files), func(f File) bool { return !strings.HasSuffix(f.Path, suffix) })
 }
 
@@ -217,12 +217,12 @@ func matches(patterns []string, name string) bool {
 }
 
 // names lists some files, for an error.
-func names(files []File) string {
+func listNames(files []File) string {
 	const most = 12
 	var s []string
 	for _, f := range files {
 		if !strings.HasPrefix(f.Path, ".git") {
-			s = append(s, shown(f.Path))
+			s = append(s, printable(f.Path))
 		}
 	}
 	if len(s) > most {

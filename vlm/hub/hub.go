@@ -116,7 +116,7 @@ func NewClient() (*Client, error) {
 		c.Endpoint = DefaultEndpoint
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("HF_ENDPOINT is %s, want an address such as %s", address(c.Endpoint), DefaultEndpoint)
+		return nil, fmt.Errorf("HF_ENDPOINT is %s, want an address such as %s", printableURL(c.Endpoint), DefaultEndpoint)
 	}
 	return c, nil
 }

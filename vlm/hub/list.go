@@ -31,9 +31,9 @@ func (e *LimitError) Error() string {
 
 // bounded is a list of a listing. It is measured while it is read: three bytes of an
 // answer may ask for a hundred of memory.
-type bounded[T any] []T
+type limitedList[T any] []T
 
-func (b *bounded[T]) UnmarshalJSON(text []byte) error {
+func (b *limitedList[T]) UnmarshalJSON(text []byte) error {
 	*b = nil
 	if string(text) == "null" {
 		return nil
@@ -81,8 +81,8 @@ func missing(err error) bool {
 
 // revision is the hub's answer about a repository at a revision.
 type revision struct {
-	SHA      string           `json:"sha"`
-	Siblings bounded[sibling] `json:"siblings"`
+	SHA      string               `json:"sha"`
+	Siblings limitedList[sibling] `json:"siblings"`
 }
 
 type sibling struct {
@@ -105,16 +105,16 @@ func (e entry) file() File {
 	f := File{Path: e.Path, Size: e.Size}
 	switch {
 	case e.LFS != nil:
-		f.SHA256, f.Size = hashOf(e.LFS.OID, 64), e.LFS.Size
+		f.SHA256, f.Size = parseHash(e.LFS.OID, 64), e.LFS.Size
 	default:
-		f.Blob = hashOf(e.OID, 40)
+		f.Blob = parseHash(e.OID, 40)
 	}
 	f.Size = max(f.Size, -1)
 	return f
 }
 
 // hashOf is s where it is a hexadecimal hash of so many digits, else "".
-func hashOf(s string, digits int) string {
+func parseHash(s string, digits int) string {
 	s = strings.TrimPrefix(strings.ToLower(strings.Trim(strings.TrimPrefix(s, "W/"), `"`)), "sha256:")
 	if len(s) != digits || strings.Trim(s, "0123456789abcdef") != "" {
 		return ""
@@ -129,8 +129,8 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 		return r, nil, err
 	}
 	// It becomes a part of addresses and of names of files.
-	if hashOf(at.SHA, 40) != at.SHA || at.SHA == "" {
-		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, address(c.Endpoint), shown(at.SHA))
+	if parseHash(at.SHA, 40) != at.SHA || at.SHA == "" {
+		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, printableURL(c.Endpoint), printable(at.SHA))
 	}
 	r.Revision = at.SHA
 	files, err := c.tree(ctx, r)
@@ -146,8 +146,8 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 		return r, nil, err
 	}
 	for _, f := range files {
-		if !inside(f.Path) {
-			return r, nil, fmt.Errorf("%s lists a file called %s, which would lie outside of the folder; nothing was fetched", r, shown(f.Path))
+		if !isLocalName(f.Path) {
+			return r, nil, fmt.Errorf("%s lists a file called %s, which would lie outside of the folder; nothing was fetched", r, printable(f.Path))
 		}
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
@@ -163,7 +163,7 @@ func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
 		if len(seen) > maxPages {
 			return nil, &LimitError{fmt.Sprintf("the listing has more than %d pages", maxPages)}
 		}
-		var page bounded[entry]
+		var page limitedList[entry]
 		header, err := c.json(ctx, next, &page)
 		if err != nil {
 			return nil, err
@@ -198,16 +198,16 @@ func (c *Client) nextPage(h http.Header) (string, error) {
 		return "", err
 	}
 	to, err := base.Parse(m[1])
-	if err != nil || !c.own(to) {
-		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", address(m[1]), address(c.Endpoint))
+	if err != nil || !c.sameOrigin(to) {
+		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", printableURL(m[1]), printableURL(c.Endpoint))
 	}
 	return to.String(), nil
 }
 
 // json reads an answer of the hub's interface.
 func (c *Client) json(ctx context.Context, url string, to any) (header http.Header, err error) {
-	err = c.persist(ctx, func() (bool, error) {
-		ctx, w, stop := c.watched(ctx)
+	err = c.retry(ctx, func() (bool, error) {
+		ctx, w, stop := c.withIdleTimeout(ctx)
 		defer stop()
 		r, err := c.request(ctx, c.HTTP, http.MethodGet, url, nil)
 		if err != nil {
@@ -217,10 +217,10 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 		w.r = io.LimitReader(r.Body, maxListing+1)
 		text, err := io.ReadAll(w)
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", address(url), err)
+			return false, fmt.Errorf("%s: %w", printableURL(url), err)
 		}
 		if len(text) > maxListing {
-			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", address(url), maxListing>>20)}
+			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", printableURL(url), maxListing>>20)}
 		}
 		header = r.Header
 		err = json.Unmarshal(text, to)
@@ -229,7 +229,7 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 			return false, limit
 		}
 		if err != nil {
-			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", address(url), err)
+			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", printableURL(url), err)
 		}
 		return false, nil
 	})

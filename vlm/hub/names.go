@@ -16,18 +16,18 @@ import (
 )
 
 // longestName bounds a file's name, in bytes: Linux takes 4096 with the folder.
-const longestName = 1024
+const maxNameBytes = 1024
 
 // inside reports whether a name of a listing lies in the folder that receives it,
 // whatever the system takes for a separator.
-func inside(name string) bool {
-	return len(name) <= longestName && filepath.IsLocal(filepath.FromSlash(name)) && !strings.Contains(name, `\`) && path.Clean(name) == name
+func isLocalName(name string) bool {
+	return len(name) <= maxNameBytes && filepath.IsLocal(filepath.FromSlash(name)) && !strings.Contains(name, `\`) && path.Clean(name) == name
 }
 
 // checkName says why a file cannot have its name here, "" if it can. What some system
 // cannot write is refused on all, since there it would be another file's name.
 func checkName(name string) string {
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, isUnprintable) {
 		return "it holds control characters"
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -39,7 +39,7 @@ func checkName(name string) string {
 			return `it holds one of : * ? " < > |`
 		case strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") || strings.HasPrefix(part, " "):
 			return "it begins or ends with a space, or ends with a dot"
-		case device(strings.TrimRight(stem, " ")):
+		case isDeviceName(strings.TrimRight(stem, " ")):
 			return "Windows has a device of that name"
 		}
 	}
@@ -50,12 +50,12 @@ func checkName(name string) string {
 }
 
 // unseen is true of characters that move the cursor, end a line or turn its direction.
-func unseen(r rune) bool {
+func isUnprintable(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) || r == utf8.RuneError
 }
 
 // device reports whether Windows takes a name, whatever stands behind its dot, for a device.
-func device(stem string) bool {
+func isDeviceName(stem string) bool {
 	stem = strings.ToUpper(stem)
 	switch stem {
 	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
@@ -77,31 +77,31 @@ func checkNames(r Repo, files []File) error {
 			return &NameError{r, f.Path, why}
 		}
 		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
-			if other, ok := folders[folded(dir)]; ok && other != dir {
-				return &NameError{r, f.Path, "some systems do not tell its folder from " + shown(other)}
+			if other, ok := folders[foldCase(dir)]; ok && other != dir {
+				return &NameError{r, f.Path, "some systems do not tell its folder from " + printable(other)}
 			}
-			folders[folded(dir)] = dir
+			folders[foldCase(dir)] = dir
 		}
 	}
 	for _, f := range files {
-		if other, ok := names[folded(f.Path)]; ok {
-			return &NameError{r, f.Path, "some systems do not tell it from " + shown(other)}
+		if other, ok := names[foldCase(f.Path)]; ok {
+			return &NameError{r, f.Path, "some systems do not tell it from " + printable(other)}
 		}
-		if dir, ok := folders[folded(f.Path)]; ok {
-			return &NameError{r, f.Path, "a folder is called " + shown(dir)}
+		if dir, ok := folders[foldCase(f.Path)]; ok {
+			return &NameError{r, f.Path, "a folder is called " + printable(dir)}
 		}
-		names[folded(f.Path)] = f.Path
+		names[foldCase(f.Path)] = f.Path
 	}
 	for _, f := range files {
-		if other, ok := names[folded(partName(f.Path, f.version(r)))]; ok {
-			return &NameError{r, other, "the beginning of " + shown(f.Path) + " has that name while it arrives"}
+		if other, ok := names[foldCase(partName(f.Path, f.version(r)))]; ok {
+			return &NameError{r, other, "the beginning of " + printable(f.Path) + " has that name while it arrives"}
 		}
 	}
 	return nil
 }
 
 // folded is what names have in common that macOS or Windows takes for one.
-func folded(name string) string { return strings.ToLower(strings.ToUpper(norm.NFC.String(name))) }
+func foldCase(name string) string { return strings.ToLower(strings.ToUpper(norm.NFC.String(name))) }
 
 // partName is the name of a file's beginning. The sum keeps those of other versions apart.
 func partName(path, sum string) string { return path + "." + sum[:min(12, len(sum))] + ".part" }
@@ -114,20 +114,20 @@ type NameError struct {
 }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("%s lists a file called %s: %s; nothing was fetched; --exclude leaves it out", e.Repo, shown(e.Name), e.Reason)
+	return fmt.Sprintf("%s lists a file called %s: %s; nothing was fetched; --exclude leaves it out", e.Repo, printable(e.Name), e.Reason)
 }
 
 // address is an address as it may be printed: without the password that may be in it.
-func address(s string) string {
+func printableURL(s string) string {
 	if u, err := url.Parse(s); err == nil {
 		s = u.Redacted()
 	}
-	return shown(s)
+	return printable(s)
 }
 
 // shown is what a hub says as it may be printed: quoted where it is more than plain text,
 // and cut where it is long.
-func shown(s string) string {
+func printable(s string) string {
 	const most = 200
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"

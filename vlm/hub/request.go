@@ -35,7 +35,7 @@ func statusError(r *http.Response) error {
 	if reason == "" {
 		reason = "the hub answered: " + http.StatusText(r.StatusCode)
 	}
-	return &StatusError{shown(r.Request.URL.Redacted()), r.StatusCode, reason}
+	return &StatusError{printable(r.Request.URL.Redacted()), r.StatusCode, reason}
 }
 
 // busyError is an answer that asks to come again later.
@@ -58,7 +58,7 @@ func (c *Client) request(ctx context.Context, client *http.Client, method, url s
 		req.Header.Set(k, v)
 	}
 	sender := *client
-	sender.Transport = &withToken{c, client.Transport}
+	sender.Transport = &tokenTransport{c, client.Transport}
 	r, err := sender.Do(req)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func retryAfter(s string) time.Duration {
 }
 
 // permanent reports whether trying again is of no use.
-func permanent(err error) bool {
+func isPermanent(err error) bool {
 	var status *StatusError
 	var busy *busyError
 	var local *localError
@@ -106,7 +106,7 @@ func (e *localError) Unwrap() error { return e.error }
 
 // persist calls try until it succeeds, fails for good, or has failed Attempts
 // times in a row without any progress.
-func (c *Client) persist(ctx context.Context, try func() (progress bool, err error)) error {
+func (c *Client) retry(ctx context.Context, try func() (progress bool, err error)) error {
 	pause := c.Pause
 	for attempts, failures := 0, 0; ; {
 		progress, err := try()
@@ -115,7 +115,7 @@ func (c *Client) persist(ctx context.Context, try func() (progress bool, err err
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case permanent(err):
+		case isPermanent(err):
 			return err
 		}
 		if progress {
@@ -154,21 +154,21 @@ func unreachable(err error) bool {
 var errStalled = errors.New("the connection went silent")
 
 // watch cancels a request when its answer is silent for too long.
-type watch struct {
+type idleReader struct {
 	r     io.Reader
 	timer *time.Timer
 	idle  time.Duration
 }
 
-func (w *watch) Read(p []byte) (int, error) {
+func (w *idleReader) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
 	w.timer.Reset(w.idle)
 	return n, err
 }
 
 // watched is a context that ends when nothing has been read for c.Idle.
-func (c *Client) watched(ctx context.Context) (context.Context, *watch, func()) {
+func (c *Client) withIdleTimeout(ctx context.Context) (context.Context, *idleReader, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(c.Idle, func() { cancel(errStalled) })
-	return ctx, &watch{timer: timer, idle: c.Idle}, func() { timer.Stop(); cancel(nil) }
+	return ctx, &idleReader{timer: timer, idle: c.Idle}, func() { timer.Stop(); cancel(nil) }
 }

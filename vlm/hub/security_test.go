@@ -121,7 +121,7 @@ func TestOrigin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c2.own(r.URL); got != c.own {
+		if got := c2.sameOrigin(r.URL); got != c.own {
 			t.Errorf("%s of %s: %v, want %v", c.address, c.endpoint, got, c.own)
 		}
 	}
@@ -178,7 +178,7 @@ func TestNames(t *testing.T) {
 			root := t.TempDir()
 			c := s.client(t)
 			c.Note = func(said string) {
-				if strings.ContainsFunc(said, unseen) {
+				if strings.ContainsFunc(said, isUnprintable) {
 					t.Errorf("said: %q", said)
 				}
 			}
@@ -186,14 +186,14 @@ func TestNames(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "nothing was fetched") || len(err.Error()) > 600 {
 				t.Fatalf("got %v", err)
 			}
-			if strings.ContainsFunc(err.Error(), func(r rune) bool { return unseen(r) && r != utf8.RuneError }) {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return isUnprintable(r) && r != utf8.RuneError }) {
 				t.Errorf("it is printed raw: %q", err)
 			}
 			same(t, s, root)
 		})
 	}
 	for _, name := range []string{"données/été.json", "图片/一.png", "a b.txt", "..a", "...a/b", "nulls.txt", "com10.txt", "console.json", ".gitattributes", "x.part", "👩‍🚀.png"} {
-		if why := checkNames(Repo{}, []File{{Path: name}}); why != nil || !inside(name) {
+		if why := checkNames(Repo{}, []File{{Path: name}}); why != nil || !isLocalName(name) {
 			t.Errorf("%q: %v", name, why)
 		}
 	}

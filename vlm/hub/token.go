@@ -9,17 +9,17 @@ import (
 // withToken gives the token to requests of the hub's own origin, whoever named their
 // address. As a header of the first request it would go along to subdomains, other ports
 // and unencrypted connections, since Go's client looks at names of hosts alone.
-type withToken struct {
+type tokenTransport struct {
 	c    *Client
 	next http.RoundTripper // nil = the default
 }
 
-func (t *withToken) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	next := t.next
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	if t.c.Token != "" && t.c.own(r.URL) {
+	if t.c.Token != "" && t.c.sameOrigin(r.URL) {
 		r = r.Clone(r.Context()) // a RoundTripper changes no request
 		r.Header.Set("Authorization", "Bearer "+t.c.Token)
 	}
@@ -27,7 +27,7 @@ func (t *withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // own says whether an address has the hub's scheme, host and port.
-func (c *Client) own(u *url.URL) bool {
+func (c *Client) sameOrigin(u *url.URL) bool {
 	hub, err := url.Parse(c.Endpoint)
 	return err == nil && origin(hub) == origin(u)
 }

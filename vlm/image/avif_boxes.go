@@ -31,7 +31,7 @@ type avifProperty struct {
 	body []byte
 }
 
-const mostItems = 1 << 12
+const maxItems = 1 << 12
 
 // boxes calls each for every box.
 func boxes(data []byte, each func(kind string, body []byte)) {
@@ -60,12 +60,12 @@ func readAVIF(data []byte) (*avifFile, error) {
 	})
 	first := f.items[f.primary]
 	switch {
-	case len(f.items) > mostItems:
-		return nil, badPicture("avif", "too many items")
+	case len(f.items) > maxItems:
+		return nil, formatError("avif", "too many items")
 	case first == nil || first.kind == "":
-		return nil, unreadPicture("avif", "a file without a still picture")
+		return nil, unsupportedError("avif", "a file without a still picture")
 	case first.size.X < 1 || first.size.Y < 1:
-		return nil, badPicture("avif", "no pixels")
+		return nil, formatError("avif", "no pixels")
 	}
 	return f, nil
 }
@@ -138,7 +138,7 @@ func (f *avifFile) locate(r boxReader, version uint64) {
 	if version >= 2 {
 		wide = 4
 	}
-	for n := r.number(wide); n > 0 && !r.short && len(f.items) <= mostItems; n-- {
+	for n := r.number(wide); n > 0 && !r.short && len(f.items) <= maxItems; n-- {
 		i := f.item(uint32(r.number(wide)))
 		if version > 0 {
 			i.inner = r.number(2)&15 == 1
@@ -159,7 +159,7 @@ func (f *avifFile) associate(r boxReader) {
 	if head>>24 > 0 {
 		id = 4
 	}
-	for n := r.number(4); n > 0 && !r.short && len(f.items) <= mostItems; n-- {
+	for n := r.number(4); n > 0 && !r.short && len(f.items) <= maxItems; n-- {
 		i := f.item(uint32(r.number(id)))
 		for k := r.number(1); k > 0 && !r.short; k-- {
 			at := r.number(1) & 0x7f
@@ -227,7 +227,7 @@ func (f *avifFile) check() error {
 	for _, i := range f.items {
 		if i.kind == "av01" {
 			if s := streamSize(f.body(i)); s.X > max(i.size.X, 64) || s.Y > max(i.size.Y, 64) {
-				return badPicture("avif", "a stream of another size than its box")
+				return formatError("avif", "a stream of another size than its box")
 			}
 		}
 	}

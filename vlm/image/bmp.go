@@ -20,14 +20,14 @@ const (
 // A bitmap is the header of a BMP, or of one without file header in an icon.
 // Like Pillow it reads old forms (OS/2) and overlooks what does not matter.
 type bitmap struct {
-	data    []byte
-	w, h    int
-	topDown bool
-	bits    int
-	pack    uint32
-	masks   [4]uint32 // red, green, blue, alpha; of 16 bits and more
-	palette color.Palette
-	pixels  int // where they begin
+	data        []byte
+	w, h        int
+	topDown     bool
+	bits        int
+	compression uint32
+	masks       [4]uint32 // red, green, blue, alpha; of 16 bits and more
+	palette     color.Palette
+	pixels      int // where they begin
 }
 
 // readBitmap reads the header at some place of data. pixels is where a file header
@@ -54,14 +54,14 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 		}
 		w := le.Uint32(data[at+4:])
 		if w > math.MaxInt32 || h > math.MaxInt32 {
-			return nil, badPicture("bmp", "no pixels")
+			return nil, formatError("bmp", "no pixels")
 		}
 		b.w, b.h, b.bits = int(w), int(h), int(le.Uint16(data[at+14:]))
 		if size > 16 {
-			b.pack, colours = le.Uint32(data[at+16:]), le.Uint32(data[at+32:])
+			b.compression, colours = le.Uint32(data[at+16:]), le.Uint32(data[at+32:])
 		}
 	default:
-		return nil, unreadPicture("bmp", "this kind of header")
+		return nil, unsupportedError("bmp", "this kind of header")
 	}
 	end := at + size
 	if err := b.readMasks(at, size, &end); err != nil {
@@ -91,22 +91,22 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 func (b *bitmap) readMasks(at, size int, end *int) error {
 	switch b.bits {
 	case 1, 4, 8:
-		if b.pack == bmpNone || b.pack == bmpRLE8 && b.bits == 8 || b.pack == bmpRLE4 && b.bits == 4 {
+		if b.compression == bmpNone || b.compression == bmpRLE8 && b.bits == 8 || b.compression == bmpRLE4 && b.bits == 4 {
 			return nil
 		}
-		return unreadPicture("bmp", bmpPackName(b.pack, b.bits))
+		return unsupportedError("bmp", bmpPackName(b.compression, b.bits))
 	case 16:
 		b.masks = [4]uint32{0x7c00, 0x3e0, 0x1f}
 	case 24, 32:
 		b.masks = [4]uint32{0xff0000, 0xff00, 0xff}
 	default:
-		return unreadPicture("bmp", "this number of bits a pixel")
+		return unsupportedError("bmp", "this number of bits a pixel")
 	}
-	if b.pack == bmpNone {
+	if b.compression == bmpNone {
 		return nil
 	}
-	if b.pack != bmpFields {
-		return unreadPicture("bmp", bmpPackName(b.pack, b.bits))
+	if b.compression != bmpFields {
+		return unsupportedError("bmp", bmpPackName(b.compression, b.bits))
 	}
 	n := 3
 	if size >= 56 {
@@ -126,7 +126,7 @@ func (b *bitmap) readMasks(at, size int, end *int) error {
 		masks = [4]uint32{0xff0000, 0xff00, 0xff, 0xff000000}
 	}
 	if masks[0] == 0 && masks[1] == 0 && masks[2] == 0 {
-		return badPicture("bmp", "no bit fields")
+		return formatError("bmp", "no bit fields")
 	}
 	b.masks = masks
 	return nil
@@ -156,7 +156,7 @@ func (b *bitmap) config() image.Config {
 // indices reads the pixels of a palette, top line first.
 func (b *bitmap) indices() (*image.Paletted, error) {
 	m := image.NewPaletted(image.Rect(0, 0, b.w, b.h), b.palette)
-	if b.pack != bmpNone {
+	if b.compression != bmpNone {
 		return m, b.unpackRuns(m)
 	}
 	for y := range b.h {
@@ -217,7 +217,7 @@ func (b *bitmap) colours() (*image.NRGBA, error) {
 }
 
 // A bitField is some bits of a pixel.
-type bitField struct{ mask, shift, most uint32 }
+type bitField struct{ mask, shift, max uint32 }
 
 func newBitField(mask uint32) bitField {
 	shift := uint32(bits.TrailingZeros32(mask)) & 31
@@ -229,7 +229,7 @@ func (f bitField) value(pixel uint32, missing byte) byte {
 	if f.mask == 0 {
 		return missing
 	}
-	return byte(uint64(pixel&f.mask>>f.shift) * 255 / uint64(f.most))
+	return byte(uint64(pixel&f.mask>>f.shift) * 255 / uint64(f.max))
 }
 
 func bmpHeader(data []byte) (*bitmap, error) {
@@ -244,7 +244,7 @@ func bmpConfig(data []byte) (image.Config, error) {
 	if err != nil {
 		return image.Config{}, err
 	}
-	if b.pack == bmpNone && b.h > 0 && b.w > 0 && (b.h > len(data) || b.w > 64<<20 || b.pixels+(b.h-1)*b.stride() > len(data)) {
+	if b.compression == bmpNone && b.h > 0 && b.w > 0 && (b.h > len(data) || b.w > 64<<20 || b.pixels+(b.h-1)*b.stride() > len(data)) {
 		return image.Config{Width: b.w, Height: b.h}, errorOfSize(b.w, b.h)
 	}
 	return b.config(), nil

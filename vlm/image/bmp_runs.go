@@ -8,7 +8,7 @@ import (
 // unpackRuns reads run lengths of 4 or 8 bits as Pillow does: pixels follow each
 // other from line to line, except that a run of one value ends with its line.
 func (b *bitmap) unpackRuns(m *image.Paletted) error {
-	four := b.pack == bmpRLE4
+	four := b.compression == bmpRLE4
 	pix, at, x, p := m.Pix, 0, 0, b.pixels
 	for at < len(pix) {
 		if p < 0 || p+2 > len(b.data) {

@@ -37,7 +37,7 @@ func (e *MemoryError) Error() string {
 // With decodes a picture as Decode does, and counts its memory until use returns.
 // Where others are being decoded it waits until there is room.
 func With(data []byte, use func(*RGB)) (err error) {
-	defer oneLine(data, &err)
+	defer normalizeError(data, &err)
 	hd, err := readHeader(data)
 	if err != nil {
 		return err

@@ -37,8 +37,8 @@ func (e *SizeError) Error() string {
 }
 
 // badPicture and unreadPicture are the two for decoders of this package.
-func badPicture(format, reason string) error     { return &FormatError{format, reason} }
-func unreadPicture(format, feature string) error { return &UnsupportedError{format, feature} }
+func formatError(format, reason string) error       { return &FormatError{format, reason} }
+func unsupportedError(format, feature string) error { return &UnsupportedError{format, feature} }
 
 func join(format, reason string) string {
 	if format == "" {
@@ -48,13 +48,13 @@ func join(format, reason string) string {
 }
 
 // panicked is what is said of a decoder that did.
-const panicked = "the decoder failed"
+const panicMessage = "the decoder failed"
 
 // oneLine, deferred, turns whatever a decoder returned, or panicked with, into
 // one of this package's errors.
-func oneLine(data []byte, err *error) {
+func normalizeError(data []byte, err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("%s: %v", panicked, r)
+		*err = fmt.Errorf("%s: %v", panicMessage, r)
 	}
 	switch (*err).(type) {
 	case nil, *FormatError, *UnsupportedError, *SizeError, *MemoryError:

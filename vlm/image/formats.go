@@ -24,7 +24,7 @@ type format struct {
 }
 
 // begins tells files by their first bytes; '?' is any byte.
-func begins(magics ...string) func([]byte) bool {
+func hasMagic(magics ...string) func([]byte) bool {
 	return func(data []byte) bool {
 		for _, m := range magics {
 			if matches(data, m) {
@@ -49,19 +49,19 @@ func matches(data []byte, magic string) bool {
 
 var formats = []format{
 	// Deflate packs at most 1032 bytes into one, of 8 one-bit pixels each.
-	{name: "png", is: begins(pngMagic), config: pngConfig, decode: decodePNG, upright: pngOrientation, bytes: pngMemory, inPlace: true, density: 1032 * 8},
+	{name: "png", is: hasMagic(pngMagic), config: pngConfig, decode: decodePNG, upright: pngOrientation, bytes: pngMemory, inPlace: true, density: 1032 * 8},
 	// An 8×8 block takes at least one bit.
-	{name: "jpeg", is: begins("\xff\xd8\xff"), config: jpegConfig, decode: decodeJPEGRows, upright: jpegOrientation, bytes: jpegMemory, density: 64 * 8},
-	{name: "gif", is: begins("GIF87a", "GIF89a"), config: gifConfig, decode: decodeGIF, bytes: plainMemory},
-	{name: "bmp", is: begins("BM"), config: bmpConfig, decode: decodeBMP, bytes: plainMemory, inPlace: true},
+	{name: "jpeg", is: hasMagic("\xff\xd8\xff"), config: jpegConfig, decode: decodeJPEGRows, upright: jpegOrientation, bytes: jpegMemory, density: 64 * 8},
+	{name: "gif", is: hasMagic("GIF87a", "GIF89a"), config: gifConfig, decode: decodeGIF, bytes: plainMemory},
+	{name: "bmp", is: hasMagic("BM"), config: bmpConfig, decode: decodeBMP, bytes: plainMemory, inPlace: true},
 	{name: "ico", is: isIcon, config: iconConfig, decode: decodeIcon, bytes: iconMemory, inPlace: true},
 	{name: "bmp", is: isDIB, config: dibConfig, decode: decodeDIB, bytes: plainMemory, inPlace: true},
-	{name: "avif", is: begins("????ftypavif", "????ftypavis"), config: avifConfig, decode: decodeAVIF, upright: avifOrientation, bytes: avifMemory, inPlace: true},
-	{name: "tiff", is: begins("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), config: tiffConfig, decode: decodeTIFF, upright: tiffOrientation, bytes: tiffMemory, inPlace: true},
-	{name: "webp", is: begins("RIFF????WEBPVP8"), config: webpConfig, decode: decodeWebP, upright: webpOrientation, bytes: webpMemory},
+	{name: "avif", is: hasMagic("????ftypavif", "????ftypavis"), config: avifConfig, decode: decodeAVIF, upright: avifOrientation, bytes: avifMemory, inPlace: true},
+	{name: "tiff", is: hasMagic("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), config: tiffConfig, decode: decodeTIFF, upright: tiffOrientation, bytes: tiffMemory, inPlace: true},
+	{name: "webp", is: hasMagic("RIFF????WEBPVP8"), config: webpConfig, decode: decodeWebP, upright: webpOrientation, bytes: webpMemory},
 	{name: "netpbm", is: isNetpbm, config: netpbmConfig, decode: decodeNetpbm, bytes: plainMemory, density: 8},
 	// A byte can stand for 62 pixels.
-	{name: "qoi", is: begins("qoif"), config: qoiConfig, decode: decodeQOI, bytes: plainMemory, inPlace: true, density: 62},
+	{name: "qoi", is: hasMagic("qoif"), config: qoiConfig, decode: decodeQOI, bytes: plainMemory, inPlace: true, density: 62},
 	// Two bytes can stand for 128 pixels.
 	{name: "tga", is: isTarga, config: targaConfig, decode: decodeTarga, bytes: targaMemory, inPlace: true, density: 64},
 }

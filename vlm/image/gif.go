@@ -34,7 +34,7 @@ func readGIF(data []byte) (f gifFrame, err error) {
 	for p < len(data) {
 		switch data[p] {
 		case ';':
-			return f, badPicture("gif", "no picture in it")
+			return f, formatError("gif", "no picture in it")
 		case '!':
 			p = f.extension(data, p+1)
 		case ',':
@@ -86,7 +86,7 @@ func (f *gifFrame) image(data []byte, p int) (err error) {
 	at := image.Pt(int(le.Uint16(data[p:])), int(le.Uint16(data[p+2:])))
 	f.area = image.Rectangle{at, at.Add(image.Pt(int(le.Uint16(data[p+4:])), int(le.Uint16(data[p+6:]))))}
 	if f.area.Empty() {
-		return badPicture("gif", "no pixels")
+		return formatError("gif", "no pixels")
 	}
 	f.screen = image.Pt(max(f.screen.X, f.area.Max.X), max(f.screen.Y, f.area.Max.Y))
 	flags := data[p+8]
@@ -107,7 +107,7 @@ func (f *gifFrame) image(data []byte, p int) (err error) {
 	f.bits = int(data[p])
 	f.data = data[p+1:]
 	if f.bits > 12 {
-		return badPicture("gif", "codes of more than 12 bits")
+		return formatError("gif", "codes of more than 12 bits")
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (f *gifFrame) decode(m *image.Paletted) error {
 			next, width, last = end+1, f.bits+1, -1
 			continue
 		case last < 0 && code > clear, code > next, code == tableSize:
-			return badPicture("gif", "a wrong code")
+			return formatError("gif", "a wrong code")
 		}
 		at, c := tableSize, code
 		if last >= 0 && code == next { // the code before, and its first value once more

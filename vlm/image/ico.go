@@ -51,7 +51,7 @@ func readIcon(data []byte) (icon, error) {
 		}
 	}
 	if best == nil {
-		return icon{}, badPicture("ico", "no picture in it")
+		return icon{}, formatError("ico", "no picture in it")
 	}
 	c := icon{data: data, at: int(binary.LittleEndian.Uint32(best[12:])), bits: int(binary.LittleEndian.Uint16(best[6:])), cursor: cursor}
 	if c.at > len(data) {

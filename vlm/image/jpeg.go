@@ -10,7 +10,7 @@ import (
 // maxScanned bounds the scans of a JPEG: pixels times scans. A few bytes make a scan
 // that visits every pixel, so a small file could keep the decoder busy for hours.
 // Honest files have some ten.
-const maxScanned = 10 * MaxPixels
+const maxScannedPixels = 10 * MaxPixels
 
 // A jpegFrame is what the markers of a JPEG say of its decoding.
 type jpegFrame struct {
@@ -96,12 +96,12 @@ func jpegConfig(data []byte) (c image.Config, err error) {
 }
 
 func decodeJPEGRows(data []byte, hd header) (source, error) {
-	d, err := decodeJPEG(nil, data, jpegLimits{hd.w, hd.h, mostScans(hd.w, hd.h)})
+	d, err := decodeJPEG(nil, data, jpegLimits{hd.w, hd.h, maxScans(hd.w, hd.h)})
 	if err != nil {
 		return source{}, err
 	}
 	if d.w != hd.w || d.h != hd.h {
-		return source{}, badPicture("jpeg", "two frame headers")
+		return source{}, formatError("jpeg", "two frame headers")
 	}
 	return source{line: d.lines(d.colours())}, nil
 }
@@ -119,7 +119,7 @@ func jpegMemory(data []byte, c image.Config) int64 {
 
 // tooManyScans tells a JPEG that would keep the decoder busy.
 func tooManyScans(data []byte, c image.Config) bool {
-	return readFrame(data).scans > mostScans(c.Width, c.Height)
+	return readFrame(data).scans > maxScans(c.Width, c.Height)
 }
 
-func mostScans(w, h int) int { return maxScanned / (w * h) }
+func maxScans(w, h int) int { return maxScannedPixels / (w * h) }

@@ -21,7 +21,7 @@ type jpegDecoder struct {
 	jfif        bool
 	adobe       int // the colour transform that Adobe's segment names, -1 where there is none
 	seen        bool
-	most        jpegLimits
+	limits      jpegLimits
 	scans       int
 	repeat      bool // chroma is repeated, not interpolated
 }
@@ -67,7 +67,7 @@ const (
 // decodeJPEG reads the planes of a picture whose tables, where they are not in data,
 // stand in an abbreviated stream of their own.
 func decodeJPEG(tables, data []byte, most jpegLimits) (*jpegDecoder, error) {
-	d := &jpegDecoder{adobe: -1, most: most}
+	d := &jpegDecoder{adobe: -1, limits: most}
 	d.dc, d.ac = standardTables()
 	if len(tables) > 0 {
 		d.stream = tables
@@ -80,7 +80,7 @@ func decodeJPEG(tables, data []byte, most jpegLimits) (*jpegDecoder, error) {
 		return nil, err
 	}
 	if !d.seen {
-		return nil, badPicture("jpeg", "no pixels")
+		return nil, formatError("jpeg", "no pixels")
 	}
 	for i := range d.comps {
 		d.comps[i].transform()
@@ -119,13 +119,13 @@ func (d *jpegDecoder) markers() error {
 			return io.ErrUnexpectedEOF
 		}
 		if end < p+2 {
-			return badPicture("jpeg", "a segment without a length")
+			return formatError("jpeg", "a segment without a length")
 		}
 		body := d.stream[p+2 : end]
 		p = end
 		if marker == markSOS {
-			if d.scans++; d.scans > d.most.scans {
-				return unreadPicture("jpeg", "so many scans")
+			if d.scans++; d.scans > d.limits.scans {
+				return unsupportedError("jpeg", "so many scans")
 			}
 			next, err := d.scan(body, p)
 			if err != nil {
@@ -174,7 +174,7 @@ func (d *jpegDecoder) quantisation(body []byte) error {
 			size = 128
 		}
 		if len(body) < 1+size || id > 3 {
-			return badPicture("jpeg", "a wrong quantisation table")
+			return formatError("jpeg", "a wrong quantisation table")
 		}
 		for i := range 64 {
 			v := int32(body[1+i%size])
@@ -196,11 +196,11 @@ func (d *jpegDecoder) huffmanTables(body []byte) error {
 		}
 		class, id := body[0]>>4, body[0]&15
 		if n > 256 || len(body) < 17+n || class > 1 || id > 3 {
-			return badPicture("jpeg", "a wrong Huffman table")
+			return formatError("jpeg", "a wrong Huffman table")
 		}
 		h := newHuffman(body[1:17], body[17:17+n])
 		if h == nil {
-			return badPicture("jpeg", "a wrong Huffman table")
+			return formatError("jpeg", "a wrong Huffman table")
 		}
 		if class == 0 {
 			d.dc[id] = h
@@ -218,12 +218,12 @@ func (d *jpegDecoder) frame(marker byte, body []byte) error {
 		return err
 	}
 	if d.comps != nil {
-		return badPicture("jpeg", "two frames")
+		return formatError("jpeg", "two frames")
 	}
 	d.progressive = marker == markSOF2
 	d.h, d.w = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
-	if d.w < 1 || d.h < 1 || d.w > d.most.w || d.h > d.most.h {
-		return badPicture("jpeg", "a frame of a wrong size")
+	if d.w < 1 || d.h < 1 || d.w > d.limits.w || d.h > d.limits.h {
+		return formatError("jpeg", "a frame of a wrong size")
 	}
 	d.comps = make([]jpegComponent, body[5])
 	d.maxH, d.maxV = 1, 1
@@ -248,31 +248,31 @@ func (d *jpegDecoder) frame(marker byte, body []byte) error {
 // frameSupported names what of a frame is not read.
 func frameSupported(marker byte, body []byte) error {
 	if len(body) < 6 || len(body) < 6+3*int(body[5]) {
-		return badPicture("jpeg", "the frame header is cut")
+		return formatError("jpeg", "the frame header is cut")
 	}
 	switch {
 	case marker == 0xc3 || marker == 0xc7 || marker == 0xcb || marker == 0xcf:
-		return unreadPicture("jpeg", "lossless coding")
+		return unsupportedError("jpeg", "lossless coding")
 	case marker > 0xc8:
-		return unreadPicture("jpeg", "arithmetic coding")
+		return unsupportedError("jpeg", "arithmetic coding")
 	case marker > 0xc2:
-		return unreadPicture("jpeg", "hierarchical coding")
+		return unsupportedError("jpeg", "hierarchical coding")
 	case body[0] != 8:
-		return unreadPicture("jpeg", "samples of another size than 8 bits")
+		return unsupportedError("jpeg", "samples of another size than 8 bits")
 	case body[5] != 1 && body[5] != 3 && body[5] != 4:
-		return unreadPicture("jpeg", "another number of components than 1, 3 or 4")
+		return unsupportedError("jpeg", "another number of components than 1, 3 or 4")
 	}
 	most := [2]int{1, 1}
 	for i := range int(body[5]) {
 		h, v := int(body[6+3*i+1]>>4), int(body[6+3*i+1]&15)
 		if h < 1 || h > 4 || v < 1 || v > 4 {
-			return badPicture("jpeg", "a sampling factor out of range")
+			return formatError("jpeg", "a sampling factor out of range")
 		}
 		most[0], most[1] = max(most[0], h), max(most[1], v)
 	}
 	for i := range int(body[5]) {
 		if most[0]%int(body[6+3*i+1]>>4) != 0 || most[1]%int(body[6+3*i+1]&15) != 0 {
-			return unreadPicture("jpeg", "fractional chroma sampling")
+			return unsupportedError("jpeg", "fractional chroma sampling")
 		}
 	}
 	return nil

@@ -118,7 +118,7 @@ func (b *bitReader) symbol(h *huffman) int {
 }
 
 // starved tells that bits were read that are not there.
-func (b *bitReader) starved() bool { return b.n < b.padded }
+func (b *bitReader) exhausted() bool { return b.n < b.padded }
 
 // align drops the bits that are left of a byte, and all that were read ahead.
 func (b *bitReader) align() { b.acc, b.n, b.padded = 0, 0, 0 }

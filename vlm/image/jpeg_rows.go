@@ -58,12 +58,12 @@ func (u *upsampler) at(y int) []byte {
 	case u.down == 1:
 		u.halfWidth(own)
 	case u.across == 1:
-		other, bias := u.beside(y)
+		other, bias := u.adjacentRow(y)
 		for x, v := range own {
 			u.line[x] = byte((3*int32(v) + int32(other[x]) + bias) >> 2)
 		}
 	default:
-		other, _ := u.beside(y)
+		other, _ := u.adjacentRow(y)
 		for x, v := range own {
 			u.column[x] = 3*int32(v) + int32(other[x])
 		}
@@ -73,7 +73,7 @@ func (u *upsampler) at(y int) []byte {
 }
 
 // beside is the nearest other line to output line y, and what rounds their mean.
-func (u *upsampler) beside(y int) ([]byte, int32) {
+func (u *upsampler) adjacentRow(y int) ([]byte, int32) {
 	if y%2 == 0 {
 		return u.row(max(0, y/2-1)), 1
 	}
@@ -111,8 +111,8 @@ const (
 	ycc
 	cmyk // a value is ink
 	ycck
-	inverted  // CMYK where a value is paper
-	inksAlone // CMYK that is left as it is, four bytes a pixel
+	inverted // CMYK where a value is paper
+	rawCMYK  // CMYK that is left as it is, four bytes a pixel
 )
 
 // colours follows libjpeg's default_decompress_parms, and Pillow in that four
@@ -153,7 +153,7 @@ func (d *jpegDecoder) lines(as colours) func(dst []byte, y int) {
 			}
 		case ycc:
 			yccLine(dst, up[0].at(y), up[1].at(y), up[2].at(y))
-		case inksAlone:
+		case rawCMYK:
 			d.inks(dst, up, y, as)
 		default:
 			d.inks(inks, up, y, as)

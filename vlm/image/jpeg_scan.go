@@ -22,7 +22,7 @@ type scanComponent struct {
 // scan decodes what follows a scan header, and returns where it ends.
 func (d *jpegDecoder) scan(head []byte, p int) (end int, err error) {
 	if len(head) < 1 || len(head) < 4+2*int(head[0]) || head[0] < 1 || head[0] > 4 || d.comps == nil {
-		return 0, badPicture("jpeg", "a wrong scan header")
+		return 0, formatError("jpeg", "a wrong scan header")
 	}
 	n := int(head[0])
 	s := jpegScan{jpegDecoder: d, bitReader: bitReader{data: d.stream, p: p}, to: 63}
@@ -30,18 +30,18 @@ func (d *jpegDecoder) scan(head []byte, p int) (end int, err error) {
 		tail := head[1+2*n:]
 		s.from, s.to, s.high, s.low = int(tail[0]), int(tail[1]), int(tail[2]>>4), int(tail[2]&15)
 		if s.from > s.to || s.to > 63 || s.low > 13 || s.from == 0 && s.to != 0 || s.from > 0 && n > 1 {
-			return 0, badPicture("jpeg", "a wrong scan header")
+			return 0, formatError("jpeg", "a wrong scan header")
 		}
 	}
 	for i := range n {
 		c := d.component(head[1+2*i])
 		tables := head[2+2*i]
 		if c == nil || tables>>4 > 3 || tables&15 > 3 {
-			return 0, badPicture("jpeg", "a wrong scan header")
+			return 0, formatError("jpeg", "a wrong scan header")
 		}
 		sc := scanComponent{jpegComponent: c, dc: d.dc[tables>>4], ac: d.ac[tables&15]}
 		if sc.dc == nil && s.from == 0 && s.high == 0 || sc.ac == nil && s.to > 0 {
-			return 0, badPicture("jpeg", "a Huffman table is missing")
+			return 0, formatError("jpeg", "a Huffman table is missing")
 		}
 		if c.steps == nil {
 			steps := d.quant[c.table]
@@ -55,7 +55,7 @@ func (d *jpegDecoder) scan(head []byte, p int) (end int, err error) {
 	} else {
 		err = s.interleaved()
 	}
-	if err == nil && s.starved() && !s.marked {
+	if err == nil && s.exhausted() && !s.marked {
 		err = io.ErrUnexpectedEOF
 	}
 	return s.p, err
@@ -106,7 +106,7 @@ func (s *jpegScan) interleaved() error {
 
 // unit begins the i-th unit of the scan, behind a restart marker where one is due.
 func (s *jpegScan) unit(i int) error {
-	s.empty = s.starved()
+	s.empty = s.exhausted()
 	if s.empty && !s.marked {
 		return io.ErrUnexpectedEOF
 	}

@@ -9,11 +9,11 @@ import (
 
 // A netpbm is the header of a PBM, PGM or PPM file.
 type netpbm struct {
-	kind  byte // '1' to '6'
-	w, h  int
-	most  int // the value of white
-	begin int // of the pixels
-	data  []byte
+	kind     byte // '1' to '6'
+	w, h     int
+	maxValue int // the value of white
+	begin    int // of the pixels
+	data     []byte
 }
 
 // isNetpbm tells P1 to P6 before a blank.
@@ -24,8 +24,8 @@ func isNetpbm(data []byte) bool {
 func blank(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
 
 func readNetpbm(data []byte) (*netpbm, error) {
-	n := &netpbm{kind: data[1], most: 1, begin: 2, data: data}
-	fields := []*int{&n.w, &n.h, &n.most}
+	n := &netpbm{kind: data[1], maxValue: 1, begin: 2, data: data}
+	fields := []*int{&n.w, &n.h, &n.maxValue}
 	if n.kind == '1' || n.kind == '4' {
 		fields = fields[:2]
 	}
@@ -36,8 +36,8 @@ func readNetpbm(data []byte) (*netpbm, error) {
 		}
 		*f = v
 	}
-	if n.most < 1 || n.most > 65535 {
-		return nil, badPicture("netpbm", "a white of no value")
+	if n.maxValue < 1 || n.maxValue > 65535 {
+		return nil, formatError("netpbm", "a white of no value")
 	}
 	return n, nil
 }
@@ -48,12 +48,12 @@ func (n *netpbm) number() (int, error) {
 	v, digits := 0, 0
 	for ; n.begin < len(n.data) && n.data[n.begin] >= '0' && n.data[n.begin] <= '9'; n.begin++ {
 		if v, digits = 10*v+int(n.data[n.begin]-'0'), digits+1; digits > 10 {
-			return 0, badPicture("netpbm", "a number of too many digits")
+			return 0, formatError("netpbm", "a number of too many digits")
 		}
 	}
 	switch {
 	case n.begin < len(n.data) && !blank(n.data[n.begin]) && n.data[n.begin] != '#':
-		return 0, badPicture("netpbm", "something else than a number")
+		return 0, formatError("netpbm", "something else than a number")
 	case digits == 0:
 		return 0, io.ErrUnexpectedEOF
 	}
@@ -113,7 +113,7 @@ func decodeNetpbm(data []byte, hd header) (source, error) {
 	}
 	s := source{line: func(dst []byte, y int) { grayLine(dst, pix[y*wide:], 1) }}
 	if n.channels() == 3 {
-		s = source{line: func(dst []byte, y int) { copy(dst, pix[y*wide:]) }, own: pix}
+		s = source{line: func(dst []byte, y int) { copy(dst, pix[y*wide:]) }, reusable: pix}
 	}
 	return s, err
 }
@@ -122,10 +122,10 @@ func decodeNetpbm(data []byte, hd header) (source, error) {
 // rounded, as Pillow does.
 func (n *netpbm) scaled(v int) byte {
 	white := 255.0
-	if n.most > 255 && n.channels() == 1 {
-		return byte(int(math.RoundToEven(float64(min(v, n.most))/float64(n.most)*65535)) >> 8)
+	if n.maxValue > 255 && n.channels() == 1 {
+		return byte(int(math.RoundToEven(float64(min(v, n.maxValue))/float64(n.maxValue)*65535)) >> 8)
 	}
-	return byte(math.RoundToEven(float64(min(v, n.most)) / float64(n.most) * white))
+	return byte(math.RoundToEven(float64(min(v, n.maxValue)) / float64(n.maxValue) * white))
 }
 
 func (n *netpbm) plain(pix []byte) error {
@@ -136,7 +136,7 @@ func (n *netpbm) plain(pix []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if n.data[n.begin]|1 != '1' {
-				return badPicture("netpbm", "something else than 0 and 1")
+				return formatError("netpbm", "something else than 0 and 1")
 			}
 			pix[i] = 255 * ('1' - n.data[n.begin])
 			n.begin++
@@ -146,8 +146,8 @@ func (n *netpbm) plain(pix []byte) error {
 		if err != nil {
 			return err
 		}
-		if v > n.most {
-			return badPicture("netpbm", "a value beyond white")
+		if v > n.maxValue {
+			return formatError("netpbm", "a value beyond white")
 		}
 		pix[i] = n.scaled(v)
 	}
@@ -171,13 +171,13 @@ func (n *netpbm) bitmap(pix []byte) error {
 func (n *netpbm) binary(pix []byte) error {
 	src := n.data[n.begin:]
 	size := 1
-	if n.most > 255 {
+	if n.maxValue > 255 {
 		size = 2
 	}
 	if len(src) < size*len(pix) {
 		return io.ErrUnexpectedEOF
 	}
-	if n.most == 255 {
+	if n.maxValue == 255 {
 		copy(pix, src)
 		return nil
 	}

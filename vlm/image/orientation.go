@@ -107,33 +107,33 @@ func webpOrientation(data []byte) int {
 
 // A turn says where the pixels of a stored picture go in the upright one.
 // Pixel (x, y) becomes number origin + x*right + y*down.
-type turn struct {
+type transform struct {
 	w, h                int // upright
 	origin, right, down int
 }
 
-func turns(orientation, w, h int) turn {
+func newTransform(orientation, w, h int) transform {
 	switch last := w*h - 1; orientation {
 	case 2: // mirrored left to right
-		return turn{w, h, w - 1, -1, w}
+		return transform{w, h, w - 1, -1, w}
 	case 3: // upside down
-		return turn{w, h, last, -1, -w}
+		return transform{w, h, last, -1, -w}
 	case 4: // mirrored top to bottom
-		return turn{w, h, last - (w - 1), 1, -w}
+		return transform{w, h, last - (w - 1), 1, -w}
 	case 5: // mirrored about the main diagonal
-		return turn{h, w, 0, h, 1}
+		return transform{h, w, 0, h, 1}
 	case 6: // to be turned a quarter to the right
-		return turn{h, w, h - 1, h, -1}
+		return transform{h, w, h - 1, h, -1}
 	case 7: // mirrored about the other diagonal
-		return turn{h, w, last, -h, -1}
+		return transform{h, w, last, -h, -1}
 	case 8: // to be turned a quarter to the left
-		return turn{h, w, last - (h - 1), -h, 1}
+		return transform{h, w, last - (h - 1), -h, 1}
 	}
-	return turn{w, h, 0, 1, w}
+	return transform{w, h, 0, 1, w}
 }
 
 // put writes line y of the stored picture.
-func (t turn) put(pix, line []byte, y int) {
+func (t transform) put(pix, line []byte, y int) {
 	to := 3 * (t.origin + y*t.down)
 	if t.right == 1 {
 		copy(pix[to:], line)

@@ -28,7 +28,7 @@ func pngChunks(data []byte, each func(kind string, body []byte) bool) {
 }
 
 // soundHead tells that the sums of all chunks before the pixels are right.
-func soundHead(data []byte) bool {
+func headerChecksumsOK(data []byte) bool {
 	sound, p := true, len(pngMagic)
 	pngChunks(data, func(kind string, body []byte) bool {
 		if kind == "IDAT" {
@@ -84,7 +84,7 @@ func pngConfig(data []byte) (c image.Config, err error) {
 		return c, io.ErrUnexpectedEOF
 	}
 	if string(data[12:16]) != "IHDR" {
-		return c, badPicture("png", "it does not begin with its header")
+		return c, formatError("png", "it does not begin with its header")
 	}
 	w, h := binary.BigEndian.Uint32(data[16:]), binary.BigEndian.Uint32(data[20:])
 	c.Width, c.Height, c.ColorModel = int(min(w, math.MaxInt32)), int(min(h, math.MaxInt32)), color.NRGBAModel
@@ -118,7 +118,7 @@ func pngConfig(data []byte) (c image.Config, err error) {
 func decodePNG(data []byte, hd header) (source, error) {
 	m, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
-		if again, ok := newPNGStream(data); ok && soundHead(data) {
+		if again, ok := newPNGStream(data); ok && headerChecksumsOK(data) {
 			if hd.bytes >= largeBytes {
 				debug.FreeOSMemory() // what the first attempt took
 			}

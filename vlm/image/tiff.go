@@ -18,7 +18,7 @@ const (
 )
 
 // A tiffPicture is what the first directory says of its pixels.
-type tiffPicture struct {
+type tiffImage struct {
 	tiffDirectory
 	w, h        int
 	photo       int64
@@ -37,13 +37,13 @@ type tiffPicture struct {
 }
 
 // readTIFF reads the directory and names what of it is not read.
-func readTIFF(data []byte) (*tiffPicture, error) {
+func readTIFF(data []byte) (*tiffImage, error) {
 	d := readDirectory(data)
 	w, h := d.first(tagWidth, 0), d.first(tagLength, 0)
 	if w < 1 || h < 1 || w > math.MaxInt32 || h > math.MaxInt32 {
-		return nil, badPicture("tiff", "no pixels")
+		return nil, formatError("tiff", "no pixels")
 	}
-	t := &tiffPicture{
+	t := &tiffImage{
 		tiffDirectory: d, w: int(w), h: int(h), photo: d.first(tagPhotometric, 0), compression: d.first(tagCompression, 1),
 		format: d.first(tagSampleFormat, 1), separate: d.first(tagPlanar, 1) == 2, chromaX: 1, chromaY: 1,
 	}
@@ -59,17 +59,17 @@ func readTIFF(data []byte) (*tiffPicture, error) {
 			t.chromaY = int(d.value(tagChromaSampling, 1))
 		}
 		if t.chromaX < 1 || t.chromaX > 4 || t.chromaY < 1 || t.chromaY > 4 || t.bits != 8 || t.samples != 3 {
-			return nil, unreadPicture("tiff", "this form of YCbCr")
+			return nil, unsupportedError("tiff", "this form of YCbCr")
 		}
 		if t.separate && t.chromaX*t.chromaY > 1 {
-			return nil, unreadPicture("tiff", "YCbCr in planes of several sizes")
+			return nil, unsupportedError("tiff", "YCbCr in planes of several sizes")
 		}
 	}
 	return t, t.readChunks()
 }
 
 // readSamples finds what a pixel is made of, as Pillow's TiffImagePlugin does.
-func (t *tiffPicture) readSamples() error {
+func (t *tiffImage) readSamples() error {
 	switch t.photo {
 	case whiteIsZero, blackIsZero, photoMap:
 		t.colours = 1
@@ -78,7 +78,7 @@ func (t *tiffPicture) readSamples() error {
 	case photoInk:
 		t.colours = 4
 	default:
-		return unreadPicture("tiff", photoName(t.photo))
+		return unsupportedError("tiff", photoName(t.photo))
 	}
 	missing := int64(1)
 	if t.compression == packJPEGOld {
@@ -86,19 +86,19 @@ func (t *tiffPicture) readSamples() error {
 	}
 	samples := t.first(tagSamples, missing)
 	if samples < 1 || samples > 32 {
-		return unreadPicture("tiff", "so many samples a pixel")
+		return unsupportedError("tiff", "so many samples a pixel")
 	}
 	t.samples, t.bits = int(samples), int(t.first(tagBits, 1))
 	for i := 1; i < min(t.samples, t.count(tagBits)); i++ {
 		if int(t.value(tagBits, i)) != t.bits {
-			return unreadPicture("tiff", "samples of several sizes")
+			return unsupportedError("tiff", "samples of several sizes")
 		}
 	}
 	if t.photo == photoYCC && t.samples == 1 { // luma alone
 		t.photo, t.colours = blackIsZero, 1
 	}
 	if t.samples < t.colours {
-		return badPicture("tiff", "fewer samples than colours")
+		return formatError("tiff", "fewer samples than colours")
 	}
 	if t.samples > t.colours {
 		t.alpha = t.first(tagExtraSamples, 0)
@@ -112,7 +112,7 @@ func (t *tiffPicture) readSamples() error {
 	return t.checkBits()
 }
 
-func (t *tiffPicture) checkBits() error {
+func (t *tiffImage) checkBits() error {
 	ok := false
 	switch t.format {
 	case 1, 2, 4:
@@ -130,7 +130,7 @@ func (t *tiffPicture) checkBits() error {
 		ok = t.bits == 32 && t.photo <= photoRGB
 	}
 	if !ok {
-		return unreadPicture("tiff", "this size or format of samples")
+		return unsupportedError("tiff", "this size or format of samples")
 	}
 	return nil
 }
@@ -150,13 +150,13 @@ func photoName(photo int64) string {
 }
 
 // readChunks finds the size of strips or tiles.
-func (t *tiffPicture) readChunks() error {
+func (t *tiffImage) readChunks() error {
 	t.tiled = t.count(tagTileOffsets) > 0 || t.count(tagTileWidth) > 0
 	w, h := int64(t.w), t.first(tagRowsPerStrip, int64(t.h))
 	if t.tiled {
 		w, h = t.first(tagTileWidth, 0), t.first(tagTileLength, 0)
 		if w < 1 || h < 1 || w > 1<<20 || h > 1<<20 {
-			return badPicture("tiff", "tiles without a size")
+			return formatError("tiff", "tiles without a size")
 		}
 	} else if h < 1 || h > int64(t.h) {
 		h = int64(t.h)
@@ -166,7 +166,7 @@ func (t *tiffPicture) readChunks() error {
 }
 
 // stored is how many samples of a pixel a chunk holds.
-func (t *tiffPicture) stored() int {
+func (t *tiffImage) stored() int {
 	if t.separate {
 		return 1
 	}
@@ -174,7 +174,7 @@ func (t *tiffPicture) stored() int {
 }
 
 // kept is how many values of a pixel are needed: its colours and its alpha.
-func (t *tiffPicture) kept() int {
+func (t *tiffImage) kept() int {
 	if t.alpha != 0 {
 		return t.colours + 1
 	}
@@ -182,7 +182,7 @@ func (t *tiffPicture) kept() int {
 }
 
 // chunkBytes is the size of a line and of a whole chunk, unpacked.
-func (t *tiffPicture) chunkBytes() (line, chunk int64) {
+func (t *tiffImage) chunkBytes() (line, chunk int64) {
 	if t.chromaX*t.chromaY > 1 {
 		unit := int64(t.chromaX*t.chromaY + 2)
 		line = unit * int64(ceilDiv(t.chunkW, t.chromaX)) // of chromaY lines of pixels
@@ -227,13 +227,13 @@ func decodeTIFF(data []byte, hd header) (source, error) {
 	}
 	s := source{line: t.lines(pix)}
 	if t.kept() >= 3 {
-		s.own = pix
+		s.reusable = pix
 	}
 	return s, nil
 }
 
 // readPixels unpacks every chunk into pix, of [h, w, kept].
-func (t *tiffPicture) readPixels(pix []byte) error {
+func (t *tiffImage) readPixels(pix []byte) error {
 	across, down := ceilDiv(t.w, t.chunkW), ceilDiv(t.h, t.chunkH)
 	planes := 1
 	if t.separate {
@@ -242,7 +242,7 @@ func (t *tiffPicture) readPixels(pix []byte) error {
 	_, size := t.chunkBytes()
 	const spare = 256 << 20 // chunks may be larger than the picture, but not many of them
 	if int64(across*down*planes)*size > 64*int64(len(pix))+spare {
-		return badPicture("tiff", "far more data than pixels")
+		return formatError("tiff", "far more data than pixels")
 	}
 	u, err := newUnpacker(t)
 	if err != nil {
@@ -267,14 +267,14 @@ func (t *tiffPicture) readPixels(pix []byte) error {
 }
 
 // chunk is the packed data of a strip or tile.
-func (t *tiffPicture) chunk(i int) ([]byte, error) {
+func (t *tiffImage) chunk(i int) ([]byte, error) {
 	offsets, counts := uint16(tagStripOffsets), uint16(tagStripCounts)
 	if t.tiled && t.count(tagTileOffsets) > 0 {
 		offsets, counts = tagTileOffsets, tagTileCounts
 	}
 	at := t.value(offsets, i)
 	if i >= t.count(offsets) || at < 0 || at > int64(len(t.data)) {
-		return nil, badPicture("tiff", "the data ends too early")
+		return nil, formatError("tiff", "the data ends too early")
 	}
 	part := t.data[at:]
 	// Counts are often wrong where nothing is packed, and Pillow does without.

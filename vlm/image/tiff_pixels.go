@@ -5,7 +5,7 @@ import "math"
 // sample is the i-th sample of a line, in 8 bits: a palette's index as it is, less
 // than 8 bits spread over all, of 12 and 16 the high 8, of 32 and of floating point
 // what lies between 0 and 255.
-func (t *tiffPicture) sample(src []byte, i int) byte {
+func (t *tiffImage) sample(src []byte, i int) byte {
 	switch t.bits {
 	case 8:
 		return src[i]
@@ -31,7 +31,7 @@ func (t *tiffPicture) sample(src []byte, i int) byte {
 	return v * (255 / (1<<t.bits - 1))
 }
 
-func (t *tiffPicture) wideSample(b []byte) byte {
+func (t *tiffImage) wideSample(b []byte) byte {
 	v := t.order.Uint32(b)
 	switch t.format {
 	case 3:
@@ -47,7 +47,7 @@ func (t *tiffPicture) wideSample(b []byte) byte {
 }
 
 // lines returns a function that reads pix, of [h, w, kept], as RGB over white.
-func (t *tiffPicture) lines(pix []byte) func(dst []byte, y int) {
+func (t *tiffImage) lines(pix []byte) func(dst []byte, y int) {
 	kept := t.kept()
 	var table [256][3]byte
 	switch {
@@ -92,7 +92,7 @@ func (t *tiffPicture) lines(pix []byte) func(dst []byte, y int) {
 
 // overWhite lays a line over white; associated alpha is taken out of the colours
 // first, as Pillow does (libImaging/Unpack.c).
-func (t *tiffPicture) overWhite(dst, src []byte, kept int) {
+func (t *tiffImage) overWhite(dst, src []byte, kept int) {
 	for x := range t.w {
 		a := src[x*kept+kept-1]
 		for k := 3 * x; k < 3*x+3; k++ {
@@ -105,7 +105,7 @@ func (t *tiffPicture) overWhite(dst, src []byte, kept int) {
 }
 
 // colourMap is the palette: all reds, all greens, all blues, of 16 bits.
-func (t *tiffPicture) colourMap() (table [256][3]byte) {
+func (t *tiffImage) colourMap() (table [256][3]byte) {
 	n := t.count(tagColourMap) / 3
 	for i := range min(n, 256) {
 		for k := range 3 {
@@ -117,7 +117,7 @@ func (t *tiffPicture) colourMap() (table [256][3]byte) {
 
 // yccLine turns luma and chroma into RGB in place: as libtiff does, or where nothing
 // is packed as Pillow itself does, with 6 fractional bits (libImaging/ConvertYCbCr.c).
-func (t *tiffPicture) yccLine(dst []byte) {
+func (t *tiffImage) yccLine(dst []byte) {
 	for x := 0; x < len(dst); x += 3 {
 		p := dst[x : x+3]
 		if t.compression != packNone {

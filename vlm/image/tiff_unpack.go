@@ -36,7 +36,7 @@ var packNames = map[int64]string{
 
 // An unpacker reads one chunk at a time.
 type unpacker struct {
-	*tiffPicture
+	*tiffImage
 	buffer  []byte
 	stride  int
 	jpeg    *jpegDecoder
@@ -44,34 +44,34 @@ type unpacker struct {
 	scratch []byte
 }
 
-func newUnpacker(t *tiffPicture) (*unpacker, error) {
-	u := &unpacker{tiffPicture: t}
+func newUnpacker(t *tiffImage) (*unpacker, error) {
+	u := &unpacker{tiffImage: t}
 	switch t.compression {
 	case packNone, packRLE, packFax3, packFax4, packLZW, packDeflate, packDeflat2, packBits, packZstd:
 		line, chunk := t.chunkBytes()
 		u.stride, u.buffer = int(line), make([]byte, chunk)
 	case packJPEG, packJPEGOld:
 		if t.bits != 8 || t.format != 1 || t.compression == packJPEGOld && t.separate {
-			return nil, unreadPicture("tiff", "this form of JPEG compression")
+			return nil, unsupportedError("tiff", "this form of JPEG compression")
 		}
 	default:
 		name := packNames[t.compression]
 		if name == "" {
 			name = fmt.Sprintf("compression %d", t.compression)
 		}
-		return nil, unreadPicture("tiff", name)
+		return nil, unsupportedError("tiff", name)
 	}
 	switch {
 	case t.bits != 1 && (t.compression == packFax3 || t.compression == packFax4 || t.compression == packRLE):
-		return nil, badPicture("tiff", "fax compression of more than one bit a pixel")
+		return nil, formatError("tiff", "fax compression of more than one bit a pixel")
 	case t.predictor() == 3:
-		return nil, unreadPicture("tiff", "a predictor of floating point")
+		return nil, unsupportedError("tiff", "a predictor of floating point")
 	}
 	return u, nil
 }
 
 // predictor is 1 where lines are stored as they are.
-func (t *tiffPicture) predictor() int64 {
+func (t *tiffImage) predictor() int64 {
 	switch t.compression {
 	case packLZW, packDeflate, packDeflat2, packZstd:
 		return t.first(tagPredictor, 1)
@@ -191,7 +191,7 @@ func (u *unpacker) unpackJPEG(part []byte) error {
 	if u.compression == packJPEGOld {
 		at, n := u.first(tagJPEGOffset, 0), u.first(tagJPEGLength, int64(len(u.data)))
 		if at < 1 || at > int64(len(u.data))-2 || u.chunkH < u.h {
-			return unreadPicture("tiff", "JPEG compression of the old style in parts")
+			return unsupportedError("tiff", "JPEG compression of the old style in parts")
 		}
 		part = u.data[at:min(at+max(n, 2), int64(len(u.data)))]
 		if n < 1 || u.count(tagJPEGLength) == 0 {
@@ -199,14 +199,14 @@ func (u *unpacker) unpackJPEG(part []byte) error {
 		}
 	}
 	if len(part) < 2 || part[0] != 0xff {
-		return badPicture("tiff", "a part that is no JPEG stream")
+		return formatError("tiff", "a part that is no JPEG stream")
 	}
-	d, err := decodeJPEG(u.bytes(tagJPEGTables), part, jpegLimits{u.chunkW, u.chunkH, mostScans(u.w, u.h)})
+	d, err := decodeJPEG(u.bytes(tagJPEGTables), part, jpegLimits{u.chunkW, u.chunkH, maxScans(u.w, u.h)})
 	if err != nil {
 		return err
 	}
 	if len(d.comps) != u.stored() {
-		return badPicture("tiff", "a JPEG stream of another number of components")
+		return formatError("tiff", "a JPEG stream of another number of components")
 	}
 	d.repeat = u.compression == packJPEGOld
 	as := gray
@@ -216,7 +216,7 @@ func (u *unpacker) unpackJPEG(part []byte) error {
 	case len(d.comps) == 3:
 		as = rgb
 	case len(d.comps) == 4:
-		as = inksAlone
+		as = rawCMYK
 	}
 	u.jpeg, u.row = d, d.lines(as)
 	u.scratch = make([]byte, 4*d.w)

@@ -58,7 +58,7 @@ func readWebPFrame(data []byte) (f webpFrame, err error) {
 		err = nil
 	})
 	if err == nil && !(image.Rectangle{f.at, f.at.Add(f.size)}).In(image.Rectangle{Max: f.canvas}) {
-		err = badPicture("webp", "a frame beyond the picture")
+		err = formatError("webp", "a frame beyond the picture")
 	}
 	return f, err
 }
@@ -99,7 +99,7 @@ func webpConfig(data []byte) (image.Config, error) {
 	}
 	c, err := webp.DecodeConfig(bytes.NewReader(f.file))
 	if err == nil && image.Pt(c.Width, c.Height) != f.size {
-		err = badPicture("webp", "a frame of another size than it says")
+		err = formatError("webp", "a frame of another size than it says")
 	}
 	return image.Config{ColorModel: color.NRGBAModel, Width: f.canvas.X, Height: f.canvas.Y}, err
 }

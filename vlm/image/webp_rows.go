@@ -16,15 +16,15 @@ func webpLines(m *image.YCbCr) func(dst []byte, y int) {
 		} else if y == h-1 {
 			far = near
 		}
-		between(u, m.Cb[near*m.CStride:], m.Cb[far*m.CStride:], w)
-		between(v, m.Cr[near*m.CStride:], m.Cr[far*m.CStride:], w)
+		upsampleLine(u, m.Cb[near*m.CStride:], m.Cb[far*m.CStride:], w)
+		upsampleLine(v, m.Cr[near*m.CStride:], m.Cr[far*m.CStride:], w)
 		limitedLine(dst, m.Y[y*m.YStride:], u, v)
 	}
 }
 
 // between makes a line of w samples of the nearer and the farther line of half as
 // many.
-func between(out, near, far []byte, w int) {
+func upsampleLine(out, near, far []byte, w int) {
 	at := func(i int) (n, f int) { return int(near[i]), int(far[i]) }
 	n0, f0 := at(0)
 	out[0] = byte((3*n0 + f0 + 2) >> 2)

@@ -18,16 +18,16 @@ import (
 // The largest files that are read of a picture and of a caption, and the characters of a
 // caption from which on it is told of: some 250 words.
 const (
-	maxPicture  = 512 << 20
+	maxImage    = 512 << 20
 	maxCaption  = 1 << 20
 	longCaption = 1000
 )
 
 // pictureNames are those of what is read, and of what is refused by its name.
-var pictureNames = image.Extensions
+var imageExtensions = image.Extensions
 
-func isPicture(path string) bool {
-	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))
+func isImage(path string) bool {
+	return slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(path)))
 }
 
 // isList tells a list by its name; what Hugging Face's datasets say of a set is none.
@@ -60,7 +60,7 @@ type collector struct {
 func collect(ctx context.Context, o Options) (*collector, error) {
 	c := &collector{Options: o, ctx: ctx, unused: map[string]int{}}
 	for _, path := range o.Paths {
-		if err := c.path(path); err != nil {
+		if err := c.addPath(path); err != nil {
 			return c, err
 		}
 	}
@@ -77,7 +77,7 @@ func (c *collector) close() {
 	}
 }
 
-func (c *collector) path(path string) error {
+func (c *collector) addPath(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return &SourceError{path, cause(err)}
@@ -93,11 +93,11 @@ func (c *collector) path(path string) error {
 	c.sources, c.named, c.seen = append(c.sources, s), path, map[string]bool{}
 	switch {
 	case info.IsDir():
-		return c.top(s, dir)
+		return c.addTopFolder(s, dir)
 	case isList(path):
 		return c.readList(s, path, "")
-	case isPicture(path):
-		e := c.captioned(s, path, "")
+	case isImage(path):
+		e := c.captionedImage(s, path, "")
 		e.images[0].named = true
 		c.entries = append(c.entries, e)
 		return nil
@@ -106,15 +106,15 @@ func (c *collector) path(path string) error {
 }
 
 // contents are the things in a folder that matter, hidden ones left out.
-type contents struct {
+type folderContents struct {
 	lists   []string
 	all     []string // pictures and folders, in order
 	folders map[string]bool
 	broken  []string // links to folders out of the source
 }
 
-func (c *collector) open(s *source, dir string) (contents, error) {
-	found := contents{folders: map[string]bool{}}
+func (c *collector) readFolder(s *source, dir string) (folderContents, error) {
+	found := folderContents{folders: map[string]bool{}}
 	if err := c.ctx.Err(); err != nil {
 		return found, err
 	}
@@ -124,7 +124,7 @@ func (c *collector) open(s *source, dir string) (contents, error) {
 	}
 	stems := map[string]bool{} // of pictures
 	for _, e := range entries {
-		if isPicture(e.Name()) {
+		if isImage(e.Name()) {
 			stems[strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))] = true
 		}
 	}
@@ -133,13 +133,13 @@ func (c *collector) open(s *source, dir string) (contents, error) {
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir() || e.Type()&os.ModeSymlink != 0 && isFolder(path):
-			if _, _, err := s.within(path); err != nil {
+			if _, _, err := s.resolve(path); err != nil {
 				found.broken = append(found.broken, path)
 				continue
 			}
 			found.all = append(found.all, path)
 			found.folders[path] = true
-		case isPicture(path):
+		case isImage(path):
 			found.all = append(found.all, path)
 		case isList(path) && !stems[strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))]: // not what some tools write beside each picture
 			found.lists = append(found.lists, path)
@@ -155,15 +155,15 @@ func isFolder(path string) bool {
 
 // top reads a folder that was named. Lists that are called by different splits are those
 // splits; so are folders.
-func (c *collector) top(s *source, dir string) error {
-	found, err := c.open(s, dir)
+func (c *collector) addTopFolder(s *source, dir string) error {
+	found, err := c.readFolder(s, dir)
 	if err != nil {
 		return err
 	}
 	before := len(c.entries)
 	switch {
 	case len(found.lists) == 1:
-		err = c.one(s, found, "")
+		err = c.addListedFolder(s, found, "")
 	case len(found.lists) > 1 && len(splitsOf(found.lists)) < len(found.lists):
 		return &SourceError{dir, fmt.Sprintf("holds several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
 	case len(found.lists) > 1:
@@ -174,7 +174,7 @@ func (c *collector) top(s *source, dir string) error {
 		}
 		err = c.countUnlisted(s, found, before)
 	default:
-		err = c.folder(s, dir, "", true)
+		err = c.addFolder(s, dir, "", true)
 	}
 	if err == nil && len(c.entries) == before {
 		err = &SourceError{dir, "holds no picture and no list (.jsonl, .json, .csv, .tsv)" + c.listsBelow()}
@@ -183,12 +183,12 @@ func (c *collector) top(s *source, dir string) error {
 }
 
 // one reads the list of a folder, below which there must be no other.
-func (c *collector) one(s *source, found contents, split string) error {
+func (c *collector) addListedFolder(s *source, found folderContents, split string) error {
 	for _, path := range found.all {
 		if !found.folders[path] {
 			continue
 		}
-		other, err := c.metadata(s, path)
+		other, err := c.findMetadata(s, path)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (c *collector) one(s *source, found contents, split string) error {
 }
 
 // countUnlisted counts the pictures in a folder that its lists do not name.
-func (c *collector) countUnlisted(s *source, found contents, before int) error {
+func (c *collector) countUnlisted(s *source, found folderContents, before int) error {
 	named := map[string]bool{}
 	seen := c.seen
 	c.seen = map[string]bool{}
@@ -214,8 +214,8 @@ func (c *collector) countUnlisted(s *source, found contents, before int) error {
 			named[m.path] = true
 		}
 	}
-	var walk func(found contents) error
-	walk = func(found contents) error {
+	var walk func(found folderContents) error
+	walk = func(found folderContents) error {
 		for _, path := range found.all {
 			switch {
 			case !found.folders[path]:
@@ -223,8 +223,8 @@ func (c *collector) countUnlisted(s *source, found contents, before int) error {
 					c.firstUnlisted = cmp.Or(c.firstUnlisted, path)
 					c.unlisted++
 				}
-			case c.enter(path):
-				below, err := c.open(s, path)
+			case c.visit(path):
+				below, err := c.readFolder(s, path)
 				if err == nil {
 					err = walk(below)
 				}
@@ -239,11 +239,11 @@ func (c *collector) countUnlisted(s *source, found contents, before int) error {
 }
 
 // metadata finds a list in a folder or below it.
-func (c *collector) metadata(s *source, dir string) (string, error) {
-	if !c.enter(dir) {
+func (c *collector) findMetadata(s *source, dir string) (string, error) {
+	if !c.visit(dir) {
 		return "", nil
 	}
-	found, err := c.open(s, dir)
+	found, err := c.readFolder(s, dir)
 	if err != nil {
 		return "", err
 	}
@@ -256,7 +256,7 @@ func (c *collector) metadata(s *source, dir string) (string, error) {
 		if !found.folders[path] {
 			continue
 		}
-		if list, err := c.metadata(s, path); list != "" || err != nil {
+		if list, err := c.findMetadata(s, path); list != "" || err != nil {
 			return list, err
 		}
 	}
@@ -267,7 +267,7 @@ func (c *collector) metadata(s *source, dir string) (string, error) {
 func isMetadata(list string) bool { return strings.HasPrefix(filepath.Base(list), "metadata.") }
 
 // enter notes a folder, and tells whether it is new.
-func (c *collector) enter(dir string) bool {
+func (c *collector) visit(dir string) bool {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil || c.seen[real] {
 		return false
@@ -278,16 +278,16 @@ func (c *collector) enter(dir string) bool {
 
 // folder reads the pictures of a folder with their captions, and the folders in it. Of
 // lists below the top, those called metadata are read.
-func (c *collector) folder(s *source, dir, split string, top bool) error {
-	if !c.enter(dir) {
+func (c *collector) addFolder(s *source, dir, split string, top bool) error {
+	if !c.visit(dir) {
 		return nil
 	}
-	found, err := c.open(s, dir)
+	found, err := c.readFolder(s, dir)
 	if err != nil {
 		return err
 	}
 	for _, path := range found.broken {
-		c.entries = append(c.entries, entry{source: s, file: path, failed: errLeadsOut.Error()})
+		c.entries = append(c.entries, entry{source: s, file: path, failed: errOutsideFolder.Error()})
 	}
 	for _, list := range found.lists {
 		if !isMetadata(list) {
@@ -299,7 +299,7 @@ func (c *collector) folder(s *source, dir, split string, top bool) error {
 	case len(found.lists) > 1:
 		return &SourceError{dir, fmt.Sprintf("holds several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
 	case len(found.lists) == 1:
-		return c.one(s, found, split)
+		return c.addListedFolder(s, found, split)
 	}
 	var folders []string
 	for _, path := range found.all {
@@ -311,12 +311,12 @@ func (c *collector) folder(s *source, dir, split string, top bool) error {
 	for _, path := range found.all {
 		switch {
 		case !found.folders[path]:
-			c.entries = append(c.entries, c.captioned(s, path, split))
+			c.entries = append(c.entries, c.captionedImage(s, path, split))
 			continue
 		case inSplits:
 			split = splitOf(path)
 		}
-		if err := c.folder(s, path, split, false); err != nil {
+		if err := c.addFolder(s, path, split, false); err != nil {
 			return err
 		}
 	}
@@ -360,7 +360,7 @@ func (c *collector) listsBelow() string {
 }
 
 // captioned is a picture with its caption in a text file of the same name.
-func (c *collector) captioned(s *source, path, split string) entry {
+func (c *collector) captionedImage(s *source, path, split string) entry {
 	e := entry{source: s, file: path, images: []imageFile{{path: path}}, split: split}
 	caption, err := c.caption(s, path)
 	if err != nil {
@@ -378,15 +378,15 @@ func (c *collector) captioned(s *source, path, split string) entry {
 
 func (c *collector) caption(s *source, path string) (string, error) {
 	if path != c.named { // by the user, wherever it leads
-		if _, _, err := s.within(path); err != nil {
-			return "", pictureError(err)
+		if _, _, err := s.resolve(path); err != nil {
+			return "", imageError(err)
 		}
 	}
 	raw, err := s.read(strings.TrimSuffix(path, filepath.Ext(path))+".txt", maxCaption)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return "", errors.New("no caption: there is no .txt of the same name beside it")
-	case errors.Is(err, errLeadsOut):
+	case errors.Is(err, errOutsideFolder):
 		return "", errors.New("the caption's link leads out of the folder; --follow-links reads it all the same")
 	case err != nil:
 		return "", fmt.Errorf("the caption cannot be read: %s", cause(err))
@@ -407,8 +407,8 @@ func (c *collector) caption(s *source, path string) (string, error) {
 	return text, nil
 }
 
-func pictureError(err error) error {
-	if errors.Is(err, errLeadsOut) {
+func imageError(err error) error {
+	if errors.Is(err, errOutsideFolder) {
 		return err
 	}
 	return fmt.Errorf("the picture cannot be read: %s", cause(err))

@@ -14,16 +14,16 @@ import (
 )
 
 // said is what a record's texts hold: turns, and what stands in them for pictures.
-type said struct {
-	turns  []data.Turn
-	named  []string // pictures that the texts name
-	tags   []string // placeholders of pictures
-	others []string // what names a picture in a way that is not read
-	answer string   // a placeholder in an answer
-	alone  bool     // a caption, which says nothing without its picture
-	used   []string // the record's fields that are read
-	system int      // messages by the system
-	joined int      // messages that follow another of the same speaker
+type conversation struct {
+	turns     []data.Turn
+	named     []string // pictures that the texts name
+	tags      []string // placeholders of pictures
+	others    []string // what names a picture in a way that is not read
+	answer    string   // a placeholder in an answer
+	isCaption bool     // a caption, which says nothing without its picture
+	used      []string // the record's fields that are read
+	system    int      // messages by the system
+	joined    int      // messages that follow another of the same speaker
 }
 
 // What stands for a picture in a text: Qwen's <img>FILE</img>; LLaVA's <image> and its
@@ -36,7 +36,7 @@ var (
 )
 
 // question takes the placeholders out of a text and notes them.
-func (s *said) question(text string) string {
+func (s *conversation) question(text string) string {
 	text = namedTag.ReplaceAllStringFunc(text, func(tag string) string {
 		s.named = append(s.named, namedTag.FindStringSubmatch(tag)[1])
 		return ""
@@ -59,17 +59,17 @@ func (s *said) question(text string) string {
 }
 
 // Pictures takes what stands for pictures out of a question, and counts them.
-func Pictures(question string) (text string, pictures int, err error) {
-	s := &said{}
+func StripPlaceholders(question string) (text string, pictures int, err error) {
+	s := &conversation{}
 	text = s.question(question)
 	if len(s.others) > 0 {
-		return "", 0, fmt.Errorf("the text names a picture by %s, which is not read: write <image> in its place", shortened(s.others[0]))
+		return "", 0, fmt.Errorf("the text names a picture by %s, which is not read: write <image> in its place", truncated(s.others[0]))
 	}
 	return text, len(s.named) + len(s.tags), nil
 }
 
 // add notes a question with its answer, valid UTF-8.
-func (s *said) add(user, assistant string) {
+func (s *conversation) add(user, assistant string) {
 	if s.answer == "" {
 		s.answer = cmp.Or(bareTag.FindString(assistant), numberedTag.FindString(assistant), namedTag.FindString(assistant))
 	}
@@ -78,27 +78,27 @@ func (s *said) add(user, assistant string) {
 
 // match finds the pictures of a record: those that its fields name, or its texts. What
 // the texts hold in their place must agree with their number.
-func (s *said) match(rec record, fields []string) ([]string, error) {
+func (s *conversation) match(rec record, fields []string) ([]string, error) {
 	names := fields
 	switch {
 	case s.answer != "":
-		return nil, fmt.Errorf("an answer has %s: a picture stands in a question", shortened(s.answer))
+		return nil, fmt.Errorf("an answer has %s: a picture stands in a question", truncated(s.answer))
 	case len(fields) == 0:
 		names = s.named
 	case len(s.named) > 0 && !slices.EqualFunc(s.named, fields, sameElement):
 		return nil, fmt.Errorf("the text names other pictures than the record: %.100q and %.100q", s.named, fields)
 	}
-	if err := rec.emptyPicture(); err != nil && len(names) == 0 {
+	if err := rec.emptyImage(); err != nil && len(names) == 0 {
 		return nil, err
 	}
 	switch {
 	case len(s.tags) > 0 && len(s.tags) != len(names):
-		return nil, fmt.Errorf("what stands in the text for pictures is not as many as there are: %d times %s, pictures %d", len(s.tags), shortened(s.tags[0]), len(names))
+		return nil, fmt.Errorf("what stands in the text for pictures is not as many as there are: %d times %s, pictures %d", len(s.tags), truncated(s.tags[0]), len(names))
 	case len(names) > 0:
 		return names, nil
 	case len(s.others) > 0:
-		return nil, fmt.Errorf("the text names a picture by %s, which is not read: name it in a field image", shortened(s.others[0]))
-	case s.alone:
+		return nil, fmt.Errorf("the text names a picture by %s, which is not read: name it in a field image", truncated(s.others[0]))
+	case s.isCaption:
 		return nil, errors.New("there is a caption and no picture")
 	}
 	return nil, nil
@@ -107,8 +107,8 @@ func (s *said) match(rec record, fields []string) ([]string, error) {
 func sameElement(a, b string) bool { return sameFile(a, []string{b}) }
 
 // conversation is a record's questions and answers, and what they hold for pictures.
-func (r record) conversation(c *collector, place int) (*said, error) {
-	s := &said{}
+func (r record) conversation(c *collector, place int) (*conversation, error) {
+	s := &conversation{}
 	if name, value := r.field(turnFields); name != "" {
 		list, ok := value.([]any)
 		if !ok {
@@ -121,11 +121,11 @@ func (r record) conversation(c *collector, place int) (*said, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := r.oneText(answered); err != nil {
+	if err := r.checkSingleText(answered); err != nil {
 		return s, err
 	}
 	if answered {
-		return s, r.asked(s, answerFields, answer)
+		return s, r.questionAndAnswer(s, answerFields, answer)
 	}
 	caption, ok, err := r.text(captionFields)
 	if err == nil && !ok {
@@ -134,17 +134,17 @@ func (r record) conversation(c *collector, place int) (*said, error) {
 	if err != nil {
 		return s, err
 	}
-	if _, question := r.field(questionFields); filled(question) {
-		return s, r.asked(s, captionFields, caption) // what the question is answered by
+	if _, question := r.field(questionFields); nonEmpty(question) {
+		return s, r.questionAndAnswer(s, captionFields, caption) // what the question is answered by
 	}
-	s.alone = true
+	s.isCaption = true
 	s.used = r.named(captionFields)
 	s.add(c.prompt(place), s.question(caption))
 	return s, nil
 }
 
 // oneText refuses a record with several texts of which one would have to be chosen.
-func (r record) oneText(answered bool) error {
+func (r record) checkSingleText(answered bool) error {
 	names, first := []string{}, ""
 	fields := captionFields
 	if answered {
@@ -180,7 +180,7 @@ func (r record) named(names []string) (out []string) {
 
 // asked reads a question with its answer, and what Alpaca's form has beside: an input
 // to the instruction, and earlier turns. The answer is in the fields of these names.
-func (r record) asked(s *said, fields []string, answer string) error {
+func (r record) questionAndAnswer(s *conversation, fields []string, answer string) error {
 	s.used = slices.Concat(r.named(fields), r.named(questionFields), r.named([]string{"history"}))
 	if name, value := r.field([]string{"history"}); name != "" {
 		s.used = append(s.used, name)
@@ -218,7 +218,7 @@ func (r record) asked(s *said, fields []string, answer string) error {
 
 // messages reads LLaVA's form, {"from": "human", "value": …}, or OpenAI's, {"role":
 // "user", "content": …}. What the system says is left out, and counted.
-func (s *said) messages(name string, list []any) error {
+func (s *conversation) messages(name string, list []any) error {
 	question, asked, before := "", false, ""
 	for i, one := range list {
 		object, ok := one.(map[string]any)
@@ -259,7 +259,7 @@ func (s *said) messages(name string, list []any) error {
 			s.add(question, text)
 			question, asked = "", false
 		default:
-			return fmt.Errorf("message %d of %s is by %q; want human and gpt, or user and assistant", i+1, name, shortened(role))
+			return fmt.Errorf("message %d of %s is by %q; want human and gpt, or user and assistant", i+1, name, truncated(role))
 		}
 	}
 	if asked {
@@ -270,7 +270,7 @@ func (s *said) messages(name string, list []any) error {
 
 // message reads a message: a text, or a list of parts as {"type": "text"} and {"type":
 // "image_url"}.
-func (s *said) message(content any) (string, error) {
+func (s *conversation) message(content any) (string, error) {
 	if text, ok := textOf(content); ok {
 		return strings.TrimSpace(text), nil
 	}
@@ -287,7 +287,7 @@ func (s *said) message(content any) (string, error) {
 				}
 				texts = append(texts, text)
 			case "image", "image_url", "input_image":
-				name, err := picturePart(part)
+				name, err := imagePart(part)
 				switch {
 				case err != nil:
 					return "", err
@@ -297,7 +297,7 @@ func (s *said) message(content any) (string, error) {
 					s.named = append(s.named, name)
 				}
 			default:
-				return "", fmt.Errorf("has a part of the type %q", shortened(kind))
+				return "", fmt.Errorf("has a part of the type %q", truncated(kind))
 			}
 		}
 		return strings.TrimSpace(strings.Join(texts, "\n")), nil
@@ -307,7 +307,7 @@ func (s *said) message(content any) (string, error) {
 
 // picturePart is the path or the data: URL in a part of a message; "" where the record
 // names the picture elsewhere.
-func picturePart(part record) (string, error) {
+func imagePart(part record) (string, error) {
 	key, value := part.field([]string{"image_url", "image", "path", "url", "source"})
 	if object, ok := value.(map[string]any); ok {
 		if kind, data := record(object)["media_type"], record(object)["data"]; kind != nil && data != nil { // Anthropic's
@@ -333,7 +333,7 @@ func picturePart(part record) (string, error) {
 func (s *source) image(list, name string) (imageFile, error) {
 	name = strings.TrimPrefix(name, "file://")
 	if scheme, _, ok := strings.Cut(name, "://"); ok && len(scheme) > 1 {
-		return imageFile{}, fmt.Errorf("names a picture that is not a file: download %s", shortened(name))
+		return imageFile{}, fmt.Errorf("names a picture that is not a file: download %s", truncated(name))
 	}
 	head, body, ok := strings.Cut(name, ",")
 	if !strings.HasPrefix(head, "data:") {

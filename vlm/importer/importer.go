@@ -47,7 +47,7 @@ type Result struct {
 	TestRows int            `json:"test_rows"`
 	ValRows  int            `json:"validation_rows"`
 	Turns    int            `json:"turns"`
-	Pictures int            `json:"pictures"`
+	Images   int            `json:"pictures"`
 	Bytes    int64          `json:"bytes"` // of the pictures
 	Skipped  int            `json:"skipped"`
 	Reasons  map[string]int `json:"reasons"`
@@ -104,7 +104,7 @@ func Import(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	i := &importing{Options: o, out: w, result: Result{Out: o.Out, Reasons: map[string]int{}}}
+	i := &importRun{Options: o, out: w, result: Result{Out: o.Out, Reasons: map[string]int{}}}
 	for _, e := range entries {
 		if err = ctx.Err(); err == nil {
 			err = i.add(e)
@@ -119,13 +119,13 @@ func Import(ctx context.Context, o Options) (Result, error) {
 	}
 	i.result.Files, err = w.finish()
 	if err == nil {
-		i.notes(c)
+		i.reportNotes(c)
 	}
 	return i.result, err
 }
 
 // notes tells, once each, of what may not be as it was meant.
-func (i *importing) notes(c *collector) {
+func (i *importRun) reportNotes(c *collector) {
 	if i.Note == nil {
 		return
 	}
@@ -148,7 +148,7 @@ func (i *importing) notes(c *collector) {
 	if c.joined > 0 {
 		i.Note(fmt.Sprintf("%d messages follow another of the same speaker and are joined with it", c.joined))
 	}
-	if i.result.Pictures == 0 {
+	if i.result.Images == 0 {
 		i.Note("no row has a picture")
 	}
 }
@@ -165,14 +165,14 @@ func checkOut(out string) error {
 }
 
 // importing is an import under way.
-type importing struct {
+type importRun struct {
 	Options
 	out    *shards
 	result Result
 	first  string // reason
 }
 
-func (i *importing) firstReason() string {
+func (i *importRun) firstReason() string {
 	if i.first == "" {
 		return ""
 	}
@@ -180,14 +180,14 @@ func (i *importing) firstReason() string {
 }
 
 // add reads an entry's pictures and writes its row.
-func (i *importing) add(e entry) error {
+func (i *importRun) add(e entry) error {
 	row := data.Row{Turns: e.turns, Source: filepath.Base(e.file)}
 	reason, where := e.failed, ""
 	for _, m := range e.images {
 		if reason != "" {
 			break
 		}
-		bytes, err := e.source.picture(m)
+		bytes, err := e.source.readImage(m)
 		if err != nil {
 			reason, where = cause(err), m.name()+": "
 		}
@@ -218,7 +218,7 @@ func (i *importing) add(e entry) error {
 		i.result.Rows++
 	}
 	i.result.Turns += len(row.Turns)
-	i.result.Pictures += len(row.Images)
+	i.result.Images += len(row.Images)
 	for _, image := range row.Images {
 		i.result.Bytes += int64(len(image))
 	}
@@ -226,7 +226,7 @@ func (i *importing) add(e entry) error {
 }
 
 // skip counts an entry that cannot be used, by its reason without details.
-func (i *importing) skip(e entry, where, reason string) {
+func (i *importRun) skip(e entry, where, reason string) {
 	i.result.Skipped++
 	i.result.Reasons[data.ShortReason(reason)]++
 	i.first = cmp.Or(i.first, fmt.Sprintf("%s: %s%s", e.file, where, reason))
@@ -236,7 +236,7 @@ func (i *importing) skip(e entry, where, reason string) {
 }
 
 // split spreads the test set's rows evenly over the data.
-func (i *importing) split() string {
+func (i *importRun) split() string {
 	n := float64(i.result.Rows + i.result.TestRows)
 	if int((n+1)*i.TestFraction) > int(n*i.TestFraction) {
 		return test

@@ -52,7 +52,7 @@ func readJSON(r *bufio.Reader, each func(int, record, string)) error {
 		return readJSONL(r, each)
 	}
 	var one record // over several lines
-	if err := json.NewDecoder(&standardJSON{r: r}).Decode(&one); err != nil {
+	if err := json.NewDecoder(&nanReplacer{r: r}).Decode(&one); err != nil {
 		return errors.New("not JSON")
 	}
 	return fmt.Errorf("holds one JSON object, with %.200q, and not a list of them; write the entries as a list in brackets, or one a line", slices.Sorted(maps.Keys(one)))
@@ -72,7 +72,7 @@ func firstLetter(r *bufio.Reader) (byte, error) {
 }
 
 func readArray(r *bufio.Reader, each func(int, record, string)) error {
-	d := json.NewDecoder(&standardJSON{r: r})
+	d := json.NewDecoder(&nanReplacer{r: r})
 	if _, err := d.Token(); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func object(text []byte) (rec record, failed string) {
 	if err := checkControls(string(text)); err != nil {
 		return nil, "the entry " + err.Error()
 	}
-	text, err := io.ReadAll(&standardJSON{r: bufio.NewReader(bytes.NewReader(text))})
+	text, err := io.ReadAll(&nanReplacer{r: bufio.NewReader(bytes.NewReader(text))})
 	if rec, ok := decoded(text); err == nil && ok {
 		return rec, ""
 	}
@@ -125,7 +125,7 @@ func decoded(text []byte) (rec record, ok bool) {
 
 // standardJSON gives empty objects instead of NaN, Infinity and -Infinity, which Python
 // writes and JSON has not: no field that is read takes one.
-type standardJSON struct {
+type nanReplacer struct {
 	r        *bufio.Reader
 	quoted   bool // in a string
 	escaped  bool // behind a backslash
@@ -134,7 +134,7 @@ type standardJSON struct {
 
 var notNumbers = []string{"NaN", "Infinity", "-Infinity"}
 
-func (s *standardJSON) Read(p []byte) (n int, err error) {
+func (s *nanReplacer) Read(p []byte) (n int, err error) {
 	for n < len(p) {
 		if len(s.leftover) > 0 {
 			k := copy(p[n:], s.leftover)
@@ -159,7 +159,7 @@ func (s *standardJSON) Read(p []byte) (n int, err error) {
 }
 
 // replaced follows the strings, and takes a number that is none out of the text.
-func (s *standardJSON) replaced(b byte) bool {
+func (s *nanReplacer) replaced(b byte) bool {
 	switch {
 	case s.escaped:
 		s.escaped = false

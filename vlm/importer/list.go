@@ -54,7 +54,7 @@ func (c *collector) readList(s *source, path, split string) error {
 		return &SourceError{path, cause(err)}
 	}
 	defer file.Close()
-	text, err := asUTF8(interrupted{c.ctx, file})
+	text, err := asUTF8(contextReader{c.ctx, file})
 	if err != nil {
 		return &SourceError{path, "the list " + cause(err)}
 	}
@@ -67,7 +67,7 @@ func (c *collector) readList(s *source, path, split string) error {
 				e.failed = err.Error()
 			}
 		}
-		key := e.pictures()
+		key := e.imagesKey()
 		at, known := first[key]
 		if known && e.failed == "" && len(e.images) > 0 {
 			c.entries[at].turns = append(c.entries[at].turns, e.turns...)
@@ -90,12 +90,12 @@ func (c *collector) readList(s *source, path, split string) error {
 }
 
 // interrupted reads until its context ends.
-type interrupted struct {
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (i interrupted) Read(p []byte) (int, error) {
+func (i contextReader) Read(p []byte) (int, error) {
 	if err := i.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ func (i interrupted) Read(p []byte) (int, error) {
 }
 
 // pictures tells entries with the same pictures.
-func (e *entry) pictures() (sum [sha256.Size]byte) {
+func (e *entry) imagesKey() (sum [sha256.Size]byte) {
 	hash := sha256.New()
 	for _, m := range e.images {
 		fmt.Fprintf(hash, "%q %d ", m.path, len(m.bytes))

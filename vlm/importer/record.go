@@ -78,7 +78,7 @@ func (r record) images() ([]string, error) {
 	var found []string
 	foundBy := ""
 	for _, key := range r.keys() {
-		if !imageField.MatchString(plainName(key)) || r.noFile(key) {
+		if !imageField.MatchString(plainName(key)) || r.emptyField(key) {
 			continue
 		}
 		names, err := namesIn(key, r[key])
@@ -90,20 +90,20 @@ func (r record) images() ([]string, error) {
 		}
 		found, foundBy = names, key
 	}
-	if key, value := r.field(fileFields); foundBy == "" && key != "" && !r.noFile(key) {
+	if key, value := r.field(fileFields); foundBy == "" && key != "" && !r.emptyField(key) {
 		var err error
 		if found, err = namesIn(key, value); err != nil {
 			return nil, err
 		}
 	}
-	return found, r.unread(found)
+	return found, r.checkUnreadFields(found)
 }
 
 // noFile tells an empty field, which is judged when it is known whether the texts name a
 // picture; what stands for NaN is none.
-func (r record) noFile(key string) bool {
+func (r record) emptyField(key string) bool {
 	object, ok := r[key].(map[string]any)
-	return noPicture(r[key]) && (!ok || len(object) > 0)
+	return noImage(r[key]) && (!ok || len(object) > 0)
 }
 
 // namesIn are the names in a field's value.
@@ -128,7 +128,7 @@ func namesIn(key string, value any) ([]string, error) {
 
 // unread refuses fields that bring pictures, sounds or videos which are not among those
 // that are read.
-func (r record) unread(read []string) error {
+func (r record) checkUnreadFields(read []string) error {
 	for _, key := range r.keys() {
 		plain := plainName(key)
 		values := textsIn(r[key])
@@ -141,7 +141,7 @@ func (r record) unread(read []string) error {
 			return fmt.Errorf("%s holds a picture's bytes, which are not read: name a file in image, or write data:image/png;base64, and the bytes there", key)
 		}
 		for _, value := range values {
-			if err := unreadValue(key, plain, value, read); err != nil {
+			if err := checkUnreadValue(key, plain, value, read); err != nil {
 				return err
 			}
 		}
@@ -149,12 +149,12 @@ func (r record) unread(read []string) error {
 	return nil
 }
 
-func unreadValue(key, plain, value string, read []string) error {
+func checkUnreadValue(key, plain, value string, read []string) error {
 	remote := strings.Contains(value, "://")
 	switch {
-	case len(read) == 0 && urlField.MatchString(plain) && (plain != "url" && plain != "link" && plain != "uri" && plain != "href" || looksLikePicture(value)):
+	case len(read) == 0 && urlField.MatchString(plain) && (plain != "url" && plain != "link" && plain != "uri" && plain != "href" || looksLikeImage(value)):
 		return fmt.Errorf("%s names a picture by its address, which is not read: download it, and name the file in image", key)
-	case !looksLikePicture(value) || isText(plain):
+	case !looksLikeImage(value) || isText(plain):
 		return nil
 	case len(read) == 0 && !slices.Contains(fileFields, plain):
 		return fmt.Errorf("a picture is named by %s, which is not read: call it image", key)
@@ -174,9 +174,9 @@ func sameFile(name string, names []string) bool {
 }
 
 // looksLikePicture tells a text that names a picture, or is one.
-func looksLikePicture(s string) bool {
+func looksLikeImage(s string) bool {
 	s, _, _ = strings.Cut(s, "?")
-	return strings.HasPrefix(s, "data:image") || len(s) < 4096 && !strings.ContainsAny(s, "\n") && isPicture(s)
+	return strings.HasPrefix(s, "data:image") || len(s) < 4096 && !strings.ContainsAny(s, "\n") && isImage(s)
 }
 
 // textsIn are the texts in a value: itself, those of a list, or of an object in it.

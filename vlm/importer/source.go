@@ -25,7 +25,7 @@ type source struct {
 	blobsDir string
 }
 
-var errLeadsOut = errors.New("the path or its link leads out of the folder; --follow-links reads it all the same")
+var errOutsideFolder = errors.New("the path or its link leads out of the folder; --follow-links reads it all the same")
 
 func openSource(dir string, follow bool) (*source, error) {
 	real, err := filepath.EvalSymlinks(dir)
@@ -81,9 +81,9 @@ func below(dir, path string) (name string, ok bool) {
 
 // within finds the folder that a path lies in with all its links followed, and its name
 // there; no folder where it may lie anywhere.
-func (s *source) within(path string) (root *os.Root, name string, err error) {
-	if !s.follow && !s.names(path) {
-		return nil, "", errLeadsOut // whatever there is or is not
+func (s *source) resolve(path string) (root *os.Root, name string, err error) {
+	if !s.follow && !s.containsLexically(path) {
+		return nil, "", errOutsideFolder // whatever there is or is not
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
@@ -99,13 +99,13 @@ func (s *source) within(path string) (root *os.Root, name string, err error) {
 		return s.blobs, name, nil
 	}
 	if !s.follow {
-		return nil, "", errLeadsOut
+		return nil, "", errOutsideFolder
 	}
 	return nil, real, nil
 }
 
 // names tells whether a path lies in the folder by its words alone.
-func (s *source) names(path string) bool {
+func (s *source) containsLexically(path string) bool {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return false
@@ -121,7 +121,7 @@ func (s *source) names(path string) bool {
 
 // read returns what a file holds.
 func (s *source) read(path string, limit int64) ([]byte, error) {
-	root, name, err := s.within(path)
+	root, name, err := s.resolve(path)
 	switch {
 	case err != nil:
 		return nil, err
@@ -133,7 +133,7 @@ func (s *source) read(path string, limit int64) ([]byte, error) {
 
 // open opens a file to be read piece by piece.
 func (s *source) open(path string, limit int64) (*os.File, error) {
-	root, name, err := s.within(path)
+	root, name, err := s.resolve(path)
 	switch {
 	case err != nil:
 		return nil, err
@@ -144,14 +144,14 @@ func (s *source) open(path string, limit int64) (*os.File, error) {
 }
 
 // picture returns a picture's bytes as they are.
-func (s *source) picture(m imageFile) ([]byte, error) {
+func (s *source) readImage(m imageFile) ([]byte, error) {
 	switch {
 	case m.path == "":
 		return m.bytes, nil
 	case m.named:
-		return smallfile.Read(m.path, maxPicture)
+		return smallfile.Read(m.path, maxImage)
 	}
-	return s.read(m.path, maxPicture)
+	return s.read(m.path, maxImage)
 }
 
 // locate finds the picture that a list names, by a path from the list's folder or an
@@ -161,18 +161,18 @@ func (s *source) locate(list, name string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(list), path)
 	}
-	_, _, err := s.within(path)
+	_, _, err := s.resolve(path)
 	switch {
-	case errors.Is(err, errLeadsOut):
+	case errors.Is(err, errOutsideFolder):
 		return "", err
 	case err != nil:
-		return "", fmt.Errorf("no such picture: %s", shortened(name))
+		return "", fmt.Errorf("no such picture: %s", truncated(name))
 	}
 	return path, nil
 }
 
 // shortened is a name that may be anything, for a message.
-func shortened(name string) string {
+func truncated(name string) string {
 	const most = 100
 	if runes := []rune(name); len(runes) > most {
 		return string(runes[:most]) + "…"

@@ -19,18 +19,18 @@ const byteOrderMark = "\uFEFF"
 
 // What marks the beginning of a text in the other Unicode encodings. Those of UTF-32 come
 // first: UTF-16's is the beginning of one.
-var marks = []struct {
+var byteOrderMarks = []struct {
 	bytes string
-	form  form
+	form  textEncoding
 }{
 	{"\xff\xfe\x00\x00", littleEndian32}, {"\x00\x00\xfe\xff", bigEndian32}, {"\xff\xfe", littleEndian}, {"\xfe\xff", bigEndian},
 }
 
 // form is how a text is encoded.
-type form int
+type textEncoding int
 
 const (
-	plain form = iota // UTF-8, or something else that is refused
+	plain textEncoding = iota // UTF-8, or something else that is refused
 	littleEndian
 	bigEndian
 	littleEndian32
@@ -39,8 +39,8 @@ const (
 
 // formOf tells a text's encoding by its beginning: by its mark, or without one by the
 // NUL bytes that UTF-16 puts beside every Latin letter.
-func formOf(head []byte) form {
-	for _, m := range marks {
+func detectEncoding(head []byte) textEncoding {
+	for _, m := range byteOrderMarks {
 		if bytes.HasPrefix(head, []byte(m.bytes)) {
 			return m.form
 		}
@@ -68,7 +68,7 @@ func formOf(head []byte) form {
 // for certain, without their marks. Others are refused: which one it is, only the user
 // knows. Its errors follow the name of what that is.
 func DecodeText(b []byte) (string, error) {
-	switch f := formOf(b); f {
+	switch f := detectEncoding(b); f {
 	case littleEndian:
 		return decodeUTF16(b, binary.LittleEndian)
 	case bigEndian:
@@ -169,7 +169,7 @@ func checkControls(text string) error {
 func asUTF8(r io.Reader) (*bufio.Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	head, _ := b.Peek(1 << 12)
-	if formOf(head[:len(head)&^1]) != plain {
+	if detectEncoding(head[:len(head)&^1]) != plain {
 		all, err := io.ReadAll(b)
 		if err != nil {
 			return nil, err

@@ -9,42 +9,42 @@ import (
 // Shape is the static size of a batch.
 type Shape struct {
 	Rows    int
-	T       int // tokens a row
-	Patches int // image tokens a picture
+	T       int // tokens per row
+	Patches int // image tokens per image
 }
 
-// Picture is a picture of the data set.
-type Picture struct {
+// ImageRef identifies an image of the data set.
+type ImageRef struct {
 	Row   int // of the data set
-	Image int // its number in that row
+	Image int // index in that row
 }
 
-// Batch is rows of packed samples, right-padded; rows that are missing are all
-// padding. Arrays are row-major, Rows*T unless said otherwise.
+// Batch is rows of packed samples, right-padded; missing rows are all padding. Arrays are
+// row-major [Rows, T] unless noted otherwise.
 type Batch struct {
 	Shape
 	IDs       []int32 // 0 on padding
 	Positions []int32 // 0 on padding, except with Causal
-	Segments  []int32 // number of the sample in its row; -1: padding
-	// Intervals are four a token, [Rows*T][4]: it sees keys [0] to [1]-1 (the prefix)
-	// and [2] to [3]-1 (its own) of its row. Padding sees none.
+	Segments  []int32 // index of the sample in its row; -1 on padding
+	// Intervals, [Rows, T, 4], are the keys of its row that a token attends to: the prefix
+	// [0] to [1]-1, and its own segment [2] to [3]-1. Padding attends to none.
 	Intervals []int32
-	// ImageSlots are the row of image features that takes the token's place,
-	// picture*Patches + patch; -1: text or padding.
+	// ImageSlots are the rows of the image features that replace token embeddings,
+	// image*Patches + patch; -1 on text and padding.
 	ImageSlots  []int32
 	Targets     []int32 // the id to predict, or Ignore
 	TargetCount int
-	Pictures    []Picture // in the order of their tokens; one may occur twice
+	Images      []ImageRef // in the order of their tokens; an image may occur twice
 }
 
-// Build lays samples out. It refuses what does not fit the shape, and branches
-// where the attention is Causal.
+// Build lays out samples as a batch. Samples that do not fit the shape are an error, as
+// are shared-prefix samples with Causal attention.
 func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
 	if len(rows) > shape.Rows {
-		return nil, fmt.Errorf("batch: %d rows of samples for %d rows", len(rows), shape.Rows)
+		return nil, fmt.Errorf("packing: %d rows of samples for a batch of %d rows", len(rows), shape.Rows)
 	}
 	n := shape.Rows * shape.T
 	b := &Batch{
@@ -71,22 +71,22 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	lo, hi := i*b.T, (i+1)*b.T
 	r := row{
-		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), answer: make([]bool, b.T),
+		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), lossMask: make([]bool, b.T),
 		positions: b.Positions[lo:hi], intervals: b.Intervals[4*lo : 4*hi], targets: b.Targets[lo:hi],
 	}
 	var segments []segment
 	at := 0
 	for number, s := range samples {
-		if err := b.fits(s, at, m); err != nil {
+		if err := b.checkFits(s, at, m); err != nil {
 			return err
 		}
 		copy(r.ids[at:], s.IDs)
-		copy(r.answer[at:], s.Answer)
+		copy(r.lossMask[at:], s.LossMask)
 		for t := range s.IDs {
 			b.Segments[lo+at+t] = int32(number)
 		}
 		for image, start := range s.Images {
-			b.picture(r.images[at+start:], b.ImageSlots[lo+at+start:], Picture{s.Row, image})
+			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], ImageRef{s.Row, image})
 		}
 		segments = append(segments, s.segments(at)...)
 		at += s.Len()
@@ -95,40 +95,42 @@ func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	return nil
 }
 
-func (b *Batch) fits(s *Sample, at int, m Modes) error {
+func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	if at+s.Len() > b.T {
-		return fmt.Errorf("batch: a row of %d tokens for %d", at+s.Len(), b.T)
+		return fmt.Errorf("packing: a row of %d tokens, want at most %d", at+s.Len(), b.T)
 	}
 	for _, start := range s.Images {
 		if start+b.Patches > s.Len() {
-			return fmt.Errorf("batch: a picture of %d tokens at %d of %d", b.Patches, start, s.Len())
+			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", b.Patches, start, s.Len())
 		}
 	}
-	if len(s.Branches) > 0 && m.Attention == Causal {
-		return &ModeError{"a sample of branches in a batch with attention seed"}
+	if len(s.TurnStarts) > 0 && m.Attention == Causal {
+		return &ModeError{"a shared-prefix sample in a batch with causal attention"}
 	}
 	return nil
 }
 
-// picture gives the next feature rows to the image tokens from here on.
-func (b *Batch) picture(images, slots []int32, p Picture) {
-	number := len(b.Pictures)
-	b.Pictures = append(b.Pictures, p)
+// addImage assigns the next Patches rows of image features to the tokens at the start of
+// images and slots.
+func (b *Batch) addImage(images, slots []int32, p ImageRef) {
+	number := len(b.Images)
+	b.Images = append(b.Images, p)
 	for patch := range b.Patches {
 		images[patch] = int32(number)
 		slots[patch] = int32(number*b.Patches + patch)
 	}
 }
 
-// EmbeddingOrder sorts tokens by id, for a sum of gradients in a fixed order.
+// EmbeddingOrder groups tokens by id, so that the embedding's gradients are summed in a
+// fixed order.
 type EmbeddingOrder struct {
-	Order        []int32 // token numbers, 0 to Rows*T-1, those of one id in order
-	SegmentStart []int32 // where in Order each id starts, and len(Order) at the end
+	Order        []int32 // token indices, 0 to Rows*T-1, ascending within an id
+	SegmentStart []int32 // where in Order each id starts, and last len(Order)
 	SegmentID    []int32 // the ids, ascending; one fewer than SegmentStart
 }
 
-// EmbeddingOrder sorts the text tokens; image tokens and padding are left out, as
-// no gradient reaches the table through them.
+// EmbeddingOrder returns the order of the text tokens. Image tokens and padding are left
+// out: no gradient reaches the embedding table through them.
 func (b *Batch) EmbeddingOrder() EmbeddingOrder {
 	var e EmbeddingOrder
 	for t := range b.IDs {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +23,11 @@ func sampler(t *testing.T, rowLen int, turns Turns) Sampler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := chat.Load(dir)
+	config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := chat.ParseConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +46,9 @@ func conversation(images int, questions ...string) chat.Conversation {
 	return c
 }
 
-// A branch must see, be and predict exactly what its own one-turn row does.
-func TestBranchesEqualRowsOfOneTurn(t *testing.T) {
+// A shared-prefix turn must have the same ids, positions, keys and targets as the same turn
+// alone in a row.
+func TestSharedPrefixTurnsEqualSingleTurnRows(t *testing.T) {
 	questions := []string{"is it red?", "is a circle present?", "no?"}
 	for _, images := range []int{1, 2} {
 		for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
@@ -79,7 +85,7 @@ func build(t *testing.T, s Sampler, m Modes, conversations ...chat.Conversation)
 	return b
 }
 
-// view is what the model knows of a token.
+// view describes the decoder's inputs for a token.
 func view(b *Batch, t int) string {
 	var keys strings.Builder
 	for _, iv := range [][]int32{b.Intervals[4*t : 4*t+2], b.Intervals[4*t+2 : 4*t+4]} {
@@ -87,14 +93,14 @@ func view(b *Batch, t int) string {
 			fmt.Fprintf(&keys, " %d@%d", b.IDs[k], b.Positions[k])
 		}
 	}
-	return fmt.Sprintf("id %d at %d predicts %d and sees%s", b.IDs[t], b.Positions[t], b.Targets[t], keys.String())
+	return fmt.Sprintf("id %d, position %d, target %d, keys%s", b.IDs[t], b.Positions[t], b.Targets[t], keys.String())
 }
 
-// sameView compares the branch'th branch of packed's last sample with the row alone.
-// A row alone is a prefix and one branch, so it is compared from its prefix's end on.
-func sameView(t *testing.T, packed, alone *Batch, question string, branch int) {
+// sameView compares a turn of packed's last sample with the batch of that turn alone,
+// which is compared from the end of its prefix on.
+func sameView(t *testing.T, packed, alone *Batch, question string, turn int) {
 	t.Helper()
-	from := slices.IndexFunc(alone.ImageSlots, func(s int32) bool { return s >= 0 }) + patches*len(alone.Pictures)
+	from := slices.IndexFunc(alone.ImageSlots, func(s int32) bool { return s >= 0 }) + patches*len(alone.Images)
 	count := 0
 	for alone.Segments[count] >= 0 {
 		count++
@@ -107,21 +113,20 @@ func sameView(t *testing.T, packed, alone *Batch, question string, branch int) {
 		}
 	}
 	for k := range count - from {
-		if got, want := view(packed, starts[branch]+k), view(alone, from+k); got != want {
-			t.Fatalf("%q, token %d of the branch\n got %s\nwant %s", question, k, got, want)
+		if got, want := view(packed, starts[turn]+k), view(alone, from+k); got != want {
+			t.Fatalf("%q, token %d of the turn\n got %s\nwant %s", question, k, got, want)
 		}
 	}
 }
 
-// A sample alone in a row as a conversation of one turn is the reference for its branch:
-// the same tokens, positions, targets and keys but for the branch's first target.
-func TestABranchIsTheConversation(t *testing.T) {
+// A conversation of one turn is laid out alike with both turn modes.
+func TestSharedPrefixOfOneTurnEqualsConversation(t *testing.T) {
 	c := conversation(1, "is it red?")
 	for _, attention := range []Attention{Document, DocumentBidirectionalImage} {
 		whole := build(t, sampler(t, 32, InConversation), Modes{attention, InConversation, OnAnswers}, c)
-		branch := build(t, sampler(t, 32, SharedPrefix), Modes{attention, SharedPrefix, OnAnswers}, c)
+		shared := build(t, sampler(t, 32, SharedPrefix), Modes{attention, SharedPrefix, OnAnswers}, c)
 		for i := range whole.IDs {
-			if got, want := view(branch, i), view(whole, i); got != want {
+			if got, want := view(shared, i), view(whole, i); got != want {
 				t.Errorf("%s, token %d\n got %s\nwant %s", attention, i, got, want)
 			}
 		}
@@ -162,7 +167,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestPicturesAndPadding(t *testing.T) {
+func TestImagesAndPadding(t *testing.T) {
 	s := sampler(t, 40, InConversation)
 	m := Modes{Document, InConversation, OnAll}
 	one, _, _ := s.Samples(7, conversation(1, "red?"))
@@ -171,8 +176,8 @@ func TestPicturesAndPadding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Picture{{7, 0}, {9, 0}, {9, 1}, {7, 0}}; !slices.Equal(b.Pictures, want) {
-		t.Errorf("pictures %v, want %v", b.Pictures, want)
+	if want := []ImageRef{{7, 0}, {9, 0}, {9, 1}, {7, 0}}; !slices.Equal(b.Images, want) {
+		t.Errorf("images %v, want %v", b.Images, want)
 	}
 	next := int32(0)
 	for i, slot := range b.ImageSlots {
@@ -186,12 +191,12 @@ func TestPicturesAndPadding(t *testing.T) {
 			t.Errorf("padding at %d is not empty", i)
 		}
 	}
-	if int(next) != len(b.Pictures)*patches {
-		t.Errorf("%d slots for %d pictures", next, len(b.Pictures))
+	if int(next) != len(b.Images)*patches {
+		t.Errorf("%d slots for %d images", next, len(b.Images))
 	}
 }
 
-func TestNoTurnIsLostWithSharedPrefix(t *testing.T) {
+func TestSharedPrefixKeepsAllTurnsThatFit(t *testing.T) {
 	s := sampler(t, 24, SharedPrefix)
 	long := strings.Repeat("red ", 30)
 	c := conversation(1, "is it red?", "is it blue?", "is it green?", long, "is it teal?")
@@ -199,19 +204,19 @@ func TestNoTurnIsLostWithSharedPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	branches := 0
+	turns := 0
 	for _, one := range samples {
 		if one.Len() > s.RowLen || len(one.Images) != 1 || one.Row != 3 {
 			t.Errorf("a sample of %d tokens, %d images, row %d", one.Len(), len(one.Images), one.Row)
 		}
-		branches += len(one.Branches)
+		turns += len(one.TurnStarts)
 	}
-	if want := (Counts{Samples: len(samples), Cut: 1, TurnsLost: 1}); branches != 4 || len(samples) < 2 || counts != want {
-		t.Errorf("%d branches in %d samples, %+v; want 4 and %+v", branches, len(samples), counts, want)
+	if want := (Counts{Samples: len(samples), Cut: 1, TurnsLost: 1}); turns != 4 || len(samples) < 2 || counts != want {
+		t.Errorf("%d turns in %d samples, %+v; want 4 and %+v", turns, len(samples), counts, want)
 	}
 }
 
-func TestLongConversationsAreCutAfterAWholeTurn(t *testing.T) {
+func TestLongConversationsAreCutBetweenTurns(t *testing.T) {
 	c := conversation(1, "is it red?", "is it blue?", "is it green?")
 	for rowLen := range 40 {
 		s := sampler(t, rowLen, InConversation)
@@ -246,14 +251,14 @@ func TestModesCheck(t *testing.T) {
 	}
 }
 
-func TestBuildRefuses(t *testing.T) {
-	s := &Sample{IDs: []int32{1, 2, 3}, Answer: make([]bool, 3)}
+func TestBuildErrors(t *testing.T) {
+	s := &Sample{IDs: []int32{1, 2, 3}, LossMask: make([]bool, 3)}
 	m := Modes{Document, InConversation, OnAll}
 	for name, err := range map[string]error{
-		"too many rows": fails(Shape{1, 8, 2}, m, [][]*Sample{{s}, {s}}),
-		"a long row":    fails(Shape{1, 5, 2}, m, [][]*Sample{{s, s}}),
-		"a cut picture": fails(Shape{1, 8, 2}, m, [][]*Sample{{{IDs: []int32{1, 2}, Images: []int{1}}}}),
-		"branches":      fails(Shape{1, 8, 2}, Modes{Causal, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, Branches: []int{1}}}}),
+		"too many rows":                   buildError(Shape{1, 8, 2}, m, [][]*Sample{{s}, {s}}),
+		"a row that is too long":          buildError(Shape{1, 5, 2}, m, [][]*Sample{{s, s}}),
+		"an image beyond the sample":      buildError(Shape{1, 8, 2}, m, [][]*Sample{{{IDs: []int32{1, 2}, Images: []int{1}}}}),
+		"shared-prefix turns with causal": buildError(Shape{1, 8, 2}, Modes{Causal, InConversation, OnAll}, [][]*Sample{{{IDs: []int32{1, 2}, TurnStarts: []int{1}}}}),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -261,7 +266,7 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-func fails(shape Shape, m Modes, rows [][]*Sample) error {
+func buildError(shape Shape, m Modes, rows [][]*Sample) error {
 	_, err := Build(shape, m, rows)
 	return err
 }
@@ -278,8 +283,8 @@ func TestEmbeddingOrder(t *testing.T) {
 	sameInts(t, "ids", e.SegmentID, []int32{0, 3, 5})
 }
 
-// TestFormerNames: modes are read by the names of earlier versions, too, and written by
-// the current ones.
+// Modes are read by their current names and those of earlier versions, and written by the
+// current ones.
 func TestFormerNames(t *testing.T) {
 	var m Modes
 	if err := json.Unmarshal([]byte(`{"Attention":"seed","Turns":"branches","Loss":"all"}`), &m); err != nil {

@@ -1,42 +1,42 @@
 package packing
 
-// Ignore is the target of tokens that predict nothing.
+// Ignore is the target of tokens without a loss.
 const Ignore = -100
 
-// segment is tokens [lo, hi) of a row that see each other causally, and before them
-// the prefix [prefixLo, prefixHi). position is that of the first token.
+// segment is tokens [lo, hi) of a row, which attend causally to each other and to the
+// prefix [prefixLo, prefixHi). position is the position of the first token.
 type segment struct {
 	lo, hi, prefixLo, prefixHi, position int
 }
 
-// row is one row of a batch: T values each, 4T intervals.
+// row is one row of a batch: T values each, and 4T intervals.
 type row struct {
 	ids, images, positions, intervals, targets []int32
-	answer                                     []bool
+	lossMask                                   []bool
 }
 
 // segments returns the segments of a sample that starts at token at of a row.
 func (s *Sample) segments(at int) []segment {
-	if len(s.Branches) == 0 {
+	if len(s.TurnStarts) == 0 {
 		return []segment{{lo: at, hi: at + s.Len()}}
 	}
-	shared := s.Branches[0]
+	shared := s.TurnStarts[0]
 	var out []segment
 	if shared > 0 {
 		out = append(out, segment{lo: at, hi: at + shared})
 	}
-	for i, lo := range s.Branches {
+	for i, lo := range s.TurnStarts {
 		hi := s.Len()
-		if i+1 < len(s.Branches) {
-			hi = s.Branches[i+1]
+		if i+1 < len(s.TurnStarts) {
+			hi = s.TurnStarts[i+1]
 		}
 		out = append(out, segment{at + lo, at + hi, at, at + shared, shared})
 	}
 	return out
 }
 
-// layout fills a row whose tokens are the segments, in order and without gaps; what
-// follows them is padding, which sees nothing and predicts nothing.
+// layout fills a row whose tokens are the segments, in order and without gaps. The rest
+// of the row is padding without keys and targets.
 func (r row) layout(segments []segment, m Modes) {
 	for t := range r.targets {
 		r.targets[t], r.positions[t] = Ignore, 0
@@ -46,13 +46,13 @@ func (r row) layout(segments []segment, m Modes) {
 		r.document(s, m)
 	}
 	if m.Attention == Causal {
-		r.seed(segments, m)
+		r.causal(segments, m)
 	}
 }
 
-// document lays out one segment by itself. Its first token is nobody's target.
+// document lays out one segment on its own. No token predicts its first token.
 func (r row) document(s segment, m Modes) {
-	seen := s.hi // where the keys end that a token sees
+	seen := s.hi // end of the keys that a token attends to
 	for t := s.hi - 1; t >= s.lo; t-- {
 		inImage := t+1 < s.hi && r.images[t] >= 0 && r.images[t] == r.images[t+1]
 		if m.Attention != DocumentBidirectionalImage || !inImage {
@@ -66,8 +66,8 @@ func (r row) document(s segment, m Modes) {
 	}
 }
 
-// seed makes one sequence of the whole row.
-func (r row) seed(segments []segment, m Modes) {
+// causal lays out the whole row as one sequence.
+func (r row) causal(segments []segment, m Modes) {
 	for t := range r.positions {
 		r.positions[t] = int32(t)
 	}
@@ -81,9 +81,9 @@ func (r row) seed(segments []segment, m Modes) {
 	}
 }
 
-// label is the id of token t where that is to be predicted.
+// label returns the id of token t, or Ignore if it is not to be predicted.
 func (r row) label(t int, m Modes) int32 {
-	if r.images[t] >= 0 || m.Loss == OnAnswers && !r.answer[t] {
+	if r.images[t] >= 0 || m.Loss == OnAnswers && !r.lossMask[t] {
 		return Ignore
 	}
 	return r.ids[t]

@@ -1,5 +1,5 @@
-// Package batch packs samples into rows and lays out what the decoder needs to
-// know of each token: its position, the keys it sees and the token it predicts.
+// Package packing packs samples into the rows of a batch and computes the decoder's
+// inputs for each token: its position, the keys it attends to and its target.
 package packing
 
 import (
@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Attention says which tokens see each other.
+// Attention is the attention mask of a batch.
 type Attention string
 
 const (
-	// Document is causal inside each sample; positions restart with each.
+	// Document is causal within each sample. Positions restart at each sample.
 	Document Attention = "document"
-	// DocumentBidirectionalImage is Document, and the tokens of one image see each
-	// other both ways.
+	// DocumentBidirectionalImage is Document with bidirectional attention among the tokens
+	// of an image.
 	DocumentBidirectionalImage Attention = "document_bidirectional_image"
-	// Causal is causal over the whole row, as in the original recipe.
+	// Causal is causal over the whole row, across samples, as in the original recipe.
 	Causal Attention = "causal"
 )
 
@@ -27,13 +27,14 @@ func (a *Attention) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Turns says how the turns of a sample lie in a row.
+// Turns is how the turns of a conversation are laid out.
 type Turns string
 
 const (
-	// InConversation puts a sample's turns one after another.
+	// InConversation keeps the turns as one conversation.
 	InConversation Turns = "conversation"
-	// SharedPrefix puts each turn behind the shared images, unseen by the others.
+	// SharedPrefix makes each turn a conversation of its own after a shared prefix, the
+	// images. Turns do not attend to each other.
 	SharedPrefix Turns = "shared_prefix"
 )
 
@@ -43,8 +44,8 @@ func (t *Turns) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// CurrentName is the name of a mode, given that or the one of earlier versions, which
-// files and command lines may still have.
+// CurrentName returns the current name of a mode, given its current name or the one of an
+// earlier version, as in old files and command lines.
 func CurrentName(mode string) string {
 	switch mode {
 	case "seed":
@@ -55,29 +56,29 @@ func CurrentName(mode string) string {
 	return mode
 }
 
-// Loss says which tokens are to be predicted.
+// Loss selects the tokens with a loss.
 type Loss string
 
 const (
-	// OnAll is every text token.
+	// OnAll is all text tokens.
 	OnAll Loss = "all"
-	// OnAnswers is the assistant's words and the end of its turns.
+	// OnAnswers is the assistant's tokens, including the end of each turn.
 	OnAnswers Loss = "answers"
 )
 
-// Modes are a run's choices.
+// Modes are the settings of a run.
 type Modes struct {
 	Attention Attention
 	Turns     Turns
 	Loss      Loss
 }
 
-// ModeError is a mode that does not exist or does not go with another.
+// ModeError reports an unknown mode or a combination that is not allowed.
 type ModeError struct{ Reason string }
 
 func (e *ModeError) Error() string { return e.Reason }
 
-// Check returns a *ModeError that says what is wrong with the modes, or nil.
+// Check returns a *ModeError if the modes are invalid.
 func (m Modes) Check() error {
 	if err := oneOf("attention", m.Attention, Document, DocumentBidirectionalImage, Causal); err != nil {
 		return err
@@ -89,7 +90,7 @@ func (m Modes) Check() error {
 		return err
 	}
 	if m.Attention == Causal && m.Turns == SharedPrefix {
-		return &ModeError{"attention causal sees the whole row, so turns cannot be shared_prefix; add --turns conversation"}
+		return &ModeError{"attention causal spans the whole row, so turns cannot be shared_prefix; add --turns conversation"}
 	}
 	return nil
 }
@@ -102,5 +103,5 @@ func oneOf[T ~string](what string, got T, known ...T) error {
 	for _, k := range known {
 		names = append(names, string(k))
 	}
-	return &ModeError{fmt.Sprintf("%s %q is none of %s", what, string(got), strings.Join(names, ", "))}
+	return &ModeError{fmt.Sprintf("unknown %s %q; want one of %s", what, string(got), strings.Join(names, ", "))}
 }

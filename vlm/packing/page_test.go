@@ -11,12 +11,13 @@ import (
 
 const page = "../../docs/how-it-works.md"
 
-// diagrams are who sees whom: a line a query, a column a key, ■ where it is seen. The
-// picture has four patches, 0 to 3; of a question there is q and of its answer a.
+// diagrams draws attention masks: a line per query, a column per key, ■ where the query
+// attends to the key. The image has four patches, 0 to 3; q is a question's token and a an
+// answer's.
 func diagrams(t *testing.T) string {
 	t.Helper()
-	one := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3}, Answer: make([]bool, 7), Images: []int{1}}
-	two := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3, 4, 5}, Answer: make([]bool, 9), Images: []int{1}, Branches: []int{5, 7}}
+	one := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3}, LossMask: make([]bool, 7), Images: []int{1}}
+	two := &packing.Sample{IDs: []int32{1, 9, 9, 9, 9, 2, 3, 4, 5}, LossMask: make([]bool, 9), Images: []int{1}, TurnStarts: []int{5, 7}}
 	var out strings.Builder
 	for _, c := range []struct {
 		title string
@@ -25,7 +26,7 @@ func diagrams(t *testing.T) string {
 		rows  []*packing.Sample
 	}{
 		{"document", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
-			[]*packing.Sample{one, {IDs: []int32{4, 5}, Answer: make([]bool, 2)}}},
+			[]*packing.Sample{one, {IDs: []int32{4, 5}, LossMask: make([]bool, 2)}}},
 		{"document, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.Document, Turns: packing.SharedPrefix, Loss: packing.OnAll},
 			[]*packing.Sample{two}},
 		{"document_bidirectional_image, shared_prefix", "u 0 1 2 3 q a q a", packing.Modes{Attention: packing.DocumentBidirectionalImage, Turns: packing.SharedPrefix, Loss: packing.OnAll},
@@ -53,7 +54,7 @@ func diagrams(t *testing.T) string {
 	return strings.TrimSpace(out.String())
 }
 
-// TestPageShowsIntervals: the diagrams of docs/how-it-works.md are what Build makes.
+// The diagrams of docs/how-it-works.md are those of Build.
 func TestPageShowsIntervals(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {

@@ -7,28 +7,28 @@ import (
 	"patchwork/vlm/chat"
 )
 
-// Sample is tokens that lie together in one row: a conversation, or a prefix with
-// branches behind it.
+// Sample is a run of tokens that is packed into one row: a conversation, or a shared
+// prefix followed by turns that do not attend to each other.
 type Sample struct {
-	Row      int // of the data set
-	IDs      []int32
-	Answer   []bool // by token: part of an answer
-	Images   []int  // where each picture's run of image tokens starts, in order
-	Branches []int  // where each branch starts; the first ends the prefix. nil: none
+	Row        int // of the data set
+	IDs        []int32
+	LossMask   []bool // by token: part of an answer
+	Images     []int  // first image token of each image, ascending
+	TurnStarts []int  // first token of each shared-prefix turn; nil for a conversation
 }
 
 // Len returns the number of tokens.
 func (s *Sample) Len() int { return len(s.IDs) }
 
-// Counts are what became of conversations.
+// Counts summarize how conversations became samples.
 type Counts struct {
-	Samples   int // made
-	Cut       int // conversations that lost turns at their end
-	Skipped   int // conversations of which nothing fits a row
-	TurnsLost int // by cutting and skipping
+	Samples   int
+	Cut       int // conversations that lost some turns
+	Skipped   int // conversations of which no turn fits a row
+	TurnsLost int // turns lost by cutting and skipping
 }
 
-// Add adds another count.
+// Add adds other to c.
 func (c *Counts) Add(other Counts) {
 	c.Samples += other.Samples
 	c.Cut += other.Cut
@@ -43,13 +43,13 @@ type Sampler struct {
 	Turns   Turns
 }
 
-// Samples encodes row number row of the data set. A conversation too long is cut
-// after its last whole turn that fits. Branches that do not fit one row go on in
-// another sample, behind the same pictures; only a branch too long by itself is lost.
+// Samples encodes row number row of the data set. A conversation that is too long is cut
+// after the last turn that fits. Shared-prefix turns that do not fit one row continue in
+// another sample with the same prefix; only a turn too long for a row is dropped.
 func (s Sampler) Samples(row int, c chat.Conversation) ([]*Sample, Counts, error) {
 	encode := s.conversation
 	if s.Turns == SharedPrefix {
-		encode = s.branches
+		encode = s.sharedPrefix
 	}
 	out, err := encode(c)
 	if err != nil {
@@ -68,17 +68,18 @@ func (s Sampler) Samples(row int, c chat.Conversation) ([]*Sample, Counts, error
 	return out.samples, counts, nil
 }
 
-// fitted are samples and the number of turns they hold.
+// fitted is samples and the number of turns in them.
 type fitted struct {
 	samples []*Sample
 	turns   int
 }
 
-// mayFit is how many of the first turns could fit a row, judged by their bytes alone.
-func (s Sampler) mayFit(c chat.Conversation) int {
+// maxTurns returns an upper bound on the number of leading turns that fit a row, computed
+// from their lengths in bytes.
+func (s Sampler) maxTurns(c chat.Conversation) int {
 	tokens := s.Encoder.ImageTokens(c.Images)
 	for i, turn := range c.Turns {
-		if tokens += s.Encoder.LeastTokens(turn); tokens > s.RowLen {
+		if tokens += s.Encoder.MinTokens(turn); tokens > s.RowLen {
 			return i
 		}
 	}
@@ -88,8 +89,8 @@ func (s Sampler) mayFit(c chat.Conversation) int {
 func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	var failed error
 	var fits chat.Tokens
-	// A binary search: a conversation may have thousands of turns. What it ends at
-	// was tried and fits, even where a template makes lengths not quite monotonic.
+	// A binary search, since a conversation may have thousands of turns. Its result was
+	// tried and fits, even if a template makes lengths not quite monotonic.
 	tooLong := func(i int) bool {
 		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images})
 		if err != nil {
@@ -101,37 +102,37 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 		}
 		return true
 	}
-	turns := s.mayFit(c)
+	turns := s.maxTurns(c)
 	if turns > 0 && tooLong(turns-1) {
 		turns = sort.Search(turns-1, tooLong)
 	}
 	if failed != nil || turns == 0 {
 		return fitted{}, failed
 	}
-	return fitted{[]*Sample{{IDs: fits.IDs, Answer: fits.Answer, Images: fits.Images}}, turns}, nil
+	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images}}, turns}, nil
 }
 
-func (s Sampler) branches(c chat.Conversation) (fitted, error) {
+func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
 	shared := s.Encoder.ImageTokens(c.Images)
-	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.LeastTokens(t) > s.RowLen }
+	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.MinTokens(t) > s.RowLen }
 	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
-	all, err := s.Encoder.Branches(c)
+	all, err := s.Encoder.SharedPrefix(c)
 	if err != nil {
 		return fitted{}, err
 	}
 	var out fitted
 	var last *Sample
-	for _, branch := range all.Branches {
-		if len(all.Prefix.IDs)+len(branch.IDs) > s.RowLen {
+	for _, turn := range all.Turns {
+		if len(all.Prefix.IDs)+len(turn.IDs) > s.RowLen {
 			continue
 		}
-		if last == nil || last.Len()+len(branch.IDs) > s.RowLen {
+		if last == nil || last.Len()+len(turn.IDs) > s.RowLen {
 			last = &Sample{Images: all.Prefix.Images}
 			last.extend(all.Prefix)
 			out.samples = append(out.samples, last)
 		}
-		last.Branches = append(last.Branches, last.Len())
-		last.extend(branch)
+		last.TurnStarts = append(last.TurnStarts, last.Len())
+		last.extend(turn)
 		out.turns++
 	}
 	return out, nil
@@ -139,5 +140,5 @@ func (s Sampler) branches(c chat.Conversation) (fitted, error) {
 
 func (s *Sample) extend(t chat.Tokens) {
 	s.IDs = append(s.IDs, t.IDs...)
-	s.Answer = append(s.Answer, t.Answer...)
+	s.LossMask = append(s.LossMask, t.LossMask...)
 }

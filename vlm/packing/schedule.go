@@ -1,6 +1,7 @@
 package packing
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -8,21 +9,21 @@ import (
 	"slices"
 )
 
-// Schedule says in which order a data set is trained on. The order depends on
-// nothing but its fields, the epoch and the samples' lengths.
+// Schedule is the order in which a data set is trained on and packed. It is a function of
+// the fields, the epoch and the samples' lengths alone.
 type Schedule struct {
 	Seed     uint64
-	Shuffle  bool // false keeps the order of the data and of the batches
+	Shuffle  bool // false keeps the order of rows and batches
 	PoolSize int  // samples that are packed together
 	RowLen   int  // tokens
-	MaxBatch int  // rows
+	MaxBatch int  // rows per batch
 }
 
-// Epoch yields the batches of an epoch, each as rows of samples, from batch number
-// skip on: a run that has consumed n batches goes on with skip n. samples gives the
-// samples of a row of the data set, which has rows of them; it is called for rows
-// before skip too, as their lengths decide what follows, so it should leave pictures
-// alone. An error of it ends the sequence. The samples must fit a row (see Sampler).
+// Epoch yields the batches of an epoch, each as rows of samples, from batch skip on; a run
+// that consumed n batches resumes with skip = n. samples returns the samples of a row of
+// the data set, which has rows rows. It is called for skipped rows too, since packing
+// depends on their lengths, so it should not decode images. Its error ends the sequence.
+// Samples must not be longer than RowLen (see Sampler).
 func (s Schedule) Epoch(epoch, rows, skip int, samples func(row int) ([]*Sample, error)) iter.Seq2[[][]*Sample, error] {
 	return func(yield func([][]*Sample, error) bool) {
 		if err := s.check(); err != nil {
@@ -52,7 +53,7 @@ func (s Schedule) check() error {
 	return nil
 }
 
-// pool is samples that are packed together.
+// pool is up to PoolSize samples that are packed together.
 type pool struct {
 	number  int
 	samples []*Sample
@@ -83,7 +84,8 @@ func (s Schedule) pools(epoch, rows int, samples func(int) ([]*Sample, error)) i
 	}
 }
 
-// batches packs a pool.
+// batches packs a pool into rows and groups them into batches of MaxBatch rows; the last
+// one may be shorter.
 func (s Schedule) batches(epoch int, p pool) [][][]*Sample {
 	all, lengths := make([]int, len(p.samples)), make([]int, len(p.samples))
 	for i, sample := range p.samples {
@@ -105,10 +107,29 @@ func (s Schedule) batches(epoch int, p pool) [][][]*Sample {
 	return out
 }
 
-// order returns 0 to n-1, shuffled where the schedule says so: Fisher and Yates's
-// shuffle, from the end, by the high word of n times the next number of a PCG seeded
-// with (Seed, epoch<<32 | stream). Stream 0 orders the data set, stream 1+k the
-// batches of pool k. It is written out because rand.Shuffle may change.
+// firstFit packs samples into rows of rowLen tokens, first-fit decreasing: longest
+// first, equal lengths in order, each into the first row with enough space.
+func firstFit(pool, lengths []int, rowLen int) [][]int {
+	longestFirst := slices.Clone(pool)
+	slices.SortStableFunc(longestFirst, func(a, b int) int { return cmp.Compare(lengths[b], lengths[a]) })
+	var rows [][]int
+	var free []int // tokens left in each row
+	for _, sample := range longestFirst {
+		r := slices.IndexFunc(free, func(n int) bool { return n >= lengths[sample] })
+		if r < 0 {
+			r = len(rows)
+			rows, free = append(rows, nil), append(free, rowLen)
+		}
+		rows[r] = append(rows[r], sample)
+		free[r] -= lengths[sample]
+	}
+	return rows
+}
+
+// order returns 0 to n-1, shuffled if Shuffle is set: a Fisher-Yates shuffle from the end,
+// with the high word of (i+1) times the next number of a PCG seeded with
+// (Seed, epoch<<32 | stream). Stream 0 orders the data set, stream 1+k the batches of
+// pool k. It does not use rand.Shuffle, whose algorithm may change.
 func (s Schedule) order(n, epoch int, stream uint64) []int {
 	out := make([]int, n)
 	for i := range out {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// samplesOf gives one sample a row, none for every seventh, two for every fifth.
+// samplesOf returns one sample for a row, but none for every seventh and two for every
+// fifth.
 func samplesOf(row int) ([]*Sample, error) {
 	one := &Sample{Row: row, IDs: make([]int32, 3+row*7%13)}
 	switch {
@@ -19,7 +20,7 @@ func samplesOf(row int) ([]*Sample, error) {
 	return []*Sample{one}, nil
 }
 
-// epoch lists the data set's rows of each batch.
+// epoch lists the data set's rows in each batch.
 func epoch(t *testing.T, s Schedule, number, skip int) []string {
 	t.Helper()
 	var out []string
@@ -41,7 +42,7 @@ func epoch(t *testing.T, s Schedule, number, skip int) []string {
 
 var schedule = Schedule{Seed: 3, Shuffle: true, PoolSize: 16, RowLen: 32, MaxBatch: 2}
 
-func TestEpochGoesOnWhereItStopped(t *testing.T) {
+func TestEpochResumes(t *testing.T) {
 	whole := epoch(t, schedule, 1, 0)
 	for skip := range len(whole) + 2 {
 		if got := epoch(t, schedule, 1, skip); !slices.Equal(got, whole[min(skip, len(whole)):]) {
@@ -59,7 +60,7 @@ func TestEpochsAndSeedsDiffer(t *testing.T) {
 	}
 }
 
-func TestEpochHoldsEverySampleOnce(t *testing.T) {
+func TestEpochYieldsEverySampleOnce(t *testing.T) {
 	for _, shuffle := range []bool{true, false} {
 		s := schedule
 		s.Shuffle = shuffle
@@ -83,42 +84,14 @@ func TestEpochHoldsEverySampleOnce(t *testing.T) {
 	}
 }
 
-// Unshuffled, an epoch is Pack of the samples in order.
-func TestUnshuffledEpochIsPack(t *testing.T) {
-	s := schedule
-	s.Shuffle = false
-	var samples []*Sample
-	var lengths []int
-	for row := range 60 {
-		list, _ := samplesOf(row)
-		for _, sample := range list {
-			samples, lengths = append(samples, sample), append(lengths, sample.Len())
-		}
-	}
-	want := []string{}
-	for _, b := range Pack(lengths, s.PoolSize, s.RowLen, s.MaxBatch).Batches {
-		text := ""
-		for _, row := range b {
-			text += "|"
-			for _, n := range row {
-				text += fmt.Sprintf(" %d:%d", samples[n].Row, lengths[n])
-			}
-		}
-		want = append(want, text)
-	}
-	if got := epoch(t, s, 5, 0); !slices.Equal(got, want) {
-		t.Errorf("\n got %v\nwant %v", got, want)
-	}
-}
-
-// The order is part of what a checkpoint promises, so it may never change.
+// Resuming from a checkpoint relies on the order, so it must never change.
 func TestOrderIsStable(t *testing.T) {
 	if got, want := schedule.order(8, 2, 0), []int{2, 1, 5, 6, 4, 3, 7, 0}; !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}
 }
 
-func TestEpochFails(t *testing.T) {
+func TestEpochErrors(t *testing.T) {
 	broken := errors.New("broken")
 	for _, err := range schedule.Epoch(0, 3, 0, func(int) ([]*Sample, error) { return nil, broken }) {
 		if !errors.Is(err, broken) {

@@ -248,7 +248,7 @@ func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 	}
 	template, err := chat.ParseConfig(config)
 	if errors.Is(err, chat.ErrNoTemplate) {
-		template, err = chat.Untemplated(config)
+		template, err = chat.WithoutTemplate(config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
@@ -283,7 +283,7 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 	}
 	markEOS(&v)
 	var err error
-	if v.Before, v.Behind, err = ggufSpecialTokens(m, v); err != nil {
+	if v.Before, v.After, err = ggufSpecialTokens(m, v); err != nil {
 		return nil, err
 	}
 	return tokenizer.FromVocabulary(v)

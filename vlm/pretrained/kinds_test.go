@@ -236,8 +236,8 @@ func TestEOSWrongType(t *testing.T) {
 		require.NoError(t, err)
 		got, err := l.Conversation(chat.Conversation{Turns: []chat.Turn{{User: "a<|im_end|>", Assistant: "b"}}})
 		require.NoError(t, err)
-		if n := occurrences(got.IDs, 0); n != 2 || !slices.Equal(l.AnswerEnds(), []int32{0}) || !got.Answer[len(got.Answer)-1] {
-			t.Errorf("%d ends in %v, answers %v, ends %v", n, got.IDs, got.Answer, l.AnswerEnds())
+		if n := occurrences(got.IDs, 0); n != 2 || !slices.Equal(l.AnswerEnds(), []int32{0}) || !got.LossMask[len(got.LossMask)-1] {
+			t.Errorf("%d ends in %v, answers %v, ends %v", n, got.IDs, got.LossMask, l.AnswerEnds())
 		}
 	}
 }

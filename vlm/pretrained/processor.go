@@ -35,7 +35,7 @@ func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 	}
 	template, err := chat.ParseFiles(config, jinja)
 	if errors.Is(err, chat.ErrNoTemplate) {
-		template, err = chat.Untemplated(config)
+		template, err = chat.WithoutTemplate(config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)

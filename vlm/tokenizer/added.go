@@ -38,7 +38,7 @@ func (m matcher) at(text string) (addedToken, bool) {
 // in order. lo and hi are byte offsets in text. A special token counts only where
 // trusted(lo, hi) holds. Which spaces belong to a token, and which token must stand
 // alone, is as in Hugging Face's tokenizers (added_vocabulary.rs, find_matches).
-func (m matcher) cut(text string, trusted func(lo, hi int) bool, plain func(lo, hi int), token func(id int32, lo int)) {
+func (m matcher) split(text string, trusted func(lo, hi int) bool, plain func(lo, hi int), token func(id int32, lo int)) {
 	done := 0
 	for i := 0; i < len(text); {
 		a, ok := m.at(text[i:])

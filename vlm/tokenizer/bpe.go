@@ -52,13 +52,13 @@ func newBPE(f modelFile) (*bpe, error) {
 		m.unk = id
 	}
 	for b := range m.bytes {
-		m.bytes[b] = m.start(byte(b), f.ByteFallback)
+		m.bytes[b] = m.initialIDs(byte(b), f.ByteFallback)
 	}
 	return m, m.setMerges(f.Merges)
 }
 
 // start returns the ids a byte starts as.
-func (m *bpe) start(b byte, fallback bool) []int32 {
+func (m *bpe) initialIDs(b byte, fallback bool) []int32 {
 	char := string(byteChar[b])
 	if id, ok := m.vocab[char]; ok {
 		return []int32{id}
@@ -114,7 +114,7 @@ func (m *bpe) word(text string) word {
 
 func (m *bpe) encode(text string) word {
 	if m.ignoreMerges {
-		if id, ok := m.vocab[spell(text)]; ok {
+		if id, ok := m.vocab[toByteLevel(text)]; ok {
 			return word{[]int32{id}, []int32{0}}
 		}
 	}

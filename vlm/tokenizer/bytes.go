@@ -19,7 +19,7 @@ func init() {
 }
 
 // spell writes bytes in the alphabet: " the" is "Ġthe".
-func spell(bytes string) string {
+func toByteLevel(bytes string) string {
 	out := make([]rune, len(bytes))
 	for i := range len(bytes) {
 		out[i] = byteChar[bytes[i]]

@@ -32,7 +32,7 @@ func (t *Tokenizer) EncodeTrusted(text string) ([]int32, error) {
 func (t *Tokenizer) EncodeOffsets(pieces ...Piece) (ids, starts []int32, err error) {
 	text, untrusted := join(pieces)
 	e := encoder{t: t, untrusted: untrusted}
-	t.exact.cut(text, e.trusted,
+	t.exact.split(text, e.trusted,
 		func(lo, hi int) { e.text(text[lo:hi], lo) },
 		func(id int32, lo int) { e.put(id, lo) })
 	if e.err != nil {
@@ -83,7 +83,7 @@ func (e *encoder) text(text string, base int) {
 	if e.t.nfc {
 		norm = toNFC(text)
 	}
-	e.t.normalized.cut(norm.text,
+	e.t.normalized.split(norm.text,
 		func(lo, hi int) bool { return e.trusted(base+norm.source(lo), base+norm.source(hi)) },
 		func(lo, hi int) { e.words(norm, lo, hi, base) },
 		func(id int32, lo int) { e.put(id, base+norm.source(lo)) })

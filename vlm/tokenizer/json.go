@@ -114,13 +114,13 @@ func build(f file) (*Tokenizer, error) {
 	if err := checkDecoder(f.Decoder); err != nil {
 		return nil, err
 	}
-	if t.before, t.behind, err = parsePostProcessor(f.PostProcessor, 0); err != nil {
+	if t.before, t.after, err = parsePostProcessor(f.PostProcessor, 0); err != nil {
 		return nil, err
 	}
 	if err := t.add(); err != nil {
 		return nil, err
 	}
-	for _, id := range slices.Concat(t.before, t.behind) {
+	for _, id := range slices.Concat(t.before, t.after) {
 		if !t.known(id) {
 			return nil, &FormatError{fmt.Sprintf("post_processor: there is no token %d", id)}
 		}

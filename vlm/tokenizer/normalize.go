@@ -18,8 +18,8 @@ func parseNormalizer(raw json.RawMessage, depth int) (nfc bool, err error) {
 	if isNull(raw) {
 		return false, nil
 	}
-	if depth > deepest {
-		return false, &UnsupportedError{fmt.Sprintf("a normalizer that is nested more than %d times", deepest)}
+	if depth > maxNesting {
+		return false, &UnsupportedError{fmt.Sprintf("a normalizer that is nested more than %d times", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &n); err != nil {
 		return false, &FormatError{"normalizer: " + err.Error()}

@@ -27,12 +27,12 @@ func (e *PatternError) Error() string {
 // What a pattern may be. The longest of a published tokenizer has some 2,000 characters,
 // seven levels of brackets and repeats nothing more than three times.
 const (
-	longestPattern = 16 << 10 // bytes
-	deepestPattern = 64       // brackets in brackets
-	largestRepeat  = 1000
-	patternMinimum = 2 * time.Second
-	patternMaximum = 5 * time.Minute
-	bytesAtMinimum = 64 << 10
+	maxPatternBytes   = 16 << 10 // bytes
+	maxPatternNesting = 64       // brackets in brackets
+	maxRepeat         = 1000
+	patternMinimum    = 2 * time.Second
+	patternMaximum    = 5 * time.Minute
+	bytesAtMinimum    = 64 << 10
 )
 
 // patternLimit is how long a text of n bytes may take: 2 s to begin with, and as long as
@@ -48,8 +48,8 @@ func patternLimit(n int) time.Duration {
 
 // checkPattern refuses patterns that are costly to compile.
 func checkPattern(pattern string) error {
-	if len(pattern) > longestPattern {
-		return &UnsupportedError{fmt.Sprintf("a Split pattern of more than %d bytes", longestPattern)}
+	if len(pattern) > maxPatternBytes {
+		return &UnsupportedError{fmt.Sprintf("a Split pattern of more than %d bytes", maxPatternBytes)}
 	}
 	if strings.Contains(pattern, "&&") { // Hugging Face's engine intersects classes by it, regexp2 takes it for text
 		return &UnsupportedError{"a Split pattern with &&"}
@@ -64,14 +64,14 @@ func checkPattern(pattern string) error {
 		case ')', ']':
 			depth--
 		}
-		if depth > deepestPattern {
-			return &UnsupportedError{fmt.Sprintf("a Split pattern with more than %d brackets in each other", deepestPattern)}
+		if depth > maxPatternNesting {
+			return &UnsupportedError{fmt.Sprintf("a Split pattern with more than %d brackets in each other", maxPatternNesting)}
 		}
 	}
 	for _, m := range repeats.FindAllStringSubmatch(pattern, -1) {
 		for _, n := range m[1:] {
-			if times, err := strconv.Atoi(n); n != "" && (err != nil || times > largestRepeat) {
-				return &UnsupportedError{fmt.Sprintf("a Split pattern that repeats something more than %d times", largestRepeat)}
+			if times, err := strconv.Atoi(n); n != "" && (err != nil || times > maxRepeat) {
+				return &UnsupportedError{fmt.Sprintf("a Split pattern that repeats something more than %d times", maxRepeat)}
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (s *splitter) compile(limit time.Duration) (*regexp2.Regexp, error) {
 }
 
 // matches is a stage that cuts out every match of a pattern; it is slow.
-func matches(pattern string) (stage, error) {
+func patternStage(pattern string) (stage, error) {
 	if err := checkPattern(pattern); err != nil {
 		return nil, err
 	}
@@ -113,10 +113,10 @@ func matches(pattern string) (stage, error) {
 	if _, err := s.compile(patternMinimum); err != nil {
 		return nil, err
 	}
-	return s.cut, nil
+	return s.split, nil
 }
 
-func (s *splitter) cut(text string, yield func(lo, hi int) error) error {
+func (s *splitter) split(text string, yield func(lo, hi int) error) error {
 	limit := patternLimit(len(text))
 	re, err := s.compile(limit)
 	if err != nil {

@@ -29,7 +29,7 @@ type postProcessor struct {
 // Around returns the ids that the tokenizer's post-processor puts before and behind a
 // text, such as the begin token of Llama 3. Chat templates write their own, so that
 // Encode never adds them.
-func (t *Tokenizer) Around() (before, behind []int32) { return t.before, t.behind }
+func (t *Tokenizer) Around() (before, behind []int32) { return t.before, t.after }
 
 // parsePostProcessor returns what a post-processor puts around a text.
 func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32, err error) {
@@ -37,8 +37,8 @@ func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32,
 		return nil, nil, nil
 	}
 	var p postProcessor
-	if depth > deepest {
-		return nil, nil, &UnsupportedError{fmt.Sprintf("a post-processor that is nested more than %d times", deepest)}
+	if depth > maxNesting {
+		return nil, nil, &UnsupportedError{fmt.Sprintf("a post-processor that is nested more than %d times", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, nil, &FormatError{"post_processor: " + err.Error()}

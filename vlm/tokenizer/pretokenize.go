@@ -50,15 +50,15 @@ func parsePreTokenizer(raw json.RawMessage) ([]stage, error) {
 
 // deepest bounds sequences in sequences, and mostStages what they come to: every stage cuts
 // what the one before has cut. Real pre-tokenizers have one sequence of up to six.
-const deepest, mostStages = 8, 64
+const maxNesting, maxStages = 8, 64
 
 func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool, err error) {
 	var p preTokenizer
 	if isNull(raw) {
 		return nil, false, nil
 	}
-	if depth > deepest {
-		return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer that is nested more than %d times", deepest)}
+	if depth > maxNesting {
+		return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer that is nested more than %d times", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, false, &FormatError{"pre_tokenizer: " + err.Error()}
@@ -73,16 +73,16 @@ func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool
 			if err != nil {
 				return nil, false, err
 			}
-			if stages, byteLevel = append(stages, more...), last; len(stages) > mostStages {
-				return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer of more than %d stages", mostStages)}
+			if stages, byteLevel = append(stages, more...), last; len(stages) > maxStages {
+				return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer of more than %d stages", maxStages)}
 			}
 		}
 		return stages, byteLevel, nil
 	case "Digits":
 		if p.IndividualDigits {
-			return []stage{eachNumeral}, false, nil
+			return []stage{individualDigits}, false, nil
 		}
-		return []stage{numerals}, false, nil
+		return []stage{digitRuns}, false, nil
 	case "ByteLevel":
 		if p.AddPrefixSpace {
 			return nil, false, &UnsupportedError{"ByteLevel with add_prefix_space"}
@@ -104,7 +104,7 @@ func parseSplit(p preTokenizer) (stage, error) {
 	}
 	switch {
 	case p.Pattern.String != nil:
-		return matches(regexp.QuoteMeta(*p.Pattern.String))
+		return patternStage(regexp.QuoteMeta(*p.Pattern.String))
 	case p.Pattern.Regex == nil:
 		return nil, &FormatError{"Split has no pattern"}
 	case *p.Pattern.Regex == gpt2Pattern:
@@ -114,5 +114,5 @@ func parseSplit(p preTokenizer) (stage, error) {
 	case *p.Pattern.Regex == llamaPattern:
 		return scan(llamaNext), nil
 	}
-	return matches(*p.Pattern.Regex)
+	return patternStage(*p.Pattern.Regex)
 }

@@ -18,12 +18,12 @@ const (
 
 var asciiClass = func() (table [utf8.RuneSelf]class) {
 	for r := range table {
-		table[r] = slowClass(rune(r))
+		table[r] = classOf(rune(r))
 	}
 	return table
 }()
 
-func slowClass(r rune) class {
+func classOf(r rune) class {
 	switch {
 	case unicode.IsLetter(r):
 		return letter
@@ -44,7 +44,7 @@ func first(s string) (class, int) {
 		return asciiClass[s[0]], 1
 	}
 	r, size := utf8.DecodeRuneInString(s)
-	return slowClass(r), size
+	return classOf(r), size
 }
 
 // run returns the length of the longest start of s that is all of class c.
@@ -171,14 +171,16 @@ func foldedContraction(s string) int {
 func newlines(s string) int { return len(s) - len(strings.TrimLeft(s, "\r\n")) }
 
 // eachNumeral cuts at every character that is a number (Nd, Nl or No).
-func eachNumeral(text string, yield func(lo, hi int) error) error {
-	return cutNumbers(text, false, yield)
+func individualDigits(text string, yield func(lo, hi int) error) error {
+	return splitNumbers(text, false, yield)
 }
 
 // numerals cuts out runs of such characters.
-func numerals(text string, yield func(lo, hi int) error) error { return cutNumbers(text, true, yield) }
+func digitRuns(text string, yield func(lo, hi int) error) error {
+	return splitNumbers(text, true, yield)
+}
 
-func cutNumbers(text string, runs bool, yield func(lo, hi int) error) error {
+func splitNumbers(text string, runs bool, yield func(lo, hi int) error) error {
 	done := 0
 	for i := 0; i < len(text); {
 		c, size := first(text[i:])

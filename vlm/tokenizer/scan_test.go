@@ -24,7 +24,7 @@ func TestScanners(t *testing.T) {
 		pattern string
 		next    func(string) int
 	}{{gpt2Pattern, gpt2Next}, {qwenPattern, qwenNext}, {llamaPattern, llamaNext}} {
-		slow, err := matches(c.pattern)
+		slow, err := patternStage(c.pattern)
 		if err != nil {
 			t.Fatal(err)
 		}

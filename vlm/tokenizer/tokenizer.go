@@ -28,7 +28,7 @@ type Tokenizer struct {
 	split      []stage
 	model      *bpe
 
-	before, behind []int32 // what the post-processor puts around a text
+	before, after []int32 // what the post-processor puts around a text
 }
 
 // FormatError says why a tokenizer.json makes no sense.

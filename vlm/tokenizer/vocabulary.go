@@ -30,7 +30,7 @@ type Vocabulary struct {
 	Merges []string // "left right", in the order of their ranks
 	Pre    string   // names the pre-tokenizer
 	// Before and Behind are the tokens to put around a text: begin and end of it.
-	Before, Behind []string
+	Before, After []string
 }
 
 // pipeline is what the name of a pre-tokenizer stands for in tokenizer.json.
@@ -52,7 +52,7 @@ var pipelines = map[string]pipeline{
 }
 
 // sameAs are llama.cpp's further names of the same ones.
-var sameAs = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2", "phi-2": "gpt-2"}
+var preTokenizerAliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2", "phi-2": "gpt-2"}
 
 // splitBy is a pre-tokenizer that cuts a text by a pattern.
 func splitBy(pattern string) string {
@@ -68,7 +68,7 @@ func quoted(s string) string {
 // describe. Unused tokens at the end, which only pad the embedding, are left out.
 // The error is a *FormatError or an *UnsupportedError.
 func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
-	pipe, ok := pipelines[cmp.Or(sameAs[v.Pre], v.Pre)]
+	pipe, ok := pipelines[cmp.Or(preTokenizerAliases[v.Pre], v.Pre)]
 	if !ok {
 		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (there are %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
 	}
@@ -94,15 +94,15 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 		}
 	}
 	for _, m := range v.Merges {
-		left, right, ok := cutMerge(m)
+		left, right, ok := parseMerge(m)
 		if !ok {
 			return nil, &FormatError{fmt.Sprintf("merge %.80q is no pair", m)}
 		}
 		f.Model.Merges = append(f.Model.Merges, merge{left, right})
 	}
-	if len(v.Before)+len(v.Behind) > 0 {
+	if len(v.Before)+len(v.After) > 0 {
 		var err error
-		if f.PostProcessor, err = aroundTemplate(v.Before, v.Behind, f.Model.Vocab); err != nil {
+		if f.PostProcessor, err = aroundTemplate(v.Before, v.After, f.Model.Vocab); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +110,7 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 }
 
 // cutMerge cuts at the first space that is not the first character.
-func cutMerge(m string) (left, right string, ok bool) {
+func parseMerge(m string) (left, right string, ok bool) {
 	if m == "" {
 		return "", "", false
 	}

@@ -236,7 +236,7 @@ func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 		return nil, err
 	}
 	out := &Batch{Batch: b, Samples: kept}
-	for _, p := range b.Pictures {
+	for _, p := range b.Images {
 		out.Pixels = append(out.Pixels, images[p.Row][p.Image]...)
 	}
 	for _, s := range b.Segments {

@@ -170,7 +170,7 @@ func (t *trainer) openData() error {
 	if len(rows) == 0 {
 		return fmt.Errorf("%s: no rows to train on", t.Data[0])
 	}
-	if pictured, err := train.Pictured(data.PicturedRows); err != nil {
+	if pictured, err := train.HasImages(data.ImageSearchRows); err != nil {
 		return err
 	} else if !pictured {
 		t.warn("no row of the data has an image: the model is trained on text only")

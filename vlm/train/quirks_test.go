@@ -78,7 +78,7 @@ func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Proces
 	}
 	turns := stats.Counts().TurnsLost
 	for _, s := range samples {
-		turns += max(1, len(s.Branches))
+		turns += max(1, len(s.TurnStarts))
 	}
 	if turns != want.Turns {
 		t.Errorf("%d turns, want %d", turns, want.Turns)

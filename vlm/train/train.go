@@ -99,7 +99,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	t.lock = lock
 	if err := t.open(ctx); err != nil {
 		t.free()
-		return Result{}, errors.Join(err, t.badRows.Abandon(), lock.abandon())
+		return Result{}, errors.Join(err, t.badRows.Discard(), lock.abandon())
 	}
 	defer t.close()
 	if t.finished {
@@ -235,7 +235,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 			return m, err
 		}
 		tokens += b.Tokens
-		m.ImagesPerS += float64(len(b.Pictures))
+		m.ImagesPerS += float64(len(b.Images))
 	}
 	if err := ctx.Err(); err != nil {
 		return m, err

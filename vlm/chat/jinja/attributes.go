@@ -197,7 +197,7 @@ func itemsOf(v Value) []Value {
 }
 
 func (r *run) sliceText(s string, lo, hi, step, count int64) (string, error) {
-	if err := r.makes(4 * int(count)); err != nil && int(count) > r.limits.Size {
+	if err := r.allocate(4 * int(count)); err != nil && int(count) > r.limits.Size {
 		return "", err
 	}
 	if step == 1 {

@@ -231,7 +231,7 @@ func filterIndent(r *run, v Value, a arguments) (Value, error) {
 		if !isInt {
 			return nil, errors.New("indent takes a width or a text")
 		}
-		if err := r.makes(int(max(width, 0))); err != nil {
+		if err := r.allocate(int(max(width, 0))); err != nil {
 			return nil, err
 		}
 		indent = strings.Repeat(" ", int(max(width, 0)))
@@ -330,7 +330,7 @@ func filterTruncate(r *run, v Value, a arguments) (Value, error) {
 			head = head[:i]
 		}
 	}
-	return rewrap(v, head+end), r.makes(len(head) + len(end))
+	return rewrap(v, head+end), r.allocate(len(head) + len(end))
 }
 
 func filterURLEncode(r *run, v Value, _ arguments) (Value, error) {

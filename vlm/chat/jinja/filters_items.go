@@ -23,7 +23,7 @@ func filterBatch(r *run, v Value, a arguments) (Value, error) {
 	if !ok {
 		return nil, errors.New("batch takes a number")
 	}
-	if err := r.makes((len(items) + int(min(max(n, 0), 1<<40))) * itemSize); err != nil && given(p[1]) && p[1] != nil {
+	if err := r.allocate((len(items) + int(min(max(n, 0), 1<<40))) * itemSize); err != nil && given(p[1]) && p[1] != nil {
 		return nil, err
 	}
 	var out []Value
@@ -52,7 +52,7 @@ func filterSlice(r *run, v Value, a arguments) (Value, error) {
 	if !ok || n == 0 {
 		return nil, errors.New("slice takes a number that is not 0")
 	}
-	if err := r.makes(int(min(max(n, 0), 1<<40)) * itemSize); err != nil {
+	if err := r.allocate(int(min(max(n, 0), 1<<40)) * itemSize); err != nil {
 		return nil, err
 	}
 	per, rest := int64(len(items))/n, int64(len(items))%n

@@ -153,7 +153,7 @@ func (w *jsonWriter) indentBy(v Value) error {
 	if !ok {
 		return errors.New("indent is a number or a text")
 	}
-	if err := w.r.makes(int(max(n, 0))); err != nil {
+	if err := w.r.allocate(int(max(n, 0))); err != nil {
 		return err
 	}
 	w.indent = strings.Repeat(" ", int(max(n, 0)))
@@ -317,7 +317,7 @@ func (w *jsonWriter) key(v Value) error {
 }
 
 func (w *jsonWriter) text(s string) error {
-	if err := w.r.fits(len(s)); err != nil {
+	if err := w.r.checkSize(len(s)); err != nil {
 		return err
 	}
 	var b strings.Builder

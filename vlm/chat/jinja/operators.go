@@ -85,7 +85,7 @@ func smallInts(op string, x, y int64) (Value, bool) {
 }
 
 func (r *run) bigInts(op string, x, y *big.Int) (Value, error) {
-	if err := r.makes(x.BitLen()/8 + y.BitLen()/8 + itemSize); err != nil {
+	if err := r.allocate(x.BitLen()/8 + y.BitLen()/8 + itemSize); err != nil {
 		return nil, err
 	}
 	out := new(big.Int)
@@ -248,16 +248,16 @@ func (r *run) joined(a, b Value) (Value, bool, error) {
 		if err != nil {
 			return nil, true, err
 		}
-		return left + right, true, r.makes(len(left) + len(right))
+		return left + right, true, r.allocate(len(left) + len(right))
 	}
-	if err := r.makes(len(x) + len(y)); err != nil {
+	if err := r.allocate(len(x) + len(y)); err != nil {
 		return nil, true, err
 	}
 	return x + y, true, nil
 }
 
 func (r *run) appended(a, b []Value) ([]Value, error) {
-	if err := r.makes((len(a) + len(b)) * itemSize); err != nil {
+	if err := r.allocate((len(a) + len(b)) * itemSize); err != nil {
 		return nil, err
 	}
 	return append(append(make([]Value, 0, len(a)+len(b)), a...), b...), nil
@@ -281,7 +281,7 @@ func (r *run) repeated(v Value, n int64) (Value, bool, error) {
 	if size > 0 && n > int64(math.MaxInt/size) {
 		n = int64(math.MaxInt / size)
 	}
-	if err := r.makes(size * int(n)); err != nil {
+	if err := r.allocate(size * int(n)); err != nil {
 		return nil, true, err
 	}
 	if size == 0 {

@@ -301,7 +301,7 @@ func (r *run) padded(c conversion, text string, own byte) (string, error) {
 	if n <= 0 {
 		return text, nil
 	}
-	if err := r.makes(len(text) + 4*n); err != nil {
+	if err := r.allocate(len(text) + 4*n); err != nil {
 		return "", err
 	}
 	align := c.align

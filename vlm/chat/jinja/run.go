@@ -130,7 +130,7 @@ func (r *run) tick() error {
 }
 
 // fits refuses a value of so many bytes.
-func (r *run) fits(size int) error {
+func (r *run) checkSize(size int) error {
 	if size > r.limits.Size || size < 0 {
 		return fmt.Errorf("a text grows beyond %d bytes", r.limits.Size)
 	}
@@ -147,8 +147,8 @@ func (r *run) charge(size int) error {
 }
 
 // makes is fits and charge, for a value that is about to be made.
-func (r *run) makes(size int) error {
-	if err := r.fits(size); err != nil {
+func (r *run) allocate(size int) error {
+	if err := r.checkSize(size); err != nil {
 		return err
 	}
 	return r.charge(size)

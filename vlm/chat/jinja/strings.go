@@ -371,9 +371,9 @@ func (r *run) replace(s string, old, new, count Value) (Value, error) {
 		times = int(min(most, int64(times)))
 	}
 	if grows := len(to) - len(from); grows > 0 && times > r.limits.Size/grows {
-		return nil, r.fits(r.limits.Size + 1)
+		return nil, r.checkSize(r.limits.Size + 1)
 	}
-	if err := r.makes(len(s) + times*(len(to)-len(from))); err != nil {
+	if err := r.allocate(len(s) + times*(len(to)-len(from))); err != nil {
 		return nil, err
 	}
 	return strings.Replace(s, from, to, times), nil

@@ -23,7 +23,7 @@ type sink struct {
 }
 
 func (s *sink) write(text string) error {
-	if err := s.r.fits(s.b.Len() + len(text)); err != nil {
+	if err := s.r.checkSize(s.b.Len() + len(text)); err != nil {
 		return err
 	}
 	if err := s.r.charge(len(text)); err != nil {
@@ -168,7 +168,7 @@ func (s *sink) dict(d *Dict, depth int) error {
 
 // quoted writes Python's repr of a text.
 func (s *sink) quoted(text string) error {
-	if err := s.r.fits(len(text)); err != nil {
+	if err := s.r.checkSize(len(text)); err != nil {
 		return err
 	}
 	quote := '\''
@@ -215,7 +215,7 @@ func (r *run) escaped(v Value) (markup, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.fits(5 * len(text)); err != nil && strings.ContainsAny(text, "&<>'\"") {
+	if err := r.checkSize(5 * len(text)); err != nil && strings.ContainsAny(text, "&<>'\"") {
 		return "", err
 	}
 	return markup(htmlEscapes.Replace(text)), nil

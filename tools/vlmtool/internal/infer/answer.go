@@ -51,7 +51,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 		Device: s.generator.Device.Info().Device, Timings: s.timings,
 	}
 	r.ids = got.IDs
-	r.Thinking, r.Text = chat.SplitThought(tok.Decode(got.IDs, true))
+	r.Thinking, r.Text = chat.SplitReasoning(tok.Decode(got.IDs, true))
 	r.Timings.PrefillMS, r.Timings.DecodeMS = ms(got.Prefill), ms(got.Decode)
 	if n := steps(got); n > 0 && got.Decode > 0 {
 		r.Timings.DecodeTokensPerS = float64(n) / got.Decode.Seconds()
@@ -74,7 +74,7 @@ func steps(got generate.Result) int {
 type printer struct {
 	out     io.Writer
 	dim     bool
-	filter  chat.ThoughtFilter
+	filter  chat.ReasoningFilter
 	dimmed  bool // the terminal is
 	written bool
 }

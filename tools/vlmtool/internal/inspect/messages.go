@@ -181,7 +181,7 @@ func (o object) llava() (m chat.Message, images int, err error) {
 	case "gpt", "assistant", "model":
 		return chat.Message{Role: "assistant", Content: value}, 0, nil
 	case "human", "user":
-		if value, images, err = importer.Pictures(value); err != nil {
+		if value, images, err = importer.StripPlaceholders(value); err != nil {
 			err = fmt.Errorf("is invalid: %w", err)
 		}
 		return chat.Message{Role: "user", Content: value}, images, err

@@ -45,5 +45,5 @@ func render(a *cli.App, model, file string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", model, err)
 	}
-	return a.Result(Rendered{l.Tokenizer.Decode(tokens.IDs, false), tokens.IDs, tokens.Answer, l.EOSIDs()})
+	return a.Result(Rendered{l.Tokenizer.Decode(tokens.IDs, false), tokens.IDs, tokens.LossMask, l.EOSIDs()})
 }

@@ -7,10 +7,10 @@ import (
 	"patchwork/vlm/chat"
 )
 
-func TestThought(t *testing.T) {
+func TestReasoning(t *testing.T) {
 	for _, c := range []struct {
-		pieces          []string
-		thought, answer string
+		pieces            []string
+		reasoning, answer string
 	}{
 		{[]string{"A", " cat", ".\n"}, "", "A cat.\n"},
 		{[]string{"<think>", "\n", "1+1", "\n", "</think>", "\n\n", "2"}, "1+1", "2"},
@@ -20,20 +20,20 @@ func TestThought(t *testing.T) {
 		{nil, "", ""},
 	} {
 		text := strings.Join(c.pieces, "")
-		if thought, answer := chat.SplitThought(text); thought != c.thought || answer != c.answer {
-			t.Errorf("%q: thought %q and answer %q, want %q and %q", text, thought, answer, c.thought, c.answer)
+		if reasoning, answer := chat.SplitReasoning(text); reasoning != c.reasoning || answer != c.answer {
+			t.Errorf("%q: reasoning %q and answer %q, want %q and %q", text, reasoning, answer, c.reasoning, c.answer)
 		}
-		var f chat.ThoughtFilter
-		var thought, answer string
+		var f chat.ReasoningFilter
+		var reasoning, answer string
 		for _, p := range c.pieces {
 			if shown, is := f.Next(p); is {
-				thought += shown
+				reasoning += shown
 			} else {
 				answer += shown
 			}
 		}
-		if strings.TrimSpace(thought) != c.thought || answer != c.answer {
-			t.Errorf("%q, streamed: thought %q and answer %q, want %q and %q", text, thought, answer, c.thought, c.answer)
+		if strings.TrimSpace(reasoning) != c.reasoning || answer != c.answer {
+			t.Errorf("%q, streamed: reasoning %q and answer %q, want %q and %q", text, reasoning, answer, c.reasoning, c.answer)
 		}
 	}
 }

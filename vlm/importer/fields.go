@@ -10,14 +10,14 @@ import (
 
 // besideFields hold texts that belong to a question or an answer in other tools' forms,
 // and are not read.
-var besideFields = []string{"hint", "context", "passage", "choices", "options", "explanation", "rationale", "system", "system_prompt", "lecture", "solution", "reasoning", "reasoning_content", "background", "article", "document", "answers", "captions", "texts", "questions", "history"}
+var unreadTextFields = []string{"hint", "context", "passage", "choices", "options", "explanation", "rationale", "system", "system_prompt", "lecture", "solution", "reasoning", "reasoning_content", "background", "article", "document", "answers", "captions", "texts", "questions", "history"}
 
 // unusedTexts are the fields of a record with texts that none of those used are.
 func (r record) unusedTexts(used []string) (out []string) {
-	known := slices.Concat(captionFields, questionFields, answerFields, turnFields, besideFields)
+	known := slices.Concat(captionFields, questionFields, answerFields, turnFields, unreadTextFields)
 	for _, key := range r.keys() {
 		isKnown := slices.ContainsFunc(known, func(k string) bool { return plainName(k) == plainName(key) })
-		if isKnown && filled(r[key]) && !slices.Contains(used, key) {
+		if isKnown && nonEmpty(r[key]) && !slices.Contains(used, key) {
 			out = append(out, key)
 		}
 	}
@@ -25,15 +25,15 @@ func (r record) unusedTexts(used []string) (out []string) {
 }
 
 // filled tells a value that says something.
-func filled(value any) bool {
-	if _, ok := written(value); ok {
+func nonEmpty(value any) bool {
+	if _, ok := scalarText(value); ok {
 		return true
 	}
 	return slices.ContainsFunc(textsIn(value), func(s string) bool { return strings.TrimSpace(s) != "" })
 }
 
 // written is a number or a truth value as it is written.
-func written(value any) (string, bool) {
+func scalarText(value any) (string, bool) {
 	switch value := value.(type) {
 	case json.Number:
 		return value.String(), true
@@ -48,11 +48,11 @@ func textOf(value any) (string, bool) {
 	if s, ok := value.(string); ok {
 		return s, true
 	}
-	return written(value)
+	return scalarText(value)
 }
 
 // emptyPicture names a field that would name a picture and is null or empty.
-func (r record) emptyPicture() error {
+func (r record) emptyImage() error {
 	for _, key := range r.allKeys() {
 		plain := plainName(key)
 		bare := plain == "url" || plain == "uri" || plain == "link" || plain == "href"
@@ -62,7 +62,7 @@ func (r record) emptyPicture() error {
 		switch {
 		case r[key] == nil:
 			return fmt.Errorf("names a picture by %s, which is null", key)
-		case noPicture(r[key]):
+		case noImage(r[key]):
 			return fmt.Errorf("names a picture by %s, which is empty", key)
 		}
 	}
@@ -70,17 +70,17 @@ func (r record) emptyPicture() error {
 }
 
 // noPicture tells a value with nothing in it, which names no picture.
-func noPicture(value any) bool {
+func noImage(value any) bool {
 	switch value := value.(type) {
 	case nil:
 		return true
 	case string:
 		return strings.TrimSpace(value) == ""
 	case []any:
-		return !slices.ContainsFunc(value, func(one any) bool { return !noPicture(one) })
+		return !slices.ContainsFunc(value, func(one any) bool { return !noImage(one) })
 	case map[string]any:
 		for _, one := range value {
-			if !noPicture(one) {
+			if !noImage(one) {
 				return false
 			}
 		}

@@ -27,8 +27,8 @@ func (p *RGB) Size() (w, h int) { return p.W, p.H }
 
 // A source is a decoded picture that is read line by line.
 type source struct {
-	line func(dst []byte, y int) // 3*width bytes, over white
-	own  []byte                  // memory that may be written over once a line is read; nil where there is none
+	line     func(dst []byte, y int) // 3*width bytes, over white
+	reusable []byte                  // memory that may be written over once a line is read; nil where there is none
 }
 
 // A header is what is known of a picture before its pixels are read.
@@ -45,7 +45,7 @@ func readHeader(data []byte) (header, error) {
 	}
 	f := sniff(data)
 	if f == nil {
-		return header{}, notRead(data)
+		return header{}, unknownFormatError(data)
 	}
 	c, err := f.config(data)
 	switch {
@@ -76,7 +76,7 @@ func readHeader(data []byte) (header, error) {
 // DecodeConfig returns the upright size of a picture and the name of its
 // format ("png", "jpeg", …) from its header alone. Errors are Decode's.
 func DecodeConfig(data []byte) (w, h int, format string, err error) {
-	defer oneLine(data, &err)
+	defer normalizeError(data, &err)
 	hd, err := readHeader(data)
 	if err != nil {
 		return 0, 0, "", err
@@ -109,10 +109,10 @@ func decode(data []byte, hd header) (*RGB, error) {
 
 // render paints the decoded picture upright.
 func render(s source, hd header) *RGB {
-	t := turns(hd.orientation, hd.w, hd.h)
+	t := newTransform(hd.orientation, hd.w, hd.h)
 	out := &RGB{W: t.w, H: t.h}
-	if hd.orientation == 1 && len(s.own) >= 3*hd.w*hd.h {
-		out.Pix = s.own[:3*hd.w*hd.h] // a line is read before it is written over
+	if hd.orientation == 1 && len(s.reusable) >= 3*hd.w*hd.h {
+		out.Pix = s.reusable[:3*hd.w*hd.h] // a line is read before it is written over
 	} else {
 		out.Pix = make([]byte, 3*hd.w*hd.h)
 	}
@@ -127,11 +127,11 @@ func render(s source, hd header) *RGB {
 // fromImage makes a source of an image as large as the header says.
 func fromImage(m image.Image, hd header) (source, error) {
 	if m.Bounds() != image.Rect(0, 0, hd.w, hd.h) {
-		return source{}, badPicture(hd.name, "pixels of another size than the header's")
+		return source{}, formatError(hd.name, "pixels of another size than the header's")
 	}
 	line := lines(m)
 	if line == nil {
-		return source{}, unreadPicture(hd.name, "colour model")
+		return source{}, unsupportedError(hd.name, "colour model")
 	}
 	return source{line, pixels(m, 3*hd.w)}, nil
 }

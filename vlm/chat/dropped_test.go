@@ -9,24 +9,24 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// TestNothingIsLost: what a message says is in the prompt, or the template is refused.
-func TestNothingIsLost(t *testing.T) {
+// A template that drops a message's content is an error.
+func TestDroppedContent(t *testing.T) {
 	const open, shut = "{% for m in messages %}<|{{ m.role }}|>", "</s>{% endfor %}"
 	for _, test := range []struct {
 		name, template string
-		want           string // in the error; "" = all is kept
+		want           string // in the error; "": nothing is dropped
 	}{
 		{"all", open + "{{ m.content }}" + shut, ""},
 		{"trimmed", open + "{{ m.content | trim }}" + shut, ""},
 		{"in capitals", open + "{{ m.content | upper }}" + shut, ""},
-		{"the system message behind the first question", "{% for m in messages[1:] %}<|{{ m.role }}|>{{ m.content }}{% if loop.first %} ({{ messages[0].content }}){% endif %}</s>{% endfor %}", ""},
+		{"the system message after the first question", "{% for m in messages[1:] %}<|{{ m.role }}|>{{ m.content }}{% if loop.first %} ({{ messages[0].content }}){% endif %}</s>{% endfor %}", ""},
 		{"reasoning left out", open + "{{ m.content.split('</think>')[-1] }}" + shut, ""},
-		{"no content", open + shut, "message 1, the system's"},
+		{"no content", open + shut, "message 1 by the system"},
 		{"parts of the content", open + "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}" + shut, ""},
-		{"no system message", "{% for m in messages %}{% if m.role != 'system' %}<|{{ m.role }}|>{{ m.content }}</s>{% endif %}{% endfor %}", "the system's, says (\"Be brief.\")"},
+		{"no system message", "{% for m in messages %}{% if m.role != 'system' %}<|{{ m.role }}|>{{ m.content }}</s>{% endif %}{% endfor %}", "by the system (\"Be brief.\")"},
 		{"the last question alone", "<|user|>{{ messages[-2].content }}<|assistant|>{{ messages[-1].content }}", "message 1"},
 		{"the beginning of each", open + "{{ m.content[:7] }}" + shut, "message 1"},
-		{"no answers", open + "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}" + shut, "the assistant's"},
+		{"no answers", open + "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}" + shut, "by the assistant"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tok := tokenizerWith(t, []string{"</s>", "<|user|>", "<|assistant|>", "<|system|>"}, "<x>")
@@ -41,14 +41,14 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// TestTemplatesThatCompute: a template sees the messages as they are, so that what it
-// computes with their texts is what jinja2 computes.
-func TestTemplatesThatCompute(t *testing.T) {
+// Templates that compute with the messages' texts give jinja2's result, in spite of the
+// span markers.
+func TestTemplatesThatComputeWithContent(t *testing.T) {
 	const open, shut = "{% for m in messages %}<|{{ m.role }}|>", "</s>{% endfor %}"
 	for _, test := range []struct {
 		name, template string
 		turns          []chat.Turn
-		prompt         string // "" = refused
+		prompt         string // "": an error
 		answers        string
 	}{
 		{"a length", open + "{{ m.content }} ({{ m.content|length }})" + shut, []chat.Turn{{User: "What?", Assistant: "a red circle"}},
@@ -68,9 +68,9 @@ func TestTemplatesThatCompute(t *testing.T) {
 			e := encoderOf(t, tok, test.template, nil)
 			got, err := e.Conversation(chat.Conversation{Turns: test.turns})
 			if test.prompt == "" {
-				var refused *chat.TemplateError
-				if !errors.As(err, &refused) {
-					t.Errorf("%q, %v; want it refused", tok.Decode(got.IDs, false), err)
+				var want *chat.TemplateError
+				if !errors.As(err, &want) {
+					t.Errorf("%q, %v; want a *TemplateError", tok.Decode(got.IDs, false), err)
 				}
 				return
 			}

@@ -17,7 +17,7 @@ var Extensions = []string{
 }
 
 // refused are files that are known and not read, by how they begin.
-var refused = []struct{ magic, name string }{
+var unsupportedFormats = []struct{ magic, name string }{
 	{"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture"}, {"\xff\x4f\xff\x51", "a JPEG 2000 picture"},
 	{"\x00\x00\x00\x0cJXL ", "a JPEG XL picture"}, {"\xff\x0a", "a JPEG XL picture"}, {"II\xbc\x01", "a JPEG XR picture"},
 	{"????ftyphei", "a HEIC picture"}, {"????ftyphev", "a HEIC picture"}, {"????ftypmif1", "a HEIF picture"}, {"????ftypmsf1", "a HEIF picture"},
@@ -40,7 +40,7 @@ var refused = []struct{ magic, name string }{
 
 // notRead is the error for a file of no format that is read: by its name, where
 // that is known.
-func notRead(data []byte) error {
+func unknownFormatError(data []byte) error {
 	text := data[:min(len(data), 1024)]
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), " \t\r\n")
 	switch {
@@ -55,7 +55,7 @@ func notRead(data []byte) error {
 	case len(bytes.Trim(text, "\x00")) == 0:
 		return &FormatError{Reason: "no picture: it begins with zeros alone"}
 	}
-	for _, r := range refused {
+	for _, r := range unsupportedFormats {
 		if matches(data, r.magic) {
 			return &UnsupportedError{Format: r.name}
 		}

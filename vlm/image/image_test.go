@@ -338,7 +338,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		p, err := Decode(data)
 		switch {
-		case err != nil && (strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), panicked)):
+		case err != nil && (strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), panicMessage)):
 			t.Errorf("not an error in one line: %q", err)
 		case err == nil && (configErr != nil || p.W != w || p.H != h || len(p.Pix) != 3*w*h):
 			t.Errorf("%dx%d with %d bytes, config says %dx%d, %v", p.W, p.H, len(p.Pix), w, h, configErr)
