@@ -21,7 +21,7 @@ func ask(folder, file, question string) string {
 	messages := []chat.Message{{Role: "user", Content: question, Images: 1}}
 	prompt := must(model.Processor.Messages(messages, chat.Options{AddGenerationPrompt: true}))
 	g := generate.New(model)
-	defer g.Free()
+	defer g.Close()
 	answer := must(g.Generate(context.Background(), prompt, [][]byte{pixels}, generate.Options{MaxNewTokens: 16}))
 	return model.Processor.Tokenizer.Decode(answer.IDs, true)
 }
