@@ -25,7 +25,7 @@ type Sampling struct {
 type sampler struct {
 	Sampling
 	random     *rand.Rand
-	seen       []int32 // tokens so far, each once
+	seen       []int32 // distinct tokens so far
 	isSeen     map[int32]bool
 	logits     []float32
 	candidates []candidate

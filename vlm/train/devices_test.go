@@ -181,9 +181,9 @@ func TestLoadAs(t *testing.T) {
 		require.NoError(t, err)
 		return append(nll, logits...)
 	}
-	whole, err := pretrained.Load(dir, cpu.Open(0))
+	reference, err := pretrained.Load(dir, cpu.Open(0))
 	require.NoError(t, err)
-	want := score(whole)
+	want := score(reference)
 	for _, dev := range devices.Open(t) {
 		for storage, unit := range map[shaders.Type]float64{shaders.BF16: 0x1p-8, shaders.F16: 0x1p-11} {
 			t.Run(dev.Info().Device+"/"+storage.String(), func(t *testing.T) {

@@ -39,8 +39,8 @@ type Loader struct {
 // cacheTokens limits the encoded text that a Loader caches.
 const cacheTokens = 1 << 24
 
-// NewLoader makes a loader of the given rows of a dataset, encoded by the processor as the recipe
-// says. Skipped rows are counted in stats.
+// NewLoader makes a loader of the given rows of a dataset, encoded by the processor with the
+// settings of the recipe. Skipped rows are counted in stats.
 func NewLoader(d *data.Dataset, rows []int, p *vlm.Processor, r Recipe, v vlm.VisionConfig, stats *data.RowStats) *Loader {
 	return &Loader{
 		dataset: d, rows: rows, recipe: r, vision: v, stats: stats, cache: map[int][]*packing.Sample{},
