@@ -1,3 +1,4 @@
+// Package vlmtest makes small models, pretrained decoders and datasets for tests.
 package vlmtest
 
 import (
