@@ -221,7 +221,7 @@ func TestBadDecoders(t *testing.T) {
 		{"architecture", `general.architecture is "mamba"`, meta("general.architecture", "mamba")},
 		{"no size", `"llama.embedding_length" is missing`, meta("llama.embedding_length", nil)},
 		{"text as size", `"llama.block_count" is missing or not a number`, meta("llama.block_count", "two")},
-		{"heads a layer", `"llama.attention.head_count_kv" is missing or not a number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
+		{"heads per layer", `"llama.attention.head_count_kv" is missing or not a number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
 		{"heads", "not a multiple", meta("llama.attention.head_count_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is not a parameter of a llama decoder", meta("llama.block_count", uint32(1))},

@@ -97,10 +97,10 @@ func TestDispatchesOfALayer(t *testing.T) {
 	} {
 		t.Run(c.preset+" "+c.dtype, func(t *testing.T) {
 			if n := layerDispatches(t, c.preset, c.dtype, trainingStep); n != c.training {
-				t.Errorf("a training step takes %d dispatches a layer, want %d", n, c.training)
+				t.Errorf("a training step takes %d dispatches per layer, want %d", n, c.training)
 			}
 			if n := layerDispatches(t, c.preset, c.dtype, decodedToken); n != c.token {
-				t.Errorf("a decoded token takes %d dispatches a layer, want %d", n, c.token)
+				t.Errorf("a decoded token takes %d dispatches per layer, want %d", n, c.token)
 			}
 		})
 	}

@@ -154,7 +154,7 @@ func TestValidationInterrupted(t *testing.T) {
 			}
 			return nil
 		}},
-		{"interrupted in the last", func(out string) error {
+		{"interrupted in the last validation", func(out string) error {
 			ctx, cancel := context.WithCancel(t.Context())
 			_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == r.Steps {

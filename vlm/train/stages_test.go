@@ -254,7 +254,7 @@ func TestRecomputeAuto(t *testing.T) {
 			require.NoError(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
-				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
+				t.Errorf("the run took %d bytes, want about %d", peak, c.want.Total)
 			}
 			if !strings.Contains(notes, c.note) || c.note == "" && notes != "" {
 				t.Errorf("notes are %q, want %q", notes, c.note)
