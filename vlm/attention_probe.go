@@ -9,9 +9,9 @@ import (
 	"patchwork/nn"
 )
 
-// AttentionProbe computes, in every layer of a forward pass, the share of some tokens'
-// attention that each group of tokens gets. A layer's weights exist only while it runs, and
-// only for those tokens.
+// AttentionProbe computes, in every layer of a forward pass, how the attention of some query
+// tokens is distributed over groups of tokens. A layer's attention weights exist only while it
+// runs, and only for the query tokens.
 type AttentionProbe struct {
 	groups int
 	config TextConfig
@@ -19,13 +19,13 @@ type AttentionProbe struct {
 	queries, intervals *engine.Buffer // [B·n], [B·n, 4]
 	values             []*engine.Buffer
 	memories           []engine.Memory
-	shares             [][]*nn.Tensor // of each layer, each buffer of values: [B·n, D]
+	shares             [][]*nn.Tensor // by layer and buffer of values: [B·n, D]
 }
 
-// NewAttentionProbe makes a probe of queries, which are token numbers in ascending order, the
-// same number in each of the batch's rows. group is the group of every token, from 0.
-func NewAttentionProbe(l *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
-	t := l.Config.Text
+// NewAttentionProbe makes a probe of the given queries, which are token indices in ascending
+// order, the same number in each row of the batch. group is the group of every token, from 0.
+func NewAttentionProbe(runner *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
+	t := runner.Config.Text
 	p := &AttentionProbe{
 		groups: groups, config: t,
 		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("intervals of the queries", 16*int64(len(queries))),
@@ -35,10 +35,10 @@ func NewAttentionProbe(l *Runner, queries, intervals []int32, group []int, group
 		p.values = append(p.values, engine.NewBuffer(fmt.Sprintf("groups of keys %d", i), 4*int64(len(v))))
 	}
 	var err error
-	if p.memories, err = engine.Allocate(l.Device, "attention maps", append(p.values, p.queries, p.intervals)...); err != nil {
+	if p.memories, err = engine.Allocate(runner.Device, "attention maps", append(p.values, p.queries, p.intervals)...); err != nil {
 		return nil, err
 	}
-	if err = p.upload(l.Device, queries, intervals, values); err != nil {
+	if err = p.upload(runner.Device, queries, intervals, values); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (p *AttentionProbe) Close() {
 	engine.Free(p.memories)
 }
 
-// Observe records the shares of one layer; it is for Model.HiddenObserved.
+// Observe records the shares of a layer; it is passed to Model.HiddenObserved.
 func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
 	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
 	n := int(p.queries.Bytes / 4)

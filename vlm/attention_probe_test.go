@@ -18,9 +18,8 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// TestGoldenAttentionWeights holds every weight of every token's attention, in every
-// layer and mask of the tiny models, to a softmax in float64 that starts from the
-// golden hidden states: its norms, projections, rotation, mask and heads are its own.
+// TestGoldenAttentionWeights compares every attention weight of the tiny models, in every layer
+// and attention mode, with a softmax in float64 that is computed from the golden hidden states.
 func TestGoldenAttentionWeights(t *testing.T) {
 	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
 		for _, dir := range golden.Dirs(t, family) {
@@ -87,7 +86,7 @@ func (r *goldenTiny) attentionWeights(mode string) {
 				sum += float64(w)
 				worst = math.Max(worst, math.Abs(float64(w)-want[i][j]))
 				if want[i][j] == 0 && w != 0 {
-					r.t.Fatalf("layer %d: token %d attends to token %d by %g, which it must not see", layer, i, j, w)
+					r.t.Fatalf("layer %d: token %d attends to the masked token %d by %g", layer, i, j, w)
 				}
 				if w != 0 {
 					visible++
@@ -97,14 +96,14 @@ func (r *goldenTiny) attentionWeights(mode string) {
 				r.t.Fatalf("layer %d: the weights of token %d sum to %g", layer, i, sum)
 			}
 		}
-		// Some ten times what was measured on the CPU, Vulkan and WebGPU, 2e-7.
+		// About ten times the difference measured on the CPU, Vulkan and WebGPU, 2e-7.
 		if !(worst <= 2e-6) || visible < tokens {
 			r.t.Errorf("layer %d: weights differ by %g of a float64 softmax, %d are above 0", layer, worst, visible)
 		}
 	}
 }
 
-// weightsReference is attention's weights the slow, obvious way.
+// weightsReference computes attention weights in float64.
 type weightsReference struct {
 	*goldenTiny
 	c                  TextConfig
@@ -118,7 +117,7 @@ func (r *goldenTiny) weightsReference(mode string) weightsReference {
 	return weightsReference{r, r.model.Config.Text, require.Value(file.Int32("positions." + mode))(r.t), require.Value(file.Int32("allowed." + mode))(r.t)}
 }
 
-// layer returns each token's weights on the keys of its row, the mean of the heads.
+// layer returns the weights of each token over the keys of its row, averaged over the heads.
 func (r weightsReference) layer(layer int, hidden []float32) [][]float64 {
 	heads, kv, d := r.c.NumAttentionHeads, r.c.NumKeyValueHeads, r.c.HeadDim
 	q, k := r.project(layer, "q", hidden, heads), r.project(layer, "k", hidden, kv)
@@ -149,8 +148,8 @@ func (r weightsReference) layer(layer int, hidden []float32) [][]float64 {
 	return weights
 }
 
-// project is a token's queries or keys [heads·D]: normalised, multiplied, normalised
-// again where the model is Qwen3's kind, and turned.
+// project returns the queries or keys of each token, [heads·D]: RMSNorm, projection, QK norm for
+// Qwen3, and RoPE.
 func (r weightsReference) project(layer int, name string, hidden []float32, heads int) [][]float64 {
 	prefix, width, d := fmt.Sprintf("decoder.model.layers.%d.", layer), r.c.HiddenSize, r.c.HeadDim
 	scale, matrix := r.weight(prefix+"input_layernorm.weight"), r.weight(prefix+"self_attn."+name+"_proj.weight")

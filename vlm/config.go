@@ -106,7 +106,7 @@ func ReadConfig(dir string) (Config, error) {
 	}
 	switch {
 	case Architectures[c.ModelType] != "":
-		return c, fmt.Errorf("%s: a bare decoder (model_type %q); training starts from it by --decoder", path, c.ModelType)
+		return c, fmt.Errorf("%s: a decoder without an embedder (model_type %q); to train from it use --decoder", path, c.ModelType)
 	case c.ModelType == ModelType && c.Vision.None():
 		return c, fmt.Errorf("%s: vision_config is missing", path)
 	}

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// TextConfig is the decoder's own config.json, of a Llama or a Qwen3 model.
-// Fields that this code does not read are preserved.
+// TextConfig is the decoder's config.json, of a Llama or Qwen3 model. Fields that this code does
+// not read are preserved.
 type TextConfig struct {
 	ModelType             string
 	HiddenSize            int
@@ -33,7 +33,7 @@ type TextConfig struct {
 // QKNorm reports whether queries and keys are normalised per head, as in Qwen3.
 func (c *TextConfig) QKNorm() bool { return c.ModelType == "qwen3" }
 
-// textFields are the fields in the file.
+// textFields are the fields of config.json.
 type textFields struct {
 	ModelType             string   `json:"model_type"`
 	HiddenSize            int      `json:"hidden_size"`
@@ -151,7 +151,7 @@ func (c *TextConfig) checkWindow(f textFields) error {
 		}
 	}
 	if windowed && first < c.NumHiddenLayers {
-		return fmt.Errorf("text_config: sliding_window: layers from %d on see only a part of the context of %d tokens, which is not supported", first, c.MaxPositionEmbeddings)
+		return fmt.Errorf("text_config: sliding_window: layers from %d on attend to only part of the context of %d tokens, which is not supported", first, c.MaxPositionEmbeddings)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (c *TextConfig) checkWindow(f textFields) error {
 // significantKeys match settings that change what a decoder computes.
 var significantKeys = regexp.MustCompile(`rope|rotary|scal|window|softcap|norm|multiplier|alibi|clamp|clip_qkv|sink`)
 
-// supportedKeys are those of them that are read.
+// supportedKeys are the significant keys that are read.
 var supportedKeys = []string{
 	"rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "sliding_window", "use_sliding_window", "max_window_layers",
 	"partial_rotary_factor",
@@ -179,7 +179,7 @@ func (c *TextConfig) checkKeys() error {
 	return nil
 }
 
-// Compact is a value of a configuration on one line, for messages.
+// Compact formats a JSON value on one line, for messages.
 func Compact(raw json.RawMessage) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
@@ -234,5 +234,5 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// Architectures are the classes of transformers that read a decoder, by model_type.
+// Architectures are the transformers classes of decoders, by model_type.
 var Architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

@@ -7,13 +7,13 @@ import (
 	"patchwork/nn"
 )
 
-// decoder is a Llama or Qwen3 language model. Its parameters have Hugging Face's names with
-// the prefix "decoder.".
+// decoder is a Llama or Qwen3 language model. Its parameters have Hugging Face's names with the
+// prefix "decoder.".
 type decoder struct {
 	embed  *nn.Param // [V, D]
 	layers []decoderLayer
 	norm   nn.RMSNorm
-	head   *nn.Param // [V, D]; embed where they are tied
+	head   *nn.Param // [V, D]; the same as embed if they are tied
 }
 
 type decoderLayer struct {
@@ -23,7 +23,7 @@ type decoderLayer struct {
 	down nn.Linear     // down_proj
 }
 
-// DecoderPrefix is put before Hugging Face's names of a decoder's parameters.
+// DecoderPrefix is the prefix of the decoder's parameter names.
 const DecoderPrefix = "decoder."
 
 func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
@@ -39,12 +39,12 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 	return dec
 }
 
-// newDecoderLayer declares a layer's parameters in the order of memory.
+// newDecoderLayer declares a layer's parameters in memory order.
 func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
 	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
 	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
-	// Layers that add to the residual stream start smaller, the more there are.
+	// Projections into the residual stream are scaled down by their number (GPT-2).
 	residual := func(in int) nn.Init {
 		i := init.linear(in)
 		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
@@ -79,17 +79,17 @@ type attentionContext struct {
 	intervals *nn.Tensor // [B·T, 4]
 	cache     *Cache     // nil: the keys and values are only those of x's tokens
 	countSlot int        // step block entry with the number of tokens in use; 0 = all
-	// observe, unless it is nil, gets every layer's queries [B,T,H,D] and keys [B,T,K,D]
+	// observe, unless nil, is called with the queries [B,T,H,D] and keys [B,T,K,D] of every layer
 	// after RoPE.
 	observe func(g *nn.Graph, q, k *nn.Tensor)
 }
 
-// forward takes the embeddings [B·T, D] through every layer and the final norm.
+// forward runs the embeddings [B·T, D] through all layers and the final norm.
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	return trace.keep(g, "norm", d.norm.Forward(g, d.hidden(g, x, c, trace)))
 }
 
-// hidden takes the embeddings [B·T, D] through every layer.
+// hidden runs the embeddings [B·T, D] through all layers.
 func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
 	for i, l := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
@@ -101,7 +101,7 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 	return x
 }
 
-// forward takes the hidden states x [B·T, D] through the layer of number i.
+// forward runs the hidden states x [B·T, D] through layer number i.
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) *nn.Tensor {
 	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
 	if c.cache == nil {
@@ -117,8 +117,8 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 	return l.down.ForwardAdd(g, l.mlp.Forward(g, x), x) // x + down(swiglu(norm(x)))
 }
 
-// weightBytes is how much of the weights decoding one token reads: all but the embedding,
-// of which it reads one row, unless it is tied to the head.
+// weightBytes returns the bytes of weights read to decode one token: everything except the
+// embedding, of which one row is read, unless it is tied to the head.
 func (d *decoder) weightBytes() int64 {
 	n := d.norm.Weight.Bytes() + d.head.Bytes()
 	for _, l := range d.layers {

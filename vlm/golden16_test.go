@@ -19,14 +19,13 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// TestGoldenTiny16 holds the tiny models in 16 bits to the goldens, which are of 32:
-// the losses before each of three steps, the gradients' norms, and every parameter's
-// gradient as a whole.
+// TestGoldenTiny16 compares the tiny models in 16 bits with the goldens, which are in 32: the
+// losses before each of three steps, the gradient norms, and the gradient of every parameter.
 //
-// A value is rounded by u = 2⁻⁸ of itself in bf16 and 2⁻¹¹ in f16, in each of some
-// thirty places between a weight and the loss and back. Roundings at random add up
-// to √30·u, 2 % and 0.3 %; what is allowed is twice that for a gradient's direction,
-// and for the loss, a mean over tokens, a tenth.
+// A value is rounded by u = 2⁻⁸ of itself in bf16 and 2⁻¹¹ in f16, about thirty times between a
+// weight, the loss and the gradient. Random roundings add up to √30·u, 2 % and 0.3 %; the
+// tolerance is twice that for the direction of a gradient, and a tenth of it for the loss, a mean
+// over tokens.
 func TestGoldenTiny16(t *testing.T) {
 	for _, family := range []string{"tiny_llama", "tiny_qwen3", "tiny_qwen3_untied"} {
 		for _, dir := range golden.Dirs(t, family) {

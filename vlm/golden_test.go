@@ -21,7 +21,7 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// goldenConfig is a tiny model's config.json, a flat format of the tests' own.
+// goldenConfig is a tiny model's config.json, in a flat format used only by the tests.
 type goldenConfig struct {
 	ImageSize    int             `json:"image_size"`
 	PatchSize    int             `json:"patch_size"`
@@ -121,7 +121,7 @@ type goldenTiny struct {
 	step     [shaders.StepWords]uint32
 }
 
-// rtol is 0 on the CPU and what golden/README.md allows a GPU.
+// rtol is 0 on the CPU and the tolerance in golden/README.md on a GPU.
 func (r *goldenTiny) rtol(gpu float64) float64 {
 	if r.dev.Info().Device == "cpu" {
 		return 0
@@ -143,7 +143,7 @@ func (r *goldenTiny) run(mode string) {
 	forward := r.compile("tiny", func(g *nn.Graph) {
 		loss = model.Loss(g, r.in, trace)
 		g.Keep(loss.Sum)
-		// Logits of every token, for the comparison alone.
+		// Logits of every token, only for the comparison.
 		trace["logits"] = g.Keep(g.Linear(trace["norm"], g.Param(model.decoder.head), nil, nil))
 	})
 	o := r.optimizer()
@@ -220,7 +220,7 @@ func (r *goldenTiny) loadWeights() {
 	}
 }
 
-// loadInputs puts the golden batch into the form that the model reads.
+// loadInputs converts the golden batch to Inputs.
 func (r *goldenTiny) loadInputs(mode string) {
 	file, err := safetensors.Open(filepath.Join(r.dir, "inputs.safetensors"))
 	require.NoError(r.t, err)
@@ -326,7 +326,7 @@ func (r *goldenTiny) compareStages(exe engine.Executable, trace Trace, sum float
 	}
 }
 
-// stageTolerance is golden/README.md's table.
+// stageTolerance is the table in golden/README.md.
 func (r *goldenTiny) stageTolerance(stage string) golden.Tolerance {
 	switch {
 	case stage == "patches":
@@ -337,7 +337,7 @@ func (r *goldenTiny) stageTolerance(stage string) golden.Tolerance {
 	return golden.Tolerance{Atol: 3e-5, Rtol: r.rtol(1e-4)}
 }
 
-// onlyReal drops the rows of padding, where nothing is defined.
+// onlyReal drops the rows of padding, whose values are undefined.
 func (r *goldenTiny) onlyReal(x []float32) []float32 {
 	width := len(x) / len(r.real)
 	var out []float32
@@ -349,9 +349,9 @@ func (r *goldenTiny) onlyReal(x []float32) []float32 {
 	return out
 }
 
-// compareParameters judges a step as golden/README.md says: nearly all elements
-// tightly, every one loosely (AdamW turns a flipped sign into 2·lr), and the
-// mean.
+// compareParameters applies the criteria of golden/README.md for a step: a tight tolerance for
+// nearly all elements, a loose one for every element (AdamW turns a flipped sign into 2·lr), and a
+// bound on the mean difference.
 func (r *goldenTiny) compareParameters(step int) {
 	var total, tight, sum float64
 	for _, p := range r.model.Params.All() {

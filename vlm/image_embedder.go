@@ -14,7 +14,7 @@ type ImageEmbedder struct {
 	exe      engine.Executable
 	Plan     *engine.Plan
 	memories []engine.Memory
-	Capacity int            // images whose vectors fit
+	Capacity int            // images in vectors
 	pixels   *engine.Buffer // [batch, S, S, C]
 	vectors  *engine.Buffer // [capacity·L, D]
 	table    *engine.Buffer // the 256 values of a pixel
@@ -74,12 +74,12 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	return e, nil
 }
 
-// Features are the vectors as a tensor of a recording: [capacity·L, D].
+// Features returns the vectors as a tensor of a recording: [capacity·L, D].
 func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
 	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
 }
 
-// Encode computes the vectors of one run's images and stores them from image number first on.
+// Encode computes the vectors of a batch of images and stores them from image number first on.
 func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
@@ -89,7 +89,7 @@ func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []
 	return e.exe.Run(ctx, &e.Step)
 }
 
-// Bytes is the memory of the embedder without its weights.
+// Bytes returns the device memory of the embedder without its weights.
 func (e *ImageEmbedder) Bytes() int64 {
 	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
 }

@@ -10,10 +10,10 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Inputs are the device buffers of a batch of fixed shape.
+// Inputs are the device buffers of a batch of static shape.
 type Inputs struct {
 	Rows, Tokens int // B, T
-	Images       int // how many fit; 0 = text only
+	Images       int // capacity; 0 = text only
 
 	vision   VisionConfig
 	text     TextConfig
@@ -29,8 +29,8 @@ type Inputs struct {
 	block    []byte // reused by uploads
 }
 
-// NewInputs describes buffers for batches of rows × tokens with at most so many images.
-// positions is one more than the highest position.
+// NewInputs describes the buffers of batches of rows × tokens with up to the given number of
+// images. positions is one more than the highest position.
 func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
@@ -50,7 +50,7 @@ func (in *Inputs) buffers() []*engine.Buffer {
 		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
 }
 
-// Bytes is the size of the buffers.
+// Bytes returns the size of the buffers.
 func (in *Inputs) Bytes() int64 {
 	var n int64
 	for _, b := range in.buffers() {
@@ -59,7 +59,7 @@ func (in *Inputs) Bytes() int64 {
 	return n
 }
 
-// Allocate places the buffers and writes the constant tables.
+// Allocate allocates the buffers and writes the constant tables.
 func (in *Inputs) Allocate(dev engine.Device) error {
 	memories, err := engine.Allocate(dev, "inputs", in.buffers()...)
 	if err != nil {
@@ -72,7 +72,7 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.ropeRows))
 }
 
-// pixelValues are value/255, rounded as by the original recipe's float32 division.
+// pixelValues returns value/255, rounded as by a float32 division.
 func pixelValues() []float32 {
 	values := make([]float32, 256)
 	for i := range values {
@@ -81,7 +81,7 @@ func pixelValues() []float32 {
 	return values
 }
 
-// Free releases the buffers.
+// Close releases the buffers.
 func (in *Inputs) Close() {
 	engine.Free(in.memories)
 }
@@ -90,7 +90,7 @@ func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b
 
 func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.ropeRows, in.text.HeadDim) }
 
-// context is attention among the batch's tokens.
+// context is the attention context of a batch without a cache.
 func (in *Inputs) context() attentionContext {
 	return attentionContext{
 		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
@@ -115,8 +115,8 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Upload writes a batch with the pixels of its images [images,S,S,C] and sets its entries
-// of the step block. It returns the number of targets.
+// Upload writes a batch with the pixels of its images, [images,S,S,C], and sets its entries of the
+// step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
@@ -154,8 +154,8 @@ type words struct {
 	values []int32
 }
 
-// uploadWords writes consecutive buffers, those in one allocation by one transfer: a GPU
-// waits for each.
+// uploadWords writes consecutive buffers, with one transfer per allocation, since a GPU waits
+// for each transfer.
 func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory

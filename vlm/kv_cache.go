@@ -16,7 +16,7 @@ type Cache struct {
 	shape    []int // [1, capacity, K, D]
 }
 
-// NewCache describes a cache; engine.Allocate places its buffers.
+// NewCache describes a cache; engine.Allocate allocates its buffers.
 func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	cache := &Cache{Capacity: capacity, shape: []int{1, capacity, c.NumKeyValueHeads, c.HeadDim}}
 	bytes := engine.BufferSize(t, capacity*c.NumKeyValueHeads*c.HeadDim)
@@ -30,7 +30,7 @@ func NewCache(c TextConfig, t shaders.Type, capacity int) *Cache {
 	return cache
 }
 
-// layer is the part of one layer.
+// layer returns the cache of one layer.
 func (c *Cache) layer(i int) nn.KVCache {
 	return nn.KVCache{Keys: nn.Input(c.Buffers[2*i], c.shape...), Values: nn.Input(c.Buffers[2*i+1], c.shape...), PastSlot: SlotPast}
 }
@@ -46,9 +46,9 @@ func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) er
 	return engine.RunOnce(ctx, dev, program)
 }
 
-// CachedInputs are the tensors of a pass of tokens that follow those in a cache.
+// CachedInputs are the inputs of a pass of tokens that follow those in a cache.
 type CachedInputs struct {
-	Tokens               int        // T, the size of the pass
+	Tokens               int        // T, the capacity of the pass
 	IDs, Slots           *nn.Tensor // [T]
 	Positions, Intervals *nn.Tensor // [1, T], [T, 4]
 	Last                 *nn.Tensor // [1], the row of the logits; nil if T is 1
@@ -57,9 +57,9 @@ type CachedInputs struct {
 	Cache                *Cache
 }
 
-// NextLogits records a pass of up to in.Tokens tokens that follow those in the cache, and
-// the logits after the last one: [1, V]. The step block's SlotPast is the number of tokens in
-// the cache and, if Tokens is above 1, its SlotTokens the number of tokens of the pass.
+// NextLogits records a pass of up to in.Tokens tokens that follow those in the cache, and the
+// logits of the last one, [1, V]. SlotPast of the step block is the number of tokens in the cache;
+// if Tokens is above 1, SlotTokens is the number of tokens of the pass.
 func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
 	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}

@@ -40,18 +40,18 @@ func (i Init) linear(inputs int) nn.Init {
 	return nn.Init{Std: i.Std}
 }
 
-// Model is the network's structure and its parameters.
+// Model is the structure and the parameters of the network.
 type Model struct {
 	Config Config
 	Params *nn.Params
 
 	embedder       embedder
 	decoder        decoder
-	maxBufferBytes int64 // bytes of one buffer of the device that holds the model; 0 = any
+	maxBufferBytes int64 // limit of the device, for Plan; 0 = none
 	memories       []engine.Memory
 }
 
-// NewModel declares the parameters of a configuration. Allocate gives them memory.
+// NewModel declares the parameters of a configuration. Allocate allocates them.
 func NewModel(c Config, init Init) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func NewModel(c Config, init Init) (*Model, error) {
 	return m, nil
 }
 
-// Trace collects intermediate tensors by name, to be read after a run; nil keeps none.
+// Trace collects intermediate tensors by name, to be read after a run; nil collects none.
 type Trace map[string]*nn.Tensor
 
 func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
@@ -75,13 +75,13 @@ func (t Trace) keep(g *nn.Graph, name string, x *nn.Tensor) *nn.Tensor {
 	return x
 }
 
-// Hidden records everything up to the final norm: [B·T, D].
+// Hidden records the forward pass up to and including the final norm: [B·T, D].
 func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	return m.HiddenObserved(g, in, trace, nil)
 }
 
-// HiddenObserved is Hidden; observe, unless it is nil, gets every layer's queries [B,T,H,D]
-// and keys [B,T,K,D] after RoPE.
+// HiddenObserved is Hidden; observe, unless nil, is called with the queries [B,T,H,D] and keys
+// [B,T,K,D] of every layer after RoPE.
 func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe func(g *nn.Graph, q, k *nn.Tensor)) *nn.Tensor {
 	c := in.context()
 	c.observe = observe
@@ -94,8 +94,8 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe fun
 	return m.decoder.forward(g, x, c, trace)
 }
 
-// Loss records the forward pass and the loss of the batch's targets, and in a
-// training recording every gradient.
+// Loss records the forward pass and the loss of the targets and, when recording for training, the
+// gradients.
 func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 	loss := m.HeadLoss(g, in, m.Hidden(g, in, trace))
 	g.Program.SetLabel("backward")
@@ -103,19 +103,19 @@ func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 	return loss
 }
 
-// HeadLoss records the head and the loss of the batch's targets over the hidden states x [B·T, D].
+// HeadLoss records the head and the loss of the targets, given the hidden states x [B·T, D].
 func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
 	return g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
 		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: SlotTargets, ScaleSlot: SlotScale,
 	})
 }
 
-// Logits records the head over the hidden state x [1, D] of a token: [1, V].
+// Logits records the head for the hidden state x [1, D] of a token: [1, V].
 func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 	return g.Logits(x, g.Param(m.decoder.head))
 }
 
-// Store sets the type in which activations and the weights of matmuls are stored. It is
+// Store sets the type in which activations and the weights of matmuls are stored. It must be
 // called before Allocate.
 func (m *Model) Store(t shaders.Type) {
 	if t.Half() && m.Params.Half == nil {
@@ -123,14 +123,14 @@ func (m *Model) Store(t shaders.Type) {
 	}
 }
 
-// StoreHalf is Store for a model that is not trained, which has no copy in 32 bits.
+// StoreHalf is Store for inference: there are no master weights in 32 bits.
 func (m *Model) StoreHalf(t shaders.Type) {
 	if t.Half() {
 		m.Params.StoreHalf(t)
 	}
 }
 
-// Storage is the type that Store set.
+// Storage returns the type set by Store.
 func (m *Model) Storage() shaders.Type {
 	if m.Params.Half == nil {
 		return shaders.F32
@@ -138,7 +138,7 @@ func (m *Model) Storage() shaders.Type {
 	return m.Params.Half.Type
 }
 
-// Allocate places the weights and, for training, the gradients and moments.
+// Allocate allocates the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
 	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {
@@ -148,42 +148,42 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 	if m.Params.Half != nil {
 		buffers = append(buffers, m.Params.Half)
 	}
-	if err := m.place(dev, "weights", buffers...); err != nil || !train {
+	if err := m.allocate(dev, "weights", buffers...); err != nil || !train {
 		return err
 	}
-	if err := m.place(dev, "gradients", m.Params.Grads); err != nil {
+	if err := m.allocate(dev, "gradients", m.Params.Grads); err != nil {
 		return err
 	}
-	return m.place(dev, "optimizer moments", m.Params.M, m.Params.V)
+	return m.allocate(dev, "optimizer moments", m.Params.M, m.Params.V)
 }
 
-// Plan places a recording's tensors, in buffers that the model's device can bind.
+// Plan plans a recorded program within the buffer limit of the device that holds the model.
 func (m *Model) Plan(p *engine.Program) (*engine.Plan, error) {
 	return engine.NewPlan(p, m.maxBufferBytes)
 }
 
-func (m *Model) place(dev engine.Device, what string, buffers ...*engine.Buffer) error {
+func (m *Model) allocate(dev engine.Device, what string, buffers ...*engine.Buffer) error {
 	memories, err := engine.Allocate(dev, what, buffers...)
 	m.memories = append(m.memories, memories...)
 	return err
 }
 
-// Close releases the memory of the parameters. Programs that use them must be freed before.
+// Close releases the memory of the parameters. Programs that use them must be freed first.
 func (m *Model) Close() {
 	engine.Free(m.memories)
 	m.memories = nil
 }
 
-// DecodeBytes is how much of the weights decoding one token reads.
+// DecodeBytes returns the bytes of weights read to decode one token.
 func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
-// NoFusionOn reports whether layers of one input are not fused on a kind of device, see
-// nn.Options.NoFusion. On the CPU a dispatch costs next to nothing, and matmuls read the rows
-// of fused layers more slowly: gate and up together are whole pages apart.
+// NoFusionOn returns nn.Options.NoFusion for a kind of device. On the CPU a dispatch costs next to
+// nothing, and matmuls read the rows of fused layers more slowly: gate and up together are whole
+// pages apart.
 func NoFusionOn(kind string) bool { return kind == "cpu" }
 
-// VocabularyParams are the parameters with a row for each token: the embedding and, unless
-// they are tied, the head.
+// VocabularyParams returns the parameters with a row per token: the embedding and, unless tied,
+// the head.
 func (m *Model) VocabularyParams() []*nn.Param {
 	if m.decoder.head == m.decoder.embed {
 		return []*nn.Param{m.decoder.embed}

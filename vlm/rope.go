@@ -10,8 +10,8 @@ import (
 	"patchwork/nn"
 )
 
-// RopeScaling changes RoPE's frequencies for contexts longer than those of the first
-// training (transformers, modeling_rope_utils.py).
+// RoPEScaling changes RoPE's frequencies to extend the context (transformers,
+// modeling_rope_utils.py).
 type RoPEScaling struct {
 	Type            string // "linear", "llama3", "yarn", or "frequency_factors" of a GGUF file
 	Factor          float64
@@ -26,8 +26,8 @@ type RoPEScaling struct {
 	Factors []float64 // frequency_factors: the divisor of each frequency
 }
 
-// frequencies are RoPE's angles per position, one for each pair of a head's dimensions,
-// and the factor of cosines and sines.
+// frequencies returns RoPE's angle per position for each pair of dimensions of a head, and the
+// factor of cosines and sines.
 func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	angles = nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
 	s := c.RopeScaling
@@ -54,15 +54,14 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	return angles, 1
 }
 
-// RoPETable is the table of nn.RoPE: [positions, head size].
+// RoPETable returns the table of nn.RoPE: [positions, head size].
 func (c *TextConfig) RoPETable(positions int) []float32 {
 	angles, scale := c.frequencies()
 	return nn.RoPETable(positions, angles, scale)
 }
 
-// Llama3Factor is the divisor of a frequency in Llama 3.1: 1 for frequencies with many
-// rotations within the original context, Factor for those with few, interpolated between
-// them.
+// Llama3Factor returns the divisor of a frequency in Llama 3.1: 1 for frequencies with many
+// rotations within the original context, Factor for those with few, interpolated in between.
 func (s *RoPEScaling) Llama3Factor(frequency float64) float64 {
 	turns := float64(s.OriginalContext) * frequency / (2 * math.Pi)
 	switch {
@@ -118,7 +117,7 @@ var ropeKeys = map[string][]string{
 	"frequency_factors": {"factors"},
 }
 
-// rope reads the settings; scaling is nil if they change nothing within the context.
+// rope parses the settings; scaling is nil if they change nothing within the context.
 func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, err error) {
 	where, all := "rope_scaling", f.RopeScaling
 	if len(all) == 0 {
@@ -185,7 +184,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 	if s.Original != nil {
 		original = *s.Original
 	}
-	if f.OriginalContext != nil { // which takes precedence in transformers
+	if f.OriginalContext != nil { // takes precedence in transformers
 		original = *f.OriginalContext
 	}
 	out := &RoPEScaling{
@@ -205,7 +204,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 	return theta, out, nil
 }
 
-// completeYarn computes the settings that are not given.
+// completeYarn computes the settings that are missing.
 func (s *RoPEScaling) completeYarn(context int, attention *float64, mscale, mscaleAllDim float64) {
 	if math.IsNaN(s.Factor) && s.OriginalContext > 0 {
 		s.Factor = float64(context) / float64(s.OriginalContext)
@@ -237,7 +236,7 @@ func (s *RoPEScaling) check(headDim int) error {
 	switch {
 	case s.Type == "default":
 		if !math.IsNaN(s.Factor) && s.Factor != 1 {
-			return fmt.Errorf("rope_type default has a factor of %g: it is either scaled or not", s.Factor)
+			return fmt.Errorf("rope_type default has a factor of %g, want none", s.Factor)
 		}
 		return nil
 	case s.Type == "frequency_factors":
@@ -255,7 +254,7 @@ func (s *RoPEScaling) check(headDim int) error {
 	return nil
 }
 
-// Matches reports whether the settings give these factors, up to rounding in a file.
+// Matches reports whether the Llama 3 settings give these factors, up to rounding in a file.
 func (s *RoPEScaling) Matches(factors []float32, headDim int, theta float64) bool {
 	for i, want := range factors {
 		got := s.Llama3Factor(math.Pow(theta, -2*float64(i)/float64(headDim)))

@@ -11,8 +11,8 @@ import (
 	"patchwork/internal/require"
 )
 
-// TestRope compares frequencies with those that transformers computes from the same
-// settings (testdata/rope/record.py).
+// TestRope compares frequencies with those of transformers for the same settings
+// (testdata/rope/record.py).
 func TestRope(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "rope", "recorded.json"))
 	require.NoError(t, err)
@@ -53,8 +53,8 @@ func TestRope(t *testing.T) {
 	}
 }
 
-// TestTextConfigKeys holds settings that change what a decoder computes to: read, or
-// refused by name, or without effect.
+// TestTextConfigKeys: a setting that changes the computation is read, or rejected by name unless
+// its value is neutral.
 func TestTextConfigKeys(t *testing.T) {
 	for _, test := range []struct {
 		kind, keys string
@@ -71,7 +71,7 @@ func TestTextConfigKeys(t *testing.T) {
 		{"llama", `"rope_scaling": {"rope_type": "linear", "factor": -2}`, "above 0"},
 		{"llama", `"rope_scaling": {"rope_type": "linear", "factor": 2, "low_freq_factor": 2}`, "low_freq_factor has no meaning"},
 		{"llama", `"rope_scaling": {"rope_type": "llama3", "factor": 8}`, "low_freq_factor"},
-		{"llama", `"rope_scaling": {"rope_type": "default", "factor": 8}`, "either scaled or not"},
+		{"llama", `"rope_scaling": {"rope_type": "default", "factor": 8}`, "want none"},
 		{"llama", `"rope_scaling": {"rope_type": "linear", "factor": 2, "finetuned": true}`, "finetuned"},
 		{"llama", `"rope_scaling": [1]`, "rope_scaling"},
 		{"llama", `"partial_rotary_factor": 0.5`, "partial_rotary_factor"},
@@ -99,7 +99,7 @@ func TestTextConfigKeys(t *testing.T) {
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0`, "sliding_window"},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 1`, ""},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 2048, "max_window_layers": 0`, ""},
-		{"qwen3", `"use_sliding_window": true, "sliding_window": 64`, ""}, // 28 layers see everything
+		{"qwen3", `"use_sliding_window": true, "sliding_window": 64`, ""}, // only layers from 28 on have a window
 		{"qwen3", `"use_sliding_window": false, "sliding_window": 64, "max_window_layers": 0`, ""},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "layer_types": ["sliding_attention"]`, "layer 0"},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0, "layer_types": ["full_attention"]`, ""},

@@ -2,7 +2,7 @@ package vlm
 
 import "patchwork/engine"
 
-// Runner is a model whose weights are on a device. Close releases its memory.
+// Runner is a model with its weights on a device. Close releases its memory.
 type Runner struct {
 	*Model
 	Processor *Processor

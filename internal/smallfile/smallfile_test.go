@@ -43,19 +43,19 @@ func TestRead(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		want   string
-		says   string // in an *Error
+		reason string // in an *Error
 		system bool   // another error
 		inside bool   // in a folder, there is one
 	}{
 		{name: "text", want: "12345678"},
 		{name: "link", want: "12345678"},
 		{name: "leads out", want: "secret", inside: true},
-		{name: "long", says: "more than 8 bytes"},
-		{name: "sparse", says: "more than 8 bytes"},
-		{name: "folder", says: "is a folder"},
-		{name: "pipe", says: "is a named pipe"},
-		{name: "to a pipe", says: "is a named pipe"},
-		{name: "to a device", says: "is a device", inside: true},
+		{name: "long", reason: "more than 8 bytes"},
+		{name: "sparse", reason: "more than 8 bytes"},
+		{name: "folder", reason: "is a folder"},
+		{name: "pipe", reason: "is a named pipe"},
+		{name: "to a pipe", reason: "is a named pipe"},
+		{name: "to a device", reason: "is a device", inside: true},
 		{name: "to itself", system: true},
 		{name: "to nothing", system: true},
 		{name: "nothing", system: true},
@@ -64,8 +64,8 @@ func TestRead(t *testing.T) {
 			text, err := smallfile.Read(at(c.name), 8)
 			var refused *smallfile.Error
 			isRefused := errors.As(err, &refused)
-			if string(text) != c.want || isRefused != (c.says != "") || isRefused && !strings.Contains(err.Error(), c.says) || c.system != (err != nil && !isRefused) {
-				t.Errorf("%q, %v, want %q, %q", text, err, c.want, c.says)
+			if string(text) != c.want || isRefused != (c.reason != "") || isRefused && !strings.Contains(err.Error(), c.reason) || c.system != (err != nil && !isRefused) {
+				t.Errorf("%q, %v, want %q, %q", text, err, c.want, c.reason)
 			}
 			in, errIn := smallfile.ReadIn(root, c.name, 8)
 			if c.inside {

@@ -54,7 +54,7 @@ func TestTooMuch(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"train", "--data", file, "--out", out, "--accumulate", "1048576", "--batch-size", "4096"}, "tokens a step"},
+		{[]string{"train", "--data", file, "--out", out, "--accumulate", "1048576", "--batch-size", "4096"}, "tokens per step"},
 		{[]string{"train", "--dry-run", "--accumulate", "1048577"}, "the maximum is 1048576"},
 		{[]string{"train", "--data", file, "--out", out, "--pool-size", "1048576", "--seq-len", "131072"}, "may take"},
 		{[]string{"train", "--data", file, "--out", out, "--threads", fmt.Sprint(16*runtime.NumCPU() + 1)}, "cores"},

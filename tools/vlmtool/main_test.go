@@ -163,7 +163,7 @@ func TestBadInput(t *testing.T) {
 		{"eval without data", []string{"eval", "--model", model}, 2, "--data"},
 		{"eval of data and text", []string{"eval", "--model", model, "--data", file, "--text", file}, 2, "--text"},
 		{"one choice", []string{"eval", "--model", model, "--data", file, "--choices", "yes"}, 2, "--choices"},
-		{"empty text", []string{"eval", "--model", model, "--text", empty, "--device", "cpu"}, 1, "two are the least"},
+		{"empty text", []string{"eval", "--model", model, "--text", empty, "--device", "cpu"}, 1, "scoring needs at least 2"},
 		{"unwritable answers", []string{"eval", "--model", model, "--data", file, "--output", filepath.Join(dir, "no", "folder"), "--device", "cpu"}, 1, "--output"},
 		{"unknown control", []string{"eval", "--model", model, "--data", file, "--control", "black"}, 2, "black"},
 		{"bench without a command", []string{"bench"}, 2, "kernels"},

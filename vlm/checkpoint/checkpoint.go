@@ -26,7 +26,7 @@ const (
 	Format = 1
 )
 
-// Header is the t of trainer.json that does not depend on how a run trains.
+// Header is the part of trainer.json that does not depend on how a run trains.
 type Header struct {
 	Format  int             `json:"format"` // 0: written before there were checksums
 	Step    int             `json:"step"`

@@ -1,3 +1,5 @@
+// Package eval evaluates models: exact match, likelihood, choices and captions on questions about
+// images, and perplexity on text.
 package eval
 
 import (

@@ -26,7 +26,7 @@ func TestLetteredChoices(t *testing.T) {
 		{"words", question, " a dog ", []string{"a cat", "a dog", "a cow"}},
 		{"lines", question, "B. a dog", []string{"A. a cat", "B. a dog", "C. a cow"}},
 		{"brackets", "Which?\n(A) one\n(B) two", "A", []string{"A", "B"}},
-		{"an answer that is none of them", question, "a horse", nil},
+		{"an answer that is not listed", question, "a horse", nil},
 		{"no list", "Is it A or B?", "A", nil},
 		{"one letter", "A. alone", "A", nil},
 		{"not from A on", "B. two\nC. three", "B", nil},

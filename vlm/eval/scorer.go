@@ -13,7 +13,7 @@ import (
 
 // scorer runs the forward pass over rows of one length.
 type scorer struct {
-	images int // at most
+	images int // capacity
 
 	dev      engine.Device
 	in       *vlm.Inputs

@@ -1,3 +1,5 @@
+// Package generate generates text with a model: prefill with a key/value cache, decoding, sampling,
+// and attention maps of an answer.
 package generate
 
 import (

@@ -23,7 +23,7 @@ type pass struct {
 	size           int
 	memories       []engine.Memory
 	input          *engine.Buffer
-	words          []int32 // what goes into input
+	words          []int32 // contents of input
 	sections       map[string][]int32
 	logits, argmax *nn.Tensor
 	step           [shaders.StepWords]uint32

@@ -25,7 +25,7 @@ type Sampling struct {
 type sampler struct {
 	Sampling
 	random     *rand.Rand
-	seen       []int32 // tokens so far, each once
+	seen       []int32 // distinct tokens so far
 	isSeen     map[int32]bool
 	logits     []float32
 	candidates []candidate
@@ -208,8 +208,8 @@ func sink(heap []candidate, i int, order func(a, b candidate) int) {
 
 // nucleus keeps the fewest most likely candidates with the given share of the total (Holtzman et
 // al., "The curious case of neural text degeneration", 2020), and returns their sum. They are
-// popped from a heap. Candidates below (1-share)·total/n are dropped first: all of them together
-// have less than the rest.
+// popped from a heap. Candidates below (1-share)·total/n are dropped first: together they have
+// less than 1-share of the total.
 func nucleus(all []candidate, share, total float64) ([]candidate, float64) {
 	threshold := min(float32((1-share)*total/float64(len(all))), 1) // the largest is 1 and is kept
 	heap := slices.DeleteFunc(all, func(c candidate) bool { return c.v < threshold })

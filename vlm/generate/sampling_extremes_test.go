@@ -39,7 +39,7 @@ func TestSamplingExtremes(t *testing.T) {
 		seen   []int32
 		want   map[int32]float64
 	}{
-		{"coldest", Sampling{Temperature: 5e-324}, plain, nil, uniformOf(1)},
+		{"smallest temperature", Sampling{Temperature: 5e-324}, plain, nil, uniformOf(1)},
 		{"cold", Sampling{Temperature: 1e-39}, plain, nil, uniformOf(1)},
 		{"cold, the last normal inverse", Sampling{Temperature: 2.9e-39}, plain, nil, uniformOf(1)},
 		{"cold, tied", Sampling{Temperature: 1e-39}, tied, nil, uniformOf(0, 2)},
@@ -48,14 +48,14 @@ func TestSamplingExtremes(t *testing.T) {
 		{"cold, tied, top p", Sampling{Temperature: 1e-300, TopP: 0.9}, tied, nil, uniformOf(0, 2)},
 		{"cold, masked", Sampling{Temperature: 1e-39}, masked, nil, uniformOf(1, 3)},
 		{"hot", Sampling{Temperature: 1e39}, plain, nil, uniform(4)},
-		{"hottest", Sampling{Temperature: math.MaxFloat64}, tied, nil, uniform(4)},
+		{"largest temperature", Sampling{Temperature: math.MaxFloat64}, tied, nil, uniform(4)},
 		{"hot, masked", Sampling{Temperature: 1e300}, masked, nil, uniformOf(1, 3)},
 		{"hot, masked, top k", Sampling{Temperature: 1e300, TopK: 4}, masked, nil, uniformOf(1, 3)},
 		{"hot, masked, top p", Sampling{Temperature: 1e39, TopP: 0.99}, masked, nil, uniformOf(1, 3)},
 		{"masked", Sampling{Temperature: 1}, masked, nil, uniformOf(1, 3)},
 		{"far apart", Sampling{Temperature: 1}, far, nil, uniformOf(1)},
-		{"least top p", Sampling{Temperature: 1, TopP: 5e-324}, plain, nil, uniformOf(1)},
-		{"least top p, all equal", Sampling{Temperature: 1, TopP: 5e-324}, many, nil, nil},
+		{"smallest top p", Sampling{Temperature: 1, TopP: 5e-324}, plain, nil, uniformOf(1)},
+		{"smallest top p, all equal", Sampling{Temperature: 1, TopP: 5e-324}, many, nil, nil},
 		{"small top p, all equal", Sampling{Temperature: 1, TopP: 1e-17}, many, nil, nil},
 		{"top p just below 1", Sampling{Temperature: 1, TopP: 1 - 1e-16}, tied[:1], nil, uniformOf(0)},
 		{"top k 1", Sampling{Temperature: 100, TopK: 1}, plain, nil, uniformOf(1)},

@@ -274,7 +274,7 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
 	}
 	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
-		return nil, errors.New("tokenizer.ggml.pre, the pre-tokenizer, is missing; convert the model to GGUF again with current tools")
+		return nil, errors.New("tokenizer.ggml.pre is missing, so the pre-tokenizer is unknown; convert the model to GGUF again with current tools")
 	}
 	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
 		for _, k := range kinds {

@@ -1,3 +1,5 @@
+// Package pretrained reads and writes models: Hugging Face folders and GGUF files of decoders, and
+// the folders of trained models.
 package pretrained
 
 import (

@@ -152,7 +152,7 @@ func TestExport(t *testing.T) {
 	d := vlmtest.NewTinyDecoder(t, "tiny_qwen3_untied", 300)
 	trained := filepath.Join(t.TempDir(), "trained")
 	require.NoError(t, trainFrom(t, d.GGUF(t, nil, nil), trained))
-	whole, err := pretrained.Load(trained, cpu.Open(0))
+	reference, err := pretrained.Load(trained, cpu.Open(0))
 	require.NoError(t, err)
 	for _, c := range []struct {
 		name      string
@@ -175,7 +175,7 @@ func TestExport(t *testing.T) {
 			}
 			for _, p := range l.Params.All() {
 				got := require.Value(l.Params.Read(l.Device, l.Params.Weights, p))(t)
-				want := require.Value(whole.Params.Read(whole.Device, whole.Params.Weights, whole.Params.ByName(p.Name)))(t)
+				want := require.Value(reference.Params.Read(reference.Device, reference.Params.Weights, reference.Params.ByName(p.Name)))(t)
 				for i := range want {
 					if diff := math.Abs(float64(got[i] - want[i])); diff > c.tolerance*math.Max(math.Abs(float64(want[i])), 1e-4) {
 						t.Fatalf("%s[%d] is %v, want %v", p.Name, i, got[i], want[i])
@@ -221,7 +221,7 @@ func TestBadDecoders(t *testing.T) {
 		{"architecture", `general.architecture is "mamba"`, meta("general.architecture", "mamba")},
 		{"no size", `"llama.embedding_length" is missing`, meta("llama.embedding_length", nil)},
 		{"text as size", `"llama.block_count" is missing or not a number`, meta("llama.block_count", "two")},
-		{"heads a layer", `"llama.attention.head_count_kv" is missing or not a number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
+		{"heads per layer", `"llama.attention.head_count_kv" is missing or not a number`, meta("llama.attention.head_count_kv", []int32{2, 2})},
 		{"heads", "not a multiple", meta("llama.attention.head_count_kv", uint32(3))},
 		{"layers", "is missing", meta("llama.block_count", uint32(3))},
 		{"fewer layers", "is not a parameter of a llama decoder", meta("llama.block_count", uint32(1))},

@@ -15,10 +15,9 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Bench is a training step on random data, for measurements. Attention is causal over a row. A row
-// starts with images, each followed by as many text tokens, up to half its length; rows too short
-// for an image are text only. Every text token is a target. The PyTorch peer is timed on the same
-// work.
+// Bench is a training step on random data, for measurements. Each row alternates between images
+// and as many text tokens; rows too short for an image are text only. Attention is causal over a
+// row, and every text token is a target. The PyTorch peer is timed on the same work.
 type Bench struct {
 	Flops  float64 // of one step
 	Tokens int     // of one step
@@ -37,7 +36,7 @@ type Bench struct {
 type StepCounts struct {
 	Dispatches int `json:"dispatches"`
 	Barriers   int `json:"barriers"`
-	Submits    int `json:"submits"` // command buffers with dispatches; 0 on devices without command buffers
+	Submits    int `json:"submits"` // command buffers with dispatches, on devices that have them
 }
 
 func (c *StepCounts) add(p *engine.Plan, info engine.Info) {

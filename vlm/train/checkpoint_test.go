@@ -25,12 +25,12 @@ func TestCheckSums(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), savedRecipe(t, 2), []string{vlmtest.Data(t, 20)}, out, false, Observer{})
 	require.NoError(t, err)
-	whole := filepath.Join(out, "checkpoints", "step-000002")
-	n, err := checkpoint.CheckSums(t.Context(), whole)
-	if entries := require.Value(os.ReadDir(whole))(t); err != nil || n != len(entries)-1 {
+	reference := filepath.Join(out, "checkpoints", "step-000002")
+	n, err := checkpoint.CheckSums(t.Context(), reference)
+	if entries := require.Value(os.ReadDir(reference))(t); err != nil || n != len(entries)-1 {
 		t.Fatalf("%d of %d files are checked: %v", n, len(entries), err)
 	}
-	sums := string(readFile(t, whole, checkpoint.SumsFile))
+	sums := string(readFile(t, reference, checkpoint.SumsFile))
 	lines := strings.SplitAfter(sums, "\n")
 	rewrite := func(text string) func(string) error {
 		return func(dir string) error {
@@ -55,7 +55,7 @@ func TestCheckSums(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "step-000002")
-			require.NoError(t, os.CopyFS(dir, os.DirFS(whole)))
+			require.NoError(t, os.CopyFS(dir, os.DirFS(reference)))
 			require.NoError(t, c.do(dir))
 			err := checkpoint.Check(t.Context(), dir, &checkpoint.Header{})
 			var damaged *checkpoint.DamageError
@@ -70,12 +70,12 @@ func TestCheckSums(t *testing.T) {
 // of a newer format.
 func TestCheckpointFormats(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, savedRecipe(t, 4)
-	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
-	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	reference, out := filepath.Join(t.TempDir(), "reference"), filepath.Join(t.TempDir(), "run")
+	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
 	setFormat := func(format int) {
 		require.NoError(t, os.RemoveAll(out))
-		require.NoError(t, os.CopyFS(out, os.DirFS(whole)))
+		require.NoError(t, os.CopyFS(out, os.DirFS(reference)))
 		require.NoError(t, os.Remove(filepath.Join(out, pretrained.WeightsFile)))
 		require.NoError(t, os.RemoveAll(filepath.Join(out, "checkpoints", "step-000004")))
 		dir := filepath.Join(out, "checkpoints", "step-000002")
@@ -92,7 +92,7 @@ func TestCheckpointFormats(t *testing.T) {
 	if !strings.Contains(h.String(), "older format") {
 		t.Errorf("no note about the format of the checkpoint:\n%s", &h)
 	}
-	sameFile(t, pretrained.WeightsFile, whole, out)
+	sameFile(t, pretrained.WeightsFile, reference, out)
 	setFormat(checkpoint.Format + 1)
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	if err == nil || !strings.Contains(err.Error(), "is of format") || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 1 {
@@ -150,7 +150,7 @@ func TestPrune(t *testing.T) {
 }
 
 // TestStoppedError: the error names the newest checkpoint, whatever the name of the folder, and
-// says if the folder cannot be read.
+// reports a folder that cannot be read.
 func TestStoppedError(t *testing.T) {
 	for _, c := range []struct {
 		name, dir string

@@ -51,7 +51,7 @@ func TestTrainFromDecoder(t *testing.T) {
 		t.Errorf("run.json names the decoder %q, want %q", SavedDecoder(stopped), file)
 	}
 	require.NoError(t, trainDecoder(t, context.Background(), cpu.Open(0), r, files, file, stopped, true, nil))
-	same(t, "a stopped run and a whole one", losses(t, b), losses(t, stopped))
+	same(t, "an interrupted run and an uninterrupted one", losses(t, b), losses(t, stopped))
 	if answer := testAnswer(t, cpu.Open(0), stopped); answer == "" {
 		t.Log("empty answer after 6 steps")
 	}

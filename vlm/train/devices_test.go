@@ -97,10 +97,10 @@ func TestDispatchesOfALayer(t *testing.T) {
 	} {
 		t.Run(c.preset+" "+c.dtype, func(t *testing.T) {
 			if n := layerDispatches(t, c.preset, c.dtype, trainingStep); n != c.training {
-				t.Errorf("a training step takes %d dispatches a layer, want %d", n, c.training)
+				t.Errorf("a training step takes %d dispatches per layer, want %d", n, c.training)
 			}
 			if n := layerDispatches(t, c.preset, c.dtype, decodedToken); n != c.token {
-				t.Errorf("a decoded token takes %d dispatches a layer, want %d", n, c.token)
+				t.Errorf("a decoded token takes %d dispatches per layer, want %d", n, c.token)
 			}
 		})
 	}
@@ -181,9 +181,9 @@ func TestLoadAs(t *testing.T) {
 		require.NoError(t, err)
 		return append(nll, logits...)
 	}
-	whole, err := pretrained.Load(dir, cpu.Open(0))
+	reference, err := pretrained.Load(dir, cpu.Open(0))
 	require.NoError(t, err)
-	want := score(whole)
+	want := score(reference)
 	for _, dev := range devices.Open(t) {
 		for storage, unit := range map[shaders.Type]float64{shaders.BF16: 0x1p-8, shaders.F16: 0x1p-11} {
 			t.Run(dev.Info().Device+"/"+storage.String(), func(t *testing.T) {

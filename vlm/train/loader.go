@@ -20,7 +20,7 @@ type Cursor struct {
 	Batch int `json:"batch"`
 }
 
-// Loader turns the rows of a data set into batches for the device.
+// Loader turns the rows of a dataset into batches for the device.
 type Loader struct {
 	dataset  *data.Dataset
 	rows     []int // indices into dataset
@@ -39,8 +39,8 @@ type Loader struct {
 // cacheTokens limits the encoded text that a Loader caches.
 const cacheTokens = 1 << 24
 
-// NewLoader makes a loader of the given rows of a dataset, encoded by the processor as the recipe
-// says. Skipped rows are counted in stats.
+// NewLoader makes a loader of the given rows of a dataset, encoded by the processor with the
+// settings of the recipe. Skipped rows are counted in stats.
 func NewLoader(d *data.Dataset, rows []int, p *vlm.Processor, r Recipe, v vlm.VisionConfig, stats *data.RowStats) *Loader {
 	return &Loader{
 		dataset: d, rows: rows, recipe: r, vision: v, stats: stats, cache: map[int][]*packing.Sample{},
@@ -62,7 +62,7 @@ type Batch struct {
 
 // Batches sends batches from a cursor on, epoch after epoch, until ctx ends. They are prepared
 // ahead of use. An error is sent as the last item.
-func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
+func (l *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 	out := make(chan LoadedBatch, 4)
 	go func() {
 		defer close(out)
@@ -76,7 +76,7 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 		}
 		for epoch, skip := from.Epoch, from.Batch; ; epoch, skip = epoch+1, 0 {
 			targets := 0
-			_, err := f.epoch(ctx, epoch, skip, func(b *Batch) bool {
+			_, err := l.epoch(ctx, epoch, skip, func(b *Batch) bool {
 				targets += b.TargetCount
 				return send(LoadedBatch{Batch: b})
 			})
@@ -87,10 +87,10 @@ func (f *Loader) Batches(ctx context.Context, from Cursor) <-chan LoadedBatch {
 				send(LoadedBatch{Err: err})
 				return
 			case targets+skip == 0: // a whole epoch without targets; the next ones would be the same
-				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + f.stats.String())})
+				send(LoadedBatch{Err: errors.New("no row of the data can be used: " + l.stats.String())})
 				return
 			}
-			if err := f.stats.Check(f.recipe.MaxBadFraction, true); err != nil {
+			if err := l.stats.Check(l.recipe.MaxBadFraction, true); err != nil {
 				send(LoadedBatch{Err: err})
 				return
 			}
@@ -107,18 +107,18 @@ type LoadedBatch struct {
 
 // epoch calls use for every batch of an epoch after the first skip, until it returns false or ctx
 // ends. It returns the number of batches passed to use.
-func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bool) (n int, err error) {
-	for samples, err := range f.schedule.Epoch(epoch, len(f.rows), skip, f.samplesWithContext(ctx)) {
+func (l *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bool) (n int, err error) {
+	for samples, err := range l.schedule.Epoch(epoch, len(l.rows), skip, l.samplesWithContext(ctx)) {
 		if err != nil {
 			return n, err
 		}
-		b, err := f.build(samples)
+		b, err := l.build(samples)
 		if err != nil {
 			return n, err
 		}
 		n++
 		b.Next = Cursor{epoch, skip + n}
-		if err := f.stats.Check(f.recipe.MaxBadFraction, false); err != nil {
+		if err := l.stats.Check(l.recipe.MaxBadFraction, false); err != nil {
 			return n, err
 		}
 		if !use(b) {
@@ -129,9 +129,9 @@ func (f *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Batch) bo
 }
 
 // CountBatches returns the number of batches in an epoch. It encodes all of the text.
-func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
+func (l *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 	n := 0
-	for _, err := range f.schedule.Epoch(epoch, len(f.rows), 0, f.samplesWithContext(ctx)) {
+	for _, err := range l.schedule.Epoch(epoch, len(l.rows), 0, l.samplesWithContext(ctx)) {
 		if err != nil {
 			return n, err
 		}
@@ -142,66 +142,66 @@ func (f *Loader) CountBatches(ctx context.Context, epoch int) (int, error) {
 
 // samplesWithContext returns samples as a function that fails when ctx has ended, since encoding a
 // pool of rows takes long.
-func (f *Loader) samplesWithContext(ctx context.Context) func(i int) ([]*packing.Sample, error) {
+func (l *Loader) samplesWithContext(ctx context.Context) func(i int) ([]*packing.Sample, error) {
 	return func(i int) ([]*packing.Sample, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		return f.samples(i)
+		return l.samples(i)
 	}
 }
 
 // samples returns the encoded text of a row. A row without an answer has none.
-func (f *Loader) samples(i int) ([]*packing.Sample, error) {
-	f.mu.Lock()
-	cached, ok := f.cache[i]
-	f.mu.Unlock()
+func (l *Loader) samples(i int) ([]*packing.Sample, error) {
+	l.mu.Lock()
+	cached, ok := l.cache[i]
+	l.mu.Unlock()
 	if ok {
 		return cached, nil
 	}
-	samples, err := f.encode(f.rows[i])
+	samples, err := l.encode(l.rows[i])
 	if err != nil {
 		return nil, err
 	}
 	tokens := 0
 	for _, s := range samples {
-		s.Row = f.rows[i]
+		s.Row = l.rows[i]
 		tokens += s.Len()
 	}
-	f.mu.Lock()
-	if f.cached+tokens <= cacheTokens {
-		f.cache[i] = samples
-		f.cached += tokens
+	l.mu.Lock()
+	if l.cached+tokens <= cacheTokens {
+		l.cache[i] = samples
+		l.cached += tokens
 	}
-	f.mu.Unlock()
+	l.mu.Unlock()
 	return samples, nil
 }
 
 // encode encodes row n of the dataset. Damaged rows and rows that the chat template rejects are
 // recorded and have no samples.
-func (f *Loader) encode(n int) ([]*packing.Sample, error) {
-	row, err := f.dataset.Row(n)
+func (l *Loader) encode(n int) ([]*packing.Sample, error) {
+	row, err := l.dataset.Row(n)
 	if err != nil {
-		return nil, f.recordDamaged(n, err)
+		return nil, l.recordDamaged(n, err)
 	}
 	if v := data.CheckTexts(row); v.Status == data.Skip {
-		f.stats.Record(n, v)
+		l.stats.Record(n, v)
 		return nil, nil
 	}
-	samples, counts, err := f.sampler.Samples(row.Index, conversation(row))
+	samples, counts, err := l.sampler.Samples(row.Index, conversation(row))
 	if err != nil {
-		f.stats.Record(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
+		l.stats.Record(n, data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()})
 		return nil, nil
 	}
-	f.stats.Encoded(n, row, counts, f.recipe.SeqLen)
+	l.stats.Encoded(n, row, counts, l.recipe.SeqLen)
 	return samples, nil
 }
 
 // recordDamaged records a damaged row and returns nil; it returns any other error unchanged.
-func (f *Loader) recordDamaged(n int, err error) error {
+func (l *Loader) recordDamaged(n int, err error) error {
 	v, ok := data.Damaged(err)
 	if ok {
-		f.stats.Record(n, v)
+		l.stats.Record(n, v)
 		return nil
 	}
 	return err
@@ -218,8 +218,8 @@ func conversation(row data.Row) chat.Conversation {
 
 // build decodes the images of the samples, drops samples with images that cannot be decoded, and
 // packs the rest into a batch.
-func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
-	images, err := f.decodeImages(rows)
+func (l *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
+	images, err := l.decodeImages(rows)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 			}
 		}
 	}
-	b, err := packing.Build(packing.Shape{Rows: f.shape.Rows, T: f.shape.Tokens, Patches: f.vision.Patches()}, f.recipe.Modes(), kept)
+	b, err := packing.Build(packing.Shape{Rows: l.shape.Rows, T: l.shape.Tokens, Patches: l.vision.Patches()}, l.recipe.Modes(), kept)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (f *Loader) build(rows [][]*packing.Sample) (*Batch, error) {
 var decodeWorkers = max(1, runtime.GOMAXPROCS(0)/2)
 
 // decodeImages returns the preprocessed images by dataset row, nil for a row with a bad image.
-func (f *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error) {
+func (l *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error) {
 	var order []int
 	all := map[int][][]byte{}
 	for _, row := range rows {
@@ -267,9 +267,9 @@ func (f *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error
 	group.SetLimit(decodeWorkers)
 	for i, n := range order {
 		group.Go(func() error {
-			row, err := f.dataset.Row(n)
+			row, err := l.dataset.Row(n)
 			if err == nil {
-				prepared[i], verdicts[i] = data.Prepare(row, f.vision.ImageSize)
+				prepared[i], verdicts[i] = data.Prepare(row, l.vision.ImageSize)
 			} else if v, ok := data.Damaged(err); ok {
 				verdicts[i], err = v, nil
 			}
@@ -280,7 +280,7 @@ func (f *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error
 		return nil, err
 	}
 	for i, n := range order { // recorded in the order of the data, not of completion
-		f.stats.Record(n, verdicts[i])
+		l.stats.Record(n, verdicts[i])
 		if verdicts[i].Status == data.Use {
 			all[n] = prepared[i]
 		}
@@ -289,13 +289,13 @@ func (f *Loader) decodeImages(rows [][]*packing.Sample) (map[int][][]byte, error
 }
 
 // images returns the preprocessed images of a dataset row, nil if one is bad.
-func (f *Loader) images(i int) ([][]byte, error) {
-	row, err := f.dataset.Row(i)
+func (l *Loader) images(i int) ([][]byte, error) {
+	row, err := l.dataset.Row(i)
 	if err != nil {
-		return nil, f.recordDamaged(i, err)
+		return nil, l.recordDamaged(i, err)
 	}
-	out, verdict := data.Prepare(row, f.vision.ImageSize)
-	f.stats.Record(i, verdict)
+	out, verdict := data.Prepare(row, l.vision.ImageSize)
+	l.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}

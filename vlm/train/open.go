@@ -233,7 +233,7 @@ func (t *trainer) openModel() error {
 // restore loads the checkpoint of a resumed run, or the initial weights.
 func (t *trainer) restore() error {
 	if t.restored.Dir != "" {
-		return t.resumeFrom()
+		return t.restoreCheckpoint()
 	}
 	if t.Model != "" {
 		return pretrained.ReadWeights(t.model, t.Device, t.Model)
@@ -244,8 +244,8 @@ func (t *trainer) restore() error {
 	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
 }
 
-// resumeFrom restores the newest good checkpoint and quarantines damaged newer ones.
-func (t *trainer) resumeFrom() error {
+// restoreCheckpoint restores the newest good checkpoint and quarantines damaged newer ones.
+func (t *trainer) restoreCheckpoint() error {
 	for _, c := range t.restored.Damaged {
 		t.warn("%v; resuming from %s", c.Err, filepath.Base(t.restored.Dir))
 		if err := checkpoint.Quarantine(c.Dir); err != nil {

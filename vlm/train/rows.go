@@ -27,17 +27,17 @@ const seqLenProbeRows = 256
 
 // checkSeqLen returns a *LengthError if none of the checked rows fits into --seq-len. It stops at
 // the first row that fits, most often the first one. Damaged and rejected rows are ignored.
-func (f *Loader) checkSeqLen() error {
-	e := &LengthError{SeqLen: f.recipe.SeqLen, Shortest: math.MaxInt}
-	for _, n := range evenlySpaced(f.rows, seqLenProbeRows) {
-		row, err := f.dataset.Row(n)
+func (l *Loader) checkSeqLen() error {
+	e := &LengthError{SeqLen: l.recipe.SeqLen, Shortest: math.MaxInt}
+	for _, n := range evenlySpaced(l.rows, seqLenProbeRows) {
+		row, err := l.dataset.Row(n)
 		if _, damaged := data.Damaged(err); damaged {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		tokens, err := f.minTokens(row)
+		tokens, err := l.minTokens(row)
 		if err != nil || tokens == math.MaxInt {
 			continue
 		}
@@ -54,8 +54,8 @@ func (f *Loader) checkSeqLen() error {
 
 // minTokens returns the row length needed by the first turn of a row, or with shared-prefix turns
 // by the shortest one; math.MaxInt if no turn has an answer.
-func (f *Loader) minTokens(row data.Row) (int, error) {
-	s := f.sampler
+func (l *Loader) minTokens(row data.Row) (int, error) {
+	s := l.sampler
 	s.RowLen = math.MaxInt
 	c := conversation(row)
 	if s.Turns == packing.InConversation {
@@ -113,18 +113,18 @@ func (r Recipe) processor(model string) (*vlm.Processor, error) {
 }
 
 // Check is data.Check; it also skips rows of which no turn fits.
-func (f *RowChecker) Check(row data.Row) data.Verdict {
+func (c *RowChecker) Check(row data.Row) data.Verdict {
 	v := data.Check(row)
 	if v.Status == data.Skip {
 		return v
 	}
-	_, counts, err := f.sampler.Samples(row.Index, conversation(row))
+	_, counts, err := c.sampler.Samples(row.Index, conversation(row))
 	reason := ""
 	switch {
 	case err != nil:
 		reason = err.Error()
 	case counts.Skipped > 0:
-		reason = data.TooLong(f.sampler.RowLen)
+		reason = data.TooLong(c.sampler.RowLen)
 	default:
 		return v
 	}

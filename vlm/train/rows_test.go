@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,11 +147,11 @@ func TestNotShuffled(t *testing.T) {
 // TestSeqLenTooShort: --seq-len too short for any row is rejected before anything is written, and
 // the error gives the length needed. Text-only data may use rows shorter than an image.
 func TestSeqLenTooShort(t *testing.T) {
-	images := testRows(t, data.Row{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: []data.Turn{
+	images := rowsFile(t, slices.Repeat([]data.Row{{Images: [][]byte{vlmtest.Image(t, vlmtest.Colors[0].RGB, 4, 4, 20)}, Turns: []data.Turn{
 		{User: "what color is the shape, if there is one at all?", Assistant: "red"}, {User: "is it red?", Assistant: "yes"}, {User: "why?"},
-	}})
-	text := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}})
-	unanswered := testRows(t, data.Row{Turns: []data.Turn{{User: "is it red?"}}})
+	}}}, 8)...)
+	text := rowsFile(t, slices.Repeat([]data.Row{{Turns: []data.Turn{{User: "is it red?", Assistant: "yes"}}}}, 8)...)
+	unanswered := rowsFile(t, slices.Repeat([]data.Row{{Turns: []data.Turn{{User: "is it red?"}}}}, 8)...)
 	for _, c := range []struct {
 		name     string
 		files    []string
@@ -195,17 +196,4 @@ func TestSeqLenTooShort(t *testing.T) {
 			}
 		})
 	}
-}
-
-// testRows writes a row 8 times.
-func testRows(t testing.TB, row data.Row) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "train-00000-of-00001.parquet")
-	w, err := data.Create(path)
-	require.NoError(t, err)
-	for range 8 {
-		require.NoError(t, w.Write(row))
-	}
-	require.NoError(t, w.Close())
-	return path
 }

@@ -137,8 +137,8 @@ func TestSaveFailure(t *testing.T) {
 func TestValidationInterrupted(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, savedRecipe(t, 4)
 	r.ValEvery = 2
-	whole := filepath.Join(t.TempDir(), "whole")
-	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	reference := filepath.Join(t.TempDir(), "reference")
+	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
 	for _, c := range []struct {
 		name string
@@ -154,7 +154,7 @@ func TestValidationInterrupted(t *testing.T) {
 			}
 			return nil
 		}},
-		{"interrupted in the last", func(out string) error {
+		{"interrupted in the last validation", func(out string) error {
 			ctx, cancel := context.WithCancel(t.Context())
 			_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == r.Steps {
@@ -172,10 +172,10 @@ func TestValidationInterrupted(t *testing.T) {
 			require.NoError(t, c.run(out))
 			_, err := trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 			require.NoError(t, err)
-			if a, b := valLosses(t, whole), valLosses(t, out); a != b {
+			if a, b := valLosses(t, reference), valLosses(t, out); a != b {
 				t.Errorf("validations are\n%s and\n%s", a, b)
 			}
-			sameFile(t, pretrained.WeightsFile, whole, out)
+			sameFile(t, pretrained.WeightsFile, reference, out)
 		})
 	}
 }

@@ -110,16 +110,16 @@ func TestRates(t *testing.T) {
 func TestAccumulatedGradients(t *testing.T) {
 	const tokens = 160
 	r := testRecipe(t, 1)
-	whole := &Bench{}
+	full := &Bench{}
 	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 	require.NoError(t, err)
-	whole.fillRandom(m.Config, 2, tokens, 1)
+	full.fillRandom(m.Config, 2, tokens, 1)
 	targets := 0
-	for i := range whole.batch.Targets { // few in the second row
+	for i := range full.batch.Targets { // few in the second row
 		if i >= tokens && i%tokens > 70 {
-			whole.batch.Targets[i] = packing.Ignore
+			full.batch.Targets[i] = packing.Ignore
 		}
-		if whole.batch.Targets[i] >= 0 {
+		if full.batch.Targets[i] >= 0 {
 			targets++
 		}
 	}
@@ -130,9 +130,9 @@ func TestAccumulatedGradients(t *testing.T) {
 		s, err := NewTrainStep(m, dev, StepShape{rows, tokens, rows}, nn.AdamW{MaxNorm: 1})
 		require.NoError(t, err)
 		defer s.Close()
-		loss, pixels := 0.0, len(whole.pixels)/len(batches)
+		loss, pixels := 0.0, len(full.pixels)/len(batches)
 		for i, b := range batches {
-			sum, _, err := s.Backward(context.Background(), b, whole.pixels[i*pixels:(i+1)*pixels], 1/float64(targets), i == 0)
+			sum, _, err := s.Backward(context.Background(), b, full.pixels[i*pixels:(i+1)*pixels], 1/float64(targets), i == 0)
 			require.NoError(t, err)
 			loss += sum / float64(targets)
 		}
@@ -142,8 +142,8 @@ func TestAccumulatedGradients(t *testing.T) {
 		}
 		return loss, grads
 	}
-	wantLoss, want := run(2, []*packing.Batch{whole.batch})
-	gotLoss, got := run(1, []*packing.Batch{rowOf(whole.batch, 0), rowOf(whole.batch, 1)})
+	wantLoss, want := run(2, []*packing.Batch{full.batch})
+	gotLoss, got := run(1, []*packing.Batch{rowOf(full.batch, 0), rowOf(full.batch, 1)})
 	if math.Abs(gotLoss-wantLoss) > 1e-6*wantLoss {
 		t.Errorf("loss %v, want %v", gotLoss, wantLoss)
 	}
@@ -254,7 +254,7 @@ func TestRecomputeAuto(t *testing.T) {
 			require.NoError(t, err)
 			_, peak := dev.MemoryInUse()
 			if ratio := float64(peak) / float64(c.want.Total); ratio > 1.1 || ratio < 0.9 {
-				t.Errorf("the run took %d bytes, want some %d", peak, c.want.Total)
+				t.Errorf("the run took %d bytes, want about %d", peak, c.want.Total)
 			}
 			if !strings.Contains(notes, c.note) || c.note == "" && notes != "" {
 				t.Errorf("notes are %q, want %q", notes, c.note)

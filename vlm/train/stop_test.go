@@ -79,8 +79,8 @@ func (p *failingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint3
 func TestDeviceFailures(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 8)
 	r.SaveEvery, r.ValEvery = 4, 0
-	whole := filepath.Join(t.TempDir(), "whole")
-	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	reference := filepath.Join(t.TempDir(), "reference")
+	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
 	oom := &engine.OutOfMemoryError{Device: "test", What: "activations", Asked: 1 << 30}
 	for _, c := range []struct {
@@ -113,8 +113,8 @@ func TestDeviceFailures(t *testing.T) {
 			}
 			_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 			require.NoError(t, err)
-			same(t, "a run that failed and one that did not", losses(t, whole), losses(t, out))
-			a, err := os.ReadFile(filepath.Join(whole, pretrained.WeightsFile))
+			same(t, "a run that failed and one that did not", losses(t, reference), losses(t, out))
+			a, err := os.ReadFile(filepath.Join(reference, pretrained.WeightsFile))
 			require.NoError(t, err)
 			b, err := os.ReadFile(filepath.Join(out, pretrained.WeightsFile))
 			require.NoError(t, err)
@@ -129,8 +129,8 @@ func TestDeviceFailures(t *testing.T) {
 // resumed run ends with the same losses as an uninterrupted one.
 func TestInterruptedUpdate(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 6)
-	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
-	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	reference, out := filepath.Join(t.TempDir(), "reference"), filepath.Join(t.TempDir(), "run")
+	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
 	inner, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -145,7 +145,7 @@ func TestInterruptedUpdate(t *testing.T) {
 	}
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	require.NoError(t, err)
-	same(t, "a run that was interrupted in an update and one that was not", losses(t, whole), losses(t, out))
+	same(t, "a run that was interrupted in an update and one that was not", losses(t, reference), losses(t, out))
 }
 
 // countdown is a context that, once armed, is cancelled after a number of calls of Err, or when

@@ -1,3 +1,5 @@
+// Package train trains models: recipes and presets, loading and packing of data, steps, validation,
+// checkpoints and metrics of a run, and estimates of its cost.
 package train
 
 import (
@@ -71,7 +73,7 @@ type trainer struct {
 	metricsFailed  bool // the last write to metrics.jsonl failed
 	plotFailed     bool // the last write of loss.png failed
 	saver          *saver
-	restored       checkpoint.Newest[trainerState] // the checkpoint that a resumed run starts from
+	restored       checkpoint.Newest[trainerState] // the checkpoint that a resumed run starts from; Dir is Out if the run is finished
 	finished       bool
 	unusedSettings []string // given settings that a finished run ignores
 

@@ -89,8 +89,8 @@ func TestResume(t *testing.T) {
 func testResume(t *testing.T, frozen int, dtype string) {
 	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 14)
 	r.Accumulate, r.FreezeDecoderSteps, r.DType = 2, frozen, dtype
-	whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
-	_, err := trainOn(t, cpu.Open(0), r, files, whole, false, Observer{})
+	reference, stopped := filepath.Join(t.TempDir(), "reference"), filepath.Join(t.TempDir(), "stopped")
+	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
 	for attempt, until := range []int{5, 9, 0} {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -108,8 +108,8 @@ func testResume(t *testing.T, frozen int, dtype string) {
 			require.NoError(t, err)
 		}
 	}
-	same(t, "an interrupted run and a whole one", losses(t, whole), losses(t, stopped))
-	a, err := os.ReadFile(filepath.Join(whole, pretrained.WeightsFile))
+	same(t, "an interrupted run and an uninterrupted one", losses(t, reference), losses(t, stopped))
+	a, err := os.ReadFile(filepath.Join(reference, pretrained.WeightsFile))
 	require.NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(stopped, pretrained.WeightsFile))
 	require.NoError(t, err)

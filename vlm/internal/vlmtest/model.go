@@ -1,3 +1,4 @@
+// Package vlmtest makes small models, pretrained decoders and datasets for tests.
 package vlmtest
 
 import (
@@ -61,43 +62,43 @@ func ModelAs(t testing.TB, dev engine.Device, attention packing.Attention, stora
 // ModelWithConfig returns a model with random weights and the tokenizer of the shapes preset.
 func ModelWithConfig(t testing.TB, dev engine.Device, c ModelConfig, storage shaders.Type) *vlm.Runner {
 	t.Helper()
-	l, err := pretrained.PresetProcessor("shapes", c.Vision.Patches())
+	proc, err := pretrained.PresetProcessor("shapes", c.Vision.Patches())
 	require.NoError(t, err)
-	c.ImageTokenID = int(l.ImageID())
+	c.ImageTokenID = int(proc.ImageID())
 	m, err := vlm.NewModel(c.Config, c.Init)
 	require.NoError(t, err)
 	m.StoreHalf(storage)
 	require.NoError(t, m.Allocate(dev, false))
 	require.NoError(t, m.Params.Initialise(dev, 3))
-	return &vlm.Runner{Model: m, Processor: l, Device: dev}
+	return &vlm.Runner{Model: m, Processor: proc, Device: dev}
 }
 
 // Logits runs one sample and returns the logits, [T, V].
-func Logits(t testing.TB, l *vlm.Runner, s *packing.Sample, turns packing.Turns, pixels []byte) []float32 {
+func Logits(t testing.TB, runner *vlm.Runner, s *packing.Sample, turns packing.Turns, pixels []byte) []float32 {
 	t.Helper()
-	b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: l.Config.Vision.Patches()},
-		packing.Modes{Attention: l.Config.Attention, Turns: turns, Loss: packing.OnAll}, [][]*packing.Sample{{s}})
+	b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: runner.Config.Vision.Patches()},
+		packing.Modes{Attention: runner.Config.Attention, Turns: turns, Loss: packing.OnAll}, [][]*packing.Sample{{s}})
 	require.NoError(t, err)
-	in := l.NewInputs(1, s.Len(), len(s.Images), s.Len())
-	require.NoError(t, in.Allocate(l.Device))
+	in := runner.NewInputs(1, s.Len(), len(s.Images), s.Len())
+	require.NoError(t, in.Allocate(runner.Device))
 	defer in.Close()
 	var y *nn.Tensor
-	program, err := nn.Record("logits", nn.Options{Params: l.Params}, func(g *nn.Graph) {
-		tables := l.VocabularyParams()
-		y = g.Keep(g.Linear(l.Hidden(g, in, nil), g.Param(tables[len(tables)-1]), nil, nil))
+	program, err := nn.Record("logits", nn.Options{Params: runner.Params}, func(g *nn.Graph) {
+		tables := runner.VocabularyParams()
+		y = g.Keep(g.Linear(runner.Hidden(g, in, nil), g.Param(tables[len(tables)-1]), nil, nil))
 	})
 	require.NoError(t, err)
-	plan, err := l.Plan(program)
+	plan, err := runner.Plan(program)
 	require.NoError(t, err)
-	exe, err := l.Device.Compile(plan, nil)
+	exe, err := runner.Device.Compile(plan, nil)
 	require.NoError(t, err)
 	defer exe.Free()
 	var step [shaders.StepWords]uint32
-	_, err = in.Upload(l.Device, b, pixels, &step)
+	_, err = in.Upload(runner.Device, b, pixels, &step)
 	require.NoError(t, err)
 	require.NoError(t, exe.Run(context.Background(), &step))
 	out := make([]float32, y.Size())
-	require.NoError(t, engine.DownloadTemp(l.Device, exe, y.View(), out))
+	require.NoError(t, engine.DownloadTemp(runner.Device, exe, y.View(), out))
 	return out
 }
 
