@@ -55,7 +55,11 @@ func TestTemplateIsCompact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := chat.Load(preset)
+	config, err := os.ReadFile(filepath.Join(preset, "tokenizer_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := chat.ParseConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
