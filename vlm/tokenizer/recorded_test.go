@@ -10,8 +10,8 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// TestRecorded compares added tokens and post-processors with what Hugging Face's
-// tokenizers gave (testdata/added/record.py).
+// TestRecorded compares added tokens and post-processors with results of Hugging Face's
+// tokenizers (testdata/added/record.py).
 func TestRecorded(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "added", "recorded.json"))
 	if err != nil {
@@ -53,8 +53,8 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
-// parseWithAlphabet fills in the vocabulary that the recording left out: the byte-level
-// alphabet in the order of its characters.
+// parseWithAlphabet adds the vocabulary that the recording lacks: the byte-level alphabet in
+// the order of its characters.
 func parseWithAlphabet(t *testing.T, file map[string]json.RawMessage) *tokenizer.Tokenizer {
 	t.Helper()
 	alphabet, err := tokenizer.Train(slices.Values([]string{""}), 256, nil)
