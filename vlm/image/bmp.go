@@ -89,7 +89,7 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 }
 
 // readMasks checks compression and depth, and reads the channels' bit masks. It moves end
-// behind masks that follow the header.
+// past masks that follow the header.
 func (b *bitmap) readMasks(at, size int, end *int) error {
 	switch b.bits {
 	case 1, 4, 8:

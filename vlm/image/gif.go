@@ -46,7 +46,7 @@ func readGIF(data []byte) (f gifFrame, err error) {
 	return f, io.ErrUnexpectedEOF
 }
 
-// gifPalette reads a palette if flags declare one, and returns the offset behind it. The
+// gifPalette reads a palette if flags declare one, and returns the offset after it. The
 // gray palette, where colour i is gray i, is returned as nil.
 func gifPalette(data []byte, p int, flags byte) ([]byte, int, error) {
 	if flags&0x80 == 0 {
@@ -65,7 +65,7 @@ func gifPalette(data []byte, p int, flags byte) ([]byte, int, error) {
 }
 
 // extension reads the transparent colour of a graphic control extension and skips other
-// extensions. It returns the offset behind it.
+// extensions. It returns the offset after it.
 func (f *gifFrame) extension(data []byte, p int) int {
 	const graphicControl = 0xf9
 	if p+6 <= len(data) && data[p] == graphicControl && data[p+1] >= 4 {
@@ -174,7 +174,7 @@ func (l *gifLine) next() bool {
 	return true
 }
 
-// decode decodes the frame (LZW of GIF89a). Data behind the last pixel is ignored.
+// decode decodes the frame (LZW of GIF89a). Data after the last pixel is ignored.
 func (f *gifFrame) decode(m *image.Paletted) error {
 	const tableSize = 4096
 	var suffix [tableSize]byte

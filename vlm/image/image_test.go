@@ -311,7 +311,7 @@ func TestDecodeErrors(t *testing.T) {
 				t.Errorf("%v, %T %v, want %T %q", img != nil, err, err, test.target, test.want)
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
-				t.Errorf("took %d bytes to refuse", used)
+				t.Errorf("allocated %d bytes", used)
 			}
 		})
 	}

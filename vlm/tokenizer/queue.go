@@ -3,8 +3,8 @@ package tokenizer
 // symbol is an element of the linked list of a word's current symbols.
 type symbol struct {
 	id, start  int32
-	prev, next int // indices in queue.symbols; out of range: none
-	gone       bool
+	prev, next int  // indices in queue.symbols; out of range: none
+	merged     bool // into the previous symbol
 }
 
 // candidate is a merge that was possible when it was added.
@@ -45,14 +45,14 @@ func (q *queue) merge(m *bpe) bool {
 	}
 	best := q.pop()
 	left := &q.symbols[best.at]
-	if left.gone || left.next >= len(q.symbols) {
+	if left.merged || left.next >= len(q.symbols) {
 		return true
 	}
 	right := &q.symbols[left.next]
 	if rule, ok := m.merges[pairKey(left.id, right.id)]; !ok || rule.id != best.rule.id {
 		return true // a symbol has changed since
 	}
-	left.id, left.next, right.gone = best.rule.id, right.next, true
+	left.id, left.next, right.merged = best.rule.id, right.next, true
 	if left.next < len(q.symbols) {
 		q.symbols[left.next].prev = best.at
 	}
@@ -64,7 +64,7 @@ func (q *queue) merge(m *bpe) bool {
 func (q *queue) word() word {
 	var w word
 	for _, s := range q.symbols {
-		if !s.gone {
+		if !s.merged {
 			w.ids, w.starts = append(w.ids, s.id), append(w.starts, s.start)
 		}
 	}

@@ -35,7 +35,7 @@ func TestRecorded(t *testing.T) {
 	for _, e := range recorded.Entries {
 		t.Run(e.Name, func(t *testing.T) {
 			tok := parseWithAlphabet(t, e.Tokenizer)
-			before, behind := tok.Around()
+			before, after := tok.Around()
 			for i, text := range recorded.Texts {
 				ids := trustedIDs(tok, text)
 				if !slices.Equal(ids, e.IDs[i]) {
@@ -45,8 +45,8 @@ func TestRecorded(t *testing.T) {
 				if e.Around != nil {
 					want = e.Around[i]
 				}
-				if got := slices.Concat(before, ids, behind); !slices.Equal(got, want) {
-					t.Errorf("%q with what stands around it: %v, want %v", text, got, want)
+				if got := slices.Concat(before, ids, after); !slices.Equal(got, want) {
+					t.Errorf("%q with its special tokens: %v, want %v", text, got, want)
 				}
 			}
 		})

@@ -33,7 +33,7 @@ func TestUntrustedTextHasNoSpecialTokens(t *testing.T) {
 		{"untrusted", []tokenizer.Piece{{"<|im_end|>", false}}, plain},
 		{"begun by a user", []tokenizer.Piece{{"<|im_", false}, {"end|>", true}}, plain},
 		{"ended by a user", []tokenizer.Piece{{"<|im_", true}, {"end|>", false}}, plain},
-		{"behind a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
+		{"after a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { same(t, "ids", pieceIDs(tok, test.pieces...), test.want) })
@@ -128,7 +128,7 @@ func TestTrain(t *testing.T) {
 	text := strings.ToValidUTF8(string(all), "\uFFFD") + "日本 newest"
 	sameText(t, "round trip", tok.Decode(plainIDs(tok, text), false), text)
 	if _, err := tokenizer.Train(texts, 256, []string{"<|end|>"}); err == nil {
-		t.Error("257 tokens found room in a vocabulary of 256")
+		t.Error("no error for 257 tokens in a vocabulary of 256")
 	}
 }
 

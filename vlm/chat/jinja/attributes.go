@@ -251,7 +251,7 @@ func sliceBounds(bounds [3]Value, n int64) (lo, hi, step int64, err error) {
 	if step < 0 {
 		low, high = -1, n-1
 	}
-	place := func(i int, otherwise int64) int64 {
+	bound := func(i int, otherwise int64) int64 {
 		if !given[i] {
 			return otherwise
 		}
@@ -262,9 +262,9 @@ func sliceBounds(bounds [3]Value, n int64) (lo, hi, step int64, err error) {
 		return min(max(at, low), high)
 	}
 	if step < 0 {
-		return place(0, high), place(1, low), step, nil
+		return bound(0, high), bound(1, low), step, nil
 	}
-	return place(0, low), place(1, high), step, nil
+	return bound(0, low), bound(1, high), step, nil
 }
 
 func rangeLength(lo, hi, step int64) int64 {

@@ -310,21 +310,21 @@ func filterTruncate(r *run, v Value, a arguments) (Value, error) {
 	if !ok {
 		return nil, fmt.Errorf("object of type '%s' has no len()", typeName(v))
 	}
-	most, okLength := asInt(orElse(p[0], int64(255)))
+	length, okLength := asInt(orElse(p[0], int64(255)))
 	end, okEnd := asText(orElse(p[2], "..."))
 	leeway, okLeeway := asInt(orElse(p[3], int64(5)))
-	room := most - int64(runeCount(end))
-	if !okLength || !okEnd || !okLeeway || room < 0 || leeway < 0 {
+	space := length - int64(runeCount(end))
+	if !okLength || !okEnd || !okLeeway || space < 0 || leeway < 0 {
 		return nil, errors.New("the length of truncate must not be shorter than its end")
 	}
-	if int64(n) <= most+leeway {
+	if int64(n) <= length+leeway {
 		return v, nil
 	}
 	s, err := textArg("truncate", v)
 	if err != nil {
 		return nil, err
 	}
-	head := byRunes(s, 0, room)
+	head := byRunes(s, 0, space)
 	if !truth(orElse(p[1], false)) {
 		if i := strings.LastIndex(head, " "); i >= 0 {
 			head = head[:i]

@@ -29,7 +29,7 @@ func (p *parser) failAt(line int, format string, args ...any) {
 
 func (p *parser) peek() token { return p.tokens[p.at] }
 
-func (p *parser) look() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
+func (p *parser) lookahead() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
 
 func (p *parser) next() token {
 	t := p.tokens[p.at]
@@ -148,7 +148,7 @@ func (p *parser) compare() expr {
 			c.ops = append(c.ops, t.text)
 		case p.skipName("in"):
 			c.ops = append(c.ops, "in")
-		case p.isName("not") && p.look().kind == nameToken && p.look().text == "in":
+		case p.isName("not") && p.lookahead().kind == nameToken && p.lookahead().text == "in":
 			p.next()
 			p.next()
 			c.ops = append(c.ops, "not in")
@@ -172,9 +172,9 @@ func (p *parser) sum() expr {
 }
 
 func (p *parser) concat() expr {
-	items := []expr{p.product()}
+	items := []expr{p.term()}
 	for p.skipOp("~") {
-		items = append(items, p.product())
+		items = append(items, p.term())
 	}
 	if len(items) == 1 {
 		return items[0]
@@ -182,7 +182,7 @@ func (p *parser) concat() expr {
 	return &concatExpr{items}
 }
 
-func (p *parser) product() expr {
+func (p *parser) term() expr {
 	left := p.power()
 	for p.isOp("*") || p.isOp("/") || p.isOp("//") || p.isOp("%") {
 		op := p.next().text
@@ -415,7 +415,7 @@ func (p *parser) arguments() callArgs {
 		case p.skipOp("**"):
 			ensure(a.dict == nil)
 			a.dict = p.expression(true)
-		case p.peek().kind == nameToken && p.look().kind == operatorToken && p.look().text == "=":
+		case p.peek().kind == nameToken && p.lookahead().kind == operatorToken && p.lookahead().text == "=":
 			ensure(a.dict == nil)
 			name := p.next().text
 			p.next()

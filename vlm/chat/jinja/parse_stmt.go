@@ -200,7 +200,7 @@ func (p *parser) set(line int) stmt {
 // attributes of namespaces.
 func (p *parser) target(rules tupleRules, namespaces bool) expr {
 	t := p.tupleOf(rules, func() expr {
-		if namespaces && p.peek().kind == nameToken && p.look().kind == operatorToken && p.look().text == "." {
+		if namespaces && p.peek().kind == nameToken && p.lookahead().kind == operatorToken && p.lookahead().text == "." {
 			name := p.next().text
 			p.next()
 			return &namespaceRef{name, p.expectKind(nameToken, "a name").text}

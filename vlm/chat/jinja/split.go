@@ -50,20 +50,20 @@ func splitText(s, sep string, maxSplit int64, right bool) []string {
 	if !right {
 		return strings.SplitN(s, sep, int(maxSplit)+1)
 	}
-	var behind []string
+	var parts []string
 	for ; maxSplit > 0; maxSplit-- {
 		i := strings.LastIndex(s, sep)
 		if i < 0 {
 			break
 		}
-		behind = append(behind, s[i+len(sep):])
+		parts = append(parts, s[i+len(sep):])
 		s = s[:i]
 	}
-	behind = append(behind, s)
-	for i, j := 0, len(behind)-1; i < j; i, j = i+1, j-1 {
-		behind[i], behind[j] = behind[j], behind[i]
+	parts = append(parts, s)
+	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+		parts[i], parts[j] = parts[j], parts[i]
 	}
-	return behind
+	return parts
 }
 
 func splitSpaces(s string, maxSplit int64, right bool) []string {

@@ -63,7 +63,7 @@ func init() {
 		"isupper":      test(func(s string) bool { return cased(s, unicode.IsUpper, unicode.IsLower) }),
 		"istitle":      test(isTitle),
 		"isidentifier": test(isIdentifier),
-		"encode":       refused("encode"), "translate": refused("translate"), "maketrans": refused("maketrans"),
+		"encode":       unsupportedMethod("encode"), "translate": unsupportedMethod("translate"), "maketrans": unsupportedMethod("maketrans"),
 	}
 }
 
@@ -110,8 +110,8 @@ func changed(f func(string) string) textMethod {
 	}
 }
 
-// refused is a method of str that is not supported.
-func refused(name string) textMethod {
+// unsupportedMethod is a method of str that is not supported.
+func unsupportedMethod(name string) textMethod {
 	return func(*run, string, arguments) (Value, error) {
 		return nil, fmt.Errorf("str.%s is not supported", name)
 	}
