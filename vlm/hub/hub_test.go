@@ -87,7 +87,7 @@ func TestFetch(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 			if s.leaked {
-				t.Error("the token went to another host")
+				t.Error("the token was sent to another host")
 			}
 			again, err := fetch(t, s, dir, c.include...)
 			if err != nil || again.Downloaded != 0 || again.Bytes != got.Bytes {
@@ -270,7 +270,7 @@ func TestCancel(t *testing.T) {
 	s.fault = nil
 	got, err := fetch(t, s, dir, weights)
 	if err != nil || got.Downloaded >= 300_000 {
-		t.Errorf("%+v, %v: the beginning was fetched again", got, err)
+		t.Errorf("%+v, %v: the start was downloaded again", got, err)
 	}
 	checkFiles(t, s, dir, "config.json", "tokenizer.json", weights)
 }

@@ -93,7 +93,7 @@ func TestTokenIsNotSentUnencrypted(t *testing.T) {
 	}
 	r.Body.Close()
 	if got != "" {
-		t.Errorf("the token %q went over an unencrypted connection", got)
+		t.Errorf("the token %q was sent unencrypted", got)
 	}
 }
 

@@ -62,7 +62,7 @@ func collect(ctx context.Context, o Options) (*collector, error) {
 	}
 	splits := slices.ContainsFunc(c.entries, func(e entry) bool { return e.split != "" })
 	if splits && o.TestFraction > 0 {
-		return c, &SourceError{o.Paths[0], "has a test set of its own; --test-fraction is for data that have none"}
+		return c, &SourceError{o.Paths[0], "already has a test split; omit --test-fraction"}
 	}
 	return c, nil
 }
