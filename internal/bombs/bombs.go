@@ -49,10 +49,10 @@ func Rows() []Bomb {
 		imageRow("PNG with a large text", withChunk(small, "tEXt", make([]byte, 20<<20)), ""),
 		imageRow("JPEG 65500x65500", JPEG(65500, 65500, 3, 1, 1<<10), "65500x65500 is more than"),
 		imageRow("JPEG 8000x8000 progressive", JPEG(8000, 8000, 3, 1, 1<<20), "takes 768 MB to decode"),
-		imageRow("JPEG of 5000 scans", JPEG(4000, 4000, 1, 5000, 1<<20), "so many scans"),
+		imageRow("JPEG of 5000 scans", JPEG(4000, 4000, 1, 5000, 1<<20), "too many scans"),
 		imageRow("JPEG 6000x6000", plainJPEG(6000, 6000), ""),
 		imageRow("GIF 8000x8000 with a frame of one pixel", plainGIF(8000, 8000), ""),
-		imageRow("BMP 8000x8000 without pixels", bmpHeader(8000, 8000), "the data ends too early"),
+		imageRow("BMP 8000x8000 without pixels", bmpHeader(8000, 8000), "unexpected end of data"),
 		imageRow("PNG 8000x8000 of 32 bits with a wrong checksum", wrongChecksum(PNG(8000, 8000, 8, rgba, 0, 8000*(1+4*8000))), ""),
 		imageRow("GIF with a frame of 65535x65535", largeFrame(), "65535x65535 is more than"),
 		imageRow("BMP 8000x8000 without runs", emptyRuns(8000, 8000), ""),
@@ -67,7 +67,7 @@ func Rows() []Bomb {
 	}
 	large := PNG(7000, 7000, 1, gray, 0, 7000*876)
 	return append(all,
-		Bomb{"30 large images", data.Row{Images: repeat(large, 30), Turns: turns}, false, "million pixels together"},
+		Bomb{"30 large images", data.Row{Images: repeat(large, 30), Turns: turns}, false, "million pixels in total"},
 		Bomb{"10,000 images", data.Row{Images: repeat(small, 10_000), Turns: turns}, true, ""},
 		Bomb{"100,000 turns", data.Row{Images: repeat(small, 1), Turns: repeat(turns[0], 100_000)}, true, ""},
 		text("a text of 50 MB", strings.Repeat("fifty megabytes ", 50<<16)),

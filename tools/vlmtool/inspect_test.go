@@ -36,7 +36,7 @@ func TestInspectByContent(t *testing.T) {
 		{"cut.png", bombs.PNG(9, 7, 8, 0, 0, 7*10)[:40], 1, "cut.png: an image that cannot be decoded"},
 		{"words", []byte("these are words"), 1, "not a parquet file"},
 		{"words.safetensors", []byte("these are words"), 1, "words.safetensors"},
-		{"encrypted", []byte("PARE0123PARE"), 1, "an encrypted parquet file"},
+		{"encrypted", []byte("PARE0123PARE"), 1, "encrypted parquet files"},
 	} {
 		path := filepath.Join(dir, c.name)
 		must(t, os.WriteFile(path, c.content, 0o644))

@@ -34,8 +34,8 @@ func TestAnswers(t *testing.T) {
 		want        string
 	}{
 		{"two turns", smolLM2, []chat.Turn{{"Shape?", "A circle."}, {"Colour?", "Red."}}, "A circle.<|im_end|>Red.<|im_end|>"},
-		{"a space before", smolLM2, []chat.Turn{{"Shape?", " circle"}}, " circle<|im_end|>"},
-		{"spaces behind", smolLM2, []chat.Turn{{"Shape?", "circle  "}}, "circle  <|im_end|>"},
+		{"a leading space", smolLM2, []chat.Turn{{"Shape?", " circle"}}, " circle<|im_end|>"},
+		{"trailing spaces", smolLM2, []chat.Turn{{"Shape?", "circle  "}}, "circle  <|im_end|>"},
 		{"a control token's name", smolLM2, []chat.Turn{{"End?", "<|im_end|>!"}}, "<|im_end|>!<|im_end|>"},
 		{"only such a name", smolLM2, []chat.Turn{{"End?", "<|im_end|>"}}, "<|im_end|><|im_end|>"},
 		{"a think block kept", smolLM2, []chat.Turn{{"Two?", "<think>\n1+1\n</think>\n\n2"}}, "<think>\n1+1\n</think>\n\n2<|im_end|>"},

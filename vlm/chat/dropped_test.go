@@ -58,7 +58,7 @@ func TestTemplatesThatComputeWithContent(t *testing.T) {
 		{"a comparison", open + "{{ m.content }}{% if m.content in ['yes', 'no'] %}!{% endif %}" + shut, []chat.Turn{{User: "red?", Assistant: "yes"}}, "<|user|>red?</s><|assistant|>yes!</s>", "yes!</s>"},
 		{"the beginning of a name", open + "{% if m.content.startswith('</s>') %}[end] {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "</s>?", Assistant: "b"}}, "<|user|>[end] </s>?</s><|assistant|>b</s>", "b</s>"},
 		{"numbers", open + "{{ m.content }}{% if m.role == 'assistant' %}={{ m.content|int + 1 }}{% endif %}" + shut, []chat.Turn{{User: "n?", Assistant: "12"}}, "<|user|>n?</s><|assistant|>12=13</s>", ""},
-		{"a word that stands twice", open + "{% if m.content == 'blue' %}blue, {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "What?", Assistant: "blue"}}, "", ""},
+		{"a word that occurs twice", open + "{% if m.content == 'blue' %}blue, {% endif %}{{ m.content }}" + shut, []chat.Turn{{User: "What?", Assistant: "blue"}}, "", ""},
 		{"an answer changed by its beginning", open + "{% if m.content[0] == 'b' %}{{ m.content | upper }}{% else %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "What?", Assistant: "blue"}}, "", ""},
 		{"one of two equal questions", open + "{% if not (loop.first and messages|length > 3) %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "What?", Assistant: "a"}, {User: "What?", Assistant: "b"}}, "", ""},
 		{"a question that is a header's word", "{% for m in messages %}<|{{ m.role }}|>user {% if m.role == 'assistant' %}{{ m.content }}{% endif %}" + shut, []chat.Turn{{User: "user", Assistant: "a"}}, "", ""},
@@ -94,7 +94,7 @@ func must(t *testing.T, tok *tokenizer.Tokenizer, token string) int32 {
 	t.Helper()
 	id, ok := tok.ID(token)
 	if !ok {
-		t.Fatalf("there is no token %s", token)
+		t.Fatalf("no token %s", token)
 	}
 	return id
 }

@@ -118,7 +118,7 @@ func TestTemplateCorners(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"a blank before a block", "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if true %}[assistant]{% endif %}",
 			"[system] Be brief. [user] Hi there [assistant] Yo [user] Bye [assistant]"},
-		{"a blank behind a token", "{{ bos_token }} {% for m in messages %}Q {{ m.content }}{% endfor %}", "<s> Q Be brief.Q Hi thereQ YoQ Bye"},
+		{"a blank after a token", "{{ bos_token }} {% for m in messages %}Q {{ m.content }}{% endfor %}", "<s> Q Be brief.Q Hi thereQ YoQ Bye"},
 		{"generation tags", "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}|{% endif %}{% endfor %}",
 			"Be brief.|Hi there|Yo<e>Bye|"},
 		{"if in brackets", "{{ ('a' if messages else 'b') + messages[1].content }}", "aHi there"},

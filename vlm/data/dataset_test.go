@@ -142,7 +142,7 @@ func TestRow(t *testing.T) {
 	}
 	wait.Wait()
 	if n := d.cache.order.Len(); n > 4 {
-		t.Errorf("%d groups cached, want at most one a reader", n)
+		t.Errorf("%d groups cached, want at most one per reader", n)
 	}
 	for _, i := range []int{-1, d.Len()} {
 		if _, err := d.Row(i); err == nil {
@@ -182,7 +182,7 @@ func TestSchemas(t *testing.T) {
 		User      string `parquet:"user"`
 		Assistant []byte `parquet:"assistant,optional"`
 	}
-	type bare struct { // a repeated group without a list around it
+	type repeated struct { // a repeated group without a list around it
 		Texts []turn `parquet:"texts"`
 	}
 	type bytesAlone struct {
@@ -209,7 +209,7 @@ func TestSchemas(t *testing.T) {
 		images int
 		err    string
 	}{
-		{"bare", func(p string) error { return parquet.WriteFile(p, []bare{{turns}}) }, 0, ""},
+		{"repeated group", func(p string) error { return parquet.WriteFile(p, []repeated{{turns}}) }, 0, ""},
 		{"bytes alone", func(p string) error { return parquet.WriteFile(p, []bytesAlone{{turns, image}}) }, 1, ""},
 		{"list of lists", func(p string) error { return parquet.WriteFile(p, []nested{{[][]turn{turns}}}) }, 0,
 			"column texts is a list of lists, not a list of structs with user and assistant"},

@@ -27,7 +27,7 @@ func TestDamagedLZ4(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "a.parquet")
-	start, refused := time.Now(), 0
+	start, rejected := time.Now(), 0
 	for i := 4; i < 700; i++ {
 		damaged := append([]byte{}, whole...)
 		damaged[i] ^= 0xff
@@ -40,11 +40,11 @@ func TestDamagedLZ4(t *testing.T) {
 			t.Fatalf("byte %d: %T %v", i, err, err)
 		}
 		if err != nil {
-			refused++
+			rejected++
 		}
 	}
-	if took := time.Since(start); refused < 50 || took > 30*time.Second {
-		t.Errorf("%d of 696 refused in %v", refused, took)
+	if took := time.Since(start); rejected < 50 || took > 30*time.Second {
+		t.Errorf("%d of 696 rejected in %v", rejected, took)
 	}
 }
 

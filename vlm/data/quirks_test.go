@@ -111,14 +111,14 @@ func differ(p *image.RGB, quarters [4][3]int) int {
 // quirkReasons are the reasons shown to users, by kind of row.
 var quirkReasons = map[string]string{
 	"png_truncated":         "image 1 cannot be decoded: png: not enough pixel data",
-	"jpeg_truncated":        "image 1 cannot be decoded: jpeg: the data ends too early",
+	"jpeg_truncated":        "image 1 cannot be decoded: jpeg: unexpected end of data",
 	"zero_bytes":            "image 1 cannot be decoded: no bytes",
 	"html":                  "image 1 cannot be decoded: not a PNG, JPEG, GIF, BMP, TIFF, WebP, AVIF, ICO, PPM, PGM, PBM, QOI or TGA file",
 	"png_bomb":              "image 1 cannot be decoded: 100000x100000 is more than 64 million pixels",
 	"png_bad_crc_header":    "image 1 cannot be decoded: png: invalid checksum",
 	"bytes_null_outside":    "image 1 has no bytes",
 	"image_null":            "image 1 has no bytes",
-	"two_images_one_broken": "image 2 cannot be decoded: jpeg: the data ends too early",
+	"two_images_one_broken": "image 2 cannot be decoded: jpeg: unexpected end of data",
 	"texts_null":            "no turn has an answer",
 	"assistant_empty":       "no turn has an answer",
 }

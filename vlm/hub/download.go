@@ -20,24 +20,25 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// HashError is a file that arrived whole and wrong, twice.
+// HashError reports a file that was downloaded twice with a wrong hash.
 type HashError struct{ Path, Got, Want string }
 
 func (e *HashError) Error() string {
-	return fmt.Sprintf("%s: what arrives has the hash %s, the hub says %s; the network or the mirror damages it", e.Path, e.Got, e.Want)
+	return fmt.Sprintf("%s: the downloaded file has hash %s, want %s; the network or the mirror corrupts it", e.Path, e.Got, e.Want)
 }
 
-// hasher computes what the hub knows of a file, and the hub's value.
+// hasher returns the hash by which the hub identifies a file, and its value.
 func (f File) hasher() (hash.Hash, string) {
 	if f.SHA256 != "" {
 		return sha256.New(), f.SHA256
 	}
 	h := sha1.New()
-	fmt.Fprintf(h, "blob %d\x00", f.Size) // as git hashes a file
+	fmt.Fprintf(h, "blob %d\x00", f.Size) // git's blob hash
 	return h, f.Blob
 }
 
-// version is what tells a file from others of its name: the hub's hash of it, or the commit.
+// version identifies a version of the file: its hash or, if the hub does not report one, the
+// commit.
 func (f File) version(r Repo) string {
 	if !f.hashed() {
 		return r.Revision
@@ -46,8 +47,8 @@ func (f File) version(r Repo) string {
 	return want
 }
 
-// check compares a file on disk with the hub's hash. A file that is not there or
-// has another size is no error.
+// check compares a file on disk with the hub's hash. For a missing file or a wrong size, ok
+// is false and err nil.
 func (f File) check(ctx context.Context, path string) (got string, ok bool, err error) {
 	file, err := smallfile.Open(path, math.MaxInt64)
 	if errors.Is(err, os.ErrNotExist) {
@@ -70,7 +71,7 @@ func (f File) check(ctx context.Context, path string) (got string, ok bool, err 
 	return got, got == want, nil
 }
 
-// cancelled is a reader that ends with its context.
+// contextReader is a reader that fails when its context is cancelled.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -83,8 +84,8 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// download brings one file below dir and reports every change of the number of
-// its bytes that are here. A file that is there already is checked and left.
+// download fetches one file into dir and calls bytes for every change in the number of bytes
+// on disk. A file that exists with the right hash is kept.
 func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes func(delta int64)) (downloaded int64, err error) {
 	path := filepath.Join(dir, filepath.FromSlash(f.Path))
 	if _, ok, err := f.check(ctx, path); ok || err != nil {
@@ -117,13 +118,13 @@ func (c *Client) download(ctx context.Context, r Repo, f File, dir string, bytes
 	return downloaded, &HashError{f.Path, got, want}
 }
 
-// describe asks for the size and the hash of a file, which the hub puts into the
-// headers of the answer that leads to it.
+// fetchMetadata requests the size and hash of a file, which are in the headers of the hub's
+// redirect to its storage.
 func (c *Client) fetchMetadata(ctx context.Context, r Repo, f File) (File, error) {
-	stay := *c.HTTP
-	// Relative redirects stay on the hub (a repository that was renamed); the one
-	// that leaves it is the answer.
-	stay.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+	noRedirect := *c.HTTP
+	// Redirects within the hub (of a renamed repository) are followed. The one to the
+	// storage has the headers.
+	noRedirect.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if !c.sameOrigin(req.URL) || len(via) > 5 {
 			return http.ErrUseLastResponse
 		}
@@ -132,7 +133,7 @@ func (c *Client) fetchMetadata(ctx context.Context, r Repo, f File) (File, error
 	err := c.retry(ctx, func() (bool, error) {
 		ctx, _, stop := c.withIdleTimeout(ctx)
 		defer stop()
-		resp, err := c.request(ctx, &stay, http.MethodHead, c.resolve(r, f.Path), nil)
+		resp, err := c.request(ctx, &noRedirect, http.MethodHead, c.resolve(r, f.Path), nil)
 		if err != nil {
 			return false, err
 		}
@@ -154,16 +155,15 @@ func (c *Client) fetchMetadata(ctx context.Context, r Repo, f File) (File, error
 		return f, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	if f.Size < 0 {
-		return f, fmt.Errorf("%s: %s does not tell its size, so that a cut could not be seen", f.Path, printableURL(c.Endpoint))
+		return f, fmt.Errorf("%s: %s does not report its size, so a truncated download could not be detected", f.Path, printableURL(c.Endpoint))
 	}
 	if !f.hashed() {
-		c.note("%s: %s does not tell its hash; only the size is checked", f.Path, printableURL(c.Endpoint))
+		c.note("%s: %s does not report its hash; only the size is checked", f.Path, printableURL(c.Endpoint))
 	}
 	return f, nil
 }
 
-// transfer appends to part until it has the file's size, however often the
-// connection is cut.
+// transfer appends to part until it has the file's size, resuming after lost connections.
 func (c *Client) transfer(ctx context.Context, r Repo, f File, part string, bytes func(delta int64)) (downloaded int64, err error) {
 	out, err := os.OpenFile(part, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -190,7 +190,7 @@ func (c *Client) transfer(ctx context.Context, r Repo, f File, part string, byte
 	return downloaded, err
 }
 
-// attempt asks once for what is missing behind at and writes what comes.
+// attempt requests the rest of the file from offset at once, and appends what arrives.
 func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *int64, bytes func(delta int64)) error {
 	if *at == f.Size {
 		return nil
@@ -207,11 +207,11 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 	}
 	defer resp.Body.Close()
 	if *at > 0 && !isContinuation(resp, *at) {
-		bytes(-*at) // the server knows no ranges: from the start
+		bytes(-*at) // the server ignored Range: start again
 		*at = 0
 	}
-	// What is cut off is cut here and not behind the copying, when somebody may have
-	// checked the file and given it its name: nothing of that one is touched.
+	// Truncate before copying, not after: by then another process may have verified and
+	// renamed the file, which must not be touched.
 	if !folderlock.Named(out) {
 		return &localError{fmt.Errorf("%s: %w", out.Name(), errFileMoved)}
 	}
@@ -233,17 +233,17 @@ func (c *Client) attempt(ctx context.Context, r Repo, f File, out *os.File, at *
 	return nil
 }
 
-// continues reports whether an answer holds what is behind at.
+// isContinuation reports whether a response has the content from offset at on.
 func isContinuation(r *http.Response, at int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", at))
 }
 
 var (
-	errCut       = errors.New("the connection was cut")
-	errFileMoved = errors.New("another fetch has moved or removed it; wait for its end")
+	errCut       = errors.New("the connection was lost")
+	errFileMoved = errors.New("another fetch moved or removed it; wait until it ends")
 )
 
-// cause names what ended a request.
+// cause returns the reason why a request ended.
 func cause(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errStalled):
@@ -254,8 +254,8 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// counted writes to a file and reports what is written; its errors are the
-// disk's.
+// countingWriter writes to a file and reports the bytes written. Its errors are
+// *localErrors.
 type countingWriter struct {
 	f     *os.File
 	bytes func(delta int64)
@@ -270,7 +270,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// finish gives a checked file its name.
+// finish renames a verified file to its path.
 func finish(part, path string) error {
 	if err := os.Rename(part, path); err != nil {
 		return err

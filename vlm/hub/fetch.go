@@ -19,35 +19,36 @@ import (
 	"patchwork/internal/folderlock"
 )
 
-// Options say what of a repository is fetched, and where to.
+// Options are the settings of a fetch.
 type Options struct {
-	Out     string   // folder; made when it is not there
-	Include []string // patterns as of path.Match, of a path or its last part; nil: what a model's use needs, a data set whole
+	Out     string   // folder; created if missing
+	Include []string // patterns of path.Match for a path or its last element; nil: the files to load a model, or the whole data set
 	Exclude []string
-	Jobs    int // files at a time; 0 = 4
+	Jobs    int // concurrent downloads; 0 = 4
 	Observe Observer
 }
 
-// Observer is told of a fetch's course. Bytes is called from several goroutines.
+// Observer observes the progress of a fetch. Its functions may be nil. Bytes and Done are
+// called concurrently.
 type Observer struct {
 	Start func(r Repo, files []File, bytes int64)
-	Bytes func(here int64) // of all files, on disk
+	Bytes func(here int64) // bytes on disk, of all files
 	Done  func(f File, downloaded int64)
 }
 
-// Result is what a fetch has brought.
+// Result summarizes a fetch.
 type Result struct {
 	Repo       string `json:"repo"`
 	Kind       Kind   `json:"kind"`
 	Commit     string `json:"commit"`
 	Files      int    `json:"files"`
 	Bytes      int64  `json:"bytes"`
-	Downloaded int64  `json:"downloaded_bytes"` // the rest was there already
+	Downloaded int64  `json:"downloaded_bytes"` // by this fetch
 	Out        string `json:"out"`
 }
 
-// Fetch brings the chosen files of a repository into a folder. Called again after
-// an interruption, it goes on.
+// Fetch downloads the selected files of a repository into a folder. It resumes an
+// interrupted fetch.
 func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	r, files, err := c.List(ctx, r)
 	if err != nil {
@@ -59,7 +60,7 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = 4
 	}
-	if err := checkNames(r, files); err != nil { // before any is asked for or said
+	if err := checkNames(r, files); err != nil { // before any is requested or printed
 		return Result{}, err
 	}
 	if err := c.fetchAllMetadata(ctx, r, files, o.Jobs); err != nil {
@@ -84,10 +85,10 @@ func (c *Client) Fetch(ctx context.Context, r Repo, o Options) (Result, error) {
 	return result, errors.Join(err, lock.Remove())
 }
 
-// ErrBusy is a folder that another fetch, or a run, is using.
-var ErrBusy = errors.New("another fetch or a run is using it; wait for its end, or give another --out")
+// ErrBusy reports a folder that another fetch or a run is using.
+var ErrBusy = errors.New("another fetch or a run is using it; wait until it ends, or choose another --out")
 
-// describeAll asks for what the listing does not tell of the files.
+// fetchAllMetadata requests the sizes and hashes that the listing lacks.
 func (c *Client) fetchAllMetadata(ctx context.Context, r Repo, files []File, jobs int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
@@ -103,7 +104,7 @@ func (c *Client) fetchAllMetadata(ctx context.Context, r Repo, files []File, job
 	return g.Wait()
 }
 
-// RoomError is a disk that is too small for what is to be fetched.
+// DiskSpaceError reports that a disk has too little space for a fetch.
 type DiskSpaceError struct {
 	Out        string
 	Files      int
@@ -111,11 +112,11 @@ type DiskSpaceError struct {
 }
 
 func (e *DiskSpaceError) Error() string {
-	return fmt.Sprintf("%d files need %s more, and there are %s free for %s; free some, choose files by --include, or give another --out",
+	return fmt.Sprintf("%d files need %s more, but only %s are free for %s; free some space, select files with --include, or choose another --out",
 		e.Files, engine.Bytes(e.Need), engine.Bytes(e.Free), e.Out)
 }
 
-// checkRoom compares what is still to come with what the disk has left.
+// checkDiskSpace compares the bytes still to download with the free disk space.
 func checkDiskSpace(r Repo, files []File, out string) error {
 	var need int64
 	for _, f := range files {
@@ -134,7 +135,7 @@ func checkDiskSpace(r Repo, files []File, out string) error {
 	return nil
 }
 
-// downloadAll brings the files, some at a time.
+// downloadAll downloads the files, o.Jobs at a time.
 func (c *Client) downloadAll(ctx context.Context, r Repo, files []File, o Options) (Result, error) {
 	result := Result{Repo: r.Name, Kind: r.Kind, Commit: r.Revision, Files: len(files), Out: o.Out}
 	for _, f := range files {
@@ -166,8 +167,8 @@ func (c *Client) downloadAll(ctx context.Context, r Repo, files []File, o Option
 	return result, err
 }
 
-// needed are the files of a model's repository that a model is loaded from; other
-// formats of the same weights lie beside them.
+// defaultModelFiles are the files that a model is loaded from. Repositories often also have
+// other formats of the weights.
 var defaultModelFiles = []string{
 	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
 	"chat_template.jinja", "*.safetensors", "model.safetensors.index.json", "LICENSE*",
@@ -176,7 +177,7 @@ var defaultModelFiles = []string{
 func selectFiles(r Repo, files []File, include, exclude []string) ([]File, error) {
 	for _, p := range slices.Concat(include, exclude) {
 		if _, err := path.Match(p, ""); err != nil {
-			return nil, fmt.Errorf("the pattern %q is wrong: %w", p, err)
+			return nil, fmt.Errorf("invalid pattern %q: %w", p, err)
 		}
 	}
 	var chosen []File
@@ -196,7 +197,7 @@ func selectFiles(r Repo, files []File, include, exclude []string) ([]File, error
 		if gguf := withSuffix(files, ".gguf"); len(gguf) > 0 {
 			files = gguf
 		}
-		return nil, fmt.Errorf("%s has no safetensors weights; choose with --include among: %s", r, listNames(files))
+		return nil, fmt.Errorf("%s has no safetensors weights; select with --include from: %s", r, listNames(files))
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%s: no file matches; it has: %s", r, listNames(files))
@@ -216,17 +217,17 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
-// names lists some files, for an error.
+// listNames lists up to 12 files for an error message.
 func listNames(files []File) string {
-	const most = 12
+	const limit = 12
 	var s []string
 	for _, f := range files {
 		if !strings.HasPrefix(f.Path, ".git") {
 			s = append(s, printable(f.Path))
 		}
 	}
-	if len(s) > most {
-		s = append(s[:most:most], fmt.Sprintf("and %d more", len(s)-most))
+	if len(s) > limit {
+		s = append(s[:limit:limit], fmt.Sprintf("and %d more", len(s)-limit))
 	}
 	return strings.Join(s, ", ")
 }

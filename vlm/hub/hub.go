@@ -1,7 +1,6 @@
-// Package hub fetches the files of a model or a data set from the Hugging Face
-// hub or a mirror of it, by its HTTP interface
-// (https://huggingface.co/docs/hub/api). Downloads run in parallel, go on where
-// they were cut, and are checked against the hub's own hashes.
+// Package hub downloads the files of a model or data set from the Hugging Face hub or a
+// mirror, with its HTTP API (https://huggingface.co/docs/hub/api). Downloads run in
+// parallel, resume after interruptions, and are verified against the hub's hashes.
 package hub
 
 import (
@@ -16,11 +15,10 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// Kind is what a repository holds.
+// Kind is the type of a repository.
 type Kind string
 
-// The kinds of repository. Any is a model where there is one of that name, else a
-// data set.
+// Kinds of repositories. Any is the model of a name if there is one, else the data set.
 const (
 	Any     Kind = ""
 	Model   Kind = "model"
@@ -34,8 +32,8 @@ type Repo struct {
 	Revision string
 }
 
-// ParseRepo reads OWNER/NAME[@REVISION], with "datasets/" in front for a data set
-// and the hub's address allowed before all of it.
+// ParseRepo parses OWNER/NAME[@REVISION], optionally with a prefix datasets/ and with the
+// hub's URL before it.
 func ParseRepo(s string) (Repo, error) {
 	name, revision, found := strings.Cut(s, "@")
 	if found && revision == "" {
@@ -56,11 +54,11 @@ func ParseRepo(s string) (Repo, error) {
 	parts := strings.Split(r.Name, "/")
 	for _, p := range parts {
 		if p == "" || strings.Trim(p, ".") == "" || strings.ContainsAny(p, "?#%\\ ") {
-			return Repo{}, fmt.Errorf("%q is no repository: want OWNER/NAME, or datasets/OWNER/NAME, with @REVISION if need be", s)
+			return Repo{}, fmt.Errorf("%q is not a repository: want OWNER/NAME or datasets/OWNER/NAME, optionally with @REVISION", s)
 		}
 	}
 	if len(parts) > 2 {
-		return Repo{}, fmt.Errorf("%q is no repository: want OWNER/NAME, or datasets/OWNER/NAME", s)
+		return Repo{}, fmt.Errorf("%q is not a repository: want OWNER/NAME or datasets/OWNER/NAME", s)
 	}
 	return r, nil
 }
@@ -74,26 +72,26 @@ func (r Repo) String() string {
 
 // File is one file of a repository.
 type File struct {
-	Path   string // with slashes, below the repository's root
-	Size   int64  // bytes; -1 = unknown
-	SHA256 string // of a large file; "" = unknown
-	Blob   string // git's SHA-1 of a small file; "" = unknown
+	Path   string // relative to the repository's root, with slashes
+	Size   int64  // bytes; -1: unknown
+	SHA256 string // of a large file; "": unknown
+	Blob   string // git's SHA-1 of a small file; "": unknown
 }
 
-// hashed reports whether a download of the file can be checked.
+// hashed reports whether the hash of the file is known.
 func (f File) hashed() bool { return f.SHA256 != "" || f.Blob != "" }
 
-// Client asks one hub.
+// Client is a client of one hub.
 type Client struct {
-	Endpoint string // address without a slash at its end
-	Token    string // "" = none
+	Endpoint string // URL without a trailing slash
+	Token    string // "": none
 	HTTP     *http.Client
 
-	Attempts int           // without a new byte, before it gives up
+	Attempts int           // attempts without progress before giving up
 	Pause    time.Duration // after the first failure; doubled after each further one
-	Idle     time.Duration // without a byte, until a connection counts as dead
+	Idle     time.Duration // timeout of a connection without data
 
-	Note func(string) // when set, told of what was mended or left unchecked
+	Note func(string) // called with remarks on retries and missing hashes; may be nil
 }
 
 func (c *Client) note(format string, args ...any) {
@@ -102,11 +100,11 @@ func (c *Client) note(format string, args ...any) {
 	}
 }
 
-// DefaultEndpoint is the hub's own address.
+// DefaultEndpoint is the URL of the Hugging Face hub.
 const DefaultEndpoint = "https://huggingface.co"
 
-// NewClient is set up as Hugging Face's own tools are: by HF_ENDPOINT, and by
-// HF_TOKEN or the token that their login has left behind.
+// NewClient returns a client with the settings of Hugging Face's tools: HF_ENDPOINT, and
+// HF_TOKEN or the token saved by their login.
 func NewClient() (*Client, error) {
 	c := &Client{
 		Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"), Token: token(), HTTP: &http.Client{},
@@ -116,7 +114,7 @@ func NewClient() (*Client, error) {
 		c.Endpoint = DefaultEndpoint
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("HF_ENDPOINT is %s, want an address such as %s", printableURL(c.Endpoint), DefaultEndpoint)
+		return nil, fmt.Errorf("HF_ENDPOINT is %s, want a URL such as %s", printableURL(c.Endpoint), DefaultEndpoint)
 	}
 	return c, nil
 }
@@ -144,12 +142,12 @@ func token() string {
 	return strings.TrimSpace(string(text))
 }
 
-// api is an address of the hub's interface for a repository at its revision.
+// api returns the API URL for a repository at its revision.
 func (c *Client) api(r Repo, what string) string {
 	return c.Endpoint + "/api/" + string(r.Kind) + "s/" + r.Name + "/" + what + "/" + url.PathEscape(r.Revision)
 }
 
-// resolve is a file's address.
+// resolve returns the URL of a file.
 func (c *Client) resolve(r Repo, path string) string {
 	prefix := ""
 	if r.Kind == Dataset {
@@ -158,7 +156,7 @@ func (c *Client) resolve(r Repo, path string) string {
 	return c.Endpoint + "/" + prefix + r.Name + "/resolve/" + url.PathEscape(r.Revision) + "/" + escape(path)
 }
 
-// escape escapes a path's parts and leaves its slashes.
+// escape escapes the elements of a path.
 func escape(path string) string {
 	parts := strings.Split(path, "/")
 	for i, p := range parts {

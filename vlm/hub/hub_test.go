@@ -35,8 +35,8 @@ func fetch(t *testing.T, s *server, dir string, include ...string) (Result, erro
 	return s.client(t).Fetch(t.Context(), Repo{Name: s.name, Revision: "main"}, Options{Out: dir, Include: include})
 }
 
-// same fails unless dir holds exactly the named files with the server's bytes.
-func same(t *testing.T, s *server, dir string, names ...string) {
+// checkFiles checks that dir contains exactly the named files, with the server's contents.
+func checkFiles(t *testing.T, s *server, dir string, names ...string) {
 	t.Helper()
 	n := 0
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -82,12 +82,12 @@ func TestFetch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, s, dir, c.want...)
+			checkFiles(t, s, dir, c.want...)
 			if got.Commit != commit || got.Kind != c.kind || got.Files != len(c.want) || got.Bytes != got.Downloaded || got.Bytes == 0 && len(c.want) > 1 {
 				t.Errorf("%+v", got)
 			}
 			if s.leaked {
-				t.Error("the token went to another host")
+				t.Error("the token was sent to another host")
 			}
 			again, err := fetch(t, s, dir, c.include...)
 			if err != nil || again.Downloaded != 0 || again.Bytes != got.Bytes {
@@ -97,19 +97,19 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestRepair: whatever the network does, the files are right in the end.
-func TestRepair(t *testing.T) {
-	short := func(w http.ResponseWriter, data []byte) bool { // a connection that dies
+// Network errors are retried until the files are complete.
+func TestRetry(t *testing.T) {
+	short := func(w http.ResponseWriter, data []byte) bool { // a connection that is lost
 		w.Header().Set("Content-Length", "300000")
 		w.Write(data)
 		panic(http.ErrAbortHandler)
 	}
 	for _, c := range []struct {
 		name   string
-		faults int // times that fault is put in a file's way
+		faults int // how often fault handles a request for a file
 		fault  func(s *server, w http.ResponseWriter, r *http.Request) bool
 	}{
-		{"cut at the start", 1, func(s *server, w http.ResponseWriter, _ *http.Request) bool {
+		{"lost at the start", 1, func(s *server, w http.ResponseWriter, _ *http.Request) bool {
 			return short(w, s.files[weights][:100_000])
 		}},
 		{"nothing at all", 4, func(s *server, w http.ResponseWriter, _ *http.Request) bool { return short(w, nil) }},
@@ -160,13 +160,13 @@ func TestRepair(t *testing.T) {
 			if _, err := fetch(t, s, dir); err != nil {
 				t.Fatal(err)
 			}
-			same(t, s, dir, "config.json", "tokenizer.json", weights)
+			checkFiles(t, s, dir, "config.json", "tokenizer.json", weights)
 		})
 	}
 }
 
-// TestGoesOn: what an interrupted fetch left is not asked for again.
-func TestGoesOn(t *testing.T) {
+// A partial download is resumed.
+func TestResume(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	dir := t.TempDir()
 	part := filepath.Join(dir, weights+"."+s.hash(weights)[:12]+".part")
@@ -177,10 +177,10 @@ func TestGoesOn(t *testing.T) {
 	if err != nil || got.Downloaded != 100_000 || got.Bytes != 300_000 || len(s.ranges) != 1 || s.ranges[0] != "bytes=200000-" {
 		t.Errorf("%+v, %v, ranges %q", got, err, s.ranges)
 	}
-	same(t, s, dir, weights)
+	checkFiles(t, s, dir, weights)
 }
 
-// TestStaleFile: a file of another version is replaced.
+// A file of another version is replaced.
 func TestStaleFile(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	dir := t.TempDir()
@@ -190,11 +190,10 @@ func TestStaleFile(t *testing.T) {
 	if _, err := fetch(t, s, dir, "config.json"); err != nil {
 		t.Fatal(err)
 	}
-	same(t, s, dir, "config.json")
+	checkFiles(t, s, dir, "config.json")
 }
 
-// TestErrors: what cannot be mended is one clear error, and leaves no file under
-// its final name.
+// Permanent errors are one line, and leave no file under its final name.
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -202,24 +201,24 @@ func TestErrors(t *testing.T) {
 		want   string
 	}{
 		{"no such repository", func(_ *testing.T, s *server, _ string) { s.name = "owner/other" }, "not found"},
-		{"always damaged", func(_ *testing.T, s *server, _ string) {
+		{"always corrupted", func(_ *testing.T, s *server, _ string) {
 			s.fault = func(path string, w http.ResponseWriter, _ *http.Request) bool {
 				w.Write(make([]byte, len(s.files[path])))
 				return true
 			}
-		}, "the hub says"},
-		{"never an answer", func(_ *testing.T, s *server, _ string) {
+		}, "the downloaded file has hash"},
+		{"always busy", func(_ *testing.T, s *server, _ string) {
 			s.fault = func(_ string, w http.ResponseWriter, _ *http.Request) bool {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return true
 			}
 		}, "gave up after 6 attempts"},
-		{"a path out of the folder", func(_ *testing.T, s *server, _ string) { s.files["../evil.json"] = []byte("x") }, "outside of the folder"},
+		{"a path out of the folder", func(_ *testing.T, s *server, _ string) { s.files["../evil.json"] = []byte("x") }, "outside the folder"},
 		{"no weights", func(_ *testing.T, s *server, _ string) {
 			delete(s.files, weights)
 			s.files["a.gguf"] = []byte("x")
-		}, "--include among: a.gguf"},
-		{"no room for the file", func(_ *testing.T, _ *server, dir string) {
+		}, "--include from: a.gguf"},
+		{"a folder in place of the file", func(_ *testing.T, _ *server, dir string) {
 			os.MkdirAll(filepath.Join(dir, weights, "in", "the", "way"), 0o755)
 		}, "model.safetensors"},
 	} {
@@ -232,7 +231,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 			if info, err := os.Stat(filepath.Join(dir, weights)); err == nil && info.Mode().IsRegular() {
-				t.Error("the file has its name although it is not good")
+				t.Error("the file has its final name although it is wrong")
 			}
 		})
 	}
@@ -245,7 +244,7 @@ func TestToken(t *testing.T) {
 	c.Token = "wrong"
 	_, err := c.Fetch(t.Context(), Repo{Name: s.name, Revision: "main"}, Options{Out: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "HF_TOKEN") || strings.Contains(err.Error(), "wrong") {
-		t.Errorf("got %v, want advice about HF_TOKEN without the token", err)
+		t.Errorf("got %v, want an error that names HF_TOKEN but not the token", err)
 	}
 }
 
@@ -271,9 +270,9 @@ func TestCancel(t *testing.T) {
 	s.fault = nil
 	got, err := fetch(t, s, dir, weights)
 	if err != nil || got.Downloaded >= 300_000 {
-		t.Errorf("%+v, %v: the beginning was fetched again", got, err)
+		t.Errorf("%+v, %v: the start was downloaded again", got, err)
 	}
-	same(t, s, dir, "config.json", "tokenizer.json", weights)
+	checkFiles(t, s, dir, "config.json", "tokenizer.json", weights)
 }
 
 func TestParseRepo(t *testing.T) {

@@ -14,23 +14,23 @@ import (
 	"strings"
 )
 
-// What a listing may have: the hub's own pages have a thousand files and some 300 KB,
-// and its largest repositories a hundred thousand files.
+// Limits on a listing. The hub's pages have a thousand files and some 300 KB, its largest
+// repositories a hundred thousand files.
 const (
-	maxListing = 64 << 20 // bytes of an answer
+	maxListing = 64 << 20 // bytes of a response
 	maxFiles   = 1 << 20
 	maxPages   = 1 << 12
 )
 
-// LimitError is a listing that is larger than any that a hub has reason to give.
+// LimitError reports a listing that is larger than any real one.
 type LimitError struct{ Reason string }
 
 func (e *LimitError) Error() string {
-	return e.Reason + "; no repository has that many; check HF_ENDPOINT"
+	return e.Reason + ", which no repository has; check HF_ENDPOINT"
 }
 
-// bounded is a list of a listing. It is measured while it is read: three bytes of an
-// answer may ask for a hundred of memory.
+// limitedList is a JSON array of at most maxFiles entries. The limit is applied while
+// decoding: an entry takes a hundred bytes of memory, but only three in the response.
 type limitedList[T any] []T
 
 func (b *limitedList[T]) UnmarshalJSON(text []byte) error {
@@ -40,7 +40,7 @@ func (b *limitedList[T]) UnmarshalJSON(text []byte) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if start, err := d.Token(); err != nil || start != json.Delim('[') {
-		return errors.New("it is no list")
+		return errors.New("not a JSON array")
 	}
 	for d.More() {
 		if len(*b) == maxFiles {
@@ -55,9 +55,8 @@ func (b *limitedList[T]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// List names the files of a repository. The repository comes back with its kind
-// and, as its revision, the commit that the given one stands for, so that all
-// files are of one commit.
+// List lists the files of a repository. The returned Repo has its kind, and as revision the
+// commit of the given revision, so that all files are of the same commit.
 func (c *Client) List(ctx context.Context, r Repo) (Repo, []File, error) {
 	if r.Kind != Any {
 		return c.list(ctx, r)
@@ -79,7 +78,7 @@ func missing(err error) bool {
 	return errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusUnauthorized)
 }
 
-// revision is the hub's answer about a repository at a revision.
+// revision is the hub's response about a revision of a repository.
 type revision struct {
 	SHA      string               `json:"sha"`
 	Siblings limitedList[sibling] `json:"siblings"`
@@ -89,7 +88,7 @@ type sibling struct {
 	Name string `json:"rfilename"`
 }
 
-// entry is one line of a listing.
+// entry is an entry of a listing.
 type entry struct {
 	Type string `json:"type"`
 	Path string `json:"path"`
@@ -113,7 +112,8 @@ func (e entry) file() File {
 	return f
 }
 
-// hashOf is s where it is a hexadecimal hash of so many digits, else "".
+// parseHash returns the hexadecimal hash of the given number of digits in a hash or ETag, or
+// "".
 func parseHash(s string, digits int) string {
 	s = strings.TrimPrefix(strings.ToLower(strings.Trim(strings.TrimPrefix(s, "W/"), `"`)), "sha256:")
 	if len(s) != digits || strings.Trim(s, "0123456789abcdef") != "" {
@@ -128,7 +128,7 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	// It becomes a part of addresses and of names of files.
+	// The commit becomes part of URLs and file names.
 	if parseHash(at.SHA, 40) != at.SHA || at.SHA == "" {
 		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, printableURL(c.Endpoint), printable(at.SHA))
 	}
@@ -136,7 +136,7 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	files, err := c.tree(ctx, r)
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound && len(at.Siblings) > 0 {
-		// A mirror without listings: names alone, the rest when a file's turn comes.
+		// A mirror without listings: only names; sizes and hashes are requested later.
 		files, err = nil, nil
 		for _, s := range at.Siblings {
 			files = append(files, File{Path: s.Name, Size: -1})
@@ -147,14 +147,14 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	}
 	for _, f := range files {
 		if !isLocalName(f.Path) {
-			return r, nil, fmt.Errorf("%s lists a file called %s, which would lie outside of the folder; nothing was fetched", r, printable(f.Path))
+			return r, nil, fmt.Errorf("%s lists a file named %s, which would be outside the folder; nothing was fetched", r, printable(f.Path))
 		}
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return r, files, nil
 }
 
-// tree reads the listing, page by page.
+// tree reads all pages of the listing.
 func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
 	var files []File
 	next := c.api(r, "tree") + "?recursive=true"
@@ -185,9 +185,8 @@ func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
 
 var nextLink = regexp.MustCompile(`<([^>]*)>\s*;\s*rel="?next"?`)
 
-// nextPage is the address in a Link header (RFC 8288), "" on the last page. One of
-// another origin is refused: it would not be the hub's listing, and without it files would
-// be missing.
+// nextPage returns the URL of the next page in a Link header (RFC 8288), or "" on the last
+// page. A URL of another origin is an error.
 func (c *Client) nextPage(h http.Header) (string, error) {
 	m := nextLink.FindStringSubmatch(strings.Join(h.Values("Link"), ","))
 	if m == nil {
@@ -199,12 +198,12 @@ func (c *Client) nextPage(h http.Header) (string, error) {
 	}
 	to, err := base.Parse(m[1])
 	if err != nil || !c.sameOrigin(to) {
-		return "", fmt.Errorf("the listing goes on at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", printableURL(m[1]), printableURL(c.Endpoint))
+		return "", fmt.Errorf("the listing continues at %s, which is not %s; nothing was fetched; check HF_ENDPOINT", printableURL(m[1]), printableURL(c.Endpoint))
 	}
 	return to.String(), nil
 }
 
-// json reads an answer of the hub's interface.
+// json decodes a response of the API.
 func (c *Client) json(ctx context.Context, url string, to any) (header http.Header, err error) {
 	err = c.retry(ctx, func() (bool, error) {
 		ctx, w, stop := c.withIdleTimeout(ctx)
@@ -220,7 +219,7 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 			return false, fmt.Errorf("%s: %w", printableURL(url), err)
 		}
 		if len(text) > maxListing {
-			return false, &LimitError{fmt.Sprintf("%s: the answer has more than %d MiB", printableURL(url), maxListing>>20)}
+			return false, &LimitError{fmt.Sprintf("%s: the response has more than %d MiB", printableURL(url), maxListing>>20)}
 		}
 		header = r.Header
 		err = json.Unmarshal(text, to)
@@ -229,7 +228,7 @@ func (c *Client) json(ctx context.Context, url string, to any) (header http.Head
 			return false, limit
 		}
 		if err != nil {
-			return false, fmt.Errorf("%s: the answer is not what a hub says (%w); check HF_ENDPOINT", printableURL(url), err)
+			return false, fmt.Errorf("%s: the response is not a hub's (%w); check HF_ENDPOINT", printableURL(url), err)
 		}
 		return false, nil
 	})

@@ -15,20 +15,21 @@ import (
 	"patchwork/internal/folderlock"
 )
 
-// longestName bounds a file's name, in bytes: Linux takes 4096 with the folder.
+// maxNameBytes limits a file's path in a repository. Linux allows 4096 bytes including the
+// folder.
 const maxNameBytes = 1024
 
-// inside reports whether a name of a listing lies in the folder that receives it,
-// whatever the system takes for a separator.
+// isLocalName reports whether a name in a listing stays in the output folder, with either
+// path separator.
 func isLocalName(name string) bool {
 	return len(name) <= maxNameBytes && filepath.IsLocal(filepath.FromSlash(name)) && !strings.Contains(name, `\`) && path.Clean(name) == name
 }
 
-// checkName says why a file cannot have its name here, "" if it can. What some system
-// cannot write is refused on all, since there it would be another file's name.
+// checkName returns why a name is not allowed, or "". A name that any system cannot write is
+// rejected on all of them, since there it would be another file's name.
 func checkName(name string) string {
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, isUnprintable) {
-		return "it holds control characters"
+		return "it contains control characters"
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		stem, _, _ := strings.Cut(part, ".")
@@ -36,25 +37,25 @@ func checkName(name string) string {
 		case len(part) > 255-len(".0123456789ab.part"):
 			return "it is too long"
 		case strings.ContainsAny(part, `:*?"<>|`):
-			return `it holds one of : * ? " < > |`
+			return `it contains one of : * ? " < > |`
 		case strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") || strings.HasPrefix(part, " "):
-			return "it begins or ends with a space, or ends with a dot"
+			return "it starts or ends with a space, or ends with a dot"
 		case isDeviceName(strings.TrimRight(stem, " ")):
-			return "Windows has a device of that name"
+			return "it is the name of a device on Windows"
 		}
 	}
 	if strings.EqualFold(name, folderlock.Name) {
-		return "the folder's lock has that name"
+		return "it is the name of the folder's lock"
 	}
 	return ""
 }
 
-// unseen is true of characters that move the cursor, end a line or turn its direction.
+// isUnprintable reports whether r moves the cursor, ends a line or changes its direction.
 func isUnprintable(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) || r == utf8.RuneError
 }
 
-// device reports whether Windows takes a name, whatever stands behind its dot, for a device.
+// isDeviceName reports whether a name, with any extension, is a device on Windows.
 func isDeviceName(stem string) bool {
 	stem = strings.ToUpper(stem)
 	switch stem {
@@ -69,7 +70,7 @@ func isDeviceName(stem string) bool {
 	return false
 }
 
-// checkNames refuses files that cannot lie beside each other under their names.
+// checkNames returns a *NameError if a name is not allowed or names collide on some system.
 func checkNames(r Repo, files []File) error {
 	folders, names := map[string]string{}, map[string]string{}
 	for _, f := range files {
@@ -78,35 +79,35 @@ func checkNames(r Repo, files []File) error {
 		}
 		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
 			if other, ok := folders[foldCase(dir)]; ok && other != dir {
-				return &NameError{r, f.Path, "some systems do not tell its folder from " + printable(other)}
+				return &NameError{r, f.Path, "on some systems its folder is the same as " + printable(other)}
 			}
 			folders[foldCase(dir)] = dir
 		}
 	}
 	for _, f := range files {
 		if other, ok := names[foldCase(f.Path)]; ok {
-			return &NameError{r, f.Path, "some systems do not tell it from " + printable(other)}
+			return &NameError{r, f.Path, "on some systems it is the same as " + printable(other)}
 		}
 		if dir, ok := folders[foldCase(f.Path)]; ok {
-			return &NameError{r, f.Path, "a folder is called " + printable(dir)}
+			return &NameError{r, f.Path, "there is a folder named " + printable(dir)}
 		}
 		names[foldCase(f.Path)] = f.Path
 	}
 	for _, f := range files {
 		if other, ok := names[foldCase(partName(f.Path, f.version(r)))]; ok {
-			return &NameError{r, other, "the beginning of " + printable(f.Path) + " has that name while it arrives"}
+			return &NameError{r, other, "it is the name of " + printable(f.Path) + " during its download"}
 		}
 	}
 	return nil
 }
 
-// folded is what names have in common that macOS or Windows takes for one.
+// foldCase maps names that are the same on macOS or Windows to the same string.
 func foldCase(name string) string { return strings.ToLower(strings.ToUpper(norm.NFC.String(name))) }
 
-// partName is the name of a file's beginning. The sum keeps those of other versions apart.
+// partName returns the name of a partial download. sum distinguishes versions of the file.
 func partName(path, sum string) string { return path + "." + sum[:min(12, len(sum))] + ".part" }
 
-// NameError is a file of a listing that is not written under its name.
+// NameError reports a file whose name is not allowed.
 type NameError struct {
 	Repo   Repo
 	Name   string
@@ -114,10 +115,10 @@ type NameError struct {
 }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("%s lists a file called %s: %s; nothing was fetched; --exclude leaves it out", e.Repo, printable(e.Name), e.Reason)
+	return fmt.Sprintf("%s lists a file named %s: %s; nothing was fetched; add --exclude to skip it", e.Repo, printable(e.Name), e.Reason)
 }
 
-// address is an address as it may be printed: without the password that may be in it.
+// printableURL returns a URL without its password, for a message.
 func printableURL(s string) string {
 	if u, err := url.Parse(s); err == nil {
 		s = u.Redacted()
@@ -125,12 +126,12 @@ func printableURL(s string) string {
 	return printable(s)
 }
 
-// shown is what a hub says as it may be printed: quoted where it is more than plain text,
-// and cut where it is long.
+// printable returns text from the hub for a message: truncated if it is long, and quoted if
+// it has unprintable characters.
 func printable(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	const limit = 200 // bytes
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
 	}
 	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// StatusError is an answer of the hub that no repetition mends.
+// StatusError reports an HTTP status that retrying does not change.
 type StatusError struct {
 	URL    string
 	Status int
@@ -23,36 +23,36 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s: %s (HTTP %d)", e.URL, e.Reason, e.Status)
 }
 
-// reasons say what a status means here, and what to do.
+// reasons are the meanings of statuses, and what to do.
 var reasons = map[int]string{
-	http.StatusUnauthorized: "there is no such repository, or it is private; set HF_TOKEN to a token that may read it",
-	http.StatusForbidden:    "access is refused; accept the repository's conditions on its page, and set HF_TOKEN to your token",
+	http.StatusUnauthorized: "the repository does not exist or is private; set HF_TOKEN to a token that may read it",
+	http.StatusForbidden:    "access denied; accept the repository's conditions on its page, and set HF_TOKEN to your token",
 	http.StatusNotFound:     "not found; check the name and the revision",
 }
 
 func statusError(r *http.Response) error {
 	reason := reasons[r.StatusCode]
 	if reason == "" {
-		reason = "the hub answered: " + http.StatusText(r.StatusCode)
+		reason = http.StatusText(r.StatusCode)
 	}
 	return &StatusError{printable(r.Request.URL.Redacted()), r.StatusCode, reason}
 }
 
-// busyError is an answer that asks to come again later.
+// busyError reports a status that asks to retry later.
 type busyError struct {
 	error
 	after time.Duration
 }
 
-// request sends one request. Answers other than 2xx and 3xx are errors; the
-// caller closes the body of the rest.
+// request sends one request. Statuses of 400 and above are errors; otherwise the caller
+// closes the body.
 func (c *Client) request(ctx context.Context, client *http.Client, method, url string, header map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "patchwork-vlmtool")
-	// Ranges and sizes are those of the file, not of a compressed transfer.
+	// Ranges and sizes must be those of the file, not of a compressed transfer.
 	req.Header.Set("Accept-Encoding", "identity")
 	for k, v := range header {
 		req.Header.Set(k, v)
@@ -75,7 +75,7 @@ func (c *Client) request(ctx context.Context, client *http.Client, method, url s
 	return nil, err
 }
 
-// maxWait bounds what a server may ask for.
+// maxWait limits Retry-After.
 const maxWait = 5 * time.Minute
 
 func retryAfter(s string) time.Duration {
@@ -88,7 +88,7 @@ func retryAfter(s string) time.Duration {
 	return 0
 }
 
-// permanent reports whether trying again is of no use.
+// isPermanent reports whether retrying is useless.
 func isPermanent(err error) bool {
 	var status *StatusError
 	var busy *busyError
@@ -99,13 +99,13 @@ func isPermanent(err error) bool {
 
 func (e *busyError) Unwrap() error { return e.error }
 
-// localError is a failure on this side: a disk, not a network.
+// localError is an error of the local disk rather than the network.
 type localError struct{ error }
 
 func (e *localError) Unwrap() error { return e.error }
 
-// persist calls try until it succeeds, fails for good, or has failed Attempts
-// times in a row without any progress.
+// retry calls try until it succeeds, fails permanently, or has failed Attempts times in a
+// row without progress.
 func (c *Client) retry(ctx context.Context, try func() (progress bool, err error)) error {
 	pause := c.Pause
 	for attempts, failures := 0, 0; ; {
@@ -143,17 +143,16 @@ func (c *Client) retry(ctx context.Context, try func() (progress bool, err error
 	}
 }
 
-// unreachable reports whether there was no connection at all, which seldom mends
-// itself.
+// unreachable reports whether there was no connection at all, which retrying seldom fixes.
 func unreachable(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// errStalled is the cause of a connection's end after too long a silence.
-var errStalled = errors.New("the connection went silent")
+// errStalled is the cause of cancelling a request after the idle timeout.
+var errStalled = errors.New("the connection stalled")
 
-// watch cancels a request when its answer is silent for too long.
+// idleReader resets a request's idle timer at every read.
 type idleReader struct {
 	r     io.Reader
 	timer *time.Timer
@@ -166,7 +165,7 @@ func (w *idleReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watched is a context that ends when nothing has been read for c.Idle.
+// withIdleTimeout returns a context that is cancelled when nothing was read for c.Idle.
 func (c *Client) withIdleTimeout(ctx context.Context) (context.Context, *idleReader, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(c.Idle, func() { cancel(errStalled) })

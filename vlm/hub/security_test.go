@@ -21,9 +21,8 @@ import (
 	"patchwork/internal/folderlock"
 )
 
-// TestTokenStays: whatever addresses a hub names, its token reaches none but its own
-// scheme, host and port.
-func TestTokenStays(t *testing.T) {
+// The token is sent only to the hub's scheme, host and port, whatever URLs the hub names.
+func TestTokenOrigin(t *testing.T) {
 	const host = "hub.test"
 	for _, c := range []struct {
 		name, to string // scheme://host:port, %d being the hub's port
@@ -34,9 +33,9 @@ func TestTokenStays(t *testing.T) {
 		{"another port", "http://hub.test:1", false},
 		{"the default port", "http://hub.test", false},
 		{"a subdomain", "http://cdn.hub.test:%d", false},
-		{"a name that begins alike", "http://hub.test.evil:%d", false},
+		{"a host with the hub's name as prefix", "http://hub.test.evil:%d", false},
 		{"another host", "http://evil.test:%d", false},
-		{"a user's name like the hub", "http://hub.test:%[1]d@evil.test:%[1]d", false},
+		{"the hub's name as user name", "http://hub.test:%[1]d@evil.test:%[1]d", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -78,8 +77,8 @@ func TestTokenStays(t *testing.T) {
 	}
 }
 
-// TestTokenStaysEncrypted: an encrypted hub's token is not sent unencrypted.
-func TestTokenStaysEncrypted(t *testing.T) {
+// The token of an https hub is not sent over http.
+func TestTokenIsNotSentUnencrypted(t *testing.T) {
 	var got string
 	plain := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization") }))
 	defer plain.Close()
@@ -94,7 +93,7 @@ func TestTokenStaysEncrypted(t *testing.T) {
 	}
 	r.Body.Close()
 	if got != "" {
-		t.Errorf("the token %q went over an unencrypted connection", got)
+		t.Errorf("the token %q was sent unencrypted", got)
 	}
 }
 
@@ -127,22 +126,22 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// TestNextPageElsewhere: a listing that goes on at another origin is refused, not cut.
-func TestNextPageElsewhere(t *testing.T) {
+// A listing that continues at another origin is an error; it is not truncated.
+func TestNextPageOfOtherOrigin(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	s.token, s.page, s.next = "secret", 2, s.storage.URL
 	dir := t.TempDir()
 	_, err := fetch(t, s, dir)
-	if err == nil || !strings.Contains(err.Error(), "the listing goes on at") {
+	if err == nil || !strings.Contains(err.Error(), "the listing continues at") {
 		t.Errorf("got %v", err)
 	}
 	if s.leaked {
-		t.Error("the token went to another origin")
+		t.Error("the token was sent to another origin")
 	}
-	same(t, s, dir)
+	checkFiles(t, s, dir)
 }
 
-// TestCommit: what a hub names as the commit is one, since it becomes a part of names.
+// The commit is validated, since it becomes part of URLs and file names.
 func TestCommit(t *testing.T) {
 	for _, sha := range []string{"", "/../../evil", "main", "../" + commit, strings.ToUpper("abcdef" + commit[6:]), commit + "0", commit[:39], commit[:39] + "g", "\x1b[31m" + commit[:35]} {
 		t.Run(sha, func(t *testing.T) {
@@ -154,13 +153,13 @@ func TestCommit(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "40 hexadecimal digits") || strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("got %v", err)
 			}
-			same(t, s, root)
+			checkFiles(t, s, root)
 		})
 	}
 }
 
-// TestNames: a name that is another file's, or none, on some system is refused, and never
-// written to a terminal as it came.
+// A name that is invalid or another file's name on some system is an error. It is never
+// printed unquoted.
 func TestNames(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	for _, name := range []string{
@@ -177,9 +176,9 @@ func TestNames(t *testing.T) {
 			s.entries = []map[string]any{{"type": "file", "path": name, "size": 1, "oid": "none"}}
 			root := t.TempDir()
 			c := s.client(t)
-			c.Note = func(said string) {
-				if strings.ContainsFunc(said, isUnprintable) {
-					t.Errorf("said: %q", said)
+			c.Note = func(note string) {
+				if strings.ContainsFunc(note, isUnprintable) {
+					t.Errorf("note: %q", note)
 				}
 			}
 			_, err := c.Fetch(t.Context(), Repo{Name: s.name, Revision: "main"}, Options{Out: filepath.Join(root, "out")})
@@ -187,9 +186,9 @@ func TestNames(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if strings.ContainsFunc(err.Error(), func(r rune) bool { return isUnprintable(r) && r != utf8.RuneError }) {
-				t.Errorf("it is printed raw: %q", err)
+				t.Errorf("printed unquoted: %q", err)
 			}
-			same(t, s, root)
+			checkFiles(t, s, root)
 		})
 	}
 	for _, name := range []string{"données/été.json", "图片/一.png", "a b.txt", "..a", "...a/b", "nulls.txt", "com10.txt", "console.json", ".gitattributes", "x.part", "👩‍🚀.png"} {
@@ -199,18 +198,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNamesNotChosen: what a system cannot write is in nobody's way where it is left out.
-func TestNamesNotChosen(t *testing.T) {
+// An invalid name does not matter if the file is not selected.
+func TestNamesNotSelected(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	s.entries = []map[string]any{{"type": "file", "path": "logs/2024:01.txt", "size": 1, "oid": commit}}
 	dir := t.TempDir()
 	if _, err := fetch(t, s, dir); err != nil {
 		t.Fatal(err)
 	}
-	same(t, s, dir, "config.json", "tokenizer.json", weights)
+	checkFiles(t, s, dir, "config.json", "tokenizer.json", weights)
 }
 
-// TestListingLimits: a listing of any size ends with a line, soon and with little memory.
+// A listing of any size is an error of one line, quickly and with little memory.
 func TestListingLimits(t *testing.T) {
 	const file = `{"type":"file","path":"a%d","size":1,"oid":"` + commit + `"}`
 	for _, c := range []struct {
@@ -218,7 +217,7 @@ func TestListingLimits(t *testing.T) {
 		tree func(w http.ResponseWriter, r *http.Request)
 		want string
 	}{
-		{"an answer without an end", func(w http.ResponseWriter, _ *http.Request) {
+		{"an endless response", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, "[")
 			blank := strings.Repeat(" ", 1<<20)
 			for i := 0; i < 100; i++ {
@@ -231,24 +230,24 @@ func TestListingLimits(t *testing.T) {
 		{"files that take three bytes", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, "[{}", strings.Repeat(",{}", 8<<20), "]")
 		}, "more than 1048576 files"},
-		{"pages without an end", func(w http.ResponseWriter, r *http.Request) {
+		{"endless pages", func(w http.ResponseWriter, r *http.Request) {
 			var n int
 			fmt.Sscan(r.URL.Query().Get("cursor"), &n)
 			w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?cursor=%d>; rel="next"`, r.Host, r.URL.Path, n+1))
 			fmt.Fprintf(w, "["+file+"]", n)
 		}, "more than 4096 pages"},
-		{"no list", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"a": 1}`) }, "not what a hub says"},
-		{"brackets", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 1<<20)) }, "not what a hub says"},
+		{"no list", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"a": 1}`) }, "the response is not a hub's"},
+		{"brackets", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 1<<20)) }, "the response is not a hub's"},
 		{"a size beyond any disk", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `[{"type":"file","path":"model.safetensors","size":%d,"oid":"%s"}, {"type":"file","path":"b.safetensors","size":%[1]d,"oid":"%[2]s"}]`, int64(math.MaxInt64), commit)
 		}, "free for"},
-		{"a size of less than nothing", func(w http.ResponseWriter, _ *http.Request) {
+		{"a negative size", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `[{"type":"file","path":"model.safetensors","size":-5,"oid":"%s"}]`, commit)
-		}, "not found"}, // it is asked for, as where no size is told
+		}, "not found"}, // the size is requested as if it were missing
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.want == "free for" && runtime.GOOS == "windows" {
-				t.Skip("the free disk is not told here")
+				t.Skip("the free disk space is unknown here")
 			}
 			mux := http.NewServeMux()
 			mux.HandleFunc("/api/models/o/m/revision/main", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"sha": "%s"}`, commit) })
@@ -263,7 +262,7 @@ func TestListingLimits(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 			if _, err := os.Stat(out); err == nil {
-				t.Error("the folder was made")
+				t.Error("the folder was created")
 			}
 			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("it took %v", took)
@@ -272,7 +271,7 @@ func TestListingLimits(t *testing.T) {
 	}
 }
 
-// TestSiblingLimit: the names that a mirror without listings gives are bounded as well.
+// The number of names that a mirror without listings returns is limited as well.
 func TestSiblingLimit(t *testing.T) {
 	var r revision
 	var limit *LimitError
@@ -281,10 +280,10 @@ func TestSiblingLimit(t *testing.T) {
 	}
 }
 
-// TestLocked: one fetch at a time has a folder, and gives it back.
+// A fetch locks its folder and unlocks it at the end.
 func TestLocked(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("folders have no locks here")
+		t.Skip("folders are not locked here")
 	}
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	dir := t.TempDir()
@@ -301,12 +300,12 @@ func TestLocked(t *testing.T) {
 	if _, err := fetch(t, s, dir); err != nil {
 		t.Error(err)
 	}
-	same(t, s, dir, "config.json", "tokenizer.json", weights)
+	checkFiles(t, s, dir, "config.json", "tokenizer.json", weights)
 }
 
-// TestNoCutBehindRename: a file that another process has checked and given its name while
-// it was arriving here is not cut when this fetch ends, even where there are no locks.
-func TestNoCutBehindRename(t *testing.T) {
+// A file that another process verifies and renames during the download is not truncated
+// when this fetch ends, even without locks.
+func TestNoTruncateAfterRename(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	dir := t.TempDir()
 	part, final := filepath.Join(dir, partName(weights, s.hash(weights))), filepath.Join(dir, weights)
@@ -335,11 +334,11 @@ func TestNoCutBehindRename(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
-	same(t, s, dir, weights)
+	checkFiles(t, s, dir, weights)
 }
 
-// TestPasswordIsNotShown: a mirror's address may hold one.
-func TestPasswordIsNotShown(t *testing.T) {
+// The password in a mirror's URL is not printed.
+func TestPasswordIsNotPrinted(t *testing.T) {
 	s := newServer(t, Model, "owner/name", modelFiles(), weights)
 	for name, change := range map[string]func(){
 		"no commit":       func() { s.sha = "main" },

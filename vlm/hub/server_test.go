@@ -20,22 +20,22 @@ import (
 
 const commit = "0123456789abcdef0123456789abcdef01234567"
 
-// server is a hub with one repository, and the ways in which networks go wrong.
+// server is a hub with one repository, and with network faults.
 type server struct {
 	*httptest.Server
 	kind   Kind
 	name   string
 	files  map[string][]byte
-	large  map[string]bool // kept in large-file storage: a redirect to another host leads to them
-	token  string          // asked for, when set
-	noTree bool            // as some mirrors: no listing with sizes and hashes
-	page   int             // entries of a page of the listing; 0 = all
-	next   string          // origin of the listing's next page; "" = the hub's own
-	sha    string          // the commit that is told
+	large  map[string]bool // in large-file storage: requests are redirected to another host
+	token  string          // required, if set
+	noTree bool            // no listing with sizes and hashes, like some mirrors
+	page   int             // entries per page of the listing; 0: all
+	next   string          // origin of the listing's next page; "": the hub
+	sha    string          // the commit that the hub reports
 
-	entries []map[string]any // of the listing, besides the files
+	entries []map[string]any // additional entries of the listing
 
-	// fault, when set, may answer a file's request in the storage's place.
+	// fault, if set, may answer a request for a file instead of the storage.
 	fault func(path string, w http.ResponseWriter, r *http.Request) (answered bool)
 
 	storage *httptest.Server
@@ -60,7 +60,7 @@ func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, la
 	mux.HandleFunc(path+"/resolve/"+commit+"/", s.resolve)
 	s.Server = httptest.NewServer(mux)
 	s.storage = httptest.NewServer(http.HandlerFunc(s.content))
-	// Another name of the same machine is another host to a client.
+	// To a client, another name of the same machine is another host.
 	s.storage.URL = strings.Replace(s.storage.URL, "127.0.0.1", "localhost", 1)
 	t.Cleanup(func() { s.Close(); s.storage.Close() })
 	return s
@@ -160,7 +160,7 @@ func (s *server) resolve(w http.ResponseWriter, r *http.Request) {
 	s.serve(name, w, r)
 }
 
-// content is the storage's handler.
+// content is the handler of the storage.
 func (s *server) content(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.leaked = s.leaked || r.Header.Get("Authorization") != ""

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// withToken gives the token to requests of the hub's own origin, whoever named their
-// address. As a header of the first request it would go along to subdomains, other ports
-// and unencrypted connections, since Go's client looks at names of hosts alone.
+// tokenTransport adds the token to requests to the hub's origin only. A header of the first
+// request would be forwarded on redirects to subdomains, other ports and unencrypted
+// connections, since Go's client compares only host names.
 type tokenTransport struct {
 	c    *Client
-	next http.RoundTripper // nil = the default
+	next http.RoundTripper // nil: the default
 }
 
 func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -20,19 +20,19 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		next = http.DefaultTransport
 	}
 	if t.c.Token != "" && t.c.sameOrigin(r.URL) {
-		r = r.Clone(r.Context()) // a RoundTripper changes no request
+		r = r.Clone(r.Context()) // a RoundTripper must not modify the request
 		r.Header.Set("Authorization", "Bearer "+t.c.Token)
 	}
 	return next.RoundTrip(r)
 }
 
-// own says whether an address has the hub's scheme, host and port.
+// sameOrigin reports whether a URL has the hub's scheme, host and port.
 func (c *Client) sameOrigin(u *url.URL) bool {
 	hub, err := url.Parse(c.Endpoint)
 	return err == nil && origin(hub) == origin(u)
 }
 
-// origin is an address' scheme, host and port (RFC 6454).
+// origin returns the scheme, host and port of a URL (RFC 6454).
 func origin(u *url.URL) [3]string {
 	scheme, port := strings.ToLower(u.Scheme), u.Port()
 	if port == "" {

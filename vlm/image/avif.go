@@ -8,16 +8,16 @@ import (
 	"github.com/gen2brain/avif"
 )
 
-// What the decoder takes for a pixel, measured at 5 and 12 million: libavif in a
-// WebAssembly machine, whose memory is copied when it grows. Further streams (alpha,
-// what tiles have beyond the picture, thumbnails) take their planes.
+// Memory of the decoder per pixel, measured at 5 and 12 million pixels: libavif in a
+// WebAssembly runtime, whose memory is copied when it grows. Additional streams (alpha,
+// tiles beyond the image, thumbnails) take memory for their planes.
 const (
 	avifBytes       = 64
 	avifStreamBytes = 32
 )
 
-// avifConfig reads the boxes. The decoder would believe its own stream's size, so
-// that every stream's header is held to what the boxes say.
+// avifConfig reads the boxes and checks the streams against them, since the decoder trusts
+// the size in the stream.
 func avifConfig(data []byte) (image.Config, error) {
 	f, err := readAVIF(data)
 	if err != nil {
@@ -37,7 +37,7 @@ func avifMemory(data []byte, c image.Config) int64 {
 }
 
 func decodeAVIF(data []byte, hd header) (source, error) {
-	still := bytes.Replace(data[:min(len(data), 16)], []byte("ftypavis"), []byte("ftypavif"), 1) // the picture, not the film
+	still := bytes.Replace(data[:min(len(data), 16)], []byte("ftypavis"), []byte("ftypavif"), 1) // the still image, not the sequence
 	m, err := avif.Decode(bytes.NewReader(append(still, data[len(still):]...)))
 	if err != nil {
 		return source{}, err
@@ -45,8 +45,8 @@ func decodeAVIF(data []byte, hd header) (source, error) {
 	return fromImage(m, hd)
 }
 
-// avifOrientation is that of the boxes irot and imir, and where there are none
-// XMP's. EXIF's is to agree with the boxes and does not count without them.
+// avifOrientation returns the orientation of the boxes irot and imir, or else XMP's. EXIF's
+// is ignored: the standard requires it to agree with the boxes.
 func avifOrientation(data []byte) int {
 	f, err := readAVIF(data)
 	if err != nil {
@@ -62,7 +62,8 @@ func avifOrientation(data []byte) int {
 	return exifOrXMP(exif, xmp)
 }
 
-// orientation is EXIF's number for turning anticlockwise and then mirroring.
+// orientation returns the EXIF orientation of an anticlockwise rotation followed by
+// mirroring.
 func (i *avifItem) orientation() int {
 	return [3][4]int{{1, 8, 3, 6}, {4, 5, 2, 7}, {2, 7, 4, 5}}[i.mirror][i.turns]
 }

@@ -7,13 +7,13 @@ import (
 	"math"
 )
 
-// An avifFile is what is needed of its boxes (ISO/IEC 23008-12, AV1 Image File
-// Format): items, their sizes and where their data lies.
+// An avifFile is the relevant part of an AVIF file's boxes (ISO/IEC 23008-12, AV1 Image File
+// Format): items, their sizes and the offsets of their data.
 type avifFile struct {
 	data    []byte
 	primary uint32
 	items   map[uint32]*avifItem
-	inner   []byte // the data of items within the boxes
+	inner   []byte // the box idat, with the data of inner items
 	props   []avifProperty
 }
 
@@ -33,7 +33,7 @@ type avifProperty struct {
 
 const maxItems = 1 << 12
 
-// boxes calls each for every box.
+// boxes calls each for every box up to the first that is not complete.
 func boxes(data []byte, each func(kind string, body []byte)) {
 	for len(data) >= 8 {
 		size, head := uint64(binary.BigEndian.Uint32(data)), uint64(8)
@@ -63,7 +63,7 @@ func readAVIF(data []byte) (*avifFile, error) {
 	case len(f.items) > maxItems:
 		return nil, formatError("avif", "too many items")
 	case first == nil || first.kind == "":
-		return nil, unsupportedError("avif", "a file without a still picture")
+		return nil, unsupportedError("avif", "a file without a still image")
 	case first.size.X < 1 || first.size.Y < 1:
 		return nil, formatError("avif", "no pixels")
 	}
@@ -127,7 +127,7 @@ func (f *avifFile) info(r boxReader) {
 	i.mime = string(mime)
 }
 
-// locate reads where the items' data lies.
+// locate reads the offsets of the items' data.
 func (f *avifFile) locate(r boxReader, version uint64) {
 	sizes := r.number(2)
 	offset, length, base, index := int(sizes>>12), int(sizes>>8&15), int(sizes>>4&15), int(sizes&15)
@@ -152,7 +152,7 @@ func (f *avifFile) locate(r boxReader, version uint64) {
 	}
 }
 
-// associate gives the items their properties.
+// associate assigns the properties to the items.
 func (f *avifFile) associate(r boxReader) {
 	head := r.number(4)
 	id := 2
@@ -187,7 +187,7 @@ func (i *avifItem) set(p avifProperty) {
 	}
 }
 
-// body is an item's data; nil where it is not whole.
+// body returns an item's data, or nil if it is not complete.
 func (f *avifFile) body(i *avifItem) []byte {
 	from := f.data
 	if i.inner {
@@ -207,12 +207,12 @@ func (f *avifFile) body(i *avifItem) []byte {
 	return out
 }
 
-// metadata is the TIFF block and the XMP packet.
+// metadata returns EXIF's TIFF block and the XMP packet.
 func (f *avifFile) metadata() (exif, xmp []byte) {
 	for _, i := range f.items {
 		switch {
 		case i.kind == "Exif":
-			if b := f.body(i); len(b) > 4 { // how far the block is, first
+			if b := f.body(i); len(b) > 4 { // the block's offset comes first
 				exif = b[min(4+uint64(binary.BigEndian.Uint32(b)), uint64(len(b))):]
 			}
 		case i.kind == "mime" && i.mime == "application/rdf+xml":
@@ -222,19 +222,19 @@ func (f *avifFile) metadata() (exif, xmp []byte) {
 	return exif, xmp
 }
 
-// check holds the streams to the sizes that the boxes promise.
+// check checks that the streams are not larger than the boxes declare.
 func (f *avifFile) check() error {
 	for _, i := range f.items {
 		if i.kind == "av01" {
 			if s := streamSize(f.body(i)); s.X > max(i.size.X, 64) || s.Y > max(i.size.Y, 64) {
-				return formatError("avif", "a stream of another size than its box")
+				return formatError("avif", "a stream is larger than its box declares")
 			}
 		}
 	}
 	return nil
 }
 
-// coded is how many pixels the streams have together.
+// coded returns the number of pixels of all streams.
 func (f *avifFile) coded() (n int64) {
 	for _, i := range f.items {
 		if i.kind == "av01" && i.size.X < 1<<16 && i.size.Y < 1<<16 {
@@ -244,7 +244,7 @@ func (f *avifFile) coded() (n int64) {
 	return n
 }
 
-// A boxReader reads numbers of a box; beyond its end they are 0.
+// A boxReader reads numbers from a box. Beyond its end they are 0, and short is set.
 type boxReader struct {
 	b     []byte
 	short bool
@@ -267,9 +267,9 @@ func (r *boxReader) number(bytes int) (v uint64) {
 	return v
 }
 
-// streamSize is the largest picture that an AV1 stream's sequence headers allow
-// (AV1 specification, 5.5).
-func streamSize(data []byte) (most image.Point) {
+// streamSize returns the largest frame size in an AV1 stream's sequence headers (AV1
+// specification, 5.5).
+func streamSize(data []byte) (largest image.Point) {
 	const sequenceHeader = 1
 	for len(data) >= 2 {
 		kind, extension, sized := data[0]>>3&15, data[0]&4 != 0, data[0]&2 != 0
@@ -281,18 +281,18 @@ func streamSize(data []byte) (most image.Point) {
 		if sized {
 			n := 0
 			if size, n = binary.Uvarint(data); n <= 0 { // LEB128
-				return most
+				return largest
 			}
 			data = data[n:]
 			size = min(size, uint64(len(data)))
 		}
 		if kind == sequenceHeader {
 			s := sequenceSize(data[:size])
-			most = image.Pt(max(most.X, s.X), max(most.Y, s.Y))
+			largest = image.Pt(max(largest.X, s.X), max(largest.Y, s.Y))
 		}
 		data = data[size:]
 	}
-	return most
+	return largest
 }
 
 // sequenceSize reads a sequence header up to the size.
@@ -307,7 +307,7 @@ func sequenceSize(data []byte) image.Point {
 		}
 		return v
 	}
-	bits(4)           // profile, still picture
+	bits(4)           // seq_profile, still_picture
 	if bits(1) == 1 { // a reduced header
 		bits(5)
 	} else {

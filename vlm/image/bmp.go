@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/binary"
+	"fmt"
 	"image"
 	"image/color"
 	"io"
@@ -9,7 +10,7 @@ import (
 	"math/bits"
 )
 
-// BMP's compressions.
+// Values of BMP's compression field.
 const (
 	bmpNone   = 0
 	bmpRLE8   = 1
@@ -17,8 +18,8 @@ const (
 	bmpFields = 3
 )
 
-// A bitmap is the header of a BMP, or of one without file header in an icon.
-// Like Pillow it reads old forms (OS/2) and overlooks what does not matter.
+// A bitmap is the header of a BMP file, or of a BMP without file header in an icon. Like
+// Pillow, it accepts OS/2 headers and ignores irrelevant errors.
 type bitmap struct {
 	data        []byte
 	w, h        int
@@ -27,11 +28,11 @@ type bitmap struct {
 	compression uint32
 	masks       [4]uint32 // red, green, blue, alpha; of 16 bits and more
 	palette     color.Palette
-	pixels      int // where they begin
+	pixels      int // offset of the pixels
 }
 
-// readBitmap reads the header at some place of data. pixels is where a file header
-// says that the pixels begin, 0 where there is none.
+// readBitmap reads the header at an offset of data. pixels is the offset of the pixels in
+// the file header, or 0 if there is no file header.
 func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 	le := binary.LittleEndian
 	if at < 0 || at > len(data)-12 {
@@ -61,7 +62,7 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 			b.compression, colours = le.Uint32(data[at+16:]), le.Uint32(data[at+32:])
 		}
 	default:
-		return nil, unsupportedError("bmp", "this kind of header")
+		return nil, unsupportedError("bmp", fmt.Sprintf("a header of %d bytes", size))
 	}
 	end := at + size
 	if err := b.readMasks(at, size, &end); err != nil {
@@ -71,7 +72,7 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 		if colours == 0 || colours > 1<<16 {
 			colours = 1 << b.bits
 		}
-		if pixels == at+size { // as if there were no palette
+		if pixels == at+size { // the offset ignores the palette
 			pixels += entry * int(colours)
 		}
 		for i := 0; i < int(colours) && i < 256 && len(data) >= end+entry*i+3; i++ {
@@ -87,26 +88,27 @@ func readBitmap(data []byte, at, pixels int) (*bitmap, error) {
 	return b, nil
 }
 
-// readMasks checks compression and depth, and says which bits are which colour.
+// readMasks checks compression and depth, and reads the channels' bit masks. It moves end
+// past masks that follow the header.
 func (b *bitmap) readMasks(at, size int, end *int) error {
 	switch b.bits {
 	case 1, 4, 8:
 		if b.compression == bmpNone || b.compression == bmpRLE8 && b.bits == 8 || b.compression == bmpRLE4 && b.bits == 4 {
 			return nil
 		}
-		return unsupportedError("bmp", bmpPackName(b.compression, b.bits))
+		return unsupportedError("bmp", compressionName(b.compression, b.bits))
 	case 16:
 		b.masks = [4]uint32{0x7c00, 0x3e0, 0x1f}
 	case 24, 32:
 		b.masks = [4]uint32{0xff0000, 0xff00, 0xff}
 	default:
-		return unsupportedError("bmp", "this number of bits a pixel")
+		return unsupportedError("bmp", fmt.Sprintf("%d bits per pixel", b.bits))
 	}
 	if b.compression == bmpNone {
 		return nil
 	}
 	if b.compression != bmpFields {
-		return unsupportedError("bmp", bmpPackName(b.compression, b.bits))
+		return unsupportedError("bmp", compressionName(b.compression, b.bits))
 	}
 	n := 3
 	if size >= 56 {
@@ -122,7 +124,7 @@ func (b *bitmap) readMasks(at, size int, end *int) error {
 	for i := range n {
 		masks[i] = binary.LittleEndian.Uint32(b.data[at+40+4*i:])
 	}
-	if masks == [4]uint32{} && b.bits == 32 { // as Pillow takes it
+	if masks == [4]uint32{} && b.bits == 32 { // as in Pillow
 		masks = [4]uint32{0xff0000, 0xff00, 0xff, 0xff000000}
 	}
 	if masks[0] == 0 && masks[1] == 0 && masks[2] == 0 {
@@ -132,17 +134,18 @@ func (b *bitmap) readMasks(at, size int, end *int) error {
 	return nil
 }
 
-func bmpPackName(pack uint32, bits int) string {
+// compressionName describes an unsupported compression.
+func compressionName(compression uint32, bits int) string {
 	switch {
-	case pack == 4 && bits != 24, pack == 5:
-		return "JPEG or PNG inside"
-	case pack == bmpFields:
+	case compression == 4 && bits != 24, compression == 5:
+		return "embedded JPEG or PNG"
+	case compression == bmpFields:
 		return "fax compression"
 	}
-	return "this compression"
+	return fmt.Sprintf("compression %d", compression)
 }
 
-// stride is the length of an unpacked line in the file.
+// stride returns the bytes of an uncompressed line.
 func (b *bitmap) stride() int { return (b.w*b.bits + 31) / 32 * 4 }
 
 func (b *bitmap) config() image.Config {
@@ -153,7 +156,7 @@ func (b *bitmap) config() image.Config {
 	return c
 }
 
-// indices reads the pixels of a palette, top line first.
+// indices reads pixels that are palette indices.
 func (b *bitmap) indices() (*image.Paletted, error) {
 	m := image.NewPaletted(image.Rect(0, 0, b.w, b.h), b.palette)
 	if b.compression != bmpNone {
@@ -176,7 +179,7 @@ func (b *bitmap) indices() (*image.Paletted, error) {
 	return m, nil
 }
 
-// line is line y from the top as it stands in the file.
+// line returns the stored bytes of line y, counted from the top.
 func (b *bitmap) line(y int) ([]byte, error) {
 	if !b.topDown {
 		y = b.h - 1 - y
@@ -188,7 +191,7 @@ func (b *bitmap) line(y int) ([]byte, error) {
 	return b.data[at:min(len(b.data), at+b.stride())], nil
 }
 
-// colours reads pixels that are colours themselves.
+// colours reads pixels without a palette.
 func (b *bitmap) colours() (*image.NRGBA, error) {
 	m := image.NewNRGBA(image.Rect(0, 0, b.w, b.h))
 	var fields [4]bitField
@@ -216,7 +219,7 @@ func (b *bitmap) colours() (*image.NRGBA, error) {
 	return m, nil
 }
 
-// A bitField is some bits of a pixel.
+// A bitField is a channel's bits in a pixel.
 type bitField struct{ mask, shift, max uint32 }
 
 func newBitField(mask uint32) bitField {
@@ -224,7 +227,8 @@ func newBitField(mask uint32) bitField {
 	return bitField{mask, shift, mask >> shift}
 }
 
-// value spreads the field over 8 bits, rounding down as Pillow does.
+// value scales the field to 8 bits, rounding down as Pillow does. It returns missing if the
+// field has no bits.
 func (f bitField) value(pixel uint32, missing byte) byte {
 	if f.mask == 0 {
 		return missing
@@ -250,7 +254,7 @@ func bmpConfig(data []byte) (image.Config, error) {
 	return b.config(), nil
 }
 
-// errorOfSize is the reason to refuse a file that is smaller than its pixels.
+// errorOfSize returns the error for a file that is smaller than its pixels.
 func errorOfSize(w, h int) error {
 	if w > MaxPixels/h {
 		return &SizeError{w, h}
@@ -277,7 +281,7 @@ func (b *bitmap) image() (image.Image, error) {
 	return b.colours()
 }
 
-// isDIB tells a BMP that lacks its file header.
+// isDIB reports whether data is a BMP without file header.
 func isDIB(data []byte) bool {
 	if len(data) < 40 {
 		return false

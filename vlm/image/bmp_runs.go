@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// unpackRuns reads run lengths of 4 or 8 bits as Pillow does: pixels follow each
-// other from line to line, except that a run of one value ends with its line.
+// unpackRuns decodes run lengths of 4- or 8-bit pixels as Pillow does: pixels continue on
+// the next line, except that a run of one value ends at the end of its line.
 func (b *bitmap) unpackRuns(m *image.Paletted) error {
 	four := b.compression == bmpRLE4
 	pix, at, x, p := m.Pix, 0, 0, b.pixels
@@ -23,11 +23,11 @@ func (b *bitmap) unpackRuns(m *image.Paletted) error {
 				pix[at+i] = runValue(v, i, four)
 			}
 			at, x = at+n, x+n
-		case v == 0: // the end of the line
+		case v == 0: // end of line
 			at, x = (at+b.w-1)/b.w*b.w, 0
-		case v == 1: // the end of the picture: what is left is the first colour
+		case v == 1: // end of bitmap; the remaining pixels have index 0
 			at = len(pix)
-		case v == 2: // a step
+		case v == 2: // delta
 			if p+2 > len(b.data) {
 				return io.ErrUnexpectedEOF
 			}

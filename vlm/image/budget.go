@@ -11,20 +11,19 @@ import (
 )
 
 const (
-	// MaxBytes is the most memory that pictures being decoded take together. A
-	// picture that would take more by itself is refused by its header. PNG of 8 bits
-	// and plain JPEG as cameras make it (4:2:0) fit with MaxPixels; JPEG 4:4:4 up to
-	// 50 million pixels, progressive 4:2:0 to 40, PNG of 16 bits a channel and four
-	// channels to 37, AVIF to 4.7.
+	// MaxBytes limits the memory of all images being decoded at a time. An image that
+	// takes more on its own is rejected by its header. PNG with 8 bits and baseline JPEG
+	// 4:2:0 fit up to MaxPixels; JPEG 4:4:4 fits up to 50 million pixels, progressive
+	// 4:2:0 up to 40, PNG with four 16-bit channels up to 37, AVIF up to 4.7.
 	MaxBytes = 300_000_000
 
-	// largeBytes is from where on the garbage of a decoding is worth a collection.
+	// largeBytes is the size of a decoding that warrants a garbage collection.
 	largeBytes = 64 << 20
 )
 
 var budget = semaphore.NewWeighted(MaxBytes)
 
-// A MemoryError reports a picture that takes more than MaxBytes to decode.
+// A MemoryError reports an image that takes more than MaxBytes to decode.
 type MemoryError struct {
 	W, H  int
 	Bytes int64
@@ -34,8 +33,8 @@ func (e *MemoryError) Error() string {
 	return fmt.Sprintf("%dx%d takes %d MB to decode, more than %d MB", e.W, e.H, e.Bytes/1_000_000, MaxBytes/1_000_000)
 }
 
-// With decodes a picture as Decode does, and counts its memory until use returns.
-// Where others are being decoded it waits until there is room.
+// With decodes an image as Decode does and passes it to use. Its memory counts against
+// MaxBytes until use returns; With waits while other images take too much.
 func With(data []byte, use func(*RGB)) (err error) {
 	defer normalizeError(data, &err)
 	hd, err := readHeader(data)
@@ -47,8 +46,8 @@ func With(data []byte, use func(*RGB)) (err error) {
 	}
 	defer budget.Release(hd.bytes)
 	if hd.bytes >= largeBytes {
-		// Go collects garbage when it is as much as what is in use, which after a
-		// large picture is far too late for the next one.
+		// By default, Go collects garbage when the heap has doubled, which is too late
+		// when large images follow each other.
 		debug.FreeOSMemory()
 		defer debug.FreeOSMemory()
 	}
@@ -60,7 +59,7 @@ func With(data []byte, use func(*RGB)) (err error) {
 	return nil
 }
 
-// bytesAPixel is what Go's image of a colour model takes.
+// bytesAPixel returns the bytes per pixel of Go's image type for a colour model.
 func bytesAPixel(m color.Model) int64 {
 	switch m {
 	case color.GrayModel:
@@ -76,8 +75,8 @@ func bytesAPixel(m color.Model) int64 {
 	return 4
 }
 
-// rendered is the memory of an image of so many bytes a pixel and of the RGB made
-// of it, which takes the image's place where it fits in.
+// rendered returns the memory of an image with each bytes per pixel and of the RGB made
+// from it, which reuses the image's memory if it fits.
 func rendered(c image.Config, each int64) int64 {
 	pixels := int64(c.Width) * int64(c.Height)
 	if each < 3 {
@@ -88,7 +87,7 @@ func rendered(c image.Config, each int64) int64 {
 
 func plainMemory(_ []byte, c image.Config) int64 { return rendered(c, bytesAPixel(c.ColorModel)) }
 
-// pngMemory: the passes of an interlaced picture together are one more of its size.
+// pngMemory adds the passes of an interlaced image, which together have its size.
 func pngMemory(data []byte, c image.Config) int64 {
 	n := plainMemory(data, c)
 	const interlace = 28

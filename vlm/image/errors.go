@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// A FormatError reports bytes that are no valid picture.
+// A FormatError reports data that is not a valid image.
 type FormatError struct {
-	Format string // "png", "jpeg", …; empty where it is none of them
+	Format string // "png", "jpeg", …; empty if the format is unknown
 	Reason string
 }
 
 func (e *FormatError) Error() string { return join(e.Format, e.Reason) }
 
-// An UnsupportedError reports a picture that uses a feature not read here.
+// An UnsupportedError reports an unsupported format or feature.
 type UnsupportedError struct {
-	Format  string // with its article where it is not read at all: "a HEIC picture"
-	Feature string // empty for the whole format
+	Format  string // "png", …; for an unsupported format with article: "a HEIC image"
+	Feature string // empty for an unsupported format
 }
 
 func (e *UnsupportedError) Error() string {
@@ -29,14 +29,13 @@ func (e *UnsupportedError) Error() string {
 	return join(e.Format, "not supported: "+e.Feature)
 }
 
-// A SizeError reports a picture of more than MaxPixels.
+// A SizeError reports an image of more than MaxPixels.
 type SizeError struct{ W, H int }
 
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("%dx%d is more than %d million pixels", e.W, e.H, MaxPixels/1_000_000)
 }
 
-// badPicture and unreadPicture are the two for decoders of this package.
 func formatError(format, reason string) error       { return &FormatError{format, reason} }
 func unsupportedError(format, feature string) error { return &UnsupportedError{format, feature} }
 
@@ -47,11 +46,11 @@ func join(format, reason string) string {
 	return format + ": " + reason
 }
 
-// panicked is what is said of a decoder that did.
+// panicMessage starts the error of a decoder that panicked.
 const panicMessage = "the decoder failed"
 
-// oneLine, deferred, turns whatever a decoder returned, or panicked with, into
-// one of this package's errors.
+// normalizeError, deferred, converts any error or panic of a decoder to one of this
+// package's errors, with a message of one line.
 func normalizeError(data []byte, err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%s: %v", panicMessage, r)
@@ -71,17 +70,17 @@ func normalizeError(data []byte, err *error) {
 	*err = &FormatError{name, reason(*err)}
 }
 
-// unsupported returns the feature that a decoder says it does not read.
+// unsupported returns the feature in a decoder's own unsupported error.
 func unsupported(err error) (feature string, ok bool) {
 	var p png.UnsupportedError
 	ok = errors.As(err, &p)
 	return string(p), ok
 }
 
-// reason is the decoder's message without its package and its class.
+// reason returns the first line of a decoder's message without its prefixes.
 func reason(err error) string {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the data ends too early"
+		return "unexpected end of data"
 	}
 	s, _, _ := strings.Cut(err.Error(), "\n")
 	for _, prefix := range []string{"png: ", "webp: ", "avif: ", "zlib: ", "flate: ", "invalid format: "} {

@@ -1,12 +1,12 @@
 package image
 
-// A fax reads ITU-T T.4 and T.6: lines of runs, white first. Damage costs the line,
-// or what follows it, as in libtiff: the rest stays white.
+// A fax decodes ITU-T T.4 and T.6: lines of runs, white first. As in libtiff, damage leaves
+// the rest of the line or image white.
 type fax struct {
 	data []byte
-	p    int // in bits
+	p    int // offset in bits
 	w    int
-	ref  []int // where the line above changes colour, from white on
+	ref  []int // columns where the line above changes colour, starting with white
 	line []int
 }
 
@@ -16,7 +16,7 @@ const (
 	faxAligned        = 4
 )
 
-// unpackFax fills dst, of lines of stride bytes: 1 is black.
+// unpackFax decodes into dst, lines of stride bytes where a 1 bit is black.
 func unpackFax(dst []byte, stride, w int, data []byte, compression, options int64) {
 	clear(dst)
 	f := &fax{data: data, w: w}
@@ -34,7 +34,7 @@ func unpackFax(dst []byte, stride, w int, data []byte, compression, options int6
 			ok = f.oneDimensional()
 		}
 		if !ok && compression != packFax3 && len(f.line) == 0 {
-			return // the end of the block, or damage
+			return // end of block, or damage
 		}
 		f.paint(dst[:stride])
 		if compression == packRLE {
@@ -61,7 +61,7 @@ func (f *fax) take(n int) uint32 {
 	return v
 }
 
-// endOfLine passes by fill bits and the mark of a line's end, where there is one.
+// endOfLine skips fill bits and an end-of-line code, if there is one.
 func (f *fax) endOfLine() {
 	p := f.p
 	for zeros := 0; f.p < 8*len(f.data); zeros++ {
@@ -75,14 +75,14 @@ func (f *fax) endOfLine() {
 	}
 }
 
-// toEndOfLine goes to the next mark.
+// toEndOfLine advances to the next end-of-line code.
 func (f *fax) toEndOfLine() {
 	for f.p < 8*len(f.data) && f.peek(12) != 1 {
 		f.p++
 	}
 }
 
-// run reads the length of a run, -1 where there is no such code.
+// run reads the length of a run; -1 if the code is invalid.
 func (f *fax) run(colour int) int {
 	sum := 0
 	for {
@@ -113,7 +113,7 @@ func (f *fax) oneDimensional() bool {
 	return true
 }
 
-// twoDimensional reads a line as changes against the one above.
+// twoDimensional reads a line coded relative to the one above.
 func (f *fax) twoDimensional() bool {
 	at, colour, b := -1, 0, 0
 	for at < f.w {
@@ -148,8 +148,8 @@ func (f *fax) twoDimensional() bool {
 	return true
 }
 
-// reference finds b1, the first change above that lies right of at and is to the
-// other colour, and b2, the next one. from remembers where the search began.
+// reference finds b1, the first changing element above, right of at and to the other
+// colour, and b2, the next one. from is where the previous search ended.
 func (f *fax) reference(at, colour int, from *int) (b1, b2 int) {
 	i := max(0, *from-2)
 	for i < len(f.ref) && (i%2 != colour || f.ref[i] <= at) {

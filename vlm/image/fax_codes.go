@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// The run lengths of ITU-T T.4, tables 2 and 3: codes of runs 0 to 63, then of 64
-// to 1728 by 64, then those of both colours from 1792 to 2560.
+// Run-length codes of ITU-T T.4, tables 2 and 3: runs of 0 to 63, then 64 to 1728 in steps
+// of 64, then those shared by both colours, 1792 to 2560.
 const (
 	faxWhiteCodes = `00110101 000111 0111 1000 1011 1100 1110 1111 10011 10100 00111 01000 001000 000011 110100 110101
 101010 101011 0100111 0001100 0001000 0010111 0000011 0000100 0101000 0101011 0010011 0100100 0011000 00000010 00000011 00011010
@@ -26,8 +26,8 @@ const (
 // faxBits is the length of the longest code.
 const faxBits = 13
 
-// faxRuns are the runs of white and of black by the next faxBits bits:
-// run<<4 | length, 0 where no code begins so.
+// faxRuns returns the runs of white and black by the next faxBits bits: run<<4 | length of
+// the code, or 0 if no code starts with the bits.
 var faxRuns = sync.OnceValue(func() *[2][1 << faxBits]uint16 {
 	var t [2][1 << faxBits]uint16
 	for colour, codes := range []string{faxWhiteCodes, faxBlackCodes} {
@@ -49,14 +49,14 @@ var faxRuns = sync.OnceValue(func() *[2][1 << faxBits]uint16 {
 	return &t
 })
 
-// What a two-dimensional code says (ITU-T T.4, table 4).
+// Modes of two-dimensional codes (ITU-T T.4, table 4).
 const (
 	faxPass = iota + 10
 	faxHorizontal
 )
 
-// faxModes are the two-dimensional codes by their first 7 bits: what they say, or
-// how far right of the reference the change lies; and their length.
+// faxModes are the two-dimensional codes: code, its length, and its mode or, in vertical
+// mode, the offset of the change from b1.
 var faxModes = [...]struct {
 	code, length uint32
 	mode         int

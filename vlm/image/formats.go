@@ -9,21 +9,21 @@ type format struct {
 	config func(data []byte) (image.Config, error)
 	decode func(data []byte, hd header) (source, error)
 
-	// upright finds the orientation, nil where the format has none.
+	// upright returns the EXIF orientation; nil if the format has none.
 	upright func(data []byte) int
 
-	// bytes is the memory that decoding takes, the RGB included; inPlace that an
-	// upright RGB may lie where the decoder's image was.
+	// bytes returns the memory for decoding, including the RGB. inPlace means that an
+	// upright RGB can reuse the memory of the decoder's image.
 	bytes   func(data []byte, c image.Config) int64
 	inPlace bool
 
-	// density is the most pixels that one byte of a whole file can stand for,
-	// 0 where there is no such bound. It tells a header that promises more than
-	// the file can hold before memory is taken for it.
+	// density is the maximum number of pixels per byte of the file; 0: no limit. It
+	// detects truncated files and wrong headers before memory is allocated.
 	density int
 }
 
-// begins tells files by their first bytes; '?' is any byte.
+// hasMagic returns a function that reports whether data starts with one of magics, in which
+// '?' matches any byte.
 func hasMagic(magics ...string) func([]byte) bool {
 	return func(data []byte) bool {
 		for _, m := range magics {
@@ -48,7 +48,7 @@ func matches(data []byte, magic string) bool {
 }
 
 var formats = []format{
-	// Deflate packs at most 1032 bytes into one, of 8 one-bit pixels each.
+	// Deflate compresses 1032:1 at most, and a byte has 8 one-bit pixels.
 	{name: "png", is: hasMagic(pngMagic), config: pngConfig, decode: decodePNG, upright: pngOrientation, bytes: pngMemory, inPlace: true, density: 1032 * 8},
 	// An 8×8 block takes at least one bit.
 	{name: "jpeg", is: hasMagic("\xff\xd8\xff"), config: jpegConfig, decode: decodeJPEGRows, upright: jpegOrientation, bytes: jpegMemory, density: 64 * 8},
@@ -60,13 +60,13 @@ var formats = []format{
 	{name: "tiff", is: hasMagic("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), config: tiffConfig, decode: decodeTIFF, upright: tiffOrientation, bytes: tiffMemory, inPlace: true},
 	{name: "webp", is: hasMagic("RIFF????WEBPVP8"), config: webpConfig, decode: decodeWebP, upright: webpOrientation, bytes: webpMemory},
 	{name: "netpbm", is: isNetpbm, config: netpbmConfig, decode: decodeNetpbm, bytes: plainMemory, density: 8},
-	// A byte can stand for 62 pixels.
+	// A run of 62 pixels takes a byte.
 	{name: "qoi", is: hasMagic("qoif"), config: qoiConfig, decode: decodeQOI, bytes: plainMemory, inPlace: true, density: 62},
-	// Two bytes can stand for 128 pixels.
+	// A run of 128 pixels takes two bytes.
 	{name: "tga", is: isTarga, config: targaConfig, decode: decodeTarga, bytes: targaMemory, inPlace: true, density: 64},
 }
 
-// sniff finds the format by the first bytes, nil where none fits.
+// sniff returns the format of data by its first bytes, or nil.
 func sniff(data []byte) *format {
 	for i := range formats {
 		if formats[i].is(data) {

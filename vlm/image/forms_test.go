@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// A form is a tiny picture and what Pillow makes of it (testdata/forms/make.py).
+// A form is a tiny image file and its pixels according to Pillow (testdata/forms/make.py).
 type form struct {
 	Name string
 	File []byte
 	W, H int
 	RGB  []byte
-	Near int // how far a value may be off, where two decoders differ
+	Near int // tolerance, if the decoders differ
 }
 
 func readForms(t testing.TB) (forms []form) {
@@ -36,8 +36,8 @@ func readForms(t testing.TB) (forms []form) {
 	return forms
 }
 
-// TestForms holds every form of every format to Pillow's pixels: to the bit, but
-// for AVIF and Lab, whose decoders differ in rounding.
+// TestForms compares every form of every format with Pillow's pixels: bit for bit, except
+// AVIF and Lab, whose decoders differ in rounding.
 func TestForms(t *testing.T) {
 	for _, f := range readForms(t) {
 		t.Run(f.Name, func(t *testing.T) {

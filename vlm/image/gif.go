@@ -7,16 +7,16 @@ import (
 	"io"
 )
 
-// A gifFrame is the first frame of a GIF, on a screen that grows with it where it
-// reaches beyond, as Pillow and browsers have it.
+// A gifFrame is the first frame of a GIF. As in Pillow and browsers, the screen grows to
+// contain it.
 type gifFrame struct {
 	screen      image.Point
 	area        image.Rectangle
-	palette     []byte // three bytes a colour; nil for shades of gray
-	transparent int    // -1 where no colour is
+	palette     []byte // three bytes per colour; nil for shades of gray
+	transparent int    // index of the transparent colour, or -1
 	interlaced  bool
 	bits        int
-	data        []byte // blocks
+	data        []byte // LZW data in blocks
 }
 
 func readGIF(data []byte) (f gifFrame, err error) {
@@ -34,7 +34,7 @@ func readGIF(data []byte) (f gifFrame, err error) {
 	for p < len(data) {
 		switch data[p] {
 		case ';':
-			return f, formatError("gif", "no picture in it")
+			return f, formatError("gif", "no image")
 		case '!':
 			p = f.extension(data, p+1)
 		case ',':
@@ -46,8 +46,8 @@ func readGIF(data []byte) (f gifFrame, err error) {
 	return f, io.ErrUnexpectedEOF
 }
 
-// gifPalette reads a palette that flags announce. One that says only that colour
-// i is the gray of i is left out.
+// gifPalette reads a palette if flags declare one, and returns the offset after it. The
+// gray palette, where colour i is gray i, is returned as nil.
 func gifPalette(data []byte, p int, flags byte) ([]byte, int, error) {
 	if flags&0x80 == 0 {
 		return nil, p, nil
@@ -64,7 +64,8 @@ func gifPalette(data []byte, p int, flags byte) ([]byte, int, error) {
 	return nil, end, nil
 }
 
-// extension reads what says which colour is transparent, and passes by others.
+// extension reads the transparent colour of a graphic control extension and skips other
+// extensions. It returns the offset after it.
 func (f *gifFrame) extension(data []byte, p int) int {
 	const graphicControl = 0xf9
 	if p+6 <= len(data) && data[p] == graphicControl && data[p+1] >= 4 {
@@ -112,7 +113,7 @@ func (f *gifFrame) image(data []byte, p int) (err error) {
 	return nil
 }
 
-// colours is the palette with its transparent entry.
+// colours returns the palette including the transparent colour.
 func (f *gifFrame) colours() color.Palette {
 	n := 256
 	if f.palette != nil {
@@ -157,7 +158,7 @@ func decodeGIF(data []byte, hd header) (source, error) {
 	return fromImage(m, hd)
 }
 
-// A gifLine counts the lines of a frame, in four passes where it is interlaced.
+// A gifLine iterates over the lines of a frame, in four passes if it is interlaced.
 type gifLine struct{ y, step, pass, rows int }
 
 func (l *gifLine) next() bool {
@@ -173,7 +174,7 @@ func (l *gifLine) next() bool {
 	return true
 }
 
-// decode unpacks the frame (LZW of GIF89a). What follows the last pixel is surplus.
+// decode decodes the frame (LZW of GIF89a). Data after the last pixel is ignored.
 func (f *gifFrame) decode(m *image.Paletted) error {
 	const tableSize = 4096
 	var suffix [tableSize]byte
@@ -197,10 +198,10 @@ func (f *gifFrame) decode(m *image.Paletted) error {
 			next, width, last = end+1, f.bits+1, -1
 			continue
 		case last < 0 && code > clear, code > next, code == tableSize:
-			return formatError("gif", "a wrong code")
+			return formatError("gif", "invalid code")
 		}
 		at, c := tableSize, code
-		if last >= 0 && code == next { // the code before, and its first value once more
+		if last >= 0 && code == next { // the previous string and its first value
 			text[at], at, c = first, at-1, last
 		}
 		for c >= clear {
@@ -230,7 +231,7 @@ func (f *gifFrame) decode(m *image.Paletted) error {
 	}
 }
 
-// gifBits reads codes out of blocks that tell their lengths.
+// gifBits reads codes from length-prefixed blocks.
 type gifBits struct {
 	data []byte
 	left int // of the block

@@ -31,7 +31,7 @@ type goldenImage struct {
 	}
 }
 
-// readGolden reads the index of the golden pictures.
+// readGolden reads the index of the golden images.
 func readGolden(t *testing.T) (folder string, index goldenImages) {
 	t.Helper()
 	folder = golden.Dir(t, "images")
@@ -52,7 +52,7 @@ func TestGoldenPreprocess(t *testing.T) {
 			}
 			for _, e := range entry.Expected {
 				seen := img
-				if turned { // the golden picture is not: compare the pixels as stored
+				if turned { // the golden image is not rotated: compare the pixels as stored
 					seen = mustDecode(t, withoutExif(data))
 				}
 				w, h := resizedSize(seen.W, seen.H, e.Size)
@@ -60,7 +60,7 @@ func TestGoldenPreprocess(t *testing.T) {
 					t.Errorf("size %d: resized to %dx%d, want %v", e.Size, w, h, e.Resized)
 				}
 				if got := [2]int{cropOffset(w, e.Size), cropOffset(h, e.Size)}; got != e.CropLeftTop {
-					t.Errorf("size %d: cut at %v, want %v", e.Size, got, e.CropLeftTop)
+					t.Errorf("size %d: cropped at %v, want %v", e.Size, got, e.CropLeftTop)
 				}
 				want := e.File
 				if e.White != "" {
@@ -109,7 +109,7 @@ func readPixels(t *testing.T, path string) []byte {
 	return pix
 }
 
-// withoutExif spoils the name of the EXIF segment, so that readers pass it by.
+// withoutExif changes the name of the EXIF segment, so that it is ignored.
 func withoutExif(data []byte) []byte {
 	return []byte(strings.Replace(string(data), "Exif\x00", "None\x00", 1))
 }

@@ -8,20 +8,20 @@ import (
 	"math/bits"
 )
 
-// An icon is the picture of a Windows icon or cursor that Pillow takes: of an icon
-// the largest, and of several the one of the fewest bits; of a cursor the first
-// that no later one exceeds both ways.
+// An icon is the image of a Windows icon or cursor that Pillow chooses: of an icon the
+// largest, and among equals the one with the fewest bits; of a cursor the first that no
+// later one exceeds in both width and height.
 type icon struct {
 	data   []byte
 	at     int
-	end    int // of what the directory says belongs to it
+	end    int // according to the directory
 	bits   int
 	cursor bool
 }
 
 const iconEntry = 16
 
-// isIcon tells a directory of at least one entry.
+// isIcon reports whether data starts with a directory of at least one entry.
 func isIcon(data []byte) bool {
 	return len(data) > 5 && data[0]|data[1]|data[3] == 0 && (data[2] == 1 || data[2] == 2) && data[4]|data[5] != 0
 }
@@ -51,7 +51,7 @@ func readIcon(data []byte) (icon, error) {
 		}
 	}
 	if best == nil {
-		return icon{}, formatError("ico", "no picture in it")
+		return icon{}, formatError("ico", "no image")
 	}
 	c := icon{data: data, at: int(binary.LittleEndian.Uint32(best[12:])), bits: int(binary.LittleEndian.Uint16(best[6:])), cursor: cursor}
 	if c.at > len(data) {
@@ -61,7 +61,7 @@ func readIcon(data []byte) (icon, error) {
 	return c, nil
 }
 
-// iconDepth is the number of bits a pixel that a directory entry promises.
+// iconDepth returns the bits per pixel that a directory entry declares.
 func iconDepth(e []byte) int {
 	if n := int(binary.LittleEndian.Uint16(e[6:])); n > 0 {
 		return n
@@ -74,7 +74,7 @@ func iconDepth(e []byte) int {
 
 func (c icon) png() bool { return !c.cursor && matches(c.data[c.at:], pngMagic) }
 
-// bitmap is the icon's header; its height counts colours and mask.
+// bitmap reads the icon's header. The stored height is that of colours and mask together.
 func (c icon) bitmap() (*bitmap, error) {
 	b, err := readBitmap(c.data, c.at, 0)
 	if err != nil {
@@ -99,7 +99,7 @@ func iconConfig(data []byte) (image.Config, error) {
 	return image.Config{ColorModel: color.NRGBAModel, Width: b.w, Height: b.h}, nil
 }
 
-// iconMemory: colours of a palette are read before they are given their mask.
+// iconMemory adds the palette indices, which are read before the mask is applied.
 func iconMemory(data []byte, c image.Config) int64 {
 	if i, err := readIcon(data); err == nil && i.png() {
 		return pngMemory(data[i.at:], c)
@@ -126,7 +126,7 @@ func decodeIcon(data []byte, hd header) (source, error) {
 	return fromImage(m, hd)
 }
 
-// image reads the colours, and the mask below them, where 1 is transparent.
+// image reads the colours and the mask that follows them, where 1 is transparent.
 func (c icon) image(b *bitmap) (*image.NRGBA, error) {
 	if b.bits == 32 && (c.cursor || c.bits == 32) {
 		b.masks[3] = 0xff000000
@@ -138,7 +138,7 @@ func (c icon) image(b *bitmap) (*image.NRGBA, error) {
 	maskLine := (b.w + 31) / 32 * 4
 	at := c.end - maskLine*b.h
 	switch {
-	case c.cursor && b.grays(): // Pillow takes the masks of these cursors alone
+	case c.cursor && b.grays(): // of cursors, Pillow uses only these masks
 		at = b.pixels + b.stride()*b.h
 	case c.cursor, c.bits == 32:
 		return whole, nil
@@ -157,7 +157,7 @@ func (c icon) image(b *bitmap) (*image.NRGBA, error) {
 	return whole, nil
 }
 
-// grays tells a palette of black and white, or of all shades in their order.
+// grays reports whether the palette is black and white, or all shades of gray in order.
 func (b *bitmap) grays() bool {
 	for i, c := range b.palette {
 		v := byte(i)
@@ -171,7 +171,7 @@ func (b *bitmap) grays() bool {
 	return b.bits <= 8
 }
 
-// whole is the picture without its mask.
+// whole returns the image without its mask.
 func (b *bitmap) whole() (*image.NRGBA, error) {
 	if b.bits > 8 {
 		return b.colours()

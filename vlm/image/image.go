@@ -1,12 +1,11 @@
-// Package picture turns the bytes of an image file into what the model sees:
-// upright 8-bit RGB over white, its shorter side resized to S, the middle S×S
-// cut out.
+// Package image decodes image files to upright 8-bit RGB composited over white, and
+// preprocesses them for the model: the shorter side resized to S, then an S×S centre crop.
 //
-// Results equal those of Pillow byte for byte, JPEG's and WebP's too. AVIF's differ: its
-// decoder stretches chroma in another way, by some levels on average where colours have
-// edges; Lab's differ in rounding. Readable says what is read; of what moves or has pages it
-// is the first picture. Of 12 and 16 bits the high 8 are kept, of 32 and of floating
-// point what lies between 0 and 255.
+// Results are byte for byte those of Pillow, including JPEG and WebP. Exceptions are AVIF,
+// whose decoder upsamples chroma differently, by some levels on average at coloured edges,
+// and Lab, which differs in rounding. Readable lists the formats. Of animations and
+// multi-page files, the first image is decoded. 12- and 16-bit values are reduced to their
+// high 8 bits, 32-bit and floating-point values are clamped to 0 to 255.
 package image
 
 import (
@@ -16,27 +15,24 @@ import (
 // MaxPixels is the largest width times height that is decoded.
 const MaxPixels = 64_000_000
 
-// RGB is an upright picture: H lines of W pixels, three bytes a pixel.
+// RGB is an upright image: H lines of W pixels, three bytes per pixel.
 type RGB struct {
 	W, H int
 	Pix  []byte // [H, W, 3]
 }
 
-// Size returns the width and the height in pixels.
-func (p *RGB) Size() (w, h int) { return p.W, p.H }
-
-// A source is a decoded picture that is read line by line.
+// A source is a decoded image that is read line by line.
 type source struct {
-	line     func(dst []byte, y int) // 3*width bytes, over white
-	reusable []byte                  // memory that may be written over once a line is read; nil where there is none
+	line     func(dst []byte, y int) // 3*width bytes, composited over white
+	reusable []byte                  // the image's memory, if lines may be overwritten once read; else nil
 }
 
-// A header is what is known of a picture before its pixels are read.
+// A header is what is known of an image before its pixels are decoded.
 type header struct {
 	*format
-	w, h        int   // as stored, before turning
+	w, h        int   // as stored
 	orientation int   // 1 to 8
-	bytes       int64 // to decode it
+	bytes       int64 // memory to decode it
 }
 
 func readHeader(data []byte) (header, error) {
@@ -56,15 +52,15 @@ func readHeader(data []byte) (header, error) {
 	case c.Width > MaxPixels/c.Height:
 		return header{}, &SizeError{c.Width, c.Height}
 	case f.density > 0 && c.Width*c.Height/f.density > len(data):
-		return header{}, &FormatError{f.name, "the data ends too early"}
+		return header{}, &FormatError{f.name, "unexpected end of data"}
 	case f.name == "jpeg" && tooManyScans(data, c):
-		return header{}, &UnsupportedError{f.name, "so many scans"}
+		return header{}, &UnsupportedError{f.name, "too many scans"}
 	}
 	hd := header{format: f, w: c.Width, h: c.Height, orientation: 1, bytes: f.bytes(data, c)}
 	if f.upright != nil {
 		hd.orientation = f.upright(data)
 	}
-	if hd.orientation != 1 && f.inPlace { // the RGB cannot take the image's place
+	if hd.orientation != 1 && f.inPlace { // the RGB cannot reuse the image's memory
 		hd.bytes += 3 * int64(c.Width) * int64(c.Height)
 	}
 	if hd.bytes > MaxBytes {
@@ -73,8 +69,8 @@ func readHeader(data []byte) (header, error) {
 	return hd, nil
 }
 
-// DecodeConfig returns the upright size of a picture and the name of its
-// format ("png", "jpeg", …) from its header alone. Errors are Decode's.
+// DecodeConfig returns the upright size of an image and its format ("png", "jpeg", …) from
+// its header. Errors are those of Decode.
 func DecodeConfig(data []byte) (w, h int, format string, err error) {
 	defer normalizeError(data, &err)
 	hd, err := readHeader(data)
@@ -87,13 +83,12 @@ func DecodeConfig(data []byte) (w, h int, format string, err error) {
 	return hd.w, hd.h, hd.name, nil
 }
 
-// Decode reads a whole image file. The picture is turned upright by its EXIF or
-// XMP orientation, transparency is laid over white, and of 16-bit values the high
-// byte is kept.
+// Decode decodes an image file. The image is rotated upright by its EXIF or XMP orientation
+// and composited over white.
 //
-// The error is a *FormatError, an *UnsupportedError, a *SizeError for a picture of
-// more than MaxPixels or a *MemoryError for one of more than MaxBytes; those two are
-// refused by their headers.
+// The error is a *FormatError, an *UnsupportedError, a *SizeError for an image of more than
+// MaxPixels, or a *MemoryError for one that takes more than MaxBytes. The last two are
+// returned without decoding.
 func Decode(data []byte) (img *RGB, err error) {
 	err = With(data, func(p *RGB) { img = p })
 	return img, err
@@ -107,12 +102,12 @@ func decode(data []byte, hd header) (*RGB, error) {
 	return render(s, hd), nil
 }
 
-// render paints the decoded picture upright.
+// render returns the decoded image upright.
 func render(s source, hd header) *RGB {
 	t := newTransform(hd.orientation, hd.w, hd.h)
 	out := &RGB{W: t.w, H: t.h}
 	if hd.orientation == 1 && len(s.reusable) >= 3*hd.w*hd.h {
-		out.Pix = s.reusable[:3*hd.w*hd.h] // a line is read before it is written over
+		out.Pix = s.reusable[:3*hd.w*hd.h] // a line is read before it is overwritten
 	} else {
 		out.Pix = make([]byte, 3*hd.w*hd.h)
 	}
@@ -124,10 +119,10 @@ func render(s source, hd header) *RGB {
 	return out
 }
 
-// fromImage makes a source of an image as large as the header says.
+// fromImage returns the source of a decoded image, which must have the header's size.
 func fromImage(m image.Image, hd header) (source, error) {
 	if m.Bounds() != image.Rect(0, 0, hd.w, hd.h) {
-		return source{}, formatError(hd.name, "pixels of another size than the header's")
+		return source{}, formatError(hd.name, "the decoded size differs from the header")
 	}
 	line := lines(m)
 	if line == nil {
@@ -136,8 +131,8 @@ func fromImage(m image.Image, hd header) (source, error) {
 	return source{line, pixels(m, 3*hd.w)}, nil
 }
 
-// pixels returns the bytes of an image whose lines are at least n long and which
-// nobody needs once they are read; nil for others.
+// pixels returns the memory of an image whose lines have at least n bytes; nil for other
+// images.
 func pixels(m image.Image, n int) []byte {
 	pix, stride := []byte(nil), 0
 	switch m := m.(type) {

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/image/tiff"
 )
 
-// quarters is a picture that shows every wrong turn: a colour in each quarter.
+// quarters returns an image with another colour in each quarter, which shows a wrong
+// orientation.
 func quarters(w, h int) *image.NRGBA {
 	colours := [2][2]color.NRGBA{
 		{{214, 40, 40, 255}, {44, 160, 70, 255}},
@@ -40,7 +41,7 @@ func (p *RGB) at(right, down int) [3]byte {
 	return [3]byte(p.Pix[3*(y*p.W+x):])
 }
 
-// far is how far the colours of the quarters are from those of quarters.
+// far returns the largest difference from the colours of quarters.
 func far(p *RGB) int {
 	want := quarters(2, 2)
 	worst := 0
@@ -76,7 +77,7 @@ func TestDecodeFormats(t *testing.T) {
 	tests := []struct {
 		format string
 		data   []byte
-		off    int // of 255; JPEG loses a little
+		off    int // tolerance, of 255; JPEG is lossy
 	}{
 		{"png", pngBytes(t, m), 0},
 		{"jpeg", jpegBytes(t, m), 4},
@@ -100,7 +101,7 @@ func TestDecodeFormats(t *testing.T) {
 	}
 }
 
-// paletted gives each colour of m an entry of a palette.
+// paletted returns m with a palette of its colours.
 func paletted(m *image.NRGBA) *image.Paletted {
 	p := image.NewPaletted(m.Rect, nil)
 	for y := range m.Rect.Dy() {
@@ -115,7 +116,7 @@ func paletted(m *image.NRGBA) *image.Paletted {
 	return p
 }
 
-// exifBlock is a TIFF block whose only entry is the orientation.
+// exifBlock returns a TIFF block with the orientation as its only entry.
 func exifBlock(order binary.AppendByteOrder, orientation int) []byte {
 	b := []byte("II")
 	if order.String() == binary.BigEndian.String() {
@@ -139,7 +140,7 @@ func jpegWithExif(data, block []byte) []byte {
 	return append(append(out, body...), data[2:]...)
 }
 
-// pngWithChunk puts a chunk right after the header.
+// pngWithChunk inserts a chunk after the header.
 func pngWithChunk(data []byte, kind string, body []byte) []byte {
 	const afterHeader = 8 + 25
 	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
@@ -149,8 +150,8 @@ func pngWithChunk(data []byte, kind string, body []byte) []byte {
 	return append(append(out, chunk...), data[afterHeader:]...)
 }
 
-// stored turns m so that a reader that obeys the orientation sees m again,
-// written out pixel by pixel from the EXIF standard's words.
+// stored transforms m so that a reader that applies the orientation gets m. It is written
+// pixel by pixel from the text of the EXIF standard.
 func stored(m *image.NRGBA, orientation int) *image.NRGBA {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	out := image.NewNRGBA(m.Rect)
@@ -192,7 +193,7 @@ func TestOrientation(t *testing.T) {
 			t.Errorf("PNG, orientation %d: not upright", o)
 		}
 		data := jpegWithExif(jpegBytes(t, s), exifBlock(binary.LittleEndian, o))
-		if p := mustDecode(t, data); p.W != 32 || p.H != 48 || far(p) > 4 { // JPEG loses a little
+		if p := mustDecode(t, data); p.W != 32 || p.H != 48 || far(p) > 4 { // JPEG is lossy
 			t.Errorf("JPEG, orientation %d: %dx%d, colours off by %d", o, p.W, p.H, far(p))
 		}
 		if w, h, _, err := DecodeConfig(data); w != 32 || h != 48 || err != nil {
@@ -201,7 +202,7 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-// A broken EXIF block leaves the picture as it is stored.
+// A broken EXIF block is ignored.
 func TestOrientationBroken(t *testing.T) {
 	whole := exifBlock(binary.LittleEndian, 6)
 	for _, block := range [][]byte{nil, whole[:7], whole[:9], whole[:16], exifBlock(binary.BigEndian, 9), bytes.Repeat([]byte{255}, 40)} {
@@ -211,7 +212,7 @@ func TestOrientationBroken(t *testing.T) {
 	}
 }
 
-// TestLines holds every pixel type to Go's color models.
+// TestLines compares every pixel type with Go's color models.
 func TestLines(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	rect := image.Rect(0, 0, 9, 7)
@@ -263,7 +264,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// bigPNG says it has w×h pixels, and has none.
+// bigPNG returns a PNG with a header of w×h pixels and no data.
 func bigPNG(w, h uint32) []byte {
 	body := binary.BigEndian.AppendUint32(nil, w)
 	body = binary.BigEndian.AppendUint32(body, h)
@@ -272,7 +273,7 @@ func bigPNG(w, h uint32) []byte {
 	return append(pngWithChunk(empty, "IHDR", body)[:8], pngWithChunk(empty, "IHDR", body)[33:58]...)
 }
 
-// bigJPEG is m's file with another size in its header.
+// bigJPEG returns a small JPEG with another size in its header.
 func bigJPEG(t testing.TB, w, h uint16) []byte {
 	data := jpegBytes(t, quarters(16, 16))
 	frame := bytes.Index(data, []byte{0xff, 0xc0})
@@ -293,11 +294,11 @@ func TestDecodeErrors(t *testing.T) {
 	}{
 		{"empty", nil, &format, "no bytes"},
 		{"text", []byte("<!DOCTYPE html>\n<html>"), &format, "not a PNG, JPEG, GIF, BMP, TIFF, WebP, AVIF, ICO, PPM, PGM, PBM, QOI or TGA file"},
-		{"cut", whole[:len(whole)/2], &format, "png: not enough pixel data"},
-		{"magic alone", whole[:8], &format, "png: the data ends too early"},
+		{"truncated", whole[:len(whole)/2], &format, "png: not enough pixel data"},
+		{"magic only", whole[:8], &format, "png: unexpected end of data"},
 		{"bomb", bigPNG(100_000, 100_000), &size, "100000x100000 is more than 64 million pixels"},
-		{"lying PNG", bigPNG(8000, 8000), &format, "png: the data ends too early"},
-		{"lying JPEG", bigJPEG(t, 8000, 8000), &format, "jpeg: the data ends too early"},
+		{"PNG with a wrong size", bigPNG(8000, 8000), &format, "png: unexpected end of data"},
+		{"JPEG with a wrong size", bigJPEG(t, 8000, 8000), &format, "jpeg: unexpected end of data"},
 		{"large JPEG", bigJPEG(t, 65000, 65000), &size, "65000x65000 is more than 64 million pixels"},
 	}
 	for _, test := range tests {
@@ -310,13 +311,13 @@ func TestDecodeErrors(t *testing.T) {
 				t.Errorf("%v, %T %v, want %T %q", img != nil, err, err, test.target, test.want)
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
-				t.Errorf("took %d bytes to refuse", used)
+				t.Errorf("allocated %d bytes", used)
 			}
 		})
 	}
 }
 
-// Text of megabytes beside the pixels is passed by.
+// Megabytes of text beside the pixels are skipped.
 func TestLargeText(t *testing.T) {
 	data := pngBytes(t, quarters(64, 48))
 	for _, kind := range []string{"zTXt", "iTXt"} {
@@ -334,14 +335,14 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, h, _, configErr := DecodeConfig(data)
 		if configErr == nil && w*h > 1<<20 {
-			return // sound, but slow
+			return // too slow
 		}
 		p, err := Decode(data)
 		switch {
 		case err != nil && (strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), panicMessage)):
 			t.Errorf("not an error in one line: %q", err)
 		case err == nil && (configErr != nil || p.W != w || p.H != h || len(p.Pix) != 3*w*h):
-			t.Errorf("%dx%d with %d bytes, config says %dx%d, %v", p.W, p.H, len(p.Pix), w, h, configErr)
+			t.Errorf("%dx%d with %d bytes, DecodeConfig: %dx%d, %v", p.W, p.H, len(p.Pix), w, h, configErr)
 		}
 	})
 }

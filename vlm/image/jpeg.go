@@ -7,20 +7,19 @@ import (
 	"io"
 )
 
-// maxScanned bounds the scans of a JPEG: pixels times scans. A few bytes make a scan
-// that visits every pixel, so a small file could keep the decoder busy for hours.
-// Honest files have some ten.
+// maxScannedPixels limits the pixels times the scans of a JPEG. A scan of a few bytes visits
+// every pixel, so a small file could keep the decoder busy for hours. Typical files have
+// about ten scans.
 const maxScannedPixels = 10 * MaxPixels
 
-// A jpegFrame is what the markers of a JPEG say of its decoding.
+// A jpegFrame is what determines a JPEG's decoding cost.
 type jpegFrame struct {
 	progressive bool
-	samples     float64 // of all components, a pixel
+	samples     float64 // per pixel, of all components
 	scans       int
 }
 
-// jpegMarkers calls each for every marker segment, through the scans, until it
-// returns false.
+// jpegMarkers calls each for every marker segment of the file, until it returns false.
 func jpegMarkers(data []byte, each func(marker byte, body []byte) bool) {
 	for p := 2; p+4 <= len(data); {
 		if data[p] != 0xff {
@@ -66,8 +65,8 @@ func readFrame(data []byte) jpegFrame {
 	return f
 }
 
-// frame reads a frame header: precision, height, width, and for each component its
-// name, its sampling factors and its table.
+// frame reads a frame header: precision, height, width, and for each component its id,
+// sampling factors and quantisation table.
 func (f *jpegFrame) frame(body []byte) {
 	if len(body) < 6 || len(body) < 6+3*int(body[5]) {
 		return
@@ -106,8 +105,8 @@ func decodeJPEGRows(data []byte, hd header) (source, error) {
 	return source{line: d.lines(d.colours())}, nil
 }
 
-// jpegMemory: planes, before them in a progressive picture coefficients of two
-// bytes, and the RGB.
+// jpegMemory counts the planes, the RGB and, for a progressive image, the coefficients of
+// two bytes.
 func jpegMemory(data []byte, c image.Config) int64 {
 	f := readFrame(data)
 	each := f.samples + 3
@@ -117,7 +116,7 @@ func jpegMemory(data []byte, c image.Config) int64 {
 	return int64(each * float64(c.Width) * float64(c.Height))
 }
 
-// tooManyScans tells a JPEG that would keep the decoder busy.
+// tooManyScans reports whether a JPEG exceeds maxScannedPixels.
 func tooManyScans(data []byte, c image.Config) bool {
 	return readFrame(data).scans > maxScans(c.Width, c.Height)
 }

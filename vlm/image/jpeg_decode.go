@@ -2,11 +2,12 @@ package image
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 )
 
-// A jpegDecoder reads baseline, extended and progressive JPEG of 8 bits with
-// Huffman codes, of any sampling that divides evenly.
+// A jpegDecoder decodes baseline, extended and progressive JPEG with 8 bits and Huffman
+// coding, with any integral chroma subsampling.
 type jpegDecoder struct {
 	stream      []byte
 	w, h        int
@@ -19,29 +20,29 @@ type jpegDecoder struct {
 	dc, ac      [4]*huffman
 	restart     int
 	jfif        bool
-	adobe       int // the colour transform that Adobe's segment names, -1 where there is none
+	adobe       int // colour transform of the Adobe segment; -1: no such segment
 	seen        bool
 	limits      jpegLimits
 	scans       int
-	repeat      bool // chroma is repeated, not interpolated
+	repeat      bool // upsample chroma by repetition, without interpolation
 }
 
-// jpegLimits are the largest frame that is read, and the most scans.
+// jpegLimits are the maximum frame size and number of scans.
 type jpegLimits struct{ w, h, scans int }
 
-// A jpegComponent is one plane of the picture.
+// A jpegComponent is one plane of the image.
 type jpegComponent struct {
 	id, table byte
 	h, v      int // sampling factors
 	w, rows   int // samples
 	bw, bh    int // blocks, whole MCUs
 	plane     []byte
-	coeffs    []int16    // progressive: all blocks, natural order
-	steps     *[64]int32 // the steps at the component's first scan
+	coeffs    []int16    // progressive: of all blocks, in natural order
+	steps     *[64]int32 // quantisation table at the component's first scan
 }
 
-// zigzag is the natural index of the n-th coefficient. Its end is a place for
-// runs that go too far.
+// zigzag maps a coefficient's zigzag index to its natural index. The last 16 entries catch
+// runs beyond the block.
 var zigzag = [64 + 16]byte{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
@@ -64,10 +65,10 @@ const (
 	markAPPE = 0xee
 )
 
-// decodeJPEG reads the planes of a picture whose tables, where they are not in data,
-// stand in an abbreviated stream of their own.
-func decodeJPEG(tables, data []byte, most jpegLimits) (*jpegDecoder, error) {
-	d := &jpegDecoder{adobe: -1, limits: most}
+// decodeJPEG decodes the planes of an image. tables may be an abbreviated stream with tables
+// that data lacks.
+func decodeJPEG(tables, data []byte, limits jpegLimits) (*jpegDecoder, error) {
+	d := &jpegDecoder{adobe: -1, limits: limits}
 	d.dc, d.ac = standardTables()
 	if len(tables) > 0 {
 		d.stream = tables
@@ -88,10 +89,10 @@ func decodeJPEG(tables, data []byte, most jpegLimits) (*jpegDecoder, error) {
 	return d, nil
 }
 
-// markers obeys every segment up to the end of the image.
+// markers processes all segments up to the end of the image.
 func (d *jpegDecoder) markers() error {
 	for p := 2; ; {
-		for p < len(d.stream) && d.stream[p] != 0xff { // between segments: rubbish, which libjpeg passes by
+		for p < len(d.stream) && d.stream[p] != 0xff { // like libjpeg, skip garbage between segments
 			p++
 		}
 		for p < len(d.stream) && d.stream[p] == 0xff {
@@ -119,13 +120,13 @@ func (d *jpegDecoder) markers() error {
 			return io.ErrUnexpectedEOF
 		}
 		if end < p+2 {
-			return formatError("jpeg", "a segment without a length")
+			return formatError("jpeg", "invalid segment length")
 		}
 		body := d.stream[p+2 : end]
 		p = end
 		if marker == markSOS {
 			if d.scans++; d.scans > d.limits.scans {
-				return unsupportedError("jpeg", "so many scans")
+				return unsupportedError("jpeg", "too many scans")
 			}
 			next, err := d.scan(body, p)
 			if err != nil {
@@ -140,7 +141,7 @@ func (d *jpegDecoder) markers() error {
 	}
 }
 
-// complete tells a picture whose last segment is missing and nothing else.
+// complete reports whether only the end marker is missing.
 func (d *jpegDecoder) complete() bool { return d.seen || d.comps == nil }
 
 func (d *jpegDecoder) segment(marker byte, body []byte) error {
@@ -161,7 +162,7 @@ func (d *jpegDecoder) segment(marker byte, body []byte) error {
 	return nil
 }
 
-// isFrame tells the markers SOF0 to SOF15.
+// isFrame reports whether marker is one of SOF0 to SOF15.
 func isFrame(marker byte) bool {
 	return marker >= 0xc0 && marker <= 0xcf && marker != markDHT && marker != 0xc8 && marker != 0xcc
 }
@@ -174,7 +175,7 @@ func (d *jpegDecoder) quantisation(body []byte) error {
 			size = 128
 		}
 		if len(body) < 1+size || id > 3 {
-			return formatError("jpeg", "a wrong quantisation table")
+			return formatError("jpeg", "invalid quantisation table")
 		}
 		for i := range 64 {
 			v := int32(body[1+i%size])
@@ -196,11 +197,11 @@ func (d *jpegDecoder) huffmanTables(body []byte) error {
 		}
 		class, id := body[0]>>4, body[0]&15
 		if n > 256 || len(body) < 17+n || class > 1 || id > 3 {
-			return formatError("jpeg", "a wrong Huffman table")
+			return formatError("jpeg", "invalid Huffman table")
 		}
 		h := newHuffman(body[1:17], body[17:17+n])
 		if h == nil {
-			return formatError("jpeg", "a wrong Huffman table")
+			return formatError("jpeg", "invalid Huffman table")
 		}
 		if class == 0 {
 			d.dc[id] = h
@@ -212,7 +213,7 @@ func (d *jpegDecoder) huffmanTables(body []byte) error {
 	return nil
 }
 
-// frame reads a frame header and takes memory for its planes.
+// frame reads a frame header and allocates its planes.
 func (d *jpegDecoder) frame(marker byte, body []byte) error {
 	if err := frameSupported(marker, body); err != nil {
 		return err
@@ -223,7 +224,7 @@ func (d *jpegDecoder) frame(marker byte, body []byte) error {
 	d.progressive = marker == markSOF2
 	d.h, d.w = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
 	if d.w < 1 || d.h < 1 || d.w > d.limits.w || d.h > d.limits.h {
-		return formatError("jpeg", "a frame of a wrong size")
+		return formatError("jpeg", "invalid frame size")
 	}
 	d.comps = make([]jpegComponent, body[5])
 	d.maxH, d.maxV = 1, 1
@@ -245,10 +246,11 @@ func (d *jpegDecoder) frame(marker byte, body []byte) error {
 	return nil
 }
 
-// frameSupported names what of a frame is not read.
+// frameSupported returns an error if a frame header is invalid or has an unsupported
+// feature.
 func frameSupported(marker byte, body []byte) error {
 	if len(body) < 6 || len(body) < 6+3*int(body[5]) {
-		return formatError("jpeg", "the frame header is cut")
+		return formatError("jpeg", "truncated frame header")
 	}
 	switch {
 	case marker == 0xc3 || marker == 0xc7 || marker == 0xcb || marker == 0xcf:
@@ -258,27 +260,27 @@ func frameSupported(marker byte, body []byte) error {
 	case marker > 0xc2:
 		return unsupportedError("jpeg", "hierarchical coding")
 	case body[0] != 8:
-		return unsupportedError("jpeg", "samples of another size than 8 bits")
+		return unsupportedError("jpeg", fmt.Sprintf("samples of %d bits", body[0]))
 	case body[5] != 1 && body[5] != 3 && body[5] != 4:
-		return unsupportedError("jpeg", "another number of components than 1, 3 or 4")
+		return unsupportedError("jpeg", fmt.Sprintf("%d components", body[5]))
 	}
-	most := [2]int{1, 1}
+	largest := [2]int{1, 1}
 	for i := range int(body[5]) {
 		h, v := int(body[6+3*i+1]>>4), int(body[6+3*i+1]&15)
 		if h < 1 || h > 4 || v < 1 || v > 4 {
-			return formatError("jpeg", "a sampling factor out of range")
+			return formatError("jpeg", "sampling factor out of range")
 		}
-		most[0], most[1] = max(most[0], h), max(most[1], v)
+		largest[0], largest[1] = max(largest[0], h), max(largest[1], v)
 	}
 	for i := range int(body[5]) {
-		if most[0]%int(body[6+3*i+1]>>4) != 0 || most[1]%int(body[6+3*i+1]&15) != 0 {
+		if largest[0]%int(body[6+3*i+1]>>4) != 0 || largest[1]%int(body[6+3*i+1]&15) != 0 {
 			return unsupportedError("jpeg", "fractional chroma sampling")
 		}
 	}
 	return nil
 }
 
-// transform makes a progressive component's pixels of its coefficients.
+// transform computes a progressive component's samples from its coefficients.
 func (c *jpegComponent) transform() {
 	if c.coeffs == nil || c.steps == nil {
 		return

@@ -1,18 +1,18 @@
 package image
 
-// lookBits is how many bits of a code are looked up at once.
+// lookBits is the number of bits of the lookup table.
 const lookBits = 9
 
 // A huffman decodes the codes of one table.
 type huffman struct {
 	look   [1 << lookBits]uint16 // length<<8 | value; 0 for a longer code
-	last   [17]int32             // the largest code of a length, -1 where there is none
-	offset [17]int32             // index of a length's first value less its first code
+	last   [17]int32             // the largest code of each length, or -1
+	offset [17]int32             // index of each length's first value, minus its first code
 	values []byte
 }
 
-// newHuffman takes how many codes there are of every length, 1 to 16, and their
-// values. It returns nil where these are more than the lengths allow.
+// newHuffman returns the decoder of a table with counts codes of each length 1 to 16. It
+// returns nil if the counts are invalid.
 func newHuffman(counts, values []byte) *huffman {
 	h := &huffman{values: values}
 	code, k := int32(0), int32(0)
@@ -40,17 +40,17 @@ func newHuffman(counts, values []byte) *huffman {
 	return h
 }
 
-// A bitReader reads the bits of a scan, and zeros where they end.
+// A bitReader reads the bits of a scan, followed by zeros.
 type bitReader struct {
 	data   []byte
 	p      int
 	acc    uint64
-	n      int  // valid bits of acc, the lowest
-	padded int  // of them those that are not there: zeros
-	marked bool // p stands at a marker
+	n      int  // number of valid low bits in acc
+	padded int  // number of zeros in acc that are not in the data
+	marked bool // p is at a marker
 }
 
-// fill makes 32 bits and more valid.
+// fill makes at least 32 bits valid.
 func (b *bitReader) fill() {
 	for b.n <= 56 {
 		if b.marked || b.p >= len(b.data) {
@@ -79,7 +79,7 @@ func (b *bitReader) fill() {
 	}
 }
 
-// bits reads up to 16.
+// bits reads up to 16 bits.
 func (b *bitReader) bits(n int) int32 {
 	if b.n < n {
 		b.fill()
@@ -88,7 +88,7 @@ func (b *bitReader) bits(n int) int32 {
 	return int32(b.acc>>b.n) & (1<<n - 1)
 }
 
-// signed reads a value of n bits as JPEG writes differences and coefficients.
+// signed reads a value of n bits in JPEG's encoding of differences and coefficients.
 func (b *bitReader) signed(n int) int32 {
 	v := b.bits(n)
 	if v < 1<<n>>1 {
@@ -97,7 +97,7 @@ func (b *bitReader) signed(n int) int32 {
 	return v
 }
 
-// symbol reads a code; one that the table lacks is 0.
+// symbol reads a code; the value is 0 if the table lacks it.
 func (b *bitReader) symbol(h *huffman) int {
 	if b.n < 17 {
 		b.fill()
@@ -113,18 +113,18 @@ func (b *bitReader) symbol(h *huffman) int {
 			return int(h.values[code+h.offset[length]])
 		}
 	}
-	b.n -= 17 // as many as libjpeg takes before it gives up
+	b.n -= 17 // as libjpeg
 	return 0
 }
 
-// starved tells that bits were read that are not there.
+// exhausted reports whether bits beyond the data were read.
 func (b *bitReader) exhausted() bool { return b.n < b.padded }
 
-// align drops the bits that are left of a byte, and all that were read ahead.
+// align discards the rest of the byte and all bits read ahead.
 func (b *bitReader) align() { b.acc, b.n, b.padded = 0, 0, 0 }
 
-// The tables of ITU-T T.81, Annex K.3, which MJPEG frames leave out: luma and
-// chroma, each for DC and AC.
+// standardTables returns the tables of ITU-T T.81, Annex K.3, which MJPEG frames omit: luma
+// and chroma, for DC and AC.
 func standardTables() (dc, ac [4]*huffman) {
 	for i, t := range [2]struct{ dcCounts, dcValues, acCounts, acValues string }{
 		{"\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00", "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b",

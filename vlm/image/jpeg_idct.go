@@ -1,7 +1,7 @@
 package image
 
-// The inverse DCT of libjpeg ("islow": Loeffler, Ligtenberg and Moschytz, 13
-// fractional bits), so that pixels are those of Pillow and browsers to the bit.
+// Constants of libjpeg's inverse DCT ("islow": Loeffler, Ligtenberg and Moschytz, 13
+// fractional bits). Results are bit for bit those of Pillow and browsers.
 const (
 	dctBits  = 13
 	passBits = 2 // kept between the passes
@@ -20,8 +20,8 @@ const (
 	dct3_072 = 25172
 )
 
-// inverseDCT writes the 8×8 values of the coefficients c, in natural order and
-// not yet multiplied by their steps q, to dst.
+// inverseDCT writes the 8×8 samples of the quantised coefficients c, in natural order, with
+// quantisation table q, to dst.
 func inverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
 	var work [64]int32
 	for x := range 8 {
@@ -45,7 +45,7 @@ func inverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
 		w := (*[8]int32)(work[8*y:])
 		out := (*[8]byte)(dst[y*stride:])
 		const shift = dctBits + passBits + 3
-		const half = 1<<(shift-1) + 128<<shift // 128 is the value of a block of nothing
+		const half = 1<<(shift-1) + 128<<shift // 128 is the level shift
 		if w[1]|w[2]|w[3]|w[4]|w[5]|w[6]|w[7] == 0 {
 			v := clamp((w[0]<<dctBits + half) >> shift)
 			*out = [8]byte{v, v, v, v, v, v, v, v}
@@ -59,8 +59,8 @@ func inverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
 	}
 }
 
-// butterfly is the transform of one line, scaled by 2^dctBits and rounded by half:
-// line i is e + o of its pair, line 7-i is e - o.
+// butterfly transforms one line, scaled by 2^dctBits and with half added for rounding:
+// output i is e[i] + o[3-i], output 7-i is e[i] - o[3-i].
 func butterfly(c0, c1, c2, c3, c4, c5, c6, c7, half int32) (e0, e1, e2, e3, o0, o1, o2, o3 int32) {
 	z1 := (c2 + c6) * dct0_541
 	t2, t3 := z1-c6*dct1_847, z1+c2*dct0_765

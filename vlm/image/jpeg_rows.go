@@ -1,13 +1,13 @@
 package image
 
-// An upsampler gives the lines of a plane at the picture's width, as libjpeg makes
-// them: chroma of half the size by triangles ("fancy upsampling"), other sizes by
-// repetition (libjpeg-turbo, jdsample.c).
+// An upsampler returns the lines of a plane at full resolution, as libjpeg does: chroma of
+// half the size with a triangle filter ("fancy upsampling"), other sizes by repetition
+// (libjpeg-turbo, jdsample.c).
 type upsampler struct {
 	plane   []byte
 	stride  int
 	w, rows int // of the plane
-	across  int // output samples for one of the plane
+	across  int // output samples per plane sample
 	down    int
 	repeat  bool
 	line    []byte
@@ -25,7 +25,7 @@ func newUpsampler(c *jpegComponent, maxH, maxV int, repeat bool) *upsampler {
 	return u
 }
 
-// triangles tells the samplings that are not repeated.
+// triangles reports whether the triangle filter is used.
 func (u *upsampler) triangles() bool {
 	switch {
 	case u.repeat:
@@ -72,7 +72,7 @@ func (u *upsampler) at(y int) []byte {
 	return u.line
 }
 
-// beside is the nearest other line to output line y, and what rounds their mean.
+// adjacentRow returns the second nearest line to output line y, and the rounding bias.
 func (u *upsampler) adjacentRow(y int) ([]byte, int32) {
 	if y%2 == 0 {
 		return u.row(max(0, y/2-1)), 1
@@ -80,7 +80,7 @@ func (u *upsampler) adjacentRow(y int) ([]byte, int32) {
 	return u.row(min(u.rows-1, y/2+1)), 2
 }
 
-// halfWidth doubles a line.
+// halfWidth doubles a line horizontally.
 func (u *upsampler) halfWidth(in []byte) {
 	out, last := u.line, len(in)-1
 	out[0], out[2*last+1] = in[0], in[last]
@@ -91,7 +91,7 @@ func (u *upsampler) halfWidth(in []byte) {
 	}
 }
 
-// quarter doubles a line of sums of two lines.
+// quarter doubles a line of weighted sums of two lines horizontally.
 func (u *upsampler) quarter() {
 	out, in, last := u.line, u.column, u.w-1
 	out[0], out[2*last+1] = byte((4*in[0]+8)>>4), byte((4*in[last]+7)>>4)
@@ -102,21 +102,21 @@ func (u *upsampler) quarter() {
 	}
 }
 
-// colours says what the planes of a picture are.
+// colours is the colour model of an image's planes.
 type colours int
 
 const (
 	gray colours = iota
 	rgb
 	ycc
-	cmyk // a value is ink
+	cmyk
 	ycck
-	inverted // CMYK where a value is paper
-	rawCMYK  // CMYK that is left as it is, four bytes a pixel
+	inverted // CMYK with inverted values, as Adobe writes it
+	rawCMYK  // CMYK that is not converted, four bytes per pixel
 )
 
-// colours follows libjpeg's default_decompress_parms, and Pillow in that four
-// components are always as Adobe writes them: inverted.
+// colours follows libjpeg's default_decompress_parms, and Pillow in assuming that four
+// components are always inverted.
 func (d *jpegDecoder) colours() colours {
 	switch {
 	case len(d.comps) == 1:
@@ -135,7 +135,8 @@ func (d *jpegDecoder) colours() colours {
 	return ycc
 }
 
-// lines returns a function that reads the picture line by line, as RGB.
+// lines returns a function that reads the image line by line, as RGB or, with rawCMYK, as
+// CMYK.
 func (d *jpegDecoder) lines(as colours) func(dst []byte, y int) {
 	up := make([]*upsampler, len(d.comps))
 	for i := range up {
@@ -168,7 +169,7 @@ func (d *jpegDecoder) inks(dst []byte, up []*upsampler, y int, as colours) {
 	if as == ycck {
 		line := make([]byte, 3*d.w)
 		yccLine(line, planes[0], planes[1], planes[2])
-		for x := range d.w { // what YCC gives is paper, and Adobe's values are inverted once more
+		for x := range d.w { // YCC converts to inverted CMY, which Adobe stores inverted again
 			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = line[3*x], line[3*x+1], line[3*x+2], 255-planes[3][x]
 		}
 		return

@@ -2,7 +2,7 @@ package image
 
 import "io"
 
-// A jpegScan is one pass over some components.
+// A jpegScan decodes one scan.
 type jpegScan struct {
 	*jpegDecoder
 	bitReader
@@ -10,19 +10,19 @@ type jpegScan struct {
 	from, to   int // spectral band
 	high, low  int // successive approximation
 	endOfBands int32
-	empty      bool // a marker stands where the unit's bits should be: as in libjpeg it holds zeros
+	empty      bool // a marker comes before the unit's data; as in libjpeg, the unit is zeros
 }
 
 type scanComponent struct {
 	*jpegComponent
 	dc, ac *huffman
-	last   int32 // the DC value before
+	last   int32 // previous DC value
 }
 
-// scan decodes what follows a scan header, and returns where it ends.
+// scan decodes the data after a scan header and returns its end.
 func (d *jpegDecoder) scan(head []byte, p int) (end int, err error) {
 	if len(head) < 1 || len(head) < 4+2*int(head[0]) || head[0] < 1 || head[0] > 4 || d.comps == nil {
-		return 0, formatError("jpeg", "a wrong scan header")
+		return 0, formatError("jpeg", "invalid scan header")
 	}
 	n := int(head[0])
 	s := jpegScan{jpegDecoder: d, bitReader: bitReader{data: d.stream, p: p}, to: 63}
@@ -30,18 +30,18 @@ func (d *jpegDecoder) scan(head []byte, p int) (end int, err error) {
 		tail := head[1+2*n:]
 		s.from, s.to, s.high, s.low = int(tail[0]), int(tail[1]), int(tail[2]>>4), int(tail[2]&15)
 		if s.from > s.to || s.to > 63 || s.low > 13 || s.from == 0 && s.to != 0 || s.from > 0 && n > 1 {
-			return 0, formatError("jpeg", "a wrong scan header")
+			return 0, formatError("jpeg", "invalid scan header")
 		}
 	}
 	for i := range n {
 		c := d.component(head[1+2*i])
 		tables := head[2+2*i]
 		if c == nil || tables>>4 > 3 || tables&15 > 3 {
-			return 0, formatError("jpeg", "a wrong scan header")
+			return 0, formatError("jpeg", "invalid scan header")
 		}
 		sc := scanComponent{jpegComponent: c, dc: d.dc[tables>>4], ac: d.ac[tables&15]}
 		if sc.dc == nil && s.from == 0 && s.high == 0 || sc.ac == nil && s.to > 0 {
-			return 0, formatError("jpeg", "a Huffman table is missing")
+			return 0, formatError("jpeg", "missing Huffman table")
 		}
 		if c.steps == nil {
 			steps := d.quant[c.table]
@@ -70,7 +70,7 @@ func (d *jpegDecoder) component(id byte) *jpegComponent {
 	return nil
 }
 
-// single walks over the blocks of one component, those with pixels only.
+// single decodes a scan of one component, which has only blocks with pixels.
 func (s *jpegScan) single() error {
 	c := &s.comps[0]
 	bw, bh := ceilDiv(c.w, 8), ceilDiv(c.rows, 8)
@@ -85,7 +85,7 @@ func (s *jpegScan) single() error {
 	return nil
 }
 
-// interleaved walks over whole MCUs.
+// interleaved decodes a scan of several components, in MCUs.
 func (s *jpegScan) interleaved() error {
 	for i := range s.mcusX * s.mcusY {
 		if err := s.unit(i); err != nil {
@@ -104,7 +104,7 @@ func (s *jpegScan) interleaved() error {
 	return nil
 }
 
-// unit begins the i-th unit of the scan, behind a restart marker where one is due.
+// unit starts the i-th block or MCU of the scan, after a restart marker if one is due.
 func (s *jpegScan) unit(i int) error {
 	s.empty = s.exhausted()
 	if s.empty && !s.marked {
@@ -174,7 +174,7 @@ func (s *jpegScan) sequential(c *scanComponent, coeffs *[64]int16) {
 	}
 }
 
-// firstPass reads the high bits of a band (ITU-T T.81, G.1.2.2).
+// firstPass reads the first scan of a band (ITU-T T.81, G.1.2.2).
 func (s *jpegScan) firstPass(h *huffman, coeffs *[64]int16) {
 	if s.endOfBands > 0 {
 		s.endOfBands--
@@ -196,7 +196,7 @@ func (s *jpegScan) firstPass(h *huffman, coeffs *[64]int16) {
 	}
 }
 
-// refine reads one more bit of a band (ITU-T T.81, G.1.2.3).
+// refine reads another bit of a band (ITU-T T.81, G.1.2.3).
 func (s *jpegScan) refine(h *huffman, coeffs *[64]int16) {
 	bit := int16(1) << s.low
 	k := s.from
@@ -227,8 +227,8 @@ func (s *jpegScan) refine(h *huffman, coeffs *[64]int16) {
 	}
 }
 
-// refineRun corrects coefficients that are not zero, and stops at the zero that
-// follows a run of them.
+// refineRun corrects nonzero coefficients and returns the index of the zero after run
+// zeros.
 func (s *jpegScan) refineRun(coeffs *[64]int16, k, run int, bit int16) int {
 	for ; k <= s.to; k++ {
 		c := &coeffs[zigzag[k]]

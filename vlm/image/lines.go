@@ -5,9 +5,8 @@ import (
 	"image/color"
 )
 
-// lines returns a function that reads line y of m as RGB over white into dst,
-// which holds 3 bytes for each pixel between m's left and right; nil for an
-// image type that no decoder here returns.
+// lines returns a function that reads line y of m into dst as RGB composited over white, 3
+// bytes per pixel. It is nil for image types that no decoder here returns.
 func lines(m image.Image) func(dst []byte, y int) {
 	switch m := m.(type) {
 	case *image.Gray:
@@ -41,8 +40,8 @@ func lines(m image.Image) func(dst []byte, y int) {
 	return nil
 }
 
-// The line functions below take values of `bytes` bytes, high byte first, of
-// which they keep the high one.
+// The functions below convert lines of big-endian values of the given number of bytes, using
+// the high byte.
 
 func grayLine(dst, src []byte, bytes int) {
 	for i := 0; i < len(dst); i += 3 {
@@ -81,7 +80,8 @@ func palettedLine(dst, src []byte, table *[256][3]byte) {
 	}
 }
 
-// paletteOverWhite is black beyond the palette's end, as Pillow has it.
+// paletteOverWhite returns the palette composited over white. As in Pillow, indices beyond
+// its end are black.
 func paletteOverWhite(palette color.Palette) (table [256][3]byte) {
 	for i, entry := range palette[:min(256, len(palette))] {
 		c := color.NRGBAModel.Convert(entry).(color.NRGBA)
@@ -90,8 +90,8 @@ func paletteOverWhite(palette color.Palette) (table [256][3]byte) {
 	return table
 }
 
-// overWhite lays a value that is not premultiplied over white, with the
-// rounding of Pillow's ImagingAlphaComposite (libImaging/AlphaComposite.c).
+// overWhite composites a straight-alpha value over white, with the rounding of Pillow's
+// ImagingAlphaComposite (libImaging/AlphaComposite.c).
 func overWhite(v, alpha byte) byte {
 	if alpha == 255 {
 		return v
@@ -111,8 +111,8 @@ func cmykLine(dst, src []byte) {
 	}
 }
 
-// yccLine turns luma and chroma of JFIF, ITU-R BT.601 with luma 0 to 255, into RGB
-// by libjpeg's fixed point.
+// yccLine converts JFIF's YCbCr (ITU-R BT.601 with luma 0 to 255) to RGB, in libjpeg's fixed
+// point.
 func yccLine(dst, luma, cb, cr []byte) {
 	n := len(dst) / 3
 	luma, cb, cr = luma[:n], cb[:n], cr[:n]

@@ -12,11 +12,11 @@ type netpbm struct {
 	kind     byte // '1' to '6'
 	w, h     int
 	maxValue int // the value of white
-	begin    int // of the pixels
+	begin    int // offset of the pixels
 	data     []byte
 }
 
-// isNetpbm tells P1 to P6 before a blank.
+// isNetpbm reports whether data starts with P1 to P6 and a blank.
 func isNetpbm(data []byte) bool {
 	return len(data) > 2 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6' && blank(data[2])
 }
@@ -37,23 +37,23 @@ func readNetpbm(data []byte) (*netpbm, error) {
 		*f = v
 	}
 	if n.maxValue < 1 || n.maxValue > 65535 {
-		return nil, formatError("netpbm", "a white of no value")
+		return nil, formatError("netpbm", "maximum value out of range")
 	}
 	return n, nil
 }
 
-// number reads digits and the one blank behind them.
+// number reads a number and one blank after it.
 func (n *netpbm) number() (int, error) {
 	n.skip()
 	v, digits := 0, 0
 	for ; n.begin < len(n.data) && n.data[n.begin] >= '0' && n.data[n.begin] <= '9'; n.begin++ {
 		if v, digits = 10*v+int(n.data[n.begin]-'0'), digits+1; digits > 10 {
-			return 0, formatError("netpbm", "a number of too many digits")
+			return 0, formatError("netpbm", "number out of range")
 		}
 	}
 	switch {
 	case n.begin < len(n.data) && !blank(n.data[n.begin]) && n.data[n.begin] != '#':
-		return 0, formatError("netpbm", "something else than a number")
+		return 0, formatError("netpbm", "not a number")
 	case digits == 0:
 		return 0, io.ErrUnexpectedEOF
 	}
@@ -63,7 +63,7 @@ func (n *netpbm) number() (int, error) {
 	return v, nil
 }
 
-// skip passes by blanks and comments.
+// skip skips blanks and comments.
 func (n *netpbm) skip() {
 	for comment := false; n.begin < len(n.data); n.begin++ {
 		switch b := n.data[n.begin]; {
@@ -118,8 +118,8 @@ func decodeNetpbm(data []byte, hd header) (source, error) {
 	return s, err
 }
 
-// scaled is a value in 8 bits: of a gray one of 16 bits the high byte, others
-// rounded, as Pillow does.
+// scaled converts a value to 8 bits as Pillow does: 16-bit gray by its high byte, other
+// values by rounding.
 func (n *netpbm) scaled(v int) byte {
 	white := 255.0
 	if n.maxValue > 255 && n.channels() == 1 {
@@ -130,13 +130,13 @@ func (n *netpbm) scaled(v int) byte {
 
 func (n *netpbm) plain(pix []byte) error {
 	for i := range pix {
-		if n.kind == '1' { // digits need no blank between them
+		if n.kind == '1' { // digits without blanks between them
 			n.skip()
 			if n.begin >= len(n.data) {
 				return io.ErrUnexpectedEOF
 			}
 			if n.data[n.begin]|1 != '1' {
-				return formatError("netpbm", "something else than 0 and 1")
+				return formatError("netpbm", "a value other than 0 and 1")
 			}
 			pix[i] = 255 * ('1' - n.data[n.begin])
 			n.begin++
@@ -147,7 +147,7 @@ func (n *netpbm) plain(pix []byte) error {
 			return err
 		}
 		if v > n.maxValue {
-			return formatError("netpbm", "a value beyond white")
+			return formatError("netpbm", "a value above the maximum")
 		}
 		pix[i] = n.scaled(v)
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 )
 
-// upright is EXIF's orientation, and where EXIF has none that of an XMP packet.
+// upright returns EXIF's orientation if it is not 0, or else XMP's; 1 if it is invalid.
 func upright(exif int64, xmp []byte) int {
 	if exif == 0 {
 		exif = int64(xmpOrientation(xmp))
@@ -16,8 +16,7 @@ func upright(exif int64, xmp []byte) int {
 	return int(exif)
 }
 
-// xmpOrientation finds tiff:Orientation, an attribute or an element; 0 where
-// there is none.
+// xmpOrientation returns tiff:Orientation, an attribute or element, or 0.
 func xmpOrientation(xmp []byte) int {
 	for {
 		_, rest, found := bytes.Cut(xmp, []byte("tiff:Orientation"))
@@ -51,15 +50,13 @@ func jpegOrientation(data []byte) int {
 
 const exifName = "Exif\x00\x00"
 
-// exifOrXMP is the orientation that a TIFF block, and where it has none a packet of
-// XMP, gives.
+// exifOrXMP returns the orientation of an EXIF block, or else of an XMP packet.
 func exifOrXMP(exif, xmp []byte) int {
 	d := readDirectory(bytes.TrimPrefix(exif, []byte(exifName)))
 	return upright(d.first(tagOrientation, 0), xmp)
 }
 
-// pngOrientation reads chunks on both sides of the pixels: eXIf, what ImageMagick
-// writes for it, and XMP.
+// pngOrientation reads eXIf, ImageMagick's raw profile and XMP, before or after the pixels.
 func pngOrientation(data []byte) int {
 	var exif, profile, xmp []byte
 	pngChunks(data, func(kind string, body []byte) bool {
@@ -80,7 +77,8 @@ func pngOrientation(data []byte) int {
 	return exifOrXMP(exif, xmp)
 }
 
-// rawProfile is the hexadecimal text behind an empty line, a name and a length.
+// rawProfile decodes ImageMagick's hexadecimal profile, which follows an empty line, a name
+// and a length.
 func rawProfile(text []byte) []byte {
 	lines := bytes.SplitN(text, []byte("\n"), 4)
 	if len(lines) < 4 {
@@ -88,7 +86,7 @@ func rawProfile(text []byte) []byte {
 	}
 	digits := bytes.ReplaceAll(lines[3], []byte("\n"), nil)
 	out := make([]byte, len(digits)/2)
-	n, _ := hex.Decode(out, digits) // what came before a wrong digit may hold the tag
+	n, _ := hex.Decode(out, digits) // the part before an invalid digit may have the tag
 	return out[:n]
 }
 
@@ -105,10 +103,10 @@ func webpOrientation(data []byte) int {
 	return exifOrXMP(exif, xmp)
 }
 
-// A turn says where the pixels of a stored picture go in the upright one.
-// Pixel (x, y) becomes number origin + x*right + y*down.
+// A transform maps the pixels of a stored image to the upright one: pixel (x, y) becomes
+// pixel origin + x*right + y*down.
 type transform struct {
-	w, h                int // upright
+	w, h                int // of the upright image
 	origin, right, down int
 }
 
@@ -122,17 +120,17 @@ func newTransform(orientation, w, h int) transform {
 		return transform{w, h, last - (w - 1), 1, -w}
 	case 5: // mirrored about the main diagonal
 		return transform{h, w, 0, h, 1}
-	case 6: // to be turned a quarter to the right
+	case 6: // to be rotated clockwise
 		return transform{h, w, h - 1, h, -1}
 	case 7: // mirrored about the other diagonal
 		return transform{h, w, last, -h, -1}
-	case 8: // to be turned a quarter to the left
+	case 8: // to be rotated anticlockwise
 		return transform{h, w, last - (h - 1), -h, 1}
 	}
 	return transform{w, h, 0, 1, w}
 }
 
-// put writes line y of the stored picture.
+// put writes line y of the stored image to pix.
 func (t transform) put(pix, line []byte, y int) {
 	to := 3 * (t.origin + y*t.down)
 	if t.right == 1 {

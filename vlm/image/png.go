@@ -15,8 +15,7 @@ import (
 
 const pngMagic = "\x89PNG\r\n\x1a\n"
 
-// pngChunks calls each for every chunk, as far as they are whole, until it
-// returns false.
+// pngChunks calls each for every complete chunk, until it returns false.
 func pngChunks(data []byte, each func(kind string, body []byte) bool) {
 	for p := len(pngMagic); p+8 <= len(data); {
 		n := int(binary.BigEndian.Uint32(data[p:]))
@@ -27,7 +26,7 @@ func pngChunks(data []byte, each func(kind string, body []byte) bool) {
 	}
 }
 
-// soundHead tells that the sums of all chunks before the pixels are right.
+// headerChecksumsOK reports whether the checksums of all chunks before the pixels are right.
 func headerChecksumsOK(data []byte) bool {
 	sound, p := true, len(pngMagic)
 	pngChunks(data, func(kind string, body []byte) bool {
@@ -42,10 +41,9 @@ func headerChecksumsOK(data []byte) bool {
 	return sound
 }
 
-// pngText is the text of a chunk of at most a megabyte, unpacked; nil where it is
-// broken.
+// pngText returns up to 1 MB of the decompressed text of a chunk, or nil if it is broken.
 func pngText(kind string, body []byte) []byte {
-	const most = 1 << 20
+	const limit = 1 << 20
 	_, rest, ok := bytes.Cut(body, []byte{0})
 	packed := kind == "zTXt"
 	switch {
@@ -55,7 +53,7 @@ func pngText(kind string, body []byte) []byte {
 		return rest
 	case packed:
 		rest = rest[1:]
-	default: // iTXt: whether packed, how, and two more texts
+	default: // iTXt: compression flag and method, language, translated keyword
 		packed = rest[0] != 0
 		for range 2 {
 			if _, rest, ok = bytes.Cut(rest[2:], []byte{0}); !ok {
@@ -72,19 +70,18 @@ func pngText(kind string, body []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(r, most)) // what came before damage may do
+	text, _ := io.ReadAll(io.LimitReader(r, limit)) // text before damage is used
 	return text
 }
 
-// pngConfig reads the header alone; what is wrong beside the size shows when the
-// pixels are read.
+// pngConfig reads the header. Other errors are found when decoding.
 func pngConfig(data []byte) (c image.Config, err error) {
 	const head = len(pngMagic) + 8 + 13
 	if len(data) < head {
 		return c, io.ErrUnexpectedEOF
 	}
 	if string(data[12:16]) != "IHDR" {
-		return c, formatError("png", "it does not begin with its header")
+		return c, formatError("png", "the first chunk is not IHDR")
 	}
 	w, h := binary.BigEndian.Uint32(data[16:]), binary.BigEndian.Uint32(data[20:])
 	c.Width, c.Height, c.ColorModel = int(min(w, math.MaxInt32)), int(min(h, math.MaxInt32)), color.NRGBAModel
@@ -100,7 +97,7 @@ func pngConfig(data []byte) (c image.Config, err error) {
 		c.ColorModel = color.GrayModel
 	}
 	pngChunks(data, func(kind string, _ []byte) bool {
-		if kind == "tRNS" { // colours are made straight, with alpha
+		if kind == "tRNS" { // decoded with an alpha channel
 			switch c.ColorModel {
 			case color.GrayModel:
 				c.ColorModel = color.NRGBAModel
@@ -113,14 +110,14 @@ func pngConfig(data []byte) (c image.Config, err error) {
 	return c, nil
 }
 
-// decodePNG reads what Pillow reads: behind the header it checks no sums, and
-// passes by what follows the last pixel.
+// decodePNG accepts the files that Pillow accepts: it ignores checksums after the header,
+// and data after the last pixel.
 func decodePNG(data []byte, hd header) (source, error) {
 	m, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		if again, ok := newPNGStream(data); ok && headerChecksumsOK(data) {
 			if hd.bytes >= largeBytes {
-				debug.FreeOSMemory() // what the first attempt took
+				debug.FreeOSMemory() // of the first attempt
 			}
 			if whole, failed := png.Decode(again); failed == nil {
 				m, err = whole, nil
@@ -133,12 +130,12 @@ func decodePNG(data []byte, hd header) (source, error) {
 	return fromImage(m, hd)
 }
 
-// A pngStream writes a PNG anew: the chunks that its pixels need, with right sums,
-// and as many bytes of pixels as there are to be.
+// A pngStream rewrites a PNG with only the chunks needed for the pixels, correct checksums,
+// and the correct number of bytes of pixels.
 type pngStream struct {
 	out    bytes.Buffer
-	packed io.Reader // what the file holds
-	pixels io.Reader // as much of it as there is to be
+	packed io.Reader // the file's decompressed pixels
+	pixels io.Reader // limited to the correct number of bytes
 	chunks bytes.Buffer
 	packer *zlib.Writer
 	piece  [32 << 10]byte
@@ -158,7 +155,7 @@ func newPNGStream(data []byte) (*pngStream, bool) {
 				bits = int(body[8])
 			}
 			s.chunk(kind, body)
-		case "PLTE": // what no pixel can name is left out
+		case "PLTE": // without colours that no pixel can use
 			s.chunk(kind, body[:min(len(body), 3<<bits)])
 		case "tRNS":
 			s.chunk(kind, body)
@@ -176,7 +173,7 @@ func newPNGStream(data []byte) (*pngStream, bool) {
 	return s, err == nil
 }
 
-// pngSize is how many bytes the pixels take, each line with its filter.
+// pngSize returns the bytes of the pixels, including a filter byte per line.
 func pngSize(head []byte) int64 {
 	if len(head) < 13 {
 		return 0

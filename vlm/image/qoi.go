@@ -8,7 +8,7 @@ import (
 	"math"
 )
 
-// qoiConfig reads the header of a "Quite OK Image" (qoiformat.org).
+// qoiConfig reads the header of a QOI file (qoiformat.org).
 func qoiConfig(data []byte) (image.Config, error) {
 	if len(data) < 14 {
 		return image.Config{}, io.ErrUnexpectedEOF

@@ -1,20 +1,19 @@
 package image
 
-// Pillow's 8-bit resize: each pass rounds to 8 bits, its weights are integers
-// of 22 fractional bits (libImaging/Resample.c).
+// fractionBits is the precision of the weights in Pillow's 8-bit resize, whose passes each
+// round to 8 bits (libImaging/Resample.c).
 const fractionBits = 22
 
-// taps are the weights with which one output value sums its inputs.
+// taps are the weights of the inputs of one output value.
 type taps struct {
 	first   int // the first input
 	weights []int32
 }
 
-// Preprocess resizes the shorter side of img to size with Pillow's antialiased
-// bilinear filter, as torchvision's Resize(size) does, and cuts the middle out,
-// as its CenterCrop(size) does. It returns size×size×3 bytes, [row, column,
-// channel], bit for bit theirs, and computes only what the cut keeps.
-// It returns nil for a size below 1 or an empty picture.
+// Preprocess resizes the shorter side of img to size with Pillow's antialiased bilinear
+// filter and crops the centre, like torchvision's Resize(size) and CenterCrop(size). It
+// returns [size, size, 3] bytes, bit for bit the same, and computes only the pixels in the
+// crop. It returns nil for a size below 1 or an empty image.
 func Preprocess(img *RGB, size int) []byte {
 	if size < 1 || img.W < 1 || img.H < 1 {
 		return nil
@@ -32,7 +31,7 @@ func Preprocess(img *RGB, size int) []byte {
 	return resizeColumns(rows, down, size*3)
 }
 
-// resizedSize is torchvision's: the longer side is rounded down.
+// resizedSize returns the size after torchvision's Resize: the longer side is rounded down.
 func resizedSize(w, h, size int) (int, int) {
 	if w <= h {
 		return size, size * h / w
@@ -40,7 +39,7 @@ func resizedSize(w, h, size int) (int, int) {
 	return size * w / h, size
 }
 
-// cropOffset is half of what is cut, halves rounded to the even integer.
+// cropOffset returns half of side-size, rounded half to even.
 func cropOffset(side, size int) int {
 	cut := side - size
 	half := cut / 2
@@ -50,16 +49,15 @@ func cropOffset(side, size int) int {
 	return half
 }
 
-// triangle returns the taps of outputs first to first+count-1 of a resize from
-// in to out values. When shrinking, the triangle widens with the scale.
+// triangle returns the taps of outputs first to first+count-1 when resizing in values to
+// out. When shrinking, the filter widens with the scale.
 func triangle(in, out, first, count int) []taps {
 	scale := float64(in) / float64(out)
 	support := max(scale, 1)
 	all := make([]taps, count)
 	var weights []float64
 	for i := range all {
-		// The conversion keeps the product from being fused with an addition,
-		// which would round otherwise on some processors.
+		// The conversion prevents a fused multiply-add, which rounds differently.
 		centre := float64((float64(first+i) + 0.5) * scale)
 		low := max(int(centre-support+0.5), 0)
 		high := min(int(centre+support+0.5), in)
@@ -76,8 +74,8 @@ func triangle(in, out, first, count int) []taps {
 	return all
 }
 
-// fixedPoint normalises the weights, without zeros at the end: where no size
-// changes, one of two is left.
+// fixedPoint converts weights to fixed point, normalised, without trailing zeros: if the
+// size does not change, one weight of two is left.
 func fixedPoint(weights []float64, total float64) []int32 {
 	for weights[len(weights)-1] == 0 {
 		weights = weights[:len(weights)-1]
@@ -107,8 +105,8 @@ func resizeRow(dst, src []byte, across []taps) {
 	}
 }
 
-// resizeColumns is the vertical pass: src has lines of stride values and begins
-// with the first line that down needs.
+// resizeColumns computes the vertical pass. src has lines of stride values, starting with
+// the first that down needs.
 func resizeColumns(src []byte, down []taps, stride int) []byte {
 	out := make([]byte, len(down)*stride)
 	sums := make([]int32, stride)

@@ -18,8 +18,8 @@ func noise(w, h int) *RGB {
 	return p
 }
 
-// slowAxis resizes along one axis, whole: n lines of stride values, of which
-// those step apart belong together.
+// slowAxis resizes n values to size along one axis, for each of lines lines. at returns the
+// index of value i of a line.
 func slowAxis(in []byte, n, size int, at func(i, line int) int, lines int) []byte {
 	out := make([]byte, size*lines)
 	scale := float64(n) / float64(size)
@@ -43,7 +43,7 @@ func slowAxis(in []byte, n, size int, at func(i, line int) int, lines int) []byt
 	return out
 }
 
-// slowPreprocess resizes the whole picture, then cuts.
+// slowPreprocess resizes the whole image, then crops.
 func slowPreprocess(p *RGB, size int) []byte {
 	w, h := size, int(float64(size*p.H)/float64(p.W))
 	if p.W > p.H {
@@ -81,7 +81,7 @@ func TestPreprocessNothing(t *testing.T) {
 	}
 }
 
-// Resized whole, this picture would have 340,000 × 512 pixels.
+// Before the crop, the resized image would have 340,000 × 512 pixels.
 func TestPreprocessExtremeAspect(t *testing.T) {
 	for _, p := range []*RGB{noise(2000, 3), noise(3, 2000)} {
 		var before, after runtime.MemStats
@@ -89,7 +89,7 @@ func TestPreprocessExtremeAspect(t *testing.T) {
 		got := Preprocess(p, 512)
 		runtime.ReadMemStats(&after)
 		if used := after.TotalAlloc - before.TotalAlloc; len(got) != 512*512*3 || used > 8<<20 {
-			t.Errorf("%dx%d: %d bytes, having taken %d", p.W, p.H, len(got), used)
+			t.Errorf("%dx%d: %d bytes, allocated %d", p.W, p.H, len(got), used)
 		}
 	}
 }

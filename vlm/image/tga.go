@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// A targa is the header of a TGA file, which begins with no name of its own.
+// A targa is the header of a TGA file, which has no magic number.
 type targa struct {
 	w, h      int
 	kind      byte // 1 palette, 2 colours, 3 gray
@@ -18,12 +18,12 @@ type targa struct {
 	fromTop   bool
 	palette   [256][4]byte // red, green, blue, alpha
 	pixels    []byte
-	opaque    bool // what looks like alpha is none
+	opaque    bool // ignore alpha
 }
 
 const targaHead = 18
 
-// isTarga tells a header that makes sense in every field.
+// isTarga reports whether all fields of a TGA header are plausible.
 func isTarga(data []byte) bool {
 	if len(data) < targaHead || data[1] > 1 || data[2]&^8 < 1 || data[2]&^8 > 3 || data[17]&0xc0 != 0 {
 		return false
@@ -76,7 +76,7 @@ func readTarga(data []byte) (*targa, error) {
 	return t, nil
 }
 
-// targaOpaque reads the extension area, whose last byte says what alpha is.
+// targaOpaque reports whether the extension area's attributes type is "no alpha".
 func targaOpaque(data []byte) bool {
 	const footer, attributes = 26, 494
 	if len(data) < targaHead+footer || string(data[len(data)-18:]) != "TRUEVISION-XFILE.\x00" {
@@ -86,8 +86,8 @@ func targaOpaque(data []byte) bool {
 	return at > attributes && at < len(data) && data[at] == 0
 }
 
-// targaColour reads a colour of so many bytes; of two the highest bit says
-// whether it is transparent.
+// targaColour reads a colour of size bytes. With two bytes, the highest bit is set if it is
+// transparent.
 func targaColour(b []byte, size int) [4]byte {
 	switch size {
 	case 2:
@@ -112,7 +112,7 @@ func targaConfig(data []byte) (image.Config, error) {
 	return image.Config{ColorModel: color.NRGBAModel, Width: t.w, Height: t.h}, nil
 }
 
-// targaMemory: the pixels are unpacked first.
+// targaMemory adds the decompressed pixels.
 func targaMemory(_ []byte, c image.Config) int64 {
 	return rendered(c, 4) + 4*int64(c.Width)*int64(c.Height)
 }
@@ -161,7 +161,7 @@ func (t *targa) colour(b []byte, size int) [4]byte {
 	return targaColour(b, size)
 }
 
-// unpackTarga reads runs of one pixel and of several; they may cross lines.
+// unpackTarga decodes packets of repeated and raw pixels, which may cross lines.
 func unpackTarga(src []byte, need, size int) ([]byte, error) {
 	var out bytes.Buffer
 	for out.Len() < need {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"math"
@@ -17,7 +18,7 @@ const (
 	photoLab    = 8
 )
 
-// A tiffPicture is what the first directory says of its pixels.
+// A tiffImage is the layout of the pixels of the first directory.
 type tiffImage struct {
 	tiffDirectory
 	w, h        int
@@ -25,18 +26,18 @@ type tiffImage struct {
 	compression int64
 	bits        int
 	format      int64 // 1 unsigned, 2 signed, 3 floating
-	samples     int   // stored for a pixel
-	colours     int   // of them
-	alpha       int64 // 1 associated, 2 not, 0 where there is none
-	separate    bool  // a plane for every sample
+	samples     int   // stored per pixel
+	colours     int   // number of samples that are colours
+	alpha       int64 // 0 none, 1 associated, 2 unassociated
+	separate    bool  // planar: a plane per sample
 	tiled       bool
 	chunkW      int // a strip's or tile's size
 	chunkH      int
-	chromaX     int // pixels for a chroma value
+	chromaX     int // pixels per chroma sample
 	chromaY     int
 }
 
-// readTIFF reads the directory and names what of it is not read.
+// readTIFF reads the directory. The error names an unsupported feature.
 func readTIFF(data []byte) (*tiffImage, error) {
 	d := readDirectory(data)
 	w, h := d.first(tagWidth, 0), d.first(tagLength, 0)
@@ -68,7 +69,7 @@ func readTIFF(data []byte) (*tiffImage, error) {
 	return t, t.readChunks()
 }
 
-// readSamples finds what a pixel is made of, as Pillow's TiffImagePlugin does.
+// readSamples determines the samples of a pixel, as Pillow's TiffImagePlugin does.
 func (t *tiffImage) readSamples() error {
 	switch t.photo {
 	case whiteIsZero, blackIsZero, photoMap:
@@ -86,7 +87,7 @@ func (t *tiffImage) readSamples() error {
 	}
 	samples := t.first(tagSamples, missing)
 	if samples < 1 || samples > 32 {
-		return unsupportedError("tiff", "so many samples a pixel")
+		return unsupportedError("tiff", fmt.Sprintf("%d samples per pixel", samples))
 	}
 	t.samples, t.bits = int(samples), int(t.first(tagBits, 1))
 	for i := 1; i < min(t.samples, t.count(tagBits)); i++ {
@@ -94,7 +95,7 @@ func (t *tiffImage) readSamples() error {
 			return unsupportedError("tiff", "samples of several sizes")
 		}
 	}
-	if t.photo == photoYCC && t.samples == 1 { // luma alone
+	if t.photo == photoYCC && t.samples == 1 { // only luma
 		t.photo, t.colours = blackIsZero, 1
 	}
 	if t.samples < t.colours {
@@ -149,14 +150,14 @@ func photoName(photo int64) string {
 	return "colour model"
 }
 
-// readChunks finds the size of strips or tiles.
+// readChunks determines the size of strips or tiles.
 func (t *tiffImage) readChunks() error {
 	t.tiled = t.count(tagTileOffsets) > 0 || t.count(tagTileWidth) > 0
 	w, h := int64(t.w), t.first(tagRowsPerStrip, int64(t.h))
 	if t.tiled {
 		w, h = t.first(tagTileWidth, 0), t.first(tagTileLength, 0)
 		if w < 1 || h < 1 || w > 1<<20 || h > 1<<20 {
-			return formatError("tiff", "tiles without a size")
+			return formatError("tiff", "invalid tile size")
 		}
 	} else if h < 1 || h > int64(t.h) {
 		h = int64(t.h)
@@ -165,7 +166,7 @@ func (t *tiffImage) readChunks() error {
 	return nil
 }
 
-// stored is how many samples of a pixel a chunk holds.
+// stored returns the number of samples per pixel in a chunk.
 func (t *tiffImage) stored() int {
 	if t.separate {
 		return 1
@@ -173,7 +174,7 @@ func (t *tiffImage) stored() int {
 	return t.samples
 }
 
-// kept is how many values of a pixel are needed: its colours and its alpha.
+// kept returns the number of values per pixel that are decoded: colours and alpha.
 func (t *tiffImage) kept() int {
 	if t.alpha != 0 {
 		return t.colours + 1
@@ -181,11 +182,11 @@ func (t *tiffImage) kept() int {
 	return t.colours
 }
 
-// chunkBytes is the size of a line and of a whole chunk, unpacked.
+// chunkBytes returns the decompressed size of a line and of a chunk.
 func (t *tiffImage) chunkBytes() (line, chunk int64) {
 	if t.chromaX*t.chromaY > 1 {
 		unit := int64(t.chromaX*t.chromaY + 2)
-		line = unit * int64(ceilDiv(t.chunkW, t.chromaX)) // of chromaY lines of pixels
+		line = unit * int64(ceilDiv(t.chunkW, t.chromaX)) // covers chromaY lines of pixels
 		return line, line * int64(ceilDiv(t.chunkH, t.chromaY))
 	}
 	line = (int64(t.chunkW)*int64(t.stored())*int64(t.bits) + 7) / 8
@@ -200,7 +201,7 @@ func tiffConfig(data []byte) (image.Config, error) {
 	return image.Config{ColorModel: color.NRGBAModel, Width: t.w, Height: t.h}, nil
 }
 
-// tiffMemory: what is kept of every pixel, and one chunk as it is unpacked.
+// tiffMemory adds the kept values of all pixels and one decompressed chunk.
 func tiffMemory(data []byte, c image.Config) int64 {
 	t, err := readTIFF(data)
 	if err != nil {
@@ -211,7 +212,7 @@ func tiffMemory(data []byte, c image.Config) int64 {
 		return MaxBytes + 1
 	}
 	if t.compression == packJPEG || t.compression == packJPEGOld {
-		chunk = int64(t.chunkW) * int64(t.chunkH) * 4 * 4 // whole MCUs, and coefficients where it is progressive
+		chunk = int64(t.chunkW) * int64(t.chunkH) * 4 * 4 // whole MCUs, and coefficients if it is progressive
 	}
 	return rendered(c, int64(t.kept())) + chunk
 }
@@ -232,7 +233,7 @@ func decodeTIFF(data []byte, hd header) (source, error) {
 	return s, nil
 }
 
-// readPixels unpacks every chunk into pix, of [h, w, kept].
+// readPixels decodes all chunks into pix, [h, w, kept].
 func (t *tiffImage) readPixels(pix []byte) error {
 	across, down := ceilDiv(t.w, t.chunkW), ceilDiv(t.h, t.chunkH)
 	planes := 1
@@ -240,9 +241,9 @@ func (t *tiffImage) readPixels(pix []byte) error {
 		planes = t.kept()
 	}
 	_, size := t.chunkBytes()
-	const spare = 256 << 20 // chunks may be larger than the picture, but not many of them
-	if int64(across*down*planes)*size > 64*int64(len(pix))+spare {
-		return formatError("tiff", "far more data than pixels")
+	const slack = 256 << 20 // a few chunks may be larger than the image
+	if int64(across*down*planes)*size > 64*int64(len(pix))+slack {
+		return formatError("tiff", "too much data for its pixels")
 	}
 	u, err := newUnpacker(t)
 	if err != nil {
@@ -266,7 +267,7 @@ func (t *tiffImage) readPixels(pix []byte) error {
 	return nil
 }
 
-// chunk is the packed data of a strip or tile.
+// chunk returns the compressed data of a strip or tile.
 func (t *tiffImage) chunk(i int) ([]byte, error) {
 	offsets, counts := uint16(tagStripOffsets), uint16(tagStripCounts)
 	if t.tiled && t.count(tagTileOffsets) > 0 {
@@ -274,10 +275,10 @@ func (t *tiffImage) chunk(i int) ([]byte, error) {
 	}
 	at := t.value(offsets, i)
 	if i >= t.count(offsets) || at < 0 || at > int64(len(t.data)) {
-		return nil, formatError("tiff", "the data ends too early")
+		return nil, formatError("tiff", "unexpected end of data")
 	}
 	part := t.data[at:]
-	// Counts are often wrong where nothing is packed, and Pillow does without.
+	// Without compression, byte counts are often wrong, and Pillow ignores them.
 	if n := t.value(counts, i); t.compression != packNone && n > 0 && n < int64(len(part)) {
 		part = part[:n]
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// The tags of TIFF and EXIF that are read.
+// Tags of TIFF and EXIF.
 const (
 	tagWidth           = 256
 	tagLength          = 257
@@ -45,13 +45,13 @@ type tiffDirectory struct {
 
 type tiffEntry struct {
 	kind  uint16
-	bytes []byte // whole values
+	bytes []byte // complete values
 }
 
-// kindSizes are the bytes of a value of each type, 0 where there is no such type.
+// kindSizes are the bytes of a value of each type; 0: no such type.
 var kindSizes = [...]int{0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8}
 
-// readDirectory reads what it can; a broken block gives an empty directory.
+// readDirectory reads the valid entries. A broken block has an empty directory.
 func readDirectory(data []byte) tiffDirectory {
 	d := tiffDirectory{data: data, order: binary.LittleEndian, tags: map[uint16]tiffEntry{}}
 	if len(data) < 8 {
@@ -106,7 +106,7 @@ func (d *tiffDirectory) add(e []byte, big bool) {
 	d.tags[tag] = tiffEntry{kind, inline[:n]}
 }
 
-// count is how many values a tag has.
+// count returns the number of values of a tag.
 func (d *tiffDirectory) count(tag uint16) int {
 	e, ok := d.tags[tag]
 	if !ok {
@@ -115,7 +115,7 @@ func (d *tiffDirectory) count(tag uint16) int {
 	return len(e.bytes) / kindSizes[e.kind]
 }
 
-// value is the i-th value of a tag, 0 where there is none.
+// value returns the i-th value of a tag, or 0.
 func (d *tiffDirectory) value(tag uint16, i int) int64 {
 	e, ok := d.tags[tag]
 	if !ok || i >= len(e.bytes)/kindSizes[e.kind] {
@@ -143,7 +143,7 @@ func (d *tiffDirectory) value(tag uint16, i int) int64 {
 	}
 }
 
-// wide reads a value of 8 bytes: of a fraction what is before the point.
+// wide reads a value of 8 bytes; fractions are rounded down.
 func (d *tiffDirectory) wide(kind uint16, b []byte) int64 {
 	const rational, signedRational = 5, 10
 	if kind == rational || kind == signedRational {
@@ -155,7 +155,7 @@ func (d *tiffDirectory) wide(kind uint16, b []byte) int64 {
 	return int64(min(d.order.Uint64(b), math.MaxInt64))
 }
 
-// first is the first value of a tag, or what stands for it.
+// first returns the first value of a tag, or missing if there is none.
 func (d *tiffDirectory) first(tag uint16, missing int64) int64 {
 	if d.count(tag) == 0 {
 		return missing

@@ -2,9 +2,8 @@ package image
 
 import "math"
 
-// sample is the i-th sample of a line, in 8 bits: a palette's index as it is, less
-// than 8 bits spread over all, of 12 and 16 the high 8, of 32 and of floating point
-// what lies between 0 and 255.
+// sample returns the i-th sample of a line in 8 bits: palette indices unchanged, 1 to 4 bits
+// scaled, 12 and 16 bits by the high 8, 32 bits and floating point clamped to 0 to 255.
 func (t *tiffImage) sample(src []byte, i int) byte {
 	switch t.bits {
 	case 8:
@@ -46,7 +45,7 @@ func (t *tiffImage) wideSample(b []byte) byte {
 	return byte(min(v, 255))
 }
 
-// lines returns a function that reads pix, of [h, w, kept], as RGB over white.
+// lines returns a function that reads pix, [h, w, kept], as RGB composited over white.
 func (t *tiffImage) lines(pix []byte) func(dst []byte, y int) {
 	kept := t.kept()
 	var table [256][3]byte
@@ -90,8 +89,8 @@ func (t *tiffImage) lines(pix []byte) func(dst []byte, y int) {
 	}
 }
 
-// overWhite lays a line over white; associated alpha is taken out of the colours
-// first, as Pillow does (libImaging/Unpack.c).
+// overWhite composites a line over white. Colours with associated alpha are first divided by
+// it, as in Pillow (libImaging/Unpack.c).
 func (t *tiffImage) overWhite(dst, src []byte, kept int) {
 	for x := range t.w {
 		a := src[x*kept+kept-1]
@@ -104,7 +103,7 @@ func (t *tiffImage) overWhite(dst, src []byte, kept int) {
 	}
 }
 
-// colourMap is the palette: all reds, all greens, all blues, of 16 bits.
+// colourMap reads the palette: all reds, all greens, all blues, of 16 bits.
 func (t *tiffImage) colourMap() (table [256][3]byte) {
 	n := t.count(tagColourMap) / 3
 	for i := range min(n, 256) {
@@ -115,8 +114,8 @@ func (t *tiffImage) colourMap() (table [256][3]byte) {
 	return table
 }
 
-// yccLine turns luma and chroma into RGB in place: as libtiff does, or where nothing
-// is packed as Pillow itself does, with 6 fractional bits (libImaging/ConvertYCbCr.c).
+// yccLine converts YCbCr to RGB in place: as libtiff does or, without compression, as Pillow
+// itself does, with 6 fractional bits (libImaging/ConvertYCbCr.c).
 func (t *tiffImage) yccLine(dst []byte) {
 	for x := 0; x < len(dst); x += 3 {
 		p := dst[x : x+3]
@@ -125,14 +124,14 @@ func (t *tiffImage) yccLine(dst []byte) {
 			continue
 		}
 		y, u, v := int32(p[0]), float64(p[1])-128, float64(p[2])-128
-		fixed := func(f float64) int32 { return int32(float64(64*f) + 0.5) } // towards 0, as its tables are
+		fixed := func(f float64) int32 { return int32(float64(64*f) + 0.5) } // truncated, as in its tables
 		p[0] = clamp(y + fixed(1.402*v)>>6)
 		p[1] = clamp(y + (fixed(-0.34414*u)+fixed(-0.71414*v))>>6)
 		p[2] = clamp(y + fixed(1.772*u)>>6)
 	}
 }
 
-// labPixel turns CIE L*a*b* (D50; a and b signed) into sRGB.
+// labPixel converts CIE L*a*b* (D50; a and b signed) to sRGB.
 func labPixel(dst, lab []byte) {
 	l := float64(lab[0]) * 100 / 255
 	fy := (l + 16) / 116

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/image/tiff/lzw"
 )
 
-// TIFF's compressions.
+// Values of TIFF's compression tag.
 const (
 	packNone    = 1
-	packRLE     = 2 // of one-bit lines, as fax has it, without marks
+	packRLE     = 2 // modified Huffman, as T.4 without end-of-line codes
 	packFax3    = 3
 	packFax4    = 4
 	packLZW     = 5
@@ -27,14 +27,14 @@ const (
 	packZstd    = 50000
 )
 
-// packNames are those that are not read.
+// packNames are names of unsupported compressions.
 var packNames = map[int64]string{
 	9: "JBIG compression", 10: "JBIG compression", 32771: "NeXT's compression", 32809: "ThunderScan's compression",
 	34661: "JBIG compression", 34712: "JPEG 2000 compression", 34925: "LZMA compression", 34933: "PNG compression",
 	34934: "JPEG XR compression", 22610: "JPEG XR compression", 50001: "WebP compression", 50002: "JPEG XL compression", 52546: "JPEG XL compression",
 }
 
-// An unpacker reads one chunk at a time.
+// An unpacker decodes one chunk at a time.
 type unpacker struct {
 	*tiffImage
 	buffer  []byte
@@ -63,14 +63,14 @@ func newUnpacker(t *tiffImage) (*unpacker, error) {
 	}
 	switch {
 	case t.bits != 1 && (t.compression == packFax3 || t.compression == packFax4 || t.compression == packRLE):
-		return nil, formatError("tiff", "fax compression of more than one bit a pixel")
+		return nil, formatError("tiff", "fax compression of more than one bit per pixel")
 	case t.predictor() == 3:
-		return nil, unsupportedError("tiff", "a predictor of floating point")
+		return nil, unsupportedError("tiff", "a floating-point predictor")
 	}
 	return u, nil
 }
 
-// predictor is 1 where lines are stored as they are.
+// predictor returns the predictor; 1: none.
 func (t *tiffImage) predictor() int64 {
 	switch t.compression {
 	case packLZW, packDeflate, packDeflat2, packZstd:
@@ -79,8 +79,7 @@ func (t *tiffImage) predictor() int64 {
 	return 1
 }
 
-// unpack reads a chunk that covers area, of which lines below the picture may be
-// missing.
+// unpack decodes a chunk that covers area. Lines below the image may be missing.
 func (u *unpacker) unpack(part []byte, area image.Rectangle) error {
 	if u.compression == packJPEG || u.compression == packJPEGOld {
 		return u.unpackJPEG(part)
@@ -126,7 +125,7 @@ func fillFrom(need []byte) func(io.ReadCloser, error) error {
 	}
 }
 
-// fill reads as much as is needed; what follows is surplus.
+// fill fills need from r and ignores further data.
 func fill(need []byte, r io.ReadCloser) error {
 	defer r.Close()
 	_, err := io.ReadFull(r, need)
@@ -164,7 +163,7 @@ func unpackBits(dst, src []byte) error {
 	return nil
 }
 
-// undoPredictor adds up horizontal differences.
+// undoPredictor reverts horizontal differencing.
 func (u *unpacker) undoPredictor(data []byte) {
 	if u.predictor() != 2 || u.bits < 8 {
 		return
@@ -186,12 +185,12 @@ func (u *unpacker) undoPredictor(data []byte) {
 	}
 }
 
-// unpackJPEG reads a chunk that is a JPEG stream, whose tables may stand apart.
+// unpackJPEG decodes a chunk that is a JPEG stream, whose tables may be in a tag.
 func (u *unpacker) unpackJPEG(part []byte) error {
 	if u.compression == packJPEGOld {
 		at, n := u.first(tagJPEGOffset, 0), u.first(tagJPEGLength, int64(len(u.data)))
 		if at < 1 || at > int64(len(u.data))-2 || u.chunkH < u.h {
-			return unsupportedError("tiff", "JPEG compression of the old style in parts")
+			return unsupportedError("tiff", "old-style JPEG compression in several parts")
 		}
 		part = u.data[at:min(at+max(n, 2), int64(len(u.data)))]
 		if n < 1 || u.count(tagJPEGLength) == 0 {
@@ -199,14 +198,14 @@ func (u *unpacker) unpackJPEG(part []byte) error {
 		}
 	}
 	if len(part) < 2 || part[0] != 0xff {
-		return formatError("tiff", "a part that is no JPEG stream")
+		return formatError("tiff", "a part is not a JPEG stream")
 	}
 	d, err := decodeJPEG(u.bytes(tagJPEGTables), part, jpegLimits{u.chunkW, u.chunkH, maxScans(u.w, u.h)})
 	if err != nil {
 		return err
 	}
 	if len(d.comps) != u.stored() {
-		return formatError("tiff", "a JPEG stream of another number of components")
+		return formatError("tiff", "a JPEG stream has a wrong number of components")
 	}
 	d.repeat = u.compression == packJPEGOld
 	as := gray
@@ -223,8 +222,8 @@ func (u *unpacker) unpackJPEG(part []byte) error {
 	return nil
 }
 
-// line reads what is kept of line y of the chunk into dst, of a chunk in planes
-// the plane alone.
+// line reads the kept values of line y of the chunk into dst, or only those of plane if
+// planes are separate.
 func (u *unpacker) line(dst []byte, y, plane int) {
 	kept, stored := u.kept(), u.stored()
 	if u.row != nil {
@@ -272,7 +271,7 @@ func (u *unpacker) jpegLine(dst []byte, y, plane int) {
 	}
 }
 
-// chromaLine reads a line of units of some luma values and one Cb and Cr.
+// chromaLine reads a line of units, each of chromaX*chromaY luma values, one Cb and one Cr.
 func (u *unpacker) chromaLine(dst []byte, y int) {
 	unit := u.chromaX*u.chromaY + 2
 	src := u.buffer[y/u.chromaY*u.stride:][:u.stride]

@@ -9,29 +9,29 @@ import (
 	"testing"
 )
 
-// TestRefused: what is not read is refused by its name, and says what to do.
-func TestRefused(t *testing.T) {
+// The error for an unsupported format names it and suggests what to do.
+func TestUnsupportedFormats(t *testing.T) {
 	convert := ": not supported; convert it to PNG or JPEG"
 	tests := []struct{ name, data, want string }{
-		{"JPEG 2000", "\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 picture" + convert},
-		{"JPEG 2000 stream", "\xff\x4f\xff\x51\x00\x2f", "a JPEG 2000 picture" + convert},
-		{"JPEG XL", "\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL picture" + convert},
-		{"JPEG XL stream", "\xff\x0a\xfa", "a JPEG XL picture" + convert},
-		{"HEIC", "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1", "a HEIC picture" + convert},
-		{"MP4", "\x00\x00\x00\x18ftypisom", "an MP4 film" + convert},
-		{"WebM", "\x1aE\xdf\xa3\x01", "a Matroska or WebM film" + convert},
-		{"AVI", "RIFF\x00\x00\x00\x00AVI LIST", "an AVI film" + convert},
+		{"JPEG 2000", "\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 image" + convert},
+		{"JPEG 2000 stream", "\xff\x4f\xff\x51\x00\x2f", "a JPEG 2000 image" + convert},
+		{"JPEG XL", "\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL image" + convert},
+		{"JPEG XL stream", "\xff\x0a\xfa", "a JPEG XL image" + convert},
+		{"HEIC", "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1", "a HEIC image" + convert},
+		{"MP4", "\x00\x00\x00\x18ftypisom", "an MP4 video" + convert},
+		{"WebM", "\x1aE\xdf\xa3\x01", "a Matroska or WebM video" + convert},
+		{"AVI", "RIFF\x00\x00\x00\x00AVI LIST", "an AVI video" + convert},
 		{"PDF", "%PDF-1.7", "a PDF document" + convert},
 		{"SVG", "<?xml version=\"1.0\"?>\n<svg xmlns=\"\">", "an SVG drawing" + convert},
-		{"SVG with a mark", "\xef\xbb\xbf <svg>", "an SVG drawing" + convert},
-		{"Photoshop", "8BPS\x00\x01", "a Photoshop picture" + convert},
+		{"SVG with a byte order mark", "\xef\xbb\xbf <svg>", "an SVG drawing" + convert},
+		{"Photoshop", "8BPS\x00\x01", "a Photoshop image" + convert},
 		{"DDS", "DDS |\x00\x00\x00", "a DDS texture" + convert},
 		{"EMF", "\x01\x00\x00\x00" + strings.Repeat("\x00", 36) + " EMF", "an EMF drawing" + convert},
-		{"DICOM", strings.Repeat("\x00", 128) + "DICM\x02", "a DICOM picture" + convert},
-		{"XBM", "#define a_width 8\n", "an XBM picture" + convert},
-		{"raw", "IIU\x00\x18\x00\x00\x00", "a camera's raw picture" + convert},
-		{"Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:", "a Git LFS pointer, not the picture; fetch it with git lfs pull"},
-		{"zeros", strings.Repeat("\x00", 64), "no picture: it begins with zeros alone"},
+		{"DICOM", strings.Repeat("\x00", 128) + "DICM\x02", "a DICOM image" + convert},
+		{"XBM", "#define a_width 8\n", "an XBM image" + convert},
+		{"raw", "IIU\x00\x18\x00\x00\x00", "a camera raw image" + convert},
+		{"Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:", "a Git LFS pointer, not the image; fetch it with git lfs pull"},
+		{"zeros", strings.Repeat("\x00", 64), "not an image: it starts with zeros"},
 		{"text", "#define a 8\n", "not a PNG, JPEG, GIF, BMP, TIFF, WebP, AVIF, ICO, PPM, PGM, PBM, QOI or TGA file"},
 	}
 	for _, test := range tests {
@@ -43,7 +43,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// formFile is the file of a form.
+// formFile returns the file of a form.
 func formFile(t *testing.T, name string) []byte {
 	t.Helper()
 	for _, f := range readForms(t) {
@@ -55,9 +55,8 @@ func formFile(t *testing.T, name string) []byte {
 	return nil
 }
 
-// TestUnread: a feature that is not read is named, and what is cut or damaged where
-// nothing can be made of it.
-func TestUnread(t *testing.T) {
+// Unsupported features and damage have an error that names them.
+func TestUnsupportedFeatures(t *testing.T) {
 	with := func(name string, change func([]byte) []byte) []byte { return change(formFile(t, name)) }
 	put := func(at int, v ...byte) func([]byte) []byte {
 		return func(b []byte) []byte { copy(b[at:], v); return b }
@@ -80,30 +79,30 @@ func TestUnread(t *testing.T) {
 	}{
 		{"JPEG, arithmetic", with("jpeg/444", frame(0xc9)), "jpeg: not supported: arithmetic coding"},
 		{"JPEG, lossless", with("jpeg/444", frame(0xc3)), "jpeg: not supported: lossless coding"},
-		{"JPEG, cut", with("jpeg/444", cut(60)), "jpeg: the data ends too early"},
-		{"JPEG, progressive, cut", with("jpeg/420 progressive", cut(60)), "jpeg: the data ends too early"},
-		{"BMP, JPEG inside", with("bmp/24 bits", put(30, 4)), "bmp: not supported: this compression"},
-		{"BMP, PNG inside", with("bmp/24 bits", put(30, 5)), "bmp: not supported: JPEG or PNG inside"},
-		{"BMP, cut", with("bmp/24 bits", cut(2)), "bmp: the data ends too early"},
-		{"BMP, runs cut", with("bmp/run lengths of 8 bits", cut(7)), "bmp: the data ends too early"},
-		{"GIF, cut", with("gif/whole", cut(8)), "gif: the data ends too early"},
-		{"ICO, cut", with("ico/8 bits", cut(1)), "ico: the data ends too early"},
+		{"JPEG, cut", with("jpeg/444", cut(60)), "jpeg: unexpected end of data"},
+		{"JPEG, progressive, cut", with("jpeg/420 progressive", cut(60)), "jpeg: unexpected end of data"},
+		{"BMP, JPEG inside", with("bmp/24 bits", put(30, 4)), "bmp: not supported: compression 4"},
+		{"BMP, PNG inside", with("bmp/24 bits", put(30, 5)), "bmp: not supported: embedded JPEG or PNG"},
+		{"BMP, cut", with("bmp/24 bits", cut(2)), "bmp: unexpected end of data"},
+		{"BMP, runs cut", with("bmp/run lengths of 8 bits", cut(7)), "bmp: unexpected end of data"},
+		{"GIF, cut", with("gif/whole", cut(8)), "gif: unexpected end of data"},
+		{"ICO, cut", with("ico/8 bits", cut(1)), "ico: unexpected end of data"},
 		{"TIFF, LZMA", with("tiff/RGB", tag(259, 34925)), "tiff: not supported: LZMA compression"},
 		{"TIFF, JBIG", with("tiff/RGB", tag(259, 34661)), "tiff: not supported: JBIG compression"},
 		{"TIFF, no such compression", with("tiff/RGB", tag(259, 4711)), "tiff: not supported: compression 4711"},
 		{"TIFF, a camera's", with("tiff/RGB", tag(262, 32803)), "tiff: not supported: raw data of a camera's sensor; develop it to PNG or JPEG first"},
-		{"TIFF, cut", with("tiff/strips of 4 lines", func(b []byte) []byte { // the last strip lies behind the end
+		{"TIFF, cut", with("tiff/strips of 4 lines", func(b []byte) []byte { // the last strip is beyond the end
 			at := bytes.Index(b, []byte{0x11, 0x01, 4, 0, 3, 0, 0, 0})
 			list := binary.LittleEndian.Uint32(b[at+8:])
 			binary.LittleEndian.PutUint32(b[list+8:], uint32(len(b)))
 			return b
-		}), "tiff: the data ends too early"},
-		{"TGA, cut", with("tga/24", cut(1)), "tga: the data ends too early"},
-		{"QOI, cut", with("qoi/RGB", cut(60)), "qoi: the data ends too early"},
-		{"PGM, cut", with("netpbm/P5", cut(1)), "netpbm: the data ends too early"},
-		{"PGM, beyond white", []byte("P2 1 1 5 6 "), "netpbm: a value beyond white"},
-		{"PNG, a wrong sum of its header", with("png/RGB", put(30, 7)), "png: invalid checksum"},
-		{"PNG, a wrong sum of what is packed", with("png/RGB", func(b []byte) []byte {
+		}), "tiff: unexpected end of data"},
+		{"TGA, cut", with("tga/24", cut(1)), "tga: unexpected end of data"},
+		{"QOI, cut", with("qoi/RGB", cut(60)), "qoi: unexpected end of data"},
+		{"PGM, cut", with("netpbm/P5", cut(1)), "netpbm: unexpected end of data"},
+		{"PGM, beyond white", []byte("P2 1 1 5 6 "), "netpbm: a value above the maximum"},
+		{"PNG, wrong checksum of the header", with("png/RGB", put(30, 7)), "png: invalid checksum"},
+		{"PNG, wrong zlib checksum", with("png/RGB", func(b []byte) []byte {
 			b[bytes.Index(b, []byte("IEND"))-9] ^= 1
 			return b
 		}), "png: zlib: invalid checksum"},
@@ -118,8 +117,8 @@ func TestUnread(t *testing.T) {
 	}
 }
 
-// TestAVIFSize: the decoder is not asked where its stream is larger than the box
-// says, or the box larger than what is read.
+// An AVIF is not decoded if its stream is larger than its box declares, or if the box is too
+// large.
 func TestAVIFSize(t *testing.T) {
 	size := func(w, h uint32) []byte {
 		data := formFile(t, "avif/420")
@@ -147,32 +146,31 @@ func TestAVIFSize(t *testing.T) {
 		t.Errorf("4000x3000: %v", err)
 	}
 	film := bytes.Replace(formFile(t, "avif/420"), []byte("pitm"), []byte("free"), 1)
-	if _, err := Decode(film); err == nil || err.Error() != "avif: not supported: a file without a still picture" {
-		t.Errorf("no still picture: %v", err)
+	if _, err := Decode(film); err == nil || err.Error() != "avif: not supported: a file without a still image" {
+		t.Errorf("no still image: %v", err)
 	}
 }
 
-// TestJPEGLimits: in a TIFF, too, a frame is no larger than its part, and scans are
-// bounded.
+// The frame size and the number of scans of a JPEG are limited, also within a TIFF.
 func TestJPEGLimits(t *testing.T) {
 	data := formFile(t, "jpeg/420 progressive")
 	for _, test := range []struct {
-		most jpegLimits
-		want string
+		limits jpegLimits
+		want   string
 	}{
 		{jpegLimits{27, 19, 20}, ""},
-		{jpegLimits{27, 19, 3}, "jpeg: not supported: so many scans"},
-		{jpegLimits{26, 19, 20}, "jpeg: a frame of a wrong size"},
-		{jpegLimits{27, 18, 20}, "jpeg: a frame of a wrong size"},
+		{jpegLimits{27, 19, 3}, "jpeg: not supported: too many scans"},
+		{jpegLimits{26, 19, 20}, "jpeg: invalid frame size"},
+		{jpegLimits{27, 18, 20}, "jpeg: invalid frame size"},
 	} {
-		_, err := decodeJPEG(nil, data, test.most)
+		_, err := decodeJPEG(nil, data, test.limits)
 		if got := fmt.Sprint(err); got != test.want && (err != nil || test.want != "") {
-			t.Errorf("%v: %v, want %q", test.most, err, test.want)
+			t.Errorf("%v: %v, want %q", test.limits, err, test.want)
 		}
 	}
 }
 
-// TestXMPOrientation follows Pillow: attribute or element, the first that is one.
+// As in Pillow, the first valid attribute or element counts.
 func TestXMPOrientation(t *testing.T) {
 	tests := []struct {
 		xmp  string

@@ -29,7 +29,7 @@ func chunks(data []byte, each func(kind string, body []byte)) {
 	}
 }
 
-// animated tells a WebP file whose extended header says that it moves.
+// animated reports whether a WebP file's extended header has the animation flag.
 func animated(data []byte) bool {
 	return len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0
 }
@@ -58,14 +58,14 @@ func readWebPFrame(data []byte) (f webpFrame, err error) {
 		err = nil
 	})
 	if err == nil && !(image.Rectangle{f.at, f.at.Add(f.size)}).In(image.Rectangle{Max: f.canvas}) {
-		err = formatError("webp", "a frame beyond the picture")
+		err = formatError("webp", "a frame exceeds the canvas")
 	}
 	return f, err
 }
 
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
-// webpFile is a file of one frame's chunks: pixels, and alpha where it stands apart.
+// webpFile returns a WebP file with the chunks of one frame: pixels and separate alpha.
 func webpFile(size image.Point, frame []byte) []byte {
 	var body []byte
 	alpha := byte(0)
@@ -99,14 +99,14 @@ func webpConfig(data []byte) (image.Config, error) {
 	}
 	c, err := webp.DecodeConfig(bytes.NewReader(f.file))
 	if err == nil && image.Pt(c.Width, c.Height) != f.size {
-		err = formatError("webp", "a frame of another size than it says")
+		err = formatError("webp", "a frame's size differs from its header")
 	}
 	return image.Config{ColorModel: color.NRGBAModel, Width: f.canvas.X, Height: f.canvas.Y}, err
 }
 
-// webpMemory: a lossless picture is unpacked twice where it has a palette, and has
-// Huffman trees of its own for places; an extended one may have an alpha plane that
-// is such a picture. A frame of an animation is decoded apart.
+// webpMemory estimates the memory: a lossless image with a palette is decoded twice, and
+// has Huffman trees for tiles; the alpha plane of an extended one may be such an image. The
+// frame of an animation takes its own memory.
 func webpMemory(data []byte, c image.Config) int64 {
 	if animated(data) {
 		f, err := readWebPFrame(data)

@@ -2,10 +2,10 @@ package image
 
 import "image"
 
-// webpLines reads what the lossy decoder gives as libwebp does: chroma between
-// its samples interpolated ("fancy upsampling", src/dsp/upsampling.c), and ITU-R
-// BT.601 with luma 16 to 235 in its fixed point (src/dsp/yuv.h). Go's color model
-// takes the values for full range, which is up to 17 of 255 off.
+// webpLines converts the lossy decoder's YCbCr to RGB as libwebp does: with interpolated
+// chroma ("fancy upsampling", src/dsp/upsampling.c), and ITU-R BT.601 with luma 16 to 235 in
+// fixed point (src/dsp/yuv.h). Go's color model assumes full range, which is off by up to 17
+// of 255.
 func webpLines(m *image.YCbCr) func(dst []byte, y int) {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	u, v := make([]byte, w+1), make([]byte, w+1)
@@ -22,8 +22,8 @@ func webpLines(m *image.YCbCr) func(dst []byte, y int) {
 	}
 }
 
-// between makes a line of w samples of the nearer and the farther line of half as
-// many.
+// upsampleLine interpolates a line of w samples from the nearer and farther line of half the
+// width.
 func upsampleLine(out, near, far []byte, w int) {
 	at := func(i int) (n, f int) { return int(near[i]), int(far[i]) }
 	n0, f0 := at(0)

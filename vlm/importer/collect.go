@@ -15,46 +15,42 @@ import (
 	"patchwork/vlm/image"
 )
 
-// The largest files that are read of a picture and of a caption, and the characters of a
-// caption from which on it is told of: some 250 words.
 const (
-	maxImage    = 512 << 20
-	maxCaption  = 1 << 20
-	longCaption = 1000
+	maxImage    = 512 << 20 // bytes of a file
+	maxCaption  = 1 << 20   // bytes of a file
+	longCaption = 1000      // characters, some 250 words; longer captions are reported
 )
 
-// pictureNames are those of what is read, and of what is refused by its name.
-var imageExtensions = image.Extensions
-
 func isImage(path string) bool {
-	return slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(path)))
+	return slices.Contains(image.Extensions, strings.ToLower(filepath.Ext(path)))
 }
 
-// isList tells a list by its name; what Hugging Face's datasets say of a set is none.
+// isList reports whether path has the name of a list. The metadata files of Hugging Face
+// datasets are none.
 func isList(path string) bool {
 	name := filepath.Base(path)
 	return reader(path) != nil && name != "dataset_info.json" && name != "dataset_infos.json"
 }
 
-// collector finds what the paths hold. A folder with a list in it is that list; one
-// without is its pictures with captions, and the folders below it.
+// collector collects the entries of the paths. A folder that contains a list stands for
+// that list, another one for its captioned images and its subfolders.
 type collector struct {
 	Options
 	ctx     context.Context
-	named   string // the path that is being read, as it was given
+	named   string // the current path of Options.Paths
 	sources []*source
 	entries []entry
-	lists   []string        // below the folders that are not imported
-	seen    map[string]bool // folders, without links: links may lead in circles
+	lists   []string        // lists in subfolders that are not imported
+	seen    map[string]bool // visited folders with links resolved: links may form cycles
 
-	unlisted       int // pictures in folders whose list does not name them
+	unlisted       int // images that the list of their folder does not name
 	firstUnlisted  string
-	long, longest  int // captions, and the characters of the longest
+	long, longest  int // long captions, and characters of the longest
 	longestFile    string
 	systemMessages int
-	unused         map[string]int // texts beside those that are read, by their fields
+	unused         map[string]int // text fields that are not read, by name
 	unanswered     int            // turns
-	joined         int            // questions that follow a question
+	joined         int            // messages joined with the one before
 }
 
 func collect(ctx context.Context, o Options) (*collector, error) {
@@ -66,7 +62,7 @@ func collect(ctx context.Context, o Options) (*collector, error) {
 	}
 	splits := slices.ContainsFunc(c.entries, func(e entry) bool { return e.split != "" })
 	if splits && o.TestFraction > 0 {
-		return c, &SourceError{o.Paths[0], "has a test set of its own; --test-fraction is for data that have none"}
+		return c, &SourceError{o.Paths[0], "already has a test split; omit --test-fraction"}
 	}
 	return c, nil
 }
@@ -102,15 +98,15 @@ func (c *collector) addPath(path string) error {
 		c.entries = append(c.entries, e)
 		return nil
 	}
-	return &SourceError{path, "neither a folder, a list (.jsonl, .json, .csv, .tsv) nor a picture"}
+	return &SourceError{path, "not a folder, a list (.jsonl, .json, .csv, .tsv) or an image"}
 }
 
-// contents are the things in a folder that matter, hidden ones left out.
+// folderContents are the relevant entries of a folder; hidden ones are left out.
 type folderContents struct {
 	lists   []string
-	all     []string // pictures and folders, in order
+	all     []string // images and folders, in order
 	folders map[string]bool
-	broken  []string // links to folders out of the source
+	outside []string // links to folders outside the source
 }
 
 func (c *collector) readFolder(s *source, dir string) (folderContents, error) {
@@ -122,7 +118,7 @@ func (c *collector) readFolder(s *source, dir string) (folderContents, error) {
 	if err != nil {
 		return found, &SourceError{dir, cause(err)}
 	}
-	stems := map[string]bool{} // of pictures
+	stems := map[string]bool{} // of images
 	for _, e := range entries {
 		if isImage(e.Name()) {
 			stems[strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))] = true
@@ -134,14 +130,14 @@ func (c *collector) readFolder(s *source, dir string) (folderContents, error) {
 		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir() || e.Type()&os.ModeSymlink != 0 && isFolder(path):
 			if _, _, err := s.resolve(path); err != nil {
-				found.broken = append(found.broken, path)
+				found.outside = append(found.outside, path)
 				continue
 			}
 			found.all = append(found.all, path)
 			found.folders[path] = true
 		case isImage(path):
 			found.all = append(found.all, path)
-		case isList(path) && !stems[strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))]: // not what some tools write beside each picture
+		case isList(path) && !stems[strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))]: // some tools write a JSON file for each image
 			found.lists = append(found.lists, path)
 		}
 	}
@@ -153,8 +149,8 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// top reads a folder that was named. Lists that are called by different splits are those
-// splits; so are folders.
+// addTopFolder adds a folder of Options.Paths. Lists or subfolders named after different
+// splits become those splits.
 func (c *collector) addTopFolder(s *source, dir string) error {
 	found, err := c.readFolder(s, dir)
 	if err != nil {
@@ -165,7 +161,7 @@ func (c *collector) addTopFolder(s *source, dir string) error {
 	case len(found.lists) == 1:
 		err = c.addListedFolder(s, found, "")
 	case len(found.lists) > 1 && len(splitsOf(found.lists)) < len(found.lists):
-		return &SourceError{dir, fmt.Sprintf("holds several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
+		return &SourceError{dir, fmt.Sprintf("contains several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
 	case len(found.lists) > 1:
 		for _, list := range found.lists {
 			if err := c.readList(s, list, splitOf(list)); err != nil {
@@ -177,12 +173,13 @@ func (c *collector) addTopFolder(s *source, dir string) error {
 		err = c.addFolder(s, dir, "", true)
 	}
 	if err == nil && len(c.entries) == before {
-		err = &SourceError{dir, "holds no picture and no list (.jsonl, .json, .csv, .tsv)" + c.listsBelow()}
+		err = &SourceError{dir, "contains no image and no list (.jsonl, .json, .csv, .tsv)" + c.listsBelow()}
 	}
 	return err
 }
 
-// one reads the list of a folder, below which there must be no other.
+// addListedFolder adds the list of a folder. It is an error if a subfolder has another
+// metadata list.
 func (c *collector) addListedFolder(s *source, found folderContents, split string) error {
 	for _, path := range found.all {
 		if !found.folders[path] {
@@ -193,7 +190,7 @@ func (c *collector) addListedFolder(s *source, found folderContents, split strin
 			return err
 		}
 		if other != "" {
-			return &SourceError{filepath.Dir(found.lists[0]), fmt.Sprintf("holds several lists, %s and %s; name the one to import", found.lists[0], other)}
+			return &SourceError{filepath.Dir(found.lists[0]), fmt.Sprintf("contains several lists, %s and %s; name the one to import", found.lists[0], other)}
 		}
 	}
 	before := len(c.entries)
@@ -203,7 +200,7 @@ func (c *collector) addListedFolder(s *source, found folderContents, split strin
 	return c.countUnlisted(s, found, before)
 }
 
-// countUnlisted counts the pictures in a folder that its lists do not name.
+// countUnlisted counts the images in a folder that are in no entry from before on.
 func (c *collector) countUnlisted(s *source, found folderContents, before int) error {
 	named := map[string]bool{}
 	seen := c.seen
@@ -238,7 +235,7 @@ func (c *collector) countUnlisted(s *source, found folderContents, before int) e
 	return walk(found)
 }
 
-// metadata finds a list in a folder or below it.
+// findMetadata returns the first metadata list in a folder or below it, or "".
 func (c *collector) findMetadata(s *source, dir string) (string, error) {
 	if !c.visit(dir) {
 		return "", nil
@@ -263,10 +260,11 @@ func (c *collector) findMetadata(s *source, dir string) (string, error) {
 	return "", nil
 }
 
-// isMetadata tells a list that belongs to the pictures beside it, as ImageFolder has it.
+// isMetadata reports whether a list describes the images in its folder, as for Hugging
+// Face's ImageFolder.
 func isMetadata(list string) bool { return strings.HasPrefix(filepath.Base(list), "metadata.") }
 
-// enter notes a folder, and tells whether it is new.
+// visit marks a folder as visited and reports whether it is new.
 func (c *collector) visit(dir string) bool {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil || c.seen[real] {
@@ -276,8 +274,8 @@ func (c *collector) visit(dir string) bool {
 	return true
 }
 
-// folder reads the pictures of a folder with their captions, and the folders in it. Of
-// lists below the top, those called metadata are read.
+// addFolder adds the captioned images of a folder and its subfolders. Of lists in
+// subfolders, only metadata lists are read.
 func (c *collector) addFolder(s *source, dir, split string, top bool) error {
 	if !c.visit(dir) {
 		return nil
@@ -286,7 +284,7 @@ func (c *collector) addFolder(s *source, dir, split string, top bool) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range found.broken {
+	for _, path := range found.outside {
 		c.entries = append(c.entries, entry{source: s, file: path, failed: errOutsideFolder.Error()})
 	}
 	for _, list := range found.lists {
@@ -297,7 +295,7 @@ func (c *collector) addFolder(s *source, dir, split string, top bool) error {
 	found.lists = slices.DeleteFunc(found.lists, func(list string) bool { return !isMetadata(list) })
 	switch {
 	case len(found.lists) > 1:
-		return &SourceError{dir, fmt.Sprintf("holds several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
+		return &SourceError{dir, fmt.Sprintf("contains several lists, %s and %s; name the one to import", filepath.Base(found.lists[0]), filepath.Base(found.lists[1]))}
 	case len(found.lists) == 1:
 		return c.addListedFolder(s, found, split)
 	}
@@ -323,8 +321,8 @@ func (c *collector) addFolder(s *source, dir, split string, top bool) error {
 	return nil
 }
 
-// splitOf is the split that a list or a folder is called by, in the words of Hugging
-// Face's datasets; "" for others.
+// splitOf returns the split that a list or folder is named after, by the keywords of
+// Hugging Face datasets, or "".
 func splitOf(path string) string {
 	name := strings.ToLower(filepath.Base(path))
 	if isList(name) {
@@ -341,7 +339,7 @@ func splitOf(path string) string {
 	return ""
 }
 
-// splitsOf are the different splits among paths.
+// splitsOf returns the distinct splits that paths are named after.
 func splitsOf(paths []string) (out []string) {
 	for _, path := range paths {
 		if s := splitOf(path); s != "" && !slices.Contains(out, s) {
@@ -351,15 +349,16 @@ func splitsOf(paths []string) (out []string) {
 	return out
 }
 
-// listsBelow names lists in a folder that were passed over for its pictures.
+// listsBelow ends an error message with the first list in a subfolder that was not imported.
 func (c *collector) listsBelow() string {
 	if len(c.lists) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; a list lies in it, %s: name it to import it", c.lists[0])
+	return fmt.Sprintf("; to import the list in it, name %s", c.lists[0])
 }
 
-// captioned is a picture with its caption in a text file of the same name.
+// captionedImage returns the entry of an image with its caption in a .txt file of the same
+// name.
 func (c *collector) captionedImage(s *source, path, split string) entry {
 	e := entry{source: s, file: path, images: []imageFile{{path: path}}, split: split}
 	caption, err := c.caption(s, path)
@@ -377,7 +376,7 @@ func (c *collector) captionedImage(s *source, path, split string) entry {
 }
 
 func (c *collector) caption(s *source, path string) (string, error) {
-	if path != c.named { // by the user, wherever it leads
+	if path != c.named { // a path given by the user may lead anywhere
 		if _, _, err := s.resolve(path); err != nil {
 			return "", imageError(err)
 		}
@@ -385,9 +384,9 @@ func (c *collector) caption(s *source, path string) (string, error) {
 	raw, err := s.read(strings.TrimSuffix(path, filepath.Ext(path))+".txt", maxCaption)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", errors.New("no caption: there is no .txt of the same name beside it")
+		return "", errors.New("no caption: there is no .txt file of the same name beside it")
 	case errors.Is(err, errOutsideFolder):
-		return "", errors.New("the caption's link leads out of the folder; --follow-links reads it all the same")
+		return "", errors.New("the caption's link leads out of the folder; add --follow-links to read it")
 	case err != nil:
 		return "", fmt.Errorf("the caption cannot be read: %s", cause(err))
 	}
@@ -411,5 +410,5 @@ func imageError(err error) error {
 	if errors.Is(err, errOutsideFolder) {
 		return err
 	}
-	return fmt.Errorf("the picture cannot be read: %s", cause(err))
+	return fmt.Errorf("the image cannot be read: %s", cause(err))
 }

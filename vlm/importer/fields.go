@@ -6,17 +6,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"patchwork/vlm/data"
 )
 
-// besideFields hold texts that belong to a question or an answer in other tools' forms,
-// and are not read.
+// unreadTextFields are fields of other formats with parts of a question or answer, which
+// are not read.
 var unreadTextFields = []string{"hint", "context", "passage", "choices", "options", "explanation", "rationale", "system", "system_prompt", "lecture", "solution", "reasoning", "reasoning_content", "background", "article", "document", "answers", "captions", "texts", "questions", "history"}
 
-// unusedTexts are the fields of a record with texts that none of those used are.
+// unusedTexts returns the known text fields of a record that are not in used.
 func (r record) unusedTexts(used []string) (out []string) {
 	known := slices.Concat(captionFields, questionFields, answerFields, turnFields, unreadTextFields)
 	for _, key := range r.keys() {
-		isKnown := slices.ContainsFunc(known, func(k string) bool { return plainName(k) == plainName(key) })
+		isKnown := slices.ContainsFunc(known, func(k string) bool { return data.NormalizeName(k) == data.NormalizeName(key) })
 		if isKnown && nonEmpty(r[key]) && !slices.Contains(used, key) {
 			out = append(out, key)
 		}
@@ -24,7 +26,7 @@ func (r record) unusedTexts(used []string) (out []string) {
 	return out
 }
 
-// filled tells a value that says something.
+// nonEmpty reports whether a value contains a number, a boolean or a text that is not blank.
 func nonEmpty(value any) bool {
 	if _, ok := scalarText(value); ok {
 		return true
@@ -32,7 +34,7 @@ func nonEmpty(value any) bool {
 	return slices.ContainsFunc(textsIn(value), func(s string) bool { return strings.TrimSpace(s) != "" })
 }
 
-// written is a number or a truth value as it is written.
+// scalarText returns a number or boolean as written.
 func scalarText(value any) (string, bool) {
 	switch value := value.(type) {
 	case json.Number:
@@ -43,7 +45,7 @@ func scalarText(value any) (string, bool) {
 	return "", false
 }
 
-// textOf is a value that says a text: a string, a number, or a truth value.
+// textOf returns a string, or a number or boolean as written.
 func textOf(value any) (string, bool) {
 	if s, ok := value.(string); ok {
 		return s, true
@@ -51,25 +53,25 @@ func textOf(value any) (string, bool) {
 	return scalarText(value)
 }
 
-// emptyPicture names a field that would name a picture and is null or empty.
+// emptyImage returns an error if a field that should name an image is null or empty.
 func (r record) emptyImage() error {
 	for _, key := range r.allKeys() {
-		plain := plainName(key)
+		plain := data.NormalizeName(key)
 		bare := plain == "url" || plain == "uri" || plain == "link" || plain == "href"
 		if !isImageField(plain) && !bytesField.MatchString(plain) && (bare || !urlField.MatchString(plain)) {
 			continue
 		}
 		switch {
 		case r[key] == nil:
-			return fmt.Errorf("names a picture by %s, which is null", key)
+			return fmt.Errorf("the image field %s is null", key)
 		case noImage(r[key]):
-			return fmt.Errorf("names a picture by %s, which is empty", key)
+			return fmt.Errorf("the image field %s is empty", key)
 		}
 	}
 	return nil
 }
 
-// noPicture tells a value with nothing in it, which names no picture.
+// noImage reports whether a value is null or contains nothing but blanks and nulls.
 func noImage(value any) bool {
 	switch value := value.(type) {
 	case nil:

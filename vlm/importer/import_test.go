@@ -25,7 +25,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// dot is a picture of one colour, told apart by its width.
+// dot returns a PNG of one colour, identified by its width.
 func dot(t testing.TB, width int) []byte {
 	t.Helper()
 	m := image.NewGray(image.Rect(0, 0, width, 3))
@@ -37,7 +37,7 @@ func dot(t testing.TB, width int) []byte {
 	return b.Bytes()
 }
 
-// tree writes files; "pic 5" stands for a picture of that width.
+// tree writes files; "pic 5" stands for an image of width 5.
 func tree(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func tree(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// describe is a row in short: the widths of its pictures and its turns.
+// describe returns the widths of a row's images, and its turns.
 func describe(t testing.TB, r data.Row) string {
 	t.Helper()
 	v := data.Check(r)
@@ -90,7 +90,7 @@ func TestImport(t *testing.T) {
 	}{
 		{"captions", map[string]string{"a.png": "pic 4", "a.txt": "\uFEFFa cat\n", "sub/b.PNG": "pic 5", "sub/b.txt": "a dog", ".hidden/c.png": "pic 6", ".hidden/c.txt": "no"},
 			"", []string{"4 Q=a cat", "5 Q=a dog"}, nil},
-		{"captions that lack something", map[string]string{"a.png": "pic 4", "a.txt": "a cat", "b.png": "pic 5", "c.png": "pic 6", "c.txt": " \n", "d.png": "no picture", "d.txt": "d"},
+		{"missing captions", map[string]string{"a.png": "pic 4", "a.txt": "a cat", "b.png": "pic 5", "c.png": "pic 6", "c.txt": " \n", "d.png": "no image", "d.txt": "d"},
 			"", []string{"4 Q=a cat"}, []string{"no caption", "the caption is empty", "not a PNG"}},
 		{"ImageFolder's metadata.jsonl", map[string]string{"a.png": "pic 4", "b.png": "pic 5", "metadata.jsonl": `{"file_name": "a.png", "text": "a cat"}` + "\n\n" + `{"file_name": "b.png", "text": "a dog"}`},
 			"", []string{"4 Q=a cat", "5 Q=a dog"}, nil},
@@ -113,8 +113,8 @@ func TestImport(t *testing.T) {
 			`{"image": "a.png", "text": "a cat"}`, `{"image": "b.png", "text": "gone"}`, `{"image": "../a.png", "text": "outside"}`, `{"image": 3, "text": "number"}`,
 			`{"image": "a.png"}`, `{"image": "a.png", "text": [7]}`, `[]`, `{"image": "a.png", "conversations": [{"from": "cat", "value": "miaow"}]}`,
 			`{"image": "a.png", "messages": "hello"}`, `{"image": "a.png", "answer": " "}`, `{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]}`,
-			`{"image": "/etc/hostname", "text": "no picture"}`, `{"image": "a.png", "question": "\ud800?", "answer": "lone"}`}, "\n")},
-			"list.jsonl", []string{"4 Q=a cat \uFFFD?=lone"}, []string{"no such picture", "leads out of the folder", "names no picture", "no text", "text is no text", "not a JSON object", `by "cat"`, "is no list", "no turn has an answer", "not a file", "leads out of the folder"}},
+			`{"image": "/etc/hostname", "text": "no image"}`, `{"image": "a.png", "question": "\ud800?", "answer": "lone"}`}, "\n")},
+			"list.jsonl", []string{"4 Q=a cat \uFFFD?=lone"}, []string{"no such image", "leads out of the folder", "does not name an image", "no text", "text is not text", "not a JSON object", `the role "cat"`, "is not a list", "no turn has an answer", "not a file", "leads out of the folder"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, out := tree(t, c.files), filepath.Join(t.TempDir(), "out")
@@ -135,18 +135,18 @@ func TestImport(t *testing.T) {
 				}
 			}
 			if len(skipped) != len(c.skipped) || r.Skipped != len(skipped) {
-				t.Fatalf("passed over %q, want %q", skipped, c.skipped)
+				t.Fatalf("skipped %q, want %q", skipped, c.skipped)
 			}
 			for i := range skipped {
 				if !strings.Contains(skipped[i], c.skipped[i]) {
-					t.Errorf("passed over for %q, want %q", skipped[i], c.skipped[i])
+					t.Errorf("skipped for %q, want %q", skipped[i], c.skipped[i])
 				}
 			}
 		})
 	}
 }
 
-// The bytes of a picture are those of its file.
+// Images are stored as the bytes of their files.
 func TestImportKeepsBytes(t *testing.T) {
 	dir, out := tree(t, map[string]string{"a.png": "pic 9", "a.txt": "a"}), filepath.Join(t.TempDir(), "out")
 	r, err := importer.Import(context.Background(), importer.Options{Paths: []string{dir}, Out: out})
@@ -200,15 +200,15 @@ func TestImportLinks(t *testing.T) {
 	r, err := importer.Import(context.Background(), importer.Options{Paths: []string{dir}, Out: filepath.Join(t.TempDir(), "out"), Prompts: []string{"Q"}})
 	must(t, err)
 	if got, want := rows(t, r.Files...), []string{"4 Q=a", "4 Q=b"}; !slices.Equal(got, want) || r.Skipped != 1 {
-		t.Errorf("%q and %d passed over, want %q and 1", got, r.Skipped, want)
+		t.Errorf("%q and %d skipped, want %q and 1", got, r.Skipped, want)
 	}
 }
 
 func TestImportSources(t *testing.T) {
 	dir := tree(t, map[string]string{"empty/x": "", "two/a.csv": "", "two/b.csv": "", "columns.csv": "name,age\n", "broken.json": "[{", "text.md": "x", "empty.jsonl": ""})
 	for path, want := range map[string]string{
-		"nowhere": "no such file", "empty": "holds no picture", "two": "several lists", "columns.csv": `the columns are ["name" "age"]`, "broken.json": "entry 1",
-		"text.md": "neither a folder", "empty.jsonl": "the list is empty",
+		"nowhere": "no such file", "empty": "contains no image", "two": "several lists", "columns.csv": `the columns are ["name" "age"]`, "broken.json": "entry 1",
+		"text.md": "not a folder, a list", "empty.jsonl": "the list is empty",
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		_, err := importer.Import(context.Background(), importer.Options{Paths: []string{filepath.Join(dir, path)}, Out: out})
@@ -217,7 +217,7 @@ func TestImportSources(t *testing.T) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 		if _, err := os.Stat(out); err == nil {
-			t.Errorf("%s: %s was left behind", path, out)
+			t.Errorf("%s: %s was left", path, out)
 		}
 	}
 }

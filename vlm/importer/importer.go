@@ -1,6 +1,5 @@
-// Package importer makes data sets in the FineVision schema of people's own pictures:
-// pictures with captions beside them in text files, or lists of pictures and texts in
-// JSONL, CSV or TSV.
+// Package importer creates data sets in the FineVision schema from folders of images with
+// captions in text files, or from lists of images and texts in JSONL, JSON, CSV or TSV.
 package importer
 
 import (
@@ -18,18 +17,18 @@ import (
 	"patchwork/vlm/data"
 )
 
-// Options say what to import, and how.
+// Options are the settings of an import.
 type Options struct {
-	Paths        []string // folders, lists (.jsonl, .json, .csv, .tsv), pictures
-	Out          string   // a folder that is not there, or empty
-	Prompts      []string // questions for captions; one is picked for each
+	Paths        []string // folders, lists (.jsonl, .json, .csv, .tsv), images
+	Out          string   // a new or empty folder
+	Prompts      []string // questions for captions; one is chosen at random for each
 	Seed         uint64
-	TestFraction float64 // share of the rows for a test set
-	ShardRows    int     // rows of a file
-	CaptionLines int     // of a caption's file, the first ones; 0 = all
-	FollowLinks  bool    // read what links and paths that lead out of the sources name
-	Skipped      func(Skipped)
-	Note         func(string) // of what was read otherwise than it may be meant; nil: nobody
+	TestFraction float64       // fraction of the rows for a test set
+	ShardRows    int           // rows per file; 0 = 10,000
+	CaptionLines int           // number of leading lines of a caption to use; 0 = all
+	FollowLinks  bool          // follow links and paths that lead out of the sources
+	Skipped      func(Skipped) // called for each unusable entry; may be nil
+	Note         func(string)  // called with remarks on input that was ignored or changed; may be nil
 }
 
 // Skipped is an entry that cannot be used.
@@ -39,7 +38,7 @@ type Skipped struct {
 	Reason string `json:"reason"`
 }
 
-// Result says what was made.
+// Result summarizes an import.
 type Result struct {
 	Out      string         `json:"out"`
 	Files    []string       `json:"files"`
@@ -48,44 +47,43 @@ type Result struct {
 	ValRows  int            `json:"validation_rows"`
 	Turns    int            `json:"turns"`
 	Images   int            `json:"pictures"`
-	Bytes    int64          `json:"bytes"` // of the pictures
+	Bytes    int64          `json:"bytes"` // of the images
 	Skipped  int            `json:"skipped"`
 	Reasons  map[string]int `json:"reasons"`
 }
 
-// ErrNotEmpty is an output folder that holds something.
-var ErrNotEmpty = errors.New("is not empty; give another --out")
+// ErrNotEmpty reports an output folder that is not empty.
+var ErrNotEmpty = errors.New("is not empty; choose another --out")
 
-// SourceError is a path that holds nothing to import, or a list that makes no sense
-// as a whole.
+// SourceError reports a path with nothing to import, or a list that cannot be read.
 type SourceError struct{ Path, Reason string }
 
 func (e *SourceError) Error() string { return e.Path + ": " + e.Reason }
 
-// entry is a row before its pictures are read.
+// entry is a row before its images are read.
 type entry struct {
 	source *source
-	file   string // where it is from, for messages
+	file   string // the image or list, for messages
 	line   int
 	images []imageFile
 	turns  []data.Turn
-	split  string // that its folder or its list is; "" where it has none
-	failed string // why it cannot be used; "": it may be
+	split  string // that its folder or list is named after; may be ""
+	failed string // why it cannot be used; "" if it may be usable
 }
 
 // imageFile is an image's file, or its bytes.
 type imageFile struct {
 	path  string
 	bytes []byte
-	named bool // by the user: the path may lead anywhere
+	named bool // given by the user: the path may lead anywhere
 }
 
-// DefaultPrompt asks for a caption.
+// DefaultPrompt is the default question of a caption.
 const DefaultPrompt = "Describe this picture."
 
-// Import reads the sources, decodes every picture once to see that it can be used, and
-// writes train-*.parquet and, with a TestFraction, test-*.parquet. Either all files
-// appear or none.
+// Import reads the sources, checks every image by decoding it, and writes train-*.parquet
+// and, for other splits, validation-*.parquet and test-*.parquet. Either all files appear
+// or none. Unusable entries are skipped; it is a *SourceError if there is no usable one.
 func Import(ctx context.Context, o Options) (Result, error) {
 	if len(o.Prompts) == 0 {
 		o.Prompts = []string{DefaultPrompt}
@@ -114,7 +112,7 @@ func Import(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	if i.result.Rows+i.result.TestRows+i.result.ValRows == 0 {
-		err := &SourceError{o.Paths[0], fmt.Sprintf("no entry of %d can be used%s%s", len(entries), i.firstReason(), c.listsBelow())}
+		err := &SourceError{o.Paths[0], fmt.Sprintf("none of %d entries can be used%s%s", len(entries), i.firstReason(), c.listsBelow())}
 		return i.result, errors.Join(err, w.abandon())
 	}
 	i.result.Files, err = w.finish()
@@ -124,32 +122,32 @@ func Import(ctx context.Context, o Options) (Result, error) {
 	return i.result, err
 }
 
-// notes tells, once each, of what may not be as it was meant.
+// reportNotes reports, once each, input that was ignored or changed.
 func (i *importRun) reportNotes(c *collector) {
 	if i.Note == nil {
 		return
 	}
 	if c.long > 0 {
-		i.Note(fmt.Sprintf("%d captions have more than %d characters, the longest %d: %s; a row of training may be too short for them (--caption-lines 1 takes first lines alone)",
+		i.Note(fmt.Sprintf("%d captions have more than %d characters, the longest %d: %s; they may not fit a training row (--caption-lines 1 uses only first lines)",
 			c.long, longCaption, c.longest, c.longestFile))
 	}
 	if c.unlisted > 0 {
-		i.Note(fmt.Sprintf("%d pictures are named by no usable entry of the list beside them and are left out, the first %s", c.unlisted, c.firstUnlisted))
+		i.Note(fmt.Sprintf("%d images are skipped because no usable entry of the list in their folder names them, the first %s", c.unlisted, c.firstUnlisted))
 	}
 	if c.systemMessages > 0 {
-		i.Note(fmt.Sprintf("%d messages by the system are left out: a row has questions and answers", c.systemMessages))
+		i.Note(fmt.Sprintf("%d system messages are dropped: a row has only questions and answers", c.systemMessages))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.unused)) {
-		i.Note(fmt.Sprintf("the field %s of %d entries is left out: what the model is to read belongs into the question, what it is to say into the answer", name, c.unused[name]))
+		i.Note(fmt.Sprintf("the field %s of %d entries is not read: put the model's input into the question, its output into the answer", name, c.unused[name]))
 	}
 	if c.unanswered > 0 {
-		i.Note(fmt.Sprintf("%d questions have no answer and are left out", c.unanswered))
+		i.Note(fmt.Sprintf("%d questions without an answer are dropped", c.unanswered))
 	}
 	if c.joined > 0 {
-		i.Note(fmt.Sprintf("%d messages follow another of the same speaker and are joined with it", c.joined))
+		i.Note(fmt.Sprintf("%d messages are joined with the one before, by the same speaker", c.joined))
 	}
 	if i.result.Images == 0 {
-		i.Note("no row has a picture")
+		i.Note("no row has an image")
 	}
 }
 
@@ -164,12 +162,12 @@ func checkOut(out string) error {
 	return err
 }
 
-// importing is an import under way.
+// importRun is the state of an import.
 type importRun struct {
 	Options
 	out    *shards
 	result Result
-	first  string // reason
+	first  string // the first reason for skipping an entry
 }
 
 func (i *importRun) firstReason() string {
@@ -179,7 +177,7 @@ func (i *importRun) firstReason() string {
 	return "; the first: " + i.first
 }
 
-// add reads an entry's pictures and writes its row.
+// add reads an entry's images and writes its row, or skips it.
 func (i *importRun) add(e entry) error {
 	row := data.Row{Turns: e.turns, Source: filepath.Base(e.file)}
 	reason, where := e.failed, ""
@@ -196,8 +194,8 @@ func (i *importRun) add(e entry) error {
 	if reason == "" {
 		v := data.Check(row)
 		reason = v.Reason
-		if bare, ok := strings.CutPrefix(reason, "image 1 "); ok && len(e.images) == 1 {
-			reason, where = bare, e.images[0].name()+": "
+		if rest, ok := strings.CutPrefix(reason, "image 1 "); ok && len(e.images) == 1 {
+			reason, where = rest, e.images[0].name()+": "
 		}
 	}
 	if reason != "" {
@@ -225,7 +223,7 @@ func (i *importRun) add(e entry) error {
 	return nil
 }
 
-// skip counts an entry that cannot be used, by its reason without details.
+// skip counts and reports an unusable entry.
 func (i *importRun) skip(e entry, where, reason string) {
 	i.result.Skipped++
 	i.result.Reasons[data.ShortReason(reason)]++
@@ -235,7 +233,7 @@ func (i *importRun) skip(e entry, where, reason string) {
 	}
 }
 
-// split spreads the test set's rows evenly over the data.
+// split chooses the split of the next row; test rows are spread evenly.
 func (i *importRun) split() string {
 	n := float64(i.result.Rows + i.result.TestRows)
 	if int((n+1)*i.TestFraction) > int(n*i.TestFraction) {
@@ -244,11 +242,11 @@ func (i *importRun) split() string {
 	return train
 }
 
-// prompt picks a question for the caption of a picture. It depends on nothing but
-// the seed and the picture's place.
-func (o Options) prompt(place int) string {
+// prompt chooses the question for the caption of entry index, as a function of Seed and
+// index alone.
+func (o Options) prompt(index int) string {
 	if len(o.Prompts) == 1 {
 		return o.Prompts[0]
 	}
-	return o.Prompts[rand.New(rand.NewPCG(o.Seed, uint64(place))).IntN(len(o.Prompts))]
+	return o.Prompts[rand.New(rand.NewPCG(o.Seed, uint64(index))).IntN(len(o.Prompts))]
 }

@@ -12,8 +12,7 @@ import (
 	"unicode"
 )
 
-// readJSONL reads an object a line. A list in brackets under this name is one all the
-// same.
+// readJSONL reads one object per line, or a JSON array.
 func readJSONL(r *bufio.Reader, each func(int, record, string)) error {
 	if first, err := firstLetter(r); err == nil && first == '[' {
 		return readArray(r, each)
@@ -34,7 +33,7 @@ func readJSONL(r *bufio.Reader, each func(int, record, string)) error {
 	return lines.Err()
 }
 
-// readJSON reads a list of objects, as LLaVA's data are, or objects line by line.
+// readJSON reads a JSON array of objects, as LLaVA uses, or one object per line.
 func readJSON(r *bufio.Reader, each func(int, record, string)) error {
 	switch first, err := firstLetter(r); {
 	case err == io.EOF:
@@ -55,10 +54,10 @@ func readJSON(r *bufio.Reader, each func(int, record, string)) error {
 	if err := json.NewDecoder(&nanReplacer{r: r}).Decode(&one); err != nil {
 		return errors.New("not JSON")
 	}
-	return fmt.Errorf("holds one JSON object, with %.200q, and not a list of them; write the entries as a list in brackets, or one a line", slices.Sorted(maps.Keys(one)))
+	return fmt.Errorf("a single JSON object, with the fields %.200q, instead of a list; write the entries as a JSON array, or one object per line", slices.Sorted(maps.Keys(one)))
 }
 
-// firstLetter is the first byte that is no space, which stays to be read.
+// firstLetter returns the first byte that is not a space, without consuming it.
 func firstLetter(r *bufio.Reader) (byte, error) {
 	for {
 		b, err := r.ReadByte()
@@ -89,12 +88,12 @@ func readArray(r *bufio.Reader, each func(int, record, string)) error {
 		each(n, rec, failed)
 	}
 	if _, err := d.Token(); err != nil {
-		return errors.New("the list does not end")
+		return errors.New("the list is truncated: ] is missing")
 	}
 	return nil
 }
 
-// object reads one object.
+// object parses one object; failed is the reason if it is not valid.
 func object(text []byte) (rec record, failed string) {
 	if err := checkText(text); err != nil {
 		return nil, "the entry " + err.Error()
@@ -112,7 +111,7 @@ func object(text []byte) (rec record, failed string) {
 	return nil, "not a JSON object"
 }
 
-// decoded is a text's one object; its numbers stay as they are written.
+// decoded parses a text that is one object, keeping numbers as written.
 func decoded(text []byte) (rec record, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -123,12 +122,13 @@ func decoded(text []byte) (rec record, ok bool) {
 	return rec, err == io.EOF
 }
 
-// standardJSON gives empty objects instead of NaN, Infinity and -Infinity, which Python
-// writes and JSON has not: no field that is read takes one.
+// nanReplacer is a reader that replaces NaN, Infinity and -Infinity, which Python writes
+// but JSON does not allow, with empty objects. No field that is read accepts an empty
+// object.
 type nanReplacer struct {
 	r        *bufio.Reader
-	quoted   bool // in a string
-	escaped  bool // behind a backslash
+	quoted   bool // inside a string
+	escaped  bool // after a backslash
 	leftover []byte
 }
 
@@ -158,7 +158,8 @@ func (s *nanReplacer) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// replaced follows the strings, and takes a number that is none out of the text.
+// replaced tracks strings. If b starts one of notNumbers outside a string, it consumes the
+// rest and returns true.
 func (s *nanReplacer) replaced(b byte) bool {
 	switch {
 	case s.escaped:

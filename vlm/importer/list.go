@@ -14,20 +14,19 @@ import (
 	"patchwork/vlm/data"
 )
 
-// maxLine is the longest line of a JSONL file, and maxList the largest list.
 const (
-	maxLine = 64 << 20
-	maxList = 2 << 30
+	maxLine = 64 << 20 // bytes of a line
+	maxList = 2 << 30  // bytes of a list
 )
 
-// A record is a line of a list by the names of its fields; values of CSV are strings.
+// A record is an entry of a list, by field name. Values from CSV and TSV are strings.
 type record map[string]any
 
-// eachRecord reads a list and calls each for every record with its line, or with why
-// there is none. The error is of the list as a whole.
+// eachRecord reads a list and calls each for every entry with its line number and either
+// the record or the reason it is not valid. The error is about the list as a whole.
 type eachRecord func(r *bufio.Reader, each func(line int, rec record, failed string)) error
 
-// reader is how a list is read, by its name; nil for what is no list.
+// reader returns the function that reads a list, by its extension; nil for other files.
 func reader(path string) eachRecord {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".jsonl", ".ndjson":
@@ -42,11 +41,11 @@ func reader(path string) eachRecord {
 	return nil
 }
 
-// readList adds a list's entries. Records of questions and answers that name the same
-// pictures become the turns of one entry, at the place of the first.
+// readList adds a list's entries. Entries with the same images are merged into the first of
+// them, as further turns.
 func (c *collector) readList(s *source, path, split string) error {
 	open := s.open
-	if path == c.named { // by the user, wherever it leads
+	if path == c.named { // a path given by the user may lead anywhere
 		open = smallfile.Open
 	}
 	file, err := open(path, maxList)
@@ -59,7 +58,7 @@ func (c *collector) readList(s *source, path, split string) error {
 		return &SourceError{path, "the list " + cause(err)}
 	}
 	before := len(c.entries)
-	first := map[[sha256.Size]byte]int{} // by pictures: the entry
+	first := map[[sha256.Size]byte]int{} // index of the first entry with the images
 	err = reader(path)(text, func(line int, rec record, failed string) {
 		e := entry{source: s, file: path, line: line, split: split, failed: failed}
 		if failed == "" {
@@ -89,7 +88,7 @@ func (c *collector) readList(s *source, path, split string) error {
 	return nil
 }
 
-// interrupted reads until its context ends.
+// contextReader is a reader that fails when its context is cancelled.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -102,7 +101,7 @@ func (i contextReader) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
-// pictures tells entries with the same pictures.
+// imagesKey returns a hash of the entry's images.
 func (e *entry) imagesKey() (sum [sha256.Size]byte) {
 	hash := sha256.New()
 	for _, m := range e.images {
@@ -112,21 +111,21 @@ func (e *entry) imagesKey() (sum [sha256.Size]byte) {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// parse makes an entry of a record.
+// parse fills an entry from a record.
 func (c *collector) parse(e *entry, rec record) error {
 	named, err := rec.images()
 	if err != nil {
 		return err
 	}
-	said, err := rec.conversation(c, len(c.entries))
+	parsed, err := rec.conversation(c, len(c.entries))
 	if err != nil {
 		return err
 	}
-	names, err := said.match(rec, named)
+	names, err := parsed.match(rec, named)
 	if err != nil {
 		return err
 	}
-	for _, t := range said.turns {
+	for _, t := range parsed.turns {
 		if err := checkControls(t.User + "\n" + t.Assistant); err != nil {
 			return fmt.Errorf("a text %w", err)
 		}
@@ -138,15 +137,15 @@ func (c *collector) parse(e *entry, rec record) error {
 		}
 		e.images = append(e.images, m)
 	}
-	answered := len(data.Row{Turns: said.turns}.Answered())
+	answered := len(data.Row{Turns: parsed.turns}.Answered())
 	if answered == 0 {
 		return errors.New("no turn has an answer")
 	}
-	e.turns = said.turns
-	c.unanswered += len(said.turns) - answered
-	c.joined += said.joined
-	c.systemMessages += said.system
-	for _, key := range rec.unusedTexts(said.used) {
+	e.turns = parsed.turns
+	c.unanswered += len(parsed.turns) - answered
+	c.joined += parsed.joined
+	c.systemMessages += parsed.system
+	for _, key := range rec.unusedTexts(parsed.used) {
 		c.unused[key]++
 	}
 	return nil

@@ -8,16 +8,18 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"patchwork/vlm/data"
 )
 
-// What fields are called, by their plain names.
+// Names of fields, normalized by data.NormalizeName.
 var (
 	captionFields  = []string{"text", "caption", "description"}
 	questionFields = []string{"question", "prompt", "user", "instruction", "query", "prefix", "input"}
 	answerFields   = []string{"answer", "response", "assistant", "suffix", "output"}
 	turnFields     = []string{"conversations", "messages", "conversation"}
 
-	// Those that name a picture's file, for certain or where there is no other.
+	// imageField names an image file; fileFields do if there is no imageField.
 	imageField = regexp.MustCompile(`^(image|img|picture|photo|pic)s?(path|file|filename|filepath|name|location)?s?$`)
 	fileFields = []string{"filename", "filepath", "path", "file"}
 
@@ -31,25 +33,19 @@ func isImageField(plain string) bool {
 	return imageField.MatchString(plain) || slices.Contains(fileFields, plain)
 }
 
-// plainName is a field's name in lower case, without what joins words: img_path, imgPath
-// and "Img Path" are one name.
-func plainName(name string) string {
-	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
-}
-
-// keys are the names of the fields that are there, in order.
+// keys returns the names of the fields that are not null, sorted.
 func (r record) keys() []string {
 	return slices.DeleteFunc(r.allKeys(), func(k string) bool { return r[k] == nil })
 }
 
-// allKeys are those with null as well.
+// allKeys includes fields that are null.
 func (r record) allKeys() []string { return slices.Sorted(maps.Keys(r)) }
 
-// field returns the first of the fields that is there, in the record's own value.
+// field returns the record's field with the first of the names that it has.
 func (r record) field(names []string) (name string, value any) {
 	for _, name := range names {
 		for _, key := range r.keys() {
-			if plainName(key) == plainName(name) {
+			if data.NormalizeName(key) == data.NormalizeName(name) {
 				return key, r[key]
 			}
 		}
@@ -57,8 +53,8 @@ func (r record) field(names []string) (name string, value any) {
 	return "", nil
 }
 
-// text returns a field that must be a string, or a number or truth value, which is its
-// text; ok is false where there is none.
+// text returns the text of the first of the fields: a string, or a number or boolean as
+// written. ok is false if there is no such field.
 func (r record) text(names []string) (s string, ok bool, err error) {
 	name, value := r.field(names)
 	if name == "" {
@@ -66,19 +62,19 @@ func (r record) text(names []string) (s string, ok bool, err error) {
 	}
 	s, ok = textOf(value)
 	if !ok {
-		err = fmt.Errorf("%s is no text", name)
+		err = fmt.Errorf("%s is not text", name)
 	}
 	return s, ok, err
 }
 
-// images are the names of the pictures: a string, a list of them, or objects with a
-// path, as in other tools' files; nil where no field names any. What means a picture and
-// cannot be read is an error.
+// images returns the names of the record's images: from a string, a list of strings, or
+// objects with a path. It is nil if no field names an image. A field that holds an image in
+// a form that is not read is an error.
 func (r record) images() ([]string, error) {
 	var found []string
 	foundBy := ""
 	for _, key := range r.keys() {
-		if !imageField.MatchString(plainName(key)) || r.emptyField(key) {
+		if !imageField.MatchString(data.NormalizeName(key)) || r.emptyField(key) {
 			continue
 		}
 		names, err := namesIn(key, r[key])
@@ -86,7 +82,7 @@ func (r record) images() ([]string, error) {
 			return nil, err
 		}
 		if foundBy != "" && !slices.Equal(names, found) {
-			return nil, fmt.Errorf("%s and %s name different pictures: list all in images", foundBy, key)
+			return nil, fmt.Errorf("%s and %s name different images: list all of them in images", foundBy, key)
 		}
 		found, foundBy = names, key
 	}
@@ -99,14 +95,14 @@ func (r record) images() ([]string, error) {
 	return found, r.checkUnreadFields(found)
 }
 
-// noFile tells an empty field, which is judged when it is known whether the texts name a
-// picture; what stands for NaN is none.
+// emptyField reports whether an image field is empty. Whether that is an error depends on
+// the texts; see emptyImage. The empty object that replaces a NaN does not count.
 func (r record) emptyField(key string) bool {
 	object, ok := r[key].(map[string]any)
 	return noImage(r[key]) && (!ok || len(object) > 0)
 }
 
-// namesIn are the names in a field's value.
+// namesIn returns the image names in a field's value.
 func namesIn(key string, value any) ([]string, error) {
 	list, ok := value.([]any)
 	if !ok {
@@ -119,26 +115,26 @@ func namesIn(key string, value any) ([]string, error) {
 		}
 		s, ok := one.(string)
 		if !ok || s == "" {
-			return nil, fmt.Errorf("%s names no picture", key)
+			return nil, fmt.Errorf("%s does not name an image", key)
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// unread refuses fields that bring pictures, sounds or videos which are not among those
-// that are read.
+// checkUnreadFields returns an error if a field holds or names an image, audio or video that
+// is not among those read.
 func (r record) checkUnreadFields(read []string) error {
 	for _, key := range r.keys() {
-		plain := plainName(key)
+		plain := data.NormalizeName(key)
 		values := textsIn(r[key])
 		switch {
 		case slices.Contains(turnFields, plain), imageField.MatchString(plain), len(values) == 0 && r.empty(key):
 			continue
 		case otherMedia.MatchString(plain):
-			return fmt.Errorf("%s is not read: pictures and texts are", key)
+			return fmt.Errorf("%s is not read: only images and texts are", key)
 		case bytesField.MatchString(plain) && len(read) == 0:
-			return fmt.Errorf("%s holds a picture's bytes, which are not read: name a file in image, or write data:image/png;base64, and the bytes there", key)
+			return fmt.Errorf("%s holds image bytes, which are not read: put a file name or data:image/png;base64,BYTES into the field image", key)
 		}
 		for _, value := range values {
 			if err := checkUnreadValue(key, plain, value, read); err != nil {
@@ -153,13 +149,13 @@ func checkUnreadValue(key, plain, value string, read []string) error {
 	remote := strings.Contains(value, "://")
 	switch {
 	case len(read) == 0 && urlField.MatchString(plain) && (plain != "url" && plain != "link" && plain != "uri" && plain != "href" || looksLikeImage(value)):
-		return fmt.Errorf("%s names a picture by its address, which is not read: download it, and name the file in image", key)
+		return fmt.Errorf("%s is the URL of an image, which is not read: download it and name the file in image", key)
 	case !looksLikeImage(value) || isText(plain):
 		return nil
 	case len(read) == 0 && !slices.Contains(fileFields, plain):
-		return fmt.Errorf("a picture is named by %s, which is not read: call it image", key)
+		return fmt.Errorf("%s names an image, but is not read: rename it to image", key)
 	case len(read) > 0 && !remote && aboutImage.MatchString(plain) && !sameFile(value, read):
-		return fmt.Errorf("%s names another picture, which is not read: list all in images", key)
+		return fmt.Errorf("%s names another image, which is not read: list all of them in images", key)
 	}
 	return nil
 }
@@ -168,18 +164,19 @@ func isText(plain string) bool {
 	return slices.Contains(captionFields, plain) || slices.Contains(questionFields, plain) || slices.Contains(answerFields, plain)
 }
 
-// sameFile tells a name by its last element among others.
+// sameFile reports whether name has the same last element as one of names.
 func sameFile(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return path.Base(filepath.ToSlash(n)) == path.Base(filepath.ToSlash(name)) })
 }
 
-// looksLikePicture tells a text that names a picture, or is one.
+// looksLikeImage reports whether a text is the name of an image file or an image's data:
+// URL.
 func looksLikeImage(s string) bool {
 	s, _, _ = strings.Cut(s, "?")
 	return strings.HasPrefix(s, "data:image") || len(s) < 4096 && !strings.ContainsAny(s, "\n") && isImage(s)
 }
 
-// textsIn are the texts in a value: itself, those of a list, or of an object in it.
+// textsIn returns all strings in a value, including those in lists and objects.
 func textsIn(value any) (out []string) {
 	switch value := value.(type) {
 	case string:

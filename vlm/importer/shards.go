@@ -13,31 +13,31 @@ import (
 
 const defaultShardRows = 10_000
 
-// shards are the files being written, in a folder beside their own that has the lock of
-// the import that writes them.
+// shards writes the parquet files of an import, in a locked temporary folder beside the
+// output folder.
 type shards struct {
 	out, temp string
 	lock      *folderlock.Lock
-	rows      int // of a file
+	rows      int // per file
 	splits    map[string]*split
 }
 
-// split is the train, the validation or the test set.
+// split is the train, validation or test set.
 type split struct {
 	writer *data.Writer
 	files  []string
 	rows   int // in the open file
 }
 
-// splitNames are the splits that a data set may have, as they are written.
+// splitNames are the possible splits, in the order of Result.Files.
 var splitNames = []string{train, validation, test}
 
 const train, validation, test = "train", "validation", "test"
 
-// ErrBusy is an output folder into which another import is writing.
-var ErrBusy = errors.New("another import is writing there; wait for its end, or give another --out")
+// ErrBusy reports an output folder that another import is writing to.
+var ErrBusy = errors.New("another import is writing there; wait until it ends, or choose another --out")
 
-// newShards makes the folder, or takes over the one that a killed import has left.
+// newShards creates the temporary folder, or takes over the one that a killed import left.
 func newShards(o Options) (*shards, error) {
 	out, err := filepath.Abs(o.Out)
 	if err != nil {
@@ -50,7 +50,7 @@ func newShards(o Options) (*shards, error) {
 	if err := os.Mkdir(temp, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
-	if info, err := os.Lstat(temp); err != nil || !info.IsDir() { // not a link to somebody's folder, which would be cleaned
+	if info, err := os.Lstat(temp); err != nil || !info.IsDir() { // not a link, whose target would be cleaned
 		return nil, fmt.Errorf("%s is in the way; remove it", temp)
 	}
 	lock, err := folderlock.Take(temp)
@@ -63,10 +63,10 @@ func newShards(o Options) (*shards, error) {
 	return s, s.clean()
 }
 
-// shardName are the names of files that an import writes.
+// shardName matches the names of files that an import writes.
 var shardName = regexp.MustCompile(`^(train|validation|test)-\d+(-of-\d+\.parquet)?(\.tmp)?$`)
 
-// clean removes what an import that was killed has left, and nothing else.
+// clean removes the files of a killed import. Other files are an error.
 func (s *shards) clean() error {
 	entries, err := os.ReadDir(s.temp)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *shards) clean() error {
 		case shardName.MatchString(e.Name()) && e.Type().IsRegular():
 			err = errors.Join(err, os.Remove(path))
 		default:
-			err = errors.Join(err, fmt.Errorf("%s is not of an import; move it elsewhere", path))
+			err = errors.Join(err, fmt.Errorf("%s does not belong to an import; move it elsewhere", path))
 		}
 	}
 	if err != nil {
@@ -120,8 +120,7 @@ func (p *split) close() error {
 	return err
 }
 
-// finish gives the files their names, train-00000-of-00002.parquet, and the folder
-// its own.
+// finish renames the files, to train-00000-of-00002.parquet and so on, and then the folder.
 func (s *shards) finish() ([]string, error) {
 	var files []string
 	for _, name := range splitNames {
@@ -140,19 +139,18 @@ func (s *shards) finish() ([]string, error) {
 			files = append(files, filepath.Join(s.out, final))
 		}
 	}
-	// An empty folder gives way; one that was filled in the meantime does not.
+	// An empty output folder is replaced; Remove fails if it was filled in the meantime.
 	if err := os.Remove(s.out); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.Join(err, s.abandon())
 	}
 	if err := os.Rename(s.temp, s.out); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
-	// The lock went along: one who wants to import there meanwhile finds a folder that is
-	// not empty.
+	// The lock file was moved too, so another import into the folder finds it not empty.
 	return files, errors.Join(os.Remove(filepath.Join(s.out, folderlock.Name)), s.lock.Release())
 }
 
-// abandon removes what was written.
+// abandon removes the temporary folder.
 func (s *shards) abandon() error {
 	for _, part := range s.splits {
 		if part.writer != nil {

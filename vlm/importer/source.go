@@ -11,21 +11,20 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// A source is a folder that was named, link or not, and what may be read of it: what
-// lies in it, links followed, and where links lead out of it only what Options.FollowLinks
-// allows. Files are opened through an os.Root, so that a link that changes between the
-// judging and the reading leads nowhere else.
+// A source is a folder given by the user. Files in it may be read, also through links, but
+// files outside of it only with Options.FollowLinks. Files are opened through an os.Root, so
+// that a link that changes between check and use cannot lead out of the folder.
 type source struct {
-	dir    string // as it was named
-	real   string // absolute, without links
+	dir    string // as given
+	real   string // absolute, with links resolved
 	root   *os.Root
 	follow bool
 
-	blobs    *os.Root // of the Hugging Face hub's cache; nil elsewhere
+	blobs    *os.Root // blobs of a Hugging Face hub cache; else nil
 	blobsDir string
 }
 
-var errOutsideFolder = errors.New("the path or its link leads out of the folder; --follow-links reads it all the same")
+var errOutsideFolder = errors.New("the path or its link leads out of the folder; add --follow-links to read it")
 
 func openSource(dir string, follow bool) (*source, error) {
 	real, err := filepath.EvalSymlinks(dir)
@@ -51,8 +50,8 @@ func (s *source) close() {
 	}
 }
 
-// openBlobs finds the hub's cache around the folder: snapshots/REVISION holds links to
-// the files, which lie in blobs beside snapshots.
+// openBlobs opens the blobs of a Hugging Face hub cache if the folder is in one:
+// snapshots/REVISION contains links to files in blobs, beside snapshots.
 func (s *source) openBlobs() {
 	for at := s.real; filepath.Dir(at) != at; at = filepath.Dir(at) {
 		if filepath.Base(at) != "snapshots" {
@@ -73,17 +72,18 @@ func (s *source) openBlobs() {
 	}
 }
 
-// below is a path as seen from a folder that it lies in.
+// below returns path relative to dir; ok is false if it is not in dir.
 func below(dir, path string) (name string, ok bool) {
 	name, err := filepath.Rel(dir, path)
 	return name, err == nil && filepath.IsLocal(name)
 }
 
-// within finds the folder that a path lies in with all its links followed, and its name
-// there; no folder where it may lie anywhere.
+// resolve follows the links of a path and returns the root that contains it and its name
+// there. With FollowLinks the root is nil if the file is outside the folder, and name is
+// its absolute path.
 func (s *source) resolve(path string) (root *os.Root, name string, err error) {
 	if !s.follow && !s.containsLexically(path) {
-		return nil, "", errOutsideFolder // whatever there is or is not
+		return nil, "", errOutsideFolder // without revealing whether the file exists
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
@@ -104,7 +104,7 @@ func (s *source) resolve(path string) (root *os.Root, name string, err error) {
 	return nil, real, nil
 }
 
-// names tells whether a path lies in the folder by its words alone.
+// containsLexically reports whether a path is in the folder, without following links.
 func (s *source) containsLexically(path string) bool {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *source) containsLexically(path string) bool {
 	return asNamed || asItIs
 }
 
-// read returns what a file holds.
+// read returns the contents of a file of at most limit bytes.
 func (s *source) read(path string, limit int64) ([]byte, error) {
 	root, name, err := s.resolve(path)
 	switch {
@@ -131,7 +131,7 @@ func (s *source) read(path string, limit int64) ([]byte, error) {
 	return smallfile.ReadIn(root, name, limit)
 }
 
-// open opens a file to be read piece by piece.
+// open opens a file of at most limit bytes.
 func (s *source) open(path string, limit int64) (*os.File, error) {
 	root, name, err := s.resolve(path)
 	switch {
@@ -143,7 +143,7 @@ func (s *source) open(path string, limit int64) (*os.File, error) {
 	return smallfile.OpenIn(root, name, limit)
 }
 
-// picture returns a picture's bytes as they are.
+// readImage returns an image's encoded bytes.
 func (s *source) readImage(m imageFile) ([]byte, error) {
 	switch {
 	case m.path == "":
@@ -154,8 +154,8 @@ func (s *source) readImage(m imageFile) ([]byte, error) {
 	return s.read(m.path, maxImage)
 }
 
-// locate finds the picture that a list names, by a path from the list's folder or an
-// absolute one.
+// locate returns the path of an image that a list names, absolute or relative to the list's
+// folder.
 func (s *source) locate(list, name string) (string, error) {
 	path := filepath.FromSlash(name)
 	if !filepath.IsAbs(path) {
@@ -166,21 +166,21 @@ func (s *source) locate(list, name string) (string, error) {
 	case errors.Is(err, errOutsideFolder):
 		return "", err
 	case err != nil:
-		return "", fmt.Errorf("no such picture: %s", truncated(name))
+		return "", fmt.Errorf("no such image: %s", truncated(name))
 	}
 	return path, nil
 }
 
-// shortened is a name that may be anything, for a message.
+// truncated shortens input text for a message.
 func truncated(name string) string {
-	const most = 100
-	if runes := []rune(name); len(runes) > most {
-		return string(runes[:most]) + "…"
+	const limit = 100 // characters
+	if runes := []rune(name); len(runes) > limit {
+		return string(runes[:limit]) + "…"
 	}
 	return name
 }
 
-// cause is what is wrong with a file, without its path.
+// cause returns the reason in a file error, without the path.
 func cause(err error) string {
 	var refused *smallfile.Error
 	if errors.As(err, &refused) {

@@ -8,35 +8,36 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"patchwork/vlm/data"
 )
 
-// A line is a table's: its number and fields, or why it has none.
+// A line is a line of a table: its number, and its fields or the reason it is not valid.
 type line struct {
 	n      int
 	fields []string
 	failed string
 }
 
-// readCSV reads CSV whose first line names the columns.
+// readCSV reads CSV with a header line.
 func readCSV(r *bufio.Reader, each func(int, record, string)) error {
 	c := csv.NewReader(r)
 	c.FieldsPerRecord = -1
 	return readTable(each, func() (line, error) {
 		fields, err := c.Read()
 		if bad := (*csv.ParseError)(nil); errors.As(err, &bad) {
-			return line{n: bad.StartLine, failed: "not a line of columns: " + bad.Err.Error()}, nil
+			return line{n: bad.StartLine, failed: "not valid CSV: " + bad.Err.Error()}, nil
 		}
 		if err != nil {
 			return line{}, err
 		}
-		n, _ := c.FieldPos(0) // there is a field wherever there is no error
+		n, _ := c.FieldPos(0) // without an error there is at least one field
 		return line{n: n, fields: fields}, nil
 	})
 }
 
-// readTSV reads TSV whose first line names the columns. A quote there is a letter as
-// others are, and a line ends where it ends: most tools write no quotes, and one before a
-// word must not join the lines up to the next one.
+// readTSV reads TSV with a header line. Quotes do not span lines: most tools do not quote
+// TSV, so a quote character must not join lines up to the next quote.
 func readTSV(r *bufio.Reader, each func(int, record, string)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
@@ -63,7 +64,8 @@ func readTSV(r *bufio.Reader, each func(int, record, string)) error {
 	})
 }
 
-// unquoted takes the quotes off a field that is quoted as a whole, those in it doubled.
+// unquoted removes the quotes of a field that is quoted as a whole, with inner quotes
+// doubled. Other fields are returned unchanged.
 func unquoted(field string) string {
 	if len(field) < 2 || field[0] != '"' || field[len(field)-1] != '"' {
 		return field
@@ -75,7 +77,7 @@ func unquoted(field string) string {
 	return strings.ReplaceAll(inner, `""`, `"`)
 }
 
-// readTable makes records of lines, of which the first names the columns.
+// readTable calls each for every line after the header line.
 func readTable(each func(int, record, string), next func() (line, error)) error {
 	head, err := next()
 	if err != nil || head.failed != "" {
@@ -97,7 +99,7 @@ func readTable(each func(int, record, string), next func() (line, error)) error 
 			return err
 		}
 		if l.failed == "" && len(l.fields) != len(names) {
-			l.failed = fmt.Sprintf("%d columns, not %d", len(l.fields), len(names))
+			l.failed = fmt.Sprintf("%d columns, want %d", len(l.fields), len(names))
 		}
 		if err := checkText([]byte(strings.Join(l.fields, ","))); l.failed == "" && err != nil {
 			l.failed = "the line " + err.Error()
@@ -112,11 +114,11 @@ func readTable(each func(int, record, string), next func() (line, error)) error 
 	}
 }
 
-// checkColumns tells at once where the columns of a table cannot be what is meant.
+// checkColumns returns an error if the columns do not include an image and a text.
 func checkColumns(names []string) error {
 	has := func(is func(plain string) bool) string {
 		for _, n := range names {
-			if is(plainName(n)) {
+			if is(data.NormalizeName(n)) {
 				return n
 			}
 		}
@@ -124,7 +126,7 @@ func checkColumns(names []string) error {
 	}
 	for i, n := range names {
 		if n != "" && slices.Contains(names[:i], n) {
-			return fmt.Errorf("the column %s is there twice", n)
+			return fmt.Errorf("the column %s occurs twice", n)
 		}
 	}
 	text := has(func(n string) bool { return slices.Contains(captionFields, n) || slices.Contains(answerFields, n) })
@@ -132,8 +134,8 @@ func checkColumns(names []string) error {
 	case has(isImageField) != "" && text != "":
 		return nil
 	case text != "" && has(urlField.MatchString) != "":
-		return fmt.Errorf("the column %s names pictures by their addresses, which are not read: download them, and name the files in a column image", has(urlField.MatchString))
+		return fmt.Errorf("the column %s has URLs of images, which are not read: download them and name the files in a column image", has(urlField.MatchString))
 	}
-	return fmt.Errorf("the columns are %.300q; one such as image or file_name must name the picture, and one of %s or %s hold the text",
+	return fmt.Errorf("the columns are %.300q; want a column such as image or file_name for the image, and one of %s or %s for the text",
 		names, strings.Join(captionFields, ", "), strings.Join(answerFields, ", "))
 }

@@ -17,36 +17,36 @@ import (
 
 const byteOrderMark = "\uFEFF"
 
-// What marks the beginning of a text in the other Unicode encodings. Those of UTF-32 come
-// first: UTF-16's is the beginning of one.
+// byteOrderMarks are the byte order marks of the other Unicode encodings. UTF-32 comes
+// first, since its little-endian mark starts with that of UTF-16.
 var byteOrderMarks = []struct {
-	bytes string
-	form  textEncoding
+	bytes    string
+	encoding textEncoding
 }{
 	{"\xff\xfe\x00\x00", littleEndian32}, {"\x00\x00\xfe\xff", bigEndian32}, {"\xff\xfe", littleEndian}, {"\xfe\xff", bigEndian},
 }
 
-// form is how a text is encoded.
+// textEncoding is the encoding of a text.
 type textEncoding int
 
 const (
-	plain textEncoding = iota // UTF-8, or something else that is refused
+	plain textEncoding = iota // UTF-8, or another one that checkText rejects
 	littleEndian
 	bigEndian
 	littleEndian32
 	bigEndian32
 )
 
-// formOf tells a text's encoding by its beginning: by its mark, or without one by the
-// NUL bytes that UTF-16 puts beside every Latin letter.
+// detectEncoding detects an encoding from the start of a text: by its byte order mark, or by
+// the NUL bytes of Latin letters in UTF-16.
 func detectEncoding(head []byte) textEncoding {
 	for _, m := range byteOrderMarks {
 		if bytes.HasPrefix(head, []byte(m.bytes)) {
-			return m.form
+			return m.encoding
 		}
 	}
 	units := len(head) / 2
-	var first, second int // NULs in the units' halves
+	var first, second int // NULs in the first and second bytes of the units
 	for i := range units {
 		if head[2*i] == 0 {
 			first++
@@ -64,9 +64,9 @@ func detectEncoding(head []byte) textEncoding {
 	return plain
 }
 
-// DecodeText makes a text of a file's bytes: UTF-8, or UTF-16 and UTF-32 that are known
-// for certain, without their marks. Others are refused: which one it is, only the user
-// knows. Its errors follow the name of what that is.
+// DecodeText decodes a text file in UTF-8, UTF-16 or UTF-32, without its byte order mark.
+// Text in another encoding is an error, as it cannot be detected reliably. Errors are to be
+// prefixed with the name of the text.
 func DecodeText(b []byte) (string, error) {
 	switch f := detectEncoding(b); f {
 	case littleEndian:
@@ -80,7 +80,7 @@ func DecodeText(b []byte) (string, error) {
 		}
 		text, err := utf32.UTF32(order, utf32.ExpectBOM).NewDecoder().Bytes(b)
 		if err != nil || bytes.ContainsRune(text, utf8.RuneError) {
-			return "", errors.New("is damaged UTF-32: write it anew in UTF-8")
+			return "", errors.New("is damaged UTF-32: rewrite it in UTF-8")
 		}
 		return string(text), checkText(text)
 	}
@@ -88,14 +88,14 @@ func DecodeText(b []byte) (string, error) {
 	return string(b), checkText(b)
 }
 
-// byteOrder is binary's, to read and to write.
+// byteOrder can both read and append.
 type byteOrder interface {
 	binary.ByteOrder
 	binary.AppendByteOrder
 }
 
 func decodeUTF16(b []byte, order byteOrder) (string, error) {
-	damaged := errors.New("is damaged UTF-16: write it anew in UTF-8")
+	damaged := errors.New("is damaged UTF-16: rewrite it in UTF-8")
 	if len(b)%2 != 0 {
 		return "", damaged
 	}
@@ -105,7 +105,7 @@ func decodeUTF16(b []byte, order byteOrder) (string, error) {
 	}
 	runes := utf16.Decode(units)
 	text := []byte(strings.TrimPrefix(string(runes), byteOrderMark))
-	if !bytes.Equal(b, encodeUTF16(runes, order)) { // half a surrogate pair
+	if !bytes.Equal(b, encodeUTF16(runes, order)) { // an unpaired surrogate
 		return "", damaged
 	}
 	return string(text), checkText(text)
@@ -119,10 +119,11 @@ func encodeUTF16(runes []rune, order byteOrder) []byte {
 	return out
 }
 
-// checkText refuses what is no text in UTF-8. Its errors follow the name of what that is.
+// checkText returns an error if b is not UTF-8 text. Errors are to be prefixed with the name
+// of the text.
 func checkText(b []byte) error {
 	if bytes.IndexByte(b, 0) >= 0 {
-		return errors.New("holds NUL bytes, which no text does: where it is UTF-16, convert it by iconv -f UTF-16LE -t UTF-8")
+		return errors.New("contains NUL bytes: if it is UTF-16, convert it with iconv -f UTF-16LE -t UTF-8")
 	}
 	if !utf8.Valid(b) {
 		at := 0
@@ -133,7 +134,7 @@ func checkText(b []byte) error {
 			}
 			at += n
 		}
-		return fmt.Errorf("is not in UTF-8: byte %d is %#02x; convert it, from Windows' western encoding by iconv -f WINDOWS-1252 -t UTF-8", at+1, b[at])
+		return fmt.Errorf("is not in UTF-8: byte %d is %#02x; convert it, for example with iconv -f WINDOWS-1252 -t UTF-8", at+1, b[at])
 	}
 	controls := 0
 	for _, c := range b {
@@ -142,30 +143,31 @@ func checkText(b []byte) error {
 		}
 	}
 	if 4*controls >= len(b) && controls > 0 {
-		return errors.New("is full of control characters: where it is UTF-16, convert it by iconv -f UTF-16LE -t UTF-8")
+		return errors.New("is full of control characters: if it is UTF-16, convert it with iconv -f UTF-16LE -t UTF-8")
 	}
 	return nil
 }
 
-// checkControls refuses control characters that no text is written with: they come from
-// terminals and from other encodings. Its errors follow the name of what holds them.
+// checkControls returns an error for control characters other than tab and newlines, which
+// come from terminals or other encodings. Errors are to be prefixed with the name of the
+// text.
 func checkControls(text string) error {
 	for _, r := range text {
 		switch {
 		case !unicode.IsControl(r) || strings.ContainsRune("\t\n\r", r):
 		case strings.Contains(text, "\x1b$B") || strings.Contains(text, "\x1b$@"):
-			return errors.New("is in ISO-2022-JP: convert it by iconv -f ISO-2022-JP -t UTF-8")
+			return errors.New("is in ISO-2022-JP: convert it with iconv -f ISO-2022-JP -t UTF-8")
 		case r == 0:
-			return errors.New("holds a NUL character")
+			return errors.New("contains a NUL character")
 		default:
-			return fmt.Errorf("holds the control character %U: take it out, or convert the text to UTF-8 from what it is in", r)
+			return fmt.Errorf("contains the control character %U: remove it, or convert the text to UTF-8", r)
 		}
 	}
 	return nil
 }
 
-// asUTF8 reads a list as UTF-8. One in UTF-16 or UTF-32 is converted as a whole; whether
-// another is UTF-8 at all is judged record by record.
+// asUTF8 returns a reader of a list in UTF-8. A list in UTF-16 or UTF-32 is converted as a
+// whole. Records of other lists are checked for valid UTF-8 one by one.
 func asUTF8(r io.Reader) (*bufio.Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	head, _ := b.Peek(1 << 12)

@@ -240,7 +240,7 @@ func TestBadDecoders(t *testing.T) {
 		{"no tokens", "tokenizer.ggml.tokens", meta("tokenizer.ggml.tokens", nil)},
 		{"types", "280 tokens with 2 types", meta("tokenizer.ggml.token_type", []int32{1, 1})},
 		{"one token twice", "has the ids", meta("tokenizer.ggml.tokens", slices.Repeat([]string{"a"}, 280))},
-		{"merge", "is no pair", meta("tokenizer.ggml.merges", []string{"ab"})},
+		{"merge", "is not a pair", meta("tokenizer.ggml.merges", []string{"ab"})},
 		{"merge of none", "is not in the vocabulary", meta("tokenizer.ggml.merges", []string{"zz zz"})},
 		{"end of turn", "tokenizer.ggml.eos_token_id is 999", meta("tokenizer.ggml.eos_token_id", uint32(999))},
 		{"template", "chat template", meta("tokenizer.chat_template", "{% for %}")},

@@ -2,25 +2,25 @@ package score
 
 import "math"
 
-// precision is the modified n-gram precision: how many of the candidate's
-// n-grams some reference has too, each counted at most as often as in the
-// reference that has it most often.
+// precision returns the modified n-gram precision as a fraction: the candidate's n-grams
+// that also occur in a reference, each clipped to its maximum count in a single reference, of
+// all its n-grams.
 func (c Caption) precision(n int) (matched, total int) {
-	most := map[string]int{}
+	maxCounts := map[string]int{}
 	for _, r := range c.References {
 		for g, count := range grams(r, n) {
-			most[g] = max(most[g], count)
+			maxCounts[g] = max(maxCounts[g], count)
 		}
 	}
 	for g, count := range grams(c.Candidate, n) {
-		matched += min(count, most[g])
+		matched += min(count, maxCounts[g])
 		total += count
 	}
 	return matched, total
 }
 
-// closest is the length of the reference nearest to the candidate's, the shorter
-// of two equally near.
+// closest returns the reference length closest to the candidate's, the shorter of two equally
+// close ones.
 func (c Caption) closest() int {
 	best, length := math.MaxInt, 0
 	for _, r := range c.References {
@@ -35,8 +35,8 @@ func (c Caption) closest() int {
 	return length
 }
 
-// BLEU is the corpus score with n-grams of up to four words, uniform weights and
-// the brevity penalty, from 0 to 1. Without a match of any length it is 0.
+// BLEU returns the corpus BLEU score, from 0 to 1, with n-grams of up to four words, uniform
+// weights and the brevity penalty. It is 0 if n-grams of some length have no match.
 func BLEU(captions []Caption) float64 {
 	var logs float64
 	candidate, reference := 0, 0

@@ -6,26 +6,25 @@ import (
 	"slices"
 )
 
-// sigma is the width in words of CIDEr-D's penalty on lengths that differ.
+// sigma is the standard deviation, in words, of CIDEr-D's Gaussian length penalty.
 const sigma = 6
 
-// CIDErD is the mean of the captions' CIDEr-D scores and those scores: n-grams
-// weighted by how rare they are among the corpus' references, cosines with the
-// candidate's weights clipped to the reference's, times ten. A corpus of one
-// caption has no rare n-grams and scores 0.
+// CIDErD returns the CIDEr-D score of each caption and their mean: ten times the cosine
+// similarity of TF-IDF-weighted n-grams, with the candidate's weights clipped to the
+// reference's. A corpus of one caption scores 0, since all IDF weights are 0.
 func CIDErD(captions []Caption) (mean float64, each []float64) {
 	if len(captions) == 0 {
 		return 0, nil
 	}
 	each = make([]float64, len(captions))
 	for n := 1; n <= Order; n++ {
-		rarity := rarities(captions, n)
+		weight := idf(captions, n)
 		for i, c := range captions {
-			candidate := weigh(c.Candidate, n, rarity)
+			candidate := vector(c.Candidate, n, weight)
 			var sum float64
 			for _, r := range c.References {
 				d := float64(len(c.Candidate) - len(r))
-				sum += math.Exp(-d*d/(2*sigma*sigma)) * clippedCosine(candidate, weigh(r, n, rarity))
+				sum += math.Exp(-d*d/(2*sigma*sigma)) * clippedCosine(candidate, vector(r, n, weight))
 			}
 			each[i] += 10 * sum / float64(Order*max(1, len(c.References)))
 		}
@@ -36,9 +35,9 @@ func CIDErD(captions []Caption) (mean float64, each []float64) {
 	return mean, each
 }
 
-// rarities returns the inverse document frequency of an n-gram: how few captions
-// have it in a reference.
-func rarities(captions []Caption, n int) func(gram string) float64 {
+// idf returns the function of inverse document frequencies of n-grams. A document is all
+// references of a caption.
+func idf(captions []Caption, n int) func(gram string) float64 {
 	documents := map[string]int{}
 	for _, c := range captions {
 		seen := map[string]bool{}
@@ -55,13 +54,13 @@ func rarities(captions []Caption, n int) func(gram string) float64 {
 	return func(g string) float64 { return all - math.Log(float64(max(1, documents[g]))) }
 }
 
-// weigh is a caption's vector of n-gram weights, sorted by n-gram so that sums
-// have one order.
-func weigh(words []string, n int, rarity func(string) float64) []weighted {
+// vector returns the TF-IDF weights of a caption's n-grams, sorted by n-gram so that sums are
+// reproducible.
+func vector(words []string, n int, idf func(string) float64) []weighted {
 	counts := grams(words, n)
 	var v []weighted
 	for _, g := range slices.Sorted(maps.Keys(counts)) {
-		v = append(v, weighted{g, float64(counts[g]) * rarity(g)})
+		v = append(v, weighted{g, float64(counts[g]) * idf(g)})
 	}
 	return v
 }
@@ -71,6 +70,7 @@ type weighted struct {
 	weight float64
 }
 
+// clippedCosine returns the cosine similarity with the candidate clipped to the reference.
 func clippedCosine(candidate, reference []weighted) float64 {
 	of := map[string]float64{}
 	var dot, c2, r2 float64

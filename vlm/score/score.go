@@ -7,17 +7,17 @@ import (
 	"unicode"
 )
 
-// Order is the longest n-gram that both scores count.
+// Order is the maximum n-gram length of both scores.
 const Order = 4
 
-// Caption is a generated caption with what people wrote, in words.
+// Caption is a generated caption and its reference captions, in words.
 type Caption struct {
 	Candidate  []string
 	References [][]string
 }
 
-// Words cuts a text into lower-case words. Punctuation is dropped, except for
-// what stands inside a word ("don't", "2.5"), as caption evaluation does.
+// Words splits a text into lower-case words. Punctuation is dropped, except inside words
+// ("don't", "2.5"), as in COCO's caption evaluation.
 func Words(s string) []string {
 	fields := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r) && !strings.ContainsRune("'’.-", r)
@@ -31,8 +31,8 @@ func Words(s string) []string {
 	return words
 }
 
-// grams counts the n-grams of a caption. A zero byte, which no word holds,
-// joins their words.
+// grams counts the n-grams of a caption. Their words are joined by a zero byte, which occurs
+// in no word.
 func grams(words []string, n int) map[string]int {
 	counts := map[string]int{}
 	for i := 0; i+n <= len(words); i++ {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The sentences of BLEU's paper, section 2.1.
+// Sentences of the BLEU paper, section 2.1.
 var (
 	paperReferences = []string{
 		"It is a guide to action that ensures that the military will forever heed Party commands.",
@@ -26,7 +26,7 @@ func caption(candidate string, references ...string) Caption {
 	return c
 }
 
-// TestPrecision holds the modified precisions to those that the paper states.
+// TestPrecision compares modified precisions with those in the paper.
 func TestPrecision(t *testing.T) {
 	the := caption(strings.Repeat("the ", 7), "The cat is on the mat.", "There is a cat on the mat.")
 	for _, c := range []struct {
@@ -44,12 +44,12 @@ func TestPrecision(t *testing.T) {
 	} {
 		matched, total := c.caption.precision(c.n)
 		if matched != c.matched || total != c.total {
-			t.Errorf("%s: %d/%d, the paper says %d/%d", c.name, matched, total, c.matched, c.total)
+			t.Errorf("%s: %d/%d, want %d/%d as in the paper", c.name, matched, total, c.matched, c.total)
 		}
 	}
 }
 
-// corpus was scored by COCO's caption evaluation (pycocoevalcap 1.2).
+// corpus was scored with COCO's caption evaluation (pycocoevalcap 1.2).
 var corpus = []Caption{
 	caption("a man riding a brown horse", "a man riding a horse on the beach", "a person rides a brown horse"),
 	caption("two dogs in the snow snow snow", "two dogs play in the snow", "dogs running through snow"),
@@ -66,7 +66,7 @@ func TestBLEU(t *testing.T) {
 	}{
 		// NLTK 3.9's corpus_bleu.
 		{"the paper's candidate 1", []Caption{caption(paperGood, paperReferences...)}, 0.5045666840058485, 1e-12},
-		// COCO's adds 1e-15 to counts.
+		// COCO's evaluation adds 1e-15 to counts.
 		{"a corpus", corpus, 0.3350704079358773, 1e-9},
 		{"a reference itself", []Caption{caption(paperReferences[0], paperReferences...)}, 1, 1e-12},
 		// Precision 1, and 5 words for 18: exp(1 - 18/5).
@@ -84,20 +84,20 @@ func TestCIDErD(t *testing.T) {
 	want := []float64{3.74085852, 1.81782376, 1.30354241, 0.02856096}
 	mean, each := CIDErD(corpus)
 	for i := range want {
-		if math.Abs(each[i]-want[i]) > 1e-8 { // as many digits as it prints
+		if math.Abs(each[i]-want[i]) > 1e-8 { // the printed digits
 			t.Errorf("caption %d: %.8f, want %.8f", i, each[i], want[i])
 		}
 	}
 	if math.Abs(mean-1.7226964140064658) > 1e-12 {
 		t.Errorf("mean %.16f", mean)
 	}
-	// A caption like its only reference has all four cosines 1.
+	// All four cosines of a caption equal to its only reference are 1.
 	same := []Caption{caption("a cat sat on mats", "a cat sat on mats"), caption("two dogs ran far away", "two dogs ran far away")}
 	if mean, _ := CIDErD(same); math.Abs(mean-10) > 1e-12 {
 		t.Errorf("a reference itself: %v, want 10", mean)
 	}
 	if mean, each := CIDErD(nil); mean != 0 || each != nil {
-		t.Error("an empty corpus scores")
+		t.Error("an empty corpus has a score")
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// matcher finds added tokens in text: leftmost first, then the longest.
+// matcher finds added tokens in text, leftmost-longest.
 type matcher struct {
 	byFirst map[byte][]addedToken // longest first
 }
@@ -24,7 +24,7 @@ func (m matcher) add(a addedToken) {
 	m.byFirst[a.Content[0]] = list
 }
 
-// at returns the token that text starts with.
+// at returns the longest token that text starts with.
 func (m matcher) at(text string) (addedToken, bool) {
 	for _, a := range m.byFirst[text[0]] {
 		if strings.HasPrefix(text, a.Content) {
@@ -34,10 +34,10 @@ func (m matcher) at(text string) (addedToken, bool) {
 	return addedToken{}, false
 }
 
-// cut calls plain for the text between added tokens and token for each of them,
-// in order. lo and hi are byte offsets in text. A special token counts only where
-// trusted(lo, hi) holds. Which spaces belong to a token, and which token must stand
-// alone, is as in Hugging Face's tokenizers (added_vocabulary.rs, find_matches).
+// split calls token for each added token in text and plain for the text between them, in
+// order. lo and hi are byte offsets. Special tokens are matched only where trusted(lo, hi).
+// Stripping of spaces and single-word matching follow Hugging Face's tokenizers
+// (added_vocabulary.rs, find_matches).
 func (m matcher) split(text string, trusted func(lo, hi int) bool, plain func(lo, hi int), token func(id int32, lo int)) {
 	done := 0
 	for i := 0; i < len(text); {
@@ -83,7 +83,7 @@ func endsWithWord(text string) bool {
 	return size > 0 && inWord(r)
 }
 
-// inWord is \w of Unicode's regular expressions (UTS 18, annex C).
+// inWord reports whether r matches \w of Unicode's regular expressions (UTS 18, annex C).
 func inWord(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }

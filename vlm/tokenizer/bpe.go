@@ -9,7 +9,7 @@ import (
 // bpe merges the bytes of words into tokens.
 type bpe struct {
 	vocab        vocabulary
-	bytes        [256][]int32 // ids that a byte starts as; none: it is dropped
+	bytes        [256][]int32 // initial ids of each byte; empty: the byte is dropped
 	merges       map[uint64]mergeRule
 	ignoreMerges bool
 	unk          int32 // -1: none
@@ -19,10 +19,10 @@ type bpe struct {
 	cache map[string]word
 }
 
-// mergeRule says what a pair becomes; the lowest rank goes first.
+// mergeRule is the merge of a pair to id. The lowest rank is merged first.
 type mergeRule struct{ rank, id int32 }
 
-// word is a word's ids and the offset of the first byte of each.
+// word is the ids of a word and the byte offset of each.
 type word struct{ ids, starts []int32 }
 
 const (
@@ -57,7 +57,7 @@ func newBPE(f modelFile) (*bpe, error) {
 	return m, m.setMerges(f.Merges)
 }
 
-// start returns the ids a byte starts as.
+// initialIDs returns the ids of a byte before merging.
 func (m *bpe) initialIDs(b byte, fallback bool) []int32 {
 	char := string(byteChar[b])
 	if id, ok := m.vocab[char]; ok {
@@ -92,7 +92,7 @@ func (m *bpe) setMerges(merges []merge) error {
 	return nil
 }
 
-// word encodes one word. The result is shared and must not be changed.
+// word encodes one word. The result is cached and must not be modified.
 func (m *bpe) word(text string) word {
 	if len(text) > cacheWordSize {
 		return m.encode(text)
@@ -127,7 +127,7 @@ func (m *bpe) encode(text string) word {
 	return q.word()
 }
 
-// symbols lists what the word starts as.
+// symbols returns the queue of the word's initial symbols.
 func (m *bpe) symbols(text string) *queue {
 	q := &queue{symbols: make([]symbol, 0, len(text))}
 	for i := range len(text) {

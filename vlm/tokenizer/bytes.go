@@ -1,7 +1,7 @@
 package tokenizer
 
-// The byte-level alphabet of GPT-2 (encoder.py, bytes_to_unicode): printable bytes
-// stand for themselves, the others for the characters from U+0100 on.
+// The byte-level alphabet of GPT-2 (encoder.py, bytes_to_unicode): printable bytes are
+// represented by themselves, the others by the characters from U+0100 on.
 var (
 	byteChar [256]rune
 	charByte = map[rune]byte{}
@@ -18,7 +18,7 @@ func init() {
 	}
 }
 
-// spell writes bytes in the alphabet: " the" is "Ġthe".
+// toByteLevel converts bytes to the byte-level alphabet: " the" to "Ġthe".
 func toByteLevel(bytes string) string {
 	out := make([]rune, len(bytes))
 	for i := range len(bytes) {

@@ -18,8 +18,8 @@ func checkDecoder(raw json.RawMessage) error {
 	return nil
 }
 
-// Decode returns the text of ids. Unknown ids are left out, special tokens too
-// where skipSpecial says so. Each maximal invalid piece of UTF-8 is one U+FFFD.
+// Decode returns the text of ids. Unknown ids are skipped, and special tokens too if
+// skipSpecial. Each maximal subpart of invalid UTF-8 becomes one U+FFFD.
 func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 	var raw []byte
 	for _, id := range ids {
@@ -32,8 +32,8 @@ func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 	return string(text)
 }
 
-// appendBytes appends what id stands for. A token with a character outside the
-// byte-level alphabet stands for its own text.
+// appendBytes appends the bytes of a token. A token with a character outside the byte-level
+// alphabet is its own text.
 func (t *Tokenizer) appendBytes(raw []byte, id int32, skipSpecial bool) []byte {
 	if !t.known(id) || skipSpecial && t.special[id] {
 		return raw
@@ -49,11 +49,11 @@ func (t *Tokenizer) appendBytes(raw []byte, id int32, skipSpecial bool) []byte {
 	return raw
 }
 
-// Stream decodes ids as they come and never splits a character.
+// Stream decodes ids one at a time without splitting characters.
 type Stream struct {
 	t           *Tokenizer
 	skipSpecial bool
-	rest        []byte // the start of a character
+	rest        []byte // an incomplete character
 }
 
 // NewStream starts a stream; skipSpecial is as in Decode.
@@ -61,15 +61,15 @@ func (t *Tokenizer) NewStream(skipSpecial bool) *Stream {
 	return &Stream{t: t, skipSpecial: skipSpecial}
 }
 
-// Next returns the text that id completes, which may be empty. All results
-// together, with Flush's at the end, are what Decode returns.
+// Next returns the text completed by id, which may be empty. The concatenated results, and
+// that of Flush, equal Decode's.
 func (s *Stream) Next(id int32) string {
 	text, rest := appendText(nil, s.t.appendBytes(s.rest, id, s.skipSpecial))
 	s.rest = rest
 	return string(text)
 }
 
-// Flush ends the text: a character begun and never finished is one U+FFFD.
+// Flush ends the text. It returns U+FFFD for an incomplete character, else "".
 func (s *Stream) Flush() string {
 	if len(s.rest) == 0 {
 		return ""
@@ -78,8 +78,7 @@ func (s *Stream) Flush() string {
 	return "\uFFFD"
 }
 
-// appendText appends raw as valid UTF-8. rest is a start of a character at the end
-// of raw that more bytes could complete.
+// appendText appends raw as valid UTF-8. rest is an incomplete character at the end of raw.
 func appendText(text, raw []byte) (_, rest []byte) {
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)
@@ -94,13 +93,14 @@ func appendText(text, raw []byte) (_, rest []byte) {
 	return text, nil
 }
 
-// invalid measures the maximal subpart at the start of raw (Unicode 15, section
-// 3.9, U+FFFD substitution). open: it runs to the end and could still become valid.
+// invalid returns the size of the maximal subpart at the start of raw (Unicode 15, section
+// 3.9, U+FFFD substitution). open means that it extends to the end and more bytes could make
+// it valid.
 func invalid(raw []byte) (size int, open bool) {
 	for size = 1; size < min(len(raw), utf8.UTFMax) && startsRune(raw[:size+1]); size++ {
 	}
 	return size, size == len(raw) && startsRune(raw)
 }
 
-// startsRune reports whether more bytes could make raw a character.
+// startsRune reports whether raw is an incomplete character.
 func startsRune(raw []byte) bool { return !utf8.FullRune(raw) }

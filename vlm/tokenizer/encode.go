@@ -2,33 +2,31 @@ package tokenizer
 
 import "strings"
 
-// Piece is a part of a text. Special tokens are recognised only where all of
-// their bytes are trusted.
+// Piece is a part of a text. A special token is recognised only if all of its bytes are
+// trusted.
 type Piece struct {
 	Text    string
 	Trusted bool
 }
 
-// Encode returns the ids of the pieces' joined text: words and merges run across
-// the borders of pieces as in one string. No token is added at either end. The error is a
-// *PatternError.
+// Encode returns the ids of the concatenated pieces. Piece boundaries do not affect words
+// and merges. No token is added at either end. The error is a *PatternError.
 func (t *Tokenizer) Encode(pieces ...Piece) ([]int32, error) {
 	ids, _, err := t.EncodeOffsets(pieces...)
 	return ids, err
 }
 
-// EncodePlain encodes the text of users: special tokens are ordinary text.
+// EncodePlain encodes a text in which special tokens are ordinary text, such as a user's.
 func (t *Tokenizer) EncodePlain(text string) ([]int32, error) { return t.Encode(Piece{Text: text}) }
 
-// EncodeTrusted encodes our own text, in which special tokens are recognised.
+// EncodeTrusted encodes a text in which special tokens are recognised.
 func (t *Tokenizer) EncodeTrusted(text string) ([]int32, error) {
 	return t.Encode(Piece{Text: text, Trusted: true})
 }
 
-// EncodeOffsets is Encode that also tells where each token starts: the offset, in
-// bytes of the joined text, of the first byte it stands for. Invalid UTF-8 is
-// replaced by U+FFFD first, and offsets count in the text so replaced. A character
-// that normalization changes counts as one place.
+// EncodeOffsets is like Encode and also returns the byte offset of each token in the
+// concatenated text, after replacing invalid UTF-8 with U+FFFD. All bytes of a character that
+// normalization changes have the offset of the original character.
 func (t *Tokenizer) EncodeOffsets(pieces ...Piece) (ids, starts []int32, err error) {
 	text, untrusted := join(pieces)
 	e := encoder{t: t, untrusted: untrusted}
@@ -41,7 +39,7 @@ func (t *Tokenizer) EncodeOffsets(pieces ...Piece) (ids, starts []int32, err err
 	return e.ids, e.starts, nil
 }
 
-// span is a range of bytes, half open.
+// span is the byte range [lo, hi).
 type span struct{ lo, hi int }
 
 func join(pieces []Piece) (text string, untrusted []span) {
@@ -58,9 +56,9 @@ func join(pieces []Piece) (text string, untrusted []span) {
 
 type encoder struct {
 	t           *Tokenizer
-	untrusted   []span // in order; those before the last place asked for are dropped
+	untrusted   []span // ascending; those before the last queried offset are dropped
 	ids, starts []int32
-	err         error // the first; nothing counts any more
+	err         error // the first error; stops encoding
 }
 
 func (e *encoder) put(id int32, start int) {
@@ -68,7 +66,7 @@ func (e *encoder) put(id int32, start int) {
 	e.starts = append(e.starts, int32(start))
 }
 
-// trusted reports whether no byte of text[lo:hi] is untrusted. lo never falls
+// trusted reports whether all bytes of text[lo:hi] are trusted. lo must not decrease
 // between calls.
 func (e *encoder) trusted(lo, hi int) bool {
 	for len(e.untrusted) > 0 && e.untrusted[0].hi <= lo {
@@ -77,7 +75,7 @@ func (e *encoder) trusted(lo, hi int) bool {
 	return len(e.untrusted) == 0 || e.untrusted[0].lo >= hi
 }
 
-// text encodes what lies between added tokens, from offset base on.
+// text encodes the text between added tokens, which starts at offset base.
 func (e *encoder) text(text string, base int) {
 	norm := normalized{text: text}
 	if e.t.nfc {

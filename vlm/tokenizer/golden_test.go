@@ -22,8 +22,8 @@ func load(t testing.TB, name string) *tokenizer.Tokenizer {
 	return tok
 }
 
-// each runs a test for every tokenizer that has golden files, read from
-// tokenizer.json and from a GGUF vocabulary.
+// each runs a test for every tokenizer with golden files, read from tokenizer.json and from a
+// GGUF vocabulary.
 func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir string)) {
 	for _, name := range golden.Members(t, "tokenizers") {
 		dir := golden.Dir(t, filepath.Join("tokenizers", name))
@@ -50,8 +50,8 @@ func each(t *testing.T, test func(t *testing.T, tok *tokenizer.Tokenizer, dir st
 	})
 }
 
-// fromVocabulary puts a tokenizer of a tokenizer.json into the form of a GGUF file's metadata, with
-// the tokens that pad an embedding behind it, and makes the tokenizer of that.
+// fromVocabulary converts a tokenizer to a GGUF vocabulary, padded with unused tokens, and
+// back.
 func fromVocabulary(t testing.TB, name string, tok *tokenizer.Tokenizer) *tokenizer.Tokenizer {
 	t.Helper()
 	var f struct {

@@ -2,7 +2,7 @@ package tokenizer_test
 
 import "patchwork/vlm/tokenizer"
 
-// The texts of these tests are encoded by patterns that never fail.
+// The patterns of these tests cannot fail.
 
 func pieceIDs(tok *tokenizer.Tokenizer, pieces ...tokenizer.Piece) []int32 {
 	ids, _ := offsets(tok, pieces...)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// file is tokenizer.json. What encoding does not need is kept as it came.
+// file is tokenizer.json. Fields that encoding does not use are preserved unparsed.
 type file struct {
 	Version       string          `json:"version"`
 	Truncation    json.RawMessage `json:"truncation"`
@@ -49,7 +49,7 @@ type modelFile struct {
 	Merges                  []merge    `json:"merges"`
 }
 
-// vocabulary is written in the order of the ids, as Hugging Face does.
+// vocabulary is written in the order of the ids, as in Hugging Face's files.
 type vocabulary map[string]int32
 
 func (v vocabulary) MarshalJSON() ([]byte, error) {
@@ -68,7 +68,7 @@ func (v vocabulary) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// merge joins two tokens: ["a","b"], or "a b" in older files.
+// merge is a pair of tokens to merge: ["a","b"], or "a b" in older files.
 type merge [2]string
 
 func (m *merge) UnmarshalJSON(data []byte) error {
@@ -76,20 +76,20 @@ func (m *merge) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &old) == nil {
 		left, right, ok := strings.Cut(old, " ")
 		if !ok {
-			return &FormatError{fmt.Sprintf("merge %q is no pair", old)}
+			return &FormatError{fmt.Sprintf("merge %q is not a pair", old)}
 		}
 		*m = merge{left, right}
 		return nil
 	}
 	var pair []string
 	if err := json.Unmarshal(data, &pair); err != nil || len(pair) != 2 {
-		return &FormatError{fmt.Sprintf("merge %.80s is no pair", data)}
+		return &FormatError{fmt.Sprintf("merge %.80s is not a pair", data)}
 	}
 	*m = merge{pair[0], pair[1]}
 	return nil
 }
 
-// Parse reads the contents of a tokenizer.json. The error is a *FormatError, an
+// Parse parses the contents of a tokenizer.json. The error is a *FormatError, an
 // *UnsupportedError or one of encoding/json.
 func Parse(data []byte) (*Tokenizer, error) {
 	var f file
@@ -122,13 +122,13 @@ func build(f file) (*Tokenizer, error) {
 	}
 	for _, id := range slices.Concat(t.before, t.after) {
 		if !t.known(id) {
-			return nil, &FormatError{fmt.Sprintf("post_processor: there is no token %d", id)}
+			return nil, &FormatError{fmt.Sprintf("post_processor: no token has id %d", id)}
 		}
 	}
 	return t, nil
 }
 
-// add lays the added tokens of the source over the model's vocabulary.
+// add builds the tables of tokens from the model's vocabulary and the added tokens.
 func (t *Tokenizer) add() error {
 	ids := make(map[string]int32, len(t.source.Model.Vocab)+len(t.source.AddedTokens))
 	maps.Copy(ids, t.source.Model.Vocab)
@@ -151,7 +151,7 @@ func (t *Tokenizer) add() error {
 		t.special[a.ID] = a.Special
 		if a.Normalized {
 			if t.nfc {
-				a.Content = norm.NFC.String(a.Content) // it is looked for in normalized text
+				a.Content = norm.NFC.String(a.Content) // it is matched in normalized text
 			}
 			t.normalized.add(a)
 		} else {
@@ -161,7 +161,7 @@ func (t *Tokenizer) add() error {
 	return nil
 }
 
-// byID turns the map around. Every id from 0 on must occur once.
+// byID returns the tokens by id. Ids must be 0 to len(ids)-1, each once.
 func byID(ids map[string]int32) ([]string, error) {
 	tokens, taken := make([]string, len(ids)), make([]bool, len(ids))
 	for token, id := range ids {
@@ -176,10 +176,10 @@ func byID(ids map[string]int32) ([]string, error) {
 	return tokens, nil
 }
 
-// MarshalJSON returns a tokenizer.json that Hugging Face's library reads.
+// MarshalJSON returns the tokenizer as a tokenizer.json for Hugging Face's tokenizers.
 func (t *Tokenizer) MarshalJSON() ([]byte, error) { return encodeJSON(t.source) }
 
-// Save writes tokenizer.json.
+// Save writes the tokenizer as a tokenizer.json.
 func (t *Tokenizer) Save(path string) error {
 	data, err := t.MarshalJSON()
 	if err != nil {
@@ -188,7 +188,7 @@ func (t *Tokenizer) Save(path string) error {
 	return os.WriteFile(path, data, 0o644)
 }
 
-// encodeJSON leaves <, > and & as they are, unlike json.Marshal.
+// encodeJSON is json.Marshal without escaping <, > and &.
 func encodeJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

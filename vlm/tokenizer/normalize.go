@@ -19,7 +19,7 @@ func parseNormalizer(raw json.RawMessage, depth int) (nfc bool, err error) {
 		return false, nil
 	}
 	if depth > maxNesting {
-		return false, &UnsupportedError{fmt.Sprintf("a normalizer that is nested more than %d times", maxNesting)}
+		return false, &UnsupportedError{fmt.Sprintf("a normalizer nested more than %d levels deep", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &n); err != nil {
 		return false, &FormatError{"normalizer: " + err.Error()}
@@ -42,11 +42,10 @@ func parseNormalizer(raw json.RawMessage, depth int) (nfc bool, err error) {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// normalized is a text and, where it differs from what it was made of, the place
-// that each of its bytes came from.
+// normalized is a normalized text with the offset of each byte in the source text.
 type normalized struct {
 	text string
-	from []int32 // len(text)+1; nil: the same places
+	from []int32 // len(text)+1 offsets; nil: the text is unchanged
 }
 
 func (n normalized) source(at int) int {
@@ -56,16 +55,16 @@ func (n normalized) source(at int) int {
 	return int(n.from[at])
 }
 
-// char is a character of class ccc that came from the byte offset from.
+// char is a character with its canonical combining class and its byte offset in the source.
 type char struct {
 	r    rune
 	ccc  uint8
 	from int32
 }
 
-// toNFC composes text as Unicode's UAX #15 says. The norm package's own String
-// would put a joiner into every run of more than 30 marks (its stream-safe form),
-// which Hugging Face does not.
+// toNFC returns the NFC form of text (UAX #15). norm.NFC.String is not used because it
+// inserts a joiner into runs of more than 30 combining marks (the stream-safe format), which
+// Hugging Face does not.
 func toNFC(text string) normalized {
 	if norm.NFC.QuickSpanString(text) == len(text) {
 		return normalized{text: text}
@@ -82,7 +81,7 @@ func toNFC(text string) normalized {
 	return normalized{b.String(), append(from, int32(len(text)))}
 }
 
-// decompose gives the canonical decomposition, marks in canonical order.
+// decompose returns the canonical decomposition, with combining marks in canonical order.
 func decompose(text string) []char {
 	var chars []char
 	for at, r := range text {
@@ -104,7 +103,7 @@ func decompose(text string) []char {
 	return chars
 }
 
-// compose joins each mark to the last starter unless a mark between them blocks it.
+// compose composes each mark with the last starter, unless a mark in between blocks it.
 func compose(chars []char) []char {
 	out := chars[:0]
 	starter := -1

@@ -12,8 +12,8 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// PatternError is a text that a tokenizer's regular expression cannot cut in any
-// reasonable time. It has no ids: pieces of another size would be other tokens.
+// PatternError reports a text that a tokenizer's regular expression cannot split in
+// reasonable time. Splitting it differently would give different tokens.
 type PatternError struct {
 	Pattern string
 	Bytes   int // of the text
@@ -21,23 +21,23 @@ type PatternError struct {
 }
 
 func (e *PatternError) Error() string {
-	return fmt.Sprintf("tokenizer.json: /%.60s/ takes more than %v to split a text of %d bytes, since it tries it in too many ways; use a tokenizer with another pattern", e.Pattern, e.Limit, e.Bytes)
+	return fmt.Sprintf("tokenizer.json: /%.60s/ takes more than %v to split a text of %d bytes because of backtracking; use a tokenizer with another pattern", e.Pattern, e.Limit, e.Bytes)
 }
 
-// What a pattern may be. The longest of a published tokenizer has some 2,000 characters,
-// seven levels of brackets and repeats nothing more than three times.
+// Limits on patterns. The longest of a published tokenizer has some 2,000 characters, seven
+// levels of brackets and repetitions of up to three.
 const (
 	maxPatternBytes   = 16 << 10 // bytes
-	maxPatternNesting = 64       // brackets in brackets
+	maxPatternNesting = 64       // levels of brackets
 	maxRepeat         = 1000
 	patternMinimum    = 2 * time.Second
 	patternMaximum    = 5 * time.Minute
 	bytesAtMinimum    = 64 << 10
 )
 
-// patternLimit is how long a text of n bytes may take: 2 s to begin with, and as long as
-// 32 KB/s would take, up to a limit. The slowest published pattern was measured at more
-// than thirty times that speed on one core.
+// patternLimit returns the time limit for a text of n bytes: the time at 32 KB/s, rounded up
+// to a power of two times 2 s, and at most 5 minutes. The slowest published pattern was
+// measured at more than thirty times that speed on one core.
 func patternLimit(n int) time.Duration {
 	limit := patternMinimum
 	for size := bytesAtMinimum; size < n && limit < patternMaximum; size *= 2 {
@@ -46,12 +46,13 @@ func patternLimit(n int) time.Duration {
 	return min(limit, patternMaximum)
 }
 
-// checkPattern refuses patterns that are costly to compile.
+// checkPattern rejects patterns that are expensive to compile or have another meaning in
+// regexp2.
 func checkPattern(pattern string) error {
 	if len(pattern) > maxPatternBytes {
 		return &UnsupportedError{fmt.Sprintf("a Split pattern of more than %d bytes", maxPatternBytes)}
 	}
-	if strings.Contains(pattern, "&&") { // Hugging Face's engine intersects classes by it, regexp2 takes it for text
+	if strings.Contains(pattern, "&&") { // class intersection in Hugging Face's engine, literal text in regexp2
 		return &UnsupportedError{"a Split pattern with &&"}
 	}
 	depth := 0
@@ -65,24 +66,24 @@ func checkPattern(pattern string) error {
 			depth--
 		}
 		if depth > maxPatternNesting {
-			return &UnsupportedError{fmt.Sprintf("a Split pattern with more than %d brackets in each other", maxPatternNesting)}
+			return &UnsupportedError{fmt.Sprintf("a Split pattern with more than %d levels of brackets", maxPatternNesting)}
 		}
 	}
 	for _, m := range repeats.FindAllStringSubmatch(pattern, -1) {
 		for _, n := range m[1:] {
 			if times, err := strconv.Atoi(n); n != "" && (err != nil || times > maxRepeat) {
-				return &UnsupportedError{fmt.Sprintf("a Split pattern that repeats something more than %d times", maxRepeat)}
+				return &UnsupportedError{fmt.Sprintf("a Split pattern with a repetition of more than %d", maxRepeat)}
 			}
 		}
 	}
 	return nil
 }
 
-// repeats are a{2} and a{2,3}, and not \x{12}.
+// repeats matches a{2} and a{2,3}, but not \x{12}.
 var repeats = regexp.MustCompile(`(?:^|[^xu])\{([0-9]+)(?:,([0-9]*))?\}`)
 
-// splitter is any pattern that has no scanner by hand. Its matching is bounded in time,
-// which regexp2 keeps with the compiled pattern: one for each limit in use.
+// splitter splits by a pattern that has no hand-written scanner. Its time is limited;
+// since regexp2 stores the limit in the compiled pattern, there is one for each limit.
 type splitter struct {
 	pattern  string
 	mu       sync.Mutex
@@ -104,7 +105,7 @@ func (s *splitter) compile(limit time.Duration) (*regexp2.Regexp, error) {
 	return re, nil
 }
 
-// matches is a stage that cuts out every match of a pattern; it is slow.
+// patternStage returns a stage that isolates every match of a pattern. It is slow.
 func patternStage(pattern string) (stage, error) {
 	if err := checkPattern(pattern); err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func (s *splitter) split(text string, yield func(lo, hi int) error) error {
 		return err
 	}
 	spans, ok := find(re, text, limit)
-	if !ok { // once more: the process may have been stopped and continued
+	if !ok { // try again: the process may have been suspended
 		if spans, ok = find(re, text, limit); !ok {
 			return &PatternError{s.pattern, len(text), limit}
 		}
@@ -148,7 +149,7 @@ func (s *splitter) split(text string, yield func(lo, hi int) error) error {
 	return nil
 }
 
-// find returns all matches in bytes; ok is false where they take longer than limit.
+// find returns the byte spans of all matches; ok is false if they take longer than limit.
 func find(re *regexp2.Regexp, text string, limit time.Duration) (spans []span, ok bool) {
 	start := time.Now()
 	runes, bytes := 0, 0 // regexp2 counts in runes

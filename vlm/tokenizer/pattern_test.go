@@ -13,7 +13,7 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// realPatterns are those of published tokenizers, by a model that has them.
+// realPatterns are the patterns of published tokenizers, by model.
 var realPatterns = map[string]string{
 	"GPT-2":               gpt2Pattern,
 	"Llama 3":             llamaPattern,
@@ -32,7 +32,7 @@ var realPatterns = map[string]string{
 	"Tiktoken":            `'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`,
 }
 
-// hardTexts are texts of one kind, n characters each, that make patterns work.
+// hardTexts are uniform texts of n characters that are slow to match.
 func hardTexts(n int) map[string]string {
 	mixed := make([]rune, n)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -47,7 +47,7 @@ func hardTexts(n int) map[string]string {
 	}
 }
 
-// pieces are what the pattern cuts a text into without any limit.
+// pieces returns the pieces of a text split by a pattern without limits.
 func pieces(t *testing.T, pattern, text string) (out []string) {
 	runes, done := []rune(text), 0
 	add := func(to int) {
@@ -86,8 +86,7 @@ func cut(s stage, text string) (out []string, err error) {
 	return out, err
 }
 
-// TestRealPatterns: published patterns cut every text as they do without a limit, and are
-// far from theirs.
+// Published patterns stay far below the limits and split every text as without them.
 func TestRealPatterns(t *testing.T) {
 	for name, pattern := range realPatterns {
 		t.Run(name, func(t *testing.T) {
@@ -112,8 +111,8 @@ func TestRealPatterns(t *testing.T) {
 	}
 }
 
-// TestScannersAreTheirPatterns: the three that have a scanner by hand, on hard texts.
-func TestScannersAreTheirPatterns(t *testing.T) {
+// The hand-written scanners split hard texts like their patterns.
+func TestScannersMatchPatterns(t *testing.T) {
 	for pattern, next := range map[string]func(string) int{gpt2Pattern: gpt2Next, llamaPattern: llamaNext, qwenPattern: qwenNext} {
 		for kind, text := range hardTexts(2000) {
 			got, err := cut(scan(next), text)
@@ -124,9 +123,9 @@ func TestScannersAreTheirPatterns(t *testing.T) {
 	}
 }
 
-// TestEndlessPatterns: a pattern that tries a text in too many ways is an error after its
-// time, whatever stands around it, and never other ids.
-func TestEndlessPatterns(t *testing.T) {
+// A pattern with catastrophic backtracking is an error after the time limit, whatever text
+// surrounds it. It never gives different ids.
+func TestCatastrophicBacktracking(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every pattern runs into its time limit")
 	}
@@ -164,13 +163,12 @@ func TestEndlessPatterns(t *testing.T) {
 	}
 }
 
-// TestRefusedPatterns: what is costly to compile, or means something else here, is refused
-// at once.
-func TestRefusedPatterns(t *testing.T) {
+// Patterns that are expensive to compile, or have another meaning in regexp2, are an error.
+func TestUnsupportedPatterns(t *testing.T) {
 	nest := func(n int) string { return strings.Repeat("(", n) + "a" + strings.Repeat(")", n) }
 	for _, c := range []struct {
-		name, pattern string
-		refused       bool
+		name, pattern      string
+		unsupportedPattern bool
 	}{
 		{"long", strings.Repeat("a|", maxPatternBytes/2) + "b", true},
 		{"nested", nest(10_000), true},
@@ -190,7 +188,7 @@ func TestRefusedPatterns(t *testing.T) {
 			start := time.Now()
 			_, err := patternStage(c.pattern)
 			var unsupported *UnsupportedError
-			if errors.As(err, &unsupported) != c.refused || err != nil && len(err.Error()) > 500 {
+			if errors.As(err, &unsupported) != c.unsupportedPattern || err != nil && len(err.Error()) > 500 {
 				t.Errorf("%.300v", err)
 			}
 			if took := time.Since(start); took > 2*time.Second {
@@ -200,7 +198,7 @@ func TestRefusedPatterns(t *testing.T) {
 	}
 }
 
-// TestNestedPipelines: sequences in sequences are refused before they cost anything.
+// Deeply nested sequences are an error before they take time.
 func TestNestedPipelines(t *testing.T) {
 	for _, part := range []string{"pre_tokenizer", "normalizer", "post_processor"} {
 		list := map[string]string{"pre_tokenizer": "pretokenizers", "normalizer": "normalizers", "post_processor": "processors"}[part]
@@ -225,6 +223,6 @@ func TestNestedPipelines(t *testing.T) {
 	}
 	stage := `{"type": "Digits"},`
 	if _, err := parsePreTokenizer(json.RawMessage(`{"type": "Sequence", "pretokenizers": [` + strings.Repeat(stage, 1000) + `{"type": "ByteLevel"}]}`)); err == nil {
-		t.Error("a thousand stages are taken")
+		t.Error("no error for a thousand stages")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// postProcessor is tokenizer.json's post_processor: what is put around a text.
+// postProcessor is the post_processor of a tokenizer.json, which adds tokens around a text.
 type postProcessor struct {
 	Type       string            `json:"type"`
 	Processors []json.RawMessage `json:"processors"`
@@ -26,19 +26,19 @@ type postProcessor struct {
 	SEP []json.RawMessage `json:"sep"`
 }
 
-// Around returns the ids that the tokenizer's post-processor puts before and behind a
-// text, such as the begin token of Llama 3. Chat templates write their own, so that
-// Encode never adds them.
-func (t *Tokenizer) Around() (before, behind []int32) { return t.before, t.after }
+// Around returns the ids that the tokenizer's post-processor adds before and after a text,
+// such as the BOS token of Llama 3. Encode does not add them, since chat templates write
+// their own.
+func (t *Tokenizer) Around() (before, after []int32) { return t.before, t.after }
 
-// parsePostProcessor returns what a post-processor puts around a text.
-func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32, err error) {
+// parsePostProcessor returns the ids that a post-processor adds around a text.
+func parsePostProcessor(raw json.RawMessage, depth int) (before, after []int32, err error) {
 	if isNull(raw) {
 		return nil, nil, nil
 	}
 	var p postProcessor
 	if depth > maxNesting {
-		return nil, nil, &UnsupportedError{fmt.Sprintf("a post-processor that is nested more than %d times", maxNesting)}
+		return nil, nil, &UnsupportedError{fmt.Sprintf("a post-processor nested more than %d levels deep", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, nil, &FormatError{"post_processor: " + err.Error()}
@@ -46,7 +46,7 @@ func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32,
 	switch p.Type {
 	case "ByteLevel":
 	case "Sequence":
-		templated := false // Hugging Face's second template that adds tokens adds none
+		templated := false // in Hugging Face's library, only the first template adds tokens
 		for _, part := range p.Processors {
 			var kind struct{ Type string }
 			outer, end, err := parsePostProcessor(part, depth+1)
@@ -59,21 +59,21 @@ func parsePostProcessor(raw json.RawMessage, depth int) (before, behind []int32,
 				}
 				templated = true
 			}
-			before, behind = append(outer, before...), append(behind, end...)
+			before, after = append(outer, before...), append(after, end...)
 		}
 	case "TemplateProcessing":
 		return p.template()
 	case "RobertaProcessing", "BertProcessing":
 		if before, err = pairID(p.CLS); err == nil {
-			behind, err = pairID(p.SEP)
+			after, err = pairID(p.SEP)
 		}
 	default:
 		err = &UnsupportedError{"post-processor " + p.Type}
 	}
-	return before, behind, err
+	return before, after, err
 }
 
-func (p *postProcessor) template() (before, behind []int32, err error) {
+func (p *postProcessor) template() (before, after []int32, err error) {
 	seen := false
 	for _, piece := range p.Single {
 		switch {
@@ -85,25 +85,25 @@ func (p *postProcessor) template() (before, behind []int32, err error) {
 				return nil, nil, &FormatError{fmt.Sprintf("post_processor: %q has no id", piece.SpecialToken.ID)}
 			}
 			if seen {
-				behind = append(behind, token.IDs...)
+				after = append(after, token.IDs...)
 			} else {
 				before = append(before, token.IDs...)
 			}
 		}
 	}
-	return before, behind, nil
+	return before, after, nil
 }
 
 func pairID(pair []json.RawMessage) ([]int32, error) {
 	var id int32
 	if len(pair) != 2 || json.Unmarshal(pair[1], &id) != nil {
-		return nil, &FormatError{"post_processor: cls or sep is no token with its id"}
+		return nil, &FormatError{"post_processor: cls and sep must each be a token and its id"}
 	}
 	return []int32{id}, nil
 }
 
-// aroundTemplate is a TemplateProcessing that puts tokens around a text.
-func aroundTemplate(before, behind []string, ids map[string]int32) (json.RawMessage, error) {
+// aroundTemplate returns a TemplateProcessing that adds tokens around a text.
+func aroundTemplate(before, after []string, ids map[string]int32) (json.RawMessage, error) {
 	type named struct {
 		ID     string `json:"id"`
 		TypeID int    `json:"type_id"`
@@ -125,7 +125,7 @@ func aroundTemplate(before, behind []string, ids map[string]int32) (json.RawMess
 			}
 			special(before)
 			out = append(out, map[string]named{"Sequence": {sequence, i}})
-			special(behind)
+			special(after)
 		}
 		return out
 	}

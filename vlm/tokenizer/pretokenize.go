@@ -6,11 +6,12 @@ import (
 	"regexp"
 )
 
-// stage cuts a text into neighbouring pieces that together are the whole text. The error
-// is a *PatternError, or that of yield, which ends it.
+// stage splits a text into consecutive pieces that cover it. The error is a *PatternError,
+// or yield's, which stops it.
 type stage func(text string, yield func(lo, hi int) error) error
 
-// splitAll cuts text by the stages, each cutting the pieces of the one before.
+// splitAll applies the stages, each to the pieces of the previous one. base is the offset of
+// text.
 func splitAll(stages []stage, text string, base int, yield func(lo, hi int) error) error {
 	if len(stages) == 0 {
 		return yield(base, base+len(text))
@@ -18,7 +19,7 @@ func splitAll(stages []stage, text string, base int, yield func(lo, hi int) erro
 	return stages[0](text, func(lo, hi int) error { return splitAll(stages[1:], text[lo:hi], base+lo, yield) })
 }
 
-// The patterns that have a scanner by hand (scan.go).
+// Patterns with a hand-written scanner (scan.go).
 const (
 	gpt2Pattern  = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 	llamaPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
@@ -39,7 +40,7 @@ type preTokenizer struct {
 	} `json:"pattern"`
 }
 
-// parsePreTokenizer accepts what ends in ByteLevel.
+// parsePreTokenizer parses a pre-tokenizer, which must end with ByteLevel.
 func parsePreTokenizer(raw json.RawMessage) ([]stage, error) {
 	stages, byteLevel, err := parseStages(raw, 0)
 	if err == nil && !byteLevel {
@@ -48,8 +49,8 @@ func parsePreTokenizer(raw json.RawMessage) ([]stage, error) {
 	return stages, err
 }
 
-// deepest bounds sequences in sequences, and mostStages what they come to: every stage cuts
-// what the one before has cut. Real pre-tokenizers have one sequence of up to six.
+// maxNesting limits nested sequences, and maxStages their total length. Published
+// pre-tokenizers have one sequence of up to six stages.
 const maxNesting, maxStages = 8, 64
 
 func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool, err error) {
@@ -58,7 +59,7 @@ func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool
 		return nil, false, nil
 	}
 	if depth > maxNesting {
-		return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer that is nested more than %d times", maxNesting)}
+		return nil, false, &UnsupportedError{fmt.Sprintf("a pre-tokenizer nested more than %d levels deep", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, false, &FormatError{"pre_tokenizer: " + err.Error()}
@@ -100,7 +101,7 @@ func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool
 
 func parseSplit(p preTokenizer) (stage, error) {
 	if p.Behavior != "Isolated" || p.Invert {
-		return nil, &UnsupportedError{"Split other than Isolated"}
+		return nil, &UnsupportedError{"Split with a behavior other than Isolated, or with invert"}
 	}
 	switch {
 	case p.Pattern.String != nil:

@@ -1,13 +1,13 @@
 package tokenizer
 
-// symbol is an element of the linked list of what a word is made of at the moment.
+// symbol is an element of the linked list of a word's current symbols.
 type symbol struct {
 	id, start  int32
-	prev, next int // index in queue.symbols; out of range: none
-	gone       bool
+	prev, next int  // indices in queue.symbols; out of range: none
+	merged     bool // into the previous symbol
 }
 
-// candidate is a merge that was possible when it was offered.
+// candidate is a merge that was possible when it was added.
 type candidate struct {
 	rule mergeRule
 	at   int // index of the left symbol
@@ -20,14 +20,14 @@ func (a candidate) before(b candidate) bool {
 	return a.at < b.at
 }
 
-// queue merges the symbols of one word, lowest rank and then leftmost first, in
-// O(n log n): a word may be a megabyte long.
+// queue merges the symbols of one word, lowest rank first and leftmost among equals, in
+// O(n log n), since a word may have megabytes.
 type queue struct {
 	symbols []symbol
 	heap    []candidate
 }
 
-// offer adds the merge of symbol i with the next one, if there is such a rule.
+// offer adds the merge of symbol i with the next one, if there is a rule for it.
 func (q *queue) offer(m *bpe, i int) {
 	if i < 0 || q.symbols[i].next >= len(q.symbols) {
 		return
@@ -38,21 +38,21 @@ func (q *queue) offer(m *bpe, i int) {
 	}
 }
 
-// merge does the best merge; false when none is left.
+// merge applies the best merge and returns false if none is left.
 func (q *queue) merge(m *bpe) bool {
 	if len(q.heap) == 0 {
 		return false
 	}
 	best := q.pop()
 	left := &q.symbols[best.at]
-	if left.gone || left.next >= len(q.symbols) {
+	if left.merged || left.next >= len(q.symbols) {
 		return true
 	}
 	right := &q.symbols[left.next]
 	if rule, ok := m.merges[pairKey(left.id, right.id)]; !ok || rule.id != best.rule.id {
-		return true // one of the two has changed since
+		return true // a symbol has changed since
 	}
-	left.id, left.next, right.gone = best.rule.id, right.next, true
+	left.id, left.next, right.merged = best.rule.id, right.next, true
 	if left.next < len(q.symbols) {
 		q.symbols[left.next].prev = best.at
 	}
@@ -64,15 +64,14 @@ func (q *queue) merge(m *bpe) bool {
 func (q *queue) word() word {
 	var w word
 	for _, s := range q.symbols {
-		if !s.gone {
+		if !s.merged {
 			w.ids, w.starts = append(w.ids, s.id), append(w.starts, s.start)
 		}
 	}
 	return w
 }
 
-// push and pop keep heap a binary heap, as container/heap would, without boxing
-// every element.
+// push and pop implement a binary heap. Unlike container/heap, they do not box elements.
 func (q *queue) push(c candidate) {
 	q.heap = append(q.heap, c)
 	for i := len(q.heap) - 1; i > 0; {

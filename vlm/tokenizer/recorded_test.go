@@ -10,8 +10,8 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// TestRecorded compares added tokens and post-processors with what Hugging Face's
-// tokenizers gave (testdata/added/record.py).
+// TestRecorded compares added tokens and post-processors with results of Hugging Face's
+// tokenizers (testdata/added/record.py).
 func TestRecorded(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "added", "recorded.json"))
 	if err != nil {
@@ -35,7 +35,7 @@ func TestRecorded(t *testing.T) {
 	for _, e := range recorded.Entries {
 		t.Run(e.Name, func(t *testing.T) {
 			tok := parseWithAlphabet(t, e.Tokenizer)
-			before, behind := tok.Around()
+			before, after := tok.Around()
 			for i, text := range recorded.Texts {
 				ids := trustedIDs(tok, text)
 				if !slices.Equal(ids, e.IDs[i]) {
@@ -45,16 +45,16 @@ func TestRecorded(t *testing.T) {
 				if e.Around != nil {
 					want = e.Around[i]
 				}
-				if got := slices.Concat(before, ids, behind); !slices.Equal(got, want) {
-					t.Errorf("%q with what stands around it: %v, want %v", text, got, want)
+				if got := slices.Concat(before, ids, after); !slices.Equal(got, want) {
+					t.Errorf("%q with its special tokens: %v, want %v", text, got, want)
 				}
 			}
 		})
 	}
 }
 
-// parseWithAlphabet fills in the vocabulary that the recording left out: the byte-level
-// alphabet in the order of its characters.
+// parseWithAlphabet adds the vocabulary that the recording lacks: the byte-level alphabet in
+// the order of its characters.
 func parseWithAlphabet(t *testing.T, file map[string]json.RawMessage) *tokenizer.Tokenizer {
 	t.Helper()
 	alphabet, err := tokenizer.Train(slices.Values([]string{""}), 256, nil)

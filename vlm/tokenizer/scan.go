@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// class is what the patterns tell apart: \s, \p{L}, \p{N} and the rest.
+// class is a character class of the patterns: \s, \p{L}, \p{N} or other.
 type class uint8
 
 const (
@@ -35,7 +35,7 @@ func classOf(r rune) class {
 	return other
 }
 
-// first returns the class and the size of the first character; size 0 is the end.
+// first returns the class and size of the first character; size is 0 at the end.
 func first(s string) (class, int) {
 	if s == "" {
 		return other, 0
@@ -47,7 +47,7 @@ func first(s string) (class, int) {
 	return classOf(r), size
 }
 
-// run returns the length of the longest start of s that is all of class c.
+// run returns the length of the longest prefix of s of class c.
 func run(s string, c class) int {
 	n := 0
 	for {
@@ -59,7 +59,7 @@ func run(s string, c class) int {
 	}
 }
 
-// scan makes a stage of a function that gives the length of the first piece.
+// scan returns a stage that splits with next, which returns the length of the first piece.
 func scan(next func(string) int) stage {
 	return func(text string, yield func(lo, hi int) error) error {
 		for lo := 0; lo < len(text); {
@@ -103,7 +103,7 @@ func contraction(s string) int {
 	return 0
 }
 
-// spaces matches \s+(?!\S)|\s+: the last space before a word is left to it.
+// spaces matches \s+(?!\S)|\s+: the last space before a word is not included.
 func spaces(s string) int {
 	n := run(s, space)
 	if n == len(s) {
@@ -118,7 +118,7 @@ func spaces(s string) int {
 // qwenNext matches qwenPattern at the start of s, which is not empty.
 func qwenNext(s string) int { return digitsNext(s, 1) }
 
-// llamaNext matches llamaPattern, which takes up to three digits together.
+// llamaNext matches llamaPattern, which groups up to three digits.
 func llamaNext(s string) int { return digitsNext(s, 3) }
 
 func digitsNext(s string, digits int) int {
@@ -157,7 +157,7 @@ func digitsNext(s string, digits int) int {
 	return spaces(s)
 }
 
-// foldedContraction is contraction in any case; the long s folds to s.
+// foldedContraction is contraction ignoring case; the long s folds to s.
 func foldedContraction(s string) int {
 	if len(s) < 2 || s[0] != '\'' {
 		return 0
@@ -170,12 +170,12 @@ func foldedContraction(s string) int {
 
 func newlines(s string) int { return len(s) - len(strings.TrimLeft(s, "\r\n")) }
 
-// eachNumeral cuts at every character that is a number (Nd, Nl or No).
+// individualDigits isolates every number character (Nd, Nl or No).
 func individualDigits(text string, yield func(lo, hi int) error) error {
 	return splitNumbers(text, false, yield)
 }
 
-// numerals cuts out runs of such characters.
+// digitRuns isolates runs of number characters.
 func digitRuns(text string, yield func(lo, hi int) error) error {
 	return splitNumbers(text, true, yield)
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestScanners holds the scanners by hand to their patterns. The long s is left out: it
-// folds to s in Hugging Face's engine and in the scanners, and not in the one here.
+// TestScanners compares the hand-written scanners with their patterns. The long s is left
+// out: it folds to s in Hugging Face's engine and in the scanners, but not in regexp2.
 func TestScanners(t *testing.T) {
 	alphabet := []rune("ab129 \n\r\t'sStTdDlLreRE.,!_-é½٣①　\u00a0漢🙂\u0301")
 	random := rand.New(rand.NewPCG(1, 2))

@@ -1,11 +1,9 @@
-// Package tokenizer is Hugging Face's byte-level BPE: it reads and writes
-// tokenizer.json and gives the same ids as the `tokenizers` library for the
-// pipelines of SmolLM2 (individual digits, then GPT-2's pattern) and Qwen3
-// (NFC, then its own pattern).
+// Package tokenizer implements Hugging Face's byte-level BPE. It reads and writes
+// tokenizer.json, and gives the same ids as the tokenizers library, for example for SmolLM2
+// (individual digits, then GPT-2's pattern) and Qwen3 (NFC, then its own pattern).
 //
-// Text is encoded in pieces, trusted or not. A token marked special, such as
-// the end of a turn, is recognised in trusted pieces only, so that nobody can
-// smuggle one in by writing its name.
+// Text is encoded in trusted and untrusted pieces. Special tokens, such as the end of a
+// turn, are recognised only in trusted pieces, so that users cannot inject them by name.
 package tokenizer
 
 import (
@@ -15,36 +13,36 @@ import (
 	"patchwork/internal/smallfile"
 )
 
-// Tokenizer turns text into ids and back. It is safe for concurrent use, except
-// for AddSpecial.
+// Tokenizer converts text to ids and back. It is safe for concurrent use, except for
+// AddSpecial.
 type Tokenizer struct {
-	source     file // what Save writes again
+	source     file // as written by Save
 	tokens     []string
 	ids        map[string]int32
 	special    []bool
-	exact      matcher // added tokens looked for in the text as it is
-	normalized matcher // added tokens looked for after normalization
+	exact      matcher // added tokens matched before normalization
+	normalized matcher // added tokens matched after normalization
 	nfc        bool
 	split      []stage
 	model      *bpe
 
-	before, after []int32 // what the post-processor puts around a text
+	before, after []int32 // added by the post-processor around a text
 }
 
-// FormatError says why a tokenizer.json makes no sense.
+// FormatError reports an invalid tokenizer.json.
 type FormatError struct{ Reason string }
 
 func (e *FormatError) Error() string { return "tokenizer.json: " + e.Reason }
 
-// UnsupportedError names a feature of tokenizer.json that this package lacks.
+// UnsupportedError reports an unsupported feature of a tokenizer.json.
 type UnsupportedError struct{ Feature string }
 
 func (e *UnsupportedError) Error() string {
 	return "tokenizer.json: " + e.Feature + " is not supported; only byte-level BPE tokenizers are"
 }
 
-// MaxFile bounds tokenizer.json: the largest published ones, with 262,144 tokens, have some
-// 35 MB.
+// MaxFile is the largest tokenizer.json that is read. The largest published ones, with
+// 262,144 tokens, have some 35 MB.
 const MaxFile = 128 << 20
 
 // Load reads a tokenizer.json file.
@@ -60,10 +58,10 @@ func Load(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// Len returns the number of tokens, added ones included. Ids are 0 to Len()-1.
+// Len returns the number of tokens, including added ones. Ids are 0 to Len()-1.
 func (t *Tokenizer) Len() int { return len(t.tokens) }
 
-// LongestToken is the largest number of bytes that one token stands for.
+// LongestToken returns the number of bytes of the longest token.
 func (t *Tokenizer) LongestToken() int {
 	longest := 0
 	for _, token := range t.tokens {
@@ -78,7 +76,7 @@ func (t *Tokenizer) ID(token string) (int32, bool) {
 	return id, ok
 }
 
-// Token returns a token as tokenizer.json writes it, or "" where id is none.
+// Token returns a token as written in tokenizer.json, or "" if there is no such id.
 func (t *Tokenizer) Token(id int32) string {
 	if !t.known(id) {
 		return ""
@@ -86,10 +84,10 @@ func (t *Tokenizer) Token(id int32) string {
 	return t.tokens[id]
 }
 
-// IsSpecial reports whether id is a token marked special.
+// IsSpecial reports whether id is a special token.
 func (t *Tokenizer) IsSpecial(id int32) bool { return t.known(id) && t.special[id] }
 
-// Specials returns the tokens marked special, by id.
+// Specials returns the special tokens, in the order of their ids.
 func (t *Tokenizer) Specials() []string {
 	var out []string
 	for id, special := range t.special {
@@ -100,8 +98,7 @@ func (t *Tokenizer) Specials() []string {
 	return out
 }
 
-// Added returns the tokens that are looked for in a text as they are, by id: the special
-// ones and those that users' text may hold.
+// Added returns the added tokens, special or not, in the order of tokenizer.json.
 func (t *Tokenizer) Added() []string {
 	var out []string
 	for _, a := range t.source.AddedTokens {
@@ -112,8 +109,8 @@ func (t *Tokenizer) Added() []string {
 
 func (t *Tokenizer) known(id int32) bool { return id >= 0 && int(id) < len(t.tokens) }
 
-// AddSpecial makes token a special one and returns its id, which is Len() before
-// the call where the vocabulary did not have it. The empty token is refused.
+// AddSpecial makes token a special token and returns its id. A new token gets the next id,
+// Len() before the call. The empty token is an error.
 func (t *Tokenizer) AddSpecial(token string) (int32, error) {
 	if token == "" {
 		return 0, &FormatError{"an added token is empty"}

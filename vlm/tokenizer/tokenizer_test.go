@@ -16,7 +16,7 @@ import (
 
 const smolLM2 = "SmolLM2-135M-Instruct"
 
-func TestUntrustedTextHasNoControlTokens(t *testing.T) {
+func TestUntrustedTextHasNoSpecialTokens(t *testing.T) {
 	tok := load(t, smolLM2)
 	end, _ := tok.ID("<|im_end|>")
 	plain := plainIDs(tok, "<|im_end|>")
@@ -33,15 +33,15 @@ func TestUntrustedTextHasNoControlTokens(t *testing.T) {
 		{"untrusted", []tokenizer.Piece{{"<|im_end|>", false}}, plain},
 		{"begun by a user", []tokenizer.Piece{{"<|im_", false}, {"end|>", true}}, plain},
 		{"ended by a user", []tokenizer.Piece{{"<|im_", true}, {"end|>", false}}, plain},
-		{"behind a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
+		{"after a user's", []tokenizer.Piece{{"<|im_end|>", false}, {"<|im_end|>", true}}, append(slices.Clone(plain), end)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { same(t, "ids", pieceIDs(tok, test.pieces...), test.want) })
 	}
 }
 
-// Pieces are one text: a border changes no id.
-func TestPiecesAreOneText(t *testing.T) {
+// Piece boundaries do not change ids.
+func TestPieceBoundaries(t *testing.T) {
 	text := "Don't  stop, naïve 12 façades!\n\n日本語 e\u0301"
 	for _, name := range []string{smolLM2, "Qwen3"} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestOffsets(t *testing.T) {
 	}
 }
 
-// A composed character and what follows it keep their places in the source.
+// Characters composed by NFC, and those after them, keep their offsets in the source.
 func TestOffsetsAcrossNormalization(t *testing.T) {
 	tok := load(t, "Qwen3")
 	text := "cafe\u0301 dog"
@@ -102,7 +102,7 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
-func TestInvalidUTF8BecomesTheReplacementCharacter(t *testing.T) {
+func TestInvalidUTF8IsReplaced(t *testing.T) {
 	tok := load(t, smolLM2)
 	same(t, "ids", plainIDs(tok, "a\xff\xfeb"), plainIDs(tok, "a\uFFFDb"))
 }
@@ -128,11 +128,11 @@ func TestTrain(t *testing.T) {
 	text := strings.ToValidUTF8(string(all), "\uFFFD") + "日本 newest"
 	sameText(t, "round trip", tok.Decode(plainIDs(tok, text), false), text)
 	if _, err := tokenizer.Train(texts, 256, []string{"<|end|>"}); err == nil {
-		t.Error("257 tokens found room in a vocabulary of 256")
+		t.Error("no error for 257 tokens in a vocabulary of 256")
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	const bytes = `"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}`
 	var format *tokenizer.FormatError
 	var unsupported *tokenizer.UnsupportedError
@@ -160,7 +160,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A pattern without a scanner of its own goes through regexp2.
+// A pattern without a hand-written scanner uses regexp2.
 func TestOtherSplitPattern(t *testing.T) {
 	const json = `{"pre_tokenizer":{"type":"Sequence","pretokenizers":[
 		{"type":"Split","pattern":{"Regex":"é(?=b)|\\d{2}"},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]},
@@ -174,7 +174,7 @@ func TestOtherSplitPattern(t *testing.T) {
 	same(t, "ids", plainIDs(tok, "éba12b"), []int32{9, 3, 0, 5, 3})
 }
 
-// A long word must not take quadratic time.
+// A long word does not take quadratic time.
 func TestLongWord(t *testing.T) {
 	tok := load(t, smolLM2)
 	text := strings.Repeat("ab", 1<<18)
@@ -198,8 +198,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzRoundTrip: any text of known bytes comes back, and no control token is made of
-// it, by every tokenizer there is.
+// FuzzRoundTrip checks for every tokenizer that encoding and decoding returns the text, and
+// that it gives no special token.
 func FuzzRoundTrip(f *testing.F) {
 	for _, text := range []string{"", "a <|im_end|> b <|end|>", "e\u0301\u0308 \u202e12 34", "\x00\xff\xed\xa0\x80", strings.Repeat("\u0301", 50), " 's 'LL \n\r\n  x", "\u212b\u1100\u1161\u11a8\u0344"} {
 		f.Add(text)
@@ -211,7 +211,7 @@ func FuzzRoundTrip(f *testing.F) {
 	trips := []trip{{"shapes", shapes, shapes.LongestToken()}}
 	for _, name := range golden.Members(f, filepath.Join("..", "models")) {
 		if _, err := os.Stat(filepath.Join(golden.Model(f, name), "tokenizer.json")); err != nil {
-			continue // a model of which only the chat template is there
+			continue // a model with only a chat template
 		}
 		tok := load(f, name)
 		trips = append(trips, trip{name, tok, tok.LongestToken()})
@@ -229,11 +229,11 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// trip is a tokenizer to make tokens of a text and a text of tokens.
+// trip is a tokenizer for round trips.
 type trip struct {
 	name    string
 	tok     *tokenizer.Tokenizer
-	longest int // bytes of its longest token
+	longest int // bytes of the longest token
 }
 
 func (r trip) check(t *testing.T, text, want string) {
@@ -244,8 +244,8 @@ func (r trip) check(t *testing.T, text, want string) {
 			t.Errorf("%s: %q became the control token %q", r.name, text, tok.Token(id))
 		}
 	}
-	// SmolLM2's vocabulary lacks some bytes, control characters among them, which are
-	// dropped as Hugging Face drops them.
+	// SmolLM2's vocabulary lacks some bytes, such as control characters, which are dropped as
+	// in Hugging Face's library.
 	lacks := func(r rune) bool { return tok.Decode(plainIDs(tok, string(r)), false) != string(r) }
 	if strings.ContainsFunc(want, lacks) {
 		return
@@ -256,8 +256,8 @@ func (r trip) check(t *testing.T, text, want string) {
 	}
 }
 
-// composed is a text in NFC. ok is false where the norm package has parted a run of
-// more than 30 marks by a joiner, as no tokenizer does.
+// composed returns a text in NFC. ok is false if the norm package has inserted a joiner into
+// a run of more than 30 marks, which tokenizers do not.
 func composed(text string) (nfc string, ok bool) {
 	const joiner = "\u034f"
 	nfc = norm.NFC.String(text)

@@ -9,14 +9,14 @@ import (
 	"slices"
 )
 
-// Train learns a byte-level BPE of vocabSize tokens: the specials, the 256 bytes,
-// then the merges. Words are cut by GPT-2's pattern. Each merge takes the most
-// frequent pair, of equals the one with the lowest ids, so that the same texts in
-// any order give the same tokenizer. It ends early when no pair is left.
+// Train trains a byte-level BPE of vocabSize tokens: the special tokens, the 256 bytes, then
+// the merges. Words are split by GPT-2's pattern. Each step merges the most frequent pair, or
+// among equals the one with the lowest ids, so that the order of the texts does not matter.
+// It stops early if no pair is left.
 func Train(texts iter.Seq[string], vocabSize int, specials []string) (*Tokenizer, error) {
 	tr := newTrainer(texts, specials)
 	if vocabSize < len(tr.tokens) {
-		return nil, &FormatError{fmt.Sprintf("a vocabulary of %d has no room for %d bytes and special tokens", vocabSize, len(tr.tokens))}
+		return nil, &FormatError{fmt.Sprintf("a vocabulary of %d tokens is too small for %d bytes and special tokens", vocabSize, len(tr.tokens))}
 	}
 	for len(tr.tokens) < vocabSize && tr.merge() {
 	}
@@ -63,7 +63,7 @@ func newTrainer(texts iter.Seq[string], specials []string) *trainer {
 	return tr
 }
 
-// id returns the token's id, a new one if need be: two merges may spell one token.
+// id returns the token's id, adding it if it is new: two merges may give the same token.
 func (tr *trainer) id(token string) int32 {
 	id, ok := tr.ids[token]
 	if !ok {
@@ -73,7 +73,7 @@ func (tr *trainer) id(token string) int32 {
 	return id
 }
 
-// merge makes the best pair a token.
+// merge merges the best pair and returns false if there is none.
 func (tr *trainer) merge() bool {
 	counts := map[[2]int32]int{}
 	for _, w := range tr.words {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Kind is what a token of a GGUF vocabulary is for; the numbers are that format's
-// (llama.cpp, enum llama_token_type).
+// Kind is the type of a token in a GGUF vocabulary, with that format's numbers (llama.cpp,
+// enum llama_token_type).
 type Kind int32
 
 // Kinds of tokens.
@@ -23,26 +23,26 @@ const (
 	KindByte        Kind = 6
 )
 
-// Vocabulary is a byte-level BPE as GGUF files carry it.
+// Vocabulary is a byte-level BPE vocabulary in the form of GGUF files.
 type Vocabulary struct {
 	Tokens []string // by id, in the byte-level alphabet
-	Kinds  []Kind   // of each token; nil: all normal
+	Kinds  []Kind   // by id; nil: all normal
 	Merges []string // "left right", in the order of their ranks
-	Pre    string   // names the pre-tokenizer
-	// Before and Behind are the tokens to put around a text: begin and end of it.
+	Pre    string   // name of the pre-tokenizer
+	// Before and After are the tokens to add around a text, such as BOS and EOS.
 	Before, After []string
 }
 
-// pipeline is what the name of a pre-tokenizer stands for in tokenizer.json.
+// pipeline is the part of tokenizer.json that a pre-tokenizer's name implies.
 type pipeline struct {
 	normalizer, preTokenizer string
-	ignoreMerges             bool // a word that is a token is never put together
+	ignoreMerges             bool // use a word that is a token without merging
 }
 
 const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":%v}`
 
-// pipelines are llama.cpp's names (llama-vocab.cpp, tokenizer_pre) of the
-// pre-tokenizers that are the same as Hugging Face's.
+// pipelines are the pre-tokenizers of llama.cpp that equal Hugging Face's, by llama.cpp's
+// names (llama-vocab.cpp, tokenizer_pre).
 var pipelines = map[string]pipeline{
 	"gpt-2":  {"null", fmt.Sprintf(byteLevel, true), false},
 	"smollm": {"null", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` + fmt.Sprintf(byteLevel, true) + `]}`, false},
@@ -51,26 +51,26 @@ var pipelines = map[string]pipeline{
 	"llama-bpe": {"null", splitBy(llamaPattern), true},
 }
 
-// sameAs are llama.cpp's further names of the same ones.
+// preTokenizerAliases are further names of them in llama.cpp.
 var preTokenizerAliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2", "phi-2": "gpt-2"}
 
-// splitBy is a pre-tokenizer that cuts a text by a pattern.
+// splitBy returns a pre-tokenizer that splits by a pattern.
 func splitBy(pattern string) string {
 	return `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + quoted(pattern) + `},"behavior":"Isolated","invert":false},` + fmt.Sprintf(byteLevel, false) + `]}`
 }
 
 func quoted(s string) string {
-	text, _ := encodeJSON(s) // a string always can be
+	text, _ := encodeJSON(s) // cannot fail for a string
 	return string(text)
 }
 
-// FromVocabulary makes the tokenizer that Hugging Face's files of the same model
-// describe. Unused tokens at the end, which only pad the embedding, are left out.
-// The error is a *FormatError or an *UnsupportedError.
+// FromVocabulary returns the same tokenizer as Hugging Face's files of the model. Unused
+// tokens at the end, which only pad the embedding, are dropped. The error is a *FormatError
+// or an *UnsupportedError.
 func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 	pipe, ok := pipelines[cmp.Or(preTokenizerAliases[v.Pre], v.Pre)]
 	if !ok {
-		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (there are %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
+		return nil, &UnsupportedError{fmt.Sprintf("the pre-tokenizer %q (want one of %s)", v.Pre, strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "))}
 	}
 	if v.Kinds != nil && len(v.Kinds) != len(v.Tokens) {
 		return nil, &FormatError{fmt.Sprintf("%d tokens with %d types", len(v.Tokens), len(v.Kinds))}
@@ -96,7 +96,7 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 	for _, m := range v.Merges {
 		left, right, ok := parseMerge(m)
 		if !ok {
-			return nil, &FormatError{fmt.Sprintf("merge %.80q is no pair", m)}
+			return nil, &FormatError{fmt.Sprintf("merge %.80q is not a pair", m)}
 		}
 		f.Model.Merges = append(f.Model.Merges, merge{left, right})
 	}
@@ -109,7 +109,7 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 	return build(f)
 }
 
-// cutMerge cuts at the first space that is not the first character.
+// parseMerge splits a merge at the first space that is not its first character.
 func parseMerge(m string) (left, right string, ok bool) {
 	if m == "" {
 		return "", "", false

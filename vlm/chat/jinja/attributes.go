@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// attribute is object.name: an attribute or method first, then an item.
+// attribute returns object.name: an attribute or method, or else an item.
 func (r *run) attribute(object Value, name string) (Value, error) {
 	if u, ok := object.(*Undefined); ok {
 		return undefinedAttr(u, name)
@@ -38,7 +38,7 @@ func unsafeAttr(object Value, name string) *Undefined {
 	return &Undefined{fmt.Sprintf("access to attribute '%s' of '%s' object is unsafe.", name, typeName(object))}
 }
 
-// member is an attribute or a method. What changes a value is unsafe.
+// member returns an attribute or method. Those that modify a value are unsafe.
 func (r *run) member(object Value, name string) (Value, bool) {
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
 		return unsafeAttr(object, name), pythonInternal[name]
@@ -63,13 +63,13 @@ func (r *run) member(object Value, name string) (Value, bool) {
 	return method(object, name)
 }
 
-// pythonInternal are attributes that every object of Python has.
+// pythonInternal are attributes of all Python objects.
 var pythonInternal = map[string]bool{
 	"__class__": true, "__doc__": true, "__init__": true, "__dict__": true, "__module__": true, "__new__": true, "__reduce__": true,
 	"__getattribute__": true, "__eq__": true, "__hash__": true, "__str__": true, "__repr__": true, "__subclasshook__": true,
 }
 
-// item is object[index]: an item first, then an attribute.
+// item returns object[index]: an item, or else an attribute.
 func (r *run) item(object, index Value) (Value, error) {
 	if u, ok := object.(*Undefined); ok {
 		return nil, u.err()
@@ -88,7 +88,7 @@ func (r *run) item(object, index Value) (Value, error) {
 	return &Undefined{fmt.Sprintf("%s object has no element %s", typeName(object), text)}, err
 }
 
-// subscript is Python's object[index]; ok is false where that raises a TypeError or a
+// subscript returns Python's object[index]; ok is false if it raises a TypeError or
 // LookupError.
 func (r *run) subscript(object, index Value) (v Value, ok bool, err error) {
 	if d, isDict := object.(*Dict); isDict {
@@ -141,7 +141,7 @@ func characterAt(s string, at int) string {
 	return ""
 }
 
-// slice is object[lo:hi:step].
+// slice returns object[lo:hi:step].
 func (r *run) slice(object Value, bounds [3]Value) (Value, error) {
 	if u, ok := object.(*Undefined); ok {
 		return nil, u.err()
@@ -152,7 +152,7 @@ func (r *run) slice(object Value, bounds [3]Value) (Value, error) {
 	default:
 		ok = false
 	}
-	if !ok { // jinja2 compiles slices to Python's own, without its way for what is not there
+	if !ok { // jinja2 compiles slices to Python's, without a fallback to undefined
 		return nil, fmt.Errorf("'%s' object is not subscriptable", typeName(object))
 	}
 	lo, hi, step, err := sliceBounds(bounds, int64(n))
@@ -214,7 +214,7 @@ func (r *run) sliceText(s string, lo, hi, step, count int64) (string, error) {
 	return string(out), nil
 }
 
-// byRunes is s[lo:hi] counted in characters.
+// byRunes returns s[lo:hi] in characters.
 func byRunes(s string, lo, hi int64) string {
 	from, at := len(s), int64(0)
 	for i := range s {
@@ -251,7 +251,7 @@ func sliceBounds(bounds [3]Value, n int64) (lo, hi, step int64, err error) {
 	if step < 0 {
 		low, high = -1, n-1
 	}
-	place := func(i int, otherwise int64) int64 {
+	bound := func(i int, otherwise int64) int64 {
 		if !given[i] {
 			return otherwise
 		}
@@ -262,9 +262,9 @@ func sliceBounds(bounds [3]Value, n int64) (lo, hi, step int64, err error) {
 		return min(max(at, low), high)
 	}
 	if step < 0 {
-		return place(0, high), place(1, low), step, nil
+		return bound(0, high), bound(1, low), step, nil
 	}
-	return place(0, low), place(1, high), step, nil
+	return bound(0, low), bound(1, high), step, nil
 }
 
 func rangeLength(lo, hi, step int64) int64 {

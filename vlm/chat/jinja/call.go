@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// arguments are those of a call.
+// arguments are the arguments of a call.
 type arguments struct {
 	args   []Value
 	names  []string
-	values []Value // of the names
+	values []Value // of the keyword arguments
 }
 
 func (a arguments) named(name string) (Value, bool) {
@@ -20,11 +20,11 @@ func (a arguments) named(name string) (Value, bool) {
 	return nil, false
 }
 
-// absent is a parameter that was not given.
+// absent marks an argument that was not given.
 type absent struct{}
 
-// bind sorts arguments by a function's parameters; those from required on may be
-// absent.
+// bind returns the arguments in the order of a function's parameters. Those from required on
+// may be absent.
 func (a arguments) bind(function string, required int, params ...string) ([]Value, error) {
 	out := make([]Value, len(params))
 	for i := range out {
@@ -160,7 +160,7 @@ func (r *run) callLoop(l *loop, args arguments) (Value, error) {
 	return r.nested(func() (Value, error) { return l.again(v[0]) })
 }
 
-// nested counts macros and loops that call each other.
+// nested runs f one level deeper in the recursion of macros and loops.
 func (r *run) nested(f func() (Value, error)) (Value, error) {
 	if r.macros++; r.macros > maxMacroDepth {
 		return nil, errDepth
@@ -169,7 +169,7 @@ func (r *run) nested(f func() (Value, error)) (Value, error) {
 	return f()
 }
 
-// macro is a macro with the scope in which it was defined.
+// macro is a macro and the scope of its definition.
 type macro struct {
 	def   *macroStmt
 	scope *scope
@@ -189,7 +189,7 @@ func (r *run) callMacro(m *macro, args arguments) (Value, error) {
 	})
 }
 
-// bind gives a macro its arguments as jinja2.runtime.Macro does.
+// bind assigns the arguments of a macro as jinja2.runtime.Macro does.
 func (m *macro) bind(s *scope, args arguments) error {
 	params := m.def.params
 	for i, v := range args.args[:min(len(args.args), len(params))] {
@@ -239,8 +239,8 @@ func (m *macro) bindRest(s *scope, args arguments, rest *Dict) error {
 	return nil
 }
 
-// defaults sets the parameters that were not given, from the first on, so that one
-// may use those before it.
+// defaults sets parameters that were not given, in order, so that a default may use the
+// parameters before it.
 func (r *run) defaults(m *macro, s *scope) error {
 	first := len(m.def.params) - len(m.def.defaults)
 	for i, name := range m.def.params {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// compare is one of ==, !=, <, <=, >, >=, in, not in.
+// compare evaluates ==, !=, <, <=, >, >=, in or not in.
 func (r *run) compare(op string, a, b Value) (bool, error) {
 	switch op {
 	case "==", "!=":
@@ -41,7 +41,7 @@ func (r *run) compare(op string, a, b Value) (bool, error) {
 	return c >= 0, nil
 }
 
-// equal is Python's a == b.
+// equal returns Python's a == b.
 func (r *run) equal(a, b Value, depth int) (bool, error) {
 	if depth > maxValueDepth {
 		return false, errDepth
@@ -93,7 +93,7 @@ func (r *run) equal(a, b Value, depth int) (bool, error) {
 	return a == b, nil
 }
 
-// equalSets compares the keys, or the items, of two dicts, in any order.
+// equalSets compares keys or items of two dicts as sets.
 func (r *run) equalSets(x, y *view, depth int) (bool, error) {
 	if len(x.items) != len(y.items) {
 		return false, nil
@@ -158,7 +158,7 @@ func (r *run) equalDicts(x, y *Dict, depth int) (bool, error) {
 
 var errNoOrder = errors.New("values cannot be compared")
 
-// order is the sign of a - b.
+// order returns the sign of a - b.
 func (r *run) order(a, b Value, depth int) (int, error) {
 	if depth > maxValueDepth {
 		return 0, errDepth
@@ -169,7 +169,7 @@ func (r *run) order(a, b Value, depth int) (int, error) {
 	x, okX := asText(a)
 	y, okY := asText(b)
 	if okX && okY {
-		return bytes.Compare([]byte(x), []byte(y)), nil // UTF-8 sorts as its characters do
+		return bytes.Compare([]byte(x), []byte(y)), nil // UTF-8 has the order of code points
 	}
 	bigX, okX := asBig(a)
 	bigY, okY := asBig(b)
@@ -213,7 +213,7 @@ func (r *run) orderItems(x, y []Value, depth int) (int, error) {
 	return len(x) - len(y), nil
 }
 
-// contains is item in container.
+// contains returns item in container.
 func (r *run) contains(container, item Value) (bool, error) {
 	if text, ok := asText(container); ok {
 		part, isText := asText(item)

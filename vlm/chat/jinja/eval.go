@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// eval computes an expression.
+// eval evaluates an expression.
 func (r *run) eval(s *scope, e expr) (Value, error) {
 	if err := r.deeper(); err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (r *run) evalItem(s *scope, e *itemExpr) (Value, error) {
 	return r.slice(object, bounds)
 }
 
-// applied computes a chain of filters whose innermost value is v.
+// applied applies a chain of filters to v.
 func (r *run) applied(s *scope, e expr, v Value) (Value, error) {
 	f, ok := e.(*filterExpr)
 	if !ok {

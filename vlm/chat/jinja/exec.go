@@ -17,7 +17,7 @@ type scope struct {
 	vars   map[string]Value
 }
 
-// missing marks a variable that its frame will assign later.
+// missing marks a variable that its frame has not assigned yet.
 type missing struct{}
 
 func newScope(parent *scope, f *frame) *scope {
@@ -48,7 +48,7 @@ func (r *run) lookup(s *scope, name string) Value {
 
 func undefinedName(name string) *Undefined { return &Undefined{fmt.Sprintf("'%s' is undefined", name)} }
 
-// capture runs f with an output of its own, and returns what was written.
+// capture runs f and returns its output.
 func (r *run) capture(f func() error) (string, error) {
 	outer := r.out
 	r.out = &sink{r: r}
@@ -229,8 +229,9 @@ func (r *run) with(s *scope, one *withStmt) error {
 	return r.block(inner, one.body)
 }
 
-// generation writes its body, and remembers where; transformers takes the length of
-// what has reached the template's own output. A block inside another is a part of it.
+// generation executes a {% generation %} block and records its span. Like transformers, it
+// measures the template's own output, so that blocks within macros are misplaced. A nested
+// block is part of the outer one.
 func (r *run) generation(s *scope, one *generationBlock) error {
 	r.generations++
 	text, err := r.call(&macro{one.macro, s}, arguments{})
@@ -265,7 +266,7 @@ func (r *run) callBlock(s *scope, one *callBlock) error {
 	return r.out.write(text)
 }
 
-// loop is a for loop's own variable.
+// loop is the loop variable of a for loop.
 type loop struct {
 	items   []Value
 	at      int
@@ -299,7 +300,7 @@ func (r *run) iterate(s *scope, one *forStmt, v Value, depth int) error {
 			return text, err
 		}
 	}
-	whole := false // as jinja2 compiles it, else follows where no iteration came to its end
+	whole := false // as jinja2 compiles it, else runs if no iteration was completed
 	for i, item := range items {
 		l.at = i
 		inner := newScope(s, one.frame)
@@ -322,7 +323,7 @@ func (r *run) iterate(s *scope, one *forStmt, v Value, depth int) error {
 	return r.block(newScope(s, one.lastFrame), one.last)
 }
 
-// filtered takes the items that a loop's own if lets through.
+// filtered returns the items that pass the loop's if.
 func (r *run) filtered(s *scope, one *forStmt, items []Value) ([]Value, error) {
 	var kept []Value
 	for _, item := range items {
@@ -341,7 +342,7 @@ func (r *run) filtered(s *scope, one *forStmt, items []Value) ([]Value, error) {
 	return kept, r.charge(len(kept) * itemSize)
 }
 
-// attr is an attribute of the loop variable.
+// attr returns an attribute of the loop variable.
 func (l *loop) attr(name string) (Value, bool) {
 	n := len(l.items)
 	switch name {

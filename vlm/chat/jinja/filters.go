@@ -13,8 +13,8 @@ import (
 
 type filterFunction func(r *run, v Value, args arguments) (Value, error)
 
-// filterFunctions are jinja2's (jinja2/filters.py) but random, urlize, wordwrap,
-// xmlattr and pprint; tojson is transformers' own.
+// filterFunctions are jinja2's filters (jinja2/filters.py) except random, urlize, wordwrap,
+// xmlattr and pprint. tojson is transformers'.
 var filterFunctions map[string]filterFunction
 
 func init() {
@@ -34,7 +34,7 @@ func init() {
 	}
 }
 
-// soft is jinja2's soft_str: a safe text stays one.
+// soft is jinja2's soft_str, which preserves Markup.
 func (r *run) soft(v Value) (string, error) { return r.text(v) }
 
 func textFilter(f func(string) string) filterFunction {
@@ -52,7 +52,7 @@ func textFilter(f func(string) string) filterFunction {
 
 var wordStarts = regexp.MustCompile(`[-\s({\[<]+`)
 
-// titleWords is the filter title: words begin behind spaces, hyphens and brackets.
+// titleWords implements the filter title: words start after spaces, hyphens and brackets.
 func titleWords(s string) string {
 	var b strings.Builder
 	word := func(w string) {
@@ -310,21 +310,21 @@ func filterTruncate(r *run, v Value, a arguments) (Value, error) {
 	if !ok {
 		return nil, fmt.Errorf("object of type '%s' has no len()", typeName(v))
 	}
-	most, okLength := asInt(orElse(p[0], int64(255)))
+	length, okLength := asInt(orElse(p[0], int64(255)))
 	end, okEnd := asText(orElse(p[2], "..."))
 	leeway, okLeeway := asInt(orElse(p[3], int64(5)))
-	room := most - int64(runeCount(end))
-	if !okLength || !okEnd || !okLeeway || room < 0 || leeway < 0 {
-		return nil, errors.New("truncate takes a length that its end fits into")
+	space := length - int64(runeCount(end))
+	if !okLength || !okEnd || !okLeeway || space < 0 || leeway < 0 {
+		return nil, errors.New("the length of truncate must not be shorter than its end")
 	}
-	if int64(n) <= most+leeway {
+	if int64(n) <= length+leeway {
 		return v, nil
 	}
 	s, err := textArg("truncate", v)
 	if err != nil {
 		return nil, err
 	}
-	head := byRunes(s, 0, room)
+	head := byRunes(s, 0, space)
 	if !truth(orElse(p[1], false)) {
 		if i := strings.LastIndex(head, " "); i >= 0 {
 			head = head[:i]

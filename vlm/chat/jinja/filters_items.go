@@ -138,7 +138,8 @@ func filterReverse(r *run, v Value, _ arguments) (Value, error) {
 	return &generator{items, "list_reverseiterator"}, r.charge(len(items) * itemSize)
 }
 
-// getter reads an attribute, by a path of names and numbers as "a.0.b".
+// getter returns a function that reads an attribute by a path of names and numbers, such as
+// "a.0.b".
 func (r *run) getter(attribute Value) (func(Value) (Value, error), error) {
 	var path []Value
 	switch a := attribute.(type) {
@@ -170,7 +171,7 @@ func pathPart(part string) Value {
 	return part
 }
 
-// folded makes texts alike that differ by case alone.
+// folded folds the case of a text, unless caseSensitive.
 func folded(v Value, caseSensitive bool) Value {
 	if s, ok := asText(v); ok && !caseSensitive {
 		return lower(s)
@@ -178,7 +179,7 @@ func folded(v Value, caseSensitive bool) Value {
 	return v
 }
 
-// itemsBy are the items of v, and what takes the attribute that they go by of one.
+// itemsBy returns the items of v and the function that reads their attribute.
 func (r *run) itemsBy(v, attribute Value) (items []Value, get func(Value) (Value, error), err error) {
 	if get, err = r.getter(attribute); err == nil {
 		items, err = r.items(v)
@@ -240,7 +241,8 @@ func filterMap(r *run, v Value, a arguments) (Value, error) {
 	return &generator{out, "generator"}, r.charge(len(out) * itemSize)
 }
 
-// mapping is what map does with an item: it takes an attribute, or calls a filter.
+// mapping returns the function that map applies to an item: read an attribute or call a
+// filter.
 func (r *run) mapping(a *arguments) (func(Value) (Value, error), error) {
 	attribute, ok := a.named("attribute")
 	if len(a.args) == 0 && ok {
@@ -267,7 +269,7 @@ func (r *run) mapping(a *arguments) (func(Value) (Value, error), error) {
 	return func(v Value) (Value, error) { return r.filter(name, v, rest) }, err
 }
 
-// selecting makes select, reject, selectattr and rejectattr.
+// selecting returns select, reject, selectattr or rejectattr.
 func selecting(keep, byAttribute bool) filterFunction {
 	return func(r *run, v Value, a arguments) (Value, error) {
 		if !truth(v) {

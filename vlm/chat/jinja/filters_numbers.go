@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// toFloat is float(v).
+// toFloat returns Python's float(v).
 func toFloat(v Value) (float64, error) {
 	if u, ok := v.(*Undefined); ok {
 		return 0, u.err()
@@ -29,8 +29,8 @@ func toFloat(v Value) (float64, error) {
 	return f, nil
 }
 
-// pythonDigits leaves single underscores between digits out; others stay, so that what
-// holds them is no number.
+// pythonDigits removes single underscores between digits. Other underscores stay and make
+// the number invalid.
 func pythonDigits(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -43,9 +43,9 @@ func pythonDigits(s string) string {
 	return b.String()
 }
 
-// errConvert is a TypeError or ValueError of a conversion, for which int and float
-// have defaults.
-var errConvert = errors.New("no number")
+// errConvert is a TypeError or ValueError of a conversion, for which the filters int and
+// float return a default.
+var errConvert = errors.New("not a number")
 
 func filterFloat(_ *run, v Value, a arguments) (Value, error) {
 	p, err := a.bind("float", 0, "default")
@@ -89,7 +89,7 @@ func filterInt(_ *run, v Value, a arguments) (Value, error) {
 	return orElse(p[0], int64(0)), nil
 }
 
-// parseInt is int(s, base).
+// parseInt returns Python's int(s, base).
 func parseInt(s string, base int) (Value, bool) {
 	s = strings.TrimFunc(s, isSpace)
 	sign := signAt(s, 0)

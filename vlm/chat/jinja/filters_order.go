@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// sorted sorts items by keys, stable also where it sorts downwards.
+// sorted sorts items by their keys; it is stable also if reversed.
 func (r *run) sorted(items []Value, reverse bool, key func(Value) (Value, error)) ([]Value, error) {
 	type keyed struct{ key, item Value }
 	list := make([]keyed, len(items))

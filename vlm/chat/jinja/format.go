@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// formatter is Python's str.format, as the sandbox allows it.
+// formatter implements Python's str.format, as far as the sandbox allows it.
 type formatter struct {
 	r    *run
 	args arguments
 	dict *Dict // of format_map
-	auto int   // the next {}; -1 after a number was given
+	auto int   // index of the next {}; -1 after explicit numbering
 	out  *sink
 }
 
@@ -183,7 +183,7 @@ func (f *formatter) byName(name string) (Value, error) {
 	return nil, fmt.Errorf("KeyError: '%s'", name)
 }
 
-// formatted is format(v, spec).
+// formatted returns Python's format(v, spec).
 func (r *run) formatted(v Value, spec string) (string, error) {
 	if spec == "" {
 		return r.text(v)
@@ -232,7 +232,7 @@ func (r *run) formattedInt(c conversion, n *big.Int) (string, error) {
 	return "", fmt.Errorf("Unknown format code '%c' for object of type 'int'", c.verb)
 }
 
-// parseSpec reads [[fill]align][sign][#][0][width][,][.precision][type].
+// parseSpec parses [[fill]align][sign][#][0][width][,][.precision][type].
 func parseSpec(spec string) (conversion, error) {
 	c := conversion{fill: ' ', precision: -1}
 	runes := []rune(spec)

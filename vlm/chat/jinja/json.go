@@ -14,8 +14,8 @@ import (
 	"unicode/utf16"
 )
 
-// FromJSON reads a JSON value. Objects keep the order of their keys; numbers without a
-// point or an exponent are integers.
+// FromJSON parses a JSON value. Objects keep the order of their keys. Numbers without a
+// decimal point or exponent are integers.
 func FromJSON(data []byte) (Value, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -97,17 +97,17 @@ func jsonNumber(s string) (Value, error) {
 	return shortInt(b), nil
 }
 
-// jsonWriter is Python's json.dumps.
+// jsonWriter implements Python's json.dumps.
 type jsonWriter struct {
 	*sink
 	ascii, sorted   bool
-	indent          string // of one level
+	indent          string // per level
 	indents         bool
 	itemSep, keySep string
 }
 
-// filterToJSON is transformers' own tojson: nothing is escaped for HTML, keys keep
-// their order, other alphabets stay as they are.
+// filterToJSON is transformers' tojson: without HTML escapes, with keys in their order, and
+// non-ASCII text unescaped.
 func filterToJSON(r *run, v Value, a arguments) (Value, error) {
 	p, err := a.bind("tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys")
 	if err != nil {

@@ -24,8 +24,8 @@ const (
 	blockEnd
 )
 
-// A token is a piece of a template. Its text is the name, the operator, the data, or
-// the string without its quotes and escapes.
+// A token is a token of a template. Its text is the name, operator, data, or unescaped
+// string.
 type token struct {
 	kind  tokenKind
 	text  string
@@ -43,18 +43,18 @@ func (t token) String() string {
 	return strconv.Quote(t.text)
 }
 
-// lexer follows jinja2's with trim_blocks and lstrip_blocks (jinja2/lexer.py).
+// lexer follows jinja2's lexer with trim_blocks and lstrip_blocks (jinja2/lexer.py).
 type lexer struct {
 	src        string
 	at, line   int
-	lineStarts bool // the last match ended a line, so that spaces before a tag are its own
+	lineStarts bool // the last match ended a line, so that spaces before a tag are stripped
 	tokens     []token
-	brackets   []byte // the closing ones that are due
+	brackets   []byte // expected closing brackets
 }
 
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// lex cuts a template into tokens. One line end at its end is left out.
+// lex splits a template into tokens. One trailing newline is dropped.
 func lex(src string) ([]token, error) {
 	l := &lexer{src: strings.TrimSuffix(newlines.Replace(src), "\n"), line: 1, lineStarts: true}
 	for l.at < len(l.src) {
@@ -71,7 +71,7 @@ func (l *lexer) add(t token) {
 	l.tokens = append(l.tokens, t)
 }
 
-// skip goes on by n bytes, counting lines.
+// skip consumes n bytes, counting lines.
 func (l *lexer) skip(n int) string {
 	part := l.src[l.at : l.at+n]
 	l.at += n
@@ -88,7 +88,7 @@ func (l *lexer) fail(format string, args ...any) error {
 
 func (l *lexer) rest() string { return l.src[l.at:] }
 
-// data takes text up to the next tag, and the tag with it.
+// data consumes text up to the next tag, and the tag.
 func (l *lexer) data() error {
 	rest := l.rest()
 	begin := -1
@@ -132,7 +132,7 @@ func signAt(s string, at int) string {
 	return ""
 }
 
-// leftOf is what a tag leaves of the text before it.
+// leftOf returns the text before a tag, stripped as the tag requires.
 func (l *lexer) leftOf(text, sign string, variable bool) string {
 	if sign == "-" {
 		return strings.TrimRightFunc(text, isSpace)
@@ -147,8 +147,8 @@ func (l *lexer) leftOf(text, sign string, variable bool) string {
 	return text
 }
 
-// closing tells the length of a tag's end at the head of s, with the spaces and the
-// line end that it takes along; 0 where there is none.
+// closing returns the length of a tag's end at the start of s, including the whitespace that
+// it strips; 0 if there is none.
 func closing(s, end string, trims bool) int {
 	switch {
 	case strings.HasPrefix(s, "-"+end):
@@ -174,7 +174,7 @@ func (l *lexer) comment() error {
 	return l.fail("Missing end of comment tag")
 }
 
-// rawBegin recognises the rest of {% raw %} behind its opening.
+// rawBegin matches the rest of {% raw %} after its opening.
 func rawBegin(s string) (n int, ok bool) {
 	t := strings.TrimLeftFunc(s, isSpace)
 	if !strings.HasPrefix(t, "raw") {
@@ -208,7 +208,8 @@ func (l *lexer) raw() error {
 	return l.fail("Missing end of raw directive")
 }
 
-// expression takes the inside of a tag. Brackets hide the tag's end.
+// expression consumes the inside of a tag. The end of the tag is not matched inside
+// brackets.
 func (l *lexer) expression(kind tokenKind, end string) error {
 	l.brackets = l.brackets[:0]
 	for l.at < len(l.src) {
@@ -286,8 +287,7 @@ func (l *lexer) balance(op string) error {
 	return nil
 }
 
-// number takes an integer or a float; before a dot that follows a dot (a.1.2) there
-// are integers alone.
+// number consumes an integer or a float; after a dot (a.1.2), only an integer.
 func (l *lexer) number(rest string) error {
 	n := digits(rest, 0)
 	float := false
@@ -318,7 +318,7 @@ func (l *lexer) number(rest string) error {
 		}
 	}
 	if len(text) > 1 && text[0] == '0' && text[1] <= '9' && strings.Trim(text, "0_") != "" {
-		// Python takes no leading zeros: jinja2 reads 0, then the rest.
+		// Python allows no leading zeros: jinja2 reads 0, then the rest.
 		text = text[:1]
 	}
 	if len(text) > maxDigits {
@@ -340,8 +340,8 @@ func numberBase(text string) int {
 	return 10
 }
 
-// digits returns the end of the decimal digits, with single underscores between
-// them, that begin at from.
+// digits returns the end of the decimal digits at from, which may have single underscores in
+// between.
 func digits(s string, from int) int {
 	i := from
 	for i < len(s) {
@@ -383,8 +383,7 @@ func (l *lexer) quoted(rest string) error {
 
 var simpleEscapes = map[byte]string{'\n': "", '\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
 
-// unescape resolves a string's backslashes as Python's unicode-escape does: what is no
-// escape stays as it is.
+// unescape resolves escapes as Python's unicode-escape does. Invalid escapes are kept.
 func unescape(s string) (string, error) {
 	if !strings.Contains(s, "\\") {
 		return s, nil
@@ -417,12 +416,12 @@ func unescape(s string) (string, error) {
 			}
 			v, err := strconv.ParseUint(s[i+1:i+1+width], 16, 32)
 			if err != nil || v > unicode.MaxRune {
-				return "", fmt.Errorf("a wrong \\%c escape in a string", c)
+				return "", fmt.Errorf("invalid \\%c escape in a string", c)
 			}
 			b.WriteRune(rune(v))
 			i += width
 		case c == 'N':
-			return "", fmt.Errorf("characters by name (\\N) are not for chat templates")
+			return "", fmt.Errorf("characters by name (\\N) are not supported")
 		default:
 			b.WriteByte('\\')
 			b.WriteByte(c)
@@ -431,5 +430,5 @@ func unescape(s string) (string, error) {
 	return b.String(), nil
 }
 
-// isSpace is Python's: Unicode's spaces and four separators of ASCII.
+// isSpace is Python's isspace: Unicode's spaces and four ASCII separators.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }

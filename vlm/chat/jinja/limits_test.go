@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// hostile are templates that would take time, memory or stack without end.
+// hostile are templates that would exhaust time, memory or stack.
 var hostile = map[string]string{
 	"a loop over a loop":      "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
 	"a loop in filters":       "{% set x = range(99999)|list %}{% for a in x %}{{ x|map('string')|join|length }}{% endfor %}",
@@ -87,7 +87,7 @@ func TestHostileTemplatesEnd(t *testing.T) {
 	}
 }
 
-// One template renders many conversations at once.
+// A template renders many conversations concurrently.
 func TestTemplatesAreSafeForConcurrentUse(t *testing.T) {
 	template, err := Parse("{% macro f(x) %}<{{ x }}>{% endmacro %}{% for i in items %}{% generation %}{{ f(i) }}{% endgeneration %}{% endfor %}")
 	if err != nil {
@@ -110,8 +110,8 @@ func TestTemplatesAreSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// Where a block of {% generation %} stands inside a macro, transformers gives a place
-// that is not its own. It is counted, not given.
+// For a {% generation %} block inside a macro, transformers returns a wrong span. Here it is
+// counted as misplaced instead.
 func TestMisplacedGeneration(t *testing.T) {
 	tests := []struct {
 		source    string
@@ -168,7 +168,7 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		start := time.Now()
-		got, _ := template.Render(all.variables(t, "tools"), limits, time.Now) // what a stranger's template runs into is not the point
+		got, _ := template.Render(all.variables(t, "tools"), limits, time.Now) // errors of the template do not matter
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("took %v", took)
 		}

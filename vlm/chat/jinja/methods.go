@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// method finds a method of a value. Those that would change it are refused when they
-// are used, as the immutable sandbox does.
+// method returns a method of a value. As in the immutable sandbox, methods that modify the
+// value return an error when used.
 func method(object Value, name string) (Value, bool) {
 	if text, ok := asText(object); ok {
 		f, ok := textMethods[name]
@@ -43,7 +43,7 @@ func method(object Value, name string) (Value, bool) {
 	return numberMember(object, name)
 }
 
-// markedLike marks what a method of a safe text returns.
+// markedLike marks the result of a Markup method as Markup.
 func markedLike(v Value) Value {
 	switch v := v.(type) {
 	case string:
@@ -170,7 +170,7 @@ func viewOf(kind string) func(r *run, d *Dict, args arguments) (Value, error) {
 	}
 }
 
-// numberMember are the few members of numbers that a template may ask for.
+// numberMember returns one of the few supported members of numbers.
 func numberMember(object Value, name string) (Value, bool) {
 	switch f := object.(type) {
 	case float64:

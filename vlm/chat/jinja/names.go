@@ -2,9 +2,9 @@ package jinja
 
 import "slices"
 
-// A frame is a scope as jinja2 compiles it (jinja2/idtracking.py): names are resolved
-// before anything runs. A name that a frame assigns before it reads it, outside of any
-// branch, is the frame's own from its start, and undefined until then.
+// A frame is a scope as in jinja2's compiler (jinja2/idtracking.py), which resolves names
+// statically. A name that a frame assigns before reading it, outside of any branch, belongs
+// to the frame from its start, and is undefined until assigned.
 type frame struct {
 	parent *frame
 	known  map[string]bool
@@ -40,8 +40,8 @@ func (f *frame) assign(name string, branch bool) {
 	}
 }
 
-// resolver finds the frames of a template, and refuses filters and tests that there
-// are not, as far as jinja2 does so before it runs.
+// resolver computes the frames of a template. Like jinja2, it reports unknown filters and
+// tests before rendering, except in branches.
 type resolver struct{}
 
 func resolveNames(body []stmt) *frame {
@@ -50,7 +50,7 @@ func resolveNames(body []stmt) *frame {
 	return root
 }
 
-// body visits a frame's statements, then the frames inside.
+// body visits a frame's statements, then its inner frames.
 func (r resolver) body(f *frame, body []stmt, soft bool) {
 	for _, s := range body {
 		r.visit(f, s, false)
@@ -60,7 +60,7 @@ func (r resolver) body(f *frame, body []stmt, soft bool) {
 	}
 }
 
-// visit records what a statement reads and assigns in its own frame.
+// visit records the names that a statement reads and assigns in its own frame.
 func (r resolver) visit(f *frame, s stmt, branch bool) {
 	switch s := s.(type) {
 	case *outputStmt:
@@ -114,7 +114,7 @@ func (r resolver) target(f *frame, target expr, branch bool) {
 	}
 }
 
-// inner makes the frames inside a statement.
+// inner creates the frames inside a statement.
 func (r resolver) inner(f *frame, s stmt, soft bool) {
 	switch s := s.(type) {
 	case *outputStmt:
@@ -207,8 +207,8 @@ func (r resolver) expr(f *frame, e expr) {
 	})
 }
 
-// checkFunctions refuses unknown filters and tests. In a branch, soft, they are
-// refused when they are used.
+// checkFunctions reports unknown filters and tests. In a branch (soft) they are reported
+// only when used.
 func checkFunctions(e expr, soft bool) {
 	switch e := e.(type) {
 	case nil:
@@ -229,7 +229,7 @@ func checkFunctions(e expr, soft bool) {
 	}
 }
 
-// freeNames are the names that statements read, at any depth but in macros' own.
+// freeNames returns the names that statements read at any depth, except in macros.
 func freeNames(body []stmt) map[string]bool {
 	free := map[string]bool{}
 	walkBody(body, func(e expr) {
@@ -250,7 +250,7 @@ func walkExpr(e expr, f func(expr)) {
 	}
 }
 
-// walkBody visits every expression of statements, but what they assign to.
+// walkBody calls f for every expression in statements except assignment targets.
 func walkBody(body []stmt, f func(expr)) {
 	for _, s := range body {
 		switch s := s.(type) {
@@ -298,7 +298,7 @@ func walkMacro(m *macroStmt, f func(expr)) {
 	walkBody(m.body, f)
 }
 
-// children are the expressions directly inside one, without the absent.
+// children returns the direct subexpressions that are not nil.
 func children(e expr) []expr {
 	var all []expr
 	switch e := e.(type) {

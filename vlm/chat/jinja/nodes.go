@@ -1,6 +1,6 @@
 package jinja
 
-// An expr is an expression; a stmt is a statement or an output.
+// An expr is an expression, a stmt a statement or an output.
 type (
 	expr interface{}
 	stmt interface{}
@@ -53,7 +53,7 @@ type (
 		line int
 	}
 	filterExpr struct {
-		inner expr // nil in a block's filter: the block's text
+		inner expr // nil in a filter block: the block's text
 		name  string
 		callArgs
 		line int
@@ -105,7 +105,7 @@ type (
 		body     []stmt
 		line     int
 		frame    *frame
-		// what the body asks for
+		// special names that the body uses
 		usesCaller, usesVarargs, usesKwargs bool
 	}
 	callBlock struct {

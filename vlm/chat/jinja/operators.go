@@ -10,7 +10,7 @@ import (
 
 var errZero = errors.New("division by zero")
 
-// unary is -v or +v.
+// unary evaluates -v or +v.
 func unary(op string, v Value) (Value, error) {
 	switch n := v.(type) {
 	case *Undefined:
@@ -31,7 +31,7 @@ func unary(op string, v Value) (Value, error) {
 	return shortInt(b), nil
 }
 
-// binary is an operator of numbers, texts and lists, as Python has it.
+// binary evaluates one of Python's operators of numbers, strings and lists.
 func (r *run) binary(op string, a, b Value) (Value, error) {
 	for _, v := range []Value{a, b} {
 		if u, ok := v.(*Undefined); ok {
@@ -67,10 +67,10 @@ func (r *run) binary(op string, a, b Value) (Value, error) {
 	return nil, fmt.Errorf("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
 }
 
-// smallInts computes without big integers where the result cannot overflow.
+// smallInts avoids big integers if the result cannot overflow.
 func smallInts(op string, x, y int64) (Value, bool) {
-	const most = 1 << 31
-	if x <= -most || x >= most || y <= -most || y >= most {
+	const limit = 1 << 31
+	if x <= -limit || x >= limit || y <= -limit || y >= limit {
 		return nil, false
 	}
 	switch op {
@@ -141,7 +141,7 @@ func (r *run) bigPower(x, y *big.Int) (Value, error) {
 	if x.BitLen() > 1 && (!y.IsInt64() || y.Int64() > 4*maxDigits || int64(x.BitLen())*y.Int64() > 4*maxDigits) {
 		return nil, errors.New("an integer is too large")
 	}
-	if x.BitLen() <= 1 { // -1, 0, 1: only parity and zero count
+	if x.BitLen() <= 1 { // for -1, 0 and 1, only parity and zero matter
 		y = new(big.Int).Add(new(big.Int).And(y, big.NewInt(1)), big.NewInt(int64(2*min(1, y.BitLen()))))
 	}
 	return shortInt(new(big.Int).Exp(x, y, nil)), nil
@@ -179,7 +179,7 @@ func floats(op string, x, y float64) (Value, error) {
 		return math.Copysign(0, x/y), nil
 	}
 	whole := math.Floor(quotient)
-	if quotient-whole > 0.5 { // Python rounds what should be whole
+	if quotient-whole > 0.5 { // as Python corrects the rounding
 		whole++
 	}
 	return whole, nil
@@ -187,7 +187,7 @@ func floats(op string, x, y float64) (Value, error) {
 
 func floatPower(x, y float64) (Value, error) {
 	v := math.Pow(x, y)
-	if whole := math.Floor(y); x > 0 && y-whole == 0.5 { // Go's is an ulp off here
+	if whole := math.Floor(y); x > 0 && y-whole == 0.5 { // Go's Pow is off by an ulp here
 		v = math.Pow(x, whole) * math.Sqrt(x)
 	}
 	switch {
@@ -196,12 +196,12 @@ func floatPower(x, y float64) (Value, error) {
 	case math.IsInf(v, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0):
 		return nil, errors.New("Result too large")
 	case math.IsNaN(v) && !math.IsNaN(x) && !math.IsNaN(y):
-		return nil, errors.New("complex numbers are not for chat templates")
+		return nil, errors.New("complex numbers are not supported")
 	}
 	return v, nil
 }
 
-// sequences are + and * of texts, lists and tuples.
+// sequences evaluates + and * of strings, lists and tuples.
 func (r *run) sequences(op string, a, b Value) (Value, bool, error) {
 	switch op {
 	case "+":
@@ -300,7 +300,7 @@ func (r *run) repeated(v Value, n int64) (Value, bool, error) {
 	return &List{items}, true, nil
 }
 
-// rewrap gives a text the kind of the one it was made of.
+// rewrap returns text as Markup if like is Markup.
 func rewrap(like Value, text string) Value {
 	if _, ok := like.(markup); ok {
 		return markup(text)

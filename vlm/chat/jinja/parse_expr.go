@@ -5,16 +5,15 @@ import (
 	"slices"
 )
 
-// maxNesting bounds brackets and statements inside each other; Python's own stack ends
-// before that.
+// maxNesting limits nested brackets and statements. Python's stack overflows earlier.
 const maxNesting = 100
 
-// parser follows jinja2's (jinja2/parser.py).
+// parser follows jinja2's parser (jinja2/parser.py).
 type parser struct {
 	tokens []token
 	at     int
 	depth  int
-	loops  int // loops around the statement, in its own function
+	loops  int // loops around the statement, within its function
 }
 
 // parseFailure unwinds the parser; Parse recovers it.
@@ -30,7 +29,7 @@ func (p *parser) failAt(line int, format string, args ...any) {
 
 func (p *parser) peek() token { return p.tokens[p.at] }
 
-func (p *parser) look() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
+func (p *parser) lookahead() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
 
 func (p *parser) next() token {
 	t := p.tokens[p.at]
@@ -83,10 +82,10 @@ func (p *parser) expectName(name string) {
 	}
 }
 
-// enter counts what lies inside each other; use: defer p.enter()().
+// enter counts the nesting level; use: defer p.enter()().
 func (p *parser) enter() func() {
 	if p.depth++; p.depth > maxNesting {
-		p.fail("its brackets or statements are nested too deeply")
+		p.fail("brackets or statements are nested too deeply")
 	}
 	return func() { p.depth-- }
 }
@@ -149,7 +148,7 @@ func (p *parser) compare() expr {
 			c.ops = append(c.ops, t.text)
 		case p.skipName("in"):
 			c.ops = append(c.ops, "in")
-		case p.isName("not") && p.look().kind == nameToken && p.look().text == "in":
+		case p.isName("not") && p.lookahead().kind == nameToken && p.lookahead().text == "in":
 			p.next()
 			p.next()
 			c.ops = append(c.ops, "not in")
@@ -173,9 +172,9 @@ func (p *parser) sum() expr {
 }
 
 func (p *parser) concat() expr {
-	items := []expr{p.product()}
+	items := []expr{p.term()}
 	for p.skipOp("~") {
-		items = append(items, p.product())
+		items = append(items, p.term())
 	}
 	if len(items) == 1 {
 		return items[0]
@@ -183,7 +182,7 @@ func (p *parser) concat() expr {
 	return &concatExpr{items}
 }
 
-func (p *parser) product() expr {
+func (p *parser) term() expr {
 	left := p.power()
 	for p.isOp("*") || p.isOp("/") || p.isOp("//") || p.isOp("%") {
 		op := p.next().text
@@ -192,8 +191,7 @@ func (p *parser) product() expr {
 	return left
 }
 
-// power groups from the left, as jinja2's parser does (Python's groups from the
-// right, but jinja2 puts brackets around what it has parsed).
+// power is left-associative, as in jinja2 (unlike Python).
 func (p *parser) power() expr {
 	left := p.unary(true)
 	for p.skipOp("**") {
@@ -256,7 +254,7 @@ func (p *parser) primary() expr {
 	return nil
 }
 
-// tupleRules say what a tuple without brackets may hold, and where it ends.
+// tupleRules are the rules for a tuple without brackets.
 type tupleRules struct {
 	withCond bool
 	brackets bool
@@ -417,7 +415,7 @@ func (p *parser) arguments() callArgs {
 		case p.skipOp("**"):
 			ensure(a.dict == nil)
 			a.dict = p.expression(true)
-		case p.peek().kind == nameToken && p.look().kind == operatorToken && p.look().text == "=":
+		case p.peek().kind == nameToken && p.lookahead().kind == operatorToken && p.lookahead().text == "=":
 			ensure(a.dict == nil)
 			name := p.next().text
 			p.next()
@@ -432,7 +430,7 @@ func (p *parser) arguments() callArgs {
 	return a
 }
 
-// filters takes filters, tests and calls behind an expression.
+// filters parses filters, tests and calls after an expression.
 func (p *parser) filters(e expr) expr {
 	for {
 		switch {
@@ -456,7 +454,7 @@ func (p *parser) dottedName() string {
 	return name
 }
 
-// filter takes one filter behind its bar.
+// filter parses a filter after its bar.
 func (p *parser) filter(inner expr) expr {
 	f := &filterExpr{inner: inner, line: p.peek().line}
 	f.name = p.dottedName()

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// maxSource bounds a template's bytes; the longest published ones have some 50 KB.
+// maxSource limits the bytes of a template. The longest published ones have some 50 KB.
 const maxSource = 256 << 10
 
-// Parse compiles a template. The error is an *Error.
+// Parse parses a template. The error is an *Error.
 func Parse(source string) (t *Template, err error) {
 	if len(source) > maxSource {
 		return nil, &Error{Reason: fmt.Sprintf("it has %d bytes, more than %d", len(source), maxSource)}
@@ -32,8 +32,8 @@ func Parse(source string) (t *Template, err error) {
 	return &Template{body: body, frame: root}, nil
 }
 
-// statements takes statements up to a tag of one of the names, whose name it returns;
-// the tag's name is taken, its end is not.
+// statements parses statements up to a tag with one of the names ends, and returns that name.
+// The tag's name is consumed, but not its end.
 func (p *parser) statements(opened string, ends ...string) ([]stmt, string) {
 	defer p.enter()()
 	var body []stmt
@@ -63,15 +63,15 @@ func (p *parser) statements(opened string, ends ...string) ([]stmt, string) {
 	}
 }
 
-// bodyOf takes the end of an opening tag and the statements behind it.
+// bodyOf parses the end of an opening tag and the statements after it.
 func (p *parser) bodyOf(opened string, ends ...string) ([]stmt, string) {
-	p.skipOp(":") // jinja2 takes Python's colon too
+	p.skipOp(":") // jinja2 allows a colon, as in Python
 	p.expectKind(blockEnd, "'%}'")
 	return p.statements(opened, ends...)
 }
 
-// functionBody takes statements that run in a function of their own, so that no loop
-// outside of it can be left from inside.
+// functionBody parses statements that are a function of their own, in which break and
+// continue do not apply to loops outside.
 func (p *parser) functionBody(opened, end string) []stmt {
 	loops := p.loops
 	p.loops = 0
@@ -196,11 +196,11 @@ func (p *parser) set(line int) stmt {
 	return s
 }
 
-// target takes what set, for and with assign to: names, tuples of them, and in set
+// target parses the target of set, for and with: names, tuples of them, and in set also
 // attributes of namespaces.
 func (p *parser) target(rules tupleRules, namespaces bool) expr {
 	t := p.tupleOf(rules, func() expr {
-		if namespaces && p.peek().kind == nameToken && p.look().kind == operatorToken && p.look().text == "." {
+		if namespaces && p.peek().kind == nameToken && p.lookahead().kind == operatorToken && p.lookahead().text == "." {
 			name := p.next().text
 			p.next()
 			return &namespaceRef{name, p.expectKind(nameToken, "a name").text}
@@ -228,7 +228,7 @@ func assignable(e expr) bool {
 	return false
 }
 
-// signature takes a macro's parameters.
+// signature parses a macro's parameters.
 func (p *parser) signature(m *macroStmt) {
 	p.expectOp("(")
 	for !p.isOp(")") {

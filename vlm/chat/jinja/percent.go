@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// conversion is one of Python's format specifications, of % or of str.format.
+// conversion is a Python format specification, of % or of str.format.
 type conversion struct {
 	fill      rune
-	align     byte // < > ^ =, 0: the type's own
+	align     byte // < > ^ =; 0: the type's default
 	sign      byte // + - or space
 	alternate bool
 	width     int
-	comma     byte // , or _ between thousands
+	comma     byte // thousands separator: , or _
 	precision int  // -1: none
 	verb      byte
 }
 
-// percent is Python's text % v.
+// percent returns Python's text % v.
 func (r *run) percent(text string, v Value) (string, error) {
 	f := &percentFormat{r: r, text: text, out: &sink{r: r}}
 	f.args = []Value{v}
@@ -38,7 +38,7 @@ func (r *run) percent(text string, v Value) (string, error) {
 	return f.out.b.String(), nil
 }
 
-// isMappingLike tells what Python takes for a mapping here: it need not be used.
+// isMappingLike reports whether Python treats v as a mapping here, which may remain unused.
 func isMappingLike(v Value) bool {
 	switch v.(type) {
 	case *Dict, *List, *Undefined, *rangeValue:
@@ -107,7 +107,7 @@ func (f *percentFormat) one() error {
 	return f.out.write(text)
 }
 
-// keyed is a value that was found by its key, which may be none.
+// keyed is a value found by its key; it may be nil.
 type keyed struct{ v Value }
 
 func (f *percentFormat) argument(key Value) (Value, error) {
@@ -180,7 +180,7 @@ func (f *percentFormat) number() (int, error) {
 	return n, nil
 }
 
-// leadingNumber reads decimal digits; a number of any length ends as a large one.
+// leadingNumber parses leading decimal digits; the result saturates.
 func leadingNumber(s string) (int, string) {
 	rest := strings.TrimLeft(s, "0123456789")
 	n, err := strconv.Atoi(s[:len(s)-len(rest)])
@@ -295,7 +295,7 @@ func floatToInt(f float64) (Value, error) {
 	return shortInt(b), nil
 }
 
-// padded fills a text to its width.
+// padded pads a text to its width.
 func (r *run) padded(c conversion, text string, own byte) (string, error) {
 	n := c.width - runeCount(text)
 	if n <= 0 {
@@ -324,7 +324,7 @@ func (r *run) padded(c conversion, text string, own byte) (string, error) {
 	return strings.Repeat(fill, n) + text, nil
 }
 
-// integer writes an int by d, x, X, o, b, c or n.
+// integer formats an int with d, x, X, o, b, c or n.
 func (r *run) integer(c conversion, n *big.Int) (string, error) {
 	base, prefix := 10, ""
 	switch c.verb {
@@ -361,7 +361,7 @@ func signOf(c conversion, negative bool) string {
 	return ""
 }
 
-// grouped puts a mark between thousands.
+// grouped inserts a thousands separator.
 func grouped(text string, mark byte) string {
 	whole, rest := text, ""
 	if i := strings.IndexAny(text, ".e"); i >= 0 {
@@ -377,7 +377,7 @@ func grouped(text string, mark byte) string {
 	return b.String() + rest
 }
 
-// float writes a float by e, f, g, % or, without a verb, as repr does.
+// float formats a float with e, f, g or %, or like repr without a verb.
 func (r *run) float(c conversion, x float64) (string, error) {
 	if c.precision > 1000 {
 		return "", errors.New("precision too big")
@@ -424,14 +424,13 @@ func floatBody(c conversion, x float64) string {
 	return text
 }
 
-// general is %g: significant digits without zeros behind, by exponent where that is
-// shorter.
+// general formats with %g: without trailing zeros, with an exponent if that is shorter.
 func general(c conversion, x float64, precision int) string {
 	e := strconv.FormatFloat(x, 'e', precision-1, 64)
 	at := strings.IndexByte(e, 'e')
 	exp, _ := strconv.Atoi(e[at+1:])
 	limit := precision
-	if c.verb == 0 { // like g, but with a digit behind the point
+	if c.verb == 0 { // like g, but with a digit after the point
 		limit--
 	}
 	if exp < -4 || exp >= max(limit, 1) && (c.verb != 0 || exp >= limit) {

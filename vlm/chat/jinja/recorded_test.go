@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// recording is what jinja2 made of a template; see testdata/record.py.
+// recording is jinja2's result for a template; see testdata/record.py.
 type recording struct {
 	Name, Source, Variables string
 	Want, Message           string
@@ -61,7 +61,7 @@ func renderSource(source string, variables *Dict) (Result, error) {
 	return template.Render(variables, testLimits, time.Now)
 }
 
-func TestExpressionsAreJinja2s(t *testing.T) {
+func TestRecordedExpressions(t *testing.T) {
 	all := readRecordings(t)
 	if len(all.Expressions) < 700 {
 		t.Errorf("%d expressions are recorded", len(all.Expressions))
@@ -72,7 +72,7 @@ func TestExpressionsAreJinja2s(t *testing.T) {
 	}
 }
 
-func TestTemplatesAreJinja2s(t *testing.T) {
+func TestRecordedTemplates(t *testing.T) {
 	all := readRecordings(t)
 	if len(all.Templates) < 90 {
 		t.Errorf("%d templates are recorded", len(all.Templates))
@@ -106,16 +106,15 @@ func (one recording) check(t *testing.T, source string, variables *Dict) {
 	}
 }
 
-// outermost leaves out spans inside others, where transformers counts from a wrong
-// place.
+// outermost removes nested spans, whose offsets are wrong in transformers.
 func outermost(spans [][2]int) [][2]int {
 	return slices.DeleteFunc(slices.Clone(spans), func(a [2]int) bool {
 		return slices.ContainsFunc(spans, func(b [2]int) bool { return a != b && b[0] <= a[0] && a[1] <= b[1] })
 	})
 }
 
-// The sources from which recorded.json was made are those beside it.
-func TestRecordingsAreFresh(t *testing.T) {
+// recorded.json is up to date with the sources beside it.
+func TestRecordingsAreUpToDate(t *testing.T) {
 	all := readRecordings(t)
 	known := map[string]bool{}
 	for _, one := range all.Expressions {
@@ -132,7 +131,7 @@ func TestRecordingsAreFresh(t *testing.T) {
 			continue
 		}
 		if lines++; !known[line] {
-			missing++ // those whose result holds an address
+			missing++ // their results contain an address
 		}
 	}
 	if missing > 15 || len(all.Expressions)+missing != lines {

@@ -1,11 +1,10 @@
-// Package jinja renders chat templates as Python's jinja2 does in the environment that
-// Hugging Face's transformers sets up (utils/chat_template_utils.py): an immutable
-// sandbox with trim_blocks and lstrip_blocks, the loop controls, {% generation %}, and
-// transformers' own tojson, raise_exception and strftime_now.
+// Package jinja renders chat templates like Python's jinja2 in the environment of Hugging
+// Face's transformers (utils/chat_template_utils.py): an immutable sandbox with trim_blocks
+// and lstrip_blocks, the loop controls, {% generation %}, and transformers' tojson,
+// raise_exception and strftime_now.
 //
-// Templates are strangers' text. Whatever one does, rendering ends within its Limits
-// and with an error, never a panic. There are no files, no other templates and nothing
-// of the host but the time.
+// Templates are untrusted. Rendering stays within its Limits and returns an error, never
+// panics. Templates have no access to files, other templates or the host, except the time.
 package jinja
 
 import (
@@ -14,11 +13,11 @@ import (
 	"time"
 )
 
-// Error is a template that cannot be parsed, or that fails when it is rendered.
+// Error reports a template that cannot be parsed or rendered.
 type Error struct {
 	Line   int // 0: unknown
 	Reason string
-	Slow   bool // it took more than its time
+	Slow   bool // it exceeded its time limit
 }
 
 func (e *Error) Error() string {
@@ -28,25 +27,25 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
 }
 
-// Limits bound one rendering.
+// Limits are the limits of one rendering.
 type Limits struct {
 	Time  time.Duration
 	Size  int // bytes of the result, and of every value
-	Total int // bytes of all values together, those no longer used included
+	Total int // bytes of all values together, including those no longer used
 }
 
 const (
-	maxDepth      = 4000 // of expressions and statements inside each other, all calls together
+	maxDepth      = 4000 // nested expressions and statements, across calls
 	maxMacroDepth = 200
-	maxValueDepth = 500 // of lists in lists
+	maxValueDepth = 500 // nested lists
 	maxRange      = 100000
-	maxDigits     = 4300 // of an integer, as Python has it
+	maxDigits     = 4300 // of an integer, as in Python
 	itemSize      = 32   // bytes of a list's item
 )
 
 var (
-	errDepth = errors.New("it calls itself, or nests values, too deeply")
-	errSlow  = errors.New("it takes too long")
+	errDepth = errors.New("recursion or nesting of values is too deep")
+	errSlow  = errors.New("it takes too much time")
 	errRange = fmt.Errorf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
 )
 
@@ -56,20 +55,20 @@ type Template struct {
 	frame *frame
 }
 
-// Span is a range of bytes, half open.
+// Span is the byte range [Lo, Hi).
 type Span struct{ Lo, Hi int }
 
-// Result is what a rendering gives.
+// Result is the result of a rendering.
 type Result struct {
 	Text string
-	// Generated are the parts of Text that come from {% generation %}, in their order.
+	// Generated are the spans of {% generation %} blocks in Text, in order.
 	Generated []Span
-	// Misplaced counts blocks of {% generation %} inside macros, set, filter or call,
-	// whose place in Text cannot be told; Generated is without them.
+	// Misplaced counts {% generation %} blocks inside macros, set, filter or call, whose
+	// span in Text is unknown. They are not in Generated.
 	Misplaced int
 }
 
-// run is one rendering.
+// run is the state of a rendering.
 type run struct {
 	globals *Dict
 	limits  Limits
@@ -79,11 +78,11 @@ type run struct {
 	charged int
 	depth   int
 	macros  int
-	out     *sink // what is written now
+	out     *sink // the current output
 	root    *sink
 	spans   []generated
 
-	generations int // blocks of {% generation %} around the statement
+	generations int // {% generation %} blocks around the statement
 }
 
 type generated struct {
@@ -91,7 +90,8 @@ type generated struct {
 	text string
 }
 
-// Render renders a template with its variables. now tells the time for strftime_now.
+// Render renders a template with its variables. now returns the time for strftime_now. The
+// error is an *Error.
 func (t *Template) Render(variables *Dict, limits Limits, now func() time.Time) (result Result, err error) {
 	r := &run{globals: variables, limits: limits, until: time.Now().Add(limits.Time), now: now}
 	r.root = &sink{r: r}
@@ -120,7 +120,7 @@ func (r *run) result() Result {
 	return result
 }
 
-// tick is called for every step.
+// tick is called at every step; it checks the time limit.
 func (r *run) tick() error {
 	r.steps++
 	if r.steps%32 == 0 && time.Now().After(r.until) {
@@ -129,15 +129,15 @@ func (r *run) tick() error {
 	return nil
 }
 
-// fits refuses a value of so many bytes.
+// checkSize returns an error if a value of size bytes is too large.
 func (r *run) checkSize(size int) error {
 	if size > r.limits.Size || size < 0 {
-		return fmt.Errorf("a text grows beyond %d bytes", r.limits.Size)
+		return fmt.Errorf("a text exceeds %d bytes", r.limits.Size)
 	}
 	return nil
 }
 
-// charge counts bytes that the rendering takes.
+// charge adds to the memory of the rendering and checks its limit.
 func (r *run) charge(size int) error {
 	r.charged += size
 	if size < 0 || r.charged > r.limits.Total {
@@ -146,7 +146,7 @@ func (r *run) charge(size int) error {
 	return nil
 }
 
-// makes is fits and charge, for a value that is about to be made.
+// allocate is checkSize and charge, to be called before creating a value.
 func (r *run) allocate(size int) error {
 	if err := r.checkSize(size); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (r *run) allocate(size int) error {
 	return r.charge(size)
 }
 
-// deeper counts calls inside each other; the caller subtracts again.
+// deeper increments the depth and checks its limit; the caller decrements it.
 func (r *run) deeper() error {
 	if r.depth++; r.depth > maxDepth {
 		return errDepth
@@ -162,7 +162,7 @@ func (r *run) deeper() error {
 	return r.tick()
 }
 
-// at gives an error its line, unless it has one.
+// at adds the line to an error, unless it has one.
 func at(line int, err error) error {
 	var located *Error
 	if err == nil || errors.As(err, &located) || err == errBreak || err == errContinue {

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// split is str.split and, from the right, str.rsplit.
+// split is str.split or, with right, str.rsplit.
 func (r *run) split(s string, a arguments, right bool) (Value, error) {
 	v, err := a.bind("split", 0, "sep", "maxsplit")
 	if err != nil {
 		return nil, err
 	}
-	most, ok := asInt(orElse(v[1], int64(-1)))
+	maxSplit, ok := asInt(orElse(v[1], int64(-1)))
 	if !ok {
 		return nil, errors.New("maxsplit must be an integer")
 	}
 	var parts []string
 	if sep := orElse(v[0], nil); sep == nil {
-		parts = splitSpaces(s, most, right)
+		parts = splitSpaces(s, maxSplit, right)
 	} else {
 		text, err := textArg("split", sep)
 		if err != nil {
@@ -26,7 +26,7 @@ func (r *run) split(s string, a arguments, right bool) (Value, error) {
 		if text == "" {
 			return nil, errors.New("empty separator")
 		}
-		parts = splitText(s, text, most, right)
+		parts = splitText(s, text, maxSplit, right)
 	}
 	return r.textList(parts)
 }
@@ -42,37 +42,37 @@ func (r *run) textList(parts []string) (Value, error) {
 	return &List{items}, nil
 }
 
-func splitText(s, sep string, most int64, right bool) []string {
-	if most < 0 {
+func splitText(s, sep string, maxSplit int64, right bool) []string {
+	if maxSplit < 0 {
 		return strings.Split(s, sep)
 	}
-	most = min(most, int64(len(s)))
+	maxSplit = min(maxSplit, int64(len(s)))
 	if !right {
-		return strings.SplitN(s, sep, int(most)+1)
+		return strings.SplitN(s, sep, int(maxSplit)+1)
 	}
-	var behind []string
-	for ; most > 0; most-- {
+	var parts []string
+	for ; maxSplit > 0; maxSplit-- {
 		i := strings.LastIndex(s, sep)
 		if i < 0 {
 			break
 		}
-		behind = append(behind, s[i+len(sep):])
+		parts = append(parts, s[i+len(sep):])
 		s = s[:i]
 	}
-	behind = append(behind, s)
-	for i, j := 0, len(behind)-1; i < j; i, j = i+1, j-1 {
-		behind[i], behind[j] = behind[j], behind[i]
+	parts = append(parts, s)
+	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+		parts[i], parts[j] = parts[j], parts[i]
 	}
-	return behind
+	return parts
 }
 
-func splitSpaces(s string, most int64, right bool) []string {
+func splitSpaces(s string, maxSplit int64, right bool) []string {
 	words := strings.FieldsFunc(s, isSpace)
-	if most < 0 || int64(len(words)) <= most {
+	if maxSplit < 0 || int64(len(words)) <= maxSplit {
 		return words
 	}
-	n := int(most)
-	if !right { // the rest keeps its spaces but those before it
+	n := int(maxSplit)
+	if !right { // the rest keeps its inner and trailing spaces
 		rest := s
 		for _, word := range words[:n] {
 			rest = rest[strings.Index(rest, word)+len(word):]

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// strftime is Python's datetime.strftime of a time without a zone, as glibc has it in
-// the C locale.
+// strftime is Python's datetime.strftime of a naive time, with glibc in the C locale.
 func (r *run) strftime(t time.Time, format string) (string, error) {
 	out := &sink{r: r}
 	for format != "" {
@@ -28,8 +27,8 @@ func (r *run) strftime(t time.Time, format string) (string, error) {
 	return out.b.String(), nil
 }
 
-// dateField writes the field behind a percent sign, and tells how much of the format
-// it took. Flags: - no padding, _ spaces, 0 zeros, ^ capitals, # the other case.
+// dateField formats the field after a percent sign and returns the length of its format.
+// Flags: - no padding, _ spaces, 0 zeros, ^ upper case, # opposite case.
 func dateField(t time.Time, s string) (string, int) {
 	n := len(s) - len(strings.TrimLeft(s, "-_0^#"))
 	flags := s[:n]
@@ -159,7 +158,7 @@ func dateText(t time.Time, field byte) (string, bool) {
 		return "\t", true
 	case '%':
 		return "%", true
-	case 'z', 'Z': // a time without a zone has none
+	case 'z', 'Z': // empty for a naive time
 		return "", true
 	}
 	return "", false

@@ -12,7 +12,7 @@ import (
 
 type textMethod func(r *run, s string, args arguments) (Value, error)
 
-// textMethods are Python's of str, but those of bytes and of tables.
+// textMethods are the methods of Python's str, except encode and translation tables.
 var textMethods map[string]textMethod
 
 func init() {
@@ -63,19 +63,19 @@ func init() {
 		"isupper":      test(func(s string) bool { return cased(s, unicode.IsUpper, unicode.IsLower) }),
 		"istitle":      test(isTitle),
 		"isidentifier": test(isIdentifier),
-		"encode":       refused("encode"), "translate": refused("translate"), "maketrans": refused("maketrans"),
+		"encode":       unsupportedMethod("encode"), "translate": unsupportedMethod("translate"), "maketrans": unsupportedMethod("maketrans"),
 	}
 }
 
-// positional are arguments that have no names.
-func (a arguments) positional(name string, required, most int) ([]Value, error) {
+// positional returns the arguments of a method without keyword arguments.
+func (a arguments) positional(name string, required, limit int) ([]Value, error) {
 	if len(a.names) > 0 {
 		return nil, fmt.Errorf("str.%s() takes no keyword arguments", name)
 	}
-	if len(a.args) < required || len(a.args) > most {
-		return nil, fmt.Errorf("%s expected %d to %d arguments, got %d", name, required, most, len(a.args))
+	if len(a.args) < required || len(a.args) > limit {
+		return nil, fmt.Errorf("%s expected %d to %d arguments, got %d", name, required, limit, len(a.args))
 	}
-	out := make([]Value, most)
+	out := make([]Value, limit)
 	for i := range out {
 		out[i] = absent{}
 	}
@@ -110,10 +110,10 @@ func changed(f func(string) string) textMethod {
 	}
 }
 
-// refused is a method that a text has, but not here.
-func refused(name string) textMethod {
+// unsupportedMethod is a method of str that is not supported.
+func unsupportedMethod(name string) textMethod {
 	return func(*run, string, arguments) (Value, error) {
-		return nil, fmt.Errorf("str.%s is not for chat templates", name)
+		return nil, fmt.Errorf("str.%s is not supported", name)
 	}
 }
 
@@ -124,7 +124,8 @@ func test(f func(string) bool) textMethod {
 	}
 }
 
-// every is true of texts with at least one character, all of a kind.
+// every returns a method that reports whether a text is not empty and f holds for all
+// characters.
 func every(f func(rune) bool) textMethod {
 	return test(func(s string) bool {
 		return s != "" && strings.IndexFunc(s, func(c rune) bool { return !f(c) }) < 0
@@ -139,7 +140,7 @@ func cased(s string, is, not func(rune) bool) bool {
 	return strings.IndexFunc(s, is) >= 0 && strings.IndexFunc(s, not) < 0
 }
 
-// Python maps ß to SS and the like; Go's mapping is by single characters.
+// Python maps ß to SS, for example; Go maps single characters.
 var specialUpper = strings.NewReplacer("ß", "SS", "ﬁ", "FI", "ﬂ", "FL", "ﬀ", "FF", "ﬃ", "FFI", "ﬄ", "FFL", "ŉ", "ʼN")
 
 func upper(s string) string { return strings.ToUpper(specialUpper.Replace(s)) }
@@ -176,7 +177,7 @@ func swapCase(s string) string {
 	return b.String()
 }
 
-// titleCase is str.title: a capital behind everything that has no case.
+// titleCase is str.title: upper case after each uncased character.
 func titleCase(s string) string {
 	inWord := false
 	var b strings.Builder
@@ -251,8 +252,8 @@ func rpartition(s, sep string) Value {
 	return &Tuple{Items: []Value{s[:i], sep, s[i+len(sep):]}}
 }
 
-// within is the part of a text that start and stop, counted in characters, name, and
-// the characters before it.
+// within returns the part of a text from start to stop, in characters, and the number of
+// characters before it.
 func within(s string, start, stop Value) (string, int64, error) {
 	start, stop = orElse(start, nil), orElse(stop, nil)
 	if start == nil && stop == nil {
@@ -352,7 +353,7 @@ func joinMethod(r *run, s string, a arguments) (Value, error) {
 	return out.b.String(), nil
 }
 
-// replace is str.replace with texts.
+// replace is str.replace.
 func (r *run) replace(s string, old, new, count Value) (Value, error) {
 	from, err := textArg("replace", old)
 	if err != nil {
@@ -362,13 +363,13 @@ func (r *run) replace(s string, old, new, count Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	most, ok := asInt(orElse(count, int64(-1)))
+	limit, ok := asInt(orElse(count, int64(-1)))
 	if !ok {
 		return nil, errors.New("the count of replace must be an integer")
 	}
 	times := strings.Count(s, from)
-	if most >= 0 {
-		times = int(min(most, int64(times)))
+	if limit >= 0 {
+		times = int(min(limit, int64(times)))
 	}
 	if grows := len(to) - len(from); grows > 0 && times > r.limits.Size/grows {
 		return nil, r.checkSize(r.limits.Size + 1)
@@ -398,7 +399,7 @@ func padding(name string, align byte) textMethod {
 	}
 }
 
-// centered is str.center, which puts the odd character left where the width is odd.
+// centered is str.center, with the extra character on the left if the width is odd.
 func (r *run) centered(s string, width int64, fill rune) (string, error) {
 	n := min(width, 1<<40) - int64(runeCount(s))
 	if n <= 0 {

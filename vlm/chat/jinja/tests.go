@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// A testFunction is what may stand behind "is", with its number of arguments.
+// A testFunction is a function that "is" can call, with its number of arguments.
 type testFunction struct {
 	args int
 	test func(r *run, v Value, args []Value) (bool, error)
@@ -63,7 +63,7 @@ func init() {
 
 func isUndefined(v Value) bool { _, ok := v.(*Undefined); return ok }
 
-// isSequence tells what has a length and items.
+// isSequence reports whether v has a length and items.
 func isSequence(v Value) bool {
 	switch v.(type) {
 	case string, markup, *List, *Tuple, *Dict, *rangeValue, *Undefined:
@@ -101,7 +101,7 @@ func (r *run) divides(v, by, rest Value) (bool, error) {
 	return r.equal(left, rest, 0)
 }
 
-// same is Python's is, where that does not depend on its caches.
+// same is Python's is, as far as that does not depend on its caches.
 func same(a, b Value) bool {
 	switch x := a.(type) {
 	case string:
@@ -135,7 +135,7 @@ func (c *cycler) attr(name string) (Value, bool) {
 	return nil, false
 }
 
-// joiner is jinja2's joiner: a separator from its second call on.
+// joiner is jinja2's joiner, which returns its separator from the second call on.
 type joiner struct {
 	sep  Value
 	used bool
@@ -149,7 +149,7 @@ func (j *joiner) next() Value {
 	return j.sep
 }
 
-// globalFunctions are jinja2's but lipsum, and transformers'.
+// globalFunctions are jinja2's globals except lipsum, and those of transformers.
 var globalFunctions map[string]*function
 
 func init() {

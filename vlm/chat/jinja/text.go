@@ -16,7 +16,7 @@ func runeSize(s string) int {
 	return n
 }
 
-// A sink takes text up to the limit of a value's size.
+// A sink is an output that is limited to the size of a value.
 type sink struct {
 	r *run
 	b strings.Builder
@@ -33,7 +33,7 @@ func (s *sink) write(text string) error {
 	return nil
 }
 
-// text is str(v).
+// text returns Python's str(v).
 func (r *run) text(v Value) (string, error) {
 	switch v := v.(type) {
 	case string:
@@ -52,7 +52,7 @@ func (r *run) text(v Value) (string, error) {
 	return s.b.String(), nil
 }
 
-// repr writes repr(v).
+// repr writes Python's repr(v).
 func (s *sink) repr(v Value, depth int) error {
 	if depth > maxValueDepth {
 		return errDepth

@@ -10,33 +10,32 @@ import (
 	"strings"
 )
 
-// A Value is what templates compute with: nil (none), bool, int64, *big.Int beyond
-// that, float64, string, *List, *Tuple, *Dict, and kinds of the engine's own.
+// A Value is a value of a template: nil (None), bool, int64, *big.Int for larger integers,
+// float64, string, *List, *Tuple, *Dict, or an internal type.
 type Value any
 
-// List is Python's list; templates cannot change one.
+// List is Python's list; templates cannot modify it.
 type List struct{ Items []Value }
 
-// Tuple is Python's tuple. Names are those of its items, where it has any.
+// Tuple is Python's tuple or, with names of its items, a named tuple.
 type Tuple struct {
 	Items []Value
 	names []string
 }
 
-// Dict is Python's dict: it keeps the order in which keys were set.
+// Dict is Python's dict, which keeps the order of insertion.
 type Dict struct {
 	keys   []Value
 	values []Value
 	index  map[any]int // by hashed key
 }
 
-// Undefined is the value of what is not there; using it says why.
+// Undefined is the value of an undefined name; using it is an error with the reason.
 type Undefined struct{ reason string }
 
 func (u *Undefined) err() error { return errors.New(u.reason) }
 
-// markup is a text marked as safe, markupsafe's Markup: what is added to it is
-// escaped.
+// markup is markupsafe's Markup, a text marked as safe: text added to it is escaped.
 type markup string
 
 type (
@@ -48,33 +47,33 @@ type (
 		kind  string
 		items []Value
 	}
-	// generator gives its items once.
+	// generator yields its items once.
 	generator struct {
 		items []Value
 		kind  string
 	}
-	// function is a method, or a function of the environment's.
+	// function is a method or global function.
 	function struct {
 		name string
 		call func(r *run, args arguments) (Value, error)
 	}
 )
 
-// NewList makes a list.
+// NewList returns a list.
 func NewList(items ...Value) *List { return &List{items} }
 
-// NewDict makes an empty dict.
+// NewDict returns an empty dict.
 func NewDict() *Dict { return &Dict{index: map[any]int{}} }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (d *Dict) Len() int { return len(d.keys) }
 
-// Set sets a key that is a text; a new one goes to the end.
+// Set sets a string key. A new key is added at the end.
 func (d *Dict) Set(key string, v Value) {
 	d.put(key, key, v)
 }
 
-// Get returns the value of a key that is a text.
+// Get returns the value of a string key.
 func (d *Dict) Get(key string) (Value, bool) {
 	if i, ok := d.index[key]; ok {
 		return d.values[i], true
@@ -134,7 +133,8 @@ type (
 	bigKey   struct{ text string }
 )
 
-// hashed makes a Go map's key: equal values of Python's have equal ones (1, 1.0, true).
+// hashed returns a key for a Go map. Values that are equal in Python have equal keys (1, 1.0
+// and true).
 func hashed(v Value) (any, error) {
 	switch v := v.(type) {
 	case nil:
@@ -168,7 +168,7 @@ func hashed(v Value) (any, error) {
 	return v, nil
 }
 
-// maxKeyItems bounds the tuples that are keys: one in another may hold it many times.
+// maxKeyItems limits the items of tuples that are keys, counting nested tuples repeatedly.
 const maxKeyItems = 1000
 
 func hashTuple(b *strings.Builder, t *Tuple, left *int) error {
@@ -193,7 +193,7 @@ func hashTuple(b *strings.Builder, t *Tuple, left *int) error {
 	return nil
 }
 
-// typeName is Python's name of a value's type.
+// typeName returns the name of a value's type in Python.
 func typeName(v Value) string {
 	switch v := v.(type) {
 	case nil:
@@ -236,7 +236,7 @@ func typeName(v Value) string {
 	return "function"
 }
 
-// truth is bool(v).
+// truth returns Python's bool(v).
 func truth(v Value) bool {
 	switch v := v.(type) {
 	case nil, *Undefined:
@@ -254,7 +254,7 @@ func truth(v Value) bool {
 	return true
 }
 
-// length is len(v), where it has one.
+// length returns Python's len(v); ok is false if v has none.
 func length(v Value) (int, bool) {
 	switch v := v.(type) {
 	case string:
@@ -279,7 +279,7 @@ func length(v Value) (int, bool) {
 	return 0, false
 }
 
-// items iterates over a value at once. A generator is empty afterwards.
+// items returns all items of an iterable. A generator is empty afterwards.
 func (r *run) items(v Value) ([]Value, error) {
 	switch v := v.(type) {
 	case string:
@@ -328,7 +328,7 @@ func (r *run) characters(s string) ([]Value, error) {
 	return out, nil
 }
 
-// asText returns a str, Markup too.
+// asText returns the text of a str or Markup.
 func asText(v Value) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -339,7 +339,7 @@ func asText(v Value) (string, bool) {
 	return "", false
 }
 
-// asInt returns an int or a bool as Python's operators take it.
+// asInt returns an int or bool as an integer, as Python's operators do.
 func asInt(v Value) (int64, bool) {
 	switch v := v.(type) {
 	case bool:
@@ -373,7 +373,7 @@ func asFloat(v Value) (float64, bool) {
 	return float64(n), ok
 }
 
-// shortInt is the int64 of a big integer that is one.
+// shortInt returns a big integer as an int64 if it fits.
 func shortInt(b *big.Int) Value {
 	if b.IsInt64() {
 		return b.Int64()
@@ -381,7 +381,7 @@ func shortInt(b *big.Int) Value {
 	return b
 }
 
-// floatText is Python's repr of a float.
+// floatText returns Python's repr of a float.
 func floatText(f float64) string {
 	switch {
 	case math.IsInf(f, 1):
@@ -404,7 +404,7 @@ func floatText(f float64) string {
 	return s
 }
 
-// All gives the entries whose keys are texts, in their order.
+// All returns the entries with string keys, in order.
 func (d *Dict) All() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
 		for i, key := range d.keys {
