@@ -22,7 +22,7 @@ type Options struct {
 	Preset       string
 	Version      string // of vlmtool
 	Device       engine.Info
-	PeakFlops    float64 // the device's, in operations a second; 0 = unknown
+	PeakFlops    float64 // the device's, in operations per second; 0 = unknown
 	PricePerHour float64 // dollars; 0 = unknown
 }
 
