@@ -24,8 +24,8 @@ func (f *full) Allocate(bytes int64, what string) (engine.Memory, error) {
 	return f.Device.Allocate(bytes, what)
 }
 
-// TestAllocateSegments: when the device is full in the midst of them, nothing is kept
-// and the error is about all.
+// TestAllocateSegments: when the device runs out of memory part of the way, everything is
+// freed and the error reports the total.
 func TestAllocateSegments(t *testing.T) {
 	dev := cpu.Open(1)
 	for name, c := range map[string]struct {
@@ -36,7 +36,7 @@ func TestAllocateSegments(t *testing.T) {
 			return engine.AllocateSegments(d, "a test", engine.Segments{4096, 4096, 1024})
 		}, []int64{4096, 4096, 1024}},
 		"buffers": {func(d engine.Device) ([]engine.Memory, error) {
-			b := engine.NewBuffer("cut", 8192)
+			b := engine.NewBuffer("split", 8192)
 			b.SplitAt([]int64{3072, 6144})
 			return engine.Allocate(d, "a test", engine.NewBuffer("small", 1000), b)
 		}, []int64{4096, 3072, 2048}},
@@ -60,7 +60,7 @@ func TestAllocateSegments(t *testing.T) {
 		_, err = c.allocate(enginetest.NewSmall(&full{dev, total - 1}, 4096))
 		var oom *engine.OutOfMemoryError
 		if !errors.As(err, &oom) || oom.What != "a test" || oom.Asked != total || oom.Available != total-1 {
-			t.Errorf("%s: got %v, want %d bytes asked for of %d", name, err, total, total-1)
+			t.Errorf("%s: got %v, want %d bytes requested and %d available", name, err, total, total-1)
 		}
 		if now, _ := dev.MemoryInUse(); now != 0 {
 			t.Errorf("%s: %d bytes are still in use", name, now)

@@ -23,7 +23,7 @@ func (f NonFinite) String() string {
 
 // FindNonFinite runs a program with all temporaries kept, and returns the first dispatch
 // whose results are not all finite; nil when all are. It plans the program's buffers
-// anew: no executable of the program may be in use.
+// again: no executable of the program may be in use.
 func FindNonFinite(ctx context.Context, dev Device, p *Program, step *[shaders.StepWords]uint32) (*NonFinite, error) {
 	for _, b := range p.temps {
 		b.keep = true

@@ -201,10 +201,10 @@ func (p *Plan) Unplaced() *Buffer {
 func (p *Plan) CheckArena(arena []Memory) error {
 	for i, bytes := range p.Arena {
 		if i >= len(arena) {
-			return fmt.Errorf("the temporaries need memory in %d segments, %d are given", len(p.Arena), len(arena))
+			return fmt.Errorf("the temporaries need memory in %d segments, but %d are given", len(p.Arena), len(arena))
 		}
 		if size := arena[i].Size(); size < bytes {
-			return fmt.Errorf("segment %d of the temporaries needs %s, the given memory has %s", i, Bytes(bytes), Bytes(size))
+			return fmt.Errorf("segment %d of the temporaries needs %s, but the given memory has %s", i, Bytes(bytes), Bytes(size))
 		}
 	}
 	return nil

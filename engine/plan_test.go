@@ -60,16 +60,17 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// checkSegments: one is the size of the arena without a limit. The buffers have up to
-// 2048 bytes, so that few fit side by side into the smallest segments.
+// checkSegments checks the sizes of an arena's segments; one is the size of the arena
+// without a limit. The buffers have up to 2048 bytes, so few fit into the smallest
+// segments together.
 func checkSegments(t *testing.T, seed uint64, arena engine.Segments, limit, one int64) {
 	for i, bytes := range arena {
 		if limit > 0 && bytes > limit {
-			t.Errorf("program %d: segment %d has %d bytes of at most %d", seed, i, bytes, limit)
+			t.Errorf("program %d: segment %d has %d bytes, want at most %d", seed, i, bytes, limit)
 		}
 	}
 	if total := arena.Total(); (limit == 0 || one <= limit) && (len(arena) != 1 || total != one) || float64(total) > 1.15*float64(one) {
-		t.Errorf("program %d: an arena of %d in segments of %d, in one %d", seed, arena, limit, one)
+		t.Errorf("program %d: an arena of %d with segments of at most %d, %d without a limit", seed, arena, limit, one)
 	}
 }
 
@@ -86,7 +87,8 @@ func TestPlanTooLarge(t *testing.T) {
 	}
 }
 
-// life is from where to where in the program a temporary buffer holds something.
+// life is the range of dispatches in which a temporary buffer is live, and its bytes in a
+// segment.
 type life struct {
 	buffer      *engine.Buffer
 	first, last int
@@ -157,18 +159,18 @@ func conflicts(a, b []touch) bool {
 	return false
 }
 
-// TestPlanLeavesOut checks that a call goes when nothing reads what it writes,
-// with the calls that only served it, and that no other does.
-func TestPlanLeavesOut(t *testing.T) {
-	p, x := engine.NewProgram("dead ends"), engine.NewBuffer("x", 4)
+// TestDeadDispatches checks that a dispatch whose output is never read is eliminated, as
+// are those that only dead dispatches read, and that all others stay.
+func TestDeadDispatches(t *testing.T) {
+	p, x := engine.NewProgram("dead dispatches"), engine.NewBuffer("x", 4)
 	add := func(label string, a, b, y *engine.Buffer) *engine.Buffer {
 		p.SetLabel(label)
 		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, a.View(), b.View(), y.View())
 		return y
 	}
 	used := add("used", x, x, p.Temp("used", 4))
-	served := add("served a dead end", x, x, p.Temp("served", 4))
-	add("dead end", served, used, p.Temp("dead end", 4))
+	input := add("input of a dead dispatch", x, x, p.Temp("input", 4))
+	add("dead", input, used, p.Temp("dead", 4))
 	kept := p.Temp("kept", 4)
 	p.Keep(add("kept", used, x, kept))
 	add("persistent", x, x, engine.NewBuffer("y", 4))

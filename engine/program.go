@@ -70,7 +70,7 @@ type Dispatch struct {
 	Views     []View // in binding order, scratch included
 	Storage   shaders.Storage
 	Label     string  // what it computes, for traces: "layers.0.mlp.down"
-	CostScale float64 // part of the declared cost that is left by the data, e.g. an attention mask; 0 = all
+	CostScale float64 // fraction of the declared cost that the data require, e.g. with an attention mask; 0 = all
 }
 
 // Cost is the work of the call under a step block, which holds the number of rows; nil
@@ -147,8 +147,8 @@ func (p *Program) Dispatch(k *shaders.Kernel, params any, views ...View) {
 	p.Dispatches = append(p.Dispatches, Dispatch{Kernel: k, Params: params, Views: views, Storage: storage, Label: p.label})
 }
 
-// SetCostScale sets which part of its declared cost the last recorded call has: an
-// attention mask that leaves out most of the scores, for example.
+// SetCostScale sets the fraction of its declared cost that the last recorded call has: an
+// attention mask, for example, may exclude most of the scores.
 func (p *Program) SetCostScale(scale float64) { p.Dispatches[len(p.Dispatches)-1].CostScale = scale }
 
 // Err is the first error of recording.
@@ -161,7 +161,7 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 		return s, err
 	}
 	if len(views) != len(k.Bindings) {
-		return s, fmt.Errorf("kernel %s has %d bindings, got %d", k.Name, len(k.Bindings), len(views))
+		return s, fmt.Errorf("kernel %s has %d bindings, but got %d views", k.Name, len(k.Bindings), len(views))
 	}
 	for i, v := range views {
 		b := k.Bindings[i]
@@ -179,7 +179,7 @@ func checkCall(k *shaders.Kernel, params any, views []View) (s shaders.Storage, 
 		}
 	}
 	if !k.Stores(params, s) {
-		return s, fmt.Errorf("kernel %s cannot take %s with %+v", k.Name, k.Describe(s), params)
+		return s, fmt.Errorf("kernel %s does not support %s with %+v", k.Name, k.Describe(s), params)
 	}
 	return s, nil
 }

@@ -2,8 +2,8 @@ package engine
 
 import "patchwork/shaders"
 
-// throughput is that of the slower devices of a class, and the time that one submitted
-// chunk of a program should take them: far below any watchdog's limit, and short enough
+// throughput is that of the slower devices of a class, with the time that one submitted
+// chunk of a program should take on them: far below any watchdog's limit, and short enough
 // that a cancelled run ends soon.
 type throughput struct {
 	flops, bytes float64 // a second

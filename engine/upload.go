@@ -89,7 +89,7 @@ func DownloadTempFloats(dev Device, e Executable, v View, values []float32) erro
 	return floats(v, values, func(data []byte) error { return readTemp(dev, e, v, data) })
 }
 
-// floats converts what read returns of the start of a view.
+// floats converts what read returns from the start of a view.
 func floats(v View, values []float32, read func(data []byte) error) error {
 	t := v.Buffer.Type
 	if n := int64(len(values)); t.Size()*n > v.Bytes {

@@ -15,7 +15,7 @@ type AdamW struct {
 	ScaleSlot int
 }
 
-// maxKernelElements is how many elements of 32 bits one kernel call can count.
+// maxKernelElements is the largest number of 32-bit elements that one kernel call can count.
 const maxKernelElements = 1 << 31
 
 // Update records the optimizer's step over every parameter that is not frozen: the global

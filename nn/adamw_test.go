@@ -41,7 +41,7 @@ func TestUpdateInChunks(t *testing.T) {
 		calls[d.Kernel.Name]++
 	}
 	if calls["sum_squares"] != 5 || calls["adamw"] != 5 { // the last range takes two
-		t.Errorf("calls: %v, want one for each of four ranges and one more", calls)
+		t.Errorf("calls: %v, want one for each of four ranges and a second one for the last", calls)
 	}
 	const maxBinding = 64 << 20
 	plan = plan.Within(maxBinding)

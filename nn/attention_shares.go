@@ -8,8 +8,8 @@ import "patchwork/shaders"
 // are tensors of GroupValues, with D groups in each; for each the result has [B·Tq,D], in
 // 32 bits.
 //
-// It runs Attention's kernel with other values: where a key's value is 1 in the column of
-// its group and 0 elsewhere, a query's result is the sums of its weights.
+// It runs Attention's kernel with values that are 1 in the column of the key's group and 0
+// elsewhere, so that a query's result is the sum of its weights by group.
 func (g *Graph) AttentionShares(q, k, intervals *Tensor, groups []*Tensor) []*Tensor {
 	batch, queries, heads, d := q.Shape[0], q.Shape[1], q.Shape[2], q.Shape[3]
 	q, k = g.toFloat32(q), g.toFloat32(k)
@@ -35,9 +35,8 @@ func (g *Graph) toFloat32(x *Tensor) *Tensor {
 	return y
 }
 
-// GroupValues are AttentionShares' values for keys [tokens,kvHeads,headDim] in so many
-// groups: group[t] is the group of token t, from 0. Each buffer of values holds headDim
-// groups.
+// GroupValues are AttentionShares' values for keys [tokens,kvHeads,headDim]: group[t], from
+// 0 to groups-1, is the group of token t. Each buffer of values holds headDim groups.
 func GroupValues(group []int, groups, kvHeads, headDim int) [][]float32 {
 	values := make([][]float32, (groups+headDim-1)/headDim)
 	for i := range values {

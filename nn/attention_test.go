@@ -49,7 +49,7 @@ func TestAttentionMemory(t *testing.T) {
 	for _, tokens := range []int{2048, 4096, 8192} {
 		got, factor := plan(tokens), int64(tokens/first)
 		if got > factor*base {
-			t.Errorf("%d tokens take %d bytes, more than %d times the %d of %d", tokens, got, factor, base, first)
+			t.Errorf("%d tokens take %d bytes, more than %d times the %d bytes of %d tokens", tokens, got, factor, base, first)
 		}
 		if scores := int64(4 * tokens * tokens); tokens == 8192 && got > scores/4 {
 			t.Errorf("%d tokens take %d bytes; the scores of one head would be %d", tokens, got, scores)

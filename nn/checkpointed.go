@@ -2,8 +2,8 @@ package nn
 
 import "patchwork/engine"
 
-// Checkpointed records y = f(x). With Options.Recompute the backward pass keeps none of
-// f's activations but computes f again from x: activation checkpointing (Chen et al.,
+// Checkpointed records y = f(x). With Options.Recompute f's activations are not kept: the
+// backward pass computes f again from x, activation checkpointing (Chen et al.,
 // "Training deep nets with sublinear memory cost", 2016). Besides x, f may use parameters
 // and inputs, but no other tensor that takes a gradient. Losses and gradients have the
 // same bits either way.

@@ -18,8 +18,8 @@ type TokenIndex struct {
 	SlotTokens   *Tensor // [slots]: the token of each slot
 }
 
-// Embed looks the tokens up in table [V,D] and replaces those of images by features
-// [slots,D] (nil without images): [T,D].
+// Embed looks the tokens up in table [V,D] and replaces the embeddings of image tokens by
+// the image vectors, features [slots,D] (nil without images): [T,D].
 func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)

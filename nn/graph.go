@@ -25,7 +25,7 @@ type Options struct {
 	Params     *Params
 	Train      bool // operators keep the inputs of their gradients
 	Accumulate bool // parameter gradients are added to those of an earlier micro-batch
-	Recompute  bool // Checkpointed keeps only its input and is computed again for the gradients
+	Recompute  bool // Checkpointed keeps only its input, and its function is computed again for the gradients
 	NoFusion   bool // layers of one input are computed one by one
 
 	// AttentionDensity is the fraction of the pairs of a query and a key that attention
@@ -199,7 +199,8 @@ func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	return n.grad, accumulate, true
 }
 
-// joinParts makes the gradients of a fused parameter's parts one: all of them written or none.
+// joinParts makes the gradients of a fused parameter's parts consistent: all of them written,
+// or none.
 func (g *Graph) joinParts(n *node) {
 	written := func(p *node) bool { return p.written }
 	if len(n.parts) == 0 || !slices.ContainsFunc(n.parts, written) {
@@ -257,7 +258,7 @@ func (g *Graph) passGradient(t *Tensor, dy engine.View) {
 	case n.grad.Buffer == nil:
 		n.grad, n.written = g.temporaryLike(n), true
 		g.copy(dy, n.grad, t.Size())
-	default: // the gradient has a buffer of its own: a parameter or a variable
+	default: // the gradient has its own buffer: a parameter or a variable
 		g.copy(dy, n.grad, t.Size())
 		n.written = true
 	}

@@ -26,7 +26,7 @@ func newGradRun(t *testing.T) *gradRun {
 	return &gradRun{t: t, dev: dev, read: map[string]func(engine.Executable) []float32{}}
 }
 
-// buffer is a buffer of the caller's with random values.
+// buffer is a caller's buffer with random values.
 func (r *gradRun) buffer(name string, seed uint64, n int) *engine.Buffer {
 	b := engine.NewBuffer(name, int64(4*n))
 	_, err := engine.Allocate(r.dev, name, b)
@@ -65,8 +65,8 @@ func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
 	return out
 }
 
-// TestGradientsAreKept: a gradient that is read later, or that is the caller's, keeps its
-// value although the sum before it passes it on and adds to it.
+// TestGradientsAreKept: a gradient that is read later, or that belongs to the caller, keeps
+// its value, although the sum before it passes the gradient on and another kernel adds to it.
 func TestGradientsAreKept(t *testing.T) {
 	const n = 64
 	for _, recompute := range []bool{false, true} {

@@ -32,8 +32,8 @@ func newNormModel(bias bool) *normModel {
 	return m
 }
 
-// TestNormLinear compares a norm and the matmul behind it in one kernel with the two in
-// one kernel each.
+// TestNormLinear compares a norm and the matmul after it, fused in one kernel, with the
+// same two in separate kernels.
 func TestNormLinear(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
@@ -42,7 +42,7 @@ func TestNormLinear(t *testing.T) {
 		tolerance float64
 	}{
 		{shaders.F32, 1e-5},  // sums of 64 terms of size 1
-		{shaders.BF16, 0.03}, // in two kernels, the norm's result is rounded, and two results of size 2 in the MLP
+		{shaders.BF16, 0.03}, // separate kernels round the norm's result, and in the MLP two results of size 2
 		{shaders.F16, 0.004},
 	} {
 		t.Run(c.dtype.String(), func(t *testing.T) {
@@ -118,9 +118,9 @@ func calls(p *engine.Program, k *shaders.Kernel) (n int) {
 	return n
 }
 
-// TestNormLinearFallback: norms with gradients, of many rows, of rows that are counted when
-// the program runs, or before layers with biases are kernels of their own. Inputs of 16 bits
-// are refused, as the norm's kernel refuses them.
+// TestNormLinearFallback: a norm is not fused if it has gradients, many rows, or rows that
+// are counted when the program runs, or if the layer after it has a bias. Inputs in 16 bits
+// are an error, as they are for the norm's own kernel.
 func TestNormLinearFallback(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -158,7 +158,7 @@ func TestNormLinearFallback(t *testing.T) {
 			})
 			if c.half {
 				if err == nil {
-					t.Error("16 bits were taken")
+					t.Error("an input in 16 bits was accepted")
 				}
 				return
 			}

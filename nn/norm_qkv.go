@@ -12,8 +12,8 @@ type NormQKV struct {
 
 // Forward takes the hidden states x [B·T,C] to queries q [B,T,H,D], keys k [B,T,K,D]
 // and values v [B,T,K,D]; the positions of rope are [B,T]. The projections are one
-// matmul where their weights are contiguous. Values beside normalised queries and keys
-// are a matmul of their own, as SplitQKVRoPE wants them in training.
+// matmul where their weights are contiguous. With QK-norm the values are a
+// separate matmul, as SplitQKVRoPE requires in training.
 func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 	h, layout := l.Norm.Forward(g, x), l.layout(g, rope)
 	if l.QNorm == nil {
@@ -28,8 +28,9 @@ func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 }
 
 // ForwardCached is Forward with a key/value cache: it writes the keys and values after those
-// in the cache, and returns the queries and the whole cache. The projections are one matmul where their
-// weights are contiguous, and one kernel with the norm for the few rows of decoding.
+// in the cache, and returns the queries and the whole cache. The projections are one matmul
+// where their weights are contiguous, and one kernel with the norm for the few rows of
+// decoding.
 func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q, keys, values *Tensor) {
 	layout := l.layout(g, rope)
 	w, b, ok := fusedLinear{l.Q, l.K, l.V}.params(g)
@@ -42,7 +43,7 @@ func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q
 	return q, cache.Keys, cache.Values
 }
 
-// forwardSeparate computes every projection, norm and rotation by a kernel of its own.
+// forwardSeparate computes every projection, norm and rotation in a separate kernel.
 func (l NormQKV) forwardSeparate(g *Graph, h *Tensor, s QKVLayout) (q, k, v *Tensor) {
 	q = l.Q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
 	k = l.K.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)

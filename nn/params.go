@@ -111,8 +111,8 @@ func undecayed(p *Param) int {
 	return 1
 }
 
-// Freeze makes the recordings that follow take no gradients for the groups; those frozen
-// before are no longer.
+// Freeze makes later recordings take no gradients for the groups, and unfreezes all other
+// groups.
 func (s *Params) Freeze(groups ...string) {
 	s.frozen = map[string]bool{}
 	for _, g := range groups {
@@ -164,7 +164,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 }
 
 // Initialise draws every parameter of the groups, or of all groups, from its Init. Each
-// has a random stream of its own, seeded by the seed and its name, so that the values do
+// has its own random stream, seeded by the seed and its name, so that the values do
 // not depend on the order of declaration.
 func (s *Params) Initialise(dev engine.Device, seed uint64, groups ...string) error {
 	for _, p := range s.list {

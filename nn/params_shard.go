@@ -83,7 +83,7 @@ func shardOffsets(params []*Param, end, size int64, info engine.Info) (offsets [
 	return offsets, nil
 }
 
-// sameBlock reports whether two parameters were declared in one block.
+// sameBlock reports whether two parameters were declared in the same block.
 func sameBlock(a, b *Param) bool { return a.Block != "" && a.Block == b.Block }
 
 // halfOffsets are the same offsets in the copy in 16 bits.

@@ -23,7 +23,7 @@ type AdamWParams struct {
 // AdamW computes one step of AdamW (Loshchilov and Hutter, "Decoupled weight decay
 // regularization", 2019) over a contiguous segment of parameters p, gradients g and
 // moments m and v, the gradients first multiplied by clip[1]; clip[1] = 0 leaves
-// everything as it is.
+// everything unchanged.
 //
 //	p -= lr·decay·p,  m = β₁m + (1-β₁)g,  v = β₂v + (1-β₂)g²
 //	p -= lr·m/(1-β₁ᵗ) / (√v/√(1-β₂ᵗ) + eps)
@@ -92,7 +92,7 @@ var AdamW = Declare(Decl[AdamWParams]{
 			c := Case{
 				Params: AdamWParams{N: uint32(n), Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: decay, Slot: slot, Narrow: Flag(narrow)},
 				Inputs: []Input{{F: []float32{3, clip}}, {N: n, Scale: scale}, {N: n, Scale: 1}, {N: n, Scale: scale}, positives(n), {N: n, Scale: 1, Absent: !narrow}},
-				Rtol:   2e-6, // a handful of roundings of like size; 1-beta2 is has a relative error of 1e-6
+				Rtol:   2e-6, // a few roundings of similar size; 1-beta2 has a relative error of 1e-6
 				Atol:   1e-7,
 			}
 			for i, f := range []float32{1e-3, 1.9, 2.3} {

@@ -75,7 +75,7 @@ func TestImportsPointDown(t *testing.T) {
 				t.Errorf("%s imports %s, which vlmImports does not list", path, name)
 			}
 			if _, forTests := testSupport[inside]; ours && forTests && !support {
-				t.Errorf("%s imports %s, which is only for tests", path, name)
+				t.Errorf("%s imports %s, which only tests may import", path, name)
 			}
 		}
 		return nil
@@ -85,7 +85,7 @@ func TestImportsPointDown(t *testing.T) {
 	}
 	for _, dir := range slices.Concat(layers, slices.Collect(maps.Keys(testSupport)), slices.Collect(maps.Keys(vlmImports))) {
 		if seen[dir] == 0 {
-			t.Errorf("no Go file seen under %s", dir)
+			t.Errorf("no Go file found under %s", dir)
 		}
 	}
 }

@@ -204,8 +204,8 @@ func gradientRoundingTolerance(c Case) (tolerance float64) {
 }
 
 // values is n normally distributed values; the stream distinguishes inputs. They are
-// rounded to what the 16-bit types hold too, so that what goes with them, as the
-// logarithms of sums, is the same in every storage.
+// rounded to values that the 16-bit types hold, so that inputs derived from them, such as
+// the logarithms of sums, are the same in every storage.
 func values(n int, stream uint64, scale float64) Input {
 	random := rand.New(rand.NewPCG(uint64(n), stream))
 	in := Input{F: make([]float32, n)}

@@ -17,8 +17,8 @@ func attentionInputs(p AttentionParams, n []int) map[string]Input {
 
 // attentionExact is the largest number of multiplications of a matmul for which the
 // forward kernel's outputs are computed as inputs of the backward one. Larger calls get
-// random ones, which take the same time: only a comparison with the reference needs them,
-// and calls of that size are not compared.
+// random ones, which take the same time: only a comparison with the reference needs exact
+// ones, and calls of that size are not compared.
 const attentionExact = 1 << 22
 
 // attentionBackwardInputs are causal intervals and, of small calls, the forward

@@ -75,14 +75,14 @@ func TestChooseFor(t *testing.T) {
 		{"discrete", large, DeviceCaps{Class: Discrete}, "tile128", false},
 		{"integrated", large, DeviceCaps{Class: Integrated}, "tile128", false},
 		{"tuned", large, DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
-		{"tuned to another class's", large, DeviceCaps{Class: Software, Tuned: tuned}, "tile64", true},
+		{"tuned to another class's variant", large, DeviceCaps{Class: Software, Tuned: tuned}, "tile64", true},
 		{"another shape of the bucket", matmulOf(600, 700, 513), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
 		{"another bucket", matmulOf(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128", false},
 		{"tuned, but K is no multiple of 4", transposed, DeviceCaps{Class: Discrete, Tuned: tuned}, "rows", false},
 		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tall", false},
 		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
-		{"memory for the smaller tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
-		{"memory for the larger tile alone", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
+		{"too little memory for the tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
+		{"just enough memory for the tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
 	} {
 		v, isTuned := MatMul.ChooseFor(c.params, Storage{}, c.target)
 		if v == nil || v.Name != c.want || isTuned != c.tuned {
@@ -94,7 +94,8 @@ func TestChooseFor(t *testing.T) {
 	}
 }
 
-// TestTokenVariants: the variants of a decoding step on a software device and on a GPU.
+// TestTokenVariants checks the variants of a decoding step on a software device and on a
+// GPU.
 func TestTokenVariants(t *testing.T) {
 	linear := func(k uint32) RMSNormLinearParams { return RMSNormLinearParams{Rows: 1, N: 960, K: k, LD: 960} }
 	logits := func(cols uint32) ArgMaxParams { return ArgMaxParams{Rows: N(1), Cols: cols, LD: cols} }
@@ -218,7 +219,7 @@ func TestCooperative(t *testing.T) {
 	}
 	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")
 	if target := second.Cooperative.Caps(BF16); !slices.Contains(MatMul.Runnable(large, bf16, target), second) || second.preferred(large, Discrete) {
-		t.Error("coopmat2 must be there for tuning, and for nothing else")
+		t.Error("coopmat2 must be available to tuning only")
 	}
 	if got, want := all.Matrices[0].String(), "16x16x16 bf16·bf16+f32"; got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -277,8 +278,8 @@ func TestCooperativeMemory(t *testing.T) {
 	}
 }
 
-// TestLayoutTags: parameters that are named like offsets and strides are tagged as such,
-// and calls that differ in them alone share a bucket.
+// TestLayoutTags: parameters that are named like offsets and strides are tagged as layout,
+// and calls that differ only in them share a bucket.
 func TestLayoutTags(t *testing.T) {
 	named := regexp.MustCompile(`^(LD[A-Z]?|Stride[A-Z]?|\w*Slot|Base|At)$`)
 	tagged := 0
@@ -304,7 +305,7 @@ func TestLayoutTags(t *testing.T) {
 	}
 }
 
-// TestScratchBinding: of the bindings, the last is scratch where a kernel has one.
+// TestScratchBinding: only the last binding can be scratch.
 func TestScratchBinding(t *testing.T) {
 	for _, k := range All() {
 		for i, b := range k.Bindings {

@@ -139,7 +139,7 @@ func crossEntropyRow(x []float32, target int, grad bool, scale float32) float32 
 	return float32(math.Log(sum)) + most - at
 }
 
-// expSum is Σ exp(x - shift), x staying as it is.
+// expSum is Σ exp(x - shift); x is not changed.
 func expSum(x []float32, shift float32) (sum float64) {
 	y := make([]float32, min(len(x), 1024))
 	for lo := 0; lo < len(x); lo += len(y) {

@@ -79,8 +79,8 @@ var Embed = Declare(Decl[EmbedParams]{
 	},
 })
 
-// inTable returns the row of an id in the part of a table of rows rows that starts at row
-// first.
+// inTable returns the row of an id in the part of a table that has the given number of
+// rows and starts at row first.
 func inTable(id int32, first, rows uint32) (row int, here bool) {
 	at := uint32(id) - first // beyond every row where the id is before the first
 	return int(at), at < rows

@@ -4,17 +4,17 @@ import "slices"
 
 // withoutGradient are the kernels without a gradient, with the reason.
 var withoutGradient = map[string]string{
-	"adamw":           "the update, behind the gradients",
-	"append_rows":     "fills the cache of generation",
+	"adamw":           "the optimizer's update, which is not differentiated",
+	"append_rows":     "fills the key/value cache in generation",
 	"argmax":          "an index has no gradient",
-	"clip_factor":     "of the update",
-	"copy":            "moves or converts, and gradients go around it",
+	"clip_factor":     "part of the optimizer's update",
+	"copy":            "copies or converts, outside the graph of gradients",
 	"fill":            "a constant",
 	"patchify_pixels": "bytes have no gradient",
 	"peak_fma":        "measures the device",
-	"rmsnorm_linear":  "of generation; training runs rmsnorm and matmul",
-	"sum":             "of losses, for reports",
-	"sum_squares":     "of the gradients, for their norm",
+	"rmsnorm_linear":  "for generation; training runs rmsnorm and matmul",
+	"sum":             "sums losses for reports",
+	"sum_squares":     "computes the norm of the gradients",
 }
 
 // gradientPairs are the forward and backward passes as package nn records them, at
@@ -115,7 +115,7 @@ func normPairs() []gradientPair {
 	}
 }
 
-// unwanted leaves out the gradients of a frozen layer, or of pixels.
+// unwanted omits the gradients of a frozen layer, or of pixels.
 func unwanted(with uint32, gradients ...string) (renamed []string) {
 	for _, g := range gradients {
 		if with == 0 {

@@ -15,8 +15,8 @@ import (
 // of its square, 1e-10, and float64's rounding of the loss, some 1e-15, over it.
 const gradientStep = 1e-5
 
-// gradientTolerance is relative to the largest element of a tensor's gradient. Right ones
-// come within 7e-10; the smallest planted error is a hundred times the tolerance.
+// gradientTolerance is relative to the largest element of a tensor's gradient. Correct gradients
+// are within 7e-10; the smallest planted error is a hundred times the tolerance.
 const gradientTolerance = 1e-8
 
 // gradientPair is a forward pass of one or more kernels and the backward pass that is
@@ -134,8 +134,8 @@ func (p gradientPair) differences(c *calls, name string) []float64 {
 	return d
 }
 
-// plantedCall is an error in one kernel's calls of the backward pass: other parameters
-// than the pair gives.
+// plantedCall is an error in one kernel's calls of the backward pass: parameters that
+// differ from the pair's.
 type plantedCall struct {
 	name   string
 	kernel *Kernel
@@ -197,7 +197,7 @@ func compareGradient(got, want []float64) (worst float64, err error) {
 	for i := range want {
 		difference := math.Abs(got[i]-want[i]) / size
 		if !(difference <= gradientTolerance) && err == nil {
-			err = fmt.Errorf("element %d is %.10g, by differences %.10g: %.1e of the largest element apart", i, got[i], want[i], difference)
+			err = fmt.Errorf("element %d is %.10g, by differences %.10g: the error is %.1e of the largest element", i, got[i], want[i], difference)
 		}
 		worst = max(worst, difference)
 	}
@@ -238,11 +238,11 @@ func TestEveryKernelIsGradientChecked(t *testing.T) {
 		case !forward[k] && !backward[k] && !excused:
 			t.Errorf("%s has neither an entry in gradientPairs nor a reason in withoutGradient", k.Name)
 		case (forward[k] || backward[k]) && excused:
-			t.Errorf("%s is in gradientPairs: take it out of withoutGradient (%s)", k.Name, reason)
+			t.Errorf("%s is in gradientPairs: remove it from withoutGradient (%s)", k.Name, reason)
 		}
 	}
 	for name := range reasons {
-		t.Errorf("withoutGradient names %s, which is no kernel", name)
+		t.Errorf("withoutGradient names %s, which is not a kernel", name)
 	}
 }
 
@@ -252,33 +252,33 @@ func computesGradient(k *Kernel) bool {
 	return asked || strings.HasSuffix(k.Name, "_backward")
 }
 
-// TestGradientsNoticeErrors plants errors in the backward passes: the check must find
+// TestGradientCheckDetectsErrors plants errors in the backward passes: the check must find
 // each of them.
-func TestGradientsNoticeErrors(t *testing.T) {
+func TestGradientCheckDetectsErrors(t *testing.T) {
 	for _, p := range gradientPairs() {
 		for _, name := range p.wanted {
 			for _, m := range plantedValues {
 				if _, err := p.check(nil, 1, nil, &m, name); err == nil {
-					t.Errorf("%s: the gradient of %s, %s: not noticed", p.name, name, m.name)
+					t.Errorf("%s: the gradient of %s, %s: not detected", p.name, name, m.name)
 				}
 			}
 		}
 	}
 	for _, m := range plantedCalls {
-		noticed := false
+		detected := false
 		for _, p := range gradientPairs() {
 			_, err := p.check(nil, 0, &m, nil, "")
-			noticed = noticed || err != nil
+			detected = detected || err != nil
 		}
-		if !noticed {
-			t.Errorf("%s, %s: not noticed", m.kernel.Name, m.name)
+		if !detected {
+			t.Errorf("%s, %s: not detected", m.kernel.Name, m.name)
 		}
 	}
 }
 
-// TestGradientCheckNames: a kernel that computes a gradient is known by its name or its
+// TestComputesGradient: a kernel that computes a gradient is recognised by its name or its
 // parameters.
-func TestGradientCheckNames(t *testing.T) {
+func TestComputesGradient(t *testing.T) {
 	for _, c := range []struct {
 		kernel Kernel
 		want   bool

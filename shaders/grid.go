@@ -61,7 +61,7 @@ func chunksOf(n uint32, size int) int { return (int(n) + size - 1) / size }
 // llvmpipeLoopLimit is the number of iterations of all loops of a shader together after
 // which llvmpipe ends them, without an error.
 // Variants whose loops may take more are not preferred; the gradient of attention
-// over 8192 tokens with 32 heads on one key head has none left and is refused.
+// over 8192 tokens with 32 heads on one key head has no such variant left and is an error.
 const llvmpipeLoopLimit = 65535
 
 // rowReduction are the variants of a kernel in which a workgroup reduces a row of cols

@@ -72,7 +72,7 @@ type Binding struct {
 	Access     Access
 	Optional   bool
 	Scratch    bool // working memory of the passes, added by Declare
-	Recomputed bool // by the reference, which computes it itself
+	Recomputed bool // the reference computes the input itself instead of reading it
 }
 
 // Count is a number of rows that may change from step to step without a new recording:

@@ -96,9 +96,9 @@ func stale(manifest map[string]Module, sources map[string]string, modules map[st
 		case !listed || !there:
 			reasons[id] = "has no SPIR-V"
 		case entry.Source != Hash([]byte(text)):
-			reasons[id] = "has changed since its SPIR-V was made"
+			reasons[id] = "has changed since its SPIR-V was compiled"
 		case entry.Module != Hash(module):
-			reasons[id] = "has another SPIR-V than the manifest"
+			reasons[id] = "has SPIR-V that differs from the manifest"
 		}
 	}
 	for id := range manifest {

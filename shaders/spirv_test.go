@@ -50,7 +50,7 @@ func TestReproducible(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got, err := k.SPIRV(v); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("the committed module is not what its compiler makes of the text (%v): run make shaders", err)
+					t.Errorf("the committed module differs from the compiler's output (%v): run make shaders", err)
 				}
 			})
 		}

@@ -17,8 +17,8 @@ func TestStale(t *testing.T) {
 	sources := map[string]string{"fresh": "a", "edited": "b2", "replaced": "c", "unlisted": "d", "new": "f"}
 	modules := map[string][]byte{"fresh": []byte("A"), "edited": []byte("B"), "replaced": []byte("C2"), "left over": []byte("G"), "new": []byte("F")}
 	want := map[string]string{
-		"edited":    "has changed since its SPIR-V was made",
-		"replaced":  "has another SPIR-V than the manifest",
+		"edited":    "has changed since its SPIR-V was compiled",
+		"replaced":  "has SPIR-V that differs from the manifest",
 		"unlisted":  "has no SPIR-V",
 		"new":       "has no SPIR-V",
 		"removed":   "is no longer declared",

@@ -35,7 +35,7 @@ func (s Storage) Of(i int, b Binding) Type {
 	return b.Type
 }
 
-// With adds a binding. Two types of 16 bits in one call are refused.
+// With adds a binding. Two types of 16 bits in one call are an error.
 func (s Storage) With(i int, t Type) (Storage, error) {
 	if s.Bindings != 0 && s.Type != t {
 		return s, fmt.Errorf("%v and %v in one call", s.Type, t)

@@ -11,7 +11,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Call is a program of one dispatch over buffers of its own. Every binding starts at the
+// Call is a program of one dispatch over its own buffers. Every binding starts at the
 // smallest legal offset above 0, with a guard before and after it. The one after it is
 // part of the binding, as is one after the scratch: a device that clamps accesses to the
 // binding would hide those past the end.

@@ -74,7 +74,7 @@ func CheckWithin(ctx context.Context, dev engine.Device, k *shaders.Kernel, c Pr
 	if intact, err := call.ScratchIntact(); err != nil {
 		return 0, err
 	} else if !intact {
-		wrong = append(wrong, errors.New("wrote past its scratch"))
+		wrong = append(wrong, errors.New("wrote past the end of its scratch"))
 	}
 	if len(wrong) > 0 {
 		return worst, &MismatchError{errors.Join(wrong...)}

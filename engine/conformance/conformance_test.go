@@ -32,8 +32,8 @@ func addCase(n int, rtol float64) shaders.Case {
 	}
 }
 
-// TestStatus: a tolerance of nothing fails, and a declaration turns both outcomes,
-// a failure only where its error is the declared one.
+// TestStatus: the case fails with a tolerance of 0. A declared failure makes XFail of a
+// failure with the declared error, and XPass of a pass.
 func TestStatus(t *testing.T) {
 	dev := openCPU(t)
 	known := func(device, message string) Known {
@@ -86,9 +86,9 @@ func TestTable(t *testing.T) {
 		{"cpu", Result{Kernel: "add", Variant: "plain", Case: "a", Worst: 0.25}},
 		{"cpu", Result{Kernel: "add", Variant: "plain", Case: "b", Worst: 0.5}},
 		{"gpu", Result{Kernel: "add", Variant: "plain", Case: "a", Worst: 0.75}},
-		{"gpu", Result{Kernel: "add", Variant: "plain", Case: "b", Err: wrong, Known: "a driver's fault"}},
+		{"gpu", Result{Kernel: "add", Variant: "plain", Case: "b", Err: wrong, Known: "a driver bug"}},
 		{"gpu", Result{Kernel: "add", Variant: "lanes", Case: "a", Err: wrong}},
-		{"gpu", Result{Kernel: "add", Variant: "lanes", Case: "b", Known: "a driver's fault"}},
+		{"gpu", Result{Kernel: "add", Variant: "lanes", Case: "b", Known: "a driver bug"}},
 	} {
 		table.Add(r.device, r.Result)
 	}
@@ -98,7 +98,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"2 ok 0.50", "1 ok 0.75, 1 known", "0 of 2 FAIL", "–",
-		"Failed:\n  gpu add lanes, case \"a\": ", "Declared to fail, and passed", "Known failures:\n  gpu add plain, case \"b\": a driver's fault: ",
+		"Failed:\n  gpu add lanes, case \"a\": ", "Declared to fail, but passed", "Known failures:\n  gpu add plain, case \"b\": a driver bug: ",
 	} {
 		if !strings.Contains(w.String(), want) {
 			t.Errorf("no %q in\n%s", want, w.String())
@@ -109,7 +109,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestUndefineds: what is declared undefined is there.
+// TestUndefineds: every declaration names a kernel, a binding and special values that exist.
 func TestUndefineds(t *testing.T) {
 	for _, u := range Undefineds {
 		k := slices.IndexFunc(shaders.All(), func(k *shaders.Kernel) bool { return k.Name == u.Kernel })
@@ -124,7 +124,7 @@ func TestUndefineds(t *testing.T) {
 	}
 	for _, name := range squares {
 		if !slices.ContainsFunc(shaders.All(), func(k *shaders.Kernel) bool { return k.Name == name }) {
-			t.Errorf("squares names no kernel: %s", name)
+			t.Errorf("squares names %s, which is not a kernel", name)
 		}
 	}
 }
@@ -132,24 +132,24 @@ func TestUndefineds(t *testing.T) {
 // oneLine are passes whose grids no case makes longer than 65535 workgroups, by
 // kernel and entry point, with the reason.
 var oneLine = map[string]string{
-	"clip_factor main":          "it has one workgroup",
-	"sum main":                  "it has one workgroup",
-	"sum_squares main":          "it has one workgroup",
+	"clip_factor main":          "has one workgroup",
+	"sum main":                  "has one workgroup",
+	"sum_squares main":          "has one workgroup",
 	"sum chunks":                "65536 chunks of 16384 elements are 4 GiB",
 	"sum_squares chunks":        "65536 chunks of 16384 elements are 4 GiB",
-	"attention_backward deltas": "that takes 4 million queries",
-	"attention_backward tiles":  "that takes 4 million queries",
-	"attention_backward main":   "of cooperative matrices; with heads of 8 columns that takes 20 MiB a binding",
-	"peak_fma main":             "a benchmark; that takes 33 million elements",
+	"attention_backward deltas": "would take 4 million queries",
+	"attention_backward tiles":  "would take 4 million queries",
+	"attention_backward main":   "uses cooperative matrices; with heads of 8 columns it would take 20 MiB per binding",
+	"peak_fma main":             "a benchmark; would take 33 million elements",
 	"rmsnorm_backward chunks":   "rows of 4 million columns end a loop early on llvmpipe",
 	"rmsnorm_backward total":    "rows of 4 million columns end a loop early on llvmpipe",
 
-	"rope_split_norm_backward chunks": "that takes half a million tokens",
+	"rope_split_norm_backward chunks": "would take half a million tokens",
 	"rope_split_norm_backward total":  "heads of 2 million columns end a loop early on llvmpipe",
 }
 
-// TestCoverage: the cases of every kernel leave none of its rows, have one row, and
-// pass 65535 workgroups in every pass.
+// TestCoverage: every kernel has cases without rows where the step block sets them, with
+// more than 65535 workgroups in every pass, and for every variant.
 func TestCoverage(t *testing.T) {
 	for _, k := range shaders.All() {
 		cases := Cases(k)
@@ -158,7 +158,7 @@ func TestCoverage(t *testing.T) {
 			continue
 		}
 		if hasCount(cases[0].Params) && !slices.ContainsFunc(cases, func(c shaders.Case) bool { return isEmpty(k, c) }) {
-			t.Errorf("%s has no case in which the step leaves no rows", k.Name)
+			t.Errorf("%s has no case in which the step block sets no rows", k.Name)
 		}
 		for _, pass := range shortPasses(t, k, cases) {
 			if oneLine[pass] == "" {

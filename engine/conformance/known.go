@@ -8,9 +8,9 @@ import (
 	"patchwork/shaders"
 )
 
-// Known is a failure that is expected of a device: its driver's fault, or a freedom
-// that the specification leaves it. It is reported as such, and so is one that no
-// longer happens. A failure with another error is not the known one.
+// Known is a failure that is expected on a device: a driver bug, or behaviour that the
+// specification leaves open. The results show it, and also that it no longer occurs. A
+// failure with a different error is not a known one.
 type Known struct {
 	Device *regexp.Regexp // matches the device's name, driver and kind, with spaces between
 	Kernel string
@@ -33,8 +33,8 @@ func known(all []Known, info engine.Info, k *shaders.Kernel, c shaders.Case) (fo
 	return found
 }
 
-// expect compares a result with the declarations for it: Known becomes the reason of
-// the one whose error it has, or of the first where it passed.
+// expect compares a result with its declarations: Known becomes the reason of the one
+// whose error matches, or of the first if the case passed.
 func (r *Result) expect(declared []Known) {
 	for _, f := range declared {
 		if r.Err == nil || f.Error.MatchString(r.Err.Error()) {

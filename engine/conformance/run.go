@@ -27,7 +27,7 @@ const (
 	Passed Status = "passed"
 	Failed Status = "failed"
 	XFail  Status = "xfail" // it fails as declared
-	XPass  Status = "xpass" // it is declared to fail, and passes
+	XPass  Status = "xpass" // it is declared to fail, but passes
 )
 
 // Status is how the result counts.

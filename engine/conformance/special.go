@@ -59,8 +59,8 @@ func Cases(k *shaders.Kernel) []shaders.Case {
 	return append(cases, specialCases(k, declared)...)
 }
 
-// storedCases are the small declared cases in another storage and, for a variant that
-// runs none of them, the smallest that it runs.
+// storedCases are the small declared cases in another storage. A variant that cannot run
+// any of them gets the smallest case that it can run.
 func storedCases(k *shaders.Kernel, declared []shaders.Case, s shaders.Storage) []shaders.Case {
 	const small = 1 << 14
 	bySize := slices.Clone(declared)

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// Table gathers results by kernel and variant, a column for every device.
+// Table collects results by kernel and variant, with a column for every device.
 type Table struct {
 	devices []string
 	rows    []string // "matmul tall", in the order of their first results
@@ -52,7 +52,7 @@ func describe(r Result) string {
 	case Failed:
 		return r.Err.Error()
 	case XPass:
-		return "passes, declared to fail: " + r.Known
+		return "passes, although declared to fail: " + r.Known
 	}
 	return r.Known + ": " + r.Err.Error()
 }
@@ -88,7 +88,7 @@ func (t *Table) Print(w io.Writer) error {
 	for _, n := range []struct {
 		status Status
 		title  string
-	}{{Failed, "Failed:"}, {XPass, "Declared to fail, and passed; take them out of conformance.KnownFailures:"}, {XFail, "Known failures:"}} {
+	}{{Failed, "Failed:"}, {XPass, "Declared to fail, but passed; remove them from conformance.KnownFailures:"}, {XFail, "Known failures:"}} {
 		t.printNotes(w, n.title, t.notes[n.status])
 	}
 	return nil

@@ -34,7 +34,7 @@ var Undefineds = []Undefined{
 
 const (
 	unseen = "a key that a query does not see has weight 0, and 0·NaN is NaN, within a tile"
-	unfit  = "y and lse are the forward kernel's, of the same q, k and v"
+	unfit  = "y and lse must be the forward kernel's outputs for the same q, k and v"
 )
 
 // undefined returns the declaration for a special value in an input.

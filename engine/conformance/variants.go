@@ -72,7 +72,7 @@ func (v Variant) With(dev engine.Device, f func()) {
 	f()
 }
 
-// Label names the variant, "plain" where it has no name of its own.
+// Label names the variant, "plain" where it has no name.
 func (v Variant) Label() string {
 	if v.Name == "" {
 		return "plain"

@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkAgainstOpenBLAS multiplies 1024³ on the device and, interleaved, by OpenBLAS
-// called directly with two threads of its own. With OPENBLAS_CORETYPE=SkylakeX a release
+// called directly with its own two threads. With OPENBLAS_CORETYPE=SkylakeX a release
 // older than the processor uses its AVX-512 kernels.
 func BenchmarkAgainstOpenBLAS(b *testing.B) {
 	lib, sgemm, err := openBLAS()

@@ -84,12 +84,12 @@ func within(m engine.Memory, offset, bytes int64) ([]byte, error) {
 	case mine.data == nil:
 		return nil, errFreed
 	case offset < 0 || bytes < 0 || offset > mine.Size()-bytes:
-		return nil, fmt.Errorf("cpu: %d bytes at %d of memory with %d", bytes, offset, mine.Size())
+		return nil, fmt.Errorf("cpu: %d bytes at %d of memory of %d bytes", bytes, offset, mine.Size())
 	}
 	return mine.data[offset : offset+bytes : offset+bytes], nil
 }
 
-var errFreed = errors.New("cpu: memory or a program is used after it was freed")
+var errFreed = errors.New("cpu: memory or a program was used after it was freed")
 
 // Close has nothing to release.
 func (d *Device) Close() error { return nil }

@@ -20,7 +20,7 @@ func dotsMatmul(name string, t simd.Tile) matmul {
 	return matmul{name: name, gemm: func(g shaders.Gemm) { dots(t, g) }, rows: fewRows, cols: 16, exact: true, minWork: dotsWork}
 }
 
-// dots is op(a)·bᵀ, as many rows of a at a time as a kernel supports. With more rows, all
+// dots computes op(a)·bᵀ, with the most rows of a at a time that a kernel supports. With more rows, all
 // of them use a block of b, small enough to stay in the first-level cache, before the
 // next block.
 func dots(t simd.Tile, g shaders.Gemm) {

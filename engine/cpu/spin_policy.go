@@ -11,7 +11,7 @@ type spinPolicy struct {
 	runs int
 }
 
-// retryEvery is the number of runs after which the slower way is tried again.
+// retryEvery is the number of runs after which the slower alternative is tried again.
 const retryEvery = 32
 
 // spinning reports whether the next run uses spinning workers.

@@ -50,23 +50,23 @@ func checkOutOfMemory(t *testing.T, err error, what string, asked int64) {
 		t.Fatalf("got %v, want an out-of-memory error", err)
 	}
 	if oom.What != what || oom.Asked != asked || oom.Available <= 0 {
-		t.Errorf("got %+v, want %d bytes asked for %s and how many there are", *oom, asked, what)
+		t.Errorf("got %+v, want %d bytes requested for %s and the number available", *oom, asked, what)
 	}
 }
 
 func testBindingLimit(t *testing.T, dev engine.Device) {
 	limit := dev.Info().Limits.MaxBindingBytes
 	if limit == 0 {
-		t.Skip(dev.Info().Device, "has no such limit")
+		t.Skip(dev.Info().Device, " has no such limit")
 	}
 	p := engine.NewProgram("wide")
-	wide := p.Temp("the wide one", limit+engine.Alignment)
+	wide := p.Temp("the wide buffer", limit+engine.Alignment)
 	y := p.Temp("y", 8)
 	p.Keep(y)
 	p.Dispatch(shaders.ClipFactor, shaders.ClipFactorParams{}, wide.View(), y.View())
 	_, err := compile(dev, p, nil)
-	if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "the wide one") {
-		t.Errorf("got %v, want an unsupported-error that names the buffer", err)
+	if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "the wide buffer") {
+		t.Errorf("got %v, want an ErrUnsupported that names the buffer", err)
 	}
 }
 
@@ -125,10 +125,10 @@ func testRange(t *testing.T, dev engine.Device) {
 		}
 	}
 	if err := dev.Write(m, 1024, nil); err != nil {
-		t.Errorf("nothing written at the end: %v", err)
+		t.Errorf("a write at the end failed: %v", err)
 	}
 	if err := dev.Write(nil, 0, []byte{1}); err == nil {
-		t.Error("wrote to no memory")
+		t.Error("wrote to nil memory")
 	}
 }
 
@@ -144,7 +144,7 @@ func testSmallArena(t *testing.T, dev engine.Device) {
 	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, p.Temp("a", 4).View(), p.Temp("b", 4).View(), c.View())
 	for _, arena := range [][]engine.Memory{{arena}, {}} {
 		if _, err := compile(dev, p, arena); err == nil {
-			t.Errorf("an arena of %d memories that is too small was taken", len(arena))
+			t.Errorf("an arena of %d memories that is too small was accepted", len(arena))
 		}
 	}
 }

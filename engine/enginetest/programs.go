@@ -187,8 +187,8 @@ func testAhead(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testMixed runs two kernels with as many bindings and parameter blocks of
-// different sizes one after the other.
+// testMixed runs two kernels, one after the other, with the same number of bindings and
+// parameter blocks of different sizes.
 func testMixed(t *testing.T, dev engine.Device) {
 	const n = 4
 	index, x, y := engine.NewBuffer("index", 4), engine.NewBuffer("x", 4*n), engine.NewBuffer("y", 4*n)
@@ -285,11 +285,11 @@ func testLong(t *testing.T, dev engine.Device) {
 	mustRun(t, e, &noStep)
 	begin = time.Now()
 	mustRun(t, e, &noStep)
-	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which the host alone %v", n, compiled, time.Since(begin), e.HostTime())
+	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which %v on the host alone", n, compiled, time.Since(begin), e.HostTime())
 	if got := download(t, dev, y)[0]; got != n {
 		t.Errorf("%d additions of 1 make %g", n, got)
 	}
-	// A second is twenty times what it takes: only a quadratic algorithm is slower.
+	// A second is twenty times what it takes: only a quadratic algorithm would be slower.
 	if compiled > time.Second {
 		t.Errorf("compiling took %v", compiled)
 	}

@@ -19,13 +19,13 @@ func testSplit(t *testing.T, dev engine.Device) {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
-			cut := 0
+			splits := 0
 			for _, c := range cases {
 				if !quick(c) {
 					continue
 				}
 				for _, limit := range limitsFor(k, c) {
-					cut++
+					splits++
 					t.Run(fmt.Sprintf("%s/%d", c.Name, limit), func(t *testing.T) {
 						if _, err := conformance.CheckWithin(t.Context(), dev, k, conformance.Prepare(k, c), limit); err != nil {
 							t.Error(err)
@@ -33,8 +33,8 @@ func testSplit(t *testing.T, dev engine.Device) {
 					})
 				}
 			}
-			if cut == 0 {
-				t.Error("no case is large enough to be cut")
+			if splits == 0 {
+				t.Error("no case is large enough to be split")
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func Own[M Memory[D], D comparable](dev D, name string, m engine.Memory) (M, err
 	case !ok || mine == none:
 		return none, fmt.Errorf("%s: %T is not memory of this device", name, m)
 	case mine.Owner() == freed:
-		return none, fmt.Errorf("%s: memory of %s is used after it was freed", name, engine.Bytes(mine.Size()))
+		return none, fmt.Errorf("%s: memory of %s was used after it was freed", name, engine.Bytes(mine.Size()))
 	case mine.Owner() != dev:
 		return none, fmt.Errorf("%s: memory of another device", name)
 	}
@@ -36,7 +36,7 @@ func Own[M Memory[D], D comparable](dev D, name string, m engine.Memory) (M, err
 func OwnRange[M Memory[D], D comparable](dev D, name string, m engine.Memory, offset int64, n int) (M, error) {
 	mine, err := Own[M](dev, name, m)
 	if err == nil && (offset < 0 || offset > mine.Size()-int64(n)) {
-		err = fmt.Errorf("%s: %d bytes at %d of memory with %d", name, n, offset, mine.Size())
+		err = fmt.Errorf("%s: %d bytes at %d of memory of %d bytes", name, n, offset, mine.Size())
 	}
 	return mine, err
 }

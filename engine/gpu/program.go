@@ -65,7 +65,7 @@ func New[M Memory[D], D comparable](dev Device[M], plan *engine.Plan) (*Program[
 	return p, nil
 }
 
-// InCall adds to an error which call it is about.
+// InCall adds the failed call to an error.
 func (p *Program[M, D]) InCall(i int, err error) error {
 	d := &p.Plan.Dispatches[i]
 	return fmt.Errorf("dispatch %d (%s), kernel %s: %w", i, d.Label, d.Kernel.Name, err)
@@ -88,7 +88,7 @@ func (p *Program[M, D]) resolve(d *engine.Dispatch, c *Call) error {
 		grid := pass.Grid(d.Params)
 		for axis, limit := range p.device.MaxGroups {
 			if grid[axis] > limit {
-				return fmt.Errorf("a grid of %v workgroups, %s allows %v: %w", grid, info.Device, p.device.MaxGroups, engine.ErrUnsupported)
+				return fmt.Errorf("a grid of %v workgroups, but %s allows %v: %w", grid, info.Device, p.device.MaxGroups, engine.ErrUnsupported)
 			}
 		}
 		c.Grids = append(c.Grids, grid)
@@ -144,7 +144,7 @@ func (p *Program[M, D]) Allocate(arena []engine.Memory) (blocks []byte, err erro
 	return blocks, err
 }
 
-// blocks lays the parameters of all calls out, each at an aligned offset.
+// blocks lays out the parameters of all calls, each at an aligned offset.
 func (p *Program[M, D]) blocks() []byte {
 	alignment := max(p.device.UniformAlignment, 16)
 	var blocks []byte
@@ -170,7 +170,7 @@ func StepBlock(step *[shaders.StepWords]uint32) []byte {
 }
 
 // ErrFreed is the error of a program that is run after Free.
-var ErrFreed = errors.New("a program is run after it was freed")
+var ErrFreed = errors.New("a program was run after it was freed")
 
 // CheckMemory fails where memory that the program uses was freed.
 func (p *Program[M, D]) CheckMemory() error {

@@ -10,7 +10,7 @@ import (
 	"patchwork/shaders"
 )
 
-// call is a case on a device: a program of one dispatch over buffers of its own.
+// call is a case on a device: a program of one dispatch over its own buffers.
 type call struct {
 	dev      engine.Device
 	c        *Case

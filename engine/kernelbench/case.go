@@ -1,4 +1,4 @@
-// Package kernelbench measures kernels: every case alone, in buffers of its own, compared
+// Package kernelbench measures kernels: every case alone, in its own buffers, compared
 // with the reference before it is timed, and relative to the device's roofline measured
 // in the same run. Tuning of variants uses it.
 package kernelbench

@@ -21,7 +21,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestRoofline: fractions and bounds under made-up roofs.
+// TestRoofline checks fractions and bounds under made-up roofs.
 func TestRoofline(t *testing.T) {
 	roof := Roof{Flops: 100e9, Launch: time.Microsecond, Levels: []Level{{1 << 10, 8e9}, {1 << 20, 40e9}, {1 << 30, 10e9}}}
 	for _, c := range []struct {
@@ -46,8 +46,8 @@ func TestRoofline(t *testing.T) {
 	}
 }
 
-// TestMeasure: a case that is right is timed, one beyond the allowed time is left
-// out, and wrong results are noticed.
+// TestMeasure: a case with correct results is timed, one beyond the allowed time is
+// skipped, and wrong results are detected.
 func TestMeasure(t *testing.T) {
 	dev := cpu.Open(0)
 	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, MaxCallTime: time.Second})

@@ -65,7 +65,7 @@ func New(ctx context.Context, dev engine.Device, o Options) (*Bench, error) {
 	return &Bench{dev, o, checker{dev, map[string]string{}}, g}, err
 }
 
-// Roof is the device's roofline as measured until now: one of its figures is measured
+// Roof is the device's roofline as measured so far: one of its figures is measured
 // again with every case.
 func (b *Bench) Roof() Roof { return b.gauges.roof() }
 
@@ -80,7 +80,7 @@ func (b *Bench) Measure(ctx context.Context, c *Case) (Result, error) {
 	r.Variant, r.Tuned = variantOf(b.dev, c)
 	r.Class = classOf(b.dev.Info())
 	if least, _ := b.Roof().Least(c.Cost); least > b.options.MaxCallTime.Seconds() {
-		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, --case-time allows %.0f", least, b.options.MaxCallTime.Seconds())}
+		return r, &SkipError{fmt.Sprintf("a call takes at least %.0f s here, but --case-time allows %.0f", least, b.options.MaxCallTime.Seconds())}
 	}
 	var err error
 	if r.Checked, err = b.checker.check(ctx, c, r.Variant); err != nil {

@@ -109,7 +109,7 @@ func Compare(k *shaders.Kernel, i int, c shaders.Case, got, before []uint32, wan
 	case b.Access == shaders.Read:
 		for i := range got {
 			if got[i] != before[i] {
-				return math.Inf(1), fmt.Errorf("[%d] was changed from %#x to %#x, but is read-only", i, before[i], got[i])
+				return math.Inf(1), fmt.Errorf("[%d] was changed from %#x to %#x, but it is read-only", i, before[i], got[i])
 			}
 		}
 	case b.Type == shaders.F32:

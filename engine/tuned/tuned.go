@@ -57,8 +57,8 @@ func Path(info engine.Info) (string, error) {
 	return filepath.Join(dir, "patchwork", "tuned-"+hex.EncodeToString(sum[:8])+".json"), nil
 }
 
-// Load reads a device's file without stale entries, of kernels that no longer exist or
-// have changed. Without a file it is empty.
+// Load reads a device's file and drops stale entries: those of kernels that no longer
+// exist or have changed. If there is no file, the result is empty.
 func Load(info engine.Info) (*File, error) {
 	empty := &File{Backend: backend(info), Device: info.Name, Driver: info.Driver}
 	path, err := Path(info)
@@ -74,7 +74,7 @@ func Load(info engine.Info) (*File, error) {
 	}
 	f := &File{}
 	if err := json.Unmarshal(data, f); err != nil {
-		return empty, fmt.Errorf("%s is damaged (%v); vlmtool tune --reset makes it anew", path, err)
+		return empty, fmt.Errorf("%s is damaged (%v); vlmtool tune --reset recreates it", path, err)
 	}
 	if f.Backend != empty.Backend || f.Device != empty.Device || f.Driver != empty.Driver {
 		return empty, nil

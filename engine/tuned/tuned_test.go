@@ -39,7 +39,7 @@ func TestFile(t *testing.T) {
 	again, err := Load(info)
 	must(t, err)
 	if len(again.Entries) != 1 || !again.Has(bucket) || again.Has("sum n=2^4") {
-		t.Errorf("read %+v, want argmax's fresh entry alone: the others are to be measured anew", again.Entries)
+		t.Errorf("read %+v, want only argmax's current entry: the others are stale", again.Entries)
 	}
 	target := engine.Info{Class: shaders.Discrete, Choices: again.Choices()}
 	if v, tuned := target.Choose(shaders.ArgMax, params, shaders.Storage{}); v.Name != "lanes" || !tuned {

@@ -109,9 +109,9 @@ func (d *Device) create() error {
 	p := d.physical
 	switch {
 	case p.api < vk.Version(vk.MakeVersion(1, 1, 0)):
-		return fmt.Errorf("it offers Vulkan %s, 1.1 is needed: %w", p.api, engine.ErrUnsupported)
+		return fmt.Errorf("it has Vulkan %s, but 1.1 is required: %w", p.api, engine.ErrUnsupported)
 	case p.info.Kind == engine.Null:
-		return fmt.Errorf("its driver drives no hardware: it compiles shaders and can run none (RADV_FORCE_FAMILY and the like make such devices): %w", engine.ErrUnsupported)
+		return fmt.Errorf("its driver has no hardware: it compiles shaders but cannot run them (settings such as RADV_FORCE_FAMILY create such devices): %w", engine.ErrUnsupported)
 	case p.family == noQueue:
 		return fmt.Errorf("it has no compute queue: %w", engine.ErrUnsupported)
 	}

@@ -81,7 +81,7 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// TestUseAfterClose checks that a closed device answers with errors.
+// TestUseAfterClose checks that a closed device returns errors.
 func TestUseAfterClose(t *testing.T) {
 	d := openSoftware(t, false)
 	e := chain(t, d, 1)

@@ -54,7 +54,7 @@ func (e *executable) replay(ctx context.Context, begin time.Time, commands []vk.
 	return err
 }
 
-// begin submits command buffers and keeps the time spent outside the device.
+// begin submits command buffers and records the time spent outside the device.
 func (e *executable) begin(ctx context.Context, begin time.Time, commands []vk.CommandBuffer) error {
 	before := time.Since(begin)
 	host, err := e.device.start(ctx, commands)

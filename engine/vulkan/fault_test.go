@@ -85,7 +85,7 @@ func oneSum(t *testing.T, d *Device) error {
 	return e.Run(t.Context(), &step)
 }
 
-// TestAllocationFails checks the error of an allocation that the driver refuses.
+// TestAllocationFails checks the error of an allocation that fails in the driver.
 func TestAllocationFails(t *testing.T) {
 	d := openSoftware(t, false)
 	defer d.Close()
@@ -93,10 +93,10 @@ func TestAllocationFails(t *testing.T) {
 	_, err := d.Allocate(1<<20, "weights")
 	var oom *engine.OutOfMemoryError
 	if !errors.As(err, &oom) || oom.Device != d.info.Device || oom.What != "weights" || oom.Asked != 1<<20 || oom.Available <= 0 {
-		t.Errorf("got %#v (%v), want who ran out, of how much and what for", oom, err)
+		t.Errorf("got %#v (%v), want the device, the bytes and what they are for", oom, err)
 	}
 	if now, _ := d.MemoryInUse(); now != d.dummy.size {
-		t.Errorf("%d bytes count as in use after it, want the dummy's %d", now, d.dummy.size)
+		t.Errorf("%d bytes are in use afterwards, want the dummy's %d", now, d.dummy.size)
 	}
 }
 
@@ -109,14 +109,14 @@ func TestMissingLimits(t *testing.T) {
 	}{
 		{"an old version", func(d *Device) { d.physical.api = vk.Version(vk.MakeVersion(1, 0, 0)) }},
 		{"no compute queue", func(d *Device) { d.physical.family = noQueue }},
-		{"an extension that is not there", func(d *Device) { d.physical.features.extensions = []string{"VK_EXT_not_there"} }},
+		{"a missing extension", func(d *Device) { d.physical.features.extensions = []string{"VK_EXT_not_there"} }},
 	} {
 		d := openSoftware(t, false)
 		spoiled := &Device{instance: d.instance, physical: d.physical, info: d.info, live: map[releaser]struct{}{}}
 		whole := *d.physical
 		c.spoil(spoiled)
 		if err := spoiled.create(); !errors.Is(err, engine.ErrUnsupported) {
-			t.Errorf("%s: got %v, want it unsupported", c.name, err)
+			t.Errorf("%s: got %v, want engine.ErrUnsupported", c.name, err)
 		}
 		*d.physical = whole
 		d.Close()

@@ -2,7 +2,7 @@
 
 package vulkan
 
-//lint:file-ignore U1000 fields that nothing reads keep the others in their places
+//lint:file-ignore U1000 unused fields keep the others at their C offsets
 
 import (
 	"unsafe"

@@ -47,7 +47,7 @@ func openNull(t *testing.T) {
 	if infos[0].Kind != engine.Null || infos[0].Hardware() {
 		t.Errorf("kind %q, want %q", infos[0].Kind, engine.Null)
 	}
-	if _, err := Open(0); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "drives no hardware") {
+	if _, err := Open(0); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "has no hardware") {
 		t.Errorf("opened: %v", err)
 	}
 	if err := Diagnose(); err == nil {

@@ -55,7 +55,7 @@ func (p *pipelines) layout(d *Device, storage int) (layout, error) {
 		return l, nil
 	}
 	if limit := d.physical.limits.storageBuffers; storage > limit {
-		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+		return layout{}, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	bindings := make([]setLayoutBinding, shaders.FirstStorageBinding+storage)
 	for i := range bindings {
@@ -108,8 +108,8 @@ func (b build) pass(i int) (pipelineKey, []uint32) {
 	return key, constants
 }
 
-// make makes the pipelines that are still missing, on all cores: a driver's
-// compiler takes its time.
+// make makes the pipelines that are still missing, on all cores: a driver's compiler is
+// slow.
 func (p *pipelines) make(d *Device, builds []build) error {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))

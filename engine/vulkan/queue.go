@@ -58,7 +58,7 @@ func (d *Device) wait(fence vk.Fence) error {
 	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience)}
 	r := d.procs.waitForFences.call(b.args[:]...)
 	if r == vk.Timeout {
-		return d.fail(fmt.Errorf("it has not answered for %v: %w", d.patience, engine.ErrDeviceLost))
+		return d.fail(fmt.Errorf("it has not responded for %v: %w", d.patience, engine.ErrDeviceLost))
 	}
 	if err := check("vkWaitForFences", r); err != nil {
 		return d.fail(err)

@@ -22,7 +22,7 @@ func TestOpenMissing(t *testing.T) {
 	}
 }
 
-// TestUseAfterClose checks that a closed device answers with errors.
+// TestUseAfterClose checks that a closed device returns errors.
 func TestUseAfterClose(t *testing.T) {
 	d := openKind(t, "software", software)
 	e, _, memories := fills(t, d, 4)

@@ -10,7 +10,7 @@ import (
 )
 
 // TestMutants plants an error in every variant of every kernel and in every included
-// file: the conformance cases must notice. "make mutants" plants all mutants. It runs
+// file: the conformance cases must detect it. "make mutants" plants all mutants. It runs
 // only on a software device, which an endless loop does not block for others.
 func TestMutants(t *testing.T) {
 	d := openKind(t, "software", software)

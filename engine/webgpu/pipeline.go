@@ -68,7 +68,7 @@ func (p *pipelines) layout(d *Device, sizes []uint64) (layout, error) {
 		return l, nil
 	}
 	if storage, limit := len(sizes)-shaders.FirstStorageBinding, int(d.limits.MaxStorageBuffersPerShaderStage); storage > limit {
-		return layout{}, fmt.Errorf("%d storage buffers, %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+		return layout{}, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	entries := make([]wgpu.BindGroupLayoutEntry, len(sizes))
 	for i, size := range sizes {

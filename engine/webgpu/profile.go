@@ -15,7 +15,7 @@ import (
 	"patchwork/shaders"
 )
 
-// Profile replays the program with every dispatch in a pass of its own between two time
+// Profile replays the program with every dispatch in its own pass between two time
 // stamps. The error matches engine.ErrUnsupported where the device has no time stamps.
 func (e *executable) Profile(ctx context.Context, step *[shaders.StepWords]uint32) ([]engine.Timing, error) {
 	if err := e.prepare(step); err != nil {

@@ -13,7 +13,7 @@ var errNotBuilt error = notBuilt{}
 type notBuilt struct{}
 
 func (notBuilt) Error() string {
-	return "this vlmtool was built without WebGPU, that is with the build tag nowebgpu or without a C compiler; make build, on a machine with a C compiler, makes one with it"
+	return "this vlmtool was built without WebGPU (with the build tag nowebgpu, or without a C compiler); make build on a machine with a C compiler builds one that has it"
 }
 
 func (notBuilt) Unwrap() error { return engine.ErrUnsupported }

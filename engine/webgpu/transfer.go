@@ -78,7 +78,7 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	return nil
 }
 
-// readWords copies whole words at an aligned offset, at most pieceBytes.
+// readWords copies whole words at an aligned offset, at most chunkBytes.
 func (d *Device) readWords(m *memory, offset int64, to []byte) (err error) {
 	if d.out == nil {
 		if d.out, err = d.newBuffer(chunkBytes, readUsage); err != nil {

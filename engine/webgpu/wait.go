@@ -12,7 +12,7 @@ import (
 
 // The longest that the work of one wait may take, far above SubmitChunks' target: a
 // software driver also compiles large shaders in that time. The library does not report a
-// device that hangs or is lost: its queue never becomes empty.
+// device that hangs or is lost: its queue just never becomes empty.
 const (
 	hardwarePatience = 2 * time.Minute
 	softwarePatience = 30 * time.Minute
@@ -51,7 +51,7 @@ func (d *Device) until(ctx context.Context, done func() bool) error {
 		}
 		now := time.Now()
 		if now.Sub(start) > d.patience {
-			return d.fail(fmt.Errorf("it has not answered for %v: %w", d.patience, engine.ErrDeviceLost))
+			return d.fail(fmt.Errorf("it has not responded for %v: %w", d.patience, engine.ErrDeviceLost))
 		}
 		if ctx.Err() == nil {
 			continue

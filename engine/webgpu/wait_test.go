@@ -92,8 +92,8 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// TestCloseOfHung closes a device whose work does not end.
-func TestCloseOfHung(t *testing.T) {
+// TestCloseHungDevice closes a device whose work does not end.
+func TestCloseHungDevice(t *testing.T) {
 	d := openKind(t, "software", software)
 	d.library, d.patience = &hung{queue: d.library}, 20*time.Millisecond
 	if err := d.Close(); err != nil {

@@ -101,7 +101,7 @@ func (g *File) Close() error {
 // Name is the file's path.
 func (g *File) Name() string { return g.name }
 
-// Tensor describes a tensor; ok is false if the file has none of that name.
+// Tensor describes a tensor; ok is false if the file has no tensor of that name.
 func (g *File) Tensor(name string) (t Tensor, ok bool) {
 	i, ok := g.byName[name]
 	if !ok {

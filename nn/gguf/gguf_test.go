@@ -101,7 +101,7 @@ func TestReference(t *testing.T) {
 			part := make([]float32, 3*cols)
 			must(t, f.Read("t", 5*cols, part))
 			if !slices.Equal(part, got[5*cols:8*cols]) {
-				t.Error("rows 5 to 7 differ from those of the whole")
+				t.Error("rows 5 to 7 differ from those read with the whole tensor")
 			}
 		})
 	}
@@ -133,8 +133,8 @@ func randomBlocks(kind gguf.Type, n int) []byte {
 	return out
 }
 
-// TestAgainstLlamaCpp compares with what llama.cpp's Python package makes of random
-// blocks (testdata/make_blocks.py), bit by bit.
+// TestAgainstLlamaCpp compares random blocks, bit by bit, with llama.cpp's Python package
+// (testdata/make_blocks.py).
 func TestAgainstLlamaCpp(t *testing.T) {
 	text, err := os.ReadFile("testdata/blocks.json")
 	must(t, err)
@@ -230,7 +230,7 @@ type badFile struct {
 	want string
 }
 
-// badFiles has every way in which a header can be invalid.
+// badFiles has a file for every way in which a header can be invalid.
 func badFiles() []badFile {
 	head := func(tensors, keys uint64) []byte {
 		return slices.Concat([]byte("GGUF"), le32(3), le64(tensors), le64(keys))
@@ -264,7 +264,7 @@ func badFiles() []badFile {
 		{"unknown element", slices.Concat(head(0, 1), name("k"), le32(9), le32(77), le64(1), room), "unknown type 77"},
 		{"bool", slices.Concat(head(0, 1), name("k"), le32(7), []byte{2}, room), "bool of value 2"},
 		{"deep arrays", gguftest.File(3, gguftest.Pairs("k", nested), nil), "nested more than"},
-		{"twice a key", gguftest.File(3, gguftest.Pairs("k", "a", "k", "b"), nil), `key "k" occurs twice`},
+		{"duplicate key", gguftest.File(3, gguftest.Pairs("k", "a", "k", "b"), nil), `key "k" occurs twice`},
 		{"alignment", gguftest.File(3, gguftest.Pairs("general.alignment", uint32(12)), nil), "general.alignment is 12"},
 		{"no alignment", gguftest.File(3, gguftest.Pairs("general.alignment", uint32(0)), nil), "general.alignment is 0"},
 		{"text as alignment", gguftest.File(3, gguftest.Pairs("general.alignment", "x"), nil), "general.alignment is x"},
@@ -278,10 +278,10 @@ func badFiles() []badFile {
 		{"unaligned", slices.Concat(head(1, 0), tensor([]uint64{1}, gguf.F32, 4), room), "not a multiple of the alignment"},
 		{"beyond the end", slices.Concat(head(1, 0), tensor([]uint64{1000}, gguf.F32, 0), room), "truncated"},
 		{"overlap", slices.Concat(head(2, 0), tensor([]uint64{16}, gguf.F32, 0), bytes.Replace(tensor([]uint64{1}, gguf.F32, 32), []byte("t"), []byte("u"), 1), room), `"t" and "u" overlap`},
-		{"twice a tensor", slices.Concat(head(2, 0), tensor([]uint64{1}, gguf.F32, 0), tensor([]uint64{1}, gguf.F32, 32), room), `"t" occurs twice`},
-		{"cut in the metadata", good[:30], "declares"},
-		{"cut in the tensors", good[:70], "truncated"},
-		{"cut in the data", good[:len(good)-16], "truncated"},
+		{"duplicate tensor", slices.Concat(head(2, 0), tensor([]uint64{1}, gguf.F32, 0), tensor([]uint64{1}, gguf.F32, 32), room), `"t" occurs twice`},
+		{"truncated in the metadata", good[:30], "declares"},
+		{"truncated in the tensors", good[:70], "truncated"},
+		{"truncated in the data", good[:len(good)-16], "truncated"},
 	}
 }
 
@@ -313,7 +313,7 @@ func TestUnsupportedType(t *testing.T) {
 	}
 }
 
-func TestReadRefuses(t *testing.T) {
+func TestReadErrors(t *testing.T) {
 	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: gguf.Q4_0, Shape: []int{2, 32}, Data: make([]byte, 36)}}))
 	must(t, err)
 	for _, c := range []struct {

@@ -66,11 +66,11 @@ func (r *reader) u32() uint32 { var b [4]byte; return binary.LittleEndian.Uint32
 
 func (r *reader) u64() uint64 { var b [8]byte; return binary.LittleEndian.Uint64(r.take(b[:])) }
 
-// count reads the number of things that take at least so many bytes each.
+// count reads the number of items that take at least the given number of bytes each.
 func (r *reader) count(what string, bytes uint64) int {
 	n := r.u64()
 	if r.err == nil && n > r.remaining()/bytes {
-		r.fail("the header declares %d %s, only %d bytes are left", n, what, r.remaining())
+		r.fail("the header declares %d %s, but only %d bytes are left", n, what, r.remaining())
 	}
 	if r.err != nil {
 		return 0
@@ -176,7 +176,7 @@ func (g *File) tensor(r *reader) {
 	case duplicate:
 		r.fail("tensor %q occurs twice", t.Name)
 	case offset > uint64(r.size):
-		r.fail("tensor %q starts at byte %d of the data, the file has %d (is it truncated?)", t.Name, offset, r.size)
+		r.fail("tensor %q starts at byte %d of the data, but the file has %d bytes (is it truncated?)", t.Name, offset, r.size)
 	}
 	if r.err != nil {
 		return
@@ -198,7 +198,7 @@ func (g *File) resolveOffsets(r *reader, alignment int64) {
 		}
 		t.start += data
 		if t.bytes > r.size-t.start {
-			r.fail("tensor %q ends at byte %d, the file has %d (is it truncated?)", t.Name, t.start+t.bytes, r.size)
+			r.fail("tensor %q ends at byte %d, but the file has %d bytes (is it truncated?)", t.Name, t.start+t.bytes, r.size)
 			return
 		}
 	}

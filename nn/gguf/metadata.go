@@ -105,7 +105,7 @@ func (r *reader) array(depth int) any {
 	}
 }
 
-// elements reads an array whose elements take at least so many bytes each.
+// elements reads an array whose elements take at least the given number of bytes each.
 func elements[T any](r *reader, bytes uint64, next func() T) []T {
 	out := make([]T, 0, r.count("elements of an array", bytes))
 	for range cap(out) {

@@ -26,7 +26,7 @@ func (s *File) ReadFloats(name string, from int, dst []float32) error {
 	case !ok:
 		return s.bad("there is no tensor %q", name)
 	case from < 0 || from+len(dst) > t.Size():
-		return s.bad("tensor %q has %d elements, cannot read %d to %d", name, t.Size(), from, from+len(dst))
+		return s.bad("tensor %q has %d elements, so %d to %d cannot be read", name, t.Size(), from, from+len(dst))
 	}
 	width := int(dtypeBytes[t.DType])
 	convert := converters[t.DType]

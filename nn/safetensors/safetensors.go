@@ -76,7 +76,7 @@ func (s *File) readHeader() error {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader || int64(n) > info.Size()-8 {
-		return s.bad("its header has %d bytes, the file %d", n, info.Size())
+		return s.bad("its header has %d bytes, but the file has %d", n, info.Size())
 	}
 	header := make([]byte, n)
 	if _, err := io.ReadFull(s.file, header); err != nil {
@@ -116,9 +116,9 @@ func (s *File) readEntries(entries map[string]json.RawMessage, data, size int64)
 		}
 		switch {
 		case start < 0 || end < start || end-start != want:
-			return s.bad("tensor %q of %s %v has bytes %d to %d, needs %d", name, e.DType, e.Shape, start, end, want)
+			return s.bad("tensor %q of %s %v has bytes %d to %d, but needs %d", name, e.DType, e.Shape, start, end, want)
 		case end > size-data:
-			return s.bad("tensor %q ends at byte %d, the file has %d (is it truncated?)", name, data+end, size)
+			return s.bad("tensor %q ends at byte %d, but the file has %d bytes (is it truncated?)", name, data+end, size)
 		}
 		s.tensors[name] = Tensor{e.DType, e.Shape, data + start, want}
 	}
@@ -164,7 +164,7 @@ func (s *File) Names() []string {
 	return names
 }
 
-// Tensor describes a tensor; ok is false if the file has none of that name.
+// Tensor describes a tensor; ok is false if the file has no tensor of that name.
 func (s *File) Tensor(name string) (t Tensor, ok bool) {
 	t, ok = s.tensors[name]
 	return t, ok
@@ -272,7 +272,7 @@ func writeValues(w io.Writer, e Entry) error {
 		data = raw(v)
 	}
 	if want, _ := shapeBytes(e.DType, e.Shape); int64(len(data)) != want {
-		return fmt.Errorf("got %d bytes, shape %v needs %d", len(data), e.Shape, want)
+		return fmt.Errorf("got %d bytes, but shape %v needs %d", len(data), e.Shape, want)
 	}
 	_, err = w.Write(data)
 	return err

@@ -93,7 +93,7 @@ func TestReadFloatsInChunks(t *testing.T) {
 }
 
 func TestUnreadableType(t *testing.T) {
-	// A file may have tensors of unknown types beside others.
+	// A file may have tensors of unknown types among others.
 	for _, kind := range []string{"I8", "F8_E4M3", "F8_E8M0", "F4", "Q4"} {
 		f, err := Open(save(t, t.TempDir(), "x.safetensors", fileOf(`{"t":{"dtype":"`+kind+`","shape":[1],"data_offsets":[0,1]}}`, []byte{1})))
 		must(t, err)

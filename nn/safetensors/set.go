@@ -129,7 +129,7 @@ func (s *Set) Files() []string {
 	return paths
 }
 
-// Tensor describes a tensor; ok is false if no file has one of that name.
+// Tensor describes a tensor; ok is false if no file has a tensor of that name.
 func (s *Set) Tensor(name string) (t Tensor, ok bool) {
 	f, ok := s.byTensor[name]
 	if !ok {

@@ -56,7 +56,7 @@ func parseVersion(out string) (string, error) {
 		}
 	}
 	if newest < needed {
-		return "", fmt.Errorf("glslc is %s, glslang %d or newer is needed: older ones drop bfloat16 and cooperative matrices of workgroups without a word; %s=COMMAND names another glslc", strings.Join(names, ", "), needed, variable)
+		return "", fmt.Errorf("glslc is %s, glslang %d or newer is needed: older ones drop bfloat16 and cooperative matrices of workgroups silently; %s=COMMAND names another glslc", strings.Join(names, ", "), needed, variable)
 	}
 	return strings.Join(names, ", "), nil
 }

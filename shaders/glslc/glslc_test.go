@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestParseVersion: what Debian's releases say, and that the old one is refused.
+// TestParseVersion parses the versions in Debian's releases; the old one is an error.
 func TestParseVersion(t *testing.T) {
 	for _, c := range []struct{ name, out, want string }{
 		{"bookworm", "shaderc 2023.2-1\nspirv-tools 2022.4+1.3.236.0-1\nglslang 11.13.0-1\n\nTarget: SPIR-V 1.0\n", ""},
@@ -20,7 +20,7 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-// TestStrip: names go, instructions stay, and what is no module is refused.
+// TestStrip: names are removed, instructions stay, and anything but a module is an error.
 func TestStrip(t *testing.T) {
 	words := func(w ...uint32) []byte {
 		var b []byte
@@ -37,7 +37,7 @@ func TestStrip(t *testing.T) {
 	}
 	for _, bad := range [][]byte{nil, []byte("not SPIR-V, but long enough"), words(append(header, 9<<16|17, 1)...)} {
 		if _, err := strip(bad); err == nil {
-			t.Errorf("%q was taken for a module", bad)
+			t.Errorf("%q was accepted as a module", bad)
 		}
 	}
 }

@@ -2,7 +2,7 @@
 
 package simd
 
-// pause gives way to the other thread of the core for some cycles.
+// pause yields to the other thread of the core for some cycles.
 //
 //go:noescape
 func pause()

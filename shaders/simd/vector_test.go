@@ -163,7 +163,7 @@ func TestGELU(t *testing.T) {
 		case v <= -20:
 			wantY, wantSlope = 0, 0
 		}
-		if v == inf { // infinitely steep times nothing
+		if v == inf { // infinity times 0
 			wantSlope = nan
 		}
 		if !close32(y[i], wantY) || !close32(dx[i], wantSlope) {

@@ -62,7 +62,7 @@ func (o options) cases() (all []peerCase, err error) {
 	return all, nil
 }
 
-// kind is the device's kind, as far as it changes the work.
+// kind is the part of the device's kind that changes the work.
 func (o options) kind() string {
 	kind, _, _ := strings.Cut(o.device, ":")
 	return kind

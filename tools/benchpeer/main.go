@@ -7,8 +7,8 @@
 // The command after -- is run for each measurement with the case: "matmul M N K" or
 // "attention HEADS KV_HEADS HEAD_DIM TOKENS", likewise attention_backward. It prints
 // {"ms": …}; if it fails the case has no ratio. With --serve it is started once and reads
-// the cases from stdin, one a line, with their type: "matmul bf16 M N K", so that other
-// types than f32 can be compared too. Without a command only ours is measured. Such
+// the cases from stdin, one per line, with their type: "matmul bf16 M N K", so that types
+// other than f32 can be compared too. Without a command only patchwork is measured. Such
 // programs are in peers/.
 package main
 
@@ -57,9 +57,9 @@ func main() {
 	pflag.IntSliceVar(&o.attention, "attention", nil, "lengths in tokens of causal attention with the presets' heads")
 	pflag.BoolVar(&o.serve, "serve", false, "start the command once and send it the cases on stdin")
 	pflag.IntVar(&o.tokens, "seq-len", 1024, "tokens of a training step")
-	pflag.IntVar(&o.turns, "turns", 2, "measurements of each")
+	pflag.IntVar(&o.turns, "turns", 2, "measurements of each case")
 	pflag.DurationVar(&o.each, "time", time.Second, "time for a measurement of ours")
-	pflag.DurationVar(&o.longest, "case-time", 10*time.Second, "skip cases of which one call takes longer")
+	pflag.DurationVar(&o.longest, "case-time", 10*time.Second, "skip cases in which one call takes longer")
 	pflag.Parse()
 	o.command = pflag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

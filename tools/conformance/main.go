@@ -1,7 +1,7 @@
 // Conformance checks every variant of every kernel on every device of the machine against
 // its float64 reference and prints a table: "make conformance". A cell has the number of
 // passed cases and the largest error as a fraction of the tolerance. It exits with 1 if a
-// case fails that is not declared to fail.
+// case fails that is not a known failure.
 package main
 
 import (

@@ -85,11 +85,11 @@ func sameMetrics(a, b string) error {
 		return err
 	}
 	if len(x) != len(y) {
-		return fmt.Errorf("%s has %d lines, %s has %d", a, len(x), b, len(y))
+		return fmt.Errorf("%s has %d lines, but %s has %d", a, len(x), b, len(y))
 	}
 	for i := range x {
 		if x[i] != y[i] {
-			return fmt.Errorf("line %d of %s is %+v, of %s %+v", i+1, a, x[i], b, y[i])
+			return fmt.Errorf("line %d of %s is %+v, that of %s is %+v", i+1, a, x[i], b, y[i])
 		}
 	}
 	return nil

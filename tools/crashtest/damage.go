@@ -35,7 +35,7 @@ const all = 100
 // damage applies some kinds of damage to at most maxFiles files of the newest checkpoint of
 // a run, each in a copy of the run.
 func (l *lab) damage(kinds, maxFiles int) error {
-	s := l.some()
+	s := l.nextSetting()
 	base, newest, err := l.halfway(s)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (l *lab) halfway(s setting) (out, newest string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if ended, err := p.until(there(out, fmt.Sprintf("checkpoints/step-%06d", l.steps/4*2))); ended || err != nil {
+	if ended, err := p.until(hasFile(out, fmt.Sprintf("checkpoints/step-%06d", l.steps/4*2))); ended || err != nil {
 		return "", "", errors.Join(err, fmt.Errorf("it ended before half of its steps:\n%s", p.stderr))
 	}
 	if err := p.signal(syscall.SIGTERM); err != nil {
@@ -121,7 +121,7 @@ func (l *lab) halfway(s setting) (out, newest string, err error) {
 // allDamaged resumes a run whose checkpoints are all damaged: it must name them and remove
 // none.
 func (l *lab) allDamaged() error {
-	s := l.some()
+	s := l.nextSetting()
 	out, _, err := l.halfway(s)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (l *lab) allDamaged() error {
 	if err != nil {
 		return err
 	}
-	text, err := p.refused()
+	text, err := p.errorLine()
 	if err != nil {
 		return err
 	}

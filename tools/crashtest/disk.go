@@ -39,7 +39,7 @@ func (l *lab) fullDisk() error {
 		if _, limited := d.(*limit); limited && i == 2 {
 			continue // a limit can only be set on a running process
 		}
-		s, out := l.some(), filepath.Join(d.folder(), fmt.Sprint("run-", i))
+		s, out := l.nextSetting(), filepath.Join(d.folder(), fmt.Sprint("run-", i))
 		l.runs++
 		if err := try.run(s, out, d); err != nil {
 			return fmt.Errorf("%s %s: %w", what, try.name, err)
@@ -89,7 +89,7 @@ func (l *lab) fullToTheEnd(s setting, out string, d disk) error {
 	if text := p.stderr.String(); !strings.Contains(text, unsaved) || !strings.Contains(text, "--resume") {
 		return fmt.Errorf("no message how to resume:\n%s", text)
 	}
-	if there(out, "checkpoints/.writing-*")() || !there(out, "checkpoints/step-*")() {
+	if hasFile(out, "checkpoints/.writing-*")() || !hasFile(out, "checkpoints/step-*")() {
 		return errors.New("a partial checkpoint is left, or no older one")
 	}
 	if err := d.empty(p); err != nil {
@@ -106,7 +106,7 @@ func (l *lab) fullBefore(s setting, out string, d disk) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.refused(); err != nil {
+	if _, err := p.errorLine(); err != nil {
 		return err
 	}
 	if err := d.empty(p); err != nil {
@@ -120,7 +120,7 @@ func (l *lab) startAndFill(s setting, out string, d disk) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ended, err := p.until(there(out, "checkpoints/step-*")); ended || err != nil {
+	if ended, err := p.until(hasFile(out, "checkpoints/step-*")); ended || err != nil {
 		return nil, errors.Join(err, fmt.Errorf("it ended without a checkpoint:\n%s", p.stderr))
 	}
 	return p, d.fill(p)

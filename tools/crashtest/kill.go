@@ -21,7 +21,7 @@ func (l *lab) kills(n int) error {
 	killedDuring := map[string]map[string]int{} // by setting and activity
 	ends := map[string]int{}
 	for done := 0; done < n; {
-		s, out := l.some(), l.folder()
+		s, out := l.nextSetting(), l.folder()
 		if killedDuring[s.name] == nil {
 			killedDuring[s.name] = map[string]int{}
 		}
@@ -71,7 +71,7 @@ func (l *lab) kill(s setting, out string) (activity string, err error) {
 			return "", err
 		}
 	} else {
-		seen, skip := there(out, at), l.random.IntN(8)
+		seen, skip := hasFile(out, at), l.random.IntN(8)
 		if !strings.HasPrefix(at, "checkpoints/") {
 			skip = 0 // it appears once
 		}
@@ -102,7 +102,7 @@ func interrupted(out string) string {
 	for _, w := range []struct{ pattern, activity string }{
 		{".model", "writing the model"}, {"checkpoints/.writing-*", "writing a checkpoint"}, {"checkpoints/.old-*", "removing an old checkpoint"}, {"*.tmp", "replacing a file"},
 	} {
-		if there(out, w.pattern)() {
+		if hasFile(out, w.pattern)() {
 			return w.activity
 		}
 	}

@@ -70,8 +70,8 @@ func (l *lab) folder() string {
 	return filepath.Join(l.dir, fmt.Sprintf("run-%03d", l.runs))
 }
 
-// some returns the settings in rotation.
-func (l *lab) some() setting { return l.settings[l.runs%len(l.settings)] }
+// nextSetting returns the settings in rotation.
+func (l *lab) nextSetting() setting { return l.settings[l.runs%len(l.settings)] }
 
 func (l *lab) arguments(s setting, out string) []string {
 	return append([]string{"train", "--data", l.data, "--out", out, "--device", "cpu", "--steps", strconv.Itoa(l.steps), "--seq-len", "192", "--batch-size", "2",

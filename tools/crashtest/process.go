@@ -103,8 +103,8 @@ func (p *process) end() (code int, killed syscall.Signal, err error) {
 	return status.ExitStatus(), 0, nil
 }
 
-// refused waits for a process that must exit with 1 and one line, which it returns.
-func (p *process) refused() (string, error) {
+// errorLine waits for a process that must exit with 1 and one line, which it returns.
+func (p *process) errorLine() (string, error) {
 	if err := p.endsWith(1); err != nil {
 		return "", err
 	}
@@ -136,8 +136,8 @@ func (l *lab) toTheEnd(s setting, out string) error {
 	return p.endsWith(0)
 }
 
-// there reports whether a file of a run exists.
-func there(out, pattern string) func() bool {
+// hasFile reports whether a run has a file that matches a pattern.
+func hasFile(out, pattern string) func() bool {
 	return func() bool {
 		found, _ := filepath.Glob(filepath.Join(out, pattern)) // the pattern is valid
 		return len(found) > 0

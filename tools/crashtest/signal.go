@@ -18,7 +18,7 @@ func (l *lab) signals() error {
 	}{
 		{"SIGINT", syscall.SIGINT, false}, {"SIGTERM", syscall.SIGTERM, false}, {"SIGTERM and, while it saves, SIGINT", syscall.SIGTERM, true},
 	} {
-		s, out := l.some(), l.folder()
+		s, out := l.nextSetting(), l.folder()
 		code, err := l.interrupt(s, out, c.first, c.again)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -42,7 +42,7 @@ func (l *lab) interrupt(s setting, out string, first syscall.Signal, again bool)
 		return "", err
 	}
 	at := 2 * (1 + l.random.IntN(l.steps/2-2)) // of the checkpoints
-	if ended, err := p.until(there(out, fmt.Sprintf("checkpoints/step-%06d", at))); ended || err != nil {
+	if ended, err := p.until(hasFile(out, fmt.Sprintf("checkpoints/step-%06d", at))); ended || err != nil {
 		return "", errors.Join(err, fmt.Errorf("it ended before step %d:\n%s", at, p.stderr))
 	}
 	if err := p.signal(first); err != nil {
@@ -71,13 +71,13 @@ func (l *lab) interrupt(s setting, out string, first syscall.Signal, again bool)
 
 // secondRun starts another run in the folder of a running one.
 func (l *lab) secondRun() error {
-	s, out := l.some(), l.folder()
+	s, out := l.nextSetting(), l.folder()
 	first, err := l.start(s, out)
 	if err != nil {
 		return err
 	}
 	defer first.signal(syscall.SIGKILL)
-	if ended, err := first.until(there(out, "metrics.jsonl")); ended || err != nil {
+	if ended, err := first.until(hasFile(out, "metrics.jsonl")); ended || err != nil {
 		return errors.Join(err, fmt.Errorf("it ended early:\n%s", first.stderr))
 	}
 	if err := first.signal(syscall.SIGSTOP); err != nil { // keeps it running
@@ -99,6 +99,6 @@ func (l *lab) secondRun() error {
 	if err := first.endsWith(0); err != nil {
 		return err
 	}
-	l.table.add(s.name, "a second run in its folder", "refused with exit 1; the first has the same result")
+	l.table.add(s.name, "a second run in its folder", "rejected with exit 1; the first has the same result")
 	return l.compare(s, out)
 }

@@ -68,7 +68,7 @@ def read_json(path):
 
 
 def write_lines(path, rows):
-    """A JSON object a line, in ASCII."""
+    """One JSON object per line, in ASCII."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, separators=(",", ":")) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="ascii", newline="\n")

@@ -146,7 +146,7 @@ func survivorsOf(file string, all []planted) ([]planted, error) {
 	}
 	kept := slices.DeleteFunc(all, func(p planted) bool { return !listed[p.key] })
 	if len(kept) == 0 {
-		return nil, fmt.Errorf("-again %s: none of its survivors exists any more", file)
+		return nil, fmt.Errorf("-again %s: its survivors no longer exist", file)
 	}
 	return kept, nil
 }
@@ -266,9 +266,9 @@ func report(all []planted, stale []string) error {
 	w.Flush()
 	explain("These mutants survived. Add a case that detects them, or declare them equivalent with a reason:", survivors)
 	explain("These are declared equivalent, but were detected:", wrong)
-	explain("These are declared equivalent, but do not exist any more:", stale)
+	explain("These are declared equivalent, but no longer exist:", stale)
 	if len(survivors)+len(stale) > 0 {
-		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents do not exist any more", len(survivors), len(all), len(stale))
+		return fmt.Errorf("%d of %d mutants survived, %d declared equivalents no longer exist", len(survivors), len(all), len(stale))
 	}
 	return nil
 }

@@ -25,8 +25,7 @@ type job struct {
 	Mutant mutation.Mutant `json:"mutant"`
 }
 
-// answer is the outcome of a job. Answers without an outcome come before it as signs of
-// life.
+// answer is the outcome of a job. Answers without an outcome come before it as heartbeats.
 type answer struct {
 	Outcome mutation.Outcome `json:"outcome,omitempty"`
 	Error   string           `json:"error,omitempty"`
@@ -146,7 +145,7 @@ type worker struct {
 	jobs    int
 }
 
-// perWorker is the number of mutants a process, since a device keeps every pipeline.
+// perWorker limits the mutants per process, since a device keeps every pipeline.
 const perWorker = 400
 
 // try plants a mutant and waits for the outcome, at most the limit for each case.

@@ -126,7 +126,7 @@ func (l *language) module(id, text string, before shaders.Module, changed bool) 
 			return m, err
 		}
 		if l.lazy && l.version != l.old && l.old != "" {
-			return m, fmt.Errorf("%s: the committed modules were compiled by %s, installed is %s: run shadergen -force to compile all modules", id, l.old, l.version)
+			return m, fmt.Errorf("%s: the committed modules were compiled by %s, but %s is installed: run shadergen -force to compile all modules", id, l.old, l.version)
 		}
 	}
 	if !changed && l.used() == l.old {

@@ -9,7 +9,7 @@ import (
 
 // definePause generates the spin-wait hint.
 func definePause(c *build.Context) {
-	function(c, "pause", "func()", "pause gives way to the other thread of the core for some cycles.")
+	function(c, "pause", "func()", "pause yields to the other thread of the core for some cycles.")
 	c.PAUSE()
 	c.RET()
 }

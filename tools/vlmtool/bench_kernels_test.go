@@ -13,8 +13,8 @@ import (
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
-// TestBenchKernels: benchstat's reader takes the lines, the JSON has an object a
-// case, and a run compared with itself has changed nothing.
+// TestBenchKernels: benchstat can read the lines, the JSON has one object per case, and a
+// run compared with itself shows no change.
 func TestBenchKernels(t *testing.T) {
 	dir := t.TempDir()
 	args := func(more ...string) []string {
@@ -83,10 +83,10 @@ func TestBenchKernels(t *testing.T) {
 	}
 }
 
-// TestCompareBadFiles: what is no earlier run is said to be none.
+// TestCompareBadFiles: --compare with a file that has no earlier run is a usage error.
 func TestCompareBadFiles(t *testing.T) {
 	dir := t.TempDir()
-	for name, c := range map[string]struct{ data, says string }{
+	for name, c := range map[string]struct{ data, message string }{
 		"empty":   {"", "no results"},
 		"other":   {"BenchmarkX 1 notanumber ns/op\n", "compare"},
 		"json":    {"{\"kernel\": 3}\n", "line 1"},
@@ -95,13 +95,13 @@ func TestCompareBadFiles(t *testing.T) {
 		file := filepath.Join(dir, name)
 		must(t, os.WriteFile(file, []byte(c.data), 0o644))
 		got := vlmtool("bench", "kernels", "--device", "cpu", "--compare", file)
-		if got.code != cli.ExitUsage || !strings.Contains(got.stderr, c.says) || got.stdout != "" {
-			t.Errorf("%s: %+v, want %q", name, got, c.says)
+		if got.code != cli.ExitUsage || !strings.Contains(got.stderr, c.message) || got.stdout != "" {
+			t.Errorf("%s: %+v, want %q", name, got, c.message)
 		}
 	}
 }
 
-// TestTuneWithoutVariants: the CPU has nothing to choose, and says so.
+// TestTuneWithoutVariants: tune is an error on the CPU, which has no variants to choose from.
 func TestTuneWithoutVariants(t *testing.T) {
 	got := vlmtool("tune", "--device", "cpu")
 	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "nothing to choose") {

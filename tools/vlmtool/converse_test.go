@@ -57,7 +57,7 @@ func TestChat(t *testing.T) {
 		name, input string
 		args        []string
 		answers     []int    // images in the prompt of each answer
-		says        []string // on stderr
+		message     []string // on stderr
 	}{
 		{"nothing", "", nil, nil, nil},
 		{"no end of line", strings.TrimSpace(question), nil, []int{0}, nil},
@@ -93,13 +93,13 @@ func TestChat(t *testing.T) {
 					t.Errorf("answer %d has a prompt of %d tokens, want %d of images and a few more", i, r.PromptTokens, least)
 				}
 			}
-			for _, want := range c.says {
+			for _, want := range c.message {
 				if !strings.Contains(got.stderr, want) {
 					t.Errorf("stderr is %q, want %q in it", got.stderr, want)
 				}
 			}
 			noImage := len(c.answers) > 0 && c.answers[0] == 0
-			if noImage != strings.Contains(got.stderr, "gets none") || len(c.says) == 0 && !noImage && got.stderr != "" {
+			if noImage != strings.Contains(got.stderr, "no image was given") || len(c.message) == 0 && !noImage && got.stderr != "" {
 				t.Errorf("stderr is %q", got.stderr)
 			}
 		})
@@ -134,7 +134,7 @@ func withTurns(t *testing.T, model, turns string) string {
 // TestChatSingleTurn: a model that was trained on single questions answers each as the only
 // one, about the last images.
 func TestChatSingleTurn(t *testing.T) {
-	model, file := smallRun(t) // the shapes preset's turns are branches
+	model, file := smallRun(t) // the shapes preset has shared-prefix turns
 	imageFile := exampleImage(t, file)
 	ask := func(input string, args ...string) []infer.Result {
 		t.Helper()

@@ -21,7 +21,7 @@ import (
 func dataCommand(a *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "data",
-		Short:   "Make a data set of your own images and captions",
+		Short:   "Make a data set from your own images and captions",
 		Long:    "Makes data sets for train and eval.",
 		Example: "  vlmtool data import docs --out data --prompt 'What is this?'",
 	}
@@ -52,9 +52,9 @@ counted.`,
 	s := c.Flags()
 	s.StringVar(&o.Out, "out", "", "write the parquet files to `DIR`, new or empty")
 	s.StringArrayVar(&o.Prompts, "prompt", []string{importer.DefaultPrompt}, "use `TEXT` as the question that captions answer; can be repeated, each image gets one at random")
-	s.Uint64Var(&o.Seed, "seed", 0, "random seed of that choice")
+	s.Uint64Var(&o.Seed, "seed", 0, "random seed of the choice of questions")
 	s.Float64Var(&o.TestFraction, "test-fraction", 0, "fraction of the rows for test-*.parquet")
-	s.IntVar(&o.ShardRows, "shard-rows", 10_000, "rows a parquet file")
+	s.IntVar(&o.ShardRows, "shard-rows", 10_000, "rows per parquet file")
 	s.IntVar(&o.CaptionLines, "caption-lines", 0, "use only the first `N` lines of a caption's file; 0 = all")
 	s.BoolVar(&o.FollowLinks, "follow-links", false, "follow links and paths that lead out of PATH too")
 	return c

@@ -58,7 +58,7 @@ func TestDataPaths(t *testing.T) {
 		samples int
 	}{
 		{[]string{"cats,dogs.parquet"}, 20},
-		{[]string{"more.parquet,cats,dogs.parquet"}, 0}, // ambiguous: the comma parts them
+		{[]string{"more.parquet,cats,dogs.parquet"}, 0}, // ambiguous: the comma separates them
 		{[]string{"cats,dogs.parquet", "more.parquet"}, 40},
 		{[]string{"more.parquet", "*,dogs.parquet"}, 40},
 		{[]string{"more.parquet," + file}, 40},
@@ -115,10 +115,10 @@ func TestImportFlags(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(elsewhere, "caption"), []byte("a square\n"+strings.Repeat("de=ein Quadrat\n", 100)), 0o644))
 	must(t, os.Symlink(filepath.Join(elsewhere, "caption"), filepath.Join(dir, "a.txt")))
 	for _, c := range []struct {
-		flags  []string
-		code   int
-		answer string // or
-		says   string
+		flags   []string
+		code    int
+		answer  string // or
+		message string
 	}{
 		{nil, 1, "", "--follow-links"},
 		{[]string{"--follow-links", "--caption-lines", "1"}, 0, "a square", ""},
@@ -126,8 +126,8 @@ func TestImportFlags(t *testing.T) {
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		got := vlmtool(append([]string{"data", "import", dir, "--out", out}, c.flags...)...)
-		if got.code != c.code || !strings.Contains(got.stderr, c.says) || c.says == "" && got.stderr != "" {
-			t.Errorf("%v: %+v, want %d, %q", c.flags, got, c.code, c.says)
+		if got.code != c.code || !strings.Contains(got.stderr, c.message) || c.message == "" && got.stderr != "" {
+			t.Errorf("%v: %+v, want %d, %q", c.flags, got, c.code, c.message)
 		}
 		if c.answer == "" {
 			continue

@@ -22,10 +22,10 @@ func TestDecoder(t *testing.T) {
 	must(t, os.WriteFile(bad, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 0o644))
 	train := []string{"train", "--data", file, "--device", "cpu", "--steps", "2", "--seq-len", "160", "--pool-size", "8", "--val-every", "0"}
 	for _, c := range []struct {
-		name string
-		args []string
-		code int
-		says string // in the last line of JSON or on stderr
+		name    string
+		args    []string
+		code    int
+		message string // in the last line of JSON or on stderr
 	}{
 		{"decoder alone", []string{"export", "--model", model, "--out", decoder, "--decoder-only"}, 0, `"dtype":"f32"`},
 		{"decoder in f16", []string{"export", "--model", decoder, "--out", again, "--dtype", "f16"}, 0, `"dtype":"f16"`},
@@ -43,8 +43,8 @@ func TestDecoder(t *testing.T) {
 		{"inspect a bad GGUF file", []string{"inspect", bad}, 1, "bad.gguf"},
 		{"export what", []string{"export", "--out", decoder}, 2, "--model"},
 		{"export where", []string{"export", "--model", model}, 2, "--out"},
-		{"export over something", []string{"export", "--model", model, "--out", decoder}, 2, "not empty"},
-		{"export as what", []string{"export", "--model", model, "--out", filepath.Join(dir, "x"), "--dtype", "q4"}, 2, "q4"},
+		{"export into a folder in use", []string{"export", "--model", model, "--out", decoder}, 2, "not empty"},
+		{"export with an unknown type", []string{"export", "--model", model, "--out", filepath.Join(dir, "x"), "--dtype", "q4"}, 2, "q4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := vlmtool(append(c.args, "--json", "--quiet")...)
@@ -52,8 +52,8 @@ func TestDecoder(t *testing.T) {
 			if c.code == 0 {
 				text = got.stdout
 			}
-			if got.code != c.code || !strings.Contains(text, c.says) || c.code == 1 && strings.Count(text, "\n") != 1 {
-				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.says)
+			if got.code != c.code || !strings.Contains(text, c.message) || c.code == 1 && strings.Count(text, "\n") != 1 {
+				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.message)
 			}
 		})
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestDevicesReadable: in a terminal an empty line separates the last device from the
-// reasons for missing ones.
-func TestDevicesReadable(t *testing.T) {
+// TestDevicesLayout: in a terminal an empty line separates the last device from the reasons
+// for missing ones.
+func TestDevicesLayout(t *testing.T) {
 	var terminal, reasons bytes.Buffer
 	if code := run(context.Background(), []string{"devices"}, &terminal, &terminal); code != 0 {
 		t.Fatalf("exit %d:\n%s", code, &terminal)

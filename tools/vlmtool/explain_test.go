@@ -59,17 +59,17 @@ func TestExplain(t *testing.T) {
 		must(t, f.Close())
 	}
 	for _, c := range []struct {
-		args []string
-		code int
-		says string
+		args    []string
+		code    int
+		message string
 	}{
 		{nil, 2, "--image is missing"},
 		{[]string{"--image", imageFile, "--chat"}, 2, "instead of --chat"},
 		{[]string{"--image", imageFile, "--explain", filepath.Join(dir, "none", "x.png")}, 1, "no such file"},
 	} {
 		got := ask(c.args...)
-		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.says) {
-			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.says)
+		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.message) {
+			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.message)
 		}
 	}
 }
@@ -91,9 +91,9 @@ func TestInspectFigures(t *testing.T) {
 		must(t, f.Close())
 	}
 	for _, c := range []struct {
-		args []string
-		code int
-		says string
+		args    []string
+		code    int
+		message string
 	}{
 		{[]string{model, "--image", "x.png"}, 2, "needs --figures DIR"},
 		{[]string{file, "--figures", dir}, 1, "train-00000-of-00001.parquet"},
@@ -102,8 +102,8 @@ func TestInspectFigures(t *testing.T) {
 		{[]string{model, "--figures", dir, "--rows"}, 2, "--rows"},
 	} {
 		got := vlmtool(append([]string{"inspect"}, c.args...)...)
-		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.says) {
-			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.says)
+		if first, _, _ := strings.Cut(got.stderr, "\n"); got.code != c.code || got.stdout != "" || !strings.Contains(first, c.message) {
+			t.Errorf("%v: %+v, want exit %d and %q", c.args, got, c.code, c.message)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestInspectByContent(t *testing.T) {
 		name    string
 		content []byte
 		code    int
-		says    string
+		message string
 	}{
 		{"1a", gguf, 0, "GGUF version 3, 0 tensors"},
 		{"2b", tensors, 0, "F32"},
@@ -41,8 +41,8 @@ func TestInspectByContent(t *testing.T) {
 		path := filepath.Join(dir, c.name)
 		must(t, os.WriteFile(path, c.content, 0o644))
 		got := vlmtool("inspect", path)
-		if got.code != c.code || !strings.Contains(got.stdout+got.stderr, c.says) {
-			t.Errorf("%s: %+v, want %d, %q", c.name, got, c.code, c.says)
+		if got.code != c.code || !strings.Contains(got.stdout+got.stderr, c.message) {
+			t.Errorf("%s: %+v, want %d, %q", c.name, got, c.code, c.message)
 		}
 	}
 }
@@ -58,8 +58,8 @@ func TestInspectRowsFit(t *testing.T) {
 	must(t, w.Close())
 	model, _ := smallRun(t)
 	for _, c := range []struct {
-		args []string
-		says string
+		args    []string
+		message string
 	}{
 		{nil, "2 of 2 rows can be used"},
 		{[]string{"--preset", "shapes"}, "no turn fits a row of 704 tokens"},
@@ -68,8 +68,8 @@ func TestInspectRowsFit(t *testing.T) {
 		{[]string{"--model", model, "--seq-len", "4"}, "0 of 2 rows can be used"},
 	} {
 		got := vlmtool(append([]string{"inspect", file, "--rows"}, c.args...)...)
-		if got.code != 0 || !strings.Contains(got.stdout, c.says) {
-			t.Errorf("%v: %+v, want %q", c.args, got, c.says)
+		if got.code != 0 || !strings.Contains(got.stdout, c.message) {
+			t.Errorf("%v: %+v, want %q", c.args, got, c.message)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestLimits(t *testing.T) {
 				t.Errorf("--%s: limit %d", f.Name, limit)
 			}
 			for _, value := range []int{limit + 1, math.MaxInt32 + 1, math.MaxInt64} {
-				if f.Name == "count" && value < math.MaxInt32 { // a smaller limit of its own
+				if f.Name == "count" && value < math.MaxInt32 { // which has its own, smaller limit
 					continue
 				}
 				vlmtool(append(name, fmt.Sprintf("--%s=%d", f.Name, value))...).clear(t, cli.ExitUsage, "--"+f.Name+" cannot be")
@@ -43,16 +43,16 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestTooMuch: settings that are within their limits, but not together.
-func TestTooMuch(t *testing.T) {
+// TestCombinedLimits: settings that are within their own limits may exceed one together.
+func TestCombinedLimits(t *testing.T) {
 	if engine.HostMemory() == 0 {
-		t.Skip("the system does not tell its memory")
+		t.Skip("the system does not report its memory")
 	}
 	_, file := smallRun(t)
 	out := filepath.Join(t.TempDir(), "run")
 	for _, c := range []struct {
-		args []string
-		says string
+		args    []string
+		message string
 	}{
 		{[]string{"train", "--data", file, "--out", out, "--accumulate", "1048576", "--batch-size", "4096"}, "tokens per step"},
 		{[]string{"train", "--dry-run", "--accumulate", "1048577"}, "the maximum is 1048576"},
@@ -64,7 +64,7 @@ func TestTooMuch(t *testing.T) {
 		{[]string{"tune", "--seq-len", "1000000000"}, "the maximum is 131072"},
 		{[]string{"infer", "--model", "x", "--prompt", "a", "--top-k", "9223372036854775808"}, "too large"},
 	} {
-		vlmtool(c.args...).clear(t, cli.ExitUsage, c.says)
+		vlmtool(c.args...).clear(t, cli.ExitUsage, c.message)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestRecipeLimits(t *testing.T) {
 		limit := cli.LimitOf(name).Max
 		for _, value := range []int{limit + 1, math.MaxInt64, -1} {
 			if set(&r, value); r.Check() == nil {
-				t.Errorf("%s %d is taken", name, value)
+				t.Errorf("%s %d is accepted", name, value)
 			}
 		}
 	}

@@ -107,10 +107,10 @@ func TestBadInput(t *testing.T) {
 	}
 	long := strings.Repeat("what color is the shape? ", 1000)
 	for _, c := range []struct {
-		name string
-		args []string
-		code int
-		says string
+		name    string
+		args    []string
+		code    int
+		message string
 	}{
 		{"no command", nil, 2, "vlmtool"},
 		{"unknown command", []string{"trian"}, 2, `unknown command "trian"`},
@@ -191,8 +191,8 @@ func TestBadInput(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := vlmtool(c.args...)
 			lines := strings.Count(got.stderr, "\n")
-			if got.code != c.code || !strings.Contains(got.stderr, c.says) || got.stdout != "" {
-				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.says)
+			if got.code != c.code || !strings.Contains(got.stderr, c.message) || got.stdout != "" {
+				t.Errorf("exit %d, stdout %q, stderr %q; want exit %d and %q", got.code, got.stdout, got.stderr, c.code, c.message)
 			}
 			if lines > 12 || c.code == 1 && lines > 1 {
 				t.Errorf("%d lines on stderr:\n%s", lines, got.stderr)
@@ -230,7 +230,7 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 	must(t, os.Rename(path+".new", path))
 }
 
-// TestJSON: with --json stdout has one object a line, the result last.
+// TestJSON: with --json stdout has one object per line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)
 	set, err := data.Open([]string{file})

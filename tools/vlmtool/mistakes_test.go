@@ -128,9 +128,9 @@ func TestMistakes(t *testing.T) {
 	line := func(words string) []string { return strings.Fields(words) }
 	before := listing(t, home) + listing(t, model)
 	for _, c := range []struct {
-		args []string
-		code int
-		says []string
+		args    []string
+		code    int
+		message []string
 	}{
 		// Commands.
 		{line("trian"), 2, []string{`"trian"`, "did you mean vlmtool train?"}},
@@ -295,7 +295,7 @@ func TestMistakes(t *testing.T) {
 			}
 			got := vlmtool(c.args...)
 			t.Log(got.stderr)
-			got.clear(t, c.code, c.says...)
+			got.clear(t, c.code, c.message...)
 			if after := listing(t, home) + listing(t, model); after != before {
 				t.Errorf("something was left behind:\n%s", after)
 				must(t, os.RemoveAll("run"))

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// traps are files on which a careless reader blocks or never ends.
+// traps are files on which a careless reader blocks or reads forever.
 var traps = []struct {
-	name, says string
-	small      bool // not in place of weights, which may have any size
-	make       func(file string) error
+	name, message string
+	small         bool // not in place of weights, which may have any size
+	make          func(file string) error
 }{
 	{"a pipe", "is a named pipe", false, func(file string) error { return unix.Mkfifo(file, 0o644) }},
 	{"a device", "is a device", false, func(file string) error { return os.Symlink("/dev/zero", file) }},
@@ -128,8 +128,8 @@ func TestSmallFiles(t *testing.T) {
 				select {
 				case got := <-ended:
 					line := got.stderr
-					if got.code == 0 || !strings.Contains(line, trap.says) || !strings.Contains(line, filepath.Base(at)) || strings.Count(line, "\n") > 2 {
-						t.Errorf("%v: %+v, want %q", args, got, trap.says)
+					if got.code == 0 || !strings.Contains(line, trap.message) || !strings.Contains(line, filepath.Base(at)) || strings.Count(line, "\n") > 2 {
+						t.Errorf("%v: %+v, want %q", args, got, trap.message)
 					}
 				case <-time.After(20 * time.Second):
 					t.Fatalf("%v: did not end", args)
@@ -146,7 +146,7 @@ func TestChatTraps(t *testing.T) {
 	for _, trap := range traps {
 		must(t, trap.make("trap"))
 		asInput(t, "/image trap\n/quit\n", false)
-		if got := vlmtool("infer", "--model", model, "--chat", "--device", "cpu"); got.code != 0 || !strings.Contains(got.stderr, trap.says) {
+		if got := vlmtool("infer", "--model", model, "--chat", "--device", "cpu"); got.code != 0 || !strings.Contains(got.stderr, trap.message) {
 			t.Errorf("%s: %+v", trap.name, got)
 		}
 		must(t, os.RemoveAll("trap"))

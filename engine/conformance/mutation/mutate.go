@@ -1,5 +1,5 @@
 // Package mutation plants small errors in the WGSL of kernels, for the conformance suite
-// to find: an error that no case notices shows what the cases do not test.
+// to detect: an error that no case detects shows what the cases do not test.
 package mutation
 
 import (
@@ -127,7 +127,7 @@ func (w *writer) operator(i int) {
 		return
 	}
 	if w.is(i, ">") && w.is(i+1, "0u") {
-		return // no unsigned number is below 0: an endless loop
+		return // no unsigned number is below 0, so the loop would be endless
 	}
 	w.add(o.kind, i, i, o.after)
 }

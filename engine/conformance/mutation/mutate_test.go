@@ -41,8 +41,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestPlant: every mutant of every file changes the text of a host, and its first
-// the text of each.
+// TestPlant: every mutant of a file changes the text of the file's first host, and the
+// first mutant that of every host.
 func TestPlant(t *testing.T) {
 	sources, err := Sources()
 	if err != nil {
@@ -63,14 +63,14 @@ func TestPlant(t *testing.T) {
 			}
 			for _, m := range mutants {
 				if text, err := h.Plant(m); err != nil || text == original {
-					t.Errorf("%s in %s: the text is as it was (%v)", m, h.ID(), err)
+					t.Errorf("%s in %s: the text is unchanged (%v)", m, h.ID(), err)
 				}
 			}
 		}
 	}
 }
 
-// TestEquivalents: every declared equivalent is a mutant that there is.
+// TestEquivalents: every declared equivalent is an existing mutant.
 func TestEquivalents(t *testing.T) {
 	sources, err := Sources()
 	if err != nil {
@@ -87,7 +87,7 @@ func TestEquivalents(t *testing.T) {
 		}
 	}
 	for _, key := range Stale(keys) {
-		t.Errorf("equivalent.txt declares what is no longer there: %s", key)
+		t.Errorf("equivalent.txt declares a mutant that no longer exists: %s", key)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestParseEquivalents(t *testing.T) {
 	}
 	for _, bad := range []string{"  a :: b :: c\n", "why\n  a :: b\n"} {
 		if _, err := ParseEquivalents(bad); err == nil {
-			t.Errorf("%q was taken", bad)
+			t.Errorf("%q was accepted", bad)
 		}
 	}
 }

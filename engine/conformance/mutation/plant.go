@@ -75,7 +75,7 @@ func differing(hosts []Host, n int) []Host {
 	return kept
 }
 
-// size is that of the committed module; one that is missing counts as none.
+// size is the size of the committed module in bytes, 0 if it is missing.
 func (h Host) size() int {
 	module, err := h.Kernel.SPIRV(h.Variant)
 	if err != nil {

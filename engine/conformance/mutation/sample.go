@@ -16,7 +16,7 @@ type Plan struct {
 }
 
 // Sample plans n errors for every variant of every kernel, in its own file, and n for
-// every included file: always the same ones, none of them declared equivalent.
+// every included file: always the same ones, and only those not declared equivalent.
 func Sample(n int) ([]Plan, error) {
 	sources, err := Sources()
 	if err != nil {

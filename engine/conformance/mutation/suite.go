@@ -19,8 +19,8 @@ type Outcome string
 // Outcomes of a mutant.
 const (
 	Killed   Outcome = "killed"   // a case failed
-	Invalid  Outcome = "invalid"  // the compiler refused it
-	Stopped  Outcome = "stopped"  // the device hung: a suite would notice
+	Invalid  Outcome = "invalid"  // the compiler rejected it
+	Stopped  Outcome = "stopped"  // the device hung, which a suite would detect
 	Survived Outcome = "survived" // all cases passed
 )
 
@@ -134,8 +134,8 @@ func (s *Suite) prepared(k *shaders.Kernel) []prepared {
 	return all
 }
 
-// weight orders cases: those of one element find little, those with special values are
-// many and find little more than others.
+// weight orders cases: those of one element detect little, and the many with special
+// values detect little more than others.
 func weight(c shaders.Case) int {
 	n := c.Elements()
 	if n < 16 || c.AnyNonFinite {

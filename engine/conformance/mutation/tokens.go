@@ -47,8 +47,8 @@ func scan(source string) []token {
 	return tokens
 }
 
-// operand reports whether a token can end an operand: the operator after it is then a
-// binary one.
+// operand reports whether a token can end an operand: the operator after it is then
+// binary.
 func operand(t token) bool {
 	return isWord.MatchString(t.text) && t.text != "return" || isInteger.MatchString(t.text) || isFloat.MatchString(t.text) || t.text == ")" || t.text == "]"
 }

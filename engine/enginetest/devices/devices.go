@@ -15,7 +15,7 @@ import (
 // Open returns the CPU and every Vulkan and WebGPU device of the machine, software ones
 // too, closed when the test ends. A backend without any leaves a skipped subtest with the
 // reason; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure. PATCHWORK_DEVICES=cpu
-// leaves the CPU alone.
+// opens only the CPU.
 func Open(t testing.TB) []engine.Device { return open(t, backends) }
 
 // OpenNative returns the devices of Open without WebGPU's, which are the same hardware:

@@ -5,7 +5,7 @@ is measured.
   pytorch.py [--device D] [--dtype T] matmul M N K
   pytorch.py [--device D] [--dtype T] attention HEADS KV_HEADS HEAD_DIM TOKENS
   pytorch.py [--device D] [--dtype T] attention_backward HEADS KV_HEADS HEAD_DIM TOKENS
-  pytorch.py [--device D] serve              a case a line on stdin: "matmul bf16 M N K", …
+  pytorch.py [--device D] serve              one case per line on stdin: "matmul bf16 M N K", …
 
 print {"ms": …} for each case, for benchpeer: the minimum over a second of runs on the CPU;
 on a GPU, by its own clock, the minimum mean of a few calls in a row. A failure prints

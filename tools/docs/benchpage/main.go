@@ -1,10 +1,10 @@
 // Command benchpage writes docs/benchmarks.md from the output of "vlmtool bench kernels
-// --json", one file a run, and from peers' measurements:
+// --json", one file per run, and from peers' measurements:
 //
 //	benchpage [--peer NAME=FILE.jsonl]… [--note TEXT] RUN.jsonl… > docs/benchmarks.md
 //
 // A peer's file has square matmuls, which become a column beside ours, or interleaved
-// measurements of tools/benchpeer, which become tables of their own.
+// measurements of tools/benchpeer, which become separate tables.
 //
 // make bench-page runs all of it.
 package main
@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	peers := pflag.StringArray("peer", nil, "NAME=FILE: square matmuls of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} a line, or benchpeer's lines")
+	peers := pflag.StringArray("peer", nil, "NAME=FILE: square matmuls of a peer, {\"bench\":\"matmul\",\"m\":…,\"ms\":…,\"ms_min\":…,\"tflops\":…} per line, or benchpeer's lines")
 	note := pflag.String("note", "", "a note on the machine and its load")
 	pflag.Parse()
 	if err := write(os.Stdout, *peers, *note, pflag.Args()); err != nil {
@@ -173,7 +173,7 @@ func figure(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
-// write writes a run's table: a line a kernel with its costliest case and its share of
+// write writes a run's table: a line per kernel with its costliest case and its share of
 // the training step.
 func (r run) write(w io.Writer) {
 	total, spent := 0.0, map[string]float64{}

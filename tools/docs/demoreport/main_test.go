@@ -19,7 +19,7 @@ import (
 )
 
 // demo writes the files of a small demo: three questions about each of four images. The
-// model answers one of them wrong, the colour in the last image; "yes", "red" and "one"
+// model answers one of them incorrectly, the colour in the last image; "yes", "red" and "one"
 // are the most frequent training answers.
 func demo(t *testing.T) string {
 	t.Helper()

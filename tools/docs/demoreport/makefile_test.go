@@ -24,7 +24,7 @@ func TestDemoInstall(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		tags []string // that bin/vlmtool was built with; nil = there is none
+		tags []string // that bin/vlmtool was built with; nil = there is no bin/vlmtool
 		kept bool
 	}{
 		{"none", nil, false},
@@ -66,6 +66,6 @@ func TestDemoInstall(t *testing.T) {
 		t.Fatalf("make -n demo: %v\n%s", err, plan)
 	}
 	if strings.Contains(string(plan), "-o bin/") {
-		t.Errorf("make demo builds over what make built:\n%s", plan)
+		t.Errorf("make demo replaces the binary that make built:\n%s", plan)
 	}
 }

@@ -71,9 +71,8 @@ func commandLines(text string) []string {
 	return all
 }
 
-// TestCommandLines runs the command lines of every page in a folder of the page's own, in
-// which bin and demo are those of the clone. It needs what make demo leaves, and some
-// minutes. DOCS_COMMANDS=FILE names SmolLM2-135M-Instruct as a GGUF file.
+// TestCommandLines runs the command lines of every page, each page in its own folder, where
+// bin and demo are the clone's. It takes some minutes, and make demo must have run. DOCS_COMMANDS=FILE names SmolLM2-135M-Instruct as a GGUF file.
 func TestCommandLines(t *testing.T) {
 	gguf := os.Getenv("DOCS_COMMANDS")
 	if gguf == "" {
@@ -175,7 +174,7 @@ func square(t *testing.T, path string, i int) {
 	check(t, os.WriteFile(path+".txt", []byte([]string{"A red", "A green", "A blue"}[i%3]+" square.\n"), 0o644))
 }
 
-// TestReadmeProgramRuns runs README's program from a module of its own, with the demo's
+// TestReadmeProgramRuns runs README's program from its own module, with the demo's
 // model.
 func TestReadmeProgramRuns(t *testing.T) {
 	if os.Getenv("DOCS_COMMANDS") == "" {

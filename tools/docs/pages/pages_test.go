@@ -55,7 +55,7 @@ func anchor(heading string) string {
 	return strings.ReplaceAll(heading, " ", "-")
 }
 
-// TestLinks: what a page links to exists, and so does the heading in it.
+// TestLinks: the files and headings that a page links to exist.
 func TestLinks(t *testing.T) {
 	all := pages(t)
 	for name, text := range all {
@@ -130,15 +130,15 @@ func TestReadmeProgram(t *testing.T) {
 	_, tested, ok := strings.Cut(string(example), "package generate_test\n")
 	tested, _, ok2 := strings.Cut(tested, "\nfunc Example() {")
 	if !ok || !ok2 {
-		t.Fatal("the example has another form")
+		t.Fatal("the example does not have the expected form")
 	}
 	program, ok := strings.CutPrefix(readmeProgram(t), "package main\n")
 	program, main, ok2 := strings.Cut(program, "\nfunc main() {")
 	if !ok || !ok2 || !strings.Contains(main, "ask(") {
-		t.Fatal("README's program has another form")
+		t.Fatal("README's program does not have the expected form")
 	}
 	if program != tested {
-		t.Errorf("README.md has another program than vlm/generate/example_test.go:\n%s\nwant\n%s", program, tested)
+		t.Errorf("README.md's program differs from vlm/generate/example_test.go:\n%s\nwant\n%s", program, tested)
 	}
 }
 

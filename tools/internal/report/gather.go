@@ -71,7 +71,7 @@ func (g gatherer) text(name string) string {
 	return string(data)
 }
 
-// each calls use for every JSON object in the files that match a pattern, one a line.
+// each calls use for every JSON object, one per line, in the files that match a pattern.
 func each[T any](g gatherer, pattern string, use func(file string, value T)) {
 	files, _ := fs.Glob(g.files, pattern) // the patterns are valid constants
 	for _, file := range files {
@@ -86,7 +86,7 @@ func each[T any](g gatherer, pattern string, use func(file string, value T)) {
 
 func (g gatherer) devices() error {
 	if g.text("devices.jsonl") == "" {
-		return errors.New("devices.jsonl is missing or empty: not a folder of run.sh, or vlmtool devices failed")
+		return errors.New("devices.jsonl is missing or empty: not an output folder of run.sh, or vlmtool devices failed")
 	}
 	each(g, "devices.jsonl", func(_ string, d engine.Info) { g.Devices = append(g.Devices, d) })
 	chosen := strings.TrimSpace(g.text("device.txt"))

@@ -24,7 +24,7 @@ func (g Goal) Met() bool {
 	return g.Max && g.Measured < g.Bound || !g.Max && g.Measured >= g.Bound
 }
 
-// goalPresets are to train as fast as the peer.
+// goalPresets must train as fast as the peer.
 var goalPresets = []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
 
 func goals(r *Report) (all []Goal) {

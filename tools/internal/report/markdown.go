@@ -20,7 +20,7 @@ func (r *Report) Markdown(w io.Writer) {
 	} else {
 		fmt.Fprintf(w, " No peer: %s. Its columns are empty.\n\n", cmp.Or(r.Peer.Why, "python3 has no PyTorch"))
 	}
-	fmt.Fprint(w, "Ours is timed by the device's clock in matmuls and kernels, by the host's elsewhere; ratios are of speeds, above 1 ours is faster. Weights and data are random.\n\n")
+	fmt.Fprint(w, "Ours is timed by the device's clock in matmuls and kernels, by the host's elsewhere; ratios are of speeds: above 1, ours is faster. Weights and data are random.\n\n")
 	r.writeFailures(w)
 	r.writeGoals(w)
 	r.writeDevice(w)
@@ -293,7 +293,7 @@ func (r *Report) writeStep(w io.Writer) {
 		}
 		rows = append(rows, []string{t.Preset, t.DType, fmt.Sprint(t.Dispatches), fmt.Sprint(t.Barriers), fmt.Sprint(t.Submits), figure(t.MS), figure(t.KernelMS), idle, figure(t.FirstMS / 1e3)})
 	}
-	table(w, "The device in a step", "Kernels are timed one after another in a step of their own. Idle is the rest of the median step, 0 where kernels overlap by more than that.",
+	table(w, "The device in a step", "Kernels are timed one after another in a separate step. Idle is the rest of the median step, 0 where kernels overlap by more than that.",
 		[]string{"preset", "type", "dispatches", "barriers", "submits", "step, ms", "kernels, ms", "idle", "first step, s"}, rows)
 	rows = nil
 	for _, t := range r.Train {

@@ -59,10 +59,10 @@ func (r *Report) Rate(w Work) (rate Rate, ok bool) {
 	return Rate{w.Flops / seconds, "at most, measured: matmuls and attention in " + w.DType + " without the other kernels" + on}, true
 }
 
-// from reports whether a case has the heads of a preset.
+// from reports whether a case is the attention of a preset.
 func (p Product) from(preset string) bool { return p.Work == preset+" attention" }
 
-// largest is the rate in operations a second of the largest matmul or the longest
+// largest is the rate in operations per second of the largest matmul or the longest
 // attention of a type, which come last.
 func (r *Report) largest(dtype string, fits func(Product) bool) (perSecond float64) {
 	for _, p := range r.Products {

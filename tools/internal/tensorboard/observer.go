@@ -9,7 +9,7 @@ import (
 )
 
 // Observer writes a run's events. At the first error it calls failed and stops writing;
-// the run goes on. The steps after the one that a run resumes from are written again, and
+// the run continues. The steps after the one that a run resumes from are written again, and
 // TensorBoard discards those of earlier files.
 func (w *Writer) Observer(failed func(error)) train.Observer {
 	var mu sync.Mutex

@@ -116,8 +116,8 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestNothingBegun: a run that could not start leaves no files.
-func TestNothingBegun(t *testing.T) {
+// TestUnstartedRun: a run that could not start leaves no files.
+func TestUnstartedRun(t *testing.T) {
 	top := t.TempDir()
 	w, err := Create(filepath.Join(top, "a", "b"))
 	must(t, err)
@@ -134,8 +134,8 @@ func TestNothingBegun(t *testing.T) {
 	}
 }
 
-// TestBroken: a file that cannot be written is reported once.
-func TestBroken(t *testing.T) {
+// TestWriteError: a file that cannot be written is reported once.
+func TestWriteError(t *testing.T) {
 	w, err := Create(t.TempDir())
 	must(t, err)
 	var failures []error

@@ -62,7 +62,7 @@ func Create(dir string) (*Writer, error) {
 	return w, w.write(fileVersion(time.Now()))
 }
 
-// begin marks that all steps from the given one on follow.
+// begin marks the start of the session at the given step.
 func (w *Writer) begin(step int) error {
 	w.begun = true
 	if err := w.write(sessionStart(time.Now(), step)); err != nil {

@@ -47,7 +47,7 @@ var metrics = []metric{
 	figure(prometheus.GaugeValue, "train_learning_rate", "Learning rate of the decoder in the last step.", always(func(s State) float64 { return s.LR })),
 	figure(prometheus.GaugeValue, "train_gradient_norm", "Norm of all gradients of the last step, before clipping.", func(s State) *float64 { return s.GradNorm }),
 	figure(prometheus.GaugeValue, "train_tokens_per_second", "Tokens trained on per second of the last steps.", always(func(s State) float64 { return s.TokensPerS })),
-	figure(prometheus.GaugeValue, "train_imagesper_second", "Images trained on per second of the last steps.", always(func(s State) float64 { return s.ImagesPerS })),
+	figure(prometheus.GaugeValue, "train_images_per_second", "Images trained on per second of the last steps.", always(func(s State) float64 { return s.ImagesPerS })),
 	figure(prometheus.GaugeValue, "train_peak_ratio", "Fraction of the device's peak arithmetic that training reaches.", func(s State) *float64 { return s.Peak }),
 	figure(prometheus.GaugeValue, "train_remaining_seconds", "Estimated time until the end of the run.", func(s State) *float64 { return s.SecondsLeft }),
 	figure(prometheus.GaugeValue, "train_remaining_dollars", "Estimated cost until the end of the run.", func(s State) *float64 { return s.DollarsLeft }),

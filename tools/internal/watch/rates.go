@@ -34,7 +34,7 @@ func (r *Run) left(seconds float64) (*float64, *float64) {
 // mean is a rate of tokens or images over the last steps.
 type mean struct {
 	count, seconds float64 // decaying sums
-	work           float64 // operations a unit
+	work           float64 // operations per unit
 }
 
 // add adds a step's count and its time.

@@ -22,7 +22,7 @@ type Options struct {
 	Preset       string
 	Version      string // of vlmtool
 	Device       engine.Info
-	PeakFlops    float64 // the device's, in operations a second; 0 = unknown
+	PeakFlops    float64 // the device's, in operations per second; 0 = unknown
 	PricePerHour float64 // dollars; 0 = unknown
 }
 
@@ -61,7 +61,7 @@ type State struct {
 	LR          float64   `json:"lr"`
 	GradNorm    *float64  `json:"grad_norm"`
 	TokensPerS  float64   `json:"tokens_per_s"` // of the last steps
-	ImagesPerS  float64   `json:"imagesper_s"`
+	ImagesPerS  float64   `json:"images_per_s"`
 	Peak        *float64  `json:"peak_fraction"` // of the device's peak arithmetic, 0 to 1
 	Memory      int64     `json:"memory_bytes"`  // of the device, allocated by the engine
 	MemoryPeak  int64     `json:"memory_peak_bytes"`

@@ -108,7 +108,7 @@ func counted(next http.Handler) http.Handler {
 	})
 }
 
-// guard refuses requests of other sites' scripts. A site whose name resolves to this
+// guard rejects requests of other sites' scripts. A site whose name resolves to this
 // machine (DNS rebinding) sends its own name as the host, so only IP addresses and the
 // names of this machine are accepted.
 func guard(names []string, next http.Handler) http.Handler {

@@ -116,6 +116,11 @@ func TestAPI(t *testing.T) {
 	if run.Name != "runs/shapes" || run.State.Step != 100 || len(run.Reasons) != 2 || len(run.Events) != 3 || run.Events[0].Kind != "failure" {
 		t.Errorf("%+v", run)
 	}
+	for _, key := range []string{`"tokens_per_s":`, `"images_per_s":`} {
+		if !strings.Contains(string(body), key) {
+			t.Errorf("/api/run lacks %s:\n%.400s", key, body)
+		}
+	}
 	if strings.Contains(string(body), "<script") {
 		t.Error("JSON contains an HTML tag")
 	}
@@ -162,6 +167,7 @@ func TestMetrics(t *testing.T) {
 	_, body := get(t, r.handler(), "/metrics")
 	for _, want := range []string{
 		"vlmtool_train_steps_total 100\n", "vlmtool_train_tokens_total 100000\n", "vlmtool_train_planned_steps 200\n", "vlmtool_validation_loss_nats 0.5\n",
+		"vlmtool_train_tokens_per_second ", "vlmtool_train_images_per_second ",
 		"vlmtool_train_peak_ratio 0.0", `vlmtool_data_bad_rows_total{reason="no turn has an answer"} 1`, "vlmtool_train_step_duration_seconds_count 100\n",
 		"vlmtool_device_memory_bytes 6.7108864e+07\n", `vlmtool_train_info{device="cpu",device_name="a CPU",preset="shapes",run="runs/shapes",version="test"} 1`,
 	} {

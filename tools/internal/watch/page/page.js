@@ -59,7 +59,7 @@ function showTiles({ state: s, ...r }) {
     ['Loss', s.loss, number],
     ['Held-out loss', s.val_loss, number],
     ['Tokens a second', s.tokens_per_s || null, whole],
-    ['Images a second', s.imagesper_s || null, number],
+    ['Images a second', s.images_per_s || null, number],
     ['Of peak', s.peak_fraction, (x) => `${(100 * x).toFixed(1)}%`],
     [r.device_memory_bytes ? `Of ${bytes(r.device_memory_bytes)}` : 'Memory', s.memory_bytes || null, bytes],
     ['Rows skipped', s.bad_rows, whole, s.bad_rows > 0],

@@ -57,7 +57,7 @@ a small step of shapes, and ends within 30 seconds.`,
   vlmtool bench kernels --preset shapes --work decode --time-limit 20s --plot roofline.png`,
 	}, func(s *pflag.FlagSet, f *options) {
 		s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
-		s.IntVar(&f.tokens, "seq-len", 0, "tokens a row, 0 = the preset's; rows too short for an image have only text")
+		s.IntVar(&f.tokens, "seq-len", 0, "tokens per row; 0 = the preset's; rows too short for an image have only text")
 		s.StringVar(&f.filter, "filter", "", "measure only the cases whose name matches `REGEXP`")
 		f.kernelFlags.add(s)
 	})
@@ -74,7 +74,7 @@ tokens/s, GFLOP/s, memory, and the kernels of a step.`,
   vlmtool bench train --preset shapes --batch-size 6 --seq-len 208`,
 	}, func(s *pflag.FlagSet, f *options) {
 		s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
-		s.IntVar(&f.tokens, "seq-len", 0, "tokens a row, 0 = the preset's; rows too short for an image have only text")
+		s.IntVar(&f.tokens, "seq-len", 0, "tokens per row; 0 = the preset's; rows too short for an image have only text")
 		cli.Choice(s, &f.recompute, "recompute", "off", "recompute activations in the backward pass", "on", "off")
 		cli.Ignored(s, "filter")
 	})
@@ -156,7 +156,7 @@ func (f *options) check() (err error) {
 	return f.checkTokens()
 }
 
-// maxTokens is more than the tokens whose activations fit into any device's memory.
+// maxTokens is more tokens than any device's memory has activations for.
 const maxTokens = 1 << 21
 
 func (f *options) checkTokens() error {

@@ -31,8 +31,8 @@ type kernelFlags struct {
 
 func (f *kernelFlags) add(s *pflag.FlagSet) {
 	f.workFlag(s)
-	s.IntVar(&f.count, "count", 6, "samples a case; significance tests need 6")
-	s.DurationVar(&f.caseTime, "case-time", 10*time.Second, "skip cases of which one call takes longer")
+	s.IntVar(&f.count, "count", 6, "samples per case; significance tests need 6")
+	s.DurationVar(&f.caseTime, "case-time", 10*time.Second, "skip cases in which one call takes longer")
 	s.DurationVar(&f.limit, "time-limit", 0, "skip the cases that are not reached by then; 0 = no limit, without --preset 24s")
 	s.BoolVar(&f.variants, "variants", false, "measure every variant that the device can run, not only the one it chooses")
 	s.StringVar(&f.compare, "compare", "", "compare with the output of an earlier run in `FILE`, text or JSON")

@@ -29,7 +29,7 @@ type kernelLine struct {
 	Samples  []float64 `json:"samples_us,omitempty"`
 	GFLOPs   float64   `json:"gflops"`
 	GBs      float64   `json:"gb_per_s"`
-	Roofline float64   `json:"roofline"`        // fraction of it, of the fastest run
+	Roofline float64   `json:"roofline"`        // fraction of the roofline, of the fastest run
 	Bound    string    `json:"bound,omitempty"` // "compute", "memory", "launch"
 	PeakGF   float64   `json:"peak_gflops"`     // of the device, measured in this run
 	PeakGBs  float64   `json:"peak_gb_per_s"`   // at this working set

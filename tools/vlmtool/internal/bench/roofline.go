@@ -30,7 +30,7 @@ var (
 // point is a kernel in the plot: the sum of its cases, weighted by their calls.
 type point struct {
 	kernel    string
-	intensity float64 // FLOP a byte
+	intensity float64 // FLOP per byte
 	gflops    float64
 }
 
@@ -69,7 +69,7 @@ func (r *kernelRun) points() (points []point, movers []string) {
 func plotRoofline(path string, r *kernelRun) error {
 	points, _ := r.points()
 	if len(points) == 0 {
-		return fmt.Errorf("--plot: none of the measured kernels computes anything")
+		return fmt.Errorf("--plot: the measured kernels only move data")
 	}
 	roof := r.bench.Roof()
 	p := plot.New()

@@ -52,7 +52,7 @@ measured before is not measured again.`,
 	s.BoolVar(&reset, "reset", false, "discard earlier measurements of the device")
 	cli.Choice(s, &f.preset, "preset", "shapes", "measure at the shapes of the model `NAME`", train.PresetNames...)
 	s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
-	s.IntVar(&f.tokens, "seq-len", 0, "tokens a row; 0 = the preset's")
+	s.IntVar(&f.tokens, "seq-len", 0, "tokens per row; 0 = the preset's")
 	f.workFlag(s)
 	cli.DTypeFlag(s, &f.dtype)
 	device.Flag(a, s)

@@ -117,7 +117,7 @@ func commandName(c *cobra.Command) string {
 // globalFlags declares the flags of every command.
 func (a *App) globalFlags(s *pflag.FlagSet) {
 	s.SortFlags = false
-	s.BoolVar(&a.JSON, "json", false, "write JSON to standard output, one object a line, the result last")
+	s.BoolVar(&a.JSON, "json", false, "write JSON to standard output, one object per line, the result last")
 	s.BoolVarP(&a.Quiet, "quiet", "q", false, "write only results and errors")
 	Choice(s, &a.logLevel, "log-level", "info", "log messages of at least `LEVEL`", "debug", "info", "warn", "error")
 	s.IntVar(&a.Threads, "threads", 0, "use `N` CPU threads; 0 = all cores")

@@ -22,7 +22,7 @@ func Commands(root *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
-// MaxArgs refuses more than n positional arguments.
+// MaxArgs rejects more than n positional arguments.
 func MaxArgs(n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > n {
@@ -91,7 +91,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	return unknown(c, args[0], "vlmtool ")
 }
 
-// unknown suggests what cobra finds near to an unknown command's name.
+// unknown suggests the commands whose names are near to an unknown one.
 func unknown(c *cobra.Command, name, prefix string) error {
 	group := strings.TrimPrefix(commandName(c)+" ", " ")
 	text := `unknown command "` + terminal.Printable(group+name) + `"`
@@ -117,8 +117,8 @@ func subcommands(c *cobra.Command) (names []string) {
 	return names
 }
 
-// misplacedFlag refuses a flag of a command in front of the command's name, where cobra
-// would take the next word for the flag's value.
+// misplacedFlag rejects a command's flag before the command's name, where cobra would take
+// the next word for the flag's value.
 func misplacedFlag(root *cobra.Command, args []string) error {
 	if len(args) == 0 || !strings.HasPrefix(args[0], "-") {
 		return nil
@@ -131,5 +131,5 @@ func misplacedFlag(root *cobra.Command, args []string) error {
 	if global != nil {
 		return nil
 	}
-	return usage.Errorf("flag %q is in front of the command; write vlmtool COMMAND %s", args[0], terminal.Printable(args[0]))
+	return usage.Errorf("flag %q comes before the command; write vlmtool COMMAND %s", args[0], terminal.Printable(args[0]))
 }

@@ -37,8 +37,8 @@ func Values(f *pflag.Flag) []string {
 	return nil
 }
 
-// choice is the value of a flag that takes one of a few words or, where several is set,
-// some of them separated by commas.
+// choice is the value of a flag that takes one of a few words or, if several is set, some
+// of them separated by commas.
 type choice struct {
 	words   []string
 	one     *string
@@ -98,7 +98,7 @@ func Choice(s *pflag.FlagSet, to *string, name, value, text string, words ...str
 // Choices adds a flag that takes some of a few words.
 func Choices(s *pflag.FlagSet, to *[]string, name string, value []string, text string, words ...string) {
 	*to = value
-	s.Var(&choice{words: words, several: to}, name, text+": "+usage.OneOf(words)+"; several are separated by commas")
+	s.Var(&choice{words: words, several: to}, name, text+": "+usage.OneOf(words)+"; separate several by commas")
 }
 
 // BOSFlag adds --bos.
@@ -123,7 +123,7 @@ func Storage(dtype string) shaders.Type {
 // DataUsage is the help of --data.
 const DataUsage = "read parquet files from `PATH`: a file, glob or folder, several separated by commas; can be repeated"
 
-// Empty reports whether a flag that can be repeated names nothing.
+// Empty reports whether a flag that can be repeated has no value.
 func Empty(values []string) bool { return strings.Join(values, "") == "" }
 
 // Ignored declares flags of a command's siblings that have no effect on it; they are
@@ -135,7 +135,7 @@ func Ignored(s *pflag.FlagSet, names ...string) {
 	}
 }
 
-// checkFlags refuses numbers that are not finite or too large.
+// checkFlags rejects numbers that are not finite or too large.
 func checkFlags(s *pflag.FlagSet) (err error) {
 	s.Visit(func(f *pflag.Flag) {
 		if err != nil {

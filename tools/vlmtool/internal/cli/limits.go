@@ -43,7 +43,7 @@ func LimitOf(name string) Limit {
 	return Limit{math.MaxInt32, "the largest 32-bit integer"}
 }
 
-// checkLimit refuses an integer that is too large.
+// checkLimit rejects an integer that is too large.
 func checkLimit(f *pflag.Flag) error {
 	if f.Value.Type() != "int" {
 		return nil

@@ -76,7 +76,7 @@ func plainReason(err error) string {
 	return ""
 }
 
-// plainNet is about addresses that cannot be listened on or reached.
+// plainNet rewrites errors about addresses that cannot be listened on or reached.
 func plainNet(err error) (old, new string) {
 	var request *url.Error
 	var op *net.OpError

@@ -66,7 +66,7 @@ alone.`,
 	cli.Group(c, "Other scores", func(s *pflag.FlagSet) {
 		s.BoolVar(&o.Captions, "captions", false, "generate complete answers and score their words: BLEU-4 and CIDEr-D")
 		s.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: maximum length of an answer in tokens")
-		s.StringVar(&f.choices, "choices", "", "choose an answer by likelihood: 'letters' for the options that a question lists (A. cat), answers separated by commas, or a `FILE` with one a line")
+		s.StringVar(&f.choices, "choices", "", "choose an answer by likelihood: 'letters' for the options that a question lists (A. cat), answers separated by commas, or a `FILE` with one per line")
 		s.StringVar(&f.text, "text", "", "score a text `FILE` instead of --data: NLL and perplexity, without images")
 		cli.BOSFlag(s, &f.bos, "with --text: ")
 	})
@@ -182,7 +182,7 @@ func (f *evalFlags) evalText(ctx context.Context, a *cli.App, l *vlm.Runner) err
 	if a.JSON {
 		return a.Result(r)
 	}
-	fmt.Fprintf(a.Stdout, "NLL         %.4f nats a token over %s tokens\nperplexity  %.3f\n", r.NLLPerToken, terminal.Thousands(int64(r.Tokens)), r.Perplexity)
+	fmt.Fprintf(a.Stdout, "NLL         %.4f nats per token over %s tokens\nperplexity  %.3f\n", r.NLLPerToken, terminal.Thousands(int64(r.Tokens)), r.Perplexity)
 	return nil
 }
 
@@ -265,7 +265,7 @@ func printEval(a *cli.App, results []eval.Result) {
 		})
 	}
 	row("exact match", func(r eval.Result) string { return percent(r.ExactMatch) })
-	row("NLL, nats a token", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
+	row("NLL, nats per token", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.NLLPerToken) })
 	row("perplexity", func(r eval.Result) string { return fmt.Sprintf("%.3f", r.Perplexity) })
 	if first.CaptionResult != nil {
 		row("BLEU-4", func(r eval.Result) string { return fmt.Sprintf("%.4f", r.BLEU4) })

@@ -237,7 +237,7 @@ func (t *conversation) printCutOff(r Result) {
 }
 
 // encodeInterruptible encodes until an interrupt comes; a tokenizer's pattern, which only
-// its time limit stops, then goes on in the background.
+// its time limit stops, then continues in the background.
 func (t *conversation) encodeInterruptible(messages []chat.Message) (prompt chat.Tokens, err error) {
 	done := make(chan struct{})
 	var encoded chat.Tokens

@@ -176,7 +176,7 @@ type session struct {
 // warnNoImage warns when a vision-language model is asked without an image.
 func (s *session) warnNoImage() {
 	if !s.generator.Config.Vision.None() && len(s.images) == 0 {
-		slog.Warn("the model was trained on questions about images and gets none; --image FILE adds one")
+		slog.Warn("the model was trained on questions about images, but no image was given; --image FILE adds one")
 	}
 }
 

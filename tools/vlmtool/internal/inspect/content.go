@@ -52,7 +52,7 @@ func contentOf(path string) (string, error) {
 }
 
 // isImage reports whether a file begins as one of the image formats, supported or not;
-// decoding refuses unsupported ones by name.
+// decoding an unsupported one is an error that names the format.
 func isImage(head string) bool {
 	for _, magic := range []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF8", "BM", "II*\x00", "MM\x00*", "II+\x00", "MM\x00+", "\x00\x00\x01\x00"} {
 		if strings.HasPrefix(head, magic) {

@@ -20,7 +20,7 @@ type ggufResult struct {
 	Types      map[string]int `json:"types"` // number of tensors by type
 }
 
-// inspectGGUF lists metadata and tensors; with --json one tensor a line, then the rest.
+// inspectGGUF lists metadata and tensors; with --json one tensor per line, then the rest.
 func inspectGGUF(a *cli.App, path string) error {
 	f, err := gguf.Open(path)
 	if err != nil {

@@ -26,9 +26,9 @@ func (o object) text(name string) (s string, err error) {
 	return s, err
 }
 
-// refuse is an error for the first of the fields that is not empty, since it would be
+// reject returns an error for the first of the fields that is not empty, since it would be
 // dropped silently.
-func (o object) refuse(names ...string) error {
+func (o object) reject(names ...string) error {
 	for _, name := range names {
 		if value := string(compact(o[name])); o.has(name) && value != "[]" && value != "{}" && value != `""` {
 			return fmt.Errorf("%s is not supported; remove it", name)
@@ -70,7 +70,7 @@ func parseMessages(text []byte) ([]chat.Message, error) {
 	if json.Unmarshal(list, &entries) != nil || len(entries) == 0 {
 		return nil, fmt.Errorf(`no conversation found; want [{"role": "user", "content": "…"}, …], [{"user": "…", "assistant": "…"}, …] or [{"from": "human", "value": "…"}, …]`)
 	}
-	if err := whole.refuse("tools", "functions", "documents"); err != nil {
+	if err := whole.reject("tools", "functions", "documents"); err != nil {
 		return nil, err
 	}
 	images, err := countImages(whole)
@@ -87,7 +87,7 @@ func parseMessages(text []byte) ([]chat.Message, error) {
 		out, tags = append(out, messages...), tags+n
 	}
 	if images > 0 && tags > 0 && images != tags {
-		return nil, fmt.Errorf("there are %d images, but image tags for %d in the texts", images, tags)
+		return nil, fmt.Errorf("there are %d images, but the texts have %d image tags", images, tags)
 	}
 	for i := range out {
 		if out[i].Role == "user" {
@@ -96,12 +96,12 @@ func parseMessages(text []byte) ([]chat.Message, error) {
 		}
 	}
 	if images > 0 {
-		return nil, errors.New("there are images, but no user message for them")
+		return nil, errors.New("there are images, but no user message that they belong to")
 	}
 	return out, nil
 }
 
-// checkJSON refuses anything but a single JSON value.
+// checkJSON rejects anything but a single JSON value.
 func checkJSON(text []byte) error {
 	line := func(offset int64) int { return 1 + bytes.Count(text[:min(offset, int64(len(text)))], []byte("\n")) }
 	var value json.RawMessage
@@ -114,7 +114,7 @@ func checkJSON(text []byte) error {
 		return errors.New("not a single JSON value: the file ends too early")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("not a single JSON value: more data follows; of JSON Lines give one line")
+		return fmt.Errorf("not a single JSON value: more data follows; from a JSON Lines file, use one line")
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (o object) messages() (out []chat.Message, tags int, err error) {
 var unsupported = []string{"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio"}
 
 func (o object) openAI() (chat.Message, error) {
-	if err := o.refuse(unsupported...); err != nil {
+	if err := o.reject(unsupported...); err != nil {
 		return chat.Message{}, fmt.Errorf("is invalid: %w", err)
 	}
 	if _, there := o["content"]; !there {
@@ -168,7 +168,7 @@ func (o object) openAI() (chat.Message, error) {
 func (o object) llava() (m chat.Message, images int, err error) {
 	from, err := o.text("from")
 	value, err2 := o.text("value")
-	if err = errors.Join(err, err2, o.refuse(unsupported...)); err != nil {
+	if err = errors.Join(err, err2, o.reject(unsupported...)); err != nil {
 		return m, 0, fmt.Errorf("is invalid: %w", err)
 	}
 	if !o.has("value") {

@@ -24,7 +24,7 @@ type rowFit struct {
 func (f *rowFit) declare(s *pflag.FlagSet) {
 	cli.Choice(s, &f.preset, "preset", "", "use the recipe `NAME`", train.PresetNames...)
 	s.StringVar(&f.model, "model", "", "use the tokenizer of the model or pretrained decoder at `PATH`")
-	s.IntVar(&f.seqLen, "seq-len", 0, "tokens a row; 0 = the recipe's")
+	s.IntVar(&f.seqLen, "seq-len", 0, "tokens per row; 0 = the recipe's")
 	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`", string(packing.InConversation), string(packing.SharedPrefix))
 }
 
@@ -79,7 +79,7 @@ func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) erro
 		return err
 	}
 	usable := 0
-	var damaged error // the first one
+	var damaged error // the first
 	for i := range set.Len() {
 		if err := ctx.Err(); err != nil {
 			return err

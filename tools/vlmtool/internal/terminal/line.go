@@ -93,8 +93,8 @@ const (
 )
 
 // layOut fits a bar and the fields into width cells. Fields of the highest rank are
-// dropped first; where the last one is still too wide the bar goes, then the end of the
-// field.
+// dropped first; if the last one is still too wide, the bar is dropped and the field is
+// truncated.
 func layOut(done float64, fields []Field, width int, plain bool) string {
 	fields = slices.Clone(fields)
 	for len(fields) > 1 && minBar+1+cells(fields) > width {

@@ -47,7 +47,7 @@ func TestLayOut(t *testing.T) {
 		}
 	}
 	if fields[4].Text != "3 images/s" {
-		t.Error("the layOut changed its argument")
+		t.Error("layOut changed its argument")
 	}
 }
 

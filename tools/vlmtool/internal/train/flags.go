@@ -44,7 +44,7 @@ the run had not been interrupted.`,
 
 func (f *options) dataFlags(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
-	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; as for --data")
+	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; given as for --data")
 	s.StringVar(&f.out, "out", "", "write the model, checkpoints and metrics to `DIR`")
 	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)
 	s.StringVar(&f.config, "config", "", "read the recipe from a JSON `FILE`, as --print-config prints it")
@@ -56,9 +56,9 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	r := &f.recipe
 	s.IntVar(&r.Steps, "steps", 0, "optimizer steps")
 	s.IntVar(&r.Epochs, "epochs", 0, "passes over the data, instead of --steps")
-	s.IntVar(&r.BatchSize, "batch-size", 0, "rows a micro-batch")
-	s.IntVar(&r.Accumulate, "accumulate", 0, "micro-batches a step")
-	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens a row")
+	s.IntVar(&r.BatchSize, "batch-size", 0, "rows per micro-batch")
+	s.IntVar(&r.Accumulate, "accumulate", 0, "micro-batches per step")
+	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens per row")
 	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
@@ -68,8 +68,8 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")
 	cli.Choice(s, &f.attention, "attention", "", "use the attention `MODE`", string(packing.Document), string(packing.DocumentBidirectionalImage), string(packing.Causal))
 	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`, one after another or each alone", string(packing.InConversation), string(packing.SharedPrefix))
-	cli.Choice(s, &f.loss, "loss", "", "learn these `TOKENS`", string(packing.OnAll), string(packing.OnAnswers))
-	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "first steps with a frozen decoder")
+	cli.Choice(s, &f.loss, "loss", "", "compute the loss on these `TOKENS`", string(packing.OnAll), string(packing.OnAnswers))
+	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "number of first steps in which the decoder is frozen")
 	s.Uint64Var(&r.Seed, "seed", 0, "random seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "fraction of unusable data rows above which the run fails")
 }

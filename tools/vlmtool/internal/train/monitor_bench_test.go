@@ -69,7 +69,7 @@ func BenchmarkMonitor(b *testing.B) {
 		}
 	}()
 	const block = 40      // steps, somewhat more than a second
-	var took [2][]float64 // without and with monitoring: seconds a step, by block
+	var took [2][]float64 // without and with monitoring: seconds per step, by block
 	var now []float64     // of the current block
 	var last time.Time
 	var inside time.Duration

@@ -112,7 +112,7 @@ func (f *options) rate(ctx context.Context, e *train.Estimation, r train.Recipe,
 			e.FlopsPerSecond, e.RateSource, e.RateMeasured = rate.PerSecond, rate.Source, true
 			return nil
 		case f.report != "":
-			return fmt.Errorf("--report %s has no training step of %s in %s, and no matmuls and attention either", f.report, r.Preset, r.DType)
+			return fmt.Errorf("--report %s has neither a training step of %s in %s nor matmuls and attention", f.report, r.Preset, r.DType)
 		}
 	}
 	if on.dev == nil {

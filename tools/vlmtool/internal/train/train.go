@@ -218,12 +218,12 @@ func checkProfile(file string) error {
 	return nil
 }
 
-// checkPool refuses a pool of samples that would not fit in memory.
+// checkPool rejects a pool of samples that would not fit in memory.
 func checkPool(r train.Recipe) error {
 	const perToken, perSample = 5, 256 // an id and a flag; the rest, as measured
 	need, have := int64(r.PoolSize)*(int64(r.SeqLen)*perToken+perSample), engine.HostMemory()
 	if have > 0 && need > have {
-		return usage.Errorf("--pool-size %d at --seq-len %d may take %s, and this machine has %s; use a smaller --pool-size", r.PoolSize, r.SeqLen, engine.Bytes(need), engine.Bytes(have))
+		return usage.Errorf("--pool-size %d at --seq-len %d may take %s, but this machine has %s; use a smaller --pool-size", r.PoolSize, r.SeqLen, engine.Bytes(need), engine.Bytes(have))
 	}
 	return nil
 }
