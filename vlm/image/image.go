@@ -22,9 +22,6 @@ type RGB struct {
 	Pix  []byte // [H, W, 3]
 }
 
-// Size returns the width and the height in pixels.
-func (p *RGB) Size() (w, h int) { return p.W, p.H }
-
 // A source is a decoded picture that is read line by line.
 type source struct {
 	line     func(dst []byte, y int) // 3*width bytes, over white
