@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patchwork/engine/conformance/mutation"
+	"patchwork/engine/enginetest"
 	"patchwork/shaders/naga"
 )
 
@@ -19,7 +20,7 @@ func TestMutants(t *testing.T) {
 	}
 	d := openSoftware(t, false)
 	defer d.Close()
-	plans, err := mutation.Sample(1)
+	plans, err := enginetest.SampleMutants(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patchwork/engine/conformance/mutation"
+	"patchwork/engine/enginetest"
 )
 
 // TestMutants plants an error in every variant of every kernel and in every included
@@ -15,7 +16,7 @@ import (
 func TestMutants(t *testing.T) {
 	d := openKind(t, "software", software)
 	defer d.Close()
-	plans, err := mutation.Sample(1)
+	plans, err := enginetest.SampleMutants(1)
 	if err != nil {
 		t.Fatal(err)
 	}

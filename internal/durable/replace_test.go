@@ -61,6 +61,29 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestFile: the path has the old content until Commit, and keeps it after Discard.
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, []byte("old"), 0o644))
+	for _, c := range []struct {
+		end  func(*durable.File) error
+		want string
+	}{{(*durable.File).Discard, "old"}, {(*durable.File).Commit, "new"}} {
+		f, err := durable.Create(path)
+		must(t, err)
+		_, err = f.Write([]byte("new"))
+		must(t, err)
+		if got, _ := os.ReadFile(path); string(got) != "old" {
+			t.Errorf("while it is written the file holds %q", got)
+		}
+		must(t, c.end(f))
+		got, _ := os.ReadFile(path)
+		if left, _ := os.ReadDir(filepath.Dir(path)); string(got) != c.want || len(left) != 1 {
+			t.Errorf("the file holds %q, want %q; %d files", got, c.want, len(left))
+		}
+	}
+}
+
 // TestWriteFails: a failed write keeps the old content.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")

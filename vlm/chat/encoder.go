@@ -70,11 +70,6 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 // noImageID is the image token's id of a text-only encoder.
 const noImageID = -1
 
-// Render returns the text of a conversation; see Template.Render.
-func (e *Encoder) Render(messages []Message, o Options) (string, error) {
-	return e.template.Render(messages, o)
-}
-
 // ImageID returns the id of ImageToken, or -1 if conversations are text-only.
 func (e *Encoder) ImageID() int32 { return e.imageID }
 

@@ -2,9 +2,10 @@ package data
 
 import (
 	"errors"
-	"os"
 
 	"github.com/parquet-go/parquet-go"
+
+	"patchwork/internal/durable"
 )
 
 // A row group is closed when it reaches either limit.
@@ -39,8 +40,7 @@ type turnRecord struct {
 // A Writer writes rows to a parquet file in the FineVision schema, compressed with
 // Snappy. It writes a temporary file, which Close renames.
 type Writer struct {
-	path    string
-	file    *os.File
+	file    *durable.File
 	parquet *parquet.GenericWriter[record]
 	rows    int // in the open row group
 	bytes   int
@@ -49,7 +49,7 @@ type Writer struct {
 
 // Create creates a Writer for the file at path. Close or Abort must be called.
 func Create(path string) (*Writer, error) {
-	file, err := os.Create(path + ".tmp")
+	file, err := durable.Create(path)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Create(path string) (*Writer, error) {
 		options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
 	}
 	w := parquet.NewGenericWriter[record](file, options...)
-	return &Writer{path: path, file: file, parquet: w}, nil
+	return &Writer{file: file, parquet: w}, nil
 }
 
 // Write appends a row; File and Index are not written. After an error, every call returns
@@ -98,18 +98,11 @@ func (w *Writer) Close() error {
 	if w.err == nil {
 		w.err = w.parquet.Close()
 	}
-	if w.err == nil {
-		w.err = w.file.Sync()
-	}
-	if err := w.file.Close(); w.err == nil {
-		w.err = err
-	}
-	if w.err == nil {
-		w.err = os.Rename(w.file.Name(), w.path)
-	}
 	if w.err != nil {
-		os.Remove(w.file.Name())
+		_ = w.file.Discard() // the first error is returned
+		return w.err
 	}
+	w.err = w.file.Commit()
 	return w.err
 }
 

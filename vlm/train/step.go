@@ -184,25 +184,9 @@ func (s *TrainStep) allocateArena() error {
 	return err
 }
 
-// Backward runs forward and backward of a micro-batch and returns its summed loss, in nats, and
-// its number of targets. scale is 1 over the targets of all accumulated micro-batches; first
-// reports whether this is the first of them.
-func (s *TrainStep) Backward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool) (sum float64, targets int, err error) {
-	var loss [1]float32
-	if err := s.StartForwardBackward(ctx, b, pixels, scale, first, &loss); err != nil {
-		return 0, 0, err
-	}
-	key := programFirst
-	if !first {
-		key = programFurther
-	}
-	p := s.programs[key]
-	err = engine.DownloadTemp(s.dev, p.exe, p.loss.Sum.View(), loss[:]) // waits for the device
-	return float64(loss[0]), int(s.step[vlm.SlotTargets]), err
-}
-
-// StartForwardBackward is Backward without waiting for the device. The summed loss is in sum after
-// Update has returned.
+// StartForwardBackward starts forward and backward of a micro-batch. scale is 1 over the targets of
+// all accumulated micro-batches; first reports whether this is the first of them. The summed loss,
+// in nats, is in sum after Update has returned.
 func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
 	key := programFirst
 	if !first {
@@ -225,7 +209,7 @@ func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, 
 	return engine.FetchTemp(s.dev, p.exe, p.loss.Sum.View(), sum[:])
 }
 
-// Upload queues the upload of a micro-batch for the next StartForwardBackward or Backward.
+// Upload queues the upload of a micro-batch for the next StartForwardBackward.
 func (s *TrainStep) Upload(b *packing.Batch, pixels []byte) error {
 	s.uploaded = nil
 	if _, err := s.in.Upload(s.dev, b, pixels, &s.step); err != nil {

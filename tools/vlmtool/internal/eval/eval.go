@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
@@ -200,11 +200,17 @@ func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (fa
 	write := func(eval.TurnResult) error { return nil }
 	switch {
 	case f.output != "":
-		file, err := os.Create(f.output)
+		file, err := durable.Create(f.output)
 		if err != nil {
 			return fmt.Errorf("--output: %w", err)
 		}
-		defer func() { failed = errors.Join(failed, file.Close()) }()
+		defer func() {
+			if failed != nil {
+				failed = errors.Join(failed, file.Discard())
+			} else if err := file.Commit(); err != nil {
+				failed = fmt.Errorf("--output: %w", err)
+			}
+		}()
 		lines := json.NewEncoder(file)
 		lines.SetEscapeHTML(false)
 		write = func(e eval.TurnResult) error { return lines.Encode(e) }

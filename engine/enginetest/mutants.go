@@ -1,28 +1,29 @@
-package mutation
+package enginetest
 
 import (
 	"fmt"
 	"hash/fnv"
 	"strings"
 
+	"patchwork/engine/conformance/mutation"
 	"patchwork/shaders"
 )
 
-// Plan is a mutant and the variants, one of which must fail.
-type Plan struct {
+// MutantPlan is a mutant and the variants, one of which must fail.
+type MutantPlan struct {
 	Name   string
-	Mutant Mutant
-	Hosts  []Host
+	Mutant mutation.Mutant
+	Hosts  []mutation.Host
 }
 
-// Sample plans n errors for every variant of every kernel, in its own file, and n for
-// every included file: always the same ones, and only those not declared equivalent.
-func Sample(n int) ([]Plan, error) {
-	sources, err := Sources()
+// SampleMutants plans n errors for every variant of every kernel, in its own file, and n for
+// every included file: always the same ones, only those not declared equivalent.
+func SampleMutants(n int) ([]MutantPlan, error) {
+	sources, err := mutation.Sources()
 	if err != nil {
 		return nil, err
 	}
-	var plans []Plan
+	var plans []MutantPlan
 	for _, s := range sources {
 		own := false
 		for _, h := range s.Hosts {
@@ -31,11 +32,11 @@ func Sample(n int) ([]Plan, error) {
 				if s := h.Variant.Storage; s.Bindings != 0 && s.Type == shaders.F16 {
 					continue // the text of BF16, except the packing, which is in a separate file
 				}
-				plans = append(plans, s.sample(n, h.ID(), []Host{h})...)
+				plans = append(plans, sample(&s, n, h.ID(), []mutation.Host{h})...)
 			}
 		}
 		if !own {
-			plans = append(plans, s.sample(n, s.Name, s.Hosts)...)
+			plans = append(plans, sample(&s, n, s.Name, s.Hosts)...)
 		}
 	}
 	return plans, nil
@@ -44,8 +45,8 @@ func Sample(n int) ([]Plan, error) {
 // sample takes n errors by a hash of the name: in arithmetic, or removed statements where
 // several variants share a file, since multiplications by their constants may be by 0 or
 // 1.
-func (s *Source) sample(n int, name string, hosts []Host) []Plan {
-	var arithmetic, statements, all []Mutant
+func sample(s *mutation.Source, n int, name string, hosts []mutation.Host) []MutantPlan {
+	var arithmetic, statements, all []mutation.Mutant
 	for i, m := range s.Mutants {
 		if s.Equivalent(i) {
 			continue
@@ -54,7 +55,7 @@ func (s *Source) sample(n int, name string, hosts []Host) []Plan {
 		switch {
 		case m.Before == "+" || m.Before == "*":
 			arithmetic = append(arithmetic, m)
-		case m.Kind == Statement && !strings.Contains(m.Before, "Barrier"):
+		case m.Kind == mutation.Statement && !strings.Contains(m.Before, "Barrier"):
 			statements = append(statements, m)
 		}
 	}
@@ -68,11 +69,11 @@ func (s *Source) sample(n int, name string, hosts []Host) []Plan {
 	if len(strong) == 0 {
 		return nil
 	}
-	var plans []Plan
+	var plans []MutantPlan
 	for i := range n {
 		h := fnv.New32a()
 		fmt.Fprintf(h, "%s %d", name, i)
-		plans = append(plans, Plan{name, strong[int(h.Sum32())%len(strong)], hosts})
+		plans = append(plans, MutantPlan{name, strong[int(h.Sum32())%len(strong)], hosts})
 	}
 	return plans
 }
