@@ -133,8 +133,8 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 
-.PHONY: live-picture
-live-picture: build ## train, and take docs/live.png of terminal and page (needs chromium)
+.PHONY: live-screenshot
+live-screenshot: build ## train, and take docs/live.png of terminal and page (needs chromium)
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
 	@$(GO) run ./tools/docs/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
 

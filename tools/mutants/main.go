@@ -214,13 +214,13 @@ func tryAll(ctx context.Context, all []planted, o options) error {
 	return group.Wait()
 }
 
-// tally counts a file's mutants by outcome.
-type tally struct {
+// counts has a file's mutants by outcome.
+type counts struct {
 	file                                              string
 	mutants, killed, invalid, stopped, declared, left int
 }
 
-func (t *tally) add(p planted) {
+func (t *counts) add(p planted) {
 	t.mutants++
 	switch {
 	case p.outcome == mutation.Killed:
@@ -239,9 +239,9 @@ func (t *tally) add(p planted) {
 func report(all []planted, stale []string) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "mutants\tkilled\tstopped\tdid not compile\tequivalent\tsurvived\t  file")
-	total := tally{file: "all"}
-	var last *tally
-	print := func(t *tally) {
+	total := counts{file: "all"}
+	var last *counts
+	print := func(t *counts) {
 		if t != nil {
 			fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", t.mutants, t.killed, t.stopped, t.invalid, t.declared, t.left, t.file)
 		}
@@ -250,7 +250,7 @@ func report(all []planted, stale []string) error {
 	for _, p := range all {
 		if last == nil || last.file != p.File {
 			print(last)
-			last = &tally{file: p.File}
+			last = &counts{file: p.File}
 		}
 		last.add(p)
 		total.add(p)

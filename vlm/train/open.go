@@ -170,9 +170,9 @@ func (t *trainer) openData() error {
 	if len(rows) == 0 {
 		return fmt.Errorf("%s: no rows to train on", t.Data[0])
 	}
-	if pictured, err := train.HasImages(data.ImageSearchRows); err != nil {
+	if hasImages, err := train.HasImages(data.ImageSearchRows); err != nil {
 		return err
-	} else if !pictured {
+	} else if !hasImages {
 		t.warn("no row of the data has an image: the model is trained on text only")
 	}
 	if err := t.openModel(); err != nil {

@@ -192,7 +192,7 @@ func (r *Report) writeConformance(w io.Writer) {
 
 func (r *Report) writeProducts(w io.Writer) {
 	var rows [][]string
-	for _, p := range r.Products {
+	for _, p := range r.PeerCases {
 		ratio := figure(p.Ratio)
 		if p.Skipped != "" {
 			ratio = cut(p.Skipped, 160)

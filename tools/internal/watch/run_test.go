@@ -121,7 +121,7 @@ func TestResumed(t *testing.T) {
 		{Step: 50, ValLoss: 0.7, Samples: []train.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Images: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
 	}})
 	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.images.data) != 1 ||
-		got[0].Samples[0].Pictures[0] != got[1].Samples[0].Pictures[0] {
+		got[0].Samples[0].Images[0] != got[1].Samples[0].Images[0] {
 		t.Errorf("samples of earlier validations: %+v", got)
 	}
 	if s := r.State(); s.Step != 50 || s.TokensPerS != 0 || s.SecondsLeft != nil || *s.ValLoss != 0.7 {
@@ -154,7 +154,7 @@ func TestBounds(t *testing.T) {
 	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.images.data) > keepImages {
 		t.Errorf("%d events, %d reasons, %d validations, %d images", len(r.events), len(r.reasons), len(r.validations), len(r.images.data))
 	}
-	last := r.validations[len(r.validations)-1].Samples[0].Pictures[0]
+	last := r.validations[len(r.validations)-1].Samples[0].Images[0]
 	if r.images.data[last] == nil {
 		t.Error("the newest image is gone")
 	}

@@ -125,10 +125,10 @@ func TestAPI(t *testing.T) {
 		t.Error("JSON contains an HTML tag")
 	}
 	samples := run.Validations[0].Samples
-	if len(samples) != 2 || samples[0].Pictures[0] != samples[1].Pictures[0] {
+	if len(samples) != 2 || samples[0].Images[0] != samples[1].Images[0] {
 		t.Fatalf("samples: %+v", samples)
 	}
-	w, png := get(t, h, "/api/pictures/"+samples[0].Pictures[0])
+	w, png := get(t, h, "/api/pictures/"+samples[0].Images[0])
 	if w.Header().Get("Content-Type") != "image/png" || !strings.HasPrefix(string(png), "\x89PNG") {
 		t.Errorf("an image is %s, %q…", w.Header().Get("Content-Type"), png[:min(8, len(png))])
 	}

@@ -19,7 +19,7 @@ type Sample struct {
 	Question string   `json:"question"`
 	Truth    string   `json:"truth"`
 	Answer   string   `json:"answer"`
-	Pictures []string `json:"pictures"` // keys of the images
+	Images   []string `json:"pictures"` // keys of the images
 }
 
 // keepValidations and keepImages bound the memory of a long run. Validations use the same
@@ -96,9 +96,9 @@ func (r *Run) earlier(all []train.ValMetrics) {
 func (r *Run) addValidation(m train.ValMetrics, encoded [][][]byte) {
 	v := Validation{Step: m.Step, Loss: finite(m.ValLoss), Samples: []Sample{}}
 	for i, s := range m.Samples {
-		shown := Sample{Question: s.Question, Truth: s.Truth, Answer: s.Answer, Pictures: []string{}}
+		shown := Sample{Question: s.Question, Truth: s.Truth, Answer: s.Answer, Images: []string{}}
 		for _, png := range encoded[i] {
-			shown.Pictures = append(shown.Pictures, r.images.add(png))
+			shown.Images = append(shown.Images, r.images.add(png))
 		}
 		v.Samples = append(v.Samples, shown)
 	}

@@ -189,9 +189,9 @@ func (f *evalFlags) evalText(ctx context.Context, a *cli.App, l *vlm.Runner) err
 // evalData evaluates once for each control.
 func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (failed error) {
 	o := f.options
-	if pictured, err := o.HasImages(); err != nil {
+	if hasImages, err := o.HasImages(); err != nil {
 		return err
-	} else if !pictured {
+	} else if !hasImages {
 		slog.Warn("no row of the data has an image; only text is scored")
 	}
 	if err := eval.CheckControls(o, f.controls); err != nil {

@@ -31,7 +31,7 @@ type explanation struct {
 // and answer sum to 1.
 type explainedWord struct {
 	Text    string        `json:"text"`
-	Picture float64       `json:"picture"`
+	Image   float64       `json:"picture"`
 	Prompt  float64       `json:"prompt"`
 	Answer  float64       `json:"answer"`
 	Layers  []float64     `json:"picture_by_layer"`
@@ -40,10 +40,10 @@ type explainedWord struct {
 
 // patchWeight is a patch's share of the attention; image, row and column count from 0.
 type patchWeight struct {
-	Picture int     `json:"picture"`
-	Row     int     `json:"row"`
-	Column  int     `json:"column"`
-	Share   float64 `json:"share"`
+	Image  int     `json:"picture"`
+	Row    int     `json:"row"`
+	Column int     `json:"column"`
+	Share  float64 `json:"share"`
 }
 
 // explain draws the attention on the images for each word of an answer.
@@ -64,7 +64,7 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	}
 	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
 	for _, w := range e.Words {
-		word := explainedWord{Text: w.Text, Picture: w.Mean.ImageShare(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
+		word := explainedWord{Text: w.Text, Image: w.Mean.ImageShare(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
 		for _, l := range w.Layers {
 			word.Layers = append(word.Layers, l.ImageShare())
 		}
