@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
@@ -27,7 +26,7 @@ func TestDamagedLZ4(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "a.parquet")
-	start, rejected := time.Now(), 0
+	rejected := 0
 	for i := 4; i < 700; i++ {
 		damaged := append([]byte{}, whole...)
 		damaged[i] ^= 0xff
@@ -43,8 +42,8 @@ func TestDamagedLZ4(t *testing.T) {
 			rejected++
 		}
 	}
-	if took := time.Since(start); rejected < 50 || took > 30*time.Second {
-		t.Errorf("%d of 696 rejected in %v", rejected, took)
+	if rejected < 50 {
+		t.Errorf("%d of 696 rejected, want 50 at least", rejected)
 	}
 }
 

@@ -256,16 +256,12 @@ func TestListingLimits(t *testing.T) {
 			defer server.Close()
 			client := &Client{Endpoint: server.URL, HTTP: &http.Client{}, Attempts: 2, Pause: time.Millisecond, Idle: 10 * time.Second}
 			out := filepath.Join(t.TempDir(), "out")
-			start := time.Now()
 			_, err := client.Fetch(t.Context(), Repo{Kind: Model, Name: "o/m", Revision: "main"}, Options{Out: out})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 			if _, err := os.Stat(out); err == nil {
 				t.Error("the folder was created")
-			}
-			if took := time.Since(start); took > 30*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}
