@@ -212,9 +212,9 @@ func TestCooperative(t *testing.T) {
 	}
 	both := with(func(t *DeviceCaps) { t.Matrices = []Matrix{small, all.Matrices[0]} })
 	v := MatMul.variant(t, "coopmat1.128x128.bf16-a-b-c")
-	turned := large
-	turned.TransB = 1
-	if got, want := v.Constants(turned, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
+	transposed := large
+	transposed.TransB = 1
+	if got, want := v.Constants(transposed, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
 		t.Errorf("constants %v, want %v", got, want)
 	}
 	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")
