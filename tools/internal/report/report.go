@@ -24,7 +24,7 @@ type Report struct {
 	Parts       []Part        `json:"parts"`
 	Goals       []Goal        `json:"goals"`
 	Conformance []Outcome     `json:"conformance"`
-	Products    []Product     `json:"products"`
+	Comparisons []Comparison  `json:"products"`
 	Train       []Train       `json:"train"`
 	PeerTrain   []PeerRun     `json:"peer_train"`
 	Infer       []Infer       `json:"infer"`
@@ -71,8 +71,8 @@ type Outcome struct {
 	Which   []string `json:"failures,omitempty"`
 }
 
-// Product is a matmul or an attention compared with the peer's: benchpeer's line.
-type Product struct {
+// Comparison is a matmul or an attention compared with the peer's: benchpeer's line.
+type Comparison struct {
 	Work    string  `json:"work"`
 	Kernel  string  `json:"kernel"`
 	Case    string  `json:"case"`

@@ -72,7 +72,7 @@ FAIL`,
 // TestGather reads the parts' files, skips truncated lines and evaluates goals.
 func TestGather(t *testing.T) {
 	r := sample(t)
-	if r.Device.Name != "NVIDIA Tested H100" || len(r.Products) != 4 || len(r.Parts) != 5 || r.Parts[1].Why != "FAIL" {
+	if r.Device.Name != "NVIDIA Tested H100" || len(r.Comparisons) != 4 || len(r.Parts) != 5 || r.Parts[1].Why != "FAIL" {
 		t.Errorf("%+v", r)
 	}
 	for _, want := range []Outcome{{"add", 1, 0, 1, nil}, {"rope", 0, 1, 0, []string{"t=1"}}, {"Programs", 1, 0, 0, nil}} {
@@ -132,8 +132,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestNothing: a folder without a run, and a run without results.
-func TestNothing(t *testing.T) {
+// TestWithoutResults: a folder without a run, and a run without results.
+func TestWithoutResults(t *testing.T) {
 	if _, err := Gather(t.TempDir()); err == nil || !strings.Contains(err.Error(), "devices.jsonl") {
 		t.Errorf("%v", err)
 	}
