@@ -28,7 +28,7 @@ func Gather(dir string) (*Report, error) {
 	g.peer()
 	g.parts()
 	r.Conformance = conformance(g.text("conformance.txt"))
-	each(g, "products.jsonl", func(_ string, p Comparison) { r.Comparisons = append(r.Comparisons, p) })
+	each(g, "products.jsonl", func(_ string, p PeerCase) { r.PeerCases = append(r.PeerCases, p) })
 	each(g, "train-*.json", func(_ string, t Train) { r.Train = append(r.Train, t) })
 	each(g, "infer-*.json", func(_ string, i Infer) { r.Infer = append(r.Infer, i) })
 	each(g, "embedder-*.json", func(_ string, e Embedder) { r.Embedder = append(r.Embedder, e) })

@@ -31,15 +31,15 @@ func goals(r *Report) (all []Goal) {
 	add := func(what, want string, bound float64, isMax bool, measured float64, missing string) {
 		all = append(all, Goal{what, want, bound, isMax, measured, missing})
 	}
-	ratio := func(what string, bound float64, fits func(Comparison) bool) {
+	ratio := func(what string, bound float64, fits func(PeerCase) bool) {
 		measured, missing := r.ratio(fits)
 		add(what, fmt.Sprintf("≥ %g× the peer", bound), bound, false, measured, missing)
 	}
-	ratio("matmul of 4096³ in bf16, of cuBLAS", 0.5, func(p Comparison) bool {
+	ratio("matmul of 4096³ in bf16, of cuBLAS", 0.5, func(p PeerCase) bool {
 		return p.Kernel == "matmul" && p.DType == "bf16" && strings.HasPrefix(p.Case, "m=4096/k=4096/n=4096/")
 	})
 	for kernel, bound := range map[string]float64{"attention": 0.6, "attention_backward": 0.5} {
-		ratio(kernel+", head size 128, 4096 tokens in bf16, of SDPA", bound, func(p Comparison) bool {
+		ratio(kernel+", head size 128, 4096 tokens in bf16, of SDPA", bound, func(p PeerCase) bool {
 			return p.Kernel == kernel && p.DType == "bf16" && strings.Contains(p.Case, "queries=4096/") && strings.Contains(p.Case, "headdim=128")
 		})
 	}
@@ -79,8 +79,8 @@ func goals(r *Report) (all []Goal) {
 const notMeasured = "not measured"
 
 // ratio is the ratio to the peer of the first matching matmul or attention.
-func (r *Report) ratio(fits func(Comparison) bool) (float64, string) {
-	for _, p := range r.Comparisons {
+func (r *Report) ratio(fits func(PeerCase) bool) (float64, string) {
+	for _, p := range r.PeerCases {
 		switch {
 		case !fits(p):
 		case p.Skipped != "":

@@ -46,9 +46,9 @@ func (r *Report) Rate(w Work) (rate Rate, ok bool) {
 	if t := find(r.Train, func(t Train) bool { return t.Preset == w.Preset && t.DType == w.DType && t.GFLOPs > 0 }); t != nil {
 		return Rate{1e9 * t.GFLOPs, fmt.Sprintf("measured: its step of %d×%d tokens in %s%s", t.BatchSize, t.SeqLen, w.DType, on)}, true
 	}
-	matmul := r.largest(w.DType, func(p Comparison) bool { return p.Kernel == "matmul" })
-	forward := r.largest(w.DType, func(p Comparison) bool { return p.Kernel == "attention" && p.from(w.Preset) })
-	backward := r.largest(w.DType, func(p Comparison) bool { return p.Kernel == "attention_backward" && p.from(w.Preset) })
+	matmul := r.largest(w.DType, func(p PeerCase) bool { return p.Kernel == "matmul" })
+	forward := r.largest(w.DType, func(p PeerCase) bool { return p.Kernel == "attention" && p.from(w.Preset) })
+	backward := r.largest(w.DType, func(p PeerCase) bool { return p.Kernel == "attention_backward" && p.from(w.Preset) })
 	if matmul == 0 || w.Attention > 0 && (forward == 0 || backward == 0) {
 		return Rate{}, false
 	}
@@ -60,12 +60,12 @@ func (r *Report) Rate(w Work) (rate Rate, ok bool) {
 }
 
 // from reports whether a case is the attention of a preset.
-func (p Comparison) from(preset string) bool { return p.Work == preset+" attention" }
+func (p PeerCase) from(preset string) bool { return p.Work == preset+" attention" }
 
 // largest is the rate in operations per second of the largest matmul or the longest
 // attention of a type, which come last.
-func (r *Report) largest(dtype string, fits func(Comparison) bool) (perSecond float64) {
-	for _, p := range r.Comparisons {
+func (r *Report) largest(dtype string, fits func(PeerCase) bool) (perSecond float64) {
+	for _, p := range r.PeerCases {
 		if p.DType == dtype && p.GFLOPs > 0 && fits(p) {
 			perSecond = 1e9 * p.GFLOPs
 		}

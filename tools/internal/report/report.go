@@ -24,7 +24,7 @@ type Report struct {
 	Parts       []Part        `json:"parts"`
 	Goals       []Goal        `json:"goals"`
 	Conformance []Outcome     `json:"conformance"`
-	Comparisons []Comparison  `json:"products"`
+	PeerCases   []PeerCase    `json:"products"`
 	Train       []Train       `json:"train"`
 	PeerTrain   []PeerRun     `json:"peer_train"`
 	Infer       []Infer       `json:"infer"`
@@ -71,8 +71,8 @@ type Outcome struct {
 	Which   []string `json:"failures,omitempty"`
 }
 
-// Comparison is a matmul or an attention compared with the peer's: benchpeer's line.
-type Comparison struct {
+// PeerCase is a matmul or an attention compared with the peer's: benchpeer's line.
+type PeerCase struct {
 	Work    string  `json:"work"`
 	Kernel  string  `json:"kernel"`
 	Case    string  `json:"case"`

@@ -72,7 +72,7 @@ FAIL`,
 // TestGather reads the parts' files, skips truncated lines and evaluates goals.
 func TestGather(t *testing.T) {
 	r := sample(t)
-	if r.Device.Name != "NVIDIA Tested H100" || len(r.Comparisons) != 4 || len(r.Parts) != 5 || r.Parts[1].Why != "FAIL" {
+	if r.Device.Name != "NVIDIA Tested H100" || len(r.PeerCases) != 4 || len(r.Parts) != 5 || r.Parts[1].Why != "FAIL" {
 		t.Errorf("%+v", r)
 	}
 	for _, want := range []Outcome{{"add", 1, 0, 1, nil}, {"rope", 0, 1, 0, []string{"t=1"}}, {"Programs", 1, 0, 0, nil}} {
