@@ -34,7 +34,7 @@ demo: ## train from scratch on images of shapes and write demo/index.html
 	done
 	@$(DEMO_BIN)/demoreport $(DEMO)
 
-# The demo's vlmtool becomes bin/vlmtool where there is none, or one without WebGPU. One
+# The demo's vlmtool becomes bin/vlmtool if there is none, or if that is without WebGPU. One
 # that make built is kept.
 .PHONY: demo-install
 demo-install:
@@ -42,10 +42,10 @@ demo-install:
 		mkdir -p bin && cp $(DEMO_BIN)/vlmtool bin/vlmtool; \
 	fi
 
-# The daily check: short tests on the CPU alone. The GPU backends' own tests need a Vulkan or
+# The daily check: short tests on the CPU only. The GPU backends' own tests need a Vulkan or
 # WebGPU device and minutes; make test has them.
 .PHONY: check
-check: ## vet, and test what is fast, on the CPU (under two minutes)
+check: ## vet, and run the fast tests on the CPU (under two minutes)
 	@$(GO) vet ./...
 	@PATCHWORK_DEVICES=cpu $(GO) test -short $$(go list ./... | grep -vE '^patchwork/engine/(vulkan|webgpu)$$')
 
@@ -62,14 +62,14 @@ RACE := ./engine/... ./nn/... ./vlm/... ./tools/vlmtool/... ./tools/internal/...
 race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; RACE=./vlm)
 	@CGO_ENABLED=1 go test -race -short -p 1 -timeout 60m $(RACE)
 
-# What CI runs: the packages with goroutines of their own, training and the Vulkan backend
-# by the tests that stop, resume and close them.
+# CI runs this: the packages that start goroutines, and the tests that stop, resume and close
+# training and the Vulkan backend.
 RACE_QUICK := ./engine ./engine/cpu ./nn/gguf ./vlm/checkpoint ./vlm/data ./vlm/hub ./vlm/importer ./tools/internal/... ./tools/vlmtool/internal/...
 .PHONY: race-quick
 race-quick: ## run the race detector over the packages with goroutines (some five minutes)
 	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -p 1 -timeout 30m $(RACE_QUICK)
 	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Resume|Save|Stop|Interrupt|Memory' ./vlm/train
-	@CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Close|Patience|Replay|Staged|Alloc|Fault' ./engine/vulkan
+	@CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Close|Timeout|Replay|Staged|Alloc|Fault' ./engine/vulkan
 
 # KERNEL=softmax and DEVICE=vulkan select by regular expression; COUNT=200 plants a
 # sample of the errors, CPU=1 plants them in the CPU forms.

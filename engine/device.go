@@ -28,7 +28,7 @@ type Device interface {
 	Read(m Memory, offset int64, data []byte) error
 
 	// Compile makes a planned program ready to be run many times. Its temporaries are in
-	// arena, a memory for each of the plan's segments, or in memories of its own when
+	// arena, a memory for each of the plan's segments, or in its own memories when
 	// arena is nil. Programs that never need each other's temporaries can share an arena.
 	Compile(p *Plan, arena []Memory) (Executable, error)
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D];
-// intervals (int32 [B,Tq,4]) are the keys that a query sees, as described at
+// intervals (int32 [B,Tq,4]) are the keys visible to each query, as described at
 // shaders.Attention. It returns y [B,Tq,H,D].
 func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	ok := len(q.Shape) == 4 && len(k.Shape) == 4 && k.Size() == v.Size() &&

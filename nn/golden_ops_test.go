@@ -170,7 +170,7 @@ func goldenCrossEntropy(r *goldenRun) {
 	r.output["dlogits_sum"], r.output["dlogits"] = dsum.View(), dmean.View()
 }
 
-// intervals are the keys that each query sees, computed from the definition in the golden
+// intervals are the keys visible to each query, computed from the definition in the golden
 // index.
 func (r *goldenRun) intervals() []int32 {
 	q, k := r.in["q"].Shape, r.in["k"].Shape
@@ -198,7 +198,7 @@ func (r *goldenRun) intervals() []int32 {
 				lo, hi = 0, 0
 			}
 			if hi-lo != seen {
-				r.t.Fatalf("query %d sees %d keys in [%d,%d)", t, seen, lo, hi)
+				r.t.Fatalf("query %d has %d visible keys in [%d,%d)", t, seen, lo, hi)
 			}
 			out = append(out, 0, 0, int32(lo), int32(hi))
 		}

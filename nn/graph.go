@@ -185,7 +185,7 @@ func (g *Graph) SetGrad(y *Tensor, dy engine.View) {
 }
 
 // gradient returns where the gradient of t is written and whether it must be added to
-// what is there. ok is false if t takes no gradient.
+// the value there. ok is false if t takes no gradient.
 func (g *Graph) gradient(t *Tensor) (view engine.View, accumulate, ok bool) {
 	n := t.node
 	if !n.needsGrad {

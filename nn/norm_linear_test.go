@@ -10,7 +10,7 @@ import (
 	"patchwork/shaders"
 )
 
-// normModel is a norm of 64 columns and what a decoder computes of its result. The head
+// normModel is a norm of 64 columns and the layers that a decoder applies to its result. The head
 // has an odd number of rows, which leaves a gap in 16 bits.
 type normModel struct {
 	params *Params

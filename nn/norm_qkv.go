@@ -1,6 +1,6 @@
 package nn
 
-// NormQKV is what a decoder layer computes before attention: RMSNorm, the projections to
+// NormQKV is the part of a decoder layer before attention: RMSNorm, the projections to
 // queries, keys and values, Qwen3's QK-norm, and RoPE.
 type NormQKV struct {
 	Norm         RMSNorm

@@ -95,10 +95,10 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 		q, k := attentionSizes(p)
 		in := []Input{values(q, 0, scale), values(k, 1, scale), values(k, 2, 1), {}}
 		for i := range in[0].F {
-			in[0].F[i] = short(in[0].F[i] + float32(mean))
+			in[0].F[i] = roundToHalves(in[0].F[i] + float32(mean))
 		}
 		for i := range in[1].F {
-			in[1].F[i] = short(in[1].F[i] - float32(mean))
+			in[1].F[i] = roundToHalves(in[1].F[i] - float32(mean))
 		}
 		scale = max(scale, mean)
 		for b := range batch {
@@ -150,7 +150,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 func attentionBackwardCases() []Case {
 	cases := attentionCases(func(p AttentionParams, in []Input) []Input {
 		q, k := attentionSizes(p)
-		y, lse := attended(p, in)
+		y, lse := attentionOutputs(p, in)
 		return append(in, y, lse, values(q, 3, 1), output(q, 0), output(k, 0), output(k, 0))
 	})
 	for i, c := range cases {
@@ -210,7 +210,7 @@ func values(n int, stream uint64, scale float64) Input {
 	random := rand.New(rand.NewPCG(uint64(n), stream))
 	in := Input{F: make([]float32, n)}
 	for i := range in.F {
-		in.F[i] = short(float32(scale * random.NormFloat64()))
+		in.F[i] = roundToHalves(float32(scale * random.NormFloat64()))
 	}
 	return in
 }
@@ -223,8 +223,8 @@ func largest(x []float32) (largest float64) {
 	return largest
 }
 
-// short rounds to what both types of 16 bits hold.
-func short(x float32) float32 { return half.BF16.Round(half.F16.Round(x)) }
+// roundToHalves rounds to what both types of 16 bits hold.
+func roundToHalves(x float32) float32 { return half.BF16.Round(half.F16.Round(x)) }
 
 func wide(x []float32) Array {
 	a := Array{F: make([]float64, len(x))}

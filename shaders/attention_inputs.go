@@ -31,12 +31,12 @@ func attentionBackwardInputs(p AttentionParams, n []int) map[string]Input {
 	}
 	forward := []Input{values(q, 0, 1), values(k, 1, 1), values(k, 2, 1), in["intervals"]}
 	in["q"], in["k"], in["v"] = forward[0], forward[1], forward[2]
-	in["y"], in["lse"] = attended(p, forward)
+	in["y"], in["lse"] = attentionOutputs(p, forward)
 	return in
 }
 
-// attended is the forward kernel's output for q, k, v and intervals.
-func attended(p AttentionParams, in []Input) (y, lse Input) {
+// attentionOutputs is the forward kernel's output for q, k, v and intervals.
+func attentionOutputs(p AttentionParams, in []Input) (y, lse Input) {
 	q, _ := attentionSizes(p)
 	b := []Array{wide(in[0].F), wide(in[1].F), wide(in[2].F), {}, {F: make([]float64, q)}, {F: make([]float64, q/int(p.HeadDim))}}
 	for _, v := range in[3].I {

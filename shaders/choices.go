@@ -47,7 +47,7 @@ func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tun
 }
 
 // Runnable returns every variant that can run the parameters within the device's limits,
-// for whatever class it is preferred. The conformance suite runs them all.
+// regardless of the class that it is preferred for. The conformance suite runs them all.
 func (k *Kernel) Runnable(params any, s Storage, t DeviceCaps) []*Variant {
 	var runnable []*Variant
 	for i := range k.Variants {
@@ -109,7 +109,7 @@ func (k *Kernel) Bucket(params any, s Storage) string {
 }
 
 // IsLayout reports whether a parameter is an offset, a stride or a leading dimension
-// and not a size: its field is tagged `kernel:"layout"`. Calls that differ in it alone
+// and not a size: its field is tagged `kernel:"layout"`. Calls that differ only in it
 // are one call to measure.
 func IsLayout(field reflect.StructField) bool { return field.Tag.Get("kernel") == "layout" }
 

@@ -197,7 +197,7 @@ func TestCooperative(t *testing.T) {
 		{"no bf16 matrices", large, with(func(t *DeviceCaps) {
 			t.Features = slices.DeleteFunc(t.Features, func(f string) bool { return f == FeatureMatrixBF16 })
 		}), "tile128.bf16-a-b-c"},
-		{"sums in bf16 alone", large, with(func(t *DeviceCaps) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
+		{"only sums in bf16", large, with(func(t *DeviceCaps) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
 		{"workgroups of 64", large, with(func(t *DeviceCaps) { t.Invocations = 64 }), "tall.bf16-a-b-c"},
 		{"measured", large, with(func(t *DeviceCaps) {
 			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat1.128x128.x8.bf16-a-b-c"}
@@ -212,9 +212,9 @@ func TestCooperative(t *testing.T) {
 	}
 	both := with(func(t *DeviceCaps) { t.Matrices = []Matrix{small, all.Matrices[0]} })
 	v := MatMul.variant(t, "coopmat1.128x128.bf16-a-b-c")
-	turned := large
-	turned.TransB = 1
-	if got, want := v.Constants(turned, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
+	transposed := large
+	transposed.TransB = 1
+	if got, want := v.Constants(transposed, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
 		t.Errorf("constants %v, want %v", got, want)
 	}
 	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")

@@ -42,7 +42,7 @@ type DeclVariant[P any] struct {
 	When    func(p P, class Class) bool
 	Passes  []DeclPass[P]
 	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
-	// storage alone. Specialize are its specialisation constants from number 0 on.
+	// storage only. Specialize are its specialisation constants from number 0 on.
 	Cooperative *Cooperative
 	Specialize  func(p P, t DeviceCaps, s Storage) []uint32
 	// ByTuning selects the calls for which only tuning chooses the variant; nil for none.

@@ -29,7 +29,7 @@ type gradientPair struct {
 	wanted  []string           // the inputs whose gradients, "d" and the name, are checked
 	// incoming are the incoming gradients of outputs whose gradient is a constant of the
 	// kernel. An output without one gets a normally distributed gradient; one that is
-	// named in kept gets none: it is for the backward pass alone.
+	// named in kept gets none: only the backward pass uses it.
 	incoming map[string]float64
 	kept     []string
 	forward  func(c *calls)

@@ -5,7 +5,7 @@ import "unsafe"
 // Host is what a CPU form may use: cores, matmul and scratch memory.
 type Host interface {
 	// Parallel calls f over [0,n) in chunks of at least grain, on all cores. The chunks
-	// depend on n and grain alone, so that results do not depend on the number of cores.
+	// depend only on n and grain, so that results do not depend on the number of cores.
 	Parallel(n, grain int, f func(lo, hi int))
 
 	// Gemm computes c = op(a)·op(b) + beta·c on all cores, row-major with the

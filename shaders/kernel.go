@@ -177,7 +177,7 @@ func (v *Variant) Constants(params any, t DeviceCaps) []uint32 {
 // constant, after the others: a shader in GLSL has one entry point.
 func (v *Variant) HasPassConstant() bool { return v.Cooperative != nil && len(v.Passes) > 1 }
 
-// OnlyTuned reports whether tuning alone chooses the variant with these parameters.
+// OnlyTuned reports whether only tuning chooses the variant with these parameters.
 func (v *Variant) OnlyTuned(params any) bool { return v.byTuning != nil && v.byTuning(params) }
 
 // preferred reports whether a class of device chooses the variant for these parameters,

@@ -51,7 +51,7 @@ var (
 //
 // The variants of coopmat2 have run on no device yet: no software device has their
 // features. Emulated in plain GLSL with the same tiles (engine/conformance/emulation)
-// they pass. They are chosen by tuning alone, which compares their results.
+// they pass. Only tuning chooses them, and it compares their results.
 //
 // coopmat1 passes the conformance suite in f16 on Mesa 26's lavapipe, whose matrices are
 // 8×8×8; variants that need more than its 32 KiB of shared memory passed with the limit

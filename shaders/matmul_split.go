@@ -18,7 +18,7 @@ const splitStrip = 256
 
 // Split splits the depth K into parts (split-K) where the result has so few tiles that a
 // large GPU computes those of two or more parts at once, into as many parts as it does.
-// It depends on the shape alone, since a program is recorded for any device. Parts need
+// It depends only on the shape, since a program is recorded for any device. Parts need
 // scratch, at most 16.5 MiB; the depth is not split unless that saves a fifth of the
 // time.
 //

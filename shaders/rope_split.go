@@ -59,7 +59,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 				at += first * int(p.KVHeads*p.HeadDim)
 			}
 			from := t*int(p.width()) + head*int(p.HeadDim)
-			out[at] = turned(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
+			out[at] = rotated(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
 		})
 	},
 	Cost: ropeSplitCost,
@@ -140,7 +140,7 @@ func splitHeads(tokens Count, heads, kv, headDim uint32, f func(t, head, i, at i
 }
 
 // rotated is element i of a head x after RoPE; sign -1 is the inverse rotation.
-func turned(x, table []float64, position int64, i, d int, part splitPart, sign float64) float64 {
+func rotated(x, table []float64, position int64, i, d int, part splitPart, sign float64) float64 {
 	angles, pair := table[int(position)*d:], i%(d/2)
 	cos, sin := angles[pair], sign*angles[d/2+pair]
 	switch {

@@ -41,7 +41,7 @@ var RoPESplitBackward = Declare(Decl[RoPESplitParams]{
 		table, positions, dx := b[3].F, b[4].I, b[5].F
 		splitHeads(p.Tokens, p.Heads, p.KVHeads, p.HeadDim, func(t, head, i, at int, part splitPart) {
 			to := t*int(p.width()) + head*int(p.HeadDim) + i
-			set(dx, to, turned(b[part].F[at-i:], table, positions[t], i, int(p.HeadDim), part, -1), p.Accumulate)
+			set(dx, to, rotated(b[part].F[at-i:], table, positions[t], i, int(p.HeadDim), part, -1), p.Accumulate)
 		})
 	},
 	Cost: ropeSplitCost,

@@ -89,7 +89,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 			if part != partQuery {
 				at += first * int(p.KVHeads) * d
 			}
-			b[5+part].F[at] = turned(row, table, positions[t], i, d, part, 1)
+			b[5+part].F[at] = rotated(row, table, positions[t], i, d, part, 1)
 		})
 	},
 	Cost: func(p RoPESplitNormParams) Cost {

@@ -75,7 +75,7 @@ var RoPESplitNormBackward = Declare(Decl[RoPESplitNormBackwardParams]{
 			x, rstd := b[0].F[row:], b[3].F[t*heads+head]
 			var mean float64
 			for c := range g {
-				g[c] = turned(dy, b[4].F, b[5].I[t], c, d, part, -1)
+				g[c] = rotated(dy, b[4].F, b[5].I[t], c, d, part, -1)
 				mean += g[c] * w[c] * x[c] * rstd / float64(d)
 			}
 			for c := range g {

@@ -33,7 +33,7 @@ var Undefineds = []Undefined{
 }
 
 const (
-	unseen = "a key that a query does not see has weight 0, and 0·NaN is NaN, within a tile"
+	unseen = "a key that is not visible to a query has weight 0, and 0·NaN is NaN, within a tile"
 	unfit  = "y and lse must be the forward kernel's outputs for the same q, k and v"
 )
 

@@ -53,7 +53,7 @@ func VariantsOf(dev engine.Device, k *shaders.Kernel, c shaders.Case) []Variant 
 }
 
 // ownVariantsOnly reports whether a case needs only the variants of the device's own
-// class: the others differ from those of bf16 in the type alone.
+// class: the others differ from those of bf16 only in the type.
 func ownVariantsOnly(dev engine.Device, c shaders.Case) bool {
 	info := dev.Info()
 	return info.Kind == "software" && len(info.Matrices) == 0 && c.Storage.Bindings != 0 && c.Storage.Type == shaders.F16

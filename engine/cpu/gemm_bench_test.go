@@ -20,7 +20,7 @@ func BenchmarkGemmKernels(b *testing.B) {
 	} {
 		g := randomGemm(s.m, s.n, s.k, s.transA, s.transB, 0)
 		g.Alpha = 1
-		for _, p := range allProducts() {
+		for _, p := range allMatmuls() {
 			b.Run(fmt.Sprintf("%dx%dx%d/%v/%v/%.8s", s.m, s.n, s.k, s.transA, s.transB, p.name), func(b *testing.B) {
 				for b.Loop() {
 					p.gemm(g)

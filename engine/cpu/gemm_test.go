@@ -9,7 +9,7 @@ import (
 // TestGemm compares the tiled matmul of both kernels with a float64 one, over all
 // transposes and with leading dimensions larger than the rows.
 func TestGemm(t *testing.T) {
-	for _, p := range allProducts() {
+	for _, p := range allMatmuls() {
 		for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {1, 700, 40}, {3, 600, 1000}, {7, 9, 0}, {40, 50, 600},
 			{1, 33, 64}, {2, 31, 129}, {3, 5, 1000}, {4, 130, 75}, {5, 64, 48}, {8, 200, 576}} {
 			for trans := range 4 {
@@ -55,7 +55,7 @@ func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 	}
 }
 
-func allProducts() []matmul {
+func allMatmuls() []matmul {
 	matmuls := append(ownMatmuls(), goMatmul)
 	if p, ok := blasMatmul(); ok {
 		matmuls = append(matmuls, p)

@@ -285,7 +285,7 @@ func testLong(t *testing.T, dev engine.Device) {
 	mustRun(t, e, &noStep)
 	begin = time.Now()
 	mustRun(t, e, &noStep)
-	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which %v on the host alone", n, compiled, time.Since(begin), e.HostTime())
+	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which %v on the host only", n, compiled, time.Since(begin), e.HostTime())
 	if got := download(t, dev, y)[0]; got != n {
 		t.Errorf("%d additions of 1 make %g", n, got)
 	}

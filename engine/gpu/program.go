@@ -13,7 +13,7 @@ import (
 // StepBytes is the size of the step block.
 const StepBytes = 4 * shaders.StepWords
 
-// Device is what compiling a plan needs of a backend's device.
+// Device has the parts of a backend's device that compiling a plan needs.
 type Device[M any] struct {
 	engine.Device
 	Own       func(m engine.Memory) (M, error)

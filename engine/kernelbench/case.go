@@ -31,8 +31,8 @@ type Case struct {
 	inputs []shaders.Input // nil = valid contents of this size
 }
 
-// FromDispatches returns the distinct cases among recorded calls; those that differ in
-// their layout parameters alone are one.
+// FromDispatches returns the distinct cases among recorded calls; those that differ
+// only in their layout parameters are one.
 func FromDispatches(work string, dispatches []engine.Dispatch, step *[shaders.StepWords]uint32) []*Case {
 	index := map[string]*Case{}
 	var cases []*Case

@@ -34,8 +34,8 @@ func TestCheckedAtItsShape(t *testing.T) {
 		return FromDispatches("test", program.Dispatches, new([shaders.StepWords]uint32))[0]
 	}
 	for _, c := range []struct {
-		kase *Case
-		want string
+		benchCase *Case
+		want      string
 	}{
 		{call(1, 70, 70, 3, 3, 32, shaders.F32), CheckedHere},
 		{call(2, 41, 41, 6, 2, 64, shaders.F32), CheckedHere},
@@ -45,10 +45,10 @@ func TestCheckedAtItsShape(t *testing.T) {
 		{call(1, 70, 70, 3, 3, 32, shaders.BF16), CheckedVariant},
 		{call(1, 70, 70, 3, 3, 32, shaders.F16), CheckedVariant},
 	} {
-		variant, _ := variantOf(dev, c.kase)
+		variant, _ := variantOf(dev, c.benchCase)
 		k := &checker{dev: dev, variant: map[string]string{}}
-		if got, err := k.check(t.Context(), c.kase, variant); err != nil || got != c.want {
-			t.Errorf("%s, %v: checked: %s, %v; want %s", c.kase.Name, c.kase.Storage.Type, got, err, c.want)
+		if got, err := k.check(t.Context(), c.benchCase, variant); err != nil || got != c.want {
+			t.Errorf("%s, %v: checked: %s, %v; want %s", c.benchCase.Name, c.benchCase.Storage.Type, got, err, c.want)
 		}
 	}
 }

@@ -75,8 +75,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestFromDispatches: calls that differ in their layout alone are one case, and views of
-// one buffer stay in one.
+// TestFromDispatches: calls that differ only in their layout are one case, and views of one
+// buffer still share a buffer.
 func TestFromDispatches(t *testing.T) {
 	p := engine.NewProgram("test")
 	x, y := engine.NewBuffer("x", 4096), engine.NewBuffer("y", 4096)

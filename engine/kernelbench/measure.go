@@ -16,8 +16,8 @@ type Options struct {
 	Samples     int           // of a case, for statistics
 	Time        time.Duration // spent on a case, all samples together
 	MaxCallTime time.Duration // that one call may take
-	// Patience ends a case's samples early, after the first; 0 = never.
-	Patience time.Duration
+	// SamplingLimit ends a case's samples early, after the first; 0 = never.
+	SamplingLimit time.Duration
 }
 
 // Result is a measured case.
@@ -124,7 +124,7 @@ func unsupportedReason(err error) string {
 const firstRunAllowance = 4
 
 // sample times a call that is ready. One that takes longer than allowed is timed
-// by one run alone.
+// by a single run.
 func (b *Bench) sample(ctx context.Context, x *call, r *Result) error {
 	first, err := x.time(ctx)
 	if err != nil {
@@ -145,7 +145,7 @@ func (b *Bench) sample(ctx context.Context, x *call, r *Result) error {
 	each := b.options.Time / time.Duration(b.options.Samples)
 	r.Min, r.Runs = first, int(min(max(each/max(wall, 1), 1), 1000))
 	for len(r.Samples) < b.options.Samples {
-		if b.options.Patience > 0 && len(r.Samples) > 0 && time.Since(start) > b.options.Patience {
+		if b.options.SamplingLimit > 0 && len(r.Samples) > 0 && time.Since(start) > b.options.SamplingLimit {
 			break
 		}
 		times := make([]time.Duration, r.Runs)

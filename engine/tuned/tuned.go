@@ -21,7 +21,7 @@ import (
 	"patchwork/shaders"
 )
 
-// File is what was measured on one device.
+// File has the measurements of one device.
 type File struct {
 	Backend string  `json:"backend"` // "vulkan": backends compile kernels differently
 	Device  string  `json:"device"`  // its name

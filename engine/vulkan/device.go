@@ -40,10 +40,10 @@ type Device struct {
 
 	// live are all memories and executables that are not yet freed.
 	live map[releaser]struct{}
-	// patience is how long a submission may take before the device counts as lost.
-	patience time.Duration
-	lost     error // the error that lost the device
-	closed   bool
+	// timeout is how long a submission may take before the device counts as lost.
+	timeout time.Duration
+	lost    error // the error that lost the device
+	closed  bool
 }
 
 // releaser is a memory or an executable.
@@ -51,8 +51,8 @@ type releaser interface{ Free() }
 
 // The longest that one submitted chunk may take, far above SubmitChunks' target.
 const (
-	hardwarePatience = 2 * time.Minute
-	softwarePatience = 30 * time.Minute
+	hardwareTimeout = 2 * time.Minute
+	softwareTimeout = 30 * time.Minute
 )
 
 // Open opens device number index of List. Its errors match engine.ErrNoDevice
@@ -90,9 +90,9 @@ func open(index int, staged bool) (_ *Device, err error) {
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("vulkan:%d (%s): %w", index, d.info.Name, err)
 	}
-	d.patience = hardwarePatience
+	d.timeout = hardwareTimeout
 	if !d.info.Hardware() {
-		d.patience = softwarePatience
+		d.timeout = softwareTimeout
 	}
 	d.mapped = !staged && d.info.Class != shaders.Discrete && d.physical.canMap()
 	if err := d.pipelines.open(d); err != nil {

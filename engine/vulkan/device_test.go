@@ -107,15 +107,16 @@ func TestUseAfterClose(t *testing.T) {
 	e.Free()
 }
 
-// TestPatience makes the device too slow: an error, no hang, and the device is lost.
-func TestPatience(t *testing.T) {
+// TestTimeout makes the device too slow: the call fails without hanging, and the device is
+// lost.
+func TestTimeout(t *testing.T) {
 	d := openSoftware(t, false)
 	e := chain(t, d, 5000)
-	d.patience = time.Nanosecond
+	d.timeout = time.Nanosecond
 	if err := e.Run(t.Context(), &step); !errors.Is(err, engine.ErrDeviceLost) {
 		t.Fatalf("got %v, want the device lost", err)
 	}
-	d.patience = softwarePatience
+	d.timeout = softwareTimeout
 	if err := e.Run(t.Context(), &step); !errors.Is(err, engine.ErrDeviceLost) {
 		t.Errorf("used again: got %v, want the device lost", err)
 	}

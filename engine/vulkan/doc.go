@@ -3,5 +3,5 @@
 // step.
 //
 // It needs cgo, Linux and a 64-bit processor at build time and libvulkan.so.1 with a
-// driver at run time; otherwise List returns an error with what is missing.
+// driver at run time; otherwise List returns an error that names what is missing.
 package vulkan

@@ -51,14 +51,14 @@ func (d *Device) submit(command vk.CommandBuffer, fence vk.Fence) error {
 }
 
 // wait waits for a submitted command buffer. The device counts as lost when
-// that takes longer than its patience.
+// that takes longer than its timeout.
 func (d *Device) wait(fence vk.Fence) error {
 	b := &d.batch
 	b.fence = fence
-	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.patience)}
+	b.args = [5]uintptr{id(d.handle), 1, uintptr(unsafe.Pointer(&b.fence)), 1, uintptr(d.timeout)}
 	r := d.procs.waitForFences.call(b.args[:]...)
 	if r == vk.Timeout {
-		return d.fail(fmt.Errorf("it has not responded for %v: %w", d.patience, engine.ErrDeviceLost))
+		return d.fail(fmt.Errorf("it has not responded for %v: %w", d.timeout, engine.ErrDeviceLost))
 	}
 	if err := check("vkWaitForFences", r); err != nil {
 		return d.fail(err)

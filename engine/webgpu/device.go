@@ -25,7 +25,7 @@ type Device struct {
 	queue    *wgpu.Queue
 	errors   *uncaughtError
 	library  queue
-	patience time.Duration // longest wait before the device counts as lost
+	timeout  time.Duration // longest wait before the device counts as lost
 
 	pipelines pipelines
 	dummy     *memory      // bound where an optional binding is absent
@@ -81,9 +81,9 @@ func open(index int) (_ *Device, err error) {
 	d.errors = watchErrors(d.device)
 	d.queue = d.device.GetQueue()
 	d.library = newPolled(d.device)
-	d.patience = softwarePatience
+	d.timeout = softwareTimeout
 	if d.info.Hardware() {
-		d.patience = hardwarePatience
+		d.timeout = hardwareTimeout
 	}
 	d.pipelines = newPipelines()
 	d.dummy, err = d.allocate(engine.Alignment, "a dummy buffer", storageUsage)

@@ -92,9 +92,9 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// TestPatience waits for work of more than the five seconds after which the library's own
+// TestLongWork waits for work of more than the five seconds after which the library's own
 // wait gives up: after the wait, the device is idle.
-func TestPatience(t *testing.T) {
+func TestLongWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("keeps the device busy for six seconds")
 	}

@@ -14,8 +14,8 @@ import (
 // software driver also compiles large shaders in that time. The library does not report a
 // device that hangs or is lost: its queue just never becomes empty.
 const (
-	hardwarePatience = 2 * time.Minute
-	softwarePatience = 30 * time.Minute
+	hardwareTimeout = 2 * time.Minute
+	softwareTimeout = 30 * time.Minute
 )
 
 // grace is how long a cancelled wait continues, so that work in flight ends before memory
@@ -29,7 +29,7 @@ type queue interface {
 }
 
 // wait waits until all submitted work is done. The device counts as lost when that takes
-// longer than its patience; a cancelled wait ends soon with the context's error, while
+// longer than its timeout; a cancelled wait ends soon with the context's error, while
 // the work continues.
 func (d *Device) wait(ctx context.Context) error {
 	return d.until(ctx, func() bool { return true })
@@ -50,8 +50,8 @@ func (d *Device) until(ctx context.Context, done func() bool) error {
 			time.Sleep(time.Millisecond)
 		}
 		now := time.Now()
-		if now.Sub(start) > d.patience {
-			return d.fail(fmt.Errorf("it has not responded for %v: %w", d.patience, engine.ErrDeviceLost))
+		if now.Sub(start) > d.timeout {
+			return d.fail(fmt.Errorf("it has not responded for %v: %w", d.timeout, engine.ErrDeviceLost))
 		}
 		if ctx.Err() == nil {
 			continue

@@ -40,12 +40,12 @@ func TestHang(t *testing.T) {
 		return e.Run(ctx, &step)
 	}
 	for _, c := range []struct {
-		name     string
-		patience time.Duration
-		ends     int
-		ctx      func() context.Context
-		call     func(ctx context.Context, e engine.Executable, d *Device, memories []engine.Memory) error
-		want     error
+		name    string
+		timeout time.Duration
+		ends    int
+		ctx     func() context.Context
+		call    func(ctx context.Context, e engine.Executable, d *Device, memories []engine.Memory) error
+		want    error
 	}{
 		{"run", 50 * time.Millisecond, 0, background, run, engine.ErrDeviceLost},
 		{"read", 50 * time.Millisecond, 0, background, func(_ context.Context, _ engine.Executable, d *Device, memories []engine.Memory) error {
@@ -70,7 +70,7 @@ func TestHang(t *testing.T) {
 			d := openKind(t, "software", software)
 			e, _, memories := fills(t, d, (chunkBytes+4)/4)
 			library := d.library
-			d.library, d.patience = &hung{queue: library, ends: c.ends}, c.patience
+			d.library, d.timeout = &hung{queue: library, ends: c.ends}, c.timeout
 			err := c.call(c.ctx(), e, d, memories)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
@@ -95,7 +95,7 @@ func TestHang(t *testing.T) {
 // TestCloseHungDevice closes a device whose work does not end.
 func TestCloseHungDevice(t *testing.T) {
 	d := openKind(t, "software", software)
-	d.library, d.patience = &hung{queue: d.library}, 20*time.Millisecond
+	d.library, d.timeout = &hung{queue: d.library}, 20*time.Millisecond
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}

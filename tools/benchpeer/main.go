@@ -101,7 +101,7 @@ func run(ctx context.Context, w io.Writer, o options) error {
 		return err
 	}
 	defer dev.Close()
-	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: o.each, MaxCallTime: o.longest, Patience: 5 * o.each})
+	bench, err := kernelbench.New(ctx, dev, kernelbench.Options{Samples: 2, Time: o.each, MaxCallTime: o.longest, SamplingLimit: 5 * o.each})
 	if err != nil {
 		return err
 	}

@@ -121,5 +121,5 @@ func (s *server) answer(_ context.Context, dtype string, sizes []string) ([]byte
 // close closes the peer's input, at whose end it exits.
 func (s *server) close() {
 	s.cases.Close()
-	s.run.Wait() // its exit code does not matter any more
+	s.run.Wait() // its exit code no longer matters
 }

@@ -97,7 +97,7 @@ func (l *lab) kill(s setting, out string) (activity string, err error) {
 	return interrupted(out), nil
 }
 
-// interrupted is what a killed run was doing, by the files it left.
+// interrupted is the activity of a killed run, by the files it left.
 func interrupted(out string) string {
 	for _, w := range []struct{ pattern, activity string }{
 		{".model", "writing the model"}, {"checkpoints/.writing-*", "writing a checkpoint"}, {"checkpoints/.old-*", "removing an old checkpoint"}, {"*.tmp", "replacing a file"},

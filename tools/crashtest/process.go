@@ -70,14 +70,14 @@ func (p *process) signal(s syscall.Signal) error {
 	return err
 }
 
-// patience bounds every wait.
-const patience = 2 * time.Minute
+// waitLimit bounds every wait.
+const waitLimit = 2 * time.Minute
 
 var errTimeout = errors.New("timed out")
 
 // until waits for a condition, or for the end of the process.
 func (p *process) until(condition func() bool) (ended bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for !condition() {
 		select {

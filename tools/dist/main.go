@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// target is a system to build for; without cgo vlmtool runs on the CPU alone.
+// target is a system to build for; without cgo vlmtool runs only on the CPU.
 type target struct {
 	os, arch string
 	cgo      bool

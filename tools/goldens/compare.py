@@ -21,7 +21,7 @@ def compare_tensors(a, b):
         worst = max(worst, difference)
         units = max(units, difference / max(largest(a[name].double()) * 2**-24, 1e-45))
     other = len(a.keys() ^ b.keys())
-    return f"{len(shared)} tensors, largest difference {worst:.2g} ({units:.1f} roundings)" + (f", {other} in one set alone" if other else "")
+    return f"{len(shared)} tensors, largest difference {worst:.2g} ({units:.1f} roundings)" + (f", {other} in only one set" if other else "")
 
 
 def main(first, second):

@@ -31,18 +31,18 @@ func (s scene) questions(rng *rand.Rand) []data.Turn {
 		ask(askColour, sh.paint, sh.kind)
 		ask(askKind, sh.kind, sh.paint)
 	}
-	kind, answer := s.perhaps(rng, kinds, func(sh shape) string { return sh.kind })
+	kind, answer := s.presence(rng, kinds, func(sh shape) string { return sh.kind })
 	ask(askPresence, answer, kind)
-	colour, answer := s.perhaps(rng, paintNames(), func(sh shape) string { return sh.paint })
+	colour, answer := s.presence(rng, paintNames(), func(sh shape) string { return sh.paint })
 	ask(askPresence, answer, colour+" shape")
 	ask(askNumber, numbers[len(s.shapes)], "")
 	rng.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
 	return turns
 }
 
-// perhaps picks a value, with probability 1/2 that of a shape of the scene, and the answer
+// presence picks a value, with probability 1/2 that of a shape of the scene, and the answer
 // whether it is.
-func (s scene) perhaps(rng *rand.Rand, values []string, of func(shape) string) (value, answer string) {
+func (s scene) presence(rng *rand.Rand, values []string, of func(shape) string) (value, answer string) {
 	if rng.IntN(2) == 0 {
 		return of(s.shapes[rng.IntN(len(s.shapes))]), "yes"
 	}

@@ -27,7 +27,7 @@ func TestDecoder(t *testing.T) {
 		code    int
 		message string // in the last line of JSON or on stderr
 	}{
-		{"decoder alone", []string{"export", "--model", model, "--out", decoder, "--decoder-only"}, 0, `"dtype":"f32"`},
+		{"decoder only", []string{"export", "--model", model, "--out", decoder, "--decoder-only"}, 0, `"dtype":"f32"`},
 		{"decoder in f16", []string{"export", "--model", decoder, "--out", again, "--dtype", "f16"}, 0, `"dtype":"f16"`},
 		{"ask", []string{"infer", "--model", again, "--prompt", "what color is the shape?", "--device", "cpu", "--max-new-tokens", "3"}, 0, `"completion_tokens"`},
 		{"describe", []string{"inspect", decoder}, 0, `"model_type":"llama"`},

@@ -48,7 +48,7 @@ type backend struct {
 type cpuBuild struct {
 	Name     string   `json:"name"`
 	Features []string `json:"features"`
-	Products string   `json:"products"` // the implementation of matmuls
+	Matmuls  string   `json:"products"` // the implementation of matmuls
 	OpenBLAS string   `json:"openblas"` // its version; "" where it is not found
 }
 
@@ -79,7 +79,7 @@ func backends(host engine.Info) []backend {
 func printVersion(a *cli.App) error {
 	host := cpu.Open(a.Threads).Info()
 	b := build{Info: buildinfo.Read(), Backends: backends(host)}
-	b.CPU = cpuBuild{Name: host.Name, Features: append([]string{}, host.Features...), Products: host.Driver, OpenBLAS: cpu.OpenBLAS()}
+	b.CPU = cpuBuild{Name: host.Name, Features: append([]string{}, host.Features...), Matmuls: host.Driver, OpenBLAS: cpu.OpenBLAS()}
 	if a.JSON {
 		return a.Result(b)
 	}
@@ -119,6 +119,6 @@ func printVersion(a *cli.App) error {
 	if blas == "" {
 		blas = "not found"
 	}
-	fmt.Fprintf(w, "vectors   %s\nmatmuls   by %s; OpenBLAS %s\n", features, b.CPU.Products, strings.TrimPrefix(blas, "OpenBLAS "))
+	fmt.Fprintf(w, "vectors   %s\nmatmuls   by %s; OpenBLAS %s\n", features, b.CPU.Matmuls, strings.TrimPrefix(blas, "OpenBLAS "))
 	return nil
 }

@@ -40,7 +40,7 @@ const (
 // Apply returns the file's text with the error in it.
 func (m Mutant) Apply(text string) string { return text[:m.Start] + m.After + text[m.End:] }
 
-// String is what was changed, and where.
+// String describes the change and its place.
 func (m Mutant) String() string {
 	after := m.After
 	if after == "" {

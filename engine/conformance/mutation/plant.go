@@ -34,8 +34,8 @@ func (s *Source) Equivalent(i int) bool { return equivalents[s.Keys[i]] != "" }
 
 // spread keeps of every kernel the variant with the smallest module, which compiles
 // fastest, and then n others: those with the largest constants, in which no loop over a
-// constant is empty, and with the largest modules, which do most; not two that differ in
-// the type of their storage alone.
+// constant is empty, and with the largest modules, which do most; not two that differ
+// only in the type of their storage.
 func spread(hosts []Host, n int) []Host {
 	byKernel := map[string][]Host{}
 	for _, h := range hosts {

@@ -1,5 +1,5 @@
 // Package pages tests the pages of documentation: their links, paths and targets of make,
-// README's program, and by DOCS_COMMANDS=1 every command line.
+// README's program and, with DOCS_COMMANDS set, every command line.
 package pages
 
 import (

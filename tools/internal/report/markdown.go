@@ -25,7 +25,7 @@ func (r *Report) Markdown(w io.Writer) {
 	r.writeGoals(w)
 	r.writeDevice(w)
 	r.writeConformance(w)
-	r.writeProducts(w)
+	r.writePeerCases(w)
 	r.writeTrain(w)
 	r.writeGeneration(w)
 	r.writeStep(w)
@@ -190,7 +190,7 @@ func (r *Report) writeConformance(w io.Writer) {
 		[]string{"kernel", "passed", "failed", "skipped", "failures"}, rows)
 }
 
-func (r *Report) writeProducts(w io.Writer) {
+func (r *Report) writePeerCases(w io.Writer) {
 	var rows [][]string
 	for _, p := range r.PeerCases {
 		ratio := figure(p.Ratio)

@@ -132,8 +132,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestNothing: a folder without a run, and a run without results.
-func TestNothing(t *testing.T) {
+// TestWithoutResults: a folder without a run, and a run without results.
+func TestWithoutResults(t *testing.T) {
 	if _, err := Gather(t.TempDir()); err == nil || !strings.Contains(err.Error(), "devices.jsonl") {
 		t.Errorf("%v", err)
 	}

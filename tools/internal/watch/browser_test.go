@@ -6,8 +6,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// problem is what a browser reports: exceptions of scripts, blocked by policy, failed to
-// load.
+// problem is a report of the browser: an exception in a script, or a file that was blocked by
+// policy or failed to load.
 func problem(event any) []string {
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:

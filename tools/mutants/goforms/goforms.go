@@ -1,6 +1,6 @@
 // Package goforms plants small errors in the kernels' CPU forms, all at once: each place
-// computes its original value, or the mutant whose number an environment variable has. One
-// compilation thus serves all mutants.
+// computes its original value, or the mutant whose number an environment variable has. So one
+// compilation serves all mutants.
 package goforms
 
 import (

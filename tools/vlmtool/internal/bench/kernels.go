@@ -56,11 +56,11 @@ func (f *kernelFlags) check() error {
 
 // Without a preset the run ends within 30 seconds on a software device.
 const (
-	smallLimit    = 24 * time.Second
-	smallCaseTime = 60 * time.Millisecond // for all samples of a case
-	smallPatience = 200 * time.Millisecond
-	caseTime      = 600 * time.Millisecond
-	smallTokens   = 208
+	smallLimit         = 24 * time.Second
+	smallCaseTime      = 60 * time.Millisecond // for all samples of a case
+	smallSamplingLimit = 200 * time.Millisecond
+	caseTime           = 600 * time.Millisecond
+	smallTokens        = 208
 
 	// Elements of the conformance cases that represent kernels which the work does not
 	// use.
@@ -82,7 +82,7 @@ func (f *options) kernels(ctx context.Context, a *cli.App) error {
 	small := f.preset == ""
 	o := kernelbench.Options{Samples: f.count, Time: caseTime, MaxCallTime: f.caseTime}
 	if small {
-		o.Time, o.Patience = smallCaseTime, smallPatience
+		o.Time, o.SamplingLimit = smallCaseTime, smallSamplingLimit
 		f.limit = cmp.Or(f.limit, smallLimit)
 		f.tokens = cmp.Or(f.tokens, smallTokens)
 	}

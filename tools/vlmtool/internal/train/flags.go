@@ -62,7 +62,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
-	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; --lr alone sets both")
+	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "AdamW's weight decay, on matrices")
 	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")
