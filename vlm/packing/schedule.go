@@ -1,7 +1,6 @@
 package packing
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -105,25 +104,6 @@ func (s Schedule) batches(epoch int, p pool) [][][]*Sample {
 		out = append(out, rows)
 	}
 	return out
-}
-
-// firstFit packs samples into rows of rowLen tokens, first-fit decreasing: longest
-// first, equal lengths in order, each into the first row with enough space.
-func firstFit(pool, lengths []int, rowLen int) [][]int {
-	longestFirst := slices.Clone(pool)
-	slices.SortStableFunc(longestFirst, func(a, b int) int { return cmp.Compare(lengths[b], lengths[a]) })
-	var rows [][]int
-	var free []int // tokens left in each row
-	for _, sample := range longestFirst {
-		r := slices.IndexFunc(free, func(n int) bool { return n >= lengths[sample] })
-		if r < 0 {
-			r = len(rows)
-			rows, free = append(rows, nil), append(free, rowLen)
-		}
-		rows[r] = append(rows[r], sample)
-		free[r] -= lengths[sample]
-	}
-	return rows
 }
 
 // order returns 0 to n-1, shuffled if Shuffle is set: a Fisher-Yates shuffle from the end,

@@ -1,0 +1,26 @@
+package packing
+
+import (
+	"cmp"
+	"slices"
+)
+
+// firstFit fills the knapsacks: it packs samples into rows of rowLen tokens, first-fit
+// decreasing: longest
+// first, equal lengths in order, each into the first row with enough space.
+func firstFit(pool, lengths []int, rowLen int) [][]int {
+	longestFirst := slices.Clone(pool)
+	slices.SortStableFunc(longestFirst, func(a, b int) int { return cmp.Compare(lengths[b], lengths[a]) })
+	var rows [][]int
+	var free []int // tokens left in each row
+	for _, sample := range longestFirst {
+		r := slices.IndexFunc(free, func(n int) bool { return n >= lengths[sample] })
+		if r < 0 {
+			r = len(rows)
+			rows, free = append(rows, nil), append(free, rowLen)
+		}
+		rows[r] = append(rows[r], sample)
+		free[r] -= lengths[sample]
+	}
+	return rows
+}
