@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// firstFit fills the knapsacks: it packs samples into rows of rowLen tokens, first-fit
-// decreasing: longest
-// first, equal lengths in order, each into the first row with enough space.
+// firstFit packs samples into rows of rowLen tokens, the knapsacks, by first-fit decreasing:
+// the longest sample first, equal ones in order, each into the first row with enough space.
 func firstFit(pool, lengths []int, rowLen int) [][]int {
 	longestFirst := slices.Clone(pool)
 	slices.SortStableFunc(longestFirst, func(a, b int) int { return cmp.Compare(lengths[b], lengths[a]) })
