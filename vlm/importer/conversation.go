@@ -237,16 +237,16 @@ func (s *conversation) messages(name string, list []any) error {
 			s.joined++
 		}
 		before = role
-		switch role {
+		switch Role(role) {
 		case "system":
 			s.system++
-		case "human", "user":
+		case "user":
 			text = s.question(text)
 			if asked {
 				text = question + "\n" + text
 			}
 			question, asked = text, true
-		case "gpt", "assistant", "model":
+		case "assistant":
 			if len(s.named)+len(s.tags) > pictures {
 				return fmt.Errorf("message %d of %s is an answer with a picture: pictures stand in questions", i+1, name)
 			}
@@ -266,6 +266,20 @@ func (s *conversation) messages(name string, list []any) error {
 		s.add(question, "") // left out, and counted
 	}
 	return nil
+}
+
+// Role returns the role of a message's author: "system", "user" or "assistant", or "" for an
+// unknown one. LLaVA calls the last two human and gpt.
+func Role(author string) string {
+	switch strings.ToLower(author) {
+	case "system":
+		return "system"
+	case "human", "user":
+		return "user"
+	case "gpt", "assistant", "model":
+		return "assistant"
+	}
+	return ""
 }
 
 // message reads a message: a text, or a list of parts as {"type": "text"} and {"type":
