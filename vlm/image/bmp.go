@@ -263,11 +263,7 @@ func decodeBMP(data []byte, hd header) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	m, err := b.image()
-	if err != nil {
-		return source{}, err
-	}
-	return fromImage(m, hd)
+	return b.source(hd)
 }
 
 func (b *bitmap) image() (image.Image, error) {
@@ -275,6 +271,14 @@ func (b *bitmap) image() (image.Image, error) {
 		return b.indices()
 	}
 	return b.colours()
+}
+
+func (b *bitmap) source(hd header) (source, error) {
+	m, err := b.image()
+	if err != nil {
+		return source{}, err
+	}
+	return fromImage(m, hd)
 }
 
 // isDIB tells a BMP that lacks its file header.
@@ -299,9 +303,5 @@ func decodeDIB(data []byte, hd header) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	m, err := b.image()
-	if err != nil {
-		return source{}, err
-	}
-	return fromImage(m, hd)
+	return b.source(hd)
 }
