@@ -161,17 +161,17 @@ func conflicts(a, b []touch) bool {
 // with the calls that only served it, and that no other does.
 func TestPlanLeavesOut(t *testing.T) {
 	p, x := engine.NewProgram("dead ends"), engine.NewBuffer("x", 4)
-	call := func(label string, a, b, y *engine.Buffer) *engine.Buffer {
+	add := func(label string, a, b, y *engine.Buffer) *engine.Buffer {
 		p.SetLabel(label)
 		p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(1)}, a.View(), b.View(), y.View())
 		return y
 	}
-	used := call("used", x, x, p.Temp("used", 4))
-	served := call("served a dead end", x, x, p.Temp("served", 4))
-	call("dead end", served, used, p.Temp("dead end", 4))
+	used := add("used", x, x, p.Temp("used", 4))
+	served := add("served a dead end", x, x, p.Temp("served", 4))
+	add("dead end", served, used, p.Temp("dead end", 4))
 	kept := p.Temp("kept", 4)
-	p.Keep(call("kept", used, x, kept))
-	call("persistent", x, x, engine.NewBuffer("y", 4))
+	p.Keep(add("kept", used, x, kept))
+	add("persistent", x, x, engine.NewBuffer("y", 4))
 	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -266,19 +266,19 @@ func decodeBMP(data []byte, hd header) (source, error) {
 	return b.source(hd)
 }
 
-func (b *bitmap) image() (image.Image, error) {
-	if b.bits <= 8 {
-		return b.indices()
-	}
-	return b.colours()
-}
-
 func (b *bitmap) source(hd header) (source, error) {
 	m, err := b.image()
 	if err != nil {
 		return source{}, err
 	}
 	return fromImage(m, hd)
+}
+
+func (b *bitmap) image() (image.Image, error) {
+	if b.bits <= 8 {
+		return b.indices()
+	}
+	return b.colours()
 }
 
 // isDIB tells a BMP that lacks its file header.

@@ -268,20 +268,6 @@ func (s *conversation) messages(name string, list []any) error {
 	return nil
 }
 
-// Role returns the role of a message's author: "system", "user" or "assistant", or "" for an
-// unknown one. LLaVA calls the last two human and gpt.
-func Role(author string) string {
-	switch strings.ToLower(author) {
-	case "system":
-		return "system"
-	case "human", "user":
-		return "user"
-	case "gpt", "assistant", "model":
-		return "assistant"
-	}
-	return ""
-}
-
 // message reads a message: a text, or a list of parts as {"type": "text"} and {"type":
 // "image_url"}.
 func (s *conversation) message(content any) (string, error) {
