@@ -79,7 +79,7 @@ func TestPlanTooLarge(t *testing.T) {
 	p := engine.NewProgram("large")
 	y := p.Temp("hidden states", 5000)
 	p.Keep(y)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, y.View(), y.View(), y.View())
+	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(1)}, y.View(), y.View(), y.View())
 	_, err := engine.NewPlan(p, 4999)
 	var oom *engine.OutOfMemoryError
 	if !errors.As(err, &oom) || oom.Asked != 5000 || !strings.Contains(oom.What, "hidden states") {
@@ -165,7 +165,7 @@ func TestDeadDispatches(t *testing.T) {
 	p, x := engine.NewProgram("dead dispatches"), engine.NewBuffer("x", 4)
 	add := func(label string, a, b, y *engine.Buffer) *engine.Buffer {
 		p.SetLabel(label)
-		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, a.View(), b.View(), y.View())
+		p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(1)}, a.View(), b.View(), y.View())
 		return y
 	}
 	used := add("used", x, x, p.Temp("used", 4))
@@ -190,13 +190,13 @@ func TestDeadDispatches(t *testing.T) {
 // TestRecordingErrors checks that the first mistake of a recording is kept.
 func TestRecordingErrors(t *testing.T) {
 	x := engine.NewBuffer("x", 1024)
-	params := shaders.AddParams{N: shaders.N(1)}
+	params := shaders.SwiGLUParams{N: shaders.N(1)}
 	for name, record := range map[string]func(p *engine.Program){
-		"wrong parameters": func(p *engine.Program) { p.Dispatch(shaders.Add, 1, x.View(), x.View(), x.View()) },
-		"too few views":    func(p *engine.Program) { p.Dispatch(shaders.Add, params, x.View()) },
-		"absent view":      func(p *engine.Program) { p.Dispatch(shaders.Add, params, x.View(), engine.View{}, x.View()) },
+		"wrong parameters": func(p *engine.Program) { p.Dispatch(shaders.SwiGLU, 1, x.View(), x.View(), x.View()) },
+		"too few views":    func(p *engine.Program) { p.Dispatch(shaders.SwiGLU, params, x.View()) },
+		"absent view":      func(p *engine.Program) { p.Dispatch(shaders.SwiGLU, params, x.View(), engine.View{}, x.View()) },
 		"unaligned view": func(p *engine.Program) {
-			p.Dispatch(shaders.Add, params, x.View(), x.View().Slice(4, 4), x.View())
+			p.Dispatch(shaders.SwiGLU, params, x.View(), x.View().Slice(4, 4), x.View())
 		},
 	} {
 		p := engine.NewProgram(name)

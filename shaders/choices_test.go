@@ -14,7 +14,7 @@ func TestRequirements(t *testing.T) {
 		variant string
 		want    Requirements
 	}{
-		{Add, "", Requirements{64, 0, false}},
+		{Accumulate, "", Requirements{64, 0, false}},
 		{ClipFactor, "", Requirements{1, 0, false}},
 		{ArgMax, "", Requirements{128, 128 * 8, false}},
 		{ArgMax, "lanes", Requirements{8, 8 * 8, false}},

@@ -27,14 +27,6 @@ func elementwisePairs() []gradientPair {
 	const n, rows, cols = 13, 3, 5
 	return []gradientPair{
 		{
-			name: "add", floats: map[string]int{"a": n, "b": n}, outputs: map[string]int{"y": n}, wanted: []string{"a", "b"},
-			forward: func(c *calls) { c.call(Add, AddParams{N(n)}) },
-			backward: func(c *calls, add uint32) {
-				c.pass("y", "a", add)
-				c.pass("y", "b", add)
-			},
-		},
-		{
 			name: "gelu", floats: map[string]int{"x": n}, outputs: map[string]int{"y": n}, wanted: []string{"x"},
 			forward:  func(c *calls) { c.call(GELU, GELUParams{N(n)}) },
 			backward: func(c *calls, add uint32) { c.call(GELUBackward, GELUBackwardParams{N(n), add}) },

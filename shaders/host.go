@@ -47,9 +47,6 @@ func (b Buffers) F32(i int) []float32 { return cast[float32](b[i]) }
 // I32 returns binding i as int32 values.
 func (b Buffers) I32(i int) []int32 { return cast[int32](b[i]) }
 
-// U32 returns binding i as uint32 values.
-func (b Buffers) U32(i int) []uint32 { return cast[uint32](b[i]) }
-
 // U16 returns binding i as the bits of 16-bit floats.
 func (b Buffers) U16(i int) []uint16 { return cast[uint16](b[i]) }
 

@@ -95,11 +95,11 @@ func matmulRows() []DeclVariant[MatMulParams] {
 	return []DeclVariant[MatMulParams]{
 		lane(4, func(p MatMulParams) bool { return p.M.Max <= 2 }),
 		{
-			Name: "rows4", Source: "matmul_row4", Group: 64, Vec4: []string{"a", "b"},
+			Name: "rows4", Source: "matmul_row", Include: []string{"matmul_row_vec4"}, Group: 64, Vec4: []string{"a", "b"},
 			When: func(p MatMulParams, c Class) bool { return c != Software && aligned(p) }, Passes: grid(4),
 		},
 		{
-			Name: "rows", Source: "matmul_row", Include: []string{"group"}, Group: 64,
+			Name: "rows", Source: "matmul_row", Include: []string{"group", "matmul_row_vec"}, Group: 64,
 			When: func(p MatMulParams, c Class) bool { return c != Software && p.fewRows() }, Passes: grid(4),
 		},
 	}

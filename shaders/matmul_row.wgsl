@@ -1,5 +1,5 @@
 // For few rows and b stored transposed, as in decoding: a workgroup computes 4 columns of
-// a row of c, with its invocations along k.
+// a row of c, with its invocations along k. row_sums is of the variant's include.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -12,11 +12,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let a = batch * p.stride_a + row * p.lda;
   let cols = min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(p.n - 1u));
   let b = batch * p.stride_b + cols * p.ldb;
-  var sum = vec4<f32>(0.0);
-  for (var i = local; i < k(); i = i + GROUP) {
-    sum = sum + load_a(a + i) * vec4<f32>(load_b(b.x + i), load_b(b.y + i), load_b(b.z + i), load_b(b.w + i));
-  }
-  let total = vec4<f32>(group_sum(sum.x, local), group_sum(sum.y, local), group_sum(sum.z, local), group_sum(sum.w, local));
+  let total = row_sums(a, b, local);
   if (local == 0u) {
     for (var j = 0u; j < 4u; j = j + WIDTH) { finish(vec_of(total[j], total[j + WIDTH - 1u]), row, col + j, batch); }
   }

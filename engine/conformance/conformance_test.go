@@ -27,8 +27,8 @@ func openCPU(t *testing.T) engine.Device {
 // addCase adds n numbers.
 func addCase(n int, rtol float64) shaders.Case {
 	return shaders.Case{
-		Name: "made up", Params: shaders.AddParams{N: shaders.N(n)}, Rtol: rtol,
-		Inputs: []shaders.Input{{N: n, Scale: 1}, {N: n, Scale: 1}, {N: n}},
+		Name: "made up", Params: shaders.AccumulateParams{N: shaders.N(n)}, Rtol: rtol,
+		Inputs: []shaders.Input{{N: n, Scale: 1}, {N: n, Scale: 1}},
 	}
 }
 
@@ -37,7 +37,7 @@ func addCase(n int, rtol float64) shaders.Case {
 func TestStatus(t *testing.T) {
 	dev := openCPU(t)
 	known := func(device, message string) Known {
-		return Known{Device: regexp.MustCompile(device), Kernel: "add", Case: regexp.MustCompile("made up"), Error: regexp.MustCompile(message), Reason: "why " + message}
+		return Known{Device: regexp.MustCompile(device), Kernel: "accumulate", Case: regexp.MustCompile("made up"), Error: regexp.MustCompile(message), Reason: "why " + message}
 	}
 	inY, inX := known("^cpu ", "^binding y: .* elements are wrong"), known("^cpu ", "^binding x:")
 	for _, c := range []struct {
@@ -54,8 +54,8 @@ func TestStatus(t *testing.T) {
 		{"declared for another device", 0, []Known{known("^vulkan", "")}, Failed},
 		{"declared and passes", 1e-6, []Known{inX}, XPass},
 	} {
-		prepared := Prepare(shaders.Add, addCase(9, c.rtol))
-		r := try(t.Context(), c.known, dev, shaders.Add, VariantsOf(dev, shaders.Add, prepared.Case)[0], prepared)
+		prepared := Prepare(shaders.Accumulate, addCase(9, c.rtol))
+		r := try(t.Context(), c.known, dev, shaders.Accumulate, VariantsOf(dev, shaders.Accumulate, prepared.Case)[0], prepared)
 		if r.Status() != c.want {
 			t.Errorf("%s: %s (%v), want %s", c.name, r.Status(), r.Err, c.want)
 		}
@@ -67,9 +67,9 @@ func TestStatus(t *testing.T) {
 
 // TestGuards: a call that does more than its case holds is caught at the guard.
 func TestGuards(t *testing.T) {
-	prepared := Prepare(shaders.Add, addCase(9, 1e-6))
-	prepared.Params = shaders.AddParams{N: shaders.N(10)}
-	_, err := Check(t.Context(), openCPU(t), shaders.Add, prepared)
+	prepared := Prepare(shaders.Accumulate, addCase(9, 1e-6))
+	prepared.Params = shaders.AccumulateParams{N: shaders.N(10)}
+	_, err := Check(t.Context(), openCPU(t), shaders.Accumulate, prepared)
 	if err == nil || !strings.Contains(err.Error(), "binding y: wrote outside its bounds") {
 		t.Errorf("got %v", err)
 	}

@@ -30,7 +30,7 @@ func testOutOfMemory(t *testing.T, dev engine.Device) {
 
 	p := engine.NewProgram("huge")
 	half, other := p.Temp("half", asked/2), p.Temp("other", asked/2)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, half.View().Slice(0, 4), half.View().Slice(256, 4), other.View().Slice(0, 4))
+	p.Dispatch(shaders.Copy, shaders.CopyParams{N: 1}, half.View().Slice(256, 4), other.View().Slice(0, 4))
 	p.Keep(other)
 	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
@@ -70,15 +70,15 @@ func testBindingLimit(t *testing.T, dev engine.Device) {
 	}
 }
 
-// add records one addition of a buffer to itself.
-func add(x, y *engine.Buffer, n int) *engine.Program {
-	p := engine.NewProgram("add")
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, x.View(), x.View(), y.View())
+// copied records one copy of a float.
+func copied(x, y *engine.Buffer) *engine.Program {
+	p := engine.NewProgram("copy")
+	p.Dispatch(shaders.Copy, shaders.CopyParams{N: 1}, x.View(), y.View())
 	return p
 }
 
 func testUnplaced(t *testing.T, dev engine.Device) {
-	_, err := compile(dev, add(engine.NewBuffer("nowhere", 4), engine.NewBuffer("y", 4), 1), nil)
+	_, err := compile(dev, copied(engine.NewBuffer("nowhere", 4), engine.NewBuffer("y", 4)), nil)
 	if err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("got %v, want an error that names the buffer", err)
 	}
@@ -91,7 +91,7 @@ func testFreed(t *testing.T, dev engine.Device) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := mustCompile(t, dev, add(x, y, 1), nil)
+	e := mustCompile(t, dev, copied(x, y), nil)
 	mustRun(t, e, &noStep)
 	for _, m := range memories {
 		m.Free()
@@ -141,7 +141,7 @@ func testSmallArena(t *testing.T, dev engine.Device) {
 	p := engine.NewProgram("roomy")
 	c := p.Temp("c", 4)
 	p.Keep(c)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1)}, p.Temp("a", 4).View(), p.Temp("b", 4).View(), c.View())
+	add(p, 1, p.Temp("a", 4).View(), p.Temp("b", 4).View(), c.View())
 	for _, arena := range [][]engine.Memory{{arena}, {}} {
 		if _, err := compile(dev, p, arena); err == nil {
 			t.Errorf("an arena of %d memories that is too small was accepted", len(arena))

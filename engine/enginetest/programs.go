@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -73,6 +74,17 @@ func download(t *testing.T, dev engine.Device, b *engine.Buffer) []float32 {
 	return values
 }
 
+// add records y = a + b. y is neither a nor b.
+func add(p *engine.Program, n int, a, b, y engine.View) {
+	p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n)}, a, y)
+	accumulate(p, shaders.N(n), b, y)
+}
+
+// accumulate records y += x.
+func accumulate(p *engine.Program, n shaders.Count, x, y engine.View) {
+	p.Dispatch(shaders.Accumulate, shaders.AccumulateParams{N: n}, x, y)
+}
+
 // testRandom runs random programs, all in one arena and some in several segments, and
 // compares every output and kept temporary with the recorded values. Additions in float32
 // are exact: there is no tolerance.
@@ -124,12 +136,12 @@ func expect(t *testing.T, seed uint64, replay int, b *engine.Buffer, got, want [
 
 // testStep changes the number of elements from replay to replay.
 func testStep(t *testing.T, dev engine.Device) {
-	const n, slot, base, before = 1000, 3, 100, -1
+	const n, slot, base, before = 1000, 3, 100, 1
 	a, y := engine.NewBuffer("a", 4*n), engine.NewBuffer("y", 4*n)
 	allocate(t, dev, a, y)
 	upload(t, dev, a, slices.Repeat([]float32{1}, n))
 	p := engine.NewProgram("step")
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot, Base: base}}, a.View(), a.View(), y.View())
+	accumulate(p, shaders.Count{Max: n, Slot: slot, Base: base}, a.View(), y.View())
 	e := mustCompile(t, dev, p, nil)
 	for _, s := range []struct{ step, rows int }{{0, 0}, {base, 0}, {base + 1, 1}, {base + 500, 500}, {base + n, n}, {5000, n}, {50, 0}} {
 		upload(t, dev, y, slices.Repeat([]float32{before}, n))
@@ -158,8 +170,8 @@ func testAhead(t *testing.T, dev engine.Device) {
 	p := engine.NewProgram("ahead")
 	sum := p.Temp("sum", 4*n)
 	p.Keep(sum)
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot}}, a.View(), y.View(), sum.View())
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.Count{Max: n, Slot: slot}}, a.View(), y.View(), y.View())
+	accumulate(p, shaders.Count{Max: n, Slot: slot}, a.View(), y.View())
+	p.Dispatch(shaders.Copy, shaders.CopyParams{N: n}, y.View(), sum.View())
 	e := mustCompile(t, dev, p, nil)
 	sums := make([][1]float32, rounds)
 	for i := range rounds {
@@ -197,11 +209,12 @@ func testMixed(t *testing.T, dev engine.Device) {
 	p := engine.NewProgram("mixed")
 	row := p.Temp("row", 4*n)
 	p.Dispatch(shaders.GatherRows, shaders.GatherRowsParams{Rows: shaders.N(1), Cols: n}, index.View(), x.View(), row.View())
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, row.View(), row.View(), y.View())
+	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(n)}, row.View(), row.View(), y.View())
 	mustRun(t, mustCompile(t, dev, p, nil), &noStep)
+	want := 1 / (1 + math.Exp(-1)) // swiglu(1, 1)
 	for i, got := range download(t, dev, y) {
-		if got != 2 {
-			t.Errorf("y[%d] = %g, want 1 + 1", i, got)
+		if math.Abs(float64(got)-want) > 1e-6 { // the error of exp
+			t.Errorf("y[%d] = %g, want %g", i, got, want)
 		}
 	}
 }
@@ -217,8 +230,8 @@ func testSharedBuffers(t *testing.T, dev engine.Device) {
 		t.Fatal("fresh memory is not zero")
 	}
 	there, back := engine.NewProgram("there"), engine.NewProgram("back")
-	there.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, x.View(), one.View(), y.View())
-	back.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, y.View(), one.View(), x.View())
+	add(there, n, x.View(), one.View(), y.View())
+	add(back, n, y.View(), one.View(), x.View())
 	first, second := mustCompile(t, dev, there, nil), mustCompile(t, dev, back, nil)
 	for range 3 {
 		mustRun(t, first, &noStep)
@@ -231,7 +244,7 @@ func testSharedBuffers(t *testing.T, dev engine.Device) {
 	}
 }
 
-// chain records n dispatches that each add one to the result of the last.
+// chain records n additions, of two dispatches each, of one to the result of the last.
 func chain(n, floats int) (p *engine.Program, x, one, y *engine.Buffer) {
 	p = engine.NewProgram("chain")
 	bytes := int64(4 * floats)
@@ -242,7 +255,7 @@ func chain(n, floats int) (p *engine.Program, x, one, y *engine.Buffer) {
 		if i < n-1 {
 			next = p.Temp("sum", bytes)
 		}
-		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(floats)}, last.View(), one.View(), next.View())
+		add(p, floats, last.View(), one.View(), next.View())
 		last = next
 	}
 	return p, x, one, y
@@ -250,7 +263,7 @@ func chain(n, floats int) (p *engine.Program, x, one, y *engine.Buffer) {
 
 // testCancel cancels a context before and during a run; the device stays usable.
 func testCancel(t *testing.T, dev engine.Device) {
-	p, x, one, y := chain(3000, 1<<14)
+	p, x, one, y := chain(1500, 1<<14)
 	allocate(t, dev, x, one, y)
 	e := mustCompile(t, dev, p, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -275,7 +288,7 @@ func testCancel(t *testing.T, dev engine.Device) {
 // testLong compiles and replays a program with the number of dispatches of a training
 // step.
 func testLong(t *testing.T, dev engine.Device) {
-	const n, floats = 5000, 64
+	const n, floats = 2500, 64
 	p, x, one, y := chain(n, floats)
 	allocate(t, dev, x, one, y)
 	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
@@ -285,7 +298,7 @@ func testLong(t *testing.T, dev engine.Device) {
 	mustRun(t, e, &noStep)
 	begin = time.Now()
 	mustRun(t, e, &noStep)
-	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which %v on the host only", n, compiled, time.Since(begin), e.HostTime())
+	t.Logf("%d dispatches: compiled in %v, replayed in %v, of which %v on the host only", 2*n, compiled, time.Since(begin), e.HostTime())
 	if got := download(t, dev, y)[0]; got != n {
 		t.Errorf("%d additions of 1 make %g", n, got)
 	}
@@ -298,7 +311,7 @@ func testLong(t *testing.T, dev engine.Device) {
 // testProfile checks that every dispatch is measured, in order, and that a profiled run
 // computes the same as Run.
 func testProfile(t *testing.T, dev engine.Device) {
-	const n, floats = 600, 1 << 12
+	const n, floats = 300, 1 << 12
 	p, x, one, y := chain(n, floats)
 	allocate(t, dev, x, one, y)
 	upload(t, dev, one, slices.Repeat([]float32{1}, floats))
@@ -312,7 +325,7 @@ func testProfile(t *testing.T, dev engine.Device) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkTimings(t, timings, n)
+		checkTimings(t, timings, 2*n)
 		if got := download(t, dev, y)[floats-1]; got != n {
 			t.Errorf("%d additions of 1 make %g", n, got)
 		}

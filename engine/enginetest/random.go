@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	"patchwork/engine"
-	"patchwork/shaders"
 )
 
 // Recording is a random program of additions over persistent and temporary buffers, with
@@ -73,7 +72,7 @@ func (g *generator) add() {
 	va, fa := g.slice(a, n)
 	vb, fb := g.slice(b, n)
 	vy, fy := g.slice(y, n)
-	g.Program.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(n)}, va, vb, vy)
+	add(g.Program, n, va, vb, vy)
 	for i := range fy {
 		fy[i] = fa[i] + fb[i]
 	}

@@ -33,8 +33,8 @@ func testSplitBuffer(t *testing.T, dev engine.Device) {
 	p := engine.NewProgram("split")
 	for _, v := range x.Parts() {
 		sum := p.Temp("sum", part)
-		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 4)}, v, v, sum.View())
-		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 4)}, v, sum.View(), y.View().Slice(v.Offset, v.Bytes))
+		add(p, part/4, v, v, sum.View())
+		add(p, part/4, v, sum.View(), y.View().Slice(v.Offset, v.Bytes))
 	}
 	if err := engine.RunOnce(context.Background(), small, p); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func testSplitBuffer(t *testing.T, dev engine.Device) {
 		}
 	}
 	wide := engine.NewProgram("wide")
-	wide.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(part / 2)}, x.View(), x.View(), y.View())
+	wide.Dispatch(shaders.Copy, shaders.CopyParams{N: part / 2}, x.View(), y.View())
 	if err := wide.Err(); err == nil || !strings.Contains(err.Error(), "crosses a split") {
 		t.Errorf("a view across a split was recorded with %v", err)
 	}

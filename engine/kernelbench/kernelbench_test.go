@@ -56,7 +56,7 @@ func TestMeasure(t *testing.T) {
 	if r := b.Roof(); r.Flops <= 0 || len(r.Levels) != len(levelBytes) || r.Launch <= 0 {
 		t.Errorf("roof %+v", r)
 	}
-	add := FromConformance(shaders.Add, 1<<15)
+	add := FromConformance(shaders.Accumulate, 1<<15)
 	got, err := b.Measure(t.Context(), add)
 	must(t, err)
 	if len(got.Samples) != 3 || got.Min <= 0 || got.Median() < got.Min || got.Checked != "conformance" || got.Class != "cpu" {
@@ -83,14 +83,14 @@ func TestFromDispatches(t *testing.T) {
 	for _, base := range []uint32{0, 2, 0} {
 		p.Dispatch(shaders.ArgMax, shaders.ArgMaxParams{Rows: shaders.N(2), Cols: 8, LD: 8, Base: base}, x.View(), y.View())
 	}
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(1024)}, x.View(), x.View(), y.View())
+	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(1024)}, x.View(), x.View(), y.View())
 	must(t, p.Err())
 	cases := FromDispatches("test", p.Dispatches, new([shaders.StepWords]uint32))
 	if len(cases) != 2 || cases[0].Calls != 3 || cases[0].Name != "rows=2/cols=8" {
 		t.Fatalf("%d cases, the first %+v", len(cases), cases[0])
 	}
-	if add := cases[1]; !slices.Equal(add.sizes, []int64{4096, 4096, 4096}) || !slices.Equal(add.shares, []int{0, 0, 2}) {
-		t.Errorf("x + x has bindings of %d bytes that share %v", add.sizes, add.shares)
+	if swiglu := cases[1]; !slices.Equal(swiglu.sizes, []int64{4096, 4096, 4096}) || !slices.Equal(swiglu.shares, []int{0, 0, 2}) {
+		t.Errorf("swiglu of x twice has bindings of %d bytes that share %v", swiglu.sizes, swiglu.shares)
 	}
 }
 

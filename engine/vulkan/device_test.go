@@ -16,7 +16,7 @@ import (
 	"patchwork/shaders"
 )
 
-// chain compiles a program of n dependent additions over a few floats.
+// chain compiles a program of n dependent copies of a few floats.
 func chain(t testing.TB, d *Device, n int) engine.Executable {
 	t.Helper()
 	x := engine.NewBuffer("x", 256)
@@ -26,8 +26,8 @@ func chain(t testing.TB, d *Device, n int) engine.Executable {
 	p := engine.NewProgram("chain")
 	last := x
 	for range n {
-		next := p.Temp("sum", 256)
-		p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(64)}, last.View(), x.View(), next.View())
+		next := p.Temp("copy", 256)
+		p.Dispatch(shaders.Copy, shaders.CopyParams{N: 64}, last.View(), next.View())
 		last = next
 	}
 	p.Keep(last)

@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 			at := c.at(&d.procs)
 			working := *at
 			*at = answers(c.result)
-			err := oneSum(t, d)
+			err := oneCall(t, d)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%v does not name %s", err, c.call)
 			}
 			*at = working
-			again := oneSum(t, d)
+			again := oneCall(t, d)
 			if lost := errors.Is(c.want, engine.ErrDeviceLost); lost != errors.Is(again, engine.ErrDeviceLost) || !lost && again != nil {
 				t.Errorf("used again after %v: %v", err, again)
 			}
@@ -63,16 +63,16 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// oneSum allocates, compiles and runs an addition.
-func oneSum(t *testing.T, d *Device) error {
+// oneCall allocates, compiles and runs a call of a kernel with three bindings.
+func oneCall(t *testing.T, d *Device) error {
 	x, y := engine.NewBuffer("x", 256), engine.NewBuffer("y", 256)
 	memories, err := engine.Allocate(d, "a test", x, y)
 	if err != nil {
 		return err
 	}
 	defer engine.Free(memories)
-	p := engine.NewProgram("one sum")
-	p.Dispatch(shaders.Add, shaders.AddParams{N: shaders.N(64)}, x.View(), x.View(), y.View())
+	p := engine.NewProgram("one call")
+	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(64)}, x.View(), x.View(), y.View())
 	plan, err := engine.NewPlan(p, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestMissingLimits(t *testing.T) {
 	d := openSoftware(t, false)
 	defer d.Close()
 	d.physical.limits.storageBuffers = 2
-	if err := oneSum(t, d); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "3 storage buffers") {
+	if err := oneCall(t, d); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "3 storage buffers") {
 		t.Errorf("three buffers on a device that binds two: %v", err)
 	}
 }

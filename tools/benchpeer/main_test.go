@@ -21,7 +21,7 @@ func TestSizes(t *testing.T) {
 		{shaders.Attention, shaders.AttentionParams{Batch: 1, Queries: 9, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "attention 6 2 8 9", false},
 		{shaders.AttentionBackward, shaders.AttentionParams{Batch: 1, Queries: 9, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "attention_backward 6 2 8 9", false},
 		{shaders.Attention, shaders.AttentionParams{Batch: 1, Queries: 1, Keys: 9, Heads: 6, KVHeads: 2, HeadDim: 8}, "", true},
-		{shaders.Add, shaders.AddParams{}, "", true},
+		{shaders.Accumulate, shaders.AccumulateParams{}, "", true},
 	} {
 		args, err := sizes(&kernelbench.Case{Kernel: c.kernel, Params: c.params})
 		if got := strings.Join(args, " "); got != c.want || (err != nil) != c.fails {

@@ -78,12 +78,7 @@ func TestChat(t *testing.T) {
 			if got.code != 0 {
 				t.Fatalf("%+v", got)
 			}
-			var results []infer.Result
-			for line := range strings.Lines(got.stdout) {
-				var r infer.Result
-				must(t, json.Unmarshal([]byte(line), &r))
-				results = append(results, r)
-			}
+			results := answersOf(t, got.stdout)
 			if len(results) != len(c.answers) {
 				t.Fatalf("%d answers, want %d: %+v", len(results), len(c.answers), got)
 			}
@@ -143,13 +138,7 @@ func TestChatSingleTurn(t *testing.T) {
 		if got.code != 0 {
 			t.Fatalf("%+v", got)
 		}
-		var results []infer.Result
-		for line := range strings.Lines(got.stdout) {
-			var r infer.Result
-			must(t, json.Unmarshal([]byte(line), &r))
-			results = append(results, r)
-		}
-		return results
+		return answersOf(t, got.stdout)
 	}
 	alone := map[string]infer.Result{}
 	questions := []string{"what color is the shape?", "is there a red shape?", "is there not a blue shape?"}
@@ -252,4 +241,16 @@ func TestChatInterrupt(t *testing.T) {
 			must(t, signals.send())
 		}
 	}
+}
+
+// answersOf parses the lines that infer --json printed.
+func answersOf(t *testing.T, stdout string) []infer.Result {
+	t.Helper()
+	var results []infer.Result
+	for line := range strings.Lines(stdout) {
+		var r infer.Result
+		must(t, json.Unmarshal([]byte(line), &r))
+		results = append(results, r)
+	}
+	return results
 }

@@ -105,14 +105,8 @@ func (d *Dataset) HasImages(maxRows int) (bool, error) {
 	return d.rows > maxRows, nil
 }
 
-// Locate returns the file of row i and the row's number in that file, from 0.
-// i must be at least 0 and less than Len.
-func (d *Dataset) Locate(i int) (file string, row int) {
-	g := &d.groups[d.groupOf(i)]
-	return g.file, g.firstInFile + i - g.first
-}
-
-// Index is the inverse of Locate; ok is false if there is no such row.
+// Index returns the number of a row by its file and its number in the file, from 0; ok is false if
+// there is no such row.
 func (d *Dataset) Index(file string, row int) (i int, ok bool) {
 	k := slices.IndexFunc(d.groups, func(g group) bool {
 		return g.file == file && row >= g.firstInFile && row < g.firstInFile+g.rows

@@ -115,8 +115,8 @@ func TestRow(t *testing.T) {
 		if i >= inA {
 			path, row, name = c, i-inA, fmt.Sprintf("c%d", i-inA)
 		}
-		if f, n := d.Locate(i); f != path || n != row {
-			return fmt.Errorf("row %d: located in %s, %d", i, f, n)
+		if n, ok := d.Index(path, row); !ok || n != i {
+			return fmt.Errorf("row %d: found as %d, %v", i, n, ok)
 		}
 		r, err := d.Row(i)
 		if err == nil && (r.File != path || r.Index != row || r.Turns[0].Assistant != name || string(r.Images[0]) != "image "+name || r.Source != name[:1]) {

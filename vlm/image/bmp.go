@@ -267,6 +267,10 @@ func decodeBMP(data []byte, hd header) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
+	return b.source(hd)
+}
+
+func (b *bitmap) source(hd header) (source, error) {
 	m, err := b.image()
 	if err != nil {
 		return source{}, err
@@ -303,9 +307,5 @@ func decodeDIB(data []byte, hd header) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	m, err := b.image()
-	if err != nil {
-		return source{}, err
-	}
-	return fromImage(m, hd)
+	return b.source(hd)
 }

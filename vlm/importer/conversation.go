@@ -242,16 +242,16 @@ func (s *conversation) messages(name string, list []any) error {
 			s.joined++
 		}
 		before = role
-		switch role {
+		switch Role(role) {
 		case "system":
 			s.system++
-		case "human", "user":
+		case "user":
 			text = s.question(text)
 			if asked {
 				text = question + "\n" + text
 			}
 			question, asked = text, true
-		case "gpt", "assistant", "model":
+		case "assistant":
 			if len(s.named)+len(s.tags) > images {
 				return fmt.Errorf("message %d of %s is an answer with an image: images belong in questions", i+1, name)
 			}

@@ -206,3 +206,17 @@ func (r record) empty(key string) bool {
 	}
 	return false
 }
+
+// Role returns the role of a message's author: "system", "user" or "assistant", or "" for an
+// unknown one. LLaVA calls the last two human and gpt.
+func Role(author string) string {
+	switch strings.ToLower(author) {
+	case "system":
+		return "system"
+	case "human", "user":
+		return "user"
+	case "gpt", "assistant", "model":
+		return "assistant"
+	}
+	return ""
+}

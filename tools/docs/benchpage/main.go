@@ -36,24 +36,20 @@ func main() {
 
 // line has the fields of bench kernels' lines that the page uses.
 type line struct {
-	Kernel   string    `json:"kernel"`
-	Case     string    `json:"case"`
-	Work     string    `json:"work"`
-	Device   string    `json:"device"`
-	Skipped  string    `json:"skipped"`
-	Wrong    string    `json:"wrong"`
-	Variant  string    `json:"variant"`
-	Tuned    bool      `json:"tuned"`
-	Checked  string    `json:"checked"`
-	Calls    int       `json:"calls_per_step"`
-	US       float64   `json:"us"`
-	USMin    float64   `json:"us_min"`
-	Samples  []float64 `json:"samples_us"`
-	GFLOPs   float64   `json:"gflops"`
-	GBs      float64   `json:"gb_per_s"`
-	Roofline float64   `json:"roofline"`
-	Bound    string    `json:"bound"`
-	PeakGF   float64   `json:"peak_gflops"`
+	Kernel   string  `json:"kernel"`
+	Case     string  `json:"case"`
+	Work     string  `json:"work"`
+	Device   string  `json:"device"`
+	Skipped  string  `json:"skipped"`
+	Variant  string  `json:"variant"`
+	Checked  string  `json:"checked"`
+	Calls    int     `json:"calls_per_step"`
+	US       float64 `json:"us"`
+	USMin    float64 `json:"us_min"`
+	GFLOPs   float64 `json:"gflops"`
+	GBs      float64 `json:"gb_per_s"`
+	Roofline float64 `json:"roofline"`
+	Bound    string  `json:"bound"`
 }
 
 // run is a file of lines.

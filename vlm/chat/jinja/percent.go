@@ -266,18 +266,24 @@ func (r *run) represented(verb byte, v Value) (string, error) {
 func asciiOnly(s string) string {
 	var b strings.Builder
 	for _, c := range s {
-		switch {
-		case c < 0x80:
+		if c < 0x80 {
 			b.WriteRune(c)
-		case c <= 0xff:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		case c <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, c)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, c)
+		} else {
+			b.WriteString(hexEscape(c))
 		}
 	}
 	return b.String()
+}
+
+// hexEscape is Python's escape of a character by its number.
+func hexEscape(c rune) string {
+	switch {
+	case c <= 0xff:
+		return fmt.Sprintf(`\x%02x`, c)
+	case c <= 0xffff:
+		return fmt.Sprintf(`\u%04x`, c)
+	}
+	return fmt.Sprintf(`\U%08x`, c)
 }
 
 func cutText(s string, precision int) string {

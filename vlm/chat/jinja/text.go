@@ -188,16 +188,10 @@ func (s *sink) quoted(text string) error {
 			b.WriteString(`\r`)
 		case c == '\t':
 			b.WriteString(`\t`)
-		case c < ' ' || c == 0x7f:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		case c < 0x7f || unicode.IsPrint(c):
+		case unicode.IsPrint(c):
 			b.WriteRune(c)
-		case c <= 0xff:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		case c <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, c)
 		default:
-			fmt.Fprintf(&b, `\U%08x`, c)
+			b.WriteString(hexEscape(c))
 		}
 	}
 	b.WriteRune(quote)

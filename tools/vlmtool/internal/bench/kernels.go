@@ -15,7 +15,6 @@ import (
 	"patchwork/engine/kernelbench"
 	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
-	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/train"
 )
@@ -86,11 +85,7 @@ func (f *options) kernels(ctx context.Context, a *cli.App) error {
 		f.limit = cmp.Or(f.limit, smallLimit)
 		f.tokens = cmp.Or(f.tokens, smallTokens)
 	}
-	r, err := f.recipe()
-	if err != nil {
-		return err
-	}
-	dev, err := device.Open(a)
+	r, dev, err := f.open(a)
 	if err != nil {
 		return err
 	}

@@ -31,17 +31,23 @@ func (f *options) recipe() (train.Recipe, error) {
 	return r, nil
 }
 
-// open opens the device and records the preset's step on it.
-func (f *options) open(a *cli.App) (engine.Device, *train.Bench, error) {
+// open reads the preset's recipe and opens the device.
+func (f *options) open(a *cli.App) (train.Recipe, engine.Device, error) {
 	r, err := f.recipe()
+	if err != nil {
+		return r, nil, err
+	}
+	dev, err := device.Open(a)
+	return r, dev, err
+}
+
+// openBench opens the device and records the preset's step on it.
+func (f *options) openBench(a *cli.App) (engine.Device, *train.Bench, error) {
+	r, dev, err := f.open(a)
 	if err != nil {
 		return nil, nil, err
 	}
 	f.preset = r.Preset
-	dev, err := device.Open(a)
-	if err != nil {
-		return nil, nil, err
-	}
 	bench, err := train.NewBench(dev, r, f.rows, f.tokens)
 	if err != nil {
 		return nil, nil, errors.Join(err, dev.Close())
@@ -99,7 +105,7 @@ const (
 )
 
 func (f *options) train(ctx context.Context, a *cli.App) error {
-	dev, bench, err := f.open(a)
+	dev, bench, err := f.openBench(a)
 	if err != nil {
 		return err
 	}

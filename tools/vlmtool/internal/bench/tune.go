@@ -66,11 +66,7 @@ func (f *options) tune(ctx context.Context, a *cli.App, reset bool) error {
 	if err := f.checkTokens(); err != nil {
 		return err
 	}
-	r, err := f.recipe()
-	if err != nil {
-		return err
-	}
-	dev, err := device.Open(a)
+	r, dev, err := f.open(a)
 	if err != nil {
 		return err
 	}

@@ -175,18 +175,16 @@ func (o object) llava() (m chat.Message, images int, err error) {
 		return m, 0, errors.New("has no value")
 	}
 	value = strings.TrimSpace(value)
-	switch strings.ToLower(from) {
-	case "system":
-		return chat.Message{Role: "system", Content: value}, 0, nil
-	case "gpt", "assistant", "model":
-		return chat.Message{Role: "assistant", Content: value}, 0, nil
-	case "human", "user":
+	role := importer.Role(from)
+	if role == "" {
+		return m, 0, fmt.Errorf("is from %.40q; want human, gpt or system", from)
+	}
+	if role == "user" {
 		if value, images, err = importer.StripPlaceholders(value); err != nil {
 			err = fmt.Errorf("is invalid: %w", err)
 		}
-		return chat.Message{Role: "user", Content: value}, images, err
 	}
-	return m, 0, fmt.Errorf("is from %.40q; want human, gpt or system", from)
+	return chat.Message{Role: role, Content: value}, images, err
 }
 
 // countImages counts FineVision's images, which is a list or a number, or the file names

@@ -1,7 +1,0 @@
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-  let i = WIDTH * (group_index(group, groups) * 64u + local);
-  if (i >= n()) { return; }
-  storev_y(i, loadv_a(i) + loadv_b(i));
-}
