@@ -117,14 +117,16 @@ func Restore(m *vlm.Model, dev engine.Device, dir string) error {
 	return nil
 }
 
-// ReadState reads a checkpoint's trainer.json.
-func ReadState(dir string, state any) error {
+// ReadState reads a checkpoint's trainer.json into each of the states.
+func ReadState(dir string, states ...any) error {
 	data, err := smallfile.Read(filepath.Join(dir, StateFile), smallfile.Config)
 	if err != nil {
 		return readError(dir, StateFile, err)
 	}
-	if err := json.Unmarshal(data, state); err != nil {
-		return readError(dir, StateFile, err)
+	for _, state := range states {
+		if err := json.Unmarshal(data, state); err != nil {
+			return readError(dir, StateFile, err)
+		}
 	}
 	return nil
 }
@@ -140,10 +142,7 @@ func Check(ctx context.Context, dir string, state any) error {
 		}
 	}
 	var h Header
-	err := ReadState(dir, &h)
-	if err == nil {
-		err = ReadState(dir, state)
-	}
+	err := ReadState(dir, &h, state)
 	switch {
 	case err != nil:
 		return err

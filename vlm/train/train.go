@@ -266,7 +266,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 // when there were more than maxSkippedSteps.
 func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 	overflowed := t.trainStep.LossScale.Update(float64(m.GradNorm))
-	if t.diverged = !finite(float64(m.GradNorm)) && !overflowed; finite(float64(m.GradNorm)) {
+	if t.diverged = !m.GradNorm.Finite() && !overflowed; m.GradNorm.Finite() {
 		return nil
 	}
 	t.countSkipped(m.Step)

@@ -251,7 +251,7 @@ func (t *trainer) checkFinite() error {
 	if t.diverged {
 		return &checkpoint.DivergedError{What: fmt.Sprintf("the gradients of step %d are not finite", t.state.Step)}
 	}
-	if n := len(t.metrics.train); n > 0 && !finite(float64(t.metrics.train[n-1].Loss)) && t.metrics.train[n-1].Step == t.state.Step {
+	if n := len(t.metrics.train); n > 0 && !t.metrics.train[n-1].Loss.Finite() && t.metrics.train[n-1].Step == t.state.Step {
 		return &checkpoint.DivergedError{What: fmt.Sprintf("the loss of step %d is not finite", t.state.Step)}
 	}
 	return nil
