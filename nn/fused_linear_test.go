@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -156,17 +157,17 @@ func newFusedLinearModel(t *testing.T, dev engine.Device, bias bool, dtype shade
 		buffers = append(buffers, m.params.Half)
 	}
 	memories, err := engine.Allocate(dev, "test", buffers...)
-	must(t, err)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		for _, memory := range memories {
 			memory.Free()
 		}
 	})
 	for b, v := range values {
-		must(t, engine.UploadFloats(dev, b.View(), v))
+		require.NoError(t, engine.UploadFloats(dev, b.View(), v))
 	}
-	must(t, m.params.Initialise(dev, 1))
-	must(t, m.params.SyncHalf(t.Context(), dev))
+	require.NoError(t, m.params.Initialise(dev, 1))
+	require.NoError(t, m.params.SyncHalf(t.Context(), dev))
 	return m
 }
 
@@ -175,7 +176,7 @@ func (m *fusedLinearModel) run(t *testing.T, dev engine.Device, o Options, fused
 	t.Helper()
 	if o.Train {
 		for i, p := range m.params.All() {
-			must(t, m.params.writeGrads(dev, p, p.Draw(uint64(i), size(p.Shape))))
+			require.NoError(t, m.params.writeGrads(dev, p, p.Draw(uint64(i), size(p.Shape))))
 		}
 	}
 	var ys []*Tensor
@@ -199,17 +200,17 @@ func (m *fusedLinearModel) run(t *testing.T, dev engine.Device, o Options, fused
 		g.Backward()
 		dx = g.Grad(x)
 	})
-	must(t, err)
+	require.NoError(t, err)
 	plan, err := engine.NewPlan(program, 0)
-	must(t, err)
+	require.NoError(t, err)
 	exe, err := dev.Compile(plan, nil)
-	must(t, err)
+	require.NoError(t, err)
 	defer exe.Free()
-	must(t, exe.Run(t.Context(), &[shaders.StepWords]uint32{}))
+	require.NoError(t, exe.Run(t.Context(), &[shaders.StepWords]uint32{}))
 	results := map[string][]float32{}
 	read := func(v engine.View, n int) []float32 {
 		values := make([]float32, n)
-		must(t, engine.DownloadTempFloats(dev, exe, v, values))
+		require.NoError(t, engine.DownloadTempFloats(dev, exe, v, values))
 		return values
 	}
 	for _, y := range ys {
@@ -221,7 +222,7 @@ func (m *fusedLinearModel) run(t *testing.T, dev engine.Device, o Options, fused
 	results["dx"] = read(dx, fusedRows*fusedInputs)
 	for _, p := range m.params.All() {
 		results["d"+p.Name], err = m.params.Read(dev, m.params.Grads, p)
-		must(t, err)
+		require.NoError(t, err)
 	}
 	return results
 }

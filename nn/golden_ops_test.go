@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -42,8 +43,8 @@ var goldenOps = map[string]func(r *goldenRun){
 		d := r.in["x"].Cols()
 		table := engine.NewBuffer("table", int64(4*n*d))
 		_, err := engine.Allocate(r.dev, "table", table)
-		must(r.t, err)
-		must(r.t, engine.Upload(r.dev, table.View(), RoPETable(n, RoPEFrequencies(d, r.float("theta")), 1)))
+		require.NoError(r.t, err)
+		require.NoError(r.t, engine.Upload(r.dev, table.View(), RoPETable(n, RoPEFrequencies(d, r.float("theta")), 1)))
 		r.backward(r.g.RoPE(r.in["x"], RoPE{Input(table, n, d), r.in["positions"]}))
 	},
 	"attention": func(r *goldenRun) {
@@ -139,8 +140,8 @@ func (r *goldenRun) identity(n int) *Tensor {
 	}
 	buffer := engine.NewBuffer("identity", int64(4*n*n))
 	_, err := engine.Allocate(r.dev, "identity", buffer)
-	must(r.t, err)
-	must(r.t, engine.Upload(r.dev, buffer.View(), values))
+	require.NoError(r.t, err)
+	require.NoError(r.t, engine.Upload(r.dev, buffer.View(), values))
 	return Input(buffer, n, n)
 }
 

@@ -12,6 +12,7 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/golden"
+	"patchwork/internal/require"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 )
@@ -132,13 +133,13 @@ func (r *goldenRun) load(name string) {
 	var err error
 	if tensor.DType == "I32" {
 		r.ints[name], err = r.file.Int32(key)
-		must(r.t, err)
-		must(r.t, engine.Upload(r.dev, buffer.View(), r.ints[name]))
+		require.NoError(r.t, err)
+		require.NoError(r.t, engine.Upload(r.dev, buffer.View(), r.ints[name]))
 		return
 	}
 	values, err := r.file.Float32(key)
-	must(r.t, err)
-	must(r.t, engine.Upload(r.dev, buffer.View(), values))
+	require.NoError(r.t, err)
+	require.NoError(r.t, engine.Upload(r.dev, buffer.View(), values))
 	r.in[name].node.needsGrad = !strings.HasPrefix(name, "d")
 }
 
@@ -151,7 +152,7 @@ func (r *goldenRun) int32s(name string, values []int32) *Tensor {
 	if _, err := engine.Allocate(r.dev, name, buffer); err != nil {
 		r.t.Fatal(err)
 	}
-	must(r.t, engine.Upload(r.dev, buffer.View(), values))
+	require.NoError(r.t, engine.Upload(r.dev, buffer.View(), values))
 	return Input(buffer, len(values))
 }
 
@@ -169,15 +170,15 @@ func (r *goldenRun) compare(exe engine.Executable, name string) {
 		return // counts, which the host computes
 	}
 	want, err := r.file.Float32(key)
-	must(r.t, err)
+	require.NoError(r.t, err)
 	got := make([]float32, len(want))
 	switch v := r.output[name]; {
 	case v.Buffer == nil:
 		r.t.Fatalf("the operator has no output %s", name)
 	case v.Buffer.Temporary():
-		must(r.t, engine.DownloadTemp(r.dev, exe, v, got))
+		require.NoError(r.t, engine.DownloadTemp(r.dev, exe, v, got))
 	default:
-		must(r.t, engine.Download(r.dev, v, got))
+		require.NoError(r.t, engine.Download(r.dev, v, got))
 	}
 	// golden/README.md: the case's own atol, and an rtol for the device.
 	rtol := 1e-5
@@ -188,11 +189,4 @@ func (r *goldenRun) compare(exe engine.Executable, name string) {
 		}
 	}
 	golden.Compare(r.t, name, got, want, golden.Tolerance{Atol: r.Atol[name], Rtol: rtol})
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

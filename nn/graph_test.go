@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -30,8 +31,8 @@ func newGradRun(t *testing.T) *gradRun {
 func (r *gradRun) buffer(name string, seed uint64, n int) *engine.Buffer {
 	b := engine.NewBuffer(name, int64(4*n))
 	_, err := engine.Allocate(r.dev, name, b)
-	must(r.t, err)
-	must(r.t, engine.UploadFloats(r.dev, b.View(), (&Param{Name: name, Init: Init{Std: 1}}).Draw(seed, n)))
+	require.NoError(r.t, err)
+	require.NoError(r.t, engine.UploadFloats(r.dev, b.View(), (&Param{Name: name, Init: Init{Std: 1}}).Draw(seed, n)))
 	return b
 }
 
@@ -40,9 +41,9 @@ func (r *gradRun) values(name string, v engine.View, n int) {
 	r.read[name] = func(exe engine.Executable) []float32 {
 		out := make([]float32, n)
 		if v.Buffer.Temporary() {
-			must(r.t, engine.DownloadTempFloats(r.dev, exe, v, out))
+			require.NoError(r.t, engine.DownloadTempFloats(r.dev, exe, v, out))
 		} else {
-			must(r.t, engine.Download(r.dev, v, out))
+			require.NoError(r.t, engine.Download(r.dev, v, out))
 		}
 		return out
 	}
@@ -51,13 +52,13 @@ func (r *gradRun) values(name string, v engine.View, n int) {
 func (r *gradRun) run(o Options, f func(g *Graph)) map[string][]float32 {
 	r.t.Helper()
 	program, err := Record("test", o, f)
-	must(r.t, err)
+	require.NoError(r.t, err)
 	plan, err := engine.NewPlan(program, 0)
-	must(r.t, err)
+	require.NoError(r.t, err)
 	exe, err := r.dev.Compile(plan, nil)
-	must(r.t, err)
+	require.NoError(r.t, err)
 	defer exe.Free()
-	must(r.t, exe.Run(r.t.Context(), &r.step))
+	require.NoError(r.t, exe.Run(r.t.Context(), &r.step))
 	out := map[string][]float32{}
 	for name, read := range r.read {
 		out[name] = read(exe)
@@ -74,8 +75,8 @@ func TestGradientsAreKept(t *testing.T) {
 			r := newGradRun(t)
 			x, w, dz := r.buffer("x", 1, n), r.buffer("w", 2, n*n), r.buffer("dz", 3, n)
 			before, weights := make([]float32, n), (&Param{Name: "w", Init: FanIn(n)}).Draw(2, n*n)
-			must(t, engine.Upload(r.dev, w.View(), weights))
-			must(t, engine.Download(r.dev, dz.View(), before))
+			require.NoError(t, engine.Upload(r.dev, w.View(), weights))
+			require.NoError(t, engine.Download(r.dev, dz.View(), before))
 			got := r.run(Options{Train: true, Recompute: recompute}, func(g *Graph) {
 				w := Input(w, n, n)
 				// block(a) = a + a·wᵀ·wᵀ: the sum passes its gradient to a, and the matmul adds to it.
@@ -139,8 +140,8 @@ func TestTwoHeads(t *testing.T) {
 		ints := func(name string, values ...int32) *Tensor {
 			b := engine.NewBuffer(name, int64(4*len(values)))
 			_, err := engine.Allocate(r.dev, name, b)
-			must(t, err)
-			must(t, engine.Upload(r.dev, b.View(), values))
+			require.NoError(t, err)
+			require.NoError(t, engine.Upload(r.dev, b.View(), values))
 			return Input(b, len(values))
 		}
 		return r.run(Options{Train: true}, func(g *Graph) {
@@ -178,10 +179,10 @@ func TestFusedAndSingle(t *testing.T) {
 		}
 		s.Seal()
 		_, err := engine.Allocate(r.dev, "weights", s.Weights, s.Grads)
-		must(t, err)
-		must(t, s.Initialise(r.dev, 1))
+		require.NoError(t, err)
+		require.NoError(t, s.Initialise(r.dev, 1))
 		for i, p := range s.All() { // previous values must not count
-			must(t, s.writeGrads(r.dev, p, p.Draw(uint64(7+i), size(p.Shape))))
+			require.NoError(t, s.writeGrads(r.dev, p, p.Draw(uint64(7+i), size(p.Shape))))
 		}
 		x := r.buffer("x", 5, rows*32)
 		got := r.run(Options{Train: true, Params: s}, func(g *Graph) {
@@ -202,7 +203,7 @@ func TestFusedAndSingle(t *testing.T) {
 		})
 		for _, p := range s.All() {
 			got[p.Name], err = s.Read(r.dev, s.Grads, p)
-			must(t, err)
+			require.NoError(t, err)
 		}
 		return got
 	}

@@ -7,6 +7,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -56,11 +57,11 @@ func TestNormLinear(t *testing.T) {
 				buffers = append(buffers, m.params.Half)
 			}
 			memories, err := engine.Allocate(dev, "test", buffers...)
-			must(t, err)
+			require.NoError(t, err)
 			defer engine.Free(memories)
-			must(t, m.params.Initialise(dev, 1))
-			must(t, m.params.Write(dev, m.norm.Weight, (&Param{Init: Init{Mean: 1, Std: 0.5}}).Draw(2, 64)))
-			must(t, engine.Upload(dev, x.View(), (&Param{Init: Init{Std: 3}}).Draw(3, 3*64)))
+			require.NoError(t, m.params.Initialise(dev, 1))
+			require.NoError(t, m.params.Write(dev, m.norm.Weight, (&Param{Init: Init{Mean: 1, Std: 0.5}}).Draw(2, 64)))
+			require.NoError(t, engine.Upload(dev, x.View(), (&Param{Init: Init{Std: 3}}).Draw(3, 3*64)))
 			var pairs [][2]*Tensor // fused, separate
 			program, err := Record("norms", Options{Params: m.params, Type: c.dtype}, func(g *Graph) {
 				x := Input(x, 3, 64)
@@ -81,21 +82,21 @@ func TestNormLinear(t *testing.T) {
 					g.Keep(p[1])
 				}
 			})
-			must(t, err)
+			require.NoError(t, err)
 			if n := calls(program, shaders.RMSNormLinear); n != len(pairs) {
 				t.Fatalf("%d calls of the fused kernel, want %d", n, len(pairs))
 			}
 			plan, err := engine.NewPlan(program, 0)
-			must(t, err)
+			require.NoError(t, err)
 			exe, err := dev.Compile(plan, nil)
-			must(t, err)
+			require.NoError(t, err)
 			defer exe.Free()
-			must(t, exe.Run(t.Context(), &[shaders.StepWords]uint32{}))
+			require.NoError(t, exe.Run(t.Context(), &[shaders.StepWords]uint32{}))
 			for _, p := range pairs {
 				var values [2][]float32
 				for i, y := range p {
 					values[i] = make([]float32, y.Size())
-					must(t, engine.DownloadTempFloats(dev, exe, y.View(), values[i]))
+					require.NoError(t, engine.DownloadTempFloats(dev, exe, y.View(), values[i]))
 				}
 				scale := float64(slices.Max(values[1]))
 				for i, want := range values[1] {
@@ -162,7 +163,7 @@ func TestNormLinearFallback(t *testing.T) {
 				}
 				return
 			}
-			must(t, err)
+			require.NoError(t, err)
 			fused, norms := calls(program, shaders.RMSNormLinear), calls(program, shaders.RMSNorm)
 			if c.fused && (fused != 2 || norms != 0) || !c.fused && (fused != 0 || norms != 2) {
 				t.Errorf("%d calls of the fused kernel and %d of the norm's, want them fused: %t", fused, norms, c.fused)

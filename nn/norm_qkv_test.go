@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 )
 
 // TestNormQKV compares queries, keys and values of fused kernels with those of one kernel
@@ -19,13 +20,13 @@ func TestNormQKV(t *testing.T) {
 				s := NewParams()
 				l := newNormQKV(s, hidden, qkNorm)
 				_, err := engine.Allocate(r.dev, "weights", s.Weights)
-				must(t, err)
-				must(t, s.Initialise(r.dev, 1))
+				require.NoError(t, err)
+				require.NoError(t, s.Initialise(r.dev, 1))
 				table, positions := r.buffer("table", 1, capacity*l.HeadDim), engine.NewBuffer("positions", 4*tokens)
 				_, err = engine.Allocate(r.dev, "positions", positions)
-				must(t, err)
-				must(t, engine.Upload(r.dev, table.View(), RoPETable(capacity, RoPEFrequencies(l.HeadDim, 1e4), 1)))
-				must(t, engine.Upload(r.dev, positions.View(), []int32{past, past + 1, past + 2}))
+				require.NoError(t, err)
+				require.NoError(t, engine.Upload(r.dev, table.View(), RoPETable(capacity, RoPEFrequencies(l.HeadDim, 1e4), 1)))
+				require.NoError(t, engine.Upload(r.dev, positions.View(), []int32{past, past + 1, past + 2}))
 				x := r.buffer("x", 2, tokens*hidden)
 				r.step[5] = past
 				run := func(noFusion bool) (map[string][]float32, int) {

@@ -5,6 +5,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -30,7 +31,7 @@ func TestCheckedAtItsShape(t *testing.T) {
 		}
 		program := engine.NewProgram("test")
 		program.Dispatch(shaders.AttentionBackward, p, views...)
-		must(t, program.Err())
+		require.NoError(t, program.Err())
 		return FromDispatches("test", program.Dispatches, new([shaders.StepWords]uint32))[0]
 	}
 	for _, c := range []struct {

@@ -11,15 +11,9 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/tuned"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestRoofline checks fractions and bounds under made-up roofs.
 func TestRoofline(t *testing.T) {
@@ -51,14 +45,14 @@ func TestRoofline(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	dev := cpu.Open(0)
 	b, err := New(t.Context(), dev, Options{Samples: 3, Time: 3 * time.Millisecond, MaxCallTime: time.Second})
-	must(t, err)
+	require.NoError(t, err)
 	defer b.Free()
 	if r := b.Roof(); r.Flops <= 0 || len(r.Levels) != len(levelBytes) || r.Launch <= 0 {
 		t.Errorf("roof %+v", r)
 	}
 	add := FromConformance(shaders.Accumulate, 1<<15)
 	got, err := b.Measure(t.Context(), add)
-	must(t, err)
+	require.NoError(t, err)
 	if len(got.Samples) != 3 || got.Min <= 0 || got.Median() < got.Min || got.Checked != "conformance" || got.Class != "cpu" {
 		t.Errorf("%+v", got)
 	}
@@ -84,7 +78,7 @@ func TestFromDispatches(t *testing.T) {
 		p.Dispatch(shaders.ArgMax, shaders.ArgMaxParams{Rows: shaders.N(2), Cols: 8, LD: 8, Base: base}, x.View(), y.View())
 	}
 	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(1024)}, x.View(), x.View(), y.View())
-	must(t, p.Err())
+	require.NoError(t, p.Err())
 	cases := FromDispatches("test", p.Dispatches, new([shaders.StepWords]uint32))
 	if len(cases) != 2 || cases[0].Calls != 3 || cases[0].Name != "rows=2/cols=8" {
 		t.Fatalf("%d cases, the first %+v", len(cases), cases[0])

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 )
 
 // TestLoadTraps: a special file at the path of the tuned choices is an error, without
@@ -18,9 +19,9 @@ func TestLoadTraps(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	info := engine.Info{Device: "vulkan:0", Name: "a GPU"}
 	path, err := Path(info)
-	must(t, err)
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(t, os.Symlink("/dev/zero", path))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.Symlink("/dev/zero", path))
 	if _, err := Load(info); err == nil || !strings.Contains(err.Error(), "is a device") {
 		t.Errorf("got %v", err)
 	}

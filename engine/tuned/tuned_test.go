@@ -6,15 +6,9 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestFile: a saved file is read for the same device and driver, without stale entries,
 // and a damaged file is named in the error.
@@ -24,9 +18,9 @@ func TestFile(t *testing.T) {
 	info := engine.Info{Device: "vulkan:0", Name: "a device", Driver: "1.0"}
 	params := shaders.ArgMaxParams{Rows: shaders.N(3), Cols: 100, LD: 100}
 	fresh, err := shaders.ArgMax.SourceHash()
-	must(t, err)
+	require.NoError(t, err)
 	f, err := Load(info)
-	must(t, err)
+	require.NoError(t, err)
 	if len(f.Entries) != 0 {
 		t.Fatalf("a new device has %+v", f.Entries)
 	}
@@ -35,9 +29,9 @@ func TestFile(t *testing.T) {
 	f.Add(Entry{Kernel: "argmax", Bucket: bucket, Sources: fresh, Variant: "lanes", Default: ""})
 	f.Add(Entry{Kernel: "sum", Bucket: "sum n=2^4", Sources: "of last year", Variant: "lanes"})
 	f.Add(Entry{Kernel: "gone", Bucket: "gone", Sources: "", Variant: "lanes"})
-	must(t, f.Save(info))
+	require.NoError(t, f.Save(info))
 	again, err := Load(info)
-	must(t, err)
+	require.NoError(t, err)
 	if len(again.Entries) != 1 || !again.Has(bucket) || again.Has("sum n=2^4") {
 		t.Errorf("read %+v, want only argmax's current entry: the others are stale", again.Entries)
 	}
@@ -55,13 +49,13 @@ func TestFile(t *testing.T) {
 		}
 	}
 	path, err := Path(info)
-	must(t, err)
-	must(t, os.WriteFile(path, []byte("{"), 0o600))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	if f, err := Load(info); err == nil || !strings.Contains(err.Error(), "--reset") || len(f.Choices()) != 0 {
 		t.Errorf("a damaged file: %+v, %v", f, err)
 	}
-	must(t, Reset(info))
-	must(t, Reset(info))
+	require.NoError(t, Reset(info))
+	require.NoError(t, Reset(info))
 	if _, err := Load(info); err != nil {
 		t.Error(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 	"patchwork/shaders"
 )
 
@@ -56,18 +57,18 @@ func TestLongAttention(t *testing.T) {
 	program.Dispatch(shaders.Attention, p, in...)
 	program.Dispatch(shaders.AttentionBackward, p, append(in, view("dy", floats), view("dq", floats), view("dk", floats), view("dv", floats))...)
 	plan, err := engine.NewPlan(program, 0)
-	must(t, err)
+	require.NoError(t, err)
 	memories, err := engine.Allocate(dev, "a test", all...)
-	must(t, err)
+	require.NoError(t, err)
 	defer engine.Free(memories)
 	for name, x := range map[string][]float32{"q": q, "k": k, "v": v, "dy": dy} {
-		must(t, engine.Upload(dev, buffers[name].View(), x))
+		require.NoError(t, engine.Upload(dev, buffers[name].View(), x))
 	}
-	must(t, engine.Upload(dev, buffers["intervals"].View(), intervals))
+	require.NoError(t, engine.Upload(dev, buffers["intervals"].View(), intervals))
 	run, err := dev.Compile(plan, nil)
-	must(t, err)
+	require.NoError(t, err)
 	defer run.Free()
-	must(t, run.Run(t.Context(), new([shaders.StepWords]uint32)))
+	require.NoError(t, run.Run(t.Context(), new([shaders.StepWords]uint32)))
 
 	dots := func(a, b []float32, i, j int) (sum float64) {
 		for c := range d {
@@ -93,7 +94,7 @@ func TestLongAttention(t *testing.T) {
 	compare := func(name string, row int) {
 		t.Helper()
 		got := make([]float32, d)
-		must(t, engine.Download(dev, buffers[name].View().Slice(int64(4*row*d), 4*d), got))
+		require.NoError(t, engine.Download(dev, buffers[name].View().Slice(int64(4*row*d), 4*d), got))
 		for c, want := range rows[name] {
 			// A thousand times the rounding of a sum of this size.
 			if diff := math.Abs(float64(got[c]) - want); !(diff <= 1e-4*(1+math.Abs(want))) {
@@ -125,12 +126,5 @@ func TestLongAttention(t *testing.T) {
 		for _, name := range []string{"y", "dq", "dk", "dv"} {
 			compare(name, at)
 		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -10,14 +10,8 @@ import (
 	"testing"
 
 	"patchwork/internal/durable"
+	"patchwork/internal/require"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestReplace(t *testing.T) {
 	old, fresh := []byte("old"), []byte("new")
@@ -39,11 +33,11 @@ func TestReplace(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()
 			elsewhere := filepath.Join(root, "elsewhere")
-			must(t, os.WriteFile(elsewhere, old, 0o644))
+			require.NoError(t, os.WriteFile(elsewhere, old, 0o644))
 			dir := filepath.Join(root, "dir")
-			must(t, os.Mkdir(dir, 0o755))
+			require.NoError(t, os.Mkdir(dir, 0o755))
 			path := filepath.Join(dir, "file")
-			must(t, c.prepare(path, elsewhere))
+			require.NoError(t, c.prepare(path, elsewhere))
 			err := durable.Replace(path, fresh)
 			if (err != nil) != c.fails {
 				t.Fatalf("got %v", err)
@@ -64,19 +58,19 @@ func TestReplace(t *testing.T) {
 // TestFile: the path has the old content until Commit, and keeps it after Discard.
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(path, []byte("old"), 0o644))
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
 	for _, c := range []struct {
 		end  func(*durable.File) error
 		want string
 	}{{(*durable.File).Discard, "old"}, {(*durable.File).Commit, "new"}} {
 		f, err := durable.Create(path)
-		must(t, err)
+		require.NoError(t, err)
 		_, err = f.Write([]byte("new"))
-		must(t, err)
+		require.NoError(t, err)
 		if got, _ := os.ReadFile(path); string(got) != "old" {
 			t.Errorf("while it is written the file holds %q", got)
 		}
-		must(t, c.end(f))
+		require.NoError(t, c.end(f))
 		got, _ := os.ReadFile(path)
 		if left, _ := os.ReadDir(filepath.Dir(path)); string(got) != c.want || len(left) != 1 {
 			t.Errorf("the file holds %q, want %q; %d files", got, c.want, len(left))
@@ -87,14 +81,14 @@ func TestFile(t *testing.T) {
 // TestWriteFails: a failed write keeps the old content.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, durable.Replace(path, []byte("old")))
+	require.NoError(t, durable.Replace(path, []byte("old")))
 	var limit syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
 	small := limit
 	small.Cur = 1000
-	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
 	err := durable.Replace(path, make([]byte, 5000))
-	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	got, _ := os.ReadFile(path)
 	if left, _ := os.ReadDir(filepath.Dir(path)); err == nil || string(got) != "old" || len(left) != 1 {
 		t.Errorf("%v: the file holds %.10q, %d files", err, got, len(left))
@@ -105,19 +99,19 @@ func TestWriteFails(t *testing.T) {
 func TestWriteThrough(t *testing.T) {
 	dir := t.TempDir()
 	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
-	must(t, os.WriteFile(file, []byte("old"), 0o644))
-	must(t, os.Symlink("file", link))
-	must(t, durable.Replace(link, []byte("new")))
+	require.NoError(t, os.WriteFile(file, []byte("old"), 0o644))
+	require.NoError(t, os.Symlink("file", link))
+	require.NoError(t, durable.Replace(link, []byte("new")))
 	if got, _ := os.ReadFile(file); string(got) != "new" {
 		t.Errorf("the link's file holds %q", got)
 	}
-	must(t, syscall.Mkfifo(pipe, 0o644))
+	require.NoError(t, syscall.Mkfifo(pipe, 0o644))
 	read := make(chan []byte)
 	go func() {
 		got, _ := os.ReadFile(pipe)
 		read <- got
 	}()
-	must(t, durable.Replace(pipe, []byte("new")))
+	require.NoError(t, durable.Replace(pipe, []byte("new")))
 	if got := <-read; string(got) != "new" {
 		t.Errorf("the pipe gave %q", got)
 	}

@@ -9,26 +9,20 @@ import (
 	"testing"
 
 	"patchwork/internal/folderlock"
+	"patchwork/internal/require"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestTake(t *testing.T) {
 	dir := t.TempDir()
 	first, err := folderlock.Take(dir)
-	must(t, err)
+	require.NoError(t, err)
 	if _, err := folderlock.Take(dir); !errors.Is(err, folderlock.ErrBusy) {
 		t.Errorf("second Take: %v", err)
 	}
-	must(t, first.Release())
+	require.NoError(t, first.Release())
 	second, err := folderlock.Take(dir) // the file is still there
-	must(t, err)
-	must(t, second.Remove())
+	require.NoError(t, err)
+	require.NoError(t, second.Remove())
 	if _, err := os.Stat(filepath.Join(dir, folderlock.Name)); err == nil {
 		t.Error("the file is still there")
 	}
@@ -41,16 +35,16 @@ func TestNamed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
 	f, err := os.Create(path)
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	if !folderlock.Named(f) {
 		t.Error("not named before renaming")
 	}
-	must(t, os.Rename(path, filepath.Join(dir, "b")))
+	require.NoError(t, os.Rename(path, filepath.Join(dir, "b")))
 	if folderlock.Named(f) {
 		t.Error("named after renaming")
 	}
-	must(t, os.WriteFile(path, nil, 0o644))
+	require.NoError(t, os.WriteFile(path, nil, 0o644))
 	if folderlock.Named(f) {
 		t.Error("named although another file has the name")
 	}

@@ -12,33 +12,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"patchwork/internal/require"
 	"patchwork/internal/smallfile"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestRead(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	must(t, os.WriteFile(at("text"), []byte("12345678"), 0o644))
-	must(t, os.WriteFile(at("long"), []byte("123456789"), 0o644))
-	must(t, os.WriteFile(filepath.Join(elsewhere, "text"), []byte("secret"), 0o644))
-	must(t, os.Mkdir(at("folder"), 0o755))
-	must(t, unix.Mkfifo(at("pipe"), 0o644))
+	require.NoError(t, os.WriteFile(at("text"), []byte("12345678"), 0o644))
+	require.NoError(t, os.WriteFile(at("long"), []byte("123456789"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, "text"), []byte("secret"), 0o644))
+	require.NoError(t, os.Mkdir(at("folder"), 0o755))
+	require.NoError(t, unix.Mkfifo(at("pipe"), 0o644))
 	sparse, err := os.Create(at("sparse"))
-	must(t, err)
-	must(t, sparse.Truncate(1<<40))
-	must(t, sparse.Close())
+	require.NoError(t, err)
+	require.NoError(t, sparse.Truncate(1<<40))
+	require.NoError(t, sparse.Close())
 	for link, target := range map[string]string{"link": "text", "leads out": filepath.Join(elsewhere, "text"), "to a pipe": "pipe", "to itself": "to itself", "to nothing": "nothing", "to a device": "/dev/zero"} {
-		must(t, os.Symlink(target, at(link)))
+		require.NoError(t, os.Symlink(target, at(link)))
 	}
 	root, err := os.OpenRoot(dir)
-	must(t, err)
+	require.NoError(t, err)
 	defer root.Close()
 	for _, c := range []struct {
 		name   string

@@ -17,15 +17,9 @@ import (
 	"github.com/x448/float16"
 
 	"patchwork/internal/gguftest"
+	"patchwork/internal/require"
 	"patchwork/nn/gguf"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func parse(data []byte) (*gguf.File, error) {
 	return gguf.Parse("x.gguf", bytes.NewReader(data), int64(len(data)))
@@ -88,9 +82,9 @@ func TestReference(t *testing.T) {
 			rows, cols := 700, 256 // more than one chunk
 			data := randomBlocks(kind, rows*cols/elements)
 			f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: kind, Shape: []int{rows, cols}, Data: data}}))
-			must(t, err)
+			require.NoError(t, err)
 			got := make([]float32, rows*cols)
-			must(t, f.Read("t", 0, got))
+			require.NoError(t, f.Read("t", 0, got))
 			for i, x := range got {
 				want := element(kind, data[i/elements*size:][:size], i%elements)
 				// Three float32 roundings of terms that are at most 16 times the sum here.
@@ -99,7 +93,7 @@ func TestReference(t *testing.T) {
 				}
 			}
 			part := make([]float32, 3*cols)
-			must(t, f.Read("t", 5*cols, part))
+			require.NoError(t, f.Read("t", 5*cols, part))
 			if !slices.Equal(part, got[5*cols:8*cols]) {
 				t.Error("rows 5 to 7 differ from those read with the whole tensor")
 			}
@@ -137,19 +131,19 @@ func randomBlocks(kind gguf.Type, n int) []byte {
 // (testdata/make_blocks.py).
 func TestAgainstLlamaCpp(t *testing.T) {
 	text, err := os.ReadFile("testdata/blocks.json")
-	must(t, err)
+	require.NoError(t, err)
 	var rows []struct{ Type, Blocks, Floats string }
-	must(t, json.Unmarshal(text, &rows))
+	require.NoError(t, json.Unmarshal(text, &rows))
 	for _, r := range rows {
 		kind := types[slices.IndexFunc(types, func(k gguf.Type) bool { return k.String() == r.Type })]
 		data, err := hex.DecodeString(r.Blocks)
-		must(t, err)
+		require.NoError(t, err)
 		want, err := hex.DecodeString(r.Floats)
-		must(t, err)
+		require.NoError(t, err)
 		f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: kind, Shape: []int{len(want) / 4}, Data: data}}))
-		must(t, err)
+		require.NoError(t, err)
 		got := make([]float32, len(want)/4)
-		must(t, f.Read("t", 0, got))
+		require.NoError(t, f.Read("t", 0, got))
 		for i, x := range got {
 			if w := math.Float32frombits(binary.LittleEndian.Uint32(want[4*i:])); x != w {
 				t.Fatalf("%s: element %d is %v, want %v", r.Type, i, x, w)
@@ -181,9 +175,9 @@ func TestKnownBlocks(t *testing.T) {
 	} {
 		n, _ := c.kind.Block()
 		f, err := parse(gguftest.File(2, nil, []gguftest.Tensor{{Name: "t", Type: c.kind, Shape: []int{n}, Data: c.data}}))
-		must(t, err)
+		require.NoError(t, err)
 		got := make([]float32, n)
-		must(t, f.Read("t", 0, got))
+		require.NoError(t, f.Read("t", 0, got))
 		for i, want := range c.want {
 			if got[i] != want {
 				t.Errorf("%s: element %d is %v, want %v", c.kind, i, got[i], want)
@@ -199,7 +193,7 @@ func TestMetadata(t *testing.T) {
 		"texts", []string{"", "x"}, "ints", []int32{-1, 2}, "floats", []float32{1, 2}, "none", []uint8{}, "nested", []any{[]uint32{1}, []string{"s"}},
 	)
 	f, err := parse(gguftest.File(3, pairs, nil))
-	must(t, err)
+	require.NoError(t, err)
 	for i, p := range pairs {
 		if got := f.Metadata.Value(p.Key); !reflect.DeepEqual(got, p.Value) {
 			t.Errorf("%s is %v (%T), want %v", p.Key, got, got, p.Value)
@@ -306,7 +300,7 @@ func TestBadFiles(t *testing.T) {
 // the tensor fails.
 func TestUnsupportedType(t *testing.T) {
 	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: 13, Shape: []int{256}, Data: make([]byte, 176)}}))
-	must(t, err)
+	require.NoError(t, err)
 	var unsupported *gguf.UnsupportedError
 	if err := f.Read("t", 0, make([]float32, 256)); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "Q5_K") {
 		t.Errorf("got %v", err)
@@ -315,7 +309,7 @@ func TestUnsupportedType(t *testing.T) {
 
 func TestReadErrors(t *testing.T) {
 	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: gguf.Q4_0, Shape: []int{2, 32}, Data: make([]byte, 36)}}))
-	must(t, err)
+	require.NoError(t, err)
 	for _, c := range []struct {
 		name    string
 		from, n int
@@ -328,12 +322,12 @@ func TestReadErrors(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.gguf")
-	must(t, os.WriteFile(path, gguftest.File(3, nil, []gguftest.Tensor{gguftest.Floats("t", []int{1, 2}, []float32{1, 2})}), 0o644))
+	require.NoError(t, os.WriteFile(path, gguftest.File(3, nil, []gguftest.Tensor{gguftest.Floats("t", []int{1, 2}, []float32{1, 2})}), 0o644))
 	f, err := gguf.Open(path)
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	got := make([]float32, 2)
-	must(t, f.Read("t", 0, got))
+	require.NoError(t, f.Read("t", 0, got))
 	if !slices.Equal(got, []float32{1, 2}) || !slices.Equal(f.Tensors[0].Shape, []int{1, 2}) {
 		t.Errorf("got %v, shape %v", got, f.Tensors[0].Shape)
 	}
@@ -362,7 +356,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("tensor %q of %d elements and %d bytes in a file of %d", x.Name, x.Size(), x.Bytes(), len(data))
 			}
 			if x.Type.Readable() {
-				must(t, g.Read(x.Name, 0, make([]float32, x.Size())))
+				require.NoError(t, g.Read(x.Name, 0, make([]float32, x.Size())))
 			}
 		}
 	})
@@ -374,11 +368,11 @@ func BenchmarkRead(b *testing.B) {
 			elements, _ := kind.Block()
 			const n = 1 << 22
 			f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: kind, Shape: []int{n}, Data: randomBlocks(kind, n/elements)}}))
-			must(b, err)
+			require.NoError(b, err)
 			dst := make([]float32, n)
 			b.SetBytes(4 * n)
 			for b.Loop() {
-				must(b, f.Read("t", 0, dst))
+				require.NoError(b, f.Read("t", 0, dst))
 			}
 		})
 	}

@@ -11,14 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+	"patchwork/internal/require"
+)
 
 // fileOf is a file of a header and data.
 func fileOf(header string, data []byte) []byte {
@@ -28,7 +23,7 @@ func fileOf(header string, data []byte) []byte {
 func save(t testing.TB, dir, name string, data []byte) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	must(t, os.WriteFile(path, data, 0o644))
+	require.NoError(t, os.WriteFile(path, data, 0o644))
 	return path
 }
 
@@ -49,19 +44,19 @@ func TestReadFloats(t *testing.T) {
 		if dtype != "F32" {
 			var err error
 			entry, err = HalfFloats("t", dtype, []int{2, 3}, floats(want...))
-			must(t, err)
+			require.NoError(t, err)
 		}
 		var out bytes.Buffer
-		must(t, Write(&out, nil, []Entry{entry}))
+		require.NoError(t, Write(&out, nil, []Entry{entry}))
 		files[dtype] = out.Bytes()
 	}
 	for dtype, data := range files {
 		f, err := Open(save(t, t.TempDir(), "x.safetensors", data))
-		must(t, err)
+		require.NoError(t, err)
 		got := make([]float32, 6)
-		must(t, f.ReadFloats("t", 0, got))
+		require.NoError(t, f.ReadFloats("t", 0, got))
 		part := make([]float32, 2)
-		must(t, f.ReadFloats("t", 3, part))
+		require.NoError(t, f.ReadFloats("t", 3, part))
 		if !slices.Equal(got, want) || !slices.Equal(part, want[3:5]) {
 			t.Errorf("%s: got %v and %v, want %v", dtype, got, part, want)
 		}
@@ -79,14 +74,14 @@ func TestReadFloatsInChunks(t *testing.T) {
 		want[i] = float32(i % 251)
 	}
 	entry, err := HalfFloats("t", "BF16", []int{len(want)}, floats(want...))
-	must(t, err)
+	require.NoError(t, err)
 	var out bytes.Buffer
-	must(t, Write(&out, nil, []Entry{entry}))
+	require.NoError(t, Write(&out, nil, []Entry{entry}))
 	f, err := Open(save(t, t.TempDir(), "x.safetensors", out.Bytes()))
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	got := make([]float32, len(want))
-	must(t, f.ReadFloats("t", 0, got))
+	require.NoError(t, f.ReadFloats("t", 0, got))
 	if !slices.Equal(got, want) {
 		t.Error("the values differ")
 	}
@@ -96,7 +91,7 @@ func TestUnreadableType(t *testing.T) {
 	// A file may have tensors of unknown types among others.
 	for _, kind := range []string{"I8", "F8_E4M3", "F8_E8M0", "F4", "Q4"} {
 		f, err := Open(save(t, t.TempDir(), "x.safetensors", fileOf(`{"t":{"dtype":"`+kind+`","shape":[1],"data_offsets":[0,1]}}`, []byte{1})))
-		must(t, err)
+		require.NoError(t, err)
 		defer f.Close()
 		var refused *TypeError
 		for _, n := range []int{0, 1} {
@@ -147,11 +142,11 @@ func shards(t *testing.T, weightMap map[string]string) string {
 		"model-00002-of-00002.safetensors": {Floats("c", []int{1}, floats(4))},
 	} {
 		var out bytes.Buffer
-		must(t, Write(&out, nil, entries))
+		require.NoError(t, Write(&out, nil, entries))
 		save(t, dir, name, out.Bytes())
 	}
 	text, err := json.Marshal(map[string]any{"metadata": map[string]int{"total_size": 16}, "weight_map": weightMap})
-	must(t, err)
+	require.NoError(t, err)
 	save(t, dir, IndexFile, text)
 	return dir
 }
@@ -159,13 +154,13 @@ func shards(t *testing.T, weightMap map[string]string) string {
 func TestShards(t *testing.T) {
 	const one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 	s, err := OpenSet(shards(t, map[string]string{"a": one, "b": one, "c": two}))
-	must(t, err)
+	require.NoError(t, err)
 	defer s.Close()
 	if !slices.Equal(s.Names(), []string{"a", "b", "c"}) || len(s.Files()) != 2 {
 		t.Errorf("tensors %v in %v", s.Names(), s.Files())
 	}
 	got := make([]float32, 1)
-	must(t, s.ReadFloats("c", 0, got))
+	require.NoError(t, s.ReadFloats("c", 0, got))
 	if got[0] != 4 {
 		t.Errorf("c is %v", got)
 	}
@@ -190,7 +185,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(data)
 	}
 	var out bytes.Buffer
-	must(f, Write(&out, map[string]string{"format": "pt"}, []Entry{Floats("a", []int{2, 2}, floats(1, 2, 3, 4)), Floats("b", []int{0}, floats())}))
+	require.NoError(f, Write(&out, map[string]string{"format": "pt"}, []Entry{Floats("a", []int{2, 2}, floats(1, 2, 3, 4)), Floats("b", []int{0}, floats())}))
 	f.Add(out.Bytes())
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -205,7 +200,7 @@ func FuzzOpen(f *testing.F) {
 				t.Fatalf("tensor %q of %d bytes in a file of %d", name, x.bytes, len(data))
 			}
 			if x.DType == "F32" || converters[x.DType] != nil {
-				must(t, s.ReadFloats(name, 0, make([]float32, x.Size())))
+				require.NoError(t, s.ReadFloats(name, 0, make([]float32, x.Size())))
 			}
 		}
 	})

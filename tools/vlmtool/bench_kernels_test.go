@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
@@ -40,20 +41,20 @@ func TestBenchKernels(t *testing.T) {
 			samples[string(r.Name.Full())]++
 		}
 	}
-	must(t, reader.Err())
+	require.NoError(t, reader.Err())
 	for _, want := range []string{"Kernel/swiglu/n=53248", "Kernel/rope_split/tokens=1/heads=3/kvheads=3/headdim=32"} {
 		if samples[want] == 0 {
 			t.Errorf("%s is missing; there are %v", want, samples)
 		}
 	}
 	f, err := os.Open(plot)
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	if _, err := png.Decode(f); err != nil {
 		t.Error(err)
 	}
 	file := filepath.Join(dir, "old.txt")
-	must(t, os.WriteFile(file, []byte(text.stdout), 0o644))
+	require.NoError(t, os.WriteFile(file, []byte(text.stdout), 0o644))
 	got := vlmtool(args("--json", "--compare", file)...)
 	if got.code != 0 || got.stderr != "" {
 		t.Fatalf("%+v", got)
@@ -65,7 +66,7 @@ func TestBenchKernels(t *testing.T) {
 			Roofline                float64
 			Compared                *struct{}
 		}
-		must(t, json.Unmarshal([]byte(line), &l))
+		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		if l.Kernel == "" || l.Device != "cpu" || l.Compared == nil || l.Roofline <= 0 || l.Checked == "" || l.Checked == "none" {
 			t.Errorf("%+v", l)
 		}
@@ -77,7 +78,7 @@ func TestBenchKernels(t *testing.T) {
 		OnlyOld int `json:"only_old"`
 		OnlyNew int `json:"only_new"`
 	}
-	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &mean))
+	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &mean))
 	if mean.Bench != "geomean" || mean.Cases != len(samples) || mean.OnlyOld+mean.OnlyNew != 0 || !(mean.Ratio > 0) {
 		t.Errorf("%+v for %d cases", mean, len(samples))
 	}
@@ -93,7 +94,7 @@ func TestCompareBadFiles(t *testing.T) {
 		"nothing": {"goos: linux\n", "no results"},
 	} {
 		file := filepath.Join(dir, name)
-		must(t, os.WriteFile(file, []byte(c.data), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(c.data), 0o644))
 		got := vlmtool("bench", "kernels", "--device", "cpu", "--compare", file)
 		if got.code != cli.ExitUsage || !strings.Contains(got.stderr, c.message) || got.stdout != "" {
 			t.Errorf("%s: %+v, want %q", name, got, c.message)

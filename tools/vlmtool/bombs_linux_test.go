@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"patchwork/internal/bombs"
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 )
@@ -54,7 +55,7 @@ func peakOf(t *testing.T, args ...string) (stdout string, peak float64) {
 		t.Fatalf("%v: %v\n%.2000s", args, err, errors.String())
 	}
 	status, err := os.ReadFile(file)
-	must(t, err)
+	require.NoError(t, err)
 	for line := range strings.Lines(string(status)) {
 		var kB float64
 		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kB); n == 1 {
@@ -108,13 +109,13 @@ func writeBombs(t *testing.T, dir string, all []bombs.Bomb) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "train-00000-of-00001.parquet")
 	w, err := data.Create(file)
-	must(t, err)
+	require.NoError(t, err)
 	ordinary := data.Row{Images: [][]byte{bombs.PNG(64, 64, 8, 0, 0, 64*65)}, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}}
 	for _, b := range all {
-		must(t, w.Write(b.Row))
-		must(t, w.Write(ordinary))
+		require.NoError(t, w.Write(b.Row))
+		require.NoError(t, w.Write(ordinary))
 	}
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 	return file
 }
 
@@ -132,7 +133,7 @@ func inspectBombs(t *testing.T, dir string, all []bombs.Bomb) {
 	}
 	for i, line := range lines {
 		var v data.Verdict
-		must(t, json.Unmarshal([]byte(line), &v))
+		require.NoError(t, json.Unmarshal([]byte(line), &v))
 		name, use, reason := "an ordinary row", true, ""
 		if i%2 == 0 {
 			name, use, reason = all[i/2].Name, all[i/2].Usable, all[i/2].Reason

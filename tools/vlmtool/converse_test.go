@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/infer"
 	"patchwork/vlm/data"
@@ -23,14 +24,14 @@ import (
 func asInput(t *testing.T, text string, open bool) (more *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
-	must(t, err)
+	require.NoError(t, err)
 	before := os.Stdin
 	os.Stdin = r
 	t.Cleanup(func() { os.Stdin = before; w.Close(); r.Close() })
 	_, err = io.WriteString(w, text)
-	must(t, err)
+	require.NoError(t, err)
 	if !open {
-		must(t, w.Close())
+		require.NoError(t, w.Close())
 	}
 	return w
 }
@@ -39,11 +40,11 @@ func asInput(t *testing.T, text string, open bool) (more *os.File) {
 func exampleImage(t *testing.T, file string) string {
 	t.Helper()
 	set, err := data.Open([]string{file})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
+	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "p.png")
-	must(t, os.WriteFile(path, row.Images[0], 0o644))
+	require.NoError(t, os.WriteFile(path, row.Images[0], 0o644))
 	return path
 }
 
@@ -105,23 +106,23 @@ func TestChat(t *testing.T) {
 func withTurns(t *testing.T, model, turns string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
-	must(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.MkdirAll(dir, 0o755))
 	entries, err := os.ReadDir(model)
-	must(t, err)
+	require.NoError(t, err)
 	for _, e := range entries {
 		if e.IsDir() {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(model, e.Name()))
-		must(t, err)
+		require.NoError(t, err)
 		if e.Name() == "config.json" {
 			var c map[string]any
-			must(t, json.Unmarshal(text, &c))
+			require.NoError(t, json.Unmarshal(text, &c))
 			c["turns"] = turns
 			text, err = json.Marshal(c)
-			must(t, err)
+			require.NoError(t, err)
 		}
-		must(t, os.WriteFile(filepath.Join(dir, e.Name()), text, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, e.Name()), text, 0o644))
 	}
 	return dir
 }
@@ -238,7 +239,7 @@ func TestChatInterrupt(t *testing.T) {
 			}
 			return
 		case <-time.After(50 * time.Millisecond): // the first may come before the conversation handles signals
-			must(t, signals.send())
+			require.NoError(t, signals.send())
 		}
 	}
 }
@@ -249,7 +250,7 @@ func answersOf(t *testing.T, stdout string) []infer.Result {
 	var results []infer.Result
 	for line := range strings.Lines(stdout) {
 		var r infer.Result
-		must(t, json.Unmarshal([]byte(line), &r))
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
 		results = append(results, r)
 	}
 	return results

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patchwork/internal/bombs"
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
@@ -18,14 +19,14 @@ import (
 func TestDataImport(t *testing.T) {
 	dir := t.TempDir()
 	images, out, model := filepath.Join(dir, "images"), filepath.Join(dir, "data"), filepath.Join(dir, "run")
-	must(t, os.Mkdir(images, 0o755))
+	require.NoError(t, os.Mkdir(images, 0o755))
 	for i := range 20 {
 		name := filepath.Join(images, fmt.Sprintf("%02d", i))
-		must(t, os.WriteFile(name+".png", bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
-		must(t, os.WriteFile(name+".txt", []byte("a black square"), 0o644))
+		require.NoError(t, os.WriteFile(name+".png", bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
+		require.NoError(t, os.WriteFile(name+".txt", []byte("a black square"), 0o644))
 	}
-	must(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.png"), []byte("not an image"), 0o644))
-	must(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.txt"), []byte("none"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.png"), []byte("not an image"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(images, "x\x1b[2J.txt"), []byte("none"), 0o644))
 	got := vlmtool("data", "import", images, "--out", out, "--test-fraction", "0.1", "--prompt", "what is it?", "--json")
 	var r importer.Result
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || r.Rows != 18 || r.TestRows != 2 || r.Skipped != 1 || r.Reasons["cannot be decoded"] != 1 {
@@ -51,7 +52,7 @@ func TestDataPaths(t *testing.T) {
 	model, file := smallRun(t)
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"cats,dogs.parquet", "more.parquet"} {
-		must(t, os.Symlink(file, name))
+		require.NoError(t, os.Symlink(file, name))
 	}
 	for _, c := range []struct {
 		paths   []string
@@ -92,11 +93,11 @@ func TestTextOnly(t *testing.T) {
 	model, _ := smallRun(t)
 	file := filepath.Join(t.TempDir(), "text.parquet")
 	w, err := data.Create(file)
-	must(t, err)
+	require.NoError(t, err)
 	for range 4 {
-		must(t, w.Write(data.Row{Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}}))
+		require.NoError(t, w.Write(data.Row{Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}}))
 	}
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 	for _, args := range [][]string{
 		{"train", "--data", file, "--out", filepath.Join(t.TempDir(), "run"), "--device", "cpu", "--steps", "1", "--seq-len", "160", "--holdout", "0", "--json"},
 		{"eval", "--model", model, "--data", file, "--device", "cpu", "--json"},
@@ -111,9 +112,9 @@ func TestTextOnly(t *testing.T) {
 // TestImportFlags checks --caption-lines and --follow-links.
 func TestImportFlags(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "a.png"), bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
-	must(t, os.WriteFile(filepath.Join(elsewhere, "caption"), []byte("a square\n"+strings.Repeat("de=ein Quadrat\n", 100)), 0o644))
-	must(t, os.Symlink(filepath.Join(elsewhere, "caption"), filepath.Join(dir, "a.txt")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.png"), bombs.PNG(32, 32, 8, 0, 0, 32*33), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, "caption"), []byte("a square\n"+strings.Repeat("de=ein Quadrat\n", 100)), 0o644))
+	require.NoError(t, os.Symlink(filepath.Join(elsewhere, "caption"), filepath.Join(dir, "a.txt")))
 	for _, c := range []struct {
 		flags   []string
 		code    int
@@ -133,9 +134,9 @@ func TestImportFlags(t *testing.T) {
 			continue
 		}
 		set, err := data.Open([]string{filepath.Join(out, "train-00000-of-00001.parquet")})
-		must(t, err)
+		require.NoError(t, err)
 		row, err := set.Row(0)
-		must(t, err)
+		require.NoError(t, err)
 		if !strings.HasPrefix(row.Turns[0].Assistant, c.answer) {
 			t.Errorf("%v: %q", c.flags, row.Turns[0].Assistant)
 		}

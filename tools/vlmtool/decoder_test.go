@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patchwork/internal/gguftest"
+	"patchwork/internal/require"
 )
 
 // TestDecoder exports a trained model's decoder, runs it, trains from it, and tries what a
@@ -17,9 +18,9 @@ func TestDecoder(t *testing.T) {
 	dir := t.TempDir()
 	decoder, again, trained := filepath.Join(dir, "decoder"), filepath.Join(dir, "f16"), filepath.Join(dir, "trained")
 	imageFile := filepath.Join(dir, "p.png")
-	must(t, os.WriteFile(imageFile, []byte("not read"), 0o644))
+	require.NoError(t, os.WriteFile(imageFile, []byte("not read"), 0o644))
 	bad := filepath.Join(dir, "bad.gguf")
-	must(t, os.WriteFile(bad, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 0o644))
+	require.NoError(t, os.WriteFile(bad, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 0o644))
 	train := []string{"train", "--data", file, "--device", "cpu", "--steps", "2", "--seq-len", "160", "--pool-size", "8", "--val-every", "0"}
 	for _, c := range []struct {
 		name    string
@@ -62,7 +63,7 @@ func TestDecoder(t *testing.T) {
 func TestInspectGGUF(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.gguf")
 	long := make([]int32, 100)
-	must(t, os.WriteFile(path, gguftest.File(3, gguftest.Pairs("general.name", "a\nb", "long", long, "bytes", []uint8{1, 2}),
+	require.NoError(t, os.WriteFile(path, gguftest.File(3, gguftest.Pairs("general.name", "a\nb", "long", long, "bytes", []uint8{1, 2}),
 		[]gguftest.Tensor{gguftest.Floats("w", []int{2, 3}, make([]float32, 6)), gguftest.Floats("b", []int{2}, make([]float32, 2))}), 0o644))
 	got := vlmtool("inspect", path)
 	for _, want := range []string{`general.name                             a\nb`, "100 elements", "[2 3]", "2 tensors, 8 parameters"} {
@@ -76,7 +77,7 @@ func TestInspectGGUF(t *testing.T) {
 		Tensors    int
 		Parameters int64
 	}
-	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
+	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
 	if len(lines) != 3 || last.Tensors != 2 || last.Parameters != 8 || last.Metadata["general.name"] != "a\nb" {
 		t.Errorf("%d lines, the last is %+v", len(lines), last)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
@@ -20,14 +21,14 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func TestEvalOutput(t *testing.T) {
 	model, file := smallRun(t)
 	path := filepath.Join(t.TempDir(), "answers.jsonl")
-	must(t, os.WriteFile(path, []byte("old\n"), 0o644))
+	require.NoError(t, os.WriteFile(path, []byte("old\n"), 0o644))
 	args := []string{"eval", "--model", model, "--data", file, "--device", "cpu", "--limit", "3", "--control", "none,blank", "--json", "--output", path}
 	check := func(want int) {
 		t.Helper()
 		text, err := os.ReadFile(path)
-		must(t, err)
+		require.NoError(t, err)
 		left, err := os.ReadDir(filepath.Dir(path))
-		must(t, err)
+		require.NoError(t, err)
 		if got := bytes.Count(text, []byte("\n")); got != want || len(left) != 1 {
 			t.Errorf("%d lines, want %d; %d files", got, want, len(left))
 		}
@@ -37,7 +38,7 @@ func TestEvalOutput(t *testing.T) {
 	lines := 0 // of the first control
 	code := run(t.Context(), args, writerFunc(func([]byte) (int, error) {
 		temp, err := os.ReadFile(path + ".tmp")
-		must(t, err)
+		require.NoError(t, err)
 		lines = bytes.Count(temp, []byte("\n"))
 		return 0, errors.New("the output is full")
 	}), &stderr)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/data"
 )
 
@@ -17,11 +18,11 @@ func TestExplain(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
 	set, err := data.Open([]string{file})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
+	require.NoError(t, err)
 	imageFile, out := filepath.Join(dir, "p.png"), filepath.Join(dir, "out.png")
-	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
+	require.NoError(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	ask := func(more ...string) outcome {
 		return vlmtool(append([]string{"infer", "--model", model, "--device", "cpu", "--prompt", "what color?", "--json", "--explain", out}, more...)...)
 	}
@@ -42,7 +43,7 @@ func TestExplain(t *testing.T) {
 				}
 			}
 		}
-		must(t, json.Unmarshal([]byte(got.stdout), &r))
+		require.NoError(t, json.Unmarshal([]byte(got.stdout), &r))
 		if len(r.Explain.Words) == 0 || len(r.Explain.Words) > 11 || !strings.HasPrefix(strings.TrimSpace(r.Text), r.Explain.Words[0].Text[:1]) {
 			t.Errorf("%d words explained of %q", len(r.Explain.Words), r.Text)
 		}
@@ -52,11 +53,11 @@ func TestExplain(t *testing.T) {
 			}
 		}
 		f, err := os.Open(out)
-		must(t, err)
+		require.NoError(t, err)
 		if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 500 {
 			t.Errorf("%s: %v", out, err)
 		}
-		must(t, f.Close())
+		require.NoError(t, f.Close())
 	}
 	for _, c := range []struct {
 		args    []string
@@ -84,11 +85,11 @@ func TestInspectFigures(t *testing.T) {
 	}
 	for name := range strings.Lines(got.stdout) {
 		f, err := os.Open(strings.TrimSpace(name))
-		must(t, err)
+		require.NoError(t, err)
 		if _, err := png.Decode(f); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		must(t, f.Close())
+		require.NoError(t, f.Close())
 	}
 	for _, c := range []struct {
 		args    []string

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
@@ -140,7 +141,7 @@ func TestManPages(t *testing.T) {
 	for _, c := range commands(t) {
 		file := filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1")
 		page, err := os.ReadFile(file)
-		must(t, err)
+		require.NoError(t, err)
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden && !bytes.Contains(page, []byte(`\-\-`+f.Name)) && !bytes.Contains(page, []byte("--"+f.Name)) {
 				t.Errorf("%s lacks --%s", file, f.Name)
@@ -156,7 +157,7 @@ func TestManPages(t *testing.T) {
 		}
 	}
 	fetch, err := os.ReadFile(filepath.Join(dir, "vlmtool-fetch.1"))
-	must(t, err)
+	require.NoError(t, err)
 	if want := "'*.gguf' or 'folder/*'"; !bytes.Contains(bytes.ReplaceAll(fetch, []byte(`\&`), nil), []byte(want)) {
 		t.Errorf("vlmtool-fetch.1 lacks %s", want)
 	}
@@ -166,9 +167,9 @@ func TestManPages(t *testing.T) {
 	}
 	for _, name := range []string{"vlmtool.1", "vlmtool-train.1"} {
 		first, err := os.ReadFile(filepath.Join(dir, name))
-		must(t, err)
+		require.NoError(t, err)
 		second, err := os.ReadFile(filepath.Join(again, name))
-		must(t, err)
+		require.NoError(t, err)
 		if !bytes.Equal(first, second) {
 			t.Errorf("%s differs when it is written again", name)
 		}
@@ -252,7 +253,7 @@ func TestCompletionScripts(t *testing.T) {
 			continue
 		}
 		file := filepath.Join(t.TempDir(), shell)
-		must(t, os.WriteFile(file, []byte(got.stdout), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(got.stdout), 0o644))
 		if out, err := exec.Command(shell, "-n", file).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", shell, err, out)
 		}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"patchwork/internal/require"
 )
 
 // TestFiguresAreReplaced: a figure replaces an earlier file when it is complete, and does not
@@ -14,9 +16,9 @@ func TestFiguresAreReplaced(t *testing.T) {
 	dir := t.TempDir()
 	earlier := []byte("an earlier figure")
 	file, kept := filepath.Join(dir, "positions.png"), filepath.Join(t.TempDir(), "kept.png")
-	must(t, os.WriteFile(file, earlier, 0o644))
-	must(t, os.Link(file, kept))
-	must(t, os.WriteFile(file+".tmp", []byte("of a killed drawing"), 0o644))
+	require.NoError(t, os.WriteFile(file, earlier, 0o644))
+	require.NoError(t, os.Link(file, kept))
+	require.NoError(t, os.WriteFile(file+".tmp", []byte("of a killed drawing"), 0o644))
 	if got := vlmtool("inspect", model, "--figures", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/inspect"
 	"patchwork/vlm/pretrained"
@@ -17,7 +18,7 @@ import (
 func TestInspectRender(t *testing.T) {
 	model, _ := smallRun(t)
 	l, err := pretrained.OpenProcessor(model)
-	must(t, err)
+	require.NoError(t, err)
 	const image = "<|image|>"
 	images := strings.Repeat(image, 64)
 	for _, c := range []struct {
@@ -41,7 +42,7 @@ func TestInspectRender(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "messages.json")
-			must(t, os.WriteFile(file, []byte(c.text), 0o644))
+			require.NoError(t, os.WriteFile(file, []byte(c.text), 0o644))
 			got := vlmtool("inspect", model, "--render", file)
 			var r inspect.Rendered
 			if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || strings.Count(got.stdout, "\n") != 1 {
@@ -82,7 +83,7 @@ func TestInspectRender(t *testing.T) {
 		{`{"texts":[{"user":"a","assistant":"b"}],"images":"x"}`, "images is"},
 	} {
 		file := filepath.Join(t.TempDir(), "messages.json")
-		must(t, os.WriteFile(file, []byte(c.text), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(c.text), 0o644))
 		vlmtool("inspect", model, "--render", file).clear(t, cli.ExitFailed, c.want)
 	}
 	vlmtool("inspect", "--render", "x.json").clear(t, cli.ExitUsage, "PATH is missing")
@@ -106,7 +107,7 @@ func TestEvalTextEncodings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "text.txt")
 	var first string
 	for i, bytes := range []string{text, "\xef\xbb\xbf" + text, utf16Of(text)} {
-		must(t, os.WriteFile(file, []byte(bytes), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(bytes), 0o644))
 		got := vlmtool("eval", "--model", model, "--text", file, "--device", "cpu", "--json")
 		if i == 0 {
 			first = got.stdout

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patchwork/internal/bombs"
+	"patchwork/internal/require"
 	"patchwork/vlm/data"
 )
 
@@ -17,7 +18,7 @@ func TestInspectByContent(t *testing.T) {
 	dir := t.TempDir()
 	_, parquet := smallRun(t)
 	table, err := os.ReadFile(parquet)
-	must(t, err)
+	require.NoError(t, err)
 	header := `{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`
 	tensors := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header+"\x00\x00\x00\x00"...)
 	gguf := append([]byte("GGUF"), binary.LittleEndian.AppendUint32(nil, 3)...)
@@ -39,7 +40,7 @@ func TestInspectByContent(t *testing.T) {
 		{"encrypted", []byte("PARE0123PARE"), 1, "encrypted parquet files"},
 	} {
 		path := filepath.Join(dir, c.name)
-		must(t, os.WriteFile(path, c.content, 0o644))
+		require.NoError(t, os.WriteFile(path, c.content, 0o644))
 		got := vlmtool("inspect", path)
 		if got.code != c.code || !strings.Contains(got.stdout+got.stderr, c.message) {
 			t.Errorf("%s: %+v, want %d, %q", c.name, got, c.code, c.message)
@@ -51,11 +52,11 @@ func TestInspectByContent(t *testing.T) {
 func TestInspectRowsFit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.parquet")
 	w, err := data.Create(file)
-	must(t, err)
+	require.NoError(t, err)
 	for _, answer := range []string{"red", strings.Repeat("red and ", 300)} {
-		must(t, w.Write(data.Row{Images: [][]byte{bombs.PNG(64, 64, 8, 0, 0, 64*65)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}))
+		require.NoError(t, w.Write(data.Row{Images: [][]byte{bombs.PNG(64, 64, 8, 0, 0, 64*65)}, Turns: []data.Turn{{User: "what?", Assistant: answer}}}))
 	}
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 	model, _ := smallRun(t)
 	for _, c := range []struct {
 		args    []string

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/engine"
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/train"
 )
@@ -79,8 +80,8 @@ func TestRecipeLimits(t *testing.T) {
 		"freeze-decoder-steps": func(r *train.Recipe, n int) { r.FreezeDecoderSteps = n },
 	} {
 		r, err := train.Preset("shapes")
-		must(t, err)
-		must(t, r.Check())
+		require.NoError(t, err)
+		require.NoError(t, r.Check())
 		limit := cli.LimitOf(name).Max
 		for _, value := range []int{limit + 1, math.MaxInt64, -1} {
 			if set(&r, value); r.Check() == nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm/data"
 )
@@ -26,13 +27,6 @@ func vlmtool(args ...string) outcome {
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 const quirks = "../../vlm/data/testdata/quirks"
 
 // smallRun trains a model for 3 steps and returns its folder and its data.
@@ -41,15 +35,15 @@ func smallRun(t testing.TB) (model, file string) {
 	dir := t.TempDir()
 	file = filepath.Join(dir, "train-00000-of-00001.parquet")
 	set, err := data.Open([]string{filepath.Join(quirks, "train-00000-of-00001.parquet")})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(2) // an ordinary row
-	must(t, err)
+	require.NoError(t, err)
 	w, err := data.Create(file)
-	must(t, err)
+	require.NoError(t, err)
 	for range 20 {
-		must(t, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}, Source: "test"}))
+		require.NoError(t, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}}, Source: "test"}))
 	}
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 	model = filepath.Join(dir, "run")
 	got := vlmtool("train", "--data", file, "--out", model, "--device", "cpu", "--steps", "3", "--seq-len", "160", "--pool-size", "8", "--val-every", "2", "--quiet", "--json")
 	if got.code != 0 || strings.Count(got.stdout, "\n") != 1 || got.stderr != "" {
@@ -65,41 +59,41 @@ func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, data string) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, []byte(data), 0o644))
+		require.NoError(t, os.WriteFile(path, []byte(data), 0o644))
 		return path
 	}
 	noImage, empty := write("x.png", "not an image"), write("empty.parquet", "")
 	imageFile := filepath.Join(dir, "p.png")
 	set, err := data.Open([]string{file})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
-	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	broken := func(name string, change func(dir string)) string {
 		copied := filepath.Join(dir, name)
-		must(t, os.CopyFS(copied, os.DirFS(model)))
+		require.NoError(t, os.CopyFS(copied, os.DirFS(model)))
 		change(copied)
 		return copied
 	}
 	truncated := broken("truncated", func(d string) {
-		must(t, os.Truncate(filepath.Join(d, "model.safetensors"), 100_000))
+		require.NoError(t, os.Truncate(filepath.Join(d, "model.safetensors"), 100_000))
 	})
 	missing := broken("missing", func(d string) { rewrite(t, d, "connector.bias", nil) })
 	misshapen := broken("misshapen", func(d string) { rewrite(t, d, "connector.bias", []int{48, 2}) })
-	noConfig := broken("no-config", func(d string) { must(t, os.Remove(filepath.Join(d, "config.json"))) })
-	badConfig := broken("bad-config", func(d string) { must(t, os.WriteFile(filepath.Join(d, "config.json"), []byte("{"), 0o644)) })
+	noConfig := broken("no-config", func(d string) { require.NoError(t, os.Remove(filepath.Join(d, "config.json"))) })
+	badConfig := broken("bad-config", func(d string) { require.NoError(t, os.WriteFile(filepath.Join(d, "config.json"), []byte("{"), 0o644)) })
 	future := broken("future", func(d string) {
 		path := filepath.Join(d, "config.json")
 		text, err := os.ReadFile(path)
-		must(t, err)
-		must(t, os.WriteFile(path, bytes.Replace(text, []byte(`"format_version": 1`), []byte(`"format_version": 99`), 1), 0o644))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, bytes.Replace(text, []byte(`"format_version": 1`), []byte(`"format_version": 99`), 1), 0o644))
 	})
 	recipe := vlmtool("train", "--print-config").stdout
 	noText := write("no-text.json", regexp.MustCompile(`"text_config":\{[^}]*\},`).ReplaceAllString(recipe, ""))
 	noPatch := write("no-patch.json", strings.Replace(recipe, `"patch_size":8`, `"patch_size":0`, 1))
 	out := filepath.Join(dir, "out")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	defer listener.Close()
 	taken := listener.Addr().String()
 	ask := func(model string, more ...string) []string {
@@ -199,7 +193,7 @@ func TestBadInput(t *testing.T) {
 			}
 			if _, err := os.Stat(out); err == nil {
 				t.Errorf("%s was left behind", out)
-				must(t, os.RemoveAll(out))
+				require.NoError(t, os.RemoveAll(out))
 			}
 		})
 	}
@@ -210,7 +204,7 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 	t.Helper()
 	path := filepath.Join(dir, "model.safetensors")
 	f, err := safetensors.Open(path)
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	var entries []safetensors.Entry
 	for _, n := range f.Names() {
@@ -224,21 +218,21 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 		entries = append(entries, safetensors.Floats(n, info.Shape, func() ([]float32, error) { return f.Float32(n) }))
 	}
 	changed, err := os.Create(path + ".new")
-	must(t, err)
-	must(t, safetensors.Write(changed, nil, entries))
-	must(t, changed.Close())
-	must(t, os.Rename(path+".new", path))
+	require.NoError(t, err)
+	require.NoError(t, safetensors.Write(changed, nil, entries))
+	require.NoError(t, changed.Close())
+	require.NoError(t, os.Rename(path+".new", path))
 }
 
 // TestJSON: with --json stdout has one object per line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)
 	set, err := data.Open([]string{file})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
+	require.NoError(t, err)
 	imageFile := filepath.Join(t.TempDir(), "p.png")
-	must(t, os.WriteFile(imageFile, row.Images[0], 0o644))
+	require.NoError(t, os.WriteFile(imageFile, row.Images[0], 0o644))
 	for _, c := range []struct {
 		args []string
 		keys []string // of the last object

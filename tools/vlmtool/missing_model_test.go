@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"patchwork/engine/webgpu"
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestMissingModel(t *testing.T) {
 	model, file := smallRun(t)
 	t.Chdir(t.TempDir())
-	must(t, os.MkdirAll("there/empty", 0o755))
+	require.NoError(t, os.MkdirAll("there/empty", 0o755))
 	const name = "HuggingFaceTB/SmolLM2-135M"
 	fetch := "no folder " + name + "; if it is a repository of the hub, vlmtool fetch " + name + " --out SmolLM2-135M downloads it"
 	for _, c := range []struct {

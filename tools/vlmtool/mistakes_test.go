@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/vlm/data"
 )
@@ -42,7 +43,7 @@ func (got outcome) clear(t *testing.T, code int, wants ...string) {
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
-	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func TestMistakes(t *testing.T) {
 	home := t.TempDir()
 	t.Chdir(home)
 	write := func(name, text string) string {
-		must(t, os.WriteFile(name, []byte(text), 0o644))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
 		return name
 	}
 	write("empty", "")
@@ -89,31 +90,31 @@ func TestMistakes(t *testing.T) {
 	write("addresses.csv", "url,text\nhttps://a/a.png,a\n")
 	write("one.json", "{\n\"entries\": []}")
 	write("secret.parquet", "PARE0123PARE")
-	must(t, os.Mkdir("folder", 0o755))
-	must(t, os.Mkdir("mixed", 0o755))
-	must(t, os.Mkdir("locked", 0o755))
+	require.NoError(t, os.Mkdir("folder", 0o755))
+	require.NoError(t, os.Mkdir("mixed", 0o755))
+	require.NoError(t, os.Mkdir("locked", 0o755))
 	for _, name := range []string{"train-0.parquet", "test-0.parquet"} {
-		must(t, os.CopyFS("mixed", os.DirFS(filepath.Dir(file))))
-		must(t, os.Rename(filepath.Join("mixed", filepath.Base(file)), filepath.Join("mixed", name)))
-		must(t, os.RemoveAll(filepath.Join("mixed", "run")))
+		require.NoError(t, os.CopyFS("mixed", os.DirFS(filepath.Dir(file))))
+		require.NoError(t, os.Rename(filepath.Join("mixed", filepath.Base(file)), filepath.Join("mixed", name)))
+		require.NoError(t, os.RemoveAll(filepath.Join("mixed", "run")))
 	}
 	set, err := data.Open([]string{file})
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
-	must(t, os.WriteFile("a.png", row.Images[0], 0o644))
-	must(t, os.WriteFile("cut.png", row.Images[0][:len(row.Images[0])/2], 0o644))
-	must(t, os.CopyFS("data", os.DirFS(filepath.Dir(file))))
-	must(t, os.RemoveAll("data/run"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("a.png", row.Images[0], 0o644))
+	require.NoError(t, os.WriteFile("cut.png", row.Images[0][:len(row.Images[0])/2], 0o644))
+	require.NoError(t, os.CopyFS("data", os.DirFS(filepath.Dir(file))))
+	require.NoError(t, os.RemoveAll("data/run"))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	defer listener.Close()
 	port := listener.Addr().String()
 	if got := vlmtool("export", "--model", model, "--decoder-only", "--out", "decoder", "--quiet"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	must(t, os.WriteFile("locked/file", row.Images[0], 0o000))
-	must(t, os.Chmod("locked", 0o555))
+	require.NoError(t, os.WriteFile("locked/file", row.Images[0], 0o000))
+	require.NoError(t, os.Chmod("locked", 0o555))
 	defer os.Chmod("locked", 0o755)
 
 	train := func(more ...string) []string {
@@ -298,7 +299,7 @@ func TestMistakes(t *testing.T) {
 			got.clear(t, c.code, c.message...)
 			if after := listing(t, home) + listing(t, model); after != before {
 				t.Errorf("something was left behind:\n%s", after)
-				must(t, os.RemoveAll("run"))
+				require.NoError(t, os.RemoveAll("run"))
 				before = listing(t, home) + listing(t, model)
 			}
 		})

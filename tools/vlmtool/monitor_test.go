@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/tools/internal/watch"
 )
 
@@ -78,7 +79,7 @@ func TestMonitoring(t *testing.T) {
 		t.Errorf("the page's state is %+v", seen)
 	}
 	files, err := filepath.Glob(filepath.Join(events, "events.out.tfevents.*"))
-	must(t, err)
+	require.NoError(t, err)
 	if len(files) != 1 {
 		t.Errorf("%d event files", len(files))
 	}

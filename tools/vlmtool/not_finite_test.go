@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"patchwork/internal/require"
 )
 
 // TestInferNotFinite: a model with a NaN weight in its last norm gives an error of one line
@@ -14,7 +16,7 @@ import (
 func TestInferNotFinite(t *testing.T) {
 	model, file := smallRun(t)
 	damaged := filepath.Join(t.TempDir(), "model")
-	must(t, os.CopyFS(damaged, os.DirFS(model)))
+	require.NoError(t, os.CopyFS(damaged, os.DirFS(model)))
 	putNaN(t, filepath.Join(damaged, "model.safetensors"), "decoder.model.norm.weight")
 	ask := []string{"infer", "--model", damaged, "--device", "cpu", "--prompt", "what color is the shape?", "--quiet"}
 	for _, args := range [][]string{
@@ -36,17 +38,17 @@ func TestInferNotFinite(t *testing.T) {
 func putNaN(t *testing.T, file, tensor string) {
 	t.Helper()
 	raw, err := os.ReadFile(file)
-	must(t, err)
+	require.NoError(t, err)
 	start := 8 + binary.LittleEndian.Uint64(raw)
 	var header map[string]struct {
 		DType   string    `json:"dtype"`
 		Offsets [2]uint64 `json:"data_offsets"`
 	}
-	must(t, json.Unmarshal(raw[8:start], &header))
+	require.NoError(t, json.Unmarshal(raw[8:start], &header))
 	at, ok := header[tensor]
 	if !ok || at.DType != "F32" {
 		t.Fatalf("%s has %s in %q", file, tensor, at.DType)
 	}
 	binary.LittleEndian.PutUint32(raw[start+at.Offsets[0]:], 0x7fc00000)
-	must(t, os.WriteFile(file, raw, 0o644))
+	require.NoError(t, os.WriteFile(file, raw, 0o644))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/terminal"
 )
@@ -22,7 +23,7 @@ func TestTerminalSafe(t *testing.T) {
 		},
 		"a result in JSON": func(out *bytes.Buffer) {
 			a := &cli.App{Stdout: out}
-			must(t, a.Result(map[string]string{"text": hostile}))
+			require.NoError(t, a.Result(map[string]string{"text": hostile}))
 			var back map[string]string
 			if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["text"] != hostile {
 				t.Errorf("%q reads back as %q, %v", out, back, err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/internal/require"
 	"patchwork/tools/vlmtool/internal/cli"
 )
 
@@ -33,8 +34,8 @@ func start(t *testing.T, args ...string) *started {
 	s.Stdout, s.Stderr = &s.stdout, &s.stderr
 	var err error
 	s.stdin, err = s.StdinPipe()
-	must(t, err)
-	must(t, s.Start())
+	require.NoError(t, err)
+	require.NoError(t, s.Start())
 	t.Cleanup(func() { _ = s.Process.Kill() })
 	return s
 }
@@ -55,7 +56,7 @@ func TestInterruptEnds(t *testing.T) {
 	} {
 		s := start(t, args...)
 		time.Sleep(300 * time.Millisecond)
-		must(t, s.Process.Signal(os.Interrupt))
+		require.NoError(t, s.Process.Signal(os.Interrupt))
 		if code := s.ends(); code != cli.ExitInterrupted || strings.Count(s.stderr.String(), "\n") != 1 {
 			t.Errorf("%s: exit %d, %q", args[0], code, s.stderr.String())
 		}
@@ -67,15 +68,15 @@ func endless(t *testing.T, model string) string {
 	t.Helper()
 	dir := copied(t, model)
 	text, err := os.ReadFile(filepath.Join(model, "tokenizer.json"))
-	must(t, err)
+	require.NoError(t, err)
 	var file map[string]json.RawMessage
-	must(t, json.Unmarshal(text, &file))
+	require.NoError(t, json.Unmarshal(text, &file))
 	file["pre_tokenizer"] = json.RawMessage(`{"type": "Sequence", "pretokenizers": [
 		{"type": "Split", "pattern": {"Regex": "(b+)+$"}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]}`)
 	text, err = json.Marshal(file)
-	must(t, err)
-	must(t, os.Remove(filepath.Join(dir, "tokenizer.json")))
-	must(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o644))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(dir, "tokenizer.json")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o644))
 	return dir
 }
 
@@ -92,7 +93,7 @@ func TestEndlessPattern(t *testing.T) {
 	vlmtool(ask...).clear(t, cli.ExitFailed, "/(b+)+$/ takes more than")
 	s := start(t, ask...)
 	time.Sleep(500 * time.Millisecond)
-	must(t, s.Process.Signal(os.Interrupt))
+	require.NoError(t, s.Process.Signal(os.Interrupt))
 	if code := s.ends(); code != cli.ExitInterrupted || strings.Contains(s.stderr.String(), "takes more than") {
 		t.Errorf("exit %d, %q", code, s.stderr.String())
 	}
@@ -102,11 +103,11 @@ func TestEndlessPattern(t *testing.T) {
 	}{{syscall.SIGTERM, cli.ExitInterrupted}, {syscall.SIGINT, 0}} { // SIGINT ends the question, then the end of the input the conversation
 		s := start(t, "infer", "--model", model, "--device", "cpu", "--quiet", "--chat")
 		_, err := io.WriteString(s.stdin, long+"\n")
-		must(t, err)
+		require.NoError(t, err)
 		time.Sleep(700 * time.Millisecond)
-		must(t, s.Process.Signal(end.signal))
+		require.NoError(t, s.Process.Signal(end.signal))
 		time.Sleep(100 * time.Millisecond)
-		must(t, s.stdin.Close())
+		require.NoError(t, s.stdin.Close())
 		if code := s.ends(); code != end.code || strings.Contains(s.stderr.String(), "takes more than") {
 			t.Errorf("%v: exit %d, %q", end.signal, code, s.stderr.String())
 		}
@@ -128,12 +129,12 @@ func TestTrainSaves(t *testing.T) {
 				break
 			}
 			if time.Sleep(20 * time.Millisecond); i == 1000 {
-				must(t, s.Process.Kill())
+				require.NoError(t, s.Process.Kill())
 				s.ends()
 				t.Fatalf("no step was made: %s", s.stderr.String())
 			}
 		}
-		must(t, s.Process.Signal(asked))
+		require.NoError(t, s.Process.Signal(asked))
 		code := s.ends()
 		saved, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
 		if code != cli.ExitInterrupted || len(saved) != 1 {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/internal/require"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +37,7 @@ var traps = []struct {
 func copied(t *testing.T, dir string) string {
 	t.Helper()
 	out := t.TempDir()
-	must(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -61,16 +63,16 @@ const lockFile = ".lock"
 func TestSmallFiles(t *testing.T) {
 	model, file := smallRun(t)
 	model, err := filepath.Abs(model)
-	must(t, err)
+	require.NoError(t, err)
 	file, err = filepath.Abs(file)
-	must(t, err)
+	require.NoError(t, err)
 	checkpoints, err := filepath.Glob(filepath.Join(model, "checkpoints", "step-*"))
-	must(t, err)
+	require.NoError(t, err)
 	if len(checkpoints) == 0 {
 		t.Fatal("the run has no checkpoint")
 	}
 	newest, err := filepath.Rel(model, checkpoints[len(checkpoints)-1])
-	must(t, err)
+	require.NoError(t, err)
 	ask := []string{"infer", "--model", "DIR", "--prompt", "a", "--device", "cpu"}
 	resume := []string{"train", "--data", file, "--out", "DIR", "--resume", "--device", "cpu", "--quiet"}
 	for _, c := range []struct {
@@ -112,13 +114,13 @@ func TestSmallFiles(t *testing.T) {
 					dir = copied(t, model)
 					at = filepath.Join(dir, c.name)
 					if c.name == "run.json" || c.name == "model.safetensors.index.json" || strings.HasSuffix(c.name, "trainer.json") {
-						must(t, os.Remove(filepath.Join(dir, "model.safetensors"))) // as in an unfinished run
+						require.NoError(t, os.Remove(filepath.Join(dir, "model.safetensors"))) // as in an unfinished run
 					}
 					if err := os.Remove(at); err != nil && !os.IsNotExist(err) {
 						t.Fatal(err)
 					}
 				}
-				must(t, trap.make(at))
+				require.NoError(t, trap.make(at))
 				args := make([]string, len(c.args))
 				for i, a := range c.args {
 					args[i] = strings.ReplaceAll(strings.ReplaceAll(a, "TRAP", at), "DIR", dir)
@@ -144,11 +146,11 @@ func TestChatTraps(t *testing.T) {
 	model, _ := smallRun(t)
 	t.Chdir(t.TempDir())
 	for _, trap := range traps {
-		must(t, trap.make("trap"))
+		require.NoError(t, trap.make("trap"))
 		asInput(t, "/image trap\n/quit\n", false)
 		if got := vlmtool("infer", "--model", model, "--chat", "--device", "cpu"); got.code != 0 || !strings.Contains(got.stderr, trap.message) {
 			t.Errorf("%s: %+v", trap.name, got)
 		}
-		must(t, os.RemoveAll("trap"))
+		require.NoError(t, os.RemoveAll("trap"))
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"patchwork/internal/require"
+
 	"github.com/creack/pty"
 )
 
@@ -25,9 +27,9 @@ var (
 func TestTerminal(t *testing.T) {
 	_, file := smallRun(t)
 	terminal, tty, err := pty.Open()
-	must(t, err)
+	require.NoError(t, err)
 	defer terminal.Close()
-	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 140}))
+	require.NoError(t, pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 140}))
 	screen := make(chan []byte)
 	go func() {
 		var all bytes.Buffer
@@ -43,9 +45,9 @@ func TestTerminal(t *testing.T) {
 		}
 	}
 	train("wide")
-	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 50}))
+	require.NoError(t, pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 50}))
 	train("narrow")
-	must(t, tty.Close())
+	require.NoError(t, tty.Close())
 	text := string(<-screen)
 	wide, narrow := 0, 0
 	for _, m := range drawings.FindAllStringSubmatch(text, -1) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/importer"
 )
 
@@ -178,13 +179,13 @@ func TestEncodings(t *testing.T) {
 	utf16 := func(order unicode.Endianness, bom unicode.BOMPolicy) func(string) string {
 		return func(s string) string {
 			out, err := unicode.UTF16(order, bom).NewEncoder().String(s)
-			must(t, err)
+			require.NoError(t, err)
 			return out
 		}
 	}
 	windows := func(s string) string {
 		out, err := charmap.Windows1252.NewEncoder().String(s)
-		must(t, err)
+		require.NoError(t, err)
 		return out
 	}
 	for _, c := range []struct {
@@ -212,7 +213,7 @@ func TestEncodings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			line, err := json.Marshal(map[string]string{"image": "a.png", "text": c.text})
-			must(t, err)
+			require.NoError(t, err)
 			for name, content := range map[string]string{
 				"a.txt": c.text, "list.jsonl": strings.ReplaceAll(string(line), `\u0000`, "\x00") + "\n",
 				"list.json": "[" + string(line) + "]", "list.csv": "image,text\na.png," + c.text + "\n", "list.tsv": "image\ttext\na.png\t" + c.text + "\n",
@@ -298,7 +299,7 @@ func TestSplits(t *testing.T) {
 				}
 				return
 			}
-			must(t, got.err)
+			require.NoError(t, got.err)
 			var parts []string
 			for _, f := range got.result.Files {
 				split, _, _ := strings.Cut(filepath.Base(f), "-")
@@ -346,8 +347,8 @@ func TestLinks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := tree(t, c.files)
 			for link, target := range c.links {
-				must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, link)), 0o755))
-				must(t, os.Symlink(target, filepath.Join(dir, link)))
+				require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, link)), 0o755))
+				require.NoError(t, os.Symlink(target, filepath.Join(dir, link)))
 			}
 			from := dir + "/" + c.from
 			got := imported(t, importer.Options{Paths: []string{from}})
@@ -392,24 +393,24 @@ func TestNotes(t *testing.T) {
 func TestLeftovers(t *testing.T) {
 	dir, parent := tree(t, map[string]string{"a.png": "pic 4", "a.txt": "a"}), t.TempDir()
 	left := filepath.Join(parent, ".import-out")
-	must(t, os.Mkdir(left, 0o755))
-	must(t, os.WriteFile(filepath.Join(left, "train-00000.tmp"), []byte("half a shard"), 0o644))
+	require.NoError(t, os.Mkdir(left, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(left, "train-00000.tmp"), []byte("half a shard"), 0o644))
 	got := imported(t, importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, "out")})
-	must(t, got.err)
+	require.NoError(t, got.err)
 	entries, err := os.ReadDir(parent)
-	must(t, err)
+	require.NoError(t, err)
 	inside, err := os.ReadDir(filepath.Join(parent, "out"))
-	must(t, err)
+	require.NoError(t, err)
 	if len(entries) != 1 || len(inside) != 1 || inside[0].Name() != "train-00000-of-00001.parquet" {
 		t.Errorf("%v and in out %v", entries, inside)
 	}
 	// Other files are left alone.
 	mine := filepath.Join(parent, "mine")
-	must(t, os.Mkdir(mine, 0o755))
-	must(t, os.WriteFile(filepath.Join(mine, "train-00000"), []byte("dear"), 0o644))
-	must(t, os.Symlink(mine, filepath.Join(parent, ".import-linked")))
-	must(t, os.Mkdir(filepath.Join(parent, ".import-filled"), 0o755))
-	must(t, os.WriteFile(filepath.Join(parent, ".import-filled", "letter"), []byte("dear"), 0o644))
+	require.NoError(t, os.Mkdir(mine, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(mine, "train-00000"), []byte("dear"), 0o644))
+	require.NoError(t, os.Symlink(mine, filepath.Join(parent, ".import-linked")))
+	require.NoError(t, os.Mkdir(filepath.Join(parent, ".import-filled"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(parent, ".import-filled", "letter"), []byte("dear"), 0o644))
 	for _, out := range []string{"linked", "filled"} {
 		if got := imported(t, importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, out)}); got.err == nil {
 			t.Errorf("imported into %s", out)
@@ -429,8 +430,8 @@ func TestLeftovers(t *testing.T) {
 		o.Skipped = nil
 		_, second = importer.Import(context.Background(), o)
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "b.png"), []byte("no image"), 0o644))
-	must(t, os.WriteFile(filepath.Join(dir, "b.txt"), []byte("b"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "b.png"), []byte("no image"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "b.txt"), []byte("b"), 0o644))
 	if _, err := importer.Import(context.Background(), o); err != nil || !errors.Is(second, importer.ErrBusy) {
 		t.Errorf("%v, and the second: %v", err, second)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/importer"
 )
 
@@ -24,7 +25,7 @@ func TestImageExtensions(t *testing.T) {
 		Paths: []string{dir}, Out: out, Prompts: []string{"Q"}, ShardRows: 10,
 		Skipped: func(s importer.Skipped) { skipped = append(skipped, s.Reason) },
 	})
-	must(t, err)
+	require.NoError(t, err)
 	if got, want := rows(t, result.Files...), []string{"4 Q=a gray"}; !slices.Equal(got, want) {
 		t.Errorf("rows %q, want %q", got, want)
 	}

@@ -14,16 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/data"
 	"patchwork/vlm/importer"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // dot returns a PNG of one colour, identified by its width.
 func dot(t testing.TB, width int) []byte {
@@ -33,7 +27,7 @@ func dot(t testing.TB, width int) []byte {
 		m.SetGray(i%width, i/width, color.Gray{128})
 	}
 	var b bytes.Buffer
-	must(t, png.Encode(&b, m))
+	require.NoError(t, png.Encode(&b, m))
 	return b.Bytes()
 }
 
@@ -43,13 +37,13 @@ func tree(t testing.TB, files map[string]string) string {
 	dir := t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		content := []byte(text)
 		var width int
 		if n, _ := fmt.Sscanf(text, "pic %d", &width); n == 1 {
 			content = dot(t, width)
 		}
-		must(t, os.WriteFile(path, content, 0o644))
+		require.NoError(t, os.WriteFile(path, content, 0o644))
 	}
 	return dir
 }
@@ -71,10 +65,10 @@ func describe(t testing.TB, r data.Row) string {
 func rows(t testing.TB, files ...string) (out []string) {
 	t.Helper()
 	set, err := data.Open(files)
-	must(t, err)
+	require.NoError(t, err)
 	for i := range set.Len() {
 		r, err := set.Row(i)
-		must(t, err)
+		require.NoError(t, err)
 		out = append(out, describe(t, r))
 	}
 	return out
@@ -129,7 +123,7 @@ func TestImport(t *testing.T) {
 					t.Errorf("%v, want a *SourceError", err)
 				}
 			} else {
-				must(t, err)
+				require.NoError(t, err)
 				if got := rows(t, r.Files...); !slices.Equal(got, c.want) {
 					t.Errorf("rows %q, want %q", got, c.want)
 				}
@@ -150,11 +144,11 @@ func TestImport(t *testing.T) {
 func TestImportKeepsBytes(t *testing.T) {
 	dir, out := tree(t, map[string]string{"a.png": "pic 9", "a.txt": "a"}), filepath.Join(t.TempDir(), "out")
 	r, err := importer.Import(context.Background(), importer.Options{Paths: []string{dir}, Out: out})
-	must(t, err)
+	require.NoError(t, err)
 	set, err := data.Open(r.Files)
-	must(t, err)
+	require.NoError(t, err)
 	row, err := set.Row(0)
-	must(t, err)
+	require.NoError(t, err)
 	if !bytes.Equal(row.Images[0], dot(t, 9)) || row.Turns[0].User != importer.DefaultPrompt {
 		t.Errorf("%d bytes and %q", len(row.Images[0]), row.Turns)
 	}
@@ -169,10 +163,10 @@ func TestImportSplits(t *testing.T) {
 	dir, parent := tree(t, files), t.TempDir()
 	o := importer.Options{Paths: []string{dir}, Out: filepath.Join(parent, "a"), Prompts: []string{"A", "B"}, TestFraction: 0.2, ShardRows: 8}
 	a, err := importer.Import(context.Background(), o)
-	must(t, err)
+	require.NoError(t, err)
 	o.Out = filepath.Join(parent, "b")
 	b, err := importer.Import(context.Background(), o)
-	must(t, err)
+	require.NoError(t, err)
 	if a.Rows != 20 || a.TestRows != 5 || len(a.Files) != 4 || filepath.Base(a.Files[2]) != "train-00002-of-00003.parquet" {
 		t.Errorf("%+v", a)
 	}
@@ -193,12 +187,12 @@ func TestImportSplits(t *testing.T) {
 func TestImportLinks(t *testing.T) {
 	outside := tree(t, map[string]string{"x.png": "pic 7"})
 	dir := tree(t, map[string]string{"a.png": "pic 4", "a.txt": "a", "b.txt": "b", "c.txt": "c", "list.jsonl": ""})
-	must(t, os.Remove(filepath.Join(dir, "list.jsonl")))
-	must(t, os.Symlink("a.png", filepath.Join(dir, "b.png")))
-	must(t, os.Symlink(filepath.Join(outside, "x.png"), filepath.Join(dir, "c.png")))
-	must(t, os.Symlink(dir, filepath.Join(dir, "loop")))
+	require.NoError(t, os.Remove(filepath.Join(dir, "list.jsonl")))
+	require.NoError(t, os.Symlink("a.png", filepath.Join(dir, "b.png")))
+	require.NoError(t, os.Symlink(filepath.Join(outside, "x.png"), filepath.Join(dir, "c.png")))
+	require.NoError(t, os.Symlink(dir, filepath.Join(dir, "loop")))
 	r, err := importer.Import(context.Background(), importer.Options{Paths: []string{dir}, Out: filepath.Join(t.TempDir(), "out"), Prompts: []string{"Q"}})
-	must(t, err)
+	require.NoError(t, err)
 	if got, want := rows(t, r.Files...), []string{"4 Q=a", "4 Q=b"}; !slices.Equal(got, want) || r.Skipped != 1 {
 		t.Errorf("%q and %d skipped, want %q and 1", got, r.Skipped, want)
 	}
@@ -240,7 +234,7 @@ func FuzzList(f *testing.F) {
 			return
 		}
 		path, out := filepath.Join(dir, "list"+ext), filepath.Join(dir, "out")
-		must(t, os.WriteFile(path, list, 0o644))
+		require.NoError(t, os.WriteFile(path, list, 0o644))
 		r, err := importer.Import(context.Background(), importer.Options{Paths: []string{path}, Out: out})
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("an error of several lines: %q", err)
@@ -248,6 +242,6 @@ func FuzzList(f *testing.F) {
 		if err == nil && len(rows(t, r.Files...)) != r.Rows {
 			t.Errorf("%d rows, want %d", len(rows(t, r.Files...)), r.Rows)
 		}
-		must(t, os.RemoveAll(out))
+		require.NoError(t, os.RemoveAll(out))
 	})
 }

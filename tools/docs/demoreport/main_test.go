@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"patchwork/internal/jsonfloat"
+	"patchwork/internal/require"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm/data"
 	"patchwork/vlm/eval"
@@ -25,7 +26,7 @@ func demo(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, sub := range []string{"data", "model"} {
-		must(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	questions := []string{"is there a circle?", "what color is the circle?", "how many shapes are there?"}
 	guesses := []string{"yes", "red", "one"}
@@ -56,49 +57,42 @@ func demo(t *testing.T) string {
 	writeLines(t, filepath.Join(dir, "model", "metrics.jsonl"), append(metrics, train.ValMetrics{Step: 50, ValLoss: 0.1})...)
 	writeLines(t, filepath.Join(dir, "model", "run.json"), map[string]any{"device": map[string]string{"device": "cpu", "name": "A & B"}})
 	var weights bytes.Buffer
-	must(t, safetensors.Write(&weights, nil, []safetensors.Entry{safetensors.Floats("w", []int{4, 5}, func() ([]float32, error) { return make([]float32, 20), nil })}))
-	must(t, os.WriteFile(filepath.Join(dir, "model", "model.safetensors"), weights.Bytes(), 0o644))
+	require.NoError(t, safetensors.Write(&weights, nil, []safetensors.Entry{safetensors.Floats("w", []int{4, 5}, func() ([]float32, error) { return make([]float32, 20), nil })}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model", "model.safetensors"), weights.Bytes(), 0o644))
 	return dir
 }
 
 func writeRows(t *testing.T, path string, questions []string, answers [][]string) {
 	t.Helper()
 	w, err := data.Create(path)
-	must(t, err)
+	require.NoError(t, err)
 	for i, row := range answers {
 		img := image.NewGray(image.Rect(0, 0, 8, 8))
 		img.Pix[0] = uint8(i)
 		var file bytes.Buffer
-		must(t, png.Encode(&file, img))
+		require.NoError(t, png.Encode(&file, img))
 		r := data.Row{Images: [][]byte{file.Bytes()}}
 		for j, answer := range row {
 			r.Turns = append(r.Turns, data.Turn{User: questions[j], Assistant: answer})
 		}
-		must(t, w.Write(r))
+		require.NoError(t, w.Write(r))
 	}
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 }
 
 func writeLines(t *testing.T, path string, values ...any) {
 	t.Helper()
 	var out bytes.Buffer
 	for _, v := range values {
-		must(t, json.NewEncoder(&out).Encode(v))
+		require.NoError(t, json.NewEncoder(&out).Encode(v))
 	}
-	must(t, os.WriteFile(path, out.Bytes(), 0o644))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(path, out.Bytes(), 0o644))
 }
 
 func TestReport(t *testing.T) {
 	dir := demo(t)
 	r, err := load(dir)
-	must(t, err)
+	require.NoError(t, err)
 	if r.All.Turns != 12 || r.All.Model != 11.0/12 || r.All.Baseline != 6.0/12 || r.All.Blank != 6.0/12 || r.All.Shuffled != 6.0/12 {
 		t.Errorf("all questions: %+v", r.All)
 	}
@@ -116,20 +110,20 @@ func TestReport(t *testing.T) {
 func TestRun(t *testing.T) {
 	dir := demo(t)
 	var out bytes.Buffer
-	must(t, run(dir, &out))
+	require.NoError(t, run(dir, &out))
 	if want := "bin/vlmtool infer --model " + filepath.Join(dir, "model") + " --image " + filepath.Join(dir, "example.png"); !strings.Contains(out.String(), want) {
 		t.Errorf("the summary lacks %q:\n%s", want, out.String())
 	}
 	for _, name := range []string{"answers.png", "example.png"} {
 		f, err := os.Open(filepath.Join(dir, name))
-		must(t, err)
+		require.NoError(t, err)
 		if _, err := png.Decode(f); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		f.Close()
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "index.html"))
-	must(t, err)
+	require.NoError(t, err)
 	if outside := regexp.MustCompile(`(?i)<script|<link|https?:|@import`).Find(text); outside != nil {
 		t.Errorf("the page is not self-contained: %q", outside)
 	}
@@ -142,8 +136,8 @@ func TestTruncatedEvaluation(t *testing.T) {
 	dir := demo(t)
 	path := filepath.Join(dir, "eval-blank.jsonl")
 	text, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(path, text[:bytes.LastIndexByte(text[:len(text)-1], '\n')+1], 0o644))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text[:bytes.LastIndexByte(text[:len(text)-1], '\n')+1], 0o644))
 	if _, err := load(dir); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v, want an error that names %s", err, path)
 	}

@@ -9,23 +9,17 @@ import (
 	"strings"
 	"testing"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/generate"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func open(t testing.TB, path string) image.Image {
 	t.Helper()
 	f, err := os.Open(path)
-	must(t, err)
+	require.NoError(t, err)
 	defer f.Close()
 	img, err := png.Decode(f)
-	must(t, err)
+	require.NoError(t, err)
 	return img
 }
 
@@ -57,7 +51,7 @@ func TestAttentionPeak(t *testing.T) {
 			q.Images = append(q.Images, Pixels(white, size))
 		}
 		path := filepath.Join(t.TempDir(), "out.png")
-		must(t, Attention(path, q, planted(c.images, grid, c.peaks...)))
+		require.NoError(t, Attention(path, q, planted(c.images, grid, c.peaks...)))
 		img := open(t, path)
 		top := firstTile(t, img)
 		for w, peak := range c.peaks {
@@ -118,7 +112,7 @@ func TestLayerBands(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	f, err := newTypefaces()
-	must(t, err)
+	require.NoError(t, err)
 	for _, c := range []struct {
 		text       string
 		width, max int

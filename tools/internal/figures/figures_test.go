@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"patchwork/internal/require"
 )
 
 func TestSimilarity(t *testing.T) {
@@ -26,7 +28,7 @@ func TestSimilarity(t *testing.T) {
 func TestPositions(t *testing.T) {
 	rows, columns := [][]float32{{1, 0}, {1, 0}, {-1, 0}, {-1, 0}}, [][]float32{{0, 0}, {0, 0}, {0, 0}, {0, 0}}
 	path := filepath.Join(t.TempDir(), "positions.png")
-	must(t, Positions(path, rows, columns))
+	require.NoError(t, Positions(path, rows, columns))
 	img := open(t, path)
 	red, blue := balance.at(1), balance.at(0)
 	for own := range 16 {
@@ -61,7 +63,7 @@ func TestPrincipal(t *testing.T) {
 		filters = append(filters, f)
 	}
 	parts, shares, err := principal(filters, 8)
-	must(t, err)
+	require.NoError(t, err)
 	if len(parts) != 2 || math.Abs(shares[0]-16./17) > 1e-9 || math.Abs(shares[1]-1./17) > 1e-9 {
 		t.Fatalf("%d components with shares %v, want 16/17 and 1/17", len(parts), shares)
 	}
@@ -75,7 +77,7 @@ func TestPrincipal(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "filters.png")
-	must(t, Filters(path, filters, 2))
+	require.NoError(t, Filters(path, filters, 2))
 	open(t, path)
 	filters[0][0] = float32(math.NaN())
 	if _, _, err := principal(filters, 8); err == nil {
@@ -103,7 +105,7 @@ func TestPatches(t *testing.T) {
 		t.Errorf("patches %v are enlarged, want 9 with the edge and 15, the last plain one", got)
 	}
 	path := filepath.Join(t.TempDir(), "patches.png")
-	must(t, Patches(path, pixels, side, patch))
+	require.NoError(t, Patches(path, pixels, side, patch))
 	img := open(t, path)
 	found := false
 	for i := range zoomed {

@@ -17,21 +17,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"patchwork/internal/jsonfloat"
+	"patchwork/internal/require"
 	"patchwork/vlm/train"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // writeRun writes the events of a process: its steps first to last, then a validation.
 func writeRun(t testing.TB, dir string, first, last int, loss func(step int) float64) {
 	t.Helper()
 	w, err := Create(dir)
-	must(t, err)
+	require.NoError(t, err)
 	o := w.Observer(func(err error) { t.Error(err) })
 	o.Start(train.Info{Done: first - 1})
 	for i := first; i <= last; i++ {
@@ -40,14 +34,14 @@ func writeRun(t testing.TB, dir string, first, last int, loss func(step int) flo
 	o.Validation(train.ValMetrics{Step: last, ValLoss: 0.25, Samples: []train.Sample{{
 		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Size: 2, Images: [][]byte{make([]byte, 12)},
 	}}})
-	must(t, w.Close())
+	require.NoError(t, w.Close())
 }
 
 // records reads a file of TFRecords and verifies their checksums.
 func records(t *testing.T, path string) (events [][]byte) {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	must(t, err)
+	require.NoError(t, err)
 	table := crc32.MakeTable(crc32.Castagnoli)
 	good := func(data, sum []byte) bool {
 		masked := binary.LittleEndian.Uint32(sum) - 0xa282ead8
@@ -91,7 +85,7 @@ func TestEvents(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	writeRun(t, dir, 5, 6, func(int) float64 { return math.NaN() })
 	paths, err := filepath.Glob(filepath.Join(dir, "events.out.tfevents.*"))
-	must(t, err)
+	require.NoError(t, err)
 	if len(paths) != 1 {
 		t.Fatalf("%d files", len(paths))
 	}
@@ -120,15 +114,15 @@ func TestEvents(t *testing.T) {
 func TestUnstartedRun(t *testing.T) {
 	top := t.TempDir()
 	w, err := Create(filepath.Join(top, "a", "b"))
-	must(t, err)
-	must(t, w.Close())
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
 	left, err := os.ReadDir(top)
-	must(t, err)
+	require.NoError(t, err)
 	if len(left) > 0 {
 		t.Errorf("%v was left over", left)
 	}
 	file := filepath.Join(top, "file")
-	must(t, os.WriteFile(file, nil, 0o644))
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	if _, err := Create(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file as a folder: %v", err)
 	}
@@ -137,11 +131,11 @@ func TestUnstartedRun(t *testing.T) {
 // TestWriteError: a file that cannot be written is reported once.
 func TestWriteError(t *testing.T) {
 	w, err := Create(t.TempDir())
-	must(t, err)
+	require.NoError(t, err)
 	var failures []error
 	o := w.Observer(func(err error) { failures = append(failures, err) })
 	o.Start(train.Info{})
-	must(t, w.file.Close())
+	require.NoError(t, w.file.Close())
 	for i := range 100_000 {
 		o.Step(train.StepMetrics{Step: i + 1})
 	}
@@ -164,13 +158,13 @@ func TestTensorBoard(t *testing.T) {
 	writeRun(t, dir, 1, 8, func(step int) float64 { return float64(step) })
 	writeRun(t, dir, 6, 10, func(step int) float64 { return float64(100 * step) })
 	out, err := exec.Command(python, "check.py", dir).Output()
-	must(t, err)
+	require.NoError(t, err)
 	var got struct {
 		Scalars map[string][][2]float64
 		Images  map[string][][4]any
 		Texts   map[string][][2]any
 	}
-	must(t, json.Unmarshal(out, &got))
+	require.NoError(t, json.Unmarshal(out, &got))
 	want := [][2]float64{{1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 5}, {6, 600}, {7, 700}, {8, 800}, {9, 900}, {10, 1000}}
 	if !reflect.DeepEqual(got.Scalars["train/loss"], want) {
 		t.Errorf("train/loss is %v, want %v", got.Scalars["train/loss"], want)
@@ -192,11 +186,11 @@ func TestTensorBoard(t *testing.T) {
 // BenchmarkStep is the cost of writing a step.
 func BenchmarkStep(b *testing.B) {
 	w, err := Create(b.TempDir())
-	must(b, err)
+	require.NoError(b, err)
 	o := w.Observer(func(err error) { b.Error(err) })
 	o.Start(train.Info{})
 	for i := range b.N {
 		o.Step(train.StepMetrics{Step: i + 1, Loss: 1})
 	}
-	must(b, w.Close())
+	require.NoError(b, w.Close())
 }

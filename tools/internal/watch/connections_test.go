@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"patchwork/internal/require"
 )
 
 // sockets counts this process' open sockets.
 func sockets(t *testing.T) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
+	require.NoError(t, err)
 	for _, e := range entries {
 		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && strings.HasPrefix(to, "socket:") {
 			n++
@@ -41,13 +43,13 @@ func TestHeldConnections(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r, _ := begin(3)
 			s, err := Listen("127.0.0.1:0", r)
-			must(t, err)
+			require.NoError(t, err)
 			defer s.Close()
 			before := sockets(t)
 			address := strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/")
 			for range many {
 				conn, err := net.Dial("tcp", address)
-				must(t, err)
+				require.NoError(t, err)
 				defer conn.Close()
 				conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 				io.WriteString(conn, c.sends) // may be cut off
@@ -75,10 +77,10 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	}
 	r, _ := begin(3)
 	s, err := Listen("127.0.0.1:0", r)
-	must(t, err)
+	require.NoError(t, err)
 	defer s.Close()
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/"))
-	must(t, err)
+	require.NoError(t, err)
 	defer conn.Close()
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Errorf("%v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"patchwork/internal/require"
 	"patchwork/vlm/train"
 )
 
@@ -56,7 +57,7 @@ const snapshotScript = `(() => {
 func wait(t *testing.T, ctx context.Context, condition string) {
 	t.Helper()
 	_, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+condition+")"))
-	must(t, err)
+	require.NoError(t, err)
 }
 
 // TestPage opens the page in a browser: it draws curves and samples, treats hostile text
@@ -68,19 +69,19 @@ func TestPage(t *testing.T) {
 	ctx := browser(t)
 	r, o := begin(100)
 	server, err := Listen("127.0.0.1:0", r)
-	must(t, err)
+	require.NoError(t, err)
 	defer server.Close()
 	var mu sync.Mutex
 	var problems []string
-	must(t, chromedp.Listen(ctx, func(event any) {
+	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		mu.Lock()
 		defer mu.Unlock()
 		problems = append(problems, problem(event)...)
 	}))
-	must(t, chromedp.Do(ctx, chromedp.Navigate(server.URL), chromedp.WaitVisible("#chart-loss .held")))
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(server.URL), chromedp.WaitVisible("#chart-loss .held")))
 	wait(t, ctx, `document.querySelectorAll('.samples img').length === 2 && [...document.querySelectorAll('.samples img')].every((i) => i.complete)`)
 	page, err := chromedp.Run(ctx, chromedp.Evaluate[snapshot](snapshotScript))
-	must(t, err)
+	require.NoError(t, err)
 	if page.Lines != 6 || page.Bands != 3 || page.Held != 1 || page.Width < 500 {
 		t.Errorf("%d lines, %d bands, %d validations, the loss is %g pixels wide; want 6, 3, 1 and more than 500", page.Lines, page.Bands, page.Held, page.Width)
 	}
@@ -101,7 +102,7 @@ func TestPage(t *testing.T) {
 	wait(t, ctx, `document.querySelector('#chart-loss circle:nth-of-type(2)') && document.querySelector('.question').textContent === 'and now?'`)
 	wait(t, ctx, `document.querySelector('#state').dataset.phase === 'finished'`)
 	page, err = chromedp.Run(ctx, chromedp.Evaluate[snapshot](snapshotScript))
-	must(t, err)
+	require.NoError(t, err)
 	if page.Steps != "step 200 of 200" || page.Held != 2 {
 		t.Errorf("at the end of the run: %+v", page)
 	}

@@ -13,13 +13,6 @@ import (
 	"patchwork/vlm/train"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // step is step n of a run with 0.1 s a step.
 func step(n int) train.StepMetrics {
 	return train.StepMetrics{

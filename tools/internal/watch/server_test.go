@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"patchwork/internal/require"
+
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -29,7 +31,7 @@ func TestAddress(t *testing.T) {
 func TestListen(t *testing.T) {
 	r, _ := begin(3)
 	s, err := Listen("127.0.0.1:0", r)
-	must(t, err)
+	require.NoError(t, err)
 	if s.Open || !strings.HasPrefix(s.URL, "http://127.0.0.1:") || strings.HasSuffix(s.URL, ":0/") {
 		t.Errorf("%+v", s)
 	}
@@ -38,18 +40,18 @@ func TestListen(t *testing.T) {
 		t.Errorf("a port in use: %v", err)
 	}
 	answer, err := http.Get(s.URL + "api/run")
-	must(t, err)
+	require.NoError(t, err)
 	answer.Body.Close()
-	must(t, s.Close())
+	require.NoError(t, s.Close())
 	if _, err := http.Get(s.URL); err == nil {
 		t.Error("served after Close")
 	}
 	everywhere, err := Listen("0.0.0.0:0", r)
-	must(t, err)
+	require.NoError(t, err)
 	if !everywhere.Open || !strings.HasPrefix(everywhere.URL, "http://127.0.0.1:") {
 		t.Errorf("%+v", everywhere)
 	}
-	must(t, everywhere.Close())
+	require.NoError(t, everywhere.Close())
 }
 
 // TestGuard: only names of this machine and only GET and HEAD are accepted.
@@ -102,7 +104,7 @@ func get(t testing.TB, h http.Handler, path string) (*httptest.ResponseRecorder,
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
 	body, err := io.ReadAll(w.Body)
-	must(t, err)
+	require.NoError(t, err)
 	return w, body
 }
 
@@ -112,7 +114,7 @@ func TestAPI(t *testing.T) {
 	h := r.handler()
 	_, body := get(t, h, "/api/run")
 	var run runJSON
-	must(t, json.Unmarshal(body, &run))
+	require.NoError(t, json.Unmarshal(body, &run))
 	if run.Name != "runs/shapes" || run.State.Step != 100 || len(run.Reasons) != 2 || len(run.Events) != 3 || run.Events[0].Kind != "failure" {
 		t.Errorf("%+v", run)
 	}
@@ -137,7 +139,7 @@ func TestAPI(t *testing.T) {
 		Step           []int
 		Mean, Min, Max []float64
 	}
-	must(t, json.Unmarshal(body, &curves))
+	require.NoError(t, json.Unmarshal(body, &curves))
 	for name, points := range map[string]int{"loss": 100, "smooth": 100, "val": 1, "tokens_per_s": 100, "lr": 100, "grad_norm": 100, "memory_bytes": 100} {
 		c := curves[name]
 		if len(c.Step) != points || len(c.Mean) != points || len(c.Min) != len(c.Max) {
@@ -160,7 +162,7 @@ func TestBeforeTheFirstStep(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	r, _ := begin(100)
 	problems, err := testutil.GatherAndLint(r.registry())
-	must(t, err)
+	require.NoError(t, err)
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}

@@ -5,14 +5,9 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
-)
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+	"patchwork/internal/require"
+)
 
 // TestCompare: the statistics of made-up runs, in both forms.
 func TestCompare(t *testing.T) {
@@ -30,12 +25,12 @@ func TestCompare(t *testing.T) {
 		l.Bench, l.Checked = "kernel", "shape"
 		printLines(&text, withMedian(l))
 		data, err := json.Marshal(l)
-		must(t, err)
+		require.NoError(t, err)
 		object.Write(append(data, '\n'))
 	}
 	for form, data := range map[string][]byte{"text": text.Bytes(), "json": object.Bytes()} {
 		old, err := readRun(data)
-		must(t, err)
+		require.NoError(t, err)
 		changes, mean := old.compare(now)
 		for _, c := range []struct {
 			name        string

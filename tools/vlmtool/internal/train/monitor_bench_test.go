@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 	"patchwork/tools/internal/tensorboard"
 	"patchwork/tools/internal/watch"
 	"patchwork/tools/vlmtool/internal/cli"
@@ -26,25 +27,25 @@ func BenchmarkMonitor(b *testing.B) {
 	dir := b.TempDir()
 	file := filepath.Join(dir, "train.parquet")
 	set, err := data.Open([]string{"../../../../vlm/data/testdata/quirks/train-00000-of-00001.parquet"})
-	must(b, err)
+	require.NoError(b, err)
 	row, err := set.Row(2)
-	must(b, err)
+	require.NoError(b, err)
 	w, err := data.Create(file)
-	must(b, err)
+	require.NoError(b, err)
 	for range 600 {
-		must(b, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}, {User: "how many shapes are there?", Assistant: "one"}}}))
+		require.NoError(b, w.Write(data.Row{Images: row.Images, Turns: []data.Turn{{User: "what color is the shape?", Assistant: "red"}, {User: "how many shapes are there?", Assistant: "one"}}}))
 	}
-	must(b, w.Close())
+	require.NoError(b, w.Close())
 	recipe, err := train.Preset("shapes")
-	must(b, err)
+	require.NoError(b, err)
 	recipe.Steps, recipe.ValEvery, recipe.SaveEvery = 800, 0, 0
 
 	run := watch.New(watch.Options{Name: "bench", PeakFlops: 1e12})
 	server, err := watch.Listen("127.0.0.1:0", run)
-	must(b, err)
+	require.NoError(b, err)
 	defer server.Close()
 	events, err := tensorboard.Create(filepath.Join(dir, "events"))
-	must(b, err)
+	require.NoError(b, err)
 	a := &cli.App{Stderr: io.Discard}
 	dev := cpu.Open(0)
 	defer dev.Close()
@@ -95,10 +96,10 @@ func BenchmarkMonitor(b *testing.B) {
 			}
 		},
 	}})
-	must(b, err)
+	require.NoError(b, err)
 	close(request)
 	<-done
-	must(b, events.Close())
+	require.NoError(b, events.Close())
 	slices.Sort(waits)
 	var ratios []float64 // of neighbouring blocks
 	for i := range min(len(took[0]), len(took[1])) {
@@ -119,11 +120,4 @@ func middle(values []float64) (mean float64) {
 		mean += v / float64(len(half))
 	}
 	return mean
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
