@@ -46,8 +46,8 @@ demo-install:
 # WebGPU device and minutes; make test has them.
 .PHONY: check
 check: ## vet, and run the fast tests on the CPU (under two minutes)
-	@$(GO) vet ./...
-	@PATCHWORK_DEVICES=cpu $(GO) test -short $$(go list ./... | grep -vE '^patchwork/engine/(vulkan|webgpu)$$')
+	@$(GO) vet ./engine/vulkan ./engine/webgpu
+	@PATCHWORK_DEVICES=cpu $(GO) test -short -vet=all $$(go list ./... | grep -vE '^patchwork/engine/(vulkan|webgpu)$$')
 
 .PHONY: test
 test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)

@@ -17,6 +17,9 @@ import (
 // TestBenchKernels: benchstat can read the lines, the JSON has one object per case, and a
 // run compared with itself shows no change.
 func TestBenchKernels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures kernels")
+	}
 	dir := t.TempDir()
 	args := func(more ...string) []string {
 		return append([]string{"bench", "kernels", "--device", "cpu", "--quiet", "--filter", "^(swiglu|softmax|rope)", "--count", "4"}, more...)

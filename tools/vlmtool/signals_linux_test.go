@@ -146,6 +146,9 @@ func TestTrainSaves(t *testing.T) {
 // TestOutputThatFails: if standard output cannot be written, every command ends with one line
 // of error.
 func TestOutputThatFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("bench train measures for five seconds")
+	}
 	model, file := smallRun(t)
 	imageFile := exampleImage(t, file)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
