@@ -176,6 +176,7 @@ type Mixing struct {
 	Windows int
 	Rows    int     // of the largest window
 	Groups  int     // row groups of the largest window
+	Bytes   int64   // memory of the largest window
 	Median  int     // distance, in rows, of two rows that were neighbours in a file
 	Near    float64 // fraction of such pairs that are less than a hundredth of a window apart
 }
