@@ -111,20 +111,6 @@ func cmykLine(dst, src []byte) {
 	}
 }
 
-// yccLine converts JFIF's YCbCr (ITU-R BT.601 with luma 0 to 255) to RGB, in libjpeg's fixed
-// point.
-func yccLine(dst, luma, cb, cr []byte) {
-	n := len(dst) / 3
-	luma, cb, cr = luma[:n], cb[:n], cr[:n]
-	for x := range n {
-		y := int32(luma[x])<<16 + 1<<15
-		u, v := int32(cb[x])-128, int32(cr[x])-128
-		dst[3*x] = clamp((y + 91881*v) >> 16)
-		dst[3*x+1] = clamp((y - 22554*u - 46802*v) >> 16)
-		dst[3*x+2] = clamp((y + 116130*u) >> 16)
-	}
-}
-
 func clamp(v int32) byte {
 	if uint32(v) <= 255 {
 		return byte(v)
