@@ -59,6 +59,13 @@ func straightLine(dst, src []byte, bytes int) {
 	}
 }
 
+func grayAlphaLine(dst, src []byte) {
+	for i, j := 0, 0; i < len(dst); i, j = i+3, j+2 {
+		v := overWhite(src[j], src[j+1])
+		dst[i], dst[i+1], dst[i+2] = v, v, v
+	}
+}
+
 func premultipliedLine(dst, src []byte, bytes int) {
 	for i, j := 0, 0; i < len(dst); i, j = i+3, j+4*bytes {
 		white := 255 - int(src[j+3*bytes])

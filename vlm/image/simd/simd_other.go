@@ -11,3 +11,10 @@ func doubleLineAVX2(_, _ *byte, _ int)                        {}
 func doubleLinesAVX2(_, _, _ *byte, _ int)                    {}
 func resizeRowAVX2(_, _ *byte, _, _ *int32, _, _ int)         {}
 func resizeColumnsAVX2(_, _ *byte, _ int, _ *int32, _, _ int) {}
+func unfilterUpAVX2(_, _ *byte, _ int)                        {}
+func unfilterSub3AVX2(_, _ *byte, _ int)                      {}
+func unfilterSub4AVX2(_, _ *byte, _ int)                      {}
+func unfilterAverage3AVX2(_, _ *byte, _ int)                  {}
+func unfilterAverage4AVX2(_, _ *byte, _ int)                  {}
+func unfilterPaeth3AVX2(_, _ *byte, _ int)                    {}
+func unfilterPaeth4AVX2(_, _ *byte, _ int)                    {}

@@ -97,6 +97,32 @@ func TestFullRangeValues(t *testing.T) {
 	}
 }
 
+// TestUnfilter compares both forms for all filters, sizes of a pixel and lengths, with
+// values that are near each other as well.
+func TestUnfilter(t *testing.T) {
+	needAssembly(t)
+	for filter := byte(1); filter <= 4; filter++ {
+		for size := 1; size <= 4; size++ {
+			for pixels := 1; pixels < 90; pixels++ {
+				line, above := random(1, pixels*size), random(2, pixels*size)
+				for i := range line {
+					if pixels%2 == 0 {
+						line[i], above[i] = line[i]&3, above[i]&3
+					}
+				}
+				want := bytes.Clone(line)
+				unfilter(filter, want, above, size, 0)
+				if !Unfilter(filter, line, above, size) || !bytes.Equal(line, want) {
+					t.Errorf("filter %d of %d pixels of %d bytes: differs", filter, pixels, size)
+				}
+			}
+		}
+	}
+	if Unfilter(5, nil, nil, 3) {
+		t.Error("there is no filter 5")
+	}
+}
+
 // TestFilter compares both forms, with weights beyond one in sum, as rounding makes them.
 func TestFilter(t *testing.T) {
 	needAssembly(t)
