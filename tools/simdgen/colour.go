@@ -17,7 +17,7 @@ func defineColour(c *build.Context) {
 	for _, f := range []struct {
 		name    string
 		convert func(y, u, v vec) (r, g, b vec)
-	}{{"fullRangeAVX2", k.fullRange}} {
+	}{{"fullRangeAVX2", k.fullRange}, {"limitedRangeAVX2", k.limitedRange}} {
 		function(c, f.name, "func(dst, luma, cb, cr *byte, blocks int)", f.name+" converts blocks of 16 pixels.")
 		dst, blocks := param(c, "dst"), param(c, "blocks")
 		planes := []reg.GPVirtual{param(c, "luma"), param(c, "cb"), param(c, "cr")}
@@ -54,6 +54,32 @@ func (k *colour) fullRange(y, u, v vec) (r, g, b vec) {
 	k.VPADDW(u, b, b)
 	k.VPADDW(k.dot(u, -14942, two, 16384, nil), b, b)
 	return r, g, b
+}
+
+// limitedRange is libwebp's conversion (src/dsp/yuv.h): coefficients of 14 fractional bits,
+// and values of 6. The sum for blue needs 16 bits without a sign.
+func (k *colour) limitedRange(y, u, v vec) (r, g, b vec) {
+	luma := k.high(y, 19077)
+	r, g, b = k.YMM(), k.YMM(), k.YMM()
+	k.VPSUBW(k.words(14234), luma, r)
+	k.VPADDW(k.high(v, 26149), r, r)
+	k.VPADDW(k.words(8708), luma, g)
+	k.VPSUBW(k.high(u, 6419), g, g)
+	k.VPSUBW(k.high(v, 13320), g, g)
+	k.VPADDUSW(k.high(u, 33050-1<<16), luma, b)
+	k.VPSUBUSW(k.words(17685), b, b)
+	k.VPSRAW(operand.U8(6), r, r)
+	k.VPSRAW(operand.U8(6), g, g)
+	k.VPSRLW(operand.U8(6), b, b)
+	return r, g, b
+}
+
+// high returns (v · gain) >> 8 for bytes v, and gain without a sign.
+func (k *colour) high(v vec, gain int16) vec {
+	y := k.YMM()
+	k.VPSLLW(operand.U8(8), v, y)
+	k.VPMULHUW(k.words(gain), y, y)
+	return y
 }
 
 // dot returns (x·fx + y·fy + bias) >> 16.

@@ -172,3 +172,141 @@ DATA colour9<>+20(SB)/4, $0x07808006
 DATA colour9<>+24(SB)/4, $0x80808080
 DATA colour9<>+28(SB)/4, $0x80808080
 GLOBL colour9<>(SB), RODATA|NOPTR, $32
+
+// func limitedRangeAVX2(dst *byte, luma *byte, cb *byte, cr *byte, blocks int)
+// Requires: AVX, AVX2
+TEXT ·limitedRangeAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ blocks+32(FP), CX
+	MOVQ luma+8(FP), DX
+	MOVQ cb+16(FP), BX
+	MOVQ cr+24(FP), SI
+
+loop:
+	VPMOVZXBW    (DX), Y0
+	ADDQ         $0x10, DX
+	VPMOVZXBW    (BX), Y1
+	ADDQ         $0x10, BX
+	VPMOVZXBW    (SI), Y2
+	ADDQ         $0x10, SI
+	VPSLLW       $0x08, Y0, Y0
+	VPMULHUW     colour10<>+0(SB), Y0, Y0
+	VPSUBW       colour11<>+0(SB), Y0, Y3
+	VPSLLW       $0x08, Y2, Y4
+	VPMULHUW     colour12<>+0(SB), Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPADDW       colour13<>+0(SB), Y0, Y4
+	VPSLLW       $0x08, Y1, Y5
+	VPMULHUW     colour14<>+0(SB), Y5, Y5
+	VPSUBW       Y5, Y4, Y4
+	VPSLLW       $0x08, Y2, Y2
+	VPMULHUW     colour15<>+0(SB), Y2, Y2
+	VPSUBW       Y2, Y4, Y4
+	VPSLLW       $0x08, Y1, Y1
+	VPMULHUW     colour16<>+0(SB), Y1, Y1
+	VPADDUSW     Y1, Y0, Y0
+	VPSUBUSW     colour17<>+0(SB), Y0, Y0
+	VPSRAW       $0x06, Y3, Y3
+	VPSRAW       $0x06, Y4, Y4
+	VPSRLW       $0x06, Y0, Y0
+	VPACKUSWB    Y4, Y3, Y3
+	VPACKUSWB    Y0, Y0, Y0
+	VPSHUFB      colour6<>+0(SB), Y3, Y2
+	VPSHUFB      colour7<>+0(SB), Y0, Y1
+	VPOR         Y1, Y2, Y2
+	VPSHUFB      colour8<>+0(SB), Y3, Y1
+	VPSHUFB      colour9<>+0(SB), Y0, Y0
+	VPOR         Y0, Y1, Y1
+	VMOVDQU      X2, (AX)
+	VMOVQ        X1, 16(AX)
+	VEXTRACTI128 $0x01, Y2, X2
+	VEXTRACTI128 $0x01, Y1, X1
+	VMOVDQU      X2, 24(AX)
+	VMOVQ        X1, 40(AX)
+	VEXTRACTI128 $0x01, Y2, X2
+	VEXTRACTI128 $0x01, Y1, X1
+	ADDQ         $0x30, AX
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA colour10<>+0(SB)/4, $0x4a854a85
+DATA colour10<>+4(SB)/4, $0x4a854a85
+DATA colour10<>+8(SB)/4, $0x4a854a85
+DATA colour10<>+12(SB)/4, $0x4a854a85
+DATA colour10<>+16(SB)/4, $0x4a854a85
+DATA colour10<>+20(SB)/4, $0x4a854a85
+DATA colour10<>+24(SB)/4, $0x4a854a85
+DATA colour10<>+28(SB)/4, $0x4a854a85
+GLOBL colour10<>(SB), RODATA|NOPTR, $32
+
+DATA colour11<>+0(SB)/4, $0x379a379a
+DATA colour11<>+4(SB)/4, $0x379a379a
+DATA colour11<>+8(SB)/4, $0x379a379a
+DATA colour11<>+12(SB)/4, $0x379a379a
+DATA colour11<>+16(SB)/4, $0x379a379a
+DATA colour11<>+20(SB)/4, $0x379a379a
+DATA colour11<>+24(SB)/4, $0x379a379a
+DATA colour11<>+28(SB)/4, $0x379a379a
+GLOBL colour11<>(SB), RODATA|NOPTR, $32
+
+DATA colour12<>+0(SB)/4, $0x66256625
+DATA colour12<>+4(SB)/4, $0x66256625
+DATA colour12<>+8(SB)/4, $0x66256625
+DATA colour12<>+12(SB)/4, $0x66256625
+DATA colour12<>+16(SB)/4, $0x66256625
+DATA colour12<>+20(SB)/4, $0x66256625
+DATA colour12<>+24(SB)/4, $0x66256625
+DATA colour12<>+28(SB)/4, $0x66256625
+GLOBL colour12<>(SB), RODATA|NOPTR, $32
+
+DATA colour13<>+0(SB)/4, $0x22042204
+DATA colour13<>+4(SB)/4, $0x22042204
+DATA colour13<>+8(SB)/4, $0x22042204
+DATA colour13<>+12(SB)/4, $0x22042204
+DATA colour13<>+16(SB)/4, $0x22042204
+DATA colour13<>+20(SB)/4, $0x22042204
+DATA colour13<>+24(SB)/4, $0x22042204
+DATA colour13<>+28(SB)/4, $0x22042204
+GLOBL colour13<>(SB), RODATA|NOPTR, $32
+
+DATA colour14<>+0(SB)/4, $0x19131913
+DATA colour14<>+4(SB)/4, $0x19131913
+DATA colour14<>+8(SB)/4, $0x19131913
+DATA colour14<>+12(SB)/4, $0x19131913
+DATA colour14<>+16(SB)/4, $0x19131913
+DATA colour14<>+20(SB)/4, $0x19131913
+DATA colour14<>+24(SB)/4, $0x19131913
+DATA colour14<>+28(SB)/4, $0x19131913
+GLOBL colour14<>(SB), RODATA|NOPTR, $32
+
+DATA colour15<>+0(SB)/4, $0x34083408
+DATA colour15<>+4(SB)/4, $0x34083408
+DATA colour15<>+8(SB)/4, $0x34083408
+DATA colour15<>+12(SB)/4, $0x34083408
+DATA colour15<>+16(SB)/4, $0x34083408
+DATA colour15<>+20(SB)/4, $0x34083408
+DATA colour15<>+24(SB)/4, $0x34083408
+DATA colour15<>+28(SB)/4, $0x34083408
+GLOBL colour15<>(SB), RODATA|NOPTR, $32
+
+DATA colour16<>+0(SB)/4, $0x811a811a
+DATA colour16<>+4(SB)/4, $0x811a811a
+DATA colour16<>+8(SB)/4, $0x811a811a
+DATA colour16<>+12(SB)/4, $0x811a811a
+DATA colour16<>+16(SB)/4, $0x811a811a
+DATA colour16<>+20(SB)/4, $0x811a811a
+DATA colour16<>+24(SB)/4, $0x811a811a
+DATA colour16<>+28(SB)/4, $0x811a811a
+GLOBL colour16<>(SB), RODATA|NOPTR, $32
+
+DATA colour17<>+0(SB)/4, $0x45154515
+DATA colour17<>+4(SB)/4, $0x45154515
+DATA colour17<>+8(SB)/4, $0x45154515
+DATA colour17<>+12(SB)/4, $0x45154515
+DATA colour17<>+16(SB)/4, $0x45154515
+DATA colour17<>+20(SB)/4, $0x45154515
+DATA colour17<>+24(SB)/4, $0x45154515
+DATA colour17<>+28(SB)/4, $0x45154515
+GLOBL colour17<>(SB), RODATA|NOPTR, $32

@@ -6,3 +6,8 @@ package simd
 //
 //go:noescape
 func fullRangeAVX2(dst *byte, luma *byte, cb *byte, cr *byte, blocks int)
+
+// limitedRangeAVX2 converts blocks of 16 pixels.
+//
+//go:noescape
+func limitedRangeAVX2(dst *byte, luma *byte, cb *byte, cr *byte, blocks int)

@@ -18,3 +18,5 @@ func unfilterAverage3AVX2(_, _ *byte, _ int)                  {}
 func unfilterAverage4AVX2(_, _ *byte, _ int)                  {}
 func unfilterPaeth3AVX2(_, _ *byte, _ int)                    {}
 func unfilterPaeth4AVX2(_, _ *byte, _ int)                    {}
+func limitedRangeAVX2(_, _, _, _ *byte, _ int)                {}
+func upsampleAVX2(_, _, _ *byte, _ int)                       {}

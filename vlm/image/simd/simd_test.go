@@ -68,6 +68,17 @@ func TestLines(t *testing.T) {
 		fullRange(want, a, b, c)
 		compare("FullRange", got, want)
 
+		LimitedRange(got, a, b, c)
+		limitedRange(want, a, b, c)
+		compare("LimitedRange", got, want)
+		got, want = make([]byte, n), make([]byte, n)
+		half := (n + 1) / 2
+		UpsampleWebP(got, a, b)
+		copy(want[n-1:], got[n-1:])
+		want[0] = got[0]
+		upsample(want, a[:half], b[:half])
+		compare("UpsampleWebP", got, want)
+
 		got, want = make([]byte, 2*n), make([]byte, 2*n)
 		DoubleLine(got, a)
 		doubleLine(want, a)
@@ -80,8 +91,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestFullRangeValues compares both forms for all chroma values.
-func TestFullRangeValues(t *testing.T) {
+// TestColourValues compares both forms for all chroma values.
+func TestColourValues(t *testing.T) {
 	needAssembly(t)
 	luma, cb, cr := make([]byte, 256), make([]byte, 256), make([]byte, 256)
 	got, want := make([]byte, 3*256), make([]byte, 3*256)
@@ -92,7 +103,12 @@ func TestFullRangeValues(t *testing.T) {
 		FullRange(got, luma, cb, cr)
 		fullRange(want, luma, cb, cr)
 		if !bytes.Equal(got, want) {
-			t.Fatalf("cb %d: differs", u)
+			t.Fatalf("FullRange of cb %d: differs", u)
+		}
+		LimitedRange(got, luma, cb, cr)
+		limitedRange(want, luma, cb, cr)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("LimitedRange of cb %d: differs", u)
 		}
 	}
 }
