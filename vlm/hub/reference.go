@@ -48,11 +48,11 @@ func ParseReference(s string) (Reference, error) {
 		}
 	}
 	repo, err := ParseRepo(owner + "/" + name + "@" + revision)
-	if err != nil || strings.Contains(owner, "@") {
+	if err != nil || owner == "" || name == "" || strings.Contains(owner, "@") {
 		return Reference{}, wrong
 	}
 	repo.Kind = kind
-	if file = strings.Trim(file, "/"); file != "" && !isLocalName(file) {
+	if file = strings.TrimSuffix(file, "/"); file != "" && !isLocalName(file) {
 		return Reference{}, fmt.Errorf("%q: the path in the repository is not valid", s)
 	}
 	if _, err := path.Match(file, ""); err != nil {

@@ -153,34 +153,34 @@ func (s *Stream) find(ctx context.Context, r Repo, at string) ([]File, error) {
 	if isPattern(at) {
 		return s.findPattern(ctx, r, at)
 	}
-	l, err := s.list(ctx, r, at, false)
-	if err == nil {
-		if i := slices.IndexFunc(l.Files, func(f File) bool { return f.Path == at }); i >= 0 {
-			return l.Files[i : i+1], nil // some hubs list a file as itself
+	if path.Ext(at) == "" { // probably a folder
+		if l, err := s.list(ctx, r, at, false); err == nil || !isNotFound(err) || at == "" {
+			return s.choose(l, at, err)
 		}
-		return s.inFolder(l, at)
-	}
-	if !isNotFound(err) || at == "" {
-		return nil, err
 	}
 	parent := path.Dir(at)
 	if parent == "." {
 		parent = ""
 	}
-	l, err = s.list(ctx, r, parent, false)
+	l, err := s.list(ctx, r, parent, false)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range l.Files {
-		if f.Path == at {
-			return []File{f}, nil
-		}
+	if i := slices.IndexFunc(l.Files, func(f File) bool { return f.Path == at }); i >= 0 {
+		return l.Files[i : i+1], nil
+	}
+	if slices.Contains(l.Folders, at) {
+		l, err = s.list(ctx, r, at, false)
+		return s.choose(l, at, err)
 	}
 	return nil, fmt.Errorf("no such file or folder; the hub has there: %s", l.names())
 }
 
-// inFolder returns the parquet files directly in a folder.
-func (s *Stream) inFolder(l listing, at string) ([]File, error) {
+// choose returns the parquet files directly in a folder, whose listing may have failed.
+func (s *Stream) choose(l listing, at string, err error) ([]File, error) {
+	if err != nil {
+		return nil, err
+	}
 	var files []File
 	var names []string
 	for _, f := range l.Files {

@@ -12,8 +12,8 @@ import (
 )
 
 // Several processes count their own blocks and see those of the others when they scan the
-// folder: after each rescanPart of the limit, and before they remove any. They remove a
-// marginPart more than needed, which is what others may have added since, and scans are rarer.
+// folder: after each rescanPart of the limit, and before they remove any. A marginPart is left
+// for what others have added since, and another is removed at a time, so that scans are rarer.
 const (
 	rescanPart = 64
 	marginPart = 16
@@ -41,7 +41,7 @@ func (c *Cache) makeSpace(size int64) bool {
 		return true
 	}
 	if size > budget {
-		if size <= c.o.Limit {
+		if size <= c.o.Limit-c.o.Limit/marginPart {
 			c.warn(fmt.Sprintf("less than %d MiB are free for the cache in %s; reading goes on without it; free some space there, or give another folder", c.o.Reserve>>20, c.o.Dir))
 		}
 		return false
@@ -65,11 +65,12 @@ func (c *Cache) take(size int64) {
 // budget is the number of bytes that the blocks may take: the limit, or what leaves the
 // reserve of the disk free. c.mu is held.
 func (c *Cache) budget() int64 {
+	limit := c.o.Limit - c.o.Limit/marginPart
 	free, ok := freeSpace(c.o.Dir)
 	if !ok {
-		return c.o.Limit
+		return limit
 	}
-	return min(c.o.Limit, c.used+free-c.o.Reserve)
+	return min(limit, c.used+free-c.o.Reserve)
 }
 
 // cached is a file of the cache.
