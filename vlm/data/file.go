@@ -2,10 +2,12 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"sync"
 
 	"patchwork/internal/smallfile"
 )
@@ -36,7 +38,7 @@ type Versioned interface {
 }
 
 // Local returns the files at paths on disk.
-func Local(paths []string) []File {
+func Local(paths ...string) []File {
 	files := make([]File, len(paths))
 	for i, path := range paths {
 		files[i] = localFile(path)
@@ -72,3 +74,28 @@ type localReader struct {
 func (r *localReader) Size() int64 { return r.size }
 
 func (r *localReader) Version() string { return r.version }
+
+// failingReader remembers an error of its Reader, which tells a disk or network that fails from
+// damaged contents: the parquet reader reports both in words of its own.
+type failingReader struct {
+	Reader
+	mu  sync.Mutex
+	err error
+}
+
+func (r *failingReader) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := r.Reader.ReadAt(p, offset)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+	}
+	return n, err
+}
+
+// failure returns the last error of the disk or network, or nil.
+func (r *failingReader) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}

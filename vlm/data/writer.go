@@ -73,7 +73,7 @@ func (w *Writer) Write(r Row) error {
 		return w.err
 	}
 	w.rows++
-	w.bytes += r.bytes()
+	w.bytes += r.Bytes()
 	if w.rows >= groupRows || w.bytes >= groupBytes {
 		w.rows, w.bytes = 0, 0
 		w.err = w.parquet.Flush()
