@@ -15,13 +15,12 @@ import (
 
 // OutageError reports bytes that could not be read for as long as reads wait.
 type OutageError struct {
-	File   string
 	Reason string
 	For    time.Duration
 }
 
 func (e *OutageError) Error() string {
-	return fmt.Sprintf("%s: %s for %s; a longer --data-timeout waits longer", e.File, e.Reason, duration(e.For))
+	return fmt.Sprintf("%s for %s; a longer --data-timeout waits longer", e.Reason, duration(e.For))
 }
 
 // responseError reports a response that is not what was asked for. It is requested again a few
@@ -50,7 +49,7 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case isPermanent(err):
-			return s.describeFile(f, err)
+			return s.explain(f.repo, err)
 		}
 		if n >= minProgress {
 			failing.end()
@@ -59,7 +58,7 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		var answer *responseError
 		if errors.As(err, &answer) {
 			if wrong++; wrong >= s.client.Attempts {
-				return fmt.Errorf("%s: %s; gave up after %d attempts", f.name, answer.reason, wrong)
+				return fmt.Errorf("%w; gave up after %d attempts", answer, wrong)
 			}
 		}
 		wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
@@ -70,7 +69,7 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		}
 		left, ok := failing.add(err, wait)
 		if !ok {
-			return &OutageError{f.name, reason(err), s.o.Timeout}
+			return &OutageError{reason(err), s.o.Timeout}
 		}
 		select {
 		case <-time.After(min(wait, left)):
@@ -184,13 +183,13 @@ func (g *gate) wait(ctx context.Context) error {
 	}
 }
 
-// describeFile makes an error about a file one line that says what to do.
-func (s *Stream) describeFile(f *RemoteFile, err error) error {
+// explain makes the error of a file of a repository one that says what to do.
+func (s *Stream) explain(r Repo, err error) error {
 	var status *StatusError
 	if errors.As(err, &status) {
-		return fmt.Errorf("%s: %w", f.name, s.refused(f.repo, status))
+		return s.refused(r, status)
 	}
-	return fmt.Errorf("%s: %w", f.name, err)
+	return err
 }
 
 // reason is what failed, without addresses that may hold a signature.

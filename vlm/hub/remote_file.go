@@ -2,7 +2,7 @@ package hub
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"sync"
 
@@ -26,8 +26,14 @@ type RemoteFile struct {
 // Name returns hf://datasets/OWNER/NAME@COMMIT/PATH.
 func (f *RemoteFile) Name() string { return f.name }
 
-// Open returns a reader, whose reads end with ctx. It sends no request.
+// Open returns a reader, whose reads end with ctx. It does not wait for the hub, but fetches the
+// magic number and the footer of a parquet file ahead.
 func (f *RemoteFile) Open(ctx context.Context) (*RemoteReader, error) {
+	if f.file.Size > 0 {
+		last := f.layout.index(f.file.Size - 1)
+		f.stream.blocks.prefetch(f, 0, 0)
+		f.stream.blocks.prefetch(f, last, last)
+	}
 	return &RemoteReader{f, ctx}, nil
 }
 
@@ -71,11 +77,11 @@ func (r *RemoteReader) Version() string { return r.file.file.version(r.file.repo
 func (r *RemoteReader) Close() error { return nil }
 
 // ReadAt waits for the hub as long as the stream's timeout allows. Except for io.EOF, an error
-// says that bytes could not be read, not that they are damaged.
+// says that bytes could not be read, not that they are damaged. It does not name the file.
 func (r *RemoteReader) ReadAt(p []byte, offset int64) (n int, err error) {
 	size := r.Size()
 	if offset < 0 {
-		return 0, fmt.Errorf("%s: negative offset", r.file.name)
+		return 0, errors.New("negative offset")
 	}
 	if offset >= size {
 		return 0, io.EOF

@@ -222,15 +222,14 @@ func (s *Stream) findPattern(ctx context.Context, r Repo, pattern string) ([]Fil
 
 // describe makes an error about a reference one line that says what to do.
 func (s *Stream) describe(ref Reference, err error) error {
-	var status *StatusError
 	var busy *busyError
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.As(err, &status) && !errors.As(err, &busy):
-		return fmt.Errorf("%s: %w", ref, s.refused(ref.Repo, status))
+	case errors.As(err, &busy):
+		return fmt.Errorf("%s: %w", ref, err)
 	}
-	return fmt.Errorf("%s: %w", ref, err)
+	return fmt.Errorf("%s: %w", ref, s.explain(ref.Repo, err))
 }
 
 // refused explains a status that the hub answered.

@@ -233,6 +233,9 @@ func TestPrefetch(t *testing.T) {
 			}
 			st.settled(t)
 			before := st.Stats().Requests
+			if _, err := r.ReadAt(make([]byte, 1), 0); err != nil {
+				t.Error(err)
+			}
 			p := make([]byte, 240_000)
 			if _, err := r.ReadAt(p, 60_000); err != nil || !bytes.Equal(p, s.files[shard][60_000:]) {
 				t.Error(err)

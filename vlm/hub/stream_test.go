@@ -19,12 +19,15 @@ import (
 	"patchwork/internal/require"
 )
 
-const shard = "config/train-00000-of-00002.parquet"
+const (
+	shard      = "config/train-00000-of-00002.parquet"
+	plainShard = "plain/x.parquet" // in the repository itself, not in the large-file storage
+)
 
 func datasetFiles() map[string][]byte {
 	return map[string][]byte{
 		shard: random(300_000), "config/train-00001-of-00002.parquet": random(120_000), "config/.hidden.parquet": random(10),
-		"mixed/train-0.parquet": random(50), "mixed/test-0.parquet": random(60), "one/two/x.parquet": random(70), "README.md": []byte("# data"),
+		"mixed/train-0.parquet": random(50), "mixed/test-0.parquet": random(60), "one/two/x.parquet": random(70), plainShard: random(300_000), "README.md": []byte("# data"),
 	}
 }
 
@@ -84,18 +87,18 @@ func checkRead(t *testing.T, r *RemoteReader, want []byte) {
 	}
 }
 
-// settled waits until nothing is on its way.
+// settled waits until nothing is on its way to memory or disk.
 func (st *streamTest) settled(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		st.blocks.mu.Lock()
-		n := len(st.blocks.pending)
+		n := len(st.blocks.pending) + st.blocks.workers
 		st.blocks.mu.Unlock()
 		if n == 0 {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d blocks are still on their way", n)
+			t.Fatalf("%d blocks and workers are still there", n)
 		}
 	}
 }
@@ -271,14 +274,12 @@ func TestStreamRetry(t *testing.T) {
 		{"no range", 2, false, partial(1000, "", start(1000))},
 		{"another size", 2, false, partial(1000, "bytes 0-999/300001", start(1000))},
 		{"another version", 2, true, func(s *server, w http.ResponseWriter, r *http.Request) bool {
-			w.Header().Set("X-Linked-ETag", `"`+strings.Repeat("a", 64)+`"`)
-			http.Redirect(w, r, s.storage.URL+"/"+strings.ReplaceAll(shard, "/", "%2F"), http.StatusFound)
-			return true
+			w.Header().Set("ETag", `"`+strings.Repeat("a", 40)+`"`)
+			return partial(1000, "bytes 0-999/300000", start(1000))(s, w, r)
 		}},
 		{"another commit", 2, true, func(s *server, w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("X-Repo-Commit", strings.Repeat("a", 40))
-			http.Redirect(w, r, s.storage.URL+"/"+strings.ReplaceAll(shard, "/", "%2F"), http.StatusFound)
-			return true
+			return partial(1000, "bytes 0-999/300000", start(1000))(s, w, r)
 		}},
 		{"compressed", 2, false, func(s *server, w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Content-Encoding", "gzip")
@@ -301,13 +302,13 @@ func TestStreamRetry(t *testing.T) {
 				mu.Unlock()
 				return now <= max(1, c.faults) && c.fault(s, w, r)
 			}
+			file := shard
+			s.fault = func(path string, w http.ResponseWriter, r *http.Request) bool { return path == shard && once(w, r) }
 			if c.hub {
-				s.hubFault = once
-			} else {
-				s.fault = func(path string, w http.ResponseWriter, r *http.Request) bool { return path == shard && once(w, r) }
+				file, s.fault, s.hubFault = plainShard, nil, once
 			}
 			st := openStreamParallel(t, s)
-			checkRead(t, st.open(t, shard), s.files[shard])
+			checkRead(t, st.open(t, file), s.files[file])
 			if want := c.faults + 1; times != want {
 				t.Errorf("%d requests for the first block, want %d", times, want)
 			}
@@ -369,10 +370,12 @@ func TestStreamErrors(t *testing.T) {
 			s := newDataset(t)
 			st := openStream(t, s, func(o *StreamOptions) { o.Timeout = 200 * time.Millisecond })
 			st.client.Idle = 50 * time.Millisecond
-			r := st.open(t, shard)
+			files, err := st.Resolve(t.Context(), []string{dataset + shard})
+			require.NoError(t, err)
 			c.change(s)
-			_, err := r.ReadAt(make([]byte, 4), 100_000)
-			if err == nil || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), r.file.Name()+": ") {
+			r := require.Value(files[0].Open(t.Context()))(t)
+			_, err = r.ReadAt(make([]byte, 4), 100_000)
+			if err == nil || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("got %v", err)
 			}
 			for _, want := range c.want {
