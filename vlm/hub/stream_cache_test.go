@@ -72,7 +72,7 @@ func TestCacheLimit(t *testing.T) {
 	st := openStream(t, s, func(o *StreamOptions) { o.CacheBytes, o.CacheDir = limit, t.TempDir() })
 	r := st.open(t, shard)
 	for range 3 {
-		st.blocks.recent = newRecentBlocks(recentBytes)
+		forget(st.blocks)
 		for from := int64(0); from < r.Size(); from += 30_000 {
 			r.Prefetch(from, 60_000)
 			p := make([]byte, 30_000)
@@ -125,9 +125,9 @@ func TestTwoProcesses(t *testing.T) {
 		defer st.Close()
 		st.blockSize, st.headSize, st.tailSize = 16<<10, 1000, 5000
 		files := require.Value(st.Resolve(t.Context(), []string{dataset + "config"}))(t)
-		for range 20 {
+		for range 6 {
 			for _, f := range files {
-				st.blocks.recent = newRecentBlocks(recentBytes)
+				forget(st.blocks)
 				r := require.Value(f.Open(t.Context()))(t)
 				r.Prefetch(0, r.Size())
 				checkRead(t, r, datasetFiles()[f.file.Path])

@@ -405,7 +405,7 @@ func TestStorageAddress(t *testing.T) {
 		return true
 	}
 	require.NoError(t, os.RemoveAll(st.o.CacheDir))
-	st.blocks.recent = newRecentBlocks(recentBytes)
+	forget(st.blocks)
 	checkRead(t, r, s.files[shard])
 	if s.resolved != 2 || len(st.reported(&st.warns)) != 0 {
 		t.Errorf("the hub was asked %d times; warnings %q", s.resolved, st.warns)
@@ -458,4 +458,11 @@ func openStreamParallel(t *testing.T, s *server) *streamTest {
 	st.blockSize, st.headSize, st.tailSize = 64<<10, 1000, 5000
 	t.Cleanup(func() { st.Close() })
 	return st
+}
+
+// forget empties the blocks in memory.
+func forget(b *blockReader) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recent = newRecentBlocks(recentBytes)
 }
