@@ -64,10 +64,11 @@ func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, la
 		root = "/datasets/" + name
 	}
 	mux.HandleFunc(root+"/resolve/"+commit+"/", s.resolve)
-	s.Server = httptest.NewServer(mux)
+	s.Server = httptest.NewUnstartedServer(mux)
 	s.storage = httptest.NewServer(http.HandlerFunc(s.content))
 	// To a client, another name of the same machine is another host.
 	s.storage.URL = strings.Replace(s.storage.URL, "127.0.0.1", "localhost", 1)
+	s.Start()
 	t.Cleanup(func() { s.Close(); s.storage.Close() })
 	return s
 }
