@@ -56,7 +56,7 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, fmt.Errorf("%q: the path in the repository is not valid", s)
 	}
 	if _, err := path.Match(file, ""); err != nil {
-		return Reference{}, fmt.Errorf("%q: the pattern is not valid: %w", s, err)
+		return Reference{}, fmt.Errorf("%q: the pattern is not valid; [ starts a set of characters, as in [0-9]", s)
 	}
 	return Reference{repo, file}, nil
 }

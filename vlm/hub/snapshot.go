@@ -17,6 +17,9 @@ type snapshot struct {
 	Time   time.Time
 }
 
+// quickTimeout is how long the hub may be silent if an earlier answer is known.
+const quickTimeout = 5 * time.Second
+
 // pin returns the repository at the commit of its revision: that of an earlier run, the hub's,
 // or, if the hub cannot be reached, the last one that is known.
 func (s *Stream) pin(ctx context.Context, r Repo) (Repo, error) {
@@ -29,16 +32,21 @@ func (s *Stream) pin(ctx context.Context, r Repo) (Repo, error) {
 		return r, nil
 	}
 	record := fmt.Sprintf("commit %s %s %s", s.client.Endpoint, r.Kind, r)
-	pinned, _, err := s.client.commit(ctx, r)
+	var last snapshot
+	text, ok := s.cache.Kept(record)
+	known := ok && json.Unmarshal(text, &last) == nil && isCommit(last.Commit)
+	client := *s.client
+	if known { // do not wait long for what may be done without
+		client.Attempts, client.Idle, client.Note = 2, min(client.Idle, quickTimeout), nil
+	}
+	pinned, _, err := client.commit(ctx, r)
 	if err == nil {
 		if text, err := json.Marshal(snapshot{pinned.Revision, time.Now()}); err == nil {
 			s.cache.Keep(record, text)
 		}
 		return pinned, nil
 	}
-	var last snapshot
-	text, ok := s.cache.Kept(record)
-	if ctx.Err() != nil || isPermanent(err) || !ok || json.Unmarshal(text, &last) != nil || !isCommit(last.Commit) {
+	if ctx.Err() != nil || isPermanent(err) || !known {
 		return r, err
 	}
 	s.warn("%s: %s; it is read at commit %.12s, which it was on %s", r, reason(err), last.Commit, last.Time.Format("2 January 2006"))
