@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 const commit = "0123456789abcdef0123456789abcdef01234567"
@@ -42,6 +44,7 @@ type server struct {
 	hubFault func(w http.ResponseWriter, r *http.Request) (answered bool) // the same for the hub
 
 	storage  *httptest.Server
+	hashes   sync.Map // of the large files, by their memory
 	mu       sync.Mutex
 	ranges   []string // Range headers of the requests for files
 	resolved int      // requests for files to the hub
@@ -115,7 +118,12 @@ func (s *server) revision(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) hash(name string) string {
 	if s.large[name] {
+		at := unsafe.SliceData(s.files[name])
+		if known, ok := s.hashes.Load(at); ok {
+			return known.(string)
+		}
 		h := sha256.Sum256(s.files[name])
+		s.hashes.Store(at, hex.EncodeToString(h[:]))
 		return hex.EncodeToString(h[:])
 	}
 	h := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(s.files[name])), s.files[name]...))
@@ -217,5 +225,5 @@ func (s *server) serve(name string, w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(s.files[name])))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.files[name]))
 }
