@@ -226,9 +226,8 @@ func (s *shardIndex) decode(payload []byte) bool {
 		e.Row = u.next(len(s.lengths) - 1)
 		bits := u.next(hasText | hasReason | hasImages)
 		if e.Encoded = bits&hasText != 0; e.Encoded {
-			e.Lengths = make([]int, u.next(len(u.rest)))
-			for i := range e.Lengths {
-				e.Lengths[i] = u.next(manySamples - 2)
+			for range u.next(len(u.rest)) {
+				e.Lengths = append(e.Lengths, u.next(manySamples-2))
 			}
 		}
 		if bits&hasReason != 0 {

@@ -31,6 +31,9 @@ func (r Readers) owner(position int) int { return position % max(1, r.Count) }
 // is more than its largest group.
 const readAhead = 0.25
 
+// largeWindow is the memory of a window, in bytes, from which garbage is collected more often.
+const largeWindow = 128 << 20
+
 // groupReaders is the number of row groups that are decoded at once.
 const groupReaders = 2
 
@@ -42,6 +45,10 @@ func (o *Order) Stream(ctx context.Context, from int, readers Readers) iter.Seq2
 		ctx, cancel := context.WithCancel(ctx)
 		s := &stream{o: o, readers: readers, from: from, groups: map[int]*streamedGroup{}}
 		ahead, first := s.plan()
+		if s.bytes > largeWindow { // the default lets garbage grow to the size of the window
+			frequentGC.begin()
+			defer frequentGC.end()
+		}
 		var done sync.WaitGroup
 		done.Go(func() { s.read(ctx, ahead) })
 		defer done.Wait()
@@ -67,6 +74,7 @@ type stream struct {
 	from    int
 	groups  map[int]*streamedGroup // the planned ones, by number
 	memory  *semaphore.Weighted
+	bytes   int64 // that memory admits
 }
 
 // streamedGroup is a row group that is read by a stream.
@@ -104,7 +112,8 @@ func (s *stream) plan() (ahead []*streamedGroup, first int) {
 	for _, group := range ahead {
 		largestGroup = max(largestGroup, group.cost)
 	}
-	s.memory = semaphore.NewWeighted(largest + max(int64(readAhead*float64(largest)), largestGroup) + 1)
+	s.bytes = largest + max(int64(readAhead*float64(largest)), largestGroup) + 1
+	s.memory = semaphore.NewWeighted(s.bytes)
 	return ahead, first
 }
 
@@ -185,6 +194,8 @@ func (s *stream) row(ctx context.Context, number int) (Streamed, error) {
 	select {
 	case <-group.ready:
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return Streamed{}, ctx.Err()
 	}
 	out := Streamed{Number: number, Owner: group.owner, Mine: true}

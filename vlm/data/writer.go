@@ -40,6 +40,8 @@ type turnRecord struct {
 // A Writer writes rows to a parquet file in the FineVision schema, compressed with
 // Snappy. It writes a temporary file, which Close renames.
 type Writer struct {
+	GroupRows int // rows of a row group; 0 = 256, and at most 64 MB
+
 	file    *durable.File
 	parquet *parquet.GenericWriter[record]
 	rows    int // in the open row group
@@ -74,7 +76,11 @@ func (w *Writer) Write(r Row) error {
 	}
 	w.rows++
 	w.bytes += r.Bytes()
-	if w.rows >= groupRows || w.bytes >= groupBytes {
+	full := w.rows >= groupRows || w.bytes >= groupBytes
+	if w.GroupRows > 0 {
+		full = w.rows >= w.GroupRows
+	}
+	if full {
 		w.rows, w.bytes = 0, 0
 		w.err = w.parquet.Flush()
 	}
