@@ -17,6 +17,7 @@ import (
 	"patchwork/engine"
 	"patchwork/tools/vlmtool/internal/buildinfo"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/errtext"
 	"patchwork/tools/vlmtool/internal/terminal"
@@ -35,6 +36,7 @@ type options struct {
 	resume, noShuffle, printConfig, dryRun               bool
 	recipe                                               train.Recipe
 	keep                                                 int
+	remote                                               dataset.Flags
 	peakTFLOPs, price                                    float64
 }
 
@@ -153,14 +155,20 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	files, err := data.Resolve(f.data)
+	var earlier []string
+	if f.resume {
+		earlier = train.SavedFiles(f.out)
+	}
+	source := f.remote.Open(earlier)
+	defer source.Close()
+	files, err := source.Files(ctx, f.data)
 	if err != nil {
-		return usage.Error{Err: err}
+		return err
 	}
 	var valFiles []data.File
 	if !cli.Empty(f.valData) {
-		if valFiles, err = data.Resolve(f.valData); err != nil {
-			return usage.Error{Err: err}
+		if valFiles, err = source.Files(ctx, f.valData); err != nil {
+			return err
 		}
 	}
 	dev, err := device.Open(a)
@@ -176,6 +184,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
 	defer stop()
 	observer := monitor.observer()
+	source.Report(observer.Warn, observer.Note)
 	start := observer.Start
 	observer.Start = func(r train.Info) {
 		cli.EndGracefully() // from here on an interrupted run saves a checkpoint first
