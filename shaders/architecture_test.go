@@ -27,6 +27,7 @@ var testSupport = map[string]string{
 var vlmImports = map[string][]string{
 	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {},
 	"vlm/chat":     {"vlm/chat/jinja", "vlm/tokenizer"},
+	"vlm/hub":      {"vlm/hub/blockcache"},
 	"vlm/image":    {"vlm/image/simd"},
 	"vlm/packing":  {"vlm/chat"},
 	"vlm/data":     {"vlm/image", "vlm/packing"},
