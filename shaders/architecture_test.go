@@ -38,7 +38,8 @@ var vlmImports = map[string][]string{
 	"vlm/checkpoint": {"vlm", "vlm/pretrained", "vlm/tokenizer"},
 	"vlm/generate":   {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/eval":       {"vlm", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing", "vlm/score"},
-	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing"},
+	"vlm/loader":     {"vlm", "vlm/chat", "vlm/data", "vlm/packing"},
+	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/loader", "vlm/packing"},
 }
 
 // TestImportsPointDown: tools → vlm → nn → engine → shaders → internal. Test support is
