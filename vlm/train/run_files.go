@@ -65,6 +65,19 @@ func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	return saved.Recipe, err == nil, err
 }
 
+// SavedFiles returns the names of the files that the run in a folder reads, or nil.
+func SavedFiles(out string) []string {
+	saved, err := readRun(out)
+	if err != nil {
+		return nil
+	}
+	files := saved.Data.Files
+	if saved.ValData != nil {
+		files = append(files, saved.ValData.Files...)
+	}
+	return files
+}
+
 // SavedDecoder returns the path of the pretrained decoder that the run in a folder started from,
 // or "".
 func SavedDecoder(out string) string {
@@ -76,7 +89,7 @@ func SavedDecoder(out string) string {
 }
 
 func readRun(out string) (runFile, error) {
-	r := runFile{Recipe: Recipe{Recompute: "auto"}}
+	r := runFile{Recipe: defaultRecipe()}
 	path := filepath.Join(out, "run.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {

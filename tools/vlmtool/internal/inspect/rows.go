@@ -62,9 +62,11 @@ func (f *rowFit) checker() (*train.RowChecker, error) {
 }
 
 func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) error {
-	files, err := data.Resolve([]string{path})
+	source := o.remote.Open(nil)
+	defer source.Close()
+	files, err := source.Files(ctx, []string{path})
 	if err != nil {
-		return usage.Error{Err: err}
+		return err
 	}
 	fit, err := o.fit.checker()
 	if err != nil {
@@ -74,10 +76,11 @@ func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) erro
 	if fit != nil {
 		check = fit.Check
 	}
-	set, err := data.Open(files)
+	set, err := data.Open(ctx, files)
 	if err != nil {
 		return err
 	}
+	defer set.Close()
 	usable := 0
 	var damaged error // the first
 	for i := range set.Len() {

@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
@@ -30,6 +31,7 @@ the run had not been interrupted.`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), a, c.Flags()) },
 	}
 	cli.Group(c, "Data and model", f.dataFlags)
+	cli.Group(c, "Data of the hub", f.remote.Declare)
 	cli.Group(c, "Recipe (defaults are the preset's)", f.recipeFlags)
 	cli.Group(c, "Validation and checkpoints", f.checkpointFlags)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
@@ -43,7 +45,7 @@ the run had not been interrupted.`,
 }
 
 func (f *options) dataFlags(s *pflag.FlagSet) {
-	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
+	s.StringArrayVar(&f.data, "data", nil, dataset.Usage)
 	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; given as for --data")
 	s.StringVar(&f.out, "out", "", "write the model, checkpoints and metrics to `DIR`")
 	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)
@@ -61,6 +63,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens per row")
 	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
+	s.Var(&r.ShuffleBuffer, "shuffle-buffer", "mix the data in a buffer of `ROWS` rows or, if their images take more, of 512 MB; all = mix all of it, in memory")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
 	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")

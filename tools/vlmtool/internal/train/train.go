@@ -17,6 +17,7 @@ import (
 	"patchwork/engine"
 	"patchwork/tools/vlmtool/internal/buildinfo"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/errtext"
 	"patchwork/tools/vlmtool/internal/terminal"
@@ -35,6 +36,7 @@ type options struct {
 	resume, noShuffle, printConfig, dryRun               bool
 	recipe                                               train.Recipe
 	keep                                                 int
+	remote                                               dataset.Flags
 	peakTFLOPs, price                                    float64
 }
 
@@ -62,6 +64,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 	switch {
 	case s.Changed("steps") && s.Changed("epochs"):
 		return train.Recipe{}, usage.Errorf("--steps and --epochs are both given; one is enough")
+	case s.Changed("shuffle-buffer") && f.noShuffle:
+		return train.Recipe{}, usage.Errorf("--shuffle-buffer and --no-shuffle are both given; one is enough")
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
 	}
@@ -74,7 +78,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"epochs":     func() { r.Epochs = f.recipe.Epochs },
 		"batch-size": func() { r.BatchSize = f.recipe.BatchSize }, "accumulate": func() { r.Accumulate = f.recipe.Accumulate },
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
-		"no-shuffle": func() { r.Shuffle = !f.noShuffle },
+		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
+		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
 				r.EmbedderLR = r.LR
@@ -150,14 +155,20 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	files, err := data.Resolve(f.data)
-	if err != nil {
-		return usage.Error{Err: err}
+	var earlier []string
+	if f.resume {
+		earlier = train.SavedFiles(f.out)
 	}
-	var valFiles []string
+	source := f.remote.Open(earlier)
+	defer source.Close()
+	files, err := source.Files(ctx, f.data)
+	if err != nil {
+		return err
+	}
+	var valFiles []data.File
 	if !cli.Empty(f.valData) {
-		if valFiles, err = data.Resolve(f.valData); err != nil {
-			return usage.Error{Err: err}
+		if valFiles, err = source.Files(ctx, f.valData); err != nil {
+			return err
 		}
 	}
 	dev, err := device.Open(a)
@@ -173,6 +184,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
 	defer stop()
 	observer := monitor.observer()
+	source.Report(observer.Warn, observer.Note)
 	start := observer.Start
 	observer.Start = func(r train.Info) {
 		cli.EndGracefully() // from here on an interrupted run saves a checkpoint first
