@@ -75,7 +75,7 @@ func mixedFile(t *testing.T, n int) string {
 }
 
 // loaderOf makes a loader of a file for one of several ranks.
-func loaderOf(t *testing.T, file string, r Recipe, part Part) *Loader {
+func loaderOf(t testing.TB, file string, r Recipe, part Part) *Loader {
 	t.Helper()
 	d, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
