@@ -58,7 +58,7 @@ func mixedFile(t *testing.T, n int) string {
 }
 
 // loaderOf makes a loader of a file for one of several ranks.
-func loaderOf(t *testing.T, file string, c Config, part Part) *Loader {
+func loaderOf(t testing.TB, file string, c Config, part Part) *Loader {
 	t.Helper()
 	d, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
