@@ -133,6 +133,14 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
 
+# PILLOW is a Python with Pillow, with which tools/imagepeer measures images interleaved.
+PILLOW := python3
+.PHONY: image-page
+image-page: ## measure the decoding of images beside Pillow, and write docs/image-speed.md
+	@mkdir -p bin out && $(GO) build -o bin/ ./tools/imagepeer
+	@bin/imagepeer --peer Pillow --note "$(NOTE)" --sizes 0,256,512 -- $(PILLOW) tools/imagepeer/pillow.py > out/image-speed.md
+	@mv out/image-speed.md docs/image-speed.md
+
 .PHONY: live-screenshot
 live-screenshot: build ## train, and take docs/live.png of terminal and page (needs chromium)
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null

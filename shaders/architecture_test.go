@@ -25,8 +25,10 @@ var testSupport = map[string]string{
 
 // vlmImports are the packages of vlm that each of its packages may import.
 var vlmImports = map[string][]string{
-	"vlm/chat/jinja": {}, "vlm/hub": {}, "vlm/image": {}, "vlm/score": {}, "vlm/tokenizer": {},
+	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {},
 	"vlm/chat":     {"vlm/chat/jinja", "vlm/tokenizer"},
+	"vlm/hub":      {"vlm/hub/blockcache"},
+	"vlm/image":    {"vlm/image/simd"},
 	"vlm/packing":  {"vlm/chat"},
 	"vlm/data":     {"vlm/image", "vlm/packing"},
 	"vlm/importer": {"vlm/data", "vlm/image"},

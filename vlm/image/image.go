@@ -94,12 +94,25 @@ func Decode(data []byte) (img *RGB, err error) {
 	return img, err
 }
 
-func decode(data []byte, hd header) (*RGB, error) {
-	s, err := hd.decode(data, hd)
+// Prepare is Preprocess of Decode, without the image at its full size in RGB. It returns
+// the upright size as well. Errors are those of Decode; pix is nil for a size below 1.
+func Prepare(data []byte, size int) (pix []byte, w, h int, err error) {
+	err = withSource(data, func(s source, hd header) {
+		if hd.orientation != 1 || size < 1 {
+			img := render(s, hd)
+			pix, w, h = Preprocess(img, size), img.W, img.H
+			return
+		}
+		w, h = hd.w, hd.h
+		pix = preprocess(w, h, size, func(buffer []byte, y int) []byte {
+			s.line(buffer[:3*w], y)
+			return buffer
+		})
+	})
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
-	return render(s, hd), nil
+	return pix, w, h, nil
 }
 
 // render returns the decoded image upright.

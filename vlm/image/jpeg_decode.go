@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"patchwork/vlm/image/simd"
 )
 
 // A jpegDecoder decodes baseline, extended and progressive JPEG with 8 bits and Huffman
@@ -199,7 +201,11 @@ func (d *jpegDecoder) huffmanTables(body []byte) error {
 		if n > 256 || len(body) < 17+n || class > 1 || id > 3 {
 			return formatError("jpeg", "invalid Huffman table")
 		}
-		h := newHuffman(body[1:17], body[17:17+n])
+		build := newHuffman
+		if class == 1 {
+			build = newCoefficientHuffman
+		}
+		h := build(body[1:17], body[17:17+n])
 		if h == nil {
 			return formatError("jpeg", "invalid Huffman table")
 		}
@@ -287,7 +293,7 @@ func (c *jpegComponent) transform() {
 	}
 	stride := 8 * c.bw
 	for b := range c.bw * c.bh {
-		inverseDCT(c.plane[b/c.bw*8*stride+b%c.bw*8:], stride, (*[64]int16)(c.coeffs[64*b:]), c.steps)
+		simd.InverseDCT(c.plane[b/c.bw*8*stride+b%c.bw*8:], stride, (*[64]int16)(c.coeffs[64*b:]), c.steps)
 	}
 	c.coeffs = nil
 }

@@ -96,6 +96,9 @@ func (c *Cache) Has(k Key) bool {
 // Get reads a block of the length of data; ok is false if there is none. A damaged block is
 // removed.
 func (c *Cache) Get(k Key, data []byte) (ok bool) {
+	if c.o.Dir == "" {
+		return false
+	}
 	path := c.path(k)
 	file, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
@@ -139,7 +142,7 @@ const pause = time.Minute
 func (c *Cache) Usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.o.Limit > 0 && time.Now().After(c.paused)
+	return c.o.Dir != "" && c.o.Limit > 0 && time.Now().After(c.paused)
 }
 
 // Put writes a block, and removes old ones to make space for it. It reports whether the block
