@@ -89,6 +89,9 @@ func check(name string, head, data []byte) bool { return bytes.Equal(head, heade
 
 // Has reports whether there is a block. It may be damaged.
 func (c *Cache) Has(k Key) bool {
+	if c.o.Dir == "" {
+		return false
+	}
 	_, err := os.Stat(c.path(k))
 	return err == nil
 }
