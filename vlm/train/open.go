@@ -209,18 +209,19 @@ func (t *trainer) openData(ctx context.Context) error {
 	return t.checkShuffle()
 }
 
-// checkShuffle says how far rows are mixed, and returns an error if all of them are to be mixed
-// and do not fit into the host's memory.
+// mixing measures how far the first epoch mixes the rows.
+func (t *trainer) mixing() data.Mixing {
+	return t.train.Dataset().Order(t.train.Rows(), t.train.Shuffle, 0).Mixing()
+}
+
+// checkShuffle returns an error if all rows are to be mixed and do not fit into the host's memory.
 func (t *trainer) checkShuffle() error {
-	if !t.Recipe.Shuffle {
+	if !t.Recipe.Shuffle || t.Recipe.ShuffleBuffer != data.AllRows {
 		return nil
 	}
-	m := t.train.Dataset().Order(t.train.Rows(), t.train.Shuffle, 0).Mixing()
-	if free := freeHostMemory(); t.Recipe.ShuffleBuffer == data.AllRows && free > 0 && m.Bytes > free/2 {
+	m := t.mixing()
+	if free := freeHostMemory(); free > 0 && m.Bytes > free/2 {
 		return fmt.Errorf("--shuffle-buffer all: the rows take %s, more than half of the free memory (%s); give a number of rows", engine.Bytes(m.Bytes), engine.Bytes(free))
-	}
-	if m.Windows > 1 {
-		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
 	}
 	return nil
 }

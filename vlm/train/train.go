@@ -167,6 +167,9 @@ func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
 	}
+	if m := t.mixing(); t.Recipe.Shuffle && m.Windows > 1 {
+		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
+	}
 	loaderCtx, stop := context.WithCancel(context.Background())
 	t.firstStep = t.state.Step
 	steps := t.train.Steps(loaderCtx, t.state.Cursor)
