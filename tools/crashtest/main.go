@@ -53,6 +53,7 @@ func runAll(tool, dir string, kills, steps int, seed uint64) error {
 	if err != nil {
 		return err
 	}
+	defer l.close()
 	defer l.table.print(os.Stdout)
 	for _, try := range []func() error{
 		func() error { return l.kills(kills) },

@@ -179,6 +179,7 @@ func TestStreamErrors(t *testing.T) {
 		break // ends the readers
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	for _, err := range o.Stream(ctx, 0, Readers{}) {
 		if n++; n == 3 {

@@ -105,6 +105,9 @@ func TestNoCache(t *testing.T) {
 			if stats := st.Stats(); stats.Downloaded != 300_000 {
 				t.Errorf("%+v", stats)
 			}
+			if _, err := os.Stat("blocks"); err == nil {
+				t.Error("blocks are written to the current folder")
+			}
 			expected := 0
 			if strings.HasPrefix(name, "a ") {
 				expected = 1

@@ -404,6 +404,7 @@ func TestStorageAddress(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		return true
 	}
+	st.settled(t)
 	require.NoError(t, os.RemoveAll(st.o.CacheDir))
 	forget(st.blocks)
 	checkRead(t, r, s.files[shard])

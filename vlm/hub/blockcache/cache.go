@@ -89,6 +89,9 @@ func check(name string, head, data []byte) bool { return bytes.Equal(head, heade
 
 // Has reports whether there is a block. It may be damaged.
 func (c *Cache) Has(k Key) bool {
+	if c.o.Dir == "" {
+		return false
+	}
 	_, err := os.Stat(c.path(k))
 	return err == nil
 }
@@ -96,6 +99,9 @@ func (c *Cache) Has(k Key) bool {
 // Get reads a block of the length of data; ok is false if there is none. A damaged block is
 // removed.
 func (c *Cache) Get(k Key, data []byte) (ok bool) {
+	if c.o.Dir == "" {
+		return false
+	}
 	path := c.path(k)
 	file, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
@@ -139,7 +145,7 @@ const pause = time.Minute
 func (c *Cache) Usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.o.Limit > 0 && time.Now().After(c.paused)
+	return c.o.Dir != "" && c.o.Limit > 0 && time.Now().After(c.paused)
 }
 
 // Put writes a block, and removes old ones to make space for it. It reports whether the block

@@ -1,4 +1,4 @@
-package train
+package loader
 
 import (
 	"bytes"
@@ -41,13 +41,13 @@ func BenchmarkLoader(b *testing.B) {
 		require.NoError(b, w.Write(row))
 	}
 	require.NoError(b, w.Close())
-	r := testRecipe(b, 1)
-	r.Shuffle, r.ShuffleBuffer, r.BatchSize, r.Accumulate, r.SeqLen = true, 200, 2, 1, 1200
-	r.Vision.ImageSize, r.Vision.PatchSize = 512, 32
-	l := loaderOf(b, file, r, Part{})
+	c := testConfig()
+	c.Shuffle.Buffer, c.BatchSize, c.SeqLen = 200, 2, 1200
+	c.Vision.ImageSize, c.Vision.PatchSize = 512, 32
+	l := loaderOf(b, file, c, Part{})
 	images := 0
 	for b.Loop() {
-		require.NoError(b, l.epoch(b.Context(), 0, 0, func(s *Step) bool {
+		require.NoError(b, l.Epoch(b.Context(), 0, 0, func(s *Step) bool {
 			for _, batch := range s.Batches {
 				images += len(batch.Images)
 			}
