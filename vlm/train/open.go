@@ -205,6 +205,7 @@ func (t *trainer) openData(ctx context.Context) error {
 	}
 	t.train = loader.New(train, &rows, t.processor, c, t.stats)
 	ofVal.Shuffle, ofVal.MaxBadFraction, ofVal.Accumulate, ofVal.Epochs, ofVal.Keep = data.Shuffle{}, 1, 1, 1, true
+	ofVal.Flip = false
 	t.val = loader.New(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, ofVal, valStats)
 	return t.checkShuffle()
 }

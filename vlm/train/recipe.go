@@ -38,6 +38,7 @@ type Recipe struct {
 	Shuffle    bool `json:"shuffle"`
 	// ShuffleBuffer is the number of dataset rows that are mixed with each other.
 	ShuffleBuffer ShuffleBuffer `json:"shuffle_buffer"`
+	Flip          bool          `json:"flip"` // mirror images at random, where no text of their row names a side
 
 	Steps              int     `json:"steps"`
 	Epochs             int     `json:"epochs"` // used instead of Steps if above 0
@@ -123,7 +124,7 @@ func (r *Recipe) loaderConfig(v vlm.VisionConfig) loader.Config {
 	c := loader.Config{
 		BatchSize: r.BatchSize, Accumulate: r.Accumulate, SeqLen: r.SeqLen, PoolSize: r.PoolSize, Modes: r.Modes(),
 		Shuffle: data.Shuffle{Seed: r.Seed, Buffer: int(r.ShuffleBuffer), Bytes: shuffleBytes},
-		Epochs:  r.Epochs, Vision: v, MaxBadFraction: r.MaxBadFraction,
+		Epochs:  r.Epochs, Vision: v, Flip: r.Flip, MaxBadFraction: r.MaxBadFraction,
 	}
 	if !r.Shuffle {
 		c.Shuffle.Buffer = 0

@@ -126,11 +126,11 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
 	require.NoError(t, err)
-	r.LR, r.SeqLen, r.Seed = 2*r.LR, 200, 5
+	r.LR, r.SeqLen, r.Seed, r.Flip = 2*r.LR, 200, 5, !r.Flip
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	var settings *SettingsError
-	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "seed seq-len" {
-		t.Errorf("got %v, want seed and seq-len named", err)
+	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "flip seed seq-len" {
+		t.Errorf("got %v, want flip, seed and seq-len named", err)
 	}
 	r = testRecipe(t, 3)
 	r.Recompute = "on" // which changes no bit

@@ -80,6 +80,7 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"batch-size": func() { r.BatchSize = f.recipe.BatchSize }, "accumulate": func() { r.Accumulate = f.recipe.Accumulate },
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
+		"flip":           func() { r.Flip = f.recipe.Flip },
 		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
