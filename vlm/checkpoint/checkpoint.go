@@ -46,7 +46,9 @@ type Checkpoint struct {
 // Bytes returns the size of a model's checkpoint on disk, without its small files.
 func Bytes(m *vlm.Model) (n int64) {
 	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
-		n += b.Bytes
+		for _, p := range m.Params.In(b) {
+			n += p.Bytes()
+		}
 	}
 	return n
 }

@@ -73,12 +73,12 @@ func (t *trainer) open(ctx context.Context) error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(vlm.GroupDecoder)
 	}
+	t.useMuon()
 	t.model.Store(t.Recipe.storage())
 	if err := t.model.Allocate(t.Device, true); err != nil {
 		return err
 	}
-	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
-	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
+	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), t.Recipe.optimizer()); err != nil {
 		return err
 	}
 	t.trainStep.AttentionDensity = t.Recipe.expectedBatch().attentionDensity
@@ -95,6 +95,18 @@ func (t *trainer) open(ctx context.Context) error {
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	t.saver.metrics = t.metrics
 	return err
+}
+
+// useMuon marks the matrices that start from random numbers for Muon, if the recipe has it.
+func (t *trainer) useMuon() {
+	switch {
+	case t.Model != "" && t.Recipe.Optimizer == OptimizerMuon:
+		t.note("no weight starts from random numbers: AdamW trains all of them")
+	case t.Decoder != "":
+		t.Recipe.useMuon(t.model, vlm.GroupEmbedder)
+	default:
+		t.Recipe.useMuon(t.model, vlm.GroupEmbedder, vlm.GroupDecoder)
+	}
 }
 
 // extendsRun reports whether a finished run is given more steps or epochs than it took.
