@@ -27,7 +27,9 @@ func (s *Stream) pin(ctx context.Context, r Repo) (Repo, error) {
 		return r, nil
 	}
 	if commit := s.earlierCommit(r); commit != "" {
-		s.note("%s is read at commit %.12s, as before", r, commit)
+		if r.Revision != defaultRevision {
+			s.note("%s is read at commit %.12s, as before", r, commit)
+		}
 		r.Revision = commit
 		return r, nil
 	}
