@@ -34,14 +34,15 @@ const minProgress = 64 << 10
 
 // retry calls try until it succeeds, is refused, answers wrongly client.Attempts times in a
 // row, or has failed for the stream's timeout. try returns how many bytes it read.
-func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, error)) error {
+func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, error)) (failed error) {
 	failing := &failure{outage: &s.outage}
-	defer func() { failing.end() }()
+	defer func() { failing.end(failed == nil) }()
 	pause, wrong := s.client.Pause, 0
 	for {
 		if err := s.gate.wait(ctx); err != nil {
 			return err
 		}
+		start := time.Now()
 		n, err := try()
 		switch {
 		case err == nil:
@@ -52,8 +53,8 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 			return s.explain(f.repo, err)
 		}
 		if n >= minProgress {
-			failing.end()
-			failing, pause, wrong = &failure{outage: &s.outage}, s.client.Pause, 0
+			failing.end(true)
+			failing, pause, wrong, start = &failure{outage: &s.outage}, s.client.Pause, 0, time.Now()
 		}
 		var answer *responseError
 		if errors.As(err, &answer) {
@@ -61,13 +62,8 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 				return fmt.Errorf("%w; gave up after %d attempts", answer, wrong)
 			}
 		}
-		wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
-		var busy *busyError
-		if errors.As(err, &busy) && busy.after > 0 {
-			s.gate.close(busy.after)
-			wait = max(wait, busy.after)
-		}
-		left, ok := failing.add(err, wait)
+		wait := s.pauseAfter(err, pause)
+		left, ok := failing.add(err, start, wait)
 		if !ok {
 			return &OutageError{reason(err), s.o.Timeout}
 		}
@@ -78,6 +74,18 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
+}
+
+// pauseAfter returns a pause of about the given length, or the one that a busy hub asks for, which
+// holds for all requests.
+func (s *Stream) pauseAfter(err error, pause time.Duration) time.Duration {
+	wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
+	var busy *busyError
+	if errors.As(err, &busy) && busy.after > 0 {
+		s.gate.close(busy.after)
+		wait = max(wait, busy.after)
+	}
+	return wait
 }
 
 // outage is what a stream reports about requests that keep failing: one line when the first
@@ -98,19 +106,19 @@ type failure struct {
 	reported bool
 }
 
-// reportAfter is the number of failures in a row, and longWait the wait for a busy hub, that
-// are reported.
+// reportAfter is the number of failures in a row, and longWait the time without data or the wait
+// for a busy hub, that are reported.
 const (
 	reportAfter = 3
 	longWait    = 10 * time.Second
 )
 
-// add counts a failure. It returns the time until the stream's timeout; ok is false when that
-// has passed.
-func (f *failure) add(err error, wait time.Duration) (left time.Duration, ok bool) {
+// add counts a failure of a request that started at the given time. It returns the time until
+// the stream's timeout; ok is false when that has passed.
+func (f *failure) add(err error, start time.Time, wait time.Duration) (left time.Duration, ok bool) {
 	o, now := f.outage, time.Now()
 	if f.times++; f.times == 1 {
-		f.since = now
+		f.since = start
 	}
 	timeout := o.stream.o.Timeout
 	left = wait
@@ -119,22 +127,22 @@ func (f *failure) add(err error, wait time.Duration) (left time.Duration, ok boo
 			return 0, false
 		}
 	}
-	if !f.reported && (f.times >= reportAfter || wait >= longWait) {
+	if !f.reported && (f.times >= reportAfter || max(wait, now.Sub(f.since)) >= longWait) {
 		f.reported = true
 		o.report(err, f.since)
 	}
 	return left, true
 }
 
-// end is called when the request succeeds or is given up.
-func (f *failure) end() {
+// end is called when data arrives, or when the request is given up.
+func (f *failure) end(arrives bool) {
 	if !f.reported {
 		return
 	}
 	o := f.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.failing--; o.failing == 0 && o.stream.blocks.ctx.Err() == nil {
+	if o.failing--; o.failing == 0 && arrives {
 		o.stream.note("data arrives again after %s", duration(time.Since(o.since)))
 	}
 	f.reported = false

@@ -62,6 +62,9 @@ func (c *Client) NewStream(ctx context.Context, o StreamOptions) *Stream {
 	}
 	own := *c
 	own.Idle, own.Note = min(own.Idle, stallTimeout), o.Warn
+	if o.Timeout > 0 {
+		own.Idle = min(own.Idle, max(time.Second, o.Timeout/2))
+	}
 	if own.HTTP.Transport == nil {
 		own.HTTP = &http.Client{Transport: rangeTransport(o.Connections)}
 	}
