@@ -49,9 +49,9 @@ type lab struct {
 }
 
 // newLab makes the data and a reference run of each setting.
-func newLab(tool, dir string, steps int, random *rand.Rand, settings []setting) (*lab, error) {
+func newLab(tool, dir string, steps, rows int, random *rand.Rand, settings []setting) (*lab, error) {
 	l := &lab{tool: tool, dir: dir, data: filepath.Join(dir, "data", "train.parquet"), steps: steps, random: random, settings: settings, took: map[string]time.Duration{}}
-	if err := errors.Join(os.MkdirAll(filepath.Dir(l.data), 0o755), writeData(l.data)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(l.data), 0o755), writeData(l.data, rows)); err != nil {
 		return nil, err
 	}
 	l.hub = localhub.Start(filepath.Dir(l.data), "hf_secret")
@@ -105,13 +105,14 @@ var colors = []struct {
 	{"yellow", color.RGBA{235, 210, 30, 255}}, {"black", color.RGBA{20, 20, 20, 255}},
 }
 
-// writeData writes images of squares with two questions about each.
-func writeData(path string) error {
+// writeData writes rows with images of squares and two questions about each.
+func writeData(path string, rows int) error {
 	w, err := data.Create(path)
 	if err != nil {
 		return err
 	}
-	for i := range 60 {
+	w.GroupRows = 1000
+	for i := range rows {
 		c, asked := colors[i%len(colors)], colors[i*i%7%len(colors)]
 		img := image.NewRGBA(image.Rect(0, 0, 64, 64))
 		draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)

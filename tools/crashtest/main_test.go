@@ -20,7 +20,7 @@ func TestCrash(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
 		t.Fatalf("vlmtool could not be built: %v\n%s", err, out)
 	}
-	l, err := newLab(tool, dir, 16, rand.New(rand.NewPCG(7, 0)), []setting{settings[1], settings[3]})
+	l, err := newLab(tool, dir, 16, 60, rand.New(rand.NewPCG(7, 0)), []setting{settings[1], settings[3]})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,9 @@ func withSource(data []byte, use func(source, header)) (err error) {
 		return err
 	}
 	use(s, hd)
+	if s.free != nil {
+		s.free()
+	}
 	return nil
 }
 

@@ -25,6 +25,7 @@ type RGB struct {
 type source struct {
 	line     func(dst []byte, y int) // 3*width bytes, composited over white
 	reusable []byte                  // the image's memory, if lines may be overwritten once read; else nil
+	free     func()                  // if not nil, to be called when no more lines are read
 }
 
 // A header is what is known of an image before its pixels are decoded.
@@ -141,7 +142,7 @@ func fromImage(m image.Image, hd header) (source, error) {
 	if line == nil {
 		return source{}, unsupportedError(hd.name, "colour model")
 	}
-	return source{line, pixels(m, 3*hd.w)}, nil
+	return source{line: line, reusable: pixels(m, 3*hd.w)}, nil
 }
 
 // pixels returns the memory of an image whose lines have at least n bytes; nil for other

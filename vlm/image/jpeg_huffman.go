@@ -115,13 +115,22 @@ func (b *bitReader) fill() {
 	}
 }
 
+// bit reads one bit.
+func (b *bitReader) bit() bool {
+	if b.n == 0 {
+		b.fill()
+	}
+	b.n--
+	return b.acc>>(b.n&63)&1 != 0
+}
+
 // bits reads up to 16 bits.
 func (b *bitReader) bits(n int) int32 {
 	if b.n < n {
 		b.fill()
 	}
 	b.n -= n
-	return int32(b.acc>>b.n) & (1<<n - 1)
+	return int32(b.acc>>b.n) &^ (-1 << n)
 }
 
 // signed reads a value of n bits in JPEG's encoding of differences and coefficients.

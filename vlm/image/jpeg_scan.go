@@ -144,7 +144,7 @@ func (s *jpegScan) block(c *scanComponent, bx, by int) error {
 		c.last += s.signed(min(16, s.symbol(c.dc)))
 		coeffs[0] = int16(c.last << s.low)
 	case s.from == 0:
-		if s.bits(1) != 0 {
+		if s.bit() {
 			coeffs[0] |= 1 << s.low
 		}
 	case s.high == 0:
@@ -258,7 +258,7 @@ func (s *jpegScan) refine(h *huffman, coeffs *[64]int16) {
 			fresh := int16(0)
 			if size != 0 {
 				fresh = -bit
-				if s.bits(1) != 0 {
+				if s.bit() {
 					fresh = bit
 				}
 			} else if run != 15 {
@@ -290,7 +290,7 @@ func (s *jpegScan) refineRun(coeffs *[64]int16, k, run int, bit int16) int {
 			run--
 			continue
 		}
-		if s.bits(1) != 0 && *c&bit == 0 {
+		if s.bit() && *c&bit == 0 {
 			if *c > 0 {
 				*c += bit
 			} else {

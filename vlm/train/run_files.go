@@ -160,11 +160,11 @@ func (t *trainer) writeRun() error {
 
 func (t *trainer) describeRun() runFile {
 	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
+		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.Dataset().Files(), t.train.Dataset().Len(), t.train.Dataset().Fingerprint()},
 		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
-		now.ValData = &runData{t.val.dataset.Files(), t.val.dataset.Len(), t.val.dataset.Fingerprint()}
+		now.ValData = &runData{t.val.Dataset().Files(), t.val.Dataset().Len(), t.val.Dataset().Fingerprint()}
 	}
 	return now
 }

@@ -18,6 +18,7 @@ import (
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/loader"
 )
 
 // Options are a run's inputs and outputs.
@@ -66,8 +67,8 @@ type trainer struct {
 	stats      *data.RowStats
 	badRows    *data.BadRows
 	datasets   []*data.Dataset
-	train, val *Loader
-	next       LoadedStep // received early by uploadNext
+	train, val *loader.Loader
+	next       loader.Loaded // received early by uploadNext
 
 	// The files of the run.
 	metrics        *metricsLog
@@ -166,6 +167,9 @@ func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
 	}
+	if m := t.mixing(); t.Recipe.Shuffle && m.Windows > 1 {
+		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
+	}
 	loaderCtx, stop := context.WithCancel(context.Background())
 	t.firstStep = t.state.Step
 	steps := t.train.Steps(loaderCtx, t.state.Cursor)
@@ -213,7 +217,7 @@ func (t *trainer) announce() error {
 		t.Observe.Start(Info{
 			Steps: t.steps, StepsEstimated: !t.stepsExact, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
-			Rows: t.train.rows.Len(), ValRows: t.val.rows.Len(),
+			Rows: t.train.Rows().Len(), ValRows: t.val.Rows().Len(),
 			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
 	}
@@ -222,7 +226,7 @@ func (t *trainer) announce() error {
 
 // step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
 // divides them by the elapsed time.
-func (t *trainer) step(ctx context.Context, steps <-chan LoadedStep) (m StepMetrics, err error) {
+func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepMetrics, err error) {
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
@@ -340,11 +344,11 @@ const maxSkippedSteps = 20
 var errEpochsOver = errors.New("the epochs are over")
 
 // nextStep receives the next step that has targets.
-func (t *trainer) nextStep(ctx context.Context, steps <-chan LoadedStep) (*Step, error) {
+func (t *trainer) nextStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, error) {
 	for {
 		loaded := t.next
-		t.next = LoadedStep{}
-		for loaded == (LoadedStep{}) {
+		t.next = loader.Loaded{}
+		for loaded == (loader.Loaded{}) {
 			var ok bool
 			select {
 			case loaded, ok = <-steps:
@@ -367,7 +371,7 @@ func (t *trainer) nextStep(ctx context.Context, steps <-chan LoadedStep) (*Step,
 
 // countDown estimates the number of steps of a run of epochs from how much of them is read after
 // a step.
-func (t *trainer) countDown(s *Step) {
+func (t *trainer) countDown(s *loader.Step) {
 	if t.Recipe.Epochs == 0 {
 		return
 	}
@@ -393,7 +397,7 @@ func (t *trainer) scheduledSteps(step int) int {
 
 // uploadNext uploads the next micro-batch, if it is loaded, while the device runs the current
 // step.
-func (t *trainer) uploadNext(steps <-chan LoadedStep) error {
+func (t *trainer) uploadNext(steps <-chan loader.Loaded) error {
 	if t.state.Step+1 >= t.steps {
 		return nil
 	}

@@ -20,3 +20,8 @@ func unfilterPaeth3AVX2(_, _ *byte, _ int)                    {}
 func unfilterPaeth4AVX2(_, _ *byte, _ int)                    {}
 func limitedRangeAVX2(_, _, _, _ *byte, _ int)                {}
 func upsampleAVX2(_, _, _ *byte, _ int)                       {}
+func inverseVP8AVX2(*byte, int, *int16)                       {}
+func filterRowsAVX2(_, _ *byte, _, _, _, _ int)               {}
+func filterInnerRowsAVX2(_, _ *byte, _, _, _, _ int)          {}
+func filterColumnsAVX2(_, _ *byte, _, _, _, _ int)            {}
+func filterInnerColumnsAVX2(_, _ *byte, _, _, _, _ int)       {}

@@ -173,3 +173,53 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestVP8 compares both forms of the transform and of every loop filter.
+func TestVP8(t *testing.T) {
+	needAssembly(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	for round := range 2000 {
+		var got, want [4][VP8Stride]byte
+		for y := range got {
+			copy(got[y][:], random(uint64(4*round+y), VP8Stride))
+		}
+		want = got
+		var c [16]int16
+		for i := range c {
+			c[i] = int16(r.Uint32()) >> (round % 16)
+		}
+		x := round % (VP8Stride - 3)
+		InverseVP8(&got, x, &c)
+		inverseVP8(&want, x, &c)
+		if got != want {
+			t.Fatalf("round %d: the transform differs", round)
+		}
+	}
+
+	const stride, index = 40, 8*40 + 12
+	for round := range 4000 {
+		f := VP8Filter{Level: r.IntN(200), Inner: r.IntN(64), HighVariance: r.IntN(4)}
+		base := random(uint64(round), 2*20*stride)
+		for i := range base { // from flat to noisy
+			base[i] = byte(120 + (int(base[i])-128)>>(round%8))
+		}
+		for _, c := range []struct {
+			name         string
+			filter       func(a, b []byte, at, bt, stride int)
+			across, down int
+			inner        bool
+		}{
+			{"OuterRows", f.OuterRows, 1, stride, false}, {"InnerRows", f.InnerRows, 1, stride, true},
+			{"OuterColumns", f.OuterColumns, stride, 1, false}, {"InnerColumns", f.InnerColumns, stride, 1, true},
+		} {
+			got, want := bytes.Clone(base), bytes.Clone(base)
+			other := index + 20*stride
+			c.filter(got, got, index, other, stride)
+			f.filter(want, index, c.across, c.down, c.inner)
+			f.filter(want, other, c.across, c.down, c.inner)
+			if !bytes.Equal(got, want) {
+				t.Fatalf("round %d: %s with %+v differs", round, c.name, f)
+			}
+		}
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/data"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
 )
@@ -199,7 +200,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	}
 	if err != nil {
 		var settings *train.SettingsError
-		var length *train.LengthError
+		var length *loader.LengthError
 		if errors.As(err, &settings) || errors.As(err, &length) {
 			return usage.Error{Err: err}
 		}
