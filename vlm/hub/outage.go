@@ -143,7 +143,7 @@ func (f *failure) end(arrives bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failing--; o.failing == 0 && arrives {
-		o.stream.note("data arrives again after %s", duration(time.Since(o.since)))
+		o.stream.note("reading from the hub goes on after %s", duration(time.Since(o.since)))
 	}
 	f.reported = false
 }
@@ -159,7 +159,7 @@ func (o *outage) report(err error, since time.Time) {
 	if t := o.stream.o.Timeout; t > 0 {
 		limit = "for up to " + duration(t)
 	}
-	o.stream.warn("%s; trying again %s", reason(err), limit)
+	o.stream.warn("reading from the hub: %s; trying again %s", reason(err), limit)
 }
 
 // gate is closed while the hub asks to wait.

@@ -446,7 +446,7 @@ func TestOutage(t *testing.T) {
 	}
 	st.settled(t)
 	warns, notes := st.reported(&st.warns), st.reported(&st.notes)
-	if len(warns) != 1 || !strings.Contains(warns[0], "the connection was lost; trying again for up to 20s") || len(notes) != 1 || !strings.Contains(notes[0], "data arrives again after") {
+	if len(warns) != 1 || !strings.Contains(warns[0], "reading from the hub: the connection was lost; trying again for up to 20s") || len(notes) != 1 || !strings.Contains(notes[0], "reading from the hub goes on after") {
 		t.Errorf("warnings %q, notes %q", warns, notes)
 	}
 }
