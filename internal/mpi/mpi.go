@@ -1,0 +1,268 @@
+// Package mpi joins the processes that mpirun or srun started into one job. The MPI library is
+// found at run time, without cgo, and only in a process that such a launcher started.
+//
+// A World that is nil is a world of one process: all methods work on it, and every collective
+// returns what the process itself contributes.
+package mpi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// World is the set of the job's processes, its ranks. Its methods may be called concurrently.
+type World struct {
+	rank, size int
+	peers      []hello // by rank
+	transport  transport
+
+	failed  chan struct{} // closed when the job fails
+	failure atomic.Pointer[RankError]
+	closed  chan struct{} // closed by Close
+	leave   chan struct{} // closed when rank 0 is silent after a failure
+	closing sync.Once
+	leaving sync.Once
+	watch   watch
+}
+
+// RankError is the failure of a rank, which ends the job.
+type RankError struct {
+	Rank   int
+	Host   string
+	Reason string // one line
+	Local  bool   // this process is the rank that reported it
+	// Silent is set for a rank that has stopped answering. It will not take part in anything any
+	// more, and Close ends the job without it.
+	Silent bool
+	// Stuck is set for a rank whose training loop makes no progress. Its process still answers.
+	Stuck bool
+}
+
+func (e *RankError) Error() string { return fmt.Sprintf("rank %d (%s): %s", e.Rank, e.Host, e.Reason) }
+
+// sizeVariables are set by launchers to the number of processes.
+var sizeVariables = []string{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}
+
+// Launched reports whether a launcher such as mpirun or srun started this process, and the number
+// of processes that it started; 0 if it does not tell. It reads the environment alone.
+func Launched() (size int, ok bool) {
+	for _, name := range sizeVariables {
+		n, err := strconv.Atoi(os.Getenv(name))
+		if err != nil || n < 1 {
+			continue
+		}
+		// srun sets its variable for every job step, also for one of a single task.
+		if name != "SLURM_STEP_NUM_TASKS" || n > 1 {
+			return n, true
+		}
+	}
+	return 0, os.Getenv("PMIX_RANK") != "" || os.Getenv("PMI_RANK") != ""
+}
+
+// Join joins the job. It returns nil, a world of one, in a process that no launcher started or
+// that it started alone. It must be called once.
+func Join(ctx context.Context) (*World, error) {
+	size, ok := Launched()
+	if !ok || size == 1 {
+		return nil, nil
+	}
+	t, err := openMPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t.size() == 1 {
+		t.leave()
+		if size > 1 {
+			return nil, fmt.Errorf("%d processes were started, but %s joins each into a job of its own: start them with the mpirun of that library, or with srun --mpi=pmix", size, t.library())
+		}
+		return nil, nil
+	}
+	return newWorld(ctx, t)
+}
+
+// newWorld exchanges greetings over a transport and starts the watch.
+func newWorld(ctx context.Context, t transport) (*World, error) {
+	w := &World{rank: t.rank(), size: t.size(), transport: t, failed: make(chan struct{}), closed: make(chan struct{}), leave: make(chan struct{})}
+	w.watch.init(w.size)
+	t.onControl(w.control)
+	if err := w.greet(ctx); err != nil {
+		return nil, err
+	}
+	go w.watchPeers()
+	return w, nil
+}
+
+// Rank is this process's number, from 0.
+func (w *World) Rank() int {
+	if w == nil {
+		return 0
+	}
+	return w.rank
+}
+
+// Size is the number of processes.
+func (w *World) Size() int {
+	if w == nil {
+		return 1
+	}
+	return w.size
+}
+
+// LocalRank is the number of lower ranks on the same machine.
+func (w *World) LocalRank() int {
+	if w == nil {
+		return 0
+	}
+	return w.onMachine(w.rank)
+}
+
+// LocalSize is the number of ranks on the same machine.
+func (w *World) LocalSize() int {
+	if w == nil {
+		return 1
+	}
+	return w.onMachine(w.size)
+}
+
+// onMachine counts the ranks below n on this machine.
+func (w *World) onMachine(n int) int {
+	count := 0
+	for _, p := range w.peers[:n] {
+		if p.Machine == w.peers[w.rank].Machine {
+			count++
+		}
+	}
+	return count
+}
+
+// Host is the host name of a rank.
+func (w *World) Host(rank int) string {
+	if w == nil || rank < 0 || rank >= len(w.peers) {
+		name, _ := os.Hostname()
+		return name
+	}
+	return w.peers[rank].Host
+}
+
+// Cores is the number of processor cores that this rank can use without taking them from another
+// rank: those that the launcher bound it to, divided by the ranks that are bound to the same ones.
+func (w *World) Cores() int {
+	if w == nil {
+		return cores()
+	}
+	same := 0
+	for _, p := range w.peers {
+		if p.Machine == w.peers[w.rank].Machine && p.Affinity == w.peers[w.rank].Affinity {
+			same++
+		}
+	}
+	return max(1, cores()/same)
+}
+
+// Channel returns stream n of messages, from 0 to MaxChannels-1. Streams are independent; each is used by one
+// goroutine at a time, and all ranks call the same methods of it in the same order. Stream 0
+// belongs to the goroutine that calls Progress, and waiting in it is no lack of progress.
+func (w *World) Channel(n int) *Channel {
+	if w == nil {
+		return nil
+	}
+	return &Channel{world: w, tag: firstTag + n}
+}
+
+// Err returns the *RankError that ended the job, nil while it runs.
+func (w *World) Err() error {
+	if w == nil {
+		return nil
+	}
+	if e := w.failure.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Fail reports an error of this rank to all others: their collectives return it as a *RankError.
+// It returns the failure that ended the job, which is that of another rank if that failed first.
+// Every rank must call Close then.
+func (w *World) Fail(err error) error {
+	if w == nil || err == nil {
+		return err
+	}
+	var of *RankError
+	if !errors.As(err, &of) {
+		of = &RankError{Rank: w.rank, Host: w.Host(w.rank), Reason: err.Error(), Local: true}
+	}
+	w.fail(of)
+	return w.Err()
+}
+
+// Speaks reports whether this rank reports the failure of the job: rank 0, unless that is the one
+// that does not answer or hangs.
+func (w *World) Speaks() bool {
+	if w == nil || w.rank == 0 {
+		return true
+	}
+	e := w.failure.Load()
+	return e != nil && e.Rank == 0 && (e.Silent || e.Stuck && w.rank == 1)
+}
+
+// closeTimeout limits how long Close waits for the other ranks.
+const closeTimeout = 30 * time.Second
+
+// Close leaves the job and ends this process with an exit code; all ranks call it, and it waits for
+// them. After a failure it ends all processes of the job. In a world of one it does nothing.
+func (w *World) Close(code int) {
+	if w == nil {
+		return
+	}
+	w.closing.Do(func() {
+		line := ""
+		if w.Err() == nil {
+			err := w.part()
+			if err == nil {
+				close(w.closed)
+				w.transport.exit(code)
+				return
+			}
+			line = "leaving the MPI job: " + err.Error()
+		}
+		if w.Speaks() {
+			w.Abort(code, line)
+		}
+		// The rank that speaks may still be saving a checkpoint. Its abort ends this process.
+		<-w.leave
+		os.Exit(code)
+	})
+}
+
+// part waits until no rank has messages for another one.
+func (w *World) part() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	c := &Channel{world: w, tag: closeTag}
+	if _, err := c.AllGather(ctx, nil); err != nil { // no rank starts anything from here on
+		return err
+	}
+	if err := w.transport.drain(ctx); err != nil {
+		return err
+	}
+	_, err := c.AllGather(ctx, nil)
+	return err
+}
+
+// Abort writes a line to standard error, unless it is empty, and ends all processes of the job
+// with an exit code.
+func (w *World) Abort(code int, line string) {
+	if line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	if w != nil {
+		w.transport.abort(code)
+	}
+	os.Exit(code)
+}
