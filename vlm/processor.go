@@ -1,7 +1,10 @@
 package vlm
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 
 	"patchwork/vlm/chat"
@@ -123,4 +126,20 @@ func (p *Processor) GenerationConfig() map[string]any {
 		out["eos_token_id"], out["pad_token_id"] = p.EOSTokenID(), p.EOS[0]
 	}
 	return out
+}
+
+// Fingerprint returns the SHA-256, in hexadecimal, of all that the tokens of a conversation
+// depend on: the tokenizer, the chat template and the number of tokens per image.
+func (p *Processor) Fingerprint() (string, error) {
+	tok, err := p.Tokenizer.MarshalJSON()
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	for _, part := range [][]byte{tok, p.TokenizerConfig, p.ChatTemplate} {
+		fmt.Fprintf(hash, "%d\x00", len(part))
+		hash.Write(part)
+	}
+	fmt.Fprintf(hash, "%d", p.patches)
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -45,7 +45,7 @@ func TestNoTestImageInTrain(t *testing.T) {
 	}
 	files := map[[sha256.Size]byte]string{}
 	for name, want := range map[string]int{trainFile: 300, testFile: 100} {
-		set, err := data.Open([]string{filepath.Join(dir, name)})
+		set, err := data.Open(t.Context(), data.Local(filepath.Join(dir, name)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func asInput(t *testing.T, text string, open bool) (more *os.File) {
 // exampleImage writes an image of the test data to a file.
 func exampleImage(t *testing.T, file string) string {
 	t.Helper()
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)

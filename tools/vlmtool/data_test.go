@@ -133,7 +133,7 @@ func TestImportFlags(t *testing.T) {
 		if c.answer == "" {
 			continue
 		}
-		set, err := data.Open([]string{filepath.Join(out, "train-00000-of-00001.parquet")})
+		set, err := data.Open(t.Context(), data.Local(filepath.Join(out, "train-00000-of-00001.parquet")))
 		require.NoError(t, err)
 		row, err := set.Row(0)
 		require.NoError(t, err)

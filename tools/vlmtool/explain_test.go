@@ -17,7 +17,7 @@ import (
 func TestExplain(t *testing.T) {
 	model, file := smallRun(t)
 	dir := t.TempDir()
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)

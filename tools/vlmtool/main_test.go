@@ -34,7 +34,7 @@ func smallRun(t testing.TB) (model, file string) {
 	t.Helper()
 	dir := t.TempDir()
 	file = filepath.Join(dir, "train-00000-of-00001.parquet")
-	set, err := data.Open([]string{filepath.Join(quirks, "train-00000-of-00001.parquet")})
+	set, err := data.Open(t.Context(), data.Local(filepath.Join(quirks, "train-00000-of-00001.parquet")))
 	require.NoError(t, err)
 	row, err := set.Row(2) // an ordinary row
 	require.NoError(t, err)
@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 	}
 	noImage, empty := write("x.png", "not an image"), write("empty.parquet", "")
 	imageFile := filepath.Join(dir, "p.png")
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)
@@ -227,7 +227,7 @@ func rewrite(t *testing.T, dir, name string, shape []int) {
 // TestJSON: with --json stdout has one object per line, the result last.
 func TestJSON(t *testing.T) {
 	model, file := smallRun(t)
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)

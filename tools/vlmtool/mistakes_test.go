@@ -98,7 +98,7 @@ func TestMistakes(t *testing.T) {
 		require.NoError(t, os.Rename(filepath.Join("mixed", filepath.Base(file)), filepath.Join("mixed", name)))
 		require.NoError(t, os.RemoveAll(filepath.Join("mixed", "run")))
 	}
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)

@@ -57,7 +57,7 @@ func (c *cache) account(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range e.rows {
-		e.bytes += e.rows[i].bytes()
+		e.bytes += e.rows[i].Bytes()
 	}
 	c.used += e.bytes
 	for at := c.order.Back(); at != nil && c.used > c.limit; {

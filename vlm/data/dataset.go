@@ -12,77 +12,132 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sort"
-	"syscall"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// cacheBytes limits the decoded row groups that a Dataset keeps. The newest one is kept
-// whatever its size.
-const cacheBytes = 256 << 20
+// cacheBytes limits the decoded row groups that Row keeps. The newest one is kept whatever
+// its size.
+const cacheBytes = 64 << 20
 
-// A Dataset is the concatenated rows of parquet files. It keeps no file open and reads a
-// row group when one of its rows is requested. It is safe for concurrent use.
+// A Dataset is the concatenated rows of parquet files. It is safe for concurrent use.
 type Dataset struct {
-	files          []string
+	files          []File
+	fingerprints   []string // of each file
+	versions       []string // of each file, see Versioned
 	groups         []group
 	rows           int
-	fingerprint    string
 	hasImageColumn bool // in at least one file
 	cache          *cache
+	shards         shardCache
 }
 
 // A group is one row group of a file.
 type group struct {
-	file        string
+	file        File
+	number      int // of the file in the data set
 	index       int // in its file
 	first       int // index of its first row in the data set
 	firstInFile int // and in its file
 	rows        int
+	bytes       int64 // of its columns when decompressed, according to the footer
 }
 
-// Open reads the footers of the files, in the given order. The error is a *DataError for
-// the first file that is not parquet, is truncated, or lacks the columns.
-func Open(files []string) (*Dataset, error) {
-	d := &Dataset{files: files, cache: newCache(cacheBytes)}
-	hash := sha256.New()
-	for _, path := range files {
-		s, err := openShard(path)
-		if err != nil {
-			return nil, err
-		}
-		d.add(path, s.groupRows())
-		d.hasImageColumn = d.hasImageColumn || s.columns.image != nil
-		fmt.Fprintf(hash, "%s\x00%d\x00%x\n", filepath.Base(path), s.size, sha256.Sum256(s.footer))
-		s.close()
+// openers is the number of files whose footers are read at once.
+const openers = 8
+
+// Open reads the footers of the files, in the given order. ctx ends all reads of the data set,
+// also later ones. The error is a *DataError for the first file that is not parquet, is
+// truncated, or lacks the columns.
+func Open(ctx context.Context, files []File) (*Dataset, error) {
+	d := &Dataset{files: files, cache: newCache(cacheBytes), shards: shardCache{ctx: ctx}}
+	opened := make([]footer, len(files))
+	var open errgroup.Group
+	open.SetLimit(openers)
+	for i, f := range files {
+		open.Go(func() error {
+			opened[i] = readFooter(ctx, f)
+			return nil
+		})
 	}
-	d.fingerprint = hex.EncodeToString(hash.Sum(nil))
+	if err := open.Wait(); err != nil {
+		return nil, err
+	}
+	for i, f := range opened {
+		if f.err != nil {
+			return nil, f.err
+		}
+		d.add(i, f)
+	}
 	return d, nil
 }
 
-func (d *Dataset) add(path string, groupRows []int) {
+// footer is what a data set keeps of a file's footer.
+type footer struct {
+	rows        []int   // of each row group
+	bytes       []int64 // of each row group
+	images      bool    // has a column of images
+	fingerprint string
+	version     string
+	err         error
+}
+
+func readFooter(ctx context.Context, file File) (f footer) {
+	s, err := openShard(ctx, file)
+	if err != nil {
+		return footer{err: err}
+	}
+	defer s.close()
+	for i, g := range s.parquet.RowGroups() {
+		_, unpacked := s.groupBytes(i)
+		f.rows, f.bytes = append(f.rows, int(g.NumRows())), append(f.bytes, unpacked)
+	}
+	f.images, f.fingerprint = s.columns.image != nil, s.fingerprint
+	if v, ok := s.file.Reader.(Versioned); ok {
+		f.version = v.Version()
+	}
+	return f
+}
+
+func (d *Dataset) add(number int, f footer) {
+	d.fingerprints, d.versions = append(d.fingerprints, f.fingerprint), append(d.versions, f.version)
+	d.hasImageColumn = d.hasImageColumn || f.images
 	inFile := 0
-	for i, n := range groupRows {
-		d.groups = append(d.groups, group{path, i, d.rows, inFile, n})
+	for i, n := range f.rows {
+		d.groups = append(d.groups, group{d.files[number], number, i, d.rows, inFile, n, f.bytes[i]})
 		d.rows += n
 		inFile += n
 	}
 }
 
+// Close closes the files. No read may be in progress.
+func (d *Dataset) Close() { d.shards.close() }
+
 // Len returns the number of rows, usable or not.
 func (d *Dataset) Len() int { return d.rows }
 
-// Files returns the paths that were opened.
-func (d *Dataset) Files() []string { return d.files }
+// Files returns the names of the files.
+func (d *Dataset) Files() []string {
+	names := make([]string, len(d.files))
+	for i, f := range d.files {
+		names[i] = f.Name()
+	}
+	return names
+}
 
-// Fingerprint returns the SHA-256, in hexadecimal, of the files' names without
-// folders, their sizes and their footers.
-func (d *Dataset) Fingerprint() string { return d.fingerprint }
+// Fingerprint returns the SHA-256, in hexadecimal, of the files' names without folders, their
+// sizes and their footers.
+func (d *Dataset) Fingerprint() string {
+	sum := sha256.Sum256([]byte(strings.Join(d.fingerprints, "")))
+	return hex.EncodeToString(sum[:])
+}
 
 // ImageSearchRows is the usual limit for HasImages.
 const ImageSearchRows = 10_000
@@ -109,7 +164,7 @@ func (d *Dataset) HasImages(maxRows int) (bool, error) {
 // there is no such row.
 func (d *Dataset) Index(file string, row int) (i int, ok bool) {
 	k := slices.IndexFunc(d.groups, func(g group) bool {
-		return g.file == file && row >= g.firstInFile && row < g.firstInFile+g.rows
+		return g.file.Name() == file && row >= g.firstInFile && row < g.firstInFile+g.rows
 	})
 	if k < 0 {
 		return 0, false
@@ -117,13 +172,23 @@ func (d *Dataset) Index(file string, row int) (i int, ok bool) {
 	return d.groups[k].first + row - d.groups[k].firstInFile, true
 }
 
+// Place returns the file of a row and its number in the file, from 0.
+func (d *Dataset) Place(row int) (file string, number int) {
+	g := &d.groups[d.groupOf(row)]
+	return g.file.Name(), row - g.first + g.firstInFile
+}
+
+// RowGroup returns the number of the row group of a row, counted over all files.
+func (d *Dataset) RowGroup(row int) int { return d.groupOf(row) }
+
 // groupOf returns the index of the row group that contains row i.
 func (d *Dataset) groupOf(i int) int {
 	return sort.Search(len(d.groups), func(k int) bool { return d.groups[k].first > i }) - 1
 }
 
-// Row returns row i, from 0. The error is a *DataError if the row group cannot be read;
-// rows of other groups may still be readable. The row's memory is shared with the data
+// Row returns row i, from 0. It reads the whole row group and keeps the newest groups: Stream
+// is the way to read many rows out of order. The error is a *DataError if the row group cannot
+// be read; rows of other groups may still be readable. The row's memory is shared with the data
 // set and must not be modified.
 func (d *Dataset) Row(i int) (Row, error) {
 	if i < 0 || i >= d.rows {
@@ -131,27 +196,20 @@ func (d *Dataset) Row(i int) (Row, error) {
 	}
 	k := d.groupOf(i)
 	g := &d.groups[k]
-	rows, err := d.cache.get(k, func() ([]Row, error) { return readGroup(g) })
+	rows, err := d.cache.get(k, func() ([]Row, error) { return d.readGroup(g, true) })
 	if err != nil {
-		e := &DataError{File: g.file, Row: g.firstInFile + i - g.first, Reason: firstLine(err)}
-		var system syscall.Errno
-		if errors.As(err, &system) {
-			e.Err = system
-		}
-		return Row{}, e
+		return Row{}, wrapRow(d.shards.ctx, g, g.firstInFile+i-g.first, err)
 	}
 	return rows[i-g.first], nil
 }
 
-// readGroup decodes all rows of a group.
-func readGroup(g *group) (rows []Row, err error) {
-	s, err := openShard(g.file)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	defer recoverError(&err)
-	return s.read(g)
+// readGroup decodes all rows of a group, with their sources or without.
+func (d *Dataset) readGroup(g *group, sources bool) (rows []Row, err error) {
+	err = d.shards.use(d, g.number, func(s *shard) error {
+		rows, err = s.readRows(g, sources)
+		return err
+	})
+	return rows, err
 }
 
 // HoldOut returns a function that reports whether a row, indexed in the whole data set
@@ -165,7 +223,7 @@ type DataError struct {
 	File   string
 	Row    int // from 0; -1 for the file as a whole
 	Reason string
-	Err    error // the operating system's error, if that is the cause; else nil
+	Err    error // of the disk or network, or that the file has changed; nil: its contents
 }
 
 func (e *DataError) Unwrap() error { return e.Err }

@@ -222,7 +222,7 @@ func TestSchemas(t *testing.T) {
 			if err := test.write(path); err != nil {
 				t.Fatal(err)
 			}
-			d, err := Open([]string{path})
+			d, err := Open(t.Context(), Local(path))
 			if test.err != "" {
 				var e *DataError
 				if !errors.As(err, &e) || e.Reason != test.err {
@@ -307,10 +307,18 @@ func TestResolve(t *testing.T) {
 			if err == nil || err.Error() != test.err {
 				t.Errorf("%s: %v, want %q", test.patterns, err, test.err)
 			}
-		} else if got := strings.Join(files, " "); err != nil || got != test.want {
+		} else if got := strings.Join(names(files), " "); err != nil || got != test.want {
 			t.Errorf("%s: %q, %v, want %q", test.patterns, got, err, test.want)
 		}
 	}
+}
+
+func names(files []File) []string {
+	var all []string
+	for _, f := range files {
+		all = append(all, f.Name())
+	}
+	return all
 }
 
 // TestEasyVQA reads thousands of rows shuffled.
@@ -323,7 +331,7 @@ func TestEasyVQA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := mustOpen(t, files...)
+	d := mustOpen(t, names(files)...)
 	start, turns := time.Now(), 0
 	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(d.Len()) {
 		row, err := d.Row(i)

@@ -58,14 +58,11 @@ var errDamagedPage = errors.New("damaged page")
 // Compressed pages are thereby decompressed twice, except Snappy's, which start with
 // their length. That is fast compared with decoding their images.
 func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, budget *byteBudget) error {
-	start := chunk.DataPageOffset
-	if d := chunk.DictionaryPageOffset; d > 0 && d < start {
-		start = d
-	}
-	if start < 0 || chunk.TotalCompressedSize < 0 || start > size-chunk.TotalCompressedSize {
+	start, length := chunkRange(chunk)
+	if start < 0 || length < 0 || start > size-length {
 		return errors.New("the footer is damaged: a column is outside the file")
 	}
-	pages := bufio.NewReader(io.NewSectionReader(file, start, chunk.TotalCompressedSize))
+	pages := bufio.NewReader(io.NewSectionReader(file, start, length))
 	decoder := thrift.NewDecoder(new(thrift.CompactProtocol).NewReader(pages))
 	for {
 		if _, err := pages.Peek(1); err == io.EOF {
@@ -90,6 +87,15 @@ func checkPages(file io.ReaderAt, size int64, chunk *format.ColumnMetaData, budg
 			return err
 		}
 	}
+}
+
+// chunkRange returns where a column chunk lies in its file, in bytes.
+func chunkRange(chunk *format.ColumnMetaData) (offset, length int64) {
+	offset = chunk.DataPageOffset
+	if d := chunk.DictionaryPageOffset; d > 0 && d < offset {
+		offset = d
+	}
+	return offset, chunk.TotalCompressedSize
 }
 
 // valuesOf returns the number of values that a page header declares.

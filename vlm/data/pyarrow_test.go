@@ -42,7 +42,7 @@ func TestPyarrow(t *testing.T) {
 		{"encrypted_columns", 0, "", "encrypted columns"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			d, err := Open([]string{filepath.Join("testdata", "pyarrow", c.file+".parquet")})
+			d, err := Open(t.Context(), Local(filepath.Join("testdata", "pyarrow", c.file+".parquet")))
 			if c.err != "" {
 				var e *DataError
 				if !errors.As(err, &e) || e.Row != -1 || !strings.Contains(e.Reason, c.err) {
@@ -112,7 +112,7 @@ func TestHasImages(t *testing.T) {
 		for _, name := range strings.Fields(c.files) {
 			files = append(files, filepath.Join("testdata", "pyarrow", name+".parquet"))
 		}
-		d, err := Open(files)
+		d, err := Open(t.Context(), Local(files...))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -26,7 +27,7 @@ func readJSON(t *testing.T, path string, v any) {
 
 func mustOpen(t testing.TB, files ...string) *Dataset {
 	t.Helper()
-	d, err := Open(files)
+	d, err := Open(t.Context(), Local(files...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestQuirkFiles(t *testing.T) {
 
 // countUsable counts usable rows up to the first that cannot be read.
 func countUsable(path string) (usable int, err error) {
-	d, err := Open([]string{path})
+	d, err := Open(context.Background(), Local(path))
 	if err != nil {
 		return 0, err
 	}
@@ -222,7 +223,7 @@ func TestFileReasons(t *testing.T) {
 		"not_parquet.parquet": "not a parquet file",
 		"missing.parquet":     "no such file or directory",
 	} {
-		_, err := Open([]string{filepath.Join(quirks, "files", file)})
+		_, err := Open(t.Context(), Local(filepath.Join(quirks, "files", file)))
 		var e *DataError
 		if !errors.As(err, &e) || e.Row != -1 || e.Reason != want {
 			t.Errorf("%s: %v, want %q", file, err, want)
@@ -259,7 +260,7 @@ func FuzzOpen(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		d, err := Open([]string{path})
+		d, err := Open(t.Context(), Local(path))
 		for i := 0; err == nil && i < min(d.Len(), 100); i++ {
 			_, err = d.Row(i)
 		}

@@ -14,7 +14,7 @@ import (
 // path is a file, a glob, or a folder, which stands for the *.parquet directly in it. A
 // path with commas is a list of paths, unless it exists as a whole. A folder that mixes
 // splits (train-*, test-*, …) is an error. Errors are *DataErrors.
-func Resolve(paths []string) ([]string, error) {
+func Resolve(paths []string) ([]File, error) {
 	var files []string
 	for _, path := range paths {
 		for _, pattern := range splitList(path) {
@@ -26,7 +26,7 @@ func Resolve(paths []string) ([]string, error) {
 		}
 	}
 	slices.Sort(files)
-	return slices.Compact(files), nil
+	return Local(slices.Compact(files)...), nil
 }
 
 // splitList splits a list of paths at its commas; a path that exists stays whole.

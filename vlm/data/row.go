@@ -35,8 +35,8 @@ func (r Row) Answered() []Turn {
 	return turns
 }
 
-// bytes estimates the row's memory.
-func (r *Row) bytes() int {
+// Bytes estimates the row's memory.
+func (r *Row) Bytes() int {
 	n := 100 + len(r.Source)
 	for _, image := range r.Images {
 		n += 24 + len(image)

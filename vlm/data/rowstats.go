@@ -14,12 +14,19 @@ import (
 // for concurrent use.
 type RowStats struct {
 	mu        sync.Mutex
-	good, bad rowSet // by this process
-	earlier   rowSet // bad rows listed by earlier processes
+	good, bad RowSet // by this process
+	earlier   RowSet // bad rows listed by earlier processes
 	reasons   map[string]int
 	counts    packing.Counts
 	list      *BadRows // may be nil
 	warn      func(v Verdict)
+	found     []NumberedVerdict // bad rows since the last TakeFound
+}
+
+// NumberedVerdict is a verdict with the row's number in the data set.
+type NumberedVerdict struct {
+	Number int
+	Verdict
 }
 
 // NewRowStats returns empty statistics. warn, which may be nil, is called once for every
@@ -33,7 +40,7 @@ func NewRowStats(warn func(v Verdict)) *RowStats {
 func (s *RowStats) ListTo(list *BadRows, d *Dataset) {
 	s.list = list
 	for _, row := range list.earlier {
-		if i, ok := d.Index(row.File, row.Row); ok && s.earlier.add(i) {
+		if i, ok := d.Index(row.File, row.Row); ok && s.earlier.Add(i) {
 			s.count(row.Reason)
 		}
 	}
@@ -42,36 +49,56 @@ func (s *RowStats) ListTo(list *BadRows, d *Dataset) {
 // minRows is the number of rows before Check judges the fraction of bad ones.
 const minRows = 100
 
-// Encoded counts the turns of an encoded row. A row of which no turn fits is a bad row.
-func (s *RowStats) Encoded(i int, row Row, c packing.Counts, rowLen int) {
+// Count adds the packing counts of an encoded row.
+func (s *RowStats) Count(c packing.Counts) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.counts.Add(c)
-	s.mu.Unlock()
-	v := Verdict{File: row.File, Row: row.Index, Status: Use}
-	if c.Skipped > 0 {
-		v.Status, v.Reason = Skip, TooLong(rowLen)
-	}
-	s.Record(i, v)
 }
 
 // TooLong returns the reason for skipping a row of which no turn fits a packed row.
 func TooLong(rowLen int) string { return fmt.Sprintf("no turn fits a row of %d tokens", rowLen) }
 
+// TakeFound returns the bad rows that Record has counted since the last call, for other processes.
+func (s *RowStats) TakeFound() []NumberedVerdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.found
+	s.found = nil
+	return found
+}
+
+// Merge counts rows by the verdicts of other processes.
+func (s *RowStats) Merge(verdicts []NumberedVerdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range verdicts {
+		s.record(v.Number, v.Verdict)
+	}
+}
+
 // Record counts a row by its verdict.
 func (s *RowStats) Record(i int, v Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v.Status == Use {
-		if !s.bad.has(i) {
-			s.good.add(i)
-		}
-		return
+	if s.record(i, v) {
+		s.found = append(s.found, NumberedVerdict{i, v})
 	}
-	if !s.bad.add(i) {
-		return
+}
+
+// record reports whether the row is bad and was not counted as such.
+func (s *RowStats) record(i int, v Verdict) (found bool) {
+	if v.Status == Use {
+		if !s.bad.Has(i) {
+			s.good.Add(i)
+		}
+		return false
+	}
+	if !s.bad.Add(i) {
+		return false
 	}
 	s.good.remove(i)
-	if !s.earlier.has(i) {
+	if !s.earlier.Has(i) {
 		s.count(v.Reason)
 	}
 	if s.list != nil {
@@ -80,6 +107,7 @@ func (s *RowStats) Record(i int, v Verdict) {
 	if s.warn != nil {
 		s.warn(v)
 	}
+	return true
 }
 
 // maxReasons limits the reasons that are counted separately.

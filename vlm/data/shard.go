@@ -2,11 +2,14 @@ package data
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"os"
+	"io"
+	"path"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -15,8 +18,6 @@ import (
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
-
-	"patchwork/internal/smallfile"
 )
 
 // maxGroupBytes is the decompressed size of the largest row group that is read.
@@ -31,25 +32,33 @@ const (
 
 // A shard is an open parquet file.
 type shard struct {
-	path    string
-	size    int64
-	footer  []byte
-	file    *os.File
-	parquet *parquet.File
-	columns columns
+	file        *failingReader
+	size        int64
+	footer      []byte
+	fingerprint string // its name without folders, its size and the SHA-256 of its footer
+	parquet     *parquet.File
+	columns     columns
 }
 
-// openShard opens a file and checks its magic, footer and columns. The error is a
-// *DataError.
-func openShard(path string) (s *shard, err error) {
-	s = &shard{path: path}
-	if s.file, err = smallfile.Open(path, math.MaxInt64); err != nil {
-		return nil, &DataError{File: path, Row: -1, Reason: cause(err), Err: err}
+// openShard opens a file and checks its magic, footer and columns. ctx ends its reads, also
+// later ones. The error is a *DataError or ctx's.
+func openShard(ctx context.Context, f File) (*shard, error) {
+	file, err := f.Open(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	if err = s.open(); err != nil {
+	if err != nil {
+		return nil, &DataError{File: f.Name(), Row: -1, Reason: cause(err), Err: err}
+	}
+	s := &shard{file: &failingReader{Reader: file}, size: file.Size()}
+	if err := s.open(); err != nil {
 		s.close()
-		return nil, &DataError{File: path, Row: -1, Reason: firstLine(err)}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &DataError{File: f.Name(), Row: -1, Reason: firstLine(err), Err: s.file.failure()}
 	}
+	s.fingerprint = fmt.Sprintf("%s\x00%d\x00%x\n", path.Base(filepath.ToSlash(f.Name())), s.size, sha256.Sum256(s.footer))
 	return s, nil
 }
 
@@ -101,24 +110,25 @@ func (s *shard) close() { s.file.Close() }
 // readFooter checks the file's layout (PAR1, pages, footer, footer length as uint32, PAR1)
 // and reads the footer.
 func (s *shard) readFooter() error {
-	info, err := s.file.Stat()
-	if err != nil {
-		return errors.New(cause(err))
-	}
 	const magic, encrypted, tail = "PAR1", "PARE", 8
-	s.size = info.Size()
 	head, end := make([]byte, 4), make([]byte, tail)
 	if s.size == 0 {
 		return errors.New("the file is empty")
 	}
-	_, err = s.file.ReadAt(head, 0)
+	_, err := s.file.ReadAt(head, 0)
 	switch {
 	case err == nil && string(head) == encrypted:
 		return errors.New("encrypted parquet files are not read: rewrite it without encryption")
+	case err != nil && err != io.EOF:
+		return err
 	case err != nil || string(head) != magic:
 		return errors.New("not a parquet file")
 	}
-	if _, err := s.file.ReadAt(end, max(4, s.size-tail)); err != nil || string(end[4:]) != magic {
+	_, err = s.file.ReadAt(end, max(4, s.size-tail))
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if err != nil || string(end[4:]) != magic {
 		return errors.New("the file is truncated: it has no footer")
 	}
 	length := int64(binary.LittleEndian.Uint32(end))
@@ -130,21 +140,22 @@ func (s *shard) readFooter() error {
 	return err
 }
 
-// groupRows returns the number of rows in each row group.
-func (s *shard) groupRows() []int {
-	var rows []int
-	for _, g := range s.parquet.RowGroups() {
-		rows = append(rows, int(g.NumRows()))
-	}
-	return rows
+// readRows is read with panics of the parquet reader turned into errors. An error of the disk
+// or network is a *DataError.
+func (s *shard) readRows(g *group, sources bool) (rows []Row, err error) {
+	defer func() {
+		if failed := s.file.failure(); err != nil && failed != nil {
+			err = &DataError{File: g.file.Name(), Row: -1, Reason: cause(failed), Err: failed}
+		}
+	}()
+	defer recoverError(&err)
+	return s.read(g, sources)
 }
 
-// read decodes the rows of a group. It may panic on damaged pages; see recoverError.
-func (s *shard) read(g *group) ([]Row, error) {
+// read decodes the rows of a group, with their sources or without. It may panic on damaged
+// pages; see recoverError.
+func (s *shard) read(g *group, sources bool) ([]Row, error) {
 	groups := s.parquet.RowGroups()
-	if g.index >= len(groups) || int(groups[g.index].NumRows()) != g.rows {
-		return nil, errors.New("the file has changed since it was opened")
-	}
 	packed, unpacked := s.groupBytes(g.index)
 	if unpacked > maxGroupBytes {
 		return nil, fmt.Errorf("row group %d has %d MB when decompressed, more than %d MB%s", g.index, unpacked>>20, maxGroupBytes>>20, smallerGroupsHint)
@@ -158,6 +169,9 @@ func (s *shard) read(g *group) ([]Row, error) {
 	chunks := groups[g.index].ColumnChunks()
 	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
 	for i, c := range s.columns.all() {
+		if c == s.columns.source && !sources {
+			continue
+		}
 		var err error
 		if lists[i], err = s.readColumn(c, chunks, g, pages, values); err != nil {
 			return nil, fmt.Errorf("row group %d, column %s: %w", g.index, c.name, err)
@@ -214,7 +228,7 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = Row{File: g.file, Index: g.firstInFile + i, Turns: turns, textError: textError(users[i], assistants[i])}
+		rows[i] = Row{File: g.file.Name(), Index: g.firstInFile + i, Turns: turns, textError: textError(users[i], assistants[i])}
 		if images != nil {
 			rows[i].Images = images[i]
 		}
@@ -223,6 +237,20 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		}
 	}
 	return rows, nil
+}
+
+// prefetch tells the reader of a file that is not on disk which bytes of a group come next.
+func (s *shard) prefetch(g *group) {
+	p, ok := s.file.Reader.(Prefetcher)
+	if !ok {
+		return
+	}
+	chunks := s.parquet.Metadata().RowGroups[g.index].Columns
+	for _, c := range s.columns.all() {
+		if c != nil && c != s.columns.source {
+			p.Prefetch(chunkRange(&chunks[c.index].MetaData))
+		}
+	}
 }
 
 // groupBytes returns the size of the columns to read according to the footer, in the file

@@ -40,6 +40,8 @@ type turnRecord struct {
 // A Writer writes rows to a parquet file in the FineVision schema, compressed with
 // Snappy. It writes a temporary file, which Close renames.
 type Writer struct {
+	GroupRows int // rows of a row group; 0 = 256, and at most 64 MB
+
 	file    *durable.File
 	parquet *parquet.GenericWriter[record]
 	rows    int // in the open row group
@@ -73,8 +75,12 @@ func (w *Writer) Write(r Row) error {
 		return w.err
 	}
 	w.rows++
-	w.bytes += r.bytes()
-	if w.rows >= groupRows || w.bytes >= groupBytes {
+	w.bytes += r.Bytes()
+	full := w.rows >= groupRows || w.bytes >= groupBytes
+	if w.GroupRows > 0 {
+		full = w.rows >= w.GroupRows
+	}
+	if full {
 		w.rows, w.bytes = 0, 0
 		w.err = w.parquet.Flush()
 	}

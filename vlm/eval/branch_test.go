@@ -8,6 +8,7 @@ import (
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/require"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/image"
 	"patchwork/vlm/internal/vlmtest"
@@ -104,7 +105,7 @@ func TestEvaluateMatchesGeneration(t *testing.T) {
 		defer g.Close()
 		img := map[int][]byte{}
 		turns := 0
-		_, err := Run(context.Background(), l, Options{Data: []string{file}, Answer: func(a TurnResult) {
+		_, err := Run(context.Background(), l, Options{Data: data.Local(file), Answer: func(a TurnResult) {
 			turns++
 			if img[a.Row] == nil {
 				decoded, err := image.Decode(vlmtest.Image(t, vlmtest.Colors[a.Row%3].RGB, 4+a.Row%17, 3+a.Row%13, 20+a.Row%11))

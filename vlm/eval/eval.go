@@ -23,9 +23,9 @@ const (
 
 // Options are the inputs of Run.
 type Options struct {
-	Data    []string // resolved files
-	Limit   int      // samples; 0 = all
-	HoldOut int      // only the rows held out by training with --holdout N; 0 = all
+	Data    []data.File
+	Limit   int // samples; 0 = all
+	HoldOut int // only the rows held out by training with --holdout N; 0 = all
 	Control string
 	// Choices, unless nil, returns the answers that a question has to choose from.
 	Choices Choices
@@ -93,10 +93,11 @@ func Run(ctx context.Context, runner *vlm.Runner, o Options) (Result, error) {
 	}
 	e := &evaluator{Runner: runner, Options: o, stats: data.NewRowStats(o.BadRow), generator: generate.New(runner), scorers: map[int]*scorer{}}
 	defer e.close()
-	set, err := data.Open(o.Data)
+	set, err := data.Open(ctx, o.Data)
 	if err != nil {
 		return Result{}, err
 	}
+	defer set.Close()
 	if err := checkShuffled(set, o); err != nil {
 		return Result{}, err
 	}
@@ -105,7 +106,7 @@ func Run(ctx context.Context, runner *vlm.Runner, o Options) (Result, error) {
 	}
 	r := &e.result
 	if r.Turns == 0 {
-		return *r, fmt.Errorf("%s: no row can be evaluated: %s", o.Data[0], e.stats)
+		return *r, fmt.Errorf("%s: no row can be evaluated: %s", o.Data[0].Name(), e.stats)
 	}
 	r.ExactMatch, r.NLLPerToken = float64(e.matches)/float64(r.Turns), e.nll/float64(max(r.Tokens, 1))
 	r.Perplexity = math.Exp(r.NLLPerToken)

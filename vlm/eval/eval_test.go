@@ -10,6 +10,7 @@ import (
 	"patchwork/internal/require"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/packing"
@@ -66,7 +67,7 @@ func TestChoices(t *testing.T) {
 		t.Errorf("picked %s, want %s", choices[got], best)
 	}
 	chosen := map[string]int{}
-	r, err := Run(t.Context(), l, Options{Data: []string{file}, Choices: FixedChoices(choices), Answer: func(a TurnResult) {
+	r, err := Run(t.Context(), l, Options{Data: data.Local(file), Choices: FixedChoices(choices), Answer: func(a TurnResult) {
 		if a.Choice == nil {
 			t.Fatalf("%q has no choice", a.Question)
 		}
@@ -76,7 +77,7 @@ func TestChoices(t *testing.T) {
 	if r.ChoiceResult == nil || r.ChoiceResult.Turns != 18 || math.Abs(r.Chance-0.2) > 1e-12 {
 		t.Errorf("%+v", r.ChoiceResult)
 	}
-	if r, err := Run(t.Context(), l, Options{Data: []string{file}, Choices: LetteredChoices}); err != nil || r.ChoiceResult != nil {
+	if r, err := Run(t.Context(), l, Options{Data: data.Local(file), Choices: LetteredChoices}); err != nil || r.ChoiceResult != nil {
 		t.Errorf("questions without options: %+v, %v", r.ChoiceResult, err)
 	}
 }
@@ -95,11 +96,11 @@ func TestCaptions(t *testing.T) {
 	defer dev.Close()
 	l := vlmtest.Model(t, dev, packing.Document)
 	file := vlmtest.Data(t, 4)
-	plain, err := Run(t.Context(), l, Options{Data: []string{file}})
+	plain, err := Run(t.Context(), l, Options{Data: data.Local(file)})
 	require.NoError(t, err)
 	var corpus []score.Caption
 	var each []float64
-	r, err := Run(t.Context(), l, Options{Data: []string{file}, Captions: true, MaxNewTokens: 12, Answer: func(a TurnResult) {
+	r, err := Run(t.Context(), l, Options{Data: data.Local(file), Captions: true, MaxNewTokens: 12, Answer: func(a TurnResult) {
 		corpus = append(corpus, score.Caption{Candidate: score.Words(a.Answer), References: [][]string{score.Words(a.Truth)}})
 		each = append(each, a.CIDErD)
 	}})
@@ -118,7 +119,7 @@ func TestEvaluateHeldOut(t *testing.T) {
 	dev := cpu.Open(0)
 	defer dev.Close()
 	var rows []int
-	_, err := Run(t.Context(), vlmtest.Model(t, dev, packing.Document), Options{Data: []string{vlmtest.Data(t, 12)}, HoldOut: 5, Answer: func(a TurnResult) {
+	_, err := Run(t.Context(), vlmtest.Model(t, dev, packing.Document), Options{Data: data.Local(vlmtest.Data(t, 12)), HoldOut: 5, Answer: func(a TurnResult) {
 		if !slices.Contains(rows, a.Row) {
 			rows = append(rows, a.Row)
 		}

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 
@@ -12,14 +13,15 @@ import (
 var ErrNotShuffled = errors.New("--control shuffled needs samples with different images, but all images are the same; use more rows, or --control blank")
 
 // CheckControls returns an error if a control would have no effect, before anything is scored.
-func CheckControls(o Options, controls []string) error {
+func CheckControls(ctx context.Context, o Options, controls []string) error {
 	if !slices.Contains(controls, ControlShuffled) {
 		return nil
 	}
-	set, err := data.Open(o.Data)
+	set, err := data.Open(ctx, o.Data)
 	if err != nil {
 		return err
 	}
+	defer set.Close()
 	o.Control = ControlShuffled
 	return checkShuffled(set, o)
 }
@@ -59,10 +61,11 @@ func checkShuffled(set *data.Dataset, o Options) error {
 }
 
 // HasImages reports whether any of the evaluated rows has an image.
-func (o Options) HasImages() (bool, error) {
-	set, err := data.Open(o.Data)
+func (o Options) HasImages(ctx context.Context) (bool, error) {
+	set, err := data.Open(ctx, o.Data)
 	if err != nil {
 		return false, err
 	}
+	defer set.Close()
 	return set.HasImages(data.ImageSearchRows)
 }

@@ -31,7 +31,7 @@ func colorModel(dir string) (folder, file string) {
 	r.LR, r.EmbedderLR, r.Warmup = 2e-3, 2e-3, 5
 	r.ValEvery, r.SaveEvery, r.HoldOut = 0, 0, 0
 	folder = filepath.Join(dir, "model")
-	must(train.Run(context.Background(), train.Options{Recipe: r, Data: []string{squares(dir, 120)}, Out: folder, Device: cpu.Open(0)}))
+	must(train.Run(context.Background(), train.Options{Recipe: r, Data: data.Local(squares(dir, 120)), Out: folder, Device: cpu.Open(0)}))
 	file = filepath.Join(dir, "blue.png")
 	return folder, must(file, os.WriteFile(file, square(colors[2].value, 17, 12, 21), 0o644))
 }

@@ -64,7 +64,7 @@ func describe(t testing.TB, r data.Row) string {
 
 func rows(t testing.TB, files ...string) (out []string) {
 	t.Helper()
-	set, err := data.Open(files)
+	set, err := data.Open(t.Context(), data.Local(files...))
 	require.NoError(t, err)
 	for i := range set.Len() {
 		r, err := set.Row(i)
@@ -145,7 +145,7 @@ func TestImportKeepsBytes(t *testing.T) {
 	dir, out := tree(t, map[string]string{"a.png": "pic 9", "a.txt": "a"}), filepath.Join(t.TempDir(), "out")
 	r, err := importer.Import(context.Background(), importer.Options{Paths: []string{dir}, Out: out})
 	require.NoError(t, err)
-	set, err := data.Open(r.Files)
+	set, err := data.Open(t.Context(), data.Local(r.Files...))
 	require.NoError(t, err)
 	row, err := set.Row(0)
 	require.NoError(t, err)

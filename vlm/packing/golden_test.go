@@ -31,7 +31,7 @@ func TestGoldenPacking(t *testing.T) {
 	}
 	for _, c := range file.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			got, skipped := packLengths(t, Schedule{PoolSize: c.PoolSize, RowLen: c.RowLen, MaxBatch: c.MaxBatch}, c.Lengths)
+			got, skipped := packLengths(Schedule{PoolSize: c.PoolSize, RowLen: c.RowLen, MaxBatch: c.MaxBatch}, c.Lengths)
 			if !equal3(got, c.Batches) {
 				t.Errorf("batches\n got %v\nwant %v", got, c.Batches)
 			}
@@ -54,30 +54,32 @@ func TestGoldenPacking(t *testing.T) {
 	}
 }
 
-// packLengths packs samples of the given lengths by an unshuffled epoch: batches of rows of
-// sample indices. Longer ones than a row are skipped, as a Sampler does.
-func packLengths(t *testing.T, s Schedule, lengths []int) (batches [][][]int, skipped []int) {
-	t.Helper()
-	samples := func(i int) ([]*Sample, error) {
-		if lengths[i] > s.RowLen {
+// packLengths packs samples of the given lengths, pool after pool, without shuffling: batches of
+// rows of sample indices. Longer ones than a row are skipped, as a Sampler does.
+func packLengths(s Schedule, lengths []int) (batches [][][]int, skipped []int) {
+	var fit []int // samples that fit a row
+	for i, n := range lengths {
+		if n > s.RowLen {
 			skipped = append(skipped, i)
-			return nil, nil
+		} else {
+			fit = append(fit, i)
 		}
-		return []*Sample{{Row: i, IDs: make([]int32, lengths[i])}}, nil
 	}
-	for batch, err := range s.Epoch(0, len(lengths), 0, samples) {
-		if err != nil {
-			t.Fatal(err)
+	number := 0
+	for pool := range slices.Chunk(fit, s.PoolSize) {
+		var of []int
+		for _, i := range pool {
+			of = append(of, lengths[i])
 		}
-		var rows [][]int
-		for _, row := range batch {
-			var numbers []int
-			for _, sample := range row {
-				numbers = append(numbers, sample.Row)
+		for _, batch := range s.Pack(0, number, of) {
+			for _, row := range batch {
+				for k := range row {
+					row[k] = pool[row[k]]
+				}
 			}
-			rows = append(rows, numbers)
+			batches = append(batches, batch)
 		}
-		batches = append(batches, rows)
+		number++
 	}
 	return batches, skipped
 }

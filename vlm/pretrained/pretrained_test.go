@@ -17,6 +17,7 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/packing"
@@ -142,7 +143,7 @@ func trainFrom(t *testing.T, decoder, out string) error {
 	r, err := train.Preset("shapes")
 	require.NoError(t, err)
 	r.Steps, r.SeqLen, r.PoolSize, r.Warmup, r.ValEvery, r.SaveEvery = 2, 256, 16, 1, 0, 0
-	_, err = train.Run(context.Background(), train.Options{Recipe: r, Data: []string{vlmtest.Data(t, 20)}, Out: out, Decoder: decoder, Device: cpu.Open(0)})
+	_, err = train.Run(context.Background(), train.Options{Recipe: r, Data: data.Local(vlmtest.Data(t, 20)), Out: out, Decoder: decoder, Device: cpu.Open(0)})
 	return err
 }
 

@@ -210,7 +210,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			if c.rows > 0 {
 				r.BatchSize, r.SeqLen = c.rows, c.seqLen
 			}
-			t := &trainer{Options: Options{Recipe: r, Data: []string{vlmtest.Data(b, 200)}, Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, stats: data.NewRowStats(nil)}
+			t := &trainer{Options: Options{Recipe: r, Data: data.Local(vlmtest.Data(b, 200)), Out: filepath.Join(b.TempDir(), "run"), Device: cpu.Open(0), Keep: 1}, stats: data.NewRowStats(nil)}
 			t.lock, err = lockRun(t.Out)
 			require.NoError(b, err)
 			defer t.lock.release()
@@ -219,10 +219,10 @@ func BenchmarkCheckpoint(b *testing.B) {
 			defer func() { freeHostMemory = engine.FreeHostMemory }()
 			ctx, stop := context.WithCancel(context.Background())
 			defer stop()
-			batches := t.train.Batches(ctx, Cursor{})
+			loaded := t.train.Steps(ctx, Cursor{})
 			step := func() time.Duration {
 				start := time.Now()
-				require.Value(t.step(ctx, batches))(b)
+				require.Value(t.step(ctx, loaded))(b)
 				return time.Since(start)
 			}
 			save := func(free int64) time.Duration {

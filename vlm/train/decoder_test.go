@@ -11,12 +11,13 @@ import (
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
+	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 )
 
 func trainDecoder(t *testing.T, ctx context.Context, dev engine.Device, r Recipe, files []string, decoder, out string, resume bool, until func(StepMetrics)) error {
 	t.Helper()
-	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Decoder: decoder, Resume: resume, Device: dev, Observe: Observer{Step: until}})
+	_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Decoder: decoder, Resume: resume, Device: dev, Observe: Observer{Step: until}})
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/eval"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/internal/vlmtest"
@@ -55,7 +56,7 @@ func TestReleasesMemory(t *testing.T) {
 			_, err = g.Generate(t.Context(), prompt, nil, generate.Options{MaxNewTokens: 3})
 			require.NoError(t, err)
 			g.Close()
-			_, err = eval.Run(t.Context(), l, eval.Options{Data: files, Limit: 3})
+			_, err = eval.Run(t.Context(), l, eval.Options{Data: data.Local(files...), Limit: 3})
 			require.NoError(t, err)
 			_, _, err = eval.Score(t.Context(), l, prompt.IDs)
 			require.NoError(t, err)
@@ -196,7 +197,7 @@ func TestNonFinite(t *testing.T) {
 				require.NoError(t, err)
 				poison(t, dir)
 				var notes []string
-				_, err = Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Model: dir, Device: dev,
+				_, err = Run(t.Context(), Options{Recipe: r, Data: data.Local(files...), Out: out, Model: dir, Device: dev,
 					Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 				var diverged *checkpoint.DivergedError
 				if !errors.As(err, &diverged) || Finished(out) || len(checkpoint.Names(filepath.Join(out, "checkpoints"))) != 0 {

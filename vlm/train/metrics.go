@@ -23,6 +23,7 @@ type StepMetrics struct {
 	ImagesPerS float64         `json:"images_per_s"`
 
 	// Only for observers.
+	Steps       int     `json:"-"` // of the run; with --epochs an estimate until the last one
 	StepSeconds float64 `json:"-"` // seconds of this step
 	Skipped     int     `json:"-"` // steps skipped for non-finite gradients since the start of the run
 	Memory      int64   `json:"-"` // bytes allocated on the device

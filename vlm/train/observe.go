@@ -23,11 +23,14 @@ type Observer struct {
 
 // Info describes a run before its first step.
 type Info struct {
-	Steps, Done   int
-	Parameters    int64
-	TokensPerStep int // padding included
-	Rows, ValRows int
-	FlopsPerStep  float64 // without padding
+	Steps, Done int
+	// StepsEstimated: Steps is an estimate, since the recipe has epochs and the lengths of the rows
+	// are not all known; StepMetrics.Steps is nearer.
+	StepsEstimated bool
+	Parameters     int64
+	TokensPerStep  int // padding included
+	Rows, ValRows  int
+	FlopsPerStep   float64 // without padding
 
 	// Metrics of a resumed run before it was resumed, oldest first; read-only.
 	Earlier    []StepMetrics

@@ -104,7 +104,7 @@ func TestResumedSamples(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var before, after []ValMetrics
-	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{
+	_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Device: cpu.Open(0), Observe: Observer{
 		Validation: func(m ValMetrics) { before = append(before, m) },
 		Step: func(m StepMetrics) {
 			if m.Step == 4 {
@@ -150,7 +150,7 @@ func TestWarnOverfit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var warnings []string
-			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Loader{rows: make([]int, 54)}, steps: 10 * len(c.train)}
+			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Loader{rows: rowsTo(54)}, steps: 10 * len(c.train)}
 			tr.Observe.Warn = func(s string) { warnings = append(warnings, s) }
 			tr.state.Cursor.Epoch = c.epoch
 			for i, loss := range c.val {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
@@ -35,7 +37,7 @@ func (t *trainer) open(ctx context.Context) error {
 	if extended && t.restored.Dir == "" {
 		return fmt.Errorf("%s: the run is finished and has no checkpoints to continue from; start a new run from its model: --model %s --out ANOTHER", t.Out, t.Out)
 	}
-	if err := t.openData(); err != nil {
+	if err := t.openData(ctx); err != nil {
 		return err
 	}
 	if t.restored.Dir == "" {
@@ -44,10 +46,12 @@ func (t *trainer) open(ctx context.Context) error {
 		}
 	}
 	if !t.finished {
-		if t.steps, err = t.countSteps(ctx); err != nil {
+		if t.steps, t.stepsExact, err = t.countSteps(ctx); err != nil {
 			return err
 		}
-		if t.steps < t.restored.State.Step {
+		if t.Recipe.Epochs > 0 {
+			t.steps = max(t.steps, t.restored.State.Step+1)
+		} else if t.steps < t.restored.State.Step {
 			return fmt.Errorf("--steps %d: the run in %s has already taken %d steps; give more steps, or use its checkpoint", t.steps, t.Out, t.restored.State.Step)
 		}
 	}
@@ -84,8 +88,8 @@ func (t *trainer) open(ctx context.Context) error {
 		return err
 	}
 	t.rates = map[string]nn.Schedule{
-		vlm.GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Steps: t.steps, Floor: t.Recipe.LRFloor},
-		vlm.GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Steps: t.steps - t.Recipe.FreezeDecoderSteps, Floor: t.Recipe.LRFloor},
+		vlm.GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
+		vlm.GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
 	}
 	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
 	t.saver.metrics = t.metrics
@@ -141,25 +145,28 @@ func (t *trainer) recompute() (bool, error) {
 	return true, nil
 }
 
-func (t *trainer) openData() error {
-	train, err := data.Open(t.Data)
+func (t *trainer) openData(ctx context.Context) error {
+	train, err := data.Open(ctx, t.Data)
 	if err != nil {
 		return err
 	}
+	t.datasets = append(t.datasets, train)
 	valSet, hold := train, t.Recipe.HoldOut
 	if t.ValData != nil {
 		hold = 0
-		if valSet, err = data.Open(t.ValData); err != nil {
+		if valSet, err = data.Open(ctx, t.ValData); err != nil {
 			return err
 		}
+		t.datasets = append(t.datasets, valSet)
 	}
 	held := data.HoldOut(hold)
-	var rows, valRows []int
+	var rows data.RowSet
+	var valRows []int
 	for i := range train.Len() {
 		if held(i) {
 			valRows = append(valRows, i)
 		} else {
-			rows = append(rows, i)
+			rows.Add(i)
 		}
 	}
 	if t.ValData != nil {
@@ -167,8 +174,8 @@ func (t *trainer) openData() error {
 			valRows = append(valRows, i)
 		}
 	}
-	if len(rows) == 0 {
-		return fmt.Errorf("%s: no rows to train on", t.Data[0])
+	if rows.Len() == 0 {
+		return fmt.Errorf("%s: no rows to train on", t.Data[0].Name())
 	}
 	if hasImages, err := train.HasImages(data.ImageSearchRows); err != nil {
 		return err
@@ -187,11 +194,76 @@ func (t *trainer) openData() error {
 	t.stats.ListTo(t.badRows, train)
 	valStats := data.NewRowStats(nil)
 	valStats.ListTo(t.badRows, valSet)
-	t.train = NewLoader(train, rows, t.processor, t.Recipe, t.model.Config.Vision, t.stats)
+	t.train = NewLoader(train, &rows, t.processor, t.Recipe, t.model.Config.Vision, t.stats)
+	if t.Device.Info().Hardware() {
+		t.train.workers = runtime.GOMAXPROCS(0)
+	}
 	valRecipe := t.Recipe
-	valRecipe.Shuffle, valRecipe.MaxBadFraction = false, 1
-	t.val = NewLoader(valSet, evenlySpaced(valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valStats)
+	valRecipe.Shuffle, valRecipe.MaxBadFraction, valRecipe.Accumulate, valRecipe.Epochs = false, 1, 1, 1
+	t.val = NewLoader(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valStats)
+	t.val.keep.on = true
+	if err := t.checkShuffle(); err != nil {
+		return err
+	}
+	return t.openIndex(train)
+}
+
+// checkShuffle says how far rows are mixed, and returns an error if all of them are to be mixed
+// and do not fit into the host's memory.
+func (t *trainer) checkShuffle() error {
+	if !t.Recipe.Shuffle {
+		return nil
+	}
+	m := t.train.dataset.Order(t.train.rows, t.train.shuffle, 0).Mixing()
+	if free := freeHostMemory(); t.Recipe.ShuffleBuffer == data.AllRows && free > 0 && m.Bytes > free/2 {
+		return fmt.Errorf("--shuffle-buffer all: the rows take %s, more than half of the free memory (%s); give a number of rows", engine.Bytes(m.Bytes), engine.Bytes(free))
+	}
+	if m.Windows > 1 {
+		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
+	}
 	return nil
+}
+
+// openIndex opens the index of the training data's lengths.
+func (t *trainer) openIndex(train *data.Dataset) error {
+	fingerprint, err := t.processor.Fingerprint()
+	if err != nil {
+		return err
+	}
+	t.train.index = data.OpenIndex(train, fmt.Sprintf("%s %d %s", fingerprint, t.Recipe.SeqLen, t.Recipe.Turns))
+	t.train.onIndexError = func(err error) {
+		t.warn("the index of the data's lengths cannot be written (%v): resuming and counting steps will take longer", err)
+	}
+	return nil
+}
+
+// validationGroups limits the row groups that a validation reads: a group of photographs may
+// have a hundred megabytes.
+const validationGroups = 32
+
+// validationRows returns n of the rows, evenly spaced, from at most validationGroups row groups;
+// all of them if n is 0 or there are not more.
+func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
+	var set data.RowSet
+	chosen := evenlySpaced(rows, n)
+	if len(chosen) < len(rows) {
+		var groups []int
+		for _, row := range rows {
+			if g := d.RowGroup(row); len(groups) == 0 || groups[len(groups)-1] != g {
+				groups = append(groups, g)
+			}
+		}
+		if groups = evenlySpaced(groups, validationGroups); len(groups) == validationGroups {
+			chosen = evenlySpaced(slices.DeleteFunc(rows, func(row int) bool {
+				_, found := slices.BinarySearch(groups, d.RowGroup(row))
+				return !found
+			}), n)
+		}
+	}
+	for _, row := range chosen {
+		set.Add(row)
+	}
+	return &set
 }
 
 // evenlySpaced returns n of the rows, evenly spaced; all of them if n is 0 or there are not more.
@@ -262,16 +334,30 @@ func (t *trainer) restoreCheckpoint() error {
 	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
 		t.note("the checkpoint was written on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 	}
+	if s.Cursor.Batch > 0 {
+		s.Cursor = Cursor{Epoch: s.Cursor.Epoch, Row: s.Cursor.Batch * t.Recipe.BatchSize}
+		t.note("%s is of a version that read the rows in another order: epoch %d continues at packed row %d of the new order",
+			filepath.Base(t.restored.Dir), s.Cursor.Epoch+1, s.Cursor.Row+1)
+	}
 	t.state, t.trainStep.LossScale = s, s.LossScale
 	return nil
 }
 
-// countSteps returns the run's number of steps. With --epochs it packs one epoch to count its
-// batches.
-func (t *trainer) countSteps(ctx context.Context) (int, error) {
+// countSteps returns the run's number of steps. With --epochs it is an estimate, unless the
+// lengths of all rows are known from an earlier epoch.
+func (t *trainer) countSteps(ctx context.Context) (steps int, exact bool, err error) {
 	if t.Recipe.Epochs == 0 {
-		return t.Recipe.Steps, nil
+		return t.Recipe.Steps, true, nil
 	}
-	n, err := t.train.CountBatches(ctx, 0)
-	return max(1, t.Recipe.Epochs*n/t.Recipe.Accumulate), err
+	for epoch := range t.Recipe.Epochs {
+		n, exact, err := t.train.CountSteps(ctx, epoch)
+		if err != nil {
+			return 0, false, err
+		}
+		if !exact {
+			return n * t.Recipe.Epochs, false, nil
+		}
+		steps += n
+	}
+	return max(1, steps), true, nil
 }

@@ -45,7 +45,7 @@ func TestQuirkRows(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(text, &expected))
-		set, err := data.Open([]string{filepath.Join(dir, "train-00000-of-00001.parquet")})
+		set, err := data.Open(t.Context(), data.Local(filepath.Join(dir, "train-00000-of-00001.parquet")))
 		require.NoError(t, err)
 		r, err := Preset("shapes")
 		require.NoError(t, err)
@@ -59,10 +59,9 @@ func TestQuirkRows(t *testing.T) {
 
 func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Processor) {
 	stats := data.NewRowStats(nil)
-	f := NewLoader(set, []int{want.Row}, p, r, r.Vision, stats)
-	samples, err := f.samples(0)
-	require.NoError(t, err)
-	images, err := f.images(want.Row)
+	f := NewLoader(set, rowSet(want.Row), p, r, r.Vision, stats)
+	samples := samplesOf(t, f, want.Row)
+	_, images, err := f.row(want.Row)
 	require.NoError(t, err)
 	used := stats.Bad() == 0
 	if used != (want.Expect == data.Use) && !want.Either {
@@ -176,7 +175,7 @@ func TestBadRowsFile(t *testing.T) {
 	b, err := data.OpenBadRows(path)
 	require.NoError(t, err)
 	stats := data.NewRowStats(nil)
-	set, err := data.Open([]string{file})
+	set, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	stats.ListTo(b, set)
 	if stats.Bad() != len(before)-1 {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/vlm"
+	"patchwork/vlm/data"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
@@ -33,6 +35,8 @@ type Recipe struct {
 	Accumulate int  `json:"accumulate"` // micro-batches per step
 	PoolSize   int  `json:"pool_size"`  // samples packed together
 	Shuffle    bool `json:"shuffle"`
+	// ShuffleBuffer is the number of dataset rows that are mixed with each other.
+	ShuffleBuffer ShuffleBuffer `json:"shuffle_buffer"`
 
 	Steps              int     `json:"steps"`
 	Epochs             int     `json:"epochs"` // used instead of Steps if above 0
@@ -54,6 +58,60 @@ type Recipe struct {
 	Recompute          string  `json:"recompute"` // activation checkpointing: "on", "off", or "auto": if memory is short
 	Seed               uint64  `json:"seed"`
 	MaxBadFraction     float64 `json:"max_bad_fraction"`
+}
+
+// defaultRecipe has the values of settings that older recipes and presets leave out.
+func defaultRecipe() Recipe { return Recipe{Recompute: "auto", ShuffleBuffer: DefaultShuffleBuffer} }
+
+// DefaultShuffleBuffer is the shuffle buffer of recipes that do not say, in rows.
+const DefaultShuffleBuffer ShuffleBuffer = 10_000
+
+// ShuffleBuffer is a number of rows; data.AllRows is "all".
+type ShuffleBuffer int
+
+const allRows = "all"
+
+func (b ShuffleBuffer) String() string {
+	switch b {
+	case data.AllRows:
+		return allRows
+	case 0: // the zero value of a flag, which takes the recipe's
+		return ""
+	}
+	return strconv.Itoa(int(b))
+}
+
+// Set parses a number of rows or "all". With Type it makes a command-line flag.
+func (b *ShuffleBuffer) Set(s string) error {
+	if s == allRows {
+		*b = data.AllRows
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return errors.New(`want a number of rows from 1 on, or "all"`)
+	}
+	*b = ShuffleBuffer(n)
+	return nil
+}
+
+// Type is the name of the value in the help of the command line.
+func (b *ShuffleBuffer) Type() string { return "rows" }
+
+// MarshalJSON writes a number, or "all".
+func (b ShuffleBuffer) MarshalJSON() ([]byte, error) {
+	if b == data.AllRows {
+		return []byte(`"` + allRows + `"`), nil
+	}
+	return []byte(b.String()), nil
+}
+
+// UnmarshalJSON reads a number, or "all".
+func (b *ShuffleBuffer) UnmarshalJSON(text []byte) error {
+	if err := b.Set(strings.Trim(string(text), `"`)); err != nil {
+		return fmt.Errorf("shuffle_buffer: %w", err)
+	}
+	return nil
 }
 
 // PresetNames are the values of --preset.
@@ -81,7 +139,7 @@ func ReadRecipe(path string) (Recipe, error) {
 }
 
 func parseRecipe(data []byte, name string) (Recipe, error) {
-	r := Recipe{Recompute: "auto"}
+	r := defaultRecipe()
 	d := json.NewDecoder(strings.NewReader(string(data)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
@@ -142,6 +200,7 @@ func (r *Recipe) Check() error {
 		{"holdout", float64(r.HoldOut), within(r.HoldOut, 0, math.MaxInt32), "0 to 2147483647"},
 		{"val-every", float64(r.ValEvery), within(r.ValEvery, 0, math.MaxInt32), "0 to 2147483647"},
 		{"save-every", float64(r.SaveEvery), within(r.SaveEvery, 0, math.MaxInt32), "0 to 2147483647"},
+		{"shuffle-buffer", float64(r.ShuffleBuffer), r.ShuffleBuffer > 0, `1 or more, or "all"`},
 		{"max-bad-fraction", r.MaxBadFraction, r.MaxBadFraction >= 0 && r.MaxBadFraction <= 1, "0 to 1"},
 	} {
 		if !s.ok {

@@ -19,6 +19,7 @@ import (
 	"patchwork/nn"
 	"patchwork/vlm"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
@@ -31,7 +32,7 @@ func TestResumeChanges(t *testing.T) {
 	r.SaveEvery = 1
 	out := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+	_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 		if m.Step == 2 {
 			cancel()
 		}
@@ -42,7 +43,7 @@ func TestResumeChanges(t *testing.T) {
 	resume := func(r Recipe) (Result, string, error) {
 		t.Helper()
 		var notes []string
-		result, err := Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Resume: true, Device: cpu.Open(0),
+		result, err := Run(t.Context(), Options{Recipe: r, Data: data.Local(files...), Out: out, Resume: true, Device: cpu.Open(0),
 			Observe: Observer{Note: func(s string) { notes = append(notes, s) }}})
 		return result, strings.Join(notes, "\n"), err
 	}
@@ -119,7 +120,7 @@ func TestDivergence(t *testing.T) {
 	r.LR, r.EmbedderLR, r.Warmup = 1e36, 1e36, 3
 	out := filepath.Join(t.TempDir(), "run")
 	var warnings []string
-	_, err := Run(t.Context(), Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0),
+	_, err := Run(t.Context(), Options{Recipe: r, Data: data.Local(files...), Out: out, Device: cpu.Open(0),
 		Observe: Observer{Warn: func(s string) { warnings = append(warnings, s) }}})
 	var stopped *StoppedError
 	if !errors.As(err, &stopped) || Finished(out) {

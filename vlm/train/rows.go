@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
@@ -29,7 +30,7 @@ const seqLenProbeRows = 256
 // the first row that fits, most often the first one. Damaged and rejected rows are ignored.
 func (l *Loader) checkSeqLen() error {
 	e := &LengthError{SeqLen: l.recipe.SeqLen, Shortest: math.MaxInt}
-	for _, n := range evenlySpaced(l.rows, seqLenProbeRows) {
+	for _, n := range evenlySpaced(slices.Collect(l.rows.All()), seqLenProbeRows) {
 		row, err := l.dataset.Row(n)
 		if _, damaged := data.Damaged(err); damaged {
 			continue

@@ -46,11 +46,10 @@ func TestRowsTooLong(t *testing.T) {
 			r.Turns, r.SeqLen = turns, 40
 			p, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 			require.NoError(t, err)
-			set, err := data.Open([]string{rowsFile(t, c.row)})
+			set, err := data.Open(t.Context(), data.Local(rowsFile(t, c.row)))
 			require.NoError(t, err)
 			stats := data.NewRowStats(nil)
-			_, err = NewLoader(set, []int{0}, p, r, r.Vision, stats).samples(0)
-			require.NoError(t, err)
+			samplesOf(t, NewLoader(set, rowSet(0), p, r, r.Vision, stats), 0)
 			checker, err := NewRowChecker(r, "")
 			require.NoError(t, err)
 			row, err := set.Row(0)
@@ -134,11 +133,11 @@ func TestNotShuffled(t *testing.T) {
 		{"two", []data.Row{red, blue}, 0, 0, false},
 		{"two, the second after many", []data.Row{red, red, red, blue}, 0, 0, false},
 	} {
-		o := eval.Options{Data: []string{rowsFile(t, c.rows...)}, Limit: c.limit, HoldOut: c.holdOut}
-		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlShuffled}); errors.Is(err, eval.ErrNotShuffled) != c.refused {
+		o := eval.Options{Data: data.Local(rowsFile(t, c.rows...)), Limit: c.limit, HoldOut: c.holdOut}
+		if err := eval.CheckControls(t.Context(), o, []string{eval.ControlNone, eval.ControlShuffled}); errors.Is(err, eval.ErrNotShuffled) != c.refused {
 			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
 		}
-		if err := eval.CheckControls(o, []string{eval.ControlNone, eval.ControlBlank}); err != nil {
+		if err := eval.CheckControls(t.Context(), o, []string{eval.ControlNone, eval.ControlBlank}); err != nil {
 			t.Errorf("%s, without shuffling: %v", c.name, err)
 		}
 	}

@@ -76,7 +76,7 @@ func SavedDecoder(out string) string {
 }
 
 func readRun(out string) (runFile, error) {
-	r := runFile{Recipe: Recipe{Recompute: "auto"}}
+	r := runFile{Recipe: defaultRecipe()}
 	path := filepath.Join(out, "run.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/pretrained"
 )
@@ -156,7 +157,7 @@ func TestValidationInterrupted(t *testing.T) {
 		}},
 		{"interrupted in the last validation", func(out string) error {
 			ctx, cancel := context.WithCancel(t.Context())
-			_, err := Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
+			_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == r.Steps {
 					cancel()
 				}

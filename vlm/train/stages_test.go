@@ -87,8 +87,8 @@ func TestFrozenGroups(t *testing.T) {
 // TestRates: each group has its own peak, and the decoder's warm-up and cosine start when it is
 // unfrozen.
 func TestRates(t *testing.T) {
-	tr := &trainer{Options: Options{Recipe: Recipe{FreezeDecoderSteps: 10}}, rates: map[string]nn.Schedule{
-		vlm.GroupEmbedder: {Peak: 2, Warmup: 4, Steps: 110, Floor: 0.1}, vlm.GroupDecoder: {Peak: 1, Warmup: 4, Steps: 100, Floor: 0.1},
+	tr := &trainer{Options: Options{Recipe: Recipe{FreezeDecoderSteps: 10}}, steps: 110, rates: map[string]nn.Schedule{
+		vlm.GroupEmbedder: {Peak: 2, Warmup: 4, Floor: 0.1}, vlm.GroupDecoder: {Peak: 1, Warmup: 4, Floor: 0.1},
 	}}
 	for _, c := range []struct {
 		group string

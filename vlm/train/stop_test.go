@@ -13,6 +13,7 @@ import (
 	"patchwork/internal/require"
 	"patchwork/shaders"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/pretrained"
 )
@@ -136,7 +137,7 @@ func TestInterruptedUpdate(t *testing.T) {
 	defer cancel()
 	// The norm of four ranges, the clip factor and four updates: two of the updates are done.
 	ctx := &countdown{Context: inner, cancel: cancel, left: 8}
-	_, err = Run(ctx, Options{Recipe: r, Data: files, Out: out, Device: &armingDevice{cpu.Open(0), 3, ctx}})
+	_, err = Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Device: &armingDevice{cpu.Open(0), 3, ctx}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want it interrupted", err)
 	}

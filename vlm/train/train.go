@@ -23,8 +23,8 @@ import (
 // Options are a run's inputs and outputs.
 type Options struct {
 	Recipe  Recipe
-	Data    []string // resolved files
-	ValData []string // resolved files; nil: every HoldOut-th row of Data
+	Data    []data.File
+	ValData []data.File // nil: every HoldOut-th row of Data
 	Out     string
 	Model   string // model folder to start from; "" = none
 	Decoder string // pretrained decoder to start from, in any form pretrained.Open reads; "" = none
@@ -65,8 +65,9 @@ type trainer struct {
 	// The data.
 	stats      *data.RowStats
 	badRows    *data.BadRows
+	datasets   []*data.Dataset
 	train, val *Loader
-	next       LoadedBatch // received early by uploadNext
+	next       LoadedStep // received early by uploadNext
 
 	// The files of the run.
 	metrics        *metricsLog
@@ -79,8 +80,10 @@ type trainer struct {
 
 	// Progress.
 	state            trainerState
-	steps            int
-	firstStep        int // state.Step when this process started
+	steps            int     // of the run; with --epochs an estimate until the last one
+	stepsExact       bool    // steps was counted
+	progress         float64 // fraction of the epochs read up to the end of the current step
+	firstStep        int     // state.Step when this process started
 	frozen           bool
 	rates            map[string]nn.Schedule // by learning-rate group
 	nonFiniteReports int                    // number of searches for a non-finite tensor so far
@@ -154,6 +157,9 @@ func (t *trainer) free() {
 	if t.model != nil {
 		t.model.Close()
 	}
+	for _, d := range t.datasets {
+		d.Close()
+	}
 }
 
 func (t *trainer) run(ctx context.Context) error {
@@ -162,10 +168,10 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 	loaderCtx, stop := context.WithCancel(context.Background())
 	t.firstStep = t.state.Step
-	batches := t.train.Batches(loaderCtx, t.state.Cursor)
+	steps := t.train.Steps(loaderCtx, t.state.Cursor)
 	defer func() {
 		stop()
-		for range batches { // until the loader has closed it
+		for range steps { // until the loader has closed it
 		}
 	}()
 	if err := t.validateResumed(ctx); err != nil {
@@ -173,7 +179,11 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 	for t.state.Step < t.steps {
 		start := time.Now()
-		m, err := t.step(ctx, batches)
+		m, err := t.step(ctx, steps)
+		if errors.Is(err, errEpochsOver) {
+			t.steps = t.state.Step
+			break
+		}
 		if err != nil {
 			return t.stop(ctx, err)
 		}
@@ -201,9 +211,9 @@ func (t *trainer) announce() error {
 			return err
 		}
 		t.Observe.Start(Info{
-			Steps: t.steps, Done: t.state.Step, Parameters: t.model.Params.Count(),
+			Steps: t.steps, StepsEstimated: !t.stepsExact, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
-			Rows: len(t.train.rows), ValRows: len(t.val.rows),
+			Rows: t.train.rows.Len(), ValRows: t.val.rows.Len(),
 			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
 	}
@@ -212,7 +222,7 @@ func (t *trainer) announce() error {
 
 // step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
 // divides them by the elapsed time.
-func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepMetrics, err error) {
+func (t *trainer) step(ctx context.Context, steps <-chan LoadedStep) (m StepMetrics, err error) {
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
@@ -220,7 +230,7 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 		t.frozen = freeze
 		t.trainStep.Freeze(freeze)
 	}
-	group, targets, err := t.nextBatches(ctx, batches)
+	loaded, err := t.nextStep(ctx, steps)
 	if err != nil {
 		return StepMetrics{}, err
 	}
@@ -231,9 +241,9 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 	}
 	m = StepMetrics{Step: t.state.Step + 1}
 	tokens := 0
-	sums := make([][1]float32, len(group))
-	for i, b := range group {
-		if err := t.trainStep.StartForwardBackward(ctx, b.Batch, b.Pixels, 1/float64(targets), i == 0, &sums[i]); err != nil {
+	sums := make([][1]float32, len(loaded.Batches))
+	for i, b := range loaded.Batches {
+		if err := t.trainStep.StartForwardBackward(ctx, b.Batch, b.Pixels, 1/float64(loaded.Targets), i == 0, &sums[i]); err != nil {
 			return m, err
 		}
 		tokens += b.Tokens
@@ -244,18 +254,18 @@ func (t *trainer) step(ctx context.Context, batches <-chan LoadedBatch) (m StepM
 	}
 	// An update is never interrupted: after half of one the weights belong to no step.
 	t.updateInFlight = true
-	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.uploadNext(batches) })
+	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.uploadNext(steps) })
 	if err != nil {
 		return m, err
 	}
 	for _, sum := range sums {
-		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(targets))
+		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(loaded.Targets))
 	}
 	t.updateInFlight, m.GradNorm = false, jsonfloat.Float(norm)
 	if err := t.checkStep(ctx, m); err != nil {
 		return m, err
 	}
-	t.state.Step, t.state.Cursor = m.Step, group[len(group)-1].Next
+	t.state.Step, t.state.Cursor, m.Steps = m.Step, loaded.Next, t.steps
 	t.state.Tokens += int64(tokens)
 	m.Tokens, m.TokensPerS = t.state.Tokens, float64(tokens)
 	m.LR, _ = t.rate(vlm.GroupDecoder, m.Step)
@@ -316,52 +326,87 @@ func (t *trainer) rate(group string, step int) (lr float64, n int) {
 	if step < 1 {
 		return 0, 0
 	}
-	return t.rates[group].At(step), max(1, step-t.state.SkippedByGroup[group])
+	schedule := t.rates[group]
+	if schedule.Steps = t.scheduledSteps(step); group == vlm.GroupDecoder {
+		schedule.Steps -= t.Recipe.FreezeDecoderSteps
+	}
+	return schedule.At(step), max(1, step-t.state.SkippedByGroup[group])
 }
 
 // maxSkippedSteps is the number of steps that a run may skip before it fails.
 const maxSkippedSteps = 20
 
-// nextBatches receives the micro-batches of a step and returns them with their number of targets.
-// While none of them has a target, the oldest is dropped and another is received.
-func (t *trainer) nextBatches(ctx context.Context, batches <-chan LoadedBatch) (group []*Batch, targets int, err error) {
-	for len(group) < t.Recipe.Accumulate || targets == 0 {
+// errEpochsOver reports that the loader has no more steps.
+var errEpochsOver = errors.New("the epochs are over")
+
+// nextStep receives the next step that has targets.
+func (t *trainer) nextStep(ctx context.Context, steps <-chan LoadedStep) (*Step, error) {
+	for {
 		loaded := t.next
-		t.next = LoadedBatch{}
-		if loaded == (LoadedBatch{}) {
+		t.next = LoadedStep{}
+		for loaded == (LoadedStep{}) {
+			var ok bool
 			select {
-			case loaded = <-batches:
+			case loaded, ok = <-steps:
+				if !ok {
+					return nil, errEpochsOver
+				}
 			case <-ctx.Done():
-				return nil, 0, ctx.Err()
+				return nil, ctx.Err()
 			}
 		}
 		if loaded.Err != nil {
-			return nil, 0, loaded.Err
+			return nil, loaded.Err
 		}
-		if len(group) == t.Recipe.Accumulate {
-			group = group[1:]
+		if loaded.Step.Targets > 0 {
+			t.countDown(loaded.Step)
+			return loaded.Step, nil
 		}
-		group = append(group, loaded.Batch)
-		targets += loaded.Batch.TargetCount
 	}
-	return group, targets, nil
+}
+
+// countDown estimates the number of steps of a run of epochs from how much of them is read after
+// a step.
+func (t *trainer) countDown(s *Step) {
+	if t.Recipe.Epochs == 0 {
+		return
+	}
+	t.progress = s.Progress / float64(t.Recipe.Epochs)
+	step := t.state.Step + 1
+	switch {
+	case s.Last:
+		t.steps = step
+	case !t.stepsExact || t.steps <= step:
+		t.steps = max(step+1, int(math.Round(float64(step)/t.progress)))
+	}
+}
+
+// scheduledSteps returns the number of steps for the learning rate's schedule in a step. With
+// --epochs it follows the data that is read, and not the estimated number of steps, so that a
+// resumed run has the same rates.
+func (t *trainer) scheduledSteps(step int) int {
+	if t.Recipe.Epochs == 0 {
+		return t.steps
+	}
+	return max(step, int(math.Round(float64(step)/t.progress)))
 }
 
 // uploadNext uploads the next micro-batch, if it is loaded, while the device runs the current
 // step.
-func (t *trainer) uploadNext(batches <-chan LoadedBatch) error {
+func (t *trainer) uploadNext(steps <-chan LoadedStep) error {
 	if t.state.Step+1 >= t.steps {
 		return nil
 	}
 	select {
-	case t.next = <-batches:
+	case t.next = <-steps:
 	default:
 		return nil
 	}
-	if t.next.Batch == nil {
+	if t.next.Step == nil {
 		return nil // a loader error is returned by the next step
 	}
-	return t.trainStep.Upload(t.next.Batch.Batch, t.next.Batch.Pixels)
+	first := t.next.Step.Batches[0]
+	return t.trainStep.Upload(first.Batch, first.Pixels)
 }
 
 func (t *trainer) result() Result {

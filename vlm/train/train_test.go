@@ -22,7 +22,7 @@ import (
 
 func trainOn(t testing.TB, dev engine.Device, r Recipe, files []string, out string, resume bool, observe Observer) (Result, error) {
 	t.Helper()
-	return Run(context.Background(), Options{Recipe: r, Data: files, Out: out, Resume: resume, Device: dev, Observe: observe})
+	return Run(context.Background(), Options{Recipe: r, Data: data.Local(files...), Out: out, Resume: resume, Device: dev, Observe: observe})
 }
 
 // losses reads the loss of every step from metrics.jsonl.
@@ -95,7 +95,7 @@ func testResume(t *testing.T, frozen int, dtype string) {
 	for attempt, until := range []int{5, 9, 0} {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		_, err := Run(ctx, Options{Recipe: r, Data: files, Out: stopped, Resume: attempt > 0, Device: cpu.Open(0),
+		_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: stopped, Resume: attempt > 0, Device: cpu.Open(0),
 			Observe: Observer{Step: func(m StepMetrics) {
 				if m.Step == until {
 					cancel()

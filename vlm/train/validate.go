@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
@@ -19,15 +20,17 @@ func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
 	var failed error
-	_, err := t.val.epoch(ctx, 0, 0, func(b *Batch) bool {
-		var nll []float32
-		if nll, _, failed = t.trainStep.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
-			return false
+	err := t.val.epoch(ctx, 0, 0, func(s *Step) bool {
+		for _, b := range s.Batches {
+			var nll []float32
+			if nll, _, failed = t.trainStep.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
+				return false
+			}
+			for _, v := range nll {
+				sum += float64(v)
+			}
+			targets += len(nll)
 		}
-		for _, v := range nll {
-			sum += float64(v)
-		}
-		targets += len(nll)
 		return true
 	})
 	if err = errors.Join(err, failed); err != nil || ctx.Err() != nil {
@@ -88,16 +91,17 @@ func (t *trainer) sampleAnswers(ctx context.Context) ([]Sample, error) {
 	return out, err
 }
 
+// sampledRows returns the validation rows of which questions are answered.
+func (t *trainer) sampledRows() []int {
+	return evenlySpaced(slices.Collect(t.val.rows.All()), sampleRows)
+}
+
 // answer generates the samples of a validation.
 func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, error) {
 	g.Forget() // the weights have changed since the last validation
 	var out []Sample
-	for _, i := range evenlySpaced(t.val.rows, sampleRows) {
-		row, err := t.val.dataset.Row(i)
-		if err != nil {
-			return nil, err
-		}
-		images, err := t.val.images(i)
+	for _, i := range t.sampledRows() {
+		row, images, err := t.val.row(i)
 		if err != nil {
 			return nil, err
 		}
@@ -131,12 +135,12 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 // not hold them. A sample of a row that is no longer there stays without images.
 func (t *trainer) restoreImages(earlier []ValMetrics) error {
 	images := map[int][][]byte{}
-	for _, i := range evenlySpaced(t.val.rows, sampleRows) {
+	for _, i := range t.sampledRows() {
 		if len(earlier) == 0 {
 			break
 		}
 		var err error
-		if images[i], err = t.val.images(i); err != nil {
+		if _, images[i], err = t.val.row(i); err != nil {
 			return err
 		}
 	}
@@ -169,7 +173,7 @@ func (t *trainer) warnOverfit(m ValMetrics) {
 		return
 	}
 	t.overfitWarned = true
-	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in epoch %d over %d rows: the model is overfitting", m.ValLoss, train, t.state.Cursor.Epoch+1, len(t.train.rows))
+	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in epoch %d over %d rows: the model is overfitting", m.ValLoss, train, t.state.Cursor.Epoch+1, t.train.rows.Len())
 	if rises {
 		what += fmt.Sprintf(". The best was %.3f after step %d", best.ValLoss, best.Step)
 		if path := checkpoint.Best(checkpoint.Names(t.saver.dir)); path != "" && checkpoint.Step(path) < m.Step {
@@ -260,7 +264,7 @@ func (t *trainer) checkFinite() error {
 // validationDue reports whether the run validates after the current step.
 func (t *trainer) validationDue() bool {
 	every := t.Recipe.ValEvery
-	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && len(t.val.rows) > 0
+	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && t.val.rows.Len() > 0
 }
 
 // validateResumed validates after resuming if the run was interrupted before the validation of

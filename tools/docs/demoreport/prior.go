@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,7 +22,7 @@ func readPrior(pattern string) (*prior, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := data.Open(files)
+	set, err := data.Open(context.Background(), files)
 	if err != nil {
 		return nil, err
 	}

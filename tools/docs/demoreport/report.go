@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,7 +162,7 @@ func scoreOf(name string, evals map[string][]eval.TurnResult, prior *prior, in f
 // choose picks examples from the whole test set, alternating between the families, and
 // some mistakes.
 func (r *report) choose(answers []eval.TurnResult) error {
-	set, err := data.Open([]string{answers[0].File})
+	set, err := data.Open(context.Background(), data.Local(answers[0].File))
 	if err != nil {
 		return err
 	}

@@ -189,12 +189,12 @@ func (f *evalFlags) evalText(ctx context.Context, a *cli.App, l *vlm.Runner) err
 // evalData evaluates once for each control.
 func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (failed error) {
 	o := f.options
-	if hasImages, err := o.HasImages(); err != nil {
+	if hasImages, err := o.HasImages(ctx); err != nil {
 		return err
 	} else if !hasImages {
 		slog.Warn("no row of the data has an image; only text is scored")
 	}
-	if err := eval.CheckControls(o, f.controls); err != nil {
+	if err := eval.CheckControls(ctx, o, f.controls); err != nil {
 		return usage.Error{Err: err}
 	}
 	write := func(eval.TurnResult) error { return nil }

@@ -83,7 +83,7 @@ func (o *options) run(ctx context.Context, a *cli.App, args []string) error {
 	if err != nil {
 		return usage.Error{Err: err}
 	}
-	return inspectData(a, files)
+	return inspectData(ctx, a, files)
 }
 
 func (o *options) check(args []string) error {
@@ -105,21 +105,22 @@ func (o *options) check(args []string) error {
 }
 
 // inspectData describes each file, also after one that cannot be read.
-func inspectData(a *cli.App, files []string) error {
+func inspectData(ctx context.Context, a *cli.App, files []data.File) error {
 	var failed error
 	for _, f := range files {
-		set, err := data.Open([]string{f})
+		set, err := data.Open(ctx, []data.File{f})
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
+		set.Close()
 		if a.JSON {
-			if err := a.Result(map[string]any{"file": f, "rows": set.Len(), "fingerprint": set.Fingerprint()}); err != nil {
+			if err := a.Result(map[string]any{"file": f.Name(), "rows": set.Len(), "fingerprint": set.Fingerprint()}); err != nil {
 				return err
 			}
 			continue
 		}
-		fmt.Fprintf(a.Stdout, "%s: %d rows, fingerprint %.12s\n", terminal.Printable(f), set.Len(), set.Fingerprint())
+		fmt.Fprintf(a.Stdout, "%s: %d rows, fingerprint %.12s\n", terminal.Printable(f.Name()), set.Len(), set.Fingerprint())
 	}
 	return failed
 }

@@ -74,10 +74,11 @@ func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) erro
 	if fit != nil {
 		check = fit.Check
 	}
-	set, err := data.Open(files)
+	set, err := data.Open(ctx, files)
 	if err != nil {
 		return err
 	}
+	defer set.Close()
 	usable := 0
 	var damaged error // the first
 	for i := range set.Len() {

@@ -61,6 +61,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.SeqLen, "seq-len", 0, "tokens per row")
 	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
+	s.Var(&r.ShuffleBuffer, "shuffle-buffer", "mix the data in a buffer of `ROWS` rows or, if their images take more, of 512 MB; all = mix all of it, in memory")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
 	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")

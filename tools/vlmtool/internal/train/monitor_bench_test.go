@@ -26,7 +26,7 @@ import (
 func BenchmarkMonitor(b *testing.B) {
 	dir := b.TempDir()
 	file := filepath.Join(dir, "train.parquet")
-	set, err := data.Open([]string{"../../../../vlm/data/testdata/quirks/train-00000-of-00001.parquet"})
+	set, err := data.Open(b.Context(), data.Local("../../../../vlm/data/testdata/quirks/train-00000-of-00001.parquet"))
 	require.NoError(b, err)
 	row, err := set.Row(2)
 	require.NoError(b, err)
@@ -74,7 +74,7 @@ func BenchmarkMonitor(b *testing.B) {
 	var now []float64     // of the current block
 	var last time.Time
 	var inside time.Duration
-	_, err = train.Run(b.Context(), train.Options{Recipe: recipe, Data: []string{file}, Out: filepath.Join(dir, "run"), Device: dev, Observe: train.Observer{
+	_, err = train.Run(b.Context(), train.Options{Recipe: recipe, Data: data.Local(file), Out: filepath.Join(dir, "run"), Device: dev, Observe: train.Observer{
 		Start: monitored.Start,
 		Step: func(m train.StepMetrics) {
 			on := m.Step / block % 2

@@ -62,6 +62,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 	switch {
 	case s.Changed("steps") && s.Changed("epochs"):
 		return train.Recipe{}, usage.Errorf("--steps and --epochs are both given; one is enough")
+	case s.Changed("shuffle-buffer") && f.noShuffle:
+		return train.Recipe{}, usage.Errorf("--shuffle-buffer and --no-shuffle are both given; one is enough")
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
 	}
@@ -74,7 +76,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"epochs":     func() { r.Epochs = f.recipe.Epochs },
 		"batch-size": func() { r.BatchSize = f.recipe.BatchSize }, "accumulate": func() { r.Accumulate = f.recipe.Accumulate },
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
-		"no-shuffle": func() { r.Shuffle = !f.noShuffle },
+		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
+		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
 				r.EmbedderLR = r.LR
@@ -154,7 +157,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	if err != nil {
 		return usage.Error{Err: err}
 	}
-	var valFiles []string
+	var valFiles []data.File
 	if !cli.Empty(f.valData) {
 		if valFiles, err = data.Resolve(f.valData); err != nil {
 			return usage.Error{Err: err}
