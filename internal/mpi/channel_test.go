@@ -120,6 +120,14 @@ func checkSum(ctx context.Context, c *Channel, n int) error {
 	if !slices.Equal(got, want) {
 		return fmt.Errorf("AllGatherFloat32 of %d elements on rank %d of %d: wrong elements", n, c.Rank(), c.Size())
 	}
+	root := c.Size() - 1
+	got = slices.Clone(own)
+	if err := c.ScatterGatherFloat32(ctx, root, got); err != nil {
+		return err
+	}
+	if !slices.Equal(got, values(root, n)) {
+		return fmt.Errorf("ScatterGatherFloat32 of %d elements on rank %d of %d: wrong elements", n, c.Rank(), c.Size())
+	}
 	return nil
 }
 

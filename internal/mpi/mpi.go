@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type World struct {
 
 	failed  chan struct{} // closed when the job fails
 	failure atomic.Pointer[RankError]
+	agreed  atomic.Pointer[error] // see Agree
 	closed  chan struct{} // closed by Close
 	leave   chan struct{} // closed when rank 0 is silent after a failure
 	closing sync.Once
@@ -186,19 +188,57 @@ func (w *World) Err() error {
 	return nil
 }
 
+// Agree ends a phase that every rank ends with an error or without. If any has one, all return an
+// error: their own, or that of the lowest rank that has one as a *RankError. The job has not
+// failed then: every rank knows that it ends, and Fail of that error does nothing.
+func (c *Channel) Agree(ctx context.Context, err error) error {
+	if c == nil {
+		return err
+	}
+	// A text is never empty where there is an error.
+	var mine []byte
+	if err != nil {
+		mine = []byte(" " + err.Error())
+	}
+	all, failed := c.AllGather(ctx, mine)
+	if failed != nil {
+		return failed
+	}
+	for rank, text := range all {
+		if len(text) == 0 {
+			continue
+		}
+		if err == nil {
+			err = &RankError{Rank: rank, Host: c.world.Host(rank), Reason: oneLine(string(text[1:]))}
+		}
+		c.world.agreed.Store(&err)
+		return err
+	}
+	return nil
+}
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
+
 // Fail reports an error of this rank to all others: their collectives return it as a *RankError.
-// It returns the failure that ended the job, which is that of another rank if that failed first.
-// Every rank must call Close then.
+// If another rank has failed first, it returns that failure, otherwise err. Every rank must call
+// Close then.
 func (w *World) Fail(err error) error {
 	if w == nil || err == nil {
 		return err
 	}
-	var of *RankError
-	if !errors.As(err, &of) {
-		of = &RankError{Rank: w.rank, Host: w.Host(w.rank), Reason: err.Error(), Local: true}
+	if agreed := w.agreed.Load(); agreed != nil && errors.Is(err, *agreed) {
+		return err
 	}
-	w.fail(of)
-	return w.Err()
+	var known *RankError
+	if errors.As(err, &known) && known == w.failure.Load() {
+		return err
+	}
+	mine := &RankError{Rank: w.rank, Host: w.Host(w.rank), Reason: err.Error(), Local: true}
+	w.fail(mine)
+	if first := w.failure.Load(); first != mine {
+		return first
+	}
+	return err
 }
 
 // Speaks reports whether this rank reports the failure of the job: rank 0, unless that is the one
@@ -211,8 +251,8 @@ func (w *World) Speaks() bool {
 	return e != nil && e.Rank == 0 && (e.Silent || e.Stuck && w.rank == 1)
 }
 
-// closeTimeout limits how long Close waits for the other ranks.
-const closeTimeout = 30 * time.Second
+// drainTimeout limits how long Close waits once all ranks have called it.
+const drainTimeout = 30 * time.Second
 
 // Close leaves the job and ends this process with an exit code; all ranks call it, and it waits for
 // them. After a failure it ends all processes of the job. In a world of one it does nothing.
@@ -220,6 +260,7 @@ func (w *World) Close(code int) {
 	if w == nil {
 		return
 	}
+	w.Pause() // for good: the watch is for the training loop
 	w.closing.Do(func() {
 		line := ""
 		if w.Err() == nil {
@@ -242,12 +283,13 @@ func (w *World) Close(code int) {
 
 // part waits until no rank has messages for another one.
 func (w *World) part() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
 	c := &Channel{world: w, tag: closeTag}
-	if _, err := c.AllGather(ctx, nil); err != nil { // no rank starts anything from here on
+	// Rank 0 may still write files. No rank starts anything from here on.
+	if _, err := c.AllGather(context.Background(), nil); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
 	if err := w.transport.drain(ctx); err != nil {
 		return err
 	}

@@ -71,6 +71,71 @@ func (c *Channel) AllGatherFloat32(ctx context.Context, data []float32, bounds [
 	return b.wait(ctx)
 }
 
+// GatherFloat32 receives every rank's mine on the root rank, in all: rank r's from bounds[r] to
+// bounds[r+1]. all is not used on the other ranks, and mine not on the root.
+func (c *Channel) GatherFloat32(ctx context.Context, root int, mine, all []float32, bounds []int) error {
+	if c == nil {
+		return nil
+	}
+	b := c.batch()
+	if c.world.rank != root {
+		b.send(root, bytesOf(mine))
+		return b.wait(ctx)
+	}
+	if err := c.checkBounds(all, bounds); err != nil {
+		return err
+	}
+	for i := range c.others() {
+		b.receive(i, bytesOf(all[bounds[i]:bounds[i+1]]))
+	}
+	return b.wait(ctx)
+}
+
+// ScatterFloat32 sends, from the root rank, all from bounds[r] to bounds[r+1] to rank r, which
+// receives it in mine. all is not used on the other ranks, and mine not on the root.
+func (c *Channel) ScatterFloat32(ctx context.Context, root int, all, mine []float32, bounds []int) error {
+	if c == nil {
+		return nil
+	}
+	b := c.batch()
+	if c.world.rank != root {
+		b.receive(root, bytesOf(mine))
+		return b.wait(ctx)
+	}
+	if err := c.checkBounds(all, bounds); err != nil {
+		return err
+	}
+	for i := range c.others() {
+		b.send(i, bytesOf(all[bounds[i]:bounds[i+1]]))
+	}
+	return b.wait(ctx)
+}
+
+// ScatterGatherFloat32 makes data that of the root rank on all ranks. All ranks give the same
+// number of elements. Unlike with Broadcast, the root sends them only once, divided among the
+// others, which pass them on.
+func (c *Channel) ScatterGatherFloat32(ctx context.Context, root int, data []float32) error {
+	if root < 0 || root >= c.Size() {
+		return fmt.Errorf("mpi: data from rank %d of %d", root, c.Size())
+	}
+	if c == nil {
+		return nil
+	}
+	bounds := Bounds(len(data), c.world.size)
+	b := c.batch()
+	if c.world.rank == root {
+		for i := range c.others() {
+			b.send(i, bytesOf(data[bounds[i]:bounds[i+1]]))
+		}
+	} else {
+		b.receive(root, bytesOf(data[bounds[c.world.rank]:bounds[c.world.rank+1]]))
+	}
+	if err := b.wait(ctx); err != nil {
+		return err
+	}
+	return c.AllGatherFloat32(ctx, data, bounds)
+}
+
 func (c *Channel) checkBounds(data []float32, bounds []int) error {
 	ok := len(bounds) == c.Size()+1 && bounds[0] >= 0 && bounds[len(bounds)-1] <= len(data)
 	for i := 1; ok && i < len(bounds); i++ {

@@ -198,7 +198,7 @@ func (w *World) fail(e *RankError) {
 	if len(e.Reason) > maxControl/2 {
 		e.Reason = e.Reason[:maxControl/2] + "…"
 	}
-	e.Reason = strings.ReplaceAll(e.Reason, "\n", "; ")
+	e.Reason = oneLine(e.Reason)
 	if text, err := json.Marshal(e); err == nil {
 		for _, i := range w.watched() {
 			if !e.Silent || i != e.Rank {

@@ -25,6 +25,7 @@ type runFile struct {
 	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
+	Ranks   int         `json:"ranks"`
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
@@ -76,7 +77,7 @@ func SavedDecoder(out string) string {
 }
 
 func readRun(out string) (runFile, error) {
-	r := runFile{Recipe: defaultRecipe()}
+	r := runFile{Recipe: defaultRecipe(), Ranks: 1}
 	path := filepath.Join(out, "run.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
@@ -148,7 +149,7 @@ func (t *trainer) writeRun() error {
 func (t *trainer) describeRun() runFile {
 	now := runFile{
 		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
-		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
+		Ranks: t.World.Size(), Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
 		now.ValData = &runData{t.val.dataset.Files(), t.val.dataset.Len(), t.val.dataset.Fingerprint()}
@@ -279,10 +280,17 @@ func lockRun(out string) (*runLock, error) {
 	return l, nil
 }
 
-func (l *runLock) release() { l.Release() }
+func (l *runLock) release() {
+	if l != nil {
+		l.Release()
+	}
+}
 
 // abandon removes the files of a run that failed to start.
 func (l *runLock) abandon() error {
+	if l == nil {
+		return nil
+	}
 	var err error
 	for _, path := range l.createdFiles {
 		err = errors.Join(err, os.Remove(path))
