@@ -276,7 +276,8 @@ func (b *batch) each(ctx context.Context, use func(o *op) error) error {
 func (b *batch) check(o *op) error {
 	w := b.channel.world
 	if o.err != nil {
-		return w.Fail(fmt.Errorf("lost the connection to rank %d (%s): %w", o.peer, w.Host(o.peer), o.err))
+		w.Fail(fmt.Errorf("lost the connection to rank %d (%s): %w", o.peer, w.Host(o.peer), o.err))
+		return w.Err()
 	}
 	if !o.send && o.want >= 0 && o.n != o.want {
 		return errOutOfStep

@@ -157,8 +157,8 @@ func TestWorldOfOne(t *testing.T) {
 	w.Pause()()
 	w.SetTimeout(time.Second)
 	w.Close(0)
-	if err := errors.New("x"); w.Fail(err) != err {
-		t.Error("Fail of a world of one does not return the error")
+	if w.Fail(errors.New("x")); w.Err() != nil {
+		t.Error("a world of one has failed")
 	}
 }
 
@@ -199,6 +199,29 @@ func TestOutOfStep(t *testing.T) {
 			t.Errorf("sums of different lengths: got %v, want %v", err, errOutOfStep)
 		}
 		worlds[i].Fail(err)
+	})
+}
+
+// TestAgree: if a rank has an error, all return one, and the job has not failed.
+func TestAgree(t *testing.T) {
+	worlds := localWorlds(t, 3)
+	wrong := errors.New("no such file")
+	eachRank(3, func(i int) {
+		w, c := worlds[i], worlds[i].Channel(0)
+		if err := c.Agree(t.Context(), nil); err != nil {
+			t.Errorf("rank %d: %v, but no rank has an error", i, err)
+		}
+		mine := wrong
+		if i != 1 {
+			mine = nil
+		}
+		err := c.Agree(t.Context(), mine)
+		if i == 1 && err != wrong || i != 1 && (err == nil || err.Error() != "rank 1 ("+w.Host(1)+"): no such file") {
+			t.Errorf("rank %d: got %v", i, err)
+		}
+		if w.Fail(fmt.Errorf("stopped: %w", err)); w.Err() != nil {
+			t.Errorf("rank %d: the error that all agreed on has failed the job", i)
+		}
 	})
 }
 

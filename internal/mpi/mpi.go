@@ -26,8 +26,8 @@ type World struct {
 	failed  chan struct{} // closed when the job fails
 	failure atomic.Pointer[RankError]
 	agreed  atomic.Pointer[error] // see Agree
-	closed  chan struct{} // closed by Close
-	leave   chan struct{} // closed when rank 0 is silent after a failure
+	closed  chan struct{}         // closed by Close
+	leave   chan struct{}         // closed when rank 0 is silent after a failure
 	closing sync.Once
 	leaving sync.Once
 	watch   watch
@@ -65,6 +65,20 @@ func Launched() (size int, ok bool) {
 		}
 	}
 	return 0, os.Getenv("PMIX_RANK") != "" || os.Getenv("PMI_RANK") != ""
+}
+
+// localRankVariables are set by launchers to the number of a process on its machine.
+var localRankVariables = []string{"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PMI_LOCAL_RANK", "SLURM_LOCALID"}
+
+// FirstOnMachine reports whether the launcher started this process as the first on its machine. It
+// reads the environment alone; where that does not tell, the answer is true.
+func FirstOnMachine() bool {
+	for _, name := range localRankVariables {
+		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			return n == 0
+		}
+	}
+	return true
 }
 
 // Join joins the job. It returns nil, a world of one, in a process that no launcher started or
@@ -219,26 +233,16 @@ func (c *Channel) Agree(ctx context.Context, err error) error {
 
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 
-// Fail reports an error of this rank to all others: their collectives return it as a *RankError.
-// If another rank has failed first, it returns that failure, otherwise err. Every rank must call
-// Close then.
-func (w *World) Fail(err error) error {
+// Fail reports an error of this rank to all others, unless it is what another rank has reported or
+// all have agreed on: their collectives return it as a *RankError. Every rank must call Close then.
+func (w *World) Fail(err error) {
 	if w == nil || err == nil {
-		return err
+		return
 	}
 	if agreed := w.agreed.Load(); agreed != nil && errors.Is(err, *agreed) {
-		return err
+		return
 	}
-	var known *RankError
-	if errors.As(err, &known) && known == w.failure.Load() {
-		return err
-	}
-	mine := &RankError{Rank: w.rank, Host: w.Host(w.rank), Reason: err.Error(), Local: true}
-	w.fail(mine)
-	if first := w.failure.Load(); first != mine {
-		return first
-	}
-	return err
+	w.fail(&RankError{Rank: w.rank, Host: w.Host(w.rank), Reason: err.Error(), Local: true})
 }
 
 // Speaks reports whether this rank reports the failure of the job: rank 0, unless that is the one

@@ -99,7 +99,8 @@ func childFailure(ctx context.Context, w *World, how func()) error {
 	for i := 0; ; i++ {
 		if i == 10 && w.Rank() == 1 {
 			how()
-			return w.Fail(errors.New("the device is lost"))
+			w.Fail(errors.New("the device is lost"))
+			return w.Err()
 		}
 		if err := c.SumFloat32(ctx, make([]float32, 1000)); err != nil {
 			return err

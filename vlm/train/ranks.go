@@ -331,4 +331,3 @@ func (t *trainer) sumValidation(sum float64, targets int) (float64, int, error) 
 	total, err := t.sumSteps(stepSum{Loss: sum, Tokens: int64(targets)})
 	return total.Loss, int(total.Tokens), err
 }
-

@@ -42,7 +42,7 @@ func (e *finalSaveError) Unwrap() error { return e.error }
 // stop ends a run that was interrupted or failed. An incomplete step does not count; the state
 // before it is saved if it is still on the device.
 func (t *trainer) stop(ctx context.Context, err error) error {
-	err = t.World.Fail(err)
+	t.World.Fail(err)
 	// A state that is divided among ranks cannot be saved without one that failed.
 	if t.World.Err() != nil && t.model.Params.MomentsSharded() {
 		t.reportSaved(t.saver.wait())

@@ -33,7 +33,7 @@ type Options struct {
 	Keep    int // number of newest checkpoints to keep besides the best; 0 = DefaultKeep
 	Device  engine.Device
 	Version string
-	Profile string // file for a Chrome trace of one step; "" = none
+	Profile string   // file for a Chrome trace of one step; "" = none
 	Observe Observer // of rank 0
 
 	// World are the ranks of the run, which all call Run with the same options; nil = this process
@@ -110,7 +110,8 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	defer interrupt()
 	t := &trainer{Options: o, job: o.World.Channel(stepChannel), interrupt: interrupt, stats: data.NewRowStats(o.Observe.BadRow)}
 	result, err := t.runLocked(ctx)
-	return result, o.World.Fail(err)
+	o.World.Fail(err)
+	return result, err
 }
 
 // runLocked runs while this rank, if it writes, holds the lock of the run's folder.
@@ -234,7 +235,7 @@ func (t *trainer) announce() error {
 		}
 		t.Observe.Start(Info{
 			Steps: t.steps, StepsEstimated: !t.stepsExact, Done: t.state.Step, Parameters: t.model.Params.Count(),
-			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
+			Ranks: t.World.Size(), TokensPerStep: e.TokensPerStep * t.World.Size(), FlopsPerStep: e.FlopsPerStep * float64(t.World.Size()),
 			Rows: t.train.rows.Len(), ValRows: t.val.rows.Len(),
 			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
