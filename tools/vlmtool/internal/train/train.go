@@ -185,7 +185,8 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	if err != nil {
 		var settings *train.SettingsError
 		var length *train.LengthError
-		if errors.As(err, &settings) || errors.As(err, &length) {
+		var ranks *train.RanksError
+		if errors.As(err, &settings) || errors.As(err, &length) || errors.As(err, &ranks) {
 			return usage.Error{Err: err}
 		}
 		return err
