@@ -31,6 +31,7 @@ type World struct {
 	closing sync.Once
 	leaving sync.Once
 	watch   watch
+	kept    []any // see Keep
 }
 
 // RankError is the failure of a rank, which ends the job.
@@ -253,6 +254,14 @@ func (w *World) Speaks() bool {
 	}
 	e := w.failure.Load()
 	return e != nil && e.Rank == 0 && (e.Silent || e.Stuck && w.rank == 1)
+}
+
+// Keep keeps memory outside Go's heap, which messages that have not ended may still use, from being
+// released before Close: x refers to it.
+func (w *World) Keep(x any) {
+	if w != nil {
+		w.kept = append(w.kept, x)
+	}
 }
 
 // drainTimeout limits how long Close waits once all ranks have called it.

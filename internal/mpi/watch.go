@@ -41,6 +41,14 @@ func (t *watch) init(size int) {
 
 func (t *watch) now() int64 { return int64(time.Since(t.start)) }
 
+// forgive leaves a time out of all waits.
+func (t *watch) forgive(d int64) {
+	for i := range t.heard {
+		t.heard[i].Add(d)
+	}
+	t.progress.Add(d)
+}
+
 // SetTimeout sets how long a rank may be silent, and how much longer than its longest step it may
 // make no progress, before the job ends.
 func (w *World) SetTimeout(d time.Duration) {
@@ -130,12 +138,17 @@ func here() hello {
 
 // watchPeers sends heartbeats and looks for failures until Close.
 func (w *World) watchPeers() {
-	for {
+	for last := w.watch.now(); ; {
 		select {
 		case <-w.closed:
 			return
 		case <-time.After(heartbeatInterval):
 		}
+		now := w.watch.now()
+		if stopped := now - last - int64(heartbeatInterval); stopped > int64(heartbeatInterval) {
+			w.watch.forgive(stopped) // this process was stopped, and heard nobody
+		}
+		last = now
 		for _, i := range w.watched() {
 			w.transport.sendControl(i, []byte{kindHeartbeat})
 		}

@@ -231,11 +231,6 @@ func (s *saver) poll() saveResult {
 	return s.wait()
 }
 
-func (s *saver) close() {
-	s.wait()
-	s.snapshot.Free()
-}
-
 // write syncs the metrics, saves a checkpoint, and removes checkpoints that are no longer kept.
 func (s *saver) write(c checkpoint.Checkpoint) saveResult {
 	done := saveResult{step: c.Step}

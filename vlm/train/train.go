@@ -158,7 +158,7 @@ func (t *trainer) warn(format string, args ...any) {
 }
 
 func (t *trainer) close() {
-	t.saver.close()
+	t.saver.wait()
 	t.free()
 	if err := t.metrics.close(); err != nil {
 		t.warn("the last lines of metrics.jsonl are lost: %v", err)
@@ -168,8 +168,15 @@ func (t *trainer) close() {
 	}
 }
 
-// free releases all device memory of the run.
+// free releases all memory of the run, unless the other ranks' messages may still use it.
 func (t *trainer) free() {
+	if t.World.Err() != nil {
+		t.World.Keep(t)
+		return
+	}
+	if t.saver != nil {
+		t.saver.snapshot.Free()
+	}
 	if t.generator != nil {
 		t.generator.Close()
 	}
