@@ -68,7 +68,7 @@ RACE_QUICK := ./internal/mpi ./engine ./engine/cpu ./nn/gguf ./vlm/checkpoint ./
 .PHONY: race-quick
 race-quick: ## run the race detector over the packages with goroutines (some five minutes)
 	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -p 1 -timeout 30m $(RACE_QUICK)
-	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Resume|Save|Stop|Interrupt|Memory' ./vlm/train
+	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Resume|Save|Stop|Interrupt|Memory|Rank' ./vlm/train
 	@CGO_ENABLED=1 go test -race -short -timeout 30m -run 'Close|Timeout|Replay|Staged|Alloc|Fault' ./engine/vulkan
 
 # KERNEL=softmax and DEVICE=vulkan select by regular expression; COUNT=200 plants a

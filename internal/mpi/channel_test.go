@@ -8,9 +8,26 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"patchwork/internal/require"
 )
+
+// localWorlds are the worlds of n ranks in this process.
+func localWorlds(t *testing.T, n int) []*World {
+	return require.Value(Local(t.Context(), n))(t)
+}
+
+// eachRank calls f for every rank at the same time.
+func eachRank(n int, f func(rank int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
 
 // message is what rank from sends to rank to in a test: of every length around those at which a
 // message is divided.

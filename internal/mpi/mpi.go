@@ -26,7 +26,8 @@ type World struct {
 	failed  chan struct{} // closed when the job fails
 	failure atomic.Pointer[RankError]
 	agreed  atomic.Pointer[error] // see Agree
-	closed  chan struct{}         // closed by Close
+	closed  chan struct{}         // closed by end
+	end     func()                // ends the watch
 	leave   chan struct{}         // closed when rank 0 is silent after a failure
 	closing sync.Once
 	leaving sync.Once
@@ -106,6 +107,7 @@ func Join(ctx context.Context) (*World, error) {
 // newWorld exchanges greetings over a transport and starts the watch.
 func newWorld(ctx context.Context, t transport) (*World, error) {
 	w := &World{rank: t.rank(), size: t.size(), transport: t, failed: make(chan struct{}), closed: make(chan struct{}), leave: make(chan struct{})}
+	w.end = sync.OnceFunc(func() { close(w.closed) })
 	w.watch.init(w.size)
 	t.onControl(w.control)
 	if err := w.greet(ctx); err != nil {
@@ -279,7 +281,7 @@ func (w *World) Close(code int) {
 		if w.Err() == nil {
 			err := w.part()
 			if err == nil {
-				close(w.closed)
+				w.end()
 				w.transport.exit(code)
 				return
 			}

@@ -54,7 +54,7 @@ func TestFailureReachesAll(t *testing.T) {
 func TestSilentRank(t *testing.T) {
 	for _, silent := range []int{0, 1} {
 		worlds := localWorlds(t, 3)
-		worlds[silent].transport.(*localTransport).dead = true
+		worlds[silent].transport.(*localTransport).dead.Store(true)
 		for _, w := range worlds {
 			w.SetTimeout(200 * time.Millisecond)
 		}

@@ -56,7 +56,7 @@ func (t *trainer) validate(ctx context.Context) error {
 		return nil
 	}
 	defer t.World.Pause()()
-	if m.Samples, err = t.sampleAnswers(ctx); err != nil {
+	if m.Samples, err = t.sampleAnswers(run); err != nil {
 		return err
 	}
 	if t.Observe.Validation != nil {

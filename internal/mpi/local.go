@@ -2,17 +2,36 @@ package mpi
 
 import (
 	"context"
+	"errors"
 	"sync"
-	"testing"
-
-	"patchwork/internal/require"
+	"sync/atomic"
 )
+
+// Local returns the worlds of n ranks that are goroutines of this process, for tests. They end with
+// ctx. Close does not end the process, unless the job has failed.
+func Local(ctx context.Context, n int) ([]*World, error) {
+	net := &localNet{n: n, waiting: map[[3]int][]*op{}, handlers: make([]func(int, []byte), n)}
+	worlds, errs := make([]*World, n), make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { worlds[i], errs[i] = newWorld(ctx, &localTransport{net: net, me: i}) })
+	}
+	all.Wait()
+	context.AfterFunc(ctx, func() {
+		for _, w := range worlds {
+			if w != nil {
+				w.end()
+			}
+		}
+	})
+	return worlds, errors.Join(errs...)
+}
 
 // localTransport connects ranks that are goroutines of one process.
 type localTransport struct {
 	net  *localNet
 	me   int
-	dead bool // control messages are lost
+	dead atomic.Bool // control messages are lost
 }
 
 type localNet struct {
@@ -20,8 +39,6 @@ type localNet struct {
 	n        int
 	waiting  map[[3]int][]*op // by sender, receiver and tag: sends or receives without a partner, oldest first
 	handlers []func(from int, message []byte)
-	early    []func() // control messages to ranks that have no handler yet
-	aborted  []int
 }
 
 func (t *localTransport) rank() int                   { return t.me }
@@ -30,12 +47,7 @@ func (t *localTransport) library() string             { return "test" }
 func (t *localTransport) drain(context.Context) error { return nil }
 func (t *localTransport) leave()                      {}
 func (t *localTransport) exit(int)                    {}
-
-func (t *localTransport) abort(code int) {
-	t.net.mu.Lock()
-	defer t.net.mu.Unlock()
-	t.net.aborted = append(t.net.aborted, t.me)
-}
+func (t *localTransport) abort(int)                   {}
 
 func (t *localTransport) onControl(f func(from int, message []byte)) {
 	t.net.mu.Lock()
@@ -45,9 +57,9 @@ func (t *localTransport) onControl(f func(from int, message []byte)) {
 
 func (t *localTransport) sendControl(to int, message []byte) {
 	t.net.mu.Lock()
-	f, dead := t.net.handlers[to], t.dead
+	f := t.net.handlers[to]
 	t.net.mu.Unlock()
-	if f != nil && !dead {
+	if f != nil && !t.dead.Load() {
 		go f(t.me, message)
 	}
 }
@@ -80,30 +92,4 @@ func (n *localNet) match(me int, o *op) {
 	to.n = copy(to.buf, from.buf)
 	from.end(from)
 	to.end(to)
-}
-
-// localWorlds are the worlds of n ranks in this process.
-func localWorlds(t *testing.T, n int) []*World {
-	net := &localNet{n: n, waiting: map[[3]int][]*op{}, handlers: make([]func(int, []byte), n)}
-	worlds := make([]*World, n)
-	eachRank(n, func(i int) {
-		w, err := newWorld(t.Context(), &localTransport{net: net, me: i})
-		require.NoError(t, err)
-		worlds[i] = w
-	})
-	t.Cleanup(func() {
-		for _, w := range worlds {
-			close(w.closed)
-		}
-	})
-	return worlds
-}
-
-// eachRank calls f for every rank at the same time.
-func eachRank(n int, f func(rank int)) {
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() { f(i) })
-	}
-	all.Wait()
 }
