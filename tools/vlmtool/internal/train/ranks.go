@@ -26,22 +26,28 @@ func (f *options) join(ctx context.Context, a *cli.App) error {
 		}
 		return err
 	}
-	if f.rankTimeout < minRankTimeout {
-		return usage.Errorf("--rank-timeout cannot be %v, want at least %v", f.rankTimeout, minRankTimeout)
-	}
 	if a.World.Size() == 1 {
-		if f.shardOptimizer {
-			return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
-		}
 		return nil
 	}
 	a.World.SetTimeout(f.rankTimeout)
 	if a.World.Rank() > 0 {
+		cli.EndQuietly()
 		a.Quiet = true
 		slog.SetDefault(slog.New(slog.DiscardHandler))
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(a.World.Cores())
+	}
+	return nil
+}
+
+// checkRanks checks the flags for several processes.
+func (f *options) checkRanks() error {
+	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
+		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
+	}
+	if f.rankTimeout < minRankTimeout {
+		return usage.Errorf("--rank-timeout cannot be %v, want at least %v", f.rankTimeout, minRankTimeout)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (f *options) run(ctx context.Context, a *cli.App, flags *pflag.FlagSet) err
 	}
 	recipe, err := f.resolve(flags)
 	if err == nil {
-		err = f.checkMonitor(a)
+		err = cmp.Or(f.checkMonitor(a), f.checkRanks())
 	}
 	switch {
 	case err != nil:
