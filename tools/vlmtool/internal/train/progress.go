@@ -31,6 +31,9 @@ func (p *progress) observer() train.Observer {
 		Start: func(r train.Info) {
 			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %s%d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
 				terminal.Thousands(r.Parameters), r.Rows, r.ValRows, about(r.StepsEstimated), r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, p.device.Device, p.device.Name))
+			if r.Ranks > 1 {
+				slog.Info(fmt.Sprintf("%d ranks train together; a step is of all of them", r.Ranks))
+			}
 			if r.Done > 0 {
 				slog.Info(fmt.Sprintf("resuming after step %d", r.Done))
 			}
