@@ -267,7 +267,7 @@ func TestStreamCancel(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s := newDataset(t)
 				st := openStream(t, s, nil)
-				st.client.Idle, st.client.Pause = time.Minute, time.Minute
+				st.client.Idle, st.pause = time.Minute, time.Minute
 				files, err := st.Resolve(t.Context(), []string{dataset + shard})
 				require.NoError(t, err)
 				change(s)

@@ -34,7 +34,7 @@ type Flags struct {
 
 const (
 	defaultCacheBytes = 20e9
-	minCacheBytes     = 64e6 // a few blocks for each connection
+	minCacheBytes     = 1e9 // a few row groups, whose columns are read twice
 	cacheReserve      = 1 << 30
 )
 
@@ -51,7 +51,7 @@ func (f *Flags) check() error {
 	case f.cache != "" && err == nil && !info.IsDir():
 		return usage.Errorf("--data-cache %s is a file; name a folder", f.cache)
 	case f.size > 0 && f.size < minCacheBytes:
-		return usage.Errorf("--data-cache-size is less than 64MB; 0 keeps nothing")
+		return usage.Errorf("--data-cache-size is less than 1GB, which a few row groups take; 0 keeps nothing")
 	case f.timeout < 0:
 		return usage.Errorf("--data-timeout cannot be %s; 0 waits without end", f.timeout)
 	}
