@@ -44,11 +44,8 @@ type Checkpoint struct {
 }
 
 // Bytes returns the size of a model's checkpoint on disk, without its small files.
-func Bytes(m *vlm.Model) (n int64) {
-	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
-		n += b.Bytes
-	}
-	return n
+func Bytes(m *vlm.Model) int64 {
+	return m.Params.Weights.Bytes + 2*m.Params.MomentBytes()
 }
 
 // Save writes the checkpoint into a temporary folder of dir, with checksums, syncs it to disk, and

@@ -106,7 +106,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
-	update, _, err := planUpdate(m, nn.AdamW{})
+	update, _, err := planUpdate(m, nn.AdamW{}, nil)
 	if err != nil {
 		return Estimation{}, err
 	}
