@@ -172,6 +172,9 @@ func (c *Cache) Put(k Key, data []byte) bool {
 	return err == nil
 }
 
+// wayOut ends the warnings.
+const wayOut = "free some space there, or give another folder"
+
 // fail records that the folder cannot be written. c.mu is held.
 func (c *Cache) fail(err error) {
 	c.paused = time.Now().Add(pause)
@@ -179,7 +182,7 @@ func (c *Cache) fail(err error) {
 	if errors.As(err, &path) {
 		err = path.Err
 	}
-	c.warn(fmt.Sprintf("the cache in %s cannot be written (%v); reading goes on without it; free some space there, or give another folder", c.o.Dir, err))
+	c.warn(fmt.Sprintf("the cache in %s cannot be written (%v); reading goes on without it; %s", c.o.Dir, err, wayOut))
 }
 
 // warn passes on the first warning. c.mu is held.

@@ -47,7 +47,8 @@ func (c *Cache) makeSpace(size int64) bool {
 	if size > budget {
 		c.full = true
 		if size <= c.o.Limit-c.o.Limit/marginPart {
-			c.warn(fmt.Sprintf("less than %d MiB are free for the cache in %s; reading goes on without it; free some space there, or give another folder", c.o.Reserve>>20, c.o.Dir))
+			c.warn(fmt.Sprintf("less than %d MiB are free for the cache in %s; reading goes on without it; %s",
+				c.o.Reserve>>20, c.o.Dir, wayOut))
 		}
 		return false
 	}

@@ -90,7 +90,8 @@ func (s *Source) Close() error {
 		return nil
 	}
 	stats := s.stream.Stats()
-	slog.Debug(fmt.Sprintf("%s were read from the hub in %d requests, %s from the cache", engine.Bytes(stats.Downloaded), stats.Requests, engine.Bytes(stats.Cached)))
+	slog.Debug(fmt.Sprintf("%s were read from the hub in %d requests, %s from the cache",
+		engine.Bytes(stats.Downloaded), stats.Requests, engine.Bytes(stats.Cached)))
 	return s.stream.Close()
 }
 
@@ -175,7 +176,8 @@ func (s *Source) openStream(ctx context.Context) error {
 		return usage.Error{Err: err}
 	}
 	o := hub.StreamOptions{
-		CacheDir: s.flags.cache, CacheBytes: s.flags.size, CacheReserve: cacheReserve, Timeout: s.flags.timeout, Earlier: s.earlier, Splits: data.Splits,
+		CacheDir: s.flags.cache, CacheBytes: s.flags.size, CacheReserve: cacheReserve, Timeout: s.flags.timeout,
+		Earlier: s.earlier, Splits: data.Splits,
 		Warn: func(text string) { s.report(&s.warn, text) }, Note: func(text string) { s.report(&s.note, text) },
 	}
 	if o.CacheDir == "" {
