@@ -64,7 +64,7 @@ race: ## run the race detector over engine, nn, vlm and vlmtool (half an hour; R
 
 # CI runs this: the packages that start goroutines, and the tests that stop, resume and close
 # training and the Vulkan backend.
-RACE_QUICK := ./internal/mpi ./engine ./engine/cpu ./nn/gguf ./vlm/checkpoint ./vlm/data ./vlm/hub ./vlm/importer ./tools/internal/... ./tools/vlmtool/internal/...
+RACE_QUICK := ./internal/mpi ./engine ./engine/cpu ./nn/gguf ./vlm/checkpoint ./vlm/data ./vlm/hub/... ./vlm/importer ./tools/internal/... ./tools/vlmtool/internal/...
 .PHONY: race-quick
 race-quick: ## run the race detector over the packages with goroutines (some five minutes)
 	@PATCHWORK_DEVICES=cpu CGO_ENABLED=1 go test -race -short -p 1 -timeout 30m $(RACE_QUICK)
@@ -132,6 +132,14 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 	@go run ./tools/docs/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md
+
+# PILLOW is a Python with Pillow, with which tools/imagepeer measures images interleaved.
+PILLOW := python3
+.PHONY: image-page
+image-page: ## measure the decoding of images beside Pillow, and write docs/image-speed.md
+	@mkdir -p bin out && $(GO) build -o bin/ ./tools/imagepeer
+	@bin/imagepeer --peer Pillow --note "$(NOTE)" --sizes 0,256,512 -- $(PILLOW) tools/imagepeer/pillow.py > out/image-speed.md
+	@mv out/image-speed.md docs/image-speed.md
 
 .PHONY: live-screenshot
 live-screenshot: build ## train, and take docs/live.png of terminal and page (needs chromium)

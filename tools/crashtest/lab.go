@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"patchwork/tools/internal/localhub"
 	"patchwork/vlm/data"
 )
 
@@ -25,12 +26,14 @@ import (
 type setting struct {
 	name  string
 	flags []string
+	hub   bool // disturbed runs read from a hub with faults, the reference run from the disk
 }
 
 var settings = []setting{
-	{"f32", nil},
-	{"f16, accumulated, first frozen", []string{"--dtype", "f16", "--accumulate", "2", "--freeze-decoder-steps", "5"}},
-	{"bf16", []string{"--dtype", "bf16"}},
+	{"f32", nil, false},
+	{"f16, accumulated, first frozen", []string{"--dtype", "f16", "--accumulate", "2", "--freeze-decoder-steps", "5"}, false},
+	{"bf16", []string{"--dtype", "bf16"}, false},
+	{"f32 from a hub", nil, true},
 }
 
 // lab runs and disturbs training runs.
@@ -42,14 +45,17 @@ type lab struct {
 	took            map[string]time.Duration // by the reference run of a setting
 	runs            int
 	table           table
+	hub             *localhub.Hub
 }
 
 // newLab makes the data and a reference run of each setting.
-func newLab(tool, dir string, steps int, random *rand.Rand, settings []setting) (*lab, error) {
-	l := &lab{tool: tool, dir: dir, data: filepath.Join(dir, "train.parquet"), steps: steps, random: random, settings: settings, took: map[string]time.Duration{}}
-	if err := errors.Join(os.MkdirAll(dir, 0o755), writeData(l.data)); err != nil {
+func newLab(tool, dir string, steps, rows int, random *rand.Rand, settings []setting) (*lab, error) {
+	l := &lab{tool: tool, dir: dir, data: filepath.Join(dir, "data", "train.parquet"), steps: steps, random: random, settings: settings, took: map[string]time.Duration{}}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(l.data), 0o755), writeData(l.data, rows)); err != nil {
 		return nil, err
 	}
+	l.hub = localhub.Start(filepath.Dir(l.data), "hf_secret")
+	l.hub.SetFaults(localhub.Faults{Cut: 0.2, Error: 0.1, Page: 0.1, Shifted: 0.1, Limit: 0.1})
 	for _, s := range settings {
 		start := time.Now()
 		if err := l.toTheEnd(s, l.reference(s)); err != nil {
@@ -74,9 +80,22 @@ func (l *lab) folder() string {
 func (l *lab) nextSetting() setting { return l.settings[l.runs%len(l.settings)] }
 
 func (l *lab) arguments(s setting, out string) []string {
-	return append([]string{"train", "--data", l.data, "--out", out, "--device", "cpu", "--steps", strconv.Itoa(l.steps), "--seq-len", "192", "--batch-size", "2",
+	from := l.data
+	if s.hub && out != l.reference(s) {
+		l.hub.Commit() // main moves on; a resumed run reads the commit that it began with
+		from = "hf://datasets/" + localhub.Repo
+	}
+	return append([]string{"train", "--data", from, "--out", out, "--device", "cpu", "--steps", strconv.Itoa(l.steps), "--seq-len", "192", "--batch-size", "2",
 		"--pool-size", "8", "--warmup", "4", "--save-every", "2", "--val-every", "5", "--keep", "3", "--resume"}, s.flags...)
 }
+
+// environment is that of a run: the hub, and caches of its own.
+func (l *lab) environment() []string {
+	return append(os.Environ(), "HF_ENDPOINT="+l.hub.Endpoint, "HF_TOKEN=hf_secret", "XDG_CACHE_HOME="+filepath.Join(l.dir, "cache"))
+}
+
+// close stops the hub.
+func (l *lab) close() { l.hub.Close() }
 
 var colors = []struct {
 	name string
@@ -86,13 +105,14 @@ var colors = []struct {
 	{"yellow", color.RGBA{235, 210, 30, 255}}, {"black", color.RGBA{20, 20, 20, 255}},
 }
 
-// writeData writes images of squares with two questions about each.
-func writeData(path string) error {
+// writeData writes rows with images of squares and two questions about each.
+func writeData(path string, rows int) error {
 	w, err := data.Create(path)
 	if err != nil {
 		return err
 	}
-	for i := range 60 {
+	w.GroupRows = 1000
+	for i := range rows {
 		c, asked := colors[i%len(colors)], colors[i*i%7%len(colors)]
 		img := image.NewRGBA(image.Rect(0, 0, 64, 64))
 		draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)

@@ -21,19 +21,20 @@ func main() {
 	kills := pflag.Int("kills", 50, "number of kills")
 	seed := pflag.Uint64("seed", 1, "random seed")
 	steps := pflag.Int("steps", 60, "steps of a run")
+	rows := pflag.Int("rows", 60, "rows of the data")
 	dir := pflag.String("dir", "", "folder for the runs, which are kept; default: a temporary folder")
 	pflag.Parse()
-	if *kills < 1 || *steps < 12 || pflag.NArg() > 0 {
-		fmt.Fprint(os.Stderr, "usage: crashtest [flags], with at least 12 steps and one kill\n", pflag.CommandLine.FlagUsages())
+	if *kills < 1 || *steps < 12 || *rows < 20 || pflag.NArg() > 0 {
+		fmt.Fprint(os.Stderr, "usage: crashtest [flags], with at least 12 steps, 20 rows and one kill\n", pflag.CommandLine.FlagUsages())
 		os.Exit(2)
 	}
-	if err := runAll(*tool, *dir, *kills, *steps, *seed); err != nil {
+	if err := runAll(*tool, *dir, *kills, *steps, *rows, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "crashtest:", err)
 		os.Exit(1)
 	}
 }
 
-func runAll(tool, dir string, kills, steps int, seed uint64) error {
+func runAll(tool, dir string, kills, steps, rows int, seed uint64) error {
 	if dir == "" {
 		temp, err := os.MkdirTemp("", "crashtest-")
 		if err != nil {
@@ -49,10 +50,11 @@ func runAll(tool, dir string, kills, steps int, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	l, err := newLab(tool, dir, steps, rand.New(rand.NewPCG(seed, 0)), settings)
+	l, err := newLab(tool, dir, steps, rows, rand.New(rand.NewPCG(seed, 0)), settings)
 	if err != nil {
 		return err
 	}
+	defer l.close()
 	defer l.table.print(os.Stdout)
 	for _, try := range []func() error{
 		func() error { return l.kills(kills) },

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestCrash is a short make crashtest: a few kills, a full disk, two damaged files, a second
+// TestCrash is a short make crashtest: a few kills, also of runs from a hub, a full disk, two damaged files, a second
 // run.
 func TestCrash(t *testing.T) {
 	if testing.Short() {
@@ -20,10 +20,11 @@ func TestCrash(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "../vlmtool").CombinedOutput(); err != nil {
 		t.Fatalf("vlmtool could not be built: %v\n%s", err, out)
 	}
-	l, err := newLab(tool, dir, 16, rand.New(rand.NewPCG(7, 0)), settings[1:2])
+	l, err := newLab(tool, dir, 16, 60, rand.New(rand.NewPCG(7, 0)), []setting{settings[1], settings[3]})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer l.close()
 	for _, c := range []struct {
 		name string
 		try  func() error

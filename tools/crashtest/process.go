@@ -44,7 +44,7 @@ func (t *transcript) String() string {
 
 func (l *lab) start(s setting, out string) (*process, error) {
 	p := &process{command: exec.Command(l.tool, l.arguments(s, out)...), out: out, stderr: &transcript{}, ended: make(chan struct{})}
-	p.command.Stderr = p.stderr
+	p.command.Stderr, p.command.Env = p.stderr, l.environment()
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.command.Start(); err != nil {
 		return nil, err

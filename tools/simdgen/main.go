@@ -1,6 +1,7 @@
-// Command simdgen writes the assembly of package shaders/simd, by avo:
+// Command simdgen writes the assembly of a package of inner loops, by avo:
 //
 //	go run ./tools/simdgen shaders/simd
+//	go run ./tools/simdgen vlm/image/simd
 package main
 
 import (
@@ -13,9 +14,19 @@ import (
 	"github.com/mmcloughlin/avo/printer"
 )
 
+// packages are the files of each package and what defines them.
+var packages = map[string]map[string]func(*build.Context){
+	"shaders/simd": {
+		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
+		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
+		"narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
+	},
+	"vlm/image/simd": {"idct": defineIDCT, "upsample": defineUpsample, "webp": defineWebPUpsample, "colour": defineColour, "resize": defineResize, "unfilter": defineUnfilter, "vp8": defineVP8},
+}
+
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: simdgen DIR")
+	if len(os.Args) != 2 || packages[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: simdgen shaders/simd, or vlm/image/simd")
 		os.Exit(2)
 	}
 	if err := write(os.Args[1]); err != nil {
@@ -26,7 +37,7 @@ func main() {
 
 // write generates every file into dir.
 func write(dir string) error {
-	files, err := generate()
+	files, err := generate(dir)
 	if err != nil {
 		return err
 	}
@@ -38,14 +49,10 @@ func write(dir string) error {
 	return nil
 }
 
-// generate returns the text of every file by its name.
-func generate() (map[string][]byte, error) {
+// generate returns the text of every file of a package by its name.
+func generate(dir string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for name, define := range map[string]func(*build.Context){
-		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
-		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
-		"narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
-	} {
+	for name, define := range packages[dir] {
 		c := build.NewContext()
 		define(c)
 		file, err := c.Result()
@@ -55,7 +62,7 @@ func generate() (map[string][]byte, error) {
 		if err := pass.Compile.Execute(file); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		config := printer.Config{Argv: []string{"go", "run", "./tools/simdgen", "shaders/simd"}, Pkg: "simd"}
+		config := printer.Config{Argv: []string{"go", "run", "./tools/simdgen", dir}, Pkg: "simd"}
 		if files[name+"_amd64.s"], err = printer.NewGoAsm(config).Print(file); err != nil {
 			return nil, err
 		}

@@ -9,18 +9,19 @@ import (
 
 // TestFresh fails if the committed assembly differs from the generator's output.
 func TestFresh(t *testing.T) {
-	const dir = "../../shaders/simd"
-	files, err := generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range files {
-		got, err := os.ReadFile(filepath.Join(dir, name))
+	for dir := range packages {
+		files, err := generate(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s is stale: go run ./tools/simdgen shaders/simd", name)
+		for name, want := range files {
+			got, err := os.ReadFile(filepath.Join("../..", dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s is stale: go run ./tools/simdgen %s", name, dir)
+			}
 		}
 	}
 }

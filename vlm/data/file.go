@@ -31,8 +31,8 @@ type Prefetcher interface {
 	Prefetch(offset, length int64)
 }
 
-// A Versioned reader tells contents apart that have the same size and footer: by the time of
-// the last change, a commit or a tag.
+// A Versioned reader tells contents apart that have the same size and footer, by the time of the
+// last change, a commit or a tag, and notices contents that change while they are read.
 type Versioned interface {
 	Version() string
 }
@@ -61,19 +61,25 @@ func (f localFile) Open(context.Context) (Reader, error) {
 		file.Close()
 		return nil, err
 	}
-	return &localReader{file, info.Size(), fmt.Sprint(info.ModTime().UnixNano())}, nil
+	return &localReader{file, info.Size()}, nil
 }
 
 // localReader is an open file on disk.
 type localReader struct {
 	*os.File
-	size    int64
-	version string
+	size int64
 }
 
 func (r *localReader) Size() int64 { return r.size }
 
-func (r *localReader) Version() string { return r.version }
+// Version also finds a file that is written to while it is read.
+func (r *localReader) Version() string {
+	info, err := r.Stat()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano())
+}
 
 // failingReader remembers an error of its Reader, which tells a disk or network that fails from
 // damaged contents: the parquet reader reports both in words of its own.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,8 +58,10 @@ func TestQuirkRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var seen []*image.RGB
-			v := CheckEach(row, func(p *image.RGB) { seen = append(seen, p) })
+			v := Check(row)
+			if pixels, prepared := Prepare(row, 8); !reflect.DeepEqual(prepared, v) || v.Status == Use && len(pixels) != len(v.Images) {
+				t.Errorf("Prepare returned %d images and %+v, Check %+v", len(pixels), prepared, v)
+			}
 			if v.Row != want.Row || (v.Status == Skip) != (v.Reason != "") || strings.Contains(v.Reason, "\n") {
 				t.Errorf("verdict %+v", v)
 			}
@@ -81,7 +84,11 @@ func TestQuirkRows(t *testing.T) {
 				if v.Images[i] != (Size{w.Width, w.Height}) {
 					t.Errorf("image %d is %v, want %dx%d", i, v.Images[i], w.Width, w.Height)
 				}
-				if far := differ(seen[i], w.Quarters); far > 8 { // the manifest's tolerance, for the lossy formats
+				img, err := image.Decode(row.Images[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if far := differ(img, w.Quarters); far > 8 { // the manifest's tolerance, for the lossy formats
 					t.Errorf("image %d: colours off by %d, want at most 8", i, far)
 				}
 			}

@@ -71,25 +71,33 @@ func folder(path string) ([]string, error) {
 	if err != nil {
 		return nil, &DataError{File: path, Row: -1, Reason: cause(err)}
 	}
-	var files, splits []string
+	var files, names []string
 	for _, entry := range entries {
 		name := entry.Name()
 		if entry.IsDir() || strings.HasPrefix(name, ".") || filepath.Ext(name) != ".parquet" {
 			continue
 		}
-		files = append(files, filepath.Join(path, name))
-		if s := split(name); s != "" && !slices.Contains(splits, s) {
-			splits = append(splits, s)
-		}
+		files, names = append(files, filepath.Join(path, name)), append(names, name)
 	}
 	if len(files) == 0 {
 		return nil, &DataError{File: path, Row: -1, Reason: "no *.parquet in this folder"}
 	}
-	if len(splits) > 1 {
+	if splits := Splits(names); len(splits) > 1 {
 		return nil, &DataError{File: path, Row: -1, Reason: fmt.Sprintf("contains the splits %s; name one of them, for example %s",
 			strings.Join(splits, " and "), filepath.Join(path, splits[len(splits)-1]+"-*.parquet"))}
 	}
 	return files, nil
+}
+
+// Splits returns the splits (train, test, …) to which files with names such as
+// train-00000-of-00002.parquet belong, in the order of the names.
+func Splits(names []string) (splits []string) {
+	for _, name := range names {
+		if s := split(name); s != "" && !slices.Contains(splits, s) {
+			splits = append(splits, s)
+		}
+	}
+	return splits
 }
 
 // split returns the split in a file name such as train-00000-of-00002.parquet, or "".

@@ -78,7 +78,12 @@ type Size struct {
 }
 
 // Check checks a row, decoding its images.
-func Check(r Row) Verdict { return CheckEach(r, func(*image.RGB) {}) }
+func Check(r Row) Verdict {
+	return check(r, func(data []byte) (size Size, err error) {
+		err = image.With(data, func(p *image.RGB) { size = Size{p.W, p.H} })
+		return size, err
+	})
+}
 
 // maxRowPixels limits the pixels of all images of a row: a row of thousands of large
 // images would take hours to decode.
@@ -124,10 +129,8 @@ func (r Row) missingImage() string {
 // placeholder matches what other tools write into a text for an image.
 var placeholder = regexp.MustCompile(`<image>|<\|image(_pad)?\|>|<image_placeholder>|<\|vision_start\|>|<start_of_image>|\[IMG\]|<img>[^<]*</img>`)
 
-// CheckEach is like Check and calls each for every image as it is decoded, which saves a
-// second decoding and does not keep all full-size images. If a later image is broken, the
-// row is skipped although each was called for the earlier ones.
-func CheckEach(r Row, each func(*image.RGB)) Verdict {
+// check is Check with a function that decodes an image.
+func check(r Row, decode func(data []byte) (Size, error)) Verdict {
 	v := CheckTexts(r)
 	if v.Status == Skip {
 		return v
@@ -139,13 +142,11 @@ func CheckEach(r Row, each func(*image.RGB)) Verdict {
 		if data == nil { // paths are never followed
 			return r.skip("image %d has no bytes", i+1)
 		}
-		err := image.With(data, func(p *image.RGB) {
-			each(p)
-			v.Images = append(v.Images, Size{p.W, p.H})
-		})
+		size, err := decode(data)
 		if err != nil {
 			return r.skip("image %d cannot be decoded: %v", i+1, err)
 		}
+		v.Images = append(v.Images, size)
 	}
 	return v
 }

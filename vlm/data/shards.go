@@ -37,6 +37,9 @@ func (c *shardCache) use(d *Dataset, number int, f func(*shard) error) error {
 	if o.err != nil {
 		return o.err
 	}
+	if v, ok := o.shard.file.Reader.(Versioned); ok && v.Version() != d.versions[number] {
+		return d.changed(number)
+	}
 	return f(o.shard)
 }
 
@@ -95,9 +98,13 @@ func (d *Dataset) reopen(ctx context.Context, number int) (*shard, error) {
 	}
 	if s.fingerprint != d.fingerprints[number] {
 		s.close()
-		return nil, &DataError{File: d.files[number].Name(), Row: -1, Reason: errChanged.Error(), Err: errChanged}
+		return nil, d.changed(number)
 	}
 	return s, nil
+}
+
+func (d *Dataset) changed(number int) error {
+	return &DataError{File: d.files[number].Name(), Row: -1, Reason: errChanged.Error(), Err: errChanged}
 }
 
 // wrapRow returns the error of reading a row of a group as a *DataError; ctx's errors stay.

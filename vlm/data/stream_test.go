@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -179,6 +180,7 @@ func TestStreamErrors(t *testing.T) {
 		break // ends the readers
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	for _, err := range o.Stream(ctx, 0, Readers{}) {
 		if n++; n == 3 {
@@ -196,8 +198,22 @@ func TestStreamErrors(t *testing.T) {
 		t.Errorf("%d goroutines, %d before", got, before)
 	}
 
-	// A file that is replaced ends the stream, also when the rows' numbers are the same.
-	write(t, d.Files()[0], numbered("other", 40)...)
+	// A file that is written to while it is open ends the stream.
+	path := grouped(t, 7, 40).Files()[0]
+	d = mustOpen(t, path)
+	defer d.Close()
+	n = 0
+	for _, err := range d.Order(allRowsBut(d, 0), Shuffle{}, 0).Stream(t.Context(), 0, Readers{}) {
+		if n++; n == 1 {
+			require.NoError(t, os.Chtimes(path, time.Now(), time.Now().Add(time.Hour)))
+		}
+		if err != nil && !errors.Is(err, errChanged) || err == nil && n > 30 {
+			t.Fatalf("a file that is written to: %v", err)
+		}
+	}
+
+	// So does one that is replaced, also when the rows' numbers are the same.
+	write(t, o.d.Files()[0], numbered("other", 40)...)
 	var e *DataError
 	for _, err := range o.Stream(t.Context(), 0, Readers{}) {
 		if !errors.As(err, &e) || e.Err == nil || !strings.Contains(err.Error(), "changed") {

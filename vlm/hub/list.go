@@ -123,24 +123,14 @@ func parseHash(s string, digits int) string {
 }
 
 func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
-	var at revision
-	_, err := c.json(ctx, c.api(r, "revision"), &at)
+	r, names, err := c.commit(ctx, r)
 	if err != nil {
 		return r, nil, err
 	}
-	// The commit becomes part of URLs and file names.
-	if parseHash(at.SHA, 40) != at.SHA || at.SHA == "" {
-		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, printableURL(c.Endpoint), printable(at.SHA))
-	}
-	r.Revision = at.SHA
-	files, err := c.tree(ctx, r)
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusNotFound && len(at.Siblings) > 0 {
-		// A mirror without listings: only names; sizes and hashes are requested later.
-		files, err = nil, nil
-		for _, s := range at.Siblings {
-			files = append(files, File{Path: s.Name, Size: -1})
-		}
+	entries, err := c.entries(ctx, r, "", true)
+	files := filesOf(entries)
+	if isNotFound(err) && len(names) > 0 {
+		files, err = unlistedFiles(names), nil
 	}
 	if err != nil {
 		return r, nil, err
@@ -154,10 +144,62 @@ func (c *Client) list(ctx context.Context, r Repo) (Repo, []File, error) {
 	return r, files, nil
 }
 
-// tree reads all pages of the listing.
-func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
+// commit returns the repository at the commit of its revision, and the names of its files.
+func (c *Client) commit(ctx context.Context, r Repo) (Repo, []string, error) {
+	var at revision
+	if _, err := c.json(ctx, c.api(r, "revision"), &at); err != nil {
+		return r, nil, err
+	}
+	// The commit becomes part of URLs and file names.
+	if !isCommit(at.SHA) {
+		return r, nil, fmt.Errorf("%s: %s names the commit %s, want 40 hexadecimal digits; check HF_ENDPOINT", r, printableURL(c.Endpoint), printable(at.SHA))
+	}
+	r.Revision = at.SHA
+	var names []string
+	for _, s := range at.Siblings {
+		names = append(names, s.Name)
+	}
+	return r, names, nil
+}
+
+// isCommit reports whether a revision is a whole commit hash.
+func isCommit(revision string) bool { return revision != "" && parseHash(revision, 40) == revision }
+
+// unlistedFiles are the files of a mirror without listings. Their sizes and hashes are
+// requested later.
+func unlistedFiles(names []string) []File {
 	var files []File
-	next := c.api(r, "tree") + "?recursive=true"
+	for _, name := range names {
+		files = append(files, File{Path: name, Size: -1})
+	}
+	return files
+}
+
+func filesOf(entries []entry) []File {
+	var files []File
+	for _, e := range entries {
+		if e.Type == "file" {
+			files = append(files, e.file())
+		}
+	}
+	return files
+}
+
+func isNotFound(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Status == http.StatusNotFound
+}
+
+// entries reads all pages of the listing of a folder; "" is the root.
+func (c *Client) entries(ctx context.Context, r Repo, folder string, recursive bool) ([]entry, error) {
+	var all []entry
+	next := c.api(r, "tree")
+	if folder != "" {
+		next += "/" + escape(folder)
+	}
+	if recursive {
+		next += "?recursive=true"
+	}
 	for seen := map[string]bool{}; next != "" && !seen[next]; {
 		seen[next] = true
 		if len(seen) > maxPages {
@@ -168,19 +210,14 @@ func (c *Client) tree(ctx context.Context, r Repo) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(files)+len(page) > maxFiles {
+		if all = append(all, page...); len(all) > maxFiles {
 			return nil, &LimitError{fmt.Sprintf("the listing has more than %d files", maxFiles)}
-		}
-		for _, e := range page {
-			if e.Type == "file" {
-				files = append(files, e.file())
-			}
 		}
 		if next, err = c.nextPage(header); err != nil {
 			return nil, err
 		}
 	}
-	return files, nil
+	return all, nil
 }
 
 var nextLink = regexp.MustCompile(`<([^>]*)>\s*;\s*rel="?next"?`)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -30,8 +32,14 @@ var reasons = map[int]string{
 	http.StatusNotFound:     "not found; check the name and the revision",
 }
 
+// codeReasons are the meanings of X-Error-Code, where the hub says more than by the status.
+var codeReasons = map[string]string{
+	"GatedRepo":        reasons[http.StatusForbidden],
+	"RevisionNotFound": "no such revision; check what follows @",
+}
+
 func statusError(r *http.Response) error {
-	reason := reasons[r.StatusCode]
+	reason := cmp.Or(codeReasons[r.Header.Get("X-Error-Code")], reasons[r.StatusCode])
 	if reason == "" {
 		reason = http.StatusText(r.StatusCode)
 	}
@@ -70,7 +78,11 @@ func (c *Client) request(ctx context.Context, client *http.Client, method, url s
 	err = statusError(r)
 	switch {
 	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusRequestTimeout, r.StatusCode >= 500:
-		return nil, &busyError{err, retryAfter(r.Header.Get("Retry-After"))}
+		after := retryAfter(r.Header.Get("Retry-After"))
+		if r.StatusCode == http.StatusTooManyRequests {
+			after = max(after, rateLimitReset(r.Header.Get("RateLimit")))
+		}
+		return nil, &busyError{err, after}
 	}
 	return nil, err
 }
@@ -84,6 +96,17 @@ func retryAfter(s string) time.Duration {
 	}
 	if at, err := http.ParseTime(s); err == nil {
 		return min(max(0, time.Until(at)), maxWait)
+	}
+	return 0
+}
+
+// resetTime is the time until the limit is reset, in seconds, in a RateLimit header
+// (draft-ietf-httpapi-ratelimit-headers): "resolvers";r=0;t=55.
+var resetTime = regexp.MustCompile(`;\s*t=(\d+)`)
+
+func rateLimitReset(s string) time.Duration {
+	if m := resetTime.FindStringSubmatch(s); m != nil {
+		return retryAfter(m[1])
 	}
 	return 0
 }
@@ -152,16 +175,21 @@ func unreachable(err error) bool {
 // errStalled is the cause of cancelling a request after the idle timeout.
 var errStalled = errors.New("the connection stalled")
 
-// idleReader resets a request's idle timer at every read.
+// idleReader resets a request's idle timer when bytes arrive.
 type idleReader struct {
 	r     io.Reader
 	timer *time.Timer
 	idle  time.Duration
+
+	least, unseen int // bytes that must come before the timer is reset, and that have come
 }
 
 func (w *idleReader) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	w.timer.Reset(w.idle)
+	if w.unseen += n; w.unseen >= w.least {
+		w.timer.Reset(w.idle)
+		w.unseen = 0
+	}
 	return n, err
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -10,12 +11,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 const commit = "0123456789abcdef0123456789abcdef01234567"
@@ -38,10 +41,14 @@ type server struct {
 	// fault, if set, may answer a request for a file instead of the storage.
 	fault func(path string, w http.ResponseWriter, r *http.Request) (answered bool)
 
-	storage *httptest.Server
-	mu      sync.Mutex
-	ranges  []string // Range headers of the requests for files
-	leaked  bool     // a token reached the storage
+	hubFault func(w http.ResponseWriter, r *http.Request) (answered bool) // the same for the hub
+
+	storage  *httptest.Server
+	hashes   sync.Map // of the large files, by their memory
+	mu       sync.Mutex
+	ranges   []string // Range headers of the requests for files
+	resolved int      // requests for files to the hub
+	leaked   bool     // a token reached the storage
 }
 
 func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, large ...string) *server {
@@ -52,16 +59,19 @@ func newServer(t *testing.T, kind Kind, name string, files map[string][]byte, la
 	mux := http.NewServeMux()
 	prefix := "/api/" + string(kind) + "s/" + name
 	mux.HandleFunc(prefix+"/revision/main", s.revision)
+	mux.HandleFunc(prefix+"/revision/"+commit, s.revision)
 	mux.HandleFunc(prefix+"/tree/"+commit, s.tree)
-	path := "/" + name
+	mux.HandleFunc(prefix+"/tree/"+commit+"/", s.tree)
+	root := "/" + name
 	if kind == Dataset {
-		path = "/datasets/" + name
+		root = "/datasets/" + name
 	}
-	mux.HandleFunc(path+"/resolve/"+commit+"/", s.resolve)
-	s.Server = httptest.NewServer(mux)
+	mux.HandleFunc(root+"/resolve/"+commit+"/", s.resolve)
+	s.Server = httptest.NewUnstartedServer(mux)
 	s.storage = httptest.NewServer(http.HandlerFunc(s.content))
 	// To a client, another name of the same machine is another host.
 	s.storage.URL = strings.Replace(s.storage.URL, "127.0.0.1", "localhost", 1)
+	s.Start()
 	t.Cleanup(func() { s.Close(); s.storage.Close() })
 	return s
 }
@@ -108,7 +118,12 @@ func (s *server) revision(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) hash(name string) string {
 	if s.large[name] {
+		at := unsafe.SliceData(s.files[name])
+		if known, ok := s.hashes.Load(at); ok {
+			return known.(string)
+		}
 		h := sha256.Sum256(s.files[name])
+		s.hashes.Store(at, hex.EncodeToString(h[:]))
 		return hex.EncodeToString(h[:])
 	}
 	h := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(s.files[name])), s.files[name]...))
@@ -124,24 +139,57 @@ func (s *server) tree(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	entries := append([]map[string]any{{"type": "directory", "path": "folder", "oid": commit, "size": 0}}, s.entries...)
+	entries, found := s.list(entries, strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/api/"+string(s.kind)+"s/"+s.name+"/tree/"+commit), "/"), r.URL.Query().Get("recursive") == "true")
+	if !found {
+		w.Header().Set("X-Error-Code", "EntryNotFound")
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
+	to := len(entries)
+	if s.page > 0 && from+s.page < to {
+		to = from + s.page
+		w.Header().Set("Link", fmt.Sprintf(`<%s%s?recursive=%s&cursor=%d>; rel="next"`, cmp.Or(s.next, s.URL), r.URL.Path, r.URL.Query().Get("recursive"), to))
+	}
+	json.NewEncoder(w).Encode(entries[from:to])
+}
+
+// list appends the entries of a folder, and reports whether it is there.
+func (s *server) list(entries []map[string]any, folder string, recursive bool) ([]map[string]any, bool) {
+	found, folders := folder == "", map[string]bool{}
 	for _, n := range s.names() {
+		below := n
+		if folder != "" {
+			var inside bool
+			if below, inside = strings.CutPrefix(n, folder+"/"); !inside {
+				continue
+			}
+		}
+		found = true
+		if sub, _, deeper := strings.Cut(below, "/"); deeper && !recursive {
+			if at := path.Join(folder, sub); !folders[at] {
+				folders[at] = true
+				entries = append(entries, map[string]any{"type": "directory", "path": at, "oid": commit, "size": 0})
+			}
+			continue
+		}
 		e := map[string]any{"type": "file", "path": n, "size": len(s.files[n]), "oid": s.hash(n)}
 		if s.large[n] {
 			e["oid"], e["lfs"] = commit, map[string]any{"oid": s.hash(n), "size": len(s.files[n]), "pointerSize": 134}
 		}
 		entries = append(entries, e)
 	}
-	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
-	to := len(entries)
-	if s.page > 0 && from+s.page < to {
-		to = from + s.page
-		w.Header().Set("Link", fmt.Sprintf(`<%s%s?recursive=true&cursor=%d>; rel="next"`, cmp.Or(s.next, s.URL), r.URL.Path, to))
-	}
-	json.NewEncoder(w).Encode(entries[from:to])
+	return entries, found
 }
 
 func (s *server) resolve(w http.ResponseWriter, r *http.Request) {
 	if !s.allowed(w, r) {
+		return
+	}
+	s.mu.Lock()
+	s.resolved++
+	s.mu.Unlock()
+	if s.hubFault != nil && s.hubFault(w, r) {
 		return
 	}
 	_, name, _ := strings.Cut(r.URL.Path, "/resolve/"+commit+"/")
@@ -177,5 +225,5 @@ func (s *server) serve(name string, w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(s.files[name])))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.files[name]))
 }

@@ -36,6 +36,11 @@ func (e *MemoryError) Error() string {
 // With decodes an image as Decode does and passes it to use. Its memory counts against
 // MaxBytes until use returns; With waits while other images take too much.
 func With(data []byte, use func(*RGB)) (err error) {
+	return withSource(data, func(s source, hd header) { use(render(s, hd)) })
+}
+
+// withSource is With for an image that has not been rendered.
+func withSource(data []byte, use func(source, header)) (err error) {
 	defer normalizeError(data, &err)
 	hd, err := readHeader(data)
 	if err != nil {
@@ -51,11 +56,14 @@ func With(data []byte, use func(*RGB)) (err error) {
 		debug.FreeOSMemory()
 		defer debug.FreeOSMemory()
 	}
-	img, err := decode(data, hd)
+	s, err := hd.decode(data, hd)
 	if err != nil {
 		return err
 	}
-	use(img)
+	use(s, hd)
+	if s.free != nil {
+		s.free()
+	}
 	return nil
 }
 

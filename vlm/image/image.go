@@ -25,6 +25,7 @@ type RGB struct {
 type source struct {
 	line     func(dst []byte, y int) // 3*width bytes, composited over white
 	reusable []byte                  // the image's memory, if lines may be overwritten once read; else nil
+	free     func()                  // if not nil, to be called when no more lines are read
 }
 
 // A header is what is known of an image before its pixels are decoded.
@@ -94,12 +95,25 @@ func Decode(data []byte) (img *RGB, err error) {
 	return img, err
 }
 
-func decode(data []byte, hd header) (*RGB, error) {
-	s, err := hd.decode(data, hd)
+// Prepare is Preprocess of Decode, without the image at its full size in RGB. It returns
+// the upright size as well. Errors are those of Decode; pix is nil for a size below 1.
+func Prepare(data []byte, size int) (pix []byte, w, h int, err error) {
+	err = withSource(data, func(s source, hd header) {
+		if hd.orientation != 1 || size < 1 {
+			img := render(s, hd)
+			pix, w, h = Preprocess(img, size), img.W, img.H
+			return
+		}
+		w, h = hd.w, hd.h
+		pix = preprocess(w, h, size, func(buffer []byte, y int) []byte {
+			s.line(buffer[:3*w], y)
+			return buffer
+		})
+	})
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
-	return render(s, hd), nil
+	return pix, w, h, nil
 }
 
 // render returns the decoded image upright.
@@ -128,7 +142,7 @@ func fromImage(m image.Image, hd header) (source, error) {
 	if line == nil {
 		return source{}, unsupportedError(hd.name, "colour model")
 	}
-	return source{line, pixels(m, 3*hd.w)}, nil
+	return source{line: line, reusable: pixels(m, 3*hd.w)}, nil
 }
 
 // pixels returns the memory of an image whose lines have at least n bytes; nil for other

@@ -102,7 +102,7 @@ func decodeJPEGRows(data []byte, hd header) (source, error) {
 	if d.w != hd.w || d.h != hd.h {
 		return source{}, formatError("jpeg", "two frame headers")
 	}
-	return source{line: d.lines(d.colours())}, nil
+	return source{line: d.lines(d.colours()), free: d.free}, nil
 }
 
 // jpegMemory counts the planes, the RGB and, for a progressive image, the coefficients of

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
+
+	"patchwork/vlm/image/simd"
 )
 
 // A jpegDecoder decodes baseline, extended and progressive JPEG with 8 bits and Huffman
@@ -12,6 +15,7 @@ type jpegDecoder struct {
 	stream      []byte
 	w, h        int
 	comps       []jpegComponent
+	samples     []byte // of all planes
 	maxH, maxV  int
 	mcusX       int
 	mcusY       int
@@ -199,7 +203,11 @@ func (d *jpegDecoder) huffmanTables(body []byte) error {
 		if n > 256 || len(body) < 17+n || class > 1 || id > 3 {
 			return formatError("jpeg", "invalid Huffman table")
 		}
-		h := newHuffman(body[1:17], body[17:17+n])
+		build := newHuffman
+		if class == 1 {
+			build = newCoefficientHuffman
+		}
+		h := build(body[1:17], body[17:17+n])
 		if h == nil {
 			return formatError("jpeg", "invalid Huffman table")
 		}
@@ -234,16 +242,49 @@ func (d *jpegDecoder) frame(marker byte, body []byte) error {
 		d.maxH, d.maxV = max(d.maxH, d.comps[i].h), max(d.maxV, d.comps[i].v)
 	}
 	d.mcusX, d.mcusY = ceilDiv(d.w, 8*d.maxH), ceilDiv(d.h, 8*d.maxV)
+	d.samples = newPlanes(d.samplesSize())
+	free := d.samples
 	for i := range d.comps {
 		c := &d.comps[i]
 		c.w, c.rows = ceilDiv(d.w*c.h, d.maxH), ceilDiv(d.h*c.v, d.maxV)
 		c.bw, c.bh = d.mcusX*c.h, d.mcusY*c.v
-		c.plane = make([]byte, 64*c.bw*c.bh)
+		n := 64 * c.bw * c.bh
+		c.plane, free = free[:n:n], free[n:]
 		if d.progressive {
-			c.coeffs = make([]int16, 64*c.bw*c.bh)
+			c.coeffs = make([]int16, n)
 		}
 	}
 	return nil
+}
+
+// samplesSize returns the bytes of all planes.
+func (d *jpegDecoder) samplesSize() (n int) {
+	for i := range d.comps {
+		n += 64 * d.comps[i].h * d.comps[i].v
+	}
+	return n * d.mcusX * d.mcusY
+}
+
+// maxPlanes limits the bytes of the planes that are kept for another image.
+const maxPlanes = 8 << 20
+
+var planes sync.Pool // of *[]byte
+
+// newPlanes returns n zeros.
+func newPlanes(n int) []byte {
+	if kept, _ := planes.Get().(*[]byte); kept != nil && cap(*kept) >= n {
+		b := (*kept)[:n]
+		clear(b)
+		return b
+	}
+	return make([]byte, n)
+}
+
+// free keeps the planes for another image. They must not be read any more.
+func (d *jpegDecoder) free() {
+	if cap(d.samples) <= maxPlanes {
+		planes.Put(&d.samples)
+	}
 }
 
 // frameSupported returns an error if a frame header is invalid or has an unsupported
@@ -287,7 +328,7 @@ func (c *jpegComponent) transform() {
 	}
 	stride := 8 * c.bw
 	for b := range c.bw * c.bh {
-		inverseDCT(c.plane[b/c.bw*8*stride+b%c.bw*8:], stride, (*[64]int16)(c.coeffs[64*b:]), c.steps)
+		simd.InverseDCT(c.plane[b/c.bw*8*stride+b%c.bw*8:], stride, (*[64]int16)(c.coeffs[64*b:]), c.steps)
 	}
 	c.coeffs = nil
 }

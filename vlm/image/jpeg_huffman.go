@@ -1,7 +1,14 @@
 package image
 
-// lookBits is the number of bits of the lookup table.
-const lookBits = 9
+import (
+	"encoding/binary"
+	"sync"
+)
+
+const (
+	lookBits   = 9       // of the lookup tables
+	symbolBits = 17 + 16 // the most that a code and the value after it take
+)
 
 // A huffman decodes the codes of one table.
 type huffman struct {
@@ -9,6 +16,10 @@ type huffman struct {
 	last   [17]int32             // the largest code of each length, or -1
 	offset [17]int32             // index of each length's first value, minus its first code
 	values []byte
+
+	// coeffs are the nonzero AC coefficients whose code and value fit: value<<16 | run<<8 |
+	// length of both; 0 for others.
+	coeffs [1 << lookBits]uint32
 }
 
 // newHuffman returns the decoder of a table with counts codes of each length 1 to 16. It
@@ -40,6 +51,22 @@ func newHuffman(counts, values []byte) *huffman {
 	return h
 }
 
+// newCoefficientHuffman returns the decoder of a table of AC coefficients.
+func newCoefficientHuffman(counts, values []byte) *huffman {
+	h := newHuffman(counts, values)
+	if h == nil {
+		return nil
+	}
+	for i, e := range h.look {
+		length, run, size := int(e>>8), uint32(e>>4&15), int(e&15)
+		if rest := lookBits - length - size; size > 0 && rest >= 0 {
+			value := extend(int32(i>>rest)&(1<<size-1), size)
+			h.coeffs[i] = uint32(value)<<16 | run<<8 | uint32(length+size)
+		}
+	}
+	return h
+}
+
 // A bitReader reads the bits of a scan, followed by zeros.
 type bitReader struct {
 	data   []byte
@@ -50,8 +77,17 @@ type bitReader struct {
 	marked bool // p is at a marker
 }
 
-// fill makes at least 32 bits valid.
+// fill makes at least 57 bits valid, or 24 beyond the end of the data.
 func (b *bitReader) fill() {
+	if !b.marked && b.n < 56 && b.p+8 <= len(b.data) {
+		x := binary.BigEndian.Uint64(b.data[b.p:])
+		if noFF := ^x; (noFF-0x0101010101010101)&^noFF&0x8080808080808080 == 0 {
+			k := uint(63-b.n) >> 3
+			b.acc = b.acc<<(8*k&63) | x>>((64-8*k)&63)
+			b.p, b.n = b.p+int(k), b.n+8*int(k)
+			return
+		}
+	}
 	for b.n <= 56 {
 		if b.marked || b.p >= len(b.data) {
 			if b.n <= 32 {
@@ -79,18 +115,31 @@ func (b *bitReader) fill() {
 	}
 }
 
+// bit reads one bit.
+func (b *bitReader) bit() bool {
+	if b.n == 0 {
+		b.fill()
+	}
+	b.n--
+	return b.acc>>(b.n&63)&1 != 0
+}
+
 // bits reads up to 16 bits.
 func (b *bitReader) bits(n int) int32 {
 	if b.n < n {
 		b.fill()
 	}
 	b.n -= n
-	return int32(b.acc>>b.n) & (1<<n - 1)
+	return int32(b.acc>>b.n) &^ (-1 << n)
 }
 
 // signed reads a value of n bits in JPEG's encoding of differences and coefficients.
 func (b *bitReader) signed(n int) int32 {
-	v := b.bits(n)
+	return extend(b.bits(n), n)
+}
+
+// extend returns the value that JPEG encodes as v in n bits.
+func extend(v int32, n int) int32 {
 	if v < 1<<n>>1 {
 		v += -1<<n + 1
 	}
@@ -125,7 +174,7 @@ func (b *bitReader) align() { b.acc, b.n, b.padded = 0, 0, 0 }
 
 // standardTables returns the tables of ITU-T T.81, Annex K.3, which MJPEG frames omit: luma
 // and chroma, for DC and AC.
-func standardTables() (dc, ac [4]*huffman) {
+var standardTables = sync.OnceValues(func() (dc, ac [4]*huffman) {
 	for i, t := range [2]struct{ dcCounts, dcValues, acCounts, acValues string }{
 		{"\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00", "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b",
 			"\x00\x02\x01\x03\x03\x02\x04\x03\x05\x05\x04\x04\x00\x00\x01\x7d", lumaAC},
@@ -133,10 +182,10 @@ func standardTables() (dc, ac [4]*huffman) {
 			"\x00\x02\x01\x02\x04\x04\x03\x04\x07\x05\x04\x04\x00\x01\x02\x77", chromaAC},
 	} {
 		dc[i] = newHuffman([]byte(t.dcCounts), []byte(t.dcValues))
-		ac[i] = newHuffman([]byte(t.acCounts), []byte(t.acValues))
+		ac[i] = newCoefficientHuffman([]byte(t.acCounts), []byte(t.acValues))
 	}
 	return dc, ac
-}
+})
 
 const lumaAC = "\x01\x02\x03\x00\x04\x11\x05\x12\x21\x31\x41\x06\x13\x51\x61\x07" +
 	"\x22\x71\x14\x32\x81\x91\xa1\x08\x23\x42\xb1\xc1\x15\x52\xd1\xf0" +

@@ -1,5 +1,7 @@
 package image
 
+import "patchwork/vlm/image/simd"
+
 // An upsampler returns the lines of a plane at full resolution, as libjpeg does: chroma of
 // half the size with a triangle filter ("fancy upsampling"), other sizes by repetition
 // (libjpeg-turbo, jdsample.c).
@@ -11,16 +13,12 @@ type upsampler struct {
 	down    int
 	repeat  bool
 	line    []byte
-	column  []int32
 }
 
 func newUpsampler(c *jpegComponent, maxH, maxV int, repeat bool) *upsampler {
 	u := &upsampler{repeat: repeat, plane: c.plane, stride: 8 * c.bw, w: c.w, rows: c.rows, across: maxH / c.h, down: maxV / c.v}
 	if u.across > 1 || u.down > 1 {
 		u.line = make([]byte, u.w*u.across+1)
-	}
-	if u.triangles() && u.down == 2 {
-		u.column = make([]int32, u.w)
 	}
 	return u
 }
@@ -56,7 +54,7 @@ func (u *upsampler) at(y int) []byte {
 			}
 		}
 	case u.down == 1:
-		u.halfWidth(own)
+		simd.DoubleLine(u.line, own)
 	case u.across == 1:
 		other, bias := u.adjacentRow(y)
 		for x, v := range own {
@@ -64,10 +62,7 @@ func (u *upsampler) at(y int) []byte {
 		}
 	default:
 		other, _ := u.adjacentRow(y)
-		for x, v := range own {
-			u.column[x] = 3*int32(v) + int32(other[x])
-		}
-		u.quarter()
+		simd.DoubleLines(u.line, own, other)
 	}
 	return u.line
 }
@@ -78,28 +73,6 @@ func (u *upsampler) adjacentRow(y int) ([]byte, int32) {
 		return u.row(max(0, y/2-1)), 1
 	}
 	return u.row(min(u.rows-1, y/2+1)), 2
-}
-
-// halfWidth doubles a line horizontally.
-func (u *upsampler) halfWidth(in []byte) {
-	out, last := u.line, len(in)-1
-	out[0], out[2*last+1] = in[0], in[last]
-	for x := range last {
-		a, b := int32(in[x]), int32(in[x+1])
-		out[2*x+1] = byte((3*a + b + 2) >> 2)
-		out[2*x+2] = byte((3*b + a + 1) >> 2)
-	}
-}
-
-// quarter doubles a line of weighted sums of two lines horizontally.
-func (u *upsampler) quarter() {
-	out, in, last := u.line, u.column, u.w-1
-	out[0], out[2*last+1] = byte((4*in[0]+8)>>4), byte((4*in[last]+7)>>4)
-	for x := range last {
-		a, b := in[x], in[x+1]
-		out[2*x+1] = byte((3*a + b + 7) >> 4)
-		out[2*x+2] = byte((3*b + a + 8) >> 4)
-	}
 }
 
 // colours is the colour model of an image's planes.
@@ -153,7 +126,7 @@ func (d *jpegDecoder) lines(as colours) func(dst []byte, y int) {
 				dst[3*x], dst[3*x+1], dst[3*x+2] = r[x], g[x], b[x]
 			}
 		case ycc:
-			yccLine(dst, up[0].at(y), up[1].at(y), up[2].at(y))
+			simd.FullRange(dst, up[0].at(y)[:d.w], up[1].at(y), up[2].at(y))
 		case rawCMYK:
 			d.inks(dst, up, y, as)
 		default:
@@ -168,7 +141,7 @@ func (d *jpegDecoder) inks(dst []byte, up []*upsampler, y int, as colours) {
 	planes := [4][]byte{up[0].at(y), up[1].at(y), up[2].at(y), up[3].at(y)}
 	if as == ycck {
 		line := make([]byte, 3*d.w)
-		yccLine(line, planes[0], planes[1], planes[2])
+		simd.FullRange(line, planes[0][:d.w], planes[1], planes[2])
 		for x := range d.w { // YCC converts to inverted CMY, which Adobe stores inverted again
 			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = line[3*x], line[3*x+1], line[3*x+2], 255-planes[3][x]
 		}

@@ -1,6 +1,10 @@
 package image
 
-import "io"
+import (
+	"io"
+
+	"patchwork/vlm/image/simd"
+)
 
 // A jpegScan decodes one scan.
 type jpegScan struct {
@@ -130,12 +134,7 @@ func (s *jpegScan) unit(i int) error {
 
 func (s *jpegScan) block(c *scanComponent, bx, by int) error {
 	if !s.progressive {
-		var coeffs [64]int16
-		if !s.empty {
-			s.sequential(c, &coeffs)
-		}
-		stride := 8 * c.bw
-		inverseDCT(c.plane[by*8*stride+bx*8:], stride, &coeffs, c.steps)
+		s.sequentialBlock(c, bx, by)
 		return nil
 	}
 	coeffs := (*[64]int16)(c.coeffs[64*(by*c.bw+bx):])
@@ -145,7 +144,7 @@ func (s *jpegScan) block(c *scanComponent, bx, by int) error {
 		c.last += s.signed(min(16, s.symbol(c.dc)))
 		coeffs[0] = int16(c.last << s.low)
 	case s.from == 0:
-		if s.bits(1) != 0 {
+		if s.bit() {
 			coeffs[0] |= 1 << s.low
 		}
 	case s.high == 0:
@@ -156,22 +155,74 @@ func (s *jpegScan) block(c *scanComponent, bx, by int) error {
 	return nil
 }
 
-func (s *jpegScan) sequential(c *scanComponent, coeffs *[64]int16) {
+// sequentialBlock decodes a block of a sequential scan and its samples.
+func (s *jpegScan) sequentialBlock(c *scanComponent, bx, by int) {
+	var coeffs [64]int16
+	flat := true
+	if !s.empty {
+		flat = s.sequential(c, &coeffs)
+	}
+	stride := 8 * c.bw
+	dst := c.plane[by*8*stride+bx*8:]
+	if flat {
+		simd.FlatBlock(dst, stride, coeffs[0], c.steps)
+	} else {
+		simd.InverseDCT(dst, stride, &coeffs, c.steps)
+	}
+}
+
+// sequential reads the coefficients of a block. flat means that only the first is not 0. It
+// is where most of the time goes: the bit reader's state is kept in local variables, and the
+// table's values hold the most frequent coefficients with their bits.
+func (s *jpegScan) sequential(c *scanComponent, coeffs *[64]int16) (flat bool) {
 	c.last += s.signed(min(16, s.symbol(c.dc)))
 	coeffs[0] = int16(c.last)
-	for k := 1; k < 64; k++ {
-		v := s.symbol(c.ac)
-		run, size := v>>4, v&15
+	acc, n, ac := s.acc, s.n, c.ac
+	k := 1
+	for ; k < 64; k++ {
+		if n < symbolBits {
+			s.acc, s.n = acc, n
+			s.fill()
+			acc, n = s.acc, s.n
+		}
+		look := acc >> uint((n-lookBits)&63) & (1<<lookBits - 1)
+		if e := ac.coeffs[look]; e != 0 {
+			k += int(e >> 8 & 15)
+			n -= int(e & 255)
+			coeffs[zigzag[k]] = int16(e >> 16)
+			continue
+		}
+		e := ac.look[look]
+		if e == 0 || n < symbolBits { // a long code, or the last bits of the scan
+			s.acc, s.n = acc, n
+			v := s.symbol(ac)
+			run, size := v>>4, v&15
+			value := s.signed(size)
+			acc, n = s.acc, s.n
+			if size == 0 && run != 15 {
+				break
+			}
+			k += run
+			if size != 0 {
+				coeffs[zigzag[k]] = int16(value)
+			}
+			continue
+		}
+		n -= int(e >> 8)
+		run, size := int(e>>4&15), int(e&15)
 		if size == 0 {
 			if run != 15 {
-				return
+				break
 			}
 			k += 15
 			continue
 		}
 		k += run
-		coeffs[zigzag[k]] = int16(s.signed(size))
+		n -= size
+		coeffs[zigzag[k]] = int16(extend(int32(acc>>uint(n&63))&(1<<size-1), size))
 	}
+	s.acc, s.n = acc, n
+	return k == 1
 }
 
 // firstPass reads the first scan of a band (ITU-T T.81, G.1.2.2).
@@ -207,7 +258,7 @@ func (s *jpegScan) refine(h *huffman, coeffs *[64]int16) {
 			fresh := int16(0)
 			if size != 0 {
 				fresh = -bit
-				if s.bits(1) != 0 {
+				if s.bit() {
 					fresh = bit
 				}
 			} else if run != 15 {
@@ -239,7 +290,7 @@ func (s *jpegScan) refineRun(coeffs *[64]int16, k, run int, bit int16) int {
 			run--
 			continue
 		}
-		if s.bits(1) != 0 && *c&bit == 0 {
+		if s.bit() && *c&bit == 0 {
 			if *c > 0 {
 				*c += bit
 			} else {

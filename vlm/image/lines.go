@@ -59,6 +59,13 @@ func straightLine(dst, src []byte, bytes int) {
 	}
 }
 
+func grayAlphaLine(dst, src []byte) {
+	for i, j := 0, 0; i < len(dst); i, j = i+3, j+2 {
+		v := overWhite(src[j], src[j+1])
+		dst[i], dst[i+1], dst[i+2] = v, v, v
+	}
+}
+
 func premultipliedLine(dst, src []byte, bytes int) {
 	for i, j := 0, 0; i < len(dst); i, j = i+3, j+4*bytes {
 		white := 255 - int(src[j+3*bytes])
@@ -108,20 +115,6 @@ func cmykLine(dst, src []byte) {
 			t := uint32(src[j+k])*light + 128
 			dst[i+k] = byte(light - (t>>8+t)>>8)
 		}
-	}
-}
-
-// yccLine converts JFIF's YCbCr (ITU-R BT.601 with luma 0 to 255) to RGB, in libjpeg's fixed
-// point.
-func yccLine(dst, luma, cb, cr []byte) {
-	n := len(dst) / 3
-	luma, cb, cr = luma[:n], cb[:n], cr[:n]
-	for x := range n {
-		y := int32(luma[x])<<16 + 1<<15
-		u, v := int32(cb[x])-128, int32(cr[x])-128
-		dst[3*x] = clamp((y + 91881*v) >> 16)
-		dst[3*x+1] = clamp((y - 22554*u - 46802*v) >> 16)
-		dst[3*x+2] = clamp((y + 116130*u) >> 16)
 	}
 }
 

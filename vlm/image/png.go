@@ -113,6 +113,9 @@ func pngConfig(data []byte) (c image.Config, err error) {
 // decodePNG accepts the files that Pillow accepts: it ignores checksums after the header,
 // and data after the last pixel.
 func decodePNG(data []byte, hd header) (source, error) {
+	if s, ok := decodePlainPNG(data, hd); ok {
+		return s, nil
+	}
 	m, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		if again, ok := newPNGStream(data); ok && headerChecksumsOK(data) {

@@ -1,14 +1,10 @@
 package image
 
-// fractionBits is the precision of the weights in Pillow's 8-bit resize, whose passes each
-// round to 8 bits (libImaging/Resample.c).
-const fractionBits = 22
+import (
+	"sync"
 
-// taps are the weights of the inputs of one output value.
-type taps struct {
-	first   int // the first input
-	weights []int32
-}
+	"patchwork/vlm/image/simd"
+)
 
 // Preprocess resizes the shorter side of img to size with Pillow's antialiased bilinear
 // filter and crops the centre, like torchvision's Resize(size) and CenterCrop(size). It
@@ -18,17 +14,66 @@ func Preprocess(img *RGB, size int) []byte {
 	if size < 1 || img.W < 1 || img.H < 1 {
 		return nil
 	}
-	w, h := resizedSize(img.W, img.H, size)
-	across := triangle(img.W, w, cropOffset(w, size), size)
-	down := triangle(img.H, h, cropOffset(h, size), size)
+	return preprocess(img.W, img.H, size, func(_ []byte, y int) []byte {
+		return img.Pix[y*img.W*3 : min(len(img.Pix), (y+1)*img.W*3+spare)]
+	})
+}
 
-	top := down[0].first
-	bottom := down[size-1].first + len(down[size-1].weights)
-	rows := make([]byte, (bottom-top)*size*3) // [bottom-top, size, 3]
-	for y := top; y < bottom; y++ {
-		resizeRow(rows[(y-top)*size*3:][:size*3], img.Pix[y*img.W*3:][:img.W*3], across)
+// spare is the number of bytes that the horizontal pass reads after a line.
+const spare = 2
+
+// windowLines is the number of lines that the vertical pass has in memory beyond those of
+// one output.
+const windowLines = 32
+
+// maxWindow limits the bytes of a window that is kept for another image.
+const maxWindow = 4 << 20
+
+// A window holds lines of the horizontal pass, and a line before it.
+type window struct{ line, rows []byte }
+
+var windows = sync.Pool{New: func() any { return new(window) }}
+
+// grow returns b with n bytes, which may be in new memory.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
 	}
-	return resizeColumns(rows, down, size*3)
+	return b[:n]
+}
+
+// preprocess resizes and crops an image of w times h pixels. line returns the RGB of a line,
+// which may be in the buffer it is passed, with spare bytes after it except at the end.
+func preprocess(w, h, size int, line func(buffer []byte, y int) []byte) []byte {
+	wide, high := resizedSize(w, h, size)
+	across := triangle(w, wide, cropOffset(wide, size), size)
+	down := triangle(h, high, cropOffset(high, size), size)
+
+	stride := 3 * size
+	m := windows.Get().(*window)
+	defer func() {
+		if cap(m.line)+cap(m.rows) <= maxWindow {
+			windows.Put(m)
+		}
+	}()
+	m.line = grow(m.line, 3*w+spare)
+	lines := min(h, down.N+windowLines)
+	m.rows = grow(m.rows, lines*stride+spare) // [lines, size, 3]
+	out := make([]byte, size*stride)
+	base := int(down.First[0]) // the line at the start of rows
+	next := base               // the next line to be resized
+	for y := range size {
+		first := int(down.First[y])
+		for ; next < first+down.N; next++ {
+			if next-base == lines {
+				copy(m.rows, m.rows[(first-base)*stride:lines*stride])
+				base = first
+			}
+			across.Row(m.rows[(next-base)*stride:][:stride+spare], line(m.line, next))
+		}
+		down.Column(out[y*stride:][:stride], m.rows, base, y)
+	}
+	return out
 }
 
 // resizedSize returns the size after torchvision's Resize: the longer side is rounded down.
@@ -49,13 +94,15 @@ func cropOffset(side, size int) int {
 	return half
 }
 
-// triangle returns the taps of outputs first to first+count-1 when resizing in values to
+// triangle returns the weights of outputs first to first+count-1 when resizing in values to
 // out. When shrinking, the filter widens with the scale.
-func triangle(in, out, first, count int) []taps {
+func triangle(in, out, first, count int) simd.Filter {
 	scale := float64(in) / float64(out)
 	support := max(scale, 1)
 	all := make([]taps, count)
+	f := simd.Filter{First: make([]int32, count)}
 	var weights []float64
+	var fixed []int32
 	for i := range all {
 		// The conversion prevents a fused multiply-add, which rounds differently.
 		centre := float64((float64(first+i) + 0.5) * scale)
@@ -69,61 +116,32 @@ func triangle(in, out, first, count int) []taps {
 			weights = append(weights, w)
 			total += w
 		}
-		all[i] = taps{low, fixedPoint(weights, total)}
+		from := len(fixed)
+		fixed = appendFixed(fixed, weights, total)
+		all[i] = taps{low, from, len(fixed) - from}
+		f.N = max(f.N, len(fixed)-from)
 	}
-	return all
+	f.N = min(f.N+f.N%2, in)
+	f.Weights = make([]int32, count*f.N)
+	for i, t := range all {
+		start := min(t.first, in-f.N)
+		f.First[i] = int32(start)
+		copy(f.Weights[i*f.N+t.first-start:], fixed[t.from:][:t.count])
+	}
+	return f
 }
 
-// fixedPoint converts weights to fixed point, normalised, without trailing zeros: if the
+// taps are the inputs of one output, and where their weights are.
+type taps struct{ first, from, count int }
+
+// appendFixed appends the weights in fixed point, normalised, without trailing zeros: if the
 // size does not change, one weight of two is left.
-func fixedPoint(weights []float64, total float64) []int32 {
+func appendFixed(fixed []int32, weights []float64, total float64) []int32 {
 	for weights[len(weights)-1] == 0 {
 		weights = weights[:len(weights)-1]
 	}
-	fixed := make([]int32, len(weights))
-	for i, w := range weights {
-		fixed[i] = int32(0.5 + float64(w/total*(1<<fractionBits)))
+	for _, w := range weights {
+		fixed = append(fixed, int32(0.5+float64(w/total*(1<<simd.FractionBits))))
 	}
 	return fixed
-}
-
-// resizeRow computes one line of the horizontal pass.
-func resizeRow(dst, src []byte, across []taps) {
-	for x, t := range across {
-		r, g, b := int32(1<<(fractionBits-1)), int32(1<<(fractionBits-1)), int32(1<<(fractionBits-1))
-		in := src[3*t.first:]
-		in = in[:3*len(t.weights)]
-		for i, w := range t.weights {
-			p := in[3*i : 3*i+3 : 3*i+3]
-			r += w * int32(p[0])
-			g += w * int32(p[1])
-			b += w * int32(p[2])
-		}
-		dst[3*x] = clamp(r >> fractionBits)
-		dst[3*x+1] = clamp(g >> fractionBits)
-		dst[3*x+2] = clamp(b >> fractionBits)
-	}
-}
-
-// resizeColumns computes the vertical pass. src has lines of stride values, starting with
-// the first that down needs.
-func resizeColumns(src []byte, down []taps, stride int) []byte {
-	out := make([]byte, len(down)*stride)
-	sums := make([]int32, stride)
-	for y, t := range down {
-		for i := range sums {
-			sums[i] = 1 << (fractionBits - 1)
-		}
-		for k, w := range t.weights {
-			line := src[(t.first-down[0].first+k)*stride:][:stride]
-			for i, v := range line {
-				sums[i] += w * int32(v)
-			}
-		}
-		line := out[y*stride:][:stride]
-		for i, v := range sums {
-			line[i] = clamp(v >> fractionBits)
-		}
-	}
-	return out
 }

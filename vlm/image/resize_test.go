@@ -2,7 +2,10 @@ package image
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -72,6 +75,27 @@ func TestPreprocess(t *testing.T) {
 	}
 }
 
+// TestPrepare compares Prepare with Preprocess of Decode, for every form and orientation.
+func TestPrepare(t *testing.T) {
+	forms := readForms(t)
+	for orientation := 1; orientation <= 8; orientation++ {
+		data := jpegWithExif(jpegBytes(t, quarters(40, 30)), exifBlock(binary.LittleEndian, orientation))
+		forms = append(forms, form{Name: fmt.Sprintf("orientation %d", orientation), File: data})
+	}
+	for _, f := range forms {
+		img := mustDecode(t, f.File)
+		for _, size := range []int{0, 1, 7, 32} {
+			pix, w, h, err := Prepare(f.File, size)
+			if err != nil || w != img.W || h != img.H || !bytes.Equal(pix, Preprocess(img, size)) || (pix == nil) != (size == 0) {
+				t.Errorf("%s to %d: %d bytes of %dx%d, %v; differs from Preprocess of Decode", f.Name, size, len(pix), w, h, err)
+			}
+		}
+	}
+	if pix, w, h, err := Prepare([]byte("GIF89a"), 8); pix != nil || w != 0 || h != 0 || err == nil {
+		t.Errorf("of a broken file: %d bytes of %dx%d, %v", len(pix), w, h, err)
+	}
+}
+
 func TestPreprocessNothing(t *testing.T) {
 	if got := Preprocess(&RGB{}, 8); got != nil {
 		t.Errorf("of no pixels: %d bytes", len(got))
@@ -90,6 +114,68 @@ func TestPreprocessExtremeAspect(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if used := after.TotalAlloc - before.TotalAlloc; len(got) != 512*512*3 || used > 8<<20 {
 			t.Errorf("%dx%d: %d bytes, allocated %d", p.W, p.H, len(got), used)
+		}
+	}
+}
+
+// photo is an image of soft noise at several scales, which compresses like a photograph.
+func photo(w, h int) *image.RGBA {
+	r := rand.New(rand.NewPCG(1, 2))
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for cell := 128; cell > 0; cell /= 2 {
+		across := w/cell + 2
+		grid := make([]float64, across*(h/cell+2)*3)
+		for i := range grid {
+			grid[i] = (r.Float64() - 0.5) * 8 * math.Sqrt(float64(cell))
+		}
+		for y := range h {
+			for x := range w {
+				fx, fy := float64(x%cell)/float64(cell), float64(y%cell)/float64(cell)
+				corner := grid[3*(y/cell*across+x/cell):]
+				for k := range 3 {
+					top := corner[k] + fx*(corner[3+k]-corner[k])
+					bottom := corner[3*across+k] + fx*(corner[3*across+3+k]-corner[3*across+k])
+					p := &m.Pix[m.PixOffset(x, y)+k]
+					*p = byte(max(0, min(255, float64(*p)+top+fy*(bottom-top))))
+				}
+				m.Pix[m.PixOffset(x, y)+3] = 255
+			}
+			if cell == 128 { // the mean
+				for x := range w {
+					for k := range 3 {
+						m.Pix[m.PixOffset(x, y)+k] += 110
+					}
+				}
+			}
+		}
+	}
+	return m
+}
+
+// BenchmarkPrepare decodes, resizes and crops, on one core. tools/imagepeer compares with
+// Pillow.
+func BenchmarkPrepare(b *testing.B) {
+	for _, size := range [][2]int{{640, 480}, {2000, 1500}} {
+		m := photo(size[0], size[1])
+		for _, f := range []struct {
+			name string
+			data []byte
+		}{
+			{"jpeg", encodeWith(b, func(w *bytes.Buffer) error { return jpeg.Encode(w, m, &jpeg.Options{Quality: 90}) })},
+			{"png", pngBytes(b, m)},
+		} {
+			for _, to := range []int{256, 512} {
+				b.Run(fmt.Sprintf("%s/%dx%d_to_%d", f.name, size[0], size[1], to), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if _, _, _, err := Prepare(f.data, to); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "images/s")
+					b.ReportMetric(float64(len(f.data))/1024, "KiB")
+				})
+			}
 		}
 	}
 }

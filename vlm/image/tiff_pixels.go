@@ -1,6 +1,10 @@
 package image
 
-import "math"
+import (
+	"math"
+
+	"patchwork/vlm/image/simd"
+)
 
 // sample returns the i-th sample of a line in 8 bits: palette indices unchanged, 1 to 4 bits
 // scaled, 12 and 16 bits by the high 8, 32 bits and floating point clamped to 0 to 255.
@@ -120,7 +124,7 @@ func (t *tiffImage) yccLine(dst []byte) {
 	for x := 0; x < len(dst); x += 3 {
 		p := dst[x : x+3]
 		if t.compression != packNone {
-			yccLine(p, p[:1], p[1:2], p[2:])
+			simd.FullRange(p, p[:1], p[1:2], p[2:])
 			continue
 		}
 		y, u, v := int32(p[0]), float64(p[1])-128, float64(p[2])-128

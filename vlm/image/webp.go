@@ -128,6 +128,9 @@ func webpMemory(data []byte, c image.Config) int64 {
 
 func decodeWebP(data []byte, hd header) (source, error) {
 	if !animated(data) {
+		if m := decodeLossyWebP(data, hd); m != nil {
+			return fromImage(m, hd)
+		}
 		m, err := webp.Decode(bytes.NewReader(data))
 		if err != nil {
 			return source{}, err

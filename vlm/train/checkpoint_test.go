@@ -17,6 +17,7 @@ import (
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/pretrained"
 )
 
@@ -219,7 +220,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			defer func() { freeHostMemory = engine.FreeHostMemory }()
 			ctx, stop := context.WithCancel(context.Background())
 			defer stop()
-			loaded := t.train.Steps(ctx, Cursor{})
+			loaded := t.train.Steps(ctx, loader.Cursor{})
 			step := func() time.Duration {
 				start := time.Now()
 				require.Value(t.step(ctx, loaded))(b)

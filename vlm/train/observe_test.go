@@ -14,8 +14,10 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/internal/jsonfloat"
 	"patchwork/internal/require"
+	"patchwork/vlm"
 	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/loader"
 )
 
 // TestMultiObserver: all observers get every event in order, and nil functions are skipped.
@@ -150,7 +152,7 @@ func TestWarnOverfit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var warnings []string
-			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: &Loader{rows: rowsTo(54)}, steps: 10 * len(c.train)}
+			tr := &trainer{metrics: &metricsLog{train: steps(c.train...)}, saver: &saver{dir: t.TempDir()}, train: loader.New(nil, rowsTo(54), &vlm.Processor{}, loader.Config{}, nil), steps: 10 * len(c.train)}
 			tr.Observe.Warn = func(s string) { warnings = append(warnings, s) }
 			tr.state.Cursor.Epoch = c.epoch
 			for i, loss := range c.val {

@@ -16,6 +16,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/pretrained"
 )
 
@@ -84,7 +85,7 @@ func (t *trainer) findRun(ctx context.Context) (extended bool, err error) {
 		return false, err
 	}
 	if s := &t.restored.State; s.Cursor.Batch > 0 {
-		s.Cursor = Cursor{Epoch: s.Cursor.Epoch, Row: s.Cursor.Batch * t.Recipe.BatchSize}
+		s.Cursor = loader.Cursor{Epoch: s.Cursor.Epoch, Row: s.Cursor.Batch * t.Recipe.BatchSize}
 		t.note("%s is of a version that read the rows in another order: epoch %d continues at packed row %d of the new order",
 			filepath.Base(t.restored.Dir), s.Cursor.Epoch+1, s.Cursor.Row+1)
 	}
@@ -103,7 +104,7 @@ func (t *trainer) openInputs(ctx context.Context) error {
 		return err
 	}
 	if t.restored.Dir == "" {
-		if err := t.train.checkSeqLen(); err != nil {
+		if err := t.train.CheckSeqLen(); err != nil {
 			return err
 		}
 	}
@@ -263,45 +264,46 @@ func (t *trainer) openData(ctx context.Context) error {
 		t.stats.ListTo(t.badRows, train)
 		valStats.ListTo(t.badRows, valSet)
 	}
-	t.train = NewLoader(train, &rows, t.processor, t.Recipe, t.model.Config.Vision, t.stats)
+	c := t.Recipe.loaderConfig(t.model.Config.Vision)
 	if t.Device.Info().Hardware() {
-		t.train.workers = runtime.GOMAXPROCS(0)
+		c.Workers = runtime.GOMAXPROCS(0)
 	}
-	valRecipe := t.Recipe
-	valRecipe.Shuffle, valRecipe.MaxBadFraction, valRecipe.Accumulate, valRecipe.Epochs = false, 1, 1, 1
-	t.val = NewLoader(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, valRecipe, t.model.Config.Vision, valStats)
-	t.val.keep.on = true
-	t.train.part, t.val.part = t.part(loaderChannel), t.part(validationChannel)
-	if err := t.checkShuffle(); err != nil {
+	ofVal := c
+	c.Part, ofVal.Part = t.part(loaderChannel), t.part(validationChannel)
+	if err := t.openIndex(train, &c); err != nil {
 		return err
 	}
-	return t.openIndex(train)
+	t.train = loader.New(train, &rows, t.processor, c, t.stats)
+	ofVal.Shuffle, ofVal.MaxBadFraction, ofVal.Accumulate, ofVal.Epochs, ofVal.Keep = data.Shuffle{}, 1, 1, 1, true
+	t.val = loader.New(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, ofVal, valStats)
+	return t.checkShuffle()
 }
 
-// checkShuffle says how far rows are mixed, and returns an error if all of them are to be mixed
-// and do not fit into the host's memory.
+// mixing measures how far the first epoch mixes the rows.
+func (t *trainer) mixing() data.Mixing {
+	return t.train.Dataset().Order(t.train.Rows(), t.train.Shuffle, 0).Mixing()
+}
+
+// checkShuffle returns an error if all rows are to be mixed and do not fit into the host's memory.
 func (t *trainer) checkShuffle() error {
-	if !t.Recipe.Shuffle {
+	if !t.Recipe.Shuffle || t.Recipe.ShuffleBuffer != data.AllRows {
 		return nil
 	}
-	m := t.train.dataset.Order(t.train.rows, t.train.shuffle, 0).Mixing()
-	if free := freeHostMemory(); t.Recipe.ShuffleBuffer == data.AllRows && free > 0 && m.Bytes > free/2 {
+	m := t.mixing()
+	if free := freeHostMemory(); free > 0 && m.Bytes > free/2 {
 		return fmt.Errorf("--shuffle-buffer all: the rows take %s, more than half of the free memory (%s); give a number of rows", engine.Bytes(m.Bytes), engine.Bytes(free))
-	}
-	if m.Windows > 1 {
-		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
 	}
 	return nil
 }
 
 // openIndex opens the index of the training data's lengths.
-func (t *trainer) openIndex(train *data.Dataset) error {
+func (t *trainer) openIndex(train *data.Dataset, c *loader.Config) error {
 	fingerprint, err := t.processor.Fingerprint()
 	if err != nil {
 		return err
 	}
-	t.train.index = data.OpenIndex(train, fmt.Sprintf("%s %d %s", fingerprint, t.Recipe.SeqLen, t.Recipe.Turns))
-	t.train.onIndexError = func(err error) {
+	c.Index = data.OpenIndex(train, fmt.Sprintf("%s %d %s", fingerprint, t.Recipe.SeqLen, t.Recipe.Turns))
+	c.IndexError = func(err error) {
 		t.warn("the index of the data's lengths cannot be written (%v): resuming and counting steps will take longer", err)
 	}
 	return nil
@@ -315,7 +317,7 @@ const validationGroups = 32
 // all of them if n is 0 or there are not more.
 func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
 	var set data.RowSet
-	chosen := evenlySpaced(rows, n)
+	chosen := loader.EvenlySpaced(rows, n)
 	if len(chosen) < len(rows) {
 		var groups []int
 		for _, row := range rows {
@@ -323,8 +325,8 @@ func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
 				groups = append(groups, g)
 			}
 		}
-		if groups = evenlySpaced(groups, validationGroups); len(groups) == validationGroups {
-			chosen = evenlySpaced(slices.DeleteFunc(rows, func(row int) bool {
+		if groups = loader.EvenlySpaced(groups, validationGroups); len(groups) == validationGroups {
+			chosen = loader.EvenlySpaced(slices.DeleteFunc(rows, func(row int) bool {
 				_, found := slices.BinarySearch(groups, d.RowGroup(row))
 				return !found
 			}), n)
@@ -334,18 +336,6 @@ func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
 		set.Add(row)
 	}
 	return &set
-}
-
-// evenlySpaced returns n of the rows, evenly spaced; all of them if n is 0 or there are not more.
-func evenlySpaced(rows []int, n int) []int {
-	if n <= 0 || len(rows) <= n {
-		return rows
-	}
-	var out []int
-	for i := range n {
-		out = append(out, rows[i*len(rows)/n])
-	}
-	return out
 }
 
 // openModel opens the model and processor that the run starts from: a model folder, a pretrained

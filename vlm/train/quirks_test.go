@@ -12,6 +12,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/data"
 	"patchwork/vlm/image"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/pretrained"
 )
 
@@ -59,9 +60,10 @@ func TestQuirkRows(t *testing.T) {
 
 func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Processor) {
 	stats := data.NewRowStats(nil)
-	f := NewLoader(set, rowSet(want.Row), p, r, r.Vision, stats)
-	samples := samplesOf(t, f, want.Row)
-	_, images, err := f.row(want.Row)
+	f := loader.New(set, rowSet(want.Row), p, r.loaderConfig(r.Vision), stats)
+	samples, err := f.Samples(want.Row)
+	require.NoError(t, err)
+	_, images, err := f.Row(want.Row)
 	require.NoError(t, err)
 	used := stats.Bad() == 0
 	if used != (want.Expect == data.Use) && !want.Either {
@@ -69,7 +71,7 @@ func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Proces
 	}
 	row, err := set.Row(want.Row)
 	require.NoError(t, err)
-	if v := (&RowChecker{f.sampler}).Check(row); (v.Status == data.Use) != used {
+	if v := newRowChecker(r, p).Check(row); (v.Status == data.Use) != used {
 		t.Errorf("RowChecker returns %s, training used it: %v", v.Status, used)
 	}
 	if !used || want.Expect != data.Use {
@@ -195,4 +197,21 @@ func TestBadRowsFile(t *testing.T) {
 	if err := stats.Check(0.9, true); !errors.As(err, &bad) || bad.Bad != len(before) {
 		t.Errorf("all rows are bad: %v", err)
 	}
+}
+
+func rowSet(rows ...int) *data.RowSet {
+	var s data.RowSet
+	for _, i := range rows {
+		s.Add(i)
+	}
+	return &s
+}
+
+// rowsTo returns rows 0 to n-1.
+func rowsTo(n int) *data.RowSet {
+	var s data.RowSet
+	for i := range n {
+		s.Add(i)
+	}
+	return &s
 }

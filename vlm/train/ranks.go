@@ -10,6 +10,7 @@ import (
 
 	"patchwork/internal/mpi"
 	"patchwork/nn"
+	"patchwork/vlm/loader"
 )
 
 // Channels of the world, one for each goroutine that uses it.
@@ -27,11 +28,11 @@ func (t *trainer) writes() bool { return t.World.Rank() == 0 }
 func (t *trainer) agree(ctx context.Context, err error) error { return t.job.Agree(ctx, err) }
 
 // part is this rank's part of the work of the loader that uses a channel.
-func (t *trainer) part(channel int) Part {
+func (t *trainer) part(channel int) loader.Part {
 	if t.World.Size() == 1 {
-		return Part{}
+		return loader.Part{}
 	}
-	return Part{Rank: t.World.Rank(), Ranks: t.World.Size(), Exchange: t.World.Channel(channel)}
+	return loader.Part{Rank: t.World.Rank(), Ranks: t.World.Size(), Exchange: t.World.Channel(channel)}
 }
 
 // runStart is what rank 0 finds in the run's folder.
@@ -155,7 +156,7 @@ func decoderFingerprint(d *runDecoder) string {
 
 // checkRanks returns an error if there are more ranks than rows.
 func (t *trainer) checkRanks() error {
-	if rows, ranks := t.train.rows.Len(), t.World.Size(); rows < ranks {
+	if rows, ranks := t.train.Rows().Len(), t.World.Size(); rows < ranks {
 		return fmt.Errorf("%s: %d rows to train on for %d ranks; start at most as many ranks as there are rows", t.Data[0].Name(), rows, ranks)
 	}
 	return nil
@@ -239,7 +240,7 @@ func allGather[T any](c *mpi.Channel, mine T) ([]T, error) {
 // agreeStep tells the other ranks whether this one has a step, and returns the number of targets
 // of all of them. If any rank has none, because of an error, an interruption, or because the
 // epochs are over, all return an error.
-func (t *trainer) agreeStep(step *Step, err error) (targets int, _ error) {
+func (t *trainer) agreeStep(step *loader.Step, err error) (targets int, _ error) {
 	if t.World.Size() == 1 {
 		if err != nil {
 			return 0, err

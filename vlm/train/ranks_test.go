@@ -82,7 +82,7 @@ func weightsOf(t *testing.T, out string) string {
 // TestRanks: 1, 2 and 4 ranks with the same rows a step have the same losses, validations, counts
 // of tokens and bad rows; a sharded optimizer changes no bit.
 func TestRanks(t *testing.T) {
-	file := mixedFile(t, 150)
+	file := vlmtest.MixedData(t, 150)
 	r := testRecipe(t, 50)
 	r.SeqLen, r.ValEvery, r.MaxBadFraction = 160, 25, 1
 	r.LR, r.EmbedderLR = 1e-4, 1e-4 // so that the losses stay far from 0

@@ -13,6 +13,7 @@ import (
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
@@ -112,6 +113,22 @@ func (b *ShuffleBuffer) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("shuffle_buffer: %w", err)
 	}
 	return nil
+}
+
+// shuffleBytes limits the shuffle buffer's memory: compressed images and texts.
+const shuffleBytes = 1 << 30
+
+// loaderConfig returns the settings for loading the data of a model with the given pictures.
+func (r *Recipe) loaderConfig(v vlm.VisionConfig) loader.Config {
+	c := loader.Config{
+		BatchSize: r.BatchSize, Accumulate: r.Accumulate, SeqLen: r.SeqLen, PoolSize: r.PoolSize, Modes: r.Modes(),
+		Shuffle: data.Shuffle{Seed: r.Seed, Buffer: int(r.ShuffleBuffer), Bytes: shuffleBytes},
+		Epochs:  r.Epochs, Vision: v, MaxBadFraction: r.MaxBadFraction,
+	}
+	if !r.Shuffle {
+		c.Shuffle.Buffer = 0
+	}
+	return c
 }
 
 // PresetNames are the values of --preset.

@@ -14,6 +14,7 @@ import (
 	"patchwork/vlm/data"
 	"patchwork/vlm/eval"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
@@ -49,7 +50,8 @@ func TestRowsTooLong(t *testing.T) {
 			set, err := data.Open(t.Context(), data.Local(rowsFile(t, c.row)))
 			require.NoError(t, err)
 			stats := data.NewRowStats(nil)
-			samplesOf(t, NewLoader(set, rowSet(0), p, r, r.Vision, stats), 0)
+			_, err = loader.New(set, rowSet(0), p, r.loaderConfig(r.Vision), stats).Samples(0)
+			require.NoError(t, err)
 			checker, err := NewRowChecker(r, "")
 			require.NoError(t, err)
 			row, err := set.Row(0)
@@ -177,11 +179,11 @@ func TestSeqLenTooShort(t *testing.T) {
 			defer dev.Close()
 			out := filepath.Join(t.TempDir(), "run")
 			_, err := trainOn(t, dev, r, c.files, out, false, Observer{})
-			var short *LengthError
+			var short *loader.LengthError
 			errors.As(err, &short)
 			switch {
 			case c.shortest > 0 && short == nil:
-				t.Fatalf("trained with %v, want a *LengthError", err)
+				t.Fatalf("trained with %v, want a *loader.LengthError", err)
 			case c.shortest == 0 && (short != nil || (err != nil) != c.others):
 				t.Fatal(err)
 			case c.shortest == 0:

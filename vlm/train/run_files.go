@@ -67,6 +67,19 @@ func SavedRecipe(out string) (r Recipe, ok bool, err error) {
 	return saved.Recipe, err == nil, err
 }
 
+// SavedFiles returns the names of the files that the run in a folder reads, or nil.
+func SavedFiles(out string) []string {
+	saved, err := readRun(out)
+	if err != nil {
+		return nil
+	}
+	files := saved.Data.Files
+	if saved.ValData != nil {
+		files = append(files, saved.ValData.Files...)
+	}
+	return files
+}
+
 // SavedDecoder returns the path of the pretrained decoder that the run in a folder started from,
 // or "".
 func SavedDecoder(out string) string {
@@ -149,11 +162,11 @@ func (t *trainer) writeRun() error {
 
 func (t *trainer) describeRun() runFile {
 	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.dataset.Files(), t.train.dataset.Len(), t.train.dataset.Fingerprint()},
+		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.Dataset().Files(), t.train.Dataset().Len(), t.train.Dataset().Fingerprint()},
 		Ranks: t.World.Size(), Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
-		now.ValData = &runData{t.val.dataset.Files(), t.val.dataset.Len(), t.val.dataset.Fingerprint()}
+		now.ValData = &runData{t.val.Dataset().Files(), t.val.Dataset().Len(), t.val.Dataset().Fingerprint()}
 	}
 	return now
 }

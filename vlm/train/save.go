@@ -9,6 +9,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/pretrained"
 )
 
@@ -249,10 +250,10 @@ func (s *saver) write(c checkpoint.Checkpoint) saveResult {
 // trainerState is checkpoints/step-N/trainer.json: the state of a run other than tensors.
 type trainerState struct {
 	checkpoint.Header
-	Cursor  Cursor  `json:"cursor"` // after the last batch consumed
-	Tokens  int64   `json:"tokens"`
-	Seconds float64 `json:"seconds"`
-	Skipped int     `json:"skipped_steps"` // with non-finite gradients
+	Cursor  loader.Cursor `json:"cursor"` // after the last batch consumed
+	Tokens  int64         `json:"tokens"`
+	Seconds float64       `json:"seconds"`
+	Skipped int           `json:"skipped_steps"` // with non-finite gradients
 	// SkippedByGroup counts the skipped steps of each learning-rate group, which Adam's bias
 	// correction leaves out.
 	SkippedByGroup map[string]int `json:"left_out,omitempty"`

@@ -19,6 +19,7 @@ import (
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/loader"
 )
 
 // Options are a run's inputs and outputs.
@@ -76,8 +77,8 @@ type trainer struct {
 	stats      *data.RowStats
 	badRows    *data.BadRows
 	datasets   []*data.Dataset
-	train, val *Loader
-	next       LoadedStep // received early by uploadNext
+	train, val *loader.Loader
+	next       loader.Loaded // received early by uploadNext
 
 	// The files of the run.
 	metrics        *metricsLog
@@ -195,6 +196,9 @@ func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
 		return err
 	}
+	if m := t.mixing(); t.Recipe.Shuffle && m.Windows > 1 {
+		t.note("shuffling: %d windows of up to %d rows of %d row groups; rows that were neighbours end up %d rows apart (median)", m.Windows, m.Rows, m.Groups, m.Median)
+	}
 	loaderCtx, stop := context.WithCancel(context.Background())
 	t.firstStep = t.state.Step
 	steps := t.train.Steps(loaderCtx, t.state.Cursor)
@@ -243,7 +247,7 @@ func (t *trainer) announce() error {
 		t.Observe.Start(Info{
 			Steps: t.steps, StepsEstimated: !t.stepsExact, Done: t.state.Step, Parameters: t.model.Params.Count(),
 			Ranks: t.World.Size(), TokensPerStep: e.TokensPerStep * t.World.Size(), FlopsPerStep: e.FlopsPerStep * float64(t.World.Size()),
-			Rows: t.train.rows.Len(), ValRows: t.val.rows.Len(),
+			Rows: t.train.Rows().Len(), ValRows: t.val.Rows().Len(),
 			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
 	}
@@ -252,7 +256,7 @@ func (t *trainer) announce() error {
 
 // step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
 // divides them by the elapsed time.
-func (t *trainer) step(ctx context.Context, steps <-chan LoadedStep) (m StepMetrics, err error) {
+func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepMetrics, err error) {
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
 		t.trainStep.Freeze(freeze)
@@ -290,7 +294,7 @@ func (t *trainer) step(ctx context.Context, steps <-chan LoadedStep) (m StepMetr
 }
 
 // forwardBackward computes the gradients of a step and, with several ranks, sums them.
-func (t *trainer) forwardBackward(ctx context.Context, s *Step, targets int) (stepTotal, error) {
+func (t *trainer) forwardBackward(ctx context.Context, s *loader.Step, targets int) (stepTotal, error) {
 	out := stepTotal{losses: make([][1]float32, len(s.Batches))}
 	several := t.World.Size() > 1
 	run, start := ctx, time.Now()
@@ -389,7 +393,7 @@ var errEpochsOver = errors.New("the epochs are over")
 
 // nextStep receives the next step that has targets, and returns their number, on all ranks
 // together.
-func (t *trainer) nextStep(ctx context.Context, steps <-chan LoadedStep) (*Step, int, error) {
+func (t *trainer) nextStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, int, error) {
 	for {
 		loaded, err := t.receiveStep(ctx, steps)
 		targets, err := t.agreeStep(loaded, err)
@@ -404,14 +408,14 @@ func (t *trainer) nextStep(ctx context.Context, steps <-chan LoadedStep) (*Step,
 }
 
 // receiveStep receives the next step.
-func (t *trainer) receiveStep(ctx context.Context, steps <-chan LoadedStep) (*Step, error) {
+func (t *trainer) receiveStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	defer t.World.Pause()() // data that do not come are the loader's to report
 	loaded := t.next
-	t.next = LoadedStep{}
-	for loaded == (LoadedStep{}) {
+	t.next = loader.Loaded{}
+	for loaded == (loader.Loaded{}) {
 		var ok bool
 		select {
 		case loaded, ok = <-steps:
@@ -427,7 +431,7 @@ func (t *trainer) receiveStep(ctx context.Context, steps <-chan LoadedStep) (*St
 
 // countDown estimates the number of steps of a run of epochs from how much of them is read after
 // a step.
-func (t *trainer) countDown(s *Step) {
+func (t *trainer) countDown(s *loader.Step) {
 	if t.Recipe.Epochs == 0 {
 		return
 	}
@@ -453,7 +457,7 @@ func (t *trainer) scheduledSteps(step int) int {
 
 // uploadNext uploads the next micro-batch, if it is loaded, while the device runs the current
 // step.
-func (t *trainer) uploadNext(steps <-chan LoadedStep) error {
+func (t *trainer) uploadNext(steps <-chan loader.Loaded) error {
 	if t.state.Step+1 >= t.steps {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"patchwork/vlm/chat"
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/loader"
 )
 
 // validate computes the mean loss of the validation rows and answers a few of their questions.
@@ -24,7 +25,7 @@ func (t *trainer) validate(ctx context.Context) error {
 	var sum float64
 	var targets int
 	var failed error
-	err := t.val.epoch(run, 0, 0, func(s *Step) bool {
+	err := t.val.Epoch(run, 0, 0, func(s *loader.Step) bool {
 		for _, b := range s.Batches {
 			var nll []float32
 			if nll, _, failed = t.trainStep.Evaluate(run, b.Batch, b.Pixels); failed != nil {
@@ -107,7 +108,7 @@ func (t *trainer) sampleAnswers(ctx context.Context) ([]Sample, error) {
 
 // sampledRows returns the validation rows of which questions are answered.
 func (t *trainer) sampledRows() []int {
-	return evenlySpaced(slices.Collect(t.val.rows.All()), sampleRows)
+	return loader.EvenlySpaced(slices.Collect(t.val.Rows().All()), sampleRows)
 }
 
 // answer generates the samples of a validation.
@@ -115,7 +116,7 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 	g.Forget() // the weights have changed since the last validation
 	var out []Sample
 	for _, i := range t.sampledRows() {
-		row, images, err := t.val.row(i)
+		row, images, err := t.val.Row(i)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +140,7 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 		}
 		out = append(out, Sample{
 			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.processor.Tokenizer.Decode(got.IDs, true),
-			Size: t.val.vision.ImageSize, Images: images,
+			Size: t.val.Vision.ImageSize, Images: images,
 		})
 	}
 	return out, nil
@@ -154,14 +155,14 @@ func (t *trainer) restoreImages(earlier []ValMetrics) error {
 			break
 		}
 		var err error
-		if _, images[i], err = t.val.row(i); err != nil {
+		if _, images[i], err = t.val.Row(i); err != nil {
 			return err
 		}
 	}
 	for _, m := range earlier {
 		for i := range m.Samples {
 			s := &m.Samples[i]
-			s.Size, s.Images = t.val.vision.ImageSize, images[s.Row]
+			s.Size, s.Images = t.val.Vision.ImageSize, images[s.Row]
 		}
 	}
 	return nil
@@ -187,7 +188,7 @@ func (t *trainer) warnOverfit(m ValMetrics) {
 		return
 	}
 	t.overfitWarned = true
-	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in epoch %d over %d rows: the model is overfitting", m.ValLoss, train, t.state.Cursor.Epoch+1, t.train.rows.Len())
+	what := fmt.Sprintf("the validation loss is %.3f, the training loss %.3f, in epoch %d over %d rows: the model is overfitting", m.ValLoss, train, t.state.Cursor.Epoch+1, t.train.Rows().Len())
 	if rises {
 		what += fmt.Sprintf(". The best was %.3f after step %d", best.ValLoss, best.Step)
 		if path := checkpoint.Best(checkpoint.Names(t.saver.dir)); path != "" && checkpoint.Step(path) < m.Step {
@@ -278,7 +279,7 @@ func (t *trainer) checkFinite() error {
 // validationDue reports whether the run validates after the current step.
 func (t *trainer) validationDue() bool {
 	every := t.Recipe.ValEvery
-	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && t.val.rows.Len() > 0
+	return every > 0 && (t.state.Step%every == 0 || t.state.Step == t.steps) && t.val.Rows().Len() > 0
 }
 
 // validateResumed validates after resuming if the run was interrupted before the validation of

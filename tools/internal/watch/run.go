@@ -53,6 +53,7 @@ type State struct {
 	Begun      time.Time `json:"begun"` // start of this process
 	Step       int       `json:"step"`
 	Steps      int       `json:"steps"`
+	Estimated  bool      `json:"steps_estimated"` // Steps is an estimate
 	Tokens     int64     `json:"tokens"`
 	Parameters int64     `json:"parameters"`
 	Rows       int       `json:"rows"`
@@ -149,7 +150,7 @@ func (r *Run) start(info train.Info) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
-	s.Phase, s.Step, s.Steps, s.Parameters, s.Rows, s.ValRows = Training, info.Done, info.Steps, info.Parameters, info.Rows, info.ValRows
+	s.Phase, s.Step, s.Steps, s.Estimated, s.Parameters, s.Rows, s.ValRows = Training, info.Done, info.Steps, info.StepsEstimated, info.Parameters, info.Rows, info.ValRows
 	if info.TokensPerStep > 0 {
 		r.tokenRate.work = info.FlopsPerStep / float64(info.TokensPerStep)
 	}
@@ -165,6 +166,9 @@ func (r *Run) step(m train.StepMetrics) {
 	r.addMetrics(m)
 	s := &r.state
 	s.Memory, s.MemoryPeak, s.Skipped = m.Memory, m.MemoryPeak, m.Skipped
+	if m.Steps > 0 {
+		s.Steps = m.Steps
+	}
 	r.curves.Memory.Add(m.Step, float64(m.Memory))
 	r.durations.Observe(m.StepSeconds)
 	r.updateRates(m)

@@ -44,7 +44,7 @@ function showHead({ state: s, ...r }) {
   $('about').textContent = [r.preset, s.parameters && `${whole(s.parameters)} parameters`, r.device_name && `${r.device} (${r.device_name})`].filter(Boolean).join(' · ');
   showPhase(s.phase);
   $('done').style.width = `${s.steps ? (100 * s.step) / s.steps : 0}%`;
-  $('steps').textContent = s.steps ? `step ${whole(s.step)} of ${whole(s.steps)}` : 'preparing';
+  $('steps').textContent = s.steps ? `step ${whole(s.step)} of ${s.steps_estimated && s.step < s.steps ? 'about ' : ''}${whole(s.steps)}` : 'preparing';
   $('left').textContent = s.phase === 'training' && s.seconds_left !== null ? `${duration(s.seconds_left)} left` : '';
   $('version').textContent = `vlmtool ${r.version}`;
 }

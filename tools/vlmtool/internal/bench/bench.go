@@ -32,14 +32,14 @@ type options struct {
 func Command(a *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Benchmark kernels, training steps and generation",
+		Short: "Benchmark kernels, training steps, generation and data",
 		Long: `Benchmarks a device. Without --json the output is in the format of Go's benchmarks, which
 benchstat reads.`,
 		Example: `  vlmtool bench train
   vlmtool bench kernels --filter matmul
   vlmtool bench infer --new 32`,
 	}
-	c.AddCommand(kernelsCommand(a), trainCommand(a), inferCommand(a), embedderCommand(a))
+	c.AddCommand(kernelsCommand(a), trainCommand(a), inferCommand(a), embedderCommand(a), dataCommand(a))
 	return c
 }
 

@@ -120,9 +120,6 @@ func Storage(dtype string) shaders.Type {
 	return t
 }
 
-// DataUsage is the help of --data.
-const DataUsage = "read parquet files from `PATH`: a file, glob or folder, several separated by commas; can be repeated"
-
 // Empty reports whether a flag that can be repeated has no value.
 func Empty(values []string) bool { return strings.Join(values, "") == "" }
 

@@ -18,12 +18,12 @@ import (
 	"patchwork/internal/smallfile"
 	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/train"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm"
-	"patchwork/vlm/data"
 	"patchwork/vlm/eval"
 	"patchwork/vlm/importer"
 	"patchwork/vlm/pretrained"
@@ -37,6 +37,7 @@ type evalFlags struct {
 	controls                     []string
 	answers                      bool
 	options                      eval.Options
+	remote                       dataset.Flags
 }
 
 // Command is vlmtool eval.
@@ -59,7 +60,7 @@ alone.`,
 	}
 	s := c.Flags()
 	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, for --text also a text-only decoder as a Hugging Face folder or GGUF file")
-	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
+	s.StringArrayVar(&f.data, "data", nil, dataset.Usage)
 	s.IntVar(&o.Limit, "limit", 0, "use only the first `N` samples; 0 = all")
 	s.IntVar(&o.HoldOut, "holdout", 0, "use only every `N`th row: those that training on the same --data held out")
 	cli.Choices(s, &f.controls, "control", []string{eval.ControlNone}, "replace the images by `CONTROL`, those of other samples or white ones", eval.ControlNone, eval.ControlShuffled, eval.ControlBlank)
@@ -74,6 +75,7 @@ alone.`,
 		s.StringVar(&f.output, "output", "", "write a line of JSON for every answer to `FILE`")
 		s.BoolVar(&f.answers, "answers", false, "with --json: write these lines to standard output before the result")
 	})
+	cli.Group(c, "Data of the hub", f.remote.Declare)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
 		cli.DTypeFlag(s, &f.dtype)
 		device.Flag(a, s)
@@ -86,7 +88,9 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 	if f.choices == "" && a.Changed("choices") {
 		return usage.Errorf("--choices is empty; want 'letters', answers separated by commas, or a file")
 	}
-	if err := f.check(); err != nil {
+	source := f.remote.Open(nil)
+	defer source.Close()
+	if err := f.check(ctx, source); err != nil {
 		return err
 	}
 	dev, err := device.Open(a)
@@ -108,7 +112,7 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 	return f.evalData(ctx, a, model)
 }
 
-func (f *evalFlags) check() error {
+func (f *evalFlags) check(ctx context.Context, source *dataset.Source) error {
 	switch {
 	case f.model == "":
 		return usage.Errorf("--model is missing: a model's folder")
@@ -124,9 +128,9 @@ func (f *evalFlags) check() error {
 		return usage.Errorf("--max-new-tokens cannot be %d, want 1 or more", f.options.MaxNewTokens)
 	}
 	if !cli.Empty(f.data) {
-		files, err := data.Resolve(f.data)
+		files, err := source.Files(ctx, f.data)
 		if err != nil {
-			return usage.Error{Err: err}
+			return err
 		}
 		f.options.Data = files
 	}

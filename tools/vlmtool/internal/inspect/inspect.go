@@ -13,6 +13,7 @@ import (
 	"patchwork/engine"
 	"patchwork/nn/safetensors"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/checkpoint"
@@ -23,6 +24,7 @@ type options struct {
 	rows                   bool
 	render, figures, image string
 	fit                    rowFit
+	remote                 dataset.Flags
 }
 
 // Command is vlmtool inspect.
@@ -50,6 +52,7 @@ every row of a data set as training does, and gives the reason why a row is skip
 	s.StringVar(&o.figures, "figures", "", "draw a model's position embeddings and patch filters into `DIR`")
 	s.StringVar(&o.image, "image", "", "with --figures: draw the patches of the image in `FILE` too")
 	cli.Group(c, "Row length, with --rows", o.fit.declare)
+	cli.Group(c, "Data of the hub", o.remote.Declare)
 	return c
 }
 
@@ -65,6 +68,8 @@ func (o *options) run(ctx context.Context, a *cli.App, args []string) error {
 		return drawModel(a, path, o.figures, o.image)
 	case o.rows:
 		return o.inspectRows(ctx, a, path)
+	case dataset.IsRemote(path):
+		return o.inspectFiles(ctx, a, path)
 	}
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil {
 		return inspectModel(ctx, a, path)
@@ -79,11 +84,7 @@ func (o *options) run(ctx context.Context, a *cli.App, args []string) error {
 	case content == contentImage:
 		return inspectImage(a, path)
 	}
-	files, err := data.Resolve([]string{path})
-	if err != nil {
-		return usage.Error{Err: err}
-	}
-	return inspectData(ctx, a, files)
+	return o.inspectFiles(ctx, a, path)
 }
 
 func (o *options) check(args []string) error {
@@ -104,8 +105,14 @@ func (o *options) check(args []string) error {
 	return nil
 }
 
-// inspectData describes each file, also after one that cannot be read.
-func inspectData(ctx context.Context, a *cli.App, files []data.File) error {
+// inspectFiles describes each file of a data set, also after one that cannot be read.
+func (o *options) inspectFiles(ctx context.Context, a *cli.App, path string) error {
+	source := o.remote.Open(nil)
+	defer source.Close()
+	files, err := source.Files(ctx, []string{path})
+	if err != nil {
+		return err
+	}
 	var failed error
 	for _, f := range files {
 		set, err := data.Open(ctx, []data.File{f})

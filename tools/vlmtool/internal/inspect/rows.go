@@ -62,9 +62,11 @@ func (f *rowFit) checker() (*train.RowChecker, error) {
 }
 
 func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) error {
-	files, err := data.Resolve([]string{path})
+	source := o.remote.Open(nil)
+	defer source.Close()
+	files, err := source.Files(ctx, []string{path})
 	if err != nil {
-		return usage.Error{Err: err}
+		return err
 	}
 	fit, err := o.fit.checker()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"patchwork/internal/mpi"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
@@ -33,6 +34,7 @@ the run had not been interrupted.`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), a, c.Flags()) },
 	}
 	cli.Group(c, "Data and model", f.dataFlags)
+	cli.Group(c, "Data of the hub", f.remote.Declare)
 	cli.Group(c, "Recipe (defaults are the preset's)", f.recipeFlags)
 	cli.Group(c, "Validation and checkpoints", f.checkpointFlags)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
@@ -50,7 +52,7 @@ the run had not been interrupted.`,
 }
 
 func (f *options) dataFlags(s *pflag.FlagSet) {
-	s.StringArrayVar(&f.data, "data", nil, cli.DataUsage)
+	s.StringArrayVar(&f.data, "data", nil, dataset.Usage)
 	s.StringArrayVar(&f.valData, "val-data", nil, "validate on `PATH` instead of held-out rows; given as for --data")
 	s.StringVar(&f.out, "out", "", "write the model, checkpoints and metrics to `DIR`")
 	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)

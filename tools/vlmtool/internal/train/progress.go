@@ -31,8 +31,8 @@ func newProgress(a *cli.App, run *watch.Run, device engine.Info) *progress {
 func (p *progress) observer() train.Observer {
 	return train.Observer{
 		Start: func(r train.Info) {
-			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
-				terminal.Thousands(r.Parameters), r.Rows, r.ValRows, r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, p.device.Device, p.device.Name))
+			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %s%d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
+				terminal.Thousands(r.Parameters), r.Rows, r.ValRows, about(r.StepsEstimated), r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, p.device.Device, p.device.Name))
 			if r.Ranks > 1 {
 				slog.Info(fmt.Sprintf("%d ranks train together; a step is of all of them", r.Ranks))
 			}
@@ -56,6 +56,14 @@ func (p *progress) step(m train.StepMetrics) {
 	}
 }
 
+// about marks an estimate.
+func about(estimated bool) string {
+	if estimated {
+		return "about "
+	}
+	return ""
+}
+
 func (p *progress) above(write func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,7 +77,7 @@ const sparkCells = 12
 // dropped.
 func (p *progress) fields(s watch.State) []terminal.Field {
 	all := []terminal.Field{
-		{Text: fmt.Sprintf("step %d/%d", s.Step, s.Steps), Rank: 0},
+		{Text: fmt.Sprintf("step %d/%s%d", s.Step, about(s.Estimated && s.Step < s.Steps), s.Steps), Rank: 0},
 		{Text: "loss " + orUnknown(s.Loss, "%.4f"), Rank: 1, Color: terminal.Bold},
 		{Text: terminal.Sparkline(p.run.Recent(sparkCells)), Rank: 5, Color: terminal.Blue, LiveOnly: true},
 		{Text: terminal.Thousands(int64(s.TokensPerS)) + " tokens/s", Rank: 3},

@@ -18,11 +18,13 @@ import (
 	"patchwork/engine"
 	"patchwork/tools/vlmtool/internal/buildinfo"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/errtext"
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/data"
+	"patchwork/vlm/loader"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/train"
 )
@@ -38,6 +40,7 @@ type options struct {
 	rankTimeout                                          time.Duration
 	recipe                                               train.Recipe
 	keep                                                 int
+	remote                                               dataset.Flags
 	peakTFLOPs, price                                    float64
 }
 
@@ -162,14 +165,20 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 		}
 		return fmt.Errorf("--out: %w", err)
 	}
-	files, err := data.Resolve(f.data)
+	var earlier []string
+	if f.resume {
+		earlier = train.SavedFiles(f.out)
+	}
+	source := f.remote.Open(earlier)
+	defer source.Close()
+	files, err := source.Files(ctx, f.data)
 	if err != nil {
-		return usage.Error{Err: err}
+		return err
 	}
 	var valFiles []data.File
 	if !cli.Empty(f.valData) {
-		if valFiles, err = data.Resolve(f.valData); err != nil {
-			return usage.Error{Err: err}
+		if valFiles, err = source.Files(ctx, f.valData); err != nil {
+			return err
 		}
 	}
 	dev, err := device.Open(a)
@@ -181,10 +190,10 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
 		World: a.World, ShardOptimizer: f.shardOptimizer,
 	}
-	result, err := f.runObserved(ctx, a, o)
+	result, err := f.runObserved(ctx, a, source, o)
 	if err != nil {
 		var settings *train.SettingsError
-		var length *train.LengthError
+		var length *loader.LengthError
 		var ranks *train.RanksError
 		if errors.As(err, &settings) || errors.As(err, &length) || errors.As(err, &ranks) {
 			return usage.Error{Err: err}
@@ -203,7 +212,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 }
 
 // runObserved runs with the monitors that flags ask for, on one of several ranks.
-func (f *options) runObserved(ctx context.Context, a *cli.App, o train.Options) (train.Result, error) {
+func (f *options) runObserved(ctx context.Context, a *cli.App, source *dataset.Source, o train.Options) (train.Result, error) {
 	// A closed pipe on the output, as in train | head, ends the run gracefully.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
 	defer stop()
@@ -216,7 +225,9 @@ func (f *options) runObserved(ctx context.Context, a *cli.App, o train.Options) 
 	if err != nil {
 		return train.Result{}, err
 	}
-	o.Observe = train.MultiObserver(o.Observe, monitor.observer())
+	observer := monitor.observer()
+	source.Report(observer.Warn, observer.Note)
+	o.Observe = train.MultiObserver(o.Observe, observer)
 	result, err := train.Run(ctx, o)
 	if failed := monitor.close(err); failed != nil {
 		slog.Warn("closing --listen or --tensorboard: " + errtext.Line(failed))

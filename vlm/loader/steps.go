@@ -1,4 +1,4 @@
-package train
+package loader
 
 import (
 	"bytes"
@@ -83,7 +83,7 @@ func (a *assembler) finish(ctx context.Context) (more bool, err error) { return 
 
 // rank returns the rank that trains on a packed row.
 func (a *assembler) rank(row int) int {
-	return row % a.l.stepRows() / (a.l.recipe.BatchSize * a.l.recipe.Accumulate)
+	return row % a.l.stepRows() / (a.l.BatchSize * a.l.Accumulate)
 }
 
 // flush passes on the steps with the packed rows before end.
@@ -100,7 +100,7 @@ func (a *assembler) flush(ctx context.Context, end int) (more bool, err error) {
 		}
 		a.rows, a.skip = a.rows[n:], next
 		a.targets += s.Targets
-		if err := a.l.stats.Check(a.l.recipe.MaxBadFraction, false); err != nil {
+		if err := a.l.stats.Check(a.l.MaxBadFraction, false); err != nil {
 			return false, err
 		}
 		if !a.use(s) {
@@ -113,7 +113,7 @@ func (a *assembler) flush(ctx context.Context, end int) (more bool, err error) {
 // step builds the step that ends before packed row next from this rank's rows.
 func (a *assembler) step(ctx context.Context, rows []packedRow, next int) (*Step, error) {
 	s := &Step{Next: Cursor{Epoch: a.epoch, Row: next}, Progress: float64(a.epoch) + a.read(next)}
-	size := a.l.recipe.BatchSize
+	size := a.l.BatchSize
 	for lo := 0; lo < len(rows) || lo == 0; lo += size {
 		b, err := a.l.build(ctx, rows[lo:min(lo+size, len(rows))])
 		if err != nil {
@@ -183,14 +183,14 @@ type sentSample struct {
 // other ranks have are sent by them.
 func (l *Loader) distribute(ctx context.Context, p *pool, plan []packedPlan) ([]packedRow, error) {
 	var out []packedRow
-	to := make([]sentRows, l.part.ranks())
+	to := make([]sentRows, l.Part.ranks())
 	for _, row := range plan {
 		kept := packedRow{Number: row.number, Samples: make([]*packing.Sample, len(row.samples)), rows: map[int]*data.Row{}}
 		for place, k := range row.samples {
 			ref := &p.samples[k]
 			switch {
-			case ref.owner != l.part.Rank:
-			case row.rank == l.part.Rank:
+			case ref.owner != l.Part.Rank:
+			case row.rank == l.Part.Rank:
 				kept.Samples[place], kept.rows[ref.number] = ref.sample, ref.row
 			default:
 				s := &to[row.rank]
@@ -201,11 +201,11 @@ func (l *Loader) distribute(ctx context.Context, p *pool, plan []packedPlan) ([]
 				s.Rows[ref.number] = sendRow(*ref.row)
 			}
 		}
-		if row.rank == l.part.Rank {
+		if row.rank == l.Part.Rank {
 			out = append(out, kept)
 		}
 	}
-	if l.part.ranks() == 1 {
+	if l.Part.ranks() == 1 {
 		return out, nil
 	}
 	return out, l.exchangeRows(ctx, to, out)
@@ -221,7 +221,7 @@ func (l *Loader) exchangeRows(ctx context.Context, to []sentRows, out []packedRo
 		}
 		messages[r] = buffer.Bytes()
 	}
-	got, err := l.part.Exchange.AllToAll(ctx, messages)
+	got, err := l.Part.Exchange.AllToAll(ctx, messages)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (l *Loader) exchangeRows(ctx context.Context, to []sentRows, out []packedRo
 		place[row.Number] = i
 	}
 	for r, message := range got {
-		if r == l.part.Rank {
+		if r == l.Part.Rank {
 			continue
 		}
 		var sent sentRows
@@ -260,12 +260,12 @@ func (l *Loader) build(ctx context.Context, rows []packedRow) (*Batch, error) {
 			}
 		}
 	}
-	b, err := packing.Build(packing.Shape{Rows: l.recipe.BatchSize, T: l.recipe.SeqLen, Patches: l.vision.Patches()}, l.recipe.Modes(), kept)
+	b, err := packing.Build(packing.Shape{Rows: l.BatchSize, T: l.SeqLen, Patches: l.Vision.Patches()}, l.Modes, kept)
 	if err != nil {
 		return nil, err
 	}
 	out := &Batch{Batch: b, Samples: kept}
-	size := l.vision.ImageSize * l.vision.ImageSize * l.vision.NumChannels
+	size := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
 	out.Pixels = make([]byte, 0, size*len(b.Images))
 	for _, p := range b.Images {
 		out.Pixels = append(out.Pixels, images[p.Row][p.Image]...)
@@ -292,11 +292,11 @@ func (l *Loader) decodeImages(ctx context.Context, rows []packedRow) (map[int][]
 	}
 	prepared, verdicts := make([][][]byte, len(order)), make([]data.Verdict, len(order))
 	var group errgroup.Group
-	group.SetLimit(l.workers)
+	group.SetLimit(l.Workers)
 	for i, n := range order {
 		group.Go(func() error {
 			if ctx.Err() == nil {
-				prepared[i], verdicts[i] = data.Prepare(*from[n], l.vision.ImageSize)
+				prepared[i], verdicts[i] = data.Prepare(*from[n], l.Vision.ImageSize)
 			}
 			return ctx.Err()
 		})

@@ -1,4 +1,7 @@
-package train
+// Package loader turns the rows of a dataset into steps of training: it reads them in shuffled
+// order, packs their samples, decodes their images just before they are used, and divides the
+// work among ranks.
+package loader
 
 import (
 	"context"
@@ -33,20 +36,36 @@ type Cursor struct {
 // share of the row groups; the ranks tell each other the lengths of the samples, pack alike, and
 // send rows to the rank that trains on them.
 type Loader struct {
-	dataset      *data.Dataset
-	rows         *data.RowSet // the rows of dataset that are used
-	recipe       Recipe
-	part         Part
-	vision       vlm.VisionConfig
-	sampler      packing.Sampler
-	schedule     packing.Schedule
-	shuffle      data.Shuffle
-	stats        *data.RowStats
-	index        *data.Index // nil: none is kept
-	workers      int         // images decoded and texts encoded at once
-	cache        sampleCache
-	keep         rowKeeper
-	onIndexError func(error)
+	Config
+	dataset  *data.Dataset
+	rows     *data.RowSet // the rows of dataset that are used
+	sampler  packing.Sampler
+	schedule packing.Schedule
+	stats    *data.RowStats
+	cache    sampleCache
+	kept     rowKeeper
+}
+
+// Config is a Loader's settings.
+type Config struct {
+	BatchSize  int // packed rows per micro-batch
+	Accumulate int // micro-batches per step and rank
+	SeqLen     int // tokens per packed row
+	PoolSize   int // samples packed together
+	Modes      packing.Modes
+	Shuffle    data.Shuffle
+	Epochs     int // 0 = without end
+	Vision     vlm.VisionConfig
+	// MaxBadFraction is the fraction of unusable rows above which loading fails.
+	MaxBadFraction float64
+
+	Part       Part
+	Workers    int         // images decoded and texts encoded at once; 0 = half of the cores
+	Index      *data.Index // of the rows' lengths; nil = none
+	IndexError func(error) // is told when the index cannot be written; may be nil
+	// Keep keeps the rows in memory after the first epoch, if they are not too large. Every epoch
+	// must have the same order, as that of validation rows.
+	Keep bool
 }
 
 // Part is a rank's part of the work of a run. The zero value is all of it.
@@ -65,45 +84,41 @@ type Exchange interface {
 	AllToAll(ctx context.Context, to [][]byte) ([][]byte, error)
 }
 
-// NewLoader makes a loader of the given rows of a dataset, encoded by the processor with the
-// settings of the recipe. Skipped rows are counted in stats.
-func NewLoader(d *data.Dataset, rows *data.RowSet, p *vlm.Processor, r Recipe, v vlm.VisionConfig, stats *data.RowStats) *Loader {
+// New makes a loader of the given rows of a dataset, encoded by the processor. Skipped rows are
+// counted in stats.
+func New(d *data.Dataset, rows *data.RowSet, p *vlm.Processor, c Config, stats *data.RowStats) *Loader {
+	if c.Workers == 0 {
+		c.Workers = max(1, runtime.GOMAXPROCS(0)/2)
+	}
 	return &Loader{
-		dataset: d, rows: rows, recipe: r, vision: v, stats: stats, workers: max(1, runtime.GOMAXPROCS(0)/2),
-		sampler:  packing.Sampler{Encoder: p.Encoder, RowLen: r.SeqLen, Turns: r.Turns},
-		schedule: packing.Schedule{Seed: r.Seed, Shuffle: r.Shuffle, PoolSize: r.PoolSize, RowLen: r.SeqLen, MaxBatch: 1},
-		shuffle:  r.shuffle(),
+		Config: c, dataset: d, rows: rows, stats: stats,
+		sampler:  packing.Sampler{Encoder: p.Encoder, RowLen: c.SeqLen, Turns: c.Modes.Turns},
+		schedule: packing.Schedule{Seed: c.Shuffle.Seed, Shuffle: c.Shuffle.Buffer > 0, PoolSize: c.PoolSize, RowLen: c.SeqLen, MaxBatch: 1},
 	}
 }
 
-// shuffleBytes limits the shuffle buffer's memory: compressed images and texts.
-const shuffleBytes = 512 << 20
+// Dataset returns the dataset that is read.
+func (l *Loader) Dataset() *data.Dataset { return l.dataset }
 
-// shuffle returns how the rows of an epoch are mixed.
-func (r Recipe) shuffle() data.Shuffle {
-	s := data.Shuffle{Seed: r.Seed, Buffer: int(r.ShuffleBuffer), Bytes: shuffleBytes}
-	if !r.Shuffle {
-		s.Buffer = 0
-	}
-	return s
-}
+// Rows returns the rows of the dataset that are used.
+func (l *Loader) Rows() *data.RowSet { return l.rows }
 
 // stepRows returns the number of packed rows in a step of all ranks.
-func (l *Loader) stepRows() int { return l.recipe.BatchSize * l.recipe.Accumulate * l.part.ranks() }
+func (l *Loader) stepRows() int { return l.BatchSize * l.Accumulate * l.Part.ranks() }
 
-// LoadedStep is a step, or the error that ended the sequence.
-type LoadedStep struct {
+// Loaded is a step, or the error that ended the sequence.
+type Loaded struct {
 	Step *Step
 	Err  error
 }
 
 // Steps sends steps from a cursor on, epoch after epoch, until ctx ends or, if the recipe has
 // epochs, until they are over. They are prepared ahead of use. An error is sent as the last item.
-func (l *Loader) Steps(ctx context.Context, from Cursor) <-chan LoadedStep {
-	out := make(chan LoadedStep, l.stepsAhead())
+func (l *Loader) Steps(ctx context.Context, from Cursor) <-chan Loaded {
+	out := make(chan Loaded, l.stepsAhead())
 	go func() {
 		defer close(out)
-		send := func(item LoadedStep) bool {
+		send := func(item Loaded) bool {
 			select {
 			case out <- item:
 				return true
@@ -112,29 +127,29 @@ func (l *Loader) Steps(ctx context.Context, from Cursor) <-chan LoadedStep {
 			}
 		}
 		last := math.MaxInt
-		if l.recipe.Epochs > 0 {
-			last = l.recipe.Epochs
+		if l.Epochs > 0 {
+			last = l.Epochs
 		}
 		var held *Step // until it is known whether it is the last
 		for epoch, skip := from.Epoch, from.Row; epoch < last; epoch, skip = epoch+1, 0 {
-			err := l.epoch(ctx, epoch, skip, func(s *Step) bool {
-				if l.recipe.Epochs == 0 {
-					return send(LoadedStep{Step: s})
+			err := l.Epoch(ctx, epoch, skip, func(s *Step) bool {
+				if l.Epochs == 0 {
+					return send(Loaded{Step: s})
 				}
 				s, held = held, s
-				return s == nil || send(LoadedStep{Step: s})
+				return s == nil || send(Loaded{Step: s})
 			})
 			if ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				send(LoadedStep{Err: err})
+				send(Loaded{Err: err})
 				return
 			}
 		}
 		if held != nil {
 			held.Last = true
-			send(LoadedStep{Step: held})
+			send(Loaded{Step: held})
 		}
 	}()
 	return out
@@ -145,8 +160,8 @@ const aheadBytes = 256 << 20
 
 // stepsAhead returns the number of steps that are prepared ahead of use.
 func (l *Loader) stepsAhead() int {
-	perImage := l.vision.ImageSize * l.vision.ImageSize * l.vision.NumChannels
-	images := l.recipe.BatchSize * l.recipe.Accumulate * max(1, l.recipe.SeqLen/max(1, l.vision.Patches()))
+	perImage := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
+	images := l.BatchSize * l.Accumulate * max(1, l.SeqLen/max(1, l.Vision.Patches()))
 	return min(4, max(1, aheadBytes/max(1, perImage*images)))
 }
 
@@ -155,13 +170,13 @@ func (l *Loader) noTargets() error {
 	return errors.New("no row of the data can be used: " + l.stats.String())
 }
 
-// epoch calls use for every step of an epoch after the first skip packed rows, until it returns
+// Epoch calls use for every step of an epoch after the first skip packed rows, until it returns
 // false or ctx ends.
-func (l *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Step) bool) error {
+func (l *Loader) Epoch(ctx context.Context, epoch, skip int, use func(*Step) bool) error {
 	if err := l.schedule.Check(); err != nil {
 		return err
 	}
-	order := l.dataset.Order(l.rows, l.shuffle, epoch)
+	order := l.dataset.Order(l.rows, l.Shuffle, epoch)
 	a := assembler{l: l, epoch: epoch, skip: skip, use: use}
 	start, err := l.replay(ctx, order, epoch, skip)
 	if err != nil {
@@ -186,19 +201,19 @@ func (l *Loader) epoch(ctx context.Context, epoch, skip int, use func(*Step) boo
 	if !any {
 		return l.noTargets()
 	}
-	return l.stats.Check(l.recipe.MaxBadFraction, true)
+	return l.stats.Check(l.MaxBadFraction, true)
 }
 
 // anyTargets reports whether any of the ranks had a target in this epoch.
 func (l *Loader) anyTargets(ctx context.Context, mine bool) (bool, error) {
-	if l.part.ranks() == 1 {
+	if l.Part.ranks() == 1 {
 		return mine, nil
 	}
 	message := []byte{0}
 	if mine {
 		message[0] = 1
 	}
-	all, err := l.part.Exchange.AllGather(ctx, message)
+	all, err := l.Part.Exchange.AllGather(ctx, message)
 	any := false
 	for _, m := range all {
 		any = any || len(m) == 1 && m[0] == 1
@@ -209,7 +224,7 @@ func (l *Loader) anyTargets(ctx context.Context, mine bool) (bool, error) {
 // CountSteps returns the number of steps of an epoch. exact is false if it is estimated, because
 // the lengths of some rows are not known yet.
 func (l *Loader) CountSteps(ctx context.Context, epoch int) (steps int, exact bool, err error) {
-	order := l.dataset.Order(l.rows, l.shuffle, epoch)
+	order := l.dataset.Order(l.rows, l.Shuffle, epoch)
 	packed, at, err := l.countPacked(ctx, order, epoch)
 	if err != nil || at == order.Len() {
 		return (packed + l.stepRows() - 1) / l.stepRows(), true, err
@@ -218,27 +233,23 @@ func (l *Loader) CountSteps(ctx context.Context, epoch int) (steps int, exact bo
 	if err != nil {
 		return 0, false, err
 	}
-	estimate := tokens * float64(order.Len()) / float64(l.recipe.SeqLen)
+	estimate := tokens * float64(order.Len()) / float64(l.SeqLen)
 	return max(1, int(math.Ceil(estimate/float64(l.stepRows())))), false, nil
 }
+
+// probeRows is the number of rows that meanTokens and CheckSeqLen encode.
+const probeRows = 256
 
 // meanTokens returns the mean number of tokens of a row, from the first rows.
 func (l *Loader) meanTokens() (float64, error) {
 	tokens, n := 0, 0
 	for i := range l.rows.All() {
-		if n++; n > seqLenProbeRows {
+		if n++; n > probeRows {
 			break
 		}
-		row, err := l.dataset.Row(i)
-		if _, damaged := data.Damaged(err); damaged {
-			continue
-		}
+		samples, err := l.Samples(i)
 		if err != nil {
 			return 0, err
-		}
-		samples, _, err := l.sampler.Samples(row.Index, conversation(row))
-		if err != nil {
-			continue
 		}
 		for _, s := range samples {
 			tokens += s.Len()
@@ -247,11 +258,26 @@ func (l *Loader) meanTokens() (float64, error) {
 	if tokens == 0 {
 		return 0, l.noTargets()
 	}
-	return float64(tokens) / float64(min(n, seqLenProbeRows)), nil
+	return float64(tokens) / float64(min(n, probeRows)), nil
 }
 
-// conversation returns the answered turns of a row and its number of images.
-func conversation(row data.Row) chat.Conversation {
+// Samples reads, encodes and counts a row of the dataset. A bad row has none.
+func (l *Loader) Samples(i int) ([]*packing.Sample, error) {
+	row, err := l.dataset.Row(i)
+	if _, damaged := data.Damaged(err); err != nil && !damaged {
+		return nil, err
+	}
+	s := data.Streamed{Row: row, Number: i, Mine: true, Err: err}
+	e := l.encode(&s)
+	l.record(&s, e)
+	if e.verdict.Status != data.Use {
+		return nil, nil
+	}
+	return e.samples, nil
+}
+
+// Conversation returns the answered turns of a row and its number of images.
+func Conversation(row data.Row) chat.Conversation {
 	c := chat.Conversation{Images: len(row.Images)}
 	for _, t := range row.Answered() {
 		c.Turns = append(c.Turns, chat.Turn{User: t.User, Assistant: t.Assistant})
@@ -265,46 +291,45 @@ const keptBytes = 64 << 20
 // rowKeeper keeps the rows of a small selection that every epoch reads in the same order, such as
 // the validation rows, after the first epoch.
 type rowKeeper struct {
-	on       bool
 	complete bool
 	rows     []data.Streamed
 }
 
 // stream yields the rows of an order from a position on.
 func (l *Loader) stream(ctx context.Context, order *data.Order, from int) iter.Seq2[data.Streamed, error] {
-	readers := data.Readers{Number: l.part.Rank, Count: l.part.Ranks}
-	if !l.keep.on || from > 0 {
+	readers := data.Readers{Number: l.Part.Rank, Count: l.Part.Ranks}
+	if !l.Keep || from > 0 {
 		return order.Stream(ctx, from, readers)
 	}
 	return func(yield func(data.Streamed, error) bool) {
-		if l.keep.complete {
-			for _, row := range l.keep.rows {
+		if l.kept.complete {
+			for _, row := range l.kept.rows {
 				if !yield(row, nil) {
 					return
 				}
 			}
 			return
 		}
-		l.keep.rows = nil
+		l.kept.rows = nil
 		bytes := 0
 		for row, err := range order.Stream(ctx, 0, readers) {
 			if bytes += row.Bytes(); bytes <= keptBytes {
-				l.keep.rows = append(l.keep.rows, row)
+				l.kept.rows = append(l.kept.rows, row)
 			}
 			if !yield(row, err) || err != nil {
 				return
 			}
 		}
-		if l.keep.complete = bytes <= keptBytes; !l.keep.complete {
-			l.keep.rows = nil
+		if l.kept.complete = bytes <= keptBytes; !l.kept.complete {
+			l.kept.rows = nil
 		}
 	}
 }
 
-// row returns a row and its preprocessed images, nil if one is bad, by its number in the dataset.
-func (l *Loader) row(i int) (data.Row, [][]byte, error) {
+// Row returns a row and its preprocessed images, nil if one is bad, by its number in the dataset.
+func (l *Loader) Row(i int) (data.Row, [][]byte, error) {
 	row, ok := data.Row{}, false
-	for _, kept := range l.keep.rows {
+	for _, kept := range l.kept.rows {
 		if kept.Number == i && kept.Mine && kept.Err == nil {
 			row, ok = kept.Row, true
 		}
@@ -320,7 +345,7 @@ func (l *Loader) row(i int) (data.Row, [][]byte, error) {
 			return row, nil, nil
 		}
 	}
-	images, verdict := data.Prepare(row, l.vision.ImageSize)
+	images, verdict := data.Prepare(row, l.Vision.ImageSize)
 	l.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return row, nil, nil

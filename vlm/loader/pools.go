@@ -1,4 +1,4 @@
-package train
+package loader
 
 import (
 	"bytes"
@@ -41,20 +41,20 @@ type sampleRef struct {
 // the rows before are not in the index. All ranks return what rank 0 finds.
 func (l *Loader) replay(ctx context.Context, order *data.Order, epoch, skip int) (poolStart, error) {
 	var start poolStart
-	if skip > 0 && l.index != nil && l.part.Rank == 0 {
+	if skip > 0 && l.Index != nil && l.Part.Rank == 0 {
 		var err error
 		if start, _, err = l.replayIndex(ctx, order, epoch, func(s poolStart, packed int) bool { return s.Packed+packed <= skip }); err != nil {
 			return start, err
 		}
 	}
-	if skip == 0 || l.part.ranks() == 1 {
+	if skip == 0 || l.Part.ranks() == 1 {
 		return start, nil
 	}
 	var message bytes.Buffer
 	if err := gob.NewEncoder(&message).Encode(start); err != nil {
 		return start, err
 	}
-	all, err := l.part.Exchange.AllGather(ctx, message.Bytes())
+	all, err := l.Part.Exchange.AllGather(ctx, message.Bytes())
 	if err != nil {
 		return start, err
 	}
@@ -64,7 +64,7 @@ func (l *Loader) replay(ctx context.Context, order *data.Order, epoch, skip int)
 // countPacked returns the number of packed rows up to a position of the order: its length, unless
 // the lengths of some rows are not in the index.
 func (l *Loader) countPacked(ctx context.Context, order *data.Order, epoch int) (packed, position int, err error) {
-	if l.index == nil {
+	if l.Index == nil {
 		return 0, 0, nil
 	}
 	start, position, err := l.replayIndex(ctx, order, epoch, func(poolStart, int) bool { return true })
@@ -89,7 +89,7 @@ func (l *Loader) replayIndex(ctx context.Context, order *data.Order, epoch int, 
 		if position%replayCheck == 0 && ctx.Err() != nil {
 			return p.start, position, ctx.Err()
 		}
-		e := l.index.Entry(row)
+		e := l.Index.Entry(row)
 		if !e.Encoded {
 			return p.start, position, nil
 		}
@@ -203,7 +203,7 @@ type chunkMessage struct {
 func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed, position int) ([][]encodedSample, error) {
 	mine := make([]encodedRow, len(chunk))
 	var encoding errgroup.Group
-	encoding.SetLimit(l.workers)
+	encoding.SetLimit(l.Workers)
 	for i := range chunk {
 		if chunk[i].Mine {
 			encoding.Go(func() error {
@@ -228,12 +228,12 @@ func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed, positio
 		row := chunk[i].Row
 		for _, s := range e.samples {
 			told.Lengths = append(told.Lengths, s.Len())
-			out[i] = append(out[i], encodedSample{sampleRef{l.part.Rank, s, &row, chunk[i].Number}, s.Len()})
+			out[i] = append(out[i], encodedSample{sampleRef{l.Part.Rank, s, &row, chunk[i].Number}, s.Len()})
 		}
 		message.Rows = append(message.Rows, told)
 		entries[i] = data.IndexEntry{Row: chunk[i].Number, Encoded: true, Lengths: told.Lengths, Reason: told.Reason}
 	}
-	if l.part.ranks() > 1 {
+	if l.Part.ranks() > 1 {
 		if err := l.exchangeLengths(ctx, chunk, message, out, entries); err != nil {
 			return nil, err
 		}
@@ -244,11 +244,11 @@ func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed, positio
 
 // note adds entries to the index. The first failure to write it is told.
 func (l *Loader) note(entries []data.IndexEntry) {
-	if l.index == nil || l.part.Rank != 0 {
+	if l.Index == nil || l.Part.Rank != 0 {
 		return
 	}
-	if err := l.index.Add(entries); err != nil && l.onIndexError != nil {
-		l.onIndexError(err)
+	if err := l.Index.Add(entries); err != nil && l.IndexError != nil {
+		l.IndexError(err)
 	}
 }
 
@@ -260,7 +260,7 @@ func (l *Loader) exchangeLengths(ctx context.Context, chunk []data.Streamed, min
 	if err := gob.NewEncoder(&buffer).Encode(mine); err != nil {
 		return err
 	}
-	all, err := l.part.Exchange.AllGather(ctx, buffer.Bytes())
+	all, err := l.Part.Exchange.AllGather(ctx, buffer.Bytes())
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (l *Loader) exchangeLengths(ctx context.Context, chunk []data.Streamed, min
 		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&told[r]); err != nil {
 			return err
 		}
-		if r != l.part.Rank {
+		if r != l.Part.Rank {
 			l.stats.Merge(told[r].Bad)
 		}
 	}
@@ -318,13 +318,13 @@ func (l *Loader) encode(row *data.Streamed) encodedRow {
 	if v := data.CheckTexts(row.Row); v.Status == data.Skip {
 		return encodedRow{verdict: v}
 	}
-	samples, counts, err := l.sampler.Samples(row.Number, conversation(row.Row))
+	samples, counts, err := l.sampler.Samples(row.Number, Conversation(row.Row))
 	if err != nil {
 		return encodedRow{verdict: data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()}}
 	}
 	v := data.Verdict{File: row.File, Row: row.Index, Status: data.Use}
 	if counts.Skipped > 0 {
-		v.Status, v.Reason = data.Skip, data.TooLong(l.recipe.SeqLen)
+		v.Status, v.Reason = data.Skip, data.TooLong(l.SeqLen)
 	} else {
 		l.cache.add(row.Number, samples)
 	}

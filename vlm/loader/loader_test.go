@@ -1,30 +1,22 @@
-package train
+package loader
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"patchwork/internal/require"
+	"patchwork/vlm"
 	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
-
-func rowSet(rows ...int) *data.RowSet {
-	var s data.RowSet
-	for _, i := range rows {
-		s.Add(i)
-	}
-	return &s
-}
 
 // rowsTo returns rows 0 to n-1.
 func rowsTo(n int) *data.RowSet {
@@ -35,63 +27,24 @@ func rowsTo(n int) *data.RowSet {
 	return &s
 }
 
-// samplesOf encodes and counts a row of the loader's dataset.
-func samplesOf(t *testing.T, l *Loader, i int) []*packing.Sample {
-	t.Helper()
-	row, err := l.dataset.Row(i)
-	s := data.Streamed{Row: row, Number: i, Mine: true, Err: err}
-	e := l.encode(&s)
-	l.record(&s, e)
-	return e.samples
-}
-
-// mixedFile writes n rows in row groups of 9; every seventh has no answer, every eleventh a broken
-// image, every thirteenth a null one.
-func mixedFile(t *testing.T, n int) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "mixed.parquet")
-	w, err := data.Create(path)
-	require.NoError(t, err)
-	w.GroupRows = 9
-	for i := range n {
-		c := vlmtest.Colors[i%3]
-		r := data.Row{Images: [][]byte{vlmtest.Image(t, c.RGB, 4+i%17, 3+i%13, 20+i%11)}, Turns: []data.Turn{{User: "what color is the shape?", Assistant: c.Name}}}
-		for k := range i % 5 {
-			r.Turns = append(r.Turns, data.Turn{User: fmt.Sprintf("is there a red shape %d?", k), Assistant: "yes"})
-		}
-		switch {
-		case i%7 == 6:
-			r.Turns = r.Turns[:1]
-			r.Turns[0].Assistant = " "
-		case i%11 == 10:
-			r.Images[0] = []byte("no image")
-		case i%13 == 12:
-			r.Images[0] = nil
-		}
-		require.NoError(t, w.Write(r))
-	}
-	require.NoError(t, w.Close())
-	return path
-}
-
 // loaderOf makes a loader of a file for one of several ranks.
-func loaderOf(t *testing.T, file string, r Recipe, part Part) *Loader {
+func loaderOf(t testing.TB, file string, c Config, part Part) *Loader {
 	t.Helper()
 	d, err := data.Open(t.Context(), data.Local(file))
 	require.NoError(t, err)
 	t.Cleanup(d.Close)
-	p, err := pretrained.PresetProcessor("shapes", r.Vision.Patches())
+	p, err := pretrained.PresetProcessor("shapes", c.Vision.Patches())
 	require.NoError(t, err)
-	l := NewLoader(d, rowsTo(d.Len()), p, r, r.Vision, data.NewRowStats(nil))
-	l.part = part
-	return l
+	c.Part = part
+	return New(d, rowsTo(d.Len()), p, c, data.NewRowStats(nil))
 }
 
-func loaderRecipe(t *testing.T) Recipe {
-	r := testRecipe(t, 1)
-	r.Shuffle, r.ShuffleBuffer, r.PoolSize, r.SeqLen, r.MaxBadFraction = true, 40, 25, 200, 1
-	r.BatchSize, r.Accumulate = 4, 1
-	return r
+func testConfig() Config {
+	return Config{
+		BatchSize: 4, Accumulate: 1, SeqLen: 200, PoolSize: 25, MaxBadFraction: 1, Shuffle: data.Shuffle{Seed: 1, Buffer: 40},
+		Modes:  packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAnswers},
+		Vision: vlm.VisionConfig{ImageSize: 64, PatchSize: 8, NumChannels: 3, MaxGrid: 8},
+	}
 }
 
 // describe returns the samples and images of a step, a line for each packed row.
@@ -129,7 +82,7 @@ func packedRows(lines []string) []string {
 // steps returns the description of every step of an epoch from a cursor on.
 func (l *Loader) describeEpoch(t *testing.T, epoch, skip int) (steps [][]string, next []Cursor) {
 	t.Helper()
-	require.NoError(t, l.epoch(t.Context(), epoch, skip, func(s *Step) bool {
+	require.NoError(t, l.Epoch(t.Context(), epoch, skip, func(s *Step) bool {
 		steps, next = append(steps, describe(s)), append(next, s.Next)
 		return true
 	}))
@@ -183,10 +136,10 @@ func (e exchangeEnd) AllToAll(_ context.Context, to [][]byte) ([][]byte, error) 
 // TestOrderOfSteps: a step has the same packed rows however it is divided into micro-batches and
 // among ranks, also when it is resumed.
 func TestOrderOfSteps(t *testing.T) {
-	file := mixedFile(t, 200)
+	file := vlmtest.MixedData(t, 200)
 	for _, turns := range []packing.Turns{packing.InConversation, packing.SharedPrefix} {
-		r := loaderRecipe(t)
-		r.Turns = turns
+		r := testConfig()
+		r.Modes.Turns = turns
 		whole := loaderOf(t, file, r, Part{})
 		want, cursors := whole.describeEpoch(t, 1, 0)
 		if len(want) < 5 {
@@ -234,9 +187,9 @@ func TestOrderOfSteps(t *testing.T) {
 // TestResumedSteps: with and without an index of lengths, an epoch continues after any step, and
 // the index is enough to count its steps.
 func TestResumedSteps(t *testing.T) {
-	file, r := mixedFile(t, 150), loaderRecipe(t)
+	file, r := vlmtest.MixedData(t, 150), testConfig()
 	whole := loaderOf(t, file, r, Part{})
-	whole.index = data.OpenIndex(whole.dataset, "key")
+	whole.Index = data.OpenIndex(whole.dataset, "key")
 	if _, exact, err := whole.CountSteps(t.Context(), 2); exact || err != nil {
 		t.Errorf("steps are counted without lengths: %v, %v", exact, err)
 	}
@@ -248,7 +201,7 @@ func TestResumedSteps(t *testing.T) {
 		for _, indexed := range []bool{false, true} {
 			l := loaderOf(t, file, r, Part{})
 			if indexed {
-				l.index = data.OpenIndex(l.dataset, "key")
+				l.Index = data.OpenIndex(l.dataset, "key")
 			}
 			got, _ := l.describeEpoch(t, 2, c.Row)
 			if !slices.EqualFunc(got, want[i+1:], slices.Equal[[]string]) {
@@ -260,9 +213,9 @@ func TestResumedSteps(t *testing.T) {
 
 // TestEpochsEnd: a run of epochs ends with its last step, and is read evenly.
 func TestEpochsEnd(t *testing.T) {
-	r := loaderRecipe(t)
+	r := testConfig()
 	r.Epochs = 2
-	l := loaderOf(t, mixedFile(t, 150), r, Part{})
+	l := loaderOf(t, vlmtest.MixedData(t, 150), r, Part{})
 	steps, last := 0, 0
 	progress := 0.0
 	for loaded := range l.Steps(t.Context(), Cursor{}) {
@@ -283,15 +236,15 @@ func TestEpochsEnd(t *testing.T) {
 
 // TestStepsStop: the loader ends with its context, and a file that vanishes ends it with an error.
 func TestStepsStop(t *testing.T) {
-	file := mixedFile(t, 150)
-	l := loaderOf(t, file, loaderRecipe(t), Part{})
+	file := vlmtest.MixedData(t, 150)
+	l := loaderOf(t, file, testConfig(), Part{})
 	ctx, cancel := context.WithCancel(t.Context())
 	steps := l.Steps(ctx, Cursor{})
 	<-steps
 	cancel()
 	for range steps { // must be closed
 	}
-	l = loaderOf(t, file, loaderRecipe(t), Part{})
+	l = loaderOf(t, file, testConfig(), Part{})
 	require.NoError(t, os.Remove(file))
 	var failed error
 	for loaded := range l.Steps(t.Context(), Cursor{}) {

@@ -1,4 +1,6 @@
-package image
+package simd
+
+import "encoding/binary"
 
 // Constants of libjpeg's inverse DCT ("islow": Loeffler, Ligtenberg and Moschytz, 13
 // fractional bits). Results are bit for bit those of Pillow and browsers.
@@ -20,8 +22,33 @@ const (
 	dct3_072 = 25172
 )
 
-// inverseDCT writes the 8×8 samples of the quantised coefficients c, in natural order, with
-// quantisation table q, to dst.
+// InverseDCT writes the 8×8 samples of the quantised coefficients c, in natural order, with
+// quantisation table q, to dst, whose lines are stride bytes apart.
+func InverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
+	if hasAVX2 {
+		_ = dst[7*stride+7]
+		if inverseDCTAVX2(&dst[0], stride, &c[0], &q[0]) {
+			return
+		}
+	}
+	inverseDCT(dst, stride, c, q)
+}
+
+// FlatBlock writes the samples of a block whose only coefficient that is not 0 is dc.
+func FlatBlock(dst []byte, stride int, dc int16, q *[64]int32) {
+	w := int32(dc) * q[0] << passBits
+	v := clamp((w<<dctBits + secondHalf) >> secondShift)
+	row := uint64(v) * 0x0101010101010101
+	for y := range 8 {
+		binary.NativeEndian.PutUint64(dst[y*stride:], row)
+	}
+}
+
+const (
+	secondShift = dctBits + passBits + 3
+	secondHalf  = 1<<(secondShift-1) + 128<<secondShift // 128 is the level shift
+)
+
 func inverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
 	var work [64]int32
 	for x := range 8 {
@@ -44,8 +71,7 @@ func inverseDCT(dst []byte, stride int, c *[64]int16, q *[64]int32) {
 	for y := range 8 {
 		w := (*[8]int32)(work[8*y:])
 		out := (*[8]byte)(dst[y*stride:])
-		const shift = dctBits + passBits + 3
-		const half = 1<<(shift-1) + 128<<shift // 128 is the level shift
+		const shift, half = secondShift, secondHalf
 		if w[1]|w[2]|w[3]|w[4]|w[5]|w[6]|w[7] == 0 {
 			v := clamp((w[0]<<dctBits + half) >> shift)
 			*out = [8]byte{v, v, v, v, v, v, v, v}
