@@ -119,7 +119,7 @@ type failure struct {
 // reportAfter is the number of failures in a row, and longWait the time without data or the wait
 // for a busy hub, that are reported.
 const (
-	reportAfter = 3
+	reportAfter = 5
 	longWait    = 10 * time.Second
 )
 
