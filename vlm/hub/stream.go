@@ -135,7 +135,7 @@ func (s *Stream) Resolve(ctx context.Context, references []string) ([]*RemoteFil
 }
 
 func (s *Stream) resolve(ctx context.Context, ref Reference) ([]*RemoteFile, error) {
-	repo, err := s.pin(ctx, ref.Repo)
+	repo, err := s.pin(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
