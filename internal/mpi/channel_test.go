@@ -103,13 +103,37 @@ func values(rank, n int) []float32 {
 	return x
 }
 
-func checkSum(ctx context.Context, c *Channel, n int) error {
-	want := values(0, n)
-	for r := 1; r < c.Size(); r++ {
-		for i, v := range values(r, n) {
+// sumOfValues adds them in the order of ranks, or those of each machine and then the machines'.
+func sumOfValues(c *Channel, n int) []float32 {
+	all := make([]int, c.Size())
+	for i := range all {
+		all[i] = i
+	}
+	machines := [][]int{all}
+	if c != nil && c.world.machines != nil {
+		machines = c.world.machines
+	}
+	var want []float32
+	for _, ranks := range machines {
+		one := values(ranks[0], n)
+		for _, r := range ranks[1:] {
+			for i, v := range values(r, n) {
+				one[i] += v
+			}
+		}
+		if want == nil {
+			want = one
+			continue
+		}
+		for i, v := range one {
 			want[i] += v
 		}
 	}
+	return want
+}
+
+func checkSum(ctx context.Context, c *Channel, n int) error {
+	want := sumOfValues(c, n)
 	got := values(c.Rank(), n)
 	if err := c.SumFloat32(ctx, got); err != nil {
 		return err
@@ -159,6 +183,31 @@ func TestCollectives(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHosts: with several ranks on each of several machines, sums are made in two stages, also
+// where the ranks of a machine are not consecutive; otherwise in one.
+func TestHosts(t *testing.T) {
+	for _, c := range []struct {
+		machines string // by rank
+		two      bool
+	}{{"aabb", true}, {"abab", true}, {"aabbcc", true}, {"aaabbb", true}, {"aab", false}, {"abc", false}, {"aa", false}} {
+		n := len(c.machines)
+		worlds := localWorlds(t, n)
+		for _, w := range worlds {
+			for rank := range w.peers {
+				w.peers[rank].Machine = c.machines[rank : rank+1]
+			}
+			if w.machines = w.layout(); (w.machines != nil) != c.two {
+				t.Fatalf("ranks on machines %s: the layout is %v", c.machines, w.machines)
+			}
+		}
+		eachRank(n, func(i int) {
+			if err := checkCollectives(t.Context(), worlds[i].Channel(0)); err != nil {
+				t.Errorf("ranks on machines %s: %v", c.machines, err)
+			}
+		})
 	}
 }
 

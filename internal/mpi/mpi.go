@@ -21,6 +21,7 @@ import (
 type World struct {
 	rank, size int
 	peers      []hello // by rank
+	machines   [][]int // see layout
 	transport  transport
 
 	failed  chan struct{} // closed when the job fails

@@ -8,7 +8,8 @@ import (
 
 // SumFloat32 adds the data of all ranks, element by element, and leaves the sums in data on every
 // rank. Every element is summed in the order of ranks, by one of them: the result has the same
-// bits on all ranks and in every run. All ranks give the same number of elements.
+// bits on all ranks and in every run. On several machines with several ranks each, the sums of
+// the machines are added. All ranks give the same number of elements.
 func (c *Channel) SumFloat32(ctx context.Context, data []float32) error {
 	bounds := Bounds(len(data), c.Size())
 	if err := c.ReduceScatter(ctx, data, bounds); err != nil {
@@ -32,13 +33,13 @@ func (c *Channel) ReduceScatter(ctx context.Context, data []float32, bounds []in
 	if err := c.checkBounds(data, bounds); err != nil || c == nil {
 		return err
 	}
+	if c.world.machines != nil {
+		return c.reduceScatterHosts(ctx, data, bounds)
+	}
 	rank := c.world.rank
 	mine := data[bounds[rank]:bounds[rank+1]]
 	parts := make([][]float32, c.world.size)
-	if need := len(mine) * (c.world.size - 1); cap(c.scratch) < need {
-		c.scratch = make([]float32, need)
-	}
-	free := c.scratch[:cap(c.scratch)]
+	free := c.floats(len(mine) * (c.world.size - 1))
 	b := c.batch()
 	for i := range c.others() {
 		parts[i], free = free[:len(mine)], free[len(mine):]
@@ -60,6 +61,9 @@ func (c *Channel) ReduceScatter(ctx context.Context, data []float32, bounds []in
 func (c *Channel) AllGatherFloat32(ctx context.Context, data []float32, bounds []int) error {
 	if err := c.checkBounds(data, bounds); err != nil || c == nil {
 		return err
+	}
+	if c.world.machines != nil {
+		return c.allGatherHosts(ctx, data, bounds)
 	}
 	b := c.batch()
 	for i := range c.others() {
@@ -134,6 +138,14 @@ func (c *Channel) ScatterGatherFloat32(ctx context.Context, root int, data []flo
 		return err
 	}
 	return c.AllGatherFloat32(ctx, data, bounds)
+}
+
+// floats returns n floats, which are used again by the next call.
+func (c *Channel) floats(n int) []float32 {
+	if cap(c.scratch) < n {
+		c.scratch = make([]float32, n)
+	}
+	return c.scratch[:n]
 }
 
 func (c *Channel) checkBounds(data []float32, bounds []int) error {

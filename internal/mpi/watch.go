@@ -120,6 +120,7 @@ func (w *World) greet(ctx context.Context) error {
 		}
 		w.peers = append(w.peers, h)
 	}
+	w.machines = w.layout()
 	for i := range w.watch.heard {
 		w.watch.heard[i].Store(w.watch.now())
 	}

@@ -125,7 +125,10 @@ func (t *trainer) runLocked(ctx context.Context) (Result, error) {
 		return Result{}, errors.Join(err, t.lock.abandon())
 	}
 	defer t.lock.release()
-	if err := t.open(ctx); err != nil {
+	opened := t.World.Pause() // reading weights and data takes as long as it takes
+	err = t.open(ctx)
+	opened()
+	if err != nil {
 		t.free()
 		return Result{}, errors.Join(err, t.badRows.Discard(), t.lock.abandon())
 	}
