@@ -32,12 +32,12 @@ func (e *responseError) Error() string { return e.reason }
 // minProgress is the number of bytes after which a request that fails was not in vain.
 const minProgress = 64 << 10
 
-// retry calls try until it succeeds, is refused, answers wrongly client.Attempts times in a
-// row, or has failed for the stream's timeout. try returns how many bytes it read.
+// retry calls try until it succeeds, is refused, has been answered wrongly for some time, or has
+// failed for the stream's timeout. try returns how many bytes it read.
 func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, error)) (failed error) {
 	failing := &failure{outage: &s.outage}
 	defer func() { failing.end(failed == nil) }()
-	pause, wrong := s.client.Pause, 0
+	pause, wrong := s.pause, 0
 	for {
 		if err := s.gate.wait(ctx); err != nil {
 			return err
@@ -54,11 +54,11 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		}
 		if n >= minProgress {
 			failing.end(true)
-			failing, pause, wrong, start = &failure{outage: &s.outage}, s.client.Pause, 0, time.Now()
+			failing, pause, wrong, start = &failure{outage: &s.outage}, s.pause, 0, time.Now()
 		}
 		var answer *responseError
 		if errors.As(err, &answer) {
-			if wrong++; wrong >= s.client.Attempts {
+			if wrong++; wrong >= s.client.Attempts && failing.lasted(start) >= s.patience() {
 				return fmt.Errorf("%w; gave up after %d attempts", answer, wrong)
 			}
 		}
@@ -74,6 +74,16 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
+}
+
+// maxPatience is how long wrong answers are requested again.
+const maxPatience = 2 * time.Minute
+
+func (s *Stream) patience() time.Duration {
+	if s.o.Timeout > 0 {
+		return min(maxPatience, s.o.Timeout)
+	}
+	return maxPatience
 }
 
 // pauseAfter returns a pause of about the given length, or the one that a busy hub asks for, which
@@ -109,9 +119,18 @@ type failure struct {
 // reportAfter is the number of failures in a row, and longWait the time without data or the wait
 // for a busy hub, that are reported.
 const (
-	reportAfter = 3
+	reportAfter = 5
 	longWait    = 10 * time.Second
 )
+
+// lasted returns the time since the first failure, which may be that of the request that started
+// at the given time.
+func (f *failure) lasted(start time.Time) time.Duration {
+	if f.times == 0 {
+		return time.Since(start)
+	}
+	return time.Since(f.since)
+}
 
 // add counts a failure of a request that started at the given time. It returns the time until
 // the stream's timeout; ok is false when that has passed.

@@ -312,6 +312,6 @@ func (l *Loader) decodeImages(ctx context.Context, rows []packedRow) (map[int][]
 			all[n], entries[i].Images = prepared[i], verdicts[i].Images
 		}
 	}
-	l.note(entries)
+	l.sizes = append(l.sizes, entries...)
 	return all, nil
 }

@@ -256,6 +256,9 @@ func (t *trainer) openData(ctx context.Context) error {
 	if !t.processor.LearnsToStop() {
 		t.warn("the chat template ends answers with no token: the model cannot learn to stop, and its answers will run to --max-new-tokens")
 	}
+	if t.World.Size() > 1 {
+		t.stats.Share()
+	}
 	valStats := data.NewRowStats(nil)
 	if t.writes() {
 		if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
@@ -402,6 +405,9 @@ func (t *trainer) restoreCheckpoint() error {
 	return nil
 }
 
+// countedRows is the number of rows that countSteps packs, by their lengths: some seconds.
+const countedRows = 4_000_000
+
 // countSteps returns the run's number of steps. With --epochs it is an estimate, unless the
 // lengths of all rows are known from an earlier epoch.
 func (t *trainer) countSteps(ctx context.Context) (steps int, exact bool, err error) {
@@ -409,6 +415,9 @@ func (t *trainer) countSteps(ctx context.Context) (steps int, exact bool, err er
 		return t.Recipe.Steps, true, nil
 	}
 	for epoch := range t.Recipe.Epochs {
+		if epoch > 0 && epoch*t.train.Rows().Len() > countedRows { // the others differ by a few steps
+			return steps / epoch * t.Recipe.Epochs, false, nil
+		}
 		n, exact, err := t.train.CountSteps(ctx, epoch)
 		if err != nil {
 			return 0, false, err

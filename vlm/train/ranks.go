@@ -1,8 +1,10 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 
 	"patchwork/internal/mpi"
 	"patchwork/nn"
+	"patchwork/vlm/data"
 	"patchwork/vlm/loader"
 )
 
@@ -206,7 +209,8 @@ func (t *trainer) agreeWeights(ctx context.Context) error {
 // stepNews is what a rank tells the others before a step.
 type stepNews struct {
 	Targets           int64
-	Over, Stop, Wrong bool // the epochs are over, the run is interrupted, there is an error
+	Found             int64 // bad rows that the others do not know of
+	Over, Stop, Wrong bool  // the epochs are over, the run is interrupted, there is an error
 }
 
 // stepSum is what a rank tells the others after its backward pass.
@@ -252,16 +256,23 @@ func (t *trainer) agreeStep(step *loader.Step, err error) (targets int, _ error)
 		mine.Targets = int64(step.Targets)
 	}
 	mine.Wrong = err != nil && !mine.Over && !mine.Stop
+	mine.Found = int64(t.stats.Found())
 	all, failed := allGather(t.job, mine)
 	if failed != nil {
 		return 0, failed
 	}
-	over, stop, wrong := 0, false, false
+	over, stop, wrong, found := 0, false, false, false
 	for _, n := range all {
+		found = found || n.Found > 0
 		targets += int(n.Targets)
 		stop, wrong = stop || n.Stop, wrong || n.Wrong
 		if n.Over {
 			over++
+		}
+	}
+	if found {
+		if failed := t.shareBadRows(); failed != nil {
+			return 0, failed
 		}
 	}
 	switch {
@@ -279,6 +290,29 @@ func (t *trainer) agreeStep(step *loader.Step, err error) (targets int, _ error)
 		return 0, t.agree(context.Background(), errors.New("some ranks have read all of the data and others have not"))
 	}
 	return targets, nil
+}
+
+// shareBadRows tells the other ranks which bad rows this one has found, so that all count the same
+// ones and rank 0 lists them.
+func (t *trainer) shareBadRows() error {
+	var mine bytes.Buffer
+	if err := gob.NewEncoder(&mine).Encode(t.stats.TakeFound()); err != nil {
+		return err
+	}
+	all, err := t.job.AllGather(context.Background(), mine.Bytes())
+	if err != nil {
+		return err
+	}
+	for rank, message := range all {
+		var found []data.NumberedVerdict
+		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&found); err != nil {
+			return err
+		}
+		if rank != t.World.Rank() {
+			t.stats.Merge(found)
+		}
+	}
+	return nil
 }
 
 // stepTotal is the sums of a step over all ranks.

@@ -79,6 +79,13 @@ func weightsOf(t *testing.T, out string) string {
 	return string(require.Value(os.ReadFile(filepath.Join(out, pretrained.WeightsFile)))(t))
 }
 
+// badRows returns the sorted lines of the list of bad rows.
+func badRows(t *testing.T, out string) []string {
+	t.Helper()
+	text := require.Value(os.ReadFile(filepath.Join(out, data.BadRowsFile)))(t)
+	return slices.Sorted(strings.Lines(string(text)))
+}
+
 // TestRanks: 1, 2 and 4 ranks with the same rows a step have the same losses, validations, counts
 // of tokens and bad rows; a sharded optimizer changes no bit.
 func TestRanks(t *testing.T) {
@@ -106,6 +113,9 @@ func TestRanks(t *testing.T) {
 		}
 		if got.Tokens != want.Tokens || got.RowsSkipped != want.RowsSkipped || got.Ranks != c.ranks || want.RowsSkipped == 0 {
 			t.Errorf("%s: %d tokens, %d rows skipped, %d ranks, want %d, %d, %d", what, got.Tokens, got.RowsSkipped, got.Ranks, want.Tokens, want.RowsSkipped, c.ranks)
+		}
+		if got, want := badRows(t, out), badRows(t, one); !slices.Equal(got, want) {
+			t.Errorf("%s: bad rows\n%q, want\n%q", what, got, want)
 		}
 		if c.batch*c.ranks == 4 {
 			if earlier, ok := weights[c.ranks]; ok && earlier != weightsOf(t, out) {
