@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -213,8 +212,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 
 // runObserved runs with the monitors that flags ask for, on one of several ranks.
 func (f *options) runObserved(ctx context.Context, a *cli.App, source *dataset.Source, o train.Options) (train.Result, error) {
-	// A closed pipe on the output, as in train | head, ends the run gracefully.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 	defer stop()
 	start := func(train.Info) { cli.EndGracefully() } // from here on an interrupted run saves a checkpoint first
 	if o.Observe.Start = start; a.World.Rank() > 0 {
