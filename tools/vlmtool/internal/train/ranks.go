@@ -11,6 +11,7 @@ import (
 	"patchwork/internal/mpi"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm/train"
 )
 
 // join joins the job if mpirun or srun started this process. Rank 0 alone writes messages.
@@ -42,9 +43,12 @@ func (f *options) join(ctx context.Context, a *cli.App) error {
 }
 
 // checkRanks checks the flags for several processes.
-func (f *options) checkRanks() error {
+func (f *options) checkRanks(r train.Recipe) error {
 	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
 		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
+	}
+	if f.shardOptimizer && r.Optimizer == train.OptimizerMuon {
+		return usage.Errorf("--shard-optimizer divides AdamW's moments; Muon needs whole matrices: leave one of --shard-optimizer and --optimizer muon out")
 	}
 	if f.rankTimeout < minRankTimeout {
 		return usage.Errorf("--rank-timeout cannot be %v, want at least %v", f.rankTimeout, minRankTimeout)
