@@ -210,6 +210,37 @@ func (p *Plan) CheckArena(arena []Memory) error {
 	return nil
 }
 
+// LastWrites returns, for every range of a persistent buffer, the index after the last dispatch
+// that writes to it; 0 if none does.
+func (p *Plan) LastWrites(ranges []View) []int {
+	ends := make([]int, len(ranges))
+	for i, d := range p.Dispatches {
+		for j, v := range d.Views {
+			if v.Buffer == nil || v.Buffer.temp || d.Kernel.Bindings[j].Access == shaders.Read {
+				continue
+			}
+			for k, r := range ranges {
+				if spanOf(r).overlaps(spanOf(v)) {
+					ends[k] = i + 1
+				}
+			}
+		}
+	}
+	return ends
+}
+
+// Cut divides a plan into programs that are run one after another with the same arena: the
+// dispatches up to each of the ends, which are in ascending order, and the rest.
+func (p *Plan) Cut(ends []int) []*Plan {
+	var parts []*Plan
+	first := 0
+	for _, end := range append(slices.Clone(ends), len(p.Dispatches)) {
+		parts = append(parts, &Plan{Program: p.Program, Dispatches: p.Dispatches[first:end], Arena: p.Arena, Barrier: p.Barrier[first:end]})
+		first = end
+	}
+	return parts
+}
+
 // RunOnce plans, compiles and runs a program whose steps do not change.
 func RunOnce(ctx context.Context, dev Device, p *Program) error {
 	plan, err := NewPlan(p, dev.Info().Limits.MaxBufferBytes)

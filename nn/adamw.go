@@ -26,7 +26,7 @@ const maxKernelElements = 1 << 31
 // [2]: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	s := g.Options.Params
-	squares, clip := g.NewFloat32("sum of squares", 1), g.NewFloat32("clip", 2)
+	squares := g.NewFloat32("sum of squares", 1)
 	g.fill(squares.View(), 1, 0)
 	for _, r := range s.Ranges() {
 		eachChunk(r.Offset, r.Bytes, func(offset, bytes int64) {
@@ -34,23 +34,32 @@ func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 				s.Grads.View().Slice(offset, bytes), squares.View())
 		})
 	}
-	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm), ScaleSlot: uint32(o.ScaleSlot)}, squares.View(), clip.View())
-	for _, r := range s.Ranges() {
+	return o.UpdateWith(g, squares.View(), slot)
+}
+
+// UpdateWith is Update where the sum of the squares of all gradients, one value, is known. With
+// sharded moments it updates the segments of this rank.
+func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string) int) *Tensor {
+	s := g.Options.Params
+	clip := g.NewFloat32("clip", 2)
+	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm), ScaleSlot: uint32(o.ScaleSlot)}, squares, clip.View())
+	for _, r := range s.updated() {
 		if r.Muon {
 			for _, p := range r.Params {
-				o.Muon.update(g, p, decay(r, o.WeightDecay), slot(r.Group), clip)
+				o.Muon.update(g, p, decay(r.Range, o.WeightDecay), slot(r.Group), clip)
 			}
 			continue
 		}
-		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group)), WeightDecay: float32(decay(r, o.WeightDecay))}
-		eachChunk(r.Offset, r.Bytes, func(offset, bytes int64) {
+		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group)), WeightDecay: float32(decay(r.Range, o.WeightDecay))}
+		eachChunk(0, r.Bytes, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
-			at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
+			at := func(b *engine.Buffer) engine.View { return b.View().Slice(r.Offset+offset, bytes) }
+			moments := func(b *engine.Buffer) engine.View { return b.View().Slice(r.moments+offset, bytes) }
 			var half engine.View
 			if s.Half != nil {
-				p.Narrow, half = 1, s.Half.View().Slice(offset/2, bytes/2)
+				p.Narrow, half = 1, s.Half.View().Slice((r.Offset+offset)/2, bytes/2)
 			}
-			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), at(s.M), at(s.V), half)
+			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), moments(s.M), moments(s.V), half)
 		})
 	}
 	return clip

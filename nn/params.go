@@ -51,6 +51,8 @@ type Params struct {
 	frozen    map[string]bool // groups that currently take no gradient
 	untrained map[string]bool // groups that never take a gradient
 	sealed    bool
+	owned     []ownedRange // with sharded moments: this rank's
+	moments   *Snapshot    // with sharded moments: what Fill writes to
 }
 
 // NewParams starts an empty set.
@@ -214,6 +216,10 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 		part := values[:min(step, rows-row)*cols]
 		if err := read(row*cols, part); err != nil {
 			return err
+		}
+		if s.owned != nil && (to == s.M || to == s.V) {
+			copy(s.moments.Values(to, p)[row*cols:], part)
+			continue
 		}
 		if err := engine.UploadFloats(dev, rowsOf(s.written(to, p), row, cols, len(part)), part); err != nil {
 			return err

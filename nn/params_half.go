@@ -55,3 +55,6 @@ func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
 func (s *Params) HalfView(p *Param) engine.View {
 	return s.Half.View().Slice(p.offset/2, p.Bytes()/2)
 }
+
+// WeightsWritten tells that weights were written on the device, other than by AdamW.
+func (s *Params) WeightsWritten() { s.halfStale = true }

@@ -21,6 +21,11 @@ func (s *Params) Shard(info engine.Info) error {
 	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
 		b.SplitAt(offsets)
 	}
+	if s.owned != nil {
+		if err := s.splitMoments(info); err != nil {
+			return err
+		}
+	}
 	if s.Half != nil {
 		s.Half.SplitAt(halfOffsets(offsets))
 	}

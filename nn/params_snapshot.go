@@ -18,7 +18,7 @@ type Snapshot struct {
 // returns an engine.ErrOutOfMemory where the host has too little memory for a first one.
 func (s *Params) CopyTo(dev engine.Device, c *Snapshot, from ...*engine.Buffer) error {
 	for _, b := range from {
-		if err := c.reserve(b); err != nil {
+		if err := c.Reserve(b, b.Bytes); err != nil {
 			return err
 		}
 		if err := engine.Download(dev, b.View(), c.values[b]); err != nil {
@@ -33,23 +33,28 @@ func (c *Snapshot) Values(from *engine.Buffer, p *Param) []float32 {
 	return c.values[from][p.offset/4:][:size(p.Shape)]
 }
 
-func (c *Snapshot) reserve(b *engine.Buffer) error {
+// All returns the memory of a buffer.
+func (c *Snapshot) All(b *engine.Buffer) []float32 { return c.values[b] }
+
+// Reserve makes room for a buffer's values, or for the given number of bytes where the buffer is a
+// part of a larger one. Its error is that of CopyTo.
+func (c *Snapshot) Reserve(b *engine.Buffer, bytes int64) error {
 	if _, ok := c.values[b]; ok {
 		return nil
 	}
 	if c.values == nil {
 		c.values = map[*engine.Buffer][]float32{}
 	}
-	if !engine.CanMap || b.Bytes == 0 {
-		c.values[b] = make([]float32, b.Bytes/4)
+	if !engine.CanMap || bytes == 0 {
+		c.values[b] = make([]float32, bytes/4)
 		return nil
 	}
-	mapped, err := engine.MapMemory(b.Bytes)
+	mapped, err := engine.MapMemory(bytes)
 	if err != nil {
-		return &engine.OutOfMemoryError{Device: "the host", What: "a copy of the " + b.Label, Asked: b.Bytes, Available: engine.FreeHostMemory()}
+		return &engine.OutOfMemoryError{Device: "the host", What: "a copy of the " + b.Label, Asked: bytes, Available: engine.FreeHostMemory()}
 	}
 	c.mapped = append(c.mapped, mapped)
-	c.values[b] = unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(mapped))), b.Bytes/4)
+	c.values[b] = unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(mapped))), bytes/4)
 	return nil
 }
 

@@ -3,8 +3,8 @@
 #
 #   tools/deps.sh demo             for the fastest training on this machine
 #   tools/deps.sh test             the same, and a software Vulkan device
-#   tools/deps.sh extra            a browser and a GLSL compiler, for tests that are skipped
-#                                  without them
+#   tools/deps.sh extra            a browser, a GLSL compiler and Open MPI, for tests that are
+#                                  skipped without them
 #   tools/deps.sh --require test   fail if something is still missing
 #   tools/deps.sh cgo              print 1 if Go can use a C compiler, else 0
 #
@@ -40,6 +40,7 @@ missing() {
 	if [ "$purpose" = extra ]; then
 		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || echo chromium
 		command -v glslc >/dev/null || echo glslc
+		command -v mpirun >/dev/null || echo openmpi-bin
 		return
 	fi
 	has_cgo || echo gcc libc6-dev

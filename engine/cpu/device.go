@@ -74,6 +74,11 @@ func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	return nil
 }
 
+// HostBytes returns a range of memory itself.
+func (d *Device) HostBytes(m engine.Memory, offset, bytes int64) ([]byte, error) {
+	return within(m, offset, bytes)
+}
+
 // within returns a range of memory, or an error when it is out of range or the memory was
 // freed or belongs to another device.
 func within(m engine.Memory, offset, bytes int64) ([]byte, error) {

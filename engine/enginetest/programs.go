@@ -19,6 +19,7 @@ func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Random", func(t *testing.T) { testRandom(t, dev) })
 	t.Run("Step", func(t *testing.T) { testStep(t, dev) })
 	t.Run("Ahead", func(t *testing.T) { testAhead(t, dev) })
+	t.Run("Cut", func(t *testing.T) { testCut(t, dev) })
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
 	t.Run("SplitBuffer", func(t *testing.T) { testSplitBuffer(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })

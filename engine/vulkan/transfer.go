@@ -98,6 +98,14 @@ func (d *Device) Fetch(m engine.Memory, offset int64, data []byte) error {
 	return nil
 }
 
+// WaitFetched waits until the data of every earlier Fetch is valid.
+func (d *Device) WaitFetched() error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	return d.drain()
+}
+
 // drain waits for all copies in flight.
 func (d *Device) drain() error {
 	for range d.staging.slots {

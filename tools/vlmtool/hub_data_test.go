@@ -153,7 +153,7 @@ func TestHubMistakes(t *testing.T) {
 		{[]string{hubData + "/[", "--rows"}, 2, []string{"pattern"}},
 		{[]string{hubData + "/shapes", "--data-cache", file}, 2, []string{"--data-cache", "is a file"}},
 		{[]string{hubData + "/shapes", "--data-cache-size", "much"}, 2, []string{"--data-cache-size", "20GB"}},
-		{[]string{hubData + "/shapes", "--data-cache-size", "1MB"}, 2, []string{"--data-cache-size", "64MB"}},
+		{[]string{hubData + "/shapes", "--data-cache-size", "1MB"}, 2, []string{"--data-cache-size", "1GB"}},
 		{[]string{hubData + "/shapes", "--data-timeout", "soon"}, 2, []string{"--data-timeout", "30s"}},
 		{[]string{hubData + "/shapes", "--data-timeout", "-1s"}, 2, []string{"--data-timeout"}},
 		{[]string{"https://huggingface.co/datasets/o/n", "--rows"}, 2, []string{"hf://datasets/OWNER/NAME"}},

@@ -115,6 +115,9 @@ func (b *BadRows) add(row BadRow) {
 
 // Close closes the file and returns the first error of add.
 func (b *BadRows) Close() error {
+	if b == nil {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true // prefetched rows may still be added

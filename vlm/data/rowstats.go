@@ -20,7 +20,8 @@ type RowStats struct {
 	counts    packing.Counts
 	list      *BadRows // may be nil
 	warn      func(v Verdict)
-	found     []NumberedVerdict // bad rows since the last TakeFound
+	sharing   bool
+	found     []NumberedVerdict // when sharing: bad rows since the last TakeFound
 }
 
 // NumberedVerdict is a verdict with the row's number in the data set.
@@ -59,6 +60,16 @@ func (s *RowStats) Count(c packing.Counts) {
 // TooLong returns the reason for skipping a row of which no turn fits a packed row.
 func TooLong(rowLen int) string { return fmt.Sprintf("no turn fits a row of %d tokens", rowLen) }
 
+// Share makes Record keep bad rows for TakeFound. It is called before the first Record.
+func (s *RowStats) Share() { s.sharing = true }
+
+// Found returns the number of bad rows that TakeFound would return.
+func (s *RowStats) Found() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.found)
+}
+
 // TakeFound returns the bad rows that Record has counted since the last call, for other processes.
 func (s *RowStats) TakeFound() []NumberedVerdict {
 	s.mu.Lock()
@@ -81,7 +92,7 @@ func (s *RowStats) Merge(verdicts []NumberedVerdict) {
 func (s *RowStats) Record(i int, v Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.record(i, v) {
+	if s.record(i, v) && s.sharing {
 		s.found = append(s.found, NumberedVerdict{i, v})
 	}
 }

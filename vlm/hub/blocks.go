@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	recentBytes    = 64 << 20 // of blocks in memory
-	maxAheadBytes  = 2 << 30  // of blocks that are requested and not yet there
-	maxBatch       = 4        // blocks of a request ahead
-	sequentialRead = 2        // blocks that are read ahead when blocks are read in order
+	recentBytes    = 64 << 20  // of blocks in memory
+	disklessBytes  = 256 << 20 // the same without a cache on disk: columns are read twice
+	minAheadBytes  = 16 << 20
+	maxAheadBytes  = 2 << 30 // of blocks that are requested and not yet there
+	maxBatch       = 4       // blocks of a request ahead
+	sequentialRead = 2       // blocks that are read ahead when blocks are read in order
 )
 
 // blockID names a block of a file.
@@ -151,11 +153,19 @@ func (b *blockReader) prefetch(file *RemoteFile, first, last int64) {
 	b.queueAhead(file, first, last)
 }
 
-func (b *blockReader) queueAhead(file *RemoteFile, first, last int64) {
-	limit := int64(recentBytes / 2) // without a disk, blocks wait in memory
-	if b.stream.cache.Usable() {
-		limit = max(limit/2, min(b.stream.o.CacheBytes/4, maxAheadBytes))
+// aheadLimit returns the number of bytes that may be on their way, and sets that of the blocks in
+// memory: without a cache on disk, blocks that were fetched ahead wait there. b.mu is held.
+func (b *blockReader) aheadLimit() int64 {
+	if !b.stream.cache.Usable() {
+		b.recent.limit = disklessBytes
+		return disklessBytes / 4
 	}
+	b.recent.limit = recentBytes
+	return max(minAheadBytes, min(b.stream.o.CacheBytes/4, maxAheadBytes))
+}
+
+func (b *blockReader) queueAhead(file *RemoteFile, first, last int64) {
+	limit := b.aheadLimit()
 	for i := max(first, 0); i <= last && i <= file.layout.index(file.file.Size-1); i++ {
 		id := blockID{file, i}
 		if b.pending[id] != nil || b.recent.has(id) {

@@ -32,6 +32,9 @@ type Repo struct {
 	Revision string
 }
 
+// defaultRevision is the branch of a name without a revision.
+const defaultRevision = "main"
+
 // ParseRepo parses OWNER/NAME[@REVISION], optionally with a prefix datasets/ and with the
 // hub's URL before it.
 func ParseRepo(s string) (Repo, error) {
@@ -40,7 +43,7 @@ func ParseRepo(s string) (Repo, error) {
 		return Repo{}, fmt.Errorf("%q: the revision after @ is empty", s)
 	}
 	if !found {
-		revision = "main"
+		revision = defaultRevision
 	}
 	if u, err := url.Parse(name); err == nil && u.Host != "" {
 		name = u.Path

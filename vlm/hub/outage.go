@@ -32,16 +32,17 @@ func (e *responseError) Error() string { return e.reason }
 // minProgress is the number of bytes after which a request that fails was not in vain.
 const minProgress = 64 << 10
 
-// retry calls try until it succeeds, is refused, answers wrongly client.Attempts times in a
-// row, or has failed for the stream's timeout. try returns how many bytes it read.
-func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, error)) error {
+// retry calls try until it succeeds, is refused, has been answered wrongly for some time, or has
+// failed for the stream's timeout. try returns how many bytes it read.
+func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, error)) (failed error) {
 	failing := &failure{outage: &s.outage}
-	defer func() { failing.end() }()
-	pause, wrong := s.client.Pause, 0
+	defer func() { failing.end(failed == nil) }()
+	pause, wrong := s.pause, 0
 	for {
 		if err := s.gate.wait(ctx); err != nil {
 			return err
 		}
+		start := time.Now()
 		n, err := try()
 		switch {
 		case err == nil:
@@ -52,22 +53,17 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 			return s.explain(f.repo, err)
 		}
 		if n >= minProgress {
-			failing.end()
-			failing, pause, wrong = &failure{outage: &s.outage}, s.client.Pause, 0
+			failing.end(true)
+			failing, pause, wrong, start = &failure{outage: &s.outage}, s.pause, 0, time.Now()
 		}
 		var answer *responseError
 		if errors.As(err, &answer) {
-			if wrong++; wrong >= s.client.Attempts {
+			if wrong++; wrong >= s.client.Attempts && failing.lasted(start) >= s.patience() {
 				return fmt.Errorf("%w; gave up after %d attempts", answer, wrong)
 			}
 		}
-		wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
-		var busy *busyError
-		if errors.As(err, &busy) && busy.after > 0 {
-			s.gate.close(busy.after)
-			wait = max(wait, busy.after)
-		}
-		left, ok := failing.add(err, wait)
+		wait := s.pauseAfter(err, pause)
+		left, ok := failing.add(err, start, wait)
 		if !ok {
 			return &OutageError{reason(err), s.o.Timeout}
 		}
@@ -78,6 +74,28 @@ func (s *Stream) retry(ctx context.Context, f *RemoteFile, try func() (int64, er
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
+}
+
+// maxPatience is how long wrong answers are requested again.
+const maxPatience = 2 * time.Minute
+
+func (s *Stream) patience() time.Duration {
+	if s.o.Timeout > 0 {
+		return min(maxPatience, s.o.Timeout)
+	}
+	return maxPatience
+}
+
+// pauseAfter returns a pause of about the given length, or the one that a busy hub asks for, which
+// holds for all requests.
+func (s *Stream) pauseAfter(err error, pause time.Duration) time.Duration {
+	wait := time.Duration((0.75 + rand.Float64()/2) * float64(pause))
+	var busy *busyError
+	if errors.As(err, &busy) && busy.after > 0 {
+		s.gate.close(busy.after)
+		wait = max(wait, busy.after)
+	}
+	return wait
 }
 
 // outage is what a stream reports about requests that keep failing: one line when the first
@@ -98,19 +116,28 @@ type failure struct {
 	reported bool
 }
 
-// reportAfter is the number of failures in a row, and longWait the wait for a busy hub, that
-// are reported.
+// reportAfter is the number of failures in a row, and longWait the time without data or the wait
+// for a busy hub, that are reported.
 const (
-	reportAfter = 3
+	reportAfter = 5
 	longWait    = 10 * time.Second
 )
 
-// add counts a failure. It returns the time until the stream's timeout; ok is false when that
-// has passed.
-func (f *failure) add(err error, wait time.Duration) (left time.Duration, ok bool) {
+// lasted returns the time since the first failure, which may be that of the request that started
+// at the given time.
+func (f *failure) lasted(start time.Time) time.Duration {
+	if f.times == 0 {
+		return time.Since(start)
+	}
+	return time.Since(f.since)
+}
+
+// add counts a failure of a request that started at the given time. It returns the time until
+// the stream's timeout; ok is false when that has passed.
+func (f *failure) add(err error, start time.Time, wait time.Duration) (left time.Duration, ok bool) {
 	o, now := f.outage, time.Now()
 	if f.times++; f.times == 1 {
-		f.since = now
+		f.since = start
 	}
 	timeout := o.stream.o.Timeout
 	left = wait
@@ -119,23 +146,23 @@ func (f *failure) add(err error, wait time.Duration) (left time.Duration, ok boo
 			return 0, false
 		}
 	}
-	if !f.reported && (f.times >= reportAfter || wait >= longWait) {
+	if !f.reported && (f.times >= reportAfter || max(wait, now.Sub(f.since)) >= longWait) {
 		f.reported = true
 		o.report(err, f.since)
 	}
 	return left, true
 }
 
-// end is called when the request succeeds or is given up.
-func (f *failure) end() {
+// end is called when data arrives, or when the request is given up.
+func (f *failure) end(arrives bool) {
 	if !f.reported {
 		return
 	}
 	o := f.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.failing--; o.failing == 0 && o.stream.blocks.ctx.Err() == nil {
-		o.stream.note("data arrives again after %s", duration(time.Since(o.since)))
+	if o.failing--; o.failing == 0 && arrives {
+		o.stream.note("reading from the hub goes on after %s", duration(time.Since(o.since)))
 	}
 	f.reported = false
 }
@@ -151,7 +178,7 @@ func (o *outage) report(err error, since time.Time) {
 	if t := o.stream.o.Timeout; t > 0 {
 		limit = "for up to " + duration(t)
 	}
-	o.stream.warn("%s; trying again %s", reason(err), limit)
+	o.stream.warn("reading from the hub: %s; trying again %s", reason(err), limit)
 }
 
 // gate is closed while the hub asks to wait.

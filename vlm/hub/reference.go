@@ -40,7 +40,7 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, wrong
 	}
 	name, file, _ := strings.Cut(rest, "/")
-	revision := "main"
+	revision := defaultRevision
 	if i := strings.IndexByte(rest, '@'); i >= 0 && i <= len(name) {
 		name, revision, file = cutRevision(rest, i)
 		if r, err := url.PathUnescape(revision); err == nil {

@@ -20,14 +20,17 @@ type snapshot struct {
 // quickTimeout is how long the hub may be silent if an earlier answer is known.
 const quickTimeout = 5 * time.Second
 
-// pin returns the repository at the commit of its revision: that of an earlier run, the hub's,
+// pin returns the repository of a reference at the commit of its revision: that of an earlier run, the hub's,
 // or, if the hub cannot be reached, the last one that is known.
-func (s *Stream) pin(ctx context.Context, r Repo) (Repo, error) {
+func (s *Stream) pin(ctx context.Context, ref Reference) (Repo, error) {
+	r := ref.Repo
 	if isCommit(r.Revision) {
 		return r, nil
 	}
-	if commit := s.earlierCommit(r); commit != "" {
-		s.note("%s is read at commit %.12s, as before", r, commit)
+	if commit := s.earlierCommit(ref); commit != "" {
+		if r.Revision != defaultRevision {
+			s.note("%s is read at commit %.12s, as before", r, commit)
+		}
 		r.Revision = commit
 		return r, nil
 	}
@@ -54,20 +57,27 @@ func (s *Stream) pin(ctx context.Context, r Repo) (Repo, error) {
 	return r, nil
 }
 
-// earlierCommit returns the commit at which an earlier run read a repository, or "" if there is
-// not exactly one.
-func (s *Stream) earlierCommit(r Repo) (commit string) {
+// earlierCommit returns the commit at which an earlier run read a reference, or "" if it is not
+// known: that of the files at its path, else the only one of its repository.
+func (s *Stream) earlierCommit(ref Reference) string {
+	var here, anywhere []string
 	for _, name := range s.o.Earlier {
-		ref, err := ParseReference(name)
-		if err != nil || ref.Repo.Kind != r.Kind || ref.Repo.Name != r.Name {
+		was, err := ParseReference(name)
+		if err != nil || was.Repo.Kind != ref.Repo.Kind || was.Repo.Name != ref.Repo.Name {
 			continue
 		}
-		if commit != "" && commit != ref.Repo.Revision {
-			return ""
+		anywhere = append(anywhere, was.Repo.Revision)
+		if ok, _ := path.Match(ref.Path, was.Path); ok || path.Dir(was.Path) == path.Clean(ref.Path) {
+			here = append(here, was.Repo.Revision)
 		}
-		commit = ref.Repo.Revision
 	}
-	return commit
+	for _, commits := range [][]string{here, anywhere} {
+		slices.Sort(commits)
+		if commits = slices.Compact(commits); len(commits) == 1 {
+			return commits[0]
+		}
+	}
+	return ""
 }
 
 // listing is the content of a folder.

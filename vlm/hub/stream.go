@@ -40,6 +40,7 @@ type Stream struct {
 	blocks *blockReader
 	outage outage
 	gate   gate
+	pause  time.Duration // after the first failure of a read
 
 	blockSize, headSize, tailSize int64 // see layout; smaller in tests
 
@@ -54,6 +55,9 @@ const DefaultConnections = 8
 // a download's.
 const stallTimeout = 30 * time.Second
 
+// firstPause is shorter than a download's: a run waits for each block.
+const firstPause = 200 * time.Millisecond
+
 // NewStream returns a stream from the client's hub. Requests end with ctx. Close must be
 // called.
 func (c *Client) NewStream(ctx context.Context, o StreamOptions) *Stream {
@@ -62,11 +66,14 @@ func (c *Client) NewStream(ctx context.Context, o StreamOptions) *Stream {
 	}
 	own := *c
 	own.Idle, own.Note = min(own.Idle, stallTimeout), o.Warn
+	if o.Timeout > 0 {
+		own.Idle = min(own.Idle, max(time.Second, o.Timeout/2))
+	}
 	if own.HTTP.Transport == nil {
 		own.HTTP = &http.Client{Transport: rangeTransport(o.Connections)}
 	}
 	s := &Stream{
-		client: &own, o: o, files: map[string]*RemoteFile{},
+		client: &own, o: o, pause: min(c.Pause, firstPause), files: map[string]*RemoteFile{},
 		blockSize: 4 << 20, headSize: 64 << 10, tailSize: 256 << 10,
 		cache: blockcache.New(blockcache.Options{Dir: o.CacheDir, Limit: o.CacheBytes, Reserve: o.CacheReserve, Warn: o.Warn}),
 	}
@@ -128,7 +135,7 @@ func (s *Stream) Resolve(ctx context.Context, references []string) ([]*RemoteFil
 }
 
 func (s *Stream) resolve(ctx context.Context, ref Reference) ([]*RemoteFile, error) {
-	repo, err := s.pin(ctx, ref.Repo)
+	repo, err := s.pin(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

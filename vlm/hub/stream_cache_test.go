@@ -198,29 +198,38 @@ func TestOffline(t *testing.T) {
 	}
 }
 
-// A resumed run reads the commit that it read before.
+// A resumed run reads the commits that it read before.
 func TestEarlier(t *testing.T) {
 	s := newDataset(t)
 	st := openStream(t, s, nil)
 	before := st.open(t, shard).file.Name()
 	s.sha = strings.Repeat("9", 40)
+	other := strings.Repeat("8", 40)
 	after := openStream(t, s, func(o *StreamOptions) { o.Earlier = []string{"a.parquet", before} })
 	if got := after.open(t, shard).file.Name(); got != before {
 		t.Errorf("resumed with %s, want %s", got, before)
 	}
-	for ref, want := range map[string]string{
-		"hf://datasets/owner/other/a":         "",
-		"hf://owner/name/a":                   "",
-		"hf://datasets/owner/name@v1/a":       commit,
-		"hf://datasets/owner/name@" + s.sha:   commit, // pin keeps a commit that is given
-		"hf://datasets/owner/name/config/x.p": commit,
-	} {
-		if got := after.earlierCommit(require.Value(ParseReference(ref))(t).Repo); got != want {
-			t.Errorf("%s: %q, want %q", ref, got, want)
-		}
-	}
-	if r, err := after.pin(t.Context(), Repo{Dataset, "owner/name", s.sha}); err != nil || r.Revision != s.sha {
+	if r, err := after.pin(t.Context(), Reference{Repo: Repo{Dataset, "owner/name", s.sha}}); err != nil || r.Revision != s.sha {
 		t.Errorf("a given commit: %v, %v", r, err)
+	}
+	one, two := []string{before}, []string{before, "hf://datasets/owner/name@" + other + "/test/x.parquet"}
+	for _, c := range []struct {
+		earlier   []string
+		ref, want string
+	}{
+		{one, "hf://datasets/owner/other/a", ""},
+		{one, "hf://owner/name/a", ""},
+		{one, "hf://datasets/owner/name@v1/a", commit},
+		{two, "hf://datasets/owner/name/a", ""},
+		{two, "hf://datasets/owner/name/config", commit},
+		{two, "hf://datasets/owner/name@v2/test", other},
+		{two, "hf://datasets/owner/name/test/*.parquet", other},
+		{two, "hf://datasets/owner/name/" + shard, commit},
+	} {
+		after.o.Earlier = c.earlier
+		if got := after.earlierCommit(require.Value(ParseReference(c.ref))(t)); got != c.want {
+			t.Errorf("%s after %q: %q, want %q", c.ref, c.earlier, got, c.want)
+		}
 	}
 }
 
@@ -267,7 +276,7 @@ func TestStreamCancel(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s := newDataset(t)
 				st := openStream(t, s, nil)
-				st.client.Idle, st.client.Pause = time.Minute, time.Minute
+				st.client.Idle, st.pause = time.Minute, time.Minute
 				files, err := st.Resolve(t.Context(), []string{dataset + shard})
 				require.NoError(t, err)
 				change(s)

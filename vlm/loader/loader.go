@@ -43,6 +43,7 @@ type Loader struct {
 	schedule packing.Schedule
 	stats    *data.RowStats
 	cache    sampleCache
+	sizes    []data.IndexEntry // of images that were decoded, for the index
 	kept     rowKeeper
 }
 
@@ -194,6 +195,8 @@ func (l *Loader) Epoch(ctx context.Context, epoch, skip int, use func(*Step) boo
 	if more, err := a.finish(ctx); err != nil || !more {
 		return err
 	}
+	l.note(l.sizes)
+	l.sizes = l.sizes[:0]
 	// After a whole epoch without targets the next ones would be the same.
 	any, err := l.anyTargets(ctx, a.targets > 0 || skip > 0)
 	if err != nil {

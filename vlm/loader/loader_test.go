@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,35 +25,6 @@ func rowsTo(n int) *data.RowSet {
 		s.Add(i)
 	}
 	return &s
-}
-
-// mixedFile writes n rows in row groups of 9; every seventh has no answer, every eleventh a broken
-// image, every thirteenth a null one.
-func mixedFile(t *testing.T, n int) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "mixed.parquet")
-	w, err := data.Create(path)
-	require.NoError(t, err)
-	w.GroupRows = 9
-	for i := range n {
-		c := vlmtest.Colors[i%3]
-		r := data.Row{Images: [][]byte{vlmtest.Image(t, c.RGB, 4+i%17, 3+i%13, 20+i%11)}, Turns: []data.Turn{{User: "what color is the shape?", Assistant: c.Name}}}
-		for k := range i % 5 {
-			r.Turns = append(r.Turns, data.Turn{User: fmt.Sprintf("is there a red shape %d?", k), Assistant: "yes"})
-		}
-		switch {
-		case i%7 == 6:
-			r.Turns = r.Turns[:1]
-			r.Turns[0].Assistant = " "
-		case i%11 == 10:
-			r.Images[0] = []byte("no image")
-		case i%13 == 12:
-			r.Images[0] = nil
-		}
-		require.NoError(t, w.Write(r))
-	}
-	require.NoError(t, w.Close())
-	return path
 }
 
 // loaderOf makes a loader of a file for one of several ranks.
@@ -166,7 +136,7 @@ func (e exchangeEnd) AllToAll(_ context.Context, to [][]byte) ([][]byte, error) 
 // TestOrderOfSteps: a step has the same packed rows however it is divided into micro-batches and
 // among ranks, also when it is resumed.
 func TestOrderOfSteps(t *testing.T) {
-	file := mixedFile(t, 200)
+	file := vlmtest.MixedData(t, 200)
 	for _, turns := range []packing.Turns{packing.InConversation, packing.SharedPrefix} {
 		r := testConfig()
 		r.Modes.Turns = turns
@@ -217,7 +187,7 @@ func TestOrderOfSteps(t *testing.T) {
 // TestResumedSteps: with and without an index of lengths, an epoch continues after any step, and
 // the index is enough to count its steps.
 func TestResumedSteps(t *testing.T) {
-	file, r := mixedFile(t, 150), testConfig()
+	file, r := vlmtest.MixedData(t, 150), testConfig()
 	whole := loaderOf(t, file, r, Part{})
 	whole.Index = data.OpenIndex(whole.dataset, "key")
 	if _, exact, err := whole.CountSteps(t.Context(), 2); exact || err != nil {
@@ -245,7 +215,7 @@ func TestResumedSteps(t *testing.T) {
 func TestEpochsEnd(t *testing.T) {
 	r := testConfig()
 	r.Epochs = 2
-	l := loaderOf(t, mixedFile(t, 150), r, Part{})
+	l := loaderOf(t, vlmtest.MixedData(t, 150), r, Part{})
 	steps, last := 0, 0
 	progress := 0.0
 	for loaded := range l.Steps(t.Context(), Cursor{}) {
@@ -266,7 +236,7 @@ func TestEpochsEnd(t *testing.T) {
 
 // TestStepsStop: the loader ends with its context, and a file that vanishes ends it with an error.
 func TestStepsStop(t *testing.T) {
-	file := mixedFile(t, 150)
+	file := vlmtest.MixedData(t, 150)
 	l := loaderOf(t, file, testConfig(), Part{})
 	ctx, cancel := context.WithCancel(t.Context())
 	steps := l.Steps(ctx, Cursor{})

@@ -191,12 +191,8 @@ type chunkRow struct {
 	Reason  string // why it is bad
 }
 
-// chunkMessage is what a rank tells the others about its rows of a chunk, in order, and about
-// other bad rows that it found since the last message.
-type chunkMessage struct {
-	Rows []chunkRow
-	Bad  []data.NumberedVerdict
-}
+// chunkMessage is what a rank tells the others about its rows of a chunk, in order.
+type chunkMessage struct{ Rows []chunkRow }
 
 // encodeChunk encodes the rows of a chunk, which begins at a position of the order, and returns
 // their samples by row, also those of rows that other ranks have.
@@ -238,7 +234,8 @@ func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed, positio
 			return nil, err
 		}
 	}
-	l.note(entries)
+	l.note(append(entries, l.sizes...))
+	l.sizes = l.sizes[:0]
 	return out, nil
 }
 
@@ -255,7 +252,6 @@ func (l *Loader) note(entries []data.IndexEntry) {
 // exchangeLengths tells the other ranks the lengths of this one's rows of a chunk, and fills in
 // theirs.
 func (l *Loader) exchangeLengths(ctx context.Context, chunk []data.Streamed, mine chunkMessage, out [][]encodedSample, entries []data.IndexEntry) error {
-	mine.Bad = l.stats.TakeFound()
 	var buffer bytes.Buffer
 	if err := gob.NewEncoder(&buffer).Encode(mine); err != nil {
 		return err
@@ -268,9 +264,6 @@ func (l *Loader) exchangeLengths(ctx context.Context, chunk []data.Streamed, min
 	for r, message := range all {
 		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&told[r]); err != nil {
 			return err
-		}
-		if r != l.Part.Rank {
-			l.stats.Merge(told[r].Bad)
 		}
 	}
 	for i := range chunk {

@@ -312,7 +312,7 @@ func (l *Loader) decodeImages(ctx context.Context, epoch int, rows []packedRow) 
 			all[n], entries[i].Images = prepared[i], verdicts[i].Images
 		}
 	}
-	l.note(entries)
+	l.sizes = append(l.sizes, entries...)
 	return all, nil
 }
 

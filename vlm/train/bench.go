@@ -139,11 +139,11 @@ func (b *Bench) fillRandom(c vlm.Config, rows, tokens, images int) {
 func (b *Bench) Step(ctx context.Context) (elapsed, host time.Duration, err error) {
 	b.steps++
 	start := time.Now()
-	if err := b.trainStep.StartForwardBackward(ctx, b.batch, b.pixels, 1/float64(b.targets), true, &b.loss); err != nil {
+	if err := b.trainStep.StartForwardBackward(ctx, MicroBatch{b.batch, b.pixels, 1 / float64(b.targets), true, true}, &b.loss); err != nil {
 		return 0, 0, err
 	}
 	next := func() error { return b.trainStep.Upload(b.batch, b.pixels) } // as in training
-	_, err = b.trainStep.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, next)
+	_, err = b.trainStep.Update(ctx, func(string) (float64, int) { return 1e-4, b.steps }, 0, next)
 	return time.Since(start), b.trainStep.HostTime(), err
 }
 
@@ -224,7 +224,7 @@ func recordTraining(m *vlm.Model, kind string, rows, tokens int) (Recording, err
 	if err != nil {
 		return out, err
 	}
-	update, _, err := planUpdate(m, optimizer)
+	update, _, err := planUpdate(m, optimizer, nil)
 	if err != nil {
 		return out, err
 	}

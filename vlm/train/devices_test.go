@@ -114,7 +114,7 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 		require.NoError(t, err)
 		m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
 		require.NoError(t, err)
-		plan, _, err := planUpdate(m, nn.AdamW{})
+		plan, _, err := planUpdate(m, nn.AdamW{}, nil)
 		require.NoError(t, err)
 		if n, want := len(plan.Dispatches), 4+4+2; n != want { // 2: a fill and the clip factor
 			t.Errorf("%s: an update takes %d dispatches, want %d", preset, n, want)

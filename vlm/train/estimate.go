@@ -111,7 +111,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
-	update, _, err := planUpdate(m, r.optimizer())
+	update, _, err := planUpdate(m, r.optimizer(), nil)
 	if err != nil {
 		return Estimation{}, err
 	}

@@ -21,6 +21,9 @@ type StepMetrics struct {
 	TokensPerS float64         `json:"tokens_per_s"`
 	Seconds    float64         `json:"seconds"` // since the start of the run, without interruptions
 	ImagesPerS float64         `json:"images_per_s"`
+	// RankTokensPerS are the tokens a second of each of several ranks in its own forward and backward
+	// passes, without waiting for the others.
+	RankTokensPerS []float64 `json:"rank_tokens_per_s,omitempty"`
 
 	// Only for observers.
 	Steps       int     `json:"-"` // of the run; with --epochs an estimate until the last one
@@ -47,7 +50,7 @@ func (v ValMetrics) MarshalJSON() ([]byte, error) {
 }
 
 // metricsLog appends to metrics.jsonl and keeps the metrics of all steps. Lines that cannot be
-// written stay pending.
+// written stay pending. The zero value only keeps them, on ranks that write no files.
 type metricsLog struct {
 	file    *os.File
 	size    int64  // of the file, up to the last complete line
@@ -116,6 +119,9 @@ func (m *metricsLog) validation(v ValMetrics) error {
 }
 
 func (m *metricsLog) write(v any) error {
+	if m.file == nil {
+		return nil
+	}
 	line, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -137,4 +143,9 @@ func (m *metricsLog) flush() error {
 // sync syncs the file to disk. It may be called concurrently with the other methods.
 func (m *metricsLog) sync() error { return m.file.Sync() }
 
-func (m *metricsLog) close() error { return errors.Join(m.flush(), m.file.Sync(), m.file.Close()) }
+func (m *metricsLog) close() error {
+	if m.file == nil {
+		return nil
+	}
+	return errors.Join(m.flush(), m.file.Sync(), m.file.Close())
+}

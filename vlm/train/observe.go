@@ -27,10 +27,11 @@ type Info struct {
 	// StepsEstimated: Steps is an estimate, since the recipe has epochs and the lengths of the rows
 	// are not all known; StepMetrics.Steps is nearer.
 	StepsEstimated bool
+	Ranks          int
 	Parameters     int64
-	TokensPerStep  int // padding included
+	TokensPerStep  int // of all ranks, padding included
 	Rows, ValRows  int
-	FlopsPerStep   float64 // without padding
+	FlopsPerStep   float64 // of all ranks, without padding
 
 	// Metrics of a resumed run before it was resumed, oldest first; read-only.
 	Earlier    []StepMetrics

@@ -21,24 +21,86 @@ import (
 )
 
 // open opens the data and the model, allocates device memory, and restores the newest checkpoint
-// of a resumed run.
+// of a resumed run. With several ranks, all return an error if one has one.
 func (t *trainer) open(ctx context.Context) error {
 	t.saver = &saver{dir: filepath.Join(t.Out, "checkpoints"), keep: max(1, cmp.Or(t.Keep, DefaultKeep))}
-	var err error
-	extended := t.Resume && Finished(t.Out) && t.extendsRun()
-	t.finished = t.Resume && Finished(t.Out) && !extended
-	switch {
-	case t.finished:
-		t.restored.Dir = t.Out
-	case t.Resume:
-		if t.restored, err = checkpoint.NewestGood[trainerState](ctx, t.saver.dir); err != nil {
+	extended, err := t.findRun(ctx)
+	if err := t.agree(ctx, err); err != nil {
+		return err
+	}
+	if err := t.agreeRun(ctx, &extended); err != nil {
+		return err
+	}
+	if err := t.agree(ctx, t.openInputs(ctx)); err != nil {
+		return err
+	}
+	if err := t.agreeStart(ctx); err != nil {
+		return err
+	}
+	if t.writes() {
+		err = t.prepareFolder(extended)
+	}
+	if err := t.agree(ctx, err); err != nil || t.finished {
+		return err
+	}
+	if err := t.agree(ctx, t.openTraining()); err != nil {
+		return err
+	}
+	if t.ShardOptimizer && t.World.Size() > 1 && t.restored.Dir != "" {
+		if err := t.reserveMoments(ctx); err != nil {
 			return err
 		}
+		t.model.Params.FillMoments(&t.saver.snapshot)
+	}
+	if err := t.agree(ctx, t.restore()); err != nil {
+		return err
+	}
+	if err := t.agreeWeights(ctx); err != nil {
+		return err
+	}
+	t.rates = map[string]nn.Schedule{
+		vlm.GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
+		vlm.GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
+	}
+	t.metrics = &metricsLog{}
+	if t.writes() {
+		t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
+	}
+	t.saver.metrics = t.metrics
+	return t.agree(ctx, err)
+}
+
+// findRun looks for a finished or interrupted run in the folder, on the rank that writes it.
+// extended is true for a finished run that is given more steps.
+func (t *trainer) findRun(ctx context.Context) (extended bool, err error) {
+	if !t.writes() || !t.Resume {
+		return false, nil
+	}
+	extended = Finished(t.Out) && t.extendsRun()
+	if t.finished = Finished(t.Out) && !extended; t.finished {
+		t.restored.Dir = t.Out
+		return false, nil
+	}
+	if t.restored, err = checkpoint.NewestGood[trainerState](ctx, t.saver.dir); err != nil {
+		return false, err
+	}
+	if s := &t.restored.State; s.Cursor.Batch > 0 {
+		s.Cursor = loader.Cursor{Epoch: s.Cursor.Epoch, Row: s.Cursor.Batch * t.Recipe.BatchSize}
+		t.note("%s is of a version that read the rows in another order: epoch %d continues at packed row %d of the new order",
+			filepath.Base(t.restored.Dir), s.Cursor.Epoch+1, s.Cursor.Row+1)
 	}
 	if extended && t.restored.Dir == "" {
-		return fmt.Errorf("%s: the run is finished and has no checkpoints to continue from; start a new run from its model: --model %s --out ANOTHER", t.Out, t.Out)
+		return false, fmt.Errorf("%s: the run is finished and has no checkpoints to continue from; start a new run from its model: --model %s --out ANOTHER", t.Out, t.Out)
 	}
+	return extended, nil
+}
+
+// openInputs opens the data and the model, and counts the steps.
+func (t *trainer) openInputs(ctx context.Context) error {
 	if err := t.openData(ctx); err != nil {
+		return err
+	}
+	if err := t.checkRanks(); err != nil {
 		return err
 	}
 	if t.restored.Dir == "" {
@@ -46,16 +108,23 @@ func (t *trainer) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if !t.finished {
-		if t.steps, t.stepsExact, err = t.countSteps(ctx); err != nil {
-			return err
-		}
-		if t.Recipe.Epochs > 0 {
-			t.steps = max(t.steps, t.restored.State.Step+1)
-		} else if t.steps < t.restored.State.Step {
-			return fmt.Errorf("--steps %d: the run in %s has already taken %d steps; give more steps, or use its checkpoint", t.steps, t.Out, t.restored.State.Step)
-		}
+	if t.finished {
+		return nil
 	}
+	var err error
+	if t.steps, t.stepsExact, err = t.countSteps(ctx); err != nil {
+		return err
+	}
+	if t.Recipe.Epochs > 0 {
+		t.steps = max(t.steps, t.restored.State.Step+1)
+	} else if t.steps < t.restored.State.Step {
+		return fmt.Errorf("--steps %d: the run in %s has already taken %d steps; give more steps, or use its checkpoint", t.steps, t.Out, t.restored.State.Step)
+	}
+	return nil
+}
+
+// prepareFolder writes run.json and removes what an earlier run has left.
+func (t *trainer) prepareFolder(extended bool) error {
 	if err := t.writeRun(); err != nil {
 		return err
 	}
@@ -67,33 +136,31 @@ func (t *trainer) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.removeLeftovers(); err != nil {
-		return err
-	}
+	return t.removeLeftovers()
+}
+
+// openTraining allocates the memory of training.
+func (t *trainer) openTraining() error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(vlm.GroupDecoder)
 	}
 	t.useMuon()
 	t.model.Store(t.Recipe.storage())
+	chunks, err := t.divideGradients()
+	if err != nil {
+		return err
+	}
 	if err := t.model.Allocate(t.Device, true); err != nil {
 		return err
 	}
 	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), t.Recipe.optimizer()); err != nil {
 		return err
 	}
+	if t.trainStep.reducer, err = newReducer(t.World, t.model.Params, t.Device, chunks, t.ShardOptimizer); err != nil {
+		return err
+	}
 	t.trainStep.AttentionDensity = t.Recipe.expectedBatch().attentionDensity
-	if t.trainStep.Recompute, err = t.recompute(); err != nil {
-		return err
-	}
-	if err := t.restore(); err != nil {
-		return err
-	}
-	t.rates = map[string]nn.Schedule{
-		vlm.GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
-		vlm.GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
-	}
-	t.metrics, err = openMetrics(filepath.Join(t.Out, "metrics.jsonl"), t.state.Step)
-	t.saver.metrics = t.metrics
+	t.trainStep.Recompute, err = t.recompute()
 	return err
 }
 
@@ -201,17 +268,23 @@ func (t *trainer) openData(ctx context.Context) error {
 	if !t.processor.LearnsToStop() {
 		t.warn("the chat template ends answers with no token: the model cannot learn to stop, and its answers will run to --max-new-tokens")
 	}
-	if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
-		return err
+	if t.World.Size() > 1 {
+		t.stats.Share()
 	}
-	t.stats.ListTo(t.badRows, train)
 	valStats := data.NewRowStats(nil)
-	valStats.ListTo(t.badRows, valSet)
+	if t.writes() {
+		if t.badRows, err = data.OpenBadRows(filepath.Join(t.Out, data.BadRowsFile)); err != nil {
+			return err
+		}
+		t.stats.ListTo(t.badRows, train)
+		valStats.ListTo(t.badRows, valSet)
+	}
 	c := t.Recipe.loaderConfig(t.model.Config.Vision)
 	if t.Device.Info().Hardware() {
 		c.Workers = runtime.GOMAXPROCS(0)
 	}
 	ofVal := c
+	c.Part, ofVal.Part = t.part(loaderChannel), t.part(validationChannel)
 	if err := t.openIndex(train, &c); err != nil {
 		return err
 	}
@@ -305,8 +378,12 @@ func (t *trainer) openModel() error {
 	return err
 }
 
-// restore loads the checkpoint of a resumed run, or the initial weights.
+// restore loads the checkpoint of a resumed run, or the initial weights, on rank 0.
 func (t *trainer) restore() error {
+	if !t.writes() { // rank 0 sends them
+		t.state, t.trainStep.LossScale = t.restored.State, t.restored.State.LossScale
+		return nil
+	}
 	if t.restored.Dir != "" {
 		return t.restoreCheckpoint()
 	}
@@ -337,14 +414,12 @@ func (t *trainer) restoreCheckpoint() error {
 	if info := t.Device.Info(); s.Device != info.Device || s.Driver != info.Arithmetic() {
 		t.note("the checkpoint was written on %s (%s), this is %s (%s): losses may differ in their last digits", s.Device, s.Driver, info.Device, info.Arithmetic())
 	}
-	if s.Cursor.Batch > 0 {
-		s.Cursor = loader.Cursor{Epoch: s.Cursor.Epoch, Row: s.Cursor.Batch * t.Recipe.BatchSize}
-		t.note("%s is of a version that read the rows in another order: epoch %d continues at packed row %d of the new order",
-			filepath.Base(t.restored.Dir), s.Cursor.Epoch+1, s.Cursor.Row+1)
-	}
 	t.state, t.trainStep.LossScale = s, s.LossScale
 	return nil
 }
+
+// countedRows is the number of rows that countSteps packs, by their lengths: some seconds.
+const countedRows = 4_000_000
 
 // countSteps returns the run's number of steps. With --epochs it is an estimate, unless the
 // lengths of all rows are known from an earlier epoch.
@@ -353,6 +428,9 @@ func (t *trainer) countSteps(ctx context.Context) (steps int, exact bool, err er
 		return t.Recipe.Steps, true, nil
 	}
 	for epoch := range t.Recipe.Epochs {
+		if epoch > 0 && epoch*t.train.Rows().Len() > countedRows { // the others differ by a few steps
+			return steps / epoch * t.Recipe.Epochs, false, nil
+		}
 		n, exact, err := t.train.CountSteps(ctx, epoch)
 		if err != nil {
 			return 0, false, err

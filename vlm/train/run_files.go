@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patchwork/engine"
@@ -26,6 +27,7 @@ type runFile struct {
 	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
+	Ranks   int         `json:"ranks"`
 	Device  engine.Info `json:"device"`
 	Version string      `json:"vlmtool"`
 	Go      string      `json:"go"`
@@ -90,7 +92,7 @@ func SavedDecoder(out string) string {
 }
 
 func readRun(out string) (runFile, error) {
-	r := runFile{Recipe: defaultRecipe()}
+	r := runFile{Recipe: defaultRecipe(), Ranks: 1}
 	path := filepath.Join(out, "run.json")
 	data, err := smallfile.Read(path, smallfile.Config)
 	if err != nil {
@@ -162,7 +164,7 @@ func (t *trainer) writeRun() error {
 func (t *trainer) describeRun() runFile {
 	now := runFile{
 		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.Dataset().Files(), t.train.Dataset().Len(), t.train.Dataset().Fingerprint()},
-		Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
+		Ranks: t.World.Size(), Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
 		now.ValData = &runData{t.val.Dataset().Files(), t.val.Dataset().Len(), t.val.Dataset().Fingerprint()}
@@ -189,11 +191,45 @@ func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
 		names = append(names, "decoder")
 	}
-	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(changeableSettings, name) })
+	sameStep := saved.rowsPerStep() == now.rowsPerStep()
+	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.Contains(changeableSettings, name) || sameStep && slices.Contains(splitSettings, name)
+	})
 	if len(refused) > 0 {
 		return nil, &SettingsError{t.Out, refused}
 	}
-	return names, nil
+	if saved.Ranks == now.Ranks || t.finished {
+		return names, nil
+	}
+	if !sameStep {
+		return nil, &RanksError{t.Out, saved, now}
+	}
+	return append(names, "ranks"), nil
+}
+
+// splitSettings divide the rows of a step, which the ranks share: with the same number of rows in
+// all, a resumed run may change them.
+var splitSettings = []string{"batch-size", "accumulate"}
+
+// rowsPerStep is the number of packed rows in a step of all ranks.
+func (r runFile) rowsPerStep() int { return r.Recipe.BatchSize * r.Recipe.Accumulate * max(1, r.Ranks) }
+
+// RanksError reports that a run is resumed with a number of ranks that changes its steps.
+type RanksError struct {
+	Out        string
+	saved, now runFile
+}
+
+func (e *RanksError) Error() string {
+	rows, micro := e.saved.rowsPerStep(), e.now.Recipe.BatchSize*e.now.Ranks
+	fix := fmt.Sprintf("--batch-size and --accumulate must multiply to %d with the number of ranks", rows)
+	if rows%micro == 0 {
+		fix = fmt.Sprintf("give --accumulate %d", rows/micro)
+	} else if rows%e.now.Ranks == 0 {
+		fix = fmt.Sprintf("give --batch-size %d --accumulate 1", rows/e.now.Ranks)
+	}
+	return fmt.Sprintf("%s: the run takes %d rows a step with %d ranks; with %d ranks and the same --batch-size and --accumulate a step would have %d: %s",
+		e.Out, rows, e.saved.Ranks, e.now.Ranks, e.now.rowsPerStep(), fix)
 }
 
 // recordChanges notes the changed settings and returns the list of changes with them appended.
@@ -208,9 +244,14 @@ func (t *trainer) recordChanges(saved, now runFile, names []string) ([]runChange
 	}
 	change := runChange{Step: t.restored.State.Step, Settings: map[string][2]json.RawMessage{}}
 	var texts []string
+	before["ranks"], after["ranks"] = json.RawMessage(strconv.Itoa(saved.Ranks)), json.RawMessage(strconv.Itoa(now.Ranks))
 	for _, name := range names {
 		key := strings.ReplaceAll(name, "-", "_")
 		change.Settings[key] = [2]json.RawMessage{before[key], after[key]}
+		if name == "ranks" {
+			texts = append(texts, fmt.Sprintf("%s ranks (were %s)", after[key], before[key]))
+			continue
+		}
 		texts = append(texts, fmt.Sprintf("--%s %s (was %s)", name, after[key], before[key]))
 	}
 	t.note("from step %d on: %s", change.Step+1, strings.Join(texts, ", "))
@@ -303,10 +344,17 @@ func lockRun(out string) (*runLock, error) {
 	return l, nil
 }
 
-func (l *runLock) release() { l.Release() }
+func (l *runLock) release() {
+	if l != nil {
+		l.Release()
+	}
+}
 
 // abandon removes the files of a run that failed to start.
 func (l *runLock) abandon() error {
+	if l == nil {
+		return nil
+	}
 	var err error
 	for _, path := range l.createdFiles {
 		err = errors.Join(err, os.Remove(path))

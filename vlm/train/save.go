@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -16,7 +17,26 @@ import (
 func (t *trainer) checkpoint() checkpoint.Checkpoint {
 	info, s := t.Device.Info(), t.state
 	s.Format, s.Device, s.Driver, s.LossScale = checkpoint.Format, info.Device, info.Arithmetic(), t.trainStep.LossScale
-	return checkpoint.Checkpoint{Model: t.model, Processor: t.processor, Step: s.Step, State: s, Values: pretrained.ValuesOn(t.model, t.Device)}
+	values := pretrained.ValuesOn(t.model, t.Device)
+	if p := t.model.Params; p.MomentsSharded() {
+		onDevice := values
+		values = func(from *engine.Buffer, param *nn.Param) ([]float32, error) {
+			if from == p.Weights {
+				return onDevice(from, param)
+			}
+			return t.saver.snapshot.Values(from, param), nil
+		}
+	}
+	return checkpoint.Checkpoint{Model: t.model, Processor: t.processor, Step: s.Step, State: s, Values: values}
+}
+
+// collect prepares a save on all ranks: rank 0, for which it returns true, gets what the others
+// have of the state.
+func (t *trainer) collect() (write bool, err error) {
+	if t.model.Params.MomentsSharded() {
+		err = t.gatherMoments(context.Background())
+	}
+	return t.writes(), err
 }
 
 // save writes a checkpoint, asynchronously if the host has memory for a copy of the state. If
@@ -27,22 +47,27 @@ func (t *trainer) save() error {
 		t.reportSaved(saveResult{step: t.state.Step, err: err})
 		return nil
 	}
+	if write, err := t.collect(); err != nil || !write {
+		return err
+	}
+	defer t.World.Pause()()
 	c := t.checkpoint()
 	if t.chooseSaveMode() == saveSync {
-		done := t.saver.write(c)
-		if errors.Is(done.err, engine.ErrDeviceLost) {
-			return done.err
-		}
-		t.reportSaved(done)
-		return nil
+		return t.saveSync(c)
 	}
 	s, p := t.saver, t.model.Params
-	err := p.CopyTo(t.Device, &s.snapshot, p.Weights, p.M, p.V)
+	buffers := []*engine.Buffer{p.Weights, p.M, p.V}
+	if p.MomentsSharded() {
+		buffers = buffers[:1]
+	}
+	err := p.CopyTo(t.Device, &s.snapshot, buffers...)
 	if errors.Is(err, engine.ErrOutOfMemory) {
-		s.snapshot.Free()
+		if !p.MomentsSharded() {
+			s.snapshot.Free()
+		}
 		s.mode = saveSync
 		t.note("checkpoints are saved synchronously: %v", err)
-		return t.save()
+		return t.saveSync(c)
 	}
 	if err != nil {
 		return err
@@ -50,6 +75,16 @@ func (t *trainer) save() error {
 	c.Values = func(from *engine.Buffer, p *nn.Param) ([]float32, error) { return s.snapshot.Values(from, p), nil }
 	s.writing = make(chan saveResult, 1)
 	go func(done chan<- saveResult) { done <- s.write(c) }(s.writing)
+	return nil
+}
+
+// saveSync writes a checkpoint from the device.
+func (t *trainer) saveSync(c checkpoint.Checkpoint) error {
+	done := t.saver.write(c)
+	if errors.Is(done.err, engine.ErrDeviceLost) {
+		return done.err
+	}
+	t.reportSaved(done)
 	return nil
 }
 
@@ -114,6 +149,10 @@ func (t *trainer) saveNow() error {
 		t.announceSaved(saveResult{step: t.state.Step, err: err})
 		return err
 	}
+	if write, err := t.collect(); err != nil || !write {
+		return err
+	}
+	defer t.World.Pause()()
 	done := t.saver.write(t.checkpoint())
 	if done.err != nil {
 		t.announceSaved(done)
@@ -191,11 +230,6 @@ func (s *saver) poll() saveResult {
 		return saveResult{}
 	}
 	return s.wait()
-}
-
-func (s *saver) close() {
-	s.wait()
-	s.snapshot.Free()
 }
 
 // write syncs the metrics, saves a checkpoint, and removes checkpoints that are no longer kept.

@@ -132,7 +132,7 @@ func TestAccumulatedGradients(t *testing.T) {
 		defer s.Close()
 		sums, pixels := make([][1]float32, len(batches)), len(full.pixels)/len(batches)
 		for i, b := range batches {
-			require.NoError(t, s.StartForwardBackward(context.Background(), b, full.pixels[i*pixels:(i+1)*pixels], 1/float64(targets), i == 0, &sums[i]))
+			require.NoError(t, s.StartForwardBackward(context.Background(), MicroBatch{b, full.pixels[i*pixels : (i+1)*pixels], 1 / float64(targets), i == 0, i == len(batches)-1}, &sums[i]))
 		}
 		grads := map[string][]float32{}
 		for _, p := range m.Params.All() { // the read waits for the device

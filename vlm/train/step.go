@@ -36,6 +36,8 @@ type TrainStep struct {
 	// LossScale is used only if activations are stored in f16.
 	LossScale LossScale
 
+	reducer *reducer // sums the gradients of several ranks; nil = this is the only one
+
 	model     *vlm.Model
 	dev       engine.Device
 	optimizer nn.AdamW
@@ -52,10 +54,19 @@ type TrainStep struct {
 
 // stepProgram is a compiled program with the tensors read after a run.
 type stepProgram struct {
+	parts []programPart // run one after another; one, unless gradients are reduced between them
+	loss  nn.HeadLoss
+	clip  *nn.Tensor
+}
+
+// exe returns the last part, whose arena has the program's temporaries.
+func (p *stepProgram) exe() engine.Executable { return p.parts[len(p.parts)-1].exe }
+
+// programPart is a part of a compiled program.
+type programPart struct {
 	exe        engine.Executable
 	dispatches []engine.Dispatch
-	loss       nn.HeadLoss
-	clip       *nn.Tensor
+	final      []int // chunks of the gradients that are final after it
 }
 
 // NewTrainStep allocates the inputs. Programs are compiled and activations allocated on first use.
@@ -97,11 +108,16 @@ func recordStep(m *vlm.Model, in *vlm.Inputs, o nn.Options) (*engine.Program, *s
 	return program, out, err
 }
 
-// planUpdate records the optimizer update.
-func planUpdate(m *vlm.Model, o nn.AdamW) (*engine.Plan, *stepProgram, error) {
+// planUpdate records the optimizer update. squares holds the sum of the squares of the gradients;
+// without it, the update computes it.
+func planUpdate(m *vlm.Model, o nn.AdamW, squares *engine.Buffer) (*engine.Plan, *stepProgram, error) {
 	out := &stepProgram{}
 	program, err := nn.Record("update", nn.Options{Params: m.Params, Train: true}, func(g *nn.Graph) {
 		g.Program.SetLabel("optimizer")
+		if squares != nil {
+			out.clip = g.Keep(o.UpdateWith(g, squares.View(), adamSlot))
+			return
+		}
 		out.clip = g.Keep(o.Update(g, adamSlot))
 	})
 	if err != nil {
@@ -130,7 +146,11 @@ const (
 func (s *TrainStep) plan(key string) (*engine.Plan, *stepProgram, error) {
 	switch key {
 	case programUpdate:
-		return planUpdate(s.model, s.optimizer)
+		var squares *engine.Buffer
+		if s.reducer != nil {
+			squares = s.reducer.squares
+		}
+		return planUpdate(s.model, s.optimizer, squares)
 	case programEvaluate:
 		return planStep(s.model, s.in, nn.Options{AttentionDensity: s.AttentionDensity, NoFusion: s.noFusion()})
 	}
@@ -158,12 +178,26 @@ func (s *TrainStep) program(ctx context.Context, key string) (*stepProgram, erro
 	if err != nil {
 		return nil, err
 	}
-	if p.exe, err = s.dev.Compile(planned, s.arena); err != nil {
-		return nil, err
+	parts := []cutPlan{{Plan: planned}}
+	if s.reducer != nil && (key == programFirst || key == programFurther) {
+		parts = s.reducer.cut(planned)
 	}
-	p.dispatches = planned.Dispatches
+	for _, part := range parts {
+		exe, err := s.dev.Compile(part.Plan, s.arena)
+		if err != nil {
+			p.free()
+			return nil, err
+		}
+		p.parts = append(p.parts, programPart{exe, part.Dispatches, part.final})
+	}
 	s.programs[key] = p
 	return p, nil
+}
+
+func (p *stepProgram) free() {
+	for _, part := range p.parts {
+		part.exe.Free()
+	}
 }
 
 // allocateArena allocates the shared arena, large enough for each of the programs.
@@ -184,29 +218,42 @@ func (s *TrainStep) allocateArena() error {
 	return err
 }
 
-// StartForwardBackward starts forward and backward of a micro-batch. scale is 1 over the targets of
-// all accumulated micro-batches; first reports whether this is the first of them. The summed loss,
-// in nats, is in sum after Update has returned.
-func (s *TrainStep) StartForwardBackward(ctx context.Context, b *packing.Batch, pixels []byte, scale float64, first bool, sum *[1]float32) error {
+// MicroBatch is a micro-batch of a step.
+type MicroBatch struct {
+	*packing.Batch
+	Pixels      []byte
+	Scale       float64 // 1 over the targets of the whole step
+	First, Last bool    // of the step's
+}
+
+// StartForwardBackward starts forward and backward of a micro-batch. The summed loss, in nats, is
+// in sum after Update has returned. With several ranks the gradients are reduced during the last
+// micro-batch's backward pass.
+func (s *TrainStep) StartForwardBackward(ctx context.Context, b MicroBatch, sum *[1]float32) error {
 	key := programFirst
-	if !first {
+	if !b.First {
 		key = programFurther
 	}
 	p, err := s.program(ctx, key)
 	if err != nil {
 		return err
 	}
-	if s.uploaded != b {
-		if err := s.Upload(b, pixels); err != nil {
+	if s.uploaded != b.Batch {
+		if err := s.Upload(b.Batch, b.Pixels); err != nil {
 			return err
 		}
 	}
-	s.uploaded, s.last, s.pixels = nil, b, pixels
-	s.step[vlm.SlotScale] = math.Float32bits(float32(scale * s.LossScale.factor(s.model)))
-	if err := s.execute(ctx, p); err != nil {
+	s.uploaded, s.last, s.pixels = nil, b.Batch, b.Pixels
+	s.step[vlm.SlotScale] = math.Float32bits(float32(b.Scale * s.LossScale.factor(s.model)))
+	if s.reducer != nil && b.Last {
+		err = s.reducer.run(len(p.parts), func(i int) error { return s.executePart(ctx, &p.parts[i]) }, func(i int) []int { return p.parts[i].final })
+	} else {
+		err = s.execute(ctx, p)
+	}
+	if err != nil {
 		return err
 	}
-	return engine.FetchTemp(s.dev, p.exe, p.loss.Sum.View(), sum[:])
+	return engine.FetchTemp(s.dev, p.exe(), p.loss.Sum.View(), sum[:])
 }
 
 // Upload queues the upload of a micro-batch for the next StartForwardBackward.
@@ -252,13 +299,14 @@ func (s *TrainStep) Freeze(decoder bool) {
 func (s *TrainStep) Close() {
 	s.FreePrograms()
 	s.in.Close()
+	s.reducer.close()
 }
 
 // FreePrograms releases the programs and the arena; the next use compiles and allocates them
 // again.
 func (s *TrainStep) FreePrograms() {
 	for _, p := range s.programs {
-		p.exe.Free()
+		p.free()
 	}
 	clear(s.programs)
 	engine.Free(s.arena)
@@ -269,8 +317,9 @@ func (s *TrainStep) FreePrograms() {
 type Rate func(group string) (lr float64, t int)
 
 // Update takes an optimizer step and returns the gradient norm before clipping. meanwhile, unless
-// nil, is called while the device runs.
-func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() error) (norm float64, err error) {
+// nil, is called while the device runs. With several ranks, squares is the sum of the squares of
+// the reduced gradients.
+func (s *TrainStep) Update(ctx context.Context, rate Rate, squares float64, meanwhile func() error) (norm float64, err error) {
 	p, err := s.program(ctx, programUpdate)
 	if err != nil {
 		return 0, err
@@ -280,6 +329,11 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() erro
 		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}
 	s.step[vlm.SlotLoss] = math.Float32bits(float32(s.LossScale.factor(s.model)))
+	if s.reducer != nil {
+		if err := s.reducer.setSquares(squares); err != nil {
+			return 0, err
+		}
+	}
 	if err := s.execute(ctx, p); err != nil {
 		return 0, err
 	}
@@ -289,8 +343,14 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, meanwhile func() erro
 		}
 	}
 	var clip [2]float32 // downloading it waits for the device, so the losses are there too
-	err = engine.DownloadTemp(s.dev, p.exe, p.clip.View(), clip[:])
-	return float64(clip[0]), err
+	if err := engine.DownloadTemp(s.dev, p.exe(), p.clip.View(), clip[:]); err != nil {
+		return 0, err
+	}
+	norm = float64(clip[0])
+	if s.reducer != nil && finite(norm) {
+		err = s.reducer.gatherWeights()
+	}
+	return norm, err
 }
 
 // Evaluate runs the forward pass and returns, for every target in order, the negative
@@ -309,10 +369,10 @@ func (s *TrainStep) Evaluate(ctx context.Context, b *packing.Batch, pixels []byt
 		return nil, nil, err
 	}
 	nll, argmax = make([]float32, n), make([]int32, n)
-	if err := engine.DownloadTemp(s.dev, p.exe, p.loss.NLL.View(), nll); err != nil {
+	if err := engine.DownloadTemp(s.dev, p.exe(), p.loss.NLL.View(), nll); err != nil {
 		return nil, nil, err
 	}
-	return nll, argmax, engine.DownloadTemp(s.dev, p.exe, p.loss.ArgMax.View(), argmax)
+	return nll, argmax, engine.DownloadTemp(s.dev, p.exe(), p.loss.ArgMax.View(), argmax)
 }
 
 // TracedDispatch is one timed dispatch of a step.
@@ -332,6 +392,15 @@ func (s *TrainStep) StopTrace() []TracedDispatch {
 }
 
 func (s *TrainStep) execute(ctx context.Context, p *stepProgram) error {
+	for i := range p.parts {
+		if err := s.executePart(ctx, &p.parts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *TrainStep) executePart(ctx context.Context, p *programPart) error {
 	if !s.tracing {
 		return engine.Start(ctx, p.exe, &s.step)
 	}
@@ -354,7 +423,9 @@ func (s *TrainStep) HostTime() time.Duration {
 	var d time.Duration
 	for _, key := range []string{programFirst, programUpdate} {
 		if p := s.programs[key]; p != nil {
-			d += p.exe.HostTime()
+			for _, part := range p.parts {
+				d += part.exe.HostTime()
+			}
 		}
 	}
 	return d

@@ -42,6 +42,12 @@ func (e *finalSaveError) Unwrap() error { return e.error }
 // stop ends a run that was interrupted or failed. An incomplete step does not count; the state
 // before it is saved if it is still on the device.
 func (t *trainer) stop(ctx context.Context, err error) error {
+	t.World.Fail(err)
+	// A state that is divided among ranks cannot be saved without one that failed.
+	if t.World.Err() != nil && t.model.Params.MomentsSharded() {
+		t.reportSaved(t.saver.wait())
+		return t.stopped(err)
+	}
 	if ctx.Err() != nil && !t.updateInFlight {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)
 		failed := t.saveNow()
@@ -78,6 +84,10 @@ func (t *trainer) finish() error {
 	if err := t.stats.Check(t.Recipe.MaxBadFraction, true); err != nil {
 		return err
 	}
+	if !t.writes() {
+		return nil
+	}
+	defer t.World.Pause()()
 	t.note("data: %s", t.stats)
 	t.plot()
 	if err := t.writeModel(); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
+	"patchwork/internal/mpi"
 	"patchwork/nn"
 	"patchwork/vlm"
 	"patchwork/vlm/checkpoint"
@@ -33,8 +34,14 @@ type Options struct {
 	Keep    int // number of newest checkpoints to keep besides the best; 0 = DefaultKeep
 	Device  engine.Device
 	Version string
-	Profile string // file for a Chrome trace of one step; "" = none
-	Observe Observer
+	Profile string   // file for a Chrome trace of one step; "" = none
+	Observe Observer // of rank 0
+
+	// World are the ranks of the run, which all call Run with the same options; nil = this process
+	// alone. Rank 0 writes the files of the run.
+	World *mpi.World
+	// ShardOptimizer gives each rank the moments of a part of the weights, which it updates.
+	ShardOptimizer bool
 }
 
 // Result is the outcome of a run.
@@ -46,6 +53,7 @@ type Result struct {
 	Seconds     float64         `json:"seconds"`
 	TokensPerS  float64         `json:"tokens_per_s"`
 	RowsSkipped int             `json:"rows_skipped"`
+	Ranks       int             `json:"ranks"`
 	Device      string          `json:"device"`
 	Out         string          `json:"out"`
 }
@@ -53,7 +61,9 @@ type Result struct {
 // trainer is the state of a run in progress.
 type trainer struct {
 	Options
-	lock *runLock
+	lock      *runLock
+	job       *mpi.Channel // of the training goroutine
+	interrupt func()       // cancels the run's context
 
 	// The model and its programs.
 	model     *vlm.Model
@@ -94,18 +104,33 @@ type trainer struct {
 }
 
 // Run trains a recipe to its last step or until ctx is cancelled; then it saves a checkpoint and
-// returns the context's error. If training fails midway the error is a *StoppedError.
+// returns the context's error. If training fails midway the error is a *StoppedError. With several
+// ranks all return an error if one has one.
 func Run(ctx context.Context, o Options) (Result, error) {
-	t := &trainer{Options: o, stats: data.NewRowStats(o.Observe.BadRow)}
-	lock, err := lockRun(o.Out)
-	if err != nil {
-		return Result{}, err
+	ctx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	t := &trainer{Options: o, job: o.World.Channel(stepChannel), interrupt: interrupt, stats: data.NewRowStats(o.Observe.BadRow)}
+	result, err := t.runLocked(ctx)
+	o.World.Fail(err)
+	return result, err
+}
+
+// runLocked runs while this rank, if it writes, holds the lock of the run's folder.
+func (t *trainer) runLocked(ctx context.Context) (Result, error) {
+	var err error
+	if t.writes() {
+		t.lock, err = lockRun(t.Out)
 	}
-	defer lock.release()
-	t.lock = lock
-	if err := t.open(ctx); err != nil {
+	if err := t.agree(ctx, err); err != nil {
+		return Result{}, errors.Join(err, t.lock.abandon())
+	}
+	defer t.lock.release()
+	opened := t.World.Pause() // reading weights and data takes as long as it takes
+	err = t.open(ctx)
+	opened()
+	if err != nil {
 		t.free()
-		return Result{}, errors.Join(err, t.badRows.Discard(), lock.abandon())
+		return Result{}, errors.Join(err, t.badRows.Discard(), t.lock.abandon())
 	}
 	defer t.close()
 	if t.finished {
@@ -137,7 +162,7 @@ func (t *trainer) warn(format string, args ...any) {
 }
 
 func (t *trainer) close() {
-	t.saver.close()
+	t.saver.wait()
 	t.free()
 	if err := t.metrics.close(); err != nil {
 		t.warn("the last lines of metrics.jsonl are lost: %v", err)
@@ -147,8 +172,15 @@ func (t *trainer) close() {
 	}
 }
 
-// free releases all device memory of the run.
+// free releases all memory of the run, unless the other ranks' messages may still use it.
 func (t *trainer) free() {
+	if t.World.Err() != nil {
+		t.World.Keep(t)
+		return
+	}
+	if t.saver != nil {
+		t.saver.snapshot.Free()
+	}
 	if t.generator != nil {
 		t.generator.Close()
 	}
@@ -196,6 +228,7 @@ func (t *trainer) run(ctx context.Context) error {
 		m.Seconds, m.TokensPerS, m.ImagesPerS = t.state.Seconds, m.TokensPerS/elapsed, m.ImagesPerS/elapsed
 		m.StepSeconds, m.Skipped = elapsed, t.state.Skipped+t.trainStep.LossScale.Overflows
 		m.Memory, m.MemoryPeak = t.Device.MemoryInUse()
+		t.World.Progress()
 		t.report(m)
 		t.reportSaved(t.saver.poll())
 		if err := t.periodic(ctx); err != nil {
@@ -216,7 +249,7 @@ func (t *trainer) announce() error {
 		}
 		t.Observe.Start(Info{
 			Steps: t.steps, StepsEstimated: !t.stepsExact, Done: t.state.Step, Parameters: t.model.Params.Count(),
-			TokensPerStep: e.TokensPerStep, FlopsPerStep: e.FlopsPerStep,
+			Ranks: t.World.Size(), TokensPerStep: e.TokensPerStep * t.World.Size(), FlopsPerStep: e.FlopsPerStep * float64(t.World.Size()),
 			Rows: t.train.Rows().Len(), ValRows: t.val.Rows().Len(),
 			Earlier: t.metrics.train, EarlierVal: t.metrics.val,
 		})
@@ -227,16 +260,13 @@ func (t *trainer) announce() error {
 // step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
 // divides them by the elapsed time.
 func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepMetrics, err error) {
-	if err := ctx.Err(); err != nil {
-		return m, err
-	}
 	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
 		t.frozen = freeze
 		t.trainStep.Freeze(freeze)
 	}
-	loaded, err := t.nextStep(ctx, steps)
+	loaded, targets, err := t.nextStep(ctx, steps)
 	if err != nil {
-		return StepMetrics{}, err
+		return m, err
 	}
 	// The first step includes compilation, so the second is profiled.
 	if profile := t.Profile != "" && t.state.Step == t.firstStep+1; profile {
@@ -244,36 +274,54 @@ func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepM
 		defer func() { err = errors.Join(err, WriteTrace(t.Profile, t.trainStep.StopTrace())) }()
 	}
 	m = StepMetrics{Step: t.state.Step + 1}
-	tokens := 0
-	sums := make([][1]float32, len(loaded.Batches))
-	for i, b := range loaded.Batches {
-		if err := t.trainStep.StartForwardBackward(ctx, b.Batch, b.Pixels, 1/float64(loaded.Targets), i == 0, &sums[i]); err != nil {
-			return m, err
-		}
-		tokens += b.Tokens
-		m.ImagesPerS += float64(len(b.Images))
-	}
-	if err := ctx.Err(); err != nil {
+	sum, err := t.forwardBackward(ctx, loaded, targets)
+	if err != nil {
 		return m, err
 	}
 	// An update is never interrupted: after half of one the weights belong to no step.
 	t.updateInFlight = true
-	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, func() error { return t.uploadNext(steps) })
+	norm, err := t.trainStep.Update(context.WithoutCancel(ctx), func(group string) (float64, int) { return t.rate(group, m.Step) }, sum.Squares, func() error { return t.uploadNext(steps) })
 	if err != nil {
 		return m, err
 	}
-	for _, sum := range sums {
-		m.Loss += jsonfloat.Float(float64(sum[0]) / float64(loaded.Targets))
-	}
 	t.updateInFlight, m.GradNorm = false, jsonfloat.Float(norm)
+	m.Loss = jsonfloat.Float(sum.loss() / float64(targets))
 	if err := t.checkStep(ctx, m); err != nil {
 		return m, err
 	}
 	t.state.Step, t.state.Cursor, m.Steps = m.Step, loaded.Next, t.steps
-	t.state.Tokens += int64(tokens)
-	m.Tokens, m.TokensPerS = t.state.Tokens, float64(tokens)
+	t.state.Tokens += sum.Tokens
+	m.Tokens, m.TokensPerS, m.ImagesPerS, m.RankTokensPerS = t.state.Tokens, float64(sum.Tokens), float64(sum.Images), sum.rates
 	m.LR, _ = t.rate(vlm.GroupDecoder, m.Step)
 	return m, nil
+}
+
+// forwardBackward computes the gradients of a step and, with several ranks, sums them.
+func (t *trainer) forwardBackward(ctx context.Context, s *loader.Step, targets int) (stepTotal, error) {
+	out := stepTotal{losses: make([][1]float32, len(s.Batches))}
+	several := t.World.Size() > 1
+	run, start := ctx, time.Now()
+	if several {
+		run = context.WithoutCancel(ctx) // the other ranks are in this step
+	}
+	for i, b := range s.Batches {
+		mb := MicroBatch{b.Batch, b.Pixels, 1 / float64(targets), i == 0, i == len(s.Batches)-1}
+		if err := t.trainStep.StartForwardBackward(run, mb, &out.losses[i]); err != nil {
+			return out, err
+		}
+		out.Tokens += int64(b.Tokens)
+		out.Images += int64(len(b.Images))
+	}
+	if !several {
+		return out, ctx.Err()
+	}
+	if err := engine.WaitFetched(t.Device); err != nil {
+		return out, err
+	}
+	r := t.trainStep.reducer
+	mine := out.stepSum
+	mine.Loss, mine.Squares, mine.Seconds = out.loss(), r.ownSquares(), r.computed.Sub(start).Seconds()
+	return t.sumSteps(mine)
 }
 
 // checkStep counts a step that the optimizer skipped for non-finite gradients. It returns an error
@@ -291,7 +339,10 @@ func (t *trainer) checkStep(ctx context.Context, m StepMetrics) error {
 	where := ""
 	if t.nonFiniteReports < maxNonFiniteReports {
 		t.nonFiniteReports++
-		where = t.trainStep.NonFinite(ctx)
+		var err error
+		if where, err = t.agreeText(t.trainStep.NonFinite(ctx)); err != nil {
+			return err
+		}
 	}
 	if t.state.Skipped++; t.state.Skipped > maxSkippedSteps {
 		return fmt.Errorf("step %d: the gradients are not finite%s; %d steps were skipped, a lower --lr would help", m.Step, where, t.state.Skipped)
@@ -343,30 +394,42 @@ const maxSkippedSteps = 20
 // errEpochsOver reports that the loader has no more steps.
 var errEpochsOver = errors.New("the epochs are over")
 
-// nextStep receives the next step that has targets.
-func (t *trainer) nextStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, error) {
+// nextStep receives the next step that has targets, and returns their number, on all ranks
+// together.
+func (t *trainer) nextStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, int, error) {
 	for {
-		loaded := t.next
-		t.next = loader.Loaded{}
-		for loaded == (loader.Loaded{}) {
-			var ok bool
-			select {
-			case loaded, ok = <-steps:
-				if !ok {
-					return nil, errEpochsOver
-				}
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
+		loaded, err := t.receiveStep(ctx, steps)
+		targets, err := t.agreeStep(loaded, err)
+		if err != nil {
+			return nil, 0, err
 		}
-		if loaded.Err != nil {
-			return nil, loaded.Err
-		}
-		if loaded.Step.Targets > 0 {
-			t.countDown(loaded.Step)
-			return loaded.Step, nil
+		if targets > 0 {
+			t.countDown(loaded)
+			return loaded, targets, nil
 		}
 	}
+}
+
+// receiveStep receives the next step.
+func (t *trainer) receiveStep(ctx context.Context, steps <-chan loader.Loaded) (*loader.Step, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	defer t.World.Pause()() // data that do not come are the loader's to report
+	loaded := t.next
+	t.next = loader.Loaded{}
+	for loaded == (loader.Loaded{}) {
+		var ok bool
+		select {
+		case loaded, ok = <-steps:
+			if !ok {
+				return nil, errEpochsOver
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return loaded.Step, loaded.Err
 }
 
 // countDown estimates the number of steps of a run of epochs from how much of them is read after
@@ -414,7 +477,7 @@ func (t *trainer) uploadNext(steps <-chan loader.Loaded) error {
 }
 
 func (t *trainer) result() Result {
-	r := Result{Steps: t.state.Step, ValLoss: t.state.ValLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.stats.Bad(), Device: t.Device.Info().Device, Out: t.Out}
+	r := Result{Steps: t.state.Step, ValLoss: t.state.ValLoss, Tokens: t.state.Tokens, Seconds: t.state.Seconds, RowsSkipped: t.stats.Bad(), Ranks: t.World.Size(), Device: t.Device.Info().Device, Out: t.Out}
 	if t.metrics != nil && len(t.metrics.train) > 0 {
 		r.Loss = t.metrics.train[len(t.metrics.train)-1].Loss
 	}

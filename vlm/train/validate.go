@@ -18,31 +18,46 @@ import (
 
 // validate computes the mean loss of the validation rows and answers a few of their questions.
 func (t *trainer) validate(ctx context.Context) error {
+	run := ctx
+	if t.World.Size() > 1 {
+		run = context.WithoutCancel(ctx) // the other ranks validate as well
+	}
 	var sum float64
 	var targets int
 	var failed error
-	err := t.val.Epoch(ctx, 0, 0, func(s *loader.Step) bool {
+	err := t.val.Epoch(run, 0, 0, func(s *loader.Step) bool {
 		for _, b := range s.Batches {
 			var nll []float32
-			if nll, _, failed = t.trainStep.Evaluate(ctx, b.Batch, b.Pixels); failed != nil {
+			if nll, _, failed = t.trainStep.Evaluate(run, b.Batch, b.Pixels); failed != nil {
 				return false
 			}
 			for _, v := range nll {
 				sum += float64(v)
 			}
 			targets += len(nll)
+			t.World.Progress()
 		}
 		return true
 	})
-	if err = errors.Join(err, failed); err != nil || ctx.Err() != nil {
+	if err = errors.Join(err, failed); err != nil || run.Err() != nil {
 		return err
+	}
+	if t.World.Size() > 1 {
+		if sum, targets, err = t.sumValidation(sum, targets); err != nil {
+			return err
+		}
 	}
 	if targets == 0 {
 		t.state.ValStep = t.state.Step
 		return nil
 	}
 	m := ValMetrics{Step: t.state.Step, ValLoss: sum / float64(targets)}
-	if m.Samples, err = t.sampleAnswers(ctx); err != nil {
+	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
+	if !t.writes() {
+		return nil
+	}
+	defer t.World.Pause()()
+	if m.Samples, err = t.sampleAnswers(run); err != nil {
 		return err
 	}
 	if t.Observe.Validation != nil {
@@ -50,7 +65,6 @@ func (t *trainer) validate(ctx context.Context) error {
 	}
 	t.reportLogged(t.metrics.validation(m))
 	t.warnOverfit(m)
-	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
 	t.plot()
 	return nil
 }

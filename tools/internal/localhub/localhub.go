@@ -188,7 +188,9 @@ func (h *Hub) list(w http.ResponseWriter, folder string, recursive bool) {
 			return nil
 		}
 		hash, size, err := h.hash(at)
-		entries = append(entries, map[string]any{"type": "file", "path": name, "oid": strings.Repeat("0", 40), "size": size, "lfs": map[string]any{"oid": hash, "size": size}})
+		entries = append(entries, map[string]any{
+			"type": "file", "path": name, "oid": strings.Repeat("0", 40), "size": size, "lfs": map[string]any{"oid": hash, "size": size},
+		})
 		return err
 	})
 	if err != nil {

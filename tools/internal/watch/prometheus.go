@@ -3,6 +3,7 @@ package watch
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"strconv"
 )
 
 func newStepDurations() prometheus.Histogram {
@@ -57,6 +58,7 @@ var metrics = []metric{
 
 var (
 	badRowsDesc = prometheus.NewDesc("vlmtool_data_bad_rows_total", "Rows of the data that were skipped, by reason.", []string{"reason"}, nil)
+	rankDesc    = prometheus.NewDesc("vlmtool_train_rank_tokens_per_second", "Tokens per second of each of several ranks in its own passes, without the waits for other ranks.", []string{"rank"}, nil)
 	infoDesc    = prometheus.NewDesc("vlmtool_train_info", "The run, its preset, device and version.", []string{"run", "preset", "device", "device_name", "version"}, nil)
 )
 
@@ -69,6 +71,7 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 		out <- m.desc
 	}
 	out <- badRowsDesc
+	out <- rankDesc
 	out <- infoDesc
 }
 
@@ -82,6 +85,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, reason := range now.Reasons {
 		out <- prometheus.MustNewConstMetric(badRowsDesc, prometheus.CounterValue, float64(reason.Count), reason.Reason)
+	}
+	for rank, rate := range now.State.RankTokensPerS {
+		out <- prometheus.MustNewConstMetric(rankDesc, prometheus.GaugeValue, rate, strconv.Itoa(rank))
 	}
 	out <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, now.Name, now.Preset, now.Device, now.DeviceName, now.Version)
 }

@@ -9,6 +9,13 @@ func (r *Run) updateRates(m train.StepMetrics) {
 	s := &r.state
 	s.TokensPerS = r.tokenRate.add(m.TokensPerS*m.StepSeconds, m.StepSeconds)
 	s.ImagesPerS = r.imageRate.add(m.ImagesPerS*m.StepSeconds, m.StepSeconds)
+	if len(r.rankRates) != len(m.RankTokensPerS) {
+		r.rankRates = make([]mean, len(m.RankTokensPerS))
+	}
+	s.RankTokensPerS = make([]float64, len(r.rankRates)) // the old one may be read concurrently
+	for i, rate := range m.RankTokensPerS {
+		s.RankTokensPerS[i] = r.rankRates[i].add(rate, 1)
+	}
 	if peak := r.options.PeakFlops; peak > 0 && r.tokenRate.work > 0 {
 		s.Peak = finite(s.TokensPerS * r.tokenRate.work / peak)
 	}

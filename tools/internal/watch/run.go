@@ -37,6 +37,7 @@ type Run struct {
 	smooth      train.RunningMean
 	tokenRate   mean
 	imageRate   mean
+	rankRates   []mean
 	firstTime   time.Time
 	firstStep   int
 	reasons     map[string]*Reason
@@ -48,28 +49,30 @@ type Run struct {
 
 // State is a run's state after a step. Unknown values are nil.
 type State struct {
-	Phase       string    `json:"phase"` // one of those below
-	Begun       time.Time `json:"begun"` // start of this process
-	Step        int       `json:"step"`
-	Steps       int       `json:"steps"`
-	Estimated   bool      `json:"steps_estimated"` // Steps is an estimate
-	Tokens      int64     `json:"tokens"`
-	Parameters  int64     `json:"parameters"`
-	Rows        int       `json:"rows"`
-	ValRows     int       `json:"val_rows"`
-	Loss        *float64  `json:"loss"` // running mean
-	ValLoss     *float64  `json:"val_loss"`
-	LR          float64   `json:"lr"`
-	GradNorm    *float64  `json:"grad_norm"`
-	TokensPerS  float64   `json:"tokens_per_s"` // of the last steps
-	ImagesPerS  float64   `json:"images_per_s"`
-	Peak        *float64  `json:"peak_fraction"` // of the device's peak arithmetic, 0 to 1
-	Memory      int64     `json:"memory_bytes"`  // of the device, allocated by the engine
-	MemoryPeak  int64     `json:"memory_peak_bytes"`
-	BadRows     int       `json:"bad_rows"`
-	Skipped     int       `json:"skipped_steps"`
-	SecondsLeft *float64  `json:"seconds_left"`
-	DollarsLeft *float64  `json:"dollars_left"`
+	Phase      string    `json:"phase"` // one of those below
+	Begun      time.Time `json:"begun"` // start of this process
+	Step       int       `json:"step"`
+	Steps      int       `json:"steps"`
+	Estimated  bool      `json:"steps_estimated"` // Steps is an estimate
+	Tokens     int64     `json:"tokens"`
+	Parameters int64     `json:"parameters"`
+	Rows       int       `json:"rows"`
+	ValRows    int       `json:"val_rows"`
+	Loss       *float64  `json:"loss"` // running mean
+	ValLoss    *float64  `json:"val_loss"`
+	LR         float64   `json:"lr"`
+	GradNorm   *float64  `json:"grad_norm"`
+	TokensPerS float64   `json:"tokens_per_s"` // of the last steps
+	ImagesPerS float64   `json:"images_per_s"`
+	// RankTokensPerS are the tokens a second of each of several ranks, without the waits for others.
+	RankTokensPerS []float64 `json:"rank_tokens_per_s,omitempty"`
+	Peak           *float64  `json:"peak_fraction"` // of the device's peak arithmetic, 0 to 1
+	Memory         int64     `json:"memory_bytes"`  // of the device, allocated by the engine
+	MemoryPeak     int64     `json:"memory_peak_bytes"`
+	BadRows        int       `json:"bad_rows"`
+	Skipped        int       `json:"skipped_steps"`
+	SecondsLeft    *float64  `json:"seconds_left"`
+	DollarsLeft    *float64  `json:"dollars_left"`
 }
 
 // The phases of a run.
@@ -116,6 +119,7 @@ func (r *Run) Observer() train.Observer {
 	return train.Observer{
 		Start: r.start, Step: r.step, Validation: r.validation, BadRow: r.badRow,
 		Note: func(s string) { r.event("note", s) },
+		Warn: func(s string) { r.event("failure", s) },
 		Checkpoint: func(e train.CheckpointEvent) {
 			if e.Err != nil {
 				r.event("failure", fmt.Sprintf("the checkpoint of step %d was not saved: %v", e.Step, e.Err))

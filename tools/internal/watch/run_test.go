@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,27 @@ func begin(n int) (*Run, train.Observer) {
 	o.Checkpoint(train.CheckpointEvent{Step: n})
 	o.Checkpoint(train.CheckpointEvent{Step: n, Err: errors.New("no space left on device")})
 	return r, o
+}
+
+// TestRanks: the state, the page's JSON and the metrics have the tokens a second of every rank.
+func TestRanks(t *testing.T) {
+	r, o := begin(1)
+	if s := r.State(); len(s.RankTokensPerS) != 0 {
+		t.Errorf("a run of one process has ranks: %v", s.RankTokensPerS)
+	}
+	for i := 2; i <= 4; i++ {
+		m := step(i)
+		m.RankTokensPerS = []float64{6000, 4000}
+		o.Step(m)
+	}
+	if s := r.State(); len(s.RankTokensPerS) != 2 || math.Abs(s.RankTokensPerS[0]-6000) > 1e-6 || math.Abs(s.RankTokensPerS[1]-4000) > 1e-6 {
+		t.Errorf("the ranks' tokens a second are %v, want 6000 and 4000", s.RankTokensPerS)
+	}
+	for path, want := range map[string]string{"/metrics": `vlmtool_train_rank_tokens_per_second{rank="1"} 4000`, "/api/run": `"rank_tokens_per_s":[6000,4000]`} {
+		if _, body := get(t, r.handler(), path); !strings.Contains(string(body), want) {
+			t.Errorf("%s lacks %s:\n%s", path, want, body)
+		}
+	}
 }
 
 // TestState checks the values of State.

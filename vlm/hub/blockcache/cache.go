@@ -47,6 +47,7 @@ type Cache struct {
 	written int64     // bytes by this process since the last scan
 	being   int64     // bytes that are being written now
 	paused  time.Time // no block is written before
+	full    bool      // the last block did not fit
 	warned  bool
 	damaged int64
 }
@@ -141,10 +142,15 @@ func (c *Cache) Damaged() int64 {
 // pause is the time without writes after one that failed.
 const pause = time.Minute
 
-// Usable reports whether blocks can be written at present.
+// Usable reports whether blocks are kept at present, as far as is known.
 func (c *Cache) Usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.writable() && !c.full
+}
+
+// writable reports whether a block may be written. c.mu is held.
+func (c *Cache) writable() bool {
 	return c.o.Dir != "" && c.o.Limit > 0 && time.Now().After(c.paused)
 }
 
@@ -152,7 +158,7 @@ func (c *Cache) Usable() bool {
 // is kept.
 func (c *Cache) Put(k Key, data []byte) bool {
 	size := int64(headerSize + len(data))
-	if !c.Usable() || !c.makeSpace(size) {
+	if !c.makeSpace(size) {
 		return false
 	}
 	err := write(c.path(k), header(k.String(), data), data)
@@ -166,6 +172,9 @@ func (c *Cache) Put(k Key, data []byte) bool {
 	return err == nil
 }
 
+// wayOut ends the warnings.
+const wayOut = "free some space there, or give another folder"
+
 // fail records that the folder cannot be written. c.mu is held.
 func (c *Cache) fail(err error) {
 	c.paused = time.Now().Add(pause)
@@ -173,7 +182,7 @@ func (c *Cache) fail(err error) {
 	if errors.As(err, &path) {
 		err = path.Err
 	}
-	c.warn(fmt.Sprintf("the cache in %s cannot be written (%v); reading goes on without it; free some space there, or give another folder", c.o.Dir, err))
+	c.warn(fmt.Sprintf("the cache in %s cannot be written (%v); reading goes on without it; %s", c.o.Dir, err, wayOut))
 }
 
 // warn passes on the first warning. c.mu is held.

@@ -223,12 +223,18 @@ func TestReserve(t *testing.T) {
 			t.Error("the reserve is used")
 		}
 	}
+	if c.Usable() {
+		t.Error("usable without space")
+	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "less than 1 MiB are free") || !strings.Contains(warnings[0], dir) {
 		t.Errorf("warnings %q", warnings)
 	}
 	free = 1 << 30
 	if !c.Put(key(40), block(1)) {
 		t.Error("not written when there is space again")
+	}
+	if !c.Usable() {
+		t.Error("not usable with space")
 	}
 }
 

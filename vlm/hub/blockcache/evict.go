@@ -26,6 +26,10 @@ const staleTemp = time.Hour
 func (c *Cache) makeSpace(size int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.writable() {
+		return false
+	}
+	c.full = false
 	if c.scanned && c.written <= c.o.Limit/rescanPart && c.used+size <= c.budget() {
 		c.take(size)
 		return true
@@ -41,8 +45,10 @@ func (c *Cache) makeSpace(size int64) bool {
 		return true
 	}
 	if size > budget {
+		c.full = true
 		if size <= c.o.Limit-c.o.Limit/marginPart {
-			c.warn(fmt.Sprintf("less than %d MiB are free for the cache in %s; reading goes on without it; free some space there, or give another folder", c.o.Reserve>>20, c.o.Dir))
+			c.warn(fmt.Sprintf("less than %d MiB are free for the cache in %s; reading goes on without it; %s",
+				c.o.Reserve>>20, c.o.Dir, wayOut))
 		}
 		return false
 	}

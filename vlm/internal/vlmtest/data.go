@@ -45,6 +45,35 @@ func Data(t testing.TB, n int) string {
 	return path
 }
 
+// MixedData writes n rows in row groups of 9; every seventh has no answer, every eleventh a broken
+// image, every thirteenth a null one.
+func MixedData(t testing.TB, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mixed.parquet")
+	w, err := data.Create(path)
+	require.NoError(t, err)
+	w.GroupRows = 9
+	for i := range n {
+		c := Colors[i%3]
+		r := data.Row{Images: [][]byte{Image(t, c.RGB, 4+i%17, 3+i%13, 20+i%11)}, Turns: []data.Turn{{User: "what color is the shape?", Assistant: c.Name}}}
+		for k := range i % 5 {
+			r.Turns = append(r.Turns, data.Turn{User: fmt.Sprintf("is there a red shape %d?", k), Assistant: "yes"})
+		}
+		switch {
+		case i%7 == 6:
+			r.Turns = r.Turns[:1]
+			r.Turns[0].Assistant = " "
+		case i%11 == 10:
+			r.Images[0] = []byte("no image")
+		case i%13 == 12:
+			r.Images[0] = nil
+		}
+		require.NoError(t, w.Write(r))
+	}
+	require.NoError(t, w.Close())
+	return path
+}
+
 // Image returns a PNG of 64×64 pixels with a square on white.
 func Image(t testing.TB, c color.RGBA, x, y, side int) []byte {
 	t.Helper()

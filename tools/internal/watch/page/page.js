@@ -107,6 +107,18 @@ function sampleCard(s) {
   return card;
 }
 
+function showRanks({ state: s }) {
+  const rates = s.rank_tokens_per_s || [];
+  $('ranks').hidden = !rates.length;
+  $('ranks').querySelector('ol').replaceChildren(...rates.map((rate, rank) => {
+    const item = element('li', ''), bar = element('div', 'bar'), done = element('div', '');
+    done.style.width = `${(100 * rate) / Math.max(...rates)}%`;
+    bar.append(done);
+    item.append(element('span', '', `rank ${rank}`), bar, element('span', '', whole(rate)));
+    return item;
+  }));
+}
+
 function showLists(r) {
   $('reasons').tBodies[0].replaceChildren(...r.bad_rows.map((b) => {
     const row = element('tr'), reason = element('td', '', b.reason);
@@ -131,7 +143,7 @@ async function ask(path) {
 async function update() {
   try {
     run = await ask('api/run');
-    for (const show of [showHead, showTiles, showSamples, showLists]) show(run);
+    for (const show of [showHead, showTiles, showRanks, showSamples, showLists]) show(run);
     const changed = `${run.state.step}/${run.validations.length}`;
     if (changed !== shownStep) {
       const curves = await ask('api/curves');

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"patchwork/internal/mpi"
 	"patchwork/internal/smallfile"
 	"patchwork/tools/vlmtool/internal/buildinfo"
 	"patchwork/tools/vlmtool/internal/errtext"
@@ -40,6 +41,10 @@ type App struct {
 	Threads        int
 	Device         string // --device, where the command has it
 
+	// World are the processes that run the command together; nil = this one alone. Run ends the
+	// process if there are several.
+	World *mpi.World
+
 	logLevel string
 	args     []string
 	command  *cobra.Command // the one that runs
@@ -55,8 +60,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, tree func
 	code := a.report(a.execute(ctx, tree(a)), out)
 	if err := out.failed(); err != nil && code != ExitUsage {
 		a.printError(err)
-		return ExitFailed
+		code = ExitFailed
 	}
+	a.World.Close(code)
 	return code
 }
 
@@ -81,7 +87,9 @@ func (a *App) report(err error, out *output) int {
 		fmt.Fprintln(a.Stdout, "vlmtool", buildinfo.Version())
 		return 0
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintf(a.Stderr, "%s: interrupted\n", a.command.CommandPath())
+		if a.World.Speaks() {
+			fmt.Fprintf(a.Stderr, "%s: interrupted\n", a.command.CommandPath())
+		}
 		return ExitInterrupted
 	}
 	err = a.invocation().MissingModel(err)
@@ -89,6 +97,7 @@ func (a *App) report(err error, out *output) int {
 	switch {
 	case !errors.As(err, &usage.Error{}):
 		return ExitFailed
+	case !a.World.Speaks():
 	case a.command.HasSubCommands():
 		fmt.Fprintf(a.Stderr, "%s --help lists the commands\n", a.command.CommandPath())
 	default:
@@ -97,7 +106,11 @@ func (a *App) report(err error, out *output) int {
 	return ExitUsage
 }
 
+// printError prints an error, on one of the processes that run the command together.
 func (a *App) printError(err error) {
+	if !a.World.Speaks() {
+		return
+	}
 	fmt.Fprintf(a.Stderr, "%s: %s%s\n", a.command.CommandPath(), errtext.Line(err), a.invocation().Advice(err))
 }
 

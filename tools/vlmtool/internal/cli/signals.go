@@ -19,6 +19,12 @@ var graceful atomic.Bool
 // ends by itself when its context is cancelled.
 func EndGracefully() { graceful.Store(true) }
 
+// quiet is set in processes that leave messages to another one.
+var quiet atomic.Bool
+
+// EndQuietly keeps an interrupt from writing a message: another process of the job does.
+func EndQuietly() { quiet.Store(true) }
+
 // gracePeriod is how long other commands may take to end after the first signal.
 const gracePeriod = 800 * time.Millisecond
 
@@ -37,7 +43,9 @@ func SignalContext() context.Context {
 		stop() // restores the default action for the second signal
 		time.Sleep(gracePeriod)
 		if !graceful.Load() {
-			fmt.Fprintf(os.Stderr, "vlmtool %s: interrupted\n", strings.Join(os.Args[1:min(2, len(os.Args))], ""))
+			if !quiet.Load() {
+				fmt.Fprintf(os.Stderr, "vlmtool %s: interrupted\n", strings.Join(os.Args[1:min(2, len(os.Args))], ""))
+			}
 			os.Exit(ExitInterrupted)
 		}
 	})

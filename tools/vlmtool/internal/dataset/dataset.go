@@ -34,7 +34,7 @@ type Flags struct {
 
 const (
 	defaultCacheBytes = 20e9
-	minCacheBytes     = 64e6 // a few blocks for each connection
+	minCacheBytes     = 1e9 // a few row groups, whose columns are read twice
 	cacheReserve      = 1 << 30
 )
 
@@ -51,7 +51,7 @@ func (f *Flags) check() error {
 	case f.cache != "" && err == nil && !info.IsDir():
 		return usage.Errorf("--data-cache %s is a file; name a folder", f.cache)
 	case f.size > 0 && f.size < minCacheBytes:
-		return usage.Errorf("--data-cache-size is less than 64MB; 0 keeps nothing")
+		return usage.Errorf("--data-cache-size is less than 1GB, which a few row groups take; 0 keeps nothing")
 	case f.timeout < 0:
 		return usage.Errorf("--data-timeout cannot be %s; 0 waits without end", f.timeout)
 	}
@@ -90,7 +90,8 @@ func (s *Source) Close() error {
 		return nil
 	}
 	stats := s.stream.Stats()
-	slog.Debug(fmt.Sprintf("%s were read from the hub in %d requests, %s from the cache", engine.Bytes(stats.Downloaded), stats.Requests, engine.Bytes(stats.Cached)))
+	slog.Debug(fmt.Sprintf("%s were read from the hub in %d requests, %s from the cache",
+		engine.Bytes(stats.Downloaded), stats.Requests, engine.Bytes(stats.Cached)))
 	return s.stream.Close()
 }
 
@@ -175,7 +176,8 @@ func (s *Source) openStream(ctx context.Context) error {
 		return usage.Error{Err: err}
 	}
 	o := hub.StreamOptions{
-		CacheDir: s.flags.cache, CacheBytes: s.flags.size, CacheReserve: cacheReserve, Timeout: s.flags.timeout, Earlier: s.earlier, Splits: data.Splits,
+		CacheDir: s.flags.cache, CacheBytes: s.flags.size, CacheReserve: cacheReserve, Timeout: s.flags.timeout,
+		Earlier: s.earlier, Splits: data.Splits,
 		Warn: func(text string) { s.report(&s.warn, text) }, Note: func(text string) { s.report(&s.note, text) },
 	}
 	if o.CacheDir == "" {

@@ -3,6 +3,7 @@ package device
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -46,15 +47,24 @@ func open(a *cli.App) (engine.Device, error) {
 	return openAuto(a)
 }
 
-// openAuto opens the first hardware GPU, else the CPU.
+// openAuto opens the first hardware GPU, else the CPU. Of several processes on a machine each
+// opens a GPU of its own.
 func openAuto(a *cli.App) (engine.Device, error) {
 	infos, _ := vulkan.List() // vlmtool devices reports why there are none
+	var hardware []int
 	for i, info := range infos {
 		if info.Hardware() {
-			return vulkan.Open(i)
+			hardware = append(hardware, i)
 		}
 	}
-	return cpu.Open(a.Threads), nil
+	n := len(hardware)
+	if n == 0 {
+		return cpu.Open(a.Threads), nil
+	}
+	if ranks := a.World.LocalSize(); ranks > n && a.World.LocalRank() == 0 {
+		slog.Warn(fmt.Sprintf("%d ranks share %d GPUs on %s; start %d there", ranks, n, a.World.Host(a.World.Rank()), n))
+	}
+	return vulkan.Open(hardware[a.World.LocalRank()%n])
 }
 
 // loadTuned gives a device the variants that vlmtool tune chose for it.
@@ -86,7 +96,7 @@ func (n *name) Set(s string) error {
 // Flag adds --device.
 func Flag(a *cli.App, s *pflag.FlagSet) {
 	a.Device = "auto"
-	s.Var((*name)(&a.Device), "device", "run on `DEVICE`: auto (the first Vulkan GPU, else the CPU), cpu, vulkan[:N] or webgpu[:N]")
+	s.Var((*name)(&a.Device), "device", "run on `DEVICE`: auto (the first Vulkan GPU, of several processes one each, else the CPU), cpu, vulkan[:N] or webgpu[:N]")
 }
 
 var errName = errors.New("want auto, cpu, vulkan[:N] or webgpu[:N], as vlmtool devices lists them")

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"patchwork/internal/mpi"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
@@ -27,7 +28,9 @@ the run had not been interrupted.`,
   # a short run with a web page at http://127.0.0.1:8080/
   vlmtool train --data 'demo/data/train-*.parquet' --out run2 --steps 500 --listen 8080
   # estimate memory, work, hours and dollars, without data
-  vlmtool train --dry-run --preset smollm2-135m --dtype bf16`,
+  vlmtool train --dry-run --preset smollm2-135m --dtype bf16
+  # four processes, each with a GPU of its own
+  mpirun -np 4 vlmtool train --data 'demo/data/train-*.parquet' --out run4`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), a, c.Flags()) },
 	}
 	cli.Group(c, "Data and model", f.dataFlags)
@@ -38,6 +41,10 @@ the run had not been interrupted.`,
 		device.Flag(a, s)
 		cli.Choice(s, &f.dtype, "dtype", "", "store activations as `TYPE`; arithmetic, master weights and moments are f32", cli.DTypes...)
 		cli.Choice(s, &f.recompute, "recompute", "", "recompute activations in the backward pass (auto = if memory requires it)", "auto", "on", "off")
+	})
+	cli.Group(c, "Several processes, started by mpirun or srun", func(s *pflag.FlagSet) {
+		s.BoolVar(&f.shardOptimizer, "shard-optimizer", false, "divide the optimizer's moments among the processes")
+		s.DurationVar(&f.rankTimeout, "rank-timeout", mpi.DefaultTimeout, "end the run if a process does not answer for `TIME`, or takes that much longer for a step than ever before")
 	})
 	cli.Group(c, "Monitoring", f.monitorFlags)
 	cli.Group(c, "Without training", f.dryFlags)

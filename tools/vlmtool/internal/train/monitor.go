@@ -53,6 +53,8 @@ func (f *options) startMonitor(a *cli.App, r train.Recipe, dev engine.Info) (_ *
 	if a.Changed("price-per-hour") {
 		o.PricePerHour = f.price
 	}
+	o.PeakFlops *= float64(a.World.Size())
+	o.PricePerHour *= float64(a.World.Size())
 	m := &monitor{run: watch.New(o)}
 	m.line = newProgress(a, m.run, dev)
 	defer func() {

@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 
 	"patchwork/engine"
@@ -31,6 +33,9 @@ func (p *progress) observer() train.Observer {
 		Start: func(r train.Info) {
 			slog.Info(fmt.Sprintf("%s parameters, %d rows to train on and %d held out, %s%d steps of %d tokens, %.1f GFLOP a step, on %s (%s)",
 				terminal.Thousands(r.Parameters), r.Rows, r.ValRows, about(r.StepsEstimated), r.Steps, r.TokensPerStep, r.FlopsPerStep/1e9, p.device.Device, p.device.Name))
+			if r.Ranks > 1 {
+				slog.Info(fmt.Sprintf("%d ranks train together; a step is of all of them", r.Ranks))
+			}
 			if r.Done > 0 {
 				slog.Info(fmt.Sprintf("resuming after step %d", r.Done))
 			}
@@ -78,6 +83,9 @@ func (p *progress) fields(s watch.State) []terminal.Field {
 		{Text: terminal.Thousands(int64(s.TokensPerS)) + " tokens/s", Rank: 3},
 		{Text: fmt.Sprintf("%.0f images/s", s.ImagesPerS), Rank: 9},
 	}
+	if n := len(s.RankTokensPerS); n > 0 {
+		all = append(all, terminal.Field{Text: rankRates(s.RankTokensPerS), Rank: 10})
+	}
 	if s.Peak != nil {
 		all = append(all, terminal.Field{Text: fmt.Sprintf("%.1f%% of peak", 100**s.Peak), Rank: 7})
 	}
@@ -93,6 +101,22 @@ func (p *progress) fields(s watch.State) []terminal.Field {
 		return append(all, terminal.Field{Text: left + " left", Rank: 2})
 	}
 	return append(all, terminal.Field{Text: left, Rank: 2}, terminal.Field{Text: fmt.Sprintf("$%.2f left", *s.DollarsLeft), Rank: 4})
+}
+
+// shownRanks is the largest number of ranks whose speed the line shows one by one.
+const shownRanks = 4
+
+// rankRates shows the tokens a second of every rank, or of the slowest and the fastest.
+func rankRates(rates []float64) string {
+	if len(rates) > shownRanks {
+		slow := slices.Index(rates, slices.Min(rates))
+		return fmt.Sprintf("ranks %s (rank %d) to %s", terminal.Thousands(int64(rates[slow])), slow, terminal.Thousands(int64(slices.Max(rates))))
+	}
+	var texts []string
+	for _, rate := range rates {
+		texts = append(texts, terminal.Thousands(int64(rate)))
+	}
+	return "ranks " + strings.Join(texts, " ")
 }
 
 // orUnknown formats a value; nil is "?".

@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -35,6 +35,8 @@ type options struct {
 	listen, tensorboard                                  string
 	attention, turns, loss, dtype, recompute, optimizer  string
 	resume, noShuffle, printConfig, dryRun               bool
+	shardOptimizer                                       bool
+	rankTimeout                                          time.Duration
 	recipe                                               train.Recipe
 	keep                                                 int
 	remote                                               dataset.Flags
@@ -43,20 +45,26 @@ type options struct {
 
 // run trains, or prints the recipe or the estimate instead.
 func (f *options) run(ctx context.Context, a *cli.App, flags *pflag.FlagSet) error {
-	recipe, err := f.resolve(flags)
-	if err != nil {
-		return err
+	if !f.printConfig && !f.dryRun {
+		if err := f.join(ctx, a); err != nil {
+			return err
+		}
 	}
-	if err := f.checkMonitor(a); err != nil {
-		return err
+	recipe, err := f.resolve(flags)
+	if err == nil {
+		err = cmp.Or(f.checkMonitor(a), f.checkRanks(recipe))
 	}
 	switch {
+	case err != nil:
 	case f.printConfig:
 		return a.Result(recipe)
 	case f.dryRun:
 		return f.runDry(ctx, a, recipe)
+	default:
+		err = f.train(ctx, a, recipe)
 	}
-	return f.train(ctx, a, recipe)
+	a.World.Fail(err)
+	return err
 }
 
 // resolve is the recipe of the preset, the file or the resumed run, overridden by the
@@ -155,7 +163,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	if err := cmp.Or(checkProfile(f.profile), checkPool(r)); err != nil {
 		return err
 	}
-	if err := train.CheckOut(f.out, f.resume); err != nil {
+	if err := train.CheckOut(f.out, f.resume); err != nil && a.World.Rank() == 0 {
 		if errors.Is(err, train.ErrNotEmpty) {
 			return usage.Error{Err: err}
 		}
@@ -182,43 +190,52 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 		return err
 	}
 	defer dev.Close()
-	monitor, err := f.startMonitor(a, r, dev.Info())
-	if err != nil {
-		return err
-	}
-	// A closed pipe on the output, as in train | head, ends the run gracefully.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
-	defer stop()
-	observer := monitor.observer()
-	source.Report(observer.Warn, observer.Note)
-	start := observer.Start
-	observer.Start = func(r train.Info) {
-		cli.EndGracefully() // from here on an interrupted run saves a checkpoint first
-		start(r)
-	}
-	result, err := train.Run(ctx, train.Options{
+	o := train.Options{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
-		Observe: observer,
-	})
-	if failed := monitor.close(err); failed != nil {
-		slog.Warn("closing --listen or --tensorboard: " + errtext.Line(failed))
+		World: a.World, ShardOptimizer: f.shardOptimizer,
 	}
+	result, err := f.runObserved(ctx, a, source, o)
 	if err != nil {
 		var settings *train.SettingsError
 		var length *loader.LengthError
-		if errors.As(err, &settings) || errors.As(err, &length) {
+		var ranks *train.RanksError
+		if errors.As(err, &settings) || errors.As(err, &length) || errors.As(err, &ranks) {
 			return usage.Error{Err: err}
 		}
 		return err
 	}
-	if a.JSON {
+	switch {
+	case a.World.Rank() > 0:
+	case a.JSON:
 		return a.Result(result)
-	}
-	if !a.Quiet {
+	case !a.Quiet:
 		fmt.Fprintf(a.Stderr, "%d steps in %s, loss %.4f, %.0f tokens/s; the model is in %s\n",
 			result.Steps, terminal.Seconds(result.Seconds), result.Loss, result.TokensPerS, result.Out)
 	}
 	return nil
+}
+
+// runObserved runs with the monitors that flags ask for, on one of several ranks.
+func (f *options) runObserved(ctx context.Context, a *cli.App, source *dataset.Source, o train.Options) (train.Result, error) {
+	ctx, stop := signal.NotifyContext(ctx, stopSignals...)
+	defer stop()
+	start := func(train.Info) { cli.EndGracefully() } // from here on an interrupted run saves a checkpoint first
+	if o.Observe.Start = start; a.World.Rank() > 0 {
+		o.Profile = ""
+		return train.Run(ctx, o)
+	}
+	monitor, err := f.startMonitor(a, o.Recipe, o.Device.Info())
+	if err != nil {
+		return train.Result{}, err
+	}
+	observer := monitor.observer()
+	source.Report(observer.Warn, observer.Note)
+	o.Observe = train.MultiObserver(o.Observe, observer)
+	result, err := train.Run(ctx, o)
+	if failed := monitor.close(err); failed != nil {
+		slog.Warn("closing --listen or --tensorboard: " + errtext.Line(failed))
+	}
+	return result, err
 }
 
 // checkProfile checks before the run that the trace, which is written at a later step,

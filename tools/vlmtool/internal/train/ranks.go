@@ -1,0 +1,60 @@
+package train
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"patchwork/internal/mpi"
+	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm/train"
+)
+
+// join joins the job if mpirun or srun started this process. Rank 0 alone writes messages.
+func (f *options) join(ctx context.Context, a *cli.App) error {
+	_, launched := mpi.Launched()
+	if launched && !mpi.FirstOnMachine() {
+		a.Quiet = true
+	}
+	var err error
+	if a.World, err = mpi.Join(ctx); err != nil {
+		if !mpi.FirstOnMachine() { // the others there have the same error
+			a.Stderr = io.Discard
+		}
+		return err
+	}
+	if a.World.Size() == 1 {
+		return nil
+	}
+	a.World.SetTimeout(f.rankTimeout)
+	if a.World.Rank() > 0 {
+		cli.EndQuietly()
+		a.Quiet = true
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(a.World.Cores())
+	}
+	return nil
+}
+
+// checkRanks checks the flags for several processes.
+func (f *options) checkRanks(r train.Recipe) error {
+	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
+		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
+	}
+	if f.shardOptimizer && r.Optimizer == train.OptimizerMuon {
+		return usage.Errorf("--shard-optimizer divides AdamW's moments; Muon needs whole matrices: leave one of --shard-optimizer and --optimizer muon out")
+	}
+	if f.rankTimeout < minRankTimeout {
+		return usage.Errorf("--rank-timeout cannot be %v, want at least %v", f.rankTimeout, minRankTimeout)
+	}
+	return nil
+}
+
+// minRankTimeout is longer than a busy machine keeps a process waiting.
+const minRankTimeout = 3 * time.Second
