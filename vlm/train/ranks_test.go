@@ -336,7 +336,7 @@ func TestRankHangs(t *testing.T) {
 	r := testRecipe(t, 100_000)
 	r.SeqLen = 160
 	_, errs := onRanks(t, 2, Options{Recipe: r, Data: data.Local(vlmtest.Data(t, 30)), Out: filepath.Join(t.TempDir(), "run")}, func(rank int, o *Options) {
-		o.World.SetTimeout(3 * time.Second)
+		o.World.SetTimeout(5 * time.Second)
 		if rank == 0 {
 			o.Device = &hangingDevice{cpu.Open(1), 40, ctx.Done()}
 			return
