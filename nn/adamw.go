@@ -21,9 +21,8 @@ const maxKernelElements = 1 << 31
 
 // Update records the optimizer's step over every parameter that is not frozen: the global
 // norm, the clip factor, one AdamW kernel for each contiguous range, and Muon's kernels for each of
-// its matrices. slot returns the
-// first of a learning-rate group's step block entries, which Set writes. The result is
-// [2]: the norm and the clip factor.
+// its matrices. slot returns the first of a learning-rate group's step block entries, which Set
+// writes. The result is [2]: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	s := g.Options.Params
 	squares := g.NewFloat32("sum of squares", 1)
@@ -46,7 +45,7 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 	for _, r := range s.updated() {
 		if r.Muon {
 			for _, p := range r.Params {
-				o.Muon.update(g, p, decay(r.Range, o.WeightDecay), slot(r.Group), clip)
+				o.Muon.update(g, p, r.moments+p.offset-r.Offset, decay(r.Range, o.WeightDecay), slot(r.Group), clip)
 			}
 			continue
 		}

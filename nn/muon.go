@@ -30,13 +30,13 @@ const (
 	muonRMS = 0.2
 )
 
-// update records a step of one matrix p [R,C]. clip is as for AdamW; the step block's entry slot has
-// the learning rate.
-func (o Muon) update(g *Graph, p *Param, weightDecay float64, slot int, clip *Tensor) {
+// update records a step of one matrix p [R,C], whose momentum is at an offset of the first moments.
+// clip is as for AdamW; the step block's entry slot has the learning rate.
+func (o Muon) update(g *Graph, p *Param, momentum int64, weightDecay float64, slot int, clip *Tensor) {
 	s, n := g.Options.Params, size(p.Shape)
 	at := func(b *engine.Buffer) engine.View { return b.View().Slice(p.offset, p.Bytes()) }
 	x := g.NewFloat32("direction", p.Shape...)
-	g.record(shaders.MuonMomentum, shaders.MuonMomentumParams{N: uint32(n), Momentum: float32(o.Momentum)}, clip.View(), at(s.Grads), at(s.M), x.View())
+	g.record(shaders.MuonMomentum, shaders.MuonMomentumParams{N: uint32(n), Momentum: float32(o.Momentum)}, clip.View(), at(s.Grads), s.M.View().Slice(momentum, p.Bytes()), x.View())
 	squares := g.NewFloat32("squares", 1)
 	g.record(shaders.SumSquares, shaders.SumParams{N: shaders.N(n)}, x.View(), squares.View())
 	g.record(shaders.MuonNormalize, shaders.MuonNormalizeParams{N: uint32(n), Eps: muonEps}, squares.View(), x.View())

@@ -47,9 +47,6 @@ func (f *options) checkRanks(r train.Recipe) error {
 	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
 		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
 	}
-	if f.shardOptimizer && r.Optimizer == train.OptimizerMuon {
-		return usage.Errorf("--shard-optimizer divides AdamW's moments; Muon needs whole matrices: leave one of --shard-optimizer and --optimizer muon out")
-	}
 	if f.rankTimeout < minRankTimeout {
 		return usage.Errorf("--rank-timeout cannot be %v, want at least %v", f.rankTimeout, minRankTimeout)
 	}
