@@ -85,6 +85,11 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
+	if r.Decoder != "" {
+		r.useMuon(m, vlm.GroupEmbedder)
+	} else {
+		r.useMuon(m, vlm.GroupEmbedder, vlm.GroupDecoder)
+	}
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
 	}
@@ -106,7 +111,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
-	update, _, err := planUpdate(m, nn.AdamW{}, nil)
+	update, _, err := planUpdate(m, r.optimizer(), nil)
 	if err != nil {
 		return Estimation{}, err
 	}
