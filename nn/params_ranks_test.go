@@ -1,66 +1,96 @@
 package nn
 
 import (
-	"fmt"
 	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/cpu"
+	"patchwork/internal/require"
 )
 
-// TestChunksOfMuon: chunks and segments of Muon's matrices consist of whole ones, those of AdamW are
-// even, and together they are all parameters once, for any number of ranks.
-func TestChunksOfMuon(t *testing.T) {
-	s := NewParams()
-	add := func(name string, muon bool, rows int) {
-		s.Add(&Param{Name: name, Shape: []int{rows, 64}, Group: "a", Decay: true, MatmulWeight: true, Muon: muon})
-	}
-	add("plain", false, 500)
-	for i, rows := range []int{96, 96, 96, 1000, 10, 10, 256, 96} {
-		add(fmt.Sprint("matrix ", i), true, rows)
-	}
-	add("head", false, 300)
-	s.Seal()
-	for _, bytes := range []int64{1 << 10, 1 << 16, 1 << 20} {
-		for _, ranks := range []int{1, 2, 3, 16} {
-			var at int64
-			updated := map[*Param]int{}
+// TestChunks: chunks cover every parameter once, mix neither groups nor decayed parameters with
+// others, and their segments begin where kernels can bind them.
+func TestChunks(t *testing.T) {
+	s := layeredParams()
+	for _, bytes := range []int64{1, 1000, 5000, 1 << 30} {
+		for _, ranks := range []int{1, 2, 3, 64} {
+			var end int64
 			for _, c := range s.Chunks(bytes, ranks) {
-				if c.Offset != at || c.Bytes == 0 {
-					t.Fatalf("%d bytes, %d ranks: a chunk of %d bytes begins at %d, want %d", bytes, ranks, c.Bytes, c.Offset, at)
+				if c.Offset != end || len(c.Bounds) != ranks+1 || c.Bounds[0] != 0 || c.Bounds[ranks] != c.Bytes {
+					t.Fatalf("chunks of %d for %d ranks: %+v after %d", bytes, ranks, c, end)
 				}
-				at += c.Bytes
-				end := c.Offset
+				end = c.Offset + c.Bytes
 				for rank := range ranks {
 					r := c.Segment(rank)
-					if r.Offset != end || r.Bytes < 0 {
-						t.Fatalf("%d bytes, rank %d of %d: a segment of %d bytes begins at %d, want %d", bytes, rank, ranks, r.Bytes, r.Offset, end)
-					}
-					end += r.Bytes
-					if !r.Muon {
-						if even := c.Bytes / int64(ranks); r.Bytes < even-paramAlignment || r.Bytes > even+int64(ranks+1)*paramAlignment {
-							t.Errorf("rank %d of %d has %d of %d bytes", rank, ranks, r.Bytes, c.Bytes)
-						}
-						continue
-					}
-					var whole int64
-					for _, p := range r.Params {
-						updated[p]++
-						whole += alignedBytes(p)
-					}
-					if whole != r.Bytes {
-						t.Errorf("%d bytes, rank %d of %d: a segment of %d bytes has matrices of %d", bytes, rank, ranks, r.Bytes, whole)
+					if r.Bytes < 0 || r.Offset%paramAlignment != 0 || r.Group != c.Group || r.Decay != c.Decay {
+						t.Fatalf("chunks of %d for %d ranks: segment %d is %+v", bytes, ranks, rank, r)
 					}
 				}
-				if end != at {
-					t.Errorf("the segments end at %d, the chunk at %d", end, at)
+			}
+			if end != s.Weights.Bytes {
+				t.Errorf("chunks of %d for %d ranks end at %d of %d", bytes, ranks, end, s.Weights.Bytes)
+			}
+		}
+	}
+	s.Freeze("decoder")
+	if n := len(s.Chunks(5000, 2)); n == 0 {
+		t.Error("chunks depend on what is frozen")
+	}
+}
+
+// TestShardMoments: the ranks' moments are a part each, together all, also where a device allows
+// small buffers only.
+func TestShardMoments(t *testing.T) {
+	const ranks = 3
+	for _, limit := range []int64{0, 3 * 4096} {
+		var total int64
+		seen := map[int64]bool{}
+		for rank := range ranks {
+			s := layeredParams()
+			require.NoError(t, s.Shard(infoWithLimit(limit)))
+			s.ShardMoments(s.Chunks(5000, ranks), rank)
+			require.NoError(t, s.Shard(infoWithLimit(limit)))
+			for _, part := range s.M.Parts() {
+				if limit > 0 && part.Bytes > limit {
+					t.Errorf("rank %d has an allocation of %d, the limit is %d", rank, part.Bytes, limit)
 				}
 			}
-			if at != s.Weights.Bytes || len(updated) != 8 {
-				t.Errorf("%d bytes, %d ranks: the chunks end at %d of %d, %d matrices are updated", bytes, ranks, at, s.Weights.Bytes, len(updated))
-			}
-			for p, n := range updated {
-				if n != 1 {
-					t.Errorf("%s is in %d segments", p.Name, n)
+			require.NoError(t, s.EachOwned(s.M, func(offset int64, v engine.View) error {
+				if v.Bytes > 0 && seen[offset] {
+					t.Errorf("offset %d belongs to two ranks", offset)
 				}
-			}
+				seen[offset] = true
+				if !s.M.Contiguous(v.Offset, v.Bytes) {
+					t.Errorf("rank %d: moments at %d cross a split", rank, offset)
+				}
+				return nil
+			}))
+			total += s.M.Bytes
+		}
+		if want := layeredParams().MomentBytes(); total != want {
+			t.Errorf("limit %d: all moments have %d bytes, want %d", limit, total, want)
+		}
+	}
+}
+
+// TestFillMoments: with sharded moments, Fill writes to the snapshot.
+func TestFillMoments(t *testing.T) {
+	s := layeredParams()
+	s.ShardMoments(s.Chunks(5000, 2), 1)
+	var all Snapshot
+	defer all.Free()
+	require.NoError(t, all.Reserve(s.M, s.MomentBytes()))
+	s.FillMoments(&all)
+	p := s.ByName("k2")
+	require.NoError(t, s.Fill(cpu.Open(1), s.M, p, p.Shape[0], func(from int, dst []float32) error {
+		for i := range dst {
+			dst[i] = float32(from + i)
+		}
+		return nil
+	}))
+	for i, v := range all.Values(s.M, p) {
+		if v != float32(i) {
+			t.Fatalf("element %d is %v", i, v)
 		}
 	}
 }

@@ -155,7 +155,7 @@ func TestMPIRankDies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			args := rankArgs(t, out, "--steps", "100000", "--save-every", "2", "--rank-timeout", "3s")
+			args := rankArgs(t, out, "--steps", "100000", "--save-every", "2", "--rank-timeout", "6s")
 			j := mpirun(t, 2, args...)
 			saved := func() bool {
 				names, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))

@@ -46,7 +46,7 @@ func (t *trainer) open(ctx context.Context) error {
 	if err := t.agree(ctx, t.openTraining()); err != nil {
 		return err
 	}
-	if t.ShardOptimizer && t.World.Size() > 1 && t.restored.Dir != "" {
+	if t.model.Params.MomentsSharded() { // saving needs the memory as well
 		if err := t.reserveMoments(ctx); err != nil {
 			return err
 		}
