@@ -2,7 +2,7 @@
 
 # The demo's files, and how long it trains.
 DEMO       := demo
-DEMO_STEPS := 4000
+DEMO_STEPS := 3000
 DEMO_BIN   := out/demo
 
 # Where a C compiler works, Go uses it: the Vulkan and WebGPU backends need it.

@@ -171,7 +171,7 @@ func decodedToken(t *testing.T, m *vlm.Model, _ int) int {
 // TestLoadAs: a model loaded in 16 bits takes half the memory for its matrices, computes nearly
 // the same as in 32, and is deterministic.
 func TestLoadAs(t *testing.T) {
-	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 8)
+	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 40)
 	dir := filepath.Join(t.TempDir(), "model")
 	_, err := trainOn(t, cpu.Open(0), r, files, dir, false, Observer{})
 	require.NoError(t, err)
