@@ -14,14 +14,14 @@ import (
 	"strings"
 	"testing"
 
-	reference "golang.org/x/image/vp8"
+	original "golang.org/x/image/vp8"
 
 	"patchwork/internal/require"
 )
 
-// decodeReference is Decode by golang.org/x/image.
-func decodeReference(frame []byte) (*image.YCbCr, error) {
-	d := reference.NewDecoder()
+// decodeOriginal is Decode by golang.org/x/image.
+func decodeOriginal(frame []byte) (*image.YCbCr, error) {
+	d := original.NewDecoder()
 	d.Init(bytes.NewReader(frame), len(frame))
 	if _, err := d.DecodeFrameHeader(); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func compare(t *testing.T, frame []byte) bool {
 	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrInvalidCode) {
 		return false
 	}
-	want, wantErr := decodeReference(frame)
+	want, wantErr := decodeOriginal(frame)
 	if (err == nil) != (wantErr == nil) || (err == io.ErrUnexpectedEOF) != (wantErr == io.ErrUnexpectedEOF) {
 		t.Fatalf("the error is %v, want %v", err, wantErr)
 	}
@@ -104,8 +104,8 @@ func frames(t testing.TB) (all [][]byte) {
 	return all
 }
 
-// TestReference compares with golang.org/x/image/vp8, also for damaged frames.
-func TestReference(t *testing.T) {
+// TestOriginal compares with golang.org/x/image/vp8, also for damaged frames.
+func TestOriginal(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, frame := range frames(t) {
 		if !compare(t, frame) {
@@ -152,7 +152,7 @@ func TestRandomCode(t *testing.T) {
 	}
 }
 
-func FuzzReference(f *testing.F) {
+func FuzzOriginal(f *testing.F) {
 	for _, frame := range frames(f) {
 		f.Add(frame)
 	}
