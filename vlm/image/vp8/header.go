@@ -12,7 +12,7 @@ const tagBytes = 10
 
 // parseTag returns the tag of a key frame.
 func parseTag(frame []byte) (t frameTag, err error) {
-	if len(frame) < tagBytes {
+	if len(frame) < 3 {
 		return t, io.ErrUnexpectedEOF
 	}
 	bits := int(frame[0]) | int(frame[1])<<8 | int(frame[2])<<16
@@ -20,6 +20,9 @@ func parseTag(frame []byte) (t frameTag, err error) {
 	key, version, shown := bits&1 == 0, bits>>1&7, bits>>4&1 == 1
 	if !key || version > lastVersion || !shown {
 		return t, ErrUnsupported
+	}
+	if len(frame) < tagBytes {
+		return t, io.ErrUnexpectedEOF
 	}
 	if frame[3] != 0x9d || frame[4] != 0x01 || frame[5] != 0x2a {
 		return t, errStartCode

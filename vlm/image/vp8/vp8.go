@@ -1,8 +1,8 @@
 // Package vp8 decodes key frames of VP8, which are the lossy images of WebP, by RFC 6386.
 //
 // A frame decodes to the bits of golang.org/x/image/vp8, or fails where that does. Exceptions
-// are ErrUnsupported, ErrInvalidCode, and a level of the loop filter above 127 with its
-// deltas: RFC 6386 clamps it to 63, golang.org/x/image computes it in eight bits.
+// are ErrUnsupported, ErrInvalidCode, and a level of the loop filter that exceeds eight bits
+// with its deltas: RFC 6386 clamps it to between 0 and 63, golang.org/x/image lets it wrap.
 package vp8
 
 import (

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"image"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -59,8 +60,8 @@ func compare(t *testing.T, frame []byte) bool {
 	return true
 }
 
-// overflows reports whether a frame's level of the loop filter exceeds 127 with its deltas,
-// which golang.org/x/image computes in eight bits; RFC 6386 clamps it to 63.
+// overflows reports whether a frame's level of the loop filter exceeds eight bits with its
+// deltas, in which golang.org/x/image computes it; RFC 6386 clamps it to between 0 and 63.
 func overflows(frame []byte) bool {
 	tag, err := parseTag(frame)
 	if err != nil {
@@ -71,14 +72,15 @@ func overflows(frame []byte) bool {
 		return false
 	}
 	h := parseHeader(d, new(tokenProbs))
-	level := h.filter.level
+	low, high := 0, 0
 	if h.enabled {
-		if h.absolute {
-			level = 0
-		}
-		level += slices.Max(h.filterLevel[:])
+		low, high = slices.Min(h.filterLevel[:]), slices.Max(h.filterLevel[:])
 	}
-	return level+h.filter.intraDelta+max(0, h.filter.subblockDelta) > 127
+	level := h.filter.intraDelta
+	if !(h.enabled && h.absolute) {
+		level += h.filter.level
+	}
+	return level+high+max(0, h.filter.subblockDelta) > math.MaxInt8 || level+low+min(0, h.filter.subblockDelta) < math.MinInt8
 }
 
 // frames returns the frames of the lossy WebP files among the forms of vlm/image.
