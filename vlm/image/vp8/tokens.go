@@ -91,9 +91,9 @@ func (d *boolDecoder) coefficients(out *[16]int16, probs *positionProbs, context
 		if v.spare < 0 {
 			v = d.fill(v)
 		}
-		var negative int64
+		var negative int32
 		v, negative = v.sign()
-		x = (x ^ int32(negative)) - int32(negative)
+		x = (x ^ negative) - negative
 		out[at] = int16(x * factor)
 		if n == 16 {
 			break
