@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"encoding/binary"
 	"image"
 
@@ -15,12 +14,10 @@ func decodeLossyWebP(data []byte, hd header) *image.YCbCr {
 	if frame == nil {
 		return nil
 	}
-	d := vp8.NewDecoder()
-	d.Init(bytes.NewReader(frame), len(frame))
-	if h, err := d.DecodeFrameHeader(); err != nil || h.Width != hd.w || h.Height != hd.h {
+	if w, h, err := vp8.Size(frame); err != nil || w != hd.w || h != hd.h {
 		return nil
 	}
-	m, err := d.DecodeFrame()
+	m, err := vp8.Decode(frame)
 	if err != nil {
 		return nil
 	}

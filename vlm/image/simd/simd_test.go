@@ -179,26 +179,24 @@ func TestVP8(t *testing.T) {
 	needAssembly(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 2000 {
-		var got, want [4][VP8Stride]byte
-		for y := range got {
-			copy(got[y][:], random(uint64(4*round+y), VP8Stride))
-		}
-		want = got
+		const stride = 19
+		got := random(uint64(round), 5*stride)
+		want := bytes.Clone(got)
 		var c [16]int16
 		for i := range c {
 			c[i] = int16(r.Uint32()) >> (round % 16)
 		}
-		x := round % (VP8Stride - 3)
-		InverseVP8(&got, x, &c)
-		inverseVP8(&want, x, &c)
-		if got != want {
+		x := round % stride
+		InverseVP8(got[x:], stride, &c)
+		inverseVP8(want[x:], stride, &c)
+		if !bytes.Equal(got, want) {
 			t.Fatalf("round %d: the transform differs", round)
 		}
 	}
 
 	const stride, index = 40, 8*40 + 12
 	for round := range 4000 {
-		f := VP8Filter{Level: r.IntN(200), Inner: r.IntN(64), HighVariance: r.IntN(4)}
+		f := VP8Filter{Edge: r.IntN(200), Interior: r.IntN(64), HighVariance: r.IntN(4)}
 		base := random(uint64(round), 2*20*stride)
 		for i := range base { // from flat to noisy
 			base[i] = byte(120 + (int(base[i])-128)>>(round%8))

@@ -1,28 +1,26 @@
 package simd
 
-// VP8Stride is the number of samples in a line of a macroblock with its neighbours.
-const VP8Stride = 32
-
-// InverseVP8 adds the inverse transform of 4×4 coefficients (RFC 6386, section 14.3) to the
-// samples from column x on.
-func InverseVP8(dst *[4][VP8Stride]byte, x int, coeffs *[16]int16) {
-	if hasAVX2 && x <= VP8Stride-4 {
-		inverseVP8AVX2(&dst[0][x], VP8Stride, &coeffs[0])
+// InverseVP8 adds the inverse transform of 4×4 coefficients (RFC 6386, section 14.4) to the
+// samples of four lines, which are stride bytes apart.
+func InverseVP8(dst []byte, stride int, coeffs *[16]int16) {
+	if hasAVX2 {
+		dst = dst[:3*stride+4]
+		inverseVP8AVX2(&dst[0], stride, &coeffs[0])
 		return
 	}
-	inverseVP8(dst, x, coeffs)
+	inverseVP8(dst, stride, coeffs)
 }
 
 // A VP8Filter is the normal loop filter of VP8 (RFC 6386, section 15.3) with its limits. Each
 // method filters an edge of 16 samples: eight at index at of a and eight at index bt of b,
 // before which the edge is. Lines are stride bytes apart.
-type VP8Filter struct{ Level, Inner, HighVariance int }
+type VP8Filter struct{ Edge, Interior, HighVariance int }
 
 // OuterRows filters an edge between two rows of macroblocks.
 func (f *VP8Filter) OuterRows(a, b []byte, at, bt, stride int) {
 	if hasAVX2 {
 		a, b = rowsOf(a, at, stride), rowsOf(b, bt, stride)
-		filterRowsAVX2(&a[4*stride], &b[4*stride], stride, f.Level, f.Inner, f.HighVariance)
+		filterRowsAVX2(&a[4*stride], &b[4*stride], stride, f.Edge, f.Interior, f.HighVariance)
 		return
 	}
 	f.filter(a, at, 1, stride, false)
@@ -33,7 +31,7 @@ func (f *VP8Filter) OuterRows(a, b []byte, at, bt, stride int) {
 func (f *VP8Filter) InnerRows(a, b []byte, at, bt, stride int) {
 	if hasAVX2 {
 		a, b = rowsOf(a, at, stride), rowsOf(b, bt, stride)
-		filterInnerRowsAVX2(&a[4*stride], &b[4*stride], stride, f.Level, f.Inner, f.HighVariance)
+		filterInnerRowsAVX2(&a[4*stride], &b[4*stride], stride, f.Edge, f.Interior, f.HighVariance)
 		return
 	}
 	f.filter(a, at, 1, stride, true)
@@ -44,7 +42,7 @@ func (f *VP8Filter) InnerRows(a, b []byte, at, bt, stride int) {
 func (f *VP8Filter) OuterColumns(a, b []byte, at, bt, stride int) {
 	if hasAVX2 {
 		a, b = columnsOf(a, at, stride), columnsOf(b, bt, stride)
-		filterColumnsAVX2(&a[4], &b[4], stride, f.Level, f.Inner, f.HighVariance)
+		filterColumnsAVX2(&a[4], &b[4], stride, f.Edge, f.Interior, f.HighVariance)
 		return
 	}
 	f.filter(a, at, stride, 1, false)
@@ -55,7 +53,7 @@ func (f *VP8Filter) OuterColumns(a, b []byte, at, bt, stride int) {
 func (f *VP8Filter) InnerColumns(a, b []byte, at, bt, stride int) {
 	if hasAVX2 {
 		a, b = columnsOf(a, at, stride), columnsOf(b, bt, stride)
-		filterInnerColumnsAVX2(&a[4], &b[4], stride, f.Level, f.Inner, f.HighVariance)
+		filterInnerColumnsAVX2(&a[4], &b[4], stride, f.Edge, f.Interior, f.HighVariance)
 		return
 	}
 	f.filter(a, at, stride, 1, true)

@@ -1,43 +1,11 @@
-// Copyright 2011 The Go Authors. All rights reserved.
-// Use of this source code is governed by a BSD-style
-// license that can be found in the LICENSE file.
-
 package vp8
 
-// This file contains token probabilities for decoding DCT/WHT coefficients, as
-// specified in chapter 13.
+// bandProbs are probabilities of the token tree by plane, band, context and node (RFC 6386,
+// section 13.3).
+type bandProbs [4][8][3][11]uint8
 
-func (d *Decoder) parseTokenProb() {
-	for i := range d.tokenProb {
-		for j := range d.tokenProb[i] {
-			for k := range d.tokenProb[i][j] {
-				for l := range d.tokenProb[i][j][k] {
-					if d.fp.readBit(tokenProbUpdateProb[i][j][k][l]) {
-						d.tokenProb[i][j][k][l] = uint8(d.fp.readUint(uniformProb, 8))
-					}
-				}
-			}
-		}
-	}
-}
-
-// The plane enumeration is specified in section 13.3.
-const (
-	planeY1WithY2 = iota
-	planeY2
-	planeUV
-	planeY1SansY2
-	nPlane
-)
-
-const (
-	nBand    = 8
-	nContext = 3
-	nProb    = 11
-)
-
-// Token probability update probabilities are specified in section 13.4.
-var tokenProbUpdateProb = [nPlane][nBand][nContext][nProb]uint8{
+// tokenUpdateProbs are the probabilities that a frame keeps a probability (section 13.4).
+var tokenUpdateProbs = bandProbs{
 	{
 		{
 			{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
@@ -208,8 +176,8 @@ var tokenProbUpdateProb = [nPlane][nBand][nContext][nProb]uint8{
 	},
 }
 
-// Default token probabilities are specified in section 13.5.
-var defaultTokenProb = [nPlane][nBand][nContext][nProb]uint8{
+// defaultTokenProbs are the probabilities before a frame's updates (section 13.5).
+var defaultTokenProbs = bandProbs{
 	{
 		{
 			{128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128},
