@@ -88,7 +88,8 @@ func (r *residual) decodeY2(d *boolDecoder, p *positionProbs, f factors, above, 
 	}
 }
 
-// add adds the inverse transform of blocks to a macroblock's samples. A line of the macroblock has n blocks.
+// add adds the inverse transform of blocks to a macroblock's samples. A line of the macroblock
+// has n blocks.
 func (r *residual) add(p *plane, x, y, first, n int) {
 	at := p.index(x, y)
 	for i := range n * n {
