@@ -13,15 +13,16 @@ type AdamW struct {
 	MaxNorm                        float64 // of all gradients together; 0 = no clipping
 	// ScaleSlot is the step block entry by which the gradients are multiplied; 0 = none.
 	ScaleSlot int
+	Muon      Muon // for the parameters that are marked so
 }
 
 // maxKernelElements is the largest number of 32-bit elements that one kernel call can count.
 const maxKernelElements = 1 << 31
 
 // Update records the optimizer's step over every parameter that is not frozen: the global
-// norm, the clip factor, and one AdamW kernel for each contiguous range. slot returns the
-// first of a learning-rate group's step block entries, which Set writes. The result is
-// [2]: the norm and the clip factor.
+// norm, the clip factor, one AdamW kernel for each contiguous range, and Muon's kernels for each of
+// its matrices. slot returns the first of a learning-rate group's step block entries, which Set
+// writes. The result is [2]: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
 	s := g.Options.Params
 	squares := g.NewFloat32("sum of squares", 1)
@@ -42,10 +43,13 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 	clip := g.NewFloat32("clip", 2)
 	g.record(shaders.ClipFactor, shaders.ClipFactorParams{MaxNorm: float32(o.MaxNorm), ScaleSlot: uint32(o.ScaleSlot)}, squares, clip.View())
 	for _, r := range s.updated() {
-		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group))}
-		if r.Decay {
-			p.WeightDecay = float32(o.WeightDecay)
+		if r.Muon {
+			for _, p := range r.Params {
+				o.Muon.update(g, p, r.moments+p.offset-r.Offset, decay(r.Range, o.WeightDecay), slot(r.Group), clip)
+			}
+			continue
 		}
+		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group)), WeightDecay: float32(decay(r.Range, o.WeightDecay))}
 		eachChunk(0, r.Bytes, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
 			at := func(b *engine.Buffer) engine.View { return b.View().Slice(r.Offset+offset, bytes) }
@@ -58,6 +62,14 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 		})
 	}
 	return clip
+}
+
+// decay is a range's weight decay.
+func decay(r Range, weightDecay float64) float64 {
+	if r.Decay {
+		return weightDecay
+	}
+	return 0
 }
 
 // eachChunk calls f for chunks of a range of 32-bit elements, each as large as a kernel can

@@ -81,11 +81,14 @@ func (g *Graph) temporary(t shaders.Type, name string, n int) engine.View {
 }
 
 // cast returns v's n elements in the recording's Type: v itself, or a rounded copy.
-func (g *Graph) cast(v engine.View, n int) engine.View {
-	if v.Buffer.Type == g.Type {
+func (g *Graph) cast(v engine.View, n int) engine.View { return g.castTo(g.Type, v, n) }
+
+// castTo returns v's n elements in a type.
+func (g *Graph) castTo(t shaders.Type, v engine.View, n int) engine.View {
+	if v.Buffer.Type == t {
 		return v
 	}
-	rounded := g.temporary(g.Type, v.Buffer.Label, n)
+	rounded := g.temporary(t, v.Buffer.Label, n)
 	g.record(shaders.Copy, shaders.CopyParams{N: uint32(n)}, v, rounded)
 	return rounded
 }

@@ -8,10 +8,19 @@ import (
 // LayerNorm normalises the last axis of x [...,C] and scales and shifts it by w
 // and b [C].
 func (g *Graph) LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
+	return g.layerNorm(x, w, b, eps, g.New("layernorm", x.Shape...))
+}
+
+// LayerNormFloat32 is LayerNorm with a result in 32 bits.
+func (g *Graph) LayerNormFloat32(x, w, b *Tensor, eps float32) *Tensor {
+	return g.layerNorm(x, w, b, eps, g.NewFloat32("layernorm", x.Shape...))
+}
+
+func (g *Graph) layerNorm(x, w, b *Tensor, eps float32, y *Tensor) *Tensor {
 	cols := x.Cols()
 	check(w.Size() == cols && b.Size() == cols, "layernorm", "w and b [C]", x, w, b)
 	rows := x.rows()
-	y := g.New("layernorm", x.Shape...).sameRows(x)
+	y.sameRows(x)
 	mean, rstd := g.NewFloat32("mean", int(rows.Max)), g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.LayerNorm, shaders.LayerNormParams{Rows: rows, Cols: uint32(cols), Eps: eps},
 		x.View(), w.View(), b.View(), y.View(), mean.View(), rstd.View())

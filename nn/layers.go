@@ -26,6 +26,11 @@ func (l LayerNorm) Forward(g *Graph, x *Tensor) *Tensor {
 	return g.LayerNorm(x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
 }
 
+// ForwardFloat32 is Forward with a result in 32 bits.
+func (l LayerNorm) ForwardFloat32(g *Graph, x *Tensor) *Tensor {
+	return g.LayerNormFloat32(x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
+}
+
 // RMSNorm is a scale [C].
 type RMSNorm struct {
 	Weight *Param

@@ -6,24 +6,32 @@ import (
 )
 
 // Linear computes y = x·wᵀ + bias + residual for x [...,I], w [O,I], bias [O]
-// and residual [...,O]; the last two may be nil.
+// and residual [...,O]; the last two may be nil. With an odd I it computes in 32 bits, since
+// rows of 16 bits must consist of whole words.
 func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	check(len(w.Shape) == 2 && x.Cols() == w.Shape[1], "linear", "x [...,I] and w [O,I]", x, w)
 	out, in := w.Shape[0], w.Shape[1]
 	check(bias == nil || bias.Size() == out, "linear", "bias [O]", w, bias)
-	y := g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out)...)
+	stored := g.Type
+	if in%2 != 0 {
+		stored = shaders.F32
+	}
+	y := g.newOf(stored, w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], out))
 	if residual != nil { // the residual stream has 32 bits
 		y = g.NewFloat32(w.node.name, y.Shape...)
 	}
 	y.sameRows(x)
-	y.node.gradFeedsMatmul = true
+	y.node.gradFeedsMatmul = stored == g.Type
 	check(residual == nil || residual.Size() == y.Size(), "linear", "a residual of y's shape", y, residual)
 	rows := x.rows()
 	p := matmulShape{batch: 1, m: rows, n: out, k: shaders.N(in)}
-	input, weight := g.cast(x.View(), x.Size()), g.weight(w)
+	input, weight := g.castTo(stored, x.View(), x.Size()), g.weightIn(stored, w)
 	g.matmulBias(p, operand{view: input}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
 	g.onBackward(y, func(fullDy engine.View) {
-		dy := g.castGradient(y, fullDy)
+		dy := fullDy
+		if stored == g.Type {
+			dy = g.castGradient(y, fullDy)
+		}
 		if dw, add, ok := g.gradient(w); ok { // dw = dyᵀ·x
 			g.matmul(matmulShape{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: input}, dw)
 		}
@@ -47,11 +55,14 @@ func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
 }
 
 // weight is a parameter in the type in which matmuls read it.
-func (g *Graph) weight(w *Tensor) engine.View {
-	if g.Type.Half() && w.node.half.Buffer != nil {
+func (g *Graph) weight(w *Tensor) engine.View { return g.weightIn(g.Type, w) }
+
+// weightIn is a parameter in a type.
+func (g *Graph) weightIn(t shaders.Type, w *Tensor) engine.View {
+	if t.Half() && w.node.half.Buffer != nil {
 		return w.node.half
 	}
-	return g.cast(w.View(), w.Size())
+	return g.castTo(t, w.View(), w.Size())
 }
 
 // Logits computes x·wᵀ in 32 bits for one row x [1,D] and w [V,D]: [1,V].

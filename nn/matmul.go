@@ -30,11 +30,20 @@ func (g *Graph) matmul(p matmulShape, a, b operand, c engine.View) {
 
 // matmulBias is matmul with an optional bias [N] and residual [M,N], which are added.
 func (g *Graph) matmulBias(p matmulShape, a, b operand, c, bias, residual engine.View) {
+	g.matmulScaled(p, 1, a, b, c, bias, residual)
+}
+
+// matmulAdd records c = alpha·op(a)·op(b) + residual; an absent residual is 0.
+func (g *Graph) matmulAdd(p matmulShape, alpha float64, a, b operand, residual, c engine.View) {
+	g.matmulScaled(p, float32(alpha), a, b, c, engine.View{}, residual)
+}
+
+func (g *Graph) matmulScaled(p matmulShape, alpha float32, a, b operand, c, bias, residual engine.View) {
 	m, n, k := p.m.Max, uint32(p.n), p.k.Max
 	params := shaders.MatMulParams{
 		M: p.m, N: n, K: p.k, TransA: shaders.Flag(a.trans), TransB: shaders.Flag(b.trans),
 		LDA: k, LDB: n, LDC: n, Batch: uint32(p.batch),
-		Alpha: 1, Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
+		Alpha: alpha, Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
 	}
 	if a.trans {
 		params.LDA = m

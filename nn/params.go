@@ -22,6 +22,9 @@ type Param struct {
 	// MatmulWeight marks a matrix that matmuls read or tokens are looked up in, which can
 	// be stored in 16 bits.
 	MatmulWeight bool
+	// Muon: the matrix is updated by Muon, which has no second moments, instead of AdamW. It
+	// is set before the parameters are recorded.
+	Muon bool
 
 	offset int64 // in bytes, in each of the set's buffers
 }
@@ -141,7 +144,7 @@ func (s *Params) In(b *engine.Buffer) []*Param {
 	if b == s.Weights {
 		return s.list
 	}
-	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] })
+	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] || b == s.V && p.Muon })
 }
 
 func (s *Params) requiresGrad(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }

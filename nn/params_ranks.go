@@ -20,27 +20,53 @@ type Chunk struct {
 func (c Chunk) Segment(rank int) Range {
 	r := c.Range
 	r.Offset, r.Bytes = c.Offset+c.Bounds[rank], c.Bounds[rank+1]-c.Bounds[rank]
+	r.Params = nil
+	for _, p := range c.Params {
+		if p.offset >= r.Offset && p.offset < r.Offset+r.Bytes {
+			r.Params = append(r.Params, p)
+		}
+	}
 	return r
 }
 
 // Chunks divides the parameters that are trained at some time into chunks of about the given
 // number of bytes, for a number of ranks. They do not depend on the device or on what is frozen;
-// none has parameters of two learning-rate groups, of two allocations, or decayed and others.
+// none has parameters of two learning-rate groups, of two allocations, or decayed and others. Muon
+// updates whole matrices: its chunks and segments consist of whole ones.
 func (s *Params) Chunks(bytes int64, ranks int) []Chunk {
 	var chunks []Chunk
 	for _, r := range s.trainedRanges() {
 		n := max(1, (r.Bytes+bytes/2)/bytes)
 		for i := range n {
 			c := Chunk{Range: r}
-			first, end := chunkBound(r.Bytes, i, n), chunkBound(r.Bytes, i+1, n)
+			first, end := r.bound(0, r.Bytes, i, n), r.bound(0, r.Bytes, i+1, n)
+			if first == end { // of matrices larger than a chunk
+				continue
+			}
 			c.Offset, c.Bytes = r.Offset+first, end-first
 			for rank := range ranks + 1 {
-				c.Bounds = append(c.Bounds, chunkBound(c.Bytes, int64(rank), int64(ranks)))
+				c.Bounds = append(c.Bounds, r.bound(first, c.Bytes, int64(rank), int64(ranks)))
 			}
 			chunks = append(chunks, c)
 		}
 	}
 	return chunks
+}
+
+// bound is where part i of n begins of the given bytes from an offset in the range on, in bytes from
+// there: where a matrix of Muon's begins, if the range has such.
+func (r Range) bound(from, bytes, i, n int64) int64 {
+	at := chunkBound(bytes, i, n)
+	if !r.Muon || i == n {
+		return at
+	}
+	start := int64(0)
+	for _, p := range r.Params {
+		if d := p.offset - r.Offset - from; d >= 0 && d <= at {
+			start = d
+		}
+	}
+	return start
 }
 
 // chunkBound is where part i of n begins, at an offset that a kernel can bind. The last ends at

@@ -100,11 +100,12 @@ func halfOffsets(offsets []int64) []int64 {
 	return half
 }
 
-// Range is a contiguous range of parameters that AdamW treats alike, in one allocation.
+// Range is a contiguous range of parameters that the optimizer treats alike, in one allocation.
 type Range struct {
 	Group         string
-	Decay         bool
+	Decay, Muon   bool
 	Offset, Bytes int64
+	Params        []*Param
 }
 
 // Ranges returns the ranges of the parameters that are not frozen.
@@ -118,12 +119,14 @@ func (s *Params) Ranges() []Range {
 		if i+1 < len(s.list) {
 			end = s.list[i+1].offset
 		}
-		last := len(ranges) - 1
-		if last >= 0 && ranges[last].Group == p.Group && ranges[last].Decay == p.Decay && s.Weights.Contiguous(ranges[last].Offset, end-ranges[last].Offset) {
-			ranges[last].Bytes = end - ranges[last].Offset
-			continue
+		if len(ranges) > 0 {
+			last := &ranges[len(ranges)-1]
+			if last.Group == p.Group && last.Decay == p.Decay && last.Muon == p.Muon && s.Weights.Contiguous(last.Offset, end-last.Offset) {
+				last.Bytes, last.Params = end-last.Offset, append(last.Params, p)
+				continue
+			}
 		}
-		ranges = append(ranges, Range{p.Group, p.Decay, p.offset, end - p.offset})
+		ranges = append(ranges, Range{p.Group, p.Decay, p.Muon, p.offset, end - p.offset, []*Param{p}})
 	}
 	return ranges
 }

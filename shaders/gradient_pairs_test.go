@@ -10,6 +10,9 @@ var withoutGradient = map[string]string{
 	"clip_factor":     "part of the optimizer's update",
 	"copy":            "copies or converts, outside the graph of gradients",
 	"fill":            "a constant",
+	"muon_momentum":   "part of the optimizer's update",
+	"muon_normalize":  "part of the optimizer's update",
+	"muon_update":     "part of the optimizer's update",
 	"patchify_pixels": "bytes have no gradient",
 	"peak_fma":        "measures the device",
 	"rmsnorm_linear":  "for generation; training runs rmsnorm and matmul",
@@ -273,7 +276,20 @@ func imagePairs() []gradientPair {
 	at := func(add uint32) PositionAddParams {
 		return PositionAddParams{N(patches), cols, gridH, gridW, maxGrid, add}
 	}
+	means := func(name string, withPatches uint32, wanted ...string) gradientPair {
+		const cols = channels * side * side
+		return gradientPair{
+			name: name, floats: map[string]int{"x": patches * cols, "patches": patches * cols},
+			outputs: map[string]int{"y": patches * (cols + channels)}, wanted: wanted,
+			forward: func(c *calls) { c.call(AppendMeans, AppendMeansParams{N(patches), cols, channels}) },
+			backward: func(c *calls, add uint32) {
+				c.call(AppendMeansBackward, AppendMeansBackwardParams{N(patches), cols, channels, add, add, withPatches}, unwanted(withPatches, "dpatches")...)
+			},
+		}
+	}
 	return []gradientPair{
+		means("append_means", 1, "x", "patches"),
+		means("append_means of pixels", 0, "x"),
 		{
 			name: "patchify", floats: map[string]int{"x": pixels}, outputs: map[string]int{"y": pixels}, wanted: []string{"x"},
 			forward:  func(c *calls) { c.call(Patchify, cut(0)) },

@@ -68,6 +68,8 @@ var plantedCalls = []plantedCall{
 	planted("one row too few", ColumnSum, func(p *ColumnSumParams) { p.Rows.Max-- }),
 	planted("one term too few", MatMul, func(p *MatMulParams) { p.K.Max-- }),
 	planted("without the factor", MatMul, func(p *MatMulParams) { p.Alpha = 1 }),
+	planted("one row too few", AppendMeansBackward, func(p *AppendMeansBackwardParams) { p.Rows.Max-- }),
+	planted("one channel", AppendMeansBackward, func(p *AppendMeansBackwardParams) { p.Channels = 1 }),
 	planted("one row too few", LayerNormBackward, func(p *LayerNormBackwardParams) { p.Rows.Max-- }),
 	planted("one row too few", RMSNormBackward, func(p *RMSNormBackwardParams) { p.Rows.Max-- }),
 	planted("rows and columns swapped", SoftmaxBackward, func(p *SoftmaxBackwardParams) { p.Rows, p.Cols = N(int(p.Cols)), p.Rows.Max }),

@@ -276,6 +276,12 @@ func matmulCases() []Case {
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
+		// Alpha multiplies the matmul, not the residual.
+		for _, s := range [][3]int{{1, 9, 8}, {9, 33, 17}, {24, 28, 24}, {96, 96, 96}, {96, 256, 96}} {
+			cases = append(cases, matmulCase(MatMulParams{
+				M: N(s[0]), N: uint32(s[1]), K: N(s[2]), TransA: trans & 1, TransB: trans >> 1, Alpha: -0.5, Residual: 1,
+			}))
+		}
 		cases = append(cases, matmulSplitCases(call)...)
 	}
 	wide := matmulCase(MatMulParams{M: N(130), N: 65600, K: N(2), Alpha: 0.5, TransB: 1, Bias: 1})

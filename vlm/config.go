@@ -39,6 +39,9 @@ type VisionConfig struct {
 	MaxGrid      int     `json:"max_grid"`       // rows of the position tables
 	LayerNormEps float64 `json:"layer_norm_eps"` // of ln2 and ln3
 	PatchNormEps float64 `json:"patch_norm_eps"` // of ln1
+	// MeanColors: a patch's mean color, a value for each channel, is appended to what ln1 returns,
+	// which has lost it.
+	MeanColors bool `json:"mean_colors,omitempty"`
 }
 
 // None reports whether the model has no embedder and reads only text.
@@ -52,6 +55,15 @@ func (v VisionConfig) Patches() int { return v.Grid() * v.Grid() }
 
 // Features is the number of values of a patch: C·P².
 func (v VisionConfig) Features() int { return v.NumChannels * v.PatchSize * v.PatchSize }
+
+// EmbedderInputs is the number of inputs of the embedder's first Linear: the features and, with
+// MeanColors, the channels.
+func (v VisionConfig) EmbedderInputs() int {
+	if v.MeanColors {
+		return v.Features() + v.NumChannels
+	}
+	return v.Features()
+}
 
 // Check returns an error if the sizes are missing or do not fit together.
 func (v VisionConfig) Check() error {

@@ -48,7 +48,10 @@ func (c goldenConfig) config(t *testing.T, mode packing.Attention) Config {
 	mode = packing.Attention(packing.CurrentName(string(mode)))
 	out := Config{
 		ModelType: ModelType, ImageTokenID: c.ImageTokenID, Attention: mode, FormatVersion: FormatVersion,
-		Vision: VisionConfig{c.ImageSize, c.PatchSize, c.Channels, c.HiddenSize, c.MaxGrid, c.LayerNormEps, c.LayerNormEps},
+		Vision: VisionConfig{
+			ImageSize: c.ImageSize, PatchSize: c.PatchSize, NumChannels: c.Channels, HiddenSize: c.HiddenSize, MaxGrid: c.MaxGrid,
+			LayerNormEps: c.LayerNormEps, PatchNormEps: c.LayerNormEps,
+		},
 	}
 	require.NoError(t, json.Unmarshal(c.Decoder, &out.Text))
 	return out

@@ -1,6 +1,8 @@
 package vlm
 
 import (
+	"slices"
+
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -181,6 +183,15 @@ func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 // nothing, and matmuls read the rows of fused layers more slowly: gate and up together are whole
 // pages apart.
 func NoFusionOn(kind string) bool { return kind == "cpu" }
+
+// UseMuon marks the matrices between the embedding and the head of learning-rate groups for Muon.
+// It is called before Allocate.
+func (m *Model) UseMuon(groups ...string) {
+	vocabulary := m.VocabularyParams()
+	for _, p := range m.Params.All() {
+		p.Muon = p.MatmulWeight && slices.Contains(groups, p.Group) && !slices.Contains(vocabulary, p)
+	}
+}
 
 // VocabularyParams returns the parameters with a row per token: the embedding and, unless tied,
 // the head.

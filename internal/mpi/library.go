@@ -22,7 +22,7 @@ type library struct {
 	abi     abi
 
 	init, abort, finalize, commRank, commSize, setErrhandler uintptr
-	isend, irecv, test, iprobe, cancel, requestFree          uintptr
+	isend, irecv, test, iprobe, cancel                       uintptr
 	getCount, errorString, libraryVersion, recv              uintptr
 }
 

@@ -56,7 +56,7 @@ func TestSilentRank(t *testing.T) {
 		worlds := localWorlds(t, 3)
 		worlds[silent].transport.(*localTransport).dead.Store(true)
 		for _, w := range worlds {
-			w.SetTimeout(200 * time.Millisecond)
+			w.SetTimeout(500 * time.Millisecond)
 		}
 		waitAll(t, worlds, silent)
 		for i, w := range worlds {
@@ -75,7 +75,7 @@ func TestNoProgress(t *testing.T) {
 	for _, stuck := range []int{0, 1} {
 		worlds := localWorlds(t, 3)
 		for i, w := range worlds {
-			w.SetTimeout(300 * time.Millisecond)
+			w.SetTimeout(time.Second)
 			for range 3 {
 				w.Progress()
 			}
@@ -100,7 +100,7 @@ func TestNoProgress(t *testing.T) {
 func TestProgressIsNoFailure(t *testing.T) {
 	worlds := localWorlds(t, 2)
 	for _, w := range worlds {
-		w.SetTimeout(400 * time.Millisecond)
+		w.SetTimeout(time.Second)
 		for range 3 {
 			w.Progress()
 		}
@@ -110,7 +110,7 @@ func TestProgressIsNoFailure(t *testing.T) {
 		_, err := worlds[1].Channel(0).AllGather(t.Context(), nil)
 		received <- err
 	}()
-	for range 12 {
+	for range 25 {
 		time.Sleep(100 * time.Millisecond)
 		worlds[0].Progress()
 	}

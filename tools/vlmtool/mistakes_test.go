@@ -136,7 +136,7 @@ func TestMistakes(t *testing.T) {
 		{line("help trian"), 2, []string{`"trian"`, "did you mean train?"}},
 		{line("help bench kernel"), 2, []string{`"bench kernel"`, "did you mean bench kernels?"}},
 		{line("--model x infer"), 2, []string{`"--model"`, "COMMAND --model"}},
-		{line("bench"), 2, []string{"kernels, train, infer or embedder"}},
+		{line("bench"), 2, []string{"kernels, train, infer, embedder or data"}},
 		{line("bench kernel"), 2, []string{"did you mean bench kernels?"}},
 		{line("data imprt folder"), 2, []string{"did you mean data import?"}},
 		{line("completion"), 2, []string{"bash, zsh, fish or powershell"}},

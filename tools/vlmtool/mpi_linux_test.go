@@ -155,7 +155,7 @@ func TestMPIRankDies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			args := rankArgs(t, out, "--steps", "100000", "--save-every", "2", "--rank-timeout", "3s")
+			args := rankArgs(t, out, "--steps", "100000", "--save-every", "2", "--rank-timeout", "6s")
 			j := mpirun(t, 2, args...)
 			saved := func() bool {
 				names, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
@@ -181,6 +181,28 @@ func TestMPIRankDies(t *testing.T) {
 				t.Errorf("resuming: exit %d:\n%s", code, text)
 			}
 		})
+	}
+}
+
+// TestMPIStops: SIGUSR1, which mpirun passes on, ends the run of all ranks with a checkpoint of the
+// last step.
+func TestMPIStops(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	j := mpirun(t, 2, rankArgs(t, out, "--steps", "100000", "--save-every", "2")...)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if names, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*")); len(names) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			_ = j.Process.Kill()
+			t.Fatalf("no checkpoint after a minute:\n%s", &j.out)
+		}
+	}
+	require.NoError(t, j.Process.Signal(syscall.SIGUSR1))
+	text, code := j.ends(t)
+	saved := filepath.Join(out, "checkpoints", fmt.Sprintf("step-%06d", steps(t, out)))
+	if _, err := os.Stat(saved); err != nil || code != cli.ExitInterrupted || strings.Count(text, "vlmtool train: interrupted") != 1 {
+		t.Errorf("exit %d, %v:\n%s", code, err, text)
 	}
 }
 

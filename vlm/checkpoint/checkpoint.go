@@ -44,8 +44,13 @@ type Checkpoint struct {
 }
 
 // Bytes returns the size of a model's checkpoint on disk, without its small files.
-func Bytes(m *vlm.Model) int64 {
-	return m.Params.Weights.Bytes + 2*m.Params.MomentBytes()
+func Bytes(m *vlm.Model) (n int64) {
+	for _, b := range []*engine.Buffer{m.Params.Weights, m.Params.M, m.Params.V} {
+		for _, p := range m.Params.In(b) {
+			n += p.Bytes()
+		}
+	}
+	return n
 }
 
 // Save writes the checkpoint into a temporary folder of dir, with checksums, syncs it to disk, and

@@ -37,6 +37,10 @@ const largeWindow = 128 << 20
 // groupReaders is the number of row groups that are decoded at once.
 const groupReaders = 2
 
+// prefetchGroups is the number of row groups that a file which is not on disk is told of before
+// there is memory for them.
+const prefetchGroups = 2
+
 // Stream yields the rows of an order from a position on. Row groups are read ahead in
 // goroutines, which end with the loop; the rows held at a time take at most the memory of a
 // window and a quarter, or a window and a group. Damaged row groups yield rows with Err; an error ends the stream.
@@ -149,13 +153,18 @@ func (s *stream) read(ctx context.Context, ahead []*streamedGroup) {
 	var reading errgroup.Group
 	reading.SetLimit(groupReaders)
 	defer reading.Wait()
-	for _, group := range ahead {
-		if group.owner != s.readers.Number || group.left == 0 {
+	prefetched := 0
+	for i, group := range ahead {
+		if !s.reads(group) {
 			close(group.ready)
 			continue
 		}
+		for ; prefetched < len(ahead) && prefetched <= i+prefetchGroups*max(1, s.readers.Count); prefetched++ {
+			if s.reads(ahead[prefetched]) {
+				s.o.d.prefetch(&s.o.d.groups[ahead[prefetched].number])
+			}
+		}
 		g := &s.o.d.groups[group.number]
-		s.o.d.prefetch(g)
 		if s.memory.Acquire(ctx, group.cost) != nil {
 			return
 		}
@@ -167,6 +176,11 @@ func (s *stream) read(ctx context.Context, ahead []*streamedGroup) {
 			return nil
 		})
 	}
+}
+
+// reads reports whether the stream reads a group.
+func (s *stream) reads(group *streamedGroup) bool {
+	return group.owner == s.readers.Number && group.left > 0
 }
 
 // keep keeps the rows of a group that will be yielded.

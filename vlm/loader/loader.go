@@ -57,6 +57,7 @@ type Config struct {
 	Shuffle    data.Shuffle
 	Epochs     int // 0 = without end
 	Vision     vlm.VisionConfig
+	Flip       bool // mirror images at random, where no text of their row names a side
 	// MaxBadFraction is the fraction of unusable rows above which loading fails.
 	MaxBadFraction float64
 

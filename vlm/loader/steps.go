@@ -115,7 +115,7 @@ func (a *assembler) step(ctx context.Context, rows []packedRow, next int) (*Step
 	s := &Step{Next: Cursor{Epoch: a.epoch, Row: next}, Progress: float64(a.epoch) + a.read(next)}
 	size := a.l.BatchSize
 	for lo := 0; lo < len(rows) || lo == 0; lo += size {
-		b, err := a.l.build(ctx, rows[lo:min(lo+size, len(rows))])
+		b, err := a.l.build(ctx, a.epoch, rows[lo:min(lo+size, len(rows))])
 		if err != nil {
 			return nil, err
 		}
@@ -245,10 +245,10 @@ func (l *Loader) exchangeRows(ctx context.Context, to []sentRows, out []packedRo
 	return nil
 }
 
-// build decodes the images of packed rows, drops samples with images that cannot be decoded, and
+// build decodes the images of packed rows of an epoch, drops samples with images that cannot be decoded, and
 // lays the rest out as a micro-batch.
-func (l *Loader) build(ctx context.Context, rows []packedRow) (*Batch, error) {
-	images, err := l.decodeImages(ctx, rows)
+func (l *Loader) build(ctx context.Context, epoch int, rows []packedRow) (*Batch, error) {
+	images, err := l.decodeImages(ctx, epoch, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -278,9 +278,9 @@ func (l *Loader) build(ctx context.Context, rows []packedRow) (*Batch, error) {
 	return out, nil
 }
 
-// decodeImages returns the preprocessed images by row of the dataset, nil for a row with a bad
-// image.
-func (l *Loader) decodeImages(ctx context.Context, rows []packedRow) (map[int][][]byte, error) {
+// decodeImages returns the preprocessed images of an epoch by row of the dataset, nil for a row with
+// a bad image.
+func (l *Loader) decodeImages(ctx context.Context, epoch int, rows []packedRow) (map[int][][]byte, error) {
 	var order []int
 	all, from := map[int][][]byte{}, map[int]*data.Row{}
 	for _, row := range rows {
@@ -296,7 +296,7 @@ func (l *Loader) decodeImages(ctx context.Context, rows []packedRow) (map[int][]
 	for i, n := range order {
 		group.Go(func() error {
 			if ctx.Err() == nil {
-				prepared[i], verdicts[i] = data.Prepare(*from[n], l.Vision.ImageSize)
+				prepared[i], verdicts[i] = l.prepare(epoch, from[n], n)
 			}
 			return ctx.Err()
 		})
@@ -314,4 +314,15 @@ func (l *Loader) decodeImages(ctx context.Context, rows []packedRow) (map[int][]
 	}
 	l.sizes = append(l.sizes, entries...)
 	return all, nil
+}
+
+// prepare decodes the images of a row, by its number in the dataset, for an epoch.
+func (l *Loader) prepare(epoch int, row *data.Row, number int) ([][]byte, data.Verdict) {
+	images, verdict := data.Prepare(*row, l.Vision.ImageSize)
+	if verdict.Status == data.Use && l.flips(epoch, row, number) {
+		for _, pixels := range images {
+			mirror(pixels, l.Vision.ImageSize, l.Vision.NumChannels)
+		}
+	}
+	return images, verdict
 }

@@ -85,6 +85,11 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
+	if r.Decoder != "" {
+		r.useMuon(m, vlm.GroupEmbedder)
+	} else {
+		r.useMuon(m, vlm.GroupEmbedder, vlm.GroupDecoder)
+	}
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
 	}
@@ -106,7 +111,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	if err != nil {
 		return Estimation{}, err
 	}
-	update, _, err := planUpdate(m, nn.AdamW{}, nil)
+	update, _, err := planUpdate(m, r.optimizer(), nil)
 	if err != nil {
 		return Estimation{}, err
 	}
@@ -117,7 +122,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = parameterMemory(m.Params)
-	e.DiskBytes = DiskBytes{Model: m.Params.Weights.Bytes, Checkpoint: checkpoint.Bytes(m)}
+	e.DiskBytes = DiskBytes{Model: 4 * m.Params.Count(), Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
 		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleTextTokens, maxAnswerTokens)

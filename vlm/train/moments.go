@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"patchwork/engine"
-	"patchwork/nn"
 )
 
 // With --shard-optimizer every rank has the moments of its own segments. Rank 0 gathers them in
@@ -15,7 +14,7 @@ func (t *trainer) gatherMoments(ctx context.Context) error {
 	if err := t.reserveMoments(ctx); err != nil {
 		return err
 	}
-	return t.eachSegment(func(c nn.Chunk, at momentSegment) error {
+	return t.eachSegment(func(at momentSegment) error {
 		if err := engine.Download(t.Device, at.view, at.mine); err != nil {
 			return err
 		}
@@ -25,7 +24,7 @@ func (t *trainer) gatherMoments(ctx context.Context) error {
 
 // scatterMoments gives every rank its segments of the moments in rank 0's snapshot.
 func (t *trainer) scatterMoments(ctx context.Context) error {
-	return t.eachSegment(func(c nn.Chunk, at momentSegment) error {
+	return t.eachSegment(func(at momentSegment) error {
 		if err := t.job.ScatterFloat32(ctx, 0, at.all, at.mine, at.bounds); err != nil {
 			return err
 		}
@@ -56,7 +55,7 @@ type momentSegment struct {
 }
 
 // eachSegment calls f for every chunk of both moments.
-func (t *trainer) eachSegment(f func(c nn.Chunk, at momentSegment) error) error {
+func (t *trainer) eachSegment(f func(at momentSegment) error) error {
 	r, p := t.trainStep.reducer, t.model.Params
 	for _, b := range []*engine.Buffer{p.M, p.V} {
 		i := 0
@@ -70,7 +69,7 @@ func (t *trainer) eachSegment(f func(c nn.Chunk, at momentSegment) error) error 
 			} else {
 				at.mine = make([]float32, v.Bytes/4)
 			}
-			return f(c, at)
+			return f(at)
 		})
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func (t *trainer) open(ctx context.Context) error {
 	if err := t.agree(ctx, t.openTraining()); err != nil {
 		return err
 	}
-	if t.ShardOptimizer && t.World.Size() > 1 && t.restored.Dir != "" {
+	if t.model.Params.MomentsSharded() { // saving needs the memory as well
 		if err := t.reserveMoments(ctx); err != nil {
 			return err
 		}
@@ -144,6 +144,7 @@ func (t *trainer) openTraining() error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(vlm.GroupDecoder)
 	}
+	t.useMuon()
 	t.model.Store(t.Recipe.storage())
 	chunks, err := t.divideGradients()
 	if err != nil {
@@ -152,8 +153,7 @@ func (t *trainer) openTraining() error {
 	if err := t.model.Allocate(t.Device, true); err != nil {
 		return err
 	}
-	optimizer := nn.AdamW{Beta1: t.Recipe.Beta1, Beta2: t.Recipe.Beta2, Eps: t.Recipe.Eps, WeightDecay: t.Recipe.WeightDecay, MaxNorm: t.Recipe.Clip}
-	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), optimizer); err != nil {
+	if t.trainStep, err = NewTrainStep(t.model, t.Device, shapeFor(t.model.Config, t.Recipe.BatchSize, t.Recipe.SeqLen), t.Recipe.optimizer()); err != nil {
 		return err
 	}
 	if t.trainStep.reducer, err = newReducer(t.World, t.model.Params, t.Device, chunks, t.ShardOptimizer); err != nil {
@@ -162,6 +162,18 @@ func (t *trainer) openTraining() error {
 	t.trainStep.AttentionDensity = t.Recipe.expectedBatch().attentionDensity
 	t.trainStep.Recompute, err = t.recompute()
 	return err
+}
+
+// useMuon marks the matrices that start from random numbers for Muon, if the recipe has it.
+func (t *trainer) useMuon() {
+	switch {
+	case t.Model != "" && t.Recipe.Optimizer == OptimizerMuon:
+		t.note("no weight starts from random numbers: AdamW trains all of them")
+	case t.Decoder != "":
+		t.Recipe.useMuon(t.model, vlm.GroupEmbedder)
+	default:
+		t.Recipe.useMuon(t.model, vlm.GroupEmbedder, vlm.GroupDecoder)
+	}
 }
 
 // extendsRun reports whether a finished run is given more steps or epochs than it took.
@@ -278,6 +290,7 @@ func (t *trainer) openData(ctx context.Context) error {
 	}
 	t.train = loader.New(train, &rows, t.processor, c, t.stats)
 	ofVal.Shuffle, ofVal.MaxBadFraction, ofVal.Accumulate, ofVal.Epochs, ofVal.Keep = data.Shuffle{}, 1, 1, 1, true
+	ofVal.Flip = false
 	t.val = loader.New(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, ofVal, valStats)
 	return t.checkShuffle()
 }

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/mpi"
 	"patchwork/internal/require"
+	"patchwork/shaders"
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 	"patchwork/vlm/internal/vlmtest"
@@ -299,6 +301,57 @@ func TestRankFails(t *testing.T) {
 				t.Errorf("stopped after step %d, the newest checkpoint is %q", stopped.Step, stopped.Checkpoint)
 			}
 		}
+	}
+}
+
+// hangingDevice is a device on which a program never ends.
+type hangingDevice struct {
+	engine.Device
+	left int // runs until then
+	end  <-chan struct{}
+}
+
+type hangingProgram struct {
+	engine.Executable
+	device *hangingDevice
+}
+
+func (d *hangingDevice) Compile(p *engine.Plan, arena []engine.Memory) (engine.Executable, error) {
+	e, err := d.Device.Compile(p, arena)
+	return hangingProgram{e, d}, err
+}
+
+func (p hangingProgram) Run(ctx context.Context, step *[shaders.StepWords]uint32) error {
+	if p.device.left--; p.device.left < 0 {
+		<-p.device.end
+		return engine.ErrDeviceLost
+	}
+	return p.Executable.Run(ctx, step)
+}
+
+// TestRankHangs: a rank whose device hangs still sends heartbeats, but makes no progress; the
+// others end.
+func TestRankHangs(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	r := testRecipe(t, 100_000)
+	r.SeqLen = 160
+	_, errs := onRanks(t, 2, Options{Recipe: r, Data: data.Local(vlmtest.Data(t, 30)), Out: filepath.Join(t.TempDir(), "run")}, func(rank int, o *Options) {
+		o.World.SetTimeout(5 * time.Second)
+		if rank == 0 {
+			o.Device = &hangingDevice{cpu.Open(1), 40, ctx.Done()}
+			return
+		}
+		w := o.World
+		go func() {
+			for w.Err() == nil && t.Context().Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			end() // so that rank 0 ends too
+		}()
+	})
+	var hung *mpi.RankError
+	if !errors.As(errs[1], &hung) || hung.Rank != 0 || !hung.Stuck || !strings.Contains(errs[1].Error(), "no progress") {
+		t.Errorf("rank 1: %v, want that rank 0 hangs", errs[1])
 	}
 }
 

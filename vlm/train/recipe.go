@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"patchwork/internal/smallfile"
+	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/data"
@@ -38,13 +39,19 @@ type Recipe struct {
 	Shuffle    bool `json:"shuffle"`
 	// ShuffleBuffer is the number of dataset rows that are mixed with each other.
 	ShuffleBuffer ShuffleBuffer `json:"shuffle_buffer"`
+	Flip          bool          `json:"flip"` // mirror images at random, where no text of their row names a side
 
-	Steps              int     `json:"steps"`
-	Epochs             int     `json:"epochs"` // used instead of Steps if above 0
-	LR                 float64 `json:"lr"`
-	EmbedderLR         float64 `json:"embedder_lr"`
-	Warmup             int     `json:"warmup"`   // steps
-	LRFloor            float64 `json:"lr_floor"` // last learning rate, as a fraction of the peak
+	Steps      int     `json:"steps"`
+	Epochs     int     `json:"epochs"` // used instead of Steps if above 0
+	LR         float64 `json:"lr"`
+	EmbedderLR float64 `json:"embedder_lr"`
+	Warmup     int     `json:"warmup"`   // steps
+	LRFloor    float64 `json:"lr_floor"` // last learning rate, as a fraction of the peak
+	// Optimizer is "adamw", or "muon": Muon for the matrices between the embedding and the head that
+	// start from random numbers, AdamW for all other parameters.
+	Optimizer string `json:"optimizer"`
+	// MuonScale is the learning rate of Muon's matrices as a multiple of their group's.
+	MuonScale          float64 `json:"muon_scale"`
 	Beta1              float64 `json:"beta1"`
 	Beta2              float64 `json:"beta2"`
 	Eps                float64 `json:"eps"`
@@ -62,7 +69,33 @@ type Recipe struct {
 }
 
 // defaultRecipe has the values of settings that older recipes and presets leave out.
-func defaultRecipe() Recipe { return Recipe{Recompute: "auto", ShuffleBuffer: DefaultShuffleBuffer} }
+func defaultRecipe() Recipe {
+	return Recipe{Recompute: "auto", ShuffleBuffer: DefaultShuffleBuffer, Optimizer: OptimizerAdamW, MuonScale: 1}
+}
+
+// The values of Recipe.Optimizer.
+const (
+	OptimizerAdamW = "adamw"
+	OptimizerMuon  = "muon"
+)
+
+// muonMomentum is the momentum of Muon (Jordan et al. 2024).
+const muonMomentum = 0.95
+
+// optimizer returns the optimizer's constant settings.
+func (r *Recipe) optimizer() nn.AdamW {
+	return nn.AdamW{
+		Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, WeightDecay: r.WeightDecay, MaxNorm: r.Clip,
+		Muon: nn.Muon{Momentum: muonMomentum, Scale: r.MuonScale},
+	}
+}
+
+// useMuon marks the matrices of the model's random groups for Muon, if the recipe has it.
+func (r *Recipe) useMuon(m *vlm.Model, random ...string) {
+	if r.Optimizer == OptimizerMuon {
+		m.UseMuon(random...)
+	}
+}
 
 // DefaultShuffleBuffer is the shuffle buffer of recipes that do not say, in rows.
 const DefaultShuffleBuffer ShuffleBuffer = 10_000
@@ -123,7 +156,7 @@ func (r *Recipe) loaderConfig(v vlm.VisionConfig) loader.Config {
 	c := loader.Config{
 		BatchSize: r.BatchSize, Accumulate: r.Accumulate, SeqLen: r.SeqLen, PoolSize: r.PoolSize, Modes: r.Modes(),
 		Shuffle: data.Shuffle{Seed: r.Seed, Buffer: int(r.ShuffleBuffer), Bytes: shuffleBytes},
-		Epochs:  r.Epochs, Vision: v, MaxBadFraction: r.MaxBadFraction,
+		Epochs:  r.Epochs, Vision: v, Flip: r.Flip, MaxBadFraction: r.MaxBadFraction,
 	}
 	if !r.Shuffle {
 		c.Shuffle.Buffer = 0
@@ -212,6 +245,7 @@ func (r *Recipe) Check() error {
 		{"embedder-lr", r.EmbedderLR, r.EmbedderLR >= 0, "0 or above"},
 		{"warmup", float64(r.Warmup), within(r.Warmup, 0, math.MaxInt32), "0 to 2147483647"},
 		{"freeze-decoder-steps", float64(r.FreezeDecoderSteps), within(r.FreezeDecoderSteps, 0, math.MaxInt32), "0 to 2147483647"},
+		{"muon-scale", r.MuonScale, r.MuonScale >= 0, "0 or above"},
 		{"weight-decay", r.WeightDecay, r.WeightDecay >= 0, "0 or above"},
 		{"clip", r.Clip, r.Clip >= 0, "0 or above"},
 		{"holdout", float64(r.HoldOut), within(r.HoldOut, 0, math.MaxInt32), "0 to 2147483647"},
@@ -229,6 +263,9 @@ func (r *Recipe) Check() error {
 	}
 	if _, ok := shaders.ParseType(r.DType); !ok {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)
+	}
+	if !slices.Contains([]string{OptimizerAdamW, OptimizerMuon}, r.Optimizer) {
+		return fmt.Errorf("--optimizer is %q, want adamw or muon", r.Optimizer)
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, r.Recompute) {
 		return fmt.Errorf("--recompute is %q, want auto, on or off", r.Recompute)

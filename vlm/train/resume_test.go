@@ -63,7 +63,7 @@ func TestResumeChanges(t *testing.T) {
 	r.LR, r.SaveEvery, r.DType = r.LR/2, 3, "bf16"
 	result, notes, err := resume(r)
 	require.NoError(t, err)
-	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.00025 (was 0.0005)") || !strings.Contains(notes, "--dtype") {
+	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.0005 (was 0.001)") || !strings.Contains(notes, "--dtype") {
 		t.Errorf("the notes do not name the changes: %s", notes)
 	}
 	if result.Steps != 4 {
@@ -71,7 +71,7 @@ func TestResumeChanges(t *testing.T) {
 	}
 	saved, err := readRun(out)
 	require.NoError(t, err)
-	if len(saved.Changes) != 1 || saved.Changes[0].Step != 2 || string(saved.Changes[0].Settings["lr"][1]) != "0.00025" || saved.Recipe.LR != r.LR {
+	if len(saved.Changes) != 1 || saved.Changes[0].Step != 2 || string(saved.Changes[0].Settings["lr"][1]) != "0.0005" || saved.Recipe.LR != r.LR {
 		text, _ := json.Marshal(saved.Changes)
 		t.Errorf("run.json has the changes %s and the rate %v", text, saved.Recipe.LR)
 	}

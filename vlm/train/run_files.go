@@ -16,6 +16,7 @@ import (
 	"patchwork/internal/durable"
 	"patchwork/internal/folderlock"
 	"patchwork/internal/smallfile"
+	"patchwork/vlm"
 	"patchwork/vlm/pretrained"
 )
 
@@ -119,7 +120,7 @@ type runChange struct {
 // changeableSettings are the settings that a resumed run may change: they affect neither the model
 // nor the order of the rows.
 var changeableSettings = []string{
-	"steps", "epochs", "lr", "embedder-lr", "lr-floor", "warmup", "weight-decay", "clip", "beta1", "beta2", "eps",
+	"steps", "epochs", "lr", "embedder-lr", "lr-floor", "warmup", "weight-decay", "clip", "muon-scale", "beta1", "beta2", "eps",
 	"val-every", "val-rows", "save-every", "dtype", "max-bad-fraction",
 }
 
@@ -270,11 +271,21 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 	}
 	var names []string
 	for _, k := range slices.Sorted(maps.Keys(x)) {
-		if k != "recompute" && string(x[k]) != string(y[k]) {
+		switch {
+		case k == "recompute" || string(x[k]) == string(y[k]):
+		case k == "vision_config" && differInMeanColors(a.Vision, b.Vision):
+			names = append(names, "mean-colors")
+		default:
 			names = append(names, strings.ReplaceAll(k, "_", "-"))
 		}
 	}
 	return names, nil
+}
+
+// differInMeanColors reports whether that is the only difference between two configurations.
+func differInMeanColors(a, b vlm.VisionConfig) bool {
+	b.MeanColors = !b.MeanColors
+	return a == b
 }
 
 func recipeFields(r Recipe) (map[string]json.RawMessage, error) {

@@ -79,16 +79,24 @@ func TestTrainIsDeterministic(t *testing.T) {
 // interruption. The interruptions fall before, at and after the end of the frozen stage.
 func TestResume(t *testing.T) {
 	for _, c := range []struct {
-		frozen int
-		dtype  string
-	}{{0, "f32"}, {5, "f32"}, {7, "f32"}, {14, "f32"}, {7, "bf16"}, {0, "f16"}} {
-		t.Run(fmt.Sprintf("frozen %d in %s", c.frozen, c.dtype), func(t *testing.T) { testResume(t, c.frozen, c.dtype) })
+		frozen    int
+		dtype     string
+		optimizer string
+	}{
+		{0, "f32", OptimizerAdamW}, {5, "f32", OptimizerAdamW}, {7, "f32", OptimizerMuon}, {14, "f32", OptimizerMuon}, {7, "bf16", OptimizerAdamW},
+		{0, "f16", OptimizerAdamW}, {0, "f32", OptimizerMuon}, {5, "bf16", OptimizerMuon},
+	} {
+		t.Run(fmt.Sprintf("frozen %d in %s with %s", c.frozen, c.dtype, c.optimizer), func(t *testing.T) {
+			r := testRecipe(t, 14)
+			r.Accumulate, r.FreezeDecoderSteps, r.DType, r.Optimizer = 2, c.frozen, c.dtype, c.optimizer
+			r.Flip, r.Vision.MeanColors = c.optimizer == OptimizerMuon, c.optimizer == OptimizerMuon
+			testResume(t, r)
+		})
 	}
 }
 
-func testResume(t *testing.T, frozen int, dtype string) {
-	files, r := []string{vlmtest.Data(t, 40)}, testRecipe(t, 14)
-	r.Accumulate, r.FreezeDecoderSteps, r.DType = 2, frozen, dtype
+func testResume(t *testing.T, r Recipe) {
+	files := []string{vlmtest.Data(t, 40)}
 	reference, stopped := filepath.Join(t.TempDir(), "reference"), filepath.Join(t.TempDir(), "stopped")
 	_, err := trainOn(t, cpu.Open(0), r, files, reference, false, Observer{})
 	require.NoError(t, err)
@@ -126,11 +134,11 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := trainOn(t, cpu.Open(0), r, files, out, false, Observer{})
 	require.NoError(t, err)
-	r.LR, r.SeqLen, r.Seed = 2*r.LR, 200, 5
+	r.LR, r.SeqLen, r.Seed, r.Flip = 2*r.LR, 200, 5, !r.Flip
 	_, err = trainOn(t, cpu.Open(0), r, files, out, true, Observer{})
 	var settings *SettingsError
-	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "seed seq-len" {
-		t.Errorf("got %v, want seed and seq-len named", err)
+	if !errors.As(err, &settings) || strings.Join(settings.Names, " ") != "flip seed seq-len" {
+		t.Errorf("got %v, want flip, seed and seq-len named", err)
 	}
 	r = testRecipe(t, 3)
 	r.Recompute = "on" // which changes no bit
@@ -178,6 +186,10 @@ func TestMemoryEstimate(t *testing.T) {
 		{"frozen at first", func(r *Recipe) { r.FreezeDecoderSteps = 2 }},
 		{"frozen to the end", func(r *Recipe) { r.FreezeDecoderSteps = r.Steps }},
 		{"recomputed", func(r *Recipe) { r.Recompute = "on" }},
+		{"with mean colors", func(r *Recipe) { r.Vision.MeanColors = !r.Vision.MeanColors }},
+		{"with another optimizer", func(r *Recipe) {
+			r.Optimizer = map[string]string{OptimizerAdamW: OptimizerMuon, OptimizerMuon: OptimizerAdamW}[r.Optimizer]
+		}},
 		{"in bf16", func(r *Recipe) { r.DType = "bf16" }},
 		{"in f16 recomputed", func(r *Recipe) { r.DType, r.Recompute = "f16", "on" }},
 		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = vlmtest.Qwen3(*r.Text), "on", 2 }},

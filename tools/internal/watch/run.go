@@ -119,6 +119,7 @@ func (r *Run) Observer() train.Observer {
 	return train.Observer{
 		Start: r.start, Step: r.step, Validation: r.validation, BadRow: r.badRow,
 		Note: func(s string) { r.event("note", s) },
+		Warn: func(s string) { r.event("failure", s) },
 		Checkpoint: func(e train.CheckpointEvent) {
 			if e.Err != nil {
 				r.event("failure", fmt.Sprintf("the checkpoint of step %d was not saved: %v", e.Step, e.Err))

@@ -155,7 +155,11 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 	}
 	fmt.Fprintf(a.Stdout, "%s, %s parameters (%s in float32)\n", kind, terminal.Thousands(m.Parameters), engine.Bytes(4*m.Parameters))
 	if !v.None() {
-		fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize)
+		means := ""
+		if v.MeanColors {
+			means = ", with their mean colors"
+		}
+		fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
 	}
 	fmt.Fprintf(a.Stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
 		terminal.Printable(t.ModelType), t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)

@@ -11,6 +11,7 @@ import (
 	"patchwork/internal/mpi"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm/train"
 )
 
 // join joins the job if mpirun or srun started this process. Rank 0 alone writes messages.
@@ -42,7 +43,7 @@ func (f *options) join(ctx context.Context, a *cli.App) error {
 }
 
 // checkRanks checks the flags for several processes.
-func (f *options) checkRanks() error {
+func (f *options) checkRanks(r train.Recipe) error {
 	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
 		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -34,7 +33,7 @@ type options struct {
 	data, valData                                        []string
 	out, preset, config, decoder, model, profile, report string
 	listen, tensorboard                                  string
-	attention, turns, loss, dtype, recompute             string
+	attention, turns, loss, dtype, recompute, optimizer  string
 	resume, noShuffle, printConfig, dryRun               bool
 	shardOptimizer                                       bool
 	rankTimeout                                          time.Duration
@@ -53,7 +52,7 @@ func (f *options) run(ctx context.Context, a *cli.App, flags *pflag.FlagSet) err
 	}
 	recipe, err := f.resolve(flags)
 	if err == nil {
-		err = cmp.Or(f.checkMonitor(a), f.checkRanks())
+		err = cmp.Or(f.checkMonitor(a), f.checkRanks(recipe))
 	}
 	switch {
 	case err != nil:
@@ -76,6 +75,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		return train.Recipe{}, usage.Errorf("--steps and --epochs are both given; one is enough")
 	case s.Changed("shuffle-buffer") && f.noShuffle:
 		return train.Recipe{}, usage.Errorf("--shuffle-buffer and --no-shuffle are both given; one is enough")
+	case s.Changed("mean-colors") && f.model != "":
+		return train.Recipe{}, usage.Errorf("--mean-colors cannot be changed in the model that --model names; leave it out")
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
 	}
@@ -89,6 +90,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"batch-size": func() { r.BatchSize = f.recipe.BatchSize }, "accumulate": func() { r.Accumulate = f.recipe.Accumulate },
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
+		"mean-colors":    func() { r.Vision.MeanColors = f.recipe.Vision.MeanColors },
+		"flip":           func() { r.Flip = f.recipe.Flip },
 		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
@@ -96,6 +99,7 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			}
 		},
 		"embedder-lr": func() { r.EmbedderLR = f.recipe.EmbedderLR }, "warmup": func() { r.Warmup = f.recipe.Warmup },
+		"optimizer": func() { r.Optimizer = f.optimizer }, "muon-scale": func() { r.MuonScale = f.recipe.MuonScale },
 		"weight-decay": func() { r.WeightDecay = f.recipe.WeightDecay }, "clip": func() { r.Clip = f.recipe.Clip },
 		"attention":            func() { r.Attention = packing.Attention(f.attention) },
 		"turns":                func() { r.Turns = packing.Turns(f.turns) },
@@ -213,8 +217,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 
 // runObserved runs with the monitors that flags ask for, on one of several ranks.
 func (f *options) runObserved(ctx context.Context, a *cli.App, source *dataset.Source, o train.Options) (train.Result, error) {
-	// A closed pipe on the output, as in train | head, ends the run gracefully.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 	defer stop()
 	start := func(train.Info) { cli.EndGracefully() } // from here on an interrupted run saves a checkpoint first
 	if o.Observe.Start = start; a.World.Rank() > 0 {
