@@ -84,7 +84,8 @@ func (v interval) sign() (after interval, negative int32) {
 	rest := v.value - (split+1)<<56
 	below := uint64(int64(rest) >> 63) // all ones, as rest is below 1<<63 otherwise
 	w := widened[uint8(split-1&^below&^v.width)]
-	return interval{(rest + (split+1)<<56&below) << (w.shift & 7), uint64(w.width), v.spare - int(w.shift)}, ^int32(below)
+	rest += (split + 1) << 56 & below
+	return interval{rest << (w.shift & 7), uint64(w.width), v.spare - int(w.shift)}, ^int32(below)
 }
 
 // widened are widths, less 1, shifted until they are at least 128, and the number of shifts:

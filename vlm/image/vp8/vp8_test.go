@@ -80,7 +80,9 @@ func overflows(frame []byte) bool {
 	if !(h.enabled && h.absolute) {
 		level += h.filter.level
 	}
-	return level+high+max(0, h.filter.subblockDelta) > math.MaxInt8 || level+low+min(0, h.filter.subblockDelta) < math.MinInt8
+	high += max(0, h.filter.subblockDelta)
+	low += min(0, h.filter.subblockDelta)
+	return level+high > math.MaxInt8 || level+low < math.MinInt8
 }
 
 // frames returns the frames of the lossy WebP files among the forms of vlm/image.
