@@ -75,7 +75,7 @@ var AppendMeans = Declare(Decl[AppendMeansParams]{
 // meansCases are patches of several sizes and channels.
 func meansCases(call func(rows Count, side, channels int) Case) []Case {
 	cases := overCounts(70, func(rows Count) Case { return call(rows, 4, 3) })
-	for _, s := range [][3]int{{1, 1, 1}, {3, 2, 2}, {64, 8, 3}, {5, 7, 3}, {2, 32, 3}, {65537, 1, 2}} {
+	for _, s := range [][3]int{{1, 1, 1}, {3, 2, 2}, {64, 8, 3}, {300, 4, 3}, {5, 7, 3}, {2, 32, 3}, {65537, 1, 2}} {
 		cases = append(cases, call(N(s[0]), s[1], s[2]).named("%d patches of %d, %d channels", s[0], s[1], s[2]))
 	}
 	return cases

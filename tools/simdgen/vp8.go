@@ -6,7 +6,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// vp8 generates VP8's inverse transform and loop filter (RFC 6386, sections 14.3 and 15.3).
+// vp8 generates VP8's inverse transform and loop filter (RFC 6386, sections 14.4 and 15.3).
 type vp8 struct {
 	*build.Context
 	constants
@@ -23,7 +23,7 @@ func defineVP8(c *build.Context) {
 		{"filterColumnsAVX2", true, false}, {"filterInnerColumnsAVX2", true, true},
 	} {
 		function(c, f.name, "func(a, b *byte, stride, level, inner, hev int)",
-			f.name+" filters the edges of eight lines before a and before b; see filterEdge.")
+			f.name+" filters the edges of eight lines before a and before b; see VP8Filter.")
 		v.filter(f.columns, f.inner)
 	}
 }

@@ -1,10 +1,13 @@
 package image
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"os"
 	"testing"
+
+	"patchwork/internal/require"
 )
 
 // A form is a tiny image file and its pixels according to Pillow (testdata/forms/make.py).
@@ -66,5 +69,25 @@ func TestForms(t *testing.T) {
 					wrong, len(img.Pix), worst, first/3%f.W, first/3/f.W, first%3, img.Pix[first], f.RGB[first])
 			}
 		})
+	}
+}
+
+// TestLossyWebP: our decoder decodes every lossy form without alpha, so that none depends on
+// that for the others.
+func TestLossyWebP(t *testing.T) {
+	decoded := 0
+	for _, f := range readForms(t) {
+		if _, kind, ok := bytes.Cut(f.File[:min(16, len(f.File))], []byte("WEBP")); !ok || string(kind) != "VP8 " {
+			continue
+		}
+		hd, err := readHeader(f.File)
+		require.NoError(t, err)
+		if decodeLossyWebP(f.File, hd) == nil {
+			t.Errorf("%s is left to golang.org/x/image", f.Name)
+		}
+		decoded++
+	}
+	if decoded < 5 {
+		t.Errorf("%d lossy forms", decoded)
 	}
 }

@@ -9,10 +9,11 @@ func inverseVP8(dst []byte, stride int, coeffs *[16]int16) {
 	}
 	for y := range 4 {
 		c, line := columns[4*y:][:4], dst[y*stride:][:4]
-		r0, r1, r2, r3 := inverseDCT4(c[0], c[1], c[2], c[3])
-		for x, r := range [4]int32{r0, r1, r2, r3} {
-			line[x] = clamp(int32(line[x]) + (r+4)>>3)
-		}
+		r0, r1, r2, r3 := inverseDCT4(c[0]+4, c[1], c[2], c[3])
+		line[0] = clamp(int32(line[0]) + r0>>3)
+		line[1] = clamp(int32(line[1]) + r1>>3)
+		line[2] = clamp(int32(line[2]) + r2>>3)
+		line[3] = clamp(int32(line[3]) + r3>>3)
 	}
 }
 
@@ -31,84 +32,65 @@ func inverseDCT4(c0, c1, c2, c3 int32) (s0, s1, s2, s3 int32) {
 // across bytes away. Only the limit Edge counts.
 func (f *VP8Filter) Simple(p []byte, at, along, across int) {
 	for range 16 {
-		s := segment{p, at, across}
-		if s.edge() <= f.Edge {
-			s.adjust(true)
-		}
+		s := p[at-2*across:][:3*across+1]
 		at += along
+		p1, p0, q0, q1 := int(s[0]), int(s[across]), int(s[2*across]), int(s[3*across])
+		if edgeStep(p1, p0, q0, q1) <= f.Edge {
+			before, after := adjustment(3*(q0-p0) + clampSigned(p1-q1))
+			s[across], s[2*across] = clamp(int32(p0+before)), clamp(int32(q0-after))
+		}
 	}
 }
 
 // filter applies the normal filter (section 15.3) to eight samples of an edge, with arguments
-// as Simple. inner is for edges inside of a macroblock.
+// as Simple. inner is for edges inside of a macroblock. The samples across the edge are p3 to
+// p0 before it, and q0 to q3 after it.
 func (f *VP8Filter) filter(p []byte, at, along, across int, inner bool) {
 	for range 8 {
-		s := segment{p, at, across}
+		s := p[at-4*across:][:7*across+1]
 		at += along
-		if s.edge() > f.Edge || s.interior() > f.Interior {
+		p1, p0, q0, q1 := int(s[2*across]), int(s[3*across]), int(s[4*across]), int(s[5*across])
+		if edgeStep(p1, p0, q0, q1) > f.Edge {
 			continue
 		}
-		switch high := s.variance() > f.HighVariance; {
-		case high:
-			s.adjust(true)
-		case inner:
-			step := (s.adjust(false) + 1) >> 1
-			s.move(1, step)
-		default:
-			w := clampSigned(clampSigned(s.get(-2)-s.get(1)) + 3*(s.get(0)-s.get(-1)))
-			s.move(0, (27*w+63)>>7)
-			s.move(1, (18*w+63)>>7)
-			s.move(2, (9*w+63)>>7)
+		p3, p2, q2, q3 := int(s[0]), int(s[across]), int(s[6*across]), int(s[7*across])
+		variance := max(distance(p1, p0), distance(q1, q0))
+		if limit := f.Interior; variance > limit || distance(p3, p2) > limit || distance(p2, p1) > limit ||
+			distance(q3, q2) > limit || distance(q2, q1) > limit {
+			continue
 		}
+		a := 3 * (q0 - p0)
+		if high := variance > f.HighVariance; high || inner {
+			if high {
+				a += clampSigned(p1 - q1)
+			}
+			before, after := adjustment(a)
+			s[3*across], s[4*across] = clamp(int32(p0+before)), clamp(int32(q0-after))
+			if !high {
+				outer := (after + 1) >> 1
+				s[2*across], s[5*across] = clamp(int32(p1+outer)), clamp(int32(q1-outer))
+			}
+			continue
+		}
+		a = clampSigned(a + clampSigned(p1-q1))
+		near, middle, far := (27*a+63)>>7, (18*a+63)>>7, (9*a+63)>>7
+		s[across], s[6*across] = clamp(int32(p2+far)), clamp(int32(q2-far))
+		s[2*across], s[5*across] = clamp(int32(p1+middle)), clamp(int32(q1-middle))
+		s[3*across], s[4*across] = clamp(int32(p0+near)), clamp(int32(q0-near))
 	}
 }
 
-// A segment are the samples across an edge: from -4 to -1 before it, from 0 to 3 after it.
-type segment struct {
-	p          []byte
-	at, across int
-}
+func distance(a, b int) int { return max(a-b, b-a) }
 
-func (s *segment) get(i int) int { return int(s.p[s.at+i*s.across]) }
+// edgeStep returns the step at an edge, of twice its height.
+func edgeStep(p1, p0, q0, q1 int) int { return 2*distance(p0, q0) + distance(p1, q1)/2 }
 
-// step returns the difference of two samples.
-func (s *segment) step(i, j int) int {
-	d := s.get(i) - s.get(j)
-	return max(d, -d)
-}
-
-// edge returns the step at the edge, of twice its height.
-func (s *segment) edge() int { return 2*s.step(-1, 0) + s.step(-2, 1)/2 }
-
-// interior returns the greatest difference of neighbours on a side of the edge.
-func (s *segment) interior() int {
-	return max(s.step(-4, -3), s.step(-3, -2), s.step(3, 2), s.step(2, 1), s.variance())
-}
-
-// variance returns the greater difference of the two samples next to the edge on a side.
-func (s *segment) variance() int { return max(s.step(-2, -1), s.step(1, 0)) }
-
-// adjust brings the samples at the edge closer to each other ("common_adjust"), and returns
-// what it subtracts from the one after the edge.
-func (s *segment) adjust(outer bool) int {
-	a := 3 * (s.get(0) - s.get(-1))
-	if outer {
-		a += clampSigned(s.get(-2) - s.get(1))
-	}
+// adjustment returns what brings the samples at an edge closer to each other
+// ("common_adjust"), added to the one before it and subtracted from the one after it.
+func adjustment(a int) (before, after int) {
 	a = clampSigned(a)
-	before, after := clampSigned(a+3)>>3, clampSigned(a+4)>>3
-	s.add(-1, before)
-	s.add(0, -after)
-	return after
+	return clampSigned(a+3) >> 3, clampSigned(a+4) >> 3
 }
-
-// move brings the samples i steps from the edge closer to each other.
-func (s *segment) move(i, by int) {
-	s.add(-1-i, by)
-	s.add(i, -by)
-}
-
-func (s *segment) add(i, by int) { s.p[s.at+i*s.across] = clamp(int32(s.get(i) + by)) }
 
 // clampSigned clamps to a signed byte.
 func clampSigned(x int) int { return min(max(x, -128), 127) }

@@ -7,22 +7,22 @@ package simd
 //go:noescape
 func inverseVP8AVX2(dst *byte, stride int, coeffs *int16)
 
-// filterRowsAVX2 filters the edges of eight lines before a and before b; see filterEdge.
+// filterRowsAVX2 filters the edges of eight lines before a and before b; see VP8Filter.
 //
 //go:noescape
 func filterRowsAVX2(a *byte, b *byte, stride int, level int, inner int, hev int)
 
-// filterInnerRowsAVX2 filters the edges of eight lines before a and before b; see filterEdge.
+// filterInnerRowsAVX2 filters the edges of eight lines before a and before b; see VP8Filter.
 //
 //go:noescape
 func filterInnerRowsAVX2(a *byte, b *byte, stride int, level int, inner int, hev int)
 
-// filterColumnsAVX2 filters the edges of eight lines before a and before b; see filterEdge.
+// filterColumnsAVX2 filters the edges of eight lines before a and before b; see VP8Filter.
 //
 //go:noescape
 func filterColumnsAVX2(a *byte, b *byte, stride int, level int, inner int, hev int)
 
-// filterInnerColumnsAVX2 filters the edges of eight lines before a and before b; see filterEdge.
+// filterInnerColumnsAVX2 filters the edges of eight lines before a and before b; see VP8Filter.
 //
 //go:noescape
 func filterInnerColumnsAVX2(a *byte, b *byte, stride int, level int, inner int, hev int)

@@ -2,7 +2,6 @@ package vp8
 
 import (
 	"encoding/binary"
-	"math/bits"
 )
 
 // A boolDecoder decodes bools from a partition (RFC 6386, section 7). Reading past the end
@@ -26,7 +25,7 @@ type boolDecoder struct {
 //	}
 type interval struct {
 	value uint64 // the code less the interval's start; its first byte is compared
-	width uint64 // RFC 6386's range: 128 to 255
+	width uint64 // RFC 6386's range less 1: 127 to 254
 	spare int    // bits known in value after the first byte; below 0, fill is due
 }
 
@@ -36,10 +35,12 @@ func newBoolDecoder(partition []byte) (*boolDecoder, error) {
 	if len(partition) > 0 && partition[0] == 255 {
 		return nil, ErrInvalidCode
 	}
-	return &boolDecoder{interval: interval{width: 255, spare: -8}, data: partition}, nil
+	return &boolDecoder{interval: interval{width: 254, spare: -8}, data: partition}, nil
 }
 
 // fill returns v with at least a byte to compare.
+//
+//go:noinline
 func (d *boolDecoder) fill(v interval) interval {
 	switch {
 	case len(d.data) >= 8:
@@ -58,36 +59,48 @@ func (d *boolDecoder) fill(v interval) interval {
 	return v
 }
 
-// split returns the width of a bool's part for 0, of probability p of 256.
-func (v interval) split(p uint8) uint64 { return 1 + (v.width-1)*uint64(p)>>8 }
+// split returns the width of a bool's part for 0, less 1. p of 256 is the probability of 0.
+func (v interval) split(p uint8) uint64 { return v.width * uint64(p) >> 8 }
 
 // below reports whether the bool is 0.
-func (v interval) below(split uint64) bool { return v.value < split<<56 }
+func (v interval) below(split uint64) bool { return v.value>>56 <= split }
 
 // zero returns the interval after a bool that is 0.
 func (v interval) zero(split uint64) interval {
-	n := bits.LeadingZeros8(uint8(split))
-	return interval{v.value << (n & 7), split << (n & 7), v.spare - n}
+	w := widened[uint8(split)]
+	return interval{v.value << (w.shift & 7), uint64(w.width), v.spare - int(w.shift)}
 }
 
 // one returns the interval after a bool that is 1.
 func (v interval) one(split uint64) interval {
-	width := v.width - split
-	n := bits.LeadingZeros8(uint8(width))
-	return interval{(v.value - split<<56) << (n & 7), width << (n & 7), v.spare - n}
+	w := widened[uint8(v.width-split-1)]
+	return interval{(v.value - (split+1)<<56) << (w.shift & 7), uint64(w.width), v.spare - int(w.shift)}
 }
 
 // sign returns the interval after a bool of probability 128, without a branch, as that would
-// be mispredicted half of the time. mask is 0 for 0 and -1 for 1.
-func (v interval) sign() (after interval, mask int64) {
-	split := (v.width + 1) / 2
-	rest := int64(v.value - split<<56) // below 127<<56, as value is below width<<56
-	mask = ^(rest >> 63)
-	width := split + uint64(mask)&(v.width-2*split)
-	n := bits.LeadingZeros8(uint8(width))
-	value := v.value - split<<56&uint64(mask)
-	return interval{value << (n & 7), width << (n & 7), v.spare - n}, mask
+// be mispredicted half of the time. negative is 0 or -1.
+func (v interval) sign() (after interval, negative int32) {
+	split := v.width / 2
+	rest := v.value - (split+1)<<56
+	below := uint64(int64(rest) >> 63) // all ones, as rest is below 1<<63 otherwise
+	w := widened[uint8(split-1&^below&^v.width)]
+	rest += (split + 1) << 56 & below
+	return interval{rest << (w.shift & 7), uint64(w.width), v.spare - int(w.shift)}, ^int32(below)
 }
+
+// widened are widths, less 1, shifted until they are at least 128, and the number of shifts:
+// one lookup takes less time than the count of leading zeros and the shift, on which every
+// bool waits for the one before.
+var widened = func() (table [256]struct{ width, shift uint8 }) {
+	for i := range table {
+		width, shift := i+1, 0
+		for ; width < 128; width *= 2 {
+			shift++
+		}
+		table[i] = struct{ width, shift uint8 }{uint8(width - 1), uint8(shift)}
+	}
+	return table
+}()
 
 // bool decodes a bool whose probability of being false is p of 256.
 func (d *boolDecoder) bool(p uint8) bool {

@@ -31,7 +31,8 @@ type decoder struct {
 // start allocates the planes, and computes what depends on segments.
 func (d *decoder) start(width, height int) {
 	d.columns, d.rows = (width+15)/16, (height+15)/16
-	d.y, d.u, d.v = newPlane(16, d.columns, d.rows), newPlane(8, d.columns, d.rows), newPlane(8, d.columns, d.rows)
+	d.y = newPlane(16, d.columns, d.rows)
+	d.u, d.v = newPlane(8, d.columns, d.rows), newPlane(8, d.columns, d.rows)
 	d.aboveModes = make([][4]uint8, d.columns)
 	d.aboveCoded = make([]coded, d.columns)
 	d.edges = make([]macroblockFilter, d.columns)
@@ -47,21 +48,21 @@ func (d *decoder) row(y int) error {
 	for x := range d.columns {
 		parseMacroblock(d.modes, &d.header, &d.aboveModes[x], &d.leftModes, &m)
 		above, left := &d.aboveCoded[x], &d.leftCoded
-		inner := m.luma == predictSubblocks
-		if m.skipped {
-			above.clear(inner)
-			left.clear(inner)
-			d.reconstruct(&m, x, y, nil)
-		} else {
-			r := &d.residual
-			inner = r.decode(tokens, &m, &d.probs, &d.quantizers[m.segment], above, left) || inner
-			d.reconstruct(&m, x, y, r)
-		}
-		limits := &d.limits[m.segment][0]
-		if m.luma == predictSubblocks {
+		limits, subblocks := &d.limits[m.segment][0], m.luma == predictSubblocks
+		if subblocks {
 			limits = &d.limits[m.segment][1]
 		}
-		d.edges[x] = macroblockFilter{limits, inner}
+		d.edges[x] = macroblockFilter{limits, subblocks}
+		if m.skipped {
+			above.clear(!subblocks)
+			left.clear(!subblocks)
+			d.reconstruct(&m, x, y, nil)
+			continue
+		}
+		if d.residual.decode(tokens, !subblocks, &d.probs, &d.quantizers[m.segment], above, left) {
+			d.edges[x].inside = true
+		}
+		d.reconstruct(&m, x, y, &d.residual)
 	}
 	if d.modes.truncated || tokens.truncated {
 		return io.ErrUnexpectedEOF

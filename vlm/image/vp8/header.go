@@ -12,7 +12,7 @@ const tagBytes = 10
 
 // parseTag returns the tag of a key frame.
 func parseTag(frame []byte) (t frameTag, err error) {
-	if len(frame) < tagBytes {
+	if len(frame) < 3 {
 		return t, io.ErrUnexpectedEOF
 	}
 	bits := int(frame[0]) | int(frame[1])<<8 | int(frame[2])<<16
@@ -20,6 +20,9 @@ func parseTag(frame []byte) (t frameTag, err error) {
 	key, version, shown := bits&1 == 0, bits>>1&7, bits>>4&1 == 1
 	if !key || version > lastVersion || !shown {
 		return t, ErrUnsupported
+	}
+	if len(frame) < tagBytes {
+		return t, io.ErrUnexpectedEOF
 	}
 	if frame[3] != 0x9d || frame[4] != 0x01 || frame[5] != 0x2a {
 		return t, errStartCode
@@ -31,7 +34,7 @@ func parseTag(frame []byte) (t frameTag, err error) {
 		firstPartition: bits >> 5,
 	}
 	if t.width == 0 || t.height == 0 {
-		return t, errSize
+		return t, ErrUnsupported
 	}
 	return t, nil
 }
@@ -126,6 +129,10 @@ func parseFilter(d *boolDecoder) (f filterHeader) {
 	return f
 }
 
+// maxPartition is more bytes than the size of a partition may tell. The last one has no size
+// in the frame; golang.org/x/image refuses it as well.
+const maxPartition = 1 << 24
+
 // splitPartitions returns the partitions with coefficients (section 9.5), of the bytes after
 // the first partition.
 func splitPartitions(data []byte, n int) ([]*boolDecoder, error) {
@@ -140,8 +147,11 @@ func splitPartitions(data []byte, n int) ([]*boolDecoder, error) {
 		if i < n-1 {
 			size = int(sizes[3*i]) | int(sizes[3*i+1])<<8 | int(sizes[3*i+2])<<16
 		}
-		if size > len(data) {
+		switch {
+		case size > len(data):
 			return nil, io.ErrUnexpectedEOF
+		case size >= maxPartition:
+			return nil, errLongData
 		}
 		d, err := newBoolDecoder(data[:size])
 		if err != nil {

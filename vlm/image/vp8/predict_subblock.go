@@ -35,7 +35,8 @@ func (p *plane) neighbours(at, x, i, j int) (n neighbours) {
 		n.above = binary.LittleEndian.Uint64(p.pix[at-stride:])
 		corner = p.pix[at-stride-1]
 	default: // those on the right are not decoded yet
-		n.above = uint64(binary.LittleEndian.Uint32(p.pix[at-stride:])) | uint64(binary.LittleEndian.Uint32(line[17:]))<<32
+		n.above = uint64(binary.LittleEndian.Uint32(p.pix[at-stride:]))
+		n.above |= uint64(binary.LittleEndian.Uint32(line[17:])) << 32
 		corner = p.pix[at-stride-1]
 	}
 	left := p.pix[at-1:][:3*stride+1]
@@ -52,7 +53,7 @@ func subblockLines(mode uint8, n neighbours) (a, b, c, d uint32) {
 	path, above := n.path, n.above
 	switch mode {
 	case subblockTrueMotion:
-		line := func(left uint64) uint32 { return uint32(addStep(above&0xffffffff, byte(left), byte(path>>32))) }
+		line := func(left uint64) uint32 { return uint32(addStep(above, byte(left), byte(path>>32))) }
 		return line(path >> 24), line(path >> 16), line(path >> 8), line(path)
 	case subblockVertical:
 		a = uint32(mean3(path>>32, above, above>>8))
@@ -60,7 +61,8 @@ func subblockLines(mode uint8, n neighbours) (a, b, c, d uint32) {
 	case subblockHorizontal:
 		m := mean3(path, path>>8, path>>16)
 		last := mean3(path>>8, path, path) // of the two samples at the bottom
-		return eachByte32 * uint32(m>>16&0xff), eachByte32 * uint32(m>>8&0xff), eachByte32 * uint32(m&0xff), eachByte32 * uint32(last&0xff)
+		line := func(mean uint64) uint32 { return eachByte32 * uint32(mean&0xff) }
+		return line(m >> 16), line(m >> 8), line(m), line(last)
 	case subblockLeftDown:
 		last := above >> 56
 		m := mean3(above, above>>8|last<<56, above>>16|last<<48)

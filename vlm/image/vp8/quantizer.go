@@ -1,8 +1,10 @@
 package vp8
 
-// quantizers are factors of coefficients (RFC 6386, section 14.1): of the first, and of the
-// others.
-type quantizers struct{ y, y2, uv struct{ dc, ac int32 } }
+// factors are those of a block's first coefficient and of the others (RFC 6386, section 14.1).
+type factors struct{ dc, ac int32 }
+
+// quantizers are the factors of luma, of its first coefficients, and of chroma.
+type quantizers struct{ y, y2, uv factors }
 
 // newQuantizers returns the factors for a base index and the frame's differences to it.
 func newQuantizers(base int, q quantIndices) (f quantizers) {

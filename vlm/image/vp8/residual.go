@@ -10,12 +10,12 @@ type coded struct {
 	y2   uint8
 }
 
-// clear sets the state after a macroblock without coefficients. Y2's is kept if the macroblock
-// has no such block.
-func (c *coded) clear(subblocks bool) {
+// clear sets the state after a macroblock without coefficients. That of Y2 is kept if the
+// macroblock has no such block.
+func (c *coded) clear(hasY2 bool) {
 	y2 := c.y2
 	*c = coded{}
-	if subblocks {
+	if !hasY2 {
 		c.y2 = y2
 	}
 }
@@ -33,29 +33,30 @@ type residual struct {
 	nonzero uint32
 }
 
-// decode decodes the coefficients of a macroblock (sections 13 and 14.2), whose blocks next to
-// it were above and left. It reports whether there are any.
-func (r *residual) decode(d *boolDecoder, m *macroblock, probs *tokenProbs, q *quantizers, above, left *coded) bool {
+// decode decodes the coefficients of a macroblock (sections 13 and 14.2), with a block Y2 if
+// hasY2. Blocks next to it were above and left. It reports whether there are any coefficients.
+func (r *residual) decode(d *boolDecoder, hasY2 bool, p *tokenProbs, q *quantizers, above, left *coded) bool {
 	r.nonzero = 0
-	luma, first := &probs[planeY], 0
-	if m.luma != predictSubblocks {
-		luma, first = &probs[planeYAfterY2], 1
-		r.decodeY2(d, &probs[planeY2], q, above, left)
+	luma, first := &p[planeY], 0
+	if hasY2 {
+		luma, first = &p[planeYAfterY2], 1
+		r.decodeY2(d, &p[planeY2], q.y2, above, left)
 	}
 	for i := range firstU {
 		a, l := &above.y[i%4], &left.y[i/4]
-		some := d.coefficients(&r.blocks[i], luma, int(*a+*l), first, q.y.dc, q.y.ac)
+		some := d.coefficients(&r.blocks[i], luma, int(*a+*l), first, q.y)
 		r.mark(i, some, a, l)
 	}
-	r.decodeChroma(d, firstU, &probs[planeChroma], q, &above.u, &left.u)
-	r.decodeChroma(d, firstV, &probs[planeChroma], q, &above.v, &left.v)
+	r.decodeChroma(d, firstU, &p[planeChroma], q.uv, &above.u, &left.u)
+	r.decodeChroma(d, firstV, &p[planeChroma], q.uv, &above.v, &left.v)
 	return r.nonzero != 0
 }
 
-func (r *residual) decodeChroma(d *boolDecoder, first int, probs *positionProbs, q *quantizers, above, left *[2]uint8) {
+// decodeChroma decodes four blocks of U or V.
+func (r *residual) decodeChroma(d *boolDecoder, first int, p *positionProbs, f factors, above, left *[2]uint8) {
 	for i := range 4 {
 		a, l := &above[i%2], &left[i/2]
-		some := d.coefficients(&r.blocks[first+i], probs, int(*a+*l), 0, q.uv.dc, q.uv.ac)
+		some := d.coefficients(&r.blocks[first+i], p, int(*a+*l), 0, f)
 		r.mark(first+i, some, a, l)
 	}
 }
@@ -71,9 +72,9 @@ func (r *residual) mark(block int, some bool, above, left *uint8) {
 }
 
 // decodeY2 decodes the block of the first coefficients of luma's blocks.
-func (r *residual) decodeY2(d *boolDecoder, probs *positionProbs, q *quantizers, above, left *coded) {
+func (r *residual) decodeY2(d *boolDecoder, p *positionProbs, f factors, above, left *coded) {
 	var y2 [16]int16
-	if !d.coefficients(&y2, probs, int(above.y2+left.y2), 0, q.y2.dc, q.y2.ac) {
+	if !d.coefficients(&y2, p, int(above.y2+left.y2), 0, f) {
 		above.y2, left.y2 = 0, 0
 		return
 	}
@@ -87,7 +88,8 @@ func (r *residual) decodeY2(d *boolDecoder, probs *positionProbs, q *quantizers,
 	}
 }
 
-// add adds the inverse transform of blocks to a macroblock's samples. A line of the macroblock has n blocks.
+// add adds the inverse transform of blocks to a macroblock's samples. A line of the macroblock
+// has n blocks.
 func (r *residual) add(p *plane, x, y, first, n int) {
 	at := p.index(x, y)
 	for i := range n * n {

@@ -1,7 +1,8 @@
 // Package vp8 decodes key frames of VP8, which are the lossy images of WebP, by RFC 6386.
 //
-// Any frame decodes to the bits of golang.org/x/image/vp8, or to an error. The only frames that
-// it decodes and this package does not are those with ErrUnsupported or ErrInvalidCode.
+// A frame decodes to the bits of golang.org/x/image/vp8, or fails where that does. Exceptions
+// are ErrUnsupported, ErrInvalidCode, and a level of the loop filter that exceeds eight bits
+// with its deltas: RFC 6386 clamps it to between 0 and 63, golang.org/x/image lets it wrap.
 package vp8
 
 import (
@@ -12,7 +13,7 @@ import (
 
 var (
 	// ErrUnsupported is the error for a frame that is not a displayable key frame of
-	// version 0 to 3.
+	// version 0 to 3, or has no pixels.
 	ErrUnsupported = errors.New("vp8: not a displayable key frame of a known version")
 
 	// ErrInvalidCode is the error for a partition that starts with 255, as no encoder
@@ -20,8 +21,7 @@ var (
 	ErrInvalidCode = errors.New("vp8: invalid arithmetic code")
 
 	errStartCode = errors.New("vp8: invalid start code")
-	errSize      = errors.New("vp8: a frame without pixels")
-	errLongData  = errors.New("vp8: too many coefficients")
+	errLongData  = errors.New("vp8: more than 16 MiB of coefficients in a partition")
 )
 
 // Size returns the size of a key frame in pixels, from its first ten bytes.

@@ -8,20 +8,21 @@ import (
 	"errors"
 	"image"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	reference "golang.org/x/image/vp8"
+	original "golang.org/x/image/vp8"
 
 	"patchwork/internal/require"
 )
 
-// decodeReference is Decode by golang.org/x/image.
-func decodeReference(frame []byte) (*image.YCbCr, error) {
-	d := reference.NewDecoder()
+// decodeOriginal is Decode by golang.org/x/image.
+func decodeOriginal(frame []byte) (*image.YCbCr, error) {
+	d := original.NewDecoder()
 	d.Init(bytes.NewReader(frame), len(frame))
 	if _, err := d.DecodeFrameHeader(); err != nil {
 		return nil, err
@@ -39,7 +40,7 @@ func compare(t *testing.T, frame []byte) bool {
 	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrInvalidCode) {
 		return false
 	}
-	want, wantErr := decodeReference(frame)
+	want, wantErr := decodeOriginal(frame)
 	if (err == nil) != (wantErr == nil) || (err == io.ErrUnexpectedEOF) != (wantErr == io.ErrUnexpectedEOF) {
 		t.Fatalf("the error is %v, want %v", err, wantErr)
 	}
@@ -59,8 +60,8 @@ func compare(t *testing.T, frame []byte) bool {
 	return true
 }
 
-// overflows reports whether a frame's level of the loop filter exceeds 127 with its deltas,
-// which golang.org/x/image computes in eight bits; RFC 6386 clamps it to 63.
+// overflows reports whether a frame's level of the loop filter exceeds eight bits with its
+// deltas, in which golang.org/x/image computes it; RFC 6386 clamps it to between 0 and 63.
 func overflows(frame []byte) bool {
 	tag, err := parseTag(frame)
 	if err != nil {
@@ -71,14 +72,17 @@ func overflows(frame []byte) bool {
 		return false
 	}
 	h := parseHeader(d, new(tokenProbs))
-	level := h.filter.level
+	low, high := 0, 0
 	if h.enabled {
-		if h.absolute {
-			level = 0
-		}
-		level += slices.Max(h.filterLevel[:])
+		low, high = slices.Min(h.filterLevel[:]), slices.Max(h.filterLevel[:])
 	}
-	return level+h.filter.intraDelta+max(0, h.filter.subblockDelta) > 127
+	level := h.filter.intraDelta
+	if !(h.enabled && h.absolute) {
+		level += h.filter.level
+	}
+	high += max(0, h.filter.subblockDelta)
+	low += min(0, h.filter.subblockDelta)
+	return level+high > math.MaxInt8 || level+low < math.MinInt8
 }
 
 // frames returns the frames of the lossy WebP files among the forms of vlm/image.
@@ -104,8 +108,8 @@ func frames(t testing.TB) (all [][]byte) {
 	return all
 }
 
-// TestReference compares with golang.org/x/image/vp8, also for damaged frames.
-func TestReference(t *testing.T) {
+// TestOriginal compares with golang.org/x/image/vp8, also for damaged frames.
+func TestOriginal(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, frame := range frames(t) {
 		if !compare(t, frame) {
@@ -152,7 +156,7 @@ func TestRandomCode(t *testing.T) {
 	}
 }
 
-func FuzzReference(f *testing.F) {
+func FuzzOriginal(f *testing.F) {
 	for _, frame := range frames(f) {
 		f.Add(frame)
 	}

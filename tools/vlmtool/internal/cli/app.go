@@ -62,6 +62,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, tree func
 		a.printError(err)
 		code = ExitFailed
 	}
+	EndQuietly() // all is said, and a launcher may end this process as soon as another has ended
 	a.World.Close(code)
 	return code
 }

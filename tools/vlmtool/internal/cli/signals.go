@@ -22,7 +22,8 @@ func EndGracefully() { graceful.Store(true) }
 // quiet is set in processes that leave messages to another one.
 var quiet atomic.Bool
 
-// EndQuietly keeps an interrupt from writing a message: another process of the job does.
+// EndQuietly keeps an interrupt from writing a message: another process of the job does, or the
+// command has ended.
 func EndQuietly() { quiet.Store(true) }
 
 // gracePeriod is how long other commands may take to end after the first signal.
