@@ -29,7 +29,7 @@ func (r Readers) owner(position int) int { return position % max(1, r.Count) }
 
 // readAhead is the memory for the rows of the next window, as a fraction of a window's, if that
 // is more than its largest group.
-const readAhead = 0.25
+const readAhead = 0.1
 
 // largeWindow is the memory of a window, in bytes, from which garbage is collected more often.
 const largeWindow = 128 << 20
@@ -43,7 +43,7 @@ const prefetchGroups = 2
 
 // Stream yields the rows of an order from a position on. Row groups are read ahead in
 // goroutines, which end with the loop; the rows held at a time take at most the memory of a
-// window and a quarter, or a window and a group. Damaged row groups yield rows with Err; an error ends the stream.
+// window and a tenth, or a window and a group. Damaged row groups yield rows with Err; an error ends the stream.
 func (o *Order) Stream(ctx context.Context, from int, readers Readers) iter.Seq2[Streamed, error] {
 	return func(yield func(Streamed, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
