@@ -174,11 +174,10 @@ func (o *Order) From(position int) iter.Seq[int] {
 // Mixing tells how far a shuffled order moves rows apart.
 type Mixing struct {
 	Windows int
-	Rows    int     // of the largest window
-	Groups  int     // row groups of the largest window
-	Bytes   int64   // memory of the largest window
-	Median  int     // distance, in rows, of two rows that were neighbours in a file
-	Near    float64 // fraction of such pairs that are less than a hundredth of a window apart
+	Rows    int   // of the largest window
+	Groups  int   // row groups of the largest window
+	Bytes   int64 // memory of the largest window
+	Median  int   // distance, in rows, of two rows that were neighbours in a file
 }
 
 // mixingRows limits the rows that Mixing looks at.
@@ -200,19 +199,14 @@ func (o *Order) Mixing() Mixing {
 		}
 	}
 	var apart []int
-	near := 0
 	for row, at := range position {
 		if next, ok := position[row+1]; ok {
-			distance := max(next-at, at-next)
-			apart = append(apart, distance)
-			if 100*distance < m.Rows {
-				near++
-			}
+			apart = append(apart, max(next-at, at-next))
 		}
 	}
 	if len(apart) > 0 {
 		slices.Sort(apart)
-		m.Median, m.Near = apart[len(apart)/2], float64(near)/float64(len(apart))
+		m.Median = apart[len(apart)/2]
 	}
 	return m
 }

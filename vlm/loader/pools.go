@@ -133,7 +133,7 @@ func (l *Loader) pools(ctx context.Context, order *data.Order, start poolStart) 
 		var chunk []data.Streamed
 		// flush encodes the chunk; it returns false if the consumer ended the loop.
 		flush := func() bool {
-			rows, err := l.encodeChunk(ctx, chunk, position)
+			rows, err := l.encodeChunk(ctx, chunk)
 			if err != nil {
 				yield(nil, err)
 				return false
@@ -194,9 +194,9 @@ type chunkRow struct {
 // chunkMessage is what a rank tells the others about its rows of a chunk, in order.
 type chunkMessage struct{ Rows []chunkRow }
 
-// encodeChunk encodes the rows of a chunk, which begins at a position of the order, and returns
-// their samples by row, also those of rows that other ranks have.
-func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed, position int) ([][]encodedSample, error) {
+// encodeChunk encodes the rows of a chunk and returns their samples by row, also those of rows that
+// other ranks have.
+func (l *Loader) encodeChunk(ctx context.Context, chunk []data.Streamed) ([][]encodedSample, error) {
 	mine := make([]encodedRow, len(chunk))
 	var encoding errgroup.Group
 	encoding.SetLimit(l.Workers)
