@@ -308,16 +308,17 @@ func (t *mpiLoop) wait(idle *backoff) {
 	}
 }
 
-// backoff decides how long to wait between looking for completed operations: first not at all, for
-// the latency of small messages, then longer and longer, so that a rank that waits leaves its core
-// to others.
+// backoff decides how long to wait between looking for completed operations: first not at all, since
+// MPI libraries move a message only while they are called, then longer and longer, so that a rank
+// that waits leaves its core to others. With 0.1 ms instead of 1 ms the sum of 2 MB over two
+// processes took 7.5 ms instead of 2.4.
 type backoff struct {
 	since time.Time // when nothing was left to do
 	sleep time.Duration
 }
 
 const (
-	spinTime  = 100 * time.Microsecond
+	spinTime  = time.Millisecond
 	minSleep  = 50 * time.Microsecond
 	maxSleep  = time.Millisecond
 	idleSleep = 20 * time.Millisecond // with no operation started, only heartbeats arrive

@@ -43,7 +43,7 @@ the run had not been interrupted.`,
 		cli.Choice(s, &f.recompute, "recompute", "", "recompute activations in the backward pass (auto = if memory requires it)", "auto", "on", "off")
 	})
 	cli.Group(c, "Several processes, started by mpirun or srun", func(s *pflag.FlagSet) {
-		s.BoolVar(&f.shardOptimizer, "shard-optimizer", false, "divide the optimizer's moments among the processes")
+		s.BoolVar(&f.shardOptimizer, "shard-optimizer", false, "divide the optimizer's moments and its work among the processes (default with Muon)")
 		s.DurationVar(&f.rankTimeout, "rank-timeout", mpi.DefaultTimeout, "end the run if a process does not answer for `TIME`, or takes that much longer for a step than ever before")
 	})
 	cli.Group(c, "Monitoring", f.monitorFlags)

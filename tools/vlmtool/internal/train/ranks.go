@@ -53,5 +53,14 @@ func (f *options) checkRanks(r train.Recipe) error {
 	return nil
 }
 
+// sharded reports whether the optimizer is sharded. Muon's work for a matrix does not depend on the
+// batch, so that ranks which all did it would gain nothing there: they share it by default.
+func (f *options) sharded(a *cli.App, r train.Recipe) bool {
+	if a.Changed("shard-optimizer") || a.World.Size() == 1 {
+		return f.shardOptimizer
+	}
+	return r.Optimizer == train.OptimizerMuon
+}
+
 // minRankTimeout is longer than a busy machine keeps a process waiting.
 const minRankTimeout = 3 * time.Second

@@ -192,7 +192,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	defer dev.Close()
 	o := train.Options{
 		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
-		World: a.World, ShardOptimizer: f.shardOptimizer,
+		World: a.World, ShardOptimizer: f.sharded(a, r),
 	}
 	result, err := f.runObserved(ctx, a, source, o)
 	if err != nil {
