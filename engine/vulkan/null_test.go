@@ -61,19 +61,14 @@ func openNull(t *testing.T) {
 
 // halfOpen is a device whose fences could not be made.
 func halfOpen(t *testing.T, index int) *Device {
-	inst, err := newInstance()
+	d, err := locate(index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	devices, err := inst.physicalDevices()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &Device{instance: inst, live: map[releaser]struct{}{}, physical: inst.describe(index, devices[index])}
 	if err := d.createHandle(); err != nil {
 		t.Fatal(err)
 	}
-	d.procs = loadDeviceProcs(inst.procs.getDeviceProcAddress, d.handle)
+	d.procs = loadDeviceProcs(d.instance.procs.getDeviceProcAddress, d.handle)
 	return d
 }
 
