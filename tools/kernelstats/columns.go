@@ -77,10 +77,13 @@ var (
 	assigned = regexp.MustCompile(`^\s*(@!?u?p\d+\s+)?([^=;]*= )?([a-z][a-z0-9_]*)`)
 )
 
-// countInstructions counts the instructions of an assembly listing by kind; the columns
-// of kinds that do not occur are absent.
+// countInstructions counts the instructions of an assembly listing by kind. Kinds that do
+// not occur are absent, but for those that no compiler counts itself.
 func countInstructions(assembly string) map[string]float64 {
 	values := map[string]float64{}
+	if assembly != "" {
+		values["lds"], values["fma"] = 0, 0
+	}
 	for line := range strings.Lines(assembly) {
 		m := assigned.FindStringSubmatch(line)
 		if m == nil || label.MatchString(line) {
