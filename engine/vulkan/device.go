@@ -33,10 +33,11 @@ type Device struct {
 	// a driver without hardware may not support waits.
 	busy bool
 
-	pipelines pipelines
-	staging   staging
-	dummy     *memory // bound where an optional binding is absent
-	mapped    bool    // device memory is mapped: written and read in place
+	pipelines   pipelines
+	slowCompile func(kernels int) // called when compiling takes long; may be nil
+	staging     staging
+	dummy       *memory // bound where an optional binding is absent
+	mapped      bool    // device memory is mapped: written and read in place
 
 	// live are all memories and executables that are not yet freed.
 	live map[releaser]struct{}
@@ -206,6 +207,9 @@ func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 
 // SetChoices makes later calls of Compile prefer these variants.
 func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
+
+// OnSlowCompile makes Compile call report when compiling has taken a second.
+func (d *Device) OnSlowCompile(report func(kernels int)) { d.slowCompile = report }
 
 // usable returns an error if the device is closed or lost.
 func (d *Device) usable() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"time"
 	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
@@ -138,7 +139,7 @@ func (p *pipelines) make(d *Device, builds []build) error {
 			})
 		}
 	}
-	err := group.Wait()
+	err := d.waitFor(&group, len(missing))
 	for key, pipeline := range missing {
 		if *pipeline != nil {
 			p.made[key] = *pipeline
@@ -146,6 +147,25 @@ func (p *pipelines) make(d *Device, builds []build) error {
 		}
 	}
 	return err
+}
+
+// slowCompile is how long pipelines may be made until it is reported.
+const slowCompile = time.Second
+
+// waitFor waits for goroutines that make pipelines, and reports that they take long.
+func (d *Device) waitFor(group *errgroup.Group, kernels int) error {
+	if d.slowCompile == nil {
+		return group.Wait()
+	}
+	done := make(chan error, 1)
+	go func() { done <- group.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(slowCompile):
+		d.slowCompile(kernels)
+		return <-done
+	}
 }
 
 // newPipeline compiles one entry point, with a cache (nil for none) and bits of
