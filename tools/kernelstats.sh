@@ -40,17 +40,23 @@ within() { echo "${1#"$root"}"; }
 # driver NAME: the description of a Mesa driver
 driver() { within "$(ls "$root"/usr/share/vulkan/icd.d/"$1"*.json | head -n 1)"; }
 
-# stats CHIP ARGUMENTS…: runs kernelstats for AMD's navi31, navi21, …, for NVIDIA's 0x174 or
-# 0x164, or for lavapipe
+# stats CHIP ARGUMENTS…: runs kernelstats for AMD's navi31, navi21, …, for NVIDIA's turing or
+# ampere, or for lavapipe
 stats() {
 	chip=$1
 	shift
 	case $chip in
-	0x*)
+	turing | ampere)
+		[ -n "${PATCHWORK_NVK:-}" ] || fail "PATCHWORK_NVK does not name the folder with NVK"
+		set -- --chip "$chip" "$@"
+		case $chip in
+		turing) chipset=0x164 ;; # TU104
+		ampere) chipset=0x174 ;; # GA104
+		esac
 		icd=$(find "$PATCHWORK_NVK" -name 'nouveau_icd*.json' | head -n 1)
 		shim=$(find "$PATCHWORK_NVK" -name 'libnouveau_noop_drm_shim.so' | head -n 1)
 		[ -n "$icd" ] && [ -n "$shim" ] || fail "PATCHWORK_NVK=$PATCHWORK_NVK has no nouveau_icd*.json or no libnouveau_noop_drm_shim.so"
-		chroot "$root" env LD_PRELOAD="$(within "$shim")" NOUVEAU_CHIPSET="$chip" NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1 \
+		chroot "$root" env LD_PRELOAD="$(within "$shim")" NOUVEAU_CHIPSET=$chipset NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1 \
 			VK_DRIVER_FILES="$(within "$icd")" /opt/patchwork/kernelstats "$@"
 		;;
 	lavapipe)
@@ -69,14 +75,14 @@ fi
 
 chips="navi31 navi21 vega10"
 if [ -n "${PATCHWORK_NVK:-}" ]; then
-	chips="$chips 0x174 0x164"
+	chips="$chips ampere turing"
 fi
 undeclared=0
 files=
 mkdir -p "$tables"
 for chip in $chips; do
 	if ! stats "$chip" --check --table "/opt/patchwork/$chip.json" >/dev/null 2>"$log"; then
-		grep -v 'pci bus' "$log"
+		grep -v 'pci bus\|DRM_IOCTL' "$log"
 		[ -e "$there/$chip.json" ] || exit 1
 		undeclared=1
 	fi
@@ -84,16 +90,30 @@ for chip in $chips; do
 	files="$files $tables/$chip.json"
 done
 
-programs="--compile-time --markdown --presets smollm2-135m,qwen3-1.7b --dtypes f32,f16"
-times=$there/times.md
-echo '| chip | program | pipelines | without a cache | with it |
-|---|---|--:|--:|--:|' >"$times"
-for chip in $(echo "$chips" | sed 's/navi21 vega10//') lavapipe; do
-	stats "$chip" $programs >>"$times" 2>"$log" || { cat "$log"; exit 1; }
-done
+# measure TITLE ARGUMENTS…: adds a table of times, for the chips named in $timed
+measure() {
+	printf '%s' "$1" >>"$there/times.md"
+	shift
+	for chip in $timed; do
+		stats "$chip" "$@" --markdown >>"$there/times.md" 2>"$log" || { cat "$log"; exit 1; }
+	done
+}
+rm -f "$there/times.md"
+timed="navi31 $(echo "$chips" | grep -o 'ampere' || true)"
+measure '| compiler for | program | pipelines | without a cache | with it |
+|---|---|--:|--:|--:|
+' --compile-time --presets smollm2-135m,qwen3-1.7b --dtypes f32,f16
+timed=lavapipe
+measure '
+lavapipe compiles a kernel when it first runs: how much longer a program takes the first time than the next, with empty caches and in the next process. The memory that it touches for the first time is in both.
+
+| compiler for | program | without a cache | with it |
+|---|---|--:|--:|
+' --first-run --presets shapes --dtypes f32
+measure '' --first-run --presets smollm2-135m --work prefill,decode --dtypes f32
 
 page=$there/page.md
-"$there/kernelstats" --page --before "$tables/before" --times "$times" $files >"$page" || exit 1
+"$there/kernelstats" --page --before "$tables/before" --times "$there/times.md" $files >"$page" || exit 1
 cp "$page" docs/kernel-statistics.md
 echo "docs/kernel-statistics.md and $tables are written"
 exit $undeclared

@@ -53,28 +53,29 @@ func normalised(statistics []vulkan.Statistic, assembly string) map[string]float
 	return values
 }
 
-// instructionKinds match mnemonics of AMD's and of NVIDIA's instructions; the first
-// matching kind counts an instruction, and fma counts beside the others.
+// instructionKinds match mnemonics of AMD's instructions (s_load_b128) and of NVIDIA's as
+// NAK writes them (ld.shared.b128); the first matching kind counts an instruction.
 var instructionKinds = []struct {
 	column  string
 	pattern *regexp.Regexp
 }{
 	{"vopd", regexp.MustCompile(`^v_dual_`)},
-	{"lds", regexp.MustCompile(`^(ds_|lds\b|sts\b|ldsm\b|atoms\b)`)},
-	{"vmem", regexp.MustCompile(`^(global_|buffer_|flat_|scratch_|image_|ldg\b|stg\b|ldl\b|stl\b|atomg?\b|red\b|suld\b)`)},
+	{"lds", regexp.MustCompile(`^(ds_|(ld|st|ldsm|atom)\.shared)`)},
+	{"vmem", regexp.MustCompile(`^(global_|buffer_|flat_|scratch_|image_|(ld|st|atom|red)\.(global|local))`)},
 	{"smem", regexp.MustCompile(`^(s_load|s_buffer_load|ldc\b)`)},
 	{"branches", regexp.MustCompile(`^(s_cbranch|s_branch|bra\b)`)},
-	{"salu", regexp.MustCompile(`^s_`)},
-	{"valu", regexp.MustCompile(`^v_`)},
+	{"salu", regexp.MustCompile(`^(s_|(bssy|bsync|bclear|nop|exit|bar|membar|warpsync)\b)`)},
+	{"valu", regexp.MustCompile(`.`)},
 }
 
-var multiplyAdd = regexp.MustCompile(`^(v_(dual_)?(fma|mad|mac|fmac|pk_fma|dot|wmma|mfma)|ffma\b|hfma2\b|hmma\b)`)
+var multiplyAdd = regexp.MustCompile(`^(v_(dual_)?(fma|mad|mac|fmac|pk_fma|dot|wmma|mfma)|ffma|hfma2|hmma)`)
 
 // An instruction in a listing: "	v_fma_f32 v0, v1, v2, v3   ; d613…" of ACO, and
-// "r5 = ffma r1 r2 r3 // delay=4" of NAK, which may start with a predicate.
+// "@!p1 r5 = ffma r1 r2 r3 // delay=4" of NAK.
 var (
-	label    = regexp.MustCompile(`^\s*(BB\d+:|//|;|$)`)
-	assigned = regexp.MustCompile(`^\s*(@!?u?p\d+\s+)?([^=;]*= )?([a-z][a-z0-9_]*)`)
+	instruction = regexp.MustCompile(`^\s*(?:@!?u?p\d+\s+)?(?:([a-z][^=;/]*?)\s*= )?([a-z][a-z0-9_.]*)`)
+	notCode     = regexp.MustCompile(`^\s*(BB\d+:|block|\}|//|;|$)`)
+	uniform     = regexp.MustCompile(`^(ur|up)\d`) // destinations of NVIDIA's scalar unit
 )
 
 // countInstructions counts the instructions of an assembly listing by kind. Kinds that do
@@ -85,22 +86,34 @@ func countInstructions(assembly string) map[string]float64 {
 		values["lds"], values["fma"] = 0, 0
 	}
 	for line := range strings.Lines(assembly) {
-		m := assigned.FindStringSubmatch(line)
-		if m == nil || label.MatchString(line) {
+		if notCode.MatchString(line) {
 			continue
 		}
-		for _, k := range instructionKinds {
-			if k.pattern.MatchString(m[3]) {
-				values[k.column]++
-				break
-			}
-		}
 		// Both halves of a VOPD stand on one line: "v_dual_fmac_f32 … :: v_dual_mul_f32 …".
-		for half := range strings.SplitSeq(line, "::") {
-			if h := assigned.FindStringSubmatch(half); h != nil && multiplyAdd.MatchString(h[3]) {
+		for i, half := range strings.Split(line, "::") {
+			m := instruction.FindStringSubmatch(half)
+			if m == nil {
+				continue
+			}
+			if i == 0 {
+				values[kindOf(m[1], m[2])]++
+			}
+			if multiplyAdd.MatchString(m[2]) {
 				values["fma"]++
 			}
 		}
 	}
 	return values
+}
+
+func kindOf(destination, mnemonic string) string {
+	for _, k := range instructionKinds {
+		if k.column == "valu" && uniform.MatchString(destination) {
+			return "salu"
+		}
+		if k.pattern.MatchString(mnemonic) {
+			return k.column
+		}
+	}
+	return "valu"
 }

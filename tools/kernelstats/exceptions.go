@@ -3,32 +3,36 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// exception is a pipeline that may keep values in memory instead of registers on a chip
-// with a driver, with the reason. One that no longer occurs is reported.
+// exception is a set of pipelines that may keep values in memory instead of registers, on
+// chips with a driver, with the reason. One that no longer occurs is reported.
 type exception struct {
-	chip, driver string         // the driver's description contains it
-	pipelines    *regexp.Regexp // their names, as row.name returns them
-	subgroup     int            // that they require; 0 = any
-	reason       string
+	chips     []string
+	driver    string         // the driver's description contains it
+	pipelines *regexp.Regexp // their names, as row.name returns them
+	subgroup  int            // that they require; 0 = any
+	reason    string
 }
+
+const (
+	wide64 = "the engine asks this chip for 64 lanes; with 32 an invocation has twice the accumulators, and loops that stay rolled index them"
+	rolled = "NAK leaves a loop over accumulators rolled, which indexes them by a variable"
+)
 
 // exceptions to the rule that everything a GPU chooses compiles to registers.
 var exceptions = []exception{
 	{
-		chip: "gfx1100", driver: "Mesa 22.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4.* \((queries|keys)\)$`),
+		chips: []string{"gfx1100"}, driver: "Mesa 22.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4.* \((queries|keys)\)$`),
 		reason: "Mesa 22.3, the first with RDNA3, gives their invocations at most 132 registers; 25.0 gives them up to 240 and spills none",
 	},
-	{
-		chip: "navi31", driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.coopmat1\.128x128\.`), subgroup: 32,
-		reason: "the engine asks this chip for 64 lanes; with 32 an invocation has twice the accumulators, and loops that stay rolled index them",
-	},
-	{
-		chip: "navi31", driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.coopmat1\.d128\.`), subgroup: 32,
-		reason: "the engine asks this chip for 64 lanes; with 32 an invocation has twice the accumulators, and loops that stay rolled index them",
-	},
+	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.coopmat1\.128x128\.`), subgroup: 32, reason: wide64},
+	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.coopmat1\.d128\.`), subgroup: 32, reason: wide64},
+	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.tile128\.(b?f16)-`), reason: rolled},
+	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.(d32x4|d128x4|rows4)`), reason: rolled},
+	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4`), reason: rolled},
 }
 
 // check compares a table of chosen pipelines with the exceptions and returns a line for
@@ -60,4 +64,6 @@ func (t table) check(declared []exception, complete bool) []string {
 	return problems
 }
 
-func (e exception) on(t table) bool { return e.chip == t.Chip && strings.Contains(t.Driver, e.driver) }
+func (e exception) on(t table) bool {
+	return slices.Contains(e.chips, t.Chip) && strings.Contains(t.Driver, e.driver)
+}

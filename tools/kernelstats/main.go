@@ -12,6 +12,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,19 +29,21 @@ import (
 )
 
 type options struct {
-	device, class, kernel, variant string
-	presets, works, dtypes         []string
-	sizes                          []int
-	all, json, markdown, check     bool
-	table, disassemble, text       string
-	times, page                    bool
-	before, timesFile              string
+	device, chip, class        string
+	kernel, variant            string
+	presets, works, dtypes     []string
+	sizes                      []int
+	all, json, markdown, check bool
+	table, disassemble, text   string
+	times, firstRun, page      bool
+	before, timesFile          string
 }
 
 func main() {
 	var o options
 	f := pflag.CommandLine
 	f.StringVar(&o.device, "device", "vulkan:0", "compile for `vulkan:N`")
+	f.StringVar(&o.chip, "chip", "", "the chip's `NAME` in tables (default: from the device's name)")
 	f.StringVar(&o.class, "class", "discrete", "choose variants as this class of device does: discrete, integrated or software")
 	f.StringSliceVar(&o.presets, "presets", []string{"smollm2-135m", "smollm2-360m", "qwen3-1.7b", "shapes"}, "presets whose work is compiled")
 	f.StringSliceVar(&o.works, "work", []string{"train", "prefill", "decode"}, "their work, of train, prefill, decode")
@@ -55,6 +59,7 @@ func main() {
 	f.StringVar(&o.disassemble, "disassemble", "", "print the compiler's listing of `KERNEL[.VARIANT]`")
 	f.StringVar(&o.text, "listing", "", "with --disassemble, print the listings whose name matches the `REGEXP`, such as NIR or ACO (default: the last, the assembly)")
 	f.BoolVar(&o.times, "compile-time", false, "measure how long the programs take to compile, without a cache and with one")
+	f.BoolVar(&o.firstRun, "first-run", false, "measure how much longer the programs take when they run for the first time, on a device that runs them")
 	f.BoolVar(&o.page, "page", false, "write docs/kernel-statistics.md from the given tables")
 	f.StringVar(&o.before, "before", "", "with --page or --markdown, compare with the tables in `DIR`")
 	f.StringVar(&o.timesFile, "times", "", "with --page, a `FILE` with the output of --compile-time --markdown")
@@ -87,13 +92,16 @@ func run(w, progress io.Writer, o options, args []string) error {
 	if err != nil || !strings.HasPrefix(o.device, "vulkan:") {
 		return fmt.Errorf("--device has %q, want vulkan:N", o.device)
 	}
+	if o.firstRun {
+		return printFirstRuns(context.Background(), w, number, s, o.markdown)
+	}
 	c, err := vulkan.OpenCompiler(number)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	if o.times {
-		return printTimes(w, c, s, o.markdown)
+		return printTimes(w, c, s, cmp.Or(o.chip, chip(c.Info())), o.markdown)
 	}
 	c.SetClass(class)
 	if o.disassemble != "" {
@@ -108,6 +116,7 @@ func run(w, progress io.Writer, o options, args []string) error {
 	if err != nil {
 		return err
 	}
+	t.Chip = cmp.Or(o.chip, t.Chip)
 	if len(t.Rows) == 0 {
 		return fmt.Errorf("no pipeline matches --kernel %q and --variant %q; --all has those that the class does not choose", o.kernel, o.variant)
 	}

@@ -111,15 +111,17 @@ func (t table) writeGone(w io.Writer, before table) {
 	}
 }
 
-const preface = `<!-- Written by tools/kernelstats: make kernelstats. Do not edit. -->
+// The page's texts; ~ stands for a backquote.
+var (
+	preface = strings.ReplaceAll(`<!-- Written by tools/kernelstats: make kernelstats. Do not edit. -->
 
 # What GPUs' compilers make of the kernels
 
-No GPU is needed for these figures: open compilers compile every kernel for the real chip without it, and report registers, memory and instructions. What they show is what a processor gets to execute, not how fast it is. "make kernelstats" writes this page; "go run ./tools/kernelstats" prints the same for any device here whose driver has VK_KHR_pipeline_executable_properties, and "--disassemble KERNEL" the compiler's own listing.
+No GPU is needed for these figures: open compilers compile every kernel for the real chip without it, RADV for AMD's and NVK for NVIDIA's, and report registers, memory and instructions. They show what a processor is given to execute, not how fast it is. ~make kernelstats~ writes this page. ~go run ./tools/kernelstats~ prints the same for a Vulkan device whose driver has VK_KHR_pipeline_executable_properties, and ~--disassemble KERNEL~ the compiler's listing.
 
-A pipeline is a variant with its entry point and specialisation constants, as the engine makes it for a training step, a prefill or a decoded token of the presets in f32, bf16 or f16, where the class of the device chooses it. Pipelines that require a subgroup size (cooperative matrices) stand with every size that the chip has. "before → after" compares with the tables in tools/kernelstats/testdata/before.
+A pipeline is a variant with its entry point and specialisation constants, as the engine makes it for a training step, a prefill or a decoded token of the presets in f32, bf16 or f16, where the class of the device chooses it. Pipelines that require a subgroup size (cooperative matrices) are listed with every size that the chip has. "before → after" compares with the tables in ~tools/kernelstats/testdata/before~.
 
+`, "~", "`")
+	timesPreface = `All pipelines of a program, each distinct one once, on all cores of the machine that wrote this page (2): without a cache, and with the pipeline cache of the first time.
 `
-
-const timesPreface = `All pipelines of a program, each distinct one once, on all cores of the machine that wrote this page: without a cache, and with the pipeline cache of the first time. "lavapipe" compiles again when a kernel first runs, which is not in its figures.
-`
+)

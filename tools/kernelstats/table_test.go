@@ -29,13 +29,17 @@ const (
 	s_cbranch_scc0 BB3                                          ; bfa10010
 	s_endpgm                                                    ; bfb00000
 `
-	nak = `block 0:
-    r5 = ffma r1 r2 r3 // delay=4
-    r6..8 = ldg.e.64 [r2..4] // delay=1 wr:0
-    lds.b128 r8..12 [r1]
-    @p0 bra L3
-    @!p1 r9 = ldc c[0x0][0x210]
-    r1 = iadd3 r1 r2 rZ
+	nak = `block.u 0 L2 [] -> {
+      b0      = bssy b0 pT L0                           // delay=1
+      r2      = iadd3 r2 c[0x0][0x0] rZ                 // delay=1 wt=000010
+      ur0     = ldc.b32 c[0x1][+0x0]                    // delay=1 wr:1
+      ur2     = mov ur0                                 // delay=1 wt=000010
+      p1 null = plop3 pT pT up0 LUT[0xaa] LUT[0x0]      // delay=13
+      r28..32 = ld.global.a64.constant.b128 [r26..28]   // delay=1 rd:0 wr:1
+                st.shared.strong.cta.b128 [r0] r16..20  // delay=1 rd:0
+@p0   r5      = ffma r1 r2 r3                           // delay=4
+@!p1            bra L1                                  // delay=1 wt=000101
+} -> [1, 2]
 `
 )
 
@@ -45,7 +49,7 @@ func TestCountInstructions(t *testing.T) {
 		want    map[string]float64
 	}{
 		{rdna3, map[string]float64{"smem": 2, "salu": 2, "valu": 3, "fma": 3, "vopd": 1, "lds": 1, "vmem": 1, "branches": 1}},
-		{nak, map[string]float64{"fma": 1, "vmem": 1, "lds": 1, "branches": 1, "smem": 1}},
+		{nak, map[string]float64{"salu": 2, "valu": 3, "fma": 1, "vmem": 1, "lds": 1, "branches": 1, "smem": 1}},
 		{"", map[string]float64{}},
 	} {
 		if got := countInstructions(c.listing); !reflect.DeepEqual(got, c.want) {
@@ -105,7 +109,7 @@ func TestCommitted(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	declared := []exception{{chip: "navi21", driver: "Mesa 25", pipelines: regexp.MustCompile(`^matmul\.coop\.`), reason: "a test"}}
+	declared := []exception{{chips: []string{"navi21"}, driver: "Mesa 25", pipelines: regexp.MustCompile(`^matmul\.coop\.`), reason: "a test"}}
 	clean, spilled := sample(), sample()
 	spilled.Rows[1].Columns["spilled"] = 3
 	other := spilled

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"patchwork/engine"
@@ -12,7 +13,7 @@ import (
 // printTimes measures how long the programs of the selected presets take to compile on
 // the device, with the variants of its own class: training, and generation, which is the
 // encoding of an image, a prefill and a decoded token.
-func printTimes(w io.Writer, c *vulkan.Compiler, s selection, markdown bool) error {
+func printTimes(w io.Writer, c *vulkan.Compiler, s selection, chip string, markdown bool) error {
 	row := "%-12s %-34s %9d %8.2f s %8.2f s\n"
 	if markdown {
 		row = "| %s | %s | %d | %.2f s | %.2f s |\n"
@@ -36,7 +37,7 @@ func printTimes(w io.Writer, c *vulkan.Compiler, s selection, markdown bool) err
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, row, chip(c.Info()), p.name, cold.Pipelines, seconds(cold), seconds(cached))
+		fmt.Fprintf(w, row, chip, p.name, cold.Pipelines, seconds(cold), seconds(cached))
 	}
 	return nil
 }
@@ -49,16 +50,20 @@ type program struct {
 	selection selection
 }
 
+// programs are the training steps and the generation of the selection.
 func programs(s selection) (all []program) {
+	kinds := []struct {
+		name  string
+		works []string
+	}{{"training step", []string{"train"}}, {"generation", []string{"prefill", "decode"}}}
 	for _, preset := range s.presets {
 		for _, dtype := range s.dtypes {
-			for _, p := range []struct {
-				name  string
-				works []string
-			}{{"training step", []string{"train"}}, {"generation", []string{"prefill", "decode"}}} {
-				one := s
-				one.presets, one.dtypes, one.works = []string{preset}, []string{dtype}, p.works
-				all = append(all, program{preset + " " + p.name + " " + dtype, one})
+			for _, k := range kinds {
+				if slices.Contains(s.works, k.works[0]) {
+					one := s
+					one.presets, one.dtypes, one.works = []string{preset}, []string{dtype}, k.works
+					all = append(all, program{preset + " " + k.name + " " + dtype, one})
+				}
 			}
 		}
 	}
