@@ -28,11 +28,11 @@ func printFirstRuns(ctx context.Context, w io.Writer, number int, s selection, m
 		return err
 	}
 	defer os.RemoveAll(dir)
-	row := "%-12s %-34s %8.2f s %8.2f s\n"
+	row := "%-12s %-34s %8.2f s %8.2f s %8.2f s\n"
 	if markdown {
-		row = "| %s | %s | %.2f s | %.2f s |\n"
+		row = "| %s | %s | %.2f s | %.2f s | %.2f s |\n"
 	} else {
-		fmt.Fprintf(w, "%-12s %-34s %10s %10s\n", "chip", "program", "cold", "cached")
+		fmt.Fprintf(w, "%-12s %-34s %10s %10s %10s\n", "chip", "program", "cold", "processor", "cached")
 	}
 	for i, p := range programs(s) {
 		// Mesa's own cache and ours are in these folders.
@@ -40,42 +40,49 @@ func printFirstRuns(ctx context.Context, w io.Writer, number int, s selection, m
 		for name, value := range map[string]string{"MESA_SHADER_CACHE_DISABLE": "false", "MESA_SHADER_CACHE_DIR": cache, "XDG_CACHE_HOME": cache} {
 			os.Setenv(name, value)
 		}
-		var extra [2]time.Duration
+		var extra [2]cost
 		var info engine.Info
 		for n := range extra {
 			if extra[n], info, err = firstRun(ctx, number, p); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
-		fmt.Fprintf(w, row, chip(info), p.name, extra[0].Seconds(), extra[1].Seconds())
+		fmt.Fprintf(w, row, chip(info), p.name, extra[0].time.Seconds(), extra[0].processor.Seconds(), extra[1].time.Seconds())
 	}
 	return nil
 }
 
-// firstRun returns how much longer the first run of a program takes than the next ones.
-func firstRun(ctx context.Context, number int, p program) (extra time.Duration, info engine.Info, err error) {
+// cost is the time that a run takes, and that of the processor's cores.
+type cost struct{ time, processor time.Duration }
+
+// firstRun returns how much more the first run of a program takes than the next ones.
+func firstRun(ctx context.Context, number int, p program) (extra cost, info engine.Info, err error) {
 	recipe, err := train.Preset(p.selection.presets[0])
 	if err != nil {
-		return 0, info, err
+		return extra, info, err
 	}
 	recipe.DType = p.selection.dtypes[0]
 	dev, err := vulkan.Open(number)
 	if err != nil {
-		return 0, info, err
+		return extra, info, err
 	}
 	defer dev.Close()
 	run, stop, err := prepare(ctx, dev, recipe, p.selection.works[0] == "train")
 	if err != nil {
-		return 0, info, err
+		return extra, info, err
 	}
 	defer stop()
-	var times [3]time.Duration
-	for i := range times {
-		if times[i], err = run(); err != nil {
-			return 0, info, err
+	var runs [3]cost
+	for i := range runs {
+		before := processorTime()
+		if runs[i].time, err = run(); err != nil {
+			return extra, info, err
 		}
+		runs[i].processor = processorTime() - before
 	}
-	return max(times[0]-min(times[1], times[2]), 0), dev.Info(), nil
+	extra.time = max(runs[0].time-min(runs[1].time, runs[2].time), 0)
+	extra.processor = max(runs[0].processor-min(runs[1].processor, runs[2].processor), 0)
+	return extra, dev.Info(), nil
 }
 
 // prepare returns a function that takes a training step, or generates an answer.

@@ -14,11 +14,11 @@ import (
 // the device, with the variants of its own class: training, and generation, which is the
 // encoding of an image, a prefill and a decoded token.
 func printTimes(w io.Writer, c *vulkan.Compiler, s selection, chip string, markdown bool) error {
-	row := "%-12s %-34s %9d %8.2f s %8.2f s\n"
+	row := "%-12s %-34s %9d %8.2f s %8.2f s %8.2f s\n"
 	if markdown {
-		row = "| %s | %s | %d | %.2f s | %.2f s |\n"
+		row = "| %s | %s | %d | %.2f s | %.2f s | %.2f s |\n"
 	} else {
-		fmt.Fprintf(w, "%-12s %-34s %9s %10s %10s\n", "chip", "program", "pipelines", "cold", "cached")
+		fmt.Fprintf(w, "%-12s %-34s %9s %10s %10s %10s\n", "chip", "program", "pipelines", "cold", "processor", "cached")
 	}
 	for _, p := range programs(s) {
 		recordings, err := p.selection.record(c.Info())
@@ -29,7 +29,9 @@ func printTimes(w io.Writer, c *vulkan.Compiler, s selection, chip string, markd
 		for _, r := range recordings {
 			dispatches = append(dispatches, r.Dispatches...)
 		}
+		before := processorTime()
 		cold, err := c.Time(dispatches, nil)
+		processor := processorTime() - before
 		if err != nil {
 			return err
 		}
@@ -37,7 +39,7 @@ func printTimes(w io.Writer, c *vulkan.Compiler, s selection, chip string, markd
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, row, chip, p.name, cold.Pipelines, seconds(cold), seconds(cached))
+		fmt.Fprintf(w, row, chip, p.name, cold.Pipelines, seconds(cold), processor.Seconds(), seconds(cached))
 	}
 	return nil
 }
