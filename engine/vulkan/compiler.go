@@ -65,14 +65,16 @@ func (c *Compiler) Info() engine.Info { return c.device.info }
 // SetClass makes the choice of variants that of another class of device.
 func (c *Compiler) SetClass(class shaders.Class) { c.device.info.Class = class }
 
-// SetSubgroupSize makes variants require subgroups of another size that the device has.
+// SetSubgroupSize makes the device one whose subgroups all have this size, of those that
+// it has: variants that require a size require this one.
 func (c *Compiler) SetSubgroupSize(n int) error {
-	l := &c.device.info.Limits
+	l := c.device.physical.info.Limits
 	if n < max(l.MinSubgroupSize, 1) || n > l.MaxSubgroupSize || n&(n-1) != 0 {
 		return fmt.Errorf("%s has subgroups of %d to %d, not of %d: %w",
 			c.device.info.Device, l.MinSubgroupSize, l.MaxSubgroupSize, n, engine.ErrUnsupported)
 	}
-	l.SubgroupSize = n
+	set := &c.device.info.Limits
+	set.SubgroupSize, set.MinSubgroupSize, set.MaxSubgroupSize = n, n, n
 	return nil
 }
 

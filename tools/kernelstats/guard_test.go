@@ -25,7 +25,7 @@ var guarded = []string{"navi21", "vega10", "navi31|gfx1100"}
 // reason.
 func TestRegisters(t *testing.T) {
 	if c := openChip(t); c != nil {
-		made, err := compile(c, everything(), []int{c.Info().Limits.SubgroupSize}, true, func(int, int, string) {})
+		made, err := compile(c, everything(), subgroupSizes(c.Info().Limits), true, func(int, int, string) {})
 		require.NoError(t, err)
 		if len(made.Rows) < 100 {
 			t.Errorf("only %d pipelines", len(made.Rows))

@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/vulkan"
+	"patchwork/shaders"
 )
 
 // table is what a chip's compiler made of kernels.
@@ -71,8 +72,8 @@ func chip(info engine.Info) string {
 	return name
 }
 
-// compile makes the table of a selection: every pipeline with the device's subgroup size,
-// and those that require one, of cooperative matrices, with the other sizes too. quick
+// compile makes the table of a selection: every pipeline as the engine makes it, and those
+// that require a subgroup size, of cooperative matrices, with the other sizes too. quick
 // leaves out what the assembly shows.
 func compile(c *vulkan.Compiler, s selection, sizes []int, quick bool, progress func(done, all int, name string)) (table, error) {
 	info := c.Info()
@@ -81,39 +82,52 @@ func compile(c *vulkan.Compiler, s selection, sizes []int, quick bool, progress 
 	if err != nil {
 		return t, err
 	}
-	own := info.Limits.SubgroupSize
-	for _, size := range sizes {
-		if size != c.Info().Limits.SubgroupSize {
-			if err := c.SetSubgroupSize(size); err != nil {
-				return t, fmt.Errorf("--subgroup-sizes: %w", err)
-			}
-		}
-		uses, err := s.uses(c.Info(), recordings)
-		if err != nil {
-			return t, err
-		}
-		if size != own {
-			uses = slices.DeleteFunc(uses, func(u use) bool { return u.variant.Cooperative == nil })
-		}
+	done := map[string]bool{}
+	add := func(uses []use) error {
 		for i, u := range uses {
 			progress(i+1, len(uses), u.kernel.ID(u.variant))
 			rows, err := compileUse(c, u, quick)
 			if err != nil {
-				return t, err
+				return err
 			}
-			t.Rows = append(t.Rows, rows...)
+			for _, r := range rows {
+				if !done[r.key()] {
+					done[r.key()], t.Rows = true, append(t.Rows, r)
+				}
+			}
+		}
+		return nil
+	}
+	uses, err := s.uses(info, recordings)
+	if err == nil {
+		err = add(uses)
+	}
+	if err != nil || !slices.ContainsFunc(uses, use.sized) {
+		return t, err
+	}
+	for _, size := range sizes {
+		if err := c.SetSubgroupSize(size); err != nil {
+			return t, fmt.Errorf("--subgroup-sizes: %w", err)
+		}
+		if uses, err = s.uses(c.Info(), recordings); err != nil {
+			return t, err
+		}
+		if err := add(slices.DeleteFunc(uses, func(u use) bool { return !u.sized() })); err != nil {
+			return t, err
 		}
 	}
 	return t, nil
 }
 
-// subgroupSizes are the sizes that a pipeline may require, the device's own first.
-func subgroupSizes(l engine.Limits) []int {
-	sizes := []int{l.SubgroupSize}
+// sized reports whether the pipeline requires a subgroup size.
+func (u use) sized() bool {
+	return u.variant.Cooperative != nil && u.variant.Cooperative.Scope == shaders.ScopeSubgroup
+}
+
+// subgroupSizes are the sizes that a pipeline may require.
+func subgroupSizes(l engine.Limits) (sizes []int) {
 	for size := max(l.MinSubgroupSize, 1); size <= l.MaxSubgroupSize; size *= 2 {
-		if size != l.SubgroupSize {
-			sizes = append(sizes, size)
-		}
+		sizes = append(sizes, size)
 	}
 	return sizes
 }
