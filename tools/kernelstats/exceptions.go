@@ -24,10 +24,6 @@ const (
 
 // exceptions to the rule that everything a GPU chooses compiles to registers.
 var exceptions = []exception{
-	{
-		chips: []string{"gfx1100"}, driver: "Mesa 22.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4.* \((queries|keys)\)$`),
-		reason: "Mesa 22.3, the first with RDNA3, gives their invocations at most 132 registers; 25.0 gives them up to 240 and spills none",
-	},
 	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.coopmat1\.128x128\.`), subgroup: 32, reason: wide64},
 	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.coopmat1\.d128\.`), subgroup: 32, reason: wide64},
 	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.tile128\.(b?f16)-`), reason: rolled},
@@ -53,7 +49,7 @@ func (t table) check(declared []exception, complete bool) []string {
 			}
 		}
 		if !known {
-			problems = append(problems, fmt.Sprintf("%s on %s: %s: an array is indexed by a variable, or there are too many values at once; unroll its loop, or declare it in tools/kernelstats/exceptions.go with the reason", r.name(), t.Chip, found))
+			problems = append(problems, fmt.Sprintf("%s on %s%s: %s: an array is indexed by a variable, or there are too many values at once; unroll its loop, or declare it in tools/kernelstats/exceptions.go with the reason", r.name(), t.Chip, withLanes(r.Required), found))
 		}
 	}
 	for i, e := range declared {
@@ -66,4 +62,12 @@ func (t table) check(declared []exception, complete bool) []string {
 
 func (e exception) on(t table) bool {
 	return slices.Contains(e.chips, t.Chip) && strings.Contains(t.Driver, e.driver)
+}
+
+// withLanes names a required subgroup size.
+func withLanes(subgroup int) string {
+	if subgroup == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" with %d lanes", subgroup)
 }

@@ -16,9 +16,10 @@ import (
 	"patchwork/vlm/train"
 )
 
-// guarded are the chips for which the guard compiles; names of a chip in a newer and an
-// older Mesa are separated by a stroke.
-var guarded = []string{"navi21", "vega10", "navi31|gfx1100"}
+// guarded are the chips for which the guard compiles, where the system's RADV knows them.
+// Mesa 22.3 calls RDNA3 gfx1100 instead, and gives it so few registers (132 where 25.0
+// gives 240) that its spills say nothing of the kernels: it is left out.
+var guarded = []string{"navi21", "vega10", "navi31"}
 
 // TestRegisters: what a discrete GPU chooses at the presets' shapes compiles to registers
 // with RADV's compiler, without a spill or scratch memory that is not declared with its
@@ -35,8 +36,8 @@ func TestRegisters(t *testing.T) {
 		}
 		return
 	}
-	for _, names := range guarded {
-		t.Run(names, func(t *testing.T) { runFor(t, "TestRegisters", names) })
+	for _, name := range guarded {
+		t.Run(name, func(t *testing.T) { runFor(t, "TestRegisters", name) })
 	}
 }
 
@@ -77,9 +78,9 @@ void main() {
 // chipVariable names the chip in a process that runFor starts.
 const chipVariable = "PATCHWORK_TEST_CHIP"
 
-// runFor runs a test in a process of its own, since the loader and the driver read their
-// environment once, for the first of a chip's names that RADV knows.
-func runFor(t *testing.T, test, names string) {
+// runFor runs a test for a chip, in a process of its own, since the loader and the driver
+// read their environment once.
+func runFor(t *testing.T, test, name string) {
 	if !vulkan.Built {
 		t.Skip("this binary has no Vulkan")
 	}
@@ -87,23 +88,18 @@ func runFor(t *testing.T, test, names string) {
 	if len(drivers) == 0 {
 		t.Skip("no RADV, whose compiler needs no GPU (on Debian: apt install mesa-vulkan-drivers)")
 	}
-	for _, name := range strings.Split(names, "|") {
-		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.v")
-		c.Env = append(os.Environ(), chipVariable+"="+name, "RADV_FORCE_FAMILY="+name,
-			"VK_DRIVER_FILES="+drivers[0], "VK_ICD_FILENAMES="+drivers[0], "MESA_SHADER_CACHE_DISABLE=true")
-		out, err := c.CombinedOutput()
-		text := string(out)
-		switch {
-		case strings.Contains(text, "Unknown family"): // RADV aborts
-			continue
-		case err != nil:
-			t.Errorf("%s: %v\n%.4000s", name, err, text)
-		case strings.Contains(text, "--- SKIP"):
-			t.Skipf("%s makes no device without hardware of %s (Mesa 26 no longer does)", filepath.Base(drivers[0]), name)
-		}
-		return
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.v")
+	c.Env = append(os.Environ(), chipVariable+"="+name, "RADV_FORCE_FAMILY="+name,
+		"VK_DRIVER_FILES="+drivers[0], "VK_ICD_FILENAMES="+drivers[0], "MESA_SHADER_CACHE_DISABLE=true")
+	out, err := c.CombinedOutput()
+	switch text := string(out); {
+	case strings.Contains(text, "Unknown family"): // RADV aborts
+		t.Skipf("the RADV of this system does not know %s", name)
+	case err != nil:
+		t.Errorf("%s: %v\n%.4000s", name, err, text)
+	case strings.Contains(text, "--- SKIP"):
+		t.Skipf("%s makes no device without hardware of %s (Mesa 26 no longer does)", filepath.Base(drivers[0]), name)
 	}
-	t.Skipf("the RADV of this system knows no chip %s", names)
 }
 
 // openChip opens the device of the chip in a process that runFor started; it is nil

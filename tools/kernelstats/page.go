@@ -65,17 +65,10 @@ func writeSummary(w io.Writer, tables []table, before map[string]table) {
 	for _, t := range tables {
 		for _, e := range exceptions {
 			if e.on(t) {
-				fmt.Fprintf(w, "\n`%v` on %s%s: %s.\n", e.pipelines, t.Chip, lanesOf(e.subgroup), e.reason)
+				fmt.Fprintf(w, "\n`%v` on %s%s: %s.\n", e.pipelines, t.Chip, withLanes(e.subgroup), e.reason)
 			}
 		}
 	}
-}
-
-func lanesOf(subgroup int) string {
-	if subgroup == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" with %d lanes", subgroup)
 }
 
 func (t table) summary() []string {

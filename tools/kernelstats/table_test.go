@@ -124,7 +124,7 @@ func TestCheck(t *testing.T) {
 		want     string // "" = nothing
 	}{
 		{"in registers", clean, nil, true, ""},
-		{"not declared", spilled, nil, true, "matmul.coop.f16 on navi21: spilled 3"},
+		{"not declared", spilled, nil, true, "matmul.coop.f16 on navi21 with 32 lanes: spilled 3"},
 		{"declared", spilled, declared, true, ""},
 		{"declared for another driver", other, declared, true, "spilled 3"},
 		{"no longer occurs", clean, declared, true, "no longer occurs"},
