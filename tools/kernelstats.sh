@@ -112,8 +112,9 @@ lavapipe compiles a kernel when it first runs: how much more a program takes the
 ' --first-run --presets shapes --dtypes f32
 measure '' --first-run --presets smollm2-135m --work prefill,decode --dtypes f32
 
+mv "$there/times.md" "$tables/" || exit 1
 page=$there/page.md
-"$there/kernelstats" --page --before "$tables/before" --times "$there/times.md" $files >"$page" || exit 1
+"$there/kernelstats" --page --before "$tables/before" --times "$tables/times.md" $files >"$page" || exit 1
 cp "$page" docs/kernel-statistics.md
 echo "docs/kernel-statistics.md and $tables are written"
 exit $undeclared
