@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
+	"patchwork/shaders"
 )
 
 // TestNullDevice opens RADV devices without hardware, in a separate process, since the
@@ -57,23 +59,86 @@ func openNull(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
+	compileOnly(t)
+}
+
+// compileOnly compiles a kernel with several passes on a device without hardware.
+func compileOnly(t *testing.T) {
+	c, err := OpenCompiler(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetClass(shaders.Discrete)
+	params := shaders.ArgMaxParams{Rows: shaders.N(1), Cols: 49152}
+	v, _ := c.Info().Choose(shaders.ArgMax, params, shaders.Storage{})
+	for _, texts := range []bool{false, true} {
+		passes, err := c.Compile(shaders.ArgMax, v, params, texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(passes) != len(v.Passes) || len(passes) < 2 {
+			t.Errorf("%d pipelines of %d passes, want 2 or more", len(passes), len(v.Passes))
+		}
+		for _, p := range passes {
+			has := slices.ContainsFunc(p.Statistics, func(s Statistic) bool { return s.Name == "VGPRs" && s.Value > 0 })
+			listed := slices.ContainsFunc(p.Texts, func(s Text) bool { return strings.Contains(s.Content, "s_endpgm") })
+			if !has || listed != texts || p.SubgroupSize == 0 || p.Time <= 0 {
+				t.Errorf("%s: with texts %v, subgroups of %d, %v: %v", p.Entry, texts, p.SubgroupSize, p.Time, p.Statistics)
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCompiler compiles programs on a device with a memory of its own, whose driver reports
+// no statistics; what it cannot do is an error.
+func TestCompiler(t *testing.T) {
+	index, err := find(software)
+	if index < 0 {
+		t.Skipf("no software Vulkan device (on Debian: apt install mesa-vulkan-drivers): %v", err)
+	}
+	c, err := OpenCompiler(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := engine.NewProgram("two calls of one pipeline, and another")
+	x := engine.NewBuffer("x", 256).View()
+	for _, n := range []uint32{64, 32} {
+		p.Dispatch(shaders.Fill, shaders.FillParams{N: n}, x)
+	}
+	p.Dispatch(shaders.SwiGLU, shaders.SwiGLUParams{N: shaders.N(64)}, x, x, x)
+	cold, err := c.Time(p.Dispatches, nil)
+	if err != nil || cold.Pipelines != 2 || cold.Time <= 0 {
+		t.Errorf("%d pipelines in %v, %v, want 2", cold.Pipelines, cold.Time, err)
+	}
+	if _, err := c.Time(p.Dispatches, cold.Cache); err != nil {
+		t.Error(err)
+	}
+	if err := c.SetSubgroupSize(3); !errors.Is(err, engine.ErrUnsupported) {
+		t.Errorf("subgroups of 3: %v", err)
+	}
+	c.statistics = false
+	if _, err := c.Compile(shaders.Fill, &shaders.Fill.Variants[0], shaders.FillParams{N: 64}, false); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), executableExtension) {
+		t.Errorf("without %s: %v", executableExtension, err)
+	}
+	if _, err := OpenCompiler(99); !errors.Is(err, engine.ErrNoDevice) {
+		t.Errorf("device 99: %v", err)
+	}
 }
 
 // halfOpen is a device whose fences could not be made.
 func halfOpen(t *testing.T, index int) *Device {
-	inst, err := newInstance()
+	d, err := locate(index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	devices, err := inst.physicalDevices()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &Device{instance: inst, live: map[releaser]struct{}{}, physical: inst.describe(index, devices[index])}
 	if err := d.createHandle(); err != nil {
 		t.Fatal(err)
 	}
-	d.procs = loadDeviceProcs(inst.procs.getDeviceProcAddress, d.handle)
+	d.procs = loadDeviceProcs(d.instance.procs.getDeviceProcAddress, d.handle)
 	return d
 }
 
