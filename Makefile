@@ -98,6 +98,14 @@ ARGS :=
 kernelstats: ## write docs/kernel-statistics.md: what GPUs' compilers make of the kernels
 	@tools/kernelstats.sh $(ARGS)
 
+.PHONY: test-swiftshader
+test-swiftshader: ## check kernels, models and training on SwiftShader, a third Vulkan driver
+	@tools/testswiftshader.sh
+
+.PHONY: test-validation
+test-validation: ## check kernels, training and answers under Vulkan's validation layer
+	@tools/testvalidation.sh
+
 # Run by its version, so that it is not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: lint
