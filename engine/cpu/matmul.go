@@ -17,7 +17,8 @@ type matmul struct {
 	exact bool
 	// minWork is the number of multiply-adds worth a separate call.
 	minWork int
-	fewRows *matmul // for few rows of a and b transposed; nil: use this one
+	fewRows *matmul  // for few rows of a and b transposed; nil: use this one
+	bf16    *blocked // with kernels for bf16 matrices; nil: there are none
 }
 
 // bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
@@ -36,8 +37,12 @@ var bestMatmul = sync.OnceValue(func() matmul {
 func ownMatmuls() []matmul {
 	var matmuls []matmul
 	for _, t := range simd.Tiles() {
-		few := dotsMatmul(t.Name, t)
-		matmuls = append(matmuls, matmul{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
+		few, own := dotsMatmul(t.Name, t), newBlocked(t)
+		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few}
+		if t.BF16 != nil {
+			m.bf16 = own
+		}
+		matmuls = append(matmuls, m)
 	}
 	return matmuls
 }
