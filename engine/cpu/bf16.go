@@ -7,13 +7,6 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// blockPairs is the number of pairs of terms of one pass over c: a panel of b is as large as one of
-// blockK float32 rows.
-const blockPairs = blockK
-
-// bf16Work is the number of multiply-adds worth a call.
-const bf16Work = 2 * blockedWork
-
 // GemmBF16 computes tiles of c in parallel.
 func (h *host) GemmBF16(g shaders.GemmBF16) bool {
 	t := h.matmul.bf16
@@ -23,13 +16,11 @@ func (h *host) GemmBF16(g shaders.GemmBF16) bool {
 	if g.M == 0 || g.N == 0 {
 		return true
 	}
-	p := h.matmul
-	p.minWork = bf16Work
-	tm, tn := p.tile(g.M, g.N, g.K, h.threads)
+	tm, tn := h.matmul.tile(g.M, g.N, g.K/2, h.threads)
 	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	h.Parallel(rows*cols, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			t.gemmBF16(partBF16(g, i/cols*tm, tm, i%cols*tn, tn))
+			multiply(t, pairFactors{t, partBF16(g, i/cols*tm, tm, i%cols*tn, tn)})
 		}
 	})
 	return true
@@ -52,73 +43,63 @@ func partBF16(g shaders.GemmBF16, i, tm, j, tn int) shaders.GemmBF16 {
 	return g
 }
 
-// pairsA is a block of a for a BF16Kernel: pair l of row i of the panel of rows p is at
-// p·panel + i·rs + l·ks.
-type pairsA struct {
-	data          []uint16
-	panel, rs, ks int
+// pairFactors packs pairs of terms. The last of an odd number of terms has a 0 beside it.
+type pairFactors struct {
+	*blocked
+	shaders.GemmBF16
 }
 
-// gemmBF16 is gemm over pairs of terms. The last of an odd number of terms has a 0 beside it.
-func (t *blocked) gemmBF16(g shaders.GemmBF16) {
-	panelB := blockPairs * t.Cols
-	packed := (g.M + t.Rows - 1) / t.Rows * t.Rows * min((g.K+1)/2, blockPairs)
-	buffer := t.scratch(panelB + packed)
-	defer t.buffers.Put(buffer)
-	pairs := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(*buffer))), panelB+packed)
-	b, packedA := pairs[:panelB], pairs[panelB:]
-	for k := 0; k < g.K; k += 2 * blockPairs {
-		depth := min(2*blockPairs, g.K-k)
-		a := pairsA{g.A[k:], t.Rows * g.LDA, g.LDA, 2}
-		if g.TransA || depth%2 != 0 {
-			a = t.packPairsA(packedA, g, k, depth)
-		}
-		beta := g.Beta
-		if k > 0 {
-			beta = 1
-		}
-		for j := 0; j < g.N; j += t.Cols {
-			n := min(t.Cols, g.N-j)
-			t.packPairsB(b, g, k, depth, j, n)
-			for i := 0; i < g.M; i += t.Rows {
-				kernel := t.BF16[min(t.Rows, g.M-i)-1]
-				kernel((depth+1)/2, &a.data[i/t.Rows*a.panel], a.rs, a.ks, &b[0], &g.C[i*g.LDC+j], g.LDC, n, g.Alpha, beta)
-			}
-		}
-	}
-}
+func (f pairFactors) size() (m, n, k int) { return f.M, f.N, f.K }
+func (f pairFactors) termsPerLine() int   { return 2 }
 
-// packPairsA packs columns [k,k+depth) of op(a), pair by pair in each panel of rows.
-func (t *blocked) packPairsA(to []uint32, g shaders.GemmBF16, k, depth int) pairsA {
-	pairs := (depth + 1) / 2
-	for i := 0; i < g.M; i += t.Rows {
-		rows, panel := min(t.Rows, g.M-i), to[i*pairs:]
-		if g.TransA {
-			t.pairRows(panel, t.Rows, g.A[k*g.LDA+i:], g.LDA, depth, rows)
+// packsA is true where the terms of a pair do not lie beside each other.
+func (f pairFactors) packsA(depth int) bool { return f.TransA || depth%2 != 0 || f.N >= packColumns }
+
+func (f pairFactors) packA(to []float32, i, rows, k, depth int) {
+	for end := i + rows; i < end; i += f.Rows {
+		rows := min(f.Rows, end-i)
+		if f.TransA {
+			f.pairRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
 		} else {
-			pairColumns(panel, t.Rows, g.A[i*g.LDA+k:], g.LDA, depth, rows)
+			pairColumns(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, depth, rows)
+		}
+		if i+f.Rows < end {
+			to = to[f.Rows*ceil(depth, 2):]
 		}
 	}
-	data := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(to))), 2*len(to))
-	return pairsA{data, 2 * t.Rows * pairs, 2, 2 * t.Rows}
 }
 
-// packPairsB packs rows [k,k+depth) and columns [j,j+n) of op(b).
-func (t *blocked) packPairsB(to []uint32, g shaders.GemmBF16, k, depth, j, n int) {
-	if g.TransB {
-		pairColumns(to, t.Cols, g.B[j*g.LDB+k:], g.LDB, depth, n)
+func (f pairFactors) packB(to []float32, k, depth, j, n int) {
+	if f.TransB {
+		pairColumns(to, f.Cols, f.B[j*f.LDB+k:], f.LDB, depth, n)
 		return
 	}
-	t.pairRows(to, t.Cols, g.B[k*g.LDB+j:], g.LDB, depth, n)
+	f.pairRows(to, f.Cols, f.B[k*f.LDB+j:], f.LDB, depth, n)
+}
+
+func (f pairFactors) multiply(packedA, b []float32, i, rows, k, depth, j, n int, first bool) {
+	var a *uint16
+	rs, ks := 2, 2*f.Rows
+	if packedA != nil {
+		a = (*uint16)(unsafe.Pointer(&packedA[0]))
+	} else {
+		a, rs, ks = &f.A[i*f.LDA+k], f.LDA, 2
+	}
+	beta := float32(1)
+	if first {
+		beta = f.Beta
+	}
+	f.BF16[rows-1](ceil(depth, 2), a, rs, ks, &words(b)[0], &f.C[i*f.LDC+j], f.LDC, n, f.Alpha, beta)
 }
 
 // pairRows packs pairs of rows of src [depth,n].
-func (t *blocked) pairRows(to []uint32, ldt int, src []uint16, lds, depth, n int) {
+func (f pairFactors) pairRows(dst []float32, ldd int, src []uint16, lds, depth, n int) {
+	to := words(dst)
 	if depth > 1 {
-		t.PairRows(&to[0], ldt, &src[0], lds, depth/2, n)
+		f.PairRows(&to[0], ldd, &src[0], lds, depth/2, n)
 	}
 	if depth%2 != 0 {
-		last := to[depth/2*ldt:]
+		last := to[depth/2*ldd:]
 		for j, v := range src[(depth-1)*lds:][:n] {
 			last[j] = uint32(v)
 		}
@@ -126,22 +107,25 @@ func (t *blocked) pairRows(to []uint32, ldt int, src []uint16, lds, depth, n int
 }
 
 // pairColumns packs pairs of columns of src [n,depth].
-func pairColumns(to []uint32, ldt int, src []uint16, lds, depth, n int) {
-	pairs := depth / 2
+func pairColumns(dst []float32, ldd int, src []uint16, lds, depth, n int) {
+	pairs, to := depth/2, words(dst)
 	if lds%2 == 0 && uintptr(unsafe.Pointer(&src[0]))%4 == 0 {
-		words := unsafe.Slice((*float32)(unsafe.Pointer(&src[0])), len(src)/2)
-		simd.Transpose(unsafe.Slice((*float32)(unsafe.Pointer(&to[0])), len(to)), ldt, words, lds/2, n, pairs)
+		simd.Transpose(dst, ldd, unsafe.Slice((*float32)(unsafe.Pointer(&src[0])), len(src)/2), lds/2, n, pairs)
 	} else {
 		for j := range n {
 			row := src[j*lds:]
 			for l := range pairs {
-				to[l*ldt+j] = uint32(row[2*l]) | uint32(row[2*l+1])<<16
+				to[l*ldd+j] = uint32(row[2*l]) | uint32(row[2*l+1])<<16
 			}
 		}
 	}
 	if depth%2 != 0 {
 		for j := range n {
-			to[pairs*ldt+j] = uint32(src[j*lds+depth-1])
+			to[pairs*ldd+j] = uint32(src[j*lds+depth-1])
 		}
 	}
+}
+
+func words(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }

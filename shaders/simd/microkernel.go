@@ -37,4 +37,7 @@ type Tile struct {
 
 	// CopyRows copies rows of Cols values, lds apart, to follow each other.
 	CopyRows func(dst, src *float32, lds, rows int)
+
+	// CopyPart copies rows of n values, 1 to Cols; nil: there is nothing faster than copy.
+	CopyPart func(dst *float32, ldd int, src *float32, lds, rows, n int)
 }

@@ -11,7 +11,7 @@ var tileAVX2 = Tile{
 }
 
 var tileAVX512 = Tile{
-	Name: "AVX-512", Rows: 12, Cols: 32, CopyRows: copyRows32AVX512,
+	Name: "AVX-512", Rows: 12, Cols: 32, CopyRows: copyRows32AVX512, CopyPart: copyPartAVX512,
 	Kernels: []Microkernel{
 		gemmAVX512_1, gemmAVX512_2, gemmAVX512_3, gemmAVX512_4, gemmAVX512_5, gemmAVX512_6,
 		gemmAVX512_7, gemmAVX512_8, gemmAVX512_9, gemmAVX512_10, gemmAVX512_11, gemmAVX512_12,
