@@ -15,6 +15,10 @@ type Host interface {
 	// GemmSerial is Gemm on the calling goroutine alone, for use inside Parallel.
 	GemmSerial(g Gemm)
 
+	// GemmBF16 is Gemm of bf16 matrices with sums in float32. It returns false, and does nothing,
+	// where the processor has no instructions for it.
+	GemmBF16(g GemmBF16) bool
+
 	// Step is the step block of this replay.
 	Step() []uint32
 
@@ -31,6 +35,20 @@ type Gemm struct {
 	A              []float32
 	LDA            int
 	B              []float32
+	LDB            int
+	Beta           float32
+	C              []float32
+	LDC            int
+}
+
+// GemmBF16 is a matmul of bf16 matrices: c = alpha·op(a)·op(b) + beta·c.
+type GemmBF16 struct {
+	TransA, TransB bool
+	M, N, K        int
+	Alpha          float32
+	A              []uint16
+	LDA            int
+	B              []uint16
 	LDB            int
 	Beta           float32
 	C              []float32

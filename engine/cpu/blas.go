@@ -19,7 +19,7 @@ func blasMatmul() (p matmul, ok bool) {
 	// One thread a call: the tiling over goroutines is ours, so that results
 	// do not depend on how many threads OpenBLAS would take.
 	setBLASThreads(lib, 1)
-	return matmul{blasName(lib), func(g shaders.Gemm) { callSGEMM(sgemm, g) }, 16, 16, false, blockedWork, nil}, true
+	return matmul{name: blasName(lib), gemm: func(g shaders.Gemm) { callSGEMM(sgemm, g) }, rows: 16, cols: 16, minWork: blockedWork}, true
 }
 
 func openBLAS() (lib, sgemm uintptr, err error) {

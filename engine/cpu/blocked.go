@@ -7,17 +7,22 @@ import (
 	"patchwork/shaders/simd"
 )
 
-// blockK is the number of terms of one pass over c: that many rows of a panel of b stay
-// in the first-level cache (256 × 32 values are 32 KiB).
-const blockK = 256
-
-// packColumns is the number of columns of c from which packing a pays off.
-const packColumns = 512
+const (
+	// blockK is the number of lines of a panel of b, each one term of float32 or a pair of bf16, so
+	// that a panel stays in the first-level cache: 256 × 32 values are 32 KiB.
+	blockK = 256
+	// blockRows is the number of rows of a block of a, which stays in the second-level cache: 384 KiB.
+	blockRows = 384
+	// blockColumns is the number of columns of b that are kept packed for further blocks of a: 1 MiB.
+	blockColumns = 1024
+	// packColumns is the number of columns of c from which packing a pays off.
+	packColumns = 512
+)
 
 // blocked multiplies by a microkernel (Goto and van de Geijn, "Anatomy of
-// high-performance matrix multiplication", 2008): for every block of k and every panel of
-// columns of b, packed, a few rows of c at a time. Every element of c is the same sum in
-// the same order, whatever the tiling of c.
+// high-performance matrix multiplication", 2008): for every block of k, a panel of columns of b,
+// packed, by a few rows of a at a time. Every element of c is the same sum in the same order,
+// whatever the tiling of c.
 type blocked struct {
 	simd.Tile
 	buffers sync.Pool // of *[]float32
@@ -25,43 +30,61 @@ type blocked struct {
 
 func newBlocked(t simd.Tile) *blocked { return &blocked{Tile: t} }
 
-// blockA is a block of a for the microkernel: element [i,l] of the panel of rows p is at
-// p·panel + i·rs + l·ks.
-type blockA struct {
-	data          []float32
-	panel, rs, ks int
+// factors are the matrices of a matmul whose elements are packed in 32 bits: one term, or a pair.
+type factors interface {
+	// size of c [m,n], and the number of terms.
+	size() (m, n, k int)
+	// termsPerLine is the number of terms of a line of a panel.
+	termsPerLine() int
+	// packsA reports whether depth terms of op(a) must be packed, or should be.
+	packsA(depth int) bool
+	// packA packs rows [i,i+rows) and columns [k,k+depth) of op(a), panel by panel.
+	packA(to []float32, i, rows, k, depth int)
+	// packB packs rows [k,k+depth) and columns [j,j+n) of op(b).
+	packB(to []float32, k, depth, j, n int)
+	// multiply computes rows [i,i+rows) and columns [j,j+n) of c over some terms. packedA is the
+	// panel of these rows, nil if it was not packed.
+	multiply(packedA []float32, b []float32, i, rows, k, depth, j, n int, first bool)
 }
 
-func (t *blocked) gemm(g shaders.Gemm) {
-	panelB := blockK * t.Cols
-	packed := 0
-	if g.N >= packColumns {
-		packed = (g.M + t.Rows - 1) / t.Rows * t.Rows * min(g.K, blockK)
+// multiply multiplies block by block. Where c has more than one block of rows, the panels of b are
+// packed for the first and kept for the others.
+func multiply[F factors](t *blocked, f F) {
+	m, n, k := f.size()
+	columns, panels := n, 1
+	if m > blockRows {
+		columns = min(n, blockColumns)
+		panels = ceil(columns, t.Cols)
 	}
-	buffer := t.scratch(panelB + packed)
+	panel := blockK * t.Cols
+	buffer := t.scratch(panels*panel + roundUp(min(m, blockRows), t.Rows)*blockK)
 	defer t.buffers.Put(buffer)
-	b, packedA := (*buffer)[:panelB], (*buffer)[panelB:]
-	for k := 0; k < g.K; k += blockK {
-		depth := min(blockK, g.K-k)
-		a := t.directA(g, k)
-		if packed > 0 {
-			a = t.packA(packedA, g, k, depth)
-		}
-		beta := g.Beta
-		if k > 0 {
-			beta = 1
-		}
-		for j := 0; j < g.N; j += t.Cols {
-			n := min(t.Cols, g.N-j)
-			panel, ldb := &b[0], t.Cols
-			if !g.TransB && n == t.Cols && g.M <= t.Rows { // a packed copy would be used once
-				panel, ldb = &g.B[k*g.LDB+j], g.LDB
-			} else {
-				t.packB(b, g, k, depth, j, n)
-			}
-			for i := 0; i < g.M; i += t.Rows {
-				kernel := t.Kernels[min(t.Rows, g.M-i)-1]
-				kernel(depth, &a.data[i/t.Rows*a.panel], a.rs, a.ks, panel, ldb, &g.C[i*g.LDC+j], g.LDC, n, g.Alpha, beta)
+	b, a := (*buffer)[:panels*panel], (*buffer)[panels*panel:]
+	terms := blockK * f.termsPerLine()
+	for left := 0; left < n; left += columns {
+		for at := 0; at < k; at += terms {
+			depth := min(terms, k-at)
+			lines := ceil(depth, f.termsPerLine())
+			packs := f.packsA(depth)
+			for top := 0; top < m; top += blockRows {
+				bottom := min(m, top+blockRows)
+				if packs {
+					f.packA(a, top, bottom-top, at, depth)
+				}
+				for j := left; j < min(n, left+columns); j += t.Cols {
+					width := min(t.Cols, n-j)
+					line := b[(j-left)/t.Cols%panels*panel:][:panel]
+					if top == 0 {
+						f.packB(line, at, depth, j, width)
+					}
+					for i := top; i < bottom; i += t.Rows {
+						var packed []float32
+						if packs {
+							packed = a[(i-top)*lines:]
+						}
+						f.multiply(packed, line, i, min(t.Rows, bottom-i), at, depth, j, width, at == 0)
+					}
+				}
 			}
 		}
 	}
@@ -75,41 +98,75 @@ func (t *blocked) scratch(n int) *[]float32 {
 	return &b
 }
 
-// directA is the block of op(a) from column k on, without a copy.
-func (t *blocked) directA(g shaders.Gemm, k int) blockA {
-	if g.TransA {
-		return blockA{g.A[k*g.LDA:], t.Rows, 1, g.LDA}
-	}
-	return blockA{g.A[k:], t.Rows * g.LDA, g.LDA, 1}
+// gemm computes a float32 matmul on the calling goroutine.
+func (t *blocked) gemm(g shaders.Gemm) { multiply(t, floatFactors{t, g}) }
+
+type floatFactors struct {
+	*blocked
+	shaders.Gemm
 }
 
-// packA copies columns [k,k+depth) of op(a), column by column in each panel of
-// rows.
-func (t *blocked) packA(to []float32, g shaders.Gemm, k, depth int) blockA {
-	for i := 0; i < g.M; i += t.Rows {
-		rows, panel := min(t.Rows, g.M-i), to[i*depth:]
-		if !g.TransA {
-			simd.Transpose(panel, t.Rows, g.A[i*g.LDA+k:], g.LDA, rows, depth)
-			continue
+func (f floatFactors) size() (m, n, k int) { return f.M, f.N, f.K }
+func (f floatFactors) termsPerLine() int   { return 1 }
+func (f floatFactors) packsA(int) bool     { return f.N >= packColumns }
+
+func (f floatFactors) packA(to []float32, i, rows, k, depth int) {
+	for end := i + rows; i < end; i += f.Rows {
+		rows := min(f.Rows, end-i)
+		if f.TransA {
+			f.copyRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
+		} else {
+			simd.Transpose(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, rows, depth)
 		}
-		for l := range depth {
-			copy(panel[l*t.Rows:][:rows], g.A[(k+l)*g.LDA+i:])
+		if i+f.Rows < end {
+			to = to[f.Rows*depth:]
 		}
 	}
-	return blockA{to, t.Rows * depth, 1, t.Rows}
 }
 
-// packB copies rows [k,k+depth) and columns [j,j+n) of op(b).
-func (t *blocked) packB(to []float32, g shaders.Gemm, k, depth, j, n int) {
-	if g.TransB {
-		simd.Transpose(to, t.Cols, g.B[j*g.LDB+k:], g.LDB, n, depth)
+// readsB reports whether op(b) is read without a copy, which would be used once.
+func (f floatFactors) readsB(n int) bool { return !f.TransB && n == f.Cols && f.M <= f.Rows }
+
+func (f floatFactors) packB(to []float32, k, depth, j, n int) {
+	switch {
+	case f.readsB(n):
+	case f.TransB:
+		simd.Transpose(to, f.Cols, f.B[j*f.LDB+k:], f.LDB, n, depth)
+	case n == f.Cols:
+		f.CopyRows(&to[0], &f.B[k*f.LDB+j], f.LDB, depth)
+	default:
+		f.copyRows(to, f.Cols, f.B[k*f.LDB+j:], f.LDB, depth, n)
+	}
+}
+
+func (f floatFactors) multiply(packedA, b []float32, i, rows, k, depth, j, n int, first bool) {
+	a, rs, ks := &f.A[0], 1, f.Rows
+	switch {
+	case packedA != nil:
+		a = &packedA[0]
+	case f.TransA:
+		a, ks = &f.A[k*f.LDA+i], f.LDA
+	default:
+		a, rs, ks = &f.A[i*f.LDA+k], f.LDA, 1
+	}
+	panel, ldb := &b[0], f.Cols
+	if f.readsB(n) {
+		panel, ldb = &f.B[k*f.LDB+j], f.LDB
+	}
+	beta := float32(1)
+	if first {
+		beta = f.Beta
+	}
+	f.Kernels[rows-1](depth, a, rs, ks, panel, ldb, &f.C[i*f.LDC+j], f.LDC, n, f.Alpha, beta)
+}
+
+// copyRows copies rows of n values, at most a panel's columns.
+func (t *blocked) copyRows(to []float32, ldt int, from []float32, ldf, rows, n int) {
+	if t.CopyPart != nil {
+		t.CopyPart(&to[0], ldt, &from[0], ldf, rows, n)
 		return
 	}
-	if n == t.Cols {
-		t.CopyRows(&to[0], &g.B[k*g.LDB+j], g.LDB, depth)
-		return
-	}
-	for l := range depth {
-		copy(to[l*t.Cols:][:n], g.B[(k+l)*g.LDB+j:])
+	for l := range rows {
+		copy(to[l*ldt:][:n], from[l*ldf:])
 	}
 }

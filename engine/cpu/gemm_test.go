@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"patchwork/shaders"
 )
 
 // TestGemm compares the tiled matmul of both kernels with a float64 one, over all
@@ -28,18 +30,7 @@ func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 	want := make([]float64, len(g.C))
 	for i := range m {
 		for j := range n {
-			sum := 0.0
-			for l := range k {
-				a, b := i*g.LDA+l, l*g.LDB+j
-				if transA {
-					a = l*g.LDA + i
-				}
-				if transB {
-					b = j*g.LDB + l
-				}
-				sum += float64(g.A[a]) * float64(g.B[b])
-			}
-			want[i*g.LDC+j] = 0.5*sum + 2*float64(g.C[i*g.LDC+j])
+			want[i*g.LDC+j] = 0.5*exactSum(g, i, j) + 2*float64(g.C[i*g.LDC+j])
 		}
 	}
 	newHost(2, p).Gemm(g)
@@ -53,6 +44,21 @@ func testGemm(t *testing.T, p matmul, s [3]int, transA, transB bool) {
 			}
 		}
 	}
+}
+
+// exactSum is element [i,j] of op(a)·op(b) in float64.
+func exactSum(g shaders.Gemm, i, j int) (sum float64) {
+	for l := range g.K {
+		a, b := i*g.LDA+l, l*g.LDB+j
+		if g.TransA {
+			a = l*g.LDA + i
+		}
+		if g.TransB {
+			b = j*g.LDB + l
+		}
+		sum += float64(g.A[a]) * float64(g.B[b])
+	}
+	return sum
 }
 
 func allMatmuls() []matmul {

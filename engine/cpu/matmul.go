@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"sync"
 
 	"patchwork/shaders"
@@ -17,7 +18,8 @@ type matmul struct {
 	exact bool
 	// minWork is the number of multiply-adds worth a separate call.
 	minWork int
-	fewRows *matmul // for few rows of a and b transposed; nil: use this one
+	fewRows *matmul  // for few rows of a and b transposed; nil: use this one
+	bf16    *blocked // with kernels for bf16 matrices; nil: there are none
 }
 
 // bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
@@ -36,8 +38,12 @@ var bestMatmul = sync.OnceValue(func() matmul {
 func ownMatmuls() []matmul {
 	var matmuls []matmul
 	for _, t := range simd.Tiles() {
-		few := dotsMatmul(t.Name, t)
-		matmuls = append(matmuls, matmul{t.Name, newBlocked(t).gemm, t.Rows, t.Cols, true, blockedWork, &few})
+		few, own := dotsMatmul(t.Name, t), newBlocked(t)
+		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few}
+		if t.BF16 != nil {
+			m.bf16 = own
+		}
+		matmuls = append(matmuls, m)
 	}
 	return matmuls
 }
@@ -71,20 +77,34 @@ func (p matmul) serial(g shaders.Gemm) {
 	}
 }
 
-// tile chooses the size of the tiles of c [m,n] that one call computes: large enough to
-// be worth a call, at most twice as many as threads for load balance.
+// packCost is what packing a value costs, in multiply-adds of the kernel.
+const packCost = 16
+
+// tile chooses the size of the tiles of c [m,n] that one call computes: large enough to be worth a
+// call, at most twice as many as threads for load balance, and with little packing: every tile packs
+// its columns of b, and its rows of a where there are many columns.
 func (p matmul) tile(m, n, k, threads int) (tm, tn int) {
-	const reuse = 4 // uses of a packed panel of b that amortise its packing
 	if !p.exact {
 		threads = 8
 	}
-	count := min(max(1, m*n*k/p.minWork), 2*threads)
-	if threads == 1 {
-		count = 1
+	tm, tn = roundUp(m, p.rows), roundUp(n, p.cols)
+	count := min(m*n*k/p.minWork, 2*threads)
+	if threads == 1 || count < 2 {
+		return tm, tn
 	}
-	rows := min(count, ceil(m, reuse*p.rows))
-	cols := min(ceil(count, rows), ceil(n, p.cols))
-	return roundUp(ceil(m, rows), p.rows), roundUp(ceil(n, cols), p.cols)
+	best := math.MaxInt
+	for rows := 1; rows <= count; rows++ {
+		r, c := roundUp(ceil(m, rows), p.rows), roundUp(ceil(n, count/rows), p.cols)
+		waves := ceil(ceil(m, r)*ceil(n, c), threads)
+		work := r*c + packCost*c
+		if c >= packColumns {
+			work += packCost * r
+		}
+		if work *= waves; work < best {
+			best, tm, tn = work, r, c
+		}
+	}
+	return tm, tn
 }
 
 func ceil(a, b int) int { return (a + b - 1) / b }

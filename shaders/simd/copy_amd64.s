@@ -2,6 +2,68 @@
 
 #include "textflag.h"
 
+DATA copyLanes<>+0(SB)/4, $0x00000000
+DATA copyLanes<>+4(SB)/4, $0x00000001
+DATA copyLanes<>+8(SB)/4, $0x00000002
+DATA copyLanes<>+12(SB)/4, $0x00000003
+DATA copyLanes<>+16(SB)/4, $0x00000004
+DATA copyLanes<>+20(SB)/4, $0x00000005
+DATA copyLanes<>+24(SB)/4, $0x00000006
+DATA copyLanes<>+28(SB)/4, $0x00000007
+DATA copyLanes<>+32(SB)/4, $0x00000008
+DATA copyLanes<>+36(SB)/4, $0x00000009
+DATA copyLanes<>+40(SB)/4, $0x0000000a
+DATA copyLanes<>+44(SB)/4, $0x0000000b
+DATA copyLanes<>+48(SB)/4, $0x0000000c
+DATA copyLanes<>+52(SB)/4, $0x0000000d
+DATA copyLanes<>+56(SB)/4, $0x0000000e
+DATA copyLanes<>+60(SB)/4, $0x0000000f
+DATA copyLanes<>+64(SB)/4, $0x00000010
+DATA copyLanes<>+68(SB)/4, $0x00000011
+DATA copyLanes<>+72(SB)/4, $0x00000012
+DATA copyLanes<>+76(SB)/4, $0x00000013
+DATA copyLanes<>+80(SB)/4, $0x00000014
+DATA copyLanes<>+84(SB)/4, $0x00000015
+DATA copyLanes<>+88(SB)/4, $0x00000016
+DATA copyLanes<>+92(SB)/4, $0x00000017
+DATA copyLanes<>+96(SB)/4, $0x00000018
+DATA copyLanes<>+100(SB)/4, $0x00000019
+DATA copyLanes<>+104(SB)/4, $0x0000001a
+DATA copyLanes<>+108(SB)/4, $0x0000001b
+DATA copyLanes<>+112(SB)/4, $0x0000001c
+DATA copyLanes<>+116(SB)/4, $0x0000001d
+DATA copyLanes<>+120(SB)/4, $0x0000001e
+DATA copyLanes<>+124(SB)/4, $0x0000001f
+GLOBL copyLanes<>(SB), RODATA|NOPTR, $128
+
+// func copyPartAVX512(dst *float32, ldd int, src *float32, lds int, rows int, n int)
+// Requires: AVX, AVX512F
+TEXT ·copyPartAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         rows+32(FP), DX
+	MOVQ         ldd+8(FP), BX
+	MOVQ         lds+24(FP), SI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	VPBROADCASTD n+40(FP), Z0
+	VMOVDQU32    copyLanes<>+0(SB), Z1
+	VPCMPGTD     Z1, Z0, K1
+	VMOVDQU32    copyLanes<>+64(SB), Z1
+	VPCMPGTD     Z1, Z0, K2
+
+loop:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, K1, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, K2, 64(AX)
+	ADDQ      SI, CX
+	ADDQ      BX, AX
+	DECQ      DX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func copyRows16AVX2(dst *float32, src *float32, lds int, rows int)
 // Requires: AVX
 TEXT ·copyRows16AVX2(SB), NOSPLIT, $0-32

@@ -2,6 +2,11 @@
 
 package simd
 
+// copyPartAVX512 copies rows of n values, at most 32; strides count elements.
+//
+//go:noescape
+func copyPartAVX512(dst *float32, ldd int, src *float32, lds int, rows int, n int)
+
 // copyRows16AVX2 copies rows of 16 values, lds apart, to follow each other.
 //
 //go:noescape

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // definePause generates the spin-wait hint.
@@ -17,6 +18,7 @@ func definePause(c *build.Context) {
 // defineCopy generates the copy of rows as wide as a panel of b, for which a call of memmove
 // would cost more than the copy.
 func defineCopy(c *build.Context) {
+	defineCopyPart(c, laneNumbers(c, "copyLanes", 2*avx512.lanes))
 	for _, s := range []isa{avx2, avx512} {
 		cols := 2 * s.lanes
 		name := fmt.Sprintf("copyRows%d%s", cols, s.name)
@@ -37,4 +39,29 @@ func defineCopy(c *build.Context) {
 		c.VZEROUPPER()
 		c.RET()
 	}
+}
+
+// defineCopyPart generates the copy of rows of any width up to that of a panel.
+func defineCopyPart(c *build.Context, lanes operand.Mem) {
+	s := avx512
+	function(c, "copyPartAVX512", "func(dst *float32, ldd int, src *float32, lds, rows, n int)",
+		"copyPartAVX512 copies rows of n values, at most 32; strides count elements.")
+	dst, src, rows := param(c, "dst"), param(c, "src"), param(c, "rows")
+	ldd, lds := param(c, "ldd"), param(c, "lds")
+	c.SHLQ(operand.U8(2), ldd)
+	c.SHLQ(operand.U8(2), lds)
+	count := s.broadcastInt(c, "n")
+	masks := [2]reg.Register{s.mask(c, lanes, count, 0), s.mask(c, lanes, count, s.lanes)}
+	c.Label("loop")
+	for i, mask := range masks {
+		v := s.vector(c)
+		s.load(c, operand.Mem{Base: src, Disp: i * s.bytes()}, mask, v)
+		s.store(c, v, mask, operand.Mem{Base: dst, Disp: i * s.bytes()})
+	}
+	c.ADDQ(lds, src)
+	c.ADDQ(ldd, dst)
+	c.DECQ(rows)
+	c.JNZ(operand.LabelRef("loop"))
+	c.VZEROUPPER()
+	c.RET()
 }

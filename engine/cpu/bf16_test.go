@@ -1,0 +1,61 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"patchwork/shaders"
+	"patchwork/shaders/half"
+)
+
+// TestGemmBF16 compares bf16 matmuls with float64 ones, over all transposes, odd numbers of terms
+// and leading dimensions larger than the rows; the bits do not depend on the number of threads.
+func TestGemmBF16(t *testing.T) {
+	if bestMatmul().bf16 == nil {
+		t.Skip("the processor has no AVX512-BF16")
+	}
+	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {13, 700, 40}, {12, 32, 1026}, {40, 50, 1601}, {37, 600, 90}} {
+		for trans := range 4 {
+			for pad := range 3 {
+				t.Run(fmt.Sprintf("%v/%d/%d", s, trans, pad), func(t *testing.T) { testGemmBF16(t, s, trans&1 != 0, trans&2 != 0, pad) })
+			}
+		}
+	}
+}
+
+func testGemmBF16(t *testing.T, s [3]int, transA, transB bool, pad int) {
+	f := randomGemm(s[0], s[1], s[2], transA, transB, pad)
+	f.Alpha, f.Beta = 0.5, 2
+	round := func(x []float32) []uint16 {
+		bits := make([]uint16, len(x))
+		half.BF16.Pack(bits, x)
+		half.BF16.Unpack(x, bits)
+		return bits
+	}
+	g := shaders.GemmBF16{
+		TransA: transA, TransB: transB, M: f.M, N: f.N, K: f.K, Alpha: f.Alpha, Beta: f.Beta,
+		A: round(f.A), LDA: f.LDA, B: round(f.B), LDB: f.LDB, C: slices.Clone(f.C), LDC: f.LDC,
+	}
+	alone := g
+	alone.C = slices.Clone(f.C)
+	if !newHost(2, bestMatmul()).GemmBF16(g) || !newHost(1, bestMatmul()).GemmBF16(alone) {
+		t.Fatal("not supported")
+	}
+	if !slices.Equal(g.C, alone.C) {
+		t.Error("the bits depend on the number of threads")
+	}
+	tolerance := 16 * math.Sqrt(float64(f.K)+4) * 0x1p-24 // as in TestGemm
+	for i := range f.M {
+		for j := range f.LDC {
+			want := float64(f.C[i*f.LDC+j])
+			if j < f.N {
+				want = 0.5*exactSum(f, i, j) + 2*want
+			}
+			if got := float64(g.C[i*f.LDC+j]); math.Abs(got-want) > tolerance*(1+math.Abs(want)) {
+				t.Fatalf("c[%d,%d] = %g, want %g", i, j, got, want)
+			}
+		}
+	}
+}
