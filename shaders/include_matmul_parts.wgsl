@@ -14,16 +14,20 @@ fn scratch_at(part: u32, batch: u32, row: u32, col: u32) -> u32 {
   let pitch = (p.n + 127u) / 128u * 128u;
   return ((part * p.batch + batch) * lines + row) * pitch + col;
 }
-fn store_sum(sum: Vec, row: u32, col: u32, batch: u32, part: u32) { storev_scratch(scratch_at(part, batch, row, col), sum); }
+fn store_sum(sum: vec4<f32>, row: u32, col: u32, batch: u32, part: u32) { store4_scratch(scratch_at(part, batch, row, col), 4u, sum); }
 
+// Four columns of a row of c.
 @compute @workgroup_size(64)
 fn add_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_index) local: u32) {
-  let at = position(group_index(group, groups), local, p.n);
-  let batch = at.row / p.m_max;
-  let row = at.row % p.m_max;
-  if (batch >= p.batch || row >= m() || at.col >= p.n) { return; }
-  var sum = Vec(0.0);
-  for (var part = 0u; part < parts(); part = part + 1u) { sum = sum + loadv_scratch(scratch_at(part, batch, row, at.col)); }
-  finish(sum, row, at.col, batch);
+  let across = (p.n + 255u) / 256u;
+  let index = group_index(group, groups);
+  let line = index / across;
+  let col = index % across * 256u + 4u * local;
+  let batch = line / p.m_max;
+  let row = line % p.m_max;
+  if (batch >= p.batch || row >= m() || col >= p.n) { return; }
+  var sum = vec4<f32>(0.0);
+  for (var part = 0u; part < parts(); part = part + 1u) { sum = sum + load4_scratch(scratch_at(part, batch, row, col), 4u); }
+  finish(sum, row, col, batch);
 }

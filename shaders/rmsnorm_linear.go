@@ -48,8 +48,14 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 				{Grid: func(p RMSNormLinearParams) [3]uint32 { return gridGroups(int(p.Rows) * chunksOf(p.N, 8*4)) }},
 			},
 		},
-		rmsNormLinearRows("rows4", func(p RMSNormLinearParams) bool { return p.K%4 == 0 }, "x", "gain", "w", "up"),
-		rmsNormLinearRows("", func(RMSNormLinearParams) bool { return true }),
+		{
+			// 4 columns of a row in each of a GPU's workgroups.
+			Name: "rows4", Source: "rmsnorm_linear_row", Include: []string{"rmsnorm_linear_terms"}, Group: 64, Unroll: 4,
+			Vec4: []string{"x", "gain"}, Vec8: []string{"w", "up"}, Consts: map[string]uint32{"STEPS": 2},
+			When:   func(p RMSNormLinearParams, _ Class) bool { return p.K%8 == 0 },
+			Passes: rmsNormLinearGrid,
+		},
+		{Group: 64, Passes: rmsNormLinearGrid},
 	},
 	Halves: [][]string{{"w", "up"}, {"w", "up", "y"}},
 	// With an odd number of columns, the store of the last pair also writes the gap after
@@ -95,16 +101,10 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 	Cases: rmsNormLinearCases,
 })
 
-// rmsNormLinearRows makes 4 columns of a row in each of a GPU's workgroups.
-func rmsNormLinearRows(name string, when func(p RMSNormLinearParams) bool, vec4 ...string) DeclVariant[RMSNormLinearParams] {
-	return DeclVariant[RMSNormLinearParams]{
-		Name: name, Group: 64, Vec4: vec4,
-		When: func(p RMSNormLinearParams, _ Class) bool { return when(p) },
-		Passes: []DeclPass[RMSNormLinearParams]{{Grid: func(p RMSNormLinearParams) [3]uint32 {
-			return gridGroups(int(p.Rows) * chunksOf(p.N, 4))
-		}}},
-	}
-}
+// rmsNormLinearGrid is a workgroup for every 4 columns of a row.
+var rmsNormLinearGrid = []DeclPass[RMSNormLinearParams]{{Grid: func(p RMSNormLinearParams) [3]uint32 {
+	return gridGroups(int(p.Rows) * chunksOf(p.N, 4))
+}}}
 
 func rmsNormLinearCases() []Case {
 	var cases []Case

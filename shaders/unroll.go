@@ -14,10 +14,10 @@ import (
 // Without it, matmul and attention_backward ran by WebGPU at 0.54 and 0.57 of Vulkan's
 // speed on lavapipe, with it at 0.98 and 1.04.
 func Unroll(text string) string {
-	return unroll(text, smallConstants(text))
+	return unroll(text, smallConstants(text, maxUnroll))
 }
 
-// maxUnroll is the largest number of iterations that are unrolled.
+// maxUnroll is the largest number of iterations that are unrolled for WebGPU.
 const maxUnroll = 4
 
 var (
@@ -26,14 +26,15 @@ var (
 	constant  = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
 )
 
-func smallConstants(text string) map[string]int {
+// smallConstants are the numbers up to most, and the constants of the text that have one.
+func smallConstants(text string, most int) map[string]int {
 	constants := map[string]int{}
 	for _, m := range constant.FindAllStringSubmatch(text, -1) {
-		if n, err := strconv.Atoi(m[2]); err == nil && n <= maxUnroll {
+		if n, err := strconv.Atoi(m[2]); err == nil && n <= most {
 			constants[m[1]] = n
 		}
 	}
-	for n := range maxUnroll + 1 {
+	for n := range most + 1 {
 		constants[strconv.Itoa(n)+"u"] = n
 	}
 	return constants
