@@ -23,11 +23,11 @@ func TestRequirements(t *testing.T) {
 		// Two tiles of depth·(16·blocks+1) vec4.
 		{MatMul, "tile64", Requirements{128, 2 * 16 * 17 * 16, false}},
 		{MatMul, "tile128", Requirements{256, 2 * 8 * 33 * 16, false}},
-		// 32 intervals, one more, 256 vec4, three times 32 floats.
+		// 64 and 32 lines of 9 vec4, 64 times 8 floats, two intervals.
 		// A tile's weights.
 		{Attention, "subgroup.d64x4", Requirements{8, 256 * 16, true}},
 		{AttentionBackward, "subgroup.d64x4", Requirements{8, 2 * 256 * 16, true}},
-		{Attention, "d64x4", Requirements{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
+		{Attention, "d64x4", Requirements{128, 64*9*16 + 32*9*16 + 64*8*4 + 2*16, false}},
 	} {
 		got, err := c.kernel.Requirements(c.kernel.variant(t, c.variant))
 		if err != nil || got != c.want {

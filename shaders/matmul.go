@@ -115,7 +115,7 @@ func matmulTiles(side, cols, depth uint32, best func(p MatMulParams) bool) []Dec
 		Name: fmt.Sprintf("tile%dx4", side), Source: "matmul_tile", Include: []string{"matmul4", "matmul_tiles", "matmul_whole", "matmul_tile_vec4"},
 		Group: 2 * side, Unroll: 16, Vec4: []string{"a", "b", "bias", "residual", "c", "scratch"},
 		Consts: map[string]uint32{
-			"SIDE": side, "ROWS": 2, "COLS": cols, "DEPTH": depth, "LOADS": depth / 8, "PITCH": pitch, "LINES": depth * pitch,
+			"SIDE": side, "YS": side / 8, "COLS": cols, "DEPTH": depth, "LOADS": depth / 8, "PITCH": pitch, "LINES": depth * pitch,
 		},
 		When: func(p MatMulParams, c Class) bool {
 			return c != Software && p.vec4Aligned() && (p.N|p.LDC|p.StrideC)%4 == 0

@@ -143,7 +143,7 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 
 // pairIncludes are the include files with two texts: NAME1 for single floats and NAME2
 // for pairs.
-var pairIncludes = []string{"vec", "exp_vec", "matmul_terms", "rmsnorm_linear_terms"}
+var pairIncludes = []string{"vec", "exp_vec", "matmul_terms", "matmul_tile_vec", "rmsnorm_linear_terms"}
 
 // textOf is the name of an include's text for the variant's storage.
 func (v *Variant) textOf(include string) string {
@@ -176,25 +176,8 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 // A binding of 16 bits has no store, which would need half a word, and store4 may
 // write one element more than n, which Even keeps within the row.
 func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
-	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
-	var view string
-	var forms []string // each with a part for load and one for store
-	switch {
-	case element.Half() && slices.Contains(v.Vec8, b.Name):
-		view, forms = "vec4<u32>", []string{"half vec8"}
-	case element.Half() && slices.Contains(v.Vec4, b.Name):
-		view, forms = "vec2<u32>", []string{"half vec4"}
-	case slices.Contains(v.Vec4, b.Name) || slices.Contains(v.Vec8, b.Name):
-		view, forms = "vec4<f32>", []string{"vec4"}
-	case element.Half():
-		view, forms = "u32", []string{"half", "half four", "half pair"}
-	case element == F32 && pairs:
-		view, forms = "f32", []string{"one", "four", "pair"}
-	case element == F32:
-		view, forms = "f32", []string{"one", "four", "single"}
-	default:
-		view, forms = element.String(), []string{"one"}
-	}
+	element := v.Storage.Of(i, b)
+	view, forms := v.view(element, b)
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
@@ -205,6 +188,41 @@ func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
 			w.WriteString(parts[verb+" "+form].For(b))
 		}
 	}
+}
+
+// view is the type of the elements of a binding's array in WGSL, and its forms, each with
+// a part for load and one for store.
+func (v *Variant) view(element Type, b Binding) (view string, forms []string) {
+	pairs := v.Storage.Bindings != 0
+	switch {
+	case element.Half() && slices.Contains(v.Vec8, b.Name):
+		return "vec4<u32>", []string{"half vec8"}
+	case element.Half() && slices.Contains(v.Vec4, b.Name):
+		return "vec2<u32>", []string{"half vec4"}
+	case slices.Contains(v.Vec4, b.Name) || slices.Contains(v.Vec8, b.Name):
+		return "vec4<f32>", []string{"vec4"}
+	case element.Half():
+		return "u32", []string{"half", "half four", "half pair"}
+	case element == F32 && pairs:
+		return "f32", []string{"one", "four", "pair"}
+	case element == F32:
+		return "f32", []string{"one", "four", "single"}
+	}
+	return element.String(), []string{"one"}
+}
+
+// ElementBytes is the size in bytes of an element of the array in WGSL of binding i: 4,
+// 8 or 16.
+func (k *Kernel) ElementBytes(v *Variant, i int) uint64 {
+	b := k.Bindings[i]
+	view, _ := v.view(v.Storage.Of(i, b), b)
+	switch {
+	case strings.HasPrefix(view, "vec4"):
+		return 16
+	case strings.HasPrefix(view, "vec2"):
+		return 8
+	}
+	return 4
 }
 
 func (a Access) verbs() []string {
