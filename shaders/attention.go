@@ -112,17 +112,23 @@ func attentionRows() []DeclVariant[AttentionParams] {
 // where the layout is aligned. 128 invocations share a tile of 64 queries.
 func attentionGPU() []DeclVariant[AttentionParams] {
 	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
-		const rows = 4 // of an invocation
 		return DeclVariant[AttentionParams]{
-			Name: name, Source: "attention_gpu", Group: 128, Unroll: 4,
+			Name: name, Source: "attention_gpu", Include: []string{"attention_gpu"}, Group: 128, Unroll: 4,
 			When: func(p AttentionParams, c Class) bool {
 				// A tile's matmuls.
 				return when(p) && (c != Software || 2*chunksOf(p.Keys, gpuTile)*chunksOf(p.HeadDim, 4) <= llvmpipeLoopLimit)
 			},
-			Consts: map[string]uint32{"SLICES": slices, "ROWS": rows, "TILE": 16 * rows, "LOADS": 2, "LINES": 144 * rows, "TWO": 32 * rows},
-			Passes: []DeclPass[AttentionParams]{{Grid: attentionGrid(16*rows, slices)}},
+			Consts: attentionConsts(slices),
+			Passes: []DeclPass[AttentionParams]{{Grid: attentionGrid(16*gpuRows, slices)}},
 		}
 	}, "q", "k", "v", "y")
+}
+
+// gpuRows are the rows of an invocation of 128 on a GPU.
+const gpuRows = 4
+
+func attentionConsts(slices uint32) map[string]uint32 {
+	return map[string]uint32{"SLICES": slices, "ROWS": gpuRows, "TILE": 16 * gpuRows, "LOADS": 2, "LINES": 144 * gpuRows}
 }
 
 // attentionBySize makes variants for heads of up to 32, 64 and more columns, with slices

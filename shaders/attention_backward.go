@@ -26,7 +26,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: slices.Concat(attentionBackwardCoop(), attentionSoftware("attention_backward_lanes", []string{"attention_deltas"},
+	Variants: slices.Concat(attentionBackwardCoop(), attentionSoftware("attention_backward_lanes", []string{"attention_deltas", "attention_ranges"},
 		attentionBackwardVec4, attentionBackwardMeets, attentionBackwardPasses), attentionBackwardGPU()),
 	// delta [B,Tq,H] and the intervals of every tile of queries.
 	Scratch: func(p AttentionParams) int64 {
@@ -76,24 +76,44 @@ func attentionBackwardPasses(group, slices uint32) []DeclPass[AttentionParams] {
 		{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
 			return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
 		}},
-		{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group)) }},
+		attentionRanges(group),
 		{Entry: "queries", Grid: attentionGrid(gpuTile, slices)},
-		{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
-		}},
+		{Entry: "keys", Grid: attentionKeysGrid(gpuTile, slices)},
 	}
 }
 
-// attentionBackwardGPU are for a GPU, where 64 invocations have 4×4 scores each.
+// attentionRanges is the pass that computes the intervals of every tile of queries.
+func attentionRanges(group uint32) DeclPass[AttentionParams] {
+	return DeclPass[AttentionParams]{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 {
+		return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group))
+	}}
+}
+
+// attentionKeysGrid is attentionGrid for tiles of keys.
+func attentionKeysGrid(tile int, slices uint32) func(p AttentionParams) [3]uint32 {
+	return func(p AttentionParams) [3]uint32 {
+		return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, tile) * chunksOf(p.HeadDim, int(32*slices)))
+	}
+}
+
+// attentionBackwardGPU are for a GPU, as attentionGPU. The sums of dk and dv of 128 columns
+// do not fit into registers: two workgroups have 64 each, with all of the scores.
 func attentionBackwardGPU() []DeclVariant[AttentionParams] {
 	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
+		consts := attentionConsts(slices)
+		consts["KEY_SLICES"] = min(slices, 2)
 		return DeclVariant[AttentionParams]{
-			Name: name, Include: []string{"attention_tile", "attention_deltas", "attention_shared"}, Group: 64, Unroll: 4,
+			Name: name, Source: "attention_backward_gpu", Include: []string{"attention_tile", "attention_ranges", "attention_gpu"}, Group: 128, Unroll: 4,
 			When: func(p AttentionParams, c Class) bool {
-				return when(p) && (c != Software || attentionBackwardMeets(p)*(chunksOf(p.HeadDim, 4)+50) <= llvmpipeLoopLimit)
+				return when(p) && (c != Software || attentionBackwardMeets(p)*chunksOf(p.HeadDim, 4) <= llvmpipeLoopLimit/4)
 			},
-			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": 1, "SIDE": 8},
-			Passes: attentionBackwardPasses(64, slices),
+			Consts: consts,
+			Passes: []DeclPass[AttentionParams]{
+				{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads*p.Queries), 128) }},
+				attentionRanges(128),
+				{Entry: "queries", Grid: attentionGrid(gpuRows*16, slices)},
+				{Entry: "keys", Grid: attentionKeysGrid(gpuRows*16, min(slices, 2))},
+			},
 		}
 	}, attentionBackwardVec4...)
 }

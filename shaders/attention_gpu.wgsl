@@ -1,20 +1,13 @@
-// For GPUs: attention by tiles (FlashAttention-2: Dao, 2023). A workgroup of 16×8
-// invocations has TILE queries of a head and loops over tiles of 32 keys. An invocation
-// has ROWS queries, 16 apart, with their scores of 4 keys, then their sums of 4 columns of
-// v in each of SLICES slices of 32; a head with more columns takes several workgroups,
-// each with all of the scores. What the others need goes through shared memory, 32 columns
-// at a time; the next ones are loaded meanwhile. Sums, maxima and totals stay in registers.
+// For GPUs: attention by tiles (FlashAttention-2: Dao, 2023); see include_attention_gpu.wgsl.
+// Maxima and totals of the softmax stay in registers too. A head with more columns than
+// SLICES slices takes several workgroups, each with all of the scores.
 
-const PITCH: u32 = 9u; // of 8 vec4; 8 would put all rows into the same banks
 const NO_KEY: i32 = 16777216; // after the last one
 
-var<workgroup> rows_q: array<vec4<f32>, LINES>; // [TILE][PITCH]: q, then the weights of 32 keys
-var<workgroup> rows_kv: array<vec4<f32>, 288>;  // [32][PITCH]: k, then v; key 4·y+j in row y+8·j
-var<workgroup> by_key: array<vec4<f32>, TWO>;   // [TILE][8]: a value of each query and each 4 keys
-var<workgroup> any_ranges: vec4<i32>;          // visible to any query of the tile
-var<workgroup> all_ranges: vec4<i32>;          // visible to all of them
+var<workgroup> by_key: array<vec4<f32>, 128>; // [TILE][8]: a value of each query and each 4 keys
+var<workgroup> any_ranges: vec4<i32>;         // visible to any query of the tile
+var<workgroup> all_ranges: vec4<i32>;         // visible to all of them
 
-fn exp4(x: vec4<f32>) -> vec4<f32> { return vec4<f32>(exp_f32(x.x), exp_f32(x.y), exp_f32(x.z), exp_f32(x.w)); }
 fn top_of(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 
 // The smallest intervals that contain those of some queries, and those in which all are.
@@ -27,15 +20,15 @@ fn with_query(r: Ranges, outer: vec4<i32>, inner: vec4<i32>) -> Ranges {
 }
 
 // Sets any_ranges and all_ranges from the intervals of every invocation's query, by way of
-// rows_q; counts of keys are exact as floats.
+// rows; counts of keys are exact as floats.
 fn set_ranges(own: vec4<i32>, local: u32) {
   let none = Ranges(vec4<i32>(NO_KEY, 0, NO_KEY, 0), vec4<i32>(0, NO_KEY, 0, NO_KEY));
-  rows_q[local] = vec4<f32>(own);
+  rows[local] = vec4<f32>(own);
   workgroupBarrier();
   if (local < 8u) {
     var some = none;
     for (var i = local; i < TILE; i = i + 8u) {
-      let one = vec4<i32>(rows_q[i]);
+      let one = vec4<i32>(rows[i]);
       some = with_query(some, one, one);
     }
     by_key[2u * local] = vec4<f32>(some.outer);
@@ -51,6 +44,22 @@ fn set_ranges(own: vec4<i32>, local: u32) {
   workgroupBarrier();
 }
 
+fn queries_of(c: Copied, d: u32) -> array<vec4<f32>, ROWS> {
+  var x: array<vec4<f32>, ROWS>;
+  for (var i = 0u; i < ROWS; i = i + 1u) { x[i] = load4_q(row_of(c, i) + d, p.head_dim - d); }
+  return x;
+}
+fn keys_of(c: Copied, d: u32) -> array<vec4<f32>, LOADS> {
+  var x: array<vec4<f32>, LOADS>;
+  for (var i = 0u; i < LOADS; i = i + 1u) { x[i] = load4_k(row_of(c, i) + d, p.head_dim - d); }
+  return x;
+}
+fn values_of(c: Copied, d: u32) -> array<vec4<f32>, LOADS> {
+  var x: array<vec4<f32>, LOADS>;
+  for (var i = 0u; i < LOADS; i = i + 1u) { x[i] = load4_v(row_of(c, i) + d, p.head_dim - d); }
+  return x;
+}
+
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -63,75 +72,45 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let batch = index / tiles / p.heads;
   if (batch >= p.batch) { return; }
   let kv = head / (p.heads / p.kv_heads);
-  let scale = p.scale;
   let columns = p.head_dim;
+  let line = local / 8u;
   let x = local % 16u;
   let y = local / 16u;
+  let from_q = Copied(query_at(batch, first + line, head), 16u * p.heads * columns, query_at(batch, p.queries - 1u, head));
   let last_query = batch * p.queries + p.queries - 1u;
   set_ranges(intervals_of(min(batch * p.queries + first + local % TILE, last_query)), local);
   let visible = workgroupUniformLoad(&any_ranges);
   let common_to_all = workgroupUniformLoad(&all_ranges);
 
-  // An invocation copies the same vec4 of every 16th row into shared memory; past the end
-  // those of the last row.
-  let line = local / 8u;
-  let four = local % 8u;
-  let to_q = line * PITCH + four;
-  let to_kv = (line % 4u * 8u + line / 4u) * PITCH + four;
-  let last_four = (columns - 1u) / 4u * 4u;
-  let step_q = 16u * p.heads * columns;
-  let from_q = query_at(batch, first + line, head);
-  let last_q = query_at(batch, p.queries - 1u, head);
-  let step_kv = 16u * p.kv_heads * columns;
-  let last_kv = key_at(batch, p.keys - 1u, kv);
-
-  var sums: array<array<vec4<f32>, SLICES>, ROWS>; // weights·v
+  var sums: array<array<vec4<f32>, ROWS>, SLICES>; // weights·v
   var row_max: array<f32, ROWS>;
   var total: array<f32, ROWS>; // of exp(score - row_max) over this invocation's keys
   for (var i = 0u; i < ROWS; i = i + 1u) { row_max[i] = MASKED; }
   for (var key = 0u; key < p.keys; key = key + 32u) {
     if (!any_visible(visible, key, 32u)) { continue; }
-    let from_kv = key_at(batch, key + line, kv);
-    var next_q: array<vec4<f32>, ROWS>;
-    var next: array<vec4<f32>, LOADS>;
+    let from_k = Copied(key_at(batch, key + line, kv), 16u * p.kv_heads * columns, key_at(batch, p.keys - 1u, kv));
     var scores: array<vec4<f32>, ROWS>;
     for (var i = 0u; i < ROWS; i = i + 1u) { scores[i] = vec4<f32>(0.0); }
-    var d = 0u;
-    loop {
-      if (d < columns) {
-        let at = min(d + 4u * four, last_four);
-        for (var i = 0u; i < ROWS; i = i + 1u) { next_q[i] = load4_q(min(from_q + step_q * i, last_q) + at, columns - at); }
-        for (var i = 0u; i < LOADS; i = i + 1u) { next[i] = load4_k(min(from_kv + step_kv * i, last_kv) + at, columns - at); }
+    var next = queries_of(from_q, column_of(0u, local));
+    var next_others = keys_of(from_k, column_of(0u, local));
+    for (var d = 0u; d < columns; d = d + 32u) {
+      workgroupBarrier();
+      store_rows(next, local);
+      store_others(next_others, local);
+      workgroupBarrier();
+      if (d + 32u < columns) {
+        next = queries_of(from_q, column_of(d + 32u, local));
+        next_others = keys_of(from_k, column_of(d + 32u, local));
       } else {
-        let at = min(32u * part * SLICES + 4u * four, last_four);
-        for (var i = 0u; i < LOADS; i = i + 1u) { next[i] = load4_v(min(from_kv + step_kv * i, last_kv) + at, columns - at); }
+        next_others = values_of(from_k, column_of(32u * part * SLICES, local));
       }
-      if (d > 0u) {
-        let fours = min(8u, (columns - d + 35u) / 4u);
-        for (var c = 0u; c < fours; c = c + 1u) {
-          let k0 = rows_kv[y * PITCH + c];
-          let k1 = rows_kv[(y + 8u) * PITCH + c];
-          let k2 = rows_kv[(y + 16u) * PITCH + c];
-          let k3 = rows_kv[(y + 24u) * PITCH + c];
-          for (var i = 0u; i < ROWS; i = i + 1u) {
-            let q = rows_q[(x + 16u * i) * PITCH + c];
-            scores[i] = scores[i] + q.x * vec4<f32>(k0.x, k1.x, k2.x, k3.x) + q.y * vec4<f32>(k0.y, k1.y, k2.y, k3.y)
-              + q.z * vec4<f32>(k0.z, k1.z, k2.z, k3.z) + q.w * vec4<f32>(k0.w, k1.w, k2.w, k3.w);
-          }
-        }
-      }
-      if (d >= columns) { break; }
-      workgroupBarrier();
-      for (var i = 0u; i < ROWS; i = i + 1u) { rows_q[to_q + 16u * PITCH * i] = next_q[i]; }
-      for (var i = 0u; i < LOADS; i = i + 1u) { rows_kv[to_kv + 4u * PITCH * i] = next[i]; }
-      workgroupBarrier();
-      d = d + 32u;
+      scores = with_products(scores, min(8u, (columns - d + 3u) / 4u), local);
     }
 
     // Online softmax.
     let last = i32(key + 32u);
     let whole = (i32(key) >= common_to_all.x && last <= common_to_all.y) || (i32(key) >= common_to_all.z && last <= common_to_all.w);
-    for (var i = 0u; i < ROWS; i = i + 1u) { scores[i] = scores[i] * scale; }
+    for (var i = 0u; i < ROWS; i = i + 1u) { scores[i] = scores[i] * p.scale; }
     if (!whole) {
       let own = key + 4u * y;
       for (var i = 0u; i < ROWS; i = i + 1u) {
@@ -149,31 +128,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let factor = exp_f32(row_max[i] - now);
       row_max[i] = now;
       total[i] = total[i] * factor + ((w.x + w.y) + (w.z + w.w));
-      for (var s = 0u; s < SLICES; s = s + 1u) { sums[i][s] = sums[i][s] * factor; }
-      rows_q[(x + 16u * i) * PITCH + y] = w;
+      for (var n = 0u; n < SLICES; n = n + 1u) { sums[n][i] = sums[n][i] * factor; }
+      scores[i] = w;
     }
+    store_weights(scores, local);
 
     let fours = min(8u, (p.keys - key + 3u) / 4u);
-    for (var s = 0u; s < SLICES; s = s + 1u) {
-      let slice = 32u * (part * SLICES + s);
+    for (var n = 0u; n < SLICES; n = n + 1u) {
+      let slice = 32u * (part * SLICES + n);
       if (slice < columns) {
-        if (s > 0u) { workgroupBarrier(); }
-        for (var i = 0u; i < LOADS; i = i + 1u) { rows_kv[to_kv + 4u * PITCH * i] = next[i]; }
+        if (n > 0u) { workgroupBarrier(); }
+        store_others(next_others, local);
         workgroupBarrier();
-        if (s + 1u < SLICES) {
-          let at = min(slice + 32u + 4u * four, last_four);
-          for (var i = 0u; i < LOADS; i = i + 1u) { next[i] = load4_v(min(from_kv + step_kv * i, last_kv) + at, columns - at); }
-        }
-        for (var c = 0u; c < fours; c = c + 1u) {
-          let v0 = rows_kv[c * PITCH + y];
-          let v1 = rows_kv[(c + 8u) * PITCH + y];
-          let v2 = rows_kv[(c + 16u) * PITCH + y];
-          let v3 = rows_kv[(c + 24u) * PITCH + y];
-          for (var i = 0u; i < ROWS; i = i + 1u) {
-            let w = rows_q[(x + 16u * i) * PITCH + c];
-            sums[i][s] = sums[i][s] + w.x * v0 + w.y * v1 + w.z * v2 + w.w * v3;
-          }
-        }
+        if (n + 1u < SLICES) { next_others = values_of(from_k, column_of(slice + 32u, local)); }
+        sums[n] = with_weighted(sums[n], fours, local);
       }
     }
   }
@@ -190,9 +158,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         store_lse((batch * p.queries + query) * p.heads + head, select(row_max[i] + log_f32(sum), 0.0, sum == 0.0));
       }
       let factor = select(1.0 / sum, 0.0, sum == 0.0);
-      for (var s = 0u; s < SLICES; s = s + 1u) {
-        let d = 32u * (part * SLICES + s) + 4u * y;
-        if (d < columns) { store4_y(query_at(batch, query, head) + d, columns - d, sums[i][s] * factor); }
+      for (var n = 0u; n < SLICES; n = n + 1u) {
+        let d = 32u * (part * SLICES + n) + 4u * y;
+        if (d < columns) { store4_y(query_at(batch, query, head) + d, columns - d, sums[n][i] * factor); }
       }
     }
   }

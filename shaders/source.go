@@ -50,7 +50,7 @@ func (v *Variant) Literal(text string) string {
 				constants[name] = int(value)
 			}
 		}
-		text = unroll(text, constants)
+		text = foldIndices(unroll(text, constants))
 	}
 	return strings.ReplaceAll(text, "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group))
 }
