@@ -110,6 +110,10 @@ func attentionRows() []DeclVariant[AttentionParams] {
 
 // attentionGPU are for heads of up to 32, 64 and more columns on a GPU, with vec4 loads
 // where the layout is aligned. 128 invocations share a tile of 64 queries.
+//
+// No GPU has run it. The compilers of RADV 25.0.7 (navi31, 64 lanes) and NVK 25.0.7
+// (Ampere) need 192 VGPRs, as shared memory allows no more waves, and 127 to 175
+// registers, without spills, scratch or local memory.
 func attentionGPU() []DeclVariant[AttentionParams] {
 	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
 		return DeclVariant[AttentionParams]{

@@ -97,7 +97,10 @@ func attentionKeysGrid(tile int, slices uint32) func(p AttentionParams) [3]uint3
 }
 
 // attentionBackwardGPU are for a GPU, as attentionGPU. The sums of dk and dv of 128 columns
-// do not fit into registers: two workgroups have 64 each, with all of the scores.
+// do not fit into registers (NVK 25.0.7's compiler put 1088 bytes of them into local
+// memory on Ampere): two workgroups have 64 each, with all of the scores. The compilers
+// then need 162 to 237 registers on Ampere and 192 to 240 VGPRs on navi31, without spills,
+// scratch or local memory.
 func attentionBackwardGPU() []DeclVariant[AttentionParams] {
 	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
 		consts := attentionConsts(slices)

@@ -126,6 +126,8 @@ func matmulSplitCases(call func(m, k Count, n, batch int, beta float32, bias, re
 		parts(2, call(N(72), N(136), 80, 1, 0, 1, 0), call(N(24), N(136), 37, 3, 2, 0, 0)),
 		// As many terms as parts have at least and one more; full tiles; one row and column more.
 		parts(2, call(N(66), N(129), 70, 1, 0, 0, 0), call(N(128), N(66), 128, 1, 0, 0, 0), call(N(129), N(66), 129, 1, 0, 0, 0)),
+		// Several workgroups along a row of the second pass, the last one full, or with one column.
+		parts(2, call(N(9), N(130), 512, 1, 0, 0, 0), call(N(9), N(130), 513, 1, 0, 0, 0)),
 		parts(3, call(N(130), N(192), 136, 1, 0.5, 0, 0), call(N(9), N(64), 40, 1, 0, 0, 0)),
 		parts(3, overCounts(200, func(k Count) Case { return call(N(72), k, 80, 1, 0, 0, 0) })...),
 		parts(3, overCounts(200, func(k Count) Case { return call(N(24), k, 72, 1, 1, 1, 1) })...),
