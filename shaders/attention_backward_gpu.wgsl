@@ -3,6 +3,14 @@
 var<workgroup> ranges: array<vec4<i32>, 32>; // of a tile of 32 queries
 var<workgroup> lses: array<f32, 32>;
 var<workgroup> deltas_by: array<f32, 32>;
+var<workgroup> tile_ranges: vec4<i32>;
+
+// The intervals of a tile of 32 queries, by way of shared memory, so that WGSL's rules
+// count them as the same for the whole workgroup: barriers depend on them.
+fn ranges_of_tile(batch: u32, tile: u32, local: u32) -> vec4<i32> {
+  if (local == 0u) { tile_ranges = ranges_from_scratch(batch, tile); }
+  return workgroupUniformLoad(&tile_ranges);
+}
 
 // delta = Σ dy·y of a query and a head, summed in the order of dy·vᵀ, from which it is
 // subtracted, so that with one key, where y = v, the difference is exactly 0.
@@ -82,8 +90,8 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   let line = local / 8u;
   let from_q = Copied(query_at(batch, first + line, head), 16u * p.heads * columns, query_at(batch, p.queries - 1u, head));
   // The intervals of its two tiles of 32.
-  let first_ranges = ranges_from_scratch(batch, first / 32u);
-  let last_ranges = ranges_from_scratch(batch, min(first / 32u + 1u, (p.queries - 1u) / 32u));
+  let first_ranges = ranges_of_tile(batch, first / 32u, local);
+  let last_ranges = ranges_of_tile(batch, min(first / 32u + 1u, (p.queries - 1u) / 32u), local);
 
   var by: array<vec4<i32>, ROWS>; // the intervals of the invocation's queries
   var lse: array<f32, ROWS>;
@@ -190,7 +198,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var dk: array<array<vec4<f32>, ROWS>, KEY_SLICES>;
   var dv: array<array<vec4<f32>, ROWS>, KEY_SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
-    if (!any_visible(ranges_from_scratch(batch, t / 32u), first, TILE)) { continue; }
+    if (!any_visible(ranges_of_tile(batch, t / 32u, local), first, TILE)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
       let from_q = Copied(query_at(batch, t + line, head), 16u * p.heads * columns, query_at(batch, p.queries - 1u, head));
       // No key is visible to queries past the end.

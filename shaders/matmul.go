@@ -293,6 +293,9 @@ func matmulCases() []Case {
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(12), k, 28, 1, 0, 0, 0) })...)
 		cases = append(cases, overCounts(36, func(m Count) Case { return call(m, N(20), 28, 2, 0, 0, 1) })...)
 		cases = append(cases, overCounts(20, func(k Count) Case { return call(N(36), k, 28, 1, 0.5, 1, 0) })...)
+		// Parts of aligned groups of four.
+		cases = append(cases, atCounts(28, []int{9, 11}, func(k Count) Case { return call(N(36), k, 28, 1, 0, 0, 0) })...)
+		cases = append(cases, atCounts(28, []int{9, 11}, func(m Count) Case { return call(m, N(24), 28, 1, 0, 0, 0) })...)
 		// Several tiles of cooperative matrices, the last ones partial.
 		cases = append(cases, call(N(200), N(72), 72, 1, 0, 1, 0), call(N(72), N(40), 200, 1, 0, 0, 0))
 		cases = append(cases, overCounts(40, func(m Count) Case { return call(m, N(24), 72, 2, 0, 0, 0) })...)
@@ -300,7 +303,7 @@ func matmulCases() []Case {
 		cases = append(cases,
 			// Enough matrices that a stride that is off by 1 shows with vec4 loads, whose
 			// index is rounded down.
-			call(N(2), N(8), 9, 6, 0, 0, 0), call(N(24), N(8), 24, 6, 0, 0, 0),
+			call(N(2), N(8), 9, 6, 0, 0, 0), call(N(24), N(8), 24, 6, 0, 0, 0), call(N(2), N(8), 12, 3, 0, 0, 0),
 			call(N(2), N(68), 33, 3, 0.5, 1, 1),
 			call(N(9), N(17), 33, 3, 0, 0, 0), call(N(16), N(32), 64, 2, 0.5, 0, 0),
 			call(N(9), N(17), 33, 1, 1, 1, 1), call(N(64), N(32), 128, 1, 2, 1, 1), call(N(5), N(8), 68, 1, 0, 1, 0))
