@@ -37,9 +37,9 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "lse", Access: Write},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionVariants("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
-		return []DeclPass[AttentionParams]{{Grid: attentionGrid(slices)}}
-	})),
+	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionSoftware("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{{Grid: attentionGrid(gpuTile, slices)}}
+	}), attentionGPU()),
 	Halves: [][]string{{"q", "k", "v", "y"}},
 	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
 	CPU:    attentionCPU,
@@ -76,9 +76,9 @@ const gpuTile = 32
 
 // attentionGrid is a workgroup for every tile of queries of every head and for
 // every part of its columns.
-func attentionGrid(slices uint32) func(p AttentionParams) [3]uint32 {
+func attentionGrid(tile int, slices uint32) func(p AttentionParams) [3]uint32 {
 	return func(p AttentionParams) [3]uint32 {
-		return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
+		return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, tile) * chunksOf(p.HeadDim, int(32*slices)))
 	}
 }
 
@@ -108,19 +108,60 @@ func attentionRows() []DeclVariant[AttentionParams] {
 	}
 }
 
-// attentionVariants are for heads of up to 32, 64 and more columns. On a GPU, 64
-// invocations have 4×4 scores each, and load vec4 where the layout is aligned; on a
-// software device, where loads are expensive, 16 have 8×8, or each of a subgroup of 8 has
-// 4 rows (the source lanes). meets is the number of tiles that an invocation loops over.
+// attentionGPU are for heads of up to 32, 64 and more columns on a GPU, with vec4 loads
+// where the layout is aligned. 128 invocations share a tile of 64 queries.
+//
+// No GPU has run it. The compilers of RADV 25.0.7 (navi31, 64 lanes) and NVK 25.0.7
+// (Ampere) need 192 VGPRs, as shared memory allows no more waves, and 127 to 175
+// registers, without spills, scratch or local memory.
+func attentionGPU() []DeclVariant[AttentionParams] {
+	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
+		return DeclVariant[AttentionParams]{
+			Name: name, Source: "attention_gpu", Include: []string{"attention_gpu"}, Group: 128, Unroll: 4,
+			When: func(p AttentionParams, c Class) bool {
+				// A tile's matmuls.
+				return when(p) && (c != Software || 2*chunksOf(p.Keys, gpuTile)*chunksOf(p.HeadDim, 4) <= llvmpipeLoopLimit)
+			},
+			Consts: attentionConsts(slices),
+			Passes: []DeclPass[AttentionParams]{{Grid: attentionGrid(16*gpuRows, slices)}},
+		}
+	}, "q", "k", "v", "y")
+}
+
+// gpuRows are the rows of an invocation of 128 on a GPU.
+const gpuRows = 4
+
+func attentionConsts(slices uint32) map[string]uint32 {
+	return map[string]uint32{"SLICES": slices, "ROWS": gpuRows, "TILE": 16 * gpuRows, "LOADS": 2, "LINES": 144 * gpuRows}
+}
+
+// attentionBySize makes variants for heads of up to 32, 64 and more columns, with slices
+// of 32: with vec4 bindings where the layout is aligned, and without.
+func attentionBySize(make func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams], vec4 ...string) []DeclVariant[AttentionParams] {
+	var variants []DeclVariant[AttentionParams]
+	for _, slices := range []uint32{1, 2, 4} {
+		fits := func(p AttentionParams) bool { return p.HeadDim <= 32*slices || slices == 4 }
+		name := fmt.Sprintf("d%d", 32*slices)
+		aligned := make(name+"x4", slices, func(p AttentionParams) bool { return p.HeadDim%4 == 0 && fits(p) })
+		aligned.Vec4 = vec4
+		variants = append(variants, aligned, make(name, slices, fits))
+	}
+	return variants
+}
+
+// attentionSoftware are for heads of up to 32 columns and more on a software device,
+// where loads are expensive: 16 invocations have 8×8 scores each, or each of a subgroup
+// of 8 has 4 rows (the source lanes). meets is the number of tiles that an invocation
+// loops over.
 //
 // On llvmpipe (Mesa 22.3, a busy machine, variants interleaved) the subgroup variants ran
 // at 7 to 15 times the speed of scalar loads without subgroups, those of the gradient at
 // 7 to 14 times; vec4 loads without subgroups at 1.4 and 2.3 times.
-func attentionVariants(lanes string, include, vec4 []string, meets func(p AttentionParams) int, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
+func attentionSoftware(lanes string, include, vec4 []string, meets func(p AttentionParams) int, passes func(group, slices uint32) []DeclPass[AttentionParams]) []DeclVariant[AttentionParams] {
 	var variants []DeclVariant[AttentionParams]
 	// A tile's matmuls, and the loops over its rows.
-	ends := func(p AttentionParams, rows int) bool {
-		return meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= llvmpipeLoopLimit
+	ends := func(p AttentionParams, c Class, rows int) bool {
+		return c == Software && meets(p)*(chunksOf(p.HeadDim, 4)+rows) <= llvmpipeLoopLimit
 	}
 	includes := func(names ...string) []string {
 		return slices.Concat([]string{"attention_tile"}, include, names)
@@ -130,30 +171,24 @@ func attentionVariants(lanes string, include, vec4 []string, meets func(p Attent
 			Name: name, Source: lanes, Include: includes("attention_lanes", "lanes"), Group: 8, Vec4: vec4,
 			Consts: map[string]uint32{"SLICES": slices},
 			When: func(p AttentionParams, c Class) bool {
-				return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= columns && ends(p, 10)
+				return ends(p, c, 10) && p.HeadDim%4 == 0 && p.HeadDim <= columns
 			},
 			Passes: passes(8, slices),
 		})
 	}
-	add := func(name string, group, blocks, slices uint32, vec4 []string, when func(p AttentionParams, c Class) bool) {
+	tile := func(name string, slices uint32, vec4 []string, when func(p AttentionParams) bool) {
 		variants = append(variants, DeclVariant[AttentionParams]{
-			Name: name, Include: includes("attention_shared"), Group: group, Vec4: vec4, Passes: passes(group, slices),
-			When:   func(p AttentionParams, c Class) bool { return when(p, c) && (c != Software || ends(p, 50)) },
-			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": blocks, "SIDE": 8 / blocks},
+			Name: name, Include: includes("attention_shared"), Group: 16, Vec4: vec4, Passes: passes(16, slices),
+			When:   func(p AttentionParams, c Class) bool { return ends(p, c, 50) && when(p) },
+			Consts: map[string]uint32{"SLICES": slices, "BLOCKS": 2, "SIDE": 4},
 		})
 	}
 	subgroup("subgroup.d32x4", 1, 32)
 	subgroup("subgroup.d64x4", 2, math.MaxUint32)
-	add("lanes.d32x4", 16, 2, 1, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 && p.HeadDim <= 32 })
-	add("lanes.d64x4", 16, 2, 2, vec4, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim%4 == 0 })
-	add("lanes.d32", 16, 2, 1, nil, func(p AttentionParams, c Class) bool { return c == Software && p.HeadDim <= 32 })
-	add("lanes.d64", 16, 2, 2, nil, func(_ AttentionParams, c Class) bool { return c == Software })
-	for _, slices := range []uint32{1, 2, 4} {
-		fits := func(p AttentionParams, _ Class) bool { return p.HeadDim <= 32*slices || slices == 4 }
-		name := fmt.Sprintf("d%d", 32*slices)
-		add(name+"x4", 64, 1, slices, vec4, func(p AttentionParams, c Class) bool { return p.HeadDim%4 == 0 && fits(p, c) })
-		add(name, 64, 1, slices, nil, fits)
-	}
+	tile("lanes.d32x4", 1, vec4, func(p AttentionParams) bool { return p.HeadDim%4 == 0 && p.HeadDim <= 32 })
+	tile("lanes.d64x4", 2, vec4, func(p AttentionParams) bool { return p.HeadDim%4 == 0 })
+	tile("lanes.d32", 1, nil, func(p AttentionParams) bool { return p.HeadDim <= 32 })
+	tile("lanes.d64", 2, nil, func(AttentionParams) bool { return true })
 	return variants
 }
 

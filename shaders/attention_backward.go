@@ -1,6 +1,8 @@
 package shaders
 
 import (
+	"slices"
+
 	"patchwork/shaders/simd"
 )
 
@@ -24,18 +26,8 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dv", Access: ReadWrite},
 	},
 	Include: []string{"exp", "attention"},
-	Variants: append(attentionBackwardCoop(), attentionVariants("attention_backward_lanes", []string{"attention_deltas"}, []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}, attentionBackwardMeets, func(group, slices uint32) []DeclPass[AttentionParams] {
-		return []DeclPass[AttentionParams]{
-			{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
-				return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
-			}},
-			{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group)) }},
-			{Entry: "queries", Grid: attentionGrid(slices)},
-			{Entry: "keys", Grid: func(p AttentionParams) [3]uint32 {
-				return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile) * chunksOf(p.HeadDim, int(32*slices)))
-			}},
-		}
-	})...),
+	Variants: slices.Concat(attentionBackwardCoop(), attentionSoftware("attention_backward_lanes", []string{"attention_deltas", "attention_ranges"},
+		attentionBackwardVec4, attentionBackwardMeets, attentionBackwardPasses), attentionBackwardGPU()),
 	// delta [B,Tq,H] and the intervals of every tile of queries.
 	Scratch: func(p AttentionParams) int64 {
 		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))
@@ -75,6 +67,59 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 	Inputs: attentionBackwardInputs,
 	Cases:  attentionBackwardCases,
 })
+
+// attentionBackwardVec4 are the bindings with vec4 loads where the layout is aligned.
+var attentionBackwardVec4 = []string{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}
+
+func attentionBackwardPasses(group, slices uint32) []DeclPass[AttentionParams] {
+	return []DeclPass[AttentionParams]{
+		{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 {
+			return grid1(int(p.Batch*p.Heads)*chunksOf(p.Queries, 4), int(group))
+		}},
+		attentionRanges(group),
+		{Entry: "queries", Grid: attentionGrid(gpuTile, slices)},
+		{Entry: "keys", Grid: attentionKeysGrid(gpuTile, slices)},
+	}
+}
+
+// attentionRanges is the pass that computes the intervals of every tile of queries.
+func attentionRanges(group uint32) DeclPass[AttentionParams] {
+	return DeclPass[AttentionParams]{Entry: "tiles", Grid: func(p AttentionParams) [3]uint32 {
+		return grid1(int(p.Batch)*chunksOf(p.Queries, gpuTile), int(group))
+	}}
+}
+
+// attentionKeysGrid is attentionGrid for tiles of keys.
+func attentionKeysGrid(tile int, slices uint32) func(p AttentionParams) [3]uint32 {
+	return func(p AttentionParams) [3]uint32 {
+		return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, tile) * chunksOf(p.HeadDim, int(32*slices)))
+	}
+}
+
+// attentionBackwardGPU are for a GPU, as attentionGPU. The sums of dk and dv of 128 columns
+// do not fit into registers (NVK 25.0.7's compiler put 1088 bytes of them into local
+// memory on Ampere): two workgroups have 64 each, with all of the scores. The compilers
+// then need 162 to 237 registers on Ampere and 192 to 240 VGPRs on navi31, without spills,
+// scratch or local memory.
+func attentionBackwardGPU() []DeclVariant[AttentionParams] {
+	return attentionBySize(func(name string, slices uint32, when func(p AttentionParams) bool) DeclVariant[AttentionParams] {
+		consts := attentionConsts(slices)
+		consts["KEY_SLICES"] = min(slices, 2)
+		return DeclVariant[AttentionParams]{
+			Name: name, Source: "attention_backward_gpu", Include: []string{"attention_tile", "attention_ranges", "attention_gpu"}, Group: 128, Unroll: 4,
+			When: func(p AttentionParams, c Class) bool {
+				return when(p) && (c != Software || attentionBackwardMeets(p)*chunksOf(p.HeadDim, 4) <= llvmpipeLoopLimit/4)
+			},
+			Consts: consts,
+			Passes: []DeclPass[AttentionParams]{
+				{Entry: "deltas", Grid: func(p AttentionParams) [3]uint32 { return grid1(int(p.Batch*p.Heads*p.Queries), 128) }},
+				attentionRanges(128),
+				{Entry: "queries", Grid: attentionGrid(gpuRows*16, slices)},
+				{Entry: "keys", Grid: attentionKeysGrid(gpuRows*16, min(slices, 2))},
+			},
+		}
+	}, attentionBackwardVec4...)
+}
 
 // attentionBackwardMeets is the number of tiles that an invocation loops over: those of
 // the keys for dq, those of the queries of all heads that share a key head for dk and dv.

@@ -80,6 +80,12 @@ var attentionModes = []struct {
 	}},
 	{"overlapping", func(t, n, keys int) [4]int { return [4]int{t / 2, t + 1, 0, t/2 + 1} }},
 	{"one key", func(t, n, keys int) [4]int { return [4]int{0, 0, t, t + 1} }},
+	{"window", func(t, n, keys int) [4]int { // of 35 keys, by 64 queries in one interval and in the other
+		if t/64%2 == 1 {
+			return [4]int{t - 34, t + 1, 0, 0}
+		}
+		return [4]int{0, 0, max(0, t-34), t + 1}
+	}},
 	{"nothing", func(t, n, keys int) [4]int { return [4]int{5, 5, 3, 0} }},
 }
 
@@ -135,10 +141,12 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 4, 2, 600, 10, 2, 32, 1, 0) // decoding after a long context
 	call(0, 1, 2, 2100, 2, 1, 8, 1, 0)
 	call(3, 2, 4, 150, 2, 1, 12, 1, 0)
-	call(6, 2, 3, 40, 2, 1, 96, 1, 0)
+	call(7, 2, 3, 40, 2, 1, 96, 1, 0)
+	call(6, 1, 200, 200, 1, 1, 16, 1, 0)
 	call(0, 1, 70, 70, 2, 1, 32, 4, 0)
 	call(1, 1, 513, 513, 1, 1, 16, 1, 0)
 	call(0, 1, 64, 64, 2, 1, 32, 1, 0)    // whole tiles
+	call(0, 1, 64, 65, 2, 1, 32, 1, 0)    // the last query alone sees a tile of keys
 	call(0, 1, 20, 20, 1, 1, 16, 1, 8)    // scores of -256: their maximum counts
 	call(0, 1, 3, 20, 1, 1, 16, 1, 8)     // the same, in rows
 	call(0, 65536, 1, 2, 1, 1, 4, 1, 0)   // beyond 65535 workgroups, in rows

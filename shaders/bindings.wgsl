@@ -61,5 +61,10 @@ fn load4_NAME(i: u32, n: u32) -> vec4<f32> {
   let words = NAME[i / 4u];
   return vec4<f32>(unpack_pair(words.x), unpack_pair(words.y));
 }
+//: load half vec8
+fn load8_NAME(i: u32) -> mat2x4<f32> {
+  let words = NAME[i / 8u];
+  return mat2x4<f32>(vec4<f32>(unpack_pair(words.x), unpack_pair(words.y)), vec4<f32>(unpack_pair(words.z), unpack_pair(words.w)));
+}
 //: store half vec4
 fn store4_NAME(i: u32, n: u32, value: vec4<f32>) { NAME[i / 4u] = vec2<u32>(pack_pair(value.xy), pack_pair(value.zw)); }

@@ -37,8 +37,13 @@ const beyondGroups = 65535*64 + 1
 
 // overCounts makes cases in which the step block sets none, half and all of limit rows.
 func overCounts(limit int, c func(n Count) Case) []Case {
+	return atCounts(limit, []int{0, limit / 2, limit}, c)
+}
+
+// atCounts makes cases in which the step block sets these numbers of limit rows.
+func atCounts(limit int, counts []int, c func(n Count) Case) []Case {
 	var cases []Case
-	for _, n := range []int{0, limit / 2, limit} {
+	for _, n := range counts {
 		const slot, base = 61, 3
 		one := c(Count{Max: uint32(limit), Slot: slot, Base: base}).named("%d of %d", n, limit)
 		one.Step = withWord(one.Step, slot, uint32(base+n))

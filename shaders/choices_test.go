@@ -21,13 +21,13 @@ func TestRequirements(t *testing.T) {
 		{MatMul, "rows4", Requirements{64, 64 * 16, false}},
 		{MatMul, "lanes4", Requirements{8, 0, true}},
 		// Two tiles of depth·(16·blocks+1) vec4.
-		{MatMul, "tile64", Requirements{256, 2 * 16 * 17 * 16, false}},
+		{MatMul, "tile64", Requirements{128, 2 * 16 * 17 * 16, false}},
 		{MatMul, "tile128", Requirements{256, 2 * 8 * 33 * 16, false}},
-		// 32 intervals, one more, 256 vec4, three times 32 floats.
+		// 64 and 32 lines of 9 vec4, 64 times 8 floats, two intervals.
 		// A tile's weights.
 		{Attention, "subgroup.d64x4", Requirements{8, 256 * 16, true}},
 		{AttentionBackward, "subgroup.d64x4", Requirements{8, 2 * 256 * 16, true}},
-		{Attention, "d64x4", Requirements{64, 32*16 + 16 + 256*16 + 3*32*4, false}},
+		{Attention, "d64x4", Requirements{128, 64*9*16 + 32*9*16 + 64*8*4 + 2*16, false}},
 	} {
 		got, err := c.kernel.Requirements(c.kernel.variant(t, c.variant))
 		if err != nil || got != c.want {
@@ -72,17 +72,20 @@ func TestChooseFor(t *testing.T) {
 		{"software with other subgroups", large, DeviceCaps{Class: Software, Subgroup: 16}, "wide4", false},
 		{"software, odd rows", matmulOf(1024, 577, 1023), DeviceCaps{Class: Software, Subgroup: 8}, "lanes", false},
 		{"software, odd rows, no subgroups", matmulOf(1024, 577, 1023), DeviceCaps{Class: Software}, "tall", false},
-		{"discrete", large, DeviceCaps{Class: Discrete}, "tile128", false},
-		{"integrated", large, DeviceCaps{Class: Integrated}, "tile128", false},
+		{"discrete", large, DeviceCaps{Class: Discrete}, "tile128x4", false},
+		{"discrete, odd rows", matmulOf(1024, 1024, 1023), DeviceCaps{Class: Discrete}, "tile128", false},
+		{"discrete, odd columns", matmulOf(1024, 1025, 1024), DeviceCaps{Class: Discrete}, "tile128", false},
+		{"discrete, small", matmulOf(64, 1024, 1024), DeviceCaps{Class: Discrete}, "tile64x4", false},
+		{"integrated", large, DeviceCaps{Class: Integrated}, "tile128x4", false},
 		{"tuned", large, DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
 		{"tuned to another class's variant", large, DeviceCaps{Class: Software, Tuned: tuned}, "tile64", true},
 		{"another shape of the bucket", matmulOf(600, 700, 513), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile64", true},
-		{"another bucket", matmulOf(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128", false},
+		{"another bucket", matmulOf(2048, 1024, 1024), DeviceCaps{Class: Discrete, Tuned: tuned}, "tile128x4", false},
 		{"tuned, but K is no multiple of 4", transposed, DeviceCaps{Class: Discrete, Tuned: tuned}, "rows", false},
-		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tall", false},
-		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 128, Tuned: tuned}, "tall", false},
+		{"workgroups of 128", large, DeviceCaps{Class: Discrete, Invocations: 128}, "tile64x4", false},
+		{"tuned beyond the limits", large, DeviceCaps{Class: Discrete, Invocations: 64, Tuned: tuned}, "tall", false},
 		{"too little memory for the tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448 - 1}, "tall", false},
-		{"just enough memory for the tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128", false},
+		{"just enough memory for the tile", large, DeviceCaps{Class: Discrete, WorkgroupMemory: 8448}, "tile128x4", false},
 	} {
 		v, isTuned := MatMul.ChooseFor(c.params, Storage{}, c.target)
 		if v == nil || v.Name != c.want || isTuned != c.tuned {
@@ -196,8 +199,8 @@ func TestCooperative(t *testing.T) {
 		{"software", large, with(func(t *DeviceCaps) { t.Class = Software }), "wide4.bf16-a-b-c"},
 		{"no bf16 matrices", large, with(func(t *DeviceCaps) {
 			t.Features = slices.DeleteFunc(t.Features, func(f string) bool { return f == FeatureMatrixBF16 })
-		}), "tile128.bf16-a-b-c"},
-		{"only sums in bf16", large, with(func(t *DeviceCaps) { t.Matrices = []Matrix{other} }), "tile128.bf16-a-b-c"},
+		}), "tile128x4.bf16-a-b-c"},
+		{"only sums in bf16", large, with(func(t *DeviceCaps) { t.Matrices = []Matrix{other} }), "tile128x4.bf16-a-b-c"},
 		{"workgroups of 64", large, with(func(t *DeviceCaps) { t.Invocations = 64 }), "tall.bf16-a-b-c"},
 		{"measured", large, with(func(t *DeviceCaps) {
 			t.Tuned = Choices{MatMul.Bucket(large, bf16): "coopmat1.128x128.x8.bf16-a-b-c"}

@@ -39,8 +39,13 @@ type DeclVariant[P any] struct {
 	Group   uint32
 	Consts  map[string]uint32
 	Vec4    []string
-	When    func(p P, class Class) bool
-	Passes  []DeclPass[P]
+	Vec8    []string
+	// Unroll is the largest number of iterations of loops that are unrolled in the text.
+	// Compilers of GPUs leave loops rolled as they see fit, and an array that a variable
+	// indexes lies in memory instead of registers.
+	Unroll int
+	When   func(p P, class Class) bool
+	Passes []DeclPass[P]
 	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
 	// storage only. Specialize are its specialisation constants from number 0 on.
 	Cooperative *Cooperative
@@ -93,7 +98,7 @@ func Declare[P any](d Decl[P]) *Kernel {
 		k.Bindings = append(k.Bindings[:len(k.Bindings):len(k.Bindings)], Binding{Name: "scratch", Type: F32, Access: ReadWrite, Scratch: true})
 	}
 	for _, dv := range d.Variants {
-		v := Variant{Name: dv.Name, Source: dv.Source, Include: dv.Include, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4}
+		v := Variant{Name: dv.Name, Source: dv.Source, Include: dv.Include, Group: dv.Group, Consts: dv.Consts, Vec4: dv.Vec4, Vec8: dv.Vec8, Unroll: dv.Unroll}
 		if v.Source == "" {
 			v.Source = d.Name
 		}

@@ -141,6 +141,8 @@ type Variant struct {
 	Group   uint32            // the sources' GROUP: invocations of a workgroup; 0 = the source sets it
 	Consts  map[string]uint32 // WGSL constants put before the source
 	Vec4    []string          // bindings declared as arrays of vec4<f32>
+	Vec8    []string          // bindings with loads of 16 bytes: as Vec4, or of 16 bits vec4<u32>
+	Unroll  int               // loops of up to so many iterations are unrolled in the text
 	Storage Storage           // bindings of 16-bit floats
 	Passes  []Pass
 	// Cooperative is set for variants in GLSL only.

@@ -13,7 +13,8 @@ const (
 	splitCost  = 768            // overhead of a part, in terms: its sums are written and read again
 )
 
-// splitStrip is the number of vec4 that a workgroup of GLSL's second pass adds up.
+// splitStrip is the number of columns that a workgroup of the second pass adds up in
+// WGSL, and of vec4 in GLSL.
 const splitStrip = 256
 
 // Split splits the depth K into parts (split-K) where the result has so few tiles that a
@@ -87,12 +88,15 @@ func split(v DeclVariant[MatMulParams], rows, cols int, add DeclPass[MatMulParam
 }
 
 // splitTile is split for a variant in WGSL.
-func splitTile(v DeclVariant[MatMulParams], side int) DeclVariant[MatMulParams] {
-	v.Include = []string{"matmul_tiles", "position", "matmul_parts"}
+func splitTile(v DeclVariant[MatMulParams]) DeclVariant[MatMulParams] {
+	v.Include = slices.Clone(v.Include)
+	v.Include[slices.Index(v.Include, "matmul_whole")] = "matmul_parts"
 	v.ByTuning = func(p MatMulParams) bool { return p.M.Max <= splitSide/2 || p.N <= splitSide/2 }
-	return split(v, side, side, DeclPass[MatMulParams]{
+	return split(v, splitSide, splitSide, DeclPass[MatMulParams]{
 		Entry: "add_parts",
-		Rows:  func(p MatMulParams) (rows, cols int) { return int(p.M.Max * p.Batch), int(p.N) },
+		Grid: func(p MatMulParams) [3]uint32 {
+			return gridGroups(int(p.M.Max*p.Batch) * chunksOf(p.N, splitStrip))
+		},
 	})
 }
 
@@ -122,6 +126,8 @@ func matmulSplitCases(call func(m, k Count, n, batch int, beta float32, bias, re
 		parts(2, call(N(72), N(136), 80, 1, 0, 1, 0), call(N(24), N(136), 37, 3, 2, 0, 0)),
 		// As many terms as parts have at least and one more; full tiles; one row and column more.
 		parts(2, call(N(66), N(129), 70, 1, 0, 0, 0), call(N(128), N(66), 128, 1, 0, 0, 0), call(N(129), N(66), 129, 1, 0, 0, 0)),
+		// Several workgroups along a row of the second pass, the last one full, or with one column.
+		parts(2, call(N(9), N(130), 512, 1, 0, 0, 0), call(N(9), N(130), 513, 1, 0, 0, 0)),
 		parts(3, call(N(130), N(192), 136, 1, 0.5, 0, 0), call(N(9), N(64), 40, 1, 0, 0, 0)),
 		parts(3, overCounts(200, func(k Count) Case { return call(N(72), k, 80, 1, 0, 0, 0) })...),
 		parts(3, overCounts(200, func(k Count) Case { return call(N(24), k, 72, 1, 1, 1, 1) })...),

@@ -1,62 +1,89 @@
-// For GPUs: workgroups of 16×16 invocations compute tiles of 64·BLOCKS rows and columns
-// of c, DEPTH terms at a time in shared memory; an invocation has BLOCKS² blocks of 4×4,
-// 64 apart.
+// For GPUs: a workgroup computes SIDE rows and columns of c, DEPTH terms at a time in
+// shared memory. An invocation has 2 by COLS blocks of 4×4 results. Of 32 invocations,
+// 4 rows of 8 are neighbours, so that they read few different blocks of shared memory.
+// The loops over blocks and terms are unrolled in the text (see DeclVariant.Unroll):
+// what a variable indexes, a compiler puts into memory.
 
 var<workgroup> tile_a: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 rows of op(a)
 var<workgroup> tile_b: array<vec4<f32>, LINES>; // [DEPTH][PITCH], each 4 columns of op(b)
 
-@compute @workgroup_size(256)
+// An invocation's part of the terms from i on. Only the last ones are checked; after
+// them there is nothing to load.
+struct Loaded { a: array<vec4<f32>, LOADS>, b: array<vec4<f32>, LOADS> }
+fn loads(a: Source, b: Source, i: u32, end: u32) -> Loaded {
+  var x: Loaded;
+  if (i + DEPTH <= end) {
+    for (var s = 0u; s < LOADS; s = s + 1u) {
+      x.a[s] = four_a(a.at + (i + 8u * s) * a.step);
+      x.b[s] = four_b(b.at + (i + 8u * s) * b.step);
+    }
+  } else if (i < end) {
+    for (var s = 0u; s < LOADS; s = s + 1u) {
+      let in_a = before(end, a, i + 8u * s);
+      let in_b = before(end, b, i + 8u * s);
+      x.a[s] = select(vec4<f32>(0.0), four_a(or_first(a.at + (i + 8u * s) * a.step, a, in_a)), in_a);
+      x.b[s] = select(vec4<f32>(0.0), four_b(or_first(b.at + (i + 8u * s) * b.step, b, in_b)), in_b);
+    }
+  }
+  return x;
+}
+
+@compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let side = 64u * BLOCKS;
-  let tile = tile_of(group_index(group, groups), side, side);
-  let row = tile.row;
-  let col = tile.col;
-  let batch = tile.batch;
-  if (tile.part >= parts() || row >= m()) { return; }
-  let x = local % 16u;
-  let y = local / 16u;
-  let range = terms(tile.part);
-  let depth = range.y;
+  let tile = tile_of(group_index(group, groups), SIDE, SIDE);
+  if (tile.part >= parts() || tile.row >= m()) { return; }
+  let x = local % 8u + local / 32u % 2u * 8u;
+  let y = local / 8u % 4u + local / 64u * 4u;
+  let a = source(local, tile.row, m(), tile.batch * p.stride_a, p.lda, p.trans_a != 0u);
+  let b = source(local, tile.col, p.n, tile.batch * p.stride_b, p.ldb, p.trans_b == 0u);
+  // Every part takes as long, so that the loop's end does not depend on the workgroup.
+  let depth = part_depth();
+  let begin = first_term(tile.part);
+  let end = min(begin + depth, k());
 
-  var sums: array<array<mat4x4<f32>, BLOCKS>, BLOCKS>; // the rows of c as columns
-  for (var i = range.x; i < depth; i = i + DEPTH) {
-    // Coalesced loads: along k where a matrix is stored so.
-    for (var e = local; e < side * DEPTH; e = e + 256u) {
-      let r = select(e / DEPTH, e % side, p.trans_a != 0u);
-      let c = select(e % DEPTH, e / side, p.trans_a != 0u);
-      let at = batch * p.stride_a + select((row + r) * p.lda + i + c, (i + c) * p.lda + row + r, p.trans_a != 0u);
-      var value = 0.0;
-      if (row + r < m() && i + c < depth) { value = load_a(at); }
-      tile_a[c * PITCH + r / 4u][r % 4u] = value;
-    }
-    for (var e = local; e < side * DEPTH; e = e + 256u) {
-      let r = select(e % side, e / DEPTH, p.trans_b != 0u);
-      let c = select(e / side, e % DEPTH, p.trans_b != 0u);
-      let at = batch * p.stride_b + select((i + c) * p.ldb + col + r, (col + r) * p.ldb + i + c, p.trans_b != 0u);
-      var value = 0.0;
-      if (col + r < p.n && i + c < depth) { value = load_b(at); }
-      tile_b[c * PITCH + r / 4u][r % 4u] = value;
-    }
-    workgroupBarrier();
-    for (var j = 0u; j < DEPTH; j = j + 1u) {
-      for (var r = 0u; r < BLOCKS; r = r + 1u) {
-        let a = tile_a[j * PITCH + 16u * r + y];
-        for (var c = 0u; c < BLOCKS; c = c + 1u) {
-          let b = tile_b[j * PITCH + 16u * c + x];
-          sums[r][c] = sums[r][c] + mat4x4<f32>(b * a.x, b * a.y, b * a.z, b * a.w);
+  var sums: array<array<vec4<f32>, COLS>, 8>; // in lines, four of each block
+  var next = loads(a, b, begin, end);
+  var i = 0u;
+  if (i < depth) {
+    loop {
+      i = i + DEPTH;
+      workgroupBarrier();
+      for (var s = 0u; s < LOADS; s = s + 1u) {
+        store_a(a, s, next.a[s]);
+        store_b(b, s, next.b[s]);
+      }
+      workgroupBarrier();
+      next = loads(a, b, begin + i, end);
+      for (var j = 0u; j < DEPTH; j = j + 1u) {
+        var four_rows: array<vec4<f32>, 2>;
+        var four_cols: array<vec4<f32>, COLS>;
+        for (var r = 0u; r < 2u; r = r + 1u) { four_rows[r] = tile_a[j * PITCH + YS * r + y]; }
+        for (var c = 0u; c < COLS; c = c + 1u) { four_cols[c] = tile_b[j * PITCH + 16u * c + x]; }
+        for (var r = 0u; r < 2u; r = r + 1u) {
+          let a = four_rows[r];
+          for (var c = 0u; c < COLS; c = c + 1u) {
+            let b = four_cols[c];
+            sums[4u * r][c] = sums[4u * r][c] + b * a.x;
+            sums[4u * r + 1u][c] = sums[4u * r + 1u][c] + b * a.y;
+            sums[4u * r + 2u][c] = sums[4u * r + 2u][c] + b * a.z;
+            sums[4u * r + 3u][c] = sums[4u * r + 3u][c] + b * a.w;
+          }
         }
       }
+      if (i >= depth) { break; }
     }
-    workgroupBarrier();
   }
-  for (var r = 0u; r < BLOCKS; r = r + 1u) {
-    for (var c = 0u; c < BLOCKS; c = c + 1u) {
-      for (var i = 0u; i < 4u; i = i + 1u) {
-        for (var j = 0u; j < 4u; j = j + WIDTH) {
-          store_sum(vec_of(sums[r][c][i][j], sums[r][c][i][j + WIDTH - 1u]), row + 64u * r + 4u * y + i, col + 64u * c + 4u * x + j, batch, tile.part);
-        }
-      }
-    }
+  // The stores are long: the loop over the lines stays rolled, and only the front one is
+  // stored, to which the others move.
+  let to = results_at(tile);
+  let last = min(m(), tile.row + SIDE);
+  var row = tile.row + 4u * y;
+  var line = 0u;
+  while (row < last) {
+    for (var c = 0u; c < COLS; c = c + 1u) { store_sum(sums[0][c], to, row, tile.col + 4u * (16u * c + x)); }
+    for (var j = 0u; j < 7u; j = j + 1u) { sums[j] = sums[j + 1u]; }
+    line = line + 1u;
+    row = tile.row + 4u * (line / 4u * YS + y) + line % 4u;
   }
 }

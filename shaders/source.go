@@ -35,13 +35,23 @@ func (k *Kernel) WGSL(v *Variant) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
-		w.WriteString(text)
+		w.WriteString(v.Literal(text))
 	}
-	return v.Literal(w.String()), nil
+	return w.String(), nil
 }
 
-// Literal replaces GROUP in @workgroup_size(GROUP) by the number.
+// Literal is the text of a source file as it is in the variant's shader: with loops
+// unrolled, and GROUP in @workgroup_size(GROUP) replaced by the number.
 func (v *Variant) Literal(text string) string {
+	if v.Unroll > 0 {
+		constants := smallConstants(text, v.Unroll)
+		for name, value := range v.Consts {
+			if value <= uint32(v.Unroll) {
+				constants[name] = int(value)
+			}
+		}
+		text = foldIndices(unroll(text, constants))
+	}
 	return strings.ReplaceAll(text, "@workgroup_size(GROUP)", fmt.Sprintf("@workgroup_size(%d)", v.Group))
 }
 
@@ -133,7 +143,7 @@ func writeParams(w *strings.Builder, t reflect.Type) {
 
 // pairIncludes are the include files with two texts: NAME1 for single floats and NAME2
 // for pairs.
-var pairIncludes = []string{"vec", "exp_vec"}
+var pairIncludes = []string{"vec", "exp_vec", "matmul_terms", "matmul_tile_vec", "rmsnorm_linear_terms"}
 
 // textOf is the name of an include's text for the variant's storage.
 func (v *Variant) textOf(include string) string {
@@ -159,29 +169,15 @@ func writeBindings(w *strings.Builder, k *Kernel, v *Variant) {
 //   - load4 and store4 take four elements from i on, of which the first n, at least
 //     one, are there; the others are 0. As vec4, i is a multiple of 4 and all
 //     are there.
+//   - load8 takes eight elements of a 16-bit binding from i on, a multiple of 8.
 //   - loadv and storev take one element where all bindings are of 32 bits, and two
 //     from an even i on where one is of 16.
 //
 // A binding of 16 bits has no store, which would need half a word, and store4 may
 // write one element more than n, which Even keeps within the row.
 func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
-	element, pairs := v.Storage.Of(i, b), v.Storage.Bindings != 0
-	var view string
-	var forms []string // each with a part for load and one for store
-	switch {
-	case element.Half() && slices.Contains(v.Vec4, b.Name):
-		view, forms = "vec2<u32>", []string{"half vec4"}
-	case slices.Contains(v.Vec4, b.Name):
-		view, forms = "vec4<f32>", []string{"vec4"}
-	case element.Half():
-		view, forms = "u32", []string{"half", "half four", "half pair"}
-	case element == F32 && pairs:
-		view, forms = "f32", []string{"one", "four", "pair"}
-	case element == F32:
-		view, forms = "f32", []string{"one", "four", "single"}
-	default:
-		view, forms = element.String(), []string{"one"}
-	}
+	element := v.Storage.Of(i, b)
+	view, forms := v.view(element, b)
 	mode := "read_write"
 	if b.Access == Read {
 		mode = "read"
@@ -192,6 +188,41 @@ func writeBinding(w *strings.Builder, i int, b Binding, v *Variant) {
 			w.WriteString(parts[verb+" "+form].For(b))
 		}
 	}
+}
+
+// view is the type of the elements of a binding's array in WGSL, and its forms, each with
+// a part for load and one for store.
+func (v *Variant) view(element Type, b Binding) (view string, forms []string) {
+	pairs := v.Storage.Bindings != 0
+	switch {
+	case element.Half() && slices.Contains(v.Vec8, b.Name):
+		return "vec4<u32>", []string{"half vec8"}
+	case element.Half() && slices.Contains(v.Vec4, b.Name):
+		return "vec2<u32>", []string{"half vec4"}
+	case slices.Contains(v.Vec4, b.Name) || slices.Contains(v.Vec8, b.Name):
+		return "vec4<f32>", []string{"vec4"}
+	case element.Half():
+		return "u32", []string{"half", "half four", "half pair"}
+	case element == F32 && pairs:
+		return "f32", []string{"one", "four", "pair"}
+	case element == F32:
+		return "f32", []string{"one", "four", "single"}
+	}
+	return element.String(), []string{"one"}
+}
+
+// ElementBytes is the size in bytes of an element of the array in WGSL of binding i: 4,
+// 8 or 16.
+func (k *Kernel) ElementBytes(v *Variant, i int) uint64 {
+	b := k.Bindings[i]
+	view, _ := v.view(v.Storage.Of(i, b), b)
+	switch {
+	case strings.HasPrefix(view, "vec4"):
+		return 16
+	case strings.HasPrefix(view, "vec2"):
+		return 8
+	}
+	return 4
 }
 
 func (a Access) verbs() []string {

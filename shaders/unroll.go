@@ -14,26 +14,30 @@ import (
 // Without it, matmul and attention_backward ran by WebGPU at 0.54 and 0.57 of Vulkan's
 // speed on lavapipe, with it at 0.98 and 1.04.
 func Unroll(text string) string {
-	return unroll(text, smallConstants(text))
+	return foldIndices(unroll(text, smallConstants(text, maxUnroll)))
 }
 
-// maxUnroll is the largest number of iterations that are unrolled.
+// maxUnroll is the largest number of iterations that are unrolled for WebGPU.
 const maxUnroll = 4
 
 var (
 	loopHead  = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ (\w+)\) \{`)
 	loopLeave = regexp.MustCompile(`\b(break|continue)\b`)
-	constant  = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
+	// literalIndex is an index of several literals.
+	literalIndex = regexp.MustCompile(`\[\d+u(?: [+*] \d+u)+\]`)
+
+	constant = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
 )
 
-func smallConstants(text string) map[string]int {
+// smallConstants are the numbers up to most, and the constants of the text that have one.
+func smallConstants(text string, most int) map[string]int {
 	constants := map[string]int{}
 	for _, m := range constant.FindAllStringSubmatch(text, -1) {
-		if n, err := strconv.Atoi(m[2]); err == nil && n <= maxUnroll {
+		if n, err := strconv.Atoi(m[2]); err == nil && n <= most {
 			constants[m[1]] = n
 		}
 	}
-	for n := range maxUnroll + 1 {
+	for n := range most + 1 {
 		constants[strconv.Itoa(n)+"u"] = n
 	}
 	return constants
@@ -65,6 +69,25 @@ func unroll(text string, constants map[string]int) string {
 		}
 		text = text[end+1:]
 	}
+}
+
+// foldIndices replaces indices that are sums and products of literals by literals.
+func foldIndices(text string) string {
+	return literalIndex.ReplaceAllStringFunc(text, func(index string) string {
+		sum := 0
+		for _, term := range strings.Split(strings.Trim(index, "[]"), " + ") {
+			product := 1
+			for _, factor := range strings.Split(term, " * ") {
+				n, err := strconv.Atoi(strings.TrimSuffix(factor, "u"))
+				if err != nil {
+					return index
+				}
+				product *= n
+			}
+			sum += product
+		}
+		return "[" + strconv.Itoa(sum) + "u]"
+	})
 }
 
 // closing is the index of the brace that closes the block at whose start text begins.

@@ -1,6 +1,7 @@
 package shaders
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -15,6 +16,7 @@ func TestUnroll(t *testing.T) {
 		{"long", "for (var i = 0u; i < 5u; i = i + 1u) { f(i); }", ""},
 		{"step", "for (var i = 0u; i < 4u; i = i + 2u) { f(i); }", "{ f(0u); }\n{ f(2u); }\n"},
 		{"step unknown", "for (var i = 0u; i < 4u; i = i + n) { f(i); }", ""},
+		{"index", "for (var i = 0u; i < 2u; i = i + 1u) { a[4u * i + 1u][n + 1u] = b[i + 1u]; }", "{ a[1u][n + 1u] = b[1u]; }\n{ a[5u][n + 1u] = b[2u]; }\n"},
 		{"left early", "for (var i = 0u; i < 4u; i = i + 1u) { if (i > n) { break; } }", ""},
 		{"passed over", "for (var i = 0u; i < 4u; i = i + 1u) { if (i == n) { continue; } f(i); }", ""},
 	} {
@@ -45,6 +47,36 @@ func TestUnrollLeavesNone(t *testing.T) {
 				if value <= maxUnroll && strings.Contains(Unroll(text), "< "+name+";") {
 					t.Errorf("%s: a loop over %s = %d is not unrolled", k.ID(v), name, value)
 				}
+			}
+		}
+	}
+}
+
+// TestLiteralIndices: a variant that is unrolled in the text indexes its arrays in
+// registers by literals only.
+func TestLiteralIndices(t *testing.T) {
+	declared := regexp.MustCompile(`(?:var |[{,] )(\w+): array<`)
+	literal := regexp.MustCompile(`^(\[\d+u?\])+$`)
+	for _, k := range All() {
+		for i := range k.Variants {
+			v := &k.Variants[i]
+			if v.Unroll == 0 || v.Storage.Bindings != 0 {
+				continue
+			}
+			arrays := 0
+			for _, name := range v.Files()[len(v.base()):] {
+				text := v.Literal(must(SourceFile(name)))
+				for _, a := range declared.FindAllStringSubmatch(text, -1) {
+					arrays++
+					for _, use := range regexp.MustCompile(`\b`+a[1]+`((?:\[[^\]]*\])+)`).FindAllStringSubmatch(text, -1) {
+						if !literal.MatchString(use[1]) {
+							t.Errorf("%s, %s: %s is indexed by a variable", k.ID(v), name, use[0])
+						}
+					}
+				}
+			}
+			if arrays == 0 {
+				t.Errorf("%s has no array, and no reason to be unrolled", k.ID(v))
 			}
 		}
 	}

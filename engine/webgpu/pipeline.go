@@ -4,7 +4,6 @@ package webgpu
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
@@ -47,12 +46,8 @@ func (p *pipelines) release() {
 // step blocks, then one element of each array.
 func smallest(k *shaders.Kernel, c *gpu.Call) []uint64 {
 	sizes := []uint64{uint64(c.BlockBytes()), gpu.StepBytes}
-	for _, b := range k.Bindings {
-		size := uint64(4)
-		if slices.Contains(c.Variant.Vec4, b.Name) {
-			size = 16
-		}
-		sizes = append(sizes, size)
+	for i := range k.Bindings {
+		sizes = append(sizes, k.ElementBytes(c.Variant, i))
 	}
 	return sizes
 }
