@@ -14,7 +14,7 @@ package shaders
 //	coopmat1.d128.one  31 KiB    128 + 32    7            10           31%, shared memory
 func attentionCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns, subgroups uint32, best bool) DeclVariant[AttentionParams] {
-		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32, Cols: 32, Depth: 32, Subgroups: subgroups, Rounds: true}
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32 * subgroups, Cols: 32, Depth: 32, Down: 2, Rounds: true}
 		return attentionCoopVariant(name, "attention_coop", columns, coop, best, map[string]uint32{"COLUMNS": columns, "SUBGROUPS": subgroups},
 			[]DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
 				return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, int(32*subgroups)))
@@ -36,7 +36,7 @@ func attentionCoop() []DeclVariant[AttentionParams] {
 //	coopmat1.d128  44 KiB    32          5            7            21%, shared memory
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns uint32) DeclVariant[AttentionParams] {
-		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 16, Cols: 16, Depth: 16, Subgroups: 4, Rounds: true}
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32, Cols: 32, Depth: 16, Down: 1, Across: 1, Rounds: true}
 		queries := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
 			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
 		}}
@@ -59,8 +59,7 @@ func attentionCoopVariant(name, source string, columns uint32, coop *Cooperative
 		},
 		ByTuning: func(p AttentionParams) bool { return !best || p.Queries < gpuTile },
 		Specialize: func(_ AttentionParams, target DeviceCaps, s Storage) []uint32 {
-			m, _ := coop.matrix(target, s.Type)
-			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K}
+			return coop.specialize(target, s.Type)
 		},
 	}
 }

@@ -5,10 +5,12 @@ import (
 )
 
 // coopTile is what a workgroup of a cooperative variant computes: a tile of c, depth
-// terms at a time, of which each subgroup computes subRows by subCols.
+// terms at a time.
 type coopTile struct {
 	rows, cols, depth uint32
-	subRows, subCols  uint32
+	down, across      uint32 // matrices of a subgroup
+	stages            uint32 // tiles in shared memory
+	narrow            bool   // see Cooperative.Narrow
 	invocations       uint32 // where the tile is one matrix of the workgroup
 	perProcessor      uint32 // workgroups resident on a processor, for comparisons
 }
@@ -18,9 +20,10 @@ const processors = 132
 
 // The tiles that are compared with each other, or used whole and split.
 var (
-	squareTile = coopTile{rows: 128, cols: 128, depth: 32, subRows: 64, subCols: 64, perProcessor: 2}
-	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, subRows: 64, subCols: 32, perProcessor: 3}
-	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, subRows: 32, subCols: 32, perProcessor: 5}
+	squareTile = coopTile{rows: 128, cols: 128, depth: 32, down: 4, across: 4, stages: 2, narrow: true, perProcessor: 2}
+	eightTile  = coopTile{rows: 128, cols: 128, depth: 32, down: 4, across: 2, stages: 1, perProcessor: 2}
+	narrowTile = coopTile{rows: 128, cols: 64, depth: 32, down: 4, across: 2, stages: 1, perProcessor: 3}
+	smallTile  = coopTile{rows: 64, cols: 64, depth: 32, down: 2, across: 2, stages: 1, perProcessor: 5}
 	heldTile   = coopTile{rows: 128, cols: 128, depth: 64, invocations: 256}
 )
 
@@ -58,22 +61,19 @@ var (
 // ignored. The bf16 modules have the same text with another type; they are validated, and
 // have run on no device yet.
 func matmulCoop() []DeclVariant[MatMulParams] {
-	shallow, eight := squareTile, squareTile
-	shallow.depth = 16
-	eight.depth, eight.subCols = 16, 32
 	return []DeclVariant[MatMulParams]{
 		coopTile{rows: 128, cols: 256, depth: 64, invocations: 256}.workgroup(),
 		heldTile.workgroup(),
 		heldTile.splitCoop(heldTile.workgroup()),
 		coopTile{rows: 64, cols: 64, depth: 64, invocations: 128}.workgroup(),
 		squareTile.splitCoop(squareTile.subgroups("", coopTile.half)),
+		eightTile.splitCoop(eightTile.subgroups(".x8", coopTile.half)),
 		smallTile.splitCoop(smallTile.subgroups("", always)),
 		squareTile.subgroups("", coopTile.square),
-		shallow.subgroups(".k16", coopTile.square),
-		eight.subgroups(".x8", coopTile.square),
+		eightTile.subgroups(".x8", coopTile.square),
 		narrowTile.subgroups("", coopTile.enough),
 		smallTile.subgroups("", func(t coopTile, p MatMulParams) bool { return p.M.Max > t.rows/2 }),
-		coopTile{rows: 32, cols: 64, depth: 32, subRows: 16, subCols: 32}.subgroups("", always),
+		coopTile{rows: 32, cols: 64, depth: 32, down: 1, across: 2, stages: 1}.subgroups("", always),
 		smallTile.subgroups(".pairs", always),
 	}
 }
@@ -108,20 +108,16 @@ func (t coopTile) filled(p MatMulParams) float64 {
 // it.
 func (t coopTile) subgroups(kind string, best func(t coopTile, p MatMulParams) bool) DeclVariant[MatMulParams] {
 	wide := Flag(kind != ".pairs")
-	coop := &Cooperative{
-		Scope: ScopeSubgroup, Rows: t.subRows, Cols: t.subCols, Depth: t.depth,
-		Subgroups: t.rows / t.subRows * t.cols / t.subCols,
-	}
+	coop := &Cooperative{Scope: ScopeSubgroup, Rows: t.rows, Cols: t.cols, Depth: t.depth, Down: t.down, Across: t.across, Narrow: t.narrow}
 	return DeclVariant[MatMulParams]{
 		Name: fmt.Sprintf("coopmat1.%dx%d%s", t.rows, t.cols, kind), Source: "matmul_coop", Include: []string{"matmul", "matmul_tiles", "matmul_whole"}, Cooperative: coop,
-		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "WM": t.subRows, "WN": t.subCols, "WIDE": wide},
+		Consts: map[string]uint32{"BM": t.rows, "BN": t.cols, "BK": t.depth, "DOWN": t.down, "ACROSS": t.across, "STAGES": t.stages, "WIDE": wide},
 		When: func(p MatMulParams, c Class) bool {
 			return c != Software && (wide == 0 || p.vec8Aligned())
 		},
 		ByTuning: func(p MatMulParams) bool { return !best(t, p) },
 		Specialize: func(p MatMulParams, target DeviceCaps, s Storage) []uint32 {
-			m, _ := coop.matrix(target, s.Type)
-			return []uint32{uint32(coop.size(target)), m.M, m.N, m.K, p.TransA, p.TransB}
+			return append(coop.specialize(target, s.Type), p.TransA, p.TransB)
 		},
 		Passes: matmulGrid(int(t.rows), int(t.cols)),
 	}

@@ -21,10 +21,43 @@ func Unroll(text string) string {
 const maxUnroll = 4
 
 var (
-	loopHead  = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ (\w+)\) \{`)
-	loopLeave = regexp.MustCompile(`\b(break|continue)\b`)
-	constant  = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
+	loopHead     = regexp.MustCompile(`for \(var (\w+) = 0u; (\w+) < (\w+); (\w+) = (\w+) \+ (\w+)\) \{`)
+	glslLoopHead = regexp.MustCompile(`\[\[unroll\]\] for \(uint (\w+) = 0u; \w+ < (\w+); \+\+\w+\) \{`)
+	loopLeave    = regexp.MustCompile(`\b(break|continue)\b`)
+	constant     = regexp.MustCompile(`(?m)^const (\w+)(?:: u32)? = (\d+)u;`)
 )
+
+// unrollGLSL unrolls the loops of a GLSL text that say [[unroll]] and whose number of
+// iterations is a literal or one of the constants. Arrays of cooperative matrices are then
+// indexed by literals: a compiler that decides before it unrolls whether an array fits
+// into registers (Mesa does) would put large ones into memory.
+func unrollGLSL(text string, constants map[string]uint32) string {
+	var w strings.Builder
+	for {
+		at := glslLoopHead.FindStringSubmatchIndex(text)
+		if at == nil {
+			w.WriteString(text)
+			return w.String()
+		}
+		counter, bound := text[at[2]:at[3]], text[at[4]:at[5]]
+		n, known := constants[bound]
+		if literal, err := strconv.ParseUint(strings.TrimSuffix(bound, "u"), 10, 8); err == nil {
+			n, known = uint32(literal), true
+		}
+		w.WriteString(text[:at[0]])
+		if !known {
+			w.WriteString(text[at[0]:at[1]])
+			text = text[at[1]:]
+			continue
+		}
+		end := at[1] + closing(text[at[1]:])
+		body := unrollGLSL(text[at[1]:end], constants)
+		for i := range n {
+			w.WriteString("{" + replaceName(body, counter, strconv.Itoa(int(i))+"u") + "} ")
+		}
+		text = text[end+1:]
+	}
+}
 
 func smallConstants(text string) map[string]int {
 	constants := map[string]int{}

@@ -166,7 +166,7 @@ func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipel
 	if special != nil {
 		info.stage.specialization = unsafe.Pointer(special)
 	}
-	size := requiredSubgroupSize{header{sType: structRequiredSubgroupSize}, uint32(d.info.Limits.SubgroupSize)}
+	size := requiredSubgroupSize{header{sType: structRequiredSubgroupSize}, uint32(d.info.Caps().MatrixSubgroup())}
 	if c := b.variant.Cooperative; c != nil && c.Scope == shaders.ScopeSubgroup {
 		info.stage.next, info.stage.flags = unsafe.Pointer(&size), requireFullSubgroups
 	}

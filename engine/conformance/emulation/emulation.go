@@ -35,7 +35,7 @@ func Caps(v *shaders.Variant, m, n, k uint32, subgroup int) shaders.DeviceCaps {
 // Kernel is a kernel with a single variant, rewritten to run as on a device with caps.
 // compile compiles GLSL to a module.
 func Kernel(k *shaders.Kernel, v *shaders.Variant, t shaders.DeviceCaps, compile func(glsl string) ([]byte, error)) (*shaders.Kernel, error) {
-	text, err := k.GLSL(v)
+	text, err := k.RolledGLSL(v)
 	if err != nil {
 		return nil, err
 	}
