@@ -34,8 +34,9 @@ const uint EACH_B = (LINES_B + STEP_B - 1u) / STEP_B;
 const int LAYOUT_A = TRANS_A == 0u ? gl_CooperativeMatrixLayoutRowMajor : gl_CooperativeMatrixLayoutColumnMajor;
 const int LAYOUT_B = TRANS_B == 0u ? gl_CooperativeMatrixLayoutRowMajor : gl_CooperativeMatrixLayoutColumnMajor;
 const uint RESULT_PITCH = WN / 4u + 1u;
+const uint RESULT_QUADS = BM / DOWN * (BN / (ACROSS * 8u) * (ACROSS * 2u + 1u)); // with matrices of 8 columns
 
-shared uvec4 tiles[STAGES * TILE_QUADS];
+shared uvec4 tiles[max(STAGES * TILE_QUADS, RESULT_QUADS)];
 
 // How many of 8 values, starting at at, are before the end.
 uint left(uint at, uint end) { return at < end ? min(end - at, 8u) : 0u; }
