@@ -148,7 +148,10 @@ void delta_pass(uint batch, uint first, uint head) {
   barrier();
   multiply(DY, V, WEIGHTS);
   for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
-    if (first + i < p.queries) { widen_seen(intervals_of(batch * p.queries + first + i)); }
+    if (first + i < p.queries) {
+      ivec4 by = intervals_of(batch * p.queries + first + i);
+      WIDEN(seen_by_all, by)
+    }
   }
   barrier();
   for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
@@ -175,7 +178,7 @@ void query_pass(uint batch, uint first, uint head) {
   BRING(dy, 32u, query_at, first, p.queries, head, tiles, DY)
   ivec4 by = tile_ranges(batch, first / 32u);
   for (uint key = 0u; key < p.keys; key += 32u) {
-    if (!any_visible(by, key)) { continue; }
+    if (!any_visible(by, key, 32u)) { continue; }
     BRING(k, 32u, key_at, key, p.keys, kv, tiles, K)
     BRING(v, 32u, key_at, key, p.keys, kv, tiles, V)
     barrier();
@@ -201,7 +204,7 @@ void key_pass(uint batch, uint first, uint kv) {
   BRING(k, 32u, key_at, first, p.keys, kv, tiles, K)
   BRING(v, 32u, key_at, first, p.keys, kv, tiles, V)
   for (uint t = 0u; t < p.queries; t += 32u) {
-    if (!any_visible(tile_ranges(batch, t / 32u), first)) { continue; }
+    if (!any_visible(tile_ranges(batch, t / 32u), first, 32u)) { continue; }
     for (uint head = kv * heads; head < (kv + 1u) * heads; ++head) {
       prepare(batch, t, head);
       BRING(q, 32u, query_at, t, p.queries, head, tiles, Q)

@@ -13,18 +13,31 @@ package shaders
 //	coopmat1.d128      45 KiB    128 + 32    4            12           37%, shared memory
 //	coopmat1.d128.one  31 KiB    128 + 32    7            10           31%, shared memory
 func attentionCoop() []DeclVariant[AttentionParams] {
-	variant := func(name string, columns, subgroups uint32, best bool) DeclVariant[AttentionParams] {
-		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32 * subgroups, Cols: 32, Depth: 32, Down: 2, Rounds: true}
-		return attentionCoopVariant(name, "attention_coop", columns, coop, best, map[string]uint32{"COLUMNS": columns, "SUBGROUPS": subgroups},
+	variant := func(name string, f attentionForm, best bool) DeclVariant[AttentionParams] {
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: f.queries, Cols: 16 * f.keys, Depth: 16, Down: f.down, Narrow: f.narrow, Rounds: true}
+		consts := map[string]uint32{
+			"COLUMNS": f.columns, "SPAN": f.columns / 8, "DEPTHS": f.columns / 8, "CHUNKS": f.columns / 32,
+			"QUERIES": f.queries, "DOWN": f.down, "KEY_MATRICES": f.keys, "HOLD": Flag(f.hold), "TURNS": Flag(f.turns),
+		}
+		return attentionCoopVariant(name, "attention_coop", f.columns, coop, best, consts,
 			[]DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
-				return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, int(32*subgroups)))
+				return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, int(f.queries)))
 			}}})
 	}
 	return []DeclVariant[AttentionParams]{
-		variant("coopmat1.d64", 64, 2, true),
-		variant("coopmat1.d128", 128, 2, true),
-		variant("coopmat1.d128.one", 128, 1, false),
+		variant("coopmat1.d64", attentionForm{columns: 64, queries: 128, down: 2, keys: 2, hold: true, narrow: true}, true),
+		variant("coopmat1.d64.x16", attentionForm{columns: 64, queries: 64, down: 1, keys: 4, hold: true}, true),
+		variant("coopmat1.d128", attentionForm{columns: 128, queries: 64, down: 2, keys: 3, turns: true}, true),
 	}
+}
+
+// attentionForm is a form of the forward kernel: its queries a workgroup, how many
+// matrices of them a subgroup has, and how many of keys a tile; whether the queries stay
+// in registers (hold), and whether a tile's values replace its keys in shared memory.
+type attentionForm struct {
+	columns, queries, down, keys uint32
+	hold, turns                  bool
+	narrow                       bool // see Cooperative.Narrow
 }
 
 // attentionBackwardCoop are the same for the gradients. Four subgroups share a tile of
@@ -43,7 +56,7 @@ func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 		keys := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
 			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile))
 		}}
-		return attentionCoopVariant(name, "attention_backward_coop", columns, coop, true, map[string]uint32{"COLUMNS": columns},
+		return attentionCoopVariant(name, "attention_backward_coop", columns, coop, true, map[string]uint32{"COLUMNS": columns, "SPAN": columns / 8},
 			[]DeclPass[AttentionParams]{queries, queries, keys})
 	}
 	return []DeclVariant[AttentionParams]{variant("coopmat1.d64", 64), variant("coopmat1.d128", 128)}

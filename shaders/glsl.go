@@ -52,7 +52,7 @@ func (k *Kernel) RolledGLSL(v *Variant) (string, error) {
 
 func glslExtensions(v *Variant) []string {
 	names := []string{
-		"GL_KHR_cooperative_matrix", "GL_KHR_memory_scope_semantics", "GL_KHR_shader_subgroup_basic",
+		"GL_KHR_cooperative_matrix", "GL_KHR_memory_scope_semantics", "GL_KHR_shader_subgroup_basic", "GL_KHR_shader_subgroup_vote", "GL_KHR_shader_subgroup_arithmetic",
 		"GL_EXT_control_flow_attributes", "GL_EXT_shader_16bit_storage", "GL_EXT_shader_explicit_arithmetic_types",
 	}
 	if v.Storage.Type == BF16 {

@@ -42,13 +42,16 @@ func cooperative() []form {
 	return all
 }
 
-// smallest is the form of each file, in bf16, whose matrices are the smallest.
+// smallest is the form of each file, in bf16, whose module is the smallest.
 func smallest(all []form) []form {
 	best := map[string]form{}
-	area := func(f form) uint32 { return f.variant.Cooperative.Rows * f.variant.Cooperative.Cols }
+	size := func(f form) int {
+		module, _ := f.kernel.SPIRV(f.variant)
+		return len(module)
+	}
 	for _, f := range all {
 		other, seen := best[f.variant.Source]
-		if f.variant.Storage.Type == shaders.BF16 && (!seen || area(f) < area(other)) {
+		if f.variant.Storage.Type == shaders.BF16 && (!seen || size(f) < size(other)) {
 			best[f.variant.Source] = f
 		}
 	}

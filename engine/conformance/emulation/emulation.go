@@ -60,6 +60,8 @@ var rewrites = []struct {
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseA>`), "Left"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseB>`), "Right"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseAccumulator>`), "Sum"},
+	{regexp.MustCompile(`#define LENGTH\(M\) .*`), "#define LENGTH(M) cells(M.v[0])"},
+	{regexp.MustCompile(`#define ELEMENT\(M, I\) .*`), "#define ELEMENT(M, I) M.v[I].value"},
 	{regexp.MustCompile(`([\w]+(?:\[[^\]]*\])?) = coopMatMulAdd\((.*?)\);`), "MULTIPLY_ADD($1, $2)"},
 	{regexp.MustCompile(`= (\w+\[[^\]]*\]) \* (\w+);`), "= times($1, $2);"},
 	{regexp.MustCompile(`coopMatStore\(([^,]*), scratch, `), "STORE_FLOATS($1, scratch, "},
