@@ -11,9 +11,11 @@
 // no score exceeds it by more than SLACK it stays, and nothing is rescaled.
 
 const uint ROWS = DOWN * TM; // queries of a subgroup
-const uint KEYS = KEY_MATRICES * TN;
-const uint ACROSS = COLUMNS / TN; // matrices of a line of results
-const uint WEIGHTS = KEY_MATRICES * 16u + 8u; // from one line of weights to the next
+#if IS_HOLD == 0
+const uint DEPTH = COLUMNS; // with HOLD declared in Go, and loops to it unrolled
+#endif
+const uint KEY_SPAN = KEYS / 8u; // at most so many matrices of a line of keys, and SPAN of a line of columns
+const uint WEIGHTS = KEYS + 8u; // from one line of weights to the next
 const float SLACK = 8.0;       // 16 bits hold 2^8 as precisely as 1
 const float UNSEEN = -1.0e38; // the shift of a row without visible keys
 const float HIDDEN = -3.0e38; // a score that is masked: exp2(HIDDEN - UNSEEN) is 0
@@ -21,14 +23,13 @@ const float LOG2E = 1.442695041;
 
 // Shared memory: lines of queries, keys and values. With HOLD the queries are kept in
 // registers, and keys and values replace them; with TURNS, values replace keys.
-const uint TILE = KEY_MATRICES * 16u * PITCH;
+const uint TILE = KEYS * PITCH;
 const uint K = HOLD == 1u ? 0u : QUERIES * PITCH;
 const uint V = K + (TURNS == 1u ? 0u : TILE);
-const uint RESULT = 9u; // quads of a line of 32 results
 // A matrix of the subgroup's queries.
 #define LOAD_Q(M, R, D) coopMatLoad(M, lines, (mine + R * TM) * PITCH + D * TK / 8u, PITCH, ROW_MAJOR);
 #if IS_HOLD == 1
-#define GET_Q(M, R, D) M = q_held[R * DEPTHS + D];
+#define GET_Q(M, R, D) M = q_held[R * SPAN + D];
 #else
 #define GET_Q(M, R, D) LOAD_Q(M, R, D)
 #endif
@@ -77,11 +78,8 @@ void main() {
   uint mine = gl_SubgroupID * ROWS; // the first of this subgroup's queries
   float scale = p.scale * LOG2E;
 
-  // An element's place: its number in lines of WEIGHTS.
-  SUMS places;
-  for (uint i = gl_LocalInvocationIndex; i < TM * TN / 4u; i += INVOCATIONS) {
-    lines[i] = floatBitsToUint(vec4(i / (TN / 4u) * WEIGHTS + i % (TN / 4u) * 4u) + vec4(0.0, 1.0, 2.0, 3.0));
-  }
+  SUMS places; // an element's number in lines of WEIGHTS
+  PUT_PLACES(lines)
   find_ranges(batch, first);
   barrier();
   coopMatLoad(places, lines, 0u, TN / 4u, ROW_MAJOR);
@@ -89,10 +87,10 @@ void main() {
   BRING(q, QUERIES, query_at, first, p.queries, head, lines, 0u)
   barrier();
 #if IS_HOLD == 1
-  LEFT q_held[DOWN * DEPTHS];
+  LEFT q_held[DOWN * SPAN];
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-    [[unroll]] for (uint d = 0u; d < DEPTHS; ++d) {
-      if (d < COLUMNS / TK) { LOAD_Q(q_held[r * DEPTHS + d], r, d) }
+    [[unroll]] for (uint d = 0u; d < DEPTH / TK; ++d) {
+      LOAD_Q(q_held[r * SPAN + d], r, d)
     }
   }
   barrier();
@@ -102,7 +100,7 @@ void main() {
   SUMS total[DOWN]; // of the weights that this invocation has
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
     total[r] = SUMS(0.0);
-    [[unroll]] for (uint s = 0u; s < SPAN; ++s) { sums[r * SPAN + s] = SUMS(0.0); }
+    [[unroll]] for (uint s = 0u; s < COLUMNS / TN; ++s) { sums[r * SPAN + s] = SUMS(0.0); }
   }
   for (uint key = visible(0u); key < p.keys; key = visible(key + KEYS)) {
     BRING(k, KEYS, key_at, key, p.keys, kv, lines, K)
@@ -113,33 +111,31 @@ void main() {
     bool some = any_visible(seen_by_any[gl_SubgroupID], key, KEYS);
     if (some) {
       // The scores, in powers of 2.
-      SUMS scores[DOWN * KEY_MATRICES];
+      SUMS scores[DOWN * KEY_SPAN];
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-        [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) { scores[r * KEY_MATRICES + s] = SUMS(0.0); }
+        [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { scores[r * KEY_SPAN + s] = SUMS(0.0); }
       }
-      [[unroll]] for (uint d = 0u; d < DEPTHS; ++d) {
-        if (d < COLUMNS / TK) {
-          LEFT q_matrix[DOWN];
-          [[unroll]] for (uint r = 0u; r < DOWN; ++r) { GET_Q(q_matrix[r], r, d) }
-          [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) {
-            RIGHT k_matrix;
-            coopMatLoad(k_matrix, lines, K + s * TN * PITCH + d * TK / 8u, PITCH, COLUMN_MAJOR);
-            [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-              scores[r * KEY_MATRICES + s] = coopMatMulAdd(q_matrix[r], k_matrix, scores[r * KEY_MATRICES + s]);
-            }
+      [[unroll]] for (uint d = 0u; d < DEPTH / TK; ++d) {
+        LEFT q_matrix[DOWN];
+        [[unroll]] for (uint r = 0u; r < DOWN; ++r) { GET_Q(q_matrix[r], r, d) }
+        [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+          RIGHT k_matrix;
+          coopMatLoad(k_matrix, lines, K + s * TN * PITCH + d * TK / 8u, PITCH, COLUMN_MAJOR);
+          [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+            scores[r * KEY_SPAN + s] = coopMatMulAdd(q_matrix[r], k_matrix, scores[r * KEY_SPAN + s]);
           }
         }
       }
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-        [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) { scores[r * KEY_MATRICES + s] = scores[r * KEY_MATRICES + s] * scale; }
+        [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { scores[r * KEY_SPAN + s] = scores[r * KEY_SPAN + s] * scale; }
       }
       if (!all_visible(seen_by_each[gl_SubgroupID], key, KEYS)) {
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
           [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
             uint place = uint(ELEMENT(places, i));
             ivec4 by = ranges[mine + r * TM + place / WEIGHTS];
-            [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) {
-              if (!is_visible(by, key + s * TN + place % WEIGHTS)) { ELEMENT(scores[r * KEY_MATRICES + s], i) = HIDDEN; }
+            [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+              if (!is_visible(by, key + s * TN + place % WEIGHTS)) { ELEMENT(scores[r * KEY_SPAN + s], i) = HIDDEN; }
             }
           }
         }
@@ -152,7 +148,7 @@ void main() {
         coopMatLoad(shift[r], shifts, mine + r * TM, 0u, COLUMN_MAJOR);
         [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
           float limit = ELEMENT(shift[r], i) + SLACK;
-          [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) { grows = grows || ELEMENT(scores[r * KEY_MATRICES + s], i) > limit; }
+          [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { grows = grows || ELEMENT(scores[r * KEY_SPAN + s], i) > limit; }
         }
       }
       if (subgroupAny(grows)) {
@@ -160,7 +156,7 @@ void main() {
           SUMS factor;
           [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
             ELEMENT(factor, i) = HIDDEN;
-            [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) { ELEMENT(factor, i) = max(ELEMENT(factor, i), ELEMENT(scores[r * KEY_MATRICES + s], i)); }
+            [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { ELEMENT(factor, i) = max(ELEMENT(factor, i), ELEMENT(scores[r * KEY_SPAN + s], i)); }
           }
           for (uint row = 0u; row < TM; ++row) {
             float now = UNSEEN;
@@ -177,14 +173,14 @@ void main() {
             }
           }
           total[r] = total[r] * factor;
-          [[unroll]] for (uint s = 0u; s < SPAN; ++s) { if (s < ACROSS) { sums[r * SPAN + s] = sums[r * SPAN + s] * factor; } }
+          [[unroll]] for (uint s = 0u; s < COLUMNS / TN; ++s) { sums[r * SPAN + s] = sums[r * SPAN + s] * factor; }
         }
       }
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
         [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
           uint place = (mine + r * TM) * WEIGHTS + uint(ELEMENT(places, i));
-          [[unroll]] for (uint s = 0u; s < KEY_MATRICES; ++s) {
-            float weight = exp2(ELEMENT(scores[r * KEY_MATRICES + s], i) - ELEMENT(shift[r], i));
+          [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+            float weight = exp2(ELEMENT(scores[r * KEY_SPAN + s], i) - ELEMENT(shift[r], i));
             ELEMENT(total[r], i) += weight;
             weights[place + s * TN] = near_half(weight);
           }
@@ -203,13 +199,11 @@ void main() {
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
           coopMatLoad(w_matrix[r], weights, (mine + r * TM) * WEIGHTS + j, WEIGHTS, ROW_MAJOR);
         }
-        [[unroll]] for (uint s = 0u; s < SPAN; ++s) {
-          if (s < ACROSS) {
-            RIGHT v_matrix;
-            coopMatLoad(v_matrix, lines, V + j * PITCH + s * TN / 8u, PITCH, ROW_MAJOR);
-            [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-              sums[r * SPAN + s] = coopMatMulAdd(w_matrix[r], v_matrix, sums[r * SPAN + s]);
-            }
+        [[unroll]] for (uint s = 0u; s < COLUMNS / TN; ++s) {
+          RIGHT v_matrix;
+          coopMatLoad(v_matrix, lines, V + j * PITCH + s * TN / 8u, PITCH, ROW_MAJOR);
+          [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+            sums[r * SPAN + s] = coopMatMulAdd(w_matrix[r], v_matrix, sums[r * SPAN + s]);
           }
         }
       }
@@ -235,11 +229,7 @@ void main() {
   // The results, 32 columns at a time.
   [[unroll]] for (uint c = 0u; c < CHUNKS; ++c) {
     subgroup_barrier();
-    [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-      [[unroll]] for (uint s = 0u; s < 4u; ++s) {
-        if (s < 32u / TN) { coopMatStore(sums[r * SPAN + c * (32u / TN) + s], lines, (mine + r * TM) * RESULT + s * TN / 4u, RESULT, ROW_MAJOR); }
-      }
-    }
+    PUT_RESULTS(lines, c)
     subgroup_barrier();
     for (uint i = gl_SubgroupInvocationID; i < ROWS * 4u; i += gl_SubgroupSize) {
       uint row = mine + i / 4u;

@@ -16,8 +16,11 @@ func attentionCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, f attentionForm, best bool) DeclVariant[AttentionParams] {
 		coop := &Cooperative{Scope: ScopeSubgroup, Rows: f.queries, Cols: 16 * f.keys, Depth: 16, Down: f.down, Narrow: f.narrow, Rounds: true}
 		consts := map[string]uint32{
-			"COLUMNS": f.columns, "SPAN": f.columns / 8, "DEPTHS": f.columns / 8, "CHUNKS": f.columns / 32,
-			"QUERIES": f.queries, "DOWN": f.down, "KEY_MATRICES": f.keys, "HOLD": Flag(f.hold), "TURNS": Flag(f.turns),
+			"COLUMNS": f.columns, "CHUNKS": f.columns / 32,
+			"QUERIES": f.queries, "DOWN": f.down, "KEYS": 16 * f.keys, "HOLD": Flag(f.hold), "TURNS": Flag(f.turns), "ROLLED": Flag(f.rolled),
+		}
+		if f.hold {
+			consts["DEPTH"] = f.columns
 		}
 		return attentionCoopVariant(name, "attention_coop", f.columns, coop, best, consts,
 			[]DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
@@ -25,18 +28,21 @@ func attentionCoop() []DeclVariant[AttentionParams] {
 			}}})
 	}
 	return []DeclVariant[AttentionParams]{
-		variant("coopmat1.d64", attentionForm{columns: 64, queries: 128, down: 2, keys: 2, hold: true, narrow: true}, true),
+		variant("coopmat1.d64", attentionForm{columns: 64, queries: 128, down: 2, keys: 3, turns: true, narrow: true}, true),
 		variant("coopmat1.d64.x16", attentionForm{columns: 64, queries: 64, down: 1, keys: 4, hold: true}, true),
-		variant("coopmat1.d128", attentionForm{columns: 128, queries: 64, down: 2, keys: 3, turns: true}, true),
+		variant("coopmat1.d64.hold", attentionForm{columns: 64, queries: 128, down: 2, keys: 2, hold: true}, false),
+		variant("coopmat1.d128", attentionForm{columns: 128, queries: 64, down: 2, keys: 3, turns: true, rolled: true, narrow: true}, true),
+		variant("coopmat1.d128.x16", attentionForm{columns: 128, queries: 64, down: 1, keys: 4, turns: true}, true),
 	}
 }
 
 // attentionForm is a form of the forward kernel: its queries a workgroup, how many
 // matrices of them a subgroup has, and how many of keys a tile; whether the queries stay
-// in registers (hold), and whether a tile's values replace its keys in shared memory.
+// in registers (hold), whether a tile's values replace its keys in shared memory (turns), and
+// whether few loads are in flight (rolled).
 type attentionForm struct {
 	columns, queries, down, keys uint32
-	hold, turns                  bool
+	hold, turns, rolled          bool
 	narrow                       bool // see Cooperative.Narrow
 }
 
@@ -48,18 +54,24 @@ type attentionForm struct {
 //	coopmat1.d64   28 KiB    16          8            5            17%, shared memory
 //	coopmat1.d128  44 KiB    32          5            7            21%, shared memory
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
-	variant := func(name string, columns uint32) DeclVariant[AttentionParams] {
-		coop := &Cooperative{Scope: ScopeSubgroup, Rows: 32, Cols: 32, Depth: 16, Down: 1, Across: 1, Rounds: true}
+	variant := func(name string, columns, down, tile uint32, narrow bool) DeclVariant[AttentionParams] {
+		const rows = 64
+		coop := &Cooperative{Scope: ScopeSubgroup, Rows: rows, Cols: tile, Depth: 16, Down: down, Narrow: narrow, Rounds: true}
 		queries := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, gpuTile))
+			return gridGroups(int(p.Batch*p.Heads) * chunksOf(p.Queries, rows))
 		}}
 		keys := DeclPass[AttentionParams]{Grid: func(p AttentionParams) [3]uint32 {
-			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, gpuTile))
+			return gridGroups(int(p.Batch*p.KVHeads) * chunksOf(p.Keys, rows))
 		}}
-		return attentionCoopVariant(name, "attention_backward_coop", columns, coop, true, map[string]uint32{"COLUMNS": columns, "SPAN": columns / 8},
-			[]DeclPass[AttentionParams]{queries, queries, keys})
+		return attentionCoopVariant(name, "attention_backward_coop", columns, coop, true,
+			map[string]uint32{"COLUMNS": columns, "CHUNKS": columns / 32, "ROWS": rows, "TILE": tile, "DOWN": down, "ROLLED": 0},
+			[]DeclPass[AttentionParams]{queries, queries, keys, keys})
 	}
-	return []DeclVariant[AttentionParams]{variant("coopmat1.d64", 64), variant("coopmat1.d128", 128)}
+	return []DeclVariant[AttentionParams]{
+		variant("coopmat1.d64", 64, 2, 32, false),
+		variant("coopmat1.d128", 128, 2, 16, true),
+		variant("coopmat1.d128.x16", 128, 1, 32, false),
+	}
 }
 
 // attentionCoopVariant is a variant for heads of up to this number of columns. With fewer

@@ -266,8 +266,16 @@ func TestCooperativeAttention(t *testing.T) {
 			t.Errorf("%d queries, heads of %d columns, %d bytes: got %+v, want %s", c.queries, c.dim, c.memory, v, c.want)
 		}
 	}
+	wide := all
+	wide.Subgroup, wide.WorkgroupMemory = 64, 64<<10
+	for dim, want := range map[uint32]string{64: "coopmat1.d64.x16.bf16-q-k-v-y", 128: "coopmat1.d128.x16.bf16-q-k-v-y"} {
+		p := AttentionParams{Batch: 1, Queries: 1024, Keys: 1024, Heads: 9, KVHeads: 3, HeadDim: dim}
+		if v, _ := Attention.ChooseFor(p, s, wide); v == nil || v.Name != want {
+			t.Errorf("subgroups of 64, heads of %d columns: got %+v, want %s", dim, v, want)
+		}
+	}
 	v := AttentionBackward.variant(t, "coopmat1.d64.bf16-q-k-v-y-dy-dq-dk-dv")
-	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Caps(BF16)), []uint32{128, 16, 16, 16}; !slices.Equal(got, want) || !v.HasPassConstant() {
+	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Caps(BF16)), []uint32{64, 16, 16, 16}; !slices.Equal(got, want) || !v.HasPassConstant() {
 		t.Errorf("constants %v, want %v and the pass", got, want)
 	}
 }

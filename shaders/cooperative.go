@@ -97,6 +97,10 @@ type Cooperative struct {
 	Features []string
 }
 
+// minMatrixSide is the smallest side of a matrix that variants support, and divides every
+// other.
+const minMatrixSide = 8
+
 // maxSubgroupMatrixSide is the largest side of a subgroup's matrix that variants support.
 const maxSubgroupMatrixSide = 16
 
@@ -130,7 +134,7 @@ func (c *Cooperative) matrix(t DeviceCaps, of Type) (best Matrix, ok bool) {
 }
 
 func (c *Cooperative) divides(m Matrix) bool {
-	if m.M%8 != 0 || m.N%8 != 0 || m.K%8 != 0 || min(m.M, m.N, m.K) == 0 || c.Rows%(m.M*max(c.Down, 1)) != 0 || c.Cols%(m.N*max(c.Across, 1)) != 0 || c.Depth%m.K != 0 {
+	if m.M%minMatrixSide != 0 || m.N%minMatrixSide != 0 || m.K%minMatrixSide != 0 || min(m.M, m.N, m.K) == 0 || c.Rows%(m.M*max(c.Down, 1)) != 0 || c.Cols%(m.N*max(c.Across, 1)) != 0 || c.Depth%m.K != 0 {
 		return false
 	}
 	if m.Flexible {

@@ -1,6 +1,5 @@
 // Attention by cooperative matrices. Shared memory holds lines of q, k, v and their
-// gradients as COLUMNS values of 16 bits, padded with zeros, in quads of 8; scores as 32
-// floats, in quads of 4. A line has one quad of padding, so that 8 lines start in
+// gradients as COLUMNS values of 16 bits, padded with zeros, in quads of 8. A line has one quad of padding, so that 8 lines start in
 // different memory banks.
 
 layout(local_size_x_id = 0) in;
@@ -9,8 +8,9 @@ layout(constant_id = 1) const uint TM = 16u; // the device's matrices: [TM,TK]·
 layout(constant_id = 2) const uint TN = 16u;
 layout(constant_id = 3) const uint TK = 16u;
 
-const uint PITCH = SPAN + 1u; // from a line to the next; SPAN is a line's quads
-const uint SCORES = 9u; // quads of a line of scores
+const uint SPAN = COLUMNS / 8u; // quads of a line
+const uint PITCH = SPAN + 1u;
+const uint RESULT = 9u; // quads of a line of 32 results
 
 #define ROW_MAJOR gl_CooperativeMatrixLayoutRowMajor
 #define COLUMN_MAJOR gl_CooperativeMatrixLayoutColumnMajor
@@ -21,6 +21,20 @@ const uint SCORES = 9u; // quads of a line of scores
 // How many elements of a matrix this invocation has, and one of them.
 #define LENGTH(M) uint(M.length())
 #define ELEMENT(M, I) M[I]
+
+// Stores the places of a matrix's elements: their numbers in lines of WEIGHTS elements.
+#define PUT_PLACES(LINES_OF) \
+  for (uint i = gl_LocalInvocationIndex; i < TM * TN / 4u; i += INVOCATIONS) { \
+    LINES_OF[i] = floatBitsToUint(vec4(i / (TN / 4u) * WEIGHTS + i % (TN / 4u) * 4u) + vec4(0.0, 1.0, 2.0, 3.0)); \
+  }
+
+// Stores columns 32·C to 32·C + 31 of a subgroup's sums in lines of RESULT quads.
+#define PUT_RESULTS(LINES_OF, C) \
+  [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
+    [[unroll]] for (uint s = 0u; s < 32u / TN; ++s) { \
+      coopMatStore(sums[r * SPAN + C * (32u / TN) + s], LINES_OF, (mine + r * TM) * RESULT + s * TN / 4u, RESULT, ROW_MAJOR); \
+    } \
+  }
 
 // Barrier of a subgroup's accesses to shared memory.
 void subgroup_barrier() {
@@ -72,12 +86,26 @@ uint query_at(uint batch, uint t, uint head) { return ((batch * p.queries + t) *
 uint key_at(uint batch, uint t, uint kv) { return ((batch * p.keys + t) * p.kv_heads + kv) * (p.head_dim / 8u); }
 
 // Loads LINES lines, starting at first, into LINES_OF at quad TO; past END, and past the
-// head's columns, zeros.
+// head's columns, zeros instead of the last. An invocation has all its loads in flight,
+// or with ROLLED, for want of registers, four.
+#if IS_ROLLED == 1
+#define BRING_LOOP [[dont_unroll]]
+#else
+#define BRING_LOOP [[unroll]]
+#endif
 #define BRING(NAME, LINES, AT, FIRST, END, HEAD, LINES_OF, TO) \
-  for (uint i = gl_LocalInvocationIndex; i < (LINES) * SPAN; i += INVOCATIONS) { \
-    uint t = (FIRST) + i / SPAN; \
-    bool there = t < (END) && i % SPAN < p.head_dim / 8u; \
-    LINES_OF[(TO) + i / SPAN * PITCH + i % SPAN] = there ? NAME##_quads[AT(batch, t, HEAD) + i % SPAN] : uvec4(0u); \
+  BRING_LOOP for (uint turn = 0u; turn < ((LINES) * SPAN + 4u * INVOCATIONS - 1u) / (4u * INVOCATIONS); ++turn) { \
+    uvec4 quads[4]; \
+    [[unroll]] for (uint e = 0u; e < 4u; ++e) { \
+      uint i = (turn * 4u + e) * INVOCATIONS + gl_LocalInvocationIndex; \
+      uint t = (FIRST) + i / SPAN; \
+      quads[e] = NAME##_quads[AT(batch, min(t, (END) - 1u), HEAD) + min(i % SPAN, p.head_dim / 8u - 1u)]; \
+      quads[e] = t < (END) && i % SPAN < p.head_dim / 8u ? quads[e] : uvec4(0u); \
+    } \
+    [[unroll]] for (uint e = 0u; e < 4u; ++e) { \
+      uint i = (turn * 4u + e) * INVOCATIONS + gl_LocalInvocationIndex; \
+      if ((LINES) * SPAN % (4u * INVOCATIONS) == 0u || i < (LINES) * SPAN) { LINES_OF[(TO) + i / SPAN * PITCH + i % SPAN] = quads[e]; } \
+    } \
   }
 
 // One value, eight values in 16 bits.

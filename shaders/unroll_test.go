@@ -55,6 +55,7 @@ func TestUnrollGLSL(t *testing.T) {
 		{"literal", "[[unroll]] for (uint i = 0u; i < 2u; ++i) { a[i] = i; }", "{ a[0u] = 0u; } { a[1u] = 1u; } "},
 		{"constant", "[[unroll]] for (uint r = 0u; r < ROWS; ++r) { f(r); } g();", "{ f(0u); } { f(1u); } { f(2u); }  g();"},
 		{"nested", "[[unroll]] for (uint r = 0u; r < 1u; ++r) { [[unroll]] for (uint s = 0u; s < 2u; ++s) { a[r][s] = v.r; } }", "{ { a[0u][0u] = v.r; } { a[0u][1u] = v.r; }  } "},
+		{"matrices", "[[unroll]] for (uint s = 0u; s < WIDTH / TN; ++s) { f(s); }", "if (0u < WIDTH / TN) { f(0u); } if (1u < WIDTH / TN) { f(1u); } "},
 		{"not asked for", "for (uint i = 0u; i < 2u; ++i) { f(i); }", ""},
 		{"not known", "[[unroll]] for (uint i = 0u; i < EACH; ++i) { f(i); }", ""},
 		{"inside one that is not known", "[[unroll]] for (uint i = 0u; i < EACH; ++i) { [[unroll]] for (uint j = 0u; j < 1u; ++j) { f(i, j); } }", "[[unroll]] for (uint i = 0u; i < EACH; ++i) { { f(i, 0u); }  }"},
@@ -63,7 +64,7 @@ func TestUnrollGLSL(t *testing.T) {
 		if want == "" {
 			want = c.text
 		}
-		if got := unrollGLSL(c.text, map[string]uint32{"ROWS": 3}); got != want {
+		if got := unrollGLSL(c.text, map[string]uint32{"ROWS": 3, "WIDTH": 16}); got != want {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.name, got, want)
 		}
 	}
@@ -83,7 +84,7 @@ func TestUnrollGLSLLeavesNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name := range v.Consts {
-				if strings.Contains(text, "< "+name+"; ++") {
+				if strings.Contains(text, "< "+name+"; ++") || strings.Contains(text, "< "+name+" / T") && strings.Contains(text, "[[unroll]] for (uint s = 0u; s < "+name) {
 					t.Errorf("%s: a loop over %s is not unrolled", k.ID(v), name)
 				}
 			}
