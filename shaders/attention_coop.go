@@ -1,17 +1,36 @@
 package shaders
 
 // attentionCoop are the forward variants for devices with cooperative matrices, with q,
-// k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Each subgroup has 32
-// queries, one for an invocation of a subgroup of 32. Estimates for an H100 (see
-// matmulCoop), none of them measured. FLOP per shared byte are those of a tile of 32 keys
-// relative to all shared memory traffic of a subgroup for it, including its share of the
-// loads; 32 would reach the peak.
+// k, v and y of 16 bits: heads of up to 64 and of up to 128 columns. Estimates for an H100
+// (see matmulCoop), none of them measured. FLOP per shared byte are those of a tile of
+// keys relative to what the workgroup stores and its subgroups load for it (queries, keys,
+// values and weights; a number that a whole row loads counts once); 32 would reach the
+// peak.
 //
-//	                   shared    sums per    workgroups   FLOP per     bound, of
-//	                   memory    invocation  a processor  shared byte  the peak
-//	coopmat1.d64       29 KiB    64 + 32     6            9            29%, shared memory
-//	coopmat1.d128      45 KiB    128 + 32    4            12           37%, shared memory
-//	coopmat1.d128.one  31 KiB    128 + 32    7            10           31%, shared memory
+//	                    queries ×   shared   sums, scores   FLOP per     bound, of
+//	                    keys        memory   an invocation  shared byte  the peak
+//	coopmat1.d64        128 × 48    43 KiB   64 + 48        15.3         48%, shared memory
+//	coopmat1.d64.hold   128 × 32    32 KiB   64 + 32        18.1         57%, shared memory
+//	coopmat1.d64.x16    64 × 64     29 KiB   32 + 32        10.6         33%, shared memory
+//	coopmat1.d128       64 × 48     39 KiB   128 + 48       15.3         48%, shared memory
+//	coopmat1.d128.x16   64 × 64     45 KiB   64 + 32        10.7         33%, shared memory
+//
+// Of the first and the fourth, 128 and 64 invocations with at most 255 registers each: two
+// and four workgroups a processor. The forms x16 have 16 queries a subgroup, half the
+// registers and twice the subgroups, for devices whose shared memory is faster relative
+// to their matrices: AMD's. What Mesa's compiler makes of them at 32 and at 64 invocations
+// a subgroup (as in matmulCoop); cycles are for 1000 pairs of a query and a key of a tile,
+// where ggml's flash_attn_cm1 has 16.9 and 20.1 for 64 columns at 5 and 10 waves, 35.8
+// and 31.9 for 128 at 4 and 6:
+//
+//	                    VGPRs      spilled  waves    cycles
+//	coopmat1.d64        201  130   0   0    3   4    7.5   9.0
+//	coopmat1.d64.hold   307  245   58  0    4   6    6.5   8.2
+//	coopmat1.d64.x16    192  150   0   0    5   6    4.8   7.2
+//	coopmat1.d128       246  143   0   0    2   4    15.5  17.9
+//	coopmat1.d128.x16   179  106   0   0    3   4    12.4  13.8
+//
+// The form hold is for tuning only: AMD has two copies of the queries that it holds.
 func attentionCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, f attentionForm, best bool) DeclVariant[AttentionParams] {
 		coop := &Cooperative{Scope: ScopeSubgroup, Rows: f.queries, Cols: 16 * f.keys, Depth: 16, Down: f.down, Narrow: f.narrow, Rounds: true}
@@ -46,13 +65,22 @@ type attentionForm struct {
 	narrow                       bool // see Cooperative.Narrow
 }
 
-// attentionBackwardCoop are the same for the gradients. Four subgroups share a tile of
-// 32 queries and 32 keys. Estimates as above, of the pass for dq:
+// attentionBackwardCoop are the same for the gradients. Estimates as above, of the passes
+// for dq and dk, and for dv; they compute the scores three times, 8 products where one
+// pass for dk and dv would need 7, but has sums of both.
 //
-//	               shared    sums per    workgroups   FLOP per     bound, of
-//	               memory    invocation  a processor  shared byte  the peak
-//	coopmat1.d64   28 KiB    16          8            5            17%, shared memory
-//	coopmat1.d128  44 KiB    32          5            7            21%, shared memory
+//	                    rows ×    shared   sums, scores,  FLOP per     bound, of
+//	                    tile      memory   slopes         shared byte  the peak
+//	coopmat1.d64        64 × 32   34 KiB   64 + 64        13.7, 12.8   43%, 40%
+//	coopmat1.d128       64 × 16   47 KiB   128 + 32       11.3, 11.6   35%, 36%
+//	coopmat1.d128.x16   64 × 32   58 KiB   64 + 32        10.1, 9.8    32%, 31%
+//
+// By Mesa's compiler, without spills; cycles for 1000 pairs, of dq, dk and dv together:
+//
+//	                    VGPRs      waves    cycles
+//	coopmat1.d64        198  123   2   4    25.6   26.2
+//	coopmat1.d128       219  139   2   4    118.7  127.0
+//	coopmat1.d128.x16   152  99    3   6    58.0   62.7
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns, down, tile uint32, narrow bool) DeclVariant[AttentionParams] {
 		const rows = 64

@@ -1,6 +1,7 @@
 package shaders
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -84,7 +85,7 @@ func TestUnrollGLSLLeavesNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name := range v.Consts {
-				if strings.Contains(text, "< "+name+"; ++") || strings.Contains(text, "< "+name+" / T") && strings.Contains(text, "[[unroll]] for (uint s = 0u; s < "+name) {
+				if regexp.MustCompile(`\[\[unroll\]\] for \([^;]*; \w+ < ` + name + `( / T[MNK])?; \+\+`).MatchString(text) {
 					t.Errorf("%s: a loop over %s is not unrolled", k.ID(v), name)
 				}
 			}
