@@ -24,13 +24,15 @@ package shaders
 // and 31.9 for 128 at 4 and 6:
 //
 //	                    VGPRs      spilled  waves    cycles
-//	coopmat1.d64        201  130   0   0    3   4    7.5   9.0
-//	coopmat1.d64.hold   307  245   58  0    4   6    6.5   8.2
-//	coopmat1.d64.x16    192  150   0   0    5   6    4.8   7.2
-//	coopmat1.d128       246  143   0   0    2   4    15.5  17.9
-//	coopmat1.d128.x16   179  106   0   0    3   4    12.4  13.8
+//	coopmat1.d64        256  256   0   0    3   4    7.5   9.0
+//	coopmat1.d64.hold   256  252   58  0    4   6    6.5   8.2
+//	coopmat1.d64.x16    256  252   0   0    5   6    4.8   7.2
+//	coopmat1.d128       256  256   0   0    2   4    15.5  17.9
+//	coopmat1.d128.x16   256  256   0   0    3   4    12.4  13.8
 //
-// The form hold is for tuning only: AMD has two copies of the queries that it holds.
+// The form hold is for tuning only: AMD has two copies of the queries that it holds. The
+// compiler uses all the registers that the number of waves leaves, which shared memory
+// bounds.
 func attentionCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, f attentionForm, best bool) DeclVariant[AttentionParams] {
 		coop := &Cooperative{Scope: ScopeSubgroup, Rows: f.queries, Cols: 16 * f.keys, Depth: 16, Down: f.down, Narrow: f.narrow, Rounds: true}
@@ -78,9 +80,9 @@ type attentionForm struct {
 // By Mesa's compiler, without spills; cycles for 1000 pairs, of dq, dk and dv together:
 //
 //	                    VGPRs      waves    cycles
-//	coopmat1.d64        198  123   2   4    25.6   26.2
-//	coopmat1.d128       219  139   2   4    118.7  127.0
-//	coopmat1.d128.x16   152  99    3   6    58.0   62.7
+//	coopmat1.d64        240  168   2   4    25.6   26.2
+//	coopmat1.d128       240  168   2   4    118.7  127.0
+//	coopmat1.d128.x16   192  144   3   6    58.0   62.7
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns, down, tile uint32, narrow bool) DeclVariant[AttentionParams] {
 		const rows = 64
