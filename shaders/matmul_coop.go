@@ -35,20 +35,33 @@ var (
 //
 //	                      shared    sums per    workgroups   FLOP per     bound, of
 //	                      memory    invocation  a processor  shared byte  the peak
-//	coopmat1.128x128      40 KiB    128         2            32           63%, mma.sync
-//	coopmat1.128x128.k16  24 KiB    128         2            32           63%, mma.sync
-//	coopmat1.128x128.x8   24 KiB    64          1 or 2       21           63%, mma.sync
-//	coopmat1.128x64       30 KiB    64          3            21           63%, mma.sync
-//	coopmat1.64x64        20 KiB    32          5            16           50%, shared memory
-//	coopmat1.32x64        15 KiB    16          6            11           33%, shared memory
+//	coopmat1.128x128      40 KiB    128         2            21           63%, mma.sync
+//	coopmat1.128x128.x8   20 KiB    64          2            16           50%, shared memory
+//	coopmat1.128x64       15 KiB    64          3            14           44%, shared memory
+//	coopmat1.64x64        10 KiB    32          5            11           33%, shared memory
+//	coopmat1.32x64        10 KiB    16          6            7            22%, shared memory
 //	coopmat2.128x256      driver's  128         1            driver's     not known
 //	coopmat2.128x128      driver's  64          1 or 2       driver's     not known
 //	coopmat2.64x64        driver's  32          5            driver's     not known
 //
-// FLOP per shared byte are those of a subgroup: 2·subRows·subCols per term against
-// 2·(subRows+subCols) bytes read. Workgroups per processor assume sums + 70 registers:
-// fragments, loads in flight, addresses. A variant's ".split" is the same, but its
-// workgroups end by writing 4 bytes of scratch for every sum: see MatMulParams.Split. Its
+// FLOP per shared byte are 2·rows·cols per term against the bytes that the workgroup
+// stores, 2·(rows+cols), and that its subgroups read, 2·(rows+cols) of their parts each.
+// On AMD's RDNA3 shared memory is no bound, but a subgroup with 64×64 sums leaves few
+// registers for others: such devices prefer the form with eight subgroups. What Mesa's
+// compiler (ACO 25.0, navi31, f16, TransB) makes of them at 32 and at 64 invocations a
+// subgroup, none with spills or scratch; cycles are its inverse throughput times
+// invocations/64, per 128·128·32 multiplications, where ggml's 128×128 has 38520 and 38900
+// at 10 and 12 waves, its 64×64 41712 and 41720 at 10 and 12:
+//
+//	                      VGPRs      waves    cycles
+//	coopmat1.128x128      240  144   4   8    34090  32480
+//	coopmat1.128x128.x8   144  108   10  14   22108  28168
+//	coopmat1.128x64       168  108   9   14   22844  26512
+//	coopmat1.64x64        120  84    12  18   24288  28512
+//	coopmat1.32x64        72   60    13  24   27184  34208
+//
+// Workgroups per processor assume sums + 70 registers: fragments, loads in flight,
+// addresses. A variant's ".split" is the same, but its workgroups end by writing 4 bytes of scratch for every sum: see MatMulParams.Split. Its
 // second pass reads each once, and is bound by that. Whether the driver uses that many
 // registers, and whether it compiles coopmat2 to wgmma, is not documented.
 //
