@@ -106,6 +106,11 @@ test-swiftshader: ## check kernels, models and training on SwiftShader, a third 
 test-validation: ## check kernels, training and answers under Vulkan's validation layer
 	@tools/testvalidation.sh
 
+# PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed.
+.PHONY: test-wine
+test-wine: ## check the build for Windows with Vulkan under Wine
+	@tools/testwine.sh
+
 # Run by its version, so that it is not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: lint

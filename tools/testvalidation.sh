@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")/.."
 layer=VK_LAYER_KHRONOS_validation
-if ! ls /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json /etc/vulkan/explicit_layer.d/VkLayer_khronos_validation.json >/dev/null 2>&1; then
+if ! ls /usr/share/vulkan/explicit_layer.d/ 2>/dev/null | grep -q VkLayer_khronos_validation; then
 	echo "nothing is validated: the layer is not installed (Debian: apt install vulkan-validationlayers)"
 	exit 0
 fi
