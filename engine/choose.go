@@ -16,6 +16,7 @@ func (i Info) Caps() shaders.DeviceCaps {
 		Features: i.Features, Matrices: i.Matrices, Tuned: i.Choices}
 	if slices.Contains(i.Features, SubgroupShuffle) {
 		t.Subgroup = i.Limits.SubgroupSize
+		t.MinSubgroup = i.Limits.MinSubgroupSize
 	}
 	return t
 }

@@ -28,9 +28,9 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 	Include: []string{"exp", "attention"},
 	Variants: slices.Concat(attentionBackwardCoop(), attentionSoftware("attention_backward_lanes", []string{"attention_deltas", "attention_ranges"},
 		attentionBackwardVec4, attentionBackwardMeets, attentionBackwardPasses), attentionBackwardGPU()),
-	// delta [B,Tq,H] and the intervals of every tile of queries.
+	// delta [B,Tq,H] and, of every tile of queries, up to two pairs of intervals.
 	Scratch: func(p AttentionParams) int64 {
-		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 4*int64(chunksOf(p.Queries, gpuTile)))
+		return 4 * int64(p.Batch) * (int64(p.Queries)*int64(p.Heads) + 8*int64(chunksOf(p.Queries, gpuTile)))
 	},
 	Halves: [][]string{{"q", "k", "v", "y", "dy", "dq", "dk", "dv"}},
 	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },

@@ -1,100 +1,102 @@
-// The gradients of attention, in tiles of 32 queries and 32 keys that four subgroups
-// share: each has 16×16 of a tile's scores, and a quarter of the columns of the
-// accumulators. Three passes: delta = Σ dy·y and the intervals of every tile of queries;
-// dq, over the tiles of keys; dk and dv, over the tiles of queries. Scratch: delta
-// [B,Tq,H], then the tiles' intervals, as floats.
+// The gradients of attention, in four passes: delta = Σ dy·y and the intervals of every
+// tile of 32 queries; then dq, dk and dv. Each of these has a workgroup for ROWS lines of
+// its result, DOWN matrices of them in the registers of every subgroup, and reads the
+// other side's lines TILE at a time:
+//
+//	      rows     tiles    scores   slopes   result
+//	dq    q, dy    k, v     q·kᵀ     dy·vᵀ    += ds·k
+//	dk    k, v     q, dy    k·qᵀ     v·dyᵀ    += ds·q
+//	dv    k        q, dy    k·qᵀ              += w·dy
+//
+// where w = exp(scores·scale - lse) and ds = w·(slopes - delta). As in attention_coop.comp,
+// w and ds are computed in registers, and reach the last product through shared memory in
+// 16 bits. Scratch: delta [B,Tq,H], then the intervals of the tiles, as floats.
 
 layout(constant_id = 4) const uint PASS = 0u;
 
-const uint LINE = 32u * PITCH; // quads of a tile
-const uint QUARTER = COLUMNS / 4u;
-const uint ACROSS = QUARTER / TN;
-const uint DOWN = 32u / TM;
-const uint RESULT = COLUMNS / 4u + 1u; // quads of a line of results
-const uint EACH = (128u + INVOCATIONS - 1u) / INVOCATIONS;
+const uint DQ = 1u; // passes
+const uint DK = 2u;
+const uint DV = 3u;
+const uint SUBROWS = DOWN * TM; // rows of a subgroup
+const uint TILE_SPAN = TILE / 8u;
+const uint WEIGHTS = TILE + 8u; // from one line of weights to the next
+const uint DIAGONAL = 5u;       // quads of a line of 16 products
+const int BY_QUERY = PASS == DQ ? COLUMN_MAJOR : ROW_MAJOR; // layout of what belongs to queries
 
-// Tiles: of queries and of their dy, of keys and of values.
-const uint Q = 0u;
-const uint DY = LINE;
-const uint K = 2u * LINE;
-const uint V = 3u * LINE;
-const uint WEIGHTS = 0u; // of scores: a line of floats, then of 16 bits
-const uint GRADIENTS = 32u * SCORES;
+// Shared memory: the first and the second of the rows and of the tiles.
+const uint ROW_A = 0u;
+const uint ROW_B = ROWS * PITCH;
+const uint TILE_A = 2u * ROWS * PITCH;
+const uint TILE_B = TILE_A + TILE * PITCH;
+shared uvec4 lines[TILE_B + TILE * PITCH];
+shared uint16_t weights[ROWS * WEIGHTS];
+shared ivec4 ranges[ROWS]; // of queries: the rows, or a tile's
+shared float lses[ROWS];
+shared float deltas[ROWS];
+shared ivec4 seen_by_any[ROWS / 32u]; // of 32 queries: the keys that any sees
+shared ivec4 seen_by_each[ROWS / 32u]; // and those that each of them sees
 
-shared uvec4 tiles[4u * LINE];
-shared uvec4 scores[2u * 32u * SCORES];
-shared ivec4 ranges[32];
-shared float lses[32];
-shared float deltas[32];
+// The intervals of a tile of 32 queries in the scratch: those that contain every query's,
+// then those that every query's contain.
+uint tile_at(uint batch, uint tile) {
+  return p.batch * p.queries * p.heads + 8u * (batch * ((p.queries + 31u) / 32u) + tile);
+}
+ivec4 tile_ranges(uint batch, uint tile, uint from) {
+  uint at = tile_at(batch, tile) + from;
+  return ivec4(vec4(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]));
+}
+ivec4 seen_by_any_of(uint batch, uint query) { return query < p.queries ? tile_ranges(batch, query / 32u, 0u) : NOTHING; }
+ivec4 seen_by_each_of(uint batch, uint query) { return tile_ranges(batch, query / 32u, 4u); }
 
-// The subgroup's 16×16 dot products of the lines of two tiles.
-void multiply(uint a, uint b, uint to) {
-  uint row = gl_SubgroupID % 2u * 16u;
-  uint col = gl_SubgroupID / 2u * 16u;
-  SUMS dots[16u / TM * (16u / TN)];
-  [[unroll]] for (uint i = 0u; i < 16u / TM * (16u / TN); ++i) { dots[i] = SUMS(0.0); }
-  [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) {
-    [[unroll]] for (uint r = 0u; r < 16u / TM; ++r) {
-      LEFT left_matrix;
-      coopMatLoad(left_matrix, tiles, a + (row + r * TM) * PITCH + d / 8u, PITCH, ROW_MAJOR);
-      [[unroll]] for (uint s = 0u; s < 16u / TN; ++s) {
-        RIGHT right_matrix;
-        coopMatLoad(right_matrix, tiles, b + (col + s * TN) * PITCH + d / 8u, PITCH, COLUMN_MAJOR);
-        dots[r * (16u / TN) + s] = coopMatMulAdd(left_matrix, right_matrix, dots[r * (16u / TN) + s]);
+// delta is the diagonal of dy·yᵀ, summed in the order of dy·vᵀ, from which it is
+// subtracted: with one key, where y = v, the difference is exactly 0.
+void delta_pass(uint batch, uint first, uint head) {
+  for (uint i = gl_LocalInvocationIndex; i < ROWS / 32u; i += INVOCATIONS) {
+    seen_by_any[i] = NOTHING;
+    seen_by_each[i] = NOTHING.yxwz;
+  }
+  BRING(dy, ROWS, query_at, first, p.queries, head, lines, ROW_A)
+  BRING(y, ROWS, query_at, first, p.queries, head, lines, ROW_B)
+  barrier();
+  for (uint row = gl_SubgroupID * 16u; row < ROWS; row += gl_NumSubgroups * 16u) {
+    for (uint r = 0u; r < 16u; r += TM) {
+      for (uint s = 0u; s < 16u; s += TN) {
+        SUMS products = SUMS(0.0);
+        for (uint d = 0u; d < COLUMNS / TK; ++d) {
+          LEFT left_matrix;
+          RIGHT right_matrix;
+          coopMatLoad(left_matrix, lines, ROW_A + (row + r) * PITCH + d * TK / 8u, PITCH, ROW_MAJOR);
+          coopMatLoad(right_matrix, lines, ROW_B + (row + s) * PITCH + d * TK / 8u, PITCH, COLUMN_MAJOR);
+          products = coopMatMulAdd(left_matrix, right_matrix, products);
+        }
+        coopMatStore(products, lines, TILE_A + (row + r) * DIAGONAL + s / 4u, DIAGONAL, ROW_MAJOR);
       }
     }
   }
-  [[unroll]] for (uint r = 0u; r < 16u / TM; ++r) {
-    [[unroll]] for (uint s = 0u; s < 16u / TN; ++s) {
-      coopMatStore(dots[r * (16u / TN) + s], scores, to + (row + r * TM) * SCORES + (col + s * TN) / 4u, SCORES, ROW_MAJOR);
+  for (uint i = gl_LocalInvocationIndex; i < ROWS; i += INVOCATIONS) {
+    if (first + i < p.queries) {
+      ivec4 by = intervals_of(batch * p.queries + first + i);
+      WIDEN(seen_by_any[i / 32u], by)
+      NARROW(seen_by_each[i / 32u], by)
+    }
+  }
+  barrier();
+  for (uint i = gl_LocalInvocationIndex; i < ROWS; i += INVOCATIONS) {
+    if (first + i < p.queries) {
+      scratch[(batch * p.queries + first + i) * p.heads + head] = uintBitsToFloat(lines[TILE_A + i * DIAGONAL + i % 16u / 4u][i % 4u]);
+    }
+  }
+  for (uint i = gl_LocalInvocationIndex; i < ROWS / 4u; i += INVOCATIONS) {
+    uint tile = i / 8u;
+    if (head == 0u && first + tile * 32u < p.queries) {
+      scratch[tile_at(batch, first / 32u + tile) + i % 8u] = float(i % 8u < 4u ? seen_by_any[tile][i % 4u] : seen_by_each[tile][i % 4u]);
     }
   }
 }
 
-// Adds to a subgroup's quarter of the columns: the 16-bit lines in scores, or their
-// transpose, times a tile.
-#define ADD_PRODUCTS(SUM, FROM, TILE, LAYOUT) \
-  [[unroll]] for (uint j = 0u; j < 32u; j += TK) { \
-    [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
-      LEFT left_matrix; \
-      coopMatLoad(left_matrix, scores, (FROM) + (LAYOUT == ROW_MAJOR ? r * TM * SCORES + j / 8u : j * SCORES + r * TM / 8u), SCORES, LAYOUT); \
-      [[unroll]] for (uint s = 0u; s < ACROSS; ++s) { \
-        RIGHT right_matrix; \
-        coopMatLoad(right_matrix, tiles, (TILE) + j * PITCH + (gl_SubgroupID * QUARTER + s * TN) / 8u, PITCH, ROW_MAJOR); \
-        SUM[r * ACROSS + s] = coopMatMulAdd(left_matrix, right_matrix, SUM[r * ACROSS + s]); \
-      } \
-    } \
-  }
-
-// Stores the subgroups' sums over the tiles' shared memory.
-#define PUT_RESULTS(SUM) \
-  [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
-    [[unroll]] for (uint s = 0u; s < ACROSS; ++s) { \
-      coopMatStore(SUM[r * ACROSS + s], tiles, r * TM * RESULT + (gl_SubgroupID * QUARTER + s * TN) / 4u, RESULT, ROW_MAJOR); \
-    } \
-  }
-
-// Writes the results, times a factor, to the lines of a tensor, or adds them.
-#define WRITE(NAME, AT, FIRST, END, HEAD, FACTOR, ACCUMULATE) \
-  for (uint i = gl_LocalInvocationIndex; i < 32u * SPAN; i += INVOCATIONS) { \
-    uint t = (FIRST) + i / SPAN; \
-    if (t < (END) && i % SPAN < p.head_dim / 8u) { \
-      uint quad = i / SPAN * RESULT + i % SPAN * 2u; \
-      vec4 low = uintBitsToFloat(tiles[quad]) * (FACTOR); \
-      vec4 high = uintBitsToFloat(tiles[quad + 1u]) * (FACTOR); \
-      uint to = AT(batch, t, HEAD) + i % SPAN; \
-      if ((ACCUMULATE) != 0u) { \
-        uvec4 old = NAME##_quads[to]; \
-        low += vec4(unpack_pair(old.x), unpack_pair(old.y)); \
-        high += vec4(unpack_pair(old.z), unpack_pair(old.w)); \
-      } \
-      NAME##_quads[to] = pack_quad(low, high); \
-    } \
-  }
-
-// Loads what the queries of a tile need. No key is visible to those past the end.
-void prepare(uint batch, uint first, uint head) {
-  for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
+// Loads what n queries need. No key is visible to those past the end.
+void prepare(uint batch, uint first, uint n, uint head) {
+  for (uint i = gl_LocalInvocationIndex; i < n; i += INVOCATIONS) {
     bool there = first + i < p.queries;
     uint row = batch * p.queries + first + i;
     ranges[i] = there ? intervals_of(row) : ivec4(0);
@@ -103,139 +105,163 @@ void prepare(uint batch, uint first, uint head) {
   }
 }
 
-vec4 weights_of(vec4 score, uint query, uint key) {
-  ivec4 by = ranges[query];
-  bvec4 visible = bvec4(is_visible(by, key), is_visible(by, key + 1u), is_visible(by, key + 2u), is_visible(by, key + 3u));
-  return mix(vec4(0.0), exp(score * p.scale - lses[query]), visible);
-}
+// Products of the subgroup's rows, starting at quad A, and a tile's, starting at quad B.
+#define MULTIPLY(PRODUCTS, A, B) \
+  [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
+    [[unroll]] for (uint s = 0u; s < TILE / TN; ++s) { PRODUCTS[r * TILE_SPAN + s] = SUMS(0.0); } \
+  } \
+  [[unroll]] for (uint d = 0u; d < COLUMNS; d += TK) { \
+    LEFT left_matrix[DOWN]; \
+    [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
+      coopMatLoad(left_matrix[r], lines, (A) + (mine + r * TM) * PITCH + d / 8u, PITCH, ROW_MAJOR); \
+    } \
+    [[unroll]] for (uint s = 0u; s < TILE / TN; ++s) { \
+      RIGHT right_matrix; \
+      coopMatLoad(right_matrix, lines, (B) + s * TN * PITCH + d / 8u, PITCH, COLUMN_MAJOR); \
+      [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
+        PRODUCTS[r * TILE_SPAN + s] = coopMatMulAdd(left_matrix[r], right_matrix, PRODUCTS[r * TILE_SPAN + s]); \
+      } \
+    } \
+  }
 
-// Computes the weights and the scores' gradients of a tile, in all subgroups.
-void online_softmax(uint key) {
-  uvec4 weights[EACH];
-  uvec4 gradients[EACH];
-  [[unroll]] for (uint e = 0u; e < EACH; ++e) {
-    uint i = e * INVOCATIONS + gl_LocalInvocationIndex;
-    uint query = i / 4u;
-    uint quad = query * SCORES + i % 4u * 2u;
-    if (i < 128u) {
-      vec4 low = weights_of(uintBitsToFloat(scores[WEIGHTS + quad]), query, key + i % 4u * 8u);
-      vec4 high = weights_of(uintBitsToFloat(scores[WEIGHTS + quad + 1u]), query, key + i % 4u * 8u + 4u);
-      weights[e] = near_quad(low, high);
-      gradients[e] = near_quad(low * (uintBitsToFloat(scores[GRADIENTS + quad]) - deltas[query]),
-                               high * (uintBitsToFloat(scores[GRADIENTS + quad + 1u]) - deltas[query]));
-    }
+// Writes columns 32·c to 32·c + 31 of a subgroup's results, times a factor, to lines of a
+// tensor, or adds them.
+#define WRITER(NAME, AT, END) \
+  void write_##NAME(uint batch, uint first, uint head, uint mine, uint c, float factor, uint accumulate) { \
+    for (uint i = gl_SubgroupInvocationID; i < SUBROWS * 4u; i += gl_SubgroupSize) { \
+      uint row = mine + i / 4u; \
+      uint quad = row * RESULT + i % 4u * 2u; \
+      uint to = c * 4u + i % 4u; \
+      if (first + row < (END) && to < p.head_dim / 8u) { \
+        vec4 low = uintBitsToFloat(lines[quad]) * factor; \
+        vec4 high = uintBitsToFloat(lines[quad + 1u]) * factor; \
+        to += AT(batch, first + row, head); \
+        if (accumulate != 0u) { \
+          uvec4 old = NAME##_quads[to]; \
+          low += vec4(unpack_pair(old.x), unpack_pair(old.y)); \
+          high += vec4(unpack_pair(old.z), unpack_pair(old.w)); \
+        } \
+        NAME##_quads[to] = pack_quad(low, high); \
+      } \
+    } \
   }
-  barrier();
-  [[unroll]] for (uint e = 0u; e < EACH; ++e) {
-    uint i = e * INVOCATIONS + gl_LocalInvocationIndex;
-    if (i < 128u) {
-      scores[WEIGHTS + i / 4u * SCORES + i % 4u] = weights[e];
-      scores[GRADIENTS + i / 4u * SCORES + i % 4u] = gradients[e];
-    }
-  }
-}
-
-uint tile_at(uint batch, uint tile) {
-  return p.batch * p.queries * p.heads + 4u * (batch * ((p.queries + 31u) / 32u) + tile);
-}
-
-// delta is the diagonal of dy·yᵀ, summed in the order of dy·vᵀ, from which it is
-// subtracted: with one key, where y = v, the difference is exactly 0.
-void delta_pass(uint batch, uint first, uint head) {
-  if (gl_LocalInvocationIndex == 0u) { seen_by_all = NOTHING; }
-  BRING(dy, 32u, query_at, first, p.queries, head, tiles, DY)
-  BRING(y, 32u, query_at, first, p.queries, head, tiles, V)
-  barrier();
-  multiply(DY, V, WEIGHTS);
-  for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
-    if (first + i < p.queries) { widen_seen(intervals_of(batch * p.queries + first + i)); }
-  }
-  barrier();
-  for (uint i = gl_LocalInvocationIndex; i < 32u; i += INVOCATIONS) {
-    if (first + i < p.queries) {
-      scratch[(batch * p.queries + first + i) * p.heads + head] = uintBitsToFloat(scores[i * SCORES + i / 4u][i % 4u]);
-    }
-  }
-  if (head == 0u && gl_LocalInvocationIndex < 4u) {
-    scratch[tile_at(batch, first / 32u) + gl_LocalInvocationIndex] = float(seen_by_all[gl_LocalInvocationIndex]);
-  }
-}
-
-ivec4 tile_ranges(uint batch, uint tile) {
-  uint at = tile_at(batch, tile);
-  return ivec4(vec4(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]));
-}
-
-void query_pass(uint batch, uint first, uint head) {
-  uint kv = head / (p.heads / p.kv_heads);
-  SUMS dq_sums[DOWN * ACROSS];
-  [[unroll]] for (uint i = 0u; i < DOWN * ACROSS; ++i) { dq_sums[i] = SUMS(0.0); }
-  prepare(batch, first, head);
-  BRING(q, 32u, query_at, first, p.queries, head, tiles, Q)
-  BRING(dy, 32u, query_at, first, p.queries, head, tiles, DY)
-  ivec4 by = tile_ranges(batch, first / 32u);
-  for (uint key = 0u; key < p.keys; key += 32u) {
-    if (!any_visible(by, key)) { continue; }
-    BRING(k, 32u, key_at, key, p.keys, kv, tiles, K)
-    BRING(v, 32u, key_at, key, p.keys, kv, tiles, V)
-    barrier();
-    multiply(Q, K, WEIGHTS);
-    multiply(DY, V, GRADIENTS);
-    barrier();
-    online_softmax(key);
-    barrier();
-    ADD_PRODUCTS(dq_sums, GRADIENTS, K, ROW_MAJOR)
-    barrier();
-  }
-  barrier();
-  PUT_RESULTS(dq_sums)
-  barrier();
-  WRITE(dq, query_at, first, p.queries, head, p.scale, p.accumulate_q)
-}
-
-void key_pass(uint batch, uint first, uint kv) {
-  uint heads = p.heads / p.kv_heads;
-  SUMS dk_sums[DOWN * ACROSS];
-  SUMS dv_sums[DOWN * ACROSS];
-  [[unroll]] for (uint i = 0u; i < DOWN * ACROSS; ++i) { dk_sums[i] = dv_sums[i] = SUMS(0.0); }
-  BRING(k, 32u, key_at, first, p.keys, kv, tiles, K)
-  BRING(v, 32u, key_at, first, p.keys, kv, tiles, V)
-  for (uint t = 0u; t < p.queries; t += 32u) {
-    if (!any_visible(tile_ranges(batch, t / 32u), first)) { continue; }
-    for (uint head = kv * heads; head < (kv + 1u) * heads; ++head) {
-      prepare(batch, t, head);
-      BRING(q, 32u, query_at, t, p.queries, head, tiles, Q)
-      BRING(dy, 32u, query_at, t, p.queries, head, tiles, DY)
-      barrier();
-      multiply(Q, K, WEIGHTS);
-      multiply(DY, V, GRADIENTS);
-      barrier();
-      online_softmax(first);
-      barrier();
-      ADD_PRODUCTS(dv_sums, WEIGHTS, DY, COLUMN_MAJOR)
-      ADD_PRODUCTS(dk_sums, GRADIENTS, Q, COLUMN_MAJOR)
-      barrier();
-    }
-  }
-  barrier();
-  PUT_RESULTS(dk_sums)
-  barrier();
-  WRITE(dk, key_at, first, p.keys, kv, p.scale, p.accumulate_k)
-  barrier();
-  PUT_RESULTS(dv_sums)
-  barrier();
-  WRITE(dv, key_at, first, p.keys, kv, 1.0, p.accumulate_v)
-}
+WRITER(dq, query_at, p.queries)
+WRITER(dk, key_at, p.keys)
+WRITER(dv, key_at, p.keys)
 
 void main() {
-  uint tiles_of_lines = ((PASS == 2u ? p.keys : p.queries) + 31u) / 32u;
-  uint heads = PASS == 2u ? p.kv_heads : p.heads;
+  bool by_query = PASS <= DQ;
+  uint groups = ((by_query ? p.queries : p.keys) + ROWS - 1u) / ROWS;
+  uint heads = by_query ? p.heads : p.kv_heads;
   uint index = group_index();
-  uint first = index % tiles_of_lines * 32u;
-  uint head = index / tiles_of_lines % heads;
-  uint batch = index / tiles_of_lines / heads;
+  uint first = index % groups * ROWS;
+  uint head = index / groups % heads;
+  uint batch = index / groups / heads;
   if (batch >= p.batch) { return; }
-  if (PASS == 0u) { delta_pass(batch, first, head); }
-  if (PASS == 1u) { query_pass(batch, first, head); }
-  if (PASS == 2u) { key_pass(batch, first, head); }
+  if (PASS == 0u) {
+    delta_pass(batch, first, head);
+    return;
+  }
+  uint mine = gl_SubgroupID * SUBROWS; // the first of this subgroup's rows
+
+  SUMS places; // an element's number in lines of WEIGHTS
+  PUT_PLACES(lines)
+  barrier();
+  coopMatLoad(places, lines, 0u, TN / 4u, ROW_MAJOR);
+  barrier();
+  ivec4 rows_seen = NOTHING; // by any query of the rows
+  if (PASS == DQ) {
+    BRING(q, ROWS, query_at, first, p.queries, head, lines, ROW_A)
+    BRING(dy, ROWS, query_at, first, p.queries, head, lines, ROW_B)
+    prepare(batch, first, ROWS, head);
+    for (uint i = 0u; i < ROWS; i += 32u) {
+      ivec4 by = seen_by_any_of(batch, first + i);
+      rows_seen = ivec4(min(rows_seen.x, by.x), max(rows_seen.y, by.y), min(rows_seen.z, by.z), max(rows_seen.w, by.w));
+    }
+  } else {
+    BRING(k, ROWS, key_at, first, p.keys, head, lines, ROW_A)
+    if (PASS == DK) { BRING(v, ROWS, key_at, first, p.keys, head, lines, ROW_B) }
+  }
+
+  SUMS sums[DOWN * SPAN];
+  [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+    [[unroll]] for (uint s = 0u; s < COLUMNS / TN; ++s) { sums[r * SPAN + s] = SUMS(0.0); }
+  }
+  // Over the tiles of keys, or of queries and their heads.
+  uint group = PASS == DQ ? 1u : p.heads / p.kv_heads;
+  uint tiles = ((PASS == DQ ? p.keys : p.queries) + TILE - 1u) / TILE * group;
+  for (uint tile = 0u; tile < tiles; ++tile) {
+    uint t = tile / group * TILE;
+    uint h = PASS == DQ ? head / (p.heads / p.kv_heads) : head * group + tile % group; // the tile's head
+    ivec4 seen = PASS == DQ ? rows_seen : seen_by_any_of(batch, t);
+    if (!any_visible(seen, PASS == DQ ? t : first, PASS == DQ ? TILE : ROWS)) { continue; }
+    if (PASS == DQ) { seen = seen_by_any_of(batch, first + mine); }
+    uint key = PASS == DQ ? t : first + mine; // the first key of this subgroup's products
+    uint keys = PASS == DQ ? TILE : SUBROWS;
+    bool some = any_visible(seen, key, keys);
+    bool all = some && all_visible(seen_by_each_of(batch, PASS == DQ ? first + mine : t), key, keys);
+    if (PASS == DQ) {
+      BRING(k, TILE, key_at, t, p.keys, h, lines, TILE_A)
+      BRING(v, TILE, key_at, t, p.keys, h, lines, TILE_B)
+    } else {
+      BRING(q, TILE, query_at, t, p.queries, h, lines, TILE_A)
+      BRING(dy, TILE, query_at, t, p.queries, h, lines, TILE_B)
+      prepare(batch, t, TILE, h);
+    }
+    barrier();
+    if (some) {
+      SUMS scores[DOWN * TILE_SPAN];
+      SUMS slopes[DOWN * TILE_SPAN];
+      MULTIPLY(scores, ROW_A, TILE_A)
+      if (PASS != DV) { MULTIPLY(slopes, ROW_B, TILE_B) }
+      SUMS lse_of[DOWN];
+      SUMS delta_of[DOWN];
+      [[unroll]] for (uint s = 0u; s < TILE / TN; ++s) {
+        [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+          uint query = PASS == DQ ? mine + r * TM : s * TN;
+          if (s == 0u || PASS != DQ) {
+            coopMatLoad(lse_of[r], lses, query, 0u, BY_QUERY);
+            coopMatLoad(delta_of[r], deltas, query, 0u, BY_QUERY);
+          }
+          [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
+            uint place = uint(ELEMENT(places, i));
+            uint row = place / WEIGHTS;
+            uint col = place % WEIGHTS;
+            float weight = exp(ELEMENT(scores[r * TILE_SPAN + s], i) * p.scale - ELEMENT(lse_of[r], i));
+            if (!all && !is_visible(ranges[query + (PASS == DQ ? row : col)], key + (PASS == DQ ? s * TN + col : r * TM + row))) { weight = 0.0; }
+            if (PASS != DV) { weight *= ELEMENT(slopes[r * TILE_SPAN + s], i) - ELEMENT(delta_of[r], i); }
+            weights[(mine + r * TM) * WEIGHTS + s * TN + place] = near_half(weight);
+          }
+        }
+      }
+    }
+    subgroup_barrier();
+    if (some) {
+      [[unroll]] for (uint j = 0u; j < TILE; j += TK) {
+        LEFT w_matrix[DOWN];
+        [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+          coopMatLoad(w_matrix[r], weights, (mine + r * TM) * WEIGHTS + j, WEIGHTS, ROW_MAJOR);
+        }
+        [[unroll]] for (uint s = 0u; s < COLUMNS / TN; ++s) {
+          RIGHT right_matrix;
+          coopMatLoad(right_matrix, lines, (PASS == DV ? TILE_B : TILE_A) + j * PITCH + s * TN / 8u, PITCH, ROW_MAJOR);
+          [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+            sums[r * SPAN + s] = coopMatMulAdd(w_matrix[r], right_matrix, sums[r * SPAN + s]);
+          }
+        }
+      }
+    }
+    barrier();
+  }
+  barrier();
+
+  // The results, 32 columns at a time.
+  [[unroll]] for (uint c = 0u; c < CHUNKS; ++c) {
+    subgroup_barrier();
+    PUT_RESULTS(lines, c)
+    subgroup_barrier();
+    if (PASS == DQ) { write_dq(batch, first, head, mine, c, p.scale, p.accumulate_q); }
+    if (PASS == DK) { write_dk(batch, first, head, mine, c, p.scale, p.accumulate_k); }
+    if (PASS == DV) { write_dv(batch, first, head, mine, c, 1.0, p.accumulate_v); }
+  }
 }

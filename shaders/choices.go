@@ -16,6 +16,8 @@ type DeviceCaps struct {
 	WorkgroupMemory int64
 	// Subgroup is the size of a subgroup with shuffles; 0 = none.
 	Subgroup int
+	// MinSubgroup is the smallest that a shader can require; 0 = it cannot.
+	MinSubgroup int
 	// Features and cooperative matrices that the device supports.
 	Features []string
 	Matrices []Matrix
@@ -39,7 +41,7 @@ func (k *Kernel) ChooseFor(params any, s Storage, t DeviceCaps) (v *Variant, tun
 	}
 	for i := range k.Variants {
 		v := &k.Variants[i]
-		if v.Storage == s && v.preferred(params, t.Class) && k.fits(v, t) {
+		if v.Storage == s && v.preferred(params, t.Class) && k.fits(v, t) && (v.Cooperative == nil || v.Cooperative.prefers(t)) {
 			return v, false
 		}
 	}

@@ -195,7 +195,8 @@ func TestCooperative(t *testing.T) {
 		{"few tiles", matmulOf(256, 576, 576), all, "coopmat1.64x64.bf16-a-b-c"},
 		{"few rows", matmulOf(8, 576, 576), all, "coopmat1.32x64.bf16-a-b-c"},
 		{"rows between quads", odd, all, "coopmat1.64x64.pairs.bf16-a-b-c"},
-		{"workgroup memory for depth 16", large, with(func(t *DeviceCaps) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.k16.bf16-a-b-c"},
+		{"32 KiB of workgroup memory", large, with(func(t *DeviceCaps) { t.WorkgroupMemory = 32 << 10 }), "coopmat1.128x128.x8.bf16-a-b-c"},
+		{"subgroups of 64", large, with(func(t *DeviceCaps) { t.Subgroup = 64 }), "coopmat1.128x128.x8.bf16-a-b-c"},
 		{"software", large, with(func(t *DeviceCaps) { t.Class = Software }), "wide4.bf16-a-b-c"},
 		{"no bf16 matrices", large, with(func(t *DeviceCaps) {
 			t.Features = slices.DeleteFunc(t.Features, func(f string) bool { return f == FeatureMatrixBF16 })
@@ -219,6 +220,17 @@ func TestCooperative(t *testing.T) {
 	transposed.TransB = 1
 	if got, want := v.Constants(transposed, both), []uint32{128, 16, 16, 16, 0, 1}; !slices.Equal(got, want) {
 		t.Errorf("constants %v, want %v", got, want)
+	}
+	for _, c := range []struct{ size, min, want int }{{32, 32, 128}, {64, 64, 256}, {64, 32, 128}, {64, 0, 256}, {16, 8, 64}} {
+		target := both
+		target.Subgroup, target.MinSubgroup = c.size, c.min
+		if got := v.Constants(large, target)[0]; got != uint32(c.want) {
+			t.Errorf("subgroups of %d, of at least %d: %d invocations, want %d", c.size, c.min, got, c.want)
+		}
+	}
+	of8 := with(func(t *DeviceCaps) { t.Matrices = []Matrix{small} })
+	if got := v.Constants(large, of8)[0]; got != 4*128 {
+		t.Errorf("with matrices of 8×8, %d invocations, want 512", got)
 	}
 	second := MatMul.variant(t, "coopmat2.128x256.bf16-a-b-c")
 	if target := second.Cooperative.Caps(BF16); !slices.Contains(MatMul.Runnable(large, bf16, target), second) || second.preferred(large, Discrete) {
@@ -257,22 +269,30 @@ func TestCooperativeAttention(t *testing.T) {
 			t.Errorf("%d queries, heads of %d columns, %d bytes: got %+v, want %s", c.queries, c.dim, c.memory, v, c.want)
 		}
 	}
+	wide := all
+	wide.Subgroup, wide.WorkgroupMemory = 64, 64<<10
+	for dim, want := range map[uint32]string{64: "coopmat1.d64.x16.bf16-q-k-v-y", 128: "coopmat1.d128.x16.bf16-q-k-v-y"} {
+		p := AttentionParams{Batch: 1, Queries: 1024, Keys: 1024, Heads: 9, KVHeads: 3, HeadDim: dim}
+		if v, _ := Attention.ChooseFor(p, s, wide); v == nil || v.Name != want {
+			t.Errorf("subgroups of 64, heads of %d columns: got %+v, want %s", dim, v, want)
+		}
+	}
 	v := AttentionBackward.variant(t, "coopmat1.d64.bf16-q-k-v-y-dy-dq-dk-dv")
-	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Caps(BF16)), []uint32{128, 16, 16, 16}; !slices.Equal(got, want) || !v.HasPassConstant() {
+	if got, want := v.Constants(AttentionParams{}, v.Cooperative.Caps(BF16)), []uint32{64, 16, 16, 16}; !slices.Equal(got, want) || !v.HasPassConstant() {
 		t.Errorf("constants %v, want %v and the pass", got, want)
 	}
 }
 
 // TestCooperativeMemory compares the workgroup memory that is read from the modules with
-// the size of the tiles: two halves of lines of quads with one quad of padding.
+// the size of the tiles, or of two of each: lines of quads with one quad of padding.
 func TestCooperativeMemory(t *testing.T) {
 	for name, quads := range map[string]int64{
-		"coopmat1.128x128":     2 * (128*5 + 128*5),
-		"coopmat1.128x128.k16": 2 * (128*3 + 128*3),
-		"coopmat1.128x64":      2 * (128*5 + 64*5),
-		"coopmat1.64x64":       2 * (64*5 + 64*5),
-		"coopmat1.32x64":       2 * (32*5 + 64*5),
-		"coopmat2.128x128":     0,
+		"coopmat1.128x128":    2 * (128*5 + 128*5),
+		"coopmat1.128x128.x8": 128*5 + 128*5,
+		"coopmat1.128x64":     128*5 + 64*5,
+		"coopmat1.64x64":      64*5 + 64*5,
+		"coopmat1.32x64":      4 * 32 * 5, // its results
+		"coopmat2.128x128":    0,
 	} {
 		got, err := MatMul.Requirements(MatMul.variant(t, name+".bf16-a-b"))
 		if want := (Requirements{WorkgroupMemory: 16 * quads}); err != nil || got != want {

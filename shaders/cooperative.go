@@ -80,17 +80,26 @@ func (m Matrix) sums16(t Type) bool {
 // 1.3.
 type Cooperative struct {
 	Scope Scope
-	// Rows, Cols and Depth of the tile of a subgroup, which uses several of the device's
-	// matrices, or of a workgroup, which is one matrix.
+	// Rows, Cols and Depth of the tile of a workgroup. In workgroup scope it is one matrix.
 	Rows, Cols, Depth uint32
-	// Subgroups of a workgroup, or in workgroup scope its Invocations.
-	Subgroups, Invocations uint32
+	// Down and Across are how many of the device's matrices of the tile a subgroup has; with
+	// Across 0, all that are side by side.
+	Down, Across uint32
+	// Narrow means that the variant is preferred only where the device's own subgroups have no
+	// more than 32 invocations, as on NVIDIA and unlike AMD.
+	Narrow bool
+	// Invocations of a workgroup in workgroup scope.
+	Invocations uint32
 	// Rounds means that the variant rounds intermediate results to 16 bits before it
 	// multiplies them: Case.ProductRoundingTolerance applies.
 	Rounds bool
 	// Features beyond those that the scope and the types require.
 	Features []string
 }
+
+// minMatrixSide is the smallest side of a matrix that variants support, and divides every
+// other.
+const minMatrixSide = 8
 
 // maxSubgroupMatrixSide is the largest side of a subgroup's matrix that variants support.
 const maxSubgroupMatrixSide = 16
@@ -125,7 +134,7 @@ func (c *Cooperative) matrix(t DeviceCaps, of Type) (best Matrix, ok bool) {
 }
 
 func (c *Cooperative) divides(m Matrix) bool {
-	if m.M%8 != 0 || m.N%8 != 0 || m.K%8 != 0 || min(m.M, m.N, m.K) == 0 || c.Rows%m.M != 0 || c.Cols%m.N != 0 || c.Depth%m.K != 0 {
+	if m.M%minMatrixSide != 0 || m.N%minMatrixSide != 0 || m.K%minMatrixSide != 0 || min(m.M, m.N, m.K) == 0 || c.Rows%(m.M*max(c.Down, 1)) != 0 || c.Cols%(m.N*max(c.Across, 1)) != 0 || c.Depth%m.K != 0 {
 		return false
 	}
 	if m.Flexible {
@@ -134,12 +143,42 @@ func (c *Cooperative) divides(m Matrix) bool {
 	return max(m.M, m.N, m.K) <= maxSubgroupMatrixSide
 }
 
-// size is the number of invocations of a workgroup on a device.
-func (c *Cooperative) size(t DeviceCaps) int {
+// size is the number of invocations of a workgroup on a device, with one of its matrices.
+func (c *Cooperative) size(t DeviceCaps, m Matrix) int {
 	if c.Scope == ScopeWorkgroup {
 		return int(c.Invocations)
 	}
-	return int(c.Subgroups) * t.Subgroup
+	subgroups := c.Rows / (m.M * max(c.Down, 1))
+	if c.Across > 0 {
+		subgroups *= c.Cols / (m.N * c.Across)
+	}
+	return int(subgroups) * t.MatrixSubgroup()
+}
+
+// specialize returns the first specialisation constants of a subgroup's variant on a
+// device: the invocations of a workgroup, and M, N and K of the matrices.
+func (c *Cooperative) specialize(t DeviceCaps, of Type) []uint32 {
+	m, ok := c.matrix(t, of)
+	if !ok {
+		return nil
+	}
+	return []uint32{uint32(c.size(t, m)), m.M, m.N, m.K}
+}
+
+// narrowSubgroup is the size of NVIDIA's subgroups.
+const narrowSubgroup = 32
+
+// prefers reports whether a device that fits prefers the variant.
+func (c *Cooperative) prefers(t DeviceCaps) bool { return !c.Narrow || t.Subgroup <= narrowSubgroup }
+
+// MatrixSubgroup is the size of the subgroups that share cooperative matrices: the
+// device's own, but 32 where that is larger and the device also has 32, since Mesa's compiler for AMD
+// takes fewer cycles for the same matmul then: see matmulCoop.
+func (t DeviceCaps) MatrixSubgroup() int {
+	if t.Subgroup > narrowSubgroup && t.MinSubgroup > 0 && t.MinSubgroup <= narrowSubgroup {
+		return narrowSubgroup
+	}
+	return t.Subgroup
 }
 
 // fits reports whether a device has what the variant requires with a 16-bit type.
@@ -149,13 +188,17 @@ func (c *Cooperative) fits(t DeviceCaps, of Type) bool {
 			return false
 		}
 	}
-	_, ok := c.matrix(t, of)
-	return ok && c.size(t) > 0 && (t.Invocations == 0 || c.size(t) <= t.Invocations)
+	m, ok := c.matrix(t, of)
+	if !ok {
+		return false
+	}
+	size := c.size(t, m)
+	return size > 0 && (t.Invocations == 0 || size <= t.Invocations)
 }
 
 // Caps is a device with exactly what the variant requires with a 16-bit type.
 func (c *Cooperative) Caps(of Type) DeviceCaps {
-	m := Matrix{M: min(c.Rows, maxSubgroupMatrixSide), N: min(c.Cols, maxSubgroupMatrixSide), K: min(c.Depth, maxSubgroupMatrixSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
+	m := Matrix{M: min(c.Rows/max(c.Down, 1), maxSubgroupMatrixSide), N: min(c.Cols/max(c.Across, 1), maxSubgroupMatrixSide), K: min(c.Depth, maxSubgroupMatrixSide), A: of.String(), B: of.String(), C: "f32", Result: "f32", Scope: c.Scope}
 	m.Flexible, m.Invocations = c.Scope == ScopeWorkgroup, c.Invocations
 	return DeviceCaps{Class: Discrete, Subgroup: 32, Features: slices.Concat(c.requiredFeatures(of), c.Features), Matrices: []Matrix{m}}
 }

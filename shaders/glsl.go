@@ -17,8 +17,15 @@ func (k *Kernel) Text(v *Variant) (string, error) {
 }
 
 // GLSL returns the whole shader of a variant that is written in GLSL, as WGSL does:
-// the declarations generated from the kernel and the text of its .comp file.
+// the declarations generated from the kernel and the text of its .comp file, with loops
+// over constants unrolled.
 func (k *Kernel) GLSL(v *Variant) (string, error) {
+	text, err := k.RolledGLSL(v)
+	return unrollGLSL(text, v.Consts), err
+}
+
+// RolledGLSL is GLSL with all its loops, which is shorter and does the same.
+func (k *Kernel) RolledGLSL(v *Variant) (string, error) {
 	var w strings.Builder
 	w.WriteString("#version 460\n")
 	for _, name := range glslExtensions(v) {
@@ -45,7 +52,7 @@ func (k *Kernel) GLSL(v *Variant) (string, error) {
 
 func glslExtensions(v *Variant) []string {
 	names := []string{
-		"GL_KHR_cooperative_matrix", "GL_KHR_memory_scope_semantics", "GL_KHR_shader_subgroup_basic",
+		"GL_KHR_cooperative_matrix", "GL_KHR_memory_scope_semantics", "GL_KHR_shader_subgroup_basic", "GL_KHR_shader_subgroup_vote", "GL_KHR_shader_subgroup_arithmetic",
 		"GL_EXT_control_flow_attributes", "GL_EXT_shader_16bit_storage", "GL_EXT_shader_explicit_arithmetic_types",
 	}
 	if v.Storage.Type == BF16 {

@@ -1,10 +1,11 @@
 // For devices with cooperative matrices: a workgroup computes a tile of BM rows and BN
-// columns of c, each of its subgroups WM by WN of that, BK terms at a time. Double
-// buffering: while one half of the shared memory is multiplied, the next terms are loaded
-// into registers, and stored to the other half.
+// columns of c, BK terms at a time, each of its subgroups DOWN by ACROSS matrices of that.
+// While the terms in shared memory are multiplied, the next ones are loaded into registers,
+// and with two STAGES stored to the other half of it: one barrier a round instead of two.
 //
 // Tiles have their matrices' layout in shared memory, in lines of quads of 8 values. A
-// line has one quad of padding, so that 8 lines start in different memory banks.
+// line has one quad of padding, so that 8 lines start in different memory banks. A
+// workgroup has a power of two of invocations, at least as many as a line has quads.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint INVOCATIONS = 128u;
@@ -15,24 +16,27 @@ layout(constant_id = 4) const uint TRANS_A = 0u;
 layout(constant_id = 5) const uint TRANS_B = 0u;
 layout(constant_id = 6) const uint PASS = 0u;
 
-const uint QUADS_A = BM * BK / 8u;
-const uint QUADS_B = BN * BK / 8u;
-const uint TILE_A = max(BM * (BK / 8u + 1u), BK * (BM / 8u + 1u));
+const uint WM = DOWN * TM; // of c, computed by a subgroup
+const uint WN = ACROSS * TN;
+const uint TILE_A = max(BM * (BK / 8u + 1u), BK * (BM / 8u + 1u)); // quads
 const uint TILE_B = max(BN * (BK / 8u + 1u), BK * (BN / 8u + 1u));
 const uint TILE_QUADS = TILE_A + TILE_B;
+const uint LINES_A = TRANS_A == 0u ? BM : BK;
+const uint LINES_B = TRANS_B == 0u ? BK : BN;
 const uint SPAN_A = (TRANS_A == 0u ? BK : BM) / 8u; // quads of a line
 const uint SPAN_B = (TRANS_B == 0u ? BN : BK) / 8u;
 const uint PITCH_A = SPAN_A + 1u;
 const uint PITCH_B = SPAN_B + 1u;
-const uint EACH_A = (QUADS_A + INVOCATIONS - 1u) / INVOCATIONS; // quads an invocation fetches
-const uint EACH_B = (QUADS_B + INVOCATIONS - 1u) / INVOCATIONS;
+const uint STEP_A = INVOCATIONS / SPAN_A; // lines that the workgroup loads at once
+const uint STEP_B = INVOCATIONS / SPAN_B;
+const uint EACH_A = (LINES_A + STEP_A - 1u) / STEP_A; // quads that an invocation loads
+const uint EACH_B = (LINES_B + STEP_B - 1u) / STEP_B;
 const int LAYOUT_A = TRANS_A == 0u ? gl_CooperativeMatrixLayoutRowMajor : gl_CooperativeMatrixLayoutColumnMajor;
 const int LAYOUT_B = TRANS_B == 0u ? gl_CooperativeMatrixLayoutRowMajor : gl_CooperativeMatrixLayoutColumnMajor;
-const uint DOWN = WM / TM; // matrices of a subgroup
-const uint ACROSS = WN / TN;
 const uint RESULT_PITCH = WN / 4u + 1u;
+const uint RESULT_QUADS = BM / DOWN * (BN / (ACROSS * 8u) * (ACROSS * 2u + 1u)); // with matrices of 8 columns
 
-shared uvec4 tiles[2u * TILE_QUADS];
+shared uvec4 tiles[max(STAGES * TILE_QUADS, RESULT_QUADS)];
 
 // How many of 8 values, starting at at, are before the end.
 uint left(uint at, uint end) { return at < end ? min(end - at, 8u) : 0u; }
@@ -42,108 +46,109 @@ uvec4 first(uvec4 quad, uint n) {
   return mix(uvec4(0u), mix(quad & 0xffffu, quad, greaterThan(uvec4(n), low + 1u)), greaterThan(uvec4(n), low));
 }
 
-// Eight values, starting at element at, of which n exist; the others are 0.
+// WHOLE_x loads eight values, starting at element AT. PART_x loads the first n of them,
+// the others are 0.
 #if IS_WIDE == 1
-#define FETCH(NAME) uvec4 fetch_##NAME(uint at, uint n) { return n == 0u ? uvec4(0u) : n == 8u ? NAME##_quads[at / 8u] : first(NAME##_quads[at / 8u], n); }
+#define WHOLE(NAME, AT) NAME##_quads[(AT) / 8u]
+#define PART(NAME) uvec4 part_##NAME(uint at, uint n) { return n == 0u ? uvec4(0u) : first(NAME##_quads[at / 8u], n); }
 #else
-#define FETCH(NAME) \
+#define WHOLE(NAME, AT) uvec4(NAME##_words[(AT) / 2u], NAME##_words[(AT) / 2u + 1u], NAME##_words[(AT) / 2u + 2u], NAME##_words[(AT) / 2u + 3u])
+#define PART(NAME) \
   uint word_##NAME(uint at, bool there) { return there ? NAME##_words[at / 2u] : 0u; } \
-  uvec4 fetch_##NAME(uint at, uint n) { \
+  uvec4 part_##NAME(uint at, uint n) { \
     return first(uvec4(word_##NAME(at, n > 0u), word_##NAME(at + 2u, n > 2u), word_##NAME(at + 4u, n > 4u), word_##NAME(at + 6u, n > 6u)), n); \
   }
 #endif
-FETCH(a)
-FETCH(b)
+PART(a)
+PART(b)
 
 uvec4 next_a[EACH_A];
 uvec4 next_b[EACH_B];
 
+// Loads this invocation's part of a tile whose first line and element of a line are
+// start, in a matrix that ends at end; a tile inside of it without checks.
+#define FETCH(NAME, X) \
+  void fetch_##NAME(uint at, uint pitch, uvec2 start, uvec2 end) { \
+    uvec2 mine = uvec2(gl_LocalInvocationIndex / SPAN_##X, gl_LocalInvocationIndex % SPAN_##X * 8u); \
+    at += (start.x + mine.x) * pitch + start.y + mine.y; \
+    if (all(lessThanEqual(start + uvec2(LINES_##X, 8u * SPAN_##X), end))) { \
+      [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
+        if (EACH_##X * STEP_##X == LINES_##X || mine.x < LINES_##X) { next_##NAME[e] = WHOLE(NAME, at + e * STEP_##X * pitch); } \
+      } \
+    } else { \
+      [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
+        uint line = mine.x + e * STEP_##X; \
+        uint n = line < LINES_##X && start.x + line < end.x ? left(start.y + mine.y, end.y) : 0u; \
+        next_##NAME[e] = part_##NAME(at + e * STEP_##X * pitch, n); \
+      } \
+    } \
+  }
+FETCH(a, A)
+FETCH(b, B)
+
 // Loads the tiles of the terms starting at i.
-void fetch(uint row, uint col, uint batch, uint i, uint rows, uint depth) {
-  [[unroll]] for (uint e = 0u; e < EACH_A; ++e) {
-    uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
-    uint line = quad / SPAN_A;
-    uint at = quad % SPAN_A * 8u;
-    if (TRANS_A == 0u) {
-      uint n = row + line < rows && quad < QUADS_A ? left(i + at, depth) : 0u;
-      next_a[e] = fetch_a(batch * p.stride_a + (row + line) * p.lda + i + at, n);
-    } else {
-      uint n = i + line < depth && quad < QUADS_A ? left(row + at, rows) : 0u;
-      next_a[e] = fetch_a(batch * p.stride_a + (i + line) * p.lda + row + at, n);
-    }
-  }
-  [[unroll]] for (uint e = 0u; e < EACH_B; ++e) {
-    uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
-    uint line = quad / SPAN_B;
-    uint at = quad % SPAN_B * 8u;
-    if (TRANS_B == 0u) {
-      uint n = i + line < depth && quad < QUADS_B ? left(col + at, p.n) : 0u;
-      next_b[e] = fetch_b(batch * p.stride_b + (i + line) * p.ldb + col + at, n);
-    } else {
-      uint n = col + line < p.n && quad < QUADS_B ? left(i + at, depth) : 0u;
-      next_b[e] = fetch_b(batch * p.stride_b + (col + line) * p.ldb + i + at, n);
-    }
-  }
+void fetch(Tile tile, uint i, uint rows, uint depth) {
+  fetch_a(tile.batch * p.stride_a, p.lda, TRANS_A == 0u ? uvec2(tile.row, i) : uvec2(i, tile.row), TRANS_A == 0u ? uvec2(rows, depth) : uvec2(depth, rows));
+  fetch_b(tile.batch * p.stride_b, p.ldb, TRANS_B == 0u ? uvec2(i, tile.col) : uvec2(tile.col, i), TRANS_B == 0u ? uvec2(depth, p.n) : uvec2(p.n, depth));
 }
 
-void share(uint base) {
-  [[unroll]] for (uint e = 0u; e < EACH_A; ++e) {
-    uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
-    if (quad < QUADS_A) { tiles[base + quad / SPAN_A * PITCH_A + quad % SPAN_A] = next_a[e]; }
+#define SHARE(NAME, X, BASE) \
+  [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
+    uint line = gl_LocalInvocationIndex / SPAN_##X + e * STEP_##X; \
+    if (EACH_##X * STEP_##X == LINES_##X || line < LINES_##X) { tiles[(BASE) + line * PITCH_##X + gl_LocalInvocationIndex % SPAN_##X] = next_##NAME[e]; } \
   }
-  [[unroll]] for (uint e = 0u; e < EACH_B; ++e) {
-    uint quad = e * INVOCATIONS + gl_LocalInvocationIndex;
-    if (quad < QUADS_B) { tiles[base + TILE_A + quad / SPAN_B * PITCH_B + quad % SPAN_B] = next_b[e]; }
-  }
-}
 
 void main() {
 #if IS_SPLIT == 1
   if (PASS == 1u) { add_parts(INVOCATIONS); return; }
 #endif
   Tile tile = tile_of(group_index(), BM, BN);
-  uint row = tile.row;
-  uint col = tile.col;
-  uint batch = tile.batch;
   uint rows = m();
   uvec2 range = terms(tile.part);
   uint depth = range.y;
-  if (tile.part >= parts() || row >= rows) { return; }
+  if (tile.part >= parts() || tile.row >= rows) { return; }
   uint warp_row = gl_SubgroupID % (BM / WM) * WM;
   uint warp_col = gl_SubgroupID / (BM / WM) * WN;
 
   coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> sums[DOWN * ACROSS];
-  [[unroll]] for (uint i = 0u; i < DOWN * ACROSS; ++i) {
-    sums[i] = coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
+  [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+    [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
+      sums[r * ACROSS + s] = coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
+    }
   }
-  fetch(row, col, batch, range.x, rows, depth);
+  fetch(tile, range.x, rows, depth);
   uint base = 0u;
   for (uint i = range.x; i < depth; i += BK) {
-    share(base);
+    SHARE(a, A, base)
+    SHARE(b, B, base + TILE_A)
     barrier();
-    if (i + BK < depth) { fetch(row, col, batch, i + BK, rows, depth); }
+    if (i + BK < depth) { fetch(tile, i + BK, rows, depth); }
     [[unroll]] for (uint j = 0u; j < BK; j += TK) {
-      coopmat<HALF, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> left_matrix[DOWN];
-      [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-        uint at = warp_row + r * TM;
-        coopMatLoad(left_matrix[r], tiles, base + (TRANS_A == 0u ? at * PITCH_A + j / 8u : j * PITCH_A + at / 8u), PITCH_A, LAYOUT_A);
-      }
+      coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> right_matrix[ACROSS];
       [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
         uint at = warp_col + s * TN;
-        coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> right_matrix;
-        coopMatLoad(right_matrix, tiles, base + TILE_A + (TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u), PITCH_B, LAYOUT_B);
-        [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-          sums[r * ACROSS + s] = coopMatMulAdd(left_matrix[r], right_matrix, sums[r * ACROSS + s]);
+        coopMatLoad(right_matrix[s], tiles, base + TILE_A + (TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u), PITCH_B, LAYOUT_B);
+      }
+      [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
+        uint at = warp_row + r * TM;
+        coopmat<HALF, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> left_matrix;
+        coopMatLoad(left_matrix, tiles, base + (TRANS_A == 0u ? at * PITCH_A + j / 8u : j * PITCH_A + at / 8u), PITCH_A, LAYOUT_A);
+        [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
+          sums[r * ACROSS + s] = coopMatMulAdd(left_matrix, right_matrix[s], sums[r * ACROSS + s]);
         }
       }
     }
+#if IS_STAGES == 1
+    barrier();
+#else
     base = TILE_QUADS - base;
+#endif
   }
 
 #if IS_SPLIT == 1
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
     [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
-      uint at = scratch_at(tile.part, batch, row + warp_row + r * TM, col + warp_col + s * TN);
+      uint at = scratch_at(tile.part, tile.batch, tile.row + warp_row + r * TM, tile.col + warp_col + s * TN);
       coopMatStore(sums[r * ACROSS + s], scratch, at, scratch_pitch(), gl_CooperativeMatrixLayoutRowMajor);
     }
   }
@@ -161,7 +166,7 @@ void main() {
       uint y = e / (WN / 2u);
       uint x = e % (WN / 2u) * 2u;
       uvec4 quad = tiles[mine + y * RESULT_PITCH + x / 4u];
-      finish(uintBitsToFloat(x % 4u == 0u ? quad.xy : quad.zw), row + warp_row + r * TM + y, col + warp_col + x, batch);
+      finish(uintBitsToFloat(x % 4u == 0u ? quad.xy : quad.zw), tile.row + warp_row + r * TM + y, tile.col + warp_col + x, tile.batch);
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
   }

@@ -217,7 +217,7 @@ func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, cache
 // subgroupSize is the size that a variant's pipelines require, 0 where the driver chooses.
 func (d *Device) subgroupSize(v *shaders.Variant) uint32 {
 	if c := v.Cooperative; c != nil && c.Scope == shaders.ScopeSubgroup {
-		return uint32(d.info.Limits.SubgroupSize)
+		return uint32(d.info.Caps().MatrixSubgroup())
 	}
 	return 0
 }

@@ -17,15 +17,10 @@ type exception struct {
 	reason    string
 }
 
-const (
-	wide64 = "the engine asks this chip for 64 lanes; with 32 an invocation has twice the accumulators, and loops that stay rolled index them"
-	rolled = "NAK leaves a loop over accumulators rolled, which indexes them by a variable"
-)
+const rolled = "NAK leaves a loop over accumulators rolled, which indexes them by a variable"
 
 // exceptions to the rule that everything a GPU chooses compiles to registers.
 var exceptions = []exception{
-	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.coopmat1\.128x128\.`), subgroup: 32, reason: wide64},
-	{chips: []string{"navi31"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.coopmat1\.d128\.`), subgroup: 32, reason: wide64},
 	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.tile128\.(b?f16)-`), reason: rolled},
 	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.(d32x4|d128x4|rows4)`), reason: rolled},
 	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4`), reason: rolled},

@@ -35,7 +35,7 @@ func Caps(v *shaders.Variant, m, n, k uint32, subgroup int) shaders.DeviceCaps {
 // Kernel is a kernel with a single variant, rewritten to run as on a device with caps.
 // compile compiles GLSL to a module.
 func Kernel(k *shaders.Kernel, v *shaders.Variant, t shaders.DeviceCaps, compile func(glsl string) ([]byte, error)) (*shaders.Kernel, error) {
-	text, err := k.GLSL(v)
+	text, err := k.RolledGLSL(v)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,8 @@ var rewrites = []struct {
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseA>`), "Left"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseB>`), "Right"},
 	{regexp.MustCompile(`coopmat<[^>]*gl_MatrixUseAccumulator>`), "Sum"},
+	{regexp.MustCompile(`#define LENGTH\(M\) .*`), "#define LENGTH(M) cells(M.v[0])"},
+	{regexp.MustCompile(`#define ELEMENT\(M, I\) .*`), "#define ELEMENT(M, I) M.v[I].value"},
 	{regexp.MustCompile(`([\w]+(?:\[[^\]]*\])?) = coopMatMulAdd\((.*?)\);`), "MULTIPLY_ADD($1, $2)"},
 	{regexp.MustCompile(`= (\w+\[[^\]]*\]) \* (\w+);`), "= times($1, $2);"},
 	{regexp.MustCompile(`coopMatStore\(([^,]*), scratch, `), "STORE_FLOATS($1, scratch, "},

@@ -31,10 +31,16 @@ Sum zero_accumulator() {
   return sum;
 }
 
-// Products of elements; of two numbers too, where the text multiplies those.
+// Products of elements, and with a number; of two numbers too, where the text multiplies
+// those.
 Sum times(const in Sum a, const in Sum b) {
   Sum product;
   for (uint i = 0u; i < cells(a.v[0]); ++i) { product.v[i].value = a.v[i].value * b.v[i].value; }
+  return product;
+}
+Sum times(const in Sum a, float b) {
+  Sum product;
+  for (uint i = 0u; i < cells(a.v[0]); ++i) { product.v[i].value = a.v[i].value * b; }
   return product;
 }
 float times(float a, float b) { return a * b; }
@@ -48,15 +54,17 @@ float times(float a, float b) { return a * b; }
     SUM.v[i_].value = sum_; \
   }
 
-// Elements of a matrix stored in quads, eight of 16 bits or four of 32, or in floats.
+// Elements of a matrix stored in quads, eight of 16 bits or four of 32, or by themselves.
 float from_half(uvec4 quad, uint i) { return half_float(quad[i / 2u % 4u] >> (16u * (i % 2u)) & 0xffffu); }
 float element(uvec4 quad, uint i, LeftCell c) { return from_half(quad, i); }
 float element(uvec4 quad, uint i, RightCell c) { return from_half(quad, i); }
 float element(uvec4 quad, uint i, SumCell c) { return uintBitsToFloat(quad[i % 4u]); }
+float element(uint16_t value, uint i, LeftCell c) { return half_float(uint(value)); }
 float element(float value, uint i, SumCell c) { return value; }
 uint width(uvec4 quad, LeftCell c) { return 8u; }
 uint width(uvec4 quad, RightCell c) { return 8u; }
 uint width(uvec4 quad, SumCell c) { return 4u; }
+uint width(uint16_t value, LeftCell c) { return 1u; }
 uint width(float value, SumCell c) { return 1u; }
 
 #define gl_CooperativeMatrixLayoutRowMajor 0
