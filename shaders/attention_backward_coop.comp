@@ -83,13 +83,15 @@ void delta_pass(uint batch, uint first, uint head) {
   barrier();
   for (uint i = gl_LocalInvocationIndex; i < ROWS; i += INVOCATIONS) {
     if (first + i < p.queries) {
-      scratch[(batch * p.queries + first + i) * p.heads + head] = uintBitsToFloat(lines[TILE_A + i * DIAGONAL + i % 16u / 4u][i % 4u]);
+      uvec4 quad = lines[TILE_A + i * DIAGONAL + i % 16u / 4u];
+      scratch[(batch * p.queries + first + i) * p.heads + head] = uintBitsToFloat(quad[i % 4u]);
     }
   }
   for (uint i = gl_LocalInvocationIndex; i < ROWS / 4u; i += INVOCATIONS) {
     uint tile = i / 8u;
     if (head == 0u && first + tile * 32u < p.queries) {
-      scratch[tile_at(batch, first / 32u + tile) + i % 8u] = float(i % 8u < 4u ? seen_by_any[tile][i % 4u] : seen_by_each[tile][i % 4u]);
+      int bound = i % 8u < 4u ? seen_by_any[tile][i % 4u] : seen_by_each[tile][i % 4u];
+      scratch[tile_at(batch, first / 32u + tile) + i % 8u] = float(bound);
     }
   }
 }
@@ -228,7 +230,8 @@ void main() {
             uint row = place / WEIGHTS;
             uint col = place % WEIGHTS;
             float weight = exp(ELEMENT(scores[r * TILE_SPAN + s], i) * p.scale - ELEMENT(lse_of[r], i));
-            if (!all && !is_visible(ranges[query + (PASS == DQ ? row : col)], key + (PASS == DQ ? s * TN + col : r * TM + row))) { weight = 0.0; }
+            ivec4 by = ranges[query + (PASS == DQ ? row : col)];
+            if (!all && !is_visible(by, key + (PASS == DQ ? s * TN + col : r * TM + row))) { weight = 0.0; }
             if (PASS != DV) { weight *= ELEMENT(slopes[r * TILE_SPAN + s], i) - ELEMENT(delta_of[r], i); }
             weights[(mine + r * TM) * WEIGHTS + s * TN + place] = near_half(weight);
           }

@@ -14,9 +14,9 @@ const uint ROWS = DOWN * TM; // queries of a subgroup
 #if IS_HOLD == 0
 const uint DEPTH = COLUMNS; // with HOLD declared in Go, and loops to it unrolled
 #endif
-const uint KEY_SPAN = KEYS / 8u; // at most so many matrices of a line of keys, and SPAN of a line of columns
+const uint KEY_SPAN = KEYS / 8u; // at most so many matrices of a line of keys, SPAN of one of columns
 const uint WEIGHTS = KEYS + 8u; // from one line of weights to the next
-const float SLACK = 8.0;       // 16 bits hold 2^8 as precisely as 1
+const float SLACK = 8.0; // 16 bits hold 2^8 as precisely as 1
 const float UNSEEN = -1.0e38; // the shift of a row without visible keys
 const float HIDDEN = -3.0e38; // a score that is masked: exp2(HIDDEN - UNSEEN) is 0
 const float LOG2E = 1.442695041;
@@ -26,6 +26,7 @@ const float LOG2E = 1.442695041;
 const uint TILE = KEYS * PITCH;
 const uint K = HOLD == 1u ? 0u : QUERIES * PITCH;
 const uint V = K + (TURNS == 1u ? 0u : TILE);
+
 // A matrix of the subgroup's queries.
 #define LOAD_Q(M, R, D) coopMatLoad(M, lines, (mine + R * TM) * PITCH + D * TK / 8u, PITCH, ROW_MAJOR);
 #if IS_HOLD == 1
@@ -127,7 +128,9 @@ void main() {
         }
       }
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
-        [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { scores[r * KEY_SPAN + s] = scores[r * KEY_SPAN + s] * scale; }
+        [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+          scores[r * KEY_SPAN + s] = scores[r * KEY_SPAN + s] * scale;
+        }
       }
       if (!all_visible(seen_by_each[gl_SubgroupID], key, KEYS)) {
         [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
@@ -148,7 +151,9 @@ void main() {
         coopMatLoad(shift[r], shifts, mine + r * TM, 0u, COLUMN_MAJOR);
         [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
           float limit = ELEMENT(shift[r], i) + SLACK;
-          [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { grows = grows || ELEMENT(scores[r * KEY_SPAN + s], i) > limit; }
+          [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+            grows = grows || ELEMENT(scores[r * KEY_SPAN + s], i) > limit;
+          }
         }
       }
       if (subgroupAny(grows)) {
@@ -156,12 +161,16 @@ void main() {
           SUMS factor;
           [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
             ELEMENT(factor, i) = HIDDEN;
-            [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) { ELEMENT(factor, i) = max(ELEMENT(factor, i), ELEMENT(scores[r * KEY_SPAN + s], i)); }
+            [[unroll]] for (uint s = 0u; s < KEYS / TN; ++s) {
+              ELEMENT(factor, i) = max(ELEMENT(factor, i), ELEMENT(scores[r * KEY_SPAN + s], i));
+            }
           }
           for (uint row = 0u; row < TM; ++row) {
             float now = UNSEEN;
             [[unroll]] for (uint i = 0u; i < LENGTH(places); ++i) {
-              if (uint(ELEMENT(places, i)) / WEIGHTS == row) { now = max(now, max(ELEMENT(factor, i), ELEMENT(shift[r], i))); }
+              if (uint(ELEMENT(places, i)) / WEIGHTS == row) {
+                now = max(now, max(ELEMENT(factor, i), ELEMENT(shift[r], i)));
+              }
             }
             now = subgroupMax(now);
             if (gl_SubgroupInvocationID == 0u) { shifts[mine + r * TM + row] = now; }

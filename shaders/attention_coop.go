@@ -81,8 +81,8 @@ type attentionForm struct {
 //
 //	                    VGPRs      waves    cycles
 //	coopmat1.d64        240  168   2   4    25.6   26.2
-//	coopmat1.d128       240  168   2   4    118.7  127.0
-//	coopmat1.d128.x16   192  144   3   6    58.0   62.7
+//	coopmat1.d128       240  168   2   4    118.9  127.1
+//	coopmat1.d128.x16   192  144   3   6    58.0   62.8
 func attentionBackwardCoop() []DeclVariant[AttentionParams] {
 	variant := func(name string, columns, down, tile uint32, narrow bool) DeclVariant[AttentionParams] {
 		const rows = 64

@@ -1,6 +1,6 @@
 // Attention by cooperative matrices. Shared memory holds lines of q, k, v and their
-// gradients as COLUMNS values of 16 bits, padded with zeros, in quads of 8. A line has one quad of padding, so that 8 lines start in
-// different memory banks.
+// gradients as COLUMNS values of 16 bits, padded with zeros, in quads of 8. A line has one
+// quad of padding, so that 8 lines start in different memory banks.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint INVOCATIONS = 64u;
@@ -32,7 +32,8 @@ const uint RESULT = 9u; // quads of a line of 32 results
 #define PUT_RESULTS(LINES_OF, C) \
   [[unroll]] for (uint r = 0u; r < DOWN; ++r) { \
     [[unroll]] for (uint s = 0u; s < 32u / TN; ++s) { \
-      coopMatStore(sums[r * SPAN + C * (32u / TN) + s], LINES_OF, (mine + r * TM) * RESULT + s * TN / 4u, RESULT, ROW_MAJOR); \
+      uint quad = (mine + r * TM) * RESULT + s * TN / 4u; \
+      coopMatStore(sums[r * SPAN + C * (32u / TN) + s], LINES_OF, quad, RESULT, ROW_MAJOR); \
     } \
   }
 
@@ -104,7 +105,9 @@ uint key_at(uint batch, uint t, uint kv) { return ((batch * p.keys + t) * p.kv_h
     } \
     [[unroll]] for (uint e = 0u; e < 4u; ++e) { \
       uint i = (turn * 4u + e) * INVOCATIONS + gl_LocalInvocationIndex; \
-      if ((LINES) * SPAN % (4u * INVOCATIONS) == 0u || i < (LINES) * SPAN) { LINES_OF[(TO) + i / SPAN * PITCH + i % SPAN] = quads[e]; } \
+      if ((LINES) * SPAN % (4u * INVOCATIONS) == 0u || i < (LINES) * SPAN) { \
+        LINES_OF[(TO) + i / SPAN * PITCH + i % SPAN] = quads[e]; \
+      } \
     } \
   }
 

@@ -50,13 +50,16 @@ uvec4 first(uvec4 quad, uint n) {
 // the others are 0.
 #if IS_WIDE == 1
 #define WHOLE(NAME, AT) NAME##_quads[(AT) / 8u]
-#define PART(NAME) uvec4 part_##NAME(uint at, uint n) { return n == 0u ? uvec4(0u) : first(NAME##_quads[at / 8u], n); }
+#define PART(NAME) \
+  uvec4 part_##NAME(uint at, uint n) { return n == 0u ? uvec4(0u) : first(NAME##_quads[at / 8u], n); }
 #else
-#define WHOLE(NAME, AT) uvec4(NAME##_words[(AT) / 2u], NAME##_words[(AT) / 2u + 1u], NAME##_words[(AT) / 2u + 2u], NAME##_words[(AT) / 2u + 3u])
+#define WHOLE(NAME, AT) \
+  uvec4(NAME##_words[(AT) / 2u], NAME##_words[(AT) / 2u + 1u], NAME##_words[(AT) / 2u + 2u], NAME##_words[(AT) / 2u + 3u])
 #define PART(NAME) \
   uint word_##NAME(uint at, bool there) { return there ? NAME##_words[at / 2u] : 0u; } \
   uvec4 part_##NAME(uint at, uint n) { \
-    return first(uvec4(word_##NAME(at, n > 0u), word_##NAME(at + 2u, n > 2u), word_##NAME(at + 4u, n > 4u), word_##NAME(at + 6u, n > 6u)), n); \
+    return first(uvec4(word_##NAME(at, n > 0u), word_##NAME(at + 2u, n > 2u), \
+                       word_##NAME(at + 4u, n > 4u), word_##NAME(at + 6u, n > 6u)), n); \
   }
 #endif
 PART(a)
@@ -73,7 +76,9 @@ uvec4 next_b[EACH_B];
     at += (start.x + mine.x) * pitch + start.y + mine.y; \
     if (all(lessThanEqual(start + uvec2(LINES_##X, 8u * SPAN_##X), end))) { \
       [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
-        if (EACH_##X * STEP_##X == LINES_##X || mine.x < LINES_##X) { next_##NAME[e] = WHOLE(NAME, at + e * STEP_##X * pitch); } \
+        if (EACH_##X * STEP_##X == LINES_##X || mine.x + e * STEP_##X < LINES_##X) { \
+          next_##NAME[e] = WHOLE(NAME, at + e * STEP_##X * pitch); \
+        } \
       } \
     } else { \
       [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
@@ -88,14 +93,20 @@ FETCH(b, B)
 
 // Loads the tiles of the terms starting at i.
 void fetch(Tile tile, uint i, uint rows, uint depth) {
-  fetch_a(tile.batch * p.stride_a, p.lda, TRANS_A == 0u ? uvec2(tile.row, i) : uvec2(i, tile.row), TRANS_A == 0u ? uvec2(rows, depth) : uvec2(depth, rows));
-  fetch_b(tile.batch * p.stride_b, p.ldb, TRANS_B == 0u ? uvec2(i, tile.col) : uvec2(tile.col, i), TRANS_B == 0u ? uvec2(depth, p.n) : uvec2(p.n, depth));
+  uvec2 at_a = uvec2(tile.row, i);
+  uvec2 end_a = uvec2(rows, depth);
+  uvec2 at_b = uvec2(tile.col, i);
+  uvec2 end_b = uvec2(p.n, depth);
+  fetch_a(tile.batch * p.stride_a, p.lda, TRANS_A == 0u ? at_a : at_a.yx, TRANS_A == 0u ? end_a : end_a.yx);
+  fetch_b(tile.batch * p.stride_b, p.ldb, TRANS_B == 0u ? at_b.yx : at_b, TRANS_B == 0u ? end_b.yx : end_b);
 }
 
 #define SHARE(NAME, X, BASE) \
   [[unroll]] for (uint e = 0u; e < EACH_##X; ++e) { \
     uint line = gl_LocalInvocationIndex / SPAN_##X + e * STEP_##X; \
-    if (EACH_##X * STEP_##X == LINES_##X || line < LINES_##X) { tiles[(BASE) + line * PITCH_##X + gl_LocalInvocationIndex % SPAN_##X] = next_##NAME[e]; } \
+    if (EACH_##X * STEP_##X == LINES_##X || line < LINES_##X) { \
+      tiles[(BASE) + line * PITCH_##X + gl_LocalInvocationIndex % SPAN_##X] = next_##NAME[e]; \
+    } \
   }
 
 void main() {
@@ -127,12 +138,14 @@ void main() {
       coopmat<HALF, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> right_matrix[ACROSS];
       [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
         uint at = warp_col + s * TN;
-        coopMatLoad(right_matrix[s], tiles, base + TILE_A + (TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u), PITCH_B, LAYOUT_B);
+        uint from = TRANS_B == 0u ? j * PITCH_B + at / 8u : at * PITCH_B + j / 8u;
+        coopMatLoad(right_matrix[s], tiles, base + TILE_A + from, PITCH_B, LAYOUT_B);
       }
       [[unroll]] for (uint r = 0u; r < DOWN; ++r) {
         uint at = warp_row + r * TM;
         coopmat<HALF, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> left_matrix;
-        coopMatLoad(left_matrix, tiles, base + (TRANS_A == 0u ? at * PITCH_A + j / 8u : j * PITCH_A + at / 8u), PITCH_A, LAYOUT_A);
+        uint from = TRANS_A == 0u ? at * PITCH_A + j / 8u : j * PITCH_A + at / 8u;
+        coopMatLoad(left_matrix, tiles, base + from, PITCH_A, LAYOUT_A);
         [[unroll]] for (uint s = 0u; s < ACROSS; ++s) {
           sums[r * ACROSS + s] = coopMatMulAdd(left_matrix, right_matrix[s], sums[r * ACROSS + s]);
         }
@@ -166,7 +179,8 @@ void main() {
       uint y = e / (WN / 2u);
       uint x = e % (WN / 2u) * 2u;
       uvec4 quad = tiles[mine + y * RESULT_PITCH + x / 4u];
-      finish(uintBitsToFloat(x % 4u == 0u ? quad.xy : quad.zw), tile.row + warp_row + r * TM + y, tile.col + warp_col + x, tile.batch);
+      vec2 pair = uintBitsToFloat(x % 4u == 0u ? quad.xy : quad.zw);
+      finish(pair, tile.row + warp_row + r * TM + y, tile.col + warp_col + x, tile.batch);
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
   }
