@@ -91,6 +91,26 @@ mutants: ## plant errors in the kernels, each of which the conformance cases mus
 test-mesa: ## check the kernels with cooperative matrices on a newer Mesa
 	@tools/testmesa.sh
 
+# PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed; PATCHWORK_NVK=DIR a
+# folder in it with NVK and its shim. ARGS="--kernel matmul" CHIP=navi21 prints instead.
+ARGS :=
+.PHONY: kernelstats
+kernelstats: ## write docs/kernel-statistics.md: what GPUs' compilers make of the kernels
+	@tools/kernelstats.sh $(ARGS)
+
+.PHONY: test-swiftshader
+test-swiftshader: ## check kernels, models and training on SwiftShader, a third Vulkan driver
+	@tools/testswiftshader.sh
+
+.PHONY: test-validation
+test-validation: ## check kernels, training and answers under Vulkan's validation layer
+	@tools/testvalidation.sh
+
+# PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed.
+.PHONY: test-wine
+test-wine: ## check the build for Windows with Vulkan under Wine
+	@tools/testwine.sh
+
 # Run by its version, so that it is not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: lint

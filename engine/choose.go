@@ -34,6 +34,14 @@ type Tunable interface {
 	SetChoices(c shaders.Choices)
 }
 
+// CompileReporter is a device whose driver may take long to compile kernels.
+type CompileReporter interface {
+	Device
+	// OnSlowCompile makes Compile call report, from its own goroutine and once, when
+	// compiling has taken a second; kernels is the number of pipelines that it makes.
+	OnSlowCompile(report func(kernels int))
+}
+
 // Arithmetic names what determines the bits of results apart from the program: the driver
 // and the tuned variants.
 func (i Info) Arithmetic() string {

@@ -78,6 +78,9 @@ type Case struct {
 	// NaNMaySpread accepts elements that are infinite or NaN where the reference's are
 	// not.
 	NaNMaySpread bool
+	// DenormalsMayFlush accepts the results of inputs whose denormal values count as 0: Vulkan and
+	// WebGPU leave that to the device.
+	DenormalsMayFlush bool
 	// Long marks a case that takes seconds on a software device: make conformance runs
 	// it, go test does not.
 	Long    bool

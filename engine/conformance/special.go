@@ -151,7 +151,7 @@ func (s special) in(base shaders.Case, i int, name string, words []uint32) shade
 	values[at] = s.value
 	c.Inputs[i] = shaders.Input{F: values}
 	c.Name = fmt.Sprintf("%s in %s[%d] of %s", s.name, name, at, base.Name)
-	c.AnyNonFinite = true
+	c.AnyNonFinite, c.DenormalsMayFlush = true, s.name == "denormal"
 	c.Atol = max(c.Atol, smallestNormal)
 	return c
 }

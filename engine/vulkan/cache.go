@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -26,7 +26,11 @@ type cache struct {
 
 func (c *cache) open(d *Device) error {
 	c.file = cacheFile(d.physical)
-	saved := readCache(c.file)
+	return c.create(d, readCache(c.file))
+}
+
+// create makes a cache with what an earlier one contained, nil for an empty one.
+func (c *cache) create(d *Device, saved []byte) error {
 	info := vk.PipelineCacheCreateInfo{SType: vk.StructureTypePipelineCacheCreateInfo}
 	defer info.Free()
 	if len(saved) > 0 {

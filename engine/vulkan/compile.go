@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -77,11 +77,10 @@ func (e *executable) build() error {
 	e.calls = make([]call, len(e.Calls))
 	for i := range e.calls {
 		dispatch, c := &e.Plan.Dispatches[i], &e.Calls[i]
-		l, err := d.pipelines.layout(d, len(c.Views))
-		if err != nil {
+		var err error
+		if builds[i], err = d.newBuild(dispatch.Kernel, c.Variant, dispatch.Params, len(c.Views)); err != nil {
 			return e.InCall(i, err)
 		}
-		builds[i] = build{dispatch.Kernel, c.Variant, l, c.Variant.Constants(dispatch.Params, d.info.Caps())}
 		e.calls[i] = call{Call: c, build: builds[i]}
 	}
 	if err := d.pipelines.make(d, builds); err != nil {

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -33,10 +33,11 @@ type Device struct {
 	// a driver without hardware may not support waits.
 	busy bool
 
-	pipelines pipelines
-	staging   staging
-	dummy     *memory // bound where an optional binding is absent
-	mapped    bool    // device memory is mapped: written and read in place
+	pipelines   pipelines
+	slowCompile func(kernels int) // called when compiling takes long; may be nil
+	staging     staging
+	dummy       *memory // bound where an optional binding is absent
+	mapped      bool    // device memory is mapped: written and read in place
 
 	// live are all memories and executables that are not yet freed.
 	live map[releaser]struct{}
@@ -68,25 +69,15 @@ func Open(index int) (engine.Device, error) {
 // open opens a device; with staged it copies through staging memory even where device
 // memory can be mapped.
 func open(index int, staged bool) (_ *Device, err error) {
-	inst, err := newInstance()
+	d, err := locate(index)
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{instance: inst, live: map[releaser]struct{}{}}
 	defer func() {
 		if err != nil {
 			d.Close()
 		}
 	}()
-	devices, err := inst.physicalDevices()
-	if err != nil {
-		return nil, err
-	}
-	if index < 0 || index >= len(devices) {
-		return nil, fmt.Errorf("vulkan:%d: there are %d Vulkan devices, counted from 0: %w", index, len(devices), engine.ErrNoDevice)
-	}
-	d.physical = inst.describe(index, devices[index])
-	d.info = d.physical.info
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("vulkan:%d (%s): %w", index, d.info.Name, err)
 	}
@@ -104,16 +95,47 @@ func open(index int, staged bool) (_ *Device, err error) {
 	return d, nil
 }
 
-// create makes the device with its queue, command pool and fences.
-func (d *Device) create() error {
-	p := d.physical
+// locate describes device number index, without opening it.
+func locate(index int) (_ *Device, err error) {
+	inst, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			inst.close()
+		}
+	}()
+	devices, err := inst.physicalDevices()
+	if err != nil {
+		return nil, err
+	}
+	if index < 0 || index >= len(devices) {
+		return nil, fmt.Errorf("vulkan:%d: there are %d Vulkan devices, counted from 0: %w", index, len(devices), engine.ErrNoDevice)
+	}
+	p := inst.describe(index, devices[index])
+	return &Device{instance: inst, live: map[releaser]struct{}{}, physical: p, info: p.info}, nil
+}
+
+// suitable returns an error where the device cannot compile the engine's kernels.
+func (p *physical) suitable() error {
 	switch {
 	case p.api < vk.Version(vk.MakeVersion(1, 1, 0)):
 		return fmt.Errorf("it has Vulkan %s, but 1.1 is required: %w", p.api, engine.ErrUnsupported)
-	case p.info.Kind == engine.Null:
-		return fmt.Errorf("its driver has no hardware: it compiles shaders but cannot run them (settings such as RADV_FORCE_FAMILY create such devices): %w", engine.ErrUnsupported)
 	case p.family == noQueue:
 		return fmt.Errorf("it has no compute queue: %w", engine.ErrUnsupported)
+	}
+	return nil
+}
+
+// create makes the device with its queue, command pool and fences.
+func (d *Device) create() error {
+	p := d.physical
+	if p.info.Kind == engine.Null {
+		return fmt.Errorf("its driver has no hardware: it compiles shaders but cannot run them (settings such as RADV_FORCE_FAMILY create such devices): %w", engine.ErrUnsupported)
+	}
+	if err := p.suitable(); err != nil {
+		return err
 	}
 	if err := d.createHandle(); err != nil {
 		return err
@@ -185,6 +207,9 @@ func (d *Device) SetClass(c shaders.Class) { d.info.Class = c }
 
 // SetChoices makes later calls of Compile prefer these variants.
 func (d *Device) SetChoices(c shaders.Choices) { d.info.Choices = c }
+
+// OnSlowCompile makes Compile call report when compiling has taken a second.
+func (d *Device) OnSlowCompile(report func(kernels int)) { d.slowCompile = report }
 
 // usable returns an error if the device is closed or lost.
 func (d *Device) usable() error {

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -126,5 +126,30 @@ func TestMissingLimits(t *testing.T) {
 	d.physical.limits.storageBuffers = 2
 	if err := oneCall(t, d); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "3 storage buffers") {
 		t.Errorf("three buffers on a device that binds two: %v", err)
+	}
+}
+
+// TestSlowCompile: compiling that takes a second is reported once, with the number of
+// kernels; a fast one is not.
+func TestSlowCompile(t *testing.T) {
+	d := openSoftware(t, false)
+	defer d.Close()
+	reported := make(chan int, 9)
+	d.OnSlowCompile(func(kernels int) { reported <- kernels })
+	d.procs.createComputePipelines = answers(vk.ErrorOutOfHostMemory)
+	oneCall(t, d)
+	if len(reported) > 0 {
+		t.Error("a fast compilation was reported")
+	}
+	// The driver waits for the report.
+	d.procs.createComputePipelines = proc(purego.NewCallback(func() uintptr {
+		reported <- <-reported
+		return uintptr(^uint32(0)) // VK_ERROR_OUT_OF_HOST_MEMORY
+	}))
+	if err := oneCall(t, d); !errors.Is(err, engine.ErrOutOfMemory) {
+		t.Errorf("got %v, want %v", err, engine.ErrOutOfMemory)
+	}
+	if len(reported) != 1 || <-reported != 1 {
+		t.Errorf("%d reports, want one of 1 kernel", len(reported))
 	}
 }

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -7,7 +7,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/ebitengine/purego"
 	vk "github.com/vulkan-go/vulkan"
 
 	"patchwork/engine"
@@ -15,14 +14,9 @@ import (
 
 // loader is the Vulkan library of the system, opened once.
 var loader = sync.OnceValues(func() (proc, error) {
-	const library = "libvulkan.so.1"
-	lib, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	get, err := loaderFunction("vkGetInstanceProcAddr")
 	if err != nil {
-		return 0, fmt.Errorf("the Vulkan loader %s is not installed (on Debian: apt install libvulkan1): %w", library, engine.ErrNoDevice)
-	}
-	get, err := purego.Dlsym(lib, "vkGetInstanceProcAddr")
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a Vulkan loader: %w", library, engine.ErrNoDevice)
+		return 0, err
 	}
 	vk.SetGetInstanceProcAddr(*(*unsafe.Pointer)(unsafe.Pointer(&get)))
 	if err := vk.Init(); err != nil {
@@ -55,7 +49,7 @@ func newInstance() (*instance, error) {
 	switch r := vk.CreateInstance(&info, nil, &handle); r {
 	case vk.Success:
 	case vk.ErrorIncompatibleDriver:
-		return nil, fmt.Errorf("no Vulkan driver is installed (on Debian: apt install mesa-vulkan-drivers, or NVIDIA's user-space libraries): %w", engine.ErrNoDevice)
+		return nil, fmt.Errorf("no Vulkan driver is installed (%s): %w", installDriver, engine.ErrNoDevice)
 	default:
 		return nil, check("vkCreateInstance", r)
 	}

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -76,6 +76,10 @@ type deviceProcs struct {
 	resetFences               proc
 	updateDescriptorSets      proc
 	waitForFences             proc
+	// Of VK_KHR_pipeline_executable_properties; 0 where it is not enabled.
+	executableProperties proc
+	executableStatistics proc
+	executableTexts      proc
 }
 
 func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
@@ -95,6 +99,9 @@ func loadDeviceProcs(get proc, device vk.Device) deviceProcs {
 		resetFences:               load("vkResetFences"),
 		updateDescriptorSets:      load("vkUpdateDescriptorSets"),
 		waitForFences:             load("vkWaitForFences"),
+		executableProperties:      load("vkGetPipelineExecutablePropertiesKHR"),
+		executableStatistics:      load("vkGetPipelineExecutableStatisticsKHR"),
+		executableTexts:           load("vkGetPipelineExecutableInternalRepresentationsKHR"),
 	}
 }
 
@@ -133,6 +140,12 @@ const (
 	structRequiredSubgroupSize   vk.StructureType = 1000225001
 	structMatrixProperties       vk.StructureType = 1000506001
 	structFlexibleProperties     vk.StructureType = 1000593001
+	structExecutableFeatures     vk.StructureType = 1000269000
+	structPipelineInfo           vk.StructureType = 1000269001
+	structExecutableProperties   vk.StructureType = 1000269002
+	structExecutableInfo         vk.StructureType = 1000269003
+	structExecutableStatistic    vk.StructureType = 1000269004
+	structExecutableText         vk.StructureType = 1000269005
 )
 
 type extensionProperties struct {
@@ -322,6 +335,49 @@ type computePipelineCreateInfo struct {
 	layout    vk.PipelineLayout
 	base      vk.Pipeline
 	baseIndex int32
+}
+
+// Bits of VkPipelineCreateFlags.
+const (
+	captureStatistics = 0x40
+	captureTexts      = 0x80 // internal representations
+)
+
+type pipelineInfo struct {
+	header
+	pipeline vk.Pipeline
+}
+
+type executableProperties struct {
+	header
+	stages            uint32
+	name, description [256]byte
+	subgroupSize      uint32
+}
+
+// executableInfo is VkPipelineExecutableInfoKHR.
+type executableInfo struct {
+	header
+	pipeline vk.Pipeline
+	index    uint32
+}
+
+// executableStatistic is VkPipelineExecutableStatisticKHR; the value has the type that
+// format, of VkPipelineExecutableStatisticFormatKHR, names.
+type executableStatistic struct {
+	header
+	name, description [256]byte
+	format            uint32
+	value             uint64
+}
+
+// executableText is VkPipelineExecutableInternalRepresentationKHR.
+type executableText struct {
+	header
+	name, description [256]byte
+	isText            uint32
+	size              uint64
+	data              *byte
 }
 
 type memoryAllocateInfo struct {

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -38,6 +38,11 @@ func TestLayout(t *testing.T) {
 		{"VkPipelineLayoutCreateInfo", unsafe.Sizeof(pipelineLayoutCreateInfo{}), 48},
 		{"VkPipelineShaderStageCreateInfo", unsafe.Sizeof(shaderStage{}), 48},
 		{"VkComputePipelineCreateInfo", unsafe.Sizeof(computePipelineCreateInfo{}), 96},
+		{"VkPipelineInfoKHR", unsafe.Sizeof(pipelineInfo{}), 24},
+		{"VkPipelineExecutablePropertiesKHR", unsafe.Sizeof(executableProperties{}), 536},
+		{"VkPipelineExecutableInfoKHR", unsafe.Sizeof(executableInfo{}), 32},
+		{"VkPipelineExecutableStatisticKHR", unsafe.Sizeof(executableStatistic{}), 544},
+		{"VkPipelineExecutableInternalRepresentationKHR", unsafe.Sizeof(executableText{}), 552},
 		{"VkDescriptorPoolCreateInfo", unsafe.Sizeof(descriptorPoolCreateInfo{}), 40},
 		{"VkDescriptorSetAllocateInfo", unsafe.Sizeof(descriptorSetAllocateInfo{}), 40},
 		{"VkDescriptorBufferInfo", unsafe.Sizeof(bufferRange{}), 24},

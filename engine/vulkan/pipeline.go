@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"time"
 	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
@@ -34,8 +35,12 @@ type layout struct {
 type pipelineKey struct{ id, entry, constants string }
 
 func (p *pipelines) open(d *Device) error {
-	p.layouts, p.made = map[int]layout{}, map[pipelineKey]vk.Pipeline{}
+	p.reset()
 	return p.cache.open(d)
+}
+
+func (p *pipelines) reset() {
+	p.layouts, p.made = map[int]layout{}, map[pipelineKey]vk.Pipeline{}
 }
 
 func (p *pipelines) close(d *Device) {
@@ -96,6 +101,12 @@ type build struct {
 	constants []uint32 // for specialisation, from number 0 on
 }
 
+// newBuild returns what to make for a call with the given number of storage bindings.
+func (d *Device) newBuild(k *shaders.Kernel, v *shaders.Variant, params any, storage int) (build, error) {
+	l, err := d.pipelines.layout(d, storage)
+	return build{k, v, l, v.Constants(params, d.info.Caps())}, err
+}
+
 // pass returns the specialisation constants of a pass, and the key of its pipeline.
 func (b build) pass(i int) (pipelineKey, []uint32) {
 	key, constants := pipelineKey{id: b.kernel.ID(b.variant), entry: b.variant.Passes[i].EntryPoint()}, b.constants
@@ -122,10 +133,13 @@ func (p *pipelines) make(d *Device, builds []build) error {
 			}
 			pipeline := new(vk.Pipeline)
 			missing[key] = pipeline
-			group.Go(func() error { return d.newPipeline(b, key, constants, pipeline) })
+			group.Go(func() (err error) {
+				*pipeline, err = d.newPipeline(b, key, constants, p.cache.handle, 0)
+				return err
+			})
 		}
 	}
-	err := group.Wait()
+	err := d.waitFor(&group, len(missing))
 	for key, pipeline := range missing {
 		if *pipeline != nil {
 			p.made[key] = *pipeline
@@ -135,11 +149,31 @@ func (p *pipelines) make(d *Device, builds []build) error {
 	return err
 }
 
-// newPipeline compiles one entry point. It may run concurrently with others.
-func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipeline *vk.Pipeline) error {
+// slowCompile is how long pipelines may be made until it is reported.
+const slowCompile = time.Second
+
+// waitFor waits for goroutines that make pipelines, and reports that they take long.
+func (d *Device) waitFor(group *errgroup.Group, kernels int) error {
+	if d.slowCompile == nil {
+		return group.Wait()
+	}
+	done := make(chan error, 1)
+	go func() { done <- group.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(slowCompile):
+		d.slowCompile(kernels)
+		return <-done
+	}
+}
+
+// newPipeline compiles one entry point, with a cache (nil for none) and bits of
+// VkPipelineCreateFlags. It may run concurrently with others.
+func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, cache vk.PipelineCache, flags uint32) (vk.Pipeline, error) {
 	code, err := b.kernel.SPIRV(b.variant)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var module vk.ShaderModule
 	source := shaderModuleCreateInfo{
@@ -149,11 +183,12 @@ func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipel
 	}
 	r := d.procs.createShaderModule.call(id(d.handle), uintptr(unsafe.Pointer(&source)), 0, uintptr(unsafe.Pointer(&module)))
 	if err := check("vkCreateShaderModule", r); err != nil {
-		return fmt.Errorf("kernel %s: %w", key.id, err)
+		return nil, fmt.Errorf("kernel %s: %w", key.id, err)
 	}
 	defer vk.DestroyShaderModule(d.handle, module, nil)
 	info := computePipelineCreateInfo{
 		header: header{sType: vk.StructureTypeComputePipelineCreateInfo},
+		flags:  flags,
 		stage: shaderStage{
 			header: header{sType: vk.StructureTypePipelineShaderStageCreateInfo},
 			stage:  uint32(vk.ShaderStageComputeBit),
@@ -166,16 +201,25 @@ func (d *Device) newPipeline(b build, key pipelineKey, constants []uint32, pipel
 	if special != nil {
 		info.stage.specialization = unsafe.Pointer(special)
 	}
-	size := requiredSubgroupSize{header{sType: structRequiredSubgroupSize}, uint32(d.info.Limits.SubgroupSize)}
-	if c := b.variant.Cooperative; c != nil && c.Scope == shaders.ScopeSubgroup {
+	size := requiredSubgroupSize{header{sType: structRequiredSubgroupSize}, d.subgroupSize(b.variant)}
+	if size.size > 0 {
 		info.stage.next, info.stage.flags = unsafe.Pointer(&size), requireFullSubgroups
 	}
-	r = d.procs.createComputePipelines.call(id(d.handle), id(d.pipelines.cache.handle), 1,
-		uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(pipeline)))
+	var pipeline vk.Pipeline
+	r = d.procs.createComputePipelines.call(id(d.handle), id(cache), 1,
+		uintptr(unsafe.Pointer(&info)), 0, uintptr(unsafe.Pointer(&pipeline)))
 	if err := check("vkCreateComputePipelines", r); err != nil {
-		return fmt.Errorf("kernel %s: %w", key.id, err)
+		return nil, fmt.Errorf("kernel %s: %w", key.id, err)
 	}
-	return nil
+	return pipeline, nil
+}
+
+// subgroupSize is the size that a variant's pipelines require, 0 where the driver chooses.
+func (d *Device) subgroupSize(v *shaders.Variant) uint32 {
+	if c := v.Cooperative; c != nil && c.Scope == shaders.ScopeSubgroup {
+		return uint32(d.info.Limits.SubgroupSize)
+	}
+	return 0
 }
 
 // specialized describes 32-bit specialisation constants, nil for none.

@@ -1,4 +1,4 @@
-//go:build !(cgo && linux && (amd64 || arm64))
+//go:build !(cgo && ((linux && (amd64 || arm64)) || (windows && amd64)))
 
 package vulkan
 
@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"patchwork/engine"
+	"patchwork/shaders"
 )
 
 // Built reports whether the backend is in this binary.
@@ -21,3 +22,31 @@ func Open(int) (engine.Device, error) { return nil, errNotBuilt }
 
 // Diagnose returns an error: this binary has no Vulkan.
 func Diagnose() error { return errNotBuilt }
+
+// Compiler is not in this binary, which has no Vulkan.
+type Compiler struct{}
+
+// OpenCompiler returns an error: this binary has no Vulkan.
+func OpenCompiler(int) (*Compiler, error) { return nil, errNotBuilt }
+
+// Info describes no device.
+func (*Compiler) Info() engine.Info { return engine.Info{} }
+
+// SetClass does nothing.
+func (*Compiler) SetClass(shaders.Class) {}
+
+// SetSubgroupSize returns an error: this binary has no Vulkan.
+func (*Compiler) SetSubgroupSize(int) error { return errNotBuilt }
+
+// Compile returns an error: this binary has no Vulkan.
+func (*Compiler) Compile(*shaders.Kernel, *shaders.Variant, any, bool) ([]Compiled, error) {
+	return nil, errNotBuilt
+}
+
+// Time returns an error: this binary has no Vulkan.
+func (*Compiler) Time([]engine.Dispatch, []byte) (CompileTime, error) {
+	return CompileTime{}, errNotBuilt
+}
+
+// Close does nothing.
+func (*Compiler) Close() error { return nil }

@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && ((linux && (amd64 || arm64)) || (windows && amd64))
 
 package vulkan
 
@@ -50,6 +50,14 @@ func openSoftware(t testing.TB, staged bool) *Device {
 
 func TestSoftware(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) engine.Device { return openSoftware(t, false) })
+}
+
+// TestSmallest runs every variant once, in its smallest case.
+func TestSmallest(t *testing.T) {
+	if os.Getenv("PATCHWORK_SMALLEST") == "" {
+		t.Skip("TestSoftware has these cases; PATCHWORK_SMALLEST=1 runs them alone, for other drivers and layers")
+	}
+	enginetest.RunOnce(t, func(t *testing.T) engine.Device { return openSoftware(t, false) })
 }
 
 // TestStaged copies through staging memory, as a discrete GPU must.

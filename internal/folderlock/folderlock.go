@@ -35,9 +35,7 @@ func Take(dir string) (*Lock, error) {
 func (l *Lock) Release() error { return l.file.Close() }
 
 // Remove unlocks the folder and removes the lock file.
-func (l *Lock) Remove() error {
-	return errors.Join(os.Remove(l.file.Name()), l.file.Close())
-}
+func (l *Lock) Remove() error { return remove(l.file) }
 
 // Named reports whether an open file still has the name that it was opened with.
 func Named(f *os.File) bool {

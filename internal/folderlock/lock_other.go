@@ -1,8 +1,13 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package folderlock
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
-// lockFile does nothing on systems without flock.
+// lockFile does nothing on systems without locks on files.
 func lockFile(*os.File) error { return nil }
+
+func remove(f *os.File) error { return errors.Join(os.Remove(f.Name()), f.Close()) }

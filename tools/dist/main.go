@@ -23,11 +23,38 @@ import (
 type target struct {
 	os, arch string
 	cgo      bool
+	compiler string // of C, for another system than this one; "" = the default
 }
 
-var targets = []target{{"linux", "amd64", true}, {"linux", "arm64", false}, {"darwin", "arm64", false}, {"darwin", "amd64", false}, {"windows", "amd64", false}}
+const mingw = "x86_64-w64-mingw32-gcc"
+
+var targets = []target{
+	{os: "linux", arch: "amd64", cgo: true}, {os: "linux", arch: "arm64"},
+	{os: "darwin", arch: "arm64"}, {os: "darwin", arch: "amd64"},
+	{os: "windows", arch: "amd64", cgo: true, compiler: mingw},
+}
 
 func (t target) String() string { return t.os + "-" + t.arch }
+
+// available is the target without cgo where its compiler is missing.
+func (t target) available() target {
+	if t.compiler == "" {
+		return t
+	}
+	if _, err := exec.LookPath(t.compiler); err != nil {
+		log.Printf("%s runs on the CPU only: there is no %s (Debian: apt install gcc-mingw-w64-x86-64)", t, t.compiler)
+		t.cgo, t.compiler = false, ""
+	}
+	return t
+}
+
+// tags leave out WebGPU, whose library is the system's own, where the compiler is for another one.
+func (t target) tags() string {
+	if t.compiler != "" {
+		return "nowebgpu,nodynamic"
+	}
+	return "nodynamic"
+}
 
 // source is the commit that the archives are built from.
 type source struct {
@@ -67,7 +94,7 @@ func run(out string, only []string) error {
 		if len(only) > 0 && !slices.Contains(only, t.String()) {
 			continue
 		}
-		name, packed, err := archive(src, t, docs)
+		name, packed, err := archive(src, t.available(), docs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
@@ -115,12 +142,15 @@ func build(src source, t target) ([]byte, error) {
 	for _, x := range [][2]string{{"version", src.version}, {"commit", src.commit}, {"date", src.time.Format(time.RFC3339)}, {"dirty", strconv.FormatBool(src.dirty)}} {
 		flags += " -X patchwork/tools/vlmtool/internal/buildinfo." + x[0] + "=" + x[1]
 	}
-	c := exec.Command("go", "build", "-tags", "nodynamic", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
+	c := exec.Command("go", "build", "-tags", t.tags(), "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./tools/vlmtool")
 	cgo := "0"
 	if t.cgo {
 		cgo = "1"
 	}
 	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED="+cgo)
+	if t.compiler != "" {
+		c.Env = append(c.Env, "CC="+t.compiler)
+	}
 	if out, err := c.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -130,7 +160,7 @@ func build(src source, t target) ([]byte, error) {
 // documents are the other files of an archive, the same for every system. A binary for
 // this system writes the man pages and completions.
 func documents(src source) ([]entry, error) {
-	host, err := build(src, target{runtime.GOOS, runtime.GOARCH, false})
+	host, err := build(src, target{os: runtime.GOOS, arch: runtime.GOARCH})
 	if err != nil {
 		return nil, err
 	}

@@ -12,16 +12,23 @@ var needs = map[string]string{
 libvulkan.so.1, and a driver are loaded at run time; without them it uses the CPU.`,
 	"linux-arm64": `It runs on the CPU only, and needs glibc (any version; not musl). A build on the
 machine itself, with a C compiler, has Vulkan too. With OpenBLAS (libopenblas0) it is faster.`,
-	"darwin-arm64":  "It runs on the CPU only. A build on the machine itself, with a C compiler, has WebGPU too.\nOn macOS run xattr -d com.apple.quarantine vlmtool first.",
-	"darwin-amd64":  "It runs on the CPU only. A build on the machine itself, with a C compiler, has WebGPU too.\nOn macOS run xattr -d com.apple.quarantine vlmtool first.",
-	"windows-amd64": "It runs on the CPU only. A build on the machine itself, with a C compiler, has WebGPU too.",
+	"darwin-arm64": "It runs on the CPU only. A build on the machine itself, with a C compiler, has WebGPU too.\nOn macOS run xattr -d com.apple.quarantine vlmtool first.",
+	"darwin-amd64": "It runs on the CPU only. A build on the machine itself, with a C compiler, has WebGPU too.\nOn macOS run xattr -d com.apple.quarantine vlmtool first.",
+	"windows-amd64": `It runs on a GPU by Vulkan, with vulkan-1.dll and the driver of the graphics card, and on
+the CPU.`,
 }
+
+const needsCPU = "It runs on the CPU only. A build on the machine itself, with a C compiler, has Vulkan too."
 
 // note is the README of an archive.
 func note(src source, t target) string {
 	tool := "./vlmtool"
 	if t.os == "windows" {
 		tool = "vlmtool.exe"
+	}
+	what := needs[t.String()]
+	if t.os == "windows" && !t.cgo {
+		what = needsCPU
 	}
 	text := fmt.Sprintf(`# vlmtool %s for %s
 
@@ -39,6 +46,6 @@ Trains and runs vision-language models without an image encoder. Built from comm
 man/ has the man pages, completions/ the completions for bash, zsh,
 fish and PowerShell. Licensed under
 Apache 2.0 (LICENSE).
-`, src.version, t, src.commit, src.time.Format("2006-01-02"), needs[t.String()])
+`, src.version, t, src.commit, src.time.Format("2006-01-02"), what)
 	return strings.ReplaceAll(text, "TOOL", tool)
 }

@@ -46,16 +46,18 @@ func resolve(pattern string) ([]string, error) {
 		return folder(pattern)
 	case err == nil:
 		return []string{filepath.Clean(pattern)}, nil
-	case !os.IsNotExist(err):
-		return nil, &DataError{File: pattern, Row: -1, Reason: cause(err)}
 	}
-	found, err := filepath.Glob(pattern)
-	if err != nil {
+	found, malformed := filepath.Glob(pattern)
+	if malformed != nil {
 		return nil, &DataError{File: pattern, Row: -1, Reason: "not a valid glob"}
 	}
 	found = slices.DeleteFunc(found, isFolder)
-	if len(found) == 0 {
+	switch {
+	case len(found) > 0:
+	case os.IsNotExist(err) || strings.ContainsAny(pattern, "*?["): // which Windows calls invalid names
 		return nil, &DataError{File: pattern, Row: -1, Reason: "no such file"}
+	default:
+		return nil, &DataError{File: pattern, Row: -1, Reason: cause(err)}
 	}
 	return found, nil
 }

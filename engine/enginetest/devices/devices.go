@@ -15,7 +15,7 @@ import (
 // Open returns the CPU and every Vulkan and WebGPU device of the machine, software ones
 // too, closed when the test ends. A backend without any leaves a skipped subtest with the
 // reason; REQUIRE_GPU=1 makes the absence of a hardware GPU a failure. PATCHWORK_DEVICES=cpu
-// opens only the CPU.
+// opens only the CPU, PATCHWORK_DEVICES=vulkan the CPU and Vulkan's.
 func Open(t testing.TB) []engine.Device { return open(t, backends) }
 
 // OpenNative returns the devices of Open without WebGPU's, which are the same hardware:
@@ -33,10 +33,14 @@ var backends = []backend{{"vulkan", vulkan.List, vulkan.Open}, {"webgpu", webgpu
 func open(t testing.TB, backends []backend) []engine.Device {
 	t.Helper()
 	devices := []engine.Device{cpu.Open(0)}
-	if only := os.Getenv("PATCHWORK_DEVICES"); only == "cpu" {
+	switch only := os.Getenv("PATCHWORK_DEVICES"); only {
+	case "":
+	case "cpu":
 		return devices
-	} else if only != "" {
-		t.Fatalf("PATCHWORK_DEVICES is %q, want cpu or nothing", only)
+	case "vulkan":
+		backends = backends[:1]
+	default:
+		t.Fatalf("PATCHWORK_DEVICES is %q, want cpu, vulkan or nothing", only)
 	}
 	for _, b := range backends {
 		devices = append(devices, b.openAll(t)...)

@@ -28,7 +28,18 @@ func Open(a *cli.App) (engine.Device, error) {
 	if err := loadTuned(dev); err != nil {
 		slog.Warn("kernels run untuned", "reason", err)
 	}
+	ReportCompiling(dev, func(line string) { slog.Info(line) })
 	return dev, nil
+}
+
+// ReportCompiling says when a device takes more than a second to compile kernels.
+func ReportCompiling(dev engine.Device, say func(line string)) {
+	if r, ok := dev.(engine.CompileReporter); ok {
+		info := dev.Info()
+		r.OnSlowCompile(func(kernels int) {
+			say(fmt.Sprintf("compiling %d kernels for %s (%s)", kernels, info.Device, info.Name))
+		})
+	}
 }
 
 func open(a *cli.App) (engine.Device, error) {

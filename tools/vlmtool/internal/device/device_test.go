@@ -47,3 +47,23 @@ func TestKnownPeak(t *testing.T) {
 		}
 	}
 }
+
+// slow is a device that takes long to compile.
+type slow struct {
+	engine.Device
+	report func(kernels int)
+}
+
+func (s *slow) Info() engine.Info                      { return engine.Info{Device: "vulkan:1", Name: "a GPU"} }
+func (s *slow) OnSlowCompile(report func(kernels int)) { s.report = report }
+
+func TestReportCompiling(t *testing.T) {
+	var said string
+	dev := &slow{}
+	ReportCompiling(dev, func(line string) { said = line })
+	dev.report(41)
+	if want := "compiling 41 kernels for vulkan:1 (a GPU)"; said != want {
+		t.Errorf("said %q, want %q", said, want)
+	}
+	ReportCompiling(dev.Device, nil) // one that does not report it
+}

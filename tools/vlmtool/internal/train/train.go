@@ -230,6 +230,7 @@ func (f *options) runObserved(ctx context.Context, a *cli.App, source *dataset.S
 	}
 	observer := monitor.observer()
 	source.Report(observer.Warn, observer.Note)
+	device.ReportCompiling(o.Device, observer.Note)
 	o.Observe = train.MultiObserver(o.Observe, observer)
 	result, err := train.Run(ctx, o)
 	if failed := monitor.close(err); failed != nil {

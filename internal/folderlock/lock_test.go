@@ -1,5 +1,3 @@
-//go:build unix
-
 package folderlock_test
 
 import (
@@ -28,24 +26,5 @@ func TestTake(t *testing.T) {
 	}
 	if _, err := folderlock.Take(filepath.Join(dir, "none")); err == nil || errors.Is(err, folderlock.ErrBusy) {
 		t.Errorf("missing folder: %v", err)
-	}
-}
-
-func TestNamed(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "a")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	defer f.Close()
-	if !folderlock.Named(f) {
-		t.Error("not named before renaming")
-	}
-	require.NoError(t, os.Rename(path, filepath.Join(dir, "b")))
-	if folderlock.Named(f) {
-		t.Error("named after renaming")
-	}
-	require.NoError(t, os.WriteFile(path, nil, 0o644))
-	if folderlock.Named(f) {
-		t.Error("named although another file has the name")
 	}
 }

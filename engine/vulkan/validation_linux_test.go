@@ -1,4 +1,4 @@
-//go:build cgo && linux && (amd64 || arm64)
+//go:build cgo && (amd64 || arm64)
 
 package vulkan
 
@@ -7,19 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"patchwork/engine"
-	"patchwork/engine/enginetest"
 )
-
-// TestValidated is what TestValidation runs under the layer: the layer checks API usage,
-// which does not depend on the sizes of a call.
-func TestValidated(t *testing.T) {
-	if os.Getenv("VK_INSTANCE_LAYERS") == "" {
-		t.Skip("TestValidation runs it")
-	}
-	enginetest.RunOnce(t, func(t *testing.T) engine.Device { return openSoftware(t, false) })
-}
 
 // TestValidation runs every variant once under Khronos's validation layer, where it is
 // installed, and fails at its first error.
@@ -31,8 +19,8 @@ func TestValidation(t *testing.T) {
 	if len(glob("/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json")) == 0 {
 		t.Skip("the validation layer is not installed (on Debian: apt install vulkan-validationlayers)")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.run=^(TestValidated|TestStaged|TestClose)$")
-	cmd.Env = append(os.Environ(), "VK_INSTANCE_LAYERS="+layer,
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.run=^(TestSmallest|TestStaged|TestClose)$")
+	cmd.Env = append(os.Environ(), "PATCHWORK_SMALLEST=1", "VK_INSTANCE_LAYERS="+layer,
 		"VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
