@@ -91,7 +91,7 @@ func attentionRows() []DeclVariant[AttentionParams] {
 	}}}
 	return []DeclVariant[AttentionParams]{
 		{
-			Name: "rows4", Source: "attention_row", Include: []string{"group", "attention_row_vec4"}, Group: 256, Vec4: []string{"q", "k", "v", "y"},
+			Name: "rows4", Source: "attention_row", Include: []string{"group", "attention_row_vec4"}, Group: 256, Unroll: 1, Vec4: []string{"q", "k", "v", "y"},
 			Consts: map[string]uint32{"SPAN": 1024, "COLUMNS": 1},
 			When:   func(p AttentionParams, c Class) bool { return c != Software && few(p) && p.HeadDim%4 == 0 },
 			Passes: passes,

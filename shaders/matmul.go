@@ -124,8 +124,7 @@ func matmulRows() []DeclVariant[MatMulParams] {
 //	tile128         120    8 KB  84%, 74%         126        30 KB  75%, 64%
 //	tile128x4.split 120    7 KB  85%, 76%         115        25 KB  79%, 69%
 //
-// At 32 lanes navi31 pairs 488 of tile128x4's 512 multiply-adds in one instruction each
-// two (VOPD).
+// At 32 lanes navi31 issues 472 of tile128x4's 512 multiply-adds in pairs (VOPD).
 func matmulTiles(side, cols, depth uint32, best func(p MatMulParams) bool) []DeclVariant[MatMulParams] {
 	pitch := side/4 + 1 // in vec4: not a power of two, to avoid bank conflicts
 	aligned := DeclVariant[MatMulParams]{
