@@ -17,14 +17,8 @@ type exception struct {
 	reason    string
 }
 
-const rolled = "NAK leaves a loop over accumulators rolled, which indexes them by a variable"
-
-// exceptions to the rule that everything a GPU chooses compiles to registers.
-var exceptions = []exception{
-	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^matmul\.tile128\.(b?f16)-`), reason: rolled},
-	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention\.(d32x4|d128x4|rows4)`), reason: rolled},
-	{chips: []string{"ampere", "turing"}, driver: "Mesa 25.", pipelines: regexp.MustCompile(`^attention_backward\.d(32|64|128)x4`), reason: rolled},
-}
+// exceptions to the rule that everything a GPU chooses compiles to registers: none now.
+var exceptions []exception
 
 // check compares a table of chosen pipelines with the exceptions and returns a line for
 // each that keeps values in memory without being declared; with complete, which says that
