@@ -148,7 +148,7 @@ bench-page: build ## measure every kernel on the CPU and the first Vulkan device
 	@mkdir -p bin && $(GO) build -o bin/ ./tools/benchpeer
 	@rm -f out/bench/ggml.jsonl out/bench/pytorch.jsonl
 	@if [ -n "$(GGML)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer ggml --kernels matmul --device vulkan:0 -- $(GGML) > out/bench/ggml.jsonl; fi
-	@if [ -n "$(PYTORCH)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer PyTorch --kernels matmul,attention,attention_backward --work train --device cpu -- $(PYTORCH) > out/bench/pytorch.jsonl; fi
+	@if [ -n "$(PYTORCH)" ]; then bin/benchpeer --presets $(PEER_PRESETS) --peer PyTorch --kernels matmul,attention,attention_backward --work train --device cpu --dtypes f32,bf16 --time 500ms --serve -- $(PYTORCH) serve > out/bench/pytorch.jsonl; fi
 	@go run ./tools/docs/benchpage --peer "$(PEER)" --peer "$(if $(GGML),ggml=out/bench/ggml.jsonl)" --peer "$(if $(PYTORCH),PyTorch=out/bench/pytorch.jsonl)" --note "$(NOTE)" out/bench/shapes-cpu.jsonl out/bench/shapes-vulkan.jsonl \
 		out/bench/smollm2-135m-cpu.jsonl out/bench/smollm2-135m-vulkan.jsonl > out/bench/page.md
 	@mv out/bench/page.md docs/benchmarks.md

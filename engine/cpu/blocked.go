@@ -140,7 +140,8 @@ func (f floatFactors) packB(to []float32, k, depth, j, n int) {
 }
 
 func (f floatFactors) multiply(packedA, b []float32, i, rows, k, depth, j, n int, first bool) {
-	a, rs, ks := &f.A[0], 1, f.Rows
+	var a *float32
+	rs, ks := 1, f.Rows
 	switch {
 	case packedA != nil:
 		a = &packedA[0]
