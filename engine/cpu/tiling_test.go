@@ -9,7 +9,10 @@ import (
 // TestTiling checks that the bits of a matmul do not depend on the number of threads.
 func TestTiling(t *testing.T) {
 	for _, p := range allMatmuls() {
-		for _, s := range [][3]int{{300, 256, 200}, {145, 384, 700}, {96, 96, 1248}, {3, 2000, 300}, {1, 999, 577}, {8, 500, 96}} {
+		for i, s := range [][3]int{{145, 384, 700}, {3, 2000, 300}, {8, 500, 96}, {300, 256, 200}, {96, 96, 1248}, {1, 999, 577}} {
+			if testing.Short() && i >= 3 {
+				break
+			}
 			for trans := range 4 {
 				g := randomGemm(s[0], s[1], s[2], trans&1 != 0, trans&2 != 0, 0)
 				g.Alpha = 0.5
