@@ -28,27 +28,19 @@ type Host interface {
 }
 
 // Gemm is one single-precision matmul: c = alpha·op(a)·op(b) + beta·c.
-type Gemm struct {
-	TransA, TransB bool
-	M, N, K        int
-	Alpha          float32
-	A              []float32
-	LDA            int
-	B              []float32
-	LDB            int
-	Beta           float32
-	C              []float32
-	LDC            int
-}
+type Gemm = GemmOf[float32]
 
-// GemmBF16 is a matmul of bf16 matrices: c = alpha·op(a)·op(b) + beta·c.
-type GemmBF16 struct {
+// GemmBF16 is one of bf16 matrices.
+type GemmBF16 = GemmOf[uint16]
+
+// GemmOf is a matmul with a and b of type T and c of float32.
+type GemmOf[T float32 | uint16] struct {
 	TransA, TransB bool
 	M, N, K        int
 	Alpha          float32
-	A              []uint16
+	A              []T
 	LDA            int
-	B              []uint16
+	B              []T
 	LDB            int
 	Beta           float32
 	C              []float32

@@ -20,27 +20,10 @@ func (h *host) GemmBF16(g shaders.GemmBF16) bool {
 	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
 	h.Parallel(rows*cols, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			multiply(t, pairFactors{t, partBF16(g, i/cols*tm, tm, i%cols*tn, tn)})
+			multiply(t, pairFactors{t, part(g, i/cols*tm, tm, i%cols*tn, tn)})
 		}
 	})
 	return true
-}
-
-// partBF16 is the matmul restricted to rows [i,i+tm) and columns [j,j+tn) of c.
-func partBF16(g shaders.GemmBF16, i, tm, j, tn int) shaders.GemmBF16 {
-	g.M, g.N = min(tm, g.M-i), min(tn, g.N-j)
-	if g.TransA {
-		g.A = g.A[i:]
-	} else {
-		g.A = g.A[i*g.LDA:]
-	}
-	if g.TransB {
-		g.B = g.B[j*g.LDB:]
-	} else {
-		g.B = g.B[j:]
-	}
-	g.C = g.C[i*g.LDC+j:]
-	return g
 }
 
 // pairFactors packs pairs of terms. The last of an odd number of terms has a 0 beside it.

@@ -77,7 +77,7 @@ func (h *host) Gemm(g shaders.Gemm) {
 }
 
 // part is the matmul restricted to rows [i,i+tm) and columns [j,j+tn) of c.
-func part(g shaders.Gemm, i, tm, j, tn int) shaders.Gemm {
+func part[T float32 | uint16](g shaders.GemmOf[T], i, tm, j, tn int) shaders.GemmOf[T] {
 	g.M, g.N = min(tm, g.M-i), min(tn, g.N-j)
 	if g.TransA {
 		g.A = g.A[i:]
