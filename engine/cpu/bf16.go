@@ -39,17 +39,11 @@ func (f pairFactors) termsPerLine() int   { return 2 }
 func (f pairFactors) packsA(depth int) bool { return f.TransA || depth%2 != 0 || f.N >= packColumns }
 
 func (f pairFactors) packA(to []float32, i, rows, k, depth int) {
-	for end := i + rows; i < end; i += f.Rows {
-		rows := min(f.Rows, end-i)
-		if f.TransA {
-			f.pairRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
-		} else {
-			pairColumns(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, depth, rows)
-		}
-		if i+f.Rows < end {
-			to = to[f.Rows*ceil(depth, 2):]
-		}
+	if f.TransA {
+		f.pairRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
+		return
 	}
+	pairColumns(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, depth, rows)
 }
 
 func (f pairFactors) packB(to []float32, k, depth, j, n int) {

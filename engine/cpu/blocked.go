@@ -38,7 +38,7 @@ type factors interface {
 	termsPerLine() int
 	// packsA reports whether depth terms of op(a) must be packed, or should be.
 	packsA(depth int) bool
-	// packA packs rows [i,i+rows) and columns [k,k+depth) of op(a), panel by panel.
+	// packA packs rows [i,i+rows), of one panel, and columns [k,k+depth) of op(a).
 	packA(to []float32, i, rows, k, depth int)
 	// packB packs rows [k,k+depth) and columns [j,j+n) of op(b).
 	packB(to []float32, k, depth, j, n int)
@@ -68,8 +68,8 @@ func multiply[F factors](t *blocked, f F) {
 			packs := f.packsA(depth)
 			for top := 0; top < m; top += blockRows {
 				bottom := min(m, top+blockRows)
-				if packs {
-					f.packA(a, top, bottom-top, at, depth)
+				for i := top; packs && i < bottom; i += t.Rows {
+					f.packA(a[(i-top)*lines:], i, min(t.Rows, bottom-i), at, depth)
 				}
 				for j := left; j < min(n, left+columns); j += t.Cols {
 					width := min(t.Cols, n-j)
@@ -111,17 +111,11 @@ func (f floatFactors) termsPerLine() int   { return 1 }
 func (f floatFactors) packsA(int) bool     { return f.N >= packColumns }
 
 func (f floatFactors) packA(to []float32, i, rows, k, depth int) {
-	for end := i + rows; i < end; i += f.Rows {
-		rows := min(f.Rows, end-i)
-		if f.TransA {
-			f.copyRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
-		} else {
-			simd.Transpose(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, rows, depth)
-		}
-		if i+f.Rows < end {
-			to = to[f.Rows*depth:]
-		}
+	if f.TransA {
+		f.copyRows(to, f.Rows, f.A[k*f.LDA+i:], f.LDA, depth, rows)
+		return
 	}
+	simd.Transpose(to, f.Rows, f.A[i*f.LDA+k:], f.LDA, rows, depth)
 }
 
 // readsB reports whether op(b) is read without a copy, which would be used once.
