@@ -27,6 +27,22 @@ func Download[T Word](dev Device, v View, values []T) error {
 	return read(dev, v, bytesOf(values))
 }
 
+// UploadBytes writes bytes at an offset of a view of an allocated buffer.
+func UploadBytes(dev Device, v View, offset int64, data []byte) error {
+	if offset+int64(len(data)) > v.Bytes {
+		return fmt.Errorf("upload of %d bytes at %d into %q, which holds %d", len(data), offset, v.Buffer.Label, v.Bytes)
+	}
+	return write(dev, v.Slice(offset, int64(len(data))), data)
+}
+
+// DownloadBytes reads bytes at an offset of a view.
+func DownloadBytes(dev Device, v View, offset int64, data []byte) error {
+	if offset+int64(len(data)) > v.Bytes {
+		return fmt.Errorf("download of %d bytes at %d from %q, which has %d", len(data), offset, v.Buffer.Label, v.Bytes)
+	}
+	return read(dev, v.Slice(offset, int64(len(data))), data)
+}
+
 func write(dev Device, v View, data []byte) error { return eachAllocation(v, data, dev.Write) }
 
 func read(dev Device, v View, data []byte) error { return eachAllocation(v, data, dev.Read) }

@@ -68,7 +68,8 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
 	weight := g.weight(w)
-	g.matmul(matmulShape{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}, operand{view: hidden.View()}, operand{view: weight, trans: true}, logits.View())
+	p := matmulShape{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}
+	g.matmulWeight(p, hidden.View(), weight, true, logits.View(), engine.View{}, engine.View{})
 	if loss.ArgMax != nil {
 		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.ArgMax.View())
 	}
@@ -86,6 +87,7 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 		return
 	}
 	dhidden := g.New("grad head hidden", n, d)
-	g.matmul(matmulShape{batch: 1, m: rows, n: d, k: shaders.N(vocabulary)}, operand{dlogits, false, ld}, operand{view: weight}, dhidden.View())
+	p = matmulShape{batch: 1, m: rows, n: d, k: shaders.N(vocabulary), aLD: ld}
+	g.matmulWeight(p, dlogits, weight, false, dhidden.View(), engine.View{}, engine.View{})
 	g.record(shaders.ScatterRows, gather, t.Rows.View(), dhidden.View(), dx)
 }

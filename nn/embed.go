@@ -24,8 +24,13 @@ func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
 	y := g.NewFloat32("embeddings", tokens, d)
-	g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
-		index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
+	if f := table.node.format; f == nil {
+		g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
+			index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
+	} else {
+		g.record(shaders.EmbedQuant, shaders.EmbedQuantParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0]), Format: uint32(*f)},
+			index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
+	}
 	g.onBackward(y, func(dy engine.View) {
 		g.embedTableGradient(index, table, dy)
 		if features == nil {

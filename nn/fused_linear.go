@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"patchwork/engine"
+	"patchwork/shaders/quant"
 )
 
 // fusedLinear is several Linear layers of the same input, which are one matmul where
@@ -49,11 +50,11 @@ func (g *Graph) fusedParam(params []*Param) (*Tensor, bool) {
 	}
 	first := g.Param(params[0])
 	shape := slices.Clone(first.Shape)
-	n := &node{name: params[0].Name + " (fused)", needsGrad: first.node.needsGrad}
+	n := &node{name: params[0].Name + " (fused)", needsGrad: first.node.needsGrad, format: first.node.format}
 	var views, halves, grads []engine.View
 	for i, p := range params {
 		t := g.Param(p)
-		if t.node.needsGrad != first.node.needsGrad {
+		if t.node.needsGrad != first.node.needsGrad || !sameFormat(t.node.format, first.node.format) {
 			return nil, false
 		}
 		if i > 0 {
@@ -75,6 +76,8 @@ func (g *Graph) fusedParam(params []*Param) (*Tensor, bool) {
 	g.fused[key] = t
 	return t, true
 }
+
+func sameFormat(a, b *quant.Format) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
 // joinViews is one view of several that are contiguous in one allocation of a buffer.
 // If all are absent, so is the result.

@@ -1,8 +1,11 @@
 package nn
 
 import (
+	"cmp"
+
 	"patchwork/engine"
 	"patchwork/shaders"
+	"patchwork/shaders/quant"
 )
 
 // Linear computes y = x·wᵀ + bias + residual for x [...,I], w [O,I], bias [O]
@@ -24,9 +27,8 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	y.node.gradFeedsMatmul = stored == g.Type
 	check(residual == nil || residual.Size() == y.Size(), "linear", "a residual of y's shape", y, residual)
 	rows := x.rows()
-	p := matmulShape{batch: 1, m: rows, n: out, k: shaders.N(in)}
 	input, weight := g.castTo(stored, x.View(), x.Size()), g.weightIn(stored, w)
-	g.matmulBias(p, operand{view: input}, operand{view: weight, trans: true}, y.View(), viewOf(bias), viewOf(residual))
+	g.matmulWeight(matmulShape{batch: 1, m: rows, n: out, k: shaders.N(in)}, input, weight, true, y.View(), viewOf(bias), viewOf(residual))
 	g.onBackward(y, func(fullDy engine.View) {
 		dy := fullDy
 		if stored == g.Type {
@@ -36,7 +38,8 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 			g.matmul(matmulShape{batch: 1, m: shaders.N(out), n: in, k: rows, add: add}, operand{view: dy, trans: true}, operand{view: input}, dw)
 		}
 		if dx, add, ok := g.gradient(x); ok { // dx = dy·w
-			g.matmul(matmulShape{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}, operand{view: dy}, operand{view: weight}, dx)
+			p := matmulShape{batch: 1, m: rows, n: in, k: shaders.N(out), add: add}
+			g.matmulWeight(p, dy, weight, false, dx, engine.View{}, engine.View{})
 		}
 		if bias != nil {
 			g.biasGradient(bias, fullDy, rows)
@@ -54,15 +57,43 @@ func (g *Graph) biasGradient(bias *Tensor, dy engine.View, rows shaders.Count) {
 	}
 }
 
-// weight is a parameter in the type in which matmuls read it.
-func (g *Graph) weight(w *Tensor) engine.View { return g.weightIn(g.Type, w) }
+// storedWeight is a matrix as matmuls read it.
+type storedWeight struct {
+	view   engine.View
+	format *quant.Format // nil: floats
+}
 
-// weightIn is a parameter in a type.
-func (g *Graph) weightIn(t shaders.Type, w *Tensor) engine.View {
+// weight is a parameter in the recording's Type, or quantised.
+func (g *Graph) weight(w *Tensor) storedWeight { return g.weightIn(g.Type, w) }
+
+// weightIn is a parameter in a type, or quantised.
+func (g *Graph) weightIn(t shaders.Type, w *Tensor) storedWeight {
+	if w.node.format != nil {
+		return storedWeight{w.View(), w.node.format}
+	}
+	return storedWeight{view: g.floatWeight(t, w)}
+}
+
+// floatWeight is a parameter in a type.
+func (g *Graph) floatWeight(t shaders.Type, w *Tensor) engine.View {
 	if t.Half() && w.node.half.Buffer != nil {
 		return w.node.half
 	}
 	return g.castTo(t, w.View(), w.Size())
+}
+
+// matmulWeight records c = a·op(w) + bias + residual, of which the last two may be absent:
+// with trans w is stored as [N,K], else as [K,N]. a may have rows further apart (aLD).
+func (g *Graph) matmulWeight(p matmulShape, a engine.View, w storedWeight, trans bool, c, bias, residual engine.View) {
+	if w.format == nil {
+		g.matmulBias(p, operand{view: a, ld: p.aLD}, operand{view: w.view, trans: trans}, c, bias, residual)
+		return
+	}
+	g.record(shaders.MatMulQuant, shaders.MatMulQuantParams{
+		M: p.m, N: uint32(p.n), K: p.k.Max, Format: uint32(*w.format), TransB: shaders.Flag(trans),
+		LDA: cmp.Or(uint32(p.aLD), p.k.Max), LDC: cmp.Or(uint32(p.ld), uint32(p.n)),
+		Accumulate: shaders.Flag(p.add), Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
+	}, a, w.view, bias, residual, c)
 }
 
 // Logits computes x·wᵀ in 32 bits for one row x [1,D] and w [V,D]: [1,V].
@@ -72,7 +103,7 @@ func (g *Graph) Logits(x, w *Tensor) *Tensor {
 	ld := evenRow(vocabulary)
 	y := g.NewFloat32("logits", 1, ld)
 	p := matmulShape{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld}
-	g.matmul(p, operand{view: g.cast(x.View(), x.Size())}, operand{view: g.weight(w), trans: true}, y.View())
+	g.matmulWeight(p, g.cast(x.View(), x.Size()), g.weight(w), true, y.View(), engine.View{}, engine.View{})
 	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
 }
 

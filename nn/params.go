@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"patchwork/engine"
+	"patchwork/shaders/quant"
 )
 
 // Param is a trainable tensor with its checkpoint name.
@@ -26,7 +27,8 @@ type Param struct {
 	// is set before the parameters are recorded.
 	Muon bool
 
-	offset int64 // in bytes, in each of the set's buffers
+	offset int64         // in bytes, in each of the set's buffers
+	format *quant.Format // of a quantised parameter, which is in Blocks instead
 }
 
 // Bytes is the parameter's size.
@@ -43,6 +45,8 @@ type Params struct {
 	Weights, Grads, M, V *engine.Buffer
 	// Half is a copy of the weights in 16 bits, which matmuls read; nil = none.
 	Half *engine.Buffer
+	// Blocks holds the quantised matrices, which are only there; nil = none.
+	Blocks *engine.Buffer
 
 	halfStale bool // Weights have been written since Half was
 	halfOnly  bool // matmul weights are only in Half
@@ -84,7 +88,7 @@ func (s *Params) Count() int64 {
 const paramAlignment = 2 * engine.Alignment
 
 func alignedBytes(p *Param) int64 {
-	return (p.Bytes() + paramAlignment - 1) / paramAlignment * paramAlignment
+	return alignUp(p.Bytes(), paramAlignment)
 }
 
 // Seal assigns the parameters' offsets: by group, decayed ones first, otherwise in the
@@ -132,9 +136,9 @@ func (s *Params) Untrained(groups ...string) {
 	for _, g := range groups {
 		s.untrained[g] = true
 	}
-	end := s.Weights.Bytes
-	for i := len(s.list) - 1; i >= 0 && s.untrained[s.list[i].Group]; i-- {
-		end = s.list[i].offset
+	end, params := s.Weights.Bytes, s.inWeights()
+	for i := len(params) - 1; i >= 0 && s.untrained[params[i].Group]; i-- {
+		end = params[i].offset
 	}
 	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
 }
@@ -144,10 +148,12 @@ func (s *Params) In(b *engine.Buffer) []*Param {
 	if b == s.Weights {
 		return s.list
 	}
-	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.untrained[p.Group] || b == s.V && p.Muon })
+	return slices.DeleteFunc(slices.Clone(s.inWeights()), func(p *Param) bool { return s.untrained[p.Group] || b == s.V && p.Muon })
 }
 
-func (s *Params) requiresGrad(p *Param) bool { return !s.frozen[p.Group] && !s.untrained[p.Group] }
+func (s *Params) requiresGrad(p *Param) bool {
+	return !s.frozen[p.Group] && !s.untrained[p.Group] && p.format == nil
+}
 
 // Param is a parameter as a tensor of the recording, the same one each time, so that an
 // embedding that is also the head has one gradient.
@@ -156,8 +162,8 @@ func (g *Graph) Param(p *Param) *Tensor {
 		return t
 	}
 	s := g.Options.Params
-	n := &node{name: p.Name, view: s.view(s.Weights, p)}
-	if s.Half != nil && (p.MatmulWeight || !s.halfOnly) {
+	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format}
+	if p.format == nil && s.Half != nil && (p.MatmulWeight || !s.halfOnly) {
 		n.half = s.HalfView(p)
 	}
 	if g.Train && s.requiresGrad(p) {
@@ -221,7 +227,7 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 			copy(s.moments.Values(to, p)[row*cols:], part)
 			continue
 		}
-		if err := engine.UploadFloats(dev, rowsOf(s.written(to, p), row, cols, len(part)), part); err != nil {
+		if err := s.writeRows(dev, to, p, row, part); err != nil {
 			return err
 		}
 	}
@@ -242,12 +248,23 @@ func (s *Params) Write(dev engine.Device, p *Param, values []float32) error {
 	if len(values) != size(p.Shape) {
 		return fmt.Errorf("%s: got %d values, want shape %v", p.Name, len(values), p.Shape)
 	}
-	return engine.UploadFloats(dev, s.written(s.Weights, p), values)
+	return s.writeRows(dev, s.Weights, p, 0, values)
+}
+
+// writeRows writes whole rows of a parameter in one of the set's buffers.
+func (s *Params) writeRows(dev engine.Device, to *engine.Buffer, p *Param, row int, values []float32) error {
+	if to == s.Weights && p.format != nil {
+		return s.writeQuantised(dev, p, row, values)
+	}
+	return engine.UploadFloats(dev, rowsOf(s.written(to, p), row, size(p.Shape[1:]), len(values)), values)
 }
 
 // Read returns a parameter's values from one of the set's buffers: Weights,
 // Grads, M or V.
 func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
+	if from == s.Weights && p.format != nil {
+		return s.readQuantised(dev, p)
+	}
 	values := make([]float32, size(p.Shape))
 	return values, engine.DownloadFloats(dev, s.view(from, p), values)
 }
@@ -258,10 +275,13 @@ func (s *Params) SetRow(dev engine.Device, p *Param, row int, values []float32) 
 	if len(values) != cols || row < 0 || row >= p.Shape[0] {
 		return fmt.Errorf("%s: got %d values for row %d of shape %v", p.Name, len(values), row, p.Shape)
 	}
-	return engine.UploadFloats(dev, rowsOf(s.written(s.Weights, p), row, cols, cols), values)
+	return s.writeRows(dev, s.Weights, p, row, values)
 }
 
 func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
+	if b == s.Weights && p.format != nil {
+		return s.blocksView(p)
+	}
 	if b == s.Weights && s.halfOnly && p.MatmulWeight {
 		return s.HalfView(p)
 	}

@@ -18,7 +18,7 @@ func (s *Params) AddHalfCopy(t shaders.Type) {
 // called after Seal and before the buffers are placed.
 func (s *Params) StoreHalf(t shaders.Type) {
 	var weights, others int64 // bytes, of 4 each element
-	for _, p := range s.list {
+	for _, p := range s.inWeights() {
 		end := &others
 		if p.MatmulWeight {
 			end = &weights

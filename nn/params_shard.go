@@ -11,10 +11,13 @@ import (
 // called before the parameters are recorded and placed. If a single parameter is larger,
 // it returns an engine.ErrUnsupported.
 func (s *Params) Shard(info engine.Info) error {
+	if err := s.shardBlocks(info); err != nil {
+		return err
+	}
 	if s.halfOnly {
 		return s.shardHalfOnly(info)
 	}
-	offsets, err := shardOffsets(s.list, s.Weights.Bytes, 4, info)
+	offsets, err := shardOffsets(s.inWeights(), s.Weights.Bytes, 4, info)
 	if err != nil {
 		return err
 	}
@@ -34,7 +37,7 @@ func (s *Params) Shard(info engine.Info) error {
 
 func (s *Params) shardHalfOnly(info engine.Info) error {
 	var weights, others []*Param
-	for _, p := range s.list {
+	for _, p := range s.inWeights() {
 		if p.MatmulWeight {
 			weights = append(weights, p)
 		} else {
@@ -111,13 +114,14 @@ type Range struct {
 // Ranges returns the ranges of the parameters that are not frozen.
 func (s *Params) Ranges() []Range {
 	var ranges []Range
-	for i, p := range s.list {
+	params := s.inWeights()
+	for i, p := range params {
 		if !s.requiresGrad(p) {
 			continue
 		}
 		end := s.Weights.Bytes
-		if i+1 < len(s.list) {
-			end = s.list[i+1].offset
+		if i+1 < len(params) {
+			end = params[i+1].offset
 		}
 		if len(ranges) > 0 {
 			last := &ranges[len(ranges)-1]

@@ -8,6 +8,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/shaders"
+	"patchwork/shaders/quant"
 )
 
 // Tensor is a row-major array in a recording, of 4-byte elements or of 16-bit floats.
@@ -22,6 +23,7 @@ type node struct {
 	name      string
 	view      engine.View
 	half      engine.View   // of a parameter: its copy in 16 bits
+	format    *quant.Format // of a quantised parameter
 	rows      shaders.Count // leading rows in use, in units of rowSize elements
 	rowSize   int
 	needsGrad bool

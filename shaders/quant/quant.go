@@ -2,9 +2,7 @@
 // (ggml-common.h): a block is some values of 4 to 8 bits with the scales that they share.
 package quant
 
-import (
-	"strings"
-)
+import "strings"
 
 // Format is a block format.
 type Format uint32
@@ -27,15 +25,16 @@ var layouts = [...]struct {
 	name            string
 	elements, bytes int
 	decode          func(dst []float32, src []byte)
+	encode          func(dst []byte, src []float32)
 }{
-	Q8_0: {"q8_0", 32, 34, decodeQ8_0},
-	Q4_0: {"q4_0", 32, 18, decodeQ4_0},
-	Q4_1: {"q4_1", 32, 20, decodeQ4_1},
-	Q5_0: {"q5_0", 32, 22, decodeQ5_0},
-	Q5_1: {"q5_1", 32, 24, decodeQ5_1},
-	Q4_K: {"q4_k", 256, 144, decodeQ4_K},
-	Q5_K: {"q5_k", 256, 176, decodeQ5_K},
-	Q6_K: {"q6_k", 256, 210, decodeQ6_K},
+	Q8_0: {"q8_0", 32, 34, decodeQ8_0, encodeQ8_0},
+	Q4_0: {"q4_0", 32, 18, decodeQ4_0, encodeQ4_0},
+	Q4_1: {"q4_1", 32, 20, decodeQ4_1, encodeQ4_1},
+	Q5_0: {"q5_0", 32, 22, decodeQ5_0, encodeQ5_0},
+	Q5_1: {"q5_1", 32, 24, decodeQ5_1, encodeQ5_1},
+	Q4_K: {"q4_k", 256, 144, decodeQ4_K, encodeQ4_K},
+	Q5_K: {"q5_k", 256, 176, decodeQ5_K, encodeQ5_K},
+	Q6_K: {"q6_k", 256, 210, decodeQ6_K, encodeQ6_K},
 }
 
 // String is the format's name on the command line: "q4_k".
