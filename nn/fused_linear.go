@@ -77,7 +77,9 @@ func (g *Graph) fusedParam(params []*Param) (*Tensor, bool) {
 	return t, true
 }
 
-func sameFormat(a, b *quant.Format) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+func sameFormat(a, b *quant.Format) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}
 
 // joinViews is one view of several that are contiguous in one allocation of a buffer.
 // If all are absent, so is the result.

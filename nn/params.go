@@ -31,8 +31,11 @@ type Param struct {
 	format *quant.Format // of a quantised parameter, which is in Blocks instead
 }
 
-// Bytes is the parameter's size.
-func (p *Param) Bytes() int64 { return 4 * int64(size(p.Shape)) }
+// Count is the number of values.
+func (p *Param) Count() int64 { return int64(size(p.Shape)) }
+
+// Bytes is the parameter's size in 32 bits.
+func (p *Param) Bytes() int64 { return 4 * p.Count() }
 
 // Init is a parameter's initial distribution: normal, of standard deviation Std around Mean.
 type Init struct{ Mean, Std float64 }

@@ -22,10 +22,13 @@ func (s *Params) Quantise(format func(p *Param) (f quant.Format, ok bool)) {
 			continue
 		}
 		p.format, p.offset = &f, blocks
-		blocks += alignUp(p.StoredBytes(), engine.Alignment)
+		blocks += alignUp(p.blockBytes(), engine.Alignment)
 	}
 	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
 		b.Bytes = at
+	}
+	if blocks == 0 {
+		return
 	}
 	s.Blocks = engine.NewBuffer("quantised weights", blocks)
 	s.Blocks.Type = shaders.U32
@@ -40,8 +43,19 @@ func (p *Param) Format() (f quant.Format, ok bool) {
 	return *p.format, true
 }
 
-// StoredBytes is the size in memory of a quantised parameter.
-func (p *Param) StoredBytes() int64 { return int64(p.format.Bytes(size(p.Shape))) }
+// blockBytes is the size of a quantised parameter.
+func (p *Param) blockBytes() int64 { return int64(p.format.Bytes(size(p.Shape))) }
+
+// StoredBytes is the size of a parameter as matmuls read it.
+func (s *Params) StoredBytes(p *Param) int64 {
+	switch {
+	case p.format != nil:
+		return p.blockBytes()
+	case s.Half != nil && p.MatmulWeight:
+		return p.Bytes() / 2
+	}
+	return p.Bytes()
+}
 
 // rowBytes is the size of one row of a quantised parameter.
 func (p *Param) rowBytes() int { return p.format.Bytes(size(p.Shape[1:])) }
@@ -90,7 +104,7 @@ func (s *Params) writeQuantised(dev engine.Device, p *Param, row int, values []f
 
 // readQuantised returns the values of a quantised parameter.
 func (s *Params) readQuantised(dev engine.Device, p *Param) ([]float32, error) {
-	data := make([]byte, alignUp(p.StoredBytes(), 4))
+	data := make([]byte, alignUp(p.blockBytes(), 4))
 	if err := engine.DownloadBytes(dev, s.blocksView(p), 0, data); err != nil {
 		return nil, err
 	}
@@ -100,7 +114,7 @@ func (s *Params) readQuantised(dev engine.Device, p *Param) ([]float32, error) {
 }
 
 func (s *Params) blocksView(p *Param) engine.View {
-	return s.Blocks.View().Slice(p.offset, alignUp(p.StoredBytes(), 4))
+	return s.Blocks.View().Slice(p.offset, alignUp(p.blockBytes(), 4))
 }
 
 // inWeights are the parameters that have a place in Weights, in the order of memory.
@@ -129,13 +143,13 @@ func (s *Params) shardBlocks(info engine.Info) error {
 		if p.format == nil {
 			continue
 		}
-		end := p.offset + alignUp(p.StoredBytes(), engine.Alignment)
+		end := p.offset + alignUp(p.blockBytes(), engine.Alignment)
 		if end-start > limit && p.offset > start {
 			offsets, start = append(offsets, p.offset), p.offset
 		}
 		if end-start > limit {
 			return fmt.Errorf("%s needs %s in one buffer, %s allows at most %s: %w; --device cpu has no such limit",
-				p.Name, engine.Bytes(p.StoredBytes()), info.Device, engine.Bytes(limit), engine.ErrUnsupported)
+				p.Name, engine.Bytes(p.blockBytes()), info.Device, engine.Bytes(limit), engine.ErrUnsupported)
 		}
 	}
 	s.Blocks.SplitAt(offsets)

@@ -117,15 +117,15 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 	return l.down.ForwardAdd(g, l.mlp.Forward(g, x), x) // x + down(swiglu(norm(x)))
 }
 
-// weightBytes returns the bytes of weights read to decode one token: everything except the
+// read returns the parameters that are read to decode one token: everything except the
 // embedding, of which one row is read, unless it is tied to the head.
-func (d *decoder) weightBytes() int64 {
-	n := d.norm.Weight.Bytes() + d.head.Bytes()
+func (d *decoder) read() []*nn.Param {
+	read := []*nn.Param{d.norm.Weight, d.head}
 	for _, l := range d.layers {
 		for _, x := range []nn.Linear{l.qkv.Q, l.qkv.K, l.qkv.V, l.o, l.mlp.Gate, l.mlp.Up, l.down} {
-			n += x.Weight.Bytes()
+			read = append(read, x.Weight)
 		}
-		n += l.qkv.Norm.Weight.Bytes() + l.mlp.Norm.Weight.Bytes()
+		read = append(read, l.qkv.Norm.Weight, l.mlp.Norm.Weight)
 	}
-	return n
+	return read
 }

@@ -5,7 +5,6 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn"
-	"patchwork/shaders"
 )
 
 // Learning-rate groups.
@@ -117,29 +116,6 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 	return g.Logits(x, g.Param(m.decoder.head))
 }
 
-// Store sets the type in which activations and the weights of matmuls are stored. It must be
-// called before Allocate.
-func (m *Model) Store(t shaders.Type) {
-	if t.Half() && m.Params.Half == nil {
-		m.Params.AddHalfCopy(t)
-	}
-}
-
-// StoreHalf is Store for inference: there are no master weights in 32 bits.
-func (m *Model) StoreHalf(t shaders.Type) {
-	if t.Half() {
-		m.Params.StoreHalf(t)
-	}
-}
-
-// Storage returns the type set by Store.
-func (m *Model) Storage() shaders.Type {
-	if m.Params.Half == nil {
-		return shaders.F32
-	}
-	return m.Params.Half.Type
-}
-
 // Allocate allocates the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
 	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes
@@ -147,8 +123,10 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 		return err
 	}
 	buffers := []*engine.Buffer{m.Params.Weights}
-	if m.Params.Half != nil {
-		buffers = append(buffers, m.Params.Half)
+	for _, b := range []*engine.Buffer{m.Params.Half, m.Params.Blocks} {
+		if b != nil && b.Bytes > 0 {
+			buffers = append(buffers, b)
+		}
 	}
 	if err := m.allocate(dev, "weights", buffers...); err != nil || !train {
 		return err
@@ -175,9 +153,6 @@ func (m *Model) Close() {
 	engine.Free(m.memories)
 	m.memories = nil
 }
-
-// DecodeBytes returns the bytes of weights read to decode one token.
-func (m *Model) DecodeBytes() int64 { return m.decoder.weightBytes() }
 
 // NoFusionOn returns nn.Options.NoFusion for a kind of device. On the CPU a dispatch costs next to
 // nothing, and matmuls read the rows of fused layers more slowly: gate and up together are whole

@@ -127,6 +127,30 @@ func (g *File) readable(t Tensor) error {
 	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K", t.Name, t.Type)}
 }
 
+// ReadBlocks reads bytes of a quantised tensor, whole blocks from a byte offset on, and checks
+// that their scales are finite.
+func (g *File) ReadBlocks(name string, from int, dst []byte) error {
+	t, ok := g.Tensor(name)
+	if !ok {
+		return &FormatError{g.name, fmt.Sprintf("there is no tensor %q", name)}
+	}
+	f, ok := t.Type.Quantised()
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is not quantised, it has type %s", g.name, name, t.Type)
+	}
+	if _, size := f.Block(); from < 0 || from%size != 0 || len(dst)%size != 0 || int64(from+len(dst)) > t.bytes {
+		return fmt.Errorf("%s: bytes %d to %d of tensor %q are not whole blocks", g.name, from, from+len(dst), name)
+	}
+	if _, err := g.data.ReadAt(dst, t.start+int64(from)); err != nil {
+		return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}
+	}
+	if block, ok := f.NonFinite(dst); ok {
+		_, size := f.Block()
+		return &FormatError{g.name, fmt.Sprintf("tensor %q: block %d has a scale that is infinite or NaN; the file is damaged, or was quantised from a model with such weights", name, from/size+block)}
+	}
+	return nil
+}
+
 // chunkElements is how many elements are read and dequantised at once: a multiple of every
 // type's block.
 const chunkElements = 1 << 16

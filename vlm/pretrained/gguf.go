@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"patchwork/nn/gguf"
+	"patchwork/shaders/quant"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/tokenizer"
@@ -211,22 +212,50 @@ func (s *ggufSource) read(name string, from int, dst []float32) error {
 	if !s.permuted(name) {
 		return s.Read(ggufName, from, dst)
 	}
-	// llama.cpp's RoPE rotates neighbouring rows of a head, Hugging Face's rotates rows half
-	// a head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's row
-	// (half, pair) of a head is row (pair, half) in the file.
-	cols, d := t.Size()/t.Shape[0], s.config.HeadDim
-	first, last := from/cols/d*d, ((from+len(dst))/cols+d-1)/d*d // whole heads
-	permuted := make([]float32, (last-first)*cols)
-	if err := s.Read(ggufName, first*cols, permuted); err != nil {
+	cols := t.Size() / t.Shape[0]
+	return unpermute(dst, from/cols, cols, s.config.HeadDim, func(row int, rows []float32) error {
+		return s.Read(ggufName, row*cols, rows)
+	})
+}
+
+// unpermute reads rows of size elements of T each, from a row on, in Hugging Face's order.
+// llama.cpp's RoPE rotates neighbouring rows of a head, Hugging Face's rotates rows half a
+// head apart (convert_hf_to_gguf.py, LlamaModel.permute): Hugging Face's row (half, pair) of
+// a head is row (pair, half) in the file.
+func unpermute[T float32 | byte](dst []T, row, size, head int, read func(row int, rows []T) error) error {
+	first, last := row/head*head, (row+len(dst)/size+head-1)/head*head // whole heads
+	permuted := make([]T, (last-first)*size)
+	if err := read(first, permuted); err != nil {
 		return err
 	}
-	for ; len(dst) > 0; dst, from = dst[cols:], from+cols {
-		row := from / cols
-		half, pair := row%d/(d/2), row%d%(d/2)
-		source := row - row%d + 2*pair + half - first
-		copy(dst[:cols], permuted[source*cols:(source+1)*cols])
+	for ; len(dst) > 0; dst, row = dst[size:], row+1 {
+		half, pair := row%head/(head/2), row%head%(head/2)
+		source := row - row%head + 2*pair + half - first
+		copy(dst[:size], permuted[source*size:(source+1)*size])
 	}
 	return nil
+}
+
+func (s *ggufSource) format(name string) (quant.Format, bool) {
+	t, ok := s.Tensor(GGUFName(name))
+	if !ok || len(t.Shape) != 2 {
+		return 0, false
+	}
+	return t.Type.Quantised()
+}
+
+func (s *ggufSource) readBlocks(name string, row int, dst []byte) error {
+	ggufName := GGUFName(name)
+	t, ok := s.Tensor(ggufName)
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is missing", s.Name(), ggufName)
+	}
+	size := int(t.Bytes()) / t.Shape[0]
+	read := func(row int, rows []byte) error { return s.ReadBlocks(ggufName, row*size, rows) }
+	if !s.permuted(name) {
+		return read(row, dst)
+	}
+	return unpermute(dst, row, size, s.config.HeadDim, read)
 }
 
 var queryOrKey = regexp.MustCompile(`\.self_attn\.[qk]_proj\.`)

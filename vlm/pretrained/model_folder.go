@@ -131,16 +131,25 @@ func fill(m *vlm.Model, dev engine.Device, to *engine.Buffer, path string, f ten
 // Load loads a model folder or a pretrained decoder onto a device for inference.
 func Load(path string, dev engine.Device) (*vlm.Runner, error) { return LoadAs(path, dev, shaders.F32) }
 
-// LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16.
+// LoadAs is Load with matrices and activations stored as t: F32, BF16 or F16. Quantised matrices
+// are decoded.
 func LoadAs(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+	return LoadWith(path, dev, LoadOptions{Type: t})
+}
+
+// LoadWith is Load with matrices and activations stored as the options say.
+func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
 	}
 	if isDecoder {
-		return loadDecoder(path, dev, t)
+		return loadDecoder(path, dev, o)
 	}
-	return loadModel(path, dev, t)
+	return loadModel(path, dev, o)
 }
 
 // IsDecoder reports whether the path is a GGUF file, or a folder whose config.json describes a
@@ -164,7 +173,7 @@ func IsDecoder(path string) (bool, error) {
 	return c.ModelType != vlm.ModelType, nil
 }
 
-func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+func loadDecoder(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
 	p, err := Open(path)
 	if err != nil {
 		return nil, err
@@ -181,7 +190,7 @@ func loadDecoder(path string, dev engine.Device, t shaders.Type) (*vlm.Runner, e
 	if err := p.Check(m); err != nil { // before allocating
 		return nil, err
 	}
-	m.StoreHalf(t)
+	o.store(m, p.format)
 	return newRunner(m, proc, dev, func() error { return p.Load(dev, m, proc, 0) })
 }
 
@@ -198,12 +207,12 @@ func newRunner(m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func()
 	return &vlm.Runner{Model: m, Processor: proc, Device: dev}, nil
 }
 
-func loadModel(dir string, dev engine.Device, t shaders.Type) (*vlm.Runner, error) {
+func loadModel(dir string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
 	m, proc, err := OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	m.StoreHalf(t)
+	o.store(m, nil)
 	return newRunner(m, proc, dev, func() error { return ReadWeights(m, dev, dir) })
 }
 

@@ -16,6 +16,7 @@ import (
 	"patchwork/engine"
 	"patchwork/internal/smallfile"
 	"patchwork/nn"
+	"patchwork/shaders/quant"
 	"patchwork/vlm"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/tokenizer"
@@ -97,8 +98,7 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, see
 		if !ok {
 			continue
 		}
-		read := func(from int, dst []float32) error { return p.weights.read(name, from, dst) }
-		if err := m.Params.Fill(dev, m.Params.Weights, param, p.shape(m, param)[0], read); err != nil {
+		if err := p.loadParam(dev, m, param, name); err != nil {
 			return err
 		}
 	}
@@ -111,6 +111,38 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, see
 		}
 	}
 	return nil
+}
+
+// loadParam reads one parameter: its blocks as they are in the file where the model stores it so,
+// otherwise its values.
+func (p *Decoder) loadParam(dev engine.Device, m *vlm.Model, param *nn.Param, name string) error {
+	rows := p.shape(m, param)[0]
+	want, quantised := param.Format()
+	if got, ok := p.format(param); quantised && ok && got == want {
+		return m.Params.FillBlocks(dev, param, rows, func(row int, dst []byte) error {
+			return p.weights.(blockSource).readBlocks(name, row, dst)
+		})
+	}
+	read := func(from int, dst []float32) error { return p.weights.read(name, from, dst) }
+	return m.Params.Fill(dev, m.Params.Weights, param, rows, read)
+}
+
+// blockSource is a weightSource with quantised matrices.
+type blockSource interface {
+	// format returns a parameter's block format; ok is false where it is not quantised.
+	format(name string) (f quant.Format, ok bool)
+	// readBlocks reads whole rows of blocks, from a row on, into dst. It checks their scales.
+	readBlocks(name string, row int, dst []byte) error
+}
+
+// format returns a parameter's block format in the file; ok is false where it has none.
+func (p *Decoder) format(param *nn.Param) (f quant.Format, ok bool) {
+	source, isBlocks := p.weights.(blockSource)
+	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
+	if !isBlocks || !inDecoder {
+		return 0, false
+	}
+	return source.format(name)
 }
 
 // Check returns an error for a tensor that is missing, has a wrong shape or is unknown.

@@ -294,7 +294,7 @@ func TestBadDecoders(t *testing.T) {
 		{"empty folder", "is not a model folder", func(t *testing.T) string { return t.TempDir() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := pretrained.LoadDecoder(c.path(t), cpu.Open(0), shaders.F32)
+			_, err := pretrained.LoadDecoder(c.path(t), cpu.Open(0), pretrained.LoadOptions{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v\nwant %q in one line of it", err, c.want)
 			}

@@ -13,6 +13,7 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/packing"
+	"patchwork/vlm/pretrained"
 )
 
 // Bench is a training step on random data, for measurements. Each row alternates between images
@@ -160,8 +161,9 @@ func (b *Bench) Profile(ctx context.Context) ([]TracedDispatch, error) {
 	return b.trainStep.StopTrace(), err
 }
 
-// RandomModel makes a recipe's model with random weights and no processor.
-func RandomModel(dev engine.Device, r Recipe) (*vlm.Runner, error) {
+// RandomModel makes a recipe's model with random weights, stored as the options say, and no
+// processor.
+func RandomModel(dev engine.Device, r Recipe, o pretrained.LoadOptions) (*vlm.Runner, error) {
 	if r.Text == nil {
 		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
 	}
@@ -169,7 +171,7 @@ func RandomModel(dev engine.Device, r Recipe) (*vlm.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.StoreHalf(r.storage())
+	o.Store(m)
 	if err := m.Allocate(dev, false); err != nil {
 		return nil, err
 	}

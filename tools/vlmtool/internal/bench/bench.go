@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
@@ -19,12 +18,12 @@ import (
 )
 
 type options struct {
-	preset, model, filter, dtype string
-	recompute                    string
-	storage                      shaders.Type
-	rows, tokens                 int
-	promptTokens, newTokens      int
-	match                        *regexp.Regexp
+	preset, model, filter   string
+	recompute               string
+	storage                 cli.Storage
+	rows, tokens            int
+	promptTokens, newTokens int
+	match                   *regexp.Regexp
 	kernelFlags
 }
 
@@ -92,6 +91,7 @@ func inferCommand(a *cli.App) *cobra.Command {
 		f.modelFlag(s)
 		s.IntVar(&f.promptTokens, "prompt-tokens", 290, "tokens of the prompt, those of its image included")
 		s.IntVar(&f.newTokens, "new", 128, "tokens to generate")
+		f.storage.DeclareWeights(s)
 		cli.Ignored(s, "batch-size", "seq-len", "filter")
 	})
 }
@@ -118,7 +118,7 @@ func newCommand(a *cli.App, measure func(*options, context.Context, *cli.App) er
 	s := c.Flags()
 	cli.Choice(s, &f.preset, "preset", "", "use the model `NAME`", train.PresetNames...)
 	declare(s, f)
-	cli.DTypeFlag(s, &f.dtype)
+	f.storage.DeclareDType(s)
 	device.Flag(a, s)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
@@ -143,7 +143,6 @@ func (f *options) modelFlag(s *pflag.FlagSet) {
 }
 
 func (f *options) check() (err error) {
-	f.storage = cli.Storage(f.dtype)
 	if f.match, err = regexp.Compile("(?i)" + f.filter); err != nil {
 		return usage.Errorf("--filter %q is not a valid regular expression: %s; escape special characters with a backslash", f.filter, regexpError(err))
 	}
@@ -152,6 +151,9 @@ func (f *options) check() (err error) {
 	}
 	if f.model != "" && f.preset != "" {
 		return usage.Errorf("--model and --preset are both given; one is enough")
+	}
+	if err := f.storage.Check(); err != nil {
+		return err
 	}
 	return f.checkTokens()
 }

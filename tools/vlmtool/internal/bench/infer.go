@@ -24,6 +24,7 @@ type inferResult struct {
 	Bench        string  `json:"bench"`
 	Preset       string  `json:"preset"` // or the model's folder
 	DType        string  `json:"dtype"`
+	Weights      string  `json:"weights"` // the type of most of the decoder's matrices
 	Device       string  `json:"device"`
 	PromptTokens int     `json:"prompt_tokens"`
 	Images       int     `json:"images"`
@@ -72,11 +73,11 @@ func (f *options) load(a *cli.App) (*vlm.Runner, error) {
 	}
 	var l *vlm.Runner
 	if f.model == "" {
-		r.DType = f.dtype
-		l, err = train.RandomModel(dev, r)
+		r.DType = f.storage.DType
+		l, err = train.RandomModel(dev, r, f.storage.Options())
 	} else {
 		f.preset = filepath.Base(f.model)
-		l, err = pretrained.LoadAs(f.model, dev, f.storage)
+		l, err = pretrained.LoadWith(f.model, dev, f.storage.Options())
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
@@ -96,7 +97,7 @@ func (f *options) infer(ctx context.Context, a *cli.App) error {
 	}
 	defer bench.Close()
 	out := inferResult{
-		Bench: "infer", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Images, NewTokens: f.newTokens,
+		Bench: "infer", Preset: f.preset, DType: f.storage.DType, Weights: l.WeightsName(), Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Images, NewTokens: f.newTokens,
 		WeightBytes: bench.WeightBytes,
 	}
 	var first, next []time.Duration
@@ -163,7 +164,7 @@ func (f *options) embedder(ctx context.Context, a *cli.App) error {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := embedderResult{
-		Bench: "embedder", Preset: f.preset, DType: f.dtype, Device: l.Device.Info().Device, BatchSize: f.rows, MS: ms(median), MSMin: ms(times[0]),
+		Bench: "embedder", Preset: f.preset, DType: f.storage.DType, Device: l.Device.Info().Device, BatchSize: f.rows, MS: ms(median), MSMin: ms(times[0]),
 		ImagesPerS: float64(f.rows) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9,
 	}
 	if a.JSON {

@@ -136,7 +136,7 @@ func (f *options) kernels(ctx context.Context, a *cli.App) error {
 func (f *options) cases(r train.Recipe, small bool, info engine.Info) ([]*kernelbench.Case, error) {
 	var all []*kernelbench.Case
 	if small {
-		all = kernelbench.Squares(f.storage, info.Hardware())
+		all = kernelbench.Squares(f.storage.Type(), info.Hardware())
 	}
 	used, err := f.works(r, info.Kind)
 	if err != nil {

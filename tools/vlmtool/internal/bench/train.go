@@ -24,7 +24,7 @@ func (f *options) recipe() (train.Recipe, error) {
 	if f.tokens == 0 {
 		f.tokens = r.SeqLen
 	}
-	r.DType, r.Recompute = f.dtype, f.recompute
+	r.DType, r.Recompute = f.storage.DType, f.recompute
 	if f.tokens < 2 {
 		return r, usage.Errorf("--seq-len %d leaves no token to predict", f.tokens)
 	}
@@ -131,7 +131,7 @@ func (f *options) train(ctx context.Context, a *cli.App) error {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := trainResult{
-		Bench: "train", Preset: f.preset, DType: f.dtype, Recompute: f.recompute == "on",
+		Bench: "train", Preset: f.preset, DType: f.storage.DType, Recompute: f.recompute == "on",
 		BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), FirstMS: ms(first), MS: ms(median), MSMin: ms(times[0]),
 		TokensPerS: float64(bench.Tokens) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9, HostShare: host.Seconds() / median.Seconds(),
 		StepCounts: bench.Counts,
@@ -145,7 +145,7 @@ func (f *options) train(ctx context.Context, a *cli.App) error {
 	}
 	printHeader(a, dev.Info())
 	fmt.Fprintf(a.Stdout, "BenchmarkTrain/%s/rows=%d/seq=%d/%s %8d %12d ns/op %10.0f tokens/s %8.2f GFLOP/s %6.2f %%host %6.2f %%idle\n",
-		f.preset, f.rows, f.tokens, f.dtype, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare, 100*out.IdleShare)
+		f.preset, f.rows, f.tokens, f.storage.DType, len(times), median.Nanoseconds(), out.TokensPerS, out.GFLOPs, 100*out.HostShare, 100*out.IdleShare)
 	fmt.Fprintf(a.Stdout, "# a step has %d dispatches, %d barriers and %d submits of them; its kernels take %.3f ms one after another\n", out.Dispatches, out.Barriers, out.Submits, out.KernelMS)
 	for _, k := range out.Kernels {
 		fmt.Fprintf(a.Stdout, "# %-20s %5d calls %10.3f ms %10.2f GFLOP/s\n", k.Kernel, k.Calls, k.MS, k.GFLOPs)

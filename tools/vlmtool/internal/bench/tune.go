@@ -35,7 +35,7 @@ const maxTuneCall = 10 * time.Second
 
 // TuneCommand is vlmtool tune.
 func TuneCommand(a *cli.App) *cobra.Command {
-	f := &options{rows: 1, recompute: "off", dtype: "f32", kernelFlags: kernelFlags{work: "all"}}
+	f := &options{rows: 1, recompute: "off", kernelFlags: kernelFlags{work: "all"}}
 	var reset bool
 	c := &cobra.Command{
 		Use:   "tune",
@@ -54,7 +54,7 @@ measured before is not measured again.`,
 	s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 	s.IntVar(&f.tokens, "seq-len", 0, "tokens per row; 0 = the preset's")
 	f.workFlag(s)
-	cli.DTypeFlag(s, &f.dtype)
+	f.storage.DeclareDType(s)
 	device.Flag(a, s)
 	return c
 }

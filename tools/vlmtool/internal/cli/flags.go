@@ -15,6 +15,7 @@ import (
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm"
 	"patchwork/vlm/packing"
+	"patchwork/vlm/pretrained"
 )
 
 // heading is the annotation of a flag that has a heading in help.
@@ -109,15 +110,42 @@ func BOSFlag(s *pflag.FlagSet, to *string, prefix string) {
 // DTypes are the values of --dtype.
 var DTypes = []string{"f32", "f16", "bf16"}
 
-// DTypeFlag adds --dtype for commands that run a model.
-func DTypeFlag(s *pflag.FlagSet, to *string) {
-	Choice(s, to, "dtype", "f32", "store weights and activations as `TYPE`, with f32 arithmetic", DTypes...)
+// Storage are the flags of commands that run a model: how it is stored on the device.
+type Storage struct{ DType, Weights string }
+
+// Declare adds --dtype and --weights.
+func (o *Storage) Declare(s *pflag.FlagSet) {
+	o.DeclareDType(s)
+	o.DeclareWeights(s)
 }
 
-// Storage is the type that a value of --dtype names.
-func Storage(dtype string) shaders.Type {
-	t, _ := shaders.ParseType(dtype) // the flag takes no other
+// DeclareDType adds --dtype.
+func (o *Storage) DeclareDType(s *pflag.FlagSet) {
+	Choice(s, &o.DType, "dtype", "f32", "store activations, and weights that are not quantised, as `TYPE`, with f32 arithmetic", DTypes...)
+}
+
+// DeclareWeights adds --weights.
+func (o *Storage) DeclareWeights(s *pflag.FlagSet) {
+	Choice(s, &o.Weights, "weights", string(pretrained.WeightsAuto), "store the decoder's matrices as `TYPE` (auto = quantised ones as in the file)", pretrained.WeightsNames...)
+}
+
+// Type is the type that --dtype names.
+func (o Storage) Type() shaders.Type {
+	t, _ := shaders.ParseType(o.DType) // the flag takes no other
 	return t
+}
+
+// Options are the settings of the flags.
+func (o Storage) Options() pretrained.LoadOptions {
+	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights)}
+}
+
+// Check returns an error for flags that exclude each other.
+func (o Storage) Check() error {
+	if err := o.Options().Check(); err != nil {
+		return usage.Error{Err: err}
+	}
+	return nil
 }
 
 // Empty reports whether a flag that can be repeated has no value.

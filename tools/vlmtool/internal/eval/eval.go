@@ -16,7 +16,6 @@ import (
 
 	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
-	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
@@ -30,8 +29,8 @@ import (
 )
 
 type evalFlags struct {
-	dtype, bos                   string
-	storage                      shaders.Type
+	bos                          string
+	storage                      cli.Storage
 	model, text, choices, output string
 	data                         []string
 	controls                     []string
@@ -77,20 +76,19 @@ alone.`,
 	})
 	cli.Group(c, "Data of the hub", f.remote.Declare)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
-		cli.DTypeFlag(s, &f.dtype)
+		f.storage.Declare(s)
 		device.Flag(a, s)
 	})
 	return c
 }
 
 func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
-	f.storage = cli.Storage(f.dtype)
 	if f.choices == "" && a.Changed("choices") {
 		return usage.Errorf("--choices is empty; want 'letters', answers separated by commas, or a file")
 	}
 	source := f.remote.Open(nil)
 	defer source.Close()
-	if err := f.check(ctx, source); err != nil {
+	if err := errors.Join(f.storage.Check(), f.check(ctx, source)); err != nil {
 		return err
 	}
 	dev, err := device.Open(a)
@@ -98,7 +96,7 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 		return err
 	}
 	defer dev.Close()
-	model, err := pretrained.LoadAs(f.model, dev, f.storage)
+	model, err := pretrained.LoadWith(f.model, dev, f.storage.Options())
 	if err != nil {
 		return err
 	}

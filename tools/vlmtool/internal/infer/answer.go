@@ -20,6 +20,8 @@ type Result struct {
 	CompletionTokens int          `json:"completion_tokens"`
 	FinishReason     string       `json:"finish_reason"`
 	Device           string       `json:"device"`
+	Weights          string       `json:"weights"`      // the type of most of the decoder's matrices
+	MemoryBytes      int64        `json:"memory_bytes"` // allocated on the device: weights, cache, activations
 	Timings          timings      `json:"timings"`
 	Explain          *explanation `json:"explain,omitempty"`
 
@@ -48,8 +50,9 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 	got, err := s.generator.Generate(ctx, prompt, s.images, o)
 	r := Result{
 		PromptTokens: got.PromptTokens, CachedTokens: got.CachedTokens, CompletionTokens: len(got.IDs), FinishReason: got.Finish,
-		Device: s.generator.Device.Info().Device, Timings: s.timings,
+		Device: s.generator.Device.Info().Device, Weights: s.generator.WeightsName(), Timings: s.timings,
 	}
+	r.MemoryBytes, _ = s.generator.Device.MemoryInUse()
 	r.ids = got.IDs
 	r.Thinking, r.Text = chat.SplitReasoning(tok.Decode(got.IDs, true))
 	r.Timings.PrefillMS, r.Timings.DecodeMS = ms(got.Prefill), ms(got.Decode)

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"patchwork/internal/smallfile"
-	"patchwork/shaders"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
@@ -27,13 +26,13 @@ import (
 )
 
 type inferFlags struct {
-	model, prompt, dtype string
-	bos                  string // with raw
-	explain              string // PNG file to write
-	storage              shaders.Type
-	imageFiles           []string
-	raw, chat, thinking  bool
-	options              generate.Options
+	model, prompt       string
+	bos                 string // with raw
+	explain             string // PNG file to write
+	storage             cli.Storage
+	imageFiles          []string
+	raw, chat, thinking bool
+	options             generate.Options
 }
 
 // Command is vlmtool infer.
@@ -51,7 +50,6 @@ so that the same question gets the same answer, unless --temperature is above 0.
   # the image from standard input, the answer as JSON
   vlmtool infer --model demo/model --image - --prompt "what shape is blue?" --json < demo/example.png`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			f.storage = cli.Storage(f.dtype)
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -78,7 +76,7 @@ so that the same question gets the same answer, unless --temperature is above 0.
 		s.StringVar(&f.explain, "explain", "", "draw the attention on the image before each word of the answer into a PNG `FILE`")
 	})
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
-		cli.DTypeFlag(s, &f.dtype)
+		f.storage.Declare(s)
 		device.Flag(a, s)
 	})
 	return c
@@ -108,7 +106,7 @@ func (f *inferFlags) check() error {
 	case f.chat && slices.Contains(f.imageFiles, "-"):
 		return usage.Errorf("--image - and --chat both read standard input; give the image as a file")
 	}
-	return nil
+	return f.storage.Check()
 }
 
 func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
@@ -127,7 +125,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer dev.Close()
 	start := time.Now()
-	model, err := pretrained.LoadAs(f.model, dev, f.storage)
+	model, err := pretrained.LoadWith(f.model, dev, f.storage.Options())
 	if err != nil {
 		return err
 	}
