@@ -98,7 +98,7 @@ func (s *Params) writeBlocks(dev engine.Device, p *Param, row int, data []byte) 
 // writeQuantised rounds whole rows of values to the blocks of a quantised parameter.
 func (s *Params) writeQuantised(dev engine.Device, p *Param, row int, values []float32) error {
 	data := make([]byte, p.format.Bytes(len(values)))
-	p.format.Encode(data, values)
+	quant.EncodeParallel(*p.format, data, values)
 	return s.writeBlocks(dev, p, row, data)
 }
 

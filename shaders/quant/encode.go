@@ -3,6 +3,9 @@ package quant
 import (
 	"encoding/binary"
 	"math"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"patchwork/shaders/half"
 )
@@ -12,6 +15,23 @@ import (
 // for the scales with the smallest squared error, in which large values weigh more. Values
 // must be finite, and within F16's range times the format's largest integer.
 func (f Format) Encode(dst []byte, src []float32) { layouts[f].encode(dst, src) }
+
+// encodeChunk is how many values EncodeParallel gives a goroutine: whole blocks of any format.
+const encodeChunk = 1 << 14
+
+// EncodeParallel is Encode on all cores.
+func EncodeParallel(f Format, dst []byte, src []float32) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for from := 0; from < len(src); from += encodeChunk {
+		part := src[from:min(len(src), from+encodeChunk)]
+		group.Go(func() error {
+			f.Encode(dst[f.Bytes(from):], part)
+			return nil
+		})
+	}
+	_ = group.Wait() // Encode has no errors
+}
 
 func putF16(dst []byte, x float32) { binary.LittleEndian.PutUint16(dst, half.ToF16(x)) }
 
@@ -36,6 +56,14 @@ func extreme(x []float32) float32 {
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
+// round rounds to the nearest integer, halves away from zero, as C's roundf.
+func round(x float32) int {
+	if x < 0 {
+		return -int(0.5 - x)
+	}
+	return int(x + 0.5)
+}
+
 func limits(x []float32) (lowest, highest float32) {
 	lowest, highest = x[0], x[0]
 	for _, v := range x[1:] {
@@ -50,7 +78,7 @@ func encodeQ8_0(dst []byte, src []float32) {
 		putF16(dst, scale)
 		inv := inverse(scale)
 		for i, x := range src[:32] {
-			dst[2+i] = byte(int8(math.Round(float64(x * inv))))
+			dst[2+i] = byte(int8(round(x * inv)))
 		}
 	}
 }

@@ -75,57 +75,60 @@ func putScaleAndMin(packed []byte, group int, scale, low byte) {
 const rangeTries = 20
 
 // fitRange returns the scale and the minimum low ≥ 0 with the smallest weighted error of
-// scale·q - low for integers q from 0 to limit. For every scale tried the integers give the
-// best scale and minimum by least squares.
+// scale·q - low for integers q from 0 to limit: for every scale that it tries, the integers
+// give the best scale and minimum by least squares.
 func fitRange(x []float32, limit int) (scale, low float32) {
 	lowest, highest := limits(x)
 	lowest = min(lowest, 0)
 	if highest <= lowest {
 		return 0, -lowest
 	}
-	var squares float64
+	var squares float32
 	for _, v := range x {
-		squares += float64(v) * float64(v)
+		squares += v * v
 	}
-	spread := math.Sqrt(squares / float64(len(x)))
-	weight := func(v float32) float64 { return spread + float64(abs(v)) }
-	scale, low = (highest-lowest)/float32(limit), -lowest
-	best := math.Inf(1)
-	consider := func(s, l float64) {
-		if l < 0 {
-			l = 0
-		}
-		if !(s > 0) {
-			return
-		}
-		err := 0.0
-		for _, v := range x {
-			q := max(0, min(float64(limit), math.Floor((float64(v)+l)/s+0.5)))
-			d := s*q - l - float64(v)
-			err += weight(v) * d * d
-		}
-		if err < best {
-			best, scale, low = err, float32(s), float32(l)
-		}
+	spread := float32(math.Sqrt(float64(squares) / float64(len(x))))
+	var fit rangeFit
+	for _, v := range x {
+		k := spread + abs(v)
+		fit.w, fit.wx, fit.wxx = fit.w+k, fit.wx+k*v, fit.wxx+k*v*v
 	}
-	consider(float64(scale), float64(low))
+	scale, low = (highest-lowest)/float32(limit), -lowest // if all values are the same
+	best := float32(math.Inf(1))
 	for try := range rangeTries + 1 {
-		inv := (float64(limit) + 0.1*float64(try-rangeTries/2)) / float64(highest-lowest)
-		var w, wq, wqq, wx, wqx float64
+		inv := (float32(limit) + 0.1*float32(try-rangeTries/2)) / (highest - lowest)
+		fit.wq, fit.wqq, fit.wqx = 0, 0, 0
 		for _, v := range x {
-			q := max(0, min(float64(limit), math.Floor(inv*float64(v-lowest)+0.5)))
-			k := weight(v)
-			w, wq, wqq, wx, wqx = w+k, wq+k*q, wqq+k*q*q, wx+k*float64(v), wqx+k*q*float64(v)
+			q := float32(min(limit, int(inv*(v-lowest)+0.5))) // not negative
+			k := (spread + abs(v)) * q
+			fit.wq, fit.wqq, fit.wqx = fit.wq+k, fit.wqq+k*q, fit.wqx+k*v
 		}
-		if det := w*wqq - wq*wq; det > 0 {
-			s, l := (w*wqx-wx*wq)/det, -(wqq*wx-wq*wqx)/det
-			if l < 0 && wqq > 0 { // the best without a minimum
-				s, l = wqx/wqq, 0
+		if s, l := fit.solve(); s > 0 {
+			if e := fit.err(s, l); e < best {
+				best, scale, low = e, s, l
 			}
-			consider(s, l)
 		}
 	}
 	return scale, low
+}
+
+// rangeFit are weighted sums over values x and their integers q.
+type rangeFit struct{ w, wx, wxx, wq, wqq, wqx float32 }
+
+// solve returns the scale and the minimum of the smallest error, the minimum not negative.
+func (f *rangeFit) solve() (scale, low float32) {
+	if det := f.w*f.wqq - f.wq*f.wq; det > 0 {
+		scale, low = (f.w*f.wqx-f.wx*f.wq)/det, (f.wq*f.wqx-f.wqq*f.wx)/det
+	}
+	if low < 0 && f.wqq > 0 {
+		return f.wqx / f.wqq, 0
+	}
+	return scale, low
+}
+
+// err is the weighted squared error of scale·q - low.
+func (f *rangeFit) err(scale, low float32) float32 {
+	return scale*scale*f.wqq + low*low*f.w + f.wxx - 2*scale*low*f.wq - 2*scale*f.wqx + 2*low*f.wx
 }
 
 func encodeQ6_K(dst []byte, src []float32) {
@@ -162,18 +165,18 @@ func fitScale(x []float32) float32 {
 	if most == 0 {
 		return 0
 	}
-	var best, scale float64
+	var best, scale float32
 	for try := -scaleTries; try <= scaleTries; try++ {
-		inv := -(32 + 0.1*float64(try)) / float64(most)
-		var xq, qq float64
+		inv := -(32 + 0.1*float32(try)) / most
+		var xq, qq float32
 		for _, v := range x {
-			q := max(-32, min(31, math.Round(inv*float64(v))))
-			w := float64(v) * float64(v)
-			xq, qq = xq+w*q*float64(v), qq+w*q*q
+			q := float32(max(0, min(63, int(inv*v+32.5)))) - 32
+			k := v * v * q
+			xq, qq = xq+k*v, qq+k*q
 		}
-		if qq > 0 && xq*xq/qq > best {
+		if qq > 0 && xq*xq > best*qq {
 			best, scale = xq*xq/qq, xq/qq
 		}
 	}
-	return float32(scale)
+	return scale
 }

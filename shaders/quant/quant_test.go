@@ -101,3 +101,16 @@ func TestAgainstLlamaCpp(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkEncode(b *testing.B) {
+	x := normals(1 << 14)
+	for _, f := range quant.Formats {
+		data := make([]byte, f.Bytes(len(x)))
+		b.Run(f.String(), func(b *testing.B) {
+			b.SetBytes(4 * int64(len(x)))
+			for b.Loop() {
+				f.Encode(data, x)
+			}
+		})
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"patchwork/internal/gguftest"
 	"patchwork/internal/require"
 	"patchwork/nn/gguf"
-	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
