@@ -58,6 +58,10 @@ func (p *Processor) Around(bos string) (before, after []int32, err error) {
 	return before, after, nil
 }
 
+// SpecialTokens returns the tokenizer's special tokens by their variable in chat templates, such as
+// "eos_token".
+func (p *Processor) SpecialTokens() map[string]string { return p.Template().SpecialTokens() }
+
 // Raw encodes a text without the chat template, control tokens included, after the tokens of
 // images. Special tokens that the tokenizer would append are omitted, since the text continues.
 func (p *Processor) Raw(text string, images int, bos string) (chat.Tokens, error) {
@@ -96,9 +100,14 @@ func (p *Processor) EOSIDs() []int32 { return slices.Clone(p.EOS) }
 func (p *Processor) SetEOS(eosToken string, named []int32) {
 	p.EOS = p.AnswerEnds()
 	if id, ok := p.Tokenizer.ID(eosToken); ok {
-		named = append([]int32{id}, named...)
+		p.AddEOS(id)
 	}
-	for _, id := range named {
+	p.AddEOS(named...)
+}
+
+// AddEOS adds tokens that end an answer.
+func (p *Processor) AddEOS(ids ...int32) {
+	for _, id := range ids {
 		if !slices.Contains(p.EOS, id) {
 			p.EOS = append(p.EOS, id)
 		}

@@ -54,6 +54,22 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 	return angles, 1
 }
 
+// FrequencyFactors are the divisors of the frequencies [head size / 2], where they are all that
+// scaling does but for linear scaling; nil for others.
+func (c *TextConfig) FrequencyFactors() []float32 {
+	s := c.RopeScaling
+	if s == nil || s.Type != "llama3" && s.Type != "frequency_factors" {
+		return nil
+	}
+	plain := nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
+	scaled, _ := c.frequencies()
+	factors := make([]float32, len(plain))
+	for i := range factors {
+		factors[i] = float32(plain[i] / scaled[i])
+	}
+	return factors
+}
+
 // RoPETable returns the table of nn.RoPE: [positions, head size].
 func (c *TextConfig) RoPETable(positions int) []float32 {
 	angles, scale := c.frequencies()

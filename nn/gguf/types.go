@@ -71,6 +71,16 @@ var quantised = map[Type]quant.Format{
 	Q4_K: quant.Q4_K, Q5_K: quant.Q5_K, Q6_K: quant.Q6_K,
 }
 
+// TypeOf is the type of a block format.
+func TypeOf(f quant.Format) Type {
+	for t, format := range quantised {
+		if format == f {
+			return t
+		}
+	}
+	panic("gguf: no type of " + f.String()) // quantised has every format
+}
+
 // Quantised returns the block format of a type; ok is false for the types of single values.
 func (t Type) Quantised() (f quant.Format, ok bool) {
 	f, ok = quantised[t]

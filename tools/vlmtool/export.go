@@ -1,9 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,30 +21,75 @@ import (
 
 // exportResult is export's line of JSON.
 type exportResult struct {
-	Out        string `json:"out"`
-	DType      string `json:"dtype"`
-	Parameters int64  `json:"parameters"`
+	Out        string                        `json:"out"`
+	DType      string                        `json:"dtype"` // of a GGUF file: the value of --quantize
+	Parameters int64                         `json:"parameters"`
+	Bytes      int64                         `json:"bytes,omitempty"` // of a GGUF file
+	Types      map[string]pretrained.TypeUse `json:"types,omitempty"` // of its tensors
 }
+
+// The values of --format.
+const (
+	formatFolder = "folder"
+	formatGGUF   = "gguf"
+)
 
 func exportCommand(a *cli.App) *cobra.Command {
 	o := &pretrained.ExportOptions{}
+	var format string
 	c := &cobra.Command{
-		Use:   "export --model DIR|FILE.gguf --out DIR",
-		Short: "Write a model in another type, or its decoder for transformers",
-		Long: `Writes a model in another type, or only its decoder, which transformers can load. A GGUF
-file becomes a Hugging Face folder.`,
-		Example: `  # half the size
+		Use:   "export --model DIR|FILE.gguf --out DIR|FILE.gguf",
+		Short: "Write a model as one file or in another type, or its decoder for other programs",
+		Long: `Writes a model as one GGUF file with everything in it, quantised with --quantize, or as a
+folder in another type. With --decoder-only the file opens in llama.cpp, the folder in
+transformers.
+
+Of a quantised file, the types of 4 and 5 bits keep the embedding and the head at 6 bits
+(q6_k), and q4_k_m and q5_k_m also half of the value and down projections; the image
+embedder and the connector stay at f16. Rows that are no multiple of 256 get q5_0, q5_1 and
+q8_0 for q4_k, q5_k and q6_k.`,
+		Example: `  # one file of a quarter of the size
+  vlmtool export --model demo/model --quantize q8_0 --out shapes.gguf
+  vlmtool infer --model shapes.gguf --image demo/example.png --prompt "what color is the triangle?"
+  # a folder of half the size
   vlmtool export --model demo/model --dtype bf16 --out model-bf16
-  # for transformers
-  vlmtool export --model demo/model --decoder-only --out decoder`,
-		RunE: func(c *cobra.Command, _ []string) error { return export(c.Context(), a, *o) },
+  # the decoder for transformers, and for llama.cpp
+  vlmtool export --model demo/model --decoder-only --out decoder
+  vlmtool export --model demo/model --decoder-only --quantize f16 --out decoder.gguf`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkFormat(a, o, format); err != nil {
+				return err
+			}
+			return export(c.Context(), a, *o)
+		},
 	}
 	s := c.Flags()
-	s.StringVar(&o.Model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
-	s.StringVar(&o.Out, "out", "", "write to `DIR`, new or empty")
-	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, in transformers' format")
-	cli.Choice(s, &o.DType, "dtype", "f32", "store the weights as `TYPE`", cli.DTypes...)
+	s.StringVar(&o.Model, "model", "", "load the model at `PATH`: a model's folder or GGUF file, or a text-only decoder as a Hugging Face folder or GGUF file")
+	s.StringVar(&o.Out, "out", "", "write to `PATH`: a folder, new or empty, or a new file that ends in .gguf")
+	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, for transformers or llama.cpp")
+	cli.Choice(s, &format, "format", "", "write a `FORMAT` (default: by the other flags)", formatFolder, formatGGUF)
+	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)
+	cli.Choice(s, &o.Quantize, "quantize", "", "store a GGUF file's matrices as `TYPE` (default f16)", pretrained.Quantizations()...)
 	return c
+}
+
+// checkFormat decides between a folder and a file.
+func checkFormat(a *cli.App, o *pretrained.ExportOptions, format string) error {
+	named := strings.HasSuffix(o.Out, ".gguf")
+	file := format == formatGGUF || format == "" && (named || o.Quantize != "")
+	switch {
+	case file && o.Out != "" && !named:
+		return usage.Errorf("--out %s: a GGUF file's name must end in .gguf", o.Out)
+	case !file && o.Quantize != "":
+		return usage.Errorf("--quantize is for --format gguf")
+	case file && o.Quantize != "" && a.Changed("dtype"):
+		return usage.Errorf("--dtype and --quantize are both given; --quantize is enough")
+	case file && o.Quantize == "" && a.Changed("dtype"):
+		o.Quantize = o.DType
+	case file:
+		o.Quantize = cmp.Or(o.Quantize, "f16")
+	}
+	return nil
 }
 
 func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
@@ -46,23 +97,44 @@ func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
 	case o.Model == "":
 		return usage.Errorf("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
 	case o.Out == "":
-		return usage.Errorf("--out is missing: the folder to write")
+		return usage.Errorf("--out is missing: the folder or the .gguf file to write")
 	}
-	if err := pretrained.CheckOut(o.Out); err != nil {
-		if errors.Is(err, pretrained.ErrNotEmpty) {
-			return usage.Errorf("--out %s is not empty; name a new folder", o.Out)
-		}
-		return fmt.Errorf("--out: %w", err)
+	if err := checkOut(o); err != nil {
+		return err
 	}
 	d, err := pretrained.Export(ctx, o)
 	if err != nil {
 		return err
 	}
+	out := exportResult{o.Out, cmp.Or(o.Quantize, o.DType), d.Parameters, 0, d.Types}
+	for _, t := range d.Types {
+		out.Bytes += t.Bytes
+	}
 	if a.JSON {
-		return a.Result(exportResult{o.Out, o.DType, d.Parameters})
+		return a.Result(out)
 	}
 	if !a.Quiet {
-		fmt.Fprintf(a.Stderr, "%s parameters in %s are in %s\n", terminal.Thousands(d.Parameters), o.DType, o.Out)
+		fmt.Fprintf(a.Stderr, "%s parameters in %s are in %s\n", terminal.Thousands(d.Parameters), out.DType, o.Out)
+		for _, name := range slices.Sorted(maps.Keys(d.Types)) {
+			fmt.Fprintf(a.Stderr, "  %-5s %4d tensors, %.1f MB\n", name, d.Types[name].Tensors, float64(d.Types[name].Bytes)/1e6)
+		}
+	}
+	return nil
+}
+
+// checkOut returns an error if the folder to write is not empty, or the file exists.
+func checkOut(o pretrained.ExportOptions) error {
+	if o.Quantize != "" {
+		if _, err := os.Lstat(o.Out); !errors.Is(err, fs.ErrNotExist) {
+			return usage.Errorf("--out %s exists; name a new file", o.Out)
+		}
+		return nil
+	}
+	err := pretrained.CheckOut(o.Out)
+	if errors.Is(err, pretrained.ErrNotEmpty) {
+		return usage.Errorf("--out %s is not empty; name a new folder", o.Out)
+	} else if err != nil {
+		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
 }

@@ -73,6 +73,9 @@ const noImageID = -1
 // ImageID returns the id of ImageToken, or -1 if conversations are text-only.
 func (e *Encoder) ImageID() int32 { return e.imageID }
 
+// Template is the chat template.
+func (e *Encoder) Template() *Template { return e.template }
+
 // Conversation encodes all turns as one conversation. The error is a *TemplateError.
 func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
 	return e.Messages(c.messages(), Options{})

@@ -9,6 +9,7 @@ package chat
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -144,6 +145,12 @@ func Parse(source string, names map[string]string) (*Template, error) {
 	}
 	return &Template{source: source, names: names, parsed: parsed, parts: &partsProbe{}}, nil
 }
+
+// Source is the template's text.
+func (t *Template) Source() string { return t.source }
+
+// SpecialTokens returns the tokenizer's special tokens by variable name, such as "bos_token".
+func (t *Template) SpecialTokens() map[string]string { return maps.Clone(t.names) }
 
 // EOSToken returns the tokenizer's eos_token, or "".
 func (t *Template) EOSToken() string { return t.names["eos_token"] }

@@ -155,7 +155,7 @@ func Check(ctx context.Context, dir string, state any) error {
 	case missing == nil:
 		return nil
 	}
-	if _, _, err := pretrained.OpenFolder(dir); err != nil {
+	if _, _, err := pretrained.OpenModel(dir); err != nil {
 		return readError(dir, "", err)
 	}
 	for _, file := range []string{pretrained.WeightsFile, FirstMomentsFile, SecondMomentsFile} {

@@ -1,7 +1,7 @@
 package pretrained
 
 import (
-	"patchwork/nn/safetensors"
+	"patchwork/nn/gguf"
 	"patchwork/vlm"
 )
 
@@ -11,46 +11,30 @@ type Description struct {
 	Parameters   int64      `json:"parameters"`
 	Step         int        `json:"step,omitempty"`          // of a checkpoint
 	FilesChecked int        `json:"files_checked,omitempty"` // files that match SHA256SUMS
+
+	Types map[string]TypeUse `json:"types,omitempty"` // of the tensors of an exported GGUF file
 }
 
-// describeDecoder describes a pretrained decoder; its tokenizer and chat template must be
-// readable.
-func describeDecoder(path string) (Description, error) {
-	p, err := Open(path)
-	if err != nil {
-		return Description{}, err
-	}
-	defer p.Close()
-	if _, err := p.Processor(0); err != nil {
-		return Description{}, err
-	}
-	m, err := vlm.NewModel(p.Config(), vlm.Init{})
-	if err != nil {
-		return Description{}, err
-	}
-	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Check(m)
+// TypeUse is what a type is used for in a file.
+type TypeUse struct {
+	Tensors int   `json:"tensors"`
+	Bytes   int64 `json:"bytes"`
 }
 
-// Describe reads the folder of a model or a pretrained decoder without its weights, and checks
+func (d *Description) addTensor(e gguf.Entry) {
+	if d.Types == nil {
+		d.Types = map[string]TypeUse{}
+	}
+	u := d.Types[e.Type.String()]
+	d.Types[e.Type.String()] = TypeUse{u.Tensors + 1, u.Bytes + e.Bytes()}
+}
+
+// Describe reads a model or a pretrained decoder without its weights, and checks
 // that all tensors exist with the right shapes.
-func Describe(dir string) (Description, error) {
-	if isDecoder, err := IsDecoder(dir); isDecoder || err != nil {
-		if err != nil {
-			return Description{}, err
-		}
-		return describeDecoder(dir)
-	}
-	m, _, err := OpenFolder(dir)
+func Describe(path string) (Description, error) {
+	p, m, _, err := openForExport(ExportOptions{Model: path})
 	if err != nil {
 		return Description{}, err
 	}
-	set, err := safetensors.OpenSet(dir)
-	if err != nil {
-		return Description{}, err
-	}
-	defer set.Close()
-	if err := checkTensors(m, dir, set, m.Params.All()); err != nil {
-		return Description{}, err
-	}
-	return Description{Config: m.Config, Parameters: m.Params.Count()}, nil
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Close()
 }

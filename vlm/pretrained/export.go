@@ -20,12 +20,16 @@ type ExportOptions struct {
 	Out         string
 	DecoderOnly bool   // write only the decoder of a model folder, in a form that transformers reads
 	DType       string // f32, f16 or bf16
+	Quantize    string // write one GGUF file with tensors of this type, one of Quantizations; "" = a folder
 }
 
 // Export writes a model with another dtype, or its decoder as a folder that transformers reads. A
 // pretrained decoder, such as a GGUF file, always becomes such a folder. Files appear in Out only
 // when they are complete.
 func Export(ctx context.Context, o ExportOptions) (Description, error) {
+	if o.Quantize != "" {
+		return exportGGUF(ctx, o)
+	}
 	isDecoder, err := IsDecoder(o.Model)
 	if err != nil {
 		return Description{}, err
@@ -47,6 +51,14 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 
 // openModelDecoder opens the decoder of a model folder, including <|image|>.
 func openModelDecoder(dir string) (*Decoder, error) {
+	if isFile(dir) {
+		p, err := openGGUF(dir)
+		if err == nil {
+			p.model = nil
+			p.weights.(*ggufSource).withoutEmbedder = true
+		}
+		return p, err
+	}
 	c, err := vlm.ReadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -136,23 +148,17 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 	return out, nil
 }
 
-// exportModel writes a model folder with another dtype.
+// exportModel writes a model as a folder with another dtype.
 func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
-	m, proc, err := OpenFolder(o.Model)
+	p, m, proc, err := openForExport(o)
 	if err != nil {
 		return Description{}, err
 	}
-	set, err := safetensors.OpenSet(o.Model)
-	if err != nil {
-		return Description{}, err
-	}
-	defer set.Close()
-	if err := checkTensors(m, o.Model, set, m.Params.All()); err != nil {
-		return Description{}, err
-	}
+	defer p.Close()
 	var entries []safetensors.Entry
-	for _, p := range m.Params.All() {
-		e, err := exportEntry(ctx, p.Name, p, o.DType, func(dst []float32) error { return set.ReadFloats(p.Name, 0, dst) })
+	for _, param := range m.Params.All() {
+		name, _ := p.fileName(param)
+		e, err := exportEntry(ctx, param.Name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
 		if err != nil {
 			return Description{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"patchwork/nn/gguf"
 	"patchwork/shaders/quant"
@@ -23,13 +24,18 @@ func openGGUF(path string) (*Decoder, error) {
 		return nil, err
 	}
 	p := &Decoder{Path: path, processor: func(patches int) (*vlm.Processor, error) { return ggufProcessor(f, patches) }}
+	if p.model, err = ggufModel(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
 		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
 	}
 	if err := f.Readable(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if p.Text, err = ggufConfig(f); err != nil {
+	if p.model != nil {
+		p.Text = p.model.Text
+	} else if p.Text, err = ggufConfig(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	p.weights = &ggufSource{File: f, config: p.Text}
@@ -143,7 +149,8 @@ func checkGGUF(f *gguf.File, c vlm.TextConfig) error {
 // ggufSource reads a GGUF file's tensors under Hugging Face's names and in its row order.
 type ggufSource struct {
 	*gguf.File
-	config vlm.TextConfig
+	config          vlm.TextConfig
+	withoutEmbedder bool // only the decoder of a model with an image embedder is read
 }
 
 // Hugging Face's names of the tensors over the vocabulary.
@@ -161,6 +168,9 @@ var (
 		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 	}
+	// ggufPrefixes map the names of an image embedder.
+	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}}
+
 	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
 )
 
@@ -171,6 +181,11 @@ func GGUFName(name string) string {
 	}
 	if p := layerName.FindStringSubmatch(name); p != nil && ggufLayerParts[p[2]] != "" {
 		return "blk." + p[1] + "." + ggufLayerParts[p[2]] + "." + p[3]
+	}
+	for _, prefix := range ggufPrefixes {
+		if rest, ok := strings.CutPrefix(name, prefix[0]); ok {
+			return prefix[1] + rest
+		}
 	}
 	return ""
 }
@@ -196,6 +211,11 @@ func (s *ggufSource) unexpected(known func(string) bool) string {
 		}
 	}
 	for _, t := range s.Tensors {
+		for _, prefix := range ggufPrefixes {
+			if rest, ok := strings.CutPrefix(t.Name, prefix[1]); ok {
+				expected[t.Name] = s.withoutEmbedder || known(prefix[0]+rest)
+			}
+		}
 		if !expected[t.Name] && t.Name != ropeFactors {
 			return t.Name
 		}
@@ -267,6 +287,9 @@ func (s *ggufSource) permuted(name string) bool {
 
 // ggufProcessor makes the processor from the tokenizer and chat template in the metadata.
 func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
+	if f.Metadata.Has(keyTokenizer) {
+		return ggufOwnProcessor(f, patches)
+	}
 	tok, err := ggufTokenizer(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)

@@ -2,6 +2,7 @@ package pretrained
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
 	"patchwork/nn"
+	"patchwork/nn/gguf"
 	"patchwork/nn/safetensors"
 	"patchwork/shaders"
 	"patchwork/vlm"
@@ -34,19 +36,24 @@ func SaveConfig(m *vlm.Model, proc *vlm.Processor, dir string) error {
 		return err
 	}
 	for name, value := range map[string]any{
-		"config.json": m.Config,
-		"preprocessor_config.json": map[string]any{
-			"image_processor_type": vlm.ModelType, "size": map[string]int{"shortest_edge": m.Config.Vision.ImageSize},
-			"crop_size": m.Config.Vision.ImageSize, "patch_size": m.Config.Vision.PatchSize,
-			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
-		},
-		"generation_config.json": proc.GenerationConfig(),
+		"config.json":              m.Config,
+		"preprocessor_config.json": preprocessorConfig(m.Config.Vision),
+		"generation_config.json":   proc.GenerationConfig(),
 	} {
 		if err := WriteJSON(filepath.Join(dir, name), value); err != nil {
 			return err
 		}
 	}
 	return SaveProcessor(proc, dir)
+}
+
+// preprocessorConfig is preprocessor_config.json.
+func preprocessorConfig(v vlm.VisionConfig) map[string]any {
+	return map[string]any{
+		"image_processor_type": vlm.ModelType, "size": map[string]int{"shortest_edge": v.ImageSize},
+		"crop_size": v.ImageSize, "patch_size": v.PatchSize,
+		"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
+	}
 }
 
 // TensorValues returns a parameter's values in one of the parameters' buffers.
@@ -93,8 +100,37 @@ func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) e
 	return nil
 }
 
-// ReadWeights reads the weights of a model folder onto the device.
-func ReadWeights(m *vlm.Model, dev engine.Device, dir string) error {
+// ReadWeights reads the weights of a model's folder or GGUF file onto the device.
+func ReadWeights(m *vlm.Model, dev engine.Device, path string) error {
+	if isFile(path) {
+		p, err := openChecked(path, m)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		return p.loadWeights(dev, m)
+	}
+	return readFolder(m, dev, path)
+}
+
+// openChecked opens the GGUF file of a model, which must have all of its parameters.
+func openChecked(path string, m *vlm.Model) (*Decoder, error) {
+	p, err := openGGUF(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(m); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+func readFolder(m *vlm.Model, dev engine.Device, dir string) error {
 	set, err := safetensors.OpenSet(dir)
 	if err != nil {
 		return err
@@ -152,12 +188,19 @@ func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error
 	return loadModel(path, dev, o)
 }
 
-// IsDecoder reports whether the path is a GGUF file, or a folder whose config.json describes a
-// pretrained decoder.
+// IsDecoder reports whether the path is a GGUF file without an image embedder, or a folder whose
+// config.json describes a pretrained decoder.
 func IsDecoder(path string) (bool, error) {
 	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
+	if err != nil {
 		return true, err
+	}
+	if !info.IsDir() {
+		f, err := gguf.Open(path)
+		if err != nil {
+			return true, err
+		}
+		return !f.Metadata.Has(keyConfig), f.Close()
 	}
 	file := filepath.Join(path, "config.json")
 	text, err := smallfile.Read(file, smallfile.Config)
@@ -207,33 +250,55 @@ func newRunner(m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func()
 	return &vlm.Runner{Model: m, Processor: proc, Device: dev}, nil
 }
 
-func loadModel(dir string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
-	m, proc, err := OpenFolder(dir)
+func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
+	m, proc, err := OpenModel(path)
 	if err != nil {
 		return nil, err
 	}
-	o.store(m, nil)
-	return newRunner(m, proc, dev, func() error { return ReadWeights(m, dev, dir) })
+	if !isFile(path) {
+		o.store(m, nil)
+		return newRunner(m, proc, dev, func() error { return readFolder(m, dev, path) })
+	}
+	p, err := openChecked(path, m)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	o.store(m, p.format)
+	return newRunner(m, proc, dev, func() error { return p.loadWeights(dev, m) })
 }
 
-// OpenFolder reads a model folder without its weights.
-func OpenFolder(dir string) (*vlm.Model, *vlm.Processor, error) {
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is not a model folder; to train from a decoder file use --decoder", dir)
-	}
-	c, err := vlm.ReadConfig(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	proc, err := loadProcessor(dir, c.Vision.Patches())
+// OpenModel reads a model's folder or GGUF file without its weights.
+func OpenModel(path string) (*vlm.Model, *vlm.Processor, error) {
+	c, proc, err := openConfig(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	if n := proc.Tokenizer.Len(); n > c.Text.VocabSize || int(proc.ImageID()) != c.ImageTokenID {
-		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids and <|image|> is %d, config.json has %d ids and %d", dir, n, proc.ImageID(), c.Text.VocabSize, c.ImageTokenID)
+		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids and <|image|> is %d, config.json has %d ids and %d", path, n, proc.ImageID(), c.Text.VocabSize, c.ImageTokenID)
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})
 	return m, proc, err
+}
+
+// openConfig reads the configuration and the processor of a model.
+func openConfig(path string) (c vlm.Config, proc *vlm.Processor, err error) {
+	if !isFile(path) {
+		if c, err = vlm.ReadConfig(path); err == nil {
+			proc, err = loadProcessor(path, c.Vision.Patches())
+		}
+		return c, proc, err
+	}
+	p, err := openGGUF(path)
+	if err != nil {
+		return c, nil, err
+	}
+	defer p.Close()
+	if p.model == nil {
+		return c, nil, fmt.Errorf("%s holds a decoder without an image embedder; to train from it use --decoder", path)
+	}
+	proc, err = p.processor(p.model.Vision.Patches())
+	return *p.model, proc, err
 }
 
 // WriteJSON writes a value as indented JSON and syncs the file.

@@ -30,6 +30,14 @@ type Decoder struct {
 
 	weights   weightSource
 	processor func(patches int) (*vlm.Processor, error)
+	model     *vlm.Config // of a GGUF file with an image embedder; nil: only a decoder
+}
+
+// fileName returns the name of a parameter in the files, where decoder parameters have no prefix;
+// ok is false for a parameter that is not there.
+func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
+	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
+	return name, inDecoder || p.model != nil
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
@@ -93,20 +101,24 @@ func (p *Decoder) Config() vlm.Config {
 // Load reads the weights into a model that has passed Check, and initialises the rows of <|image|>
 // if it was added to the tokenizer.
 func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
+	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
+		return err
+	}
+	for _, param := range m.VocabularyParams() {
+		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Decoder) loadWeights(dev engine.Device, m *vlm.Model) error {
 	for _, param := range m.Params.All() {
-		name, ok := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
+		name, ok := p.fileName(param)
 		if !ok {
 			continue
 		}
 		if err := p.loadParam(dev, m, param, name); err != nil {
-			return err
-		}
-	}
-	if !proc.AddedImageToken {
-		return nil
-	}
-	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
 			return err
 		}
 	}
@@ -138,8 +150,8 @@ type blockSource interface {
 // format returns a parameter's block format in the file; ok is false where it has none.
 func (p *Decoder) format(param *nn.Param) (f quant.Format, ok bool) {
 	source, isBlocks := p.weights.(blockSource)
-	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	if !isBlocks || !inDecoder {
+	name, inFile := p.fileName(param)
+	if !isBlocks || !inFile {
 		return 0, false
 	}
 	return source.format(name)
@@ -149,7 +161,7 @@ func (p *Decoder) format(param *nn.Param) (f quant.Format, ok bool) {
 func (p *Decoder) Check(m *vlm.Model) error {
 	known := map[string]bool{}
 	for _, param := range m.Params.All() {
-		name, ok := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
+		name, ok := p.fileName(param)
 		if !ok {
 			continue
 		}

@@ -33,20 +33,12 @@ func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	template, err := chat.ParseFiles(config, jinja)
-	if errors.Is(err, chat.ErrNoTemplate) {
-		template, err = chat.WithoutTemplate(config)
-	}
+	proc, err := newProcessor(tok, config, jinja, patches)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	proc, err := vlm.NewProcessor(tok, template, patches, config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	proc.ChatTemplate = jinja
 	named, err := readEOS(dir, tok.Len())
-	proc.SetEOS(template.EOSToken(), named)
+	proc.AddEOS(named...)
 	return proc, err
 }
 
@@ -127,11 +119,8 @@ func OpenProcessor(path string) (*vlm.Processor, error) {
 		return nil, err
 	}
 	if !isDecoder {
-		c, err := vlm.ReadConfig(path)
-		if err != nil {
-			return nil, err
-		}
-		return loadProcessor(path, c.Vision.Patches())
+		_, proc, err := openConfig(path)
+		return proc, err
 	}
 	p, err := Open(path)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -107,6 +108,71 @@ func FromVocabulary(v Vocabulary) (*Tokenizer, error) {
 		}
 	}
 	return build(f)
+}
+
+// Vocabulary returns the tokenizer in the form of GGUF files: the inverse of FromVocabulary. The
+// error is an *UnsupportedError where llama.cpp has no name for the pre-tokenizer.
+func (t *Tokenizer) Vocabulary() (Vocabulary, error) {
+	pre, ok := pipelineName(t.source)
+	if !ok {
+		return Vocabulary{}, &UnsupportedError{"the pre-tokenizer in a GGUF file: llama.cpp has no name for it that is known here"}
+	}
+	v := Vocabulary{Tokens: slices.Clone(t.tokens), Pre: pre, Kinds: slices.Repeat([]Kind{KindNormal}, len(t.tokens))}
+	for _, a := range t.source.AddedTokens {
+		v.Kinds[a.ID] = KindUserDefined
+		if a.Special {
+			v.Kinds[a.ID] = KindControl
+		}
+	}
+	for _, m := range t.source.Model.Merges {
+		v.Merges = append(v.Merges, m[0]+" "+m[1])
+	}
+	for _, id := range t.before {
+		v.Before = append(v.Before, t.tokens[id])
+	}
+	for _, id := range t.after {
+		v.After = append(v.After, t.tokens[id])
+	}
+	return v, nil
+}
+
+// pipelineName is llama.cpp's name of a tokenizer's normalizer and pre-tokenizer.
+func pipelineName(f file) (string, bool) {
+	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
+		p := pipelines[name]
+		if p.ignoreMerges == f.Model.IgnoreMerges && sameStage(f.Normalizer, p.normalizer) && sameStage(f.PreTokenizer, p.preTokenizer) {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// sameStage compares two stages of tokenizer.json but for trim_offsets, which does not change the
+// tokens.
+func sameStage(a json.RawMessage, b string) bool {
+	var x, y any
+	if isNull(a) {
+		a = json.RawMessage("null")
+	}
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal([]byte(b), &y) != nil {
+		return false
+	}
+	return reflect.DeepEqual(withoutTrim(x), withoutTrim(y))
+}
+
+func withoutTrim(stage any) any {
+	switch s := stage.(type) {
+	case map[string]any:
+		delete(s, "trim_offsets")
+		for _, value := range s {
+			withoutTrim(value)
+		}
+	case []any:
+		for _, value := range s {
+			withoutTrim(value)
+		}
+	}
+	return stage
 }
 
 // parseMerge splits a merge at the first space that is not its first character.

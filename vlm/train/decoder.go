@@ -55,7 +55,7 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 			return err
 		}
 	}
-	if t.model, t.processor, err = pretrained.OpenFolder(checkpoint); err != nil {
+	if t.model, t.processor, err = pretrained.OpenModel(checkpoint); err != nil {
 		return err
 	}
 	t.Recipe = t.Recipe.withText(t.model.Config.Text)

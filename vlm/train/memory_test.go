@@ -215,7 +215,7 @@ func TestNonFinite(t *testing.T) {
 // poison sets a weight of the up projection of layer 1 of a saved model to NaN.
 func poison(t *testing.T, dir string) {
 	t.Helper()
-	m, proc, err := pretrained.OpenFolder(dir)
+	m, proc, err := pretrained.OpenModel(dir)
 	require.NoError(t, err)
 	dev := devices.Open(t)[0]
 	require.NoError(t, m.Allocate(dev, false))

@@ -359,7 +359,7 @@ func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
-		if t.model, t.processor, err = pretrained.OpenFolder(t.Model); err != nil {
+		if t.model, t.processor, err = pretrained.OpenModel(t.Model); err != nil {
 			return err
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns

@@ -130,7 +130,7 @@ func TestDivergence(t *testing.T) {
 		t.Errorf("warnings: %q", warnings)
 	}
 	for _, dir := range checkpoint.Names(filepath.Join(out, "checkpoints")) {
-		m, _, err := pretrained.OpenFolder(dir)
+		m, _, err := pretrained.OpenModel(dir)
 		require.NoError(t, err)
 		dev := cpu.Open(0)
 		require.NoError(t, m.Allocate(dev, false))

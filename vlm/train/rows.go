@@ -40,7 +40,7 @@ func (r Recipe) processor(model string) (*vlm.Processor, error) {
 		return nil, err
 	}
 	if !isDecoder {
-		_, p, err := pretrained.OpenFolder(model)
+		_, p, err := pretrained.OpenModel(model)
 		return p, err
 	}
 	p, err := pretrained.Open(model)
