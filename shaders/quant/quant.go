@@ -21,7 +21,7 @@ const (
 )
 
 // Formats are all formats, in the order of their numbers.
-var Formats = [...]Format{Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K}
+var Formats = []Format{Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K}
 
 var layouts = [...]struct {
 	name            string

@@ -50,7 +50,7 @@ type Format struct {
 // Set are the kernels of an instruction set, by quant.Format.
 type Set struct {
 	Name    string
-	Formats [len(quant.Formats)]Format
+	Formats [quant.Q6_K + 1]Format
 }
 
 // least is the largest magnitude of a block whose values count as 0: the reciprocal of
