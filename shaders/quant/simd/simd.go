@@ -27,11 +27,11 @@ type Scale struct {
 }
 
 // Dots computes c = a·bᵀ + beta·c for a few rows of a, quantised by Quantize, and n rows of b.
-// Block i of row r of a is a[i·rows+r], its scale scales[i·rows+r]. A row of b is the blocks
-// of a quant.Format that hold blocks·32 values; rows follow each other without gaps. Rows of
-// c are ldc apart. An element of c is the same sum in the same order whatever n and the
-// number of rows are. blocks and n ≥ 1.
-type Dots func(blocks int, a *Block, scales *Scale, b *byte, n int, c *float32, ldc int, beta float32)
+// a and scales point into the first of its Blocks and Scales: those of block i of row r are
+// number i·rows + r. A row of b is the blocks of a quant.Format that hold blocks·32 values;
+// rows follow each other without gaps. Rows of c are ldc apart. An element of c is the same
+// sum in the same order whatever n and the number of rows are. blocks and n ≥ 1.
+type Dots func(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
 
 // Decoder decodes 32 values from each of some blocks, lds bytes apart: values [32·group,
 // 32·group+32) of a block, to rows of dst that are ldd values apart. They have the bits of
