@@ -119,3 +119,53 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 		}
 	}
 }
+
+// TestQuantize compares the assembly with the Go form, and both with the values.
+func TestQuantize(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	const rows, k, lda = 3, 288, 300
+	a := activations(rows, lda)
+	for i, v := range []float32{inf, -inf, nan, 3e38, -3e38, 1e-35, 1e-37, 1e-40} {
+		a[i*Values+i] = v
+	}
+	a[lda], a[lda+1], a[lda+2], a[lda+3] = 127, 0.5, -1.5, 2.5 // the largest of the block: ties
+	for i := range Values - 4 {
+		a[lda+4+i] = float32(i)
+	}
+	for _, offset := range []int{0, 8, 128} {
+		blocks, scales := make([]Block, rows*k/Values), make([]Scale, rows*k/Values)
+		Quantize(blocks, scales, a, lda, rows, k, offset)
+		wantBlocks, wantScales := make([]Block, len(blocks)), make([]Scale, len(blocks))
+		for r := range rows {
+			quantizeGo(wantBlocks[r:], wantScales[r:], rows, a[r*lda:][:k], offset)
+		}
+		for i := range blocks {
+			if s := scales[i].Scale - scales[i].Scale; s != 0 { // not finite
+				if w := wantScales[i].Scale; w == w {
+					t.Errorf("block %d: scale %g, want %g", i, scales[i].Scale, w)
+				}
+				continue
+			}
+			if blocks[i] != wantBlocks[i] || scales[i] != wantScales[i] {
+				t.Errorf("block %d, offset %d: %v %v, want %v %v", i, offset, scales[i], blocks[i], wantScales[i], wantBlocks[i])
+			}
+			at := i%rows*lda + i/rows*Values
+			for j, q := range blocks[i].Values {
+				x, scale := float64(a[at+j]), float64(scales[i].Scale)
+				if got := scale * float64(q); math.Abs(got-x) > scale*0.5001+least {
+					t.Errorf("value %g of block %d is %g, in steps of %g", x, i, got, scale)
+				}
+			}
+		}
+	}
+	if !math.IsNaN(float64(scales0(a[:Values]))) {
+		t.Error("the scale of a block with an infinity is finite")
+	}
+}
+
+func scales0(a []float32) float32 {
+	var block [1]Block
+	var scale [1]Scale
+	quantizeGo(block[:], scale[:], 1, a, 0)
+	return scale[0].Scale
+}

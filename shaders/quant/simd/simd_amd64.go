@@ -11,7 +11,16 @@ var (
 	hasVNNI = hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512VNNI
 )
 
-var quantize = quantizeGo
+// quantize quantises a row, of which every step-th block is written.
+func quantize(blocks []Block, scales []Scale, step int, a []float32, offset int) {
+	n := len(a) / Values
+	if !hasAVX2 || n == 0 {
+		quantizeGo(blocks, scales, step, a, offset)
+		return
+	}
+	_, _ = blocks[(n-1)*step], scales[(n-1)*step]
+	quantizeAVX2(&blocks[0].Values[0], &scales[0].Scale, step, &a[0], n, offset)
+}
 
 // Q8_0's integers are signed, which AVX2 multiplies as magnitudes and signs.
 var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
