@@ -23,7 +23,7 @@ var packages = map[string]map[string]func(*build.Context){
 		"gemm_bf16": defineGemmBF16, "narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
 	},
 	"shaders/quant/simd": {
-		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "quantize": defineQuantize,
+		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "quantize": defineQuantize, "decode": defineQuantDecode,
 	},
 	"vlm/image/simd": {"idct": defineIDCT, "upsample": defineUpsample, "webp": defineWebPUpsample, "colour": defineColour, "resize": defineResize, "unfilter": defineUnfilter, "vp8": defineVP8},
 }

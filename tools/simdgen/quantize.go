@@ -18,7 +18,7 @@ func defineQuantize(c *build.Context) {
 	stepValues, stepScale := param(c, "step"), c.GP64()
 	c.MOVQ(stepValues, stepScale)
 	c.SHLQ(operand.U8(6), stepValues) // blockBytes
-	c.SHLQ(operand.U8(3), stepScale) // scaleBytes
+	c.SHLQ(operand.U8(3), stepScale)  // scaleBytes
 	x, q0 := c.XMM(), c.XMM()
 	offset := c.YMM()
 	c.VMOVD(address(c, "offset"), x)
