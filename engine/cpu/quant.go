@@ -19,7 +19,7 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 	case g.TransB && g.M <= fewRows:
 		h.quantDots(set.Formats[g.Format], g)
 	default:
-		h.decodedGemm(g)
+		h.quantGemm(g)
 	}
 }
 
