@@ -1,55 +1,61 @@
 package cpu
 
-import "patchwork/shaders"
+import (
+	"sync"
 
-// quantRows is the number of rows of b that are decoded at once.
-const quantRows = 64
+	"patchwork/shaders"
+	quantsimd "patchwork/shaders/quant/simd"
+)
 
-// quantColumns is the number of columns of b, stored as [k,n], that are decoded at once: a
-// multiple of every block.
-const quantColumns = 256
-
-// GemmQuant decodes a part of b at a time, for every row of a.
+// GemmQuant multiplies a few rows of a, rounded to 8 bits, by the blocks of b, and decodes b for more.
 func (h *host) GemmQuant(g shaders.GemmQuant) {
-	if g.TransB {
-		h.quantForward(g)
-	} else {
-		h.quantBackward(g)
+	if g.M == 0 || g.N == 0 {
+		return
+	}
+	set := h.matmul.quant
+	switch {
+	case g.K == 0 || set == nil:
+		h.decodedGemm(g)
+	case g.TransB && g.M <= fewRows:
+		h.quantDots(set.Formats[g.Format], g)
+	default:
+		h.quantGemm(g)
 	}
 }
 
-// quantForward computes c = a·bᵀ + beta·c, for rows of b at a time.
-func (h *host) quantForward(g shaders.GemmQuant) {
-	row := g.Format.Bytes(g.K)
-	h.Parallel(ceil(g.N, quantRows), 1, func(lo, hi int) {
-		b, release := h.Scratch(quantRows * g.K)
-		defer release()
-		for i := lo * quantRows; i < min(g.N, hi*quantRows); i += quantRows {
-			n := min(quantRows, g.N-i)
-			g.Format.Decode(b[:n*g.K], g.B[i*row:])
-			h.GemmSerial(shaders.Gemm{
-				TransB: true, M: g.M, N: n, K: g.K, Alpha: 1, A: g.A, LDA: g.LDA, B: b, LDB: g.K, Beta: g.Beta, C: g.C[i:], LDC: g.LDC,
-			})
+// quantDots quantises a once, then computes columns of c in parallel.
+func (h *host) quantDots(f quantsimd.Format, g shaders.GemmQuant) {
+	a, most := quantizeRows(f, g), len(f.Dots)
+	defer quantizedPool.Put(a)
+	per := g.K / quantsimd.Values
+	_, cols := dotsTile.tile(g.M, g.N, g.K, h.threads)
+	h.Parallel(ceil(g.N, cols), 1, func(lo, hi int) {
+		j, n := lo*cols, min(g.N, hi*cols)-lo*cols
+		b := &g.B[j*g.Format.Bytes(g.K)]
+		for i := 0; i < g.M; i += most {
+			f.Dots[min(most, g.M-i)-1](per, &a.blocks[i*per].Values[0], &a.scales[i*per].Scale, b, n, &g.C[i*g.LDC+j], g.LDC, g.Beta)
 		}
 	})
 }
 
-// quantBackward computes c = a·b + beta·c, for columns of b at a time.
-func (h *host) quantBackward(g shaders.GemmQuant) {
-	row := g.Format.Bytes(g.N)
-	h.Parallel(ceil(g.N, quantColumns), 1, func(lo, hi int) {
-		b, release := h.Scratch(quantRows * quantColumns)
-		defer release()
-		for j := lo * quantColumns; j < min(g.N, hi*quantColumns); j += quantColumns {
-			n, beta := min(quantColumns, g.N-j), g.Beta
-			for l := 0; l < g.K; l += quantRows {
-				k := min(quantRows, g.K-l)
-				for i := range k {
-					g.Format.Decode(b[i*n:][:n], g.B[(l+i)*row+g.Format.Bytes(j):])
-				}
-				h.GemmSerial(shaders.Gemm{M: g.M, N: n, K: k, Alpha: 1, A: g.A[l:], LDA: g.LDA, B: b, LDB: n, Beta: beta, C: g.C[j:], LDC: g.LDC})
-				beta = 1
-			}
-		}
-	})
+// dotsTile divides the columns of c.
+var dotsTile = matmul{rows: fewRows, cols: 16, exact: true, minWork: dotsWork}
+
+// quantized are rows of a in 8 bits, as many together as a kernel takes.
+type quantized struct {
+	blocks []quantsimd.Block
+	scales []quantsimd.Scale
+}
+
+var quantizedPool = sync.Pool{New: func() any { return new(quantized) }}
+
+func quantizeRows(f quantsimd.Format, g shaders.GemmQuant) *quantized {
+	q, per, most := quantizedPool.Get().(*quantized), g.K/quantsimd.Values, len(f.Dots)
+	if n := g.M * per; len(q.blocks) < n {
+		q.blocks, q.scales = make([]quantsimd.Block, n), make([]quantsimd.Scale, n)
+	}
+	for i := 0; i < g.M; i += most {
+		quantsimd.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K, f.Offset)
+	}
+	return q
 }
