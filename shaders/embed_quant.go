@@ -1,8 +1,6 @@
 package shaders
 
-import (
-	"patchwork/shaders/quant"
-)
+import "patchwork/shaders/quant"
 
 // EmbedQuantParams are the parameters of EmbedQuant.
 type EmbedQuantParams struct {
@@ -23,6 +21,20 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 		{Name: "table", Type: U32, Access: Read},
 		{Name: "features", Access: Read, Optional: true},
 		{Name: "y", Access: ReadWrite},
+	},
+	Variants: perFormat("", embedQuantVariant),
+	Halves:   [][]string{{"features"}},
+	Even:     func(EmbedQuantParams) bool { return true }, // whole blocks
+	Axes: func(p EmbedQuantParams) []Axis {
+		tokens := alongCount(func(p *EmbedQuantParams) *Count { return &p.Tokens }, func(p EmbedQuantParams) map[string]int64 {
+			return map[string]int64{"ids": 4, "slots": 4, "y": rowBytes(p.Cols)}
+		}, nil)(p)
+		table := Span{Stride: int64(quant.Format(p.Format).Bytes(int(p.Cols)))}
+		return append(tokens, Axis{p.Rows, map[string]Span{"table": table}, func(first, rows uint32) any {
+			part := p
+			part.First, part.Rows = p.First+first, rows
+			return part
+		}})
 	},
 	CPU: func(h Host, p EmbedQuantParams, b Buffers) {
 		ids, slots, features, y, cols, f := b.I32(0), b.I32(1), b.F32(3), b.F32(4), int(p.Cols), quant.Format(p.Format)

@@ -3,6 +3,7 @@ package shaders
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"patchwork/shaders/quant"
 )
@@ -33,7 +34,14 @@ var MatMulQuant = Declare(Decl[MatMulQuantParams]{
 		{Name: "residual", Access: Read, Optional: true},
 		{Name: "c", Access: ReadWrite},
 	},
-	CPU: matmulQuantCPU,
+	Variants: slices.Concat(
+		perFormat("lane", matmulQuantLane), perFormat("rows", matmulQuantRows), perFormat("tile", matmulQuantTile), perFormat("", matmulQuantBlocks),
+	),
+	Halves: [][]string{{"a", "c"}, {"a"}},
+	// As in MatMul.
+	Even: func(p MatMulQuantParams) bool { return (p.LDA|p.LDC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0) },
+	Axes: matmulQuantAxes,
+	CPU:  matmulQuantCPU,
 	Reference: func(p MatMulQuantParams, bufs []Array) {
 		a, bias, residual, c, n, k := bufs[0].F, bufs[2].F, bufs[3].F, bufs[4].F, int(p.N), int(p.K)
 		b := decodeWords(quant.Format(p.Format), bufs[1].I, n*k)
