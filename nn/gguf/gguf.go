@@ -5,6 +5,7 @@
 package gguf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -32,6 +33,7 @@ type Tensor struct {
 	Name  string
 	Type  Type
 	Shape []int // row-major: the last axis is contiguous (reversed in the file)
+	file  *File // with the data
 	start int64 // offset in the file
 	bytes int64
 }
@@ -59,10 +61,23 @@ type File struct {
 	data   io.ReaderAt
 	closer io.Closer
 	byName map[string]int
+	parts  []*File // the others of a model in several files
 }
 
-// Open opens a file and checks everything but the tensors' data.
+// Open opens a file, or all parts of a model in several files by the first, and checks everything
+// but the tensors' data.
 func Open(path string) (*File, error) {
+	g, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.openParts(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+func open(path string) (*File, error) {
 	f, err := smallfile.Open(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
@@ -92,14 +107,26 @@ func Parse(name string, data io.ReaderAt, size int64) (*File, error) {
 
 // Close closes the file.
 func (g *File) Close() error {
-	if g.closer == nil {
-		return nil
+	var errs []error
+	for _, p := range append(g.parts, g) {
+		if p.closer != nil {
+			errs = append(errs, p.closer.Close())
+		}
 	}
-	return g.closer.Close()
+	return errors.Join(errs...)
 }
 
-// Name is the file's path.
+// Name is the file's path, of several the first's.
 func (g *File) Name() string { return g.name }
+
+// Names are the paths of all files.
+func (g *File) Names() []string {
+	names := []string{g.name}
+	for _, p := range g.parts {
+		names = append(names, p.name)
+	}
+	return names
+}
 
 // Tensor describes a tensor; ok is false if the file has no tensor of that name.
 func (g *File) Tensor(name string) (t Tensor, ok bool) {
@@ -141,7 +168,7 @@ func (g *File) ReadBlocks(name string, from int, dst []byte) error {
 	if _, size := f.Block(); from < 0 || from%size != 0 || len(dst)%size != 0 || int64(from+len(dst)) > t.bytes {
 		return fmt.Errorf("%s: bytes %d to %d of tensor %q are not whole blocks", g.name, from, from+len(dst), name)
 	}
-	if _, err := g.data.ReadAt(dst, t.start+int64(from)); err != nil {
+	if _, err := t.file.data.ReadAt(dst, t.start+int64(from)); err != nil {
 		return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}
 	}
 	if block, ok := f.NonFinite(dst); ok {
@@ -181,7 +208,7 @@ func (g *File) Read(name string, from int, dst []float32) error {
 			buffer := chunkBuffers.Get().(*[]byte)
 			defer chunkBuffers.Put(buffer)
 			raw := (*buffer)[:len(chunk)/l.elements*l.bytes]
-			if _, err := g.data.ReadAt(raw, start); err != nil {
+			if _, err := t.file.data.ReadAt(raw, start); err != nil {
 				return &FormatError{g.name, fmt.Sprintf("tensor %q: %v", name, err)}
 			}
 			l.decode(chunk, raw)

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -389,5 +391,95 @@ func BenchmarkRead(b *testing.B) {
 				require.NoError(b, f.Read("t", 0, dst))
 			}
 		})
+	}
+}
+
+// TestSplit reads a model in three files, and reports parts that are missing, in the wrong place or
+// not the first.
+func TestSplit(t *testing.T) {
+	dir := t.TempDir()
+	name := func(part int) string { return filepath.Join(dir, fmt.Sprintf("m-%05d-of-00003.gguf", part)) }
+	write := func(path string, no, total int, tensor string, value float32) {
+		t.Helper()
+		meta := gguftest.Pairs("split.no", uint16(no), "split.count", uint16(3), "split.tensors.count", int32(total))
+		require.NoError(t, os.WriteFile(path, gguftest.File(3, meta, []gguftest.Tensor{gguftest.Floats(tensor, []int{1}, []float32{value})}), 0o644))
+	}
+	for i, tensor := range []string{"a", "b", "c"} {
+		write(name(i+1), i, 3, tensor, float32(i))
+	}
+	f, err := gguf.Open(name(1))
+	require.NoError(t, err)
+	for i, tensor := range []string{"a", "b", "c"} {
+		var got [1]float32
+		require.NoError(t, f.Read(tensor, 0, got[:]))
+		if got[0] != float32(i) {
+			t.Errorf("%s is %g, want %d", tensor, got[0], i)
+		}
+	}
+	if got := f.Names(); !slices.Equal(got, []string{name(1), name(2), name(3)}) {
+		t.Errorf("the files are %v", got)
+	}
+	require.NoError(t, f.Close())
+	fails := func(path, want string) {
+		t.Helper()
+		f, err := gguf.Open(path)
+		if err == nil {
+			f.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+	fails(name(2), "is part 2 of 3 of a model; give the first part")
+	write(name(2), 1, 3, "a", 0)
+	fails(name(1), `tensor "a" is in another part too`)
+	write(name(2), 2, 3, "b", 0)
+	fails(name(1), "split.no is 2, want 1")
+	require.NoError(t, os.Remove(name(2)))
+	fails(name(1), "is missing: part 2 of 3")
+	write(name(1), 0, 4, "a", 0)
+	write(name(2), 1, 4, "b", 0)
+	fails(name(1), "have 3 tensors, want 4")
+	require.NoError(t, os.Rename(name(1), filepath.Join(dir, "x.gguf")))
+	fails(filepath.Join(dir, "x.gguf"), "its name does not end in -00001-of-00003.gguf")
+}
+
+// TestWrite reads what Write has written.
+func TestWrite(t *testing.T) {
+	data := randomBlocks(gguf.Q4_0, 4)
+	entry := func(kind gguf.Type, shape []int, data []byte) gguf.Entry {
+		return gguf.Entry{Name: kind.String(), Type: kind, Shape: shape, Write: func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		}}
+	}
+	var out bytes.Buffer
+	meta := gguftest.Pairs("text", "a", "numbers", []int32{1, 2}, "yes", true, "texts", []string{"x", ""})
+	require.NoError(t, gguf.Write(&out, meta, []gguf.Entry{entry(gguf.Q4_0, []int{2, 64}, data), entry(gguf.F32, []int{3}, make([]byte, 12))}))
+	f, err := parse(out.Bytes())
+	require.NoError(t, err)
+	for _, p := range meta {
+		if got := f.Metadata.Value(p.Key); !reflect.DeepEqual(got, p.Value) {
+			t.Errorf("%s is %v, want %v", p.Key, got, p.Value)
+		}
+	}
+	got := make([]byte, len(data))
+	require.NoError(t, f.ReadBlocks("Q4_0", 0, got))
+	if !bytes.Equal(got, data) {
+		t.Error("the blocks differ from those written")
+	}
+	for want, e := range map[string]gguf.Entry{
+		"not whole blocks": entry(gguf.Q4_0, []int{2, 48}, nil),
+		"got 3 bytes":      entry(gguf.F32, []int{1}, make([]byte, 3)),
+	} {
+		if err := gguf.Write(io.Discard, nil, []gguf.Entry{e}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	infinite := slices.Concat(data[:18], []byte{0, 0x7C}, make([]byte, 16))
+	f, err = parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: gguf.Q4_0, Shape: []int{64}, Data: infinite}}))
+	require.NoError(t, err)
+	if err := f.ReadBlocks("t", 0, make([]byte, 36)); err == nil || !strings.Contains(err.Error(), "block 1 has a scale that is infinite or NaN") {
+		t.Errorf("an infinite scale: got %v", err)
 	}
 }

@@ -144,7 +144,7 @@ func (g *File) alignment(r *reader) int64 {
 
 // tensor reads one description. Its start is an offset in the data until resolveOffsets.
 func (g *File) tensor(r *reader) {
-	t := Tensor{Name: r.text()}
+	t := Tensor{Name: r.text(), file: g}
 	axes := r.u32()
 	if axes > maxAxes {
 		r.fail("tensor %q has %d axes", t.Name, axes)

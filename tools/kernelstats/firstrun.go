@@ -9,7 +9,9 @@ import (
 
 	"patchwork/engine"
 	"patchwork/engine/vulkan"
+	"patchwork/shaders"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -97,7 +99,8 @@ func prepare(ctx context.Context, dev engine.Device, r train.Recipe, training bo
 			return t, err
 		}, b.Close, nil
 	}
-	model, err := train.RandomModel(dev, r)
+	t, _ := shaders.ParseType(r.DType)
+	model, err := train.RandomModel(dev, r, pretrained.LoadOptions{Type: t})
 	if err != nil {
 		return nil, nil, err
 	}

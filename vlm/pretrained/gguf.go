@@ -27,9 +27,6 @@ func openGGUF(path string) (*Decoder, error) {
 	if p.model, err = ggufModel(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if n, ok := f.Metadata.Int("split.count"); ok && n > 1 {
-		return nil, errors.Join(fmt.Errorf("%s is one of %d parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUT.gguf", path, n), f.Close())
-	}
 	if err := f.Readable(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -195,7 +192,7 @@ func (s *ggufSource) shape(name string) ([]int, bool) {
 	return t.Shape, ok
 }
 
-func (s *ggufSource) files() []string { return []string{s.Name()} }
+func (s *ggufSource) files() []string { return s.Names() }
 
 func (s *ggufSource) unexpected(known func(string) bool) string {
 	expected := map[string]bool{}

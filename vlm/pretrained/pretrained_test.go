@@ -231,7 +231,7 @@ func TestBadDecoders(t *testing.T) {
 		{"logit scale", `"llama.logit_scale" is 0.1, which`, meta("llama.logit_scale", float32(0.1))},
 		{"a double", `"llama.logit_scale" is 0.1, which`, meta("llama.logit_scale", float64(float32(0.1)))},
 		{"a list", `"llama.rope.x" is [1 2], which`, meta("llama.rope.x", []int32{1, 2})},
-		{"part of a split file", "is one of 3 parts", meta("split.count", uint16(3))},
+		{"part of a split file", "its name does not end in", meta("split.count", uint16(3))},
 		{"part of the head", "llama.rope.dimension_count is 8", meta("llama.rope.dimension_count", uint32(8))},
 		{"experts", "llama.expert_count is 4", meta("llama.expert_count", uint32(4))},
 		{"SentencePiece", `tokenizer.ggml.model is "llama"`, meta("tokenizer.ggml.model", "llama")},
