@@ -163,9 +163,12 @@ func TestExport(t *testing.T) {
 		{"decoder in f16", pretrained.ExportOptions{DecoderOnly: true, DType: "f16"}, 1.0 / 2048},
 		{"decoder in bf16", pretrained.ExportOptions{DecoderOnly: true, DType: "bf16"}, 1.0 / 256},
 		{"model in bf16", pretrained.ExportOptions{DType: "bf16"}, 1.0 / 256},
+		{"one file", pretrained.ExportOptions{Quantize: "f32"}, 0},
+		{"one file in bf16", pretrained.ExportOptions{Quantize: "bf16"}, 1.0 / 256},
+		{"decoder in a file in f16", pretrained.ExportOptions{DecoderOnly: true, Quantize: "f16"}, 1.0 / 2048},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.o.Model, c.o.Out = trained, filepath.Join(t.TempDir(), "out")
+			c.o.Model, c.o.Out = trained, filepath.Join(t.TempDir(), "out.gguf")
 			_, err := pretrained.Export(t.Context(), c.o)
 			require.NoError(t, err)
 			l, err := pretrained.Load(c.o.Out, cpu.Open(0))
