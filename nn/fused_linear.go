@@ -23,7 +23,7 @@ func (f fusedLinear) forward(g *Graph, x *Tensor) (y *Tensor, ok bool) {
 
 // params returns the layers' weights and biases, nil for none, as one tensor each. ok
 // is false where they are not contiguous, where only some of the layers take gradients
-// or have a bias, and in a recording with NoFusion.
+// or have a bias, where one has an adapter, and in a recording with NoFusion.
 func (f fusedLinear) params(g *Graph) (w, b *Tensor, ok bool) {
 	if g.NoFusion {
 		return nil, nil, false
@@ -31,7 +31,7 @@ func (f fusedLinear) params(g *Graph) (w, b *Tensor, ok bool) {
 	weights, biases := make([]*Param, len(f)), make([]*Param, len(f))
 	for i, l := range f {
 		weights[i], biases[i] = l.Weight, l.Bias
-		if (l.Bias == nil) != (f[0].Bias == nil) {
+		if (l.Bias == nil) != (f[0].Bias == nil) || l.Adapter != nil {
 			return nil, nil, false
 		}
 	}

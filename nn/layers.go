@@ -1,7 +1,10 @@
 package nn
 
-// Linear is a weight [O,I] and an optional bias [O].
-type Linear struct{ Weight, Bias *Param }
+// Linear is a weight [O,I], an optional bias [O] and an optional adapter.
+type Linear struct {
+	Weight, Bias *Param
+	Adapter      *LoRA
+}
 
 // Forward computes x·wᵀ + bias.
 func (l Linear) Forward(g *Graph, x *Tensor) *Tensor { return l.ForwardAdd(g, x, nil) }
@@ -11,6 +14,9 @@ func (l Linear) ForwardAdd(g *Graph, x, residual *Tensor) *Tensor {
 	var bias *Tensor
 	if l.Bias != nil {
 		bias = g.Param(l.Bias)
+	}
+	if l.Adapter != nil {
+		return g.linearLoRA(x, g.Param(l.Weight), bias, residual, l.Adapter)
 	}
 	return g.Linear(x, g.Param(l.Weight), bias, residual)
 }

@@ -11,7 +11,8 @@ type NormSwiGLU struct {
 // is one kernel for the few rows of decoding; otherwise gate and up are one matmul where
 // their weights are contiguous.
 func (l NormSwiGLU) Forward(g *Graph, x *Tensor) *Tensor {
-	if g.fusesNorm(x, g.Param(l.Gate.Weight)) && g.fusesNorm(x, g.Param(l.Up.Weight)) && l.Gate.Bias == nil && l.Up.Bias == nil {
+	adapted := l.Gate.Adapter != nil || l.Up.Adapter != nil
+	if !adapted && g.fusesNorm(x, g.Param(l.Gate.Weight)) && g.fusesNorm(x, g.Param(l.Up.Weight)) && l.Gate.Bias == nil && l.Up.Bias == nil {
 		return l.oneKernel(g, x)
 	}
 	h := l.Norm.Forward(g, x)

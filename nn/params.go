@@ -27,8 +27,11 @@ type Param struct {
 	// is set before the parameters are recorded.
 	Muon bool
 
-	offset int64         // in bytes, in each of the set's buffers
-	format *quant.Format // of a quantised parameter, which is in Blocks instead
+	// Where the values are: in Weights and the other buffers of 32 bits; with halfOnly only in
+	// Half; with a format only in Blocks.
+	offset   int64 // in bytes; in Half twice that of its values
+	halfOnly bool
+	format   *quant.Format
 }
 
 // Count is the number of values.
@@ -51,19 +54,23 @@ type Params struct {
 	// Blocks holds the quantised matrices, which are only there; nil = none.
 	Blocks *engine.Buffer
 
-	halfStale bool // Weights have been written since Half was
-	halfOnly  bool // matmul weights are only in Half
+	halfStale bool  // Weights have been written since Half was
+	noCopies  bool  // Half has only what is not in Weights
+	copies    int64 // bytes of Weights that Half has copies of, before what is only there
+	order     []string
 	list      []*Param
 	byName    map[string]*Param
 	frozen    map[string]bool // groups that currently take no gradient
 	untrained map[string]bool // groups that never take a gradient
+	base      map[string]bool // groups whose values are in other files than the model's own
 	sealed    bool
 	owned     []ownedRange // with sharded moments: this rank's
 	moments   *Snapshot    // with sharded moments: what Fill writes to
 }
 
-// NewParams starts an empty set.
-func NewParams() *Params { return &Params{byName: map[string]*Param{}} }
+// NewParams starts an empty set. In memory, parameters are in the order of these groups;
+// other groups follow in the order in which they are first declared.
+func NewParams(groups ...string) *Params { return &Params{byName: map[string]*Param{}, order: groups} }
 
 // Add declares a parameter.
 func (s *Params) Add(p *Param) *Param {
@@ -98,6 +105,9 @@ func alignedBytes(p *Param) int64 {
 // order of their declaration.
 func (s *Params) Seal() {
 	groups := map[string]int{}
+	for i, g := range s.order {
+		groups[g] = i
+	}
 	for _, p := range s.list {
 		if _, ok := groups[p.Group]; !ok {
 			groups[p.Group] = len(groups)
@@ -139,23 +149,27 @@ func (s *Params) Untrained(groups ...string) {
 	for _, g := range groups {
 		s.untrained[g] = true
 	}
-	end, params := s.Weights.Bytes, s.inWeights()
-	for i := len(params) - 1; i >= 0 && s.untrained[params[i].Group]; i-- {
-		end = params[i].offset
-	}
-	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
+	s.setBytes(s.Weights.Bytes)
 }
 
-// In returns the parameters that have values in one of the set's buffers.
+// Base marks groups as the frozen base of adapters: they take no gradients, and their values
+// are not among those of In. It is called after Seal.
+func (s *Params) Base(groups ...string) {
+	s.Untrained(groups...)
+	s.base = s.untrained
+}
+
+// In returns the parameters that have values in one of the set's buffers, without those of
+// a frozen base.
 func (s *Params) In(b *engine.Buffer) []*Param {
 	if b == s.Weights {
-		return s.list
+		return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return s.base[p.Group] })
 	}
 	return slices.DeleteFunc(slices.Clone(s.inWeights()), func(p *Param) bool { return s.untrained[p.Group] || b == s.V && p.Muon })
 }
 
 func (s *Params) requiresGrad(p *Param) bool {
-	return !s.frozen[p.Group] && !s.untrained[p.Group] && p.format == nil
+	return !s.frozen[p.Group] && !s.untrained[p.Group] && p.format == nil && !p.halfOnly
 }
 
 // Param is a parameter as a tensor of the recording, the same one each time, so that an
@@ -166,7 +180,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 	}
 	s := g.Options.Params
 	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format}
-	if p.format == nil && s.Half != nil && (p.MatmulWeight || !s.halfOnly) {
+	if p.format == nil && s.Half != nil && (p.halfOnly || !s.noCopies) {
 		n.half = s.HalfView(p)
 	}
 	if g.Train && s.requiresGrad(p) {
@@ -285,7 +299,7 @@ func (s *Params) view(b *engine.Buffer, p *Param) engine.View {
 	if b == s.Weights && p.format != nil {
 		return s.blocksView(p)
 	}
-	if b == s.Weights && s.halfOnly && p.MatmulWeight {
+	if b == s.Weights && p.halfOnly {
 		return s.HalfView(p)
 	}
 	return b.View().Slice(p.offset, p.Bytes())

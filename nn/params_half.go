@@ -8,34 +8,60 @@ import (
 )
 
 // AddHalfCopy gives the set a copy of its weights in 16 bits, which AdamW updates as
-// well. It is called after Seal and before the buffers are placed.
+// well. The matrices of a frozen base are only there. It is called after Seal and before
+// the buffers are placed.
 func (s *Params) AddHalfCopy(t shaders.Type) {
-	s.Half = engine.NewBuffer("weights in "+t.String(), s.Weights.Bytes/2)
-	s.Half.Type, s.halfStale = t, true
+	s.moveToHalf(t, func(p *Param) bool { return s.base[p.Group] })
+	s.halfStale = true
 }
 
 // StoreHalf stores matmul weights only in 16 bits, for a model that is not trained. It is
 // called after Seal and before the buffers are placed.
 func (s *Params) StoreHalf(t shaders.Type) {
-	var weights, others int64 // bytes, of 4 each element
+	s.noCopies = true
+	s.moveToHalf(t, func(*Param) bool { return true })
+	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = 0, 0, 0
+}
+
+// moveToHalf makes Half, of copies of the other weights and of the matmul weights of only,
+// which leave Weights.
+func (s *Params) moveToHalf(t shaders.Type, only func(p *Param) bool) {
+	var moved, at int64 // bytes, of 4 each element
 	for _, p := range s.inWeights() {
-		end := &others
-		if p.MatmulWeight {
-			end = &weights
+		end := &at
+		if p.halfOnly = p.MatmulWeight && only(p); p.halfOnly {
+			end = &moved
 		}
 		p.offset = *end
 		*end += alignedBytes(p)
 	}
-	s.Weights.Bytes, s.halfOnly = others, true
-	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = 0, 0, 0
-	s.Half = engine.NewBuffer("weights in "+t.String(), weights/2)
+	s.setBytes(at)
+	if !s.noCopies {
+		s.copies = at
+	}
+	for _, p := range s.list {
+		if p.halfOnly {
+			p.offset += s.copies
+		}
+	}
+	s.Half = engine.NewBuffer("weights in "+t.String(), (s.copies+moved)/2)
 	s.Half.Type = t
+}
+
+// setBytes sets the size of Weights, and of the buffers of what is trained.
+func (s *Params) setBytes(bytes int64) {
+	s.Weights.Bytes = bytes
+	end, params := bytes, s.inWeights()
+	for i := len(params) - 1; i >= 0 && s.untrained[params[i].Group]; i-- {
+		end = params[i].offset
+	}
+	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
 }
 
 // SyncHalf updates the copy in 16 bits if weights have been written since. It is called
 // before a program that reads it.
 func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
-	if s.Half == nil || !s.halfStale || s.halfOnly {
+	if s.Half == nil || !s.halfStale || s.noCopies {
 		return nil
 	}
 	p := engine.NewProgram("round the weights")
@@ -51,7 +77,7 @@ func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
 	return nil
 }
 
-// HalfView is where a parameter's copy in 16 bits is.
+// HalfView is where a parameter's values in 16 bits are.
 func (s *Params) HalfView(p *Param) engine.View {
 	return s.Half.View().Slice(p.offset/2, p.Bytes()/2)
 }

@@ -24,14 +24,11 @@ func (s *Params) Quantise(format func(p *Param) (f quant.Format, ok bool)) {
 		p.format, p.offset = &f, blocks
 		blocks += alignUp(p.blockBytes(), engine.Alignment)
 	}
-	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
-		b.Bytes = at
+	if blocks > 0 {
+		s.Blocks = engine.NewBuffer("quantised weights", blocks)
+		s.Blocks.Type = shaders.U32
 	}
-	if blocks == 0 {
-		return
-	}
-	s.Blocks = engine.NewBuffer("quantised weights", blocks)
-	s.Blocks.Type = shaders.U32
+	s.setBytes(at)
 }
 
 // Format is the block format in which the parameter is stored; ok is false where it is not
@@ -119,12 +116,12 @@ func (s *Params) blocksView(p *Param) engine.View {
 
 // inWeights are the parameters that have a place in Weights, in the order of memory.
 func (s *Params) inWeights() []*Param {
-	if s.Blocks == nil {
+	if s.Blocks == nil && s.Half == nil {
 		return s.list
 	}
 	var params []*Param
 	for _, p := range s.list {
-		if p.format == nil {
+		if p.format == nil && !p.halfOnly {
 			params = append(params, p)
 		}
 	}

@@ -14,10 +14,7 @@ func (s *Params) Shard(info engine.Info) error {
 	if err := s.shardBlocks(info); err != nil {
 		return err
 	}
-	if s.halfOnly {
-		return s.shardHalfOnly(info)
-	}
-	offsets, err := shardOffsets(s.inWeights(), s.Weights.Bytes, 4, info)
+	offsets, err := shardOffsets(s.inWeights(), 0, s.Weights.Bytes, 4, info)
 	if err != nil {
 		return err
 	}
@@ -29,40 +26,41 @@ func (s *Params) Shard(info engine.Info) error {
 			return err
 		}
 	}
-	if s.Half != nil {
-		s.Half.SplitAt(halfOffsets(offsets))
+	if s.Half == nil {
+		return nil
 	}
-	return nil
+	if s.noCopies {
+		offsets = nil
+	}
+	return s.shardHalf(info, offsets)
 }
 
-func (s *Params) shardHalfOnly(info engine.Info) error {
-	var weights, others []*Param
-	for _, p := range s.inWeights() {
-		if p.MatmulWeight {
-			weights = append(weights, p)
-		} else {
-			others = append(others, p)
+// shardHalf splits Half at the offsets of its copies, and where they end, and between what
+// is only there.
+func (s *Params) shardHalf(info engine.Info, copies []int64) error {
+	var only []*Param
+	for _, p := range s.list {
+		if p.halfOnly {
+			only = append(only, p)
 		}
 	}
-	otherOffsets, err := shardOffsets(others, s.Weights.Bytes, 4, info)
+	offsets, err := shardOffsets(only, s.copies, 2*s.Half.Bytes, 2, info)
 	if err != nil {
 		return err
 	}
-	weightOffsets, err := shardOffsets(weights, 2*s.Half.Bytes, 2, info)
-	if err != nil {
-		return err
+	if len(copies)+len(offsets) > 0 && s.copies > 0 && len(only) > 0 {
+		offsets = append([]int64{s.copies}, offsets...)
 	}
-	s.Weights.SplitAt(otherOffsets)
-	s.Half.SplitAt(halfOffsets(weightOffsets))
+	s.Half.SplitAt(halfOffsets(append(copies[:len(copies):len(copies)], offsets...)))
 	return nil
 }
 
 // shardOffsets returns the offsets at which to split a buffer of consecutive parameters
-// that ends at end. Offsets count 4 bytes per element; in memory an element has size bytes.
-func shardOffsets(params []*Param, end, size int64, info engine.Info) (offsets []int64, err error) {
+// from start to end. Offsets count 4 bytes per element; in memory an element has size bytes.
+func shardOffsets(params []*Param, start, end, size int64, info engine.Info) (offsets []int64, err error) {
 	limit := info.Limits.MaxBufferBytes
 	maxShard := limit / size * 4 / paramAlignment * paramAlignment
-	if limit == 0 || end <= maxShard {
+	if limit == 0 || end-start <= maxShard {
 		return nil, nil
 	}
 	ends := make([]int64, len(params)) // of each parameter
@@ -77,7 +75,6 @@ func shardOffsets(params []*Param, end, size int64, info engine.Info) (offsets [
 			blocks[i] = blocks[i+1]
 		}
 	}
-	var start int64
 	for i, p := range params {
 		opens := i == 0 || !sameBlock(p, params[i-1])
 		if p.offset > start && (ends[i]-start > maxShard || opens && blocks[i]-start > maxShard) {

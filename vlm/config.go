@@ -28,6 +28,7 @@ type Config struct {
 	Attention     packing.Attention `json:"attention"`
 	Turns         packing.Turns     `json:"turns,omitempty"` // how training arranged them; "" = unknown
 	FormatVersion int               `json:"format_version"`
+	Adapter       *Adapter          `json:"adapter,omitempty"` // nil: the decoder's own weights alone
 }
 
 // VisionConfig describes the embedder.
@@ -89,6 +90,9 @@ func (c *Config) Check() error {
 	}
 	if c.FormatVersion != FormatVersion {
 		return fmt.Errorf("format_version is %d; this vlmtool reads %d", c.FormatVersion, FormatVersion)
+	}
+	if err := c.Adapter.Check(); err != nil {
+		return err
 	}
 	if c.Vision.None() {
 		return nil

@@ -26,10 +26,11 @@ type decoderLayer struct {
 // DecoderPrefix is the prefix of the decoder's parameter names.
 const DecoderPrefix = "decoder."
 
-func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
+func newDecoder(d nn.Declarer, config Config, init Init) decoder {
+	c := config.Text
 	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
-		dec.layers = append(dec.layers, newDecoderLayer(d, c, fmt.Sprintf("decoder.model.layers.%d.", i), init))
+		dec.layers = append(dec.layers, newDecoderLayer(d, c, fmt.Sprintf("decoder.model.layers.%d.", i), init, config.Adapter))
 	}
 	dec.norm = d.RMSNorm("decoder.model.norm", c.HiddenSize, float32(c.RMSNormEps))
 	dec.head = dec.embed
@@ -40,7 +41,7 @@ func newDecoder(d nn.Declarer, c TextConfig, init Init) decoder {
 }
 
 // newDecoderLayer declares a layer's parameters in memory order.
-func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decoderLayer {
+func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init, adapter *Adapter) decoderLayer {
 	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
 	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
@@ -70,7 +71,15 @@ func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init) decode
 		qNorm, kNorm := d.RMSNorm(name+"self_attn.q_norm", c.HeadDim, eps), d.RMSNorm(name+"self_attn.k_norm", c.HeadDim, eps)
 		l.qkv.QNorm, l.qkv.KNorm = &qNorm, &kNorm
 	}
+	for _, linear := range l.linears() {
+		linear.Adapter = adapter.adapt(d, linear.Weight)
+	}
 	return l
+}
+
+// linears are the layer's projections.
+func (l *decoderLayer) linears() []*nn.Linear {
+	return []*nn.Linear{&l.qkv.Q, &l.qkv.K, &l.qkv.V, &l.o, &l.mlp.Gate, &l.mlp.Up, &l.down}
 }
 
 // attentionContext are the inputs of a layer's attention besides the hidden states.
@@ -122,8 +131,11 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 func (d *decoder) read() []*nn.Param {
 	read := []*nn.Param{d.norm.Weight, d.head}
 	for _, l := range d.layers {
-		for _, x := range []nn.Linear{l.qkv.Q, l.qkv.K, l.qkv.V, l.o, l.mlp.Gate, l.mlp.Up, l.down} {
+		for _, x := range l.linears() {
 			read = append(read, x.Weight)
+			if x.Adapter != nil {
+				read = append(read, x.Adapter.A, x.Adapter.B)
+			}
 		}
 		read = append(read, l.qkv.Norm.Weight, l.mlp.Norm.Weight)
 	}

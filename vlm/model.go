@@ -11,6 +11,7 @@ import (
 const (
 	GroupEmbedder = "embedder"
 	GroupDecoder  = "decoder"
+	GroupAdapter  = "adapter"
 )
 
 // Entries of the step block. Entry 0 is always 0.
@@ -57,12 +58,16 @@ func NewModel(c Config, init Init) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, Params: nn.NewParams()}
+	// A decoder that adapters leave frozen is last: what is trained is contiguous.
+	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder)}
 	if !c.Vision.None() {
 		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
 	}
-	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c.Text, init)
+	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
+	if c.Adapter != nil {
+		m.Params.Base(GroupDecoder)
+	}
 	return m, nil
 }
 
