@@ -20,6 +20,7 @@ type ExportOptions struct {
 	Out         string
 	DecoderOnly bool   // write only the decoder of a model folder, in a form that transformers reads
 	DType       string // f32, f16 or bf16
+	Adapter     string // folder of an adapter to merge into the model; "" = none
 	Quantize    string // write one GGUF file with tensors of this type, one of Quantizations; "" = a folder
 }
 
@@ -30,23 +31,35 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 	if o.Quantize != "" {
 		return exportGGUF(ctx, o)
 	}
-	isDecoder, err := IsDecoder(o.Model)
-	if err != nil {
-		return Description{}, err
-	}
-	if !isDecoder && !o.DecoderOnly {
-		return exportModel(ctx, o)
-	}
-	open := Open
-	if !isDecoder {
-		open = openModelDecoder
-	}
-	p, err := open(o.Model)
+	p, err := openSource(o)
 	if err != nil {
 		return Description{}, err
 	}
 	defer p.Close()
+	if p.model != nil {
+		return exportModel(ctx, p, o)
+	}
 	return exportDecoder(ctx, p, o)
+}
+
+// openSource opens what is to be exported: a model with its embedder, or a decoder.
+func openSource(o ExportOptions) (p *Decoder, err error) {
+	if o.Adapter != "" {
+		if p, err = openMerged(o.Model, o.Adapter); err == nil && o.DecoderOnly {
+			p.model = nil
+		}
+		return p, err
+	}
+	isDecoder, err := IsDecoder(o.Model)
+	switch {
+	case err != nil:
+		return nil, err
+	case isDecoder:
+		return Open(o.Model)
+	case o.DecoderOnly:
+		return openModelDecoder(o.Model)
+	}
+	return openWhole(o.Model)
 }
 
 // openModelDecoder opens the decoder of a model folder, including <|image|>.
@@ -149,12 +162,14 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 }
 
 // exportModel writes a model as a folder with another dtype.
-func exportModel(ctx context.Context, o ExportOptions) (Description, error) {
-	p, m, proc, err := openForExport(o)
+func exportModel(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
+	m, proc, err := p.structure()
+	if err == nil {
+		err = p.Check(m)
+	}
 	if err != nil {
 		return Description{}, err
 	}
-	defer p.Close()
 	var entries []safetensors.Entry
 	for _, param := range m.Params.All() {
 		name, _ := p.fileName(param)

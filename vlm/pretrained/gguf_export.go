@@ -93,19 +93,7 @@ func exportGGUF(ctx context.Context, o ExportOptions) (Description, error) {
 
 // openForExport opens what a GGUF file is to hold: a model with its embedder, or a decoder.
 func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error) {
-	isDecoder, err := IsDecoder(o.Model)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	var p *Decoder
-	switch {
-	case isDecoder:
-		p, err = Open(o.Model)
-	case o.DecoderOnly:
-		p, err = openModelDecoder(o.Model)
-	default:
-		p, err = openWhole(o.Model)
-	}
+	p, err := openSource(o)
 	if err != nil {
 		return nil, nil, nil, err
 	}

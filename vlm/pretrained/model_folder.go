@@ -178,6 +178,9 @@ func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	if o.Adapter != "" {
+		return loadAdapted(path, dev, o)
+	}
 	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
@@ -254,6 +257,9 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	m, proc, err := OpenModel(path)
 	if err != nil {
 		return nil, err
+	}
+	if m.Config.Adapter != nil {
+		return nil, fmt.Errorf("%s has only an adapter's weights; give its base as --model, and the folder adapter of its run as --adapter", path)
 	}
 	if !isFile(path) {
 		o.store(m, nil)

@@ -37,7 +37,7 @@ type Decoder struct {
 // ok is false for a parameter that is not there.
 func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	return name, inDecoder || p.model != nil
+	return name, (inDecoder || p.model != nil) && param.Group != vlm.GroupAdapter
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
@@ -104,6 +104,11 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, see
 	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
 		return err
 	}
+	return drawImageRows(dev, m, proc, seed)
+}
+
+// drawImageRows initialises the rows of <|image|> in the vocabulary.
+func drawImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
 	for _, param := range m.VocabularyParams() {
 		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
 			return err

@@ -16,6 +16,7 @@ type LoadOptions struct {
 	// Type is that of activations, and of the matrices that are not quantised: F32, BF16 or F16.
 	Type    shaders.Type
 	Weights Weights
+	Adapter string // folder of an adapter for the model; "" = none
 }
 
 // Weights is how the decoder's matrices are stored on a device: WeightsAuto, a float type or a

@@ -111,12 +111,13 @@ func BOSFlag(s *pflag.FlagSet, to *string, prefix string) {
 var DTypes = []string{"f32", "f16", "bf16"}
 
 // Storage are the flags of commands that run a model: how it is stored on the device.
-type Storage struct{ DType, Weights string }
+type Storage struct{ DType, Weights, Adapter string }
 
-// Declare adds --dtype and --weights.
+// Declare adds --dtype, --weights and --adapter.
 func (o *Storage) Declare(s *pflag.FlagSet) {
 	o.DeclareDType(s)
 	o.DeclareWeights(s)
+	s.StringVar(&o.Adapter, "adapter", "", "add the LoRA adapter in `DIR` to the model: the folder adapter of a run with --lora-rank")
 }
 
 // DeclareDType adds --dtype.
@@ -137,7 +138,7 @@ func (o Storage) Type() shaders.Type {
 
 // Options are the settings of the flags.
 func (o Storage) Options() pretrained.LoadOptions {
-	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights)}
+	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights), Adapter: o.Adapter}
 }
 
 // Check returns an error for flags that exclude each other.

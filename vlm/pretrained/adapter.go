@@ -1,0 +1,322 @@
+package pretrained
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"patchwork/engine"
+	"patchwork/internal/smallfile"
+	"patchwork/nn"
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+)
+
+// Files of an adapter's folder, in PEFT's layout, beside the configuration and the tokenizer of
+// the model.
+const (
+	AdapterWeightsFile = "adapter_model.safetensors"
+	adapterConfigFile  = "adapter_config.json"
+	baseFile           = "base.json" // which only vlmtool reads
+)
+
+// peftPrefix is before the names of a model's parameters in PEFT's files.
+const peftPrefix = "base_model.model."
+
+// Base is the model that an adapter was trained on.
+type Base struct {
+	Path        string `json:"path"`
+	Fingerprint string `json:"fingerprint"`
+	// ImageToken says that <|image|> was added to the vocabulary: its row is drawn from Seed.
+	ImageToken bool   `json:"image_token_added,omitempty"`
+	Seed       uint64 `json:"seed,omitempty"`
+}
+
+// peftName is a parameter's name in PEFT's files.
+func peftName(p *nn.Param) string { return peftPrefix + strings.TrimPrefix(p.Name, vlm.DecoderPrefix) }
+
+// SaveAdapter writes the folder of a model's adapter: what was trained, the embedder and the
+// connector included, without the base.
+func SaveAdapter(m *vlm.Model, proc *vlm.Processor, base Base, dir string, values TensorValues) error {
+	if err := SaveConfig(m, proc, dir); err != nil {
+		return err
+	}
+	if err := WriteJSON(filepath.Join(dir, adapterConfigFile), peftConfig(m.Config, base.Path)); err != nil {
+		return err
+	}
+	if err := WriteJSON(filepath.Join(dir, baseFile), base); err != nil {
+		return err
+	}
+	var entries []safetensors.Entry
+	for _, p := range m.Params.In(m.Params.Weights) {
+		entries = append(entries, safetensors.Floats(peftName(p), p.Shape, func() ([]float32, error) { return values(m.Params.Weights, p) }))
+	}
+	return writeEntries(filepath.Join(dir, AdapterWeightsFile), entries)
+}
+
+// peftConfig is PEFT's adapter_config.json.
+func peftConfig(c vlm.Config, base string) map[string]any {
+	config := map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
+		"r": c.Adapter.Rank, "lora_alpha": c.Adapter.Alpha, "lora_dropout": 0.0, "target_modules": c.Adapter.Modules(),
+		"bias": "none", "fan_in_fan_out": false, "use_rslora": false, "init_lora_weights": true, "modules_to_save": nil,
+	}
+	if !c.Vision.None() {
+		config["modules_to_save"] = []string{"embedder", "connector"}
+	}
+	return config
+}
+
+// openAdapted opens a base and the model that an adapter makes of it.
+func openAdapted(base, dir string) (p *Decoder, m *vlm.Model, proc *vlm.Processor, err error) {
+	if _, err := os.Stat(filepath.Join(dir, AdapterWeightsFile)); err != nil {
+		return nil, nil, nil, fmt.Errorf("--adapter: %s is not the folder of an adapter: %w", dir, err)
+	}
+	if m, proc, err = OpenModel(dir); err != nil {
+		return nil, nil, nil, err
+	}
+	if m.Config.Adapter == nil {
+		return nil, nil, nil, fmt.Errorf("--adapter: %s: config.json describes no adapter", dir)
+	}
+	if p, err = OpenAny(base); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := checkBase(p, m, dir); err != nil {
+		return nil, nil, nil, errors.Join(err, p.Close())
+	}
+	return p, m, proc, nil
+}
+
+// OpenAny opens a decoder, or a model with its embedder.
+func OpenAny(path string) (*Decoder, error) {
+	isDecoder, err := IsDecoder(path)
+	if err != nil {
+		return nil, err
+	}
+	if isDecoder {
+		return Open(path)
+	}
+	return openWhole(path)
+}
+
+// checkBase returns an error if a base does not fit an adapter, and warns if it fits but has other
+// weights than that which the adapter was trained on.
+func checkBase(p *Decoder, m *vlm.Model, dir string) error {
+	if err := p.Check(m); err != nil {
+		return fmt.Errorf("--adapter: %s is for another model: %w", dir, err)
+	}
+	base, err := readBase(dir)
+	if err != nil {
+		return err
+	}
+	if got, err := p.Fingerprint(); err != nil {
+		return err
+	} else if base.Fingerprint != "" && got != base.Fingerprint {
+		slog.Warn(fmt.Sprintf("--adapter: %s was trained on %s, whose weights differ from those of %s", dir, base.Path, p.Path))
+	}
+	return nil
+}
+
+// readBase reads an adapter's base.json; an adapter of another program has none.
+func readBase(dir string) (b Base, err error) {
+	path := filepath.Join(dir, baseFile)
+	text, err := smallfile.Read(path, smallfile.Config)
+	if errors.Is(err, os.ErrNotExist) {
+		return b, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &b)
+	}
+	if err != nil {
+		return b, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// LoadBase reads the weights of an adapter's base.
+func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor, b Base) error {
+	if err := p.loadWeights(dev, m); err != nil || !b.ImageToken {
+		return err
+	}
+	return drawImageRows(dev, m, proc, b.Seed)
+}
+
+// loadAdapted loads a base with an adapter.
+func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
+	p, m, proc, err := openAdapted(path, o.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	base, err := readBase(o.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	o.store(m, p.format)
+	return newRunner(m, proc, dev, func() error {
+		if err := p.LoadBase(dev, m, proc, base); err != nil {
+			return err
+		}
+		return readAdapter(m, dev, o.Adapter)
+	})
+}
+
+// adapterTensors opens an adapter's weights and checks that they are those of the model.
+func adapterTensors(m *vlm.Model, dir string) (*safetensors.File, error) {
+	path := filepath.Join(dir, AdapterWeightsFile)
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, p := range m.Params.In(m.Params.Weights) {
+		name := peftName(p)
+		known[name] = true
+		if t, ok := f.Tensor(name); !ok {
+			return nil, errors.Join(fmt.Errorf("%s: tensor %q is missing", path, name), f.Close())
+		} else if !slices.Equal(t.Shape, p.Shape) {
+			return nil, errors.Join(fmt.Errorf("%s: tensor %q has shape %v, want %v by config.json", path, name, t.Shape, p.Shape), f.Close())
+		}
+	}
+	for _, name := range f.Names() {
+		if !known[name] {
+			return nil, errors.Join(fmt.Errorf("%s: tensor %q is not a parameter of the adapter", path, name), f.Close())
+		}
+	}
+	return f, nil
+}
+
+// readAdapter reads an adapter's weights onto the device.
+func readAdapter(m *vlm.Model, dev engine.Device, dir string) error {
+	f, err := adapterTensors(m, dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range m.Params.In(m.Params.Weights) {
+		read := func(from int, dst []float32) error { return f.ReadFloats(peftName(p), from, dst) }
+		if err := m.Params.Fill(dev, m.Params.Weights, p, p.Shape[0], read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openMerged opens a base with an adapter as one model without adapters: its matrices are the
+// base's, decoded if they are quantised, plus the adapters' products.
+func openMerged(path, dir string) (*Decoder, error) {
+	p, m, proc, err := openAdapted(path, dir)
+	if err != nil {
+		return nil, err
+	}
+	base, err := readBase(dir)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	f, err := adapterTensors(m, dir)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	source := &mergedSource{weightSource: p.weights, adapter: f, model: m, base: base, image: int(proc.ImageID()), rows: p.Text.VocabSize, adapters: map[string]mergedAdapter{}}
+	for name, l := range m.Adapters() {
+		a, b := make([]float32, l.A.Count()), make([]float32, l.B.Count())
+		if err := errors.Join(f.ReadFloats(peftName(l.A), 0, a), f.ReadFloats(peftName(l.B), 0, b)); err != nil {
+			return nil, errors.Join(err, f.Close(), p.Close())
+		}
+		source.adapters[strings.TrimPrefix(name, vlm.DecoderPrefix)] = mergedAdapter{l, a, b}
+	}
+	c := m.Config
+	c.Adapter = nil
+	merged := &Decoder{Path: path, Text: c.Text, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
+	if !c.Vision.None() {
+		merged.model = &c
+	}
+	return merged, nil
+}
+
+// mergedSource adds adapters to the matrices of a base. The other trained parameters are the
+// adapter file's.
+type mergedSource struct {
+	weightSource
+	adapter  *safetensors.File
+	model    *vlm.Model // with adapters
+	base     Base
+	image    int // id of <|image|>
+	rows     int // of the vocabulary in the base
+	adapters map[string]mergedAdapter
+}
+
+type mergedAdapter struct {
+	*nn.LoRA
+	a, b []float32
+}
+
+// own is the parameter of a name where the adapter's file has it; nil: it is the base's.
+func (s *mergedSource) own(name string) *nn.Param {
+	if p := s.model.Params.ByName(name); p != nil && p.Group == vlm.GroupEmbedder {
+		return p
+	}
+	return nil
+}
+
+// table is the parameter of a name if it has a row for each token.
+func (s *mergedSource) table(name string) *nn.Param {
+	p := s.model.Params.ByName(vlm.DecoderPrefix + name)
+	if slices.Contains(s.model.VocabularyParams(), p) {
+		return p
+	}
+	return nil
+}
+
+func (s *mergedSource) shape(name string) ([]int, bool) {
+	if p := s.own(name); p != nil {
+		return p.Shape, true
+	}
+	if p := s.table(name); p != nil {
+		return p.Shape, true
+	}
+	return s.weightSource.shape(name)
+}
+
+func (s *mergedSource) read(name string, from int, dst []float32) error {
+	if p := s.own(name); p != nil {
+		return s.adapter.ReadFloats(peftName(p), from, dst)
+	}
+	if p := s.table(name); p != nil {
+		return s.readTable(p, name, from, dst)
+	}
+	if err := s.weightSource.read(name, from, dst); err != nil {
+		return err
+	}
+	if l, ok := s.adapters[name]; ok && len(dst) > 0 {
+		in := l.A.Shape[1]
+		for i, v := range l.Delta(l.a, l.b, from/in, len(dst)/in) {
+			dst[i] += v
+		}
+	}
+	return nil
+}
+
+// readTable reads rows of the vocabulary, of which the base may have fewer.
+func (s *mergedSource) readTable(p *nn.Param, name string, from int, dst []float32) error {
+	cols := p.Shape[1]
+	first, n := from/cols, len(dst)/cols
+	inBase := max(0, min(n, s.rows-first))
+	if err := s.weightSource.read(name, min(from, s.rows*cols), dst[:inBase*cols]); err != nil {
+		return err
+	}
+	clear(dst[inBase*cols:])
+	if s.base.ImageToken && s.image >= first && s.image < first+n {
+		copy(dst[(s.image-first)*cols:], p.Draw(s.base.Seed, cols))
+	}
+	return nil
+}
+
+func (s *mergedSource) unexpected(func(string) bool) string { return "" } // checkBase has looked
+
+func (s *mergedSource) Close() error { return errors.Join(s.adapter.Close(), s.weightSource.Close()) }
