@@ -59,29 +59,38 @@ func (o LoadOptions) floats() shaders.Type {
 // model is allocated.
 func (o LoadOptions) Store(m *vlm.Model) { o.store(m, nil) }
 
+// StoreBase sets how the frozen base of an adapter is stored; p is its files, nil if they are not
+// known. It is called before the model's Store.
+func (o LoadOptions) StoreBase(m *vlm.Model, p *Decoder) {
+	stored := func(*nn.Param) (quant.Format, bool) { return 0, false }
+	if p != nil {
+		stored = p.format
+	}
+	m.Quantise(o.formats(m, stored))
+}
+
 // store is Store for a model in files: stored returns a parameter's block format there; nil: they
 // have none.
 func (o LoadOptions) store(m *vlm.Model, stored func(p *nn.Param) (quant.Format, bool)) {
-	formatOf := func(*nn.Param) (quant.Format, bool) { return 0, false }
-	if f, ok := quant.Parse(string(o.Weights)); ok {
-		formatOf = Mix{f, f, f}.Of(m)
-	} else if o.Weights == WeightsAuto && stored != nil {
-		formatOf = stored
-	}
-	m.Quantise(formatOf)
+	m.Quantise(o.formats(m, stored))
 	m.StoreHalf(o.floats())
+}
+
+// formats returns the block format that a parameter is to be stored in.
+func (o LoadOptions) formats(m *vlm.Model, stored func(p *nn.Param) (quant.Format, bool)) func(p *nn.Param) (quant.Format, bool) {
+	if q := quantizations[string(o.Weights)]; q.mix != nil {
+		return q.mix.Of(m)
+	}
+	if o.Weights == WeightsAuto && stored != nil {
+		return stored
+	}
+	return func(*nn.Param) (quant.Format, bool) { return 0, false }
 }
 
 // Mix is the formats of a quantised decoder: of most matrices, of the more sensitive half of
 // the values and down projections, and of the embedding and the head.
 type Mix struct {
 	Matrices, Sensitive, Vocabulary quant.Format
-}
-
-// mixes are llama.cpp's usual ones by their names there.
-var mixes = map[string]Mix{
-	"q4_k_m": {quant.Q4_K, quant.Q6_K, quant.Q6_K},
-	"q5_k_m": {quant.Q5_K, quant.Q6_K, quant.Q6_K},
 }
 
 // Of returns a parameter's format; ok is false for those that are not quantised: vectors, the

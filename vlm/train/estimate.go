@@ -93,6 +93,9 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
 	}
+	if r.Adapter != nil {
+		r.baseOptions().StoreBase(m, nil)
+	}
 	return r.estimate(m, recompute)
 }
 
@@ -122,7 +125,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	}
 	e.AttentionFlops = attentionFlops(first, &load.step) + float64(r.Accumulate-1)*attentionFlops(further, &load.step)
 	e.MemoryBytes = parameterMemory(m.Params)
-	e.DiskBytes = DiskBytes{Model: 4 * m.Params.Count(), Checkpoint: checkpoint.Bytes(m)}
+	e.DiskBytes = DiskBytes{Model: modelBytes(m.Params), Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
 		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleTextTokens, maxAnswerTokens)
@@ -135,11 +138,21 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	return e, nil
 }
 
+// modelBytes is the size of the weights that a run writes.
+func modelBytes(p *nn.Params) (n int64) {
+	for _, param := range p.In(p.Weights) {
+		n += param.Bytes()
+	}
+	return n
+}
+
 // parameterMemory returns the memory other than activations.
 func parameterMemory(p *nn.Params) MemoryBytes {
 	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
-	if p.Half != nil {
-		m.Weights += p.Half.Bytes
+	for _, b := range []*engine.Buffer{p.Half, p.Blocks} {
+		if b != nil {
+			m.Weights += b.Bytes
+		}
 	}
 	m.Total = m.Weights + m.Gradients + m.Optimizer
 	return m

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -132,7 +131,7 @@ func (t *trainer) prepareFolder(extended bool) error {
 		return t.openFinished()
 	}
 	if extended { // model.safetensors marks a finished run; the checkpoint has the weights too
-		if err := os.Remove(filepath.Join(t.Out, pretrained.WeightsFile)); err != nil {
+		if err := t.removeResult(); err != nil {
 			return err
 		}
 	}
@@ -145,6 +144,9 @@ func (t *trainer) openTraining() error {
 		t.model.Params.Untrained(vlm.GroupDecoder)
 	}
 	t.useMuon()
+	if err := t.openBase(); err != nil {
+		return err
+	}
 	t.model.Store(t.Recipe.storage())
 	chunks, err := t.divideGradients()
 	if err != nil {
@@ -363,10 +365,14 @@ func (t *trainer) openModel() error {
 			return err
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
-		return nil
+		return t.adaptModel()
 	}
 	if t.Decoder != "" {
 		return t.openDecoder()
+	}
+	if t.Recipe.Adapter != nil {
+		_, err := t.basePath()
+		return err
 	}
 	if t.processor, err = pretrained.PresetProcessor(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
 		return err
@@ -380,12 +386,20 @@ func (t *trainer) openModel() error {
 
 // restore loads the checkpoint of a resumed run, or the initial weights, on rank 0.
 func (t *trainer) restore() error {
+	if t.base != nil {
+		if err := t.loadBase(); err != nil {
+			return err
+		}
+	}
 	if !t.writes() { // rank 0 sends them
 		t.state, t.trainStep.LossScale = t.restored.State, t.restored.State.LossScale
 		return nil
 	}
 	if t.restored.Dir != "" {
 		return t.restoreCheckpoint()
+	}
+	if t.base != nil {
+		return nil
 	}
 	if t.Model != "" {
 		return pretrained.ReadWeights(t.model, t.Device, t.Model)

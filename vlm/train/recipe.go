@@ -66,6 +66,10 @@ type Recipe struct {
 	Recompute          string  `json:"recompute"` // activation checkpointing: "on", "off", or "auto": if memory is short
 	Seed               uint64  `json:"seed"`
 	MaxBadFraction     float64 `json:"max_bad_fraction"`
+
+	// Adapter makes the run train LoRA adapters on a frozen base, which is stored as BaseWeights.
+	Adapter     *vlm.Adapter       `json:"adapter,omitempty"`
+	BaseWeights pretrained.Weights `json:"base_weights,omitempty"`
 }
 
 // defaultRecipe has the values of settings that older recipes and presets leave out.
@@ -267,6 +271,9 @@ func (r *Recipe) Check() error {
 	if !slices.Contains([]string{OptimizerAdamW, OptimizerMuon}, r.Optimizer) {
 		return fmt.Errorf("--optimizer is %q, want adamw or muon", r.Optimizer)
 	}
+	if err := r.checkAdapter(); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"auto", "on", "off"}, r.Recompute) {
 		return fmt.Errorf("--recompute is %q, want auto, on or off", r.Recompute)
 	}
@@ -277,7 +284,7 @@ func (r *Recipe) Check() error {
 func (r *Recipe) config(text vlm.TextConfig, imageToken int) vlm.Config {
 	v := r.Vision
 	v.HiddenSize = text.HiddenSize
-	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion}
+	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion, Adapter: r.Adapter}
 }
 
 // storage returns the type in which activations and the weights of matmuls are stored.

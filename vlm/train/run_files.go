@@ -107,8 +107,24 @@ func readRun(out string) (runFile, error) {
 // Finished reports whether the run in a folder is finished. Its weights are the last file to be
 // written.
 func Finished(out string) bool {
-	_, err := os.Stat(filepath.Join(out, pretrained.WeightsFile))
-	return err == nil
+	return slices.ContainsFunc(results(out), func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
+}
+
+// results are the files of which a finished run has one: a model's weights or an adapter's.
+func results(out string) []string {
+	return []string{filepath.Join(out, pretrained.WeightsFile), filepath.Join(out, adapterFolder, pretrained.AdapterWeightsFile)}
+}
+
+// removeResult removes what marks a finished run, for one that is given more steps.
+func (t *trainer) removeResult() error {
+	err := os.RemoveAll(filepath.Join(t.Out, adapterFolder))
+	if missing := os.Remove(filepath.Join(t.Out, pretrained.WeightsFile)); !errors.Is(missing, os.ErrNotExist) {
+		err = errors.Join(err, missing)
+	}
+	return err
 }
 
 // runChange is a change of settings by a resumed run: old and new value by name.

@@ -127,7 +127,8 @@ func planUpdate(m *vlm.Model, o nn.AdamW, squares *engine.Buffer) (*engine.Plan,
 	return plan, out, err
 }
 
-// adamSlot returns the step block entry with AdamW's values of a learning-rate group.
+// adamSlot returns the step block entry with AdamW's values of a learning-rate group. Adapters have
+// the decoder's.
 func adamSlot(group string) int {
 	if group == vlm.GroupEmbedder {
 		return vlm.SlotAdam
@@ -284,12 +285,12 @@ func (s *TrainStep) NonFinite(ctx context.Context) string {
 	return " (" + f.String() + ")"
 }
 
-// Freeze freezes or unfreezes the decoder: frozen parameters have no gradients and are not
+// Freeze freezes or unfreezes the decoder and its adapters: frozen parameters have no gradients and are not
 // updated. Programs are compiled again on next use.
 func (s *TrainStep) Freeze(decoder bool) {
 	s.FreePrograms()
 	if decoder {
-		s.model.Params.Freeze(vlm.GroupDecoder)
+		s.model.Params.Freeze(vlm.GroupDecoder, vlm.GroupAdapter)
 	} else {
 		s.model.Params.Freeze()
 	}

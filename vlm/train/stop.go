@@ -101,6 +101,9 @@ const modelTemp = ".model"
 
 // writeModel moves the weights into place last, since they mark the run as finished.
 func (t *trainer) writeModel() error {
+	if t.base != nil {
+		return t.writeAdapter()
+	}
 	temp := filepath.Join(t.Out, modelTemp)
 	if err := pretrained.Save(t.model, t.processor, temp, checkpoint.FiniteOnly(pretrained.ValuesOn(t.model, t.Device))); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))

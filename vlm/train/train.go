@@ -20,6 +20,7 @@ import (
 	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/loader"
+	"patchwork/vlm/pretrained"
 )
 
 // Options are a run's inputs and outputs.
@@ -68,7 +69,8 @@ type trainer struct {
 	// The model and its programs.
 	model     *vlm.Model
 	processor *vlm.Processor
-	decoder   *runDecoder // the pretrained decoder, for run.json
+	decoder   *runDecoder         // the pretrained decoder, for run.json
+	base      *pretrained.Decoder // of an adapter; nil = none
 	trainStep *TrainStep
 	generator *generate.Generator // answers the validation samples; nil before the first validation
 	lowMemory bool                // the programs of trainStep and generator do not fit on the device together
@@ -189,6 +191,9 @@ func (t *trainer) free() {
 	}
 	if t.model != nil {
 		t.model.Close()
+	}
+	if t.base != nil {
+		t.base.Close()
 	}
 	for _, d := range t.datasets {
 		d.Close()

@@ -8,7 +8,9 @@ import (
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/dataset"
 	"patchwork/tools/vlmtool/internal/device"
+	"patchwork/vlm"
 	"patchwork/vlm/packing"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -36,6 +38,7 @@ the run had not been interrupted.`,
 	cli.Group(c, "Data and model", f.dataFlags)
 	cli.Group(c, "Data of the hub", f.remote.Declare)
 	cli.Group(c, "Recipe (defaults are the preset's)", f.recipeFlags)
+	cli.Group(c, "Adapters (LoRA) on a frozen model", f.adapterFlags)
 	cli.Group(c, "Validation and checkpoints", f.checkpointFlags)
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
 		device.Flag(a, s)
@@ -86,6 +89,13 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "number of first steps in which the decoder is frozen")
 	s.Uint64Var(&r.Seed, "seed", 0, "random seed of weights and order")
 	s.Float64Var(&r.MaxBadFraction, "max-bad-fraction", 0, "fraction of unusable data rows above which the run fails")
+}
+
+func (f *options) adapterFlags(s *pflag.FlagSet) {
+	s.IntVar(&f.adapter.Rank, "lora-rank", 0, "train adapters of this `RANK`, the embedder and the connector, and keep the rest of --model or --decoder as it is")
+	s.Float64Var(&f.adapter.Alpha, "lora-alpha", 0, "scale the adapters by `ALPHA`/rank (default twice the rank)")
+	cli.Choices(s, &f.adapter.Targets, "lora-targets", []string{"all"}, "add adapters to the projections of `PART`", append([]string{"all"}, vlm.AdapterTargets...)...)
+	cli.Choice(s, &f.weights, "weights", string(pretrained.WeightsAuto), "store the frozen matrices as `TYPE` (auto = quantised ones as in the file)", pretrained.WeightsNames...)
 }
 
 func (f *options) checkpointFlags(s *pflag.FlagSet) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -22,9 +23,11 @@ import (
 	"patchwork/tools/vlmtool/internal/errtext"
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm"
 	"patchwork/vlm/data"
 	"patchwork/vlm/loader"
 	"patchwork/vlm/packing"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -38,6 +41,8 @@ type options struct {
 	shardOptimizer                                       bool
 	rankTimeout                                          time.Duration
 	recipe                                               train.Recipe
+	adapter                                              vlm.Adapter
+	weights                                              string
 	keep                                                 int
 	remote                                               dataset.Flags
 	peakTFLOPs, price                                    float64
@@ -115,10 +120,32 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			apply()
 		}
 	})
+	f.adapt(s, &r)
 	if err := r.Check(); err != nil {
 		return r, usage.Error{Err: err}
 	}
 	return r, nil
+}
+
+// adapt sets the recipe's adapter by the flags that were given.
+func (f *options) adapt(s *pflag.FlagSet, r *train.Recipe) {
+	given := s.Changed("lora-rank") || s.Changed("lora-alpha") || s.Changed("lora-targets")
+	if given {
+		a := f.adapter
+		if r.Adapter != nil && !s.Changed("lora-rank") {
+			a.Rank = r.Adapter.Rank
+		}
+		if !s.Changed("lora-alpha") {
+			a.Alpha = 2 * float64(a.Rank)
+		}
+		if slices.Contains(a.Targets, "all") {
+			a.Targets = vlm.AdapterTargets
+		}
+		r.Adapter = &a
+	}
+	if s.Changed("weights") || r.Adapter != nil && r.BaseWeights == "" {
+		r.BaseWeights = pretrained.Weights(f.weights)
+	}
 }
 
 func (f *options) base(s *pflag.FlagSet) (train.Recipe, error) {
