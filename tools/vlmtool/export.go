@@ -37,6 +37,7 @@ const (
 func exportCommand(a *cli.App) *cobra.Command {
 	o := &pretrained.ExportOptions{}
 	var format string
+	var merge bool
 	c := &cobra.Command{
 		Use:   "export --model DIR|FILE.gguf --out DIR|FILE.gguf",
 		Short: "Write a model as one file or in another type, or its decoder for other programs",
@@ -53,10 +54,15 @@ q8_0 for q4_k, q5_k and q6_k.`,
   vlmtool infer --model shapes.gguf --image demo/example.png --prompt "what color is the triangle?"
   # a folder of half the size
   vlmtool export --model demo/model --dtype bf16 --out model-bf16
+  # a model with the adapter of a run in its matrices
+  vlmtool export --merge --model smollm2 --adapter run/adapter --out merged
   # the decoder for transformers, and for llama.cpp
   vlmtool export --model demo/model --decoder-only --out decoder
   vlmtool export --model demo/model --decoder-only --quantize f16 --out decoder.gguf`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if merge != (o.Adapter != "") {
+				return usage.Errorf("--merge and --adapter belong together: export writes whole models; infer and eval take --adapter as it is")
+			}
 			if err := checkFormat(a, o, format); err != nil {
 				return err
 			}
@@ -66,6 +72,8 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	s := c.Flags()
 	s.StringVar(&o.Model, "model", "", "load the model at `PATH`: a model's folder or GGUF file, or a text-only decoder as a Hugging Face folder or GGUF file")
 	s.StringVar(&o.Out, "out", "", "write to `PATH`: a folder, new or empty, or a new file that ends in .gguf")
+	s.BoolVar(&merge, "merge", false, "merge the --adapter into the model's matrices, decoded where they are quantised")
+	s.StringVar(&o.Adapter, "adapter", "", "merge the LoRA adapter in `DIR`: the folder adapter of a run with --lora-rank")
 	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, for transformers or llama.cpp")
 	cli.Choice(s, &format, "format", "", "write a `FORMAT` (default: by the other flags)", formatFolder, formatGGUF)
 	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)

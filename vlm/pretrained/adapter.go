@@ -222,6 +222,12 @@ func openMerged(path, dir string) (*Decoder, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if q, ok := p.weights.(blockSource); ok && slices.ContainsFunc(m.Params.All(), func(param *nn.Param) bool {
+		_, quantised := q.format(strings.TrimPrefix(param.Name, vlm.DecoderPrefix))
+		return quantised && m.Adapters()[param.Name] != nil
+	}) {
+		slog.Info(fmt.Sprintf("%s is quantised: its matrices are decoded, the adapter is added, and the sums are written in the type that is asked for", path))
+	}
 	source := &mergedSource{weightSource: p.weights, adapter: f, model: m, base: base, image: int(proc.ImageID()), rows: p.Text.VocabSize, adapters: map[string]mergedAdapter{}}
 	for name, l := range m.Adapters() {
 		a, b := make([]float32, l.A.Count()), make([]float32, l.B.Count())
