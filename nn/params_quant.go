@@ -116,9 +116,6 @@ func (s *Params) blocksView(p *Param) engine.View {
 
 // inWeights are the parameters that have a place in Weights, in the order of memory.
 func (s *Params) inWeights() []*Param {
-	if s.Blocks == nil && s.Half == nil {
-		return s.list
-	}
 	var params []*Param
 	for _, p := range s.list {
 		if p.format == nil && !p.halfOnly {

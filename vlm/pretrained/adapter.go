@@ -32,9 +32,19 @@ const peftPrefix = "base_model.model."
 type Base struct {
 	Path        string `json:"path"`
 	Fingerprint string `json:"fingerprint"`
-	// ImageToken says that <|image|> was added to the vocabulary: its row is drawn from Seed.
-	ImageToken bool   `json:"image_token_added,omitempty"`
-	Seed       uint64 `json:"seed,omitempty"`
+	// ImageToken is set if <|image|> was added to the vocabulary.
+	ImageToken *ImageToken `json:"image_token,omitempty"`
+}
+
+// ImageToken is how the vocabulary's rows of <|image|> are drawn: normal, from a seed.
+type ImageToken struct {
+	Seed uint64  `json:"seed"`
+	Std  float64 `json:"std"`
+}
+
+// row is a parameter's row.
+func (i *ImageToken) row(p *nn.Param) []float32 {
+	return (&nn.Param{Name: p.Name, Init: nn.Init{Std: i.Std}}).Draw(i.Seed, p.Shape[1])
 }
 
 // peftName is a parameter's name in PEFT's files.
@@ -140,10 +150,15 @@ func readBase(dir string) (b Base, err error) {
 
 // LoadBase reads the weights of an adapter's base.
 func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor, b Base) error {
-	if err := p.loadWeights(dev, m); err != nil || !b.ImageToken {
+	if err := p.loadWeights(dev, m); err != nil || b.ImageToken == nil {
 		return err
 	}
-	return drawImageRows(dev, m, proc, b.Seed)
+	for _, param := range m.VocabularyParams() {
+		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), b.ImageToken.row(param)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadAdapted loads a base with an adapter.
@@ -317,8 +332,8 @@ func (s *mergedSource) readTable(p *nn.Param, name string, from int, dst []float
 		return err
 	}
 	clear(dst[inBase*cols:])
-	if s.base.ImageToken && s.image >= first && s.image < first+n {
-		copy(dst[(s.image-first)*cols:], p.Draw(s.base.Seed, cols))
+	if s.base.ImageToken != nil && s.image >= first && s.image < first+n {
+		copy(dst[(s.image-first)*cols:], s.base.ImageToken.row(p))
 	}
 	return nil
 }

@@ -104,11 +104,6 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, see
 	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
 		return err
 	}
-	return drawImageRows(dev, m, proc, seed)
-}
-
-// drawImageRows initialises the rows of <|image|> in the vocabulary.
-func drawImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
 	for _, param := range m.VocabularyParams() {
 		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
 			return err

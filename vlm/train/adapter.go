@@ -82,10 +82,15 @@ func (t *trainer) openBase() (err error) {
 // describeBase describes the base for the adapter's folder.
 func (t *trainer) describeBase() (pretrained.Base, error) {
 	fingerprint, err := t.base.Fingerprint()
-	return pretrained.Base{
-		Path: t.base.Path, Fingerprint: fingerprint, Seed: t.Recipe.Seed,
-		ImageToken: t.base.Text.VocabSize < t.model.Config.Text.VocabSize || t.processor.AddedImageToken,
-	}, err
+	b := pretrained.Base{Path: t.base.Path, Fingerprint: fingerprint}
+	if err != nil || t.Decoder == "" {
+		return b, err
+	}
+	own, err := t.base.Processor(t.Recipe.Vision.Patches())
+	if err == nil && own.AddedImageToken {
+		b.ImageToken = &pretrained.ImageToken{Seed: t.Recipe.Seed, Std: t.Recipe.Init.Embedding}
+	}
+	return b, err
 }
 
 // loadBase reads the base on every rank, and gives what is trained its first values: the embedder
