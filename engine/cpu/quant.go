@@ -55,7 +55,7 @@ func quantizeRows(f quantsimd.Format, g shaders.GemmQuant) *quantized {
 		q.blocks, q.scales = make([]quantsimd.Block, n), make([]quantsimd.Scale, n)
 	}
 	for i := 0; i < g.M; i += most {
-		quantsimd.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K, f.Offset)
+		f.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K)
 	}
 	return q
 }

@@ -19,7 +19,7 @@ func BenchmarkDots(b *testing.B) {
 			for rows := 1; rows <= len(kernels.Dots); rows++ {
 				a := activations(rows, k)
 				blocks, scales, c := make([]Block, rows*k/Values), make([]Scale, rows*k/Values), make([]float32, rows*n)
-				Quantize(blocks, scales, a, k, rows, k, kernels.Offset)
+				kernels.Quantize(blocks, scales, a, k, rows, k)
 				b.Run(fmt.Sprintf("%s/%v/%d", set.Name, f, rows), func(b *testing.B) {
 					best := time.Hour
 					for b.Loop() {
