@@ -44,7 +44,6 @@ type quantDots struct {
 	a, scales, b, left reg.GPVirtual
 	acc, mins          [][2]reg.VecVirtual // of each row of a
 	weights            operand.Mem         // on the stack: products of scales for a block of 256
-	upperHalf          reg.Register        // mask of the upper four lanes, for Q6_K
 }
 
 // blocksAtOnce is the number of blocks of a in a step of the loop.
@@ -66,9 +65,6 @@ func (d *quantDots) define() {
 	c, n, ldc := param(d.Context, "c"), param(d.Context, "n"), param(d.Context, "ldc")
 	d.SHLQ(operand.U8(2), ldc)
 	d.hold()
-	if d.wide && d.blockFormat == q6_K {
-		d.upperHalf = d.mask8(0xF0)
-	}
 	d.a, d.scales, d.left = d.GP64(), d.GP64(), d.GP64()
 
 	d.Label("row")
@@ -308,15 +304,12 @@ func (d *quantDots) scaleHalves(block operand.Mem) {
 
 // halfWeights are the weights of both halves of group g.
 func (d *quantDots) halfWeights(g, r int) reg.VecVirtual {
-	w, at := d.YMM(), d.weights.Offset(64*r+8*g)
-	d.VBROADCASTSS(at, w)
-	if d.wide {
-		d.VBROADCASTSS(at.Offset(4), d.upperHalf, w)
-		return w
+	w, order := d.YMM(), d.held(d.halvesOf(g))
+	if !d.wide {
+		d.VMOVDQU(order, w)
+		order = w
 	}
-	upper := d.YMM()
-	d.VBROADCASTSS(at.Offset(4), upper)
-	d.VBLENDPS(operand.U8(0xF0), upper, w, w)
+	d.VPERMPS(d.weights.Offset(64*r+32*(g/4)), order, w)
 	return w
 }
 

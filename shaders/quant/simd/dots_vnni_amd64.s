@@ -3037,7 +3037,7 @@ store3:
 	RET
 
 // func dotsQ4_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ4_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3088,53 +3088,45 @@ blocks:
 	VMULPS           (SI), Y6, Y4
 	VMOVUPS          Y4, (SP)
 	VFNMADD231PS     32(SI), Y5, Y3
-	VMOVDQU32        16(AX), Y4
-	VPANDD           Y0, Y4, Y4
+	VPANDD           16(AX), Y0, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         (BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST (SP), Y5, Y1
-	VMOVDQU32        16(AX), Y4
-	VPSRLW           $0x04, Y4, Y4
+	VPSRLW           $0x04, 16(AX), Y4
 	VPANDD           Y0, Y4, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         64(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 4(SP), Y5, Y2
-	VMOVDQU32        48(AX), Y4
-	VPANDD           Y0, Y4, Y4
+	VPANDD           48(AX), Y0, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         128(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 8(SP), Y5, Y1
-	VMOVDQU32        48(AX), Y4
-	VPSRLW           $0x04, Y4, Y4
+	VPSRLW           $0x04, 48(AX), Y4
 	VPANDD           Y0, Y4, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         192(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 12(SP), Y5, Y2
-	VMOVDQU32        80(AX), Y4
-	VPANDD           Y0, Y4, Y4
+	VPANDD           80(AX), Y0, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         256(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 16(SP), Y5, Y1
-	VMOVDQU32        80(AX), Y4
-	VPSRLW           $0x04, Y4, Y4
+	VPSRLW           $0x04, 80(AX), Y4
 	VPANDD           Y0, Y4, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         320(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 20(SP), Y5, Y2
-	VMOVDQU32        112(AX), Y4
-	VPANDD           Y0, Y4, Y4
+	VPANDD           112(AX), Y0, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         384(BX), Y4, Y5
 	VCVTDQ2PS        Y5, Y5
 	VFMADD231PS.BCST 24(SP), Y5, Y1
-	VMOVDQU32        112(AX), Y4
-	VPSRLW           $0x04, Y4, Y4
+	VPSRLW           $0x04, 112(AX), Y4
 	VPANDD           Y0, Y4, Y4
 	VPXORD           Y5, Y5, Y5
 	VPDPBUSD         448(BX), Y4, Y5
@@ -3176,7 +3168,7 @@ store0:
 	RET
 
 // func dotsQ4_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ4_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3233,8 +3225,7 @@ blocks:
 	VMULPS           64(DI), Y9, Y7
 	VMOVUPS          Y7, 32(SP)
 	VFNMADD231PS     96(DI), Y8, Y6
-	VMOVDQU32        16(AX), Y7
-	VPANDD           Y0, Y7, Y7
+	VPANDD           16(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         (SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
@@ -3243,8 +3234,7 @@ blocks:
 	VPDPBUSD         64(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 32(SP), Y8, Y4
-	VMOVDQU32        16(AX), Y7
-	VPSRLW           $0x04, Y7, Y7
+	VPSRLW           $0x04, 16(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         128(SI), Y7, Y8
@@ -3254,8 +3244,7 @@ blocks:
 	VPDPBUSD         192(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 36(SP), Y8, Y5
-	VMOVDQU32        48(AX), Y7
-	VPANDD           Y0, Y7, Y7
+	VPANDD           48(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         256(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
@@ -3264,8 +3253,7 @@ blocks:
 	VPDPBUSD         320(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 40(SP), Y8, Y4
-	VMOVDQU32        48(AX), Y7
-	VPSRLW           $0x04, Y7, Y7
+	VPSRLW           $0x04, 48(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         384(SI), Y7, Y8
@@ -3275,8 +3263,7 @@ blocks:
 	VPDPBUSD         448(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 44(SP), Y8, Y5
-	VMOVDQU32        80(AX), Y7
-	VPANDD           Y0, Y7, Y7
+	VPANDD           80(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         512(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
@@ -3285,8 +3272,7 @@ blocks:
 	VPDPBUSD         576(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 48(SP), Y8, Y4
-	VMOVDQU32        80(AX), Y7
-	VPSRLW           $0x04, Y7, Y7
+	VPSRLW           $0x04, 80(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         640(SI), Y7, Y8
@@ -3296,8 +3282,7 @@ blocks:
 	VPDPBUSD         704(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 52(SP), Y8, Y5
-	VMOVDQU32        112(AX), Y7
-	VPANDD           Y0, Y7, Y7
+	VPANDD           112(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         768(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
@@ -3306,8 +3291,7 @@ blocks:
 	VPDPBUSD         832(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
 	VFMADD231PS.BCST 56(SP), Y8, Y4
-	VMOVDQU32        112(AX), Y7
-	VPSRLW           $0x04, Y7, Y7
+	VPSRLW           $0x04, 112(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         896(SI), Y7, Y8
@@ -3376,7 +3360,7 @@ store1:
 	RET
 
 // func dotsQ4_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ4_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3439,8 +3423,7 @@ blocks:
 	VMULPS           128(DI), Y12, Y10
 	VMOVUPS          Y10, 64(SP)
 	VFNMADD231PS     160(DI), Y11, Y9
-	VMOVDQU32        16(AX), Y10
-	VPANDD           Y0, Y10, Y10
+	VPANDD           16(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         (SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
@@ -3453,8 +3436,7 @@ blocks:
 	VPDPBUSD         128(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 64(SP), Y11, Y7
-	VMOVDQU32        16(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
+	VPSRLW           $0x04, 16(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         192(SI), Y10, Y11
@@ -3468,8 +3450,7 @@ blocks:
 	VPDPBUSD         320(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 68(SP), Y11, Y8
-	VMOVDQU32        48(AX), Y10
-	VPANDD           Y0, Y10, Y10
+	VPANDD           48(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         384(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
@@ -3482,8 +3463,7 @@ blocks:
 	VPDPBUSD         512(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 72(SP), Y11, Y7
-	VMOVDQU32        48(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
+	VPSRLW           $0x04, 48(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         576(SI), Y10, Y11
@@ -3497,8 +3477,7 @@ blocks:
 	VPDPBUSD         704(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 76(SP), Y11, Y8
-	VMOVDQU32        80(AX), Y10
-	VPANDD           Y0, Y10, Y10
+	VPANDD           80(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         768(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
@@ -3511,8 +3490,7 @@ blocks:
 	VPDPBUSD         896(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 80(SP), Y11, Y7
-	VMOVDQU32        80(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
+	VPSRLW           $0x04, 80(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         960(SI), Y10, Y11
@@ -3526,8 +3504,7 @@ blocks:
 	VPDPBUSD         1088(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 84(SP), Y11, Y8
-	VMOVDQU32        112(AX), Y10
-	VPANDD           Y0, Y10, Y10
+	VPANDD           112(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1152(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
@@ -3540,8 +3517,7 @@ blocks:
 	VPDPBUSD         1280(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
 	VFMADD231PS.BCST 88(SP), Y11, Y7
-	VMOVDQU32        112(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
+	VPSRLW           $0x04, 112(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1344(SI), Y10, Y11
@@ -3637,7 +3613,7 @@ store2:
 	RET
 
 // func dotsQ4_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ4_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3706,8 +3682,7 @@ blocks:
 	VMULPS           192(DI), Y15, Y13
 	VMOVUPS          Y13, 96(SP)
 	VFNMADD231PS     224(DI), Y14, Y12
-	VMOVDQU32        16(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VPANDD           16(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         (SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
@@ -3724,8 +3699,7 @@ blocks:
 	VPDPBUSD         192(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 96(SP), Y14, Y10
-	VMOVDQU32        16(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
+	VPSRLW           $0x04, 16(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         256(SI), Y13, Y14
@@ -3743,8 +3717,7 @@ blocks:
 	VPDPBUSD         448(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 100(SP), Y14, Y11
-	VMOVDQU32        48(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VPANDD           48(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         512(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
@@ -3761,8 +3734,7 @@ blocks:
 	VPDPBUSD         704(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 104(SP), Y14, Y10
-	VMOVDQU32        48(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
+	VPSRLW           $0x04, 48(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         768(SI), Y13, Y14
@@ -3780,8 +3752,7 @@ blocks:
 	VPDPBUSD         960(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 108(SP), Y14, Y11
-	VMOVDQU32        80(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VPANDD           80(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1024(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
@@ -3798,8 +3769,7 @@ blocks:
 	VPDPBUSD         1216(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 112(SP), Y14, Y10
-	VMOVDQU32        80(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
+	VPSRLW           $0x04, 80(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1280(SI), Y13, Y14
@@ -3817,8 +3787,7 @@ blocks:
 	VPDPBUSD         1472(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 116(SP), Y14, Y11
-	VMOVDQU32        112(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VPANDD           112(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1536(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
@@ -3835,8 +3804,7 @@ blocks:
 	VPDPBUSD         1728(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
 	VFMADD231PS.BCST 120(SP), Y14, Y10
-	VMOVDQU32        112(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
+	VPSRLW           $0x04, 112(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1792(SI), Y13, Y14
@@ -3959,7 +3927,7 @@ store3:
 	RET
 
 // func dotsQ5_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ5_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4011,85 +3979,62 @@ blocks:
 	VMULPS           (SI), Y7, Y5
 	VMOVUPS          Y5, (SP)
 	VFNMADD231PS     32(SI), Y6, Y4
-	VMOVDQU32        48(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSLLW           $0x04, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPANDD           48(AX), Y0, Y5
+	VPSLLW           $0x04, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         (BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST (SP), Y6, Y2
-	VMOVDQU32        48(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
+	VPSRLW           $0x04, 48(AX), Y5
 	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSLLW           $0x03, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPSLLW           $0x03, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         64(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 4(SP), Y6, Y3
-	VMOVDQU32        80(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSLLW           $0x02, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPANDD           80(AX), Y0, Y5
+	VPSLLW           $0x02, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         128(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 8(SP), Y6, Y2
-	VMOVDQU32        80(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
+	VPSRLW           $0x04, 80(AX), Y5
 	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSLLW           $0x01, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPSLLW           $0x01, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         192(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 12(SP), Y6, Y3
-	VMOVDQU32        112(AX), Y5
-	VPANDD           Y0, Y5, Y5
+	VPANDD           112(AX), Y0, Y5
 	VMOVDQU32        16(AX), Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         256(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 16(SP), Y6, Y2
-	VMOVDQU32        112(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
+	VPSRLW           $0x04, 112(AX), Y5
 	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSRLW           $0x01, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPSRLW           $0x01, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         320(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 20(SP), Y6, Y3
-	VMOVDQU32        144(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSRLW           $0x02, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPANDD           144(AX), Y0, Y5
+	VPSRLW           $0x02, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         384(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
 	VFMADD231PS.BCST 24(SP), Y6, Y2
-	VMOVDQU32        144(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
+	VPSRLW           $0x04, 144(AX), Y5
 	VPANDD           Y0, Y5, Y5
-	VMOVDQU32        16(AX), Y6
-	VPSRLW           $0x03, Y6, Y6
-	VPANDD           Y1, Y6, Y6
-	VPORD            Y6, Y5, Y5
+	VPSRLW           $0x03, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
 	VPXORD           Y6, Y6, Y6
 	VPDPBUSD         448(BX), Y5, Y6
 	VCVTDQ2PS        Y6, Y6
@@ -4130,7 +4075,7 @@ store0:
 	RET
 
 // func dotsQ5_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ5_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4188,12 +4133,9 @@ blocks:
 	VMULPS           64(DI), Y10, Y8
 	VMOVUPS          Y8, 32(SP)
 	VFNMADD231PS     96(DI), Y9, Y7
-	VMOVDQU32        48(AX), Y8
-	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSLLW           $0x04, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPANDD           48(AX), Y0, Y8
+	VPSLLW           $0x04, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         (SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4202,13 +4144,10 @@ blocks:
 	VPDPBUSD         64(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 32(SP), Y9, Y5
-	VMOVDQU32        48(AX), Y8
-	VPSRLW           $0x04, Y8, Y8
+	VPSRLW           $0x04, 48(AX), Y8
 	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSLLW           $0x03, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPSLLW           $0x03, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         128(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4217,12 +4156,9 @@ blocks:
 	VPDPBUSD         192(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 36(SP), Y9, Y6
-	VMOVDQU32        80(AX), Y8
-	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSLLW           $0x02, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPANDD           80(AX), Y0, Y8
+	VPSLLW           $0x02, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         256(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4231,13 +4167,10 @@ blocks:
 	VPDPBUSD         320(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 40(SP), Y9, Y5
-	VMOVDQU32        80(AX), Y8
-	VPSRLW           $0x04, Y8, Y8
+	VPSRLW           $0x04, 80(AX), Y8
 	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSLLW           $0x01, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPSLLW           $0x01, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         384(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4246,11 +4179,9 @@ blocks:
 	VPDPBUSD         448(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 44(SP), Y9, Y6
-	VMOVDQU32        112(AX), Y8
-	VPANDD           Y0, Y8, Y8
+	VPANDD           112(AX), Y0, Y8
 	VMOVDQU32        16(AX), Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         512(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4259,13 +4190,10 @@ blocks:
 	VPDPBUSD         576(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 48(SP), Y9, Y5
-	VMOVDQU32        112(AX), Y8
-	VPSRLW           $0x04, Y8, Y8
+	VPSRLW           $0x04, 112(AX), Y8
 	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSRLW           $0x01, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPSRLW           $0x01, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         640(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4274,12 +4202,9 @@ blocks:
 	VPDPBUSD         704(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 52(SP), Y9, Y6
-	VMOVDQU32        144(AX), Y8
-	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSRLW           $0x02, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPANDD           144(AX), Y0, Y8
+	VPSRLW           $0x02, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         768(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4288,13 +4213,10 @@ blocks:
 	VPDPBUSD         832(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
 	VFMADD231PS.BCST 56(SP), Y9, Y5
-	VMOVDQU32        144(AX), Y8
-	VPSRLW           $0x04, Y8, Y8
+	VPSRLW           $0x04, 144(AX), Y8
 	VPANDD           Y0, Y8, Y8
-	VMOVDQU32        16(AX), Y9
-	VPSRLW           $0x03, Y9, Y9
-	VPANDD           Y1, Y9, Y9
-	VPORD            Y9, Y8, Y8
+	VPSRLW           $0x03, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         896(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
@@ -4362,7 +4284,7 @@ store1:
 	RET
 
 // func dotsQ5_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ5_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4426,12 +4348,9 @@ blocks:
 	VMULPS           128(DI), Y13, Y11
 	VMOVUPS          Y11, 64(SP)
 	VFNMADD231PS     160(DI), Y12, Y10
-	VMOVDQU32        48(AX), Y11
-	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSLLW           $0x04, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPANDD           48(AX), Y0, Y11
+	VPSLLW           $0x04, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         (SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4444,13 +4363,10 @@ blocks:
 	VPDPBUSD         128(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 64(SP), Y12, Y8
-	VMOVDQU32        48(AX), Y11
-	VPSRLW           $0x04, Y11, Y11
+	VPSRLW           $0x04, 48(AX), Y11
 	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSLLW           $0x03, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPSLLW           $0x03, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         192(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4463,12 +4379,9 @@ blocks:
 	VPDPBUSD         320(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 68(SP), Y12, Y9
-	VMOVDQU32        80(AX), Y11
-	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSLLW           $0x02, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPANDD           80(AX), Y0, Y11
+	VPSLLW           $0x02, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         384(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4481,13 +4394,10 @@ blocks:
 	VPDPBUSD         512(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 72(SP), Y12, Y8
-	VMOVDQU32        80(AX), Y11
-	VPSRLW           $0x04, Y11, Y11
+	VPSRLW           $0x04, 80(AX), Y11
 	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSLLW           $0x01, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPSLLW           $0x01, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         576(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4500,11 +4410,9 @@ blocks:
 	VPDPBUSD         704(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 76(SP), Y12, Y9
-	VMOVDQU32        112(AX), Y11
-	VPANDD           Y0, Y11, Y11
+	VPANDD           112(AX), Y0, Y11
 	VMOVDQU32        16(AX), Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         768(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4517,13 +4425,10 @@ blocks:
 	VPDPBUSD         896(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 80(SP), Y12, Y8
-	VMOVDQU32        112(AX), Y11
-	VPSRLW           $0x04, Y11, Y11
+	VPSRLW           $0x04, 112(AX), Y11
 	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSRLW           $0x01, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPSRLW           $0x01, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         960(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4536,12 +4441,9 @@ blocks:
 	VPDPBUSD         1088(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 84(SP), Y12, Y9
-	VMOVDQU32        144(AX), Y11
-	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSRLW           $0x02, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPANDD           144(AX), Y0, Y11
+	VPSRLW           $0x02, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1152(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4554,13 +4456,10 @@ blocks:
 	VPDPBUSD         1280(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
 	VFMADD231PS.BCST 88(SP), Y12, Y8
-	VMOVDQU32        144(AX), Y11
-	VPSRLW           $0x04, Y11, Y11
+	VPSRLW           $0x04, 144(AX), Y11
 	VPANDD           Y0, Y11, Y11
-	VMOVDQU32        16(AX), Y12
-	VPSRLW           $0x03, Y12, Y12
-	VPANDD           Y1, Y12, Y12
-	VPORD            Y12, Y11, Y11
+	VPSRLW           $0x03, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1344(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
@@ -4655,7 +4554,7 @@ store2:
 	RET
 
 // func dotsQ5_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ5_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4725,12 +4624,9 @@ blocks:
 	VMULPS           192(DI), Y16, Y14
 	VMOVUPS          Y14, 96(SP)
 	VFNMADD231PS     224(DI), Y15, Y13
-	VMOVDQU32        48(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x04, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPANDD           48(AX), Y0, Y14
+	VPSLLW           $0x04, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         (SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4747,13 +4643,10 @@ blocks:
 	VPDPBUSD         192(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 96(SP), Y15, Y11
-	VMOVDQU32        48(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
+	VPSRLW           $0x04, 48(AX), Y14
 	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x03, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPSLLW           $0x03, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         256(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4770,12 +4663,9 @@ blocks:
 	VPDPBUSD         448(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 100(SP), Y15, Y12
-	VMOVDQU32        80(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x02, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPANDD           80(AX), Y0, Y14
+	VPSLLW           $0x02, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         512(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4792,13 +4682,10 @@ blocks:
 	VPDPBUSD         704(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 104(SP), Y15, Y11
-	VMOVDQU32        80(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
+	VPSRLW           $0x04, 80(AX), Y14
 	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x01, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPSLLW           $0x01, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         768(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4815,11 +4702,9 @@ blocks:
 	VPDPBUSD         960(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 108(SP), Y15, Y12
-	VMOVDQU32        112(AX), Y14
-	VPANDD           Y0, Y14, Y14
+	VPANDD           112(AX), Y0, Y14
 	VMOVDQU32        16(AX), Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1024(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4836,13 +4721,10 @@ blocks:
 	VPDPBUSD         1216(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 112(SP), Y15, Y11
-	VMOVDQU32        112(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
+	VPSRLW           $0x04, 112(AX), Y14
 	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x01, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPSRLW           $0x01, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1280(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4859,12 +4741,9 @@ blocks:
 	VPDPBUSD         1472(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 116(SP), Y15, Y12
-	VMOVDQU32        144(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x02, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPANDD           144(AX), Y0, Y14
+	VPSRLW           $0x02, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1536(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -4881,13 +4760,10 @@ blocks:
 	VPDPBUSD         1728(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VFMADD231PS.BCST 120(SP), Y15, Y11
-	VMOVDQU32        144(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
+	VPSRLW           $0x04, 144(AX), Y14
 	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x03, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPSRLW           $0x03, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1792(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
@@ -5009,7 +4885,7 @@ store3:
 	RET
 
 // func dotsQ6_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ6_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5018,132 +4894,104 @@ TEXT ·dotsQ6_KAVX512_1(SB), NOSPLIT, $64-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, BX
-	KMOVW     BX, K1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
 
 row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
 	MOVQ   a+8(FP), BX
 	MOVQ   scales+16(FP), SI
 	MOVQ   blocks+0(FP), DI
 
 blocks:
-	VPBROADCASTW  208(AX), X4
-	VCVTPH2PS     X4, Y4
-	VMOVDQU32     quantDotsAVX5125<>+0(SB), Y5
-	VPMOVSXBD     192(AX), Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS        Y4, Y6, Y6
-	VMOVDQU32     (SI), Y7
-	VPERMPS       Y7, Y5, Y7
-	VMULPS        Y6, Y7, Y7
-	VMOVUPS       Y7, (SP)
-	VPMOVSXBD     200(AX), Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS        Y4, Y6, Y6
-	VMOVDQU32     16(SI), Y4
-	VPERMPS       Y4, Y5, Y4
-	VMULPS        Y6, Y4, Y4
-	VMOVUPS       Y4, 32(SP)
-	VMOVDQU32     (AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSLLW        $0x04, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     32(BX), Y5
-	VPDPBUSD      (BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  (SP), Y4
-	VBROADCASTSS  4(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y2
-	VMOVDQU32     32(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSLLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     96(BX), Y5
-	VPDPBUSD      64(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  8(SP), Y4
-	VBROADCASTSS  12(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y3
-	VMOVDQU32     (AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     160(BX), Y5
-	VPDPBUSD      128(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  16(SP), Y4
-	VBROADCASTSS  20(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y2
-	VMOVDQU32     32(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSRLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     224(BX), Y5
-	VPDPBUSD      192(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  24(SP), Y4
-	VBROADCASTSS  28(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y3
-	VMOVDQU32     64(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSLLW        $0x04, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     288(BX), Y5
-	VPDPBUSD      256(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  32(SP), Y4
-	VBROADCASTSS  36(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y2
-	VMOVDQU32     96(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSLLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     352(BX), Y5
-	VPDPBUSD      320(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  40(SP), Y4
-	VBROADCASTSS  44(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y3
-	VMOVDQU32     64(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     416(BX), Y5
-	VPDPBUSD      384(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  48(SP), Y4
-	VBROADCASTSS  52(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y2
-	VMOVDQU32     96(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSRLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VMOVDQU32     480(BX), Y5
-	VPDPBUSD      448(BX), Y4, Y5
-	VCVTDQ2PS     Y5, Y5
-	VBROADCASTSS  56(SP), Y4
-	VBROADCASTSS  60(SP), K1, Y4
-	VFMADD231PS   Y4, Y5, Y3
+	VPBROADCASTW  208(AX), X8
+	VCVTPH2PS     X8, Y8
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y9
+	VPMOVSXBD     192(AX), Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y8, Y10, Y10
+	VMOVDQU32     (SI), Y11
+	VPERMPS       Y11, Y9, Y11
+	VMULPS        Y10, Y11, Y11
+	VMOVUPS       Y11, (SP)
+	VPMOVSXBD     200(AX), Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y8, Y10, Y10
+	VMOVDQU32     16(SI), Y8
+	VPERMPS       Y8, Y9, Y8
+	VMULPS        Y10, Y8, Y8
+	VMOVUPS       Y8, 32(SP)
+	VPANDD        (AX), Y0, Y8
+	VPSLLW        $0x04, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     32(BX), Y9
+	VPDPBUSD      (BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y2, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPANDD        32(AX), Y0, Y8
+	VPSLLW        $0x02, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     96(BX), Y9
+	VPDPBUSD      64(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y3, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPSRLW        $0x04, (AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VMOVDQU32     128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     160(BX), Y9
+	VPDPBUSD      128(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y4, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPSRLW        $0x04, 32(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VPSRLW        $0x02, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     224(BX), Y9
+	VPDPBUSD      192(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y5, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPANDD        64(AX), Y0, Y8
+	VPSLLW        $0x04, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     288(BX), Y9
+	VPDPBUSD      256(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y2, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPANDD        96(AX), Y0, Y8
+	VPSLLW        $0x02, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     352(BX), Y9
+	VPDPBUSD      320(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y3, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPSRLW        $0x04, 64(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VMOVDQU32     160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     416(BX), Y9
+	VPDPBUSD      384(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y4, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPSRLW        $0x04, 96(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VPSRLW        $0x02, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     480(BX), Y9
+	VPDPBUSD      448(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y5, Y8
+	VFMADD231PS   Y8, Y9, Y7
 	ADDQ          $+210, AX
 	ADDQ          $+512, BX
 	ADDQ          $+64, SI
@@ -5151,21 +4999,21 @@ blocks:
 	JNZ           blocks
 	MOVL          beta+56(FP), BX
 	MOVQ          CX, SI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
 	TESTL         $0x7fffffff, BX
 	JZ            store0
-	VMOVSS        (SI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X2
+	VMOVSS        (SI), X7
+	VMOVSS        beta+56(FP), X8
+	VFMADD231SS   X8, X7, X6
 
 store0:
-	VMOVSS X2, (SI)
+	VMOVSS X6, (SI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -5184,16 +5032,56 @@ GLOBL quantDotsAVX5124<>(SB), RODATA|NOPTR, $32
 
 DATA quantDotsAVX5125<>+0(SB)/4, $0x00000000
 DATA quantDotsAVX5125<>+4(SB)/4, $0x00000000
-DATA quantDotsAVX5125<>+8(SB)/4, $0x00000001
-DATA quantDotsAVX5125<>+12(SB)/4, $0x00000001
-DATA quantDotsAVX5125<>+16(SB)/4, $0x00000002
-DATA quantDotsAVX5125<>+20(SB)/4, $0x00000002
-DATA quantDotsAVX5125<>+24(SB)/4, $0x00000003
-DATA quantDotsAVX5125<>+28(SB)/4, $0x00000003
+DATA quantDotsAVX5125<>+8(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+12(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+16(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+20(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+24(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+28(SB)/4, $0x00000001
 GLOBL quantDotsAVX5125<>(SB), RODATA|NOPTR, $32
 
+DATA quantDotsAVX5126<>+0(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+4(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+8(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+12(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+16(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+20(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+24(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+28(SB)/4, $0x00000003
+GLOBL quantDotsAVX5126<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5127<>+0(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+4(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+8(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+12(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+16(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+20(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+24(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+28(SB)/4, $0x00000005
+GLOBL quantDotsAVX5127<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5128<>+0(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+4(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+8(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+12(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+16(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+20(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+24(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+28(SB)/4, $0x00000007
+GLOBL quantDotsAVX5128<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5129<>+0(SB)/4, $0x00000000
+DATA quantDotsAVX5129<>+4(SB)/4, $0x00000000
+DATA quantDotsAVX5129<>+8(SB)/4, $0x00000001
+DATA quantDotsAVX5129<>+12(SB)/4, $0x00000001
+DATA quantDotsAVX5129<>+16(SB)/4, $0x00000002
+DATA quantDotsAVX5129<>+20(SB)/4, $0x00000002
+DATA quantDotsAVX5129<>+24(SB)/4, $0x00000003
+DATA quantDotsAVX5129<>+28(SB)/4, $0x00000003
+GLOBL quantDotsAVX5129<>(SB), RODATA|NOPTR, $32
+
 // func dotsQ6_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5202,564 +5090,12 @@ TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $128-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
 
 row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	VPBROADCASTW  208(AX), X6
-	VCVTPH2PS     X6, Y6
-	VMOVDQU32     quantDotsAVX5125<>+0(SB), Y7
-	VPMOVSXBD     192(AX), Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS        Y6, Y8, Y8
-	VMOVDQU32     (DI), Y9
-	VPERMPS       Y9, Y7, Y9
-	VMULPS        Y8, Y9, Y9
-	VMOVUPS       Y9, (SP)
-	VMOVDQU32     64(DI), Y9
-	VPERMPS       Y9, Y7, Y9
-	VMULPS        Y8, Y9, Y9
-	VMOVUPS       Y9, 64(SP)
-	VPMOVSXBD     200(AX), Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS        Y6, Y8, Y8
-	VMOVDQU32     16(DI), Y6
-	VPERMPS       Y6, Y7, Y6
-	VMULPS        Y8, Y6, Y6
-	VMOVUPS       Y6, 32(SP)
-	VMOVDQU32     80(DI), Y6
-	VPERMPS       Y6, Y7, Y6
-	VMULPS        Y8, Y6, Y6
-	VMOVUPS       Y6, 96(SP)
-	VMOVDQU32     (AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSLLW        $0x04, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     32(SI), Y7
-	VPDPBUSD      (SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  (SP), Y8
-	VBROADCASTSS  4(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y2
-	VMOVDQU32     96(SI), Y7
-	VPDPBUSD      64(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  64(SP), Y6
-	VBROADCASTSS  68(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y4
-	VMOVDQU32     32(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSLLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     160(SI), Y7
-	VPDPBUSD      128(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  8(SP), Y8
-	VBROADCASTSS  12(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y3
-	VMOVDQU32     224(SI), Y7
-	VPDPBUSD      192(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  72(SP), Y6
-	VBROADCASTSS  76(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y5
-	VMOVDQU32     (AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     288(SI), Y7
-	VPDPBUSD      256(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  16(SP), Y8
-	VBROADCASTSS  20(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y2
-	VMOVDQU32     352(SI), Y7
-	VPDPBUSD      320(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  80(SP), Y6
-	VBROADCASTSS  84(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y4
-	VMOVDQU32     32(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSRLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     416(SI), Y7
-	VPDPBUSD      384(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  24(SP), Y8
-	VBROADCASTSS  28(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y3
-	VMOVDQU32     480(SI), Y7
-	VPDPBUSD      448(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  88(SP), Y6
-	VBROADCASTSS  92(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y5
-	VMOVDQU32     64(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSLLW        $0x04, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     544(SI), Y7
-	VPDPBUSD      512(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  32(SP), Y8
-	VBROADCASTSS  36(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y2
-	VMOVDQU32     608(SI), Y7
-	VPDPBUSD      576(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  96(SP), Y6
-	VBROADCASTSS  100(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y4
-	VMOVDQU32     96(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSLLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     672(SI), Y7
-	VPDPBUSD      640(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  40(SP), Y8
-	VBROADCASTSS  44(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y3
-	VMOVDQU32     736(SI), Y7
-	VPDPBUSD      704(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  104(SP), Y6
-	VBROADCASTSS  108(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y5
-	VMOVDQU32     64(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     800(SI), Y7
-	VPDPBUSD      768(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  48(SP), Y8
-	VBROADCASTSS  52(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y2
-	VMOVDQU32     864(SI), Y7
-	VPDPBUSD      832(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  112(SP), Y6
-	VBROADCASTSS  116(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y4
-	VMOVDQU32     96(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSRLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VMOVDQU32     928(SI), Y7
-	VPDPBUSD      896(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  56(SP), Y8
-	VBROADCASTSS  60(SP), K1, Y8
-	VFMADD231PS   Y8, Y7, Y3
-	VMOVDQU32     992(SI), Y7
-	VPDPBUSD      960(SI), Y6, Y7
-	VCVTDQ2PS     Y7, Y7
-	VBROADCASTSS  120(SP), Y6
-	VBROADCASTSS  124(SP), K1, Y6
-	VFMADD231PS   Y6, Y7, Y5
-	ADDQ          $+210, AX
-	ADDQ          $+1024, SI
-	ADDQ          $+128, DI
-	SUBQ          $0x08, R8
-	JNZ           blocks
-	MOVL          beta+56(FP), SI
-	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
-	TESTL         $0x7fffffff, SI
-	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X6
-	VFMADD231SS   X6, X3, X2
-
-store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS X4, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ6_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ6_KAVX512_3(SB), NOSPLIT, $192-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
-
-row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	VPBROADCASTW  208(AX), X8
-	VCVTPH2PS     X8, Y8
-	VMOVDQU32     quantDotsAVX5125<>+0(SB), Y9
-	VPMOVSXBD     192(AX), Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS        Y8, Y10, Y10
-	VMOVDQU32     (DI), Y11
-	VPERMPS       Y11, Y9, Y11
-	VMULPS        Y10, Y11, Y11
-	VMOVUPS       Y11, (SP)
-	VMOVDQU32     64(DI), Y11
-	VPERMPS       Y11, Y9, Y11
-	VMULPS        Y10, Y11, Y11
-	VMOVUPS       Y11, 64(SP)
-	VMOVDQU32     128(DI), Y11
-	VPERMPS       Y11, Y9, Y11
-	VMULPS        Y10, Y11, Y11
-	VMOVUPS       Y11, 128(SP)
-	VPMOVSXBD     200(AX), Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS        Y8, Y10, Y10
-	VMOVDQU32     16(DI), Y8
-	VPERMPS       Y8, Y9, Y8
-	VMULPS        Y10, Y8, Y8
-	VMOVUPS       Y8, 32(SP)
-	VMOVDQU32     80(DI), Y8
-	VPERMPS       Y8, Y9, Y8
-	VMULPS        Y10, Y8, Y8
-	VMOVUPS       Y8, 96(SP)
-	VMOVDQU32     144(DI), Y8
-	VPERMPS       Y8, Y9, Y8
-	VMULPS        Y10, Y8, Y8
-	VMOVUPS       Y8, 160(SP)
-	VMOVDQU32     (AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSLLW        $0x04, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     32(SI), Y9
-	VPDPBUSD      (SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  (SP), Y10
-	VBROADCASTSS  4(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y2
-	VMOVDQU32     96(SI), Y9
-	VPDPBUSD      64(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  64(SP), Y10
-	VBROADCASTSS  68(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y4
-	VMOVDQU32     160(SI), Y9
-	VPDPBUSD      128(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  128(SP), Y8
-	VBROADCASTSS  132(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y6
-	VMOVDQU32     32(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSLLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     224(SI), Y9
-	VPDPBUSD      192(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  8(SP), Y10
-	VBROADCASTSS  12(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y3
-	VMOVDQU32     288(SI), Y9
-	VPDPBUSD      256(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  72(SP), Y10
-	VBROADCASTSS  76(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y5
-	VMOVDQU32     352(SI), Y9
-	VPDPBUSD      320(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  136(SP), Y8
-	VBROADCASTSS  140(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y7
-	VMOVDQU32     (AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     416(SI), Y9
-	VPDPBUSD      384(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  16(SP), Y10
-	VBROADCASTSS  20(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y2
-	VMOVDQU32     480(SI), Y9
-	VPDPBUSD      448(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  80(SP), Y10
-	VBROADCASTSS  84(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y4
-	VMOVDQU32     544(SI), Y9
-	VPDPBUSD      512(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  144(SP), Y8
-	VBROADCASTSS  148(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y6
-	VMOVDQU32     32(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSRLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     608(SI), Y9
-	VPDPBUSD      576(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  24(SP), Y10
-	VBROADCASTSS  28(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y3
-	VMOVDQU32     672(SI), Y9
-	VPDPBUSD      640(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  88(SP), Y10
-	VBROADCASTSS  92(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y5
-	VMOVDQU32     736(SI), Y9
-	VPDPBUSD      704(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  152(SP), Y8
-	VBROADCASTSS  156(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y7
-	VMOVDQU32     64(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSLLW        $0x04, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     800(SI), Y9
-	VPDPBUSD      768(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  32(SP), Y10
-	VBROADCASTSS  36(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y2
-	VMOVDQU32     864(SI), Y9
-	VPDPBUSD      832(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  96(SP), Y10
-	VBROADCASTSS  100(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y4
-	VMOVDQU32     928(SI), Y9
-	VPDPBUSD      896(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  160(SP), Y8
-	VBROADCASTSS  164(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y6
-	VMOVDQU32     96(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSLLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     992(SI), Y9
-	VPDPBUSD      960(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  40(SP), Y10
-	VBROADCASTSS  44(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y3
-	VMOVDQU32     1056(SI), Y9
-	VPDPBUSD      1024(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  104(SP), Y10
-	VBROADCASTSS  108(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y5
-	VMOVDQU32     1120(SI), Y9
-	VPDPBUSD      1088(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  168(SP), Y8
-	VBROADCASTSS  172(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y7
-	VMOVDQU32     64(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     1184(SI), Y9
-	VPDPBUSD      1152(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  48(SP), Y10
-	VBROADCASTSS  52(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y2
-	VMOVDQU32     1248(SI), Y9
-	VPDPBUSD      1216(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  112(SP), Y10
-	VBROADCASTSS  116(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y4
-	VMOVDQU32     1312(SI), Y9
-	VPDPBUSD      1280(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  176(SP), Y8
-	VBROADCASTSS  180(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y6
-	VMOVDQU32     96(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSRLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VMOVDQU32     1376(SI), Y9
-	VPDPBUSD      1344(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  56(SP), Y10
-	VBROADCASTSS  60(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y3
-	VMOVDQU32     1440(SI), Y9
-	VPDPBUSD      1408(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  120(SP), Y10
-	VBROADCASTSS  124(SP), K1, Y10
-	VFMADD231PS   Y10, Y9, Y5
-	VMOVDQU32     1504(SI), Y9
-	VPDPBUSD      1472(SI), Y8, Y9
-	VCVTDQ2PS     Y9, Y9
-	VBROADCASTSS  184(SP), Y8
-	VBROADCASTSS  188(SP), K1, Y8
-	VFMADD231PS   Y8, Y9, Y7
-	ADDQ          $+210, AX
-	ADDQ          $+1536, SI
-	ADDQ          $+192, DI
-	SUBQ          $0x08, R8
-	JNZ           blocks
-	MOVL          beta+56(FP), SI
-	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
-	TESTL         $0x7fffffff, SI
-	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X8
-	VFMADD231SS   X8, X3, X2
-
-store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS        X4, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store2:
-	VMOVSS X6, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ6_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ6_KAVX512_4(SB), NOSPLIT, $256-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
-
-row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
 	VPXORD Y6, Y6, Y6
 	VPXORD Y7, Y7, Y7
 	VPXORD Y8, Y8, Y8
@@ -5771,7 +5107,7 @@ row:
 blocks:
 	VPBROADCASTW  208(AX), X10
 	VCVTPH2PS     X10, Y10
-	VMOVDQU32     quantDotsAVX5125<>+0(SB), Y11
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y11
 	VPMOVSXBD     192(AX), Y12
 	VCVTDQ2PS     Y12, Y12
 	VMULPS        Y10, Y12, Y12
@@ -5783,14 +5119,6 @@ blocks:
 	VPERMPS       Y13, Y11, Y13
 	VMULPS        Y12, Y13, Y13
 	VMOVUPS       Y13, 64(SP)
-	VMOVDQU32     128(DI), Y13
-	VPERMPS       Y13, Y11, Y13
-	VMULPS        Y12, Y13, Y13
-	VMOVUPS       Y13, 128(SP)
-	VMOVDQU32     192(DI), Y13
-	VPERMPS       Y13, Y11, Y13
-	VMULPS        Y12, Y13, Y13
-	VMOVUPS       Y13, 192(SP)
 	VPMOVSXBD     200(AX), Y12
 	VCVTDQ2PS     Y12, Y12
 	VMULPS        Y10, Y12, Y12
@@ -5802,256 +5130,684 @@ blocks:
 	VPERMPS       Y10, Y11, Y10
 	VMULPS        Y12, Y10, Y10
 	VMOVUPS       Y10, 96(SP)
-	VMOVDQU32     144(DI), Y10
-	VPERMPS       Y10, Y11, Y10
-	VMULPS        Y12, Y10, Y10
-	VMOVUPS       Y10, 160(SP)
-	VMOVDQU32     208(DI), Y10
-	VPERMPS       Y10, Y11, Y10
-	VMULPS        Y12, Y10, Y10
-	VMOVUPS       Y10, 224(SP)
-	VMOVDQU32     (AX), Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPSLLW        $0x04, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
+	VPANDD        (AX), Y0, Y10
+	VPSLLW        $0x04, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     32(SI), Y11
 	VPDPBUSD      (SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  (SP), Y12
-	VBROADCASTSS  4(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y2
+	VPERMPS       (SP), Y2, Y12
+	VFMADD231PS   Y12, Y11, Y6
 	VMOVDQU32     96(SI), Y11
 	VPDPBUSD      64(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  64(SP), Y12
-	VBROADCASTSS  68(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y4
+	VPERMPS       64(SP), Y2, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPANDD        32(AX), Y0, Y10
+	VPSLLW        $0x02, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     160(SI), Y11
 	VPDPBUSD      128(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  128(SP), Y12
-	VBROADCASTSS  132(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y6
+	VPERMPS       (SP), Y3, Y12
+	VFMADD231PS   Y12, Y11, Y7
 	VMOVDQU32     224(SI), Y11
 	VPDPBUSD      192(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  192(SP), Y10
-	VBROADCASTSS  196(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y8
-	VMOVDQU32     32(AX), Y10
+	VPERMPS       64(SP), Y3, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	VPSRLW        $0x04, (AX), Y10
 	VPANDD        Y0, Y10, Y10
 	VMOVDQU32     128(AX), Y11
-	VPSLLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     288(SI), Y11
 	VPDPBUSD      256(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  8(SP), Y12
-	VBROADCASTSS  12(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y3
+	VPERMPS       (SP), Y4, Y12
+	VFMADD231PS   Y12, Y11, Y6
 	VMOVDQU32     352(SI), Y11
 	VPDPBUSD      320(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  72(SP), Y12
-	VBROADCASTSS  76(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y5
+	VPERMPS       64(SP), Y4, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPSRLW        $0x04, 32(AX), Y10
+	VPANDD        Y0, Y10, Y10
+	VPSRLW        $0x02, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     416(SI), Y11
 	VPDPBUSD      384(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  136(SP), Y12
-	VBROADCASTSS  140(SP), K1, Y12
+	VPERMPS       (SP), Y5, Y12
 	VFMADD231PS   Y12, Y11, Y7
 	VMOVDQU32     480(SI), Y11
 	VPDPBUSD      448(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  200(SP), Y10
-	VBROADCASTSS  204(SP), K1, Y10
+	VPERMPS       64(SP), Y5, Y10
 	VFMADD231PS   Y10, Y11, Y9
-	VMOVDQU32     (AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
+	VPANDD        64(AX), Y0, Y10
+	VPSLLW        $0x04, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     544(SI), Y11
 	VPDPBUSD      512(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  16(SP), Y12
-	VBROADCASTSS  20(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y2
+	VPERMPS       32(SP), Y2, Y12
+	VFMADD231PS   Y12, Y11, Y6
 	VMOVDQU32     608(SI), Y11
 	VPDPBUSD      576(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  80(SP), Y12
-	VBROADCASTSS  84(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y4
+	VPERMPS       96(SP), Y2, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPANDD        96(AX), Y0, Y10
+	VPSLLW        $0x02, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     672(SI), Y11
 	VPDPBUSD      640(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  144(SP), Y12
-	VBROADCASTSS  148(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y6
+	VPERMPS       32(SP), Y3, Y12
+	VFMADD231PS   Y12, Y11, Y7
 	VMOVDQU32     736(SI), Y11
 	VPDPBUSD      704(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  208(SP), Y10
-	VBROADCASTSS  212(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y8
-	VMOVDQU32     32(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
+	VPERMPS       96(SP), Y3, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	VPSRLW        $0x04, 64(AX), Y10
 	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPSRLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
+	VMOVDQU32     160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     800(SI), Y11
 	VPDPBUSD      768(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  24(SP), Y12
-	VBROADCASTSS  28(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y3
+	VPERMPS       32(SP), Y4, Y12
+	VFMADD231PS   Y12, Y11, Y6
 	VMOVDQU32     864(SI), Y11
 	VPDPBUSD      832(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  88(SP), Y12
-	VBROADCASTSS  92(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y5
+	VPERMPS       96(SP), Y4, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPSRLW        $0x04, 96(AX), Y10
+	VPANDD        Y0, Y10, Y10
+	VPSRLW        $0x02, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
 	VMOVDQU32     928(SI), Y11
 	VPDPBUSD      896(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  152(SP), Y12
-	VBROADCASTSS  156(SP), K1, Y12
+	VPERMPS       32(SP), Y5, Y12
 	VFMADD231PS   Y12, Y11, Y7
 	VMOVDQU32     992(SI), Y11
 	VPDPBUSD      960(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  216(SP), Y10
-	VBROADCASTSS  220(SP), K1, Y10
+	VPERMPS       96(SP), Y5, Y10
 	VFMADD231PS   Y10, Y11, Y9
-	VMOVDQU32     64(AX), Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPSLLW        $0x04, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VMOVDQU32     1056(SI), Y11
-	VPDPBUSD      1024(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  32(SP), Y12
-	VBROADCASTSS  36(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y2
-	VMOVDQU32     1120(SI), Y11
-	VPDPBUSD      1088(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  96(SP), Y12
-	VBROADCASTSS  100(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y4
-	VMOVDQU32     1184(SI), Y11
-	VPDPBUSD      1152(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  160(SP), Y12
-	VBROADCASTSS  164(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y6
-	VMOVDQU32     1248(SI), Y11
-	VPDPBUSD      1216(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  224(SP), Y10
-	VBROADCASTSS  228(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y8
-	VMOVDQU32     96(AX), Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPSLLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VMOVDQU32     1312(SI), Y11
-	VPDPBUSD      1280(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  40(SP), Y12
-	VBROADCASTSS  44(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y3
-	VMOVDQU32     1376(SI), Y11
-	VPDPBUSD      1344(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  104(SP), Y12
-	VBROADCASTSS  108(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y5
-	VMOVDQU32     1440(SI), Y11
-	VPDPBUSD      1408(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  168(SP), Y12
-	VBROADCASTSS  172(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y7
-	VMOVDQU32     1504(SI), Y11
-	VPDPBUSD      1472(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  232(SP), Y10
-	VBROADCASTSS  236(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y9
-	VMOVDQU32     64(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VMOVDQU32     1568(SI), Y11
-	VPDPBUSD      1536(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  48(SP), Y12
-	VBROADCASTSS  52(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y2
-	VMOVDQU32     1632(SI), Y11
-	VPDPBUSD      1600(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  112(SP), Y12
-	VBROADCASTSS  116(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y4
-	VMOVDQU32     1696(SI), Y11
-	VPDPBUSD      1664(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  176(SP), Y12
-	VBROADCASTSS  180(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y6
-	VMOVDQU32     1760(SI), Y11
-	VPDPBUSD      1728(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  240(SP), Y10
-	VBROADCASTSS  244(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y8
-	VMOVDQU32     96(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPSRLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VMOVDQU32     1824(SI), Y11
-	VPDPBUSD      1792(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  56(SP), Y12
-	VBROADCASTSS  60(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y3
-	VMOVDQU32     1888(SI), Y11
-	VPDPBUSD      1856(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  120(SP), Y12
-	VBROADCASTSS  124(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y5
-	VMOVDQU32     1952(SI), Y11
-	VPDPBUSD      1920(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  184(SP), Y12
-	VBROADCASTSS  188(SP), K1, Y12
-	VFMADD231PS   Y12, Y11, Y7
-	VMOVDQU32     2016(SI), Y11
-	VPDPBUSD      1984(SI), Y10, Y11
-	VCVTDQ2PS     Y11, Y11
-	VBROADCASTSS  248(SP), Y10
-	VBROADCASTSS  252(SP), K1, Y10
-	VFMADD231PS   Y10, Y11, Y9
+	ADDQ          $+210, AX
+	ADDQ          $+1024, SI
+	ADDQ          $+128, DI
+	SUBQ          $0x08, R8
+	JNZ           blocks
+	MOVL          beta+56(FP), SI
+	MOVQ          CX, DI
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
+	TESTL         $0x7fffffff, SI
+	JZ            store0
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X10
+	VFMADD231SS   X10, X7, X6
+
+store0:
+	VMOVSS        X6, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS X8, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ6_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ6_KAVX512_3(SB), NOSPLIT, $192-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
+
+row:
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	VPBROADCASTW  208(AX), X12
+	VCVTPH2PS     X12, Y12
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y13
+	VPMOVSXBD     192(AX), Y14
+	VCVTDQ2PS     Y14, Y14
+	VMULPS        Y12, Y14, Y14
+	VMOVDQU32     (DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, (SP)
+	VMOVDQU32     64(DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, 64(SP)
+	VMOVDQU32     128(DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, 128(SP)
+	VPMOVSXBD     200(AX), Y14
+	VCVTDQ2PS     Y14, Y14
+	VMULPS        Y12, Y14, Y14
+	VMOVDQU32     16(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 32(SP)
+	VMOVDQU32     80(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 96(SP)
+	VMOVDQU32     144(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 160(SP)
+	VPANDD        (AX), Y0, Y12
+	VPSLLW        $0x04, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     32(SI), Y13
+	VPDPBUSD      (SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     96(SI), Y13
+	VPDPBUSD      64(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     160(SI), Y13
+	VPDPBUSD      128(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y2, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPANDD        32(AX), Y0, Y12
+	VPSLLW        $0x02, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     224(SI), Y13
+	VPDPBUSD      192(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     288(SI), Y13
+	VPDPBUSD      256(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     352(SI), Y13
+	VPDPBUSD      320(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y3, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPSRLW        $0x04, (AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VMOVDQU32     128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     416(SI), Y13
+	VPDPBUSD      384(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     480(SI), Y13
+	VPDPBUSD      448(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     544(SI), Y13
+	VPDPBUSD      512(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y4, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPSRLW        $0x04, 32(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VPSRLW        $0x02, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     608(SI), Y13
+	VPDPBUSD      576(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     672(SI), Y13
+	VPDPBUSD      640(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     736(SI), Y13
+	VPDPBUSD      704(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y5, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPANDD        64(AX), Y0, Y12
+	VPSLLW        $0x04, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     800(SI), Y13
+	VPDPBUSD      768(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     864(SI), Y13
+	VPDPBUSD      832(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     928(SI), Y13
+	VPDPBUSD      896(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y2, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPANDD        96(AX), Y0, Y12
+	VPSLLW        $0x02, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     992(SI), Y13
+	VPDPBUSD      960(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     1056(SI), Y13
+	VPDPBUSD      1024(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     1120(SI), Y13
+	VPDPBUSD      1088(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y3, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPSRLW        $0x04, 64(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VMOVDQU32     160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     1184(SI), Y13
+	VPDPBUSD      1152(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     1248(SI), Y13
+	VPDPBUSD      1216(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     1312(SI), Y13
+	VPDPBUSD      1280(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y4, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPSRLW        $0x04, 96(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VPSRLW        $0x02, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     1376(SI), Y13
+	VPDPBUSD      1344(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     1440(SI), Y13
+	VPDPBUSD      1408(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     1504(SI), Y13
+	VPDPBUSD      1472(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y5, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	ADDQ          $+210, AX
+	ADDQ          $+1536, SI
+	ADDQ          $+192, DI
+	SUBQ          $0x08, R8
+	JNZ           blocks
+	MOVL          beta+56(FP), SI
+	MOVQ          CX, DI
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
+	TESTL         $0x7fffffff, SI
+	JZ            store0
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X12
+	VFMADD231SS   X12, X7, X6
+
+store0:
+	VMOVSS        X6, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS        X8, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y11, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X6
+	VADDPS        X6, X10, X10
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X10
+
+store2:
+	VMOVSS X10, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ6_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ6_KAVX512_4(SB), NOSPLIT, $256-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
+
+row:
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	VPBROADCASTW  208(AX), X14
+	VCVTPH2PS     X14, Y14
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y15
+	VPMOVSXBD     192(AX), Y16
+	VCVTDQ2PS     Y16, Y16
+	VMULPS        Y14, Y16, Y16
+	VMOVDQU32     (DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, (SP)
+	VMOVDQU32     64(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 64(SP)
+	VMOVDQU32     128(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 128(SP)
+	VMOVDQU32     192(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 192(SP)
+	VPMOVSXBD     200(AX), Y16
+	VCVTDQ2PS     Y16, Y16
+	VMULPS        Y14, Y16, Y16
+	VMOVDQU32     16(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 32(SP)
+	VMOVDQU32     80(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 96(SP)
+	VMOVDQU32     144(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 160(SP)
+	VMOVDQU32     208(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 224(SP)
+	VPANDD        (AX), Y0, Y14
+	VPSLLW        $0x04, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     32(SI), Y15
+	VPDPBUSD      (SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     96(SI), Y15
+	VPDPBUSD      64(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     160(SI), Y15
+	VPDPBUSD      128(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     224(SI), Y15
+	VPDPBUSD      192(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y2, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPANDD        32(AX), Y0, Y14
+	VPSLLW        $0x02, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     288(SI), Y15
+	VPDPBUSD      256(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     352(SI), Y15
+	VPDPBUSD      320(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     416(SI), Y15
+	VPDPBUSD      384(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     480(SI), Y15
+	VPDPBUSD      448(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y3, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPSRLW        $0x04, (AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VMOVDQU32     128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     544(SI), Y15
+	VPDPBUSD      512(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     608(SI), Y15
+	VPDPBUSD      576(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     672(SI), Y15
+	VPDPBUSD      640(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     736(SI), Y15
+	VPDPBUSD      704(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y4, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPSRLW        $0x04, 32(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VPSRLW        $0x02, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     800(SI), Y15
+	VPDPBUSD      768(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     864(SI), Y15
+	VPDPBUSD      832(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     928(SI), Y15
+	VPDPBUSD      896(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     992(SI), Y15
+	VPDPBUSD      960(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y5, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPANDD        64(AX), Y0, Y14
+	VPSLLW        $0x04, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1056(SI), Y15
+	VPDPBUSD      1024(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     1120(SI), Y15
+	VPDPBUSD      1088(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     1184(SI), Y15
+	VPDPBUSD      1152(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     1248(SI), Y15
+	VPDPBUSD      1216(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y2, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPANDD        96(AX), Y0, Y14
+	VPSLLW        $0x02, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1312(SI), Y15
+	VPDPBUSD      1280(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     1376(SI), Y15
+	VPDPBUSD      1344(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     1440(SI), Y15
+	VPDPBUSD      1408(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     1504(SI), Y15
+	VPDPBUSD      1472(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y3, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPSRLW        $0x04, 64(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VMOVDQU32     160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1568(SI), Y15
+	VPDPBUSD      1536(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     1632(SI), Y15
+	VPDPBUSD      1600(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     1696(SI), Y15
+	VPDPBUSD      1664(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     1760(SI), Y15
+	VPDPBUSD      1728(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y4, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPSRLW        $0x04, 96(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VPSRLW        $0x02, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1824(SI), Y15
+	VPDPBUSD      1792(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     1888(SI), Y15
+	VPDPBUSD      1856(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     1952(SI), Y15
+	VPDPBUSD      1920(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     2016(SI), Y15
+	VPDPBUSD      1984(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y5, Y14
+	VFMADD231PS   Y14, Y15, Y13
 	ADDQ          $+210, AX
 	ADDQ          $+2048, SI
 	ADDQ          $+256, DI
@@ -6059,69 +5815,69 @@ blocks:
 	JNZ           blocks
 	MOVL          beta+56(FP), SI
 	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
 	TESTL         $0x7fffffff, SI
 	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X10
-	VFMADD231SS   X10, X3, X2
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X14
+	VFMADD231SS   X14, X7, X6
 
 store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS        X4, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store2:
 	VMOVSS        X6, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y9, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0x4e, X8, X8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0xb1, X8, X8, X2
-	VADDPS        X2, X8, X8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS        X8, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y11, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X6
+	VADDPS        X6, X10, X10
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X10
+
+store2:
+	VMOVSS        X10, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y13, Y12, Y12
+	VEXTRACTF32X4 $0x01, Y12, X6
+	VADDPS        X6, X12, X12
+	VSHUFPS       $0x4e, X12, X12, X6
+	VADDPS        X6, X12, X12
+	VSHUFPS       $0xb1, X12, X12, X6
+	VADDPS        X6, X12, X12
 	TESTL         $0x7fffffff, SI
 	JZ            store3
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X8
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X12
 
 store3:
-	VMOVSS X8, (DI)
+	VMOVSS X12, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
