@@ -33,3 +33,23 @@ func BenchmarkDots(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDecode measures the decoding of whole rows, in Go and in assembly.
+func BenchmarkDecode(b *testing.B) {
+	for _, f := range quant.Formats {
+		elements, _ := f.Block()
+		const n = 1 << 14
+		data, dst := quant.Random(f, n/elements, 1), make([]float32, n)
+		for name, decode := range map[string]func(){"Go": func() { f.Decode(dst, data) }, "assembly": func() { Decode(f, dst, data) }} {
+			b.Run(fmt.Sprintf("%v/%s", f, name), func(b *testing.B) {
+				best := time.Hour
+				for b.Loop() {
+					start := time.Now()
+					decode()
+					best = min(best, time.Since(start))
+				}
+				b.ReportMetric(float64(best.Nanoseconds())/(n/Values), "ns/block")
+			})
+		}
+	}
+}

@@ -51,7 +51,7 @@ type Format struct {
 	Decode Decoder
 }
 
-// Set are the kernels of an instruction set, by quant.Format.
+// Set are the kernels of an instruction set, by quant.Format, for every one.
 type Set struct {
 	Name    string
 	Formats [quant.Q6_K + 1]Format
