@@ -27,7 +27,7 @@ func quantize(blocks []Block, scales []Scale, step int, a []float32, offset int)
 var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
 	quant.Q8_0: {
 		Decode: decodeQ8_0AVX2,
-		Dots: []Dots{dotsQ8_0AVX2_1, dotsQ8_0AVX2_2},
+		Dots:   []Dots{dotsQ8_0AVX2_1, dotsQ8_0AVX2_2},
 	},
 	quant.Q4_0: {
 		Offset: 8, Decode: decodeQ4_0AVX2,
@@ -35,7 +35,7 @@ var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
 	},
 	quant.Q4_1: {
 		Decode: decodeQ4_1AVX2,
-		Dots: []Dots{dotsQ4_1AVX2_1, dotsQ4_1AVX2_2},
+		Dots:   []Dots{dotsQ4_1AVX2_1, dotsQ4_1AVX2_2},
 	},
 	quant.Q5_0: {
 		Offset: 16, Decode: decodeQ5_0AVX2,
@@ -43,7 +43,7 @@ var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
 	},
 	quant.Q5_1: {
 		Decode: decodeQ5_1AVX2,
-		Dots: []Dots{dotsQ5_1AVX2_1, dotsQ5_1AVX2_2},
+		Dots:   []Dots{dotsQ5_1AVX2_1, dotsQ5_1AVX2_2},
 	},
 	quant.Q4_K: {
 		Grouped: true, Decode: decodeQ4_KAVX2,
@@ -70,7 +70,7 @@ var setVNNI = Set{Name: "AVX-512 VNNI", Formats: [...]Format{
 	},
 	quant.Q4_1: {
 		Decode: decodeQ4_1AVX2,
-		Dots: []Dots{dotsQ4_1AVX512_1, dotsQ4_1AVX512_2, dotsQ4_1AVX512_3, dotsQ4_1AVX512_4},
+		Dots:   []Dots{dotsQ4_1AVX512_1, dotsQ4_1AVX512_2, dotsQ4_1AVX512_3, dotsQ4_1AVX512_4},
 	},
 	quant.Q5_0: {
 		Offset: 16, Decode: decodeQ5_0AVX2,
@@ -78,7 +78,7 @@ var setVNNI = Set{Name: "AVX-512 VNNI", Formats: [...]Format{
 	},
 	quant.Q5_1: {
 		Decode: decodeQ5_1AVX2,
-		Dots: []Dots{dotsQ5_1AVX512_1, dotsQ5_1AVX512_2, dotsQ5_1AVX512_3, dotsQ5_1AVX512_4},
+		Dots:   []Dots{dotsQ5_1AVX512_1, dotsQ5_1AVX512_2, dotsQ5_1AVX512_3, dotsQ5_1AVX512_4},
 	},
 	quant.Q4_K: {
 		Grouped: true, Decode: decodeQ4_KAVX2,
