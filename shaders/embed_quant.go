@@ -1,6 +1,9 @@
 package shaders
 
-import "patchwork/shaders/quant"
+import (
+	"patchwork/shaders/quant"
+	"patchwork/shaders/quant/simd"
+)
 
 // EmbedQuantParams are the parameters of EmbedQuant.
 type EmbedQuantParams struct {
@@ -46,7 +49,7 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 				case slots[t] >= 0:
 					copy(y[t*cols:][:cols], features[int(slots[t])*cols:])
 				default:
-					f.Decode(y[t*cols:][:cols], b[2][id*f.Bytes(cols):])
+					simd.Decode(f, y[t*cols:][:cols], b[2][id*f.Bytes(cols):])
 				}
 			}
 		})

@@ -19,7 +19,7 @@ func BenchmarkDots(b *testing.B) {
 			for rows := 1; rows <= len(kernels.Dots); rows++ {
 				a := activations(rows, k)
 				blocks, scales, c := make([]Block, rows*k/Values), make([]Scale, rows*k/Values), make([]float32, rows*n)
-				Quantize(blocks, scales, a, k, rows, k, kernels.Offset)
+				kernels.Quantize(blocks, scales, a, k, rows, k)
 				b.Run(fmt.Sprintf("%s/%v/%d", set.Name, f, rows), func(b *testing.B) {
 					best := time.Hour
 					for b.Loop() {
@@ -30,6 +30,29 @@ func BenchmarkDots(b *testing.B) {
 					b.ReportMetric(float64(best.Nanoseconds())/(n*k/Values)/float64(rows), "ns/block")
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkDecode measures the decoding of whole rows, in Go and in assembly.
+func BenchmarkDecode(b *testing.B) {
+	for _, f := range quant.Formats {
+		elements, _ := f.Block()
+		const n = 1 << 14
+		data, dst := quant.Random(f, n/elements, 1), make([]float32, n)
+		for _, d := range []struct {
+			name   string
+			decode func(quant.Format, []float32, []byte)
+		}{{"Go", quant.Format.Decode}, {"assembly", Decode}} {
+			b.Run(fmt.Sprintf("%v/%s", f, d.name), func(b *testing.B) {
+				best := time.Hour
+				for b.Loop() {
+					start := time.Now()
+					d.decode(f, dst, data)
+					best = min(best, time.Since(start))
+				}
+				b.ReportMetric(float64(best.Nanoseconds())/(n/Values), "ns/block")
+			})
 		}
 	}
 }

@@ -84,7 +84,9 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 	a, values := activations(rows, k), make([]float32, n*k)
 	f.Decode(values, b)
 	blocks, scales := make([]Block, rows*k/Values), make([]Scale, rows*k/Values)
-	Quantize(blocks, scales, a, k, rows, k, kernels.Offset)
+	kernels.Quantize(blocks, scales, a, k, rows, k)
+	separate := make([]Scale, len(scales))
+	(&Format{Offset: kernels.Offset}).Quantize(blocks, separate, a, k, rows, k)
 	ldc := n + 3
 	for _, beta := range []float32{0, 1, -2} {
 		c := make([]float32, rows*ldc)
@@ -99,7 +101,7 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 					want *= float64(beta)
 					for l := range k {
 						i := l/Values*rows + r
-						term := float64(scales[i].Scale) * float64(blocks[i].Values[l%Values]) * float64(values[j*k+l])
+						term := float64(separate[i].Scale) * float64(blocks[i].Values[l%Values]) * float64(values[j*k+l])
 						want, size = want+term, size+math.Abs(term)
 					}
 				}
@@ -112,7 +114,8 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 				}
 				key := fmt.Sprint(name, r, j)
 				if b, known := bits[key]; known && b != math.Float32bits(c[r*ldc+j]) {
-					t.Fatalf("%s %s: c[%d,%d] = %g with %d rows, elsewhere %g", set.Name, name, r, j, got, rows, math.Float32frombits(b))
+					t.Fatalf("%s %s: c[%d,%d] = %g with %d rows, elsewhere %g",
+						set.Name, name, r, j, got, rows, math.Float32frombits(b))
 				}
 				bits[key] = math.Float32bits(c[r*ldc+j])
 			}
@@ -134,7 +137,8 @@ func TestQuantize(t *testing.T) {
 	}
 	for _, offset := range []int{0, 8, 128} {
 		blocks, scales := make([]Block, rows*k/Values), make([]Scale, rows*k/Values)
-		Quantize(blocks, scales, a, lda, rows, k, offset)
+		f := Format{Offset: offset}
+		f.Quantize(blocks, scales, a, lda, rows, k)
 		wantBlocks, wantScales := make([]Block, len(blocks)), make([]Scale, len(blocks))
 		for r := range rows {
 			quantizeGo(wantBlocks[r:], wantScales[r:], rows, a[r*lda:][:k], offset)
@@ -147,7 +151,8 @@ func TestQuantize(t *testing.T) {
 				continue
 			}
 			if blocks[i] != wantBlocks[i] || scales[i] != wantScales[i] {
-				t.Errorf("block %d, offset %d: %v %v, want %v %v", i, offset, scales[i], blocks[i], wantScales[i], wantBlocks[i])
+				t.Errorf("block %d, offset %d: %v %v, want %v %v",
+					i, offset, scales[i], blocks[i], wantScales[i], wantBlocks[i])
 			}
 			at := i%rows*lda + i/rows*Values
 			for j, q := range blocks[i].Values {
