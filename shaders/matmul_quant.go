@@ -112,12 +112,21 @@ func matmulQuantCase(p MatMulQuantParams) Case {
 	for i, w := range b.U {
 		words[i] = int64(w)
 	}
-	var squares float64
-	for _, v := range decodeWords(f, words, n*k) {
-		squares += float64(v) * float64(v) / float64(n*k)
+	// The size of a sum of k terms: of all columns together, and of the largest one's, in
+	// which the scales of a few blocks make the differences.
+	squares := make([]float64, n)
+	for i, v := range decodeWords(f, words, n*k) {
+		j := i % n
+		if p.TransB != 0 {
+			j = i / k
+		}
+		squares[j] += float64(v) * float64(v)
 	}
-	// The size of a sum of k terms.
-	size := math.Sqrt(squares * float64(k))
+	var sum float64
+	for _, s := range squares {
+		sum += s
+	}
+	size, largest := math.Sqrt(sum/float64(n)), math.Sqrt(slices.Max(squares))
 	return Case{
 		Params: p,
 		Inputs: []Input{
@@ -125,7 +134,7 @@ func matmulQuantCase(p MatMulQuantParams) Case {
 			{N: m * n, Scale: 1, Absent: p.Residual == 0}, output(m*n, p.Accumulate),
 		},
 		// k roundings of sums, at random.
-		Atol: 1e-6 * size * max(1, math.Sqrt(float64(k))/10), Rtol: 1e-6,
+		Atol: 1e-6 * largest * max(1, math.Sqrt(float64(k))/10), Rtol: 1e-6,
 		// Values of at most 4 in steps of 4/127: an error of 0.01 a term, 6 standard deviations.
 		EightBitActivations: 0.06 * size,
 	}.named("%v %dx%dx%d tb=%d add=%d bias=%d residual=%d", f, m, n, k, p.TransB, p.Accumulate, p.Bias, p.Residual)

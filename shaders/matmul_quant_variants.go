@@ -11,7 +11,9 @@ func perFormat[P any](name string, variant func(f quant.Format) DeclVariant[P]) 
 		if name != "" {
 			v.Name = name + "." + f.String()
 		}
-		v.Unroll = 8
+		if v.Unroll == 0 {
+			v.Unroll = 8
+		}
 		v.Include = append([]string{"quant"}, v.Include...)
 		switch f {
 		case quant.Q5_0, quant.Q5_1:
@@ -65,12 +67,12 @@ func matmulQuantTile(f quant.Format) DeclVariant[MatMulQuantParams] {
 	}
 }
 
-// matmulQuantBlocks computes 16 rows and 8 columns in an invocation, without shared memory.
+// matmulQuantBlocks computes 4 rows and 8 columns in an invocation, without shared memory.
 func matmulQuantBlocks(f quant.Format) DeclVariant[MatMulQuantParams] {
 	return DeclVariant[MatMulQuantParams]{
-		Include: []string{"matmul_quant"},
-		When:    func(p MatMulQuantParams, _ Class) bool { return p.Format == uint32(f) },
-		Passes:  matmulQuantGrid(16, 64),
+		Include: []string{"matmul_quant"}, Unroll: 4,
+		When:   func(p MatMulQuantParams, _ Class) bool { return p.Format == uint32(f) },
+		Passes: matmulQuantGrid(4, 64),
 	}
 }
 
