@@ -39,7 +39,7 @@ func (p MatMulQuantParams) fewRows(most uint32) bool {
 func matmulQuantLane(f quant.Format) DeclVariant[MatMulQuantParams] {
 	const group, cols = 8, 4
 	return DeclVariant[MatMulQuantParams]{
-		Source: "matmul_quant_lane", Include: []string{"matmul_quant"}, Group: group, Consts: map[string]uint32{"COLS": cols}, Vec4: []string{"a"},
+		Source: "matmul_quant_lane", Include: []string{"matmul_quant"}, Group: group, Consts: map[string]uint32{"COLS": cols}, Vec4: []string{"a"}, F32Only: true,
 		When: func(p MatMulQuantParams, c Class) bool {
 			return c == Software && p.Format == uint32(f) && p.fewRows(2)
 		},
