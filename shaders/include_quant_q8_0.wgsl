@@ -6,8 +6,7 @@ fn unpack(x: Packed, i: u32) -> mat2x4<f32> {
   let q = two_of(x.q, half_of(i));
   return scale_of(x.scale, i / 32u % 2u == 1u) * mat2x4<f32>(signed(q.x), signed(q.y));
 }
-// Offset by 128, which is exact.
-fn signed(w: u32) -> vec4<f32> { return bytes(w ^ 0x80808080u) - 128.0; }
+fn signed(w: u32) -> vec4<f32> { return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w)) >> vec4<u32>(24u)); }
 
 fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   let at = 17u * chunk / 2u;
