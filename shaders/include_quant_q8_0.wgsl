@@ -14,9 +14,11 @@ fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   var low = load_b(at);
   let scale = scale_of(low, aligned);
   var sum = vec4<f32>(0.0);
-  for (var j = 0u; j < 8u; j = j + 1u) {
-    let high = load_b(at + 1u + j);
-    sum = sum + signed_bytes(select(joined(low, high, true), high, aligned)) * x[j];
+  for (var j = 0u; j < 4u; j = j + 1u) {
+    let middle = load_b(at + 1u + 2u * j);
+    let high = load_b(at + 2u + 2u * j);
+    sum = sum + signed_bytes(select(joined(low, middle, true), middle, aligned)) * x[2u * j];
+    sum = sum + signed_bytes(select(joined(middle, high, true), high, aligned)) * x[2u * j + 1u];
     low = high;
   }
   return scale * total(sum);

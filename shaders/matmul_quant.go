@@ -168,7 +168,7 @@ func matmulQuantCases() []Case {
 		gaps := call(N(7), 40, 256, 1, 4)
 		p := gaps.Params.(MatMulQuantParams)
 		p.M, p.N, p.LDA, p.LDC = N(5), 38, 256, 40
-		gaps.Params = p
+		gaps.Params, gaps.Inputs[1] = p, quantInput(f, 38*256)
 		cases = append(cases, gaps.named("%v 5x38x256 with gaps between rows", f))
 	}
 	return cases
