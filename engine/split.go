@@ -116,8 +116,9 @@ func partOf(d Dispatch, axis shaders.Axis, first, n int64) Dispatch {
 		case d.Kernel.HasScratch() && i == len(d.Views)-1:
 			part.Views[i] = v.Slice(0, min(v.Bytes, d.Kernel.Scratch(part.Params)))
 		case span.Stride > 0:
-			at := min(first*span.Stride, v.Bytes)
-			part.Views[i] = v.Slice(at, min(n*span.Stride+span.Tail, v.Bytes-at))
+			// Rows of quantised blocks may end in the middle of a word.
+			at, words := min(first*span.Stride, v.Bytes), (n*span.Stride+span.Tail+3)/4
+			part.Views[i] = v.Slice(at, min(4*words, v.Bytes-at))
 		}
 	}
 	return part

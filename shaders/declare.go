@@ -13,7 +13,7 @@ type Decl[P any] struct {
 	Include  []string // by every variant in WGSL, before its own
 	Variants []DeclVariant[P]
 	// Halves are the sets of bindings, by name, that can be stored in 16 bits together;
-	// every variant supports all of them, with sources that load and store pairs. Even
+	// every variant supports all of them, unless it is F32Only, with sources that load and store pairs. Even
 	// reports whether no pair crosses the end of a row.
 	Halves  [][]string
 	Even    func(p P) bool
@@ -44,8 +44,10 @@ type DeclVariant[P any] struct {
 	// Compilers of GPUs leave loops rolled as they see fit, and an array that a variable
 	// indexes lies in memory instead of registers.
 	Unroll int
-	When   func(p P, class Class) bool
-	Passes []DeclPass[P]
+	// F32Only leaves calls with 16-bit storage to other variants.
+	F32Only bool
+	When    func(p P, class Class) bool
+	Passes  []DeclPass[P]
 	// Cooperative makes the variant one of GLSL, Source.comp, for calls with 16-bit
 	// storage only. Specialize are its specialisation constants from number 0 on.
 	Cooperative *Cooperative
@@ -117,6 +119,9 @@ func Declare[P any](d Decl[P]) *Kernel {
 		v.Passes = passes(dv.Passes, 1)
 		if v.Cooperative == nil {
 			k.Variants = append(k.Variants, v)
+		}
+		if dv.F32Only {
+			continue
 		}
 		for _, h := range halved(k, v, d.Halves) {
 			h.Passes = passes(dv.Passes, 2)

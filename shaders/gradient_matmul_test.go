@@ -1,11 +1,15 @@
 package shaders
 
-import "fmt"
+import (
+	"fmt"
+
+	"patchwork/shaders/quant"
+)
 
 // matmulPairs are the linear layer and the matmul of two matrices, or of a batch, with
 // all transposes.
 func matmulPairs() []gradientPair {
-	pairs := []gradientPair{linearPair()}
+	pairs := []gradientPair{linearPair(), quantisedPair()}
 	for _, batch := range []uint32{1, 2} {
 		for trans := range uint32(4) {
 			pairs = append(pairs, matmulPair(batch, trans/2, trans%2))
@@ -45,6 +49,28 @@ func matmulPair(batch, transA, transB uint32) gradientPair {
 			} else {
 				matmul(whole(n, m, k, 1, transA, add), "dc", "a", "db")
 			}
+		},
+	}
+}
+
+// quantisedPair is c = a·bᵀ with quantised rows of b: da = dc·b.
+func quantisedPair() gradientPair {
+	const m, n, k = 3, 5, 32
+	words := quantInput(quant.Q8_0, n*k)
+	b := make([]int64, len(words.U))
+	for i, w := range words.U {
+		b[i] = int64(w)
+	}
+	call := func(c *calls, p MatMulQuantParams, a, to string) {
+		p.M, p.Format, p.LDA, p.LDC = N(m), uint32(quant.Q8_0), p.K, p.N
+		c.call(MatMulQuant, p, "a", a, "bias", "", "residual", "", "c", to)
+	}
+	return gradientPair{
+		name: "matmul_quant", floats: map[string]int{"a": m * k}, ints: map[string][]int64{"b": b}, outputs: map[string]int{"c": m * n},
+		wanted:  []string{"a"},
+		forward: func(c *calls) { call(c, MatMulQuantParams{N: n, K: k, TransB: 1}, "a", "c") },
+		backward: func(c *calls, add uint32) {
+			call(c, MatMulQuantParams{N: k, K: n, Accumulate: add}, "dc", "da")
 		},
 	}
 }

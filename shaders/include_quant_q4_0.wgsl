@@ -14,12 +14,14 @@ fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   var low = load_b(at);
   let scale = scale_of(low, aligned);
   var sum = vec4<f32>(0.0);
+  var ones = vec4<f32>(0.0);
   for (var j = 0u; j < 4u; j = j + 1u) {
     let high = load_b(at + 1u + j);
     let q = select(joined(low, high, true), high, aligned);
-    sum = sum + (bytes(nibbles(q)) - 8.0) * x[j];
-    sum = sum + (bytes(nibbles(q >> 4u)) - 8.0) * x[j + 4u];
+    sum = sum + bytes(nibbles(q)) * x[j];
+    sum = sum + bytes(nibbles(q >> 4u)) * x[j + 4u];
+    ones = ones + x[j] + x[j + 4u];
     low = high;
   }
-  return scale * total(sum);
+  return scale * total(sum - 8.0 * ones);
 }

@@ -4,10 +4,9 @@ fn half_of(i: u32) -> u32 { return 17u * (i / 32u) + 1u + i / 8u % 4u * 4u; }
 fn packed(i: u32) -> Packed { return Packed(load_b(17u * (i / 32u) / 2u), three_words(half_of(i))); }
 fn unpack(x: Packed, i: u32) -> mat2x4<f32> {
   let q = two_of(x.q, half_of(i));
-  return scale_of(x.scale, i / 32u % 2u == 1u) * mat2x4<f32>(signed(q.x), signed(q.y));
+  return scale_of(x.scale, i / 32u % 2u == 1u) * mat2x4<f32>(signed_bytes(q.x), signed_bytes(q.y));
 }
-// Offset by 128, which is exact.
-fn signed(w: u32) -> vec4<f32> { return bytes(w ^ 0x80808080u) - 128.0; }
+fn signed_bytes(w: u32) -> vec4<f32> { return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w)) >> vec4<u32>(24u)); }
 
 fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   let at = 17u * chunk / 2u;
@@ -15,9 +14,11 @@ fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   var low = load_b(at);
   let scale = scale_of(low, aligned);
   var sum = vec4<f32>(0.0);
-  for (var j = 0u; j < 8u; j = j + 1u) {
-    let high = load_b(at + 1u + j);
-    sum = sum + signed(select(joined(low, high, true), high, aligned)) * x[j];
+  for (var j = 0u; j < 4u; j = j + 1u) {
+    let middle = load_b(at + 1u + 2u * j);
+    let high = load_b(at + 2u + 2u * j);
+    sum = sum + signed_bytes(select(joined(low, middle, true), middle, aligned)) * x[2u * j];
+    sum = sum + signed_bytes(select(joined(middle, high, true), high, aligned)) * x[2u * j + 1u];
     low = high;
   }
   return scale * total(sum);

@@ -11,7 +11,6 @@ func perFormat[P any](name string, variant func(f quant.Format) DeclVariant[P]) 
 		if name != "" {
 			v.Name = name + "." + f.String()
 		}
-		v.Unroll = 8
 		v.Include = append([]string{"quant"}, v.Include...)
 		switch f {
 		case quant.Q5_0, quant.Q5_1:
@@ -37,7 +36,7 @@ func (p MatMulQuantParams) fewRows(most uint32) bool {
 func matmulQuantLane(f quant.Format) DeclVariant[MatMulQuantParams] {
 	const group, cols = 8, 4
 	return DeclVariant[MatMulQuantParams]{
-		Source: "matmul_quant_lane", Include: []string{"matmul_quant"}, Group: group, Consts: map[string]uint32{"COLS": cols}, Vec4: []string{"a"},
+		Source: "matmul_quant_lane", Include: []string{"matmul_quant"}, Group: group, Consts: map[string]uint32{"COLS": cols}, Vec4: []string{"a"}, F32Only: true, Unroll: 8,
 		When: func(p MatMulQuantParams, c Class) bool {
 			return c == Software && p.Format == uint32(f) && p.fewRows(2)
 		},
@@ -48,9 +47,9 @@ func matmulQuantLane(f quant.Format) DeclVariant[MatMulQuantParams] {
 // matmulQuantRows is for few rows on a GPU.
 func matmulQuantRows(f quant.Format) DeclVariant[MatMulQuantParams] {
 	return DeclVariant[MatMulQuantParams]{
-		Source: "matmul_quant_row", Include: []string{"matmul_quant"}, Group: 64, Vec4: []string{"a"},
+		Source: "matmul_quant_row", Include: []string{"matmul_quant"}, Group: 64, Vec4: []string{"a"}, Unroll: 8,
 		When: func(p MatMulQuantParams, c Class) bool {
-			return c != Software && p.Format == uint32(f) && p.fewRows(4)
+			return c != Software && p.Format == uint32(f) && p.fewRows(8)
 		},
 		Passes: matmulQuantGrid(1, 16),
 	}
@@ -59,18 +58,18 @@ func matmulQuantRows(f quant.Format) DeclVariant[MatMulQuantParams] {
 // matmulQuantTile decodes tiles of b into the shared memory of a GPU's workgroups.
 func matmulQuantTile(f quant.Format) DeclVariant[MatMulQuantParams] {
 	return DeclVariant[MatMulQuantParams]{
-		Source: "matmul_quant_tile", Group: 128,
+		Source: "matmul_quant_tile", Group: 128, Unroll: 8,
 		When:   func(p MatMulQuantParams, c Class) bool { return c != Software && p.Format == uint32(f) },
 		Passes: matmulQuantGrid(64, 64),
 	}
 }
 
-// matmulQuantBlocks computes 16 rows and 8 columns in an invocation, without shared memory.
+// matmulQuantBlocks computes 4 rows and 8 columns in an invocation, without shared memory.
 func matmulQuantBlocks(f quant.Format) DeclVariant[MatMulQuantParams] {
 	return DeclVariant[MatMulQuantParams]{
 		Include: []string{"matmul_quant"},
 		When:    func(p MatMulQuantParams, _ Class) bool { return p.Format == uint32(f) },
-		Passes:  matmulQuantGrid(16, 64),
+		Passes:  matmulQuantGrid(4, 64),
 	}
 }
 

@@ -112,7 +112,7 @@ var (
 
 No GPU is needed for these figures: open compilers compile every kernel for the real chip without it, RADV for AMD's and NVK for NVIDIA's, and report registers, memory and instructions. They show what a processor is given to execute, not how fast it is. ~make kernelstats~ writes this page. ~go run ./tools/kernelstats~ prints the same for a Vulkan device whose driver has VK_KHR_pipeline_executable_properties, and ~--disassemble KERNEL~ the compiler's listing.
 
-A pipeline is a variant with its entry point and specialisation constants, as the engine makes it for a training step, a prefill or a decoded token of the presets in f32, bf16 or f16, where the class of the device chooses it. Pipelines that require a subgroup size (cooperative matrices) are listed with every size that the chip has. "before → after" compares with the tables in ~tools/kernelstats/testdata/before~.
+A pipeline is a variant with its entry point and specialisation constants, as the engine makes it for a training step, a prefill or a decoded token of the presets in f32, bf16 or f16, where the class of the device chooses it, and for the same matmuls and embeddings with weights in every block format. Pipelines that require a subgroup size (cooperative matrices) are listed with every size that the chip has. "before → after" compares with the tables in ~tools/kernelstats/testdata/before~.
 
 `, "~", "`")
 	timesPreface = `All pipelines of a program, each distinct one once, on all cores of the machine that wrote this page (2): without a cache, and with the pipeline cache of the first time. Other work on the machine makes them longer, but hardly the processor time, that of all its cores.

@@ -73,8 +73,7 @@ func kind(info engine.Info) string {
 func (s selection) uses(info engine.Info, recordings []recording) ([]use, error) {
 	found := uses{seen: map[string]int{}, caps: info.Caps()}
 	for _, r := range recordings {
-		for i := range r.Dispatches {
-			d := &r.Dispatches[i]
+		for _, d := range withQuantised(r.Dispatches) {
 			if !s.kernel.MatchString(d.Kernel.Name) {
 				continue
 			}
