@@ -1,4 +1,5 @@
-// Command simdgen writes the assembly of a package of inner loops, by avo:
+// Command simdgen writes the assembly of a package of inner loops, by avo for amd64 and by its own
+// package arm64 for NEON:
 //
 //	go run ./tools/simdgen shaders/simd
 //	go run ./tools/simdgen vlm/image/simd
@@ -69,6 +70,9 @@ func generate(dir string) (map[string][]byte, error) {
 		if files[name+"_stub_amd64.go"], err = printer.NewStubs(config).Print(file); err != nil {
 			return nil, err
 		}
+	}
+	if dir == "shaders/simd" {
+		generateNeon(files)
 	}
 	return files, nil
 }
