@@ -22,7 +22,7 @@ type matmul struct {
 	bf16    *blocked // with kernels for bf16 matrices; nil: there are none
 }
 
-// bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
+// bestMatmul is our own microkernel where the processor has AVX2, AVX-512 or NEON. OpenBLAS is
 // second: on shapes as small as a 96-wide model's it is slower, and a release older than
 // the processor falls back to SSE kernels.
 var bestMatmul = sync.OnceValue(func() matmul {
