@@ -1,6 +1,10 @@
 package shaders
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"patchwork/shaders/quant"
+)
 
 // Host is what a CPU form may use: cores, matmul and scratch memory.
 type Host interface {
@@ -18,6 +22,10 @@ type Host interface {
 	// GemmBF16 is Gemm of bf16 matrices with sums in float32. It returns false, and does nothing,
 	// where the processor has no instructions for it.
 	GemmBF16(g GemmBF16) bool
+
+	// GemmQuant computes c = a·op(b) + beta·c for a quantised b on all cores. It may round a
+	// to 8 bits, with a scale for every 32 values of a row.
+	GemmQuant(g GemmQuant)
 
 	// Step is the step block of this replay.
 	Step() []uint32
@@ -45,6 +53,20 @@ type GemmOf[T float32 | uint16] struct {
 	Beta           float32
 	C              []float32
 	LDC            int
+}
+
+// GemmQuant is one matmul by a quantised matrix: c = a·op(b) + beta·c. b is stored as [n,k]
+// with TransB, else as [k,n], in rows of whole blocks.
+type GemmQuant struct {
+	TransB  bool
+	M, N, K int
+	A       []float32
+	LDA     int
+	Format  quant.Format
+	B       []byte
+	Beta    float32
+	C       []float32
+	LDC     int
 }
 
 // Buffers are the bound memory ranges of a call on the CPU, in binding order;
@@ -102,6 +124,9 @@ type Case struct {
 	// ProductRoundingTolerance is added, in the same units, for a variant that rounds the
 	// operands of a matmul: half of the largest sum of magnitudes of the products.
 	ProductRoundingTolerance float64
+	// EightBitActivations is added to Atol where a kernel's CPU form rounds activations to 8
+	// bits.
+	EightBitActivations float64
 }
 
 // Elements is the number of elements of the largest binding.

@@ -9,8 +9,8 @@ import (
 
 // GemmBF16 computes tiles of c in parallel.
 func (h *host) GemmBF16(g shaders.GemmBF16) bool {
-	t := h.matmul.bf16
-	if t == nil {
+	t := h.matmul.blocked
+	if t == nil || t.BF16 == nil {
 		return false
 	}
 	if g.M == 0 || g.N == 0 {

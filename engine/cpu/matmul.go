@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"patchwork/shaders"
+	quantsimd "patchwork/shaders/quant/simd"
 	"patchwork/shaders/simd"
 )
 
@@ -18,8 +19,9 @@ type matmul struct {
 	exact bool
 	// minWork is the number of multiply-adds worth a separate call.
 	minWork int
-	fewRows *matmul  // for few rows of a and b transposed; nil: use this one
-	bf16    *blocked // with kernels for bf16 matrices; nil: there are none
+	fewRows *matmul        // for few rows of a and b transposed; nil: use this one
+	blocked *blocked       // for bf16 and quantised matrices; nil: there are no kernels
+	quant   *quantsimd.Set // with blocked; nil: there are no kernels
 }
 
 // bestMatmul is our own microkernel where the processor has AVX2, AVX-512 or NEON. OpenBLAS is
@@ -37,11 +39,12 @@ var bestMatmul = sync.OnceValue(func() matmul {
 
 func ownMatmuls() []matmul {
 	var matmuls []matmul
-	for _, t := range simd.Tiles() {
+	sets := quantsimd.Sets()
+	for i, t := range simd.Tiles() {
 		few, own := dotsMatmul(t.Name, t), newBlocked(t)
-		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few}
-		if t.BF16 != nil {
-			m.bf16 = own
+		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few, blocked: own}
+		if len(sets) > 0 {
+			m.quant = &sets[min(i, len(sets)-1)]
 		}
 		matmuls = append(matmuls, m)
 	}

@@ -45,10 +45,14 @@ func Unpack(t shaders.Type, packed []uint32, n int) []uint32 {
 }
 
 // ForVariant is the case with the tolerance of a variant, nil for none: without
-// ProductRoundingTolerance unless the variant rounds operands.
+// ProductRoundingTolerance unless the variant rounds operands. EightBitActivations is for the
+// CPU, which has no variants.
 func ForVariant(v *shaders.Variant, c shaders.Case) shaders.Case {
 	if v == nil || v.Cooperative == nil || !v.Cooperative.Rounds {
 		c.ProductRoundingTolerance = 0
+	}
+	if v == nil {
+		c.Atol += c.EightBitActivations
 	}
 	return c
 }

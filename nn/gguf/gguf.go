@@ -124,7 +124,7 @@ func (g *File) readable(t Tensor) error {
 	if t.Type.Readable() {
 		return nil
 	}
-	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K", t.Name, t.Type)}
+	return &UnsupportedError{g.name, fmt.Sprintf("tensor %q is quantised as %s; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K", t.Name, t.Type)}
 }
 
 // chunkElements is how many elements are read and dequantised at once: a multiple of every

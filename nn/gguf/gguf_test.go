@@ -26,7 +26,9 @@ func parse(data []byte) (*gguf.File, error) {
 }
 
 // types are those that can be read.
-var types = []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.Q4_0, gguf.Q4_1, gguf.Q4_K, gguf.Q6_K}
+var types = []gguf.Type{
+	gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K,
+}
 
 // element is the reference: one element of a block, in float64, from the structures of
 // ggml-common.h.
@@ -53,7 +55,14 @@ func element(kind gguf.Type, block []byte, i int) float64 {
 		return f16(0) * float64(nibble(block[2+i%16], i >= 16)-8)
 	case gguf.Q4_1:
 		return f16(0)*float64(nibble(block[4+i%16], i >= 16)) + f16(2)
-	case gguf.Q4_K:
+	case gguf.Q5_0, gguf.Q5_1:
+		at, offset, low := 2, 16.0, 0.0
+		if kind == gguf.Q5_1 {
+			at, offset, low = 4, 0, f16(2)
+		}
+		fifth := int(block[at+i/8]) >> (i % 8) % 2
+		return f16(0)*(float64(nibble(block[at+4+i%16], i >= 16)+16*fifth)-offset) + low
+	case gguf.Q4_K, gguf.Q5_K:
 		group := i / 32
 		// 6-bit numbers: eight scales, then eight minima, as get_scale_min_k4 has them.
 		var six [16]int
@@ -62,7 +71,11 @@ func element(kind gguf.Type, block []byte, i int) float64 {
 			six[4+j] = int(block[12+j])%16 + int(block[4+j])/64*16
 			six[12+j] = int(block[12+j])/16 + int(block[8+j])/64*16
 		}
-		q := nibble(block[16+32*(group/2)+i%32], group%2 == 1)
+		low, fifth := 16, 0
+		if kind == gguf.Q5_K {
+			low, fifth = 48, int(block[16+i%32])>>group%2
+		}
+		q := nibble(block[low+32*(group/2)+i%32], group%2 == 1) + 16*fifth
 		return f16(0)*float64(six[group])*float64(q) - f16(2)*float64(six[8+group])
 	case gguf.Q6_K:
 		part, in := i/128, i%128
@@ -106,7 +119,8 @@ func randomBlocks(kind gguf.Type, n int) []byte {
 	_, size := kind.Block()
 	state := uint32(1)
 	next := func() byte { state = state*1664525 + 1013904223; return byte(state >> 24) }
-	scales := map[gguf.Type][]int{gguf.F16: {0}, gguf.Q8_0: {0}, gguf.Q4_0: {0}, gguf.Q4_1: {0, 2}, gguf.Q4_K: {0, 2}, gguf.Q6_K: {208}}
+	scales := map[gguf.Type][]int{gguf.F16: {0}, gguf.Q8_0: {0}, gguf.Q4_0: {0}, gguf.Q4_1: {0, 2}, gguf.Q5_0: {0}, gguf.Q5_1: {0, 2},
+		gguf.Q4_K: {0, 2}, gguf.Q5_K: {0, 2}, gguf.Q6_K: {208}}
 	var out []byte
 	for range n {
 		block := make([]byte, size)
@@ -299,10 +313,10 @@ func TestBadFiles(t *testing.T) {
 // TestUnsupportedType: a file with a type that cannot be read can be opened, and reading
 // the tensor fails.
 func TestUnsupportedType(t *testing.T) {
-	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: 13, Shape: []int{256}, Data: make([]byte, 176)}}))
+	f, err := parse(gguftest.File(3, nil, []gguftest.Tensor{{Name: "t", Type: 11, Shape: []int{256}, Data: make([]byte, 110)}}))
 	require.NoError(t, err)
 	var unsupported *gguf.UnsupportedError
-	if err := f.Read("t", 0, make([]float32, 256)); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "Q5_K") {
+	if err := f.Read("t", 0, make([]float32, 256)); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "Q3_K") {
 		t.Errorf("got %v", err)
 	}
 }

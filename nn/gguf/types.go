@@ -1,6 +1,10 @@
 package gguf
 
-import "fmt"
+import (
+	"fmt"
+
+	"patchwork/shaders/quant"
+)
 
 // Type is how a tensor's elements are stored: in blocks of Elements elements and
 // Bytes bytes (ggml.h, ggml_type; ggml-common.h for the blocks).
@@ -12,8 +16,11 @@ const (
 	F16  Type = 1
 	Q4_0 Type = 2
 	Q4_1 Type = 3
+	Q5_0 Type = 6
+	Q5_1 Type = 7
 	Q8_0 Type = 8
 	Q4_K Type = 12
+	Q5_K Type = 13
 	Q6_K Type = 14
 	BF16 Type = 30
 )
@@ -30,14 +37,17 @@ var layouts = map[Type]layout{
 	F32:  {"F32", 1, 4, decodeF32},
 	F16:  {"F16", 1, 2, decodeF16},
 	BF16: {"BF16", 1, 2, decodeBF16},
-	Q4_0: {"Q4_0", 32, 18, decodeQ4_0},
-	Q4_1: {"Q4_1", 32, 20, decodeQ4_1},
-	Q8_0: {"Q8_0", 32, 34, decodeQ8_0},
-	Q4_K: {"Q4_K", 256, 144, decodeQ4_K},
-	Q6_K: {"Q6_K", 256, 210, decodeQ6_K},
+	Q5_0: {"Q5_0", 32, 22, quant.Q5_0.Decode},
+	Q5_1: {"Q5_1", 32, 24, quant.Q5_1.Decode},
+	Q5_K: {"Q5_K", 256, 176, quant.Q5_K.Decode},
+	Q4_0: {"Q4_0", 32, 18, quant.Q4_0.Decode},
+	Q4_1: {"Q4_1", 32, 20, quant.Q4_1.Decode},
+	Q8_0: {"Q8_0", 32, 34, quant.Q8_0.Decode},
+	Q4_K: {"Q4_K", 256, 144, quant.Q4_K.Decode},
+	Q6_K: {"Q6_K", 256, 210, quant.Q6_K.Decode},
 
-	6: {"Q5_0", 32, 22, nil}, 7: {"Q5_1", 32, 24, nil}, 9: {"Q8_1", 32, 36, nil},
-	10: {"Q2_K", 256, 84, nil}, 11: {"Q3_K", 256, 110, nil}, 13: {"Q5_K", 256, 176, nil}, 15: {"Q8_K", 256, 292, nil},
+	9:  {"Q8_1", 32, 36, nil},
+	10: {"Q2_K", 256, 84, nil}, 11: {"Q3_K", 256, 110, nil}, 15: {"Q8_K", 256, 292, nil},
 	16: {"IQ2_XXS", 256, 66, nil}, 17: {"IQ2_XS", 256, 74, nil}, 18: {"IQ3_XXS", 256, 98, nil}, 19: {"IQ1_S", 256, 50, nil},
 	20: {"IQ4_NL", 32, 18, nil}, 21: {"IQ3_S", 256, 110, nil}, 22: {"IQ2_S", 256, 82, nil}, 23: {"IQ4_XS", 256, 136, nil},
 	24: {"I8", 1, 1, nil}, 25: {"I16", 1, 2, nil}, 26: {"I32", 1, 4, nil}, 27: {"I64", 1, 8, nil}, 28: {"F64", 1, 8, nil},
@@ -54,3 +64,15 @@ func (t Type) String() string {
 
 // Readable reports whether Read supports the type.
 func (t Type) Readable() bool { return layouts[t].decode != nil }
+
+// quantised are the types of blocks that matmuls read.
+var quantised = map[Type]quant.Format{
+	Q8_0: quant.Q8_0, Q4_0: quant.Q4_0, Q4_1: quant.Q4_1, Q5_0: quant.Q5_0, Q5_1: quant.Q5_1,
+	Q4_K: quant.Q4_K, Q5_K: quant.Q5_K, Q6_K: quant.Q6_K,
+}
+
+// Quantised returns the block format of a type; ok is false for the types of single values.
+func (t Type) Quantised() (f quant.Format, ok bool) {
+	f, ok = quantised[t]
+	return f, ok
+}

@@ -174,12 +174,17 @@ func (d *dots) fold(v reg.Register) reg.VecVirtual {
 		d.VEXTRACTF64X4(operand.U8(1), y, half)
 		d.VADDPS(half, y.AsY(), y.AsY())
 	}
-	half := d.XMM()
-	d.VEXTRACTF128(operand.U8(1), y.AsY(), half)
-	d.VADDPS(half, y.AsX(), y.AsX())
-	d.VSHUFPS(operand.U8(0x4E), y.AsX(), y.AsX(), half)
-	d.VADDPS(half, y.AsX(), y.AsX())
-	d.VSHUFPS(operand.U8(0xB1), y.AsX(), y.AsX(), half)
-	d.VADDPS(half, y.AsX(), y.AsX())
-	return y.AsX().(reg.VecVirtual)
+	upper := d.XMM()
+	d.VEXTRACTF128(operand.U8(1), y.AsY(), upper)
+	return foldHalves(d.Context, y.AsX().(reg.VecVirtual), upper)
+}
+
+// foldHalves sums the lanes of two vectors of four, and overwrites both.
+func foldHalves(c *build.Context, x, other reg.VecVirtual) reg.VecVirtual {
+	c.VADDPS(other, x, x)
+	for _, order := range []uint8{0x4E, 0xB1} {
+		c.VSHUFPS(operand.U8(order), x, x, other)
+		c.VADDPS(other, x, x)
+	}
+	return x
 }

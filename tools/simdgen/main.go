@@ -2,6 +2,7 @@
 // package arm64 for NEON:
 //
 //	go run ./tools/simdgen shaders/simd
+//	go run ./tools/simdgen shaders/quant/simd
 //	go run ./tools/simdgen vlm/image/simd
 package main
 
@@ -22,12 +23,15 @@ var packages = map[string]map[string]func(*build.Context){
 		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
 		"gemm_bf16": defineGemmBF16, "narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
 	},
+	"shaders/quant/simd": {
+		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "quantize": defineQuantize, "decode": defineQuantDecode,
+	},
 	"vlm/image/simd": {"idct": defineIDCT, "upsample": defineUpsample, "webp": defineWebPUpsample, "colour": defineColour, "resize": defineResize, "unfilter": defineUnfilter, "vp8": defineVP8},
 }
 
 func main() {
 	if len(os.Args) != 2 || packages[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: simdgen shaders/simd, or vlm/image/simd")
+		fmt.Fprintln(os.Stderr, "usage: simdgen shaders/simd, shaders/quant/simd or vlm/image/simd")
 		os.Exit(2)
 	}
 	if err := write(os.Args[1]); err != nil {

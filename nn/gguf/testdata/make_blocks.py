@@ -11,7 +11,8 @@ from gguf.quants import dequantize
 
 BLOCKS = 3
 # Where the F16 scales lie in a block; random bytes there would mostly be absurd.
-SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "F16": [0], "BF16": []}
+SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "F16": [0], "BF16": [],
+          "Q5_0": [0], "Q5_1": [0, 2], "Q5_K": [0, 2]}
 
 random = np.random.default_rng(1)
 rows = []
