@@ -18,8 +18,11 @@ fi
 
 # Without parts, which are those of GPUs, and with 16 bits in bf16 only: qemu is slow.
 kernels='^(matmul.*|rmsnorm.*|layernorm.*|softmax.*|attention.*|swiglu.*|gelu.*|rope.*|adamw|peak_fma|embed_quant.*)$'
-go vet ./shaders/simd ./engine/cpu
-go test -exec "$emulate" ./shaders/simd
+go vet ./shaders/simd ./shaders/quant/simd ./engine/cpu
+go test -exec "$emulate" ./shaders/simd ./shaders/quant/simd
+if [ -n "$emulate" ]; then # a processor without dot products of bytes
+	go test -exec "$emulate -cpu cortex-a72" ./shaders/quant/simd
+fi
 PATCHWORK_DEVICES=cpu go test -short -exec "$emulate" -run "TestGemm|TestTiling/NEON|TestConformance/Kernels/$kernels" \
 	-skip 'TestConformance/Kernels/.*/.*(,_f16_in|_parts)' ./engine/cpu
 

@@ -190,11 +190,11 @@ TEXT ·sumSquaresNEON(SB), NOSPLIT, $0-28
 	MOVD x_base+0(FP), R0
 	MOVD x_len+8(FP), R1
 	MOVD $vectorConstants<>(SB), R2
-	VEOR V4.B16, V4.B16, V4.B16
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6f00e404 // movi v4.2d, #0x0
+	WORD $0x6f00e400 // movi v0.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
 	SUBS $16, R1, R1
 	BLT steps_end
 steps:
@@ -244,11 +244,11 @@ TEXT ·dotNEON(SB), NOSPLIT, $0-52
 	MOVD y_base+24(FP), R1
 	MOVD x_len+8(FP), R2
 	MOVD $vectorConstants<>(SB), R3
-	VEOR V4.B16, V4.B16, V4.B16
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6f00e404 // movi v4.2d, #0x0
+	WORD $0x6f00e400 // movi v0.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
 	SUBS $16, R2, R2
 	BLT steps_end
 steps:
@@ -307,11 +307,11 @@ TEXT ·expSumNEON(SB), NOSPLIT, $0-60
 	MOVD $vectorConstants<>(SB), R3
 	FMOVS shift+48(FP), F1
 	VDUP V1.S[0], V0.S4
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6f00e405 // movi v5.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
 	SUBS $16, R2, R2
 	BLT steps_end
 steps:
@@ -586,11 +586,11 @@ TEXT ·expDotNEON(SB), NOSPLIT, $0-60
 	MOVD $vectorConstants<>(SB), R3
 	FMOVS shift+48(FP), F1
 	VDUP V1.S[0], V0.S4
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6f00e405 // movi v5.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
 	SUBS $16, R2, R2
 	BLT steps_end
 steps:
@@ -1325,11 +1325,11 @@ TEXT ·rmsNormSumsNEON(SB), NOSPLIT, $0-108
 	MOVD $vectorConstants<>(SB), R5
 	FMOVS rstd+96(FP), F1
 	VDUP V1.S[0], V0.S4
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6f00e405 // movi v5.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
 	SUBS $16, R4, R4
 	BLT steps_end
 steps:
@@ -1930,7 +1930,7 @@ TEXT ·maskedNEON(SB), NOSPLIT, $0-72
 vectors:
 	FMOVQ.P 16(R1), F0
 	FMOVQ.P 16(R2), F1
-	VEOR V2.B16, V2.B16, V2.B16
+	WORD $0x6f00e402 // movi v2.2d, #0x0
 	VCMEQ V2.S4, V1.S4, V2.S4
 	FMOVQ (R4), F1
 	VBSL V0.B16, V1.B16, V2.B16
@@ -1944,7 +1944,7 @@ vectors_end:
 values:
 	FMOVS.P 4(R1), F0
 	FMOVS.P 4(R2), F1
-	VEOR V2.B16, V2.B16, V2.B16
+	WORD $0x6f00e402 // movi v2.2d, #0x0
 	VCMEQ V2.S4, V1.S4, V2.S4
 	FMOVQ (R4), F1
 	VBSL V0.B16, V1.B16, V2.B16
@@ -2036,11 +2036,11 @@ TEXT ·sumDiffNEON(SB), NOSPLIT, $0-36
 	MOVD $vectorConstants<>(SB), R2
 	FMOVS d+24(FP), F1
 	VDUP V1.S[0], V0.S4
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6f00e405 // movi v5.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
 	SUBS $16, R1, R1
 	BLT steps_end
 steps:
@@ -2097,11 +2097,11 @@ TEXT ·sumSquaresDiffNEON(SB), NOSPLIT, $0-36
 	MOVD $vectorConstants<>(SB), R2
 	FMOVS d+24(FP), F1
 	VDUP V1.S[0], V0.S4
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6f00e405 // movi v5.2d, #0x0
+	WORD $0x6f00e401 // movi v1.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
 	SUBS $16, R1, R1
 	BLT steps_end
 steps:
@@ -2252,11 +2252,11 @@ TEXT ·layerNormDotNEON(SB), NOSPLIT, $0-84
 	VDUP V1.S[0], V0.S4
 	FMOVS rstd+76(FP), F2
 	VDUP V2.S[0], V1.S4
-	VEOR V6.B16, V6.B16, V6.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
-	VEOR V5.B16, V5.B16, V5.B16
+	WORD $0x6f00e406 // movi v6.2d, #0x0
+	WORD $0x6f00e402 // movi v2.2d, #0x0
+	WORD $0x6f00e403 // movi v3.2d, #0x0
+	WORD $0x6f00e404 // movi v4.2d, #0x0
+	WORD $0x6f00e405 // movi v5.2d, #0x0
 	SUBS $16, R3, R3
 	BLT steps_end
 steps:

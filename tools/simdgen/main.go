@@ -75,8 +75,6 @@ func generate(dir string) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	if dir == "shaders/simd" {
-		generateNeon(files)
-	}
+	generateNeon(dir, files)
 	return files, nil
 }

@@ -16,9 +16,13 @@ func TestEncodings(t *testing.T) {
 	if _, err := exec.LookPath(objdump); err != nil {
 		t.Skip("needs binutils-aarch64-linux-gnu (apt-get install binutils-aarch64-linux-gnu)")
 	}
-	files, err := filepath.Glob("../../../shaders/simd/*_arm64.s")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no assembly: ", err)
+	var files []string
+	for _, dir := range []string{"shaders/simd", "shaders/quant/simd"} {
+		found, err := filepath.Glob("../../../" + dir + "/*_arm64.s")
+		if err != nil || len(found) == 0 {
+			t.Fatal(dir, ": no assembly: ", err)
+		}
+		files = append(files, found...)
 	}
 	texts := map[uint32]string{}
 	line := regexp.MustCompile(`WORD \$0x([0-9a-f]{8}) // (.*)`)
@@ -84,7 +88,7 @@ func TestRegisters(t *testing.T) {
 	f.Store(Four, d, x, 0)
 	f.Return()
 	want := []string{
-		"\tMOVD x+0(FP), R0", "\tVEOR V0.B16, V0.B16, V0.B16", "\tFMOVQ (R0), F1", "\tFMOVQ 16(R0), F2",
+		"\tMOVD x+0(FP), R0", "\tWORD $0x6f00e400 // movi v0.2d, #0x0", "\tFMOVQ (R0), F1", "\tFMOVQ 16(R0), F2",
 		"\tWORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s", "\tVFMLA V1.S4, V1.S4, V0.S4",
 		"\tFMOVQ 32(R0), F1", "\tFMOVQ F1, (R0)", "\tRET",
 	}

@@ -24,10 +24,11 @@ type Function struct {
 	signature *types.Signature
 	source    string
 
-	text    []string
-	pending []instruction // since the last label or branch
-	used    [32]bool      // vector registers that pinned vectors hold
-	general int           // registers given
+	text     []string
+	pending  []instruction // since the last label or branch
+	used     [32]bool      // vector registers that pinned vectors hold
+	general  int           // registers given
+	constant *R            // for addresses of constants
 }
 
 // instruction is one line of text once its vectors have registers.

@@ -82,6 +82,9 @@ func (f *Function) FMLS(d, n, m *V) { f.native("VFMLS", "S4", true, d, n, m) }
 // FMLALane: d += n·m[lane], fused.
 func (f *Function) FMLALane(d, n, m *V, lane int) { f.lane(0x4f801000, "fmla", true, d, n, m, lane) }
 
+// FMLSLane: d -= n·m[lane], fused.
+func (f *Function) FMLSLane(d, n, m *V, lane int) { f.lane(0x4f805000, "fmls", true, d, n, m, lane) }
+
 // FMULLane: d = n·m[lane].
 func (f *Function) FMULLane(d, n, m *V, lane int) { f.lane(0x4f809000, "fmul", false, d, n, m, lane) }
 
@@ -155,7 +158,7 @@ func (f *Function) scalar(format string, vectors ...*V) {
 
 // Zero: d = 0.
 func (f *Function) Zero(d *V) {
-	f.add(1, func(r []int) string { return fmt.Sprintf("VEOR V%d.B16, V%[1]d.B16, V%[1]d.B16", r[0]) }, d)
+	f.add(1, func(r []int) string { return word(0x6f00e400|uint32(r[0]), "movi v%d.2d, #0x0", r[0]) }, d)
 }
 
 // Ones: every bit of d is 1.
