@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"patchwork/shaders/quant"
+	"patchwork/shaders/quant/simd"
 )
 
 // EmbedQuantParams are the parameters of EmbedQuant.
@@ -34,7 +35,7 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 				case slots[t] >= 0:
 					copy(y[t*cols:][:cols], features[int(slots[t])*cols:])
 				default:
-					f.Decode(y[t*cols:][:cols], b[2][id*f.Bytes(cols):])
+					simd.Decode(f, y[t*cols:][:cols], b[2][id*f.Bytes(cols):])
 				}
 			}
 		})

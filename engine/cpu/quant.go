@@ -7,16 +7,21 @@ import (
 	quantsimd "patchwork/shaders/quant/simd"
 )
 
-// GemmQuant multiplies a few rows of a, rounded to 8 bits, by the blocks of b, and decodes b for more.
+// dotsCalls is the number of calls of a kernel for all rows of a up to which rounding a to 8 bits and
+// reading the blocks of b directly is faster than decoding them.
+const dotsCalls = 8
+
+// GemmQuant multiplies few rows of a, rounded to 8 bits, by the blocks of b, and decodes b for more.
 func (h *host) GemmQuant(g shaders.GemmQuant) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
+	g.B = g.B[:g.Format.Bytes(g.N*g.K)] // assembly checks no bounds
 	set := h.matmul.quant
 	switch {
 	case g.K == 0 || set == nil:
 		h.decodedGemm(g)
-	case g.TransB && g.M <= fewRows:
+	case g.TransB && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
 		h.quantDots(set.Formats[g.Format], g)
 	default:
 		h.quantGemm(g)
@@ -25,21 +30,32 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 
 // quantDots quantises a once, then computes columns of c in parallel.
 func (h *host) quantDots(f quantsimd.Format, g shaders.GemmQuant) {
-	a, most := quantizeRows(f, g), len(f.Dots)
+	a := quantizeRows(f, g)
 	defer quantizedPool.Put(a)
-	per := g.K / quantsimd.Values
 	_, cols := dotsTile.tile(g.M, g.N, g.K, h.threads)
 	h.Parallel(ceil(g.N, cols), 1, func(lo, hi int) {
-		j, n := lo*cols, min(g.N, hi*cols)-lo*cols
-		b := &g.B[j*g.Format.Bytes(g.K)]
-		for i := 0; i < g.M; i += most {
-			f.Dots[min(most, g.M-i)-1](per, &a.blocks[i*per].Values[0], &a.scales[i*per].Scale, b, n, &g.C[i*g.LDC+j], g.LDC, g.Beta)
-		}
+		a.dots(f, g, lo*cols, min(g.N, hi*cols))
 	})
 }
 
-// dotsTile divides the columns of c.
-var dotsTile = matmul{rows: fewRows, cols: 16, exact: true, minWork: dotsWork}
+// dots computes columns [j,end) of c. With more rows than a kernel takes, all of them use a part of b
+// that stays in the first-level cache before the next part.
+func (a *quantized) dots(f quantsimd.Format, g shaders.GemmQuant, j, end int) {
+	row, blocks, most := g.Format.Bytes(g.K), g.K/quantsimd.Values, len(f.Dots)
+	part := end - j
+	if g.M > most {
+		part = max(1, 1<<13/row)
+	}
+	for ; j < end; j += part {
+		n := min(part, end-j)
+		for i := 0; i < g.M; i += most {
+			f.Dots[min(most, g.M-i)-1](blocks, &a.blocks[i*blocks].Values[0], &a.scales[i*blocks].Scale, &g.B[j*row], n, &g.C[i*g.LDC+j], g.LDC, g.Beta)
+		}
+	}
+}
+
+// dotsTile divides the columns of c. A call is worth some 2 µs.
+var dotsTile = matmul{rows: 1 << 16, cols: 16, exact: true, minWork: 1 << 16}
 
 // quantized are rows of a in 8 bits, as many together as a kernel takes.
 type quantized struct {
@@ -55,7 +71,7 @@ func quantizeRows(f quantsimd.Format, g shaders.GemmQuant) *quantized {
 		q.blocks, q.scales = make([]quantsimd.Block, n), make([]quantsimd.Scale, n)
 	}
 	for i := 0; i < g.M; i += most {
-		quantsimd.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K, f.Offset)
+		f.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K)
 	}
 	return q
 }

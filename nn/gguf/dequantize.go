@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"patchwork/shaders/half"
+	"patchwork/shaders/quant"
+	"patchwork/shaders/quant/simd"
 )
 
 func word(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
@@ -26,4 +28,9 @@ func decodeBF16(dst []float32, src []byte) {
 	for i := range dst {
 		dst[i] = half.FromBF16(word(src[2*i:]))
 	}
+}
+
+// decodeBlocks decodes whole blocks.
+func decodeBlocks(f quant.Format) func(dst []float32, src []byte) {
+	return func(dst []float32, src []byte) { simd.Decode(f, dst, src) }
 }

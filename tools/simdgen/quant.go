@@ -76,7 +76,7 @@ func (u *unpacker) needed() []operand.Mem {
 	case q5_K:
 		return []operand.Mem{u.nibbles(), u.every(16)}
 	case q6_K:
-		return []operand.Mem{u.nibbles(), u.every(0x30)}
+		return []operand.Mem{u.nibbles(), u.every(0x30), u.halvesOf(0), u.halvesOf(1), u.halvesOf(2), u.halvesOf(3)}
 	}
 	return []operand.Mem{u.nibbles()}
 }
@@ -87,6 +87,12 @@ func (u *unpacker) nibbles() operand.Mem     { return u.every(15) }
 
 // halves shifts the upper half of a vector by 4 bits.
 func (u *unpacker) halves() operand.Mem { return u.dwords(0, 0, 0, 0, 4, 4, 4, 4) }
+
+// halvesOf are the places of the two values of group g, of four, of eight, each four times.
+func (u *unpacker) halvesOf(g int) operand.Mem {
+	low, high := int32(2*(g%4)), int32(2*(g%4)+1)
+	return u.dwords(low, low, low, low, high, high, high, high)
+}
 
 // small unpacks a block of 32 values. Those of Q8_0 stay signed.
 func (u *unpacker) small(block operand.Mem) reg.VecVirtual {
@@ -131,46 +137,56 @@ func (u *unpacker) fifthBits(word operand.Mem, v reg.VecVirtual) {
 
 // group unpacks group g of a block of 256 values.
 func (u *unpacker) group(block operand.Mem, g int) reg.VecVirtual {
-	v, h := u.YMM(), u.YMM()
+	v := u.YMM()
 	switch u.blockFormat {
 	case q4_K:
 		u.lowBits(block.Offset(16+g/2*32), g%2, v)
 	case q5_K:
 		u.lowBits(block.Offset(48+g/2*32), g%2, v)
-		u.move(block.Offset(16), h)
-		u.shift(g-4, h)
-		u.and(u.held(u.every(16)), h)
-		u.or(h, v)
+		u.highBits(block.Offset(16), g-4, 16, v)
 	case q6_K:
 		part, in := g/4, g%4
 		u.lowBits(block.Offset(64*part+32*(in%2)), in/2, v)
-		u.move(block.Offset(128+32*part), h)
-		u.shift(2*in-4, h)
-		u.and(u.held(u.every(0x30)), h)
-		u.or(h, v)
+		u.highBits(block.Offset(128+32*part), 2*in-4, 0x30, v)
 	}
 	return v
 }
 
 // lowBits loads 32 values of 4 bits, the low or the high ones of bytes.
 func (u *unpacker) lowBits(m operand.Mem, high int, v reg.VecVirtual) {
-	if high == 0 {
-		u.move(m, v)
-	} else {
-		t := u.YMM()
-		u.move(m, t)
-		u.VPSRLW(operand.U8(4), t, v)
+	if high == 0 && u.wide {
+		u.VPANDD(m, u.held(u.nibbles()), v)
+		return
 	}
+	u.shifted(m, 4*high, v)
 	u.and(u.held(u.nibbles()), v)
 }
 
-// shift shifts words right, or left by minus that; bits cross bytes.
-func (u *unpacker) shift(right int, v reg.VecVirtual) {
+// highBits adds the bits of a mask, after a shift right.
+func (u *unpacker) highBits(m operand.Mem, right int, mask byte, v reg.VecVirtual) {
+	h := u.YMM()
+	u.shifted(m, right, h)
+	if u.wide {
+		const orAnd = 0xF8 // first | second & third
+		u.VPTERNLOGD(operand.U8(orAnd), u.held(u.every(mask)), h, v)
+		return
+	}
+	u.VPAND(u.every(mask), h, h)
+	u.VPOR(h, v, v)
+}
+
+// shifted loads words shifted right, or left by minus that; bits cross bytes.
+func (u *unpacker) shifted(m operand.Mem, right int, v reg.VecVirtual) {
+	var from operand.Op = m
+	if right == 0 || !u.wide {
+		u.move(m, v)
+		from = v
+	}
 	switch {
 	case right > 0:
-		u.VPSRLW(operand.U8(uint8(right)), v, v)
+		u.VPSRLW(operand.U8(uint8(right)), from, v)
 	case right < 0:
-		u.VPSLLW(operand.U8(uint8(-right)), v, v)
+		u.VPSLLW(operand.U8(uint8(-right)), from, v)
 	}
 }
 
@@ -209,14 +225,6 @@ func (u *unpacker) and(x operand.Op, v reg.VecVirtual) {
 	}
 }
 
-func (u *unpacker) or(x operand.Op, v reg.VecVirtual) {
-	if u.wide {
-		u.VPORD(x, v, v)
-	} else {
-		u.VPOR(x, v, v)
-	}
-}
-
 func (u *unpacker) xor(x operand.Op, v reg.VecVirtual) {
 	if u.wide {
 		u.VPXORD(x, v, v)
@@ -234,14 +242,6 @@ func (u *unpacker) zero(v reg.VecVirtual) {
 	u.Instruction(&ir.Instruction{
 		Opcode: "VPXORD", Operands: []operand.Op{v, v, v}, Outputs: []operand.Op{v}, ISA: []string{"AVX512F", "AVX512VL"},
 	})
-}
-
-// mask8 is a mask of the lanes of set bits.
-func (u *unpacker) mask8(bits uint32) reg.Register {
-	r, k := u.GP32(), u.K()
-	u.MOVL(operand.U32(bits), r)
-	u.KMOVW(r, k)
-	return k
 }
 
 // scalesAndMins loads the scales and minima of Q4_K and Q5_K, 6 bits each in 12 bytes at block + 4:

@@ -43,8 +43,7 @@ type quantDots struct {
 
 	a, scales, b, left reg.GPVirtual
 	acc, mins          [][2]reg.VecVirtual // of each row of a
-	weights            operand.Mem         // on the stack: scales of the groups of a block of 256, then minima
-	upperHalf          reg.Register        // mask of the upper four lanes, for Q6_K
+	weights            operand.Mem         // on the stack: products of scales for a block of 256
 }
 
 // blocksAtOnce is the number of blocks of a in a step of the loop.
@@ -60,15 +59,12 @@ func (d *quantDots) define() {
 		"func(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)",
 		fmt.Sprintf("%d rows of a; see Dots.", d.rows))
 	if d.large {
-		d.weights = d.AllocLocal(64)
+		d.weights = d.AllocLocal(64 * d.rows)
 	}
 	d.b = param(d.Context, "b")
 	c, n, ldc := param(d.Context, "c"), param(d.Context, "n"), param(d.Context, "ldc")
 	d.SHLQ(operand.U8(2), ldc)
 	d.hold()
-	if d.wide && d.blockFormat == q6_K {
-		d.upperHalf = d.mask8(0xF0)
-	}
 	d.a, d.scales, d.left = d.GP64(), d.GP64(), d.GP64()
 
 	d.Label("row")
@@ -76,7 +72,7 @@ func (d *quantDots) define() {
 	for range d.rows {
 		d.acc = append(d.acc, [2]reg.VecVirtual{d.clear(), d.clear()})
 		if d.min {
-			d.mins = append(d.mins, [2]reg.VecVirtual{d.clear(), d.clear()})
+			d.mins = append(d.mins, d.clearMins())
 		}
 	}
 	d.MOVQ(address(d.Context, "a"), d.a)
@@ -116,6 +112,15 @@ func (d *quantDots) define() {
 	d.JNZ(operand.LabelRef("row"))
 	d.VZEROUPPER()
 	d.RET()
+}
+
+// clearMins clears the accumulators of minima; a block of 256 has eight of them in a vector.
+func (d *quantDots) clearMins() (mins [2]reg.VecVirtual) {
+	mins[0] = d.clear()
+	if !d.large {
+		mins[1] = d.clear()
+	}
+	return mins
 }
 
 func (d *quantDots) clear() reg.VecVirtual {
@@ -215,98 +220,96 @@ func (d *quantDots) multiplyBytes(a operand.Mem, v, sums reg.VecVirtual) {
 func (d *quantDots) largeBlock() {
 	block := operand.Mem{Base: d.b}
 	if d.min {
-		d.storeScalesAndMins(block)
+		d.scaleGroups(block)
 	} else {
-		d.storeScales(block)
+		d.scaleHalves(block)
 	}
 	for g := range 8 {
 		v := d.group(block, g)
-		var weight reg.VecVirtual
-		if !d.min || !d.wide {
-			weight = d.groupScale(g)
-		}
 		for r := range d.rows {
 			products := d.dot(g, r, v, nil)
-			if d.wide {
-				d.VMULPS_BCST(d.scaleOf(g, r, 0), products, products)
-			} else {
-				scale := d.YMM()
-				d.VBROADCASTSS(d.scaleOf(g, r, 0), scale)
-				d.VMULPS(scale, products, products)
+			switch {
+			case !d.min:
+				d.VFMADD231PS(d.halfWeights(g, r), products, d.acc[r][g%2])
+			case d.wide:
+				d.VFMADD231PS_BCST(d.weight(g, r), products, d.acc[r][g%2])
+			default:
+				w := d.YMM()
+				d.VBROADCASTSS(d.weight(g, r), w)
+				d.VFMADD231PS(w, products, d.acc[r][g%2])
 			}
-			if weight != nil {
-				d.VFMADD231PS(weight, products, d.acc[r][g%2])
-			} else {
-				d.VFMADD231PS_BCST(d.weights.Offset(4*g), products, d.acc[r][g%2])
-			}
-		}
-		if !d.min {
-			continue
-		}
-		low := d.XMM()
-		d.VMOVSS(d.weights.Offset(32+4*g), low)
-		for r := range d.rows {
-			sum := d.XMM() // vet does not know the operand size of fused operations
-			d.VMOVSS(d.scaleOf(g, r, scaleSum), sum)
-			d.VFNMADD231SS(sum, low, d.mins[r][g%2].AsX())
 		}
 	}
 }
 
-// storeScalesAndMins stores the eight scales, then the eight minima of a block.
-func (d *quantDots) storeScalesAndMins(block operand.Mem) {
+// weight is the product of the scales of group g of b and of row r of a.
+func (d *quantDots) weight(g, r int) operand.Mem { return d.weights.Offset(32*r + 4*g) }
+
+// scaleGroups stores the weights of a block of Q4_K or Q5_K, and subtracts what its minima contribute.
+func (d *quantDots) scaleGroups(block operand.Mem) {
 	low, high := d.scalesAndMins(block)
-	both, bytes, factor := d.XMM(), d.XMM(), d.XMM()
+	both, bytes := d.XMM(), d.XMM()
 	d.VMOVQ(low, bytes)
 	d.VPINSRQ(operand.U8(1), high, bytes, bytes)
 	d.VPSHUFD(operand.U8(0xD8), bytes, bytes) // scales, scales, minima, minima
 	d.VMOVD(block, both)
 	d.VCVTPH2PS(both, both)
-	for i := range 2 {
-		x, f := d.YMM(), d.YMM()
-		if i == 1 {
-			d.VPSRLDQ(operand.U8(8), bytes, bytes)
-			d.VMOVSHDUP(both, factor)
-			d.VBROADCASTSS(factor, f)
-		} else {
-			d.VBROADCASTSS(both, f)
-		}
-		d.VPMOVZXBD(bytes, x)
-		d.VCVTDQ2PS(x, x)
-		d.VMULPS(f, x, x)
-		d.VMOVUPS(x, d.weights.Offset(32*i))
+	scales := d.eight(bytes, both)
+	d.VPSRLDQ(operand.U8(8), bytes, bytes)
+	d.VMOVSHDUP(both, both)
+	mins := d.eight(bytes, both)
+	for r := range d.rows {
+		w := d.YMM()
+		d.VMULPS(d.groupedScales(r, 0), scales, w)
+		d.VMOVUPS(w, d.weight(0, r))
+		d.VFNMADD231PS(d.groupedScales(r, 32), mins, d.mins[r][0])
 	}
 }
 
-// storeScales stores the sixteen scales of a block of Q6_K.
-func (d *quantDots) storeScales(block operand.Mem) {
-	factor := d.YMM()
+// groupedScales are the scales of eight blocks of row r of a, and 32 bytes after them their sums.
+func (d *quantDots) groupedScales(r, disp int) operand.Mem {
+	return operand.Mem{Base: d.scales, Disp: 8*r*scaleBytes + disp}
+}
+
+// eight is a factor times eight unsigned bytes.
+func (d *quantDots) eight(bytes, factor reg.VecVirtual) reg.VecVirtual {
+	x, f := d.YMM(), d.YMM()
+	d.VBROADCASTSS(factor, f)
+	d.VPMOVZXBD(bytes, x)
+	d.VCVTDQ2PS(x, x)
+	d.VMULPS(f, x, x)
+	return x
+}
+
+// scaleHalves stores the weights of a block of Q6_K, for both halves of a group.
+func (d *quantDots) scaleHalves(block operand.Mem) {
+	factor, lowerHalves := d.YMM(), d.YMM()
 	d.VPBROADCASTW(block.Offset(208), factor.AsX())
 	d.VCVTPH2PS(factor.AsX(), factor)
+	d.move(d.dwords(0, 0, 1, 1, 2, 2, 3, 3), lowerHalves)
 	for i := range 2 {
 		x := d.YMM()
 		d.VPMOVSXBD(block.Offset(192+8*i), x)
 		d.VCVTDQ2PS(x, x)
 		d.VMULPS(factor, x, x)
-		d.VMOVUPS(x, d.weights.Offset(32*i))
+		for r := range d.rows {
+			w := d.YMM() // scales 0, 0, 1, 1, 2, 2, 3, 3 of a
+			d.move(d.groupedScales(r, 16*i), w)
+			d.VPERMPS(w, lowerHalves, w)
+			d.VMULPS(x, w, w)
+			d.VMOVUPS(w, d.weights.Offset(64*r+32*i))
+		}
 	}
 }
 
-// groupScale is the scale of a group in every lane; Q6_K has one for each half of a group.
-func (d *quantDots) groupScale(g int) reg.VecVirtual {
-	w := d.YMM()
-	if d.min {
-		d.VBROADCASTSS(d.weights.Offset(4*g), w)
-		return w
+// halfWeights are the weights of both halves of group g.
+func (d *quantDots) halfWeights(g, r int) reg.VecVirtual {
+	w, order := d.YMM(), d.held(d.halvesOf(g))
+	if !d.wide {
+		d.VMOVDQU(order, w)
+		order = w
 	}
-	d.VBROADCASTSS(d.weights.Offset(8*g), w)
-	if d.wide {
-		d.VBROADCASTSS(d.weights.Offset(8*g+4), d.upperHalf, w)
-		return w
-	}
-	upper := d.YMM()
-	d.VBROADCASTSS(d.weights.Offset(8*g+4), upper)
-	d.VBLENDPS(operand.U8(0xF0), upper, w, w)
+	d.VPERMPS(d.weights.Offset(64*r+32*(g/4)), order, w)
 	return w
 }
 
@@ -321,12 +324,7 @@ func (d *quantDots) write(c, ldc reg.GPVirtual) {
 		d.extract(acc, upper)
 		x := foldHalves(d.Context, acc.AsX().(reg.VecVirtual), upper)
 		if d.min {
-			low := d.mins[r][0].AsX()
-			d.VADDPS(d.mins[r][1].AsX(), low, low)
-			if !d.large {
-				d.VMOVSHDUP(low, low)
-			}
-			d.VADDSS(low, x, x)
+			d.VADDSS(d.sumOfMins(r), x, x)
 		}
 		label := fmt.Sprintf("store%d", r)
 		d.TESTL(operand.U32(0x7fffffff), bits) // -0 is 0 too
@@ -341,4 +339,17 @@ func (d *quantDots) write(c, ldc reg.GPVirtual) {
 			d.ADDQ(ldc, at)
 		}
 	}
+}
+
+// sumOfMins is the contribution of minima to the sum of row r.
+func (d *quantDots) sumOfMins(r int) reg.VecVirtual {
+	y := d.mins[r][0]
+	low, other := y.AsX().(reg.VecVirtual), d.XMM()
+	if d.large {
+		d.extract(y, other)
+		return foldHalves(d.Context, low, other)
+	}
+	d.VADDPS(d.mins[r][1].AsX(), low, low)
+	d.VMOVSHDUP(low, low)
+	return low
 }

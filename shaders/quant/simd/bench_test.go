@@ -19,7 +19,7 @@ func BenchmarkDots(b *testing.B) {
 			for rows := 1; rows <= len(kernels.Dots); rows++ {
 				a := activations(rows, k)
 				blocks, scales, c := make([]Block, rows*k/Values), make([]Scale, rows*k/Values), make([]float32, rows*n)
-				Quantize(blocks, scales, a, k, rows, k, kernels.Offset)
+				kernels.Quantize(blocks, scales, a, k, rows, k)
 				b.Run(fmt.Sprintf("%s/%v/%d", set.Name, f, rows), func(b *testing.B) {
 					best := time.Hour
 					for b.Loop() {
@@ -30,6 +30,26 @@ func BenchmarkDots(b *testing.B) {
 					b.ReportMetric(float64(best.Nanoseconds())/(n*k/Values)/float64(rows), "ns/block")
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkDecode measures the decoding of whole rows, in Go and in assembly.
+func BenchmarkDecode(b *testing.B) {
+	for _, f := range quant.Formats {
+		elements, _ := f.Block()
+		const n = 1 << 14
+		data, dst := quant.Random(f, n/elements, 1), make([]float32, n)
+		for name, decode := range map[string]func(){"Go": func() { f.Decode(dst, data) }, "assembly": func() { Decode(f, dst, data) }} {
+			b.Run(fmt.Sprintf("%v/%s", f, name), func(b *testing.B) {
+				best := time.Hour
+				for b.Loop() {
+					start := time.Now()
+					decode()
+					best = min(best, time.Since(start))
+				}
+				b.ReportMetric(float64(best.Nanoseconds())/(n/Values), "ns/block")
+			})
 		}
 	}
 }

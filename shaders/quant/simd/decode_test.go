@@ -16,6 +16,13 @@ func TestDecode(t *testing.T) {
 		for name, data := range matrices(f, rows, blocks*elements) {
 			want := make([]float32, rows*blocks*elements)
 			f.Decode(want, data)
+			whole := make([]float32, len(want))
+			Decode(f, whole, data)
+			for i, w := range whole {
+				if math.Float32bits(w) != math.Float32bits(want[i]) {
+					t.Fatalf("%v %s: value %d of whole blocks is %g, want %g", f, name, i, w, want[i])
+				}
+			}
 			for _, set := range Sets() {
 				for block := range blocks {
 					for group := range elements / Values {

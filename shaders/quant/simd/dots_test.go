@@ -84,7 +84,9 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 	a, values := activations(rows, k), make([]float32, n*k)
 	f.Decode(values, b)
 	blocks, scales := make([]Block, rows*k/Values), make([]Scale, rows*k/Values)
-	Quantize(blocks, scales, a, k, rows, k, kernels.Offset)
+	kernels.Quantize(blocks, scales, a, k, rows, k)
+	separate := make([]Scale, len(scales))
+	(&Format{Offset: kernels.Offset}).Quantize(blocks, separate, a, k, rows, k)
 	ldc := n + 3
 	for _, beta := range []float32{0, 1, -2} {
 		c := make([]float32, rows*ldc)
@@ -99,7 +101,7 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 					want *= float64(beta)
 					for l := range k {
 						i := l/Values*rows + r
-						term := float64(scales[i].Scale) * float64(blocks[i].Values[l%Values]) * float64(values[j*k+l])
+						term := float64(separate[i].Scale) * float64(blocks[i].Values[l%Values]) * float64(values[j*k+l])
 						want, size = want+term, size+math.Abs(term)
 					}
 				}
@@ -134,7 +136,8 @@ func TestQuantize(t *testing.T) {
 	}
 	for _, offset := range []int{0, 8, 128} {
 		blocks, scales := make([]Block, rows*k/Values), make([]Scale, rows*k/Values)
-		Quantize(blocks, scales, a, lda, rows, k, offset)
+		f := Format{Offset: offset}
+		f.Quantize(blocks, scales, a, lda, rows, k)
 		wantBlocks, wantScales := make([]Block, len(blocks)), make([]Scale, len(blocks))
 		for r := range rows {
 			quantizeGo(wantBlocks[r:], wantScales[r:], rows, a[r*lda:][:k], offset)

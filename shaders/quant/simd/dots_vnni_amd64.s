@@ -3037,7 +3037,7 @@ store3:
 	RET
 
 // func dotsQ4_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ4_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3050,7 +3050,6 @@ row:
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
 	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
 	MOVQ   a+8(FP), BX
 	MOVQ   scales+16(FP), SI
 	MOVQ   blocks+0(FP), DI
@@ -3071,107 +3070,68 @@ blocks:
 	MOVQ             $0x0f0f0f0f0f0f0f0f, R11
 	ANDQ             R11, R9
 	ORQ              R10, R9
-	VMOVQ            R8, X6
-	VPINSRQ          $0x01, R9, X6, X6
-	VPSHUFD          $0xd8, X6, X6
-	VMOVD            (AX), X5
-	VCVTPH2PS        X5, X5
-	VBROADCASTSS     X5, Y8
-	VPMOVZXBD        X6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS           Y8, Y7, Y7
-	VMOVUPS          Y7, (SP)
-	VPSRLDQ          $0x08, X6, X6
-	VMOVSHDUP        X5, X5
-	VBROADCASTSS     X5, Y5
-	VPMOVZXBD        X6, Y6
+	VMOVQ            R8, X5
+	VPINSRQ          $0x01, R9, X5, X5
+	VPSHUFD          $0xd8, X5, X5
+	VMOVD            (AX), X4
+	VCVTPH2PS        X4, X4
+	VBROADCASTSS     X4, Y7
+	VPMOVZXBD        X5, Y6
 	VCVTDQ2PS        Y6, Y6
-	VMULPS           Y5, Y6, Y6
-	VMOVUPS          Y6, 32(SP)
-	VMOVDQU32        16(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         (BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      (SI), Y6, Y6
-	VFMADD231PS.BCST (SP), Y6, Y1
-	VMOVSS           32(SP), X5
-	VMOVSS           4(SI), X6
-	VFNMADD231SS     X6, X5, X3
-	VMOVDQU32        16(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         64(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      8(SI), Y6, Y6
-	VFMADD231PS.BCST 4(SP), Y6, Y2
-	VMOVSS           36(SP), X5
-	VMOVSS           12(SI), X6
-	VFNMADD231SS     X6, X5, X4
-	VMOVDQU32        48(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         128(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      16(SI), Y6, Y6
-	VFMADD231PS.BCST 8(SP), Y6, Y1
-	VMOVSS           40(SP), X5
-	VMOVSS           20(SI), X6
-	VFNMADD231SS     X6, X5, X3
-	VMOVDQU32        48(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         192(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      24(SI), Y6, Y6
-	VFMADD231PS.BCST 12(SP), Y6, Y2
-	VMOVSS           44(SP), X5
-	VMOVSS           28(SI), X6
-	VFNMADD231SS     X6, X5, X4
-	VMOVDQU32        80(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         256(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      32(SI), Y6, Y6
-	VFMADD231PS.BCST 16(SP), Y6, Y1
-	VMOVSS           48(SP), X5
-	VMOVSS           36(SI), X6
-	VFNMADD231SS     X6, X5, X3
-	VMOVDQU32        80(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         320(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      40(SI), Y6, Y6
-	VFMADD231PS.BCST 20(SP), Y6, Y2
-	VMOVSS           52(SP), X5
-	VMOVSS           44(SI), X6
-	VFNMADD231SS     X6, X5, X4
-	VMOVDQU32        112(AX), Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         384(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      48(SI), Y6, Y6
-	VFMADD231PS.BCST 24(SP), Y6, Y1
-	VMOVSS           56(SP), X5
-	VMOVSS           52(SI), X6
-	VFNMADD231SS     X6, X5, X3
-	VMOVDQU32        112(AX), Y5
-	VPSRLW           $0x04, Y5, Y5
-	VPANDD           Y0, Y5, Y5
-	VPXORD           Y6, Y6, Y6
-	VPDPBUSD         448(BX), Y5, Y6
-	VCVTDQ2PS        Y6, Y6
-	VMULPS.BCST      56(SI), Y6, Y6
-	VFMADD231PS.BCST 28(SP), Y6, Y2
-	VMOVSS           60(SP), X5
-	VMOVSS           60(SI), X6
-	VFNMADD231SS     X6, X5, X4
+	VMULPS           Y7, Y6, Y6
+	VPSRLDQ          $0x08, X5, X5
+	VMOVSHDUP        X4, X4
+	VBROADCASTSS     X4, Y4
+	VPMOVZXBD        X5, Y5
+	VCVTDQ2PS        Y5, Y5
+	VMULPS           Y4, Y5, Y5
+	VMULPS           (SI), Y6, Y4
+	VMOVUPS          Y4, (SP)
+	VFNMADD231PS     32(SI), Y5, Y3
+	VPANDD           16(AX), Y0, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         (BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST (SP), Y5, Y1
+	VPSRLW           $0x04, 16(AX), Y4
+	VPANDD           Y0, Y4, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         64(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 4(SP), Y5, Y2
+	VPANDD           48(AX), Y0, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         128(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 8(SP), Y5, Y1
+	VPSRLW           $0x04, 48(AX), Y4
+	VPANDD           Y0, Y4, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         192(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 12(SP), Y5, Y2
+	VPANDD           80(AX), Y0, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         256(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 16(SP), Y5, Y1
+	VPSRLW           $0x04, 80(AX), Y4
+	VPANDD           Y0, Y4, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         320(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 20(SP), Y5, Y2
+	VPANDD           112(AX), Y0, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         384(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 24(SP), Y5, Y1
+	VPSRLW           $0x04, 112(AX), Y4
+	VPANDD           Y0, Y4, Y4
+	VPXORD           Y5, Y5, Y5
+	VPDPBUSD         448(BX), Y4, Y5
+	VCVTDQ2PS        Y5, Y5
+	VFMADD231PS.BCST 28(SP), Y5, Y2
 	ADDQ             $+144, AX
 	ADDQ             $+512, BX
 	ADDQ             $+64, SI
@@ -3186,7 +3146,12 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VADDPS           X4, X3, X3
+	VEXTRACTF32X4    $0x01, Y3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0x4e, X3, X3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0xb1, X3, X3, X2
+	VADDPS           X2, X3, X3
 	VADDSS           X3, X1, X1
 	TESTL            $0x7fffffff, BX
 	JZ               store0
@@ -3203,8 +3168,8 @@ store0:
 	RET
 
 // func dotsQ4_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ4_KAVX512_2(SB), NOSPLIT, $64-60
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ4_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
 	MOVQ      n+32(FP), DX
@@ -3219,8 +3184,6 @@ row:
 	VPXORD Y4, Y4, Y4
 	VPXORD Y5, Y5, Y5
 	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -3241,163 +3204,103 @@ blocks:
 	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
 	ANDQ             R12, R10
 	ORQ              R11, R10
-	VMOVQ            R9, X10
-	VPINSRQ          $0x01, R10, X10, X10
-	VPSHUFD          $0xd8, X10, X10
-	VMOVD            (AX), X9
-	VCVTPH2PS        X9, X9
-	VBROADCASTSS     X9, Y12
-	VPMOVZXBD        X10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS           Y12, Y11, Y11
-	VMOVUPS          Y11, (SP)
-	VPSRLDQ          $0x08, X10, X10
-	VMOVSHDUP        X9, X9
-	VBROADCASTSS     X9, Y9
-	VPMOVZXBD        X10, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS           Y9, Y10, Y10
-	VMOVUPS          Y10, 32(SP)
-	VMOVDQU32        16(AX), Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         (SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      (DI), Y10, Y10
-	VFMADD231PS.BCST (SP), Y10, Y1
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         64(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      8(DI), Y10, Y10
-	VFMADD231PS.BCST (SP), Y10, Y5
-	VMOVSS           32(SP), X9
-	VMOVSS           4(DI), X10
-	VFNMADD231SS     X10, X9, X3
-	VMOVSS           12(DI), X10
-	VFNMADD231SS     X10, X9, X7
-	VMOVDQU32        16(AX), Y9
-	VPSRLW           $0x04, Y9, Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         128(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      16(DI), Y10, Y10
-	VFMADD231PS.BCST 4(SP), Y10, Y2
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         192(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      24(DI), Y10, Y10
-	VFMADD231PS.BCST 4(SP), Y10, Y6
-	VMOVSS           36(SP), X9
-	VMOVSS           20(DI), X10
-	VFNMADD231SS     X10, X9, X4
-	VMOVSS           28(DI), X10
-	VFNMADD231SS     X10, X9, X8
-	VMOVDQU32        48(AX), Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         256(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      32(DI), Y10, Y10
-	VFMADD231PS.BCST 8(SP), Y10, Y1
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         320(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      40(DI), Y10, Y10
-	VFMADD231PS.BCST 8(SP), Y10, Y5
-	VMOVSS           40(SP), X9
-	VMOVSS           36(DI), X10
-	VFNMADD231SS     X10, X9, X3
-	VMOVSS           44(DI), X10
-	VFNMADD231SS     X10, X9, X7
-	VMOVDQU32        48(AX), Y9
-	VPSRLW           $0x04, Y9, Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         384(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      48(DI), Y10, Y10
-	VFMADD231PS.BCST 12(SP), Y10, Y2
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         448(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      56(DI), Y10, Y10
-	VFMADD231PS.BCST 12(SP), Y10, Y6
-	VMOVSS           44(SP), X9
-	VMOVSS           52(DI), X10
-	VFNMADD231SS     X10, X9, X4
-	VMOVSS           60(DI), X10
-	VFNMADD231SS     X10, X9, X8
-	VMOVDQU32        80(AX), Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         512(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      64(DI), Y10, Y10
-	VFMADD231PS.BCST 16(SP), Y10, Y1
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         576(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      72(DI), Y10, Y10
-	VFMADD231PS.BCST 16(SP), Y10, Y5
-	VMOVSS           48(SP), X9
-	VMOVSS           68(DI), X10
-	VFNMADD231SS     X10, X9, X3
-	VMOVSS           76(DI), X10
-	VFNMADD231SS     X10, X9, X7
-	VMOVDQU32        80(AX), Y9
-	VPSRLW           $0x04, Y9, Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         640(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      80(DI), Y10, Y10
-	VFMADD231PS.BCST 20(SP), Y10, Y2
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         704(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      88(DI), Y10, Y10
-	VFMADD231PS.BCST 20(SP), Y10, Y6
-	VMOVSS           52(SP), X9
-	VMOVSS           84(DI), X10
-	VFNMADD231SS     X10, X9, X4
-	VMOVSS           92(DI), X10
-	VFNMADD231SS     X10, X9, X8
-	VMOVDQU32        112(AX), Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         768(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      96(DI), Y10, Y10
-	VFMADD231PS.BCST 24(SP), Y10, Y1
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         832(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      104(DI), Y10, Y10
-	VFMADD231PS.BCST 24(SP), Y10, Y5
-	VMOVSS           56(SP), X9
-	VMOVSS           100(DI), X10
-	VFNMADD231SS     X10, X9, X3
-	VMOVSS           108(DI), X10
-	VFNMADD231SS     X10, X9, X7
-	VMOVDQU32        112(AX), Y9
-	VPSRLW           $0x04, Y9, Y9
-	VPANDD           Y0, Y9, Y9
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         896(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      112(DI), Y10, Y10
-	VFMADD231PS.BCST 28(SP), Y10, Y2
-	VPXORD           Y10, Y10, Y10
-	VPDPBUSD         960(SI), Y9, Y10
-	VCVTDQ2PS        Y10, Y10
-	VMULPS.BCST      120(DI), Y10, Y10
-	VFMADD231PS.BCST 28(SP), Y10, Y6
-	VMOVSS           60(SP), X9
-	VMOVSS           116(DI), X10
-	VFNMADD231SS     X10, X9, X4
-	VMOVSS           124(DI), X10
-	VFNMADD231SS     X10, X9, X8
+	VMOVQ            R9, X8
+	VPINSRQ          $0x01, R10, X8, X8
+	VPSHUFD          $0xd8, X8, X8
+	VMOVD            (AX), X7
+	VCVTPH2PS        X7, X7
+	VBROADCASTSS     X7, Y10
+	VPMOVZXBD        X8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VMULPS           Y10, Y9, Y9
+	VPSRLDQ          $0x08, X8, X8
+	VMOVSHDUP        X7, X7
+	VBROADCASTSS     X7, Y7
+	VPMOVZXBD        X8, Y8
+	VCVTDQ2PS        Y8, Y8
+	VMULPS           Y7, Y8, Y8
+	VMULPS           (DI), Y9, Y7
+	VMOVUPS          Y7, (SP)
+	VFNMADD231PS     32(DI), Y8, Y3
+	VMULPS           64(DI), Y9, Y7
+	VMOVUPS          Y7, 32(SP)
+	VFNMADD231PS     96(DI), Y8, Y6
+	VPANDD           16(AX), Y0, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         (SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST (SP), Y8, Y1
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         64(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 32(SP), Y8, Y4
+	VPSRLW           $0x04, 16(AX), Y7
+	VPANDD           Y0, Y7, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         128(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 4(SP), Y8, Y2
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         192(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 36(SP), Y8, Y5
+	VPANDD           48(AX), Y0, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         256(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 8(SP), Y8, Y1
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         320(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 40(SP), Y8, Y4
+	VPSRLW           $0x04, 48(AX), Y7
+	VPANDD           Y0, Y7, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         384(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 12(SP), Y8, Y2
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         448(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 44(SP), Y8, Y5
+	VPANDD           80(AX), Y0, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         512(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 16(SP), Y8, Y1
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         576(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 48(SP), Y8, Y4
+	VPSRLW           $0x04, 80(AX), Y7
+	VPANDD           Y0, Y7, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         640(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 20(SP), Y8, Y2
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         704(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 52(SP), Y8, Y5
+	VPANDD           112(AX), Y0, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         768(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 24(SP), Y8, Y1
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         832(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 56(SP), Y8, Y4
+	VPSRLW           $0x04, 112(AX), Y7
+	VPANDD           Y0, Y7, Y7
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         896(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 28(SP), Y8, Y2
+	VPXORD           Y8, Y8, Y8
+	VPDPBUSD         960(SI), Y7, Y8
+	VCVTDQ2PS        Y8, Y8
+	VFMADD231PS.BCST 60(SP), Y8, Y5
 	ADDQ             $+144, AX
 	ADDQ             $+1024, SI
 	ADDQ             $+128, DI
@@ -3412,7 +3315,12 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VADDPS           X4, X3, X3
+	VEXTRACTF32X4    $0x01, Y3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0x4e, X3, X3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0xb1, X3, X3, X2
+	VADDPS           X2, X3, X3
 	VADDSS           X3, X1, X1
 	TESTL            $0x7fffffff, SI
 	JZ               store0
@@ -3423,23 +3331,28 @@ blocks:
 store0:
 	VMOVSS        X1, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VADDPS        X8, X7, X7
-	VADDSS        X7, X5, X5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VEXTRACTF32X4 $0x01, Y6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VADDSS        X6, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X5
+	VFMADD231SS   X2, X1, X4
 
 store1:
-	VMOVSS X5, (DI)
+	VMOVSS X4, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -3447,8 +3360,261 @@ store1:
 	RET
 
 // func dotsQ4_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ4_KAVX512_3(SB), NOSPLIT, $64-60
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ4_KAVX512_3(SB), NOSPLIT, $192-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+
+row:
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	MOVQ             4(AX), R9
+	MOVQ             R9, R11
+	SHRQ             $0x02, R11
+	MOVQ             $0x3030303030303030, R12
+	ANDQ             R12, R11
+	MOVQ             $0x3f3f3f3f3f3f3f3f, R12
+	ANDQ             R12, R9
+	MOVL             12(AX), R10
+	MOVQ             R10, R12
+	SHRQ             $0x04, R12
+	SHLQ             $0x20, R12
+	ORQ              R12, R10
+	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
+	ANDQ             R12, R10
+	ORQ              R11, R10
+	VMOVQ            R9, X11
+	VPINSRQ          $0x01, R10, X11, X11
+	VPSHUFD          $0xd8, X11, X11
+	VMOVD            (AX), X10
+	VCVTPH2PS        X10, X10
+	VBROADCASTSS     X10, Y13
+	VPMOVZXBD        X11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VMULPS           Y13, Y12, Y12
+	VPSRLDQ          $0x08, X11, X11
+	VMOVSHDUP        X10, X10
+	VBROADCASTSS     X10, Y10
+	VPMOVZXBD        X11, Y11
+	VCVTDQ2PS        Y11, Y11
+	VMULPS           Y10, Y11, Y11
+	VMULPS           (DI), Y12, Y10
+	VMOVUPS          Y10, (SP)
+	VFNMADD231PS     32(DI), Y11, Y3
+	VMULPS           64(DI), Y12, Y10
+	VMOVUPS          Y10, 32(SP)
+	VFNMADD231PS     96(DI), Y11, Y6
+	VMULPS           128(DI), Y12, Y10
+	VMOVUPS          Y10, 64(SP)
+	VFNMADD231PS     160(DI), Y11, Y9
+	VPANDD           16(AX), Y0, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         (SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST (SP), Y11, Y1
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         64(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 32(SP), Y11, Y4
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         128(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 64(SP), Y11, Y7
+	VPSRLW           $0x04, 16(AX), Y10
+	VPANDD           Y0, Y10, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         192(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 4(SP), Y11, Y2
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         256(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 36(SP), Y11, Y5
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         320(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 68(SP), Y11, Y8
+	VPANDD           48(AX), Y0, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         384(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 8(SP), Y11, Y1
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         448(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 40(SP), Y11, Y4
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         512(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 72(SP), Y11, Y7
+	VPSRLW           $0x04, 48(AX), Y10
+	VPANDD           Y0, Y10, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         576(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 12(SP), Y11, Y2
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         640(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 44(SP), Y11, Y5
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         704(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 76(SP), Y11, Y8
+	VPANDD           80(AX), Y0, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         768(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 16(SP), Y11, Y1
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         832(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 48(SP), Y11, Y4
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         896(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 80(SP), Y11, Y7
+	VPSRLW           $0x04, 80(AX), Y10
+	VPANDD           Y0, Y10, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         960(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 20(SP), Y11, Y2
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1024(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 52(SP), Y11, Y5
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1088(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 84(SP), Y11, Y8
+	VPANDD           112(AX), Y0, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1152(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 24(SP), Y11, Y1
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1216(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 56(SP), Y11, Y4
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1280(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 88(SP), Y11, Y7
+	VPSRLW           $0x04, 112(AX), Y10
+	VPANDD           Y0, Y10, Y10
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1344(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 28(SP), Y11, Y2
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1408(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 60(SP), Y11, Y5
+	VPXORD           Y11, Y11, Y11
+	VPDPBUSD         1472(SI), Y10, Y11
+	VCVTDQ2PS        Y11, Y11
+	VFMADD231PS.BCST 92(SP), Y11, Y8
+	ADDQ             $+144, AX
+	ADDQ             $+1536, SI
+	ADDQ             $+192, DI
+	SUBQ             $0x08, R8
+	JNZ              blocks
+	MOVL             beta+56(FP), SI
+	MOVQ             CX, DI
+	VADDPS           Y2, Y1, Y1
+	VEXTRACTF32X4    $0x01, Y1, X2
+	VADDPS           X2, X1, X1
+	VSHUFPS          $0x4e, X1, X1, X2
+	VADDPS           X2, X1, X1
+	VSHUFPS          $0xb1, X1, X1, X2
+	VADDPS           X2, X1, X1
+	VEXTRACTF32X4    $0x01, Y3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0x4e, X3, X3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0xb1, X3, X3, X2
+	VADDPS           X2, X3, X3
+	VADDSS           X3, X1, X1
+	TESTL            $0x7fffffff, SI
+	JZ               store0
+	VMOVSS           (DI), X2
+	VMOVSS           beta+56(FP), X3
+	VFMADD231SS      X3, X2, X1
+
+store0:
+	VMOVSS        X1, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VEXTRACTF32X4 $0x01, Y6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VADDSS        X6, X4, X4
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X1
+	VMOVSS        beta+56(FP), X2
+	VFMADD231SS   X2, X1, X4
+
+store1:
+	VMOVSS        X4, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y8, Y7, Y7
+	VEXTRACTF32X4 $0x01, Y7, X1
+	VADDPS        X1, X7, X7
+	VSHUFPS       $0x4e, X7, X7, X1
+	VADDPS        X1, X7, X7
+	VSHUFPS       $0xb1, X7, X7, X1
+	VADDPS        X1, X7, X7
+	VEXTRACTF32X4 $0x01, Y9, X1
+	VADDPS        X1, X9, X9
+	VSHUFPS       $0x4e, X9, X9, X1
+	VADDPS        X1, X9, X9
+	VSHUFPS       $0xb1, X9, X9, X1
+	VADDPS        X1, X9, X9
+	VADDSS        X9, X7, X7
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X1
+	VMOVSS        beta+56(FP), X2
+	VFMADD231SS   X2, X1, X7
+
+store2:
+	VMOVSS X7, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ4_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ4_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
 	MOVQ      n+32(FP), DX
@@ -3498,592 +3664,164 @@ blocks:
 	VPMOVZXBD        X14, Y15
 	VCVTDQ2PS        Y15, Y15
 	VMULPS           Y16, Y15, Y15
-	VMOVUPS          Y15, (SP)
 	VPSRLDQ          $0x08, X14, X14
 	VMOVSHDUP        X13, X13
 	VBROADCASTSS     X13, Y13
 	VPMOVZXBD        X14, Y14
 	VCVTDQ2PS        Y14, Y14
 	VMULPS           Y13, Y14, Y14
-	VMOVUPS          Y14, 32(SP)
-	VMOVDQU32        16(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VMULPS           (DI), Y15, Y13
+	VMOVUPS          Y13, (SP)
+	VFNMADD231PS     32(DI), Y14, Y3
+	VMULPS           64(DI), Y15, Y13
+	VMOVUPS          Y13, 32(SP)
+	VFNMADD231PS     96(DI), Y14, Y6
+	VMULPS           128(DI), Y15, Y13
+	VMOVUPS          Y13, 64(SP)
+	VFNMADD231PS     160(DI), Y14, Y9
+	VMULPS           192(DI), Y15, Y13
+	VMOVUPS          Y13, 96(SP)
+	VFNMADD231PS     224(DI), Y14, Y12
+	VPANDD           16(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         (SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      (DI), Y14, Y14
 	VFMADD231PS.BCST (SP), Y14, Y1
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         64(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      8(DI), Y14, Y14
-	VFMADD231PS.BCST (SP), Y14, Y5
+	VFMADD231PS.BCST 32(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         128(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      16(DI), Y14, Y14
-	VFMADD231PS.BCST (SP), Y14, Y9
-	VMOVSS           32(SP), X13
-	VMOVSS           4(DI), X14
-	VFNMADD231SS     X14, X13, X3
-	VMOVSS           12(DI), X14
-	VFNMADD231SS     X14, X13, X7
-	VMOVSS           20(DI), X14
-	VFNMADD231SS     X14, X13, X11
-	VMOVDQU32        16(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 64(SP), Y14, Y7
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         192(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      24(DI), Y14, Y14
-	VFMADD231PS.BCST 4(SP), Y14, Y2
+	VFMADD231PS.BCST 96(SP), Y14, Y10
+	VPSRLW           $0x04, 16(AX), Y13
+	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         256(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      32(DI), Y14, Y14
-	VFMADD231PS.BCST 4(SP), Y14, Y6
+	VFMADD231PS.BCST 4(SP), Y14, Y2
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         320(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      40(DI), Y14, Y14
-	VFMADD231PS.BCST 4(SP), Y14, Y10
-	VMOVSS           36(SP), X13
-	VMOVSS           28(DI), X14
-	VFNMADD231SS     X14, X13, X4
-	VMOVSS           36(DI), X14
-	VFNMADD231SS     X14, X13, X8
-	VMOVSS           44(DI), X14
-	VFNMADD231SS     X14, X13, X12
-	VMOVDQU32        48(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 36(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         384(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      48(DI), Y14, Y14
-	VFMADD231PS.BCST 8(SP), Y14, Y1
+	VFMADD231PS.BCST 68(SP), Y14, Y8
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         448(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      56(DI), Y14, Y14
-	VFMADD231PS.BCST 8(SP), Y14, Y5
+	VFMADD231PS.BCST 100(SP), Y14, Y11
+	VPANDD           48(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         512(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      64(DI), Y14, Y14
-	VFMADD231PS.BCST 8(SP), Y14, Y9
-	VMOVSS           40(SP), X13
-	VMOVSS           52(DI), X14
-	VFNMADD231SS     X14, X13, X3
-	VMOVSS           60(DI), X14
-	VFNMADD231SS     X14, X13, X7
-	VMOVSS           68(DI), X14
-	VFNMADD231SS     X14, X13, X11
-	VMOVDQU32        48(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 8(SP), Y14, Y1
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         576(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      72(DI), Y14, Y14
-	VFMADD231PS.BCST 12(SP), Y14, Y2
+	VFMADD231PS.BCST 40(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         640(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      80(DI), Y14, Y14
-	VFMADD231PS.BCST 12(SP), Y14, Y6
+	VFMADD231PS.BCST 72(SP), Y14, Y7
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         704(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      88(DI), Y14, Y14
-	VFMADD231PS.BCST 12(SP), Y14, Y10
-	VMOVSS           44(SP), X13
-	VMOVSS           76(DI), X14
-	VFNMADD231SS     X14, X13, X4
-	VMOVSS           84(DI), X14
-	VFNMADD231SS     X14, X13, X8
-	VMOVSS           92(DI), X14
-	VFNMADD231SS     X14, X13, X12
-	VMOVDQU32        80(AX), Y13
+	VFMADD231PS.BCST 104(SP), Y14, Y10
+	VPSRLW           $0x04, 48(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         768(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      96(DI), Y14, Y14
-	VFMADD231PS.BCST 16(SP), Y14, Y1
+	VFMADD231PS.BCST 12(SP), Y14, Y2
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         832(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      104(DI), Y14, Y14
-	VFMADD231PS.BCST 16(SP), Y14, Y5
+	VFMADD231PS.BCST 44(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         896(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      112(DI), Y14, Y14
-	VFMADD231PS.BCST 16(SP), Y14, Y9
-	VMOVSS           48(SP), X13
-	VMOVSS           100(DI), X14
-	VFNMADD231SS     X14, X13, X3
-	VMOVSS           108(DI), X14
-	VFNMADD231SS     X14, X13, X7
-	VMOVSS           116(DI), X14
-	VFNMADD231SS     X14, X13, X11
-	VMOVDQU32        80(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 76(SP), Y14, Y8
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         960(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      120(DI), Y14, Y14
-	VFMADD231PS.BCST 20(SP), Y14, Y2
+	VFMADD231PS.BCST 108(SP), Y14, Y11
+	VPANDD           80(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1024(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      128(DI), Y14, Y14
-	VFMADD231PS.BCST 20(SP), Y14, Y6
+	VFMADD231PS.BCST 16(SP), Y14, Y1
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1088(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      136(DI), Y14, Y14
-	VFMADD231PS.BCST 20(SP), Y14, Y10
-	VMOVSS           52(SP), X13
-	VMOVSS           124(DI), X14
-	VFNMADD231SS     X14, X13, X4
-	VMOVSS           132(DI), X14
-	VFNMADD231SS     X14, X13, X8
-	VMOVSS           140(DI), X14
-	VFNMADD231SS     X14, X13, X12
-	VMOVDQU32        112(AX), Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 48(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1152(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      144(DI), Y14, Y14
-	VFMADD231PS.BCST 24(SP), Y14, Y1
+	VFMADD231PS.BCST 80(SP), Y14, Y7
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1216(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      152(DI), Y14, Y14
-	VFMADD231PS.BCST 24(SP), Y14, Y5
+	VFMADD231PS.BCST 112(SP), Y14, Y10
+	VPSRLW           $0x04, 80(AX), Y13
+	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1280(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      160(DI), Y14, Y14
-	VFMADD231PS.BCST 24(SP), Y14, Y9
-	VMOVSS           56(SP), X13
-	VMOVSS           148(DI), X14
-	VFNMADD231SS     X14, X13, X3
-	VMOVSS           156(DI), X14
-	VFNMADD231SS     X14, X13, X7
-	VMOVSS           164(DI), X14
-	VFNMADD231SS     X14, X13, X11
-	VMOVDQU32        112(AX), Y13
-	VPSRLW           $0x04, Y13, Y13
-	VPANDD           Y0, Y13, Y13
+	VFMADD231PS.BCST 20(SP), Y14, Y2
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1344(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      168(DI), Y14, Y14
-	VFMADD231PS.BCST 28(SP), Y14, Y2
+	VFMADD231PS.BCST 52(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1408(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      176(DI), Y14, Y14
-	VFMADD231PS.BCST 28(SP), Y14, Y6
+	VFMADD231PS.BCST 84(SP), Y14, Y8
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1472(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VMULPS.BCST      184(DI), Y14, Y14
-	VFMADD231PS.BCST 28(SP), Y14, Y10
-	VMOVSS           60(SP), X13
-	VMOVSS           172(DI), X14
-	VFNMADD231SS     X14, X13, X4
-	VMOVSS           180(DI), X14
-	VFNMADD231SS     X14, X13, X8
-	VMOVSS           188(DI), X14
-	VFNMADD231SS     X14, X13, X12
-	ADDQ             $+144, AX
-	ADDQ             $+1536, SI
-	ADDQ             $+192, DI
-	SUBQ             $0x08, R8
-	JNZ              blocks
-	MOVL             beta+56(FP), SI
-	MOVQ             CX, DI
-	VADDPS           Y2, Y1, Y1
-	VEXTRACTF32X4    $0x01, Y1, X2
-	VADDPS           X2, X1, X1
-	VSHUFPS          $0x4e, X1, X1, X2
-	VADDPS           X2, X1, X1
-	VSHUFPS          $0xb1, X1, X1, X2
-	VADDPS           X2, X1, X1
-	VADDPS           X4, X3, X3
-	VADDSS           X3, X1, X1
-	TESTL            $0x7fffffff, SI
-	JZ               store0
-	VMOVSS           (DI), X2
-	VMOVSS           beta+56(FP), X3
-	VFMADD231SS      X3, X2, X1
-
-store0:
-	VMOVSS        X1, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VADDPS        X8, X7, X7
-	VADDSS        X7, X5, X5
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X1
-	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X5
-
-store1:
-	VMOVSS        X5, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y10, Y9, Y9
-	VEXTRACTF32X4 $0x01, Y9, X1
-	VADDPS        X1, X9, X9
-	VSHUFPS       $0x4e, X9, X9, X1
-	VADDPS        X1, X9, X9
-	VSHUFPS       $0xb1, X9, X9, X1
-	VADDPS        X1, X9, X9
-	VADDPS        X12, X11, X11
-	VADDSS        X11, X9, X9
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X1
-	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X9
-
-store2:
-	VMOVSS X9, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ4_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ4_KAVX512_4(SB), NOSPLIT, $64-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-
-row:
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	MOVQ             4(AX), R9
-	MOVQ             R9, R11
-	SHRQ             $0x02, R11
-	MOVQ             $0x3030303030303030, R12
-	ANDQ             R12, R11
-	MOVQ             $0x3f3f3f3f3f3f3f3f, R12
-	ANDQ             R12, R9
-	MOVL             12(AX), R10
-	MOVQ             R10, R12
-	SHRQ             $0x04, R12
-	SHLQ             $0x20, R12
-	ORQ              R12, R10
-	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
-	ANDQ             R12, R10
-	ORQ              R11, R10
-	VMOVQ            R9, X18
-	VPINSRQ          $0x01, R10, X18, X18
-	VPSHUFD          $0xd8, X18, X18
-	VMOVD            (AX), X17
-	VCVTPH2PS        X17, X17
-	VBROADCASTSS     X17, Y20
-	VPMOVZXBD        X18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS           Y20, Y19, Y19
-	VMOVUPS          Y19, (SP)
-	VPSRLDQ          $0x08, X18, X18
-	VMOVSHDUP        X17, X17
-	VBROADCASTSS     X17, Y17
-	VPMOVZXBD        X18, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS           Y17, Y18, Y18
-	VMOVUPS          Y18, 32(SP)
-	VMOVDQU32        16(AX), Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         (SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      (DI), Y18, Y18
-	VFMADD231PS.BCST (SP), Y18, Y1
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         64(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      8(DI), Y18, Y18
-	VFMADD231PS.BCST (SP), Y18, Y5
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         128(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      16(DI), Y18, Y18
-	VFMADD231PS.BCST (SP), Y18, Y9
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         192(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      24(DI), Y18, Y18
-	VFMADD231PS.BCST (SP), Y18, Y13
-	VMOVSS           32(SP), X17
-	VMOVSS           4(DI), X18
-	VFNMADD231SS     X18, X17, X3
-	VMOVSS           12(DI), X18
-	VFNMADD231SS     X18, X17, X7
-	VMOVSS           20(DI), X18
-	VFNMADD231SS     X18, X17, X11
-	VMOVSS           28(DI), X18
-	VFNMADD231SS     X18, X17, X15
-	VMOVDQU32        16(AX), Y17
-	VPSRLW           $0x04, Y17, Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         256(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      32(DI), Y18, Y18
-	VFMADD231PS.BCST 4(SP), Y18, Y2
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         320(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      40(DI), Y18, Y18
-	VFMADD231PS.BCST 4(SP), Y18, Y6
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         384(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      48(DI), Y18, Y18
-	VFMADD231PS.BCST 4(SP), Y18, Y10
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         448(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      56(DI), Y18, Y18
-	VFMADD231PS.BCST 4(SP), Y18, Y14
-	VMOVSS           36(SP), X17
-	VMOVSS           36(DI), X18
-	VFNMADD231SS     X18, X17, X4
-	VMOVSS           44(DI), X18
-	VFNMADD231SS     X18, X17, X8
-	VMOVSS           52(DI), X18
-	VFNMADD231SS     X18, X17, X12
-	VMOVSS           60(DI), X18
-	VFNMADD231SS     X18, X17, X16
-	VMOVDQU32        48(AX), Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         512(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      64(DI), Y18, Y18
-	VFMADD231PS.BCST 8(SP), Y18, Y1
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         576(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      72(DI), Y18, Y18
-	VFMADD231PS.BCST 8(SP), Y18, Y5
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         640(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      80(DI), Y18, Y18
-	VFMADD231PS.BCST 8(SP), Y18, Y9
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         704(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      88(DI), Y18, Y18
-	VFMADD231PS.BCST 8(SP), Y18, Y13
-	VMOVSS           40(SP), X17
-	VMOVSS           68(DI), X18
-	VFNMADD231SS     X18, X17, X3
-	VMOVSS           76(DI), X18
-	VFNMADD231SS     X18, X17, X7
-	VMOVSS           84(DI), X18
-	VFNMADD231SS     X18, X17, X11
-	VMOVSS           92(DI), X18
-	VFNMADD231SS     X18, X17, X15
-	VMOVDQU32        48(AX), Y17
-	VPSRLW           $0x04, Y17, Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         768(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      96(DI), Y18, Y18
-	VFMADD231PS.BCST 12(SP), Y18, Y2
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         832(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      104(DI), Y18, Y18
-	VFMADD231PS.BCST 12(SP), Y18, Y6
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         896(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      112(DI), Y18, Y18
-	VFMADD231PS.BCST 12(SP), Y18, Y10
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         960(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      120(DI), Y18, Y18
-	VFMADD231PS.BCST 12(SP), Y18, Y14
-	VMOVSS           44(SP), X17
-	VMOVSS           100(DI), X18
-	VFNMADD231SS     X18, X17, X4
-	VMOVSS           108(DI), X18
-	VFNMADD231SS     X18, X17, X8
-	VMOVSS           116(DI), X18
-	VFNMADD231SS     X18, X17, X12
-	VMOVSS           124(DI), X18
-	VFNMADD231SS     X18, X17, X16
-	VMOVDQU32        80(AX), Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1024(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      128(DI), Y18, Y18
-	VFMADD231PS.BCST 16(SP), Y18, Y1
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1088(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      136(DI), Y18, Y18
-	VFMADD231PS.BCST 16(SP), Y18, Y5
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1152(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      144(DI), Y18, Y18
-	VFMADD231PS.BCST 16(SP), Y18, Y9
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1216(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      152(DI), Y18, Y18
-	VFMADD231PS.BCST 16(SP), Y18, Y13
-	VMOVSS           48(SP), X17
-	VMOVSS           132(DI), X18
-	VFNMADD231SS     X18, X17, X3
-	VMOVSS           140(DI), X18
-	VFNMADD231SS     X18, X17, X7
-	VMOVSS           148(DI), X18
-	VFNMADD231SS     X18, X17, X11
-	VMOVSS           156(DI), X18
-	VFNMADD231SS     X18, X17, X15
-	VMOVDQU32        80(AX), Y17
-	VPSRLW           $0x04, Y17, Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1280(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      160(DI), Y18, Y18
-	VFMADD231PS.BCST 20(SP), Y18, Y2
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1344(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      168(DI), Y18, Y18
-	VFMADD231PS.BCST 20(SP), Y18, Y6
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1408(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      176(DI), Y18, Y18
-	VFMADD231PS.BCST 20(SP), Y18, Y10
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1472(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      184(DI), Y18, Y18
-	VFMADD231PS.BCST 20(SP), Y18, Y14
-	VMOVSS           52(SP), X17
-	VMOVSS           164(DI), X18
-	VFNMADD231SS     X18, X17, X4
-	VMOVSS           172(DI), X18
-	VFNMADD231SS     X18, X17, X8
-	VMOVSS           180(DI), X18
-	VFNMADD231SS     X18, X17, X12
-	VMOVSS           188(DI), X18
-	VFNMADD231SS     X18, X17, X16
-	VMOVDQU32        112(AX), Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1536(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      192(DI), Y18, Y18
-	VFMADD231PS.BCST 24(SP), Y18, Y1
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1600(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      200(DI), Y18, Y18
-	VFMADD231PS.BCST 24(SP), Y18, Y5
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1664(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      208(DI), Y18, Y18
-	VFMADD231PS.BCST 24(SP), Y18, Y9
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1728(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      216(DI), Y18, Y18
-	VFMADD231PS.BCST 24(SP), Y18, Y13
-	VMOVSS           56(SP), X17
-	VMOVSS           196(DI), X18
-	VFNMADD231SS     X18, X17, X3
-	VMOVSS           204(DI), X18
-	VFNMADD231SS     X18, X17, X7
-	VMOVSS           212(DI), X18
-	VFNMADD231SS     X18, X17, X11
-	VMOVSS           220(DI), X18
-	VFNMADD231SS     X18, X17, X15
-	VMOVDQU32        112(AX), Y17
-	VPSRLW           $0x04, Y17, Y17
-	VPANDD           Y0, Y17, Y17
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1792(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      224(DI), Y18, Y18
-	VFMADD231PS.BCST 28(SP), Y18, Y2
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1856(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      232(DI), Y18, Y18
-	VFMADD231PS.BCST 28(SP), Y18, Y6
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1920(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      240(DI), Y18, Y18
-	VFMADD231PS.BCST 28(SP), Y18, Y10
-	VPXORD           Y18, Y18, Y18
-	VPDPBUSD         1984(SI), Y17, Y18
-	VCVTDQ2PS        Y18, Y18
-	VMULPS.BCST      248(DI), Y18, Y18
-	VFMADD231PS.BCST 28(SP), Y18, Y14
-	VMOVSS           60(SP), X17
-	VMOVSS           228(DI), X18
-	VFNMADD231SS     X18, X17, X4
-	VMOVSS           236(DI), X18
-	VFNMADD231SS     X18, X17, X8
-	VMOVSS           244(DI), X18
-	VFNMADD231SS     X18, X17, X12
-	VMOVSS           252(DI), X18
-	VFNMADD231SS     X18, X17, X16
+	VFMADD231PS.BCST 116(SP), Y14, Y11
+	VPANDD           112(AX), Y0, Y13
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1536(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 24(SP), Y14, Y1
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1600(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 56(SP), Y14, Y4
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1664(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 88(SP), Y14, Y7
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1728(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 120(SP), Y14, Y10
+	VPSRLW           $0x04, 112(AX), Y13
+	VPANDD           Y0, Y13, Y13
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1792(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 28(SP), Y14, Y2
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1856(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 60(SP), Y14, Y5
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1920(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 92(SP), Y14, Y8
+	VPXORD           Y14, Y14, Y14
+	VPDPBUSD         1984(SI), Y13, Y14
+	VCVTDQ2PS        Y14, Y14
+	VFMADD231PS.BCST 124(SP), Y14, Y11
 	ADDQ             $+144, AX
 	ADDQ             $+2048, SI
 	ADDQ             $+256, DI
@@ -4098,7 +3836,12 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VADDPS           X4, X3, X3
+	VEXTRACTF32X4    $0x01, Y3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0x4e, X3, X3, X2
+	VADDPS           X2, X3, X3
+	VSHUFPS          $0xb1, X3, X3, X2
+	VADDPS           X2, X3, X3
 	VADDSS           X3, X1, X1
 	TESTL            $0x7fffffff, SI
 	JZ               store0
@@ -4109,59 +3852,74 @@ blocks:
 store0:
 	VMOVSS        X1, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X1
-	VADDPS        X1, X5, X5
-	VADDPS        X8, X7, X7
-	VADDSS        X7, X5, X5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X1
+	VADDPS        X1, X4, X4
+	VEXTRACTF32X4 $0x01, Y6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X1
+	VADDPS        X1, X6, X6
+	VADDSS        X6, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X5
+	VFMADD231SS   X2, X1, X4
 
 store1:
-	VMOVSS        X5, (DI)
+	VMOVSS        X4, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y10, Y9, Y9
+	VADDPS        Y8, Y7, Y7
+	VEXTRACTF32X4 $0x01, Y7, X1
+	VADDPS        X1, X7, X7
+	VSHUFPS       $0x4e, X7, X7, X1
+	VADDPS        X1, X7, X7
+	VSHUFPS       $0xb1, X7, X7, X1
+	VADDPS        X1, X7, X7
 	VEXTRACTF32X4 $0x01, Y9, X1
 	VADDPS        X1, X9, X9
 	VSHUFPS       $0x4e, X9, X9, X1
 	VADDPS        X1, X9, X9
 	VSHUFPS       $0xb1, X9, X9, X1
 	VADDPS        X1, X9, X9
-	VADDPS        X12, X11, X11
-	VADDSS        X11, X9, X9
+	VADDSS        X9, X7, X7
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X9
+	VFMADD231SS   X2, X1, X7
 
 store2:
-	VMOVSS        X9, (DI)
+	VMOVSS        X7, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y14, Y13, Y13
-	VEXTRACTF32X4 $0x01, Y13, X1
-	VADDPS        X1, X13, X13
-	VSHUFPS       $0x4e, X13, X13, X1
-	VADDPS        X1, X13, X13
-	VSHUFPS       $0xb1, X13, X13, X1
-	VADDPS        X1, X13, X13
-	VADDPS        X16, X15, X15
-	VADDSS        X15, X13, X13
+	VADDPS        Y11, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X1
+	VADDPS        X1, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X1
+	VADDPS        X1, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X1
+	VADDPS        X1, X10, X10
+	VEXTRACTF32X4 $0x01, Y12, X1
+	VADDPS        X1, X12, X12
+	VSHUFPS       $0x4e, X12, X12, X1
+	VADDPS        X1, X12, X12
+	VSHUFPS       $0xb1, X12, X12, X1
+	VADDPS        X1, X12, X12
+	VADDSS        X12, X10, X10
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X13
+	VFMADD231SS   X2, X1, X10
 
 store3:
-	VMOVSS X13, (DI)
+	VMOVSS X10, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -4169,7 +3927,7 @@ store3:
 	RET
 
 // func dotsQ5_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ5_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4183,7 +3941,6 @@ row:
 	VPXORD Y2, Y2, Y2
 	VPXORD Y3, Y3, Y3
 	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
 	MOVQ   a+8(FP), BX
 	MOVQ   scales+16(FP), SI
 	MOVQ   blocks+0(FP), DI
@@ -4204,138 +3961,84 @@ blocks:
 	MOVQ             $0x0f0f0f0f0f0f0f0f, R11
 	ANDQ             R11, R9
 	ORQ              R10, R9
-	VMOVQ            R8, X7
-	VPINSRQ          $0x01, R9, X7, X7
-	VPSHUFD          $0xd8, X7, X7
-	VMOVD            (AX), X6
-	VCVTPH2PS        X6, X6
-	VBROADCASTSS     X6, Y9
-	VPMOVZXBD        X7, Y8
-	VCVTDQ2PS        Y8, Y8
-	VMULPS           Y9, Y8, Y8
-	VMOVUPS          Y8, (SP)
-	VPSRLDQ          $0x08, X7, X7
-	VMOVSHDUP        X6, X6
-	VBROADCASTSS     X6, Y6
-	VPMOVZXBD        X7, Y7
+	VMOVQ            R8, X6
+	VPINSRQ          $0x01, R9, X6, X6
+	VPSHUFD          $0xd8, X6, X6
+	VMOVD            (AX), X5
+	VCVTPH2PS        X5, X5
+	VBROADCASTSS     X5, Y8
+	VPMOVZXBD        X6, Y7
 	VCVTDQ2PS        Y7, Y7
-	VMULPS           Y6, Y7, Y7
-	VMOVUPS          Y7, 32(SP)
-	VMOVDQU32        48(AX), Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSLLW           $0x04, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         (BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      (SI), Y7, Y7
-	VFMADD231PS.BCST (SP), Y7, Y2
-	VMOVSS           32(SP), X6
-	VMOVSS           4(SI), X7
-	VFNMADD231SS     X7, X6, X4
-	VMOVDQU32        48(AX), Y6
-	VPSRLW           $0x04, Y6, Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSLLW           $0x03, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         64(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      8(SI), Y7, Y7
-	VFMADD231PS.BCST 4(SP), Y7, Y3
-	VMOVSS           36(SP), X6
-	VMOVSS           12(SI), X7
-	VFNMADD231SS     X7, X6, X5
-	VMOVDQU32        80(AX), Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSLLW           $0x02, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         128(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      16(SI), Y7, Y7
-	VFMADD231PS.BCST 8(SP), Y7, Y2
-	VMOVSS           40(SP), X6
-	VMOVSS           20(SI), X7
-	VFNMADD231SS     X7, X6, X4
-	VMOVDQU32        80(AX), Y6
-	VPSRLW           $0x04, Y6, Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSLLW           $0x01, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         192(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      24(SI), Y7, Y7
-	VFMADD231PS.BCST 12(SP), Y7, Y3
-	VMOVSS           44(SP), X6
-	VMOVSS           28(SI), X7
-	VFNMADD231SS     X7, X6, X5
-	VMOVDQU32        112(AX), Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         256(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      32(SI), Y7, Y7
-	VFMADD231PS.BCST 16(SP), Y7, Y2
-	VMOVSS           48(SP), X6
-	VMOVSS           36(SI), X7
-	VFNMADD231SS     X7, X6, X4
-	VMOVDQU32        112(AX), Y6
-	VPSRLW           $0x04, Y6, Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSRLW           $0x01, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         320(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      40(SI), Y7, Y7
-	VFMADD231PS.BCST 20(SP), Y7, Y3
-	VMOVSS           52(SP), X6
-	VMOVSS           44(SI), X7
-	VFNMADD231SS     X7, X6, X5
-	VMOVDQU32        144(AX), Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSRLW           $0x02, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         384(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      48(SI), Y7, Y7
-	VFMADD231PS.BCST 24(SP), Y7, Y2
-	VMOVSS           56(SP), X6
-	VMOVSS           52(SI), X7
-	VFNMADD231SS     X7, X6, X4
-	VMOVDQU32        144(AX), Y6
-	VPSRLW           $0x04, Y6, Y6
-	VPANDD           Y0, Y6, Y6
-	VMOVDQU32        16(AX), Y7
-	VPSRLW           $0x03, Y7, Y7
-	VPANDD           Y1, Y7, Y7
-	VPORD            Y7, Y6, Y6
-	VPXORD           Y7, Y7, Y7
-	VPDPBUSD         448(BX), Y6, Y7
-	VCVTDQ2PS        Y7, Y7
-	VMULPS.BCST      56(SI), Y7, Y7
-	VFMADD231PS.BCST 28(SP), Y7, Y3
-	VMOVSS           60(SP), X6
-	VMOVSS           60(SI), X7
-	VFNMADD231SS     X7, X6, X5
+	VMULPS           Y8, Y7, Y7
+	VPSRLDQ          $0x08, X6, X6
+	VMOVSHDUP        X5, X5
+	VBROADCASTSS     X5, Y5
+	VPMOVZXBD        X6, Y6
+	VCVTDQ2PS        Y6, Y6
+	VMULPS           Y5, Y6, Y6
+	VMULPS           (SI), Y7, Y5
+	VMOVUPS          Y5, (SP)
+	VFNMADD231PS     32(SI), Y6, Y4
+	VPANDD           48(AX), Y0, Y5
+	VPSLLW           $0x04, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         (BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST (SP), Y6, Y2
+	VPSRLW           $0x04, 48(AX), Y5
+	VPANDD           Y0, Y5, Y5
+	VPSLLW           $0x03, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         64(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 4(SP), Y6, Y3
+	VPANDD           80(AX), Y0, Y5
+	VPSLLW           $0x02, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         128(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 8(SP), Y6, Y2
+	VPSRLW           $0x04, 80(AX), Y5
+	VPANDD           Y0, Y5, Y5
+	VPSLLW           $0x01, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         192(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 12(SP), Y6, Y3
+	VPANDD           112(AX), Y0, Y5
+	VMOVDQU32        16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         256(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 16(SP), Y6, Y2
+	VPSRLW           $0x04, 112(AX), Y5
+	VPANDD           Y0, Y5, Y5
+	VPSRLW           $0x01, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         320(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 20(SP), Y6, Y3
+	VPANDD           144(AX), Y0, Y5
+	VPSRLW           $0x02, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         384(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 24(SP), Y6, Y2
+	VPSRLW           $0x04, 144(AX), Y5
+	VPANDD           Y0, Y5, Y5
+	VPSRLW           $0x03, 16(AX), Y6
+	VPTERNLOGD       $0xf8, Y1, Y6, Y5
+	VPXORD           Y6, Y6, Y6
+	VPDPBUSD         448(BX), Y5, Y6
+	VCVTDQ2PS        Y6, Y6
+	VFMADD231PS.BCST 28(SP), Y6, Y3
 	ADDQ             $+176, AX
 	ADDQ             $+512, BX
 	ADDQ             $+64, SI
@@ -4350,7 +4053,12 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VADDPS           X5, X4, X4
+	VEXTRACTF32X4    $0x01, Y4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0x4e, X4, X4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0xb1, X4, X4, X3
+	VADDPS           X3, X4, X4
 	VADDSS           X4, X2, X2
 	TESTL            $0x7fffffff, BX
 	JZ               store0
@@ -4367,8 +4075,8 @@ store0:
 	RET
 
 // func dotsQ5_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ5_KAVX512_2(SB), NOSPLIT, $64-60
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ5_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
 	MOVQ      n+32(FP), DX
@@ -4384,8 +4092,6 @@ row:
 	VPXORD Y5, Y5, Y5
 	VPXORD Y6, Y6, Y6
 	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -4406,194 +4112,119 @@ blocks:
 	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
 	ANDQ             R12, R10
 	ORQ              R11, R10
-	VMOVQ            R9, X11
-	VPINSRQ          $0x01, R10, X11, X11
-	VPSHUFD          $0xd8, X11, X11
-	VMOVD            (AX), X10
-	VCVTPH2PS        X10, X10
-	VBROADCASTSS     X10, Y13
-	VPMOVZXBD        X11, Y12
-	VCVTDQ2PS        Y12, Y12
-	VMULPS           Y13, Y12, Y12
-	VMOVUPS          Y12, (SP)
-	VPSRLDQ          $0x08, X11, X11
-	VMOVSHDUP        X10, X10
-	VBROADCASTSS     X10, Y10
-	VPMOVZXBD        X11, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS           Y10, Y11, Y11
-	VMOVUPS          Y11, 32(SP)
-	VMOVDQU32        48(AX), Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSLLW           $0x04, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         (SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      (DI), Y11, Y11
-	VFMADD231PS.BCST (SP), Y11, Y2
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         64(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      8(DI), Y11, Y11
-	VFMADD231PS.BCST (SP), Y11, Y6
-	VMOVSS           32(SP), X10
-	VMOVSS           4(DI), X11
-	VFNMADD231SS     X11, X10, X4
-	VMOVSS           12(DI), X11
-	VFNMADD231SS     X11, X10, X8
-	VMOVDQU32        48(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSLLW           $0x03, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         128(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      16(DI), Y11, Y11
-	VFMADD231PS.BCST 4(SP), Y11, Y3
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         192(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      24(DI), Y11, Y11
-	VFMADD231PS.BCST 4(SP), Y11, Y7
-	VMOVSS           36(SP), X10
-	VMOVSS           20(DI), X11
-	VFNMADD231SS     X11, X10, X5
-	VMOVSS           28(DI), X11
-	VFNMADD231SS     X11, X10, X9
-	VMOVDQU32        80(AX), Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSLLW           $0x02, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         256(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      32(DI), Y11, Y11
-	VFMADD231PS.BCST 8(SP), Y11, Y2
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         320(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      40(DI), Y11, Y11
-	VFMADD231PS.BCST 8(SP), Y11, Y6
-	VMOVSS           40(SP), X10
-	VMOVSS           36(DI), X11
-	VFNMADD231SS     X11, X10, X4
-	VMOVSS           44(DI), X11
-	VFNMADD231SS     X11, X10, X8
-	VMOVDQU32        80(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSLLW           $0x01, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         384(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      48(DI), Y11, Y11
-	VFMADD231PS.BCST 12(SP), Y11, Y3
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         448(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      56(DI), Y11, Y11
-	VFMADD231PS.BCST 12(SP), Y11, Y7
-	VMOVSS           44(SP), X10
-	VMOVSS           52(DI), X11
-	VFNMADD231SS     X11, X10, X5
-	VMOVSS           60(DI), X11
-	VFNMADD231SS     X11, X10, X9
-	VMOVDQU32        112(AX), Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         512(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      64(DI), Y11, Y11
-	VFMADD231PS.BCST 16(SP), Y11, Y2
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         576(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      72(DI), Y11, Y11
-	VFMADD231PS.BCST 16(SP), Y11, Y6
-	VMOVSS           48(SP), X10
-	VMOVSS           68(DI), X11
-	VFNMADD231SS     X11, X10, X4
-	VMOVSS           76(DI), X11
-	VFNMADD231SS     X11, X10, X8
-	VMOVDQU32        112(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSRLW           $0x01, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         640(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      80(DI), Y11, Y11
-	VFMADD231PS.BCST 20(SP), Y11, Y3
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         704(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      88(DI), Y11, Y11
-	VFMADD231PS.BCST 20(SP), Y11, Y7
-	VMOVSS           52(SP), X10
-	VMOVSS           84(DI), X11
-	VFNMADD231SS     X11, X10, X5
-	VMOVSS           92(DI), X11
-	VFNMADD231SS     X11, X10, X9
-	VMOVDQU32        144(AX), Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSRLW           $0x02, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         768(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      96(DI), Y11, Y11
-	VFMADD231PS.BCST 24(SP), Y11, Y2
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         832(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      104(DI), Y11, Y11
-	VFMADD231PS.BCST 24(SP), Y11, Y6
-	VMOVSS           56(SP), X10
-	VMOVSS           100(DI), X11
-	VFNMADD231SS     X11, X10, X4
-	VMOVSS           108(DI), X11
-	VFNMADD231SS     X11, X10, X8
-	VMOVDQU32        144(AX), Y10
-	VPSRLW           $0x04, Y10, Y10
-	VPANDD           Y0, Y10, Y10
-	VMOVDQU32        16(AX), Y11
-	VPSRLW           $0x03, Y11, Y11
-	VPANDD           Y1, Y11, Y11
-	VPORD            Y11, Y10, Y10
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         896(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      112(DI), Y11, Y11
-	VFMADD231PS.BCST 28(SP), Y11, Y3
-	VPXORD           Y11, Y11, Y11
-	VPDPBUSD         960(SI), Y10, Y11
-	VCVTDQ2PS        Y11, Y11
-	VMULPS.BCST      120(DI), Y11, Y11
-	VFMADD231PS.BCST 28(SP), Y11, Y7
-	VMOVSS           60(SP), X10
-	VMOVSS           116(DI), X11
-	VFNMADD231SS     X11, X10, X5
-	VMOVSS           124(DI), X11
-	VFNMADD231SS     X11, X10, X9
+	VMOVQ            R9, X9
+	VPINSRQ          $0x01, R10, X9, X9
+	VPSHUFD          $0xd8, X9, X9
+	VMOVD            (AX), X8
+	VCVTPH2PS        X8, X8
+	VBROADCASTSS     X8, Y11
+	VPMOVZXBD        X9, Y10
+	VCVTDQ2PS        Y10, Y10
+	VMULPS           Y11, Y10, Y10
+	VPSRLDQ          $0x08, X9, X9
+	VMOVSHDUP        X8, X8
+	VBROADCASTSS     X8, Y8
+	VPMOVZXBD        X9, Y9
+	VCVTDQ2PS        Y9, Y9
+	VMULPS           Y8, Y9, Y9
+	VMULPS           (DI), Y10, Y8
+	VMOVUPS          Y8, (SP)
+	VFNMADD231PS     32(DI), Y9, Y4
+	VMULPS           64(DI), Y10, Y8
+	VMOVUPS          Y8, 32(SP)
+	VFNMADD231PS     96(DI), Y9, Y7
+	VPANDD           48(AX), Y0, Y8
+	VPSLLW           $0x04, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         (SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST (SP), Y9, Y2
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         64(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 32(SP), Y9, Y5
+	VPSRLW           $0x04, 48(AX), Y8
+	VPANDD           Y0, Y8, Y8
+	VPSLLW           $0x03, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         128(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 4(SP), Y9, Y3
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         192(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 36(SP), Y9, Y6
+	VPANDD           80(AX), Y0, Y8
+	VPSLLW           $0x02, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         256(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 8(SP), Y9, Y2
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         320(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 40(SP), Y9, Y5
+	VPSRLW           $0x04, 80(AX), Y8
+	VPANDD           Y0, Y8, Y8
+	VPSLLW           $0x01, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         384(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 12(SP), Y9, Y3
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         448(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 44(SP), Y9, Y6
+	VPANDD           112(AX), Y0, Y8
+	VMOVDQU32        16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         512(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 16(SP), Y9, Y2
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         576(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 48(SP), Y9, Y5
+	VPSRLW           $0x04, 112(AX), Y8
+	VPANDD           Y0, Y8, Y8
+	VPSRLW           $0x01, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         640(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 20(SP), Y9, Y3
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         704(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 52(SP), Y9, Y6
+	VPANDD           144(AX), Y0, Y8
+	VPSRLW           $0x02, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         768(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 24(SP), Y9, Y2
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         832(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 56(SP), Y9, Y5
+	VPSRLW           $0x04, 144(AX), Y8
+	VPANDD           Y0, Y8, Y8
+	VPSRLW           $0x03, 16(AX), Y9
+	VPTERNLOGD       $0xf8, Y1, Y9, Y8
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         896(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 28(SP), Y9, Y3
+	VPXORD           Y9, Y9, Y9
+	VPDPBUSD         960(SI), Y8, Y9
+	VCVTDQ2PS        Y9, Y9
+	VFMADD231PS.BCST 60(SP), Y9, Y6
 	ADDQ             $+176, AX
 	ADDQ             $+1024, SI
 	ADDQ             $+128, DI
@@ -4608,7 +4239,12 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VADDPS           X5, X4, X4
+	VEXTRACTF32X4    $0x01, Y4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0x4e, X4, X4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0xb1, X4, X4, X3
+	VADDPS           X3, X4, X4
 	VADDSS           X4, X2, X2
 	TESTL            $0x7fffffff, SI
 	JZ               store0
@@ -4619,23 +4255,28 @@ blocks:
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VADDSS        X8, X6, X6
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VEXTRACTF32X4 $0x01, Y7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0x4e, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0xb1, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VADDSS        X7, X5, X5
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
+	VFMADD231SS   X3, X2, X5
 
 store1:
-	VMOVSS X6, (DI)
+	VMOVSS X5, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -4643,8 +4284,278 @@ store1:
 	RET
 
 // func dotsQ5_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ5_KAVX512_3(SB), NOSPLIT, $64-60
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ5_KAVX512_3(SB), NOSPLIT, $192-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	VMOVDQU32 quantDotsAVX5123<>+0(SB), Y1
+
+row:
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	MOVQ             4(AX), R9
+	MOVQ             R9, R11
+	SHRQ             $0x02, R11
+	MOVQ             $0x3030303030303030, R12
+	ANDQ             R12, R11
+	MOVQ             $0x3f3f3f3f3f3f3f3f, R12
+	ANDQ             R12, R9
+	MOVL             12(AX), R10
+	MOVQ             R10, R12
+	SHRQ             $0x04, R12
+	SHLQ             $0x20, R12
+	ORQ              R12, R10
+	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
+	ANDQ             R12, R10
+	ORQ              R11, R10
+	VMOVQ            R9, X12
+	VPINSRQ          $0x01, R10, X12, X12
+	VPSHUFD          $0xd8, X12, X12
+	VMOVD            (AX), X11
+	VCVTPH2PS        X11, X11
+	VBROADCASTSS     X11, Y14
+	VPMOVZXBD        X12, Y13
+	VCVTDQ2PS        Y13, Y13
+	VMULPS           Y14, Y13, Y13
+	VPSRLDQ          $0x08, X12, X12
+	VMOVSHDUP        X11, X11
+	VBROADCASTSS     X11, Y11
+	VPMOVZXBD        X12, Y12
+	VCVTDQ2PS        Y12, Y12
+	VMULPS           Y11, Y12, Y12
+	VMULPS           (DI), Y13, Y11
+	VMOVUPS          Y11, (SP)
+	VFNMADD231PS     32(DI), Y12, Y4
+	VMULPS           64(DI), Y13, Y11
+	VMOVUPS          Y11, 32(SP)
+	VFNMADD231PS     96(DI), Y12, Y7
+	VMULPS           128(DI), Y13, Y11
+	VMOVUPS          Y11, 64(SP)
+	VFNMADD231PS     160(DI), Y12, Y10
+	VPANDD           48(AX), Y0, Y11
+	VPSLLW           $0x04, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         (SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST (SP), Y12, Y2
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         64(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 32(SP), Y12, Y5
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         128(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 64(SP), Y12, Y8
+	VPSRLW           $0x04, 48(AX), Y11
+	VPANDD           Y0, Y11, Y11
+	VPSLLW           $0x03, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         192(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 4(SP), Y12, Y3
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         256(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 36(SP), Y12, Y6
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         320(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 68(SP), Y12, Y9
+	VPANDD           80(AX), Y0, Y11
+	VPSLLW           $0x02, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         384(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 8(SP), Y12, Y2
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         448(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 40(SP), Y12, Y5
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         512(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 72(SP), Y12, Y8
+	VPSRLW           $0x04, 80(AX), Y11
+	VPANDD           Y0, Y11, Y11
+	VPSLLW           $0x01, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         576(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 12(SP), Y12, Y3
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         640(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 44(SP), Y12, Y6
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         704(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 76(SP), Y12, Y9
+	VPANDD           112(AX), Y0, Y11
+	VMOVDQU32        16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         768(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 16(SP), Y12, Y2
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         832(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 48(SP), Y12, Y5
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         896(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 80(SP), Y12, Y8
+	VPSRLW           $0x04, 112(AX), Y11
+	VPANDD           Y0, Y11, Y11
+	VPSRLW           $0x01, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         960(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 20(SP), Y12, Y3
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1024(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 52(SP), Y12, Y6
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1088(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 84(SP), Y12, Y9
+	VPANDD           144(AX), Y0, Y11
+	VPSRLW           $0x02, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1152(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 24(SP), Y12, Y2
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1216(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 56(SP), Y12, Y5
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1280(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 88(SP), Y12, Y8
+	VPSRLW           $0x04, 144(AX), Y11
+	VPANDD           Y0, Y11, Y11
+	VPSRLW           $0x03, 16(AX), Y12
+	VPTERNLOGD       $0xf8, Y1, Y12, Y11
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1344(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 28(SP), Y12, Y3
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1408(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 60(SP), Y12, Y6
+	VPXORD           Y12, Y12, Y12
+	VPDPBUSD         1472(SI), Y11, Y12
+	VCVTDQ2PS        Y12, Y12
+	VFMADD231PS.BCST 92(SP), Y12, Y9
+	ADDQ             $+176, AX
+	ADDQ             $+1536, SI
+	ADDQ             $+192, DI
+	SUBQ             $0x08, R8
+	JNZ              blocks
+	MOVL             beta+56(FP), SI
+	MOVQ             CX, DI
+	VADDPS           Y3, Y2, Y2
+	VEXTRACTF32X4    $0x01, Y2, X3
+	VADDPS           X3, X2, X2
+	VSHUFPS          $0x4e, X2, X2, X3
+	VADDPS           X3, X2, X2
+	VSHUFPS          $0xb1, X2, X2, X3
+	VADDPS           X3, X2, X2
+	VEXTRACTF32X4    $0x01, Y4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0x4e, X4, X4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0xb1, X4, X4, X3
+	VADDPS           X3, X4, X4
+	VADDSS           X4, X2, X2
+	TESTL            $0x7fffffff, SI
+	JZ               store0
+	VMOVSS           (DI), X3
+	VMOVSS           beta+56(FP), X4
+	VFMADD231SS      X4, X3, X2
+
+store0:
+	VMOVSS        X2, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VEXTRACTF32X4 $0x01, Y7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0x4e, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0xb1, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VADDSS        X7, X5, X5
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X2
+	VMOVSS        beta+56(FP), X3
+	VFMADD231SS   X3, X2, X5
+
+store1:
+	VMOVSS        X5, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X2
+	VADDPS        X2, X8, X8
+	VEXTRACTF32X4 $0x01, Y10, X2
+	VADDPS        X2, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X2
+	VADDPS        X2, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X2
+	VADDPS        X2, X10, X10
+	VADDSS        X10, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X2
+	VMOVSS        beta+56(FP), X3
+	VFMADD231SS   X3, X2, X8
+
+store2:
+	VMOVSS X8, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ5_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ5_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
 	MOVQ      n+32(FP), DX
@@ -4695,655 +4606,180 @@ blocks:
 	VPMOVZXBD        X15, Y16
 	VCVTDQ2PS        Y16, Y16
 	VMULPS           Y17, Y16, Y16
-	VMOVUPS          Y16, (SP)
 	VPSRLDQ          $0x08, X15, X15
 	VMOVSHDUP        X14, X14
 	VBROADCASTSS     X14, Y14
 	VPMOVZXBD        X15, Y15
 	VCVTDQ2PS        Y15, Y15
 	VMULPS           Y14, Y15, Y15
-	VMOVUPS          Y15, 32(SP)
-	VMOVDQU32        48(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x04, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VMULPS           (DI), Y16, Y14
+	VMOVUPS          Y14, (SP)
+	VFNMADD231PS     32(DI), Y15, Y4
+	VMULPS           64(DI), Y16, Y14
+	VMOVUPS          Y14, 32(SP)
+	VFNMADD231PS     96(DI), Y15, Y7
+	VMULPS           128(DI), Y16, Y14
+	VMOVUPS          Y14, 64(SP)
+	VFNMADD231PS     160(DI), Y15, Y10
+	VMULPS           192(DI), Y16, Y14
+	VMOVUPS          Y14, 96(SP)
+	VFNMADD231PS     224(DI), Y15, Y13
+	VPANDD           48(AX), Y0, Y14
+	VPSLLW           $0x04, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         (SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      (DI), Y15, Y15
 	VFMADD231PS.BCST (SP), Y15, Y2
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         64(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      8(DI), Y15, Y15
-	VFMADD231PS.BCST (SP), Y15, Y6
+	VFMADD231PS.BCST 32(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         128(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      16(DI), Y15, Y15
-	VFMADD231PS.BCST (SP), Y15, Y10
-	VMOVSS           32(SP), X14
-	VMOVSS           4(DI), X15
-	VFNMADD231SS     X15, X14, X4
-	VMOVSS           12(DI), X15
-	VFNMADD231SS     X15, X14, X8
-	VMOVSS           20(DI), X15
-	VFNMADD231SS     X15, X14, X12
-	VMOVDQU32        48(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x03, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 64(SP), Y15, Y8
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         192(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      24(DI), Y15, Y15
-	VFMADD231PS.BCST 4(SP), Y15, Y3
+	VFMADD231PS.BCST 96(SP), Y15, Y11
+	VPSRLW           $0x04, 48(AX), Y14
+	VPANDD           Y0, Y14, Y14
+	VPSLLW           $0x03, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         256(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      32(DI), Y15, Y15
-	VFMADD231PS.BCST 4(SP), Y15, Y7
+	VFMADD231PS.BCST 4(SP), Y15, Y3
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         320(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      40(DI), Y15, Y15
-	VFMADD231PS.BCST 4(SP), Y15, Y11
-	VMOVSS           36(SP), X14
-	VMOVSS           28(DI), X15
-	VFNMADD231SS     X15, X14, X5
-	VMOVSS           36(DI), X15
-	VFNMADD231SS     X15, X14, X9
-	VMOVSS           44(DI), X15
-	VFNMADD231SS     X15, X14, X13
-	VMOVDQU32        80(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x02, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 36(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         384(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      48(DI), Y15, Y15
-	VFMADD231PS.BCST 8(SP), Y15, Y2
+	VFMADD231PS.BCST 68(SP), Y15, Y9
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         448(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      56(DI), Y15, Y15
-	VFMADD231PS.BCST 8(SP), Y15, Y6
+	VFMADD231PS.BCST 100(SP), Y15, Y12
+	VPANDD           80(AX), Y0, Y14
+	VPSLLW           $0x02, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         512(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      64(DI), Y15, Y15
-	VFMADD231PS.BCST 8(SP), Y15, Y10
-	VMOVSS           40(SP), X14
-	VMOVSS           52(DI), X15
-	VFNMADD231SS     X15, X14, X4
-	VMOVSS           60(DI), X15
-	VFNMADD231SS     X15, X14, X8
-	VMOVSS           68(DI), X15
-	VFNMADD231SS     X15, X14, X12
-	VMOVDQU32        80(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSLLW           $0x01, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 8(SP), Y15, Y2
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         576(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      72(DI), Y15, Y15
-	VFMADD231PS.BCST 12(SP), Y15, Y3
+	VFMADD231PS.BCST 40(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         640(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      80(DI), Y15, Y15
-	VFMADD231PS.BCST 12(SP), Y15, Y7
+	VFMADD231PS.BCST 72(SP), Y15, Y8
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         704(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      88(DI), Y15, Y15
-	VFMADD231PS.BCST 12(SP), Y15, Y11
-	VMOVSS           44(SP), X14
-	VMOVSS           76(DI), X15
-	VFNMADD231SS     X15, X14, X5
-	VMOVSS           84(DI), X15
-	VFNMADD231SS     X15, X14, X9
-	VMOVSS           92(DI), X15
-	VFNMADD231SS     X15, X14, X13
-	VMOVDQU32        112(AX), Y14
+	VFMADD231PS.BCST 104(SP), Y15, Y11
+	VPSRLW           $0x04, 80(AX), Y14
 	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VPSLLW           $0x01, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         768(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      96(DI), Y15, Y15
-	VFMADD231PS.BCST 16(SP), Y15, Y2
+	VFMADD231PS.BCST 12(SP), Y15, Y3
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         832(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      104(DI), Y15, Y15
-	VFMADD231PS.BCST 16(SP), Y15, Y6
+	VFMADD231PS.BCST 44(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         896(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      112(DI), Y15, Y15
-	VFMADD231PS.BCST 16(SP), Y15, Y10
-	VMOVSS           48(SP), X14
-	VMOVSS           100(DI), X15
-	VFNMADD231SS     X15, X14, X4
-	VMOVSS           108(DI), X15
-	VFNMADD231SS     X15, X14, X8
-	VMOVSS           116(DI), X15
-	VFNMADD231SS     X15, X14, X12
-	VMOVDQU32        112(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x01, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 76(SP), Y15, Y9
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         960(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      120(DI), Y15, Y15
-	VFMADD231PS.BCST 20(SP), Y15, Y3
+	VFMADD231PS.BCST 108(SP), Y15, Y12
+	VPANDD           112(AX), Y0, Y14
+	VMOVDQU32        16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1024(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      128(DI), Y15, Y15
-	VFMADD231PS.BCST 20(SP), Y15, Y7
+	VFMADD231PS.BCST 16(SP), Y15, Y2
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1088(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      136(DI), Y15, Y15
-	VFMADD231PS.BCST 20(SP), Y15, Y11
-	VMOVSS           52(SP), X14
-	VMOVSS           124(DI), X15
-	VFNMADD231SS     X15, X14, X5
-	VMOVSS           132(DI), X15
-	VFNMADD231SS     X15, X14, X9
-	VMOVSS           140(DI), X15
-	VFNMADD231SS     X15, X14, X13
-	VMOVDQU32        144(AX), Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x02, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 48(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1152(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      144(DI), Y15, Y15
-	VFMADD231PS.BCST 24(SP), Y15, Y2
+	VFMADD231PS.BCST 80(SP), Y15, Y8
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1216(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      152(DI), Y15, Y15
-	VFMADD231PS.BCST 24(SP), Y15, Y6
+	VFMADD231PS.BCST 112(SP), Y15, Y11
+	VPSRLW           $0x04, 112(AX), Y14
+	VPANDD           Y0, Y14, Y14
+	VPSRLW           $0x01, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1280(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      160(DI), Y15, Y15
-	VFMADD231PS.BCST 24(SP), Y15, Y10
-	VMOVSS           56(SP), X14
-	VMOVSS           148(DI), X15
-	VFNMADD231SS     X15, X14, X4
-	VMOVSS           156(DI), X15
-	VFNMADD231SS     X15, X14, X8
-	VMOVSS           164(DI), X15
-	VFNMADD231SS     X15, X14, X12
-	VMOVDQU32        144(AX), Y14
-	VPSRLW           $0x04, Y14, Y14
-	VPANDD           Y0, Y14, Y14
-	VMOVDQU32        16(AX), Y15
-	VPSRLW           $0x03, Y15, Y15
-	VPANDD           Y1, Y15, Y15
-	VPORD            Y15, Y14, Y14
+	VFMADD231PS.BCST 20(SP), Y15, Y3
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1344(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      168(DI), Y15, Y15
-	VFMADD231PS.BCST 28(SP), Y15, Y3
+	VFMADD231PS.BCST 52(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1408(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      176(DI), Y15, Y15
-	VFMADD231PS.BCST 28(SP), Y15, Y7
+	VFMADD231PS.BCST 84(SP), Y15, Y9
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1472(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VMULPS.BCST      184(DI), Y15, Y15
-	VFMADD231PS.BCST 28(SP), Y15, Y11
-	VMOVSS           60(SP), X14
-	VMOVSS           172(DI), X15
-	VFNMADD231SS     X15, X14, X5
-	VMOVSS           180(DI), X15
-	VFNMADD231SS     X15, X14, X9
-	VMOVSS           188(DI), X15
-	VFNMADD231SS     X15, X14, X13
-	ADDQ             $+176, AX
-	ADDQ             $+1536, SI
-	ADDQ             $+192, DI
-	SUBQ             $0x08, R8
-	JNZ              blocks
-	MOVL             beta+56(FP), SI
-	MOVQ             CX, DI
-	VADDPS           Y3, Y2, Y2
-	VEXTRACTF32X4    $0x01, Y2, X3
-	VADDPS           X3, X2, X2
-	VSHUFPS          $0x4e, X2, X2, X3
-	VADDPS           X3, X2, X2
-	VSHUFPS          $0xb1, X2, X2, X3
-	VADDPS           X3, X2, X2
-	VADDPS           X5, X4, X4
-	VADDSS           X4, X2, X2
-	TESTL            $0x7fffffff, SI
-	JZ               store0
-	VMOVSS           (DI), X3
-	VMOVSS           beta+56(FP), X4
-	VFMADD231SS      X4, X3, X2
-
-store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VADDSS        X8, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store1:
-	VMOVSS        X6, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y11, Y10, Y10
-	VEXTRACTF32X4 $0x01, Y10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0x4e, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0xb1, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VADDPS        X13, X12, X12
-	VADDSS        X12, X10, X10
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X10
-
-store2:
-	VMOVSS X10, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ5_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ5_KAVX512_4(SB), NOSPLIT, $64-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-	VMOVDQU32 quantDotsAVX5123<>+0(SB), Y1
-
-row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	MOVQ             4(AX), R9
-	MOVQ             R9, R11
-	SHRQ             $0x02, R11
-	MOVQ             $0x3030303030303030, R12
-	ANDQ             R12, R11
-	MOVQ             $0x3f3f3f3f3f3f3f3f, R12
-	ANDQ             R12, R9
-	MOVL             12(AX), R10
-	MOVQ             R10, R12
-	SHRQ             $0x04, R12
-	SHLQ             $0x20, R12
-	ORQ              R12, R10
-	MOVQ             $0x0f0f0f0f0f0f0f0f, R12
-	ANDQ             R12, R10
-	ORQ              R11, R10
-	VMOVQ            R9, X19
-	VPINSRQ          $0x01, R10, X19, X19
-	VPSHUFD          $0xd8, X19, X19
-	VMOVD            (AX), X18
-	VCVTPH2PS        X18, X18
-	VBROADCASTSS     X18, Y21
-	VPMOVZXBD        X19, Y20
-	VCVTDQ2PS        Y20, Y20
-	VMULPS           Y21, Y20, Y20
-	VMOVUPS          Y20, (SP)
-	VPSRLDQ          $0x08, X19, X19
-	VMOVSHDUP        X18, X18
-	VBROADCASTSS     X18, Y18
-	VPMOVZXBD        X19, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS           Y18, Y19, Y19
-	VMOVUPS          Y19, 32(SP)
-	VMOVDQU32        48(AX), Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSLLW           $0x04, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         (SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      (DI), Y19, Y19
-	VFMADD231PS.BCST (SP), Y19, Y2
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         64(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      8(DI), Y19, Y19
-	VFMADD231PS.BCST (SP), Y19, Y6
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         128(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      16(DI), Y19, Y19
-	VFMADD231PS.BCST (SP), Y19, Y10
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         192(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      24(DI), Y19, Y19
-	VFMADD231PS.BCST (SP), Y19, Y14
-	VMOVSS           32(SP), X18
-	VMOVSS           4(DI), X19
-	VFNMADD231SS     X19, X18, X4
-	VMOVSS           12(DI), X19
-	VFNMADD231SS     X19, X18, X8
-	VMOVSS           20(DI), X19
-	VFNMADD231SS     X19, X18, X12
-	VMOVSS           28(DI), X19
-	VFNMADD231SS     X19, X18, X16
-	VMOVDQU32        48(AX), Y18
-	VPSRLW           $0x04, Y18, Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSLLW           $0x03, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         256(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      32(DI), Y19, Y19
-	VFMADD231PS.BCST 4(SP), Y19, Y3
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         320(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      40(DI), Y19, Y19
-	VFMADD231PS.BCST 4(SP), Y19, Y7
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         384(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      48(DI), Y19, Y19
-	VFMADD231PS.BCST 4(SP), Y19, Y11
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         448(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      56(DI), Y19, Y19
-	VFMADD231PS.BCST 4(SP), Y19, Y15
-	VMOVSS           36(SP), X18
-	VMOVSS           36(DI), X19
-	VFNMADD231SS     X19, X18, X5
-	VMOVSS           44(DI), X19
-	VFNMADD231SS     X19, X18, X9
-	VMOVSS           52(DI), X19
-	VFNMADD231SS     X19, X18, X13
-	VMOVSS           60(DI), X19
-	VFNMADD231SS     X19, X18, X17
-	VMOVDQU32        80(AX), Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSLLW           $0x02, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         512(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      64(DI), Y19, Y19
-	VFMADD231PS.BCST 8(SP), Y19, Y2
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         576(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      72(DI), Y19, Y19
-	VFMADD231PS.BCST 8(SP), Y19, Y6
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         640(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      80(DI), Y19, Y19
-	VFMADD231PS.BCST 8(SP), Y19, Y10
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         704(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      88(DI), Y19, Y19
-	VFMADD231PS.BCST 8(SP), Y19, Y14
-	VMOVSS           40(SP), X18
-	VMOVSS           68(DI), X19
-	VFNMADD231SS     X19, X18, X4
-	VMOVSS           76(DI), X19
-	VFNMADD231SS     X19, X18, X8
-	VMOVSS           84(DI), X19
-	VFNMADD231SS     X19, X18, X12
-	VMOVSS           92(DI), X19
-	VFNMADD231SS     X19, X18, X16
-	VMOVDQU32        80(AX), Y18
-	VPSRLW           $0x04, Y18, Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSLLW           $0x01, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         768(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      96(DI), Y19, Y19
-	VFMADD231PS.BCST 12(SP), Y19, Y3
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         832(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      104(DI), Y19, Y19
-	VFMADD231PS.BCST 12(SP), Y19, Y7
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         896(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      112(DI), Y19, Y19
-	VFMADD231PS.BCST 12(SP), Y19, Y11
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         960(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      120(DI), Y19, Y19
-	VFMADD231PS.BCST 12(SP), Y19, Y15
-	VMOVSS           44(SP), X18
-	VMOVSS           100(DI), X19
-	VFNMADD231SS     X19, X18, X5
-	VMOVSS           108(DI), X19
-	VFNMADD231SS     X19, X18, X9
-	VMOVSS           116(DI), X19
-	VFNMADD231SS     X19, X18, X13
-	VMOVSS           124(DI), X19
-	VFNMADD231SS     X19, X18, X17
-	VMOVDQU32        112(AX), Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1024(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      128(DI), Y19, Y19
-	VFMADD231PS.BCST 16(SP), Y19, Y2
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1088(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      136(DI), Y19, Y19
-	VFMADD231PS.BCST 16(SP), Y19, Y6
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1152(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      144(DI), Y19, Y19
-	VFMADD231PS.BCST 16(SP), Y19, Y10
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1216(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      152(DI), Y19, Y19
-	VFMADD231PS.BCST 16(SP), Y19, Y14
-	VMOVSS           48(SP), X18
-	VMOVSS           132(DI), X19
-	VFNMADD231SS     X19, X18, X4
-	VMOVSS           140(DI), X19
-	VFNMADD231SS     X19, X18, X8
-	VMOVSS           148(DI), X19
-	VFNMADD231SS     X19, X18, X12
-	VMOVSS           156(DI), X19
-	VFNMADD231SS     X19, X18, X16
-	VMOVDQU32        112(AX), Y18
-	VPSRLW           $0x04, Y18, Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSRLW           $0x01, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1280(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      160(DI), Y19, Y19
-	VFMADD231PS.BCST 20(SP), Y19, Y3
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1344(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      168(DI), Y19, Y19
-	VFMADD231PS.BCST 20(SP), Y19, Y7
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1408(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      176(DI), Y19, Y19
-	VFMADD231PS.BCST 20(SP), Y19, Y11
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1472(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      184(DI), Y19, Y19
-	VFMADD231PS.BCST 20(SP), Y19, Y15
-	VMOVSS           52(SP), X18
-	VMOVSS           164(DI), X19
-	VFNMADD231SS     X19, X18, X5
-	VMOVSS           172(DI), X19
-	VFNMADD231SS     X19, X18, X9
-	VMOVSS           180(DI), X19
-	VFNMADD231SS     X19, X18, X13
-	VMOVSS           188(DI), X19
-	VFNMADD231SS     X19, X18, X17
-	VMOVDQU32        144(AX), Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSRLW           $0x02, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1536(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      192(DI), Y19, Y19
-	VFMADD231PS.BCST 24(SP), Y19, Y2
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1600(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      200(DI), Y19, Y19
-	VFMADD231PS.BCST 24(SP), Y19, Y6
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1664(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      208(DI), Y19, Y19
-	VFMADD231PS.BCST 24(SP), Y19, Y10
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1728(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      216(DI), Y19, Y19
-	VFMADD231PS.BCST 24(SP), Y19, Y14
-	VMOVSS           56(SP), X18
-	VMOVSS           196(DI), X19
-	VFNMADD231SS     X19, X18, X4
-	VMOVSS           204(DI), X19
-	VFNMADD231SS     X19, X18, X8
-	VMOVSS           212(DI), X19
-	VFNMADD231SS     X19, X18, X12
-	VMOVSS           220(DI), X19
-	VFNMADD231SS     X19, X18, X16
-	VMOVDQU32        144(AX), Y18
-	VPSRLW           $0x04, Y18, Y18
-	VPANDD           Y0, Y18, Y18
-	VMOVDQU32        16(AX), Y19
-	VPSRLW           $0x03, Y19, Y19
-	VPANDD           Y1, Y19, Y19
-	VPORD            Y19, Y18, Y18
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1792(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      224(DI), Y19, Y19
-	VFMADD231PS.BCST 28(SP), Y19, Y3
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1856(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      232(DI), Y19, Y19
-	VFMADD231PS.BCST 28(SP), Y19, Y7
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1920(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      240(DI), Y19, Y19
-	VFMADD231PS.BCST 28(SP), Y19, Y11
-	VPXORD           Y19, Y19, Y19
-	VPDPBUSD         1984(SI), Y18, Y19
-	VCVTDQ2PS        Y19, Y19
-	VMULPS.BCST      248(DI), Y19, Y19
-	VFMADD231PS.BCST 28(SP), Y19, Y15
-	VMOVSS           60(SP), X18
-	VMOVSS           228(DI), X19
-	VFNMADD231SS     X19, X18, X5
-	VMOVSS           236(DI), X19
-	VFNMADD231SS     X19, X18, X9
-	VMOVSS           244(DI), X19
-	VFNMADD231SS     X19, X18, X13
-	VMOVSS           252(DI), X19
-	VFNMADD231SS     X19, X18, X17
+	VFMADD231PS.BCST 116(SP), Y15, Y12
+	VPANDD           144(AX), Y0, Y14
+	VPSRLW           $0x02, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1536(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 24(SP), Y15, Y2
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1600(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 56(SP), Y15, Y5
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1664(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 88(SP), Y15, Y8
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1728(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 120(SP), Y15, Y11
+	VPSRLW           $0x04, 144(AX), Y14
+	VPANDD           Y0, Y14, Y14
+	VPSRLW           $0x03, 16(AX), Y15
+	VPTERNLOGD       $0xf8, Y1, Y15, Y14
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1792(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 28(SP), Y15, Y3
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1856(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 60(SP), Y15, Y6
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1920(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 92(SP), Y15, Y9
+	VPXORD           Y15, Y15, Y15
+	VPDPBUSD         1984(SI), Y14, Y15
+	VCVTDQ2PS        Y15, Y15
+	VFMADD231PS.BCST 124(SP), Y15, Y12
 	ADDQ             $+176, AX
 	ADDQ             $+2048, SI
 	ADDQ             $+256, DI
@@ -5358,7 +4794,12 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VADDPS           X5, X4, X4
+	VEXTRACTF32X4    $0x01, Y4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0x4e, X4, X4, X3
+	VADDPS           X3, X4, X4
+	VSHUFPS          $0xb1, X4, X4, X3
+	VADDPS           X3, X4, X4
 	VADDSS           X4, X2, X2
 	TESTL            $0x7fffffff, SI
 	JZ               store0
@@ -5369,59 +4810,74 @@ blocks:
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VADDSS        X8, X6, X6
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X2
+	VADDPS        X2, X5, X5
+	VEXTRACTF32X4 $0x01, Y7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0x4e, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VSHUFPS       $0xb1, X7, X7, X2
+	VADDPS        X2, X7, X7
+	VADDSS        X7, X5, X5
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
+	VFMADD231SS   X3, X2, X5
 
 store1:
-	VMOVSS        X6, (DI)
+	VMOVSS        X5, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y11, Y10, Y10
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X2
+	VADDPS        X2, X8, X8
 	VEXTRACTF32X4 $0x01, Y10, X2
 	VADDPS        X2, X10, X10
 	VSHUFPS       $0x4e, X10, X10, X2
 	VADDPS        X2, X10, X10
 	VSHUFPS       $0xb1, X10, X10, X2
 	VADDPS        X2, X10, X10
-	VADDPS        X13, X12, X12
-	VADDSS        X12, X10, X10
+	VADDSS        X10, X8, X8
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X10
+	VFMADD231SS   X3, X2, X8
 
 store2:
-	VMOVSS        X10, (DI)
+	VMOVSS        X8, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y15, Y14, Y14
-	VEXTRACTF32X4 $0x01, Y14, X2
-	VADDPS        X2, X14, X14
-	VSHUFPS       $0x4e, X14, X14, X2
-	VADDPS        X2, X14, X14
-	VSHUFPS       $0xb1, X14, X14, X2
-	VADDPS        X2, X14, X14
-	VADDPS        X17, X16, X16
-	VADDSS        X16, X14, X14
+	VADDPS        Y12, Y11, Y11
+	VEXTRACTF32X4 $0x01, Y11, X2
+	VADDPS        X2, X11, X11
+	VSHUFPS       $0x4e, X11, X11, X2
+	VADDPS        X2, X11, X11
+	VSHUFPS       $0xb1, X11, X11, X2
+	VADDPS        X2, X11, X11
+	VEXTRACTF32X4 $0x01, Y13, X2
+	VADDPS        X2, X13, X13
+	VSHUFPS       $0x4e, X13, X13, X2
+	VADDPS        X2, X13, X13
+	VSHUFPS       $0xb1, X13, X13, X2
+	VADDPS        X2, X13, X13
+	VADDSS        X13, X11, X11
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X14
+	VFMADD231SS   X3, X2, X11
 
 store3:
-	VMOVSS X14, (DI)
+	VMOVSS X11, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -5429,7 +4885,7 @@ store3:
 	RET
 
 // func dotsQ6_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
 TEXT ·dotsQ6_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5438,133 +4894,104 @@ TEXT ·dotsQ6_KAVX512_1(SB), NOSPLIT, $64-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, BX
-	KMOVW     BX, K1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
 
 row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
 	MOVQ   a+8(FP), BX
 	MOVQ   scales+16(FP), SI
 	MOVQ   blocks+0(FP), DI
 
 blocks:
-	VPBROADCASTW  208(AX), X4
-	VCVTPH2PS     X4, Y4
-	VPMOVSXBD     192(AX), Y5
-	VCVTDQ2PS     Y5, Y5
-	VMULPS        Y4, Y5, Y5
-	VMOVUPS       Y5, (SP)
-	VPMOVSXBD     200(AX), Y5
-	VCVTDQ2PS     Y5, Y5
-	VMULPS        Y4, Y5, Y5
-	VMOVUPS       Y5, 32(SP)
-	VMOVDQU32     (AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSLLW        $0x04, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  (SP), Y5
-	VBROADCASTSS  4(SP), K1, Y5
-	VMOVDQU32     32(BX), Y6
-	VPDPBUSD      (BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   (SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y2
-	VMOVDQU32     32(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSLLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  8(SP), Y5
-	VBROADCASTSS  12(SP), K1, Y5
-	VMOVDQU32     96(BX), Y6
-	VPDPBUSD      64(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   8(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y3
-	VMOVDQU32     (AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  16(SP), Y5
-	VBROADCASTSS  20(SP), K1, Y5
-	VMOVDQU32     160(BX), Y6
-	VPDPBUSD      128(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   16(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y2
-	VMOVDQU32     32(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     128(AX), Y5
-	VPSRLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  24(SP), Y5
-	VBROADCASTSS  28(SP), K1, Y5
-	VMOVDQU32     224(BX), Y6
-	VPDPBUSD      192(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   24(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y3
-	VMOVDQU32     64(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSLLW        $0x04, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  32(SP), Y5
-	VBROADCASTSS  36(SP), K1, Y5
-	VMOVDQU32     288(BX), Y6
-	VPDPBUSD      256(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   32(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y2
-	VMOVDQU32     96(AX), Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSLLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  40(SP), Y5
-	VBROADCASTSS  44(SP), K1, Y5
-	VMOVDQU32     352(BX), Y6
-	VPDPBUSD      320(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   40(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y3
-	VMOVDQU32     64(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  48(SP), Y5
-	VBROADCASTSS  52(SP), K1, Y5
-	VMOVDQU32     416(BX), Y6
-	VPDPBUSD      384(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   48(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y2
-	VMOVDQU32     96(AX), Y4
-	VPSRLW        $0x04, Y4, Y4
-	VPANDD        Y0, Y4, Y4
-	VMOVDQU32     160(AX), Y5
-	VPSRLW        $0x02, Y5, Y5
-	VPANDD        Y1, Y5, Y5
-	VPORD         Y5, Y4, Y4
-	VBROADCASTSS  56(SP), Y5
-	VBROADCASTSS  60(SP), K1, Y5
-	VMOVDQU32     480(BX), Y6
-	VPDPBUSD      448(BX), Y4, Y6
-	VCVTDQ2PS     Y6, Y6
-	VMULPS.BCST   56(SI), Y6, Y6
-	VFMADD231PS   Y5, Y6, Y3
+	VPBROADCASTW  208(AX), X8
+	VCVTPH2PS     X8, Y8
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y9
+	VPMOVSXBD     192(AX), Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y8, Y10, Y10
+	VMOVDQU32     (SI), Y11
+	VPERMPS       Y11, Y9, Y11
+	VMULPS        Y10, Y11, Y11
+	VMOVUPS       Y11, (SP)
+	VPMOVSXBD     200(AX), Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y8, Y10, Y10
+	VMOVDQU32     16(SI), Y8
+	VPERMPS       Y8, Y9, Y8
+	VMULPS        Y10, Y8, Y8
+	VMOVUPS       Y8, 32(SP)
+	VPANDD        (AX), Y0, Y8
+	VPSLLW        $0x04, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     32(BX), Y9
+	VPDPBUSD      (BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y2, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPANDD        32(AX), Y0, Y8
+	VPSLLW        $0x02, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     96(BX), Y9
+	VPDPBUSD      64(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y3, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPSRLW        $0x04, (AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VMOVDQU32     128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     160(BX), Y9
+	VPDPBUSD      128(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y4, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPSRLW        $0x04, 32(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VPSRLW        $0x02, 128(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     224(BX), Y9
+	VPDPBUSD      192(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       (SP), Y5, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPANDD        64(AX), Y0, Y8
+	VPSLLW        $0x04, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     288(BX), Y9
+	VPDPBUSD      256(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y2, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPANDD        96(AX), Y0, Y8
+	VPSLLW        $0x02, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     352(BX), Y9
+	VPDPBUSD      320(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y3, Y8
+	VFMADD231PS   Y8, Y9, Y7
+	VPSRLW        $0x04, 64(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VMOVDQU32     160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     416(BX), Y9
+	VPDPBUSD      384(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y4, Y8
+	VFMADD231PS   Y8, Y9, Y6
+	VPSRLW        $0x04, 96(AX), Y8
+	VPANDD        Y0, Y8, Y8
+	VPSRLW        $0x02, 160(AX), Y9
+	VPTERNLOGD    $0xf8, Y1, Y9, Y8
+	VMOVDQU32     480(BX), Y9
+	VPDPBUSD      448(BX), Y8, Y9
+	VCVTDQ2PS     Y9, Y9
+	VPERMPS       32(SP), Y5, Y8
+	VFMADD231PS   Y8, Y9, Y7
 	ADDQ          $+210, AX
 	ADDQ          $+512, BX
 	ADDQ          $+64, SI
@@ -5572,21 +4999,21 @@ blocks:
 	JNZ           blocks
 	MOVL          beta+56(FP), BX
 	MOVQ          CX, SI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
 	TESTL         $0x7fffffff, BX
 	JZ            store0
-	VMOVSS        (SI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X2
+	VMOVSS        (SI), X7
+	VMOVSS        beta+56(FP), X8
+	VFMADD231SS   X8, X7, X6
 
 store0:
-	VMOVSS X2, (SI)
+	VMOVSS X6, (SI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -5603,9 +5030,59 @@ DATA quantDotsAVX5124<>+24(SB)/4, $0x30303030
 DATA quantDotsAVX5124<>+28(SB)/4, $0x30303030
 GLOBL quantDotsAVX5124<>(SB), RODATA|NOPTR, $32
 
+DATA quantDotsAVX5125<>+0(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+4(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+8(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+12(SB)/4, $0x00000000
+DATA quantDotsAVX5125<>+16(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+20(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+24(SB)/4, $0x00000001
+DATA quantDotsAVX5125<>+28(SB)/4, $0x00000001
+GLOBL quantDotsAVX5125<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5126<>+0(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+4(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+8(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+12(SB)/4, $0x00000002
+DATA quantDotsAVX5126<>+16(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+20(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+24(SB)/4, $0x00000003
+DATA quantDotsAVX5126<>+28(SB)/4, $0x00000003
+GLOBL quantDotsAVX5126<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5127<>+0(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+4(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+8(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+12(SB)/4, $0x00000004
+DATA quantDotsAVX5127<>+16(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+20(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+24(SB)/4, $0x00000005
+DATA quantDotsAVX5127<>+28(SB)/4, $0x00000005
+GLOBL quantDotsAVX5127<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5128<>+0(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+4(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+8(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+12(SB)/4, $0x00000006
+DATA quantDotsAVX5128<>+16(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+20(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+24(SB)/4, $0x00000007
+DATA quantDotsAVX5128<>+28(SB)/4, $0x00000007
+GLOBL quantDotsAVX5128<>(SB), RODATA|NOPTR, $32
+
+DATA quantDotsAVX5129<>+0(SB)/4, $0x00000000
+DATA quantDotsAVX5129<>+4(SB)/4, $0x00000000
+DATA quantDotsAVX5129<>+8(SB)/4, $0x00000001
+DATA quantDotsAVX5129<>+12(SB)/4, $0x00000001
+DATA quantDotsAVX5129<>+16(SB)/4, $0x00000002
+DATA quantDotsAVX5129<>+20(SB)/4, $0x00000002
+DATA quantDotsAVX5129<>+24(SB)/4, $0x00000003
+DATA quantDotsAVX5129<>+28(SB)/4, $0x00000003
+GLOBL quantDotsAVX5129<>(SB), RODATA|NOPTR, $32
+
 // func dotsQ6_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $64-60
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
 	MOVQ      n+32(FP), DX
@@ -5613,518 +5090,12 @@ TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $64-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
 
 row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	VPBROADCASTW  208(AX), X6
-	VCVTPH2PS     X6, Y6
-	VPMOVSXBD     192(AX), Y7
-	VCVTDQ2PS     Y7, Y7
-	VMULPS        Y6, Y7, Y7
-	VMOVUPS       Y7, (SP)
-	VPMOVSXBD     200(AX), Y7
-	VCVTDQ2PS     Y7, Y7
-	VMULPS        Y6, Y7, Y7
-	VMOVUPS       Y7, 32(SP)
-	VMOVDQU32     (AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSLLW        $0x04, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  (SP), Y7
-	VBROADCASTSS  4(SP), K1, Y7
-	VMOVDQU32     32(SI), Y8
-	VPDPBUSD      (SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   (DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y2
-	VMOVDQU32     96(SI), Y8
-	VPDPBUSD      64(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   8(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y4
-	VMOVDQU32     32(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSLLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  8(SP), Y7
-	VBROADCASTSS  12(SP), K1, Y7
-	VMOVDQU32     160(SI), Y8
-	VPDPBUSD      128(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   16(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y3
-	VMOVDQU32     224(SI), Y8
-	VPDPBUSD      192(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   24(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y5
-	VMOVDQU32     (AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  16(SP), Y7
-	VBROADCASTSS  20(SP), K1, Y7
-	VMOVDQU32     288(SI), Y8
-	VPDPBUSD      256(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   32(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y2
-	VMOVDQU32     352(SI), Y8
-	VPDPBUSD      320(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   40(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y4
-	VMOVDQU32     32(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     128(AX), Y7
-	VPSRLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  24(SP), Y7
-	VBROADCASTSS  28(SP), K1, Y7
-	VMOVDQU32     416(SI), Y8
-	VPDPBUSD      384(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   48(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y3
-	VMOVDQU32     480(SI), Y8
-	VPDPBUSD      448(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   56(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y5
-	VMOVDQU32     64(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSLLW        $0x04, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  32(SP), Y7
-	VBROADCASTSS  36(SP), K1, Y7
-	VMOVDQU32     544(SI), Y8
-	VPDPBUSD      512(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   64(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y2
-	VMOVDQU32     608(SI), Y8
-	VPDPBUSD      576(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   72(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y4
-	VMOVDQU32     96(AX), Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSLLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  40(SP), Y7
-	VBROADCASTSS  44(SP), K1, Y7
-	VMOVDQU32     672(SI), Y8
-	VPDPBUSD      640(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   80(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y3
-	VMOVDQU32     736(SI), Y8
-	VPDPBUSD      704(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   88(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y5
-	VMOVDQU32     64(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  48(SP), Y7
-	VBROADCASTSS  52(SP), K1, Y7
-	VMOVDQU32     800(SI), Y8
-	VPDPBUSD      768(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   96(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y2
-	VMOVDQU32     864(SI), Y8
-	VPDPBUSD      832(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   104(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y4
-	VMOVDQU32     96(AX), Y6
-	VPSRLW        $0x04, Y6, Y6
-	VPANDD        Y0, Y6, Y6
-	VMOVDQU32     160(AX), Y7
-	VPSRLW        $0x02, Y7, Y7
-	VPANDD        Y1, Y7, Y7
-	VPORD         Y7, Y6, Y6
-	VBROADCASTSS  56(SP), Y7
-	VBROADCASTSS  60(SP), K1, Y7
-	VMOVDQU32     928(SI), Y8
-	VPDPBUSD      896(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   112(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y3
-	VMOVDQU32     992(SI), Y8
-	VPDPBUSD      960(SI), Y6, Y8
-	VCVTDQ2PS     Y8, Y8
-	VMULPS.BCST   120(DI), Y8, Y8
-	VFMADD231PS   Y7, Y8, Y5
-	ADDQ          $+210, AX
-	ADDQ          $+1024, SI
-	ADDQ          $+128, DI
-	SUBQ          $0x08, R8
-	JNZ           blocks
-	MOVL          beta+56(FP), SI
-	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
-	TESTL         $0x7fffffff, SI
-	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X6
-	VFMADD231SS   X6, X3, X2
-
-store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS X4, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ6_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ6_KAVX512_3(SB), NOSPLIT, $64-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
-
-row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	MOVQ   a+8(FP), SI
-	MOVQ   scales+16(FP), DI
-	MOVQ   blocks+0(FP), R8
-
-blocks:
-	VPBROADCASTW  208(AX), X8
-	VCVTPH2PS     X8, Y8
-	VPMOVSXBD     192(AX), Y9
-	VCVTDQ2PS     Y9, Y9
-	VMULPS        Y8, Y9, Y9
-	VMOVUPS       Y9, (SP)
-	VPMOVSXBD     200(AX), Y9
-	VCVTDQ2PS     Y9, Y9
-	VMULPS        Y8, Y9, Y9
-	VMOVUPS       Y9, 32(SP)
-	VMOVDQU32     (AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSLLW        $0x04, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  (SP), Y9
-	VBROADCASTSS  4(SP), K1, Y9
-	VMOVDQU32     32(SI), Y10
-	VPDPBUSD      (SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   (DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y2
-	VMOVDQU32     96(SI), Y10
-	VPDPBUSD      64(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   8(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y4
-	VMOVDQU32     160(SI), Y10
-	VPDPBUSD      128(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   16(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y6
-	VMOVDQU32     32(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSLLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  8(SP), Y9
-	VBROADCASTSS  12(SP), K1, Y9
-	VMOVDQU32     224(SI), Y10
-	VPDPBUSD      192(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   24(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y3
-	VMOVDQU32     288(SI), Y10
-	VPDPBUSD      256(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   32(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y5
-	VMOVDQU32     352(SI), Y10
-	VPDPBUSD      320(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   40(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y7
-	VMOVDQU32     (AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  16(SP), Y9
-	VBROADCASTSS  20(SP), K1, Y9
-	VMOVDQU32     416(SI), Y10
-	VPDPBUSD      384(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   48(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y2
-	VMOVDQU32     480(SI), Y10
-	VPDPBUSD      448(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   56(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y4
-	VMOVDQU32     544(SI), Y10
-	VPDPBUSD      512(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   64(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y6
-	VMOVDQU32     32(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     128(AX), Y9
-	VPSRLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  24(SP), Y9
-	VBROADCASTSS  28(SP), K1, Y9
-	VMOVDQU32     608(SI), Y10
-	VPDPBUSD      576(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   72(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y3
-	VMOVDQU32     672(SI), Y10
-	VPDPBUSD      640(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   80(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y5
-	VMOVDQU32     736(SI), Y10
-	VPDPBUSD      704(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   88(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y7
-	VMOVDQU32     64(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSLLW        $0x04, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  32(SP), Y9
-	VBROADCASTSS  36(SP), K1, Y9
-	VMOVDQU32     800(SI), Y10
-	VPDPBUSD      768(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   96(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y2
-	VMOVDQU32     864(SI), Y10
-	VPDPBUSD      832(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   104(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y4
-	VMOVDQU32     928(SI), Y10
-	VPDPBUSD      896(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   112(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y6
-	VMOVDQU32     96(AX), Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSLLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  40(SP), Y9
-	VBROADCASTSS  44(SP), K1, Y9
-	VMOVDQU32     992(SI), Y10
-	VPDPBUSD      960(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   120(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y3
-	VMOVDQU32     1056(SI), Y10
-	VPDPBUSD      1024(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   128(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y5
-	VMOVDQU32     1120(SI), Y10
-	VPDPBUSD      1088(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   136(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y7
-	VMOVDQU32     64(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  48(SP), Y9
-	VBROADCASTSS  52(SP), K1, Y9
-	VMOVDQU32     1184(SI), Y10
-	VPDPBUSD      1152(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   144(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y2
-	VMOVDQU32     1248(SI), Y10
-	VPDPBUSD      1216(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   152(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y4
-	VMOVDQU32     1312(SI), Y10
-	VPDPBUSD      1280(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   160(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y6
-	VMOVDQU32     96(AX), Y8
-	VPSRLW        $0x04, Y8, Y8
-	VPANDD        Y0, Y8, Y8
-	VMOVDQU32     160(AX), Y9
-	VPSRLW        $0x02, Y9, Y9
-	VPANDD        Y1, Y9, Y9
-	VPORD         Y9, Y8, Y8
-	VBROADCASTSS  56(SP), Y9
-	VBROADCASTSS  60(SP), K1, Y9
-	VMOVDQU32     1376(SI), Y10
-	VPDPBUSD      1344(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   168(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y3
-	VMOVDQU32     1440(SI), Y10
-	VPDPBUSD      1408(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   176(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y5
-	VMOVDQU32     1504(SI), Y10
-	VPDPBUSD      1472(SI), Y8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS.BCST   184(DI), Y10, Y10
-	VFMADD231PS   Y9, Y10, Y7
-	ADDQ          $+210, AX
-	ADDQ          $+1536, SI
-	ADDQ          $+192, DI
-	SUBQ          $0x08, R8
-	JNZ           blocks
-	MOVL          beta+56(FP), SI
-	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
-	TESTL         $0x7fffffff, SI
-	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X8
-	VFMADD231SS   X8, X3, X2
-
-store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS        X4, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store2:
-	VMOVSS X6, (DI)
-	ADDQ   $+4, CX
-	DECQ   DX
-	JNZ    row
-	VZEROUPPER
-	RET
-
-// func dotsQ6_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
-TEXT ·dotsQ6_KAVX512_4(SB), NOSPLIT, $64-60
-	MOVQ      b+24(FP), AX
-	MOVQ      c+40(FP), CX
-	MOVQ      n+32(FP), DX
-	MOVQ      ldc+48(FP), BX
-	SHLQ      $0x02, BX
-	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
-	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
-	MOVL      $0x000000f0, SI
-	KMOVW     SI, K1
-
-row:
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
 	VPXORD Y6, Y6, Y6
 	VPXORD Y7, Y7, Y7
 	VPXORD Y8, Y8, Y8
@@ -6136,240 +5107,707 @@ row:
 blocks:
 	VPBROADCASTW  208(AX), X10
 	VCVTPH2PS     X10, Y10
-	VPMOVSXBD     192(AX), Y11
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y11
+	VPMOVSXBD     192(AX), Y12
+	VCVTDQ2PS     Y12, Y12
+	VMULPS        Y10, Y12, Y12
+	VMOVDQU32     (DI), Y13
+	VPERMPS       Y13, Y11, Y13
+	VMULPS        Y12, Y13, Y13
+	VMOVUPS       Y13, (SP)
+	VMOVDQU32     64(DI), Y13
+	VPERMPS       Y13, Y11, Y13
+	VMULPS        Y12, Y13, Y13
+	VMOVUPS       Y13, 64(SP)
+	VPMOVSXBD     200(AX), Y12
+	VCVTDQ2PS     Y12, Y12
+	VMULPS        Y10, Y12, Y12
+	VMOVDQU32     16(DI), Y10
+	VPERMPS       Y10, Y11, Y10
+	VMULPS        Y12, Y10, Y10
+	VMOVUPS       Y10, 32(SP)
+	VMOVDQU32     80(DI), Y10
+	VPERMPS       Y10, Y11, Y10
+	VMULPS        Y12, Y10, Y10
+	VMOVUPS       Y10, 96(SP)
+	VPANDD        (AX), Y0, Y10
+	VPSLLW        $0x04, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     32(SI), Y11
+	VPDPBUSD      (SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VMULPS        Y10, Y11, Y11
-	VMOVUPS       Y11, (SP)
-	VPMOVSXBD     200(AX), Y11
+	VPERMPS       (SP), Y2, Y12
+	VFMADD231PS   Y12, Y11, Y6
+	VMOVDQU32     96(SI), Y11
+	VPDPBUSD      64(SI), Y10, Y11
 	VCVTDQ2PS     Y11, Y11
-	VMULPS        Y10, Y11, Y11
-	VMOVUPS       Y11, 32(SP)
-	VMOVDQU32     (AX), Y10
+	VPERMPS       64(SP), Y2, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPANDD        32(AX), Y0, Y10
+	VPSLLW        $0x02, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     160(SI), Y11
+	VPDPBUSD      128(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       (SP), Y3, Y12
+	VFMADD231PS   Y12, Y11, Y7
+	VMOVDQU32     224(SI), Y11
+	VPDPBUSD      192(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       64(SP), Y3, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	VPSRLW        $0x04, (AX), Y10
 	VPANDD        Y0, Y10, Y10
 	VMOVDQU32     128(AX), Y11
-	VPSLLW        $0x04, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  (SP), Y11
-	VBROADCASTSS  4(SP), K1, Y11
-	VMOVDQU32     32(SI), Y12
-	VPDPBUSD      (SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   (DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y2
-	VMOVDQU32     96(SI), Y12
-	VPDPBUSD      64(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   8(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y4
-	VMOVDQU32     160(SI), Y12
-	VPDPBUSD      128(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   16(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y6
-	VMOVDQU32     224(SI), Y12
-	VPDPBUSD      192(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   24(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y8
-	VMOVDQU32     32(AX), Y10
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     288(SI), Y11
+	VPDPBUSD      256(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       (SP), Y4, Y12
+	VFMADD231PS   Y12, Y11, Y6
+	VMOVDQU32     352(SI), Y11
+	VPDPBUSD      320(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       64(SP), Y4, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPSRLW        $0x04, 32(AX), Y10
 	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPSLLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  8(SP), Y11
-	VBROADCASTSS  12(SP), K1, Y11
-	VMOVDQU32     288(SI), Y12
-	VPDPBUSD      256(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   32(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y3
-	VMOVDQU32     352(SI), Y12
-	VPDPBUSD      320(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   40(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y5
-	VMOVDQU32     416(SI), Y12
-	VPDPBUSD      384(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   48(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y7
-	VMOVDQU32     480(SI), Y12
-	VPDPBUSD      448(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   56(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y9
-	VMOVDQU32     (AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  16(SP), Y11
-	VBROADCASTSS  20(SP), K1, Y11
-	VMOVDQU32     544(SI), Y12
-	VPDPBUSD      512(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   64(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y2
-	VMOVDQU32     608(SI), Y12
-	VPDPBUSD      576(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   72(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y4
-	VMOVDQU32     672(SI), Y12
-	VPDPBUSD      640(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   80(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y6
-	VMOVDQU32     736(SI), Y12
-	VPDPBUSD      704(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   88(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y8
-	VMOVDQU32     32(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     128(AX), Y11
-	VPSRLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  24(SP), Y11
-	VBROADCASTSS  28(SP), K1, Y11
-	VMOVDQU32     800(SI), Y12
-	VPDPBUSD      768(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   96(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y3
-	VMOVDQU32     864(SI), Y12
-	VPDPBUSD      832(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   104(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y5
-	VMOVDQU32     928(SI), Y12
-	VPDPBUSD      896(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   112(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y7
-	VMOVDQU32     992(SI), Y12
-	VPDPBUSD      960(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   120(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y9
-	VMOVDQU32     64(AX), Y10
+	VPSRLW        $0x02, 128(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     416(SI), Y11
+	VPDPBUSD      384(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       (SP), Y5, Y12
+	VFMADD231PS   Y12, Y11, Y7
+	VMOVDQU32     480(SI), Y11
+	VPDPBUSD      448(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       64(SP), Y5, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	VPANDD        64(AX), Y0, Y10
+	VPSLLW        $0x04, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     544(SI), Y11
+	VPDPBUSD      512(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       32(SP), Y2, Y12
+	VFMADD231PS   Y12, Y11, Y6
+	VMOVDQU32     608(SI), Y11
+	VPDPBUSD      576(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       96(SP), Y2, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPANDD        96(AX), Y0, Y10
+	VPSLLW        $0x02, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     672(SI), Y11
+	VPDPBUSD      640(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       32(SP), Y3, Y12
+	VFMADD231PS   Y12, Y11, Y7
+	VMOVDQU32     736(SI), Y11
+	VPDPBUSD      704(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       96(SP), Y3, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	VPSRLW        $0x04, 64(AX), Y10
 	VPANDD        Y0, Y10, Y10
 	VMOVDQU32     160(AX), Y11
-	VPSLLW        $0x04, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  32(SP), Y11
-	VBROADCASTSS  36(SP), K1, Y11
-	VMOVDQU32     1056(SI), Y12
-	VPDPBUSD      1024(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   128(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y2
-	VMOVDQU32     1120(SI), Y12
-	VPDPBUSD      1088(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   136(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y4
-	VMOVDQU32     1184(SI), Y12
-	VPDPBUSD      1152(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   144(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y6
-	VMOVDQU32     1248(SI), Y12
-	VPDPBUSD      1216(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   152(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y8
-	VMOVDQU32     96(AX), Y10
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     800(SI), Y11
+	VPDPBUSD      768(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       32(SP), Y4, Y12
+	VFMADD231PS   Y12, Y11, Y6
+	VMOVDQU32     864(SI), Y11
+	VPDPBUSD      832(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       96(SP), Y4, Y10
+	VFMADD231PS   Y10, Y11, Y8
+	VPSRLW        $0x04, 96(AX), Y10
 	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPSLLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  40(SP), Y11
-	VBROADCASTSS  44(SP), K1, Y11
-	VMOVDQU32     1312(SI), Y12
-	VPDPBUSD      1280(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   160(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y3
-	VMOVDQU32     1376(SI), Y12
-	VPDPBUSD      1344(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   168(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y5
-	VMOVDQU32     1440(SI), Y12
-	VPDPBUSD      1408(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   176(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y7
-	VMOVDQU32     1504(SI), Y12
-	VPDPBUSD      1472(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   184(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y9
-	VMOVDQU32     64(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  48(SP), Y11
-	VBROADCASTSS  52(SP), K1, Y11
-	VMOVDQU32     1568(SI), Y12
-	VPDPBUSD      1536(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   192(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y2
-	VMOVDQU32     1632(SI), Y12
-	VPDPBUSD      1600(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   200(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y4
-	VMOVDQU32     1696(SI), Y12
-	VPDPBUSD      1664(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   208(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y6
-	VMOVDQU32     1760(SI), Y12
-	VPDPBUSD      1728(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   216(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y8
-	VMOVDQU32     96(AX), Y10
-	VPSRLW        $0x04, Y10, Y10
-	VPANDD        Y0, Y10, Y10
-	VMOVDQU32     160(AX), Y11
-	VPSRLW        $0x02, Y11, Y11
-	VPANDD        Y1, Y11, Y11
-	VPORD         Y11, Y10, Y10
-	VBROADCASTSS  56(SP), Y11
-	VBROADCASTSS  60(SP), K1, Y11
-	VMOVDQU32     1824(SI), Y12
-	VPDPBUSD      1792(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   224(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y3
-	VMOVDQU32     1888(SI), Y12
-	VPDPBUSD      1856(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   232(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y5
-	VMOVDQU32     1952(SI), Y12
-	VPDPBUSD      1920(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   240(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y7
-	VMOVDQU32     2016(SI), Y12
-	VPDPBUSD      1984(SI), Y10, Y12
-	VCVTDQ2PS     Y12, Y12
-	VMULPS.BCST   248(DI), Y12, Y12
-	VFMADD231PS   Y11, Y12, Y9
+	VPSRLW        $0x02, 160(AX), Y11
+	VPTERNLOGD    $0xf8, Y1, Y11, Y10
+	VMOVDQU32     928(SI), Y11
+	VPDPBUSD      896(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       32(SP), Y5, Y12
+	VFMADD231PS   Y12, Y11, Y7
+	VMOVDQU32     992(SI), Y11
+	VPDPBUSD      960(SI), Y10, Y11
+	VCVTDQ2PS     Y11, Y11
+	VPERMPS       96(SP), Y5, Y10
+	VFMADD231PS   Y10, Y11, Y9
+	ADDQ          $+210, AX
+	ADDQ          $+1024, SI
+	ADDQ          $+128, DI
+	SUBQ          $0x08, R8
+	JNZ           blocks
+	MOVL          beta+56(FP), SI
+	MOVQ          CX, DI
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
+	TESTL         $0x7fffffff, SI
+	JZ            store0
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X10
+	VFMADD231SS   X10, X7, X6
+
+store0:
+	VMOVSS        X6, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS X8, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ6_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ6_KAVX512_3(SB), NOSPLIT, $192-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
+
+row:
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	VPBROADCASTW  208(AX), X12
+	VCVTPH2PS     X12, Y12
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y13
+	VPMOVSXBD     192(AX), Y14
+	VCVTDQ2PS     Y14, Y14
+	VMULPS        Y12, Y14, Y14
+	VMOVDQU32     (DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, (SP)
+	VMOVDQU32     64(DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, 64(SP)
+	VMOVDQU32     128(DI), Y15
+	VPERMPS       Y15, Y13, Y15
+	VMULPS        Y14, Y15, Y15
+	VMOVUPS       Y15, 128(SP)
+	VPMOVSXBD     200(AX), Y14
+	VCVTDQ2PS     Y14, Y14
+	VMULPS        Y12, Y14, Y14
+	VMOVDQU32     16(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 32(SP)
+	VMOVDQU32     80(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 96(SP)
+	VMOVDQU32     144(DI), Y12
+	VPERMPS       Y12, Y13, Y12
+	VMULPS        Y14, Y12, Y12
+	VMOVUPS       Y12, 160(SP)
+	VPANDD        (AX), Y0, Y12
+	VPSLLW        $0x04, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     32(SI), Y13
+	VPDPBUSD      (SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     96(SI), Y13
+	VPDPBUSD      64(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     160(SI), Y13
+	VPDPBUSD      128(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y2, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPANDD        32(AX), Y0, Y12
+	VPSLLW        $0x02, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     224(SI), Y13
+	VPDPBUSD      192(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     288(SI), Y13
+	VPDPBUSD      256(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     352(SI), Y13
+	VPDPBUSD      320(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y3, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPSRLW        $0x04, (AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VMOVDQU32     128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     416(SI), Y13
+	VPDPBUSD      384(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     480(SI), Y13
+	VPDPBUSD      448(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     544(SI), Y13
+	VPDPBUSD      512(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y4, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPSRLW        $0x04, 32(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VPSRLW        $0x02, 128(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     608(SI), Y13
+	VPDPBUSD      576(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       (SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     672(SI), Y13
+	VPDPBUSD      640(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       64(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     736(SI), Y13
+	VPDPBUSD      704(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       128(SP), Y5, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPANDD        64(AX), Y0, Y12
+	VPSLLW        $0x04, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     800(SI), Y13
+	VPDPBUSD      768(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     864(SI), Y13
+	VPDPBUSD      832(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y2, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     928(SI), Y13
+	VPDPBUSD      896(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y2, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPANDD        96(AX), Y0, Y12
+	VPSLLW        $0x02, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     992(SI), Y13
+	VPDPBUSD      960(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     1056(SI), Y13
+	VPDPBUSD      1024(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y3, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     1120(SI), Y13
+	VPDPBUSD      1088(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y3, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	VPSRLW        $0x04, 64(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VMOVDQU32     160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     1184(SI), Y13
+	VPDPBUSD      1152(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y6
+	VMOVDQU32     1248(SI), Y13
+	VPDPBUSD      1216(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y4, Y14
+	VFMADD231PS   Y14, Y13, Y8
+	VMOVDQU32     1312(SI), Y13
+	VPDPBUSD      1280(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y4, Y12
+	VFMADD231PS   Y12, Y13, Y10
+	VPSRLW        $0x04, 96(AX), Y12
+	VPANDD        Y0, Y12, Y12
+	VPSRLW        $0x02, 160(AX), Y13
+	VPTERNLOGD    $0xf8, Y1, Y13, Y12
+	VMOVDQU32     1376(SI), Y13
+	VPDPBUSD      1344(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       32(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y7
+	VMOVDQU32     1440(SI), Y13
+	VPDPBUSD      1408(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       96(SP), Y5, Y14
+	VFMADD231PS   Y14, Y13, Y9
+	VMOVDQU32     1504(SI), Y13
+	VPDPBUSD      1472(SI), Y12, Y13
+	VCVTDQ2PS     Y13, Y13
+	VPERMPS       160(SP), Y5, Y12
+	VFMADD231PS   Y12, Y13, Y11
+	ADDQ          $+210, AX
+	ADDQ          $+1536, SI
+	ADDQ          $+192, DI
+	SUBQ          $0x08, R8
+	JNZ           blocks
+	MOVL          beta+56(FP), SI
+	MOVQ          CX, DI
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
+	TESTL         $0x7fffffff, SI
+	JZ            store0
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X12
+	VFMADD231SS   X12, X7, X6
+
+store0:
+	VMOVSS        X6, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS        X8, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y11, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X6
+	VADDPS        X6, X10, X10
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X10
+
+store2:
+	VMOVSS X10, (DI)
+	ADDQ   $+4, CX
+	DECQ   DX
+	JNZ    row
+	VZEROUPPER
+	RET
+
+// func dotsQ6_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+TEXT ·dotsQ6_KAVX512_4(SB), NOSPLIT, $256-60
+	MOVQ      b+24(FP), AX
+	MOVQ      c+40(FP), CX
+	MOVQ      n+32(FP), DX
+	MOVQ      ldc+48(FP), BX
+	SHLQ      $0x02, BX
+	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	VMOVDQU32 quantDotsAVX5124<>+0(SB), Y1
+	VMOVDQU32 quantDotsAVX5125<>+0(SB), Y2
+	VMOVDQU32 quantDotsAVX5126<>+0(SB), Y3
+	VMOVDQU32 quantDotsAVX5127<>+0(SB), Y4
+	VMOVDQU32 quantDotsAVX5128<>+0(SB), Y5
+
+row:
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	MOVQ   a+8(FP), SI
+	MOVQ   scales+16(FP), DI
+	MOVQ   blocks+0(FP), R8
+
+blocks:
+	VPBROADCASTW  208(AX), X14
+	VCVTPH2PS     X14, Y14
+	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y15
+	VPMOVSXBD     192(AX), Y16
+	VCVTDQ2PS     Y16, Y16
+	VMULPS        Y14, Y16, Y16
+	VMOVDQU32     (DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, (SP)
+	VMOVDQU32     64(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 64(SP)
+	VMOVDQU32     128(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 128(SP)
+	VMOVDQU32     192(DI), Y17
+	VPERMPS       Y17, Y15, Y17
+	VMULPS        Y16, Y17, Y17
+	VMOVUPS       Y17, 192(SP)
+	VPMOVSXBD     200(AX), Y16
+	VCVTDQ2PS     Y16, Y16
+	VMULPS        Y14, Y16, Y16
+	VMOVDQU32     16(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 32(SP)
+	VMOVDQU32     80(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 96(SP)
+	VMOVDQU32     144(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 160(SP)
+	VMOVDQU32     208(DI), Y14
+	VPERMPS       Y14, Y15, Y14
+	VMULPS        Y16, Y14, Y14
+	VMOVUPS       Y14, 224(SP)
+	VPANDD        (AX), Y0, Y14
+	VPSLLW        $0x04, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     32(SI), Y15
+	VPDPBUSD      (SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     96(SI), Y15
+	VPDPBUSD      64(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     160(SI), Y15
+	VPDPBUSD      128(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     224(SI), Y15
+	VPDPBUSD      192(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y2, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPANDD        32(AX), Y0, Y14
+	VPSLLW        $0x02, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     288(SI), Y15
+	VPDPBUSD      256(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     352(SI), Y15
+	VPDPBUSD      320(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     416(SI), Y15
+	VPDPBUSD      384(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     480(SI), Y15
+	VPDPBUSD      448(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y3, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPSRLW        $0x04, (AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VMOVDQU32     128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     544(SI), Y15
+	VPDPBUSD      512(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     608(SI), Y15
+	VPDPBUSD      576(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     672(SI), Y15
+	VPDPBUSD      640(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     736(SI), Y15
+	VPDPBUSD      704(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y4, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPSRLW        $0x04, 32(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VPSRLW        $0x02, 128(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     800(SI), Y15
+	VPDPBUSD      768(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       (SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     864(SI), Y15
+	VPDPBUSD      832(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       64(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     928(SI), Y15
+	VPDPBUSD      896(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       128(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     992(SI), Y15
+	VPDPBUSD      960(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       192(SP), Y5, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPANDD        64(AX), Y0, Y14
+	VPSLLW        $0x04, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1056(SI), Y15
+	VPDPBUSD      1024(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     1120(SI), Y15
+	VPDPBUSD      1088(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     1184(SI), Y15
+	VPDPBUSD      1152(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y2, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     1248(SI), Y15
+	VPDPBUSD      1216(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y2, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPANDD        96(AX), Y0, Y14
+	VPSLLW        $0x02, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1312(SI), Y15
+	VPDPBUSD      1280(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     1376(SI), Y15
+	VPDPBUSD      1344(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     1440(SI), Y15
+	VPDPBUSD      1408(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y3, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     1504(SI), Y15
+	VPDPBUSD      1472(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y3, Y14
+	VFMADD231PS   Y14, Y15, Y13
+	VPSRLW        $0x04, 64(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VMOVDQU32     160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1568(SI), Y15
+	VPDPBUSD      1536(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y6
+	VMOVDQU32     1632(SI), Y15
+	VPDPBUSD      1600(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y8
+	VMOVDQU32     1696(SI), Y15
+	VPDPBUSD      1664(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y4, Y16
+	VFMADD231PS   Y16, Y15, Y10
+	VMOVDQU32     1760(SI), Y15
+	VPDPBUSD      1728(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y4, Y14
+	VFMADD231PS   Y14, Y15, Y12
+	VPSRLW        $0x04, 96(AX), Y14
+	VPANDD        Y0, Y14, Y14
+	VPSRLW        $0x02, 160(AX), Y15
+	VPTERNLOGD    $0xf8, Y1, Y15, Y14
+	VMOVDQU32     1824(SI), Y15
+	VPDPBUSD      1792(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       32(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y7
+	VMOVDQU32     1888(SI), Y15
+	VPDPBUSD      1856(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       96(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y9
+	VMOVDQU32     1952(SI), Y15
+	VPDPBUSD      1920(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       160(SP), Y5, Y16
+	VFMADD231PS   Y16, Y15, Y11
+	VMOVDQU32     2016(SI), Y15
+	VPDPBUSD      1984(SI), Y14, Y15
+	VCVTDQ2PS     Y15, Y15
+	VPERMPS       224(SP), Y5, Y14
+	VFMADD231PS   Y14, Y15, Y13
 	ADDQ          $+210, AX
 	ADDQ          $+2048, SI
 	ADDQ          $+256, DI
@@ -6377,69 +5815,69 @@ blocks:
 	JNZ           blocks
 	MOVL          beta+56(FP), SI
 	MOVQ          CX, DI
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X4 $0x01, Y2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X3
-	VADDPS        X3, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X3
-	VADDPS        X3, X2, X2
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X7
+	VADDPS        X7, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X7
+	VADDPS        X7, X6, X6
 	TESTL         $0x7fffffff, SI
 	JZ            store0
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X10
-	VFMADD231SS   X10, X3, X2
+	VMOVSS        (DI), X7
+	VMOVSS        beta+56(FP), X14
+	VFMADD231SS   X14, X7, X6
 
 store0:
-	VMOVSS        X2, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X2
-	VADDPS        X2, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X2
-	VADDPS        X2, X4, X4
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X4
-
-store1:
-	VMOVSS        X4, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store2:
 	VMOVSS        X6, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y9, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0x4e, X8, X8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0xb1, X8, X8, X2
-	VADDPS        X2, X8, X8
+	VEXTRACTF32X4 $0x01, Y8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X6
+	VADDPS        X6, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X6
+	VADDPS        X6, X8, X8
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X8
+
+store1:
+	VMOVSS        X8, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y11, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X6
+	VADDPS        X6, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X6
+	VADDPS        X6, X10, X10
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X10
+
+store2:
+	VMOVSS        X10, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y13, Y12, Y12
+	VEXTRACTF32X4 $0x01, Y12, X6
+	VADDPS        X6, X12, X12
+	VSHUFPS       $0x4e, X12, X12, X6
+	VADDPS        X6, X12, X12
+	VSHUFPS       $0xb1, X12, X12, X6
+	VADDPS        X6, X12, X12
 	TESTL         $0x7fffffff, SI
 	JZ            store3
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X8
+	VMOVSS        (DI), X6
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X6, X12
 
 store3:
-	VMOVSS X8, (DI)
+	VMOVSS X12, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row

@@ -4,6 +4,7 @@ package simd
 
 import (
 	"math"
+	"unsafe"
 
 	"patchwork/shaders/quant"
 )
@@ -26,9 +27,9 @@ type Scale struct {
 	Sum   float32 // of the block's values, Scale included
 }
 
-// Dots computes c = a·bᵀ + beta·c for a few rows of a, quantised by Quantize, and n rows of b.
-// a and scales point into the first of its Blocks and Scales: those of block i of row r are
-// number i·rows + r. A row of b is the blocks of a quant.Format that hold blocks·32 values;
+// Dots computes c = a·bᵀ + beta·c for a few rows of a, quantised by Format.Quantize, and n rows
+// of b. a and scales point into the first of its Blocks and Scales: those of block i of row r
+// are number i·rows + r. A row of b is the blocks of a quant.Format that hold blocks·32 values;
 // rows follow each other without gaps. Rows of c are ldc apart. An element of c is the same
 // sum in the same order whatever n and the number of rows are. blocks and n ≥ 1.
 type Dots func(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
@@ -40,14 +41,17 @@ type Decoder func(dst *float32, ldd int, src *byte, lds, rows, group int)
 
 // Format are the kernels for one quant.Format.
 type Format struct {
-	// Offset is what Dots add to the integers of b, so that they are unsigned: for Quantize.
+	// Offset is what Dots add to the integers of b, so that they are unsigned.
 	Offset int
+	// Grouped: the Scales of every eight blocks of a row lie together, first the scales, then
+	// the sums; with rows of b in blocks of 256.
+	Grouped bool
 	// Dots are for 1 row of a and more.
 	Dots   []Dots
 	Decode Decoder
 }
 
-// Set are the kernels of an instruction set, by quant.Format.
+// Set are the kernels of an instruction set, by quant.Format, for every one.
 type Set struct {
 	Name    string
 	Formats [quant.Q6_K + 1]Format
@@ -59,10 +63,28 @@ const least = 1e-36
 
 // Quantize rounds rows of k values of a, lda apart, to 8 bits: to the nearest multiple of a
 // scale, which is a 127th of the largest magnitude of 32 values. blocks and scales, of
-// rows·k/32 elements, are laid out as Dots reads them, for a kernel's offset.
-func Quantize(blocks []Block, scales []Scale, a []float32, lda, rows, k, offset int) {
+// rows·k/32 elements, are laid out as the Dots for as many rows read them.
+func (f *Format) Quantize(blocks []Block, scales []Scale, a []float32, lda, rows, k int) {
 	for r := range rows {
-		quantize(blocks[r:], scales[r:], rows, a[r*lda:][:k], offset)
+		quantize(blocks[r:], scales[r:], rows, a[r*lda:][:k], f.Offset)
+	}
+	if !f.Grouped {
+		return
+	}
+	for i := 0; i < k/Values; i += 8 {
+		group(scales[i*rows:][:8*rows])
+	}
+}
+
+// group sorts the Scales of eight blocks of some rows.
+func group(scales []Scale) {
+	rows := len(scales) / 8
+	old := append(make([]Scale, 0, 32), scales...)
+	to := unsafe.Slice(&scales[0].Scale, 2*len(scales))
+	for r := range rows {
+		for i := range 8 {
+			to[16*r+i], to[16*r+8+i] = old[i*rows+r].Scale, old[i*rows+r].Sum
+		}
 	}
 }
 

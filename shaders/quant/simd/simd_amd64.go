@@ -29,9 +29,9 @@ var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
 	quant.Q4_1: {Dots: []Dots{dotsQ4_1AVX2_1, dotsQ4_1AVX2_2}, Decode: decodeQ4_1AVX2},
 	quant.Q5_0: {Offset: 16, Dots: []Dots{dotsQ5_0AVX2_1, dotsQ5_0AVX2_2}, Decode: decodeQ5_0AVX2},
 	quant.Q5_1: {Dots: []Dots{dotsQ5_1AVX2_1, dotsQ5_1AVX2_2}, Decode: decodeQ5_1AVX2},
-	quant.Q4_K: {Dots: []Dots{dotsQ4_KAVX2_1, dotsQ4_KAVX2_2}, Decode: decodeQ4_KAVX2},
-	quant.Q5_K: {Dots: []Dots{dotsQ5_KAVX2_1, dotsQ5_KAVX2_2}, Decode: decodeQ5_KAVX2},
-	quant.Q6_K: {Offset: 32, Dots: []Dots{dotsQ6_KAVX2_1, dotsQ6_KAVX2_2}, Decode: decodeQ6_KAVX2},
+	quant.Q4_K: {Grouped: true, Dots: []Dots{dotsQ4_KAVX2_1, dotsQ4_KAVX2_2}, Decode: decodeQ4_KAVX2},
+	quant.Q5_K: {Grouped: true, Dots: []Dots{dotsQ5_KAVX2_1, dotsQ5_KAVX2_2}, Decode: decodeQ5_KAVX2},
+	quant.Q6_K: {Offset: 32, Grouped: true, Dots: []Dots{dotsQ6_KAVX2_1, dotsQ6_KAVX2_2}, Decode: decodeQ6_KAVX2},
 }}
 
 var setVNNI = Set{Name: "AVX-512 VNNI", Formats: [...]Format{
@@ -40,9 +40,9 @@ var setVNNI = Set{Name: "AVX-512 VNNI", Formats: [...]Format{
 	quant.Q4_1: {Dots: []Dots{dotsQ4_1AVX512_1, dotsQ4_1AVX512_2, dotsQ4_1AVX512_3, dotsQ4_1AVX512_4}, Decode: decodeQ4_1AVX2},
 	quant.Q5_0: {Offset: 16, Dots: []Dots{dotsQ5_0AVX512_1, dotsQ5_0AVX512_2, dotsQ5_0AVX512_3, dotsQ5_0AVX512_4}, Decode: decodeQ5_0AVX2},
 	quant.Q5_1: {Dots: []Dots{dotsQ5_1AVX512_1, dotsQ5_1AVX512_2, dotsQ5_1AVX512_3, dotsQ5_1AVX512_4}, Decode: decodeQ5_1AVX2},
-	quant.Q4_K: {Dots: []Dots{dotsQ4_KAVX512_1, dotsQ4_KAVX512_2, dotsQ4_KAVX512_3, dotsQ4_KAVX512_4}, Decode: decodeQ4_KAVX2},
-	quant.Q5_K: {Dots: []Dots{dotsQ5_KAVX512_1, dotsQ5_KAVX512_2, dotsQ5_KAVX512_3, dotsQ5_KAVX512_4}, Decode: decodeQ5_KAVX2},
-	quant.Q6_K: {Offset: 32, Dots: []Dots{dotsQ6_KAVX512_1, dotsQ6_KAVX512_2, dotsQ6_KAVX512_3, dotsQ6_KAVX512_4}, Decode: decodeQ6_KAVX2},
+	quant.Q4_K: {Grouped: true, Dots: []Dots{dotsQ4_KAVX512_1, dotsQ4_KAVX512_2, dotsQ4_KAVX512_3, dotsQ4_KAVX512_4}, Decode: decodeQ4_KAVX2},
+	quant.Q5_K: {Grouped: true, Dots: []Dots{dotsQ5_KAVX512_1, dotsQ5_KAVX512_2, dotsQ5_KAVX512_3, dotsQ5_KAVX512_4}, Decode: decodeQ5_KAVX2},
+	quant.Q6_K: {Offset: 32, Grouped: true, Dots: []Dots{dotsQ6_KAVX512_1, dotsQ6_KAVX512_2, dotsQ6_KAVX512_3, dotsQ6_KAVX512_4}, Decode: decodeQ6_KAVX2},
 }}
 
 // Sets returns the kernels that this processor supports, the best first; none where there is
