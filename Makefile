@@ -106,6 +106,10 @@ test-swiftshader: ## check kernels, models and training on SwiftShader, a third 
 test-validation: ## check kernels, training and answers under Vulkan's validation layer
 	@tools/testvalidation.sh
 
+.PHONY: test-arm64
+test-arm64: ## check the inner loops for arm64 and vlmtool under qemu (under a minute)
+	@tools/testarm64.sh
+
 # PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed.
 .PHONY: test-wine
 test-wine: ## check the build for Windows with Vulkan under Wine

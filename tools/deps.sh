@@ -3,8 +3,8 @@
 #
 #   tools/deps.sh demo             for the fastest training on this machine
 #   tools/deps.sh test             the same, and a software Vulkan device
-#   tools/deps.sh extra            a browser, a GLSL compiler and Open MPI, for tests that are
-#                                  skipped without them
+#   tools/deps.sh extra            a browser, a GLSL compiler, Open MPI and an emulator of arm64, for
+#                                  tests that are skipped without them
 #   tools/deps.sh --require test   fail if something is still missing
 #   tools/deps.sh cgo              print 1 if Go can use a C compiler, else 0
 #
@@ -41,6 +41,8 @@ missing() {
 		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || echo chromium
 		command -v glslc >/dev/null || echo glslc
 		command -v mpirun >/dev/null || echo openmpi-bin
+		[ "$(uname -m)" = aarch64 ] || command -v qemu-aarch64-static >/dev/null || echo qemu-user-static libc6-arm64-cross
+		command -v aarch64-linux-gnu-objdump >/dev/null || echo binutils-aarch64-linux-gnu
 		return
 	fi
 	has_cgo || echo gcc libc6-dev

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -10,8 +11,10 @@ import (
 
 // cpuName is the processor's name where the system reports it.
 var cpuName = sync.OnceValue(func() string {
-	if name := procField("/proc/cpuinfo", "model name"); name != "" {
-		return name
+	for _, key := range []string{"model name", "Model"} { // the latter of a Raspberry Pi, for the board
+		if name := procField("/proc/cpuinfo", key); name != "" {
+			return name
+		}
 	}
 	return "CPU"
 })
@@ -37,7 +40,7 @@ func cpuFeatures() []string {
 	}{
 		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F}, {"avx512bf16", cpu.X86.HasAVX512BF16},
 		{"avx512vnni", cpu.X86.HasAVX512VNNI},
-		{"neon", cpu.ARM64.HasASIMD},
+		{"neon", runtime.GOARCH == "arm64"}, {"dotprod", cpu.ARM64.HasASIMDDP},
 	} {
 		if x.has {
 			f = append(f, x.name)

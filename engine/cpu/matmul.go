@@ -24,7 +24,7 @@ type matmul struct {
 	quant   *quantsimd.Set // with blocked; nil: there are no kernels
 }
 
-// bestMatmul is our own microkernel where the processor has AVX2 or AVX-512. OpenBLAS is
+// bestMatmul is our own microkernel where the processor has AVX2, AVX-512 or NEON. OpenBLAS is
 // second: on shapes as small as a 96-wide model's it is slower, and a release older than
 // the processor falls back to SSE kernels.
 var bestMatmul = sync.OnceValue(func() matmul {

@@ -1,4 +1,5 @@
-// Command simdgen writes the assembly of a package of inner loops, by avo:
+// Command simdgen writes the assembly of a package of inner loops, by avo for amd64 and by its own
+// package arm64 for NEON:
 //
 //	go run ./tools/simdgen shaders/simd
 //	go run ./tools/simdgen shaders/quant/simd
@@ -74,5 +75,6 @@ func generate(dir string) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
+	generateNeon(dir, files)
 	return files, nil
 }
