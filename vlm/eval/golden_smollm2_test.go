@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"patchwork/engine/cpu"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
@@ -147,4 +148,76 @@ func TestGoldenSmolLM2Config(t *testing.T) {
 			t.Errorf("%s is %v, want %v", key, got[key], value)
 		}
 	}
+}
+
+// storedBound is the largest error of a logit with weights as they are in the file: on the CPU
+// activations of a few rows are rounded to 8 bits in groups of 32, elsewhere all is in 32 bits.
+func storedBound(device string) float64 {
+	if device == "cpu" {
+		return 0.35
+	}
+	return 2e-4
+}
+
+// TestGoldenSmolLM2Stored compares logits with Q4_1 weights as they are in the file with those of
+// the decoded weights, and the greedy tokens up to the first whose logit leads the next by less than
+// the error that logits may have.
+func TestGoldenSmolLM2Stored(t *testing.T) {
+	path, want := smolLM2(t), readSmolLM2(t)
+	decoded, err := pretrained.Load(path, cpu.Open(0))
+	require.NoError(t, err)
+	defer decoded.Close()
+	for _, dev := range devices.Open(t) {
+		info := dev.Info()
+		t.Run(info.Device, func(t *testing.T) {
+			l, err := pretrained.LoadWith(path, dev, pretrained.LoadOptions{Weights: pretrained.WeightsAuto})
+			require.NoError(t, err)
+			defer l.Close()
+			if got := l.WeightsName(); got != "q4_1" {
+				t.Fatalf("the weights are %s, want q4_1", got)
+			}
+			prompts := want.prompts
+			if info.Kind == "software" {
+				prompts = prompts[:1]
+			}
+			bound := storedBound(info.Device)
+			for _, p := range prompts {
+				_, logits, err := Score(t.Context(), l, p.IDs)
+				require.NoError(t, err)
+				var worst float64
+				for _, top := range p.Top20 {
+					worst = max(worst, math.Abs(float64(logits[top.ID]-top.Logit)))
+				}
+				t.Logf("%s: %d tokens, logits off by %.3g", p.Name, len(p.IDs), worst)
+				if !(worst <= bound) {
+					t.Errorf("%s: a logit is off by %g, want at most %g", p.Name, worst, bound)
+				}
+				greedy := p.Greedy
+				if info.Kind == "software" {
+					greedy = greedy[:8]
+				}
+				got := continuation(t, l, p.IDs, len(greedy))
+				for i := range greedy {
+					if got[i] == greedy[i] {
+						continue
+					}
+					lead := leadOf(t, decoded, slices.Concat(p.IDs, greedy[:i]))
+					t.Logf("%s: token %d of %d differs, where the best logit leads by %.3g", p.Name, i+1, len(greedy), lead)
+					if lead >= bound {
+						t.Errorf("%s: continuation\n %v, want\n %v", p.Name, got, greedy)
+					}
+					break
+				}
+			}
+		})
+	}
+}
+
+// leadOf is by how much the best logit after the tokens leads the second.
+func leadOf(t *testing.T, l *vlm.Runner, ids []int32) float64 {
+	t.Helper()
+	_, logits, err := Score(t.Context(), l, ids)
+	require.NoError(t, err)
+	best := slices.Sorted(slices.Values(logits))
+	return float64(best[len(best)-1] - best[len(best)-2])
 }
