@@ -172,6 +172,14 @@ func (s *Params) requiresGrad(p *Param) bool {
 	return !s.frozen[p.Group] && !s.untrained[p.Group] && p.format == nil && !p.halfOnly
 }
 
+// WithGrad returns the parameters that take gradients now.
+func (s *Params) WithGrad() []*Param {
+	return slices.DeleteFunc(slices.Clone(s.list), func(p *Param) bool { return !s.requiresGrad(p) })
+}
+
+// GradView is where a parameter's gradient is.
+func (s *Params) GradView(p *Param) engine.View { return s.Grads.View().Slice(p.offset, p.Bytes()) }
+
 // Param is a parameter as a tensor of the recording, the same one each time, so that an
 // embedding that is also the head has one gradient.
 func (g *Graph) Param(p *Param) *Tensor {

@@ -35,18 +35,21 @@ type StepMetrics struct {
 
 // ValMetrics is the line of metrics.jsonl for a validation.
 type ValMetrics struct {
-	Step    int      `json:"step"`
-	ValLoss float64  `json:"val_loss"` // mean over the targets, in nats
-	Samples []Sample `json:"samples,omitempty"`
+	Step    int     `json:"step"`
+	ValLoss float64 `json:"val_loss"` // mean over the targets, in nats
+	// BlankLoss is the loss with white images; nil: it was not computed.
+	BlankLoss *float64 `json:"blank_val_loss,omitempty"`
+	Samples   []Sample `json:"samples,omitempty"`
 }
 
 // MarshalJSON writes a non-finite loss as null.
 func (v ValMetrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Step    int             `json:"step"`
-		ValLoss jsonfloat.Float `json:"val_loss"`
-		Samples []Sample        `json:"samples,omitempty"`
-	}{v.Step, jsonfloat.Float(v.ValLoss), v.Samples})
+		Step    int              `json:"step"`
+		ValLoss jsonfloat.Float  `json:"val_loss"`
+		Blank   *jsonfloat.Float `json:"blank_val_loss,omitempty"`
+		Samples []Sample         `json:"samples,omitempty"`
+	}{v.Step, jsonfloat.Float(v.ValLoss), (*jsonfloat.Float)(v.BlankLoss), v.Samples})
 }
 
 // metricsLog appends to metrics.jsonl and keeps the metrics of all steps. Lines that cannot be
@@ -88,8 +91,9 @@ func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 	for text := range bytes.Lines(text) {
 		var line struct {
 			StepMetrics
-			ValLoss json.RawMessage `json:"val_loss"`
-			Samples []Sample        `json:"samples"`
+			ValLoss   json.RawMessage `json:"val_loss"`
+			BlankLoss *float64        `json:"blank_val_loss"`
+			Samples   []Sample        `json:"samples"`
 		}
 		if json.Unmarshal(text, &line) != nil || line.Step > step || !bytes.HasSuffix(text, []byte("\n")) {
 			continue
@@ -99,7 +103,7 @@ func (m *metricsLog) read(text []byte, step int) (kept []byte) {
 			if json.Unmarshal(line.ValLoss, &loss) != nil {
 				continue
 			}
-			m.val = append(m.val, ValMetrics{line.Step, float64(loss), line.Samples})
+			m.val = append(m.val, ValMetrics{line.Step, float64(loss), line.BlankLoss, line.Samples})
 		} else {
 			m.train = append(m.train, line.StepMetrics)
 		}

@@ -298,6 +298,9 @@ func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepM
 	t.state.Tokens += sum.Tokens
 	m.Tokens, m.TokensPerS, m.ImagesPerS, m.RankTokensPerS = t.state.Tokens, float64(sum.Tokens), float64(sum.Images), sum.rates
 	m.LR, _ = t.rate(vlm.GroupDecoder, m.Step)
+	if m.Step == 1 && t.writes() {
+		return m, t.checkGradients(ctx, sum.Images)
+	}
 	return m, nil
 }
 

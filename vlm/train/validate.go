@@ -22,36 +22,25 @@ func (t *trainer) validate(ctx context.Context) error {
 	if t.World.Size() > 1 {
 		run = context.WithoutCancel(ctx) // the other ranks validate as well
 	}
-	var sum float64
-	var targets int
-	var failed error
-	err := t.val.Epoch(run, 0, 0, func(s *loader.Step) bool {
-		for _, b := range s.Batches {
-			var nll []float32
-			if nll, _, failed = t.trainStep.Evaluate(run, b.Batch, b.Pixels); failed != nil {
-				return false
-			}
-			for _, v := range nll {
-				sum += float64(v)
-			}
-			targets += len(nll)
-			t.World.Progress()
-		}
-		return true
-	})
-	if err = errors.Join(err, failed); err != nil || run.Err() != nil {
+	loss, targets, err := t.validationLoss(run, func(b *loader.Batch) []byte { return b.Pixels })
+	if err != nil || run.Err() != nil {
 		return err
-	}
-	if t.World.Size() > 1 {
-		if sum, targets, err = t.sumValidation(sum, targets); err != nil {
-			return err
-		}
 	}
 	if targets == 0 {
 		t.state.ValStep = t.state.Step
 		return nil
 	}
-	m := ValMetrics{Step: t.state.Step, ValLoss: sum / float64(targets)}
+	m := ValMetrics{Step: t.state.Step, ValLoss: loss}
+	if t.blankDue() {
+		blank, ok, err := t.blankLoss(run)
+		if err != nil {
+			return err
+		}
+		if ok {
+			m.BlankLoss = &blank
+			t.note("step %d: the validation loss is %.4f, and %.4f with blank images", m.Step, m.ValLoss, blank)
+		}
+	}
 	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
 	if !t.writes() {
 		return nil
@@ -67,6 +56,36 @@ func (t *trainer) validate(ctx context.Context) error {
 	t.warnOverfit(m)
 	t.plot()
 	return nil
+}
+
+// validationLoss returns the mean loss over the targets of the validation rows, with the pixels that
+// a function returns for a batch. All ranks get the same.
+func (t *trainer) validationLoss(ctx context.Context, pixels func(b *loader.Batch) []byte) (loss float64, targets int, err error) {
+	var sum float64
+	var failed error
+	err = t.val.Epoch(ctx, 0, 0, func(s *loader.Step) bool {
+		for _, b := range s.Batches {
+			var nll []float32
+			if nll, _, failed = t.trainStep.Evaluate(ctx, b.Batch, pixels(b)); failed != nil {
+				return false
+			}
+			for _, v := range nll {
+				sum += float64(v)
+			}
+			targets += len(nll)
+			t.World.Progress()
+		}
+		return true
+	})
+	if err = errors.Join(err, failed); err != nil || ctx.Err() != nil {
+		return 0, 0, err
+	}
+	if t.World.Size() > 1 {
+		if sum, targets, err = t.sumValidation(sum, targets); err != nil {
+			return 0, 0, err
+		}
+	}
+	return sum / float64(max(1, targets)), targets, nil
 }
 
 // plot draws loss.png. Failure does not end the run and is reported once.
