@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
 	"patchwork/shaders/quant"
@@ -54,6 +55,17 @@ func (m *Model) WeightsName() string {
 		values[name] += p.Count()
 	}
 	return slices.MaxFunc(slices.Sorted(maps.Keys(values)), func(a, b string) int { return cmp.Compare(values[a], values[b]) })
+}
+
+// WeightBytes is the memory that the weights take on a device.
+func (m *Model) WeightBytes() int64 {
+	n := m.Params.Weights.Bytes
+	for _, b := range []*engine.Buffer{m.Params.Half, m.Params.Blocks} {
+		if b != nil {
+			n += b.Bytes
+		}
+	}
+	return n
 }
 
 // DecodeBytes returns the bytes of weights read to decode one token.

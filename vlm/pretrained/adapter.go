@@ -173,7 +173,7 @@ func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, er
 		return nil, err
 	}
 	o.store(m, p.format)
-	return newRunner(m, proc, dev, func() error {
+	return newRunner(path, m, proc, dev, func() error {
 		if err := p.LoadBase(dev, m, proc, base); err != nil {
 			return err
 		}

@@ -237,12 +237,15 @@ func loadDecoder(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, er
 		return nil, err
 	}
 	o.store(m, p.format)
-	return newRunner(m, proc, dev, func() error { return p.Load(dev, m, proc, 0) })
+	return newRunner(path, m, proc, dev, func() error { return p.Load(dev, m, proc, 0) })
 }
 
-// newRunner allocates a model on the device and fills it.
-func newRunner(m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
-	err := m.Allocate(dev, false)
+// newRunner allocates a model of a path on the device and fills it.
+func newRunner(path string, m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
+	err := checkFits(path, m, dev)
+	if err == nil {
+		err = m.Allocate(dev, false)
+	}
 	if err == nil {
 		err = fill()
 	}
@@ -263,7 +266,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	}
 	if !isFile(path) {
 		o.store(m, nil)
-		return newRunner(m, proc, dev, func() error { return readFolder(m, dev, path) })
+		return newRunner(path, m, proc, dev, func() error { return readFolder(m, dev, path) })
 	}
 	p, err := openChecked(path, m)
 	if err != nil {
@@ -271,7 +274,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	}
 	defer p.Close()
 	o.store(m, p.format)
-	return newRunner(m, proc, dev, func() error { return p.loadWeights(dev, m) })
+	return newRunner(path, m, proc, dev, func() error { return p.loadWeights(dev, m) })
 }
 
 // OpenModel reads a model's folder or GGUF file without its weights.

@@ -2,12 +2,15 @@ package pretrained_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"patchwork/engine"
 	"patchwork/engine/cpu"
 	"patchwork/internal/require"
 	"patchwork/nn"
@@ -149,4 +152,36 @@ func TestQuantizedErrors(t *testing.T) {
 			t.Errorf("several lines: %q", got)
 		}
 	}
+}
+
+// smallDevice is the CPU with little memory.
+type smallDevice struct {
+	*cpu.Device
+	memory int64
+}
+
+func (d smallDevice) Info() engine.Info {
+	info := d.Device.Info()
+	info.Device, info.Kind, info.Memory = "small:0", "discrete", d.memory
+	return info
+}
+
+// TestDoesNotFit: a model that is larger than a device's memory is an error before it is allocated,
+// with the type that would fit.
+func TestDoesNotFit(t *testing.T) {
+	folder, l := savedModel(t)
+	for _, c := range []struct {
+		memory int64
+		want   string
+	}{
+		{l.WeightBytes() - 1, "; --weights q8_0 takes "}, {l.WeightBytes() / 4, "; --weights q"}, {1 << 10, "; no --weights makes it fit"},
+	} {
+		_, err := pretrained.Load(folder, smallDevice{cpu.Open(0), c.memory})
+		if !errors.Is(err, engine.ErrOutOfMemory) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "small:0 has "+engine.Bytes(c.memory)) {
+			t.Errorf("%d bytes: got %v, want %q", c.memory, err, c.want)
+		}
+	}
+	fits, err := pretrained.LoadWith(folder, smallDevice{cpu.Open(0), l.WeightBytes() / 2}, pretrained.LoadOptions{Weights: "q8_0"})
+	require.NoError(t, err)
+	fits.Close()
 }

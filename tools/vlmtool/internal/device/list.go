@@ -77,6 +77,9 @@ func Print(w io.Writer, d engine.Info) {
 		fmt.Fprintf(w, ", %s a buffer", engine.Bytes(d.Limits.MaxBufferBytes))
 	}
 	fmt.Fprintln(w)
+	if d.Memory > 0 && d.Kind != engine.Null {
+		fmt.Fprintf(w, "          weights  %s\n", capacities(d.Memory))
+	}
 	if !strings.HasPrefix(d.Device, "vulkan") {
 		if len(d.Features) > 0 {
 			names := strings.ReplaceAll(strings.Join(d.Features, ", "), "timestamp-query", "timestamps")
@@ -94,6 +97,19 @@ func Print(w io.Writer, d engine.Info) {
 			fmt.Fprintf(w, "          %-8s %s\n", list.title, strings.Join(list.names, ", "))
 		}
 	}
+}
+
+// capacities says how many parameters fit into memory, nothing else beside them, by their type.
+func capacities(memory int64) string {
+	var texts []string
+	for _, t := range []struct {
+		name string
+		bits float64 // of a weight
+	}{{"f32", 32}, {"bf16", 16}, {"q8_0", 8.5}, {"q4_k", 4.5}} {
+		n := float64(memory) * 8 / t.bits
+		texts = append(texts, fmt.Sprintf("%.2gB in %s", n/1e9, t.name))
+	}
+	return "up to " + strings.Join(texts, ", ")
 }
 
 // kernelFeatures are the features that decide which kernels a device runs, with their
