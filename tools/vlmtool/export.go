@@ -12,8 +12,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/terminal"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm/pretrained"
@@ -26,6 +28,7 @@ type exportResult struct {
 	Parameters int64                         `json:"parameters"`
 	Bytes      int64                         `json:"bytes,omitempty"` // of a GGUF file
 	Types      map[string]pretrained.TypeUse `json:"types,omitempty"` // of its tensors
+	Check      *comparison                   `json:"check,omitempty"`
 }
 
 // The values of --format.
@@ -38,6 +41,7 @@ func exportCommand(a *cli.App) *cobra.Command {
 	o := &pretrained.ExportOptions{}
 	var format string
 	var merge bool
+	check := &exportCheck{}
 	c := &cobra.Command{
 		Use:   "export --model DIR|FILE.gguf --out DIR|FILE.gguf",
 		Short: "Write a model as one file or in another type, or its decoder for other programs",
@@ -66,7 +70,7 @@ q8_0 for q4_k, q5_k and q6_k.`,
 			if err := checkFormat(a, o, format); err != nil {
 				return err
 			}
-			return export(c.Context(), a, *o)
+			return export(c.Context(), a, *o, check)
 		},
 	}
 	s := c.Flags()
@@ -78,6 +82,11 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	cli.Choice(s, &format, "format", "", "write a `FORMAT` (default: by the other flags)", formatFolder, formatGGUF)
 	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)
 	cli.Choice(s, &o.Quantize, "quantize", "", "store a GGUF file's matrices as `TYPE` (default f16)", pretrained.Quantizations()...)
+	cli.Group(c, "What it costs", func(s *pflag.FlagSet) {
+		s.StringVar(&check.path, "check", "", "score the model and what was written on `PATH`: parquet files, a glob or a folder, or a text (.txt, .md)")
+		s.IntVar(&check.limit, "limit", 0, "with --check: use only the first `N` samples; 0 = all")
+		device.Flag(a, s)
+	})
 	return c
 }
 
@@ -100,7 +109,7 @@ func checkFormat(a *cli.App, o *pretrained.ExportOptions, format string) error {
 	return nil
 }
 
-func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
+func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions, check *exportCheck) error {
 	switch {
 	case o.Model == "":
 		return usage.Errorf("--model is missing: a model's folder, a Hugging Face folder or a GGUF file")
@@ -110,13 +119,19 @@ func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
 	if err := checkOut(o); err != nil {
 		return err
 	}
+	if err := check.open(ctx); err != nil {
+		return err
+	}
 	d, err := pretrained.Export(ctx, o)
 	if err != nil {
 		return err
 	}
-	out := exportResult{o.Out, cmp.Or(o.Quantize, o.DType), d.Parameters, 0, d.Types}
+	out := exportResult{Out: o.Out, DType: cmp.Or(o.Quantize, o.DType), Parameters: d.Parameters, Types: d.Types}
 	for _, t := range d.Types {
 		out.Bytes += t.Bytes
+	}
+	if out.Check, err = check.run(ctx, a, o); err != nil {
+		return err
 	}
 	if a.JSON {
 		return a.Result(out)
@@ -126,6 +141,9 @@ func export(ctx context.Context, a *cli.App, o pretrained.ExportOptions) error {
 		for _, name := range slices.Sorted(maps.Keys(d.Types)) {
 			fmt.Fprintf(a.Stderr, "  %-5s %4d tensors, %.1f MB\n", name, d.Types[name].Tensors, float64(d.Types[name].Bytes)/1e6)
 		}
+	}
+	if out.Check != nil {
+		out.Check.print(a)
 	}
 	return nil
 }
