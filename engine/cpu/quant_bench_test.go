@@ -63,16 +63,14 @@ func benchmarkQuant(b *testing.B, call func(), m, n, k, bytes int) {
 	b.ReportMetric(float64(bytes)/best.Seconds()/1e9, "GB/s")
 }
 
-// BenchmarkQuantToken measures the matmuls of one generated token of SmolLM2-135M on two cores, whose
+// BenchmarkQuantToken measures the matmuls of one generated token of SmolLM2-135M on one core, whose
 // weights come from memory: 30 layers and the embedding as head.
 func BenchmarkQuantToken(b *testing.B) {
 	shapes := [][2]int{{49152, 576}}
 	for range 30 {
 		shapes = append(shapes, [][2]int{{960, 576}, {576, 576}, {3072, 576}, {576, 1536}}...)
 	}
-	h := newHost(2, bestMatmul())
-	h.pool = startPool(1)
-	defer h.pool.stop()
+	h := newHost(1, bestMatmul())
 	var parameters int
 	for _, s := range shapes {
 		parameters += s[0] * s[1]
