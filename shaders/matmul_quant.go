@@ -160,6 +160,7 @@ func matmulQuantCases() []Case {
 			}
 			// Whole tiles, rows of many blocks, and rows beyond the fourth of a vec4.
 			cases = append(cases, call(N(128), 129, 256, 1, 0), call(N(128), 256, 129, 0, 0), call(N(2), 64, 1024, 1, 0), call(N(7), 9, 256, 1, 0))
+			cases = append(cases, call(N(8), 131080, 32, 1, 0)) // more than 65535 workgroups
 			cases = append(cases, overCounts(20, func(m Count) Case { return call(m, 28, 256, 1, 2) })...)
 			cases = append(cases, overCounts(4, func(m Count) Case { return call(m, 9, 256, 1, 0) })...)
 			cases = append(cases, overCounts(36, func(m Count) Case { return call(m, 256, 28, 0, 4) })...)
