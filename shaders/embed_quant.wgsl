@@ -2,11 +2,11 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-  let across = (p.cols + 511u) / 512u;
-  let index = group_index(group, groups);
-  let token = index / across;
-  let col = index % across * 512u + 8u * local;
-  if (token >= tokens() || col >= p.cols) { return; }
+  let octets = p.cols / 8u;
+  let index = group_index(group, groups) * 64u + local;
+  let token = index / octets;
+  let col = index % octets * 8u;
+  if (token >= tokens()) { return; }
   let row = u32(load_ids(token)) - p.first; // wraps round before the first
   if (row >= p.rows) { return; }
   let slot = load_slots(token);

@@ -18,13 +18,14 @@ fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   let scale = scale_of(head.x, aligned);
   let fifth = select(joined(head.x, head.y, true), head.y, aligned);
   var low = head.y;
+  let upper = fifth >> 16u;
   var sum = vec4<f32>(0.0);
   var ones = vec4<f32>(0.0);
   for (var j = 0u; j < 4u; j = j + 1u) {
     let high = load_b(at + 2u + j);
     let q = select(joined(low, high, true), high, aligned);
     sum = sum + bytes(nibbles(q) | fifth_bits(fifth >> (4u * j))) * x[j];
-    sum = sum + bytes(nibbles(q >> 4u) | fifth_bits(fifth >> (4u * j + 16u))) * x[j + 4u];
+    sum = sum + bytes(nibbles(q >> 4u) | fifth_bits(upper >> (4u * j))) * x[j + 4u];
     ones = ones + x[j] + x[j + 4u];
     low = high;
   }

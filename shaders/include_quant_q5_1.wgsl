@@ -16,12 +16,13 @@ fn unpack(x: Packed, i: u32) -> mat2x4<f32> {
 fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   let scale = unpack2x16float(load_b(6u * chunk));
   let fifth = load_b(6u * chunk + 1u);
+  let upper = fifth >> 16u;
   var sum = vec4<f32>(0.0);
   var ones = vec4<f32>(0.0);
   for (var j = 0u; j < 4u; j = j + 1u) {
     let q = load_b(6u * chunk + 2u + j);
     sum = sum + bytes(nibbles(q) | fifth_bits(fifth >> (4u * j))) * x[j];
-    sum = sum + bytes(nibbles(q >> 4u) | fifth_bits(fifth >> (4u * j + 16u))) * x[j + 4u];
+    sum = sum + bytes(nibbles(q >> 4u) | fifth_bits(upper >> (4u * j))) * x[j + 4u];
     ones = ones + x[j] + x[j + 4u];
   }
   return total(scale.x * sum + scale.y * ones);

@@ -34,6 +34,6 @@ fn dot_chunk(chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
   let second = six(b.x, high.x >> 2u) * x[2] + six(b.y, high.y >> 2u) * x[3] - 32.0 * (x[2] + x[3]);
   let third = six(a.x >> 4u, high.x >> 4u) * x[4] + six(a.y >> 4u, high.y >> 4u) * x[5] - 32.0 * (x[4] + x[5]);
   let fourth = six(b.x >> 4u, high.x >> 6u) * x[6] + six(b.y >> 4u, high.y >> 6u) * x[7] - 32.0 * (x[6] + x[7]);
-  return scale * total(signed_byte(scales.x, byte) * first + signed_byte(scales.x, byte + 2u) * second
-    + signed_byte(scales.y, byte) * third + signed_byte(scales.y, byte + 2u) * fourth);
+  return scale * total(signed_byte(scales.x, byte) * first + signed_byte(scales.x >> 16u, byte) * second
+    + signed_byte(scales.y, byte) * third + signed_byte(scales.y >> 16u, byte) * fourth);
 }

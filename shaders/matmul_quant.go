@@ -149,7 +149,7 @@ func matmulQuantCases() []Case {
 				Accumulate: uint32(flags & 1), Bias: uint32(flags >> 1 & 1), Residual: uint32(flags >> 2),
 			})
 		}
-		for _, s := range [][3]int{{1, 1, 256}, {1, 130, 512}, {3, 37, 768}, {9, 66, 256}, {70, 129, 256}} {
+		for _, s := range [][3]int{{1, 1, 256}, {1, 130, 512}, {3, 37, 768}, {9, 66, 256}, {70, 66, 256}} {
 			m, n, k := s[0], s[1], s[2]
 			cases = append(cases, call(N(m), n, k, 1, 0), call(N(m), k, n, 0, 0))
 		}
@@ -158,6 +158,9 @@ func matmulQuantCases() []Case {
 			for flags := 1; flags < 7; flags++ {
 				cases = append(cases, call(N(2), 9, 256, 1, flags), call(N(20), 256, 24, 0, flags))
 			}
+			// Whole tiles, rows of many blocks, and rows beyond the fourth of a vec4.
+			cases = append(cases, call(N(128), 129, 256, 1, 0), call(N(128), 256, 129, 0, 0), call(N(2), 64, 1024, 1, 0), call(N(7), 9, 256, 1, 0))
+			cases = append(cases, call(N(8), 131080, 32, 1, 0)) // more than 65535 workgroups
 			cases = append(cases, overCounts(20, func(m Count) Case { return call(m, 28, 256, 1, 2) })...)
 			cases = append(cases, overCounts(4, func(m Count) Case { return call(m, 9, 256, 1, 0) })...)
 			cases = append(cases, overCounts(36, func(m Count) Case { return call(m, 256, 28, 0, 4) })...)

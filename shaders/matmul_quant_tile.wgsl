@@ -4,8 +4,8 @@
 // registers from a round to the next are b's words, not its values, so that nothing waits
 // for them before the multiply-adds.
 const PITCH: u32 = 17u; // in vec4: not a power of two, to avoid bank conflicts
-var<workgroup> tile_a: array<vec4<f32>, 272>; // [16][PITCH], each 4 rows of a
-var<workgroup> tile_b: array<vec4<f32>, 272>; // [16][PITCH], each 4 columns of op(b)
+var<workgroup> tile_a: array<vec4<f32>, 271>; // [16][PITCH] without the last gap, each 4 rows of a
+var<workgroup> tile_b: array<vec4<f32>, 271>; // the same of 4 columns of op(b)
 
 // An invocation's part of the terms from i on: eight of a row of a, and eight weights.
 // After the last terms there is nothing to load.

@@ -112,7 +112,7 @@ func embedQuantVariant(f quant.Format) DeclVariant[EmbedQuantParams] {
 	return DeclVariant[EmbedQuantParams]{
 		When: func(p EmbedQuantParams, _ Class) bool { return p.Format == uint32(f) },
 		Passes: []DeclPass[EmbedQuantParams]{{Grid: func(p EmbedQuantParams) [3]uint32 {
-			return gridRows(int(p.Tokens.Max), int(p.Cols)/8)
+			return grid1(int(p.Tokens.Max)*int(p.Cols)/8, 64)
 		}}},
 	}
 }
