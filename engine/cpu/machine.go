@@ -39,6 +39,7 @@ func cpuFeatures() []string {
 		has  bool
 	}{
 		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F}, {"avx512bf16", cpu.X86.HasAVX512BF16},
+		{"avx512vnni", cpu.X86.HasAVX512VNNI},
 		{"neon", runtime.GOARCH == "arm64"}, {"dotprod", cpu.ARM64.HasASIMDDP},
 	} {
 		if x.has {

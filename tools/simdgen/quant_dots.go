@@ -12,7 +12,7 @@ import (
 // Sizes of simd.Block and simd.Scale.
 const (
 	blockBytes, blockStarts = 64, 32
-	scaleBytes, scaleSum    = 8, 4
+	scaleBytes              = 8
 )
 
 // quantDotsRows is the maximum number of rows of a, by what fits the registers.
@@ -44,6 +44,7 @@ type quantDots struct {
 	a, scales, b, left reg.GPVirtual
 	acc, mins          [][2]reg.VecVirtual // of each row of a
 	weights            operand.Mem         // on the stack: products of scales for a block of 256
+	threePairs         reg.Register        // mask of the Scales of three rows
 }
 
 // blocksAtOnce is the number of blocks of a in a step of the loop.
@@ -65,16 +66,17 @@ func (d *quantDots) define() {
 	c, n, ldc := param(d.Context, "c"), param(d.Context, "n"), param(d.Context, "ldc")
 	d.SHLQ(operand.U8(2), ldc)
 	d.hold()
+	if d.min && d.rows == 3 {
+		d.threePairs = d.lowLanes(6)
+	}
 	d.a, d.scales, d.left = d.GP64(), d.GP64(), d.GP64()
 
 	d.Label("row")
-	d.acc, d.mins = nil, nil
+	d.acc = nil
 	for range d.rows {
 		d.acc = append(d.acc, [2]reg.VecVirtual{d.clear(), d.clear()})
-		if d.min {
-			d.mins = append(d.mins, d.clearMins())
-		}
 	}
+	d.clearMins()
 	d.MOVQ(address(d.Context, "a"), d.a)
 	d.MOVQ(address(d.Context, "scales"), d.scales)
 	d.MOVQ(address(d.Context, "blocks"), d.left)
@@ -114,13 +116,27 @@ func (d *quantDots) define() {
 	d.RET()
 }
 
-// clearMins clears the accumulators of minima; a block of 256 has eight of them in a vector.
-func (d *quantDots) clearMins() (mins [2]reg.VecVirtual) {
-	mins[0] = d.clear()
-	if !d.large {
-		mins[1] = d.clear()
+// clearMins clears the accumulators of minima: for blocks of 256 one for each row, with eight of them
+// in a vector, else two for all rows.
+func (d *quantDots) clearMins() {
+	d.mins = nil
+	switch {
+	case !d.min:
+	case d.large:
+		for range d.rows {
+			d.mins = append(d.mins, [2]reg.VecVirtual{d.clear()})
+		}
+	default:
+		d.mins = append(d.mins, [2]reg.VecVirtual{d.clear(), d.clear()})
 	}
-	return mins
+}
+
+// lowLanes is a mask of n lanes.
+func (d *quantDots) lowLanes(n int) reg.Register {
+	bits, k := d.GP32(), d.K()
+	d.MOVL(operand.U32(uint32(1)<<n-1), bits)
+	d.KMOVW(bits, k)
+	return k
 }
 
 func (d *quantDots) clear() reg.VecVirtual {
@@ -132,21 +148,7 @@ func (d *quantDots) clear() reg.VecVirtual {
 // smallBlock adds the products with block i of 32 values from here on.
 func (d *quantDots) smallBlock(i int) {
 	block := operand.Mem{Base: d.b, Disp: i * d.size}
-	scale := d.YMM()
-	if d.min {
-		both := d.XMM() // scale, minimum, 0, 0
-		d.VMOVD(block, both)
-		d.VCVTPH2PS(both, both)
-		for r := range d.rows {
-			pair := d.XMM()
-			d.VMOVQ(d.scaleOf(i, r, 0), pair)
-			d.VFMADD231PS(pair, both, d.mins[r][i].AsX()) // lane 1
-		}
-		d.VBROADCASTSS(both, scale)
-	} else {
-		d.VPBROADCASTW(block, scale.AsX())
-		d.VCVTPH2PS(scale.AsX(), scale)
-	}
+	scale := d.smallScale(block, i)
 	v := d.small(block)
 	var magnitudes reg.VecVirtual
 	if d.blockFormat == q8_0 {
@@ -160,13 +162,45 @@ func (d *quantDots) smallBlock(i int) {
 	for r := range d.rows {
 		products, weight := d.dot(i, r, v, magnitudes), d.YMM()
 		if d.wide {
-			d.VMULPS_BCST(d.scaleOf(i, r, 0), scale, weight)
+			d.VMULPS_BCST(d.scaleOf(i, r), scale, weight)
 		} else {
-			d.VBROADCASTSS(d.scaleOf(i, r, 0), weight)
+			d.VBROADCASTSS(d.scaleOf(i, r), weight)
 			d.VMULPS(scale, weight, weight)
 		}
 		d.VFMADD231PS(weight, products, d.acc[r][i])
 	}
+}
+
+// smallScale broadcasts the scale of a block, and adds what its minimum contributes: to odd lanes, as it
+// is multiplied by whole Scales.
+func (d *quantDots) smallScale(block operand.Mem, i int) reg.VecVirtual {
+	scale := d.YMM()
+	if !d.min {
+		d.VPBROADCASTW(block, scale.AsX())
+		d.VCVTPH2PS(scale.AsX(), scale)
+		return scale
+	}
+	both, low, pairs := d.XMM(), d.YMM(), d.YMM()
+	d.VMOVD(block, both) // scale, minimum, 0, 0
+	d.VCVTPH2PS(both, both)
+	d.VBROADCASTSS(both, scale)
+	if d.rows == 1 {
+		d.VMOVQ(d.scaleOf(i, 0), pairs.AsX())
+		d.VFMADD231PS(pairs.AsX(), both, d.mins[0][i].AsX())
+		return scale
+	}
+	switch d.rows {
+	case 2:
+		d.VMOVUPS(d.scaleOf(i, 0), pairs.AsX())
+	case 3:
+		d.VMOVUPS_Z(d.scaleOf(i, 0), d.threePairs, pairs)
+	default:
+		d.VMOVUPS(d.scaleOf(i, 0), pairs)
+	}
+	d.VMOVSHDUP(both, both)
+	d.VBROADCASTSS(both, low)
+	d.VFMADD231PS(low, pairs, d.mins[0][i])
+	return scale
 }
 
 // valuesOf and scaleOf are the addresses of block i of row r of a.
@@ -174,8 +208,8 @@ func (d *quantDots) valuesOf(i, r, disp int) operand.Mem {
 	return operand.Mem{Base: d.a, Disp: (i*d.rows+r)*blockBytes + disp}
 }
 
-func (d *quantDots) scaleOf(i, r, disp int) operand.Mem {
-	return operand.Mem{Base: d.scales, Disp: (i*d.rows+r)*scaleBytes + disp}
+func (d *quantDots) scaleOf(i, r int) operand.Mem {
+	return operand.Mem{Base: d.scales, Disp: (i*d.rows + r) * scaleBytes}
 }
 
 // dot is the products of block i of row r of a with v, eight sums of four, as floats. With
@@ -343,13 +377,20 @@ func (d *quantDots) write(c, ldc reg.GPVirtual) {
 
 // sumOfMins is the contribution of minima to the sum of row r.
 func (d *quantDots) sumOfMins(r int) reg.VecVirtual {
-	y := d.mins[r][0]
-	low, other := y.AsX().(reg.VecVirtual), d.XMM()
 	if d.large {
+		y, other := d.mins[r][0], d.XMM()
 		d.extract(y, other)
-		return foldHalves(d.Context, low, other)
+		return foldHalves(d.Context, y.AsX().(reg.VecVirtual), other)
 	}
-	d.VADDPS(d.mins[r][1].AsX(), low, low)
-	d.VMOVSHDUP(low, low)
+	y, low := d.mins[0][0], d.XMM() // row r's is lane 2r + 1
+	if r == 0 {
+		d.VADDPS(d.mins[0][1], y, y)
+	}
+	from := y.AsX().(reg.VecVirtual)
+	if r >= 2 {
+		d.extract(y, low)
+		from = low
+	}
+	d.VSHUFPS(operand.U8([]uint8{0x55, 0xFF}[r%2]), from, from, low)
 	return low
 }

@@ -12,8 +12,7 @@ import (
 func defineQuantize(c *build.Context) {
 	q := quantizer{Context: c, constants: constants{Context: c, prefix: "quantize"}}
 	function(c, "quantizeAVX2", "func(values *int8, scale *float32, step int, a *float32, blocks, offset int)",
-		"quantizeAVX2 quantises a row of blocks; values and scale point into the first Block and Scale, of which every step-th is",
-		"written. See Quantize.")
+		"quantizeAVX2 quantises a row. values and scale point into the first Block and Scale; every step-th is written.")
 	values, scale, a, blocks := param(c, "values"), param(c, "scale"), param(c, "a"), param(c, "blocks")
 	stepValues, stepScale := param(c, "step"), c.GP64()
 	c.MOVQ(stepValues, stepScale)

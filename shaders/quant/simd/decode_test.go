@@ -35,7 +35,8 @@ func TestDecode(t *testing.T) {
 								w = want[(row*blocks+block)*elements+group*Values+j]
 							}
 							if math.Float32bits(g) != math.Float32bits(w) {
-								t.Fatalf("%s %v %s, group %d of block %d, row %d: value %d is %g, want %g", set.Name, f, name, group, block, row, j, g, w)
+								t.Fatalf("%s %v %s, group %d of block %d, row %d: value %d is %g, want %g",
+									set.Name, f, name, group, block, row, j, g, w)
 							}
 						}
 					}

@@ -494,11 +494,11 @@ row:
 	JL    last
 
 blocks:
-	VMOVD          (AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          (SI), X5
-	VFMADD231PS    X5, X4, X2
-	VBROADCASTSS   X4, Y4
+	VMOVD          (AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          (SI), X6
+	VFMADD231PS    X6, X5, X2
 	VBROADCASTI128 4(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -508,11 +508,11 @@ blocks:
 	VBROADCASTSS   (SI), Y6
 	VMULPS         Y4, Y6, Y6
 	VFMADD231PS    Y6, Y5, Y0
-	VMOVD          20(AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          8(SI), X5
-	VFMADD231PS    X5, X4, X3
-	VBROADCASTSS   X4, Y4
+	VMOVD          20(AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          8(SI), X6
+	VFMADD231PS    X6, X5, X3
 	VBROADCASTI128 24(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -531,11 +531,11 @@ blocks:
 last:
 	TESTQ          $0x00000001, DI
 	JZ             sum
-	VMOVD          (AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          (SI), X5
-	VFMADD231PS    X5, X4, X2
-	VBROADCASTSS   X4, Y4
+	VMOVD          (AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          (SI), X6
+	VFMADD231PS    X6, X5, X2
 	VBROADCASTI128 4(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -557,9 +557,9 @@ sum:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VADDPS       X3, X2, X2
-	VMOVSHDUP    X2, X2
-	VADDSS       X2, X0, X0
+	VADDPS       Y3, Y2, Y2
+	VSHUFPS      $0x55, X2, X2, X1
+	VADDSS       X1, X0, X0
 	TESTL        $0x7fffffff, BX
 	JZ           store0
 	VMOVSS       (SI), X1
@@ -590,8 +590,6 @@ row:
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
 	MOVQ  a+8(FP), SI
 	MOVQ  scales+16(FP), DI
 	MOVQ  blocks+0(FP), R8
@@ -599,50 +597,50 @@ row:
 	JL    last
 
 blocks:
-	VMOVD          (AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          (DI), X9
-	VFMADD231PS    X9, X8, X2
-	VMOVQ          8(DI), X9
-	VFMADD231PS    X9, X8, X6
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 4(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPMADDUBSW     (SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   (DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y0
-	VPMADDUBSW     64(SI), Y9, Y9
+	VMOVD          (AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        (DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTI128 4(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPMADDUBSW     (SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   8(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y4
-	VMOVD          20(AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          16(DI), X9
-	VFMADD231PS    X9, X8, X3
-	VMOVQ          24(DI), X9
-	VFMADD231PS    X9, X8, X7
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 24(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPMADDUBSW     128(SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   16(DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y1
-	VPMADDUBSW     192(SI), Y9, Y9
+	VBROADCASTSS   (DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y0
+	VPMADDUBSW     64(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   8(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y2
+	VMOVD          20(AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        16(DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTI128 24(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPMADDUBSW     128(SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   24(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y5
+	VBROADCASTSS   16(DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y1
+	VPMADDUBSW     192(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   24(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y3
 	ADDQ           $+40, AX
 	ADDQ           $+256, SI
 	ADDQ           $+32, DI
@@ -652,28 +650,28 @@ blocks:
 last:
 	TESTQ          $0x00000001, R8
 	JZ             sum
-	VMOVD          (AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          (DI), X9
-	VFMADD231PS    X9, X8, X2
-	VMOVQ          8(DI), X9
-	VFMADD231PS    X9, X8, X6
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 4(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPMADDUBSW     (SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   (DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y0
-	VPMADDUBSW     64(SI), Y9, Y9
+	VMOVD          (AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        (DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTI128 4(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPMADDUBSW     (SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   8(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y4
+	VBROADCASTSS   (DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y0
+	VPMADDUBSW     64(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   8(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y2
 	ADDQ           $+20, AX
 
 sum:
@@ -686,36 +684,35 @@ sum:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VADDPS       X3, X2, X2
-	VMOVSHDUP    X2, X2
-	VADDSS       X2, X0, X0
+	VADDPS       Y5, Y4, Y4
+	VSHUFPS      $0x55, X4, X4, X1
+	VADDSS       X1, X0, X0
 	TESTL        $0x7fffffff, SI
 	JZ           store0
 	VMOVSS       (DI), X1
-	VMOVSS       beta+56(FP), X2
-	VFMADD231SS  X2, X1, X0
+	VMOVSS       beta+56(FP), X5
+	VFMADD231SS  X5, X1, X0
 
 store0:
 	VMOVSS       X0, (DI)
 	ADDQ         BX, DI
-	VADDPS       Y5, Y4, Y4
-	VEXTRACTF128 $0x01, Y4, X0
-	VADDPS       X0, X4, X4
-	VSHUFPS      $0x4e, X4, X4, X0
-	VADDPS       X0, X4, X4
-	VSHUFPS      $0xb1, X4, X4, X0
-	VADDPS       X0, X4, X4
-	VADDPS       X7, X6, X6
-	VMOVSHDUP    X6, X6
-	VADDSS       X6, X4, X4
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xff, X4, X4, X0
+	VADDSS       X0, X2, X2
 	TESTL        $0x7fffffff, SI
 	JZ           store1
 	VMOVSS       (DI), X0
 	VMOVSS       beta+56(FP), X1
-	VFMADD231SS  X1, X0, X4
+	VFMADD231SS  X1, X0, X2
 
 store1:
-	VMOVSS X4, (DI)
+	VMOVSS X2, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -1038,11 +1035,11 @@ row:
 	JL    last
 
 blocks:
-	VMOVD          (AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          (SI), X5
-	VFMADD231PS    X5, X4, X2
-	VBROADCASTSS   X4, Y4
+	VMOVD          (AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          (SI), X6
+	VFMADD231PS    X6, X5, X2
 	VBROADCASTI128 8(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -1058,11 +1055,11 @@ blocks:
 	VBROADCASTSS   (SI), Y6
 	VMULPS         Y4, Y6, Y6
 	VFMADD231PS    Y6, Y5, Y0
-	VMOVD          24(AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          8(SI), X5
-	VFMADD231PS    X5, X4, X3
-	VBROADCASTSS   X4, Y4
+	VMOVD          24(AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          8(SI), X6
+	VFMADD231PS    X6, X5, X3
 	VBROADCASTI128 32(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -1087,11 +1084,11 @@ blocks:
 last:
 	TESTQ          $0x00000001, DI
 	JZ             sum
-	VMOVD          (AX), X4
-	VCVTPH2PS      X4, X4
-	VMOVQ          (SI), X5
-	VFMADD231PS    X5, X4, X2
-	VBROADCASTSS   X4, Y4
+	VMOVD          (AX), X5
+	VCVTPH2PS      X5, X5
+	VBROADCASTSS   X5, Y4
+	VMOVQ          (SI), X6
+	VFMADD231PS    X6, X5, X2
 	VBROADCASTI128 8(AX), Y5
 	VPSRLVD        quantDotsAVX21<>+0(SB), Y5, Y5
 	VPAND          quantDotsAVX22<>+0(SB), Y5, Y5
@@ -1119,9 +1116,9 @@ sum:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VADDPS       X3, X2, X2
-	VMOVSHDUP    X2, X2
-	VADDSS       X2, X0, X0
+	VADDPS       Y3, Y2, Y2
+	VSHUFPS      $0x55, X2, X2, X1
+	VADDSS       X1, X0, X0
 	TESTL        $0x7fffffff, BX
 	JZ           store0
 	VMOVSS       (SI), X1
@@ -1152,8 +1149,6 @@ row:
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
 	MOVQ  a+8(FP), SI
 	MOVQ  scales+16(FP), DI
 	MOVQ  blocks+0(FP), R8
@@ -1161,62 +1156,62 @@ row:
 	JL    last
 
 blocks:
-	VMOVD          (AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          (DI), X9
-	VFMADD231PS    X9, X8, X2
-	VMOVQ          8(DI), X9
-	VFMADD231PS    X9, X8, X6
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 8(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPBROADCASTD   4(AX), Y10
-	VPSHUFB        quantDotsAVX23<>+0(SB), Y10, Y10
-	VPOR           quantDotsAVX24<>+0(SB), Y10, Y10
-	VPCMPEQB       quantDotsAVX25<>+0(SB), Y10, Y10
-	VPAND          quantDotsAVX26<>+0(SB), Y10, Y10
-	VPOR           Y10, Y9, Y9
-	VPMADDUBSW     (SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   (DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y0
-	VPMADDUBSW     64(SI), Y9, Y9
+	VMOVD          (AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        (DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTI128 8(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPBROADCASTD   4(AX), Y9
+	VPSHUFB        quantDotsAVX23<>+0(SB), Y9, Y9
+	VPOR           quantDotsAVX24<>+0(SB), Y9, Y9
+	VPCMPEQB       quantDotsAVX25<>+0(SB), Y9, Y9
+	VPAND          quantDotsAVX26<>+0(SB), Y9, Y9
+	VPOR           Y9, Y7, Y7
+	VPMADDUBSW     (SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   8(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y4
-	VMOVD          24(AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          16(DI), X9
-	VFMADD231PS    X9, X8, X3
-	VMOVQ          24(DI), X9
-	VFMADD231PS    X9, X8, X7
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 32(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPBROADCASTD   28(AX), Y10
-	VPSHUFB        quantDotsAVX23<>+0(SB), Y10, Y10
-	VPOR           quantDotsAVX24<>+0(SB), Y10, Y10
-	VPCMPEQB       quantDotsAVX25<>+0(SB), Y10, Y10
-	VPAND          quantDotsAVX26<>+0(SB), Y10, Y10
-	VPOR           Y10, Y9, Y9
-	VPMADDUBSW     128(SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   16(DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y1
-	VPMADDUBSW     192(SI), Y9, Y9
+	VBROADCASTSS   (DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y0
+	VPMADDUBSW     64(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   8(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y2
+	VMOVD          24(AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        16(DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTI128 32(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPBROADCASTD   28(AX), Y9
+	VPSHUFB        quantDotsAVX23<>+0(SB), Y9, Y9
+	VPOR           quantDotsAVX24<>+0(SB), Y9, Y9
+	VPCMPEQB       quantDotsAVX25<>+0(SB), Y9, Y9
+	VPAND          quantDotsAVX26<>+0(SB), Y9, Y9
+	VPOR           Y9, Y7, Y7
+	VPMADDUBSW     128(SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   24(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y5
+	VBROADCASTSS   16(DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y1
+	VPMADDUBSW     192(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   24(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y3
 	ADDQ           $+48, AX
 	ADDQ           $+256, SI
 	ADDQ           $+32, DI
@@ -1226,34 +1221,34 @@ blocks:
 last:
 	TESTQ          $0x00000001, R8
 	JZ             sum
-	VMOVD          (AX), X8
-	VCVTPH2PS      X8, X8
-	VMOVQ          (DI), X9
-	VFMADD231PS    X9, X8, X2
-	VMOVQ          8(DI), X9
-	VFMADD231PS    X9, X8, X6
-	VBROADCASTSS   X8, Y8
-	VBROADCASTI128 8(AX), Y9
-	VPSRLVD        quantDotsAVX21<>+0(SB), Y9, Y9
-	VPAND          quantDotsAVX22<>+0(SB), Y9, Y9
-	VPBROADCASTD   4(AX), Y10
-	VPSHUFB        quantDotsAVX23<>+0(SB), Y10, Y10
-	VPOR           quantDotsAVX24<>+0(SB), Y10, Y10
-	VPCMPEQB       quantDotsAVX25<>+0(SB), Y10, Y10
-	VPAND          quantDotsAVX26<>+0(SB), Y10, Y10
-	VPOR           Y10, Y9, Y9
-	VPMADDUBSW     (SI), Y9, Y10
-	VPMADDWD       quantDotsAVX20<>+0(SB), Y10, Y10
-	VCVTDQ2PS      Y10, Y10
-	VBROADCASTSS   (DI), Y11
-	VMULPS         Y8, Y11, Y11
-	VFMADD231PS    Y11, Y10, Y0
-	VPMADDUBSW     64(SI), Y9, Y9
+	VMOVD          (AX), X7
+	VCVTPH2PS      X7, X7
+	VBROADCASTSS   X7, Y6
+	VMOVUPS        (DI), X8
+	VMOVSHDUP      X7, X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTI128 8(AX), Y7
+	VPSRLVD        quantDotsAVX21<>+0(SB), Y7, Y7
+	VPAND          quantDotsAVX22<>+0(SB), Y7, Y7
+	VPBROADCASTD   4(AX), Y9
+	VPSHUFB        quantDotsAVX23<>+0(SB), Y9, Y9
+	VPOR           quantDotsAVX24<>+0(SB), Y9, Y9
+	VPCMPEQB       quantDotsAVX25<>+0(SB), Y9, Y9
+	VPAND          quantDotsAVX26<>+0(SB), Y9, Y9
+	VPOR           Y9, Y7, Y7
+	VPMADDUBSW     (SI), Y7, Y9
 	VPMADDWD       quantDotsAVX20<>+0(SB), Y9, Y9
 	VCVTDQ2PS      Y9, Y9
-	VBROADCASTSS   8(DI), Y10
-	VMULPS         Y8, Y10, Y10
-	VFMADD231PS    Y10, Y9, Y4
+	VBROADCASTSS   (DI), Y10
+	VMULPS         Y6, Y10, Y10
+	VFMADD231PS    Y10, Y9, Y0
+	VPMADDUBSW     64(SI), Y7, Y7
+	VPMADDWD       quantDotsAVX20<>+0(SB), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   8(DI), Y9
+	VMULPS         Y6, Y9, Y9
+	VFMADD231PS    Y9, Y7, Y2
 	ADDQ           $+24, AX
 
 sum:
@@ -1266,36 +1261,35 @@ sum:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VADDPS       X3, X2, X2
-	VMOVSHDUP    X2, X2
-	VADDSS       X2, X0, X0
+	VADDPS       Y5, Y4, Y4
+	VSHUFPS      $0x55, X4, X4, X1
+	VADDSS       X1, X0, X0
 	TESTL        $0x7fffffff, SI
 	JZ           store0
 	VMOVSS       (DI), X1
-	VMOVSS       beta+56(FP), X2
-	VFMADD231SS  X2, X1, X0
+	VMOVSS       beta+56(FP), X5
+	VFMADD231SS  X5, X1, X0
 
 store0:
 	VMOVSS       X0, (DI)
 	ADDQ         BX, DI
-	VADDPS       Y5, Y4, Y4
-	VEXTRACTF128 $0x01, Y4, X0
-	VADDPS       X0, X4, X4
-	VSHUFPS      $0x4e, X4, X4, X0
-	VADDPS       X0, X4, X4
-	VSHUFPS      $0xb1, X4, X4, X0
-	VADDPS       X0, X4, X4
-	VADDPS       X7, X6, X6
-	VMOVSHDUP    X6, X6
-	VADDSS       X6, X4, X4
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xff, X4, X4, X0
+	VADDSS       X0, X2, X2
 	TESTL        $0x7fffffff, SI
 	JZ           store1
 	VMOVSS       (DI), X0
 	VMOVSS       beta+56(FP), X1
-	VFMADD231SS  X1, X0, X4
+	VFMADD231SS  X1, X0, X2
 
 store1:
-	VMOVSS X4, (DI)
+	VMOVSS X2, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -1501,7 +1495,7 @@ blocks:
 	VMULPS       Y6, Y7, Y7
 	VMULPS       (DI), Y8, Y6
 	VMOVUPS      Y6, (SP)
-	VFNMADD231PS 32(DI), Y7, Y2
+	VFNMADD231PS 32(DI), Y7, Y4
 	VMULPS       64(DI), Y8, Y6
 	VMOVUPS      Y6, 32(SP)
 	VFNMADD231PS 96(DI), Y7, Y5
@@ -1516,7 +1510,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 32(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      16(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1529,7 +1523,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 36(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      48(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VPMADDUBSW   256(SI), Y6, Y7
@@ -1541,7 +1535,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 40(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      48(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1554,7 +1548,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 44(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      80(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VPMADDUBSW   512(SI), Y6, Y7
@@ -1566,7 +1560,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 48(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      80(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1579,7 +1573,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 52(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      112(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VPMADDUBSW   768(SI), Y6, Y7
@@ -1591,7 +1585,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 56(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      112(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1604,7 +1598,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 60(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	ADDQ         $+144, AX
 	ADDQ         $+1024, SI
 	ADDQ         $+128, DI
@@ -1619,44 +1613,44 @@ blocks:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VEXTRACTF128 $0x01, Y2, X1
-	VADDPS       X1, X2, X2
-	VSHUFPS      $0x4e, X2, X2, X1
-	VADDPS       X1, X2, X2
-	VSHUFPS      $0xb1, X2, X2, X1
-	VADDPS       X1, X2, X2
-	VADDSS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X1, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X1
+	VADDPS       X1, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X1
+	VADDPS       X1, X4, X4
+	VADDSS       X4, X0, X0
 	TESTL        $0x7fffffff, SI
 	JZ           store0
 	VMOVSS       (DI), X1
-	VMOVSS       beta+56(FP), X2
-	VFMADD231SS  X2, X1, X0
+	VMOVSS       beta+56(FP), X4
+	VFMADD231SS  X4, X1, X0
 
 store0:
 	VMOVSS       X0, (DI)
 	ADDQ         BX, DI
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VSHUFPS      $0x4e, X3, X3, X0
-	VADDPS       X0, X3, X3
-	VSHUFPS      $0xb1, X3, X3, X0
-	VADDPS       X0, X3, X3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
 	VEXTRACTF128 $0x01, Y5, X0
 	VADDPS       X0, X5, X5
 	VSHUFPS      $0x4e, X5, X5, X0
 	VADDPS       X0, X5, X5
 	VSHUFPS      $0xb1, X5, X5, X0
 	VADDPS       X0, X5, X5
-	VADDSS       X5, X3, X3
+	VADDSS       X5, X2, X2
 	TESTL        $0x7fffffff, SI
 	JZ           store1
 	VMOVSS       (DI), X0
 	VMOVSS       beta+56(FP), X1
-	VFMADD231SS  X1, X0, X3
+	VFMADD231SS  X1, X0, X2
 
 store1:
-	VMOVSS X3, (DI)
+	VMOVSS X2, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -1893,7 +1887,7 @@ blocks:
 	VMULPS       Y6, Y7, Y7
 	VMULPS       (DI), Y8, Y6
 	VMOVUPS      Y6, (SP)
-	VFNMADD231PS 32(DI), Y7, Y2
+	VFNMADD231PS 32(DI), Y7, Y4
 	VMULPS       64(DI), Y8, Y6
 	VMOVUPS      Y6, 32(SP)
 	VFNMADD231PS 96(DI), Y7, Y5
@@ -1912,7 +1906,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 32(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      48(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1929,7 +1923,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 36(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      80(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VMOVDQU      16(AX), Y7
@@ -1945,7 +1939,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 40(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      80(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1962,7 +1956,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 44(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      112(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VMOVDQU      16(AX), Y7
@@ -1977,7 +1971,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 48(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      112(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -1994,7 +1988,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 52(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	VMOVDQU      144(AX), Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
 	VMOVDQU      16(AX), Y7
@@ -2010,7 +2004,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 56(SP), Y7
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y7, Y6, Y2
 	VMOVDQU      144(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        quantDotsAVX22<>+0(SB), Y6, Y6
@@ -2027,7 +2021,7 @@ blocks:
 	VPMADDWD     quantDotsAVX20<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VBROADCASTSS 60(SP), Y7
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y7, Y6, Y3
 	ADDQ         $+176, AX
 	ADDQ         $+1024, SI
 	ADDQ         $+128, DI
@@ -2042,44 +2036,44 @@ blocks:
 	VADDPS       X1, X0, X0
 	VSHUFPS      $0xb1, X0, X0, X1
 	VADDPS       X1, X0, X0
-	VEXTRACTF128 $0x01, Y2, X1
-	VADDPS       X1, X2, X2
-	VSHUFPS      $0x4e, X2, X2, X1
-	VADDPS       X1, X2, X2
-	VSHUFPS      $0xb1, X2, X2, X1
-	VADDPS       X1, X2, X2
-	VADDSS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X1, X4, X4
+	VSHUFPS      $0x4e, X4, X4, X1
+	VADDPS       X1, X4, X4
+	VSHUFPS      $0xb1, X4, X4, X1
+	VADDPS       X1, X4, X4
+	VADDSS       X4, X0, X0
 	TESTL        $0x7fffffff, SI
 	JZ           store0
 	VMOVSS       (DI), X1
-	VMOVSS       beta+56(FP), X2
-	VFMADD231SS  X2, X1, X0
+	VMOVSS       beta+56(FP), X4
+	VFMADD231SS  X4, X1, X0
 
 store0:
 	VMOVSS       X0, (DI)
 	ADDQ         BX, DI
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VSHUFPS      $0x4e, X3, X3, X0
-	VADDPS       X0, X3, X3
-	VSHUFPS      $0xb1, X3, X3, X0
-	VADDPS       X0, X3, X3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x4e, X2, X2, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0xb1, X2, X2, X0
+	VADDPS       X0, X2, X2
 	VEXTRACTF128 $0x01, Y5, X0
 	VADDPS       X0, X5, X5
 	VSHUFPS      $0x4e, X5, X5, X0
 	VADDPS       X0, X5, X5
 	VSHUFPS      $0xb1, X5, X5, X0
 	VADDPS       X0, X5, X5
-	VADDSS       X5, X3, X3
+	VADDSS       X5, X2, X2
 	TESTL        $0x7fffffff, SI
 	JZ           store1
 	VMOVSS       (DI), X0
 	VMOVSS       beta+56(FP), X1
-	VFMADD231SS  X1, X0, X3
+	VFMADD231SS  X1, X0, X2
 
 store1:
-	VMOVSS X3, (DI)
+	VMOVSS X2, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row

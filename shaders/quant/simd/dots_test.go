@@ -114,7 +114,8 @@ func checkDots(t *testing.T, name string, set Set, f quant.Format, rows, n, k in
 				}
 				key := fmt.Sprint(name, r, j)
 				if b, known := bits[key]; known && b != math.Float32bits(c[r*ldc+j]) {
-					t.Fatalf("%s %s: c[%d,%d] = %g with %d rows, elsewhere %g", set.Name, name, r, j, got, rows, math.Float32frombits(b))
+					t.Fatalf("%s %s: c[%d,%d] = %g with %d rows, elsewhere %g",
+						set.Name, name, r, j, got, rows, math.Float32frombits(b))
 				}
 				bits[key] = math.Float32bits(c[r*ldc+j])
 			}
@@ -150,7 +151,8 @@ func TestQuantize(t *testing.T) {
 				continue
 			}
 			if blocks[i] != wantBlocks[i] || scales[i] != wantScales[i] {
-				t.Errorf("block %d, offset %d: %v %v, want %v %v", i, offset, scales[i], blocks[i], wantScales[i], wantBlocks[i])
+				t.Errorf("block %d, offset %d: %v %v, want %v %v",
+					i, offset, scales[i], blocks[i], wantScales[i], wantBlocks[i])
 			}
 			at := i%rows*lda + i/rows*Values
 			for j, q := range blocks[i].Values {

@@ -1123,11 +1123,11 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X6
-	VCVTPH2PS       X6, X6
-	VMOVQ           (SI), X7
-	VFMADD231PS     X7, X6, X4
-	VBROADCASTSS    X6, Y6
+	VMOVD           (AX), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Y6
+	VMOVQ           (SI), X8
+	VFMADD231PS     X8, X7, X4
 	VBROADCASTI32X4 4(AX), Y7
 	VPSRLVD         Y1, Y7, Y7
 	VPANDD          Y0, Y7, Y7
@@ -1136,11 +1136,11 @@ blocks:
 	VCVTDQ2PS       Y8, Y8
 	VMULPS.BCST     (SI), Y6, Y6
 	VFMADD231PS     Y6, Y8, Y2
-	VMOVD           20(AX), X6
-	VCVTPH2PS       X6, X6
-	VMOVQ           8(SI), X7
-	VFMADD231PS     X7, X6, X5
-	VBROADCASTSS    X6, Y6
+	VMOVD           20(AX), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Y6
+	VMOVQ           8(SI), X8
+	VFMADD231PS     X8, X7, X5
 	VBROADCASTI32X4 24(AX), Y7
 	VPSRLVD         Y1, Y7, Y7
 	VPANDD          Y0, Y7, Y7
@@ -1158,11 +1158,11 @@ blocks:
 last:
 	TESTQ           $0x00000001, DI
 	JZ              sum
-	VMOVD           (AX), X6
-	VCVTPH2PS       X6, X6
-	VMOVQ           (SI), X7
-	VFMADD231PS     X7, X6, X4
-	VBROADCASTSS    X6, Y6
+	VMOVD           (AX), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Y6
+	VMOVQ           (SI), X8
+	VFMADD231PS     X8, X7, X4
 	VBROADCASTI32X4 4(AX), Y7
 	VPSRLVD         Y1, Y7, Y7
 	VPANDD          Y0, Y7, Y7
@@ -1183,9 +1183,9 @@ sum:
 	VADDPS        X3, X2, X2
 	VSHUFPS       $0xb1, X2, X2, X3
 	VADDPS        X3, X2, X2
-	VADDPS        X5, X4, X4
-	VMOVSHDUP     X4, X4
-	VADDSS        X4, X2, X2
+	VADDPS        Y5, Y4, Y4
+	VSHUFPS       $0x55, X4, X4, X3
+	VADDSS        X3, X2, X2
 	TESTL         $0x7fffffff, BX
 	JZ            store0
 	VMOVSS        (SI), X3
@@ -1218,8 +1218,6 @@ row:
 	VPXORD Y5, Y5, Y5
 	VPXORD Y6, Y6, Y6
 	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -1227,46 +1225,46 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X10
-	VCVTPH2PS       X10, X10
-	VMOVQ           (DI), X11
-	VFMADD231PS     X11, X10, X4
-	VMOVQ           8(DI), X11
-	VFMADD231PS     X11, X10, X8
-	VBROADCASTSS    X10, Y10
-	VBROADCASTI32X4 4(AX), Y11
-	VPSRLVD         Y1, Y11, Y11
-	VPANDD          Y0, Y11, Y11
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        (SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     (DI), Y10, Y13
-	VFMADD231PS     Y13, Y12, Y2
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        64(SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     8(DI), Y10, Y10
-	VFMADD231PS     Y10, Y12, Y6
-	VMOVD           20(AX), X10
-	VCVTPH2PS       X10, X10
-	VMOVQ           16(DI), X11
-	VFMADD231PS     X11, X10, X5
-	VMOVQ           24(DI), X11
-	VFMADD231PS     X11, X10, X9
-	VBROADCASTSS    X10, Y10
-	VBROADCASTI32X4 24(AX), Y11
-	VPSRLVD         Y1, Y11, Y11
-	VPANDD          Y0, Y11, Y11
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        128(SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     16(DI), Y10, Y13
-	VFMADD231PS     Y13, Y12, Y3
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        192(SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     24(DI), Y10, Y10
-	VFMADD231PS     Y10, Y12, Y7
+	VMOVD           (AX), X9
+	VCVTPH2PS       X9, X9
+	VBROADCASTSS    X9, Y8
+	VMOVUPS         (DI), X10
+	VMOVSHDUP       X9, X9
+	VBROADCASTSS    X9, Y9
+	VFMADD231PS     Y9, Y10, Y6
+	VBROADCASTI32X4 4(AX), Y9
+	VPSRLVD         Y1, Y9, Y9
+	VPANDD          Y0, Y9, Y9
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        (SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     (DI), Y8, Y12
+	VFMADD231PS     Y12, Y11, Y2
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        64(SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     8(DI), Y8, Y8
+	VFMADD231PS     Y8, Y11, Y4
+	VMOVD           20(AX), X9
+	VCVTPH2PS       X9, X9
+	VBROADCASTSS    X9, Y8
+	VMOVUPS         16(DI), X10
+	VMOVSHDUP       X9, X9
+	VBROADCASTSS    X9, Y9
+	VFMADD231PS     Y9, Y10, Y7
+	VBROADCASTI32X4 24(AX), Y9
+	VPSRLVD         Y1, Y9, Y9
+	VPANDD          Y0, Y9, Y9
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        128(SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     16(DI), Y8, Y12
+	VFMADD231PS     Y12, Y11, Y3
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        192(SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     24(DI), Y8, Y8
+	VFMADD231PS     Y8, Y11, Y5
 	ADDQ            $+40, AX
 	ADDQ            $+256, SI
 	ADDQ            $+32, DI
@@ -1276,26 +1274,26 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X10
-	VCVTPH2PS       X10, X10
-	VMOVQ           (DI), X11
-	VFMADD231PS     X11, X10, X4
-	VMOVQ           8(DI), X11
-	VFMADD231PS     X11, X10, X8
-	VBROADCASTSS    X10, Y10
-	VBROADCASTI32X4 4(AX), Y11
-	VPSRLVD         Y1, Y11, Y11
-	VPANDD          Y0, Y11, Y11
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        (SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     (DI), Y10, Y13
-	VFMADD231PS     Y13, Y12, Y2
-	VPXORD          Y12, Y12, Y12
-	VPDPBUSD        64(SI), Y11, Y12
-	VCVTDQ2PS       Y12, Y12
-	VMULPS.BCST     8(DI), Y10, Y10
-	VFMADD231PS     Y10, Y12, Y6
+	VMOVD           (AX), X9
+	VCVTPH2PS       X9, X9
+	VBROADCASTSS    X9, Y8
+	VMOVUPS         (DI), X10
+	VMOVSHDUP       X9, X9
+	VBROADCASTSS    X9, Y9
+	VFMADD231PS     Y9, Y10, Y6
+	VBROADCASTI32X4 4(AX), Y9
+	VPSRLVD         Y1, Y9, Y9
+	VPANDD          Y0, Y9, Y9
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        (SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     (DI), Y8, Y12
+	VFMADD231PS     Y12, Y11, Y2
+	VPXORD          Y11, Y11, Y11
+	VPDPBUSD        64(SI), Y9, Y11
+	VCVTDQ2PS       Y11, Y11
+	VMULPS.BCST     8(DI), Y8, Y8
+	VFMADD231PS     Y8, Y11, Y4
 	ADDQ            $+20, AX
 
 sum:
@@ -1308,36 +1306,35 @@ sum:
 	VADDPS        X3, X2, X2
 	VSHUFPS       $0xb1, X2, X2, X3
 	VADDPS        X3, X2, X2
-	VADDPS        X5, X4, X4
-	VMOVSHDUP     X4, X4
-	VADDSS        X4, X2, X2
+	VADDPS        Y7, Y6, Y6
+	VSHUFPS       $0x55, X6, X6, X3
+	VADDSS        X3, X2, X2
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X2
+	VMOVSS        beta+56(FP), X7
+	VFMADD231SS   X7, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y7, Y6, Y6
-	VEXTRACTF32X4 $0x01, Y6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X2
-	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VMOVSHDUP     X8, X8
-	VADDSS        X8, X6, X6
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xff, X6, X6, X2
+	VADDSS        X2, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
+	VFMADD231SS   X3, X2, X4
 
 store1:
-	VMOVSS X6, (DI)
+	VMOVSS X4, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -1354,6 +1351,8 @@ TEXT ·dotsQ4_1AVX512_3(SB), NOSPLIT, $0-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5122<>+0(SB), Y1
+	MOVL      $0x0000003f, SI
+	KMOVW     SI, K1
 
 row:
 	VPXORD Y2, Y2, Y2
@@ -1364,10 +1363,6 @@ row:
 	VPXORD Y7, Y7, Y7
 	VPXORD Y8, Y8, Y8
 	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -1375,60 +1370,56 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X14
-	VCVTPH2PS       X14, X14
-	VMOVQ           (DI), X15
-	VFMADD231PS     X15, X14, X4
-	VMOVQ           8(DI), X15
-	VFMADD231PS     X15, X14, X8
-	VMOVQ           16(DI), X15
-	VFMADD231PS     X15, X14, X12
-	VBROADCASTSS    X14, Y14
-	VBROADCASTI32X4 4(AX), Y15
-	VPSRLVD         Y1, Y15, Y15
-	VPANDD          Y0, Y15, Y15
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        (SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     (DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y2
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        64(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     8(DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y6
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        128(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     16(DI), Y14, Y14
-	VFMADD231PS     Y14, Y16, Y10
-	VMOVD           20(AX), X14
-	VCVTPH2PS       X14, X14
-	VMOVQ           24(DI), X15
-	VFMADD231PS     X15, X14, X5
-	VMOVQ           32(DI), X15
-	VFMADD231PS     X15, X14, X9
-	VMOVQ           40(DI), X15
-	VFMADD231PS     X15, X14, X13
-	VBROADCASTSS    X14, Y14
-	VBROADCASTI32X4 24(AX), Y15
-	VPSRLVD         Y1, Y15, Y15
-	VPANDD          Y0, Y15, Y15
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        192(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     24(DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y3
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        256(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     32(DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y7
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        320(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     40(DI), Y14, Y14
-	VFMADD231PS     Y14, Y16, Y11
+	VMOVD           (AX), X11
+	VCVTPH2PS       X11, X11
+	VBROADCASTSS    X11, Y10
+	VMOVUPS.Z       (DI), K1, Y12
+	VMOVSHDUP       X11, X11
+	VBROADCASTSS    X11, Y11
+	VFMADD231PS     Y11, Y12, Y8
+	VBROADCASTI32X4 4(AX), Y11
+	VPSRLVD         Y1, Y11, Y11
+	VPANDD          Y0, Y11, Y11
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        (SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     (DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y2
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        64(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     8(DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y4
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        128(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     16(DI), Y10, Y10
+	VFMADD231PS     Y10, Y12, Y6
+	VMOVD           20(AX), X11
+	VCVTPH2PS       X11, X11
+	VBROADCASTSS    X11, Y10
+	VMOVUPS.Z       24(DI), K1, Y12
+	VMOVSHDUP       X11, X11
+	VBROADCASTSS    X11, Y11
+	VFMADD231PS     Y11, Y12, Y9
+	VBROADCASTI32X4 24(AX), Y11
+	VPSRLVD         Y1, Y11, Y11
+	VPANDD          Y0, Y11, Y11
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        192(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     24(DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y3
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        256(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     32(DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y5
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        320(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     40(DI), Y10, Y10
+	VFMADD231PS     Y10, Y12, Y7
 	ADDQ            $+40, AX
 	ADDQ            $+384, SI
 	ADDQ            $+48, DI
@@ -1438,33 +1429,31 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X14
-	VCVTPH2PS       X14, X14
-	VMOVQ           (DI), X15
-	VFMADD231PS     X15, X14, X4
-	VMOVQ           8(DI), X15
-	VFMADD231PS     X15, X14, X8
-	VMOVQ           16(DI), X15
-	VFMADD231PS     X15, X14, X12
-	VBROADCASTSS    X14, Y14
-	VBROADCASTI32X4 4(AX), Y15
-	VPSRLVD         Y1, Y15, Y15
-	VPANDD          Y0, Y15, Y15
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        (SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     (DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y2
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        64(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     8(DI), Y14, Y17
-	VFMADD231PS     Y17, Y16, Y6
-	VPXORD          Y16, Y16, Y16
-	VPDPBUSD        128(SI), Y15, Y16
-	VCVTDQ2PS       Y16, Y16
-	VMULPS.BCST     16(DI), Y14, Y14
-	VFMADD231PS     Y14, Y16, Y10
+	VMOVD           (AX), X11
+	VCVTPH2PS       X11, X11
+	VBROADCASTSS    X11, Y10
+	VMOVUPS.Z       (DI), K1, Y12
+	VMOVSHDUP       X11, X11
+	VBROADCASTSS    X11, Y11
+	VFMADD231PS     Y11, Y12, Y8
+	VBROADCASTI32X4 4(AX), Y11
+	VPSRLVD         Y1, Y11, Y11
+	VPANDD          Y0, Y11, Y11
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        (SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     (DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y2
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        64(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     8(DI), Y10, Y13
+	VFMADD231PS     Y13, Y12, Y4
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        128(SI), Y11, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     16(DI), Y10, Y10
+	VFMADD231PS     Y10, Y12, Y6
 	ADDQ            $+20, AX
 
 sum:
@@ -1477,17 +1466,35 @@ sum:
 	VADDPS        X3, X2, X2
 	VSHUFPS       $0xb1, X2, X2, X3
 	VADDPS        X3, X2, X2
-	VADDPS        X5, X4, X4
-	VMOVSHDUP     X4, X4
-	VADDSS        X4, X2, X2
+	VADDPS        Y9, Y8, Y8
+	VSHUFPS       $0x55, X8, X8, X3
+	VADDSS        X3, X2, X2
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X2
+	VMOVSS        beta+56(FP), X9
+	VFMADD231SS   X9, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xff, X8, X8, X2
+	VADDSS        X2, X4, X4
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X2
+	VMOVSS        beta+56(FP), X3
+	VFMADD231SS   X3, X2, X4
+
+store1:
+	VMOVSS        X4, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y7, Y6, Y6
 	VEXTRACTF32X4 $0x01, Y6, X2
@@ -1496,36 +1503,17 @@ store0:
 	VADDPS        X2, X6, X6
 	VSHUFPS       $0xb1, X6, X6, X2
 	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VMOVSHDUP     X8, X8
-	VADDSS        X8, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store1:
-	VMOVSS        X6, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y11, Y10, Y10
-	VEXTRACTF32X4 $0x01, Y10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0x4e, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0xb1, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VADDPS        X13, X12, X12
-	VMOVSHDUP     X12, X12
-	VADDSS        X12, X10, X10
+	VEXTRACTF32X4 $0x01, Y8, X2
+	VSHUFPS       $0x55, X2, X2, X2
+	VADDSS        X2, X6, X6
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X10
+	VFMADD231SS   X3, X2, X6
 
 store2:
-	VMOVSS X10, (DI)
+	VMOVSS X6, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -1554,12 +1542,6 @@ row:
 	VPXORD Y9, Y9, Y9
 	VPXORD Y10, Y10, Y10
 	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -1567,74 +1549,66 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X18
-	VCVTPH2PS       X18, X18
-	VMOVQ           (DI), X19
-	VFMADD231PS     X19, X18, X4
-	VMOVQ           8(DI), X19
-	VFMADD231PS     X19, X18, X8
-	VMOVQ           16(DI), X19
-	VFMADD231PS     X19, X18, X12
-	VMOVQ           24(DI), X19
-	VFMADD231PS     X19, X18, X16
-	VBROADCASTSS    X18, Y18
-	VBROADCASTI32X4 4(AX), Y19
-	VPSRLVD         Y1, Y19, Y19
-	VPANDD          Y0, Y19, Y19
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        (SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     (DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y2
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        64(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     8(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y6
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        128(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     16(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y10
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        192(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     24(DI), Y18, Y18
-	VFMADD231PS     Y18, Y20, Y14
-	VMOVD           20(AX), X18
-	VCVTPH2PS       X18, X18
-	VMOVQ           32(DI), X19
-	VFMADD231PS     X19, X18, X5
-	VMOVQ           40(DI), X19
-	VFMADD231PS     X19, X18, X9
-	VMOVQ           48(DI), X19
-	VFMADD231PS     X19, X18, X13
-	VMOVQ           56(DI), X19
-	VFMADD231PS     X19, X18, X17
-	VBROADCASTSS    X18, Y18
-	VBROADCASTI32X4 24(AX), Y19
-	VPSRLVD         Y1, Y19, Y19
-	VPANDD          Y0, Y19, Y19
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        256(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     32(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y3
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        320(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     40(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y7
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        384(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     48(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y11
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        448(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     56(DI), Y18, Y18
-	VFMADD231PS     Y18, Y20, Y15
+	VMOVD           (AX), X13
+	VCVTPH2PS       X13, X13
+	VBROADCASTSS    X13, Y12
+	VMOVUPS         (DI), Y14
+	VMOVSHDUP       X13, X13
+	VBROADCASTSS    X13, Y13
+	VFMADD231PS     Y13, Y14, Y10
+	VBROADCASTI32X4 4(AX), Y13
+	VPSRLVD         Y1, Y13, Y13
+	VPANDD          Y0, Y13, Y13
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        (SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     (DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y2
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        64(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     8(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y4
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        128(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     16(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y6
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        192(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     24(DI), Y12, Y12
+	VFMADD231PS     Y12, Y14, Y8
+	VMOVD           20(AX), X13
+	VCVTPH2PS       X13, X13
+	VBROADCASTSS    X13, Y12
+	VMOVUPS         32(DI), Y14
+	VMOVSHDUP       X13, X13
+	VBROADCASTSS    X13, Y13
+	VFMADD231PS     Y13, Y14, Y11
+	VBROADCASTI32X4 24(AX), Y13
+	VPSRLVD         Y1, Y13, Y13
+	VPANDD          Y0, Y13, Y13
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        256(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     32(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y3
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        320(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     40(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y5
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        384(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     48(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y7
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        448(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     56(DI), Y12, Y12
+	VFMADD231PS     Y12, Y14, Y9
 	ADDQ            $+40, AX
 	ADDQ            $+512, SI
 	ADDQ            $+64, DI
@@ -1644,40 +1618,36 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X18
-	VCVTPH2PS       X18, X18
-	VMOVQ           (DI), X19
-	VFMADD231PS     X19, X18, X4
-	VMOVQ           8(DI), X19
-	VFMADD231PS     X19, X18, X8
-	VMOVQ           16(DI), X19
-	VFMADD231PS     X19, X18, X12
-	VMOVQ           24(DI), X19
-	VFMADD231PS     X19, X18, X16
-	VBROADCASTSS    X18, Y18
-	VBROADCASTI32X4 4(AX), Y19
-	VPSRLVD         Y1, Y19, Y19
-	VPANDD          Y0, Y19, Y19
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        (SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     (DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y2
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        64(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     8(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y6
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        128(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     16(DI), Y18, Y21
-	VFMADD231PS     Y21, Y20, Y10
-	VPXORD          Y20, Y20, Y20
-	VPDPBUSD        192(SI), Y19, Y20
-	VCVTDQ2PS       Y20, Y20
-	VMULPS.BCST     24(DI), Y18, Y18
-	VFMADD231PS     Y18, Y20, Y14
+	VMOVD           (AX), X13
+	VCVTPH2PS       X13, X13
+	VBROADCASTSS    X13, Y12
+	VMOVUPS         (DI), Y14
+	VMOVSHDUP       X13, X13
+	VBROADCASTSS    X13, Y13
+	VFMADD231PS     Y13, Y14, Y10
+	VBROADCASTI32X4 4(AX), Y13
+	VPSRLVD         Y1, Y13, Y13
+	VPANDD          Y0, Y13, Y13
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        (SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     (DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y2
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        64(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     8(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y4
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        128(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     16(DI), Y12, Y15
+	VFMADD231PS     Y15, Y14, Y6
+	VPXORD          Y14, Y14, Y14
+	VPDPBUSD        192(SI), Y13, Y14
+	VCVTDQ2PS       Y14, Y14
+	VMULPS.BCST     24(DI), Y12, Y12
+	VFMADD231PS     Y12, Y14, Y8
 	ADDQ            $+20, AX
 
 sum:
@@ -1690,17 +1660,35 @@ sum:
 	VADDPS        X3, X2, X2
 	VSHUFPS       $0xb1, X2, X2, X3
 	VADDPS        X3, X2, X2
-	VADDPS        X5, X4, X4
-	VMOVSHDUP     X4, X4
-	VADDSS        X4, X2, X2
+	VADDPS        Y11, Y10, Y10
+	VSHUFPS       $0x55, X10, X10, X3
+	VADDSS        X3, X2, X2
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X2
+	VMOVSS        beta+56(FP), X11
+	VFMADD231SS   X11, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xff, X10, X10, X2
+	VADDSS        X2, X4, X4
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X2
+	VMOVSS        beta+56(FP), X3
+	VFMADD231SS   X3, X2, X4
+
+store1:
+	VMOVSS        X4, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y7, Y6, Y6
 	VEXTRACTF32X4 $0x01, Y6, X2
@@ -1709,55 +1697,36 @@ store0:
 	VADDPS        X2, X6, X6
 	VSHUFPS       $0xb1, X6, X6, X2
 	VADDPS        X2, X6, X6
-	VADDPS        X9, X8, X8
-	VMOVSHDUP     X8, X8
-	VADDSS        X8, X6, X6
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X6
-
-store1:
-	VMOVSS        X6, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y11, Y10, Y10
 	VEXTRACTF32X4 $0x01, Y10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0x4e, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0xb1, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VADDPS        X13, X12, X12
-	VMOVSHDUP     X12, X12
-	VADDSS        X12, X10, X10
+	VSHUFPS       $0x55, X2, X2, X2
+	VADDSS        X2, X6, X6
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X10
+	VFMADD231SS   X3, X2, X6
 
 store2:
-	VMOVSS        X10, (DI)
+	VMOVSS        X6, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y15, Y14, Y14
-	VEXTRACTF32X4 $0x01, Y14, X2
-	VADDPS        X2, X14, X14
-	VSHUFPS       $0x4e, X14, X14, X2
-	VADDPS        X2, X14, X14
-	VSHUFPS       $0xb1, X14, X14, X2
-	VADDPS        X2, X14, X14
-	VADDPS        X17, X16, X16
-	VMOVSHDUP     X16, X16
-	VADDSS        X16, X14, X14
+	VADDPS        Y9, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X2
+	VADDPS        X2, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X2
+	VADDPS        X2, X8, X8
+	VEXTRACTF32X4 $0x01, Y10, X2
+	VSHUFPS       $0xff, X2, X2, X2
+	VADDSS        X2, X8, X8
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X14
+	VFMADD231SS   X3, X2, X8
 
 store3:
-	VMOVSS X14, (DI)
+	VMOVSS X8, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -2368,11 +2337,11 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X7
-	VCVTPH2PS       X7, X7
-	VMOVQ           (SI), X8
-	VFMADD231PS     X8, X7, X5
-	VBROADCASTSS    X7, Y7
+	VMOVD           (AX), X8
+	VCVTPH2PS       X8, X8
+	VBROADCASTSS    X8, Y7
+	VMOVQ           (SI), X9
+	VFMADD231PS     X9, X8, X5
 	VBROADCASTI32X4 8(AX), Y8
 	VPSRLVD         Y1, Y8, Y8
 	VPANDD          Y0, Y8, Y8
@@ -2383,11 +2352,11 @@ blocks:
 	VCVTDQ2PS       Y9, Y9
 	VMULPS.BCST     (SI), Y7, Y7
 	VFMADD231PS     Y7, Y9, Y3
-	VMOVD           24(AX), X7
-	VCVTPH2PS       X7, X7
-	VMOVQ           8(SI), X8
-	VFMADD231PS     X8, X7, X6
-	VBROADCASTSS    X7, Y7
+	VMOVD           24(AX), X8
+	VCVTPH2PS       X8, X8
+	VBROADCASTSS    X8, Y7
+	VMOVQ           8(SI), X9
+	VFMADD231PS     X9, X8, X6
 	VBROADCASTI32X4 32(AX), Y8
 	VPSRLVD         Y1, Y8, Y8
 	VPANDD          Y0, Y8, Y8
@@ -2407,11 +2376,11 @@ blocks:
 last:
 	TESTQ           $0x00000001, DI
 	JZ              sum
-	VMOVD           (AX), X7
-	VCVTPH2PS       X7, X7
-	VMOVQ           (SI), X8
-	VFMADD231PS     X8, X7, X5
-	VBROADCASTSS    X7, Y7
+	VMOVD           (AX), X8
+	VCVTPH2PS       X8, X8
+	VBROADCASTSS    X8, Y7
+	VMOVQ           (SI), X9
+	VFMADD231PS     X9, X8, X5
 	VBROADCASTI32X4 8(AX), Y8
 	VPSRLVD         Y1, Y8, Y8
 	VPANDD          Y0, Y8, Y8
@@ -2434,9 +2403,9 @@ sum:
 	VADDPS        X4, X3, X3
 	VSHUFPS       $0xb1, X3, X3, X4
 	VADDPS        X4, X3, X3
-	VADDPS        X6, X5, X5
-	VMOVSHDUP     X5, X5
-	VADDSS        X5, X3, X3
+	VADDPS        Y6, Y5, Y5
+	VSHUFPS       $0x55, X5, X5, X4
+	VADDSS        X4, X3, X3
 	TESTL         $0x7fffffff, BX
 	JZ            store0
 	VMOVSS        (SI), X4
@@ -2470,8 +2439,6 @@ row:
 	VPXORD Y6, Y6, Y6
 	VPXORD Y7, Y7, Y7
 	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -2479,50 +2446,50 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X11
-	VCVTPH2PS       X11, X11
-	VMOVQ           (DI), X12
-	VFMADD231PS     X12, X11, X5
-	VMOVQ           8(DI), X12
-	VFMADD231PS     X12, X11, X9
-	VBROADCASTSS    X11, Y11
-	VBROADCASTI32X4 8(AX), Y12
-	VPSRLVD         Y1, Y12, Y12
-	VPANDD          Y0, Y12, Y12
+	VMOVD           (AX), X10
+	VCVTPH2PS       X10, X10
+	VBROADCASTSS    X10, Y9
+	VMOVUPS         (DI), X11
+	VMOVSHDUP       X10, X10
+	VBROADCASTSS    X10, Y10
+	VFMADD231PS     Y10, Y11, Y7
+	VBROADCASTI32X4 8(AX), Y10
+	VPSRLVD         Y1, Y10, Y10
+	VPANDD          Y0, Y10, Y10
 	KMOVD           4(AX), K1
-	VPADDB          Y2, Y12, K1, Y12
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        (SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     (DI), Y11, Y14
-	VFMADD231PS     Y14, Y13, Y3
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        64(SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     8(DI), Y11, Y11
-	VFMADD231PS     Y11, Y13, Y7
-	VMOVD           24(AX), X11
-	VCVTPH2PS       X11, X11
-	VMOVQ           16(DI), X12
-	VFMADD231PS     X12, X11, X6
-	VMOVQ           24(DI), X12
-	VFMADD231PS     X12, X11, X10
-	VBROADCASTSS    X11, Y11
-	VBROADCASTI32X4 32(AX), Y12
-	VPSRLVD         Y1, Y12, Y12
-	VPANDD          Y0, Y12, Y12
+	VPADDB          Y2, Y10, K1, Y10
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        (SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     (DI), Y9, Y13
+	VFMADD231PS     Y13, Y12, Y3
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        64(SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     8(DI), Y9, Y9
+	VFMADD231PS     Y9, Y12, Y5
+	VMOVD           24(AX), X10
+	VCVTPH2PS       X10, X10
+	VBROADCASTSS    X10, Y9
+	VMOVUPS         16(DI), X11
+	VMOVSHDUP       X10, X10
+	VBROADCASTSS    X10, Y10
+	VFMADD231PS     Y10, Y11, Y8
+	VBROADCASTI32X4 32(AX), Y10
+	VPSRLVD         Y1, Y10, Y10
+	VPANDD          Y0, Y10, Y10
 	KMOVD           28(AX), K1
-	VPADDB          Y2, Y12, K1, Y12
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        128(SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     16(DI), Y11, Y14
-	VFMADD231PS     Y14, Y13, Y4
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        192(SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     24(DI), Y11, Y11
-	VFMADD231PS     Y11, Y13, Y8
+	VPADDB          Y2, Y10, K1, Y10
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        128(SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     16(DI), Y9, Y13
+	VFMADD231PS     Y13, Y12, Y4
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        192(SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     24(DI), Y9, Y9
+	VFMADD231PS     Y9, Y12, Y6
 	ADDQ            $+48, AX
 	ADDQ            $+256, SI
 	ADDQ            $+32, DI
@@ -2532,28 +2499,28 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X11
-	VCVTPH2PS       X11, X11
-	VMOVQ           (DI), X12
-	VFMADD231PS     X12, X11, X5
-	VMOVQ           8(DI), X12
-	VFMADD231PS     X12, X11, X9
-	VBROADCASTSS    X11, Y11
-	VBROADCASTI32X4 8(AX), Y12
-	VPSRLVD         Y1, Y12, Y12
-	VPANDD          Y0, Y12, Y12
+	VMOVD           (AX), X10
+	VCVTPH2PS       X10, X10
+	VBROADCASTSS    X10, Y9
+	VMOVUPS         (DI), X11
+	VMOVSHDUP       X10, X10
+	VBROADCASTSS    X10, Y10
+	VFMADD231PS     Y10, Y11, Y7
+	VBROADCASTI32X4 8(AX), Y10
+	VPSRLVD         Y1, Y10, Y10
+	VPANDD          Y0, Y10, Y10
 	KMOVD           4(AX), K1
-	VPADDB          Y2, Y12, K1, Y12
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        (SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     (DI), Y11, Y14
-	VFMADD231PS     Y14, Y13, Y3
-	VPXORD          Y13, Y13, Y13
-	VPDPBUSD        64(SI), Y12, Y13
-	VCVTDQ2PS       Y13, Y13
-	VMULPS.BCST     8(DI), Y11, Y11
-	VFMADD231PS     Y11, Y13, Y7
+	VPADDB          Y2, Y10, K1, Y10
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        (SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     (DI), Y9, Y13
+	VFMADD231PS     Y13, Y12, Y3
+	VPXORD          Y12, Y12, Y12
+	VPDPBUSD        64(SI), Y10, Y12
+	VCVTDQ2PS       Y12, Y12
+	VMULPS.BCST     8(DI), Y9, Y9
+	VFMADD231PS     Y9, Y12, Y5
 	ADDQ            $+24, AX
 
 sum:
@@ -2566,36 +2533,35 @@ sum:
 	VADDPS        X4, X3, X3
 	VSHUFPS       $0xb1, X3, X3, X4
 	VADDPS        X4, X3, X3
-	VADDPS        X6, X5, X5
-	VMOVSHDUP     X5, X5
-	VADDSS        X5, X3, X3
+	VADDPS        Y8, Y7, Y7
+	VSHUFPS       $0x55, X7, X7, X4
+	VADDSS        X4, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X4
-	VMOVSS        beta+56(FP), X5
-	VFMADD231SS   X5, X4, X3
+	VMOVSS        beta+56(FP), X8
+	VFMADD231SS   X8, X4, X3
 
 store0:
 	VMOVSS        X3, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y8, Y7, Y7
-	VEXTRACTF32X4 $0x01, Y7, X3
-	VADDPS        X3, X7, X7
-	VSHUFPS       $0x4e, X7, X7, X3
-	VADDPS        X3, X7, X7
-	VSHUFPS       $0xb1, X7, X7, X3
-	VADDPS        X3, X7, X7
-	VADDPS        X10, X9, X9
-	VMOVSHDUP     X9, X9
-	VADDSS        X9, X7, X7
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xff, X7, X7, X3
+	VADDSS        X3, X5, X5
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X3
 	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X7
+	VFMADD231SS   X4, X3, X5
 
 store1:
-	VMOVSS X7, (DI)
+	VMOVSS X5, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -2613,6 +2579,8 @@ TEXT ·dotsQ5_1AVX512_3(SB), NOSPLIT, $0-60
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5122<>+0(SB), Y1
 	VMOVDQU32 quantDotsAVX5123<>+0(SB), Y2
+	MOVL      $0x0000003f, SI
+	KMOVW     SI, K1
 
 row:
 	VPXORD Y3, Y3, Y3
@@ -2623,10 +2591,6 @@ row:
 	VPXORD Y8, Y8, Y8
 	VPXORD Y9, Y9, Y9
 	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -2634,64 +2598,60 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X15
-	VCVTPH2PS       X15, X15
-	VMOVQ           (DI), X16
-	VFMADD231PS     X16, X15, X5
-	VMOVQ           8(DI), X16
-	VFMADD231PS     X16, X15, X9
-	VMOVQ           16(DI), X16
-	VFMADD231PS     X16, X15, X13
-	VBROADCASTSS    X15, Y15
-	VBROADCASTI32X4 8(AX), Y16
-	VPSRLVD         Y1, Y16, Y16
-	VPANDD          Y0, Y16, Y16
-	KMOVD           4(AX), K1
-	VPADDB          Y2, Y16, K1, Y16
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        (SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     (DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y3
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        64(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     8(DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y7
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        128(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     16(DI), Y15, Y15
-	VFMADD231PS     Y15, Y17, Y11
-	VMOVD           24(AX), X15
-	VCVTPH2PS       X15, X15
-	VMOVQ           24(DI), X16
-	VFMADD231PS     X16, X15, X6
-	VMOVQ           32(DI), X16
-	VFMADD231PS     X16, X15, X10
-	VMOVQ           40(DI), X16
-	VFMADD231PS     X16, X15, X14
-	VBROADCASTSS    X15, Y15
-	VBROADCASTI32X4 32(AX), Y16
-	VPSRLVD         Y1, Y16, Y16
-	VPANDD          Y0, Y16, Y16
-	KMOVD           28(AX), K1
-	VPADDB          Y2, Y16, K1, Y16
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        192(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     24(DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y4
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        256(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     32(DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y8
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        320(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     40(DI), Y15, Y15
-	VFMADD231PS     Y15, Y17, Y12
+	VMOVD           (AX), X12
+	VCVTPH2PS       X12, X12
+	VBROADCASTSS    X12, Y11
+	VMOVUPS.Z       (DI), K1, Y13
+	VMOVSHDUP       X12, X12
+	VBROADCASTSS    X12, Y12
+	VFMADD231PS     Y12, Y13, Y9
+	VBROADCASTI32X4 8(AX), Y12
+	VPSRLVD         Y1, Y12, Y12
+	VPANDD          Y0, Y12, Y12
+	KMOVD           4(AX), K2
+	VPADDB          Y2, Y12, K2, Y12
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        (SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     (DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y3
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        64(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     8(DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y5
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        128(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     16(DI), Y11, Y11
+	VFMADD231PS     Y11, Y13, Y7
+	VMOVD           24(AX), X12
+	VCVTPH2PS       X12, X12
+	VBROADCASTSS    X12, Y11
+	VMOVUPS.Z       24(DI), K1, Y13
+	VMOVSHDUP       X12, X12
+	VBROADCASTSS    X12, Y12
+	VFMADD231PS     Y12, Y13, Y10
+	VBROADCASTI32X4 32(AX), Y12
+	VPSRLVD         Y1, Y12, Y12
+	VPANDD          Y0, Y12, Y12
+	KMOVD           28(AX), K2
+	VPADDB          Y2, Y12, K2, Y12
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        192(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     24(DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y4
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        256(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     32(DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y6
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        320(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     40(DI), Y11, Y11
+	VFMADD231PS     Y11, Y13, Y8
 	ADDQ            $+48, AX
 	ADDQ            $+384, SI
 	ADDQ            $+48, DI
@@ -2701,35 +2661,33 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X15
-	VCVTPH2PS       X15, X15
-	VMOVQ           (DI), X16
-	VFMADD231PS     X16, X15, X5
-	VMOVQ           8(DI), X16
-	VFMADD231PS     X16, X15, X9
-	VMOVQ           16(DI), X16
-	VFMADD231PS     X16, X15, X13
-	VBROADCASTSS    X15, Y15
-	VBROADCASTI32X4 8(AX), Y16
-	VPSRLVD         Y1, Y16, Y16
-	VPANDD          Y0, Y16, Y16
-	KMOVD           4(AX), K1
-	VPADDB          Y2, Y16, K1, Y16
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        (SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     (DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y3
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        64(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     8(DI), Y15, Y18
-	VFMADD231PS     Y18, Y17, Y7
-	VPXORD          Y17, Y17, Y17
-	VPDPBUSD        128(SI), Y16, Y17
-	VCVTDQ2PS       Y17, Y17
-	VMULPS.BCST     16(DI), Y15, Y15
-	VFMADD231PS     Y15, Y17, Y11
+	VMOVD           (AX), X12
+	VCVTPH2PS       X12, X12
+	VBROADCASTSS    X12, Y11
+	VMOVUPS.Z       (DI), K1, Y13
+	VMOVSHDUP       X12, X12
+	VBROADCASTSS    X12, Y12
+	VFMADD231PS     Y12, Y13, Y9
+	VBROADCASTI32X4 8(AX), Y12
+	VPSRLVD         Y1, Y12, Y12
+	VPANDD          Y0, Y12, Y12
+	KMOVD           4(AX), K2
+	VPADDB          Y2, Y12, K2, Y12
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        (SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     (DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y3
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        64(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     8(DI), Y11, Y14
+	VFMADD231PS     Y14, Y13, Y5
+	VPXORD          Y13, Y13, Y13
+	VPDPBUSD        128(SI), Y12, Y13
+	VCVTDQ2PS       Y13, Y13
+	VMULPS.BCST     16(DI), Y11, Y11
+	VFMADD231PS     Y11, Y13, Y7
 	ADDQ            $+24, AX
 
 sum:
@@ -2742,17 +2700,35 @@ sum:
 	VADDPS        X4, X3, X3
 	VSHUFPS       $0xb1, X3, X3, X4
 	VADDPS        X4, X3, X3
-	VADDPS        X6, X5, X5
-	VMOVSHDUP     X5, X5
-	VADDSS        X5, X3, X3
+	VADDPS        Y10, Y9, Y9
+	VSHUFPS       $0x55, X9, X9, X4
+	VADDSS        X4, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X4
-	VMOVSS        beta+56(FP), X5
-	VFMADD231SS   X5, X4, X3
+	VMOVSS        beta+56(FP), X10
+	VFMADD231SS   X10, X4, X3
 
 store0:
 	VMOVSS        X3, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xff, X9, X9, X3
+	VADDSS        X3, X5, X5
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X3
+	VMOVSS        beta+56(FP), X4
+	VFMADD231SS   X4, X3, X5
+
+store1:
+	VMOVSS        X5, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y8, Y7, Y7
 	VEXTRACTF32X4 $0x01, Y7, X3
@@ -2761,36 +2737,17 @@ store0:
 	VADDPS        X3, X7, X7
 	VSHUFPS       $0xb1, X7, X7, X3
 	VADDPS        X3, X7, X7
-	VADDPS        X10, X9, X9
-	VMOVSHDUP     X9, X9
-	VADDSS        X9, X7, X7
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X7
-
-store1:
-	VMOVSS        X7, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y12, Y11, Y11
-	VEXTRACTF32X4 $0x01, Y11, X3
-	VADDPS        X3, X11, X11
-	VSHUFPS       $0x4e, X11, X11, X3
-	VADDPS        X3, X11, X11
-	VSHUFPS       $0xb1, X11, X11, X3
-	VADDPS        X3, X11, X11
-	VADDPS        X14, X13, X13
-	VMOVSHDUP     X13, X13
-	VADDSS        X13, X11, X11
+	VEXTRACTF32X4 $0x01, Y9, X3
+	VSHUFPS       $0x55, X3, X3, X3
+	VADDSS        X3, X7, X7
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X3
 	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X11
+	VFMADD231SS   X4, X3, X7
 
 store2:
-	VMOVSS X11, (DI)
+	VMOVSS X7, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -2820,12 +2777,6 @@ row:
 	VPXORD Y10, Y10, Y10
 	VPXORD Y11, Y11, Y11
 	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
 	MOVQ   a+8(FP), SI
 	MOVQ   scales+16(FP), DI
 	MOVQ   blocks+0(FP), R8
@@ -2833,78 +2784,70 @@ row:
 	JL     last
 
 blocks:
-	VMOVD           (AX), X19
-	VCVTPH2PS       X19, X19
-	VMOVQ           (DI), X20
-	VFMADD231PS     X20, X19, X5
-	VMOVQ           8(DI), X20
-	VFMADD231PS     X20, X19, X9
-	VMOVQ           16(DI), X20
-	VFMADD231PS     X20, X19, X13
-	VMOVQ           24(DI), X20
-	VFMADD231PS     X20, X19, X17
-	VBROADCASTSS    X19, Y19
-	VBROADCASTI32X4 8(AX), Y20
-	VPSRLVD         Y1, Y20, Y20
-	VPANDD          Y0, Y20, Y20
+	VMOVD           (AX), X14
+	VCVTPH2PS       X14, X14
+	VBROADCASTSS    X14, Y13
+	VMOVUPS         (DI), Y15
+	VMOVSHDUP       X14, X14
+	VBROADCASTSS    X14, Y14
+	VFMADD231PS     Y14, Y15, Y11
+	VBROADCASTI32X4 8(AX), Y14
+	VPSRLVD         Y1, Y14, Y14
+	VPANDD          Y0, Y14, Y14
 	KMOVD           4(AX), K1
-	VPADDB          Y2, Y20, K1, Y20
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        (SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     (DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y3
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        64(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     8(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y7
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        128(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     16(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y11
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        192(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     24(DI), Y19, Y19
-	VFMADD231PS     Y19, Y21, Y15
-	VMOVD           24(AX), X19
-	VCVTPH2PS       X19, X19
-	VMOVQ           32(DI), X20
-	VFMADD231PS     X20, X19, X6
-	VMOVQ           40(DI), X20
-	VFMADD231PS     X20, X19, X10
-	VMOVQ           48(DI), X20
-	VFMADD231PS     X20, X19, X14
-	VMOVQ           56(DI), X20
-	VFMADD231PS     X20, X19, X18
-	VBROADCASTSS    X19, Y19
-	VBROADCASTI32X4 32(AX), Y20
-	VPSRLVD         Y1, Y20, Y20
-	VPANDD          Y0, Y20, Y20
+	VPADDB          Y2, Y14, K1, Y14
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        (SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     (DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y3
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        64(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     8(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y5
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        128(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     16(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y7
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        192(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     24(DI), Y13, Y13
+	VFMADD231PS     Y13, Y15, Y9
+	VMOVD           24(AX), X14
+	VCVTPH2PS       X14, X14
+	VBROADCASTSS    X14, Y13
+	VMOVUPS         32(DI), Y15
+	VMOVSHDUP       X14, X14
+	VBROADCASTSS    X14, Y14
+	VFMADD231PS     Y14, Y15, Y12
+	VBROADCASTI32X4 32(AX), Y14
+	VPSRLVD         Y1, Y14, Y14
+	VPANDD          Y0, Y14, Y14
 	KMOVD           28(AX), K1
-	VPADDB          Y2, Y20, K1, Y20
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        256(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     32(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y4
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        320(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     40(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y8
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        384(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     48(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y12
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        448(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     56(DI), Y19, Y19
-	VFMADD231PS     Y19, Y21, Y16
+	VPADDB          Y2, Y14, K1, Y14
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        256(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     32(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y4
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        320(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     40(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y6
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        384(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     48(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y8
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        448(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     56(DI), Y13, Y13
+	VFMADD231PS     Y13, Y15, Y10
 	ADDQ            $+48, AX
 	ADDQ            $+512, SI
 	ADDQ            $+64, DI
@@ -2914,42 +2857,38 @@ blocks:
 last:
 	TESTQ           $0x00000001, R8
 	JZ              sum
-	VMOVD           (AX), X19
-	VCVTPH2PS       X19, X19
-	VMOVQ           (DI), X20
-	VFMADD231PS     X20, X19, X5
-	VMOVQ           8(DI), X20
-	VFMADD231PS     X20, X19, X9
-	VMOVQ           16(DI), X20
-	VFMADD231PS     X20, X19, X13
-	VMOVQ           24(DI), X20
-	VFMADD231PS     X20, X19, X17
-	VBROADCASTSS    X19, Y19
-	VBROADCASTI32X4 8(AX), Y20
-	VPSRLVD         Y1, Y20, Y20
-	VPANDD          Y0, Y20, Y20
+	VMOVD           (AX), X14
+	VCVTPH2PS       X14, X14
+	VBROADCASTSS    X14, Y13
+	VMOVUPS         (DI), Y15
+	VMOVSHDUP       X14, X14
+	VBROADCASTSS    X14, Y14
+	VFMADD231PS     Y14, Y15, Y11
+	VBROADCASTI32X4 8(AX), Y14
+	VPSRLVD         Y1, Y14, Y14
+	VPANDD          Y0, Y14, Y14
 	KMOVD           4(AX), K1
-	VPADDB          Y2, Y20, K1, Y20
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        (SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     (DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y3
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        64(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     8(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y7
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        128(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     16(DI), Y19, Y22
-	VFMADD231PS     Y22, Y21, Y11
-	VPXORD          Y21, Y21, Y21
-	VPDPBUSD        192(SI), Y20, Y21
-	VCVTDQ2PS       Y21, Y21
-	VMULPS.BCST     24(DI), Y19, Y19
-	VFMADD231PS     Y19, Y21, Y15
+	VPADDB          Y2, Y14, K1, Y14
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        (SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     (DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y3
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        64(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     8(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y5
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        128(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     16(DI), Y13, Y16
+	VFMADD231PS     Y16, Y15, Y7
+	VPXORD          Y15, Y15, Y15
+	VPDPBUSD        192(SI), Y14, Y15
+	VCVTDQ2PS       Y15, Y15
+	VMULPS.BCST     24(DI), Y13, Y13
+	VFMADD231PS     Y13, Y15, Y9
 	ADDQ            $+24, AX
 
 sum:
@@ -2962,17 +2901,35 @@ sum:
 	VADDPS        X4, X3, X3
 	VSHUFPS       $0xb1, X3, X3, X4
 	VADDPS        X4, X3, X3
-	VADDPS        X6, X5, X5
-	VMOVSHDUP     X5, X5
-	VADDSS        X5, X3, X3
+	VADDPS        Y12, Y11, Y11
+	VSHUFPS       $0x55, X11, X11, X4
+	VADDSS        X4, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store0
 	VMOVSS        (DI), X4
-	VMOVSS        beta+56(FP), X5
-	VFMADD231SS   X5, X4, X3
+	VMOVSS        beta+56(FP), X12
+	VFMADD231SS   X12, X4, X3
 
 store0:
 	VMOVSS        X3, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X3
+	VADDPS        X3, X5, X5
+	VSHUFPS       $0xff, X11, X11, X3
+	VADDSS        X3, X5, X5
+	TESTL         $0x7fffffff, SI
+	JZ            store1
+	VMOVSS        (DI), X3
+	VMOVSS        beta+56(FP), X4
+	VFMADD231SS   X4, X3, X5
+
+store1:
+	VMOVSS        X5, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y8, Y7, Y7
 	VEXTRACTF32X4 $0x01, Y7, X3
@@ -2981,55 +2938,36 @@ store0:
 	VADDPS        X3, X7, X7
 	VSHUFPS       $0xb1, X7, X7, X3
 	VADDPS        X3, X7, X7
-	VADDPS        X10, X9, X9
-	VMOVSHDUP     X9, X9
-	VADDSS        X9, X7, X7
-	TESTL         $0x7fffffff, SI
-	JZ            store1
-	VMOVSS        (DI), X3
-	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X7
-
-store1:
-	VMOVSS        X7, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y12, Y11, Y11
 	VEXTRACTF32X4 $0x01, Y11, X3
-	VADDPS        X3, X11, X11
-	VSHUFPS       $0x4e, X11, X11, X3
-	VADDPS        X3, X11, X11
-	VSHUFPS       $0xb1, X11, X11, X3
-	VADDPS        X3, X11, X11
-	VADDPS        X14, X13, X13
-	VMOVSHDUP     X13, X13
-	VADDSS        X13, X11, X11
+	VSHUFPS       $0x55, X3, X3, X3
+	VADDSS        X3, X7, X7
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X3
 	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X11
+	VFMADD231SS   X4, X3, X7
 
 store2:
-	VMOVSS        X11, (DI)
+	VMOVSS        X7, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y16, Y15, Y15
-	VEXTRACTF32X4 $0x01, Y15, X3
-	VADDPS        X3, X15, X15
-	VSHUFPS       $0x4e, X15, X15, X3
-	VADDPS        X3, X15, X15
-	VSHUFPS       $0xb1, X15, X15, X3
-	VADDPS        X3, X15, X15
-	VADDPS        X18, X17, X17
-	VMOVSHDUP     X17, X17
-	VADDSS        X17, X15, X15
+	VADDPS        Y10, Y9, Y9
+	VEXTRACTF32X4 $0x01, Y9, X3
+	VADDPS        X3, X9, X9
+	VSHUFPS       $0x4e, X9, X9, X3
+	VADDPS        X3, X9, X9
+	VSHUFPS       $0xb1, X9, X9, X3
+	VADDPS        X3, X9, X9
+	VEXTRACTF32X4 $0x01, Y11, X3
+	VSHUFPS       $0xff, X3, X3, X3
+	VADDSS        X3, X9, X9
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X3
 	VMOVSS        beta+56(FP), X4
-	VFMADD231SS   X4, X3, X15
+	VFMADD231SS   X4, X3, X9
 
 store3:
-	VMOVSS X15, (DI)
+	VMOVSS X9, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -3221,7 +3159,7 @@ blocks:
 	VMULPS           Y7, Y8, Y8
 	VMULPS           (DI), Y9, Y7
 	VMOVUPS          Y7, (SP)
-	VFNMADD231PS     32(DI), Y8, Y3
+	VFNMADD231PS     32(DI), Y8, Y5
 	VMULPS           64(DI), Y9, Y7
 	VMOVUPS          Y7, 32(SP)
 	VFNMADD231PS     96(DI), Y8, Y6
@@ -3233,7 +3171,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         64(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 32(SP), Y8, Y4
+	VFMADD231PS.BCST 32(SP), Y8, Y3
 	VPSRLW           $0x04, 16(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
@@ -3243,7 +3181,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         192(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 36(SP), Y8, Y5
+	VFMADD231PS.BCST 36(SP), Y8, Y4
 	VPANDD           48(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         256(SI), Y7, Y8
@@ -3252,7 +3190,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         320(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 40(SP), Y8, Y4
+	VFMADD231PS.BCST 40(SP), Y8, Y3
 	VPSRLW           $0x04, 48(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
@@ -3262,7 +3200,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         448(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 44(SP), Y8, Y5
+	VFMADD231PS.BCST 44(SP), Y8, Y4
 	VPANDD           80(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         512(SI), Y7, Y8
@@ -3271,7 +3209,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         576(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 48(SP), Y8, Y4
+	VFMADD231PS.BCST 48(SP), Y8, Y3
 	VPSRLW           $0x04, 80(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
@@ -3281,7 +3219,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         704(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 52(SP), Y8, Y5
+	VFMADD231PS.BCST 52(SP), Y8, Y4
 	VPANDD           112(AX), Y0, Y7
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         768(SI), Y7, Y8
@@ -3290,7 +3228,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         832(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 56(SP), Y8, Y4
+	VFMADD231PS.BCST 56(SP), Y8, Y3
 	VPSRLW           $0x04, 112(AX), Y7
 	VPANDD           Y0, Y7, Y7
 	VPXORD           Y8, Y8, Y8
@@ -3300,7 +3238,7 @@ blocks:
 	VPXORD           Y8, Y8, Y8
 	VPDPBUSD         960(SI), Y7, Y8
 	VCVTDQ2PS        Y8, Y8
-	VFMADD231PS.BCST 60(SP), Y8, Y5
+	VFMADD231PS.BCST 60(SP), Y8, Y4
 	ADDQ             $+144, AX
 	ADDQ             $+1024, SI
 	ADDQ             $+128, DI
@@ -3315,44 +3253,44 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VEXTRACTF32X4    $0x01, Y3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0x4e, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0xb1, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VADDSS           X3, X1, X1
+	VEXTRACTF32X4    $0x01, Y5, X2
+	VADDPS           X2, X5, X5
+	VSHUFPS          $0x4e, X5, X5, X2
+	VADDPS           X2, X5, X5
+	VSHUFPS          $0xb1, X5, X5, X2
+	VADDPS           X2, X5, X5
+	VADDSS           X5, X1, X1
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X2
-	VMOVSS           beta+56(FP), X3
-	VFMADD231SS      X3, X2, X1
+	VMOVSS           beta+56(FP), X5
+	VFMADD231SS      X5, X2, X1
 
 store0:
 	VMOVSS        X1, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X1
-	VADDPS        X1, X4, X4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0x4e, X3, X3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0xb1, X3, X3, X1
+	VADDPS        X1, X3, X3
 	VEXTRACTF32X4 $0x01, Y6, X1
 	VADDPS        X1, X6, X6
 	VSHUFPS       $0x4e, X6, X6, X1
 	VADDPS        X1, X6, X6
 	VSHUFPS       $0xb1, X6, X6, X1
 	VADDPS        X1, X6, X6
-	VADDSS        X6, X4, X4
+	VADDSS        X6, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X4
+	VFMADD231SS   X2, X1, X3
 
 store1:
-	VMOVSS X4, (DI)
+	VMOVSS X3, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -3368,6 +3306,8 @@ TEXT ·dotsQ4_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      ldc+48(FP), BX
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
+	MOVL      $0x0000003f, SI
+	KMOVW     SI, K1
 
 row:
 	VPXORD Y1, Y1, Y1
@@ -3416,10 +3356,10 @@ blocks:
 	VMULPS           Y10, Y11, Y11
 	VMULPS           (DI), Y12, Y10
 	VMOVUPS          Y10, (SP)
-	VFNMADD231PS     32(DI), Y11, Y3
+	VFNMADD231PS     32(DI), Y11, Y7
 	VMULPS           64(DI), Y12, Y10
 	VMOVUPS          Y10, 32(SP)
-	VFNMADD231PS     96(DI), Y11, Y6
+	VFNMADD231PS     96(DI), Y11, Y8
 	VMULPS           128(DI), Y12, Y10
 	VMOVUPS          Y10, 64(SP)
 	VFNMADD231PS     160(DI), Y11, Y9
@@ -3431,11 +3371,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         64(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 32(SP), Y11, Y4
+	VFMADD231PS.BCST 32(SP), Y11, Y3
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         128(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 64(SP), Y11, Y7
+	VFMADD231PS.BCST 64(SP), Y11, Y5
 	VPSRLW           $0x04, 16(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
@@ -3445,11 +3385,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         256(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 36(SP), Y11, Y5
+	VFMADD231PS.BCST 36(SP), Y11, Y4
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         320(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 68(SP), Y11, Y8
+	VFMADD231PS.BCST 68(SP), Y11, Y6
 	VPANDD           48(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         384(SI), Y10, Y11
@@ -3458,11 +3398,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         448(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 40(SP), Y11, Y4
+	VFMADD231PS.BCST 40(SP), Y11, Y3
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         512(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 72(SP), Y11, Y7
+	VFMADD231PS.BCST 72(SP), Y11, Y5
 	VPSRLW           $0x04, 48(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
@@ -3472,11 +3412,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         640(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 44(SP), Y11, Y5
+	VFMADD231PS.BCST 44(SP), Y11, Y4
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         704(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 76(SP), Y11, Y8
+	VFMADD231PS.BCST 76(SP), Y11, Y6
 	VPANDD           80(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         768(SI), Y10, Y11
@@ -3485,11 +3425,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         832(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 48(SP), Y11, Y4
+	VFMADD231PS.BCST 48(SP), Y11, Y3
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         896(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 80(SP), Y11, Y7
+	VFMADD231PS.BCST 80(SP), Y11, Y5
 	VPSRLW           $0x04, 80(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
@@ -3499,11 +3439,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1024(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 52(SP), Y11, Y5
+	VFMADD231PS.BCST 52(SP), Y11, Y4
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1088(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 84(SP), Y11, Y8
+	VFMADD231PS.BCST 84(SP), Y11, Y6
 	VPANDD           112(AX), Y0, Y10
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1152(SI), Y10, Y11
@@ -3512,11 +3452,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1216(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 56(SP), Y11, Y4
+	VFMADD231PS.BCST 56(SP), Y11, Y3
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1280(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 88(SP), Y11, Y7
+	VFMADD231PS.BCST 88(SP), Y11, Y5
 	VPSRLW           $0x04, 112(AX), Y10
 	VPANDD           Y0, Y10, Y10
 	VPXORD           Y11, Y11, Y11
@@ -3526,11 +3466,11 @@ blocks:
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1408(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 60(SP), Y11, Y5
+	VFMADD231PS.BCST 60(SP), Y11, Y4
 	VPXORD           Y11, Y11, Y11
 	VPDPBUSD         1472(SI), Y10, Y11
 	VCVTDQ2PS        Y11, Y11
-	VFMADD231PS.BCST 92(SP), Y11, Y8
+	VFMADD231PS.BCST 92(SP), Y11, Y6
 	ADDQ             $+144, AX
 	ADDQ             $+1536, SI
 	ADDQ             $+192, DI
@@ -3545,67 +3485,67 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VEXTRACTF32X4    $0x01, Y3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0x4e, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0xb1, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VADDSS           X3, X1, X1
+	VEXTRACTF32X4    $0x01, Y7, X2
+	VADDPS           X2, X7, X7
+	VSHUFPS          $0x4e, X7, X7, X2
+	VADDPS           X2, X7, X7
+	VSHUFPS          $0xb1, X7, X7, X2
+	VADDPS           X2, X7, X7
+	VADDSS           X7, X1, X1
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X2
-	VMOVSS           beta+56(FP), X3
-	VFMADD231SS      X3, X2, X1
+	VMOVSS           beta+56(FP), X7
+	VFMADD231SS      X7, X2, X1
 
 store0:
 	VMOVSS        X1, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X1
-	VADDPS        X1, X4, X4
-	VEXTRACTF32X4 $0x01, Y6, X1
-	VADDPS        X1, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X1
-	VADDPS        X1, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X1
-	VADDPS        X1, X6, X6
-	VADDSS        X6, X4, X4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0x4e, X3, X3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0xb1, X3, X3, X1
+	VADDPS        X1, X3, X3
+	VEXTRACTF32X4 $0x01, Y8, X1
+	VADDPS        X1, X8, X8
+	VSHUFPS       $0x4e, X8, X8, X1
+	VADDPS        X1, X8, X8
+	VSHUFPS       $0xb1, X8, X8, X1
+	VADDPS        X1, X8, X8
+	VADDSS        X8, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X4
+	VFMADD231SS   X2, X1, X3
 
 store1:
-	VMOVSS        X4, (DI)
+	VMOVSS        X3, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y8, Y7, Y7
-	VEXTRACTF32X4 $0x01, Y7, X1
-	VADDPS        X1, X7, X7
-	VSHUFPS       $0x4e, X7, X7, X1
-	VADDPS        X1, X7, X7
-	VSHUFPS       $0xb1, X7, X7, X1
-	VADDPS        X1, X7, X7
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X1
+	VADDPS        X1, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X1
+	VADDPS        X1, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X1
+	VADDPS        X1, X5, X5
 	VEXTRACTF32X4 $0x01, Y9, X1
 	VADDPS        X1, X9, X9
 	VSHUFPS       $0x4e, X9, X9, X1
 	VADDPS        X1, X9, X9
 	VSHUFPS       $0xb1, X9, X9, X1
 	VADDPS        X1, X9, X9
-	VADDSS        X9, X7, X7
+	VADDSS        X9, X5, X5
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X7
+	VFMADD231SS   X2, X1, X5
 
 store2:
-	VMOVSS X7, (DI)
+	VMOVSS X5, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -3672,13 +3612,13 @@ blocks:
 	VMULPS           Y13, Y14, Y14
 	VMULPS           (DI), Y15, Y13
 	VMOVUPS          Y13, (SP)
-	VFNMADD231PS     32(DI), Y14, Y3
+	VFNMADD231PS     32(DI), Y14, Y9
 	VMULPS           64(DI), Y15, Y13
 	VMOVUPS          Y13, 32(SP)
-	VFNMADD231PS     96(DI), Y14, Y6
+	VFNMADD231PS     96(DI), Y14, Y10
 	VMULPS           128(DI), Y15, Y13
 	VMOVUPS          Y13, 64(SP)
-	VFNMADD231PS     160(DI), Y14, Y9
+	VFNMADD231PS     160(DI), Y14, Y11
 	VMULPS           192(DI), Y15, Y13
 	VMOVUPS          Y13, 96(SP)
 	VFNMADD231PS     224(DI), Y14, Y12
@@ -3690,15 +3630,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         64(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 32(SP), Y14, Y4
+	VFMADD231PS.BCST 32(SP), Y14, Y3
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         128(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 64(SP), Y14, Y7
+	VFMADD231PS.BCST 64(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         192(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 96(SP), Y14, Y10
+	VFMADD231PS.BCST 96(SP), Y14, Y7
 	VPSRLW           $0x04, 16(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
@@ -3708,15 +3648,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         320(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 36(SP), Y14, Y5
+	VFMADD231PS.BCST 36(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         384(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 68(SP), Y14, Y8
+	VFMADD231PS.BCST 68(SP), Y14, Y6
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         448(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 100(SP), Y14, Y11
+	VFMADD231PS.BCST 100(SP), Y14, Y8
 	VPANDD           48(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         512(SI), Y13, Y14
@@ -3725,15 +3665,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         576(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 40(SP), Y14, Y4
+	VFMADD231PS.BCST 40(SP), Y14, Y3
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         640(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 72(SP), Y14, Y7
+	VFMADD231PS.BCST 72(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         704(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 104(SP), Y14, Y10
+	VFMADD231PS.BCST 104(SP), Y14, Y7
 	VPSRLW           $0x04, 48(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
@@ -3743,15 +3683,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         832(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 44(SP), Y14, Y5
+	VFMADD231PS.BCST 44(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         896(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 76(SP), Y14, Y8
+	VFMADD231PS.BCST 76(SP), Y14, Y6
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         960(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 108(SP), Y14, Y11
+	VFMADD231PS.BCST 108(SP), Y14, Y8
 	VPANDD           80(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1024(SI), Y13, Y14
@@ -3760,15 +3700,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1088(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 48(SP), Y14, Y4
+	VFMADD231PS.BCST 48(SP), Y14, Y3
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1152(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 80(SP), Y14, Y7
+	VFMADD231PS.BCST 80(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1216(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 112(SP), Y14, Y10
+	VFMADD231PS.BCST 112(SP), Y14, Y7
 	VPSRLW           $0x04, 80(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
@@ -3778,15 +3718,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1344(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 52(SP), Y14, Y5
+	VFMADD231PS.BCST 52(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1408(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 84(SP), Y14, Y8
+	VFMADD231PS.BCST 84(SP), Y14, Y6
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1472(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 116(SP), Y14, Y11
+	VFMADD231PS.BCST 116(SP), Y14, Y8
 	VPANDD           112(AX), Y0, Y13
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1536(SI), Y13, Y14
@@ -3795,15 +3735,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1600(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 56(SP), Y14, Y4
+	VFMADD231PS.BCST 56(SP), Y14, Y3
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1664(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 88(SP), Y14, Y7
+	VFMADD231PS.BCST 88(SP), Y14, Y5
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1728(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 120(SP), Y14, Y10
+	VFMADD231PS.BCST 120(SP), Y14, Y7
 	VPSRLW           $0x04, 112(AX), Y13
 	VPANDD           Y0, Y13, Y13
 	VPXORD           Y14, Y14, Y14
@@ -3813,15 +3753,15 @@ blocks:
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1856(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 60(SP), Y14, Y5
+	VFMADD231PS.BCST 60(SP), Y14, Y4
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1920(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 92(SP), Y14, Y8
+	VFMADD231PS.BCST 92(SP), Y14, Y6
 	VPXORD           Y14, Y14, Y14
 	VPDPBUSD         1984(SI), Y13, Y14
 	VCVTDQ2PS        Y14, Y14
-	VFMADD231PS.BCST 124(SP), Y14, Y11
+	VFMADD231PS.BCST 124(SP), Y14, Y8
 	ADDQ             $+144, AX
 	ADDQ             $+2048, SI
 	ADDQ             $+256, DI
@@ -3836,44 +3776,67 @@ blocks:
 	VADDPS           X2, X1, X1
 	VSHUFPS          $0xb1, X1, X1, X2
 	VADDPS           X2, X1, X1
-	VEXTRACTF32X4    $0x01, Y3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0x4e, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VSHUFPS          $0xb1, X3, X3, X2
-	VADDPS           X2, X3, X3
-	VADDSS           X3, X1, X1
+	VEXTRACTF32X4    $0x01, Y9, X2
+	VADDPS           X2, X9, X9
+	VSHUFPS          $0x4e, X9, X9, X2
+	VADDPS           X2, X9, X9
+	VSHUFPS          $0xb1, X9, X9, X2
+	VADDPS           X2, X9, X9
+	VADDSS           X9, X1, X1
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X2
-	VMOVSS           beta+56(FP), X3
-	VFMADD231SS      X3, X2, X1
+	VMOVSS           beta+56(FP), X9
+	VFMADD231SS      X9, X2, X1
 
 store0:
 	VMOVSS        X1, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0x4e, X4, X4, X1
-	VADDPS        X1, X4, X4
-	VSHUFPS       $0xb1, X4, X4, X1
-	VADDPS        X1, X4, X4
-	VEXTRACTF32X4 $0x01, Y6, X1
-	VADDPS        X1, X6, X6
-	VSHUFPS       $0x4e, X6, X6, X1
-	VADDPS        X1, X6, X6
-	VSHUFPS       $0xb1, X6, X6, X1
-	VADDPS        X1, X6, X6
-	VADDSS        X6, X4, X4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0x4e, X3, X3, X1
+	VADDPS        X1, X3, X3
+	VSHUFPS       $0xb1, X3, X3, X1
+	VADDPS        X1, X3, X3
+	VEXTRACTF32X4 $0x01, Y10, X1
+	VADDPS        X1, X10, X10
+	VSHUFPS       $0x4e, X10, X10, X1
+	VADDPS        X1, X10, X10
+	VSHUFPS       $0xb1, X10, X10, X1
+	VADDPS        X1, X10, X10
+	VADDSS        X10, X3, X3
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X4
+	VFMADD231SS   X2, X1, X3
 
 store1:
-	VMOVSS        X4, (DI)
+	VMOVSS        X3, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X1
+	VADDPS        X1, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X1
+	VADDPS        X1, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X1
+	VADDPS        X1, X5, X5
+	VEXTRACTF32X4 $0x01, Y11, X1
+	VADDPS        X1, X11, X11
+	VSHUFPS       $0x4e, X11, X11, X1
+	VADDPS        X1, X11, X11
+	VSHUFPS       $0xb1, X11, X11, X1
+	VADDPS        X1, X11, X11
+	VADDSS        X11, X5, X5
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X1
+	VMOVSS        beta+56(FP), X2
+	VFMADD231SS   X2, X1, X5
+
+store2:
+	VMOVSS        X5, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y8, Y7, Y7
 	VEXTRACTF32X4 $0x01, Y7, X1
@@ -3882,44 +3845,21 @@ store1:
 	VADDPS        X1, X7, X7
 	VSHUFPS       $0xb1, X7, X7, X1
 	VADDPS        X1, X7, X7
-	VEXTRACTF32X4 $0x01, Y9, X1
-	VADDPS        X1, X9, X9
-	VSHUFPS       $0x4e, X9, X9, X1
-	VADDPS        X1, X9, X9
-	VSHUFPS       $0xb1, X9, X9, X1
-	VADDPS        X1, X9, X9
-	VADDSS        X9, X7, X7
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X1
-	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X7
-
-store2:
-	VMOVSS        X7, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y11, Y10, Y10
-	VEXTRACTF32X4 $0x01, Y10, X1
-	VADDPS        X1, X10, X10
-	VSHUFPS       $0x4e, X10, X10, X1
-	VADDPS        X1, X10, X10
-	VSHUFPS       $0xb1, X10, X10, X1
-	VADDPS        X1, X10, X10
 	VEXTRACTF32X4 $0x01, Y12, X1
 	VADDPS        X1, X12, X12
 	VSHUFPS       $0x4e, X12, X12, X1
 	VADDPS        X1, X12, X12
 	VSHUFPS       $0xb1, X12, X12, X1
 	VADDPS        X1, X12, X12
-	VADDSS        X12, X10, X10
+	VADDSS        X12, X7, X7
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X1
 	VMOVSS        beta+56(FP), X2
-	VFMADD231SS   X2, X1, X10
+	VFMADD231SS   X2, X1, X7
 
 store3:
-	VMOVSS X10, (DI)
+	VMOVSS X7, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -4129,7 +4069,7 @@ blocks:
 	VMULPS           Y8, Y9, Y9
 	VMULPS           (DI), Y10, Y8
 	VMOVUPS          Y8, (SP)
-	VFNMADD231PS     32(DI), Y9, Y4
+	VFNMADD231PS     32(DI), Y9, Y6
 	VMULPS           64(DI), Y10, Y8
 	VMOVUPS          Y8, 32(SP)
 	VFNMADD231PS     96(DI), Y9, Y7
@@ -4143,7 +4083,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         64(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 32(SP), Y9, Y5
+	VFMADD231PS.BCST 32(SP), Y9, Y4
 	VPSRLW           $0x04, 48(AX), Y8
 	VPANDD           Y0, Y8, Y8
 	VPSLLW           $0x03, 16(AX), Y9
@@ -4155,7 +4095,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         192(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 36(SP), Y9, Y6
+	VFMADD231PS.BCST 36(SP), Y9, Y5
 	VPANDD           80(AX), Y0, Y8
 	VPSLLW           $0x02, 16(AX), Y9
 	VPTERNLOGD       $0xf8, Y1, Y9, Y8
@@ -4166,7 +4106,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         320(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 40(SP), Y9, Y5
+	VFMADD231PS.BCST 40(SP), Y9, Y4
 	VPSRLW           $0x04, 80(AX), Y8
 	VPANDD           Y0, Y8, Y8
 	VPSLLW           $0x01, 16(AX), Y9
@@ -4178,7 +4118,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         448(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 44(SP), Y9, Y6
+	VFMADD231PS.BCST 44(SP), Y9, Y5
 	VPANDD           112(AX), Y0, Y8
 	VMOVDQU32        16(AX), Y9
 	VPTERNLOGD       $0xf8, Y1, Y9, Y8
@@ -4189,7 +4129,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         576(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 48(SP), Y9, Y5
+	VFMADD231PS.BCST 48(SP), Y9, Y4
 	VPSRLW           $0x04, 112(AX), Y8
 	VPANDD           Y0, Y8, Y8
 	VPSRLW           $0x01, 16(AX), Y9
@@ -4201,7 +4141,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         704(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 52(SP), Y9, Y6
+	VFMADD231PS.BCST 52(SP), Y9, Y5
 	VPANDD           144(AX), Y0, Y8
 	VPSRLW           $0x02, 16(AX), Y9
 	VPTERNLOGD       $0xf8, Y1, Y9, Y8
@@ -4212,7 +4152,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         832(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 56(SP), Y9, Y5
+	VFMADD231PS.BCST 56(SP), Y9, Y4
 	VPSRLW           $0x04, 144(AX), Y8
 	VPANDD           Y0, Y8, Y8
 	VPSRLW           $0x03, 16(AX), Y9
@@ -4224,7 +4164,7 @@ blocks:
 	VPXORD           Y9, Y9, Y9
 	VPDPBUSD         960(SI), Y8, Y9
 	VCVTDQ2PS        Y9, Y9
-	VFMADD231PS.BCST 60(SP), Y9, Y6
+	VFMADD231PS.BCST 60(SP), Y9, Y5
 	ADDQ             $+176, AX
 	ADDQ             $+1024, SI
 	ADDQ             $+128, DI
@@ -4239,44 +4179,44 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VEXTRACTF32X4    $0x01, Y4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0x4e, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0xb1, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VADDSS           X4, X2, X2
+	VEXTRACTF32X4    $0x01, Y6, X3
+	VADDPS           X3, X6, X6
+	VSHUFPS          $0x4e, X6, X6, X3
+	VADDPS           X3, X6, X6
+	VSHUFPS          $0xb1, X6, X6, X3
+	VADDPS           X3, X6, X6
+	VADDSS           X6, X2, X2
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X3
-	VMOVSS           beta+56(FP), X4
-	VFMADD231SS      X4, X3, X2
+	VMOVSS           beta+56(FP), X6
+	VFMADD231SS      X6, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X2
-	VADDPS        X2, X5, X5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
 	VEXTRACTF32X4 $0x01, Y7, X2
 	VADDPS        X2, X7, X7
 	VSHUFPS       $0x4e, X7, X7, X2
 	VADDPS        X2, X7, X7
 	VSHUFPS       $0xb1, X7, X7, X2
 	VADDPS        X2, X7, X7
-	VADDSS        X7, X5, X5
+	VADDSS        X7, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X5
+	VFMADD231SS   X3, X2, X4
 
 store1:
-	VMOVSS X5, (DI)
+	VMOVSS X4, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -4293,6 +4233,8 @@ TEXT ·dotsQ5_KAVX512_3(SB), NOSPLIT, $192-60
 	SHLQ      $0x02, BX
 	VMOVDQU32 quantDotsAVX5121<>+0(SB), Y0
 	VMOVDQU32 quantDotsAVX5123<>+0(SB), Y1
+	MOVL      $0x0000003f, SI
+	KMOVW     SI, K1
 
 row:
 	VPXORD Y2, Y2, Y2
@@ -4341,10 +4283,10 @@ blocks:
 	VMULPS           Y11, Y12, Y12
 	VMULPS           (DI), Y13, Y11
 	VMOVUPS          Y11, (SP)
-	VFNMADD231PS     32(DI), Y12, Y4
+	VFNMADD231PS     32(DI), Y12, Y8
 	VMULPS           64(DI), Y13, Y11
 	VMOVUPS          Y11, 32(SP)
-	VFNMADD231PS     96(DI), Y12, Y7
+	VFNMADD231PS     96(DI), Y12, Y9
 	VMULPS           128(DI), Y13, Y11
 	VMOVUPS          Y11, 64(SP)
 	VFNMADD231PS     160(DI), Y12, Y10
@@ -4358,11 +4300,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         64(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 32(SP), Y12, Y5
+	VFMADD231PS.BCST 32(SP), Y12, Y4
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         128(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 64(SP), Y12, Y8
+	VFMADD231PS.BCST 64(SP), Y12, Y6
 	VPSRLW           $0x04, 48(AX), Y11
 	VPANDD           Y0, Y11, Y11
 	VPSLLW           $0x03, 16(AX), Y12
@@ -4374,11 +4316,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         256(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 36(SP), Y12, Y6
+	VFMADD231PS.BCST 36(SP), Y12, Y5
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         320(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 68(SP), Y12, Y9
+	VFMADD231PS.BCST 68(SP), Y12, Y7
 	VPANDD           80(AX), Y0, Y11
 	VPSLLW           $0x02, 16(AX), Y12
 	VPTERNLOGD       $0xf8, Y1, Y12, Y11
@@ -4389,11 +4331,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         448(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 40(SP), Y12, Y5
+	VFMADD231PS.BCST 40(SP), Y12, Y4
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         512(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 72(SP), Y12, Y8
+	VFMADD231PS.BCST 72(SP), Y12, Y6
 	VPSRLW           $0x04, 80(AX), Y11
 	VPANDD           Y0, Y11, Y11
 	VPSLLW           $0x01, 16(AX), Y12
@@ -4405,11 +4347,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         640(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 44(SP), Y12, Y6
+	VFMADD231PS.BCST 44(SP), Y12, Y5
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         704(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 76(SP), Y12, Y9
+	VFMADD231PS.BCST 76(SP), Y12, Y7
 	VPANDD           112(AX), Y0, Y11
 	VMOVDQU32        16(AX), Y12
 	VPTERNLOGD       $0xf8, Y1, Y12, Y11
@@ -4420,11 +4362,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         832(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 48(SP), Y12, Y5
+	VFMADD231PS.BCST 48(SP), Y12, Y4
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         896(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 80(SP), Y12, Y8
+	VFMADD231PS.BCST 80(SP), Y12, Y6
 	VPSRLW           $0x04, 112(AX), Y11
 	VPANDD           Y0, Y11, Y11
 	VPSRLW           $0x01, 16(AX), Y12
@@ -4436,11 +4378,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1024(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 52(SP), Y12, Y6
+	VFMADD231PS.BCST 52(SP), Y12, Y5
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1088(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 84(SP), Y12, Y9
+	VFMADD231PS.BCST 84(SP), Y12, Y7
 	VPANDD           144(AX), Y0, Y11
 	VPSRLW           $0x02, 16(AX), Y12
 	VPTERNLOGD       $0xf8, Y1, Y12, Y11
@@ -4451,11 +4393,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1216(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 56(SP), Y12, Y5
+	VFMADD231PS.BCST 56(SP), Y12, Y4
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1280(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 88(SP), Y12, Y8
+	VFMADD231PS.BCST 88(SP), Y12, Y6
 	VPSRLW           $0x04, 144(AX), Y11
 	VPANDD           Y0, Y11, Y11
 	VPSRLW           $0x03, 16(AX), Y12
@@ -4467,11 +4409,11 @@ blocks:
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1408(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 60(SP), Y12, Y6
+	VFMADD231PS.BCST 60(SP), Y12, Y5
 	VPXORD           Y12, Y12, Y12
 	VPDPBUSD         1472(SI), Y11, Y12
 	VCVTDQ2PS        Y12, Y12
-	VFMADD231PS.BCST 92(SP), Y12, Y9
+	VFMADD231PS.BCST 92(SP), Y12, Y7
 	ADDQ             $+176, AX
 	ADDQ             $+1536, SI
 	ADDQ             $+192, DI
@@ -4486,67 +4428,67 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VEXTRACTF32X4    $0x01, Y4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0x4e, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0xb1, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VADDSS           X4, X2, X2
+	VEXTRACTF32X4    $0x01, Y8, X3
+	VADDPS           X3, X8, X8
+	VSHUFPS          $0x4e, X8, X8, X3
+	VADDPS           X3, X8, X8
+	VSHUFPS          $0xb1, X8, X8, X3
+	VADDPS           X3, X8, X8
+	VADDSS           X8, X2, X2
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X3
-	VMOVSS           beta+56(FP), X4
-	VFMADD231SS      X4, X3, X2
+	VMOVSS           beta+56(FP), X8
+	VFMADD231SS      X8, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X2
-	VADDPS        X2, X5, X5
-	VEXTRACTF32X4 $0x01, Y7, X2
-	VADDPS        X2, X7, X7
-	VSHUFPS       $0x4e, X7, X7, X2
-	VADDPS        X2, X7, X7
-	VSHUFPS       $0xb1, X7, X7, X2
-	VADDPS        X2, X7, X7
-	VADDSS        X7, X5, X5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VEXTRACTF32X4 $0x01, Y9, X2
+	VADDPS        X2, X9, X9
+	VSHUFPS       $0x4e, X9, X9, X2
+	VADDPS        X2, X9, X9
+	VSHUFPS       $0xb1, X9, X9, X2
+	VADDPS        X2, X9, X9
+	VADDSS        X9, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X5
+	VFMADD231SS   X3, X2, X4
 
 store1:
-	VMOVSS        X5, (DI)
+	VMOVSS        X4, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y9, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0x4e, X8, X8, X2
-	VADDPS        X2, X8, X8
-	VSHUFPS       $0xb1, X8, X8, X2
-	VADDPS        X2, X8, X8
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X2
+	VADDPS        X2, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X2
+	VADDPS        X2, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X2
+	VADDPS        X2, X6, X6
 	VEXTRACTF32X4 $0x01, Y10, X2
 	VADDPS        X2, X10, X10
 	VSHUFPS       $0x4e, X10, X10, X2
 	VADDPS        X2, X10, X10
 	VSHUFPS       $0xb1, X10, X10, X2
 	VADDPS        X2, X10, X10
-	VADDSS        X10, X8, X8
+	VADDSS        X10, X6, X6
 	TESTL         $0x7fffffff, SI
 	JZ            store2
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X8
+	VFMADD231SS   X3, X2, X6
 
 store2:
-	VMOVSS X8, (DI)
+	VMOVSS X6, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row
@@ -4614,13 +4556,13 @@ blocks:
 	VMULPS           Y14, Y15, Y15
 	VMULPS           (DI), Y16, Y14
 	VMOVUPS          Y14, (SP)
-	VFNMADD231PS     32(DI), Y15, Y4
+	VFNMADD231PS     32(DI), Y15, Y10
 	VMULPS           64(DI), Y16, Y14
 	VMOVUPS          Y14, 32(SP)
-	VFNMADD231PS     96(DI), Y15, Y7
+	VFNMADD231PS     96(DI), Y15, Y11
 	VMULPS           128(DI), Y16, Y14
 	VMOVUPS          Y14, 64(SP)
-	VFNMADD231PS     160(DI), Y15, Y10
+	VFNMADD231PS     160(DI), Y15, Y12
 	VMULPS           192(DI), Y16, Y14
 	VMOVUPS          Y14, 96(SP)
 	VFNMADD231PS     224(DI), Y15, Y13
@@ -4634,15 +4576,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         64(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 32(SP), Y15, Y5
+	VFMADD231PS.BCST 32(SP), Y15, Y4
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         128(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 64(SP), Y15, Y8
+	VFMADD231PS.BCST 64(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         192(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 96(SP), Y15, Y11
+	VFMADD231PS.BCST 96(SP), Y15, Y8
 	VPSRLW           $0x04, 48(AX), Y14
 	VPANDD           Y0, Y14, Y14
 	VPSLLW           $0x03, 16(AX), Y15
@@ -4654,15 +4596,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         320(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 36(SP), Y15, Y6
+	VFMADD231PS.BCST 36(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         384(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 68(SP), Y15, Y9
+	VFMADD231PS.BCST 68(SP), Y15, Y7
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         448(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 100(SP), Y15, Y12
+	VFMADD231PS.BCST 100(SP), Y15, Y9
 	VPANDD           80(AX), Y0, Y14
 	VPSLLW           $0x02, 16(AX), Y15
 	VPTERNLOGD       $0xf8, Y1, Y15, Y14
@@ -4673,15 +4615,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         576(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 40(SP), Y15, Y5
+	VFMADD231PS.BCST 40(SP), Y15, Y4
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         640(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 72(SP), Y15, Y8
+	VFMADD231PS.BCST 72(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         704(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 104(SP), Y15, Y11
+	VFMADD231PS.BCST 104(SP), Y15, Y8
 	VPSRLW           $0x04, 80(AX), Y14
 	VPANDD           Y0, Y14, Y14
 	VPSLLW           $0x01, 16(AX), Y15
@@ -4693,15 +4635,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         832(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 44(SP), Y15, Y6
+	VFMADD231PS.BCST 44(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         896(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 76(SP), Y15, Y9
+	VFMADD231PS.BCST 76(SP), Y15, Y7
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         960(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 108(SP), Y15, Y12
+	VFMADD231PS.BCST 108(SP), Y15, Y9
 	VPANDD           112(AX), Y0, Y14
 	VMOVDQU32        16(AX), Y15
 	VPTERNLOGD       $0xf8, Y1, Y15, Y14
@@ -4712,15 +4654,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1088(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 48(SP), Y15, Y5
+	VFMADD231PS.BCST 48(SP), Y15, Y4
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1152(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 80(SP), Y15, Y8
+	VFMADD231PS.BCST 80(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1216(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 112(SP), Y15, Y11
+	VFMADD231PS.BCST 112(SP), Y15, Y8
 	VPSRLW           $0x04, 112(AX), Y14
 	VPANDD           Y0, Y14, Y14
 	VPSRLW           $0x01, 16(AX), Y15
@@ -4732,15 +4674,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1344(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 52(SP), Y15, Y6
+	VFMADD231PS.BCST 52(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1408(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 84(SP), Y15, Y9
+	VFMADD231PS.BCST 84(SP), Y15, Y7
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1472(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 116(SP), Y15, Y12
+	VFMADD231PS.BCST 116(SP), Y15, Y9
 	VPANDD           144(AX), Y0, Y14
 	VPSRLW           $0x02, 16(AX), Y15
 	VPTERNLOGD       $0xf8, Y1, Y15, Y14
@@ -4751,15 +4693,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1600(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 56(SP), Y15, Y5
+	VFMADD231PS.BCST 56(SP), Y15, Y4
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1664(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 88(SP), Y15, Y8
+	VFMADD231PS.BCST 88(SP), Y15, Y6
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1728(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 120(SP), Y15, Y11
+	VFMADD231PS.BCST 120(SP), Y15, Y8
 	VPSRLW           $0x04, 144(AX), Y14
 	VPANDD           Y0, Y14, Y14
 	VPSRLW           $0x03, 16(AX), Y15
@@ -4771,15 +4713,15 @@ blocks:
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1856(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 60(SP), Y15, Y6
+	VFMADD231PS.BCST 60(SP), Y15, Y5
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1920(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 92(SP), Y15, Y9
+	VFMADD231PS.BCST 92(SP), Y15, Y7
 	VPXORD           Y15, Y15, Y15
 	VPDPBUSD         1984(SI), Y14, Y15
 	VCVTDQ2PS        Y15, Y15
-	VFMADD231PS.BCST 124(SP), Y15, Y12
+	VFMADD231PS.BCST 124(SP), Y15, Y9
 	ADDQ             $+176, AX
 	ADDQ             $+2048, SI
 	ADDQ             $+256, DI
@@ -4794,44 +4736,67 @@ blocks:
 	VADDPS           X3, X2, X2
 	VSHUFPS          $0xb1, X2, X2, X3
 	VADDPS           X3, X2, X2
-	VEXTRACTF32X4    $0x01, Y4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0x4e, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VSHUFPS          $0xb1, X4, X4, X3
-	VADDPS           X3, X4, X4
-	VADDSS           X4, X2, X2
+	VEXTRACTF32X4    $0x01, Y10, X3
+	VADDPS           X3, X10, X10
+	VSHUFPS          $0x4e, X10, X10, X3
+	VADDPS           X3, X10, X10
+	VSHUFPS          $0xb1, X10, X10, X3
+	VADDPS           X3, X10, X10
+	VADDSS           X10, X2, X2
 	TESTL            $0x7fffffff, SI
 	JZ               store0
 	VMOVSS           (DI), X3
-	VMOVSS           beta+56(FP), X4
-	VFMADD231SS      X4, X3, X2
+	VMOVSS           beta+56(FP), X10
+	VFMADD231SS      X10, X3, X2
 
 store0:
 	VMOVSS        X2, (DI)
 	ADDQ          BX, DI
-	VADDPS        Y6, Y5, Y5
-	VEXTRACTF32X4 $0x01, Y5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X2
-	VADDPS        X2, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X2
-	VADDPS        X2, X5, X5
-	VEXTRACTF32X4 $0x01, Y7, X2
-	VADDPS        X2, X7, X7
-	VSHUFPS       $0x4e, X7, X7, X2
-	VADDPS        X2, X7, X7
-	VSHUFPS       $0xb1, X7, X7, X2
-	VADDPS        X2, X7, X7
-	VADDSS        X7, X5, X5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0x4e, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VSHUFPS       $0xb1, X4, X4, X2
+	VADDPS        X2, X4, X4
+	VEXTRACTF32X4 $0x01, Y11, X2
+	VADDPS        X2, X11, X11
+	VSHUFPS       $0x4e, X11, X11, X2
+	VADDPS        X2, X11, X11
+	VSHUFPS       $0xb1, X11, X11, X2
+	VADDPS        X2, X11, X11
+	VADDSS        X11, X4, X4
 	TESTL         $0x7fffffff, SI
 	JZ            store1
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X5
+	VFMADD231SS   X3, X2, X4
 
 store1:
-	VMOVSS        X5, (DI)
+	VMOVSS        X4, (DI)
+	ADDQ          BX, DI
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X2
+	VADDPS        X2, X6, X6
+	VSHUFPS       $0x4e, X6, X6, X2
+	VADDPS        X2, X6, X6
+	VSHUFPS       $0xb1, X6, X6, X2
+	VADDPS        X2, X6, X6
+	VEXTRACTF32X4 $0x01, Y12, X2
+	VADDPS        X2, X12, X12
+	VSHUFPS       $0x4e, X12, X12, X2
+	VADDPS        X2, X12, X12
+	VSHUFPS       $0xb1, X12, X12, X2
+	VADDPS        X2, X12, X12
+	VADDSS        X12, X6, X6
+	TESTL         $0x7fffffff, SI
+	JZ            store2
+	VMOVSS        (DI), X2
+	VMOVSS        beta+56(FP), X3
+	VFMADD231SS   X3, X2, X6
+
+store2:
+	VMOVSS        X6, (DI)
 	ADDQ          BX, DI
 	VADDPS        Y9, Y8, Y8
 	VEXTRACTF32X4 $0x01, Y8, X2
@@ -4840,44 +4805,21 @@ store1:
 	VADDPS        X2, X8, X8
 	VSHUFPS       $0xb1, X8, X8, X2
 	VADDPS        X2, X8, X8
-	VEXTRACTF32X4 $0x01, Y10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0x4e, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VSHUFPS       $0xb1, X10, X10, X2
-	VADDPS        X2, X10, X10
-	VADDSS        X10, X8, X8
-	TESTL         $0x7fffffff, SI
-	JZ            store2
-	VMOVSS        (DI), X2
-	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X8
-
-store2:
-	VMOVSS        X8, (DI)
-	ADDQ          BX, DI
-	VADDPS        Y12, Y11, Y11
-	VEXTRACTF32X4 $0x01, Y11, X2
-	VADDPS        X2, X11, X11
-	VSHUFPS       $0x4e, X11, X11, X2
-	VADDPS        X2, X11, X11
-	VSHUFPS       $0xb1, X11, X11, X2
-	VADDPS        X2, X11, X11
 	VEXTRACTF32X4 $0x01, Y13, X2
 	VADDPS        X2, X13, X13
 	VSHUFPS       $0x4e, X13, X13, X2
 	VADDPS        X2, X13, X13
 	VSHUFPS       $0xb1, X13, X13, X2
 	VADDPS        X2, X13, X13
-	VADDSS        X13, X11, X11
+	VADDSS        X13, X8, X8
 	TESTL         $0x7fffffff, SI
 	JZ            store3
 	VMOVSS        (DI), X2
 	VMOVSS        beta+56(FP), X3
-	VFMADD231SS   X3, X2, X11
+	VFMADD231SS   X3, X2, X8
 
 store3:
-	VMOVSS X11, (DI)
+	VMOVSS X8, (DI)
 	ADDQ   $+4, CX
 	DECQ   DX
 	JNZ    row

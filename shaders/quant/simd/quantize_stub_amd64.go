@@ -2,8 +2,7 @@
 
 package simd
 
-// quantizeAVX2 quantises a row of blocks; values and scale point into the first Block and Scale, of which every step-th is
-// written. See Quantize.
+// quantizeAVX2 quantises a row. values and scale point into the first Block and Scale; every step-th is written.
 //
 //go:noescape
 func quantizeAVX2(values *int8, scale *float32, step int, a *float32, blocks int, offset int)
