@@ -3,7 +3,7 @@ package simd
 import "math"
 
 // The loops in Go; the assembly computes the same with fused multiply-adds and sums in
-// eight lanes.
+// several lanes.
 var (
 	add                = addGo
 	scale              = scaleGo

@@ -1,5 +1,5 @@
 // Package simd holds the inner loops of matmuls by quantised matrices: in assembly for
-// processors with AVX2 or AVX-512 VNNI, written by tools/simdgen.
+// processors with AVX2, AVX-512 VNNI or NEON, written by tools/simdgen.
 package simd
 
 import (
