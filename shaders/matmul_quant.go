@@ -165,8 +165,9 @@ func matmulQuantCases() []Case {
 			cases = append(cases, overCounts(4, func(m Count) Case { return call(m, 9, 256, 1, 0) })...)
 			cases = append(cases, overCounts(36, func(m Count) Case { return call(m, 256, 28, 0, 4) })...)
 		}
-		if elements, _ := f.Block(); elements == 32 { // an odd number of blocks in a row
-			cases = append(cases, call(N(1), 5, 96, 1, 0), call(N(40), 65, 32, 1, 0), call(N(5), 96, 7, 0, 0))
+		if elements, _ := f.Block(); elements == 32 {
+			// An odd number of blocks in a row; divided, a part that ends in the middle of a word.
+			cases = append(cases, call(N(1), 257, 32, 1, 0), call(N(1), 5, 96, 1, 0), call(N(40), 65, 32, 1, 0), call(N(5), 96, 7, 0, 0))
 		}
 		gaps := call(N(7), 40, 256, 1, 4)
 		p := gaps.Params.(MatMulQuantParams)
