@@ -203,7 +203,12 @@ func (t *trainer) agreeWeights(ctx context.Context) error {
 	if t.ShardOptimizer {
 		return t.scatterMoments(ctx)
 	}
-	return errors.Join(r.spread(ctx, t.model.Params.M), r.spread(ctx, t.model.Params.V))
+	for _, b := range t.model.Params.Moments() {
+		if err := r.spread(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stepNews is what a rank tells the others before a step.

@@ -56,7 +56,7 @@ func (t *trainer) save() error {
 		return t.saveSync(c)
 	}
 	s, p := t.saver, t.model.Params
-	buffers := []*engine.Buffer{p.Weights, p.M, p.V}
+	buffers := append([]*engine.Buffer{p.Weights}, p.Moments()...)
 	if p.MomentsSharded() {
 		buffers = buffers[:1]
 	}
