@@ -28,6 +28,50 @@ func init() {
 	}
 }
 
+// The codes of a share of the scale: 127 times its square root and 255 times its fourth.
+var (
+	squareRoots = newRoots(127, 2)
+	fourthRoots = newRoots(255, 4)
+)
+
+// roots finds the codes that are the nearest to a root of a share, without computing the root.
+type roots struct {
+	base   uint32      // the upper half of the bits of the smallest share that has an entry
+	codes  []uint8     // by the upper half of a share's bits, from base on: the code of the smallest such share
+	starts [257]uint32 // the bits of the smallest share of each code
+}
+
+// newRoots makes the table of round(largest·share^(1/power)). Codes are so far apart that among the
+// shares of an entry one code begins at most.
+func newRoots(largest int, power float64) *roots {
+	r := &roots{}
+	for c := range r.starts {
+		r.starts[c] = math.MaxUint32
+		if c <= largest {
+			r.starts[c] = math.Float32bits(float32(math.Pow(max(float64(c)-0.5, 0)/float64(largest), power)))
+		}
+	}
+	r.base = r.starts[1]>>16 - 1
+	code := 0
+	for upper := r.base; upper <= math.Float32bits(1)>>16; upper++ {
+		for r.starts[code+1] <= upper<<16 {
+			code++
+		}
+		r.codes = append(r.codes, uint8(code))
+	}
+	return r
+}
+
+// of is the code of a share of at most 1, or what is above 1 by rounding.
+func (r *roots) of(share float32) uint8 {
+	bits := math.Float32bits(share)
+	code := r.codes[max(bits>>16, r.base)-r.base]
+	if bits >= r.starts[int(code)+1] {
+		code++
+	}
+	return code
+}
+
 // EncodeFirst writes the codes of a block of at most Block first moments and returns its
 // scale: 0 for a block of zeros, NaN if a value is infinite or NaN.
 func EncodeFirst(codes []byte, x []float32) (scale float32) {
@@ -38,11 +82,9 @@ func EncodeFirst(codes []byte, x []float32) (scale float32) {
 	}
 	inverse := 1 / scale
 	for i, v := range x {
-		root := int8(float32(127*sqrt(abs(v)*inverse)) + 0.5)
-		if v < 0 {
-			root = -root
-		}
-		codes[i] = byte(root)
+		root := squareRoots.of(abs(v) * inverse)
+		sign := uint8(int32(math.Float32bits(v)) >> 31) // 0 or 255
+		codes[i] = (root ^ sign) - sign
 	}
 	return scale
 }
@@ -64,11 +106,11 @@ func EncodeSecond(codes []byte, x []float32) (scale float32) {
 	}
 	inverse := 1 / scale
 	for i, v := range x {
-		code := int(float32(255*sqrt(sqrt(v*inverse))) + 0.5)
+		code := fourthRoots.of(v * inverse)
 		if v > 0 {
 			code = max(code, 1)
 		}
-		codes[i] = byte(min(code, 255))
+		codes[i] = code
 	}
 	return scale
 }
@@ -82,11 +124,18 @@ func DecodeSecond(x []float32, codes []byte, scale float32) {
 
 // scaleOf is a block's scale; ok is false if all its codes are 0.
 func scaleOf(x []float32) (scale float32, ok bool) {
-	var largest uint32 // as bits, which order magnitudes, infinity and NaN last
-	for _, v := range x {
-		largest = max(largest, math.Float32bits(v)&^(1<<31))
+	const sign = 1 << 31
+	var a, b, c, d uint32 // as bits, which order magnitudes, infinity and NaN last
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		v := x[i : i+4 : i+4]
+		a, b = max(a, math.Float32bits(v[0])&^sign), max(b, math.Float32bits(v[1])&^sign)
+		c, d = max(c, math.Float32bits(v[2])&^sign), max(d, math.Float32bits(v[3])&^sign)
 	}
-	scale = math.Float32frombits(largest)
+	for ; i < len(x); i++ {
+		a = max(a, math.Float32bits(x[i])&^sign)
+	}
+	scale = math.Float32frombits(max(a, b, c, d))
 	switch {
 	case !(scale <= math.MaxFloat32):
 		return float32(math.NaN()), false
@@ -97,5 +146,3 @@ func scaleOf(x []float32) (scale float32, ok bool) {
 }
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
-
-func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
