@@ -68,7 +68,7 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 	gather := shaders.GatherRowsParams{Rows: rows, Cols: uint32(d), Base: uint32(base)}
 	g.record(shaders.GatherRows, gather, t.Rows.View(), x.View(), hidden.View())
 	weight := g.weight(w)
-	p := matmulShape{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld}
+	p := matmulShape{batch: 1, m: rows, n: vocabulary, k: shaders.N(d), ld: ld, precise: true}
 	g.matmulWeight(p, hidden.View(), weight, true, logits.View(), engine.View{}, engine.View{})
 	if loss.ArgMax != nil {
 		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.ArgMax.View())

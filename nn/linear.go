@@ -92,7 +92,8 @@ func (g *Graph) matmulWeight(p matmulShape, a engine.View, w storedWeight, trans
 	g.record(shaders.MatMulQuant, shaders.MatMulQuantParams{
 		M: p.m, N: uint32(p.n), K: p.k.Max, Format: uint32(*w.format), TransB: shaders.Flag(trans),
 		LDA: cmp.Or(uint32(p.aLD), p.k.Max), LDC: cmp.Or(uint32(p.ld), uint32(p.n)),
-		Accumulate: shaders.Flag(p.add), Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
+		FullPrecision: shaders.Flag(p.precise || g.Train),
+		Accumulate:    shaders.Flag(p.add), Bias: shaders.Flag(bias.Buffer != nil), Residual: shaders.Flag(residual.Buffer != nil),
 	}, a, w.view, bias, residual, c)
 }
 
@@ -102,7 +103,8 @@ func (g *Graph) Logits(x, w *Tensor) *Tensor {
 	vocabulary, d := w.Shape[0], w.Shape[1]
 	ld := evenRow(vocabulary)
 	y := g.NewFloat32("logits", 1, ld)
-	p := matmulShape{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld}
+	// Errors of the head are errors of logits.
+	p := matmulShape{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld, precise: true}
 	g.matmulWeight(p, g.cast(x.View(), x.Size()), g.weight(w), true, y.View(), engine.View{}, engine.View{})
 	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
 }

@@ -14,7 +14,9 @@ type matmulShape struct {
 	n     int
 	add   bool // to c's values
 	ld    int  // elements from one row of c to the next; 0 = n
-	aLD   int  // elements from one row of a to the next, of matmulWeight; 0 = contiguous
+	// precise keeps the CPU from rounding a to 8 bits, in matmulWeight.
+	precise bool
+	aLD     int // elements from one row of a to the next, of matmulWeight; 0 = contiguous
 }
 
 // operand is a stored matrix and whether it is used transposed.

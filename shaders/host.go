@@ -23,8 +23,8 @@ type Host interface {
 	// where the processor has no instructions for it.
 	GemmBF16(g GemmBF16) bool
 
-	// GemmQuant computes c = a·op(b) + beta·c for a quantised b on all cores. It may round a
-	// to 8 bits, with a scale for every 32 values of a row.
+	// GemmQuant computes c = a·op(b) + beta·c for a quantised b on all cores. Without
+	// FullPrecision it may round a to 8 bits, with a scale for every 32 values of a row.
 	GemmQuant(g GemmQuant)
 
 	// Step is the step block of this replay.
@@ -58,15 +58,16 @@ type GemmOf[T float32 | uint16] struct {
 // GemmQuant is one matmul by a quantised matrix: c = a·op(b) + beta·c. b is stored as [n,k]
 // with TransB, else as [k,n], in rows of whole blocks.
 type GemmQuant struct {
-	TransB  bool
-	M, N, K int
-	A       []float32
-	LDA     int
-	Format  quant.Format
-	B       []byte
-	Beta    float32
-	C       []float32
-	LDC     int
+	TransB        bool
+	M, N, K       int
+	A             []float32
+	LDA           int
+	Format        quant.Format
+	B             []byte
+	Beta          float32
+	C             []float32
+	LDC           int
+	FullPrecision bool
 }
 
 // Buffers are the bound memory ranges of a call on the CPU, in binding order;

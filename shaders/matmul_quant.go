@@ -11,14 +11,15 @@ import (
 // MatMulQuantParams are the parameters of MatMulQuant. Leading dimensions count elements.
 // M may shrink from step to step.
 type MatMulQuantParams struct {
-	M          Count
-	N, K       uint32
-	Format     uint32 // a quant.Format
-	TransB     uint32
-	LDA, LDC   uint32 `kernel:"layout"`
-	Accumulate uint32 // 1: c is added to
-	Bias       uint32 // 1: bias [N] is added to every row
-	Residual   uint32 // 1: residual, laid out as c, is added
+	M             Count
+	N, K          uint32
+	Format        uint32 // a quant.Format
+	TransB        uint32
+	LDA, LDC      uint32 `kernel:"layout"`
+	Accumulate    uint32 // 1: c is added to
+	Bias          uint32 // 1: bias [N] is added to every row
+	Residual      uint32 // 1: residual, laid out as c, is added
+	FullPrecision uint32 // 1: the CPU does not round a to 8 bits
 }
 
 // MatMulQuant computes c = a·op(b) + bias + residual, or adds that to c, for a quantised b:
@@ -127,6 +128,12 @@ func matmulQuantCase(p MatMulQuantParams) Case {
 		sum += s
 	}
 	size, largest := math.Sqrt(sum/float64(n)), math.Sqrt(slices.Max(squares))
+	// Values of at most 4 in steps of 4/127: an error of 0.01 a term, 6 standard deviations. With
+	// full precision what is left is rounded to 8 bits once more.
+	rounding := 0.06
+	if p.FullPrecision != 0 {
+		rounding /= 254
+	}
 	return Case{
 		Params: p,
 		Inputs: []Input{
@@ -135,8 +142,7 @@ func matmulQuantCase(p MatMulQuantParams) Case {
 		},
 		// k roundings of sums, at random.
 		Atol: 1e-6 * largest * max(1, math.Sqrt(float64(k))/10), Rtol: 1e-6,
-		// Values of at most 4 in steps of 4/127: an error of 0.01 a term, 6 standard deviations.
-		EightBitActivations: 0.06 * size,
+		EightBitActivations: rounding * size,
 	}.named("%v %dx%dx%d tb=%d add=%d bias=%d residual=%d", f, m, n, k, p.TransB, p.Accumulate, p.Bias, p.Residual)
 }
 
@@ -152,6 +158,11 @@ func matmulQuantCases() []Case {
 		for _, s := range [][3]int{{1, 1, 256}, {1, 130, 512}, {3, 37, 768}, {9, 66, 256}, {70, 66, 256}} {
 			m, n, k := s[0], s[1], s[2]
 			cases = append(cases, call(N(m), n, k, 1, 0), call(N(m), k, n, 0, 0))
+			if m > 1 || n == 1 {
+				continue
+			}
+			full := matmulQuantCase(MatMulQuantParams{M: N(m), N: uint32(n), K: uint32(k), Format: uint32(f), TransB: 1, Accumulate: 1, FullPrecision: 1})
+			cases = append(cases, full.named("%s full precision", full.Name))
 		}
 		cases = append(cases, call(N(2), 9, 256, 1, 7), call(N(20), 256, 24, 0, 7))
 		if f == quant.Q4_1 { // what does not depend on the format
@@ -165,8 +176,9 @@ func matmulQuantCases() []Case {
 			cases = append(cases, overCounts(4, func(m Count) Case { return call(m, 9, 256, 1, 0) })...)
 			cases = append(cases, overCounts(36, func(m Count) Case { return call(m, 256, 28, 0, 4) })...)
 		}
-		if elements, _ := f.Block(); elements == 32 { // an odd number of blocks in a row
-			cases = append(cases, call(N(1), 5, 96, 1, 0), call(N(40), 65, 32, 1, 0), call(N(5), 96, 7, 0, 0))
+		if elements, _ := f.Block(); elements == 32 {
+			// An odd number of blocks in a row; divided, a part that ends in the middle of a word.
+			cases = append(cases, call(N(1), 257, 32, 1, 0), call(N(1), 5, 96, 1, 0), call(N(40), 65, 32, 1, 0), call(N(5), 96, 7, 0, 0))
 		}
 		gaps := call(N(7), 40, 256, 1, 4)
 		p := gaps.Params.(MatMulQuantParams)
@@ -191,6 +203,6 @@ func matmulQuantCPU(h Host, p MatMulQuantParams, bufs Buffers) {
 	}
 	h.GemmQuant(GemmQuant{
 		TransB: p.TransB != 0, M: m, N: n, K: int(p.K), A: bufs.F32(0), LDA: int(p.LDA),
-		Format: quant.Format(p.Format), B: bufs[1], Beta: beta, C: c, LDC: ldc,
+		Format: quant.Format(p.Format), B: bufs[1], Beta: beta, C: c, LDC: ldc, FullPrecision: p.FullPrecision != 0,
 	})
 }

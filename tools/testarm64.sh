@@ -17,13 +17,13 @@ if [ "$(go env GOHOSTARCH)" != arm64 ]; then
 fi
 
 # Without what asks more of GPUs, and with 16 bits in bf16 only: qemu is slow.
-kernels='^(matmul.*|rmsnorm.*|layernorm.*|softmax.*|attention.*|swiglu.*|gelu.*|rope.*|adamw|peak_fma|embed_quant.*)$'
+kernels='^(matmul.*|rmsnorm.*|layernorm.*|softmax.*|attention.*|swiglu.*|gelu.*|rope_split|rope_split_backward|adamw|peak_fma|embed_quant.*)$'
 go vet ./shaders/simd ./shaders/quant/simd ./engine/cpu
 go test -exec "$emulate" ./shaders/simd ./shaders/quant/simd
 if [ -n "$emulate" ]; then # a processor without dot products of bytes
 	go test -exec "$emulate -cpu cortex-a72" ./shaders/quant/simd
 fi
-PATCHWORK_DEVICES=cpu go test -short -exec "$emulate" -run "TestGemm|TestTiling/NEON|TestConformance/Kernels/$kernels" \
+PATCHWORK_DEVICES=cpu go test -short -exec "$emulate" -run "TestGemm/NEON|TestTiling/NEON|TestConformance/Kernels/$kernels" \
 	-skip 'TestConformance/Kernels/.*/.*(,_f16_in|_parts|655[0-9][0-9])' ./engine/cpu
 
 out=out/arm64

@@ -21,10 +21,46 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 	switch {
 	case g.K == 0 || set == nil:
 		h.decodedGemm(g)
-	case g.TransB && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
+	case g.TransB && g.FullPrecision && g.M <= preciseRows:
+		h.preciseDots(set.Formats[g.Format], g)
+	case g.TransB && !g.FullPrecision && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
 		h.quantDots(set.Formats[g.Format], g)
 	default:
 		h.quantGemm(g)
+	}
+}
+
+// preciseRows is the number of rows of a up to which two roundings to 8 bits are faster than decoding
+// b.
+const preciseRows = 2
+
+// preciseDots rounds a to 8 bits, and what that leaves once more: two rows for each, read with b once.
+func (h *host) preciseDots(f quantsimd.Format, g shaders.GemmQuant) {
+	m, n, k := g.M, g.N, g.K
+	a, releaseA := h.Scratch(2 * m * k)
+	defer releaseA()
+	sums, releaseSums := h.Scratch(2 * m * n)
+	defer releaseSums()
+	for i := range m {
+		row := a[2*i*k:][:2*k]
+		copy(row, g.A[i*g.LDA:][:k])
+		quantsimd.Remainder(row[k:], row[:k])
+	}
+	wide := g
+	wide.M, wide.A, wide.LDA, wide.C, wide.LDC, wide.Beta = 2*m, a, k, sums, n, 0
+	h.quantDots(f, wide)
+	for i := range m {
+		x, y := sums[2*i*n:][:n], sums[(2*i+1)*n:][:n]
+		c := g.C[i*g.LDC:][:n]
+		h.Parallel(n, 1<<14, func(lo, hi int) {
+			for j := lo; j < hi; j++ {
+				sum := x[j] + y[j]
+				if g.Beta != 0 {
+					sum += g.Beta * c[j]
+				}
+				c[j] = sum
+			}
+		})
 	}
 }
 

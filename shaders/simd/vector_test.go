@@ -230,3 +230,44 @@ func TestMoments(t *testing.T) {
 		}
 	}
 }
+
+// TestMax checks the largest of numbers below 0, at every place.
+func TestMax(t *testing.T) {
+	for n := range 40 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = -10 - float32(i)
+		}
+		want := float32(math.Inf(-1))
+		for i := range x {
+			x[i], want = -2, -2
+			if got := Max(x); got != want {
+				t.Errorf("of %d numbers, -2 at %d: %g", n, i, got)
+			}
+			x[i] = -10
+		}
+		if n == 0 && Max(x) != want {
+			t.Errorf("of none: %g", Max(x))
+		}
+	}
+}
+
+// TestFMA compares multiply-adds in registers with single ones, over lengths around the blocks.
+func TestFMA(t *testing.T) {
+	for _, n := range []int{1, 63, 64, 65, 96, 192, 300} {
+		for _, times := range []int{0, 1, 2, 7} {
+			x, want := make([]float32, n+1), make([]float32, n+1)
+			for i := range x {
+				x[i] = float32(i)
+				want[i] = x[i]
+				for range times {
+					if i < n {
+						want[i] = fused(want[i], -0.5, 1.5)
+					}
+				}
+			}
+			FMA(x[:n], -0.5, 1.5, times)
+			same(t, fmt.Sprintf("%d values, %d times", n, times), x, want)
+		}
+	}
+}

@@ -88,6 +88,18 @@ func group(scales []Scale) {
 	}
 }
 
+// Remainder computes what Quantize's rounding leaves of a row: a minus the rounded values.
+func Remainder(dst, a []float32) {
+	var block Block
+	var scale Scale
+	for i := 0; i < len(a); i += Values {
+		quantizeBlock(&block, &scale, (*[Values]float32)(a[i:]), 0)
+		for l, q := range block.Values {
+			dst[i+l] = a[i+l] - scale.Scale*float32(q)
+		}
+	}
+}
+
 // quantizeGo quantises a row, of which every step-th block is written.
 func quantizeGo(blocks []Block, scales []Scale, step int, a []float32, offset int) {
 	for i := 0; i < len(a)/Values; i++ {
