@@ -175,6 +175,9 @@ func (t *trainer) divideGradients() ([]nn.Chunk, error) {
 		return nil, err
 	}
 	chunks := p.Chunks(chunkBytes(p.Grads.Bytes), t.World.Size())
+	if t.ShardOptimizer && t.Recipe.Optimizer == OptimizerAdamW8Bit {
+		return nil, errors.New("--shard-optimizer cannot divide the 8-bit moments of --optimizer adamw8bit; leave one of them out")
+	}
 	if t.ShardOptimizer {
 		p.ShardMoments(chunks, t.World.Rank())
 	}
