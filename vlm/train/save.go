@@ -79,7 +79,9 @@ func (t *trainer) save() error {
 }
 
 // savedBuffers are the buffers that a checkpoint is written from.
-func savedBuffers(p *nn.Params) []*engine.Buffer { return append([]*engine.Buffer{p.Weights}, p.Moments()...) }
+func savedBuffers(p *nn.Params) []*engine.Buffer {
+	return append([]*engine.Buffer{p.Weights}, p.Moments()...)
+}
 
 // saveSync writes a checkpoint from the device.
 func (t *trainer) saveSync(c checkpoint.Checkpoint) error {
