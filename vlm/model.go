@@ -139,7 +139,7 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 	if err := m.allocate(dev, "gradients", m.Params.Grads); err != nil {
 		return err
 	}
-	return m.allocate(dev, "optimizer moments", m.Params.M, m.Params.V)
+	return m.allocate(dev, "optimizer moments", m.Params.Moments()...)
 }
 
 // Plan plans a recorded program within the buffer limit of the device that holds the model.

@@ -78,7 +78,8 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
 	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
-	cli.Choice(s, &f.optimizer, "optimizer", "", "muon = Muon for the matrices that start from random numbers, AdamW for the rest", train.OptimizerAdamW, train.OptimizerMuon)
+	cli.Choice(s, &f.optimizer, "optimizer", "", "adamw8bit = AdamW with moments of 8 bits, a quarter of the memory; muon = Muon for the matrices that start from random numbers, AdamW for the rest",
+		train.OptimizerAdamW, train.OptimizerAdamW8Bit, train.OptimizerMuon)
 	s.Float64Var(&r.MuonScale, "muon-scale", 0, "learning rate of Muon's matrices, as a multiple of --lr and --embedder-lr")
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "weight decay, on matrices")
