@@ -29,9 +29,10 @@ type Param struct {
 
 	// Where the values are: in Weights and the other buffers of 32 bits; with halfOnly only in
 	// Half; with a format only in Blocks.
-	offset   int64 // in bytes; in Half twice that of its values
+	offset   int64 // in bytes, 4 a value, in Half too
 	halfOnly bool
 	format   *quant.Format
+	rounded  *quant.Format // of FakeQuant: the copy in Half is rounded to it
 }
 
 // Count is the number of values.
@@ -49,7 +50,8 @@ type Init struct{ Mean, Std float64 }
 // smaller, Shard splits all buffers at the same offsets.
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
-	// Half is a copy of the weights in 16 bits, which matmuls read; nil = none.
+	// Half is a copy of the weights which matmuls read: in 16 bits, or for FakeQuant in F32; nil =
+	// none.
 	Half *engine.Buffer
 	// Blocks holds the quantised matrices, which are only there; nil = none.
 	Blocks *engine.Buffer
@@ -187,7 +189,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 		return t
 	}
 	s := g.Options.Params
-	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format}
+	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format, rounded: p.rounded != nil}
 	if p.format == nil && s.Half != nil && (p.halfOnly || !s.noCopies) {
 		n.half = s.HalfView(p)
 	}

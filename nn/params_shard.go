@@ -38,20 +38,21 @@ func (s *Params) Shard(info engine.Info) error {
 // shardHalf splits Half at the offsets of its copies, and where they end, and between what
 // is only there.
 func (s *Params) shardHalf(info engine.Info, copies []int64) error {
+	size := s.Half.Type.Size()
 	var only []*Param
 	for _, p := range s.list {
 		if p.halfOnly {
 			only = append(only, p)
 		}
 	}
-	offsets, err := shardOffsets(only, s.copies, 2*s.Half.Bytes, 2, info)
+	offsets, err := shardOffsets(only, s.copies, s.Half.Bytes/size*4, size, info)
 	if err != nil {
 		return err
 	}
 	if len(copies)+len(offsets) > 0 && s.copies > 0 && len(only) > 0 {
 		offsets = append([]int64{s.copies}, offsets...)
 	}
-	s.Half.SplitAt(halfOffsets(append(copies[:len(copies):len(copies)], offsets...)))
+	s.Half.SplitAt(halfOffsets(append(copies[:len(copies):len(copies)], offsets...), size))
 	return nil
 }
 
@@ -91,11 +92,11 @@ func shardOffsets(params []*Param, start, end, size int64, info engine.Info) (of
 // sameBlock reports whether two parameters were declared in the same block.
 func sameBlock(a, b *Param) bool { return a.Block != "" && a.Block == b.Block }
 
-// halfOffsets are the same offsets in the copy in 16 bits.
-func halfOffsets(offsets []int64) []int64 {
+// halfOffsets are the same offsets in a copy of values of size bytes.
+func halfOffsets(offsets []int64, size int64) []int64 {
 	half := make([]int64, len(offsets))
 	for i, at := range offsets {
-		half[i] = at / 2
+		half[i] = at / 4 * size
 	}
 	return half
 }
