@@ -196,7 +196,8 @@ func fakeQuantCases() []Case {
 }
 
 // unusualBlocks are blocks of zeros, of one value, of both signs of the largest magnitude, with
-// scales that are denormal or 0 in F16, and with the largest scale and one beyond it.
+// scales that are denormal or 0 in F16, with the largest scale and minimum and those just beyond,
+// with minima halfway between two of F16, and with a NaN.
 func unusualBlocks() []float32 {
 	block := func(head ...float32) []float32 { return append(head, make([]float32, fakeQuantBlock-len(head))...) }
 	tiny := func(unit float32) []float32 { // of F16's last place, 2⁻²⁴
@@ -206,6 +207,7 @@ func unusualBlocks() []float32 {
 		block(), slices.Repeat([]float32{0.3}, fakeQuantBlock), slices.Repeat([]float32{-0.3}, fakeQuantBlock),
 		block(1.1, 3, -3, 0.4), block(1.1, -3, 3, 0.4), block(0, 0, 0, 0, 0, 0, 3, 0, 0, -3, 0, 1.3),
 		tiny(2.3), tiny(40.2), tiny(700.3), tiny(0.1), tiny(1e-3),
-		block(-8*65510, 65510*2.2), block(-16*65510, 65510*2.2), block(127*65510, 65510*2.2), block(-8*66000, 1),
+		block(-8*65510, 65510*2.2), block(-16*65510, 65510*2.2), block(127*65510, 65510*2.2), block(-8*66000, 1), block(-8*65530, 1), block(-16*65530, 1), block(127*65530, 1), block(15*65530, 1), block(31*65530, 1), block(-65530), block(-65510, 2000),
+		block(-1-0x1p-11), block(-1-3*0x1p-11), block(1.1, 2, 3, 0, 0, 0, 0, 0, 0, float32(math.NaN())),
 	)
 }

@@ -29,8 +29,8 @@ fn rounded(x: vec4<f32>, r: Range) -> vec4<f32> {
   let zero = (most + 1.0) / 2.0; // the integer of 0, in formats without a minimum
   if (p.format == Q8_0) {
     let scale = abs(r.extreme) / 127.0;
-    let t = x * inverse(scale);
-    return value(scale, select(floor(t + 0.5), -floor(0.5 - t), t < vec4<f32>(0.0)), 0.0, r.finite);
+    // Ties, which the division decides, are not rounded away from 0 as on the CPU.
+    return value(scale, floor(x * inverse(scale) + 0.5), 0.0, r.finite);
   }
   if (with_low) {
     let scale = (r.high - r.low) / most;
