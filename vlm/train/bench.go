@@ -62,6 +62,9 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 			m.Close()
 		}
 	}()
+	if r.Adapter != nil {
+		r.baseOptions().StoreBase(m, nil)
+	}
 	m.Store(r.storage())
 	if err := m.Allocate(dev, true); err != nil {
 		return nil, err

@@ -165,7 +165,11 @@ def train(a, recipe, mode):
     dtype, compiled = mode.split("-")[0], mode.endswith("-compiled")
     lm = decoder(text, torch.float32).to(a.device)
     emb = Embedder(vision, text["hidden_size"]).to(a.device)
-    params = list(lm.parameters()) + list(emb.parameters())
+    if a.lora_rank:
+        from peft import LoraConfig, get_peft_model
+
+        get_peft_model(lm, LoraConfig(r=a.lora_rank, lora_alpha=2 * a.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+    params = [p for p in lm.parameters() if p.requires_grad] + list(emb.parameters())
     opt = torch.optim.AdamW(params, lr=1e-4, fused=on_gpu(a.device))
     slots, vocab = emb.grid**2, text["vocab_size"]
     images = 0 if slots >= a.tokens else max(1, a.tokens // (2 * slots))  # half of a row's tokens, as in vlmtool bench train
@@ -255,7 +259,7 @@ def main():
     p.add_argument("--dtype", choices=DTYPES, default="f32")
     p.add_argument("--recipe")
     p.add_argument("--modes", default="f32")
-    for name, value in dict(rows=1, tokens=2048, prompt=290, new=128).items():
+    for name, value in {"rows": 1, "tokens": 2048, "prompt": 290, "new": 128, "lora-rank": 0}.items():
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("work")
     p.add_argument("sizes", nargs="*")

@@ -14,6 +14,7 @@ import (
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -21,7 +22,7 @@ type options struct {
 	preset, model, filter   string
 	recompute               string
 	storage                 cli.Storage
-	rows, tokens            int
+	rows, tokens, loraRank  int
 	promptTokens, newTokens int
 	match                   *regexp.Regexp
 	kernelFlags
@@ -70,11 +71,15 @@ func trainCommand(a *cli.App) *cobra.Command {
 tokens/s, GFLOP/s, memory, and the kernels of a step.`,
 		Example: `  vlmtool bench train
   # as make bench does
-  vlmtool bench train --preset shapes --batch-size 6 --seq-len 208`,
+  vlmtool bench train --preset shapes --batch-size 6 --seq-len 208
+  # adapters on a decoder in 4 bits
+  vlmtool bench train --preset smollm2-135m --seq-len 512 --lora-rank 16 --weights q4_0`,
 	}, func(s *pflag.FlagSet, f *options) {
 		s.IntVar(&f.rows, "batch-size", 1, "rows of the training step")
 		s.IntVar(&f.tokens, "seq-len", 0, "tokens per row; 0 = the preset's; rows too short for an image have only text")
 		cli.Choice(s, &f.recompute, "recompute", "off", "recompute activations in the backward pass", "on", "off")
+		s.IntVar(&f.loraRank, "lora-rank", 0, "train adapters of this `RANK` on a frozen decoder, and the embedder; 0 = everything")
+		cli.Choice(s, &f.storage.Weights, "weights", "", "with --lora-rank: store the frozen matrices as `TYPE`", pretrained.WeightsNames[1:]...)
 		cli.Ignored(s, "filter")
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
+	"patchwork/vlm"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -25,6 +27,13 @@ func (f *options) recipe() (train.Recipe, error) {
 		f.tokens = r.SeqLen
 	}
 	r.DType, r.Recompute = f.storage.DType, f.recompute
+	if f.loraRank != 0 {
+		r.Adapter = &vlm.Adapter{Rank: f.loraRank, Alpha: 2 * float64(f.loraRank), Targets: vlm.AdapterTargets}
+		r.BaseWeights = pretrained.Weights(f.storage.Weights)
+		if err := r.Check(); err != nil {
+			return r, usage.Error{Err: err}
+		}
+	}
 	if f.tokens < 2 {
 		return r, usage.Errorf("--seq-len %d leaves no token to predict", f.tokens)
 	}
@@ -67,6 +76,8 @@ type trainResult struct {
 	Bench      string  `json:"bench"`
 	Preset     string  `json:"preset"`
 	DType      string  `json:"dtype"`
+	LoRARank   int     `json:"lora_rank,omitempty"`
+	Weights    string  `json:"weights,omitempty"` // of an adapter's base
 	Recompute  bool    `json:"recompute"`
 	BatchSize  int     `json:"batch_size"`
 	SeqLen     int     `json:"seq_len"`
@@ -131,7 +142,7 @@ func (f *options) train(ctx context.Context, a *cli.App) error {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	out := trainResult{
-		Bench: "train", Preset: f.preset, DType: f.storage.DType, Recompute: f.recompute == "on",
+		Bench: "train", Preset: f.preset, DType: f.storage.DType, LoRARank: f.loraRank, Weights: f.storage.Weights, Recompute: f.recompute == "on",
 		BatchSize: f.rows, SeqLen: f.tokens, Device: dev.Info().Device, Steps: len(times), FirstMS: ms(first), MS: ms(median), MSMin: ms(times[0]),
 		TokensPerS: float64(bench.Tokens) / median.Seconds(), GFLOPs: bench.Flops / median.Seconds() / 1e9, HostShare: host.Seconds() / median.Seconds(),
 		StepCounts: bench.Counts,
