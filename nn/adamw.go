@@ -61,11 +61,12 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 			moments := func(b *engine.Buffer) engine.View { return b.View().Slice(r.moments+offset, bytes) }
 			var half engine.View
 			if s.Half != nil {
-				p.Narrow, half = 1, s.Half.View().Slice((r.Offset+offset)/2, bytes/2)
+				p.Narrow, half = 1, s.halfSlice(r.Offset+offset, bytes)
 			}
 			g.record(shaders.AdamW, p, clip.View(), at(s.Grads), at(s.Weights), moments(s.M), moments(s.V), half)
 		})
 	}
+	s.roundCopies(s.requiresGrad, g.record)
 	return clip
 }
 

@@ -24,9 +24,13 @@ func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
 	y := g.NewFloat32("embeddings", tokens, d)
+	rows := table.View()
+	if table.node.rounded {
+		rows = table.node.half
+	}
 	if f := table.node.format; f == nil {
 		g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
-			index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
+			index.IDs.View(), index.Slots.View(), rows, viewOf(features), y.View())
 	} else {
 		g.record(shaders.EmbedQuant, shaders.EmbedQuantParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0]), Format: uint32(*f)},
 			index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())

@@ -76,7 +76,7 @@ func (g *Graph) weightIn(t shaders.Type, w *Tensor) storedWeight {
 
 // floatWeight is a parameter in a type.
 func (g *Graph) floatWeight(t shaders.Type, w *Tensor) engine.View {
-	if t.Half() && w.node.half.Buffer != nil {
+	if b := w.node.half.Buffer; b != nil && b.Type == t {
 		return w.node.half
 	}
 	return g.castTo(t, w.View(), w.Size())

@@ -30,9 +30,10 @@ type Param struct {
 
 	// Where the values are: in Weights and the other buffers of 32 bits; with halfOnly only in
 	// Half; with a format only in Blocks.
-	offset   int64 // in bytes; in Half twice that of its values
+	offset   int64 // in bytes, 4 a value, in Half too
 	halfOnly bool
 	format   *quant.Format
+	rounded  *quant.Format // of FakeQuant: the copy in Half is rounded to it
 }
 
 // Count is the number of values.
@@ -52,7 +53,8 @@ type Params struct {
 	Weights, Grads, M, V *engine.Buffer
 	// MScale and VScale are the scales of moments in 8 bits; nil = they have 32.
 	MScale, VScale *engine.Buffer
-	// Half is a copy of the weights in 16 bits, which matmuls read; nil = none.
+	// Half is a copy of the weights which matmuls read: in 16 bits, or for FakeQuant in F32; nil =
+	// none.
 	Half *engine.Buffer
 	// Blocks holds the quantised matrices, which are only there; nil = none.
 	Blocks *engine.Buffer
@@ -201,7 +203,7 @@ func (g *Graph) Param(p *Param) *Tensor {
 		return t
 	}
 	s := g.Options.Params
-	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format}
+	n := &node{name: p.Name, view: s.view(s.Weights, p), format: p.format, rounded: p.rounded != nil}
 	if p.format == nil && s.Half != nil && (p.halfOnly || !s.noCopies) {
 		n.half = s.HalfView(p)
 	}

@@ -7,8 +7,8 @@ import (
 	"patchwork/shaders"
 )
 
-// AddHalfCopy gives the set a copy of its weights in 16 bits, which AdamW updates as
-// well. The matrices of a frozen base are only there. It is called after Seal and before
+// AddHalfCopy gives the set a copy of its weights in 16 bits, or for FakeQuant in F32, which
+// AdamW updates as well. The matrices of a frozen base are only there. It is called after Seal and before
 // the buffers are placed.
 func (s *Params) AddHalfCopy(t shaders.Type) {
 	s.moveToHalf(t, func(p *Param) bool { return s.base[p.Group] })
@@ -45,7 +45,7 @@ func (s *Params) moveToHalf(t shaders.Type, only func(p *Param) bool) {
 			p.offset += s.copies
 		}
 	}
-	s.Half = engine.NewBuffer("weights in "+t.String(), (s.copies+moved)/2)
+	s.Half = engine.NewBuffer("weights in "+t.String(), (s.copies+moved)/4*t.Size())
 	s.Half.Type = t
 }
 
@@ -60,7 +60,7 @@ func (s *Params) setBytes(bytes int64) {
 	s.setMoments(end)
 }
 
-// SyncHalf updates the copy in 16 bits if weights have been written since. It is called
+// SyncHalf updates the copy in Half if weights have been written since. It is called
 // before a program that reads it.
 func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
 	if s.Half == nil || !s.halfStale || s.noCopies {
@@ -69,9 +69,10 @@ func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
 	p := engine.NewProgram("round the weights")
 	for _, part := range s.Weights.Parts() {
 		eachChunk(part.Offset, part.Bytes, func(at, n int64) {
-			p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.Half.View().Slice(at/2, n/2))
+			p.Dispatch(shaders.Copy, shaders.CopyParams{N: uint32(n / 4)}, s.Weights.View().Slice(at, n), s.halfSlice(at, n))
 		})
 	}
+	s.roundCopies(func(*Param) bool { return true }, p.Dispatch)
 	if err := engine.RunOnce(ctx, dev, p); err != nil {
 		return err
 	}
@@ -79,9 +80,13 @@ func (s *Params) SyncHalf(ctx context.Context, dev engine.Device) error {
 	return nil
 }
 
-// HalfView is where a parameter's values in 16 bits are.
-func (s *Params) HalfView(p *Param) engine.View {
-	return s.Half.View().Slice(p.offset/2, p.Bytes()/2)
+// HalfView is where a parameter's values in Half are.
+func (s *Params) HalfView(p *Param) engine.View { return s.halfSlice(p.offset, p.Bytes()) }
+
+// halfSlice is the part of Half at an offset that counts 4 bytes a value, as many bytes as that.
+func (s *Params) halfSlice(offset, bytes int64) engine.View {
+	size := s.Half.Type.Size()
+	return s.Half.View().Slice(offset/4*size, bytes/4*size)
 }
 
 // WeightsWritten tells that weights were written on the device, other than by AdamW.

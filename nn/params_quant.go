@@ -49,7 +49,7 @@ func (s *Params) StoredBytes(p *Param) int64 {
 	case p.format != nil:
 		return p.blockBytes()
 	case s.Half != nil && p.MatmulWeight:
-		return p.Bytes() / 2
+		return p.Bytes() / 4 * s.Half.Type.Size()
 	}
 	return p.Bytes()
 }

@@ -43,20 +43,21 @@ func (s *Params) Shard(info engine.Info) error {
 // shardHalf splits Half at the offsets of its copies, and where they end, and between what
 // is only there.
 func (s *Params) shardHalf(info engine.Info, copies []int64) error {
+	size := s.Half.Type.Size()
 	var only []*Param
 	for _, p := range s.list {
 		if p.halfOnly {
 			only = append(only, p)
 		}
 	}
-	offsets, err := shardOffsets(only, s.copies, 2*s.Half.Bytes, 2, info)
+	offsets, err := shardOffsets(only, s.copies, s.Half.Bytes/size*4, size, info)
 	if err != nil {
 		return err
 	}
 	if len(copies)+len(offsets) > 0 && s.copies > 0 && len(only) > 0 {
 		offsets = append([]int64{s.copies}, offsets...)
 	}
-	s.Half.SplitAt(dividedBy(2, append(copies[:len(copies):len(copies)], offsets...)))
+	s.Half.SplitAt(dividedBy(4/size, append(copies[:len(copies):len(copies)], offsets...)))
 	return nil
 }
 

@@ -47,6 +47,12 @@ func partsOf(s *Params, b *engine.Buffer, view func(p *Param) engine.View) (name
 // and a layer is only split where it must be.
 func TestShard(t *testing.T) {
 	const matrix, norms = 4096, 4 * 512 // bytes, with alignment
+	for _, copied := range []shaders.Type{shaders.BF16, shaders.F32} {
+		t.Run(copied.String(), func(t *testing.T) { testShard(t, copied, matrix, norms) })
+	}
+}
+
+func testShard(t *testing.T, copied shaders.Type, matrix, norms int64) {
 	for _, c := range []struct {
 		limit int64
 		parts []int // parameters in each
@@ -56,7 +62,7 @@ func TestShard(t *testing.T) {
 		{5 * matrix, []int{4, 3, 3, 7}}, {4*matrix + 1, []int{1, 3, 3, 3, 7}}, {2 * matrix, []int{1, 2, 1, 2, 1, 2, 1, 2, 5}},
 	} {
 		s := layeredParams()
-		s.AddHalfCopy(shaders.BF16)
+		s.AddHalfCopy(copied)
 		if err := s.Shard(infoWithLimit(c.limit)); err != nil {
 			t.Fatal(err)
 		}

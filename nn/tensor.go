@@ -22,7 +22,8 @@ type Tensor struct {
 type node struct {
 	name      string
 	view      engine.View
-	half      engine.View   // of a parameter: its copy in 16 bits
+	half      engine.View   // of a parameter: its copy in Params.Half
+	rounded   bool          // half is rounded to a block format, and read wherever it can be
 	format    *quant.Format // of a quantised parameter
 	rows      shaders.Count // leading rows in use, in units of rowSize elements
 	rowSize   int

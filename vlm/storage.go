@@ -19,6 +19,14 @@ func (m *Model) Store(t shaders.Type) {
 	}
 }
 
+// StoreForQAT is Store where matmuls are to read rounded matrices, see FakeQuant: in F32 too they have
+// a copy of the weights.
+func (m *Model) StoreForQAT(t shaders.Type) {
+	if m.Params.Half == nil {
+		m.Params.AddHalfCopy(t)
+	}
+}
+
 // StoreHalf is Store for inference: there are no master weights in 32 bits.
 func (m *Model) StoreHalf(t shaders.Type) {
 	if t.Half() {

@@ -76,15 +76,21 @@ func (o LoadOptions) store(m *vlm.Model, stored func(p *nn.Param) (quant.Format,
 	m.StoreHalf(o.floats())
 }
 
-// formats returns the block format that a parameter is to be stored in.
-func (o LoadOptions) formats(m *vlm.Model, stored func(p *nn.Param) (quant.Format, bool)) func(p *nn.Param) (quant.Format, bool) {
-	if q := quantizations[string(o.Weights)]; q.mix != nil {
+// ExportFormats returns the block format that export --quantize stores a parameter in; ok is false
+// where it stores floats.
+func ExportFormats(m *vlm.Model, quantize string) func(p *nn.Param) (f quant.Format, ok bool) {
+	if q := quantizations[quantize]; q.mix != nil {
 		return q.mix.Of(m)
 	}
+	return func(*nn.Param) (quant.Format, bool) { return 0, false }
+}
+
+// formats returns the block format that a parameter is to be stored in.
+func (o LoadOptions) formats(m *vlm.Model, stored func(p *nn.Param) (quant.Format, bool)) func(p *nn.Param) (quant.Format, bool) {
 	if o.Weights == WeightsAuto && stored != nil {
 		return stored
 	}
-	return func(*nn.Param) (quant.Format, bool) { return 0, false }
+	return ExportFormats(m, string(o.Weights))
 }
 
 // Mix is the formats of a quantised decoder: of most matrices, of the more sensitive half of

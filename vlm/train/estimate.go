@@ -96,6 +96,11 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if r.Adapter != nil {
 		r.baseOptions().StoreBase(m, nil)
 	}
+	if r.hasQAT() {
+		if err := m.Params.FakeQuant(r.qatFormat(m)); err != nil {
+			return Estimation{}, err
+		}
+	}
 	return r.estimate(m, recompute)
 }
 
@@ -103,7 +108,9 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	shape := shapeFor(m.Config, r.BatchSize, r.SeqLen)
 	in := m.NewInputs(shape.Rows, shape.Tokens, shape.Images, shape.Tokens)
 	load := r.expectedBatch()
-	m.Store(r.storage())
+	if err := r.store(m); err != nil {
+		return Estimation{}, err
+	}
 	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.attentionDensity}
 	first, _, err := planStep(m, in, o)
 	if err != nil {

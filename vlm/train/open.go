@@ -147,7 +147,9 @@ func (t *trainer) openTraining() error {
 	if err := t.openBase(); err != nil {
 		return err
 	}
-	t.model.Store(t.Recipe.storage())
+	if err := t.Recipe.store(t.model); err != nil {
+		return err
+	}
 	chunks, err := t.divideGradients()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,11 +72,16 @@ type Recipe struct {
 	// Adapter makes the run train LoRA adapters on a frozen base, which is stored as BaseWeights.
 	Adapter     *vlm.Adapter       `json:"adapter,omitempty"`
 	BaseWeights pretrained.Weights `json:"base_weights,omitempty"`
+
+	// QAT is the type to which the decoder's matrices are rounded in the last QATSteps steps, all if that
+	// is 0; QATNone = no step.
+	QAT      string `json:"qat"`
+	QATSteps int    `json:"qat_steps"`
 }
 
 // defaultRecipe has the values of settings that older recipes and presets leave out.
 func defaultRecipe() Recipe {
-	return Recipe{Recompute: "auto", ShuffleBuffer: DefaultShuffleBuffer, Optimizer: OptimizerAdamW, MuonScale: 1}
+	return Recipe{Recompute: "auto", ShuffleBuffer: DefaultShuffleBuffer, Optimizer: OptimizerAdamW, MuonScale: 1, QAT: QATNone}
 }
 
 // The values of Recipe.Optimizer.
@@ -277,7 +283,7 @@ func (r *Recipe) Check() error {
 	if !slices.Contains([]string{OptimizerAdamW, OptimizerAdamW8Bit, OptimizerMuon}, r.Optimizer) {
 		return fmt.Errorf("--optimizer is %q, want adamw, adamw8bit or muon", r.Optimizer)
 	}
-	if err := r.checkAdapter(); err != nil {
+	if err := cmp.Or(r.checkAdapter(), r.checkQAT()); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, r.Recompute) {

@@ -137,7 +137,7 @@ type runChange struct {
 // nor the order of the rows.
 var changeableSettings = []string{
 	"steps", "epochs", "lr", "embedder-lr", "lr-floor", "warmup", "weight-decay", "clip", "muon-scale", "beta1", "beta2", "eps",
-	"val-every", "val-rows", "save-every", "dtype", "max-bad-fraction",
+	"val-every", "val-rows", "save-every", "dtype", "max-bad-fraction", "qat", "qat-steps",
 }
 
 // writeRun writes run.json. For a resumed run it compares the settings and records or rejects

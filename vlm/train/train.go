@@ -98,6 +98,7 @@ type trainer struct {
 	progress         float64 // fraction of the epochs read up to the end of the current step
 	firstStep        int     // state.Step when this process started
 	frozen           bool
+	qat              bool                   // the weights are rounded
 	rates            map[string]nn.Schedule // by learning-rate group
 	nonFiniteReports int                    // number of searches for a non-finite tensor so far
 	diverged         bool                   // the last step was skipped for non-finite gradients, not for a loss scale that is too large
@@ -215,6 +216,9 @@ func (t *trainer) run(ctx context.Context) error {
 		for range steps { // until the loader has closed it
 		}
 	}()
+	if err := t.startQAT(t.state.Step); err != nil {
+		return t.stop(ctx, err)
+	}
 	if err := t.validateResumed(ctx); err != nil {
 		return t.stop(ctx, err)
 	}
@@ -265,9 +269,8 @@ func (t *trainer) announce() error {
 // step takes one optimizer step. TokensPerS and ImagesPerS of its metrics are counts; the caller
 // divides them by the elapsed time.
 func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepMetrics, err error) {
-	if freeze := t.state.Step < t.Recipe.FreezeDecoderSteps; freeze != t.frozen {
-		t.frozen = freeze
-		t.trainStep.Freeze(freeze)
+	if err := t.enterStep(t.state.Step + 1); err != nil {
+		return m, err
 	}
 	loaded, targets, err := t.nextStep(ctx, steps)
 	if err != nil {

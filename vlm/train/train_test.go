@@ -192,6 +192,8 @@ func TestMemoryEstimate(t *testing.T) {
 		}},
 		{"moments of 8 bits", func(r *Recipe) { r.Optimizer = OptimizerAdamW8Bit }},
 		{"in bf16", func(r *Recipe) { r.DType = "bf16" }},
+		{"rounding weights", func(r *Recipe) { r.QAT = "q4_0" }},
+		{"rounding weights in bf16", func(r *Recipe) { r.QAT, r.DType = "q8_0", "bf16" }},
 		{"in f16 recomputed", func(r *Recipe) { r.DType, r.Recompute = "f16", "on" }},
 		{"qwen3 recomputed", func(r *Recipe) { r.Text, r.Recompute, r.Accumulate = vlmtest.Qwen3(*r.Text), "on", 2 }},
 	} {

@@ -81,6 +81,8 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	cli.Choice(s, &f.optimizer, "optimizer", "", "adamw8bit = AdamW with moments of 8 bits, a quarter of the memory; muon = Muon for the matrices that start from random numbers, AdamW for the rest",
 		train.OptimizerAdamW, train.OptimizerAdamW8Bit, train.OptimizerMuon)
 	s.Float64Var(&r.MuonScale, "muon-scale", 0, "learning rate of Muon's matrices, as a multiple of --lr and --embedder-lr")
+	cli.Choice(s, &f.qat, "qat", "", "round the decoder's matrices to `TYPE` in the forward pass, for export --quantize TYPE (quantisation-aware training)", train.QATNames...)
+	s.IntVar(&r.QATSteps, "qat-steps", 0, "number of last steps that --qat rounds in; 0 = all")
 	s.IntVar(&r.Warmup, "warmup", 0, "steps of linear warm-up")
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "weight decay, on matrices")
 	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")

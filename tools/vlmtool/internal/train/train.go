@@ -33,19 +33,19 @@ import (
 
 // options are train's flags; those of the recipe count only where they were given.
 type options struct {
-	data, valData                                        []string
-	out, preset, config, decoder, model, profile, report string
-	listen, tensorboard                                  string
-	attention, turns, loss, dtype, recompute, optimizer  string
-	resume, noShuffle, printConfig, dryRun               bool
-	shardOptimizer                                       bool
-	rankTimeout                                          time.Duration
-	recipe                                               train.Recipe
-	adapter                                              vlm.Adapter
-	weights                                              string
-	keep                                                 int
-	remote                                               dataset.Flags
-	peakTFLOPs, price                                    float64
+	data, valData                                            []string
+	out, preset, config, decoder, model, profile, report     string
+	listen, tensorboard                                      string
+	attention, turns, loss, dtype, recompute, optimizer, qat string
+	resume, noShuffle, printConfig, dryRun                   bool
+	shardOptimizer                                           bool
+	rankTimeout                                              time.Duration
+	recipe                                                   train.Recipe
+	adapter                                                  vlm.Adapter
+	weights                                                  string
+	keep                                                     int
+	remote                                                   dataset.Flags
+	peakTFLOPs, price                                        float64
 }
 
 // run trains, or prints the recipe or the estimate instead.
@@ -105,6 +105,12 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		},
 		"embedder-lr": func() { r.EmbedderLR = f.recipe.EmbedderLR }, "warmup": func() { r.Warmup = f.recipe.Warmup },
 		"optimizer": func() { r.Optimizer = f.optimizer }, "muon-scale": func() { r.MuonScale = f.recipe.MuonScale },
+		"qat": func() {
+			if r.QAT = f.qat; r.QAT == train.QATNone {
+				r.QATSteps = 0
+			}
+		},
+		"qat-steps":    func() { r.QATSteps = f.recipe.QATSteps },
 		"weight-decay": func() { r.WeightDecay = f.recipe.WeightDecay }, "clip": func() { r.Clip = f.recipe.Clip },
 		"attention":            func() { r.Attention = packing.Attention(f.attention) },
 		"turns":                func() { r.Turns = packing.Turns(f.turns) },
