@@ -23,6 +23,7 @@ var Undefineds = []Undefined{
 	{Kernel: "clip_factor", Binding: "x", Values: []string{"-Inf", "-1e+30"}, Reason: "x is a sum of squares"},
 	{Kernel: "attention", Binding: "k", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
+	{Kernel: "attention_quant", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
 	{Kernel: "attention", Binding: "v", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "q", Reason: unfit},
