@@ -90,10 +90,11 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 func appendQuantRow(to []byte, x []float32, blocks []simd.Block, scales []simd.Scale) {
 	new(simd.Format).Quantize(blocks, scales, x, len(x), 1, len(x))
 	for i := range blocks {
-		binary.LittleEndian.PutUint16(to, half.ToF16(scales[i].Scale))
-		if math.IsNaN(float64(scales[i].Scale)) {
-			blocks[i] = simd.Block{}
+		scale := scales[i].Scale
+		if scale-scale != 0 { // infinite or NaN
+			scale, blocks[i] = float32(math.NaN()), simd.Block{}
 		}
+		binary.LittleEndian.PutUint16(to, half.ToF16(scale))
 		for j, v := range blocks[i].Values {
 			to[2+j] = byte(v)
 		}
