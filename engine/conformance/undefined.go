@@ -28,6 +28,7 @@ var Undefineds = []Undefined{
 	{Kernel: "adamw8", Binding: "vscale", Values: []string{"-1e+30"}, Reason: "a scale is the largest of values that are not negative"},
 	{Kernel: "attention", Binding: "k", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
+	{Kernel: "attention_quant", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
 	{Kernel: "attention", Binding: "v", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "q", Reason: unfit},
