@@ -78,11 +78,12 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 		zeros := call(N(2), 96, 1)
 		clear(zeros.Inputs[0].F)
 		tiny := call(N(2), 64, 0x1p-20) // scales are denormal numbers of F16
+		huge := call(N(2), 64, 0x1p20)  // scales are beyond F16's range
 		for _, c := range overCounts(40, func(rows Count) Case { return call(rows, 96, 1) }) {
 			c.Step = withWord(c.Step, 5, 3)
 			cases = append(cases, c)
 		}
-		return append(cases, zeros.named("zeros"), tiny.named("tiny"))
+		return append(cases, zeros.named("zeros"), tiny.named("tiny"), huge.named("huge"))
 	},
 })
 

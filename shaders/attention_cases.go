@@ -142,6 +142,8 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 1, 2, 2100, 2, 1, 8, 1, 0)
 	call(3, 2, 4, 150, 2, 1, 12, 1, 0)
 	call(7, 2, 3, 40, 2, 1, 96, 1, 0)
+	call(0, 2, 3, 70, 6, 3, 32, 1, 0)
+	call(0, 2, 9, 70, 6, 3, 32, 1, 0)
 	call(6, 1, 200, 200, 1, 1, 16, 1, 0)
 	call(0, 1, 70, 70, 2, 1, 32, 4, 0)
 	call(1, 1, 513, 513, 1, 1, 16, 1, 0)
