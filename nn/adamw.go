@@ -5,6 +5,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/shaders"
+	"patchwork/shaders/eightbit"
 )
 
 // AdamW is the optimizer's constant settings; the learning rates change at each step.
@@ -20,7 +21,7 @@ type AdamW struct {
 const maxKernelElements = 1 << 31
 
 // Update records the optimizer's step over every parameter that is not frozen: the global
-// norm, the clip factor, one AdamW kernel for each contiguous range, and Muon's kernels for each of
+// norm, the clip factor, one AdamW kernel for each contiguous range, in 8 bits if the moments are, and Muon's kernels for each of
 // its matrices. slot returns the first of a learning-rate group's step block entries, which Set
 // writes. The result is [2]: the norm and the clip factor.
 func (o AdamW) Update(g *Graph, slot func(group string) int) *Tensor {
@@ -49,6 +50,10 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 			}
 			continue
 		}
+		if s.MScale != nil {
+			o.update8(g, r.Range, slot(r.Group), clip)
+			continue
+		}
 		p := shaders.AdamWParams{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot(r.Group)), WeightDecay: float32(decay(r.Range, o.WeightDecay))}
 		eachChunk(0, r.Bytes, func(offset, bytes int64) {
 			p.N = uint32(bytes / 4)
@@ -63,6 +68,24 @@ func (o AdamW) UpdateWith(g *Graph, squares engine.View, slot func(group string)
 	}
 	s.roundCopies(s.requiresGrad, g.record)
 	return clip
+}
+
+// update8 records the step of a range whose moments have 8 bits.
+func (o AdamW) update8(g *Graph, r Range, slot int, clip *Tensor) {
+	s := g.Options.Params
+	p := shaders.AdamW8Params{
+		Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Slot: uint32(slot), WeightDecay: float32(decay(r, o.WeightDecay)),
+	}
+	eachChunk(r.Offset, r.Bytes, func(offset, bytes int64) {
+		p.N, p.Base = uint32(bytes/4), uint32(offset/4/eightbit.Block)
+		at := func(b *engine.Buffer) engine.View { return b.View().Slice(offset, bytes) }
+		codes := func(b *engine.Buffer) engine.View { return b.View().Slice(offset/4, bytes/4) }
+		var half engine.View
+		if s.Half != nil {
+			p.Narrow, half = 1, s.Half.View().Slice(offset/2, bytes/2)
+		}
+		g.record(shaders.AdamW8, p, clip.View(), at(s.Grads), at(s.Weights), codes(s.M), codes(s.V), s.MScale.View(), s.VScale.View(), half)
+	})
 }
 
 // decay is a range's weight decay.

@@ -9,7 +9,7 @@ import (
 
 // Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D];
 // intervals (int32 [B,Tq,4]) are the keys visible to each query, as described at
-// shaders.Attention. It returns y [B,Tq,H,D].
+// shaders.Attention. It returns y [B,Tq,H,D]. k and v may be a cache in 8 bits.
 func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	ok := len(q.Shape) == 4 && len(k.Shape) == 4 && k.Size() == v.Size() &&
 		q.Shape[0] == k.Shape[0] && q.Shape[3] == k.Shape[3] && q.Shape[2]%k.Shape[2] == 0
@@ -21,6 +21,12 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(1 / math.Sqrt(float64(d))),
 	}
 	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
+	if k.node.format != nil {
+		check(!g.Train && d%32 == 0, "attention over keys in 8 bits", "heads of a multiple of 32 columns, not in training", q, k, v)
+		g.record(shaders.AttentionQuant, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
+		g.Program.SetCostScale(g.AttentionDensity)
+		return y
+	}
 	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
 	g.Program.SetCostScale(g.AttentionDensity)
 	g.onBackward(y, func(dy engine.View) {

@@ -43,7 +43,7 @@ func TestChunksOfMuon(t *testing.T) {
 					var whole int64
 					for _, p := range r.Params {
 						updated[p]++
-						whole += alignedBytes(p)
+						whole += s.alignedBytes(p)
 					}
 					if whole != r.Bytes {
 						t.Errorf("%d bytes, rank %d of %d: a segment of %d bytes has matrices of %d", bytes, rank, ranks, r.Bytes, whole)

@@ -30,17 +30,26 @@ func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 // ForwardCached is Forward with a key/value cache: it writes the keys and values after those
 // in the cache, and returns the queries and the whole cache. The projections are one matmul
 // where their weights are contiguous, and one kernel with the norm for the few rows of
-// decoding.
+// decoding. Where the cache has another type than the recording, keys and values are written
+// by a further kernel, and floats are converted before they are returned.
 func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q, keys, values *Tensor) {
 	layout := l.layout(g, rope)
 	w, b, ok := fusedLinear{l.Q, l.K, l.V}.params(g)
 	if ok {
 		qkv := l.Norm.linear(g, x, w, b) // [B·T, (H+2K)·D]
-		return g.SplitQKVRoPEInto(qkv, layout, cache), cache.Keys, cache.Values
+		if cache.Keys.storedAs() == g.Type {
+			return g.SplitQKVRoPEInto(qkv, layout, cache), cache.Keys, cache.Values
+		}
+		var k, v *Tensor
+		q, k, v = g.SplitQKVRoPE(qkv, layout)
+		g.appendKV(cache, k, v, x.rows())
+	} else {
+		var k, v *Tensor
+		q, k, v = l.forwardSeparate(g, l.Norm.Forward(g, x), layout)
+		g.appendKV(cache, k, v, x.rows())
 	}
-	q, k, v := l.forwardSeparate(g, l.Norm.Forward(g, x), layout)
-	g.appendKV(cache, k, v, x.rows())
-	return q, cache.Keys, cache.Values
+	keys, values = g.readCache(cache)
+	return q, keys, values
 }
 
 // forwardSeparate computes every projection, norm and rotation in a separate kernel.

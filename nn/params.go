@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"patchwork/engine"
+	"patchwork/shaders/eightbit"
 	"patchwork/shaders/quant"
 )
 
@@ -50,6 +51,8 @@ type Init struct{ Mean, Std float64 }
 // smaller, Shard splits all buffers at the same offsets.
 type Params struct {
 	Weights, Grads, M, V *engine.Buffer
+	// MScale and VScale are the scales of moments in 8 bits; nil = they have 32.
+	MScale, VScale *engine.Buffer
 	// Half is a copy of the weights which matmuls read: in 16 bits, or for FakeQuant in F32; nil =
 	// none.
 	Half *engine.Buffer
@@ -99,9 +102,15 @@ func (s *Params) Count() int64 {
 // paramAlignment keeps a parameter's copy in 16 bits aligned, too.
 const paramAlignment = 2 * engine.Alignment
 
-func alignedBytes(p *Param) int64 {
-	return alignUp(p.Bytes(), paramAlignment)
+// alignment is that of parameters: with moments in 8 bits, each consists of whole blocks.
+func (s *Params) alignment() int64 {
+	if s.MScale != nil {
+		return 4 * eightbit.Block
+	}
+	return paramAlignment
 }
+
+func (s *Params) alignedBytes(p *Param) int64 { return alignUp(p.Bytes(), s.alignment()) }
 
 // Seal assigns the parameters' offsets: by group, decayed ones first, otherwise in the
 // order of their declaration.
@@ -118,14 +127,19 @@ func (s *Params) Seal() {
 	slices.SortStableFunc(s.list, func(a, b *Param) int {
 		return cmp.Or(cmp.Compare(groups[a.Group], groups[b.Group]), cmp.Compare(undecayed(a), undecayed(b)))
 	})
-	var at int64
-	for _, p := range s.list {
-		p.offset = at
-		at += alignedBytes(p)
-	}
+	at := s.place()
 	s.Weights, s.Grads = engine.NewBuffer("weights", at), engine.NewBuffer("gradients", at)
 	s.M, s.V = engine.NewBuffer("first moments", at), engine.NewBuffer("second moments", at)
 	s.sealed = true
+}
+
+// place assigns the offsets in the order of the list, and returns the end.
+func (s *Params) place() (end int64) {
+	for _, p := range s.list {
+		p.offset = end
+		end += s.alignedBytes(p)
+	}
+	return end
 }
 
 func undecayed(p *Param) int {
@@ -238,6 +252,10 @@ var fillBuffers sync.Pool // of *[]float32
 func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, read func(from int, dst []float32) error) error {
 	cols := size(p.Shape[1:])
 	step := max(1, fillElements/max(1, cols))
+	eightBit := s.momentScales(to) != nil
+	if eightBit {
+		step = int(alignUp(int64(step), eightbit.Block)) // whole blocks
+	}
 	buffer, _ := fillBuffers.Get().(*[]float32)
 	if need := min(rows, step) * cols; buffer == nil || cap(*buffer) < need {
 		values := make([]float32, max(need, fillElements))
@@ -254,7 +272,11 @@ func (s *Params) Fill(dev engine.Device, to *engine.Buffer, p *Param, rows int, 
 			copy(s.moments.Values(to, p)[row*cols:], part)
 			continue
 		}
-		if err := s.writeRows(dev, to, p, row, part); err != nil {
+		write := s.writeRows
+		if eightBit {
+			write = s.writeMoments
+		}
+		if err := write(dev, to, p, row, part); err != nil {
 			return err
 		}
 	}
@@ -291,6 +313,9 @@ func (s *Params) writeRows(dev engine.Device, to *engine.Buffer, p *Param, row i
 func (s *Params) Read(dev engine.Device, from *engine.Buffer, p *Param) ([]float32, error) {
 	if from == s.Weights && p.format != nil {
 		return s.readQuantised(dev, p)
+	}
+	if s.momentScales(from) != nil {
+		return s.readMoments(dev, from, p)
 	}
 	values := make([]float32, size(p.Shape))
 	return values, engine.DownloadFloats(dev, s.view(from, p), values)

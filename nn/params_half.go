@@ -20,7 +20,8 @@ func (s *Params) AddHalfCopy(t shaders.Type) {
 func (s *Params) StoreHalf(t shaders.Type) {
 	s.noCopies = true
 	s.moveToHalf(t, func(*Param) bool { return true })
-	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = 0, 0, 0
+	s.Grads.Bytes = 0
+	s.setMoments(0)
 }
 
 // moveToHalf makes Half, of copies of the other weights and of the matmul weights of only,
@@ -33,7 +34,7 @@ func (s *Params) moveToHalf(t shaders.Type, only func(p *Param) bool) {
 			end = &moved
 		}
 		p.offset = *end
-		*end += alignedBytes(p)
+		*end += s.alignedBytes(p)
 	}
 	s.setBytes(at)
 	if !s.noCopies {
@@ -55,7 +56,8 @@ func (s *Params) setBytes(bytes int64) {
 	for i := len(params) - 1; i >= 0 && s.untrained[params[i].Group]; i-- {
 		end = params[i].offset
 	}
-	s.Grads.Bytes, s.M.Bytes, s.V.Bytes = end, end, end
+	s.Grads.Bytes = end
+	s.setMoments(end)
 }
 
 // SyncHalf updates the copy in Half if weights have been written since. It is called

@@ -18,7 +18,7 @@ func (s *Params) Quantise(format func(p *Param) (f quant.Format, ok bool)) {
 		f, ok := format(p)
 		if !ok || !p.MatmulWeight {
 			p.offset = at
-			at += alignedBytes(p)
+			at += s.alignedBytes(p)
 			continue
 		}
 		p.format, p.offset = &f, blocks

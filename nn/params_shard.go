@@ -18,9 +18,14 @@ func (s *Params) Shard(info engine.Info) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range []*engine.Buffer{s.Weights, s.Grads, s.M, s.V} {
-		b.SplitAt(offsets)
+	s.Weights.SplitAt(offsets)
+	s.Grads.SplitAt(offsets)
+	moments := offsets
+	if s.MScale != nil {
+		moments = dividedBy(4, offsets)
 	}
+	s.M.SplitAt(moments)
+	s.V.SplitAt(moments)
 	if s.owned != nil {
 		if err := s.splitMoments(info); err != nil {
 			return err
@@ -52,7 +57,7 @@ func (s *Params) shardHalf(info engine.Info, copies []int64) error {
 	if len(copies)+len(offsets) > 0 && s.copies > 0 && len(only) > 0 {
 		offsets = append([]int64{s.copies}, offsets...)
 	}
-	s.Half.SplitAt(halfOffsets(append(copies[:len(copies):len(copies)], offsets...), size))
+	s.Half.SplitAt(dividedBy(4/size, append(copies[:len(copies):len(copies)], offsets...)))
 	return nil
 }
 
@@ -92,13 +97,13 @@ func shardOffsets(params []*Param, start, end, size int64, info engine.Info) (of
 // sameBlock reports whether two parameters were declared in the same block.
 func sameBlock(a, b *Param) bool { return a.Block != "" && a.Block == b.Block }
 
-// halfOffsets are the same offsets in a copy of values of size bytes.
-func halfOffsets(offsets []int64, size int64) []int64 {
-	half := make([]int64, len(offsets))
+// dividedBy are the same offsets where values take a 2nd or 4th of the bytes.
+func dividedBy(n int64, offsets []int64) []int64 {
+	divided := make([]int64, len(offsets))
 	for i, at := range offsets {
-		half[i] = at / 4 * size
+		divided[i] = at / n
 	}
-	return half
+	return divided
 }
 
 // Range is a contiguous range of parameters that the optimizer treats alike, in one allocation.

@@ -36,13 +36,11 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
-	Include: []string{"exp", "attention"},
-	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionSoftware("attention_lanes", nil, []string{"q", "k", "v", "y"}, func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }, func(_, slices uint32) []DeclPass[AttentionParams] {
-		return []DeclPass[AttentionParams]{{Grid: attentionGrid(gpuTile, slices)}}
-	}), attentionGPU()),
-	Halves: [][]string{{"q", "k", "v", "y"}},
-	Even:   func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
-	CPU:    attentionCPU,
+	Include:  []string{"exp", "attention"},
+	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionSoftwareForward(), attentionGPU()),
+	Halves:   [][]string{{"q", "k", "v", "y"}},
+	Even:     func(p AttentionParams) bool { return p.HeadDim%2 == 0 },
+	CPU:      attentionCPU,
 
 	CPUNarrow: attentionNarrowCPU,
 	Reference: func(p AttentionParams, b []Array) {
@@ -106,6 +104,13 @@ func attentionRows() []DeclVariant[AttentionParams] {
 			Passes: passes,
 		},
 	}
+}
+
+func attentionSoftwareForward() []DeclVariant[AttentionParams] {
+	meets := func(p AttentionParams) int { return chunksOf(p.Keys, gpuTile) }
+	return attentionSoftware("attention_lanes", nil, []string{"q", "k", "v", "y"}, meets, func(_, slices uint32) []DeclPass[AttentionParams] {
+		return []DeclPass[AttentionParams]{{Grid: attentionGrid(gpuTile, slices)}}
+	})
 }
 
 // attentionGPU are for heads of up to 32, 64 and more columns on a GPU, with vec4 loads

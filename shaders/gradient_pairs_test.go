@@ -5,6 +5,7 @@ import "slices"
 // withoutGradient are the kernels without a gradient, with the reason.
 var withoutGradient = map[string]string{
 	"adamw":           "the optimizer's update, which is not differentiated",
+	"adamw8":          "the optimizer's update, which is not differentiated",
 	"append_rows":     "fills the key/value cache in generation",
 	"argmax":          "an index has no gradient",
 	"clip_factor":     "part of the optimizer's update",

@@ -23,6 +23,7 @@ const (
 	SlotPast    = 5 // tokens in the key/value cache before this call
 	SlotTokens  = 6 // tokens of this call
 	SlotVectors = 7 // image vectors before those that this call writes
+	SlotUsed    = 8 // tokens in the key/value cache after this call, or some more
 	SlotLoss    = 7 // f32: the loss scale
 	SlotAdam    = 8 // f32: three entries for each learning-rate group
 )
@@ -49,6 +50,7 @@ type Model struct {
 
 	embedder       embedder
 	decoder        decoder
+	cacheType      CacheType
 	maxBufferBytes int64 // limit of the device, for Plan; 0 = none
 	memories       []engine.Memory
 }
@@ -123,6 +125,9 @@ func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
 
 // Allocate allocates the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
+	if err := m.checkCache(); err != nil {
+		return err
+	}
 	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes
 	if err := m.Params.Shard(dev.Info()); err != nil {
 		return err
@@ -139,7 +144,7 @@ func (m *Model) Allocate(dev engine.Device, train bool) error {
 	if err := m.allocate(dev, "gradients", m.Params.Grads); err != nil {
 		return err
 	}
-	return m.allocate(dev, "optimizer moments", m.Params.M, m.Params.V)
+	return m.allocate(dev, "optimizer moments", m.Params.Moments()...)
 }
 
 // Plan plans a recorded program within the buffer limit of the device that holds the model.

@@ -21,8 +21,14 @@ var notFinite = []string{"NaN", "+Inf", "-Inf"}
 // Undefineds are listed below the suite's table.
 var Undefineds = []Undefined{
 	{Kernel: "clip_factor", Binding: "x", Values: []string{"-Inf", "-1e+30"}, Reason: "x is a sum of squares"},
+	{Kernel: "adamw8", Binding: "clip", Values: notFinite, Reason: clipped},
+	{Kernel: "adamw8", Binding: "g", Values: notFinite, Reason: clipped},
+	{Kernel: "adamw8", Binding: "mscale", Values: notFinite, Reason: clipped},
+	{Kernel: "adamw8", Binding: "vscale", Values: notFinite, Reason: clipped},
+	{Kernel: "adamw8", Binding: "vscale", Values: []string{"-1e+30"}, Reason: "a scale is the largest of values that are not negative"},
 	{Kernel: "attention", Binding: "k", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
+	{Kernel: "attention_quant", Binding: "q", Values: []string{"+Inf", "-Inf"}, Reason: "a row of scores that are all -Inf counts as one without keys"},
 	{Kernel: "attention", Binding: "v", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "dy", Values: notFinite, NaNMaySpread: true, Reason: unseen},
 	{Kernel: "attention_backward", Binding: "q", Reason: unfit},
@@ -33,8 +39,9 @@ var Undefineds = []Undefined{
 }
 
 const (
-	unseen = "a key that is not visible to a query has weight 0, and 0·NaN is NaN, within a tile"
-	unfit  = "y and lse must be the forward kernel's outputs for the same q, k and v"
+	unseen  = "a key that is not visible to a query has weight 0, and 0·NaN is NaN, within a tile"
+	unfit   = "y and lse must be the forward kernel's outputs for the same q, k and v"
+	clipped = "the clip factor is 0 where a gradient is not finite, and moments have no values then"
 )
 
 // undefined returns the declaration for a special value in an input.

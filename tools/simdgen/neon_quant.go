@@ -11,11 +11,11 @@ type neonUnpacker struct {
 
 // constant returns a vector that keeps 16 bytes, or one byte in every lane, over the function.
 func (u *neonUnpacker) constant(values ...byte) *arm64.V {
-	key := string(values)
-	if u.held[key] == nil {
+	v := u.held[string(values)]
+	if v == nil {
 		panic("constant was not loaded") // a bug of the generator
 	}
-	return u.held[key]
+	return v
 }
 
 // hold loads the constants that a format needs, before a loop.

@@ -177,6 +177,7 @@ func TestMistakes(t *testing.T) {
 		{train("--epochs", "-1"), 2, []string{"--epochs cannot be -1"}},
 		{train("--steps", "2", "--epochs", "1"), 2, []string{"--steps and --epochs are both given; one is enough"}},
 		{train("--optimizer", "sgd"), 2, []string{"--optimizer", "sgd", "adamw", "muon"}},
+		{train("--optimizer", "adamw8bit", "--shard-optimizer"), 2, []string{"--shard-optimizer cannot divide", "--optimizer adamw8bit", "leave one of them out"}},
 		{train("--muon-scale", "-1"), 2, []string{"--muon-scale cannot be -1, want 0 or above"}},
 		{train("--qat", "q4_k"), 2, []string{"--qat", "q4_k", "q8_0, q4_0, q4_1, q5_0 or q5_1"}},
 		{train("--qat-steps", "5"), 2, []string{"--qat TYPE"}},

@@ -155,7 +155,7 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 	}
 	size = min(size, limit)
 	t := g.Config.Text
-	cache, rope := vlm.NewCache(t, g.Storage(), size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
+	cache, rope := vlm.NewCache(g.Model, size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
 	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.Buffers, rope)...)
 	if err != nil {
 		return err

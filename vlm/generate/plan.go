@@ -12,7 +12,7 @@ import (
 // planning.
 func newPlanner(m *vlm.Model, capacity int) *Generator {
 	g, t := New(&vlm.Runner{Model: m}), m.Config.Text
-	g.cache, g.rope = vlm.NewCache(t, m.Storage(), capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	g.cache, g.rope = vlm.NewCache(m, capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
 	return g
 }
 
@@ -46,14 +46,13 @@ func RecordWork(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [
 	tokens, density := size, float64(size+1)/float64(2*size)
 	if work == "decode" {
 		tokens, density = 1, 0
-		step[vlm.SlotPast] = uint32(size - 1)
 	} else if v := m.Config.Vision; v.PatchSize > 0 {
 		if g.embedder, err = vlm.PlanImageEmbedder(m, 1, 1); err != nil {
 			return nil, step, err
 		}
 		dispatches = g.embedder.Plan.Dispatches
 	}
-	step[vlm.SlotTokens] = uint32(tokens)
+	g.cache.SetStep(&step, size-tokens, tokens)
 	_, plan, err := g.planPass(tokens, density)
 	if err != nil {
 		return nil, step, err

@@ -135,7 +135,7 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots 
 	if err := engine.Upload(g.Device, p.input.View(), p.words); err != nil {
 		return nil, err
 	}
-	p.step[vlm.SlotPast], p.step[vlm.SlotTokens] = uint32(past), uint32(len(b.IDs))
+	g.cache.SetStep(&p.step, past, len(b.IDs))
 	return p, engine.Start(ctx, p.exe, &p.step)
 }
 

@@ -16,7 +16,8 @@ type LoadOptions struct {
 	// Type is that of activations, and of the matrices that are not quantised: F32, BF16 or F16.
 	Type    shaders.Type
 	Weights Weights
-	Adapter string // folder of an adapter for the model; "" = none
+	Cache   vlm.CacheType // of keys and values
+	Adapter string        // folder of an adapter for the model; "" = none
 }
 
 // Weights is how the decoder's matrices are stored on a device: WeightsAuto, a float type or a
@@ -74,6 +75,7 @@ func (o LoadOptions) StoreBase(m *vlm.Model, p *Decoder) {
 func (o LoadOptions) store(m *vlm.Model, stored func(p *nn.Param) (quant.Format, bool)) {
 	m.Quantise(o.formats(m, stored))
 	m.StoreHalf(o.floats())
+	m.StoreCache(o.Cache)
 }
 
 // ExportFormats returns the block format that export --quantize stores a parameter in; ok is false

@@ -43,13 +43,14 @@ func TestAdapter(t *testing.T) {
 	files := []string{vlmtest.Data(t, 40)}
 	base := vlmtest.NewTinyDecoder(t, "tiny_qwen3", 300).Folder(t)
 	for _, c := range []struct {
-		weights pretrained.Weights
-		dtype   string
-		freeze  int
-	}{{"f32", "f32", 0}, {"q8_0", "f32", 3}, {"q4_k", "bf16", 0}} {
+		weights   pretrained.Weights
+		dtype     string
+		freeze    int
+		optimizer string
+	}{{"f32", "f32", 0, OptimizerAdamW}, {"q8_0", "f32", 3, OptimizerAdamW8Bit}, {"q4_k", "bf16", 0, OptimizerAdamW}} {
 		t.Run(string(c.weights)+" "+c.dtype, func(t *testing.T) {
 			r := adapterRecipe(t, 10, c.weights)
-			r.DType, r.FreezeDecoderSteps = c.dtype, c.freeze
+			r.DType, r.FreezeDecoderSteps, r.Optimizer = c.dtype, c.freeze, c.optimizer
 			whole, stopped := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "stopped")
 			require.NoError(t, trainDecoder(t, t.Context(), cpu.Open(0), r, files, base, whole, false, nil))
 			ctx, cancel := context.WithCancel(t.Context())

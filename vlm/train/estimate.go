@@ -86,9 +86,9 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 		return Estimation{}, err
 	}
 	if r.Decoder != "" {
-		r.useMuon(m, vlm.GroupEmbedder)
+		r.useOptimizer(m, vlm.GroupEmbedder)
 	} else {
-		r.useMuon(m, vlm.GroupEmbedder, vlm.GroupDecoder)
+		r.useOptimizer(m, vlm.GroupEmbedder, vlm.GroupDecoder)
 	}
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
@@ -155,7 +155,10 @@ func modelBytes(p *nn.Params) (n int64) {
 
 // parameterMemory returns the memory other than activations.
 func parameterMemory(p *nn.Params) MemoryBytes {
-	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes, Optimizer: p.M.Bytes + p.V.Bytes}
+	m := MemoryBytes{Weights: p.Weights.Bytes, Gradients: p.Grads.Bytes}
+	for _, b := range p.Moments() {
+		m.Optimizer += b.Bytes
+	}
 	for _, b := range []*engine.Buffer{p.Half, p.Blocks} {
 		if b != nil {
 			m.Weights += b.Bytes

@@ -79,6 +79,33 @@ func TestEstimateIn16Bits(t *testing.T) {
 	}
 }
 
+// TestEstimatedSmallCards: Qwen3-1.7B trains in 24 GB with moments of 8 bits, and an adapter of it on a
+// base of 4 bits in 8 GB, both with activations recomputed and rows of 2048.
+func TestEstimatedSmallCards(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		optimizer string
+		adapter   *vlm.Adapter
+		rows      int
+		below     int64
+	}{
+		{"all weights", OptimizerAdamW8Bit, nil, 4, 24e9},
+		{"an adapter", OptimizerAdamW, &vlm.Adapter{Rank: 16, Alpha: 32, Targets: vlm.AdapterTargets}, 1, 8e9},
+	} {
+		r, err := Preset("qwen3-1.7b")
+		require.NoError(t, err)
+		r.DType, r.SeqLen, r.BatchSize, r.Optimizer = "bf16", 2048, c.rows, c.optimizer
+		if r.Adapter = c.adapter; r.Adapter != nil {
+			r.BaseWeights = "q4_k"
+		}
+		e, err := Estimate(r, true)
+		require.NoError(t, err)
+		if m := e.MemoryBytes; m.Total > c.below || m.Optimizer*3 > m.Gradients*2 && c.adapter == nil {
+			t.Errorf("%s: training takes %+v, want at most %d bytes", c.name, m, c.below)
+		}
+	}
+}
+
 // TestBindings: no dispatch of training SmolLM2-135M with rows of 1024 tokens binds more than 128
 // MiB, the limit of software devices and WebGPU.
 func TestBindings(t *testing.T) {

@@ -143,7 +143,7 @@ func (t *trainer) openTraining() error {
 	if t.Recipe.frozenThroughout() {
 		t.model.Params.Untrained(vlm.GroupDecoder)
 	}
-	t.useMuon()
+	t.useOptimizer()
 	if err := t.openBase(); err != nil {
 		return err
 	}
@@ -168,15 +168,16 @@ func (t *trainer) openTraining() error {
 	return err
 }
 
-// useMuon marks the matrices that start from random numbers for Muon, if the recipe has it.
-func (t *trainer) useMuon() {
+// useOptimizer prepares the parameters for the recipe's optimizer: Muon trains the matrices that start
+// from random numbers.
+func (t *trainer) useOptimizer() {
 	switch {
 	case t.Model != "" && t.Recipe.Optimizer == OptimizerMuon:
 		t.note("no weight starts from random numbers: AdamW trains all of them")
 	case t.Decoder != "":
-		t.Recipe.useMuon(t.model, vlm.GroupEmbedder)
+		t.Recipe.useOptimizer(t.model, vlm.GroupEmbedder)
 	default:
-		t.Recipe.useMuon(t.model, vlm.GroupEmbedder, vlm.GroupDecoder)
+		t.Recipe.useOptimizer(t.model, vlm.GroupEmbedder, vlm.GroupDecoder)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestMuonMatrices(t *testing.T) {
 			require.NoError(t, err)
 			note := ""
 			tr := trainer{Options: Options{Recipe: r, Model: c.model, Decoder: c.decoder, Observe: Observer{Note: func(s string) { note = s }}}, model: m}
-			tr.useMuon()
+			tr.useOptimizer()
 			var got []string
 			for _, p := range m.Params.All() {
 				if p.Muon {
@@ -63,7 +63,7 @@ func TestOlderRecipe(t *testing.T) {
 	}
 	r = testRecipe(t, 1)
 	r.Optimizer = "sgd"
-	if err := r.Check(); err == nil || !strings.Contains(err.Error(), `--optimizer is "sgd", want adamw or muon`) {
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), `--optimizer is "sgd", want adamw, adamw8bit or muon`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -175,6 +175,9 @@ func (t *trainer) divideGradients() ([]nn.Chunk, error) {
 		return nil, err
 	}
 	chunks := p.Chunks(chunkBytes(p.Grads.Bytes), t.World.Size())
+	if t.ShardOptimizer && t.Recipe.Optimizer == OptimizerAdamW8Bit {
+		return nil, errors.New("--shard-optimizer cannot divide the 8-bit moments of --optimizer adamw8bit; leave one of them out")
+	}
 	if t.ShardOptimizer {
 		p.ShardMoments(chunks, t.World.Rank())
 	}
@@ -203,7 +206,12 @@ func (t *trainer) agreeWeights(ctx context.Context) error {
 	if t.ShardOptimizer {
 		return t.scatterMoments(ctx)
 	}
-	return errors.Join(r.spread(ctx, t.model.Params.M), r.spread(ctx, t.model.Params.V))
+	for _, b := range t.model.Params.Moments() {
+		if err := r.spread(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stepNews is what a rank tells the others before a step.

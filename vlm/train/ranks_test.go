@@ -133,8 +133,13 @@ func TestRanksResume(t *testing.T) {
 	files := []string{vlmtest.Data(t, 60)}
 	r := testRecipe(t, 12)
 	r.SeqLen, r.BatchSize, r.Accumulate, r.ValEvery = 160, 2, 1, 6
-	for _, sharded := range []bool{false, true} {
+	for _, c := range []struct {
+		sharded   bool
+		optimizer string
+	}{{false, OptimizerAdamW}, {true, OptimizerAdamW}, {false, OptimizerAdamW8Bit}} {
+		sharded := c.sharded
 		o := Options{Recipe: r, Data: data.Local(files...), ShardOptimizer: sharded}
+		o.Recipe.Optimizer = c.optimizer
 		o.Out = filepath.Join(t.TempDir(), "whole")
 		trainRanks(t, 2, o)
 		want, weights := losses(t, o.Out), weightsOf(t, o.Out)
@@ -151,7 +156,7 @@ func TestRanksResume(t *testing.T) {
 			o := o
 			o.Out, o.Resume, o.Recipe.BatchSize, o.Recipe.Accumulate = out, true, c.batch, c.accumulate
 			trainRanks(t, c.ranks, o)
-			what := fmt.Sprintf("2 ranks resumed with %d, sharded %v", c.ranks, sharded)
+			what := fmt.Sprintf("2 ranks of %s resumed with %d, sharded %v", o.Recipe.Optimizer, c.ranks, sharded)
 			closeLosses(t, what, losses(t, out), want)
 			if c.ranks == 2 {
 				same(t, what, losses(t, out), want)

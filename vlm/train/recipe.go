@@ -48,8 +48,9 @@ type Recipe struct {
 	EmbedderLR float64 `json:"embedder_lr"`
 	Warmup     int     `json:"warmup"`   // steps
 	LRFloor    float64 `json:"lr_floor"` // last learning rate, as a fraction of the peak
-	// Optimizer is "adamw", or "muon": Muon for the matrices between the embedding and the head that
-	// start from random numbers, AdamW for all other parameters.
+	// Optimizer is "adamw"; "adamw8bit", which keeps AdamW's moments in 8 bits; or "muon": Muon for the
+	// matrices between the embedding and the head that start from random numbers, AdamW for all other
+	// parameters.
 	Optimizer string `json:"optimizer"`
 	// MuonScale is the learning rate of Muon's matrices as a multiple of their group's.
 	MuonScale          float64 `json:"muon_scale"`
@@ -85,8 +86,9 @@ func defaultRecipe() Recipe {
 
 // The values of Recipe.Optimizer.
 const (
-	OptimizerAdamW = "adamw"
-	OptimizerMuon  = "muon"
+	OptimizerAdamW     = "adamw"
+	OptimizerAdamW8Bit = "adamw8bit"
+	OptimizerMuon      = "muon"
 )
 
 // muonMomentum is the momentum of Muon (Jordan et al. 2024).
@@ -100,10 +102,14 @@ func (r *Recipe) optimizer() nn.AdamW {
 	}
 }
 
-// useMuon marks the matrices of the model's random groups for Muon, if the recipe has it.
-func (r *Recipe) useMuon(m *vlm.Model, random ...string) {
-	if r.Optimizer == OptimizerMuon {
+// useOptimizer marks the matrices of the model's random groups for Muon, or stores the moments in 8
+// bits, if the recipe says so.
+func (r *Recipe) useOptimizer(m *vlm.Model, random ...string) {
+	switch r.Optimizer {
+	case OptimizerMuon:
 		m.UseMuon(random...)
+	case OptimizerAdamW8Bit:
+		m.Params.EightBitMoments()
 	}
 }
 
@@ -274,8 +280,8 @@ func (r *Recipe) Check() error {
 	if _, ok := shaders.ParseType(r.DType); !ok {
 		return fmt.Errorf("--dtype is %q, want f32, f16 or bf16", r.DType)
 	}
-	if !slices.Contains([]string{OptimizerAdamW, OptimizerMuon}, r.Optimizer) {
-		return fmt.Errorf("--optimizer is %q, want adamw or muon", r.Optimizer)
+	if !slices.Contains([]string{OptimizerAdamW, OptimizerAdamW8Bit, OptimizerMuon}, r.Optimizer) {
+		return fmt.Errorf("--optimizer is %q, want adamw, adamw8bit or muon", r.Optimizer)
 	}
 	if err := cmp.Or(r.checkAdapter(), r.checkQAT()); err != nil {
 		return err

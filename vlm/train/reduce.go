@@ -292,7 +292,7 @@ func (r *reducer) gatherWeights() error {
 
 // spread copies a buffer of all parameters from rank 0 to the others.
 func (r *reducer) spread(ctx context.Context, b *engine.Buffer) error {
-	return r.eachPiece(b.Bytes, func(p nn.Range) error {
+	return r.eachPiece(b, func(p nn.Range) error {
 		values := r.values(b, p)
 		if r.world.Rank() == 0 {
 			if err := r.fetch(b, p); err != nil {
@@ -311,11 +311,12 @@ func (r *reducer) spread(ctx context.Context, b *engine.Buffer) error {
 
 // eachPiece calls f for ranges of a buffer, of at most a chunk's size, which are within one
 // allocation.
-func (r *reducer) eachPiece(total int64, f func(p nn.Range) error) error {
-	size := chunkBytes(total)
-	for _, part := range r.params.Weights.Parts() {
-		for at := part.Offset; at < min(part.Offset+part.Bytes, total); at += size {
-			if err := f(nn.Range{Offset: at, Bytes: min(size, part.Offset+part.Bytes-at, total-at)}); err != nil {
+func (r *reducer) eachPiece(b *engine.Buffer, f func(p nn.Range) error) error {
+	size := chunkBytes(b.Bytes)
+	for _, part := range b.Parts() {
+		end := min(part.Offset+part.Bytes, b.Bytes)
+		for at := part.Offset; at < end; at += size {
+			if err := f(nn.Range{Offset: at, Bytes: min(size, end-at)}); err != nil {
 				return err
 			}
 		}

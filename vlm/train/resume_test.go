@@ -29,7 +29,7 @@ import (
 // of the data; it notes the changes and records them in run.json.
 func TestResumeChanges(t *testing.T) {
 	files, r := []string{vlmtest.Data(t, 20)}, testRecipe(t, 4)
-	r.SaveEvery = 1
+	r.SaveEvery, r.Optimizer = 1, OptimizerAdamW
 	out := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := Run(ctx, Options{Recipe: r, Data: data.Local(files...), Out: out, Device: cpu.Open(0), Observe: Observer{Step: func(m StepMetrics) {
@@ -60,10 +60,10 @@ func TestResumeChanges(t *testing.T) {
 		t.Error("a refused resumption changed run.json")
 	}
 
-	r.LR, r.SaveEvery, r.DType = r.LR/2, 3, "bf16"
+	r.LR, r.SaveEvery, r.DType, r.Optimizer = r.LR/2, 3, "bf16", OptimizerAdamW8Bit
 	result, notes, err := resume(r)
 	require.NoError(t, err)
-	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.0005 (was 0.001)") || !strings.Contains(notes, "--dtype") {
+	if !strings.Contains(notes, "from step 3 on: ") || !strings.Contains(notes, "--lr 0.0005 (was 0.001)") || !strings.Contains(notes, "--dtype") || !strings.Contains(notes, `--optimizer "adamw8bit" (was "adamw")`) {
 		t.Errorf("the notes do not name the changes: %s", notes)
 	}
 	if result.Steps != 4 {

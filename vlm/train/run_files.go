@@ -208,8 +208,9 @@ func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 		names = append(names, "decoder")
 	}
 	sameStep := saved.rowsPerStep() == now.rowsPerStep()
+	sameFiles := saved.Recipe.Optimizer != OptimizerMuon && now.Recipe.Optimizer != OptimizerMuon // of moments
 	refused := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.Contains(changeableSettings, name) || sameStep && slices.Contains(splitSettings, name)
+		return slices.Contains(changeableSettings, name) || sameStep && slices.Contains(splitSettings, name) || sameFiles && name == "optimizer"
 	})
 	if len(refused) > 0 {
 		return nil, &SettingsError{t.Out, refused}

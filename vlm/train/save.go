@@ -56,7 +56,7 @@ func (t *trainer) save() error {
 		return t.saveSync(c)
 	}
 	s, p := t.saver, t.model.Params
-	buffers := []*engine.Buffer{p.Weights, p.M, p.V}
+	buffers := savedBuffers(p)
 	if p.MomentsSharded() {
 		buffers = buffers[:1]
 	}
@@ -78,6 +78,11 @@ func (t *trainer) save() error {
 	return nil
 }
 
+// savedBuffers are the buffers that a checkpoint is written from.
+func savedBuffers(p *nn.Params) []*engine.Buffer {
+	return append([]*engine.Buffer{p.Weights}, p.Moments()...)
+}
+
 // saveSync writes a checkpoint from the device.
 func (t *trainer) saveSync(c checkpoint.Checkpoint) error {
 	done := t.saver.write(c)
@@ -95,7 +100,11 @@ func (t *trainer) chooseSaveMode() saveMode {
 		return t.saver.mode
 	}
 	t.saver.mode = saveAsync
-	takes, free := checkpoint.Bytes(t.model), freeHostMemory()
+	var takes int64
+	for _, b := range savedBuffers(t.model.Params) {
+		takes += b.Bytes
+	}
+	free := freeHostMemory()
 	switch {
 	case free == 0:
 		t.saver.mode = saveSync

@@ -84,7 +84,7 @@ func TestResume(t *testing.T) {
 		optimizer string
 	}{
 		{0, "f32", OptimizerAdamW}, {5, "f32", OptimizerAdamW}, {7, "f32", OptimizerMuon}, {14, "f32", OptimizerMuon}, {7, "bf16", OptimizerAdamW},
-		{0, "f16", OptimizerAdamW}, {0, "f32", OptimizerMuon}, {5, "bf16", OptimizerMuon},
+		{0, "f16", OptimizerAdamW}, {0, "f32", OptimizerMuon}, {5, "bf16", OptimizerMuon}, {5, "f32", OptimizerAdamW8Bit}, {0, "bf16", OptimizerAdamW8Bit},
 	} {
 		t.Run(fmt.Sprintf("frozen %d in %s with %s", c.frozen, c.dtype, c.optimizer), func(t *testing.T) {
 			r := testRecipe(t, 14)
@@ -190,6 +190,7 @@ func TestMemoryEstimate(t *testing.T) {
 		{"with another optimizer", func(r *Recipe) {
 			r.Optimizer = map[string]string{OptimizerAdamW: OptimizerMuon, OptimizerMuon: OptimizerAdamW}[r.Optimizer]
 		}},
+		{"moments of 8 bits", func(r *Recipe) { r.Optimizer = OptimizerAdamW8Bit }},
 		{"in bf16", func(r *Recipe) { r.DType = "bf16" }},
 		{"rounding weights", func(r *Recipe) { r.QAT = "q4_0" }},
 		{"rounding weights in bf16", func(r *Recipe) { r.QAT, r.DType = "q8_0", "bf16" }},

@@ -43,7 +43,7 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	inline  = regexp.MustCompile("`([^`\n]+)`")
 	inTree  = regexp.MustCompile(`^(shaders|engine|nn|vlm|tools|internal|docs|testdata/golden)/[\w./*-]*$`)
-	target  = regexp.MustCompile(`\bmake ([a-z-]+)`)
+	target  = regexp.MustCompile(`\bmake ([a-z0-9-]+)`)
 )
 
 // prose is a page without its fenced blocks.

@@ -97,6 +97,7 @@ func inferCommand(a *cli.App) *cobra.Command {
 		s.IntVar(&f.promptTokens, "prompt-tokens", 290, "tokens of the prompt, those of its image included")
 		s.IntVar(&f.newTokens, "new", 128, "tokens to generate")
 		f.storage.DeclareWeights(s)
+		f.storage.DeclareCache(s)
 		cli.Ignored(s, "batch-size", "seq-len", "filter")
 	})
 }

@@ -25,6 +25,7 @@ type inferResult struct {
 	Preset       string  `json:"preset"` // or the model's folder
 	DType        string  `json:"dtype"`
 	Weights      string  `json:"weights"` // the type of most of the decoder's matrices
+	Cache        string  `json:"cache"`
 	Device       string  `json:"device"`
 	PromptTokens int     `json:"prompt_tokens"`
 	Images       int     `json:"images"`
@@ -97,7 +98,7 @@ func (f *options) infer(ctx context.Context, a *cli.App) error {
 	}
 	defer bench.Close()
 	out := inferResult{
-		Bench: "infer", Preset: f.preset, DType: f.storage.DType, Weights: l.WeightsName(), Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Images, NewTokens: f.newTokens,
+		Bench: "infer", Preset: f.preset, DType: f.storage.DType, Weights: l.WeightsName(), Cache: l.CacheName(), Device: l.Device.Info().Device, PromptTokens: f.promptTokens, Images: bench.Images, NewTokens: f.newTokens,
 		WeightBytes: bench.WeightBytes,
 	}
 	var first, next []time.Duration

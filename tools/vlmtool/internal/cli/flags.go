@@ -111,12 +111,13 @@ func BOSFlag(s *pflag.FlagSet, to *string, prefix string) {
 var DTypes = []string{"f32", "f16", "bf16"}
 
 // Storage are the flags of commands that run a model: how it is stored on the device.
-type Storage struct{ DType, Weights, Adapter string }
+type Storage struct{ DType, Weights, Cache, Adapter string }
 
-// Declare adds --dtype, --weights and --adapter.
+// Declare adds --dtype, --weights, --cache and --adapter.
 func (o *Storage) Declare(s *pflag.FlagSet) {
 	o.DeclareDType(s)
 	o.DeclareWeights(s)
+	o.DeclareCache(s)
 	s.StringVar(&o.Adapter, "adapter", "", "add the LoRA adapter in `DIR` to the model: the folder adapter of a run with --lora-rank")
 }
 
@@ -130,6 +131,11 @@ func (o *Storage) DeclareWeights(s *pflag.FlagSet) {
 	Choice(s, &o.Weights, "weights", string(pretrained.WeightsAuto), "store the decoder's matrices as `TYPE` (auto = quantised ones as in the file)", pretrained.WeightsNames...)
 }
 
+// DeclareCache adds --cache.
+func (o *Storage) DeclareCache(s *pflag.FlagSet) {
+	Choice(s, &o.Cache, "cache", string(vlm.CacheAuto), "store keys and values of earlier tokens as `TYPE` (auto = as activations; q8_0 takes a quarter of f32)", vlm.CacheTypes...)
+}
+
 // Type is the type that --dtype names.
 func (o Storage) Type() shaders.Type {
 	t, _ := shaders.ParseType(o.DType) // the flag takes no other
@@ -138,7 +144,7 @@ func (o Storage) Type() shaders.Type {
 
 // Options are the settings of the flags.
 func (o Storage) Options() pretrained.LoadOptions {
-	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights), Adapter: o.Adapter}
+	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights), Cache: vlm.CacheType(o.Cache), Adapter: o.Adapter}
 }
 
 // Check returns an error for flags that exclude each other.

@@ -21,6 +21,7 @@ type Result struct {
 	FinishReason     string       `json:"finish_reason"`
 	Device           string       `json:"device"`
 	Weights          string       `json:"weights"`      // the type of most of the decoder's matrices
+	Cache            string       `json:"cache"`        // the type of keys and values
 	MemoryBytes      int64        `json:"memory_bytes"` // allocated on the device: weights, cache, activations
 	Timings          timings      `json:"timings"`
 	Explain          *explanation `json:"explain,omitempty"`
@@ -50,7 +51,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 	got, err := s.generator.Generate(ctx, prompt, s.images, o)
 	r := Result{
 		PromptTokens: got.PromptTokens, CachedTokens: got.CachedTokens, CompletionTokens: len(got.IDs), FinishReason: got.Finish,
-		Device: s.generator.Device.Info().Device, Weights: s.generator.WeightsName(), Timings: s.timings,
+		Device: s.generator.Device.Info().Device, Weights: s.generator.WeightsName(), Cache: s.generator.CacheName(), Timings: s.timings,
 	}
 	r.MemoryBytes, _ = s.generator.Device.MemoryInUse()
 	r.ids = got.IDs

@@ -78,7 +78,8 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
 	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
-	cli.Choice(s, &f.optimizer, "optimizer", "", "muon = Muon for the matrices that start from random numbers, AdamW for the rest", train.OptimizerAdamW, train.OptimizerMuon)
+	cli.Choice(s, &f.optimizer, "optimizer", "", "adamw8bit = AdamW with moments of 8 bits, a quarter of the memory; muon = Muon for the matrices that start from random numbers, AdamW for the rest",
+		train.OptimizerAdamW, train.OptimizerAdamW8Bit, train.OptimizerMuon)
 	s.Float64Var(&r.MuonScale, "muon-scale", 0, "learning rate of Muon's matrices, as a multiple of --lr and --embedder-lr")
 	cli.Choice(s, &f.qat, "qat", "", "round the decoder's matrices to `TYPE` in the forward pass, for export --quantize TYPE (quantisation-aware training)", train.QATNames...)
 	s.IntVar(&r.QATSteps, "qat-steps", 0, "number of last steps that --qat rounds in; 0 = all")

@@ -44,6 +44,9 @@ func (f *options) join(ctx context.Context, a *cli.App) error {
 
 // checkRanks checks the flags for several processes.
 func (f *options) checkRanks(r train.Recipe) error {
+	if f.shardOptimizer && r.Optimizer == train.OptimizerAdamW8Bit {
+		return usage.Errorf("--shard-optimizer cannot divide the 8-bit moments of --optimizer adamw8bit; leave one of them out")
+	}
 	if _, launched := mpi.Launched(); f.shardOptimizer && !launched {
 		return usage.Errorf("--shard-optimizer divides the optimizer's moments among processes, and there is only this one; start vlmtool with mpirun or srun")
 	}
