@@ -82,7 +82,7 @@ func (o AdamW) update8(g *Graph, r Range, slot int, clip *Tensor) {
 		codes := func(b *engine.Buffer) engine.View { return b.View().Slice(offset/4, bytes/4) }
 		var half engine.View
 		if s.Half != nil {
-			p.Narrow, half = 1, s.Half.View().Slice(offset/2, bytes/2)
+			p.Narrow, half = 1, s.halfSlice(offset, bytes)
 		}
 		g.record(shaders.AdamW8, p, clip.View(), at(s.Grads), at(s.Weights), codes(s.M), codes(s.V), s.MScale.View(), s.VScale.View(), half)
 	})

@@ -39,10 +39,10 @@ func TestFakeQuant(t *testing.T) {
 	const rows, in, out, vocabulary = 9, 64, 96, 11
 	formats := map[string]quant.Format{"w": quant.Q4_0, "table": quant.Q8_0}
 	for _, c := range []struct {
-		dtype shaders.Type
-		muon  bool
-	}{{shaders.F32, false}, {shaders.F32, true}, {shaders.BF16, false}, {shaders.BF16, true}} {
-		t.Run(fmt.Sprintf("%v muon %t", c.dtype, c.muon), func(t *testing.T) {
+		dtype     shaders.Type
+		optimizer string
+	}{{shaders.F32, "adamw"}, {shaders.F32, "muon"}, {shaders.F32, "adamw8bit"}, {shaders.BF16, "adamw"}, {shaders.BF16, "muon"}, {shaders.BF16, "adamw8bit"}} {
+		t.Run(fmt.Sprintf("%v %s", c.dtype, c.optimizer), func(t *testing.T) {
 			results := map[bool]map[string][]float32{}
 			for _, rounds := range []bool{true, false} {
 				r := newGradRun(t)
@@ -51,14 +51,17 @@ func TestFakeQuant(t *testing.T) {
 					return s.Add(&Param{Name: name, Shape: shape, Group: "a", Decay: true, MatmulWeight: true, Init: FanIn(in)})
 				}
 				w, table := add("w", out, in), add("table", vocabulary, in)
-				w.Muon = c.muon
+				w.Muon = c.optimizer == "muon"
 				add("plain", out, in)
 				s.Seal()
+				if c.optimizer == "adamw8bit" {
+					s.EightBitMoments()
+				}
 				s.AddHalfCopy(c.dtype)
 				if rounds {
 					require.NoError(t, s.FakeQuant(func(p *Param) (quant.Format, bool) { f, ok := formats[p.Name]; return f, ok }))
 				}
-				memories, err := engine.Allocate(r.dev, "test", s.Weights, s.Grads, s.M, s.V, s.Half)
+				memories, err := engine.Allocate(r.dev, "test", append(s.Moments(), s.Weights, s.Grads, s.Half)...)
 				require.NoError(t, err)
 				defer engine.Free(memories)
 				require.NoError(t, s.Initialise(r.dev, 1))
