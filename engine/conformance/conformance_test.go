@@ -140,6 +140,8 @@ var oneLine = map[string]string{
 	"attention_backward deltas": "would take 4 million queries",
 	"attention_backward tiles":  "would take 4 million queries",
 	"attention_backward main":   "uses cooperative matrices; with heads of 8 columns it would take 20 MiB per binding",
+	"append_quant main":         "would take 134 million elements",
+	"attention_quant main":      "has the sources and the grids of attention",
 	"embed_quant main":          "would take 33 million elements",
 	"peak_fma main":             "a benchmark; would take 33 million elements",
 	"rmsnorm_backward chunks":   "rows of 4 million columns end a loop early on llvmpipe",
