@@ -145,6 +145,7 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 2, 3, 70, 6, 3, 32, 1, 0)
 	call(0, 2, 9, 70, 6, 3, 32, 1, 0)
 	call(6, 1, 200, 200, 1, 1, 16, 1, 0)
+	call(6, 1, 130, 130, 2, 1, 32, 1, 0)
 	call(0, 1, 70, 70, 2, 1, 32, 4, 0)
 	call(1, 1, 513, 513, 1, 1, 16, 1, 0)
 	call(0, 2, 64, 64, 2, 1, 32, 1, 0)    // whole tiles, in two rows
