@@ -145,10 +145,12 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	call(0, 2, 3, 70, 6, 3, 32, 1, 0)
 	call(0, 2, 9, 70, 6, 3, 32, 1, 0)
 	call(6, 1, 200, 200, 1, 1, 16, 1, 0)
+	call(6, 1, 130, 130, 2, 1, 32, 1, 0)
 	call(0, 1, 70, 70, 2, 1, 32, 4, 0)
 	call(1, 1, 513, 513, 1, 1, 16, 1, 0)
 	call(0, 2, 64, 64, 2, 1, 32, 1, 0)    // whole tiles, in two rows
 	call(0, 1, 64, 65, 2, 1, 32, 1, 0)    // the last query alone sees a tile of keys
+	call(0, 1, 65, 65, 1, 1, 32, 1, 0)    // one query more than a tile
 	call(0, 1, 20, 20, 1, 1, 16, 1, 8)    // scores of -256: their maximum counts
 	call(0, 1, 3, 20, 1, 1, 16, 1, 8)     // the same, in rows
 	call(0, 65536, 1, 2, 1, 1, 4, 1, 0)   // beyond 65535 workgroups, in rows

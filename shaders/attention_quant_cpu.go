@@ -136,8 +136,9 @@ func (q *quantAttention) attend(h Host, t *attentionTileArgs, y, lse []float32) 
 	for r := range t.rows() {
 		lse[t.row(r)*q.heads+t.head] = t.softmax(scores, r)
 	}
-	g = Gemm{M: t.rows(), N: q.d, Alpha: 1, A: scores, LDA: max(1, t.width), B: rows, LDB: q.d, C: y[t.queryAt():], LDC: q.heads * q.d}
+	g = Gemm{M: t.rows(), N: q.d, Alpha: 1, A: scores, LDA: t.width, B: rows, LDB: q.d, C: y[t.queryAt():], LDC: q.heads * q.d}
 	if t.width == 0 {
+		g.LDA = 1
 		h.GemmSerial(g)
 		return
 	}
