@@ -153,12 +153,7 @@ func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor,
 	if err := p.loadWeights(dev, m); err != nil || b.ImageToken == nil {
 		return err
 	}
-	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), b.ImageToken.row(param)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return setImageRows(dev, m, proc, b.ImageToken.row)
 }
 
 // loadAdapted loads a base with an adapter.
@@ -237,14 +232,15 @@ func openMerged(path, dir string) (*Decoder, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if q, ok := p.weights.(blockSource); ok && slices.ContainsFunc(m.Params.All(), func(param *nn.Param) bool {
-		_, quantised := q.format(strings.TrimPrefix(param.Name, vlm.DecoderPrefix))
-		return quantised && m.Adapters()[param.Name] != nil
+	adapters := m.Adapters()
+	if slices.ContainsFunc(m.Params.All(), func(param *nn.Param) bool {
+		_, quantised := p.format(param)
+		return quantised && adapters[param.Name] != nil
 	}) {
 		slog.Info(fmt.Sprintf("%s is quantised: its matrices are decoded, the adapter is added, and the sums are written in the type that is asked for", path))
 	}
 	source := &mergedSource{weightSource: p.weights, adapter: f, model: m, base: base, image: int(proc.ImageID()), rows: p.Text.VocabSize, adapters: map[string]mergedAdapter{}}
-	for name, l := range m.Adapters() {
+	for name, l := range adapters {
 		a, b := make([]float32, l.A.Count()), make([]float32, l.B.Count())
 		if err := errors.Join(f.ReadFloats(peftName(l.A), 0, a), f.ReadFloats(peftName(l.B), 0, b)); err != nil {
 			return nil, errors.Join(err, f.Close(), p.Close())

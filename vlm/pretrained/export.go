@@ -50,16 +50,17 @@ func openSource(o ExportOptions) (p *Decoder, err error) {
 		}
 		return p, err
 	}
+	if !o.DecoderOnly {
+		return OpenAny(o.Model)
+	}
 	isDecoder, err := IsDecoder(o.Model)
 	switch {
 	case err != nil:
 		return nil, err
 	case isDecoder:
 		return Open(o.Model)
-	case o.DecoderOnly:
-		return openModelDecoder(o.Model)
 	}
-	return openWhole(o.Model)
+	return openModelDecoder(o.Model)
 }
 
 // openModelDecoder opens the decoder of a model folder, including <|image|>.

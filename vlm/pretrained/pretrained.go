@@ -104,8 +104,13 @@ func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, see
 	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
 		return err
 	}
+	return setImageRows(dev, m, proc, func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
+}
+
+// setImageRows sets the vocabulary's rows of <|image|>.
+func setImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, row func(param *nn.Param) []float32) error {
 	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), param.Draw(seed, param.Shape[1])); err != nil {
+		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), row(param)); err != nil {
 			return err
 		}
 	}
