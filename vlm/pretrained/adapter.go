@@ -82,24 +82,35 @@ func peftConfig(c vlm.Config, base string) map[string]any {
 	return config
 }
 
+// adapted is an open base with the model that an adapter makes of it.
+type adapted struct {
+	*Decoder
+	model     *vlm.Model
+	processor *vlm.Processor
+	base      Base // that the adapter was trained on
+}
+
 // openAdapted opens a base and the model that an adapter makes of it.
-func openAdapted(base, dir string) (p *Decoder, m *vlm.Model, proc *vlm.Processor, err error) {
+func openAdapted(path, dir string) (a adapted, err error) {
 	if _, err := os.Stat(filepath.Join(dir, AdapterWeightsFile)); err != nil {
-		return nil, nil, nil, fmt.Errorf("--adapter: %s is not the folder of an adapter: %w", dir, err)
+		return a, fmt.Errorf("--adapter: %s is not the folder of an adapter: %w", dir, err)
 	}
-	if m, proc, err = OpenModel(dir); err != nil {
-		return nil, nil, nil, err
+	if a.model, a.processor, err = OpenModel(dir); err != nil {
+		return a, err
 	}
-	if m.Config.Adapter == nil {
-		return nil, nil, nil, fmt.Errorf("--adapter: %s: config.json describes no adapter", dir)
+	if a.model.Config.Adapter == nil {
+		return a, fmt.Errorf("--adapter: %s: config.json describes no adapter", dir)
 	}
-	if p, err = OpenAny(base); err != nil {
-		return nil, nil, nil, err
+	if a.base, err = readBase(dir); err != nil {
+		return a, err
 	}
-	if err := checkBase(p, m, dir); err != nil {
-		return nil, nil, nil, errors.Join(err, p.Close())
+	if a.Decoder, err = OpenAny(path); err != nil {
+		return a, err
 	}
-	return p, m, proc, nil
+	if err := a.check(dir); err != nil {
+		return a, errors.Join(err, a.Close())
+	}
+	return a, nil
 }
 
 // OpenAny opens a decoder, or a model with its embedder.
@@ -114,20 +125,16 @@ func OpenAny(path string) (*Decoder, error) {
 	return openWhole(path)
 }
 
-// checkBase returns an error if a base does not fit an adapter, and warns if it fits but has other
+// check returns an error if the base does not fit the adapter, and warns if it fits but has other
 // weights than that which the adapter was trained on.
-func checkBase(p *Decoder, m *vlm.Model, dir string) error {
-	if err := p.Check(m); err != nil {
+func (a adapted) check(dir string) error {
+	if err := a.Check(a.model); err != nil {
 		return fmt.Errorf("--adapter: %s is for another model: %w", dir, err)
 	}
-	base, err := readBase(dir)
-	if err != nil {
+	if got, err := a.Fingerprint(); err != nil {
 		return err
-	}
-	if got, err := p.Fingerprint(); err != nil {
-		return err
-	} else if base.Fingerprint != "" && got != base.Fingerprint {
-		slog.Warn(fmt.Sprintf("--adapter: %s was trained on %s, whose weights differ from those of %s", dir, base.Path, p.Path))
+	} else if a.base.Fingerprint != "" && got != a.base.Fingerprint {
+		slog.Warn(fmt.Sprintf("--adapter: %s was trained on %s, whose weights differ from those of %s", dir, a.base.Path, a.Path))
 	}
 	return nil
 }
@@ -158,21 +165,17 @@ func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor,
 
 // loadAdapted loads a base with an adapter.
 func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
-	p, m, proc, err := openAdapted(path, o.Adapter)
+	a, err := openAdapted(path, o.Adapter)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	base, err := readBase(o.Adapter)
-	if err != nil {
-		return nil, err
-	}
-	o.store(m, p.format)
-	return newRunner(path, m, proc, dev, func() error {
-		if err := p.LoadBase(dev, m, proc, base); err != nil {
+	defer a.Close()
+	o.store(a.model, a.format)
+	return newRunner(path, a.model, a.processor, dev, func() error {
+		if err := a.LoadBase(dev, a.model, a.processor, a.base); err != nil {
 			return err
 		}
-		return readAdapter(m, dev, o.Adapter)
+		return readAdapter(a.model, dev, o.Adapter)
 	})
 }
 
@@ -220,14 +223,11 @@ func readAdapter(m *vlm.Model, dev engine.Device, dir string) error {
 // openMerged opens a base with an adapter as one model without adapters: its matrices are the
 // base's, decoded if they are quantised, plus the adapters' products.
 func openMerged(path, dir string) (*Decoder, error) {
-	p, m, proc, err := openAdapted(path, dir)
+	opened, err := openAdapted(path, dir)
 	if err != nil {
 		return nil, err
 	}
-	base, err := readBase(dir)
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
+	p, m, proc, base := opened.Decoder, opened.model, opened.processor, opened.base
 	f, err := adapterTensors(m, dir)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -334,6 +334,6 @@ func (s *mergedSource) readTable(p *nn.Param, name string, from int, dst []float
 	return nil
 }
 
-func (s *mergedSource) unexpected(func(string) bool) string { return "" } // checkBase has looked
+func (s *mergedSource) unexpected(func(string) bool) string { return "" } // openAdapted has looked
 
 func (s *mergedSource) Close() error { return errors.Join(s.adapter.Close(), s.weightSource.Close()) }
