@@ -24,7 +24,8 @@ type Host interface {
 	GemmBF16(g GemmBF16) bool
 
 	// GemmQuant computes c = a·op(b) + beta·c for a quantised b on all cores. Without
-	// FullPrecision it may round a to 8 bits, with a scale for every 32 values of a row.
+	// FullPrecision it may round a to 8 bits, with a scale for every 32 values of a row, or a and b
+	// to bf16.
 	GemmQuant(g GemmQuant)
 
 	// Step is the step block of this replay.

@@ -19,7 +19,7 @@ type MatMulQuantParams struct {
 	Accumulate    uint32 // 1: c is added to
 	Bias          uint32 // 1: bias [N] is added to every row
 	Residual      uint32 // 1: residual, laid out as c, is added
-	FullPrecision uint32 // 1: the CPU does not round a to 8 bits
+	FullPrecision uint32 // 1: the CPU rounds neither a to 8 bits nor a and b to bf16
 }
 
 // MatMulQuant computes c = a·op(b) + bias + residual, or adds that to c, for a quantised b:

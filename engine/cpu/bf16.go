@@ -16,14 +16,30 @@ func (h *host) GemmBF16(g shaders.GemmBF16) bool {
 	if g.M == 0 || g.N == 0 {
 		return true
 	}
-	tm, tn := h.matmul.tile(g.M, g.N, g.K/2, h.threads)
-	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
-	h.Parallel(rows*cols, 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			multiply(t, pairFactors{t, part(g, i/cols*tm, tm, i%cols*tn, tn)})
+	h.bf16Tiles(g, func(f pairFactors, _ int, tiled bool) {
+		if tiled {
+			multiply(f.blocked, tileFactors{f})
+		} else {
+			multiply(f.blocked, f)
 		}
 	})
 	return true
+}
+
+// bf16Tiles calls f in parallel for parts of c, and the first column of each, until all are computed:
+// by AMX if tiled.
+func (h *host) bf16Tiles(g shaders.GemmBF16, f func(part pairFactors, column int, tiled bool)) {
+	p, t, tiled := h.matmul, h.matmul.blocked, h.matmul.tiled != nil && tilesFit(g)
+	if tiled {
+		t, p.rows = p.tiled, simd.TileGroup
+	}
+	tm, tn := p.tile(g.M, g.N, g.K/2, h.threads)
+	rows, cols := ceil(g.M, tm), ceil(g.N, tn)
+	h.Parallel(rows*cols, 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			f(pairFactors{t, part(g, i/cols*tm, tm, i%cols*tn, tn)}, i%cols*tn, tiled)
+		}
+	})
 }
 
 // pairFactors packs pairs of terms. The last of an odd number of terms has a 0 beside it.
@@ -33,7 +49,8 @@ type pairFactors struct {
 }
 
 func (f pairFactors) size() (m, n, k int) { return f.M, f.N, f.K }
-func (f pairFactors) termsPerLine() int   { return 2 }
+func (f pairFactors) terms() int          { return 2 * blockK }
+func (f pairFactors) lines(depth int) int { return ceil(depth, 2) }
 
 // packsA is true where the terms of a pair do not lie beside each other.
 func (f pairFactors) packsA(depth int) bool { return f.TransA || depth%2 != 0 || f.N >= packColumns }
@@ -105,4 +122,9 @@ func pairColumns(dst []float32, ldd int, src []uint16, lds, depth, n int) {
 
 func words(x []float32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
+
+// bf16s are two bf16 values for every element.
+func bf16s(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }

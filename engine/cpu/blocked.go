@@ -34,8 +34,10 @@ func newBlocked(t simd.Tile) *blocked { return &blocked{Tile: t} }
 type factors interface {
 	// size of c [m,n], and the number of terms.
 	size() (m, n, k int)
-	// termsPerLine is the number of terms of a line of a panel.
-	termsPerLine() int
+	// terms is the number of terms that are multiplied before the next: a panel's.
+	terms() int
+	// lines is the number of lines of a panel of depth terms.
+	lines(depth int) int
 	// packsA reports whether depth terms of op(a) must be packed, or should be.
 	packsA(depth int) bool
 	// packA packs rows [i,i+rows), of one panel, and columns [k,k+depth) of op(a).
@@ -56,15 +58,15 @@ func multiply[F factors](t *blocked, f F) {
 		columns = min(n, blockColumns)
 		panels = ceil(columns, t.Cols)
 	}
-	panel := blockK * t.Cols
-	buffer := t.scratch(panels*panel + roundUp(min(m, blockRows), t.Rows)*blockK)
+	terms := f.terms()
+	panel := f.lines(terms) * t.Cols
+	buffer := t.scratch(panels*panel + roundUp(min(m, blockRows), t.Rows)*f.lines(terms))
 	defer t.buffers.Put(buffer)
 	b, a := (*buffer)[:panels*panel], (*buffer)[panels*panel:]
-	terms := blockK * f.termsPerLine()
 	for left := 0; left < n; left += columns {
 		for at := 0; at < k; at += terms {
 			depth := min(terms, k-at)
-			lines := ceil(depth, f.termsPerLine())
+			lines := f.lines(depth)
 			packs := f.packsA(depth)
 			for top := 0; top < m; top += blockRows {
 				bottom := min(m, top+blockRows)
@@ -107,7 +109,8 @@ type floatFactors struct {
 }
 
 func (f floatFactors) size() (m, n, k int) { return f.M, f.N, f.K }
-func (f floatFactors) termsPerLine() int   { return 1 }
+func (f floatFactors) terms() int          { return blockK }
+func (f floatFactors) lines(depth int) int { return depth }
 func (f floatFactors) packsA(int) bool     { return f.N >= packColumns }
 
 func (f floatFactors) packA(to []float32, i, rows, k, depth int) {

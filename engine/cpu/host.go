@@ -84,9 +84,11 @@ func part[T float32 | uint16](g shaders.GemmOf[T], i, tm, j, tn int) shaders.Gem
 	} else {
 		g.A = g.A[i*g.LDA:]
 	}
-	if g.TransB {
+	switch {
+	case g.B == nil: // it is decoded when it is packed
+	case g.TransB:
 		g.B = g.B[j*g.LDB:]
-	} else {
+	default:
 		g.B = g.B[j:]
 	}
 	g.C = g.C[i*g.LDC+j:]

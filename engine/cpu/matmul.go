@@ -21,6 +21,7 @@ type matmul struct {
 	minWork int
 	fewRows *matmul        // for few rows of a and b transposed; nil: use this one
 	blocked *blocked       // for bf16 and quantised matrices; nil: there are no kernels
+	tiled   *blocked       // for bf16 matrices by tiles; nil: the processor has none
 	quant   *quantsimd.Set // with blocked; nil: there are no kernels
 }
 
@@ -42,7 +43,7 @@ func ownMatmuls() []matmul {
 	sets := quantsimd.Sets()
 	for i, t := range simd.Tiles() {
 		few, own := dotsMatmul(t.Name, t), newBlocked(t)
-		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few, blocked: own}
+		m := matmul{name: t.Name, gemm: own.gemm, rows: t.Rows, cols: t.Cols, exact: true, minWork: blockedWork, fewRows: &few, blocked: own, tiled: newTiled(t)}
 		if len(sets) > 0 {
 			m.quant = &sets[min(i, len(sets)-1)]
 		}

@@ -11,7 +11,8 @@ import (
 // reading the blocks of b directly is faster than decoding them.
 const dotsCalls = 8
 
-// GemmQuant multiplies few rows of a, rounded to 8 bits, by the blocks of b, and decodes b for more.
+// GemmQuant multiplies few rows of a, rounded to 8 bits, by the blocks of b. For more it decodes b, to
+// bf16 where the processor multiplies that.
 func (h *host) GemmQuant(g shaders.GemmQuant) {
 	if g.M == 0 || g.N == 0 {
 		return
@@ -25,6 +26,7 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 		h.preciseDots(set.Formats[g.Format], g)
 	case g.TransB && !g.FullPrecision && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
 		h.quantDots(set.Formats[g.Format], g)
+	case g.TransB && !g.FullPrecision && h.bf16QuantGemm(g):
 	default:
 		h.quantGemm(g)
 	}

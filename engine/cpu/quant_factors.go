@@ -20,7 +20,7 @@ func (h *host) quantGemm(g shaders.GemmQuant) {
 			whole := shaders.Gemm{TransB: true, M: g.M, N: g.N, K: g.K, Alpha: 1, A: g.A, LDA: g.LDA, Beta: g.Beta, C: g.C, LDC: g.LDC}
 			whole.M, whole.N, whole.A, whole.C = min(tm, g.M-i), min(tn, g.N-j), g.A[i*g.LDA:], g.C[i*g.LDC+j:]
 			temp := decodedPool.Get().(*decoded)
-			multiply(t, quantFactors{floatFactors{t, whole}, g, decode, j, temp[:]})
+			multiply(t, quantFactors{floatFactors{t, whole}, quantPanels{g, decode, j, temp[:]}})
 			decodedPool.Put(temp)
 		}
 	})
@@ -34,10 +34,7 @@ var decodedPool = sync.Pool{New: func() any { return new(decoded) }}
 // quantFactors are those of columns of c from first on.
 type quantFactors struct {
 	floatFactors
-	b      shaders.GemmQuant
-	decode quantsimd.Decoder
-	first  int
-	temp   []float32 // a decoded part
+	quantPanels
 }
 
 func (f quantFactors) packB(to []float32, k, depth, j, n int) {
@@ -62,9 +59,28 @@ func (f quantFactors) packRows(to []float32, k, depth, j, n int) {
 	f.copyRows(to, f.Cols, f.temp[j%quantsimd.Values:], quantsimd.Values, depth, n)
 }
 
+// quantPanels decodes b.
+type quantPanels struct {
+	b      shaders.GemmQuant
+	decode quantsimd.Decoder
+	first  int       // column of c
+	temp   []float32 // a decoded part
+}
+
 // decodeRows decodes the 32 values at column j of rows [i,i+rows) of b as it is stored, in rows of k values.
-func (f quantFactors) decodeRows(to []float32, ldt, i, rows, j, k int) {
+func (f quantPanels) decodeRows(to []float32, ldt, i, rows, j, k int) {
 	elements, size := f.b.Format.Block()
 	row := f.b.Format.Bytes(k)
 	f.decode(&to[0], ldt, &f.b.B[i*row+j/elements*size], row, rows, j%elements/quantsimd.Values)
+}
+
+// packPairs packs pairs of terms of rows [j,j+n) of b as it is stored, rounded to bf16.
+func (f quantPanels) packPairs(to []float32, ldt, k, depth, j, n int) {
+	const half = quantsimd.Values / 2
+	pairs := f.temp[n*quantsimd.Values:]
+	for l := 0; l < depth; l += quantsimd.Values {
+		f.decodeRows(f.temp, quantsimd.Values, f.first+j, n, k+l, f.b.K)
+		simd.Pack(shaders.BF16.Format(), bf16s(pairs[:n*half]), f.temp[:n*quantsimd.Values])
+		simd.Transpose(to[l/2*ldt:], ldt, pairs, half, n, half)
+	}
 }

@@ -59,7 +59,7 @@ func testGemmQuant(t *testing.T, p matmul, g shaders.GemmQuant) {
 				}
 				continue
 			}
-			want, tolerance := exactQuant(g, b, i, j)
+			want, tolerance := exactQuant(g, b, i, j, p.blocked != nil && p.blocked.BF16 != nil)
 			want += float64(start[i*g.LDC+j])
 			if got := float64(g.C[i*g.LDC+j]); math.Abs(got-want) > tolerance+1e-6*math.Abs(want) {
 				t.Fatalf("c[%d,%d] = %g, want %g within %g", i, j, got, want, tolerance)
@@ -69,8 +69,9 @@ func testGemmQuant(t *testing.T, p matmul, g shaders.GemmQuant) {
 }
 
 // exactQuant is element [i,j] of a·op(b), and a bound of its error: of sums in float32, and, where a may
-// be rounded to 8 bits, of half a step for each value.
-func exactQuant(g shaders.GemmQuant, b []float32, i, j int) (sum, tolerance float64) {
+// be rounded to 8 bits, of half a step for each value; where both may be rounded to bf16, of half a
+// unit in the last place of each.
+func exactQuant(g shaders.GemmQuant, b []float32, i, j int, bf16 bool) (sum, tolerance float64) {
 	a, magnitudes := g.A[i*g.LDA:][:g.K], 0.0
 	largest := make([]float64, ceil(g.K, 32)) // of 32 values of a
 	for l, x := range a {
@@ -83,8 +84,12 @@ func exactQuant(g shaders.GemmQuant, b []float32, i, j int) (sum, tolerance floa
 		}
 		product, size := float64(x)*float64(b[at]), math.Abs(float64(b[at]))
 		sum, magnitudes = sum+product, magnitudes+math.Abs(product)
-		if g.TransB && g.M <= 32 {
+		switch {
+		case !g.TransB || g.FullPrecision:
+		case g.M <= 32:
 			tolerance += largest[l/32] / 254 * size
+		case bf16:
+			tolerance += 0x1p-8 * math.Abs(product)
 		}
 	}
 	return sum, tolerance + 3e-6*magnitudes

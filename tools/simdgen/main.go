@@ -21,7 +21,7 @@ var packages = map[string]map[string]func(*build.Context){
 	"shaders/simd": {
 		"gemm_avx2": func(c *build.Context) { defineGemm(c, avx2) }, "gemm_avx512": func(c *build.Context) { defineGemm(c, avx512) },
 		"dots_avx2": func(c *build.Context) { defineDots(c, avx2) }, "dots_avx512": func(c *build.Context) { defineDots(c, avx512) },
-		"gemm_bf16": defineGemmBF16, "narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
+		"gemm_bf16": defineGemmBF16, "gemm_amx": defineGemmAMX, "narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
 	},
 	"shaders/quant/simd": {
 		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "quantize": defineQuantize, "decode": defineQuantDecode,
