@@ -13,6 +13,7 @@ import (
 const (
 	blockBytes, blockStarts = 64, 32
 	scaleBytes              = 8
+	prefetchAhead           = 1024
 )
 
 // quantDotsRows is the maximum number of rows of a, by what fits the registers.
@@ -86,6 +87,7 @@ func (d *quantDots) define() {
 		d.JL(operand.LabelRef("last"))
 	}
 	d.Label("blocks")
+	d.PREFETCHT0(operand.Mem{Base: d.b, Disp: prefetchAhead})
 	if d.large {
 		d.largeBlock()
 		d.ADDQ(operand.I32(d.size), d.b)

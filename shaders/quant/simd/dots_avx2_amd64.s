@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func dotsQ8_0AVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX2_1(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -21,6 +21,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X2
 	VCVTPH2PS    X2, Y2
 	VMOVDQU      2(AX), Y3
@@ -103,7 +104,7 @@ DATA quantDotsAVX20<>+28(SB)/4, $0x00010001
 GLOBL quantDotsAVX20<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ8_0AVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX2_2(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -123,6 +124,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X4
 	VCVTPH2PS    X4, Y4
 	VMOVDQU      2(AX), Y5
@@ -235,7 +237,7 @@ store1:
 	RET
 
 // func dotsQ4_0AVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX2_1(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -253,6 +255,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VPBROADCASTW   (AX), X2
 	VCVTPH2PS      X2, Y2
 	VBROADCASTI128 2(AX), Y3
@@ -345,7 +348,7 @@ DATA quantDotsAVX22<>+28(SB)/4, $0x0f0f0f0f
 GLOBL quantDotsAVX22<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ4_0AVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX2_2(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -365,6 +368,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VPBROADCASTW   (AX), X4
 	VCVTPH2PS      X4, Y4
 	VBROADCASTI128 2(AX), Y5
@@ -474,7 +478,7 @@ store1:
 	RET
 
 // func dotsQ4_1AVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX2_1(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -494,6 +498,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VMOVD          (AX), X5
 	VCVTPH2PS      X5, X5
 	VBROADCASTSS   X5, Y4
@@ -575,7 +580,7 @@ store0:
 	RET
 
 // func dotsQ4_1AVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX2_2(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -597,6 +602,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VMOVD          (AX), X7
 	VCVTPH2PS      X7, X7
 	VBROADCASTSS   X7, Y6
@@ -720,7 +726,7 @@ store1:
 	RET
 
 // func dotsQ5_0AVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX2_1(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -738,6 +744,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VPBROADCASTW   (AX), X2
 	VCVTPH2PS      X2, Y2
 	VBROADCASTI128 6(AX), Y3
@@ -868,7 +875,7 @@ DATA quantDotsAVX26<>+28(SB)/4, $0x10101010
 GLOBL quantDotsAVX26<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ5_0AVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX2_2(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -888,6 +895,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VPBROADCASTW   (AX), X4
 	VCVTPH2PS      X4, Y4
 	VBROADCASTI128 6(AX), Y5
@@ -1015,7 +1023,7 @@ store1:
 	RET
 
 // func dotsQ5_1AVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX2_1(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1035,6 +1043,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VMOVD          (AX), X5
 	VCVTPH2PS      X5, X5
 	VBROADCASTSS   X5, Y4
@@ -1134,7 +1143,7 @@ store0:
 	RET
 
 // func dotsQ5_1AVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX2_2(SB), NOSPLIT, $0-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1156,6 +1165,7 @@ row:
 	JL    last
 
 blocks:
+	PREFETCHT0     1024(AX)
 	VMOVD          (AX), X7
 	VCVTPH2PS      X7, X7
 	VBROADCASTSS   X7, Y6
@@ -1297,7 +1307,7 @@ store1:
 	RET
 
 // func dotsQ4_KAVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX2_1(SB), NOSPLIT, $64-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1314,6 +1324,7 @@ row:
 	MOVQ  blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0   1024(AX)
 	MOVQ         4(AX), R8
 	MOVQ         R8, R10
 	SHRQ         $0x02, R10
@@ -1443,7 +1454,7 @@ store0:
 	RET
 
 // func dotsQ4_KAVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX2_2(SB), NOSPLIT, $128-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1463,6 +1474,7 @@ row:
 	MOVQ  blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0   1024(AX)
 	MOVQ         4(AX), R9
 	MOVQ         R9, R11
 	SHRQ         $0x02, R11
@@ -1658,7 +1670,7 @@ store1:
 	RET
 
 // func dotsQ5_KAVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX2_1(SB), NOSPLIT, $64-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1675,6 +1687,7 @@ row:
 	MOVQ  blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0   1024(AX)
 	MOVQ         4(AX), R8
 	MOVQ         R8, R10
 	SHRQ         $0x02, R10
@@ -1835,7 +1848,7 @@ store0:
 	RET
 
 // func dotsQ5_KAVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX2_2(SB), NOSPLIT, $128-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -1855,6 +1868,7 @@ row:
 	MOVQ  blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0   1024(AX)
 	MOVQ         4(AX), R9
 	MOVQ         R9, R11
 	SHRQ         $0x02, R11
@@ -2081,7 +2095,7 @@ store1:
 	RET
 
 // func dotsQ6_KAVX2_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX2_1(SB), NOSPLIT, $64-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -2097,6 +2111,7 @@ row:
 	MOVQ  blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW 208(AX), X2
 	VCVTPH2PS    X2, Y2
 	VMOVDQU      quantDotsAVX27<>+0(SB), Y3
@@ -2309,7 +2324,7 @@ DATA quantDotsAVX212<>+28(SB)/4, $0x00000007
 GLOBL quantDotsAVX212<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ6_KAVX2_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX2_2(SB), NOSPLIT, $128-60
 	MOVQ b+24(FP), AX
 	MOVQ c+40(FP), CX
@@ -2327,6 +2342,7 @@ row:
 	MOVQ  blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW 208(AX), X4
 	VCVTPH2PS    X4, Y4
 	VMOVDQU      quantDotsAVX27<>+0(SB), Y5

@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func dotsQ8_0AVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX512_1(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -22,6 +22,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X3
 	VCVTPH2PS    X3, Y3
 	VMOVDQU32    2(AX), Y4
@@ -95,7 +96,7 @@ DATA quantDotsAVX5120<>+28(SB)/4, $0x80808080
 GLOBL quantDotsAVX5120<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ8_0AVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX512_2(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -116,6 +117,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X5
 	VCVTPH2PS    X5, Y5
 	VMOVDQU32    2(AX), Y6
@@ -210,7 +212,7 @@ store1:
 	RET
 
 // func dotsQ8_0AVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX512_3(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -233,6 +235,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X7
 	VCVTPH2PS    X7, Y7
 	VMOVDQU32    2(AX), Y8
@@ -358,7 +361,7 @@ store2:
 	RET
 
 // func dotsQ8_0AVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ8_0AVX512_4(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -383,6 +386,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0   1024(AX)
 	VPBROADCASTW (AX), X9
 	VCVTPH2PS    X9, Y9
 	VMOVDQU32    2(AX), Y10
@@ -539,7 +543,7 @@ store3:
 	RET
 
 // func dotsQ4_0AVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX512_1(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -559,6 +563,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X4
 	VCVTPH2PS       X4, Y4
 	VBROADCASTI32X4 2(AX), Y5
@@ -645,7 +650,7 @@ DATA quantDotsAVX5122<>+28(SB)/4, $0x00000004
 GLOBL quantDotsAVX5122<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ4_0AVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX512_2(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -667,6 +672,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X6
 	VCVTPH2PS       X6, Y6
 	VBROADCASTI32X4 2(AX), Y7
@@ -764,7 +770,7 @@ store1:
 	RET
 
 // func dotsQ4_0AVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX512_3(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -788,6 +794,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X8
 	VCVTPH2PS       X8, Y8
 	VBROADCASTI32X4 2(AX), Y9
@@ -916,7 +923,7 @@ store2:
 	RET
 
 // func dotsQ4_0AVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_0AVX512_4(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -942,6 +949,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X10
 	VCVTPH2PS       X10, Y10
 	VBROADCASTI32X4 2(AX), Y11
@@ -1101,7 +1109,7 @@ store3:
 	RET
 
 // func dotsQ4_1AVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX512_1(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1123,6 +1131,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X7
 	VCVTPH2PS       X7, X7
 	VBROADCASTSS    X7, Y6
@@ -1201,7 +1210,7 @@ store0:
 	RET
 
 // func dotsQ4_1AVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX512_2(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1225,6 +1234,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X9
 	VCVTPH2PS       X9, X9
 	VBROADCASTSS    X9, Y8
@@ -1342,7 +1352,7 @@ store1:
 	RET
 
 // func dotsQ4_1AVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX512_3(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1370,6 +1380,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X11
 	VCVTPH2PS       X11, X11
 	VBROADCASTSS    X11, Y10
@@ -1521,7 +1532,7 @@ store2:
 	RET
 
 // func dotsQ4_1AVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_1AVX512_4(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1549,6 +1560,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X13
 	VCVTPH2PS       X13, X13
 	VBROADCASTSS    X13, Y12
@@ -1734,7 +1746,7 @@ store3:
 	RET
 
 // func dotsQ5_0AVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX512_1(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1755,6 +1767,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X5
 	VCVTPH2PS       X5, Y5
 	VBROADCASTI32X4 6(AX), Y6
@@ -1837,7 +1850,7 @@ DATA quantDotsAVX5123<>+28(SB)/4, $0x10101010
 GLOBL quantDotsAVX5123<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ5_0AVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX512_2(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1860,6 +1873,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X7
 	VCVTPH2PS       X7, Y7
 	VBROADCASTI32X4 6(AX), Y8
@@ -1963,7 +1977,7 @@ store1:
 	RET
 
 // func dotsQ5_0AVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX512_3(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -1988,6 +2002,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X9
 	VCVTPH2PS       X9, Y9
 	VBROADCASTI32X4 6(AX), Y10
@@ -2122,7 +2137,7 @@ store2:
 	RET
 
 // func dotsQ5_0AVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_0AVX512_4(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2149,6 +2164,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VPBROADCASTW    (AX), X11
 	VCVTPH2PS       X11, Y11
 	VBROADCASTI32X4 6(AX), Y12
@@ -2314,7 +2330,7 @@ store3:
 	RET
 
 // func dotsQ5_1AVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX512_1(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2337,6 +2353,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X8
 	VCVTPH2PS       X8, X8
 	VBROADCASTSS    X8, Y7
@@ -2421,7 +2438,7 @@ store0:
 	RET
 
 // func dotsQ5_1AVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX512_2(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2446,6 +2463,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X10
 	VCVTPH2PS       X10, X10
 	VBROADCASTSS    X10, Y9
@@ -2569,7 +2587,7 @@ store1:
 	RET
 
 // func dotsQ5_1AVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX512_3(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2598,6 +2616,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X12
 	VCVTPH2PS       X12, X12
 	VBROADCASTSS    X12, Y11
@@ -2755,7 +2774,7 @@ store2:
 	RET
 
 // func dotsQ5_1AVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_1AVX512_4(SB), NOSPLIT, $0-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2784,6 +2803,7 @@ row:
 	JL     last
 
 blocks:
+	PREFETCHT0      1024(AX)
 	VMOVD           (AX), X14
 	VCVTPH2PS       X14, X14
 	VBROADCASTSS    X14, Y13
@@ -2975,7 +2995,7 @@ store3:
 	RET
 
 // func dotsQ4_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -2993,6 +3013,7 @@ row:
 	MOVQ   blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R8
 	MOVQ             R8, R10
 	SHRQ             $0x02, R10
@@ -3106,7 +3127,7 @@ store0:
 	RET
 
 // func dotsQ4_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3127,6 +3148,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -3298,7 +3320,7 @@ store1:
 	RET
 
 // func dotsQ4_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3324,6 +3346,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -3553,7 +3576,7 @@ store2:
 	RET
 
 // func dotsQ4_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ4_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3580,6 +3603,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -3867,7 +3891,7 @@ store3:
 	RET
 
 // func dotsQ5_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -3886,6 +3910,7 @@ row:
 	MOVQ   blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R8
 	MOVQ             R8, R10
 	SHRQ             $0x02, R10
@@ -4015,7 +4040,7 @@ store0:
 	RET
 
 // func dotsQ5_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4037,6 +4062,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -4224,7 +4250,7 @@ store1:
 	RET
 
 // func dotsQ5_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4251,6 +4277,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -4496,7 +4523,7 @@ store2:
 	RET
 
 // func dotsQ5_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ5_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4524,6 +4551,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0       1024(AX)
 	MOVQ             4(AX), R9
 	MOVQ             R9, R11
 	SHRQ             $0x02, R11
@@ -4827,7 +4855,7 @@ store3:
 	RET
 
 // func dotsQ6_KAVX512_1(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX512_1(SB), NOSPLIT, $64-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -4849,6 +4877,7 @@ row:
 	MOVQ   blocks+0(FP), DI
 
 blocks:
+	PREFETCHT0    1024(AX)
 	VPBROADCASTW  208(AX), X8
 	VCVTPH2PS     X8, Y8
 	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y9
@@ -5023,7 +5052,7 @@ DATA quantDotsAVX5129<>+28(SB)/4, $0x00000003
 GLOBL quantDotsAVX5129<>(SB), RODATA|NOPTR, $32
 
 // func dotsQ6_KAVX512_2(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX512_2(SB), NOSPLIT, $128-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5047,6 +5076,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0    1024(AX)
 	VPBROADCASTW  208(AX), X10
 	VCVTPH2PS     X10, Y10
 	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y11
@@ -5225,7 +5255,7 @@ store1:
 	RET
 
 // func dotsQ6_KAVX512_3(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX512_3(SB), NOSPLIT, $192-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5251,6 +5281,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0    1024(AX)
 	VPBROADCASTW  208(AX), X12
 	VCVTPH2PS     X12, Y12
 	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y13
@@ -5493,7 +5524,7 @@ store2:
 	RET
 
 // func dotsQ6_KAVX512_4(blocks int, a *int8, scales *float32, b *byte, n int, c *float32, ldc int, beta float32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512_VNNI, F16C, FMA3, MMX+
 TEXT ·dotsQ6_KAVX512_4(SB), NOSPLIT, $256-60
 	MOVQ      b+24(FP), AX
 	MOVQ      c+40(FP), CX
@@ -5521,6 +5552,7 @@ row:
 	MOVQ   blocks+0(FP), R8
 
 blocks:
+	PREFETCHT0    1024(AX)
 	VPBROADCASTW  208(AX), X14
 	VCVTPH2PS     X14, Y14
 	VMOVDQU32     quantDotsAVX5129<>+0(SB), Y15
