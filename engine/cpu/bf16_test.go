@@ -22,7 +22,7 @@ func TestGemmBF16(t *testing.T) {
 				if testing.Short() && pad > 0 {
 					continue
 				}
-				for _, scale := range [][2]float32{{0.5, 2}, {1, 0}, {1, 1}} {
+				for _, scale := range [][2]float32{{0.5, 2}, {1, 0}, {1, 1}} { // tiles compute the latter
 					t.Run(fmt.Sprintf("%v/%d/%d/%v", s, trans, pad, scale), func(t *testing.T) {
 						testGemmBF16(t, s, trans&1 != 0, trans&2 != 0, pad, scale[0], scale[1])
 					})

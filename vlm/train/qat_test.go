@@ -126,6 +126,9 @@ func TestQATValidation(t *testing.T) {
 func TestResumeQAT(t *testing.T) {
 	for _, dtype := range []string{"f32", "bf16"} {
 		t.Run(dtype, func(t *testing.T) {
+			if testing.Short() && dtype != "f32" {
+				t.Skip("-short")
+			}
 			r := qatRecipe(t, 14, 7)
 			r.DType = dtype
 			testResume(t, r)
@@ -157,6 +160,9 @@ func TestResumeWithQAT(t *testing.T) {
 // TestRanksQAT: two ranks that each round their weights, with a sharded optimizer and without, have
 // the same bits, and the losses of one rank.
 func TestRanksQAT(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: TestRanks has the same goroutines")
+	}
 	files := data.Local(vlmtest.Data(t, 40))
 	run := func(ranks, batch int, sharded bool) string {
 		r := qatRecipe(t, 8, 5)

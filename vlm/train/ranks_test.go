@@ -92,8 +92,12 @@ func badRows(t *testing.T, out string) []string {
 // of tokens and bad rows; a sharded optimizer changes no bit.
 func TestRanks(t *testing.T) {
 	file := vlmtest.MixedData(t, 150)
-	r := testRecipe(t, 50)
-	r.SeqLen, r.ValEvery, r.MaxBadFraction = 160, 25, 1
+	steps := 50
+	if testing.Short() {
+		steps = 16
+	}
+	r := testRecipe(t, steps)
+	r.SeqLen, r.ValEvery, r.MaxBadFraction = 160, steps/2, 1
 	r.LR, r.EmbedderLR = 1e-4, 1e-4 // so that the losses stay far from 0
 	run := func(ranks, batch, accumulate int, sharded bool) (string, Result) {
 		out := filepath.Join(t.TempDir(), "run")
