@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -24,6 +25,9 @@ import (
 	"patchwork/vlm/image"
 	"patchwork/vlm/pretrained"
 )
+
+// heapGrowth is how many percent the heap may grow before it is collected.
+const heapGrowth = 25
 
 type inferFlags struct {
 	model, prompt       string
@@ -124,6 +128,8 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 		return err
 	}
 	defer dev.Close()
+	// Weights and cache are not on Go's heap, which is small: collecting it often is cheap.
+	debug.SetGCPercent(heapGrowth)
 	start := time.Now()
 	model, err := pretrained.LoadWith(f.model, dev, f.storage.Options())
 	if err != nil {
@@ -131,6 +137,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer model.Close()
 	load := time.Since(start)
+	debug.FreeOSMemory() // what loading left
 	if model.Config.Vision.None() && len(raw) > 0 {
 		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
 	}
