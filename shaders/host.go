@@ -19,9 +19,11 @@ type Host interface {
 	// GemmSerial is Gemm on the calling goroutine alone, for use inside Parallel.
 	GemmSerial(g Gemm)
 
-	// GemmBF16 is Gemm of bf16 matrices with sums in float32. It returns false, and does nothing,
-	// where the processor has no instructions for it.
-	GemmBF16(g GemmBF16) bool
+	// GemmBF16 is Gemm of bf16 matrices with sums in float32. It needs HasBF16.
+	GemmBF16(g GemmBF16)
+
+	// HasBF16 reports whether GemmBF16 is supported.
+	HasBF16() bool
 
 	// GemmQuant computes c = a·op(b) + beta·c for a quantised b on all cores. Without
 	// FullPrecision it may round a to 8 bits, with a scale for every 32 values of a row, or a and b
@@ -62,6 +64,7 @@ type GemmQuant struct {
 	TransB        bool
 	M, N, K       int
 	A             []float32
+	ABF16         []uint16 // a in bf16, instead of A, where HasBF16: b is rounded to bf16 too
 	LDA           int
 	Format        quant.Format
 	B             []byte

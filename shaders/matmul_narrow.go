@@ -15,7 +15,7 @@ func matmulNarrowCPU(h Host, p MatMulParams, b Buffers, s Storage) bool {
 	m, n, k := p.M.At(h.Step()), int(p.N), p.K.At(h.Step())
 	kernels := simd.NarrowDots(s.Type.Format())
 	few := p.M.Max <= narrowRows && p.TransA == 0 && p.TransB == 1 && p.Batch == 1 && k%16 == 0 && kernels != nil
-	if k == 0 || !few && (s.Type != BF16 || !h.GemmBF16(GemmBF16{})) {
+	if k == 0 || !few && (s.Type != BF16 || !h.HasBF16()) {
 		return false
 	}
 	if m == 0 {

@@ -19,7 +19,7 @@ type MatMulQuantParams struct {
 	Accumulate    uint32 // 1: c is added to
 	Bias          uint32 // 1: bias [N] is added to every row
 	Residual      uint32 // 1: residual, laid out as c, is added
-	FullPrecision uint32 // 1: the CPU rounds neither a to 8 bits nor a and b to bf16
+	FullPrecision uint32 // 1: the CPU rounds neither a to 8 bits nor, unless a is in bf16, b to bf16
 }
 
 // MatMulQuant computes c = a·op(b) + bias + residual, or adds that to c, for a quantised b:
@@ -40,9 +40,10 @@ var MatMulQuant = Declare(Decl[MatMulQuantParams]{
 	),
 	Halves: [][]string{{"a", "c"}, {"a"}},
 	// As in MatMul.
-	Even: func(p MatMulQuantParams) bool { return (p.LDA|p.LDC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0) },
-	Axes: matmulQuantAxes,
-	CPU:  matmulQuantCPU,
+	Even:      func(p MatMulQuantParams) bool { return (p.LDA|p.LDC)%2 == 0 && (p.N%2 == 0 || p.Bias == 0) },
+	Axes:      matmulQuantAxes,
+	CPU:       matmulQuantCPU,
+	CPUNarrow: matmulQuantNarrowCPU,
 	Reference: func(p MatMulQuantParams, bufs []Array) {
 		a, bias, residual, c, n, k := bufs[0].F, bufs[2].F, bufs[3].F, bufs[4].F, int(p.N), int(p.K)
 		b := decodeWords(quant.Format(p.Format), bufs[1].I, n*k)
@@ -205,4 +206,25 @@ func matmulQuantCPU(h Host, p MatMulQuantParams, bufs Buffers) {
 		TransB: p.TransB != 0, M: m, N: n, K: int(p.K), A: bufs.F32(0), LDA: int(p.LDA),
 		Format: quant.Format(p.Format), B: bufs[1], Beta: beta, C: c, LDC: ldc, FullPrecision: p.FullPrecision != 0,
 	})
+}
+
+// matmulQuantNarrowCPU multiplies many rows of bf16 values by the decoded b, rounded to bf16 as well,
+// where the processor multiplies these.
+func matmulQuantNarrowCPU(h Host, p MatMulQuantParams, b Buffers, s Storage) bool {
+	const manyRows = 32
+	m, n, k := p.M.At(h.Step()), int(p.N), int(p.K)
+	if p.M.Max <= manyRows || k == 0 || s.Type != BF16 || s.Bindings&1 == 0 || !h.HasBF16() {
+		return false
+	}
+	if m == 0 {
+		return true
+	}
+	into := MatMulParams{N: p.N, LDC: p.LDC, Beta: float32(p.Accumulate), Bias: p.Bias, Residual: p.Residual}
+	matmulIntoNarrow(h, into, b, s, 0, m, n, func(c []float32, beta float32) {
+		h.GemmQuant(GemmQuant{
+			TransB: p.TransB != 0, M: m, N: n, K: k, ABF16: b.U16(0), LDA: int(p.LDA),
+			Format: quant.Format(p.Format), B: b[1], Beta: beta, C: c, LDC: int(p.LDC),
+		})
+	})
+	return true
 }

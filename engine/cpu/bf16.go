@@ -7,14 +7,13 @@ import (
 	"patchwork/shaders/simd"
 )
 
+// HasBF16 reports whether the processor multiplies bf16 values.
+func (h *host) HasBF16() bool { return h.matmul.blocked != nil && h.matmul.blocked.BF16 != nil }
+
 // GemmBF16 computes tiles of c in parallel.
-func (h *host) GemmBF16(g shaders.GemmBF16) bool {
-	t := h.matmul.blocked
-	if t == nil || t.BF16 == nil {
-		return false
-	}
+func (h *host) GemmBF16(g shaders.GemmBF16) {
 	if g.M == 0 || g.N == 0 {
-		return true
+		return
 	}
 	h.bf16Tiles(g, func(f pairFactors, _ int, tiled bool) {
 		if tiled {
@@ -23,7 +22,6 @@ func (h *host) GemmBF16(g shaders.GemmBF16) bool {
 			multiply(f.blocked, f)
 		}
 	})
-	return true
 }
 
 // bf16Tiles calls f in parallel for parts of c, and the first column of each, until all are computed:

@@ -13,7 +13,7 @@ import (
 // TestGemmBF16 compares bf16 matmuls with float64 ones, over all transposes, odd numbers of terms
 // and leading dimensions larger than the rows; the bits do not depend on the number of threads.
 func TestGemmBF16(t *testing.T) {
-	if b := bestMatmul().blocked; b == nil || b.BF16 == nil {
+	if !newHost(1, bestMatmul()).HasBF16() {
 		t.Skip("the processor has no AVX512-BF16")
 	}
 	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {13, 700, 40}, {12, 32, 1026}, {40, 50, 1601}, {37, 600, 90}, {400, 33, 544}} {
@@ -47,9 +47,8 @@ func testGemmBF16(t *testing.T, s [3]int, transA, transB bool, pad int, alpha, b
 	}
 	alone := g
 	alone.C = slices.Clone(f.C)
-	if !newHost(2, bestMatmul()).GemmBF16(g) || !newHost(1, bestMatmul()).GemmBF16(alone) {
-		t.Fatal("not supported")
-	}
+	newHost(2, bestMatmul()).GemmBF16(g)
+	newHost(1, bestMatmul()).GemmBF16(alone)
 	if !slices.Equal(g.C, alone.C) {
 		t.Error("the bits depend on the number of threads")
 	}

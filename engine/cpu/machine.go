@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/cpu"
+
+	"patchwork/shaders/simd"
 )
 
 // cpuName is the processor's name where the system reports it.
@@ -39,7 +41,7 @@ func cpuFeatures() []string {
 		has  bool
 	}{
 		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F}, {"avx512bf16", cpu.X86.HasAVX512BF16},
-		{"avx512vnni", cpu.X86.HasAVX512VNNI},
+		{"avx512vnni", cpu.X86.HasAVX512VNNI}, {"amxbf16", simd.HasTiles()},
 		{"neon", runtime.GOARCH == "arm64"}, {"dotprod", cpu.ARM64.HasASIMDDP},
 	} {
 		if x.has {

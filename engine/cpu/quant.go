@@ -20,13 +20,16 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 	g.B = g.B[:g.Format.Bytes(g.N*g.K)] // assembly checks no bounds
 	set := h.matmul.quant
 	switch {
+	case g.ABF16 != nil:
+		h.bf16QuantGemm(g)
 	case g.K == 0 || set == nil:
 		h.decodedGemm(g)
 	case g.TransB && g.FullPrecision && g.M <= preciseRows:
 		h.preciseDots(set.Formats[g.Format], g)
 	case g.TransB && !g.FullPrecision && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
 		h.quantDots(set.Formats[g.Format], g)
-	case g.TransB && !g.FullPrecision && h.bf16QuantGemm(g):
+	case g.TransB && !g.FullPrecision && h.HasBF16():
+		h.roundedQuantGemm(g)
 	default:
 		h.quantGemm(g)
 	}

@@ -74,13 +74,27 @@ func (f quantPanels) decodeRows(to []float32, ldt, i, rows, j, k int) {
 	f.decode(&to[0], ldt, &f.b.B[i*row+j/elements*size], row, rows, j%elements/quantsimd.Values)
 }
 
-// packPairs packs pairs of terms of rows [j,j+n) of b as it is stored, rounded to bf16.
-func (f quantPanels) packPairs(to []float32, ldt, k, depth, j, n int) {
+// packPairColumns packs pairs of columns of rows [j,j+n) of b as it is stored, rounded to bf16.
+func (f quantPanels) packPairColumns(to []float32, ldt, k, depth, j, n int) {
 	const half = quantsimd.Values / 2
-	pairs := f.temp[n*quantsimd.Values:]
 	for l := 0; l < depth; l += quantsimd.Values {
 		f.decodeRows(f.temp, quantsimd.Values, f.first+j, n, k+l, f.b.K)
-		simd.Pack(shaders.BF16.Format(), bf16s(pairs[:n*half]), f.temp[:n*quantsimd.Values])
-		simd.Transpose(to[l/2*ldt:], ldt, pairs, half, n, half)
+		simd.Transpose(to[l/2*ldt:], ldt, f.rounded(n), half, n, half)
 	}
+}
+
+// packPairRows packs pairs of rows [k,k+depth) of b as it is stored, rounded to bf16. depth is at most
+// quantRows.
+func (f quantPanels) packPairRows(to []float32, p pairFactors, k, depth, j, n int) {
+	j += f.first
+	f.decodeRows(f.temp, quantsimd.Values, k, depth, j, f.b.N)
+	p.pairRows(to, p.Cols, bf16s(f.rounded(depth))[j%quantsimd.Values:], quantsimd.Values, depth, n)
+}
+
+// rounded are the first rows of the decoded part in bf16.
+func (f quantPanels) rounded(rows int) []float32 {
+	n := rows * quantsimd.Values
+	to := f.temp[n:][:n/2]
+	simd.Pack(shaders.BF16.Format(), bf16s(to), f.temp[:n])
+	return to
 }

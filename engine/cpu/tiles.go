@@ -66,6 +66,11 @@ func (f tileFactors) packTile(to []float32, i, rows, k, depth int) {
 
 func (f tileFactors) packB(to []float32, k, depth, j, n int) {
 	f.pairFactors.packB(to, k, depth, j, n)
+	f.pad(to, depth)
+}
+
+// pad sets the lines of a panel of b to 0 that follow depth terms.
+func (f tileFactors) pad(to []float32, depth int) {
 	clear(to[ceil(depth, 2)*f.Cols : f.lines(depth)*f.Cols])
 }
 
