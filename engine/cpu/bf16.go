@@ -27,7 +27,7 @@ func (h *host) GemmBF16(g shaders.GemmBF16) {
 // bf16Tiles calls f in parallel for parts of c, and the first column of each, until all are computed:
 // by AMX if tiled.
 func (h *host) bf16Tiles(g shaders.GemmBF16, f func(part pairFactors, column int, tiled bool)) {
-	p, t, tiled := h.matmul, h.matmul.blocked, h.matmul.tiled != nil && tilesFit(g)
+	p, t, tiled := h.matmul, h.matmul.blocked, h.matmul.tiled != nil
 	if tiled {
 		t, p.rows = p.tiled, simd.TileGroup
 	}

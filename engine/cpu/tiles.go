@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"patchwork/shaders"
 	"patchwork/shaders/simd"
 )
 
@@ -18,9 +17,6 @@ func newTiled(t simd.Tile) *blocked {
 // tileFactors are those of a product by tiles. Panels are padded with zeros to whole steps.
 type tileFactors struct{ pairFactors }
 
-// tilesFit reports whether tiles compute g: they do not scale.
-func tilesFit(g shaders.GemmBF16) bool { return g.Alpha == 1 && (g.Beta == 0 || g.Beta == 1) }
-
 // tileTerms is the number of terms of a panel of 64 KiB, of which the second-level cache is fast enough.
 const tileTerms = 1024
 
@@ -33,6 +29,7 @@ func (f tileFactors) lines(depth int) int {
 	return roundUp(ceil(depth, 2), simd.TilePair)
 }
 
+// packsA is true where tiles cannot be read from op(a) as it is.
 func (f tileFactors) packsA(depth int) bool { return f.TransA || depth%simd.TileStep != 0 }
 
 // packA packs tiles: groups of rows, and the steps of each.
@@ -78,11 +75,39 @@ func (f tileFactors) multiply(packedA, b []float32, i, rows, k, depth, j, n int,
 	p := simd.TileProduct{
 		Rows: rows, Cols: n, Steps: f.lines(depth) / simd.TilePair, B: &words(b)[0], C: &f.C[i*f.LDC+j], LDC: f.LDC, Add: !first || f.Beta != 0,
 	}
+	a := f.A[i*f.LDA+k:]
+	p.RowStride, p.StepStride, p.GroupStride = f.LDA, simd.TileStep, simd.TileRows*f.LDA
 	if packedA != nil {
 		tile := simd.TileRows * simd.TileStep
-		p.A, p.RowStride, p.StepStride, p.GroupStride = &bf16s(packedA)[0], simd.TileStep, tile, p.Steps*tile
-	} else {
-		p.A, p.RowStride, p.StepStride, p.GroupStride = &f.A[i*f.LDA+k], f.LDA, simd.TileStep, simd.TileRows*f.LDA
+		a, p.RowStride, p.StepStride, p.GroupStride = bf16s(packedA), simd.TileStep, tile, p.Steps*tile
 	}
+	if f.Alpha != 1 || first && f.Beta != 0 && f.Beta != 1 {
+		f.scaled(p, a, i, j, first)
+		return
+	}
+	p.A = &a[0]
 	p.Run()
+}
+
+// scaled computes p beside c, since tiles do not scale.
+func (f tileFactors) scaled(p simd.TileProduct, a []uint16, i, j int, first bool) {
+	var sums [simd.TileGroup * simd.TileGroup]float32
+	rows := p.Rows
+	for top := 0; top < rows; top += simd.TileGroup {
+		p.Rows, p.A, p.C, p.LDC, p.Add = min(simd.TileGroup, rows-top), &a[2*top/simd.TileGroup*p.GroupStride], &sums[0], simd.TileGroup, false
+		p.Run()
+		for r := range p.Rows {
+			x, c := sums[r*simd.TileGroup:][:p.Cols], f.C[(i+top+r)*f.LDC+j:][:p.Cols]
+			simd.Scale(x, x, f.Alpha)
+			switch {
+			case !first || f.Beta == 1:
+				simd.Add(c, c, x)
+			case f.Beta == 0:
+				copy(c, x)
+			default:
+				simd.Scale(c, c, f.Beta)
+				simd.Add(c, c, x)
+			}
+		}
+	}
 }

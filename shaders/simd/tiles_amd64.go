@@ -13,10 +13,6 @@ var HasTiles = sync.OnceValue(func() bool {
 	return cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAVX512BF16 && allowTiles()
 })
 
-var tileKernels = [2][2]func(config *byte, count, steps int, a *uint16, rs, ks, gs int, b *uint32, c *float32, ldc int, add bool){
-	{gemmAMX1x1, gemmAMX1x2}, {gemmAMX2x1, gemmAMX2x2},
-}
-
 // Run computes the product. It needs HasTiles.
 func (p TileProduct) Run() {
 	whole := p.Rows / TileGroup
@@ -34,6 +30,16 @@ func (p TileProduct) Run() {
 // run computes count times a number of rows.
 func (p TileProduct) run(rows, count int) {
 	config := configure(rows, p.Cols)
-	kernel := tileKernels[(rows-1)/TileRows][(p.Cols-1)/TilePair]
-	kernel(&config.palette, count, p.Steps, p.A, 2*p.RowStride, 2*p.StepStride, 2*p.GroupStride, p.B, p.C, 4*p.LDC, p.Add)
+	rs, ks, gs, ldc := 2*p.RowStride, 2*p.StepStride, 2*p.GroupStride, 4*p.LDC
+	// Called by their names, which keeps the configuration on the stack.
+	switch tall, wide := rows > TileRows, p.Cols > TilePair; {
+	case tall && wide:
+		gemmAMX2x2(&config.palette, count, p.Steps, p.A, rs, ks, gs, p.B, p.C, ldc, p.Add)
+	case tall:
+		gemmAMX2x1(&config.palette, count, p.Steps, p.A, rs, ks, gs, p.B, p.C, ldc, p.Add)
+	case wide:
+		gemmAMX1x2(&config.palette, count, p.Steps, p.A, rs, ks, gs, p.B, p.C, ldc, p.Add)
+	default:
+		gemmAMX1x1(&config.palette, count, p.Steps, p.A, rs, ks, gs, p.B, p.C, ldc, p.Add)
+	}
 }
