@@ -16,7 +16,7 @@ func TestGemmBF16(t *testing.T) {
 	if !newHost(1, bestMatmul()).HasBF16() {
 		t.Skip("the processor has no AVX512-BF16")
 	}
-	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {13, 700, 40}, {12, 32, 1026}, {40, 50, 1601}, {37, 600, 90}, {400, 33, 544}} {
+	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {65, 33, 129}, {200, 300, 64}, {13, 700, 40}, {12, 32, 1026}, {40, 50, 1601}, {37, 600, 90}, {400, 33, 544}, {800, 40, 70}} {
 		for trans := range 4 {
 			for pad := range 3 {
 				if testing.Short() && pad > 0 {

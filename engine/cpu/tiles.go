@@ -75,11 +75,12 @@ func (f tileFactors) multiply(packedA, b []float32, i, rows, k, depth, j, n int,
 	p := simd.TileProduct{
 		Rows: rows, Cols: n, Steps: f.lines(depth) / simd.TilePair, B: &words(b)[0], C: &f.C[i*f.LDC+j], LDC: f.LDC, Add: !first || f.Beta != 0,
 	}
-	a := f.A[i*f.LDA+k:]
-	p.RowStride, p.StepStride, p.GroupStride = f.LDA, simd.TileStep, simd.TileRows*f.LDA
+	var a []uint16
 	if packedA != nil {
 		tile := simd.TileRows * simd.TileStep
 		a, p.RowStride, p.StepStride, p.GroupStride = bf16s(packedA), simd.TileStep, tile, p.Steps*tile
+	} else {
+		a, p.RowStride, p.StepStride, p.GroupStride = f.A[i*f.LDA+k:], f.LDA, simd.TileStep, simd.TileRows*f.LDA
 	}
 	if f.Alpha != 1 || first && f.Beta != 0 && f.Beta != 1 {
 		f.scaled(p, a, i, j, first)
