@@ -298,8 +298,12 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add := func(key string, value any) {
 		pairs = append(pairs, gguf.Pair{Key: "tokenizer." + key, Value: value})
 	}
-	add("ggml.model", "gpt2")
-	add("ggml.pre", v.Pre)
+	if v.Pre == tokenizer.Gemma4 {
+		add("ggml.model", ggufGemma4)
+	} else {
+		add("ggml.model", "gpt2")
+		add("ggml.pre", v.Pre)
+	}
 	add("ggml.tokens", v.Tokens)
 	add("ggml.token_type", kinds)
 	add("ggml.merges", v.Merges)
