@@ -21,6 +21,7 @@ type Processor struct {
 	NoChatTemplate  bool    // the model has no chat template
 	bos             string  // the tokenizer's bos_token; "" = none
 	EOS             []int32 // the tokens that end an answer, those of the chat template first
+	Suppressed      []int32 // the tokens that are never generated
 	TokenizerConfig []byte  // tokenizer_config.json
 	ChatTemplate    []byte  // chat_template.jinja; nil if TokenizerConfig has the template
 }
@@ -134,7 +135,18 @@ func (p *Processor) GenerationConfig() map[string]any {
 	if len(p.EOS) > 0 {
 		out["eos_token_id"], out["pad_token_id"] = p.EOSTokenID(), p.EOS[0]
 	}
+	if len(p.Suppressed) > 0 {
+		out["suppress_tokens"] = p.Suppressed
+	}
 	return out
+}
+
+// NeverGenerated returns the tokens that are never generated; nil: none, or no processor.
+func (p *Processor) NeverGenerated() []int32 {
+	if p == nil {
+		return nil
+	}
+	return p.Suppressed
 }
 
 // Fingerprint returns the SHA-256, in hexadecimal, of all that the tokens of a conversation

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"patchwork/engine"
@@ -81,7 +82,7 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
-	sampler := o.Sampling.sampler(prompt.IDs)
+	sampler := o.Sampling.sampler(prompt.IDs, g.Processor.NeverGenerated())
 	start := time.Now()
 	p, cached, err := g.prefill(ctx, newSequence(prompt, images))
 	out.CachedTokens = cached
@@ -126,7 +127,11 @@ func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next int32, err 
 			return 0, err
 		}
 		next, ok = argmax[0], argmax[0] >= 0
-	} else {
+		if ok && slices.Contains(g.Processor.NeverGenerated(), next) {
+			s = &sampler{Sampling: Sampling{RepetitionPenalty: 1}, suppressed: g.Processor.NeverGenerated()}
+		}
+	}
+	if s != nil {
 		logits := s.logitsBuffer(p.logits.Size())
 		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
 			return 0, err

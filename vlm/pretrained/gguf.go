@@ -307,6 +307,9 @@ func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	proc.SetEOS("", ggufEOS(f, tok))
+	if proc.Suppressed, err = ggufSuppressed(f.Metadata, tok.Len()); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
 	return proc, nil
 }
 

@@ -322,6 +322,9 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add("ggml.add_bos_token", len(v.Before) > 0)
 	add("ggml.add_eos_token", len(v.After) > 0)
 	add("ggml.add_space_prefix", false)
+	if len(proc.Suppressed) > 0 {
+		pairs = append(pairs, gguf.Pair{Key: keySuppressed, Value: proc.Suppressed})
+	}
 	if !proc.NoChatTemplate {
 		add("chat_template", proc.Template().Source())
 	}

@@ -38,7 +38,11 @@ func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	named, err := readEOS(dir, tok.Len())
+	if err != nil {
+		return nil, err
+	}
 	proc.AddEOS(named...)
+	proc.Suppressed, err = readSuppressed(dir, tok.Len())
 	return proc, err
 }
 
