@@ -4,7 +4,7 @@
 //	go run ./tools/goldensubset ../shared/golden testdata/golden
 //
 // It drops the largest cases of the operators, all but one attention mode of each tiny
-// model, and all but one prompt's logits of the real decoder.
+// model, all but one prompt's logits of the real decoder, and of Gemma's pictures the pixels.
 package main
 
 import (
@@ -31,6 +31,9 @@ var modes = map[string]string{
 	"tiny_qwen3_untied": "seed",
 }
 
+// whole are files that are kept as they are.
+var whole = []string{"gemma4_chat/chat.jsonl", "gemma4_vision/index.json", "gemma4_vision/input/*.png"}
+
 func main() {
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: goldensubset FROM TO")
@@ -49,6 +52,17 @@ func run(from, to string) error {
 	for model, mode := range modes {
 		for _, name := range []string{"config.json", "inputs.safetensors", "model.safetensors", mode + ".safetensors"} {
 			if err := copyFile(filepath.Join(from, model, name), filepath.Join(to, model, name)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, pattern := range whole {
+		files, err := filepath.Glob(filepath.Join(from, pattern))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("%s has no %s (%v)", from, pattern, err)
+		}
+		for _, file := range files {
+			if err := copyFile(file, filepath.Join(to, filepath.Dir(pattern), filepath.Base(file))); err != nil {
 				return err
 			}
 		}

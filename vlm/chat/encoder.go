@@ -18,14 +18,22 @@ type Turn struct{ User, Assistant string }
 type Conversation struct {
 	System *string // system message; nil: the template's default, if any
 	Turns  []Turn
-	Images int // number of images, all at the start of the first user message
+	Images int    // number of images, all at the start of the first user message
+	Grids  []Grid // of the images; nil: each has the encoder's number of tokens
 }
+
+// Grid is the patches of an image, each of which is a token.
+type Grid struct{ Rows, Cols int }
+
+// Tokens returns the number of tokens.
+func (g Grid) Tokens() int { return g.Rows * g.Cols }
 
 // Tokens is an encoded text.
 type Tokens struct {
 	IDs      []int32
 	LossMask []bool // per token: part of an answer or of the end of its turn
 	Images   []int  // first image token of each image
+	Grids    []Grid // of each image
 }
 
 // SharedPrefix is a conversation encoded as independent turns after a shared prefix: Prefix
@@ -42,10 +50,13 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // per image
 	imageID     int32
-	specials    []string
-	added       []string // added tokens, special or not
-	ends        []int32
-	longest     int // bytes of the longest token
+	// imageOpen and imageClose are the tokens around those of an image, as in Gemma 4; or noImageID.
+	imageOpen, imageClose int32
+
+	specials []string
+	added    []string // added tokens, special or not
+	ends     []int32
+	longest  int // bytes of the longest token
 }
 
 // NewEncoder returns an encoder with a tokenizer and a template. imageTokens is the number
@@ -62,10 +73,18 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noImageID, imageClose: noImageID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	open, okOpen := tok.ID(imageOpenToken)
+	end, okClose := tok.ID(imageCloseToken)
+	if imageTokens > 0 && okOpen && okClose && tok.IsSpecial(open) && tok.IsSpecial(end) {
+		e.imageOpen, e.imageClose = open, end
+	}
 	e.ends = e.findEnds()
 	return e, nil
 }
+
+// Gemma 4's tokens around those of an image.
+const imageOpenToken, imageCloseToken = "<|image>", "<image|>"
 
 // noImageID is the image token's id of a text-only encoder.
 const noImageID = -1
@@ -94,13 +113,13 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 	var out SharedPrefix
 	for i, turn := range c.Turns {
-		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
+		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images, c.Grids})
 		if err != nil {
 			return SharedPrefix{}, err
 		}
 		shared := 0
 		if n := len(one.Images); n > 0 {
-			shared = one.Images[n-1] + e.imageTokens
+			shared = one.Images[n-1] + one.Grids[n-1].Tokens()
 		}
 		prefix, rest := one.splitAt(shared)
 		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
@@ -113,7 +132,7 @@ func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 
 // splitAt splits t before token at. All images are before at.
 func (t Tokens) splitAt(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images, t.Grids}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -124,7 +143,7 @@ func (c Conversation) messages() []Message {
 	for i, turn := range c.Turns {
 		user := Message{Role: "user", Content: turn.User}
 		if i == 0 {
-			user.Images = c.Images
+			user.Images, user.Grids = c.Images, c.Grids
 		}
 		out = append(out, user, Message{Role: "assistant", Content: turn.Assistant})
 	}
@@ -134,6 +153,9 @@ func (c Conversation) messages() []Message {
 // Messages encodes messages. Names of control tokens in contents remain text; roles are
 // trusted. The error is a *TemplateError, ErrNoTemplate, or the tokenizer's.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
+	if err := checkImages(messages); err != nil {
+		return Tokens{}, err
+	}
 	pieces, answers, err := e.render(messages, o)
 	if err != nil {
 		return Tokens{}, err
@@ -142,17 +164,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, LossMask: lossMask(starts, answers)}
-	for i := 0; i < len(ids); i++ {
-		if ids[i] == e.imageID {
-			t.Images = append(t.Images, i)
-			i += e.imageTokens - 1
-		}
-	}
-	if want := images(messages); len(t.Images) != want {
-		return Tokens{}, &TemplateError{fmt.Sprintf("the rendered text has %d of %d images", len(t.Images), want)}
-	}
-	return t, nil
+	return e.expandImages(Tokens{IDs: ids, LossMask: lossMask(starts, answers)}, messages)
 }
 
 // render renders messages. It returns the text as trusted and untrusted pieces, and the
@@ -163,12 +175,13 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 // for in the text rendered without markers.
 func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
 	messages = validUTF8(messages)
-	plain, err := e.template.render(e.placeImages(messages), o)
+	o.imageParts = e.imageID != noImageID && images(messages) > 0 && e.template.writesImages()
+	plain, err := e.template.render(placeImages(messages), o)
 	if err != nil {
 		return nil, nil, err
 	}
 	markers := newSpanMarkers(e.template.source, messages)
-	marked, err := e.template.render(e.placeImages(e.addMarkers(markers, messages)), o)
+	marked, err := e.template.render(placeImages(e.addMarkers(markers, messages)), o)
 	same := false
 	var contents contentSpans
 	if err == nil {
@@ -202,22 +215,17 @@ func validUTF8(messages []Message) []Message {
 	return out
 }
 
-// placeImages prepends the image tokens to the messages' contents.
-func (e *Encoder) placeImages(messages []Message) []Message {
-	out := slices.Clone(messages)
-	for i := range out {
-		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].Content
-	}
-	return out
-}
-
 // addMarkers returns the messages with markers around their contents and around names of
 // special tokens in them.
 func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
-	protect := m.protector(e.specials)
+	protector := m.protector(e.specials)
+	within := m.protector(slices.DeleteFunc(slices.Clone(e.specials), func(name string) bool { return name == ImageToken }))
 	out := slices.Clone(messages)
 	for i := range out {
-		one := &out[i]
+		one, protect := &out[i], protector
+		if one.ImagesInText {
+			protect = within
+		}
 		one.Content, one.Reasoning = m.around(i, one.Role, protect.Replace(one.Content)), protect.Replace(one.Reasoning)
 	}
 	return out
@@ -243,13 +251,4 @@ func join(pieces []tokenizer.Piece) string {
 		b.WriteString(p.Text)
 	}
 	return b.String()
-}
-
-// images returns the number of images in the messages.
-func images(messages []Message) int {
-	n := 0
-	for _, m := range messages {
-		n += m.Images
-	}
-	return n
 }

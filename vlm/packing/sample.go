@@ -77,7 +77,7 @@ type fitted struct {
 // maxTurns returns an upper bound on the number of leading turns that fit a row, computed
 // from their lengths in bytes.
 func (s Sampler) maxTurns(c chat.Conversation) int {
-	tokens := s.Encoder.ImageTokens(c.Images)
+	tokens := s.Encoder.ImageTokens(c)
 	for i, turn := range c.Turns {
 		if tokens += s.Encoder.MinTokens(turn); tokens > s.RowLen {
 			return i
@@ -92,7 +92,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	// A binary search, since a conversation may have thousands of turns. Its result was
 	// tried and fits, even if a template makes lengths not quite monotonic.
 	tooLong := func(i int) bool {
-		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images})
+		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images, Grids: c.Grids})
 		if err != nil {
 			failed = err
 		}
@@ -113,7 +113,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 }
 
 func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
-	shared := s.Encoder.ImageTokens(c.Images)
+	shared := s.Encoder.ImageTokens(c)
 	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.MinTokens(t) > s.RowLen }
 	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
 	all, err := s.Encoder.SharedPrefix(c)

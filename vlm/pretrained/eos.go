@@ -113,11 +113,13 @@ func ggufEOS(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
 		}
 	}
 	has := func(name string) bool { _, ok := tok.ID(name); return ok }
-	// In these vocabularies <|end|> ends a message but not the turn, or </s> is ordinary text.
+	// In these vocabularies <|end|> ends a message but not the turn, or </s> is ordinary text: in
+	// Gemma's it is a tag of HTML.
 	messages := has("<|end|>") && (has("<|return|>") && (has("<|call|>") || has("<|calls|>")) || has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))
 	word := has("<|tool_response>")
 	for _, name := range eosNames {
-		if id, ok := tok.ID(name); ok && !(name == "<|end|>" && messages) && !(name == "</s>" && word) {
+		id, ok := tok.ID(name)
+		if ok && !(name == "<|end|>" && messages) && !(name == "</s>" && (word || !tok.IsSpecial(id))) {
 			ids = append(ids, id)
 		}
 	}
