@@ -19,6 +19,10 @@ func (g *Graph) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 	y, rstd := g.New("rmsnorm", x.Shape...).sameRows(x), g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.RMSNorm, shaders.RMSNormParams{Rows: rows, Cols: uint32(cols), Eps: eps, Weightless: weightless},
 		x.View(), weight, y.View(), rstd.View())
+	if w == nil && !x.node.needsGrad {
+		y.node.needsGrad = false
+		return y
+	}
 	g.onBackward(y, func(dy engine.View) {
 		dx, addX, _ := g.gradient(x)
 		var dw engine.View
