@@ -80,14 +80,14 @@ func normPairs() []gradientPair {
 			},
 		}
 	}
-	rms := func(name string, withW, narrow uint32, wanted ...string) gradientPair {
+	rms := func(name string, withW, narrow, weightless uint32, wanted ...string) gradientPair {
 		return gradientPair{
 			name: name, floats: map[string]int{"x": rows * cols, "w": cols}, wanted: wanted, kept: []string{"rstd"},
 			outputs: map[string]int{"y": rows * cols, "rstd": rows},
-			forward: func(c *calls) { c.call(RMSNorm, RMSNormParams{N(rows), cols, 1e-5}) },
+			forward: func(c *calls) { c.call(RMSNorm, RMSNormParams{N(rows), cols, 1e-5, weightless}) },
 			backward: func(c *calls, add uint32) {
 				c.tensors["narrow"] = Array{F: make([]float64, rows*cols)}
-				c.call(RMSNormBackward, RMSNormBackwardParams{N(rows), cols, add, add, withW, narrow}, unwanted(withW, "dw")...)
+				c.call(RMSNormBackward, RMSNormBackwardParams{N(rows), cols, add, add, withW, narrow, weightless}, unwanted(withW, "dw")...)
 			},
 		}
 	}
@@ -108,8 +108,9 @@ func normPairs() []gradientPair {
 		layer("layernorm of a large epsilon", 1, 1, 1, "x", "w", "b"),
 		layer("layernorm, frozen", 1e-5, 1, 0, "x"),
 		layer("layernorm of pixels", 1e-5, 0, 1, "w", "b"),
-		rms("rmsnorm", 1, 1, "x", "w"),
-		rms("rmsnorm, frozen", 0, 0, "x"),
+		rms("rmsnorm", 1, 1, 0, "x", "w"),
+		rms("rmsnorm, frozen", 0, 0, 0, "x"),
+		rms("rmsnorm, weightless", 0, 0, 1, "x"),
 		soft("softmax", slices.Repeat([]int64{1}, rows*cols)),
 		soft("softmax with a mask", mask),
 	}

@@ -14,6 +14,7 @@ type RMSNormBackwardParams struct {
 	AccumulateW uint32 // add to dw
 	WithW       uint32 // dw is wanted: a frozen layer needs none
 	Narrow      uint32 // 1: dx is written to narrow too
+	Weightless  uint32 // 1: w is absent, as if all ones; dw is not wanted then
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
@@ -26,7 +27,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Name: "rmsnorm_backward",
 	Bindings: []Binding{
 		{Name: "x", Access: Read},
-		{Name: "w", Access: Read},
+		{Name: "w", Access: Read, Optional: true},
 		{Name: "rstd", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
@@ -58,7 +59,13 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) { p.rows(b, lo, hi, acc) }, b.F32(5)[:cols])
 	},
 	Reference: func(p RMSNormBackwardParams, b []Array) {
-		x, w, rstd, dy, dx, dw, cols := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
+		x, rstd, dy, dx, dw, cols := b[0].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
+		w := func(c int) float64 {
+			if p.Weightless != 0 {
+				return 1
+			}
+			return b[1].F[c]
+		}
 		if p.WithW != 0 && p.AccumulateW == 0 {
 			clear(dw)
 		}
@@ -66,14 +73,14 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			var meanGX float64
 			for c := range cols {
 				i := r*cols + c
-				meanGX += dy[i] * w[c] * x[i] * rstd[r] / float64(cols)
+				meanGX += dy[i] * w(c) * x[i] * rstd[r] / float64(cols)
 				if p.WithW != 0 {
 					dw[c] += dy[i] * x[i] * rstd[r]
 				}
 			}
 			for c := range cols {
 				i := r*cols + c
-				set(dx, i, rstd[r]*(dy[i]*w[c]-x[i]*rstd[r]*meanGX), p.AccumulateX)
+				set(dx, i, rstd[r]*(dy[i]*w(c)-x[i]*rstd[r]*meanGX), p.AccumulateX)
 				if p.Narrow != 0 {
 					b[6].F[i] = dx[i]
 				}
@@ -90,7 +97,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			p.Rows, p.Cols = rows, uint32(cols)
 			c := Case{
 				Params: p,
-				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW), {N: n, Absent: p.Narrow == 0}},
+				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1, Absent: p.Weightless != 0}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW), {N: n, Absent: p.Narrow == 0}},
 				// A few roundings of values of size 1 to 10 and, in dw, a random walk of them.
 				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
 			}
@@ -108,16 +115,19 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"),
 			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to even rows of dx, copied"),
-			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"))
+			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"),
+			call(N(70), 65, RMSNormBackwardParams{Weightless: 1}).named("weightless"),
+			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, Weightless: 1}).named("weightless, adding to even rows of dx"))
 	},
 })
 
 // rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
-	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
+	x, rstd, dy, dx, cols := b.F32(0), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
+	w := rmsNormWeight(b, cols, p.Weightless)
 	for r := lo; r < hi; r++ {
 		at := r * cols
-		rmsNormRowBackward(x[at:][:cols], w[:cols], dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)
+		rmsNormRowBackward(x[at:][:cols], w, dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)
 		if p.Narrow != 0 {
 			copy(b.F32(6)[at:], dx[at:][:cols])
 		}

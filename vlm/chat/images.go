@@ -16,13 +16,16 @@ func images(messages []Message) int {
 	return n
 }
 
-// placeImages prepends an image token for each image to the messages' contents, unless it is within.
+// placeImages prepends an image token for each image, and the tokens of clips, to the messages'
+// contents, unless they are within.
 func placeImages(messages []Message) []Message {
 	out := slices.Clone(messages)
 	for i := range out {
+		images := ""
 		if !out[i].ImagesInText {
-			out[i].Content = strings.Repeat(ImageToken, out[i].Images) + out[i].Content
+			images = strings.Repeat(ImageToken, out[i].Images)
 		}
+		out[i].Content = images + out[i].clipsBefore() + out[i].Content
 	}
 	return out
 }
@@ -89,12 +92,12 @@ func (e *Encoder) expandImages(t Tokens, messages []Message) (Tokens, error) {
 			continue
 		}
 		grid := grids[len(out.Images)]
-		if e.imageOpen != noImageID {
+		if e.imageOpen != noID {
 			put(e.imageOpen, 1, t.LossMask[i])
 		}
 		out.Images = append(out.Images, len(out.IDs))
 		put(e.imageID, grid.Tokens(), t.LossMask[i])
-		if e.imageClose != noImageID {
+		if e.imageClose != noID {
 			put(e.imageClose, 1, t.LossMask[i])
 		}
 	}

@@ -35,6 +35,11 @@ type Message struct {
 	Images       int
 	ImagesInText bool
 	Grids        []Grid // of the images; nil: each has the encoder's number of tokens
+	// Clips are the tokens of each clip of sound. They replace the AudioTokens of Content if it
+	// has as many; otherwise they are directly before it, after the images.
+	Clips []int
+
+	clipsWithin bool // Content has AudioTokens for the clips, and for nothing else
 }
 
 // Options are the variables of a template besides the messages.
