@@ -85,9 +85,9 @@ func (p *Processor) Around(bos string) (before, after []int32, err error) {
 func (p *Processor) SpecialTokens() map[string]string { return p.Template().SpecialTokens() }
 
 // Raw encodes a text without the chat template, control tokens included, after the tokens of
-// images and of clips of sound, which have the given numbers of tokens. Special tokens that the
+// images with the given grids, and of clips of sound, which have the given numbers of tokens. Special tokens that the
 // tokenizer would append are omitted, since the text continues.
-func (p *Processor) Raw(text string, images int, clips []int, bos string) (chat.Tokens, error) {
+func (p *Processor) Raw(text string, images []chat.Grid, clips []int, bos string) (chat.Tokens, error) {
 	before, _, err := p.Around(bos)
 	if err != nil {
 		return chat.Tokens{}, err
@@ -100,11 +100,8 @@ func (p *Processor) Raw(text string, images int, clips []int, bos string) (chat.
 		before = nil // the text already starts with it
 	}
 	t := chat.Tokens{IDs: slices.Clone(before)}
-	for range images {
-		t.Images = append(t.Images, len(t.IDs))
-		for range p.patches {
-			t.IDs = append(t.IDs, p.ImageID())
-		}
+	for _, g := range images {
+		p.AppendImage(&t, g)
 	}
 	for _, n := range clips {
 		t.Clips = append(t.Clips, chat.Clip{Start: len(t.IDs), Tokens: n})

@@ -51,17 +51,17 @@ func (e *Encoder) grids(messages []Message) []Grid {
 			out = append(out, m.Grids...)
 			continue
 		}
-		out = append(out, slices.Repeat([]Grid{e.defaultGrid()}, m.Images)...)
+		out = append(out, slices.Repeat([]Grid{SquareGrid(e.imageTokens)}, m.Images)...)
 	}
 	return out
 }
 
-// defaultGrid is the grid of an image of the encoder's number of tokens: a square if it is one.
-func (e *Encoder) defaultGrid() Grid {
-	if side := int(math.Sqrt(float64(e.imageTokens))); side*side == e.imageTokens {
+// SquareGrid is the grid of a square image of a number of tokens; one row if that is no square.
+func SquareGrid(tokens int) Grid {
+	if side := int(math.Sqrt(float64(tokens))); side*side == tokens {
 		return Grid{side, side}
 	}
-	return Grid{1, e.imageTokens}
+	return Grid{1, tokens}
 }
 
 // expandImages puts as many image tokens as an image has patches in the place of each image token,
@@ -80,28 +80,31 @@ func (e *Encoder) expandImages(t Tokens, messages []Message) (Tokens, error) {
 	if found == 0 {
 		return t, nil
 	}
-	out := Tokens{Grids: grids}
-	put := func(id int32, count int, loss bool) {
-		for range count {
-			out.IDs, out.LossMask = append(out.IDs, id), append(out.LossMask, loss)
-		}
-	}
+	var out Tokens
 	for i, id := range t.IDs {
-		if id != e.imageID {
-			put(id, 1, t.LossMask[i])
-			continue
+		if id == e.imageID {
+			e.AppendImage(&out, grids[len(out.Images)])
+		} else {
+			out.IDs = append(out.IDs, id)
 		}
-		grid := grids[len(out.Images)]
-		if e.imageOpen != noID {
-			put(e.imageOpen, 1, t.LossMask[i])
-		}
-		out.Images = append(out.Images, len(out.IDs))
-		put(e.imageID, grid.Tokens(), t.LossMask[i])
-		if e.imageClose != noID {
-			put(e.imageClose, 1, t.LossMask[i])
+		for len(out.LossMask) < len(out.IDs) {
+			out.LossMask = append(out.LossMask, t.LossMask[i])
 		}
 	}
 	return out, nil
+}
+
+// AppendImage appends the ids of an image: those that open and close it, and between them one for
+// each patch. It leaves the loss mask to the caller.
+func (e *Encoder) AppendImage(t *Tokens, grid Grid) {
+	if e.imageOpen != noID {
+		t.IDs = append(t.IDs, e.imageOpen)
+	}
+	t.Images, t.Grids = append(t.Images, len(t.IDs)), append(t.Grids, grid)
+	t.IDs = append(t.IDs, slices.Repeat([]int32{e.imageID}, grid.Tokens())...)
+	if e.imageClose != noID {
+		t.IDs = append(t.IDs, e.imageClose)
+	}
 }
 
 // ImageTokens returns the number of tokens of a conversation's images.

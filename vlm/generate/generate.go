@@ -85,6 +85,9 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	if err := g.checkClips(prompt, o.Clips); err != nil {
 		return out, err
 	}
+	if prompt.Grids == nil {
+		prompt.Grids = slices.Repeat([]chat.Grid{g.Config.Vision.SquareGrid()}, len(images))
+	}
 	total = min(total, limit)
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err

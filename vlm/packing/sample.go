@@ -19,6 +19,14 @@ type Sample struct {
 	TurnStarts []int       // first token of each shared-prefix turn; nil for a conversation
 }
 
+// grid returns the patches of an image; patches is their number if the sample does not say.
+func (s *Sample) grid(image, patches int) chat.Grid {
+	if s.Grids != nil {
+		return s.Grids[image]
+	}
+	return chat.SquareGrid(patches)
+}
+
 // Len returns the number of tokens.
 func (s *Sample) Len() int { return len(s.IDs) }
 

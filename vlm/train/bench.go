@@ -113,7 +113,7 @@ func imagesPerRow(c vlm.Config, tokens int) int {
 // fillRandom makes the random batch and its pixels.
 func (b *Bench) fillRandom(c vlm.Config, rows, tokens, images int) {
 	random := rand.New(rand.NewPCG(1, 1))
-	patches, size := c.Vision.Patches(), c.Vision.ImageSize
+	patches := c.Vision.Patches()
 	b.batch = &packing.Batch{Shape: packing.Shape{Rows: rows, T: tokens, Patches: patches}}
 	slot := int32(0)
 	isImage := func(t int) bool { return t < 2*patches*images && t%(2*patches) < patches }
@@ -132,7 +132,8 @@ func (b *Bench) fillRandom(c vlm.Config, rows, tokens, images int) {
 		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, imageSlot)
 		x.Intervals, x.Targets = append(x.Intervals, 0, 0, 0, int32(t+1)), append(x.Targets, target)
 	}
-	b.pixels = make([]byte, rows*images*size*size*c.Vision.NumChannels)
+	b.batch.PatchGrid = make([]int32, 2*slot)
+	b.pixels = make([]byte, int(slot)*c.Vision.Features())
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
 	}

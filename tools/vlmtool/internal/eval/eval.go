@@ -35,6 +35,7 @@ type evalFlags struct {
 	data                         []string
 	controls                     []string
 	answers                      bool
+	imageTokens                  int
 	options                      eval.Options
 	remote                       dataset.Flags
 }
@@ -63,6 +64,7 @@ alone.`,
 	s.IntVar(&o.Limit, "limit", 0, "use only the first `N` samples; 0 = all")
 	s.IntVar(&o.HoldOut, "holdout", 0, "use only every `N`th row: those that training on the same --data held out")
 	cli.Choices(s, &f.controls, "control", []string{eval.ControlNone}, "replace the images by `CONTROL`, those of other samples or white ones", eval.ControlNone, eval.ControlShuffled, eval.ControlBlank)
+	cli.ImageTokensFlag(s, &f.imageTokens)
 	cli.Group(c, "Other scores", func(s *pflag.FlagSet) {
 		s.BoolVar(&o.Captions, "captions", false, "generate complete answers and score their words: BLEU-4 and CIDEr-D")
 		s.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: maximum length of an answer in tokens")
@@ -88,7 +90,7 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	source := f.remote.Open(nil)
 	defer source.Close()
-	if err := errors.Join(f.storage.Check(), f.check(ctx, source)); err != nil {
+	if err := errors.Join(f.storage.Check(), cli.CheckImageTokens(f.imageTokens), f.check(ctx, source)); err != nil {
 		return err
 	}
 	dev, err := device.Open(a)
@@ -106,6 +108,9 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 		return f.evalText(ctx, a, model)
 	case model.Config.TextOnly():
 		return usage.Errorf("--data: %s is a text-only decoder; train it on images with vlmtool train --decoder first, or score a text with --text", f.model)
+	}
+	if err := cli.SetImageTokens(&model.Config.Vision, f.imageTokens, f.model); err != nil {
+		return err
 	}
 	return f.evalData(ctx, a, model)
 }

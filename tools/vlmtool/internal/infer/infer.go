@@ -35,6 +35,7 @@ type inferFlags struct {
 	imageFiles          []string
 	audioFiles          []string
 	raw, chat, thinking bool
+	imageTokens         int
 	options             generate.Options
 }
 
@@ -64,6 +65,7 @@ greedy, so that the same question gets the same answer, unless --temperature is 
 	s, sampling := c.Flags(), &f.options.Sampling
 	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
 	s.StringArrayVar(&f.imageFiles, "image", nil, "read an image from `FILE`, - = standard input; can be repeated")
+	cli.ImageTokensFlag(s, &f.imageTokens)
 	s.StringArrayVar(&f.audioFiles, "audio", nil, "read sound from `FILE`, - = standard input: WAV, FLAC, MP3 or Ogg Vorbis; can be repeated. <|audio|> in the prompt is the place of a clip; without, the clips come before it")
 	s.StringVar(&f.prompt, "prompt", "", "ask `TEXT`")
 	s.BoolVar(&f.raw, "raw", false, "use the prompt as it is, without the chat template")
@@ -112,6 +114,9 @@ func (f *inferFlags) check() error {
 	case f.explain != "" && len(f.audioFiles) > 0:
 		return usage.Errorf("--explain draws attention on images alone; leave --audio out")
 	}
+	if err := cli.CheckImageTokens(f.imageTokens); err != nil {
+		return err
+	}
 	return cmp.Or(f.checkStdin(), f.storage.Check())
 }
 
@@ -159,13 +164,13 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer model.Close()
 	load := time.Since(start)
-	if err := f.checkTakes(model.Config); err != nil {
+	if err := cmp.Or(f.checkTakes(model.Config), cli.SetImageTokens(&model.Config.Vision, f.imageTokens, f.model)); err != nil {
 		return err
 	}
 	start = time.Now()
-	images := make([][]byte, len(raw))
+	images, grids := make([][]byte, len(raw)), make([]chat.Grid, len(raw))
 	for i, data := range raw {
-		if images[i], err = preprocess(model.Config, f.imageFiles[i], data); err != nil {
+		if images[i], grids[i], err = preprocess(model.Config, f.imageFiles[i], data); err != nil {
 			return fmt.Errorf("--image %w; use another image, or save it again with a program that opens it", err)
 		}
 	}
@@ -175,7 +180,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 			return fmt.Errorf("--audio %s: %w", f.audioFiles[i], err)
 		}
 	}
-	s := &session{f: f, a: a, generator: generate.New(model), images: images, clips: clips}
+	s := &session{f: f, a: a, generator: generate.New(model), images: images, grids: grids, clips: clips}
 	defer s.generator.Close()
 	s.timings = timings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
@@ -218,6 +223,7 @@ type session struct {
 	a         *cli.App
 	generator *generate.Generator
 	images    [][]byte
+	grids     []chat.Grid // of the images
 	clips     [][]float32 // samples
 	timings   timings
 }
@@ -248,9 +254,9 @@ func (s *session) once(ctx context.Context) error {
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
-		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.images), s.tokens(0), s.f.bos)
+		prompt, err = s.generator.Processor.Raw(s.f.prompt, s.grids, s.tokens(0), s.f.bos)
 	} else {
-		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images), Clips: s.tokens(0)}})
+		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images), Grids: s.grids, Clips: s.tokens(0)}})
 	}
 	if err != nil {
 		return err
@@ -271,11 +277,14 @@ func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
 	return s.generator.Processor.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
 }
 
-// preprocess decodes an image and makes it the model's size.
-func preprocess(c vlm.Config, name string, data []byte) ([]byte, error) {
-	img, err := image.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+// preprocess decodes an image and makes it the model's size. It returns its patches too.
+func preprocess(c vlm.Config, name string, data []byte) (pixels []byte, grid chat.Grid, err error) {
+	pixels, w, h, err := image.PrepareFit(data, c.Vision.Fit())
+	if err == nil {
+		grid, err = c.Vision.ImageGrid(w, h)
 	}
-	return image.Preprocess(img, c.Vision.ImageSize), nil
+	if err != nil {
+		return nil, grid, fmt.Errorf("%s: %w", name, err)
+	}
+	return pixels, grid, nil
 }

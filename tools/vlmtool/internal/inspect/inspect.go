@@ -159,7 +159,11 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 		if v.MeanColors {
 			means = ", with their mean colors"
 		}
-		fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
+		if v.KeepsAspect() {
+			fmt.Fprintf(a.Stdout, "  images    in their aspect ratio, in up to %d patches of %d×%d%s\n", v.MaxPatches, v.PatchSize, v.PatchSize, means)
+		} else {
+			fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
+		}
 	}
 	fmt.Fprintf(a.Stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
 		terminal.Printable(t.ModelType), t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)

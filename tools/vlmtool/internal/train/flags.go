@@ -74,6 +74,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.IntVar(&r.PoolSize, "pool-size", 0, "samples that are packed into rows at a time")
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
 	s.Var(&r.ShuffleBuffer, "shuffle-buffer", "mix the data in a buffer of `ROWS` rows or, if their images take more, of 512 MB; all = mix all of it, in memory")
+	s.StringVar(&f.imageSize, "image-size", "", "make images squares of `SIZE` pixels, their centre; or keep:N = keep their aspect ratio, with at most N tokens an image; part of the model")
 	s.BoolVar(&r.Vision.MeanColors, "mean-colors", false, "give the embedder the mean color of each patch, which its first LayerNorm removes; part of the model")
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
