@@ -60,8 +60,9 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // per image
 	imageID     int32
-	// imageOpen and imageClose are the tokens around those of an image, as in Gemma 4; or noID.
-	imageOpen, imageClose int32
+	// imageOpen and imageClose are the tokens around those of an image, as in Gemma 4; or noID. frameID
+	// is the token of a patch of a video's frame.
+	imageOpen, imageClose, frameID int32
 
 	audioID  int32 // noID: conversations are without sound
 	specials []string
@@ -84,18 +85,21 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, frameID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
 	open, okOpen := tok.ID(imageOpenToken)
 	end, okClose := tok.ID(imageCloseToken)
 	if imageTokens > 0 && okOpen && okClose && tok.IsSpecial(open) && tok.IsSpecial(end) {
 		e.imageOpen, e.imageClose = open, end
 	}
+	if id, ok := tok.ID(videoToken); ok && imageTokens > 0 && tok.IsSpecial(id) {
+		e.frameID = id
+	}
 	e.ends = e.findEnds()
 	return e, nil
 }
 
-// Gemma 4's tokens around those of an image.
-const imageOpenToken, imageCloseToken = "<|image>", "<image|>"
+// Gemma 4's tokens around those of an image, and for patches of a video's frames.
+const imageOpenToken, imageCloseToken, videoToken = "<|image>", "<image|>", "<|video|>"
 
 // noID is the id of a placeholder that an encoder does not have.
 const noID = -1

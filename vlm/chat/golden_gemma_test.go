@@ -140,7 +140,7 @@ func gemmaMessages(t *testing.T, c gemmaChat) (messages []chat.Message, ok bool)
 }
 
 // gemmaControl are control tokens of Gemma 4.
-var gemmaControl = []string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>", "<|image>", "<|image|>", "<image|>", "<|tool>", "<tool|>", "<|tool_response>"}
+var gemmaControl = []string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>", "<|image>", "<|image|>", "<image|>", "<|video|>", "<|tool>", "<tool|>", "<|tool_response>"}
 
 // gemmaVocabulary is a tokenizer like Gemma 4's, of control tokens and bytes.
 func gemmaVocabulary(t *testing.T) *tokenizer.Tokenizer {
@@ -224,5 +224,36 @@ func TestGemmaThought(t *testing.T) {
 	}
 	if shown[false] != "Two." || strings.TrimSpace(shown[true]) != "1+1 is 2" {
 		t.Errorf("streamed %v", shown)
+	}
+}
+
+// The frames of a video have their times before them, as transformers writes them for Gemma 4.
+func TestGemmaVideo(t *testing.T) {
+	tok, e := gemmaVocabulary(t), gemmaEncoder(t)
+	video := []chat.Frame{{Time: 0, Grid: chat.Grid{Rows: 2, Cols: 3}}, {Time: 75.9, Grid: chat.Grid{Rows: 1, Cols: 2}}, {Time: 3601, Grid: chat.Grid{Rows: 1, Cols: 1}}}
+	const frames = "00:00 <|image><|video|><|video|><|video|><|video|><|video|><|video|><image|> 01:15 <|image><|video|><|video|><image|> 60:01 <|image><|video|><image|>"
+	for _, c := range []struct {
+		message chat.Message
+		want    string
+		grids   []chat.Grid
+	}{
+		{chat.Message{Content: " What happens? ", Video: video}, frames + "What happens?", []chat.Grid{{Rows: 2, Cols: 3}, {Rows: 1, Cols: 2}, {Rows: 1, Cols: 1}}},
+		{chat.Message{Content: "Is he in it?", Video: video[:1], Images: 1, Grids: []chat.Grid{{Rows: 1, Cols: 2}}},
+			"<|image><|image|><|image|><image|>00:00 <|image><|video|><|video|><|video|><|video|><|video|><|video|><image|>Is he in it?", []chat.Grid{{Rows: 1, Cols: 2}, {Rows: 2, Cols: 3}}},
+		{chat.Message{Content: "Is <|image|> in it?", Video: video[2:], Images: 1, ImagesInText: true},
+			"60:01 <|image><|video|><image|>Is<|image><|image|><|image|><|image|><|image|><image|>in it?", []chat.Grid{{Rows: 1, Cols: 1}, {Rows: 2, Cols: 2}}},
+	} {
+		c.message.Role = "user"
+		got, err := e.Messages([]chat.Message{c.message}, chat.Options{AddGenerationPrompt: true})
+		if err != nil {
+			t.Errorf("%q: %v", c.want, err)
+			continue
+		}
+		if text := tok.Decode(got.IDs, false); text != "<bos><|turn>user\n"+c.want+"<turn|>\n<|turn>model\n<|channel>thought\n<channel|>" || !slices.Equal(got.Grids, c.grids) || len(got.LossMask) != len(got.IDs) {
+			t.Errorf("got %q with %v, want %q with %v", text, got.Grids, c.want, c.grids)
+		}
+	}
+	if _, err := e.Messages([]chat.Message{{Role: "user", Content: "no image", Images: 1, ImagesInText: true}}, chat.Options{}); err == nil {
+		t.Error("no error for an image that the text does not have")
 	}
 }

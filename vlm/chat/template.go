@@ -35,6 +35,9 @@ type Message struct {
 	Images       int
 	ImagesInText bool
 	Grids        []Grid // of the images; nil: each has the encoder's number of tokens
+	// Video are the frames of a video, each after its time. They are before Content, after the images
+	// that are there too.
+	Video []Frame
 	// Clips are the tokens of each clip of sound. They replace the AudioTokens of Content if it
 	// has as many; otherwise they are directly before it, after the images.
 	Clips []int

@@ -76,7 +76,7 @@ func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 	}
 	d.Set("role", m.Role)
 	switch {
-	case imageParts && m.Images > 0:
+	case imageParts && m.placeholders() > 0:
 		d.Set("content", m.imageParts())
 	case parts:
 		d.Set("content", jinja.NewList(textPart(m.Content)))
@@ -93,7 +93,7 @@ func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 // take: its first ImageTokens, as many as there are images, as images, and the text between them.
 func (m Message) imageParts() *jinja.List {
 	list := jinja.NewList()
-	texts := strings.SplitN(m.Content, ImageToken, m.Images+1)
+	texts := strings.SplitN(m.Content, ImageToken, m.placeholders()+1)
 	for i, text := range texts {
 		if text != "" {
 			list.Items = append(list.Items, textPart(text))
