@@ -22,7 +22,9 @@ const goldenWeight = "model.embed_audio.embedding_projection.weight"
 // TestGoldenGemmaAudio compares frames, norm and projection of clips on every device.
 func TestGoldenGemmaAudio(t *testing.T) {
 	for _, dir := range golden.Dirs(t, "gemma4_audio") {
-		var index struct{ Clips []struct{ Samples, Frames int } }
+		var index struct {
+			Clips []struct{ Samples, Frames int }
+		}
 		golden.JSON(t, filepath.Join(dir, "index.json"), &index)
 		values, err := safetensors.Open(filepath.Join(dir, "values.safetensors"))
 		require.NoError(t, err)

@@ -4,7 +4,7 @@
 //	go run ./tools/goldensubset ../shared/golden testdata/golden
 //
 // It drops the largest cases of the operators, all but one attention mode of each tiny
-// model, and all but one prompt's logits of the real decoder.
+// model, and all but one prompt's logits of the real decoder. Of Gemma it keeps the sound.
 package main
 
 import (
@@ -51,6 +51,11 @@ func run(from, to string) error {
 			if err := copyFile(filepath.Join(from, model, name), filepath.Join(to, model, name)); err != nil {
 				return err
 			}
+		}
+	}
+	for _, name := range []string{"index.json", "model.safetensors", "values.safetensors"} {
+		if err := copyFile(filepath.Join(from, "gemma4_audio", name), filepath.Join(to, "gemma4_audio", name)); err != nil {
+			return err
 		}
 	}
 	return subsetDecoder(filepath.Join(from, "smollm2_logits"), filepath.Join(to, "smollm2_logits"))

@@ -75,6 +75,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
 	s.Var(&r.ShuffleBuffer, "shuffle-buffer", "mix the data in a buffer of `ROWS` rows or, if their images take more, of 512 MB; all = mix all of it, in memory")
 	s.BoolVar(&r.Vision.MeanColors, "mean-colors", false, "give the embedder the mean color of each patch, which its first LayerNorm removes; part of the model")
+	s.BoolVar(&r.PerturbAudio, "perturb-audio", false, "change sound at random, differently in each epoch: where it begins, how fast it is, and its noise")
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")
 	s.Float64Var(&r.EmbedderLR, "embedder-lr", 0, "peak learning rate of embedder and connector; without it --lr sets both")
