@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 )
 
 // Limits of a file.
@@ -16,6 +15,7 @@ const (
 	MaxChannels = 32      // mixed to one
 	MinRate     = 1_000   // samples a second
 	MaxRate     = 384_000 // of studios
+	maxSample   = 1 << 31 // absolute: some programs write integers as floats
 )
 
 // FormatError reports sound that cannot be read: damaged, cut short, or beyond a limit.
@@ -139,8 +139,8 @@ func (s *sink) write(interleaved []float32) error {
 			sum += v
 		}
 		mean := sum / float32(s.channels)
-		if math.IsNaN(float64(mean)) || math.IsInf(float64(mean), 0) {
-			return damaged("a sample is not a finite number")
+		if math.IsNaN(float64(mean)) || math.Abs(float64(mean)) > maxSample {
+			return damaged("a sample is %g, which is no sound", mean)
 		}
 		s.mono = append(s.mono, mean)
 	}
@@ -148,17 +148,12 @@ func (s *sink) write(interleaved []float32) error {
 	return nil
 }
 
-// reason returns the first line of an error of Decode, without the names of packages.
-func reason(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-// asFormat returns an error of another project's decoder as a *FormatError.
+// asFormat returns an error of another project's decoder as a *FormatError. Its text is left out: it
+// names that project's functions.
 func asFormat(err error) error {
 	var format *FormatError
 	if err == nil || errors.As(err, &format) {
 		return err
 	}
-	return damaged("the file is damaged or cut short: %s", reason(err))
+	return damaged("the file is damaged or cut short")
 }

@@ -157,13 +157,13 @@ func TestPerturb(t *testing.T) {
 
 // TestPerturbed: a click moves by the shift and the speed that are drawn, and the noise is bounded.
 func TestPerturbed(t *testing.T) {
-	const n, speed = 12000, maxSpeed
+	const n, speed, shift = 12000, maxSpeed, int(maxShift * 16_000)
 	at := 6000.0
 	samples := make([]float32, n)
 	samples[int(at)] = 1
 	least, most := n, 0
 	for seed := range 300 {
-		got := perturbed(rand.New(rand.NewPCG(uint64(seed), 1)), samples)
+		got := perturbed(rand.New(rand.NewPCG(uint64(seed), 1)), samples, 16_000)
 		peak, squares := 0, 0.0
 		for i, v := range got {
 			if v > got[peak] {
@@ -180,7 +180,7 @@ func TestPerturbed(t *testing.T) {
 			t.Fatalf("seed %d: noise of %g", seed, noise)
 		}
 	}
-	if lo, hi := int(at/(1+speed))-maxShift, int(at/(1-speed))+maxShift; least < lo || most > hi || least > lo+300 || most < hi-300 {
+	if lo, hi := int(at/(1+speed))-shift, int(at/(1-speed))+shift; least < lo || most > hi || least > lo+300 || most < hi-300 {
 		t.Errorf("the click moved to %d at least and %d at most, want nearly %d to %d", least, most, lo, hi)
 	}
 }

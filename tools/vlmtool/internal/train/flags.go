@@ -88,7 +88,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.Float64Var(&r.WeightDecay, "weight-decay", 0, "weight decay, on matrices")
 	s.Float64Var(&r.Clip, "clip", 0, "maximum norm of the gradients; 0 = no clipping")
 	cli.Choice(s, &f.attention, "attention", "", "use the attention `MODE`", string(packing.Document), string(packing.DocumentBidirectionalImage), string(packing.Causal))
-	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image by `MODE`, one after another or each alone", string(packing.InConversation), string(packing.SharedPrefix))
+	cli.Choice(s, &f.turns, "turns", "", "lay out the questions about an image or sound by `MODE`, one after another or each alone", string(packing.InConversation), string(packing.SharedPrefix))
 	cli.Choice(s, &f.loss, "loss", "", "compute the loss on these `TOKENS`", string(packing.OnAll), string(packing.OnAnswers))
 	s.IntVar(&r.FreezeDecoderSteps, "freeze-decoder-steps", 0, "number of first steps in which the decoder is frozen")
 	s.Uint64Var(&r.Seed, "seed", 0, "random seed of weights and order")
