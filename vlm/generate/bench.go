@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -88,6 +89,9 @@ type EmbedderBench struct {
 // NewEmbedderBench compiles the embedder and the connector for a batch.
 func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
 	v := runner.Config.Vision
+	if v.None() {
+		return nil, errors.New("the model has no images to embed")
+	}
 	vectors := vlm.PlanVectors(runner.Model, batch*v.Patches())
 	if err := vectors.Allocate(runner.Device); err != nil {
 		return nil, err

@@ -165,8 +165,9 @@ var (
 		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 	}
-	// ggufPrefixes map the names of an image embedder.
-	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}}
+	// ggufPrefixes map the names of the embedders of images and sound. Where two of GGUF's fit, the
+	// last is meant.
+	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}, {vlm.AudioPrefix + "embedding_projection.", "mm.a.input_projection."}}
 
 	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
 )

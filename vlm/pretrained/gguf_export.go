@@ -114,7 +114,7 @@ func (p *Decoder) structure() (*vlm.Model, *vlm.Processor, error) {
 		c, patches = *p.model, p.model.Vision.Patches()
 	}
 	proc, err := p.Processor(patches)
-	if err != nil {
+	if err = hear(c, proc, err); err != nil {
 		return nil, nil, err
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})

@@ -115,6 +115,16 @@ func SaveProcessor(proc *vlm.Processor, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), proc.TokenizerConfig, 0o644)
 }
 
+// AudioConfig reads how a model takes sound; it is zero for one that does not, and for a decoder.
+func AudioConfig(path string) (vlm.AudioConfig, error) {
+	isDecoder, err := IsDecoder(path)
+	if err != nil || isDecoder {
+		return vlm.AudioConfig{}, err
+	}
+	c, _, err := openConfig(path)
+	return c.Audio, err
+}
+
 // OpenProcessor reads the processor of a model folder or a pretrained decoder, without the
 // weights.
 func OpenProcessor(path string) (*vlm.Processor, error) {

@@ -99,6 +99,7 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
 		"mean-colors":    func() { r.Vision.MeanColors = f.recipe.Vision.MeanColors },
 		"flip":           func() { r.Flip = f.recipe.Flip },
+		"perturb-audio":  func() { r.PerturbAudio = f.recipe.PerturbAudio },
 		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
