@@ -13,6 +13,7 @@ type QKVLayout struct {
 	// QNorm and KNorm [D] scale every head of queries and keys, divided by its root mean
 	// square, before it is rotated: Qwen3's QK-norm. nil for none.
 	QNorm, KNorm *Tensor
+	VNorm        bool // values, if x has any, are divided by their root mean square too
 	Eps          float32
 }
 
@@ -74,6 +75,9 @@ func (g *Graph) splitQKVNorm(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int) 
 	p := shaders.RoPESplitNormParams{
 		Tokens: x.rows(), Heads: uint32(l.H), KVHeads: uint32(l.K), HeadDim: uint32(l.D),
 		Values: shaders.Flag(v != nil), Slot: uint32(slot), Eps: l.Eps,
+	}
+	if v != nil && l.VNorm {
+		p.Values = 2
 	}
 	rstd := g.NewFloat32("rstd", l.B*l.T, l.H+l.K)
 	g.record(shaders.RoPESplitNorm, p, x.View(), l.QNorm.View(), l.KNorm.View(), table, positions, q.View(), k.View(), viewOf(v), rstd.View())

@@ -30,7 +30,7 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 	},
 	Include:  []string{"sum", "group"},
 	Variants: rowReduction(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
-	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Halves:   [][]string{{"y"}, {"x", "y"}, {"x"}},
 	Even:     func(p RMSNormParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *RMSNormParams) *Count { return &p.Rows }, func(p RMSNormParams) map[string]int64 {
 		return map[string]int64{"x": rowBytes(p.Cols), "y": rowBytes(p.Cols), "rstd": 4, "residual": rowBytes(p.Cols)}

@@ -43,7 +43,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		}},
 		DeclPass[RMSNormBackwardParams]{Entry: "total", Elements: func(p RMSNormBackwardParams) int { return int(p.Cols) }},
 	),
-	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}},
+	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}, {"x", "dx"}},
 	Even:   func(p RMSNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
