@@ -3,6 +3,7 @@ package vlm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"patchwork/engine"
 	"patchwork/nn"
@@ -19,11 +20,12 @@ type Inputs struct {
 	text     TextConfig
 	ropeRows int // rows of the RoPE table
 
-	ids, slots, positions, intervals  *engine.Buffer
+	ids, slots, positions             *engine.Buffer
 	order, starts, idRuns, slotTokens *engine.Buffer
 	targetRows, targetIDs             *engine.Buffer
-	pixels, pixelTable, ropeTable     *engine.Buffer
-	floatPixels                       *engine.Buffer // instead of pixels, in tests
+	pixels, pixelTable                *engine.Buffer
+	intervals, ropeTables             []*engine.Buffer // by kind of attention
+	floatPixels                       *engine.Buffer   // instead of pixels, in tests
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
@@ -35,19 +37,24 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
 	v, t := m.Config.Vision, m.Config.Text
-	return &Inputs{
+	in := &Inputs{
 		Rows: rows, Tokens: tokens, Images: images, vision: v, text: t, ropeRows: positions,
-		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
+		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
 		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", images*v.Patches()),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
 		pixels:     words("pixels", (images*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
-		pixelTable: words("pixel values", 256), ropeTable: words("rope table", positions*t.HeadDim),
+		pixelTable: words("pixel values", 256),
 	}
+	for _, kind := range t.AttentionKinds() {
+		in.intervals = append(in.intervals, words("intervals", 4*n))
+		in.ropeTables = append(in.ropeTables, words("rope table", positions*kind.HeadDim))
+	}
+	return in
 }
 
 func (in *Inputs) buffers() []*engine.Buffer {
-	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
+	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
+		in.targetRows, in.targetIDs, in.pixels, in.pixelTable}, in.ropeTables)
 }
 
 // Bytes returns the size of the buffers.
@@ -69,7 +76,12 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.ropeRows))
+	for i, kind := range in.text.AttentionKinds() {
+		if err := engine.Upload(dev, in.ropeTables[i].View(), kind.RoPETable(in.ropeRows)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pixelValues returns value/255, rounded as by a float32 division.
@@ -88,14 +100,14 @@ func (in *Inputs) Close() {
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
 
-func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.ropeRows, in.text.HeadDim) }
-
 // context is the attention context of a batch without a cache.
 func (in *Inputs) context() attentionContext {
-	return attentionContext{
-		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
-		intervals: in.tensor(in.intervals),
+	var c attentionContext
+	for i, kind := range in.text.AttentionKinds() {
+		table := nn.Input(in.ropeTables[i], in.ropeRows, kind.HeadDim)
+		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: nn.Input(in.positions, in.Rows, in.Tokens)}, in.tensor(in.intervals[i])})
 	}
+	return c
 }
 
 // patches splits the images into patches: [N·L, C·P²].
@@ -132,11 +144,14 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 		}
 	}
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
-	if err := in.uploadWords(dev, []words{
-		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
+	all := []words{{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}}
+	for i, kind := range in.text.AttentionKinds() {
+		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
+	}
+	if err := in.uploadWords(dev, append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	}); err != nil {
+	}...)); err != nil {
 		return 0, err
 	}
 	if len(pixels) > 0 {

@@ -39,11 +39,13 @@ func (m *Model) CacheName() string {
 
 // checkCache returns an error for keys and values that cannot be stored in their type.
 func (m *Model) checkCache() error {
-	switch d := m.Config.Text.HeadDim; {
-	case m.cacheType != "" && !slices.Contains(CacheTypes, string(m.cacheType)):
+	if m.cacheType != "" && !slices.Contains(CacheTypes, string(m.cacheType)) {
 		return fmt.Errorf("keys and values cannot be stored as %q, want one of %s", m.cacheType, strings.Join(CacheTypes, ", "))
-	case m.cacheType == CacheQ8 && d%32 != 0:
-		return fmt.Errorf("keys and values in %s need heads of a multiple of 32 columns, this model's have %d; store them as f16", CacheQ8, d)
+	}
+	for _, kind := range m.Config.Text.AttentionKinds() {
+		if d := kind.HeadDim; m.cacheType == CacheQ8 && d%32 != 0 {
+			return fmt.Errorf("keys and values in %s need heads of a multiple of 32 columns, this model's have %d; store them as f16", CacheQ8, d)
+		}
 	}
 	return nil
 }
@@ -52,20 +54,24 @@ func (m *Model) checkCache() error {
 type Cache struct {
 	Capacity int // tokens
 	Buffers  []*engine.Buffer
-	k, d     int // heads and their columns
+	layers   []LayerConfig
 }
 
 // NewCache describes a model's cache; engine.Allocate allocates its buffers.
 func NewCache(m *Model, capacity int) *Cache {
 	c := m.Config.Text
-	cache := &Cache{Capacity: capacity, k: c.NumKeyValueHeads, d: c.HeadDim}
-	t, cols := shaders.U32, cache.k*cache.d // 8 bits
-	bytes := int64(capacity * shaders.QuantRowBytes(cols))
-	if m.CacheName() != string(CacheQ8) {
-		t, _ = shaders.ParseType(m.CacheName())
-		bytes = engine.BufferSize(t, capacity*cols)
+	cache := &Cache{Capacity: capacity}
+	t, floats := shaders.ParseType(m.CacheName())
+	if !floats {
+		t = shaders.U32 // 8 bits
 	}
 	for i := range c.NumHiddenLayers {
+		l := c.Layer(i)
+		cache.layers = append(cache.layers, l)
+		bytes := int64(capacity * shaders.QuantRowBytes(l.KVHeads*l.HeadDim))
+		if floats {
+			bytes = engine.BufferSize(t, capacity*l.KVHeads*l.HeadDim)
+		}
 		cache.Buffers = append(cache.Buffers,
 			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
 	}
@@ -85,7 +91,7 @@ func (c *Cache) SetStep(step *[shaders.StepWords]uint32, past, tokens int) {
 
 // layer returns the cache of one layer.
 func (c *Cache) layer(i int) nn.KVCache {
-	l := nn.NewKVCache(c.Buffers[2*i], c.Buffers[2*i+1], c.Capacity, c.k, c.d)
+	l := nn.NewKVCache(c.Buffers[2*i], c.Buffers[2*i+1], c.Capacity, c.layers[i].KVHeads, c.layers[i].HeadDim)
 	l.PastSlot, l.UsedSlot = SlotPast, SlotUsed
 	return l
 }
@@ -120,20 +126,25 @@ func (c *Cache) copyBlocks(dev engine.Device, larger *Cache) error {
 
 // CachedInputs are the inputs of a pass of tokens that follow those in a cache.
 type CachedInputs struct {
-	Tokens               int        // T, the capacity of the pass
-	IDs, Slots           *nn.Tensor // [T]
-	Positions, Intervals *nn.Tensor // [1, T], [T, 4]
-	Last                 *nn.Tensor // [1], the row of the logits; nil if T is 1
-	Features             *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
-	RoPE                 *nn.Tensor // [positions, head size]
-	Cache                *Cache
+	Tokens     int        // T, the capacity of the pass
+	IDs, Slots *nn.Tensor // [T]
+	Positions  *nn.Tensor // [1, T]
+	Last       *nn.Tensor // [1], the row of the logits; nil if T is 1
+	Features   *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
+	Cache      *Cache
+
+	// By kind of attention: [T, 4] and [positions, head size].
+	Intervals, RoPE []*nn.Tensor
 }
 
 // NextLogits records a pass of up to in.Tokens tokens that follow those in the cache, and the
 // logits of the last one, [1, V]. Cache.SetStep sets the entries of the step block that it reads.
 func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
-	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
-	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}
+	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features, m.Config.Text.EmbeddingScale())
+	c := attentionContext{cache: in.Cache}
+	for i, table := range in.RoPE {
+		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: in.Positions}, in.Intervals[i]})
+	}
 	if in.Tokens > 1 {
 		c.countSlot = SlotTokens
 	}
@@ -141,5 +152,5 @@ func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	if in.Tokens > 1 {
 		x = g.GatherRows(x, in.Last, 1)
 	}
-	return g.NormLogits(m.decoder.norm, x, g.Param(m.decoder.head))
+	return m.capped(g, g.NormLogits(m.decoder.norm, x, g.Param(m.decoder.head)))
 }

@@ -12,6 +12,7 @@ const (
 	GroupEmbedder = "embedder"
 	GroupDecoder  = "decoder"
 	GroupAdapter  = "adapter"
+	GroupBuffers  = "buffers" // never trained: transformers does not either
 )
 
 // Entries of the step block. Entry 0 is always 0.
@@ -61,14 +62,15 @@ func NewModel(c Config, init Init) (*Model, error) {
 		return nil, err
 	}
 	// A decoder that adapters leave frozen is last: what is trained is contiguous.
-	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder)}
+	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder, GroupBuffers)}
 	if !c.Vision.None() {
 		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
 	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
+	m.Params.Untrained(GroupBuffers)
 	if c.Adapter != nil {
-		m.Params.Base(GroupDecoder)
+		m.Params.Base(GroupDecoder, GroupBuffers)
 	}
 	return m, nil
 }
@@ -88,9 +90,8 @@ func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	return m.HiddenObserved(g, in, trace, nil)
 }
 
-// HiddenObserved is Hidden; observe, unless nil, is called with the queries [B,T,H,D] and keys
-// [B,T,K,D] of every layer after RoPE.
-func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe func(g *nn.Graph, q, k *nn.Tensor)) *nn.Tensor {
+// HiddenObserved is Hidden with an observer of every layer; nil for none.
+func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Observer) *nn.Tensor {
 	c := in.context()
 	c.observe = observe
 	var features *nn.Tensor
@@ -98,7 +99,7 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe fun
 		g.Program.SetLabel("embedder")
 		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}
-	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features))
+	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features, m.Config.Text.EmbeddingScale()))
 	return m.decoder.forward(g, x, c, trace)
 }
 
@@ -115,12 +116,20 @@ func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
 	return g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
 		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: SlotTargets, ScaleSlot: SlotScale,
-	})
+	}, float32(m.Config.Text.FinalSoftCap))
 }
 
 // Logits records the head for the hidden state x [1, D] of a token: [1, V].
 func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
-	return g.Logits(x, g.Param(m.decoder.head))
+	return m.capped(g, g.Logits(x, g.Param(m.decoder.head)))
+}
+
+// capped is the soft cap of logits, where the decoder has one.
+func (m *Model) capped(g *nn.Graph, logits *nn.Tensor) *nn.Tensor {
+	if m.Config.Text.FinalSoftCap == 0 {
+		return logits
+	}
+	return g.SoftCap(logits, float32(m.Config.Text.FinalSoftCap))
 }
 
 // Allocate allocates the weights and, for training, the gradients and moments.

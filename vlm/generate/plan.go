@@ -11,8 +11,8 @@ import (
 // newPlanner returns a generator without a device, with a cache of the given capacity, for
 // planning.
 func newPlanner(m *vlm.Model, capacity int) *Generator {
-	g, t := New(&vlm.Runner{Model: m}), m.Config.Text
-	g.cache, g.rope = vlm.NewCache(m, capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	g := New(&vlm.Runner{Model: m})
+	g.cache, g.rope = vlm.NewCache(m, capacity), ropeBuffers(m, capacity)
 	return g
 }
 
@@ -24,8 +24,8 @@ func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
 	if g.embedder, err = vlm.PlanImageEmbedder(m, 1, 1); err != nil {
 		return 0, err
 	}
-	total := g.rope.Bytes + g.embedder.Bytes()
-	for _, b := range g.cache.Buffers {
+	total := g.embedder.Bytes()
+	for _, b := range slices.Concat(g.cache.Buffers, g.rope) {
 		total += b.Bytes
 	}
 	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.maxPass()))}) {

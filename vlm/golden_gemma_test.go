@@ -1,0 +1,309 @@
+package vlm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
+	"patchwork/internal/require"
+	"patchwork/nn"
+	"patchwork/nn/safetensors"
+	"patchwork/shaders"
+	"patchwork/vlm/packing"
+)
+
+// TestGoldenGemma compares every stage, the loss and the gradients of the tiny Gemma decoders on
+// every device, with the configuration in both spellings; on the CPU also with NoFusion.
+func TestGoldenGemma(t *testing.T) {
+	for _, family := range []string{"tiny_gemma3", "tiny_gemma4"} {
+		t.Run(family, func(t *testing.T) {
+			for _, dir := range golden.Dirs(t, family) {
+				for _, dev := range devices.Open(t) {
+					for _, name := range gemmaCases(t, dir) {
+						t.Run(dev.Info().Device+"/"+name, func(t *testing.T) {
+							(&goldenGemma{t: t, dev: dev, dir: dir, name: name, config: "config.json"}).run()
+						})
+						if dev.Info().Device != "cpu" {
+							continue
+						}
+						t.Run("cpu/"+name+"/no fusion", func(t *testing.T) {
+							(&goldenGemma{t: t, dev: dev, dir: dir, name: name, config: "config.transformers.json", noFusion: true}).run()
+						})
+					}
+				}
+			}
+		})
+	}
+}
+
+// gemmaCases are the cases of a directory that have only text.
+func gemmaCases(t *testing.T, dir string) []string {
+	inputs, err := safetensors.Open(filepath.Join(dir, "inputs.safetensors"))
+	require.NoError(t, err)
+	defer inputs.Close()
+	var cases []string
+	for _, name := range inputs.Names() {
+		name, ok := strings.CutSuffix(name, ".input_ids")
+		if !ok {
+			continue
+		}
+		kinds := require.Value(inputs.Int32(name + ".mm_token_type_ids"))(t)
+		_, err := os.Stat(filepath.Join(dir, name+".safetensors"))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			t.Logf("%s has no %s", dir, name)
+		case slices.Max(kinds) == 0:
+			cases = append(cases, name)
+		}
+	}
+	return cases
+}
+
+// goldenGemma compares a case of a directory.
+type goldenGemma struct {
+	t        *testing.T
+	dev      engine.Device
+	dir      string
+	name     string
+	config   string
+	noFusion bool
+
+	inputs, want *safetensors.File
+	model        *Model
+	in           *Inputs
+	targets      int
+	step         [shaders.StepWords]uint32
+}
+
+func (r *goldenGemma) rtol(gpu float64) float64 {
+	if r.dev.Info().Device == "cpu" {
+		return 0
+	}
+	return gpu
+}
+
+func (r *goldenGemma) open(name string) *safetensors.File {
+	file, err := safetensors.Open(filepath.Join(r.dir, name))
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() { file.Close() })
+	return file
+}
+
+func (r *goldenGemma) text() TextConfig {
+	data, err := os.ReadFile(filepath.Join(r.dir, r.config))
+	require.NoError(r.t, err)
+	return require.Value(ParseText(data))(r.t)
+}
+
+func (r *goldenGemma) ints(name string) []int32 {
+	return require.Value(r.inputs.Int32(r.name + "." + name))(r.t)
+}
+
+func (r *goldenGemma) tensor(name string) []float32 {
+	return require.Value(r.want.Float32(name))(r.t)
+}
+
+func (r *goldenGemma) run() {
+	r.inputs, r.want = r.open("inputs.safetensors"), r.open(r.name+".safetensors")
+	r.load(r.text())
+	trace := Trace{}
+	var loss nn.HeadLoss
+	exe := r.compile(true, func(g *nn.Graph) {
+		loss = r.model.Loss(g, r.in, trace)
+		g.Keep(loss.Sum)
+	})
+	require.NoError(r.t, exe.Run(context.Background(), &r.step))
+	sum := r.temp(exe, loss.Sum)[0]
+	golden.Compare(r.t, "loss_mean", []float32{sum / float32(r.targets)}, r.tensor("loss_mean"), golden.Tolerance{Atol: 3e-5, Rtol: r.rtol(1e-5)})
+	r.compareStages(exe, trace)
+	r.compareGradients()
+	r.compareLogits("act.logits")
+	if _, ok := r.want.Tensor("linear8.logits"); ok {
+		text := r.text()
+		text.RopeScaling = &RoPEScaling{Type: "linear", Factor: 8}
+		r.load(text)
+		r.compareLogits("linear8.logits")
+	}
+}
+
+// load makes the model and its inputs.
+func (r *goldenGemma) load(text TextConfig) {
+	config := Config{ModelType: ModelType, Text: text, ImageTokenID: -1, Attention: packing.Document, FormatVersion: FormatVersion}
+	model, err := NewModel(config, Init{})
+	require.NoError(r.t, err)
+	r.model = model
+	model.Params.Untrained() // the layer scalars have golden gradients too
+	require.NoError(r.t, model.Allocate(r.dev, true))
+	r.t.Cleanup(model.Close)
+	r.loadWeights()
+	ids := r.ints("input_ids")
+	n := len(ids)
+	r.in = model.NewInputs(1, n, 0, n)
+	require.NoError(r.t, r.in.Allocate(r.dev))
+	r.t.Cleanup(r.in.Close)
+	b := &packing.Batch{
+		Shape: packing.Shape{Rows: 1, T: n}, IDs: ids, Targets: r.ints("targets"),
+		Segments: make([]int32, n), ImageSlots: slices.Repeat([]int32{-1}, n),
+	}
+	for t := range n {
+		b.Positions, b.Intervals = append(b.Positions, int32(t)), append(b.Intervals, 0, 0, 0, int32(t+1))
+	}
+	r.checkMasks(b)
+	r.targets, err = r.in.Upload(r.dev, b, nil, &r.step)
+	require.NoError(r.t, err)
+	r.step[SlotScale] = math.Float32bits(1 / float32(r.targets))
+}
+
+// checkMasks compares the keys that each kind of layer attends to with the golden masks.
+func (r *goldenGemma) checkMasks(b *packing.Batch) {
+	for i, kind := range r.model.Config.Text.AttentionKinds() {
+		allowed := r.ints([]string{"allowed.full", "allowed.sliding"}[i])
+		intervals := kind.Intervals(b.Intervals, b.Positions, b.T, 0)
+		for t := range b.T {
+			for j := range b.T {
+				v, key := intervals[4*t:], int32(j)
+				got := key >= v[0] && key < v[1] || key >= v[2] && key < v[3]
+				if got != (allowed[t*b.T+j] != 0) {
+					r.t.Fatalf("layers of kind %d: token %d attends to token %d: %v, want %v", i, t, j, got, !got)
+				}
+			}
+		}
+	}
+}
+
+// fileName is a parameter's name in the golden files.
+func (r *goldenGemma) fileName(p *nn.Param, has func(name string) bool) string {
+	name := strings.TrimPrefix(p.Name, DecoderPrefix)
+	if inner := strings.Replace(name, "model.", "model.language_model.", 1); has(inner) {
+		return inner
+	}
+	return name
+}
+
+func (r *goldenGemma) loadWeights() {
+	file := r.open("model.safetensors")
+	for _, p := range r.model.Params.All() {
+		name := r.fileName(p, func(name string) bool { _, ok := file.Tensor(name); return ok })
+		values, err := file.Float32(name)
+		require.NoError(r.t, err)
+		if r.model.Config.Text.UnitNorms() && strings.HasSuffix(name, "norm.weight") {
+			for i := range values {
+				values[i]++
+			}
+		}
+		require.NoError(r.t, r.model.Params.Write(r.dev, p, values))
+	}
+}
+
+func (r *goldenGemma) compile(train bool, f func(g *nn.Graph)) engine.Executable {
+	program, err := nn.Record("gemma", nn.Options{Params: r.model.Params, Train: train, NoFusion: r.noFusion}, f)
+	require.NoError(r.t, err)
+	plan, err := r.model.Plan(program)
+	require.NoError(r.t, err)
+	exe, err := r.dev.Compile(plan, nil)
+	require.NoError(r.t, err)
+	r.t.Cleanup(exe.Free)
+	return exe
+}
+
+func (r *goldenGemma) temp(exe engine.Executable, x *nn.Tensor) []float32 {
+	values := make([]float32, x.Size())
+	require.NoError(r.t, engine.DownloadTemp(r.dev, exe, x.View(), values))
+	return values
+}
+
+func (r *goldenGemma) compareStages(exe engine.Executable, trace Trace) {
+	compared := 0
+	for _, name := range r.want.Names() {
+		stage, ok := strings.CutPrefix(name, "act.")
+		if !ok || stage == "logits" {
+			continue
+		}
+		x, ok := trace[stage]
+		if !ok {
+			r.t.Errorf("the model has no stage %s", stage)
+			continue
+		}
+		tol := golden.Tolerance{Atol: 5e-4, Rtol: r.rtol(1e-4)}
+		if stage == "embeddings" {
+			tol.Atol = 1e-5
+		}
+		got := r.temp(exe, x)
+		if len(x.Shape) == 4 { // [1,T,H,D], in the files [H,T,D]
+			got = swapAxes(got, x.Shape[1], x.Shape[2], x.Shape[3])
+		}
+		golden.Compare(r.t, name, got, r.tensor(name), tol)
+		compared++
+	}
+	if compared < 8 {
+		r.t.Errorf("only %d stages compared", compared)
+	}
+}
+
+func swapAxes(x []float32, a, b, c int) []float32 {
+	out := make([]float32, len(x))
+	for i := range a {
+		for j := range b {
+			copy(out[(j*a+i)*c:][:c], x[(i*b+j)*c:])
+		}
+	}
+	return out
+}
+
+// compareGradients compares the gradient of every parameter, if the case has them, with the
+// tolerances of golden/README.md.
+func (r *goldenGemma) compareGradients() {
+	has := func(name string) bool { _, ok := r.want.Tensor("grad." + name); return ok }
+	if !slices.ContainsFunc(r.want.Names(), func(name string) bool { return strings.HasPrefix(name, "grad.") }) {
+		return
+	}
+	var difference, total, norm float64
+	for _, p := range r.model.Params.All() {
+		got, err := r.model.Params.Read(r.dev, r.model.Params.Grads, p)
+		require.NoError(r.t, err)
+		want := r.tensor("grad." + r.fileName(p, has))
+		golden.Compare(r.t, "grad."+p.Name, got, want, golden.Tolerance{Atol: 5e-4, Rtol: r.rtol(1e-3)})
+		for i := range want {
+			d := float64(got[i]) - float64(want[i])
+			difference, total = difference+d*d, total+float64(want[i])*float64(want[i])
+			if p.Group != GroupBuffers {
+				norm += float64(got[i]) * float64(got[i])
+			}
+		}
+	}
+	if relative := math.Sqrt(difference / total); !(relative <= 4e-5+r.rtol(6e-5)) {
+		r.t.Errorf("all gradients differ by %.2g of their norm, want at most %.2g", relative, 4e-5+r.rtol(6e-5))
+	}
+	golden.Compare(r.t, "grad_norm", []float32{float32(math.Sqrt(norm))}, r.tensor("grad_norm"), golden.Tolerance{Atol: 9e-4, Rtol: r.rtol(1e-5)})
+}
+
+// compareLogits compares the logits of all tokens, computed one after another as in generation.
+func (r *goldenGemma) compareLogits(name string) {
+	var all []*nn.Tensor
+	exe := r.compile(false, func(g *nn.Graph) {
+		x := r.model.Hidden(g, r.in, nil)
+		for t := range x.Shape[0] {
+			row := engine.NewBuffer(fmt.Sprintf("row %d", t), 4)
+			_, err := engine.Allocate(r.dev, "rows", row)
+			require.NoError(r.t, err)
+			require.NoError(r.t, engine.Upload(r.dev, row.View(), []int32{int32(t)}))
+			all = append(all, g.Keep(r.model.Logits(g, g.GatherRows(x, nn.Input(row, 1), 1))))
+		}
+	})
+	require.NoError(r.t, exe.Run(context.Background(), &r.step))
+	var got []float32
+	for _, x := range all {
+		got = append(got, r.temp(exe, x)...)
+	}
+	golden.Compare(r.t, name, got, r.tensor(name), golden.Tolerance{Atol: 5e-4, Rtol: r.rtol(1e-4)})
+}
