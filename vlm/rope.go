@@ -56,18 +56,25 @@ func frequencies(headDim int, theta float64, s *RoPEScaling) (angles []float64, 
 	return angles, 1
 }
 
+// UnturnedFactor is the divisor of frequencies that proportional RoPE sets to 0, in GGUF files.
+const UnturnedFactor = 1e30
+
 // FrequencyFactors are the divisors of the frequencies [head size / 2], where they are all that
 // scaling does but for linear scaling; nil for others.
 func (c *TextConfig) FrequencyFactors() []float32 {
 	s := c.RopeScaling
-	if s == nil || s.Type != "llama3" && s.Type != "frequency_factors" {
+	if s == nil || s.Type != "llama3" && s.Type != "frequency_factors" && s.Type != "proportional" {
 		return nil
 	}
-	plain := nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
-	scaled, _ := frequencies(c.HeadDim, c.RopeTheta, s)
+	headDim := c.globalHeadDim()
+	plain := nn.RoPEFrequencies(headDim, c.RopeTheta)
+	scaled, _ := frequencies(headDim, c.RopeTheta, s)
 	factors := make([]float32, len(plain))
 	for i := range factors {
-		factors[i] = float32(plain[i] / scaled[i])
+		factors[i] = UnturnedFactor
+		if scaled[i] != 0 {
+			factors[i] = float32(plain[i] / scaled[i])
+		}
 	}
 	return factors
 }

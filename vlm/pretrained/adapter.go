@@ -157,7 +157,7 @@ func readBase(dir string) (b Base, err error) {
 
 // LoadBase reads the weights of an adapter's base.
 func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor, b Base) error {
-	if err := p.loadWeights(dev, m); err != nil || b.ImageToken == nil {
+	if err := p.LoadWeights(dev, m); err != nil || b.ImageToken == nil {
 		return err
 	}
 	return setImageRows(dev, m, proc, b.ImageToken.row)

@@ -124,7 +124,7 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 	var entries []safetensors.Entry
 	for _, param := range m.Params.All() {
 		name := strings.TrimPrefix(param.Name, vlm.DecoderPrefix)
-		e, err := exportEntry(ctx, name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
+		e, err := exportEntry(ctx, name, param, o.DType, func(dst []float32) error { return p.readForHub(name, dst) })
 		if err != nil {
 			return Description{}, err
 		}
@@ -139,6 +139,17 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 		)
 	})
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
+}
+
+// readForHub reads a parameter as Hugging Face's files hold it.
+func (p *Decoder) readForHub(name string, dst []float32) error {
+	if err := p.weights.read(name, 0, dst); err != nil || !p.Text.UnitNorms() || !isNorm(name) {
+		return err
+	}
+	for i := range dst {
+		dst[i]--
+	}
+	return nil
 }
 
 // decoderConfig returns config.json of an exported decoder.

@@ -22,8 +22,8 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of the Llama or
-// Qwen3 architecture.
+// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of a Llama, Qwen
+// or Gemma.
 type Decoder struct {
 	Path string
 	Text vlm.TextConfig
@@ -44,7 +44,8 @@ func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 type weightSource interface {
 	// shape returns a parameter's shape in Hugging Face's layout.
 	shape(name string) (shape []int, ok bool)
-	// read reads whole rows, from row-major index from on, into dst.
+	// read reads whole rows, from row-major index from on, into dst. Norms are as parameters hold
+	// them: with TextConfig.UnitNorms 1 + w.
 	read(name string, from int, dst []float32) error
 	// unexpected returns the name of a tensor that is not known, or "".
 	unexpected(known func(name string) bool) string
@@ -101,7 +102,7 @@ func (p *Decoder) Config() vlm.Config {
 // Load reads the weights into a model that has passed Check, and initialises the rows of <|image|>
 // if it was added to the tokenizer.
 func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
-	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
+	if err := p.LoadWeights(dev, m); err != nil || !proc.AddedImageToken {
 		return err
 	}
 	return setImageRows(dev, m, proc, func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
@@ -117,7 +118,8 @@ func setImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, row func
 	return nil
 }
 
-func (p *Decoder) loadWeights(dev engine.Device, m *vlm.Model) error {
+// LoadWeights reads the weights into a model that has passed Check.
+func (p *Decoder) LoadWeights(dev engine.Device, m *vlm.Model) error {
 	for _, param := range m.Params.All() {
 		name, ok := p.fileName(param)
 		if !ok {
