@@ -33,6 +33,13 @@ func ggufGemma(f *gguf.File, arch string, fields map[string]any) (c vlm.TextConf
 	if !ok {
 		return c, fmt.Errorf("metadata key %q is missing or not a number", arch+".attention.sliding_window")
 	}
+	heads, _ := fields["num_attention_heads"].(int)
+	if _, ok := fields["num_key_value_heads"]; !ok && arch == "gemma3" {
+		fields["num_key_value_heads"] = heads // not transformers' default
+	}
+	if _, ok := fields["head_dim"]; !ok {
+		fields["head_dim"] = fields["hidden_size"].(int) / max(1, heads)
+	}
 	fields["sliding_window"], fields["hidden_activation"] = window, "gelu_pytorch_tanh"
 	sliding := map[string]any{"rope_type": "default", "rope_theta": slidingTheta}
 	if theta, ok := m.Float(arch + ".rope.freq_base_swa"); ok {
