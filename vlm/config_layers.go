@@ -34,7 +34,7 @@ var families = map[string]family{
 		nestedRoPE: true, slidingLayers: true, bfloat: true,
 	},
 	"gemma4_unified_text": {
-		class: "Gemma4UnifiedForConditionalGeneration", qkNorm: true, valueNorm: true, postNorms: true, geglu: true, scaleEmbed: true,
+		class: "Gemma4UnifiedForCausalLM", qkNorm: true, valueNorm: true, postNorms: true, geglu: true, scaleEmbed: true,
 		layerScalar: true, unitScale: true, causalImages: true, nestedRoPE: true, slidingLayers: true, bfloat: true,
 	},
 }
