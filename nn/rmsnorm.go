@@ -25,15 +25,19 @@ func (g *Graph) rmsNorm(y, x, w, residual *Tensor, eps float32) *Tensor {
 	y.sameRows(x)
 	rstd := g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.RMSNorm, shaders.RMSNormParams{
-		Rows: rows, Cols: uint32(cols), Eps: eps, Unweighted: shaders.Flag(w == nil), Residual: shaders.Flag(residual != nil),
+		Rows: rows, Cols: uint32(cols), Eps: eps, Weightless: shaders.Flag(w == nil), Residual: shaders.Flag(residual != nil),
 	}, x.View(), viewOf(w), y.View(), rstd.View(), viewOf(residual))
+	if w == nil && residual == nil && !x.node.needsGrad {
+		y.node.needsGrad = false
+		return y
+	}
 	g.onBackward(y, func(dy engine.View) {
 		dx, addX, _ := g.gradient(x)
 		dw, addW, withW := g.weightGradient(w)
 		half := g.halfGradient(x)
 		g.record(shaders.RMSNormBackward, shaders.RMSNormBackwardParams{
 			Rows: rows, Cols: uint32(cols), AccumulateX: shaders.Flag(addX), AccumulateW: shaders.Flag(addW), WithW: shaders.Flag(withW),
-			Narrow: shaders.Flag(half.Buffer != nil), Unweighted: shaders.Flag(w == nil),
+			Narrow: shaders.Flag(half.Buffer != nil), Weightless: shaders.Flag(w == nil),
 		}, x.View(), viewOf(w), rstd.View(), dy, dx, dw, half)
 		if residual != nil {
 			g.passGradient(residual, dy)

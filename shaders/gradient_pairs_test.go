@@ -132,10 +132,10 @@ func normPairs() []gradientPair {
 			name: "rmsnorm without a weight", floats: map[string]int{"x": rows * cols}, wanted: []string{"x"}, kept: []string{"rstd"},
 			outputs: map[string]int{"y": rows * cols, "rstd": rows},
 			forward: func(c *calls) {
-				c.call(RMSNorm, RMSNormParams{Rows: N(rows), Cols: cols, Eps: 1e-5, Unweighted: 1}, "w", "", "residual", "")
+				c.call(RMSNorm, RMSNormParams{Rows: N(rows), Cols: cols, Eps: 1e-5, Weightless: 1}, "w", "", "residual", "")
 			},
 			backward: func(c *calls, add uint32) {
-				p := RMSNormBackwardParams{Rows: N(rows), Cols: cols, AccumulateX: add, Unweighted: 1}
+				p := RMSNormBackwardParams{Rows: N(rows), Cols: cols, AccumulateX: add, Weightless: 1}
 				c.call(RMSNormBackward, p, "w", "", "dw", "", "narrow", "")
 			},
 		},

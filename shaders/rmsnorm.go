@@ -11,8 +11,8 @@ type RMSNormParams struct {
 	Rows Count
 	Cols uint32
 	Eps  float32
-	// Unweighted: w is absent, and all ones.
-	Unweighted uint32
+	// Weightless: w is absent, and all ones.
+	Weightless uint32
 	Residual   uint32 // 1: residual is added
 }
 
@@ -42,7 +42,7 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 			for r := lo; r < hi; r++ {
 				x, y := x[r*cols:][:cols], y[r*cols:][:cols]
 				rstd[r] = float32(1 / math.Sqrt(simd.SumSquares(x)/float64(cols)+float64(p.Eps)))
-				if p.Unweighted != 0 {
+				if p.Weightless != 0 {
 					simd.Scale(y, x, rstd[r])
 				} else {
 					simd.RMSNorm(y, x, w[:cols], rstd[r])
@@ -65,7 +65,7 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 			for i, v := range row {
 				at := r*cols + i
 				y[at] = v * rstds[r]
-				if p.Unweighted == 0 {
+				if p.Weightless == 0 {
 					y[at] *= w[i]
 				}
 				if p.Residual != 0 {
@@ -87,17 +87,17 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 				Rtol:   2e-6, // positive terms: a few roundings, and a GPU's square root and division
 			}
 		}
-		forms := func(rows, cols int, unweighted, residual uint32) Case {
+		forms := func(rows, cols int, weightless, residual uint32) Case {
 			c := call(N(rows), cols, 3)
 			p := c.Params.(RMSNormParams)
-			p.Unweighted, p.Residual = unweighted, residual
+			p.Weightless, p.Residual = weightless, residual
 			c.Params = p
-			c.Inputs[1].Absent = unweighted != 0
+			c.Inputs[1].Absent = weightless != 0
 			if residual != 0 {
 				c.Inputs[4] = Input{N: rows * cols, Scale: 1}
 				c.Atol = 2e-6 // the sum may cancel
 			}
-			return c.named("%dx%d, unweighted=%d residual=%d", rows, cols, unweighted, residual)
+			return c.named("%dx%d, weightless=%d residual=%d", rows, cols, weightless, residual)
 		}
 		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 1) }),
 			call(N(3), 576, 1e5).named("large values"), call(N(3), 576, 1e-4).named("small values"), call(N(3), 64, 0).named("zeros"),

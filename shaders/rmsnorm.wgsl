@@ -1,5 +1,5 @@
 fn weight(i: u32) -> Vec {
-  if (p.unweighted != 0u) { return Vec(1.0); }
+  if (p.weightless != 0u) { return Vec(1.0); }
   return loadv_w(i);
 }
 

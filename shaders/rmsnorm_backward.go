@@ -15,7 +15,7 @@ type RMSNormBackwardParams struct {
 	AccumulateW uint32 // add to dw
 	WithW       uint32 // dw is wanted: a frozen layer needs none
 	Narrow      uint32 // 1: dx is written to narrow too
-	Unweighted  uint32 // w is absent, and all ones; then WithW is 0
+	Weightless  uint32 // w is absent, and all ones; then WithW is 0
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
@@ -65,7 +65,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			clear(dw)
 		}
 		weight := func(c int) float64 {
-			if p.Unweighted != 0 {
+			if p.Weightless != 0 {
 				return 1
 			}
 			return w[c]
@@ -103,7 +103,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
 			}
 			c.Inputs[5].Absent = p.WithW == 0
-			c.Inputs[1].Absent = p.Unweighted != 0
+			c.Inputs[1].Absent = p.Weightless != 0
 			return c
 		}
 		cases := writingAndAdding(func(accumulate uint32) []Case {
@@ -118,15 +118,15 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to even rows of dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"),
-			call(N(70), 65, RMSNormBackwardParams{Unweighted: 1}).named("unweighted"),
-			call(N(9), 130, RMSNormBackwardParams{Unweighted: 1, AccumulateX: 1}).named("unweighted, adding to dx"))
+			call(N(70), 65, RMSNormBackwardParams{Weightless: 1}).named("weightless"),
+			call(N(9), 130, RMSNormBackwardParams{Weightless: 1, AccumulateX: 1}).named("weightless, adding to dx"))
 	},
 })
 
 // rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
 	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
-	if p.Unweighted != 0 {
+	if p.Weightless != 0 {
 		w = slices.Repeat([]float32{1}, cols)
 	}
 	for r := lo; r < hi; r++ {

@@ -22,9 +22,11 @@ const ModelType = "encoder_free_vlm"
 // Config is config.json.
 type Config struct {
 	ModelType     string            `json:"model_type"`
-	Vision        VisionConfig      `json:"vision_config"`
+	Vision        VisionConfig      `json:"vision_config,omitzero"` // absent: the model sees no images
+	Audio         AudioConfig       `json:"audio_config,omitzero"`  // absent: the model hears nothing
 	Text          TextConfig        `json:"text_config"`
-	ImageTokenID  int               `json:"image_token_id"`
+	ImageTokenID  int               `json:"image_token_id,omitzero"`
+	AudioTokenID  int               `json:"audio_token_id,omitzero"`
 	Attention     packing.Attention `json:"attention"`
 	Turns         packing.Turns     `json:"turns,omitempty"` // how training arranged them; "" = unknown
 	FormatVersion int               `json:"format_version"`
@@ -94,6 +96,19 @@ func (c *Config) Check() error {
 	if err := c.Adapter.Check(); err != nil {
 		return err
 	}
+	if c.TextOnly() {
+		return nil
+	}
+	if err := cmp.Or(c.checkVision(), c.checkAudio()); err != nil {
+		return err
+	}
+	return packing.Modes{Attention: c.Attention, Turns: cmp.Or(c.Turns, packing.InConversation), Loss: packing.OnAll}.Check()
+}
+
+// TextOnly reports whether the model has neither images nor sound.
+func (c *Config) TextOnly() bool { return c.Vision.None() && c.Audio.None() }
+
+func (c *Config) checkVision() error {
 	if c.Vision.None() {
 		return nil
 	}
@@ -106,7 +121,25 @@ func (c *Config) Check() error {
 	case c.ImageTokenID < 0 || c.ImageTokenID >= c.Text.VocabSize:
 		return fmt.Errorf("image_token_id %d is outside the vocabulary of %d", c.ImageTokenID, c.Text.VocabSize)
 	}
-	return packing.Modes{Attention: c.Attention, Turns: cmp.Or(c.Turns, packing.InConversation), Loss: packing.OnAll}.Check()
+	return nil
+}
+
+func (c *Config) checkAudio() error {
+	if c.Audio.None() {
+		return nil
+	}
+	if err := c.Audio.Check(); err != nil {
+		return err
+	}
+	switch {
+	case c.Audio.HiddenSize != c.Text.HiddenSize:
+		return fmt.Errorf("audio_config.hidden_size is %d, text_config's is %d", c.Audio.HiddenSize, c.Text.HiddenSize)
+	case c.AudioTokenID < 0 || c.AudioTokenID >= c.Text.VocabSize:
+		return fmt.Errorf("audio_token_id %d is outside the vocabulary of %d", c.AudioTokenID, c.Text.VocabSize)
+	case !c.Vision.None() && c.AudioTokenID == c.ImageTokenID:
+		return fmt.Errorf("image_token_id and audio_token_id are both %d", c.ImageTokenID)
+	}
+	return nil
 }
 
 // ReadConfig reads and checks the config.json of a model directory.
@@ -128,7 +161,7 @@ func ParseConfig(data []byte, path string) (Config, error) {
 	switch {
 	case Architectures[c.ModelType] != "":
 		return c, fmt.Errorf("%s: a decoder without an embedder (model_type %q); to train from it use --decoder", path, c.ModelType)
-	case c.ModelType == ModelType && c.Vision.None():
+	case c.ModelType == ModelType && c.TextOnly():
 		return c, fmt.Errorf("%s: vision_config is missing", path)
 	}
 	if c.Vision.PatchNormEps == 0 {

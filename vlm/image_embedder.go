@@ -14,9 +14,7 @@ type ImageEmbedder struct {
 	exe      engine.Executable
 	Plan     *engine.Plan
 	memories []engine.Memory
-	Capacity int            // images in vectors
 	pixels   *engine.Buffer // [batch, S, S, C]
-	vectors  *engine.Buffer // [capacity·L, D]
 	table    *engine.Buffer // the 256 values of a pixel
 	Step     [shaders.StepWords]uint32
 }
@@ -32,21 +30,18 @@ func (e *ImageEmbedder) Close() {
 	engine.Free(e.memories)
 }
 
-// PlanImageEmbedder records the embedder for batch images at a time, with buffers for the
-// vectors of capacity images.
-func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
+// PlanImageEmbedder records the embedder for batch images at a time, whose vectors it writes.
+func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	e := &ImageEmbedder{Capacity: capacity}
+	e := &ImageEmbedder{}
 	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
 	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
-	e.vectors = engine.NewBuffer("image vectors", engine.BufferSize(m.Storage(), capacity*slots*v.HiddenSize))
-	e.vectors.Type = m.Storage()
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
 		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
 		x = m.embedder.forward(g, x, nil)
 		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: SlotVectors}
-		g.Program.Dispatch(shaders.AppendRows, p, x.View(), e.vectors.View())
+		g.Program.Dispatch(shaders.AppendRows, p, x.View(), to.buffer.View())
 	})
 	if err != nil {
 		return nil, err
@@ -56,12 +51,12 @@ func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 }
 
 // NewImageEmbedder compiles what PlanImageEmbedder records.
-func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageEmbedder, error) {
-	e, err := PlanImageEmbedder(m, batch, capacity)
+func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*ImageEmbedder, error) {
+	e, err := PlanImageEmbedder(m, batch, to)
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.vectors, e.table); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.table); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -74,22 +69,17 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	return e, nil
 }
 
-// Features returns the vectors as a tensor of a recording: [capacity·L, D].
-func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
-	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
-}
-
-// Encode computes the vectors of a batch of images and stores them from image number first on.
-func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
+// Encode computes the vectors of a batch of images and stores them from row first on.
+func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first int) error {
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
 		return err
 	}
-	e.Step[SlotVectors] = uint32(first * patches)
+	e.Step[SlotVectors] = uint32(first)
 	return e.exe.Run(ctx, &e.Step)
 }
 
-// Bytes returns the device memory of the embedder without its weights.
+// Bytes returns the device memory of the embedder without its weights and the vectors.
 func (e *ImageEmbedder) Bytes() int64 {
-	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
+	return e.table.Bytes + e.pixels.Bytes + e.Plan.Arena.Total()
 }

@@ -14,16 +14,21 @@ import (
 // Inputs are the device buffers of a batch of static shape.
 type Inputs struct {
 	Rows, Tokens int // B, T
-	Images       int // capacity; 0 = text only
+	Images       int // capacity; 0 = no images
+	Frames       int // of sound; capacity, 0 = no sound
 
 	vision   VisionConfig
+	audio    AudioConfig
 	text     TextConfig
 	ropeRows int // rows of the RoPE table
+	// frameSlot is the slot of the first frame of sound, after those of the images.
+	frameSlot int
 
 	ids, slots, positions             *engine.Buffer
 	order, starts, idRuns, slotTokens *engine.Buffer
 	targetRows, targetIDs             *engine.Buffer
 	pixels, pixelTable                *engine.Buffer
+	frames                            *engine.Buffer   // [Frames, samples]
 	intervals, ropeTables             []*engine.Buffer // by kind of attention
 	floatPixels                       *engine.Buffer   // instead of pixels, in tests
 
@@ -32,17 +37,27 @@ type Inputs struct {
 }
 
 // NewInputs describes the buffers of batches of rows × tokens with up to the given number of
-// images. positions is one more than the highest position.
+// images; all tokens may be frames of sound, if the model hears. positions is one more than the
+// highest position.
 func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
-	v, t := m.Config.Vision, m.Config.Text
+	v, a, t := m.Config.Vision, m.Config.Audio, m.Config.Text
+	if v.None() {
+		images = 0
+	}
+	frames, frameSlot := 0, 0
+	if !a.None() {
+		frames = n
+		frameSlot = (images*v.Patches() + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
+	}
 	in := &Inputs{
-		Rows: rows, Tokens: tokens, Images: images, vision: v, text: t, ropeRows: positions,
+		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, frameSlot: frameSlot,
 		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
-		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", images*v.Patches()),
+		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(images*v.Patches(), frameSlot+frames)),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
 		pixels:     words("pixels", (images*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
+		frames:     words("frames of sound", frames*a.FrameSize),
 		pixelTable: words("pixel values", 256),
 	}
 	for _, kind := range t.AttentionKinds() {
@@ -54,7 +69,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 
 func (in *Inputs) buffers() []*engine.Buffer {
 	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.pixels, in.pixelTable}, in.ropeTables)
+		in.targetRows, in.targetIDs, in.pixels, in.frames, in.pixelTable}, in.ropeTables)
 }
 
 // Bytes returns the size of the buffers.
@@ -120,6 +135,11 @@ func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Images, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
 }
 
+// sound are the frames of sound: [F, samples].
+func (in *Inputs) sound() *nn.Tensor {
+	return nn.Input(in.frames, in.Frames, in.audio.FrameSize).RowCount(SlotFrames)
+}
+
 func (in *Inputs) tokens() nn.TokenIndex {
 	return nn.TokenIndex{
 		IDs: in.tensor(in.ids), Slots: in.tensor(in.slots), Order: in.tensor(in.order), Starts: in.tensor(in.starts),
@@ -127,24 +147,29 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Upload writes a batch with the pixels of its images, [images,S,S,C], and sets its entries of the
-// step block. It returns the number of targets.
+// Upload writes a batch, with its frames of sound, and the pixels of its images, [images,S,S,C],
+// and sets its entries of the step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
 	var rows, targets []int32
-	patches := 0
-	for t, slot := range b.ImageSlots {
+	slots, patches, frames, err := in.slotsOf(b)
+	if err != nil {
+		return 0, err
+	}
+	for t, slot := range slots {
 		if slot >= 0 {
 			slotTokens[slot] = int32(t)
-			patches++
 		}
 		if b.Targets[t] >= 0 {
 			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
 		}
 	}
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
-	all := []words{{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}}
+	if frames > 0 {
+		step[SlotFrames] = uint32(frames)
+	}
+	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
 	for i, kind := range in.text.AttentionKinds() {
 		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
 	}
@@ -154,6 +179,9 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	}...)); err != nil {
 		return 0, err
 	}
+	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
+		return 0, err
+	}
 	if len(pixels) > 0 {
 		memory, offset := in.pixels.Placed()
 		if err := dev.Write(memory, offset, pixels); err != nil {
@@ -161,6 +189,25 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 		}
 	}
 	return len(targets), nil
+}
+
+// slotsOf returns the row of the features for each token of a batch, or -1, and the numbers of
+// patches and frames.
+func (in *Inputs) slotsOf(b *packing.Batch) (slots []int32, patches, frames int, err error) {
+	slots = slices.Clone(b.ImageSlots)
+	for t := range slots {
+		switch {
+		case slots[t] >= 0:
+			patches++
+		case b.FrameSlots != nil && b.FrameSlots[t] >= 0:
+			slots[t] = int32(in.frameSlot) + b.FrameSlots[t]
+			frames++
+		}
+	}
+	if frames > in.Frames || len(b.Frames) != frames*in.audio.FrameSize {
+		return nil, 0, 0, fmt.Errorf("upload of %d samples for %d frames of sound of %d samples", len(b.Frames), frames, in.audio.FrameSize)
+	}
+	return slots, patches, frames, nil
 }
 
 // words are values to write at the start of a buffer.

@@ -21,6 +21,7 @@ const (
 	SlotTargets = 2 // targets of the batch
 	SlotScale   = 3 // f32: 1 / targets of the accumulated batch
 	SlotRuns    = 4 // runs of equal ids among the text tokens
+	SlotFrames  = 5 // frames of sound of the batch; as SlotPast, which is of generation
 	SlotPast    = 5 // tokens in the key/value cache before this call
 	SlotTokens  = 6 // tokens of this call
 	SlotVectors = 7 // image vectors before those that this call writes
@@ -50,6 +51,7 @@ type Model struct {
 	Params *nn.Params
 
 	embedder       embedder
+	audio          audioEmbedder
 	decoder        decoder
 	cacheType      CacheType
 	maxBufferBytes int64 // limit of the device, for Plan; 0 = none
@@ -65,6 +67,9 @@ func NewModel(c Config, init Init) (*Model, error) {
 	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder, GroupBuffers)}
 	if !c.Vision.None() {
 		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
+	}
+	if !c.Audio.None() {
+		m.audio = newAudioEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Audio, init)
 	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
@@ -94,13 +99,29 @@ func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Observer) *nn.Tensor {
 	c := in.context()
 	c.observe = observe
-	var features *nn.Tensor
+	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), m.features(g, in, trace), m.Config.Text.EmbeddingScale()))
+	return m.decoder.forward(g, x, c, trace)
+}
+
+// features are the vectors of the image slots and, from in.frameSlot on, those of the frames of
+// sound: [slots, D]. They are nil for text alone.
+func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
+	var images, sound *nn.Tensor
 	if in.Images > 0 {
 		g.Program.SetLabel("embedder")
-		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
+		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}
-	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features, m.Config.Text.EmbeddingScale()))
-	return m.decoder.forward(g, x, c, trace)
+	if in.Frames > 0 {
+		g.Program.SetLabel("audio embedder")
+		sound = m.audio.forward(g, in.sound(), trace)
+	}
+	switch {
+	case sound == nil:
+		return images
+	case images == nil:
+		return sound
+	}
+	return g.ConcatRows(images, sound, in.frameSlot)
 }
 
 // Loss records the forward pass and the loss of the targets and, when recording for training, the

@@ -18,6 +18,7 @@ type Processor struct {
 
 	patches         int     // tokens per image; 0 = text only
 	AddedImageToken bool    // <|image|> was not in the tokenizer
+	AddedAudioToken bool    // nor <|audio|>
 	NoChatTemplate  bool    // the model has no chat template
 	bos             string  // the tokenizer's bos_token; "" = none
 	EOS             []int32 // the tokens that end an answer, those of the chat template first
@@ -33,6 +34,26 @@ func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int
 		return nil, err
 	}
 	return &Processor{Encoder: encoder, Tokenizer: tok, patches: patches, AddedImageToken: tok.Len() > size, NoChatTemplate: template.Empty(), bos: template.BOSToken(), TokenizerConfig: config}, nil
+}
+
+// HearAudio lets conversations have clips of sound: it adds <|audio|> to the tokenizer, if it is
+// missing. It is called before the processor is used.
+func (p *Processor) HearAudio() error {
+	size := p.Tokenizer.Len()
+	err := p.Encoder.HearAudio()
+	p.AddedAudioToken = p.Tokenizer.Len() > size
+	return err
+}
+
+// AddedTokens returns the ids of the placeholders that were not in the tokenizer.
+func (p *Processor) AddedTokens() (ids []int32) {
+	if p.AddedImageToken {
+		ids = append(ids, p.ImageID())
+	}
+	if p.AddedAudioToken {
+		ids = append(ids, p.AudioID())
+	}
+	return ids
 }
 
 // Values of --bos: the tokens before a text without a chat template.
@@ -63,8 +84,9 @@ func (p *Processor) Around(bos string) (before, after []int32, err error) {
 func (p *Processor) SpecialTokens() map[string]string { return p.Template().SpecialTokens() }
 
 // Raw encodes a text without the chat template, control tokens included, after the tokens of
-// images. Special tokens that the tokenizer would append are omitted, since the text continues.
-func (p *Processor) Raw(text string, images int, bos string) (chat.Tokens, error) {
+// images and of clips of sound, which have the given numbers of tokens. Special tokens that the
+// tokenizer would append are omitted, since the text continues.
+func (p *Processor) Raw(text string, images int, clips []int, bos string) (chat.Tokens, error) {
 	before, _, err := p.Around(bos)
 	if err != nil {
 		return chat.Tokens{}, err
@@ -82,6 +104,10 @@ func (p *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 		for range p.patches {
 			t.IDs = append(t.IDs, p.ImageID())
 		}
+	}
+	for _, n := range clips {
+		t.Clips = append(t.Clips, chat.Clip{Start: len(t.IDs), Tokens: n})
+		t.IDs = append(t.IDs, slices.Repeat([]int32{p.AudioID()}, n)...)
 	}
 	t.IDs = append(t.IDs, ids...)
 	t.LossMask = make([]bool, len(t.IDs))

@@ -11,6 +11,9 @@ import (
 // ImageToken represents one patch of an image in the text.
 const ImageToken = "<|image|>"
 
+// AudioToken represents one frame of sound in the text, or in a question a whole clip.
+const AudioToken = "<|audio|>"
+
 // Turn is one question with its answer.
 type Turn struct{ User, Assistant string }
 
@@ -19,19 +22,26 @@ type Conversation struct {
 	System *string // system message; nil: the template's default, if any
 	Turns  []Turn
 	Images int // number of images, all at the start of the first user message
+	// Clips are the tokens of each clip of sound. They are where the questions have AudioToken, if
+	// these have as many, or else at the start of the first user message.
+	Clips []int
 }
+
+// Clip is the tokens of a clip of sound in an encoded text.
+type Clip struct{ Start, Tokens int }
 
 // Tokens is an encoded text.
 type Tokens struct {
 	IDs      []int32
 	LossMask []bool // per token: part of an answer or of the end of its turn
 	Images   []int  // first image token of each image
+	Clips    []Clip // of sound
 }
 
 // SharedPrefix is a conversation encoded as independent turns after a shared prefix: Prefix
 // followed by Turns[i] is the conversation that consists of turn i alone.
 type SharedPrefix struct {
-	// Prefix ends with the last image token; it is empty if there are no images.
+	// Prefix ends with the last token of an image or clip; it is empty if there are none.
 	Prefix Tokens
 	Turns  []Tokens
 }
@@ -42,6 +52,7 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // per image
 	imageID     int32
+	audioID     int32 // noID: conversations are without sound
 	specials    []string
 	added       []string // added tokens, special or not
 	ends        []int32
@@ -55,20 +66,34 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	if imageTokens < 0 {
 		return nil, fmt.Errorf("chat: %d tokens per image, want at least 0", imageTokens)
 	}
-	image := int32(noImageID)
+	image := int32(noID)
 	if imageTokens > 0 {
 		var err error
 		if image, err = tok.AddSpecial(ImageToken); err != nil {
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
 	e.ends = e.findEnds()
 	return e, nil
 }
 
-// noImageID is the image token's id of a text-only encoder.
-const noImageID = -1
+// noID is the id of a placeholder that an encoder does not have.
+const noID = -1
+
+// HearAudio adds AudioToken to the tokenizer, if it is missing, so that conversations may have
+// clips. It is called before the encoder is used.
+func (e *Encoder) HearAudio() error {
+	id, err := e.tokenizer.AddSpecial(AudioToken)
+	if err != nil {
+		return err
+	}
+	e.audioID, e.specials, e.added, e.longest = id, e.tokenizer.Specials(), e.tokenizer.Added(), e.tokenizer.LongestToken()
+	return nil
+}
+
+// AudioID returns the id of AudioToken, or -1 if conversations are without sound.
+func (e *Encoder) AudioID() int32 { return e.audioID }
 
 // ImageID returns the id of ImageToken, or -1 if conversations are text-only.
 func (e *Encoder) ImageID() int32 { return e.imageID }
@@ -78,11 +103,17 @@ func (e *Encoder) Template() *Template { return e.template }
 
 // Conversation encodes all turns as one conversation. The error is a *TemplateError.
 func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
+	if err := c.checkClips(); err != nil {
+		return Tokens{}, err
+	}
 	return e.Messages(c.messages(), Options{})
 }
 
 // Prompt encodes the prompt for the answer of the last turn, whose Assistant is ignored.
 func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
+	if err := c.checkClips(); err != nil {
+		return Tokens{}, err
+	}
 	messages := c.messages()
 	if len(c.Turns) > 0 {
 		messages = messages[:len(messages)-1]
@@ -94,7 +125,7 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 	var out SharedPrefix
 	for i, turn := range c.Turns {
-		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
+		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images, c.Clips})
 		if err != nil {
 			return SharedPrefix{}, err
 		}
@@ -102,18 +133,21 @@ func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 		if n := len(one.Images); n > 0 {
 			shared = one.Images[n-1] + e.imageTokens
 		}
+		if n := len(one.Clips); n > 0 {
+			shared = max(shared, one.Clips[n-1].Start+one.Clips[n-1].Tokens)
+		}
 		prefix, rest := one.splitAt(shared)
 		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
-			return SharedPrefix{}, &TemplateError{"the text before the images differs between turns"}
+			return SharedPrefix{}, &TemplateError{"the text before the images or the sound differs between turns"}
 		}
 		out.Prefix, out.Turns = prefix, append(out.Turns, rest)
 	}
 	return out, nil
 }
 
-// splitAt splits t before token at. All images are before at.
+// splitAt splits t before token at. All images and clips are before at.
 func (t Tokens) splitAt(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images, t.Clips}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -121,20 +155,54 @@ func (c Conversation) messages() []Message {
 	if c.System != nil {
 		out = append(out, Message{Role: "system", Content: *c.System})
 	}
+	placed := 0
 	for i, turn := range c.Turns {
 		user := Message{Role: "user", Content: turn.User}
 		if i == 0 {
 			user.Images = c.Images
+		}
+		if n := c.placed(i); n >= 0 {
+			user.Clips = c.Clips[placed : placed+n]
+			placed += n
 		}
 		out = append(out, user, Message{Role: "assistant", Content: turn.Assistant})
 	}
 	return out
 }
 
+// placed returns the number of clips of turn i: as many as it has AudioTokens, or if no turn has one,
+// all for the first.
+func (c Conversation) placed(i int) int {
+	if named := c.named(); len(c.Clips) > 0 && named > 0 {
+		return strings.Count(c.Turns[i].User, AudioToken)
+	}
+	if i == 0 {
+		return len(c.Clips)
+	}
+	return 0
+}
+
+// named counts the AudioTokens of the questions.
+func (c Conversation) named() int {
+	n := 0
+	for _, t := range c.Turns {
+		n += strings.Count(t.User, AudioToken)
+	}
+	return n
+}
+
+// checkClips returns a *TemplateError if the questions name some of the clips, but not all.
+func (c Conversation) checkClips() error {
+	if n := c.named(); len(c.Clips) > 0 && n > 0 && n != len(c.Clips) {
+		return &TemplateError{fmt.Sprintf("the questions have %s %d times, for %d clips of sound", AudioToken, n, len(c.Clips))}
+	}
+	return nil
+}
+
 // Messages encodes messages. Names of control tokens in contents remain text; roles are
 // trusted. The error is a *TemplateError, ErrNoTemplate, or the tokenizer's.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
-	pieces, answers, err := e.render(messages, o)
+	pieces, answers, err := e.render(expandClips(messages), o)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -152,7 +220,8 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if want := images(messages); len(t.Images) != want {
 		return Tokens{}, &TemplateError{fmt.Sprintf("the rendered text has %d of %d images", len(t.Images), want)}
 	}
-	return t, nil
+	t.Clips, err = e.clips(ids, messages)
+	return t, err
 }
 
 // render renders messages. It returns the text as trusted and untrusted pieces, and the
@@ -202,11 +271,12 @@ func validUTF8(messages []Message) []Message {
 	return out
 }
 
-// placeImages prepends the image tokens to the messages' contents.
+// placeImages prepends the tokens of images, and of clips that are not within, to the messages'
+// contents.
 func (e *Encoder) placeImages(messages []Message) []Message {
 	out := slices.Clone(messages)
 	for i := range out {
-		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].Content
+		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].clipsBefore() + out[i].Content
 	}
 	return out
 }
@@ -214,10 +284,14 @@ func (e *Encoder) placeImages(messages []Message) []Message {
 // addMarkers returns the messages with markers around their contents and around names of
 // special tokens in them.
 func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
-	protect := m.protector(e.specials)
+	protector := m.protector(e.specials)
+	within := m.protector(slices.DeleteFunc(slices.Clone(e.specials), func(name string) bool { return name == AudioToken }))
 	out := slices.Clone(messages)
 	for i := range out {
-		one := &out[i]
+		one, protect := &out[i], protector
+		if one.clipsWithin {
+			protect = within
+		}
 		one.Content, one.Reasoning = m.around(i, one.Role, protect.Replace(one.Content)), protect.Replace(one.Reasoning)
 	}
 	return out

@@ -32,6 +32,11 @@ type Message struct {
 	Reasoning string
 	// Images is the number of images directly before Content.
 	Images int
+	// Clips are the tokens of each clip of sound. They replace the AudioTokens of Content if it
+	// has as many; otherwise they are directly before it, after the images.
+	Clips []int
+
+	clipsWithin bool // Content has AudioTokens for the clips, and for nothing else
 }
 
 // Options are the variables of a template besides the messages.

@@ -77,6 +77,7 @@ type EmbedderBench struct {
 	Flops float64 // per batch
 
 	embedder *vlm.ImageEmbedder
+	vectors  *vlm.Vectors
 	dev      engine.Device
 	pixels   []byte
 }
@@ -84,11 +85,16 @@ type EmbedderBench struct {
 // NewEmbedderBench compiles the embedder and the connector for a batch.
 func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
 	v := runner.Config.Vision
-	e, err := vlm.NewImageEmbedder(runner.Model, runner.Device, batch, batch)
-	if err != nil {
+	vectors := vlm.PlanVectors(runner.Model, batch*v.Patches())
+	if err := vectors.Allocate(runner.Device); err != nil {
 		return nil, err
 	}
-	b := &EmbedderBench{embedder: e, dev: runner.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
+	e, err := vlm.NewImageEmbedder(runner.Model, runner.Device, batch, vectors)
+	if err != nil {
+		vectors.Close()
+		return nil, err
+	}
+	b := &EmbedderBench{embedder: e, vectors: vectors, dev: runner.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
 	random := rand.New(rand.NewPCG(1, 1))
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
@@ -98,12 +104,15 @@ func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
 }
 
 // Close releases the embedder, but not the model.
-func (b *EmbedderBench) Close() { b.embedder.Close() }
+func (b *EmbedderBench) Close() {
+	b.embedder.Close()
+	b.vectors.Close()
+}
 
 // Step encodes the batch; the vectors stay on the device.
 func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	err := b.embedder.Encode(ctx, b.dev, b.pixels, 0, 0)
+	err := b.embedder.Encode(ctx, b.dev, b.pixels, 0)
 	return time.Since(start), err
 }
 

@@ -24,7 +24,9 @@ type Generator struct {
 	memories []engine.Memory
 	cached   sequence // the sequence in the cache
 	passes   map[int]*pass
+	vectors  *vlm.Vectors       // of images and sound; nil until there is either
 	embedder *vlm.ImageEmbedder // nil until the first image
+	sound    *vlm.SoundEmbedder // nil until the first clip
 }
 
 // New returns a generator for a model on a device.
@@ -34,6 +36,8 @@ func New(runner *vlm.Runner) *Generator { return &Generator{Runner: runner, pass
 type Options struct {
 	MaxNewTokens int
 	Sampling     Sampling
+	// Clips are the samples of each clip of the prompt, at the model's rate.
+	Clips [][]float32
 	// Token, unless nil, is called with every token when it is generated, including the last.
 	Token func(id int32)
 }
@@ -78,13 +82,16 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	case len(images) != len(prompt.Images):
 		return out, fmt.Errorf("%d images given, the prompt has %d", len(images), len(prompt.Images))
 	}
+	if err := g.checkClips(prompt, o.Clips); err != nil {
+		return out, err
+	}
 	total = min(total, limit)
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
 	sampler := o.Sampling.sampler(prompt.IDs)
 	start := time.Now()
-	p, cached, err := g.prefill(ctx, newSequence(prompt, images))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, images, g.frames(o.Clips)))
 	out.CachedTokens = cached
 	var next int32
 	if err == nil {
@@ -191,9 +198,9 @@ func (g *Generator) Forget() { g.cached = sequence{} }
 // Close releases the cache and the programs.
 func (g *Generator) Close() {
 	g.freePasses()
-	g.embedder.Close()
+	g.closeEmbedders()
 	engine.Free(g.memories)
-	g.memories, g.cache, g.rope, g.cached, g.embedder = nil, nil, nil, sequence{}, nil
+	g.memories, g.cache, g.rope, g.cached = nil, nil, nil, sequence{}
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -53,25 +53,23 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	}
 	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids), Patches: patches},
 		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images}}})
+		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Clips: s.clips}}})
 	if err != nil {
 		return nil, 0, err
 	}
 	start := g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches)
 	g.cached = g.cached.prefix(start)
-	fresh := s.imagesBefore(start)
-	if fresh > 0 && s.images[fresh-1]+patches > start {
-		fresh-- // the image is only partly in the cache
-	}
-	if err := g.encode(ctx, s.pixels[fresh:]); err != nil {
+	fresh := s.fresh(start, patches)
+	if err := g.encode(ctx, fresh); err != nil {
 		return nil, start, err
 	}
+	fresh.placeSlots(b)
 	for at := start; at < len(s.ids); {
 		end := min(at+g.maxPass(), len(s.ids))
 		if boundary := g.imageBoundary(s, end, patches); boundary > at && end < len(s.ids) {
 			end = boundary
 		}
-		if p, err = g.run(ctx, b, at, end, fresh*patches); err != nil {
+		if p, err = g.run(ctx, b, at, end); err != nil {
 			return nil, start, err
 		}
 		g.cached = s.prefix(end)
@@ -102,22 +100,21 @@ func (g *Generator) maxPass() int {
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 	past := len(g.cached.ids)
 	b := &packing.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
-	p, err := g.runBatch(ctx, b, past, 0)
+	p, err := g.runBatch(ctx, b, past)
 	if err == nil {
 		g.cached.ids = append(g.cached.ids, id)
 	}
 	return p, err
 }
 
-// run runs tokens [lo,hi) of a row through the decoder. slots is the number of image slots before
-// those in the embedder's vectors.
-func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi, slots int) (*pass, error) {
+// run runs tokens [lo,hi) of a row, whose image slots are rows of the vectors, through the decoder.
+func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi int) (*pass, error) {
 	return g.runBatch(ctx, &packing.Batch{
 		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
-	}, lo, slots)
+	}, lo)
 }
 
-func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots int) (*pass, error) {
+func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*pass, error) {
 	p, err := g.pass(len(b.IDs))
 	if err != nil {
 		return nil, err
@@ -131,7 +128,7 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots 
 	for i := range p.sections["slots"] {
 		p.sections["slots"][i] = -1
 		if i < len(b.ImageSlots) && b.ImageSlots[i] >= 0 {
-			p.sections["slots"][i] = b.ImageSlots[i] - int32(slots)
+			p.sections["slots"][i] = b.ImageSlots[i]
 		}
 	}
 	p.sections["last"][0] = int32(len(b.IDs) - 1)
@@ -191,8 +188,8 @@ func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, er
 	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: density, Type: g.Storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
-		if g.embedder != nil {
-			features = g.embedder.Features(g.Config)
+		if g.vectors != nil {
+			features = g.vectors.Features()
 		}
 		in := vlm.CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
@@ -238,27 +235,4 @@ func (p *pass) layout(kinds int) map[string]engine.View {
 		at += roundUp(s.words, line)
 	}
 	return views
-}
-
-// encode computes the vectors of images. If their buffer has to grow, the passes, which are bound
-// to it, are compiled again.
-func (g *Generator) encode(ctx context.Context, images [][]byte) error {
-	if len(images) == 0 {
-		return nil
-	}
-	if g.embedder == nil || g.embedder.Capacity < len(images) {
-		embedder, err := vlm.NewImageEmbedder(g.Model, g.Device, 1, len(images))
-		if err != nil {
-			return err
-		}
-		g.embedder.Close()
-		g.freePasses()
-		g.embedder = embedder
-	}
-	for i, pixels := range images {
-		if err := g.embedder.Encode(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -19,6 +19,12 @@ type ImageRef struct {
 	Image int // index in that row
 }
 
+// ClipRef identifies a clip of the data set.
+type ClipRef struct {
+	Row  int // of the data set
+	Clip int // index in that row
+}
+
 // Batch is rows of packed samples, right-padded; missing rows are all padding. Arrays are
 // row-major [Rows, T] unless noted otherwise.
 type Batch struct {
@@ -31,10 +37,19 @@ type Batch struct {
 	Intervals []int32
 	// ImageSlots are the rows of the image features that replace token embeddings,
 	// image*Patches + patch; -1 on text and padding.
-	ImageSlots  []int32
+	ImageSlots []int32
+	// FrameSlots are the numbers of the frames of sound that replace token embeddings, in the
+	// order of their tokens; -1 on all others.
+	FrameSlots  []int32
 	Targets     []int32 // the id to predict, or Ignore
 	TargetCount int
 	Images      []ImageRef // in the order of their tokens; an image may occur twice
+	Clips       []ClipRef  // of sound, in the order of their tokens; a clip may occur twice
+	// Frames are the samples of the clips' frames, [frames, samples], which Build leaves to its
+	// caller.
+	Frames []float32
+
+	frames int // in Clips
 }
 
 // Build lays out samples as a batch. Samples that do not fit the shape are an error, as
@@ -49,7 +64,7 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 	n := shape.Rows * shape.T
 	b := &Batch{
 		Shape: shape, IDs: make([]int32, n), Positions: make([]int32, n), Intervals: make([]int32, 4*n), Targets: make([]int32, n),
-		Segments: slices.Repeat([]int32{-1}, n), ImageSlots: slices.Repeat([]int32{-1}, n),
+		Segments: slices.Repeat([]int32{-1}, n), ImageSlots: slices.Repeat([]int32{-1}, n), FrameSlots: slices.Repeat([]int32{-1}, n),
 	}
 	for i := range shape.Rows {
 		var samples []*Sample
@@ -71,7 +86,7 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	lo, hi := i*b.T, (i+1)*b.T
 	r := row{
-		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), lossMask: make([]bool, b.T),
+		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), frames: b.FrameSlots[lo:hi], lossMask: make([]bool, b.T),
 		positions: b.Positions[lo:hi], intervals: b.Intervals[4*lo : 4*hi], targets: b.Targets[lo:hi],
 	}
 	var segments []segment
@@ -88,6 +103,9 @@ func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 		for image, start := range s.Images {
 			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], ImageRef{s.Row, image})
 		}
+		for clip, span := range s.Clips {
+			b.addClip(b.FrameSlots[lo+at+span.Start:][:span.Tokens], ClipRef{s.Row, clip})
+		}
 		segments = append(segments, s.segments(at)...)
 		at += s.Len()
 	}
@@ -102,6 +120,11 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	for _, start := range s.Images {
 		if start+b.Patches > s.Len() {
 			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", b.Patches, start, s.Len())
+		}
+	}
+	for _, span := range s.Clips {
+		if span.Start+span.Tokens > s.Len() {
+			return fmt.Errorf("packing: a clip of %d tokens at token %d of %d", span.Tokens, span.Start, s.Len())
 		}
 	}
 	if len(s.TurnStarts) > 0 && m.Attention == Causal {
@@ -121,6 +144,18 @@ func (b *Batch) addImage(images, slots []int32, p ImageRef) {
 	}
 }
 
+// addClip numbers the frames of a clip.
+func (b *Batch) addClip(slots []int32, c ClipRef) {
+	b.Clips = append(b.Clips, c)
+	for i := range slots {
+		slots[i] = int32(b.frames)
+		b.frames++
+	}
+}
+
+// isFrame reports whether a token is a frame of sound. A batch that Build did not make may have none.
+func (b *Batch) isFrame(t int) bool { return b.FrameSlots != nil && b.FrameSlots[t] >= 0 }
+
 // EmbeddingOrder groups tokens by id, so that the embedding's gradients are summed in a
 // fixed order.
 type EmbeddingOrder struct {
@@ -129,12 +164,12 @@ type EmbeddingOrder struct {
 	SegmentID    []int32 // the ids, ascending; one fewer than SegmentStart
 }
 
-// EmbeddingOrder returns the order of the text tokens. Image tokens and padding are left
-// out: no gradient reaches the embedding table through them.
+// EmbeddingOrder returns the order of the text tokens. Those of images and sound, and padding, are
+// left out: no gradient reaches the embedding table through them.
 func (b *Batch) EmbeddingOrder() EmbeddingOrder {
 	var e EmbeddingOrder
 	for t := range b.IDs {
-		if b.Segments[t] >= 0 && b.ImageSlots[t] < 0 {
+		if b.Segments[t] >= 0 && b.ImageSlots[t] < 0 && !b.isFrame(t) {
 			e.Order = append(e.Order, int32(t))
 		}
 	}

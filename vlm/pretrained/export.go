@@ -82,7 +82,7 @@ func openModelDecoder(dir string) (*Decoder, error) {
 		return nil, err
 	}
 	return &Decoder{
-		Path: dir, Text: c.Text, weights: modelSource{&setSource{Set: set}},
+		Path: dir, Text: c.Text, weights: modelSource{&setSource{Set: set, prefix: "model."}},
 		processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) },
 	}, nil
 }

@@ -107,8 +107,8 @@ func ownTexts(m *vlm.Model, proc *vlm.Processor) ([]gguf.Pair, error) {
 		only  bool
 	}{
 		{keyGeneration, proc.GenerationConfig(), true},
-		{keyConfig, m.Config, !m.Config.Vision.None()},
-		{keyPreprocessor, preprocessorConfig(m.Config.Vision), !m.Config.Vision.None()},
+		{keyConfig, m.Config, !m.Config.TextOnly()},
+		{keyPreprocessor, preprocessorConfig(m.Config), !m.Config.TextOnly()},
 	} {
 		if !one.only {
 			continue

@@ -76,10 +76,7 @@ func (p *Decoder) Processor(patches int) (*vlm.Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := proc.Tokenizer.Len()
-	if proc.AddedImageToken {
-		own--
-	}
+	own := proc.Tokenizer.Len() - len(proc.AddedTokens())
 	if own > p.Text.VocabSize {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids, but the embedding has %d rows", p.Path, own, p.Text.VocabSize)
 	}
@@ -99,20 +96,22 @@ func (p *Decoder) Config() vlm.Config {
 	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: packing.Document, FormatVersion: vlm.FormatVersion}
 }
 
-// Load reads the weights into a model that has passed Check, and initialises the rows of <|image|>
-// if it was added to the tokenizer.
+// Load reads the weights into a model that has passed Check, and initialises the rows of the
+// placeholders that were added to the tokenizer.
 func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
-	if err := p.LoadWeights(dev, m); err != nil || !proc.AddedImageToken {
+	if err := p.LoadWeights(dev, m); err != nil {
 		return err
 	}
-	return setImageRows(dev, m, proc, func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
+	return setRows(dev, m, proc.AddedTokens(), func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
 }
 
-// setImageRows sets the vocabulary's rows of <|image|>.
-func setImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, row func(param *nn.Param) []float32) error {
+// setRows sets the vocabulary's rows of tokens.
+func setRows(dev engine.Device, m *vlm.Model, ids []int32, row func(param *nn.Param) []float32) error {
 	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), row(param)); err != nil {
-			return err
+		for _, id := range ids {
+			if err := m.Params.SetRow(dev, param, int(id), row(param)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

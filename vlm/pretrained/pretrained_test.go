@@ -315,7 +315,7 @@ func TestNoTemplate(t *testing.T) {
 		if _, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw, err := l.Processor.Raw("the shape<|end|>", 0, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EOSIDs()[0] {
+		if raw, err := l.Processor.Raw("the shape<|end|>", 0, nil, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EOSIDs()[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainFrom(t, path, filepath.Join(t.TempDir(), "run"))

@@ -53,7 +53,7 @@ func (c *StepCounts) add(p *engine.Plan, info engine.Info) {
 
 // NewBench prepares a step of a recipe's model on a device, with the recipe's dtype.
 func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err error) {
-	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func RandomModel(dev engine.Device, r Recipe, o pretrained.LoadOptions) (*vlm.Ru
 	if r.Text == nil {
 		return nil, fmt.Errorf("preset %s has no decoder", r.Preset)
 	}
-	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ var WorkKinds = []string{"train", "prefill", "decode"}
 // is Bench's step with the given rows and tokens, "prefill" the encoding of an image and a prefill
 // chunk of the largest size into an empty cache, "decode" the token that fills this cache.
 func RecordWork(r Recipe, work, kind string, rows, tokens int) (Recording, error) {
-	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 	if err != nil {
 		return Recording{}, err
 	}

@@ -81,7 +81,7 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 		return Estimation{}, err
 	}
 	text := *r.Text
-	m, err := vlm.NewModel(r.config(text, text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(text), r.Init)
 	if err != nil {
 		return Estimation{}, err
 	}

@@ -104,7 +104,7 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 	switch {
 	case f.text != "":
 		return f.evalText(ctx, a, model)
-	case model.Config.Vision.None():
+	case model.Config.TextOnly():
 		return usage.Errorf("--data: %s is a text-only decoder; train it on images with vlmtool train --decoder first, or score a text with --text", f.model)
 	}
 	return f.evalData(ctx, a, model)
@@ -191,10 +191,10 @@ func (f *evalFlags) evalText(ctx context.Context, a *cli.App, l *vlm.Runner) err
 // evalData evaluates once for each control.
 func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (failed error) {
 	o := f.options
-	if hasImages, err := o.HasImages(ctx); err != nil {
+	if hasMedia, err := o.HasMedia(ctx); err != nil {
 		return err
-	} else if !hasImages {
-		slog.Warn("no row of the data has an image; only text is scored")
+	} else if !hasMedia {
+		slog.Warn("no row of the data has an image or sound; only text is scored")
 	}
 	if err := eval.CheckControls(ctx, o, f.controls); err != nil {
 		return usage.Error{Err: err}

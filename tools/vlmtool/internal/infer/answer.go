@@ -41,6 +41,7 @@ type timings struct {
 // an error the result has the text so far.
 func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error) {
 	o := s.f.options
+	o.Clips = s.clips
 	tok := s.generator.Processor.Tokenizer
 	if !s.a.JSON {
 		show := printer{out: s.a.Stdout, dim: terminal.IsTerminal(s.a.Stdout)}

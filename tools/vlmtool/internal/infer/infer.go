@@ -1,7 +1,8 @@
-// Package infer is vlmtool infer: questions about images, and chat.
+// Package infer is vlmtool infer: questions about images and sound, and chat.
 package infer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"patchwork/tools/vlmtool/internal/device"
 	"patchwork/tools/vlmtool/internal/usage"
 	"patchwork/vlm"
+	"patchwork/vlm/audio"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/image"
@@ -31,6 +33,7 @@ type inferFlags struct {
 	explain             string // PNG file to write
 	storage             cli.Storage
 	imageFiles          []string
+	audioFiles          []string
 	raw, chat, thinking bool
 	options             generate.Options
 }
@@ -39,16 +42,18 @@ type inferFlags struct {
 func Command(a *cli.App) *cobra.Command {
 	f := &inferFlags{}
 	c := &cobra.Command{
-		Use:   "infer --model DIR|FILE.gguf [--image FILE]… --prompt TEXT",
-		Short: "Ask a model about images",
-		Long: `Answers a question about images, or chats about them in the terminal. Decoding is greedy,
-so that the same question gets the same answer, unless --temperature is above 0.`,
+		Use:   "infer --model DIR|FILE.gguf [--image FILE]… [--audio FILE]… --prompt TEXT",
+		Short: "Ask a model about images or sound",
+		Long: `Answers a question about images or sound, or chats about them in the terminal. Decoding is
+greedy, so that the same question gets the same answer, unless --temperature is above 0.`,
 		Example: `  # the model that make demo trains
   vlmtool infer --model demo/model --image demo/example.png --prompt "what color is the triangle?"
   # chat about an image
   vlmtool infer --model demo/model --image demo/example.png --chat
   # the image from standard input, the answer as JSON
-  vlmtool infer --model demo/model --image - --prompt "what shape is blue?" --json < demo/example.png`,
+  vlmtool infer --model demo/model --image - --prompt "what shape is blue?" --json < demo/example.png
+  # a word that the model of make demo-audio has not heard in this voice
+  vlmtool infer --model demo-audio/model --audio demo-audio/example.wav --prompt "what word is it?"`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err
@@ -59,6 +64,7 @@ so that the same question gets the same answer, unless --temperature is above 0.
 	s, sampling := c.Flags(), &f.options.Sampling
 	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
 	s.StringArrayVar(&f.imageFiles, "image", nil, "read an image from `FILE`, - = standard input; can be repeated")
+	s.StringArrayVar(&f.audioFiles, "audio", nil, "read sound from `FILE`, - = standard input: WAV, FLAC, MP3 or Ogg Vorbis; can be repeated. <|audio|> in the prompt is the place of a clip; without, the clips come before it")
 	s.StringVar(&f.prompt, "prompt", "", "ask `TEXT`")
 	s.BoolVar(&f.raw, "raw", false, "use the prompt as it is, without the chat template")
 	cli.BOSFlag(s, &f.bos, "with --raw: ")
@@ -103,14 +109,36 @@ func (f *inferFlags) check() error {
 		return usage.Errorf("--explain draws one answer; use --prompt instead of --chat")
 	case f.explain != "" && len(f.imageFiles) == 0:
 		return usage.Errorf("--explain draws attention on an image; --image is missing")
-	case f.chat && slices.Contains(f.imageFiles, "-"):
-		return usage.Errorf("--image - and --chat both read standard input; give the image as a file")
+	case f.explain != "" && len(f.audioFiles) > 0:
+		return usage.Errorf("--explain draws attention on images alone; leave --audio out")
 	}
-	return f.storage.Check()
+	return cmp.Or(f.checkStdin(), f.storage.Check())
 }
 
+// checkStdin checks that one thing at most is read from standard input.
+func (f *inferFlags) checkStdin() error {
+	readers := 0
+	for _, name := range slices.Concat(f.imageFiles, f.audioFiles) {
+		if name == "-" {
+			readers++
+		}
+	}
+	switch {
+	case readers == 1 && f.chat && slices.Contains(f.imageFiles, "-"):
+		return usage.Errorf("--image - and --chat both read standard input; give the image as a file")
+	case readers == 1 && f.chat:
+		return usage.Errorf("--audio - and --chat both read standard input; give the sound as a file")
+	case readers > 1 && slices.Contains(f.audioFiles, "-"):
+		return usage.Errorf("standard input is read once; give the other images and sounds as files")
+	}
+	return nil
+}
 func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
-	raw, err := readImages(a, f.imageFiles)
+	raw, err := readFiles(a, "--image", f.imageFiles, smallfile.Image)
+	if err != nil {
+		return err
+	}
+	sound, err := readFiles(a, "--audio", f.audioFiles, smallfile.Sound)
 	if err != nil {
 		return err
 	}
@@ -131,8 +159,8 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer model.Close()
 	load := time.Since(start)
-	if model.Config.Vision.None() && len(raw) > 0 {
-		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
+	if err := f.checkTakes(model.Config); err != nil {
+		return err
 	}
 	start = time.Now()
 	images := make([][]byte, len(raw))
@@ -141,7 +169,13 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 			return fmt.Errorf("--image %w; use another image, or save it again with a program that opens it", err)
 		}
 	}
-	s := &session{f: f, a: a, generator: generate.New(model), images: images}
+	clips := make([][]float32, len(sound))
+	for i, data := range sound {
+		if clips[i], _, err = audio.Decode(data, model.Config.Audio.SampleRate); err != nil {
+			return fmt.Errorf("--audio %s: %w", f.audioFiles[i], err)
+		}
+	}
+	s := &session{f: f, a: a, generator: generate.New(model), images: images, clips: clips}
 	defer s.generator.Close()
 	s.timings = timings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
@@ -150,43 +184,73 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	return s.once(ctx)
 }
 
-func readImages(a *cli.App, names []string) ([][]byte, error) {
+// checkTakes returns an error for files of a kind that the model does not take.
+func (f *inferFlags) checkTakes(c vlm.Config) error {
+	switch {
+	case len(f.imageFiles) > 0 && c.TextOnly():
+		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
+	case len(f.imageFiles) > 0 && c.Vision.None():
+		return usage.Errorf("--image: %s takes no images, only sound", f.model)
+	case len(f.audioFiles) > 0 && c.TextOnly():
+		return usage.Errorf("--audio: %s is a text-only decoder, which hears nothing", f.model)
+	case len(f.audioFiles) > 0 && c.Audio.None():
+		return usage.Errorf("--audio: %s takes no sound, only images", f.model)
+	}
+	return nil
+}
+
+// readFiles reads the files of a flag.
+func readFiles(a *cli.App, flag string, names []string, limit int64) ([][]byte, error) {
 	var out [][]byte
 	for _, name := range names {
-		data, err := a.ReadFile(name, smallfile.Image)
+		data, err := a.ReadFile(name, limit)
 		if err != nil {
-			return nil, fmt.Errorf("--image %w", err)
+			return nil, fmt.Errorf("%s %w", flag, err)
 		}
 		out = append(out, data)
 	}
 	return out, nil
 }
 
-// session is a model with the images that the questions are about.
+// session is a model with the images and the sound that the questions are about.
 type session struct {
 	f         *inferFlags
 	a         *cli.App
 	generator *generate.Generator
 	images    [][]byte
+	clips     [][]float32 // samples
 	timings   timings
 }
 
-// warnNoImage warns when a vision-language model is asked without an image.
-func (s *session) warnNoImage() {
-	if !s.generator.Config.Vision.None() && len(s.images) == 0 {
+// warnNoFile warns when a model that takes images or sound is asked without one.
+func (s *session) warnNoFile() {
+	c := s.generator.Config
+	switch {
+	case c.TextOnly() || len(s.images)+len(s.clips) > 0:
+	case c.Vision.None():
+		slog.Warn("the model was trained on questions about sound, but none was given; --audio FILE adds it")
+	default:
 		slog.Warn("the model was trained on questions about images, but no image was given; --image FILE adds one")
 	}
 }
 
+// tokens returns the number of tokens of each clip from one on.
+func (s *session) tokens(from int) (out []int) {
+	for _, samples := range s.clips[from:] {
+		out = append(out, s.generator.Config.Audio.Tokens(len(samples)))
+	}
+	return out
+}
+
 // once answers the prompt.
 func (s *session) once(ctx context.Context) error {
-	s.warnNoImage()
+	s.warnNoFile()
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
-		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.images), s.f.bos)
+		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.images), s.tokens(0), s.f.bos)
 	} else {
-		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images)}})
+		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images), Clips: s.tokens(0)}})
 	}
 	if err != nil {
 		return err
