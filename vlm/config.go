@@ -45,7 +45,15 @@ type VisionConfig struct {
 	// MeanColors: a patch's mean color, a value for each channel, is appended to what ln1 returns,
 	// which has lost it.
 	MeanColors bool `json:"mean_colors,omitempty"`
+
+	// Of Gemma's embedder, which reads images of any shape; EmbedSize 0 = this project's own.
+	EmbedSize  int     `json:"embed_size,omitempty"`   // E: size of the vectors before their projection
+	MaxPatches int     `json:"max_patches,omitempty"`  // most patches of an image
+	RMSNormEps float64 `json:"rms_norm_eps,omitempty"` // of the norm before the projection
 }
+
+// Gemma reports whether the embedder is Gemma's.
+func (v VisionConfig) Gemma() bool { return v.EmbedSize > 0 }
 
 // None reports whether the model has no embedder and reads only text.
 func (v VisionConfig) None() bool { return v == VisionConfig{} }
@@ -53,8 +61,14 @@ func (v VisionConfig) None() bool { return v == VisionConfig{} }
 // Grid is the number of patches along a side.
 func (v VisionConfig) Grid() int { return v.ImageSize / max(1, v.PatchSize) }
 
-// Patches is the number of patches, and of tokens, of an image.
-func (v VisionConfig) Patches() int { return v.Grid() * v.Grid() }
+// Patches is the number of patches, and of tokens, of an image; the largest number with Gemma's
+// embedder.
+func (v VisionConfig) Patches() int {
+	if v.Gemma() {
+		return v.MaxPatches
+	}
+	return v.Grid() * v.Grid()
+}
 
 // Features is the number of values of a patch: C·P².
 func (v VisionConfig) Features() int { return v.NumChannels * v.PatchSize * v.PatchSize }
@@ -70,6 +84,9 @@ func (v VisionConfig) EmbedderInputs() int {
 
 // Check returns an error if the sizes are missing or do not fit together.
 func (v VisionConfig) Check() error {
+	if v.Gemma() {
+		return v.checkGemma()
+	}
 	switch {
 	case v.PatchSize < 1 || v.ImageSize < v.PatchSize || v.ImageSize%v.PatchSize != 0 || v.ImageSize > 1<<14:
 		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", v.ImageSize, v.PatchSize)
@@ -81,6 +98,18 @@ func (v VisionConfig) Check() error {
 		return fmt.Errorf("vision_config: max_grid %d is less than the %d patches of a side", v.MaxGrid, v.Grid())
 	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0:
 		return fmt.Errorf("vision_config: layer_norm_eps and patch_norm_eps must be above 0")
+	}
+	return nil
+}
+
+func (v VisionConfig) checkGemma() error {
+	switch {
+	case v.PatchSize < 1 || v.PatchSize > 1<<10 || v.NumChannels != 3:
+		return fmt.Errorf("vision_config: patch_size is %d and num_channels %d, want 3 channels", v.PatchSize, v.NumChannels)
+	case min(v.HiddenSize, v.MaxGrid, v.MaxPatches) < 1 || max(v.EmbedSize, v.MaxGrid, v.MaxPatches) > 1<<20:
+		return fmt.Errorf("vision_config: a size is missing or implausibly large")
+	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0 || v.RMSNormEps <= 0:
+		return fmt.Errorf("vision_config: layer_norm_eps, patch_norm_eps and rms_norm_eps must be above 0")
 	}
 	return nil
 }

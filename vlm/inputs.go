@@ -31,6 +31,7 @@ type Inputs struct {
 	frames                            *engine.Buffer   // [Frames, samples]
 	intervals, ropeTables             []*engine.Buffer // by kind of attention
 	floatPixels                       *engine.Buffer   // instead of pixels, in tests
+	gemma                             *patchInputs     // instead of pixels, with Gemma's embedder
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
@@ -60,6 +61,9 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 		frames:     words("frames of sound", frames*a.FrameSize),
 		pixelTable: words("pixel values", 256),
 	}
+	if images > 0 && v.Gemma() {
+		in.gemma = newPatchInputs(v, images*v.Patches())
+	}
 	for _, kind := range t.AttentionKinds() {
 		in.intervals = append(in.intervals, words("intervals", 4*n))
 		in.ropeTables = append(in.ropeTables, words("rope table", positions*kind.HeadDim))
@@ -69,7 +73,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 
 func (in *Inputs) buffers() []*engine.Buffer {
 	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.pixels, in.frames, in.pixelTable}, in.ropeTables)
+		in.targetRows, in.targetIDs, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
 }
 
 // Bytes returns the size of the buffers.
@@ -173,11 +177,16 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	for i, kind := range in.text.AttentionKinds() {
 		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
 	}
-	if err := in.uploadWords(dev, append(all, []words{
+	if err := uploadWords(dev, &in.block, append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
 	}...)); err != nil {
 		return 0, err
+	}
+	if in.gemma != nil {
+		if err := in.gemma.upload(dev, b, patches); err != nil {
+			return 0, err
+		}
 	}
 	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
 		return 0, err
@@ -217,11 +226,11 @@ type words struct {
 }
 
 // uploadWords writes consecutive buffers, with one transfer per allocation, since a GPU waits
-// for each transfer.
-func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
+// for each transfer. reused is the memory of earlier uploads.
+func uploadWords(dev engine.Device, reused *[]byte, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
-	block := in.block[:0]
+	block := (*reused)[:0]
 	flush := func() error {
 		if memory == nil {
 			return nil
@@ -244,6 +253,6 @@ func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 			block = binary.NativeEndian.AppendUint32(block, uint32(v))
 		}
 	}
-	in.block = block
+	*reused = block
 	return flush()
 }

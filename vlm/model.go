@@ -51,6 +51,7 @@ type Model struct {
 	Params *nn.Params
 
 	embedder       embedder
+	gemma          *gemmaEmbedder // instead of embedder
 	audio          audioEmbedder
 	decoder        decoder
 	cacheType      CacheType
@@ -65,11 +66,15 @@ func NewModel(c Config, init Init) (*Model, error) {
 	}
 	// A decoder that adapters leave frozen is last: what is trained is contiguous.
 	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder, GroupBuffers)}
-	if !c.Vision.None() {
-		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
+	d := nn.Declarer{Params: m.Params, Group: GroupEmbedder}
+	switch {
+	case c.Vision.Gemma():
+		m.gemma = newGemmaEmbedder(d, c.Vision, init)
+	case !c.Vision.None():
+		m.embedder = newEmbedder(d, c.Vision, init)
 	}
 	if !c.Audio.None() {
-		m.audio = newAudioEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Audio, init)
+		m.audio = newAudioEmbedder(d, c.Audio, init)
 	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
@@ -107,7 +112,11 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Obs
 // sound: [slots, D]. They are nil for text alone.
 func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	var images, sound *nn.Tensor
-	if in.Images > 0 {
+	switch {
+	case in.Images > 0 && m.gemma != nil:
+		g.Program.SetLabel("embedder")
+		images = m.gemma.forward(g, in.gemma, trace)
+	case in.Images > 0:
 		g.Program.SetLabel("embedder")
 		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
 	}
