@@ -14,6 +14,7 @@ type RoPESplitNormParams struct {
 	HeadDim uint32
 	Values  uint32 // 1: x holds values too; 2: and they are divided by their root mean square
 	Slot    uint32 `kernel:"layout"` // as RoPESplitParams'
+	Ring    uint32 `kernel:"layout"` // as AppendRowsParams'
 	Eps     float32
 }
 
@@ -34,7 +35,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		{Name: "v", Access: ReadWrite, Optional: true},
 		{Name: "rstd", Access: Write},
 	},
-	Include: []string{"sum", "group", "rope"},
+	Include: []string{"sum", "group", "rope", "ring"},
 	Variants: headReduction(DeclPass[RoPESplitNormParams]{Grid: func(p RoPESplitNormParams) [3]uint32 {
 		return gridGroups(int(p.Tokens.Max * p.heads()))
 	}}),
@@ -56,9 +57,12 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 			return false
 		}
 		tokens, keys := p.Tokens.At(h.Step()), int(p.KVHeads*p.HeadDim)
-		first := int(h.Step()[p.Slot]) * keys
-		rows := p
-		rows.Slot = 0
+		row, ok := contiguousRows(h, tokens, p.Slot, p.Ring)
+		if !ok {
+			return false
+		}
+		first, rows := row*keys, p
+		rows.Slot, rows.Ring = 0, 0
 		onSections(h, s.Type.Format(), b, section{0, 0, tokens * int((p.Heads+2*p.KVHeads)*p.HeadDim)},
 			[]section{{5, 0, tokens * int(p.Heads*p.HeadDim)}, {6, first, tokens * keys}, {7, first, tokens * keys}},
 			func(b Buffers) { ropeSplitNormCPU(h, rows, b) })
@@ -96,7 +100,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 				}
 			}
 			if part != partQuery {
-				at += first * int(p.KVHeads) * d
+				at += (ringRow(first+t, p.Ring) - t) * int(p.KVHeads) * d
 			}
 			b[5+part].F[at] = rotated(row, table, positions[t], i, d, part, 1)
 		})
@@ -114,7 +118,7 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 			n, width := int(tokens.Max), heads+kv+int(min(values, 1))*kv
 			cache := (n + int(first)) * kv * d
 			c := Case{
-				Params: RoPESplitNormParams{tokens, uint32(heads), uint32(kv), uint32(d), values, slot, 1e-6},
+				Params: RoPESplitNormParams{Tokens: tokens, Heads: uint32(heads), KVHeads: uint32(kv), HeadDim: uint32(d), Values: values, Slot: slot, Eps: 1e-6},
 				Inputs: []Input{
 					{N: n * width * d, Scale: 3}, {N: d, Scale: 1}, {N: d, Scale: 1}, {N: positions * d, Scale: 1}, integers(n, 0, positions),
 					{N: n * heads * d}, {N: cache, Scale: 1}, {N: cache, Scale: 1, Absent: values == 0}, {N: n * (heads + kv)},
@@ -133,7 +137,15 @@ var RoPESplitNorm = Declare(Decl[RoPESplitNormParams]{
 		}
 		small := call(N(3), 3, 2, 64, 1, 0, 0) // Eps matters in the denominator
 		small.Inputs[0].Scale = 1e-3
-		return append(counted, small.named("small values"), call(N(1), 1, 1, 2, 1, 0, 0), call(N(7), 3, 1, 6, 0, 0, 0), call(N(33), 16, 8, 128, 0, 0, 0), call(N(1), 9, 3, 64, 1, 5, 7),
+		ring := func(tokens, heads, kv, d int, values, first, ring uint32) Case {
+			c := call(N(tokens), heads, kv, d, values, 5, first)
+			p := c.Params.(RoPESplitNormParams)
+			p.Ring = ring
+			c.Params = p
+			c.Inputs[6].N, c.Inputs[7].N = int(ring)*kv*d, int(ring)*kv*d
+			return c.named("%s in a ring of %d", c.Name, ring)
+		}
+		return append(counted, ring(7, 3, 2, 16, 1, 6, 9), ring(5, 2, 1, 6, 2, 21, 8), ring(3, 2, 1, 8, 1, 2, 8), small.named("small values"), call(N(1), 1, 1, 2, 1, 0, 0), call(N(7), 3, 1, 6, 0, 0, 0), call(N(33), 16, 8, 128, 0, 0, 0), call(N(1), 9, 3, 64, 1, 5, 7),
 			call(N(5), 4, 2, 128, 1, 5, 1), call(N(3), 2, 1, 300, 1, 0, 0), call(N(300), 3, 2, 16, 1, 0, 0), call(N(5), 2, 2, 16, 0, 0, 0), call(N(4096), 15, 1, 8, 1, 0, 0),
 			call(N(7), 3, 2, 6, 2, 0, 0), call(N(5), 4, 2, 128, 2, 5, 1), call(N(1), 4, 1, 512, 2, 5, 7), call(N(33), 3, 2, 20, 2, 0, 0))
 	},
@@ -161,7 +173,7 @@ func ropeSplitNormCPU(h Host, p RoPESplitNormParams, b Buffers) {
 		scaled, release := h.Scratch(d)
 		defer release()
 		for t := lo; t < hi; t++ {
-			row, to := x[t*heads*d:][:heads*d], (first+t)*keys*d
+			row, to := x[t*heads*d:][:heads*d], ringRow(first+t, p.Ring)*keys*d
 			angles := table[int(positions[t])*d:][:d]
 			for head := range normed {
 				in, w, out := row[head*d:][:d], b.F32(1), q[min((t*queries+head)*d, len(q)):]

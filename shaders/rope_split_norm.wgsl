@@ -9,7 +9,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let t = row / heads;
   if (t >= tokens()) { return; }
   let start = row * p.head_dim;
-  let kv = (step_u32(p.slot) + t) * p.kv_heads; // the token's first head of k and v
+  let kv = ring_row(step_u32(p.slot) + t) * p.kv_heads; // the token's first head of k and v
   let is_value = head >= normed;
   let to_value = (kv + head - normed) * p.head_dim;
   if (is_value && p.values == 1u) {
