@@ -186,7 +186,7 @@ func (r *goldenGemma) addSound(b *packing.Batch) {
 	if !ok {
 		return
 	}
-	values, size := require.Value(r.inputs.Float32(r.name + ".audio_frames"))(r.t), info.Shape[2]
+	values, size := require.Value(r.inputs.Float32(r.name+".audio_frames"))(r.t), info.Shape[2]
 	for i, real := range r.ints("audio_frames_mask") {
 		if real != 0 {
 			b.Frames = append(b.Frames, values[i*size:][:size]...)

@@ -162,7 +162,7 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 		size = max(size, 2*g.cache.Capacity)
 	}
 	size = min(size, limit)
-	cache, rope := vlm.NewCache(g.Model, size), ropeBuffers(g.Model, size)
+	cache, rope := vlm.NewCache(g.Model, size, largestPass(g.Config)), ropeBuffers(g.Model, size)
 	memories, err := engine.Allocate(g.Device, "the key/value cache", slices.Concat(cache.Buffers, rope)...)
 	if err != nil {
 		return err

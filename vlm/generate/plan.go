@@ -12,7 +12,7 @@ import (
 // planning.
 func newPlanner(m *vlm.Model, capacity int) *Generator {
 	g := New(&vlm.Runner{Model: m})
-	g.cache, g.rope = vlm.NewCache(m, capacity), ropeBuffers(m, capacity)
+	g.cache, g.rope = vlm.NewCache(m, capacity, largestPass(m.Config)), ropeBuffers(m, capacity)
 	return g
 }
 

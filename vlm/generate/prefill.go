@@ -57,7 +57,7 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	if err != nil {
 		return nil, 0, err
 	}
-	start := g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches)
+	start := g.cache.Reusable(g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches))
 	g.cached = g.cached.prefix(start)
 	fresh := s.fresh(start, patches)
 	if err := g.encode(ctx, fresh); err != nil {
@@ -96,6 +96,9 @@ func (g *Generator) maxPass() int {
 	return n
 }
 
+// largestPass is the largest maxPass of a model.
+func largestPass(c vlm.Config) int { return max(passSizes[len(passSizes)-1], c.Vision.Patches()) }
+
 // decode runs one more token through the decoder.
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 	past := len(g.cached.ids)
@@ -122,8 +125,8 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*
 	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
 	copy(p.sections["ids"], b.IDs)
 	copy(p.sections["positions"], b.Positions)
-	for i, kind := range g.Config.Text.AttentionKinds() {
-		copy(p.sections[intervalsSection(i)], kind.Intervals(b.Intervals, b.Positions, len(b.IDs), past))
+	for i := range g.Config.Text.AttentionKinds() {
+		copy(p.sections[intervalsSection(i)], g.cache.Intervals(i, b.Intervals, b.Positions, past))
 	}
 	for i := range p.sections["slots"] {
 		p.sections["slots"][i] = -1
