@@ -141,10 +141,9 @@ func (r *goldenGemma) run() {
 
 // load makes the model and its inputs.
 func (r *goldenGemma) load(config Config) {
-	model, err := NewModel(config, Init{})
+	model, err := newModel(config, Init{}, true) // the layer scalars have golden gradients too
 	require.NoError(r.t, err)
 	r.model = model
-	model.Params.Untrained() // the layer scalars have golden gradients too
 	require.NoError(r.t, model.Allocate(r.dev, true))
 	r.t.Cleanup(model.Close)
 	r.loadWeights()

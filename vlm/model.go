@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"errors"
 	"slices"
 
 	"patchwork/engine"
@@ -60,7 +61,10 @@ type Model struct {
 }
 
 // NewModel declares the parameters of a configuration. Allocate allocates them.
-func NewModel(c Config, init Init) (*Model, error) {
+func NewModel(c Config, init Init) (*Model, error) { return newModel(c, init, false) }
+
+// newModel is NewModel; trainBuffers makes GroupBuffers trainable, in tests of its gradients.
+func newModel(c Config, init Init, trainBuffers bool) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -78,7 +82,9 @@ func NewModel(c Config, init Init) (*Model, error) {
 	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
-	m.Params.Untrained(GroupBuffers)
+	if !trainBuffers {
+		m.Params.Untrained(GroupBuffers)
+	}
 	if c.Adapter != nil {
 		m.Params.Base(GroupDecoder, GroupBuffers)
 	}
@@ -164,7 +170,7 @@ func (m *Model) capped(g *nn.Graph, logits *nn.Tensor) *nn.Tensor {
 
 // Allocate allocates the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
-	if err := m.checkCache(); err != nil {
+	if err := errors.Join(m.checkCache(), m.checkRange()); err != nil {
 		return err
 	}
 	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes
