@@ -256,7 +256,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 	}
 	c := m.Config
 	c.Adapter = nil
-	merged := &Decoder{Path: path, Text: c.Text, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
+	merged := &Decoder{Path: path, Text: c.Text, config: p.config, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
 	if !c.TextOnly() {
 		merged.model = &c
 	}

@@ -139,15 +139,26 @@ func sameLayers(t *testing.T, a, b string) {
 	}
 }
 
-// TestGoldenGemmaExport: a decoder is exported with the tensors that Hugging Face's files hold.
+// TestGoldenGemmaExport: a decoder is exported with the tensors that Hugging Face's files hold, and
+// with the other parts of its model.
 func TestGoldenGemmaExport(t *testing.T) {
-	g := newTinyGemma(t, "tiny_gemma3", "config.json")
+	for _, family := range []string{"tiny_gemma3", "tiny_gemma4"} {
+		for _, config := range []string{"config.json", "config.transformers.json"} {
+			t.Run(family+"/"+config, func(t *testing.T) { testGemmaExport(t, newTinyGemma(t, family, config)) })
+		}
+	}
+}
+
+func testGemmaExport(t *testing.T, g *tinyGemma) {
 	out := filepath.Join(t.TempDir(), "exported")
 	_, err := pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: out, DType: "f32", DecoderOnly: true})
 	require.NoError(t, err)
 	file, err := safetensors.Open(filepath.Join(out, pretrained.WeightsFile))
 	require.NoError(t, err)
 	defer file.Close()
+	if len(file.Names()) != len(g.decoder.Weights) {
+		t.Errorf("%d tensors, want %d", len(file.Names()), len(g.decoder.Weights))
+	}
 	for name, want := range g.decoder.Weights {
 		got := require.Value(file.Float32(name))(t)
 		golden.Compare(t, name, got, want, golden.Tolerance{Atol: 1.2e-7}) // (w + 1) - 1

@@ -24,7 +24,7 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a model folder: %w", dir, err)
 	}
-	p := &Decoder{Path: dir, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
+	p := &Decoder{Path: dir, config: data, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
 	var quantised struct {
 		Config json.RawMessage `json:"quantization_config"`
 	}

@@ -29,6 +29,7 @@ type Decoder struct {
 	Text vlm.TextConfig
 
 	weights   weightSource
+	config    []byte // config.json of a Hugging Face folder
 	processor func(patches int) (*vlm.Processor, error)
 	model     *vlm.Config // of a GGUF file with an image embedder; nil: only a decoder
 }
