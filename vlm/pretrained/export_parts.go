@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"patchwork/nn/safetensors"
@@ -22,6 +23,56 @@ func (p *Decoder) wholeFolder() *setSource {
 		return nil
 	}
 	return set
+}
+
+// nestedParts are the names of Gemma's embedders as transformers holds them in memory, by the beginnings
+// of those in the hub's files.
+var nestedParts = [][2]string{
+	{"vision_embedder.", "model.embed_vision."}, {"embed_vision.", "model.embed_vision.multimodal_embedder."},
+	{"embed_audio.", "model.embed_audio.multimodal_embedder."},
+}
+
+// isGemmaPart reports whether a parameter is one of Gemma's embedders.
+func isGemmaPart(name string) bool {
+	return slices.ContainsFunc(nestedParts, func(part [2]string) bool { return strings.HasPrefix(name, part[0]) })
+}
+
+// partName is the name in the files of a parameter that is not the decoder's.
+func (s *setSource) partName(name string) string {
+	for _, part := range nestedParts {
+		rest, ok := strings.CutPrefix(name, part[0])
+		if !ok {
+			continue
+		}
+		for _, file := range []string{"model." + name, part[1] + rest} {
+			if _, ok := s.Tensor(file); ok {
+				return file
+			}
+		}
+	}
+	return name
+}
+
+// wholeConfig parses a Gemma 4's config.json with its embedders; nil: it is another model, or the
+// folder has only the decoder's weights.
+func (s *setSource) wholeConfig(data []byte) (*vlm.Config, error) {
+	var kind struct {
+		ModelType string `json:"model_type"`
+	}
+	_ = json.Unmarshal(data, &kind) // it has been parsed
+	_, hasImages := s.Tensor(s.partName("vision_embedder.patch_dense.weight"))
+	_, hasSound := s.Tensor(s.partName("embed_audio.embedding_projection.weight"))
+	if kind.ModelType != vlm.GemmaModelType || !hasImages && !hasSound {
+		return nil, nil
+	}
+	c, err := vlm.ParseGemma(data)
+	if !hasImages {
+		c.Vision = vlm.VisionConfig{}
+	}
+	if !hasSound {
+		c.Audio = vlm.AudioConfig{}
+	}
+	return &c, err
 }
 
 // otherEntries are the file entries of the parts that are not the decoder's, copied.

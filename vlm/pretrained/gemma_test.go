@@ -1,8 +1,10 @@
 package pretrained_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
 	"patchwork/vlm/pretrained"
 )
 
@@ -111,6 +114,46 @@ func TestGoldenGemmaForms(t *testing.T) {
 			g.check(t, "GGUF", out)
 			sameLayers(t, g.decoder.Folder(t), out)
 		})
+	}
+}
+
+// TestGoldenGemmaWhole: a model with its embedders of images and sound has the golden parameters, in both
+// spellings of the names.
+func TestGoldenGemmaWhole(t *testing.T) {
+	for _, nested := range []bool{false, true} {
+		g := newTinyGemma(t, "tiny_gemma4", "config.json")
+		renamed := map[string]string{}
+		for name := range maps.Clone(g.decoder.Weights) {
+			to := strings.Replace(strings.Replace(name, "model.embed_vision.", "model.embed_vision.multimodal_embedder.", 1), "model.vision_embedder.", "model.embed_vision.", 1)
+			if nested && to != name {
+				g.decoder.Rename(name, to, false)
+				renamed[name] = to
+			}
+		}
+		p, err := pretrained.Open(g.decoder.Folder(t))
+		require.NoError(t, err)
+		defer p.Close()
+		if p.Whole == nil || p.Whole.Vision.None() || p.Whole.Audio.None() || p.Whole.Attention != packing.DocumentBidirectionalImage {
+			t.Fatalf("nested=%v: the configuration is %+v", nested, p.Whole)
+		}
+		m, err := vlm.NewModel(*p.Whole, vlm.Init{})
+		require.NoError(t, err)
+		require.NoError(t, p.Check(m))
+		dev := cpu.Open(0)
+		require.NoError(t, m.Allocate(dev, false))
+		defer m.Close()
+		require.NoError(t, p.LoadWeights(dev, m))
+		for _, param := range m.Params.All() {
+			got := require.Value(m.Params.Read(dev, m.Params.Weights, param))(t)
+			want := g.values(param.Name)
+			if !strings.HasPrefix(param.Name, vlm.DecoderPrefix) {
+				name := "model." + param.Name
+				want = g.decoder.Weights[cmp.Or(renamed[name], name)]
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("nested=%v: %s differs", nested, param.Name)
+			}
+		}
 	}
 }
 

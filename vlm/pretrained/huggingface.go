@@ -44,6 +44,9 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	source := newSetSource(set)
 	source.unitNorms = p.Text.UnitNorms()
 	p.weights = source
+	if p.Whole, err = source.wholeConfig(data); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), set.Close())
+	}
 	if p.Text.TieWordEmbeddings {
 		err = source.checkTied(p)
 	}
@@ -114,7 +117,7 @@ func (s *setSource) fileName(name string) string {
 	if rest, ok := strings.CutPrefix(name, "model."); ok {
 		return s.prefix + rest
 	}
-	return name
+	return s.partName(name)
 }
 
 // paramName is the inverse of fileName; it is "" for a tensor of another part of the model.

@@ -27,6 +27,9 @@ import (
 type Decoder struct {
 	Path string
 	Text vlm.TextConfig
+	// Whole is the configuration with the embedders of images and sound of a Gemma 4 folder; nil: there
+	// are none.
+	Whole *vlm.Config
 
 	weights   weightSource
 	config    []byte // config.json of a Hugging Face folder
@@ -38,7 +41,7 @@ type Decoder struct {
 // ok is false for a parameter that is not there.
 func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	return name, (inDecoder || p.model != nil) && param.Group != vlm.GroupAdapter
+	return name, (inDecoder || p.model != nil || p.Whole != nil && isGemmaPart(name)) && param.Group != vlm.GroupAdapter
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
