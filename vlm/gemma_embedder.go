@@ -45,13 +45,13 @@ func newGemmaEmbedder(d nn.Declarer, c VisionConfig, init Init) *gemmaEmbedder {
 func (e *gemmaEmbedder) forward(g *nn.Graph, in *patchInputs, trace Trace) *nn.Tensor {
 	x := trace.keep(g, "vision.patch_ln1", e.ln1.Forward(g, in.patches()))
 	x = trace.keep(g, "vision.patch_dense", e.dense.Forward(g, x)) // [N, E]
-	x = trace.keep(g, "vision.patch_ln2", e.ln2.ForwardFloat32(g, x))
+	x = trace.keep(g, "vision.patch_ln2", e.ln2.Forward(g, x))
 	table := g.Param(e.positions).Reshape(2*e.positions.Shape[0], e.positions.Shape[2])
 	for _, axis := range in.axes {
 		x = g.Add(x, g.Embed(axis.index(), table, nil, 1))
 	}
 	x = trace.keep(g, "vision.pos", x)
-	x = trace.keep(g, "vision.pos_norm", e.norm.ForwardFloat32(g, x))
+	x = trace.keep(g, "vision.pos_norm", e.norm.Forward(g, x))
 	x = trace.keep(g, "vision.rms", e.rms.Forward(g, x))
 	return trace.keep(g, "vision.projection", e.projection.Forward(g, x))
 }

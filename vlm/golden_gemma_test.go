@@ -46,6 +46,67 @@ func TestGoldenGemma(t *testing.T) {
 	}
 }
 
+// TestGoldenGemma16 compares logits, losses and gradients in bf16 on every device with the tolerances of
+// golden/README.md for it, which are those of transformers. f16 is refused.
+func TestGoldenGemma16(t *testing.T) {
+	for _, family := range []string{"tiny_gemma3", "tiny_gemma4"} {
+		for _, dir := range golden.Dirs(t, family) {
+			for _, dev := range devices.Open(t) {
+				for _, name := range gemmaCases(t, dir) {
+					t.Run(family+"/"+dev.Info().Device+"/"+name, func(t *testing.T) {
+						(&goldenGemma{t: t, dev: dev, dir: dir, name: name, config: "config.json", storage: shaders.BF16}).run16()
+					})
+				}
+			}
+			half := require.Value(NewModel((&goldenGemma{t: t, dir: dir, config: "config.json"}).whole(), Init{}))(t)
+			half.Store(shaders.F16)
+			if err := half.Allocate(devices.Open(t)[0], false); err == nil || !strings.Contains(err.Error(), "bf16") {
+				t.Errorf("%s in f16: %v", dir, err)
+			}
+		}
+	}
+}
+
+func (r *goldenGemma) run16() {
+	r.inputs, r.want = r.open("inputs.safetensors"), r.open(r.name+".safetensors")
+	r.load(r.whole())
+	require.NoError(r.t, r.model.Params.SyncHalf(context.Background(), r.dev))
+	var loss nn.HeadLoss
+	exe := r.compile(true, func(g *nn.Graph) {
+		loss = r.model.Loss(g, r.in, nil)
+		g.Keep(loss.Sum)
+	})
+	require.NoError(r.t, exe.Run(context.Background(), &r.step))
+	mean := r.temp(exe, loss.Sum)[0] / float32(r.targets)
+	if want := r.tensor("loss_mean")[0]; math.Abs(float64(mean-want)) > 0.2 {
+		r.t.Errorf("the mean loss is %v, want %v", mean, want)
+	}
+	if d := relativeDistance(r.logits(), r.tensor("act.logits")); !(d <= 0.1) {
+		r.t.Errorf("the logits differ by %.3g of their norm, want at most 0.1", d)
+	}
+	var got, want []float32
+	for _, p := range r.model.Params.All() {
+		name := "grad." + r.fileName(p, func(name string) bool { _, ok := r.want.Tensor("grad." + name); return ok })
+		if _, ok := r.want.Tensor(name); ok {
+			got = append(got, require.Value(r.model.Params.Read(r.dev, r.model.Params.Grads, p))(r.t)...)
+			want = append(want, r.tensor(name)...)
+		}
+	}
+	if d := relativeDistance(got, want); len(want) > 0 && !(d <= 0.4) {
+		r.t.Errorf("the gradients differ by %.3g of their norm, want at most 0.4", d)
+	}
+}
+
+// relativeDistance is |got - want| / |want|.
+func relativeDistance(got, want []float32) float64 {
+	var difference, norm float64
+	for i := range want {
+		d := float64(got[i]) - float64(want[i])
+		difference, norm = difference+d*d, norm+float64(want[i])*float64(want[i])
+	}
+	return math.Sqrt(difference / norm)
+}
+
 // gemmaCases are the cases of a directory.
 func gemmaCases(t *testing.T, dir string) []string {
 	inputs, err := safetensors.Open(filepath.Join(dir, "inputs.safetensors"))
@@ -74,6 +135,7 @@ type goldenGemma struct {
 	name     string
 	config   string
 	noFusion bool
+	storage  shaders.Type // of activations and matrices
 
 	inputs, want *safetensors.File
 	model        *Model
@@ -101,6 +163,9 @@ func (r *goldenGemma) whole() Config {
 	data, err := os.ReadFile(filepath.Join(r.dir, r.config))
 	require.NoError(r.t, err)
 	c := require.Value(ParseGemma(data))(r.t)
+	if r.inputs == nil {
+		return c
+	}
 	if _, ok := r.inputs.Tensor(r.name + ".pixel_values"); ok {
 		info, _ := r.inputs.Tensor(r.name + ".pixel_values")
 		c.Vision.MaxPatches = info.Shape[1]
@@ -144,6 +209,7 @@ func (r *goldenGemma) load(config Config) {
 	model, err := newModel(config, Init{}, true) // the layer scalars have golden gradients too
 	require.NoError(r.t, err)
 	r.model = model
+	model.Store(r.storage)
 	require.NoError(r.t, model.Allocate(r.dev, true))
 	r.t.Cleanup(model.Close)
 	r.loadWeights()
@@ -266,7 +332,7 @@ func (r *goldenGemma) loadWeights() {
 }
 
 func (r *goldenGemma) compile(train bool, f func(g *nn.Graph)) engine.Executable {
-	program, err := nn.Record("gemma", nn.Options{Params: r.model.Params, Train: train, NoFusion: r.noFusion}, f)
+	program, err := nn.Record("gemma", nn.Options{Params: r.model.Params, Train: train, NoFusion: r.noFusion, Type: r.model.Storage()}, f)
 	require.NoError(r.t, err)
 	plan, err := r.model.Plan(program)
 	require.NoError(r.t, err)
@@ -369,6 +435,10 @@ func (r *goldenGemma) compareGradients() {
 
 // compareLogits compares the logits of all tokens, computed one after another as in generation.
 func (r *goldenGemma) compareLogits(name string) {
+	golden.Compare(r.t, name, r.logits(), r.tensor(name), golden.Tolerance{Atol: 5e-4, Rtol: r.rtol(1e-4)})
+}
+
+func (r *goldenGemma) logits() (got []float32) {
 	var all []*nn.Tensor
 	exe := r.compile(false, func(g *nn.Graph) {
 		x := r.model.Hidden(g, r.in, nil)
@@ -381,9 +451,8 @@ func (r *goldenGemma) compareLogits(name string) {
 		}
 	})
 	require.NoError(r.t, exe.Run(context.Background(), &r.step))
-	var got []float32
 	for _, x := range all {
 		got = append(got, r.temp(exe, x)...)
 	}
-	golden.Compare(r.t, name, got, r.tensor(name), golden.Tolerance{Atol: 5e-4, Rtol: r.rtol(1e-4)})
+	return got
 }
