@@ -21,7 +21,7 @@ func (g *Graph) ConcatRows(a, b *Tensor, at int) *Tensor {
 		start int64
 	}{{a, 0}, {b, engine.BufferSize(t, at*cols)}}
 	for _, p := range parts {
-		g.record(shaders.Copy, shaders.CopyParams{N: uint32(p.x.Size())}, p.x.View(), y.View().Slice(p.start, engine.BufferSize(t, p.x.Size())))
+		g.copy(p.x.View(), y.View().Slice(p.start, engine.BufferSize(t, p.x.Size())), p.x.Size())
 	}
 	g.onBackward(y, func(dy engine.View) {
 		for _, p := range parts {
@@ -32,7 +32,7 @@ func (g *Graph) ConcatRows(a, b *Tensor, at int) *Tensor {
 			case add:
 				g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(p.x.Size())}, from, dx)
 			default:
-				g.record(shaders.Copy, shaders.CopyParams{N: uint32(p.x.Size())}, from, dx)
+				g.copy(from, dx, p.x.Size())
 			}
 		}
 	})

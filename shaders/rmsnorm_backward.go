@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -14,7 +15,7 @@ type RMSNormBackwardParams struct {
 	AccumulateW uint32 // add to dw
 	WithW       uint32 // dw is wanted: a frozen layer needs none
 	Narrow      uint32 // 1: dx is written to narrow too
-	Weightless  uint32 // 1: w is absent, as if all ones; dw is not wanted then
+	Weightless  uint32 // w is absent, and all ones; then WithW is 0
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
@@ -42,7 +43,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		}},
 		DeclPass[RMSNormBackwardParams]{Entry: "total", Elements: func(p RMSNormBackwardParams) int { return int(p.Cols) }},
 	),
-	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}},
+	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}, {"x", "dx"}},
 	Even:   func(p RMSNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
@@ -59,28 +60,28 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		sumRows(h, p.Rows.At(h.Step()), p.AccumulateW != 0, func(lo, hi int, acc []float32) { p.rows(b, lo, hi, acc) }, b.F32(5)[:cols])
 	},
 	Reference: func(p RMSNormBackwardParams, b []Array) {
-		x, rstd, dy, dx, dw, cols := b[0].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
-		w := func(c int) float64 {
+		x, w, rstd, dy, dx, dw, cols := b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, int(p.Cols)
+		if p.WithW != 0 && p.AccumulateW == 0 {
+			clear(dw)
+		}
+		weight := func(c int) float64 {
 			if p.Weightless != 0 {
 				return 1
 			}
-			return b[1].F[c]
-		}
-		if p.WithW != 0 && p.AccumulateW == 0 {
-			clear(dw)
+			return w[c]
 		}
 		for r := range int(p.Rows.Max) {
 			var meanGX float64
 			for c := range cols {
 				i := r*cols + c
-				meanGX += dy[i] * w(c) * x[i] * rstd[r] / float64(cols)
+				meanGX += dy[i] * weight(c) * x[i] * rstd[r] / float64(cols)
 				if p.WithW != 0 {
 					dw[c] += dy[i] * x[i] * rstd[r]
 				}
 			}
 			for c := range cols {
 				i := r*cols + c
-				set(dx, i, rstd[r]*(dy[i]*w(c)-x[i]*rstd[r]*meanGX), p.AccumulateX)
+				set(dx, i, rstd[r]*(dy[i]*weight(c)-x[i]*rstd[r]*meanGX), p.AccumulateX)
 				if p.Narrow != 0 {
 					b[6].F[i] = dx[i]
 				}
@@ -97,11 +98,12 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			p.Rows, p.Cols = rows, uint32(cols)
 			c := Case{
 				Params: p,
-				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1, Absent: p.Weightless != 0}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW), {N: n, Absent: p.Narrow == 0}},
+				Inputs: []Input{{N: n, Scale: 1}, {N: cols, Scale: 1}, positives(m), {N: n, Scale: 1}, output(n, p.AccumulateX), output(cols, p.AccumulateW), {N: n, Absent: p.Narrow == 0}},
 				// A few roundings of values of size 1 to 10 and, in dw, a random walk of them.
 				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
 			}
 			c.Inputs[5].Absent = p.WithW == 0
+			c.Inputs[1].Absent = p.Weightless != 0
 			return c
 		}
 		cases := writingAndAdding(func(accumulate uint32) []Case {
@@ -117,17 +119,19 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to even rows of dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"),
 			call(N(70), 65, RMSNormBackwardParams{Weightless: 1}).named("weightless"),
-			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, Weightless: 1}).named("weightless, adding to even rows of dx"))
+			call(N(9), 130, RMSNormBackwardParams{Weightless: 1, AccumulateX: 1}).named("weightless, adding to dx"))
 	},
 })
 
 // rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
-	x, rstd, dy, dx, cols := b.F32(0), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
-	w := rmsNormWeight(b, cols, p.Weightless)
+	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
+	if p.Weightless != 0 {
+		w = slices.Repeat([]float32{1}, cols)
+	}
 	for r := lo; r < hi; r++ {
 		at := r * cols
-		rmsNormRowBackward(x[at:][:cols], w, dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)
+		rmsNormRowBackward(x[at:][:cols], w[:cols], dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)
 		if p.Narrow != 0 {
 			copy(b.F32(6)[at:], dx[at:][:cols])
 		}

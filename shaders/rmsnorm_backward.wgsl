@@ -1,4 +1,3 @@
-// 1 where the norm has no weight: w is then not bound.
 fn weight(i: u32) -> Vec {
   if (p.weightless != 0u) { return Vec(1.0); }
   return loadv_w(i);

@@ -53,10 +53,17 @@ type VisionConfig struct {
 	// MaxPatches above 0: images keep their aspect ratio, and have whole patches along both sides, at
 	// most so many.
 	MaxPatches int `json:"max_patches,omitempty"`
+
+	// Of Gemma's embedder; EmbedSize 0 = this project's own.
+	EmbedSize  int     `json:"embed_size,omitempty"`   // E: size of the vectors before their projection
+	RMSNormEps float64 `json:"rms_norm_eps,omitempty"` // of the norm before the projection
 }
 
 // MaxImageTokens limits the tokens of an image that keeps its aspect ratio.
 const MaxImageTokens = 1 << 14
+
+// Gemma reports whether the embedder is Gemma's.
+func (v VisionConfig) Gemma() bool { return v.EmbedSize > 0 }
 
 // None reports whether the model has no embedder and reads only text.
 func (v VisionConfig) None() bool { return v == VisionConfig{} }
@@ -115,7 +122,7 @@ func (v VisionConfig) PixelBytes() int { return v.Patches() * v.Features() }
 // Fit is how an image becomes pixels; the zero value if the model takes none.
 func (v VisionConfig) Fit() image.Fit {
 	if v.KeepsAspect() {
-		return image.Fit{Patch: v.PatchSize, MaxPatches: v.MaxPatches, MaxSide: v.MaxGrid}
+		return image.Fit{Patch: v.PatchSize, MaxPatches: v.MaxPatches, MaxSide: v.MaxGrid, Fill: v.Gemma()}
 	}
 	return image.Fit{Size: v.ImageSize, Patch: v.PatchSize}
 }
@@ -157,6 +164,9 @@ func (v VisionConfig) EmbedderInputs() int {
 
 // Check returns an error if the sizes are missing or do not fit together.
 func (v VisionConfig) Check() error {
+	if v.Gemma() {
+		return v.checkGemma()
+	}
 	switch {
 	case v.KeepsAspect() && (v.PatchSize < 1 || v.PatchSize > 1<<10 || v.MaxPatches > MaxImageTokens):
 		return fmt.Errorf("vision_config: patch_size %d or max_patches %d is out of range, want 1 to 1024 and 1 to %d", v.PatchSize, v.MaxPatches, MaxImageTokens)
@@ -174,6 +184,18 @@ func (v VisionConfig) Check() error {
 		return fmt.Errorf("vision_config: max_grid %d is less than the %d patches of a side", v.MaxGrid, v.Grid())
 	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0:
 		return fmt.Errorf("vision_config: layer_norm_eps and patch_norm_eps must be above 0")
+	}
+	return nil
+}
+
+func (v VisionConfig) checkGemma() error {
+	switch {
+	case v.PatchSize < 1 || v.PatchSize > 1<<10 || v.NumChannels != 3:
+		return fmt.Errorf("vision_config: patch_size is %d and num_channels %d, want 3 channels", v.PatchSize, v.NumChannels)
+	case min(v.HiddenSize, v.MaxGrid, v.MaxPatches) < 1 || max(v.EmbedSize, v.MaxGrid, v.MaxPatches) > 1<<20:
+		return fmt.Errorf("vision_config: a size is missing or implausibly large")
+	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0 || v.RMSNormEps <= 0:
+		return fmt.Errorf("vision_config: layer_norm_eps, patch_norm_eps and rms_norm_eps must be above 0")
 	}
 	return nil
 }

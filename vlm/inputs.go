@@ -25,13 +25,15 @@ type Inputs struct {
 	// them.
 	patchSlots, frameSlot int
 
-	ids, slots, positions, intervals  *engine.Buffer
+	ids, slots, positions             *engine.Buffer
 	order, starts, idRuns, slotTokens *engine.Buffer
 	targetRows, targetIDs             *engine.Buffer
-	pixels, pixelTable, ropeTable     *engine.Buffer
-	frames                            *engine.Buffer // [Frames, samples]
-	patchGrid                         patchGrid      // of images that keep their aspect ratio
-	floatPixels                       *engine.Buffer // instead of pixels, in tests
+	pixels, pixelTable                *engine.Buffer
+	frames                            *engine.Buffer   // [Frames, samples]
+	intervals, ropeTables             []*engine.Buffer // by kind of attention
+	floatPixels                       *engine.Buffer   // instead of pixels, in tests
+	patchGrid                         patchGrid        // of images that keep their aspect ratio
+	gemma                             *patchInputs     // instead of pixels, with Gemma's embedder
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
@@ -56,21 +58,29 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 		frames = n
 		frameSlot = (patches + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
 	}
-	return &Inputs{
+	in := &Inputs{
 		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, patchSlots: patches, frameSlot: frameSlot,
-		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
+		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
 		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(patches, frameSlot+frames)),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
 		patchGrid:  newPatchGrid(v, patches),
-		pixels:     words("pixels", (patches*v.Features()+3)/4),
+		pixels:     words("pixels", pixelBytes(v, patches)/4),
 		frames:     words("frames of sound", frames*a.FrameSize),
-		pixelTable: words("pixel values", 256), ropeTable: words("rope table", positions*t.HeadDim),
+		pixelTable: words("pixel values", 256),
 	}
+	if images > 0 && v.Gemma() {
+		in.gemma = newPatchInputs(v, patches)
+	}
+	for _, kind := range t.AttentionKinds() {
+		in.intervals = append(in.intervals, words("intervals", 4*n))
+		in.ropeTables = append(in.ropeTables, words("rope table", positions*kind.HeadDim))
+	}
+	return in
 }
 
 func (in *Inputs) buffers() []*engine.Buffer {
-	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable, in.ropeTable}
+	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
+		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
 }
 
 // Bytes returns the size of the buffers.
@@ -92,7 +102,20 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.ropeRows))
+	for i, kind := range in.text.AttentionKinds() {
+		if err := engine.Upload(dev, in.ropeTables[i].View(), kind.RoPETable(in.ropeRows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pixelBytes is the size of the buffer of patches' pixels; Gemma's embedder takes their values.
+func pixelBytes(v VisionConfig, patches int) int {
+	if v.Gemma() {
+		return 0
+	}
+	return (patches*v.Features() + 3) / 4 * 4
 }
 
 // pixelValues returns value/255, rounded as by a float32 division.
@@ -111,14 +134,14 @@ func (in *Inputs) Close() {
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
 
-func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.ropeRows, in.text.HeadDim) }
-
 // context is the attention context of a batch without a cache.
 func (in *Inputs) context() attentionContext {
-	return attentionContext{
-		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
-		intervals: in.tensor(in.intervals),
+	var c attentionContext
+	for i, kind := range in.text.AttentionKinds() {
+		table := nn.Input(in.ropeTables[i], in.ropeRows, kind.HeadDim)
+		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: nn.Input(in.positions, in.Rows, in.Tokens)}, in.tensor(in.intervals[i])})
 	}
+	return c
 }
 
 // patches splits the images into patches: [N·L, C·P²].
@@ -169,12 +192,25 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	if err != nil {
 		return 0, err
 	}
-	if err := in.uploadWords(dev, append([]words{
-		{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
+	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
+	for i, kind := range in.text.AttentionKinds() {
+		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
+	}
+	if err := uploadWords(dev, &in.block, append(append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	}, grid...)); err != nil {
+	}...), grid...)); err != nil {
 		return 0, err
+	}
+	if in.gemma != nil {
+		values, positions := b.PatchValues, b.PatchPositions
+		if values == nil {
+			values, positions = gemmaPatches(pixels, b.PatchGrid)
+		}
+		if err := in.gemma.upload(dev, values, positions, patches); err != nil {
+			return 0, err
+		}
+		pixels = nil
 	}
 	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
 		return 0, err
@@ -214,11 +250,11 @@ type words struct {
 }
 
 // uploadWords writes consecutive buffers, with one transfer per allocation, since a GPU waits
-// for each transfer.
-func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
+// for each transfer. reused is the memory of earlier uploads.
+func uploadWords(dev engine.Device, reused *[]byte, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
-	block := in.block[:0]
+	block := (*reused)[:0]
 	flush := func() error {
 		if memory == nil {
 			return nil
@@ -241,6 +277,6 @@ func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 			block = binary.NativeEndian.AppendUint32(block, uint32(v))
 		}
 	}
-	in.block = block
+	*reused = block
 	return flush()
 }

@@ -125,7 +125,7 @@ func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens
 // probe runs a batch with an AttentionProbe and returns its result.
 func probe(ctx context.Context, runner *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
 	in := runner.NewInputs(b.Rows, b.T, len(b.Images), b.T)
-	p, err := vlm.NewAttentionProbe(runner, queries, b.Intervals, group, groups)
+	p, err := vlm.NewAttentionProbe(runner, queries, b, group, groups)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ type Generator struct {
 	*vlm.Runner
 
 	cache    *vlm.Cache
-	rope     *engine.Buffer // RoPE table, a row for each cache position
+	rope     []*engine.Buffer // RoPE tables by kind of attention, a row for each cache position
 	memories []engine.Memory
 	cached   sequence // the sequence in the cache
 	passes   map[int]*pass
@@ -169,13 +169,14 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 		size = max(size, 2*g.cache.Capacity)
 	}
 	size = min(size, limit)
-	t := g.Config.Text
-	cache, rope := vlm.NewCache(g.Model, size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
-	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.Buffers, rope)...)
+	cache, rope := vlm.NewCache(g.Model, size, largestPass(g.Config)), ropeBuffers(g.Model, size)
+	memories, err := engine.Allocate(g.Device, "the key/value cache", slices.Concat(cache.Buffers, rope)...)
 	if err != nil {
 		return err
 	}
-	err = engine.Upload(g.Device, rope.View(), t.RoPETable(size))
+	for i, kind := range g.Config.Text.AttentionKinds() {
+		err = errors.Join(err, engine.Upload(g.Device, rope[i].View(), kind.RoPETable(size)))
+	}
 	held := g.cached
 	if err == nil && g.cache != nil {
 		err = g.cache.CopyTo(ctx, g.Device, cache)
@@ -187,6 +188,15 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 	g.Close() // the programs are bound to the old cache
 	g.cache, g.rope, g.memories, g.cached = cache, rope, memories, held
 	return nil
+}
+
+// ropeBuffers describes the RoPE tables of a model by kind of attention, with a row for each position.
+func ropeBuffers(m *vlm.Model, positions int) []*engine.Buffer {
+	var tables []*engine.Buffer
+	for _, kind := range m.Config.Text.AttentionKinds() {
+		tables = append(tables, engine.NewBuffer("rope table", 4*int64(positions*kind.HeadDim)))
+	}
+	return tables
 }
 
 // Forget discards the cached tokens, for when the weights have changed.

@@ -11,8 +11,8 @@ import (
 // newPlanner returns a generator without a device, with a cache of the given capacity, for
 // planning.
 func newPlanner(m *vlm.Model, capacity int) *Generator {
-	g, t := New(&vlm.Runner{Model: m}), m.Config.Text
-	g.cache, g.rope = vlm.NewCache(m, capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	g := New(&vlm.Runner{Model: m})
+	g.cache, g.rope = vlm.NewCache(m, capacity, largestPass(m.Config)), ropeBuffers(m, capacity)
 	return g
 }
 
@@ -20,13 +20,11 @@ func newPlanner(m *vlm.Model, capacity int) *Generator {
 // given lengths, computed without a device.
 func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
 	g := newPlanner(m, min(roundUp(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
-	total := g.rope.Bytes
-	embedders, err := g.planEmbedders(prompt)
+	total, err := g.planEmbedders(prompt)
 	if err != nil {
 		return 0, err
 	}
-	total += embedders
-	for _, b := range g.cache.Buffers {
+	for _, b := range slices.Concat(g.cache.Buffers, g.rope) {
 		total += b.Bytes
 	}
 	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.maxPass()))}) {

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"patchwork/engine"
@@ -52,7 +53,7 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 	if err != nil {
 		return nil, 0, err
 	}
-	start := g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1))
+	start := g.cache.Reusable(g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1)))
 	g.cached = g.cached.prefix(start)
 	fresh := s.fresh(start)
 	if err := g.encode(ctx, fresh); err != nil {
@@ -91,6 +92,9 @@ func (g *Generator) maxPass() int {
 	return n
 }
 
+// largestPass is the largest maxPass of a model.
+func largestPass(c vlm.Config) int { return max(passSizes[len(passSizes)-1], c.Vision.Patches()) }
+
 // decode runs one more token through the decoder.
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 	past := len(g.cached.ids)
@@ -117,7 +121,9 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*
 	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
 	copy(p.sections["ids"], b.IDs)
 	copy(p.sections["positions"], b.Positions)
-	copy(p.sections["intervals"], b.Intervals)
+	for i := range g.Config.Text.AttentionKinds() {
+		copy(p.sections[intervalsSection(i)], g.cache.Intervals(i, b.Intervals, b.Positions, past))
+	}
 	for i := range p.sections["slots"] {
 		p.sections["slots"][i] = -1
 		if i < len(b.ImageSlots) && b.ImageSlots[i] >= 0 {
@@ -176,18 +182,23 @@ func (g *Generator) compile(size int) (*pass, error) {
 // planPass records the pass of a capacity; density is nn.Options.AttentionDensity.
 func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
-	views := p.layout()
+	kinds := g.Config.Text.AttentionKinds()
+	views := p.layout(len(kinds))
 	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: density, Type: g.Storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
 		if g.vectors != nil {
 			features = g.vectors.Features()
 		}
-		p.logits = r.Keep(g.NextLogits(r, vlm.CachedInputs{
+		in := vlm.CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
-			Positions: input("positions", 1, size), Intervals: input("intervals", size, 4), Last: input("last", 1),
-			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
-		}))
+			Positions: input("positions", 1, size), Last: input("last", 1), Features: features, Cache: g.cache,
+		}
+		for i, kind := range kinds {
+			in.Intervals = append(in.Intervals, input(intervalsSection(i), size, 4))
+			in.RoPE = append(in.RoPE, nn.Input(g.rope[i], g.cache.Capacity, kind.HeadDim))
+		}
+		p.logits = r.Keep(g.NextLogits(r, in))
 		p.argmax = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {
@@ -197,14 +208,20 @@ func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, er
 	return p, plan, err
 }
 
+// intervalsSection is the section of the intervals of a kind of attention.
+func intervalsSection(kind int) string { return fmt.Sprintf("intervals %d", kind) }
+
 // layout places all inputs of a pass in one buffer, so that one transfer uploads them.
-func (p *pass) layout() map[string]engine.View {
+func (p *pass) layout(kinds int) map[string]engine.View {
 	const line = int(engine.Alignment / 4)
 	type section struct {
 		name  string
 		words int
 	}
-	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"intervals", 4 * p.size}, {"last", 1}}
+	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"last", 1}}
+	for i := range kinds {
+		sections = append(sections, section{intervalsSection(i), 4 * p.size})
+	}
 	total := 0
 	for _, s := range sections {
 		total += roundUp(s.words, line)

@@ -164,7 +164,7 @@ func readBase(dir string) (b Base, err error) {
 
 // LoadBase reads the weights of an adapter's base.
 func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor, b Base) error {
-	if err := p.loadWeights(dev, m); err != nil || b.ImageToken == nil {
+	if err := p.LoadWeights(dev, m); err != nil || b.ImageToken == nil {
 		return err
 	}
 	return setRows(dev, m, []int32{proc.ImageID()}, b.ImageToken.row)
@@ -256,7 +256,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 	}
 	c := m.Config
 	c.Adapter = nil
-	merged := &Decoder{Path: path, Text: c.Text, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
+	merged := &Decoder{Path: path, Text: c.Text, config: p.config, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
 	if !c.TextOnly() {
 		merged.model = &c
 	}

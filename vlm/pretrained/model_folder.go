@@ -121,7 +121,7 @@ func ReadWeights(m *vlm.Model, dev engine.Device, path string) error {
 			return err
 		}
 		defer p.Close()
-		return p.loadWeights(dev, m)
+		return p.LoadWeights(dev, m)
 	}
 	return readFolder(m, dev, path)
 }
@@ -287,7 +287,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	}
 	defer p.Close()
 	o.store(m, p.format)
-	return newRunner(path, m, proc, dev, func() error { return p.loadWeights(dev, m) })
+	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
 }
 
 // OpenModel reads a model's folder or GGUF file without its weights.

@@ -22,13 +22,17 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of the Llama or
-// Qwen3 architecture.
+// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of a Llama, Qwen
+// or Gemma.
 type Decoder struct {
 	Path string
 	Text vlm.TextConfig
+	// Whole is the configuration with the embedders of images and sound of a Gemma 4 folder; nil: there
+	// are none.
+	Whole *vlm.Config
 
 	weights   weightSource
+	config    []byte // config.json of a Hugging Face folder
 	processor func(patches int) (*vlm.Processor, error)
 	model     *vlm.Config // of a GGUF file with an image embedder; nil: only a decoder
 }
@@ -37,14 +41,15 @@ type Decoder struct {
 // ok is false for a parameter that is not there.
 func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	return name, (inDecoder || p.model != nil) && param.Group != vlm.GroupAdapter
+	return name, (inDecoder || p.model != nil || p.Whole != nil && isGemmaPart(name)) && param.Group != vlm.GroupAdapter
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
 type weightSource interface {
 	// shape returns a parameter's shape in Hugging Face's layout.
 	shape(name string) (shape []int, ok bool)
-	// read reads whole rows, from row-major index from on, into dst.
+	// read reads whole rows, from row-major index from on, into dst. Norms are as parameters hold
+	// them: with TextConfig.UnitNorms 1 + w.
 	read(name string, from int, dst []float32) error
 	// unexpected returns the name of a tensor that is not known, or "".
 	unexpected(known func(name string) bool) string
@@ -98,7 +103,7 @@ func (p *Decoder) Config() vlm.Config {
 // Load reads the weights into a model that has passed Check, and initialises the rows of the
 // placeholders that were added to the tokenizer.
 func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
-	if err := p.loadWeights(dev, m); err != nil {
+	if err := p.LoadWeights(dev, m); err != nil {
 		return err
 	}
 	return setRows(dev, m, proc.AddedTokens(), func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
@@ -116,7 +121,8 @@ func setRows(dev engine.Device, m *vlm.Model, ids []int32, row func(param *nn.Pa
 	return nil
 }
 
-func (p *Decoder) loadWeights(dev engine.Device, m *vlm.Model) error {
+// LoadWeights reads the weights into a model that has passed Check.
+func (p *Decoder) LoadWeights(dev engine.Device, m *vlm.Model) error {
 	for _, param := range m.Params.All() {
 		name, ok := p.fileName(param)
 		if !ok {
